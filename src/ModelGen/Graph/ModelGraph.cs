@@ -1,0 +1,3 @@
+namespace ModelGen.Compiler.Graph;
+
+internal sealed class ModelGraph;

@@ -1,0 +1,71 @@
+using System;
+using System.Collections.Generic;
+using System.Linq;
+
+namespace ModelGen.Compiler;
+
+/// <summary>
+/// What a declaration says, and nothing of where it says it. Every member is compared by value, since the
+/// incremental pipeline decides by this equality whether a model is compiled again: no symbol, syntax node,
+/// location or compilation may ever be held here.
+/// </summary>
+internal sealed record ModelSpec(
+    TypeIdentity Type,
+    string Family,
+    EquatableArray<DeclaredArgument> Arguments,
+    TrainingSpec? Training,
+    MemoryBudgetSpec? Budget)
+{
+    public bool Has(string name) => Find(name) is not null;
+
+    public int Int(string name, int otherwise) => Find(name) is { } a ? checked((int)a.Integer) : otherwise;
+
+    public double Real(string name, double otherwise) => Find(name) is { } a ? a.Real : otherwise;
+
+    public bool Flag(string name, bool otherwise) => Find(name) is { } a ? a.Integer != 0 : otherwise;
+
+    public TEnum Choice<TEnum>(string name, TEnum otherwise)
+        where TEnum : struct, Enum
+        => Find(name) is { } a ? (TEnum)Enum.ToObject(typeof(TEnum), (int)a.Integer) : otherwise;
+
+    public EquatableArray<int> Ints(string name) => Find(name)?.Integers ?? [];
+
+    private DeclaredArgument? Find(string name)
+    {
+        foreach (DeclaredArgument argument in Arguments)
+        {
+            if (argument.Name == name)
+            {
+                return argument;
+            }
+        }
+
+        return null;
+    }
+}
+
+/// <summary>One argument of the family's attribute: a number, a flag (0 or 1), an enumeration value, or a list of integers.</summary>
+internal sealed record DeclaredArgument(string Name, long Integer, double Real, EquatableArray<int> Integers)
+{
+    public static DeclaredArgument Of(string name, long value) => new(name, value, value, []);
+
+    public static DeclaredArgument Of(string name, double value) => new(name, 0, value, []);
+
+    public static DeclaredArgument Of(string name, IEnumerable<int> values) => new(name, 0, 0, new EquatableArray<int>(values.ToArray()));
+}
+
+internal sealed record TrainingSpec(int BatchSize, int SequenceLength);
+
+/// <summary>Upper limits in bytes that the compiled model must keep; zero where none was declared.</summary>
+internal sealed record MemoryBudgetSpec(long InferenceBytes, long TrainingBytes);
+
+/// <summary>Where the emitted partial class belongs. <paramref name="Containers"/> run from the outermost type to the innermost.</summary>
+internal sealed record TypeIdentity(
+    string Namespace,
+    EquatableArray<ContainerDeclaration> Containers,
+    string Name,
+    string Accessibility,
+    string HintName);
+
+/// <summary>A type that the model's class is nested in, as the partial declaration must repeat it: <c>class Outer&lt;T&gt;</c>.</summary>
+internal sealed record ContainerDeclaration(string Keyword, string NameWithTypeParameters);
