@@ -422,7 +422,8 @@ internal sealed class Lowering
 
         // One buffer of T + 1 slots holds a carry's whole history: "before" and "after" are two views of it.
         var leaves = new Dictionary<Value, View>();
-        var targets = new Dictionary<Value, (View, StoreMode)>();
+        var targets = new Dictionary<Value, (View View, StoreMode Mode)>();
+        var copies = new List<(Value Value, View Place)>();
         RowExtent steps = RowExtent.Product([scan.Extent]);
         for (int i = 0; i < scan.Carries; i++)
         {
@@ -457,12 +458,11 @@ internal sealed class Lowering
             Bind(kind, number, view);
         }
 
-        var copies = new List<(Value Value, View Place)>();
         for (int i = 0; i < scan.OutputSequences; i++)
         {
             var output = new Value(node, scan.Sequence(i));
             Value value = scan.Body.Outputs[scan.Carries + i].Value;
-            if (targets.TryGetValue(value, out (View View, StoreMode) known))
+            if (targets.TryGetValue(value, out (View View, StoreMode Mode) known))
             {
                 _views[output] = known.View with { StepStride = 0 };
                 continue;
