@@ -62,11 +62,11 @@ public sealed class Sampler
         if (_options.Temperature == 0f)
             return best;
 
-        double total = Weigh(logits, logits[best]);
+        float maximum = logits[best];
         if (_heap.Length == 0)
-            return Draw(total);
+            return Draw(Weigh(logits, maximum));
 
-        int kept = Keep(logits, ref total);
+        int kept = Keep(logits, maximum, out double total);
         return DrawKept(kept, total);
     }
 
@@ -104,17 +104,20 @@ public sealed class Sampler
 
     private double Weigh(ReadOnlySpan<float> logits, float maximum)
     {
-        double inverse = 1.0 / _options.Temperature;
         double total = 0;
         for (int i = 0; i < logits.Length; i++)
         {
-            // 0 * inverse would be NaN when a denormal temperature makes the inverse infinite.
-            double difference = (double)logits[i] - maximum;
-            double weight = difference == 0 ? 1.0 : Math.Exp(difference * inverse);
+            double weight = Weight(logits[i], maximum);
             _weights[i] = weight;
             total += weight;
         }
         return total;
+    }
+
+    private double Weight(float logit, float maximum)
+    {
+        double difference = (double)logit - maximum;
+        return difference == 0 ? 1.0 : Math.Exp(difference / _options.Temperature);
     }
 
     private int Draw(double total)
@@ -141,15 +144,18 @@ public sealed class Sampler
         double target = _random.NextDouble() * total;
         for (int i = 0; i < count - 1; i++)
         {
-            target -= _weights[_kept[i]];
+            target -= _weights[i];
             if (target < 0)
                 return _kept[i];
         }
         return _kept[count - 1];
     }
 
-    /// <summary>Fills <c>_kept</c> in descending order and returns how many tokens are kept and their total weight.</summary>
-    private int Keep(ReadOnlySpan<float> logits, ref double total)
+    /// <summary>
+    /// Puts what top-k and top-p leave into <c>_kept</c> and its weights into <c>_weights</c>, most likely first.
+    /// </summary>
+    /// <returns>How many tokens are kept.</returns>
+    private int Keep(ReadOnlySpan<float> logits, float maximum, out double total)
     {
         // A heap gives the most likely tokens one by one: linear to build, and only what is kept is ever put in order.
         int size = logits.Length;
@@ -158,36 +164,49 @@ public sealed class Sampler
         for (int i = size / 2 - 1; i >= 0; i--)
             SiftDown(i, size);
 
-        int count = size;
-        if (KeepsSome(_options.TopK, size))
+        bool limited = KeepsSome(_options.TopK, size);
+        int count = limited ? _options.TopK : size;
+        if (limited)
         {
-            count = _options.TopK;
             total = 0;
             for (int i = 0; i < count; i++)
-            {
-                _kept[i] = Pop(ref size);
-                total += _weights[_kept[i]];
-            }
+                total += Next(logits, maximum, i, ref size);
             if (_options.TopP == 1f)
-                return count;
+                return DropImpossible(count);
+        }
+        else
+        {
+            total = Weigh(logits, maximum);
         }
 
-        bool popped = size < logits.Length;
         double threshold = _options.TopP * total;
         double sum = 0;
         for (int i = 0; i < count; i++)
         {
-            if (!popped)
-                _kept[i] = Pop(ref size);
-            sum += _weights[_kept[i]];
+            sum += limited ? _weights[i] : Next(logits, maximum, i, ref size);
             if (sum >= threshold)
             {
-                total = sum;
-                return i + 1;
+                count = i + 1;
+                break;
             }
         }
         total = sum;
+        return DropImpossible(count);
+    }
+
+    /// <summary>Tokens of weight 0 come last; a remainder of rounding must not fall on one.</summary>
+    private int DropImpossible(int count)
+    {
+        while (count > 1 && _weights[count - 1] == 0)
+            count--;
         return count;
+    }
+
+    private double Next(ReadOnlySpan<float> logits, float maximum, int index, ref int size)
+    {
+        int token = Pop(ref size);
+        _kept[index] = token;
+        return _weights[index] = Weight(logits[token], maximum);
     }
 
     /// <summary>An integer that orders by descending logit, then by ascending id, when the largest comes first.</summary>

@@ -77,10 +77,4 @@ public sealed class ByteTokenizer : ITokenizer
         destination[0] = (byte)token;
         return 1;
     }
-
-    /// <inheritdoc cref="ITokenizer.Encode(ReadOnlySpan{char})" />
-    public int[] Encode(ReadOnlySpan<char> text) => ((ITokenizer)this).Encode(text);
-
-    /// <inheritdoc cref="ITokenizer.Decode(ReadOnlySpan{int})" />
-    public string Decode(ReadOnlySpan<int> tokens) => ((ITokenizer)this).Decode(tokens);
 }

@@ -135,12 +135,6 @@ public sealed class CharacterTokenizer : ITokenizer
         return written;
     }
 
-    /// <inheritdoc cref="ITokenizer.Encode(ReadOnlySpan{char})" />
-    public int[] Encode(ReadOnlySpan<char> text) => ((ITokenizer)this).Encode(text);
-
-    /// <inheritdoc cref="ITokenizer.Decode(ReadOnlySpan{int})" />
-    public string Decode(ReadOnlySpan<int> tokens) => ((ITokenizer)this).Decode(tokens);
-
     /// <summary>Writes the alphabet as JSON, beside the file first and then in its place.</summary>
     /// <param name="path">The file to write.</param>
     public void Save(string path)

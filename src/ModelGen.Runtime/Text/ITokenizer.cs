@@ -33,30 +33,4 @@ public interface ITokenizer
     /// <exception cref="ArgumentOutOfRangeException">The token id is not in the vocabulary.</exception>
     /// <exception cref="ArgumentException"><paramref name="destination"/> is too short.</exception>
     int GetBytes(int token, Span<byte> destination);
-
-    /// <summary>Encodes a text into a new array.</summary>
-    /// <param name="text">The text.</param>
-    /// <exception cref="ArgumentException">The text has a lone surrogate or a character outside the vocabulary.</exception>
-    int[] Encode(ReadOnlySpan<char> text)
-    {
-        var tokens = new int[CountTokens(text)];
-        Encode(text, tokens);
-        return tokens;
-    }
-
-    /// <summary>Decodes whole sequences of tokens. Bytes that are not valid UTF-8 become U+FFFD.</summary>
-    /// <param name="tokens">The token ids.</param>
-    /// <exception cref="ArgumentOutOfRangeException">A token id is not in the vocabulary.</exception>
-    string Decode(ReadOnlySpan<int> tokens)
-    {
-        var decoder = new TextDecoder(this);
-        var text = new System.Text.StringBuilder(tokens.Length + 1);
-        Span<char> characters = decoder.MaximumCharactersPerToken <= 256
-            ? stackalloc char[decoder.MaximumCharactersPerToken]
-            : new char[decoder.MaximumCharactersPerToken];
-        foreach (int token in tokens)
-            text.Append(characters[..decoder.Append(token, characters)]);
-        text.Append(characters[..decoder.Flush(characters)]);
-        return text.ToString();
-    }
 }

@@ -1,5 +1,4 @@
 using System.Globalization;
-using System.Text;
 
 namespace ModelGen;
 
@@ -8,19 +7,18 @@ internal static class SurrogateCheck
     /// <summary>Throws if the text is not well-formed UTF-16, naming the place.</summary>
     public static void Require(ReadOnlySpan<char> text)
     {
-        int index = 0;
-        while (true)
+        for (int index = 0; index < text.Length; index++)
         {
-            int next = text[index..].IndexOfAnyInRange('\uD800', '\uDFFF');
-            if (next < 0)
-                return;
-            index += next;
-            if (Rune.DecodeFromUtf16(text[index..], out _, out int consumed) != System.Buffers.OperationStatus.Done)
+            char unit = text[index];
+            if (!char.IsSurrogate(unit))
+                continue;
+            if (char.IsHighSurrogate(unit) && index + 1 < text.Length && char.IsLowSurrogate(text[index + 1]))
             {
-                string unit = ((int)text[index]).ToString("X4", CultureInfo.InvariantCulture);
-                throw new ArgumentException($"The text has a lone surrogate U+{unit} at index {index}.", nameof(text));
+                index++;
+                continue;
             }
-            index += consumed;
+            string code = ((int)unit).ToString("X4", CultureInfo.InvariantCulture);
+            throw new ArgumentException($"The text has a lone surrogate U+{code} at index {index}.", nameof(text));
         }
     }
 }

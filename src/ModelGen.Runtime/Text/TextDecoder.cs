@@ -1,3 +1,4 @@
+using System.Buffers;
 using System.Text;
 
 namespace ModelGen;
@@ -9,8 +10,8 @@ namespace ModelGen;
 public sealed class TextDecoder
 {
     private readonly ITokenizer _tokenizer;
-    private readonly Decoder _decoder = new UTF8Encoding(encoderShouldEmitUTF8Identifier: false).GetDecoder();
     private readonly byte[] _bytes;
+    private int _pending;
 
     /// <summary>Makes a decoder for a tokenizer.</summary>
     /// <param name="tokenizer">The tokenizer whose ids are decoded.</param>
@@ -18,10 +19,12 @@ public sealed class TextDecoder
     {
         ArgumentNullException.ThrowIfNull(tokenizer);
         _tokenizer = tokenizer;
-        _bytes = new byte[tokenizer.MaximumTokenBytes];
 
-        // One byte can complete a surrogate pair, or reveal that up to three held-back bytes were invalid.
-        MaximumCharactersPerToken = tokenizer.MaximumTokenBytes + 4;
+        // At most three bytes of an incomplete character wait in front of a token's own.
+        _bytes = new byte[3 + tokenizer.MaximumTokenBytes];
+
+        // A character takes at least as many bytes as UTF-16 code units, and an invalid byte becomes one code unit.
+        MaximumCharactersPerToken = _bytes.Length;
     }
 
     /// <summary>A destination of this many characters is enough for any call of <see cref="Append"/> or <see cref="Flush"/>.</summary>
@@ -36,8 +39,19 @@ public sealed class TextDecoder
     public int Append(int token, Span<char> destination)
     {
         RequireSpace(destination);
-        int count = _tokenizer.GetBytes(token, _bytes);
-        return _decoder.GetChars(_bytes.AsSpan(0, count), destination, flush: false);
+        int end = _pending + _tokenizer.GetBytes(token, _bytes.AsSpan(_pending));
+        int start = 0, written = 0;
+        while (start < end)
+        {
+            OperationStatus status = Rune.DecodeFromUtf8(_bytes.AsSpan(start, end - start), out Rune rune, out int consumed);
+            if (status == OperationStatus.NeedMoreData)
+                break;
+            written += rune.EncodeToUtf16(destination[written..]);
+            start += consumed;
+        }
+        _pending = end - start;
+        _bytes.AsSpan(start, _pending).CopyTo(_bytes);
+        return written;
     }
 
     /// <summary>Ends the stream: an incomplete character becomes U+FFFD. The decoder is then ready for a new stream.</summary>
@@ -47,11 +61,14 @@ public sealed class TextDecoder
     public int Flush(Span<char> destination)
     {
         RequireSpace(destination);
-        return _decoder.GetChars([], destination, flush: true);
+        if (_pending == 0)
+            return 0;
+        _pending = 0;
+        return Rune.ReplacementChar.EncodeToUtf16(destination);
     }
 
     /// <summary>Forgets an incomplete character without reporting it.</summary>
-    public void Reset() => _decoder.Reset();
+    public void Reset() => _pending = 0;
 
     private void RequireSpace(Span<char> destination)
     {
