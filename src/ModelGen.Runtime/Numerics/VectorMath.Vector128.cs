@@ -7,8 +7,26 @@ public static partial class VectorMath
 {
     /// <inheritdoc cref="Exp(float)"/>
     [MethodImpl(MethodImplOptions.AggressiveInlining)]
-    public static Vector128<float> Exp(Vector128<float> x) =>
-        ExpBelow(Vector128.MinNative(Vector128.Create(ExpHigh), x));
+    public static Vector128<float> Exp(Vector128<float> x)
+    {
+        // MinNative and MaxNative return their second operand where one is NaN: NaN passes through.
+        x = Vector128.MinNative(Vector128.Create(ExpHigh), x);
+        x = Vector128.MaxNative(Vector128.Create(ExpLow), x);
+        Vector128<float> t = Simd.MultiplyAdd(x, Vector128.Create(HalfLog2E), Vector128.Create(RoundToExponent));
+        Vector128<float> m = t - Vector128.Create(RoundToExponent);
+        Vector128<float> r = Simd.MultiplyAdd(m, Vector128.Create(-TwoLn2High), x);
+        r = Simd.MultiplyAdd(m, Vector128.Create(-TwoLn2Low), r);
+
+        // Even and odd terms apart: one operation more than Horner's scheme, and two thirds of its latency.
+        Vector128<float> r2 = r * r;
+        Vector128<float> p = Simd.MultiplyAdd(r, Vector128.Create(ExpC7), Vector128.Create(ExpC6));
+        p = Simd.MultiplyAdd(r2, p, Simd.MultiplyAdd(r, Vector128.Create(ExpC5), Vector128.Create(ExpC4)));
+        p = Simd.MultiplyAdd(r2, p, Simd.MultiplyAdd(r, Vector128.Create(ExpC3), Vector128.Create(ExpC2)));
+        p = Simd.MultiplyAdd(r2, p, r) + Vector128.Create(1f);
+
+        Vector128<float> scale = (t.AsInt32() << 23).AsSingle();
+        return p * scale * scale;
+    }
 
     /// <inheritdoc cref="Log(float)"/>
     [MethodImpl(MethodImplOptions.AggressiveInlining)]
@@ -51,14 +69,8 @@ public static partial class VectorMath
         Vector128<float> r = Simd.MultiplyAdd(n, Vector128.Create(-Ln2High), y);
         r = Simd.MultiplyAdd(n, Vector128.Create(-Ln2Low), r);
 
-        Vector128<float> p = Simd.MultiplyAdd(r, Vector128.Create(Expm1C6), Vector128.Create(Expm1C5));
-        p = Simd.MultiplyAdd(r, p, Vector128.Create(Expm1C4));
-        p = Simd.MultiplyAdd(r, p, Vector128.Create(Expm1C3));
-        p = Simd.MultiplyAdd(r, p, Vector128.Create(Expm1C2));
-        p = Simd.MultiplyAdd(r * r, p, r);
-
         Vector128<float> scale = (t.AsInt32() << 23).AsSingle();
-        Vector128<float> g = Simd.MultiplyAdd(-scale, p, Vector128.Create(1f) - scale);
+        Vector128<float> g = Simd.MultiplyAdd(-scale, ReducedExpM1(r), Vector128.Create(1f) - scale);
         return (g / (Vector128.Create(2f) - g)) | sign;
     }
 
@@ -66,10 +78,16 @@ public static partial class VectorMath
     [MethodImpl(MethodImplOptions.AggressiveInlining)]
     public static Vector128<float> Sigmoid(Vector128<float> x)
     {
-        Vector128<float> one = Vector128.Create(1f);
-        Vector128<float> z = ExpBelow(x | Vector128.Create(-0f));
-        Vector128<float> numerator = Vector128.ConditionalSelect(Vector128.LessThan(x, Vector128<float>.Zero), z, one);
-        return numerator / (one + z);
+        Vector128<float> y = Vector128.MinNative(Vector128.Create(-SigmoidLow), x ^ Vector128.Create(-0f));
+        y = Vector128.MaxNative(Vector128.Create(-SigmoidHigh), y);
+        Vector128<float> t = Simd.MultiplyAdd(y, Vector128.Create(Log2E), Vector128.Create(RoundToScaledExponent));
+        Vector128<float> n = t - Vector128.Create(RoundToScaledExponent);
+        Vector128<float> r = Simd.MultiplyAdd(n, Vector128.Create(-Ln2High), y);
+        r = Simd.MultiplyAdd(n, Vector128.Create(-Ln2Low), r);
+
+        Vector128<float> scale = (t.AsInt32() << 23).AsSingle();
+        Vector128<float> unit = Vector128.Create(SigmoidUnit);
+        return unit / (scale + Simd.MultiplyAdd(scale, ReducedExpM1(r), unit));
     }
 
     /// <inheritdoc cref="Erf(float)"/>
@@ -106,24 +124,14 @@ public static partial class VectorMath
         return Vector128.ConditionalSelect(Vector128.LessThan(a, Vector128.Create(ErfSplit)), near, far) | sign;
     }
 
-    // The upper bound is the caller's. MaxNative and MinNative return their second operand where one is NaN: NaN passes through.
+    // e^r - 1 for |r| <= ln2/2.
     [MethodImpl(MethodImplOptions.AggressiveInlining)]
-    private static Vector128<float> ExpBelow(Vector128<float> x)
+    private static Vector128<float> ReducedExpM1(Vector128<float> r)
     {
-        x = Vector128.MaxNative(Vector128.Create(ExpLow), x);
-        Vector128<float> t = Simd.MultiplyAdd(x, Vector128.Create(HalfLog2E), Vector128.Create(RoundToExponent));
-        Vector128<float> m = t - Vector128.Create(RoundToExponent);
-        Vector128<float> r = Simd.MultiplyAdd(m, Vector128.Create(-TwoLn2High), x);
-        r = Simd.MultiplyAdd(m, Vector128.Create(-TwoLn2Low), r);
-
-        // Even and odd terms apart: one operation more than Horner's scheme, and two thirds of its latency.
         Vector128<float> r2 = r * r;
-        Vector128<float> p = Simd.MultiplyAdd(r, Vector128.Create(ExpC7), Vector128.Create(ExpC6));
-        p = Simd.MultiplyAdd(r2, p, Simd.MultiplyAdd(r, Vector128.Create(ExpC5), Vector128.Create(ExpC4)));
-        p = Simd.MultiplyAdd(r2, p, Simd.MultiplyAdd(r, Vector128.Create(ExpC3), Vector128.Create(ExpC2)));
-        p = Simd.MultiplyAdd(r2, p, r) + Vector128.Create(1f);
-
-        Vector128<float> scale = (t.AsInt32() << 23).AsSingle();
-        return p * scale * scale;
+        Vector128<float> p = Simd.MultiplyAdd(r, Vector128.Create(Expm1C6), Vector128.Create(Expm1C5));
+        p = Simd.MultiplyAdd(r, p, Vector128.Create(Expm1C4));
+        p = Simd.MultiplyAdd(r2, p, Simd.MultiplyAdd(r, Vector128.Create(Expm1C3), Vector128.Create(Expm1C2)));
+        return Simd.MultiplyAdd(r2, p, r);
     }
 }

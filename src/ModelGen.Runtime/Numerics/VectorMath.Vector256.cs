@@ -7,8 +7,26 @@ public static partial class VectorMath
 {
     /// <inheritdoc cref="Exp(float)"/>
     [MethodImpl(MethodImplOptions.AggressiveInlining)]
-    public static Vector256<float> Exp(Vector256<float> x) =>
-        ExpBelow(Vector256.MinNative(Vector256.Create(ExpHigh), x));
+    public static Vector256<float> Exp(Vector256<float> x)
+    {
+        // MinNative and MaxNative return their second operand where one is NaN: NaN passes through.
+        x = Vector256.MinNative(Vector256.Create(ExpHigh), x);
+        x = Vector256.MaxNative(Vector256.Create(ExpLow), x);
+        Vector256<float> t = Simd.MultiplyAdd(x, Vector256.Create(HalfLog2E), Vector256.Create(RoundToExponent));
+        Vector256<float> m = t - Vector256.Create(RoundToExponent);
+        Vector256<float> r = Simd.MultiplyAdd(m, Vector256.Create(-TwoLn2High), x);
+        r = Simd.MultiplyAdd(m, Vector256.Create(-TwoLn2Low), r);
+
+        // Even and odd terms apart: one operation more than Horner's scheme, and two thirds of its latency.
+        Vector256<float> r2 = r * r;
+        Vector256<float> p = Simd.MultiplyAdd(r, Vector256.Create(ExpC7), Vector256.Create(ExpC6));
+        p = Simd.MultiplyAdd(r2, p, Simd.MultiplyAdd(r, Vector256.Create(ExpC5), Vector256.Create(ExpC4)));
+        p = Simd.MultiplyAdd(r2, p, Simd.MultiplyAdd(r, Vector256.Create(ExpC3), Vector256.Create(ExpC2)));
+        p = Simd.MultiplyAdd(r2, p, r) + Vector256.Create(1f);
+
+        Vector256<float> scale = (t.AsInt32() << 23).AsSingle();
+        return p * scale * scale;
+    }
 
     /// <inheritdoc cref="Log(float)"/>
     [MethodImpl(MethodImplOptions.AggressiveInlining)]
@@ -51,14 +69,8 @@ public static partial class VectorMath
         Vector256<float> r = Simd.MultiplyAdd(n, Vector256.Create(-Ln2High), y);
         r = Simd.MultiplyAdd(n, Vector256.Create(-Ln2Low), r);
 
-        Vector256<float> p = Simd.MultiplyAdd(r, Vector256.Create(Expm1C6), Vector256.Create(Expm1C5));
-        p = Simd.MultiplyAdd(r, p, Vector256.Create(Expm1C4));
-        p = Simd.MultiplyAdd(r, p, Vector256.Create(Expm1C3));
-        p = Simd.MultiplyAdd(r, p, Vector256.Create(Expm1C2));
-        p = Simd.MultiplyAdd(r * r, p, r);
-
         Vector256<float> scale = (t.AsInt32() << 23).AsSingle();
-        Vector256<float> g = Simd.MultiplyAdd(-scale, p, Vector256.Create(1f) - scale);
+        Vector256<float> g = Simd.MultiplyAdd(-scale, ReducedExpM1(r), Vector256.Create(1f) - scale);
         return (g / (Vector256.Create(2f) - g)) | sign;
     }
 
@@ -66,10 +78,16 @@ public static partial class VectorMath
     [MethodImpl(MethodImplOptions.AggressiveInlining)]
     public static Vector256<float> Sigmoid(Vector256<float> x)
     {
-        Vector256<float> one = Vector256.Create(1f);
-        Vector256<float> z = ExpBelow(x | Vector256.Create(-0f));
-        Vector256<float> numerator = Vector256.ConditionalSelect(Vector256.LessThan(x, Vector256<float>.Zero), z, one);
-        return numerator / (one + z);
+        Vector256<float> y = Vector256.MinNative(Vector256.Create(-SigmoidLow), x ^ Vector256.Create(-0f));
+        y = Vector256.MaxNative(Vector256.Create(-SigmoidHigh), y);
+        Vector256<float> t = Simd.MultiplyAdd(y, Vector256.Create(Log2E), Vector256.Create(RoundToScaledExponent));
+        Vector256<float> n = t - Vector256.Create(RoundToScaledExponent);
+        Vector256<float> r = Simd.MultiplyAdd(n, Vector256.Create(-Ln2High), y);
+        r = Simd.MultiplyAdd(n, Vector256.Create(-Ln2Low), r);
+
+        Vector256<float> scale = (t.AsInt32() << 23).AsSingle();
+        Vector256<float> unit = Vector256.Create(SigmoidUnit);
+        return unit / (scale + Simd.MultiplyAdd(scale, ReducedExpM1(r), unit));
     }
 
     /// <inheritdoc cref="Erf(float)"/>
@@ -106,24 +124,14 @@ public static partial class VectorMath
         return Vector256.ConditionalSelect(Vector256.LessThan(a, Vector256.Create(ErfSplit)), near, far) | sign;
     }
 
-    // The upper bound is the caller's. MaxNative and MinNative return their second operand where one is NaN: NaN passes through.
+    // e^r - 1 for |r| <= ln2/2.
     [MethodImpl(MethodImplOptions.AggressiveInlining)]
-    private static Vector256<float> ExpBelow(Vector256<float> x)
+    private static Vector256<float> ReducedExpM1(Vector256<float> r)
     {
-        x = Vector256.MaxNative(Vector256.Create(ExpLow), x);
-        Vector256<float> t = Simd.MultiplyAdd(x, Vector256.Create(HalfLog2E), Vector256.Create(RoundToExponent));
-        Vector256<float> m = t - Vector256.Create(RoundToExponent);
-        Vector256<float> r = Simd.MultiplyAdd(m, Vector256.Create(-TwoLn2High), x);
-        r = Simd.MultiplyAdd(m, Vector256.Create(-TwoLn2Low), r);
-
-        // Even and odd terms apart: one operation more than Horner's scheme, and two thirds of its latency.
         Vector256<float> r2 = r * r;
-        Vector256<float> p = Simd.MultiplyAdd(r, Vector256.Create(ExpC7), Vector256.Create(ExpC6));
-        p = Simd.MultiplyAdd(r2, p, Simd.MultiplyAdd(r, Vector256.Create(ExpC5), Vector256.Create(ExpC4)));
-        p = Simd.MultiplyAdd(r2, p, Simd.MultiplyAdd(r, Vector256.Create(ExpC3), Vector256.Create(ExpC2)));
-        p = Simd.MultiplyAdd(r2, p, r) + Vector256.Create(1f);
-
-        Vector256<float> scale = (t.AsInt32() << 23).AsSingle();
-        return p * scale * scale;
+        Vector256<float> p = Simd.MultiplyAdd(r, Vector256.Create(Expm1C6), Vector256.Create(Expm1C5));
+        p = Simd.MultiplyAdd(r, p, Vector256.Create(Expm1C4));
+        p = Simd.MultiplyAdd(r2, p, Simd.MultiplyAdd(r, Vector256.Create(Expm1C3), Vector256.Create(Expm1C2)));
+        return Simd.MultiplyAdd(r2, p, r);
     }
 }

@@ -7,8 +7,26 @@ public static partial class VectorMath
 {
     /// <inheritdoc cref="Exp(float)"/>
     [MethodImpl(MethodImplOptions.AggressiveInlining)]
-    public static Vector512<float> Exp(Vector512<float> x) =>
-        ExpBelow(Vector512.MinNative(Vector512.Create(ExpHigh), x));
+    public static Vector512<float> Exp(Vector512<float> x)
+    {
+        // MinNative and MaxNative return their second operand where one is NaN: NaN passes through.
+        x = Vector512.MinNative(Vector512.Create(ExpHigh), x);
+        x = Vector512.MaxNative(Vector512.Create(ExpLow), x);
+        Vector512<float> t = Simd.MultiplyAdd(x, Vector512.Create(HalfLog2E), Vector512.Create(RoundToExponent));
+        Vector512<float> m = t - Vector512.Create(RoundToExponent);
+        Vector512<float> r = Simd.MultiplyAdd(m, Vector512.Create(-TwoLn2High), x);
+        r = Simd.MultiplyAdd(m, Vector512.Create(-TwoLn2Low), r);
+
+        // Even and odd terms apart: one operation more than Horner's scheme, and two thirds of its latency.
+        Vector512<float> r2 = r * r;
+        Vector512<float> p = Simd.MultiplyAdd(r, Vector512.Create(ExpC7), Vector512.Create(ExpC6));
+        p = Simd.MultiplyAdd(r2, p, Simd.MultiplyAdd(r, Vector512.Create(ExpC5), Vector512.Create(ExpC4)));
+        p = Simd.MultiplyAdd(r2, p, Simd.MultiplyAdd(r, Vector512.Create(ExpC3), Vector512.Create(ExpC2)));
+        p = Simd.MultiplyAdd(r2, p, r) + Vector512.Create(1f);
+
+        Vector512<float> scale = (t.AsInt32() << 23).AsSingle();
+        return p * scale * scale;
+    }
 
     /// <inheritdoc cref="Log(float)"/>
     [MethodImpl(MethodImplOptions.AggressiveInlining)]
@@ -51,14 +69,8 @@ public static partial class VectorMath
         Vector512<float> r = Simd.MultiplyAdd(n, Vector512.Create(-Ln2High), y);
         r = Simd.MultiplyAdd(n, Vector512.Create(-Ln2Low), r);
 
-        Vector512<float> p = Simd.MultiplyAdd(r, Vector512.Create(Expm1C6), Vector512.Create(Expm1C5));
-        p = Simd.MultiplyAdd(r, p, Vector512.Create(Expm1C4));
-        p = Simd.MultiplyAdd(r, p, Vector512.Create(Expm1C3));
-        p = Simd.MultiplyAdd(r, p, Vector512.Create(Expm1C2));
-        p = Simd.MultiplyAdd(r * r, p, r);
-
         Vector512<float> scale = (t.AsInt32() << 23).AsSingle();
-        Vector512<float> g = Simd.MultiplyAdd(-scale, p, Vector512.Create(1f) - scale);
+        Vector512<float> g = Simd.MultiplyAdd(-scale, ReducedExpM1(r), Vector512.Create(1f) - scale);
         return (g / (Vector512.Create(2f) - g)) | sign;
     }
 
@@ -66,10 +78,16 @@ public static partial class VectorMath
     [MethodImpl(MethodImplOptions.AggressiveInlining)]
     public static Vector512<float> Sigmoid(Vector512<float> x)
     {
-        Vector512<float> one = Vector512.Create(1f);
-        Vector512<float> z = ExpBelow(x | Vector512.Create(-0f));
-        Vector512<float> numerator = Vector512.ConditionalSelect(Vector512.LessThan(x, Vector512<float>.Zero), z, one);
-        return numerator / (one + z);
+        Vector512<float> y = Vector512.MinNative(Vector512.Create(-SigmoidLow), x ^ Vector512.Create(-0f));
+        y = Vector512.MaxNative(Vector512.Create(-SigmoidHigh), y);
+        Vector512<float> t = Simd.MultiplyAdd(y, Vector512.Create(Log2E), Vector512.Create(RoundToScaledExponent));
+        Vector512<float> n = t - Vector512.Create(RoundToScaledExponent);
+        Vector512<float> r = Simd.MultiplyAdd(n, Vector512.Create(-Ln2High), y);
+        r = Simd.MultiplyAdd(n, Vector512.Create(-Ln2Low), r);
+
+        Vector512<float> scale = (t.AsInt32() << 23).AsSingle();
+        Vector512<float> unit = Vector512.Create(SigmoidUnit);
+        return unit / (scale + Simd.MultiplyAdd(scale, ReducedExpM1(r), unit));
     }
 
     /// <inheritdoc cref="Erf(float)"/>
@@ -106,24 +124,14 @@ public static partial class VectorMath
         return Vector512.ConditionalSelect(Vector512.LessThan(a, Vector512.Create(ErfSplit)), near, far) | sign;
     }
 
-    // The upper bound is the caller's. MaxNative and MinNative return their second operand where one is NaN: NaN passes through.
+    // e^r - 1 for |r| <= ln2/2.
     [MethodImpl(MethodImplOptions.AggressiveInlining)]
-    private static Vector512<float> ExpBelow(Vector512<float> x)
+    private static Vector512<float> ReducedExpM1(Vector512<float> r)
     {
-        x = Vector512.MaxNative(Vector512.Create(ExpLow), x);
-        Vector512<float> t = Simd.MultiplyAdd(x, Vector512.Create(HalfLog2E), Vector512.Create(RoundToExponent));
-        Vector512<float> m = t - Vector512.Create(RoundToExponent);
-        Vector512<float> r = Simd.MultiplyAdd(m, Vector512.Create(-TwoLn2High), x);
-        r = Simd.MultiplyAdd(m, Vector512.Create(-TwoLn2Low), r);
-
-        // Even and odd terms apart: one operation more than Horner's scheme, and two thirds of its latency.
         Vector512<float> r2 = r * r;
-        Vector512<float> p = Simd.MultiplyAdd(r, Vector512.Create(ExpC7), Vector512.Create(ExpC6));
-        p = Simd.MultiplyAdd(r2, p, Simd.MultiplyAdd(r, Vector512.Create(ExpC5), Vector512.Create(ExpC4)));
-        p = Simd.MultiplyAdd(r2, p, Simd.MultiplyAdd(r, Vector512.Create(ExpC3), Vector512.Create(ExpC2)));
-        p = Simd.MultiplyAdd(r2, p, r) + Vector512.Create(1f);
-
-        Vector512<float> scale = (t.AsInt32() << 23).AsSingle();
-        return p * scale * scale;
+        Vector512<float> p = Simd.MultiplyAdd(r, Vector512.Create(Expm1C6), Vector512.Create(Expm1C5));
+        p = Simd.MultiplyAdd(r, p, Vector512.Create(Expm1C4));
+        p = Simd.MultiplyAdd(r2, p, Simd.MultiplyAdd(r, Vector512.Create(Expm1C3), Vector512.Create(Expm1C2)));
+        return Simd.MultiplyAdd(r2, p, r);
     }
 }

@@ -59,15 +59,23 @@ public static partial class VectorMath
     private const float LogC9 = 0.13986915f;
     private const float LogC10 = -0.1289304f;
 
-    // Tanh: with g = 1 - e^(-2|x|), tanh|x| = g / (2 - g). g is formed without cancellation from e^r - 1 = r + r^2·(c2 + … + c6·r^4) on
-    // [-0.34667, 0.34667], relative error 1.4e-8, where -2|x| = n·ln2 + r: g = (1 - 2^n) - 2^n·(e^r - 1). Beyond |x| = 9.02 the result
-    // rounds to 1, so the argument is cut at -20.
-    private const float TanhLow = -20f;
+    // e^r - 1 = r + r^2·(c2 + … + c6·r^4) on [-0.34667, 0.34667], relative error 1.4e-8: the part that Tanh and Sigmoid share.
     private const float Expm1C2 = 0.49999997f;
     private const float Expm1C3 = 0.16666543f;
     private const float Expm1C4 = 0.041667502f;
     private const float Expm1C5 = 0.008366537f;
     private const float Expm1C6 = 0.0013864546f;
+
+    // Tanh: with g = 1 - e^(-2|x|), tanh|x| = g / (2 - g). g is formed without cancellation, where -2|x| = n·ln2 + r, as
+    // (1 - 2^n) - 2^n·(e^r - 1). Beyond |x| = 9.02 the result rounds to 1, so the argument is cut at -20.
+    private const float TanhLow = -20f;
+
+    // Sigmoid: with -x = n·ln2 + r, 1 + e^-x = 2^n + (1 + 2^n·(e^r - 1)), which rounds once less than 1 + e^-x would. Everything is
+    // scaled by 2^-64, so that 2^n neither overflows before the quotient has become denormal nor vanishes before it is 1.
+    private const float RoundToScaledExponent = 12582912f + 127f - 64f;
+    private const float SigmoidUnit = 5.421011e-20f;
+    private const float SigmoidLow = -110f;
+    private const float SigmoidHigh = 40f;
 
     // Erf, |x| < 0.9: x + x·(c0 + … + c5·x^10), absolute error of the factor 1.6e-8. Above: 1 - 2^-q(|x|), where q = -log2(erfc) has degree 6
     // and an error of 1.7e-9 in erf up to 4, from where erf rounds to 1; 2^f = 1 + … + c5·f^5 on [-0.5, 0.5] with relative error
