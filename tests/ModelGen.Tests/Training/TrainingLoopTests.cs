@@ -69,7 +69,7 @@ public class TrainingLoopTests
     public void TheLossFallsAndTheBestCheckpointIsKept()
     {
         using var folder = new TemporaryFolder();
-        using BigramTrainer trainer = NewTrainer();
+        using BigramTrainer trainer = BigramTrainer.Create(Batch, Length, carriesState: false);
         var evaluations = new List<TrainingEvaluation>();
         var saved = new List<string>();
         TrainingLoop loop = NewLoop(trainer, BatchOrder.Shuffled, new TrainingLoopOptions
@@ -92,7 +92,7 @@ public class TrainingLoopTests
         Assert.Equal(1, saved.Count(path => path.EndsWith("last.safetensors", StringComparison.Ordinal)));
 
         // The file holds the weights of the best evaluation, not the last ones.
-        using BigramTrainer best = NewTrainer();
+        using BigramTrainer best = BigramTrainer.Create(Batch, Length, carriesState: false);
         best.LoadCheckpoint(folder.File("best.safetensors"));
         Assert.Equal(result.BestStep, best.StepCount);
         Assert.Equal(result.BestLoss, NewEvaluator().Evaluate(best));
