@@ -2,6 +2,7 @@ using System;
 using ModelGen.Compiler.Declarations;
 using ModelGen.Compiler.Diagnostics;
 using ModelGen.Compiler.Graph;
+using ModelGen.Compiler.Ops;
 
 namespace ModelGen.Compiler.Architectures;
 
@@ -65,5 +66,39 @@ internal sealed class Mlp : IArchitecture
         }
     }
 
-    public ModelGraph Build(ModelSpec spec, BuildMode mode) => throw new InvalidOperationException();
+    /// <summary>y = f(W₂ f(W₁x + b₁) + b₂) and so on, for any number of layers; parameters are named fc1, fc2, ….</summary>
+    public ModelGraph Build(ModelSpec spec, BuildMode mode)
+    {
+        EquatableArray<int> sizes = spec.Ints("Sizes");
+        Activation activation = spec.Choice("Activation", Activation.Relu);
+        Loss loss = spec.Choice("Loss", Loss.CrossEntropy);
+        bool bias = spec.Flag("Bias", true);
+
+        var b = new GraphBuilder();
+        Dim batch = Dim.Batch(spec.Training?.BatchSize ?? 1);
+        Value x = b.Add(new Input("inputs", TensorType.Float(Shape.Of(batch, sizes[0])), 0), "inputs");
+        for (int layer = 1; layer < sizes.Count; layer++)
+        {
+            Initializer uniform = Initializer.Uniform(1 / Math.Sqrt(sizes[layer - 1]));
+            x = b.Linear($"fc{layer}", x, sizes[layer], bias, uniform, uniform);
+            x = b.Activate($"fc{layer}.activation", x, layer < sizes.Count - 1 ? activation : spec.Choice("OutputActivation", Activation.Identity));
+        }
+
+        // Losses take logits, which is exact where probabilities would round; a caller gets the probability.
+        b.Output("outputs", loss == Loss.BinaryCrossEntropy ? b.Add(new Sigmoid(), "probability", x) : x);
+        if (mode == BuildMode.Training)
+        {
+            TensorType type = loss == Loss.CrossEntropy ? TensorType.Int(Shape.Of(batch)) : x.Type;
+            Value targets = b.Add(new Input("targets", type, loss == Loss.CrossEntropy ? sizes[sizes.Count - 1] : 0), "targets");
+            Operator rows = loss switch
+            {
+                Loss.CrossEntropy => new CrossEntropy(),
+                Loss.SquaredError => new SquaredError(),
+                _ => new BinaryCrossEntropy(),
+            };
+            b.Output("loss", b.Add(new MeanLoss(), "loss", b.Add(rows, "loss.rows", x, targets)));
+        }
+
+        return b.Build();
+    }
 }
