@@ -72,6 +72,9 @@ public sealed partial class DiagnosticPageTests
         string[] expected = [.. Descriptors.Select(descriptor => descriptor.Id).Order(StringComparer.Ordinal)];
         Assert.Equal(expected, pages.Order(StringComparer.Ordinal));
         Assert.Equal(expected, tracked.Order(StringComparer.Ordinal));
+
+        string index = File.ReadAllText(Path.Combine(SourceTree.Root, "docs", "diagnostics", "README.md"));
+        Assert.All(Descriptors, descriptor => Assert.Contains($"| [{descriptor.Id}]({descriptor.Id}.md) | {descriptor.Title.ToString(CultureInfo.InvariantCulture)} |\n", index));
     }
 
     [GeneratedRegex(@"^```csharp\n(.*?)^```$", RegexOptions.Singleline | RegexOptions.Multiline)]
