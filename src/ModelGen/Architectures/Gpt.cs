@@ -1,4 +1,6 @@
 using System;
+using ModelGen.Compiler.Declarations;
+using ModelGen.Compiler.Diagnostics;
 using ModelGen.Compiler.Graph;
 using ModelGen.Compiler.Ops;
 
@@ -14,6 +16,38 @@ internal sealed class Gpt : IArchitecture
 
     public void Validate(ModelSpec spec, Action<SpecProblem> report)
     {
+        var checks = new ArgumentChecks(spec, report);
+        bool layersHold = checks.RequireSize("Layers") && checks.AtMost("Layers", "Layers", spec.Int("Layers", 0), SizeLimits.Layers);
+        bool modelHolds = checks.RequireSize("DModel");
+        bool headsHold = checks.RequireSize("Heads");
+        bool vocabHolds = checks.RequireSize("Vocab");
+        bool contextHolds = checks.RequireSize("Context");
+        bool feedForwardHolds = checks.OptionalSize("FeedForward", minimum: 0);
+        checks.OptionalPositive("LayerNormEpsilon");
+        checks.OptionalProbability("Dropout");
+
+        int model = spec.Int("DModel", 0);
+        int heads = spec.Int("Heads", 0);
+        int context = spec.Int("Context", 0);
+        if (modelHolds && headsHold && model % heads != 0)
+        {
+            report(new SpecProblem(DiagnosticIds.HeadsDoNotDivide, "DModel", [$"{model}", $"{heads}"]));
+        }
+
+        if (contextHolds && spec.Training is { } training && training.SequenceLength > context)
+        {
+            report(new SpecProblem(DiagnosticIds.ContextTooShort, "SequenceLength", [$"{training.SequenceLength}", $"{context}"], "Trainable"));
+        }
+
+        if (layersHold && modelHolds && vocabHolds && contextHolds && feedForwardHolds)
+        {
+            double d = model;
+            double f = spec.Int("FeedForward", 0) is > 0 and int given ? given : 4 * d;
+            double v = spec.Int("Vocab", 0);
+            double blocks = spec.Int("Layers", 0) * ((4 * d * d) + (2 * d * f));
+            double embeddings = (v * d) + (context * d) + (spec.Flag("TieEmbeddings", true) ? 0 : v * d);
+            checks.ModelSize(spec, parameters: blocks + embeddings, widest: Math.Max(v, Math.Max(3 * d, f)), rows: context);
+        }
     }
 
     /// <summary>
@@ -33,7 +67,7 @@ internal sealed class Gpt : IArchitecture
         double epsilon = spec.Real("LayerNormEpsilon", 1e-5);
         double dropout = spec.Real("Dropout", 0);
         bool transposed = spec.Int("Layout", 0) == 0;
-        ActivationKind activation = spec.Choice("Activation", ActivationKind.GeluTanh);
+        Activation activation = spec.Choice("Activation", Activation.GeluTanh);
         Initializer normal = Initializer.Normal(0.02);
         Initializer residual = Initializer.Normal(0.02 / Math.Sqrt(2.0 * layers));
 

@@ -34,7 +34,14 @@ internal enum BuildMode
 /// One thing wrong with a declaration. <paramref name="Argument"/> names the attribute argument to underline
 /// (of the attribute <paramref name="Attribute"/>, or of the family's when null); null underlines the attribute itself.
 /// </summary>
-internal sealed record SpecProblem(string DiagnosticId, string? Argument, EquatableArray<string> MessageArguments, string? Attribute = null);
+internal sealed record SpecProblem(string DiagnosticId, string? Argument, EquatableArray<string> MessageArguments, string? Attribute = null)
+{
+    /// <summary>Which element of a list argument to underline; -1 for the whole argument.</summary>
+    public int Element { get; init; } = -1;
+
+    /// <summary>When set, a type's name is underlined and no attribute: 0 is the model's class, 1 the type around it, and so on outwards.</summary>
+    public int? EnclosingType { get; init; }
+}
 
 /// <summary>The families there are. A new family is a new file and a line here.</summary>
 internal static class ArchitectureRegistry

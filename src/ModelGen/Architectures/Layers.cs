@@ -4,18 +4,6 @@ using ModelGen.Compiler.Ops;
 
 namespace ModelGen.Compiler.Architectures;
 
-/// <summary>Activations, in the order of the public enumeration of that name.</summary>
-internal enum ActivationKind
-{
-    Relu,
-    Gelu,
-    GeluTanh,
-    Tanh,
-    Sigmoid,
-    Silu,
-    Identity,
-}
-
 /// <summary>Building blocks that families share, in the words of the graph.</summary>
 internal static class Layers
 {
@@ -45,15 +33,15 @@ internal static class Layers
         }
     }
 
-    public static Value Activate(this GraphBuilder b, string name, Value x, ActivationKind activation) => activation switch
+    public static Value Activate(this GraphBuilder b, string name, Value x, Activation activation) => activation switch
     {
-        ActivationKind.Relu => b.Add(new Relu(), name, x),
-        ActivationKind.Gelu => b.Add(new Gelu(), name, x),
-        ActivationKind.GeluTanh => b.Add(new GeluTanh(), name, x),
-        ActivationKind.Tanh => b.Add(new Tanh(), name, x),
-        ActivationKind.Sigmoid => b.Add(new Sigmoid(), name, x),
-        ActivationKind.Silu => b.Add(new Silu(), name, x),
-        ActivationKind.Identity => x,
+        Activation.Relu => b.Add(new Relu(), name, x),
+        Activation.Gelu => b.Add(new Gelu(), name, x),
+        Activation.GeluTanh => b.Add(new GeluTanh(), name, x),
+        Activation.Tanh => b.Add(new Tanh(), name, x),
+        Activation.Sigmoid => b.Add(new Sigmoid(), name, x),
+        Activation.Silu => b.Add(new Silu(), name, x),
+        Activation.Identity => x,
         _ => throw new ArgumentOutOfRangeException(nameof(activation)),
     };
 

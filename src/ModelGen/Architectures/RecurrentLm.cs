@@ -1,6 +1,8 @@
 using System;
 using System.Collections.Generic;
 using System.Linq;
+using ModelGen.Compiler.Declarations;
+using ModelGen.Compiler.Diagnostics;
 using ModelGen.Compiler.Graph;
 using ModelGen.Compiler.Ops;
 
@@ -16,6 +18,34 @@ internal sealed class RecurrentLm : IArchitecture
 
     public void Validate(ModelSpec spec, Action<SpecProblem> report)
     {
+        var checks = new ArgumentChecks(spec, report);
+        bool layersHold = checks.OptionalSize("Layers") && checks.AtMost("Layers", "Layers", spec.Int("Layers", 1), SizeLimits.Layers);
+        bool hiddenHolds = checks.RequireSize("Hidden");
+        bool embeddingHolds = checks.OptionalSize("Embedding", minimum: 0);
+        bool vocabHolds = checks.RequireSize("Vocab");
+        checks.OptionalProbability("Dropout");
+        if (!hiddenHolds || !embeddingHolds)
+        {
+            return;
+        }
+
+        int hidden = spec.Int("Hidden", 0);
+        int embedding = spec.Int("Embedding", 0) is > 0 and int given ? given : hidden;
+        bool tied = spec.Flag("TieEmbeddings", false);
+        if (tied && embedding != hidden)
+        {
+            report(new SpecProblem(DiagnosticIds.TiedSizesDiffer, "Embedding", [$"{embedding}", $"{hidden}"]));
+        }
+
+        if (layersHold && vocabHolds)
+        {
+            double h = hidden;
+            double v = spec.Int("Vocab", 0);
+            int gates = spec.Choice("Cell", Cell.Lstm) switch { Cell.Lstm => 4, Cell.Gru => 3, _ => 1 };
+            double cells = gates * ((h * (embedding + h + 2)) + ((spec.Int("Layers", 1) - 1) * h * ((2 * h) + 2)));
+            double parameters = (v * embedding) + cells + (tied ? 0 : v * h) + v;
+            checks.ModelSize(spec, parameters, widest: Math.Max(v, Math.Max(gates * h, embedding)), rows: 1);
+        }
     }
 
     /// <summary>
@@ -28,7 +58,7 @@ internal sealed class RecurrentLm : IArchitecture
         int width = spec.Int("Embedding", 0) is > 0 and int declared ? declared : hidden;
         int vocabulary = spec.Int("Vocab", 0);
         double dropout = spec.Real("Dropout", 0);
-        CellKind cell = spec.Choice("Cell", CellKind.Lstm);
+        Cell cell = spec.Choice("Cell", Cell.Lstm);
         Initializer uniform = Initializer.Uniform(1 / Math.Sqrt(hidden));
 
         var b = new GraphBuilder();
@@ -58,12 +88,12 @@ internal sealed class RecurrentLm : IArchitecture
         return b.Build();
     }
 
-    private static Value Layer(GraphBuilder b, CellKind cell, int layer, Value x, int hidden, Initializer uniform)
+    private static Value Layer(GraphBuilder b, Cell cell, int layer, Value x, int hidden, Initializer uniform)
     {
-        int gates = cell switch { CellKind.Rnn => 1, CellKind.Gru => 3, _ => 4 };
+        int gates = cell switch { Cell.Rnn => 1, Cell.Gru => 3, _ => 4 };
         Shape state = Shape.Of(x.Shape[1], hidden);
         var carries = new List<(string Name, Value Initial)>();
-        foreach (string name in cell == CellKind.Lstm ? ["h", "c"] : new[] { "h" })
+        foreach (string name in cell == Cell.Lstm ? ["h", "c"] : new[] { "h" })
         {
             carries.Add(($"rnn.{name}_l{layer}", b.Add(new StateRead($"rnn.{name}_l{layer}", state), $"rnn.{name}_l{layer}")));
         }
@@ -87,10 +117,10 @@ internal sealed class RecurrentLm : IArchitecture
             Value fromHidden = step.Add(new Add(), "hidden_gates", step.Add(new MatMul(MatMulForm.NT), "hidden_product", h, w[1]), w[3]);
             switch (cell)
             {
-                case CellKind.Rnn:
+                case Cell.Rnn:
                     step.Output("h", step.Add(new Tanh(), "h", step.Add(new Add(), "gates", fromInput, fromHidden)));
                     break;
-                case CellKind.Lstm:
+                case Cell.Lstm:
                     Value c = Leaf(BodyInputKind.Carry, 1, TensorType.Float(state), "c");
                     Value all = step.Add(new Add(), "gates", fromInput, fromHidden);
                     Value Gate(int index, string name) => step.Add(new SliceColumns(index * hidden, hidden), name, all);
@@ -120,13 +150,5 @@ internal sealed class RecurrentLm : IArchitecture
         }
 
         return results[Scan.After(0)];
-    }
-
-    /// <summary>Cells, in the order of the public enumeration of that name.</summary>
-    private enum CellKind
-    {
-        Rnn,
-        Lstm,
-        Gru,
     }
 }

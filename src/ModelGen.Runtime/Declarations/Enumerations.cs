@@ -1,0 +1,62 @@
+namespace ModelGen;
+
+/// <summary>An element-wise nonlinearity.</summary>
+public enum Activation
+{
+    /// <summary>max(0, x).</summary>
+    Relu,
+
+    /// <summary>x · Φ(x) with the exact normal distribution function (Hendrycks and Gimpel, 2016).</summary>
+    Gelu,
+
+    /// <summary>The tanh approximation of GELU, ½x(1 + tanh(√(2/π)(x + 0.044715x³))), as GPT-2 has it.</summary>
+    GeluTanh,
+
+    /// <summary>The hyperbolic tangent.</summary>
+    Tanh,
+
+    /// <summary>The logistic function, 1 / (1 + e⁻ˣ).</summary>
+    Sigmoid,
+
+    /// <summary>x · sigmoid(x), also known as swish.</summary>
+    Silu,
+
+    /// <summary>x itself.</summary>
+    Identity,
+}
+
+/// <summary>A recurrent cell.</summary>
+public enum Cell
+{
+    /// <summary>The simple recurrence h' = tanh(Wx + Uh + b) (Elman, 1990).</summary>
+    Rnn,
+
+    /// <summary>Long short-term memory with input, forget, cell and output gates in that order (Hochreiter and Schmidhuber, 1997; Gers et al., 2000).</summary>
+    Lstm,
+
+    /// <summary>The gated recurrent unit with reset, update and new gates in that order; the reset gate is applied after the recurrent product (Cho et al., 2014).</summary>
+    Gru,
+}
+
+/// <summary>What training minimizes, as a mean over the targets that are not ignored.</summary>
+public enum Loss
+{
+    /// <summary>Softmax cross-entropy of logits with integer class targets; a target of -1 is ignored.</summary>
+    CrossEntropy,
+
+    /// <summary>½(y − t)² with real targets.</summary>
+    SquaredError,
+
+    /// <summary>Binary cross-entropy of logits with targets from 0 to 1.</summary>
+    BinaryCrossEntropy,
+}
+
+/// <summary>How a weight file stores the matrix of a linear layer. In memory it is always [outputs, inputs].</summary>
+public enum ParameterLayout
+{
+    /// <summary>[inputs, outputs], as the Conv1D modules of the Hugging Face GPT-2 checkpoints.</summary>
+    Conv1D,
+
+    /// <summary>[outputs, inputs], as PyTorch's Linear.</summary>
+    Linear,
+}

@@ -1,0 +1,59 @@
+namespace ModelGen;
+
+/// <summary>
+/// Declares a decoder-only Transformer language model with the architecture of GPT-2: learned token and position embeddings,
+/// pre-norm blocks of causal self-attention and a two-layer feed-forward network, a final layer norm, and a linear head.
+/// Parameters carry the names of the Hugging Face GPT-2 layout, so that public checkpoints load by name.
+/// </summary>
+/// <remarks>Radford et al., "Language Models are Unsupervised Multitask Learners" (2019).</remarks>
+[AttributeUsage(AttributeTargets.Class, AllowMultiple = false, Inherited = false)]
+public sealed class GptAttribute : Attribute
+{
+    /// <summary>The number of Transformer blocks. Required, 1 or more.</summary>
+    public int Layers { get; set; }
+
+    /// <summary>The width of the residual stream. Required, a multiple of <see cref="Heads"/>.</summary>
+    public int DModel { get; set; }
+
+    /// <summary>The number of attention heads; each has <c>DModel / Heads</c> channels. Required, 1 or more.</summary>
+    public int Heads { get; set; }
+
+    /// <summary>The number of token ids, 0 to <c>Vocab - 1</c>. Required, 1 or more.</summary>
+    public int Vocab { get; set; }
+
+    /// <summary>The most tokens that a sequence may hold: the number of learned positions. Required, 1 or more.</summary>
+    public int Context { get; set; }
+
+    /// <summary>The hidden width of the feed-forward network. Default: four times <see cref="DModel"/> (which 0 stands for).</summary>
+    public int FeedForward { get; set; }
+
+    /// <summary>The activation inside the feed-forward network. Default: <see cref="Activation.GeluTanh"/>.</summary>
+    public Activation Activation { get; set; } = Activation.GeluTanh;
+
+    /// <summary>Whether the head's weight is the token embedding. Default: true. False gives the head its own <c>lm_head.weight</c>.</summary>
+    public bool TieEmbeddings { get; set; } = true;
+
+    /// <summary>Whether linear layers and layer norms have a bias. Default: true.</summary>
+    public bool Bias { get; set; } = true;
+
+    /// <summary>Whether the projection to queries, keys and values has a bias. Default: as <see cref="Bias"/>.</summary>
+    public bool QkvBias { get; set; } = true;
+
+    /// <summary>Whether the head has a bias, <c>lm_head.bias</c>. Default: false.</summary>
+    public bool HeadBias { get; set; }
+
+    /// <summary>What is added to the variance in each layer norm. Default: 1e-5.</summary>
+    public double LayerNormEpsilon { get; set; } = 1e-5;
+
+    /// <summary>
+    /// The probability that an element is dropped while training, at the sum of the embeddings and at the output of each attention
+    /// and feed-forward branch; 0 to below 1. Default: 0.
+    /// </summary>
+    public double Dropout { get; set; }
+
+    /// <summary>
+    /// How weight files store the matrices of the blocks. Default: <see cref="ParameterLayout.Conv1D"/>, as the Hugging Face GPT-2
+    /// checkpoints do.
+    /// </summary>
+    public ParameterLayout Layout { get; set; } = ParameterLayout.Conv1D;
+}

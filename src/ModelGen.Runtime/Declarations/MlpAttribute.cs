@@ -1,0 +1,34 @@
+namespace ModelGen;
+
+/// <summary>
+/// Declares a multilayer perceptron: linear layers from each size to the next, with an activation between them,
+/// <c>y = g(Wₙ f(… f(W₁x + b₁) …) + bₙ)</c>. Parameters are named <c>fc1.weight</c>, <c>fc1.bias</c>, <c>fc2.weight</c>, ….
+/// </summary>
+[AttributeUsage(AttributeTargets.Class, AllowMultiple = false, Inherited = false)]
+public sealed class MlpAttribute : Attribute
+{
+    /// <summary>Declares the sizes of the layers.</summary>
+    /// <param name="sizes">The number of inputs, of units in each hidden layer, and of outputs: two sizes or more, each 1 or more.</param>
+    public MlpAttribute(params int[] sizes)
+    {
+        Sizes = sizes;
+    }
+
+    /// <summary>The number of inputs, of units in each hidden layer, and of outputs.</summary>
+    public IReadOnlyList<int> Sizes { get; }
+
+    /// <summary>The activation after every layer but the last. Default: <see cref="Activation.Relu"/>.</summary>
+    public Activation Activation { get; set; } = Activation.Relu;
+
+    /// <summary>
+    /// The activation after the last layer. Default: <see cref="Activation.Identity"/>. With <see cref="Loss.CrossEntropy"/> and
+    /// <see cref="Loss.BinaryCrossEntropy"/> the outputs are logits, so it stays the identity.
+    /// </summary>
+    public Activation OutputActivation { get; set; } = Activation.Identity;
+
+    /// <summary>What training minimizes. Default: <see cref="Loss.CrossEntropy"/>.</summary>
+    public Loss Loss { get; set; } = Loss.CrossEntropy;
+
+    /// <summary>Whether each layer has a bias. Default: true.</summary>
+    public bool Bias { get; set; } = true;
+}

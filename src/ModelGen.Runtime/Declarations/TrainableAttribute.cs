@@ -1,0 +1,15 @@
+namespace ModelGen;
+
+/// <summary>Asks for training code beside the inference code of a declared model. Without it no training code is emitted.</summary>
+[AttributeUsage(AttributeTargets.Class, AllowMultiple = false, Inherited = false)]
+public sealed class TrainableAttribute : Attribute
+{
+    /// <summary>The number of sequences (or examples) in each micro-batch. Required, 1 or more.</summary>
+    public int BatchSize { get; set; }
+
+    /// <summary>
+    /// The number of tokens in each sequence of a micro-batch. Required by models over sequences, at most the model's context;
+    /// not given for others.
+    /// </summary>
+    public int SequenceLength { get; set; }
+}

@@ -1,0 +1,155 @@
+using System.Buffers;
+using System.Buffers.Binary;
+using System.Runtime.InteropServices;
+using System.Text.Json;
+using ModelGen.Runtime;
+
+namespace ModelGen;
+
+/// <summary>
+/// Writes a safetensors file: gather tensors and metadata, then save. The file is written beside an existing one, forced to the disk
+/// and renamed, so that the old one is whole until the new one is.
+/// </summary>
+public sealed class SafetensorsWriter
+{
+    // The elements start at a multiple of this many bytes, so that a mapped file can be used in place.
+    private const int DataAlignment = 64;
+
+    private readonly List<Entry> _entries = [];
+    private readonly HashSet<string> _names = new(StringComparer.Ordinal);
+
+    /// <summary>The header's metadata.</summary>
+    public IDictionary<string, string> Metadata { get; } = new SortedDictionary<string, string>(StringComparer.Ordinal);
+
+    /// <summary>Adds a tensor of 32-bit floats (F32).</summary>
+    /// <param name="name">The tensor's name.</param>
+    /// <param name="shape">The extents, row-major; none for a scalar.</param>
+    /// <param name="values">The elements, read when the file is saved.</param>
+    /// <exception cref="ArgumentException">The name is empty or taken, or the number of elements is not that of the shape.</exception>
+    public void Add(string name, ReadOnlySpan<int> shape, ReadOnlyMemory<float> values)
+        => Add(name, shape, SafetensorsType.F32, values.Length, stream => stream.Write(MemoryMarshal.AsBytes(values.Span)));
+
+    /// <summary>Adds a tensor of 64-bit integers (I64).</summary>
+    /// <inheritdoc cref="Add(string, ReadOnlySpan{int}, ReadOnlyMemory{float})"/>
+    public void Add(string name, ReadOnlySpan<int> shape, ReadOnlyMemory<long> values)
+        => Add(name, shape, SafetensorsType.I64, values.Length, stream => stream.Write(MemoryMarshal.AsBytes(values.Span)));
+
+    /// <summary>Adds a tensor of bytes (U8).</summary>
+    /// <inheritdoc cref="Add(string, ReadOnlySpan{int}, ReadOnlyMemory{float})"/>
+    public void Add(string name, ReadOnlySpan<int> shape, ReadOnlyMemory<byte> values)
+        => Add(name, shape, SafetensorsType.U8, values.Length, stream => stream.Write(values.Span));
+
+    /// <summary>Writes the file.</summary>
+    /// <param name="path">The file to create or replace.</param>
+    /// <exception cref="IOException">The file cannot be written; an existing one is untouched.</exception>
+    public void Save(string path)
+    {
+        if (!BitConverter.IsLittleEndian)
+        {
+            throw new PlatformNotSupportedException("Safetensors files are little-endian, and this processor is not.");
+        }
+
+        AtomicFile.Write(path, Write);
+    }
+
+    /// <summary>Adds a tensor whose elements are written by the caller, who must write exactly as many as there are.</summary>
+    internal void Add(string name, ReadOnlySpan<int> shape, SafetensorsType type, long length, Action<Stream> write)
+    {
+        ArgumentException.ThrowIfNullOrEmpty(name);
+        long expected = 1;
+        foreach (int extent in shape)
+        {
+            ArgumentOutOfRangeException.ThrowIfNegative(extent, nameof(shape));
+            expected = checked(expected * extent);
+        }
+
+        if (expected != length)
+        {
+            throw new ArgumentException(FormattableString.Invariant($"The tensor '{name}' has {expected} elements by its shape, but {length} were given."), nameof(shape));
+        }
+
+        if (name == "__metadata__" || !_names.Add(name))
+        {
+            throw new ArgumentException($"The name '{name}' is taken.", nameof(name));
+        }
+
+        _entries.Add(new Entry(name, [.. shape], type, length, write));
+    }
+
+    private void Write(Stream stream)
+    {
+        // Larger elements first: then every tensor is aligned to its element size.
+        List<Entry> ordered = [.. _entries.OrderByDescending(static entry => SafetensorsFormat.SizeOf(entry.Type))];
+        ReadOnlySpan<byte> header = Header(ordered);
+        int padding = (DataAlignment - ((SafetensorsFormat.PrefixLength + header.Length) % DataAlignment)) % DataAlignment;
+        Span<byte> prefix = stackalloc byte[SafetensorsFormat.PrefixLength];
+        BinaryPrimitives.WriteInt64LittleEndian(prefix, header.Length + padding);
+        stream.Write(prefix);
+        stream.Write(header);
+        Span<byte> spaces = stackalloc byte[padding];
+        spaces.Fill((byte)' ');
+        stream.Write(spaces);
+        foreach (Entry entry in ordered)
+        {
+            long start = stream.Position;
+            entry.Write(stream);
+            if (stream.Position - start != entry.ByteLength)
+            {
+                throw new InvalidOperationException(FormattableString.Invariant($"The tensor '{entry.Name}' is {entry.ByteLength} bytes, but {stream.Position - start} were written."));
+            }
+        }
+    }
+
+    private ReadOnlySpan<byte> Header(List<Entry> entries)
+    {
+        var buffer = new ArrayBufferWriter<byte>();
+        using (var json = new Utf8JsonWriter(buffer))
+        {
+            json.WriteStartObject();
+            if (Metadata.Count > 0)
+            {
+                json.WriteStartObject("__metadata__"u8);
+                foreach ((string key, string value) in Metadata)
+                {
+                    json.WriteString(key, value);
+                }
+
+                json.WriteEndObject();
+            }
+
+            long offset = 0;
+            foreach (Entry entry in entries)
+            {
+                json.WriteStartObject(entry.Name);
+                json.WriteString("dtype"u8, SafetensorsFormat.NameOf(entry.Type));
+                json.WriteStartArray("shape"u8);
+                foreach (int extent in entry.Shape)
+                {
+                    json.WriteNumberValue(extent);
+                }
+
+                json.WriteEndArray();
+                json.WriteStartArray("data_offsets"u8);
+                json.WriteNumberValue(offset);
+                offset += entry.ByteLength;
+                json.WriteNumberValue(offset);
+                json.WriteEndArray();
+                json.WriteEndObject();
+            }
+
+            json.WriteEndObject();
+        }
+
+        if (buffer.WrittenCount > SafetensorsFormat.MaximumHeaderLength - DataAlignment)
+        {
+            throw new InvalidOperationException(FormattableString.Invariant($"The header is {buffer.WrittenCount} bytes, but the format allows {SafetensorsFormat.MaximumHeaderLength}."));
+        }
+
+        return buffer.WrittenSpan;
+    }
+
+    private sealed record Entry(string Name, int[] Shape, SafetensorsType Type, long Length, Action<Stream> Write)
+    {
+        public long ByteLength => Length * SafetensorsFormat.SizeOf(Type);
+    }
+}

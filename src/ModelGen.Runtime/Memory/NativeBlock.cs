@@ -1,0 +1,58 @@
+using System.Runtime.InteropServices;
+
+namespace ModelGen;
+
+/// <summary>A zeroed, 64-byte aligned block of native memory, freed on disposal or, failing that, by its finalizer.</summary>
+internal sealed unsafe class NativeBlock : SafeHandle
+{
+    internal const int Alignment = 64;
+
+    public NativeBlock(long byteLength)
+        : base(0, ownsHandle: true)
+    {
+        ArgumentOutOfRangeException.ThrowIfNegative(byteLength);
+        ByteLength = checked((byteLength + Alignment - 1) / Alignment * Alignment);
+
+        // An empty block still gets a pointer of its own, so that nobody needs to treat null specially.
+        nuint size = checked((nuint)Math.Max(ByteLength, Alignment));
+        void* memory = NativeMemory.AlignedAlloc(size, Alignment);
+        NativeMemory.Clear(memory, size);
+        SetHandle((nint)memory);
+        if (ByteLength > 0)
+        {
+            GC.AddMemoryPressure(ByteLength);
+        }
+    }
+
+    public static NativeBlock OfFloats(long count) => new(checked(count * sizeof(float)));
+
+    /// <summary>The number of bytes, rounded up to whole 64-byte lines.</summary>
+    public long ByteLength { get; }
+
+    public override bool IsInvalid => handle == 0;
+
+    /// <exception cref="ObjectDisposedException">The block was freed.</exception>
+    public byte* Bytes
+    {
+        get
+        {
+            ObjectDisposedException.ThrowIf(IsClosed, this);
+            return (byte*)handle;
+        }
+    }
+
+    public float* Floats => (float*)Bytes;
+
+    public void Clear() => NativeMemory.Clear(Bytes, (nuint)ByteLength);
+
+    protected override bool ReleaseHandle()
+    {
+        NativeMemory.AlignedFree((void*)handle);
+        if (ByteLength > 0)
+        {
+            GC.RemoveMemoryPressure(ByteLength);
+        }
+
+        return true;
+    }
+}

@@ -1,0 +1,71 @@
+namespace ModelGen;
+
+/// <summary>How the learning rate changes over a training run: a pure function of the step, so that resuming needs nothing but the step.</summary>
+public interface ILearningRateSchedule
+{
+    /// <summary>What the optimizer's learning rate is multiplied with.</summary>
+    /// <param name="step">The number of steps done before: 0 at the first.</param>
+    /// <returns>A factor of 0 or more.</returns>
+    double Factor(long step);
+}
+
+/// <summary>Keeps the learning rate as it is.</summary>
+public sealed class Constant : ILearningRateSchedule
+{
+    /// <inheritdoc/>
+    public double Factor(long step) => 1;
+}
+
+/// <summary>
+/// A linear warm-up followed by half a cosine down to a fraction of the learning rate, which then stays: the schedule of nanoGPT.
+/// The factor is (t + 1)/(W + 1) for a step t below the warm-up W, and f + (1 − f)·½(1 + cos(π(t − W)/(N − W))) up to step N.
+/// </summary>
+/// <remarks>Loshchilov and Hutter, "SGDR: Stochastic Gradient Descent with Warm Restarts" (2017).</remarks>
+public sealed class WarmupCosine : ILearningRateSchedule
+{
+    /// <summary>Creates a schedule.</summary>
+    /// <param name="warmupSteps">W, the number of steps of the warm-up; 0 or more.</param>
+    /// <param name="totalSteps">N, the step at which the cosine ends; at least <paramref name="warmupSteps"/>.</param>
+    /// <param name="minimumFactor">f, the factor from there on; 0 to 1.</param>
+    /// <exception cref="ArgumentOutOfRangeException">An argument is outside its range.</exception>
+    public WarmupCosine(long warmupSteps, long totalSteps, double minimumFactor = 0.1)
+    {
+        ArgumentOutOfRangeException.ThrowIfNegative(warmupSteps);
+        ArgumentOutOfRangeException.ThrowIfLessThan(totalSteps, warmupSteps);
+        if (!(minimumFactor is >= 0 and <= 1))
+        {
+            throw new ArgumentOutOfRangeException(nameof(minimumFactor), minimumFactor, "The minimum factor must be from 0 to 1.");
+        }
+
+        WarmupSteps = warmupSteps;
+        TotalSteps = totalSteps;
+        MinimumFactor = minimumFactor;
+    }
+
+    /// <summary>The number of steps of the warm-up.</summary>
+    public long WarmupSteps { get; }
+
+    /// <summary>The step at which the cosine ends.</summary>
+    public long TotalSteps { get; }
+
+    /// <summary>The factor from there on.</summary>
+    public double MinimumFactor { get; }
+
+    /// <inheritdoc/>
+    public double Factor(long step)
+    {
+        ArgumentOutOfRangeException.ThrowIfNegative(step);
+        if (step < WarmupSteps)
+        {
+            return (step + 1.0) / (WarmupSteps + 1.0);
+        }
+
+        if (step >= TotalSteps)
+        {
+            return MinimumFactor;
+        }
+
+        double progress = (double)(step - WarmupSteps) / (TotalSteps - WarmupSteps);
+        return MinimumFactor + ((1 - MinimumFactor) * 0.5 * (1 + Math.Cos(Math.PI * progress)));
+    }
+}

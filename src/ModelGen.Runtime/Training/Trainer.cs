@@ -1,0 +1,326 @@
+using System.ComponentModel;
+using System.Runtime.InteropServices;
+using ModelGen.Runtime;
+
+namespace ModelGen;
+
+/// <summary>
+/// The training of a model: its gradients, the optimizer's slots, the training arena and the threads. It updates the model's weights
+/// in place. A step allocates nothing, and its results do not depend on the number of threads, to the bit. A trainer may be used by
+/// one thread at a time, and while it steps nothing else may read the model's weights.
+/// </summary>
+public abstract unsafe partial class Trainer : IDisposable
+{
+    private readonly ModelWeights _weights;
+    private readonly TrainerLayout _layout;
+    private readonly WorkerTeam _team;
+    private readonly NativeBlock _arena;
+    private readonly NativeBlock _gradients;
+    private readonly NativeBlock _slots;
+    private readonly NativeBlock _state;
+    private readonly NativeBlock _evaluationState;
+    private readonly StepTask _stepTask;
+    private readonly EvaluateTask _evaluateTask;
+    private readonly UpdateTask _updateTask;
+    private readonly int _slotCount;
+    private PlanContext _context;
+    private ulong _seed;
+    private bool _disposed;
+
+    /// <summary>Called by emitted code.</summary>
+    /// <param name="weights">The model's weights.</param>
+    /// <param name="layout">The memory and sizes of the model's plans.</param>
+    /// <param name="optimizer">The optimizer.</param>
+    /// <param name="options">The trainer's options; null for the defaults.</param>
+    /// <exception cref="ArgumentOutOfRangeException">An option is outside its range.</exception>
+    [EditorBrowsable(EditorBrowsableState.Never)]
+    private protected Trainer(ModelWeights weights, TrainerLayout layout, Optimizer optimizer, TrainerOptions? options)
+    {
+        ArgumentNullException.ThrowIfNull(weights);
+        ArgumentNullException.ThrowIfNull(layout);
+        ArgumentNullException.ThrowIfNull(optimizer);
+        options ??= new TrainerOptions();
+        int threads = RunGuard.Threads(options.Threads, nameof(options));
+        if (options.AccumulationSteps < 1)
+        {
+            throw new ArgumentOutOfRangeException(nameof(options), options.AccumulationSteps, "AccumulationSteps must be 1 or more.");
+        }
+
+        ArgumentOutOfRangeException.ThrowIfNegativeOrZero(layout.BatchSize);
+        ArgumentOutOfRangeException.ThrowIfNegativeOrZero(layout.SequenceLength);
+        ArgumentOutOfRangeException.ThrowIfNegativeOrZero(layout.InputSize);
+        ArgumentOutOfRangeException.ThrowIfNegativeOrZero(layout.TargetSize);
+        Positions = checked(layout.BatchSize * layout.SequenceLength);
+        InputLength = checked(Positions * layout.InputSize);
+        TargetLength = checked(Positions * layout.TargetSize);
+        RunGuard.InsideArena(layout.ModelName, nameof(layout.InputOffset), layout.InputOffset, InputLength, layout.ArenaBytes);
+        RunGuard.InsideArena(layout.ModelName, nameof(layout.TargetOffset), layout.TargetOffset, TargetLength, layout.ArenaBytes);
+        RunGuard.InsideArena(layout.ModelName, nameof(layout.LossOffset), layout.LossOffset, 1, layout.ArenaBytes);
+
+        _weights = weights;
+        _layout = layout;
+        _seed = unchecked((ulong)options.Seed);
+        Optimizer = optimizer;
+        AccumulationSteps = options.AccumulationSteps;
+        _slotCount = optimizer.Slots.Count;
+        _arena = new NativeBlock(layout.ArenaBytes);
+        _gradients = NativeBlock.OfFloats(weights.Length);
+        _slots = NativeBlock.OfFloats(checked(weights.Length * _slotCount));
+        _state = new NativeBlock(layout.StateBytes);
+        _evaluationState = new NativeBlock(layout.StateBytes);
+        _stepTask = new StepTask(this);
+        _evaluateTask = new EvaluateTask(this);
+        _updateTask = new UpdateTask(this);
+        _team = new WorkerTeam(threads, layout.ScratchBytes);
+    }
+
+    /// <summary>The number of steps done, those before a loaded checkpoint included.</summary>
+    public long StepCount { get; private set; }
+
+    /// <summary>The learning rate of the last step; before the first, that which the first will have.</summary>
+    public float LearningRate => _updateTask.LearningRate ?? ScheduledRate();
+
+    /// <summary>The Euclidean norm of all gradients of the last step, before clipping.</summary>
+    public float GradientNorm => (float)_updateTask.GradientNorm;
+
+    /// <summary>The number of sequences (or examples) in a micro-batch.</summary>
+    public int BatchSize => _layout.BatchSize;
+
+    /// <summary>The number of positions in a sequence; 1 where there are no sequences.</summary>
+    public int SequenceLength => _layout.SequenceLength;
+
+    /// <summary>The number of micro-batches whose gradients are averaged in one step.</summary>
+    public int AccumulationSteps { get; }
+
+    /// <summary>The number of threads that compute, the caller's included.</summary>
+    public int Threads => _team.Count;
+
+    /// <summary>The optimizer.</summary>
+    public Optimizer Optimizer { get; }
+
+    /// <summary>The model's name.</summary>
+    public string ModelName => _layout.ModelName;
+
+    private protected TrainerLayout Layout => _layout;
+
+    private protected int Positions { get; }
+
+    /// <summary>The number of input elements of a micro-batch.</summary>
+    private protected int InputLength { get; }
+
+    /// <summary>The number of target elements of a micro-batch.</summary>
+    private protected int TargetLength { get; }
+
+    /// <summary>The gradient of a parameter at the last step, averaged over its micro-batches, before clipping; zeros before the first step.</summary>
+    /// <param name="parameterName">The parameter's name.</param>
+    /// <returns>The gradient in the parameter's shape, until the next step or the trainer's disposal.</returns>
+    /// <exception cref="ArgumentException">The model has no such parameter.</exception>
+    /// <exception cref="ObjectDisposedException">The trainer was disposed.</exception>
+    public ReadOnlySpan<float> Gradient(string parameterName)
+    {
+        ThrowIfDisposed();
+        ParameterInfo parameter = _weights.Table.Parameters[_weights.Table.IndexOf(parameterName)];
+        return new ReadOnlySpan<float>(_gradients.Floats + parameter.Offset, checked((int)parameter.Length));
+    }
+
+    /// <summary>Zeroes the state that a recurrence carries from one step to the next: as at the start of a text.</summary>
+    /// <exception cref="ObjectDisposedException">The trainer was disposed.</exception>
+    public void ResetState() => _state.Clear();
+
+    /// <summary>
+    /// Zeroes the state that a recurrence carries from one evaluation to the next. Evaluations carry a state of their own, so that
+    /// they never disturb training.
+    /// </summary>
+    /// <exception cref="ObjectDisposedException">The trainer was disposed.</exception>
+    public void ResetEvaluationState() => _evaluationState.Clear();
+
+    /// <summary>Ends the trainer's threads and frees its memory. The model keeps its weights.</summary>
+    /// <exception cref="InvalidOperationException">Another thread is using the trainer.</exception>
+    public void Dispose()
+    {
+        if (!_disposed)
+        {
+            _team.Dispose();
+            _disposed = true;
+            _arena.Dispose();
+            _gradients.Dispose();
+            _slots.Dispose();
+            _state.Dispose();
+            _evaluationState.Dispose();
+        }
+
+        GC.SuppressFinalize(this);
+    }
+
+    /// <summary>Emitted: runs the forward and backward pass of one micro-batch.</summary>
+    /// <param name="context">Where the memory is, and the micro-batch's numbers.</param>
+    /// <param name="worker">The worker that calls.</param>
+    [EditorBrowsable(EditorBrowsableState.Never)]
+    protected abstract void ExecuteStep(in PlanContext context, Worker worker);
+
+    /// <summary>Emitted: runs the forward pass of one micro-batch, without dropout.</summary>
+    /// <param name="context">Where the memory is, and the micro-batch's numbers.</param>
+    /// <param name="worker">The worker that calls.</param>
+    [EditorBrowsable(EditorBrowsableState.Never)]
+    protected abstract void ExecuteEvaluate(in PlanContext context, Worker worker);
+
+    private protected void ThrowIfDisposed() => ObjectDisposedException.ThrowIf(_disposed, this);
+
+    /// <summary>One step over micro-batches that were checked. Elements are 32 bits wide, integers or floats.</summary>
+    private protected float StepChecked(ReadOnlySpan<byte> inputs, ReadOnlySpan<byte> targets, ReadOnlySpan<int> classTargets)
+    {
+        int inputBytes = InputLength * sizeof(float);
+        int targetBytes = TargetLength * sizeof(float);
+        double loss = 0;
+        for (int micro = 0; micro < AccumulationSteps; micro++)
+        {
+            float* arena = Stage(inputs.Slice(micro * inputBytes, inputBytes), targets.Slice(micro * targetBytes, targetBytes));
+            _context = new PlanContext
+            {
+                Weights = _weights.Pointer,
+                Gradients = _gradients.Floats,
+                Arena = arena,
+                State = _state.Floats,
+                Count = Positions,
+                Seed = CounterRandom.MixSeed(_seed, (ulong)StepCount, (ulong)micro),
+                LossNormalizer = LossNormalizer(classTargets, micro, out _),
+                GradientScale = 1f / AccumulationSteps,
+                Accumulate = micro > 0,
+            };
+            _team.Run(_stepTask);
+            loss += arena[_layout.LossOffset];
+        }
+
+        _updateTask.Run(_team);
+        StepCount++;
+        GC.KeepAlive(this);
+        return (float)(loss / AccumulationSteps);
+    }
+
+    /// <summary>The mean loss, over the targets that are not ignored, of micro-batches that were checked.</summary>
+    private protected float EvaluateChecked(ReadOnlySpan<byte> inputs, ReadOnlySpan<byte> targets, ReadOnlySpan<int> classTargets)
+    {
+        int inputBytes = InputLength * sizeof(float);
+        int targetBytes = TargetLength * sizeof(float);
+        double loss = 0;
+        long count = 0;
+        for (int micro = 0; micro < inputs.Length / inputBytes; micro++)
+        {
+            float* arena = Stage(inputs.Slice(micro * inputBytes, inputBytes), targets.Slice(micro * targetBytes, targetBytes));
+            _context = new PlanContext
+            {
+                Weights = _weights.Pointer,
+                Arena = arena,
+                State = _evaluationState.Floats,
+                Count = Positions,
+                LossNormalizer = LossNormalizer(classTargets, micro, out int counted),
+                GradientScale = 1,
+            };
+            _team.Run(_evaluateTask);
+            loss += arena[_layout.LossOffset] * (double)counted;
+            count += counted;
+        }
+
+        GC.KeepAlive(this);
+        return (float)(loss / count);
+    }
+
+    /// <summary>Checks class targets: -1 is ignored, but a micro-batch must have one that is not.</summary>
+    private protected void CheckClassTargets(ReadOnlySpan<int> targets, string parameterName)
+    {
+        int classes = _layout.TargetClasses;
+        for (int start = 0; start < targets.Length; start += TargetLength)
+        {
+            ReadOnlySpan<int> micro = targets.Slice(start, TargetLength);
+            bool any = false;
+            for (int index = 0; index < micro.Length; index++)
+            {
+                // One unsigned comparison covers negative targets.
+                if ((uint)micro[index] < (uint)classes)
+                {
+                    any = true;
+                }
+                else if (micro[index] != -1)
+                {
+                    throw new ArgumentOutOfRangeException(
+                        parameterName,
+                        micro[index],
+                        FormattableString.Invariant($"The target {micro[index]} at index {start + index} is neither a class, 0 to {classes - 1} ({classes} classes), nor -1 (ignored)."));
+                }
+            }
+
+            if (!any)
+            {
+                throw new ArgumentException(
+                    FormattableString.Invariant($"All {TargetLength} targets from index {start} on, a whole micro-batch, are -1 (ignored): there is no loss to compute."),
+                    parameterName);
+            }
+        }
+    }
+
+    /// <summary>Checks that inputs and targets are the micro-batches of one step.</summary>
+    private protected void CheckStepLength(int inputs, int targets)
+    {
+        CheckLength(inputs, InputLength, _layout.InputSize, "inputs", isStep: true);
+        CheckLength(targets, TargetLength, _layout.TargetSize, "targets", isStep: true);
+    }
+
+    /// <summary>Checks that inputs and targets are equally many micro-batches.</summary>
+    private protected void CheckEvaluateLength(int inputs, int targets)
+    {
+        CheckLength(inputs, InputLength, _layout.InputSize, "inputs", isStep: false);
+        CheckLength(targets, TargetLength, _layout.TargetSize, "targets", isStep: false);
+        if (inputs / InputLength != targets / TargetLength)
+        {
+            throw new ArgumentException(
+                FormattableString.Invariant($"The inputs are {inputs / InputLength} micro-batches, but the targets are {targets / TargetLength}."),
+                "targets");
+        }
+    }
+
+    private void CheckLength(int found, int microBatch, int size, string parameterName, bool isStep)
+    {
+        bool right = isStep ? found == (long)microBatch * AccumulationSteps : found > 0 && found % microBatch == 0;
+        if (!right)
+        {
+            string shape = FormattableString.Invariant($"batch size {_layout.BatchSize} × sequence length {_layout.SequenceLength} × {size}");
+            throw new ArgumentException(
+                isStep
+                    ? FormattableString.Invariant($"A step takes {(long)microBatch * AccumulationSteps} {parameterName} (accumulation steps {AccumulationSteps} × {shape}), but there are {found}.")
+                    : FormattableString.Invariant($"An evaluation takes a multiple of {microBatch} {parameterName} ({shape}), but there are {found}."),
+                parameterName);
+        }
+    }
+
+    private float* Stage(ReadOnlySpan<byte> inputs, ReadOnlySpan<byte> targets)
+    {
+        float* arena = _arena.Floats;
+        inputs.CopyTo(new Span<byte>(arena + _layout.InputOffset, inputs.Length));
+        targets.CopyTo(new Span<byte>(arena + _layout.TargetOffset, targets.Length));
+        return arena;
+    }
+
+    private float LossNormalizer(ReadOnlySpan<int> classTargets, int micro, out int counted)
+    {
+        counted = TargetLength;
+        if (_layout.TargetClasses > 0)
+        {
+            counted -= MemoryExtensions.Count(classTargets.Slice(micro * TargetLength, TargetLength), -1);
+        }
+
+        return 1f / counted;
+    }
+
+    private float ScheduledRate()
+        => Optimizer.Schedule is { } schedule ? (float)(Optimizer.LearningRate * schedule.Factor(StepCount)) : Optimizer.LearningRate;
+
+    private sealed class StepTask(Trainer trainer) : ITeamTask
+    {
+        public void Execute(Worker worker) => trainer.ExecuteStep(in trainer._context, worker);
+    }
+
+    private sealed class EvaluateTask(Trainer trainer) : ITeamTask
+    {
+        public void Execute(Worker worker) => trainer.ExecuteEvaluate(in trainer._context, worker);
+    }
+}

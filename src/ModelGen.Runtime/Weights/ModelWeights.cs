@@ -1,0 +1,133 @@
+using System.ComponentModel;
+
+namespace ModelGen.Runtime;
+
+/// <summary>The weights of one model: a single native block, aligned to 64 bytes, in which every parameter has a fixed place.</summary>
+[EditorBrowsable(EditorBrowsableState.Never)]
+public sealed unsafe partial class ModelWeights : IDisposable
+{
+    // Work for one thread while creating weights: a multiple of the four numbers that one counter yields.
+    private const int CreationChunk = 1 << 16;
+
+    private readonly NativeBlock _block;
+
+    private ModelWeights(ParameterTable table)
+    {
+        Table = table;
+        _block = NativeBlock.OfFloats(table.TotalLength);
+    }
+
+    /// <summary>The parameters.</summary>
+    public ParameterTable Table { get; }
+
+    /// <summary>The block's length in floats, the zero gaps that align each parameter included.</summary>
+    public long Length => Table.TotalLength;
+
+    /// <summary>The block. Whoever holds the pointer must keep this object alive.</summary>
+    /// <exception cref="ObjectDisposedException">The weights were disposed.</exception>
+    public float* Pointer => _block.Floats;
+
+    /// <summary>Creates random weights. Each parameter draws from a stream of its own, so that it does not depend on the others.</summary>
+    /// <param name="table">The parameters.</param>
+    /// <param name="seed">The same seed gives the same weights, on every machine.</param>
+    public static ModelWeights Create(ParameterTable table, int seed)
+    {
+        ArgumentNullException.ThrowIfNull(table);
+        var weights = new ModelWeights(table);
+        for (int index = 0; index < table.Parameters.Count; index++)
+        {
+            weights.Initialize(index, unchecked((uint)seed));
+        }
+
+        return weights;
+    }
+
+    /// <summary>A parameter's elements, row-major. The span is valid while these weights (and so the model) are referenced.</summary>
+    /// <param name="name">The parameter's name.</param>
+    /// <exception cref="ArgumentException">The model has no such parameter.</exception>
+    /// <exception cref="ObjectDisposedException">The weights were disposed.</exception>
+    public Span<float> Parameter(string name)
+    {
+        ParameterInfo parameter = Table.Parameters[Table.IndexOf(name)];
+        return new Span<float>(Pointer + parameter.Offset, checked((int)parameter.Length));
+    }
+
+    /// <summary>Frees the block. Sessions and trainers of the model then throw.</summary>
+    public void Dispose() => _block.Dispose();
+
+    private void Initialize(int index, ulong seed)
+    {
+        ParameterInfo parameter = Table.Parameters[index];
+        float* target = Pointer + parameter.Offset;
+        long length = parameter.Length;
+        switch (parameter.Kind)
+        {
+            case ParameterInitializerKind.Zeros:
+                break;
+
+            case ParameterInitializerKind.Ones:
+                for (long i = 0; i < length; i++)
+                {
+                    target[i] = 1;
+                }
+
+                break;
+
+            case ParameterInitializerKind.Normal:
+            case ParameterInitializerKind.Uniform:
+                var fill = new RandomFill(target, length, (ulong)index, seed, parameter.Scale, parameter.Kind == ParameterInitializerKind.Normal);
+                long chunks = (length + CreationChunk - 1) / CreationChunk;
+                if (chunks > 1)
+                {
+                    Parallel.For(0, chunks, fill.Chunk);
+                }
+                else
+                {
+                    fill.Chunk(0);
+                }
+
+                break;
+
+            default:
+                throw new InvalidOperationException($"The parameter '{parameter.Name}' has no known initializer: {parameter.Kind}.");
+        }
+
+        GC.KeepAlive(this);
+    }
+
+    private sealed class RandomFill(float* target, long length, ulong stream, ulong key, float scale, bool normal)
+    {
+        public void Chunk(long chunk)
+        {
+            long end = Math.Min(length, (chunk + 1) * CreationChunk);
+            for (long i = chunk * CreationChunk; i < end; i += 4)
+            {
+                (uint a, uint b, uint c, uint d) = CounterRandom.Philox((ulong)i / 4, stream, key);
+                target[i] = Value(a);
+                if (i + 3 < end)
+                {
+                    target[i + 1] = Value(b);
+                    target[i + 2] = Value(c);
+                    target[i + 3] = Value(d);
+                    continue;
+                }
+
+                if (i + 1 < end)
+                {
+                    target[i + 1] = Value(b);
+                }
+
+                if (i + 2 < end)
+                {
+                    target[i + 2] = Value(c);
+                }
+            }
+        }
+
+        private float Value(uint bits)
+        {
+            double unit = CounterRandom.OpenUnit(bits);
+            return (float)(scale * (normal ? CounterRandom.NormalQuantile(unit) : (2 * unit) - 1));
+        }
+    }
+}

@@ -1,0 +1,105 @@
+using System.ComponentModel;
+using System.Globalization;
+using System.Security.Cryptography;
+using System.Text;
+
+namespace ModelGen.Runtime;
+
+/// <summary>The parameters of a model, in the order in which they lie in its weight block.</summary>
+[EditorBrowsable(EditorBrowsableState.Never)]
+public sealed class ParameterTable
+{
+    /// <summary>Every parameter starts at a multiple of this many floats, 64 bytes.</summary>
+    internal const int Alignment = 16;
+
+    private readonly ParameterInfo[] _parameters;
+    private readonly Dictionary<string, int> _indexByName;
+
+    /// <summary>Checks and takes a model's parameters.</summary>
+    /// <param name="modelName">The model's name, for messages.</param>
+    /// <param name="parameters">The parameters in ascending order of their offsets.</param>
+    /// <exception cref="ArgumentException">
+    /// A name occurs twice, an extent is not positive, an offset is not aligned or overlaps the parameter before, or a transposed
+    /// parameter is no matrix.
+    /// </exception>
+    public ParameterTable(string modelName, params ParameterInfo[] parameters)
+    {
+        ArgumentException.ThrowIfNullOrEmpty(modelName);
+        ArgumentNullException.ThrowIfNull(parameters);
+        ModelName = modelName;
+        _parameters = [.. parameters];
+        _indexByName = new Dictionary<string, int>(_parameters.Length, StringComparer.Ordinal);
+        Parameters = Array.AsReadOnly(_parameters);
+
+        long end = 0;
+        for (int index = 0; index < _parameters.Length; index++)
+        {
+            ParameterInfo parameter = _parameters[index];
+            if (string.IsNullOrEmpty(parameter.Name) || !_indexByName.TryAdd(parameter.Name, index))
+            {
+                throw Invalid(parameter, "its name is empty or not unique");
+            }
+
+            if (parameter.Shape.IsDefault || parameter.Shape.Any(static extent => extent <= 0))
+            {
+                throw Invalid(parameter, "an extent is not positive");
+            }
+
+            if (parameter.TransposedInFile && parameter.Shape.Length != 2)
+            {
+                throw Invalid(parameter, "only a matrix can be transposed in the file");
+            }
+
+            if (parameter.Offset < end || parameter.Offset % Alignment != 0)
+            {
+                throw Invalid(parameter, string.Create(CultureInfo.InvariantCulture, $"its offset {parameter.Offset} is not a multiple of {Alignment} from {end} on"));
+            }
+
+            end = checked(parameter.Offset + parameter.Length);
+        }
+
+        TotalLength = checked((end + Alignment - 1) / Alignment * Alignment);
+        Fingerprint = ComputeFingerprint(_parameters);
+    }
+
+    /// <summary>The model's name.</summary>
+    public string ModelName { get; }
+
+    /// <summary>The parameters, in ascending order of their offsets.</summary>
+    public IReadOnlyList<ParameterInfo> Parameters { get; }
+
+    /// <summary>The length of the weight block in floats, the gaps that align each parameter included.</summary>
+    public long TotalLength { get; }
+
+    /// <summary>A hash of the parameters' names and shapes: equal exactly if files of one model fit the other. 64 hexadecimal digits.</summary>
+    public string Fingerprint { get; }
+
+    /// <summary>The position of a parameter in <see cref="Parameters"/>.</summary>
+    /// <param name="name">The parameter's name.</param>
+    /// <exception cref="ArgumentException">The model has no such parameter.</exception>
+    public int IndexOf(string name)
+    {
+        ArgumentNullException.ThrowIfNull(name);
+        return _indexByName.TryGetValue(name, out int index)
+            ? index
+            : throw new ArgumentException($"The model {ModelName} has no parameter '{name}'; its parameters are listed in its Parameters property.", nameof(name));
+    }
+
+    internal bool Contains(string name) => _indexByName.ContainsKey(name);
+
+    internal ReadOnlySpan<ParameterInfo> AsSpan() => _parameters;
+
+    private static string ComputeFingerprint(ParameterInfo[] parameters)
+    {
+        var text = new StringBuilder();
+        foreach (ParameterInfo parameter in parameters)
+        {
+            text.Append(parameter.Name).Append('\n').AppendJoin('x', parameter.ShapeInFile).Append('\n');
+        }
+
+        return Convert.ToHexStringLower(SHA256.HashData(Encoding.UTF8.GetBytes(text.ToString())));
+    }
+
+    private static ArgumentException Invalid(ParameterInfo parameter, string problem)
+        => new($"The parameter '{parameter.Name}' is invalid: {problem}.", "parameters");
+}
