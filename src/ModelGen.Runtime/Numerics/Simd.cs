@@ -1,5 +1,6 @@
 using System.ComponentModel;
 using System.Globalization;
+using System.Numerics;
 using System.Runtime.CompilerServices;
 using System.Runtime.Intrinsics;
 using System.Runtime.Intrinsics.Arm;
@@ -89,16 +90,16 @@ public static unsafe partial class Simd
     [MethodImpl(MethodImplOptions.AggressiveInlining)]
     public static float Uniform(uint counter, uint key0, uint key1)
     {
-        uint outer = OuterKey(key0, key1);
-        uint x = (counter ^ outer) * HashMultiplier0;
-        x = ((x ^ (x >> 16)) ^ InnerKey(outer, key0)) * HashMultiplier1;
+        uint x = (counter ^ OuterKey(key0, key1)) * HashMultiplier0;
+        x = ((x ^ (x >> 16)) ^ InnerKey(key0, key1)) * HashMultiplier1;
         x = (x ^ (x >> 15)) * HashMultiplier2;
         return (int)((x ^ (x >> 16)) >> 8) * UniformScale;
     }
 
     // Three rounds of multiply and xorshift over 32 bits, a key before the first and another before the second. With one key alone
-    // the streams of two keys would be permutations of each other (counter ^ d under key ^ d). Both are full mixtures of what the caller
-    // gave, so that neighbouring keys are as good as random ones; they do not depend on the counter, so loops compute them once.
+    // the streams of two keys would be permutations of each other (counter ^ d under key ^ d). Two multiplications with a rotation
+    // between spread the difference of neighbouring keys over all bits; each key is one expression without temporaries, which the
+    // JIT moves out of a loop.
     // The constants are five of the 32-bit primes of xxHash, odd and with about half their bits set.
     private const uint HashMultiplier0 = 0x9E3779B1u;
     private const uint HashMultiplier1 = 0x85EBCA77u;
@@ -108,18 +109,14 @@ public static unsafe partial class Simd
     private const float UniformScale = 1f / (1 << 24);
 
     [MethodImpl(MethodImplOptions.AggressiveInlining)]
-    private static uint OuterKey(uint key0, uint key1) => MixKey(MixKey(key0 + OuterOffset) ^ key1);
+    private static uint OuterKey(uint key0, uint key1) =>
+        (BitOperations.RotateLeft(key0 * HashMultiplier1, 15) * HashMultiplier2) +
+        (BitOperations.RotateLeft(key1 * HashMultiplier2, 13) * HashMultiplier1) + OuterOffset;
 
     [MethodImpl(MethodImplOptions.AggressiveInlining)]
-    private static uint InnerKey(uint outer, uint key0) => MixKey(outer + key0 + InnerOffset);
-
-    [MethodImpl(MethodImplOptions.AggressiveInlining)]
-    private static uint MixKey(uint key)
-    {
-        key = (key ^ (key >> 16)) * HashMultiplier1;
-        key = (key ^ (key >> 15)) * HashMultiplier2;
-        return key ^ (key >> 16);
-    }
+    private static uint InnerKey(uint key0, uint key1) =>
+        (BitOperations.RotateLeft((key0 + InnerOffset) * HashMultiplier2, 17) * HashMultiplier0) ^
+        (BitOperations.RotateLeft((key1 + OuterOffset) * HashMultiplier0, 16) * HashMultiplier2);
 
     /// <summary>
     /// The width that <paramref name="text"/> asks for, 0 where it is null or empty, -1 where it is none of the accepted ones.
