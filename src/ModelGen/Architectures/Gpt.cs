@@ -1,5 +1,8 @@
 using System;
+using ModelGen.Compiler.Declarations;
+using ModelGen.Compiler.Diagnostics;
 using ModelGen.Compiler.Graph;
+using ModelGen.Compiler.Ops;
 
 namespace ModelGen.Compiler.Architectures;
 
@@ -11,9 +14,113 @@ internal sealed class Gpt : IArchitecture
 
     public bool HasSequence => true;
 
+    public ModelSurface Surface(ModelSpec spec) => new(Streams: true, NumericTargets: false);
+
     public void Validate(ModelSpec spec, Action<SpecProblem> report)
     {
+        var checks = new ArgumentChecks(spec, report);
+        bool layersHold = checks.RequireSize("Layers") && checks.AtMost("Layers", "Layers", spec.Int("Layers", 0), SizeLimits.Layers);
+        bool modelHolds = checks.RequireSize("DModel");
+        bool headsHold = checks.RequireSize("Heads");
+        bool vocabHolds = checks.RequireSize("Vocab");
+        bool contextHolds = checks.RequireSize("Context");
+        bool feedForwardHolds = checks.OptionalSize("FeedForward", minimum: 0);
+        checks.OptionalPositive("LayerNormEpsilon");
+        checks.OptionalProbability("Dropout");
+
+        int model = spec.Int("DModel", 0);
+        int heads = spec.Int("Heads", 0);
+        int context = spec.Int("Context", 0);
+        if (modelHolds && headsHold && model % heads != 0)
+        {
+            report(new SpecProblem(DiagnosticIds.HeadsDoNotDivide, "DModel", [$"{model}", $"{heads}"]));
+        }
+
+        if (contextHolds && spec.Training is { } training && training.SequenceLength > context)
+        {
+            report(new SpecProblem(DiagnosticIds.ContextTooShort, "SequenceLength", [$"{training.SequenceLength}", $"{context}"], "Trainable"));
+        }
+
+        if (layersHold && modelHolds && vocabHolds && contextHolds && feedForwardHolds)
+        {
+            double d = model;
+            double f = spec.Int("FeedForward", 0) is > 0 and int given ? given : 4 * d;
+            double v = spec.Int("Vocab", 0);
+            double blocks = spec.Int("Layers", 0) * ((4 * d * d) + (2 * d * f));
+            double embeddings = (v * d) + (context * d) + (spec.Flag("TieEmbeddings", true) ? 0 : v * d);
+            checks.ModelSize(spec, parameters: blocks + embeddings, widest: Math.Max(v, Math.Max(3 * d, f)), rows: context);
+        }
     }
 
-    public ModelGraph Build(ModelSpec spec, BuildMode mode) => throw new InvalidOperationException();
+    /// <summary>
+    /// The decoder-only Transformer of GPT-2 (Radford et al. 2019): pre-norm blocks, learned positions, tied head.
+    /// Parameters are named as in the Hugging Face layout of the family.
+    /// </summary>
+    public ModelGraph Build(ModelSpec spec, BuildMode mode)
+    {
+        int layers = spec.Int("Layers", 0);
+        int width = spec.Int("DModel", 0);
+        int heads = spec.Int("Heads", 0);
+        int vocabulary = spec.Int("Vocab", 0);
+        int context = spec.Int("Context", 0);
+        int feedForward = spec.Int("FeedForward", 0) is > 0 and int declared ? declared : 4 * width;
+        bool bias = spec.Flag("Bias", true);
+        bool qkvBias = spec.Flag("QkvBias", bias);
+        double epsilon = spec.Real("LayerNormEpsilon", 1e-5);
+        double dropout = spec.Real("Dropout", 0);
+        bool transposed = spec.Int("Layout", 0) == 0;
+        Activation activation = spec.Choice("Activation", Activation.GeluTanh);
+        Initializer normal = Initializer.Normal(0.02);
+        Initializer residual = Initializer.Normal(0.02 / Math.Sqrt(2.0 * layers));
+
+        var b = new GraphBuilder();
+        Dim time = Dim.Time(context);
+        Dim batch = Dim.Batch(spec.Training?.BatchSize ?? 1);
+        Value tokens = b.Add(new Input("tokens", TensorType.Int(Shape.Of(batch, time)), vocabulary), "tokens");
+        Value logits;
+        Value table;
+        using (b.Scope("transformer"))
+        {
+            table = b.Parameter("wte.weight", Shape.Of(vocabulary, width), normal);
+            Value positions = b.Parameter("wpe.weight", Shape.Of(context, width), normal);
+            Value x = b.Add(new Add(), "embeddings", b.Add(new Embedding(), "wte", table, tokens), b.Add(new RowsAtPosition(time), "wpe", positions));
+            x = b.Dropout("drop", x, dropout, mode);
+            for (int layer = 0; layer < layers; layer++)
+            {
+                using (b.Scope($"h.{layer}"))
+                {
+                    Value normed = b.LayerNorm("ln_1", x, bias, epsilon);
+                    Value qkv = b.Linear("attn.c_attn", normed, 3 * width, qkvBias, normal, transposedInFile: transposed);
+                    Value attended = b.Add(
+                        new Attention(heads, heads, width / heads, 1 / Math.Sqrt((double)width / heads), Causal: true, Cached: false),
+                        "attn",
+                        b.Add(new SliceColumns(0, width), "attn.q", qkv),
+                        b.Add(new SliceColumns(width, width), "attn.k", qkv),
+                        b.Add(new SliceColumns(2 * width, width), "attn.v", qkv));
+                    Value projected = b.Linear("attn.c_proj", attended, width, bias, residual, transposedInFile: transposed);
+                    x = b.Add(new Add(), "attn.residual", x, b.Dropout("attn.resid_dropout", projected, dropout, mode));
+
+                    Value hidden = b.Linear("mlp.c_fc", b.LayerNorm("ln_2", x, bias, epsilon), feedForward, bias, normal, transposedInFile: transposed);
+                    hidden = b.Activate("mlp.act", hidden, activation);
+                    Value output = b.Linear("mlp.c_proj", hidden, width, bias, residual, transposedInFile: transposed);
+                    x = b.Add(new Add(), "mlp.residual", x, b.Dropout("mlp.dropout", output, dropout, mode));
+                }
+            }
+
+            x = b.LayerNorm("ln_f", x, bias, epsilon);
+            logits = x;
+        }
+
+        logits = spec.Flag("TieEmbeddings", true)
+            ? b.Add(new MatMul(MatMulForm.NT), "lm_head", logits, table)
+            : b.Linear("lm_head", logits, vocabulary, bias: false, normal);
+        b.Output("logits", logits);
+        if (mode == BuildMode.Training)
+        {
+            Value targets = b.Add(new Input("targets", TensorType.Int(Shape.Of(batch, time)), vocabulary), "targets");
+            b.Output("loss", b.Add(new MeanLoss(), "loss", b.Add(new CrossEntropy(), "loss.rows", logits, targets)));
+        }
+
+        return b.Build();
+    }
 }

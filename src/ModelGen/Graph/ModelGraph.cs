@@ -1,3 +1,191 @@
+using System;
+using System.Collections.Generic;
+using System.Linq;
+using ModelGen.Compiler.Ops;
+
 namespace ModelGen.Compiler.Graph;
 
-internal sealed class ModelGraph;
+/// <summary>One operation of a graph. Nodes are immutable; a pass that changes one makes a new graph.</summary>
+internal sealed class Node(int id, Operator op, IReadOnlyList<Value> inputs, IReadOnlyList<TensorType> outputs, string name)
+{
+    public int Id { get; } = id;
+
+    public Operator Op { get; } = op;
+
+    public IReadOnlyList<Value> Inputs { get; } = inputs;
+
+    public IReadOnlyList<TensorType> Outputs { get; } = outputs;
+
+    /// <summary>Where the value comes from in the declaration's terms: <c>transformer.h.3.attn.c_attn</c>.</summary>
+    public string Name { get; } = name;
+
+    public override string ToString() => $"%{Id} {Op.Mnemonic} {Name}";
+}
+
+/// <summary>One result of a node.</summary>
+internal readonly record struct Value(Node Node, int Index)
+{
+    public TensorType Type => Node.Outputs[Index];
+
+    public Shape Shape => Type.Shape;
+
+    public Operator Op => Node.Op;
+
+    public string Name => Node.Name;
+
+    public override string ToString() => Index == 0 ? $"%{Node.Id}" : $"%{Node.Id}.{Index}";
+}
+
+/// <summary>What a graph hands out under a name.</summary>
+internal sealed record GraphOutput(string Name, Value Value);
+
+/// <summary>A value that replaces a state's contents when the graph has run.</summary>
+internal sealed record StateUpdate(string State, Value Value);
+
+/// <summary>One contribution to a parameter's gradient; a tied parameter has several.</summary>
+internal sealed record GradientContribution(string Parameter, Value Value);
+
+/// <summary>A static single-assignment tensor program, in execution order.</summary>
+internal sealed class ModelGraph(
+    IReadOnlyList<Node> nodes,
+    IReadOnlyList<GraphOutput> outputs,
+    IReadOnlyList<StateUpdate> stateUpdates,
+    IReadOnlyList<GradientContribution> gradients)
+{
+    public IReadOnlyList<Node> Nodes { get; } = nodes;
+
+    public IReadOnlyList<GraphOutput> Outputs { get; } = outputs;
+
+    public IReadOnlyList<StateUpdate> StateUpdates { get; } = stateUpdates;
+
+    public IReadOnlyList<GradientContribution> Gradients { get; } = gradients;
+
+    /// <summary>The graph with only some of its outputs; what only the others needed is gone.</summary>
+    public ModelGraph WithOutputs(params string[] names)
+        => Passes.GraphRewriter.Rewrite(this, (_, _, _) => null, (builder, map) =>
+        {
+            foreach (string name in names)
+            {
+                builder.Output(name, map[Output(name)]);
+            }
+        }, keepOutputs: false);
+
+    public Value Output(string name) => Outputs.First(o => o.Name == name).Value;
+
+    public IEnumerable<Node> NodesOf<TOperator>()
+        where TOperator : Operator
+        => Nodes.Where(n => n.Op is TOperator);
+
+    /// <summary>Everything that must be computed: outputs, state updates and gradients.</summary>
+    public IEnumerable<Value> Results
+        => Outputs.Select(o => o.Value).Concat(StateUpdates.Select(s => s.Value)).Concat(Gradients.Select(g => g.Value));
+}
+
+/// <summary>
+/// Appends nodes to a graph under construction. Equal operators on equal inputs become one node, and names nest:
+/// inside <c>using (b.Scope("h.0"))</c> a node called <c>ln_1</c> is <c>h.0.ln_1</c>.
+/// </summary>
+internal sealed class GraphBuilder
+{
+    private readonly List<Node> _nodes = [];
+    private readonly Dictionary<NodeKey, Node> _existing = [];
+    private readonly List<GraphOutput> _outputs = [];
+    private readonly List<StateUpdate> _stateUpdates = [];
+    private readonly List<GradientContribution> _gradients = [];
+    private string _scope = "";
+
+    public IReadOnlyList<Node> Nodes => _nodes;
+
+    public IDisposable Scope(string name)
+    {
+        string outer = _scope;
+        _scope = Qualify(name);
+        return new Scoped(() => _scope = outer);
+    }
+
+    public string Qualify(string name) => _scope.Length == 0 ? name : name.Length == 0 ? _scope : _scope + "." + name;
+
+    public Value Add(Operator op, string name, params Value[] inputs) => AddMany(op, name, inputs)[0];
+
+    public Value[] AddMany(Operator op, string name, IReadOnlyList<Value> inputs)
+    {
+        var key = new NodeKey(op, inputs);
+        if (!_existing.TryGetValue(key, out Node? node))
+        {
+            IReadOnlyList<TensorType> outputs = op.Infer(inputs.Select(i => i.Type).ToArray());
+            node = new Node(_nodes.Count, op, inputs, outputs, Qualify(name));
+            _nodes.Add(node);
+            _existing.Add(key, node);
+        }
+
+        return Enumerable.Range(0, node.Outputs.Count).Select(i => new Value(node, i)).ToArray();
+    }
+
+    /// <summary>Makes the nodes of a finished graph this builder's own, so that a pass can continue it.</summary>
+    public Dictionary<Value, Value> Import(ModelGraph graph)
+    {
+        var map = new Dictionary<Value, Value>();
+        foreach (Node node in graph.Nodes)
+        {
+            Copy(node, map);
+        }
+
+        return map;
+    }
+
+    /// <summary>Appends a copy of a node of another graph and notes its results in <paramref name="map"/>.</summary>
+    public Value[] Copy(Node node, Dictionary<Value, Value> map, Operator? op = null)
+    {
+        Value[] results = AddMany(op ?? node.Op, node.Name, node.Inputs.Select(i => map[i]).ToArray());
+        for (int i = 0; i < results.Length; i++)
+        {
+            map[new Value(node, i)] = results[i];
+        }
+
+        return results;
+    }
+
+    public void Output(string name, Value value) => _outputs.Add(new GraphOutput(name, value));
+
+    public void UpdateState(string state, Value value) => _stateUpdates.Add(new StateUpdate(state, value));
+
+    public void AddGradient(string parameter, Value value) => _gradients.Add(new GradientContribution(parameter, value));
+
+    /// <summary>The finished graph, without what no result needs.</summary>
+    public ModelGraph Build()
+    {
+        var live = new HashSet<Node>();
+        var pending = new Stack<Node>(_outputs.Select(o => o.Value.Node)
+            .Concat(_stateUpdates.Select(s => s.Value.Node)).Concat(_gradients.Select(g => g.Value.Node)));
+        while (pending.Count > 0)
+        {
+            Node node = pending.Pop();
+            if (live.Add(node))
+            {
+                foreach (Value input in node.Inputs)
+                {
+                    pending.Push(input.Node);
+                }
+            }
+        }
+
+        return new ModelGraph(_nodes.Where(live.Contains).ToArray(), _outputs.ToArray(), _stateUpdates.ToArray(), _gradients.ToArray());
+    }
+
+    private sealed class Scoped(Action end) : IDisposable
+    {
+        public void Dispose() => end();
+    }
+
+    private readonly struct NodeKey(Operator op, IReadOnlyList<Value> inputs) : IEquatable<NodeKey>
+    {
+        private readonly Operator _op = op;
+        private readonly IReadOnlyList<Value> _inputs = inputs;
+
+        public bool Equals(NodeKey other) => _inputs.Count == other._inputs.Count && _op.Equals(other._op) && _inputs.SequenceEqual(other._inputs);
+
+        public override bool Equals(object? obj) => obj is NodeKey other && Equals(other);
+
+        public override int GetHashCode() => _inputs.Aggregate(_op.GetHashCode(), (hash, input) => unchecked((hash * 31) + (input.Node.Id * 4) + input.Index));
+    }
+}

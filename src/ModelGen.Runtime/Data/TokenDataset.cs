@@ -1,0 +1,239 @@
+using System.IO.MemoryMappedFiles;
+using System.Runtime.InteropServices;
+
+namespace ModelGen;
+
+/// <summary>How one token id is stored in a token file: little-endian, without a header.</summary>
+public enum TokenStorage
+{
+    /// <summary>One byte per token; any file is a sequence of byte tokens.</summary>
+    UInt8,
+
+    /// <summary>Two bytes per token.</summary>
+    UInt16,
+
+    /// <summary>Four bytes per token.</summary>
+    Int32,
+}
+
+/// <summary>
+/// A sequence of token ids to train on or to evaluate, in memory or in a memory-mapped file. Reading is safe from several
+/// threads and allocates nothing.
+/// </summary>
+/// <remarks>A part made by <see cref="Slice"/> or <see cref="Split"/> shares the storage: dispose only the whole, after its parts are done.</remarks>
+public abstract class TokenDataset : IDisposable
+{
+    private protected TokenDataset(long length)
+    {
+        Length = length;
+    }
+
+    /// <summary>The number of tokens.</summary>
+    public long Length { get; }
+
+    /// <summary>Wraps bytes: each is a token id 0 .. 255. The memory is not copied.</summary>
+    /// <param name="tokens">The tokens.</param>
+    public static TokenDataset FromBytes(ReadOnlyMemory<byte> tokens) => new ByteMemoryDataset(tokens);
+
+    /// <summary>Wraps token ids. The memory is not copied.</summary>
+    /// <param name="tokens">The tokens.</param>
+    /// <exception cref="ArgumentException">A token id is negative.</exception>
+    public static TokenDataset FromTokens(ReadOnlyMemory<int> tokens)
+    {
+        ReadOnlySpan<int> span = tokens.Span;
+        for (int i = 0; i < span.Length; i++)
+        {
+            if (span[i] < 0)
+                throw new ArgumentException($"Token {i}: expected an id of 0 or more, found {span[i]}.", nameof(tokens));
+        }
+        return new IntMemoryDataset(tokens);
+    }
+
+    /// <summary>Memory-maps a token file.</summary>
+    /// <param name="path">The file.</param>
+    /// <param name="storage">How a token is stored.</param>
+    /// <param name="offset">How many bytes to skip at the start.</param>
+    /// <exception cref="FileNotFoundException">There is no such file.</exception>
+    /// <exception cref="InvalidDataException">The file holds no token, or its length is not a whole number of tokens.</exception>
+    /// <exception cref="IOException">The file cannot be read.</exception>
+    public static TokenDataset FromFile(string path, TokenStorage storage = TokenStorage.UInt8, int offset = 0)
+    {
+        ArgumentException.ThrowIfNullOrEmpty(path);
+        ArgumentOutOfRangeException.ThrowIfNegative(offset);
+        int size = storage switch
+        {
+            TokenStorage.UInt8 => 1,
+            TokenStorage.UInt16 => 2,
+            TokenStorage.Int32 => 4,
+            _ => throw new ArgumentOutOfRangeException(nameof(storage), storage, "Expected UInt8, UInt16 or Int32."),
+        };
+        using var stream = new FileStream(path, FileMode.Open, FileAccess.Read, FileShare.Read);
+        long bytes = stream.Length - offset;
+        if (bytes <= 0)
+            throw new InvalidDataException($"{path}: expected at least one token after byte {offset}, found a file of {stream.Length} bytes.");
+        if (bytes % size != 0)
+            throw new InvalidDataException($"{path}: expected a whole number of {size}-byte tokens after byte {offset}, found {bytes} bytes.");
+        var file = MemoryMappedFile.CreateFromFile(
+            stream, mapName: null, capacity: 0, MemoryMappedFileAccess.Read, HandleInheritability.None, leaveOpen: true);
+        try
+        {
+            return new MappedDataset(path, file, offset, bytes / size, size);
+        }
+        catch
+        {
+            file.Dispose();
+            throw;
+        }
+    }
+
+    /// <summary>Reads consecutive tokens.</summary>
+    /// <param name="start">The index of the first one.</param>
+    /// <param name="destination">Receives the ids.</param>
+    /// <exception cref="ArgumentOutOfRangeException">The range is not inside the data.</exception>
+    /// <exception cref="InvalidDataException">A file holds a negative id.</exception>
+    public void CopyTo(long start, Span<int> destination)
+    {
+        if (start < 0 || start > Length - destination.Length)
+        {
+            throw new ArgumentOutOfRangeException(
+                nameof(start), start, $"Expected {destination.Length} tokens inside 0 .. {Length}.");
+        }
+        Read(start, destination);
+    }
+
+    /// <summary>A part of the data, without copying it.</summary>
+    /// <param name="start">The index of the first token.</param>
+    /// <param name="length">The number of tokens.</param>
+    /// <exception cref="ArgumentOutOfRangeException">The range is not inside the data.</exception>
+    public TokenDataset Slice(long start, long length)
+    {
+        if (start < 0 || start > Length)
+            throw new ArgumentOutOfRangeException(nameof(start), start, $"Expected a start in 0 .. {Length}.");
+        if (length < 0 || length > Length - start)
+            throw new ArgumentOutOfRangeException(nameof(length), length, $"Expected a length in 0 .. {Length - start}.");
+        return new DatasetSlice(this, start, length);
+    }
+
+    /// <summary>Holds out the last part for validation.</summary>
+    /// <param name="validationFraction">The held-out part, at least 0 and below 1; its length is rounded down.</param>
+    /// <exception cref="ArgumentOutOfRangeException"><paramref name="validationFraction"/> is not in [0, 1).</exception>
+    public (TokenDataset Training, TokenDataset Validation) Split(double validationFraction)
+    {
+        if (!(validationFraction >= 0 && validationFraction < 1))
+        {
+            throw new ArgumentOutOfRangeException(
+                nameof(validationFraction), validationFraction, "Expected a fraction of at least 0 and below 1.");
+        }
+        long validation = (long)(Length * validationFraction);
+        return (Slice(0, Length - validation), Slice(Length - validation, validation));
+    }
+
+    /// <summary>Checks every token against a vocabulary, so that a wrong file is reported before training starts.</summary>
+    /// <param name="vocabularySize">The number of token ids.</param>
+    /// <exception cref="InvalidDataException">A token is outside the vocabulary.</exception>
+    public void RequireVocabulary(int vocabularySize)
+    {
+        ArgumentOutOfRangeException.ThrowIfNegativeOrZero(vocabularySize);
+        Span<int> buffer = stackalloc int[512];
+        for (long start = 0; start < Length; start += buffer.Length)
+        {
+            Span<int> chunk = buffer[..(int)Math.Min(buffer.Length, Length - start)];
+            CopyTo(start, chunk);
+            for (int i = 0; i < chunk.Length; i++)
+            {
+                if ((uint)chunk[i] >= (uint)vocabularySize)
+                    throw new InvalidDataException($"Token {start + i}: expected an id in 0 .. {vocabularySize - 1}, found {chunk[i]}.");
+            }
+        }
+    }
+
+    /// <summary>Releases the file, if there is one.</summary>
+    public void Dispose()
+    {
+        Dispose(true);
+        GC.SuppressFinalize(this);
+    }
+
+    private protected abstract void Read(long start, Span<int> destination);
+
+    private protected virtual void Dispose(bool disposing)
+    {
+    }
+
+    private sealed class ByteMemoryDataset(ReadOnlyMemory<byte> tokens) : TokenDataset(tokens.Length)
+    {
+        private protected override void Read(long start, Span<int> destination)
+        {
+            ReadOnlySpan<byte> source = tokens.Span.Slice((int)start, destination.Length);
+            for (int i = 0; i < source.Length; i++)
+                destination[i] = source[i];
+        }
+    }
+
+    private sealed class IntMemoryDataset(ReadOnlyMemory<int> tokens) : TokenDataset(tokens.Length)
+    {
+        private protected override void Read(long start, Span<int> destination) =>
+            tokens.Span.Slice((int)start, destination.Length).CopyTo(destination);
+    }
+
+    private sealed class DatasetSlice(TokenDataset whole, long offset, long length) : TokenDataset(length)
+    {
+        private protected override void Read(long start, Span<int> destination) => whole.CopyTo(offset + start, destination);
+    }
+
+    private sealed class MappedDataset : TokenDataset
+    {
+        private readonly string _path;
+        private readonly MemoryMappedFile _file;
+        private readonly MemoryMappedViewAccessor _view;
+        private readonly int _size;
+
+        public MappedDataset(string path, MemoryMappedFile file, long offset, long length, int size)
+            : base(length)
+        {
+            _path = path;
+            _file = file;
+            _size = size;
+            _view = file.CreateViewAccessor(offset, length * size, MemoryMappedFileAccess.Read);
+        }
+
+        private protected override void Read(long start, Span<int> destination)
+        {
+            // ReadSpan checks the range and keeps the mapping alive while it copies.
+            ulong position = (ulong)(_view.PointerOffset + start * _size);
+            SafeBuffer source = _view.SafeMemoryMappedViewHandle;
+            if (_size == 4)
+            {
+                source.ReadSpan(position, destination);
+                for (int i = 0; i < destination.Length; i++)
+                {
+                    if (!BitConverter.IsLittleEndian)
+                        destination[i] = System.Buffers.Binary.BinaryPrimitives.ReverseEndianness(destination[i]);
+                    if (destination[i] < 0)
+                        throw new InvalidDataException($"{_path}: token {start + i}: expected an id of 0 or more, found {destination[i]}.");
+                }
+                return;
+            }
+            Span<byte> buffer = stackalloc byte[1024];
+            while (!destination.IsEmpty)
+            {
+                int count = Math.Min(destination.Length, buffer.Length / _size);
+                Span<byte> chunk = buffer[..(count * _size)];
+                source.ReadSpan(position, chunk);
+                for (int i = 0; i < count; i++)
+                    destination[i] = _size == 1 ? chunk[i] : chunk[2 * i] | (chunk[2 * i + 1] << 8);
+                position += (ulong)chunk.Length;
+                destination = destination[count..];
+            }
+        }
+
+        private protected override void Dispose(bool disposing)
+        {
+            if (disposing)
+            {
+                _view.Dispose();
+                _file.Dispose();
+            }
+        }
+    }
+}

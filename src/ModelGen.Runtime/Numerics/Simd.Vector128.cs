@@ -1,0 +1,95 @@
+using System.Runtime.CompilerServices;
+using System.Runtime.Intrinsics;
+using System.Runtime.Intrinsics.X86;
+
+namespace ModelGen.Runtime;
+
+public static unsafe partial class Simd
+{
+    /// <summary>0, 1, 2, 3.</summary>
+    public static Vector128<float> Lanes128
+    {
+        [MethodImpl(MethodImplOptions.AggressiveInlining)]
+        get => Vector128.Create(0f, 1f, 2f, 3f);
+    }
+
+    /// <summary><paramref name="a"/> · <paramref name="b"/> + <paramref name="c"/>, fused where the processor can.</summary>
+    [MethodImpl(MethodImplOptions.AggressiveInlining)]
+    public static Vector128<float> MultiplyAdd(Vector128<float> a, Vector128<float> b, Vector128<float> c) =>
+        HasFusedMultiplyAdd ? Vector128.FusedMultiplyAdd(a, b, c) : (a * b) + c;
+
+    /// <summary>
+    /// Loads <paramref name="count"/> floats (1 to 3; 0 and 4 work) and zeros; reads nothing beyond <c>p + count</c>.
+    /// </summary>
+    [MethodImpl(MethodImplOptions.AggressiveInlining)]
+    public static Vector128<float> LoadTail128(float* p, int count)
+    {
+        if (Avx.IsSupported) return Avx.MaskLoad(p, FirstLanesMask128(count));
+        return count switch
+        {
+            <= 0 => Vector128<float>.Zero,
+            1 => Vector128.CreateScalar(*p),
+            2 => Vector128.CreateScalar(Unsafe.ReadUnaligned<double>(p)).AsSingle(),
+            3 => Vector128.CreateScalar(Unsafe.ReadUnaligned<double>(p)).AsSingle().WithElement(2, p[2]),
+            _ => Vector128.Load(p),
+        };
+    }
+
+    /// <summary>
+    /// Stores the first <paramref name="count"/> lanes (1 to 3; 0 and 4 work); writes nothing beyond <c>p + count</c>.
+    /// </summary>
+    [MethodImpl(MethodImplOptions.AggressiveInlining)]
+    public static void StoreTail128(float* p, Vector128<float> v, int count)
+    {
+        // By parts: a masked store is dozens of micro-operations on AMD processors before Zen 5.
+        if (count >= 4)
+        {
+            v.Store(p);
+            return;
+        }
+
+        if ((count & 2) != 0) Unsafe.WriteUnaligned(p, v.AsDouble().ToScalar());
+        if ((count & 1) != 0)
+        {
+            if ((count & 2) != 0) p[2] = v.GetElement(2);
+            else *p = v.ToScalar();
+        }
+    }
+
+    /// <summary>Keeps the first <paramref name="count"/> lanes and sets the others to <paramref name="fill"/>.</summary>
+    [MethodImpl(MethodImplOptions.AggressiveInlining)]
+    public static Vector128<float> FirstLanes128(Vector128<float> v, int count, float fill) =>
+        Vector128.ConditionalSelect(FirstLanesMask128(count), v, Vector128.Create(fill));
+
+    /// <summary>Sum of the lanes: (0 + 2) + (1 + 3).</summary>
+    [MethodImpl(MethodImplOptions.AggressiveInlining)]
+    public static float Sum(Vector128<float> v)
+    {
+        v += Vector128.Shuffle(v, Vector128.Create(2, 3, 0, 1));
+        v += Vector128.Shuffle(v, Vector128.Create(1, 0, 3, 2));
+        return v.ToScalar();
+    }
+
+    /// <summary>Largest lane; NaN where one is NaN.</summary>
+    [MethodImpl(MethodImplOptions.AggressiveInlining)]
+    public static float Max(Vector128<float> v)
+    {
+        v = Vector128.Max(v, Vector128.Shuffle(v, Vector128.Create(2, 3, 0, 1)));
+        v = Vector128.Max(v, Vector128.Shuffle(v, Vector128.Create(1, 0, 3, 2)));
+        return v.ToScalar();
+    }
+
+    /// <inheritdoc cref="Uniform(uint, uint, uint)"/>
+    [MethodImpl(MethodImplOptions.AggressiveInlining)]
+    public static Vector128<float> Uniform(Vector128<uint> counter, uint key0, uint key1)
+    {
+        Vector128<uint> x = (counter ^ Vector128.Create(key0)) * Vector128.Create(HashMultiplier0);
+        x = ((x ^ (x >>> 16)) + Vector128.Create(InnerKey(key0, key1))) * Vector128.Create(HashMultiplier1);
+        x = (x ^ (x >>> 15)) * Vector128.Create(HashMultiplier2);
+        return Vector128.ConvertToSingle(((x ^ (x >>> 16)) >>> 8).AsInt32()) * Vector128.Create(UniformScale);
+    }
+
+    [MethodImpl(MethodImplOptions.AggressiveInlining)]
+    private static Vector128<float> FirstLanesMask128(int count) =>
+        Vector128.LessThan(Vector128.Create(0, 1, 2, 3), Vector128.Create(count)).AsSingle();
+}

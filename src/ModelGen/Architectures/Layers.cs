@@ -1,0 +1,51 @@
+using System;
+using ModelGen.Compiler.Graph;
+using ModelGen.Compiler.Ops;
+
+namespace ModelGen.Compiler.Architectures;
+
+/// <summary>Building blocks that families share, in the words of the graph.</summary>
+internal static class Layers
+{
+    /// <summary>A parameter under its full name in weight files, whatever the scope.</summary>
+    public static Value Parameter(this GraphBuilder b, string name, Shape shape, Initializer initializer, bool transposedInFile = false)
+        => b.Add(new Parameter(b.Qualify(name), shape, initializer, shape.Rank > 1, transposedInFile), name);
+
+    /// <summary>y = xWᵀ + b with parameters <c>name.weight</c> [out, in] and <c>name.bias</c> [out].</summary>
+    public static Value Linear(this GraphBuilder b, string name, Value x, int outputs, bool bias, Initializer weight, Initializer? biasInitializer = null, bool transposedInFile = false)
+    {
+        using (b.Scope(name))
+        {
+            Value product = b.Add(new MatMul(MatMulForm.NT), bias ? "product" : "", x, b.Parameter("weight", Shape.Of(outputs, x.Shape[-1]), weight, transposedInFile));
+            return bias ? b.Add(new Add(), "", product, b.Parameter("bias", Shape.Of(outputs), biasInitializer ?? Initializer.Zeros)) : product;
+        }
+    }
+
+    /// <summary>Layer normalization with parameters <c>name.weight</c> and, optionally, <c>name.bias</c>.</summary>
+    public static Value LayerNorm(this GraphBuilder b, string name, Value x, bool bias, double epsilon)
+    {
+        using (b.Scope(name))
+        {
+            Value weight = b.Parameter("weight", Shape.Of(x.Shape[-1]), Initializer.Ones);
+            return bias
+                ? b.Add(new LayerNorm(epsilon), "", x, weight, b.Parameter("bias", Shape.Of(x.Shape[-1]), Initializer.Zeros))
+                : b.Add(new LayerNorm(epsilon), "", x, weight);
+        }
+    }
+
+    public static Value Activate(this GraphBuilder b, string name, Value x, Activation activation) => activation switch
+    {
+        Activation.Relu => b.Add(new Relu(), name, x),
+        Activation.Gelu => b.Add(new Gelu(), name, x),
+        Activation.GeluTanh => b.Add(new GeluTanh(), name, x),
+        Activation.Tanh => b.Add(new Tanh(), name, x),
+        Activation.Sigmoid => b.Add(new Sigmoid(), name, x),
+        Activation.Silu => b.Add(new Silu(), name, x),
+        Activation.Identity => x,
+        _ => throw new ArgumentOutOfRangeException(nameof(activation)),
+    };
+
+    /// <summary>Dropout with a random stream of its own, in a training graph; otherwise nothing.</summary>
+    public static Value Dropout(this GraphBuilder b, string name, Value x, double probability, BuildMode mode)
+        => mode == BuildMode.Training && probability > 0 ? b.Add(new Dropout(probability, b.Nodes.Count), name, x) : x;
+}

@@ -1,0 +1,34 @@
+// The enumerations of the attributes, value for value as the runtime declares them: the compiler does not reference the runtime.
+
+namespace ModelGen.Compiler;
+
+internal enum Activation
+{
+    Relu,
+    Gelu,
+    GeluTanh,
+    Tanh,
+    Sigmoid,
+    Silu,
+    Identity,
+}
+
+internal enum Cell
+{
+    Rnn,
+    Lstm,
+    Gru,
+}
+
+internal enum Loss
+{
+    CrossEntropy,
+    SquaredError,
+    BinaryCrossEntropy,
+}
+
+internal enum ParameterLayout
+{
+    Conv1D,
+    Linear,
+}

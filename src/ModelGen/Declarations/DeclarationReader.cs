@@ -1,0 +1,173 @@
+using System.Collections.Generic;
+using System.Globalization;
+using System.Linq;
+using System.Threading;
+using Microsoft.CodeAnalysis;
+using Microsoft.CodeAnalysis.CSharp;
+using Microsoft.CodeAnalysis.CSharp.Syntax;
+using ModelGen.Compiler.Architectures;
+using ModelGen.Compiler.Diagnostics;
+
+namespace ModelGen.Compiler.Declarations;
+
+/// <summary>
+/// Reads a class's attributes into a <see cref="Declaration"/>. The generator and the analyzer share it, so that what
+/// the one reports is what the other refuses to compile.
+/// </summary>
+internal static class DeclarationReader
+{
+    /// <summary>The first version of C# in which emitted code compiles.</summary>
+    private const LanguageVersion MinimumLanguageVersion = LanguageVersion.CSharp12;
+
+    /// <summary>Whether a node that carries a family's attribute may declare a model; only its kind is looked at.</summary>
+    public static bool IsCandidate(SyntaxNode node, CancellationToken cancellation) => node is TypeDeclarationSyntax;
+
+    /// <summary>
+    /// Reads the declaration for the generator; null when another attribute of the same class already stands for it,
+    /// so that a class that carries several is emitted once.
+    /// </summary>
+    public static Declaration? Read(GeneratorAttributeSyntaxContext context, IArchitecture architecture, CancellationToken cancellation)
+    {
+        if (context.TargetSymbol is not INamedTypeSymbol type)
+        {
+            return null;
+        }
+
+        DeclaredAttributes attributes = DeclaredAttributes.Of(type, cancellation);
+        return attributes.Families.Count > 0
+            && attributes.Families[0].Architecture == architecture
+            && attributes.Families[0].Attribute.Syntax is { } syntax
+            && syntax.SyntaxTree == context.TargetNode.SyntaxTree
+            && context.TargetNode.FullSpan.Contains(syntax.Span)
+                ? Read(type, attributes, context.SemanticModel.Compilation, cancellation)
+                : null;
+    }
+
+    /// <summary>Reads the declaration of a class that carries at least one family's attribute.</summary>
+    public static Declaration Read(INamedTypeSymbol type, DeclaredAttributes attributes, Compilation compilation, CancellationToken cancellation)
+    {
+        (IArchitecture architecture, DeclaredAttribute family) = attributes.Families[0];
+        bool hasErrors = family.HasErrors || attributes.Training is { HasErrors: true } || attributes.Budget is { HasErrors: true };
+        var spec = new ModelSpec(
+            TypeIdentityReader.Read(type),
+            architecture.Name,
+            family.ToValues(),
+            ReadTraining(attributes.Training, architecture),
+            ReadBudget(attributes.Budget));
+
+        var problems = new List<SpecProblem>();
+        bool canExtend = TypeChecks.Check(type, family, cancellation, problems.Add);
+        canExtend &= CheckCompilation(type, family, compilation, problems);
+        CheckFamilies(type, attributes, problems);
+        cancellation.ThrowIfCancellationRequested();
+        if (!hasErrors)
+        {
+            CheckChoices(family, problems);
+            CheckTraining(attributes.Training, architecture, problems);
+            CheckBudget(attributes.Budget, attributes.Training is not null, problems);
+            architecture.Validate(spec, problems.Add);
+        }
+
+        return new Declaration(spec, new EquatableArray<SpecProblem>([.. problems]), hasErrors, canExtend);
+    }
+
+    private static TrainingSpec? ReadTraining(DeclaredAttribute? training, IArchitecture architecture)
+        => training is null
+            ? null
+            : new TrainingSpec(
+                (int)training.Integer("BatchSize", 0),
+                architecture.HasSequence ? (int)training.Integer("SequenceLength", 0) : 1);
+
+    private static MemoryBudgetSpec? ReadBudget(DeclaredAttribute? budget)
+        => budget is null ? null : new MemoryBudgetSpec(budget.Integer("InferenceBytes", 0), budget.Integer("TrainingBytes", 0));
+
+    /// <summary>Checks what the whole project must allow; false when emitted code could not even be parsed.</summary>
+    private static bool CheckCompilation(INamedTypeSymbol type, DeclaredAttribute family, Compilation compilation, List<SpecProblem> problems)
+    {
+        if (compilation is not CSharpCompilation { Options.AllowUnsafe: true })
+        {
+            problems.Add(new SpecProblem(DiagnosticIds.UnsafeNotAllowed, null, [type.Name]));
+        }
+
+        // The options of the tree, not of the compilation: that is what the emitted trees are parsed with.
+        if (family.Syntax?.SyntaxTree.Options is CSharpParseOptions { LanguageVersion: < MinimumLanguageVersion } options)
+        {
+            problems.Add(new SpecProblem(DiagnosticIds.LanguageVersionTooOld, null, [type.Name, options.LanguageVersion.ToDisplayString()]));
+            return false;
+        }
+
+        return true;
+    }
+
+    private static void CheckFamilies(INamedTypeSymbol type, DeclaredAttributes attributes, List<SpecProblem> problems)
+    {
+        string first = attributes.Families[0].Architecture.Name;
+        IEnumerable<string> others = attributes.Families.Select(family => family.Architecture.Name).Distinct().Where(name => name != first);
+        foreach (string other in others)
+        {
+            problems.Add(new SpecProblem(DiagnosticIds.SeveralFamilies, null, [type.Name, first, other], other));
+        }
+    }
+
+    private static void CheckChoices(DeclaredAttribute attribute, List<SpecProblem> problems)
+    {
+        foreach (KeyValuePair<string, TypedConstant> argument in attribute.Arguments)
+        {
+            if (argument.Value is { Kind: TypedConstantKind.Enum, Type: { } type, Value: { } value })
+            {
+                List<IFieldSymbol> members = [.. type.GetMembers().OfType<IFieldSymbol>().Where(member => member.HasConstantValue)];
+                if (!members.Any(member => value.Equals(member.ConstantValue)))
+                {
+                    string choices = string.Join(", ", members.Select(member => member.Name));
+                    problems.Add(new SpecProblem(
+                        DiagnosticIds.UndefinedChoice,
+                        argument.Key,
+                        [argument.Key, type.Name, choices, string.Format(CultureInfo.InvariantCulture, "{0}", value)]));
+                }
+            }
+        }
+    }
+
+    private static void CheckTraining(DeclaredAttribute? training, IArchitecture architecture, List<SpecProblem> problems)
+    {
+        if (training is null)
+        {
+            return;
+        }
+
+        var checks = new ArgumentChecks(training.ToValues(), DeclaredAttributes.Trainable, DeclaredAttributes.Trainable, problems.Add);
+        checks.RequireSize("BatchSize");
+        if (architecture.HasSequence)
+        {
+            checks.RequireSize("SequenceLength");
+        }
+        else if (training.Has("SequenceLength"))
+        {
+            problems.Add(new SpecProblem(
+                DiagnosticIds.SequenceLengthWithoutSequence,
+                "SequenceLength",
+                [architecture.Name],
+                DeclaredAttributes.Trainable));
+        }
+    }
+
+    private static void CheckBudget(DeclaredAttribute? budget, bool isTrainable, List<SpecProblem> problems)
+    {
+        if (budget is null)
+        {
+            return;
+        }
+
+        // Zero stands for no limit.
+        var checks = new ArgumentChecks(budget.ToValues(), DeclaredAttributes.MemoryBudget, DeclaredAttributes.MemoryBudget, problems.Add);
+        checks.OptionalSize("InferenceBytes", minimum: 0);
+        if (checks.OptionalSize("TrainingBytes", minimum: 0) && budget.Integer("TrainingBytes", 0) > 0 && !isTrainable)
+        {
+            problems.Add(new SpecProblem(
+                DiagnosticIds.UnsupportedCombination,
+                "TrainingBytes",
+                ["TrainingBytes", "a model without [Trainable]", "it has no training code to keep within a budget"],
+                DeclaredAttributes.MemoryBudget));
+        }
+    }
+}

@@ -1,0 +1,82 @@
+using System.Collections.Generic;
+using System.Threading;
+using Microsoft.CodeAnalysis;
+using ModelGen.Compiler.Architectures;
+
+namespace ModelGen.Compiler.Declarations;
+
+/// <summary>ModelGen's attributes on one type.</summary>
+internal sealed class DeclaredAttributes
+{
+    public const string Trainable = "Trainable";
+
+    public const string MemoryBudget = "MemoryBudget";
+
+    private const string Namespace = "ModelGen";
+
+    private const string Suffix = "Attribute";
+
+    /// <summary>The attributes that declare a model, in the order of the source. The first one counts.</summary>
+    public List<(IArchitecture Architecture, DeclaredAttribute Attribute)> Families { get; } = [];
+
+    public DeclaredAttribute? Training { get; private set; }
+
+    public DeclaredAttribute? Budget { get; private set; }
+
+    /// <summary>Whether there is any of them at all.</summary>
+    public bool Any => Families.Count > 0 || Training is not null || Budget is not null;
+
+    public static DeclaredAttributes Of(INamedTypeSymbol type, CancellationToken cancellation)
+    {
+        var found = new DeclaredAttributes();
+        foreach (AttributeData data in type.GetAttributes())
+        {
+            cancellation.ThrowIfCancellationRequested();
+            if (data.AttributeClass is not { ContainingNamespace: { Name: Namespace, ContainingNamespace.IsGlobalNamespace: true } } attribute)
+            {
+                continue;
+            }
+
+            switch (attribute.Name)
+            {
+                case Trainable + Suffix:
+                    found.Training ??= new DeclaredAttribute(Trainable, data);
+                    break;
+                case MemoryBudget + Suffix:
+                    found.Budget ??= new DeclaredAttribute(MemoryBudget, data);
+                    break;
+                default:
+                    if (FindArchitecture(attribute.Name) is { } architecture)
+                    {
+                        found.Families.Add((architecture, new DeclaredAttribute(architecture.Name, data)));
+                    }
+
+                    break;
+            }
+        }
+
+        return found;
+    }
+
+    /// <summary>The attribute that a problem's <see cref="SpecProblem.Attribute"/> names; the family's for null.</summary>
+    public DeclaredAttribute? Find(string? name) => name switch
+    {
+        Trainable => Training,
+        MemoryBudget => Budget,
+        null => Families.Count > 0 ? Families[0].Attribute : null,
+        _ => Families.Find(family => family.Architecture.Name == name).Attribute,
+    };
+
+    private static IArchitecture? FindArchitecture(string attributeClass)
+    {
+        foreach (IArchitecture architecture in ArchitectureRegistry.All)
+        {
+            if (architecture.AttributeMetadataName == Namespace + "." + attributeClass)
+            {
+                return architecture;
+            }
+        }
+
+        return null;
+    }
+}

@@ -1,0 +1,17 @@
+namespace ModelGen.Compiler.Declarations;
+
+/// <summary>What the compiler and the runtime can represent.</summary>
+internal static class SizeLimits
+{
+    /// <summary>
+    /// Layers are unrolled into source text. The deepest published models of these families have about a hundred; far
+    /// beyond that the text would stall the C# compiler.
+    /// </summary>
+    public const int Layers = 1024;
+
+    /// <summary>The constant that counts parameters is an int, as is the length of the span over one of them.</summary>
+    public const long Parameters = int.MaxValue;
+
+    /// <summary>Kernels index the elements of one tensor with an int.</summary>
+    public const long TensorElements = int.MaxValue;
+}

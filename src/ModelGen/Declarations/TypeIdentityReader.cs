@@ -1,0 +1,132 @@
+using System;
+using System.Collections.Generic;
+using System.Globalization;
+using System.Linq;
+using System.Text;
+using Microsoft.CodeAnalysis;
+using Microsoft.CodeAnalysis.CSharp;
+
+namespace ModelGen.Compiler.Declarations;
+
+/// <summary>Reads where the emitted part of a class belongs.</summary>
+internal static class TypeIdentityReader
+{
+    public static TypeIdentity Read(INamedTypeSymbol type)
+    {
+        var containers = new List<ContainerDeclaration>();
+        for (INamedTypeSymbol? container = type.ContainingType; container is not null; container = container.ContainingType)
+        {
+            containers.Insert(0, new ContainerDeclaration(Keyword(container), NameWithTypeParameters(container)));
+        }
+
+        return new TypeIdentity(
+            NamespaceOf(type),
+            new EquatableArray<ContainerDeclaration>([.. containers]),
+            Escape(type.Name),
+            SyntaxFacts.GetText(type.DeclaredAccessibility),
+            HintName(type));
+    }
+
+    /// <summary>An identifier as source must spell it.</summary>
+    public static string Escape(string identifier)
+        => SyntaxFacts.GetKeywordKind(identifier) != SyntaxKind.None || SyntaxFacts.GetContextualKeywordKind(identifier) != SyntaxKind.None
+            ? "@" + identifier
+            : identifier;
+
+    private static string NamespaceOf(INamedTypeSymbol type)
+    {
+        var names = new List<string>();
+        for (INamespaceSymbol? space = type.ContainingNamespace; space is { IsGlobalNamespace: false }; space = space.ContainingNamespace)
+        {
+            names.Insert(0, Escape(space.Name));
+        }
+
+        return string.Join(".", names);
+    }
+
+    private static string Keyword(INamedTypeSymbol type) => type switch
+    {
+        { TypeKind: TypeKind.Interface } => "interface",
+        { TypeKind: TypeKind.Struct, IsRecord: true } => "record struct",
+        { TypeKind: TypeKind.Struct } => "struct",
+        { IsRecord: true } => "record",
+        _ => "class",
+    };
+
+    private static string NameWithTypeParameters(INamedTypeSymbol type)
+    {
+        string name = Escape(type.Name);
+        if (type.TypeParameters.IsEmpty)
+        {
+            return name;
+        }
+
+        // All parts of a variant interface must repeat its variance.
+        IEnumerable<string> parameters = type.TypeParameters.Select(parameter => parameter.Variance switch
+        {
+            VarianceKind.In => "in ",
+            VarianceKind.Out => "out ",
+            _ => "",
+        } + Escape(parameter.Name));
+        return $"{name}<{string.Join(", ", parameters)}>";
+    }
+
+    /// <summary>
+    /// A name for the emitted files that no other class of the compilation has: <c>Space.Outer-1+Inner</c>, where 1 is the
+    /// number of type parameters. Roslyn and some file systems ignore case, so names that differ in nothing else carry a hash.
+    /// </summary>
+    private static string HintName(INamedTypeSymbol type)
+    {
+        var name = new StringBuilder();
+        bool ambiguous = false;
+        for (INamespaceOrTypeSymbol? symbol = type; symbol is not null and not INamespaceSymbol { IsGlobalNamespace: true }; symbol = Parent(symbol))
+        {
+            var named = symbol as INamedTypeSymbol;
+            if (named is { Arity: > 0 })
+            {
+                name.Insert(0, "-" + named.Arity.ToString(CultureInfo.InvariantCulture));
+            }
+
+            name.Insert(0, symbol.Name);
+            if (Parent(symbol) is not INamespaceSymbol { IsGlobalNamespace: true })
+            {
+                name.Insert(0, named?.ContainingType is null ? '.' : '+');
+            }
+
+            ambiguous |= HasSiblingOfOtherCase(symbol);
+        }
+
+        string result = name.ToString();
+        return ambiguous ? result + "-" + StableHash(result) : result;
+    }
+
+    private static INamespaceOrTypeSymbol? Parent(INamespaceOrTypeSymbol symbol)
+        => symbol.ContainingType ?? (INamespaceOrTypeSymbol?)symbol.ContainingNamespace;
+
+    private static bool HasSiblingOfOtherCase(INamespaceOrTypeSymbol symbol)
+    {
+        foreach (ISymbol sibling in Parent(symbol)!.GetMembers())
+        {
+            if (sibling is INamespaceOrTypeSymbol
+                && !string.Equals(sibling.Name, symbol.Name, StringComparison.Ordinal)
+                && string.Equals(sibling.Name, symbol.Name, StringComparison.OrdinalIgnoreCase))
+            {
+                return true;
+            }
+        }
+
+        return false;
+    }
+
+    /// <summary>FNV-1a over UTF-16 code units: the same on every machine, unlike <see cref="string.GetHashCode()"/>.</summary>
+    private static string StableHash(string text)
+    {
+        uint hash = 2166136261;
+        foreach (char unit in text)
+        {
+            hash = unchecked((hash ^ unit) * 16777619);
+        }
+
+        return hash.ToString("x8", CultureInfo.InvariantCulture);
+    }
+}

@@ -1,0 +1,337 @@
+using System.Collections.Generic;
+using System.Linq;
+using ModelGen.Compiler.Graph;
+using ModelGen.Compiler.Ops;
+
+namespace ModelGen.Compiler.Kernels;
+
+/// <summary>Which block of memory a buffer lies in.</summary>
+internal enum MemorySpace
+{
+    Weights,
+    Gradients,
+    State,
+    Arena,
+}
+
+/// <summary>How a stored element meets what is there already.</summary>
+internal enum StoreMode
+{
+    /// <summary>It takes its place.</summary>
+    Replace,
+
+    /// <summary>It is added when the run accumulates gradients, and takes its place otherwise.</summary>
+    AddWhenAccumulating,
+
+    /// <summary>It is added.</summary>
+    Add,
+}
+
+/// <summary>A contiguous piece of memory. Offsets and sizes count 4-byte elements.</summary>
+internal sealed class PlanBuffer(string name, MemorySpace space, long size)
+{
+    public string Name { get; } = name;
+
+    public MemorySpace Space { get; } = space;
+
+    public long Size { get; } = size;
+
+    /// <summary>Where the buffer starts in its space: known at once for parameters and states, after planning in the arena.</summary>
+    public long Offset { get; set; } = -1;
+
+    public override string ToString() => Name;
+}
+
+/// <summary>
+/// Where a tensor lies: rows of contiguous columns, <c>RowStride</c> elements apart. The address may move with the
+/// position in the sequence, with the number of tokens of a run, and with the step of the loop around the kernel.
+/// </summary>
+internal sealed record View(PlanBuffer Buffer, long Offset, int RowStride, long PositionStride = 0, long LastStride = 0, long StepStride = 0);
+
+/// <summary>How a kernel's iteration over rows and columns finds its element of an operand.</summary>
+internal enum AccessKind
+{
+    /// <summary>[row, column].</summary>
+    Element,
+
+    /// <summary>[row], the same for all columns.</summary>
+    RowScalar,
+
+    /// <summary>[column], the same for all rows.</summary>
+    ColumnVector,
+
+    /// <summary>One number.</summary>
+    Scalar,
+}
+
+/// <summary>An access with its literal row stride; with a period, rows repeat: row r reads row r mod period.</summary>
+internal sealed record Access(AccessKind Kind, int RowStride, int Period, ElementType Element);
+
+/// <summary>A pointer argument of a kernel.</summary>
+internal sealed record KernelOperand(string Name, View View, Access Access, bool IsWritten);
+
+/// <summary>A store of one expression's value for every element (or every row, for a row-scalar operand).</summary>
+internal sealed record Store(int Operand, Expr Value, StoreMode Mode);
+
+/// <summary>
+/// The lower representation: a loop nest of a closed set of classes, with literal extents and strides, and with scalar
+/// expressions for whatever was fused into it. Backends implement the classes; they know no operator and no family.
+/// </summary>
+internal abstract class Kernel(string name, IReadOnlyList<KernelOperand> operands, long flops, long bytes)
+{
+    /// <summary>What the kernel computes, in the declaration's names.</summary>
+    public string Name { get; } = name;
+
+    public IReadOnlyList<KernelOperand> Operands { get; } = operands;
+
+    public long Flops { get; } = flops;
+
+    public long Bytes { get; } = bytes;
+
+    /// <summary>
+    /// Whether one worker runs it alone: below some thousand operations, meeting at a barrier costs more than it gains.
+    /// </summary>
+    public virtual bool IsSerial => Flops < 8192 && Bytes < 32768;
+
+    /// <summary>Pairs of a read and a written operand that may share memory: each element is read for the last time before it is written.</summary>
+    public virtual IEnumerable<(int Read, int Written)> InPlaceCandidates => [];
+
+    /// <summary>Memory every worker needs for itself while the kernel runs, in bytes, at vectors of <paramref name="lanes"/> elements.</summary>
+    public virtual long ScratchBytes(int lanes) => 0;
+}
+
+internal enum ReductionKind
+{
+    Sum,
+    Maximum,
+}
+
+/// <summary>A row-wise reduction; later phases read it as row value <c>Index</c>.</summary>
+internal sealed record Reduction(int Index, ReductionKind Kind, Expr Value);
+
+/// <summary>One pass over a row's columns: reductions first become known when it has ended.</summary>
+internal sealed record RowPhase(IReadOnlyList<Reduction> Reductions, IReadOnlyList<Store> Stores);
+
+/// <summary>Element-wise work and row-wise reductions over a matrix: for every row, its phases in order.</summary>
+internal sealed class RowKernel(string name, IReadOnlyList<KernelOperand> operands, RowExtent rows, int columns, IReadOnlyList<RowPhase> phases, long flops, long bytes)
+    : Kernel(name, operands, flops, bytes)
+{
+    public RowExtent Rows { get; } = rows;
+
+    public int Columns { get; } = columns;
+
+    public IReadOnlyList<RowPhase> Phases { get; } = phases;
+
+    public override IEnumerable<(int Read, int Written)> InPlaceCandidates
+    {
+        get
+        {
+            var lastRead = new Dictionary<int, int>();
+            for (int phase = 0; phase < Phases.Count; phase++)
+            {
+                foreach (Expr root in Phases[phase].Reductions.Select(r => r.Value).Concat(Phases[phase].Stores.Select(s => s.Value)))
+                {
+                    int p = phase;
+                    ExprTransforms.Visit(root, e =>
+                    {
+                        if (e is OperandExpr o)
+                        {
+                            lastRead[o.Operand] = p;
+                        }
+                    });
+                }
+            }
+
+            for (int phase = 0; phase < Phases.Count; phase++)
+            {
+                foreach (Store store in Phases[phase].Stores.Where(s => s.Mode == StoreMode.Replace))
+                {
+                    Access written = Operands[store.Operand].Access;
+                    foreach (KeyValuePair<int, int> read in lastRead)
+                    {
+                        if (read.Value <= phase && written.Kind == AccessKind.Element && Operands[read.Key].Access.Equals(written))
+                        {
+                            yield return (read.Key, store.Operand);
+                        }
+                    }
+                }
+            }
+        }
+    }
+}
+
+/// <summary>
+/// Sums over outer rows: out[p, c] = Σ over r ≡ p (mod <c>Period</c>) of the element's value, several at once.
+/// </summary>
+internal sealed class ColumnSumKernel(string name, IReadOnlyList<KernelOperand> operands, int rows, int period, int columns, IReadOnlyList<Store> sums, long flops, long bytes)
+    : Kernel(name, operands, flops, bytes)
+{
+    public int Rows { get; } = rows;
+
+    public int Period { get; } = period;
+
+    public int Columns { get; } = columns;
+
+    public IReadOnlyList<Store> Sums { get; } = sums;
+}
+
+/// <summary>
+/// A matrix product with an epilogue. Operand 0 is the one whose outer extents are rows, operand 1 the other; the rest
+/// belong to the epilogue, whose expressions read the accumulator.
+/// <c>Rows</c> × <c>Columns</c> is the result's shape, <c>Depth</c> the contracted extent.
+/// </summary>
+internal sealed class MatMulKernel(
+    string name,
+    IReadOnlyList<KernelOperand> operands,
+    MatMulForm form,
+    RowExtent rows,
+    int columns,
+    int depth,
+    IReadOnlyList<Store> stores,
+    PlanBuffer? workspace,
+    long flops,
+    long bytes)
+    : Kernel(name, operands, flops, bytes)
+{
+    public MatMulForm Form { get; } = form;
+
+    public RowExtent Rows { get; } = rows;
+
+    public int Columns { get; } = columns;
+
+    public int Depth { get; } = depth;
+
+    public IReadOnlyList<Store> Stores { get; } = stores;
+
+    /// <summary>Memory that the workers share while the kernel runs.</summary>
+    public PlanBuffer? Workspace { get; } = workspace;
+
+    public override long ScratchBytes(int lanes) => 4L * Depth * 2 * lanes;
+
+    public override IEnumerable<(int Read, int Written)> InPlaceCandidates
+        => from store in Stores
+           where store.Mode == StoreMode.Replace
+           from read in Enumerable.Range(2, Operands.Count - 2)
+           where !Operands[read].IsWritten && Operands[store.Operand].Access.Kind == AccessKind.Element && Operands[read].Access.Equals(Operands[store.Operand].Access)
+           where Stores.All(s => s.Operand == store.Operand || !Reads(s.Value, read)) || Stores[Stores.Count - 1] == store
+           select (read, store.Operand);
+
+    private static bool Reads(Expr expr, int operand)
+    {
+        bool found = false;
+        ExprTransforms.Visit(expr, e => found |= e is OperandExpr o && o.Operand == operand);
+        return found;
+    }
+}
+
+/// <summary>Attention, streamed. Operands: q, k, v, output and, where <c>HasLogSumExp</c>, the rows' log-sum-exp.</summary>
+internal sealed class AttentionKernel(string name, IReadOnlyList<KernelOperand> operands, Attention op, int batch, RowExtent queries, int maximumKeys, bool hasLogSumExp, long flops, long bytes)
+    : Kernel(name, operands, flops, bytes)
+{
+    public Attention Op { get; } = op;
+
+    public int Batch { get; } = batch;
+
+    /// <summary>Queries of one sequence.</summary>
+    public RowExtent Queries { get; } = queries;
+
+    /// <summary>Keys of one sequence; with a cache, the most there can be.</summary>
+    public int MaximumKeys { get; } = maximumKeys;
+
+    public bool HasLogSumExp { get; } = hasLogSumExp;
+
+    public override bool IsSerial => Batch * Op.Heads == 1 || base.IsSerial;
+
+    public override long ScratchBytes(int lanes) => AttentionScratch.Forward(this, lanes) * 4;
+}
+
+/// <summary>The gradient of attention. Operands: q, k, v, output, log-sum-exp, output's cotangent; dq, dk, dv.</summary>
+internal sealed class AttentionGradientKernel(string name, IReadOnlyList<KernelOperand> operands, Attention op, int batch, int queries, int keys, long flops, long bytes)
+    : Kernel(name, operands, flops, bytes)
+{
+    public Attention Op { get; } = op;
+
+    public int Batch { get; } = batch;
+
+    public int Queries { get; } = queries;
+
+    public int Keys { get; } = keys;
+
+    public override bool IsSerial => Batch * Op.KeyValueHeads == 1 || base.IsSerial;
+
+    public override long ScratchBytes(int lanes) => AttentionScratch.Backward(this, lanes) * 4;
+}
+
+/// <summary>Rows of a table by index. Operands: table, indices, output.</summary>
+internal sealed class EmbeddingKernel(string name, IReadOnlyList<KernelOperand> operands, RowExtent rows, int columns, long bytes)
+    : Kernel(name, operands, 0, bytes)
+{
+    public RowExtent Rows { get; } = rows;
+
+    public int Columns { get; } = columns;
+}
+
+/// <summary>Adds rows into the rows of a table that indices name. Operands: indices, rows, table.</summary>
+internal sealed class EmbeddingGradientKernel(string name, IReadOnlyList<KernelOperand> operands, int rows, int columns, int tableRows, StoreMode mode, long bytes)
+    : Kernel(name, operands, 0, bytes)
+{
+    public int Rows { get; } = rows;
+
+    public int Columns { get; } = columns;
+
+    public int TableRows { get; } = tableRows;
+
+    /// <summary>What becomes of the table's other rows: cleared (<see cref="StoreMode.Replace"/>), cleared unless the run accumulates, or kept.</summary>
+    public StoreMode Mode { get; } = mode;
+}
+
+/// <summary>Indices [Rows, Columns] as [Columns, Rows]. Operands: input, output.</summary>
+internal sealed class TransposeIndicesKernel(string name, IReadOnlyList<KernelOperand> operands, int outer, RowExtent inner, long bytes)
+    : Kernel(name, operands, 0, bytes)
+{
+    /// <summary>The batch: the input's outer extent.</summary>
+    public int Outer { get; } = outer;
+
+    /// <summary>The time steps: the input's inner extent.</summary>
+    public RowExtent Inner { get; } = inner;
+}
+
+/// <summary>Runs its kernels once for every step, upwards or downwards; their views move by their step stride.</summary>
+internal sealed class LoopKernel(string name, RowExtent steps, bool reverse, IReadOnlyList<Kernel> body)
+    : Kernel(name, [], body.Sum(k => k.Flops) * steps.Maximum, body.Sum(k => k.Bytes) * steps.Maximum)
+{
+    public RowExtent Steps { get; } = steps;
+
+    public bool Reverse { get; } = reverse;
+
+    public IReadOnlyList<Kernel> Body { get; } = body;
+
+    public override bool IsSerial => Body.All(k => k.IsSerial);
+
+    public override long ScratchBytes(int lanes) => Body.Count == 0 ? 0 : Body.Max(k => k.ScratchBytes(lanes));
+}
+
+/// <summary>How the attention kernels divide a worker's scratch memory, in elements.</summary>
+internal static class AttentionScratch
+{
+    /// <summary>Query rows that share one pass over the keys.</summary>
+    public const int QueryBlock = 48;
+
+    /// <summary>Columns of a score row: the keys rounded up to whole register tiles, and a line more to spread rows over cache sets.</summary>
+    public static int ScoreStride(int keys, int lanes) => RoundUp(keys, 2 * lanes) + 16;
+
+    public static long Forward(AttentionKernel kernel, int lanes)
+        => ((long)kernel.Op.HeadDim * ScoreStride(kernel.MaximumKeys, lanes)) + ((long)QueryBlock * ScoreStride(kernel.MaximumKeys, lanes)) + 64;
+
+    public static long Backward(AttentionGradientKernel kernel, int lanes)
+        => (2L * kernel.Op.HeadDim * ScoreStride(kernel.Keys, lanes)) + (2L * QueryBlock * ScoreStride(kernel.Keys, lanes)) + QueryBlock + 64;
+
+    public static int RoundUp(int value, int multiple) => (value + multiple - 1) / multiple * multiple;
+}
+
+/// <summary>A finished plan before memory is planned: kernels in order, and what the outside needs to find.</summary>
+internal sealed record KernelProgram(
+    IReadOnlyList<Kernel> Kernels,
+    IReadOnlyDictionary<string, View> Inputs,
+    IReadOnlyDictionary<string, View> Outputs,
+    IReadOnlyList<PlanBuffer> Buffers);

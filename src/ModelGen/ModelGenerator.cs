@@ -1,0 +1,108 @@
+using System;
+using System.Threading;
+using Microsoft.CodeAnalysis;
+using ModelGen.Compiler.Architectures;
+using ModelGen.Compiler.Declarations;
+using ModelGen.Compiler.Diagnostics;
+
+namespace ModelGen.Compiler;
+
+/// <summary>
+/// Writes the models that a project declares: attributes to a <see cref="ModelSpec"/>, a <see cref="ModelSpec"/> to
+/// source files. Problems of a declaration are reported by <see cref="ModelDeclarationAnalyzer"/>, not here: a
+/// location in the pipeline would compile a model again whenever a line above it is edited.
+/// </summary>
+[Generator(LanguageNames.CSharp)]
+public sealed class ModelGenerator : IIncrementalGenerator
+{
+    private readonly Func<ModelSpec, CancellationToken, CompiledModel> _compile;
+    private readonly Func<ModelSpec, string, CancellationToken, CompiledModel> _compileSurface;
+
+    /// <summary>Creates the generator, as the C# compiler does.</summary>
+    public ModelGenerator()
+        : this(ModelCompiler.Compile, ModelCompiler.CompileSurface)
+    {
+    }
+
+    /// <summary>Creates a generator around another compiler of models: tests show what becomes of one that fails.</summary>
+    internal ModelGenerator(
+        Func<ModelSpec, CancellationToken, CompiledModel> compile,
+        Func<ModelSpec, string, CancellationToken, CompiledModel> compileSurface)
+    {
+        _compile = compile;
+        _compileSurface = compileSurface;
+    }
+
+    /// <inheritdoc/>
+    public void Initialize(IncrementalGeneratorInitializationContext context)
+    {
+        foreach (IArchitecture architecture in ArchitectureRegistry.All)
+        {
+            IncrementalValuesProvider<Declaration> declarations = context.SyntaxProvider
+                .ForAttributeWithMetadataName(
+                    architecture.AttributeMetadataName,
+                    DeclarationReader.IsCandidate,
+                    (target, cancellation) => DeclarationReader.Read(target, architecture, cancellation))
+                .Where(static declaration => declaration is { CanExtend: true })
+                .Select(static (declaration, _) => declaration!)
+                .WithTrackingName(StepNames.Declaration);
+
+            IncrementalValuesProvider<CompileRequest> requests = declarations
+                .Select(static (declaration, _) => CompileRequest.From(declaration))
+                .WithTrackingName(StepNames.ModelSpec);
+
+            IncrementalValuesProvider<CompileOutcome> outcomes = requests
+                .Select(Compile)
+                .WithTrackingName(StepNames.CompiledModel);
+
+            context.RegisterSourceOutput(outcomes, Emit);
+        }
+    }
+
+    private CompileOutcome Compile(CompileRequest request, CancellationToken cancellation)
+    {
+        string? failure = null;
+        EquatableArray<EmittedFile> files = [];
+        if (request.Problem is null)
+        {
+            failure = Attempt(() => files = _compile(request.Spec, cancellation).Files);
+        }
+
+        // A model that cannot be compiled still gets its surface, so that its uses are no errors of their own.
+        if ((request.Problem ?? failure) is { } problem)
+        {
+            string? second = Attempt(() => files = _compileSurface(request.Spec, problem, cancellation).Files);
+            failure ??= second;
+        }
+
+        return new CompileOutcome(request.Spec.Type.Name, files, failure);
+    }
+
+    /// <summary>Runs a part of the compiler; the text of the exception if it has a defect. Being cancelled is none.</summary>
+    private static string? Attempt(Action action)
+    {
+        try
+        {
+            action();
+            return null;
+        }
+        catch (Exception exception) when (exception is not OperationCanceledException)
+        {
+            return exception.GetType().Name + ": " + exception.Message.Replace("\r", "").Replace('\n', ' ');
+        }
+    }
+
+    private static void Emit(SourceProductionContext context, CompileOutcome outcome)
+    {
+        foreach (EmittedFile file in outcome.Files)
+        {
+            context.CancellationToken.ThrowIfCancellationRequested();
+            context.AddSource(file.HintName, Microsoft.CodeAnalysis.Text.SourceText.From(file.Text, System.Text.Encoding.UTF8));
+        }
+
+        if (outcome.Failure is { } failure)
+        {
+            context.ReportDiagnostic(Diagnostic.Create(DiagnosticDescriptors.InternalError, Location.None, outcome.ModelName, failure));
+        }
+    }
+}

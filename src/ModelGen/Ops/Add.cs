@@ -1,0 +1,21 @@
+using System.Collections.Generic;
+using ModelGen.Compiler.Autodiff;
+using ModelGen.Compiler.Kernels;
+
+namespace ModelGen.Compiler.Ops;
+
+/// <summary>Sum. The inputs broadcast.</summary>
+internal sealed record Add : ElementwiseOperator
+{
+    public override string Mnemonic => "add";
+
+    public override int Arity => 2;
+
+    public override Expr Express(IReadOnlyList<Expr> inputs) => inputs[0] + inputs[1];
+
+    public override void Gradient(GradientContext context)
+    {
+        context.Accumulate(0, context.OutputCotangent(0));
+        context.Accumulate(1, context.OutputCotangent(0));
+    }
+}

@@ -1,0 +1,101 @@
+using System.Collections.Generic;
+using System.Globalization;
+using ModelGen.Compiler.Graph;
+using ModelGen.Compiler.Kernels;
+
+namespace ModelGen.Compiler.Ops;
+
+/// <summary>How a parameter is drawn before training.</summary>
+internal enum InitializerKind
+{
+    Zeros,
+    Ones,
+    Normal,
+    Uniform,
+}
+
+/// <summary>A distribution: normal with standard deviation <c>Scale</c>, or uniform in ±<c>Scale</c>.</summary>
+internal sealed record Initializer(InitializerKind Kind, double Scale)
+{
+    public static Initializer Zeros { get; } = new(InitializerKind.Zeros, 0);
+
+    public static Initializer Ones { get; } = new(InitializerKind.Ones, 1);
+
+    public static Initializer Normal(double standardDeviation) => new(InitializerKind.Normal, standardDeviation);
+
+    public static Initializer Uniform(double bound) => new(InitializerKind.Uniform, bound);
+}
+
+/// <summary>
+/// A trained tensor under the name that weight files give it. A linear layer's weight is [out, in] in memory;
+/// <c>TransposedInFile</c> says that files hold [in, out]. <c>WeightDecay</c> says whether decay applies to it.
+/// </summary>
+internal sealed record Parameter(string ParameterName, Shape Shape, Initializer Initializer, bool WeightDecay, bool TransposedInFile) : LeafOperator
+{
+    public override string Mnemonic => "parameter";
+
+    public override string Attributes => ParameterName;
+
+    public override IReadOnlyList<TensorType> Infer(IReadOnlyList<TensorType> inputs) => Single(TensorType.Float(Shape));
+}
+
+/// <summary>What the caller gives to each run: token ids, features, targets.</summary>
+internal sealed record Input(string InputName, TensorType Type, int Classes) : LeafOperator
+{
+    public override string Mnemonic => "input";
+
+    /// <summary>The number of values that an integer may take; zero for floats.</summary>
+    public int Classes { get; } = Classes;
+
+    public override string Attributes => InputName;
+
+    public override IReadOnlyList<TensorType> Infer(IReadOnlyList<TensorType> inputs) => Single(Type);
+}
+
+/// <summary>Memory that outlives a run: a key/value cache, the carried state of a recurrence. Zero at first.</summary>
+internal sealed record StateRead(string State, Shape Shape) : LeafOperator
+{
+    public override string Mnemonic => "state";
+
+    public override string Attributes => State;
+
+    public override IReadOnlyList<TensorType> Infer(IReadOnlyList<TensorType> inputs) => Single(TensorType.Float(Shape));
+}
+
+/// <summary>The same number everywhere.</summary>
+internal sealed record Constant(double Value, Shape Shape) : LeafOperator
+{
+    public override string Mnemonic => "constant";
+
+    public override string Attributes => Value.ToString("R", CultureInfo.InvariantCulture);
+
+    public override IReadOnlyList<TensorType> Infer(IReadOnlyList<TensorType> inputs) => Single(TensorType.Float(Shape));
+}
+
+/// <summary>A scalar that is known when a plan runs.</summary>
+internal sealed record RuntimeScalar(RuntimeScalarKind Kind) : LeafOperator
+{
+    public override string Mnemonic => "runtime_scalar";
+
+    public override string Attributes => Kind.ToString();
+
+    public override IReadOnlyList<TensorType> Infer(IReadOnlyList<TensorType> inputs) => Single(TensorType.Float(Shape.Scalar));
+}
+
+/// <summary>Which of a scan's inputs a leaf of its body stands for.</summary>
+internal enum BodyInputKind
+{
+    Carry,
+    Sequence,
+    Invariant,
+}
+
+/// <summary>A leaf of a scan's body: a carried value, one time step of a sequence, or a value that is the same in every step.</summary>
+internal sealed record BodyInput(BodyInputKind Kind, int Number, TensorType Type) : LeafOperator
+{
+    public override string Mnemonic => Kind.ToString().ToLowerInvariant();
+
+    public override string Attributes => Number.ToString(CultureInfo.InvariantCulture);
+
+    public override IReadOnlyList<TensorType> Infer(IReadOnlyList<TensorType> inputs) => Single(Type);
+}

@@ -1,0 +1,90 @@
+using System.Collections.Generic;
+using System.Linq;
+using ModelGen.Compiler.Graph;
+
+namespace ModelGen.Compiler.Ops;
+
+/// <summary>
+/// The cross-entropy of each row from logits, log Σ exp(x) − x[target], shifted by the row's maximum; zero where the
+/// target is −1. Inputs: logits [.., V], targets i32 [..]; result [.., 1].
+/// </summary>
+internal sealed record CrossEntropy : CompositeOperator
+{
+    public override string Mnemonic => "cross_entropy";
+
+    public override IReadOnlyList<TensorType> Infer(IReadOnlyList<TensorType> inputs)
+    {
+        Require(inputs.Count == 2 && inputs[1].Element == ElementType.Int32 && inputs[0].Shape.Dims.Take(inputs[0].Shape.Rank - 1).SequenceEqual(inputs[1].Shape.Dims), $"takes logits and targets and got {List(inputs)}");
+        return Single(TensorType.Float(inputs[0].Shape.WithLast(1)));
+    }
+
+    public override IReadOnlyList<Value> Expand(GraphBuilder b, string name, IReadOnlyList<Value> inputs)
+    {
+        Value x = inputs[0];
+        Value maximum = b.Add(new StopGradient(), name + ".shift", b.Add(new RowMax(), name + ".maximum", x));
+        Value exponentials = b.Add(new Exp(), name + ".exp", b.Add(new Subtract(), name + ".shifted", x, maximum));
+        Value logSum = b.Add(new Add(), name + ".logsumexp", b.Add(new Log(), name + ".log", b.Add(new RowSum(), name + ".sum", exponentials)), maximum);
+        Value chosen = b.Add(new RowSum(), name + ".target_logit", b.Add(new SelectColumn(x.Shape.Columns), name + ".target_column", x, inputs[1]));
+        Value loss = b.Add(new Subtract(), name + ".nll", logSum, chosen);
+        return [b.Add(new Multiply(), name, loss, b.Add(new IsTarget(), name + ".counts", inputs[1]))];
+    }
+}
+
+/// <summary>½(y − t)², summed over the columns. Inputs: y and t [.., C]; result [.., 1].</summary>
+internal sealed record SquaredError : CompositeOperator
+{
+    public override string Mnemonic => "squared_error";
+
+    public override IReadOnlyList<TensorType> Infer(IReadOnlyList<TensorType> inputs)
+    {
+        Require(inputs.Count == 2 && inputs[0].Equals(inputs[1]), $"takes predictions and targets and got {List(inputs)}");
+        return Single(TensorType.Float(inputs[0].Shape.WithLast(1)));
+    }
+
+    public override IReadOnlyList<Value> Expand(GraphBuilder b, string name, IReadOnlyList<Value> inputs)
+    {
+        Value difference = b.Add(new Subtract(), name + ".difference", inputs[0], inputs[1]);
+        Value squares = b.Add(new Multiply(), name + ".squared", difference, difference);
+        return [b.Add(new Affine(0.5, 0), name, b.Add(new RowSum(), name + ".sum", squares))];
+    }
+}
+
+/// <summary>
+/// The binary cross-entropy of each column from logits x and targets t in [0, 1], log(1 + e^x) − t·x, summed over the
+/// columns. Inputs: x and t [.., C]; result [.., 1].
+/// </summary>
+internal sealed record BinaryCrossEntropy : CompositeOperator
+{
+    public override string Mnemonic => "binary_cross_entropy";
+
+    public override IReadOnlyList<TensorType> Infer(IReadOnlyList<TensorType> inputs)
+    {
+        Require(inputs.Count == 2 && inputs[0].Equals(inputs[1]), $"takes logits and targets and got {List(inputs)}");
+        return Single(TensorType.Float(inputs[0].Shape.WithLast(1)));
+    }
+
+    public override IReadOnlyList<Value> Expand(GraphBuilder b, string name, IReadOnlyList<Value> inputs)
+    {
+        Value fit = b.Add(new Multiply(), name + ".fit", inputs[0], inputs[1]);
+        return [b.Add(new RowSum(), name, b.Add(new Subtract(), name + ".nll", b.Add(new Softplus(), name + ".softplus", inputs[0]), fit))];
+    }
+}
+
+/// <summary>The mean of per-row losses over the targets that count: their sum times the run's normalizer, a scalar.</summary>
+internal sealed record MeanLoss : CompositeOperator
+{
+    public override string Mnemonic => "mean_loss";
+
+    public override IReadOnlyList<TensorType> Infer(IReadOnlyList<TensorType> inputs)
+    {
+        Require(inputs.Count == 1 && inputs[0].Shape.Columns == 1, $"takes per-row losses and got {List(inputs)}");
+        return Single(TensorType.Float(Shape.Of(1, 1)));
+    }
+
+    public override IReadOnlyList<Value> Expand(GraphBuilder b, string name, IReadOnlyList<Value> inputs)
+    {
+        Value row = b.Add(new Reshape(Shape.Of(1, checked((int)inputs[0].Shape.MaximumElements))), name + ".row", inputs[0]);
+        Value normalizer = b.Add(new RuntimeScalar(Kernels.RuntimeScalarKind.LossNormalizer), "");
+        return [b.Add(new Multiply(), name, b.Add(new RowSum(), name + ".sum", row), normalizer)];
+    }
+}

@@ -1,0 +1,21 @@
+using System.Collections.Generic;
+using ModelGen.Compiler.Autodiff;
+using ModelGen.Compiler.Kernels;
+
+namespace ModelGen.Compiler.Ops;
+
+/// <summary>Product of elements. The inputs broadcast.</summary>
+internal sealed record Multiply : ElementwiseOperator
+{
+    public override string Mnemonic => "multiply";
+
+    public override int Arity => 2;
+
+    public override Expr Express(IReadOnlyList<Expr> inputs) => inputs[0] * inputs[1];
+
+    public override void Gradient(GradientContext context)
+    {
+        context.Accumulate(0, () => context.Multiply(context.OutputCotangent(0), context.Input(1)));
+        context.Accumulate(1, () => context.Multiply(context.OutputCotangent(0), context.Input(0)));
+    }
+}

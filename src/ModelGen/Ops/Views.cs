@@ -1,0 +1,117 @@
+using System.Collections.Generic;
+using System.Globalization;
+using System.Linq;
+using ModelGen.Compiler.Autodiff;
+using ModelGen.Compiler.Graph;
+
+namespace ModelGen.Compiler.Ops;
+
+/// <summary>The same elements under another shape.</summary>
+internal sealed record Reshape(Shape Shape) : ViewOperator
+{
+    public override string Mnemonic => "reshape";
+
+    public override IReadOnlyList<TensorType> Infer(IReadOnlyList<TensorType> inputs)
+    {
+        Require(inputs.Count == 1 && inputs[0].Shape.MaximumElements == Shape.MaximumElements, $"cannot see {List(inputs)} as {Shape}");
+        return Single(inputs[0] with { Shape = Shape });
+    }
+
+    public override void Gradient(GradientContext context)
+        => context.Accumulate(0, context.Add(new Reshape(context.Input(0).Shape), context.OutputCotangent(0)));
+}
+
+/// <summary><c>Length</c> columns from column <c>Offset</c> on.</summary>
+internal sealed record SliceColumns(int Offset, int Length) : ViewOperator
+{
+    public override string Mnemonic => "slice_columns";
+
+    public override string Attributes => string.Format(CultureInfo.InvariantCulture, "{0}..{1}", Offset, Offset + Length);
+
+    public override bool IsRowWise => true;
+
+    public override IReadOnlyList<TensorType> Infer(IReadOnlyList<TensorType> inputs)
+    {
+        Require(inputs.Count == 1 && Offset >= 0 && Offset + Length <= inputs[0].Shape.Columns, $"columns {Attributes} are not in {List(inputs)}");
+        return Single(inputs[0] with { Shape = inputs[0].Shape.WithLast(Length) });
+    }
+
+    public override void Gradient(GradientContext context)
+        => context.Accumulate(0, context.Add(new PadColumns(Offset, context.Input(0).Shape.Columns), context.OutputCotangent(0)));
+}
+
+/// <summary>
+/// The input as columns <c>Offset</c> … of a wider tensor that is zero elsewhere: a slice, backwards. Sums of these
+/// become one <see cref="ConcatColumns"/> while cotangents are added up, and none is left when kernels are made.
+/// </summary>
+internal sealed record PadColumns(int Offset, int Columns) : ViewOperator
+{
+    public override string Mnemonic => "pad_columns";
+
+    public override string Attributes => string.Format(CultureInfo.InvariantCulture, "at {0} of {1}", Offset, Columns);
+
+    public override IReadOnlyList<TensorType> Infer(IReadOnlyList<TensorType> inputs) => Single(inputs[0] with { Shape = inputs[0].Shape.WithLast(Columns) });
+}
+
+/// <summary>Tensors with the same rows beside each other. Producers write their columns in place where they can.</summary>
+internal sealed record ConcatColumns : KernelOperator
+{
+    public override string Mnemonic => "concat_columns";
+
+    public override bool IsRowWise => true;
+
+    public override IReadOnlyList<TensorType> Infer(IReadOnlyList<TensorType> inputs)
+    {
+        Require(inputs.Count > 0 && inputs.All(i => i.Shape.Dims.Take(i.Shape.Rank - 1).SequenceEqual(inputs[0].Shape.Dims.Take(inputs[0].Shape.Rank - 1))), $"rows differ: {List(inputs)}");
+        return Single(inputs[0] with { Shape = inputs[0].Shape.WithLast(inputs.Sum(i => i.Shape.Columns)) });
+    }
+
+    public override void Gradient(GradientContext context)
+    {
+        int offset = 0;
+        for (int i = 0; i < context.Node.Inputs.Count; i++)
+        {
+            int columns = context.Input(i).Shape.Columns;
+            context.Accumulate(i, context.Add(new SliceColumns(offset, columns), context.OutputCotangent(0)));
+            offset += columns;
+        }
+    }
+}
+
+/// <summary>
+/// The rows of a table [N, C] for the time steps of this run, <c>position</c> … <c>position + T − 1</c>: [T, C].
+/// In training the position is zero.
+/// </summary>
+internal sealed record RowsAtPosition(Dim Time) : ViewOperator
+{
+    public override string Mnemonic => "rows_at_position";
+
+    public override IReadOnlyList<TensorType> Infer(IReadOnlyList<TensorType> inputs)
+    {
+        Require(inputs.Count == 1 && inputs[0].Shape.Rank == 2 && Time.Maximum <= inputs[0].Shape[0].Maximum, $"{Time} rows are not in {List(inputs)}");
+        return Single(inputs[0] with { Shape = inputs[0].Shape.WithFirst(Time) });
+    }
+
+    public override void Gradient(GradientContext context)
+        => context.Accumulate(0, context.Add(new PadRows(context.Input(0).Shape[0].Maximum), context.OutputCotangent(0)));
+}
+
+/// <summary>The input as the first rows of a taller tensor [<c>Rows</c>, C] that is zero below.</summary>
+internal sealed record PadRows(int Rows) : ViewOperator
+{
+    public override string Mnemonic => "pad_rows";
+
+    public override IReadOnlyList<TensorType> Infer(IReadOnlyList<TensorType> inputs) => Single(inputs[0] with { Shape = inputs[0].Shape.WithFirst(Rows) });
+}
+
+/// <summary>The last time step of one sequence: [.., T, .., C] with all other outer extents one, to [1, C].</summary>
+internal sealed record LastRow : ViewOperator
+{
+    public override string Mnemonic => "last_row";
+
+    public override IReadOnlyList<TensorType> Infer(IReadOnlyList<TensorType> inputs)
+    {
+        Require(inputs.Count == 1 && inputs[0].Shape.Rows.Coefficient == (inputs[0].Shape.Rows.IsDynamic ? 1 : inputs[0].Shape.Rows.Maximum), $"takes one sequence and got {List(inputs)}");
+        return Single(inputs[0] with { Shape = Shape.Of(1, inputs[0].Shape[-1]) });
+    }
+}

@@ -1,0 +1,307 @@
+using System;
+using System.Collections.Generic;
+using System.Linq;
+using ModelGen.Compiler.Graph;
+using ModelGen.Compiler.Kernels;
+using ModelGen.Compiler.Ops;
+
+namespace ModelGen.Compiler.Passes;
+
+/// <summary>
+/// Decides which nodes share a kernel and which values are stored.
+/// <para>
+/// Element-wise operators and row reductions over the same rows form clusters; a cluster may contain one matrix product,
+/// whose epilogue the others then are, and no reduction beside it. A node joins a producer's cluster only if no path from
+/// the cluster leads to it through the outside, so that the clusters can be put in order.
+/// </para>
+/// <para>
+/// A value that another kernel needs is stored, unless it is cheaper to compute again from what is stored anyway: the
+/// normalized input of a layer norm costs two operations, so the backward pass does not read it from memory.
+/// </para>
+/// </summary>
+internal sealed class Fusion
+{
+    /// <summary>Above this many operations an element is worth storing rather than computing again.</summary>
+    private const int RecomputeLimit = 6;
+
+    private readonly ModelGraph _graph;
+    private readonly Dictionary<Node, int> _index = [];
+    private readonly ulong[][] _ancestors;
+    private readonly Cluster?[] _clusters;
+    private readonly HashSet<Value> _stored = [];
+
+    private Fusion(ModelGraph graph)
+    {
+        _graph = graph;
+        int count = graph.Nodes.Count;
+        int words = (count + 63) / 64;
+        _ancestors = new ulong[count][];
+        _clusters = new Cluster?[count];
+        for (int i = 0; i < count; i++)
+        {
+            Node node = graph.Nodes[i];
+            _index.Add(node, i);
+            var ancestors = new ulong[words];
+            foreach (Value input in node.Inputs)
+            {
+                int j = _index[input.Node];
+                for (int w = 0; w < words; w++)
+                {
+                    ancestors[w] |= _ancestors[j][w];
+                }
+
+                ancestors[j >> 6] |= 1UL << (j & 63);
+            }
+
+            _ancestors[i] = ancestors;
+        }
+    }
+
+    public static Fusion Run(ModelGraph graph, IEnumerable<Value> required)
+    {
+        var fusion = new Fusion(graph);
+        fusion.FormClusters();
+        fusion.ChooseStored(required);
+        return fusion;
+    }
+
+    public bool IsStored(Value value) => _stored.Contains(value);
+
+    public Cluster? ClusterOf(Node node) => _clusters[_index[node]];
+
+    public int IndexOf(Node node) => _index[node];
+
+    public IEnumerable<Cluster> Clusters => _clusters.Where(c => c is not null).Select(c => c!).Distinct();
+
+    /// <summary>Whether an operator's value is an expression that a row kernel or an epilogue can hold.</summary>
+    public static bool IsRowDomain(Node node) => node.Op is ElementwiseOperator or RowReduction or MatMul;
+
+    /// <summary>The base of a chain of views.</summary>
+    public static Value Root(Value value)
+    {
+        while (value.Op is ViewOperator)
+        {
+            value = value.Node.Inputs[0];
+        }
+
+        return value;
+    }
+
+    private static (RowExtent Rows, int Columns) Domain(Node node)
+    {
+        Shape shape = node.Op is RowReduction ? node.Inputs[0].Shape : node.Outputs[0].Shape;
+        return (shape.Rows, shape.Columns);
+    }
+
+    private void FormClusters()
+    {
+        foreach (Node node in _graph.Nodes)
+        {
+            if (!IsRowDomain(node))
+            {
+                continue;
+            }
+
+            (RowExtent rows, int columns) = Domain(node);
+            Cluster? home = null;
+            if (node.Op is not MatMul)
+            {
+                foreach (Cluster candidate in node.Inputs.Where(i => IsRowDomain(i.Node)).Select(i => _clusters[_index[i.Node]]!)
+                    .Distinct().OrderByDescending(c => c.LastIndex).ToArray())
+                {
+                    if (home is null)
+                    {
+                        home = Accepts(candidate, node, rows, columns) ? candidate : null;
+                    }
+                    else if (CanMerge(home, candidate))
+                    {
+                        Merge(home, candidate);
+                    }
+                }
+            }
+
+            home ??= new Cluster(rows, columns);
+            home.Add(node, _index[node], columns);
+            _clusters[_index[node]] = home;
+        }
+    }
+
+    private bool Accepts(Cluster cluster, Node node, RowExtent rows, int columns)
+    {
+        if (cluster.Rows != rows || (cluster.Columns != columns && columns != 1 && cluster.Columns != 1))
+        {
+            return false;
+        }
+
+        if (cluster.MatMul is not null && (node.Op is RowReduction || columns != cluster.Columns))
+        {
+            return false;
+        }
+
+        return node.Inputs.All(i => cluster.Nodes.Contains(i.Node) || !DependsOn(i.Node, cluster));
+    }
+
+    private bool CanMerge(Cluster a, Cluster b)
+        => a.MatMul is null && b.MatMul is null && a.Rows == b.Rows && (a.Columns == b.Columns || a.Columns == 1 || b.Columns == 1)
+            && NoPathThroughOutside(a, b) && NoPathThroughOutside(b, a);
+
+    private bool NoPathThroughOutside(Cluster from, Cluster to)
+        => to.Nodes.All(n => n.Inputs.All(i => to.Nodes.Contains(i.Node) || from.Nodes.Contains(i.Node) || !DependsOn(i.Node, from)));
+
+    private bool DependsOn(Node node, Cluster cluster)
+    {
+        ulong[] ancestors = _ancestors[_index[node]];
+        return cluster.Indices.Any(i => (ancestors[i >> 6] & (1UL << (i & 63))) != 0);
+    }
+
+    private void Merge(Cluster into, Cluster from)
+    {
+        foreach (Node node in from.Nodes)
+        {
+            into.Add(node, _index[node], Domain(node).Columns);
+            _clusters[_index[node]] = into;
+        }
+    }
+
+    private void ChooseStored(IEnumerable<Value> required)
+    {
+        // Which kernels use a value: a cluster, or a kernel of its own that takes expressions (a column sum).
+        var users = new Dictionary<Value, HashSet<object>>();
+        foreach (Value value in required)
+        {
+            _stored.Add(Root(value));
+        }
+
+        HashSet<object> UsersOf(Value value)
+        {
+            if (!users.TryGetValue(value, out HashSet<object>? set))
+            {
+                users.Add(value, set = []);
+            }
+
+            return set;
+        }
+
+        foreach (Node node in _graph.Nodes.Reverse())
+        {
+            Cluster? home = _clusters[_index[node]];
+            if (home is not null && node.Op is not MatMul)
+            {
+                var value = new Value(node, 0);
+                HashSet<object> uses = UsersOf(value);
+                bool elsewhere = uses.Any(u => !ReferenceEquals(u, home));
+                if (elsewhere && !_stored.Contains(value) && MustStore(value, home))
+                {
+                    _stored.Add(value);
+                }
+
+                var computing = new HashSet<object>();
+                if (_stored.Contains(value) || uses.Contains(home) || node.Op is RowReduction)
+                {
+                    computing.Add(home);
+                }
+
+                if (!_stored.Contains(value))
+                {
+                    computing.UnionWith(uses);
+                }
+
+                foreach (Value input in node.Inputs)
+                {
+                    Use(input, computing, node);
+                }
+            }
+            else if (node.Op is ColumnSum)
+            {
+                Use(node.Inputs[0], [node], node);
+            }
+            else
+            {
+                // The operands of every other kernel, and whatever is looked at through a view, are in memory.
+                foreach (Value input in node.Inputs)
+                {
+                    _stored.Add(Root(input));
+                }
+            }
+        }
+
+        foreach (Cluster cluster in Clusters)
+        {
+            foreach (Node node in cluster.Nodes)
+            {
+                var value = new Value(node, 0);
+                if (node.Op is MatMul && users.TryGetValue(value, out HashSet<object>? uses) && uses.Any(u => !ReferenceEquals(u, cluster)))
+                {
+                    _stored.Add(value);
+                }
+            }
+        }
+
+        void Use(Value input, IEnumerable<object> by, Node node)
+        {
+            if (input.Op is ViewOperator || !(IsRowDomain(input.Node) && SameRows(input, node)))
+            {
+                if (input.Op is not (Constant or RuntimeScalar))
+                {
+                    _stored.Add(Root(input));
+                }
+            }
+            else
+            {
+                UsersOf(input).UnionWith(by);
+            }
+        }
+    }
+
+    // A value of other rows (or one that stretches over columns from another matrix) is read from memory.
+    private static bool SameRows(Value input, Node node)
+    {
+        Shape domain = node.Op is RowReduction or ColumnSum ? node.Inputs[0].Shape : node.Outputs[0].Shape;
+        return input.Shape.Rows == domain.Rows && (input.Shape.Columns == domain.Columns || input.Shape.Columns == 1);
+    }
+
+    private bool MustStore(Value value, Cluster home)
+        => value.Op is RowReduction || value.Shape.Columns == 1 || home.MatMul is not null || Cost(value, home, []) > RecomputeLimit;
+
+    private int Cost(Value value, Cluster home, HashSet<Value> seen)
+    {
+        if (_stored.Contains(value) && seen.Count > 0 || !home.Nodes.Contains(value.Node) || value.Op is not ElementwiseOperator op || !seen.Add(value))
+        {
+            return 0;
+        }
+
+        int own = ExprTransforms.Cost(op.Express(Enumerable.Range(0, op.Arity).Select(i => (Expr)new OperandExpr(i)).ToArray()));
+        return own + value.Node.Inputs.Where(i => i.Shape.Columns > 1).Sum(i => Cost(i, home, seen));
+    }
+}
+
+/// <summary>Nodes that one kernel computes.</summary>
+internal sealed class Cluster(RowExtent rows, int columns)
+{
+    private readonly List<int> _indices = [];
+
+    public RowExtent Rows { get; } = rows;
+
+    /// <summary>The columns of the widest member; one while all are row scalars.</summary>
+    public int Columns { get; private set; } = columns;
+
+    public HashSet<Node> Nodes { get; } = [];
+
+    public IReadOnlyList<int> Indices => _indices;
+
+    public int LastIndex { get; private set; }
+
+    public Node? MatMul { get; private set; }
+
+    public void Add(Node node, int index, int columns)
+    {
+        Nodes.Add(node);
+        _indices.Add(index);
+        LastIndex = Math.Max(LastIndex, index);
+        Columns = Math.Max(Columns, columns);
+        if (node.Op is MatMul)
+        {
+            MatMul = node;
+        }
+    }
+}

@@ -1,0 +1,52 @@
+using System;
+using System.Collections.Generic;
+using System.Linq;
+using ModelGen.Compiler.Graph;
+using ModelGen.Compiler.Ops;
+
+namespace ModelGen.Compiler.Passes;
+
+/// <summary>Copies a graph node by node and lets a pass answer for some of them.</summary>
+internal static class GraphRewriter
+{
+    /// <param name="graph">The graph to copy.</param>
+    /// <param name="replace">Given a node and its inputs in the copy, the results that take its place, or null to copy it.</param>
+    /// <param name="finish">Appends to the copy once all nodes are there.</param>
+    /// <param name="keepOutputs">Whether the copy hands out what the graph does, or only what <paramref name="finish"/> adds.</param>
+    public static ModelGraph Rewrite(
+        ModelGraph graph,
+        Func<GraphBuilder, Node, IReadOnlyList<Value>, IReadOnlyList<Value>?> replace,
+        Action<GraphBuilder, Dictionary<Value, Value>>? finish = null,
+        bool keepOutputs = true)
+    {
+        var builder = new GraphBuilder();
+        var map = new Dictionary<Value, Value>();
+        foreach (Node node in graph.Nodes)
+        {
+            IReadOnlyList<Value> inputs = node.Inputs.Select(i => map[i]).ToArray();
+            IReadOnlyList<Value> results = replace(builder, node, inputs) ?? builder.AddMany(node.Op, node.Name, inputs);
+            for (int i = 0; i < results.Count; i++)
+            {
+                map[new Value(node, i)] = results[i];
+            }
+        }
+
+        foreach (GraphOutput output in keepOutputs ? graph.Outputs : [])
+        {
+            builder.Output(output.Name, map[output.Value]);
+        }
+
+        foreach (StateUpdate update in graph.StateUpdates)
+        {
+            builder.UpdateState(update.State, map[update.Value]);
+        }
+
+        foreach (GradientContribution gradient in graph.Gradients)
+        {
+            builder.AddGradient(gradient.Parameter, map[gradient.Value]);
+        }
+
+        finish?.Invoke(builder, map);
+        return builder.Build();
+    }
+}

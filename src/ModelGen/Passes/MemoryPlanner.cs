@@ -1,0 +1,177 @@
+using System;
+using System.Collections.Generic;
+using System.Linq;
+using ModelGen.Compiler.Kernels;
+
+namespace ModelGen.Compiler.Passes;
+
+/// <summary>
+/// Gives every arena buffer an offset by liveness: buffers whose lifetimes do not overlap share memory, and a result
+/// takes its dying operand's place where the kernel allows it. Buffers are placed largest first, each at the lowest
+/// offset that is free for its whole life.
+/// Guarantees: two buffers that are alive at the same time overlap only as a kernel's in-place pair; offsets are
+/// multiples of a cache line.
+/// </summary>
+internal static class MemoryPlanner
+{
+    /// <summary>Elements in a cache line of 64 bytes.</summary>
+    private const int Line = 16;
+
+    public static long Align(long elements) => (elements + Line - 1) / Line * Line;
+
+    /// <returns>The arena's size in elements.</returns>
+    public static long Plan(KernelProgram program)
+    {
+        var lives = new Dictionary<PlanBuffer, Life>();
+        var inPlace = new List<(PlanBuffer Read, PlanBuffer Written, int At)>();
+        int position = 0;
+        foreach (View view in program.Inputs.Values)
+        {
+            Touch(view.Buffer, 0);
+        }
+
+        position = 1;
+        foreach (Kernel kernel in program.Kernels)
+        {
+            Visit(kernel);
+        }
+
+        foreach (View view in program.Outputs.Values)
+        {
+            Touch(view.Buffer, position);
+        }
+
+        // A buffer that crosses the border of a loop is alive during all of it.
+        int at = 1;
+        foreach (Kernel kernel in program.Kernels)
+        {
+            int length = Length(kernel);
+            if (kernel is LoopKernel)
+            {
+                int end = at + length - 1;
+                foreach (Life life in lives.Values)
+                {
+                    bool inside = life.First >= at && life.Last <= end;
+                    bool touches = life.First <= end && life.Last >= at;
+                    if (touches && !inside)
+                    {
+                        life.First = Math.Min(life.First, at);
+                        life.Last = Math.Max(life.Last, end);
+                    }
+                }
+            }
+
+            at += length;
+        }
+
+        // Pairs that share memory become one buffer for the placement.
+        var owner = new Dictionary<PlanBuffer, PlanBuffer>();
+        PlanBuffer Owner(PlanBuffer buffer)
+        {
+            while (owner.TryGetValue(buffer, out PlanBuffer? next))
+            {
+                buffer = next;
+            }
+
+            return buffer;
+        }
+
+        foreach ((PlanBuffer read, PlanBuffer written, int when) in inPlace)
+        {
+            if (!lives.ContainsKey(read) || !lives.ContainsKey(written))
+            {
+                continue;
+            }
+
+            PlanBuffer a = Owner(read);
+            PlanBuffer b = Owner(written);
+            if (a != b && a.Size == b.Size && lives[a].Last == when && lives[b].First == when && lives[written].First == when && lives[read].Last == when)
+            {
+                owner.Add(b, a);
+                lives[a].Last = lives[b].Last;
+            }
+        }
+
+        long total = 0;
+        var placed = new List<PlanBuffer>();
+        foreach (PlanBuffer buffer in lives.Keys.Where(b => !owner.ContainsKey(b)).OrderByDescending(b => b.Size).ThenBy(b => lives[b].First).ThenBy(b => b.Name, StringComparer.Ordinal))
+        {
+            Life life = lives[buffer];
+            long offset = 0;
+            foreach (PlanBuffer other in placed.Where(p => lives[p].First <= life.Last && lives[p].Last >= life.First).OrderBy(p => p.Offset))
+            {
+                if (other.Offset >= offset + Align(buffer.Size))
+                {
+                    break;
+                }
+
+                offset = Math.Max(offset, other.Offset + Align(other.Size));
+            }
+
+            buffer.Offset = offset;
+            placed.Add(buffer);
+            total = Math.Max(total, offset + Align(buffer.Size));
+        }
+
+        foreach (PlanBuffer buffer in owner.Keys)
+        {
+            buffer.Offset = Owner(buffer).Offset;
+        }
+
+        return total;
+
+        void Visit(Kernel kernel)
+        {
+            if (kernel is LoopKernel loop)
+            {
+                foreach (Kernel inner in loop.Body)
+                {
+                    Visit(inner);
+                }
+
+                return;
+            }
+
+            foreach (PlanBuffer buffer in Lowering.Buffers(kernel, written: false).Concat(Lowering.Buffers(kernel, written: true)))
+            {
+                Touch(buffer, position);
+            }
+
+            foreach ((int read, int written) in kernel.InPlaceCandidates)
+            {
+                View source = kernel.Operands[read].View;
+                View result = kernel.Operands[written].View;
+                if (source with { Buffer = result.Buffer } == result && source.Offset == 0)
+                {
+                    inPlace.Add((source.Buffer, result.Buffer, position));
+                }
+            }
+
+            position++;
+        }
+
+        void Touch(PlanBuffer buffer, int when)
+        {
+            if (buffer.Space != MemorySpace.Arena)
+            {
+                return;
+            }
+
+            if (!lives.TryGetValue(buffer, out Life? life))
+            {
+                lives.Add(buffer, life = new Life { First = when });
+            }
+
+            life.Last = when;
+        }
+
+        static int Length(Kernel kernel) => kernel is LoopKernel loop ? loop.Body.Sum(Length) : 1;
+    }
+
+    private sealed class Life
+    {
+        public int First { get; set; }
+
+        public int Last { get; set; }
+    }
+}

@@ -1,0 +1,58 @@
+using System.Runtime.InteropServices;
+using System.Runtime.Intrinsics.X86;
+
+namespace ModelGen.PackageTests;
+
+/// <summary>A test that publishes with NativeAOT for linux-x64 and runs the result; skipped, with the reason, where that cannot be done.</summary>
+[AttributeUsage(AttributeTargets.Method)]
+internal sealed class NativeAotFactAttribute : FactAttribute
+{
+    public NativeAotFactAttribute() => Skip = NativeAot.WhyNot;
+}
+
+internal static class NativeAot
+{
+    /// <summary>net9.0, since a runtime pack for NativeAOT is not to be had everywhere for later ones.</summary>
+    public const string Framework = "net9.0";
+
+    public const string RuntimeIdentifier = "linux-x64";
+
+    private static readonly Lazy<string?> Reason = new(FindReason);
+
+    /// <summary>Why NativeAOT cannot be tested here; null where it can.</summary>
+    public static string? WhyNot => Reason.Value;
+
+    private static string? FindReason()
+    {
+        if (!OperatingSystem.IsLinux() || RuntimeInformation.OSArchitecture != Architecture.X64)
+        {
+            return $"publishes for {RuntimeIdentifier}, this machine is {RuntimeInformation.RuntimeIdentifier}";
+        }
+
+        if (!Avx2.IsSupported || !Fma.IsSupported)
+        {
+            return "this processor has no AVX2 and FMA, for which ModelGen publishes";
+        }
+
+        if (!OnPath("clang") && !OnPath("gcc"))
+        {
+            return "NativeAOT links with clang or gcc, and neither is installed";
+        }
+
+        using var folder = new TemporaryFolder();
+        File.WriteAllText(folder.Combine("probe.csproj"), $"""
+            <Project Sdk="Microsoft.NET.Sdk">
+              <PropertyGroup>
+                <OutputType>Exe</OutputType>
+                <TargetFramework>{Framework}</TargetFramework>
+                <PublishAot>true</PublishAot>
+              </PropertyGroup>
+            </Project>
+            """);
+        CommandResult restore = Command.Dotnet(folder.Path, "restore", "-r", RuntimeIdentifier);
+        return restore.ExitCode == 0 ? null : $"the NativeAOT compiler for {Framework} cannot be restored: {restore.Lines.FirstOrDefault(l => l.Contains("error", StringComparison.Ordinal))}";
+    }
+
+    private static bool OnPath(string program)
+        => (Environment.GetEnvironmentVariable("PATH") ?? "").Split(Path.PathSeparator).Any(folder => File.Exists(Path.Combine(folder, program)));
+}

@@ -1,0 +1,94 @@
+namespace ModelGen.Tests.Models;
+
+// Models of the PyTorch fixtures. Every size is chosen so that it is no multiple of a vector's length, or is one for another model.
+
+[Gpt(Layers = 3, DModel = 30, Heads = 5, Vocab = 97, Context = 37)]
+[Trainable(BatchSize = 3, SequenceLength = 29)]
+public partial class TiedGpt;
+
+[Gpt(Layers = 2, DModel = 40, Heads = 4, FeedForward = 56, Vocab = 50, Context = 16, Activation = Activation.Relu, TieEmbeddings = false, Bias = false)]
+[Trainable(BatchSize = 2, SequenceLength = 16)]
+public partial class UntiedGpt;
+
+[RecurrentLm(Cell = Cell.Lstm, Layers = 2, Embedding = 18, Hidden = 24, Vocab = 41)]
+[Trainable(BatchSize = 3, SequenceLength = 13)]
+public partial class LstmLm;
+
+[RecurrentLm(Cell = Cell.Gru, Layers = 2, Embedding = 18, Hidden = 22, Vocab = 41)]
+[Trainable(BatchSize = 3, SequenceLength = 13)]
+public partial class GruLm;
+
+[RecurrentLm(Cell = Cell.Rnn, Layers = 2, Embedding = 21, Hidden = 21, Vocab = 41, TieEmbeddings = true)]
+[Trainable(BatchSize = 3, SequenceLength = 13)]
+public partial class RnnLm;
+
+[Mlp(13, 21, 7)]
+[Trainable(BatchSize = 5)]
+public partial class CrossEntropyMlp;
+
+[Mlp(13, 21, 11, 3, Activation = Activation.Tanh, OutputActivation = Activation.Sigmoid, Loss = Loss.SquaredError)]
+[Trainable(BatchSize = 5)]
+public partial class SquaredErrorMlp;
+
+[Mlp(9, 19, 2, Activation = Activation.Silu, Loss = Loss.BinaryCrossEntropy)]
+[Trainable(BatchSize = 5)]
+public partial class BinaryMlp;
+
+// Trained models from elsewhere.
+
+[Gpt(Layers = 3, DModel = 48, Heads = 3, Vocab = 3, Context = 11, TieEmbeddings = false, QkvBias = false, Layout = ParameterLayout.Linear)]
+public partial class SortingGpt;
+
+[Gpt(Layers = 3, DModel = 48, Heads = 3, Vocab = 3, Context = 11, TieEmbeddings = false, Layout = ParameterLayout.Linear)]
+public partial class SortingGptWithQkvBias;
+
+[Gpt(Layers = 5, DModel = 32, Heads = 4, Vocab = 1000, Context = 512)]
+public partial class TinyRandomGpt2;
+
+[Mlp(784, 500, 10)]
+public partial class DigitMlp;
+
+[RecurrentLm(Cell = Cell.Lstm, Layers = 2, Embedding = 128, Hidden = 128, Vocab = 65)]
+public partial class CharLstm;
+
+// Models that learn something small, and what determinism, resuming and allocation are tested on.
+
+[Gpt(Layers = 2, DModel = 24, Heads = 2, Vocab = 19, Context = 20)]
+[Trainable(BatchSize = 4, SequenceLength = 16)]
+public partial class LearningGpt;
+
+[Gpt(Layers = 2, DModel = 36, Heads = 3, Vocab = 61, Context = 33, Dropout = 0.1)]
+[Trainable(BatchSize = 3, SequenceLength = 21)]
+public partial class DropoutGpt;
+
+[RecurrentLm(Cell = Cell.Lstm, Hidden = 20, Embedding = 9, Vocab = 6)]
+[Trainable(BatchSize = 8, SequenceLength = 16)]
+public partial class LearningLstm;
+
+[RecurrentLm(Cell = Cell.Gru, Hidden = 20, Embedding = 9, Vocab = 6)]
+[Trainable(BatchSize = 8, SequenceLength = 16)]
+public partial class LearningGru;
+
+[RecurrentLm(Cell = Cell.Rnn, Hidden = 20, Embedding = 9, Vocab = 6)]
+[Trainable(BatchSize = 8, SequenceLength = 16)]
+public partial class LearningRnn;
+
+[RecurrentLm(Cell = Cell.Lstm, Layers = 2, Hidden = 27, Embedding = 15, Vocab = 41, Dropout = 0.2)]
+[Trainable(BatchSize = 5, SequenceLength = 11)]
+public partial class DropoutLstm;
+
+[Mlp(2, 8, 2, Activation = Activation.Tanh)]
+[Trainable(BatchSize = 4)]
+public partial class XorClassifier;
+
+[Mlp(2, 8, 1, Activation = Activation.Tanh, OutputActivation = Activation.Sigmoid, Loss = Loss.SquaredError)]
+[Trainable(BatchSize = 4)]
+public partial class XorRegression;
+
+[Mlp(2, 8, 1, Activation = Activation.Tanh, Loss = Loss.BinaryCrossEntropy)]
+[Trainable(BatchSize = 4)]
+public partial class XorBinary;
+
+[Mlp(2, 32, 32, 2, Activation = Activation.Tanh)]
+[Trainable(BatchSize = 97)]
+public partial class SpiralMlp;
