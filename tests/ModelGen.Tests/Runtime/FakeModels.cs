@@ -125,6 +125,51 @@ internal sealed unsafe class FakeTrainer : TokenTrainer
     }
 }
 
+/// <summary>A trainer with real targets, whose loss is the sum of what it was given, normalized.</summary>
+internal sealed unsafe class FakeRegressionTrainer(ModelWeights weights, TrainerOptions? options = null)
+    : RegressionTrainer(weights, Layout, new Sgd(), options)
+{
+    private static TrainerLayout Layout => new()
+    {
+        ModelName = "Fake",
+        ArenaBytes = 1024,
+        StateBytes = 0,
+        ScratchBytes = 0,
+        BatchSize = 4,
+        SequenceLength = 1,
+        InputSize = 3,
+        TargetSize = 2,
+        VocabularySize = 0,
+        TargetClasses = 0,
+        InputOffset = 0,
+        TargetOffset = 16,
+        LossOffset = 32,
+    };
+
+    protected override void ExecuteStep(in PlanContext context, Worker worker) => Execute(in context, worker);
+
+    protected override void ExecuteEvaluate(in PlanContext context, Worker worker) => Execute(in context, worker);
+
+    private static void Execute(in PlanContext context, Worker worker)
+    {
+        if (worker.Index == 0)
+        {
+            float sum = 0;
+            for (int i = 0; i < 12; i++)
+            {
+                sum += context.Arena[i];
+            }
+
+            for (int i = 0; i < 8; i++)
+            {
+                sum += context.Arena[16 + i];
+            }
+
+            context.Arena[32] = sum * context.LossNormalizer;
+        }
+    }
+}
+
 /// <summary>A session that counts: logit j after tokens is the running sum of all of them, plus j.</summary>
 internal sealed unsafe class FakeSession(ModelWeights weights, SessionOptions? options = null, int contextLength = 20)
     : CausalSession(weights, Layout(contextLength), options)

@@ -104,6 +104,21 @@ public sealed class TrainerTests
     }
 
     [Fact]
+    public void Real_targets_are_averaged_over_examples_and_summed_within_them()
+    {
+        using ModelWeights weights = ModelWeights.Create(FakeModels.Table(), seed: 4);
+        using var trainer = new FakeRegressionTrainer(weights, new TrainerOptions { Threads = 2, AccumulationSteps = 2 });
+        float[] inputs = [.. Enumerable.Range(0, 24).Select(static i => (float)i)];
+        float[] targets = [.. Enumerable.Range(0, 16).Select(static i => 100f * i)];
+        float expected = (inputs.Sum() + targets.Sum()) / 8;
+        Assert.Equal(expected, trainer.Step(inputs, targets), 1e-3);
+        Assert.Equal(expected, trainer.Evaluate(inputs, targets), 1e-3);
+        Assert.Throws<ArgumentException>("inputs", () => trainer.Step(inputs.AsSpan(1), targets));
+        Assert.Throws<ArgumentException>("targets", () => trainer.Step(inputs, targets.AsSpan(1)));
+        Assert.Throws<ArgumentException>("targets", () => trainer.Evaluate(inputs, targets.AsSpan(8)));
+    }
+
+    [Fact]
     public void Each_micro_batch_has_its_own_dropout_seed()
     {
         using ModelWeights weights = ModelWeights.Create(FakeModels.Table(), seed: 4);
