@@ -1,5 +1,5 @@
 using System;
-using System.Collections.Generic;
+using System.Linq;
 using ModelGen.Compiler.Graph;
 using ModelGen.Compiler.Ops;
 
@@ -60,11 +60,14 @@ internal sealed class GradientContext(ReverseMode engine, Node node)
             return total.Shape.Equals(shape) ? total : Add(new Reshape(shape), total);
         }
 
-        if (shape.Rank == value.Shape.Rank && shape[-1] == (Dim)1 && shape.WithLast(value.Shape[-1]).Equals(value.Shape))
+        Value rows = shape[-1] == (Dim)1 && value.Shape[-1] != (Dim)1 ? Add(new RowSum(), value) : value;
+        if (rows.Shape.Equals(shape))
         {
-            return Add(new RowSum(), value);
+            return rows;
         }
 
-        return Add(new ColumnSum(shape), value);
+        // Outer extents of one are summed over like those that are missing, and come back as a view.
+        Value sum = Add(new ColumnSum(new Shape(shape.Dims.SkipWhile(d => d == (Dim)1))), rows);
+        return sum.Shape.Equals(shape) ? sum : Add(new Reshape(shape), sum);
     }
 }

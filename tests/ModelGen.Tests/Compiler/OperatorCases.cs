@@ -1,0 +1,253 @@
+using ModelGen.Compiler;
+using ModelGen.Compiler.Graph;
+using ModelGen.Compiler.Ops;
+
+namespace ModelGen.Tests.Compiler;
+
+/// <summary>A small graph that is about one operator, and whether everything in it can be differentiated.</summary>
+internal sealed record OperatorCase(string Name, ModelGraph Graph, bool HasGradient = true)
+{
+    public override string ToString() => Name;
+}
+
+/// <summary>
+/// Every operator at several ragged shapes, as graphs. The gradient tests compare them with central differences, the kernel
+/// tests compare what is emitted for them with the reference interpreter.
+/// </summary>
+internal static class OperatorCases
+{
+    private static readonly Lazy<IReadOnlyDictionary<string, OperatorCase>> Table = new(() => Build().ToDictionary(c => c.Name));
+
+    public static IReadOnlyDictionary<string, OperatorCase> All => Table.Value;
+
+    /// <summary>Every operator that the compiler has.</summary>
+    public static IEnumerable<Type> OperatorTypes
+        => typeof(Operator).Assembly.GetTypes().Where(t => !t.IsAbstract && typeof(Operator).IsAssignableFrom(t));
+
+    /// <summary>Every element-wise function of one input, with the values its input may take.</summary>
+    public static IReadOnlyList<(UnaryOperator Op, string Domain)> Unary { get; } =
+    [
+        (new Affine(1.75, -0.25), "x"),
+        (new Exp(), "x"),
+        (new Log(), "positive"),
+        (new Tanh(), "x"),
+        (new Sigmoid(), "x"),
+        (new Relu(), "apart"),
+        (new Gelu(), "x"),
+        (new GeluTanh(), "x"),
+        (new Silu(), "x"),
+        (new Softplus(), "apart"),
+        (new Rsqrt(0.01), "positive"),
+        (new Dropout(0.3, 5), "x"),
+    ];
+
+    public static Value Parameter(GraphBuilder b, string name, params Dim[] dims)
+        => b.Add(new Parameter(name, Shape.Of(dims), Initializer.Normal(1), false, false), name);
+
+    public static Value Indices(GraphBuilder b, string name, int classes, params Dim[] dims)
+        => b.Add(new Input(name, TensorType.Int(Shape.Of(dims)), classes), name);
+
+    public static OperatorCase Case(string name, Func<GraphBuilder, IEnumerable<Value>> build, bool hasGradient = true)
+    {
+        var b = new GraphBuilder();
+        int number = 0;
+        foreach (Value value in build(b).ToArray())
+        {
+            b.Output("y" + number++, value);
+        }
+
+        return new OperatorCase(name, b.Build(), hasGradient);
+    }
+
+    private static IEnumerable<OperatorCase> Build()
+    {
+        int[][] shapes = [[], [1], [5], [1, 1], [4, 1], [3, 7], [2, 3, 5], [17, 33]];
+        foreach ((UnaryOperator op, string domain) in Unary)
+        {
+            foreach (int[] shape in shapes)
+            {
+                yield return Case($"{op.Mnemonic} {Text(shape)}", b => [b.Add(op, "y", Parameter(b, domain, Dims(shape)))]);
+            }
+
+            yield return Case($"derivative of {op.Mnemonic}", b => [b.Add(new Derivative(op), "y", Parameter(b, domain, 3, 17))], hasGradient: false);
+        }
+
+        (int[] A, int[] B)[] pairs =
+        [
+            ([3, 7], [3, 7]), ([3, 7], [7]), ([3, 7], [3, 1]), ([3, 7], [1]), ([3, 7], []), ([7], [3, 7]), ([3, 1], [3, 7]), ([], [3, 7]),
+            ([2, 3, 5], [3, 5]), ([2, 3, 5], [5]), ([2, 3, 5], [2, 3, 1]), ([2, 3, 5], [3, 1]), ([2, 3, 5], [1, 1]), ([3, 7], [1, 7]), ([1, 7], [3, 7]),
+            ([3, 1], [1, 7]), ([3, 1], [7]), ([1], [1]), ([], []), ([9, 17], [17]), ([17, 33], [17, 1]),
+        ];
+        foreach (ElementwiseOperator op in new ElementwiseOperator[] { new Add(), new Subtract(), new Multiply(), new Divide() })
+        {
+            foreach ((int[] first, int[] second) in pairs)
+            {
+                yield return Case($"{op.Mnemonic} {Text(first)} {Text(second)}", b => [b.Add(op, "y", Parameter(b, "a", Dims(first)), Parameter(b, "b.apart", Dims(second)))]);
+            }
+
+            yield return Case($"{op.Mnemonic} with itself", b =>
+            {
+                Value x = Parameter(b, "apart", 3, 7);
+                return [b.Add(op, "y", x, x)];
+            });
+        }
+
+        (int[] From, int[] To)[] stretches = [([], [3, 5]), ([1], [3, 5]), ([5], [3, 5]), ([3, 1], [3, 5]), ([1, 1], [3, 5]), ([1, 5], [3, 5]), ([3, 5], [2, 3, 5]), ([3, 5], [3, 5]), ([5], [2, 3, 5]), ([1], [2, 1])];
+        foreach ((int[] from, int[] to) in stretches)
+        {
+            yield return Case($"broadcast {Text(from)} {Text(to)}", b => [b.Add(new BroadcastTo(Shape.Of(Dims(to))), "y", Parameter(b, "x", Dims(from)))]);
+        }
+
+        (int[] From, int[] To)[] sums = [([3, 5], [5]), ([2, 3, 5], [5]), ([2, 3, 5], [3, 5]), ([7, 1], [1]), ([33, 17], [17]), ([1, 9], [9]), ([65, 3], [3]), ([5], [5])];
+        foreach ((int[] from, int[] to) in sums)
+        {
+            yield return Case($"column_sum {Text(from)} {Text(to)}", b => [b.Add(new ColumnSum(Shape.Of(Dims(to))), "y", Parameter(b, "x", Dims(from)))]);
+        }
+
+        foreach (int[] shape in new int[][] { [5], [3, 7], [4, 1], [2, 3, 5], [17, 33], [1, 65], [1, 1] })
+        {
+            yield return Case($"row_sum {Text(shape)}", b => [b.Add(new RowSum(), "y", Parameter(b, "x", Dims(shape)))]);
+            yield return Case($"row_max {Text(shape)}", b => [b.Add(new RowMax(), "y", Parameter(b, "x", Dims(shape)))], hasGradient: false);
+            yield return Case($"stop_gradient {Text(shape)}", b =>
+            {
+                Value x = Parameter(b, "x", Dims(shape));
+                Value shift = b.Add(new StopGradient(), "shift", b.Add(new RowMax(), "max", x));
+                return [b.Add(new Subtract(), "shifted", x, shift)];
+            }, hasGradient: false);
+        }
+
+        (int M, int K, int N)[] products = [(1, 1, 1), (1, 5, 3), (3, 5, 1), (5, 1, 7), (3, 7, 2), (7, 9, 17), (17, 33, 9), (2, 16, 8)];
+        foreach ((int m, int k, int n) in products)
+        {
+            yield return Case($"matmul NT {m}x{k}x{n}", b => [b.Add(new MatMul(MatMulForm.NT), "y", Parameter(b, "a", m, k), Parameter(b, "b", n, k))]);
+            yield return Case($"matmul NN {m}x{k}x{n}", b => [b.Add(new MatMul(MatMulForm.NN), "y", Parameter(b, "a", m, k), Parameter(b, "b", k, n))]);
+            yield return Case($"matmul TN {m}x{k}x{n}", b => [b.Add(new MatMul(MatMulForm.TN), "y", Parameter(b, "a", k, m), Parameter(b, "b", k, n))]);
+        }
+
+        yield return Case("matmul NT rank 3", b => [b.Add(new MatMul(MatMulForm.NT), "y", Parameter(b, "a", 2, 3, 5), Parameter(b, "b", 7, 5))]);
+        yield return Case("matmul NN rank 3", b => [b.Add(new MatMul(MatMulForm.NN), "y", Parameter(b, "a", 2, 3, 5), Parameter(b, "b", 5, 7))]);
+        yield return Case("matmul TN rank 3", b => [b.Add(new MatMul(MatMulForm.TN), "y", Parameter(b, "a", 2, 3, 5), Parameter(b, "b", 2, 3, 7))]);
+        yield return Case("matmul NT with itself", b =>
+        {
+            Value x = Parameter(b, "a", 5, 5);
+            return [b.Add(new MatMul(MatMulForm.NT), "y", x, x)];
+        });
+
+        foreach ((int v, int c, int[] dims) in new (int, int, int[])[] { (7, 5, [3]), (5, 17, [2, 3]), (2, 3, [9]), (3, 1, [4]), (11, 33, [3, 5]) })
+        {
+            yield return Case($"embedding {v}x{c} {Text(dims)}", b => [b.Add(new Embedding(), "y", Parameter(b, "table", v, c), Indices(b, "indices", v, Dims(dims)))]);
+            yield return Case($"embedding_gradient {v}x{c} {Text(dims)}", b => [b.Add(new EmbeddingGradient(v), "y", Indices(b, "indices", v, Dims(dims)), Parameter(b, "cotangent", [.. Dims(dims), c]))], hasGradient: false);
+        }
+
+        yield return Case("transpose_indices", b => [b.Add(new Embedding(), "y", Parameter(b, "table", 5, 3), b.Add(new TransposeIndices(), "transposed", Indices(b, "indices", 5, 3, 7)))]);
+
+        foreach ((int[] x, int[] index) in new (int[], int[])[] { ([3, 7], [3]), ([2, 3, 5], [2, 3]), ([9, 33], [9]), ([1, 1], [1]), ([6, 17], [6]) })
+        {
+            yield return Case($"select_column {Text(x)}", b => [b.Add(new SelectColumn(x[^1]), "y", Parameter(b, "x", Dims(x)), Indices(b, "targets", x[^1], Dims(index)))]);
+            yield return Case($"select_column {Text(x)} from one column", b => [b.Add(new SelectColumn(x[^1]), "y", Parameter(b, "x", [.. Dims(index), 1]), Indices(b, "targets", x[^1], Dims(index)))]);
+            yield return Case($"is_target {Text(index)}", b => [b.Add(new Multiply(), "y", Parameter(b, "x", Dims(x)), b.Add(new IsTarget(), "counts", Indices(b, "targets", 5, Dims(index))))]);
+            yield return Case($"cross_entropy {Text(x)}", b => [b.Add(new CrossEntropy(), "y", Parameter(b, "x", Dims(x)), Indices(b, "targets", x[^1], Dims(index)))]);
+            yield return Case($"mean cross_entropy {Text(x)}", b => [b.Add(new MeanLoss(), "loss", b.Add(new CrossEntropy(), "y", Parameter(b, "x", Dims(x)), Indices(b, "targets", x[^1], Dims(index))))]);
+        }
+
+        foreach (int[] shape in new int[][] { [3, 7], [1, 5], [2, 3, 5], [9, 33], [5, 1], [17, 64] })
+        {
+            yield return Case($"layer_norm {Text(shape)}", b => [b.Add(new LayerNorm(1e-5), "y", Parameter(b, "x", Dims(shape)), Parameter(b, "gamma.positive", shape[^1]), Parameter(b, "beta", shape[^1]))]);
+            yield return Case($"layer_norm without bias {Text(shape)}", b => [b.Add(new LayerNorm(0.1), "y", Parameter(b, "x", Dims(shape)), Parameter(b, "gamma.positive", shape[^1]))]);
+            yield return Case($"squared_error {Text(shape)}", b => [b.Add(new SquaredError(), "y", Parameter(b, "x", Dims(shape)), Parameter(b, "t", Dims(shape)))]);
+            yield return Case($"binary_cross_entropy {Text(shape)}", b => [b.Add(new BinaryCrossEntropy(), "y", Parameter(b, "apart", Dims(shape)), Parameter(b, "probability", Dims(shape)))]);
+            yield return Case($"mean_loss {Text(shape)}", b => [b.Add(new MeanLoss(), "loss", b.Add(new SquaredError(), "y", Parameter(b, "x", Dims(shape)), Parameter(b, "t", Dims(shape))))]);
+        }
+
+        yield return Case("reshape", b => [b.Add(new Reshape(Shape.Of(4, 6)), "y", Parameter(b, "x", 2, 3, 4))]);
+        yield return Case("reshape to a row and back", b => [b.Add(new Reshape(Shape.Of(3, 5)), "y", b.Add(new Tanh(), "t", b.Add(new Reshape(Shape.Of(1, 15)), "row", Parameter(b, "x", 5, 3))))]);
+        yield return Case("slices that cover", b =>
+        {
+            Value x = Parameter(b, "x", 3, 9);
+            return [b.Add(new Multiply(), "y", b.Add(new SliceColumns(0, 3), "p", x), b.Add(new Multiply(), "qr", b.Add(new SliceColumns(3, 3), "q", x), b.Add(new SliceColumns(6, 3), "r", x)))];
+        });
+        yield return Case("slices that overlap and leave gaps", b =>
+        {
+            Value x = Parameter(b, "x", 2, 3, 11);
+            return [b.Add(new Multiply(), "y", b.Add(new SliceColumns(1, 4), "p", x), b.Add(new Tanh(), "t", b.Add(new SliceColumns(3, 4), "q", x))), b.Add(new SliceColumns(9, 1), "r", x)];
+        });
+        yield return Case("slice and the whole", b =>
+        {
+            Value x = Parameter(b, "x", 3, 7);
+            return [b.Add(new SliceColumns(2, 3), "p", x), b.Add(new Tanh(), "t", x)];
+        });
+        yield return Case("one slice", b => [b.Add(new SliceColumns(2, 3), "p", Parameter(b, "x", 3, 7))]);
+        yield return Case("concat_columns", b => [b.Add(new ConcatColumns(), "y", Parameter(b, "p", 3, 2), Parameter(b, "q", 3, 5), Parameter(b, "r", 3, 1))]);
+        yield return Case("concat_columns with itself", b =>
+        {
+            Value x = Parameter(b, "p", 2, 3, 2);
+            return [b.Add(new ConcatColumns(), "y", x, x)];
+        });
+        yield return Case("pad_columns", b => [b.Add(new PadColumns(2, 7), "y", Parameter(b, "x", 3, 4))], hasGradient: false);
+        yield return Case("rows_at_position", b => [b.Add(new Tanh(), "t", b.Add(new RowsAtPosition(3), "y", Parameter(b, "x", 7, 5)))]);
+        yield return Case("rows_at_position all", b => [b.Add(new RowsAtPosition(7), "y", Parameter(b, "x", 7, 5))]);
+        yield return Case("pad_rows", b => [b.Add(new PadRows(7), "y", Parameter(b, "x", 3, 5))], hasGradient: false);
+        yield return Case("last_row", b => [b.Add(new Tanh(), "y", b.Add(new LastRow(), "last", Parameter(b, "x", 1, 5, 7)))], hasGradient: false);
+        yield return Case("constant", b => [b.Add(new Multiply(), "y", Parameter(b, "x", 3, 5), b.Add(new Constant(2.5, Shape.Of(5)), "c"))]);
+        yield return Case("runtime_scalar", b => [b.Add(new Multiply(), "y", Parameter(b, "x", 3, 5), b.Add(new RuntimeScalar(global::ModelGen.Compiler.Kernels.RuntimeScalarKind.LossNormalizer), "c"))]);
+        yield return Case("state", b => [b.Add(new Multiply(), "y", Parameter(b, "x", 3, 5), b.Add(new StateRead("s", Shape.Of(3, 5)), "s"))]);
+        yield return Case("append_state", b => [b.Add(new Tanh(), "y", b.Add(new AppendState(), "append", b.Add(new StateRead("s", Shape.Of(9, 5)), "s"), Parameter(b, "x", 1, 3, 5)))], hasGradient: false);
+
+        foreach (OperatorCase attention in AttentionCases())
+        {
+            yield return attention;
+        }
+
+        foreach (OperatorCase scan in ScanCases.Build())
+        {
+            yield return scan;
+        }
+    }
+
+    private static IEnumerable<OperatorCase> AttentionCases()
+    {
+        (int Batch, int Queries, int Keys, int Heads, int KeyValueHeads, int HeadDim, bool Causal)[] sizes =
+        [
+            (1, 1, 1, 1, 1, 1, true), (2, 3, 3, 2, 2, 5, true), (1, 7, 7, 2, 1, 3, true), (2, 5, 5, 4, 2, 2, false), (2, 3, 8, 1, 1, 4, false),
+            (1, 17, 17, 3, 3, 8, true), (3, 2, 9, 2, 2, 7, false), (1, 33, 33, 1, 1, 2, true),
+        ];
+        foreach (var s in sizes)
+        {
+            var op = new Attention(s.Heads, s.KeyValueHeads, s.HeadDim, 1 / Math.Sqrt(s.HeadDim), s.Causal, Cached: false);
+            string text = $"b={s.Batch} q={s.Queries} k={s.Keys} {op.Attributes}";
+            Value Q(GraphBuilder b) => Parameter(b, "q", s.Batch, s.Queries, s.Heads * s.HeadDim);
+            Value Keys(GraphBuilder b, string name) => Parameter(b, name, s.Batch, s.Keys, s.KeyValueHeads * s.HeadDim);
+            yield return Case($"attention {text}", b => [b.Add(op, "y", Q(b), Keys(b, "k"), Keys(b, "v"))]);
+            yield return Case($"attention_gradient {text}", b =>
+            {
+                Value[] y = b.AddMany(op, "y", [Q(b), Keys(b, "k"), Keys(b, "v")]);
+                return b.AddMany(new AttentionGradient(op), "d", [Q(b), Keys(b, "k"), Keys(b, "v"), y[0], y[1], Parameter(b, "cotangent", s.Batch, s.Queries, s.Heads * s.HeadDim)]);
+            }, hasGradient: false);
+        }
+
+        yield return Case("attention on itself", b =>
+        {
+            Value x = Parameter(b, "x", 2, 3, 6);
+            return [b.Add(new Attention(2, 2, 3, 0.5, Causal: true, Cached: false), "y", x, x, x)];
+        });
+        yield return Case("attention on slices", b =>
+        {
+            Value x = Parameter(b, "x", 2, 5, 18);
+            return [b.Add(new Attention(2, 2, 3, 0.5, Causal: true, Cached: false), "y", b.Add(new SliceColumns(0, 6), "q", x), b.Add(new SliceColumns(6, 6), "k", x), b.Add(new SliceColumns(12, 6), "v", x))];
+        });
+        foreach (bool causal in new[] { true, false })
+        {
+            yield return Case($"attention cached{(causal ? " causal" : "")}", b =>
+            {
+                Value q = Parameter(b, "q", 1, 3, 10);
+                Value keys = b.Add(new AppendState(), "keys", b.Add(new StateRead("k", Shape.Of(11, 5)), "k"), Parameter(b, "nk", 1, 3, 5));
+                Value values = b.Add(new AppendState(), "values", b.Add(new StateRead("v", Shape.Of(11, 5)), "v"), Parameter(b, "nv", 1, 3, 5));
+                return [b.Add(new Attention(2, 1, 5, 0.4, causal, Cached: true), "y", q, keys, values)];
+            }, hasGradient: false);
+        }
+    }
+
+    public static Dim[] Dims(int[] dims) => [.. dims.Select(d => (Dim)d)];
+
+    private static string Text(int[] dims) => "[" + string.Join(",", dims) + "]";
+}

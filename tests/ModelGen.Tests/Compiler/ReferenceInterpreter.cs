@@ -1,0 +1,525 @@
+using ModelGen.Compiler.Graph;
+using ModelGen.Compiler.Kernels;
+using ModelGen.Compiler.Ops;
+
+namespace ModelGen.Tests.Compiler;
+
+/// <summary>What one run of a graph is given.</summary>
+internal sealed record RunArguments
+{
+    public Dictionary<string, Tensor> Parameters { get; init; } = [];
+
+    public Dictionary<string, Tensor> Inputs { get; init; } = [];
+
+    /// <summary>What states hold before the run; one that is not here is zero.</summary>
+    public Dictionary<string, Tensor> State { get; init; } = [];
+
+    /// <summary>The value of the symbolic extents.</summary>
+    public int Batch { get; init; } = 1;
+
+    public int Time { get; init; } = 1;
+
+    /// <summary>The time steps that caches hold already.</summary>
+    public int Position { get; init; }
+
+    public ulong Seed { get; init; }
+
+    public double LossNormalizer { get; init; } = 1;
+
+    public double GradientScale { get; init; } = 1;
+
+    public double Scalar(RuntimeScalarKind kind) => kind switch
+    {
+        RuntimeScalarKind.LossNormalizer => LossNormalizer,
+        RuntimeScalarKind.GradientScale => GradientScale,
+        _ => throw new NotSupportedException($"runtime scalar {kind}"),
+    };
+}
+
+/// <summary>What one run of a graph gives.</summary>
+internal sealed class RunResults
+{
+    public Dictionary<string, Tensor> Outputs { get; } = [];
+
+    /// <summary>What every state that the graph changes holds after the run.</summary>
+    public Dictionary<string, Tensor> State { get; } = [];
+
+    /// <summary>The contributions to each parameter's gradient, added up.</summary>
+    public Dictionary<string, Tensor> Gradients { get; } = [];
+
+    /// <summary>Every value of the graph, those of scan bodies excepted.</summary>
+    public Dictionary<Value, Tensor> Values { get; } = [];
+}
+
+/// <summary>
+/// Runs any graph in double precision, one operator after the other, each written down from its definition: no operator is
+/// expanded, fused or reordered. What the compiler makes of a graph is compared with this.
+/// </summary>
+internal sealed class ReferenceInterpreter
+{
+    private readonly ModelGraph _graph;
+    private readonly RunArguments _run;
+    private readonly Func<BodyInput, Tensor>? _bodyInputs;
+    private readonly Dictionary<Value, Tensor> _values = [];
+    private readonly Dictionary<string, Tensor> _appended = [];
+
+    private ReferenceInterpreter(ModelGraph graph, RunArguments run, Func<BodyInput, Tensor>? bodyInputs)
+    {
+        _graph = graph;
+        _run = run;
+        _bodyInputs = bodyInputs;
+    }
+
+    public static RunResults Run(ModelGraph graph, RunArguments run)
+    {
+        var interpreter = new ReferenceInterpreter(graph, run, null);
+        interpreter.EvaluateAll();
+        var results = new RunResults();
+        foreach ((Value value, Tensor tensor) in interpreter._values)
+        {
+            results.Values.Add(value, tensor);
+        }
+
+        foreach (GraphOutput output in graph.Outputs)
+        {
+            results.Outputs.Add(output.Name, interpreter._values[output.Value]);
+        }
+
+        foreach ((string state, Tensor tensor) in interpreter._appended)
+        {
+            results.State[state] = tensor;
+        }
+
+        foreach (StateUpdate update in graph.StateUpdates)
+        {
+            results.State[update.State] = interpreter._values[update.Value];
+        }
+
+        foreach (GradientContribution gradient in graph.Gradients)
+        {
+            Tensor contribution = interpreter._values[gradient.Value];
+            if (!results.Gradients.TryGetValue(gradient.Parameter, out Tensor? sum))
+            {
+                results.Gradients.Add(gradient.Parameter, sum = new Tensor(contribution.Dims));
+            }
+
+            if (!sum.Dims.SequenceEqual(contribution.Dims))
+            {
+                throw new InvalidOperationException($"Two contributions to the gradient of {gradient.Parameter} differ in shape: {sum} and {contribution}.");
+            }
+
+            for (int i = 0; i < sum.Data.Length; i++)
+            {
+                sum.Data[i] += contribution.Data[i];
+            }
+        }
+
+        return results;
+    }
+
+    private void EvaluateAll()
+    {
+        foreach (Node node in _graph.Nodes)
+        {
+            Tensor[] results;
+            try
+            {
+                results = Evaluate(node, [.. node.Inputs.Select(i => _values[i])]);
+            }
+            catch (Exception e) when (e is ArgumentException or IndexOutOfRangeException or OverflowException)
+            {
+                throw new InvalidOperationException($"{node} cannot be evaluated: {e.Message}", e);
+            }
+
+            for (int i = 0; i < results.Length; i++)
+            {
+                int[] declared = Resolve(node.Outputs[i].Shape);
+                if (!results[i].Dims.SequenceEqual(declared))
+                {
+                    throw new InvalidOperationException($"{node} gives [{string.Join(", ", results[i].Dims)}] and declares {node.Outputs[i]}.");
+                }
+
+                _values[new Value(node, i)] = results[i];
+            }
+        }
+    }
+
+    private int Resolve(Dim dim) => dim.Symbol switch
+    {
+        ExtentSymbol.None => dim.Maximum,
+        ExtentSymbol.Batch => _run.Batch + dim.Plus,
+        _ => _run.Time + dim.Plus,
+    };
+
+    private int[] Resolve(Shape shape) => [.. shape.Dims.Select(Resolve)];
+
+    private Tensor[] Evaluate(Node node, Tensor[] inputs)
+    {
+        Operator op = node.Op;
+        switch (op)
+        {
+            case Parameter parameter:
+                return [Given(_run.Parameters, "parameter", parameter.ParameterName)];
+            case Input input:
+                return [Given(_run.Inputs, "input", input.InputName)];
+            case StateRead state:
+                return [_run.State.TryGetValue(state.State, out Tensor? held) ? held.Clone() : new Tensor(Resolve(state.Shape))];
+            case Constant constant:
+                return [Tensor.Filled(Resolve(constant.Shape), _ => constant.Value)];
+            case RuntimeScalar scalar:
+                return [Tensor.Scalar(_run.Scalar(scalar.Kind))];
+            case BodyInput leaf:
+                return [(_bodyInputs ?? throw new InvalidOperationException($"{node} is outside a scan."))(leaf)];
+            case ElementwiseOperator elementwise:
+                return [Elementwise(elementwise, inputs, Resolve(node.Outputs[0].Shape))];
+            case RowSum:
+                return [Rows(inputs[0], row => row.Sum())];
+            case RowMax:
+                return [Rows(inputs[0], row => row.Max())];
+            case ColumnSum sum:
+                return [SumOuter(inputs[0], Resolve(sum.Shape))];
+            case MatMul product:
+                return [Product(product.Form, inputs[0], inputs[1])];
+            case Embedding:
+                return [Gather(inputs[0], inputs[1])];
+            case EmbeddingGradient scatter:
+                return [Scatter(scatter.Rows, inputs[0], inputs[1])];
+            case TransposeIndices:
+                int across = inputs[0].Dims[1];
+                int down = inputs[0].Dims[0];
+                return [Tensor.Filled([across, down], i => inputs[0][i % down, i / down])];
+            case Attention attention:
+                return Attend(attention, inputs);
+            case AttentionGradient gradient:
+                return AttendBackwards(gradient.Of, inputs);
+            case AppendState:
+                return [Append(node, inputs[0], inputs[1])];
+            case Reshape reshape:
+                return [inputs[0].As(Resolve(reshape.Shape))];
+            case SliceColumns slice:
+                return [Columns(inputs[0], slice.Length, (row, column) => inputs[0][row, slice.Offset + column])];
+            case PadColumns pad:
+                return [Columns(inputs[0], pad.Columns, (row, column) => column >= pad.Offset && column < pad.Offset + inputs[0].Columns ? inputs[0][row, column - pad.Offset] : 0)];
+            case ConcatColumns:
+                return [Concatenate(inputs)];
+            case RowsAtPosition rows:
+                return [Tensor.Filled([Resolve(rows.Time), inputs[0].Columns], i => inputs[0].Data[(_run.Position * inputs[0].Columns) + i])];
+            case PadRows pad:
+                return [Tensor.Filled([pad.Rows, inputs[0].Columns], i => i < inputs[0].Data.Length ? inputs[0].Data[i] : 0)];
+            case LastRow:
+                return [Tensor.Filled([1, inputs[0].Columns], i => inputs[0][inputs[0].Rows - 1, i])];
+            case LayerNorm norm:
+                return [Normalize(norm.Epsilon, inputs)];
+            case CrossEntropy:
+                return [CrossEntropyOf(inputs[0], inputs[1])];
+            case SquaredError:
+                return [Columns(inputs[0], 1, (row, _) => Enumerable.Range(0, inputs[0].Columns).Sum(c => 0.5 * Math.Pow(inputs[0][row, c] - inputs[1][row, c], 2)))];
+            case BinaryCrossEntropy:
+                return [Columns(inputs[0], 1, (row, _) => Enumerable.Range(0, inputs[0].Columns).Sum(c => BinaryCrossEntropyOf(inputs[0][row, c], inputs[1][row, c])))];
+            case MeanLoss:
+                return [new Tensor([1, 1], [inputs[0].Data.Sum() * _run.LossNormalizer])];
+            case Scan scan:
+                return Recur(scan, inputs);
+            default:
+                throw new NotSupportedException($"The reference interpreter does not know {op.GetType().Name}: an operator comes with its definition here.");
+        }
+    }
+
+    private static Tensor Given(Dictionary<string, Tensor> given, string what, string name)
+        => given.TryGetValue(name, out Tensor? tensor) ? tensor : throw new InvalidOperationException($"The {what} '{name}' was not given.");
+
+    private Tensor Elementwise(ElementwiseOperator op, Tensor[] inputs, int[] dims)
+    {
+        // Row indices broadcast along the columns: they lie under all extents but the innermost.
+        bool IsIndex(int input) => (op is SelectColumn && input == 1) || op is IsTarget;
+        Func<int, int>[] offsets = [.. inputs.Select((t, i) => Broadcast(IsIndex(i) ? [.. t.Dims, 1] : t.Dims, dims))];
+        Func<double[], int, int, double> f = ScalarFunctions.Compile(op.Express([.. inputs.Select((_, i) => (Expr)new OperandExpr(i))]), _run);
+        var operands = new double[inputs.Length];
+        int columns = dims.Length == 0 ? 1 : dims[^1];
+        return Tensor.Filled(dims, element =>
+        {
+            for (int i = 0; i < operands.Length; i++)
+            {
+                operands[i] = inputs[i].Data[offsets[i](element)];
+            }
+
+            return f(operands, element, element % columns);
+        });
+    }
+
+    /// <summary>From the index of an element of the result to that of the element of an operand that is stretched to it.</summary>
+    private static Func<int, int> Broadcast(int[] from, int[] to)
+    {
+        var strides = new int[to.Length];
+        int stride = 1;
+        for (int i = 1; i <= from.Length; i++)
+        {
+            int extent = from[^i];
+            strides[^i] = extent == 1 ? 0 : stride;
+            stride *= extent;
+        }
+
+        return element =>
+        {
+            int offset = 0;
+            for (int d = to.Length - 1; d >= 0; d--)
+            {
+                offset += element % to[d] * strides[d];
+                element /= to[d];
+            }
+
+            return offset;
+        };
+    }
+
+    private static Tensor Rows(Tensor x, Func<IEnumerable<double>, double> reduce)
+        => Columns(x, 1, (row, _) => reduce(Enumerable.Range(0, x.Columns).Select(c => x[row, c])));
+
+    /// <summary>A tensor with the rows of another and some columns.</summary>
+    private static Tensor Columns(Tensor x, int columns, Func<int, int, double> element)
+        => Tensor.Filled([.. x.Dims[..^1], columns], i => element(i / columns, i % columns));
+
+    private static Tensor SumOuter(Tensor x, int[] dims)
+    {
+        var result = new Tensor(dims);
+        for (int i = 0; i < x.Data.Length; i++)
+        {
+            result.Data[i % result.Data.Length] += x.Data[i];
+        }
+
+        return result;
+    }
+
+    private static Tensor Product(MatMulForm form, Tensor a, Tensor b)
+    {
+        double Sum(int count, Func<int, double> term) => Enumerable.Range(0, count).Sum(term);
+        return form switch
+        {
+            MatMulForm.NT => Columns(a, b.Rows, (i, j) => Sum(a.Columns, k => a[i, k] * b[j, k])),
+            MatMulForm.NN => Columns(a, b.Columns, (i, j) => Sum(a.Columns, k => a[i, k] * b[k, j])),
+            MatMulForm.TN => Tensor.Filled([a.Columns, b.Columns], e => Sum(a.Rows, k => a[k, e / b.Columns] * b[k, e % b.Columns])),
+            _ => throw new NotSupportedException($"matrix product {form}"),
+        };
+    }
+
+    private static Tensor Gather(Tensor table, Tensor indices)
+        => Tensor.Filled([.. indices.Dims, table.Columns], i => table[(int)indices.Data[i / table.Columns], i % table.Columns]);
+
+    private static Tensor Scatter(int rows, Tensor indices, Tensor cotangent)
+    {
+        var result = new Tensor([rows, cotangent.Columns]);
+        for (int i = 0; i < indices.Data.Length; i++)
+        {
+            for (int c = 0; c < cotangent.Columns; c++)
+            {
+                result[(int)indices.Data[i], c] += cotangent[i, c];
+            }
+        }
+
+        return result;
+    }
+
+    private Tensor Append(Node node, Tensor state, Tensor rows)
+    {
+        Tensor result = state.Clone();
+        rows.Data.CopyTo(result.Data, _run.Position * state.Columns);
+        if (node.Inputs[0].Op is StateRead read)
+        {
+            _appended[read.State] = result;
+        }
+
+        return result;
+    }
+
+    private static Tensor Concatenate(Tensor[] parts)
+    {
+        int columns = parts.Sum(p => p.Columns);
+        return Columns(parts[0], columns, (row, column) =>
+        {
+            int part = 0;
+            for (; column >= parts[part].Columns; part++)
+            {
+                column -= parts[part].Columns;
+            }
+
+            return parts[part][row, column];
+        });
+    }
+
+    private static Tensor Normalize(double epsilon, Tensor[] inputs)
+    {
+        Tensor x = inputs[0];
+        var result = new Tensor(x.Dims);
+        for (int row = 0; row < x.Rows; row++)
+        {
+            double mean = 0;
+            for (int c = 0; c < x.Columns; c++)
+            {
+                mean += x[row, c] / x.Columns;
+            }
+
+            double variance = 0;
+            for (int c = 0; c < x.Columns; c++)
+            {
+                variance += Math.Pow(x[row, c] - mean, 2) / x.Columns;
+            }
+
+            for (int c = 0; c < x.Columns; c++)
+            {
+                result[row, c] = ((x[row, c] - mean) / Math.Sqrt(variance + epsilon) * inputs[1].Data[c]) + (inputs.Length > 2 ? inputs[2].Data[c] : 0);
+            }
+        }
+
+        return result;
+    }
+
+    private static Tensor CrossEntropyOf(Tensor logits, Tensor targets)
+        => Columns(logits, 1, (row, _) =>
+        {
+            int target = (int)targets.Data[row];
+            if (target < 0)
+            {
+                return 0;
+            }
+
+            double maximum = Enumerable.Range(0, logits.Columns).Max(c => logits[row, c]);
+            double sum = Enumerable.Range(0, logits.Columns).Sum(c => Math.Exp(logits[row, c] - maximum));
+            return -Math.Log(Math.Exp(logits[row, target] - maximum) / sum);
+        });
+
+    /// <summary>−t·log σ(x) − (1 − t)·log(1 − σ(x)); 1 − σ(x) is σ(−x).</summary>
+    private static double BinaryCrossEntropyOf(double x, double t)
+        => (-t * Math.Log(ScalarFunctions.Sigmoid(x))) - ((1 - t) * Math.Log(ScalarFunctions.Sigmoid(-x)));
+
+    /// <summary>One query's head: which keys it sees, and their probabilities.</summary>
+    private (double[] Probabilities, double LogSum) Softmax(Attention op, Tensor q, Tensor k, int batch, int time, int head)
+    {
+        int steps = q.Dims[1];
+        int perBatch = op.Cached ? 0 : k.Dims[1];
+        int seen = op.Causal ? (op.Cached ? _run.Position : 0) + time + 1 : op.Cached ? _run.Position + steps : k.Dims[1];
+        int keyHead = head / (op.Heads / op.KeyValueHeads);
+        var scores = new double[seen];
+        for (int s = 0; s < seen; s++)
+        {
+            for (int d = 0; d < op.HeadDim; d++)
+            {
+                scores[s] += op.Scale * q[(batch * steps) + time, (head * op.HeadDim) + d] * k[(batch * perBatch) + s, (keyHead * op.HeadDim) + d];
+            }
+        }
+
+        double maximum = scores.Max();
+        double logSum = maximum + Math.Log(scores.Sum(s => Math.Exp(s - maximum)));
+        return ([.. scores.Select(s => Math.Exp(s - logSum))], logSum);
+    }
+
+    private Tensor[] Attend(Attention op, Tensor[] inputs)
+    {
+        (Tensor q, Tensor k, Tensor v) = (inputs[0], inputs[1], inputs[2]);
+        int steps = q.Dims[1];
+        var output = new Tensor(q.Dims);
+        var logSums = new Tensor([q.Dims[0], steps, op.Heads]);
+        for (int batch = 0; batch < q.Dims[0]; batch++)
+        {
+            int firstKey = op.Cached ? 0 : batch * k.Dims[1];
+            for (int time = 0; time < steps; time++)
+            {
+                for (int head = 0; head < op.Heads; head++)
+                {
+                    (double[] p, logSums[(batch * steps) + time, head]) = Softmax(op, q, k, batch, time, head);
+                    int keyHead = head / (op.Heads / op.KeyValueHeads);
+                    for (int s = 0; s < p.Length; s++)
+                    {
+                        for (int d = 0; d < op.HeadDim; d++)
+                        {
+                            output[(batch * steps) + time, (head * op.HeadDim) + d] += p[s] * v[firstKey + s, (keyHead * op.HeadDim) + d];
+                        }
+                    }
+                }
+            }
+        }
+
+        return [output, logSums];
+    }
+
+    /// <summary>With P = softmax(S), O = PV and the cotangent dO: dV = PᵀdO, dP = dO·Vᵀ, dS = P ∘ (dP − rowsum(P ∘ dP)).</summary>
+    private Tensor[] AttendBackwards(Attention op, Tensor[] inputs)
+    {
+        (Tensor q, Tensor k, Tensor v, Tensor cotangent) = (inputs[0], inputs[1], inputs[2], inputs[5]);
+        int steps = q.Dims[1];
+        Tensor dq = new(q.Dims), dk = new(k.Dims), dv = new(v.Dims);
+        for (int batch = 0; batch < q.Dims[0]; batch++)
+        {
+            int firstKey = batch * k.Dims[1];
+            for (int time = 0; time < steps; time++)
+            {
+                int query = (batch * steps) + time;
+                for (int head = 0; head < op.Heads; head++)
+                {
+                    (double[] p, _) = Softmax(op, q, k, batch, time, head);
+                    int column = head * op.HeadDim;
+                    int keyColumn = head / (op.Heads / op.KeyValueHeads) * op.HeadDim;
+                    var dp = new double[p.Length];
+                    for (int s = 0; s < p.Length; s++)
+                    {
+                        for (int d = 0; d < op.HeadDim; d++)
+                        {
+                            dp[s] += cotangent[query, column + d] * v[firstKey + s, keyColumn + d];
+                            dv[firstKey + s, keyColumn + d] += p[s] * cotangent[query, column + d];
+                        }
+                    }
+
+                    double mean = p.Zip(dp, (a, b) => a * b).Sum();
+                    for (int s = 0; s < p.Length; s++)
+                    {
+                        double ds = op.Scale * p[s] * (dp[s] - mean);
+                        for (int d = 0; d < op.HeadDim; d++)
+                        {
+                            dq[query, column + d] += ds * k[firstKey + s, keyColumn + d];
+                            dk[firstKey + s, keyColumn + d] += ds * q[query, column + d];
+                        }
+                    }
+                }
+            }
+        }
+
+        return [dq, dk, dv];
+    }
+
+    private Tensor[] Recur(Scan scan, Tensor[] inputs)
+    {
+        int steps = Resolve(scan.Extent);
+        Tensor[] carries = [.. inputs.Take(scan.Carries)];
+        Tensor[] results = [
+            .. Enumerable.Range(0, scan.Carries).SelectMany(c => new[] { History(carries[c].Dims), History(carries[c].Dims), carries[c] }),
+            .. scan.Body.Outputs.Skip(scan.Carries).Select(o => History(Resolve(o.Value.Shape)))];
+        for (int i = 0; i < steps; i++)
+        {
+            int step = scan.Reverse ? steps - 1 - i : i;
+            var body = new ReferenceInterpreter(scan.Body, _run, leaf => leaf.Kind switch
+            {
+                BodyInputKind.Carry => carries[leaf.Number],
+                BodyInputKind.Sequence => inputs[scan.Carries + leaf.Number].Step(step),
+                _ => inputs[scan.Carries + scan.Sequences + leaf.Number],
+            });
+            body.EvaluateAll();
+            Tensor[] outputs = [.. scan.Body.Outputs.Select(o => body._values[o.Value])];
+            for (int c = 0; c < scan.Carries; c++)
+            {
+                results[Scan.Before(c)].SetStep(step, carries[c]);
+                results[Scan.After(c)].SetStep(step, outputs[c]);
+                results[Scan.Final(c)] = outputs[c];
+            }
+
+            for (int o = 0; o < scan.OutputSequences; o++)
+            {
+                results[scan.Sequence(o)].SetStep(step, outputs[scan.Carries + o]);
+            }
+
+            carries = outputs[..scan.Carries];
+        }
+
+        return results;
+
+        Tensor History(IReadOnlyList<int> dims) => new([steps, .. dims]);
+    }
+}
