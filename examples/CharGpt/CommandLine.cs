@@ -22,7 +22,7 @@ internal static class CommandLine
             HelpName = "FILE",
         };
         Option<float> learningRate = Number(
-            "--learning-rate", "The highest learning rate, reached after 100 steps; a cosine then takes it down to a tenth. [default: that of the model]", 0f, AtLeast(0f), hideDefault: true);
+            "--learning-rate", "The highest learning rate, reached after 100 steps; a cosine then takes it down to a tenth. 0: what suits the model.", 0f, AtLeast(0f));
         Option<long> evaluateEvery = Number("--evaluate-every", "Evaluate on the held-out tenth of the text after this many steps.", 250L, AtLeast(1L));
         Option<int> patience = Number("--patience", "Stop early after this many evaluations without improvement; 0: never.", 5, AtLeast(0));
         Option<long> sampleEvery = Number("--sample-every", "Show a sample after this many steps; 0: never.", 250L, AtLeast(0L));
@@ -105,22 +105,20 @@ internal static class CommandLine
         value => value >= minimum && T.IsFinite(value) ? null : string.Create(CultureInfo.InvariantCulture, $"a number, at least {minimum}");
 
     /// <summary>A numeric option in invariant culture whose errors name the option, what was expected and what was found.</summary>
-    private static Option<T> Number<T>(string name, string description, T defaultValue, Func<T, string?> check, bool hideDefault = false)
+    private static Option<T> Number<T>(string name, string description, T defaultValue, Func<T, string?> check)
         where T : struct, System.Numerics.INumber<T>
     {
         return new Option<T>(name)
         {
-            Description = hideDefault ? description : string.Create(CultureInfo.InvariantCulture, $"{description} [default: {defaultValue}]"),
+            Description = description,
             HelpName = "N",
-            Arity = ArgumentArity.ZeroOrOne,
+            DefaultValueFactory = _ => defaultValue,
             CustomParser = Parse,
         };
 
         T Parse(ArgumentResult result)
         {
-            if (result.Tokens.Count == 0 && result.Parent is OptionResult { Implicit: true } or null)
-                return defaultValue;
-            string found = result.Tokens.Count == 0 ? "" : result.Tokens[0].Value;
+            string found = result.Tokens[0].Value;
             bool isNumber = T.TryParse(found, NumberStyles.Float, CultureInfo.InvariantCulture, out T value);
             string? expected = isNumber ? check(value) : "a number";
             if (expected is not null)
