@@ -1,0 +1,84 @@
+namespace ModelGen;
+
+/// <summary>
+/// Continues a prompt token by token, as long as wanted: when a session's context is full, it starts again from the last half of it.
+/// Nothing is allocated after construction. The session stays the caller's to dispose.
+/// </summary>
+public sealed class TokenGenerator
+{
+    private readonly CausalSession _session;
+    private readonly Sampler _sampler;
+    private readonly float[] _logits;
+    private readonly int[] _history;
+    private int _held;
+    private bool _started;
+
+    /// <summary>Makes a generator.</summary>
+    /// <param name="session">The session; the generator resets it.</param>
+    /// <param name="sampler">Chooses the tokens.</param>
+    /// <exception cref="ArgumentException">The sampler's vocabulary is not the session's.</exception>
+    public TokenGenerator(CausalSession session, Sampler sampler)
+    {
+        ArgumentNullException.ThrowIfNull(session);
+        ArgumentNullException.ThrowIfNull(sampler);
+        if (sampler.VocabularySize != session.VocabularySize)
+        {
+            throw new ArgumentException(
+                $"Expected a sampler for {session.VocabularySize} logits, found one for {sampler.VocabularySize}.", nameof(sampler));
+        }
+        _session = session;
+        _sampler = sampler;
+        _logits = new float[session.VocabularySize];
+        _history = new int[session.ContextLength];
+    }
+
+    /// <summary>Starts over with a prompt.</summary>
+    /// <param name="prompt">The tokens to continue, at least one. Of a prompt longer than the context, the last tokens that fit are used.</param>
+    /// <exception cref="ArgumentException">The prompt is empty.</exception>
+    /// <exception cref="ArgumentOutOfRangeException">A token is outside the vocabulary.</exception>
+    public void Start(ReadOnlySpan<int> prompt)
+    {
+        if (prompt.IsEmpty)
+            throw new ArgumentException("A prompt needs at least one token.", nameof(prompt));
+        if (_history.Length > 0)
+        {
+            prompt = prompt[Math.Max(0, prompt.Length - _history.Length)..];
+            prompt.CopyTo(_history);
+            _held = prompt.Length;
+        }
+        _started = false;
+        _session.Reset();
+        _session.Prefill(prompt).CopyTo(_logits);
+        _started = true;
+    }
+
+    /// <summary>Chooses the next token and feeds it to the model.</summary>
+    /// <returns>The token id.</returns>
+    /// <exception cref="InvalidOperationException">There was no successful <see cref="Start"/>.</exception>
+    public int Next()
+    {
+        if (!_started)
+            throw new InvalidOperationException("Start must be called before Next.");
+        int token = _sampler.Sample(_logits);
+        if (_history.Length == 0)
+        {
+            _session.Decode(token).CopyTo(_logits);
+            return token;
+        }
+        if (_held < _history.Length)
+        {
+            _history[_held++] = token;
+            _session.Decode(token).CopyTo(_logits);
+            return token;
+        }
+
+        // Keep the newest half, the new token included.
+        int kept = Math.Max(1, _history.Length / 2);
+        _history.AsSpan(_history.Length - (kept - 1)).CopyTo(_history);
+        _history[kept - 1] = token;
+        _held = kept;
+        _session.Reset();
+        _session.Prefill(_history.AsSpan(0, kept)).CopyTo(_logits);
+        return token;
+    }
+}

@@ -1,0 +1,119 @@
+using ModelGen.Runtime;
+
+namespace ModelGen.Tests.Sampling;
+
+public class TokenGeneratorTests
+{
+    private const int Vocabulary = 11;
+
+    [Fact]
+    public void WithoutALimitTheWholeHistoryCounts()
+    {
+        using SumSession session = SumSession.Create(contextLength: 0);
+        var generator = new TokenGenerator(session, Greedy());
+        generator.Start([3, 4]);
+        var history = new List<int> { 3, 4 };
+        for (int i = 0; i < 50; i++)
+        {
+            int expected = (history.Sum() + history.Count) % Vocabulary;
+            Assert.Equal(expected, generator.Next());
+            history.Add(expected);
+        }
+    }
+
+    [Theory]
+    [InlineData(1)]
+    [InlineData(2)]
+    [InlineData(7)]
+    [InlineData(8)]
+    public void AFullContextStartsAgainFromItsLastHalf(int contextLength)
+    {
+        using SumSession session = SumSession.Create(contextLength);
+        var generator = new TokenGenerator(session, Greedy());
+        foreach (int[] prompt in new int[][] { [5], [1, 2, 3], [1, 2, 3, 4, 5, 6, 7, 8, 9, 10] })
+        {
+            generator.Start(prompt);
+            List<int> held = [.. prompt.TakeLast(contextLength)];
+            for (int i = 0; i < 40; i++)
+            {
+                int expected = (held.Sum() + held.Count) % Vocabulary;
+                Assert.Equal(expected, generator.Next());
+                held.Add(expected);
+                if (held.Count > contextLength)
+                    held = [.. held.TakeLast(Math.Max(1, contextLength / 2))];
+                Assert.Equal(held.Count, session.Position);
+            }
+        }
+    }
+
+    [Fact]
+    public void WrongUseIsReported()
+    {
+        using SumSession session = SumSession.Create(8);
+        Assert.Throws<ArgumentException>(() => new TokenGenerator(session, new Sampler(new SamplingOptions(), Vocabulary + 1)));
+        var generator = new TokenGenerator(session, Greedy());
+        Assert.Throws<InvalidOperationException>(() => generator.Next());
+        Assert.Throws<ArgumentException>(() => generator.Start([]));
+        Assert.Throws<ArgumentOutOfRangeException>(() => generator.Start([Vocabulary]));
+        Assert.Throws<InvalidOperationException>(() => generator.Next());
+    }
+
+    [Fact]
+    public void GeneratingAllocatesNothing()
+    {
+        using SumSession session = SumSession.Create(8);
+        var generator = new TokenGenerator(session, new Sampler(new SamplingOptions { TopK = 4 }, Vocabulary));
+        int[] prompt = [1, 2, 3];
+        long before = 0;
+        for (int i = 0; i < 400; i++)
+        {
+            if (i == 200)
+                before = GC.GetAllocatedBytesForCurrentThread();
+            if (i % 50 == 0)
+                generator.Start(prompt);
+            generator.Next();
+        }
+        Assert.Equal(0, GC.GetAllocatedBytesForCurrentThread() - before);
+    }
+
+    private static Sampler Greedy() => new(new SamplingOptions { Temperature = 0 }, Vocabulary);
+
+    /// <summary>Its most likely next token is the sum of all tokens held plus their number, modulo the vocabulary.</summary>
+    private sealed unsafe class SumSession : CausalSession
+    {
+        private SumSession(ModelWeights weights, SessionLayout layout)
+            : base(weights, layout, new SessionOptions { Threads = 1 })
+        {
+        }
+
+        public static SumSession Create(int contextLength) => new(
+            ModelWeights.Create(new ParameterTable("Sum", new ParameterInfo("unused", [1], 0, false, ParameterInitializerKind.Zeros, 0, false)), 0),
+            new SessionLayout
+            {
+                ModelName = "Sum",
+                ArenaBytes = 64 * sizeof(float),
+                StateBytes = 64,
+                ScratchBytes = 0,
+                VocabularySize = Vocabulary,
+                ContextLength = contextLength,
+                PrefillChunk = 4,
+                TokensOffset = 0,
+                LogitsOffsetPrefill = 16,
+                LogitsOffsetDecode = 32,
+            });
+
+        protected override void ExecutePrefill(in PlanContext context, Worker worker) => Run(context, 16);
+
+        protected override void ExecuteDecode(in PlanContext context, Worker worker) => Run(context, 32);
+
+        private static void Run(in PlanContext context, int logits)
+        {
+            int* tokens = (int*)context.Arena;
+            for (int i = 0; i < context.Count; i++)
+                context.State[0] += tokens[i];
+            var target = new Span<float>(context.Arena + logits, Vocabulary);
+            target.Clear();
+            target[((int)context.State[0] + context.Position + context.Count) % Vocabulary] = 9;
+        }
+    }
+}
