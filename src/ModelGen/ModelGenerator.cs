@@ -15,6 +15,24 @@ namespace ModelGen.Compiler;
 [Generator(LanguageNames.CSharp)]
 public sealed class ModelGenerator : IIncrementalGenerator
 {
+    private readonly Func<ModelSpec, CancellationToken, CompiledModel> _compile;
+    private readonly Func<ModelSpec, string, CancellationToken, CompiledModel> _compileSurface;
+
+    /// <summary>Creates the generator, as the C# compiler does.</summary>
+    public ModelGenerator()
+        : this(ModelCompiler.Compile, ModelCompiler.CompileSurface)
+    {
+    }
+
+    /// <summary>Creates a generator around another compiler of models: tests show what becomes of one that fails.</summary>
+    internal ModelGenerator(
+        Func<ModelSpec, CancellationToken, CompiledModel> compile,
+        Func<ModelSpec, string, CancellationToken, CompiledModel> compileSurface)
+    {
+        _compile = compile;
+        _compileSurface = compileSurface;
+    }
+
     /// <inheritdoc/>
     public void Initialize(IncrementalGeneratorInitializationContext context)
     {
@@ -41,19 +59,19 @@ public sealed class ModelGenerator : IIncrementalGenerator
         }
     }
 
-    private static CompileOutcome Compile(CompileRequest request, CancellationToken cancellation)
+    private CompileOutcome Compile(CompileRequest request, CancellationToken cancellation)
     {
         string? failure = null;
         EquatableArray<EmittedFile> files = [];
         if (request.Problem is null)
         {
-            failure = Attempt(() => files = ModelCompiler.Compile(request.Spec, cancellation).Files);
+            failure = Attempt(() => files = _compile(request.Spec, cancellation).Files);
         }
 
         // A model that cannot be compiled still gets its surface, so that its uses are no errors of their own.
         if ((request.Problem ?? failure) is { } problem)
         {
-            string? second = Attempt(() => files = ModelCompiler.CompileSurface(request.Spec, problem, cancellation).Files);
+            string? second = Attempt(() => files = _compileSurface(request.Spec, problem, cancellation).Files);
             failure ??= second;
         }
 

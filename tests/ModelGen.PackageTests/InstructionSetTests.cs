@@ -22,6 +22,9 @@ public sealed class InstructionSetTests(PackageFeed feed)
         ("user's, AVX2 taken away", ["TargetFramework=net9.0", "RuntimeIdentifier=linux-x64", "PublishAot=true", "IlcInstructionSet=-avx2%2cfma"], "-avx2,fma", "MG1001"),
         ("user's, fast", ["TargetFramework=net9.0", "RuntimeIdentifier=linux-x64", "PublishAot=true", "IlcInstructionSet=popcnt%2cavx2%2cfma"], "popcnt,avx2,fma", null),
         ("user's, native", ["TargetFramework=net9.0", "RuntimeIdentifier=linux-x64", "PublishAot=true", "IlcInstructionSet=native"], "native", null),
+        ("user's, net9.0's name", ["TargetFramework=net9.0", "RuntimeIdentifier=linux-x64", "PublishAot=true", "IlcInstructionSet=x86-x64-v3"], "x86-x64-v3", null),
+        ("user's, a processor", ["TargetFramework=net9.0", "RuntimeIdentifier=linux-x64", "PublishAot=true", "IlcInstructionSet=skylake"], "skylake", null),
+        ("user's, no vectors", ["TargetFramework=net10.0", "RuntimeIdentifier=linux-x64", "PublishAot=true", "IlcInstructionSet=x86-64-v2"], "x86-64-v2", "MG1001"),
         ("user's, AVX-512", ["TargetFramework=net10.0", "RuntimeIdentifier=linux-x64", "PublishAot=true", "IlcInstructionSet=x86-64-v4"], "x86-64-v4", null),
         ("user's, Arm", ["TargetFramework=net10.0", "RuntimeIdentifier=linux-arm64", "PublishAot=true", "IlcInstructionSet=dotprod"], "dotprod", null),
     ];

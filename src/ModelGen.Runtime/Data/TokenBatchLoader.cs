@@ -144,6 +144,27 @@ public sealed class TokenBatchLoader
         return _position++ == 0;
     }
 
+    /// <summary>A hash of the data's length and of its first and last 64 Ki tokens: enough to notice other data.</summary>
+    internal ulong DataFingerprint()
+    {
+        const int Part = 1 << 16;
+        ulong hash = Mix(0xCBF2_9CE4_8422_2325ul, (ulong)_data.Length);
+        Span<int> buffer = stackalloc int[512];
+        for (long start = 0; start < _data.Length; start += buffer.Length)
+        {
+            if (start == Part)
+                start = Math.Max(start, _data.Length - Part);
+            Span<int> chunk = buffer[..(int)Math.Min(buffer.Length, _data.Length - start)];
+            _data.CopyTo(start, chunk);
+            foreach (int token in chunk)
+                hash = Mix(hash, (ulong)token);
+        }
+        return hash;
+
+        // One step of FNV-1a on a whole word.
+        static ulong Mix(ulong hash, ulong value) => (hash ^ value) * 0x0000_0100_0000_01B3ul;
+    }
+
     private void CopyRow(int row, long start, Span<int> inputs, Span<int> targets)
     {
         _data.CopyTo(start, inputs.Slice(row * SequenceLength, SequenceLength));

@@ -51,3 +51,38 @@ public interface ITrainableLanguageModel<TSelf> : ICausalLanguageModel<TSelf>
     /// <param name="options">The trainer's options; null for the defaults.</param>
     TokenTrainer CreateTrainer(Optimizer optimizer, TrainerOptions? options = null);
 }
+
+/// <summary>What every compiled feed-forward model offers, for code that is generic over the model.</summary>
+/// <typeparam name="TSelf">The model's class.</typeparam>
+public interface IFeedForwardModel<TSelf>
+    where TSelf : IFeedForwardModel<TSelf>
+{
+    /// <summary>The model's name: its class's.</summary>
+    static abstract string ModelName { get; }
+
+    /// <summary>The number of trained scalars.</summary>
+    static abstract long ParameterTotal { get; }
+
+    /// <summary>The number of inputs in an example.</summary>
+    static abstract int InputSize { get; }
+
+    /// <summary>The number of outputs of an example.</summary>
+    static abstract int OutputSize { get; }
+
+    /// <summary>Creates a model with random weights.</summary>
+    /// <param name="seed">The same seed gives the same weights, on every machine.</param>
+    static abstract TSelf Create(int seed = 0);
+
+    /// <summary>Loads a model's weights from a safetensors file, by parameter name.</summary>
+    /// <param name="path">The file.</param>
+    /// <exception cref="ModelFileException">The file is damaged, or is of another model.</exception>
+    static abstract TSelf Load(string path);
+
+    /// <summary>Saves the weights as a safetensors file, written beside an existing one and renamed.</summary>
+    /// <param name="path">The file.</param>
+    void Save(string path);
+
+    /// <summary>Creates a session: the arena and threads of inference.</summary>
+    /// <param name="options">The session's options; null for the defaults.</param>
+    FeedForwardSession CreateSession(SessionOptions? options = null);
+}

@@ -1,6 +1,7 @@
 using System.Globalization;
 using System.Text;
 using System.Text.Json;
+using ModelGen.Runtime;
 
 namespace ModelGen;
 
@@ -135,15 +136,15 @@ public sealed class CharacterTokenizer : ITokenizer
         return written;
     }
 
-    /// <summary>Writes the alphabet as JSON, beside the file first and then in its place.</summary>
-    /// <param name="path">The file to write.</param>
+    /// <summary>Writes the alphabet as JSON, beside an existing file and renamed.</summary>
+    /// <param name="path">The file.</param>
+    /// <exception cref="IOException">The file cannot be written; an existing one is untouched.</exception>
     public void Save(string path)
     {
         ArgumentException.ThrowIfNullOrEmpty(path);
-        string temporary = path + ".tmp";
-        using (var stream = new FileStream(temporary, FileMode.Create, FileAccess.Write, FileShare.None))
+        AtomicFile.Write(path, stream =>
         {
-            using var writer = new Utf8JsonWriter(stream, new JsonWriterOptions { Indented = false });
+            using var writer = new Utf8JsonWriter(stream);
             writer.WriteStartObject();
             writer.WriteString("format", FormatName);
             writer.WriteNumber("version", 1);
@@ -154,22 +155,19 @@ public sealed class CharacterTokenizer : ITokenizer
                 writer.WriteStringValue(new Rune(value).ToString());
             writer.WriteEndArray();
             writer.WriteEndObject();
-            writer.Flush();
-            stream.Flush(flushToDisk: true);
-        }
-        File.Move(temporary, path, overwrite: true);
+        });
     }
 
     /// <summary>Reads what <see cref="Save"/> wrote.</summary>
     /// <param name="path">The file to read.</param>
-    /// <exception cref="InvalidDataException">The file is not such a file; the message names the file and the field.</exception>
+    /// <exception cref="ModelFileException">The file is not such a file.</exception>
     /// <exception cref="IOException">The file cannot be read.</exception>
     public static CharacterTokenizer Load(string path)
     {
         ArgumentException.ThrowIfNullOrEmpty(path);
         long length = new FileInfo(path).Length;
         if (length > MaximumFileBytes)
-            throw Invalid(path, "length", $"at most {MaximumFileBytes} bytes", $"{length}");
+            throw new ModelFileException(path, "length", $"at most {MaximumFileBytes} bytes", $"{length}");
         byte[] bytes = File.ReadAllBytes(path);
         try
         {
@@ -177,12 +175,12 @@ public sealed class CharacterTokenizer : ITokenizer
         }
         catch (JsonException exception)
         {
-            throw new InvalidDataException($"{path}: not valid JSON: {exception.Message}", exception);
+            throw new ModelFileException(path, "JSON", "a valid document", exception.Message, exception);
         }
         catch (InvalidOperationException exception)
         {
             // Utf8JsonReader's report of a string that is not valid UTF-8 or UTF-16.
-            throw new InvalidDataException($"{path}: {exception.Message}", exception);
+            throw new ModelFileException(path, "JSON", "valid strings", exception.Message, exception);
         }
     }
 
@@ -215,7 +213,7 @@ public sealed class CharacterTokenizer : ITokenizer
                     characters = ReadCharacters(ref reader, path);
                     break;
                 default:
-                    throw Invalid(path, field, "format, version, replacement and characters, once each", "this field");
+                    throw new ModelFileException(path, field, "format, version, replacement and characters, once each", "this field");
             }
         }
         while (reader.Read())
@@ -223,17 +221,17 @@ public sealed class CharacterTokenizer : ITokenizer
             // Reads to the end, so that anything after the object is reported.
         }
         if (format != FormatName)
-            throw Invalid(path, "format", $"\"{FormatName}\"", format is null ? "nothing" : $"\"{format}\"");
+            throw new ModelFileException(path, "format", $"\"{FormatName}\"", format is null ? "nothing" : $"\"{format}\"");
         if (version != 1)
-            throw Invalid(path, "version", "1", version?.ToString(CultureInfo.InvariantCulture) ?? "nothing");
+            throw new ModelFileException(path, "version", "1", version?.ToString(CultureInfo.InvariantCulture) ?? "nothing");
         if (characters is not { Count: > 0 })
-            throw Invalid(path, "characters", "at least one character", "none");
+            throw new ModelFileException(path, "characters", "at least one character", "none");
         Rune? replacement = null;
         if (replacementText is not null)
         {
             replacement = SingleRune(path, "replacement", replacementText);
             if (!characters.Contains(replacement.Value.Value))
-                throw Invalid(path, "replacement", "one of the characters", Describe(replacement.Value));
+                throw new ModelFileException(path, "replacement", "one of the characters", Describe(replacement.Value));
         }
         return new CharacterTokenizer([.. characters], replacement);
     }
@@ -245,10 +243,10 @@ public sealed class CharacterTokenizer : ITokenizer
         {
             string field = string.Create(CultureInfo.InvariantCulture, $"characters[{characters.Count}]");
             if (reader.TokenType != JsonTokenType.String)
-                throw Invalid(path, field, "a string", reader.TokenType.ToString());
+                throw new ModelFileException(path, field, "a string", reader.TokenType.ToString());
             Rune rune = SingleRune(path, field, reader.GetString()!);
             if (characters.Count > 0 && rune.Value <= characters[^1])
-                throw Invalid(path, field, $"a code point above {Describe(new Rune(characters[^1]))}", Describe(rune));
+                throw new ModelFileException(path, field, $"a code point above {Describe(new Rune(characters[^1]))}", Describe(rune));
             characters.Add(rune.Value);
         }
         return characters;
@@ -259,7 +257,7 @@ public sealed class CharacterTokenizer : ITokenizer
         if (Rune.DecodeFromUtf16(text, out Rune rune, out int consumed) != System.Buffers.OperationStatus.Done
             || consumed != text.Length)
         {
-            throw Invalid(path, field, "exactly one character", $"\"{text}\"");
+            throw new ModelFileException(path, field, "exactly one character", $"\"{text}\"");
         }
         return rune;
     }
@@ -267,11 +265,8 @@ public sealed class CharacterTokenizer : ITokenizer
     private static void Expect(ref Utf8JsonReader reader, string path, string field, JsonTokenType expected)
     {
         if (!reader.Read() || reader.TokenType != expected)
-            throw Invalid(path, field, expected.ToString(), reader.TokenType.ToString());
+            throw new ModelFileException(path, field, expected.ToString(), reader.TokenType.ToString());
     }
-
-    private static InvalidDataException Invalid(string path, string field, string expected, string found) =>
-        new($"{path}: {field}: expected {expected}, found {found}.");
 
     private int Id(Rune rune, int index)
     {

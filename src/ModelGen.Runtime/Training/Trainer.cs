@@ -182,7 +182,7 @@ public abstract unsafe partial class Trainer : IDisposable
                 Arena = arena,
                 State = _state.Floats,
                 Count = Positions,
-                Seed = Runtime.CounterRandom.MixSeed(_seed, (ulong)StepCount, (ulong)micro),
+                Seed = WeightRandom.MixSeed(_seed, (ulong)StepCount, (ulong)micro),
                 LossNormalizer = LossNormalizer(classTargets, micro, out _),
                 GradientScale = 1f / AccumulationSteps,
                 Accumulate = micro > 0,

@@ -102,7 +102,7 @@ public sealed unsafe partial class ModelWeights : IDisposable
             long end = Math.Min(length, (chunk + 1) * CreationChunk);
             for (long i = chunk * CreationChunk; i < end; i += 4)
             {
-                (uint a, uint b, uint c, uint d) = CounterRandom.Philox((ulong)i / 4, stream, key);
+                (uint a, uint b, uint c, uint d) = WeightRandom.Philox((ulong)i / 4, stream, key);
                 target[i] = Value(a);
                 if (i + 3 < end)
                 {
@@ -126,8 +126,8 @@ public sealed unsafe partial class ModelWeights : IDisposable
 
         private float Value(uint bits)
         {
-            double unit = CounterRandom.OpenUnit(bits);
-            return (float)(scale * (normal ? CounterRandom.NormalQuantile(unit) : (2 * unit) - 1));
+            double unit = WeightRandom.OpenUnit(bits);
+            return (float)(scale * (normal ? WeightRandom.NormalQuantile(unit) : (2 * unit) - 1));
         }
     }
 }

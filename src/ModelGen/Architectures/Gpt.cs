@@ -14,6 +14,8 @@ internal sealed class Gpt : IArchitecture
 
     public bool HasSequence => true;
 
+    public ModelSurface Surface(ModelSpec spec) => new(Streams: true, NumericTargets: false);
+
     public void Validate(ModelSpec spec, Action<SpecProblem> report)
     {
         var checks = new ArgumentChecks(spec, report);

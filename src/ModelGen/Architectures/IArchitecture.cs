@@ -16,12 +16,21 @@ internal interface IArchitecture
     /// <summary>Whether a trainer of this family is declared with a sequence length.</summary>
     bool HasSequence { get; }
 
+    /// <summary>What kind of class a declaration becomes, valid or not.</summary>
+    ModelSurface Surface(ModelSpec spec);
+
     /// <summary>Reports everything that is wrong with a declaration, not only the first problem.</summary>
     void Validate(ModelSpec spec, Action<SpecProblem> report);
 
     /// <summary>Builds the forward graph of a declaration that <see cref="Validate"/> found nothing wrong with.</summary>
     ModelGraph Build(ModelSpec spec, BuildMode mode);
 }
+
+/// <summary>
+/// The kind of a model's public surface: whether it continues sequences of tokens (a session with prefill and decode), and
+/// whether a trainer's targets are numbers rather than classes.
+/// </summary>
+internal sealed record ModelSurface(bool Streams, bool NumericTargets);
 
 /// <summary>What the graph is for: dropout is part of a training graph only.</summary>
 internal enum BuildMode

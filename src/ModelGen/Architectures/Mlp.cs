@@ -14,6 +14,8 @@ internal sealed class Mlp : IArchitecture
 
     public bool HasSequence => false;
 
+    public ModelSurface Surface(ModelSpec spec) => new(Streams: false, NumericTargets: spec.Choice("Loss", Loss.CrossEntropy) != Loss.CrossEntropy);
+
     public void Validate(ModelSpec spec, Action<SpecProblem> report)
     {
         var checks = new ArgumentChecks(spec, report);

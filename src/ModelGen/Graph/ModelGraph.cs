@@ -60,6 +60,16 @@ internal sealed class ModelGraph(
 
     public IReadOnlyList<GradientContribution> Gradients { get; } = gradients;
 
+    /// <summary>The graph with only some of its outputs; what only the others needed is gone.</summary>
+    public ModelGraph WithOutputs(params string[] names)
+        => Passes.GraphRewriter.Rewrite(this, (_, _, _) => null, (builder, map) =>
+        {
+            foreach (string name in names)
+            {
+                builder.Output(name, map[Output(name)]);
+            }
+        }, keepOutputs: false);
+
     public Value Output(string name) => Outputs.First(o => o.Name == name).Value;
 
     public IEnumerable<Node> NodesOf<TOperator>()

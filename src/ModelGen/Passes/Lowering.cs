@@ -295,7 +295,7 @@ internal sealed class Lowering
         build.AddRead(node.Inputs[0], AccessKind.Element, "input");
         build.AddRead(node.Inputs[1], AccessKind.Element, op.Form == MatMulForm.TN ? "other" : "weight");
         Store[] stores = stored.Select(v => (v, build.Of(v))).Select(p => new Store(build.AddWritten(p.v), p.Item2, ModeOf(p.v))).ToArray();
-        PlanBuffer? workspace = op.Form == MatMulForm.TN ? NewBuffer(node.Name + ".packed", MemoryPlanner.Align((long)AttentionScratch.RoundUp(rows.Maximum, 16) * depth)) : null;
+        PlanBuffer? workspace = op.Form == MatMulForm.TN ? NewBuffer(node.Name + ".packed", MemoryPlanner.Align((rows.Maximum + 15L) * depth)) : null;
         long flops = 2L * rows.Maximum * columns * depth;
         long bytes = 4 * (a.MaximumElements + b.MaximumElements + ((long)rows.Maximum * columns));
         AddKernel([node, .. stored.Select(s => s.Node)], new MatMulKernel(NameOf(stored), build.Operands, op.Form, rows, columns, depth, stores, workspace, flops, bytes));

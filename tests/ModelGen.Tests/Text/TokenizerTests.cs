@@ -193,10 +193,10 @@ public class TokenizerTests
     }
 
     [Theory]
-    [InlineData("", "not valid JSON")]
+    [InlineData("", "JSON: expected a valid document")]
     [InlineData("[]", "the document: expected StartObject")]
-    [InlineData("{\"format\":\"modelgen.character\",\"version\":1,\"characters\":[\"a\"]", "not valid JSON")]
-    [InlineData("{\"format\":\"modelgen.character\",\"version\":1,\"characters\":[\"a\"]} x", "not valid JSON")]
+    [InlineData("{\"format\":\"modelgen.character\",\"version\":1,\"characters\":[\"a\"]", "JSON: expected a valid document")]
+    [InlineData("{\"format\":\"modelgen.character\",\"version\":1,\"characters\":[\"a\"]} x", "JSON: expected a valid document")]
     [InlineData("{\"format\":\"other\",\"version\":1,\"characters\":[\"a\"]}", "format: expected \"modelgen.character\", found \"other\"")]
     [InlineData("{\"version\":1,\"characters\":[\"a\"]}", "format: expected \"modelgen.character\", found nothing")]
     [InlineData("{\"format\":\"modelgen.character\",\"version\":2,\"characters\":[\"a\"]}", "version: expected 1, found 2")]
@@ -216,7 +216,7 @@ public class TokenizerTests
         using var folder = new TemporaryFolder();
         string path = folder.File("alphabet.json");
         File.WriteAllText(path, json);
-        var exception = Assert.Throws<InvalidDataException>(() => CharacterTokenizer.Load(path));
+        var exception = Assert.Throws<ModelFileException>(() => CharacterTokenizer.Load(path));
         Assert.Contains(path, exception.Message, StringComparison.Ordinal);
         Assert.Contains(expected, exception.Message, StringComparison.Ordinal);
     }

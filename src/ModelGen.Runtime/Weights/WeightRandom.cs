@@ -6,7 +6,7 @@ namespace ModelGen.Runtime;
 /// Counter-based random numbers: the n-th number of a stream is a function of the key and n, so that any range can be computed by
 /// any thread. The same on every machine, since only exact integer and correctly rounded operations are used.
 /// </summary>
-internal static class CounterRandom
+internal static class WeightRandom
 {
     /// <summary>Philox4x32-10 (Salmon et al., "Parallel Random Numbers: As Easy as 1, 2, 3", 2011).</summary>
     public static (uint A, uint B, uint C, uint D) Philox(ulong counterLow, ulong counterHigh, ulong key)

@@ -1,0 +1,53 @@
+namespace ModelGen;
+
+/// <summary>What a <see cref="TrainingLoop"/> reports after a step.</summary>
+/// <param name="Step">The number of steps done, from 1.</param>
+/// <param name="TotalSteps">The number of steps that were asked for.</param>
+/// <param name="Loss">The loss of this step, in nats per token.</param>
+/// <param name="SmoothedLoss">An exponential moving average of the losses (factor 0.98, corrected for its start).</param>
+/// <param name="LearningRate">The learning rate of this step.</param>
+/// <param name="GradientNorm">The global norm of the gradients before clipping.</param>
+/// <param name="TokensPerSecond">Tokens per second of this run's loading and stepping; evaluations are not counted.</param>
+public readonly record struct TrainingStep(
+    long Step, long TotalSteps, float Loss, double SmoothedLoss, float LearningRate, float GradientNorm, double TokensPerSecond);
+
+/// <summary>What a <see cref="TrainingLoop"/> reports after an evaluation.</summary>
+/// <param name="Step">The number of steps done.</param>
+/// <param name="Loss">The mean loss over the held-out part, in nats per token.</param>
+/// <param name="BestLoss">The lowest such loss up to now, this one included.</param>
+/// <param name="Improved">Whether this one is the best.</param>
+public readonly record struct TrainingEvaluation(long Step, double Loss, double BestLoss, bool Improved);
+
+/// <summary>Why a <see cref="TrainingLoop"/> returned.</summary>
+public enum TrainingStopReason
+{
+    /// <summary>All steps are done.</summary>
+    Completed,
+
+    /// <summary>The validation loss did not improve for as many evaluations as the patience allows.</summary>
+    EarlyStop,
+
+    /// <summary>Cancellation was requested; the checkpoint was saved.</summary>
+    Cancelled,
+}
+
+/// <summary>What a training run achieved.</summary>
+/// <param name="Reason">Why it ended.</param>
+/// <param name="Steps">The number of steps done in all, those before resuming included.</param>
+/// <param name="SmoothedLoss">The moving average of the training loss; NaN if no step was ever done.</param>
+/// <param name="ValidationLoss">The last validation loss; NaN if there was no evaluation.</param>
+/// <param name="BestLoss">The lowest validation loss; NaN if there was no evaluation.</param>
+/// <param name="BestStep">The number of steps done when the lowest validation loss was found; -1 if there was no evaluation.</param>
+/// <param name="TokensPerSecond">Tokens per second of this run's loading and stepping; 0 if it made no step.</param>
+/// <param name="MeasuredSteps">The number of steps whose allocations were measured.</param>
+/// <param name="AllocatedBytes">What all threads allocated in those steps.</param>
+public sealed record TrainingResult(
+    TrainingStopReason Reason,
+    long Steps,
+    double SmoothedLoss,
+    double ValidationLoss,
+    double BestLoss,
+    long BestStep,
+    double TokensPerSecond,
+    long MeasuredSteps,
+    long AllocatedBytes);

@@ -1,0 +1,141 @@
+using System;
+using System.Collections.Generic;
+using System.Linq;
+using ModelGen.Compiler.Graph;
+using ModelGen.Compiler.Kernels;
+
+namespace ModelGen.Compiler.Emit.CSharp;
+
+/// <summary>The arguments beside its pointers that a kernel's text may need, found by looking at what it holds.</summary>
+[Flags]
+internal enum ArgumentKinds
+{
+    None = 0,
+    Count = 1,
+    Position = 2,
+    Seed = 4,
+    LossNormalizer = 8,
+    GradientScale = 16,
+    Accumulate = 32,
+}
+
+internal static class Arguments
+{
+    private static readonly (ArgumentKinds Kind, string Declaration, string Value)[] All =
+    [
+        (ArgumentKinds.Count, "int count", "context.Count"),
+        (ArgumentKinds.Position, "int position", "context.Position"),
+        (ArgumentKinds.Seed, "ulong seed", "context.Seed"),
+        (ArgumentKinds.LossNormalizer, "float lossNormalizer", "context.LossNormalizer"),
+        (ArgumentKinds.GradientScale, "float gradientScale", "context.GradientScale"),
+        (ArgumentKinds.Accumulate, "bool accumulate", "context.Accumulate"),
+    ];
+
+    public static string Name(RuntimeScalarKind kind) => kind == RuntimeScalarKind.LossNormalizer ? "lossNormalizer" : "gradientScale";
+
+    public static IEnumerable<string> Declarations(ArgumentKinds kinds) => All.Where(a => kinds.HasFlag(a.Kind)).Select(a => a.Declaration);
+
+    public static IEnumerable<string> Names(ArgumentKinds kinds) => All.Where(a => kinds.HasFlag(a.Kind)).Select(a => a.Declaration.Split(' ')[1]);
+
+    public static IEnumerable<string> Values(ArgumentKinds kinds) => All.Where(a => kinds.HasFlag(a.Kind)).Select(a => a.Value);
+
+    public static ArgumentKinds Of(RowExtent extent) => extent.IsDynamic ? ArgumentKinds.Count : ArgumentKinds.None;
+
+    public static ArgumentKinds Of(IEnumerable<Store> stores)
+    {
+        ArgumentKinds kinds = ArgumentKinds.None;
+        foreach (Store store in stores)
+        {
+            kinds |= Of(store.Value) | (store.Mode == StoreMode.AddWhenAccumulating ? ArgumentKinds.Accumulate : ArgumentKinds.None);
+        }
+
+        return kinds;
+    }
+
+    public static ArgumentKinds Of(Expr expr)
+    {
+        ArgumentKinds kinds = ArgumentKinds.None;
+        ExprTransforms.Visit(expr, e => kinds |= e switch
+        {
+            UniformExpr => ArgumentKinds.Seed,
+            RuntimeScalarExpr { Kind: RuntimeScalarKind.LossNormalizer } => ArgumentKinds.LossNormalizer,
+            RuntimeScalarExpr => ArgumentKinds.GradientScale,
+            _ => ArgumentKinds.None,
+        });
+        return kinds;
+    }
+}
+
+/// <summary>
+/// One kernel's text: a method per vector width behind a method that chooses. Kernels whose text is the same but for the
+/// name are one, which is how layers of one shape share their code.
+/// </summary>
+internal sealed class KernelCode(string baseName, string summary, Kernel kernel, ArgumentKinds arguments)
+{
+    private readonly List<(string Suffix, string Parameters, Action<CodeWriter, Func<string, string>> Body, string? Comment)> _methods = [];
+
+    public string BaseName { get; } = baseName;
+
+    public ArgumentKinds Extra { get; } = arguments;
+
+    /// <summary>The kernel's pointers, in the order of its operands.</summary>
+    public string Pointers => string.Join(", ", kernel.Operands.Select(o => $"{(o.Access.Element == ElementType.Int32 ? "int" : "float")}* {o.Name}"));
+
+    public string PointerNames => string.Join(", ", kernel.Operands.Select(o => o.Name));
+
+    /// <summary>Pointers that only the text knows, such as a workspace.</summary>
+    public string? Workspace { get; set; }
+
+    public string Parameters => Join(Pointers, Workspace is null ? "" : "float* " + Workspace, string.Join(", ", Arguments.Declarations(Extra)), "Worker worker");
+
+    public string Passed => Join(PointerNames, Workspace ?? "", string.Join(", ", Arguments.Names(Extra)), "worker");
+
+    /// <summary>Adds a method called the kernel's name plus <paramref name="suffix"/>; the body is given a function from suffixes to names.</summary>
+    public void Method(string suffix, string parameters, Action<CodeWriter, Func<string, string>> body, string? comment = null) => _methods.Add((suffix, parameters, body, comment));
+
+    /// <summary>Adds the entry for each width.</summary>
+    public void ForEachWidth(Action<CodeWriter, Func<string, string>, Spelling> body)
+    {
+        foreach (Spelling spelling in Spelling.All)
+        {
+            Method(spelling.Bits.ToString(System.Globalization.CultureInfo.InvariantCulture), Parameters, (w, name) => body(w, name, spelling));
+        }
+    }
+
+    public string Print(string name)
+    {
+        var writer = new CodeWriter();
+        writer.Line($"// {summary}");
+        writer.Line("[MethodImpl(MethodImplOptions.AggressiveOptimization)]");
+        if (_methods.Any(m => m.Suffix == "256"))
+        {
+            writer.Open($"private static void {name}({Parameters})");
+            writer.Open("if (Simd.Use512)").Line($"{name}_512({Passed});").Close();
+            writer.Open("else if (Simd.Use256)").Line($"{name}_256({Passed});").Close();
+            writer.Open("else").Line($"{name}_128({Passed});").Close();
+            writer.Close();
+        }
+
+        foreach ((string suffix, string parameters, Action<CodeWriter, Func<string, string>> body, string? comment) in _methods)
+        {
+            if (suffix.Length > 0)
+            {
+                writer.Line();
+                if (comment is not null)
+                {
+                    writer.Line("// " + comment);
+                }
+
+                writer.Line("[MethodImpl(MethodImplOptions.AggressiveOptimization)]");
+            }
+
+            writer.Open($"private static void {name}{(suffix.Length == 0 ? "" : "_" + suffix)}({parameters})");
+            body(writer, s => name + "_" + s);
+            writer.Close();
+        }
+
+        return writer.ToString();
+    }
+
+    private static string Join(params string[] parts) => string.Join(", ", parts.Where(p => p.Length > 0));
+}

@@ -1,0 +1,207 @@
+using System;
+using System.Collections.Generic;
+using System.Linq;
+using ModelGen.Compiler.Graph;
+using ModelGen.Compiler.Kernels;
+
+namespace ModelGen.Compiler.Emit.CSharp;
+
+/// <summary>
+/// Prints plans as straight-line methods that every worker runs, and collects the kernels they call. Kernels that one
+/// worker runs alone stand together; the workers meet after each other kernel.
+/// </summary>
+internal sealed class PlanEmitter(string kernelClass)
+{
+    /// <summary>Kernels of one method: far below the size at which the JIT gives up optimizing.</summary>
+    private const int PartLength = 60;
+
+    private readonly string _kernelClass = kernelClass;
+    private readonly Dictionary<string, string> _nameByText = [];
+    private readonly Dictionary<Kernel, string> _texts = [];
+    private readonly HashSet<string> _names = [];
+    private readonly List<string> _kernels = [];
+
+    /// <summary>The kernels' texts in the order of their first use.</summary>
+    public IReadOnlyList<string> Kernels => _kernels;
+
+    /// <summary>Prints a plan called <paramref name="name"/>.</summary>
+    public void Emit(CodeWriter w, string name, string summary, KernelProgram program)
+    {
+        Kernel[][] parts = program.Kernels.Select((kernel, i) => (kernel, i)).GroupBy(p => p.i / PartLength, p => p.kernel).Select(g => g.ToArray()).ToArray();
+        w.Line($"// {summary}");
+        w.Open($"private static void {name}(in PlanContext context, Worker worker)");
+        if (parts.Length == 1)
+        {
+            Part(w, parts[0]);
+            w.Close();
+            return;
+        }
+
+        for (int i = 0; i < parts.Length; i++)
+        {
+            w.Line($"{name}Part{i + 1}(in context, worker);");
+        }
+
+        w.Close();
+        for (int i = 0; i < parts.Length; i++)
+        {
+            w.Line();
+            w.Open($"private static void {name}Part{i + 1}(in PlanContext context, Worker worker)");
+            Part(w, parts[i]);
+            w.Close();
+        }
+    }
+
+    private void Part(CodeWriter w, Kernel[] kernels)
+    {
+        var spaces = new HashSet<MemorySpace>(kernels.SelectMany(Spaces));
+        foreach (MemorySpace space in new[] { MemorySpace.Weights, MemorySpace.Gradients, MemorySpace.State, MemorySpace.Arena })
+        {
+            if (spaces.Contains(space))
+            {
+                w.Line($"float* {Pointer(space)} = context.{space};");
+            }
+        }
+
+        Sequence(w, kernels, null);
+    }
+
+    private void Sequence(CodeWriter w, IReadOnlyList<Kernel> kernels, string? step)
+    {
+        for (int i = 0; i < kernels.Count;)
+        {
+            int end = i;
+            while (end < kernels.Count && kernels[end].IsSerial)
+            {
+                end++;
+            }
+
+            w.Line();
+            if (end > i)
+            {
+                w.Open("if (worker.Index == 0)");
+                for (int k = i; k < end; k++)
+                {
+                    Call(w, kernels[k], step);
+                }
+
+                w.Close();
+                w.Line();
+                w.Line("worker.Barrier();");
+                i = end;
+                continue;
+            }
+
+            Call(w, kernels[i], step);
+            if (kernels[i] is not LoopKernel)
+            {
+                w.Line("worker.Barrier();");
+            }
+
+            i++;
+        }
+    }
+
+    private void Call(CodeWriter w, Kernel kernel, string? step)
+    {
+        if (kernel is LoopKernel loop)
+        {
+            w.Line($"// {loop.Name}: {(loop.Reverse ? "backwards " : "")}over {loop.Steps} time steps");
+            string steps = loop.Steps.IsDynamic ? Text.RowCount(loop.Steps).Replace("count", "context.Count") : Text.RowCount(loop.Steps);
+            w.Open(loop.Reverse ? $"for (int t = {steps} - 1; t >= 0; t--)" : $"for (int t = 0; t < {steps}; t++)");
+            if (loop.IsSerial)
+            {
+                foreach (Kernel inner in loop.Body)
+                {
+                    Call(w, inner, "t");
+                }
+            }
+            else
+            {
+                Sequence(w, loop.Body, "t");
+            }
+
+            w.Close();
+            return;
+        }
+
+        KernelCode code = KernelEmitter.Emit(kernel);
+        string name = NameOf(kernel, code);
+        IEnumerable<string> arguments = kernel.Operands.Select(o => Address(o, step));
+        if (kernel is MatMulKernel { Workspace: { } workspace })
+        {
+            arguments = arguments.Append($"arena + {CodeWriter.Number(workspace.Offset)}");
+        }
+
+        w.Line($"// {kernel.Name}");
+        w.Line($"{_kernelClass}.{name}({string.Join(", ", arguments.Concat(Arguments.Values(code.Extra)).Append("worker"))});");
+    }
+
+    private string NameOf(Kernel kernel, KernelCode code)
+    {
+        const string Placeholder = "\u0001";
+        if (!_texts.TryGetValue(kernel, out string? text))
+        {
+            _texts.Add(kernel, text = code.Print(Placeholder));
+        }
+
+        if (!_nameByText.TryGetValue(text, out string? name))
+        {
+            name = code.BaseName;
+            for (int i = 2; !_names.Add(name); i++)
+            {
+                name = $"{code.BaseName}_v{i}";
+            }
+
+            _nameByText.Add(text, name);
+            _kernels.Add(text.Replace(Placeholder, name));
+        }
+
+        return name;
+    }
+
+    private static string Address(KernelOperand operand, string? step)
+    {
+        View view = operand.View;
+        string address = $"{Pointer(view.Buffer.Space)} + {CodeWriter.Number(view.Buffer.Offset + view.Offset)}";
+        if (view.PositionStride != 0)
+        {
+            address += $" + (long)context.Position * {CodeWriter.Number(view.PositionStride)}";
+        }
+
+        if (view.LastStride != 0)
+        {
+            address += $" + (context.Count - 1L) * {CodeWriter.Number(view.LastStride)}";
+        }
+
+        if (view.StepStride != 0)
+        {
+            address += $" + (long){step} * {CodeWriter.Number(view.StepStride)}";
+        }
+
+        return operand.Access.Element == ElementType.Int32 ? $"(int*)({address})" : address;
+    }
+
+    private static string Pointer(MemorySpace space) => space.ToString().ToLowerInvariant();
+
+    private static IEnumerable<MemorySpace> Spaces(Kernel kernel)
+        => kernel is LoopKernel loop ? loop.Body.SelectMany(Spaces)
+            : kernel.Operands.Select(o => o.View.Buffer.Space).Concat(kernel is MatMulKernel { Workspace: not null } ? [MemorySpace.Arena] : Array.Empty<MemorySpace>());
+}
+
+/// <summary>The kernel classes and who prints them.</summary>
+internal static class KernelEmitter
+{
+    public static KernelCode Emit(Kernel kernel) => kernel switch
+    {
+        RowKernel k => RowKernelEmitter.Emit(k),
+        ColumnSumKernel k => ColumnSumEmitter.Emit(k),
+        MatMulKernel k => MatMulEmitter.Emit(k),
+        AttentionKernel k => AttentionEmitter.Emit(k),
+        AttentionGradientKernel k => AttentionEmitter.Emit(k),
+        EmbeddingKernel k => GatherEmitter.Emit(k),
+        EmbeddingGradientKernel k => GatherEmitter.Emit(k),
+        TransposeIndicesKernel k => GatherEmitter.Emit(k),
+        _ => throw new InvalidOperationException($"{kernel.GetType().Name} has no emitter"),
+    };
+}

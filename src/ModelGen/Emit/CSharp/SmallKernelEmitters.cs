@@ -1,0 +1,196 @@
+using System.Collections.Generic;
+using System.Linq;
+using ModelGen.Compiler.Graph;
+using ModelGen.Compiler.Kernels;
+
+namespace ModelGen.Compiler.Emit.CSharp;
+
+/// <summary>Sums over rows: a block of columns at a time, so that sums stay in registers and no worker adds to another's.</summary>
+internal static class ColumnSumEmitter
+{
+    private const int BlockVectors = 4;
+
+    public static KernelCode Emit(ColumnSumKernel kernel)
+    {
+        ArgumentKinds arguments = Arguments.Of(kernel.Sums);
+        var code = new KernelCode($"ColumnSum_{kernel.Rows}x{kernel.Columns}" + (kernel.Period > 1 ? $"_{kernel.Period}" : ""),
+            $"{Text.Describe(kernel)}: sums over {kernel.Rows / kernel.Period} rows of {kernel.Columns} columns{(kernel.Period > 1 ? $", for each of {kernel.Period} positions" : "")}.", kernel, arguments);
+        code.ForEachWidth((w, _, v) =>
+        {
+            if (kernel.Period > 1)
+            {
+                Text.Range(w, kernel.IsSerial, CodeWriter.Number(kernel.Period), 1);
+                w.Open("for (int p = start; p < end; p++)");
+                Blocks(w, kernel, v, "0", CodeWriter.Number(kernel.Columns), literalEnd: true);
+                w.Close();
+            }
+            else
+            {
+                Text.Range(w, kernel.IsSerial, CodeWriter.Number(kernel.Columns), BlockVectors * v.Lanes);
+                Blocks(w, kernel, v, "start", "end", literalEnd: false);
+            }
+        });
+        return code;
+    }
+
+    private static void Blocks(CodeWriter w, ColumnSumKernel kernel, Spelling v, string start, string end, bool literalEnd)
+    {
+        w.Line($"int c = {start};");
+        foreach (int vectors in new[] { BlockVectors, 1 })
+        {
+            if (vectors * v.Lanes > kernel.Columns)
+            {
+                continue;
+            }
+
+            w.Open($"for (; c <= {end} - {vectors * v.Lanes}; c += {vectors * v.Lanes})");
+            Block(w, kernel, v, vectors, null);
+            w.Close();
+        }
+
+        if (kernel.Columns % v.Lanes != 0)
+        {
+            w.Open($"if (c < {end})");
+            Block(w, kernel, v, 1, CodeWriter.Number(kernel.Columns % v.Lanes));
+            w.Close();
+        }
+    }
+
+    private static void Block(CodeWriter w, ColumnSumKernel kernel, Spelling v, int vectors, string? tail)
+    {
+        for (int s = 0; s < kernel.Sums.Count; s++)
+        {
+            w.Line($"{v.Type} {string.Join(", ", Enumerable.Range(0, vectors).Select(j => $"sum{s}_{j} = {v.Type}.Zero"))};");
+        }
+
+        w.Open(kernel.Period > 1 ? $"for (int r = p; r < {kernel.Rows}; r += {kernel.Period})" : $"for (int r = 0; r < {kernel.Rows}; r++)");
+        foreach (KernelOperand operand in kernel.Operands.Where(o => !o.IsWritten && o.Access.Kind == AccessKind.Element))
+        {
+            string row = operand.Access.Period > 0 ? $"(r % {operand.Access.Period})" : "r";
+            w.Line($"float* {operand.Name}_r = {operand.Name} + (long){row} * {operand.Access.RowStride} + c;");
+        }
+
+        var scalars = new Dictionary<Expr, string>();
+        var broadcasts = new Dictionary<Expr, string>();
+        for (int j = 0; j < vectors; j++)
+        {
+            var emitter = new ExprEmitter(w, v, new Leaves(kernel, v, j, tail), $"e{j}", scalars, broadcasts);
+            foreach (Store sum in kernel.Sums)
+            {
+                emitter.Count(sum.Value);
+            }
+
+            for (int s = 0; s < kernel.Sums.Count; s++)
+            {
+                w.Line($"sum{s}_{j} += {emitter.Vector(kernel.Sums[s].Value)};");
+            }
+        }
+
+        w.Close();
+        for (int s = 0; s < kernel.Sums.Count; s++)
+        {
+            KernelOperand target = kernel.Operands[kernel.Sums[s].Operand];
+            string row = kernel.Period > 1 ? $" + (long)p * {target.Access.RowStride}" : "";
+            for (int j = 0; j < vectors; j++)
+            {
+                Text.VectorStore(w, v, $"sum{s}_{j}", $"{target.Name}{row} + c{(j == 0 ? "" : $" + {j * v.Lanes}")}", tail, kernel.Sums[s].Mode);
+            }
+        }
+    }
+
+    private sealed class Leaves(ColumnSumKernel kernel, Spelling v, int vector, string? tail) : IExprLeaves
+    {
+        public string Accumulator => "";
+
+        public string Columns => $"({v.Broadcast($"(float)(c + {vector * v.Lanes})")} + Simd.Lanes{v.Bits})";
+
+        public string Elements => $"{v.Class}.Create((uint)(r * {kernel.Columns} + c + {vector * v.Lanes})) + Vector{v.Bits}<uint>.Indices";
+
+        public bool VariesByColumn(int operand) => kernel.Operands[operand].Access.Kind is AccessKind.Element or AccessKind.ColumnVector;
+
+        public string Scalar(OperandExpr operand)
+        {
+            KernelOperand o = kernel.Operands[operand.Operand];
+            return o.Access.Kind == AccessKind.Scalar ? $"{o.Name}[0]" : $"{o.Name}[(long){(o.Access.Period > 0 ? $"(r % {o.Access.Period})" : "r")} * {o.Access.RowStride}]";
+        }
+
+        public string Vector(OperandExpr operand)
+        {
+            KernelOperand o = kernel.Operands[operand.Operand];
+            string pointer = (o.Access.Kind == AccessKind.Element ? $"{o.Name}_r" : $"{o.Name} + c") + (vector == 0 ? "" : $" + {vector * v.Lanes}");
+            return tail is null ? v.Load(pointer) : v.LoadTail(pointer, tail);
+        }
+    }
+}
+
+/// <summary>Gathers, scatters and index shuffles: memory traffic without arithmetic.</summary>
+internal static class GatherEmitter
+{
+    public static KernelCode Emit(EmbeddingKernel kernel)
+    {
+        var code = new KernelCode($"Embedding_{Text.Extent(kernel.Rows)}x{kernel.Columns}", $"Rows of a table by index: [{kernel.Rows}, {kernel.Columns}].", kernel, Arguments.Of(kernel.Rows));
+        code.Method("", code.Parameters, (w, _) =>
+        {
+            Text.Range(w, kernel.IsSerial, Text.RowCount(kernel.Rows), 1);
+            w.Open("for (int r = start; r < end; r++)");
+            w.Line($"new ReadOnlySpan<float>(table + (long)indices[r] * {kernel.Operands[0].Access.RowStride}, {kernel.Columns}).CopyTo(new Span<float>(output + (long)r * {kernel.Operands[2].Access.RowStride}, {kernel.Columns}));");
+            w.Close();
+        });
+        return code;
+    }
+
+    // Workers divide the columns: every table element is one worker's, and rows are added in their order.
+    public static KernelCode Emit(EmbeddingGradientKernel kernel)
+    {
+        var code = new KernelCode($"EmbeddingGradient_{kernel.Rows}x{kernel.Columns}", $"Adds {kernel.Rows} rows of {kernel.Columns} into the table rows that the indices name.", kernel,
+            kernel.Mode == StoreMode.AddWhenAccumulating ? ArgumentKinds.Accumulate : ArgumentKinds.None);
+        code.ForEachWidth((w, _, v) =>
+        {
+            Text.Range(w, kernel.IsSerial, CodeWriter.Number(kernel.Columns), 16);
+            if (kernel.Mode != StoreMode.Add)
+            {
+                if (kernel.Mode == StoreMode.AddWhenAccumulating)
+                {
+                    w.Open("if (!accumulate)");
+                }
+
+                w.Open($"for (int r = 0; r < {kernel.TableRows}; r++)");
+                w.Line($"new Span<float>(table + (long)r * {kernel.Operands[2].Access.RowStride} + start, end - start).Clear();");
+                w.Close();
+                if (kernel.Mode == StoreMode.AddWhenAccumulating)
+                {
+                    w.Close();
+                }
+            }
+
+            w.Open($"for (int r = 0; r < {kernel.Rows}; r++)");
+            w.Line($"float* row = rows + (long)r * {kernel.Operands[1].Access.RowStride};");
+            w.Line($"float* target = table + (long)indices[r] * {kernel.Operands[2].Access.RowStride};");
+            w.Line("int c = start;");
+            w.Open($"for (; c <= end - {v.Lanes}; c += {v.Lanes})");
+            Text.VectorStore(w, v, v.Load("row + c"), "target + c", null, StoreMode.Add);
+            w.Close();
+            w.Open("if (c < end)");
+            Text.VectorStore(w, v, v.LoadTail("row + c", "end - c"), "target + c", "end - c", StoreMode.Add);
+            w.Close();
+            w.Close();
+        });
+        return code;
+    }
+
+    public static KernelCode Emit(TransposeIndicesKernel kernel)
+    {
+        var code = new KernelCode($"TransposeIndices_{kernel.Outer}x{Text.Extent(kernel.Inner)}", $"Indices [{kernel.Outer}, {kernel.Inner}] as [{kernel.Inner}, {kernel.Outer}].", kernel, Arguments.Of(kernel.Inner));
+        code.Method("", code.Parameters, (w, _) =>
+        {
+            string inner = Text.RowCount(kernel.Inner);
+            Text.Range(w, kernel.IsSerial, inner, 16);
+            w.Open($"for (int b = 0; b < {kernel.Outer}; b++)");
+            w.Open("for (int t = start; t < end; t++)");
+            w.Line($"output[t * {kernel.Outer} + b] = input[b * {inner} + t];");
+            w.Close();
+            w.Close();
+        });
+        return code;
+    }
+}

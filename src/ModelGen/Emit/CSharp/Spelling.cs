@@ -1,0 +1,72 @@
+using ModelGen.Compiler.Kernels;
+
+namespace ModelGen.Compiler.Emit.CSharp;
+
+/// <summary>How one vector width is spelled in C#, and how many registers a matrix tile of it may fill.</summary>
+internal sealed class Spelling(int bits, int tileRows, int tileVectors)
+{
+    public static Spelling[] All { get; } = [new Spelling(512, 12, 2), new Spelling(256, 6, 2), new Spelling(128, 6, 2)];
+
+    public int Bits { get; } = bits;
+
+    /// <summary>Rows of a matrix tile: with its vectors beside each other, they fill the accumulators.</summary>
+    public int TileRows { get; } = tileRows;
+
+    public int TileVectors { get; } = tileVectors;
+
+    public int Lanes => Bits / 32;
+
+    /// <summary>Columns of a matrix tile, and of a packed panel.</summary>
+    public int TileColumns => TileVectors * Lanes;
+
+    public string Class => $"Vector{Bits}";
+
+    public string Type => $"Vector{Bits}<float>";
+
+    public string Load(string pointer) => $"{Class}.Load({pointer})";
+
+    public string LoadTail(string pointer, string count) => $"Simd.LoadTail{Bits}({pointer}, {count})";
+
+    public string Store(string value, string pointer) => $"{Class}.Store({value}, {pointer});";
+
+    public string StoreTail(string value, string pointer, string count) => $"Simd.StoreTail{Bits}({pointer}, {value}, {count});";
+
+    public string FirstLanes(string value, string count, string fill) => $"Simd.FirstLanes{Bits}({value}, {count}, {fill})";
+
+    public string Broadcast(string scalar) => $"{Class}.Create({scalar})";
+
+    public string MultiplyAdd(string a, string b, string c) => $"Simd.MultiplyAdd({a}, {b}, {c})";
+}
+
+/// <summary>How expression nodes are spelled, for vectors of one width or for single numbers.</summary>
+internal static class ExprSpelling
+{
+    public static string Unary(UnaryFunction function, string x, Spelling? vector) => function switch
+    {
+        UnaryFunction.Negate => $"-{x}",
+        UnaryFunction.Sqrt => vector is null ? $"MathF.Sqrt({x})" : $"{vector.Class}.Sqrt({x})",
+        _ => $"VectorMath.{function}({x})",
+    };
+
+    public static string Binary(BinaryFunction function, string a, string b, Spelling? vector) => function switch
+    {
+        BinaryFunction.Add => $"{a} + {b}",
+        BinaryFunction.Subtract => $"{a} - {b}",
+        BinaryFunction.Multiply => $"{a} * {b}",
+        BinaryFunction.Divide => $"{a} / {b}",
+        BinaryFunction.Maximum => vector is null ? $"MathF.Max({a}, {b})" : $"{vector.Class}.Max({a}, {b})",
+        _ => vector is null ? $"MathF.Min({a}, {b})" : $"{vector.Class}.Min({a}, {b})",
+    };
+
+    public static string Select(Comparison comparison, string a, string b, string then, string otherwise, Spelling? vector)
+    {
+        if (vector is null)
+        {
+            string sign = comparison switch { Comparison.Equal => "==", Comparison.GreaterThan => ">", _ => ">=" };
+            return $"{a} {sign} {b} ? {then} : {otherwise}";
+        }
+
+        string name = comparison switch { Comparison.Equal => "Equals", _ => comparison.ToString() };
+        return $"{vector.Class}.ConditionalSelect({vector.Class}.{name}({a}, {b}), {then}, {otherwise})";
+    }
+}

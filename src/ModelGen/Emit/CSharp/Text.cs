@@ -1,0 +1,47 @@
+using System.Globalization;
+using System.Linq;
+using ModelGen.Compiler.Graph;
+using ModelGen.Compiler.Kernels;
+
+namespace ModelGen.Compiler.Emit.CSharp;
+
+/// <summary>Phrases that several kernel classes share.</summary>
+internal static class Text
+{
+    /// <summary>A row extent as part of a name: <c>768</c> or <c>N</c>.</summary>
+    public static string Extent(RowExtent rows) => rows.IsDynamic ? (rows.Coefficient == 1 ? "N" : CodeWriter.Number(rows.Coefficient) + "N") : CodeWriter.Number(rows.Coefficient);
+
+    /// <summary>A row extent as an expression.</summary>
+    public static string RowCount(RowExtent rows)
+    {
+        if (!rows.IsDynamic)
+        {
+            return CodeWriter.Number(rows.Coefficient);
+        }
+
+        string count = rows.Plus == 0 ? "count" : string.Format(CultureInfo.InvariantCulture, "(count {0} {1})", rows.Plus > 0 ? "+" : "-", System.Math.Abs(rows.Plus));
+        return rows.Coefficient == 1 ? count : $"{CodeWriter.Number(rows.Coefficient)} * {count}";
+    }
+
+    /// <summary>Declares <c>start</c> and <c>end</c>: this worker's share of <paramref name="total"/>.</summary>
+    public static void Range(CodeWriter w, bool serial, string total, int granularity)
+        => w.Line(serial
+            ? $"int start = 0, end = {total};"
+            : $"worker.Range({total}, {CodeWriter.Number(granularity)}, out int start, out int end);");
+
+    public static void VectorStore(CodeWriter w, Spelling v, string value, string pointer, string? tail, StoreMode mode)
+    {
+        string present = tail is null ? v.Load(pointer) : v.LoadTail(pointer, tail);
+        string stored = mode switch
+        {
+            StoreMode.Replace => value,
+            StoreMode.Add => $"{present} + {value}",
+            _ => $"accumulate ? {present} + {value} : {value}",
+        };
+        w.Line(tail is null ? v.Store(stored, pointer) : v.StoreTail(stored, pointer, tail));
+    }
+
+    /// <summary>What a kernel computes, by the roles of what it stores.</summary>
+    public static string Describe(Kernel kernel)
+        => string.Join(", ", kernel.Operands.Where(o => o.IsWritten).Select(o => o.Name)) + " from " + string.Join(", ", kernel.Operands.Where(o => !o.IsWritten).Select(o => o.Name).DefaultIfEmpty("nothing"));
+}

@@ -1,0 +1,121 @@
+using Microsoft.CodeAnalysis;
+using Microsoft.CodeAnalysis.CSharp;
+using ModelGen.Compiler;
+using ModelGen.Compiler.Diagnostics;
+
+namespace ModelGen.Tests.Generator;
+
+/// <summary>A compiler of models that fails, is cancelled, or is not called at all.</summary>
+public sealed class CompilerFailureTests
+{
+    private const string Source = $"using ModelGen;\n{GeneratorHarness.Tiny} public partial class Model;\n[Mlp(2, 3, 2)] public partial class Other;";
+
+    [Fact]
+    public void Defect_of_the_compiler_is_an_error_and_the_surface_is_emitted()
+    {
+        List<string> problems = [];
+        GeneratorRunResult result = Run(
+            (spec, _) => spec.Type.Name == "Model" ? throw new KeyNotFoundException("no such\r\nbuffer") : File(spec),
+            (spec, problem, _) =>
+            {
+                problems.Add(problem);
+                return File(spec);
+            });
+
+        Diagnostic diagnostic = Assert.Single(result.Diagnostics);
+        Assert.Equal((DiagnosticIds.InternalError, DiagnosticSeverity.Error), (diagnostic.Id, diagnostic.Severity));
+        Assert.Equal(
+            "The model 'Model' was not compiled, because of a defect in ModelGen; please report it with the declaration: KeyNotFoundException: no such buffer",
+            GeneratorHarness.Message(diagnostic));
+        Assert.Equal(["KeyNotFoundException: no such buffer"], problems);
+        Assert.Equal(["Model.g.cs", "Other.g.cs"], result.GeneratedSources.Select(file => file.HintName).Order(StringComparer.Ordinal));
+        Assert.Null(result.Exception);
+    }
+
+    [Fact]
+    public void Defect_of_the_surface_too_is_reported_once()
+    {
+        GeneratorRunResult result = Run((_, _) => throw new InvalidOperationException("first"), (_, _, _) => throw new InvalidOperationException("second"));
+        Assert.Equal(2, result.Diagnostics.Length);
+        Assert.All(result.Diagnostics, diagnostic => Assert.EndsWith(": first", GeneratorHarness.Message(diagnostic), StringComparison.Ordinal));
+        Assert.Empty(result.GeneratedSources);
+        Assert.Null(result.Exception);
+    }
+
+    [Fact]
+    public void Cancellation_in_the_compiler_is_no_defect()
+    {
+        using var source = new CancellationTokenSource();
+        bool cancel = true;
+        CSharpCompilation compilation = GeneratorHarness.Compile(Source);
+        GeneratorDriver driver = Driver(
+            (spec, cancellation) =>
+            {
+                if (cancel)
+                {
+                    source.Cancel();
+                }
+
+                cancellation.ThrowIfCancellationRequested();
+                return File(spec);
+            },
+            (_, _, _) => throw new InvalidOperationException());
+        Assert.ThrowsAny<OperationCanceledException>(() => driver.RunGenerators(compilation, source.Token));
+
+        cancel = false;
+        GeneratorRunResult result = driver.RunGenerators(compilation).GetRunResult().Results[0];
+        Assert.Empty(result.Diagnostics);
+        Assert.Equal(2, result.GeneratedSources.Length);
+    }
+
+    [Fact]
+    public void Compiler_is_called_once_for_each_model_until_its_declaration_changes()
+    {
+        List<string> compiled = [];
+        GeneratorDriver driver = Driver(
+            (spec, _) =>
+            {
+                compiled.Add(spec.Type.Name);
+                return File(spec);
+            },
+            (_, _, _) => throw new InvalidOperationException());
+        driver = driver.RunGenerators(GeneratorHarness.Compile(Source));
+        Assert.Equal(["Model", "Other"], compiled.Order(StringComparer.Ordinal));
+
+        compiled.Clear();
+        driver = driver.RunGenerators(GeneratorHarness.Compile("// A remark.\n" + Source + "\npublic class Unrelated;", "public class File;"));
+        Assert.Empty(compiled);
+
+        driver = driver.RunGenerators(GeneratorHarness.Compile(Source.Replace("[Mlp(2, 3, 2)]", "[Mlp(2, 4, 2)]", StringComparison.Ordinal)));
+        Assert.Equal(["Other"], compiled);
+        Assert.Equal(2, driver.GetRunResult().Results[0].GeneratedSources.Length);
+    }
+
+    [Fact]
+    public void Invalid_declaration_is_never_compiled()
+    {
+        string? problem = null;
+        GeneratorDriver driver = Driver(
+            (_, _) => throw new InvalidOperationException("compiled"),
+            (spec, text, _) =>
+            {
+                problem = text;
+                return File(spec);
+            });
+        driver = driver.RunGenerators(GeneratorHarness.Compile("using ModelGen;\n[Mlp(2, 0, 2)] public partial class Model;"));
+        Assert.Empty(driver.GetRunResult().Diagnostics);
+        Assert.Equal("MG0007: sizes[1] must be at least 1, but is 0", problem);
+    }
+
+    private static GeneratorRunResult Run(
+        Func<ModelSpec, CancellationToken, CompiledModel> compile,
+        Func<ModelSpec, string, CancellationToken, CompiledModel> compileSurface)
+        => Driver(compile, compileSurface).RunGenerators(GeneratorHarness.Compile(Source)).GetRunResult().Results[0];
+
+    private static GeneratorDriver Driver(
+        Func<ModelSpec, CancellationToken, CompiledModel> compile,
+        Func<ModelSpec, string, CancellationToken, CompiledModel> compileSurface)
+        => CSharpGeneratorDriver.Create([new ModelGenerator(compile, compileSurface).AsSourceGenerator()], parseOptions: GeneratorHarness.ParseOptions);
+
+    private static CompiledModel File(ModelSpec spec) => new([new EmittedFile(spec.Type.HintName + ".g.cs", "// nothing\n")], 0, 0, 0);
+}

@@ -1,0 +1,327 @@
+using Microsoft.CodeAnalysis;
+using Microsoft.CodeAnalysis.CSharp;
+using Microsoft.CodeAnalysis.Diagnostics;
+using ModelGen.Compiler.Diagnostics;
+
+namespace ModelGen.Tests.Generator;
+
+/// <summary>
+/// Each diagnostic, at its exact place and with no other beside it: not from the analyzer, not from the generator, and not
+/// from the C# compiler, whose errors would bury the one that matters.
+/// </summary>
+public sealed class DiagnosticTests
+{
+    private const string Tiny = GeneratorHarness.Tiny;
+
+    private const string Use = "static class Use { static object M() => Model.Create(1); }";
+
+    [Theory]
+    [InlineData($"{Tiny} [Trainable(BatchSize = 2, SequenceLength = 3)] public partial class Model;")]
+    [InlineData($"{Tiny} [Trainable(BatchSize = 2, SequenceLength = 6)] public partial class Model;")]
+    [InlineData("[Gpt(Layers = 12, DModel = 768, Heads = 12, Vocab = 50257, Context = 1024, FeedForward = 0, LayerNormEpsilon = 1e-12, Dropout = 0.999)] [Trainable(BatchSize = 8, SequenceLength = 1024)] public partial class Model;")]
+    [InlineData("[Gpt(Layers = 1, DModel = 1, Heads = 1, Vocab = 1, Context = 1, Bias = false, QkvBias = true, HeadBias = true, TieEmbeddings = false)] public partial class Model;")]
+    [InlineData("[Mlp(2, 1)] public partial class Model;")]
+    [InlineData("[Mlp(2, 8, 1, OutputActivation = Activation.Sigmoid)] public partial class Model;")]
+    [InlineData("[Mlp(2, 8, 1, OutputActivation = Activation.Sigmoid, Loss = Loss.SquaredError)] [Trainable(BatchSize = 4)] public partial class Model;")]
+    [InlineData("[Mlp(2, 8, 1, Loss = Loss.BinaryCrossEntropy)] [Trainable(BatchSize = 4)] public partial class Model;")]
+    [InlineData("[Mlp(2, 8, 5, Loss = Loss.BinaryCrossEntropy)] [Trainable(BatchSize = 4)] public partial class Model;")]
+    [InlineData("[Mlp(784, 500, 10)] [Trainable(BatchSize = 4)] public partial class Model;")]
+    [InlineData("[RecurrentLm(Hidden = 3, Vocab = 5)] public partial class Model;")]
+    [InlineData("[RecurrentLm(Hidden = 3, Embedding = 0, Vocab = 5, TieEmbeddings = true)] [Trainable(BatchSize = 2, SequenceLength = 100000)] public partial class Model;")]
+    [InlineData($"{Tiny} [Trainable(BatchSize = 2, SequenceLength = 3)] [MemoryBudget(InferenceBytes = 100000000, TrainingBytes = 100000000)] public partial class Model;")]
+    [InlineData($"{Tiny} [MemoryBudget(InferenceBytes = 0, TrainingBytes = 0)] public partial class Model;")]
+    [InlineData("[MemoryBudget]" + Tiny + " public partial class Model { public static object Create(string name) => Create(name.Length); public void Load() { } public int Extra; public partial class Deep; }")]
+    [InlineData("public class Model;")]
+    public Task Good_declarations_have_no_diagnostics(string declaration) => GeneratorHarness.ExpectAsync("using ModelGen;\n" + declaration);
+
+    [Theory]
+    [InlineData($"{Tiny} public class {{|MG0001:Model|}};")]
+    [InlineData($"{Tiny} class {{|MG0001:@event|}} {{ }}")]
+    [InlineData($"public partial class Outer {{ {Tiny} sealed class {{|MG0001:Model|}} {{ }} }}")]
+    [InlineData($"public class {{|MG0002:Outer|}} {{ {Tiny} public partial class Model; }}")]
+    [InlineData($"public class {{|MG0002:Outer|}}<T> {{ {Tiny} public class {{|MG0001:Model|}}; }}")]
+    [InlineData($"interface {{|MG0002:IOuter|}} {{ partial struct Middle {{ record {{|MG0002:Inner|}} {{ {Tiny} public partial class Model; }} }} }}")]
+    public Task Types_must_be_partial(string declaration) => GeneratorHarness.ExpectAsync("using ModelGen;\n" + declaration);
+
+    [Theory]
+    [InlineData($"{Tiny} public static partial class {{|MG0003:Model|}};", "static")]
+    [InlineData($"{Tiny} public abstract partial class {{|MG0003:Model|}};", "abstract")]
+    [InlineData($"{Tiny} public partial record {{|MG0003:Model|}};", "a record")]
+    [InlineData($"{Tiny} public partial record class {{|MG0003:Model|}}(int X);", "a record")]
+    [InlineData($"{Tiny} public partial class {{|MG0003:Model|}}<T>;", "generic")]
+    [InlineData($"{Tiny} file partial class {{|MG0003:Model|}};", "visible in one file only")]
+    [InlineData($"file partial class Outer {{ {Tiny} public partial class {{|MG0003:Model|}}; }}", "visible in one file only")]
+    [InlineData($"{Tiny} public partial class {{|MG0003:Model|}}(int x) {{ public int X => x; }}", "declared with a primary constructor")]
+    [InlineData($"[{{|CS0592:Gpt|}}(Layers = 1, DModel = 8, Heads = 2, Vocab = 11, Context = 6)] public partial struct {{|MG0003:Model|}};", "not a class")]
+    [InlineData($"[{{|CS0592:Gpt|}}(Layers = 1, DModel = 8, Heads = 2, Vocab = 11, Context = 6)] public partial interface {{|MG0003:Model|}};", "not a class")]
+    public async Task Other_kinds_of_types_cannot_be_models(string declaration, string kind)
+    {
+        IReadOnlyList<string> messages = await GeneratorHarness.ExpectAsync("using ModelGen;\n" + declaration);
+        Assert.Contains($"'Model' cannot be a model, because it is {kind}; declare a plain partial class", messages);
+    }
+
+    [Fact]
+    public async Task Class_declares_one_model()
+    {
+        IReadOnlyList<string> messages = await GeneratorHarness.ExpectAsync(
+            $"using ModelGen;\n[Mlp(2, 3, 2)] [{{|MG0004:Gpt|}}(Layers = 1)] [{{|MG0004:ModelGen.RecurrentLm|}}(Hidden = 1, Vocab = 1)] public partial class Model;");
+        Assert.Equal("'Model' is already declared by [Mlp]; a class declares one model, so remove [Gpt] or move it to another class", messages[0]);
+    }
+
+    [Fact]
+    public async Task Attributes_beside_a_family_need_one()
+    {
+        IReadOnlyList<string> messages = await GeneratorHarness.ExpectAsync(
+            "using ModelGen;\n[{|MG0005:Trainable|}(BatchSize = 2)] [{|MG0005:MemoryBudget|}(InferenceBytes = 3)] public class Model;");
+        Assert.Equal("[Trainable] has no effect on 'Model', which declares no model; add one of [Gpt], [Mlp], [RecurrentLm]", messages[0]);
+    }
+
+    [Theory]
+    [InlineData("[{|MG0006,MG0006,MG0006,MG0006,MG0006:Gpt|}] public partial class Model;", "Layers", "DModel", "Heads", "Vocab", "Context")]
+    [InlineData("[{|MG0006:Gpt|}(DModel = 8, Heads = 2, Vocab = 11, Context = 6)] public partial class Model;", "Layers")]
+    [InlineData("[{|MG0006:ModelGen.GptAttribute|}(Layers = 1, DModel = 8, Heads = 2, Vocab = 11)] public partial class Model;", "Context")]
+    [InlineData("[{|MG0006,MG0006:RecurrentLm|}] public partial class Model;", "Hidden", "Vocab")]
+    [InlineData("[{|MG0006:RecurrentLm|}(Hidden = 4)] public partial class Model;", "Vocab")]
+    [InlineData(Tiny + " [{|MG0006,MG0006:Trainable|}] public partial class Model;", "BatchSize", "SequenceLength")]
+    [InlineData(Tiny + " [{|MG0006:Trainable|}(BatchSize = 1)] public partial class Model;", "SequenceLength")]
+    [InlineData("[Mlp(2, 3, 2)] [{|MG0006:Trainable|}] public partial class Model;", "BatchSize")]
+    public async Task Required_arguments_must_be_given(string declaration, params string[] missing)
+    {
+        IReadOnlyList<string> messages = await GeneratorHarness.ExpectAsync($"using ModelGen;\n{declaration}\n{Use}");
+        Assert.Equal(missing.Order(), messages.Select(message => message.Split(' ')[^1]).Order());
+    }
+
+    [Theory]
+    [InlineData("[Gpt(Layers = {|MG0007:0|}, DModel = {|MG0007:-8|}, Heads = {|MG0007:0|}, Vocab = {|MG0007:int.MinValue|}, Context = {|MG0007:-(1 + 1)|}, FeedForward = {|MG0007:-1|})] public partial class Model;")]
+    [InlineData("[RecurrentLm(Layers = {|MG0007:0|}, Hidden = {|MG0007:0|}, Embedding = {|MG0007:-1|}, Vocab = {|MG0007:0|})] public partial class Model;")]
+    [InlineData("[Mlp(2, {|MG0007:0|}, {|MG0007:-3|})] [Trainable(BatchSize = {|MG0007:0|})] public partial class Model;")]
+    [InlineData("[Mlp(new int[] { 2, {|MG0007:0|}, 3 }, Bias = false)] public partial class Model;")]
+    [InlineData("[Mlp(new[] { {|MG0007:0|}, 3 })] public partial class Model;")]
+    [InlineData("[Mlp([2, 3, {|MG0007:-1|}])] public partial class Model;")]
+    [InlineData("[Mlp(sizes: [2, {|MG0007:0|}, 3])] public partial class Model;")]
+    [InlineData(Tiny + " [Trainable(BatchSize = {|MG0007:-1|}, SequenceLength = {|MG0007:0|})] public partial class Model;")]
+    [InlineData(Tiny + " [Trainable(BatchSize = 1, SequenceLength = 1)] [MemoryBudget(InferenceBytes = {|MG0007:-1|}, TrainingBytes = {|MG0007:long.MinValue|})] public partial class Model;")]
+    public Task Sizes_must_be_positive(string declaration) => GeneratorHarness.ExpectAsync($"using ModelGen;\n{declaration}\n{Use}");
+
+    [Fact]
+    public async Task Size_computed_elsewhere_is_judged_by_its_value()
+    {
+        IReadOnlyList<string> messages = await GeneratorHarness.ExpectAsync(
+            "using ModelGen;\n[Gpt(Layers = {|MG0007:Consts.N|}, DModel = 8, Heads = 2, Vocab = 11, Context = 6)] public partial class Model;",
+            GeneratorHarness.ParseOptions,
+            GeneratorHarness.Options,
+            "internal static class Consts { public const int N = unchecked(int.MaxValue + 1); }");
+        Assert.Equal(["Layers must be at least 1, but is -2147483648"], messages);
+    }
+
+    [Fact]
+    public async Task Width_must_be_a_multiple_of_the_heads()
+    {
+        IReadOnlyList<string> messages = await GeneratorHarness.ExpectAsync(
+            $"using ModelGen;\n[Gpt(Layers = 1, DModel = {{|MG0008:100|}}, Heads = 3, Vocab = 11, Context = 6)] public partial class Model;\n{Use}");
+        Assert.Equal(["DModel must be a multiple of Heads, but 100 is not a multiple of 3"], messages);
+    }
+
+    [Fact]
+    public async Task Training_sequence_must_fit_the_context()
+    {
+        IReadOnlyList<string> messages = await GeneratorHarness.ExpectAsync(
+            $"using ModelGen;\n{Tiny} [Trainable(BatchSize = 2, SequenceLength = {{|MG0009:7|}})] public partial class Model;\n{Use}");
+        Assert.Equal(["SequenceLength must not exceed Context, but is 7 where Context is 6"], messages);
+    }
+
+    [Theory]
+    [InlineData("Dropout = {|MG0010:1|}")]
+    [InlineData("Dropout = {|MG0010:1.5f|}")]
+    [InlineData("Dropout = {|MG0010:-0.1|}")]
+    [InlineData("Dropout = {|MG0010:double.NaN|}")]
+    [InlineData("Dropout = {|MG0010:double.PositiveInfinity|}")]
+    [InlineData("LayerNormEpsilon = {|MG0010:0|}")]
+    [InlineData("LayerNormEpsilon = {|MG0010:-1e-5|}")]
+    [InlineData("LayerNormEpsilon = {|MG0010:double.NaN|}")]
+    [InlineData("LayerNormEpsilon = {|MG0010:1e-300|}")]
+    [InlineData("LayerNormEpsilon = {|MG0010:1e300|}")]
+    [InlineData("LayerNormEpsilon = {|MG0010:double.NegativeInfinity|}, Dropout = {|MG0010:2|}")]
+    public Task Values_must_be_in_range(string argument)
+        => GeneratorHarness.ExpectAsync($"using ModelGen;\n[Gpt(Layers = 1, DModel = 8, Heads = 2, Vocab = 11, Context = 6, {argument})] public partial class Model;\n{Use}");
+
+    [Fact]
+    public async Task Dropout_of_a_recurrent_model_must_be_in_range()
+    {
+        IReadOnlyList<string> messages = await GeneratorHarness.ExpectAsync(
+            $"using ModelGen;\n[RecurrentLm(Hidden = 3, Vocab = 5, Dropout = {{|MG0010:1.25|}})] public partial class Model;\n{Use}");
+        Assert.Equal(["Dropout must be at least 0 and less than 1, but is 1.25"], messages);
+    }
+
+    [Fact]
+    public async Task Choices_must_be_defined()
+    {
+        IReadOnlyList<string> messages = await GeneratorHarness.ExpectAsync(
+            $"using ModelGen;\n[Mlp(2, 3, 2, Activation = {{|MG0011:(Activation)99|}}, Loss = {{|MG0011:(Loss)(-1)|}})] public partial class Model;\n{Use}");
+        Assert.Equal("Activation must be one of Activation.Relu, Gelu, GeluTanh, Tanh, Sigmoid, Silu, Identity, but is 99", messages[0]);
+    }
+
+    [Theory]
+    [InlineData("[Mlp(2, 3, 2, OutputActivation = {|MG0012:Activation.Sigmoid|})] [Trainable(BatchSize = 1)] public partial class Model;")]
+    [InlineData("[Mlp(2, 3, 2, OutputActivation = {|MG0012:Activation.Tanh|}, Loss = Loss.CrossEntropy)] public partial class Model;")]
+    [InlineData("[Mlp(2, 3, 1, Loss = Loss.BinaryCrossEntropy, OutputActivation = {|MG0012:Activation.Sigmoid|})] [Trainable(BatchSize = 1)] public partial class Model;")]
+    [InlineData(Tiny + " [MemoryBudget(TrainingBytes = {|MG0012:1|})] public partial class Model;")]
+    public Task Arguments_must_go_together(string declaration) => GeneratorHarness.ExpectAsync($"using ModelGen;\n{declaration}\n{Use}");
+
+    [Theory]
+    [InlineData("[{|MG0013:Mlp|}] public partial class Model;")]
+    [InlineData("[{|MG0013:Mlp|}()] public partial class Model;")]
+    [InlineData("[{|MG0013:Mlp|}(Bias = false)] public partial class Model;")]
+    [InlineData("[Mlp({|MG0013:3|})] public partial class Model;")]
+    public Task Perceptron_needs_two_sizes(string declaration) => GeneratorHarness.ExpectAsync($"using ModelGen;\n{declaration}\n{Use}");
+
+    [Theory]
+    [InlineData("[Mlp(2, 3, {|MG0014:1|})] [Trainable(BatchSize = 4)] public partial class Model;")]
+    [InlineData("[Mlp(2, 3, {|MG0014:1|}, Loss = Loss.CrossEntropy)] public partial class Model;")]
+    public async Task Classes_must_be_two_or_more(string declaration)
+    {
+        IReadOnlyList<string> messages = await GeneratorHarness.ExpectAsync($"using ModelGen;\n{declaration}\n{Use}");
+        Assert.Equal(["Loss.CrossEntropy requires an output of at least 2 classes, but the output has size 1"], messages);
+    }
+
+    [Fact]
+    public async Task Perceptron_has_no_sequence_length()
+    {
+        IReadOnlyList<string> messages = await GeneratorHarness.ExpectAsync(
+            $"using ModelGen;\n[Mlp(2, 3, 2)] [Trainable(BatchSize = 4, SequenceLength = {{|MG0015:5|}})] public partial class Model;\n{Use}");
+        Assert.Equal(["[Mlp] has no sequences, so SequenceLength has no meaning for it; remove it"], messages);
+    }
+
+    [Fact]
+    public async Task Tied_embedding_must_have_the_hidden_size()
+    {
+        IReadOnlyList<string> messages = await GeneratorHarness.ExpectAsync(
+            $"using ModelGen;\n[RecurrentLm(Hidden = 8, Embedding = {{|MG0016:6|}}, Vocab = 5, TieEmbeddings = true)] public partial class Model;\n{Use}");
+        Assert.Equal(["TieEmbeddings requires Embedding to equal Hidden, but Embedding is 6 and Hidden is 8"], messages);
+    }
+
+    [Theory]
+    [InlineData("[Gpt(Layers = {|MG0017:1025|}, DModel = 8, Heads = 2, Vocab = 11, Context = 6)] public partial class Model;")]
+    [InlineData("[Gpt(Layers = {|MG0017:int.MaxValue|}, DModel = 8, Heads = 2, Vocab = 11, Context = 6)] public partial class Model;")]
+    [InlineData("[{|MG0017:Gpt|}(Layers = 1024, DModel = 1024, Heads = 2, Vocab = 11, Context = 6)] public partial class Model;")]
+    [InlineData("[{|MG0017,MG0017:Gpt|}(Layers = 1024, DModel = int.MaxValue, Heads = 1, Vocab = int.MaxValue, Context = int.MaxValue, FeedForward = int.MaxValue)] public partial class Model;")]
+    [InlineData("[Gpt(Layers = 1, DModel = 8, Heads = 1, Vocab = 50257, Context = 1024)] [Trainable(BatchSize = {|MG0017:64|}, SequenceLength = 1024)] public partial class Model;")]
+    [InlineData("[{|MG0017:Mlp|}(int.MaxValue, int.MaxValue)] public partial class Model;")]
+    [InlineData("[RecurrentLm(Layers = {|MG0017:5000|}, Hidden = 8, Vocab = 11)] public partial class Model;")]
+    [InlineData("[{|MG0017:RecurrentLm|}(Hidden = 100000, Vocab = 11)] public partial class Model;")]
+    public Task Models_must_be_representable(string declaration) => GeneratorHarness.ExpectAsync($"using ModelGen;\n{declaration}\n{Use}");
+
+    [Fact]
+    public async Task Memory_budgets_must_be_kept()
+    {
+        IReadOnlyList<string> messages = await GeneratorHarness.ExpectAsync(
+            $"using ModelGen;\n{Tiny} [Trainable(BatchSize = 2, SequenceLength = 3)] [MemoryBudget(InferenceBytes = {{|MG0018:100|}}, TrainingBytes = {{|MG0018:200|}})] public partial class Model;\n{Use}");
+        Assert.StartsWith("InferenceBytes allows 100 bytes, but 'Model' needs ", messages[0], StringComparison.Ordinal);
+        Assert.StartsWith("TrainingBytes allows 200 bytes, but 'Model' needs ", messages[1], StringComparison.Ordinal);
+
+        // The budget is exact: what is needed is enough, and one byte less is not.
+        long needed = long.Parse(messages[0].Split(' ')[7].TrimEnd(':'), System.Globalization.CultureInfo.InvariantCulture);
+        await GeneratorHarness.ExpectAsync($"using ModelGen;\n{Tiny} [MemoryBudget(InferenceBytes = {needed})] public partial class Model;");
+        await GeneratorHarness.ExpectAsync($"using ModelGen;\n{Tiny} [MemoryBudget(InferenceBytes = {{|MG0018:{needed - 1}|}})] public partial class Model;");
+    }
+
+    [Fact]
+    public async Task Unsafe_code_must_be_allowed()
+    {
+        IReadOnlyList<string> messages = await GeneratorHarness.ExpectAsync(
+            $"using ModelGen;\n[{{|MG0019:Gpt|}}(Layers = 1, DModel = 8, Heads = 2, Vocab = 11, Context = 6)] public partial class Model;\n{Use}",
+            GeneratorHarness.ParseOptions,
+            GeneratorHarness.Options.WithAllowUnsafe(false));
+        Assert.Contains("AllowUnsafeBlocks", messages[0]);
+    }
+
+    [Theory]
+    [InlineData(LanguageVersion.CSharp11, "11.0")]
+    [InlineData(LanguageVersion.CSharp9, "9.0")]
+    public async Task Language_version_must_be_recent(LanguageVersion version, string name)
+    {
+        IReadOnlyList<string> messages = await GeneratorHarness.ExpectAsync(
+            "using ModelGen;\n[{|MG0020:Gpt|}(Layers = 1, DModel = 8, Heads = 2, Vocab = 11, Context = 6)] public partial class Model { }\n",
+            GeneratorHarness.ParseOptions.WithLanguageVersion(version),
+            GeneratorHarness.Options);
+        Assert.StartsWith($"'Model' cannot be compiled as C# {name}; ", messages[0], StringComparison.Ordinal);
+    }
+
+    [Fact]
+    public Task Oldest_supported_language_version_is_enough()
+        => GeneratorHarness.ExpectAsync(
+            $"using ModelGen;\n{Tiny} [Trainable(BatchSize = 2, SequenceLength = 3)] public partial class Model;\n{Use}",
+            GeneratorHarness.ParseOptions.WithLanguageVersion(LanguageVersion.CSharp12),
+            GeneratorHarness.Options);
+
+    [Theory]
+    [InlineData("Model", "public static Model {|MG0021:Create|}(int number) => null!;")]
+    [InlineData("Model", "public int {|MG0021:ParameterCount|} => 0;")]
+    [InlineData("Model", "public sealed class {|MG0021:Session|} { }")]
+    [InlineData("Model", "public void {|MG0021:Save|}(string file) { }")]
+    public async Task Members_must_not_collide_with_emitted_ones(string name, string member)
+    {
+        MarkedSource source = MarkedSource.Parse($"using ModelGen;\n{Tiny} public partial class {name} {{ {member} }}");
+        GeneratorRun run = GeneratorHarness.Run(source.Text);
+
+        // The C# compiler reports the duplicate as well, on whichever of the two it happens to see last.
+        Diagnostic diagnostic = Assert.Single(await GeneratorHarness.DiagnosticsAsync(run), diagnostic => diagnostic.Id.StartsWith("MG", StringComparison.Ordinal));
+        Assert.Equal(Assert.Single(source.Expected), (diagnostic.Id, diagnostic.Location.SourceSpan));
+        Assert.Equal("File0.cs", diagnostic.Location.SourceTree!.FilePath);
+    }
+
+    [Fact]
+    public async Task Class_must_not_have_the_name_of_an_emitted_member()
+    {
+        MarkedSource source = MarkedSource.Parse($"using ModelGen;\n{Tiny} public partial class {{|MG0021:Session|}};");
+        Diagnostic diagnostic = Assert.Single(
+            await GeneratorHarness.DiagnosticsAsync(GeneratorHarness.Run(source.Text)),
+            diagnostic => diagnostic.Id.StartsWith("MG", StringComparison.Ordinal));
+        Assert.Equal(Assert.Single(source.Expected), (diagnostic.Id, diagnostic.Location.SourceSpan));
+    }
+
+    [Fact]
+    public Task All_problems_are_reported_at_once()
+        => GeneratorHarness.ExpectAsync(
+            $$"""
+            using ModelGen;
+            [Gpt(Layers = {|MG0007:-1|}, DModel = {|MG0008:10|}, Heads = 4, Vocab = {|MG0007:0|}, Context = 16, Activation = {|MG0011:(Activation)77|}, Dropout = {|MG0010:1|}, LayerNormEpsilon = {|MG0010:0|})]
+            [Trainable(BatchSize = {|MG0007:0|}, SequenceLength = {|MG0009:17|})]
+            public abstract partial class {|MG0003:Model|};
+            {{Use}}
+            """);
+
+    [Theory]
+    [InlineData("[Gpt(Layers = {|CS0029:\"two\"|}, DModel = 8, Heads = 3, Vocab = 11, Context = 6)] public partial class Model;")]
+    [InlineData("[Gpt({|CS0246:Layer|} = 2, DModel = 8, Heads = 3, Vocab = 11, Context = 6)] public partial class Model;")]
+    [InlineData("[Gpt(Layers = {|CS0103:Unknown|}, DModel = 8, Heads = 3, Vocab = 11, Context = 6)] public partial class Model;")]
+    [InlineData("[Mlp(2, {|CS0182:Use.NotConstant|}, 0)] public partial class Model;")]
+    public Task What_the_compiler_rejects_is_not_reported_twice(string declaration)
+        => GeneratorHarness.ExpectAsync($"using ModelGen;\n{declaration}\nstatic class Use {{ public static int NotConstant = 1; static object M() => Model.Create(1); }}");
+
+    [Fact]
+    public void Generator_reports_no_diagnostics_of_declarations()
+    {
+        GeneratorRun run = GeneratorHarness.Run("using ModelGen;\n[Gpt(Layers = 0)] public partial class Model; [Mlp(0)] class Other;");
+        Assert.Empty(run.Result.Diagnostics);
+    }
+
+    [Theory]
+    [InlineData("// <auto-generated/>\n")]
+    [InlineData("")]
+    public async Task Declaration_in_a_file_marked_as_generated_is_checked(string header)
+    {
+        GeneratorRun run = GeneratorHarness.Run($"{header}using ModelGen;\n[Mlp(0, 2)] public partial class Model;");
+        Assert.Equal(["MG0007"], (await GeneratorHarness.DiagnosticsAsync(run)).Select(diagnostic => diagnostic.Id));
+    }
+
+    [Fact]
+    public async Task Severity_can_be_configured_like_that_of_any_analyzer()
+    {
+        GeneratorRun run = GeneratorHarness.Run(GeneratorHarness.Compile(
+            GeneratorHarness.ParseOptions,
+            GeneratorHarness.Options.WithSpecificDiagnosticOptions([new("MG0015", ReportDiagnostic.Suppress)]),
+            "using ModelGen;\n[Mlp(2, 3, 2)] [Trainable(BatchSize = 4, SequenceLength = 5)] public partial class Model;"));
+        Assert.Empty(await run.Output.WithAnalyzers([new ModelDeclarationAnalyzer()]).GetAnalyzerDiagnosticsAsync());
+    }
+}

@@ -1,0 +1,489 @@
+using System.Globalization;
+using ModelGen.Tests.Text;
+using Xunit;
+
+namespace ModelGen.Tests.Training;
+
+public class TrainingLoopTests
+{
+    private const int Batch = 3, Length = 5, Vocabulary = 17;
+
+    [Theory]
+    [InlineData(BatchOrder.Shuffled, 1)]
+    [InlineData(BatchOrder.Shuffled, 2)]
+    [InlineData(BatchOrder.Sequential, 1)]
+    public void AnInterruptedRunContinuesBitForBit(BatchOrder order, int accumulation)
+    {
+        using var folder = new TemporaryFolder();
+        var options = new TrainingLoopOptions
+        {
+            Steps = 60,
+            EvaluateEvery = 7,
+            CheckpointPath = folder.File("run.safetensors"),
+            Metadata = new Dictionary<string, string> { ["model"] = "bigram" },
+        };
+
+        var expected = new List<(long, float, double, float, float)>();
+        var expectedEvaluations = new List<TrainingEvaluation>();
+        using BigramTrainer whole = NewTrainer(accumulation);
+        TrainingLoop loop = NewLoop(whole, order, options with { CheckpointPath = null });
+        loop.OnStep = step => expected.Add((step.Step, step.Loss, step.SmoothedLoss, step.LearningRate, step.GradientNorm));
+        loop.OnEvaluate = expectedEvaluations.Add;
+        TrainingResult complete = loop.Run();
+        Assert.Equal(TrainingStopReason.Completed, complete.Reason);
+        Assert.Equal(60, complete.Steps);
+        Assert.Equal(60, expected.Count);
+
+        // A new process each time: nothing but the file survives. Some stops fall on a step at which an evaluation is due.
+        var found = new List<(long, float, double, float, float)>();
+        var foundEvaluations = new List<TrainingEvaluation>();
+        TrainingResult? last = null;
+        byte[]? weights = null;
+        foreach (int stop in new[] { 1, 7, 8, 20, 42, 49, 50, 60 })
+        {
+            using BigramTrainer trainer = NewTrainer(accumulation);
+            TrainingLoop part = NewLoop(trainer, order, options);
+            if (stop > 1)
+                Assert.Equal("bigram", part.Resume(options.CheckpointPath!)["model"]);
+            using var cancellation = new CancellationTokenSource();
+            part.OnStep = step =>
+            {
+                found.Add((step.Step, step.Loss, step.SmoothedLoss, step.LearningRate, step.GradientNorm));
+                if (step.Step == stop && stop < 60)
+                    cancellation.Cancel();
+            };
+            part.OnEvaluate = foundEvaluations.Add;
+            last = part.Run(cancellation.Token);
+            Assert.Equal(stop < 60 ? TrainingStopReason.Cancelled : TrainingStopReason.Completed, last.Reason);
+            Assert.Equal(stop, last.Steps);
+            weights = System.Runtime.InteropServices.MemoryMarshal.AsBytes(trainer.Weights.Parameter("table")).ToArray();
+        }
+
+        Assert.Equal(expected, found);
+        Assert.Equal(expectedEvaluations, foundEvaluations);
+        Assert.Equal(System.Runtime.InteropServices.MemoryMarshal.AsBytes(whole.Weights.Parameter("table")).ToArray(), weights);
+        Assert.Equal(complete with { TokensPerSecond = 0 }, last! with { TokensPerSecond = 0 });
+    }
+
+    [Fact]
+    public void TheLossFallsAndTheBestCheckpointIsKept()
+    {
+        using var folder = new TemporaryFolder();
+        using BigramTrainer trainer = BigramTrainer.Create(Batch, Length, carriesState: false);
+        var evaluations = new List<TrainingEvaluation>();
+        var saved = new List<string>();
+        TrainingLoop loop = NewLoop(trainer, BatchOrder.Shuffled, new TrainingLoopOptions
+        {
+            Steps = 150,
+            EvaluateEvery = 10,
+            BestCheckpointPath = folder.File("best.safetensors"),
+            CheckpointPath = folder.File("last.safetensors"),
+        });
+        loop.OnEvaluate = evaluations.Add;
+        loop.OnCheckpoint = saved.Add;
+        TrainingResult result = loop.Run();
+
+        Assert.Equal(15, evaluations.Count);
+        Assert.Equal(evaluations.Min(e => e.Loss), result.BestLoss);
+        Assert.Equal(evaluations.MinBy(e => e.Loss).Step, result.BestStep);
+        Assert.Equal(evaluations[^1].Loss, result.ValidationLoss);
+        Assert.True(result.BestLoss < 0.7 * evaluations[0].Loss, $"{evaluations[0].Loss} -> {result.BestLoss}");
+        Assert.Equal(evaluations.Count(e => e.Improved), saved.Count(path => path.EndsWith("best.safetensors", StringComparison.Ordinal)));
+        Assert.Equal(1, saved.Count(path => path.EndsWith("last.safetensors", StringComparison.Ordinal)));
+
+        // The file holds the weights of the best evaluation, not the last ones.
+        using BigramTrainer best = BigramTrainer.Create(Batch, Length, carriesState: false);
+        best.LoadCheckpoint(folder.File("best.safetensors"));
+        Assert.Equal(result.BestStep, best.StepCount);
+        Assert.Equal(result.BestLoss, NewEvaluator().Evaluate(best));
+    }
+
+    [Fact]
+    public void PatienceEndsTheRunEarly()
+    {
+        // Learning nothing is the sure way not to improve.
+        using BigramTrainer trainer = BigramTrainer.Create(Batch, Length, learningRate: 0);
+        var evaluated = new List<long>();
+        TrainingLoop loop = NewLoop(trainer, BatchOrder.Shuffled, new TrainingLoopOptions { Steps = 1000, EvaluateEvery = 4, Patience = 3 });
+        loop.OnEvaluate = e => evaluated.Add(e.Step);
+        TrainingResult result = loop.Run();
+        Assert.Equal(TrainingStopReason.EarlyStop, result.Reason);
+        Assert.Equal([4, 8, 12, 16], evaluated);
+        Assert.Equal(16, result.Steps);
+        Assert.Equal(4, result.BestStep);
+    }
+
+    [Fact]
+    public void SmallImprovementsDoNotCount()
+    {
+        using BigramTrainer trainer = NewTrainer();
+        TrainingLoop loop = NewLoop(
+            trainer, BatchOrder.Shuffled, new TrainingLoopOptions { Steps = 1000, EvaluateEvery = 2, Patience = 2, MinimumImprovement = 100 });
+        TrainingResult result = loop.Run();
+        Assert.Equal(TrainingStopReason.EarlyStop, result.Reason);
+        Assert.Equal(6, result.Steps);
+    }
+
+    [Fact]
+    public void PatienceSurvivesAResume()
+    {
+        using var folder = new TemporaryFolder();
+        var options = new TrainingLoopOptions
+        {
+            Steps = 10,
+            EvaluateEvery = 4,
+            Patience = 3,
+            CheckpointPath = folder.File("run.safetensors"),
+        };
+        using (BigramTrainer first = BigramTrainer.Create(Batch, Length, learningRate: 0))
+            Assert.Equal(TrainingStopReason.Completed, NewLoop(first, BatchOrder.Shuffled, options).Run().Reason);
+        using BigramTrainer second = BigramTrainer.Create(Batch, Length, learningRate: 0);
+        TrainingLoop loop = NewLoop(second, BatchOrder.Shuffled, options with { Steps = 1000 });
+        loop.Resume(options.CheckpointPath);
+
+        // Evaluations at 4, 8, 10 (the end of the first run), 12: the first is the best, three more exhaust the patience.
+        Assert.Equal(12, loop.Run().Steps);
+    }
+
+    [Fact]
+    public void CancellationDuringAnEvaluationIsRepeatedAfterResuming()
+    {
+        using var folder = new TemporaryFolder();
+        var options = new TrainingLoopOptions { Steps = 20, EvaluateEvery = 10, CheckpointPath = folder.File("run.safetensors") };
+        using var cancellation = new CancellationTokenSource();
+        int evaluations = 0;
+        using (BigramTrainer trainer = NewTrainer())
+        {
+            trainer.BeforeEvaluation = () =>
+            {
+                if (++evaluations == 2)
+                    cancellation.Cancel();
+            };
+            TrainingLoop loop = NewLoop(trainer, BatchOrder.Shuffled, options);
+            loop.OnEvaluate = _ => Assert.Fail("the evaluation was not finished");
+            TrainingResult result = loop.Run(cancellation.Token);
+            Assert.Equal(TrainingStopReason.Cancelled, result.Reason);
+            Assert.Equal(10, result.Steps);
+        }
+        using BigramTrainer resumed = NewTrainer();
+        var evaluated = new List<long>();
+        TrainingLoop rest = NewLoop(resumed, BatchOrder.Shuffled, options);
+        rest.Resume(options.CheckpointPath);
+        rest.OnEvaluate = e => evaluated.Add(e.Step);
+        rest.Run();
+        Assert.Equal([10, 20], evaluated);
+    }
+
+    [Fact]
+    public void CallbacksComeWhenTheyAreDue()
+    {
+        using var folder = new TemporaryFolder();
+        using BigramTrainer trainer = NewTrainer();
+        var events = new List<string>();
+        TrainingLoop loop = NewLoop(trainer, BatchOrder.Shuffled, new TrainingLoopOptions
+        {
+            Steps = 7,
+            EvaluateEvery = 3,
+            SampleEvery = 2,
+            CheckpointEvery = 4,
+            CheckpointPath = folder.File("run.safetensors"),
+        });
+        loop.OnStep = step => events.Add(string.Create(CultureInfo.InvariantCulture, $"step {step.Step}/{step.TotalSteps}"));
+        loop.OnEvaluate = e => events.Add(string.Create(CultureInfo.InvariantCulture, $"evaluate {e.Step}"));
+        loop.OnSample = step => events.Add(string.Create(CultureInfo.InvariantCulture, $"sample {step}"));
+        loop.OnCheckpoint = path => events.Add("save");
+        loop.Run();
+        Assert.Equal(
+            [
+                "step 1/7", "step 2/7", "sample 2", "step 3/7", "evaluate 3", "step 4/7", "sample 4", "save", "step 5/7", "step 6/7",
+                "evaluate 6", "sample 6", "step 7/7", "evaluate 7", "save",
+            ],
+            events);
+    }
+
+    [Fact]
+    public void NoStepsStillEvaluateAndSave()
+    {
+        using var folder = new TemporaryFolder();
+        using BigramTrainer trainer = NewTrainer();
+        TrainingResult result = NewLoop(
+            trainer, BatchOrder.Shuffled, new TrainingLoopOptions { Steps = 0, CheckpointPath = folder.File("run.safetensors") }).Run();
+        Assert.Equal(0, result.Steps);
+        Assert.True(double.IsNaN(result.SmoothedLoss));
+        Assert.InRange(result.ValidationLoss, 2, 4);
+        Assert.True(File.Exists(folder.File("run.safetensors")));
+    }
+
+    [Fact]
+    public void TheStateIsResetWhenRowsBeginAnew()
+    {
+        using BigramTrainer shuffled = NewTrainer();
+        NewLoop(shuffled, BatchOrder.Shuffled, new TrainingLoopOptions { Steps = 30 }).Run();
+        Assert.Equal(30, shuffled.FreshSteps);
+
+        using BigramTrainer sequential = NewTrainer();
+        var loader = new TokenBatchLoader(Training(), Batch, Length, BatchOrder.Sequential, 1);
+        long perEpoch = loader.CountInEpoch;
+        new TrainingLoop(sequential, loader, null, new TrainingLoopOptions { Steps = 2 * perEpoch - 3 }).Run();
+        Assert.Equal(2, sequential.FreshSteps);
+    }
+
+    [Fact]
+    public void EvaluationsLeaveTheTrainingStateAlone()
+    {
+        static float[] Losses(long evaluateEvery)
+        {
+            using BigramTrainer trainer = NewTrainer();
+            var losses = new List<float>();
+            TrainingLoop loop = NewLoop(trainer, BatchOrder.Sequential, new TrainingLoopOptions { Steps = 40, EvaluateEvery = evaluateEvery });
+            loop.OnStep = step => losses.Add(step.Loss);
+            loop.Run();
+            return [.. losses];
+        }
+
+        Assert.Equal(Losses(0), Losses(3));
+    }
+
+    [Fact]
+    public void ALossThatIsNotFiniteEndsTheRunAndKeepsTheCheckpoint()
+    {
+        using var folder = new TemporaryFolder();
+        using BigramTrainer trainer = NewTrainer();
+        string path = folder.File("run.safetensors");
+        TrainingLoop loop = NewLoop(trainer, BatchOrder.Shuffled, new TrainingLoopOptions { Steps = 10, CheckpointEvery = 2, CheckpointPath = path });
+        byte[]? saved = null;
+        loop.OnCheckpoint = _ => saved = File.ReadAllBytes(path);
+        loop.OnStep = step =>
+        {
+            if (step.Step == 5)
+                trainer.Weights.Parameter("table").Fill(float.NaN);
+        };
+        Assert.Contains("Step 6", Assert.Throws<ArithmeticException>(() => loop.Run()).Message, StringComparison.Ordinal);
+        Assert.Equal(saved, File.ReadAllBytes(path));
+    }
+
+    [Fact]
+    public void ACheckpointOfAnotherRunIsRefused()
+    {
+        using var folder = new TemporaryFolder();
+        string path = folder.File("run.safetensors");
+        using BigramTrainer trainer = NewTrainer();
+        NewLoop(trainer, BatchOrder.Shuffled, new TrainingLoopOptions { Steps = 3, CheckpointPath = path }).Run();
+
+        void Refused(string field, TokenBatchLoader loader)
+        {
+            using BigramTrainer other = NewTrainer();
+            var exception = Assert.Throws<ModelFileException>(
+                () => new TrainingLoop(other, loader, null, new TrainingLoopOptions { Steps = 5 }).Resume(path));
+            Assert.Equal(field, exception.Field);
+        }
+
+        Refused("loop.seed", new TokenBatchLoader(Training(), Batch, Length, BatchOrder.Shuffled, 2));
+        Refused("loop.order", new TokenBatchLoader(Training(), Batch, Length, BatchOrder.Sequential, 1));
+        Refused("loop.data_length", new TokenBatchLoader(Data(399), Batch, Length, BatchOrder.Shuffled, 1));
+        Refused("loop.data_fingerprint", new TokenBatchLoader(Data(400, 1), Batch, Length, BatchOrder.Shuffled, 1));
+
+        using BigramTrainer foreign = BigramTrainer.Create(Batch, Length, vocabulary: 18);
+        Assert.Throws<ModelFileException>(
+            () => new TrainingLoop(
+                foreign, new TokenBatchLoader(Training(), Batch, Length, BatchOrder.Shuffled, 1), null, new TrainingLoopOptions { Steps = 5 }).Resume(path));
+
+        // A checkpoint that no loop wrote.
+        trainer.SaveCheckpoint(path);
+        Refused("loop.format", new TokenBatchLoader(Training(), Batch, Length, BatchOrder.Shuffled, 1));
+
+        // Damaged loop state.
+        trainer.SaveCheckpoint(path, new Dictionary<string, string>
+        {
+            ["loop.format"] = "1",
+            ["loop.order"] = "Shuffled",
+            ["loop.seed"] = "1",
+            ["loop.data_length"] = "400",
+            ["loop.data_fingerprint"] = "nonsense",
+        });
+        Refused("loop.data_fingerprint", new TokenBatchLoader(Training(), Batch, Length, BatchOrder.Shuffled, 1));
+    }
+
+    [Theory]
+    [InlineData("loop.epoch", "-1", "loop.position")]
+    [InlineData("loop.position", "999999", "loop.position")]
+    [InlineData("loop.position", "x", "loop.position")]
+    [InlineData("loop.best_loss", "", "loop.best_loss")]
+    [InlineData("loop.stale_evaluations", "-3", "loop.stale_evaluations")]
+    [InlineData("loop.smoothed_sum", "1,5", "loop.smoothed_sum")]
+    public void DamagedLoopStateIsRefused(string key, string value, string field)
+    {
+        using var folder = new TemporaryFolder();
+        string path = folder.File("run.safetensors");
+        using BigramTrainer trainer = NewTrainer();
+        NewLoop(trainer, BatchOrder.Shuffled, new TrainingLoopOptions { Steps = 3, CheckpointPath = path }).Run();
+        var metadata = new Dictionary<string, string>(trainer.LoadCheckpoint(path)) { [key] = value };
+        trainer.SaveCheckpoint(path, metadata);
+        TrainingLoop loop = NewLoop(trainer, BatchOrder.Shuffled, new TrainingLoopOptions { Steps = 3 });
+        Assert.Equal(field, Assert.Throws<ModelFileException>(() => loop.Resume(path)).Field);
+    }
+
+    [Fact]
+    public void WrongSetupsAreReported()
+    {
+        using BigramTrainer trainer = NewTrainer();
+        using BigramTrainer accumulating = NewTrainer(2);
+        var options = new TrainingLoopOptions { Steps = 1 };
+        Assert.Throws<ArgumentException>(() => new TrainingLoop(trainer, new TokenBatchLoader(Training(), 4, Length), null, options));
+        Assert.Throws<ArgumentException>(() => new TrainingLoop(trainer, new TokenBatchLoader(Training(), Batch, 6), null, options));
+        Assert.Throws<ArgumentException>(
+            () => new TrainingLoop(trainer, new TokenBatchLoader(Training(), Batch, Length), new LossEvaluator(Held(), Batch, 4), options));
+        Assert.Throws<ArgumentException>(
+            () => new TrainingLoop(accumulating, new TokenBatchLoader(Training(), Batch, Length, BatchOrder.Sequential), null, options));
+        Assert.Throws<ArgumentException>(
+            () => NewLoop(trainer, BatchOrder.Shuffled, options with { Metadata = new Dictionary<string, string> { ["loop.x"] = "" } }));
+        Assert.Throws<ArgumentOutOfRangeException>(() => new TrainingLoopOptions { Steps = -1 });
+        Assert.Throws<ArgumentOutOfRangeException>(() => options with { Patience = -1 });
+        Assert.Throws<ArgumentOutOfRangeException>(() => options with { EvaluateEvery = -1 });
+        Assert.Throws<ArgumentOutOfRangeException>(() => options with { MinimumImprovement = double.NaN });
+    }
+
+    [Fact]
+    public void MeasuredStepsAllocateNothing()
+    {
+        using BigramTrainer trainer = NewTrainer();
+        long least = long.MaxValue;
+
+        // The test host's other threads may allocate while a round runs: what the loop allocates would be in every round.
+        for (int round = 0; round < 10 && least > 0; round++)
+        {
+            var loop = new TrainingLoop(
+                trainer,
+                new TokenBatchLoader(Training(), Batch, Length, BatchOrder.Shuffled, 1),
+                null,
+                new TrainingLoopOptions { Steps = trainer.StepCount + 60, MeasureAllocations = true, WarmupMeasurementSteps = 40 });
+            TrainingResult result = loop.Run();
+            Assert.Equal(20, result.MeasuredSteps);
+            least = Math.Min(least, result.AllocatedBytes);
+        }
+        Assert.Equal(0, least);
+    }
+
+    [Fact]
+    public void AnAllocationInAStepIsMeasured()
+    {
+        using BigramTrainer trainer = NewTrainer();
+        object? kept = null;
+        trainer.BeforeStep = () => kept = new byte[1000];
+        TrainingLoop loop = NewLoop(trainer, BatchOrder.Shuffled, new TrainingLoopOptions { Steps = 20, MeasureAllocations = true });
+        TrainingResult result = loop.Run();
+        Assert.Equal(10, result.MeasuredSteps);
+        Assert.True(result.AllocatedBytes >= 10_000, $"{result.AllocatedBytes} bytes");
+        GC.KeepAlive(kept);
+    }
+
+    [Theory]
+    [InlineData(2, false)]
+    [InlineData(16, false)]
+    [InlineData(31, false)]
+    [InlineData(97, false)]
+    [InlineData(2, true)]
+    [InlineData(15, true)]
+    [InlineData(16, true)]
+    [InlineData(97, true)]
+    public void EveryHeldOutTokenIsPredictedOnce(int tokens, bool carryState)
+    {
+        var evaluator = new LossEvaluator(TokenDataset.FromTokens(Enumerable.Range(0, tokens).ToArray()), Batch, Length, carryState);
+        var predicted = new List<int>();
+        for (long batch = 0; batch < evaluator.Batches; batch++)
+        {
+            int counted = evaluator.Load(batch);
+            int targets = 0;
+            for (int i = 0; i < Batch * Length; i++)
+            {
+                if (evaluator.LoadedTargets[i] == -1)
+                    continue;
+                Assert.Equal(evaluator.LoadedInputs[i] + 1, evaluator.LoadedTargets[i]);
+                predicted.Add(evaluator.LoadedTargets[i]);
+                targets++;
+            }
+            Assert.Equal(targets, counted);
+            Assert.True(targets > 0);
+        }
+        Assert.Equal(Enumerable.Range(1, tokens - 1), predicted.Order());
+    }
+
+    [Fact]
+    public void CarriedRowsContinueFromBatchToBatch()
+    {
+        var evaluator = new LossEvaluator(TokenDataset.FromTokens(Enumerable.Range(0, 100).ToArray()), Batch, Length, carryState: true);
+        evaluator.Load(0);
+        int[] ends = [.. Enumerable.Range(0, Batch).Select(row => evaluator.LoadedTargets[(row + 1) * Length - 1])];
+        evaluator.Load(1);
+        Assert.Equal(ends, Enumerable.Range(0, Batch).Select(row => evaluator.LoadedInputs[row * Length]));
+    }
+
+    [Fact]
+    public void ALimitSpreadsTheWindowsEvenly()
+    {
+        var evaluator = new LossEvaluator(TokenDataset.FromTokens(Enumerable.Range(0, 1001).ToArray()), Batch, Length, maximumBatches: 4);
+        Assert.Equal(4, evaluator.Batches);
+        var starts = new List<int>();
+        for (long batch = 0; batch < 4; batch++)
+        {
+            Assert.Equal(Batch * Length, evaluator.Load(batch));
+            for (int row = 0; row < Batch; row++)
+                starts.Add(evaluator.LoadedInputs[row * Length]);
+        }
+        Assert.Equal(starts.Order().Distinct(), starts);
+        Assert.Equal(0, starts[0]);
+        Assert.InRange(starts[^1], 900, 1000);
+    }
+
+    [Fact]
+    public void TheEvaluationIsTheMeanOverAllTokens()
+    {
+        // 31 tokens make a last batch that is not full: means of batches must be weighted.
+        using BigramTrainer trainer = BigramTrainer.Create(Batch, Length, carriesState: false);
+        TokenDataset data = Data(31);
+        double loss = new LossEvaluator(data, Batch, Length).Evaluate(trainer);
+        var tokens = new int[31];
+        data.CopyTo(0, tokens);
+        Span<float> table = trainer.Weights.Parameter("table");
+        double expected = 0;
+        for (int i = 0; i < 30; i++)
+        {
+            Span<float> row = table.Slice(tokens[i] * Vocabulary, Vocabulary);
+            double sum = 0;
+            foreach (float logit in row)
+                sum += Math.Exp(logit);
+            expected += (Math.Log(sum) - row[tokens[i + 1]]) / 30;
+        }
+        Assert.Equal(expected, loss, 1e-5);
+    }
+
+    [Fact]
+    public void EvaluatingNothingIsReported()
+    {
+        Assert.Throws<ArgumentException>(() => new LossEvaluator(TokenDataset.FromTokens(new[] { 1 }), 1, 1));
+        using BigramTrainer trainer = NewTrainer();
+        Assert.Throws<ArgumentException>(() => new LossEvaluator(Held(), Batch, 4).Evaluate(trainer));
+        Assert.Throws<ArgumentOutOfRangeException>(() => new LossEvaluator(Held(), 1, 1, maximumBatches: -1));
+    }
+
+    private static BigramTrainer NewTrainer(int accumulation = 1) => BigramTrainer.Create(Batch, Length, Vocabulary, accumulation);
+
+    private static TrainingLoop NewLoop(BigramTrainer trainer, BatchOrder order, TrainingLoopOptions options) =>
+        new(trainer, new TokenBatchLoader(Training(), Batch, Length, order, 1), NewEvaluator(), options);
+
+    private static LossEvaluator NewEvaluator() => new(Held(), Batch, Length);
+
+    private static TokenDataset Training() => Data(400);
+
+    private static TokenDataset Held() => Data(90, 5);
+
+    // Mostly predictable: the next token is 3 more, one in five is random.
+    private static TokenDataset Data(int length, ulong stream = 0)
+    {
+        var random = new CounterRandom(1, stream);
+        var tokens = new int[length];
+        for (int i = 1; i < length; i++)
+            tokens[i] = random.NextInt32(5) == 0 ? random.NextInt32(Vocabulary) : (tokens[i - 1] + 3) % Vocabulary;
+        return TokenDataset.FromTokens(tokens);
+    }
+}
