@@ -89,22 +89,37 @@ public static unsafe partial class Simd
     [MethodImpl(MethodImplOptions.AggressiveInlining)]
     public static float Uniform(uint counter, uint key0, uint key1)
     {
-        uint x = (counter ^ key0) * HashMultiplier0;
-        x = ((x ^ (x >> 16)) + InnerKey(key0, key1)) * HashMultiplier1;
+        uint outer = OuterKey(key0, key1);
+        uint x = (counter ^ outer) * HashMultiplier0;
+        x = ((x ^ (x >> 16)) ^ InnerKey(outer, key0)) * HashMultiplier1;
         x = (x ^ (x >> 15)) * HashMultiplier2;
         return (int)((x ^ (x >> 16)) >> 8) * UniformScale;
     }
 
-    // Three rounds of multiply and xorshift over 32 bits. One key enters before the first round. Xor alone would make the streams
-    // of two keys permutations of each other (counter ^ d under key ^ d), so a mixture of both keys enters again between the rounds.
-    // The multipliers are three of the 32-bit primes of xxHash, odd and with about half their bits set.
+    // Three rounds of multiply and xorshift over 32 bits, a key before the first and another before the second. With one key alone
+    // the streams of two keys would be permutations of each other (counter ^ d under key ^ d). Both are full mixtures of what the caller
+    // gave, so that neighbouring keys are as good as random ones; they do not depend on the counter, so loops compute them once.
+    // The constants are five of the 32-bit primes of xxHash, odd and with about half their bits set.
     private const uint HashMultiplier0 = 0x9E3779B1u;
     private const uint HashMultiplier1 = 0x85EBCA77u;
     private const uint HashMultiplier2 = 0xC2B2AE3Du;
+    private const uint OuterOffset = 0x27D4EB2Fu;
+    private const uint InnerOffset = 0x165667B1u;
     private const float UniformScale = 1f / (1 << 24);
 
     [MethodImpl(MethodImplOptions.AggressiveInlining)]
-    private static uint InnerKey(uint key0, uint key1) => (key1 ^ (key0 >> 15) ^ (key0 << 17)) * HashMultiplier1;
+    private static uint OuterKey(uint key0, uint key1) => MixKey(MixKey(key0 + OuterOffset) ^ key1);
+
+    [MethodImpl(MethodImplOptions.AggressiveInlining)]
+    private static uint InnerKey(uint outer, uint key0) => MixKey(outer + key0 + InnerOffset);
+
+    [MethodImpl(MethodImplOptions.AggressiveInlining)]
+    private static uint MixKey(uint key)
+    {
+        key = (key ^ (key >> 16)) * HashMultiplier1;
+        key = (key ^ (key >> 15)) * HashMultiplier2;
+        return key ^ (key >> 16);
+    }
 
     /// <summary>
     /// The width that <paramref name="text"/> asks for, 0 where it is null or empty, -1 where it is none of the accepted ones.
