@@ -116,16 +116,16 @@ internal sealed class Lowering
     private List<Kernel> Lower(CancellationToken cancellation)
     {
         ChooseTargets();
-        foreach (Cluster cluster in _fusion.Clusters)
-        {
-            cancellation.ThrowIfCancellationRequested();
-            LowerCluster(cluster);
-        }
 
+        // In the graph's order: where a scan's results lie is known once the scan has been lowered.
         foreach (Node node in _graph.Nodes)
         {
             cancellation.ThrowIfCancellationRequested();
             LowerNode(node);
+            if (_fusion.ClusterOf(node) is { } cluster && cluster.LastIndex == _fusion.IndexOf(node))
+            {
+                LowerCluster(cluster);
+            }
         }
 
         LowerCopies();
