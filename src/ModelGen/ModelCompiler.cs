@@ -73,7 +73,7 @@ internal static class ModelCompiler
             ModelGraph graph = architecture.Build(spec, BuildMode.Training);
             target = (Input)graph.NodesOf<Input>().Last().Op;
             ModelGraph bound = Run(graph.WithOutputs("loss"), cancellation,
-                g => BindExtents.Run(g, declared.BatchSize, Math.Max(1, declared.SequenceLength)), ExpandComposites.Run, Simplify.Run);
+                g => BindExtents.Run(g, declared.BatchSize, Math.Max(1, declared.SequenceLength)), ExpandComposites.Run);
             training.Add(Lower("Step", TrainingGraph(bound, cancellation), trainingLayout, cancellation));
             training.Add(Lower("Evaluate", Run(bound, cancellation, RemoveDropout.Run, Simplify.Run, ScanMotion.Run), trainingLayout, cancellation));
         }

@@ -38,16 +38,16 @@ public enum Cell
     Gru,
 }
 
-/// <summary>What training minimizes, as a mean over the targets that are not ignored.</summary>
+/// <summary>What training minimizes, as a mean over the examples or positions whose targets are not ignored.</summary>
 public enum Loss
 {
     /// <summary>Softmax cross-entropy of logits with integer class targets; a target of -1 is ignored.</summary>
     CrossEntropy,
 
-    /// <summary>½(y − t)² with real targets.</summary>
+    /// <summary>½(y − t)² with real targets, summed over an example's outputs.</summary>
     SquaredError,
 
-    /// <summary>Binary cross-entropy of logits with targets from 0 to 1.</summary>
+    /// <summary>Binary cross-entropy of logits with targets from 0 to 1, summed over an example's outputs.</summary>
     BinaryCrossEntropy,
 }
 

@@ -27,7 +27,7 @@ public unsafe struct PlanContext
     /// <summary>The dropout seed of this micro-batch.</summary>
     public ulong Seed;
 
-    /// <summary>One over the number of targets that are not ignored.</summary>
+    /// <summary>One over the number of class targets that are not ignored, or of examples with real targets.</summary>
     public float LossNormalizer;
 
     /// <summary>One over the number of micro-batches in this step.</summary>

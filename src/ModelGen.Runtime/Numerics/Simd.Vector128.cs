@@ -83,8 +83,8 @@ public static unsafe partial class Simd
     [MethodImpl(MethodImplOptions.AggressiveInlining)]
     public static Vector128<float> Uniform(Vector128<uint> counter, uint key0, uint key1)
     {
-        Vector128<uint> x = (counter ^ Vector128.Create(key0)) * Vector128.Create(HashMultiplier0);
-        x = ((x ^ (x >>> 16)) + Vector128.Create(InnerKey(key0, key1))) * Vector128.Create(HashMultiplier1);
+        Vector128<uint> x = (counter ^ Vector128.Create(OuterKey(key0, key1))) * Vector128.Create(HashMultiplier0);
+        x = ((x ^ (x >>> 16)) ^ Vector128.Create(InnerKey(key0, key1))) * Vector128.Create(HashMultiplier1);
         x = (x ^ (x >>> 15)) * Vector128.Create(HashMultiplier2);
         return Vector128.ConvertToSingle(((x ^ (x >>> 16)) >>> 8).AsInt32()) * Vector128.Create(UniformScale);
     }

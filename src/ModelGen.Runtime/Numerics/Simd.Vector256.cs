@@ -64,8 +64,8 @@ public static unsafe partial class Simd
     [MethodImpl(MethodImplOptions.AggressiveInlining)]
     public static Vector256<float> Uniform(Vector256<uint> counter, uint key0, uint key1)
     {
-        Vector256<uint> x = (counter ^ Vector256.Create(key0)) * Vector256.Create(HashMultiplier0);
-        x = ((x ^ (x >>> 16)) + Vector256.Create(InnerKey(key0, key1))) * Vector256.Create(HashMultiplier1);
+        Vector256<uint> x = (counter ^ Vector256.Create(OuterKey(key0, key1))) * Vector256.Create(HashMultiplier0);
+        x = ((x ^ (x >>> 16)) ^ Vector256.Create(InnerKey(key0, key1))) * Vector256.Create(HashMultiplier1);
         x = (x ^ (x >>> 15)) * Vector256.Create(HashMultiplier2);
         return Vector256.ConvertToSingle(((x ^ (x >>> 16)) >>> 8).AsInt32()) * Vector256.Create(UniformScale);
     }

@@ -75,8 +75,8 @@ public static unsafe partial class Simd
     [MethodImpl(MethodImplOptions.AggressiveInlining)]
     public static Vector512<float> Uniform(Vector512<uint> counter, uint key0, uint key1)
     {
-        Vector512<uint> x = (counter ^ Vector512.Create(key0)) * Vector512.Create(HashMultiplier0);
-        x = ((x ^ (x >>> 16)) + Vector512.Create(InnerKey(key0, key1))) * Vector512.Create(HashMultiplier1);
+        Vector512<uint> x = (counter ^ Vector512.Create(OuterKey(key0, key1))) * Vector512.Create(HashMultiplier0);
+        x = ((x ^ (x >>> 16)) ^ Vector512.Create(InnerKey(key0, key1))) * Vector512.Create(HashMultiplier1);
         x = (x ^ (x >>> 15)) * Vector512.Create(HashMultiplier2);
         return Vector512.ConvertToSingle(((x ^ (x >>> 16)) >>> 8).AsInt32()) * Vector512.Create(UniformScale);
     }

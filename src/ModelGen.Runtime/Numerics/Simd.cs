@@ -1,5 +1,6 @@
 using System.ComponentModel;
 using System.Globalization;
+using System.Numerics;
 using System.Runtime.CompilerServices;
 using System.Runtime.Intrinsics;
 using System.Runtime.Intrinsics.Arm;
@@ -89,22 +90,33 @@ public static unsafe partial class Simd
     [MethodImpl(MethodImplOptions.AggressiveInlining)]
     public static float Uniform(uint counter, uint key0, uint key1)
     {
-        uint x = (counter ^ key0) * HashMultiplier0;
-        x = ((x ^ (x >> 16)) + InnerKey(key0, key1)) * HashMultiplier1;
+        uint x = (counter ^ OuterKey(key0, key1)) * HashMultiplier0;
+        x = ((x ^ (x >> 16)) ^ InnerKey(key0, key1)) * HashMultiplier1;
         x = (x ^ (x >> 15)) * HashMultiplier2;
         return (int)((x ^ (x >> 16)) >> 8) * UniformScale;
     }
 
-    // Three rounds of multiply and xorshift over 32 bits. One key enters before the first round. Xor alone would make the streams
-    // of two keys permutations of each other (counter ^ d under key ^ d), so a mixture of both keys enters again between the rounds.
-    // The multipliers are three of the 32-bit primes of xxHash, odd and with about half their bits set.
+    // Three rounds of multiply and xorshift over 32 bits, a key before the first and another before the second. With one key alone
+    // the streams of two keys would be permutations of each other (counter ^ d under key ^ d). Two multiplications with a rotation
+    // between spread the difference of neighbouring keys over all bits; each key is one expression without temporaries, which the
+    // JIT moves out of a loop.
+    // The constants are five of the 32-bit primes of xxHash, odd and with about half their bits set.
     private const uint HashMultiplier0 = 0x9E3779B1u;
     private const uint HashMultiplier1 = 0x85EBCA77u;
     private const uint HashMultiplier2 = 0xC2B2AE3Du;
+    private const uint OuterOffset = 0x27D4EB2Fu;
+    private const uint InnerOffset = 0x165667B1u;
     private const float UniformScale = 1f / (1 << 24);
 
     [MethodImpl(MethodImplOptions.AggressiveInlining)]
-    private static uint InnerKey(uint key0, uint key1) => (key1 ^ (key0 >> 15) ^ (key0 << 17)) * HashMultiplier1;
+    private static uint OuterKey(uint key0, uint key1) =>
+        (BitOperations.RotateLeft(key0 * HashMultiplier1, 15) * HashMultiplier2) +
+        (BitOperations.RotateLeft(key1 * HashMultiplier2, 13) * HashMultiplier1) + OuterOffset;
+
+    [MethodImpl(MethodImplOptions.AggressiveInlining)]
+    private static uint InnerKey(uint key0, uint key1) =>
+        (BitOperations.RotateLeft((key0 + InnerOffset) * HashMultiplier2, 17) * HashMultiplier0) ^
+        (BitOperations.RotateLeft((key1 + OuterOffset) * HashMultiplier0, 16) * HashMultiplier2);
 
     /// <summary>
     /// The width that <paramref name="text"/> asks for, 0 where it is null or empty, -1 where it is none of the accepted ones.

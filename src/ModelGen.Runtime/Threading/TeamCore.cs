@@ -21,7 +21,7 @@ internal sealed unsafe class TeamCore
 {
     // A peer that is late by less than this is probably just behind; beyond it, it was probably descheduled.
     private const int BarrierSpinMicroseconds = 20;
-    private const int BarrierYieldMicroseconds = 300;
+    private const int BarrierYieldMicroseconds = 100;
     private const int IdleSpinMicroseconds = 80;
 
     private readonly Worker[] _workers;

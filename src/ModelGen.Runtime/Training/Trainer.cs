@@ -101,7 +101,7 @@ public abstract unsafe partial class Trainer : IDisposable
     /// <summary>The model's name.</summary>
     public string ModelName => _layout.ModelName;
 
-    private protected TrainerLayout Layout => _layout;
+    private protected TrainerLayout PlanLayout => _layout;
 
     private protected int Positions { get; }
 
@@ -302,10 +302,11 @@ public abstract unsafe partial class Trainer : IDisposable
 
     private float LossNormalizer(ReadOnlySpan<int> classTargets, int micro, out int counted)
     {
-        counted = TargetLength;
+        // Real targets all count, and an example's elements are summed, not averaged.
+        counted = Positions;
         if (_layout.TargetClasses > 0)
         {
-            counted -= MemoryExtensions.Count(classTargets.Slice(micro * TargetLength, TargetLength), -1);
+            counted = TargetLength - MemoryExtensions.Count(classTargets.Slice(micro * TargetLength, TargetLength), -1);
         }
 
         return 1f / counted;

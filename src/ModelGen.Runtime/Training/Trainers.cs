@@ -21,7 +21,7 @@ public abstract class TokenTrainer : Trainer
     }
 
     /// <summary>The number of token ids, 0 to one below it.</summary>
-    public int VocabularySize => Layout.VocabularySize;
+    public int VocabularySize => PlanLayout.VocabularySize;
 
     /// <summary>One step: forward and backward over each micro-batch, then clipping and the optimizer.</summary>
     /// <param name="inputs">Token ids: accumulation steps × batch size × sequence length, row-major.</param>
@@ -34,7 +34,7 @@ public abstract class TokenTrainer : Trainer
     {
         ThrowIfDisposed();
         CheckStepLength(inputs.Length, targets.Length);
-        RunGuard.TokenIds(inputs, Layout.VocabularySize, nameof(inputs));
+        RunGuard.TokenIds(inputs, PlanLayout.VocabularySize, nameof(inputs));
         CheckClassTargets(targets, nameof(targets));
         return StepChecked(MemoryMarshal.AsBytes(inputs), MemoryMarshal.AsBytes(targets), targets);
     }
@@ -50,7 +50,7 @@ public abstract class TokenTrainer : Trainer
     {
         ThrowIfDisposed();
         CheckEvaluateLength(inputs.Length, targets.Length);
-        RunGuard.TokenIds(inputs, Layout.VocabularySize, nameof(inputs));
+        RunGuard.TokenIds(inputs, PlanLayout.VocabularySize, nameof(inputs));
         CheckClassTargets(targets, nameof(targets));
         return EvaluateChecked(MemoryMarshal.AsBytes(inputs), MemoryMarshal.AsBytes(targets), targets);
     }
@@ -72,10 +72,10 @@ public abstract class ClassifierTrainer : Trainer
     }
 
     /// <summary>The number of inputs of an example.</summary>
-    public int InputSize => Layout.InputSize;
+    public int InputSize => PlanLayout.InputSize;
 
     /// <summary>The number of classes, 0 to one below it.</summary>
-    public int Classes => Layout.TargetClasses;
+    public int Classes => PlanLayout.TargetClasses;
 
     /// <summary>One step: forward and backward over each micro-batch, then clipping and the optimizer.</summary>
     /// <param name="inputs">Accumulation steps × batch size × inputs, row-major.</param>
@@ -124,15 +124,15 @@ public abstract class RegressionTrainer : Trainer
     }
 
     /// <summary>The number of inputs of an example.</summary>
-    public int InputSize => Layout.InputSize;
+    public int InputSize => PlanLayout.InputSize;
 
     /// <summary>The number of targets of an example.</summary>
-    public int TargetSize => Layout.TargetSize;
+    public int TargetSize => PlanLayout.TargetSize;
 
     /// <summary>One step: forward and backward over each micro-batch, then clipping and the optimizer.</summary>
     /// <param name="inputs">Accumulation steps × batch size × inputs, row-major.</param>
     /// <param name="targets">Accumulation steps × batch size × targets, row-major.</param>
-    /// <returns>The mean loss over all target elements, averaged over the micro-batches.</returns>
+    /// <returns>The mean over the examples of their loss, which is summed over their targets; averaged over the micro-batches.</returns>
     /// <exception cref="ArgumentException">The lengths are wrong. Nothing has changed.</exception>
     /// <exception cref="ObjectDisposedException">The trainer was disposed.</exception>
     public float Step(ReadOnlySpan<float> inputs, ReadOnlySpan<float> targets)
@@ -145,7 +145,7 @@ public abstract class RegressionTrainer : Trainer
     /// <summary>The loss without training.</summary>
     /// <param name="inputs">Any number of micro-batches of batch size × inputs, row-major.</param>
     /// <param name="targets">As many micro-batches of batch size × targets, row-major.</param>
-    /// <returns>The mean loss over all target elements.</returns>
+    /// <returns>The mean over the examples of their loss, which is summed over their targets.</returns>
     /// <exception cref="ArgumentException">The lengths are wrong.</exception>
     /// <exception cref="ObjectDisposedException">The trainer was disposed.</exception>
     public float Evaluate(ReadOnlySpan<float> inputs, ReadOnlySpan<float> targets)

@@ -55,7 +55,7 @@ public sealed unsafe partial class ModelWeights : IDisposable
     /// <summary>Frees the block. Sessions and trainers of the model then throw.</summary>
     public void Dispose() => _block.Dispose();
 
-    private void Initialize(int index, ulong seed)
+    private void Initialize(int index, uint seed)
     {
         ParameterInfo parameter = Table.Parameters[index];
         float* target = Pointer + parameter.Offset;
@@ -75,7 +75,7 @@ public sealed unsafe partial class ModelWeights : IDisposable
 
             case ParameterInitializerKind.Normal:
             case ParameterInitializerKind.Uniform:
-                var fill = new RandomFill(target, length, (ulong)index, seed, parameter.Scale, parameter.Kind == ParameterInitializerKind.Normal);
+                var fill = new RandomFill(target, length, (uint)index, seed, parameter.Scale, parameter.Kind == ParameterInitializerKind.Normal);
                 long chunks = (length + CreationChunk - 1) / CreationChunk;
                 if (chunks > 1)
                 {
@@ -95,31 +95,23 @@ public sealed unsafe partial class ModelWeights : IDisposable
         GC.KeepAlive(this);
     }
 
-    private sealed class RandomFill(float* target, long length, ulong stream, ulong key, float scale, bool normal)
+    private sealed class RandomFill(float* target, long length, uint stream, uint key, float scale, bool normal)
     {
         public void Chunk(long chunk)
         {
             long end = Math.Min(length, (chunk + 1) * CreationChunk);
-            for (long i = chunk * CreationChunk; i < end; i += 4)
+            Span<uint> words = stackalloc uint[4];
+            for (long i = chunk * CreationChunk; i < end; i += words.Length)
             {
-                (uint a, uint b, uint c, uint d) = WeightRandom.Philox((ulong)i / 4, stream, key);
-                target[i] = Value(a);
-                if (i + 3 < end)
+                // The counter is the position; the stream is the parameter.
+                words[0] = (uint)(i / words.Length);
+                words[1] = (uint)((i / words.Length) >> 32);
+                words[2] = stream;
+                words[3] = 0;
+                CounterRandom.Block(words, key, 0);
+                for (int word = 0; word < Math.Min(words.Length, end - i); word++)
                 {
-                    target[i + 1] = Value(b);
-                    target[i + 2] = Value(c);
-                    target[i + 3] = Value(d);
-                    continue;
-                }
-
-                if (i + 1 < end)
-                {
-                    target[i + 1] = Value(b);
-                }
-
-                if (i + 2 < end)
-                {
-                    target[i + 2] = Value(c);
+                    target[i + word] = Value(words[word]);
                 }
             }
         }

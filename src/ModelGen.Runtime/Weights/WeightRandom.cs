@@ -3,32 +3,11 @@ using System.Runtime.CompilerServices;
 namespace ModelGen.Runtime;
 
 /// <summary>
-/// Counter-based random numbers: the n-th number of a stream is a function of the key and n, so that any range can be computed by
-/// any thread. The same on every machine, since only exact integer and correctly rounded operations are used.
+/// Distributions and seeds on top of <see cref="CounterRandom"/> that are the same on every machine, to the bit: only integer and
+/// correctly rounded operations are used, and nothing of the system's mathematics library.
 /// </summary>
 internal static class WeightRandom
 {
-    /// <summary>Philox4x32-10 (Salmon et al., "Parallel Random Numbers: As Easy as 1, 2, 3", 2011).</summary>
-    public static (uint A, uint B, uint C, uint D) Philox(ulong counterLow, ulong counterHigh, ulong key)
-    {
-        uint c0 = (uint)counterLow;
-        uint c1 = (uint)(counterLow >> 32);
-        uint c2 = (uint)counterHigh;
-        uint c3 = (uint)(counterHigh >> 32);
-        uint k0 = (uint)key;
-        uint k1 = (uint)(key >> 32);
-        for (int round = 0; round < 10; round++)
-        {
-            ulong product0 = 0xD2511F53ul * c0;
-            ulong product1 = 0xCD9E8D57ul * c2;
-            (c0, c1, c2, c3) = ((uint)(product1 >> 32) ^ c1 ^ k0, (uint)product1, (uint)(product0 >> 32) ^ c3 ^ k1, (uint)product0);
-            k0 += 0x9E3779B9;
-            k1 += 0xBB67AE85;
-        }
-
-        return (c0, c1, c2, c3);
-    }
-
     /// <summary>A seed for one micro-batch of one step: a bijective mix of each number in turn (the finalizer of SplitMix64, Steele et al., 2014).</summary>
     public static ulong MixSeed(ulong seed, ulong step, ulong micro) => Mix(Mix(Mix(seed) ^ step) ^ micro);
 

@@ -46,9 +46,8 @@ internal sealed class Gpt : IArchitecture
             double d = model;
             double f = spec.Int("FeedForward", 0) is > 0 and int given ? given : 4 * d;
             double v = spec.Int("Vocab", 0);
-            double blocks = spec.Int("Layers", 0) * ((4 * d * d) + (2 * d * f));
-            double embeddings = (v * d) + (context * d) + (spec.Flag("TieEmbeddings", true) ? 0 : v * d);
-            checks.ModelSize(spec, parameters: blocks + embeddings, widest: Math.Max(v, Math.Max(3 * d, f)), rows: context);
+            double largest = d * Math.Max(Math.Max(v, context), Math.Max(3 * d, f));
+            checks.ModelSize(spec, largest, widest: Math.Max(v, Math.Max(3 * d, f)), rows: context);
         }
     }
 

@@ -27,12 +27,12 @@ internal sealed class Mlp : IArchitecture
         }
 
         bool sizesHold = checks.AtMost(null, "The number of layers", sizes.Count - 1, SizeLimits.Layers);
-        double parameters = 0;
+        double largest = 0;
         double widest = 0;
         for (int i = 0; i < sizes.Count; i++)
         {
             widest = Math.Max(widest, sizes[i]);
-            parameters += i == 0 ? 0 : ((double)sizes[i - 1] + 1) * sizes[i];
+            largest = Math.Max(largest, i == 0 ? 0 : (double)sizes[i - 1] * sizes[i]);
             if (sizes[i] < 1)
             {
                 report(new SpecProblem(DiagnosticIds.SizeTooSmall, "Sizes", [$"sizes[{i}]", "1", $"{sizes[i]}"]) { Element = i });
@@ -42,7 +42,7 @@ internal sealed class Mlp : IArchitecture
 
         if (sizesHold)
         {
-            checks.ModelSize(spec, parameters, widest, rows: 1);
+            checks.ModelSize(spec, largest, widest, rows: 1);
         }
 
         // Without training the loss is not used, so its default obliges to nothing.

@@ -44,9 +44,8 @@ internal sealed class RecurrentLm : IArchitecture
             double h = hidden;
             double v = spec.Int("Vocab", 0);
             int gates = spec.Choice("Cell", Cell.Lstm) switch { Cell.Lstm => 4, Cell.Gru => 3, _ => 1 };
-            double cells = gates * ((h * (embedding + h + 2)) + ((spec.Int("Layers", 1) - 1) * h * ((2 * h) + 2)));
-            double parameters = (v * embedding) + cells + (tied ? 0 : v * h) + v;
-            checks.ModelSize(spec, parameters, widest: Math.Max(v, Math.Max(gates * h, embedding)), rows: 1);
+            double wider = Math.Max(embedding, h);
+            checks.ModelSize(spec, wider * Math.Max(v, gates * h), widest: Math.Max(v, Math.Max(gates * h, embedding)), rows: 1);
         }
     }
 

@@ -78,13 +78,13 @@ internal sealed class ArgumentChecks(EquatableArray<DeclaredArgument> arguments,
 
     /// <summary>Checks the totals that follow from the sizes. They are real numbers, since as integers they could overflow.</summary>
     /// <param name="spec">The declaration.</param>
-    /// <param name="parameters">The number of parameters; small terms such as biases may be left out.</param>
+    /// <param name="largestParameter">The number of elements of the largest parameter.</param>
     /// <param name="widest">The row length of the widest activation.</param>
     /// <param name="rows">The most rows that inference computes at once.</param>
-    public void ModelSize(ModelSpec spec, double parameters, double widest, double rows)
+    public void ModelSize(ModelSpec spec, double largestParameter, double widest, double rows)
     {
         const string Elements = "The number of elements of the largest activation";
-        AtMost(null, "The number of parameters", parameters, SizeLimits.Parameters);
+        AtMost(null, "The number of elements of the largest parameter", largestParameter, SizeLimits.TensorElements);
         if (AtMost(null, Elements, rows * widest, SizeLimits.TensorElements)
             && spec.Training is { BatchSize: > 0, SequenceLength: > 0 } training)
         {

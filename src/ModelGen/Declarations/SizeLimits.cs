@@ -9,9 +9,6 @@ internal static class SizeLimits
     /// </summary>
     public const int Layers = 1024;
 
-    /// <summary>The constant that counts parameters is an int, as is the length of the span over one of them.</summary>
-    public const long Parameters = int.MaxValue;
-
-    /// <summary>Kernels index the elements of one tensor with an int.</summary>
+    /// <summary>Kernels index the elements of one tensor with an int, and a parameter's numbers are one span.</summary>
     public const long TensorElements = int.MaxValue;
 }

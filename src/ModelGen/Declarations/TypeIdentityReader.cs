@@ -54,22 +54,9 @@ internal static class TypeIdentityReader
     };
 
     private static string NameWithTypeParameters(INamedTypeSymbol type)
-    {
-        string name = Escape(type.Name);
-        if (type.TypeParameters.IsEmpty)
-        {
-            return name;
-        }
-
-        // All parts of a variant interface must repeat its variance.
-        IEnumerable<string> parameters = type.TypeParameters.Select(parameter => parameter.Variance switch
-        {
-            VarianceKind.In => "in ",
-            VarianceKind.Out => "out ",
-            _ => "",
-        } + Escape(parameter.Name));
-        return $"{name}<{string.Join(", ", parameters)}>";
-    }
+        => type.TypeParameters.IsEmpty
+            ? Escape(type.Name)
+            : $"{Escape(type.Name)}<{string.Join(", ", type.TypeParameters.Select(parameter => Escape(parameter.Name)))}>";
 
     /// <summary>
     /// A name for the emitted files that no other class of the compilation has: <c>Space.Outer-1+Inner</c>, where 1 is the

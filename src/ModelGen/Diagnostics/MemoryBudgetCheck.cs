@@ -25,7 +25,7 @@ internal static class MemoryBudgetCheck
         [
             ("weights", Constant(type, "WeightBytes")),
             ("arena", Constant(type, "InferenceArenaBytes")),
-            ("key/value cache", Constant(type, "KvBytesPerToken") * Constant(type, "ContextLength")),
+            ("state", Constant(type, "SessionStateBytes")),
         ]);
         Compare("TrainingBytes", budget.TrainingBytes,
         [

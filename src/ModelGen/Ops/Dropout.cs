@@ -15,6 +15,9 @@ internal sealed record Dropout(double Probability, int Stream) : UnaryOperator
 
     public override string Attributes => string.Format(CultureInfo.InvariantCulture, "p={0:R} stream={1}", Probability, Stream);
 
+    /// <summary>The mask depends on which row it is.</summary>
+    public override bool IsRowWise => false;
+
     public override Expr Express(Expr x)
         => Expr.Select(Comparison.GreaterThanOrEqual, new UniformExpr(Stream), Probability, x * (1 / (1 - Probability)), 0.0);
 

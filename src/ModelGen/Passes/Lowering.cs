@@ -72,7 +72,9 @@ internal sealed class Lowering
     private readonly Dictionary<Value, View> _views;
     private readonly Dictionary<Value, (View View, StoreMode Mode)> _targets;
     private readonly List<PlanBuffer> _buffers;
-    private readonly List<(long Key, Kernel Kernel)> _kernels = [];
+    private readonly List<(long Key, Kernel Kernel, int[] After, Value[] Reads)> _kernels = [];
+    private readonly Dictionary<Node, List<int>> _producers = [];
+    private readonly HashSet<Value> _reads = [];
     private readonly ILookup<Value, Node> _readers;
     private readonly bool _insideLoop;
 
@@ -311,7 +313,7 @@ internal sealed class Lowering
     {
         KernelOperand Read(int input, string name, AccessKind kind = AccessKind.Element)
         {
-            View view = ViewOf(node.Inputs[input]);
+            View view = Reading(node.Inputs[input]);
             return new KernelOperand(name, view, new Access(kind, view.RowStride, 0, node.Inputs[input].Type.Element), false);
         }
 
@@ -424,6 +426,7 @@ internal sealed class Lowering
         var leaves = new Dictionary<Value, View>();
         var targets = new Dictionary<Value, (View View, StoreMode Mode)>();
         var copies = new List<(Value Value, View Place)>();
+        var initialized = new List<int>();
         RowExtent steps = RowExtent.Product([scan.Extent]);
         for (int i = 0; i < scan.Carries; i++)
         {
@@ -440,16 +443,18 @@ internal sealed class Lowering
             View last = steps.IsDynamic ? first with { Offset = size, LastStride = size } : first with { Offset = (long)scan.Extent.Maximum * size };
             View initial = scan.Reverse ? last : first;
             _views[new Value(node, Scan.Final(i))] = scan.Reverse ? first : last;
-            AddCopy(node, node.Inputs[i], initial, StoreMode.Replace, node.Name + "." + scan.Body.Outputs[i].Name + ".initial", before: true);
+            initialized.Add(AddCopy(node, node.Inputs[i], initial, StoreMode.Replace, node.Name + "." + scan.Body.Outputs[i].Name + ".initial", before: true));
 
             Bind(BodyInputKind.Carry, i, (scan.Reverse ? second : first) with { StepStride = size });
             Target(scan.Body.Outputs[i].Value, (scan.Reverse ? first : second) with { StepStride = size });
         }
 
+        var sources = new List<Value>();
         for (int i = scan.Carries; i < node.Inputs.Count; i++)
         {
             (BodyInputKind kind, int number) = scan.KindOf(i);
             View view = ViewOf(node.Inputs[i]);
+            sources.Add(Fusion.Root(node.Inputs[i]));
             if (kind == BodyInputKind.Sequence)
             {
                 view = view with { StepStride = (long)node.Inputs[i].Shape.DropFirst().Rows.Maximum * view.RowStride };
@@ -481,7 +486,8 @@ internal sealed class Lowering
             kernels.Add(body.CopyKernel(value, place, StoreMode.Replace, value.Name + ".kept"));
         }
 
-        AddKernel([node], new LoopKernel(node.Name, steps, scan.Reverse, kernels));
+        _reads.UnionWith(sources);
+        AddKernel([node], new LoopKernel(node.Name, steps, scan.Reverse, kernels), 0, [.. initialized]);
 
         void Bind(BodyInputKind kind, int number, View view)
         {
@@ -524,7 +530,7 @@ internal sealed class Lowering
             var place = new View(_layout.Gradient(gradient.Parameter), 0, value.Shape.Columns);
             if (!(_targets.TryGetValue(value, out (View View, StoreMode Mode) target) && target.View == place))
             {
-                AddCopy(value.Node, value, place, StoreMode.AddWhenAccumulating, gradient.Parameter + ".gradient");
+                Register([], CopyKernel(value, place, StoreMode.AddWhenAccumulating, gradient.Parameter + ".gradient"), (4L * _fusion.IndexOf(value.Node)) + 2, []);
             }
         }
 
@@ -534,12 +540,12 @@ internal sealed class Lowering
             var place = new View(_layout.State(update.State, update.Value.Shape), 0, update.Value.Shape.Columns);
             if (ViewOf(update.Value) != place)
             {
-                _kernels.Add((long.MaxValue, CopyKernel(update.Value, place, StoreMode.Replace, update.State)));
+                Register([], CopyKernel(update.Value, place, StoreMode.Replace, update.State), long.MaxValue, []);
             }
         }
     }
 
-    private void AddCopy(Node node, Value value, View place, StoreMode mode, string name, bool before = false)
+    private int AddCopy(Node node, Value value, View place, StoreMode mode, string name, bool before = false)
         => AddKernel([node], CopyKernel(value, place, mode, name), before ? -1 : 0);
 
     private void AddFill(Value value, double constant)
@@ -557,51 +563,58 @@ internal sealed class Lowering
             return new RowKernel(name, [write], value.Shape.Rows, value.Shape.Columns, [new RowPhase([], [new Store(0, constant.Value, mode)])], 0, 4 * value.Shape.MaximumElements);
         }
 
-        View view = ViewOf(value);
+        View view = Reading(value);
         var read = new KernelOperand("input", view, new Access(AccessKind.Element, view.RowStride, 0, ElementType.Float32), false);
         return new RowKernel(name, [read, write], value.Shape.Rows, value.Shape.Columns, [new RowPhase([], [new Store(1, new OperandExpr(0), mode)])], 0, 8 * value.Shape.MaximumElements);
     }
 
     // ---------------------------------------------------------------- order
 
-    private void AddKernel(IEnumerable<Node> members, Kernel kernel, int nudge = 0)
-        => _kernels.Add((members.Max(n => 4L * _fusion.IndexOf(n)) + 1 + nudge, kernel));
+    /// <summary>Adds a kernel that computes some nodes from the values that were read since the last one was added.</summary>
+    private int AddKernel(IEnumerable<Node> members, Kernel kernel, int nudge = 0, params int[] after)
+    {
+        Node[] nodes = members.Distinct().ToArray();
+        return Register(nodes, kernel, nodes.Max(n => 4L * _fusion.IndexOf(n)) + 1 + nudge, after);
+    }
+
+    private int Register(Node[] nodes, Kernel kernel, long key, int[] after)
+    {
+        int index = _kernels.Count;
+        _kernels.Add((key, kernel, after, _reads.ToArray()));
+        _reads.Clear();
+        foreach (Node node in nodes)
+        {
+            if (!_producers.TryGetValue(node, out List<int>? list))
+            {
+                _producers.Add(node, list = []);
+            }
+
+            list.Add(index);
+        }
+
+        return index;
+    }
 
     /// <summary>
-    /// Orders kernels by what they read and write of which buffer. Ties go to the position of their last node in the
-    /// graph, which puts a weight's gradient next to the product that frees its operands.
+    /// Orders kernels so that every value is written before it is read. Ties go to the position of their last node in the
+    /// graph, which puts a weight's gradient next to the product that frees its operands. State updates come last.
     /// </summary>
     private List<Kernel> Sort()
     {
-        (long Key, Kernel Kernel)[] kernels = _kernels.OrderBy(k => k.Key).ToArray();
-        var writers = new Dictionary<PlanBuffer, List<int>>();
-        for (int i = 0; i < kernels.Length; i++)
+        int[] order = Enumerable.Range(0, _kernels.Count).OrderBy(i => _kernels[i].Key).ToArray();
+        var rank = new int[order.Length];
+        for (int i = 0; i < order.Length; i++)
         {
-            foreach (PlanBuffer buffer in Buffers(kernels[i].Kernel, written: true))
-            {
-                if (!writers.TryGetValue(buffer, out List<int>? list))
-                {
-                    writers.Add(buffer, list = []);
-                }
-
-                list.Add(i);
-            }
+            rank[order[i]] = i;
         }
 
-        // A kernel waits for every writer of what it reads: single assignment makes "every" right for shared buffers too
-        // (columns of a concatenation, slots of a history). States are the exception: their final update has the last key.
-        var waits = new int[kernels.Length];
-        var followers = new List<int>[kernels.Length];
-        for (int i = 0; i < kernels.Length; i++)
+        var waits = new int[order.Length];
+        List<int>[] followers = order.Select(_ => new List<int>()).ToArray();
+        for (int i = 0; i < order.Length; i++)
         {
-            followers[i] = [];
-        }
-
-        for (int i = 0; i < kernels.Length; i++)
-        {
-            foreach (int writer in Buffers(kernels[i].Kernel, written: false).Where(writers.ContainsKey).SelectMany(b => writers[b]).Distinct())
+            foreach (int writer in _kernels[i].Reads.SelectMany(r => ProducersOf(r.Node)).Concat(_kernels[i].After).Distinct())
             {
-                if (writer != i && kernels[writer].Key != long.MaxValue)
+                if (writer != i)
                 {
                     followers[writer].Add(i);
                     waits[i]++;
@@ -609,23 +622,38 @@ internal sealed class Lowering
             }
         }
 
-        var ready = new SortedSet<int>(Enumerable.Range(0, kernels.Length).Where(i => waits[i] == 0));
+        var ready = new SortedSet<int>(Enumerable.Range(0, order.Length).Where(i => waits[i] == 0).Select(i => rank[i]));
         var ordered = new List<Kernel>();
         while (ready.Count > 0)
         {
             int next = ready.Min;
             ready.Remove(next);
-            ordered.Add(kernels[next].Kernel);
-            foreach (int follower in followers[next])
+            ordered.Add(_kernels[order[next]].Kernel);
+            foreach (int follower in followers[order[next]])
             {
                 if (--waits[follower] == 0)
                 {
-                    ready.Add(follower);
+                    ready.Add(rank[follower]);
                 }
             }
         }
 
-        return ordered.Count == kernels.Length ? ordered : throw new GraphException("the kernels depend on each other in a circle");
+        return ordered.Count == order.Length ? ordered
+            : throw new GraphException("the kernels depend on each other in a circle: " + string.Join("; ", _kernels.Where((_, i) => waits[i] > 0).Select(k => k.Kernel.Name)));
+    }
+
+    // A concatenation is written by the producers of its parts, and by copies of those that could not be forwarded.
+    private IEnumerable<int> ProducersOf(Node node)
+    {
+        IEnumerable<int> own = _producers.TryGetValue(node, out List<int>? list) ? list : [];
+        return node.Op is ConcatColumns ? own.Concat(node.Inputs.SelectMany(i => ProducersOf(Fusion.Root(i).Node))) : own;
+    }
+
+    /// <summary>Where a kernel that is being built reads a value from.</summary>
+    private View Reading(Value value)
+    {
+        _reads.Add(Fusion.Root(value));
+        return ViewOf(value);
     }
 
     internal static IEnumerable<PlanBuffer> Buffers(Kernel kernel, bool written)
@@ -644,6 +672,13 @@ internal sealed class Lowering
     /// <summary>Builds one kernel's expressions and collects its operands.</summary>
     private sealed class KernelExpressions(Lowering lowering, Cluster? cluster, RowExtent rows, int columns)
     {
+        private static readonly HashSet<string> Reserved =
+        [
+            "row", "column", "start", "end", "count", "position", "seed", "accumulate", "worker", "workspace", "panel", "context", "arena", "weights", "gradients", "state",
+            "strip", "firstStrip", "lastStrip", "firstRow", "lastRow", "dot", "lossNormalizer", "gradientScale", "base", "checked", "const", "fixed", "float", "for", "int",
+            "long", "new", "null", "operator", "out", "params", "ref", "return", "static", "this", "unsafe", "while",
+        ];
+
         private readonly Dictionary<Value, Expr> _exprs = [];
         private readonly Dictionary<(View, AccessKind), int> _reads = [];
         private readonly Dictionary<Expr, int> _phases = [];
@@ -714,7 +749,7 @@ internal sealed class Lowering
 
         public int AddRead(Value value, AccessKind kind, string? name)
         {
-            View view = lowering.ViewOf(value);
+            View view = lowering.Reading(value);
             if (!_reads.TryGetValue((view, kind), out int index) || name is not null)
             {
                 index = _operands.Count;
@@ -758,6 +793,8 @@ internal sealed class Lowering
 
         private string Unique(string name)
         {
+            // Short names are the kernels' own locals.
+            name = name.Length < 3 || Reserved.Contains(name) ? name + "_value" : name;
             string candidate = name;
             for (int i = 2; _operands.Any(o => o.Name == candidate); i++)
             {

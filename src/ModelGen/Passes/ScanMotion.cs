@@ -165,12 +165,16 @@ internal static class ScanMotion
         return [.. all.Take(3 * scan.Carries), .. finishers.Select(f => f(all, movedScan))];
     }
 
-    private static bool CanHoist(Node node, HashSet<Node> stepped) => node.Op switch
+    // Outside, a stepped value has one extent more in front, so it must have had all the others already, and what lies beside
+    // steps must be stepped itself.
+    private static bool CanHoist(Node node, HashSet<Node> stepped)
     {
-        BroadcastTo => false,
-        MatMul => node.Op.IsRowWise && !stepped.Contains(node.Inputs[1].Node),
-        _ => node.Op.IsRowWise,
-    };
+        int rank = node.Outputs[0].Shape.Rank;
+        return node.Op.IsRowWise && node.Op is not BroadcastTo
+            && node.Inputs.Where(i => stepped.Contains(i.Node)).All(i => i.Shape.Rank + (i.Type.Element == ElementType.Int32 ? 1 : 0) == rank)
+            && (node.Op is not MatMul || !stepped.Contains(node.Inputs[1].Node))
+            && (node.Op is not ConcatColumns || node.Inputs.Select(i => stepped.Contains(i.Node)).Distinct().Count() == 1);
+    }
 
     private static ModelGraph Prune(ModelGraph graph)
     {

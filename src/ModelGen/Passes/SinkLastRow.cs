@@ -26,10 +26,19 @@ internal static class SinkLastRow
                     return null;
                 }
 
-                moved = true;
+                // Operands with the same rows give their last one; weights, vectors and scalars stay as they are.
                 RowExtent rows = inputs[0].Shape.Rows;
-                Value[] last = producer.Inputs.Select(i => Last(builder, i, rows, producer.Name)).ToArray();
-                return [builder.Add(producer.Op, producer.Name, last)];
+                Value[] last = producer.Inputs.Select((input, i) => input.Shape.Rank >= 2 && input.Shape.Rows == rows && !(producer.Op is MatMul && i > 0)
+                    ? builder.Add(new LastRow(), producer.Name, input)
+                    : input).ToArray();
+                Value result = builder.Add(producer.Op, producer.Name, last);
+                if (!result.Type.Equals(node.Outputs[0]))
+                {
+                    return null;
+                }
+
+                moved = true;
+                return [result];
             });
             if (!moved)
             {
@@ -37,8 +46,4 @@ internal static class SinkLastRow
             }
         }
     }
-
-    // Operands with the same rows give their last one; parameters and scalars stay as they are.
-    private static Value Last(GraphBuilder builder, Value input, RowExtent rows, string name)
-        => input.Shape.Rank >= 2 && input.Op is not Parameter && input.Shape.Rows == rows ? builder.Add(new LastRow(), name, input) : input;
 }

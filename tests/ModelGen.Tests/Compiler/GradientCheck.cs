@@ -13,9 +13,6 @@ internal static class GradientCheck
     private const double AbsoluteTolerance = 1e-5;
     private const double RelativeTolerance = 1e-3;
 
-    /// <summary>A larger parameter is checked at this many elements, drawn from a seed.</summary>
-    private const int ElementsPerParameter = 64;
-
     /// <summary>A graph whose only output is a scalar <c>loss</c>: the sum of all outputs, each weighted by random numbers of its own.</summary>
     public static ModelGraph WithLoss(ModelGraph graph)
     {
@@ -49,12 +46,15 @@ internal static class GradientCheck
         return graph;
     }
 
-    /// <summary>Checks the gradient of the output <c>loss</c> of a bound forward graph for every parameter.</summary>
-    public static void Run(ModelGraph graph, RunArguments run, string what)
+    /// <summary>
+    /// Checks the gradient of the output <c>loss</c> of a bound forward graph for every parameter; of a larger one at
+    /// <paramref name="elementsPerParameter"/> elements that are drawn from a seed.
+    /// </summary>
+    public static void Run(ModelGraph graph, RunArguments run, string what, int elementsPerParameter = 64)
     {
         ModelGraph gradients = Differentiate(graph);
         RunResults direct = ReferenceInterpreter.Run(gradients, run);
-        Dictionary<string, (int Element, double Difference)[]> numeric = CentralDifferences(graph, run);
+        Dictionary<string, (int Element, double Difference)[]> numeric = CentralDifferences(graph, run, elementsPerParameter);
         Compare(numeric, run, direct, what);
 
         ModelGraph simplified = Verified(Simplify.Run(gradients), "simplification");
@@ -117,7 +117,7 @@ internal static class GradientCheck
         }
     }
 
-    private static Dictionary<string, (int Element, double Difference)[]> CentralDifferences(ModelGraph graph, RunArguments run)
+    private static Dictionary<string, (int Element, double Difference)[]> CentralDifferences(ModelGraph graph, RunArguments run, int elementsPerParameter)
     {
         var random = new Random(17);
         var result = new Dictionary<string, (int Element, double Difference)[]>();
@@ -125,10 +125,10 @@ internal static class GradientCheck
         {
             double[] data = run.Parameters[name].Data;
             int[] elements = Enumerable.Range(0, data.Length).ToArray();
-            if (elements.Length > ElementsPerParameter)
+            if (elements.Length > elementsPerParameter)
             {
                 random.Shuffle(elements);
-                elements = elements[..ElementsPerParameter];
+                elements = elements[..elementsPerParameter];
             }
 
             result.Add(name, [.. elements.Select(e =>

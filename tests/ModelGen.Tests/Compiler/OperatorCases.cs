@@ -47,6 +47,9 @@ internal static class OperatorCases
     public static Value Indices(GraphBuilder b, string name, int classes, params Dim[] dims)
         => b.Add(new Input(name, TensorType.Int(Shape.Of(dims)), classes), name);
 
+    // Qualified: the runtime has a learning rate schedule of this name in the enclosing namespace.
+    public static Value Constant(GraphBuilder b, double value, Shape shape) => b.Add(new global::ModelGen.Compiler.Ops.Constant(value, shape), "constant");
+
     public static OperatorCase Case(string name, Func<GraphBuilder, IEnumerable<Value>> build, bool hasGradient = true)
     {
         var b = new GraphBuilder();
@@ -188,7 +191,7 @@ internal static class OperatorCases
         yield return Case("rows_at_position all", b => [b.Add(new RowsAtPosition(7), "y", Parameter(b, "x", 7, 5))]);
         yield return Case("pad_rows", b => [b.Add(new PadRows(7), "y", Parameter(b, "x", 3, 5))], hasGradient: false);
         yield return Case("last_row", b => [b.Add(new Tanh(), "y", b.Add(new LastRow(), "last", Parameter(b, "x", 1, 5, 7)))], hasGradient: false);
-        yield return Case("constant", b => [b.Add(new Multiply(), "y", Parameter(b, "x", 3, 5), b.Add(new Constant(2.5, Shape.Of(5)), "c"))]);
+        yield return Case("constant", b => [b.Add(new Multiply(), "y", Parameter(b, "x", 3, 5), OperatorCases.Constant(b, 2.5, Shape.Of(5)))]);
         yield return Case("runtime_scalar", b => [b.Add(new Multiply(), "y", Parameter(b, "x", 3, 5), b.Add(new RuntimeScalar(global::ModelGen.Compiler.Kernels.RuntimeScalarKind.LossNormalizer), "c"))]);
         yield return Case("state", b => [b.Add(new Multiply(), "y", Parameter(b, "x", 3, 5), b.Add(new StateRead("s", Shape.Of(3, 5)), "s"))]);
         yield return Case("append_state", b => [b.Add(new Tanh(), "y", b.Add(new AppendState(), "append", b.Add(new StateRead("s", Shape.Of(9, 5)), "s"), Parameter(b, "x", 1, 3, 5)))], hasGradient: false);

@@ -173,7 +173,7 @@ public sealed class OperatorGradientTests
     public void Dropout_drops_its_share_and_keeps_the_mean()
     {
         const int Elements = 40_000;
-        ModelGraph graph = OperatorCases.Case("dropout", b => [b.Add(new Dropout(0.3, 5), "y", b.Add(new Constant(1, Shape.Of(Elements / 100, 100)), "ones"))]).Graph;
+        ModelGraph graph = OperatorCases.Case("dropout", b => [b.Add(new Dropout(0.3, 5), "y", OperatorCases.Constant(b, 1, Shape.Of(Elements / 100, 100)))]).Graph;
         double[] y = ReferenceInterpreter.Run(graph, new RunArguments { Seed = 12345 }).Outputs["y0"].Data;
         Assert.All(y, v => Assert.True(v == 0 || Math.Abs(v - (1 / 0.7)) < 1e-12));
 

@@ -164,7 +164,7 @@ internal sealed class ReferenceInterpreter
                 return [Given(_run.Inputs, "input", input.InputName)];
             case StateRead state:
                 return [_run.State.TryGetValue(state.State, out Tensor? held) ? held.Clone() : new Tensor(Resolve(state.Shape))];
-            case Constant constant:
+            case global::ModelGen.Compiler.Ops.Constant constant:
                 return [Tensor.Filled(Resolve(constant.Shape), _ => constant.Value)];
             case RuntimeScalar scalar:
                 return [Tensor.Scalar(_run.Scalar(scalar.Kind))];

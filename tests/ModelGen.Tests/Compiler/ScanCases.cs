@@ -158,7 +158,7 @@ internal static class ScanCases
             body.Output("y" + i, outputs[i]);
         }
 
-        Value initial = constantCarry ? b.Add(new Constant(0.75, Shape.Of(Batch, Hidden)), "h0") : OperatorCases.Parameter(b, "h0", Batch, Hidden);
+        Value initial = constantCarry ? OperatorCases.Constant(b, 0.75, Shape.Of(Batch, Hidden)) : OperatorCases.Parameter(b, "h0", Batch, Hidden);
         return b.AddMany(
             new Scan(body.Build(), Steps, reverse, 1, 1),
             "scan",

@@ -1,6 +1,5 @@
 using ModelGen.Compiler;
 using ModelGen.Compiler.Declarations;
-using Runtime = ModelGen;
 
 namespace ModelGen.Tests.Generator;
 
@@ -34,8 +33,8 @@ public sealed class DeclarationReaderTests
         Assert.False(spec.Flag("TieEmbeddings", true));
         Assert.Equal(0.25, spec.Real("Dropout", 0));
         Assert.Equal(1e-6, spec.Real("LayerNormEpsilon", 0));
-        Assert.Equal(Compiler.Activation.Tanh, spec.Choice("Activation", Compiler.Activation.Relu));
-        Assert.Equal(Compiler.ParameterLayout.Linear, spec.Choice("Layout", Compiler.ParameterLayout.Conv1D));
+        Assert.Equal(global::ModelGen.Compiler.Activation.Tanh, spec.Choice("Activation", global::ModelGen.Compiler.Activation.Relu));
+        Assert.Equal(global::ModelGen.Compiler.ParameterLayout.Linear, spec.Choice("Layout", global::ModelGen.Compiler.ParameterLayout.Conv1D));
         Assert.Equal(new TrainingSpec(4, 3), spec.Training);
         Assert.Equal(new MemoryBudgetSpec(3L << 32, 0), spec.Budget);
     }
@@ -76,10 +75,10 @@ public sealed class DeclarationReaderTests
     }
 
     [Theory]
-    [InlineData(typeof(Compiler.Activation), typeof(Runtime.Activation))]
-    [InlineData(typeof(Compiler.Cell), typeof(Runtime.Cell))]
-    [InlineData(typeof(Compiler.Loss), typeof(Runtime.Loss))]
-    [InlineData(typeof(Compiler.ParameterLayout), typeof(Runtime.ParameterLayout))]
+    [InlineData(typeof(global::ModelGen.Compiler.Activation), typeof(global::ModelGen.Activation))]
+    [InlineData(typeof(global::ModelGen.Compiler.Cell), typeof(global::ModelGen.Cell))]
+    [InlineData(typeof(global::ModelGen.Compiler.Loss), typeof(global::ModelGen.Loss))]
+    [InlineData(typeof(global::ModelGen.Compiler.ParameterLayout), typeof(global::ModelGen.ParameterLayout))]
     public void Enumerations_of_the_compiler_are_those_of_the_runtime(Type compiler, Type runtime)
         => Assert.Equal(
             Enum.GetNames(runtime).Select(name => (name, Convert.ToInt64(Enum.Parse(runtime, name)))),

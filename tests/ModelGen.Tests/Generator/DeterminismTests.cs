@@ -87,7 +87,7 @@ public sealed class DeterminismTests
         Compilation compilation = GeneratorHarness.Compile(Source);
         IReadOnlyDictionary<string, string> expected = GeneratorHarness.Run(Source).Files;
         var random = new Random(5);
-        for (int i = 0; i < 20; i++)
+        for (int i = 0; i < 8; i++)
         {
             GeneratorDriver driver = GeneratorHarness.CreateDriver(compilation);
             using var source = new CancellationTokenSource(TimeSpan.FromMilliseconds(random.Next(0, 40)));

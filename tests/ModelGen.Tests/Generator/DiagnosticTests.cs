@@ -203,7 +203,7 @@ public sealed class DiagnosticTests
     [Theory]
     [InlineData("[Gpt(Layers = {|MG0017:1025|}, DModel = 8, Heads = 2, Vocab = 11, Context = 6)] public partial class Model;")]
     [InlineData("[Gpt(Layers = {|MG0017:int.MaxValue|}, DModel = 8, Heads = 2, Vocab = 11, Context = 6)] public partial class Model;")]
-    [InlineData("[{|MG0017:Gpt|}(Layers = 1024, DModel = 1024, Heads = 2, Vocab = 11, Context = 6)] public partial class Model;")]
+    [InlineData("[{|MG0017:Gpt|}(Layers = 1, DModel = 32768, Heads = 2, Vocab = 65536, Context = 6)] public partial class Model;")]
     [InlineData("[{|MG0017,MG0017:Gpt|}(Layers = 1024, DModel = int.MaxValue, Heads = 1, Vocab = int.MaxValue, Context = int.MaxValue, FeedForward = int.MaxValue)] public partial class Model;")]
     [InlineData("[Gpt(Layers = 1, DModel = 8, Heads = 1, Vocab = 50257, Context = 1024)] [Trainable(BatchSize = {|MG0017:64|}, SequenceLength = 1024)] public partial class Model;")]
     [InlineData("[{|MG0017:Mlp|}(int.MaxValue, int.MaxValue)] public partial class Model;")]

@@ -23,7 +23,7 @@ public sealed class RoslynVersionTests
         public partial class Title;
 
         /// <summary>Documented.</summary>
-        public partial interface IOuter<in T, out U>
+        public partial interface IOuter<T>
         {
             /// <summary>Documented.</summary>
             [RecurrentLm(Cell = Cell.Lstm, Hidden = 7, Embedding = 5, Vocab = 11)]

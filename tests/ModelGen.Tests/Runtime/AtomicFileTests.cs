@@ -102,7 +102,7 @@ public sealed class AtomicFileTests : IDisposable
 
         var random = new Random(1);
         float last = 0;
-        for (int kill = 0; kill < 6; kill++)
+        for (int kill = 0; kill < 4; kill++)
         {
             using Process child = Process.Start(start)!;
             try

@@ -109,7 +109,7 @@ internal sealed class KernelCode(string baseName, string summary, Kernel kernel,
         writer.Line("[MethodImpl(MethodImplOptions.AggressiveOptimization)]");
         if (_methods.Any(m => m.Suffix == "256"))
         {
-            writer.Open($"private static void {name}({Parameters})");
+            writer.Open($"public static void {name}({Parameters})");
             writer.Open("if (Simd.Use512)").Line($"{name}_512({Passed});").Close();
             writer.Open("else if (Simd.Use256)").Line($"{name}_256({Passed});").Close();
             writer.Open("else").Line($"{name}_128({Passed});").Close();
@@ -129,7 +129,7 @@ internal sealed class KernelCode(string baseName, string summary, Kernel kernel,
                 writer.Line("[MethodImpl(MethodImplOptions.AggressiveOptimization)]");
             }
 
-            writer.Open($"private static void {name}{(suffix.Length == 0 ? "" : "_" + suffix)}({parameters})");
+            writer.Open($"{(suffix.Length == 0 ? "public" : "private")} static void {name}{(suffix.Length == 0 ? "" : "_" + suffix)}({parameters})");
             body(writer, s => name + "_" + s);
             writer.Close();
         }

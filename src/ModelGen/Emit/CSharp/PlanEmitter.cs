@@ -29,7 +29,7 @@ internal sealed class PlanEmitter(string kernelClass)
     {
         Kernel[][] parts = program.Kernels.Select((kernel, i) => (kernel, i)).GroupBy(p => p.i / PartLength, p => p.kernel).Select(g => g.ToArray()).ToArray();
         w.Line($"// {summary}");
-        w.Open($"private static void {name}(in PlanContext context, Worker worker)");
+        w.Open($"public static void {name}(in PlanContext context, Worker worker)");
         if (parts.Length == 1)
         {
             Part(w, parts[0]);

@@ -1,0 +1,51 @@
+using ModelGen.Compiler;
+using ModelGen.Compiler.Architectures;
+using ModelGen.Compiler.Graph;
+
+namespace ModelGen.Tests.Compiler;
+
+/// <summary>Small declarations of every family, as the front end would read them.</summary>
+internal static class Families
+{
+    /// <summary>Every declaration by a name that test output shows.</summary>
+    public static IReadOnlyDictionary<string, ModelSpec> All { get; } = Declare().ToDictionary(p => p.Name, p => p.Spec);
+
+    public static TheoryData<string> Names => [.. All.Keys];
+
+    public static TheoryData<string> LanguageModels => [.. All.Where(p => p.Value.Family != "Mlp").Select(p => p.Key)];
+
+    public static ModelGraph Build(string name, BuildMode mode) => ArchitectureRegistry.Get(All[name].Family).Build(All[name], mode);
+
+    /// <summary>The training graph with its extents bound to the declaration's.</summary>
+    public static ModelGraph Training(string name)
+    {
+        TrainingSpec training = All[name].Training!;
+        return global::ModelGen.Compiler.Passes.BindExtents.Run(Build(name, BuildMode.Training), training.BatchSize, Math.Max(1, training.SequenceLength));
+    }
+
+    public static ModelSpec Spec(string family, int batch, int sequence, params DeclaredArgument[] arguments)
+        => new(new TypeIdentity("Tests", [], "Model", "public", "Tests.Model"), family, new EquatableArray<DeclaredArgument>(arguments), new TrainingSpec(batch, sequence), null);
+
+    private static IEnumerable<(string Name, ModelSpec Spec)> Declare()
+    {
+        DeclaredArgument I(string name, long value) => DeclaredArgument.Of(name, value);
+        DeclaredArgument R(string name, double value) => DeclaredArgument.Of(name, value);
+        DeclaredArgument[] gpt = [I("Layers", 2), I("DModel", 8), I("Heads", 2), I("Vocab", 11), I("Context", 6)];
+        yield return ("gpt", Spec("Gpt", 2, 5, gpt));
+        yield return ("gpt untied without bias", Spec("Gpt", 2, 6, [.. gpt, I("TieEmbeddings", 0), I("Bias", 0), I("Activation", 0), I("FeedForward", 13)]));
+        yield return ("gpt with dropout", Spec("Gpt", 3, 4, [.. gpt, R("Dropout", 0.25), I("Activation", 1), I("QkvBias", 0)]));
+        yield return ("gpt of one of everything", Spec("Gpt", 1, 1, I("Layers", 1), I("DModel", 1), I("Heads", 1), I("Vocab", 2), I("Context", 1)));
+        foreach ((int number, string loss) in new[] { (0, "cross-entropy"), (1, "squared error"), (2, "binary cross-entropy") })
+        {
+            yield return ($"mlp {loss}", Spec("Mlp", 3, 0, DeclaredArgument.Of("Sizes", [5, 7, 4, 3]), I("Loss", number), I("Activation", 3)));
+        }
+
+        yield return ("mlp with activated outputs", Spec("Mlp", 5, 0, DeclaredArgument.Of("Sizes", [3, 17, 2]), I("Loss", 1), I("Activation", 5), I("OutputActivation", 4), I("Bias", 0)));
+        foreach ((int number, string cell) in new[] { (0, "rnn"), (1, "lstm"), (2, "gru") })
+        {
+            DeclaredArgument[] sizes = [I("Cell", number), I("Layers", 2), I("Hidden", 5), I("Vocab", 7)];
+            yield return (cell, Spec("RecurrentLm", 2, 4, [.. sizes, I("Embedding", 3)]));
+            yield return ($"{cell} tied with dropout", Spec("RecurrentLm", 3, 3, [.. sizes, I("TieEmbeddings", 1), R("Dropout", 0.3)]));
+        }
+    }
+}

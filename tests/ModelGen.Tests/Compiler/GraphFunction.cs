@@ -1,0 +1,386 @@
+using System.Globalization;
+using System.Reflection;
+using System.Runtime.InteropServices;
+using ModelGen.Compiler;
+using ModelGen.Compiler.Emit;
+using ModelGen.Compiler.Emit.CSharp;
+using ModelGen.Compiler.Graph;
+using ModelGen.Compiler.Kernels;
+using ModelGen.Compiler.Ops;
+using ModelGen.Compiler.Passes;
+using ModelGen.Runtime;
+using ModelGen.Tests.Infrastructure;
+
+namespace ModelGen.Tests.Compiler;
+
+/// <summary>Where a graph function's buffers lie.</summary>
+internal enum BufferPlacement
+{
+    /// <summary>As the memory planner puts them: buffers share memory when their lives do not overlap.</summary>
+    Planned,
+
+    /// <summary>Each buffer alone, with a red zone behind it that must hold its pattern after the run.</summary>
+    RedZones,
+
+    /// <summary>Each buffer alone, ending at a page that may be neither read nor written.</summary>
+    Guarded,
+}
+
+/// <summary>
+/// What the compiler emits for a graph, compiled by Roslyn and callable on raw memory: the graph may be any, it need not be that
+/// of a model. The graph is lowered as it is; passes that come before are the caller's business.
+/// </summary>
+internal sealed unsafe class GraphFunction
+{
+    private const uint Poison = 0x7FC0_5EED;
+    private const int RedZone = 64;
+
+    private readonly ModelGraph _graph;
+    private readonly KernelProgram _program;
+    private readonly ModelLayout _layout;
+    private readonly BufferPlacement _placement;
+    private readonly Dictionary<MemorySpace, long> _sizes;
+    private readonly PlanMethod _method;
+
+    private GraphFunction(ModelGraph graph, Draft draft, PlanMethod method)
+    {
+        _graph = graph;
+        _program = draft.Program;
+        _layout = draft.Layout;
+        _placement = draft.Placement;
+        _sizes = draft.Sizes;
+        _method = method;
+    }
+
+    private delegate void PlanMethod(in PlanContext context, Worker worker);
+
+    public KernelProgram Program => _program;
+
+    /// <summary>Compiles some graphs together, since starting the C# compiler costs more than one graph's text.</summary>
+    public static GraphFunction[] Compile(IReadOnlyList<ModelGraph> graphs, BufferPlacement placement)
+    {
+        // As emitted models do, kernels of one text are shared, over all graphs.
+        var emitter = new PlanEmitter("Kernels");
+        var plans = new CodeWriter();
+        Draft[] drafts = [.. graphs.Select(g => Draft.Of(g, placement))];
+        for (int i = 0; i < drafts.Length; i++)
+        {
+            plans.Line();
+            emitter.Emit(plans, Name(i), "a graph under test", drafts[i].Program);
+        }
+
+        var text = new CodeWriter();
+        foreach (string line in new[] { "using System;", "using System.Runtime.CompilerServices;", "using System.Runtime.Intrinsics;", "using ModelGen.Runtime;", "" })
+        {
+            text.Line(line);
+        }
+
+        text.Open("internal static unsafe class Kernels");
+        foreach (string kernel in emitter.Kernels)
+        {
+            text.Lines(kernel.TrimEnd('\n'));
+        }
+
+        text.Lines(plans.ToString().TrimEnd('\n'));
+        text.Close();
+        Assembly assembly = InMemoryCompilation.Load(text.ToString(), "GraphFunctions");
+        Type type = assembly.GetType("Kernels")!;
+        return [.. drafts.Select((draft, i) => new GraphFunction(
+            graphs[i], draft, type.GetMethod(Name(i), BindingFlags.Static | BindingFlags.NonPublic)!.CreateDelegate<PlanMethod>()))];
+
+        static string Name(int index) => "Graph" + index.ToString(CultureInfo.InvariantCulture);
+    }
+
+    /// <summary>
+    /// Runs the emitted code. Memory that nothing was put into holds a NaN, so that whatever is read without having been
+    /// written shows. <paramref name="accumulateInto"/> are gradients that the run's are added to.
+    /// </summary>
+    /// <exception cref="InvalidOperationException">The code wrote outside its buffers.</exception>
+    public RunResults Run(RunArguments run, int threads = 1, IReadOnlyDictionary<string, Tensor>? accumulateInto = null)
+    {
+        using var memory = new Memory(this);
+        foreach ((Parameter parameter, long _) in _layout.Parameters)
+        {
+            PlanBuffer buffer = _layout.Weight(parameter.ParameterName);
+            Write(memory[MemorySpace.Weights] + buffer.Offset, run.Parameters[parameter.ParameterName], ElementType.Float32);
+            if (accumulateInto is not null && accumulateInto.TryGetValue(parameter.ParameterName, out Tensor? gradient))
+            {
+                Write(memory[MemorySpace.Gradients] + buffer.Offset, gradient, ElementType.Float32);
+            }
+        }
+
+        foreach (Input input in _graph.NodesOf<Input>().Select(n => (Input)n.Op))
+        {
+            View view = _program.Inputs[input.InputName];
+            Write(memory[MemorySpace.Arena] + view.Buffer.Offset, run.Inputs[input.InputName], input.Type.Element);
+        }
+
+        foreach ((string name, PlanBuffer buffer) in States())
+        {
+            // States are zero at first.
+            new Span<float>(memory[MemorySpace.State] + buffer.Offset, (int)buffer.Size).Clear();
+            if (run.State.TryGetValue(name, out Tensor? held))
+            {
+                Write(memory[MemorySpace.State] + buffer.Offset, held, ElementType.Float32);
+            }
+        }
+
+        long scratch = new CompiledPlan("", _program, 0).ScratchBytes;
+        using (var team = new WorkerTeam(threads, scratch))
+        {
+            team.Run(new PlanTask(_method, new PlanContext
+            {
+                Weights = memory[MemorySpace.Weights],
+                Gradients = memory[MemorySpace.Gradients],
+                Arena = memory[MemorySpace.Arena],
+                State = memory[MemorySpace.State],
+                Count = Math.Max(run.Time, run.Batch),
+                Position = run.Position,
+                Seed = run.Seed,
+                LossNormalizer = (float)run.LossNormalizer,
+                GradientScale = (float)run.GradientScale,
+                Accumulate = accumulateInto is not null,
+            }));
+        }
+
+        memory.Check();
+        var results = new RunResults();
+        foreach (GraphOutput output in _graph.Outputs)
+        {
+            View view = _program.Outputs[output.Name];
+            float* start = memory[view.Buffer.Space] + view.Buffer.Offset + view.Offset + (run.Position * view.PositionStride) + ((Math.Max(run.Time, run.Batch) - 1) * view.LastStride);
+            int[] dims = CaseData.Resolve(output.Value.Shape, run.Batch, run.Time);
+            int columns = dims.Length == 0 ? 1 : dims[^1];
+            results.Outputs.Add(output.Name, Tensor.Filled(dims, i => start[((long)(i / columns) * view.RowStride) + (i % columns)]));
+        }
+
+        foreach ((string name, PlanBuffer buffer) in States())
+        {
+            Shape shape = StateShape(name);
+            float* start = memory[MemorySpace.State] + buffer.Offset;
+            results.State.Add(name, Tensor.Filled(CaseData.Resolve(shape, run.Batch, run.Time), i => start[i]));
+        }
+
+        foreach (string name in _graph.Gradients.Select(g => g.Parameter).Distinct())
+        {
+            float* start = memory[MemorySpace.Gradients] + _layout.Gradient(name).Offset;
+            Parameter parameter = _layout.Parameters.First(p => p.Parameter.ParameterName == name).Parameter;
+            results.Gradients.Add(name, Tensor.Filled(CaseData.Resolve(parameter.Shape, run.Batch, run.Time), i => start[i]));
+        }
+
+        return results;
+    }
+
+    private IEnumerable<(string Name, PlanBuffer Buffer)> States()
+        => _graph.NodesOf<StateRead>().Select(n => ((StateRead)n.Op).State)
+            .Concat(_graph.StateUpdates.Select(u => u.State)).Distinct().Select(n => (n, _layout.State(n, StateShape(n))));
+
+    private Shape StateShape(string name)
+        => _graph.NodesOf<StateRead>().Select(n => (StateRead)n.Op).FirstOrDefault(s => s.State == name)?.Shape
+            ?? _graph.StateUpdates.First(u => u.State == name).Value.Shape;
+
+    private static void Write(float* target, Tensor tensor, ElementType element)
+    {
+        for (int i = 0; i < tensor.Data.Length; i++)
+        {
+            if (element == ElementType.Int32)
+            {
+                ((int*)target)[i] = (int)tensor.Data[i];
+            }
+            else
+            {
+                target[i] = (float)tensor.Data[i];
+            }
+        }
+    }
+
+    /// <summary>A graph after lowering, with every buffer in its place.</summary>
+    private sealed record Draft(KernelProgram Program, ModelLayout Layout, BufferPlacement Placement, Dictionary<MemorySpace, long> Sizes)
+    {
+        public static Draft Of(ModelGraph graph, BufferPlacement placement)
+        {
+            ModelLayout layout = ModelLayout.Of(graph);
+            KernelProgram program = Lowering.Run(graph, layout, default);
+            PlanBuffer[] states = [.. graph.NodesOf<StateRead>().Select(n => (StateRead)n.Op).Select(s => layout.State(s.State, s.Shape))
+                .Concat(graph.StateUpdates.Select(u => layout.State(u.State, u.Value.Shape))).Distinct()];
+            PlanBuffer[] weights = [.. layout.Parameters.Select(p => layout.Weight(p.Parameter.ParameterName))];
+            PlanBuffer[] gradients = [.. layout.Parameters.Select(p => layout.Gradient(p.Parameter.ParameterName))];
+            var sizes = new Dictionary<MemorySpace, long>();
+            if (placement == BufferPlacement.Planned)
+            {
+                sizes[MemorySpace.Arena] = MemoryPlanner.Plan(program);
+                sizes[MemorySpace.Weights] = sizes[MemorySpace.Gradients] = layout.WeightElements;
+                sizes[MemorySpace.State] = layout.StateElements;
+            }
+            else
+            {
+                sizes[MemorySpace.Arena] = Place(program.Buffers, placement);
+                sizes[MemorySpace.Weights] = Place(weights, placement);
+                sizes[MemorySpace.Gradients] = Place(gradients, placement);
+                sizes[MemorySpace.State] = Place(states, placement);
+            }
+
+            return new Draft(program, layout, placement, sizes);
+        }
+
+        private static long Place(IReadOnlyList<PlanBuffer> buffers, BufferPlacement placement)
+        {
+            long page = Environment.SystemPageSize / sizeof(float);
+            long offset = 0;
+            foreach (PlanBuffer buffer in buffers)
+            {
+                if (placement == BufferPlacement.RedZones)
+                {
+                    buffer.Offset = offset;
+                    offset += MemoryPlanner.Align(buffer.Size) + RedZone;
+                }
+                else
+                {
+                    long pages = (buffer.Size + page - 1) / page * page;
+                    buffer.Offset = offset + pages - buffer.Size;
+                    offset += pages + page;
+                }
+            }
+
+            return offset;
+        }
+    }
+
+    /// <summary>The memory of one run.</summary>
+    private sealed class Memory : IDisposable
+    {
+        private readonly GraphFunction _function;
+        private readonly Dictionary<MemorySpace, GuardedRegion> _regions = [];
+
+        public Memory(GraphFunction function)
+        {
+            _function = function;
+            foreach ((MemorySpace space, long size) in function._sizes)
+            {
+                var region = new GuardedRegion(size);
+                new Span<uint>(region.Pointer, checked((int)size)).Fill(Poison);
+                _regions.Add(space, region);
+                if (function._placement == BufferPlacement.Guarded)
+                {
+                    foreach (PlanBuffer buffer in Buffers(space))
+                    {
+                        region.ProtectPage(buffer.Offset + buffer.Size);
+                    }
+                }
+            }
+        }
+
+        public float* this[MemorySpace space] => _regions[space].Pointer;
+
+        /// <summary>Requires that what lies between buffers, and before a guarded one, is untouched.</summary>
+        public void Check()
+        {
+            if (_function._placement == BufferPlacement.Planned)
+            {
+                return;
+            }
+
+            foreach ((MemorySpace space, GuardedRegion region) in _regions)
+            {
+                long position = 0;
+                foreach (PlanBuffer buffer in Buffers(space).OrderBy(b => b.Offset))
+                {
+                    Require(position, buffer.Offset);
+                    position = buffer.Offset + buffer.Size;
+                    if (_function._placement == BufferPlacement.RedZones)
+                    {
+                        Require(position, position + RedZone);
+                    }
+                    else
+                    {
+                        position += Environment.SystemPageSize / sizeof(float);
+                    }
+
+                    void Require(long from, long to)
+                    {
+                        for (long i = from; i < to; i++)
+                        {
+                            if (((uint*)region.Pointer)[i] != Poison)
+                            {
+                                throw new InvalidOperationException($"Element {i - buffer.Offset} of the buffer '{buffer}' of {buffer.Size} elements was written.");
+                            }
+                        }
+                    }
+                }
+            }
+        }
+
+        public void Dispose()
+        {
+            foreach (GuardedRegion region in _regions.Values)
+            {
+                region.Dispose();
+            }
+        }
+
+        private IEnumerable<PlanBuffer> Buffers(MemorySpace space) => space switch
+        {
+            MemorySpace.Arena => _function._program.Buffers,
+            MemorySpace.Weights => _function._layout.Parameters.Select(p => _function._layout.Weight(p.Parameter.ParameterName)),
+            MemorySpace.Gradients => _function._layout.Parameters.Select(p => _function._layout.Gradient(p.Parameter.ParameterName)),
+            _ => _function.States().Select(s => s.Buffer),
+        };
+    }
+
+    private sealed class PlanTask(PlanMethod method, PlanContext context) : ITeamTask
+    {
+        private readonly PlanContext _context = context;
+
+        public void Execute(Worker worker) => method(in _context, worker);
+    }
+}
+
+/// <summary>Page-aligned memory, single pages of which may be closed, between two closed pages.</summary>
+internal sealed unsafe partial class GuardedRegion : IDisposable
+{
+    private const int None = 0;
+    private const int ReadWrite = 3;
+    private const int PrivateAnonymous = 0x22;
+
+    private readonly byte* _mapping;
+    private readonly nuint _bytes;
+
+    public GuardedRegion(long floats)
+    {
+        nuint page = (nuint)Environment.SystemPageSize;
+        _bytes = (((nuint)floats * sizeof(float)) + page - 1) / page * page + (2 * page);
+        _mapping = Map(null, _bytes, ReadWrite, PrivateAnonymous, -1, 0);
+        if (_mapping == (byte*)-1)
+        {
+            throw new OutOfMemoryException($"{_bytes} bytes cannot be mapped.");
+        }
+
+        Pointer = (float*)(_mapping + page);
+        Protect(_mapping, page);
+        Protect(_mapping + _bytes - page, page);
+    }
+
+    public float* Pointer { get; }
+
+    /// <summary>Closes the page that starts at an element.</summary>
+    public void ProtectPage(long element) => Protect((byte*)(Pointer + element), (nuint)Environment.SystemPageSize);
+
+    public void Dispose() => Unmap(_mapping, _bytes);
+
+    private static void Protect(byte* address, nuint bytes)
+    {
+        if (SetProtection(address, bytes, None) != 0)
+        {
+            throw new InvalidOperationException($"A page cannot be protected: error {Marshal.GetLastPInvokeError()}.");
+        }
+    }
+
+    [LibraryImport("libc", EntryPoint = "mmap", SetLastError = true)]
+    private static partial byte* Map(byte* address, nuint length, int protection, int flags, int file, nint offset);
+
+    [LibraryImport("libc", EntryPoint = "munmap", SetLastError = true)]
+    private static partial int Unmap(byte* address, nuint length);
+
+    [LibraryImport("libc", EntryPoint = "mprotect", SetLastError = true)]
+    private static partial int SetProtection(byte* address, nuint length, int protection);
+}

@@ -1,0 +1,207 @@
+using System.Globalization;
+using ModelGen.Compiler;
+using ModelGen.Compiler.Graph;
+using ModelGen.Compiler.Ops;
+using ModelGen.Compiler.Passes;
+
+namespace ModelGen.Tests.Compiler;
+
+/// <summary>A graph that is ready to be lowered, and with which contents of its leaves it runs.</summary>
+internal sealed record KernelCase(string Name, ModelGraph Graph, RunArguments Run, double Tolerance = 2e-5)
+{
+    public override string ToString() => Name;
+}
+
+/// <summary>The graphs of which emitted code is compared with the reference interpreter.</summary>
+internal static class KernelCases
+{
+    /// <summary>Operators that no graph holds any more when kernels are made of it.</summary>
+    private static readonly HashSet<Type> NeverLowered = [typeof(PadColumns)];
+
+    private static readonly Lazy<IReadOnlyDictionary<string, KernelCase>> ForwardTable = new(() => Operators(backward: false).Concat(Sizes()).ToDictionary(c => c.Name));
+    private static readonly Lazy<IReadOnlyDictionary<string, KernelCase>> BackwardTable = new(() => Operators(backward: true).Concat(FamilySteps()).ToDictionary(c => c.Name));
+
+    public static IReadOnlyDictionary<string, KernelCase> Forward => ForwardTable.Value;
+
+    public static IReadOnlyDictionary<string, KernelCase> Backward => BackwardTable.Value;
+
+    /// <summary>What the compiler does to a forward graph before it lowers it.</summary>
+    public static ModelGraph Prepare(ModelGraph graph) => Simplify.Run(ScanMotion.Run(Simplify.Run(ExpandComposites.Run(graph))));
+
+    /// <summary>What the compiler does to a bound training graph before it lowers it.</summary>
+    public static ModelGraph PrepareTraining(ModelGraph graph)
+        => ModelCompiler.TrainingGraph(Simplify.Run(ExpandComposites.Run(graph)), default);
+
+    private static IEnumerable<KernelCase> Operators(bool backward)
+    {
+        foreach (OperatorCase c in OperatorCases.All.Values)
+        {
+            if (c.Graph.Nodes.Any(n => NeverLowered.Contains(n.Op.GetType())) || (backward && !c.HasGradient))
+            {
+                continue;
+            }
+
+            ModelGraph graph = backward ? GradientCheck.WithLoss(c.Graph) : c.Graph;
+            yield return new KernelCase(c.Name, backward ? PrepareTraining(graph) : Prepare(graph), CaseData.Random(graph, 21, position: graph.NodesOf<AppendState>().Any() ? 4 : 0));
+        }
+    }
+
+    private static IEnumerable<KernelCase> FamilySteps()
+    {
+        foreach (string name in Families.All.Keys)
+        {
+            ModelGraph graph = Families.Training(name);
+            yield return new KernelCase(name, PrepareTraining(graph), CaseData.Random(graph, 22), 1e-4);
+        }
+    }
+
+    /// <summary>The kernel classes at sizes around those of vectors and register tiles.</summary>
+    private static IEnumerable<KernelCase> Sizes()
+    {
+        int[] ragged = [1, 2, 3, 5, 7, 8, 9, 15, 16, 17, 31, 33, 47, 64, 65, 97];
+        var random = new Random(5);
+        int Any() => ragged[random.Next(ragged.Length)];
+        foreach (int size in ragged)
+        {
+            foreach ((int rows, int columns) in new[] { (size, Any()), (Any(), size) })
+            {
+                yield return Of($"rows {rows}x{columns} #{size}", b =>
+                {
+                    Value x = OperatorCases.Parameter(b, "x", rows, columns);
+                    Value normal = b.Add(new LayerNorm(1e-5), "norm", x, OperatorCases.Parameter(b, "gamma.positive", columns), OperatorCases.Parameter(b, "beta", columns));
+                    return [b.Add(new Add(), "residual", x, b.Add(new Gelu(), "gelu", normal)), b.Add(new RowMax(), "max", x)];
+                });
+                yield return Of($"column sums {rows}x{columns} #{size}", b =>
+                    [b.Add(new ColumnSum(Shape.Of(columns)), "sum", b.Add(new Tanh(), "t", OperatorCases.Parameter(b, "x", rows, columns)))]);
+                yield return Of($"cross-entropy {rows}x{columns} #{size}", b =>
+                    [b.Add(new MeanLoss(), "loss", b.Add(new CrossEntropy(), "rows", OperatorCases.Parameter(b, "x", rows, columns), OperatorCases.Indices(b, "targets", columns, rows)))]);
+                yield return Of($"embedding {rows}x{columns} #{size}", b =>
+                    [b.Add(new Embedding(), "e", OperatorCases.Parameter(b, "table", 13, columns), OperatorCases.Indices(b, "indices", 13, rows))]);
+                yield return Of($"embedding gradient {rows}x{columns} #{size}", b =>
+                    [b.Add(new EmbeddingGradient(13), "e", OperatorCases.Indices(b, "indices", 13, rows), OperatorCases.Parameter(b, "d", rows, columns))]);
+                yield return Of($"transposed indices {rows}x{columns} #{size}", b =>
+                    [b.Add(new Embedding(), "e", OperatorCases.Parameter(b, "table", 13, 3), b.Add(new TransposeIndices(), "t", OperatorCases.Indices(b, "indices", 13, rows, columns)))]);
+            }
+
+            foreach (MatMulForm form in Enum.GetValues<MatMulForm>())
+            {
+                foreach ((int m, int k, int n) in new[] { (size, Any(), Any()), (Any(), size, Any()), (Any(), Any(), size) })
+                {
+                    yield return Of($"matmul {form} {m}x{k}x{n} #{size}", b =>
+                    {
+                        Value x = form == MatMulForm.TN ? OperatorCases.Parameter(b, "a", k, m) : OperatorCases.Parameter(b, "a", m, k);
+                        Value w = form == MatMulForm.NT ? OperatorCases.Parameter(b, "b", n, k) : OperatorCases.Parameter(b, "b", k, n);
+                        Value product = b.Add(new MatMul(form), "product", x, w);
+                        return [b.Add(new Tanh(), "activated", b.Add(new Add(), "biased", product, OperatorCases.Parameter(b, "bias", n))), product];
+                    });
+                }
+            }
+
+            if (size <= 65)
+            {
+                int headDim = new[] { 1, 4, 8, 16, 19, 33 }[random.Next(6)];
+                int heads = 1 + random.Next(3);
+                yield return Of($"attention causal t={size} d={headDim} h={heads}", b =>
+                    [b.Add(new Attention(heads, heads, headDim, 1 / Math.Sqrt(headDim), Causal: true, Cached: false), "y", OperatorCases.Parameter(b, "q", 2, size, heads * headDim), OperatorCases.Parameter(b, "k", 2, size, heads * headDim), OperatorCases.Parameter(b, "v", 2, size, heads * headDim))]);
+                int keys = Any();
+                yield return Of($"attention q={size} k={keys} d={headDim}", b =>
+                    [b.Add(new Attention(2, 1, headDim, 1 / Math.Sqrt(headDim), Causal: false, Cached: false), "y", OperatorCases.Parameter(b, "q", 1, size, 2 * headDim), OperatorCases.Parameter(b, "k", 1, keys, headDim), OperatorCases.Parameter(b, "v", 1, keys, headDim))]);
+            }
+        }
+
+        KernelCase Of(string name, Func<GraphBuilder, IEnumerable<Value>> build)
+        {
+            ModelGraph graph = OperatorCases.Case(name, build).Graph;
+            return new KernelCase(name, Prepare(graph), CaseData.Random(graph, name.Length), 5e-5);
+        }
+    }
+}
+
+/// <summary>Compares emitted code with the reference interpreter.</summary>
+internal static class KernelCheck
+{
+    /// <summary>Cases of one compilation.</summary>
+    private const int Batch = 64;
+
+    private static readonly Dictionary<(string, bool, BufferPlacement), Lazy<GraphFunction>> Functions = [];
+
+    public static GraphFunction Function(string name, bool backward, BufferPlacement placement)
+    {
+        lock (Functions)
+        {
+            if (Functions.Count == 0)
+            {
+                foreach (bool direction in new[] { false, true })
+                {
+                    foreach (BufferPlacement place in Enum.GetValues<BufferPlacement>())
+                    {
+                        foreach (KernelCase[] batch in (direction ? KernelCases.Backward : KernelCases.Forward).Values.Chunk(Batch))
+                        {
+                            var compiled = new Lazy<GraphFunction[]?>(() => CompileTogether(batch, place));
+                            for (int i = 0; i < batch.Length; i++)
+                            {
+                                int index = i;
+                                Functions.Add(
+                                    (batch[i].Name, direction, place),
+                                    new Lazy<GraphFunction>(() => compiled.Value is { } all ? all[index] : GraphFunction.Compile([batch[index].Graph], place)[0]));
+                            }
+                        }
+                    }
+                }
+            }
+        }
+
+        return Functions[(name, backward, placement)].Value;
+    }
+
+    /// <summary>The functions of a batch, or null where one of them does not compile, which its own test then says.</summary>
+    private static GraphFunction[]? CompileTogether(KernelCase[] batch, BufferPlacement placement)
+    {
+        try
+        {
+            return GraphFunction.Compile([.. batch.Select(c => c.Graph)], placement);
+        }
+        catch (Exception e) when (e is GraphException or InvalidOperationException)
+        {
+            return null;
+        }
+    }
+
+    public static void Run(string name, bool backward, BufferPlacement placement)
+    {
+        KernelCase c = (backward ? KernelCases.Backward : KernelCases.Forward)[name];
+        GraphFunction function = Function(name, backward, placement);
+        RunResults expected = ReferenceInterpreter.Run(c.Graph, c.Run);
+        RunResults actual = function.Run(c.Run);
+        Near(expected, actual, c.Tolerance, name);
+        for (int threads = 2; threads <= 3; threads++)
+        {
+            GradientCheck.Same(actual, function.Run(c.Run, threads), 0, $"{name} on {threads} threads");
+        }
+
+        if (expected.Gradients.Count > 0)
+        {
+            Near(expected.Gradients.ToDictionary(g => g.Key, g => Twice(g.Value)), function.Run(c.Run, 2, accumulateInto: actual.Gradients).Gradients, c.Tolerance, name + ", accumulated");
+        }
+    }
+
+    public static void Near(RunResults expected, RunResults actual, double tolerance, string what)
+    {
+        Near(expected.Outputs, actual.Outputs, tolerance, what + ": output");
+        Near(expected.Gradients, actual.Gradients, tolerance, what + ": gradient");
+        Near(expected.State, actual.State.Where(s => expected.State.ContainsKey(s.Key)).ToDictionary(), tolerance, what + ": state");
+    }
+
+    private static Tensor Twice(Tensor tensor) => new(tensor.Dims, [.. tensor.Data.Select(x => 2 * x)]);
+
+    /// <summary>Errors are measured against the largest element: what cancels cannot be more exact than what it came from.</summary>
+    private static void Near(Dictionary<string, Tensor> expected, Dictionary<string, Tensor> actual, double tolerance, string what)
+    {
+        Assert.Equal(expected.Keys.Order(), actual.Keys.Order());
+        foreach ((string name, Tensor tensor) in expected)
+        {
+            double largest = tensor.Data.Max(x => Math.Abs(x));
+            GradientCheck.Near(tensor, actual[name], tolerance * Math.Max(1, largest), 0, $"{what} {name}");
+        }
+    }
+}

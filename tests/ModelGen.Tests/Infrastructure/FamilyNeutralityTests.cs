@@ -1,0 +1,54 @@
+using System.Text.RegularExpressions;
+using ModelGen.Compiler.Architectures;
+
+namespace ModelGen.Tests.Infrastructure;
+
+/// <summary>The mechanism knows no model family: none is named where graphs are differentiated, transformed, lowered and emitted.</summary>
+public sealed class FamilyNeutralityTests
+{
+    private static readonly string[] Neutral = ["Autodiff", "Passes", "Kernels", "Emit"];
+
+    // Families are told by more names than their attributes'.
+    private static readonly string[] OtherNames = ["rnn", "lstm", "gru", "perceptron", "bert", "llama"];
+
+    [Fact]
+    public void No_family_is_named_outside_its_file()
+    {
+        string[] names = [.. ArchitectureRegistry.All.Select(a => a.Name), .. OtherNames];
+
+        // Inside identifiers too (BuildLstmStep), but not inside other words (a "grus" or "grumble").
+        Regex pattern = new($"(?<![a-z])({string.Join('|', names)})(?![a-z])|({string.Join('|', names.Select(n => char.ToUpperInvariant(n[0]) + n[1..]))})(?![a-z])", RegexOptions.CultureInvariant);
+        Regex anyCase = new($@"\b({string.Join('|', names)})", RegexOptions.IgnoreCase | RegexOptions.CultureInvariant);
+        List<string> found = [];
+        int files = 0;
+        foreach (string folder in Neutral)
+        {
+            string path = Path.Combine(SourceTree.Root, "src", "ModelGen", folder);
+            Assert.True(Directory.Exists(path), $"There is no folder {folder}.");
+            foreach (string file in Directory.EnumerateFiles(path, "*.cs", SearchOption.AllDirectories).Order(StringComparer.Ordinal))
+            {
+                files++;
+                string[] lines = File.ReadAllLines(file);
+                for (int i = 0; i < lines.Length; i++)
+                {
+                    if (pattern.IsMatch(lines[i]) || anyCase.IsMatch(lines[i]))
+                    {
+                        found.Add($"{folder}/{Path.GetFileName(file)}({i + 1}): {lines[i].Trim()}");
+                    }
+                }
+            }
+        }
+
+        Assert.InRange(files, Neutral.Length, int.MaxValue);
+        Assert.Empty(found);
+    }
+
+    [Fact]
+    public void Each_family_is_one_file()
+    {
+        foreach (IArchitecture architecture in ArchitectureRegistry.All)
+        {
+            Assert.True(File.Exists(Path.Combine(SourceTree.Root, "src", "ModelGen", "Architectures", architecture.Name + ".cs")));
+        }
+    }
+}

@@ -1,0 +1,256 @@
+using ModelGen.Runtime;
+
+namespace ModelGen.Tests.Runtime;
+
+/// <summary>Models with hand-written plans that stand in for emitted ones, to test the classes that emitted code derives from.</summary>
+internal static class FakeModels
+{
+    public const int Vocabulary = 11;
+
+    /// <summary>Parameters of ragged lengths, one longer than a chunk of the optimizer, one stored transposed.</summary>
+    public static ParameterTable Table(int wide = 4321, string name = "Fake") => new(
+        name,
+        new ParameterInfo("block.0.weight", [7, 5], 0, TransposedInFile: true, ParameterInitializerKind.Normal, 0.5f, WeightDecay: true),
+        new ParameterInfo("block.0.bias", [1], 48, TransposedInFile: false, ParameterInitializerKind.Zeros, 0, WeightDecay: false),
+        new ParameterInfo("wide", [wide], 64, TransposedInFile: false, ParameterInitializerKind.Uniform, 0.25f, WeightDecay: true),
+        new ParameterInfo("gain", [3, 11], (64 + wide + 15) / 16 * 16, TransposedInFile: false, ParameterInitializerKind.Ones, 0, WeightDecay: false));
+
+    public static TrainerLayout Layout(int stateFloats = 5) => new()
+    {
+        ModelName = "Fake",
+        ArenaBytes = 4 * 1024,
+        StateBytes = stateFloats * sizeof(float),
+        ScratchBytes = 0,
+        BatchSize = 2,
+        SequenceLength = 3,
+        InputSize = 1,
+        TargetSize = 1,
+        VocabularySize = Vocabulary,
+        TargetClasses = Vocabulary,
+        InputOffset = 16,
+        TargetOffset = 32,
+        LossOffset = 48,
+    };
+
+    public static int[] Tokens(int count, int seed)
+    {
+        var random = new Random(seed);
+        return [.. Enumerable.Range(0, count).Select(_ => random.Next(Vocabulary))];
+    }
+}
+
+/// <summary>
+/// A trainer whose gradient for weight i is a function of the weight, the micro-batch, the carried state and the dropout seed, so
+/// that everything the base class hands to a plan shows in the weights.
+/// </summary>
+internal sealed unsafe class FakeTrainer : TokenTrainer
+{
+    private readonly ParameterTable _table;
+
+    public FakeTrainer(ModelWeights weights, Optimizer optimizer, TrainerOptions? options = null, TrainerLayout? layout = null)
+        : base(weights, layout ?? FakeModels.Layout(), optimizer, options)
+    {
+        _table = weights.Table;
+    }
+
+    public List<ulong> Seeds { get; } = [];
+
+    public List<float> Normalizers { get; } = [];
+
+    public static double Mean(ReadOnlySpan<int> inputs, ReadOnlySpan<int> targets)
+    {
+        double sum = 0;
+        for (int i = 0; i < inputs.Length; i++)
+        {
+            sum += targets[i] < 0 ? 0 : inputs[i] - (0.5 * targets[i]);
+        }
+
+        return sum;
+    }
+
+    protected override void ExecuteStep(in PlanContext context, Worker worker)
+    {
+        if (worker.Index == 0)
+        {
+            Seeds.Add(context.Seed);
+            Normalizers.Add(context.LossNormalizer);
+        }
+
+        float signal = Signal(in context);
+        float carried = context.State[0];
+        worker.Range(_table.TotalLength, 16, out long start, out long end);
+        for (long i = start; i < end; i++)
+        {
+            // Gaps stay as they are: zero.
+            if (!IsParameter(i))
+            {
+                continue;
+            }
+
+            float gradient = ((context.Weights[i] * 0.1f) + (signal * MathF.Sin(i)) + carried) * context.GradientScale;
+            context.Gradients[i] = context.Accumulate ? context.Gradients[i] + gradient : gradient;
+        }
+
+        worker.Barrier();
+        if (worker.Index == 0)
+        {
+            context.Arena[48] = signal;
+            context.State[0] = (carried * 0.5f) + (signal * 0.01f) + ((context.Seed % 1000) * 1e-6f);
+        }
+    }
+
+    protected override void ExecuteEvaluate(in PlanContext context, Worker worker)
+    {
+        if (worker.Index == 0)
+        {
+            context.Arena[48] = Signal(in context) + context.State[0];
+            context.State[0] += 1000;
+        }
+    }
+
+    private static float Signal(in PlanContext context)
+        => (float)Mean(new ReadOnlySpan<int>(context.Arena + 16, context.Count), new ReadOnlySpan<int>(context.Arena + 32, context.Count)) * context.LossNormalizer;
+
+    private bool IsParameter(long offset)
+    {
+        foreach (ParameterInfo parameter in _table.AsSpan())
+        {
+            if (offset >= parameter.Offset && offset < parameter.Offset + parameter.Length)
+            {
+                return true;
+            }
+        }
+
+        return false;
+    }
+}
+
+/// <summary>A trainer with real targets, whose loss is the sum of what it was given, normalized.</summary>
+internal sealed unsafe class FakeRegressionTrainer(ModelWeights weights, TrainerOptions? options = null)
+    : RegressionTrainer(weights, Layout, new Sgd(), options)
+{
+    private static TrainerLayout Layout => new()
+    {
+        ModelName = "Fake",
+        ArenaBytes = 1024,
+        StateBytes = 0,
+        ScratchBytes = 0,
+        BatchSize = 4,
+        SequenceLength = 1,
+        InputSize = 3,
+        TargetSize = 2,
+        VocabularySize = 0,
+        TargetClasses = 0,
+        InputOffset = 0,
+        TargetOffset = 16,
+        LossOffset = 32,
+    };
+
+    protected override void ExecuteStep(in PlanContext context, Worker worker) => Execute(in context, worker);
+
+    protected override void ExecuteEvaluate(in PlanContext context, Worker worker) => Execute(in context, worker);
+
+    private static void Execute(in PlanContext context, Worker worker)
+    {
+        if (worker.Index == 0)
+        {
+            float sum = 0;
+            for (int i = 0; i < 12; i++)
+            {
+                sum += context.Arena[i];
+            }
+
+            for (int i = 0; i < 8; i++)
+            {
+                sum += context.Arena[16 + i];
+            }
+
+            context.Arena[32] = sum * context.LossNormalizer;
+        }
+    }
+}
+
+/// <summary>A session that counts: logit j after tokens is the running sum of all of them, plus j.</summary>
+internal sealed unsafe class FakeSession(ModelWeights weights, SessionOptions? options = null, int contextLength = 20)
+    : CausalSession(weights, Layout(contextLength), options)
+{
+    public List<(int Position, int Count)> Runs { get; } = [];
+
+    public bool Fail { get; set; }
+
+    protected override void ExecutePrefill(in PlanContext context, Worker worker) => Execute(in context, worker, 32);
+
+    protected override void ExecuteDecode(in PlanContext context, Worker worker) => Execute(in context, worker, 64);
+
+    private static SessionLayout Layout(int contextLength) => new()
+    {
+        ModelName = "Fake",
+        ArenaBytes = 1024,
+        StateBytes = 64,
+        ScratchBytes = 128,
+        VocabularySize = FakeModels.Vocabulary,
+        ContextLength = contextLength,
+        PrefillChunk = 8,
+        TokensOffset = 16,
+        LogitsOffsetPrefill = 32,
+        LogitsOffsetDecode = 64,
+    };
+
+    private void Execute(in PlanContext context, Worker worker, int logits)
+    {
+        if (Fail)
+        {
+            throw new FormatException("on purpose");
+        }
+
+        if (worker.Index == 0)
+        {
+            Runs.Add((context.Position, context.Count));
+            foreach (int token in new ReadOnlySpan<int>(context.Arena + 16, context.Count))
+            {
+                context.State[0] += token;
+            }
+        }
+
+        worker.Barrier();
+        worker.Range(FakeModels.Vocabulary, 1, out int start, out int end);
+        for (int j = start; j < end; j++)
+        {
+            context.Arena[logits + j] = context.State[0] + j;
+        }
+    }
+}
+
+/// <summary>A session whose output is the sum of the inputs of a row, and their number.</summary>
+internal sealed unsafe class FakeFeedForwardSession(ModelWeights weights) : FeedForwardSession(weights, Layout, new SessionOptions { Threads = 2 })
+{
+    public List<int> Runs { get; } = [];
+
+    private static FeedForwardLayout Layout => new()
+    {
+        ModelName = "Fake",
+        ArenaBytes = 256,
+        ScratchBytes = 0,
+        InputSize = 3,
+        OutputSize = 2,
+        MaximumBatch = 4,
+        InputOffset = 16,
+        OutputOffset = 32,
+    };
+
+    protected override void Execute(in PlanContext context, Worker worker)
+    {
+        if (worker.Index == 0)
+        {
+            Runs.Add(context.Count);
+        }
+
+        worker.Range(context.Count, 1, out int start, out int end);
+        for (int row = start; row < end; row++)
+        {
+            float* inputs = context.Arena + 16 + (row * 3);
+            context.Arena[32 + (row * 2)] = inputs[0] + inputs[1] + inputs[2];
+            context.Arena[32 + (row * 2) + 1] = 3;
+        }
+    }
+}

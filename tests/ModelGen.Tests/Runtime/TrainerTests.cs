@@ -1,0 +1,360 @@
+using ModelGen.Runtime;
+using ModelGen.Tests.Infrastructure;
+
+namespace ModelGen.Tests.Runtime;
+
+[Collection(SerialCollection.Name)]
+public sealed class TrainerTests
+{
+    [Theory]
+    [InlineData(0f)]
+    [InlineData(0.5f)]
+    public void Weights_have_the_same_bits_for_any_number_of_threads(float clip)
+    {
+        uint[]? first = null;
+        foreach (int threads in new[] { 1, 2, 3, 5 })
+        {
+            using ModelWeights weights = ModelWeights.Create(FakeModels.Table(wide: 50_001), seed: 4);
+            using var trainer = new FakeTrainer(weights, Adam(clip), new TrainerOptions { Threads = threads, AccumulationSteps = 2, Seed = 9 });
+            float norm = 0;
+            for (int step = 0; step < 10; step++)
+            {
+                trainer.Step(FakeModels.Tokens(12, step), FakeModels.Tokens(12, step + 100));
+                norm += trainer.GradientNorm;
+            }
+
+            uint[] bits = [.. Bits(weights), BitConverter.SingleToUInt32Bits(norm)];
+            first ??= bits;
+            Assert.Equal(first, bits);
+        }
+    }
+
+    [Fact]
+    public void Clipping_scales_all_gradients_by_their_global_norm()
+    {
+        using ModelWeights clipped = ModelWeights.Create(FakeModels.Table(), seed: 4);
+        using ModelWeights free = ModelWeights.Create(FakeModels.Table(), seed: 4);
+        float[] before = [.. clipped.Parameter("wide")];
+        using var clippedTrainer = new FakeTrainer(clipped, new Sgd { LearningRate = 1, GradientClip = 0.25f });
+        using var freeTrainer = new FakeTrainer(free, new Sgd { LearningRate = 1, GradientClip = 1e6f });
+        int[] inputs = FakeModels.Tokens(6, 1);
+        int[] targets = FakeModels.Tokens(6, 2);
+        clippedTrainer.Step(inputs, targets);
+        freeTrainer.Step(inputs, targets);
+
+        double squares = 0;
+        foreach (ParameterInfo parameter in clipped.Table.Parameters)
+        {
+            foreach (float gradient in clippedTrainer.Gradient(parameter.Name))
+            {
+                squares += (double)gradient * gradient;
+            }
+        }
+
+        double norm = Math.Sqrt(squares);
+        Assert.True(norm > 1);
+        Assert.Equal(norm, clippedTrainer.GradientNorm, norm * 1e-6);
+        Assert.Equal(clippedTrainer.GradientNorm, freeTrainer.GradientNorm);
+        double factor = 0.25 / (norm + 1e-6);
+        for (int i = 0; i < before.Length; i++)
+        {
+            float gradient = clippedTrainer.Gradient("wide")[i];
+            Assert.Equal(before[i] - (factor * gradient), clipped.Parameter("wide")[i], 1e-6);
+            Assert.Equal(before[i] - gradient, free.Parameter("wide")[i]);
+        }
+    }
+
+    [Fact]
+    public void Accumulation_averages_micro_batches()
+    {
+        using ModelWeights weights = ModelWeights.Create(FakeModels.Table(), seed: 4);
+        using var one = new FakeTrainer(weights, new Sgd { LearningRate = 0 });
+        using var three = new FakeTrainer(weights, new Sgd { LearningRate = 0 }, new TrainerOptions { AccumulationSteps = 3 });
+        int[] inputs = FakeModels.Tokens(18, 1);
+        int[] targets = FakeModels.Tokens(18, 2);
+        targets[7] = targets[8] = -1;
+        double[] expected = new double[weights.Parameter("wide").Length];
+        double loss = 0;
+        for (int micro = 0; micro < 3; micro++)
+        {
+            one.ResetState();
+            loss += one.Step(inputs.AsSpan(micro * 6, 6), targets.AsSpan(micro * 6, 6)) / 3;
+            for (int i = 0; i < expected.Length; i++)
+            {
+                expected[i] += one.Gradient("wide")[i] / 3;
+            }
+        }
+
+        // Two steps: the second must overwrite what the first accumulated.
+        for (int repeat = 0; repeat < 2; repeat++)
+        {
+            three.ResetState();
+            Assert.Equal(loss, three.Step(inputs, targets), 1e-5);
+        }
+
+        // Within a step the state is carried from one micro-batch to the next, which shifts all gradients alike.
+        ReadOnlySpan<float> gradient = three.Gradient("wide");
+        double shift = gradient[0] - expected[0];
+        for (int i = 0; i < expected.Length; i++)
+        {
+            Assert.Equal(expected[i] + shift, gradient[i], 1e-5);
+        }
+
+        Assert.Equal([1 / 6f, 1 / 4f, 1 / 6f], three.Normalizers[..3]);
+    }
+
+    [Fact]
+    public void Real_targets_are_averaged_over_examples_and_summed_within_them()
+    {
+        using ModelWeights weights = ModelWeights.Create(FakeModels.Table(), seed: 4);
+        using var trainer = new FakeRegressionTrainer(weights, new TrainerOptions { Threads = 2, AccumulationSteps = 2 });
+        float[] inputs = [.. Enumerable.Range(0, 24).Select(static i => (float)i)];
+        float[] targets = [.. Enumerable.Range(0, 16).Select(static i => 100f * i)];
+        float expected = (inputs.Sum() + targets.Sum()) / 8;
+        Assert.Equal(expected, trainer.Step(inputs, targets), 1e-3);
+        Assert.Equal(expected, trainer.Evaluate(inputs, targets), 1e-3);
+        Assert.Throws<ArgumentException>("inputs", () => trainer.Step(inputs.AsSpan(1), targets));
+        Assert.Throws<ArgumentException>("targets", () => trainer.Step(inputs, targets.AsSpan(1)));
+        Assert.Throws<ArgumentException>("targets", () => trainer.Evaluate(inputs, targets.AsSpan(8)));
+    }
+
+    [Fact]
+    public void Each_micro_batch_has_its_own_dropout_seed()
+    {
+        using ModelWeights weights = ModelWeights.Create(FakeModels.Table(), seed: 4);
+        using var trainer = new FakeTrainer(weights, Adam(0), new TrainerOptions { AccumulationSteps = 2, Seed = 3 });
+        using var other = new FakeTrainer(weights, Adam(0), new TrainerOptions { AccumulationSteps = 2, Seed = 4 });
+        for (int step = 0; step < 50; step++)
+        {
+            trainer.Step(FakeModels.Tokens(12, step), FakeModels.Tokens(12, step));
+            other.Step(FakeModels.Tokens(12, step), FakeModels.Tokens(12, step));
+        }
+
+        Assert.Equal(200, trainer.Seeds.Concat(other.Seeds).Distinct().Count());
+    }
+
+    [Fact]
+    public void Steps_follow_the_schedule()
+    {
+        using ModelWeights weights = ModelWeights.Create(FakeModels.Table(), seed: 4);
+        using var trainer = new FakeTrainer(weights, new Sgd { LearningRate = 0.1f, Schedule = new WarmupCosine(3, 10, 0.2) });
+        for (int step = 0; step < 12; step++)
+        {
+            Assert.Equal(step, trainer.StepCount);
+            trainer.Step(FakeModels.Tokens(6, step), FakeModels.Tokens(6, step));
+            Assert.Equal((float)((double)0.1f * new WarmupCosine(3, 10, 0.2).Factor(step)), trainer.LearningRate);
+        }
+    }
+
+    [Fact]
+    public void Evaluation_carries_its_own_state_and_changes_nothing()
+    {
+        using ModelWeights weights = ModelWeights.Create(FakeModels.Table(), seed: 4);
+        using ModelWeights same = ModelWeights.Create(FakeModels.Table(), seed: 4);
+        using var trainer = new FakeTrainer(weights, Adam(1));
+        using var undisturbed = new FakeTrainer(same, Adam(1));
+        int[] inputs = FakeModels.Tokens(12, 1);
+        int[] targets = FakeModels.Tokens(12, 2);
+        targets[0] = targets[1] = targets[2] = -1;
+        double expected = (FakeTrainer.Mean(inputs, targets) + (6 * 1000)) / 9;
+        for (int step = 0; step < 5; step++)
+        {
+            trainer.ResetEvaluationState();
+            Assert.Equal(expected, trainer.Evaluate(inputs, targets), 1e-3);
+            Assert.NotEqual(expected, trainer.Evaluate(inputs, targets), 1e-3);
+            trainer.Step(FakeModels.Tokens(6, step), FakeModels.Tokens(6, step));
+            undisturbed.Step(FakeModels.Tokens(6, step), FakeModels.Tokens(6, step));
+        }
+
+        Assert.Equal(Bits(same), Bits(weights));
+    }
+
+    [Theory]
+    [InlineData(false)]
+    [InlineData(true)]
+    public void Training_resumed_from_a_checkpoint_continues_bit_for_bit(bool sgd)
+    {
+        using var file = new TemporaryFile();
+        using ModelWeights weights = ModelWeights.Create(FakeModels.Table(), seed: 4);
+        using var trainer = new FakeTrainer(weights, Make(), new TrainerOptions { AccumulationSteps = 2, Seed = 77 });
+        Train(trainer, 0, 5);
+        trainer.SaveCheckpoint(file.Path, new Dictionary<string, string> { ["data.position"] = "5", ["text"] = "\n\"Ω" });
+        Train(trainer, 5, 10);
+
+        using ModelWeights resumed = ModelWeights.Create(FakeModels.Table(), seed: 5);
+        using var second = new FakeTrainer(resumed, Make(), new TrainerOptions { AccumulationSteps = 2, Threads = 3 });
+        Train(second, 0, 2);
+        IReadOnlyDictionary<string, string> metadata = second.LoadCheckpoint(file.Path);
+        Assert.Equal(2, metadata.Count);
+        Assert.Equal("5", metadata["data.position"]);
+        Assert.Equal("\n\"Ω", metadata["text"]);
+        Assert.Equal(5, second.StepCount);
+        Train(second, 5, 10);
+        Assert.Equal(Bits(weights), Bits(resumed));
+        Assert.Equal(trainer.LearningRate, second.LearningRate);
+
+        // The model alone can be loaded from a checkpoint too.
+        using ModelWeights alone = ModelWeights.Load(FakeModels.Table(), file.Path);
+        using ModelWeights fifth = ModelWeights.Create(FakeModels.Table(), seed: 4);
+        using var again = new FakeTrainer(fifth, Make(), new TrainerOptions { AccumulationSteps = 2, Seed = 77 });
+        Train(again, 0, 5);
+        Assert.Equal(Bits(fifth), Bits(alone));
+
+        Optimizer Make() => sgd ? new Sgd { Momentum = 0.9f, Schedule = new WarmupCosine(2, 8) } : Adam(0.5f);
+
+        static void Train(FakeTrainer trainer, int from, int to)
+        {
+            for (int step = from; step < to; step++)
+            {
+                trainer.Step(FakeModels.Tokens(12, step), FakeModels.Tokens(12, step + 50));
+            }
+        }
+    }
+
+    [Fact]
+    public void A_checkpoint_that_does_not_fit_is_refused_and_changes_nothing()
+    {
+        using var file = new TemporaryFile();
+        using ModelWeights weights = ModelWeights.Create(FakeModels.Table(), seed: 4);
+        using var trainer = new FakeTrainer(weights, Adam(0));
+        trainer.Step(FakeModels.Tokens(6, 1), FakeModels.Tokens(6, 2));
+        trainer.SaveCheckpoint(file.Path);
+
+        using ModelWeights otherWeights = ModelWeights.Create(FakeModels.Table(wide: 4322, name: "Other"), seed: 4);
+        using var other = new FakeTrainer(otherWeights, Adam(0));
+        uint[] before = Bits(otherWeights);
+        ModelFileException exception = Assert.Throws<ModelFileException>(() => other.LoadCheckpoint(file.Path));
+        Assert.Equal("model", exception.Field);
+        Assert.Contains("Other", exception.Expected, StringComparison.Ordinal);
+        Assert.Contains("Fake", exception.Found, StringComparison.Ordinal);
+        Assert.Contains("4321", exception.Found, StringComparison.Ordinal);
+        Assert.Equal(before, Bits(otherWeights));
+        Assert.Equal(0, other.StepCount);
+
+        using var sgd = new FakeTrainer(weights, new Sgd { Momentum = 0.9f });
+        exception = Assert.Throws<ModelFileException>(() => sgd.LoadCheckpoint(file.Path));
+        Assert.Contains("optimizer", exception.Field, StringComparison.Ordinal);
+        Assert.Contains("Sgd", exception.Expected, StringComparison.Ordinal);
+        Assert.Contains("AdamW", exception.Found, StringComparison.Ordinal);
+
+        using var wider = new FakeTrainer(weights, Adam(0), layout: FakeModels.Layout(stateFloats: 50));
+        exception = Assert.Throws<ModelFileException>(() => wider.LoadCheckpoint(file.Path));
+        Assert.Contains("trainer.state", exception.Field, StringComparison.Ordinal);
+
+        weights.Save(file.Path);
+        exception = Assert.Throws<ModelFileException>(() => trainer.LoadCheckpoint(file.Path));
+        Assert.Contains("checkpoint", exception.Field, StringComparison.Ordinal);
+
+        foreach ((string key, string value) in new[] { ("step", "-1"), ("step", "x"), ("step", "9223372036854775808"), ("seed", "99999999999999999999"), ("checkpoint", "2") })
+        {
+            trainer.SaveCheckpoint(file.Path);
+            var changed = new SafetensorsWriter();
+            using (SafetensorsFile original = SafetensorsFile.Open(file.Path))
+            {
+                foreach ((string k, string v) in original.Metadata)
+                {
+                    changed.Metadata[k] = v;
+                }
+
+                foreach (SafetensorsTensor tensor in original.Tensors)
+                {
+                    float[] values = new float[tensor.Length];
+                    original.ReadFloats(tensor, 0, values);
+                    changed.Add(tensor.Name, [.. tensor.Shape.Select(static extent => (int)extent)], values);
+                }
+            }
+
+            changed.Metadata["modelgen." + key] = value;
+            changed.Save(file.Path);
+            exception = Assert.Throws<ModelFileException>(() => trainer.LoadCheckpoint(file.Path));
+            Assert.Contains(key, exception.Field, StringComparison.Ordinal);
+            Assert.Contains(value, exception.Found, StringComparison.Ordinal);
+        }
+
+        Assert.Equal(1, trainer.StepCount);
+    }
+
+    [Fact]
+    public void Bad_inputs_are_refused_before_anything_happens()
+    {
+        using ModelWeights weights = ModelWeights.Create(FakeModels.Table(), seed: 4);
+        using var trainer = new FakeTrainer(weights, Adam(0), new TrainerOptions { AccumulationSteps = 2 });
+        uint[] before = Bits(weights);
+        int[] tokens = FakeModels.Tokens(12, 1);
+
+        ArgumentException wrong = Assert.Throws<ArgumentException>("inputs", () => trainer.Step(tokens.AsSpan(0, 11), tokens));
+        Assert.Contains("12", wrong.Message, StringComparison.Ordinal);
+        Assert.Contains("11", wrong.Message, StringComparison.Ordinal);
+        Assert.Throws<ArgumentException>("targets", () => trainer.Step(tokens, tokens.AsSpan(0, 6)));
+        Assert.Throws<ArgumentException>("inputs", () => trainer.Evaluate(tokens.AsSpan(0, 7), tokens));
+        Assert.Throws<ArgumentException>("inputs", () => trainer.Evaluate([], []));
+        Assert.Throws<ArgumentException>("targets", () => trainer.Evaluate(tokens, tokens.AsSpan(0, 6)));
+
+        ArgumentOutOfRangeException outside = Assert.Throws<ArgumentOutOfRangeException>("inputs", () => trainer.Step(With(10, 11), tokens));
+        Assert.Contains("index 10", outside.Message, StringComparison.Ordinal);
+        Assert.Throws<ArgumentOutOfRangeException>("inputs", () => trainer.Step(With(0, -1), tokens));
+        outside = Assert.Throws<ArgumentOutOfRangeException>("targets", () => trainer.Step(tokens, With(11, 11)));
+        Assert.Contains("index 11", outside.Message, StringComparison.Ordinal);
+        Assert.Throws<ArgumentOutOfRangeException>("targets", () => trainer.Evaluate(tokens, With(3, -2)));
+
+        int[] ignored = [.. tokens[..6], -1, -1, -1, -1, -1, -1];
+        Assert.Throws<ArgumentException>("targets", () => trainer.Step(tokens, ignored));
+        Assert.Throws<ArgumentException>("name", () => { trainer.Gradient("none"); });
+
+        Assert.Equal(before, Bits(weights));
+        Assert.Empty(trainer.Seeds);
+        Assert.Equal(0, trainer.StepCount);
+
+        Assert.Throws<ArgumentOutOfRangeException>(() => new FakeTrainer(weights, Adam(0), new TrainerOptions { AccumulationSteps = 0 }));
+        Assert.Throws<ArgumentOutOfRangeException>(() => new FakeTrainer(weights, Adam(0), new TrainerOptions { Threads = -1 }));
+
+        trainer.Dispose();
+        trainer.Dispose();
+        Assert.Throws<ObjectDisposedException>(() => trainer.Step(tokens, tokens));
+        Assert.Throws<ObjectDisposedException>(() => trainer.Evaluate(tokens, tokens));
+        Assert.Throws<ObjectDisposedException>(() => trainer.SaveCheckpoint("x"));
+        Assert.Throws<ObjectDisposedException>(() => trainer.LoadCheckpoint("x"));
+        Assert.Throws<ObjectDisposedException>(() => { trainer.Gradient("wide"); });
+
+        int[] With(int index, int value)
+        {
+            int[] copy = [.. tokens];
+            copy[index] = value;
+            return copy;
+        }
+    }
+
+    [Fact]
+    public void A_step_allocates_nothing()
+    {
+        using ModelWeights weights = ModelWeights.Create(FakeModels.Table(), seed: 4);
+        using var trainer = new FakeTrainer(weights, Adam(1), new TrainerOptions { Threads = 2, AccumulationSteps = 2 });
+        using var sgd = new FakeTrainer(weights, new Sgd { Momentum = 0.9f }, new TrainerOptions { Threads = 3, AccumulationSteps = 2 });
+        foreach (FakeTrainer each in new[] { trainer, sgd })
+        {
+            each.Seeds.Capacity = each.Normalizers.Capacity = 10_000;
+        }
+
+        int[] inputs = FakeModels.Tokens(12, 1);
+        int[] targets = FakeModels.Tokens(12, 2);
+        long least = long.MaxValue;
+        for (int round = 0; round < 20 && least != 0; round++)
+        {
+            long before = GC.GetTotalAllocatedBytes(precise: true);
+            for (int i = 0; i < 10; i++)
+            {
+                trainer.Step(inputs, targets);
+                sgd.Step(inputs, targets);
+                trainer.Evaluate(inputs, targets);
+            }
+
+            least = Math.Min(least, GC.GetTotalAllocatedBytes(precise: true) - before);
+        }
+
+        Assert.Equal(0, least);
+    }
+
+    private static AdamW Adam(float clip) => new() { LearningRate = 0.01f, GradientClip = clip, Schedule = new WarmupCosine(2, 8) };
+
+    private static unsafe uint[] Bits(ModelWeights weights) => new ReadOnlySpan<uint>(weights.Pointer, (int)weights.Length).ToArray();
+}

@@ -1,0 +1,57 @@
+using ModelGen.Compiler;
+using ModelGen.Compiler.Architectures;
+using ModelGen.Compiler.Autodiff;
+using ModelGen.Compiler.Graph;
+using ModelGen.Compiler.Passes;
+using ModelGen.Tests.Infrastructure;
+
+namespace ModelGen.Tests.Snapshots;
+
+/// <summary>The text of the graphs of tiny models: as a family builds them, and with the derived backward program.</summary>
+public sealed class IrTests
+{
+    private static readonly ModelSpec TinyGpt = Spec(
+        "Gpt",
+        new TrainingSpec(2, 4),
+        DeclaredArgument.Of("Layers", 1L),
+        DeclaredArgument.Of("DModel", 8L),
+        DeclaredArgument.Of("Heads", 2L),
+        DeclaredArgument.Of("Vocab", 11L),
+        DeclaredArgument.Of("Context", 6L));
+
+    private static readonly ModelSpec TinyLstm = Spec(
+        "RecurrentLm",
+        new TrainingSpec(2, 4),
+        DeclaredArgument.Of("Cell", 1L),
+        DeclaredArgument.Of("Hidden", 5L),
+        DeclaredArgument.Of("Embedding", 3L),
+        DeclaredArgument.Of("Vocab", 7L));
+
+    private static readonly ModelSpec TinyMlp = Spec("Mlp", new TrainingSpec(2, 0), DeclaredArgument.Of("Sizes", [3, 5, 2]));
+
+    [Fact]
+    public void Gpt_as_built() => Snapshot.Verify(GraphPrinter.Print(Build(TinyGpt, BuildMode.Inference)));
+
+    [Fact]
+    public void Gpt_differentiated() => Snapshot.Verify(GraphPrinter.Print(Differentiate(TinyGpt)));
+
+    [Fact]
+    public void Lstm_as_built() => Snapshot.Verify(GraphPrinter.Print(Build(TinyLstm, BuildMode.Inference)));
+
+    [Fact]
+    public void Lstm_differentiated() => Snapshot.Verify(GraphPrinter.Print(Differentiate(TinyLstm)));
+
+    [Fact]
+    public void Mlp_differentiated() => Snapshot.Verify(GraphPrinter.Print(Differentiate(TinyMlp)));
+
+    private static ModelSpec Spec(string family, TrainingSpec training, params DeclaredArgument[] arguments)
+        => new(new TypeIdentity("", [], "Tiny", "public", "Tiny"), family, new EquatableArray<DeclaredArgument>(arguments), training, null);
+
+    private static ModelGraph Build(ModelSpec spec, BuildMode mode) => ArchitectureRegistry.Get(spec.Family).Build(spec, mode);
+
+    private static ModelGraph Differentiate(ModelSpec spec)
+    {
+        ModelGraph bound = BindExtents.Run(Build(spec, BuildMode.Training), spec.Training!.BatchSize, Math.Max(1, spec.Training.SequenceLength));
+        return Simplify.Run(ReverseMode.Differentiate(ExpandComposites.Run(bound), "loss"));
+    }
+}
