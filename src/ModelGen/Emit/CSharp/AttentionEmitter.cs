@@ -109,7 +109,7 @@ internal static class AttentionEmitter
             w.Line($"{name($"Scores{height}_{v.Bits}")}(queryRows + (long)i * {Stride(kernel, 0)}, transposed + n, scores + n);");
             w.Close();
             w.Open($"for (int row = 0; row < {height}; row++)");
-            w.Line(kernel.Op.Causal ? $"int valid = limit - {height - 1} + row;" : "const int valid = keys;");
+            w.Line(kernel.Op.Causal ? $"int valid = limit - {height - 1} + row;" : "int valid = keys;");
             w.Line($"float sum = AttentionRows.Exponentials(scores + row * {scores}, valid, limit, out float maximum);");
             w.Line("factors[row] = 1 / sum;");
             if (kernel.HasLogSumExp)
