@@ -103,6 +103,13 @@ internal sealed unsafe class GraphFunction
         {
             PlanBuffer buffer = _layout.Weight(parameter.ParameterName);
             Write(memory[MemorySpace.Weights] + buffer.Offset, run.Parameters[parameter.ParameterName], ElementType.Float32);
+
+            // Rows that no contribution covers stay as they are, and they are zero from the beginning.
+            if (_graph.Gradients.Any(g => g.Parameter == parameter.ParameterName && g.Value.Op is PadRows))
+            {
+                new Span<float>(memory[MemorySpace.Gradients] + buffer.Offset, (int)buffer.Size).Clear();
+            }
+
             if (accumulateInto is not null && accumulateInto.TryGetValue(parameter.ParameterName, out Tensor? gradient))
             {
                 Write(memory[MemorySpace.Gradients] + buffer.Offset, gradient, ElementType.Float32);

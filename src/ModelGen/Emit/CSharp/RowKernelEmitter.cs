@@ -191,10 +191,17 @@ internal static class RowKernelEmitter
                 w.Close();
             }
 
-            for (int c = end, k = 0; c < vectors * v.Lanes; c += v.Lanes, k++)
+            int rest = (vectors * v.Lanes) - end;
+            if (rest == v.Lanes)
             {
                 w.Open("");
-                Block(k, CodeWriter.Number(c), null);
+                Block(0, CodeWriter.Number(end), null);
+                w.Close();
+            }
+            else if (rest > 0)
+            {
+                w.Open($"for (int c = {end}; c < {end + rest}; c += {v.Lanes})");
+                Block(0, "c", null);
                 w.Close();
             }
         }
