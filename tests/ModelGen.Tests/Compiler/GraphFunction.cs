@@ -86,7 +86,7 @@ internal sealed unsafe class GraphFunction
         Assembly assembly = InMemoryCompilation.Load(text.ToString(), "GraphFunctions");
         Type type = assembly.GetType("Kernels")!;
         return [.. drafts.Select((draft, i) => new GraphFunction(
-            graphs[i], draft, type.GetMethod(Name(i), BindingFlags.Static | BindingFlags.NonPublic)!.CreateDelegate<PlanMethod>()))];
+            graphs[i], draft, type.GetMethod(Name(i), BindingFlags.Static | BindingFlags.Public | BindingFlags.NonPublic)!.CreateDelegate<PlanMethod>()))];
 
         static string Name(int index) => "Graph" + index.ToString(CultureInfo.InvariantCulture);
     }
