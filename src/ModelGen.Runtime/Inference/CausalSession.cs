@@ -34,6 +34,7 @@ public abstract unsafe class CausalSession : IDisposable
         ArgumentOutOfRangeException.ThrowIfNegativeOrZero(layout.VocabularySize);
         ArgumentOutOfRangeException.ThrowIfNegativeOrZero(layout.PrefillChunk);
         RunGuard.InsideArena(layout.ModelName, nameof(layout.TokensOffset), layout.TokensOffset, layout.PrefillChunk, layout.ArenaBytes);
+        RunGuard.InsideArena(layout.ModelName, nameof(layout.TokensOffsetDecode), layout.TokensOffsetDecode ?? layout.TokensOffset, 1, layout.ArenaBytes);
         RunGuard.InsideArena(layout.ModelName, nameof(layout.LogitsOffsetPrefill), layout.LogitsOffsetPrefill, layout.VocabularySize, layout.ArenaBytes);
         RunGuard.InsideArena(layout.ModelName, nameof(layout.LogitsOffsetDecode), layout.LogitsOffsetDecode, layout.VocabularySize, layout.ArenaBytes);
         int threads = RunGuard.Threads(options?.Threads ?? 0, nameof(options));
@@ -81,7 +82,7 @@ public abstract unsafe class CausalSession : IDisposable
         while (!tokens.IsEmpty)
         {
             int count = Math.Min(tokens.Length, _layout.PrefillChunk);
-            Run(_prefill, tokens[..count]);
+            Run(_prefill, tokens[..count], _layout.TokensOffset);
             tokens = tokens[count..];
         }
 
@@ -100,7 +101,7 @@ public abstract unsafe class CausalSession : IDisposable
         var tokens = new ReadOnlySpan<int>(in token);
         RunGuard.TokenIds(tokens, _layout.VocabularySize, nameof(token));
         CheckSpace(1);
-        Run(_decode, tokens);
+        Run(_decode, tokens, _layout.TokensOffsetDecode ?? _layout.TokensOffset);
         return TakeLogits(_layout.LogitsOffsetDecode);
     }
 
@@ -149,10 +150,10 @@ public abstract unsafe class CausalSession : IDisposable
         }
     }
 
-    private void Run(ITeamTask task, ReadOnlySpan<int> tokens)
+    private void Run(ITeamTask task, ReadOnlySpan<int> tokens, long offset)
     {
         float* arena = _arena.Floats;
-        tokens.CopyTo(new Span<int>(arena + _layout.TokensOffset, _layout.PrefillChunk));
+        tokens.CopyTo(new Span<int>(arena + offset, tokens.Length));
         _context = new PlanContext
         {
             Weights = _weights.Pointer,

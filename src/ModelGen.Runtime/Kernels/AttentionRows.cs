@@ -9,28 +9,29 @@ namespace ModelGen.Runtime;
 public static unsafe class AttentionRows
 {
     /// <summary>
-    /// Turns a row of scores into unnormalized probabilities, exp(score − maximum), in place.
+    /// Turns a row of scores into unnormalized probabilities, exp(scale · score − maximum), in place.
     /// </summary>
-    /// <param name="row">The scores, scaled.</param>
+    /// <param name="row">The scores.</param>
     /// <param name="valid">How many of them count.</param>
     /// <param name="total">Up to where the row is set to zero.</param>
-    /// <param name="maximum">The largest score that counts.</param>
+    /// <param name="scale">The factor of the scores.</param>
+    /// <param name="maximum">The largest scaled score that counts.</param>
     /// <returns>The sum of the exponentials.</returns>
     [MethodImpl(MethodImplOptions.AggressiveOptimization)]
-    public static float Exponentials(float* row, int valid, int total, out float maximum)
+    public static float Exponentials(float* row, int valid, int total, float scale, out float maximum)
     {
         float sum;
         if (Simd.Use512)
         {
-            sum = Exponentials512(row, valid, out maximum);
+            sum = Exponentials512(row, valid, scale, out maximum);
         }
         else if (Simd.Use256)
         {
-            sum = Exponentials256(row, valid, out maximum);
+            sum = Exponentials256(row, valid, scale, out maximum);
         }
         else
         {
-            sum = Exponentials128(row, valid, out maximum);
+            sum = Exponentials128(row, valid, scale, out maximum);
         }
 
         for (int j = valid; j < total; j++)
@@ -43,13 +44,13 @@ public static unsafe class AttentionRows
 
     /// <summary>
     /// Turns a row of scores and of the probabilities' cotangents into probabilities and the scores' cotangents, in place:
-    /// p = exp(score − logSumExp), ds = p · (dp − delta) · scale (Dao et al. 2022, algorithm 4).
+    /// p = exp(scale · score − logSumExp), ds = p · (dp − delta) · scale (Dao et al. 2022, algorithm 4).
     /// </summary>
-    /// <param name="scores">Scaled scores; becomes probabilities.</param>
-    /// <param name="cotangents">Cotangents of the probabilities; becomes those of the unscaled scores.</param>
+    /// <param name="scores">Scores; becomes probabilities.</param>
+    /// <param name="cotangents">Cotangents of the probabilities; becomes those of the scores.</param>
     /// <param name="valid">How many of them count.</param>
     /// <param name="total">Up to where both rows are set to zero.</param>
-    /// <param name="logSumExp">The row's log Σ exp(score).</param>
+    /// <param name="logSumExp">The row's log Σ exp(scale · score).</param>
     /// <param name="delta">The inner product of the row's output and its cotangent.</param>
     /// <param name="scale">The factor of the scores.</param>
     [MethodImpl(MethodImplOptions.AggressiveOptimization)]
@@ -61,7 +62,7 @@ public static unsafe class AttentionRows
             for (; j < valid; j += 16)
             {
                 int count = Math.Min(16, valid - j);
-                Vector512<float> p = VectorMath.Exp((count == 16 ? Vector512.Load(scores + j) : Simd.LoadTail512(scores + j, count)) - Vector512.Create(logSumExp));
+                Vector512<float> p = VectorMath.Exp(((count == 16 ? Vector512.Load(scores + j) : Simd.LoadTail512(scores + j, count)) * Vector512.Create(scale)) - Vector512.Create(logSumExp));
                 Vector512<float> d = p * ((count == 16 ? Vector512.Load(cotangents + j) : Simd.LoadTail512(cotangents + j, count)) - Vector512.Create(delta)) * Vector512.Create(scale);
                 if (count == 16)
                 {
@@ -80,7 +81,7 @@ public static unsafe class AttentionRows
             for (; j < valid; j += 8)
             {
                 int count = Math.Min(8, valid - j);
-                Vector256<float> p = VectorMath.Exp((count == 8 ? Vector256.Load(scores + j) : Simd.LoadTail256(scores + j, count)) - Vector256.Create(logSumExp));
+                Vector256<float> p = VectorMath.Exp(((count == 8 ? Vector256.Load(scores + j) : Simd.LoadTail256(scores + j, count)) * Vector256.Create(scale)) - Vector256.Create(logSumExp));
                 Vector256<float> d = p * ((count == 8 ? Vector256.Load(cotangents + j) : Simd.LoadTail256(cotangents + j, count)) - Vector256.Create(delta)) * Vector256.Create(scale);
                 if (count == 8)
                 {
@@ -99,7 +100,7 @@ public static unsafe class AttentionRows
             for (; j < valid; j += 4)
             {
                 int count = Math.Min(4, valid - j);
-                Vector128<float> p = VectorMath.Exp((count == 4 ? Vector128.Load(scores + j) : Simd.LoadTail128(scores + j, count)) - Vector128.Create(logSumExp));
+                Vector128<float> p = VectorMath.Exp(((count == 4 ? Vector128.Load(scores + j) : Simd.LoadTail128(scores + j, count)) * Vector128.Create(scale)) - Vector128.Create(logSumExp));
                 Vector128<float> d = p * ((count == 4 ? Vector128.Load(cotangents + j) : Simd.LoadTail128(cotangents + j, count)) - Vector128.Create(delta)) * Vector128.Create(scale);
                 if (count == 4)
                 {
@@ -121,7 +122,7 @@ public static unsafe class AttentionRows
         }
     }
 
-    private static float Exponentials512(float* row, int valid, out float maximum)
+    private static float Exponentials512(float* row, int valid, float scale, out float maximum)
     {
         Vector512<float> max = Vector512.Create(float.NegativeInfinity);
         int full = valid & ~15;
@@ -136,19 +137,19 @@ public static unsafe class AttentionRows
             max = Vector512.Max(max, Simd.FirstLanes512(Simd.LoadTail512(row + full, tail), tail, float.NegativeInfinity));
         }
 
-        maximum = Simd.Max(max);
-        Vector512<float> shift = Vector512.Create(maximum);
+        maximum = Simd.Max(max) * scale;
+        Vector512<float> shift = Vector512.Create(maximum), factor = Vector512.Create(scale);
         Vector512<float> sum = Vector512<float>.Zero;
         for (int j = 0; j < full; j += 16)
         {
-            Vector512<float> e = VectorMath.Exp(Vector512.Load(row + j) - shift);
+            Vector512<float> e = VectorMath.Exp((Vector512.Load(row + j) * factor) - shift);
             Vector512.Store(e, row + j);
             sum += e;
         }
 
         if (tail > 0)
         {
-            Vector512<float> e = Simd.FirstLanes512(VectorMath.Exp(Simd.LoadTail512(row + full, tail) - shift), tail, 0);
+            Vector512<float> e = Simd.FirstLanes512(VectorMath.Exp((Simd.LoadTail512(row + full, tail) * factor) - shift), tail, 0);
             Simd.StoreTail512(row + full, e, tail);
             sum += e;
         }
@@ -156,7 +157,7 @@ public static unsafe class AttentionRows
         return Simd.Sum(sum);
     }
 
-    private static float Exponentials256(float* row, int valid, out float maximum)
+    private static float Exponentials256(float* row, int valid, float scale, out float maximum)
     {
         Vector256<float> max = Vector256.Create(float.NegativeInfinity);
         int full = valid & ~7;
@@ -171,19 +172,19 @@ public static unsafe class AttentionRows
             max = Vector256.Max(max, Simd.FirstLanes256(Simd.LoadTail256(row + full, tail), tail, float.NegativeInfinity));
         }
 
-        maximum = Simd.Max(max);
-        Vector256<float> shift = Vector256.Create(maximum);
+        maximum = Simd.Max(max) * scale;
+        Vector256<float> shift = Vector256.Create(maximum), factor = Vector256.Create(scale);
         Vector256<float> sum = Vector256<float>.Zero;
         for (int j = 0; j < full; j += 8)
         {
-            Vector256<float> e = VectorMath.Exp(Vector256.Load(row + j) - shift);
+            Vector256<float> e = VectorMath.Exp((Vector256.Load(row + j) * factor) - shift);
             Vector256.Store(e, row + j);
             sum += e;
         }
 
         if (tail > 0)
         {
-            Vector256<float> e = Simd.FirstLanes256(VectorMath.Exp(Simd.LoadTail256(row + full, tail) - shift), tail, 0);
+            Vector256<float> e = Simd.FirstLanes256(VectorMath.Exp((Simd.LoadTail256(row + full, tail) * factor) - shift), tail, 0);
             Simd.StoreTail256(row + full, e, tail);
             sum += e;
         }
@@ -191,7 +192,7 @@ public static unsafe class AttentionRows
         return Simd.Sum(sum);
     }
 
-    private static float Exponentials128(float* row, int valid, out float maximum)
+    private static float Exponentials128(float* row, int valid, float scale, out float maximum)
     {
         Vector128<float> max = Vector128.Create(float.NegativeInfinity);
         int full = valid & ~3;
@@ -206,19 +207,19 @@ public static unsafe class AttentionRows
             max = Vector128.Max(max, Simd.FirstLanes128(Simd.LoadTail128(row + full, tail), tail, float.NegativeInfinity));
         }
 
-        maximum = Simd.Max(max);
-        Vector128<float> shift = Vector128.Create(maximum);
+        maximum = Simd.Max(max) * scale;
+        Vector128<float> shift = Vector128.Create(maximum), factor = Vector128.Create(scale);
         Vector128<float> sum = Vector128<float>.Zero;
         for (int j = 0; j < full; j += 4)
         {
-            Vector128<float> e = VectorMath.Exp(Vector128.Load(row + j) - shift);
+            Vector128<float> e = VectorMath.Exp((Vector128.Load(row + j) * factor) - shift);
             Vector128.Store(e, row + j);
             sum += e;
         }
 
         if (tail > 0)
         {
-            Vector128<float> e = Simd.FirstLanes128(VectorMath.Exp(Simd.LoadTail128(row + full, tail) - shift), tail, 0);
+            Vector128<float> e = Simd.FirstLanes128(VectorMath.Exp((Simd.LoadTail128(row + full, tail) * factor) - shift), tail, 0);
             Simd.StoreTail128(row + full, e, tail);
             sum += e;
         }

@@ -27,8 +27,11 @@ public sealed class SessionLayout
     /// <summary>The most tokens in one run of the prefill plan.</summary>
     public required int PrefillChunk { get; init; }
 
-    /// <summary>Where the run's token ids go, as 32-bit integers: <see cref="PrefillChunk"/> of them.</summary>
+    /// <summary>Where the prefill plan takes its token ids, as 32-bit integers: <see cref="PrefillChunk"/> of them.</summary>
     public required long TokensOffset { get; init; }
+
+    /// <summary>Where the decode plan takes its token id; null where the prefill plan takes its first.</summary>
+    public long? TokensOffsetDecode { get; init; }
 
     /// <summary>Where the prefill plan leaves the last token's logits.</summary>
     public required long LogitsOffsetPrefill { get; init; }
@@ -100,12 +103,21 @@ public sealed class TrainerLayout
     /// <summary>The number of target classes; 0 where the targets are floats.</summary>
     public required int TargetClasses { get; init; }
 
-    /// <summary>Where a micro-batch's inputs go, as floats or 32-bit integers.</summary>
+    /// <summary>Where the step plan takes a micro-batch's inputs, as floats or 32-bit integers.</summary>
     public required long InputOffset { get; init; }
 
-    /// <summary>Where a micro-batch's targets go, as floats or 32-bit integers.</summary>
+    /// <summary>Where the step plan takes a micro-batch's targets, as floats or 32-bit integers.</summary>
     public required long TargetOffset { get; init; }
 
-    /// <summary>Where the plans leave the micro-batch's mean loss.</summary>
+    /// <summary>Where the step plan leaves the micro-batch's mean loss.</summary>
     public required long LossOffset { get; init; }
+
+    /// <summary>Where the evaluation plan takes its inputs; null where the step plan does.</summary>
+    public long? EvaluateInputOffset { get; init; }
+
+    /// <summary>Where the evaluation plan takes its targets; null where the step plan does.</summary>
+    public long? EvaluateTargetOffset { get; init; }
+
+    /// <summary>Where the evaluation plan leaves its loss; null where the step plan does.</summary>
+    public long? EvaluateLossOffset { get; init; }
 }

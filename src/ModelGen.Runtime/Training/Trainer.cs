@@ -23,6 +23,8 @@ public abstract unsafe partial class Trainer : IDisposable
     private readonly EvaluateTask _evaluateTask;
     private readonly UpdateTask _updateTask;
     private readonly int _slotCount;
+    private readonly PlanPlaces _stepPlaces;
+    private readonly PlanPlaces _evaluatePlaces;
     private PlanContext _context;
     private ulong _seed;
     private bool _disposed;
@@ -53,9 +55,17 @@ public abstract unsafe partial class Trainer : IDisposable
         Positions = checked(layout.BatchSize * layout.SequenceLength);
         InputLength = checked(Positions * layout.InputSize);
         TargetLength = checked(Positions * layout.TargetSize);
-        RunGuard.InsideArena(layout.ModelName, nameof(layout.InputOffset), layout.InputOffset, InputLength, layout.ArenaBytes);
-        RunGuard.InsideArena(layout.ModelName, nameof(layout.TargetOffset), layout.TargetOffset, TargetLength, layout.ArenaBytes);
-        RunGuard.InsideArena(layout.ModelName, nameof(layout.LossOffset), layout.LossOffset, 1, layout.ArenaBytes);
+        _stepPlaces = new PlanPlaces(layout.InputOffset, layout.TargetOffset, layout.LossOffset);
+        _evaluatePlaces = new PlanPlaces(
+            layout.EvaluateInputOffset ?? layout.InputOffset,
+            layout.EvaluateTargetOffset ?? layout.TargetOffset,
+            layout.EvaluateLossOffset ?? layout.LossOffset);
+        foreach (PlanPlaces places in new[] { _stepPlaces, _evaluatePlaces })
+        {
+            RunGuard.InsideArena(layout.ModelName, nameof(layout.InputOffset), places.Inputs, InputLength, layout.ArenaBytes);
+            RunGuard.InsideArena(layout.ModelName, nameof(layout.TargetOffset), places.Targets, TargetLength, layout.ArenaBytes);
+            RunGuard.InsideArena(layout.ModelName, nameof(layout.LossOffset), places.Loss, 1, layout.ArenaBytes);
+        }
 
         _weights = weights;
         _layout = layout;
@@ -174,7 +184,7 @@ public abstract unsafe partial class Trainer : IDisposable
         double loss = 0;
         for (int micro = 0; micro < AccumulationSteps; micro++)
         {
-            float* arena = Stage(inputs.Slice(micro * inputBytes, inputBytes), targets.Slice(micro * targetBytes, targetBytes));
+            float* arena = Stage(_stepPlaces, inputs.Slice(micro * inputBytes, inputBytes), targets.Slice(micro * targetBytes, targetBytes));
             _context = new PlanContext
             {
                 Weights = _weights.Pointer,
@@ -188,7 +198,7 @@ public abstract unsafe partial class Trainer : IDisposable
                 Accumulate = micro > 0,
             };
             _team.Run(_stepTask);
-            loss += arena[_layout.LossOffset];
+            loss += arena[_stepPlaces.Loss];
         }
 
         _updateTask.Run(_team);
@@ -206,7 +216,7 @@ public abstract unsafe partial class Trainer : IDisposable
         long count = 0;
         for (int micro = 0; micro < inputs.Length / inputBytes; micro++)
         {
-            float* arena = Stage(inputs.Slice(micro * inputBytes, inputBytes), targets.Slice(micro * targetBytes, targetBytes));
+            float* arena = Stage(_evaluatePlaces, inputs.Slice(micro * inputBytes, inputBytes), targets.Slice(micro * targetBytes, targetBytes));
             _context = new PlanContext
             {
                 Weights = _weights.Pointer,
@@ -217,7 +227,7 @@ public abstract unsafe partial class Trainer : IDisposable
                 GradientScale = 1,
             };
             _team.Run(_evaluateTask);
-            loss += arena[_layout.LossOffset] * (double)counted;
+            loss += arena[_evaluatePlaces.Loss] * (double)counted;
             count += counted;
         }
 
@@ -292,11 +302,11 @@ public abstract unsafe partial class Trainer : IDisposable
         }
     }
 
-    private float* Stage(ReadOnlySpan<byte> inputs, ReadOnlySpan<byte> targets)
+    private float* Stage(PlanPlaces places, ReadOnlySpan<byte> inputs, ReadOnlySpan<byte> targets)
     {
         float* arena = _arena.Floats;
-        inputs.CopyTo(new Span<byte>(arena + _layout.InputOffset, inputs.Length));
-        targets.CopyTo(new Span<byte>(arena + _layout.TargetOffset, targets.Length));
+        inputs.CopyTo(new Span<byte>(arena + places.Inputs, inputs.Length));
+        targets.CopyTo(new Span<byte>(arena + places.Targets, targets.Length));
         return arena;
     }
 
@@ -314,6 +324,9 @@ public abstract unsafe partial class Trainer : IDisposable
 
     private float ScheduledRate()
         => Optimizer.Schedule is { } schedule ? (float)(Optimizer.LearningRate * schedule.Factor(StepCount)) : Optimizer.LearningRate;
+
+    /// <summary>Where a plan takes its inputs and targets and leaves its loss, in floats from the arena's start.</summary>
+    private readonly record struct PlanPlaces(long Inputs, long Targets, long Loss);
 
     private sealed class StepTask(Trainer trainer) : ITeamTask
     {

@@ -35,8 +35,8 @@ internal sealed class ReverseMode(GraphBuilder builder, Func<Value, Value> forwa
         contributions.Add(cotangent);
     }
 
-    /// <summary>The contributions to a value's cotangent, not yet added up.</summary>
-    public IReadOnlyList<Value> Contributions(Value value) => _cotangents.TryGetValue(value, out List<Value>? list) ? list : [];
+    /// <summary>The contributions to a value's cotangent, not yet added up, but with column ranges put together.</summary>
+    public IReadOnlyList<Value> Contributions(Value value) => _cotangents.TryGetValue(value, out List<Value>? list) ? Concatenate(list, value.Name) : [];
 
     /// <summary>A value's cotangent: its contributions added up, or zeros.</summary>
     public Value Cotangent(Value value)
@@ -46,9 +46,9 @@ internal sealed class ReverseMode(GraphBuilder builder, Func<Value, Value> forwa
             return Builder.Add(new Constant(0, value.Shape), "");
         }
 
-        if (contributions.Count > 1)
+        if (contributions.Count > 1 || contributions[0].Op is PadColumns)
         {
-            Value sum = Sum(contributions, value.Name);
+            Value sum = Concatenate(contributions, value.Name).Aggregate((sum, term) => Builder.Add(new Add(), "d " + value.Name, sum, term));
             contributions.Clear();
             contributions.Add(sum);
         }
@@ -120,8 +120,8 @@ internal sealed class ReverseMode(GraphBuilder builder, Func<Value, Value> forwa
         return builder.Build();
     }
 
-    /// <summary>Adds contributions up in the order they came; disjoint column ranges become one concatenation.</summary>
-    private Value Sum(IReadOnlyList<Value> contributions, string name)
+    /// <summary>The contributions in the order they came, with disjoint column ranges as one concatenation.</summary>
+    private List<Value> Concatenate(IReadOnlyList<Value> contributions, string name)
     {
         Value[] padded = contributions.Where(c => c.Op is PadColumns).OrderBy(c => ((PadColumns)c.Op).Offset).ToArray();
         var terms = contributions.Where(c => c.Op is not PadColumns).ToList();
@@ -159,7 +159,7 @@ internal sealed class ReverseMode(GraphBuilder builder, Func<Value, Value> forwa
             padded = rest.ToArray();
         }
 
-        return terms.Skip(1).Aggregate(terms[0], (sum, term) => Builder.Add(new Add(), "d " + name, sum, term));
+        return terms;
 
         Value Zeros(Shape shape) => Builder.Add(new Constant(0, shape), "");
     }

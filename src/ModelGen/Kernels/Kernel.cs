@@ -317,14 +317,26 @@ internal static class AttentionScratch
     /// <summary>Query rows that share one pass over the keys.</summary>
     public const int QueryBlock = 48;
 
+    /// <summary>The most rows of a register tile.</summary>
+    private const int LargestTile = 12;
+
     /// <summary>Columns of a score row: the keys rounded up to whole register tiles, and a line more to spread rows over cache sets.</summary>
     public static int ScoreStride(int keys, int lanes) => RoundUp(keys, 2 * lanes) + 16;
 
+    /// <summary>Transposed keys, padded values, and the scores of a tile of queries.</summary>
     public static long Forward(AttentionKernel kernel, int lanes)
-        => ((long)kernel.Op.HeadDim * ScoreStride(kernel.MaximumKeys, lanes)) + ((long)QueryBlock * ScoreStride(kernel.MaximumKeys, lanes)) + 64;
+    {
+        long stride = ScoreStride(kernel.MaximumKeys, lanes);
+        return (stride * (kernel.Op.HeadDim + RoundUp(kernel.Op.HeadDim, 2 * lanes) + LargestTile)) + 64;
+    }
 
+    /// <summary>Transposed keys and values, padded keys, two blocks of scores, and a block of queries and output cotangents.</summary>
     public static long Backward(AttentionGradientKernel kernel, int lanes)
-        => (2L * kernel.Op.HeadDim * ScoreStride(kernel.Keys, lanes)) + (2L * QueryBlock * ScoreStride(kernel.Keys, lanes)) + QueryBlock + 64;
+    {
+        long stride = ScoreStride(kernel.Keys, lanes);
+        long padded = RoundUp(kernel.Op.HeadDim, 2 * lanes);
+        return (stride * ((2 * kernel.Op.HeadDim) + padded + (2 * QueryBlock))) + (2 * QueryBlock * padded) + 64;
+    }
 
     public static int RoundUp(int value, int multiple) => (value + multiple - 1) / multiple * multiple;
 }

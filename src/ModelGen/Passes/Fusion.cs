@@ -29,10 +29,12 @@ internal sealed class Fusion
     private readonly ulong[][] _ancestors;
     private readonly Cluster?[] _clusters;
     private readonly HashSet<Value> _stored = [];
+    private readonly ILookup<Node, Node> _consumers;
 
     private Fusion(ModelGraph graph)
     {
         _graph = graph;
+        _consumers = graph.Nodes.SelectMany(n => n.Inputs.Select(i => (From: i.Node, To: n))).ToLookup(p => p.From, p => p.To);
         int count = graph.Nodes.Count;
         int words = (count + 63) / 64;
         _ancestors = new ulong[count][];
@@ -113,7 +115,7 @@ internal sealed class Fusion
                     {
                         home = Accepts(candidate, node, rows, columns) ? candidate : null;
                     }
-                    else if (CanMerge(home, candidate))
+                    else if (CanMerge(home, candidate) && node.Inputs.All(i => home.Nodes.Contains(i.Node) || candidate.Nodes.Contains(i.Node) || !DependsOn(i.Node, candidate)))
                     {
                         Merge(home, candidate);
                     }
@@ -138,7 +140,16 @@ internal sealed class Fusion
             return false;
         }
 
+        if (cluster.MatMul is not null && !_consumers[node].Any(IsKernel)
+            && node.Inputs.All(i => !cluster.Nodes.Contains(i.Node) || _consumers[i.Node].Any(c => c.Op is RowReduction || IsKernel(c))))
+        {
+            // What the node reads is stored in any case, and nobody needs the node itself in memory: its reader computes it.
+            return false;
+        }
+
         return node.Inputs.All(i => cluster.Nodes.Contains(i.Node) || !DependsOn(i.Node, cluster));
+
+        static bool IsKernel(Node consumer) => !IsRowDomain(consumer) || consumer.Op is MatMul;
     }
 
     private bool CanMerge(Cluster a, Cluster b)

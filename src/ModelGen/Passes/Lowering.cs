@@ -106,7 +106,7 @@ internal sealed class Lowering
         }
 
         var lowering = new Lowering(layout, graph, graph.Results.Select(GradientValue), leaves, [], buffers, insideLoop: false);
-        List<Kernel> kernels = lowering.Lower(cancellation);
+        List<Kernel> kernels = GradientStores.Run(lowering.Lower(cancellation));
         var outputs = graph.Outputs.ToDictionary(o => o.Name, o => lowering.ViewOf(o.Value));
         return new KernelProgram(kernels, inputs, outputs, buffers);
     }
@@ -116,16 +116,16 @@ internal sealed class Lowering
     private List<Kernel> Lower(CancellationToken cancellation)
     {
         ChooseTargets();
-        foreach (Cluster cluster in _fusion.Clusters)
-        {
-            cancellation.ThrowIfCancellationRequested();
-            LowerCluster(cluster);
-        }
 
+        // In the graph's order: where a scan's results lie is known once the scan has been lowered.
         foreach (Node node in _graph.Nodes)
         {
             cancellation.ThrowIfCancellationRequested();
             LowerNode(node);
+            if (_fusion.ClusterOf(node) is { } cluster && cluster.LastIndex == _fusion.IndexOf(node))
+            {
+                LowerCluster(cluster);
+            }
         }
 
         LowerCopies();
@@ -156,7 +156,7 @@ internal sealed class Lowering
         foreach (GradientContribution gradient in _graph.Gradients)
         {
             Value value = GradientValue(gradient.Value);
-            if (CanForward(value) && !_readers[value].Any() && _graph.Gradients.Count(g => GradientValue(g.Value) == value) == 1)
+            if (CanForward(value) && value.Op is ElementwiseOperator or RowReduction or MatMul or ColumnSum or EmbeddingGradient && !_readers[value].Any() && _graph.Gradients.Count(g => GradientValue(g.Value) == value) == 1)
             {
                 _targets.Add(value, (new View(_layout.Gradient(gradient.Parameter), 0, value.Shape.Columns), StoreMode.AddWhenAccumulating));
             }
@@ -672,13 +672,6 @@ internal sealed class Lowering
     /// <summary>Builds one kernel's expressions and collects its operands.</summary>
     private sealed class KernelExpressions(Lowering lowering, Cluster? cluster, RowExtent rows, int columns)
     {
-        private static readonly HashSet<string> Reserved =
-        [
-            "row", "column", "start", "end", "count", "position", "seed", "accumulate", "worker", "workspace", "panel", "context", "arena", "weights", "gradients", "state",
-            "strip", "firstStrip", "lastStrip", "firstRow", "lastRow", "dot", "lossNormalizer", "gradientScale", "base", "checked", "const", "fixed", "float", "for", "int",
-            "long", "new", "null", "operator", "out", "params", "ref", "return", "static", "this", "unsafe", "while",
-        ];
-
         private readonly Dictionary<Value, Expr> _exprs = [];
         private readonly Dictionary<(View, AccessKind), int> _reads = [];
         private readonly Dictionary<Expr, int> _phases = [];
@@ -754,7 +747,7 @@ internal sealed class Lowering
             {
                 index = _operands.Count;
                 int period = kind is AccessKind.Element or AccessKind.RowScalar && value.Type.Element == ElementType.Float32 && value.Shape.Rows != rows && name is null ? value.Shape.Rows.Maximum : 0;
-                _operands.Add(new KernelOperand(Unique(name ?? Role(value.Name)), view, new Access(kind, view.RowStride, period, value.Type.Element), false));
+                _operands.Add(new KernelOperand(Unique(name ?? OperandNames.Role(value.Name)), view, new Access(kind, view.RowStride, period, value.Type.Element), false));
                 _reads[(view, kind)] = index;
             }
 
@@ -766,7 +759,7 @@ internal sealed class Lowering
             View view = lowering.PlaceOf(value);
             lowering._views[value] = view;
             AccessKind written = kind ?? (value.Shape.Columns == 1 && columns > 1 ? AccessKind.RowScalar : AccessKind.Element);
-            _operands.Add(new KernelOperand(Unique(Role(value.Name)), view, new Access(written, view.RowStride, 0, ElementType.Float32), true));
+            _operands.Add(new KernelOperand(Unique(OperandNames.Role(value.Name)), view, new Access(written, view.RowStride, 0, ElementType.Float32), true));
             return _operands.Count - 1;
         }
 
@@ -791,26 +784,6 @@ internal sealed class Lowering
             return shape.Rows == RowExtent.Literal(1) && rows != RowExtent.Literal(1) ? AccessKind.ColumnVector : AccessKind.Element;
         }
 
-        private string Unique(string name)
-        {
-            // Short names are the kernels' own locals.
-            name = name.Length < 3 || Reserved.Contains(name) ? name + "_value" : name;
-            string candidate = name;
-            for (int i = 2; _operands.Any(o => o.Name == candidate); i++)
-            {
-                candidate = name + i.ToString(CultureInfo.InvariantCulture);
-            }
-
-            return candidate;
-        }
-
-        // The last part of a name, so that layers of one shape share a kernel: "transformer.h.3.ln_1.mean" is "mean".
-        private static string Role(string name)
-        {
-            bool derivative = name.StartsWith("d ", StringComparison.Ordinal);
-            string last = name.Substring(name.LastIndexOf('.') + 1).Replace("d ", "");
-            var role = new string(last.Select(c => char.IsLetterOrDigit(c) ? c : '_').ToArray()).TrimEnd('0', '1', '2', '3', '4', '5', '6', '7', '8', '9').TrimEnd('_');
-            return (derivative ? "d_" : "") + (role.Length == 0 ? "value" : char.IsLetter(role[0]) ? role : "v" + role);
-        }
+        private string Unique(string name) => OperandNames.Unique(name, _operands.Select(o => o.Name).ToArray());
     }
 }

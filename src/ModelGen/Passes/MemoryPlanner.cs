@@ -8,7 +8,8 @@ namespace ModelGen.Compiler.Passes;
 /// <summary>
 /// Gives every arena buffer an offset by liveness: buffers whose lifetimes do not overlap share memory, and a result
 /// takes its dying operand's place where the kernel allows it. Buffers are placed largest first, each at the lowest
-/// offset that is free for its whole life.
+/// offset that is free for its whole life. Inputs, then outputs, lie at the start, so that all plans of a trainer or a
+/// session that have the same ones have them in the same place.
 /// Guarantees: two buffers that are alive at the same time overlap only as a kernel's in-place pair; offsets are
 /// multiples of a cache line.
 /// </summary>
@@ -94,7 +95,16 @@ internal static class MemoryPlanner
 
         long total = 0;
         var placed = new List<PlanBuffer>();
-        foreach (PlanBuffer buffer in lives.Keys.Where(b => !owner.ContainsKey(b)).OrderByDescending(b => b.Size).ThenBy(b => lives[b].First).ThenBy(b => b.Name, StringComparer.Ordinal))
+        foreach (PlanBuffer buffer in program.Inputs.Values.Concat(program.Outputs.Values).Select(v => v.Buffer).Where(b => b.Space == MemorySpace.Arena).Select(Owner).Distinct())
+        {
+            buffer.Offset = total;
+            total += Align(buffer.Size);
+            lives[buffer].First = 0;
+            lives[buffer].Last = int.MaxValue;
+            placed.Add(buffer);
+        }
+
+        foreach (PlanBuffer buffer in lives.Keys.Where(b => !owner.ContainsKey(b) && !placed.Contains(b)).OrderByDescending(b => b.Size).ThenBy(b => lives[b].First).ThenBy(b => b.Name, StringComparer.Ordinal))
         {
             Life life = lives[buffer];
             long offset = 0;

@@ -7,7 +7,7 @@ namespace ModelGen.Compiler.Passes;
 
 /// <summary>
 /// Local rewrites that never change a value: reshapes and broadcasts of themselves, sums with zero, slices of
-/// concatenations, identities. Equal nodes are one already, and unused ones are gone, by construction of the graph.
+/// concatenations, reductions of one column, identities. Equal nodes are one already, and unused ones are gone, by construction of the graph.
 /// Guarantees: the results' values are bit for bit those of the input graph.
 /// </summary>
 internal static class Simplify
@@ -59,6 +59,8 @@ internal static class Simplify
                 }
 
                 return null;
+            case RowReduction when inputs[0].Shape.Columns == 1:
+                return inputs[0];
             case ConcatColumns when inputs.Count == 1:
                 return inputs[0];
             default:

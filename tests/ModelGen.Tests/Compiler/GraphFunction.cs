@@ -86,7 +86,7 @@ internal sealed unsafe class GraphFunction
         Assembly assembly = InMemoryCompilation.Load(text.ToString(), "GraphFunctions");
         Type type = assembly.GetType("Kernels")!;
         return [.. drafts.Select((draft, i) => new GraphFunction(
-            graphs[i], draft, type.GetMethod(Name(i), BindingFlags.Static | BindingFlags.NonPublic)!.CreateDelegate<PlanMethod>()))];
+            graphs[i], draft, type.GetMethod(Name(i), BindingFlags.Static | BindingFlags.Public | BindingFlags.NonPublic)!.CreateDelegate<PlanMethod>()))];
 
         static string Name(int index) => "Graph" + index.ToString(CultureInfo.InvariantCulture);
     }
@@ -103,6 +103,13 @@ internal sealed unsafe class GraphFunction
         {
             PlanBuffer buffer = _layout.Weight(parameter.ParameterName);
             Write(memory[MemorySpace.Weights] + buffer.Offset, run.Parameters[parameter.ParameterName], ElementType.Float32);
+
+            // Rows that no contribution covers stay as they are, and they are zero from the beginning.
+            if (_graph.Gradients.Any(g => g.Parameter == parameter.ParameterName && g.Value.Op is PadRows))
+            {
+                new Span<float>(memory[MemorySpace.Gradients] + buffer.Offset, (int)buffer.Size).Clear();
+            }
+
             if (accumulateInto is not null && accumulateInto.TryGetValue(parameter.ParameterName, out Tensor? gradient))
             {
                 Write(memory[MemorySpace.Gradients] + buffer.Offset, gradient, ElementType.Float32);

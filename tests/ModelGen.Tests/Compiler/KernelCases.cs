@@ -15,8 +15,8 @@ internal sealed record KernelCase(string Name, ModelGraph Graph, RunArguments Ru
 /// <summary>The graphs of which emitted code is compared with the reference interpreter.</summary>
 internal static class KernelCases
 {
-    /// <summary>Operators that no graph holds any more when kernels are made of it.</summary>
-    private static readonly HashSet<Type> NeverLowered = [typeof(PadColumns)];
+    /// <summary>Operators that are no value of a kernel: the first is gone when kernels are made, the second is a gradient's place.</summary>
+    private static readonly HashSet<Type> NeverLowered = [typeof(PadColumns), typeof(PadRows)];
 
     private static readonly Lazy<IReadOnlyDictionary<string, KernelCase>> ForwardTable = new(() => Operators(backward: false).Concat(Sizes()).ToDictionary(c => c.Name));
     private static readonly Lazy<IReadOnlyDictionary<string, KernelCase>> BackwardTable = new(() => Operators(backward: true).Concat(FamilySteps()).ToDictionary(c => c.Name));
@@ -30,7 +30,7 @@ internal static class KernelCases
 
     /// <summary>What the compiler does to a bound training graph before it lowers it.</summary>
     public static ModelGraph PrepareTraining(ModelGraph graph)
-        => ModelCompiler.TrainingGraph(Simplify.Run(ExpandComposites.Run(graph)), default);
+        => ModelCompiler.TrainingGraph(ExpandComposites.Run(graph), default);
 
     private static IEnumerable<KernelCase> Operators(bool backward)
     {

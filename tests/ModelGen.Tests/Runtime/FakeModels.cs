@@ -30,6 +30,9 @@ internal static class FakeModels
         InputOffset = 16,
         TargetOffset = 32,
         LossOffset = 48,
+        EvaluateInputOffset = 116,
+        EvaluateTargetOffset = 132,
+        EvaluateLossOffset = 148,
     };
 
     public static int[] Tokens(int count, int seed)
@@ -76,7 +79,7 @@ internal sealed unsafe class FakeTrainer : TokenTrainer
             Normalizers.Add(context.LossNormalizer);
         }
 
-        float signal = Signal(in context);
+        float signal = Signal(in context, 0);
         float carried = context.State[0];
         worker.Range(_table.TotalLength, 16, out long start, out long end);
         for (long i = start; i < end; i++)
@@ -103,13 +106,13 @@ internal sealed unsafe class FakeTrainer : TokenTrainer
     {
         if (worker.Index == 0)
         {
-            context.Arena[48] = Signal(in context) + context.State[0];
+            context.Arena[148] = Signal(in context, 100) + context.State[0];
             context.State[0] += 1000;
         }
     }
 
-    private static float Signal(in PlanContext context)
-        => (float)Mean(new ReadOnlySpan<int>(context.Arena + 16, context.Count), new ReadOnlySpan<int>(context.Arena + 32, context.Count)) * context.LossNormalizer;
+    private static float Signal(in PlanContext context, int place)
+        => (float)Mean(new ReadOnlySpan<int>(context.Arena + place + 16, context.Count), new ReadOnlySpan<int>(context.Arena + place + 32, context.Count)) * context.LossNormalizer;
 
     private bool IsParameter(long offset)
     {
@@ -178,9 +181,9 @@ internal sealed unsafe class FakeSession(ModelWeights weights, SessionOptions? o
 
     public bool Fail { get; set; }
 
-    protected override void ExecutePrefill(in PlanContext context, Worker worker) => Execute(in context, worker, 32);
+    protected override void ExecutePrefill(in PlanContext context, Worker worker) => Execute(in context, worker, 16, 32);
 
-    protected override void ExecuteDecode(in PlanContext context, Worker worker) => Execute(in context, worker, 64);
+    protected override void ExecuteDecode(in PlanContext context, Worker worker) => Execute(in context, worker, 96, 64);
 
     private static SessionLayout Layout(int contextLength) => new()
     {
@@ -192,11 +195,12 @@ internal sealed unsafe class FakeSession(ModelWeights weights, SessionOptions? o
         ContextLength = contextLength,
         PrefillChunk = 8,
         TokensOffset = 16,
+        TokensOffsetDecode = 96,
         LogitsOffsetPrefill = 32,
         LogitsOffsetDecode = 64,
     };
 
-    private void Execute(in PlanContext context, Worker worker, int logits)
+    private void Execute(in PlanContext context, Worker worker, int tokens, int logits)
     {
         if (Fail)
         {
@@ -206,7 +210,7 @@ internal sealed unsafe class FakeSession(ModelWeights weights, SessionOptions? o
         if (worker.Index == 0)
         {
             Runs.Add((context.Position, context.Count));
-            foreach (int token in new ReadOnlySpan<int>(context.Arena + 16, context.Count))
+            foreach (int token in new ReadOnlySpan<int>(context.Arena + tokens, context.Count))
             {
                 context.State[0] += token;
             }

@@ -177,12 +177,6 @@ internal sealed class ExprEmitter(CodeWriter writer, Spelling? spelling, IExprLe
             SelectExpr s => ExprSpelling.Select(s.Comparison, Vector(s.Left), Vector(s.Right), Vector(s.Then), Vector(s.Otherwise), spelling),
             _ => throw new InvalidOperationException($"{expr.GetType().Name} is not known here"),
         };
-        if (expr is AccumulatorExpr)
-        {
-            _names.Add(expr, text);
-            return text;
-        }
-
         name = prefix + "v" + (_next++).ToString(CultureInfo.InvariantCulture);
         writer.Line($"{spelling!.Type} {name} = {text};");
         _names.Add(expr, name);

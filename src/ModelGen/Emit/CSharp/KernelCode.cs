@@ -74,7 +74,21 @@ internal sealed class KernelCode(string baseName, string summary, Kernel kernel,
 {
     private readonly List<(string Suffix, string Parameters, Action<CodeWriter, Func<string, string>> Body, string? Comment)> _methods = [];
 
+    private readonly List<(string BaseName, Func<string, string> Print)> _shared = [];
+
     public string BaseName { get; } = baseName;
+
+    /// <summary>Methods that this kernel calls and others may share, in the order of their numbers.</summary>
+    public IReadOnlyList<(string BaseName, Func<string, string> Print)> SharedMethods => _shared;
+
+    /// <summary>A stand-in for the name of a method that kernels share; the plan puts the name in its place.</summary>
+    public string Share(string sharedName, Func<string, string> print)
+    {
+        _shared.Add((sharedName, print));
+        return Placeholder(_shared.Count - 1);
+    }
+
+    public static string Placeholder(int shared) => "\u0002" + CodeWriter.Number(shared) + "\u0003";
 
     public ArgumentKinds Extra { get; } = arguments;
 

@@ -38,48 +38,26 @@ internal static class MatMulEmitter
             code.ForEachWidth((w, name, v) => Panels(w, name, kernel, v, code));
             foreach (Spelling v in Spelling.All)
             {
-                Tiles(code, kernel, v);
+                code.Method($"Epilogue_{v.Bits}", $"float* tile{Pointers(kernel, declared: true)}{string.Join("", Arguments.Declarations(Arguments.Of(kernel.Stores)).Select(d => ", " + d))}, int row, int rows, int column", (w, _) => Epilogue(w, kernel, v));
             }
         }
 
         return code;
     }
 
-    private static int TileRows(MatMulKernel kernel, Spelling v) => Math.Min(v.TileRows, kernel.Rows.Maximum);
-
-    /// <summary>The heights of the tiles that cover the rows: whole tiles and what is left, or single rows where that is not known.</summary>
-    private static IEnumerable<int> Heights(MatMulKernel kernel, Spelling v)
-    {
-        int height = TileRows(kernel, v);
-        yield return height;
-        if (kernel.Rows.IsDynamic)
-        {
-            if (height > 2)
-            {
-                yield return 2;
-            }
-
-            if (height > 1)
-            {
-                yield return 1;
-            }
-        }
-        else if (kernel.Rows.Maximum % height is > 0 and int rest)
-        {
-            yield return rest;
-        }
-    }
+    private static string Pointers(MatMulKernel kernel, bool declared)
+        => string.Join("", kernel.Operands.Skip(2).Select(o => $", {(!declared ? "" : o.Access.Element == ElementType.Int32 ? "int* " : "float* ")}{o.Name}"));
 
     private static void Panels(CodeWriter w, Func<string, string> name, MatMulKernel kernel, Spelling v, KernelCode code)
     {
         KernelOperand left = kernel.Operands[0];
         KernelOperand right = kernel.Operands[1];
-        int height = TileRows(kernel, v);
+        int height = Math.Min(v.TileRows, kernel.Rows.Maximum);
         int width = v.TileColumns;
-        (int full, int restVectors, _) = Tile.Cover(kernel.Columns, v);
-        int panels = full + (restVectors > 0 ? 1 : 0);
+        int panels = (kernel.Columns + width - 1) / width;
         string rows = Text.RowCount(kernel.Rows);
-        if (kernel.Form == MatMulForm.TN)
+        bool contracts = kernel.Form == MatMulForm.TN;
+        if (contracts)
         {
             int strips = (kernel.Rows.Maximum + height - 1) / height;
             w.Line(kernel.IsSerial ? $"int firstStrip = 0, lastStrip = {strips};" : $"worker.Range({strips}, 1, out int firstStrip, out int lastStrip);");
@@ -95,124 +73,103 @@ internal static class MatMulEmitter
 
         // With few panels the rows are divided instead, and every worker packs all panels for itself.
         bool byRows = !kernel.IsSerial && panels < 4 && kernel.Rows.Maximum >= 4 * height;
+        w.Line($"float* tile = stackalloc float[{height * width}];");
         w.Line("float* panel = (float*)worker.Scratch;");
         if (byRows)
         {
             w.Line($"worker.Range({rows}, {height}, out int firstRow, out int lastRow);");
-            w.Line($"int start = 0, end = {kernel.Columns};");
+            w.Line($"const int start = 0, end = {kernel.Columns};");
         }
         else
         {
-            w.Line($"const int firstRow = 0;");
+            w.Line("const int firstRow = 0;");
             w.Line($"{(kernel.Rows.IsDynamic ? "int" : "const int")} lastRow = {rows};");
             Text.Range(w, kernel.IsSerial, CodeWriter.Number(kernel.Columns), width);
         }
 
         w.Open($"for (int n = start; n < end; n += {width})");
-        string packed = restVectors == 0 ? CodeWriter.Number(width) : $"Math.Min({width}, {kernel.Columns} - n)";
+        string packed = kernel.Columns % width == 0 ? CodeWriter.Number(width) : $"Math.Min({width}, {kernel.Columns} - n)";
         w.Line(kernel.Form == MatMulForm.NT
             ? $"Panels.PackTransposed({right.Name} + (long)n * {right.Access.RowStride}, {right.Access.RowStride}, {kernel.Depth}, {packed}, panel, {width});"
             : $"Panels.PackRows({right.Name} + n, {right.Access.RowStride}, {kernel.Depth}, {packed}, panel, {width});");
-        if (full > 0 && restVectors > 0)
+        w.Line("int m = firstRow;");
+        foreach (int h in Tile.Heights(kernel.Rows, v))
         {
-            w.Open($"if (n < {full * width})");
-            RowLoop("");
+            var tile = new Tile(v, h, contracts ? 1 : left.Access.RowStride, contracts ? height : 1, width, width, kernel.Depth);
+            w.Open($"for (; m <= lastRow - {h}; m += {h})");
+            w.Line(tile.Call(code, contracts ? $"workspace + (long)m * {kernel.Depth}" : $"{left.Name} + (long)m * {left.Access.RowStride}", "panel", "tile"));
+            w.Line($"{name($"Epilogue_{v.Bits}")}(tile{Pointers(kernel, declared: false)}{string.Join("", Arguments.Names(Arguments.Of(kernel.Stores)).Select(n => ", " + n))}, m, {h}, n);");
             w.Close();
-            w.Open("else");
-            RowLoop("Last");
-            w.Close();
-        }
-        else
-        {
-            RowLoop(full > 0 ? "" : "Last");
         }
 
         w.Close();
+    }
 
-        void RowLoop(string kind)
+    private static void Epilogue(CodeWriter w, MatMulKernel kernel, Spelling v)
+    {
+        w.Open("for (int r = row; r < row + rows; r++)");
+        foreach (KernelOperand operand in kernel.Operands.Skip(2))
         {
-            w.Line("int m = firstRow;");
-            int[] heights = Heights(kernel, v).ToArray();
-            for (int i = 0; i < heights.Length; i++)
+            if (operand.Access.Kind == AccessKind.Element)
             {
-                int h = heights[i];
-                bool last = i == heights.Length - 1;
-                w.Open(last && !kernel.Rows.IsDynamic && i > 0 ? "if (m < lastRow)" : $"for (; m <= lastRow - {h}; m += {h})");
-                string a = kernel.Form == MatMulForm.TN ? $"workspace + (long)m * {kernel.Depth}" : $"{left.Name} + (long)m * {left.Access.RowStride}";
-                string pointers = string.Join("", kernel.Operands.Skip(2).Select(o => ", " + o.Name));
-                string extra = string.Join("", Arguments.Names(TileArguments(kernel)).Select(n => ", " + n));
-                w.Line($"{name($"Tile{h}{kind}_{v.Bits}")}({a}, panel{pointers}{extra}, m, n);");
+                string r = operand.Access.Period > 0 ? $"(r % {operand.Access.Period})" : "r";
+                w.Line($"float* {operand.Name}_r = {operand.Name} + (long){r} * {operand.Access.RowStride};");
+            }
+        }
+
+        var scalars = new Dictionary<Expr, string>();
+        var broadcasts = new Dictionary<Expr, string>();
+        var leaves = new TileLeaves(kernel, v);
+        var setup = new ExprEmitter(w, v, leaves, "", scalars, broadcasts);
+        foreach (Store store in kernel.Stores)
+        {
+            setup.Hoist(store.Value);
+        }
+
+        bool ragged = kernel.Columns % v.Lanes != 0;
+        if (kernel.Columns % v.TileColumns == 0)
+        {
+            for (int j = 0; j < v.TileVectors; j++)
+            {
+                w.Open("");
+                Block(j == 0 ? "column" : $"(column + {j * v.Lanes})", j == 0 ? "tile" : $"tile + {j * v.Lanes}", null);
                 w.Close();
             }
         }
-    }
-
-    private static ArgumentKinds TileArguments(MatMulKernel kernel) => Arguments.Of(kernel.Stores);
-
-    private static void Tiles(KernelCode code, MatMulKernel kernel, Spelling v)
-    {
-        (int full, int restVectors, int restLast) = Tile.Cover(kernel.Columns, v);
-        string pointers = string.Join("", kernel.Operands.Skip(2).Select(o => $", {(o.Access.Element == ElementType.Int32 ? "int" : "float")}* {o.Name}"));
-        string extra = string.Join("", Arguments.Declarations(TileArguments(kernel)).Select(d => ", " + d));
-        foreach (int height in Heights(kernel, v))
+        else
         {
-            for (int kind = 0; kind < 2; kind++)
+            w.Line($"int columns = Math.Min({v.TileColumns}, {kernel.Columns} - column);");
+            w.Line("int j = 0;");
+            w.Open($"for (; j <= columns - {v.Lanes}; j += {v.Lanes})");
+            Block("(column + j)", "tile + j", null);
+            w.Close();
+            if (ragged)
             {
-                if (kind == 0 ? full == 0 : restVectors == 0)
-                {
-                    continue;
-                }
-
-                var tile = new Tile(v, height, kind == 0 ? v.TileVectors : restVectors, kind == 0 ? 0 : restLast)
-                {
-                    ARow = kernel.Form == MatMulForm.TN ? 1 : kernel.Operands[0].Access.RowStride,
-                    AStep = kernel.Form == MatMulForm.TN ? TileRows(kernel, v) : 1,
-                    BStep = v.TileColumns,
-                    Depth = CodeWriter.Number(kernel.Depth),
-                };
-                code.Method($"Tile{height}{(kind == 0 ? "" : "Last")}_{v.Bits}", $"float* a, float* b{pointers}{extra}, int row, int column", (w, _) =>
-                {
-                    tile.Contract(w);
-                    Epilogue(w, kernel, tile);
-                });
+                w.Open("if (j < columns)");
+                Block("(column + j)", "tile + j", "columns - j");
+                w.Close();
             }
         }
-    }
 
-    private static void Epilogue(CodeWriter w, MatMulKernel kernel, Tile tile)
-    {
-        for (int i = 0; i < tile.Rows; i++)
+        w.Line($"tile += {v.TileColumns};");
+        w.Close();
+
+        void Block(string column, string accumulator, string? tail)
         {
-            w.Open("");
-            string row = i == 0 ? "row" : $"(row + {i})";
-            foreach (KernelOperand operand in kernel.Operands.Skip(2))
+            leaves.Column = column;
+            leaves.Tail = tail;
+            leaves.Accumulator = v.Load(accumulator);
+            var emitter = new ExprEmitter(w, v, leaves, "e", scalars, broadcasts);
+            foreach (Store store in kernel.Stores)
             {
-                if (operand.Access.Kind == AccessKind.Element)
-                {
-                    string r = operand.Access.Period > 0 ? $"({row} % {operand.Access.Period})" : row;
-                    w.Line($"float* {operand.Name}_r = {operand.Name} + (long){r} * {operand.Access.RowStride} + column;");
-                }
+                emitter.Count(store.Value);
             }
 
-            var scalars = new Dictionary<Expr, string>();
-            var broadcasts = new Dictionary<Expr, string>();
-            for (int j = 0; j < tile.Vectors; j++)
+            foreach (Store store in kernel.Stores)
             {
-                var leaves = new TileLeaves(kernel, tile.V, row, j, tile.TailOf(j), Tile.Accumulator(i, j));
-                var emitter = new ExprEmitter(w, tile.V, leaves, $"e{j.ToString(CultureInfo.InvariantCulture)}", scalars, broadcasts);
-                foreach (Store store in kernel.Stores)
-                {
-                    emitter.Count(store.Value);
-                }
-
-                foreach (Store store in kernel.Stores)
-                {
-                    KernelOperand target = kernel.Operands[store.Operand];
-                    Text.VectorStore(w, tile.V, emitter.Vector(store.Value), $"{target.Name}_r{(j == 0 ? "" : $" + {j * tile.V.Lanes}")}", tile.TailOf(j), store.Mode);
-                }
+                KernelOperand target = kernel.Operands[store.Operand];
+                Text.VectorStore(w, v, emitter.Vector(store.Value), $"{target.Name}_r + {column}", tail, store.Mode);
             }
-
-            w.Close();
         }
     }
 
@@ -304,28 +261,31 @@ internal static class MatMulEmitter
         }
     }
 
-    private sealed class TileLeaves(MatMulKernel kernel, Spelling v, string row, int vector, string? tail, string accumulator) : IExprLeaves
+    private sealed class TileLeaves(MatMulKernel kernel, Spelling v) : IExprLeaves
     {
-        public string Accumulator => accumulator;
+        public string Column { get; set; } = "";
 
-        public string Columns => $"({v.Broadcast($"(float)(column + {vector * v.Lanes})")} + Simd.Lanes{v.Bits})";
+        public string? Tail { get; set; }
 
-        public string Elements => $"{v.Class}.Create((uint)({row} * {kernel.Columns} + column + {vector * v.Lanes})) + Vector{v.Bits}<uint>.Indices";
+        public string Accumulator { get; set; } = "";
+
+        public string Columns => $"({v.Broadcast($"(float){Column}")} + Simd.Lanes{v.Bits})";
+
+        public string Elements => $"{v.Class}.Create((uint)(r * {kernel.Columns} + {Column})) + Vector{v.Bits}<uint>.Indices";
 
         public bool VariesByColumn(int operand) => kernel.Operands[operand].Access.Kind is AccessKind.Element or AccessKind.ColumnVector;
 
         public string Scalar(OperandExpr operand)
         {
             KernelOperand o = kernel.Operands[operand.Operand];
-            return o.Access.Kind == AccessKind.Scalar ? $"{o.Name}[0]" : $"{o.Name}[(long){(o.Access.Period > 0 ? $"({row} % {o.Access.Period})" : row)} * {o.Access.RowStride}]";
+            return o.Access.Kind == AccessKind.Scalar ? $"{o.Name}[0]" : $"{o.Name}[(long){(o.Access.Period > 0 ? $"(r % {o.Access.Period})" : "r")} * {o.Access.RowStride}]";
         }
 
         public string Vector(OperandExpr operand)
         {
             KernelOperand o = kernel.Operands[operand.Operand];
-            string pointer = o.Access.Kind == AccessKind.Element ? $"{o.Name}_r" : $"{o.Name} + column";
-            pointer += vector == 0 ? "" : $" + {vector * v.Lanes}";
-            return tail is null ? v.Load(pointer) : v.LoadTail(pointer, tail);
+            string pointer = (o.Access.Kind == AccessKind.Element ? $"{o.Name}_r" : o.Name) + " + " + Column;
+            return Tail is null ? v.Load(pointer) : v.LoadTail(pointer, Tail);
         }
     }
 

@@ -15,9 +15,11 @@ internal sealed class PlanEmitter(string kernelClass)
     /// <summary>Kernels of one method: far below the size at which the JIT gives up optimizing.</summary>
     private const int PartLength = 60;
 
+    private const string OwnName = "\u0001";
+
     private readonly string _kernelClass = kernelClass;
     private readonly Dictionary<string, string> _nameByText = [];
-    private readonly Dictionary<Kernel, string> _texts = [];
+    private readonly Dictionary<string, string> _nameBySignature = [];
     private readonly HashSet<string> _names = [];
     private readonly List<string> _kernels = [];
 
@@ -139,22 +141,36 @@ internal sealed class PlanEmitter(string kernelClass)
 
     private string NameOf(Kernel kernel, KernelCode code)
     {
-        const string Placeholder = "\u0001";
-        if (!_texts.TryGetValue(kernel, out string? text))
+        string signature = KernelSignature.Of(kernel);
+        if (!_nameBySignature.TryGetValue(signature, out string? name))
         {
-            _texts.Add(kernel, text = code.Print(Placeholder));
+            string text = code.Print(OwnName);
+            for (int i = 0; i < code.SharedMethods.Count; i++)
+            {
+                (string baseName, Func<string, string> print) = code.SharedMethods[i];
+                string shared = Unique(baseName, print(OwnName));
+                text = text.Replace(KernelCode.Placeholder(i), shared);
+            }
+
+            _nameBySignature.Add(signature, name = Unique(code.BaseName, text));
         }
 
+        return name;
+    }
+
+    /// <summary>The name of a method with this text, which is kept if it is new.</summary>
+    private string Unique(string baseName, string text)
+    {
         if (!_nameByText.TryGetValue(text, out string? name))
         {
-            name = code.BaseName;
+            name = baseName;
             for (int i = 2; !_names.Add(name); i++)
             {
-                name = $"{code.BaseName}_v{i}";
+                name = $"{baseName}_v{i}";
             }
 
             _nameByText.Add(text, name);
-            _kernels.Add(text.Replace(Placeholder, name));
+            _kernels.Add(text.Replace(OwnName, name));
         }
 
         return name;

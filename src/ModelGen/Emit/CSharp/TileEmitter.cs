@@ -1,71 +1,99 @@
 using System;
 using System.Collections.Generic;
-using System.Globalization;
 using System.Linq;
-using ModelGen.Compiler.Kernels;
+using ModelGen.Compiler.Graph;
 
 namespace ModelGen.Compiler.Emit.CSharp;
 
 /// <summary>
-/// The register tile that matrix products and attention share: <c>Rows</c> × <c>Vectors</c> accumulators, one broadcast of
-/// <c>a</c> and <c>Vectors</c> loads of <c>b</c> for each step of the contraction. Strides are literal, so that a tile's rows are
-/// displacements from one pointer.
+/// The register tile that matrix products and attention share: <c>Rows</c> × two vectors of accumulators, one broadcast of
+/// <c>a</c> and two loads of <c>b</c> for each step of the contraction. Strides are literal, so that a tile's rows are
+/// displacements from one pointer. Tiles with the same strides are one method, whoever calls it.
 /// </summary>
-internal sealed record Tile(Spelling V, int Rows, int Vectors, int LastCount)
+/// <param name="V">The vector width.</param>
+/// <param name="Rows">Rows of the tile.</param>
+/// <param name="ARow">Elements from one row of <c>a</c> to the next.</param>
+/// <param name="AStep">Elements of <c>a</c> from one step of the contraction to the next.</param>
+/// <param name="BStep">Elements from one step's row of <c>b</c> to the next.</param>
+/// <param name="CRow">Elements from one row of the result to the next.</param>
+/// <param name="Depth">Steps of the contraction, or null where the caller passes them.</param>
+internal sealed record Tile(Spelling V, int Rows, int ARow, int AStep, int BStep, int CRow, int? Depth)
 {
-    /// <summary>Elements from one row of <c>a</c> to the next, and from one step of the contraction to the next.</summary>
-    public int ARow { get; init; }
+    /// <summary>A call of the tile from a kernel's text.</summary>
+    public string Call(KernelCode code, string a, string b, string c, string? depth = null)
+        => $"{code.Share(BaseName, Print)}({a}, {b}, {c}{(Depth is null ? ", " + depth : "")});";
 
-    public int AStep { get; init; } = 1;
+    private string BaseName => $"Tile{Rows}x{V.TileColumns}_{V.Bits}";
 
-    /// <summary>Elements from one step's row of <c>b</c> to the next.</summary>
-    public int BStep { get; init; }
-
-    /// <summary>Whether the last vector of <c>b</c> must not be read beyond its <c>LastCount</c> elements.</summary>
-    public bool BIsRagged { get; init; }
-
-    public string Depth { get; init; } = "";
-
-    public bool IsPartial(int vector) => vector == Vectors - 1 && LastCount > 0;
-
-    public static string Accumulator(int row, int vector) => $"c{row}_{vector}";
-
-    /// <summary>Prints the accumulators and the contraction over <c>a</c> and <c>b</c>, which it moves.</summary>
-    public void Contract(CodeWriter w)
+    private string Print(string name)
     {
+        var w = new CodeWriter();
+        w.Line($"// A {Rows} × {V.TileColumns} tile of a product{(Depth is { } d ? $" over {d} steps" : "")}: {Rows * V.TileVectors} accumulators in registers.");
+        w.Line("[MethodImpl(MethodImplOptions.AggressiveOptimization)]");
+        w.Open($"private static void {name}(float* a, float* b, float* c{(Depth is null ? ", int depth" : "")})");
         for (int i = 0; i < Rows; i++)
         {
-            w.Line($"{V.Type} {string.Join(", ", Enumerable.Range(0, Vectors).Select(j => $"{Accumulator(i, j)} = {V.Type}.Zero"))};");
+            w.Line($"{V.Type} {string.Join(", ", Enumerable.Range(0, V.TileVectors).Select(j => $"c{i}_{j} = {V.Type}.Zero"))};");
         }
 
-        w.Open($"for (int k = 0; k < {Depth}; k++)");
-        for (int j = 0; j < Vectors; j++)
+        w.Open($"for (int k = 0; k < {(Depth is { } literal ? CodeWriter.Number(literal) : "depth")}; k++)");
+        for (int j = 0; j < V.TileVectors; j++)
         {
-            string pointer = j == 0 ? "b" : $"b + {j * V.Lanes}";
-            w.Line($"{V.Type} b{j} = {(BIsRagged && IsPartial(j) ? V.LoadTail(pointer, CodeWriter.Number(LastCount)) : V.Load(pointer))};");
+            w.Line($"{V.Type} b{j} = {V.Load(Plus("b", j * V.Lanes))};");
         }
 
         for (int i = 0; i < Rows; i++)
         {
             w.Line($"{V.Type} a{i} = {V.Broadcast($"a[{CodeWriter.Number((long)i * ARow)}]")};");
-            for (int j = 0; j < Vectors; j++)
+            for (int j = 0; j < V.TileVectors; j++)
             {
-                w.Line($"{Accumulator(i, j)} = {V.MultiplyAdd($"a{i}", $"b{j}", Accumulator(i, j))};");
+                w.Line($"c{i}_{j} = {V.MultiplyAdd($"a{i}", $"b{j}", $"c{i}_{j}")};");
             }
         }
 
         w.Line(AStep == 1 ? "a++;" : $"a += {CodeWriter.Number(AStep)};");
         w.Line($"b += {CodeWriter.Number(BStep)};");
         w.Close();
+        for (int i = 0; i < Rows; i++)
+        {
+            for (int j = 0; j < V.TileVectors; j++)
+            {
+                w.Line(V.Store($"c{i}_{j}", Plus("c", ((long)i * CRow) + (j * V.Lanes))));
+            }
+        }
+
+        w.Close();
+        return w.ToString();
     }
 
-    /// <summary>How many elements of a vector count, or null for all of them.</summary>
-    public string? TailOf(int vector) => IsPartial(vector) ? CodeWriter.Number(LastCount) : null;
-
-    /// <summary>The tiles that cover a number of columns: full ones, and one for what is left.</summary>
-    public static (int Full, int RestVectors, int RestLast) Cover(int columns, Spelling v)
+    /// <summary>
+    /// The heights of the tiles that cover a number of rows: whole tiles and what is left, or pairs and single rows where
+    /// that is not known.
+    /// </summary>
+    public static IEnumerable<int> Heights(RowExtent rows, Spelling v)
     {
-        int rest = columns % v.TileColumns;
-        return (columns / v.TileColumns, (rest + v.Lanes - 1) / v.Lanes, rest % v.Lanes);
+        int height = Math.Min(v.TileRows, rows.Maximum);
+        yield return height;
+        if (rows.IsDynamic)
+        {
+            if (height > 2)
+            {
+                yield return 2;
+            }
+
+            if (height > 1)
+            {
+                yield return 1;
+            }
+        }
+        else if (rows.Maximum % height is > 0 and int rest)
+        {
+            yield return rest;
+        }
     }
+
+    /// <summary>Columns rounded up to whole tiles: what packed rows are padded to.</summary>
+    public static int Padded(int columns, Spelling v) => (columns + v.TileColumns - 1) / v.TileColumns * v.TileColumns;
+
+    private static string Plus(string pointer, long offset) => offset == 0 ? pointer : $"{pointer} + {CodeWriter.Number(offset)}";
 }

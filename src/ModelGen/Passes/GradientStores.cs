@@ -1,0 +1,76 @@
+using System.Collections.Generic;
+using System.Linq;
+using ModelGen.Compiler.Graph;
+using ModelGen.Compiler.Kernels;
+
+namespace ModelGen.Compiler.Passes;
+
+/// <summary>
+/// Decides how each store meets what a gradient holds already: the first one of a run takes its place (or is added, when the
+/// run accumulates), every later one of a parameter that is used more than once is added. A first one that leaves rows
+/// out gets zeros before it where others follow.
+/// Guarantees: after a run that does not accumulate, a gradient is the sum of its contributions, whatever it held before, but
+/// for rows that none of them covers, which are left alone.
+/// </summary>
+internal static class GradientStores
+{
+    public static List<Kernel> Run(IReadOnlyList<Kernel> kernels)
+    {
+        Dictionary<PlanBuffer, int> stores = kernels.SelectMany(Written).GroupBy(o => o.View.Buffer).ToDictionary(g => g.Key, g => g.Count());
+        var begun = new HashSet<PlanBuffer>();
+        var result = new List<Kernel>();
+        foreach (Kernel kernel in kernels)
+        {
+            foreach (PlanBuffer buffer in Written(kernel).Where(o => stores[o.View.Buffer] > 1 && Covered(kernel) < o.View.Buffer.Size).Select(o => o.View.Buffer))
+            {
+                if (begun.Add(buffer))
+                {
+                    result.Add(Zeros(buffer));
+                }
+            }
+
+            result.Add(stores.Count == 0 ? kernel : WithModes(kernel, begun));
+        }
+
+        return result;
+    }
+
+    private static IEnumerable<KernelOperand> Written(Kernel kernel) => kernel.Operands.Where(o => o.IsWritten && o.View.Buffer.Space == MemorySpace.Gradients);
+
+    /// <summary>The elements that each of a kernel's stores covers.</summary>
+    private static long Covered(Kernel kernel) => kernel switch
+    {
+        RowKernel k => (long)k.Rows.Maximum * k.Columns,
+        MatMulKernel k => (long)k.Rows.Maximum * k.Columns,
+        ColumnSumKernel k => (long)k.Period * k.Columns,
+        EmbeddingGradientKernel k => (long)k.TableRows * k.Columns,
+        _ => throw new GraphException($"{kernel.Name}: a {kernel.GetType().Name} does not write gradients"),
+    };
+
+    private static Kernel Zeros(PlanBuffer buffer)
+    {
+        int columns = checked((int)buffer.Size);
+        var operand = new KernelOperand("gradient", new View(buffer, 0, columns), new Access(AccessKind.Element, columns, 0, ElementType.Float32), true);
+        return new RowKernel(buffer.Name + ".zeros", [operand], RowExtent.Literal(1), columns, [new RowPhase([], [new Store(0, 0.0, StoreMode.AddWhenAccumulating)])], 0, 4 * buffer.Size);
+    }
+
+    private static Kernel WithModes(Kernel kernel, HashSet<PlanBuffer> begun)
+    {
+        if (!Written(kernel).Any())
+        {
+            return kernel;
+        }
+
+        StoreMode Mode(int operand, StoreMode mode)
+            => kernel.Operands[operand].View.Buffer is { Space: MemorySpace.Gradients } buffer && !begun.Add(buffer) ? StoreMode.Add : mode;
+        Store[] Modes(IEnumerable<Store> stores) => stores.Select(s => s with { Mode = Mode(s.Operand, s.Mode) }).ToArray();
+        return kernel switch
+        {
+            RowKernel k => new RowKernel(k.Name, k.Operands, k.Rows, k.Columns, k.Phases.Select(p => p with { Stores = Modes(p.Stores) }).ToArray(), k.Flops, k.Bytes),
+            MatMulKernel k => new MatMulKernel(k.Name, k.Operands, k.Form, k.Rows, k.Columns, k.Depth, Modes(k.Stores), k.Workspace, k.Flops, k.Bytes),
+            ColumnSumKernel k => new ColumnSumKernel(k.Name, k.Operands, k.Rows, k.Period, k.Columns, Modes(k.Sums), k.Flops, k.Bytes),
+            EmbeddingGradientKernel k => new EmbeddingGradientKernel(k.Name, k.Operands, k.Rows, k.Columns, k.TableRows, Mode(2, k.Mode), k.Bytes),
+            _ => throw new GraphException($"{kernel.Name}: a {kernel.GetType().Name} does not write gradients"),
+        };
+    }
+}
