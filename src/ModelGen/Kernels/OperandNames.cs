@@ -14,7 +14,7 @@ internal static class OperandNames
 
     private static readonly HashSet<string> Reserved = new(
         ("a b c d e f g h i j k l m n o p q r s t u v w x y z row rows column columns start end step panel workspace worker scratch "
-        + "strip firstStrip lastStrip firstRow lastRow dot count position seed lossNormalizer gradientScale accumulate context "
+        + "tile strip firstStrip lastStrip firstRow lastRow dot count position seed lossNormalizer gradientScale accumulate context "
         + "abstract as base bool break byte case catch char checked class const continue decimal default delegate do double else enum "
         + "event explicit extern false finally fixed float for foreach goto if implicit in int interface internal is lock long "
         + "namespace new null object operator out override params private protected public readonly ref return sbyte sealed short "

@@ -115,7 +115,7 @@ internal sealed class Fusion
                     {
                         home = Accepts(candidate, node, rows, columns) ? candidate : null;
                     }
-                    else if (CanMerge(home, candidate))
+                    else if (CanMerge(home, candidate) && node.Inputs.All(i => home.Nodes.Contains(i.Node) || candidate.Nodes.Contains(i.Node) || !DependsOn(i.Node, candidate)))
                     {
                         Merge(home, candidate);
                     }

@@ -341,11 +341,12 @@ internal static class ModelEmitter
     {
         var w = new CodeWriter();
         w.Lines(Header);
-        w.Open("namespace ModelGen.Generated");
         w.Line("using System;");
         w.Line("using System.Runtime.CompilerServices;");
         w.Line("using System.Runtime.Intrinsics;");
         w.Line("using global::ModelGen.Runtime;");
+        w.Line();
+        w.Line("namespace ModelGen.Generated;");
         w.Line();
         w.Line("// One method for each fused kernel, and for each vector width behind it; layers of one shape share them.");
         w.Open($"internal static unsafe class {className}");
@@ -359,7 +360,6 @@ internal static class ModelEmitter
             w.Lines(emitter.Kernels[i].TrimEnd('\n'));
         }
 
-        w.Close();
         w.Close();
         return new EmittedFile(spec.Type.HintName + ".Kernels.g.cs", w.ToString());
     }

@@ -19,7 +19,7 @@ internal sealed class PlanEmitter(string kernelClass)
 
     private readonly string _kernelClass = kernelClass;
     private readonly Dictionary<string, string> _nameByText = [];
-    private readonly Dictionary<Kernel, string> _nameByKernel = [];
+    private readonly Dictionary<string, string> _nameBySignature = [];
     private readonly HashSet<string> _names = [];
     private readonly List<string> _kernels = [];
 
@@ -141,7 +141,8 @@ internal sealed class PlanEmitter(string kernelClass)
 
     private string NameOf(Kernel kernel, KernelCode code)
     {
-        if (!_nameByKernel.TryGetValue(kernel, out string? name))
+        string signature = KernelSignature.Of(kernel);
+        if (!_nameBySignature.TryGetValue(signature, out string? name))
         {
             string text = code.Print(OwnName);
             for (int i = 0; i < code.SharedMethods.Count; i++)
@@ -151,7 +152,7 @@ internal sealed class PlanEmitter(string kernelClass)
                 text = text.Replace(KernelCode.Placeholder(i), shared);
             }
 
-            _nameByKernel.Add(kernel, name = Unique(code.BaseName, text));
+            _nameBySignature.Add(signature, name = Unique(code.BaseName, text));
         }
 
         return name;

@@ -154,9 +154,9 @@ internal static class RowKernelEmitter
 
     private static void Columns(CodeWriter w, RowKernel kernel, Spelling v, IReadOnlyList<Reduction> reductions, Store[] stores, Leaves leaves, Dictionary<Expr, string> scalars, Dictionary<Expr, string> broadcasts, Dictionary<int, string> rowValues)
     {
-        // Several accumulators hide the latency of a reduction's chain of additions.
+        // A second accumulator hides the latency of a reduction's chain of additions.
         int vectors = kernel.Columns / v.Lanes;
-        int ways = reductions.Count > 0 && vectors >= 8 ? 4 : 1;
+        int ways = reductions.Count > 0 && vectors >= 4 ? 2 : 1;
         int tail = kernel.Columns % v.Lanes;
         foreach (Reduction reduction in reductions)
         {
@@ -217,12 +217,7 @@ internal static class RowKernelEmitter
         {
             string a(int k) => $"reduced{reduction.Index}_{k}";
             string Combine(string x, string y) => reduction.Kind == ReductionKind.Sum ? $"{x} + {y}" : $"{v.Class}.Max({x}, {y})";
-            string vector = ways == 1 ? a(0) : Combine(ways == 4 ? $"({Combine(a(0), a(1))})" : a(0), $"({Combine(a(2), a(3))})");
-            if (reduction.Kind == ReductionKind.Maximum && ways == 4)
-            {
-                vector = Combine(Combine(a(0), a(1)), Combine(a(2), a(3)));
-            }
-
+            string vector = ways == 1 ? a(0) : Combine(a(0), a(1));
             string name = $"{(reduction.Kind == ReductionKind.Sum ? "sum" : "max")}{reduction.Index}";
             w.Line($"float {name} = Simd.{(reduction.Kind == ReductionKind.Sum ? "Sum" : "Max")}({vector});");
             rowValues.Add(reduction.Index, name);
