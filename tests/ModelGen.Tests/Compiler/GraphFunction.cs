@@ -111,12 +111,14 @@ internal sealed unsafe class GraphFunction
         string path = Path.Combine(folder, Convert.ToHexString(SHA256.HashData(Encoding.UTF8.GetBytes(text))) + ".dll");
         if (!File.Exists(path))
         {
-            Microsoft.CodeAnalysis.Emit.EmitResult result = InMemoryCompilation.Create("GraphFunctions", ("GraphFunctions.cs", text)).Emit(path + ".part");
+            using var image = new MemoryStream();
+            Microsoft.CodeAnalysis.Emit.EmitResult result = InMemoryCompilation.Create("GraphFunctions", ("GraphFunctions.cs", text)).Emit(image);
             if (!result.Success)
             {
                 throw new InvalidOperationException(InMemoryCompilation.Describe(result.Diagnostics.Where(d => d.Severity == Microsoft.CodeAnalysis.DiagnosticSeverity.Error)));
             }
 
+            File.WriteAllBytes(path + ".part", image.ToArray());
             File.Move(path + ".part", path);
         }
 

@@ -174,7 +174,7 @@ internal sealed class RandomGraphs
             case 21:
                 return Attend();
             case 22:
-                return x.Shape.Dims.All(d => d.IsLiteral) && x.Op is not Constant && x.Op is not LeafOperator ? _b.Add(new Dropout(0.25, _random.Next(100)), Name("dropped"), x) : null;
+                return x.Shape.Dims.All(d => d.IsLiteral) && x.Op is not LeafOperator ? _b.Add(new Dropout(0.25, _random.Next(100)), Name("dropped"), x) : null;
             case 23:
                 return _dynamic ? Streamed() : Recur();
             case 24:
@@ -363,8 +363,12 @@ internal sealed class RandomGraphs
             0 => body.Add(new Tanh(), "next", body.Add(new Add(), "sum", input, body.Add(new Multiply(), "kept", gate, h))),
             1 => body.Add(new Add(), "next", body.Add(new Multiply(), "kept", gate, h), body.Add(new Multiply(), "new", body.Add(new Affine(-1, 1), "rest", gate), body.Add(new Tanh(), "t", input))),
             2 => gate,
-            _ => body.Add(new Tanh(), "next", body.Add(new Add(), "sum", body.Add(new ConcatColumns(), "joined", body.Add(new SliceColumns(0, 1), "first", gate), .. hidden > 1 ? [body.Add(new SliceColumns(0, hidden - 1), "others", h)] : Array.Empty<Value>()), input)),
+            _ => body.Add(new Tanh(), "next", body.Add(new Add(), "sum", Joined(), input)),
         };
+
+        // The carried value moves on by one column, and the gate's first one comes in.
+        Value Joined() => hidden == 1 ? gate : body.Add(new ConcatColumns(), "joined", body.Add(new SliceColumns(0, 1), "first", gate), body.Add(new SliceColumns(0, hidden - 1), "others", h));
+
         body.Output("h", next);
         int outputs = _random.Next(3);
         if (outputs > 0)
