@@ -1,0 +1,33 @@
+using ModelGen.Compiler;
+using ModelGen.Tests.Infrastructure;
+
+namespace ModelGen.Tests.Snapshots;
+
+/// <summary>What is emitted for tiny models, file by file: a change of the emitted code is seen in a review.</summary>
+public sealed class EmittedModelTests
+{
+    /// <summary>Surface, weights, plans and kernels of a model that generates.</summary>
+    [Fact]
+    public void Gpt_for_inference() => Snapshot.VerifyFiles(Emit(training: null));
+
+    /// <summary>Surface, weights and plans of the same model as it trains; its kernels are ten times those above, and tested by what they compute.</summary>
+    [Fact]
+    public void Gpt_for_training() => Snapshot.VerifyFiles(Emit(new TrainingSpec(2, 4)).Where(f => !f.Name.Contains("Kernels", StringComparison.Ordinal)));
+
+    private static IEnumerable<(string Name, string Text)> Emit(TrainingSpec? training)
+    {
+        ModelSpec spec = new(
+            new TypeIdentity("Example", [], "TinyGpt", "public", "Example.TinyGpt"),
+            "Gpt",
+            [
+                DeclaredArgument.Of("Layers", 1L),
+                DeclaredArgument.Of("DModel", 8L),
+                DeclaredArgument.Of("Heads", 2L),
+                DeclaredArgument.Of("Vocab", 11L),
+                DeclaredArgument.Of("Context", 6L),
+            ],
+            training,
+            null);
+        return ModelCompiler.Compile(spec, CancellationToken.None).Files.Select(f => (f.HintName, f.Text));
+    }
+}
