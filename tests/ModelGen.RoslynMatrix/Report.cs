@@ -54,13 +54,12 @@ internal static class Report
             output.WriteLine($"file {file.HintName} {Convert.ToHexString(SHA256.HashData(Encoding.UTF8.GetBytes(file.SourceText.ToString())))}");
         }
 
-        ImmutableArray<Diagnostic> analyzed = whole
+        ImmutableArray<Diagnostic> found = whole
             .WithAnalyzers([new ModelDeclarationAnalyzer()])
-            .GetAnalyzerDiagnosticsAsync()
+            .GetAllDiagnosticsAsync()
             .GetAwaiter()
             .GetResult();
-        IEnumerable<Diagnostic> compiled = whole.GetDiagnostics().Where(diagnostic => diagnostic.Severity >= DiagnosticSeverity.Warning);
-        IEnumerable<string> lines = generated.Concat(analyzed).Concat(compiled)
+        IEnumerable<string> lines = generated.Concat(found.Where(diagnostic => diagnostic.Severity >= DiagnosticSeverity.Warning))
             .Select(diagnostic => $"diagnostic {diagnostic.Id} {diagnostic.Location.SourceTree?.FilePath} {diagnostic.Location.SourceSpan} {diagnostic.GetMessage(CultureInfo.InvariantCulture)}");
         foreach (string line in lines.Order(StringComparer.Ordinal))
         {

@@ -42,6 +42,10 @@ internal static class TypeChecks
         return canExtend;
     }
 
+    /// <summary>Whether a part of a type is declared partial.</summary>
+    public static bool IsPartial(SyntaxNode declaration)
+        => declaration is BaseTypeDeclarationSyntax { Modifiers: var modifiers } && modifiers.Any(SyntaxKind.PartialKeyword);
+
     private static bool CheckKind(INamedTypeSymbol type, BaseTypeDeclarationSyntax declaration, Action<SpecProblem> report)
     {
         string? kind = type switch
@@ -85,8 +89,6 @@ internal static class TypeChecks
     private static bool HasPrimaryConstructor(INamedTypeSymbol type, BaseTypeDeclarationSyntax declaration)
         => declaration is TypeDeclarationSyntax { ParameterList: not null }
             || type.DeclaringSyntaxReferences.Any(part => part.GetSyntax() is TypeDeclarationSyntax { ParameterList: not null });
-
-    private static bool IsPartial(BaseTypeDeclarationSyntax declaration) => declaration.Modifiers.Any(SyntaxKind.PartialKeyword);
 
     private static SpecProblem OnType(string id, int depth, params string[] arguments)
         => new(id, null, new EquatableArray<string>(arguments)) { EnclosingType = depth };

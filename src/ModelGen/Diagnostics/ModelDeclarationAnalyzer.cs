@@ -35,6 +35,7 @@ public sealed class ModelDeclarationAnalyzer : DiagnosticAnalyzer
     private static void AnalyzeType(SymbolAnalysisContext context)
     {
         var type = (INamedTypeSymbol)context.Symbol;
+        ReportAsContainer(context, type);
         DeclaredAttributes attributes = DeclaredAttributes.Of(type, context.CancellationToken);
         if (!attributes.Any)
         {
@@ -50,7 +51,10 @@ public sealed class ModelDeclarationAnalyzer : DiagnosticAnalyzer
         Declaration declaration = DeclarationReader.Read(type, attributes, context.Compilation, context.CancellationToken);
         foreach (SpecProblem problem in declaration.Problems)
         {
-            Report(context, attributes, problem);
+            if (problem.EnclosingType is null or 0)
+            {
+                Report(context, attributes, problem);
+            }
         }
 
         if (declaration.Problems.Count == 0 && !declaration.HasArgumentErrors)
@@ -60,6 +64,38 @@ public sealed class ModelDeclarationAnalyzer : DiagnosticAnalyzer
 
         MemberCollisionCheck.Check(type, declaration.Spec, context.ReportDiagnostic, context.CancellationToken);
     }
+
+    /// <summary>
+    /// Reports a type that should be partial for the sake of a model inside it. That is reported while the outer type is
+    /// analyzed, because an editor drops what is reported outside of the type that it is looking at.
+    /// </summary>
+    private static void ReportAsContainer(SymbolAnalysisContext context, INamedTypeSymbol type)
+    {
+        if (type.GetTypeMembers().IsEmpty
+            || type.DeclaringSyntaxReferences.All(part => TypeChecks.IsPartial(part.GetSyntax(context.CancellationToken))))
+        {
+            return;
+        }
+
+        foreach ((INamedTypeSymbol inner, int depth) in Nested(type, 1))
+        {
+            DeclaredAttributes attributes = DeclaredAttributes.Of(inner, context.CancellationToken);
+            if (attributes.Families.Count == 0)
+            {
+                continue;
+            }
+
+            Declaration declaration = DeclarationReader.Read(inner, attributes, context.Compilation, context.CancellationToken);
+            if (declaration.Problems.FirstOrDefault(problem => problem.EnclosingType == depth) is { } found)
+            {
+                Report(context, attributes, found);
+                return;
+            }
+        }
+    }
+
+    private static IEnumerable<(INamedTypeSymbol Type, int Depth)> Nested(INamedTypeSymbol type, int depth)
+        => type.GetTypeMembers().SelectMany(inner => Nested(inner, depth + 1).Prepend((inner, depth)));
 
     private static void ReportWithoutFamily(SymbolAnalysisContext context, INamedTypeSymbol type, DeclaredAttributes attributes)
     {

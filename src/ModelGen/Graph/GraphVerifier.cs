@@ -6,7 +6,8 @@ namespace ModelGen.Compiler.Graph;
 
 /// <summary>
 /// The rules that hold between passes: every input is defined above its use, every type is what the operator's
-/// shape rule gives, identifiers and state names are unique, and every innermost extent is a literal.
+/// shape rule gives, identifiers, outputs and states are unique by name, every innermost extent is a literal, a state is
+/// updated once and with a value of its shape, and a gradient has its parameter's shape.
 /// </summary>
 internal static class GraphVerifier
 {
@@ -14,6 +15,7 @@ internal static class GraphVerifier
     {
         var defined = new HashSet<Node>();
         var ids = new HashSet<int>();
+        var named = new Dictionary<string, Shape>();
         foreach (Node node in graph.Nodes)
         {
             Require(ids.Add(node.Id), node, "its identifier is taken");
@@ -28,6 +30,13 @@ internal static class GraphVerifier
             foreach (TensorType output in node.Outputs)
             {
                 Require(output.Element == ElementType.Int32 || output.Shape.Rank == 0 || output.Shape[-1].IsLiteral, node, "its innermost extent is symbolic");
+            }
+
+            if (node.Op is Parameter or StateRead)
+            {
+                string name = node.Op is Parameter p ? Key(p.ParameterName) : ((StateRead)node.Op).State;
+                Require(!named.ContainsKey(name), node, "another leaf has its name");
+                named.Add(name, node.Outputs[0].Shape);
             }
 
             if (node.Op is Scan scan)
@@ -45,6 +54,26 @@ internal static class GraphVerifier
                 throw new GraphException($"after {after}: result {result} is not in the graph");
             }
         }
+
+        var outputs = new HashSet<string>();
+        foreach (GraphOutput output in graph.Outputs)
+        {
+            Require(outputs.Add(output.Name), output.Value.Node, $"a second output is called {output.Name}");
+        }
+
+        var updated = new HashSet<string>();
+        foreach (StateUpdate update in graph.StateUpdates)
+        {
+            Require(updated.Add(update.State), update.Value.Node, $"it updates the state {update.State} a second time");
+            Require(!named.TryGetValue(update.State, out Shape? state) || state.Equals(update.Value.Shape), update.Value.Node, $"it is {update.Value.Type} and updates the state {update.State} of shape {state}");
+        }
+
+        foreach (GradientContribution gradient in graph.Gradients)
+        {
+            Require(named.TryGetValue(Key(gradient.Parameter), out Shape? parameter) && parameter.Equals(gradient.Value.Shape), gradient.Value.Node, $"it is {gradient.Value.Type} and the gradient of {gradient.Parameter}, which is {parameter?.ToString() ?? "not in the graph"}");
+        }
+
+        static string Key(string parameter) => "parameter " + parameter;
 
         void Require(bool condition, Node node, string problem)
         {

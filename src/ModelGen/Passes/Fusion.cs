@@ -26,7 +26,6 @@ internal sealed class Fusion
 
     private readonly ModelGraph _graph;
     private readonly Dictionary<Node, int> _index = [];
-    private readonly ulong[][] _ancestors;
     private readonly Cluster?[] _clusters;
     private readonly HashSet<Value> _stored = [];
     private readonly ILookup<Node, Node> _consumers;
@@ -35,27 +34,10 @@ internal sealed class Fusion
     {
         _graph = graph;
         _consumers = graph.Nodes.SelectMany(n => n.Inputs.Select(i => (From: i.Node, To: n))).ToLookup(p => p.From, p => p.To);
-        int count = graph.Nodes.Count;
-        int words = (count + 63) / 64;
-        _ancestors = new ulong[count][];
-        _clusters = new Cluster?[count];
-        for (int i = 0; i < count; i++)
+        _clusters = new Cluster?[graph.Nodes.Count];
+        for (int i = 0; i < graph.Nodes.Count; i++)
         {
-            Node node = graph.Nodes[i];
-            _index.Add(node, i);
-            var ancestors = new ulong[words];
-            foreach (Value input in node.Inputs)
-            {
-                int j = _index[input.Node];
-                for (int w = 0; w < words; w++)
-                {
-                    ancestors[w] |= _ancestors[j][w];
-                }
-
-                ancestors[j >> 6] |= 1UL << (j & 63);
-            }
-
-            _ancestors[i] = ancestors;
+            _index.Add(graph.Nodes[i], i);
         }
     }
 
@@ -159,10 +141,40 @@ internal sealed class Fusion
     private bool NoPathThroughOutside(Cluster from, Cluster to)
         => to.Nodes.All(n => n.Inputs.All(i => to.Nodes.Contains(i.Node) || from.Nodes.Contains(i.Node) || !DependsOn(i.Node, from)));
 
+    /// <summary>
+    /// Whether computing a node needs the cluster. The node's own cluster is computed as a whole, and so is every cluster on
+    /// the way, so the question is asked of clusters and not of nodes.
+    /// </summary>
     private bool DependsOn(Node node, Cluster cluster)
     {
-        ulong[] ancestors = _ancestors[_index[node]];
-        return cluster.Indices.Any(i => (ancestors[i >> 6] & (1UL << (i & 63))) != 0);
+        var pending = new Stack<Node>();
+        var seen = new HashSet<object>();
+        pending.Push(node);
+        while (pending.Count > 0)
+        {
+            Node next = pending.Pop();
+            int index = _index[next];
+            Cluster? group = _clusters[index];
+            if ((group?.LastIndex ?? index) < cluster.FirstIndex || !seen.Add((object?)group ?? next))
+            {
+                continue;
+            }
+
+            foreach (Node member in group is null ? [next] : (IEnumerable<Node>)group.Nodes)
+            {
+                foreach (Value input in member.Inputs)
+                {
+                    if (cluster.Nodes.Contains(input.Node))
+                    {
+                        return true;
+                    }
+
+                    pending.Push(input.Node);
+                }
+            }
+        }
+
+        return false;
     }
 
     private void Merge(Cluster into, Cluster from)
@@ -300,6 +312,8 @@ internal sealed class Cluster(RowExtent rows, int columns)
 
     public IReadOnlyList<int> Indices => _indices;
 
+    public int FirstIndex { get; private set; } = int.MaxValue;
+
     public int LastIndex { get; private set; }
 
     public Node? MatMul { get; private set; }
@@ -308,6 +322,7 @@ internal sealed class Cluster(RowExtent rows, int columns)
     {
         Nodes.Add(node);
         _indices.Add(index);
+        FirstIndex = Math.Min(FirstIndex, index);
         LastIndex = Math.Max(LastIndex, index);
         Columns = Math.Max(Columns, columns);
         if (node.Op is MatMul)

@@ -14,36 +14,44 @@ internal static class SinkLastRow
 {
     public static ModelGraph Run(ModelGraph graph)
     {
-        for (ModelGraph current = graph; ;)
+        // A value is wanted in its last row alone when every reader is a "last row", or row-wise and itself wanted so.
+        ILookup<Value, Node> readers = graph.Nodes.SelectMany(n => n.Inputs.Select(i => (i, n))).ToLookup(p => p.i, p => p.n);
+        var results = new HashSet<Value>(graph.Results);
+        var single = new HashSet<Value>();
+        foreach (Node node in graph.Nodes.Reverse())
         {
-            ILookup<Value, Node> readers = current.Nodes.SelectMany(n => n.Inputs.Select(i => (i, n))).ToLookup(p => p.i, p => p.n);
-            bool moved = false;
-            current = GraphRewriter.Rewrite(current, (builder, node, inputs) =>
+            var value = new Value(node, 0);
+            if (CanSink(node) && !results.Contains(value) && readers[value].Any()
+                && readers[value].All(r => r.Op is LastRow || (single.Contains(new Value(r, 0)) && r.Inputs.Select((input, i) => (input, i)).All(p => p.input != value || TakesLast(r, p.i)))))
             {
-                Node? producer = node.Op is LastRow ? inputs[0].Node : null;
-                if (producer is null || producer.Op is BroadcastTo || !producer.Op.IsRowWise || readers[node.Inputs[0]].Any(r => r.Op is not LastRow))
-                {
-                    return null;
-                }
-
-                // Operands with the same rows give their last one; weights, vectors and scalars stay as they are.
-                RowExtent rows = inputs[0].Shape.Rows;
-                Value[] last = producer.Inputs.Select((input, i) => input.Shape.Rank >= 2 && input.Shape.Rows == rows && !(producer.Op is MatMul && i > 0)
-                    ? builder.Add(new LastRow(), producer.Name, input)
-                    : input).ToArray();
-                Value result = builder.Add(producer.Op, producer.Name, last);
-                if (!result.Type.Equals(node.Outputs[0]))
-                {
-                    return null;
-                }
-
-                moved = true;
-                return [result];
-            });
-            if (!moved)
-            {
-                return current;
+                single.Add(value);
             }
         }
+
+        return GraphRewriter.Rewrite(graph, (builder, node, inputs) =>
+        {
+            if (node.Op is LastRow && single.Contains(node.Inputs[0]))
+            {
+                return inputs;
+            }
+
+            if (!single.Contains(new Value(node, 0)))
+            {
+                return null;
+            }
+
+            Value[] last = node.Inputs.Select((input, i) => single.Contains(input) || !TakesLast(node, i) ? inputs[i] : builder.Add(new LastRow(), node.Name, inputs[i])).ToArray();
+            return [builder.Add(node.Op, node.Name, last)];
+        });
     }
+
+    // The result must be one row of the same columns, whatever extents of one stand before it.
+    private static bool CanSink(Node node)
+        => node.Op.IsRowWise && node.Op is not BroadcastTo && node.Outputs.Count == 1 && node.Outputs[0].Element == ElementType.Float32
+            && node.Inputs.Select((_, i) => i).Any(i => TakesLast(node, i));
+
+    // Operands with the same rows give their last one; weights, vectors and scalars stay as they are.
+    private static bool TakesLast(Node node, int input)
+        => node.Inputs[input].Shape.Rank >= 2 && node.Inputs[input].Shape.Rows == node.Outputs[0].Shape.Rows && node.Inputs[input].Type.Element == ElementType.Float32
+            && !(node.Op is MatMul && input > 0);
 }

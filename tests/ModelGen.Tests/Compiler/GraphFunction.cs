@@ -1,6 +1,9 @@
 using System.Globalization;
 using System.Reflection;
 using System.Runtime.InteropServices;
+using System.Runtime.Loader;
+using System.Security.Cryptography;
+using System.Text;
 using ModelGen.Compiler;
 using ModelGen.Compiler.Emit;
 using ModelGen.Compiler.Emit.CSharp;
@@ -32,6 +35,9 @@ internal enum BufferPlacement
 /// </summary>
 internal sealed unsafe class GraphFunction
 {
+    /// <summary>Names a folder in which compiled code is kept from one process to the next.</summary>
+    public const string CacheVariable = "MODELGEN_TEST_KERNELS";
+
     private const uint Poison = 0x7FC0_5EED;
     private const int RedZone = 64;
 
@@ -83,12 +89,40 @@ internal sealed unsafe class GraphFunction
 
         text.Lines(plans.ToString().TrimEnd('\n'));
         text.Close();
-        Assembly assembly = InMemoryCompilation.Load(text.ToString(), "GraphFunctions");
+        Assembly assembly = Load(text.ToString());
         Type type = assembly.GetType("Kernels")!;
         return [.. drafts.Select((draft, i) => new GraphFunction(
             graphs[i], draft, type.GetMethod(Name(i), BindingFlags.Static | BindingFlags.Public | BindingFlags.NonPublic)!.CreateDelegate<PlanMethod>()))];
 
         static string Name(int index) => "Graph" + index.ToString(CultureInfo.InvariantCulture);
+    }
+
+    /// <summary>
+    /// Compiles and loads the text, or loads what was compiled from the same text before: processes that a test starts find
+    /// it in the folder that the variable names.
+    /// </summary>
+    private static Assembly Load(string text)
+    {
+        if (Environment.GetEnvironmentVariable(CacheVariable) is not { Length: > 0 } folder)
+        {
+            return InMemoryCompilation.Load(text, "GraphFunctions");
+        }
+
+        string path = Path.Combine(folder, Convert.ToHexString(SHA256.HashData(Encoding.UTF8.GetBytes(text))) + ".dll");
+        if (!File.Exists(path))
+        {
+            using var image = new MemoryStream();
+            Microsoft.CodeAnalysis.Emit.EmitResult result = InMemoryCompilation.Create("GraphFunctions", ("GraphFunctions.cs", text)).Emit(image);
+            if (!result.Success)
+            {
+                throw new InvalidOperationException(InMemoryCompilation.Describe(result.Diagnostics.Where(d => d.Severity == Microsoft.CodeAnalysis.DiagnosticSeverity.Error)));
+            }
+
+            File.WriteAllBytes(path + ".part", image.ToArray());
+            File.Move(path + ".part", path);
+        }
+
+        return new AssemblyLoadContext("GraphFunctions", isCollectible: true).LoadFromStream(new MemoryStream(File.ReadAllBytes(path)));
     }
 
     /// <summary>

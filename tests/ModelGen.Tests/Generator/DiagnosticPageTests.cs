@@ -49,8 +49,8 @@ public sealed partial class DiagnosticPageTests
 
         static async Task<IEnumerable<string>> FindAsync(string code)
         {
-            IEnumerable<Diagnostic> diagnostics = await GeneratorHarness.DiagnosticsAsync(GeneratorHarness.Run("using ModelGen;\n" + code));
-            return diagnostics.Select(diagnostic => diagnostic.Id).Where(found => found.StartsWith("MG", StringComparison.Ordinal)).Distinct();
+            IEnumerable<Diagnostic> diagnostics = await GeneratorHarness.ModelDiagnosticsAsync(GeneratorHarness.Run("using ModelGen;\n" + code));
+            return diagnostics.Select(diagnostic => diagnostic.Id).Distinct();
         }
     }
 

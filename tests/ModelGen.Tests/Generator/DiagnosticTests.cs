@@ -18,7 +18,7 @@ public sealed class DiagnosticTests
     [Theory]
     [InlineData($"{Tiny} [Trainable(BatchSize = 2, SequenceLength = 3)] public partial class Model;")]
     [InlineData($"{Tiny} [Trainable(BatchSize = 2, SequenceLength = 6)] public partial class Model;")]
-    [InlineData("[Gpt(Layers = 12, DModel = 768, Heads = 12, Vocab = 50257, Context = 1024, FeedForward = 0, LayerNormEpsilon = 1e-12, Dropout = 0.999)] [Trainable(BatchSize = 8, SequenceLength = 1024)] public partial class Model;")]
+    [InlineData("[Gpt(Layers = 1, DModel = 8, Heads = 1, Vocab = 11, Context = 6, FeedForward = 0, LayerNormEpsilon = 1e-12, Dropout = 0.999)] [Trainable(BatchSize = 1, SequenceLength = 1)] public partial class Model;")]
     [InlineData("[Gpt(Layers = 1, DModel = 1, Heads = 1, Vocab = 1, Context = 1, Bias = false, QkvBias = true, HeadBias = true, TieEmbeddings = false)] public partial class Model;")]
     [InlineData("[Mlp(2, 1)] public partial class Model;")]
     [InlineData("[Mlp(2, 8, 1, OutputActivation = Activation.Sigmoid)] public partial class Model;")]
@@ -42,6 +42,16 @@ public sealed class DiagnosticTests
     [InlineData($"public class {{|MG0002:Outer|}}<T> {{ {Tiny} public class {{|MG0001:Model|}}; }}")]
     [InlineData($"interface {{|MG0002:IOuter|}} {{ partial struct Middle {{ record {{|MG0002:Inner|}} {{ {Tiny} public partial class Model; }} }} }}")]
     public Task Types_must_be_partial(string declaration) => GeneratorHarness.ExpectAsync("using ModelGen;\n" + declaration);
+
+    [Fact]
+    public async Task Container_is_reported_once_and_where_an_editor_looks()
+    {
+        await GeneratorHarness.ExpectAsync($"using ModelGen;\npublic class {{|MG0002:Outer|}} {{ {Tiny} public partial class A; {Tiny} public partial class B; }}");
+        string text = $"using ModelGen;\npublic class Outer {{ {Tiny} public partial class A; public class Plain {{ {Tiny} partial class B; }} }}";
+        IEnumerable<string> found = (await GeneratorHarness.ModelDiagnosticsAsync(GeneratorHarness.Run(text)))
+            .Select(diagnostic => $"{diagnostic.Id} {text[diagnostic.Location.SourceSpan.Start..diagnostic.Location.SourceSpan.End]}");
+        Assert.Equal(["MG0002 Outer", "MG0002 Plain"], found.Order(StringComparer.Ordinal));
+    }
 
     [Theory]
     [InlineData($"{Tiny} public static partial class {{|MG0003:Model|}};", "static")]
@@ -211,6 +221,13 @@ public sealed class DiagnosticTests
     [InlineData("[{|MG0017:RecurrentLm|}(Hidden = 100000, Vocab = 11)] public partial class Model;")]
     public Task Models_must_be_representable(string declaration) => GeneratorHarness.ExpectAsync($"using ModelGen;\n{declaration}\n{Use}");
 
+    [Theory]
+    [InlineData("[Gpt(Layers = 48, DModel = 1600, Heads = 25, Vocab = 50257, Context = 1024)] [Trainable(BatchSize = 32, SequenceLength = 1024)] public partial class Model;")]
+    [InlineData("[Gpt(Layers = 1024, DModel = 128, Heads = 4, Vocab = 256, Context = 256)] public partial class Model;")]
+    [InlineData("[Gpt(Layers = 1, DModel = 26000, Heads = 2, Vocab = 82000, Context = 6, FeedForward = 1)] public partial class Model;")]
+    public void Large_models_are_representable(string declaration)
+        => Assert.Empty(DeclarationReading.Read($"using ModelGen;\n{declaration}").Problems);
+
     [Fact]
     public async Task Memory_budgets_must_be_kept()
     {
@@ -265,7 +282,7 @@ public sealed class DiagnosticTests
         GeneratorRun run = GeneratorHarness.Run(source.Text);
 
         // The C# compiler reports the duplicate as well, on whichever of the two it happens to see last.
-        Diagnostic diagnostic = Assert.Single(await GeneratorHarness.DiagnosticsAsync(run), diagnostic => diagnostic.Id.StartsWith("MG", StringComparison.Ordinal));
+        Diagnostic diagnostic = Assert.Single(await GeneratorHarness.ModelDiagnosticsAsync(run));
         Assert.Equal(Assert.Single(source.Expected), (diagnostic.Id, diagnostic.Location.SourceSpan));
         Assert.Equal("File0.cs", diagnostic.Location.SourceTree!.FilePath);
     }
@@ -274,9 +291,7 @@ public sealed class DiagnosticTests
     public async Task Class_must_not_have_the_name_of_an_emitted_member()
     {
         MarkedSource source = MarkedSource.Parse($"using ModelGen;\n{Tiny} public partial class {{|MG0021:Session|}};");
-        Diagnostic diagnostic = Assert.Single(
-            await GeneratorHarness.DiagnosticsAsync(GeneratorHarness.Run(source.Text)),
-            diagnostic => diagnostic.Id.StartsWith("MG", StringComparison.Ordinal));
+        Diagnostic diagnostic = Assert.Single(await GeneratorHarness.ModelDiagnosticsAsync(GeneratorHarness.Run(source.Text)));
         Assert.Equal(Assert.Single(source.Expected), (diagnostic.Id, diagnostic.Location.SourceSpan));
     }
 

@@ -89,6 +89,6 @@ public partial class XorRegression;
 [Trainable(BatchSize = 4)]
 public partial class XorBinary;
 
-[Mlp(2, 32, 32, 2, Activation = Activation.Tanh)]
+[Mlp(2, 32, 32, 2, Activation = Activation.Silu)]
 [Trainable(BatchSize = 97)]
 public partial class SpiralMlp;
