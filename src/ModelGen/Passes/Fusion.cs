@@ -117,6 +117,12 @@ internal sealed class Fusion
             return false;
         }
 
+        if ((node.Op is Dropout || cluster.HasDropout) && columns != cluster.Columns)
+        {
+            // A mask is a function of the element's position in its own matrix.
+            return false;
+        }
+
         if (cluster.MatMul is not null && (node.Op is RowReduction || columns != cluster.Columns))
         {
             return false;
@@ -135,7 +141,7 @@ internal sealed class Fusion
     }
 
     private bool CanMerge(Cluster a, Cluster b)
-        => a.MatMul is null && b.MatMul is null && a.Rows == b.Rows && (a.Columns == b.Columns || a.Columns == 1 || b.Columns == 1)
+        => a.MatMul is null && b.MatMul is null && a.Rows == b.Rows && (a.Columns == b.Columns || !(a.HasDropout || b.HasDropout)) && (a.Columns == b.Columns || a.Columns == 1 || b.Columns == 1)
             && NoPathThroughOutside(a, b) && NoPathThroughOutside(b, a);
 
     private bool NoPathThroughOutside(Cluster from, Cluster to)
@@ -318,6 +324,8 @@ internal sealed class Cluster(RowExtent rows, int columns)
 
     public Node? MatMul { get; private set; }
 
+    public bool HasDropout { get; private set; }
+
     public void Add(Node node, int index, int columns)
     {
         Nodes.Add(node);
@@ -325,6 +333,7 @@ internal sealed class Cluster(RowExtent rows, int columns)
         FirstIndex = Math.Min(FirstIndex, index);
         LastIndex = Math.Max(LastIndex, index);
         Columns = Math.Max(Columns, columns);
+        HasDropout |= node.Op is Dropout;
         if (node.Op is MatMul)
         {
             MatMul = node;

@@ -748,7 +748,10 @@ internal sealed class Lowering
                 index = _operands.Count;
                 int period = kind is AccessKind.Element or AccessKind.RowScalar && value.Type.Element == ElementType.Float32 && value.Shape.Rows != rows && name is null ? value.Shape.Rows.Maximum : 0;
                 _operands.Add(new KernelOperand(Unique(name ?? OperandNames.Role(value.Name)), view, new Access(kind, view.RowStride, period, value.Type.Element), false));
-                _reads[(view, kind)] = index;
+                if (name is null)
+                {
+                    _reads[(view, kind)] = index;
+                }
             }
 
             return index;
