@@ -151,7 +151,10 @@ internal static class MemoryPlanner
             {
                 View source = kernel.Operands[read].View;
                 View result = kernel.Operands[written].View;
-                if (source with { Buffer = result.Buffer } == result && source.Offset == 0)
+
+                // Read once more, through another operand, the buffer could be needed after it is overwritten.
+                bool readOnce = kernel.Operands.Count(o => o.View.Buffer == source.Buffer) == 1 && kernel.Operands.Count(o => o.View.Buffer == result.Buffer) == 1;
+                if (readOnce && source with { Buffer = result.Buffer } == result && source.Offset == 0)
                 {
                     inPlace.Add((source.Buffer, result.Buffer, position));
                 }
