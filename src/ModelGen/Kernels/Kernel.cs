@@ -126,36 +126,46 @@ internal sealed class RowKernel(string name, IReadOnlyList<KernelOperand> operan
     {
         get
         {
-            var lastRead = new Dictionary<int, int>();
+            // The last phase that reads an operand, and where in it the element is loaded: before the stores, or for one of them.
+            var loads = new Dictionary<int, (int Phase, int Order)>();
             for (int phase = 0; phase < Phases.Count; phase++)
             {
-                foreach (Expr root in Phases[phase].Reductions.Select(r => r.Value).Concat(Phases[phase].Stores.Select(s => s.Value)))
+                int order = -1;
+                foreach (Expr root in Phases[phase].Reductions.Select(r => r.Value))
                 {
-                    int p = phase;
-                    ExprTransforms.Visit(root, e =>
-                    {
-                        if (e is OperandExpr o)
-                        {
-                            lastRead[o.Operand] = p;
-                        }
-                    });
+                    Load(root, phase, order);
+                }
+
+                foreach (Store store in Phases[phase].Stores)
+                {
+                    Load(store.Value, phase, ++order);
                 }
             }
 
             for (int phase = 0; phase < Phases.Count; phase++)
             {
-                foreach (Store store in Phases[phase].Stores.Where(s => s.Mode == StoreMode.Replace))
+                for (int order = 0; order < Phases[phase].Stores.Count; order++)
                 {
+                    Store store = Phases[phase].Stores[order];
                     Access written = Operands[store.Operand].Access;
-                    foreach (KeyValuePair<int, int> read in lastRead)
+                    foreach (KeyValuePair<int, (int Phase, int Order)> load in loads)
                     {
-                        if (read.Value <= phase && written.Kind == AccessKind.Element && Operands[read.Key].Access.Equals(written))
+                        if (store.Mode == StoreMode.Replace && written.Kind == AccessKind.Element && Operands[load.Key].Access.Equals(written)
+                            && (load.Value.Phase < phase || (load.Value.Phase == phase && load.Value.Order <= order)))
                         {
-                            yield return (read.Key, store.Operand);
+                            yield return (load.Key, store.Operand);
                         }
                     }
                 }
             }
+
+            void Load(Expr root, int phase, int order) => ExprTransforms.Visit(root, e =>
+            {
+                if (e is OperandExpr o && !(loads.TryGetValue(o.Operand, out (int Phase, int Order) known) && known.Phase == phase))
+                {
+                    loads[o.Operand] = (phase, order);
+                }
+            });
         }
     }
 }
