@@ -163,6 +163,7 @@ internal static class OperatorCases
         }
 
         yield return Case("reshape", b => [b.Add(new Reshape(Shape.Of(4, 6)), "y", Parameter(b, "x", 2, 3, 4))]);
+        yield return Case("reshape to a row and back", b => [b.Add(new Reshape(Shape.Of(3, 5)), "y", b.Add(new Tanh(), "t", b.Add(new Reshape(Shape.Of(1, 15)), "row", Parameter(b, "x", 5, 3))))]);
         yield return Case("slices that cover", b =>
         {
             Value x = Parameter(b, "x", 3, 9);
