@@ -110,9 +110,17 @@ internal sealed class Gpt : IArchitecture
             logits = x;
         }
 
-        logits = spec.Flag("TieEmbeddings", true)
-            ? b.Add(new MatMul(MatMulForm.NT), "lm_head", logits, table)
-            : b.Linear("lm_head", logits, vocabulary, bias: false, normal);
+        bool headBias = spec.Flag("HeadBias", false);
+        if (spec.Flag("TieEmbeddings", true))
+        {
+            logits = b.Add(new MatMul(MatMulForm.NT), headBias ? "lm_head.product" : "lm_head", logits, table);
+            logits = headBias ? b.Add(new Add(), "lm_head", logits, b.Parameter("lm_head.bias", Shape.Of(vocabulary), Initializer.Zeros)) : logits;
+        }
+        else
+        {
+            logits = b.Linear("lm_head", logits, vocabulary, headBias, normal);
+        }
+
         b.Output("logits", logits);
         if (mode == BuildMode.Training)
         {

@@ -399,7 +399,8 @@ internal static class ModelEmitter
         return new EmittedFile(spec.Type.HintName + (part.Length == 0 ? "" : "." + part) + ".g.cs", w.ToString());
     }
 
-    private static string Prefix(TypeIdentity type) => new(type.HintName.Select(c => char.IsLetterOrDigit(c) ? c : '_').ToArray());
+    // Underscores double, so that "A_B.C" and "A.B_C" do not become one name.
+    private static string Prefix(TypeIdentity type) => string.Concat(type.HintName.Select(c => c == '_' ? "__" : char.IsLetterOrDigit(c) ? c.ToString() : "_"));
 
     private static string SymbolText(string text) => "\"" + text.Replace("\\", "\\\\").Replace("\"", "\\\"").Replace("@", "") + "\"";
 
