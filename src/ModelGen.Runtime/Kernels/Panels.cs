@@ -10,7 +10,7 @@ namespace ModelGen.Runtime;
 /// zeros where the strip is narrower than the panel.
 /// </summary>
 [EditorBrowsable(EditorBrowsableState.Never)]
-public static unsafe class Panels
+public static unsafe partial class Panels
 {
     /// <summary>Packs <paramref name="columns"/> rows of <paramref name="depth"/> elements each, transposed.</summary>
     /// <param name="source">The first row.</param>

@@ -76,7 +76,7 @@ internal sealed unsafe class GraphFunction
         }
 
         var text = new CodeWriter();
-        foreach (string line in new[] { "using System;", "using System.Runtime.CompilerServices;", "using System.Runtime.Intrinsics;", "using ModelGen.Runtime;", "" })
+        foreach (string line in new[] { "using System;", "using System.Runtime.CompilerServices;", "using System.Runtime.Intrinsics;", "using System.Runtime.Intrinsics.Arm;", "using ModelGen.Runtime;", "" })
         {
             text.Line(line);
         }

@@ -213,6 +213,7 @@ internal static class KernelEmitter
         RowKernel k => RowKernelEmitter.Emit(k),
         ColumnSumKernel k => ColumnSumEmitter.Emit(k),
         MatMulKernel k => MatMulEmitter.Emit(k),
+        PackKernel k => MatMulEmitter.Emit(k),
         AttentionKernel k => AttentionEmitter.Emit(k),
         AttentionGradientKernel k => AttentionEmitter.Emit(k),
         EmbeddingKernel k => GatherEmitter.Emit(k),
