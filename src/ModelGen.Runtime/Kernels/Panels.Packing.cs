@@ -66,6 +66,54 @@ public static unsafe partial class Panels
         }
     }
 
+    /// <summary>
+    /// Asks for a share of a matrix to be brought into the second-level cache, where the next panel will be packed from: its rows are
+    /// too short, and too far from each other, for the processor to foresee. It reads nothing, so that any address will do.
+    /// </summary>
+    /// <param name="source">The first row.</param>
+    /// <param name="stride">Elements from one row to the next.</param>
+    /// <param name="rows">Rows.</param>
+    /// <param name="columns">Elements of a row.</param>
+    /// <param name="part">Which share, counted from 0.</param>
+    /// <param name="parts">The number of shares.</param>
+    [MethodImpl(MethodImplOptions.AggressiveOptimization)]
+    public static void Prefetch(float* source, int stride, int rows, int columns, int part, int parts)
+    {
+        if (!Sse.IsSupported)
+        {
+            return;
+        }
+
+        const int Line = 16;
+        if (columns > rows)
+        {
+            // Few long rows: each share is a range of columns of all of them.
+            int first = (int)((long)columns * part / parts) / Line * Line;
+            int last = (int)((long)columns * (part + 1) / parts) / Line * Line;
+            last = part == parts - 1 ? columns : last;
+            for (int row = 0; row < rows; row++)
+            {
+                float* p = source + ((long)row * stride);
+                for (int column = first; column < last; column += Line)
+                {
+                    Sse.Prefetch1(p + column);
+                }
+            }
+        }
+        else
+        {
+            int last = (int)((long)rows * (part + 1) / parts);
+            for (int row = (int)((long)rows * part / parts); row < last; row++)
+            {
+                float* p = source + ((long)row * stride);
+                for (int column = 0; column < columns; column += Line)
+                {
+                    Sse.Prefetch1(p + column);
+                }
+            }
+        }
+    }
+
     [MethodImpl(MethodImplOptions.AggressiveInlining)]
     private static void CopyRows(float* source, int stride, int rows, int columns, float* target, int width)
     {

@@ -2,11 +2,14 @@ using System;
 
 namespace ModelGen.Compiler.Kernels;
 
-/// <summary>The caches that blocks are sized for, in bytes, of one core; the third level's share where it is shared.</summary>
-internal sealed record CacheSizes(int L1, int L2, int L3)
+/// <summary>
+/// The caches that blocks are sized for, in bytes: the second level of one core, and the third, which cores share. The first
+/// level decides nothing: a tile reads its operands from end to end, which the processor foresees.
+/// </summary>
+internal sealed record CacheSizes(int L2, int L3)
 {
-    /// <summary>What processors with 512-bit vectors have at least, nearly all of them.</summary>
-    public static CacheSizes Default { get; } = new(32 << 10, 1 << 20, 16 << 20);
+    /// <summary>What a processor of the last years has, or little more than that.</summary>
+    public static CacheSizes Default { get; } = new(1 << 20, 16 << 20);
 }
 
 /// <summary>

@@ -111,6 +111,7 @@ internal sealed class Lowering
         var lowering = new Lowering(layout, graph, graph.Results.Select(GradientValue), leaves, [], buffers, insideLoop: false);
         List<Kernel> kernels = GradientStores.Run(lowering.Lower(cancellation));
         var outputs = graph.Outputs.ToDictionary(o => o.Name, o => lowering.ViewOf(o.Value));
+        kernels = ChunkRows.Run(kernels, layout.Caches, [.. inputs.Values.Concat(outputs.Values).Select(v => v.Buffer)], buffers);
         return new KernelProgram(kernels, inputs, outputs, buffers);
     }
 

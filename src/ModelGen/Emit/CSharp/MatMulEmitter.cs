@@ -220,7 +220,20 @@ internal static class MatMulEmitter
                     PackRight(column, ColumnCount(column, vectors), panel);
                 }
 
-                _w.Open($"for (int m = 0; m < {_strips}; m++)");
+                // A panel beyond the worker's own does no harm.
+                bool fetches = !_kernel.IsRightPacked && !_kernel.IsSerial && _blocking.Panels > 1;
+                if (fetches)
+                {
+                    bool transposed = _kernel.Form == MatMulForm.NT;
+                    _w.Line($"float* next = {RightAt($"({column} + {vectors * _v.Lanes})")};");
+                    _w.Open($"for (int m = 0; m < {_strips}; m++)");
+                    _w.Line($"Panels.Prefetch(next, {_kernel.Operands[1].Access.RowStride}, {(transposed ? CodeWriter.Number(_blocking.Width) : _depth)}, {(transposed ? _depth : CodeWriter.Number(_blocking.Width))}, m, {_strips});");
+                }
+                else
+                {
+                    _w.Open($"for (int m = 0; m < {_strips}; m++)");
+                }
+
                 Tile("m", $"{Packed} + (long)m * {StripStep}", panel, column, vectors);
                 _w.Close();
             });
