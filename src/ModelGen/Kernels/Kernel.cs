@@ -93,6 +93,9 @@ internal abstract class Kernel(string name, IReadOnlyList<KernelOperand> operand
     /// </summary>
     public virtual bool IsSerial => Flops < 8192 && Bytes < 32768;
 
+    /// <summary>Whether what it stores is a sum over the rows of its operands, so that blocks of rows add up.</summary>
+    public virtual bool SumsOverRows => false;
+
     /// <summary>Pairs of a read and a written operand that may share memory: each element is read for the last time before it is written.</summary>
     public virtual IEnumerable<(int Read, int Written)> InPlaceCandidates => [];
 
@@ -183,6 +186,8 @@ internal sealed class ColumnSumKernel(string name, IReadOnlyList<KernelOperand> 
     public int Columns { get; } = columns;
 
     public IReadOnlyList<Store> Sums { get; } = sums;
+
+    public override bool SumsOverRows => true;
 }
 
 /// <summary>
@@ -214,6 +219,8 @@ internal sealed class MatMulKernel(
     public int Depth { get; } = depth;
 
     public IReadOnlyList<Store> Stores { get; } = stores;
+
+    public override bool SumsOverRows => Form == MatMulForm.TN;
 
     public CacheSizes Caches { get; } = caches;
 

@@ -130,8 +130,6 @@ internal static class ChunkRows
         _ => 0,
     };
 
-    private static bool SumsOverRows(Kernel kernel) => kernel is ColumnSumKernel or MatMulKernel { Form: MatMulForm.TN };
-
     /// <summary>Sums over rows must be able to grow block by block, and nothing may depend on a row's number.</summary>
     private static bool CanChunk(Kernel kernel, int block)
     {
@@ -150,7 +148,7 @@ internal static class ChunkRows
 
         return !usesRow
             && kernel.Operands.All(o => o.Access.Period == 0 || block % o.Access.Period == 0)
-            && (!SumsOverRows(kernel) || stores.All(s => s.Mode != StoreMode.Replace && (s.Value is AccumulatorExpr || kernel is ColumnSumKernel)));
+            && (!kernel.SumsOverRows || stores.All(s => s.Mode != StoreMode.Replace && (s.Value is AccumulatorExpr || kernel is ColumnSumKernel)));
     }
 
     private static Kernel Narrow(Kernel kernel, int block, Dictionary<PlanBuffer, PlanBuffer> blocks, List<PlanBuffer> buffers)
@@ -186,7 +184,7 @@ internal static class ChunkRows
         }
 
         bool hasRows = operand.Access is { Kind: AccessKind.Element or AccessKind.RowScalar, Period: 0 }
-            && (!SumsOverRows(kernel) || !operand.IsWritten)
+            && (!kernel.SumsOverRows || !operand.IsWritten)
             && !(kernel is MatMulKernel { Form: not MatMulForm.TN } && index == 1);
         return hasRows ? view with { StepStride = (long)block * operand.Access.RowStride } : view;
     }

@@ -137,7 +137,7 @@ internal sealed class PlanEmitter(string kernelClass)
         }
 
         w.Line($"// {kernel.Name}");
-        w.Line($"{_kernelClass}.{name}({string.Join(", ", arguments.Concat(Arguments.Values(code.Extra, accumulates: step == "block" ? "block > 0 || context.Accumulate" : null)).Append("worker"))});");
+        w.Line($"{_kernelClass}.{name}({string.Join(", ", arguments.Concat(Arguments.Values(code.Extra, accumulates: step == "block" && kernel.SumsOverRows ? "block > 0 || context.Accumulate" : null)).Append("worker"))});");
     }
 
     private string NameOf(Kernel kernel, KernelCode code)
