@@ -97,6 +97,7 @@ internal static class ModelCompiler
             g => BindExtents.Run(g, batch, time),
             ExpandComposites.Run,
             g => StreamInference.Run(g, output, context),
+            InlineSingleStep.Run,
             SinkLastRow.Run,
             Simplify.Run,
             ScanMotion.Run,

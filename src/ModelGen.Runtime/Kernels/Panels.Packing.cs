@@ -169,7 +169,13 @@ public static unsafe partial class Panels
         {
             for (; j <= columns - 8; j += 8)
             {
-                Transpose8(source + ((long)j * stride), stride, depth, panel + j, width);
+                Transpose8(source + ((long)j * stride), stride, 8, depth, panel + j, width);
+            }
+
+            if (columns == 6 && width == 6)
+            {
+                Transpose8(source, stride, 6, depth, panel, width);
+                return;
             }
         }
 

@@ -16,6 +16,9 @@ namespace ModelGen.Compiler.Emit.CSharp;
 /// </summary>
 internal static class MatMulEmitter
 {
+    /// <summary>Dot products of one call of the epilogue: a vector of the widest kind, and what workers divide.</summary>
+    private const int DotBlock = 16;
+
     public static KernelCode Emit(MatMulKernel kernel)
     {
         ArgumentKinds arguments = Arguments.Of(kernel.Rows) | Arguments.Of(kernel.Stores);
@@ -32,11 +35,13 @@ internal static class MatMulEmitter
         };
         if (kernel.IsDotProducts)
         {
-            code.ForEachWidth((w, _, v) => DotProducts(w, kernel, v));
-            return code;
+            code.ForEachWidth((w, name, v) => DotProducts(w, name, kernel, v));
+        }
+        else
+        {
+            code.ForEachWidth((w, name, v) => new Product(w, code, name, kernel, v).Emit());
         }
 
-        code.ForEachWidth((w, name, v) => new Product(w, code, name, kernel, v).Emit());
         foreach (Spelling v in Spelling.All)
         {
             code.Method($"Epilogue_{v.Bits}", $"float* tile{Pointers(kernel, declared: true)}{string.Join("", Arguments.Declarations(Arguments.Of(kernel.Stores)).Select(d => ", " + d))}, int row, int rows, int column, int columns", (w, _) => Epilogue(w, kernel, v));
@@ -413,20 +418,31 @@ internal static class MatMulEmitter
         }
     }
 
-    // One row: every output is a dot product of the row and a row of the weight, four of them at a time.
-    private static void DotProducts(CodeWriter w, MatMulKernel kernel, Spelling v)
+    // One row: every output is a dot product of the row and a row of the weight, four of them at a time, whose sums the
+    // epilogue then takes as a tile of one row.
+    private static void DotProducts(CodeWriter w, Func<string, string> name, MatMulKernel kernel, Spelling width)
     {
         KernelOperand input = kernel.Operands[0];
         KernelOperand weight = kernel.Operands[1];
+
+        // A row shorter than a vector is read in narrower ones.
+        Spelling v = Spelling.All.FirstOrDefault(s => s.Bits <= width.Bits && s.Lanes <= kernel.Depth) ?? Spelling.All[Spelling.All.Length - 1];
         int vectors = kernel.Depth / v.Lanes;
         int tail = kernel.Depth % v.Lanes;
         int ways = vectors >= 2 ? 2 : 1;
-        Text.Range(w, kernel.IsSerial, CodeWriter.Number(kernel.Columns), 16);
-        w.Line("int n = start;");
-        foreach (int rows in new[] { 4, 1 })
+
+        // What no cache holds comes from memory in time only if it is asked for early: further on in a long row, else in the next four.
+        long ahead = weight.Access.RowStride > 1024 ? 512 : 4L * weight.Access.RowStride;
+        bool fetches = 4L * kernel.Columns * kernel.Depth > kernel.Caches.L2;
+        Text.Range(w, kernel.IsSerial, CodeWriter.Number(kernel.Columns), DotBlock);
+        w.Line($"float* sums = stackalloc float[{DotBlock}];");
+        w.Open($"for (int column = start; column < end; column += {DotBlock})");
+        w.Line($"int columns = Math.Min({DotBlock}, end - column);");
+        w.Line($"float* w0 = {weight.Name} + (long)column * {weight.Access.RowStride};");
+        w.Line("int n = 0;");
+        foreach (int rows in kernel.Columns % 4 == 0 ? new[] { 4 } : [4, 1])
         {
-            w.Open(rows == 1 ? "for (; n < end; n++)" : $"for (; n <= end - {rows}; n += {rows})");
-            w.Line($"float* w0 = {weight.Name} + (long)n * {weight.Access.RowStride};");
+            w.Open(rows == 1 ? "for (; n < columns; n++)" : $"for (; n <= columns - {rows}; n += {rows})");
             for (int i = 1; i < rows; i++)
             {
                 w.Line($"float* w{i} = w{i - 1} + {weight.Access.RowStride};");
@@ -446,6 +462,11 @@ internal static class MatMulEmitter
                     w.Line($"{v.Type} x{k} = {v.Load($"{input.Name} + {at}")};");
                     for (int i = 0; i < rows; i++)
                     {
+                        if (fetches && (k * v.Lanes) % 16 == 0)
+                        {
+                            w.Line($"Simd.Prefetch(w{i} + {CodeWriter.Number(ahead)} + {at});");
+                        }
+
                         w.Line($"d{i}_{k} = {v.MultiplyAdd($"x{k}", v.Load($"w{i} + {at}"), $"d{i}_{k}")};");
                     }
                 }
@@ -463,27 +484,9 @@ internal static class MatMulEmitter
                 Single(CodeWriter.Number(vectors * v.Lanes), CodeWriter.Number(tail));
             }
 
-            for (int i = 0; i < rows; i++)
-            {
-                w.Open("");
-                w.Line($"float dot = Simd.Sum({(ways == 1 ? $"d{i}_0" : $"d{i}_0 + d{i}_1")});");
-                string column = i == 0 ? "n" : $"(n + {i})";
-                var emitter = new ExprEmitter(w, null, new DotLeaves(kernel, column), "e", [], []);
-                foreach (Store store in kernel.Stores)
-                {
-                    string value = emitter.Scalar(store.Value);
-                    string target = $"{kernel.Operands[store.Operand].Name}[{column}]";
-                    w.Line(store.Mode switch
-                    {
-                        StoreMode.Replace => $"{target} = {value};",
-                        StoreMode.Add => $"{target} += {value};",
-                        _ => $"{target} = accumulate ? {target} + {value} : {value};",
-                    });
-                }
-
-                w.Close();
-            }
-
+            string Sum(int i) => ways == 1 ? $"d{i}_0" : $"d{i}_0 + d{i}_1";
+            w.Line(rows == 1 ? $"sums[n] = Simd.Sum({Sum(0)});" : $"Vector128.Store(Simd.Sums({string.Join(", ", Enumerable.Range(0, rows).Select(Sum))}), sums + n);");
+            w.Line(rows == 1 ? $"w0 += {weight.Access.RowStride};" : $"w0 = w{rows - 1} + {weight.Access.RowStride};");
             w.Close();
 
             void Single(string at, string? count)
@@ -499,6 +502,10 @@ internal static class MatMulEmitter
                 w.Close();
             }
         }
+
+        w.Line();
+        w.Line($"{name($"Epilogue_{width.Bits}")}(sums{Pointers(kernel, declared: false)}{string.Join("", Arguments.Names(Arguments.Of(kernel.Stores)).Select(n => ", " + n))}, 0, 1, column, columns);");
+        w.Close();
     }
 
     private sealed class TileLeaves(MatMulKernel kernel, Spelling v) : IExprLeaves
@@ -527,24 +534,5 @@ internal static class MatMulEmitter
             string pointer = (o.Access.Kind == AccessKind.Element ? $"{o.Name}_r" : o.Name) + " + " + Column;
             return Tail is null ? v.Load(pointer) : v.LoadTail(pointer, Tail);
         }
-    }
-
-    private sealed class DotLeaves(MatMulKernel kernel, string column) : IExprLeaves
-    {
-        public string Accumulator => "dot";
-
-        public string Columns => $"(float){column}";
-
-        public string Elements => $"(uint){column}";
-
-        public bool VariesByColumn(int operand) => true;
-
-        public string Scalar(OperandExpr operand)
-        {
-            KernelOperand o = kernel.Operands[operand.Operand];
-            return o.Access.Kind is AccessKind.Scalar or AccessKind.RowScalar ? $"{o.Name}[0]" : $"{o.Name}[{column}]";
-        }
-
-        public string Vector(OperandExpr operand) => throw new InvalidOperationException();
     }
 }
