@@ -453,12 +453,14 @@ internal static class MatMulEmitter
                 w.Line($"{v.Type} {string.Join(", ", Enumerable.Range(0, ways).Select(k => $"d{i}_{k} = {v.Type}.Zero"))};");
             }
 
-            if (vectors / ways > 0)
+            int loops = vectors / ways;
+            if (loops > 0)
             {
-                w.Open($"for (int k = 0; k < {vectors / ways * ways * v.Lanes}; k += {ways * v.Lanes})");
+                w.Line();
+                w.Open(loops == 1 ? "" : $"for (int k = 0; k < {loops * ways * v.Lanes}; k += {ways * v.Lanes})");
                 for (int k = 0; k < ways; k++)
                 {
-                    string at = k == 0 ? "k" : $"k + {k * v.Lanes}";
+                    string at = loops == 1 ? CodeWriter.Number(k * v.Lanes) : k == 0 ? "k" : $"k + {k * v.Lanes}";
                     w.Line($"{v.Type} x{k} = {v.Load($"{input.Name} + {at}")};");
                     for (int i = 0; i < rows; i++)
                     {
@@ -484,6 +486,7 @@ internal static class MatMulEmitter
                 Single(CodeWriter.Number(vectors * v.Lanes), CodeWriter.Number(tail));
             }
 
+            w.Line();
             string Sum(int i) => ways == 1 ? $"d{i}_0" : $"d{i}_0 + d{i}_1";
             w.Line(rows == 1 ? $"sums[n] = Simd.Sum({Sum(0)});" : $"Vector128.Store(Simd.Sums({string.Join(", ", Enumerable.Range(0, rows).Select(Sum))}), sums + n);");
             w.Line(rows == 1 ? $"w0 += {weight.Access.RowStride};" : $"w0 = w{rows - 1} + {weight.Access.RowStride};");

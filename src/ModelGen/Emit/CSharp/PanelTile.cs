@@ -38,13 +38,17 @@ internal sealed record PanelTile(Spelling V, int Rows, int Height, int Vectors, 
             w.Line();
             int half = Math.Min(Rows, 4);
             w.Line("float* first = a, panel = b;");
+            w.Open("");
             Broadcasts(w, 0, half);
+            w.Close();
             if (Rows > half)
             {
                 w.Line();
                 w.Line($"a = first + {half};");
                 w.Line("b = panel;");
+                w.Open("");
                 Broadcasts(w, half, Rows);
+                w.Close();
             }
         }
         else
@@ -58,7 +62,6 @@ internal sealed record PanelTile(Spelling V, int Rows, int Height, int Vectors, 
 
     private void Broadcasts(CodeWriter w, int from, int to)
     {
-        w.Open("");
         Accumulators(w, from, to);
         w.Open("for (int k = 0; k < depth; k++)");
         for (int j = 0; j < Vectors; j++)
@@ -78,8 +81,8 @@ internal sealed record PanelTile(Spelling V, int Rows, int Height, int Vectors, 
         w.Line($"a += {Height};");
         w.Line($"b += {Vectors * V.Lanes};");
         w.Close();
+        w.Line();
         Stores(w, from, to);
-        w.Close();
     }
 
     // Multiply-add by element: a vector of the strip holds the factors of four rows.
@@ -109,6 +112,7 @@ internal sealed record PanelTile(Spelling V, int Rows, int Height, int Vectors, 
         w.Line($"a += {Height};");
         w.Line($"b += {Vectors * V.Lanes};");
         w.Close();
+        w.Line();
         Stores(w, 0, Rows);
     }
 
