@@ -27,18 +27,17 @@ internal sealed class LeafAssembly
 
     private readonly string[] _plans;
 
-    private LeafAssembly(byte[] image, string[] plans, string emittedText)
+    private readonly SyntaxTree[] _emitted;
+
+    private LeafAssembly(byte[] image, string[] plans, SyntaxTree[] emitted)
     {
         Image = image;
         _plans = plans;
-        EmittedText = emittedText;
+        _emitted = emitted;
     }
 
     /// <summary>The assembly.</summary>
     public byte[] Image { get; }
-
-    /// <summary>The kernels as they were emitted.</summary>
-    public string EmittedText { get; }
 
     /// <summary>Compiles the models' plans and kernels.</summary>
     /// <exception cref="InvalidOperationException">The text does not compile; the message quotes each line.</exception>
@@ -75,7 +74,7 @@ internal sealed class LeafAssembly
         Microsoft.CodeAnalysis.Emit.EmitResult result = compilation.Emit(image);
         Diagnostic[] errors = [.. result.Diagnostics.Where(diagnostic => diagnostic.Severity == DiagnosticSeverity.Error)];
         return errors.Length == 0
-            ? new LeafAssembly(image.ToArray(), plans, string.Concat(emitted.Select(tree => tree.ToString())))
+            ? new LeafAssembly(image.ToArray(), plans, emitted)
             : throw new InvalidOperationException(string.Join('\n', errors.Select(error => error.ToString())));
     }
 
@@ -85,6 +84,10 @@ internal sealed class LeafAssembly
         int index = Array.FindIndex(_plans, name => name.Contains(model + "_", StringComparison.Ordinal) && name.EndsWith("." + plan, StringComparison.Ordinal));
         return index >= 0 ? index : throw new ArgumentException($"{model} has no plan {plan}: {string.Join(", ", _plans)}");
     }
+
+    /// <summary>The names of the emitted methods in whose text something stands.</summary>
+    public IReadOnlySet<string> EmittedMethodsWith(string text)
+        => _emitted.SelectMany(Methods).Where(method => method.ToString().Contains(text, StringComparison.Ordinal)).Select(method => method.Identifier.Text).ToHashSet();
 
     /// <summary>Runs an image here, compiled by the JIT.</summary>
     /// <returns>The memory afterwards.</returns>
@@ -115,22 +118,23 @@ internal sealed class LeafAssembly
         return tree.WithRootAndOptions(root.WithMembers([.. members]), ParseOptions);
     }
 
+    private static IEnumerable<MethodDeclarationSyntax> Methods(SyntaxTree tree) => tree.GetRoot().DescendantNodes().OfType<MethodDeclarationSyntax>();
+
     private static IEnumerable<string> Plans(SyntaxTree tree)
-        => from method in tree.GetRoot().DescendantNodes().OfType<MethodDeclarationSyntax>()
+        => from method in Methods(tree)
            where method.Modifiers.Any(SyntaxKind.PublicKeyword) && method.ParameterList.Parameters.FirstOrDefault()?.Type?.ToString() == "PlanContext"
            select $"{GeneratedNamespace}.{((ClassDeclarationSyntax)method.Parent!).Identifier}.{method.Identifier}";
 
     /// <summary>
-    /// The width that an environment variable may force is read by a static constructor, which needs a runtime. Here it is
-    /// 128 bits: what arm64 has, and what the JIT is to be compared at.
+    /// The width that an environment variable may force is read by a static constructor, which needs a runtime. Here nothing is forced
+    /// on Arm, which then has to choose as it does for users; and the JIT is compared at Arm's width.
     /// </summary>
     private static SyntaxTree WithoutSwitch(SyntaxTree tree)
     {
         const string Field = "private static readonly int Forced = ReadForced();";
+        const string Property = "private static int Forced => AdvSimd.IsSupported ? NotForced : 128;";
         string text = tree.ToString();
-        return text.Contains(Field, StringComparison.Ordinal)
-            ? CSharpSyntaxTree.ParseText(text.Replace(Field, "private const int Forced = 128;", StringComparison.Ordinal), ParseOptions, tree.FilePath)
-            : tree;
+        return text.Contains(Field, StringComparison.Ordinal) ? CSharpSyntaxTree.ParseText(text.Replace(Field, Property, StringComparison.Ordinal), ParseOptions, tree.FilePath) : tree;
     }
 
     private static IEnumerable<string> Sources(string folder, string pattern)

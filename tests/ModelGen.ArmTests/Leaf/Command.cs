@@ -11,6 +11,9 @@ internal enum CommandKind
 
     /// <summary>Applies the <see cref="ElementaryFunction"/> <see cref="Command.Which"/> to <see cref="Command.Length"/> floats, a multiple of four.</summary>
     Function,
+
+    /// <summary>Writes the name of the instruction set that kernels take, a character to each of <see cref="Command.Length"/> 32-bit integers.</summary>
+    PathName,
 }
 
 /// <summary>The functions of the runtime's <c>VectorMath</c>.</summary>

@@ -32,6 +32,9 @@ public static unsafe class Interpreter
                 case CommandKind.Function:
                     Apply((ElementaryFunction)command->Which, (float*)(image + command->From), (float*)(image + command->To), command->Length);
                     break;
+                case CommandKind.PathName:
+                    Write(Simd.PathName, (int*)(image + command->To), command->Length);
+                    break;
             }
         }
     }
@@ -50,6 +53,14 @@ public static unsafe class Interpreter
         context.GradientScale = command->GradientScale;
         context.Accumulate = command->Accumulate != 0;
         Plans.Run(command->Which, in context, new Worker(image + command->Scratch, command->ScratchBytes));
+    }
+
+    private static void Write(string text, int* characters, long length)
+    {
+        for (int i = 0; i < length; i++)
+        {
+            characters[i] = i < text.Length ? text[i] : 0;
+        }
     }
 
     private static void Apply(ElementaryFunction function, float* x, float* y, long length)
