@@ -1,6 +1,7 @@
 using ModelGen.Compiler;
 using ModelGen.Compiler.Architectures;
 using ModelGen.Compiler.Autodiff;
+using ModelGen.Compiler.Emit.CSharp;
 using ModelGen.Compiler.Graph;
 using ModelGen.Compiler.Kernels;
 using ModelGen.Compiler.Ops;
@@ -44,7 +45,7 @@ internal sealed class ModelScenario
         _spec = new ModelSpec(
             new TypeIdentity("Arm", [], name, "public", "Arm." + name), family, [.. arguments, DeclaredArgument.Of("Vocab", vocabulary)], new TrainingSpec(batch, sequence), null);
         _plans = ModelCompiler.Plan(_spec, default);
-        Files = [.. ModelCompiler.Compile(_spec, default).Files];
+        Files = ModelEmitter.Emit(_plans, default);
 
         var random = new Random(1);
         foreach ((Parameter parameter, _) in _plans.Layout.Parameters)
