@@ -12,10 +12,18 @@ namespace ModelGen.Runtime;
 /// finalized although its threads are running.
 /// </summary>
 /// <remarks>
-/// Memory order: every publication (a dispatch, a barrier's phase, a completion) is an interlocked operation, which is a full fence
-/// in .NET on every architecture, and every observation is a volatile read. A thread that is going to sleep raises its parked flag
-/// with an interlocked exchange and then looks at the condition once more; whoever changes the condition does so with an
-/// interlocked operation and then looks at the flags. One of the two therefore sees the other, and no wake-up is lost.
+/// <para>
+/// Each worker tells the others how far it has come in one number, its progress: the task's number in the upper half, then a bit that
+/// says that it is through with the task, and the barriers it has reached. Nobody else writes it, and it only grows; since it wraps
+/// around after 2³² tasks, numbers are compared by the sign of their difference. A barrier and the end of a task are therefore one
+/// store each, and waiting is to poll the others' numbers.
+/// </para>
+/// <para>
+/// Memory order: a publication is a volatile store, which orders what the worker wrote before it, and an observation is a volatile
+/// read. Nobody who publishes pays for a fence against those who sleep: a thread that is going to sleep raises its flag, has every
+/// running thread of the process pass a fence, and then looks at the number once more. Either it sees the new number, or whoever
+/// published that looks for flags after the fence and sees this one. No wake-up is lost.
+/// </para>
 /// </remarks>
 internal sealed unsafe class TeamCore
 {
@@ -24,13 +32,21 @@ internal sealed unsafe class TeamCore
     private const int BarrierYieldMicroseconds = 100;
     private const int IdleSpinMicroseconds = 80;
 
+    /// <summary>Added to a worker's progress when it is through with the task.</summary>
+    private const long Finished = 1L << 31;
+
+    private const int TaskShift = 32;
+
+    /// <summary>The largest team in which everyone polls everyone: the quickest as long as that is little traffic.</summary>
+    private const int LargestMutual = 8;
+
     private readonly Worker[] _workers;
     private readonly Thread[] _threads;
     private readonly NativeBlock _scratch;
     private readonly long _barrierSpinTicks;
     private readonly long _barrierYieldTicks;
     private readonly long _idleSpinTicks;
-    private ITeamTask? _task;
+    private readonly bool _mutual;
     private volatile bool _shutdown;
     private SharedLines _shared;
 
@@ -43,6 +59,8 @@ internal sealed unsafe class TeamCore
         {
             _workers[index] = new Worker(this, index, threads, _scratch.Bytes + (index * stride), scratchBytesPerWorker);
         }
+
+        _mutual = threads <= LargestMutual;
 
         // With more threads than processors whoever spins keeps the one it waits for from running.
         bool spin = threads <= Environment.ProcessorCount;
@@ -83,27 +101,13 @@ internal sealed unsafe class TeamCore
 
         try
         {
-            Worker caller = _workers[0];
             if (_workers.Length == 1)
             {
-                task.Execute(caller);
-                return;
+                task.Execute(_workers[0]);
             }
-
-            int completed = _shared.Completed;
-            _task = task;
-            _shared.Failed = 0;
-            _shared.Arrived = 0;
-            _shared.Remaining = _workers.Length;
-            Interlocked.Increment(ref _shared.Dispatch);
-            WakeParked();
-
-            Execute(task, caller);
-            WaitWhile(ref _shared.Completed, completed, caller, _barrierSpinTicks, _barrierYieldTicks);
-            _task = null;
-            if (_shared.Failed != 0)
+            else
             {
-                ThrowFailure();
+                RunTogether(task);
             }
         }
         finally
@@ -114,40 +118,43 @@ internal sealed unsafe class TeamCore
 
     public void Barrier(Worker worker)
     {
-        int phase = Volatile.Read(ref _shared.Phase);
-        if (Volatile.Read(ref _shared.Failed) != 0)
+        ThrowIfFailed();
+        long reached = ++worker.Reached;
+        if (_mutual)
         {
-            throw new TeamAbortedException();
+            Publish(worker, reached);
+            foreach (Worker other in _workers)
+            {
+                if (other != worker)
+                {
+                    AwaitBarrier(other, reached, worker);
+                }
+            }
         }
-
-        if (Interlocked.Increment(ref _shared.Arrived) == _workers.Length)
+        else if (worker.Index == 0)
         {
-            _shared.Arrived = 0;
-            Interlocked.Increment(ref _shared.Phase);
-            WakeParked();
+            // In a large team the first worker looks at everyone, and everyone looks at the first.
+            for (int index = 1; index < _workers.Length; index++)
+            {
+                AwaitBarrier(_workers[index], reached, worker);
+            }
+
+            Publish(worker, reached);
         }
         else
         {
-            if (Volatile.Read(ref _shared.Remaining) != _workers.Length && Volatile.Read(ref _shared.Phase) == phase)
-            {
-                throw BarrierMismatch();
-            }
-
-            WaitWhile(ref _shared.Phase, phase, worker, _barrierSpinTicks, _barrierYieldTicks);
+            Publish(worker, reached);
+            AwaitBarrier(_workers[0], reached, worker);
         }
 
-        // The phase also moves on when a worker fails, to release those who would wait for it in vain.
-        if (Volatile.Read(ref _shared.Failed) != 0)
-        {
-            throw new TeamAbortedException();
-        }
+        ThrowIfFailed();
     }
 
     /// <summary>Lets the threads end.</summary>
     public void Shutdown()
     {
         _shutdown = true;
-        Interlocked.Increment(ref _shared.Dispatch);
+        Volatile.Write(ref _shared.Dispatched, _shared.Dispatched + 1);
         WakeParked();
     }
 
@@ -196,55 +203,96 @@ internal sealed unsafe class TeamCore
         }
     }
 
+    private void RunTogether(ITeamTask task)
+    {
+        long number = _shared.Dispatched + 1;
+        _shared.Task = task;
+        Volatile.Write(ref _shared.Dispatched, number);
+        WakeParked();
+
+        Worker caller = _workers[0];
+        Execute(task, caller, number);
+        long finished = (number << TaskShift) | Finished;
+        for (int index = 1; index < _workers.Length; index++)
+        {
+            ref long progress = ref _workers[index].Progress;
+            if (Volatile.Read(ref progress) - finished < 0)
+            {
+                WaitFor(ref progress, finished, caller, _barrierSpinTicks, _barrierYieldTicks);
+            }
+        }
+
+        // The threads would keep the task's owner alive.
+        _shared.Task = null;
+        if (_shared.Failed != 0)
+        {
+            _shared.Failed = 0;
+            ThrowFailure();
+        }
+    }
+
     private void WorkLoop(Worker worker)
     {
-        int seen = 0;
-        while (true)
+        for (long number = 1; ; number++)
         {
-            WaitWhile(ref _shared.Dispatch, seen, worker, _idleSpinTicks, 0);
+            // A dispatch follows only upon the completion of the one before, so none is ever skipped.
+            WaitFor(ref _shared.Dispatched, number, worker, _idleSpinTicks, 0);
             if (_shutdown)
             {
                 return;
             }
 
-            // A dispatch follows only upon the completion of the one before, so none is ever skipped.
-            seen++;
-            Execute(_task!, worker);
+            Execute(_shared.Task!, worker, number);
         }
     }
 
-    private void Execute(ITeamTask task, Worker worker)
+    private void Execute(ITeamTask task, Worker worker, long number)
     {
+        worker.Reached = number << TaskShift;
         try
         {
             task.Execute(worker);
         }
         catch (Exception exception)
         {
-            Fail(worker, exception);
+            worker.Failure = ExceptionDispatchInfo.Capture(exception);
+            Volatile.Write(ref _shared.Failed, 1);
         }
 
-        // Fewer workers than the team has are left: whoever waits at a barrier now waits for ever.
-        int remaining = Interlocked.Decrement(ref _shared.Remaining);
-        if (remaining != 0 && Volatile.Read(ref _shared.Arrived) != 0 && Volatile.Read(ref _shared.Failed) == 0)
+        // Whoever waits at a barrier that this worker did not reach sees so from the number.
+        Publish(worker, worker.Reached | Finished);
+    }
+
+    /// <summary>Waits until another worker has reached a barrier, and throws if it never will.</summary>
+    [MethodImpl(MethodImplOptions.AggressiveInlining)]
+    private void AwaitBarrier(Worker other, long reached, Worker worker)
+    {
+        long progress = Volatile.Read(ref other.Progress);
+        if (progress - reached < 0)
         {
-            Fail(worker, BarrierMismatch());
+            progress = WaitFor(ref other.Progress, reached, worker, _barrierSpinTicks, _barrierYieldTicks);
         }
 
-        if (Interlocked.Increment(ref _shared.Left) == _workers.Length)
+        if ((progress & ~Finished) - reached < 0)
         {
-            _shared.Left = 0;
-            Interlocked.Increment(ref _shared.Completed);
-            WakeParked(_workers[0]);
+            ThrowIfFailed();
+            throw BarrierMismatch();
         }
     }
 
-    private void Fail(Worker worker, Exception exception)
+    [MethodImpl(MethodImplOptions.AggressiveInlining)]
+    private void Publish(Worker worker, long progress)
     {
-        worker.Failure = ExceptionDispatchInfo.Capture(exception);
-        Interlocked.Exchange(ref _shared.Failed, 1);
-        Interlocked.Increment(ref _shared.Phase);
+        Volatile.Write(ref worker.Progress, progress);
         WakeParked();
+    }
+
+    private void ThrowIfFailed()
+    {
+        if (Volatile.Read(ref _shared.Failed) != 0)
+        {
+            throw new TeamAbortedException();
+        }
     }
 
     private void ThrowFailure()
@@ -263,14 +311,17 @@ internal sealed unsafe class TeamCore
         failure!.Throw();
     }
 
-    private void WaitWhile(ref int location, int value, Worker worker, long spinTicks, long yieldTicks)
+    /// <summary>Waits until a number has come to <paramref name="value"/> or beyond, and returns it.</summary>
+    private long WaitFor(ref long location, long value, Worker worker, long spinTicks, long yieldTicks)
     {
+        long found;
+
         // The clock costs as much as a few looks: a wait that ends soon never reads it.
         for (int look = 0; look < 64 && spinTicks > 0; look++)
         {
-            if (Volatile.Read(ref location) != value)
+            if ((found = Volatile.Read(ref location)) - value >= 0)
             {
-                return;
+                return found;
             }
 
             Pause();
@@ -281,9 +332,9 @@ internal sealed unsafe class TeamCore
         {
             for (int look = 0; look < 16; look++)
             {
-                if (Volatile.Read(ref location) != value)
+                if ((found = Volatile.Read(ref location)) - value >= 0)
                 {
-                    return;
+                    return found;
                 }
 
                 Pause();
@@ -293,25 +344,28 @@ internal sealed unsafe class TeamCore
 
         while (Stopwatch.GetTimestamp() - start < yieldTicks)
         {
-            if (Volatile.Read(ref location) != value)
+            if ((found = Volatile.Read(ref location)) - value >= 0)
             {
-                return;
+                return found;
             }
 
             Thread.Yield();
         }
 
-        Park(ref location, value, worker);
+        return Park(ref location, value, worker);
     }
 
     [MethodImpl(MethodImplOptions.NoInlining)]
-    private void Park(ref int location, int value, Worker worker)
+    private long Park(ref long location, long value, Worker worker)
     {
         bool interrupted = false;
+        long found;
+        Interlocked.Increment(ref _shared.Parked);
         while (true)
         {
             Interlocked.Exchange(ref worker.Parked, 1);
-            if (Volatile.Read(ref location) != value)
+            Interlocked.MemoryBarrierProcessWide();
+            if ((found = Volatile.Read(ref location)) - value >= 0)
             {
                 break;
             }
@@ -329,64 +383,59 @@ internal sealed unsafe class TeamCore
 
         // Someone may signal the event at this very moment; the next wait then returns early, looks and sleeps again.
         Interlocked.Exchange(ref worker.Parked, 0);
+        Interlocked.Decrement(ref _shared.Parked);
         if (interrupted)
         {
             Thread.CurrentThread.Interrupt();
         }
-    }
 
-    private void WakeParked()
-    {
-        foreach (Worker worker in _workers)
-        {
-            WakeParked(worker);
-        }
+        return found;
     }
 
     [MethodImpl(MethodImplOptions.AggressiveInlining)]
-    private static void WakeParked(Worker worker)
+    private void WakeParked()
     {
-        if (Volatile.Read(ref worker.Parked) != 0 && Interlocked.Exchange(ref worker.Parked, 0) != 0)
+        if (Volatile.Read(ref _shared.Parked) != 0)
         {
-            worker.WakeUp.Set();
+            WakeAll();
         }
     }
 
-    // Each group on cache lines of its own (two, since processors fetch them in pairs), so that polling one does not slow writing another.
-    [StructLayout(LayoutKind.Explicit, Size = 128 * 6)]
+    [MethodImpl(MethodImplOptions.NoInlining)]
+    private void WakeAll()
+    {
+        foreach (Worker worker in _workers)
+        {
+            if (Volatile.Read(ref worker.Parked) != 0 && Interlocked.Exchange(ref worker.Parked, 0) != 0)
+            {
+                worker.WakeUp.Set();
+            }
+        }
+    }
+
+    // What is polled or written apart from the rest lies on cache lines of its own (two, since processors fetch them in pairs).
+    [StructLayout(LayoutKind.Explicit, Size = 128 * 4)]
     private struct SharedLines
     {
-        /// <summary>Counts dispatches.</summary>
+        /// <summary>The number of the last task dispatched, from 1 on.</summary>
         [FieldOffset(128)]
-        public int Dispatch;
+        public long Dispatched;
 
-        /// <summary>Counts barriers that opened; those who wait at one watch it.</summary>
+        /// <summary>That task, on the line that tells of it.</summary>
+        [FieldOffset(136)]
+        public ITeamTask? Task;
+
+        /// <summary>The threads that sleep or are about to.</summary>
         [FieldOffset(256)]
-        public int Phase;
+        public int Parked;
 
         /// <summary>1 once a worker of the current task failed.</summary>
         [FieldOffset(260)]
         public int Failed;
 
-        /// <summary>The workers that have not finished the current task.</summary>
-        [FieldOffset(264)]
-        public int Remaining;
-
-        /// <summary>The workers that wait at the current barrier.</summary>
-        [FieldOffset(384)]
-        public int Arrived;
-
-        /// <summary>The workers that are through with the current task and will not touch the team's state again.</summary>
-        [FieldOffset(512)]
-        public int Left;
-
         /// <summary>1 while a task runs.</summary>
-        [FieldOffset(516)]
+        [FieldOffset(384)]
         public int Busy;
-
-        /// <summary>Counts completed tasks.</summary>
-        [FieldOffset(640)]
-        public int Completed;
     }
 }
 

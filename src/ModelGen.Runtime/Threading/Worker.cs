@@ -19,7 +19,7 @@ public interface ITeamTask
 public sealed unsafe class Worker
 {
     private readonly TeamCore _core;
-    private ParkingState _parking;
+    private PolledLines _polled;
 
     internal Worker(TeamCore core, int index, int count, byte* scratch, long scratchBytes)
     {
@@ -44,8 +44,14 @@ public sealed unsafe class Worker
 
     internal AutoResetEvent WakeUp { get; } = new(initialState: false);
 
+    /// <summary>How far this worker has come, as <see cref="TeamCore"/> counts: what the others wait for.</summary>
+    internal ref long Progress => ref _polled.Progress;
+
+    /// <summary>The barriers of the current task that this worker has reached. Its own: nobody else looks at it.</summary>
+    internal long Reached { get; set; }
+
     /// <summary>1 while the thread sleeps, or is about to, until <see cref="WakeUp"/>; whoever sets it back to 0 signals the event.</summary>
-    internal ref int Parked => ref _parking.Flag;
+    internal ref int Parked => ref _polled.Parked;
 
     internal ExceptionDispatchInfo? Failure { get; set; }
 
@@ -95,11 +101,14 @@ public sealed unsafe class Worker
         end = (long)Math.Min(last * (ulong)granularity, (ulong)total);
     }
 
-    // On cache lines of its own: other workers poll it at every barrier.
+    // On cache lines of their own (two, since processors fetch them in pairs): other workers poll them.
     [StructLayout(LayoutKind.Explicit, Size = 256)]
-    private struct ParkingState
+    private struct PolledLines
     {
         [FieldOffset(128)]
-        public int Flag;
+        public long Progress;
+
+        [FieldOffset(136)]
+        public int Parked;
     }
 }

@@ -1,61 +1,131 @@
-using System.Runtime.InteropServices;
+using System.Runtime.CompilerServices;
 using System.Runtime.Intrinsics;
 
 namespace ModelGen.Runtime;
 
-/// <summary>Reductions over gradients, in double precision and in one fixed order at every vector width.</summary>
-internal static class GradientMath
+/// <summary>
+/// Σx² over gradients, in double precision and in one order at every vector width: element i goes to partial sum i mod 16, in
+/// ascending order, and the sixteen are added in a fixed tree. Sixteen, so that a sum does not wait for the one before it.
+/// </summary>
+/// <remarks>The square of a float is exact in double precision, so fusing it into the sum changes nothing.</remarks>
+internal static unsafe class GradientMath
 {
-    /// <summary>
-    /// Σx². Element i goes to partial sum i mod 8, in ascending order, and the eight are added in a fixed tree. The square of a
-    /// float is exact in double precision, so fusing it into the sum would change nothing.
-    /// </summary>
+    private const int Lanes = 16;
+
+    /// <summary>Σx² of floats.</summary>
+    /// <param name="values">The floats.</param>
     public static double SumOfSquares(ReadOnlySpan<float> values)
     {
-        Span<double> lanes = stackalloc double[8];
-        int vectors = values.Length / 8;
-        ref float first = ref MemoryMarshal.GetReference(values);
-        if (Vector256.IsHardwareAccelerated)
+        fixed (float* p = values)
         {
-            Vector256<double> low = Vector256<double>.Zero;
-            Vector256<double> high = Vector256<double>.Zero;
-            for (int i = 0; i < vectors; i++)
+            return Simd.Use512 ? Sum512(p, values.Length) : Simd.Use256 ? Sum256(p, values.Length) : Sum128(p, values.Length);
+        }
+    }
+
+    /// <summary>Adds the squares of sixteen floats to the sixteen sums.</summary>
+    /// <param name="values">The floats.</param>
+    /// <param name="sum0">The sums 0 to 7.</param>
+    /// <param name="sum1">The sums 8 to 15.</param>
+    [MethodImpl(MethodImplOptions.AggressiveInlining)]
+    public static void AddSquares(Vector512<float> values, ref Vector512<double> sum0, ref Vector512<double> sum1)
+    {
+        (Vector512<double> low, Vector512<double> high) = Vector512.Widen(values);
+        sum0 = Vector512.FusedMultiplyAdd(low, low, sum0);
+        sum1 = Vector512.FusedMultiplyAdd(high, high, sum1);
+    }
+
+    /// <summary>Adds the squares of eight floats to eight sums.</summary>
+    /// <param name="values">The floats.</param>
+    /// <param name="sum0">The first four sums.</param>
+    /// <param name="sum1">The other four.</param>
+    [MethodImpl(MethodImplOptions.AggressiveInlining)]
+    public static void AddSquares(Vector256<float> values, ref Vector256<double> sum0, ref Vector256<double> sum1)
+    {
+        (Vector256<double> low, Vector256<double> high) = Vector256.Widen(values);
+        sum0 += low * low;
+        sum1 += high * high;
+    }
+
+    /// <summary>The sum of the sixteen sums.</summary>
+    /// <param name="sum0">The sums 0 to 7.</param>
+    /// <param name="sum1">The sums 8 to 15.</param>
+    public static double Total(Vector512<double> sum0, Vector512<double> sum1)
+    {
+        Vector512<double> eight = sum0 + sum1;
+        return Total(eight.GetLower() + eight.GetUpper());
+    }
+
+    /// <summary>The sum of the sixteen sums.</summary>
+    /// <param name="sum0">The sums 0 to 3.</param>
+    /// <param name="sum1">The sums 4 to 7.</param>
+    /// <param name="sum2">The sums 8 to 11.</param>
+    /// <param name="sum3">The sums 12 to 15.</param>
+    public static double Total(Vector256<double> sum0, Vector256<double> sum1, Vector256<double> sum2, Vector256<double> sum3)
+        => Total((sum0 + sum2) + (sum1 + sum3));
+
+    private static double Total(Vector256<double> four)
+    {
+        Vector128<double> two = four.GetLower() + four.GetUpper();
+        return two.ToScalar() + two.GetElement(1);
+    }
+
+    private static double Sum512(float* p, int length)
+    {
+        Vector512<double> sum0 = Vector512<double>.Zero;
+        Vector512<double> sum1 = Vector512<double>.Zero;
+        int i = 0;
+        for (; i <= length - Lanes; i += Lanes)
+        {
+            AddSquares(Vector512.Load(p + i), ref sum0, ref sum1);
+        }
+
+        if (i < length)
+        {
+            AddSquares(Simd.LoadTail512(p + i, length - i), ref sum0, ref sum1);
+        }
+
+        return Total(sum0, sum1);
+    }
+
+    private static double Sum256(float* p, int length)
+    {
+        Vector256<double> sum0 = Vector256<double>.Zero;
+        Vector256<double> sum1 = Vector256<double>.Zero;
+        Vector256<double> sum2 = Vector256<double>.Zero;
+        Vector256<double> sum3 = Vector256<double>.Zero;
+        int i = 0;
+        for (; i <= length - Lanes; i += Lanes)
+        {
+            AddSquares(Vector256.Load(p + i), ref sum0, ref sum1);
+            AddSquares(Vector256.Load(p + i + 8), ref sum2, ref sum3);
+        }
+
+        if (i < length)
+        {
+            AddSquares(Simd.LoadTail256(p + i, Math.Min(length - i, 8)), ref sum0, ref sum1);
+            if (i + 8 < length)
             {
-                (Vector256<double> a, Vector256<double> b) = Vector256.Widen(Vector256.LoadUnsafe(ref first, (nuint)(i * 8)));
-                low += a * a;
-                high += b * b;
+                AddSquares(Simd.LoadTail256(p + i + 8, length - i - 8), ref sum2, ref sum3);
             }
-
-            low.CopyTo(lanes);
-            high.CopyTo(lanes[4..]);
         }
-        else
+
+        return Total(sum0, sum1, sum2, sum3);
+    }
+
+    private static double Sum128(float* p, int length)
+    {
+        Vector256<double>* sums = stackalloc Vector256<double>[4];
+        for (int lane = 0; lane < 4; lane++)
         {
-            Vector128<double> sum0 = Vector128<double>.Zero;
-            Vector128<double> sum1 = Vector128<double>.Zero;
-            Vector128<double> sum2 = Vector128<double>.Zero;
-            Vector128<double> sum3 = Vector128<double>.Zero;
-            for (int i = 0; i < vectors; i++)
-            {
-                (Vector128<double> a, Vector128<double> b) = Vector128.Widen(Vector128.LoadUnsafe(ref first, (nuint)(i * 8)));
-                (Vector128<double> c, Vector128<double> d) = Vector128.Widen(Vector128.LoadUnsafe(ref first, (nuint)((i * 8) + 4)));
-                sum0 += a * a;
-                sum1 += b * b;
-                sum2 += c * c;
-                sum3 += d * d;
-            }
-
-            sum0.CopyTo(lanes);
-            sum1.CopyTo(lanes[2..]);
-            sum2.CopyTo(lanes[4..]);
-            sum3.CopyTo(lanes[6..]);
+            sums[lane] = Vector256<double>.Zero;
         }
 
-        for (int i = vectors * 8; i < values.Length; i++)
+        double* lanes = (double*)sums;
+        for (int i = 0; i < length; i++)
         {
-            lanes[i % 8] += (double)values[i] * values[i];
+            lanes[i % Lanes] += (double)p[i] * p[i];
         }
 
-        return ((lanes[0] + lanes[4]) + (lanes[2] + lanes[6])) + ((lanes[1] + lanes[5]) + (lanes[3] + lanes[7]));
+        return Total(sums[0], sums[1], sums[2], sums[3]);
     }
 }

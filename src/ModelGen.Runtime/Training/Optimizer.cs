@@ -53,6 +53,9 @@ public abstract class Optimizer
     /// <param name="range">The weights, their gradients and slots, and the step's numbers.</param>
     public abstract void Update(in OptimizerRange range);
 
+    /// <summary>One trainer's use of this optimizer.</summary>
+    internal virtual OptimizerUpdate CreateUpdate() => new(this);
+
     private protected static float NotNegative(float value, string name)
         => value >= 0 && float.IsFinite(value) ? value : throw new ArgumentOutOfRangeException(name, value, $"{name} must be 0 or more, and finite.");
 

@@ -3,22 +3,25 @@ namespace ModelGen.Runtime;
 /// <summary>What an <see cref="Optimizer"/> updates in one call: a contiguous range of one parameter.</summary>
 public readonly unsafe ref struct OptimizerRange
 {
+    private readonly float* _weights;
+    private readonly float* _gradients;
     private readonly float* _slots;
     private readonly long _slotStride;
 
     internal OptimizerRange(float* weights, float* gradients, float* slots, long slotStride, int length)
     {
-        Weights = new Span<float>(weights, length);
-        Gradients = new ReadOnlySpan<float>(gradients, length);
+        _weights = weights;
+        _gradients = gradients;
+        Length = length;
         _slots = slots;
         _slotStride = slotStride;
     }
 
     /// <summary>The weights, to be updated in place.</summary>
-    public Span<float> Weights { get; }
+    public Span<float> Weights => new(_weights, Length);
 
     /// <summary>The gradients before clipping, as many as weights.</summary>
-    public ReadOnlySpan<float> Gradients { get; }
+    public ReadOnlySpan<float> Gradients => new(_gradients, Length);
 
     /// <summary>What every gradient is to be multiplied with first: the clipping factor, at most 1.</summary>
     public float GradientScale { get; internal init; }
@@ -38,8 +41,16 @@ public readonly unsafe ref struct OptimizerRange
     {
         ArgumentOutOfRangeException.ThrowIfNegative(slot);
         ArgumentOutOfRangeException.ThrowIfGreaterThanOrEqual(slot, SlotCount);
-        return new(_slots + (slot * _slotStride), Weights.Length);
+        return new(SlotPointer(slot), Length);
     }
 
     internal int SlotCount { get; init; }
+
+    internal int Length { get; }
+
+    internal float* WeightPointer => _weights;
+
+    internal float* GradientPointer => _gradients;
+
+    internal float* SlotPointer(int slot) => _slots + (slot * _slotStride);
 }

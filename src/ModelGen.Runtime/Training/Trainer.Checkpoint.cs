@@ -91,7 +91,7 @@ public abstract unsafe partial class Trainer
         ReadState(file, EvaluationStateTensor, _evaluationState);
         StepCount = step;
         _seed = seed;
-        _updateTask.LearningRate = null;
+        _update.LearningRate = null;
         GC.KeepAlive(this);
         return file.Metadata
             .Where(static pair => pair.Key.StartsWith(CallerPrefix, StringComparison.Ordinal))

@@ -6,21 +6,30 @@ public abstract unsafe partial class Trainer
 {
     /// <summary>
     /// The end of a step: the gradients' global norm, clipping, and the optimizer. The parameters are cut into chunks that do not
-    /// depend on the number of threads, and the chunks' partial sums are added in order, so that neither do the results.
+    /// depend on the number of threads, and the chunks' partial sums are added in order, so that neither do the results. Each worker's
+    /// chunks are one contiguous piece of memory.
     /// </summary>
-    private sealed class UpdateTask : ITeamTask
+    private sealed class Update
     {
         // A chunk of gradients stays in the first-level cache between being summed and being used.
         private const int ChunkLength = 4096;
 
+        // The work of fewer weights is less than what it takes two workers to meet.
+        private const long LeastShared = 4096;
+
         private readonly Trainer _trainer;
+        private readonly OptimizerUpdate _update;
         private readonly Chunk[] _chunks;
         private readonly double[] _partialSums;
+        private readonly bool _shared;
         private float _stepRate;
+        private float _limit;
 
-        public UpdateTask(Trainer trainer)
+        public Update(Trainer trainer)
         {
             _trainer = trainer;
+            _update = trainer.Optimizer.CreateUpdate();
+            _shared = trainer._weights.Length >= LeastShared;
             var chunks = new List<Chunk>();
             foreach (ParameterInfo parameter in trainer._weights.Table.AsSpan())
             {
@@ -39,43 +48,62 @@ public abstract unsafe partial class Trainer
 
         public double GradientNorm { get; private set; }
 
-        public void Run(WorkerTeam team)
+        /// <summary>Before the workers begin the step.</summary>
+        public void Begin()
         {
             _stepRate = _trainer.ScheduledRate();
-            team.Run(this);
+            _limit = _trainer.Optimizer.GradientClip;
+            _update.Begin(_trainer.StepCount + 1, _stepRate);
+        }
+
+        /// <summary>After the workers are done.</summary>
+        public void End()
+        {
             LearningRate = _stepRate;
             GradientNorm = Norm();
         }
 
+        /// <summary>Every worker's part, once all gradients are there.</summary>
         public void Execute(Worker worker)
         {
-            worker.Range(_chunks.Length, 1, out int start, out int end);
-            float limit = _trainer.Optimizer.GradientClip;
-            float* gradients = _trainer._gradients.Floats;
-            if (limit == 0)
+            int start = 0;
+            int end = _chunks.Length;
+            if (_shared)
+            {
+                worker.Range(_chunks.Length, 1, out start, out end);
+            }
+            else if (worker.Index != 0)
+            {
+                return;
+            }
+
+            if (_limit == 0)
             {
                 for (int index = start; index < end; index++)
                 {
-                    _partialSums[index] = GradientMath.SumOfSquares(new ReadOnlySpan<float>(gradients + _chunks[index].Offset, _chunks[index].Length));
-                    Update(index, 1);
+                    _partialSums[index] = _update.UpdateAndSum(Range(index, 1));
                 }
 
                 return;
             }
 
+            float* gradients = _trainer._gradients.Floats;
             for (int index = start; index < end; index++)
             {
                 _partialSums[index] = GradientMath.SumOfSquares(new ReadOnlySpan<float>(gradients + _chunks[index].Offset, _chunks[index].Length));
             }
 
-            worker.Barrier();
+            if (_shared)
+            {
+                worker.Barrier();
+            }
 
             // Everyone adds up everything, which is quicker than to wait for one to do it; not a number stays one.
-            double factor = limit / (Norm() + 1e-6);
+            double factor = _limit / (Norm() + 1e-6);
             float scale = factor >= 1 ? 1 : (float)factor;
             for (int index = start; index < end; index++)
             {
-                Update(index, scale);
+                _update.Update(Range(index, scale));
             }
         }
 
@@ -90,15 +118,14 @@ public abstract unsafe partial class Trainer
             return Math.Sqrt(sum);
         }
 
-        private void Update(int index, float scale)
+        private OptimizerRange Range(int index, float scale)
         {
             ref readonly Chunk chunk = ref _chunks[index];
-            long length = _trainer._weights.Length;
-            var range = new OptimizerRange(
+            return new OptimizerRange(
                 _trainer._weights.Pointer + chunk.Offset,
                 _trainer._gradients.Floats + chunk.Offset,
                 _trainer._slots.Floats + chunk.Offset,
-                length,
+                _trainer._weights.Length,
                 chunk.Length)
             {
                 SlotCount = _trainer._slotCount,
@@ -107,7 +134,6 @@ public abstract unsafe partial class Trainer
                 LearningRate = _stepRate,
                 WeightDecay = chunk.WeightDecay,
             };
-            _trainer.Optimizer.Update(in range);
         }
 
         private readonly record struct Chunk(long Offset, int Length, bool WeightDecay);

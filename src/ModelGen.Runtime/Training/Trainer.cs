@@ -21,7 +21,7 @@ public abstract unsafe partial class Trainer : IDisposable
     private readonly NativeBlock _evaluationState;
     private readonly StepTask _stepTask;
     private readonly EvaluateTask _evaluateTask;
-    private readonly UpdateTask _updateTask;
+    private readonly Update _update;
     private readonly int _slotCount;
     private readonly PlanPlaces _stepPlaces;
     private readonly PlanPlaces _evaluatePlaces;
@@ -80,7 +80,7 @@ public abstract unsafe partial class Trainer : IDisposable
         _evaluationState = new NativeBlock(layout.StateBytes);
         _stepTask = new StepTask(this);
         _evaluateTask = new EvaluateTask(this);
-        _updateTask = new UpdateTask(this);
+        _update = new Update(this);
         _team = new WorkerTeam(threads, layout.ScratchBytes);
     }
 
@@ -88,10 +88,10 @@ public abstract unsafe partial class Trainer : IDisposable
     public long StepCount { get; private set; }
 
     /// <summary>The learning rate of the last step; before the first, that which the first will have.</summary>
-    public float LearningRate => _updateTask.LearningRate ?? ScheduledRate();
+    public float LearningRate => _update.LearningRate ?? ScheduledRate();
 
     /// <summary>The Euclidean norm of all gradients of the last step, before clipping.</summary>
-    public float GradientNorm => (float)_updateTask.GradientNorm;
+    public float GradientNorm => (float)_update.GradientNorm;
 
     /// <summary>The number of sequences (or examples) in a micro-batch.</summary>
     public int BatchSize => _layout.BatchSize;
@@ -162,7 +162,10 @@ public abstract unsafe partial class Trainer : IDisposable
         GC.SuppressFinalize(this);
     }
 
-    /// <summary>Emitted: runs the forward and backward pass of one micro-batch.</summary>
+    /// <summary>
+    /// Emitted: runs the forward and backward pass of one micro-batch. No worker leaves it before all gradients are written and no
+    /// weight is read any more: a plan ends with a barrier.
+    /// </summary>
     /// <param name="context">Where the memory is, and the micro-batch's numbers.</param>
     /// <param name="worker">The worker that calls.</param>
     [EditorBrowsable(EditorBrowsableState.Never)]
@@ -182,6 +185,7 @@ public abstract unsafe partial class Trainer : IDisposable
         int inputBytes = InputLength * sizeof(float);
         int targetBytes = TargetLength * sizeof(float);
         double loss = 0;
+        _update.Begin();
         for (int micro = 0; micro < AccumulationSteps; micro++)
         {
             float* arena = Stage(_stepPlaces, inputs.Slice(micro * inputBytes, inputBytes), targets.Slice(micro * targetBytes, targetBytes));
@@ -197,11 +201,12 @@ public abstract unsafe partial class Trainer : IDisposable
                 GradientScale = 1f / AccumulationSteps,
                 Accumulate = micro > 0,
             };
+            _stepTask.Updates = micro == AccumulationSteps - 1;
             _team.Run(_stepTask);
             loss += arena[_stepPlaces.Loss];
         }
 
-        _updateTask.Run(_team);
+        _update.End();
         StepCount++;
         GC.KeepAlive(this);
         return (float)(loss / AccumulationSteps);
@@ -330,7 +335,17 @@ public abstract unsafe partial class Trainer : IDisposable
 
     private sealed class StepTask(Trainer trainer) : ITeamTask
     {
-        public void Execute(Worker worker) => trainer.ExecuteStep(in trainer._context, worker);
+        /// <summary>Whether the update of the weights follows upon this micro-batch.</summary>
+        public bool Updates { get; set; }
+
+        public void Execute(Worker worker)
+        {
+            trainer.ExecuteStep(in trainer._context, worker);
+            if (Updates)
+            {
+                trainer._update.Execute(worker);
+            }
+        }
     }
 
     private sealed class EvaluateTask(Trainer trainer) : ITeamTask

@@ -1,4 +1,5 @@
 using ModelGen.Runtime;
+using ModelGen.Tests.Infrastructure;
 
 namespace ModelGen.Tests.Runtime;
 
@@ -123,19 +124,80 @@ public sealed unsafe class OptimizerTests
     }
 
     [Theory]
-    [MemberData(nameof(Lengths))]
-    public void Sums_of_squares_are_right_and_the_same_at_every_width(int length)
+    [InlineData("MODELGEN_VECTOR_BITS", "128")]
+    [InlineData("MODELGEN_VECTOR_BITS", "256")]
+    [InlineData("MODELGEN_VECTOR_BITS", "512")]
+    [InlineData("DOTNET_EnableAVX2", "0")]
+    [InlineData("DOTNET_EnableHWIntrinsic", "0")]
+    public void Every_vector_width_gives_the_bits_of_the_scalar_formula(string variable, string value)
+        => ChildProcess.RunCheck(BitsOfTheScalarFormula, (variable, value));
+
+    [Fact]
+    public void The_width_in_use_gives_the_bits_of_the_scalar_formula() => BitsOfTheScalarFormula();
+
+    [Check]
+    private static void BitsOfTheScalarFormula()
+    {
+        foreach (int length in (IEnumerable<int>)Lengths)
+        {
+            SumsHaveTheirOrder(length);
+            AdamWRoundsEachOperationOnce(length);
+        }
+    }
+
+    private static void SumsHaveTheirOrder(int length)
     {
         float[] values = Values(length, 5);
-        double[] lanes = new double[8];
+        double[] lanes = new double[16];
         for (int i = 0; i < length; i++)
         {
-            lanes[i % 8] += (double)values[i] * values[i];
+            lanes[i % 16] += (double)values[i] * values[i];
         }
 
-        // The order that the method promises.
-        double expected = ((lanes[0] + lanes[4]) + (lanes[2] + lanes[6])) + ((lanes[1] + lanes[5]) + (lanes[3] + lanes[7]));
-        Assert.Equal(expected, GradientMath.SumOfSquares(values));
+        for (int half = 8; half > 0; half /= 2)
+        {
+            for (int lane = 0; lane < half; lane++)
+            {
+                lanes[lane] += lanes[lane + half];
+            }
+        }
+
+        Assert.Equal(lanes[0], GradientMath.SumOfSquares(values));
+    }
+
+    private static void AdamWRoundsEachOperationOnce(int length)
+    {
+        var optimizer = new AdamW { LearningRate = 3e-3f, WeightDecay = 0.1f };
+        OptimizerUpdate update = optimizer.CreateUpdate();
+        float[] weights = Values(length, 1);
+        float[] slots = new float[2 * length];
+        float[] expected = Values(length, 1);
+        float[] m = new float[length];
+        float[] v = new float[length];
+        for (int step = 1; step <= 3; step++)
+        {
+            float[] gradients = Values(length, step + 10);
+            update.Begin(step, optimizer.LearningRate);
+            fixed (float* w = weights, g = gradients, s = slots)
+            {
+                var range = new OptimizerRange(w, g, s, length, length) { SlotCount = 2, GradientScale = 0.5f, Step = step, LearningRate = optimizer.LearningRate, WeightDecay = true };
+                Assert.Equal(GradientMath.SumOfSquares(gradients), update.UpdateAndSum(in range));
+            }
+
+            float root = (float)Math.Sqrt(1 - Math.Pow(0.999, step));
+            float rate = (float)-(optimizer.LearningRate / (1 - Math.Pow(0.9, step)));
+            float decay = (float)(1 - ((double)optimizer.LearningRate * 0.1));
+            for (int i = 0; i < length; i++)
+            {
+                float gradient = gradients[i] * 0.5f;
+                m[i] = (m[i] * 0.9f) + (gradient * (float)(1 - 0.9));
+                v[i] = (v[i] * 0.999f) + (gradient * (float)(1 - 0.999) * gradient);
+                expected[i] = (expected[i] * decay) + (m[i] * rate / ((MathF.Sqrt(v[i]) / root) + 1e-8f));
+            }
+
+            Assert.Equal(expected, weights);
+            Assert.Equal([.. m, .. v], slots);
+        }
     }
 
     private static void Check(Optimizer optimizer, int length, bool decay, Func<double, double, int, int, double> reference)

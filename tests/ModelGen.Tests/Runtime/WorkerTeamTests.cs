@@ -16,6 +16,7 @@ public sealed unsafe class WorkerTeamTests
     [InlineData(3, 5_000)]
     [InlineData(4, 5_000)]
     [InlineData(7, 1_000)]
+    [InlineData(11, 200)]
     public void Everything_before_a_barrier_is_seen_after_it(int threads, int barriers)
     {
         using var team = new WorkerTeam(threads, 0);
@@ -85,6 +86,7 @@ public sealed unsafe class WorkerTeamTests
     [Theory]
     [InlineData(2)]
     [InlineData(3)]
+    [InlineData(9)]
     public void Late_workers_wake_those_who_fell_asleep(int threads)
     {
         using var team = new WorkerTeam(threads, 0);
@@ -111,6 +113,8 @@ public sealed unsafe class WorkerTeamTests
     [InlineData(2, 1)]
     [InlineData(4, 0)]
     [InlineData(4, 3)]
+    [InlineData(10, 0)]
+    [InlineData(10, 7)]
     public void A_worker_that_throws_releases_the_others(int threads, int thrower)
     {
         using var team = new WorkerTeam(threads, 0);
@@ -165,11 +169,13 @@ public sealed unsafe class WorkerTeamTests
     }
 
     [Theory]
-    [InlineData(0)]
-    [InlineData(1)]
-    public void Workers_that_reach_different_numbers_of_barriers_are_reported(int quitter)
+    [InlineData(3, 0)]
+    [InlineData(3, 1)]
+    [InlineData(10, 0)]
+    [InlineData(10, 1)]
+    public void Workers_that_reach_different_numbers_of_barriers_are_reported(int threads, int quitter)
     {
-        using var team = new WorkerTeam(3, 0);
+        using var team = new WorkerTeam(threads, 0);
         Within(() =>
         {
             for (int delay = 0; delay < 3; delay++)
