@@ -49,7 +49,7 @@ internal sealed class LeafAssembly
         SyntaxTree[] trees =
         [
             .. emitted,
-            .. RuntimeSources.SelectMany(pattern => Sources(Path.Combine("src", "ModelGen.Runtime"), pattern)).Select(Parse).Select(WithoutSwitch),
+            .. RuntimeSources.SelectMany(pattern => Sources(Path.Combine("src", "ModelGen.Runtime"), pattern)).Select(RuntimeSource),
             .. Sources(Path.Combine("tests", "ModelGen.ArmTests", "Leaf"), "*.cs").Select(Parse),
             CSharpSyntaxTree.ParseText("global using System; [module: System.Runtime.CompilerServices.SkipLocalsInit]", ParseOptions),
             CSharpSyntaxTree.ParseText(
@@ -129,12 +129,14 @@ internal sealed class LeafAssembly
     /// The width that an environment variable may force is read by a static constructor, which needs a runtime. Here nothing is forced
     /// on Arm, which then has to choose as it does for users; and the JIT is compared at Arm's width.
     /// </summary>
-    private static SyntaxTree WithoutSwitch(SyntaxTree tree)
+    private static SyntaxTree RuntimeSource(string path)
     {
         const string Field = "private static readonly int Forced = ReadForced();";
         const string Property = "private static int Forced => AdvSimd.IsSupported ? NotForced : 128;";
-        string text = tree.ToString();
-        return text.Contains(Field, StringComparison.Ordinal) ? CSharpSyntaxTree.ParseText(text.Replace(Field, Property, StringComparison.Ordinal), ParseOptions, tree.FilePath) : tree;
+        string text = File.ReadAllText(path);
+        return Path.GetFileName(path) != "Simd.cs" ? CSharpSyntaxTree.ParseText(text, ParseOptions, path)
+            : text.Contains(Field, StringComparison.Ordinal) ? CSharpSyntaxTree.ParseText(text.Replace(Field, Property, StringComparison.Ordinal), ParseOptions, path)
+            : throw new InvalidOperationException($"{path} does not have the line '{Field}'.");
     }
 
     private static IEnumerable<string> Sources(string folder, string pattern)
