@@ -1,4 +1,5 @@
 using ModelGen.Compiler;
+using ModelGen.PackageTests;
 
 namespace ModelGen.ArmTests;
 
@@ -9,11 +10,16 @@ public sealed class ArmFixture : IDisposable
     public const string Oldest = "cortex-a53";
     public const string Newest = "max";
 
-    private readonly Lazy<LeafAssembly> _assembly = new(() => LeafAssembly.Of(Models));
+    private readonly TemporaryFolder _folder = new();
+    private readonly Lazy<LeafAssembly> _assembly;
     private readonly Lazy<ArmProgram> _program;
     private readonly Dictionary<string, ModelRun> _runs = [];
 
-    public ArmFixture() => _program = new Lazy<ArmProgram>(() => new ArmProgram(Assembly));
+    public ArmFixture()
+    {
+        _assembly = new Lazy<LeafAssembly>(() => new LeafAssembly(_folder, Models));
+        _program = new Lazy<ArmProgram>(() => new ArmProgram(_folder, Assembly));
+    }
 
     /// <summary>Sizes that no vector and no tile divides.</summary>
     internal static IReadOnlyList<ModelScenario> Models { get; } =
@@ -41,13 +47,7 @@ public sealed class ArmFixture : IDisposable
         return run;
     }
 
-    public void Dispose()
-    {
-        if (_program.IsValueCreated)
-        {
-            _program.Value.Dispose();
-        }
-    }
+    public void Dispose() => _folder.Dispose();
 }
 
 /// <summary>A model's image, what to read of it, and the memory after a run under the JIT of this machine.</summary>

@@ -3,18 +3,18 @@ using ModelGen.PackageTests;
 namespace ModelGen.ArmTests;
 
 /// <summary>A leaf assembly as an arm64 program: compiled by NativeAOT's compiler, whose code generator is that of the JIT, and linked with a C main.</summary>
-internal sealed class ArmProgram : IDisposable
+internal sealed class ArmProgram
 {
     // What C libraries have. Everything else that the object asks for is the managed runtime, which is not there.
     private static readonly HashSet<string> Provided =
         ["leaf_run", "RhpReversePInvoke", "RhpReversePInvokeReturn", "RhpPInvoke", "RhpPInvokeReturn", "memmove", "memset", "memcpy", "memcmp", "ceil", "ceilf", "floor", "floorf", "fmod", "fmodf", "sqrt", "sqrtf", "exp", "log", "pow", "cos", "sin", "tan"];
 
-    private readonly TemporaryFolder _folder = new();
+    private readonly TemporaryFolder _folder;
 
-    public ArmProgram(LeafAssembly assembly)
+    /// <summary>Compiles and links the assembly, into a folder.</summary>
+    public ArmProgram(TemporaryFolder folder, LeafAssembly assembly)
     {
-        string library = _folder.Combine(LeafAssembly.Name + ".dll");
-        File.WriteAllBytes(library, assembly.Image);
+        _folder = folder;
         string coreLibrary = _folder.Combine("System.Private.CoreLib.dll");
         CoreLibraryPatch.Apply(Path.Combine(Toolchain.CoreLibraries, "System.Private.CoreLib.dll"), coreLibrary);
         string[] otherCoreLibraries = [.. Directory.EnumerateFiles(Toolchain.CoreLibraries, "System.Private.*.dll").Where(path => Path.GetFileName(path) != Path.GetFileName(coreLibrary))];
@@ -22,7 +22,7 @@ internal sealed class ArmProgram : IDisposable
         string compiled = _folder.Combine("leaf.o");
         Run(Toolchain.Compiler,
         [
-            library,
+            assembly.File,
             "-r", coreLibrary,
             .. otherCoreLibraries.SelectMany(path => new[] { "-r", path }),
             "-r", Path.Combine(Toolchain.FrameworkLibraries, "*.dll"),
@@ -68,8 +68,6 @@ internal sealed class ArmProgram : IDisposable
 
     public IReadOnlyList<MachineMethod> Disassemble()
         => MachineMethod.Parse(Run(Toolchain.Disassembler, ["-d", "--no-show-raw-insn", Executable]).Output);
-
-    public void Dispose() => _folder.Dispose();
 
     private CommandResult Run(string program, IEnumerable<string> arguments) => Command.Run(_folder.Path, program, arguments).Succeeded();
 }

@@ -2,9 +2,8 @@ using System.Globalization;
 using System.Reflection;
 using System.Runtime.InteropServices;
 using System.Runtime.Loader;
-using Microsoft.CodeAnalysis;
-using Microsoft.CodeAnalysis.CSharp;
-using Microsoft.CodeAnalysis.CSharp.Syntax;
+using System.Text.RegularExpressions;
+using ModelGen.Compiler;
 using ModelGen.PackageTests;
 
 namespace ModelGen.ArmTests;
@@ -14,69 +13,63 @@ namespace ModelGen.ArmTests;
 /// without a garbage collector's, a thread's or an exception's need: what can be run bare. It is compiled once, for the JIT here and
 /// for arm64.
 /// </summary>
-internal sealed class LeafAssembly
+internal sealed partial class LeafAssembly
 {
     public const string Name = "leaf";
 
-    private const string GeneratedNamespace = "ModelGen.Generated";
+    private const string GeneratedNamespace = "namespace ModelGen.Generated";
 
     // Threads, memory and files stay behind.
     private static readonly string[] RuntimeSources = ["Numerics/*.cs", "Kernels/*.cs", "Models/PlanContext.cs"];
 
-    private static readonly CSharpParseOptions ParseOptions = new(LanguageVersion.Latest, preprocessorSymbols: ["NET9_0_OR_GREATER", "NET10_0_OR_GREATER"]);
-
+    private readonly string[] _emitted;
     private readonly string[] _plans;
 
-    private readonly SyntaxTree[] _emitted;
-
-    private LeafAssembly(byte[] image, string[] plans, SyntaxTree[] emitted)
+    /// <summary>Compiles the models' plans and kernels into a folder.</summary>
+    public LeafAssembly(TemporaryFolder folder, IEnumerable<ModelScenario> models)
     {
-        Image = image;
-        _plans = plans;
-        _emitted = emitted;
-    }
-
-    /// <summary>The assembly.</summary>
-    public byte[] Image { get; }
-
-    /// <summary>Compiles the models' plans and kernels.</summary>
-    /// <exception cref="InvalidOperationException">The text does not compile; the message quotes each line.</exception>
-    public static LeafAssembly Of(IEnumerable<ModelScenario> models)
-    {
-        SyntaxTree[] emitted = [.. models.SelectMany(model => model.Files).Select(file => Generated(CSharpSyntaxTree.ParseText(file.Text, ParseOptions, file.HintName)))];
-        string[] plans = [.. emitted.SelectMany(Plans)];
-        string dispatch = string.Join('\n', plans.Select((plan, i) => string.Create(CultureInfo.InvariantCulture, $"case {i}: {plan}(in context, worker); break;")));
-        SyntaxTree[] trees =
-        [
-            .. emitted,
-            .. RuntimeSources.SelectMany(pattern => Sources(Path.Combine("src", "ModelGen.Runtime"), pattern)).Select(RuntimeSource),
-            .. Sources(Path.Combine("tests", "ModelGen.ArmTests", "Leaf"), "*.cs").Select(Parse),
-            CSharpSyntaxTree.ParseText("global using System; [module: System.Runtime.CompilerServices.SkipLocalsInit]", ParseOptions),
-            CSharpSyntaxTree.ParseText(
-                $$"""
-                internal static class Plans
+        _emitted = [.. models.SelectMany(model => model.Files).Select(Generated).Where(text => text.Length > 0)];
+        _plans = [.. _emitted.SelectMany(Plans)];
+        string cases = string.Join('\n', _plans.Select((plan, i) => string.Create(CultureInfo.InvariantCulture, $"case {i}: ModelGen.Generated.{plan}(in context, worker); break;")));
+        string dispatch =
+            $$"""
+            internal static class Plans
+            {
+                public static void Run(int plan, in ModelGen.Runtime.PlanContext context, ModelGen.Runtime.Worker worker)
                 {
-                    public static void Run(int plan, in ModelGen.Runtime.PlanContext context, ModelGen.Runtime.Worker worker)
+                    switch (plan)
                     {
-                        switch (plan)
-                        {
-                            {{dispatch}}
-                        }
+                        {{cases}}
                     }
                 }
-                """,
-                ParseOptions),
-        ];
+            }
+            """;
 
-        var compilation = CSharpCompilation.Create(
-            Name, trees, References(), new CSharpCompilationOptions(OutputKind.DynamicallyLinkedLibrary, optimizationLevel: OptimizationLevel.Release, allowUnsafe: true, nullableContextOptions: NullableContextOptions.Enable));
-        using MemoryStream image = new();
-        Microsoft.CodeAnalysis.Emit.EmitResult result = compilation.Emit(image);
-        Diagnostic[] errors = [.. result.Diagnostics.Where(diagnostic => diagnostic.Severity == DiagnosticSeverity.Error)];
-        return errors.Length == 0
-            ? new LeafAssembly(image.ToArray(), plans, emitted)
-            : throw new InvalidOperationException(string.Join('\n', errors.Select(error => error.ToString())));
+        IEnumerable<string> texts =
+        [
+            "global using System; [module: System.Runtime.CompilerServices.SkipLocalsInit]",
+            dispatch,
+            .. _emitted,
+            .. RuntimeSources.SelectMany(pattern => Sources(Path.Combine("src", "ModelGen.Runtime"), pattern)).Select(RuntimeSource),
+        ];
+        string[] written = [.. texts.Select((text, i) => Write(folder.Combine($"{i}.cs"), text))];
+
+        // The SDK's compiler, in a process of its own: its assemblies are precompiled, unlike those that a package would bring.
+        File = folder.Combine(Name + ".dll");
+        Command.Run(folder.Path, "dotnet",
+        [
+            "exec", Toolchain.CSharpCompiler,
+            "-nologo", "-noconfig", "-nostdlib", "-target:library", "-unsafe", "-optimize", "-deterministic", "-nullable:enable", "-langversion:latest", "-warn:0",
+            "-define:NET9_0_OR_GREATER;NET10_0_OR_GREATER",
+            "-out:" + File,
+            .. Directory.EnumerateFiles(Path.GetDirectoryName(typeof(object).Assembly.Location)!, "*.dll").Select(path => "-r:" + path),
+            .. Sources(Path.Combine("tests", "ModelGen.ArmTests", "Leaf"), "*.cs"),
+            .. written,
+        ]).Succeeded();
     }
+
+    /// <summary>Where the assembly is.</summary>
+    public string File { get; }
 
     /// <summary>The number by which a command asks for a plan.</summary>
     public int Plan(string model, string plan)
@@ -85,9 +78,25 @@ internal sealed class LeafAssembly
         return index >= 0 ? index : throw new ArgumentException($"{model} has no plan {plan}: {string.Join(", ", _plans)}");
     }
 
-    /// <summary>The names of the emitted methods in whose text something stands.</summary>
+    /// <summary>The names of the emitted methods in which something stands.</summary>
     public IReadOnlySet<string> EmittedMethodsWith(string text)
-        => _emitted.SelectMany(Methods).Where(method => method.ToString().Contains(text, StringComparison.Ordinal)).Select(method => method.Identifier.Text).ToHashSet();
+    {
+        HashSet<string> names = [];
+        foreach (string emitted in _emitted)
+        {
+            MatchCollection methods = Method().Matches(emitted);
+            for (int i = 0; i < methods.Count; i++)
+            {
+                int end = i + 1 < methods.Count ? methods[i + 1].Index : emitted.Length;
+                if (emitted.AsSpan(methods[i].Index, end - methods[i].Index).Contains(text, StringComparison.Ordinal))
+                {
+                    names.Add(methods[i].Groups["name"].Value);
+                }
+            }
+        }
+
+        return names;
+    }
 
     /// <summary>Runs an image here, compiled by the JIT.</summary>
     /// <returns>The memory afterwards.</returns>
@@ -95,7 +104,7 @@ internal sealed class LeafAssembly
     {
         // Collectible, so that it does not stay in the test process.
         AssemblyLoadContext context = new(Name, isCollectible: true);
-        MethodInfo run = context.LoadFromStream(new MemoryStream(Image)).GetType("ModelGen.Leaf.Interpreter")!.GetMethod("Run")!;
+        MethodInfo run = context.LoadFromAssemblyPath(File).GetType("ModelGen.Leaf.Interpreter")!.GetMethod("Run")!;
         byte* memory = (byte*)NativeMemory.AlignedAlloc((nuint)image.Length, 64);
         try
         {
@@ -110,32 +119,28 @@ internal sealed class LeafAssembly
         }
     }
 
-    /// <summary>Keeps of an emitted file what the plans and kernels are; the rest is the surface that users see.</summary>
-    private static SyntaxTree Generated(SyntaxTree tree)
+    /// <summary>Of an emitted file, what lies in the namespace of plans and kernels; the rest is the surface that users see.</summary>
+    private static string Generated(EmittedFile file)
     {
-        CompilationUnitSyntax root = tree.GetCompilationUnitRoot();
-        MemberDeclarationSyntax[] members = [.. root.Members.Where(member => member is BaseNamespaceDeclarationSyntax { Name: var name } && name.ToString() == GeneratedNamespace)];
-        return tree.WithRootAndOptions(root.WithMembers([.. members]), ParseOptions);
+        int start = file.Text.IndexOf(GeneratedNamespace, StringComparison.Ordinal);
+        bool isWholeFile = start >= 0 && file.Text[start + GeneratedNamespace.Length] == ';';
+        return start < 0 ? "" : isWholeFile ? file.Text : file.Text[start..];
     }
 
-    private static IEnumerable<MethodDeclarationSyntax> Methods(SyntaxTree tree) => tree.GetRoot().DescendantNodes().OfType<MethodDeclarationSyntax>();
-
-    private static IEnumerable<string> Plans(SyntaxTree tree)
-        => from method in Methods(tree)
-           where method.Modifiers.Any(SyntaxKind.PublicKeyword) && method.ParameterList.Parameters.FirstOrDefault()?.Type?.ToString() == "PlanContext"
-           select $"{GeneratedNamespace}.{((ClassDeclarationSyntax)method.Parent!).Identifier}.{method.Identifier}";
+    private static IEnumerable<string> Plans(string text)
+        => PlanMethod().Matches(text).Select(match => $"{PlanClass().Match(text).Groups["name"].Value}.{match.Groups["name"].Value}");
 
     /// <summary>
     /// The width that an environment variable may force is read by a static constructor, which needs a runtime. Here nothing is forced
     /// on Arm, which then has to choose as it does for users; and the JIT is compared at Arm's width.
     /// </summary>
-    private static SyntaxTree RuntimeSource(string path)
+    private static string RuntimeSource(string path)
     {
         const string Field = "private static readonly int Forced = ReadForced();";
         const string Property = "private static int Forced => AdvSimd.IsSupported ? NotForced : 128;";
-        string text = File.ReadAllText(path);
-        return Path.GetFileName(path) != "Simd.cs" ? CSharpSyntaxTree.ParseText(text, ParseOptions, path)
-            : text.Contains(Field, StringComparison.Ordinal) ? CSharpSyntaxTree.ParseText(text.Replace(Field, Property, StringComparison.Ordinal), ParseOptions, path)
+        string text = System.IO.File.ReadAllText(path);
+        return Path.GetFileName(path) != "Simd.cs" ? text
+            : text.Contains(Field, StringComparison.Ordinal) ? text.Replace(Field, Property, StringComparison.Ordinal)
             : throw new InvalidOperationException($"{path} does not have the line '{Field}'.");
     }
 
@@ -145,14 +150,18 @@ internal sealed class LeafAssembly
         return Directory.EnumerateFiles(Path.GetDirectoryName(path)!, Path.GetFileName(path)).Order(StringComparer.Ordinal);
     }
 
-    private static SyntaxTree Parse(string path) => CSharpSyntaxTree.ParseText(File.ReadAllText(path), ParseOptions, path);
-
-    private static IEnumerable<MetadataReference> References()
+    private static string Write(string path, string text)
     {
-        string framework = Path.GetDirectoryName(typeof(object).Assembly.Location)!;
-        return ((string)AppContext.GetData("TRUSTED_PLATFORM_ASSEMBLIES")!)
-            .Split(Path.PathSeparator, StringSplitOptions.RemoveEmptyEntries)
-            .Where(path => Path.GetDirectoryName(path) == framework)
-            .Select(path => MetadataReference.CreateFromFile(path));
+        System.IO.File.WriteAllText(path, text);
+        return path;
     }
+
+    [GeneratedRegex(@"public static void (?<name>\w+)\(in PlanContext ")]
+    private static partial Regex PlanMethod();
+
+    [GeneratedRegex(@"static unsafe class (?<name>\w+)")]
+    private static partial Regex PlanClass();
+
+    [GeneratedRegex(@"^ *(public|internal|private) static [\w<>]+ (?<name>\w+)\(", RegexOptions.Multiline)]
+    private static partial Regex Method();
 }

@@ -40,6 +40,9 @@ internal static class Toolchain
     /// <summary>The NativeAOT compiler.</summary>
     public static string Compiler => Search.Value.Paths.Compiler;
 
+    /// <summary>The SDK's C# compiler, for <c>dotnet exec</c>.</summary>
+    public static string CSharpCompiler => Search.Value.Paths.CSharpCompiler;
+
     /// <summary>The folder of the core library that the compiler takes.</summary>
     public static string CoreLibraries => Search.Value.Paths.CoreLibraries;
 
@@ -73,18 +76,18 @@ internal static class Toolchain
         }
 
         // A run of its own: where packages lie is known to an evaluation after the restore.
-        CommandResult properties = Command.Dotnet(folder, "msbuild", $"-getProperty:{nameof(PackagePaths.Compiler)},{nameof(PackagePaths.CoreLibraries)},{nameof(PackagePaths.FrameworkLibraries)}").Succeeded();
-        PackagePaths paths = JsonDocument.Parse(properties.Output).RootElement.GetProperty("Properties").Deserialize<PackagePaths>()!;
+        CommandResult properties = Command.Dotnet(folder, "msbuild", $"-getProperty:{nameof(ToolPaths.CSharpCompiler)},{nameof(ToolPaths.Compiler)},{nameof(ToolPaths.CoreLibraries)},{nameof(ToolPaths.FrameworkLibraries)}").Succeeded();
+        ToolPaths paths = JsonDocument.Parse(properties.Output).RootElement.GetProperty("Properties").Deserialize<ToolPaths>()!;
         return new Found(null, emulator!, paths);
     }
 
     private static bool OnPath(string program)
         => (Environment.GetEnvironmentVariable("PATH") ?? "").Split(Path.PathSeparator).Any(folder => File.Exists(Path.Combine(folder, program)));
 
-    private sealed record PackagePaths(string Compiler, string CoreLibraries, string FrameworkLibraries);
+    private sealed record ToolPaths(string CSharpCompiler, string Compiler, string CoreLibraries, string FrameworkLibraries);
 
-    private sealed record Found(string? WhyNot, string Emulator, PackagePaths Paths)
+    private sealed record Found(string? WhyNot, string Emulator, ToolPaths Paths)
     {
-        public static Found Not(string reason) => new(reason, "", new PackagePaths("", "", ""));
+        public static Found Not(string reason) => new(reason, "", new ToolPaths("", "", "", ""));
     }
 }
