@@ -54,9 +54,10 @@ internal sealed partial class LeafAssembly
         ];
         string[] written = [.. texts.Select((text, i) => Write(folder.Combine($"{i}.cs"), text))];
 
-        // The SDK's compiler, in a process of its own: its assemblies are precompiled, unlike those that a package would bring.
+        // The SDK's compiler, in a process of its own: its assemblies are precompiled, unlike those that a package would bring. It does not live
+        // long enough for compiling them again to pay.
         File = folder.Combine(Name + ".dll");
-        Command.Run(folder.Path, "dotnet",
+        string[] arguments =
         [
             "exec", Toolchain.CSharpCompiler,
             "-nologo", "-noconfig", "-nostdlib", "-target:library", "-unsafe", "-optimize", "-deterministic", "-nullable:enable", "-langversion:latest", "-warn:0",
@@ -65,7 +66,8 @@ internal sealed partial class LeafAssembly
             .. Directory.EnumerateFiles(Path.GetDirectoryName(typeof(object).Assembly.Location)!, "*.dll").Select(path => "-r:" + path),
             .. Sources(Path.Combine("tests", "ModelGen.ArmTests", "Leaf"), "*.cs"),
             .. written,
-        ]).Succeeded();
+        ];
+        Command.Run(folder.Path, "dotnet", arguments, ("DOTNET_TieredCompilation", "0")).Succeeded();
     }
 
     /// <summary>Where the assembly is.</summary>
