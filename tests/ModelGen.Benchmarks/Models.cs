@@ -1,0 +1,94 @@
+namespace ModelGen.Benchmarks;
+
+/// <summary>GPT-2 124M, in the training shape that the peers are measured at.</summary>
+[Gpt(Layers = 12, DModel = 768, Heads = 12, Vocab = 50257, Context = 1024)]
+[Trainable(BatchSize = 4, SequenceLength = 64)]
+public partial class Gpt2;
+
+/// <summary>The 0.8M-parameter model of the CharGpt example.</summary>
+[Gpt(Layers = 4, DModel = 128, Heads = 4, Vocab = 256, Context = 64)]
+[Trainable(BatchSize = 12, SequenceLength = 64)]
+public partial class CharGpt;
+
+/// <summary>
+/// As many weights in the matrices of a layer as stories260K or more: two matrices of 64 × 258 hold what SwiGLU's three of 64 × 172 do,
+/// and keys and values have all eight heads.
+/// </summary>
+[Gpt(Layers = 5, DModel = 64, Heads = 8, FeedForward = 258, Vocab = 512, Context = 512)]
+public partial class Gpt260K;
+
+/// <summary>The language model of word-level LSTM examples.</summary>
+[RecurrentLm(Cell = Cell.Lstm, Layers = 2, Hidden = 512, Embedding = 512, Vocab = 10000)]
+[Trainable(BatchSize = 32, SequenceLength = 35)]
+public partial class WordLstm;
+
+/// <summary>A single cell with eight inputs and eight hidden units; its smallest possible vocabulary head is not timed.</summary>
+[RecurrentLm(Cell = Cell.Lstm, Layers = 1, Hidden = 8, Embedding = 8, Vocab = 2)]
+public partial class LstmCell8;
+
+/// <summary>A single cell with 64 inputs and 64 hidden units.</summary>
+[RecurrentLm(Cell = Cell.Lstm, Layers = 1, Hidden = 64, Embedding = 64, Vocab = 2)]
+public partial class LstmCell64;
+
+/// <summary>A network so small that everything but its arithmetic counts.</summary>
+[Mlp(4, 2, 1, Activation = Activation.Relu, Loss = Loss.SquaredError)]
+[Trainable(BatchSize = 4)]
+public partial class TinyMlp;
+
+/// <summary>
+/// Every matrix product of GPT-2's training step, without biases and activations: a layer that is neither the first nor the last has
+/// its three products pure.
+/// </summary>
+[Mlp(8, 768, 2304, 768, 768, 3072, 768, 50257, 8, Activation = Activation.Identity, Bias = false, Loss = Loss.SquaredError)]
+[Trainable(BatchSize = 256)]
+public partial class Gpt2Products;
+
+/// <summary>Attention of GPT-2's shape, over short sequences.</summary>
+[Gpt(Layers = 1, DModel = 768, Heads = 12, FeedForward = 16, Vocab = 16, Context = 64)]
+[Trainable(BatchSize = 4, SequenceLength = 64)]
+public partial class Attention64;
+
+/// <summary>Attention of GPT-2's shape, over sequences of 256.</summary>
+[Gpt(Layers = 1, DModel = 768, Heads = 12, FeedForward = 16, Vocab = 16, Context = 256)]
+[Trainable(BatchSize = 4, SequenceLength = 256)]
+public partial class Attention256;
+
+/// <summary>Attention of GPT-2's shape, over its whole context.</summary>
+[Gpt(Layers = 1, DModel = 768, Heads = 12, FeedForward = 16, Vocab = 16, Context = 1024)]
+[Trainable(BatchSize = 4, SequenceLength = 1024)]
+public partial class Attention1024;
+
+/// <summary>What the models below are compared with.</summary>
+[Gpt(Layers = 2, DModel = 128, Heads = 4, Vocab = 256, Context = 64)]
+[Trainable(BatchSize = 4, SequenceLength = 64)]
+public partial class ScalingBase;
+
+/// <summary>Twice the layers.</summary>
+[Gpt(Layers = 4, DModel = 128, Heads = 4, Vocab = 256, Context = 64)]
+[Trainable(BatchSize = 4, SequenceLength = 64)]
+public partial class ScalingLayers4;
+
+/// <summary>Four times the layers.</summary>
+[Gpt(Layers = 8, DModel = 128, Heads = 4, Vocab = 256, Context = 64)]
+[Trainable(BatchSize = 4, SequenceLength = 64)]
+public partial class ScalingLayers8;
+
+/// <summary>Twice the width.</summary>
+[Gpt(Layers = 2, DModel = 256, Heads = 8, Vocab = 256, Context = 64)]
+[Trainable(BatchSize = 4, SequenceLength = 64)]
+public partial class ScalingWidth256;
+
+/// <summary>Four times the width.</summary>
+[Gpt(Layers = 2, DModel = 512, Heads = 16, Vocab = 256, Context = 64)]
+[Trainable(BatchSize = 4, SequenceLength = 64)]
+public partial class ScalingWidth512;
+
+/// <summary>Four times the length.</summary>
+[Gpt(Layers = 2, DModel = 128, Heads = 4, Vocab = 256, Context = 256)]
+[Trainable(BatchSize = 4, SequenceLength = 256)]
+public partial class ScalingLength256;
+
+/// <summary>Sixteen times the length.</summary>
+[Gpt(Layers = 2, DModel = 128, Heads = 4, Vocab = 256, Context = 1024)]
+[Trainable(BatchSize = 4, SequenceLength = 1024)]
+public partial class ScalingLength1024;

@@ -1,0 +1,109 @@
+using ModelGen.Benchmarks.Measuring;
+using ModelGen.Generated;
+using ModelGen.Runtime;
+
+namespace ModelGen.Benchmarks.Rows;
+
+/// <summary>The emitted attention and its gradient, one after the other; queries, keys and values lie side by side, as a model has them.</summary>
+internal static unsafe class AttentionRow
+{
+    private const int Batch = 4;
+    private const int Width = 768;
+    private const int Heads = 12;
+
+    private delegate void Emitted(Buffers buffers, Worker worker);
+
+    public static IEnumerable<Measurement> Measure(MeasureSettings settings)
+    {
+        MeasureSettings own = settings.Default(repeats: 5, seconds: 0.1);
+        foreach (int threads in settings.ThreadCounts(2))
+        {
+            yield return Measure(own, 64, threads, Attention64.TrainingArenaBytes, Attention64.WorkerScratchBytes, Emitted64);
+            yield return Measure(own, 256, threads, Attention256.TrainingArenaBytes, Attention256.WorkerScratchBytes, Emitted256);
+            yield return Measure(own, 1024, threads, Attention1024.TrainingArenaBytes, Attention1024.WorkerScratchBytes, Emitted1024);
+        }
+    }
+
+    /// <summary>
+    /// The floating-point operations of causal attention over all heads: two products forward, five backward (the scores are formed
+    /// again), each over half of the square.
+    /// </summary>
+    public static double Flops(double batch, double length, double width) => 7 * batch * length * (length + 1) * width;
+
+    private static Measurement Measure(MeasureSettings settings, int length, int threads, long arenaBytes, long scratchBytes, Emitted emitted)
+    {
+        using var team = new WorkerTeam(threads, scratchBytes);
+        using var buffers = new Buffers((long)Batch * length);
+        return new Measurement
+        {
+            Row = "attention",
+            Case = FormattableString.Invariant($"T {length}"),
+            Threads = threads,
+            Flops = Flops(Batch, length, Width),
+            Seconds = Stopclock.Run(settings, team, worker => emitted(buffers, worker)),
+            Values =
+            {
+                // Of a whole model with one layer of this attention.
+                ["arena bytes a position"] = (double)arenaBytes / (Batch * length),
+                ["scratch bytes a thread"] = scratchBytes,
+            },
+        };
+    }
+
+    private static void Emitted64(Buffers b, Worker worker)
+    {
+        ModelGen_Benchmarks_Attention64_Kernels.Attention_4x64_12x64(b.Q, b.K, b.V, b.Output, b.LogSumExp, worker);
+        worker.Barrier();
+        ModelGen_Benchmarks_Attention64_Kernels.AttentionGradient_4x64_12x64(b.Q, b.K, b.V, b.Output, b.LogSumExp, b.OutputGradient, b.Dq, b.Dk, b.Dv, worker);
+    }
+
+    private static void Emitted256(Buffers b, Worker worker)
+    {
+        ModelGen_Benchmarks_Attention256_Kernels.Attention_4x256_12x64(b.Q, b.K, b.V, b.Output, b.LogSumExp, worker);
+        worker.Barrier();
+        ModelGen_Benchmarks_Attention256_Kernels.AttentionGradient_4x256_12x64(b.Q, b.K, b.V, b.Output, b.LogSumExp, b.OutputGradient, b.Dq, b.Dk, b.Dv, worker);
+    }
+
+    private static void Emitted1024(Buffers b, Worker worker)
+    {
+        ModelGen_Benchmarks_Attention1024_Kernels.Attention_4x1024_12x64(b.Q, b.K, b.V, b.Output, b.LogSumExp, worker);
+        worker.Barrier();
+        ModelGen_Benchmarks_Attention1024_Kernels.AttentionGradient_4x1024_12x64(b.Q, b.K, b.V, b.Output, b.LogSumExp, b.OutputGradient, b.Dq, b.Dk, b.Dv, worker);
+    }
+
+    private sealed class Buffers(long positions) : IDisposable
+    {
+        private readonly FloatBlock _values = new(positions * 3 * Width);
+        private readonly FloatBlock _gradients = new(positions * 3 * Width);
+        private readonly FloatBlock _output = new(positions * Width);
+        private readonly FloatBlock _outputGradient = new(positions * Width);
+        private readonly FloatBlock _logSumExp = new(positions * Heads);
+
+        public float* Q => _values.Pointer;
+
+        public float* K => _values.Pointer + Width;
+
+        public float* V => _values.Pointer + (2 * Width);
+
+        public float* Output => _output.Pointer;
+
+        public float* LogSumExp => _logSumExp.Pointer;
+
+        public float* OutputGradient => _outputGradient.Pointer;
+
+        public float* Dq => _gradients.Pointer;
+
+        public float* Dk => _gradients.Pointer + Width;
+
+        public float* Dv => _gradients.Pointer + (2 * Width);
+
+        public void Dispose()
+        {
+            _values.Dispose();
+            _gradients.Dispose();
+            _output.Dispose();
+            _outputGradient.Dispose();
+            _logSumExp.Dispose();
+        }
+    }
+}
