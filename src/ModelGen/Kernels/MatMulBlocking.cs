@@ -52,6 +52,12 @@ internal sealed class MatMulBlocking
 
         long panelLimit = caches.L2 * 3L / 4 / (4 * Width);
         long sharedLimit = caches.L3 / 2 / (4L * (byRows ? Panels * Width : Strips * Height));
+        if (byRows && kernel.Depth > sharedLimit)
+        {
+            // In blocks anyway: such that the next one is at hand in the second level while this one is multiplied.
+            sharedLimit = caches.L2 * 2L / (4L * Panels * Width);
+        }
+
         int limit = (int)Math.Min(kernel.Depth, Math.Max(SmallestDepthBlock, Math.Min(panelLimit, sharedLimit)));
         DepthBlock = kernel.IsRightPacked || kernel.IsSerial ? kernel.Depth : Math.Min(kernel.Depth, Align(Divide(kernel.Depth, Divide(kernel.Depth, limit)), Line));
         DepthBlocks = Divide(kernel.Depth, DepthBlock);

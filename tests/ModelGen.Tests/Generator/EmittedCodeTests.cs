@@ -35,6 +35,15 @@ public sealed class EmittedCodeTests
         AssertClean(run.Output.Emit(image, xmlDocumentationStream: documentation).Diagnostics.Where(diagnostic => diagnostic.Severity >= DiagnosticSeverity.Warning));
     }
 
+    [Fact]
+    public void Code_of_a_large_model_stays_below_a_megabyte()
+    {
+        // GPT-2 of 124 million parameters: a compiler and an editor have to live with this text.
+        GeneratorRun run = GeneratorHarness.Run(
+            "[ModelGen.Gpt(Layers = 12, DModel = 768, Heads = 12, Vocab = 50257, Context = 1024)] [ModelGen.Trainable(BatchSize = 4, SequenceLength = 64)] public partial class Gpt2;");
+        Assert.InRange(run.Files.Sum(file => System.Text.Encoding.UTF8.GetByteCount(file.Value)), 100_000, 999_999);
+    }
+
     [Theory]
     [InlineData("[Gpt(Layers = 1, DModel = 8, Heads = 3, Vocab = 11, Context = 7)]")]
     [InlineData("[Gpt(Layers = 1, DModel = 8, Heads = 3, Vocab = 11, Context = 7)] [Trainable(BatchSize = 2, SequenceLength = 5)]")]

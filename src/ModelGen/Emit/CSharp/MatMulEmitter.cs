@@ -225,8 +225,8 @@ internal static class MatMulEmitter
                     PackRight(column, ColumnCount(column, vectors), panel);
                 }
 
-                // A panel beyond the worker's own does no harm.
-                bool fetches = !_kernel.IsRightPacked && !_kernel.IsSerial && _blocking.Panels > 1;
+                // What fits the second-level cache is there already. A panel beyond the worker's own does no harm.
+                bool fetches = !_kernel.IsRightPacked && _blocking.Panels > 1 && 4L * _kernel.Columns * _kernel.Depth > _kernel.Caches.L2;
                 if (fetches)
                 {
                     bool transposed = _kernel.Form == MatMulForm.NT;
@@ -260,6 +260,25 @@ internal static class MatMulEmitter
             ForPanels("0", CodeWriter.Number(_blocking.Panels), (column, vectors) =>
             {
                 _w.Line($"float* panel = {Packed} + (long){column} * {_depth};");
+                if (_blocking.DepthBlocks > 1)
+                {
+                    // What this worker packs next comes from memory meanwhile, a share with each panel.
+                    KernelOperand right = _kernel.Operands[1];
+                    bool transposed = _kernel.Form == MatMulForm.NT;
+                    string count = $"(lastPacked - firstPacked) * {_blocking.Width}";
+                    string next = $"{RightAt($"(firstPacked * {_blocking.Width})")} + {CodeWriter.Number((long)_blocking.DepthBlock * (transposed ? 1 : right.Access.RowStride))}";
+                    string call = $"Panels.Prefetch({next}, {right.Access.RowStride}, {(transposed ? count : _depth)}, {(transposed ? _depth : count)}, {column} / {_blocking.Width}, {_blocking.Panels});";
+                    if (whole)
+                    {
+                        _w.Line(call);
+                    }
+                    else
+                    {
+                        _w.Open($"if ({first} == start)").Line(call).Close();
+                        _w.Line();
+                    }
+                }
+
                 _w.Open($"for (int m = {first}; m < {last}; m++)");
                 Tile("m", $"strip + (long)(m - {first}) * {StripStep}", "panel", column, vectors);
                 _w.Close();
