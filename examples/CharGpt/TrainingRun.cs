@@ -2,7 +2,6 @@ using System.Globalization;
 using System.Runtime.InteropServices;
 using CharGpt.Views;
 using ModelGen;
-using ModelGen.Runtime;
 
 namespace CharGpt;
 
@@ -56,7 +55,7 @@ internal static class TrainingRun<TModel>
 
         view.Message(string.Create(
             CultureInfo.InvariantCulture,
-            $"{recipe.Name}: {TModel.ParameterTotal:N0} parameters, {Simd.VectorBits}-bit vectors, {trainer.Threads} threads; {training.Length:N0} bytes to train on, {heldOut.Length:N0} held out"));
+            $"{recipe.Name}: {TModel.ParameterTotal:N0} parameters, {ComputePath.VectorBits}-bit vectors, {trainer.Threads} threads; {training.Length:N0} bytes to train on, {heldOut.Length:N0} held out"));
         if (settings.Resume)
             view.Message(string.Create(CultureInfo.InvariantCulture, $"resumed from {settings.CheckpointPath} at step {trainer.StepCount}"));
 
@@ -85,7 +84,7 @@ internal static class TrainingRun<TModel>
         double trigram = TrigramModel.Train(training).Evaluate(heldOut);
         TModel reloaded = TModel.Load(savedPath);
         string sample = writer.Write(reloaded, settings.Length);
-        var report = new Report(recipe.Name, result, TModel.ParameterTotal, Simd.VectorBits, trigram, savedPath, settings.Prompt, sample);
+        var report = new Report(recipe.Name, result, TModel.ParameterTotal, ComputePath.VectorBits, trigram, savedPath, settings.Prompt, sample);
         if (settings.Json)
             Console.Out.WriteLine(report.ToJson());
         else

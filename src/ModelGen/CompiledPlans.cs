@@ -43,6 +43,9 @@ internal sealed record CompiledPlans(
 
     public long TrainingArenaBytes => Training.Count == 0 ? 0 : 4 * Training.Max(p => p.ArenaElements);
 
+    /// <summary>Weights, gradients, AdamW's two slots, the arena, and the carried states of training and of evaluation.</summary>
+    public long AdamWTrainingBytes => Training.Count == 0 ? 0 : (4 * WeightBytes) + TrainingArenaBytes + (2 * 4 * TrainingStateElements);
+
     public long WeightBytes => 4 * Layout.WeightElements;
 
     public long ParameterCount => Layout.Parameters.Sum(p => p.Parameter.Shape.MaximumElements);

@@ -32,6 +32,7 @@ public sealed class ConsumerTests(PackageFeed feed, JitConsumer jitConsumer) : I
 
         Assert.Empty(publish.Warnings);
         Assert.Contains("vector_bits 256", native.Lines);
+        Assert.Contains("path AVX2+FMA", native.Lines);
         Assert.Contains("dynamic_code False", native.Lines);
         Assert.Contains("dynamic_code True", jit.Lines);
         Assert.Equal(Numbers(jit), Numbers(native));
@@ -46,6 +47,7 @@ public sealed class ConsumerTests(PackageFeed feed, JitConsumer jitConsumer) : I
         Assert.All(publish.Warnings, line => Assert.Contains("warning MG1001", line, StringComparison.Ordinal));
         Assert.NotEmpty(publish.Warnings);
         Assert.Contains("vector_bits 128", native.Lines);
+        Assert.Contains("path SSE", native.Lines);
         foreach (string family in Families)
         {
             // Other vectors, another order of additions: close, not equal.

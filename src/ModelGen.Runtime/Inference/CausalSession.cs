@@ -61,6 +61,10 @@ public abstract unsafe class CausalSession : IDisposable
     /// <summary>The number of threads that compute, the caller's included.</summary>
     public int Threads => _team.Count;
 
+    internal Span<float> Arena => new(_arena.Floats, checked((int)(_arena.ByteLength / sizeof(float))));
+
+    internal long StateBytes => _state.ByteLength;
+
     /// <summary>Appends tokens and computes the logits of the token that follows the last of them.</summary>
     /// <param name="tokens">One token or more.</param>
     /// <returns><see cref="VocabularySize"/> logits; the next call overwrites them.</returns>

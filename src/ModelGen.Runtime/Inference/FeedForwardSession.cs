@@ -53,6 +53,8 @@ public abstract unsafe class FeedForwardSession : IDisposable
     /// <summary>The number of threads that compute, the caller's included.</summary>
     public int Threads => _team.Count;
 
+    internal Span<float> Arena => new(_arena.Floats, checked((int)(_arena.ByteLength / sizeof(float))));
+
     /// <summary>Computes the outputs of any number of rows.</summary>
     /// <param name="inputs">The inputs, row by row: rows × <see cref="InputSize"/>.</param>
     /// <param name="outputs">Where the outputs go, row by row: rows × <see cref="OutputSize"/>. It may overlap the inputs only if rows fit one block.</param>

@@ -111,6 +111,12 @@ public abstract unsafe partial class Trainer : IDisposable
     /// <summary>The model's name.</summary>
     public string ModelName => _layout.ModelName;
 
+    /// <summary>All native memory of this trainer and of the model's weights in bytes, the threads' scratch excepted.</summary>
+    internal long MemoryBytes
+        => (_weights.Length * sizeof(float)) + _arena.ByteLength + _gradients.ByteLength + _slots.ByteLength + _state.ByteLength + _evaluationState.ByteLength;
+
+    internal Span<float> Arena => new(_arena.Floats, checked((int)(_arena.ByteLength / sizeof(float))));
+
     private protected TrainerLayout PlanLayout => _layout;
 
     private protected int Positions { get; }

@@ -2,10 +2,10 @@
 using System.Globalization;
 using System.Runtime.CompilerServices;
 using ModelGen;
-using ModelGen.Runtime;
 
 CultureInfo.CurrentCulture = CultureInfo.InvariantCulture;
-Console.WriteLine($"vector_bits {Simd.VectorBits}");
+Console.WriteLine($"vector_bits {ComputePath.VectorBits}");
+Console.WriteLine($"path {ComputePath.Name}");
 Console.WriteLine($"dynamic_code {RuntimeFeature.IsDynamicCodeSupported}");
 
 const int rows = 3, time = 29, vocabulary = 53;

@@ -91,6 +91,9 @@ public sealed unsafe class SimdTests
         ExpectWidth(Vector512.IsHardwareAccelerated ? 512 : Vector256.IsHardwareAccelerated ? 256 : 128);
         string[] names = Vector512.IsHardwareAccelerated ? ["AVX-512"] : Vector256.IsHardwareAccelerated ? ["AVX2+FMA", "AVX2"] : ["NEON", "SSE", "scalar"];
         Assert.Contains(Simd.PathName, names);
+        Assert.Equal(Simd.PathName, ComputePath.Name);
+        Assert.Equal(Simd.VectorBits, ComputePath.VectorBits);
+        Assert.Equal(Simd.HasFusedMultiplyAdd, ComputePath.HasFusedMultiplyAdd);
     }
 
     [Check]
@@ -112,7 +115,7 @@ public sealed unsafe class SimdTests
     [Check]
     private static void ExpectInvalid()
     {
-        foreach (Action read in (Action[])[() => _ = Simd.Use512, () => _ = Simd.Use256, () => _ = Simd.VectorBits, () => _ = Simd.PathName])
+        foreach (Action read in (Action[])[() => _ = Simd.Use512, () => _ = Simd.Use256, () => _ = Simd.VectorBits, () => _ = Simd.PathName, () => _ = ComputePath.Name, () => _ = ComputePath.VectorBits])
         {
             string message = Assert.Throws<InvalidOperationException>(read).Message;
             foreach (string part in (string[])["'1024'", "MODELGEN_VECTOR_BITS", "128", "256", "512"]) Assert.Contains(part, message);

@@ -45,6 +45,9 @@ namespace Example
         /// <summary>The memory of a trainer's activations in bytes; gradients and optimizer state come on top.</summary>
         public const long TrainingArenaBytes = 6656;
 
+        /// <summary>The memory of training with AdamW in bytes: weights, gradients, two optimizer slots, activations and carried state. Each thread takes WorkerScratchBytes on top.</summary>
+        public const long AdamWTrainingBytes = 24320;
+
         /// <summary>Sequences (or examples) in a training micro-batch.</summary>
         public const int BatchSize = 2;
 

@@ -120,6 +120,8 @@ internal static class ModelEmitter
         if (training)
         {
             Constant("long", "TrainingArenaBytes", plans.TrainingArenaBytes, "The memory of a trainer's activations in bytes; gradients and optimizer state come on top.");
+            Constant("long", "AdamWTrainingBytes", plans.AdamWTrainingBytes,
+                "The memory of training with AdamW in bytes: weights, gradients, two optimizer slots, activations and carried state. Each thread takes WorkerScratchBytes on top.");
             Constant("int", "BatchSize", spec.Training!.BatchSize, "Sequences (or examples) in a training micro-batch.");
         }
 
@@ -445,7 +447,7 @@ internal static class ModelEmitter
         => ["ParameterCount", .. surface.Streams ? ["VocabularySize", "ContextLength"] : new[] { "InputSize", "OutputSize" }, .. training ? surface.Streams ? ["BatchSize", "SequenceLength"] : new[] { "BatchSize" } : []];
 
     private static IEnumerable<string> LongConstants(ModelSurface surface, bool training)
-        => ["WeightBytes", "InferenceArenaBytes", "WorkerScratchBytes", .. surface.Streams ? ["KvBytesPerToken", "SessionStateBytes", "FlopsPerToken"] : new[] { "FlopsPerExample" }, .. training ? new[] { "TrainingArenaBytes" } : []];
+        => ["WeightBytes", "InferenceArenaBytes", "WorkerScratchBytes", .. surface.Streams ? ["KvBytesPerToken", "SessionStateBytes", "FlopsPerToken"] : new[] { "FlopsPerExample" }, .. training ? new[] { "TrainingArenaBytes", "AdamWTrainingBytes" } : []];
 
     private static string Bytes(long bytes) => bytes switch
     {
