@@ -1,0 +1,51 @@
+using System.Text.RegularExpressions;
+
+namespace ModelGen.ArmTests;
+
+/// <summary>The machine code of the register tiles, where nearly all of a model's time goes.</summary>
+[Collection(ArmTestGroup.Name)]
+public sealed partial class TileTests(ArmFixture fixture)
+{
+    [ArmFact]
+    public void Inner_loops_multiply_and_add_in_vectors_and_keep_their_accumulators_in_registers()
+    {
+        IReadOnlySet<string> byElement = fixture.Assembly.EmittedMethodsWith("AdvSimd.Arm64.FusedMultiplyAddBySelectedScalar");
+        MachineMethod[] tiles = [.. fixture.Program.Disassemble().Where(method => TileSymbol().IsMatch(method.Symbol))];
+        Assert.NotEmpty(tiles);
+        foreach (MachineMethod tile in tiles)
+        {
+            Instruction[][] loops = [.. tile.InnermostLoops().Where(loop => loop.Any(IsVectorMultiplyAdd))];
+            Assert.True(loops.Length > 0, $"{tile.Name} has no loop with fmla on vectors of four floats:\n{string.Join('\n', tile.Instructions)}");
+            foreach (Instruction[] loop in loops)
+            {
+                Assert.False(loop.Any(IsVectorOnStack), $"A vector is spilled in the loop of {Text(tile, loop)}");
+            }
+
+            if (byElement.Contains(tile.Name))
+            {
+                // Others may do what is left of a contraction.
+                Instruction[] hottest = loops.MaxBy(loop => loop.Count(IsVectorMultiplyAdd))!;
+                Assert.True(hottest.Where(IsVectorMultiplyAdd).All(i => i.Operands.Contains(".s[", StringComparison.Ordinal)), $"fmla is not by element in the loop of {Text(tile, hottest)}");
+                Assert.False(hottest.Any(i => i.Name == "dup"), $"An element is broadcast in the loop of {Text(tile, hottest)}");
+            }
+        }
+
+        // With fewer sums at once than this, each would wait for the one before.
+        Assert.Contains(tiles, tile => tile.InnermostLoops().Any(loop => Accumulators(loop) >= 12));
+    }
+
+    private static string Text(MachineMethod tile, Instruction[] loop) => $"{tile.Name}:\n{string.Join('\n', loop)}";
+
+    /// <summary>The registers that a loop sums in.</summary>
+    private static int Accumulators(Instruction[] loop) => loop.Where(IsVectorMultiplyAdd).Select(i => i.Operands.Split(',')[0]).Distinct().Count();
+
+    private static bool IsVectorMultiplyAdd(Instruction instruction) => instruction.Name == "fmla" && instruction.Operands.Contains(".4s", StringComparison.Ordinal);
+
+    private static bool IsVectorOnStack(Instruction instruction) => VectorOnStack().IsMatch(instruction.ToString());
+
+    [GeneratedRegex(@"^(ldr|ldur|ldp|str|stur|stp) q.*\[(sp|x29)\b")]
+    private static partial Regex VectorOnStack();
+
+    [GeneratedRegex(@"_Kernels__\w*Tile\d")]
+    private static partial Regex TileSymbol();
+}
