@@ -16,7 +16,7 @@ namespace ModelGen.Compiler;
 internal static class ModelCompiler
 {
     /// <summary>Tokens of one prefill run, and rows of one feed-forward run: enough to fill the matrix tiles.</summary>
-    private const int LargestChunk = 128;
+    private const int LargestChunk = 256;
 
     /// <summary>Compiles a declaration that has no problems into source files.</summary>
     public static CompiledModel Compile(ModelSpec spec, CancellationToken cancellation)
@@ -40,7 +40,7 @@ internal static class ModelCompiler
         IArchitecture architecture = ArchitectureRegistry.Get(spec.Family);
         ModelSurface surface = architecture.Surface(spec);
         ModelGraph forward = architecture.Build(spec, BuildMode.Inference);
-        ModelLayout layout = ModelLayout.Of(forward);
+        ModelLayout layout = ModelLayout.Of(forward, spec.Caches);
         var input = (Input)forward.NodesOf<Input>().First().Op;
         string output = forward.Outputs[0].Name;
 
@@ -66,7 +66,7 @@ internal static class ModelCompiler
 
         long inferenceState = layout.StateElements;
         var training = new List<CompiledPlan>();
-        ModelLayout trainingLayout = ModelLayout.Of(forward);
+        ModelLayout trainingLayout = ModelLayout.Of(forward, spec.Caches);
         Input? target = null;
         if (spec.Training is { } declared)
         {
@@ -97,6 +97,7 @@ internal static class ModelCompiler
             g => BindExtents.Run(g, batch, time),
             ExpandComposites.Run,
             g => StreamInference.Run(g, output, context),
+            InlineSingleStep.Run,
             SinkLastRow.Run,
             Simplify.Run,
             ScanMotion.Run,

@@ -4,6 +4,7 @@ using Microsoft.CodeAnalysis;
 using ModelGen.Compiler.Architectures;
 using ModelGen.Compiler.Declarations;
 using ModelGen.Compiler.Diagnostics;
+using ModelGen.Compiler.Kernels;
 
 namespace ModelGen.Compiler;
 
@@ -36,6 +37,9 @@ public sealed class ModelGenerator : IIncrementalGenerator
     /// <inheritdoc/>
     public void Initialize(IncrementalGeneratorInitializationContext context)
     {
+        IncrementalValueProvider<CacheSizes> caches = context.AnalyzerConfigOptionsProvider
+            .Select(static (options, _) => CacheOptions.Read(options.GlobalOptions))
+            .WithTrackingName(StepNames.Caches);
         foreach (IArchitecture architecture in ArchitectureRegistry.All)
         {
             IncrementalValuesProvider<Declaration> declarations = context.SyntaxProvider
@@ -48,7 +52,8 @@ public sealed class ModelGenerator : IIncrementalGenerator
                 .WithTrackingName(StepNames.Declaration);
 
             IncrementalValuesProvider<CompileRequest> requests = declarations
-                .Select(static (declaration, _) => CompileRequest.From(declaration))
+                .Combine(caches)
+                .Select(static (pair, _) => CompileRequest.From(pair.Left, pair.Right))
                 .WithTrackingName(StepNames.ModelSpec);
 
             IncrementalValuesProvider<CompileOutcome> outcomes = requests

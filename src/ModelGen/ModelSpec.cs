@@ -1,6 +1,7 @@
 using System;
 using System.Collections.Generic;
 using System.Linq;
+using ModelGen.Compiler.Kernels;
 
 namespace ModelGen.Compiler;
 
@@ -16,6 +17,9 @@ internal sealed record ModelSpec(
     TrainingSpec? Training,
     MemoryBudgetSpec? Budget)
 {
+    /// <summary>The caches of the processors that the model is compiled for: the project says so, and not the declaration.</summary>
+    public CacheSizes Caches { get; init; } = CacheSizes.Default;
+
     public bool Has(string name) => Find(name) is not null;
 
     public int Int(string name, int otherwise) => Find(name) is { } a ? checked((int)a.Integer) : otherwise;

@@ -10,7 +10,7 @@ namespace ModelGen.Runtime;
 /// zeros where the strip is narrower than the panel.
 /// </summary>
 [EditorBrowsable(EditorBrowsableState.Never)]
-public static unsafe class Panels
+public static unsafe partial class Panels
 {
     /// <summary>Packs <paramref name="columns"/> rows of <paramref name="depth"/> elements each, transposed.</summary>
     /// <param name="source">The first row.</param>
@@ -38,7 +38,7 @@ public static unsafe class Panels
         {
             for (; j <= columns - 8; j += 8)
             {
-                Transpose8(source + ((long)j * stride), stride, depth, panel + j, panelStride);
+                Transpose8(source + ((long)j * stride), stride, 8, depth, panel + j, panelStride);
             }
         }
 
@@ -93,17 +93,21 @@ public static unsafe class Panels
         }
     }
 
-    // Eight rows at a time, in 8 × 8 blocks of registers.
-    private static void Transpose8(float* source, int stride, int depth, float* panel, int width)
+    // Eight rows at a time, in 8 × 8 blocks of registers; or six, whose results then overlap: each is stored whole, and the next one
+    // puts right what it wrote beyond its six elements.
+    [MethodImpl(MethodImplOptions.AggressiveOptimization)]
+    private static void Transpose8(float* source, int stride, int rows, int depth, float* panel, int width)
     {
         long s = stride;
+        long seventh = rows == 8 ? 2 * s : s;
+        long eighth = rows == 8 ? 3 * s : s;
         int k = 0;
         for (; k <= depth - 8; k += 8)
         {
             float* p = source + k;
             Vector256<float> r0 = Vector256.Load(p), r1 = Vector256.Load(p + s), r2 = Vector256.Load(p + (2 * s)), r3 = Vector256.Load(p + (3 * s));
             p += 4 * s;
-            Vector256<float> r4 = Vector256.Load(p), r5 = Vector256.Load(p + s), r6 = Vector256.Load(p + (2 * s)), r7 = Vector256.Load(p + (3 * s));
+            Vector256<float> r4 = Vector256.Load(p), r5 = Vector256.Load(p + s), r6 = Vector256.Load(p + seventh), r7 = Vector256.Load(p + eighth);
             Vector256<float> t0 = Avx.UnpackLow(r0, r1), t1 = Avx.UnpackHigh(r0, r1), t2 = Avx.UnpackLow(r2, r3), t3 = Avx.UnpackHigh(r2, r3);
             Vector256<float> t4 = Avx.UnpackLow(r4, r5), t5 = Avx.UnpackHigh(r4, r5), t6 = Avx.UnpackLow(r6, r7), t7 = Avx.UnpackHigh(r6, r7);
             r0 = Avx.Shuffle(t0, t2, 0x44);
@@ -123,13 +127,22 @@ public static unsafe class Panels
             Vector256.Store(Avx.Permute2x128(r0, r4, 0x31), q);
             Vector256.Store(Avx.Permute2x128(r1, r5, 0x31), q + width);
             Vector256.Store(Avx.Permute2x128(r2, r6, 0x31), q + (2 * width));
-            Vector256.Store(Avx.Permute2x128(r3, r7, 0x31), q + (3 * width));
+            Vector256<float> last = Avx.Permute2x128(r3, r7, 0x31);
+            if (rows == 8)
+            {
+                Vector256.Store(last, q + (3 * width));
+            }
+            else
+            {
+                Vector128.Store(last.GetLower(), q + (3 * width));
+                *(double*)(q + (3 * width) + 4) = last.GetUpper().AsDouble().ToScalar();
+            }
         }
 
         for (; k < depth; k++)
         {
             float* q = panel + ((long)k * width);
-            for (int j = 0; j < 8; j++)
+            for (int j = 0; j < rows; j++)
             {
                 q[j] = source[(j * s) + k];
             }

@@ -1,5 +1,6 @@
 using ModelGen.Compiler.Architectures;
 using ModelGen.Compiler.Diagnostics;
+using ModelGen.Compiler.Kernels;
 
 namespace ModelGen.Compiler.Declarations;
 
@@ -20,15 +21,16 @@ internal sealed record Declaration(
 /// <summary>What there is to compile: a whole model, or, when <paramref name="Problem"/> is not null, only its surface.</summary>
 internal sealed record CompileRequest(ModelSpec Spec, string? Problem)
 {
-    public static CompileRequest From(Declaration declaration)
+    public static CompileRequest From(Declaration declaration, CacheSizes caches)
     {
+        ModelSpec spec = declaration.Spec with { Caches = caches };
         if (declaration.Problems.Count > 0)
         {
-            return new CompileRequest(declaration.Spec, DiagnosticDescriptors.Describe(declaration.Problems[0]));
+            return new CompileRequest(spec, DiagnosticDescriptors.Describe(declaration.Problems[0]));
         }
 
         return new CompileRequest(
-            declaration.Spec,
+            spec,
             declaration.HasArgumentErrors ? "an attribute of its declaration does not compile" : null);
     }
 }

@@ -93,6 +93,9 @@ internal abstract class Kernel(string name, IReadOnlyList<KernelOperand> operand
     /// </summary>
     public virtual bool IsSerial => Flops < 8192 && Bytes < 32768;
 
+    /// <summary>Whether what it stores is a sum over the rows of its operands, so that blocks of rows add up.</summary>
+    public virtual bool SumsOverRows => false;
+
     /// <summary>Pairs of a read and a written operand that may share memory: each element is read for the last time before it is written.</summary>
     public virtual IEnumerable<(int Read, int Written)> InPlaceCandidates => [];
 
@@ -183,6 +186,8 @@ internal sealed class ColumnSumKernel(string name, IReadOnlyList<KernelOperand> 
     public int Columns { get; } = columns;
 
     public IReadOnlyList<Store> Sums { get; } = sums;
+
+    public override bool SumsOverRows => true;
 }
 
 /// <summary>
@@ -198,11 +203,13 @@ internal sealed class MatMulKernel(
     int columns,
     int depth,
     IReadOnlyList<Store> stores,
-    PlanBuffer? workspace,
+    CacheSizes caches,
     long flops,
     long bytes)
     : Kernel(name, operands, flops, bytes)
 {
+    private readonly Dictionary<RegisterTile, MatMulBlocking> _blockings = [];
+
     public MatMulForm Form { get; } = form;
 
     public RowExtent Rows { get; } = rows;
@@ -213,10 +220,40 @@ internal sealed class MatMulKernel(
 
     public IReadOnlyList<Store> Stores { get; } = stores;
 
-    /// <summary>Memory that the workers share while the kernel runs.</summary>
-    public PlanBuffer? Workspace { get; } = workspace;
+    public override bool SumsOverRows => Form == MatMulForm.TN;
 
-    public override long ScratchBytes(int lanes) => 4L * Depth * 2 * lanes;
+    public CacheSizes Caches { get; } = caches;
+
+    /// <summary>Whether operand 1 lies in panels that a <see cref="PackKernel"/> made.</summary>
+    public bool IsRightPacked { get; private set; }
+
+    /// <summary>Memory that the workers share while the kernel runs.</summary>
+    public PlanBuffer? Workspace { get; set; }
+
+    /// <summary>Whether outputs are dot products of one row, read where it lies, with rows of the right operand.</summary>
+    public bool IsDotProducts => Form == MatMulForm.NT && Rows == RowExtent.Literal(1);
+
+    public long WorkspaceElements => IsDotProducts ? 0 : RegisterTile.All.Max(t => Blocking(t).WorkspaceElements);
+
+    public override long ScratchBytes(int lanes) => IsDotProducts ? 0 : 4 * Blocking(RegisterTile.Of(lanes)).ScratchElements;
+
+    public MatMulBlocking Blocking(RegisterTile tile)
+    {
+        if (!_blockings.TryGetValue(tile, out MatMulBlocking? blocking))
+        {
+            _blockings.Add(tile, blocking = MatMulBlocking.Of(this, tile));
+        }
+
+        return blocking;
+    }
+
+    /// <summary>The same product of other operands; without a workspace, whose size may differ.</summary>
+    public MatMulKernel With(IReadOnlyList<KernelOperand> operands, bool isRightPacked)
+        => new(Name, operands, Form, Rows, Columns, Depth, Stores, Caches, Flops, Bytes) { IsRightPacked = isRightPacked };
+
+    /// <summary>The same product with other stores.</summary>
+    public MatMulKernel With(IReadOnlyList<Store> stores)
+        => new(Name, Operands, Form, Rows, Columns, Depth, stores, Caches, Flops, Bytes) { IsRightPacked = IsRightPacked, Workspace = Workspace };
 
     public override IEnumerable<(int Read, int Written)> InPlaceCandidates
         => from store in Stores
@@ -232,6 +269,23 @@ internal sealed class MatMulKernel(
         ExprTransforms.Visit(expr, e => found |= e is OperandExpr o && o.Operand == operand);
         return found;
     }
+}
+
+/// <summary>
+/// Packs the right operand of matrix products into panels, once for all of those in a loop. Operands: source, packed.
+/// </summary>
+internal sealed class PackKernel(string name, IReadOnlyList<KernelOperand> operands, MatMulForm form, int columns, int depth, long bytes)
+    : Kernel(name, operands, 0, bytes)
+{
+    public MatMulForm Form { get; } = form;
+
+    public int Columns { get; } = columns;
+
+    public int Depth { get; } = depth;
+
+    /// <summary>Elements that the panels take, whatever the vector width.</summary>
+    public static long PackedElements(int columns, int depth)
+        => RegisterTile.All.Max(t => MatMulBlocking.PackedElements(columns, depth, t, MatMulBlocking.PackedVectors(columns, t)));
 }
 
 /// <summary>Attention, streamed. Operands: q, k, v, output and, where <c>HasLogSumExp</c>, the rows' log-sum-exp.</summary>
@@ -315,6 +369,9 @@ internal sealed class LoopKernel(string name, RowExtent steps, bool reverse, IRe
     public bool Reverse { get; } = reverse;
 
     public IReadOnlyList<Kernel> Body { get; } = body;
+
+    /// <summary>Rows of a step where the loop runs over blocks of rows, which sums over rows are added up over; 0 where it runs over time.</summary>
+    public int BlockRows { get; init; }
 
     public override bool IsSerial => Body.All(k => k.IsSerial);
 

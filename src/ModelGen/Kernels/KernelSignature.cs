@@ -43,8 +43,11 @@ internal static class KernelSignature
                 Stores(k.Sums);
                 break;
             case MatMulKernel k:
-                text.Append('|').Append(k.Form).Append(' ').Append(k.Rows).Append('x').Append(k.Depth).Append('x').Append(k.Columns).Append(k.Workspace is null ? "" : " workspace");
+                text.Append('|').Append(k.Form).Append(' ').Append(k.Rows).Append('x').Append(k.Depth).Append('x').Append(k.Columns).Append(k.IsRightPacked ? " packed" : "").Append(k.Workspace is null ? "" : " workspace");
                 Stores(k.Stores);
+                break;
+            case PackKernel k:
+                text.Append('|').Append(k.Form).Append(' ').Append(k.Depth).Append('x').Append(k.Columns);
                 break;
             case AttentionKernel k:
                 text.Append('|').Append(k.Op).Append(' ').Append(k.Batch).Append('x').Append(k.Queries).Append('x').Append(k.MaximumKeys).Append(k.HasLogSumExp);

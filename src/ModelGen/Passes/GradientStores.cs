@@ -67,7 +67,7 @@ internal static class GradientStores
         return kernel switch
         {
             RowKernel k => new RowKernel(k.Name, k.Operands, k.Rows, k.Columns, k.Phases.Select(p => p with { Stores = Modes(p.Stores) }).ToArray(), k.Flops, k.Bytes),
-            MatMulKernel k => new MatMulKernel(k.Name, k.Operands, k.Form, k.Rows, k.Columns, k.Depth, Modes(k.Stores), k.Workspace, k.Flops, k.Bytes),
+            MatMulKernel k => k.With(Modes(k.Stores)),
             ColumnSumKernel k => new ColumnSumKernel(k.Name, k.Operands, k.Rows, k.Period, k.Columns, Modes(k.Sums), k.Flops, k.Bytes),
             EmbeddingGradientKernel k => new EmbeddingGradientKernel(k.Name, k.Operands, k.Rows, k.Columns, k.TableRows, Mode(2, k.Mode), k.Bytes),
             _ => throw new GraphException($"{kernel.Name}: a {kernel.GetType().Name} does not write gradients"),

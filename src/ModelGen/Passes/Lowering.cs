@@ -23,9 +23,12 @@ internal sealed class ModelLayout
 
     public long StateElements { get; private set; }
 
-    public static ModelLayout Of(ModelGraph graph)
+    /// <summary>The caches that kernels are cut for.</summary>
+    public CacheSizes Caches { get; private init; } = CacheSizes.Default;
+
+    public static ModelLayout Of(ModelGraph graph, CacheSizes? caches = null)
     {
-        var layout = new ModelLayout();
+        var layout = new ModelLayout { Caches = caches ?? CacheSizes.Default };
         foreach (Node node in graph.Nodes)
         {
             if (node.Op is Parameter parameter && !layout._weights.ContainsKey(parameter.ParameterName))
@@ -108,6 +111,7 @@ internal sealed class Lowering
         var lowering = new Lowering(layout, graph, graph.Results.Select(GradientValue), leaves, [], buffers, insideLoop: false);
         List<Kernel> kernels = GradientStores.Run(lowering.Lower(cancellation));
         var outputs = graph.Outputs.ToDictionary(o => o.Name, o => lowering.ViewOf(o.Value));
+        kernels = ChunkRows.Run(kernels, layout.Caches, [.. inputs.Values.Concat(outputs.Values).Select(v => v.Buffer)], buffers);
         return new KernelProgram(kernels, inputs, outputs, buffers);
     }
 
@@ -297,10 +301,19 @@ internal sealed class Lowering
         build.AddRead(node.Inputs[0], AccessKind.Element, "input");
         build.AddRead(node.Inputs[1], AccessKind.Element, op.Form == MatMulForm.TN ? "other" : "weight");
         Store[] stores = stored.Select(v => (v, build.Of(v))).Select(p => new Store(build.AddWritten(p.v), p.Item2, ModeOf(p.v))).ToArray();
-        PlanBuffer? workspace = op.Form == MatMulForm.TN ? NewBuffer(node.Name + ".packed", MemoryPlanner.Align((rows.Maximum + 15L) * depth)) : null;
         long flops = 2L * rows.Maximum * columns * depth;
         long bytes = 4 * (a.MaximumElements + b.MaximumElements + ((long)rows.Maximum * columns));
-        AddKernel([node, .. stored.Select(s => s.Node)], new MatMulKernel(NameOf(stored), build.Operands, op.Form, rows, columns, depth, stores, workspace, flops, bytes));
+        AddKernel([node, .. stored.Select(s => s.Node)], WithWorkspace(new MatMulKernel(NameOf(stored), build.Operands, op.Form, rows, columns, depth, stores, _layout.Caches, flops, bytes)));
+    }
+
+    private MatMulKernel WithWorkspace(MatMulKernel kernel)
+    {
+        if (kernel.WorkspaceElements is > 0 and long elements)
+        {
+            kernel.Workspace = NewBuffer(kernel.Name + ".packed", elements);
+        }
+
+        return kernel;
     }
 
     private StoreMode ModeOf(Value value) => _targets.TryGetValue(value, out (View View, StoreMode Mode) target) ? target.Mode : StoreMode.Replace;
@@ -486,6 +499,11 @@ internal sealed class Lowering
             kernels.Add(body.CopyKernel(value, place, StoreMode.Replace, value.Name + ".kept"));
         }
 
+        if (scan.Extent.Maximum > 1)
+        {
+            PackInvariants(node, scan, kernels, initialized);
+        }
+
         _reads.UnionWith(sources);
         AddKernel([node], new LoopKernel(node.Name, steps, scan.Reverse, kernels), 0, [.. initialized]);
 
@@ -517,6 +535,42 @@ internal sealed class Lowering
             {
                 targets.Add(value, (place, StoreMode.Replace));
             }
+        }
+    }
+
+    /// <summary>Packs the right operands of a loop's products that are the same at every step once, before the loop.</summary>
+    private void PackInvariants(Node node, Scan scan, List<Kernel> kernels, List<int> initialized)
+    {
+        var packed = new Dictionary<(View, MatMulForm), KernelOperand>();
+        for (int i = 0; i < kernels.Count; i++)
+        {
+            if (kernels[i] is not MatMulKernel { IsDotProducts: false } product || product.Operands[1].View is not { StepStride: 0 } view)
+            {
+                continue;
+            }
+
+            Value? invariant = node.Inputs.Skip(scan.Carries).Where((_, n) => scan.KindOf(scan.Carries + n).Kind == BodyInputKind.Invariant).Cast<Value?>().FirstOrDefault(v => ViewOf(v!.Value) == view);
+            if (invariant is null && view.Buffer.Space != MemorySpace.Weights)
+            {
+                continue;
+            }
+
+            if (!packed.TryGetValue((view, product.Form), out KernelOperand? operand))
+            {
+                KernelOperand source = product.Operands[1];
+                var place = new View(NewBuffer(product.Operands[1].View.Buffer.Name + ".panels", PackKernel.PackedElements(product.Columns, product.Depth)), 0, 1);
+                operand = new KernelOperand(source.Name, place, new Access(AccessKind.Element, 1, 0, ElementType.Float32), false);
+                packed.Add((view, product.Form), operand);
+                if (invariant is { } value)
+                {
+                    _reads.Add(Fusion.Root(value));
+                }
+
+                var kernel = new PackKernel(source.View.Buffer.Name + ", in panels", [source, operand with { Name = "panels", IsWritten = true }], product.Form, product.Columns, product.Depth, 8L * product.Columns * product.Depth);
+                initialized.Add(AddKernel([node], kernel, -1));
+            }
+
+            kernels[i] = WithWorkspace(product.With([product.Operands[0], operand, .. product.Operands.Skip(2)], isRightPacked: true));
         }
     }
 

@@ -63,12 +63,12 @@ internal sealed unsafe class GraphFunction
     public KernelProgram Program => _program;
 
     /// <summary>Compiles some graphs together, since starting the C# compiler costs more than one graph's text.</summary>
-    public static GraphFunction[] Compile(IReadOnlyList<ModelGraph> graphs, BufferPlacement placement)
+    public static GraphFunction[] Compile(IReadOnlyList<ModelGraph> graphs, BufferPlacement placement, CacheSizes? caches = null)
     {
         // As emitted models do, kernels of one text are shared, over all graphs.
         var emitter = new PlanEmitter("Kernels");
         var plans = new CodeWriter();
-        Draft[] drafts = [.. graphs.Select(g => Draft.Of(g, placement))];
+        Draft[] drafts = [.. graphs.Select(g => Draft.Of(g, placement, caches))];
         for (int i = 0; i < drafts.Length; i++)
         {
             plans.Line();
@@ -76,7 +76,7 @@ internal sealed unsafe class GraphFunction
         }
 
         var text = new CodeWriter();
-        foreach (string line in new[] { "using System;", "using System.Runtime.CompilerServices;", "using System.Runtime.Intrinsics;", "using ModelGen.Runtime;", "" })
+        foreach (string line in new[] { "using System;", "using System.Runtime.CompilerServices;", "using System.Runtime.Intrinsics;", "using System.Runtime.Intrinsics.Arm;", "using ModelGen.Runtime;", "" })
         {
             text.Line(line);
         }
@@ -238,9 +238,9 @@ internal sealed unsafe class GraphFunction
     /// <summary>A graph after lowering, with every buffer in its place.</summary>
     private sealed record Draft(KernelProgram Program, ModelLayout Layout, BufferPlacement Placement, Dictionary<MemorySpace, long> Sizes)
     {
-        public static Draft Of(ModelGraph graph, BufferPlacement placement)
+        public static Draft Of(ModelGraph graph, BufferPlacement placement, CacheSizes? caches)
         {
-            ModelLayout layout = ModelLayout.Of(graph);
+            ModelLayout layout = ModelLayout.Of(graph, caches);
             KernelProgram program = Lowering.Run(graph, layout, default);
             PlanBuffer[] states = [.. graph.NodesOf<StateRead>().Select(n => (StateRead)n.Op).Select(s => layout.State(s.State, s.Shape))
                 .Concat(graph.StateUpdates.Select(u => layout.State(u.State, u.Value.Shape))).Distinct()];

@@ -170,7 +170,13 @@ internal static class KernelCheck
     public static void Run(string name, bool backward, BufferPlacement placement)
     {
         KernelCase c = (backward ? KernelCases.Backward : KernelCases.Forward)[name];
-        GraphFunction function = Function(name, backward, placement);
+        Compare(c, Function(name, backward, placement));
+    }
+
+    /// <summary>Runs a function on one thread, against the interpreter, and on several, which must change nothing.</summary>
+    public static void Compare(KernelCase c, GraphFunction function)
+    {
+        string name = c.Name;
         RunResults expected = ReferenceInterpreter.Run(c.Graph, c.Run);
         RunResults actual = function.Run(c.Run);
         Near(expected, actual, c.Tolerance, name);

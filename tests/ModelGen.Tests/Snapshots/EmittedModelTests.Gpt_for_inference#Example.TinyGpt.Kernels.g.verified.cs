@@ -6,6 +6,7 @@
 using System;
 using System.Runtime.CompilerServices;
 using System.Runtime.Intrinsics;
+using System.Runtime.Intrinsics.Arm;
 using global::ModelGen.Runtime;
 
 namespace ModelGen.Generated;
@@ -201,9 +202,9 @@ internal static unsafe class Example_TinyGpt_Kernels
         }
     }
 
-    // A 6 × 32 tile of a product over 8 steps: 12 accumulators in registers.
+    // Rows of c = a strip of 6 rows · a panel of 32 columns: 12 accumulators in registers.
     [MethodImpl(MethodImplOptions.AggressiveOptimization)]
-    private static void Tile6x32_512(float* a, float* b, float* c)
+    private static void Tile6x32_512(float* a, float* b, float* c, int stride, int depth)
     {
         Vector512<float> c0_0 = Vector512<float>.Zero, c0_1 = Vector512<float>.Zero;
         Vector512<float> c1_0 = Vector512<float>.Zero, c1_1 = Vector512<float>.Zero;
@@ -211,273 +212,194 @@ internal static unsafe class Example_TinyGpt_Kernels
         Vector512<float> c3_0 = Vector512<float>.Zero, c3_1 = Vector512<float>.Zero;
         Vector512<float> c4_0 = Vector512<float>.Zero, c4_1 = Vector512<float>.Zero;
         Vector512<float> c5_0 = Vector512<float>.Zero, c5_1 = Vector512<float>.Zero;
-        for (int k = 0; k < 8; k++)
+        for (int k = 0; k < depth; k++)
         {
             Vector512<float> b0 = Vector512.Load(b);
             Vector512<float> b1 = Vector512.Load(b + 16);
             Vector512<float> a0 = Vector512.Create(a[0]);
             c0_0 = Simd.MultiplyAdd(a0, b0, c0_0);
             c0_1 = Simd.MultiplyAdd(a0, b1, c0_1);
-            Vector512<float> a1 = Vector512.Create(a[8]);
+            Vector512<float> a1 = Vector512.Create(a[1]);
             c1_0 = Simd.MultiplyAdd(a1, b0, c1_0);
             c1_1 = Simd.MultiplyAdd(a1, b1, c1_1);
-            Vector512<float> a2 = Vector512.Create(a[16]);
+            Vector512<float> a2 = Vector512.Create(a[2]);
             c2_0 = Simd.MultiplyAdd(a2, b0, c2_0);
             c2_1 = Simd.MultiplyAdd(a2, b1, c2_1);
-            Vector512<float> a3 = Vector512.Create(a[24]);
+            Vector512<float> a3 = Vector512.Create(a[3]);
             c3_0 = Simd.MultiplyAdd(a3, b0, c3_0);
             c3_1 = Simd.MultiplyAdd(a3, b1, c3_1);
-            Vector512<float> a4 = Vector512.Create(a[32]);
+            Vector512<float> a4 = Vector512.Create(a[4]);
             c4_0 = Simd.MultiplyAdd(a4, b0, c4_0);
             c4_1 = Simd.MultiplyAdd(a4, b1, c4_1);
-            Vector512<float> a5 = Vector512.Create(a[40]);
+            Vector512<float> a5 = Vector512.Create(a[5]);
             c5_0 = Simd.MultiplyAdd(a5, b0, c5_0);
             c5_1 = Simd.MultiplyAdd(a5, b1, c5_1);
-            a++;
+            a += 6;
             b += 32;
         }
+
         Vector512.Store(c0_0, c);
         Vector512.Store(c0_1, c + 16);
-        Vector512.Store(c1_0, c + 32);
-        Vector512.Store(c1_1, c + 48);
-        Vector512.Store(c2_0, c + 64);
-        Vector512.Store(c2_1, c + 80);
-        Vector512.Store(c3_0, c + 96);
-        Vector512.Store(c3_1, c + 112);
-        Vector512.Store(c4_0, c + 128);
-        Vector512.Store(c4_1, c + 144);
-        Vector512.Store(c5_0, c + 160);
-        Vector512.Store(c5_1, c + 176);
+        Vector512.Store(c1_0, c + stride);
+        Vector512.Store(c1_1, c + stride + 16);
+        Vector512.Store(c2_0, c + 2 * stride);
+        Vector512.Store(c2_1, c + 2 * stride + 16);
+        Vector512.Store(c3_0, c + 3 * stride);
+        Vector512.Store(c3_1, c + 3 * stride + 16);
+        Vector512.Store(c4_0, c + 4 * stride);
+        Vector512.Store(c4_1, c + 4 * stride + 16);
+        Vector512.Store(c5_0, c + 5 * stride);
+        Vector512.Store(c5_1, c + 5 * stride + 16);
     }
 
-    // A 2 × 32 tile of a product over 8 steps: 4 accumulators in registers.
+    // Rows of c = a strip of 6 rows · a panel of 8 columns: 6 accumulators in registers.
     [MethodImpl(MethodImplOptions.AggressiveOptimization)]
-    private static void Tile2x32_512(float* a, float* b, float* c)
+    private static void Tile6x8_256(float* a, float* b, float* c, int stride, int depth)
     {
-        Vector512<float> c0_0 = Vector512<float>.Zero, c0_1 = Vector512<float>.Zero;
-        Vector512<float> c1_0 = Vector512<float>.Zero, c1_1 = Vector512<float>.Zero;
-        for (int k = 0; k < 8; k++)
-        {
-            Vector512<float> b0 = Vector512.Load(b);
-            Vector512<float> b1 = Vector512.Load(b + 16);
-            Vector512<float> a0 = Vector512.Create(a[0]);
-            c0_0 = Simd.MultiplyAdd(a0, b0, c0_0);
-            c0_1 = Simd.MultiplyAdd(a0, b1, c0_1);
-            Vector512<float> a1 = Vector512.Create(a[8]);
-            c1_0 = Simd.MultiplyAdd(a1, b0, c1_0);
-            c1_1 = Simd.MultiplyAdd(a1, b1, c1_1);
-            a++;
-            b += 32;
-        }
-        Vector512.Store(c0_0, c);
-        Vector512.Store(c0_1, c + 16);
-        Vector512.Store(c1_0, c + 32);
-        Vector512.Store(c1_1, c + 48);
-    }
-
-    // A 1 × 32 tile of a product over 8 steps: 2 accumulators in registers.
-    [MethodImpl(MethodImplOptions.AggressiveOptimization)]
-    private static void Tile1x32_512(float* a, float* b, float* c)
-    {
-        Vector512<float> c0_0 = Vector512<float>.Zero, c0_1 = Vector512<float>.Zero;
-        for (int k = 0; k < 8; k++)
-        {
-            Vector512<float> b0 = Vector512.Load(b);
-            Vector512<float> b1 = Vector512.Load(b + 16);
-            Vector512<float> a0 = Vector512.Create(a[0]);
-            c0_0 = Simd.MultiplyAdd(a0, b0, c0_0);
-            c0_1 = Simd.MultiplyAdd(a0, b1, c0_1);
-            a++;
-            b += 32;
-        }
-        Vector512.Store(c0_0, c);
-        Vector512.Store(c0_1, c + 16);
-    }
-
-    // A 6 × 16 tile of a product over 8 steps: 12 accumulators in registers.
-    [MethodImpl(MethodImplOptions.AggressiveOptimization)]
-    private static void Tile6x16_256(float* a, float* b, float* c)
-    {
-        Vector256<float> c0_0 = Vector256<float>.Zero, c0_1 = Vector256<float>.Zero;
-        Vector256<float> c1_0 = Vector256<float>.Zero, c1_1 = Vector256<float>.Zero;
-        Vector256<float> c2_0 = Vector256<float>.Zero, c2_1 = Vector256<float>.Zero;
-        Vector256<float> c3_0 = Vector256<float>.Zero, c3_1 = Vector256<float>.Zero;
-        Vector256<float> c4_0 = Vector256<float>.Zero, c4_1 = Vector256<float>.Zero;
-        Vector256<float> c5_0 = Vector256<float>.Zero, c5_1 = Vector256<float>.Zero;
-        for (int k = 0; k < 8; k++)
+        Vector256<float> c0_0 = Vector256<float>.Zero;
+        Vector256<float> c1_0 = Vector256<float>.Zero;
+        Vector256<float> c2_0 = Vector256<float>.Zero;
+        Vector256<float> c3_0 = Vector256<float>.Zero;
+        Vector256<float> c4_0 = Vector256<float>.Zero;
+        Vector256<float> c5_0 = Vector256<float>.Zero;
+        for (int k = 0; k < depth; k++)
         {
             Vector256<float> b0 = Vector256.Load(b);
-            Vector256<float> b1 = Vector256.Load(b + 8);
             Vector256<float> a0 = Vector256.Create(a[0]);
             c0_0 = Simd.MultiplyAdd(a0, b0, c0_0);
-            c0_1 = Simd.MultiplyAdd(a0, b1, c0_1);
-            Vector256<float> a1 = Vector256.Create(a[8]);
+            Vector256<float> a1 = Vector256.Create(a[1]);
             c1_0 = Simd.MultiplyAdd(a1, b0, c1_0);
-            c1_1 = Simd.MultiplyAdd(a1, b1, c1_1);
-            Vector256<float> a2 = Vector256.Create(a[16]);
+            Vector256<float> a2 = Vector256.Create(a[2]);
             c2_0 = Simd.MultiplyAdd(a2, b0, c2_0);
-            c2_1 = Simd.MultiplyAdd(a2, b1, c2_1);
-            Vector256<float> a3 = Vector256.Create(a[24]);
+            Vector256<float> a3 = Vector256.Create(a[3]);
             c3_0 = Simd.MultiplyAdd(a3, b0, c3_0);
-            c3_1 = Simd.MultiplyAdd(a3, b1, c3_1);
-            Vector256<float> a4 = Vector256.Create(a[32]);
+            Vector256<float> a4 = Vector256.Create(a[4]);
             c4_0 = Simd.MultiplyAdd(a4, b0, c4_0);
-            c4_1 = Simd.MultiplyAdd(a4, b1, c4_1);
-            Vector256<float> a5 = Vector256.Create(a[40]);
+            Vector256<float> a5 = Vector256.Create(a[5]);
             c5_0 = Simd.MultiplyAdd(a5, b0, c5_0);
-            c5_1 = Simd.MultiplyAdd(a5, b1, c5_1);
-            a++;
-            b += 16;
-        }
-        Vector256.Store(c0_0, c);
-        Vector256.Store(c0_1, c + 8);
-        Vector256.Store(c1_0, c + 16);
-        Vector256.Store(c1_1, c + 24);
-        Vector256.Store(c2_0, c + 32);
-        Vector256.Store(c2_1, c + 40);
-        Vector256.Store(c3_0, c + 48);
-        Vector256.Store(c3_1, c + 56);
-        Vector256.Store(c4_0, c + 64);
-        Vector256.Store(c4_1, c + 72);
-        Vector256.Store(c5_0, c + 80);
-        Vector256.Store(c5_1, c + 88);
-    }
-
-    // A 2 × 16 tile of a product over 8 steps: 4 accumulators in registers.
-    [MethodImpl(MethodImplOptions.AggressiveOptimization)]
-    private static void Tile2x16_256(float* a, float* b, float* c)
-    {
-        Vector256<float> c0_0 = Vector256<float>.Zero, c0_1 = Vector256<float>.Zero;
-        Vector256<float> c1_0 = Vector256<float>.Zero, c1_1 = Vector256<float>.Zero;
-        for (int k = 0; k < 8; k++)
-        {
-            Vector256<float> b0 = Vector256.Load(b);
-            Vector256<float> b1 = Vector256.Load(b + 8);
-            Vector256<float> a0 = Vector256.Create(a[0]);
-            c0_0 = Simd.MultiplyAdd(a0, b0, c0_0);
-            c0_1 = Simd.MultiplyAdd(a0, b1, c0_1);
-            Vector256<float> a1 = Vector256.Create(a[8]);
-            c1_0 = Simd.MultiplyAdd(a1, b0, c1_0);
-            c1_1 = Simd.MultiplyAdd(a1, b1, c1_1);
-            a++;
-            b += 16;
-        }
-        Vector256.Store(c0_0, c);
-        Vector256.Store(c0_1, c + 8);
-        Vector256.Store(c1_0, c + 16);
-        Vector256.Store(c1_1, c + 24);
-    }
-
-    // A 1 × 16 tile of a product over 8 steps: 2 accumulators in registers.
-    [MethodImpl(MethodImplOptions.AggressiveOptimization)]
-    private static void Tile1x16_256(float* a, float* b, float* c)
-    {
-        Vector256<float> c0_0 = Vector256<float>.Zero, c0_1 = Vector256<float>.Zero;
-        for (int k = 0; k < 8; k++)
-        {
-            Vector256<float> b0 = Vector256.Load(b);
-            Vector256<float> b1 = Vector256.Load(b + 8);
-            Vector256<float> a0 = Vector256.Create(a[0]);
-            c0_0 = Simd.MultiplyAdd(a0, b0, c0_0);
-            c0_1 = Simd.MultiplyAdd(a0, b1, c0_1);
-            a++;
-            b += 16;
-        }
-        Vector256.Store(c0_0, c);
-        Vector256.Store(c0_1, c + 8);
-    }
-
-    // A 6 × 8 tile of a product over 8 steps: 12 accumulators in registers.
-    [MethodImpl(MethodImplOptions.AggressiveOptimization)]
-    private static void Tile6x8_128(float* a, float* b, float* c)
-    {
-        Vector128<float> c0_0 = Vector128<float>.Zero, c0_1 = Vector128<float>.Zero;
-        Vector128<float> c1_0 = Vector128<float>.Zero, c1_1 = Vector128<float>.Zero;
-        Vector128<float> c2_0 = Vector128<float>.Zero, c2_1 = Vector128<float>.Zero;
-        Vector128<float> c3_0 = Vector128<float>.Zero, c3_1 = Vector128<float>.Zero;
-        Vector128<float> c4_0 = Vector128<float>.Zero, c4_1 = Vector128<float>.Zero;
-        Vector128<float> c5_0 = Vector128<float>.Zero, c5_1 = Vector128<float>.Zero;
-        for (int k = 0; k < 8; k++)
-        {
-            Vector128<float> b0 = Vector128.Load(b);
-            Vector128<float> b1 = Vector128.Load(b + 4);
-            Vector128<float> a0 = Vector128.Create(a[0]);
-            c0_0 = Simd.MultiplyAdd(a0, b0, c0_0);
-            c0_1 = Simd.MultiplyAdd(a0, b1, c0_1);
-            Vector128<float> a1 = Vector128.Create(a[8]);
-            c1_0 = Simd.MultiplyAdd(a1, b0, c1_0);
-            c1_1 = Simd.MultiplyAdd(a1, b1, c1_1);
-            Vector128<float> a2 = Vector128.Create(a[16]);
-            c2_0 = Simd.MultiplyAdd(a2, b0, c2_0);
-            c2_1 = Simd.MultiplyAdd(a2, b1, c2_1);
-            Vector128<float> a3 = Vector128.Create(a[24]);
-            c3_0 = Simd.MultiplyAdd(a3, b0, c3_0);
-            c3_1 = Simd.MultiplyAdd(a3, b1, c3_1);
-            Vector128<float> a4 = Vector128.Create(a[32]);
-            c4_0 = Simd.MultiplyAdd(a4, b0, c4_0);
-            c4_1 = Simd.MultiplyAdd(a4, b1, c4_1);
-            Vector128<float> a5 = Vector128.Create(a[40]);
-            c5_0 = Simd.MultiplyAdd(a5, b0, c5_0);
-            c5_1 = Simd.MultiplyAdd(a5, b1, c5_1);
-            a++;
+            a += 6;
             b += 8;
         }
-        Vector128.Store(c0_0, c);
-        Vector128.Store(c0_1, c + 4);
-        Vector128.Store(c1_0, c + 8);
-        Vector128.Store(c1_1, c + 12);
-        Vector128.Store(c2_0, c + 16);
-        Vector128.Store(c2_1, c + 20);
-        Vector128.Store(c3_0, c + 24);
-        Vector128.Store(c3_1, c + 28);
-        Vector128.Store(c4_0, c + 32);
-        Vector128.Store(c4_1, c + 36);
-        Vector128.Store(c5_0, c + 40);
-        Vector128.Store(c5_1, c + 44);
+
+        Vector256.Store(c0_0, c);
+        Vector256.Store(c1_0, c + stride);
+        Vector256.Store(c2_0, c + 2 * stride);
+        Vector256.Store(c3_0, c + 3 * stride);
+        Vector256.Store(c4_0, c + 4 * stride);
+        Vector256.Store(c5_0, c + 5 * stride);
     }
 
-    // A 2 × 8 tile of a product over 8 steps: 4 accumulators in registers.
+    // Rows of c = a strip of 6 rows · a panel of 8 columns: 12 accumulators in registers.
     [MethodImpl(MethodImplOptions.AggressiveOptimization)]
-    private static void Tile2x8_128(float* a, float* b, float* c)
+    private static void Tile6x8_128(float* a, float* b, float* c, int stride, int depth)
     {
-        Vector128<float> c0_0 = Vector128<float>.Zero, c0_1 = Vector128<float>.Zero;
-        Vector128<float> c1_0 = Vector128<float>.Zero, c1_1 = Vector128<float>.Zero;
-        for (int k = 0; k < 8; k++)
+        if (AdvSimd.Arm64.IsSupported)
         {
-            Vector128<float> b0 = Vector128.Load(b);
-            Vector128<float> b1 = Vector128.Load(b + 4);
-            Vector128<float> a0 = Vector128.Create(a[0]);
-            c0_0 = Simd.MultiplyAdd(a0, b0, c0_0);
-            c0_1 = Simd.MultiplyAdd(a0, b1, c0_1);
-            Vector128<float> a1 = Vector128.Create(a[8]);
-            c1_0 = Simd.MultiplyAdd(a1, b0, c1_0);
-            c1_1 = Simd.MultiplyAdd(a1, b1, c1_1);
-            a++;
-            b += 8;
-        }
-        Vector128.Store(c0_0, c);
-        Vector128.Store(c0_1, c + 4);
-        Vector128.Store(c1_0, c + 8);
-        Vector128.Store(c1_1, c + 12);
-    }
+            Vector128<float> c0_0 = Vector128<float>.Zero, c0_1 = Vector128<float>.Zero;
+            Vector128<float> c1_0 = Vector128<float>.Zero, c1_1 = Vector128<float>.Zero;
+            Vector128<float> c2_0 = Vector128<float>.Zero, c2_1 = Vector128<float>.Zero;
+            Vector128<float> c3_0 = Vector128<float>.Zero, c3_1 = Vector128<float>.Zero;
+            Vector128<float> c4_0 = Vector128<float>.Zero, c4_1 = Vector128<float>.Zero;
+            Vector128<float> c5_0 = Vector128<float>.Zero, c5_1 = Vector128<float>.Zero;
+            for (int k = 0; k < depth; k++)
+            {
+                Vector128<float> a0 = Vector128.Load(a);
+                Vector128<float> a1 = Simd.LoadTail128(a + 4, 2);
+                Vector128<float> b0 = Vector128.Load(b);
+                Vector128<float> b1 = Vector128.Load(b + 4);
+                c0_0 = AdvSimd.Arm64.FusedMultiplyAddBySelectedScalar(c0_0, b0, a0, 0);
+                c0_1 = AdvSimd.Arm64.FusedMultiplyAddBySelectedScalar(c0_1, b1, a0, 0);
+                c1_0 = AdvSimd.Arm64.FusedMultiplyAddBySelectedScalar(c1_0, b0, a0, 1);
+                c1_1 = AdvSimd.Arm64.FusedMultiplyAddBySelectedScalar(c1_1, b1, a0, 1);
+                c2_0 = AdvSimd.Arm64.FusedMultiplyAddBySelectedScalar(c2_0, b0, a0, 2);
+                c2_1 = AdvSimd.Arm64.FusedMultiplyAddBySelectedScalar(c2_1, b1, a0, 2);
+                c3_0 = AdvSimd.Arm64.FusedMultiplyAddBySelectedScalar(c3_0, b0, a0, 3);
+                c3_1 = AdvSimd.Arm64.FusedMultiplyAddBySelectedScalar(c3_1, b1, a0, 3);
+                c4_0 = AdvSimd.Arm64.FusedMultiplyAddBySelectedScalar(c4_0, b0, a1, 0);
+                c4_1 = AdvSimd.Arm64.FusedMultiplyAddBySelectedScalar(c4_1, b1, a1, 0);
+                c5_0 = AdvSimd.Arm64.FusedMultiplyAddBySelectedScalar(c5_0, b0, a1, 1);
+                c5_1 = AdvSimd.Arm64.FusedMultiplyAddBySelectedScalar(c5_1, b1, a1, 1);
+                a += 6;
+                b += 8;
+            }
 
-    // A 1 × 8 tile of a product over 8 steps: 2 accumulators in registers.
-    [MethodImpl(MethodImplOptions.AggressiveOptimization)]
-    private static void Tile1x8_128(float* a, float* b, float* c)
-    {
-        Vector128<float> c0_0 = Vector128<float>.Zero, c0_1 = Vector128<float>.Zero;
-        for (int k = 0; k < 8; k++)
-        {
-            Vector128<float> b0 = Vector128.Load(b);
-            Vector128<float> b1 = Vector128.Load(b + 4);
-            Vector128<float> a0 = Vector128.Create(a[0]);
-            c0_0 = Simd.MultiplyAdd(a0, b0, c0_0);
-            c0_1 = Simd.MultiplyAdd(a0, b1, c0_1);
-            a++;
-            b += 8;
+            Vector128.Store(c0_0, c);
+            Vector128.Store(c0_1, c + 4);
+            Vector128.Store(c1_0, c + stride);
+            Vector128.Store(c1_1, c + stride + 4);
+            Vector128.Store(c2_0, c + 2 * stride);
+            Vector128.Store(c2_1, c + 2 * stride + 4);
+            Vector128.Store(c3_0, c + 3 * stride);
+            Vector128.Store(c3_1, c + 3 * stride + 4);
+            Vector128.Store(c4_0, c + 4 * stride);
+            Vector128.Store(c4_1, c + 4 * stride + 4);
+            Vector128.Store(c5_0, c + 5 * stride);
+            Vector128.Store(c5_1, c + 5 * stride + 4);
+            return;
         }
-        Vector128.Store(c0_0, c);
-        Vector128.Store(c0_1, c + 4);
+
+        float* first = a, panel = b;
+
+        {
+            Vector128<float> c0_0 = Vector128<float>.Zero, c0_1 = Vector128<float>.Zero;
+            Vector128<float> c1_0 = Vector128<float>.Zero, c1_1 = Vector128<float>.Zero;
+            Vector128<float> c2_0 = Vector128<float>.Zero, c2_1 = Vector128<float>.Zero;
+            Vector128<float> c3_0 = Vector128<float>.Zero, c3_1 = Vector128<float>.Zero;
+            for (int k = 0; k < depth; k++)
+            {
+                Vector128<float> b0 = Vector128.Load(b);
+                Vector128<float> b1 = Vector128.Load(b + 4);
+                Vector128<float> a0 = Vector128.Create(a[0]);
+                c0_0 = Simd.MultiplyAdd(a0, b0, c0_0);
+                c0_1 = Simd.MultiplyAdd(a0, b1, c0_1);
+                Vector128<float> a1 = Vector128.Create(a[1]);
+                c1_0 = Simd.MultiplyAdd(a1, b0, c1_0);
+                c1_1 = Simd.MultiplyAdd(a1, b1, c1_1);
+                Vector128<float> a2 = Vector128.Create(a[2]);
+                c2_0 = Simd.MultiplyAdd(a2, b0, c2_0);
+                c2_1 = Simd.MultiplyAdd(a2, b1, c2_1);
+                Vector128<float> a3 = Vector128.Create(a[3]);
+                c3_0 = Simd.MultiplyAdd(a3, b0, c3_0);
+                c3_1 = Simd.MultiplyAdd(a3, b1, c3_1);
+                a += 6;
+                b += 8;
+            }
+
+            Vector128.Store(c0_0, c);
+            Vector128.Store(c0_1, c + 4);
+            Vector128.Store(c1_0, c + stride);
+            Vector128.Store(c1_1, c + stride + 4);
+            Vector128.Store(c2_0, c + 2 * stride);
+            Vector128.Store(c2_1, c + 2 * stride + 4);
+            Vector128.Store(c3_0, c + 3 * stride);
+            Vector128.Store(c3_1, c + 3 * stride + 4);
+        }
+
+        a = first + 4;
+        b = panel;
+
+        {
+            Vector128<float> c4_0 = Vector128<float>.Zero, c4_1 = Vector128<float>.Zero;
+            Vector128<float> c5_0 = Vector128<float>.Zero, c5_1 = Vector128<float>.Zero;
+            for (int k = 0; k < depth; k++)
+            {
+                Vector128<float> b0 = Vector128.Load(b);
+                Vector128<float> b1 = Vector128.Load(b + 4);
+                Vector128<float> a4 = Vector128.Create(a[0]);
+                c4_0 = Simd.MultiplyAdd(a4, b0, c4_0);
+                c4_1 = Simd.MultiplyAdd(a4, b1, c4_1);
+                Vector128<float> a5 = Vector128.Create(a[1]);
+                c5_0 = Simd.MultiplyAdd(a5, b0, c5_0);
+                c5_1 = Simd.MultiplyAdd(a5, b1, c5_1);
+                a += 6;
+                b += 8;
+            }
+
+            Vector128.Store(c4_0, c + 4 * stride);
+            Vector128.Store(c4_1, c + 4 * stride + 4);
+            Vector128.Store(c5_0, c + 5 * stride);
+            Vector128.Store(c5_1, c + 5 * stride + 4);
+        }
     }
 
     // c_attn from input, weight, bias: [T, 8] · [24, 8]ᵀ.
@@ -501,29 +423,22 @@ internal static unsafe class Example_TinyGpt_Kernels
     [MethodImpl(MethodImplOptions.AggressiveOptimization)]
     private static void Linear_Nx8x24_512(float* input, float* weight, float* bias, float* c_attn, int count, Worker worker)
     {
+        int strips = (count + 5) / 6;
         float* tile = stackalloc float[192];
         float* panel = (float*)worker.Scratch;
-        const int firstRow = 0;
-        int lastRow = count;
-        int start = 0, end = 24;
-        for (int n = start; n < end; n += 32)
+        float* rows = (float*)worker.Scratch + 256;
+        const int start = 0, end = 1;
+        Panels.PackPanelsTransposed(input, 8, 8, count, rows, 6, 6);
+        for (int p = start; p < end; p++)
         {
-            Panels.PackTransposed(weight + (long)n * 8, 8, 8, Math.Min(32, 24 - n), panel, 32);
-            int m = firstRow;
-            for (; m <= lastRow - 6; m += 6)
+            int n = p * 32;
+            Panels.PackPanelsTransposed(weight + (long)n * 8, 8, 8, 24, panel, 32, 16);
+            for (int m = 0; m < strips; m++)
             {
-                Tile6x32_512(input + (long)m * 8, panel, tile);
-                Linear_Nx8x24_Epilogue_512(tile, bias, c_attn, m, 6, n);
-            }
-            for (; m <= lastRow - 2; m += 2)
-            {
-                Tile2x32_512(input + (long)m * 8, panel, tile);
-                Linear_Nx8x24_Epilogue_512(tile, bias, c_attn, m, 2, n);
-            }
-            for (; m <= lastRow - 1; m += 1)
-            {
-                Tile1x32_512(input + (long)m * 8, panel, tile);
-                Linear_Nx8x24_Epilogue_512(tile, bias, c_attn, m, 1, n);
+                int row = m * 6;
+                int height = Math.Min(6, count - row);
+                Tile6x32_512(rows + (long)m * 48, panel, tile, 32, 8);
+                Linear_Nx8x24_Epilogue_512(tile, bias, c_attn, row, height, n, 24);
             }
         }
     }
@@ -531,29 +446,22 @@ internal static unsafe class Example_TinyGpt_Kernels
     [MethodImpl(MethodImplOptions.AggressiveOptimization)]
     private static void Linear_Nx8x24_256(float* input, float* weight, float* bias, float* c_attn, int count, Worker worker)
     {
-        float* tile = stackalloc float[96];
+        int strips = (count + 5) / 6;
+        float* tile = stackalloc float[48];
         float* panel = (float*)worker.Scratch;
-        const int firstRow = 0;
-        int lastRow = count;
-        int start = 0, end = 24;
-        for (int n = start; n < end; n += 16)
+        float* rows = (float*)worker.Scratch + 64;
+        const int start = 0, end = 3;
+        Panels.PackPanelsTransposed(input, 8, 8, count, rows, 6, 6);
+        for (int p = start; p < end; p++)
         {
-            Panels.PackTransposed(weight + (long)n * 8, 8, 8, Math.Min(16, 24 - n), panel, 16);
-            int m = firstRow;
-            for (; m <= lastRow - 6; m += 6)
+            int n = p * 8;
+            Panels.PackPanelsTransposed(weight + (long)n * 8, 8, 8, 8, panel, 8, 8);
+            for (int m = 0; m < strips; m++)
             {
-                Tile6x16_256(input + (long)m * 8, panel, tile);
-                Linear_Nx8x24_Epilogue_256(tile, bias, c_attn, m, 6, n);
-            }
-            for (; m <= lastRow - 2; m += 2)
-            {
-                Tile2x16_256(input + (long)m * 8, panel, tile);
-                Linear_Nx8x24_Epilogue_256(tile, bias, c_attn, m, 2, n);
-            }
-            for (; m <= lastRow - 1; m += 1)
-            {
-                Tile1x16_256(input + (long)m * 8, panel, tile);
-                Linear_Nx8x24_Epilogue_256(tile, bias, c_attn, m, 1, n);
+                int row = m * 6;
+                int height = Math.Min(6, count - row);
+                Tile6x8_256(rows + (long)m * 48, panel, tile, 8, 8);
+                Linear_Nx8x24_Epilogue_256(tile, bias, c_attn, row, height, n, 8);
             }
         }
     }
@@ -561,40 +469,32 @@ internal static unsafe class Example_TinyGpt_Kernels
     [MethodImpl(MethodImplOptions.AggressiveOptimization)]
     private static void Linear_Nx8x24_128(float* input, float* weight, float* bias, float* c_attn, int count, Worker worker)
     {
+        int strips = (count + 5) / 6;
         float* tile = stackalloc float[48];
         float* panel = (float*)worker.Scratch;
-        const int firstRow = 0;
-        int lastRow = count;
-        int start = 0, end = 24;
-        for (int n = start; n < end; n += 8)
+        float* rows = (float*)worker.Scratch + 64;
+        const int start = 0, end = 3;
+        Panels.PackPanelsTransposed(input, 8, 8, count, rows, 6, 6);
+        for (int p = start; p < end; p++)
         {
-            Panels.PackTransposed(weight + (long)n * 8, 8, 8, 8, panel, 8);
-            int m = firstRow;
-            for (; m <= lastRow - 6; m += 6)
+            int n = p * 8;
+            Panels.PackPanelsTransposed(weight + (long)n * 8, 8, 8, 8, panel, 8, 4);
+            for (int m = 0; m < strips; m++)
             {
-                Tile6x8_128(input + (long)m * 8, panel, tile);
-                Linear_Nx8x24_Epilogue_128(tile, bias, c_attn, m, 6, n);
-            }
-            for (; m <= lastRow - 2; m += 2)
-            {
-                Tile2x8_128(input + (long)m * 8, panel, tile);
-                Linear_Nx8x24_Epilogue_128(tile, bias, c_attn, m, 2, n);
-            }
-            for (; m <= lastRow - 1; m += 1)
-            {
-                Tile1x8_128(input + (long)m * 8, panel, tile);
-                Linear_Nx8x24_Epilogue_128(tile, bias, c_attn, m, 1, n);
+                int row = m * 6;
+                int height = Math.Min(6, count - row);
+                Tile6x8_128(rows + (long)m * 48, panel, tile, 8, 8);
+                Linear_Nx8x24_Epilogue_128(tile, bias, c_attn, row, height, n, 8);
             }
         }
     }
 
     [MethodImpl(MethodImplOptions.AggressiveOptimization)]
-    private static void Linear_Nx8x24_Epilogue_512(float* tile, float* bias, float* c_attn, int row, int rows, int column)
+    private static void Linear_Nx8x24_Epilogue_512(float* tile, float* bias, float* c_attn, int row, int rows, int column, int columns)
     {
         for (int r = row; r < row + rows; r++)
         {
             float* c_attn_r = c_attn + (long)r * 24;
-            int columns = Math.Min(32, 24 - column);
             int j = 0;
             for (; j <= columns - 16; j += 16)
             {
@@ -609,18 +509,19 @@ internal static unsafe class Example_TinyGpt_Kernels
                 Vector512<float> ev1 = Simd.LoadTail512(bias + (column + j), columns - j);
                 Vector512<float> ev2 = ev0 + ev1;
                 Simd.StoreTail512(c_attn_r + (column + j), ev2, columns - j);
+                j += 16;
             }
-            tile += 32;
+
+            tile += j;
         }
     }
 
     [MethodImpl(MethodImplOptions.AggressiveOptimization)]
-    private static void Linear_Nx8x24_Epilogue_256(float* tile, float* bias, float* c_attn, int row, int rows, int column)
+    private static void Linear_Nx8x24_Epilogue_256(float* tile, float* bias, float* c_attn, int row, int rows, int column, int columns)
     {
         for (int r = row; r < row + rows; r++)
         {
             float* c_attn_r = c_attn + (long)r * 24;
-            int columns = Math.Min(16, 24 - column);
             int j = 0;
             for (; j <= columns - 8; j += 8)
             {
@@ -629,31 +530,27 @@ internal static unsafe class Example_TinyGpt_Kernels
                 Vector256<float> ev2 = ev0 + ev1;
                 Vector256.Store(ev2, c_attn_r + (column + j));
             }
-            tile += 16;
+
+            tile += j;
         }
     }
 
     [MethodImpl(MethodImplOptions.AggressiveOptimization)]
-    private static void Linear_Nx8x24_Epilogue_128(float* tile, float* bias, float* c_attn, int row, int rows, int column)
+    private static void Linear_Nx8x24_Epilogue_128(float* tile, float* bias, float* c_attn, int row, int rows, int column, int columns)
     {
         for (int r = row; r < row + rows; r++)
         {
             float* c_attn_r = c_attn + (long)r * 24;
-
+            int j = 0;
+            for (; j <= columns - 4; j += 4)
             {
-                Vector128<float> ev0 = Vector128.Load(tile);
-                Vector128<float> ev1 = Vector128.Load(bias + column);
+                Vector128<float> ev0 = Vector128.Load(tile + j);
+                Vector128<float> ev1 = Vector128.Load(bias + (column + j));
                 Vector128<float> ev2 = ev0 + ev1;
-                Vector128.Store(ev2, c_attn_r + column);
+                Vector128.Store(ev2, c_attn_r + (column + j));
             }
 
-            {
-                Vector128<float> ev0 = Vector128.Load(tile + 4);
-                Vector128<float> ev1 = Vector128.Load(bias + (column + 4));
-                Vector128<float> ev2 = ev0 + ev1;
-                Vector128.Store(ev2, c_attn_r + (column + 4));
-            }
-            tile += 8;
+            tile += j;
         }
     }
 
@@ -823,7 +720,7 @@ internal static unsafe class Example_TinyGpt_Kernels
 
     // A 2 × 32 tile of a product over 4 steps: 4 accumulators in registers.
     [MethodImpl(MethodImplOptions.AggressiveOptimization)]
-    private static void Tile2x32_512_v2(float* a, float* b, float* c)
+    private static void Tile2x32_512(float* a, float* b, float* c)
     {
         Vector512<float> c0_0 = Vector512<float>.Zero, c0_1 = Vector512<float>.Zero;
         Vector512<float> c1_0 = Vector512<float>.Zero, c1_1 = Vector512<float>.Zero;
@@ -848,7 +745,7 @@ internal static unsafe class Example_TinyGpt_Kernels
 
     // A 2 × 32 tile of a product: 4 accumulators in registers.
     [MethodImpl(MethodImplOptions.AggressiveOptimization)]
-    private static void Tile2x32_512_v3(float* a, float* b, float* c, int depth)
+    private static void Tile2x32_512_v2(float* a, float* b, float* c, int depth)
     {
         Vector512<float> c0_0 = Vector512<float>.Zero, c0_1 = Vector512<float>.Zero;
         Vector512<float> c1_0 = Vector512<float>.Zero, c1_1 = Vector512<float>.Zero;
@@ -873,7 +770,7 @@ internal static unsafe class Example_TinyGpt_Kernels
 
     // A 1 × 32 tile of a product over 4 steps: 2 accumulators in registers.
     [MethodImpl(MethodImplOptions.AggressiveOptimization)]
-    private static void Tile1x32_512_v2(float* a, float* b, float* c)
+    private static void Tile1x32_512(float* a, float* b, float* c)
     {
         Vector512<float> c0_0 = Vector512<float>.Zero, c0_1 = Vector512<float>.Zero;
         for (int k = 0; k < 4; k++)
@@ -892,7 +789,7 @@ internal static unsafe class Example_TinyGpt_Kernels
 
     // A 1 × 32 tile of a product: 2 accumulators in registers.
     [MethodImpl(MethodImplOptions.AggressiveOptimization)]
-    private static void Tile1x32_512_v3(float* a, float* b, float* c, int depth)
+    private static void Tile1x32_512_v2(float* a, float* b, float* c, int depth)
     {
         Vector512<float> c0_0 = Vector512<float>.Zero, c0_1 = Vector512<float>.Zero;
         for (int k = 0; k < depth; k++)
@@ -911,7 +808,7 @@ internal static unsafe class Example_TinyGpt_Kernels
 
     // A 6 × 16 tile of a product over 4 steps: 12 accumulators in registers.
     [MethodImpl(MethodImplOptions.AggressiveOptimization)]
-    private static void Tile6x16_256_v2(float* a, float* b, float* c)
+    private static void Tile6x16_256(float* a, float* b, float* c)
     {
         Vector256<float> c0_0 = Vector256<float>.Zero, c0_1 = Vector256<float>.Zero;
         Vector256<float> c1_0 = Vector256<float>.Zero, c1_1 = Vector256<float>.Zero;
@@ -960,7 +857,7 @@ internal static unsafe class Example_TinyGpt_Kernels
 
     // A 6 × 16 tile of a product: 12 accumulators in registers.
     [MethodImpl(MethodImplOptions.AggressiveOptimization)]
-    private static void Tile6x16_256_v3(float* a, float* b, float* c, int depth)
+    private static void Tile6x16_256_v2(float* a, float* b, float* c, int depth)
     {
         Vector256<float> c0_0 = Vector256<float>.Zero, c0_1 = Vector256<float>.Zero;
         Vector256<float> c1_0 = Vector256<float>.Zero, c1_1 = Vector256<float>.Zero;
@@ -1009,7 +906,7 @@ internal static unsafe class Example_TinyGpt_Kernels
 
     // A 2 × 16 tile of a product over 4 steps: 4 accumulators in registers.
     [MethodImpl(MethodImplOptions.AggressiveOptimization)]
-    private static void Tile2x16_256_v2(float* a, float* b, float* c)
+    private static void Tile2x16_256(float* a, float* b, float* c)
     {
         Vector256<float> c0_0 = Vector256<float>.Zero, c0_1 = Vector256<float>.Zero;
         Vector256<float> c1_0 = Vector256<float>.Zero, c1_1 = Vector256<float>.Zero;
@@ -1034,7 +931,7 @@ internal static unsafe class Example_TinyGpt_Kernels
 
     // A 2 × 16 tile of a product: 4 accumulators in registers.
     [MethodImpl(MethodImplOptions.AggressiveOptimization)]
-    private static void Tile2x16_256_v3(float* a, float* b, float* c, int depth)
+    private static void Tile2x16_256_v2(float* a, float* b, float* c, int depth)
     {
         Vector256<float> c0_0 = Vector256<float>.Zero, c0_1 = Vector256<float>.Zero;
         Vector256<float> c1_0 = Vector256<float>.Zero, c1_1 = Vector256<float>.Zero;
@@ -1059,7 +956,7 @@ internal static unsafe class Example_TinyGpt_Kernels
 
     // A 1 × 16 tile of a product over 4 steps: 2 accumulators in registers.
     [MethodImpl(MethodImplOptions.AggressiveOptimization)]
-    private static void Tile1x16_256_v2(float* a, float* b, float* c)
+    private static void Tile1x16_256(float* a, float* b, float* c)
     {
         Vector256<float> c0_0 = Vector256<float>.Zero, c0_1 = Vector256<float>.Zero;
         for (int k = 0; k < 4; k++)
@@ -1078,7 +975,7 @@ internal static unsafe class Example_TinyGpt_Kernels
 
     // A 1 × 16 tile of a product: 2 accumulators in registers.
     [MethodImpl(MethodImplOptions.AggressiveOptimization)]
-    private static void Tile1x16_256_v3(float* a, float* b, float* c, int depth)
+    private static void Tile1x16_256_v2(float* a, float* b, float* c, int depth)
     {
         Vector256<float> c0_0 = Vector256<float>.Zero, c0_1 = Vector256<float>.Zero;
         for (int k = 0; k < depth; k++)
@@ -1195,7 +1092,7 @@ internal static unsafe class Example_TinyGpt_Kernels
 
     // A 2 × 8 tile of a product over 4 steps: 4 accumulators in registers.
     [MethodImpl(MethodImplOptions.AggressiveOptimization)]
-    private static void Tile2x8_128_v2(float* a, float* b, float* c)
+    private static void Tile2x8_128(float* a, float* b, float* c)
     {
         Vector128<float> c0_0 = Vector128<float>.Zero, c0_1 = Vector128<float>.Zero;
         Vector128<float> c1_0 = Vector128<float>.Zero, c1_1 = Vector128<float>.Zero;
@@ -1220,7 +1117,7 @@ internal static unsafe class Example_TinyGpt_Kernels
 
     // A 2 × 8 tile of a product: 4 accumulators in registers.
     [MethodImpl(MethodImplOptions.AggressiveOptimization)]
-    private static void Tile2x8_128_v3(float* a, float* b, float* c, int depth)
+    private static void Tile2x8_128_v2(float* a, float* b, float* c, int depth)
     {
         Vector128<float> c0_0 = Vector128<float>.Zero, c0_1 = Vector128<float>.Zero;
         Vector128<float> c1_0 = Vector128<float>.Zero, c1_1 = Vector128<float>.Zero;
@@ -1245,7 +1142,7 @@ internal static unsafe class Example_TinyGpt_Kernels
 
     // A 1 × 8 tile of a product over 4 steps: 2 accumulators in registers.
     [MethodImpl(MethodImplOptions.AggressiveOptimization)]
-    private static void Tile1x8_128_v2(float* a, float* b, float* c)
+    private static void Tile1x8_128(float* a, float* b, float* c)
     {
         Vector128<float> c0_0 = Vector128<float>.Zero, c0_1 = Vector128<float>.Zero;
         for (int k = 0; k < 4; k++)
@@ -1264,7 +1161,7 @@ internal static unsafe class Example_TinyGpt_Kernels
 
     // A 1 × 8 tile of a product: 2 accumulators in registers.
     [MethodImpl(MethodImplOptions.AggressiveOptimization)]
-    private static void Tile1x8_128_v3(float* a, float* b, float* c, int depth)
+    private static void Tile1x8_128_v2(float* a, float* b, float* c, int depth)
     {
         Vector128<float> c0_0 = Vector128<float>.Zero, c0_1 = Vector128<float>.Zero;
         for (int k = 0; k < depth; k++)
@@ -1348,7 +1245,7 @@ internal static unsafe class Example_TinyGpt_Kernels
                 int limit = position + i + 2;
                 for (int n = 0; n < limit; n += 32)
                 {
-                    Tile2x32_512_v2(queryRows + (long)i * 24, keysTransposed + n, scores + n);
+                    Tile2x32_512(queryRows + (long)i * 24, keysTransposed + n, scores + n);
                 }
                 for (int row = 0; row < 2; row++)
                 {
@@ -1356,7 +1253,7 @@ internal static unsafe class Example_TinyGpt_Kernels
                     float sum = AttentionRows.Exponentials(scores + row * 48, valid, limit, 0.5f, out float maximum);
                     factors[row] = 1 / sum;
                 }
-                Tile2x32_512_v3(scores, values + 0, tile, limit);
+                Tile2x32_512_v2(scores, values + 0, tile, limit);
                 for (int row = 0; row < 2; row++)
                 {
                     Vector512<float> factor = Vector512.Create(factors[row]);
@@ -1369,7 +1266,7 @@ internal static unsafe class Example_TinyGpt_Kernels
                 int limit = position + i + 1;
                 for (int n = 0; n < limit; n += 32)
                 {
-                    Tile1x32_512_v2(queryRows + (long)i * 24, keysTransposed + n, scores + n);
+                    Tile1x32_512(queryRows + (long)i * 24, keysTransposed + n, scores + n);
                 }
                 for (int row = 0; row < 1; row++)
                 {
@@ -1377,7 +1274,7 @@ internal static unsafe class Example_TinyGpt_Kernels
                     float sum = AttentionRows.Exponentials(scores + row * 48, valid, limit, 0.5f, out float maximum);
                     factors[row] = 1 / sum;
                 }
-                Tile1x32_512_v3(scores, values + 0, tile, limit);
+                Tile1x32_512_v2(scores, values + 0, tile, limit);
                 for (int row = 0; row < 1; row++)
                 {
                     Vector512<float> factor = Vector512.Create(factors[row]);
@@ -1416,7 +1313,7 @@ internal static unsafe class Example_TinyGpt_Kernels
                 int limit = position + i + 6;
                 for (int n = 0; n < limit; n += 16)
                 {
-                    Tile6x16_256_v2(queryRows + (long)i * 24, keysTransposed + n, scores + n);
+                    Tile6x16_256(queryRows + (long)i * 24, keysTransposed + n, scores + n);
                 }
                 for (int row = 0; row < 6; row++)
                 {
@@ -1424,7 +1321,7 @@ internal static unsafe class Example_TinyGpt_Kernels
                     float sum = AttentionRows.Exponentials(scores + row * 32, valid, limit, 0.5f, out float maximum);
                     factors[row] = 1 / sum;
                 }
-                Tile6x16_256_v3(scores, values + 0, tile, limit);
+                Tile6x16_256_v2(scores, values + 0, tile, limit);
                 for (int row = 0; row < 6; row++)
                 {
                     Vector256<float> factor = Vector256.Create(factors[row]);
@@ -1437,7 +1334,7 @@ internal static unsafe class Example_TinyGpt_Kernels
                 int limit = position + i + 2;
                 for (int n = 0; n < limit; n += 16)
                 {
-                    Tile2x16_256_v2(queryRows + (long)i * 24, keysTransposed + n, scores + n);
+                    Tile2x16_256(queryRows + (long)i * 24, keysTransposed + n, scores + n);
                 }
                 for (int row = 0; row < 2; row++)
                 {
@@ -1445,7 +1342,7 @@ internal static unsafe class Example_TinyGpt_Kernels
                     float sum = AttentionRows.Exponentials(scores + row * 32, valid, limit, 0.5f, out float maximum);
                     factors[row] = 1 / sum;
                 }
-                Tile2x16_256_v3(scores, values + 0, tile, limit);
+                Tile2x16_256_v2(scores, values + 0, tile, limit);
                 for (int row = 0; row < 2; row++)
                 {
                     Vector256<float> factor = Vector256.Create(factors[row]);
@@ -1458,7 +1355,7 @@ internal static unsafe class Example_TinyGpt_Kernels
                 int limit = position + i + 1;
                 for (int n = 0; n < limit; n += 16)
                 {
-                    Tile1x16_256_v2(queryRows + (long)i * 24, keysTransposed + n, scores + n);
+                    Tile1x16_256(queryRows + (long)i * 24, keysTransposed + n, scores + n);
                 }
                 for (int row = 0; row < 1; row++)
                 {
@@ -1466,7 +1363,7 @@ internal static unsafe class Example_TinyGpt_Kernels
                     float sum = AttentionRows.Exponentials(scores + row * 32, valid, limit, 0.5f, out float maximum);
                     factors[row] = 1 / sum;
                 }
-                Tile1x16_256_v3(scores, values + 0, tile, limit);
+                Tile1x16_256_v2(scores, values + 0, tile, limit);
                 for (int row = 0; row < 1; row++)
                 {
                     Vector256<float> factor = Vector256.Create(factors[row]);
@@ -1526,7 +1423,7 @@ internal static unsafe class Example_TinyGpt_Kernels
                 int limit = position + i + 2;
                 for (int n = 0; n < limit; n += 8)
                 {
-                    Tile2x8_128_v2(queryRows + (long)i * 24, keysTransposed + n, scores + n);
+                    Tile2x8_128(queryRows + (long)i * 24, keysTransposed + n, scores + n);
                 }
                 for (int row = 0; row < 2; row++)
                 {
@@ -1534,7 +1431,7 @@ internal static unsafe class Example_TinyGpt_Kernels
                     float sum = AttentionRows.Exponentials(scores + row * 24, valid, limit, 0.5f, out float maximum);
                     factors[row] = 1 / sum;
                 }
-                Tile2x8_128_v3(scores, values + 0, tile, limit);
+                Tile2x8_128_v2(scores, values + 0, tile, limit);
                 for (int row = 0; row < 2; row++)
                 {
                     Vector128<float> factor = Vector128.Create(factors[row]);
@@ -1547,7 +1444,7 @@ internal static unsafe class Example_TinyGpt_Kernels
                 int limit = position + i + 1;
                 for (int n = 0; n < limit; n += 8)
                 {
-                    Tile1x8_128_v2(queryRows + (long)i * 24, keysTransposed + n, scores + n);
+                    Tile1x8_128(queryRows + (long)i * 24, keysTransposed + n, scores + n);
                 }
                 for (int row = 0; row < 1; row++)
                 {
@@ -1555,7 +1452,7 @@ internal static unsafe class Example_TinyGpt_Kernels
                     float sum = AttentionRows.Exponentials(scores + row * 24, valid, limit, 0.5f, out float maximum);
                     factors[row] = 1 / sum;
                 }
-                Tile1x8_128_v3(scores, values + 0, tile, limit);
+                Tile1x8_128_v2(scores, values + 0, tile, limit);
                 for (int row = 0; row < 1; row++)
                 {
                     Vector128<float> factor = Vector128.Create(factors[row]);
@@ -1588,85 +1485,36 @@ internal static unsafe class Example_TinyGpt_Kernels
     private static void Linear_1x8x8_512(float* input, float* weight, float* residual, float* bias, float* residual_2, Worker worker)
     {
         int start = 0, end = 8;
-        int n = start;
-        for (; n <= end - 4; n += 4)
+        float* sums = stackalloc float[16];
+        for (int column = start; column < end; column += 16)
         {
-            float* w0 = weight + (long)n * 8;
-            float* w1 = w0 + 8;
-            float* w2 = w1 + 8;
-            float* w3 = w2 + 8;
-            Vector512<float> d0_0 = Vector512<float>.Zero;
-            Vector512<float> d1_0 = Vector512<float>.Zero;
-            Vector512<float> d2_0 = Vector512<float>.Zero;
-            Vector512<float> d3_0 = Vector512<float>.Zero;
-
+            int columns = Math.Min(16, end - column);
+            float* w0 = weight + (long)column * 8;
+            int n = 0;
+            for (; n <= columns - 4; n += 4)
             {
-                Vector512<float> x = Simd.LoadTail512(input + 0, 8);
-                d0_0 = Simd.MultiplyAdd(x, Simd.LoadTail512(w0 + 0, 8), d0_0);
-                d1_0 = Simd.MultiplyAdd(x, Simd.LoadTail512(w1 + 0, 8), d1_0);
-                d2_0 = Simd.MultiplyAdd(x, Simd.LoadTail512(w2 + 0, 8), d2_0);
-                d3_0 = Simd.MultiplyAdd(x, Simd.LoadTail512(w3 + 0, 8), d3_0);
+                float* w1 = w0 + 8;
+                float* w2 = w1 + 8;
+                float* w3 = w2 + 8;
+                Vector256<float> d0_0 = Vector256<float>.Zero;
+                Vector256<float> d1_0 = Vector256<float>.Zero;
+                Vector256<float> d2_0 = Vector256<float>.Zero;
+                Vector256<float> d3_0 = Vector256<float>.Zero;
+
+
+                {
+                    Vector256<float> x0 = Vector256.Load(input + 0);
+                    d0_0 = Simd.MultiplyAdd(x0, Vector256.Load(w0 + 0), d0_0);
+                    d1_0 = Simd.MultiplyAdd(x0, Vector256.Load(w1 + 0), d1_0);
+                    d2_0 = Simd.MultiplyAdd(x0, Vector256.Load(w2 + 0), d2_0);
+                    d3_0 = Simd.MultiplyAdd(x0, Vector256.Load(w3 + 0), d3_0);
+                }
+
+                Vector128.Store(Simd.Sums(d0_0, d1_0, d2_0, d3_0), sums + n);
+                w0 = w3 + 8;
             }
 
-            {
-                float dot = Simd.Sum(d0_0);
-                float es0 = residual[n];
-                float es1 = dot;
-                float es2 = bias[n];
-                float es3 = es1 + es2;
-                float es4 = es0 + es3;
-                residual_2[n] = es4;
-            }
-
-            {
-                float dot = Simd.Sum(d1_0);
-                float es0 = residual[(n + 1)];
-                float es1 = dot;
-                float es2 = bias[(n + 1)];
-                float es3 = es1 + es2;
-                float es4 = es0 + es3;
-                residual_2[(n + 1)] = es4;
-            }
-
-            {
-                float dot = Simd.Sum(d2_0);
-                float es0 = residual[(n + 2)];
-                float es1 = dot;
-                float es2 = bias[(n + 2)];
-                float es3 = es1 + es2;
-                float es4 = es0 + es3;
-                residual_2[(n + 2)] = es4;
-            }
-
-            {
-                float dot = Simd.Sum(d3_0);
-                float es0 = residual[(n + 3)];
-                float es1 = dot;
-                float es2 = bias[(n + 3)];
-                float es3 = es1 + es2;
-                float es4 = es0 + es3;
-                residual_2[(n + 3)] = es4;
-            }
-        }
-        for (; n < end; n++)
-        {
-            float* w0 = weight + (long)n * 8;
-            Vector512<float> d0_0 = Vector512<float>.Zero;
-
-            {
-                Vector512<float> x = Simd.LoadTail512(input + 0, 8);
-                d0_0 = Simd.MultiplyAdd(x, Simd.LoadTail512(w0 + 0, 8), d0_0);
-            }
-
-            {
-                float dot = Simd.Sum(d0_0);
-                float es0 = residual[n];
-                float es1 = dot;
-                float es2 = bias[n];
-                float es3 = es1 + es2;
-                float es4 = es0 + es3;
-                residual_2[n] = es4;
-            }
+            Linear_1x8x8_Epilogue_512(sums, residual, bias, residual_2, 0, 1, column, columns);
         }
     }
 
@@ -1674,85 +1522,36 @@ internal static unsafe class Example_TinyGpt_Kernels
     private static void Linear_1x8x8_256(float* input, float* weight, float* residual, float* bias, float* residual_2, Worker worker)
     {
         int start = 0, end = 8;
-        int n = start;
-        for (; n <= end - 4; n += 4)
+        float* sums = stackalloc float[16];
+        for (int column = start; column < end; column += 16)
         {
-            float* w0 = weight + (long)n * 8;
-            float* w1 = w0 + 8;
-            float* w2 = w1 + 8;
-            float* w3 = w2 + 8;
-            Vector256<float> d0_0 = Vector256<float>.Zero;
-            Vector256<float> d1_0 = Vector256<float>.Zero;
-            Vector256<float> d2_0 = Vector256<float>.Zero;
-            Vector256<float> d3_0 = Vector256<float>.Zero;
-            for (int k = 0; k < 8; k += 8)
+            int columns = Math.Min(16, end - column);
+            float* w0 = weight + (long)column * 8;
+            int n = 0;
+            for (; n <= columns - 4; n += 4)
             {
-                Vector256<float> x0 = Vector256.Load(input + k);
-                d0_0 = Simd.MultiplyAdd(x0, Vector256.Load(w0 + k), d0_0);
-                d1_0 = Simd.MultiplyAdd(x0, Vector256.Load(w1 + k), d1_0);
-                d2_0 = Simd.MultiplyAdd(x0, Vector256.Load(w2 + k), d2_0);
-                d3_0 = Simd.MultiplyAdd(x0, Vector256.Load(w3 + k), d3_0);
+                float* w1 = w0 + 8;
+                float* w2 = w1 + 8;
+                float* w3 = w2 + 8;
+                Vector256<float> d0_0 = Vector256<float>.Zero;
+                Vector256<float> d1_0 = Vector256<float>.Zero;
+                Vector256<float> d2_0 = Vector256<float>.Zero;
+                Vector256<float> d3_0 = Vector256<float>.Zero;
+
+
+                {
+                    Vector256<float> x0 = Vector256.Load(input + 0);
+                    d0_0 = Simd.MultiplyAdd(x0, Vector256.Load(w0 + 0), d0_0);
+                    d1_0 = Simd.MultiplyAdd(x0, Vector256.Load(w1 + 0), d1_0);
+                    d2_0 = Simd.MultiplyAdd(x0, Vector256.Load(w2 + 0), d2_0);
+                    d3_0 = Simd.MultiplyAdd(x0, Vector256.Load(w3 + 0), d3_0);
+                }
+
+                Vector128.Store(Simd.Sums(d0_0, d1_0, d2_0, d3_0), sums + n);
+                w0 = w3 + 8;
             }
 
-            {
-                float dot = Simd.Sum(d0_0);
-                float es0 = residual[n];
-                float es1 = dot;
-                float es2 = bias[n];
-                float es3 = es1 + es2;
-                float es4 = es0 + es3;
-                residual_2[n] = es4;
-            }
-
-            {
-                float dot = Simd.Sum(d1_0);
-                float es0 = residual[(n + 1)];
-                float es1 = dot;
-                float es2 = bias[(n + 1)];
-                float es3 = es1 + es2;
-                float es4 = es0 + es3;
-                residual_2[(n + 1)] = es4;
-            }
-
-            {
-                float dot = Simd.Sum(d2_0);
-                float es0 = residual[(n + 2)];
-                float es1 = dot;
-                float es2 = bias[(n + 2)];
-                float es3 = es1 + es2;
-                float es4 = es0 + es3;
-                residual_2[(n + 2)] = es4;
-            }
-
-            {
-                float dot = Simd.Sum(d3_0);
-                float es0 = residual[(n + 3)];
-                float es1 = dot;
-                float es2 = bias[(n + 3)];
-                float es3 = es1 + es2;
-                float es4 = es0 + es3;
-                residual_2[(n + 3)] = es4;
-            }
-        }
-        for (; n < end; n++)
-        {
-            float* w0 = weight + (long)n * 8;
-            Vector256<float> d0_0 = Vector256<float>.Zero;
-            for (int k = 0; k < 8; k += 8)
-            {
-                Vector256<float> x0 = Vector256.Load(input + k);
-                d0_0 = Simd.MultiplyAdd(x0, Vector256.Load(w0 + k), d0_0);
-            }
-
-            {
-                float dot = Simd.Sum(d0_0);
-                float es0 = residual[n];
-                float es1 = dot;
-                float es2 = bias[n];
-                float es3 = es1 + es2;
-                float es4 = es0 + es3;
-                residual_2[n] = es4;
-            }
+            Linear_1x8x8_Epilogue_256(sums, residual, bias, residual_2, 0, 1, column, columns);
         }
     }
 
@@ -1760,92 +1559,120 @@ internal static unsafe class Example_TinyGpt_Kernels
     private static void Linear_1x8x8_128(float* input, float* weight, float* residual, float* bias, float* residual_2, Worker worker)
     {
         int start = 0, end = 8;
-        int n = start;
-        for (; n <= end - 4; n += 4)
+        float* sums = stackalloc float[16];
+        for (int column = start; column < end; column += 16)
         {
-            float* w0 = weight + (long)n * 8;
-            float* w1 = w0 + 8;
-            float* w2 = w1 + 8;
-            float* w3 = w2 + 8;
-            Vector128<float> d0_0 = Vector128<float>.Zero, d0_1 = Vector128<float>.Zero;
-            Vector128<float> d1_0 = Vector128<float>.Zero, d1_1 = Vector128<float>.Zero;
-            Vector128<float> d2_0 = Vector128<float>.Zero, d2_1 = Vector128<float>.Zero;
-            Vector128<float> d3_0 = Vector128<float>.Zero, d3_1 = Vector128<float>.Zero;
-            for (int k = 0; k < 8; k += 8)
+            int columns = Math.Min(16, end - column);
+            float* w0 = weight + (long)column * 8;
+            int n = 0;
+            for (; n <= columns - 4; n += 4)
             {
-                Vector128<float> x0 = Vector128.Load(input + k);
-                d0_0 = Simd.MultiplyAdd(x0, Vector128.Load(w0 + k), d0_0);
-                d1_0 = Simd.MultiplyAdd(x0, Vector128.Load(w1 + k), d1_0);
-                d2_0 = Simd.MultiplyAdd(x0, Vector128.Load(w2 + k), d2_0);
-                d3_0 = Simd.MultiplyAdd(x0, Vector128.Load(w3 + k), d3_0);
-                Vector128<float> x1 = Vector128.Load(input + k + 4);
-                d0_1 = Simd.MultiplyAdd(x1, Vector128.Load(w0 + k + 4), d0_1);
-                d1_1 = Simd.MultiplyAdd(x1, Vector128.Load(w1 + k + 4), d1_1);
-                d2_1 = Simd.MultiplyAdd(x1, Vector128.Load(w2 + k + 4), d2_1);
-                d3_1 = Simd.MultiplyAdd(x1, Vector128.Load(w3 + k + 4), d3_1);
+                float* w1 = w0 + 8;
+                float* w2 = w1 + 8;
+                float* w3 = w2 + 8;
+                Vector128<float> d0_0 = Vector128<float>.Zero, d0_1 = Vector128<float>.Zero;
+                Vector128<float> d1_0 = Vector128<float>.Zero, d1_1 = Vector128<float>.Zero;
+                Vector128<float> d2_0 = Vector128<float>.Zero, d2_1 = Vector128<float>.Zero;
+                Vector128<float> d3_0 = Vector128<float>.Zero, d3_1 = Vector128<float>.Zero;
+
+
+                {
+                    Vector128<float> x0 = Vector128.Load(input + 0);
+                    d0_0 = Simd.MultiplyAdd(x0, Vector128.Load(w0 + 0), d0_0);
+                    d1_0 = Simd.MultiplyAdd(x0, Vector128.Load(w1 + 0), d1_0);
+                    d2_0 = Simd.MultiplyAdd(x0, Vector128.Load(w2 + 0), d2_0);
+                    d3_0 = Simd.MultiplyAdd(x0, Vector128.Load(w3 + 0), d3_0);
+                    Vector128<float> x1 = Vector128.Load(input + 4);
+                    d0_1 = Simd.MultiplyAdd(x1, Vector128.Load(w0 + 4), d0_1);
+                    d1_1 = Simd.MultiplyAdd(x1, Vector128.Load(w1 + 4), d1_1);
+                    d2_1 = Simd.MultiplyAdd(x1, Vector128.Load(w2 + 4), d2_1);
+                    d3_1 = Simd.MultiplyAdd(x1, Vector128.Load(w3 + 4), d3_1);
+                }
+
+                Vector128.Store(Simd.Sums(d0_0 + d0_1, d1_0 + d1_1, d2_0 + d2_1, d3_0 + d3_1), sums + n);
+                w0 = w3 + 8;
             }
 
-            {
-                float dot = Simd.Sum(d0_0 + d0_1);
-                float es0 = residual[n];
-                float es1 = dot;
-                float es2 = bias[n];
-                float es3 = es1 + es2;
-                float es4 = es0 + es3;
-                residual_2[n] = es4;
-            }
-
-            {
-                float dot = Simd.Sum(d1_0 + d1_1);
-                float es0 = residual[(n + 1)];
-                float es1 = dot;
-                float es2 = bias[(n + 1)];
-                float es3 = es1 + es2;
-                float es4 = es0 + es3;
-                residual_2[(n + 1)] = es4;
-            }
-
-            {
-                float dot = Simd.Sum(d2_0 + d2_1);
-                float es0 = residual[(n + 2)];
-                float es1 = dot;
-                float es2 = bias[(n + 2)];
-                float es3 = es1 + es2;
-                float es4 = es0 + es3;
-                residual_2[(n + 2)] = es4;
-            }
-
-            {
-                float dot = Simd.Sum(d3_0 + d3_1);
-                float es0 = residual[(n + 3)];
-                float es1 = dot;
-                float es2 = bias[(n + 3)];
-                float es3 = es1 + es2;
-                float es4 = es0 + es3;
-                residual_2[(n + 3)] = es4;
-            }
+            Linear_1x8x8_Epilogue_128(sums, residual, bias, residual_2, 0, 1, column, columns);
         }
-        for (; n < end; n++)
+    }
+
+    [MethodImpl(MethodImplOptions.AggressiveOptimization)]
+    private static void Linear_1x8x8_Epilogue_512(float* tile, float* residual, float* bias, float* residual_2, int row, int rows, int column, int columns)
+    {
+        for (int r = row; r < row + rows; r++)
         {
-            float* w0 = weight + (long)n * 8;
-            Vector128<float> d0_0 = Vector128<float>.Zero, d0_1 = Vector128<float>.Zero;
-            for (int k = 0; k < 8; k += 8)
+            float* residual_r = residual + (long)r * 8;
+            float* bias_r = bias + (long)r * 8;
+            float* residual_2_r = residual_2 + (long)r * 8;
+            int j = 0;
+            for (; j <= columns - 16; j += 16)
             {
-                Vector128<float> x0 = Vector128.Load(input + k);
-                d0_0 = Simd.MultiplyAdd(x0, Vector128.Load(w0 + k), d0_0);
-                Vector128<float> x1 = Vector128.Load(input + k + 4);
-                d0_1 = Simd.MultiplyAdd(x1, Vector128.Load(w0 + k + 4), d0_1);
+                Vector512<float> ev0 = Vector512.Load(residual_r + (column + j));
+                Vector512<float> ev1 = Vector512.Load(tile + j);
+                Vector512<float> ev2 = Vector512.Load(bias_r + (column + j));
+                Vector512<float> ev3 = ev1 + ev2;
+                Vector512<float> ev4 = ev0 + ev3;
+                Vector512.Store(ev4, residual_2_r + (column + j));
+            }
+            if (j < columns)
+            {
+                Vector512<float> ev0 = Simd.LoadTail512(residual_r + (column + j), columns - j);
+                Vector512<float> ev1 = Vector512.Load(tile + j);
+                Vector512<float> ev2 = Simd.LoadTail512(bias_r + (column + j), columns - j);
+                Vector512<float> ev3 = ev1 + ev2;
+                Vector512<float> ev4 = ev0 + ev3;
+                Simd.StoreTail512(residual_2_r + (column + j), ev4, columns - j);
+                j += 16;
             }
 
+            tile += j;
+        }
+    }
+
+    [MethodImpl(MethodImplOptions.AggressiveOptimization)]
+    private static void Linear_1x8x8_Epilogue_256(float* tile, float* residual, float* bias, float* residual_2, int row, int rows, int column, int columns)
+    {
+        for (int r = row; r < row + rows; r++)
+        {
+            float* residual_r = residual + (long)r * 8;
+            float* bias_r = bias + (long)r * 8;
+            float* residual_2_r = residual_2 + (long)r * 8;
+            int j = 0;
+            for (; j <= columns - 8; j += 8)
             {
-                float dot = Simd.Sum(d0_0 + d0_1);
-                float es0 = residual[n];
-                float es1 = dot;
-                float es2 = bias[n];
-                float es3 = es1 + es2;
-                float es4 = es0 + es3;
-                residual_2[n] = es4;
+                Vector256<float> ev0 = Vector256.Load(residual_r + (column + j));
+                Vector256<float> ev1 = Vector256.Load(tile + j);
+                Vector256<float> ev2 = Vector256.Load(bias_r + (column + j));
+                Vector256<float> ev3 = ev1 + ev2;
+                Vector256<float> ev4 = ev0 + ev3;
+                Vector256.Store(ev4, residual_2_r + (column + j));
             }
+
+            tile += j;
+        }
+    }
+
+    [MethodImpl(MethodImplOptions.AggressiveOptimization)]
+    private static void Linear_1x8x8_Epilogue_128(float* tile, float* residual, float* bias, float* residual_2, int row, int rows, int column, int columns)
+    {
+        for (int r = row; r < row + rows; r++)
+        {
+            float* residual_r = residual + (long)r * 8;
+            float* bias_r = bias + (long)r * 8;
+            float* residual_2_r = residual_2 + (long)r * 8;
+            int j = 0;
+            for (; j <= columns - 4; j += 4)
+            {
+                Vector128<float> ev0 = Vector128.Load(residual_r + (column + j));
+                Vector128<float> ev1 = Vector128.Load(tile + j);
+                Vector128<float> ev2 = Vector128.Load(bias_r + (column + j));
+                Vector128<float> ev3 = ev1 + ev2;
+                Vector128<float> ev4 = ev0 + ev3;
+                Vector128.Store(ev4, residual_2_r + (column + j));
+            }
+
+            tile += j;
         }
     }
 
@@ -2027,105 +1854,36 @@ internal static unsafe class Example_TinyGpt_Kernels
     private static void Linear_1x8x32_512(float* input, float* weight, float* bias, float* act, Worker worker)
     {
         int start = 0, end = 32;
-        int n = start;
-        for (; n <= end - 4; n += 4)
+        float* sums = stackalloc float[16];
+        for (int column = start; column < end; column += 16)
         {
-            float* w0 = weight + (long)n * 8;
-            float* w1 = w0 + 8;
-            float* w2 = w1 + 8;
-            float* w3 = w2 + 8;
-            Vector512<float> d0_0 = Vector512<float>.Zero;
-            Vector512<float> d1_0 = Vector512<float>.Zero;
-            Vector512<float> d2_0 = Vector512<float>.Zero;
-            Vector512<float> d3_0 = Vector512<float>.Zero;
-
+            int columns = Math.Min(16, end - column);
+            float* w0 = weight + (long)column * 8;
+            int n = 0;
+            for (; n <= columns - 4; n += 4)
             {
-                Vector512<float> x = Simd.LoadTail512(input + 0, 8);
-                d0_0 = Simd.MultiplyAdd(x, Simd.LoadTail512(w0 + 0, 8), d0_0);
-                d1_0 = Simd.MultiplyAdd(x, Simd.LoadTail512(w1 + 0, 8), d1_0);
-                d2_0 = Simd.MultiplyAdd(x, Simd.LoadTail512(w2 + 0, 8), d2_0);
-                d3_0 = Simd.MultiplyAdd(x, Simd.LoadTail512(w3 + 0, 8), d3_0);
+                float* w1 = w0 + 8;
+                float* w2 = w1 + 8;
+                float* w3 = w2 + 8;
+                Vector256<float> d0_0 = Vector256<float>.Zero;
+                Vector256<float> d1_0 = Vector256<float>.Zero;
+                Vector256<float> d2_0 = Vector256<float>.Zero;
+                Vector256<float> d3_0 = Vector256<float>.Zero;
+
+
+                {
+                    Vector256<float> x0 = Vector256.Load(input + 0);
+                    d0_0 = Simd.MultiplyAdd(x0, Vector256.Load(w0 + 0), d0_0);
+                    d1_0 = Simd.MultiplyAdd(x0, Vector256.Load(w1 + 0), d1_0);
+                    d2_0 = Simd.MultiplyAdd(x0, Vector256.Load(w2 + 0), d2_0);
+                    d3_0 = Simd.MultiplyAdd(x0, Vector256.Load(w3 + 0), d3_0);
+                }
+
+                Vector128.Store(Simd.Sums(d0_0, d1_0, d2_0, d3_0), sums + n);
+                w0 = w3 + 8;
             }
 
-            {
-                float dot = Simd.Sum(d0_0);
-                float es0 = dot;
-                float es1 = bias[n];
-                float es2 = es0 + es1;
-                float es3 = es2 * es2;
-                float es4 = 0.071354814f * es3;
-                float es5 = 1.5957692f + es4;
-                float es6 = es2 * es5;
-                float es7 = VectorMath.Sigmoid(es6);
-                float es8 = es2 * es7;
-                act[n] = es8;
-            }
-
-            {
-                float dot = Simd.Sum(d1_0);
-                float es0 = dot;
-                float es1 = bias[(n + 1)];
-                float es2 = es0 + es1;
-                float es3 = es2 * es2;
-                float es4 = 0.071354814f * es3;
-                float es5 = 1.5957692f + es4;
-                float es6 = es2 * es5;
-                float es7 = VectorMath.Sigmoid(es6);
-                float es8 = es2 * es7;
-                act[(n + 1)] = es8;
-            }
-
-            {
-                float dot = Simd.Sum(d2_0);
-                float es0 = dot;
-                float es1 = bias[(n + 2)];
-                float es2 = es0 + es1;
-                float es3 = es2 * es2;
-                float es4 = 0.071354814f * es3;
-                float es5 = 1.5957692f + es4;
-                float es6 = es2 * es5;
-                float es7 = VectorMath.Sigmoid(es6);
-                float es8 = es2 * es7;
-                act[(n + 2)] = es8;
-            }
-
-            {
-                float dot = Simd.Sum(d3_0);
-                float es0 = dot;
-                float es1 = bias[(n + 3)];
-                float es2 = es0 + es1;
-                float es3 = es2 * es2;
-                float es4 = 0.071354814f * es3;
-                float es5 = 1.5957692f + es4;
-                float es6 = es2 * es5;
-                float es7 = VectorMath.Sigmoid(es6);
-                float es8 = es2 * es7;
-                act[(n + 3)] = es8;
-            }
-        }
-        for (; n < end; n++)
-        {
-            float* w0 = weight + (long)n * 8;
-            Vector512<float> d0_0 = Vector512<float>.Zero;
-
-            {
-                Vector512<float> x = Simd.LoadTail512(input + 0, 8);
-                d0_0 = Simd.MultiplyAdd(x, Simd.LoadTail512(w0 + 0, 8), d0_0);
-            }
-
-            {
-                float dot = Simd.Sum(d0_0);
-                float es0 = dot;
-                float es1 = bias[n];
-                float es2 = es0 + es1;
-                float es3 = es2 * es2;
-                float es4 = 0.071354814f * es3;
-                float es5 = 1.5957692f + es4;
-                float es6 = es2 * es5;
-                float es7 = VectorMath.Sigmoid(es6);
-                float es8 = es2 * es7;
-                act[n] = es8;
-            }
+            Linear_1x8x32_Epilogue_512(sums, bias, act, 0, 1, column, columns);
         }
     }
 
@@ -2133,105 +1891,36 @@ internal static unsafe class Example_TinyGpt_Kernels
     private static void Linear_1x8x32_256(float* input, float* weight, float* bias, float* act, Worker worker)
     {
         int start = 0, end = 32;
-        int n = start;
-        for (; n <= end - 4; n += 4)
+        float* sums = stackalloc float[16];
+        for (int column = start; column < end; column += 16)
         {
-            float* w0 = weight + (long)n * 8;
-            float* w1 = w0 + 8;
-            float* w2 = w1 + 8;
-            float* w3 = w2 + 8;
-            Vector256<float> d0_0 = Vector256<float>.Zero;
-            Vector256<float> d1_0 = Vector256<float>.Zero;
-            Vector256<float> d2_0 = Vector256<float>.Zero;
-            Vector256<float> d3_0 = Vector256<float>.Zero;
-            for (int k = 0; k < 8; k += 8)
+            int columns = Math.Min(16, end - column);
+            float* w0 = weight + (long)column * 8;
+            int n = 0;
+            for (; n <= columns - 4; n += 4)
             {
-                Vector256<float> x0 = Vector256.Load(input + k);
-                d0_0 = Simd.MultiplyAdd(x0, Vector256.Load(w0 + k), d0_0);
-                d1_0 = Simd.MultiplyAdd(x0, Vector256.Load(w1 + k), d1_0);
-                d2_0 = Simd.MultiplyAdd(x0, Vector256.Load(w2 + k), d2_0);
-                d3_0 = Simd.MultiplyAdd(x0, Vector256.Load(w3 + k), d3_0);
+                float* w1 = w0 + 8;
+                float* w2 = w1 + 8;
+                float* w3 = w2 + 8;
+                Vector256<float> d0_0 = Vector256<float>.Zero;
+                Vector256<float> d1_0 = Vector256<float>.Zero;
+                Vector256<float> d2_0 = Vector256<float>.Zero;
+                Vector256<float> d3_0 = Vector256<float>.Zero;
+
+
+                {
+                    Vector256<float> x0 = Vector256.Load(input + 0);
+                    d0_0 = Simd.MultiplyAdd(x0, Vector256.Load(w0 + 0), d0_0);
+                    d1_0 = Simd.MultiplyAdd(x0, Vector256.Load(w1 + 0), d1_0);
+                    d2_0 = Simd.MultiplyAdd(x0, Vector256.Load(w2 + 0), d2_0);
+                    d3_0 = Simd.MultiplyAdd(x0, Vector256.Load(w3 + 0), d3_0);
+                }
+
+                Vector128.Store(Simd.Sums(d0_0, d1_0, d2_0, d3_0), sums + n);
+                w0 = w3 + 8;
             }
 
-            {
-                float dot = Simd.Sum(d0_0);
-                float es0 = dot;
-                float es1 = bias[n];
-                float es2 = es0 + es1;
-                float es3 = es2 * es2;
-                float es4 = 0.071354814f * es3;
-                float es5 = 1.5957692f + es4;
-                float es6 = es2 * es5;
-                float es7 = VectorMath.Sigmoid(es6);
-                float es8 = es2 * es7;
-                act[n] = es8;
-            }
-
-            {
-                float dot = Simd.Sum(d1_0);
-                float es0 = dot;
-                float es1 = bias[(n + 1)];
-                float es2 = es0 + es1;
-                float es3 = es2 * es2;
-                float es4 = 0.071354814f * es3;
-                float es5 = 1.5957692f + es4;
-                float es6 = es2 * es5;
-                float es7 = VectorMath.Sigmoid(es6);
-                float es8 = es2 * es7;
-                act[(n + 1)] = es8;
-            }
-
-            {
-                float dot = Simd.Sum(d2_0);
-                float es0 = dot;
-                float es1 = bias[(n + 2)];
-                float es2 = es0 + es1;
-                float es3 = es2 * es2;
-                float es4 = 0.071354814f * es3;
-                float es5 = 1.5957692f + es4;
-                float es6 = es2 * es5;
-                float es7 = VectorMath.Sigmoid(es6);
-                float es8 = es2 * es7;
-                act[(n + 2)] = es8;
-            }
-
-            {
-                float dot = Simd.Sum(d3_0);
-                float es0 = dot;
-                float es1 = bias[(n + 3)];
-                float es2 = es0 + es1;
-                float es3 = es2 * es2;
-                float es4 = 0.071354814f * es3;
-                float es5 = 1.5957692f + es4;
-                float es6 = es2 * es5;
-                float es7 = VectorMath.Sigmoid(es6);
-                float es8 = es2 * es7;
-                act[(n + 3)] = es8;
-            }
-        }
-        for (; n < end; n++)
-        {
-            float* w0 = weight + (long)n * 8;
-            Vector256<float> d0_0 = Vector256<float>.Zero;
-            for (int k = 0; k < 8; k += 8)
-            {
-                Vector256<float> x0 = Vector256.Load(input + k);
-                d0_0 = Simd.MultiplyAdd(x0, Vector256.Load(w0 + k), d0_0);
-            }
-
-            {
-                float dot = Simd.Sum(d0_0);
-                float es0 = dot;
-                float es1 = bias[n];
-                float es2 = es0 + es1;
-                float es3 = es2 * es2;
-                float es4 = 0.071354814f * es3;
-                float es5 = 1.5957692f + es4;
-                float es6 = es2 * es5;
-                float es7 = VectorMath.Sigmoid(es6);
-                float es8 = es2 * es7;
-                act[n] = es8;
-            }
+            Linear_1x8x32_Epilogue_256(sums, bias, act, 0, 1, column, columns);
         }
     }
 
@@ -2239,112 +1928,116 @@ internal static unsafe class Example_TinyGpt_Kernels
     private static void Linear_1x8x32_128(float* input, float* weight, float* bias, float* act, Worker worker)
     {
         int start = 0, end = 32;
-        int n = start;
-        for (; n <= end - 4; n += 4)
+        float* sums = stackalloc float[16];
+        for (int column = start; column < end; column += 16)
         {
-            float* w0 = weight + (long)n * 8;
-            float* w1 = w0 + 8;
-            float* w2 = w1 + 8;
-            float* w3 = w2 + 8;
-            Vector128<float> d0_0 = Vector128<float>.Zero, d0_1 = Vector128<float>.Zero;
-            Vector128<float> d1_0 = Vector128<float>.Zero, d1_1 = Vector128<float>.Zero;
-            Vector128<float> d2_0 = Vector128<float>.Zero, d2_1 = Vector128<float>.Zero;
-            Vector128<float> d3_0 = Vector128<float>.Zero, d3_1 = Vector128<float>.Zero;
-            for (int k = 0; k < 8; k += 8)
+            int columns = Math.Min(16, end - column);
+            float* w0 = weight + (long)column * 8;
+            int n = 0;
+            for (; n <= columns - 4; n += 4)
             {
-                Vector128<float> x0 = Vector128.Load(input + k);
-                d0_0 = Simd.MultiplyAdd(x0, Vector128.Load(w0 + k), d0_0);
-                d1_0 = Simd.MultiplyAdd(x0, Vector128.Load(w1 + k), d1_0);
-                d2_0 = Simd.MultiplyAdd(x0, Vector128.Load(w2 + k), d2_0);
-                d3_0 = Simd.MultiplyAdd(x0, Vector128.Load(w3 + k), d3_0);
-                Vector128<float> x1 = Vector128.Load(input + k + 4);
-                d0_1 = Simd.MultiplyAdd(x1, Vector128.Load(w0 + k + 4), d0_1);
-                d1_1 = Simd.MultiplyAdd(x1, Vector128.Load(w1 + k + 4), d1_1);
-                d2_1 = Simd.MultiplyAdd(x1, Vector128.Load(w2 + k + 4), d2_1);
-                d3_1 = Simd.MultiplyAdd(x1, Vector128.Load(w3 + k + 4), d3_1);
+                float* w1 = w0 + 8;
+                float* w2 = w1 + 8;
+                float* w3 = w2 + 8;
+                Vector128<float> d0_0 = Vector128<float>.Zero, d0_1 = Vector128<float>.Zero;
+                Vector128<float> d1_0 = Vector128<float>.Zero, d1_1 = Vector128<float>.Zero;
+                Vector128<float> d2_0 = Vector128<float>.Zero, d2_1 = Vector128<float>.Zero;
+                Vector128<float> d3_0 = Vector128<float>.Zero, d3_1 = Vector128<float>.Zero;
+
+
+                {
+                    Vector128<float> x0 = Vector128.Load(input + 0);
+                    d0_0 = Simd.MultiplyAdd(x0, Vector128.Load(w0 + 0), d0_0);
+                    d1_0 = Simd.MultiplyAdd(x0, Vector128.Load(w1 + 0), d1_0);
+                    d2_0 = Simd.MultiplyAdd(x0, Vector128.Load(w2 + 0), d2_0);
+                    d3_0 = Simd.MultiplyAdd(x0, Vector128.Load(w3 + 0), d3_0);
+                    Vector128<float> x1 = Vector128.Load(input + 4);
+                    d0_1 = Simd.MultiplyAdd(x1, Vector128.Load(w0 + 4), d0_1);
+                    d1_1 = Simd.MultiplyAdd(x1, Vector128.Load(w1 + 4), d1_1);
+                    d2_1 = Simd.MultiplyAdd(x1, Vector128.Load(w2 + 4), d2_1);
+                    d3_1 = Simd.MultiplyAdd(x1, Vector128.Load(w3 + 4), d3_1);
+                }
+
+                Vector128.Store(Simd.Sums(d0_0 + d0_1, d1_0 + d1_1, d2_0 + d2_1, d3_0 + d3_1), sums + n);
+                w0 = w3 + 8;
             }
 
-            {
-                float dot = Simd.Sum(d0_0 + d0_1);
-                float es0 = dot;
-                float es1 = bias[n];
-                float es2 = es0 + es1;
-                float es3 = es2 * es2;
-                float es4 = 0.071354814f * es3;
-                float es5 = 1.5957692f + es4;
-                float es6 = es2 * es5;
-                float es7 = VectorMath.Sigmoid(es6);
-                float es8 = es2 * es7;
-                act[n] = es8;
-            }
-
-            {
-                float dot = Simd.Sum(d1_0 + d1_1);
-                float es0 = dot;
-                float es1 = bias[(n + 1)];
-                float es2 = es0 + es1;
-                float es3 = es2 * es2;
-                float es4 = 0.071354814f * es3;
-                float es5 = 1.5957692f + es4;
-                float es6 = es2 * es5;
-                float es7 = VectorMath.Sigmoid(es6);
-                float es8 = es2 * es7;
-                act[(n + 1)] = es8;
-            }
-
-            {
-                float dot = Simd.Sum(d2_0 + d2_1);
-                float es0 = dot;
-                float es1 = bias[(n + 2)];
-                float es2 = es0 + es1;
-                float es3 = es2 * es2;
-                float es4 = 0.071354814f * es3;
-                float es5 = 1.5957692f + es4;
-                float es6 = es2 * es5;
-                float es7 = VectorMath.Sigmoid(es6);
-                float es8 = es2 * es7;
-                act[(n + 2)] = es8;
-            }
-
-            {
-                float dot = Simd.Sum(d3_0 + d3_1);
-                float es0 = dot;
-                float es1 = bias[(n + 3)];
-                float es2 = es0 + es1;
-                float es3 = es2 * es2;
-                float es4 = 0.071354814f * es3;
-                float es5 = 1.5957692f + es4;
-                float es6 = es2 * es5;
-                float es7 = VectorMath.Sigmoid(es6);
-                float es8 = es2 * es7;
-                act[(n + 3)] = es8;
-            }
+            Linear_1x8x32_Epilogue_128(sums, bias, act, 0, 1, column, columns);
         }
-        for (; n < end; n++)
+    }
+
+    [MethodImpl(MethodImplOptions.AggressiveOptimization)]
+    private static void Linear_1x8x32_Epilogue_512(float* tile, float* bias, float* act, int row, int rows, int column, int columns)
+    {
+        for (int r = row; r < row + rows; r++)
         {
-            float* w0 = weight + (long)n * 8;
-            Vector128<float> d0_0 = Vector128<float>.Zero, d0_1 = Vector128<float>.Zero;
-            for (int k = 0; k < 8; k += 8)
+            float* bias_r = bias + (long)r * 32;
+            float* act_r = act + (long)r * 32;
+            int j = 0;
+            for (; j <= columns - 16; j += 16)
             {
-                Vector128<float> x0 = Vector128.Load(input + k);
-                d0_0 = Simd.MultiplyAdd(x0, Vector128.Load(w0 + k), d0_0);
-                Vector128<float> x1 = Vector128.Load(input + k + 4);
-                d0_1 = Simd.MultiplyAdd(x1, Vector128.Load(w0 + k + 4), d0_1);
+                Vector512<float> ev0 = Vector512.Load(tile + j);
+                Vector512<float> ev1 = Vector512.Load(bias_r + (column + j));
+                Vector512<float> ev2 = ev0 + ev1;
+                Vector512<float> ev3 = ev2 * ev2;
+                Vector512<float> ev4 = Simd.MultiplyAdd(Vector512.Create(0.071354814f), ev3, Vector512.Create(1.5957692f));
+                Vector512<float> ev5 = ev2 * ev4;
+                Vector512<float> ev6 = VectorMath.Sigmoid(ev5);
+                Vector512<float> ev7 = ev2 * ev6;
+                Vector512.Store(ev7, act_r + (column + j));
             }
 
+            tile += j;
+        }
+    }
+
+    [MethodImpl(MethodImplOptions.AggressiveOptimization)]
+    private static void Linear_1x8x32_Epilogue_256(float* tile, float* bias, float* act, int row, int rows, int column, int columns)
+    {
+        for (int r = row; r < row + rows; r++)
+        {
+            float* bias_r = bias + (long)r * 32;
+            float* act_r = act + (long)r * 32;
+            int j = 0;
+            for (; j <= columns - 8; j += 8)
             {
-                float dot = Simd.Sum(d0_0 + d0_1);
-                float es0 = dot;
-                float es1 = bias[n];
-                float es2 = es0 + es1;
-                float es3 = es2 * es2;
-                float es4 = 0.071354814f * es3;
-                float es5 = 1.5957692f + es4;
-                float es6 = es2 * es5;
-                float es7 = VectorMath.Sigmoid(es6);
-                float es8 = es2 * es7;
-                act[n] = es8;
+                Vector256<float> ev0 = Vector256.Load(tile + j);
+                Vector256<float> ev1 = Vector256.Load(bias_r + (column + j));
+                Vector256<float> ev2 = ev0 + ev1;
+                Vector256<float> ev3 = ev2 * ev2;
+                Vector256<float> ev4 = Simd.MultiplyAdd(Vector256.Create(0.071354814f), ev3, Vector256.Create(1.5957692f));
+                Vector256<float> ev5 = ev2 * ev4;
+                Vector256<float> ev6 = VectorMath.Sigmoid(ev5);
+                Vector256<float> ev7 = ev2 * ev6;
+                Vector256.Store(ev7, act_r + (column + j));
             }
+
+            tile += j;
+        }
+    }
+
+    [MethodImpl(MethodImplOptions.AggressiveOptimization)]
+    private static void Linear_1x8x32_Epilogue_128(float* tile, float* bias, float* act, int row, int rows, int column, int columns)
+    {
+        for (int r = row; r < row + rows; r++)
+        {
+            float* bias_r = bias + (long)r * 32;
+            float* act_r = act + (long)r * 32;
+            int j = 0;
+            for (; j <= columns - 4; j += 4)
+            {
+                Vector128<float> ev0 = Vector128.Load(tile + j);
+                Vector128<float> ev1 = Vector128.Load(bias_r + (column + j));
+                Vector128<float> ev2 = ev0 + ev1;
+                Vector128<float> ev3 = ev2 * ev2;
+                Vector128<float> ev4 = Simd.MultiplyAdd(Vector128.Create(0.071354814f), ev3, Vector128.Create(1.5957692f));
+                Vector128<float> ev5 = ev2 * ev4;
+                Vector128<float> ev6 = VectorMath.Sigmoid(ev5);
+                Vector128<float> ev7 = ev2 * ev6;
+                Vector128.Store(ev7, act_r + (column + j));
+            }
+
+            tile += j;
         }
     }
 
@@ -2370,92 +2063,41 @@ internal static unsafe class Example_TinyGpt_Kernels
     private static void Linear_1x32x8_512(float* input, float* weight, float* residual, float* bias, float* residual_2, Worker worker)
     {
         int start = 0, end = 8;
-        int n = start;
-        for (; n <= end - 4; n += 4)
+        float* sums = stackalloc float[16];
+        for (int column = start; column < end; column += 16)
         {
-            float* w0 = weight + (long)n * 32;
-            float* w1 = w0 + 32;
-            float* w2 = w1 + 32;
-            float* w3 = w2 + 32;
-            Vector512<float> d0_0 = Vector512<float>.Zero, d0_1 = Vector512<float>.Zero;
-            Vector512<float> d1_0 = Vector512<float>.Zero, d1_1 = Vector512<float>.Zero;
-            Vector512<float> d2_0 = Vector512<float>.Zero, d2_1 = Vector512<float>.Zero;
-            Vector512<float> d3_0 = Vector512<float>.Zero, d3_1 = Vector512<float>.Zero;
-            for (int k = 0; k < 32; k += 32)
+            int columns = Math.Min(16, end - column);
+            float* w0 = weight + (long)column * 32;
+            int n = 0;
+            for (; n <= columns - 4; n += 4)
             {
-                Vector512<float> x0 = Vector512.Load(input + k);
-                d0_0 = Simd.MultiplyAdd(x0, Vector512.Load(w0 + k), d0_0);
-                d1_0 = Simd.MultiplyAdd(x0, Vector512.Load(w1 + k), d1_0);
-                d2_0 = Simd.MultiplyAdd(x0, Vector512.Load(w2 + k), d2_0);
-                d3_0 = Simd.MultiplyAdd(x0, Vector512.Load(w3 + k), d3_0);
-                Vector512<float> x1 = Vector512.Load(input + k + 16);
-                d0_1 = Simd.MultiplyAdd(x1, Vector512.Load(w0 + k + 16), d0_1);
-                d1_1 = Simd.MultiplyAdd(x1, Vector512.Load(w1 + k + 16), d1_1);
-                d2_1 = Simd.MultiplyAdd(x1, Vector512.Load(w2 + k + 16), d2_1);
-                d3_1 = Simd.MultiplyAdd(x1, Vector512.Load(w3 + k + 16), d3_1);
+                float* w1 = w0 + 32;
+                float* w2 = w1 + 32;
+                float* w3 = w2 + 32;
+                Vector512<float> d0_0 = Vector512<float>.Zero, d0_1 = Vector512<float>.Zero;
+                Vector512<float> d1_0 = Vector512<float>.Zero, d1_1 = Vector512<float>.Zero;
+                Vector512<float> d2_0 = Vector512<float>.Zero, d2_1 = Vector512<float>.Zero;
+                Vector512<float> d3_0 = Vector512<float>.Zero, d3_1 = Vector512<float>.Zero;
+
+
+                {
+                    Vector512<float> x0 = Vector512.Load(input + 0);
+                    d0_0 = Simd.MultiplyAdd(x0, Vector512.Load(w0 + 0), d0_0);
+                    d1_0 = Simd.MultiplyAdd(x0, Vector512.Load(w1 + 0), d1_0);
+                    d2_0 = Simd.MultiplyAdd(x0, Vector512.Load(w2 + 0), d2_0);
+                    d3_0 = Simd.MultiplyAdd(x0, Vector512.Load(w3 + 0), d3_0);
+                    Vector512<float> x1 = Vector512.Load(input + 16);
+                    d0_1 = Simd.MultiplyAdd(x1, Vector512.Load(w0 + 16), d0_1);
+                    d1_1 = Simd.MultiplyAdd(x1, Vector512.Load(w1 + 16), d1_1);
+                    d2_1 = Simd.MultiplyAdd(x1, Vector512.Load(w2 + 16), d2_1);
+                    d3_1 = Simd.MultiplyAdd(x1, Vector512.Load(w3 + 16), d3_1);
+                }
+
+                Vector128.Store(Simd.Sums(d0_0 + d0_1, d1_0 + d1_1, d2_0 + d2_1, d3_0 + d3_1), sums + n);
+                w0 = w3 + 32;
             }
 
-            {
-                float dot = Simd.Sum(d0_0 + d0_1);
-                float es0 = residual[n];
-                float es1 = dot;
-                float es2 = bias[n];
-                float es3 = es1 + es2;
-                float es4 = es0 + es3;
-                residual_2[n] = es4;
-            }
-
-            {
-                float dot = Simd.Sum(d1_0 + d1_1);
-                float es0 = residual[(n + 1)];
-                float es1 = dot;
-                float es2 = bias[(n + 1)];
-                float es3 = es1 + es2;
-                float es4 = es0 + es3;
-                residual_2[(n + 1)] = es4;
-            }
-
-            {
-                float dot = Simd.Sum(d2_0 + d2_1);
-                float es0 = residual[(n + 2)];
-                float es1 = dot;
-                float es2 = bias[(n + 2)];
-                float es3 = es1 + es2;
-                float es4 = es0 + es3;
-                residual_2[(n + 2)] = es4;
-            }
-
-            {
-                float dot = Simd.Sum(d3_0 + d3_1);
-                float es0 = residual[(n + 3)];
-                float es1 = dot;
-                float es2 = bias[(n + 3)];
-                float es3 = es1 + es2;
-                float es4 = es0 + es3;
-                residual_2[(n + 3)] = es4;
-            }
-        }
-        for (; n < end; n++)
-        {
-            float* w0 = weight + (long)n * 32;
-            Vector512<float> d0_0 = Vector512<float>.Zero, d0_1 = Vector512<float>.Zero;
-            for (int k = 0; k < 32; k += 32)
-            {
-                Vector512<float> x0 = Vector512.Load(input + k);
-                d0_0 = Simd.MultiplyAdd(x0, Vector512.Load(w0 + k), d0_0);
-                Vector512<float> x1 = Vector512.Load(input + k + 16);
-                d0_1 = Simd.MultiplyAdd(x1, Vector512.Load(w0 + k + 16), d0_1);
-            }
-
-            {
-                float dot = Simd.Sum(d0_0 + d0_1);
-                float es0 = residual[n];
-                float es1 = dot;
-                float es2 = bias[n];
-                float es3 = es1 + es2;
-                float es4 = es0 + es3;
-                residual_2[n] = es4;
-            }
+            Linear_1x32x8_Epilogue_512(sums, residual, bias, residual_2, 0, 1, column, columns);
         }
     }
 
@@ -2463,92 +2105,41 @@ internal static unsafe class Example_TinyGpt_Kernels
     private static void Linear_1x32x8_256(float* input, float* weight, float* residual, float* bias, float* residual_2, Worker worker)
     {
         int start = 0, end = 8;
-        int n = start;
-        for (; n <= end - 4; n += 4)
+        float* sums = stackalloc float[16];
+        for (int column = start; column < end; column += 16)
         {
-            float* w0 = weight + (long)n * 32;
-            float* w1 = w0 + 32;
-            float* w2 = w1 + 32;
-            float* w3 = w2 + 32;
-            Vector256<float> d0_0 = Vector256<float>.Zero, d0_1 = Vector256<float>.Zero;
-            Vector256<float> d1_0 = Vector256<float>.Zero, d1_1 = Vector256<float>.Zero;
-            Vector256<float> d2_0 = Vector256<float>.Zero, d2_1 = Vector256<float>.Zero;
-            Vector256<float> d3_0 = Vector256<float>.Zero, d3_1 = Vector256<float>.Zero;
-            for (int k = 0; k < 32; k += 16)
+            int columns = Math.Min(16, end - column);
+            float* w0 = weight + (long)column * 32;
+            int n = 0;
+            for (; n <= columns - 4; n += 4)
             {
-                Vector256<float> x0 = Vector256.Load(input + k);
-                d0_0 = Simd.MultiplyAdd(x0, Vector256.Load(w0 + k), d0_0);
-                d1_0 = Simd.MultiplyAdd(x0, Vector256.Load(w1 + k), d1_0);
-                d2_0 = Simd.MultiplyAdd(x0, Vector256.Load(w2 + k), d2_0);
-                d3_0 = Simd.MultiplyAdd(x0, Vector256.Load(w3 + k), d3_0);
-                Vector256<float> x1 = Vector256.Load(input + k + 8);
-                d0_1 = Simd.MultiplyAdd(x1, Vector256.Load(w0 + k + 8), d0_1);
-                d1_1 = Simd.MultiplyAdd(x1, Vector256.Load(w1 + k + 8), d1_1);
-                d2_1 = Simd.MultiplyAdd(x1, Vector256.Load(w2 + k + 8), d2_1);
-                d3_1 = Simd.MultiplyAdd(x1, Vector256.Load(w3 + k + 8), d3_1);
+                float* w1 = w0 + 32;
+                float* w2 = w1 + 32;
+                float* w3 = w2 + 32;
+                Vector256<float> d0_0 = Vector256<float>.Zero, d0_1 = Vector256<float>.Zero;
+                Vector256<float> d1_0 = Vector256<float>.Zero, d1_1 = Vector256<float>.Zero;
+                Vector256<float> d2_0 = Vector256<float>.Zero, d2_1 = Vector256<float>.Zero;
+                Vector256<float> d3_0 = Vector256<float>.Zero, d3_1 = Vector256<float>.Zero;
+
+                for (int k = 0; k < 32; k += 16)
+                {
+                    Vector256<float> x0 = Vector256.Load(input + k);
+                    d0_0 = Simd.MultiplyAdd(x0, Vector256.Load(w0 + k), d0_0);
+                    d1_0 = Simd.MultiplyAdd(x0, Vector256.Load(w1 + k), d1_0);
+                    d2_0 = Simd.MultiplyAdd(x0, Vector256.Load(w2 + k), d2_0);
+                    d3_0 = Simd.MultiplyAdd(x0, Vector256.Load(w3 + k), d3_0);
+                    Vector256<float> x1 = Vector256.Load(input + k + 8);
+                    d0_1 = Simd.MultiplyAdd(x1, Vector256.Load(w0 + k + 8), d0_1);
+                    d1_1 = Simd.MultiplyAdd(x1, Vector256.Load(w1 + k + 8), d1_1);
+                    d2_1 = Simd.MultiplyAdd(x1, Vector256.Load(w2 + k + 8), d2_1);
+                    d3_1 = Simd.MultiplyAdd(x1, Vector256.Load(w3 + k + 8), d3_1);
+                }
+
+                Vector128.Store(Simd.Sums(d0_0 + d0_1, d1_0 + d1_1, d2_0 + d2_1, d3_0 + d3_1), sums + n);
+                w0 = w3 + 32;
             }
 
-            {
-                float dot = Simd.Sum(d0_0 + d0_1);
-                float es0 = residual[n];
-                float es1 = dot;
-                float es2 = bias[n];
-                float es3 = es1 + es2;
-                float es4 = es0 + es3;
-                residual_2[n] = es4;
-            }
-
-            {
-                float dot = Simd.Sum(d1_0 + d1_1);
-                float es0 = residual[(n + 1)];
-                float es1 = dot;
-                float es2 = bias[(n + 1)];
-                float es3 = es1 + es2;
-                float es4 = es0 + es3;
-                residual_2[(n + 1)] = es4;
-            }
-
-            {
-                float dot = Simd.Sum(d2_0 + d2_1);
-                float es0 = residual[(n + 2)];
-                float es1 = dot;
-                float es2 = bias[(n + 2)];
-                float es3 = es1 + es2;
-                float es4 = es0 + es3;
-                residual_2[(n + 2)] = es4;
-            }
-
-            {
-                float dot = Simd.Sum(d3_0 + d3_1);
-                float es0 = residual[(n + 3)];
-                float es1 = dot;
-                float es2 = bias[(n + 3)];
-                float es3 = es1 + es2;
-                float es4 = es0 + es3;
-                residual_2[(n + 3)] = es4;
-            }
-        }
-        for (; n < end; n++)
-        {
-            float* w0 = weight + (long)n * 32;
-            Vector256<float> d0_0 = Vector256<float>.Zero, d0_1 = Vector256<float>.Zero;
-            for (int k = 0; k < 32; k += 16)
-            {
-                Vector256<float> x0 = Vector256.Load(input + k);
-                d0_0 = Simd.MultiplyAdd(x0, Vector256.Load(w0 + k), d0_0);
-                Vector256<float> x1 = Vector256.Load(input + k + 8);
-                d0_1 = Simd.MultiplyAdd(x1, Vector256.Load(w0 + k + 8), d0_1);
-            }
-
-            {
-                float dot = Simd.Sum(d0_0 + d0_1);
-                float es0 = residual[n];
-                float es1 = dot;
-                float es2 = bias[n];
-                float es3 = es1 + es2;
-                float es4 = es0 + es3;
-                residual_2[n] = es4;
-            }
+            Linear_1x32x8_Epilogue_256(sums, residual, bias, residual_2, 0, 1, column, columns);
         }
     }
 
@@ -2556,92 +2147,120 @@ internal static unsafe class Example_TinyGpt_Kernels
     private static void Linear_1x32x8_128(float* input, float* weight, float* residual, float* bias, float* residual_2, Worker worker)
     {
         int start = 0, end = 8;
-        int n = start;
-        for (; n <= end - 4; n += 4)
+        float* sums = stackalloc float[16];
+        for (int column = start; column < end; column += 16)
         {
-            float* w0 = weight + (long)n * 32;
-            float* w1 = w0 + 32;
-            float* w2 = w1 + 32;
-            float* w3 = w2 + 32;
-            Vector128<float> d0_0 = Vector128<float>.Zero, d0_1 = Vector128<float>.Zero;
-            Vector128<float> d1_0 = Vector128<float>.Zero, d1_1 = Vector128<float>.Zero;
-            Vector128<float> d2_0 = Vector128<float>.Zero, d2_1 = Vector128<float>.Zero;
-            Vector128<float> d3_0 = Vector128<float>.Zero, d3_1 = Vector128<float>.Zero;
-            for (int k = 0; k < 32; k += 8)
+            int columns = Math.Min(16, end - column);
+            float* w0 = weight + (long)column * 32;
+            int n = 0;
+            for (; n <= columns - 4; n += 4)
             {
-                Vector128<float> x0 = Vector128.Load(input + k);
-                d0_0 = Simd.MultiplyAdd(x0, Vector128.Load(w0 + k), d0_0);
-                d1_0 = Simd.MultiplyAdd(x0, Vector128.Load(w1 + k), d1_0);
-                d2_0 = Simd.MultiplyAdd(x0, Vector128.Load(w2 + k), d2_0);
-                d3_0 = Simd.MultiplyAdd(x0, Vector128.Load(w3 + k), d3_0);
-                Vector128<float> x1 = Vector128.Load(input + k + 4);
-                d0_1 = Simd.MultiplyAdd(x1, Vector128.Load(w0 + k + 4), d0_1);
-                d1_1 = Simd.MultiplyAdd(x1, Vector128.Load(w1 + k + 4), d1_1);
-                d2_1 = Simd.MultiplyAdd(x1, Vector128.Load(w2 + k + 4), d2_1);
-                d3_1 = Simd.MultiplyAdd(x1, Vector128.Load(w3 + k + 4), d3_1);
+                float* w1 = w0 + 32;
+                float* w2 = w1 + 32;
+                float* w3 = w2 + 32;
+                Vector128<float> d0_0 = Vector128<float>.Zero, d0_1 = Vector128<float>.Zero;
+                Vector128<float> d1_0 = Vector128<float>.Zero, d1_1 = Vector128<float>.Zero;
+                Vector128<float> d2_0 = Vector128<float>.Zero, d2_1 = Vector128<float>.Zero;
+                Vector128<float> d3_0 = Vector128<float>.Zero, d3_1 = Vector128<float>.Zero;
+
+                for (int k = 0; k < 32; k += 8)
+                {
+                    Vector128<float> x0 = Vector128.Load(input + k);
+                    d0_0 = Simd.MultiplyAdd(x0, Vector128.Load(w0 + k), d0_0);
+                    d1_0 = Simd.MultiplyAdd(x0, Vector128.Load(w1 + k), d1_0);
+                    d2_0 = Simd.MultiplyAdd(x0, Vector128.Load(w2 + k), d2_0);
+                    d3_0 = Simd.MultiplyAdd(x0, Vector128.Load(w3 + k), d3_0);
+                    Vector128<float> x1 = Vector128.Load(input + k + 4);
+                    d0_1 = Simd.MultiplyAdd(x1, Vector128.Load(w0 + k + 4), d0_1);
+                    d1_1 = Simd.MultiplyAdd(x1, Vector128.Load(w1 + k + 4), d1_1);
+                    d2_1 = Simd.MultiplyAdd(x1, Vector128.Load(w2 + k + 4), d2_1);
+                    d3_1 = Simd.MultiplyAdd(x1, Vector128.Load(w3 + k + 4), d3_1);
+                }
+
+                Vector128.Store(Simd.Sums(d0_0 + d0_1, d1_0 + d1_1, d2_0 + d2_1, d3_0 + d3_1), sums + n);
+                w0 = w3 + 32;
             }
 
-            {
-                float dot = Simd.Sum(d0_0 + d0_1);
-                float es0 = residual[n];
-                float es1 = dot;
-                float es2 = bias[n];
-                float es3 = es1 + es2;
-                float es4 = es0 + es3;
-                residual_2[n] = es4;
-            }
-
-            {
-                float dot = Simd.Sum(d1_0 + d1_1);
-                float es0 = residual[(n + 1)];
-                float es1 = dot;
-                float es2 = bias[(n + 1)];
-                float es3 = es1 + es2;
-                float es4 = es0 + es3;
-                residual_2[(n + 1)] = es4;
-            }
-
-            {
-                float dot = Simd.Sum(d2_0 + d2_1);
-                float es0 = residual[(n + 2)];
-                float es1 = dot;
-                float es2 = bias[(n + 2)];
-                float es3 = es1 + es2;
-                float es4 = es0 + es3;
-                residual_2[(n + 2)] = es4;
-            }
-
-            {
-                float dot = Simd.Sum(d3_0 + d3_1);
-                float es0 = residual[(n + 3)];
-                float es1 = dot;
-                float es2 = bias[(n + 3)];
-                float es3 = es1 + es2;
-                float es4 = es0 + es3;
-                residual_2[(n + 3)] = es4;
-            }
+            Linear_1x32x8_Epilogue_128(sums, residual, bias, residual_2, 0, 1, column, columns);
         }
-        for (; n < end; n++)
+    }
+
+    [MethodImpl(MethodImplOptions.AggressiveOptimization)]
+    private static void Linear_1x32x8_Epilogue_512(float* tile, float* residual, float* bias, float* residual_2, int row, int rows, int column, int columns)
+    {
+        for (int r = row; r < row + rows; r++)
         {
-            float* w0 = weight + (long)n * 32;
-            Vector128<float> d0_0 = Vector128<float>.Zero, d0_1 = Vector128<float>.Zero;
-            for (int k = 0; k < 32; k += 8)
+            float* residual_r = residual + (long)r * 8;
+            float* bias_r = bias + (long)r * 8;
+            float* residual_2_r = residual_2 + (long)r * 8;
+            int j = 0;
+            for (; j <= columns - 16; j += 16)
             {
-                Vector128<float> x0 = Vector128.Load(input + k);
-                d0_0 = Simd.MultiplyAdd(x0, Vector128.Load(w0 + k), d0_0);
-                Vector128<float> x1 = Vector128.Load(input + k + 4);
-                d0_1 = Simd.MultiplyAdd(x1, Vector128.Load(w0 + k + 4), d0_1);
+                Vector512<float> ev0 = Vector512.Load(residual_r + (column + j));
+                Vector512<float> ev1 = Vector512.Load(tile + j);
+                Vector512<float> ev2 = Vector512.Load(bias_r + (column + j));
+                Vector512<float> ev3 = ev1 + ev2;
+                Vector512<float> ev4 = ev0 + ev3;
+                Vector512.Store(ev4, residual_2_r + (column + j));
+            }
+            if (j < columns)
+            {
+                Vector512<float> ev0 = Simd.LoadTail512(residual_r + (column + j), columns - j);
+                Vector512<float> ev1 = Vector512.Load(tile + j);
+                Vector512<float> ev2 = Simd.LoadTail512(bias_r + (column + j), columns - j);
+                Vector512<float> ev3 = ev1 + ev2;
+                Vector512<float> ev4 = ev0 + ev3;
+                Simd.StoreTail512(residual_2_r + (column + j), ev4, columns - j);
+                j += 16;
             }
 
+            tile += j;
+        }
+    }
+
+    [MethodImpl(MethodImplOptions.AggressiveOptimization)]
+    private static void Linear_1x32x8_Epilogue_256(float* tile, float* residual, float* bias, float* residual_2, int row, int rows, int column, int columns)
+    {
+        for (int r = row; r < row + rows; r++)
+        {
+            float* residual_r = residual + (long)r * 8;
+            float* bias_r = bias + (long)r * 8;
+            float* residual_2_r = residual_2 + (long)r * 8;
+            int j = 0;
+            for (; j <= columns - 8; j += 8)
             {
-                float dot = Simd.Sum(d0_0 + d0_1);
-                float es0 = residual[n];
-                float es1 = dot;
-                float es2 = bias[n];
-                float es3 = es1 + es2;
-                float es4 = es0 + es3;
-                residual_2[n] = es4;
+                Vector256<float> ev0 = Vector256.Load(residual_r + (column + j));
+                Vector256<float> ev1 = Vector256.Load(tile + j);
+                Vector256<float> ev2 = Vector256.Load(bias_r + (column + j));
+                Vector256<float> ev3 = ev1 + ev2;
+                Vector256<float> ev4 = ev0 + ev3;
+                Vector256.Store(ev4, residual_2_r + (column + j));
             }
+
+            tile += j;
+        }
+    }
+
+    [MethodImpl(MethodImplOptions.AggressiveOptimization)]
+    private static void Linear_1x32x8_Epilogue_128(float* tile, float* residual, float* bias, float* residual_2, int row, int rows, int column, int columns)
+    {
+        for (int r = row; r < row + rows; r++)
+        {
+            float* residual_r = residual + (long)r * 8;
+            float* bias_r = bias + (long)r * 8;
+            float* residual_2_r = residual_2 + (long)r * 8;
+            int j = 0;
+            for (; j <= columns - 4; j += 4)
+            {
+                Vector128<float> ev0 = Vector128.Load(residual_r + (column + j));
+                Vector128<float> ev1 = Vector128.Load(tile + j);
+                Vector128<float> ev2 = Vector128.Load(bias_r + (column + j));
+                Vector128<float> ev3 = ev1 + ev2;
+                Vector128<float> ev4 = ev0 + ev3;
+                Vector128.Store(ev4, residual_2_r + (column + j));
+            }
+
+            tile += j;
         }
     }
 
@@ -2823,65 +2442,49 @@ internal static unsafe class Example_TinyGpt_Kernels
     private static void Linear_1x8x11_512(float* input, float* weight, float* lm_head, Worker worker)
     {
         int start = 0, end = 11;
-        int n = start;
-        for (; n <= end - 4; n += 4)
+        float* sums = stackalloc float[16];
+        for (int column = start; column < end; column += 16)
         {
-            float* w0 = weight + (long)n * 8;
-            float* w1 = w0 + 8;
-            float* w2 = w1 + 8;
-            float* w3 = w2 + 8;
-            Vector512<float> d0_0 = Vector512<float>.Zero;
-            Vector512<float> d1_0 = Vector512<float>.Zero;
-            Vector512<float> d2_0 = Vector512<float>.Zero;
-            Vector512<float> d3_0 = Vector512<float>.Zero;
-
+            int columns = Math.Min(16, end - column);
+            float* w0 = weight + (long)column * 8;
+            int n = 0;
+            for (; n <= columns - 4; n += 4)
             {
-                Vector512<float> x = Simd.LoadTail512(input + 0, 8);
-                d0_0 = Simd.MultiplyAdd(x, Simd.LoadTail512(w0 + 0, 8), d0_0);
-                d1_0 = Simd.MultiplyAdd(x, Simd.LoadTail512(w1 + 0, 8), d1_0);
-                d2_0 = Simd.MultiplyAdd(x, Simd.LoadTail512(w2 + 0, 8), d2_0);
-                d3_0 = Simd.MultiplyAdd(x, Simd.LoadTail512(w3 + 0, 8), d3_0);
+                float* w1 = w0 + 8;
+                float* w2 = w1 + 8;
+                float* w3 = w2 + 8;
+                Vector256<float> d0_0 = Vector256<float>.Zero;
+                Vector256<float> d1_0 = Vector256<float>.Zero;
+                Vector256<float> d2_0 = Vector256<float>.Zero;
+                Vector256<float> d3_0 = Vector256<float>.Zero;
+
+
+                {
+                    Vector256<float> x0 = Vector256.Load(input + 0);
+                    d0_0 = Simd.MultiplyAdd(x0, Vector256.Load(w0 + 0), d0_0);
+                    d1_0 = Simd.MultiplyAdd(x0, Vector256.Load(w1 + 0), d1_0);
+                    d2_0 = Simd.MultiplyAdd(x0, Vector256.Load(w2 + 0), d2_0);
+                    d3_0 = Simd.MultiplyAdd(x0, Vector256.Load(w3 + 0), d3_0);
+                }
+
+                Vector128.Store(Simd.Sums(d0_0, d1_0, d2_0, d3_0), sums + n);
+                w0 = w3 + 8;
+            }
+            for (; n < columns; n++)
+            {
+                Vector256<float> d0_0 = Vector256<float>.Zero;
+
+
+                {
+                    Vector256<float> x0 = Vector256.Load(input + 0);
+                    d0_0 = Simd.MultiplyAdd(x0, Vector256.Load(w0 + 0), d0_0);
+                }
+
+                sums[n] = Simd.Sum(d0_0);
+                w0 += 8;
             }
 
-            {
-                float dot = Simd.Sum(d0_0);
-                float es0 = dot;
-                lm_head[n] = es0;
-            }
-
-            {
-                float dot = Simd.Sum(d1_0);
-                float es0 = dot;
-                lm_head[(n + 1)] = es0;
-            }
-
-            {
-                float dot = Simd.Sum(d2_0);
-                float es0 = dot;
-                lm_head[(n + 2)] = es0;
-            }
-
-            {
-                float dot = Simd.Sum(d3_0);
-                float es0 = dot;
-                lm_head[(n + 3)] = es0;
-            }
-        }
-        for (; n < end; n++)
-        {
-            float* w0 = weight + (long)n * 8;
-            Vector512<float> d0_0 = Vector512<float>.Zero;
-
-            {
-                Vector512<float> x = Simd.LoadTail512(input + 0, 8);
-                d0_0 = Simd.MultiplyAdd(x, Simd.LoadTail512(w0 + 0, 8), d0_0);
-            }
-
-            {
-                float dot = Simd.Sum(d0_0);
-                float es0 = dot;
-                lm_head[n] = es0;
-            }
+            Linear_1x8x11_Epilogue_512(sums, lm_head, 0, 1, column, columns);
         }
     }
 
@@ -2889,65 +2492,49 @@ internal static unsafe class Example_TinyGpt_Kernels
     private static void Linear_1x8x11_256(float* input, float* weight, float* lm_head, Worker worker)
     {
         int start = 0, end = 11;
-        int n = start;
-        for (; n <= end - 4; n += 4)
+        float* sums = stackalloc float[16];
+        for (int column = start; column < end; column += 16)
         {
-            float* w0 = weight + (long)n * 8;
-            float* w1 = w0 + 8;
-            float* w2 = w1 + 8;
-            float* w3 = w2 + 8;
-            Vector256<float> d0_0 = Vector256<float>.Zero;
-            Vector256<float> d1_0 = Vector256<float>.Zero;
-            Vector256<float> d2_0 = Vector256<float>.Zero;
-            Vector256<float> d3_0 = Vector256<float>.Zero;
-            for (int k = 0; k < 8; k += 8)
+            int columns = Math.Min(16, end - column);
+            float* w0 = weight + (long)column * 8;
+            int n = 0;
+            for (; n <= columns - 4; n += 4)
             {
-                Vector256<float> x0 = Vector256.Load(input + k);
-                d0_0 = Simd.MultiplyAdd(x0, Vector256.Load(w0 + k), d0_0);
-                d1_0 = Simd.MultiplyAdd(x0, Vector256.Load(w1 + k), d1_0);
-                d2_0 = Simd.MultiplyAdd(x0, Vector256.Load(w2 + k), d2_0);
-                d3_0 = Simd.MultiplyAdd(x0, Vector256.Load(w3 + k), d3_0);
+                float* w1 = w0 + 8;
+                float* w2 = w1 + 8;
+                float* w3 = w2 + 8;
+                Vector256<float> d0_0 = Vector256<float>.Zero;
+                Vector256<float> d1_0 = Vector256<float>.Zero;
+                Vector256<float> d2_0 = Vector256<float>.Zero;
+                Vector256<float> d3_0 = Vector256<float>.Zero;
+
+
+                {
+                    Vector256<float> x0 = Vector256.Load(input + 0);
+                    d0_0 = Simd.MultiplyAdd(x0, Vector256.Load(w0 + 0), d0_0);
+                    d1_0 = Simd.MultiplyAdd(x0, Vector256.Load(w1 + 0), d1_0);
+                    d2_0 = Simd.MultiplyAdd(x0, Vector256.Load(w2 + 0), d2_0);
+                    d3_0 = Simd.MultiplyAdd(x0, Vector256.Load(w3 + 0), d3_0);
+                }
+
+                Vector128.Store(Simd.Sums(d0_0, d1_0, d2_0, d3_0), sums + n);
+                w0 = w3 + 8;
+            }
+            for (; n < columns; n++)
+            {
+                Vector256<float> d0_0 = Vector256<float>.Zero;
+
+
+                {
+                    Vector256<float> x0 = Vector256.Load(input + 0);
+                    d0_0 = Simd.MultiplyAdd(x0, Vector256.Load(w0 + 0), d0_0);
+                }
+
+                sums[n] = Simd.Sum(d0_0);
+                w0 += 8;
             }
 
-            {
-                float dot = Simd.Sum(d0_0);
-                float es0 = dot;
-                lm_head[n] = es0;
-            }
-
-            {
-                float dot = Simd.Sum(d1_0);
-                float es0 = dot;
-                lm_head[(n + 1)] = es0;
-            }
-
-            {
-                float dot = Simd.Sum(d2_0);
-                float es0 = dot;
-                lm_head[(n + 2)] = es0;
-            }
-
-            {
-                float dot = Simd.Sum(d3_0);
-                float es0 = dot;
-                lm_head[(n + 3)] = es0;
-            }
-        }
-        for (; n < end; n++)
-        {
-            float* w0 = weight + (long)n * 8;
-            Vector256<float> d0_0 = Vector256<float>.Zero;
-            for (int k = 0; k < 8; k += 8)
-            {
-                Vector256<float> x0 = Vector256.Load(input + k);
-                d0_0 = Simd.MultiplyAdd(x0, Vector256.Load(w0 + k), d0_0);
-            }
-
-            {
-                float dot = Simd.Sum(d0_0);
-                float es0 = dot;
-                lm_head[n] = es0;
-            }
+            Linear_1x8x11_Epilogue_256(sums, lm_head, 0, 1, column, columns);
         }
     }
 
@@ -2955,72 +2542,125 @@ internal static unsafe class Example_TinyGpt_Kernels
     private static void Linear_1x8x11_128(float* input, float* weight, float* lm_head, Worker worker)
     {
         int start = 0, end = 11;
-        int n = start;
-        for (; n <= end - 4; n += 4)
+        float* sums = stackalloc float[16];
+        for (int column = start; column < end; column += 16)
         {
-            float* w0 = weight + (long)n * 8;
-            float* w1 = w0 + 8;
-            float* w2 = w1 + 8;
-            float* w3 = w2 + 8;
-            Vector128<float> d0_0 = Vector128<float>.Zero, d0_1 = Vector128<float>.Zero;
-            Vector128<float> d1_0 = Vector128<float>.Zero, d1_1 = Vector128<float>.Zero;
-            Vector128<float> d2_0 = Vector128<float>.Zero, d2_1 = Vector128<float>.Zero;
-            Vector128<float> d3_0 = Vector128<float>.Zero, d3_1 = Vector128<float>.Zero;
-            for (int k = 0; k < 8; k += 8)
+            int columns = Math.Min(16, end - column);
+            float* w0 = weight + (long)column * 8;
+            int n = 0;
+            for (; n <= columns - 4; n += 4)
             {
-                Vector128<float> x0 = Vector128.Load(input + k);
-                d0_0 = Simd.MultiplyAdd(x0, Vector128.Load(w0 + k), d0_0);
-                d1_0 = Simd.MultiplyAdd(x0, Vector128.Load(w1 + k), d1_0);
-                d2_0 = Simd.MultiplyAdd(x0, Vector128.Load(w2 + k), d2_0);
-                d3_0 = Simd.MultiplyAdd(x0, Vector128.Load(w3 + k), d3_0);
-                Vector128<float> x1 = Vector128.Load(input + k + 4);
-                d0_1 = Simd.MultiplyAdd(x1, Vector128.Load(w0 + k + 4), d0_1);
-                d1_1 = Simd.MultiplyAdd(x1, Vector128.Load(w1 + k + 4), d1_1);
-                d2_1 = Simd.MultiplyAdd(x1, Vector128.Load(w2 + k + 4), d2_1);
-                d3_1 = Simd.MultiplyAdd(x1, Vector128.Load(w3 + k + 4), d3_1);
+                float* w1 = w0 + 8;
+                float* w2 = w1 + 8;
+                float* w3 = w2 + 8;
+                Vector128<float> d0_0 = Vector128<float>.Zero, d0_1 = Vector128<float>.Zero;
+                Vector128<float> d1_0 = Vector128<float>.Zero, d1_1 = Vector128<float>.Zero;
+                Vector128<float> d2_0 = Vector128<float>.Zero, d2_1 = Vector128<float>.Zero;
+                Vector128<float> d3_0 = Vector128<float>.Zero, d3_1 = Vector128<float>.Zero;
+
+
+                {
+                    Vector128<float> x0 = Vector128.Load(input + 0);
+                    d0_0 = Simd.MultiplyAdd(x0, Vector128.Load(w0 + 0), d0_0);
+                    d1_0 = Simd.MultiplyAdd(x0, Vector128.Load(w1 + 0), d1_0);
+                    d2_0 = Simd.MultiplyAdd(x0, Vector128.Load(w2 + 0), d2_0);
+                    d3_0 = Simd.MultiplyAdd(x0, Vector128.Load(w3 + 0), d3_0);
+                    Vector128<float> x1 = Vector128.Load(input + 4);
+                    d0_1 = Simd.MultiplyAdd(x1, Vector128.Load(w0 + 4), d0_1);
+                    d1_1 = Simd.MultiplyAdd(x1, Vector128.Load(w1 + 4), d1_1);
+                    d2_1 = Simd.MultiplyAdd(x1, Vector128.Load(w2 + 4), d2_1);
+                    d3_1 = Simd.MultiplyAdd(x1, Vector128.Load(w3 + 4), d3_1);
+                }
+
+                Vector128.Store(Simd.Sums(d0_0 + d0_1, d1_0 + d1_1, d2_0 + d2_1, d3_0 + d3_1), sums + n);
+                w0 = w3 + 8;
+            }
+            for (; n < columns; n++)
+            {
+                Vector128<float> d0_0 = Vector128<float>.Zero, d0_1 = Vector128<float>.Zero;
+
+
+                {
+                    Vector128<float> x0 = Vector128.Load(input + 0);
+                    d0_0 = Simd.MultiplyAdd(x0, Vector128.Load(w0 + 0), d0_0);
+                    Vector128<float> x1 = Vector128.Load(input + 4);
+                    d0_1 = Simd.MultiplyAdd(x1, Vector128.Load(w0 + 4), d0_1);
+                }
+
+                sums[n] = Simd.Sum(d0_0 + d0_1);
+                w0 += 8;
             }
 
-            {
-                float dot = Simd.Sum(d0_0 + d0_1);
-                float es0 = dot;
-                lm_head[n] = es0;
-            }
-
-            {
-                float dot = Simd.Sum(d1_0 + d1_1);
-                float es0 = dot;
-                lm_head[(n + 1)] = es0;
-            }
-
-            {
-                float dot = Simd.Sum(d2_0 + d2_1);
-                float es0 = dot;
-                lm_head[(n + 2)] = es0;
-            }
-
-            {
-                float dot = Simd.Sum(d3_0 + d3_1);
-                float es0 = dot;
-                lm_head[(n + 3)] = es0;
-            }
+            Linear_1x8x11_Epilogue_128(sums, lm_head, 0, 1, column, columns);
         }
-        for (; n < end; n++)
+    }
+
+    [MethodImpl(MethodImplOptions.AggressiveOptimization)]
+    private static void Linear_1x8x11_Epilogue_512(float* tile, float* lm_head, int row, int rows, int column, int columns)
+    {
+        for (int r = row; r < row + rows; r++)
         {
-            float* w0 = weight + (long)n * 8;
-            Vector128<float> d0_0 = Vector128<float>.Zero, d0_1 = Vector128<float>.Zero;
-            for (int k = 0; k < 8; k += 8)
+            float* lm_head_r = lm_head + (long)r * 11;
+            int j = 0;
+            for (; j <= columns - 16; j += 16)
             {
-                Vector128<float> x0 = Vector128.Load(input + k);
-                d0_0 = Simd.MultiplyAdd(x0, Vector128.Load(w0 + k), d0_0);
-                Vector128<float> x1 = Vector128.Load(input + k + 4);
-                d0_1 = Simd.MultiplyAdd(x1, Vector128.Load(w0 + k + 4), d0_1);
+                Vector512<float> ev0 = Vector512.Load(tile + j);
+                Vector512.Store(ev0, lm_head_r + (column + j));
+            }
+            if (j < columns)
+            {
+                Vector512<float> ev0 = Vector512.Load(tile + j);
+                Simd.StoreTail512(lm_head_r + (column + j), ev0, columns - j);
+                j += 16;
             }
 
+            tile += j;
+        }
+    }
+
+    [MethodImpl(MethodImplOptions.AggressiveOptimization)]
+    private static void Linear_1x8x11_Epilogue_256(float* tile, float* lm_head, int row, int rows, int column, int columns)
+    {
+        for (int r = row; r < row + rows; r++)
+        {
+            float* lm_head_r = lm_head + (long)r * 11;
+            int j = 0;
+            for (; j <= columns - 8; j += 8)
             {
-                float dot = Simd.Sum(d0_0 + d0_1);
-                float es0 = dot;
-                lm_head[n] = es0;
+                Vector256<float> ev0 = Vector256.Load(tile + j);
+                Vector256.Store(ev0, lm_head_r + (column + j));
             }
+            if (j < columns)
+            {
+                Vector256<float> ev0 = Vector256.Load(tile + j);
+                Simd.StoreTail256(lm_head_r + (column + j), ev0, columns - j);
+                j += 8;
+            }
+
+            tile += j;
+        }
+    }
+
+    [MethodImpl(MethodImplOptions.AggressiveOptimization)]
+    private static void Linear_1x8x11_Epilogue_128(float* tile, float* lm_head, int row, int rows, int column, int columns)
+    {
+        for (int r = row; r < row + rows; r++)
+        {
+            float* lm_head_r = lm_head + (long)r * 11;
+            int j = 0;
+            for (; j <= columns - 4; j += 4)
+            {
+                Vector128<float> ev0 = Vector128.Load(tile + j);
+                Vector128.Store(ev0, lm_head_r + (column + j));
+            }
+            if (j < columns)
+            {
+                Vector128<float> ev0 = Vector128.Load(tile + j);
+                Simd.StoreTail128(lm_head_r + (column + j), ev0, columns - j);
+                j += 4;
+            }
+
+            tile += j;
         }
     }
 
@@ -3240,75 +2880,36 @@ internal static unsafe class Example_TinyGpt_Kernels
     private static void Linear_1x8x24_512(float* input, float* weight, float* bias, float* c_attn, Worker worker)
     {
         int start = 0, end = 24;
-        int n = start;
-        for (; n <= end - 4; n += 4)
+        float* sums = stackalloc float[16];
+        for (int column = start; column < end; column += 16)
         {
-            float* w0 = weight + (long)n * 8;
-            float* w1 = w0 + 8;
-            float* w2 = w1 + 8;
-            float* w3 = w2 + 8;
-            Vector512<float> d0_0 = Vector512<float>.Zero;
-            Vector512<float> d1_0 = Vector512<float>.Zero;
-            Vector512<float> d2_0 = Vector512<float>.Zero;
-            Vector512<float> d3_0 = Vector512<float>.Zero;
-
+            int columns = Math.Min(16, end - column);
+            float* w0 = weight + (long)column * 8;
+            int n = 0;
+            for (; n <= columns - 4; n += 4)
             {
-                Vector512<float> x = Simd.LoadTail512(input + 0, 8);
-                d0_0 = Simd.MultiplyAdd(x, Simd.LoadTail512(w0 + 0, 8), d0_0);
-                d1_0 = Simd.MultiplyAdd(x, Simd.LoadTail512(w1 + 0, 8), d1_0);
-                d2_0 = Simd.MultiplyAdd(x, Simd.LoadTail512(w2 + 0, 8), d2_0);
-                d3_0 = Simd.MultiplyAdd(x, Simd.LoadTail512(w3 + 0, 8), d3_0);
+                float* w1 = w0 + 8;
+                float* w2 = w1 + 8;
+                float* w3 = w2 + 8;
+                Vector256<float> d0_0 = Vector256<float>.Zero;
+                Vector256<float> d1_0 = Vector256<float>.Zero;
+                Vector256<float> d2_0 = Vector256<float>.Zero;
+                Vector256<float> d3_0 = Vector256<float>.Zero;
+
+
+                {
+                    Vector256<float> x0 = Vector256.Load(input + 0);
+                    d0_0 = Simd.MultiplyAdd(x0, Vector256.Load(w0 + 0), d0_0);
+                    d1_0 = Simd.MultiplyAdd(x0, Vector256.Load(w1 + 0), d1_0);
+                    d2_0 = Simd.MultiplyAdd(x0, Vector256.Load(w2 + 0), d2_0);
+                    d3_0 = Simd.MultiplyAdd(x0, Vector256.Load(w3 + 0), d3_0);
+                }
+
+                Vector128.Store(Simd.Sums(d0_0, d1_0, d2_0, d3_0), sums + n);
+                w0 = w3 + 8;
             }
 
-            {
-                float dot = Simd.Sum(d0_0);
-                float es0 = dot;
-                float es1 = bias[n];
-                float es2 = es0 + es1;
-                c_attn[n] = es2;
-            }
-
-            {
-                float dot = Simd.Sum(d1_0);
-                float es0 = dot;
-                float es1 = bias[(n + 1)];
-                float es2 = es0 + es1;
-                c_attn[(n + 1)] = es2;
-            }
-
-            {
-                float dot = Simd.Sum(d2_0);
-                float es0 = dot;
-                float es1 = bias[(n + 2)];
-                float es2 = es0 + es1;
-                c_attn[(n + 2)] = es2;
-            }
-
-            {
-                float dot = Simd.Sum(d3_0);
-                float es0 = dot;
-                float es1 = bias[(n + 3)];
-                float es2 = es0 + es1;
-                c_attn[(n + 3)] = es2;
-            }
-        }
-        for (; n < end; n++)
-        {
-            float* w0 = weight + (long)n * 8;
-            Vector512<float> d0_0 = Vector512<float>.Zero;
-
-            {
-                Vector512<float> x = Simd.LoadTail512(input + 0, 8);
-                d0_0 = Simd.MultiplyAdd(x, Simd.LoadTail512(w0 + 0, 8), d0_0);
-            }
-
-            {
-                float dot = Simd.Sum(d0_0);
-                float es0 = dot;
-                float es1 = bias[n];
-                float es2 = es0 + es1;
-                c_attn[n] = es2;
-            }
+            Linear_1x8x24_Epilogue_512(sums, bias, c_attn, 0, 1, column, columns);
         }
     }
 
@@ -3316,75 +2917,36 @@ internal static unsafe class Example_TinyGpt_Kernels
     private static void Linear_1x8x24_256(float* input, float* weight, float* bias, float* c_attn, Worker worker)
     {
         int start = 0, end = 24;
-        int n = start;
-        for (; n <= end - 4; n += 4)
+        float* sums = stackalloc float[16];
+        for (int column = start; column < end; column += 16)
         {
-            float* w0 = weight + (long)n * 8;
-            float* w1 = w0 + 8;
-            float* w2 = w1 + 8;
-            float* w3 = w2 + 8;
-            Vector256<float> d0_0 = Vector256<float>.Zero;
-            Vector256<float> d1_0 = Vector256<float>.Zero;
-            Vector256<float> d2_0 = Vector256<float>.Zero;
-            Vector256<float> d3_0 = Vector256<float>.Zero;
-            for (int k = 0; k < 8; k += 8)
+            int columns = Math.Min(16, end - column);
+            float* w0 = weight + (long)column * 8;
+            int n = 0;
+            for (; n <= columns - 4; n += 4)
             {
-                Vector256<float> x0 = Vector256.Load(input + k);
-                d0_0 = Simd.MultiplyAdd(x0, Vector256.Load(w0 + k), d0_0);
-                d1_0 = Simd.MultiplyAdd(x0, Vector256.Load(w1 + k), d1_0);
-                d2_0 = Simd.MultiplyAdd(x0, Vector256.Load(w2 + k), d2_0);
-                d3_0 = Simd.MultiplyAdd(x0, Vector256.Load(w3 + k), d3_0);
+                float* w1 = w0 + 8;
+                float* w2 = w1 + 8;
+                float* w3 = w2 + 8;
+                Vector256<float> d0_0 = Vector256<float>.Zero;
+                Vector256<float> d1_0 = Vector256<float>.Zero;
+                Vector256<float> d2_0 = Vector256<float>.Zero;
+                Vector256<float> d3_0 = Vector256<float>.Zero;
+
+
+                {
+                    Vector256<float> x0 = Vector256.Load(input + 0);
+                    d0_0 = Simd.MultiplyAdd(x0, Vector256.Load(w0 + 0), d0_0);
+                    d1_0 = Simd.MultiplyAdd(x0, Vector256.Load(w1 + 0), d1_0);
+                    d2_0 = Simd.MultiplyAdd(x0, Vector256.Load(w2 + 0), d2_0);
+                    d3_0 = Simd.MultiplyAdd(x0, Vector256.Load(w3 + 0), d3_0);
+                }
+
+                Vector128.Store(Simd.Sums(d0_0, d1_0, d2_0, d3_0), sums + n);
+                w0 = w3 + 8;
             }
 
-            {
-                float dot = Simd.Sum(d0_0);
-                float es0 = dot;
-                float es1 = bias[n];
-                float es2 = es0 + es1;
-                c_attn[n] = es2;
-            }
-
-            {
-                float dot = Simd.Sum(d1_0);
-                float es0 = dot;
-                float es1 = bias[(n + 1)];
-                float es2 = es0 + es1;
-                c_attn[(n + 1)] = es2;
-            }
-
-            {
-                float dot = Simd.Sum(d2_0);
-                float es0 = dot;
-                float es1 = bias[(n + 2)];
-                float es2 = es0 + es1;
-                c_attn[(n + 2)] = es2;
-            }
-
-            {
-                float dot = Simd.Sum(d3_0);
-                float es0 = dot;
-                float es1 = bias[(n + 3)];
-                float es2 = es0 + es1;
-                c_attn[(n + 3)] = es2;
-            }
-        }
-        for (; n < end; n++)
-        {
-            float* w0 = weight + (long)n * 8;
-            Vector256<float> d0_0 = Vector256<float>.Zero;
-            for (int k = 0; k < 8; k += 8)
-            {
-                Vector256<float> x0 = Vector256.Load(input + k);
-                d0_0 = Simd.MultiplyAdd(x0, Vector256.Load(w0 + k), d0_0);
-            }
-
-            {
-                float dot = Simd.Sum(d0_0);
-                float es0 = dot;
-                float es1 = bias[n];
-                float es2 = es0 + es1;
-                c_attn[n] = es2;
-            }
+            Linear_1x8x24_Epilogue_256(sums, bias, c_attn, 0, 1, column, columns);
         }
     }
 
@@ -3392,82 +2954,109 @@ internal static unsafe class Example_TinyGpt_Kernels
     private static void Linear_1x8x24_128(float* input, float* weight, float* bias, float* c_attn, Worker worker)
     {
         int start = 0, end = 24;
-        int n = start;
-        for (; n <= end - 4; n += 4)
+        float* sums = stackalloc float[16];
+        for (int column = start; column < end; column += 16)
         {
-            float* w0 = weight + (long)n * 8;
-            float* w1 = w0 + 8;
-            float* w2 = w1 + 8;
-            float* w3 = w2 + 8;
-            Vector128<float> d0_0 = Vector128<float>.Zero, d0_1 = Vector128<float>.Zero;
-            Vector128<float> d1_0 = Vector128<float>.Zero, d1_1 = Vector128<float>.Zero;
-            Vector128<float> d2_0 = Vector128<float>.Zero, d2_1 = Vector128<float>.Zero;
-            Vector128<float> d3_0 = Vector128<float>.Zero, d3_1 = Vector128<float>.Zero;
-            for (int k = 0; k < 8; k += 8)
+            int columns = Math.Min(16, end - column);
+            float* w0 = weight + (long)column * 8;
+            int n = 0;
+            for (; n <= columns - 4; n += 4)
             {
-                Vector128<float> x0 = Vector128.Load(input + k);
-                d0_0 = Simd.MultiplyAdd(x0, Vector128.Load(w0 + k), d0_0);
-                d1_0 = Simd.MultiplyAdd(x0, Vector128.Load(w1 + k), d1_0);
-                d2_0 = Simd.MultiplyAdd(x0, Vector128.Load(w2 + k), d2_0);
-                d3_0 = Simd.MultiplyAdd(x0, Vector128.Load(w3 + k), d3_0);
-                Vector128<float> x1 = Vector128.Load(input + k + 4);
-                d0_1 = Simd.MultiplyAdd(x1, Vector128.Load(w0 + k + 4), d0_1);
-                d1_1 = Simd.MultiplyAdd(x1, Vector128.Load(w1 + k + 4), d1_1);
-                d2_1 = Simd.MultiplyAdd(x1, Vector128.Load(w2 + k + 4), d2_1);
-                d3_1 = Simd.MultiplyAdd(x1, Vector128.Load(w3 + k + 4), d3_1);
+                float* w1 = w0 + 8;
+                float* w2 = w1 + 8;
+                float* w3 = w2 + 8;
+                Vector128<float> d0_0 = Vector128<float>.Zero, d0_1 = Vector128<float>.Zero;
+                Vector128<float> d1_0 = Vector128<float>.Zero, d1_1 = Vector128<float>.Zero;
+                Vector128<float> d2_0 = Vector128<float>.Zero, d2_1 = Vector128<float>.Zero;
+                Vector128<float> d3_0 = Vector128<float>.Zero, d3_1 = Vector128<float>.Zero;
+
+
+                {
+                    Vector128<float> x0 = Vector128.Load(input + 0);
+                    d0_0 = Simd.MultiplyAdd(x0, Vector128.Load(w0 + 0), d0_0);
+                    d1_0 = Simd.MultiplyAdd(x0, Vector128.Load(w1 + 0), d1_0);
+                    d2_0 = Simd.MultiplyAdd(x0, Vector128.Load(w2 + 0), d2_0);
+                    d3_0 = Simd.MultiplyAdd(x0, Vector128.Load(w3 + 0), d3_0);
+                    Vector128<float> x1 = Vector128.Load(input + 4);
+                    d0_1 = Simd.MultiplyAdd(x1, Vector128.Load(w0 + 4), d0_1);
+                    d1_1 = Simd.MultiplyAdd(x1, Vector128.Load(w1 + 4), d1_1);
+                    d2_1 = Simd.MultiplyAdd(x1, Vector128.Load(w2 + 4), d2_1);
+                    d3_1 = Simd.MultiplyAdd(x1, Vector128.Load(w3 + 4), d3_1);
+                }
+
+                Vector128.Store(Simd.Sums(d0_0 + d0_1, d1_0 + d1_1, d2_0 + d2_1, d3_0 + d3_1), sums + n);
+                w0 = w3 + 8;
             }
 
-            {
-                float dot = Simd.Sum(d0_0 + d0_1);
-                float es0 = dot;
-                float es1 = bias[n];
-                float es2 = es0 + es1;
-                c_attn[n] = es2;
-            }
-
-            {
-                float dot = Simd.Sum(d1_0 + d1_1);
-                float es0 = dot;
-                float es1 = bias[(n + 1)];
-                float es2 = es0 + es1;
-                c_attn[(n + 1)] = es2;
-            }
-
-            {
-                float dot = Simd.Sum(d2_0 + d2_1);
-                float es0 = dot;
-                float es1 = bias[(n + 2)];
-                float es2 = es0 + es1;
-                c_attn[(n + 2)] = es2;
-            }
-
-            {
-                float dot = Simd.Sum(d3_0 + d3_1);
-                float es0 = dot;
-                float es1 = bias[(n + 3)];
-                float es2 = es0 + es1;
-                c_attn[(n + 3)] = es2;
-            }
+            Linear_1x8x24_Epilogue_128(sums, bias, c_attn, 0, 1, column, columns);
         }
-        for (; n < end; n++)
+    }
+
+    [MethodImpl(MethodImplOptions.AggressiveOptimization)]
+    private static void Linear_1x8x24_Epilogue_512(float* tile, float* bias, float* c_attn, int row, int rows, int column, int columns)
+    {
+        for (int r = row; r < row + rows; r++)
         {
-            float* w0 = weight + (long)n * 8;
-            Vector128<float> d0_0 = Vector128<float>.Zero, d0_1 = Vector128<float>.Zero;
-            for (int k = 0; k < 8; k += 8)
+            float* bias_r = bias + (long)r * 24;
+            float* c_attn_r = c_attn + (long)r * 24;
+            int j = 0;
+            for (; j <= columns - 16; j += 16)
             {
-                Vector128<float> x0 = Vector128.Load(input + k);
-                d0_0 = Simd.MultiplyAdd(x0, Vector128.Load(w0 + k), d0_0);
-                Vector128<float> x1 = Vector128.Load(input + k + 4);
-                d0_1 = Simd.MultiplyAdd(x1, Vector128.Load(w0 + k + 4), d0_1);
+                Vector512<float> ev0 = Vector512.Load(tile + j);
+                Vector512<float> ev1 = Vector512.Load(bias_r + (column + j));
+                Vector512<float> ev2 = ev0 + ev1;
+                Vector512.Store(ev2, c_attn_r + (column + j));
+            }
+            if (j < columns)
+            {
+                Vector512<float> ev0 = Vector512.Load(tile + j);
+                Vector512<float> ev1 = Simd.LoadTail512(bias_r + (column + j), columns - j);
+                Vector512<float> ev2 = ev0 + ev1;
+                Simd.StoreTail512(c_attn_r + (column + j), ev2, columns - j);
+                j += 16;
             }
 
+            tile += j;
+        }
+    }
+
+    [MethodImpl(MethodImplOptions.AggressiveOptimization)]
+    private static void Linear_1x8x24_Epilogue_256(float* tile, float* bias, float* c_attn, int row, int rows, int column, int columns)
+    {
+        for (int r = row; r < row + rows; r++)
+        {
+            float* bias_r = bias + (long)r * 24;
+            float* c_attn_r = c_attn + (long)r * 24;
+            int j = 0;
+            for (; j <= columns - 8; j += 8)
             {
-                float dot = Simd.Sum(d0_0 + d0_1);
-                float es0 = dot;
-                float es1 = bias[n];
-                float es2 = es0 + es1;
-                c_attn[n] = es2;
+                Vector256<float> ev0 = Vector256.Load(tile + j);
+                Vector256<float> ev1 = Vector256.Load(bias_r + (column + j));
+                Vector256<float> ev2 = ev0 + ev1;
+                Vector256.Store(ev2, c_attn_r + (column + j));
             }
+
+            tile += j;
+        }
+    }
+
+    [MethodImpl(MethodImplOptions.AggressiveOptimization)]
+    private static void Linear_1x8x24_Epilogue_128(float* tile, float* bias, float* c_attn, int row, int rows, int column, int columns)
+    {
+        for (int r = row; r < row + rows; r++)
+        {
+            float* bias_r = bias + (long)r * 24;
+            float* c_attn_r = c_attn + (long)r * 24;
+            int j = 0;
+            for (; j <= columns - 4; j += 4)
+            {
+                Vector128<float> ev0 = Vector128.Load(tile + j);
+                Vector128<float> ev1 = Vector128.Load(bias_r + (column + j));
+                Vector128<float> ev2 = ev0 + ev1;
+                Vector128.Store(ev2, c_attn_r + (column + j));
+            }
+
+            tile += j;
         }
     }
 

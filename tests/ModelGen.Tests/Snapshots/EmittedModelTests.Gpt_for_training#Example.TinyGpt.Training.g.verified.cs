@@ -14,7 +14,7 @@ namespace Example
                 : base(model._weights, new global::ModelGen.Runtime.TrainerLayout
                 {
                     ModelName = "TinyGpt",
-                    ArenaBytes = 6656,
+                    ArenaBytes = 6080,
                     StateBytes = 0,
                     ScratchBytes = 38656,
                     BatchSize = 2,
@@ -47,7 +47,7 @@ namespace ModelGen.Generated
 
     internal static unsafe class Example_TinyGpt_Training
     {
-        // Step: 40 kernels, 6,656 bytes of arena. Every worker runs it.
+        // Step: 40 kernels, 6,080 bytes of arena. Every worker runs it.
         public static void Step(in PlanContext context, Worker worker)
         {
             float* weights = context.Weights;
@@ -57,85 +57,85 @@ namespace ModelGen.Generated
             if (worker.Index == 0)
             {
                 // transformer.wte
-                Example_TinyGpt_Kernels.Embedding_8x8(weights + 0, (int*)(arena + 0), arena + 1088, worker);
+                Example_TinyGpt_Kernels.Embedding_8x8(weights + 0, (int*)(arena + 0), arena + 848, worker);
                 // d loss
-                Example_TinyGpt_Kernels.Map_1x1(arena + 704, context.LossNormalizer, context.GradientScale, worker);
+                Example_TinyGpt_Kernels.Map_1x1(arena + 1312, context.LossNormalizer, context.GradientScale, worker);
                 // transformer.h.0.ln_1.mean, transformer.h.0.ln_1.rstd, transformer.h.0.ln_1, d transformer.h.0.ln_1.rstd
-                Example_TinyGpt_Kernels.Rows_8x8(arena + 1088, weights + 96 + (long)context.Position * 8, weights + 144, weights + 160, arena + 1568, arena + 1584, arena + 1152, arena + 1552, worker);
+                Example_TinyGpt_Kernels.Rows_8x8(arena + 848, weights + 96 + (long)context.Position * 8, weights + 144, weights + 160, arena + 1392, arena + 1408, arena + 912, arena + 1376, worker);
                 // transformer.h.0.attn.c_attn
-                Example_TinyGpt_Kernels.Linear_8x8x24(arena + 1152, weights + 176, weights + 368, arena + 896, worker);
+                Example_TinyGpt_Kernels.Linear_8x8x24(arena + 912, weights + 176, weights + 368, arena + 560, worker);
                 // transformer.h.0.attn
-                Example_TinyGpt_Kernels.Attention_2x4_2x4(arena + 896, arena + 904, arena + 912, arena + 1216, arena + 1536, worker);
+                Example_TinyGpt_Kernels.Attention_2x4_2x4(arena + 560, arena + 568, arena + 576, arena + 976, arena + 1360, worker);
                 // transformer.h.0.attn.residual
-                Example_TinyGpt_Kernels.Linear_8x8x8(arena + 1216, weights + 400, arena + 1088, weights + 96 + (long)context.Position * 8, weights + 464, arena + 1280, worker);
+                Example_TinyGpt_Kernels.Linear_8x8x8(arena + 976, weights + 400, arena + 848, weights + 96 + (long)context.Position * 8, weights + 464, arena + 1040, worker);
                 // transformer.h.0.ln_2.mean, transformer.h.0.ln_2.rstd, transformer.h.0.ln_2, d transformer.h.0.ln_2.rstd
-                Example_TinyGpt_Kernels.Rows_8x8_v2(arena + 1280, weights + 480, weights + 496, arena + 1616, arena + 1632, arena + 1344, arena + 1600, worker);
+                Example_TinyGpt_Kernels.Rows_8x8_v2(arena + 1040, weights + 480, weights + 496, arena + 1440, arena + 1456, arena + 1104, arena + 1424, worker);
                 // transformer.h.0.mlp.act, d transformer.h.0.mlp.act
-                Example_TinyGpt_Kernels.Linear_8x8x32(arena + 1344, weights + 512, weights + 768, arena + 48, arena + 432, worker);
+                Example_TinyGpt_Kernels.Linear_8x8x32(arena + 1104, weights + 512, weights + 768, arena + 304, arena + 48, worker);
                 // transformer.h.0.mlp.residual
-                Example_TinyGpt_Kernels.Linear_8x32x8(arena + 48, weights + 800, arena + 1280, weights + 1056, arena + 1408, worker);
+                Example_TinyGpt_Kernels.Linear_8x32x8(arena + 304, weights + 800, arena + 1040, weights + 1056, arena + 1168, worker);
                 // transformer.ln_f.mean, transformer.ln_f.rstd, transformer.ln_f, d transformer.ln_f.rstd
-                Example_TinyGpt_Kernels.Rows_8x8_v3(arena + 1408, weights + 1072, weights + 1088, arena + 416, arena + 1648, arena + 1472, arena + 400, worker);
+                Example_TinyGpt_Kernels.Rows_8x8_v3(arena + 1168, weights + 1072, weights + 1088, arena + 1488, arena + 1504, arena + 1232, arena + 1472, worker);
                 // lm_head
-                Example_TinyGpt_Kernels.Linear_8x8x11(arena + 1472, weights + 0, arena + 304, worker);
+                Example_TinyGpt_Kernels.Linear_8x8x11(arena + 1232, weights + 0, arena + 752, worker);
                 // loss.rows, d lm_head
-                Example_TinyGpt_Kernels.Rows_8x11(arena + 304, (int*)(arena + 16), arena + 704, arena + 688, arena + 304, worker);
+                Example_TinyGpt_Kernels.Rows_8x11(arena + 752, (int*)(arena + 16), arena + 1312, arena + 1296, arena + 752, worker);
                 // loss
-                Example_TinyGpt_Kernels.Rows_1x8_v4(arena + 688, arena + 32, context.LossNormalizer, worker);
+                Example_TinyGpt_Kernels.Rows_1x8_v4(arena + 1296, arena + 32, context.LossNormalizer, worker);
                 // d lm_head
-                Example_TinyGpt_Kernels.Contract_11x8x8(arena + 304, arena + 1472, gradients + 0, arena + 688, context.Accumulate, worker);
+                Example_TinyGpt_Kernels.Contract_11x8x8(arena + 752, arena + 1232, gradients + 0, context.Accumulate, worker);
                 // d lm_head, d transformer.ln_f.scaled
-                Example_TinyGpt_Kernels.Multiply_8x11x8(arena + 304, weights + 0, arena + 1472, arena + 1408, arena + 416, arena + 1648, arena + 688, worker);
+                Example_TinyGpt_Kernels.Multiply_8x11x8(arena + 752, weights + 0, arena + 1232, arena + 1168, arena + 1488, arena + 1504, arena + 1296, worker);
                 // d transformer.ln_f
-                Example_TinyGpt_Kernels.ColumnSum_8x8(arena + 1472, gradients + 1088, context.Accumulate, worker);
+                Example_TinyGpt_Kernels.ColumnSum_8x8(arena + 1232, gradients + 1088, context.Accumulate, worker);
                 // d transformer.ln_f.scaled
-                Example_TinyGpt_Kernels.ColumnSum_8x8_v2(arena + 688, gradients + 1072, context.Accumulate, worker);
+                Example_TinyGpt_Kernels.ColumnSum_8x8_v2(arena + 1296, gradients + 1072, context.Accumulate, worker);
                 // d transformer.h.0.mlp.residual
-                Example_TinyGpt_Kernels.Rows_8x8_v4(arena + 1472, weights + 1072, arena + 1648, arena + 1408, arena + 416, arena + 400, arena + 1472, worker);
+                Example_TinyGpt_Kernels.Rows_8x8_v4(arena + 1232, weights + 1072, arena + 1504, arena + 1168, arena + 1488, arena + 1472, arena + 1232, worker);
                 // d transformer.h.0.mlp.c_proj
-                Example_TinyGpt_Kernels.ColumnSum_8x8_v3(arena + 1472, gradients + 1056, context.Accumulate, worker);
+                Example_TinyGpt_Kernels.ColumnSum_8x8_v3(arena + 1232, gradients + 1056, context.Accumulate, worker);
                 // d transformer.h.0.mlp.c_proj.product
-                Example_TinyGpt_Kernels.Contract_8x8x32(arena + 1472, arena + 48, gradients + 800, arena + 688, context.Accumulate, worker);
+                Example_TinyGpt_Kernels.Contract_8x8x32(arena + 1232, arena + 304, gradients + 800, context.Accumulate, worker);
                 // d transformer.h.0.mlp.act
-                Example_TinyGpt_Kernels.Multiply_8x8x32(arena + 1472, weights + 800, arena + 432, arena + 432, worker);
+                Example_TinyGpt_Kernels.Multiply_8x8x32(arena + 1232, weights + 800, arena + 48, arena + 48, worker);
                 // d transformer.h.0.mlp.c_fc
-                Example_TinyGpt_Kernels.ColumnSum_8x32(arena + 432, gradients + 768, context.Accumulate, worker);
+                Example_TinyGpt_Kernels.ColumnSum_8x32(arena + 48, gradients + 768, context.Accumulate, worker);
                 // d transformer.h.0.mlp.c_fc.product
-                Example_TinyGpt_Kernels.Contract_32x8x8(arena + 432, arena + 1344, gradients + 512, arena + 48, context.Accumulate, worker);
+                Example_TinyGpt_Kernels.Contract_32x8x8(arena + 48, arena + 1104, gradients + 512, context.Accumulate, worker);
                 // d transformer.h.0.mlp.c_fc.product, d transformer.h.0.ln_2.scaled
-                Example_TinyGpt_Kernels.Multiply_8x32x8(arena + 432, weights + 512, arena + 688, arena + 1280, arena + 1616, arena + 1632, arena + 48, worker);
+                Example_TinyGpt_Kernels.Multiply_8x32x8(arena + 48, weights + 512, arena + 368, arena + 1040, arena + 1440, arena + 1456, arena + 304, worker);
                 // d transformer.h.0.ln_2
-                Example_TinyGpt_Kernels.ColumnSum_8x8_v4(arena + 688, gradients + 496, context.Accumulate, worker);
+                Example_TinyGpt_Kernels.ColumnSum_8x8_v4(arena + 368, gradients + 496, context.Accumulate, worker);
                 // d transformer.h.0.ln_2.scaled
-                Example_TinyGpt_Kernels.ColumnSum_8x8_v2(arena + 48, gradients + 480, context.Accumulate, worker);
+                Example_TinyGpt_Kernels.ColumnSum_8x8_v2(arena + 304, gradients + 480, context.Accumulate, worker);
                 // d transformer.h.0.attn.residual
-                Example_TinyGpt_Kernels.Rows_8x8_v5(arena + 1472, arena + 688, weights + 480, arena + 1632, arena + 1280, arena + 1616, arena + 1600, arena + 688, worker);
+                Example_TinyGpt_Kernels.Rows_8x8_v5(arena + 1232, arena + 368, weights + 480, arena + 1456, arena + 1040, arena + 1440, arena + 1424, arena + 368, worker);
                 // d transformer.h.0.attn.c_proj
-                Example_TinyGpt_Kernels.ColumnSum_8x8_v3(arena + 688, gradients + 464, context.Accumulate, worker);
+                Example_TinyGpt_Kernels.ColumnSum_8x8_v3(arena + 368, gradients + 464, context.Accumulate, worker);
                 // d transformer.h.0.attn.c_proj.product
-                Example_TinyGpt_Kernels.Multiply_8x8x8(arena + 688, weights + 400, arena + 240, worker);
+                Example_TinyGpt_Kernels.Multiply_8x8x8(arena + 368, weights + 400, arena + 240, worker);
                 // d transformer.h.0.attn.c_proj.product
-                Example_TinyGpt_Kernels.Contract_8x8x8(arena + 688, arena + 1216, gradients + 400, arena + 48, context.Accumulate, worker);
+                Example_TinyGpt_Kernels.Contract_8x8x8(arena + 368, arena + 976, gradients + 400, context.Accumulate, worker);
                 // d transformer.h.0.attn
-                Example_TinyGpt_Kernels.AttentionGradient_2x4_2x4(arena + 896, arena + 904, arena + 912, arena + 1216, arena + 1536, arena + 240, arena + 368, arena + 376, arena + 384, worker);
+                Example_TinyGpt_Kernels.AttentionGradient_2x4_2x4(arena + 560, arena + 568, arena + 576, arena + 976, arena + 1360, arena + 240, arena + 48, arena + 56, arena + 64, worker);
                 // d transformer.h.0.attn.c_attn
-                Example_TinyGpt_Kernels.ColumnSum_8x24(arena + 368, gradients + 368, context.Accumulate, worker);
+                Example_TinyGpt_Kernels.ColumnSum_8x24(arena + 48, gradients + 368, context.Accumulate, worker);
                 // d transformer.h.0.attn.c_attn.product
-                Example_TinyGpt_Kernels.Contract_24x8x8(arena + 368, arena + 1152, gradients + 176, arena + 48, context.Accumulate, worker);
+                Example_TinyGpt_Kernels.Contract_24x8x8(arena + 48, arena + 912, gradients + 176, context.Accumulate, worker);
                 // d transformer.h.0.attn.c_attn.product, d transformer.h.0.ln_1.scaled
-                Example_TinyGpt_Kernels.Multiply_8x24x8(arena + 368, weights + 176, arena + 48, arena + 1088, weights + 96 + (long)context.Position * 8, arena + 1568, arena + 1584, arena + 112, worker);
+                Example_TinyGpt_Kernels.Multiply_8x24x8(arena + 48, weights + 176, arena + 240, arena + 848, weights + 96 + (long)context.Position * 8, arena + 1392, arena + 1408, arena + 304, worker);
                 // d transformer.h.0.ln_1
-                Example_TinyGpt_Kernels.ColumnSum_8x8_v4(arena + 48, gradients + 160, context.Accumulate, worker);
+                Example_TinyGpt_Kernels.ColumnSum_8x8_v4(arena + 240, gradients + 160, context.Accumulate, worker);
                 // d transformer.h.0.ln_1.scaled
-                Example_TinyGpt_Kernels.ColumnSum_8x8_v2(arena + 112, gradients + 144, context.Accumulate, worker);
+                Example_TinyGpt_Kernels.ColumnSum_8x8_v2(arena + 304, gradients + 144, context.Accumulate, worker);
                 // d transformer.embeddings
-                Example_TinyGpt_Kernels.Rows_8x8_v6(arena + 688, arena + 48, weights + 144, arena + 1584, arena + 1088, weights + 96 + (long)context.Position * 8, arena + 1568, arena + 1552, arena + 48, worker);
+                Example_TinyGpt_Kernels.Rows_8x8_v6(arena + 368, arena + 240, weights + 144, arena + 1408, arena + 848, weights + 96 + (long)context.Position * 8, arena + 1392, arena + 1376, arena + 240, worker);
                 // d transformer.embeddings
-                Example_TinyGpt_Kernels.ColumnSum_8x8_4(arena + 48, arena + 112, worker);
+                Example_TinyGpt_Kernels.ColumnSum_8x8_4(arena + 240, arena + 48, worker);
                 // transformer.wpe.weight.gradient
-                Example_TinyGpt_Kernels.Map_4x8(arena + 112, gradients + 96, context.Accumulate, worker);
+                Example_TinyGpt_Kernels.Map_4x8(arena + 48, gradients + 96, context.Accumulate, worker);
                 // d transformer.wte
-                Example_TinyGpt_Kernels.EmbeddingGradient_8x8((int*)(arena + 0), arena + 48, gradients + 0, worker);
+                Example_TinyGpt_Kernels.EmbeddingGradient_8x8((int*)(arena + 0), arena + 240, gradients + 0, worker);
             }
 
             worker.Barrier();

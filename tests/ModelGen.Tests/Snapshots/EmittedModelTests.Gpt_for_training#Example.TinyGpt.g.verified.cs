@@ -15,7 +15,7 @@ namespace Example
     /// <item><term>Context</term><description>6 tokens</description></item>
     /// <item><term>Key/value cache</term><description>64 bytes a token</description></item>
     /// <item><term>Decoding</term><description>2,272 floating-point operations a token</description></item>
-    /// <item><term>Training arena</term><description>6,656 bytes</description></item>
+    /// <item><term>Training arena</term><description>6,080 bytes</description></item>
     /// <item><term>Training step</term><description>61,097 floating-point operations</description></item>
     /// </list>
     /// </remarks>
@@ -43,10 +43,10 @@ namespace Example
         public const long WorkerScratchBytes = 38656;
 
         /// <summary>The memory of a trainer's activations in bytes; gradients and optimizer state come on top.</summary>
-        public const long TrainingArenaBytes = 6656;
+        public const long TrainingArenaBytes = 6080;
 
         /// <summary>The memory of training with AdamW in bytes: weights, gradients, two optimizer slots, activations and carried state. Each thread takes WorkerScratchBytes on top.</summary>
-        public const long AdamWTrainingBytes = 24320;
+        public const long AdamWTrainingBytes = 23744;
 
         /// <summary>Sequences (or examples) in a training micro-batch.</summary>
         public const int BatchSize = 2;

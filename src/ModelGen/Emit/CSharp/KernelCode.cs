@@ -37,7 +37,9 @@ internal static class Arguments
 
     public static IEnumerable<string> Names(ArgumentKinds kinds) => All.Where(a => kinds.HasFlag(a.Kind)).Select(a => a.Declaration.Split(' ')[1]);
 
-    public static IEnumerable<string> Values(ArgumentKinds kinds) => All.Where(a => kinds.HasFlag(a.Kind)).Select(a => a.Value);
+    /// <summary>What a plan passes; <paramref name="accumulates"/> takes the place of the run's own flag.</summary>
+    public static IEnumerable<string> Values(ArgumentKinds kinds, string? accumulates = null)
+        => All.Where(a => kinds.HasFlag(a.Kind)).Select(a => a.Kind == ArgumentKinds.Accumulate && accumulates is not null ? accumulates : a.Value);
 
     public static ArgumentKinds Of(RowExtent extent) => extent.IsDynamic ? ArgumentKinds.Count : ArgumentKinds.None;
 

@@ -346,6 +346,7 @@ internal static class ModelEmitter
         w.Line("using System;");
         w.Line("using System.Runtime.CompilerServices;");
         w.Line("using System.Runtime.Intrinsics;");
+        w.Line("using System.Runtime.Intrinsics.Arm;");
         w.Line("using global::ModelGen.Runtime;");
         w.Line();
         w.Line("namespace ModelGen.Generated;");

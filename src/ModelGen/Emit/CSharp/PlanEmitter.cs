@@ -108,19 +108,20 @@ internal sealed class PlanEmitter(string kernelClass)
     {
         if (kernel is LoopKernel loop)
         {
-            w.Line($"// {loop.Name}: {(loop.Reverse ? "backwards " : "")}over {loop.Steps} time steps");
+            w.Line(loop.BlockRows > 0 ? $"// {loop.Name}: {loop.Steps} blocks of {loop.BlockRows} rows" : $"// {loop.Name}: {(loop.Reverse ? "backwards " : "")}over {loop.Steps} time steps");
+            string variable = loop.BlockRows > 0 ? "block" : "t";
             string steps = loop.Steps.IsDynamic ? Text.RowCount(loop.Steps).Replace("count", "context.Count") : Text.RowCount(loop.Steps);
-            w.Open(loop.Reverse ? $"for (int t = {steps} - 1; t >= 0; t--)" : $"for (int t = 0; t < {steps}; t++)");
+            w.Open(loop.Reverse ? $"for (int {variable} = {steps} - 1; {variable} >= 0; {variable}--)" : $"for (int {variable} = 0; {variable} < {steps}; {variable}++)");
             if (loop.IsSerial)
             {
                 foreach (Kernel inner in loop.Body)
                 {
-                    Call(w, inner, "t");
+                    Call(w, inner, variable);
                 }
             }
             else
             {
-                Sequence(w, loop.Body, "t");
+                Sequence(w, loop.Body, variable);
             }
 
             w.Close();
@@ -136,7 +137,7 @@ internal sealed class PlanEmitter(string kernelClass)
         }
 
         w.Line($"// {kernel.Name}");
-        w.Line($"{_kernelClass}.{name}({string.Join(", ", arguments.Concat(Arguments.Values(code.Extra)).Append("worker"))});");
+        w.Line($"{_kernelClass}.{name}({string.Join(", ", arguments.Concat(Arguments.Values(code.Extra, accumulates: step == "block" && kernel.SumsOverRows ? "block > 0 || context.Accumulate" : null)).Append("worker"))});");
     }
 
     private string NameOf(Kernel kernel, KernelCode code)
@@ -213,6 +214,7 @@ internal static class KernelEmitter
         RowKernel k => RowKernelEmitter.Emit(k),
         ColumnSumKernel k => ColumnSumEmitter.Emit(k),
         MatMulKernel k => MatMulEmitter.Emit(k),
+        PackKernel k => MatMulEmitter.Emit(k),
         AttentionKernel k => AttentionEmitter.Emit(k),
         AttentionGradientKernel k => AttentionEmitter.Emit(k),
         EmbeddingKernel k => GatherEmitter.Emit(k),

@@ -16,6 +16,9 @@ internal sealed class Spelling(int bits, int tileRows, int tileVectors)
 
     public int Lanes => Bits / 32;
 
+    /// <summary>The tile of matrix products whose operands are packed.</summary>
+    public RegisterTile PanelTile => RegisterTile.Of(Lanes);
+
     /// <summary>Columns of a matrix tile, and of a packed panel.</summary>
     public int TileColumns => TileVectors * Lanes;
 

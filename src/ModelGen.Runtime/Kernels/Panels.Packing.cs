@@ -1,0 +1,306 @@
+using System.Runtime.CompilerServices;
+using System.Runtime.Intrinsics;
+using System.Runtime.Intrinsics.Arm;
+using System.Runtime.Intrinsics.X86;
+
+namespace ModelGen.Runtime;
+
+public static unsafe partial class Panels
+{
+    // Rows that are copied together: their target is one piece per panel, and their sources are few enough for the prefetcher.
+    private const int RowBlock = 8;
+
+    /// <summary>
+    /// Packs rows into panels, transposed: panel p holds rows p·width and following, element (k, j) at k·width + j, and panels follow
+    /// each other. The last panel is as narrow as its rows allow in whole granules, and padded with zeros.
+    /// </summary>
+    /// <param name="source">The first row.</param>
+    /// <param name="stride">Elements from one row to the next.</param>
+    /// <param name="depth">Elements of a row that are packed: the panels' rows.</param>
+    /// <param name="count">Rows to pack.</param>
+    /// <param name="target">The panels.</param>
+    /// <param name="width">Columns of a panel.</param>
+    /// <param name="granule">What a panel's width is a multiple of.</param>
+    [MethodImpl(MethodImplOptions.AggressiveOptimization)]
+    public static void PackPanelsTransposed(float* source, int stride, int depth, int count, float* target, int width, int granule)
+    {
+        for (int first = 0; first < count; first += width)
+        {
+            int columns = Math.Min(width, count - first);
+            int panelWidth = columns == width ? width : (columns + granule - 1) / granule * granule;
+            TransposePanel(source + ((long)first * stride), stride, depth, columns, target, panelWidth);
+            target += (long)panelWidth * depth;
+        }
+    }
+
+    /// <summary>As <see cref="PackPanelsTransposed"/>, of columns instead of rows: the source is read as it lies.</summary>
+    /// <param name="source">The first column's first element.</param>
+    /// <param name="stride">Elements from one row to the next.</param>
+    /// <param name="depth">Rows: the panels' rows.</param>
+    /// <param name="count">Columns to pack.</param>
+    /// <param name="target">The panels.</param>
+    /// <param name="width">Columns of a panel.</param>
+    /// <param name="granule">What a panel's width is a multiple of.</param>
+    [MethodImpl(MethodImplOptions.AggressiveOptimization)]
+    public static void PackPanels(float* source, int stride, int depth, int count, float* target, int width, int granule)
+    {
+        int whole = count / width;
+        int rest = count - (whole * width);
+        int restWidth = (rest + granule - 1) / granule * granule;
+        for (int k = 0; k < depth; k += RowBlock)
+        {
+            int rows = Math.Min(RowBlock, depth - k);
+            float* from = source + ((long)k * stride);
+            float* to = target + ((long)k * width);
+            for (int panel = 0; panel < whole; panel++)
+            {
+                CopyRows(from, stride, rows, width, to, width);
+                from += width;
+                to += (long)width * depth;
+            }
+
+            if (rest > 0)
+            {
+                CopyRows(from, stride, rows, rest, target + ((long)whole * width * depth) + ((long)k * restWidth), restWidth);
+            }
+        }
+    }
+
+    /// <summary>
+    /// Asks for a share of a matrix to be brought into the second-level cache, where the next panel will be packed from: its rows are
+    /// too short, and too far from each other, for the processor to foresee. It reads nothing, so that any address will do.
+    /// </summary>
+    /// <param name="source">The first row.</param>
+    /// <param name="stride">Elements from one row to the next.</param>
+    /// <param name="rows">Rows.</param>
+    /// <param name="columns">Elements of a row.</param>
+    /// <param name="part">Which share, counted from 0.</param>
+    /// <param name="parts">The number of shares.</param>
+    [MethodImpl(MethodImplOptions.AggressiveOptimization)]
+    public static void Prefetch(float* source, int stride, int rows, int columns, int part, int parts)
+    {
+        if (!Sse.IsSupported)
+        {
+            return;
+        }
+
+        const int Line = 16;
+        if (columns > rows)
+        {
+            // Few long rows: each share is a range of columns of all of them.
+            int first = (int)((long)columns * part / parts) / Line * Line;
+            int last = (int)((long)columns * (part + 1) / parts) / Line * Line;
+            last = part == parts - 1 ? columns : last;
+            for (int row = 0; row < rows; row++)
+            {
+                float* p = source + ((long)row * stride);
+                for (int column = first; column < last; column += Line)
+                {
+                    Sse.Prefetch1(p + column);
+                }
+            }
+        }
+        else
+        {
+            int last = (int)((long)rows * (part + 1) / parts);
+            for (int row = (int)((long)rows * part / parts); row < last; row++)
+            {
+                float* p = source + ((long)row * stride);
+                for (int column = 0; column < columns; column += Line)
+                {
+                    Sse.Prefetch1(p + column);
+                }
+            }
+        }
+    }
+
+    [MethodImpl(MethodImplOptions.AggressiveInlining)]
+    private static void CopyRows(float* source, int stride, int rows, int columns, float* target, int width)
+    {
+        for (int row = 0; row < rows; row++)
+        {
+            int j = 0;
+            if (Vector512.IsHardwareAccelerated)
+            {
+                for (; j <= columns - 16; j += 16)
+                {
+                    Vector512.Store(Vector512.Load(source + j), target + j);
+                }
+            }
+
+            for (; j <= columns - 8; j += 8)
+            {
+                Vector256.Store(Vector256.Load(source + j), target + j);
+            }
+
+            for (; j <= columns - 4; j += 4)
+            {
+                Vector128.Store(Vector128.Load(source + j), target + j);
+            }
+
+            for (; j < columns; j++)
+            {
+                target[j] = source[j];
+            }
+
+            for (; j < width; j++)
+            {
+                target[j] = 0;
+            }
+
+            source += stride;
+            target += width;
+        }
+    }
+
+    [MethodImpl(MethodImplOptions.AggressiveOptimization)]
+    private static void TransposePanel(float* source, int stride, int depth, int columns, float* panel, int width)
+    {
+        int j = 0;
+        if (Avx512F.IsSupported)
+        {
+            for (; j <= columns - 16; j += 16)
+            {
+                Transpose16(source + ((long)j * stride), stride, depth, panel + j, width);
+            }
+        }
+
+        if (Avx.IsSupported)
+        {
+            for (; j <= columns - 8; j += 8)
+            {
+                Transpose8(source + ((long)j * stride), stride, 8, depth, panel + j, width);
+            }
+
+            if (columns == 6 && width == 6)
+            {
+                Transpose8(source, stride, 6, depth, panel, width);
+                return;
+            }
+        }
+
+        if (Sse.IsSupported || AdvSimd.Arm64.IsSupported)
+        {
+            for (; j <= columns - 4; j += 4)
+            {
+                Transpose4(source + ((long)j * stride), stride, depth, panel + j, width);
+            }
+        }
+
+        for (; j < columns; j++)
+        {
+            float* row = source + ((long)j * stride);
+            float* column = panel + j;
+            for (int k = 0; k < depth; k++)
+            {
+                *column = row[k];
+                column += width;
+            }
+        }
+
+        if (columns < width)
+        {
+            for (int k = 0; k < depth; k++)
+            {
+                for (int c = columns; c < width; c++)
+                {
+                    panel[((long)k * width) + c] = 0;
+                }
+            }
+        }
+    }
+
+    // Sixteen rows at a time, in 16 × 16 blocks of registers: pairs of elements, pairs of pairs, then quarters of the vectors.
+    private static void Transpose16(float* source, int stride, int depth, float* panel, int width)
+    {
+        long s = stride;
+        int k = 0;
+        for (; k <= depth - 16; k += 16)
+        {
+            float* p = source + k;
+            float* q = panel + ((long)k * width);
+            Quarters(p, s, out Vector512<float> a0, out Vector512<float> a1, out Vector512<float> a2, out Vector512<float> a3);
+            Quarters(p + (4 * s), s, out Vector512<float> b0, out Vector512<float> b1, out Vector512<float> b2, out Vector512<float> b3);
+            Quarters(p + (8 * s), s, out Vector512<float> c0, out Vector512<float> c1, out Vector512<float> c2, out Vector512<float> c3);
+            Quarters(p + (12 * s), s, out Vector512<float> d0, out Vector512<float> d1, out Vector512<float> d2, out Vector512<float> d3);
+            Assemble(a0, b0, c0, d0, q, width);
+            Assemble(a1, b1, c1, d1, q + width, width);
+            Assemble(a2, b2, c2, d2, q + (2 * width), width);
+            Assemble(a3, b3, c3, d3, q + (3 * width), width);
+        }
+
+        for (; k < depth; k++)
+        {
+            float* q = panel + ((long)k * width);
+            for (int j = 0; j < 16; j++)
+            {
+                q[j] = source[(j * s) + k];
+            }
+        }
+    }
+
+    // Four rows: quarter i of result n holds column 4i + n of the four rows.
+    [MethodImpl(MethodImplOptions.AggressiveInlining)]
+    private static void Quarters(float* p, long s, out Vector512<float> v0, out Vector512<float> v1, out Vector512<float> v2, out Vector512<float> v3)
+    {
+        Vector512<float> r0 = Vector512.Load(p), r1 = Vector512.Load(p + s), r2 = Vector512.Load(p + (2 * s)), r3 = Vector512.Load(p + (3 * s));
+        Vector512<double> t0 = Avx512F.UnpackLow(r0, r1).AsDouble(), t1 = Avx512F.UnpackHigh(r0, r1).AsDouble();
+        Vector512<double> t2 = Avx512F.UnpackLow(r2, r3).AsDouble(), t3 = Avx512F.UnpackHigh(r2, r3).AsDouble();
+        v0 = Avx512F.UnpackLow(t0, t2).AsSingle();
+        v1 = Avx512F.UnpackHigh(t0, t2).AsSingle();
+        v2 = Avx512F.UnpackLow(t1, t3).AsSingle();
+        v3 = Avx512F.UnpackHigh(t1, t3).AsSingle();
+    }
+
+    // Columns n, 4 + n, 8 + n and 12 + n of sixteen rows, from the quarters of four rows each.
+    [MethodImpl(MethodImplOptions.AggressiveInlining)]
+    private static void Assemble(Vector512<float> a, Vector512<float> b, Vector512<float> c, Vector512<float> d, float* q, int width)
+    {
+        Vector512<float> ab02 = Avx512F.Shuffle4x128(a, b, 0x88), ab13 = Avx512F.Shuffle4x128(a, b, 0xDD);
+        Vector512<float> cd02 = Avx512F.Shuffle4x128(c, d, 0x88), cd13 = Avx512F.Shuffle4x128(c, d, 0xDD);
+        Vector512.Store(Avx512F.Shuffle4x128(ab02, cd02, 0x88), q);
+        Vector512.Store(Avx512F.Shuffle4x128(ab13, cd13, 0x88), q + (4 * width));
+        Vector512.Store(Avx512F.Shuffle4x128(ab02, cd02, 0xDD), q + (8 * width));
+        Vector512.Store(Avx512F.Shuffle4x128(ab13, cd13, 0xDD), q + (12 * width));
+    }
+
+    private static void Transpose4(float* source, int stride, int depth, float* panel, int width)
+    {
+        long s = stride;
+        int k = 0;
+        for (; k <= depth - 4; k += 4)
+        {
+            float* p = source + k;
+            Vector128<float> r0 = Vector128.Load(p), r1 = Vector128.Load(p + s), r2 = Vector128.Load(p + (2 * s)), r3 = Vector128.Load(p + (3 * s));
+            Vector128<float> t0, t1, t2, t3;
+            if (Sse.IsSupported)
+            {
+                (t0, t1, t2, t3) = (Sse.UnpackLow(r0, r1), Sse.UnpackHigh(r0, r1), Sse.UnpackLow(r2, r3), Sse.UnpackHigh(r2, r3));
+                (r0, r1, r2, r3) = (Sse.MoveLowToHigh(t0, t2), Sse.MoveHighToLow(t2, t0), Sse.MoveLowToHigh(t1, t3), Sse.MoveHighToLow(t3, t1));
+            }
+            else
+            {
+                (t0, t1, t2, t3) = (AdvSimd.Arm64.ZipLow(r0, r1), AdvSimd.Arm64.ZipHigh(r0, r1), AdvSimd.Arm64.ZipLow(r2, r3), AdvSimd.Arm64.ZipHigh(r2, r3));
+                r0 = AdvSimd.Arm64.ZipLow(t0.AsDouble(), t2.AsDouble()).AsSingle();
+                r1 = AdvSimd.Arm64.ZipHigh(t0.AsDouble(), t2.AsDouble()).AsSingle();
+                r2 = AdvSimd.Arm64.ZipLow(t1.AsDouble(), t3.AsDouble()).AsSingle();
+                r3 = AdvSimd.Arm64.ZipHigh(t1.AsDouble(), t3.AsDouble()).AsSingle();
+            }
+
+            float* q = panel + ((long)k * width);
+            Vector128.Store(r0, q);
+            Vector128.Store(r1, q + width);
+            Vector128.Store(r2, q + (2 * width));
+            Vector128.Store(r3, q + (3 * width));
+        }
+
+        for (; k < depth; k++)
+        {
+            float* q = panel + ((long)k * width);
+            for (int j = 0; j < 4; j++)
+            {
+                q[j] = source[(j * s) + k];
+            }
+        }
+    }
+}

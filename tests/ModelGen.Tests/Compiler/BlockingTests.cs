@@ -1,0 +1,110 @@
+using ModelGen.Compiler.Graph;
+using ModelGen.Compiler.Kernels;
+using ModelGen.Compiler.Ops;
+using ModelGen.Compiler.Passes;
+
+namespace ModelGen.Tests.Compiler;
+
+/// <summary>
+/// Kernels that are cut into blocks, which only large models need: compiled for a processor with very small caches, so that small
+/// ones need it too.
+/// </summary>
+public sealed class BlockingTests
+{
+    private static readonly CacheSizes Small = new(L2: 16 << 10, L3: 64 << 10);
+
+    // Rows, depth and columns: a deep contraction, many rows, many columns, and all that at ragged sizes.
+    private static readonly (int Rows, int Depth, int Columns)[] Products = [(200, 600, 100), (521, 300, 37), (37, 701, 521), (13, 1100, 9), (1000, 40, 64), (96, 512, 96), (2, 900, 300)];
+
+    public static TheoryData<string, int, int, int> Cases
+    {
+        get
+        {
+            var data = new TheoryData<string, int, int, int>();
+            foreach (string form in Enum.GetNames<MatMulForm>())
+            {
+                foreach ((int rows, int depth, int columns) in Products)
+                {
+                    data.Add(form, rows, depth, columns);
+                }
+            }
+
+            return data;
+        }
+    }
+
+    [Theory]
+    [MemberData(nameof(Cases))]
+    public void Products_in_blocks(string formName, int rows, int depth, int columns)
+    {
+        var form = Enum.Parse<MatMulForm>(formName);
+        ModelGraph graph = OperatorCases.Case("product", b =>
+        {
+            Value x = form == MatMulForm.TN ? OperatorCases.Parameter(b, "a", depth, rows) : OperatorCases.Parameter(b, "a", rows, depth);
+            Value w = form == MatMulForm.NT ? OperatorCases.Parameter(b, "b", columns, depth) : OperatorCases.Parameter(b, "b", depth, columns);
+            Value product = b.Add(new MatMul(form), "product", x, w);
+            return [b.Add(new Tanh(), "activated", b.Add(new Add(), "biased", product, OperatorCases.Parameter(b, "bias", columns))), product];
+        }).Graph;
+        Check(graph, 2e-4);
+    }
+
+    /// <summary>The sizes above are there for these: without them, the tests would show nothing.</summary>
+    [Fact]
+    public void Products_divide_rows_and_columns_and_the_contraction()
+    {
+        MatMulBlocking[] blockings = [.. Products.SelectMany(p => RegisterTile.All.Select(t => Product(p.Rows, p.Depth, p.Columns).Blocking(t)))];
+        Assert.Contains(blockings, b => b.ByRows && b.DepthBlocks > 1);
+        Assert.Contains(blockings, b => !b.ByRows && b.DepthBlocks > 1);
+        Assert.Contains(blockings, b => b.ByRows && b.BlockStrips < b.Strips);
+        Assert.Contains(blockings, b => b.LastVectors < b.Vectors);
+    }
+
+    /// <summary>Every block must fit the caches that it is made for, whatever the shape.</summary>
+    [Theory]
+    [InlineData(256, 768, 3072)]
+    [InlineData(256, 50257, 768)]
+    [InlineData(50257, 128, 768)]
+    [InlineData(1120, 10000, 512)]
+    [InlineData(12288, 768, 3072)]
+    public void Blocks_fit_the_caches(int rows, int depth, int columns)
+    {
+        CacheSizes caches = CacheSizes.Default;
+        foreach (RegisterTile tile in RegisterTile.All)
+        {
+            MatMulBlocking blocking = Product(rows, depth, columns, caches).Blocking(tile);
+            Assert.InRange(4 * blocking.OwnElements, 1, caches.L2);
+            Assert.InRange(4 * blocking.SharedElements, 1, caches.L3);
+        }
+    }
+
+    [Fact]
+    public void A_large_head_is_computed_in_blocks_of_rows()
+    {
+        ModelGraph graph = KernelCases.PrepareTraining(GradientCheck.WithLoss(OperatorCases.Case("head", b =>
+        {
+            Value x = b.Add(new Tanh(), "hidden", OperatorCases.Parameter(b, "x", 384, 24));
+            Value logits = b.Add(new Add(), "logits", b.Add(new MatMul(MatMulForm.NT), "product", x, OperatorCases.Parameter(b, "table", 211, 24)), OperatorCases.Parameter(b, "bias", 211));
+            return [b.Add(new MeanLoss(), "loss", b.Add(new CrossEntropy(), "rows", logits, OperatorCases.Indices(b, "targets", 211, 384)))];
+        }).Graph));
+        KernelProgram program = Lowering.Run(graph, ModelLayout.Of(graph, Small), default);
+        LoopKernel loop = Assert.Single(program.Kernels.OfType<LoopKernel>());
+        Assert.Equal((3, 128), (loop.Steps.Maximum, loop.BlockRows));
+        Assert.DoesNotContain(program.Kernels.SelectMany(k => k is LoopKernel l ? l.Body.SelectMany(b => b.Operands) : k.Operands), o => o.View.Buffer.Space == MemorySpace.Arena && o.View.Buffer.Size >= 384 * 211);
+        Check(graph, 5e-5);
+    }
+
+    private static MatMulKernel Product(int rows, int depth, int columns, CacheSizes? caches = null)
+    {
+        var operands = new[] { "a", "b" }.Select(name => new KernelOperand(name, new View(new PlanBuffer(name, MemorySpace.Arena, 1), 0, 1), new Access(AccessKind.Element, 1, 0, ElementType.Float32), false)).ToArray();
+        return new MatMulKernel("product", operands, MatMulForm.NN, RowExtent.Literal(rows), columns, depth, [], caches ?? Small, 2L * rows * depth * columns, 1 << 20);
+    }
+
+    private static void Check(ModelGraph graph, double tolerance)
+    {
+        var c = new KernelCase("blocks", graph.Gradients.Count > 0 ? graph : KernelCases.Prepare(graph), CaseData.Random(graph, 7), tolerance);
+        foreach (BufferPlacement placement in new[] { BufferPlacement.RedZones, BufferPlacement.Planned })
+        {
+            KernelCheck.Compare(c, GraphFunction.Compile([c.Graph], placement, Small)[0]);
+        }
+    }
+}
