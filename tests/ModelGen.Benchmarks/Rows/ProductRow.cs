@@ -20,25 +20,25 @@ internal static unsafe class ProductRow
     private static readonly Product[] s_products =
     [
         new(768, 2304, 12,
-            static (x, w, y, _, worker) => ModelGen_Benchmarks_Gpt2Products_Kernels.Linear_256x768x2304(x.Pointer, w.Pointer, y.Pointer, worker),
-            static (y, w, x, _, worker) => ModelGen_Benchmarks_Gpt2Products_Kernels.Multiply_256x2304x768(y.Pointer, w.Pointer, x.Pointer, worker),
+            static (x, w, y, s, worker) => ModelGen_Benchmarks_Gpt2Products_Kernels.Linear_256x768x2304(x.Pointer, w.Pointer, y.Pointer, s.Pointer, worker),
+            static (y, w, x, s, worker) => ModelGen_Benchmarks_Gpt2Products_Kernels.Multiply_256x2304x768(y.Pointer, w.Pointer, x.Pointer, s.Pointer, worker),
             static (y, x, w, s, worker) => ModelGen_Benchmarks_Gpt2Products_Kernels.Contract_2304x256x768(y.Pointer, x.Pointer, w.Pointer, s.Pointer, false, worker)),
         new(768, 768, 12,
-            static (x, w, y, _, worker) => ModelGen_Benchmarks_Gpt2Products_Kernels.Linear_256x768x768(x.Pointer, w.Pointer, y.Pointer, worker),
-            static (y, w, x, _, worker) => ModelGen_Benchmarks_Gpt2Products_Kernels.Multiply_256x768x768(y.Pointer, w.Pointer, x.Pointer, worker),
+            static (x, w, y, s, worker) => ModelGen_Benchmarks_Gpt2Products_Kernels.Linear_256x768x768(x.Pointer, w.Pointer, y.Pointer, s.Pointer, worker),
+            static (y, w, x, s, worker) => ModelGen_Benchmarks_Gpt2Products_Kernels.Multiply_256x768x768(y.Pointer, w.Pointer, x.Pointer, s.Pointer, worker),
             static (y, x, w, s, worker) => ModelGen_Benchmarks_Gpt2Products_Kernels.Contract_768x256x768(y.Pointer, x.Pointer, w.Pointer, s.Pointer, false, worker)),
         new(768, 3072, 12,
-            static (x, w, y, _, worker) => ModelGen_Benchmarks_Gpt2Products_Kernels.Linear_256x768x3072(x.Pointer, w.Pointer, y.Pointer, worker),
-            static (y, w, x, _, worker) => ModelGen_Benchmarks_Gpt2Products_Kernels.Multiply_256x3072x768(y.Pointer, w.Pointer, x.Pointer, worker),
+            static (x, w, y, s, worker) => ModelGen_Benchmarks_Gpt2Products_Kernels.Linear_256x768x3072(x.Pointer, w.Pointer, y.Pointer, s.Pointer, worker),
+            static (y, w, x, s, worker) => ModelGen_Benchmarks_Gpt2Products_Kernels.Multiply_256x3072x768(y.Pointer, w.Pointer, x.Pointer, s.Pointer, worker),
             static (y, x, w, s, worker) => ModelGen_Benchmarks_Gpt2Products_Kernels.Contract_3072x256x768(y.Pointer, x.Pointer, w.Pointer, s.Pointer, false, worker)),
         new(3072, 768, 12,
-            static (x, w, y, _, worker) => ModelGen_Benchmarks_Gpt2Products_Kernels.Linear_256x3072x768(x.Pointer, w.Pointer, y.Pointer, worker),
-            static (y, w, x, _, worker) => ModelGen_Benchmarks_Gpt2Products_Kernels.Multiply_256x768x3072(y.Pointer, w.Pointer, x.Pointer, worker),
+            static (x, w, y, s, worker) => ModelGen_Benchmarks_Gpt2Products_Kernels.Linear_256x3072x768(x.Pointer, w.Pointer, y.Pointer, s.Pointer, worker),
+            static (y, w, x, s, worker) => ModelGen_Benchmarks_Gpt2Products_Kernels.Multiply_256x768x3072(y.Pointer, w.Pointer, x.Pointer, s.Pointer, worker),
             static (y, x, w, s, worker) => ModelGen_Benchmarks_Gpt2Products_Kernels.Contract_768x256x3072(y.Pointer, x.Pointer, w.Pointer, s.Pointer, false, worker)),
         new(768, 50257, 1,
-            static (x, w, y, _, worker) => ModelGen_Benchmarks_Gpt2Products_Kernels.Linear_256x768x50257(x.Pointer, w.Pointer, y.Pointer, worker),
-            static (y, w, x, _, worker) => ModelGen_Benchmarks_Gpt2Products_Kernels.Multiply_256x50257x768(y.Pointer, w.Pointer, x.Pointer, worker),
-            static (y, x, w, s, worker) => ModelGen_Benchmarks_Gpt2Products_Kernels.Contract_50257x256x768(y.Pointer, x.Pointer, w.Pointer, s.Pointer, false, worker)),
+            static (x, w, y, s, worker) => ModelGen_Benchmarks_Gpt2Products_Kernels.Linear_256x768x50257(x.Pointer, w.Pointer, y.Pointer, s.Pointer, worker),
+            HeadInputGradient,
+            HeadWeightGradient),
     ];
 
     /// <summary>The names of all products.</summary>
@@ -63,6 +63,25 @@ internal static unsafe class ProductRow
                     Values = { ["count"] = workload.Count },
                 };
             }
+        }
+    }
+
+    // The gradients of so large a layer are emitted in blocks of rows.
+    private static void HeadInputGradient(FloatBlock y, FloatBlock w, FloatBlock x, FloatBlock workspace, Worker worker)
+    {
+        for (int row = 0; row < Rows; row += 128)
+        {
+            ModelGen_Benchmarks_Gpt2Products_Kernels.Multiply_128x50257x768(y.Pointer + (row * 50257L), w.Pointer, x.Pointer + (row * 768L), workspace.Pointer, worker);
+            worker.Barrier();
+        }
+    }
+
+    private static void HeadWeightGradient(FloatBlock y, FloatBlock x, FloatBlock w, FloatBlock workspace, Worker worker)
+    {
+        for (int row = 0; row < Rows; row += 128)
+        {
+            ModelGen_Benchmarks_Gpt2Products_Kernels.Contract_50257x128x768(y.Pointer + (row * 50257L), x.Pointer + (row * 768L), w.Pointer, workspace.Pointer, row > 0, worker);
+            worker.Barrier();
         }
     }
 
