@@ -56,7 +56,7 @@ jit=bin/Release/net10.0/ModelGen.Benchmarks
 aot_folder=../../artifacts/aot/compare
 if ((build)); then
   note "building"
-  dotnet build -c Release -v quiet >&2
+  dotnet build -c Release -v quiet -p:RunAnalyzers=false >&2
 fi
 if ((aot)) && ! command -v clang >/dev/null && ! command -v gcc >/dev/null; then
   note "no clang and no gcc: NativeAOT cannot link, its column stays empty"
@@ -64,14 +64,14 @@ if ((aot)) && ! command -v clang >/dev/null && ! command -v gcc >/dev/null; then
 fi
 if ((aot && build)); then
   note "publishing with NativeAOT, as the package's users get it"
-  dotnet publish -c Release -v quiet -p:Aot=true -o "$aot_folder/256" >&2 || { note "that failed: the NativeAOT column stays empty"; aot=0; }
+  dotnet publish -c Release -v quiet -p:RunAnalyzers=false -p:Aot=true -o "$aot_folder/256" >&2 || { note "that failed: the NativeAOT column stays empty"; aot=0; }
 fi
 native=0
 if ((aot)) && [[ $("$jit" measure lstm-cell --repeats 1) == *AVX-512* ]]; then
   native=1
   if ((build)); then
     note "publishing with NativeAOT, for this processor"
-    dotnet publish -c Release -v quiet -p:Aot=true -p:IlcInstructionSet=native -o "$aot_folder/native" >&2 || { note "that failed: its column stays empty"; native=0; }
+    dotnet publish -c Release -v quiet -p:RunAnalyzers=false -p:Aot=true -p:IlcInstructionSet=native -o "$aot_folder/native" >&2 || { note "that failed: its column stays empty"; native=0; }
   fi
 fi
 

@@ -84,7 +84,7 @@ internal static unsafe class Calibration
         }
     }
 
-    [MethodImpl(MethodImplOptions.NoInlining)]
+    [MethodImpl(MethodImplOptions.AggressiveOptimization)]
     private static float Fma512(int iterations)
     {
         Vector512<float> factor = Vector512.Create(0.999f), addend = Vector512.Create(0.001f);
@@ -109,7 +109,7 @@ internal static unsafe class Calibration
         return Vector512.Sum(a0 + a1 + a2 + a3 + a4 + a5 + b0 + b1 + b2 + b3 + b4 + b5);
     }
 
-    [MethodImpl(MethodImplOptions.NoInlining)]
+    [MethodImpl(MethodImplOptions.AggressiveOptimization)]
     private static float Fma256(int iterations)
     {
         Vector256<float> factor = Vector256.Create(0.999f), addend = Vector256.Create(0.001f);
@@ -134,7 +134,7 @@ internal static unsafe class Calibration
         return Vector256.Sum(a0 + a1 + a2 + a3 + a4 + a5 + b0 + b1 + b2 + b3 + b4 + b5);
     }
 
-    [MethodImpl(MethodImplOptions.NoInlining)]
+    [MethodImpl(MethodImplOptions.AggressiveOptimization)]
     private static float Fma128(int iterations)
     {
         Vector128<float> factor = Vector128.Create(0.999f), addend = Vector128.Create(0.001f);

@@ -13,11 +13,25 @@ internal static class Stopclock
     /// <param name="batch">Performs the operation as often as its argument says.</param>
     public static double[] Run(MeasureSettings settings, Action<int> batch)
     {
+        // The first call compiles.
+        batch(1);
         int count = 1;
-        double elapsed;
-        while ((elapsed = Seconds(batch, count)) < settings.Seconds / 2 && count < MaximumBatch)
+        double enough = settings.Seconds / 2, elapsed;
+        while (true)
         {
-            count *= elapsed < settings.Seconds / 16 ? 8 : 2;
+            elapsed = Seconds(batch, count);
+            if (elapsed >= enough && elapsed < 10 * enough)
+            {
+                // An interruption can make a short batch look like a long one, but hardly twice.
+                elapsed = Math.Min(elapsed, Seconds(batch, count));
+            }
+
+            if (elapsed >= enough || count >= MaximumBatch)
+            {
+                break;
+            }
+
+            count *= elapsed < enough / 8 ? 8 : 2;
         }
 
         count = Math.Max(1, (int)Math.Round(count * settings.Seconds / Math.Max(elapsed, 1e-9)));

@@ -11,16 +11,27 @@ internal static unsafe class AttentionRow
     private const int Width = 768;
     private const int Heads = 12;
 
-    private delegate void Emitted(Buffers buffers, Worker worker);
-
     public static IEnumerable<Measurement> Measure(MeasureSettings settings)
     {
         MeasureSettings own = settings.Default(repeats: 5, seconds: 0.1);
         foreach (int threads in settings.ThreadCounts(2))
         {
-            yield return Measure(own, 64, threads, Attention64.TrainingArenaBytes, Attention64.WorkerScratchBytes, Emitted64);
-            yield return Measure(own, 256, threads, Attention256.TrainingArenaBytes, Attention256.WorkerScratchBytes, Emitted256);
-            yield return Measure(own, 1024, threads, Attention1024.TrainingArenaBytes, Attention1024.WorkerScratchBytes, Emitted1024);
+            foreach (int length in new[] { 64, 256, 1024 })
+            {
+                using var workload = new Workload(length);
+                using var team = new WorkerTeam(threads, workload.ScratchBytes);
+                yield return new Measurement
+                {
+                    Row = "attention",
+                    Case = FormattableString.Invariant($"T {length}"),
+                    Threads = threads,
+                    Flops = Flops(Batch, length, Width),
+                    Seconds = Stopclock.Run(own, team, workload.Execute),
+
+                    // Of a whole model with one layer of this attention.
+                    Values = { ["arena bytes a position"] = (double)workload.ArenaBytes / (Batch * length) },
+                };
+            }
         }
     }
 
@@ -30,24 +41,44 @@ internal static unsafe class AttentionRow
     /// </summary>
     public static double Flops(double batch, double length, double width) => 7 * batch * length * (length + 1) * width;
 
-    private static Measurement Measure(MeasureSettings settings, int length, int threads, long arenaBytes, long scratchBytes, Emitted emitted)
+    /// <summary>Forward and backward over sequences of one length, with their operands.</summary>
+    internal sealed class Workload(int length) : ITeamTask, IDisposable
     {
-        using var team = new WorkerTeam(threads, scratchBytes);
-        using var buffers = new Buffers((long)Batch * length);
-        return new Measurement
+        private readonly Buffers _buffers = new((long)Batch * length);
+
+        public long ScratchBytes => length switch
         {
-            Row = "attention",
-            Case = FormattableString.Invariant($"T {length}"),
-            Threads = threads,
-            Flops = Flops(Batch, length, Width),
-            Seconds = Stopclock.Run(settings, team, worker => emitted(buffers, worker)),
-            Values =
-            {
-                // Of a whole model with one layer of this attention.
-                ["arena bytes a position"] = (double)arenaBytes / (Batch * length),
-                ["scratch bytes a thread"] = scratchBytes,
-            },
+            64 => Attention64.WorkerScratchBytes,
+            256 => Attention256.WorkerScratchBytes,
+            _ => Attention1024.WorkerScratchBytes,
         };
+
+        public long ArenaBytes => length switch
+        {
+            64 => Attention64.TrainingArenaBytes,
+            256 => Attention256.TrainingArenaBytes,
+            _ => Attention1024.TrainingArenaBytes,
+        };
+
+        public void Execute(Worker worker)
+        {
+            switch (length)
+            {
+                case 64:
+                    Emitted64(_buffers, worker);
+                    break;
+                case 256:
+                    Emitted256(_buffers, worker);
+                    break;
+                case 1024:
+                    Emitted1024(_buffers, worker);
+                    break;
+                default:
+                    throw new InvalidOperationException(FormattableString.Invariant($"No attention over {length} positions is declared."));
+            }
+        }
+
+        public void Dispose() => _buffers.Dispose();
     }
 
     private static void Emitted64(Buffers b, Worker worker)

@@ -14,57 +14,119 @@ internal static unsafe class ProductRow
 
     private delegate void Emitted(FloatBlock left, FloatBlock right, FloatBlock result, FloatBlock workspace, Worker worker);
 
+    private static readonly string[] s_kinds = ["forward", "input gradient", "weight gradient"];
+
     // How often each appears in the step: once in every layer, and the vocabulary head once.
     private static readonly Product[] s_products =
     [
         new(768, 2304, 12,
-            static (x, w, y, _, worker) => ModelGen_Benchmarks_Gpt2Products_Kernels.Linear_256x768x2304(x.Pointer, w.Pointer, y.Pointer, worker),
-            static (y, w, x, _, worker) => ModelGen_Benchmarks_Gpt2Products_Kernels.Multiply_256x2304x768(y.Pointer, w.Pointer, x.Pointer, worker),
+            static (x, w, y, s, worker) => ModelGen_Benchmarks_Gpt2Products_Kernels.Linear_256x768x2304(x.Pointer, w.Pointer, y.Pointer, s.Pointer, worker),
+            static (y, w, x, s, worker) => ModelGen_Benchmarks_Gpt2Products_Kernels.Multiply_256x2304x768(y.Pointer, w.Pointer, x.Pointer, s.Pointer, worker),
             static (y, x, w, s, worker) => ModelGen_Benchmarks_Gpt2Products_Kernels.Contract_2304x256x768(y.Pointer, x.Pointer, w.Pointer, s.Pointer, false, worker)),
         new(768, 768, 12,
-            static (x, w, y, _, worker) => ModelGen_Benchmarks_Gpt2Products_Kernels.Linear_256x768x768(x.Pointer, w.Pointer, y.Pointer, worker),
-            static (y, w, x, _, worker) => ModelGen_Benchmarks_Gpt2Products_Kernels.Multiply_256x768x768(y.Pointer, w.Pointer, x.Pointer, worker),
+            static (x, w, y, s, worker) => ModelGen_Benchmarks_Gpt2Products_Kernels.Linear_256x768x768(x.Pointer, w.Pointer, y.Pointer, s.Pointer, worker),
+            static (y, w, x, s, worker) => ModelGen_Benchmarks_Gpt2Products_Kernels.Multiply_256x768x768(y.Pointer, w.Pointer, x.Pointer, s.Pointer, worker),
             static (y, x, w, s, worker) => ModelGen_Benchmarks_Gpt2Products_Kernels.Contract_768x256x768(y.Pointer, x.Pointer, w.Pointer, s.Pointer, false, worker)),
         new(768, 3072, 12,
-            static (x, w, y, _, worker) => ModelGen_Benchmarks_Gpt2Products_Kernels.Linear_256x768x3072(x.Pointer, w.Pointer, y.Pointer, worker),
-            static (y, w, x, _, worker) => ModelGen_Benchmarks_Gpt2Products_Kernels.Multiply_256x3072x768(y.Pointer, w.Pointer, x.Pointer, worker),
+            static (x, w, y, s, worker) => ModelGen_Benchmarks_Gpt2Products_Kernels.Linear_256x768x3072(x.Pointer, w.Pointer, y.Pointer, s.Pointer, worker),
+            static (y, w, x, s, worker) => ModelGen_Benchmarks_Gpt2Products_Kernels.Multiply_256x3072x768(y.Pointer, w.Pointer, x.Pointer, s.Pointer, worker),
             static (y, x, w, s, worker) => ModelGen_Benchmarks_Gpt2Products_Kernels.Contract_3072x256x768(y.Pointer, x.Pointer, w.Pointer, s.Pointer, false, worker)),
         new(3072, 768, 12,
-            static (x, w, y, _, worker) => ModelGen_Benchmarks_Gpt2Products_Kernels.Linear_256x3072x768(x.Pointer, w.Pointer, y.Pointer, worker),
-            static (y, w, x, _, worker) => ModelGen_Benchmarks_Gpt2Products_Kernels.Multiply_256x768x3072(y.Pointer, w.Pointer, x.Pointer, worker),
+            static (x, w, y, s, worker) => ModelGen_Benchmarks_Gpt2Products_Kernels.Linear_256x3072x768(x.Pointer, w.Pointer, y.Pointer, s.Pointer, worker),
+            static (y, w, x, s, worker) => ModelGen_Benchmarks_Gpt2Products_Kernels.Multiply_256x768x3072(y.Pointer, w.Pointer, x.Pointer, s.Pointer, worker),
             static (y, x, w, s, worker) => ModelGen_Benchmarks_Gpt2Products_Kernels.Contract_768x256x3072(y.Pointer, x.Pointer, w.Pointer, s.Pointer, false, worker)),
         new(768, 50257, 1,
-            static (x, w, y, _, worker) => ModelGen_Benchmarks_Gpt2Products_Kernels.Linear_256x768x50257(x.Pointer, w.Pointer, y.Pointer, worker),
-            static (y, w, x, _, worker) => ModelGen_Benchmarks_Gpt2Products_Kernels.Multiply_256x50257x768(y.Pointer, w.Pointer, x.Pointer, worker),
-            static (y, x, w, s, worker) => ModelGen_Benchmarks_Gpt2Products_Kernels.Contract_50257x256x768(y.Pointer, x.Pointer, w.Pointer, s.Pointer, false, worker)),
+            static (x, w, y, s, worker) => ModelGen_Benchmarks_Gpt2Products_Kernels.Linear_256x768x50257(x.Pointer, w.Pointer, y.Pointer, s.Pointer, worker),
+            HeadInputGradient,
+            HeadWeightGradient),
     ];
+
+    /// <summary>The names of all products.</summary>
+    public static IEnumerable<string> Names => s_products.SelectMany(static product => s_kinds.Select(kind => Name(kind, product)));
 
     public static IEnumerable<Measurement> Measure(MeasureSettings settings)
     {
         MeasureSettings own = settings.Default(repeats: 5, seconds: 0.02);
-        using var inputs = new FloatBlock(Rows * 3072);
-        using var outputs = new FloatBlock(Rows * 50257);
-        using var weights = new FloatBlock(768 * 50257);
-        using var workspace = new FloatBlock(Gpt2Products.TrainingArenaBytes / sizeof(float));
         foreach (int threads in settings.ThreadCounts(1, 2))
         {
             using var team = new WorkerTeam(threads, Gpt2Products.WorkerScratchBytes);
-            foreach (Product product in s_products)
+            foreach (string name in Names)
             {
-                double flops = 2.0 * Rows * product.Inputs * product.Outputs;
-                Measurement New(string kind, double[] seconds) => new()
+                using var workload = new Workload(name);
+                yield return new Measurement
                 {
                     Row = "matmul",
-                    Case = FormattableString.Invariant($"{kind} {product.Inputs}→{product.Outputs}"),
+                    Case = name,
                     Threads = threads,
-                    Flops = flops,
-                    Seconds = seconds,
-                    Values = { ["count"] = product.Count },
+                    Flops = workload.Flops,
+                    Seconds = Stopclock.Run(own, team, workload.Execute),
+                    Values = { ["count"] = workload.Count },
                 };
-                yield return New("forward", Stopclock.Run(own, team, worker => product.Forward(inputs, weights, outputs, workspace, worker)));
-                yield return New("input gradient", Stopclock.Run(own, team, worker => product.InputGradient(outputs, weights, inputs, workspace, worker)));
-                yield return New("weight gradient", Stopclock.Run(own, team, worker => product.WeightGradient(outputs, inputs, weights, workspace, worker)));
             }
+        }
+    }
+
+    // The gradients of so large a layer are emitted in blocks of rows.
+    private static void HeadInputGradient(FloatBlock y, FloatBlock w, FloatBlock x, FloatBlock workspace, Worker worker)
+    {
+        for (int row = 0; row < Rows; row += 128)
+        {
+            ModelGen_Benchmarks_Gpt2Products_Kernels.Multiply_128x50257x768(y.Pointer + (row * 50257L), w.Pointer, x.Pointer + (row * 768L), workspace.Pointer, worker);
+            worker.Barrier();
+        }
+    }
+
+    private static void HeadWeightGradient(FloatBlock y, FloatBlock x, FloatBlock w, FloatBlock workspace, Worker worker)
+    {
+        for (int row = 0; row < Rows; row += 128)
+        {
+            ModelGen_Benchmarks_Gpt2Products_Kernels.Contract_50257x128x768(y.Pointer + (row * 50257L), x.Pointer + (row * 768L), w.Pointer, workspace.Pointer, row > 0, worker);
+            worker.Barrier();
+        }
+    }
+
+    private static string Name(string kind, Product product) => FormattableString.Invariant($"{kind} {product.Inputs}→{product.Outputs}");
+
+    /// <summary>One product with its operands.</summary>
+    internal sealed class Workload : ITeamTask, IDisposable
+    {
+        private readonly FloatBlock _left;
+        private readonly FloatBlock _right;
+        private readonly FloatBlock _result;
+        private readonly FloatBlock _workspace = new(Gpt2Products.TrainingArenaBytes / sizeof(float));
+        private readonly Emitted _emitted;
+
+        public Workload(string name)
+        {
+            Product product = s_products.First(p => s_kinds.Any(kind => Name(kind, p) == name));
+            int kind = Array.FindIndex(s_kinds, k => Name(k, product) == name);
+            long inputs = (long)Rows * product.Inputs, outputs = (long)Rows * product.Outputs, weights = (long)product.Inputs * product.Outputs;
+            (long left, long right, long result, _emitted) = kind switch
+            {
+                0 => (inputs, weights, outputs, product.Forward),
+                1 => (outputs, weights, inputs, product.InputGradient),
+                _ => (outputs, inputs, weights, product.WeightGradient),
+            };
+            _left = new FloatBlock(left);
+            _right = new FloatBlock(right);
+            _result = new FloatBlock(result);
+            Flops = 2.0 * Rows * product.Inputs * product.Outputs;
+            Count = product.Count;
+        }
+
+        public double Flops { get; }
+
+        /// <summary>How often a training step has it.</summary>
+        public int Count { get; }
+
+        public void Execute(Worker worker) => _emitted(_left, _right, _result, _workspace, worker);
+
+        public void Dispose()
+        {
+            _left.Dispose();
+            _right.Dispose();
+            _result.Dispose();
+            _workspace.Dispose();
         }
     }
 

@@ -3,8 +3,6 @@
 import argparse
 import json
 import os
-import statistics
-import sys
 import time
 
 import torch
@@ -35,11 +33,17 @@ def measure(options, operation):
             operation()
         return time.perf_counter() - start
 
+    operation()
     count = 1
-    elapsed = batch(count)
-    while elapsed < options.seconds / 2:
-        count *= 8 if elapsed < options.seconds / 16 else 2
+    enough = options.seconds / 2
+    while True:
         elapsed = batch(count)
+        if enough <= elapsed < 10 * enough:
+            # An interruption can make a short batch look like a long one, but hardly twice.
+            elapsed = min(elapsed, batch(count))
+        if elapsed >= enough:
+            break
+        count *= 8 if elapsed < enough / 8 else 2
     count = max(1, round(count * options.seconds / elapsed))
     return [batch(count) / count for _ in range(options.repeats)]
 
@@ -59,7 +63,6 @@ def report(options, threads, seconds, case="", flops=0, bytes_moved=0, tokens=0,
         "values": values,
     }
     print(json.dumps(line), flush=True)
-    print(f"{options.row} {case} {threads}: {statistics.median(seconds):.6g} s", file=sys.stderr) if os.environ.get("PEER_VERBOSE") else None
 
 
 def adamw(parameters, learning_rate=1e-4, weight_decay=0.01):
