@@ -103,10 +103,13 @@ ours() { # side, program, row, round
   run "$1" env ${bits:+MODELGEN_VECTOR_BITS=$bits} "$2" measure "$3" --side "$1" --round "$4"
 }
 
-# Its two thread pools otherwise wait for each other in busy loops; and OpenBLAS finds the quickest kernels by itself.
+# PyTorch at its best. Its two thread pools otherwise wait for each other in busy loops; OpenBLAS finds the quickest kernels by itself; and
+# the allocator must keep what is freed, where it otherwise returns every large tensor to the system and faults it in again, page by page:
+# that alone was seen to make a GPT-2 step take four times as long.
+torch_environment=(-u OPENBLAS_CORETYPE -u OPENBLAS_L2_SIZE OMP_WAIT_POLICY=PASSIVE GOMP_SPINCOUNT=0
+  MALLOC_MMAP_MAX_=0 MALLOC_TRIM_THRESHOLD_=17179869184 MALLOC_TOP_PAD_=268435456 PYTHONDONTWRITEBYTECODE=1)
 torch() { # row, threads, round
-  run torch env -u OPENBLAS_CORETYPE -u OPENBLAS_L2_SIZE OMP_WAIT_POLICY=PASSIVE GOMP_SPINCOUNT=0 OMP_NUM_THREADS="$2" OPENBLAS_NUM_THREADS="$2" PYTHONDONTWRITEBYTECODE=1 \
-    "$python" "peers/$1.py" --threads "$2" --round "$3"
+  run torch env "${torch_environment[@]}" OMP_NUM_THREADS="$2" OPENBLAS_NUM_THREADS="$2" "$python" "peers/$1.py" --threads "$2" --round "$3"
 }
 
 llama2() { # round
@@ -124,6 +127,7 @@ for ((round = first; round < first + rounds; round++)); do
   for row in "${rows[@]}"; do
     note "round $((round - first + 1)) of $rounds: $row (${SECONDS}s)"
     if [ -n "$python" ] && [ -f "peers/$row.py" ]; then
+      # What one thread does is measured with one: OpenBLAS takes its number from the environment.
       case $row in
         matmul | adamw) torch "$row" 1 $round && torch "$row" 2 $round ;;
         mlp-step) torch "$row" 1 $round ;;
