@@ -76,6 +76,7 @@ if ((aot)) && [[ $("$jit" measure lstm-cell --repeats 1) == *AVX-512* ]]; then
 fi
 
 python=
+((peers)) || llama2=
 if ((peers)); then
   while read -r candidate; do
     if "$candidate" -c 'import torch' 2>/dev/null; then python=$candidate; break; fi
@@ -115,7 +116,7 @@ torch() { # row, threads, round
 llama2() { # round
   local rate
   if rate=$(${prefix[@]+"${prefix[@]}"} env OMP_NUM_THREADS=1 "$llama2" "$llama2_model" -t 0 -n 256 2>&1 | sed -n 's/.*tok\/s: *\([0-9.]*\).*/\1/p') && [ -n "$rate" ]; then
-    awk -v rate="$rate" -v round="$1" 'BEGIN { printf "{\"row\":\"decode-260k\",\"side\":\"llama2.c\",\"round\":%d,\"threads\":1,\"runtime\":\"llama2.c\",\"tokens\":1,\"seconds\":[%.9g]}\n", round, 1 / rate }' >>"$results"
+    awk -v rate="$rate" -v round="$1" 'BEGIN { printf "{\"row\":\"decode-260k\",\"case\":\"\",\"side\":\"llama2.c\",\"round\":%d,\"threads\":1,\"runtime\":\"llama2.c\",\"tokens\":1,\"seconds\":[%.9g],\"values\":{}}\n", round, 1 / rate }' >>"$results"
   else
     note "llama2.c failed"
     failures=$((failures + 1))
