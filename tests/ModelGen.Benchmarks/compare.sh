@@ -76,6 +76,7 @@ if ((aot)) && [[ $("$jit" measure lstm-cell --repeats 1) == *AVX-512* ]]; then
 fi
 
 python=
+((peers)) || llama2=
 if ((peers)); then
   while read -r candidate; do
     if "$candidate" -c 'import torch' 2>/dev/null; then python=$candidate; break; fi
@@ -103,16 +104,19 @@ ours() { # side, program, row, round
   run "$1" env ${bits:+MODELGEN_VECTOR_BITS=$bits} "$2" measure "$3" --side "$1" --round "$4"
 }
 
-# Its two thread pools otherwise wait for each other in busy loops; and OpenBLAS finds the quickest kernels by itself.
+# PyTorch at its best. Its two thread pools otherwise wait for each other in busy loops; OpenBLAS finds the quickest kernels by itself; and
+# the allocator must keep what is freed, where it otherwise returns every large tensor to the system and faults it in again, page by page:
+# that alone was seen to make a GPT-2 step take four times as long.
+torch_environment=(-u OPENBLAS_CORETYPE -u OPENBLAS_L2_SIZE OMP_WAIT_POLICY=PASSIVE GOMP_SPINCOUNT=0
+  MALLOC_MMAP_MAX_=0 MALLOC_TRIM_THRESHOLD_=17179869184 MALLOC_TOP_PAD_=268435456 PYTHONDONTWRITEBYTECODE=1)
 torch() { # row, threads, round
-  run torch env -u OPENBLAS_CORETYPE -u OPENBLAS_L2_SIZE OMP_WAIT_POLICY=PASSIVE GOMP_SPINCOUNT=0 OMP_NUM_THREADS="$2" OPENBLAS_NUM_THREADS="$2" PYTHONDONTWRITEBYTECODE=1 \
-    "$python" "peers/$1.py" --threads "$2" --round "$3"
+  run torch env "${torch_environment[@]}" OMP_NUM_THREADS="$2" OPENBLAS_NUM_THREADS="$2" "$python" "peers/$1.py" --threads "$2" --round "$3"
 }
 
 llama2() { # round
   local rate
   if rate=$(${prefix[@]+"${prefix[@]}"} env OMP_NUM_THREADS=1 "$llama2" "$llama2_model" -t 0 -n 256 2>&1 | sed -n 's/.*tok\/s: *\([0-9.]*\).*/\1/p') && [ -n "$rate" ]; then
-    awk -v rate="$rate" -v round="$1" 'BEGIN { printf "{\"row\":\"decode-260k\",\"side\":\"llama2.c\",\"round\":%d,\"threads\":1,\"runtime\":\"llama2.c\",\"tokens\":1,\"seconds\":[%.9g]}\n", round, 1 / rate }' >>"$results"
+    awk -v rate="$rate" -v round="$1" 'BEGIN { printf "{\"row\":\"decode-260k\",\"case\":\"\",\"side\":\"llama2.c\",\"round\":%d,\"threads\":1,\"runtime\":\"llama2.c\",\"tokens\":1,\"seconds\":[%.9g],\"values\":{}}\n", round, 1 / rate }' >>"$results"
   else
     note "llama2.c failed"
     failures=$((failures + 1))
@@ -124,6 +128,7 @@ for ((round = first; round < first + rounds; round++)); do
   for row in "${rows[@]}"; do
     note "round $((round - first + 1)) of $rounds: $row (${SECONDS}s)"
     if [ -n "$python" ] && [ -f "peers/$row.py" ]; then
+      # What one thread does is measured with one: OpenBLAS takes its number from the environment.
       case $row in
         matmul | adamw) torch "$row" 1 $round && torch "$row" 2 $round ;;
         mlp-step) torch "$row" 1 $round ;;
