@@ -66,6 +66,29 @@ public static unsafe partial class Panels
         }
     }
 
+    /// <summary>Copies rows one after the other, and fills them up with zeros to a whole strip: for a tile that reads more rows than there are.</summary>
+    /// <param name="source">The first row.</param>
+    /// <param name="stride">Elements from one row to the next.</param>
+    /// <param name="rows">Rows to copy.</param>
+    /// <param name="depth">Elements of a row.</param>
+    /// <param name="target">The copy, of height · depth elements.</param>
+    /// <param name="height">Rows of the copy.</param>
+    public static void PadRows(float* source, int stride, int rows, int depth, float* target, int height)
+    {
+        for (int row = 0; row < rows; row++)
+        {
+            new ReadOnlySpan<float>(source, depth).CopyTo(new Span<float>(target, depth));
+            source += stride;
+            target += depth;
+        }
+
+        for (int row = rows; row < height; row++)
+        {
+            new Span<float>(target, depth).Clear();
+            target += depth;
+        }
+    }
+
     /// <summary>
     /// Asks for a share of a matrix to be brought into the second-level cache, where the next panel will be packed from: its rows are
     /// too short, and too far from each other, for the processor to foresee. It reads nothing, so that any address will do.

@@ -1,4 +1,5 @@
 using System;
+using ModelGen.Compiler.Ops;
 
 namespace ModelGen.Compiler.Kernels;
 
@@ -24,12 +25,34 @@ internal sealed record RegisterTile(int Lanes, int Rows, int Vectors)
     /// <summary>For 32 registers of 512 bits, 16 of 256 bits, and 32 of 128 bits (Arm; half a tile at a time where there are 16).</summary>
     public static RegisterTile[] All { get; } = [new(16, 8, 3), new(8, 6, 2), new(4, 8, 3)];
 
+    /// <summary>
+    /// Whether the left operand may lie in rows: x86 broadcasts an element from anywhere, while Arm multiplies by elements of a
+    /// vector, which must hold a column's.
+    /// </summary>
+    public bool ReadsInPlace => Lanes > 4;
+
     public static RegisterTile Of(int lanes) => Array.Find(All, t => t.Lanes == lanes);
 }
 
+/// <summary>What the workers divide among themselves.</summary>
+internal enum MatMulDivision
+{
+    /// <summary>Panels of columns: each worker packs its own, and multiplies them with all rows.</summary>
+    Panels,
+
+    /// <summary>Strips of rows: each worker multiplies its own with all panels, which the workers pack together.</summary>
+    Strips,
+
+    /// <summary>
+    /// The transpose of the result is computed, with columns for rows: the right operand, whose rows are columns of the result, is
+    /// read where it lies, and the left one is packed. For weights that far outnumber the rows they meet.
+    /// </summary>
+    Transposed,
+}
+
 /// <summary>
-/// How one matrix product is cut: the work is divided by panels of columns or by strips of rows, whichever gives even shares
-/// and keeps what is read again and again in cache, and the contraction is cut where a panel would outgrow the second level.
+/// How one matrix product is cut: the work is divided by whatever gives even shares and reads and packs least, what is read
+/// again and again is kept in cache, and the contraction is cut where a panel would outgrow the second level.
 /// Nothing here depends on the number of threads, so that the results do not either.
 /// </summary>
 internal sealed class MatMulBlocking
@@ -40,33 +63,58 @@ internal sealed class MatMulBlocking
     // Packing this many elements twice is quicker than meeting at a barrier.
     private const long PackedByEach = 8192;
 
-    private MatMulBlocking(MatMulKernel kernel, RegisterTile tile, int vectors, bool byRows, CacheSizes caches)
+    private MatMulBlocking(MatMulKernel kernel, RegisterTile tile, int vectors, MatMulDivision division, CacheSizes caches)
     {
+        bool isTransposed = division == MatMulDivision.Transposed;
+        (int rows, int columns) = isTransposed ? (kernel.Columns, kernel.Rows.Maximum) : (kernel.Rows.Maximum, kernel.Columns);
         Lanes = tile.Lanes;
         Vectors = vectors;
-        ByRows = byRows;
-        Height = Math.Min(tile.Rows, kernel.Rows.Maximum);
-        Strips = Divide(kernel.Rows.Maximum, Height);
-        Panels = Divide(kernel.Columns, Width);
-        LastVectors = Divide(kernel.Columns - ((Panels - 1) * Width), Lanes);
+        Division = division;
+        Height = isTransposed ? tile.Rows : Math.Min(tile.Rows, rows);
+        Strips = Divide(rows, Height);
+        Panels = Divide(columns, Width);
+        LastVectors = Divide(columns - ((Panels - 1) * Width), Lanes);
+        IsLeftInPlace = tile.ReadsInPlace && kernel.Form != MatMulForm.TN;
+        PacksInTile = division == MatMulDivision.Panels && tile.ReadsInPlace && kernel.Form != MatMulForm.NT && !kernel.IsRightPacked && columns % Lanes == 0;
 
-        long panelLimit = caches.L2 * 3L / 4 / (4 * Width);
-        long sharedLimit = caches.L3 / 2 / (4L * (byRows ? Panels * Width : Strips * Height));
-        if (byRows && kernel.Depth > sharedLimit)
+        bool sharesPanels = division != MatMulDivision.Panels;
+        long sharedPerStep = sharesPanels ? (long)Panels * Width : IsLeftInPlace ? 0 : (long)Strips * Height;
+        long panelLimit = (PacksInTile ? caches.L2 / 8L : caches.L2 * 3L / 4) / (4 * Width);
+        long sharedLimit = caches.L3 / 2 / (4L * Math.Max(1, sharedPerStep));
+        if (division == MatMulDivision.Strips && kernel.Depth > sharedLimit)
         {
             // In blocks anyway: such that the next one is at hand in the second level while this one is multiplied.
-            sharedLimit = caches.L2 * 2L / (4L * Panels * Width);
+            sharedLimit = caches.L2 * 2L / (4L * sharedPerStep);
         }
 
         int limit = (int)Math.Min(kernel.Depth, Math.Max(SmallestDepthBlock, Math.Min(panelLimit, sharedLimit)));
-        DepthBlock = kernel.IsRightPacked || kernel.IsSerial ? kernel.Depth : Math.Min(kernel.Depth, Align(Divide(kernel.Depth, Divide(kernel.Depth, limit)), Line));
+        bool whole = kernel.IsRightPacked || kernel.IsSerial || isTransposed;
+        DepthBlock = whole ? kernel.Depth : Math.Min(kernel.Depth, Align(Divide(kernel.Depth, Divide(kernel.Depth, limit)), Line));
         DepthBlocks = Divide(kernel.Depth, DepthBlock);
         BlockStrips = Math.Max(1, Math.Min(Strips, (int)(caches.L2 / 2 / (4L * DepthBlock * Height))));
+        if (division == MatMulDivision.Strips && 4 * sharedPerStep * DepthBlock <= caches.L2 / 2)
+        {
+            // All panels are at hand: few strips at a time, so that whole rows of the result are written one after the other.
+            BlockStrips = Math.Min(BlockStrips, 2 * Line / Height);
+        }
 
-        long shared = byRows ? (kernel.IsRightPacked ? 0 : SharedColumns * (long)DepthBlock) : (long)Strips * Height * DepthBlock;
-        IsSharedInScratch = kernel.IsSerial || (shared <= PackedByEach && DepthBlocks == 1);
+        if (isTransposed)
+        {
+            GroupStrips = LeastCommonMultiple(Height, Lanes) / Height;
+            BlockStrips = Math.Max(1, BlockStrips / GroupStrips) * GroupStrips;
+        }
+
+        long shared = kernel.IsRightPacked && sharesPanels ? 0 : sharesPanels ? (((Panels - 1L) * Width) + (LastVectors * Lanes)) * DepthBlock : sharedPerStep * DepthBlock;
+        IsSharedInScratch = shared > 0 && (kernel.IsSerial || (shared <= PackedByEach && DepthBlocks == 1));
         SharedElements = Align(shared, Line);
-        OwnElements = Align(byRows ? (long)BlockStrips * Height * DepthBlock : kernel.IsRightPacked ? 0 : (long)Width * DepthBlock, Line);
+        bool isRagged = isTransposed ? rows % (GroupStrips * Height) != 0 : kernel.Rows.IsDynamic || rows % Height != 0;
+        PaddedElements = IsLeftInPlace && isRagged ? Align((long)Math.Max(1, GroupStrips) * Height * DepthBlock, Line) : 0;
+        OwnElements = division switch
+        {
+            MatMulDivision.Panels when !kernel.IsRightPacked => Align((long)Width * DepthBlock, Line),
+            MatMulDivision.Strips when !IsLeftInPlace => Align((long)BlockStrips * Height * DepthBlock, Line),
+            _ => 0,
+        };
     }
 
     /// <summary>Elements of a vector.</summary>
@@ -78,8 +126,13 @@ internal sealed class MatMulBlocking
     /// <summary>Vectors of the last panel's row.</summary>
     public int LastVectors { get; }
 
-    /// <summary>Whether workers divide strips of rows; otherwise, panels of columns.</summary>
-    public bool ByRows { get; }
+    public MatMulDivision Division { get; }
+
+    /// <summary>Whether the tile reads the rows of its left operand where they lie; otherwise, strips of them are packed.</summary>
+    public bool IsLeftInPlace { get; }
+
+    /// <summary>Whether the first tile of a panel packs it while it multiplies.</summary>
+    public bool PacksInTile { get; }
 
     /// <summary>Rows of a strip.</summary>
     public int Height { get; }
@@ -87,10 +140,13 @@ internal sealed class MatMulBlocking
     /// <summary>Columns of a panel.</summary>
     public int Width => Vectors * Lanes;
 
-    /// <summary>Strips that cover the most rows there can be.</summary>
+    /// <summary>Strips that cover the most rows there can be; the columns, where the transpose is computed.</summary>
     public int Strips { get; }
 
-    /// <summary>Panels that cover the columns.</summary>
+    /// <summary>Strips whose transposed results make whole vectors; 0 where no transpose is computed.</summary>
+    public int GroupStrips { get; }
+
+    /// <summary>Panels that cover the columns; the most rows there can be, where the transpose is computed.</summary>
     public int Panels { get; }
 
     /// <summary>Steps of the contraction that are packed and multiplied together.</summary>
@@ -98,7 +154,7 @@ internal sealed class MatMulBlocking
 
     public int DepthBlocks { get; }
 
-    /// <summary>Strips that a worker packs together when rows are divided: half of the second-level cache.</summary>
+    /// <summary>Strips that a worker multiplies together with each panel when strips are divided: half of the second-level cache.</summary>
     public int BlockStrips { get; }
 
     /// <summary>Whether each worker packs the shared operand for itself, since it is small.</summary>
@@ -110,16 +166,17 @@ internal sealed class MatMulBlocking
     /// <summary>The packed piece of the other operand that a worker reads alone.</summary>
     public long OwnElements { get; }
 
+    /// <summary>A copy of the last rows of an operand that is read in place, filled up to a whole strip.</summary>
+    public long PaddedElements { get; }
+
     /// <summary>Sums between the blocks of the contraction, tile by tile.</summary>
     public long PartialElements => DepthBlocks == 1 ? 0 : (long)Strips * Height * Panels * Width;
 
     /// <summary>A worker's own memory, in elements.</summary>
-    public long ScratchElements => OwnElements + (IsSharedInScratch ? SharedElements : 0);
+    public long ScratchElements => OwnElements + PaddedElements + (IsSharedInScratch ? SharedElements : 0);
 
     /// <summary>Memory that workers share, in elements: two blocks where one is packed while another is read.</summary>
     public long WorkspaceElements => PartialElements + (IsSharedInScratch ? 0 : SharedElements * (DepthBlocks > 1 ? 2 : 1));
-
-    private long SharedColumns => ((Panels - 1L) * Width) + (LastVectors * Lanes);
 
     /// <summary>The elements of a right operand that was packed whole, ahead of its use.</summary>
     public static long PackedElements(int columns, int depth, RegisterTile tile, int vectors)
@@ -131,22 +188,51 @@ internal sealed class MatMulBlocking
     public static MatMulBlocking Of(MatMulKernel kernel, RegisterTile tile)
     {
         CacheSizes caches = kernel.Caches;
-        int vectors = BestVectors(kernel.Columns, tile, out double columnCost);
-        int rows = kernel.Rows.Maximum;
-        double rowCost = Unevenness(rows, Math.Min(tile.Rows, rows)) * (kernel.Rows.IsDynamic ? 1.2 : 1);
-        var byColumns = new MatMulBlocking(kernel, tile, vectors, byRows: false, caches);
+        int vectors = BestVectors(kernel.Columns, tile, out double unevenness);
+        var byPanels = new MatMulBlocking(kernel, tile, vectors, MatMulDivision.Panels, caches);
         if (kernel.IsSerial)
         {
-            return byColumns;
+            return byPanels;
         }
+
+        // Costs are relative to the multiply-adds alone. Packing an element costs as much as some of them, more if it is transposed,
+        // and is paid back by every row or column that meets it.
+        int rows = kernel.Rows.Maximum;
+        double usualRows = kernel.Rows.IsDynamic ? Math.Max(1, rows / 4.0) : rows;
+        double packRight = kernel.IsRightPacked ? 0 : (kernel.Form == MatMulForm.NT ? 24 : 12) / usualRows;
+        double packLeft = byPanels.IsLeftInPlace ? 0 : 8.0 / kernel.Columns;
+        long sharedBytes = 4 * byPanels.SharedElements;
+        double shared = sharedBytes > caches.L3 ? 0.3 : sharedBytes > caches.L2 / 2 ? 0.02 : 0;
+        (MatMulBlocking best, double cost) = (byPanels, unevenness * (1 + (byPanels.PacksInTile ? packRight / 4 : packRight) + packLeft + (byPanels.DepthBlocks > 1 ? 0.02 : 0) + shared));
 
         // A worker's rows read the whole right operand, so there must be enough of them for each of its elements.
         int wide = Math.Min(tile.Vectors, Divide(kernel.Columns, tile.Lanes));
-        int rowVectors = kernel.IsRightPacked ? vectors : wide;
-        var byRows = new MatMulBlocking(kernel, tile, rowVectors, byRows: true, caches);
-        columnCost *= 1 + (byColumns.DepthBlocks > 1 ? 0.02 : 0) + (4 * byColumns.SharedElements > caches.L3 ? 0.3 : 4 * byColumns.SharedElements > caches.L2 / 2 ? 0.02 : 0);
-        rowCost *= 1 + (byRows.DepthBlocks > 1 ? 0.02 : 0) + (4 * byRows.SharedElements > caches.L3 ? 0.3 : 0.01) + (rows < 16 * tile.Rows ? 0.2 : 0);
-        return rowCost < columnCost ? byRows : byColumns;
+        var byStrips = new MatMulBlocking(kernel, tile, kernel.IsRightPacked ? vectors : wide, MatMulDivision.Strips, caches);
+        Consider(byStrips, Unevenness(rows, Math.Min(tile.Rows, rows)) * (kernel.Rows.IsDynamic ? 1.2 : 1)
+            * (1 + packRight + packLeft + (byStrips.DepthBlocks > 1 ? 0.02 : 0) + (4 * byStrips.SharedElements > caches.L3 ? 0.3 : 0.01) + (rows < 16 * tile.Rows ? 0.2 : 0)));
+
+        if (tile.ReadsInPlace && kernel.Form == MatMulForm.NT && !kernel.IsRightPacked && kernel.Columns >= tile.Lanes)
+        {
+            var transposed = new MatMulBlocking(kernel, tile, Math.Min(tile.Vectors, Divide(rows, tile.Lanes)), MatMulDivision.Transposed, caches);
+            if (4 * transposed.SharedElements <= caches.L3 / 2)
+            {
+                // Results are transposed as well, and the panels' empty lanes are computed in vain.
+                int group = transposed.GroupStrips * transposed.Height;
+                double vain = ((transposed.Panels - 1.0) * transposed.Width + (transposed.LastVectors * tile.Lanes)) / rows;
+                Consider(transposed, Unevenness(kernel.Columns, group) * vain * Divide(kernel.Columns, group) * group / kernel.Columns
+                    * (1 + (24.0 / kernel.Columns) + (8.0 / kernel.Depth) + (4 * transposed.SharedElements > caches.L2 / 2 ? 0.01 : 0)));
+            }
+        }
+
+        return best;
+
+        void Consider(MatMulBlocking candidate, double candidateCost)
+        {
+            if (candidateCost < cost)
+            {
+                (best, cost) = (candidate, candidateCost);
+            }
+        }
     }
 
     private static int BestVectors(int columns, RegisterTile tile, out double cost)
@@ -178,6 +264,17 @@ internal sealed class MatMulBlocking
         int units = Divide(total, unit);
         double Share(int workers) => Math.Min(total, (double)Divide(units, workers) * unit) * workers / total;
         return (Share(2) + Share(4)) / 2;
+    }
+
+    private static int LeastCommonMultiple(int a, int b)
+    {
+        int multiple = a;
+        while (multiple % b != 0)
+        {
+            multiple += a;
+        }
+
+        return multiple;
     }
 
     private static int Divide(int total, int unit) => (total + unit - 1) / unit;

@@ -52,10 +52,14 @@ public sealed class BlockingTests
     [Fact]
     public void Products_divide_rows_and_columns_and_the_contraction()
     {
-        MatMulBlocking[] blockings = [.. Products.SelectMany(p => RegisterTile.All.Select(t => Product(p.Rows, p.Depth, p.Columns).Blocking(t)))];
-        Assert.Contains(blockings, b => b.ByRows && b.DepthBlocks > 1);
-        Assert.Contains(blockings, b => !b.ByRows && b.DepthBlocks > 1);
-        Assert.Contains(blockings, b => b.ByRows && b.BlockStrips < b.Strips);
+        MatMulBlocking[] blockings = [.. from p in Products from form in Enum.GetValues<MatMulForm>() from tile in RegisterTile.All select Product(p.Rows, p.Depth, p.Columns, form).Blocking(tile)];
+        Assert.Contains(blockings, b => b.Division == MatMulDivision.Strips && b.DepthBlocks > 1);
+        Assert.Contains(blockings, b => b.Division == MatMulDivision.Panels && b.DepthBlocks > 1);
+        Assert.Contains(blockings, b => b.Division == MatMulDivision.Strips && b.BlockStrips < b.Strips);
+        Assert.Contains(blockings, b => b.Division == MatMulDivision.Transposed && b.BlockStrips < b.Strips);
+        Assert.Contains(blockings, b => b.Division == MatMulDivision.Transposed && b.PaddedElements > 0);
+        Assert.Contains(blockings, b => b.Division == MatMulDivision.Panels && b.PaddedElements > 0);
+        Assert.Contains(blockings, b => b.PacksInTile && b.DepthBlocks > 1);
         Assert.Contains(blockings, b => b.LastVectors < b.Vectors);
     }
 
@@ -71,9 +75,13 @@ public sealed class BlockingTests
         CacheSizes caches = CacheSizes.Default;
         foreach (RegisterTile tile in RegisterTile.All)
         {
-            MatMulBlocking blocking = Product(rows, depth, columns, caches).Blocking(tile);
-            Assert.InRange(4 * blocking.OwnElements, 1, caches.L2);
-            Assert.InRange(4 * blocking.SharedElements, 1, caches.L3);
+            foreach (MatMulForm form in Enum.GetValues<MatMulForm>())
+            {
+                MatMulBlocking blocking = Product(rows, depth, columns, form, caches).Blocking(tile);
+                Assert.InRange(4 * blocking.OwnElements, 0, caches.L2);
+                Assert.InRange(4 * blocking.SharedElements, 0, caches.L3);
+                Assert.True(blocking.OwnElements + blocking.SharedElements > 0);
+            }
         }
     }
 
@@ -93,10 +101,10 @@ public sealed class BlockingTests
         Check(graph, 5e-5);
     }
 
-    private static MatMulKernel Product(int rows, int depth, int columns, CacheSizes? caches = null)
+    private static MatMulKernel Product(int rows, int depth, int columns, MatMulForm form, CacheSizes? caches = null)
     {
         var operands = new[] { "a", "b" }.Select(name => new KernelOperand(name, new View(new PlanBuffer(name, MemorySpace.Arena, 1), 0, 1), new Access(AccessKind.Element, 1, 0, ElementType.Float32), false)).ToArray();
-        return new MatMulKernel("product", operands, MatMulForm.NN, RowExtent.Literal(rows), columns, depth, [], caches ?? Small, 2L * rows * depth * columns, 1 << 20);
+        return new MatMulKernel("product", operands, form, RowExtent.Literal(rows), columns, depth, [], caches ?? Small, 2L * rows * depth * columns, 1 << 20);
     }
 
     private static void Check(ModelGraph graph, double tolerance)

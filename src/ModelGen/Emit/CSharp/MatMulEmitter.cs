@@ -93,27 +93,31 @@ internal static class MatMulEmitter
 
         public void Emit()
         {
+            if (_blocking.Division == MatMulDivision.Transposed)
+            {
+                Transposed();
+                return;
+            }
+
             if (_kernel.Rows.IsDynamic)
             {
                 _w.Line($"int strips = ({_rows} + {_blocking.Height - 1}) / {_blocking.Height};");
             }
 
             bool blocks = _blocking.DepthBlocks > 1;
-            _w.Line($"float* tile = stackalloc float[{_blocking.Height * _blocking.Width}];");
-            bool ownsScratch = _blocking.OwnElements > 0;
-            if (ownsScratch)
+            if (!blocks && (!IsPlain || HasRaggedRows || _kernel.Columns % _v.Lanes != 0))
             {
-                _w.Line($"float* {(_blocking.ByRows ? "strip" : "panel")} = (float*)worker.Scratch;");
+                _w.Line($"float* tile = stackalloc float[{_blocking.Height * _blocking.Width}];");
             }
 
-            if (_blocking.SharedElements > 0)
+            if (_blocking.OwnElements > 0)
             {
-                string place = _blocking.IsSharedInScratch ? $"(float*)worker.Scratch + {_blocking.OwnElements}" : _blocking.PartialElements > 0 ? $"workspace + {_blocking.PartialElements}" : "workspace";
-                _w.Line($"float* {Shared} = {place};");
+                _w.Line($"float* {(ByStrips ? "strip" : "panel")} = (float*)worker.Scratch;");
             }
 
-            _w.Line(_kernel.IsSerial ? $"{(_blocking.ByRows && _kernel.Rows.IsDynamic ? "" : "const ")}int start = 0, end = {(_blocking.ByRows ? _strips : CodeWriter.Number(_blocking.Panels))};"
-                : $"worker.Range({(_blocking.ByRows ? _strips : CodeWriter.Number(_blocking.Panels))}, 1, out int start, out int end);");
+            Memory(ByStrips ? "panels" : "rows");
+            _w.Line(_kernel.IsSerial ? $"{(ByStrips && _kernel.Rows.IsDynamic ? "" : "const ")}int start = 0, end = {(ByStrips ? _strips : CodeWriter.Number(_blocking.Panels))};"
+                : $"worker.Range({(ByStrips ? _strips : CodeWriter.Number(_blocking.Panels))}, 1, out int start, out int end);");
             if (blocks)
             {
                 _w.Open($"for (int block = 0; block < {_blocking.DepthBlocks}; block++)");
@@ -122,17 +126,20 @@ internal static class MatMulEmitter
                     _w.Line($"int depth = Math.Min({_blocking.DepthBlock}, {_kernel.Depth} - block * {_blocking.DepthBlock});");
                 }
 
-                _w.Line($"float* {Packed} = {Shared} + (block & 1) * {CodeWriter.Number(_blocking.SharedElements)}L;");
+                if (_blocking.SharedElements > 0)
+                {
+                    _w.Line($"float* {Packed} = {Shared} + (block & 1) * {CodeWriter.Number(_blocking.SharedElements)}L;");
+                }
             }
 
             PackShared();
-            if (_blocking.ByRows)
+            if (ByStrips)
             {
-                Rows();
+                Strips();
             }
             else
             {
-                Columns();
+                Panels();
             }
 
             if (blocks)
@@ -141,10 +148,31 @@ internal static class MatMulEmitter
             }
         }
 
-        private string Shared => _blocking.ByRows ? "panels" : "rows";
+        private bool ByStrips => _blocking.Division == MatMulDivision.Strips;
+
+        private string Shared => ByStrips ? "panels" : "rows";
 
         /// <summary>The block of the shared operand that is being read.</summary>
-        private string Packed => _blocking.DepthBlocks > 1 ? "packed" : _kernel.IsRightPacked && _blocking.ByRows ? _kernel.Operands[1].Name : Shared;
+        private string Packed => _blocking.DepthBlocks > 1 ? "packed" : _kernel.IsRightPacked && ByStrips ? _kernel.Operands[1].Name : Shared;
+
+        private string StripStep => _depth == "depth" ? $"{_blocking.Height} * depth" : CodeWriter.Number((long)_blocking.Height * _blocking.DepthBlock);
+
+        /// <summary>Pointers to what is packed together, and to the copy of the last rows.</summary>
+        private void Memory(string shared)
+        {
+            if (_blocking.SharedElements > 0)
+            {
+                string place = _blocking.IsSharedInScratch ? Scratch(_blocking.OwnElements) : _blocking.PartialElements > 0 ? $"workspace + {_blocking.PartialElements}" : "workspace";
+                _w.Line($"float* {shared} = {place};");
+            }
+
+            if (_blocking.PaddedElements > 0)
+            {
+                _w.Line($"float* padded = {Scratch(_blocking.ScratchElements - _blocking.PaddedElements)};");
+            }
+        }
+
+        private static string Scratch(long offset) => offset == 0 ? "(float*)worker.Scratch" : $"(float*)worker.Scratch + {offset}";
 
         private string LeftAt(string strip)
         {
@@ -177,14 +205,14 @@ internal static class MatMulEmitter
                 return;
             }
 
-            string step = $"{(_blocking.ByRows ? _blocking.Width : _blocking.Height)} * {_depth}";
+            string step = $"{(ByStrips ? _blocking.Width : _blocking.Height)} * {_depth}";
             bool alone = _blocking.IsSharedInScratch;
             if (!alone)
             {
-                _w.Line($"worker.Range({(_blocking.ByRows ? CodeWriter.Number(_blocking.Panels) : _strips)}, 1, out int firstPacked, out int lastPacked);");
+                _w.Line($"worker.Range({(ByStrips ? CodeWriter.Number(_blocking.Panels) : _strips)}, 1, out int firstPacked, out int lastPacked);");
             }
 
-            if (_blocking.ByRows)
+            if (ByStrips)
             {
                 if (alone)
                 {
@@ -211,18 +239,21 @@ internal static class MatMulEmitter
         }
 
         // Panels of a worker's own, each multiplied with all strips.
-        private void Columns()
+        private void Panels()
         {
             ForPanels("start", "end", (column, vectors) =>
             {
-                string panel = "panel";
                 if (_kernel.IsRightPacked)
                 {
                     _w.Line($"float* panel = {_kernel.Operands[1].Name} + (long){column} * {_kernel.Depth};");
                 }
+                else if (_blocking.PacksInTile)
+                {
+                    _w.Line($"float* source = {RightAt(column)};");
+                }
                 else
                 {
-                    PackRight(column, ColumnCount(column, vectors), panel);
+                    PackRight(column, ColumnCount(column, vectors), "panel");
                 }
 
                 // What fits the second-level cache is there already. A panel beyond the worker's own does no harm.
@@ -239,13 +270,13 @@ internal static class MatMulEmitter
                     _w.Open($"for (int m = 0; m < {_strips}; m++)");
                 }
 
-                Tile("m", $"{Packed} + (long)m * {StripStep}", panel, column, vectors);
+                Tile("m", $"{Packed} + (long)m * {StripStep}", column, vectors);
                 _w.Close();
             });
         }
 
         // Strips of a worker's own, as many at a time as the second-level cache holds, multiplied with all panels.
-        private void Rows()
+        private void Strips()
         {
             bool whole = _blocking.BlockStrips >= _blocking.Strips;
             string first = whole ? "start" : "first";
@@ -256,7 +287,11 @@ internal static class MatMulEmitter
                 _w.Line($"int last = Math.Min(first + {_blocking.BlockStrips}, end);");
             }
 
-            PackLeft(first, last, "strip");
+            if (!_blocking.IsLeftInPlace)
+            {
+                PackLeft(first, last, "strip");
+            }
+
             ForPanels("0", CodeWriter.Number(_blocking.Panels), (column, vectors) =>
             {
                 _w.Line($"float* panel = {Packed} + (long){column} * {_depth};");
@@ -280,7 +315,7 @@ internal static class MatMulEmitter
                 }
 
                 _w.Open($"for (int m = {first}; m < {last}; m++)");
-                Tile("m", $"strip + (long)(m - {first}) * {StripStep}", "panel", column, vectors);
+                Tile("m", $"strip + (long)(m - {first}) * {StripStep}", column, vectors);
                 _w.Close();
             });
             if (!whole)
@@ -289,16 +324,122 @@ internal static class MatMulEmitter
             }
         }
 
-        private string StripStep => _depth == "depth" ? $"{_blocking.Height} * depth" : CodeWriter.Number((long)_blocking.Height * _blocking.DepthBlock);
+        // Columns of a worker's own: rows of the right operand, read where they lie, multiplied with panels of the left one's rows. What
+        // comes out is the transpose, which is turned while it is in the first-level cache.
+        private void Transposed()
+        {
+            (KernelOperand left, KernelOperand right) = (_kernel.Operands[0], _kernel.Operands[1]);
+            int width = _blocking.Width;
+            int group = _blocking.GroupStrips * _blocking.Height;
+            bool dynamic = _kernel.Rows.IsDynamic;
+            string depth = CodeWriter.Number(_kernel.Depth);
+            string panels = dynamic ? "panels" : CodeWriter.Number(_blocking.Panels);
+            if (dynamic)
+            {
+                _w.Line($"int panels = ({_rows} + {width - 1}) / {width};");
+            }
+
+            _w.Line($"float* transpose = stackalloc float[{group * width}];");
+            _w.Line($"float* tile = stackalloc float[{group * width}];");
+            Memory("rows");
+            if (_blocking.IsSharedInScratch)
+            {
+                _w.Line(Pack(true, left.Name, left.Access.RowStride, depth, _rows, "rows", width, _v.Lanes));
+            }
+            else
+            {
+                _w.Line($"worker.Range({panels}, 1, out int firstPacked, out int lastPacked);");
+                _w.Line(Pack(true, $"{left.Name} + (long)firstPacked * {CodeWriter.Number((long)width * left.Access.RowStride)}", left.Access.RowStride, depth, $"Math.Min(lastPacked * {width}, {_rows}) - firstPacked * {width}",
+                    $"rows + (long)firstPacked * {CodeWriter.Number((long)width * _kernel.Depth)}", width, _v.Lanes));
+                _w.Line("worker.Barrier();");
+            }
+
+            Text.Range(_w, _kernel.IsSerial, CodeWriter.Number(_kernel.Columns), group);
+            int block = _blocking.BlockStrips * _blocking.Height;
+            bool whole = block >= _kernel.Columns;
+            if (!whole)
+            {
+                _w.Open($"for (int first = start; first < end; first += {block})");
+                _w.Line($"int last = Math.Min(first + {block}, end);");
+            }
+
+            ForPanels("0", panels, (row, vectors) =>
+            {
+                int lanes = vectors * _v.Lanes;
+                string height = dynamic ? "height" : vectors < _blocking.Vectors || _blocking.Panels == 1 ? CodeWriter.Number(_kernel.Rows.Maximum - ((_blocking.Panels - 1) * width))
+                    : _kernel.Rows.Maximum % width == 0 || _blocking.LastVectors < _blocking.Vectors ? CodeWriter.Number(width) : $"Math.Min({width}, {_rows} - {row})";
+                _w.Line($"float* panel = rows + (long){row} * {depth};");
+                if (dynamic)
+                {
+                    _w.Line($"int height = Math.Min({width}, {_rows} - {row});");
+                }
+
+                _w.Open($"for (int column = {(whole ? "start" : "first")}; column < {(whole ? "end" : "last")}; column += {group})");
+                _w.Line($"float* a = {right.Name} + (long)column * {right.Access.RowStride};");
+                (string step, string columns) = (CodeWriter.Number(right.Access.RowStride), CodeWriter.Number(group));
+                if (_blocking.PaddedElements > 0)
+                {
+                    (step, columns) = ("step", "columns");
+                    _w.Line($"int step = {right.Access.RowStride};");
+                    _w.Line($"int columns = Math.Min({group}, end - column);");
+                    _w.Open($"if (columns < {group})");
+                    _w.Line($"Panels.PadRows(a, step, columns, {depth}, padded, {group});");
+                    _w.Line("a = padded;");
+                    _w.Line($"step = {depth};");
+                    _w.Close();
+                    _w.Line();
+                }
+
+                string count = CodeWriter.Number(lanes);
+                if (!dynamic || _blocking.Vectors == 1)
+                {
+                    Group(vectors, step);
+                }
+                else
+                {
+                    count = "lanes";
+                    _w.Line($"int lanes = (height + {_v.Lanes - 1}) / {_v.Lanes} * {_v.Lanes};");
+                    for (int v = vectors; v >= 1; v--)
+                    {
+                        _w.Open(v == vectors ? $"if (lanes == {lanes})" : v > 1 ? $"else if (lanes == {v * _v.Lanes})" : "else");
+                        Group(v, step);
+                        _w.Close();
+                    }
+
+                    _w.Line();
+                }
+
+                _w.Line($"Panels.PackPanelsTransposed(transpose, {count}, {count}, {columns}, tile, {group}, {_v.Lanes});");
+                _w.Line(EpilogueCall("tile", row, height, "column", columns));
+                _w.Close();
+            });
+            if (!whole)
+            {
+                _w.Close();
+            }
+
+            void Group(int vectors, string step)
+            {
+                PanelTile tile = new(_v, _blocking.Height, vectors, Adds: false, IsInPlace: true, Packs: false);
+                int lanes = vectors * _v.Lanes;
+                for (int i = 0; i < _blocking.GroupStrips; i++)
+                {
+                    int at = i * _blocking.Height;
+                    string offset = i == 0 ? "" : step == "step" ? $" + {at}L * step" : $" + {CodeWriter.Number((long)at * right.Access.RowStride)}";
+                    _w.Line(tile.Call(_code, $"a{offset}, {step}", "panel", i == 0 ? "transpose" : $"transpose + {at * lanes}", CodeWriter.Number(lanes), depth));
+                }
+            }
+        }
 
         /// <summary>Whole panels in a loop, and a last one that has fewer vectors.</summary>
         private void ForPanels(string start, string end, Action<string, int> body)
         {
-            bool narrower = _blocking.LastVectors < _blocking.Vectors;
+            bool dynamic = _blocking.Division == MatMulDivision.Transposed && _kernel.Rows.IsDynamic;
+            bool narrower = _blocking.LastVectors < _blocking.Vectors && !dynamic;
             int whole = narrower ? _blocking.Panels - 1 : _blocking.Panels;
             if (whole > 0)
             {
-                bool literal = start == "0";
+                bool literal = start == "0" && !dynamic;
                 _w.Open($"for (int p = {start}; p < {(literal ? CodeWriter.Number(whole) : narrower ? $"Math.Min({end}, {whole})" : end)}; p++)");
                 _w.Line($"int n = p * {_blocking.Width};");
                 body("n", _blocking.Vectors);
@@ -315,12 +456,12 @@ internal static class MatMulEmitter
         }
 
         /// <summary>Multiplies a strip and a panel, and runs the epilogue where that ends the contraction.</summary>
-        private void Tile(string m, string strip, string panel, string column, int vectors)
+        private void Tile(string m, string strip, string column, int vectors)
         {
             int height = _blocking.Height;
             int width = vectors * _v.Lanes;
             int blocks = _blocking.DepthBlocks;
-            PanelTile tile = new(_v, height, height, vectors, Adds: false);
+            PanelTile tile = new(_v, height, vectors, Adds: false, _blocking.IsLeftInPlace, Packs: false);
             int rest = _kernel.Rows.Maximum % height;
             string rows = rest == 0 && !_kernel.Rows.IsDynamic ? CodeWriter.Number(height) : "height";
             _w.Line($"int row = {m} * {height};");
@@ -329,42 +470,104 @@ internal static class MatMulEmitter
                 _w.Line($"int height = Math.Min({height}, {_rows} - row);");
             }
 
+            string left = strip;
+            if (_blocking.IsLeftInPlace)
+            {
+                KernelOperand operand = _kernel.Operands[0];
+                left = $"{operand.Name} + (long)row * {operand.Access.RowStride}{DepthOffset(1)}, {operand.Access.RowStride}";
+                if (_blocking.PaddedElements > 0)
+                {
+                    _w.Line($"float* a = {operand.Name} + (long)row * {operand.Access.RowStride}{DepthOffset(1)};");
+                    _w.Line($"int step = {operand.Access.RowStride};");
+                    _w.Open($"if (height < {height})");
+                    _w.Line($"Panels.PadRows(a, step, height, {_depth}, padded, {height});");
+                    _w.Line("a = padded;");
+                    _w.Line($"step = {_depth};");
+                    _w.Close();
+                    _w.Line();
+                    left = "a, step";
+                }
+            }
+
             string columns = ColumnCount(column, vectors);
-            string depth = _depth;
             if (blocks > 1)
             {
                 // Sums of the blocks before wait in the workspace, each tile in a place of its own.
                 long tileSize = (long)height * _blocking.Width;
                 _w.Line($"float* sums = workspace + ({m} * {_blocking.Panels}L + {column} / {_blocking.Width}) * {tileSize};");
-                _w.Open("if (block == 0)").Line(tile.Call(_code, strip, panel, "sums", CodeWriter.Number(width), depth)).Close();
-                _w.Open("else").Line((tile with { Adds = true }).Call(_code, strip, panel, "sums", CodeWriter.Number(width), depth)).Close();
+                _w.Open("if (block == 0)");
+                Multiply(tile, m, left, "sums", CodeWriter.Number(width));
+                _w.Close();
+                _w.Open("else");
+                Multiply(tile with { Adds = true }, m, left, "sums", CodeWriter.Number(width));
+                _w.Close();
                 _w.Line();
-                _w.Open($"if (block == {blocks - 1})").Line(EpilogueCall("sums", rows, column, columns)).Close();
+                _w.Open($"if (block == {blocks - 1})").Line(EpilogueCall("sums", "row", rows, column, columns)).Close();
                 return;
             }
 
-            if (DirectTarget(columns == CodeWriter.Number(width)) is { } direct)
+            if (columns == CodeWriter.Number(width) && IsPlain)
             {
                 // What needs no epilogue goes from the registers to its place.
-                string[] conditions = [.. rows == "height" ? new[] { $"height == {height}" } : [], .. _kernel.Stores[0].Mode == StoreMode.AddWhenAccumulating ? new[] { "!accumulate" } : []];
-                string call = tile.Call(_code, strip, panel, $"{direct.Name} + (long)row * {direct.Access.RowStride} + {column}", CodeWriter.Number(direct.Access.RowStride), depth);
-                if (conditions.Length == 0)
+                Store store = _kernel.Stores[0];
+                KernelOperand target = _kernel.Operands[store.Operand];
+                string result = $"{target.Name} + (long)row * {target.Access.RowStride} + {column}";
+                string stride = CodeWriter.Number(target.Access.RowStride);
+                if (rows == "height")
                 {
-                    _w.Line(call);
+                    _w.Open($"if (height == {height})");
+                }
+
+                if (store.Mode == StoreMode.AddWhenAccumulating)
+                {
+                    _w.Open("if (accumulate)");
+                    Multiply(tile with { Adds = true }, m, left, result, stride);
+                    _w.Close();
+                    _w.Open("else");
+                    Multiply(tile, m, left, result, stride);
+                    _w.Close();
+                }
+                else
+                {
+                    Multiply(tile with { Adds = store.Mode == StoreMode.Add }, m, left, result, stride);
+                }
+
+                if (rows != "height")
+                {
                     return;
                 }
 
-                _w.Open($"if ({string.Join(" && ", conditions)})").Line(call).Line("continue;").Close();
+                _w.Line();
+                _w.Line("continue;").Close();
                 _w.Line();
             }
 
-            _w.Line(tile.Call(_code, strip, panel, "tile", CodeWriter.Number(width), depth));
-            _w.Line(EpilogueCall("tile", rows, column, columns));
+            Multiply(tile, m, left, "tile", CodeWriter.Number(width));
+            if (_blocking.PacksInTile)
+            {
+                _w.Line();
+            }
+
+            _w.Line(EpilogueCall("tile", "row", rows, column, columns));
         }
 
-        private KernelOperand? DirectTarget(bool wholePanels)
-            => wholePanels && _kernel.Stores.Count == 1 && _kernel.Stores[0] is { Value: AccumulatorExpr, Mode: not StoreMode.Add } store && _kernel.Operands[store.Operand].Access is { Kind: AccessKind.Element, Period: 0 }
-                ? _kernel.Operands[store.Operand] : null;
+        /// <summary>Whether nothing but the product is stored.</summary>
+        private bool IsPlain => _kernel.Stores.Count == 1 && _kernel.Stores[0].Value is AccumulatorExpr && _kernel.Operands[_kernel.Stores[0].Operand].Access is { Kind: AccessKind.Element, Period: 0 };
+
+        private bool HasRaggedRows => _kernel.Rows.IsDynamic || _kernel.Rows.Maximum % _blocking.Height != 0;
+
+        private void Multiply(PanelTile tile, string m, string left, string result, string stride)
+        {
+            string call = tile.Call(_code, left, "panel", result, stride, _depth);
+            if (!_blocking.PacksInTile)
+            {
+                _w.Line(call);
+                return;
+            }
+
+            _w.Open($"if ({m} == 0)").Line((tile with { Packs = true }).Call(_code, left, $"source, {_kernel.Operands[1].Access.RowStride}, panel", result, stride, _depth)).Close();
+            _w.Open("else").Line(call).Close();
+        }
 
         /// <summary>The columns of the panel at <paramref name="column"/>: fewer than it is wide only in the last one.</summary>
         private string ColumnCount(string column, int vectors)
@@ -375,8 +578,8 @@ internal static class MatMulEmitter
                 : $"Math.Min({_blocking.Width}, {_kernel.Columns} - {column})";
         }
 
-        private string EpilogueCall(string tile, string rows, string column, string columns)
-            => $"{_name($"Epilogue_{_v.Bits}")}({tile}{Pointers(_kernel, declared: false)}{string.Join("", Arguments.Names(Arguments.Of(_kernel.Stores)).Select(n => ", " + n))}, row, {rows}, {column}, {columns});";
+        private string EpilogueCall(string tile, string row, string rows, string column, string columns)
+            => $"{_name($"Epilogue_{_v.Bits}")}({tile}{Pointers(_kernel, declared: false)}{string.Join("", Arguments.Names(Arguments.Of(_kernel.Stores)).Select(n => ", " + n))}, {row}, {rows}, {column}, {columns});";
     }
 
     private static void Epilogue(CodeWriter w, MatMulKernel kernel, Spelling v)

@@ -5,29 +5,41 @@ using ModelGen.Compiler.Kernels;
 namespace ModelGen.Compiler.Emit.CSharp;
 
 /// <summary>
-/// The register tile of matrix products over packed operands: for each step of the contraction a row of <c>Vectors</c> vectors
-/// from a panel and <c>Height</c> elements from a strip, which follow each other without gaps. It knows no shape, so all
+/// The register tile of matrix products: for each step of the contraction a row of <c>Vectors</c> vectors from a packed panel, and
+/// an element of each of <c>Rows</c> rows, either from a packed strip or from where the rows lie. It knows no shape, so all
 /// products of a model share it.
 /// </summary>
 /// <param name="V">The vector width.</param>
 /// <param name="Rows">Rows that are computed.</param>
-/// <param name="Height">Elements from one step of the strip to the next; at least as many as rows.</param>
 /// <param name="Vectors">Vectors of a row.</param>
 /// <param name="Adds">Whether the sums start from what the result holds.</param>
-internal sealed record PanelTile(Spelling V, int Rows, int Height, int Vectors, bool Adds)
+/// <param name="IsInPlace">Whether the left operand's rows are read where they lie; otherwise, from a packed strip.</param>
+/// <param name="Packs">Whether the right operand is read where it lies, and the panel written for the tiles that follow.</param>
+internal sealed record PanelTile(Spelling V, int Rows, int Vectors, bool Adds, bool IsInPlace, bool Packs)
 {
-    /// <summary>A call of the tile; the result's rows are <paramref name="stride"/> elements apart.</summary>
-    public string Call(KernelCode code, string strip, string panel, string result, string stride, string depth)
-        => $"{code.Share(BaseName, Print)}({strip}, {panel}, {result}, {stride}, {depth});";
+    // Rows whose distance from a pointer is at most twice the step: x86 adds that to an address for nothing.
+    private const int RowsOfPointer = 3;
 
-    private string BaseName => $"Tile{Rows}x{Vectors * V.Lanes}{(Adds ? "Add" : "")}_{V.Bits}";
+    /// <summary>A call of the tile.</summary>
+    /// <param name="code">The kernel that calls it.</param>
+    /// <param name="left">The strip, or the first row and the elements from one row to the next.</param>
+    /// <param name="right">The panel; where it is packed on the way, first what is packed and the elements from one of its rows to the next.</param>
+    /// <param name="result">The result's first element.</param>
+    /// <param name="stride">Elements from one row of the result to the next.</param>
+    /// <param name="depth">Steps of the contraction.</param>
+    public string Call(KernelCode code, string left, string right, string result, string stride, string depth)
+        => $"{code.Share(BaseName, Print)}({left}, {right}, {result}, {stride}, {depth});";
+
+    private string BaseName => $"Tile{Rows}x{Vectors * V.Lanes}{(IsInPlace ? "" : "Strip")}{(Packs ? "Pack" : "")}{(Adds ? "Add" : "")}_{V.Bits}";
 
     private string Print(string name)
     {
         var w = new CodeWriter();
-        w.Line($"// Rows of c{(Adds ? " +" : "")} = a strip of {Rows} rows · a panel of {Vectors * V.Lanes} columns: {Rows * Vectors} accumulators in registers.");
+        string rows = IsInPlace ? $"{Rows} rows of a, aStep elements apart," : $"a strip of {Rows} rows";
+        string columns = Packs ? $"{Vectors * V.Lanes} columns of b, which are packed into a panel on the way" : $"a panel of {Vectors * V.Lanes} columns";
+        w.Line($"// c {(Adds ? "+=" : "=")} {rows} · {columns}: {Rows * Vectors} accumulators in registers.");
         w.Line("[MethodImpl(MethodImplOptions.AggressiveOptimization)]");
-        w.Open($"private static void {name}(float* a, float* b, float* c, int stride, int depth)");
+        w.Open($"private static void {name}(float* a{(IsInPlace ? ", long aStep" : "")}, float* b{(Packs ? ", long bStep, float* panel" : "")}, float* c, int stride, int depth)");
         if (V.Bits == 128)
         {
             // 32 registers hold the tile; where there are 16, it is computed in halves.
@@ -53,6 +65,11 @@ internal sealed record PanelTile(Spelling V, int Rows, int Height, int Vectors, 
         }
         else
         {
+            for (int i = RowsOfPointer; IsInPlace && i < Rows; i += RowsOfPointer)
+            {
+                w.Line($"float* a{i} = a + {i} * aStep;");
+            }
+
             Broadcasts(w, 0, Rows);
         }
 
@@ -69,21 +86,40 @@ internal sealed record PanelTile(Spelling V, int Rows, int Height, int Vectors, 
             w.Line($"{V.Type} b{j} = {V.Load(Plus("b", j * V.Lanes))};");
         }
 
+        for (int j = 0; Packs && j < Vectors; j++)
+        {
+            w.Line(V.Store($"b{j}", Plus("panel", j * V.Lanes)));
+        }
+
         for (int i = from; i < to; i++)
         {
-            w.Line($"{V.Type} a{i} = {V.Broadcast($"a[{i - from}]")};");
+            w.Line($"{V.Type} x{i} = {V.Broadcast(IsInPlace ? InPlace(i) : $"a[{i - from}]")};");
             for (int j = 0; j < Vectors; j++)
             {
-                w.Line($"c{i}_{j} = {V.MultiplyAdd($"a{i}", $"b{j}", $"c{i}_{j}")};");
+                w.Line($"c{i}_{j} = {V.MultiplyAdd($"x{i}", $"b{j}", $"c{i}_{j}")};");
             }
         }
 
-        w.Line($"a += {Height};");
-        w.Line($"b += {Vectors * V.Lanes};");
+        for (int i = 0; i < (IsInPlace ? Rows : 1); i += RowsOfPointer)
+        {
+            w.Line(IsInPlace ? $"{Pointer(i)}++;" : $"a += {Rows};");
+        }
+
+        w.Line(Packs ? "b += bStep;" : $"b += {Vectors * V.Lanes};");
+        if (Packs)
+        {
+            w.Line($"panel += {Vectors * V.Lanes};");
+        }
+
         w.Close();
         w.Line();
         Stores(w, from, to);
     }
+
+    private static string InPlace(int row)
+        => $"{Pointer(row / RowsOfPointer * RowsOfPointer)}[{(row % RowsOfPointer) switch { 0 => "0", 1 => "aStep", _ => $"{row % RowsOfPointer} * aStep" }}]";
+
+    private static string Pointer(int row) => row == 0 ? "a" : $"a{row}";
 
     // Multiply-add by element: a vector of the strip holds the factors of four rows.
     private void ByElement(CodeWriter w)
@@ -93,7 +129,7 @@ internal sealed record PanelTile(Spelling V, int Rows, int Height, int Vectors, 
         for (int i = 0; i < Rows; i += 4)
         {
             // A strip ends with its last row: there is no vector to load from the middle of it.
-            w.Line(i + 4 <= Height ? $"Vector128<float> a{i / 4} = Vector128.Load({Plus("a", i)});" : $"Vector128<float> a{i / 4} = Simd.LoadTail128({Plus("a", i)}, {Height - i});");
+            w.Line(i + 4 <= Rows ? $"Vector128<float> a{i / 4} = Vector128.Load({Plus("a", i)});" : $"Vector128<float> a{i / 4} = Simd.LoadTail128({Plus("a", i)}, {Rows - i});");
         }
 
         for (int j = 0; j < Vectors; j++)
@@ -109,7 +145,7 @@ internal sealed record PanelTile(Spelling V, int Rows, int Height, int Vectors, 
             }
         }
 
-        w.Line($"a += {Height};");
+        w.Line($"a += {Rows};");
         w.Line($"b += {Vectors * V.Lanes};");
         w.Close();
         w.Line();
