@@ -35,7 +35,7 @@ internal static class MatMulEmitter
         };
         if (kernel.IsDotProducts)
         {
-            code.ForEachWidth((w, name, v) => DotProducts(w, name, kernel, v));
+            code.ForEachWidth((w, name, v) => DotProducts(w, code, name, kernel, v));
         }
         else
         {
@@ -640,97 +640,127 @@ internal static class MatMulEmitter
         }
     }
 
-    // One row: every output is a dot product of the row and a row of the weight, four of them at a time, whose sums the
-    // epilogue then takes as a tile of one row.
-    private static void DotProducts(CodeWriter w, Func<string, string> name, MatMulKernel kernel, Spelling width)
+    // One row: every output is a dot product of the row and a row of the weight. Sums are taken of four at a time, which the epilogue
+    // then reads as a tile of one row.
+    private static void DotProducts(CodeWriter w, KernelCode code, Func<string, string> name, MatMulKernel kernel, Spelling width)
     {
         KernelOperand input = kernel.Operands[0];
         KernelOperand weight = kernel.Operands[1];
 
         // A row shorter than a vector is read in narrower ones.
         Spelling v = Spelling.All.FirstOrDefault(s => s.Bits <= width.Bits && s.Lanes <= kernel.Depth) ?? Spelling.All[Spelling.All.Length - 1];
-        int vectors = kernel.Depth / v.Lanes;
-        int tail = kernel.Depth % v.Lanes;
-        int ways = vectors >= 2 ? 2 : 1;
 
-        // What no cache holds comes from memory in time only if it is asked for early: further on in a long row, else in the next four.
-        long ahead = weight.Access.RowStride > 1024 ? 512 : 4L * weight.Access.RowStride;
-        bool fetches = 4L * kernel.Columns * kernel.Depth > kernel.Caches.L2;
+        // Memory delivers one stream faster than four; from a cache, four rows share what they read of the input.
+        bool fromMemory = 4L * kernel.Columns * kernel.Depth > kernel.Caches.L2;
+        string stride = CodeWriter.Number(weight.Access.RowStride);
         Text.Range(w, kernel.IsSerial, CodeWriter.Number(kernel.Columns), DotBlock);
         w.Line($"float* sums = stackalloc float[{DotBlock}];");
         w.Open($"for (int column = start; column < end; column += {DotBlock})");
         w.Line($"int columns = Math.Min({DotBlock}, end - column);");
-        w.Line($"float* w0 = {weight.Name} + (long)column * {weight.Access.RowStride};");
+        w.Line($"float* w0 = {weight.Name} + (long)column * {stride};");
         w.Line("int n = 0;");
         foreach (int rows in kernel.Columns % 4 == 0 ? new[] { 4 } : [4, 1])
         {
             w.Open(rows == 1 ? "for (; n < columns; n++)" : $"for (; n <= columns - {rows}; n += {rows})");
             for (int i = 1; i < rows; i++)
             {
-                w.Line($"float* w{i} = w{i - 1} + {weight.Access.RowStride};");
+                w.Line($"float* w{i} = w{i - 1} + {stride};");
             }
 
-            for (int i = 0; i < rows; i++)
+            string[] sums;
+            if (fromMemory)
             {
-                w.Line($"{v.Type} {string.Join(", ", Enumerable.Range(0, ways).Select(k => $"d{i}_{k} = {v.Type}.Zero"))};");
-            }
-
-            int loops = vectors / ways;
-            if (loops > 0)
-            {
-                w.Line();
-                w.Open(loops == 1 ? "" : $"for (int k = 0; k < {loops * ways * v.Lanes}; k += {ways * v.Lanes})");
-                for (int k = 0; k < ways; k++)
+                string dot = code.Share($"Dot{kernel.Depth}_{v.Bits}", called => Dot(called, v, kernel.Depth));
+                for (int i = 0; i < rows; i++)
                 {
-                    string at = loops == 1 ? CodeWriter.Number(k * v.Lanes) : k == 0 ? "k" : $"k + {k * v.Lanes}";
-                    w.Line($"{v.Type} x{k} = {v.Load($"{input.Name} + {at}")};");
-                    for (int i = 0; i < rows; i++)
-                    {
-                        if (fetches && (k * v.Lanes) % 16 == 0)
-                        {
-                            w.Line($"Simd.Prefetch(w{i} + {CodeWriter.Number(ahead)} + {at});");
-                        }
-
-                        w.Line($"d{i}_{k} = {v.MultiplyAdd($"x{k}", v.Load($"w{i} + {at}"), $"d{i}_{k}")};");
-                    }
+                    w.Line($"{v.Type} d{i} = {dot}({input.Name}, w{i});");
                 }
 
-                w.Close();
+                sums = [.. Enumerable.Range(0, rows).Select(i => $"d{i}")];
             }
-
-            for (int k = vectors / ways * ways * v.Lanes; k < vectors * v.Lanes; k += v.Lanes)
+            else
             {
-                Single(CodeWriter.Number(k), null);
-            }
-
-            if (tail > 0)
-            {
-                Single(CodeWriter.Number(vectors * v.Lanes), CodeWriter.Number(tail));
+                int ways = kernel.Depth >= 2 * v.Lanes ? 2 : 1;
+                w.Line();
+                Accumulate(w, v, kernel.Depth, [.. Enumerable.Range(0, rows).Select(i => $"w{i}")], input.Name, ways);
+                sums = [.. Enumerable.Range(0, rows).Select(i => string.Join(" + ", Enumerable.Range(0, ways).Select(k => $"d{i}_{k}")))];
             }
 
             w.Line();
-            string Sum(int i) => ways == 1 ? $"d{i}_0" : $"d{i}_0 + d{i}_1";
-            w.Line(rows == 1 ? $"sums[n] = Simd.Sum({Sum(0)});" : $"Vector128.Store(Simd.Sums({string.Join(", ", Enumerable.Range(0, rows).Select(Sum))}), sums + n);");
-            w.Line(rows == 1 ? $"w0 += {weight.Access.RowStride};" : $"w0 = w{rows - 1} + {weight.Access.RowStride};");
+            w.Line(rows == 1 ? $"sums[n] = Simd.Sum({sums[0]});" : $"Vector128.Store(Simd.Sums({string.Join(", ", sums)}), sums + n);");
+            w.Line(rows == 1 ? $"w0 += {stride};" : $"w0 = w{rows - 1} + {stride};");
             w.Close();
-
-            void Single(string at, string? count)
-            {
-                string Read(string pointer) => count is null ? v.Load($"{pointer} + {at}") : v.LoadTail($"{pointer} + {at}", count);
-                w.Open("");
-                w.Line($"{v.Type} x = {Read(input.Name)};");
-                for (int i = 0; i < rows; i++)
-                {
-                    w.Line($"d{i}_0 = {v.MultiplyAdd("x", Read($"w{i}"), $"d{i}_0")};");
-                }
-
-                w.Close();
-            }
         }
 
         w.Line();
         w.Line($"{name($"Epilogue_{width.Bits}")}(sums{Pointers(kernel, declared: false)}{string.Join("", Arguments.Names(Arguments.Of(kernel.Stores)).Select(n => ", " + n))}, 0, 1, column, columns);");
         w.Close();
+    }
+
+    // The dot product of two rows, but for the sum of its last vector.
+    private static string Dot(string name, Spelling v, int depth)
+    {
+        var w = new CodeWriter();
+        int ways = Math.Max(1, Math.Min(4, depth / v.Lanes));
+        w.Line($"// The products of {depth} elements, summed up to one vector.");
+        w.Line("[MethodImpl(MethodImplOptions.AggressiveInlining)]");
+        w.Open($"private static {v.Type} {name}(float* x, float* w)");
+        Accumulate(w, v, depth, ["w"], "x", ways);
+        w.Line();
+        w.Line($"return {(ways == 4 ? "(d0_0 + d0_1) + (d0_2 + d0_3)" : string.Join(" + ", Enumerable.Range(0, ways).Select(k => $"d0_{k}")))};");
+        w.Close();
+        return w.ToString();
+    }
+
+    // Products of the input and of each row, in as many accumulators a row as there are ways: d0_0, d0_1 and so on.
+    private static void Accumulate(CodeWriter w, Spelling v, int depth, string[] rows, string input, int ways)
+    {
+        int vectors = depth / v.Lanes;
+        for (int i = 0; i < rows.Length; i++)
+        {
+            w.Line($"{v.Type} {string.Join(", ", Enumerable.Range(0, ways).Select(k => $"d{i}_{k} = {v.Type}.Zero"))};");
+        }
+
+        int loops = vectors / ways;
+        if (loops > 0)
+        {
+            w.Line();
+            w.Open(loops == 1 ? "" : $"for (int k = 0; k < {loops * ways * v.Lanes}; k += {ways * v.Lanes})");
+            for (int k = 0; k < ways; k++)
+            {
+                string at = loops == 1 ? CodeWriter.Number(k * v.Lanes) : k == 0 ? "k" : $"k + {k * v.Lanes}";
+                w.Line($"{v.Type} x{k} = {v.Load($"{input} + {at}")};");
+                for (int i = 0; i < rows.Length; i++)
+                {
+                    w.Line($"d{i}_{k} = {v.MultiplyAdd($"x{k}", v.Load($"{rows[i]} + {at}"), $"d{i}_{k}")};");
+                }
+            }
+
+            w.Close();
+        }
+
+        for (int k = loops * ways * v.Lanes; k < vectors * v.Lanes; k += v.Lanes)
+        {
+            Single(CodeWriter.Number(k), null);
+        }
+
+        if (depth % v.Lanes > 0)
+        {
+            Single(CodeWriter.Number(vectors * v.Lanes), CodeWriter.Number(depth % v.Lanes));
+        }
+
+        void Single(string at, string? count)
+        {
+            string Read(string pointer) => count is null ? v.Load($"{pointer} + {at}") : v.LoadTail($"{pointer} + {at}", count);
+            w.Open("");
+            w.Line($"{v.Type} x = {Read(input)};");
+            for (int i = 0; i < rows.Length; i++)
+            {
+                w.Line($"d{i}_0 = {v.MultiplyAdd("x", Read(rows[i]), $"d{i}_0")};");
+            }
+
+            w.Close();
+        }
     }
 
     private sealed class TileLeaves(MatMulKernel kernel, Spelling v) : IExprLeaves
