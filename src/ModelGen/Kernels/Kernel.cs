@@ -390,11 +390,11 @@ internal static class AttentionScratch
     /// <summary>Columns of a score row: the keys rounded up to whole register tiles, and a line more to spread rows over cache sets.</summary>
     public static int ScoreStride(int keys, int lanes) => RoundUp(keys, 2 * lanes) + 16;
 
-    /// <summary>Transposed keys, padded values, and the scores of a tile of queries.</summary>
+    /// <summary>Transposed keys, padded values, and the scores of a tile of queries; the scores of all heads, where there is one query.</summary>
     public static long Forward(AttentionKernel kernel, int lanes)
     {
         long stride = ScoreStride(kernel.MaximumKeys, lanes);
-        return (stride * (kernel.Op.HeadDim + RoundUp(kernel.Op.HeadDim, 2 * lanes) + LargestTile)) + 64;
+        return kernel.Queries == RowExtent.Literal(1) ? stride * kernel.Op.Heads : (stride * (kernel.Op.HeadDim + RoundUp(kernel.Op.HeadDim, 2 * lanes) + LargestTile)) + 64;
     }
 
     /// <summary>Transposed keys and values, padded keys, two blocks of scores, and a block of queries and output cotangents.</summary>

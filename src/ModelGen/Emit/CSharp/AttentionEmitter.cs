@@ -240,64 +240,125 @@ internal static class AttentionEmitter
         }
     }
 
-    private static void SingleQuery(CodeWriter w, AttentionKernel kernel, Spelling v)
+    // A single query reads each key and each value once, in the order of memory: positions outside, heads inside, four positions at a
+    // time, so that their sums are taken together.
+    private static void SingleQuery(CodeWriter w, AttentionKernel kernel, Spelling width)
     {
+        const int Block = 4;
         int d = kernel.Op.HeadDim;
-        int group = kernel.Op.Heads / kernel.Op.KeyValueHeads;
+        int heads = kernel.Op.Heads;
+        int group = heads / kernel.Op.KeyValueHeads;
+        int scores = AttentionScratch.ScoreStride(kernel.MaximumKeys, width.Lanes);
+        bool several = kernel.Batch > 1;
+
+        // A head narrower than a vector is read in narrower ones.
+        Spelling v = Spelling.All.FirstOrDefault(s => s.Bits <= width.Bits && s.Lanes <= d) ?? Spelling.All[Spelling.All.Length - 1];
+        (int At, string? Tail)[] parts = [.. Parts(d, v)];
+        (string first, string last) = several ? ("firstHead", "lastHead") : ("start", "end");
         w.Line("float* scores = (float*)worker.Scratch;");
+        w.Line($"float* factors = stackalloc float[{heads}];");
         w.Line(kernel.Op.Cached ? "int keys = position + 1;" : $"const int keys = {(kernel.Op.Causal ? 1 : kernel.MaximumKeys)};");
-        Text.Range(w, kernel.IsSerial, CodeWriter.Number((long)kernel.Batch * kernel.Op.Heads), 1);
-        w.Open("for (int task = start; task < end; task++)");
-        Heads(w, kernel.Op.Heads, group, d);
-        string batchKeys = kernel.Op.Cached ? "" : $" + (long)sequence * {kernel.MaximumKeys} * {Stride(kernel, 1)}";
-        string batchValues = kernel.Op.Cached ? "" : $" + (long)sequence * {kernel.MaximumKeys} * {Stride(kernel, 2)}";
-        w.Line($"float* keyRows = k{batchKeys} + keyHead * {d};");
-        w.Line($"float* valueRows = v{batchValues} + keyHead * {d};");
-        w.Line($"float* query = q + (long)sequence * {Stride(kernel, 0)} + head * {d};");
-        w.Line($"float* result = output + (long)sequence * {Stride(kernel, 3)} + head * {d};");
-        var parts = Parts(d, v).ToArray();
-        for (int p = 0; p < parts.Length; p++)
+        Text.Range(w, kernel.IsSerial, CodeWriter.Number((long)kernel.Batch * heads), 1);
+        if (several)
         {
-            w.Line($"{v.Type} q{p} = {Read(v, $"query + {parts[p].At}", parts[p].Tail)};");
+            w.Open("for (int task = start; task < end;)");
+            w.Line($"int sequence = task / {heads};");
+            w.Line($"int firstHead = task % {heads};");
+            w.Line($"int lastHead = Math.Min({heads}, firstHead + end - task);");
+            w.Line("task += lastHead - firstHead;");
+            w.Line($"float* query = q + (long)sequence * {Stride(kernel, 0)};");
+            w.Line($"float* result = output + (long)sequence * {Stride(kernel, 3)};");
         }
 
-        w.Open("for (int j = 0; j < keys; j++)");
-        w.Line($"float* key = keyRows + (long)j * {Stride(kernel, 1)};");
-        w.Line($"{v.Type} dot = {v.Type}.Zero;");
-        for (int p = 0; p < parts.Length; p++)
-        {
-            w.Line($"dot = {v.MultiplyAdd($"q{p}", Read(v, $"key + {parts[p].At}", parts[p].Tail), "dot")};");
-        }
+        string keyAt = group == 1 ? "at" : "keyAt";
+        (string queries, string results) = several ? ("query", "result") : ("q", "output");
+        string Rows(string operand, int index) => several && !kernel.Op.Cached ? $"{operand} + ((long)sequence * {kernel.MaximumKeys} + j) * {Stride(kernel, index)}" : $"{operand} + (long)j * {Stride(kernel, index)}";
 
-        w.Line($"scores[j] = Simd.Sum(dot) * {CodeWriter.Literal(kernel.Op.Scale)};");
-        w.Close();
-        w.Line("float sum = AttentionRows.Exponentials(scores, keys, keys, 1f, out float maximum);");
+        w.Line("int j = 0;");
+        Positions("key", "k", 1, rows =>
+        {
+            for (int p = 0; p < parts.Length; p++)
+            {
+                w.Line($"{v.Type} x{p} = {Read(v, $"{queries} + at + {parts[p].At}", parts[p].Tail)};");
+                for (int i = 0; i < rows; i++)
+                {
+                    string key = Read(v, $"key{i} + {keyAt} + {parts[p].At}", parts[p].Tail);
+                    w.Line(p == 0 ? $"{v.Type} d{i} = x{p} * {key};" : $"d{i} = {v.MultiplyAdd($"x{p}", key, $"d{i}")};");
+                }
+            }
+
+            w.Line(rows == 1 ? "*score = Simd.Sum(d0);" : $"Vector128.Store(Simd.Sums({string.Join(", ", Enumerable.Range(0, rows).Select(i => $"d{i}"))}), score);");
+        });
+
+        w.Line();
+        w.Open($"for (int head = {first}; head < {last}; head++)");
+        w.Line($"float sum = AttentionRows.Exponentials(scores + (head * {scores}), keys, keys, {CodeWriter.Literal(kernel.Op.Scale)}, out float maximum);");
+        w.Line("factors[head] = 1 / sum;");
         if (kernel.HasLogSumExp)
         {
-            w.Line($"logsumexp[(long)sequence * {Stride(kernel, 4)} + head] = maximum + VectorMath.Log(sum);");
-        }
-
-        for (int p = 0; p < parts.Length; p++)
-        {
-            w.Line($"{v.Type} o{p} = {v.Type}.Zero;");
-        }
-
-        w.Open("for (int j = 0; j < keys; j++)");
-        w.Line($"float* value = valueRows + (long)j * {Stride(kernel, 2)};");
-        w.Line($"{v.Type} probability = {v.Broadcast("scores[j]")};");
-        for (int p = 0; p < parts.Length; p++)
-        {
-            w.Line($"o{p} = {v.MultiplyAdd("probability", Read(v, $"value + {parts[p].At}", parts[p].Tail), $"o{p}")};");
+            w.Line($"logsumexp[{(several ? $"(long)sequence * {Stride(kernel, 4)} + " : "")}head] = maximum + VectorMath.Log(sum);");
         }
 
         w.Close();
-        w.Line($"{v.Type} factor = {v.Broadcast("1 / sum")};");
-        for (int p = 0; p < parts.Length; p++)
+        w.Line();
+        w.Line($"new Span<float>({results} + {first} * {d}, ({last} - {first}) * {d}).Clear();");
+        w.Line("j = 0;");
+        Positions("value", "v", 2, rows =>
         {
-            Text.VectorStore(w, v, $"o{p} * factor", $"result + {parts[p].At}", parts[p].Tail, StoreMode.Replace);
+            for (int i = 0; i < rows; i++)
+            {
+                w.Line($"{v.Type} p{i} = {v.Broadcast($"score[{i}]")};");
+            }
+
+            foreach ((int at, string? tail) in parts)
+            {
+                string Value(int i) => Read(v, $"value{i} + {keyAt} + {at}", tail);
+                string sum = rows == 1 ? $"p0 * {Value(0)}" : $"({v.MultiplyAdd("p1", Value(1), $"p0 * {Value(0)}")} + {v.MultiplyAdd("p3", Value(3), $"p2 * {Value(2)}")})";
+                string target = $"{results} + at + {at}";
+                Text.VectorStore(w, v, sum, target, tail, StoreMode.Add);
+            }
+        });
+
+        w.Line();
+        w.Open($"for (int head = {first}; head < {last}; head++)");
+        w.Line($"float* row = {results} + head * {d};");
+        w.Line($"{v.Type} factor = {v.Broadcast("factors[head]")};");
+        foreach ((int at, string? tail) in parts)
+        {
+            Text.VectorStore(w, v, $"{Read(v, $"row + {at}", tail)} * factor", $"row + {at}", tail, StoreMode.Replace);
         }
 
         w.Close();
+        if (several)
+        {
+            w.Close();
+        }
+
+        void Positions(string name, string operand, int index, Action<int> body)
+        {
+            foreach (int rows in new[] { Block, 1 })
+            {
+                w.Open(rows == 1 ? "for (; j < keys; j++)" : $"for (; j <= keys - {rows}; j += {rows})");
+                w.Line($"float* {name}0 = {Rows(operand, index)};");
+                for (int i = 1; i < rows; i++)
+                {
+                    w.Line($"float* {name}{i} = {name}{i - 1} + {Stride(kernel, index)};");
+                }
+
+                w.Line($"float* score = scores + ({first} * {scores}) + j;");
+                w.Open($"for (int head = {first}; head < {last}; head++)");
+                w.Line($"long at = head * {d};");
+                if (group > 1)
+                {
+                    w.Line($"long keyAt = head / {group} * {d};");
+                }
+
+                body(rows);
+                w.Line($"score += {scores};");
+                w.Close();
+                w.Close();
+            }
+        }
     }
 
     private static int Stride(Kernel kernel, int operand) => kernel.Operands[operand].Access.RowStride;
