@@ -202,10 +202,11 @@ internal static unsafe class Example_TinyGpt_Kernels
         }
     }
 
-    // Rows of c = a strip of 6 rows · a panel of 32 columns: 12 accumulators in registers.
+    // c = 6 rows of a, aStep elements apart, · a panel of 32 columns: 12 accumulators in registers.
     [MethodImpl(MethodImplOptions.AggressiveOptimization)]
-    private static void Tile6x32_512(float* a, float* b, float* c, int stride, int depth)
+    private static void Tile6x32_512(float* a, long aStep, float* b, float* c, int stride, int depth)
     {
+        float* a3 = a + 3 * aStep;
         Vector512<float> c0_0 = Vector512<float>.Zero, c0_1 = Vector512<float>.Zero;
         Vector512<float> c1_0 = Vector512<float>.Zero, c1_1 = Vector512<float>.Zero;
         Vector512<float> c2_0 = Vector512<float>.Zero, c2_1 = Vector512<float>.Zero;
@@ -216,25 +217,26 @@ internal static unsafe class Example_TinyGpt_Kernels
         {
             Vector512<float> b0 = Vector512.Load(b);
             Vector512<float> b1 = Vector512.Load(b + 16);
-            Vector512<float> a0 = Vector512.Create(a[0]);
-            c0_0 = Simd.MultiplyAdd(a0, b0, c0_0);
-            c0_1 = Simd.MultiplyAdd(a0, b1, c0_1);
-            Vector512<float> a1 = Vector512.Create(a[1]);
-            c1_0 = Simd.MultiplyAdd(a1, b0, c1_0);
-            c1_1 = Simd.MultiplyAdd(a1, b1, c1_1);
-            Vector512<float> a2 = Vector512.Create(a[2]);
-            c2_0 = Simd.MultiplyAdd(a2, b0, c2_0);
-            c2_1 = Simd.MultiplyAdd(a2, b1, c2_1);
-            Vector512<float> a3 = Vector512.Create(a[3]);
-            c3_0 = Simd.MultiplyAdd(a3, b0, c3_0);
-            c3_1 = Simd.MultiplyAdd(a3, b1, c3_1);
-            Vector512<float> a4 = Vector512.Create(a[4]);
-            c4_0 = Simd.MultiplyAdd(a4, b0, c4_0);
-            c4_1 = Simd.MultiplyAdd(a4, b1, c4_1);
-            Vector512<float> a5 = Vector512.Create(a[5]);
-            c5_0 = Simd.MultiplyAdd(a5, b0, c5_0);
-            c5_1 = Simd.MultiplyAdd(a5, b1, c5_1);
-            a += 6;
+            Vector512<float> x0 = Vector512.Create(a[0]);
+            c0_0 = Simd.MultiplyAdd(x0, b0, c0_0);
+            c0_1 = Simd.MultiplyAdd(x0, b1, c0_1);
+            Vector512<float> x1 = Vector512.Create(a[aStep]);
+            c1_0 = Simd.MultiplyAdd(x1, b0, c1_0);
+            c1_1 = Simd.MultiplyAdd(x1, b1, c1_1);
+            Vector512<float> x2 = Vector512.Create(a[2 * aStep]);
+            c2_0 = Simd.MultiplyAdd(x2, b0, c2_0);
+            c2_1 = Simd.MultiplyAdd(x2, b1, c2_1);
+            Vector512<float> x3 = Vector512.Create(a3[0]);
+            c3_0 = Simd.MultiplyAdd(x3, b0, c3_0);
+            c3_1 = Simd.MultiplyAdd(x3, b1, c3_1);
+            Vector512<float> x4 = Vector512.Create(a3[aStep]);
+            c4_0 = Simd.MultiplyAdd(x4, b0, c4_0);
+            c4_1 = Simd.MultiplyAdd(x4, b1, c4_1);
+            Vector512<float> x5 = Vector512.Create(a3[2 * aStep]);
+            c5_0 = Simd.MultiplyAdd(x5, b0, c5_0);
+            c5_1 = Simd.MultiplyAdd(x5, b1, c5_1);
+            a++;
+            a3++;
             b += 32;
         }
 
@@ -252,10 +254,11 @@ internal static unsafe class Example_TinyGpt_Kernels
         Vector512.Store(c5_1, c + 5 * stride + 16);
     }
 
-    // Rows of c = a strip of 6 rows · a panel of 8 columns: 6 accumulators in registers.
+    // c = 6 rows of a, aStep elements apart, · a panel of 8 columns: 6 accumulators in registers.
     [MethodImpl(MethodImplOptions.AggressiveOptimization)]
-    private static void Tile6x8_256(float* a, float* b, float* c, int stride, int depth)
+    private static void Tile6x8_256(float* a, long aStep, float* b, float* c, int stride, int depth)
     {
+        float* a3 = a + 3 * aStep;
         Vector256<float> c0_0 = Vector256<float>.Zero;
         Vector256<float> c1_0 = Vector256<float>.Zero;
         Vector256<float> c2_0 = Vector256<float>.Zero;
@@ -265,19 +268,20 @@ internal static unsafe class Example_TinyGpt_Kernels
         for (int k = 0; k < depth; k++)
         {
             Vector256<float> b0 = Vector256.Load(b);
-            Vector256<float> a0 = Vector256.Create(a[0]);
-            c0_0 = Simd.MultiplyAdd(a0, b0, c0_0);
-            Vector256<float> a1 = Vector256.Create(a[1]);
-            c1_0 = Simd.MultiplyAdd(a1, b0, c1_0);
-            Vector256<float> a2 = Vector256.Create(a[2]);
-            c2_0 = Simd.MultiplyAdd(a2, b0, c2_0);
-            Vector256<float> a3 = Vector256.Create(a[3]);
-            c3_0 = Simd.MultiplyAdd(a3, b0, c3_0);
-            Vector256<float> a4 = Vector256.Create(a[4]);
-            c4_0 = Simd.MultiplyAdd(a4, b0, c4_0);
-            Vector256<float> a5 = Vector256.Create(a[5]);
-            c5_0 = Simd.MultiplyAdd(a5, b0, c5_0);
-            a += 6;
+            Vector256<float> x0 = Vector256.Create(a[0]);
+            c0_0 = Simd.MultiplyAdd(x0, b0, c0_0);
+            Vector256<float> x1 = Vector256.Create(a[aStep]);
+            c1_0 = Simd.MultiplyAdd(x1, b0, c1_0);
+            Vector256<float> x2 = Vector256.Create(a[2 * aStep]);
+            c2_0 = Simd.MultiplyAdd(x2, b0, c2_0);
+            Vector256<float> x3 = Vector256.Create(a3[0]);
+            c3_0 = Simd.MultiplyAdd(x3, b0, c3_0);
+            Vector256<float> x4 = Vector256.Create(a3[aStep]);
+            c4_0 = Simd.MultiplyAdd(x4, b0, c4_0);
+            Vector256<float> x5 = Vector256.Create(a3[2 * aStep]);
+            c5_0 = Simd.MultiplyAdd(x5, b0, c5_0);
+            a++;
+            a3++;
             b += 8;
         }
 
@@ -289,9 +293,9 @@ internal static unsafe class Example_TinyGpt_Kernels
         Vector256.Store(c5_0, c + 5 * stride);
     }
 
-    // Rows of c = a strip of 6 rows · a panel of 8 columns: 12 accumulators in registers.
+    // c = a strip of 6 rows · a panel of 8 columns: 12 accumulators in registers.
     [MethodImpl(MethodImplOptions.AggressiveOptimization)]
-    private static void Tile6x8_128(float* a, float* b, float* c, int stride, int depth)
+    private static void Tile6x8Strip_128(float* a, float* b, float* c, int stride, int depth)
     {
         if (AdvSimd.Arm64.IsSupported)
         {
@@ -349,18 +353,18 @@ internal static unsafe class Example_TinyGpt_Kernels
             {
                 Vector128<float> b0 = Vector128.Load(b);
                 Vector128<float> b1 = Vector128.Load(b + 4);
-                Vector128<float> a0 = Vector128.Create(a[0]);
-                c0_0 = Simd.MultiplyAdd(a0, b0, c0_0);
-                c0_1 = Simd.MultiplyAdd(a0, b1, c0_1);
-                Vector128<float> a1 = Vector128.Create(a[1]);
-                c1_0 = Simd.MultiplyAdd(a1, b0, c1_0);
-                c1_1 = Simd.MultiplyAdd(a1, b1, c1_1);
-                Vector128<float> a2 = Vector128.Create(a[2]);
-                c2_0 = Simd.MultiplyAdd(a2, b0, c2_0);
-                c2_1 = Simd.MultiplyAdd(a2, b1, c2_1);
-                Vector128<float> a3 = Vector128.Create(a[3]);
-                c3_0 = Simd.MultiplyAdd(a3, b0, c3_0);
-                c3_1 = Simd.MultiplyAdd(a3, b1, c3_1);
+                Vector128<float> x0 = Vector128.Create(a[0]);
+                c0_0 = Simd.MultiplyAdd(x0, b0, c0_0);
+                c0_1 = Simd.MultiplyAdd(x0, b1, c0_1);
+                Vector128<float> x1 = Vector128.Create(a[1]);
+                c1_0 = Simd.MultiplyAdd(x1, b0, c1_0);
+                c1_1 = Simd.MultiplyAdd(x1, b1, c1_1);
+                Vector128<float> x2 = Vector128.Create(a[2]);
+                c2_0 = Simd.MultiplyAdd(x2, b0, c2_0);
+                c2_1 = Simd.MultiplyAdd(x2, b1, c2_1);
+                Vector128<float> x3 = Vector128.Create(a[3]);
+                c3_0 = Simd.MultiplyAdd(x3, b0, c3_0);
+                c3_1 = Simd.MultiplyAdd(x3, b1, c3_1);
                 a += 6;
                 b += 8;
             }
@@ -385,12 +389,12 @@ internal static unsafe class Example_TinyGpt_Kernels
             {
                 Vector128<float> b0 = Vector128.Load(b);
                 Vector128<float> b1 = Vector128.Load(b + 4);
-                Vector128<float> a4 = Vector128.Create(a[0]);
-                c4_0 = Simd.MultiplyAdd(a4, b0, c4_0);
-                c4_1 = Simd.MultiplyAdd(a4, b1, c4_1);
-                Vector128<float> a5 = Vector128.Create(a[1]);
-                c5_0 = Simd.MultiplyAdd(a5, b0, c5_0);
-                c5_1 = Simd.MultiplyAdd(a5, b1, c5_1);
+                Vector128<float> x4 = Vector128.Create(a[0]);
+                c4_0 = Simd.MultiplyAdd(x4, b0, c4_0);
+                c4_1 = Simd.MultiplyAdd(x4, b1, c4_1);
+                Vector128<float> x5 = Vector128.Create(a[1]);
+                c5_0 = Simd.MultiplyAdd(x5, b0, c5_0);
+                c5_1 = Simd.MultiplyAdd(x5, b1, c5_1);
                 a += 6;
                 b += 8;
             }
@@ -426,9 +430,8 @@ internal static unsafe class Example_TinyGpt_Kernels
         int strips = (count + 5) / 6;
         float* tile = stackalloc float[192];
         float* panel = (float*)worker.Scratch;
-        float* rows = (float*)worker.Scratch + 256;
+        float* padded = (float*)worker.Scratch + 256;
         const int start = 0, end = 1;
-        Panels.PackPanelsTransposed(input, 8, 8, count, rows, 6, 6);
         for (int p = start; p < end; p++)
         {
             int n = p * 32;
@@ -437,7 +440,14 @@ internal static unsafe class Example_TinyGpt_Kernels
             {
                 int row = m * 6;
                 int height = Math.Min(6, count - row);
-                Tile6x32_512(rows + (long)m * 48, panel, tile, 32, 8);
+                float* a = input + (long)row * 8;
+                if (height < 6)
+                {
+                    Panels.PadRows(a, 8, height, 8, padded, 6);
+                    a = padded;
+                }
+
+                Tile6x32_512(a, 8, panel, tile, 32, 8);
                 Linear_Nx8x24_Epilogue_512(tile, bias, c_attn, row, height, n, 24);
             }
         }
@@ -449,9 +459,8 @@ internal static unsafe class Example_TinyGpt_Kernels
         int strips = (count + 5) / 6;
         float* tile = stackalloc float[48];
         float* panel = (float*)worker.Scratch;
-        float* rows = (float*)worker.Scratch + 64;
+        float* padded = (float*)worker.Scratch + 64;
         const int start = 0, end = 3;
-        Panels.PackPanelsTransposed(input, 8, 8, count, rows, 6, 6);
         for (int p = start; p < end; p++)
         {
             int n = p * 8;
@@ -460,7 +469,14 @@ internal static unsafe class Example_TinyGpt_Kernels
             {
                 int row = m * 6;
                 int height = Math.Min(6, count - row);
-                Tile6x8_256(rows + (long)m * 48, panel, tile, 8, 8);
+                float* a = input + (long)row * 8;
+                if (height < 6)
+                {
+                    Panels.PadRows(a, 8, height, 8, padded, 6);
+                    a = padded;
+                }
+
+                Tile6x8_256(a, 8, panel, tile, 8, 8);
                 Linear_Nx8x24_Epilogue_256(tile, bias, c_attn, row, height, n, 8);
             }
         }
@@ -483,7 +499,7 @@ internal static unsafe class Example_TinyGpt_Kernels
             {
                 int row = m * 6;
                 int height = Math.Min(6, count - row);
-                Tile6x8_128(rows + (long)m * 48, panel, tile, 8, 8);
+                Tile6x8Strip_128(rows + (long)m * 48, panel, tile, 8, 8);
                 Linear_Nx8x24_Epilogue_128(tile, bias, c_attn, row, height, n, 8);
             }
         }
@@ -994,7 +1010,7 @@ internal static unsafe class Example_TinyGpt_Kernels
 
     // A 6 × 8 tile of a product over 4 steps: 12 accumulators in registers.
     [MethodImpl(MethodImplOptions.AggressiveOptimization)]
-    private static void Tile6x8_128_v2(float* a, float* b, float* c)
+    private static void Tile6x8_128(float* a, float* b, float* c)
     {
         Vector128<float> c0_0 = Vector128<float>.Zero, c0_1 = Vector128<float>.Zero;
         Vector128<float> c1_0 = Vector128<float>.Zero, c1_1 = Vector128<float>.Zero;
@@ -1043,7 +1059,7 @@ internal static unsafe class Example_TinyGpt_Kernels
 
     // A 6 × 8 tile of a product: 12 accumulators in registers.
     [MethodImpl(MethodImplOptions.AggressiveOptimization)]
-    private static void Tile6x8_128_v3(float* a, float* b, float* c, int depth)
+    private static void Tile6x8_128_v2(float* a, float* b, float* c, int depth)
     {
         Vector128<float> c0_0 = Vector128<float>.Zero, c0_1 = Vector128<float>.Zero;
         Vector128<float> c1_0 = Vector128<float>.Zero, c1_1 = Vector128<float>.Zero;
@@ -1402,7 +1418,7 @@ internal static unsafe class Example_TinyGpt_Kernels
                 int limit = position + i + 6;
                 for (int n = 0; n < limit; n += 8)
                 {
-                    Tile6x8_128_v2(queryRows + (long)i * 24, keysTransposed + n, scores + n);
+                    Tile6x8_128(queryRows + (long)i * 24, keysTransposed + n, scores + n);
                 }
                 for (int row = 0; row < 6; row++)
                 {
@@ -1410,7 +1426,7 @@ internal static unsafe class Example_TinyGpt_Kernels
                     float sum = AttentionRows.Exponentials(scores + row * 24, valid, limit, 0.5f, out float maximum);
                     factors[row] = 1 / sum;
                 }
-                Tile6x8_128_v3(scores, values + 0, tile, limit);
+                Tile6x8_128_v2(scores, values + 0, tile, limit);
                 for (int row = 0; row < 6; row++)
                 {
                     Vector128<float> factor = Vector128.Create(factors[row]);
@@ -1496,6 +1512,7 @@ internal static unsafe class Example_TinyGpt_Kernels
                 float* w1 = w0 + 8;
                 float* w2 = w1 + 8;
                 float* w3 = w2 + 8;
+
                 Vector256<float> d0_0 = Vector256<float>.Zero;
                 Vector256<float> d1_0 = Vector256<float>.Zero;
                 Vector256<float> d2_0 = Vector256<float>.Zero;
@@ -1533,6 +1550,7 @@ internal static unsafe class Example_TinyGpt_Kernels
                 float* w1 = w0 + 8;
                 float* w2 = w1 + 8;
                 float* w3 = w2 + 8;
+
                 Vector256<float> d0_0 = Vector256<float>.Zero;
                 Vector256<float> d1_0 = Vector256<float>.Zero;
                 Vector256<float> d2_0 = Vector256<float>.Zero;
@@ -1570,6 +1588,7 @@ internal static unsafe class Example_TinyGpt_Kernels
                 float* w1 = w0 + 8;
                 float* w2 = w1 + 8;
                 float* w3 = w2 + 8;
+
                 Vector128<float> d0_0 = Vector128<float>.Zero, d0_1 = Vector128<float>.Zero;
                 Vector128<float> d1_0 = Vector128<float>.Zero, d1_1 = Vector128<float>.Zero;
                 Vector128<float> d2_0 = Vector128<float>.Zero, d2_1 = Vector128<float>.Zero;
@@ -1865,6 +1884,7 @@ internal static unsafe class Example_TinyGpt_Kernels
                 float* w1 = w0 + 8;
                 float* w2 = w1 + 8;
                 float* w3 = w2 + 8;
+
                 Vector256<float> d0_0 = Vector256<float>.Zero;
                 Vector256<float> d1_0 = Vector256<float>.Zero;
                 Vector256<float> d2_0 = Vector256<float>.Zero;
@@ -1902,6 +1922,7 @@ internal static unsafe class Example_TinyGpt_Kernels
                 float* w1 = w0 + 8;
                 float* w2 = w1 + 8;
                 float* w3 = w2 + 8;
+
                 Vector256<float> d0_0 = Vector256<float>.Zero;
                 Vector256<float> d1_0 = Vector256<float>.Zero;
                 Vector256<float> d2_0 = Vector256<float>.Zero;
@@ -1939,6 +1960,7 @@ internal static unsafe class Example_TinyGpt_Kernels
                 float* w1 = w0 + 8;
                 float* w2 = w1 + 8;
                 float* w3 = w2 + 8;
+
                 Vector128<float> d0_0 = Vector128<float>.Zero, d0_1 = Vector128<float>.Zero;
                 Vector128<float> d1_0 = Vector128<float>.Zero, d1_1 = Vector128<float>.Zero;
                 Vector128<float> d2_0 = Vector128<float>.Zero, d2_1 = Vector128<float>.Zero;
@@ -2074,6 +2096,7 @@ internal static unsafe class Example_TinyGpt_Kernels
                 float* w1 = w0 + 32;
                 float* w2 = w1 + 32;
                 float* w3 = w2 + 32;
+
                 Vector512<float> d0_0 = Vector512<float>.Zero, d0_1 = Vector512<float>.Zero;
                 Vector512<float> d1_0 = Vector512<float>.Zero, d1_1 = Vector512<float>.Zero;
                 Vector512<float> d2_0 = Vector512<float>.Zero, d2_1 = Vector512<float>.Zero;
@@ -2116,6 +2139,7 @@ internal static unsafe class Example_TinyGpt_Kernels
                 float* w1 = w0 + 32;
                 float* w2 = w1 + 32;
                 float* w3 = w2 + 32;
+
                 Vector256<float> d0_0 = Vector256<float>.Zero, d0_1 = Vector256<float>.Zero;
                 Vector256<float> d1_0 = Vector256<float>.Zero, d1_1 = Vector256<float>.Zero;
                 Vector256<float> d2_0 = Vector256<float>.Zero, d2_1 = Vector256<float>.Zero;
@@ -2158,6 +2182,7 @@ internal static unsafe class Example_TinyGpt_Kernels
                 float* w1 = w0 + 32;
                 float* w2 = w1 + 32;
                 float* w3 = w2 + 32;
+
                 Vector128<float> d0_0 = Vector128<float>.Zero, d0_1 = Vector128<float>.Zero;
                 Vector128<float> d1_0 = Vector128<float>.Zero, d1_1 = Vector128<float>.Zero;
                 Vector128<float> d2_0 = Vector128<float>.Zero, d2_1 = Vector128<float>.Zero;
@@ -2453,6 +2478,7 @@ internal static unsafe class Example_TinyGpt_Kernels
                 float* w1 = w0 + 8;
                 float* w2 = w1 + 8;
                 float* w3 = w2 + 8;
+
                 Vector256<float> d0_0 = Vector256<float>.Zero;
                 Vector256<float> d1_0 = Vector256<float>.Zero;
                 Vector256<float> d2_0 = Vector256<float>.Zero;
@@ -2472,6 +2498,7 @@ internal static unsafe class Example_TinyGpt_Kernels
             }
             for (; n < columns; n++)
             {
+
                 Vector256<float> d0_0 = Vector256<float>.Zero;
 
 
@@ -2503,6 +2530,7 @@ internal static unsafe class Example_TinyGpt_Kernels
                 float* w1 = w0 + 8;
                 float* w2 = w1 + 8;
                 float* w3 = w2 + 8;
+
                 Vector256<float> d0_0 = Vector256<float>.Zero;
                 Vector256<float> d1_0 = Vector256<float>.Zero;
                 Vector256<float> d2_0 = Vector256<float>.Zero;
@@ -2522,6 +2550,7 @@ internal static unsafe class Example_TinyGpt_Kernels
             }
             for (; n < columns; n++)
             {
+
                 Vector256<float> d0_0 = Vector256<float>.Zero;
 
 
@@ -2553,6 +2582,7 @@ internal static unsafe class Example_TinyGpt_Kernels
                 float* w1 = w0 + 8;
                 float* w2 = w1 + 8;
                 float* w3 = w2 + 8;
+
                 Vector128<float> d0_0 = Vector128<float>.Zero, d0_1 = Vector128<float>.Zero;
                 Vector128<float> d1_0 = Vector128<float>.Zero, d1_1 = Vector128<float>.Zero;
                 Vector128<float> d2_0 = Vector128<float>.Zero, d2_1 = Vector128<float>.Zero;
@@ -2577,6 +2607,7 @@ internal static unsafe class Example_TinyGpt_Kernels
             }
             for (; n < columns; n++)
             {
+
                 Vector128<float> d0_0 = Vector128<float>.Zero, d0_1 = Vector128<float>.Zero;
 
 
@@ -2891,6 +2922,7 @@ internal static unsafe class Example_TinyGpt_Kernels
                 float* w1 = w0 + 8;
                 float* w2 = w1 + 8;
                 float* w3 = w2 + 8;
+
                 Vector256<float> d0_0 = Vector256<float>.Zero;
                 Vector256<float> d1_0 = Vector256<float>.Zero;
                 Vector256<float> d2_0 = Vector256<float>.Zero;
@@ -2928,6 +2960,7 @@ internal static unsafe class Example_TinyGpt_Kernels
                 float* w1 = w0 + 8;
                 float* w2 = w1 + 8;
                 float* w3 = w2 + 8;
+
                 Vector256<float> d0_0 = Vector256<float>.Zero;
                 Vector256<float> d1_0 = Vector256<float>.Zero;
                 Vector256<float> d2_0 = Vector256<float>.Zero;
@@ -2965,6 +2998,7 @@ internal static unsafe class Example_TinyGpt_Kernels
                 float* w1 = w0 + 8;
                 float* w2 = w1 + 8;
                 float* w3 = w2 + 8;
+
                 Vector128<float> d0_0 = Vector128<float>.Zero, d0_1 = Vector128<float>.Zero;
                 Vector128<float> d1_0 = Vector128<float>.Zero, d1_1 = Vector128<float>.Zero;
                 Vector128<float> d2_0 = Vector128<float>.Zero, d2_1 = Vector128<float>.Zero;
@@ -3148,35 +3182,89 @@ internal static unsafe class Example_TinyGpt_Kernels
     private static void Attention_1x1_2x4_512(float* q, float* k, float* v, float* output, int position, Worker worker)
     {
         float* scores = (float*)worker.Scratch;
+        float* factors = stackalloc float[2];
         int keys = position + 1;
         int start = 0, end = 2;
-        for (int task = start; task < end; task++)
+        int j = 0;
+        for (; j <= keys - 4; j += 4)
         {
-            int sequence = task / 2;
-            int head = task % 2;
-            int keyHead = head;
-            float* keyRows = k + keyHead * 4;
-            float* valueRows = v + keyHead * 4;
-            float* query = q + (long)sequence * 24 + head * 4;
-            float* result = output + (long)sequence * 8 + head * 4;
-            Vector512<float> q0 = Simd.LoadTail512(query + 0, 4);
-            for (int j = 0; j < keys; j++)
+            float* key0 = k + (long)j * 8;
+            float* key1 = key0 + 8;
+            float* key2 = key1 + 8;
+            float* key3 = key2 + 8;
+            float* score = scores + (start * 48) + j;
+            for (int head = start; head < end; head++)
             {
-                float* key = keyRows + (long)j * 8;
-                Vector512<float> dot = Vector512<float>.Zero;
-                dot = Simd.MultiplyAdd(q0, Simd.LoadTail512(key + 0, 4), dot);
-                scores[j] = Simd.Sum(dot) * 0.5f;
+                long at = head * 4;
+                Vector128<float> x0 = Vector128.Load(q + at + 0);
+                Vector128<float> d0 = x0 * Vector128.Load(key0 + at + 0);
+                Vector128<float> d1 = x0 * Vector128.Load(key1 + at + 0);
+                Vector128<float> d2 = x0 * Vector128.Load(key2 + at + 0);
+                Vector128<float> d3 = x0 * Vector128.Load(key3 + at + 0);
+                Vector128.Store(Simd.Sums(d0, d1, d2, d3), score);
+                score += 48;
             }
-            float sum = AttentionRows.Exponentials(scores, keys, keys, 1f, out float maximum);
-            Vector512<float> o0 = Vector512<float>.Zero;
-            for (int j = 0; j < keys; j++)
+        }
+
+        for (; j < keys; j++)
+        {
+            float* key0 = k + (long)j * 8;
+            float* score = scores + (start * 48) + j;
+            for (int head = start; head < end; head++)
             {
-                float* value = valueRows + (long)j * 8;
-                Vector512<float> probability = Vector512.Create(scores[j]);
-                o0 = Simd.MultiplyAdd(probability, Simd.LoadTail512(value + 0, 4), o0);
+                long at = head * 4;
+                Vector128<float> x0 = Vector128.Load(q + at + 0);
+                Vector128<float> d0 = x0 * Vector128.Load(key0 + at + 0);
+                *score = Simd.Sum(d0);
+                score += 48;
             }
-            Vector512<float> factor = Vector512.Create(1 / sum);
-            Simd.StoreTail512(result + 0, o0 * factor, 4);
+        }
+
+        for (int head = start; head < end; head++)
+        {
+            float sum = AttentionRows.Exponentials(scores + (head * 48), keys, keys, 0.5f, out float maximum);
+            factors[head] = 1 / sum;
+        }
+
+        new Span<float>(output + start * 4, (end - start) * 4).Clear();
+        j = 0;
+        for (; j <= keys - 4; j += 4)
+        {
+            float* value0 = v + (long)j * 8;
+            float* value1 = value0 + 8;
+            float* value2 = value1 + 8;
+            float* value3 = value2 + 8;
+            float* score = scores + (start * 48) + j;
+            for (int head = start; head < end; head++)
+            {
+                long at = head * 4;
+                Vector128<float> p0 = Vector128.Create(score[0]);
+                Vector128<float> p1 = Vector128.Create(score[1]);
+                Vector128<float> p2 = Vector128.Create(score[2]);
+                Vector128<float> p3 = Vector128.Create(score[3]);
+                Vector128.Store(Vector128.Load(output + at + 0) + (Simd.MultiplyAdd(p1, Vector128.Load(value1 + at + 0), p0 * Vector128.Load(value0 + at + 0)) + Simd.MultiplyAdd(p3, Vector128.Load(value3 + at + 0), p2 * Vector128.Load(value2 + at + 0))), output + at + 0);
+                score += 48;
+            }
+        }
+
+        for (; j < keys; j++)
+        {
+            float* value0 = v + (long)j * 8;
+            float* score = scores + (start * 48) + j;
+            for (int head = start; head < end; head++)
+            {
+                long at = head * 4;
+                Vector128<float> p0 = Vector128.Create(score[0]);
+                Vector128.Store(Vector128.Load(output + at + 0) + p0 * Vector128.Load(value0 + at + 0), output + at + 0);
+                score += 48;
+            }
+        }
+
+        for (int head = start; head < end; head++)
+        {
+            float* row = output + head * 4;
+            Vector128<float> factor = Vector128.Create(factors[head]);
+            Vector128.Store(Vector128.Load(row + 0) * factor, row + 0);
         }
     }
 
@@ -3184,35 +3272,89 @@ internal static unsafe class Example_TinyGpt_Kernels
     private static void Attention_1x1_2x4_256(float* q, float* k, float* v, float* output, int position, Worker worker)
     {
         float* scores = (float*)worker.Scratch;
+        float* factors = stackalloc float[2];
         int keys = position + 1;
         int start = 0, end = 2;
-        for (int task = start; task < end; task++)
+        int j = 0;
+        for (; j <= keys - 4; j += 4)
         {
-            int sequence = task / 2;
-            int head = task % 2;
-            int keyHead = head;
-            float* keyRows = k + keyHead * 4;
-            float* valueRows = v + keyHead * 4;
-            float* query = q + (long)sequence * 24 + head * 4;
-            float* result = output + (long)sequence * 8 + head * 4;
-            Vector256<float> q0 = Simd.LoadTail256(query + 0, 4);
-            for (int j = 0; j < keys; j++)
+            float* key0 = k + (long)j * 8;
+            float* key1 = key0 + 8;
+            float* key2 = key1 + 8;
+            float* key3 = key2 + 8;
+            float* score = scores + (start * 32) + j;
+            for (int head = start; head < end; head++)
             {
-                float* key = keyRows + (long)j * 8;
-                Vector256<float> dot = Vector256<float>.Zero;
-                dot = Simd.MultiplyAdd(q0, Simd.LoadTail256(key + 0, 4), dot);
-                scores[j] = Simd.Sum(dot) * 0.5f;
+                long at = head * 4;
+                Vector128<float> x0 = Vector128.Load(q + at + 0);
+                Vector128<float> d0 = x0 * Vector128.Load(key0 + at + 0);
+                Vector128<float> d1 = x0 * Vector128.Load(key1 + at + 0);
+                Vector128<float> d2 = x0 * Vector128.Load(key2 + at + 0);
+                Vector128<float> d3 = x0 * Vector128.Load(key3 + at + 0);
+                Vector128.Store(Simd.Sums(d0, d1, d2, d3), score);
+                score += 32;
             }
-            float sum = AttentionRows.Exponentials(scores, keys, keys, 1f, out float maximum);
-            Vector256<float> o0 = Vector256<float>.Zero;
-            for (int j = 0; j < keys; j++)
+        }
+
+        for (; j < keys; j++)
+        {
+            float* key0 = k + (long)j * 8;
+            float* score = scores + (start * 32) + j;
+            for (int head = start; head < end; head++)
             {
-                float* value = valueRows + (long)j * 8;
-                Vector256<float> probability = Vector256.Create(scores[j]);
-                o0 = Simd.MultiplyAdd(probability, Simd.LoadTail256(value + 0, 4), o0);
+                long at = head * 4;
+                Vector128<float> x0 = Vector128.Load(q + at + 0);
+                Vector128<float> d0 = x0 * Vector128.Load(key0 + at + 0);
+                *score = Simd.Sum(d0);
+                score += 32;
             }
-            Vector256<float> factor = Vector256.Create(1 / sum);
-            Simd.StoreTail256(result + 0, o0 * factor, 4);
+        }
+
+        for (int head = start; head < end; head++)
+        {
+            float sum = AttentionRows.Exponentials(scores + (head * 32), keys, keys, 0.5f, out float maximum);
+            factors[head] = 1 / sum;
+        }
+
+        new Span<float>(output + start * 4, (end - start) * 4).Clear();
+        j = 0;
+        for (; j <= keys - 4; j += 4)
+        {
+            float* value0 = v + (long)j * 8;
+            float* value1 = value0 + 8;
+            float* value2 = value1 + 8;
+            float* value3 = value2 + 8;
+            float* score = scores + (start * 32) + j;
+            for (int head = start; head < end; head++)
+            {
+                long at = head * 4;
+                Vector128<float> p0 = Vector128.Create(score[0]);
+                Vector128<float> p1 = Vector128.Create(score[1]);
+                Vector128<float> p2 = Vector128.Create(score[2]);
+                Vector128<float> p3 = Vector128.Create(score[3]);
+                Vector128.Store(Vector128.Load(output + at + 0) + (Simd.MultiplyAdd(p1, Vector128.Load(value1 + at + 0), p0 * Vector128.Load(value0 + at + 0)) + Simd.MultiplyAdd(p3, Vector128.Load(value3 + at + 0), p2 * Vector128.Load(value2 + at + 0))), output + at + 0);
+                score += 32;
+            }
+        }
+
+        for (; j < keys; j++)
+        {
+            float* value0 = v + (long)j * 8;
+            float* score = scores + (start * 32) + j;
+            for (int head = start; head < end; head++)
+            {
+                long at = head * 4;
+                Vector128<float> p0 = Vector128.Create(score[0]);
+                Vector128.Store(Vector128.Load(output + at + 0) + p0 * Vector128.Load(value0 + at + 0), output + at + 0);
+                score += 32;
+            }
+        }
+
+        for (int head = start; head < end; head++)
+        {
+            float* row = output + head * 4;
+            Vector128<float> factor = Vector128.Create(factors[head]);
+            Vector128.Store(Vector128.Load(row + 0) * factor, row + 0);
         }
     }
 
@@ -3220,35 +3362,89 @@ internal static unsafe class Example_TinyGpt_Kernels
     private static void Attention_1x1_2x4_128(float* q, float* k, float* v, float* output, int position, Worker worker)
     {
         float* scores = (float*)worker.Scratch;
+        float* factors = stackalloc float[2];
         int keys = position + 1;
         int start = 0, end = 2;
-        for (int task = start; task < end; task++)
+        int j = 0;
+        for (; j <= keys - 4; j += 4)
         {
-            int sequence = task / 2;
-            int head = task % 2;
-            int keyHead = head;
-            float* keyRows = k + keyHead * 4;
-            float* valueRows = v + keyHead * 4;
-            float* query = q + (long)sequence * 24 + head * 4;
-            float* result = output + (long)sequence * 8 + head * 4;
-            Vector128<float> q0 = Vector128.Load(query + 0);
-            for (int j = 0; j < keys; j++)
+            float* key0 = k + (long)j * 8;
+            float* key1 = key0 + 8;
+            float* key2 = key1 + 8;
+            float* key3 = key2 + 8;
+            float* score = scores + (start * 24) + j;
+            for (int head = start; head < end; head++)
             {
-                float* key = keyRows + (long)j * 8;
-                Vector128<float> dot = Vector128<float>.Zero;
-                dot = Simd.MultiplyAdd(q0, Vector128.Load(key + 0), dot);
-                scores[j] = Simd.Sum(dot) * 0.5f;
+                long at = head * 4;
+                Vector128<float> x0 = Vector128.Load(q + at + 0);
+                Vector128<float> d0 = x0 * Vector128.Load(key0 + at + 0);
+                Vector128<float> d1 = x0 * Vector128.Load(key1 + at + 0);
+                Vector128<float> d2 = x0 * Vector128.Load(key2 + at + 0);
+                Vector128<float> d3 = x0 * Vector128.Load(key3 + at + 0);
+                Vector128.Store(Simd.Sums(d0, d1, d2, d3), score);
+                score += 24;
             }
-            float sum = AttentionRows.Exponentials(scores, keys, keys, 1f, out float maximum);
-            Vector128<float> o0 = Vector128<float>.Zero;
-            for (int j = 0; j < keys; j++)
+        }
+
+        for (; j < keys; j++)
+        {
+            float* key0 = k + (long)j * 8;
+            float* score = scores + (start * 24) + j;
+            for (int head = start; head < end; head++)
             {
-                float* value = valueRows + (long)j * 8;
-                Vector128<float> probability = Vector128.Create(scores[j]);
-                o0 = Simd.MultiplyAdd(probability, Vector128.Load(value + 0), o0);
+                long at = head * 4;
+                Vector128<float> x0 = Vector128.Load(q + at + 0);
+                Vector128<float> d0 = x0 * Vector128.Load(key0 + at + 0);
+                *score = Simd.Sum(d0);
+                score += 24;
             }
-            Vector128<float> factor = Vector128.Create(1 / sum);
-            Vector128.Store(o0 * factor, result + 0);
+        }
+
+        for (int head = start; head < end; head++)
+        {
+            float sum = AttentionRows.Exponentials(scores + (head * 24), keys, keys, 0.5f, out float maximum);
+            factors[head] = 1 / sum;
+        }
+
+        new Span<float>(output + start * 4, (end - start) * 4).Clear();
+        j = 0;
+        for (; j <= keys - 4; j += 4)
+        {
+            float* value0 = v + (long)j * 8;
+            float* value1 = value0 + 8;
+            float* value2 = value1 + 8;
+            float* value3 = value2 + 8;
+            float* score = scores + (start * 24) + j;
+            for (int head = start; head < end; head++)
+            {
+                long at = head * 4;
+                Vector128<float> p0 = Vector128.Create(score[0]);
+                Vector128<float> p1 = Vector128.Create(score[1]);
+                Vector128<float> p2 = Vector128.Create(score[2]);
+                Vector128<float> p3 = Vector128.Create(score[3]);
+                Vector128.Store(Vector128.Load(output + at + 0) + (Simd.MultiplyAdd(p1, Vector128.Load(value1 + at + 0), p0 * Vector128.Load(value0 + at + 0)) + Simd.MultiplyAdd(p3, Vector128.Load(value3 + at + 0), p2 * Vector128.Load(value2 + at + 0))), output + at + 0);
+                score += 24;
+            }
+        }
+
+        for (; j < keys; j++)
+        {
+            float* value0 = v + (long)j * 8;
+            float* score = scores + (start * 24) + j;
+            for (int head = start; head < end; head++)
+            {
+                long at = head * 4;
+                Vector128<float> p0 = Vector128.Create(score[0]);
+                Vector128.Store(Vector128.Load(output + at + 0) + p0 * Vector128.Load(value0 + at + 0), output + at + 0);
+                score += 24;
+            }
+        }
+
+        for (int head = start; head < end; head++)
+        {
+            float* row = output + head * 4;
+            Vector128<float> factor = Vector128.Create(factors[head]);
+            Vector128.Store(Vector128.Load(row + 0) * factor, row + 0);
         }
     }
 }

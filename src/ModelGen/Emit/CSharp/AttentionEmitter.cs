@@ -357,6 +357,10 @@ internal static class AttentionEmitter
                 w.Line($"score += {scores};");
                 w.Close();
                 w.Close();
+                if (rows > 1)
+                {
+                    w.Line();
+                }
             }
         }
     }

@@ -379,15 +379,9 @@ internal static class MatMulEmitter
                 (string step, string columns) = (CodeWriter.Number(right.Access.RowStride), CodeWriter.Number(group));
                 if (_blocking.PaddedElements > 0)
                 {
-                    (step, columns) = ("step", "columns");
-                    _w.Line($"int step = {right.Access.RowStride};");
+                    columns = "columns";
                     _w.Line($"int columns = Math.Min({group}, end - column);");
-                    _w.Open($"if (columns < {group})");
-                    _w.Line($"Panels.PadRows(a, step, columns, {depth}, padded, {group});");
-                    _w.Line("a = padded;");
-                    _w.Line($"step = {depth};");
-                    _w.Close();
-                    _w.Line();
+                    step = PadRows(right.Access.RowStride, $"columns < {group}", "columns", depth, group);
                 }
 
                 string count = CodeWriter.Number(lanes);
@@ -429,6 +423,30 @@ internal static class MatMulEmitter
                     _w.Line(tile.Call(_code, $"a{offset}, {step}", "panel", i == 0 ? "transpose" : $"transpose + {at * lanes}", CodeWriter.Number(lanes), depth));
                 }
             }
+        }
+
+        // The last rows of an operand that is read in place are copied, with zeros for those that a tile would read beyond them. The
+        // answer is what the rows then lie apart.
+        private string PadRows(int stride, string condition, string rows, string depth, int height)
+        {
+            string step = CodeWriter.Number(stride);
+            bool differs = step != depth;
+            if (differs)
+            {
+                _w.Line($"int step = {step};");
+            }
+
+            _w.Open($"if ({condition})");
+            _w.Line($"Panels.PadRows(a, {step}, {rows}, {depth}, padded, {height});");
+            _w.Line("a = padded;");
+            if (differs)
+            {
+                _w.Line($"step = {depth};");
+            }
+
+            _w.Close();
+            _w.Line();
+            return differs ? "step" : step;
         }
 
         /// <summary>Whole panels in a loop, and a last one that has fewer vectors.</summary>
@@ -478,14 +496,7 @@ internal static class MatMulEmitter
                 if (_blocking.PaddedElements > 0)
                 {
                     _w.Line($"float* a = {operand.Name} + (long)row * {operand.Access.RowStride}{DepthOffset(1)};");
-                    _w.Line($"int step = {operand.Access.RowStride};");
-                    _w.Open($"if (height < {height})");
-                    _w.Line($"Panels.PadRows(a, step, height, {_depth}, padded, {height});");
-                    _w.Line("a = padded;");
-                    _w.Line($"step = {_depth};");
-                    _w.Close();
-                    _w.Line();
-                    left = "a, step";
+                    left = $"a, {PadRows(operand.Access.RowStride, $"height < {height}", "height", _depth, height)}";
                 }
             }
 
