@@ -1,4 +1,6 @@
 using System.Globalization;
+using System.Numerics;
+using System.Runtime.InteropServices;
 
 namespace ModelGen;
 
@@ -75,26 +77,41 @@ public sealed class Sampler
     /// <exception cref="ArgumentException">There are no logits, one is NaN or positive infinity, or all are negative infinity.</exception>
     public static int ArgMax(ReadOnlySpan<float> logits)
     {
-        int best = -1;
+        if (logits.IsEmpty)
+            throw new ArgumentException("There are no logits.", nameof(logits));
+
+        // A NaN stays one in a maximum, whichever operand it is.
+        int i = 0;
         float maximum = float.NegativeInfinity;
-        for (int i = 0; i < logits.Length; i++)
+        ref float first = ref MemoryMarshal.GetReference(logits);
+        if (logits.Length >= Vector<float>.Count)
         {
-            float logit = logits[i];
-            if (logit > maximum)
-            {
-                maximum = logit;
-                best = i;
-            }
-            else if (float.IsNaN(logit))
-            {
-                throw NotFinite(i, logit);
-            }
+            Vector<float> maxima = Vector.LoadUnsafe(ref first);
+            for (i = Vector<float>.Count; i <= logits.Length - Vector<float>.Count; i += Vector<float>.Count)
+                maxima = Vector.Max(maxima, Vector.LoadUnsafe(ref first, (nuint)i));
+            for (int lane = 0; lane < Vector<float>.Count; lane++)
+                maximum = MathF.Max(maximum, maxima[lane]);
         }
-        if (best < 0)
-            throw new ArgumentException(logits.IsEmpty ? "There are no logits." : "Every logit is negative infinity.", nameof(logits));
-        if (float.IsPositiveInfinity(maximum))
-            throw NotFinite(best, maximum);
+        for (; i < logits.Length; i++)
+            maximum = MathF.Max(maximum, logits[i]);
+
+        int best = IndexOf(logits, maximum);
+        if (!float.IsFinite(maximum))
+            throw float.IsNegativeInfinity(maximum) ? new ArgumentException("Every logit is negative infinity.", nameof(logits)) : NotFinite(best, maximum);
         return best;
+    }
+
+    // The first element equal to a value that is there; a NaN equals every other.
+    private static int IndexOf(ReadOnlySpan<float> logits, float value)
+    {
+        int i = 0;
+        ref float first = ref MemoryMarshal.GetReference(logits);
+        Vector<float> values = new(value);
+        while (i <= logits.Length - Vector<float>.Count && !Vector.EqualsAny(Vector.LoadUnsafe(ref first, (nuint)i), values) && !float.IsNaN(value))
+            i += Vector<float>.Count;
+        while (!logits[i].Equals(value))
+            i++;
+        return i;
     }
 
     private static bool KeepsSome(int topK, int vocabularySize) => topK > 0 && topK < vocabularySize;

@@ -144,6 +144,33 @@ public class SamplerTests
         }
     }
 
+    /// <summary>Vectors, and what is left over from them, at every length and place.</summary>
+    [Fact]
+    public void The_largest_logit_is_found_at_any_length_and_place()
+    {
+        for (int length = 1; length <= 70; length++)
+        {
+            for (int place = 0; place < length; place++)
+            {
+                float[] logits = [.. Enumerable.Range(0, length).Select(i => i < place ? -(i % 5) - 2f : -(i % 3) - 1f)];
+                logits[place] = -0.5f;
+                Assert.Equal(place, Sampler.ArgMax(logits));
+
+                logits[length - 1] = -0.5f;
+                Assert.Equal(place, Sampler.ArgMax(logits));
+
+                logits[place] = float.NaN;
+                Assert.Contains($"Logit {place} is NaN", Assert.Throws<ArgumentException>(() => Sampler.ArgMax(logits)).Message, StringComparison.Ordinal);
+
+                logits[place] = float.PositiveInfinity;
+                Assert.Contains($"Logit {place} is", Assert.Throws<ArgumentException>(() => Sampler.ArgMax(logits)).Message, StringComparison.Ordinal);
+
+                Array.Fill(logits, float.NegativeInfinity);
+                Assert.Throws<ArgumentException>(() => Sampler.ArgMax(logits));
+            }
+        }
+    }
+
     [Fact]
     public void MaskedTokensAreNeverChosen()
     {
