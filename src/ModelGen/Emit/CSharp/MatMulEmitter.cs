@@ -9,10 +9,10 @@ using ModelGen.Compiler.Ops;
 namespace ModelGen.Compiler.Emit.CSharp;
 
 /// <summary>
-/// Matrix products. Both operands are packed: strips of the left one's rows and panels of the right one's columns, which the
-/// register tile reads from end to end; the epilogue runs on the tile while it is in the first-level cache. How the work is
-/// cut and divided is <see cref="MatMulBlocking"/>'s choice. A single row is multiplied by dot products instead, at the
-/// speed of memory.
+/// Matrix products. The register tile reads a packed panel of columns, which the first tile that meets it packs where the
+/// operand lies in rows, and rows of the other operand, where they lie or packed into strips; the epilogue runs on the tile
+/// while it is in the first-level cache. How the work is cut and divided is <see cref="MatMulBlocking"/>'s choice. A single row
+/// is multiplied by dot products instead, at the speed of memory.
 /// </summary>
 internal static class MatMulEmitter
 {
