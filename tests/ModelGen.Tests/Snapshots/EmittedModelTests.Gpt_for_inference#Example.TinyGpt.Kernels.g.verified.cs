@@ -3196,11 +3196,11 @@ internal static unsafe class Example_TinyGpt_Kernels
             for (int head = start; head < end; head++)
             {
                 long at = head * 4;
-                Vector128<float> x0 = Vector128.Load(q + at + 0);
-                Vector128<float> d0 = x0 * Vector128.Load(key0 + at + 0);
-                Vector128<float> d1 = x0 * Vector128.Load(key1 + at + 0);
-                Vector128<float> d2 = x0 * Vector128.Load(key2 + at + 0);
-                Vector128<float> d3 = x0 * Vector128.Load(key3 + at + 0);
+                Vector128<float> x0 = Vector128.Load(q + at);
+                Vector128<float> d0 = x0 * Vector128.Load(key0 + at);
+                Vector128<float> d1 = x0 * Vector128.Load(key1 + at);
+                Vector128<float> d2 = x0 * Vector128.Load(key2 + at);
+                Vector128<float> d3 = x0 * Vector128.Load(key3 + at);
                 Vector128.Store(Simd.Sums(d0, d1, d2, d3), score);
                 score += 48;
             }
@@ -3213,8 +3213,8 @@ internal static unsafe class Example_TinyGpt_Kernels
             for (int head = start; head < end; head++)
             {
                 long at = head * 4;
-                Vector128<float> x0 = Vector128.Load(q + at + 0);
-                Vector128<float> d0 = x0 * Vector128.Load(key0 + at + 0);
+                Vector128<float> x0 = Vector128.Load(q + at);
+                Vector128<float> d0 = x0 * Vector128.Load(key0 + at);
                 *score = Simd.Sum(d0);
                 score += 48;
             }
@@ -3222,7 +3222,7 @@ internal static unsafe class Example_TinyGpt_Kernels
 
         for (int head = start; head < end; head++)
         {
-            float sum = AttentionRows.Exponentials(scores + (head * 48), keys, keys, 0.5f, out float maximum);
+            float sum = AttentionRows.Exponentials(scores + (head * 48), keys, keys, 0.5f, out _);
             factors[head] = 1 / sum;
         }
 
@@ -3242,7 +3242,9 @@ internal static unsafe class Example_TinyGpt_Kernels
                 Vector128<float> p1 = Vector128.Create(score[1]);
                 Vector128<float> p2 = Vector128.Create(score[2]);
                 Vector128<float> p3 = Vector128.Create(score[3]);
-                Vector128.Store(Vector128.Load(output + at + 0) + (Simd.MultiplyAdd(p1, Vector128.Load(value1 + at + 0), p0 * Vector128.Load(value0 + at + 0)) + Simd.MultiplyAdd(p3, Vector128.Load(value3 + at + 0), p2 * Vector128.Load(value2 + at + 0))), output + at + 0);
+                Vector128<float> y0 = Simd.MultiplyAdd(p1, Vector128.Load(value1 + at), p0 * Vector128.Load(value0 + at));
+                Vector128<float> z0 = Simd.MultiplyAdd(p3, Vector128.Load(value3 + at), p2 * Vector128.Load(value2 + at));
+                Vector128.Store(Vector128.Load(output + at) + (y0 + z0), output + at);
                 score += 48;
             }
         }
@@ -3255,7 +3257,7 @@ internal static unsafe class Example_TinyGpt_Kernels
             {
                 long at = head * 4;
                 Vector128<float> p0 = Vector128.Create(score[0]);
-                Vector128.Store(Vector128.Load(output + at + 0) + p0 * Vector128.Load(value0 + at + 0), output + at + 0);
+                Vector128.Store(Vector128.Load(output + at) + p0 * Vector128.Load(value0 + at), output + at);
                 score += 48;
             }
         }
@@ -3264,7 +3266,7 @@ internal static unsafe class Example_TinyGpt_Kernels
         {
             float* row = output + head * 4;
             Vector128<float> factor = Vector128.Create(factors[head]);
-            Vector128.Store(Vector128.Load(row + 0) * factor, row + 0);
+            Vector128.Store(Vector128.Load(row) * factor, row);
         }
     }
 
@@ -3286,11 +3288,11 @@ internal static unsafe class Example_TinyGpt_Kernels
             for (int head = start; head < end; head++)
             {
                 long at = head * 4;
-                Vector128<float> x0 = Vector128.Load(q + at + 0);
-                Vector128<float> d0 = x0 * Vector128.Load(key0 + at + 0);
-                Vector128<float> d1 = x0 * Vector128.Load(key1 + at + 0);
-                Vector128<float> d2 = x0 * Vector128.Load(key2 + at + 0);
-                Vector128<float> d3 = x0 * Vector128.Load(key3 + at + 0);
+                Vector128<float> x0 = Vector128.Load(q + at);
+                Vector128<float> d0 = x0 * Vector128.Load(key0 + at);
+                Vector128<float> d1 = x0 * Vector128.Load(key1 + at);
+                Vector128<float> d2 = x0 * Vector128.Load(key2 + at);
+                Vector128<float> d3 = x0 * Vector128.Load(key3 + at);
                 Vector128.Store(Simd.Sums(d0, d1, d2, d3), score);
                 score += 32;
             }
@@ -3303,8 +3305,8 @@ internal static unsafe class Example_TinyGpt_Kernels
             for (int head = start; head < end; head++)
             {
                 long at = head * 4;
-                Vector128<float> x0 = Vector128.Load(q + at + 0);
-                Vector128<float> d0 = x0 * Vector128.Load(key0 + at + 0);
+                Vector128<float> x0 = Vector128.Load(q + at);
+                Vector128<float> d0 = x0 * Vector128.Load(key0 + at);
                 *score = Simd.Sum(d0);
                 score += 32;
             }
@@ -3312,7 +3314,7 @@ internal static unsafe class Example_TinyGpt_Kernels
 
         for (int head = start; head < end; head++)
         {
-            float sum = AttentionRows.Exponentials(scores + (head * 32), keys, keys, 0.5f, out float maximum);
+            float sum = AttentionRows.Exponentials(scores + (head * 32), keys, keys, 0.5f, out _);
             factors[head] = 1 / sum;
         }
 
@@ -3332,7 +3334,9 @@ internal static unsafe class Example_TinyGpt_Kernels
                 Vector128<float> p1 = Vector128.Create(score[1]);
                 Vector128<float> p2 = Vector128.Create(score[2]);
                 Vector128<float> p3 = Vector128.Create(score[3]);
-                Vector128.Store(Vector128.Load(output + at + 0) + (Simd.MultiplyAdd(p1, Vector128.Load(value1 + at + 0), p0 * Vector128.Load(value0 + at + 0)) + Simd.MultiplyAdd(p3, Vector128.Load(value3 + at + 0), p2 * Vector128.Load(value2 + at + 0))), output + at + 0);
+                Vector128<float> y0 = Simd.MultiplyAdd(p1, Vector128.Load(value1 + at), p0 * Vector128.Load(value0 + at));
+                Vector128<float> z0 = Simd.MultiplyAdd(p3, Vector128.Load(value3 + at), p2 * Vector128.Load(value2 + at));
+                Vector128.Store(Vector128.Load(output + at) + (y0 + z0), output + at);
                 score += 32;
             }
         }
@@ -3345,7 +3349,7 @@ internal static unsafe class Example_TinyGpt_Kernels
             {
                 long at = head * 4;
                 Vector128<float> p0 = Vector128.Create(score[0]);
-                Vector128.Store(Vector128.Load(output + at + 0) + p0 * Vector128.Load(value0 + at + 0), output + at + 0);
+                Vector128.Store(Vector128.Load(output + at) + p0 * Vector128.Load(value0 + at), output + at);
                 score += 32;
             }
         }
@@ -3354,7 +3358,7 @@ internal static unsafe class Example_TinyGpt_Kernels
         {
             float* row = output + head * 4;
             Vector128<float> factor = Vector128.Create(factors[head]);
-            Vector128.Store(Vector128.Load(row + 0) * factor, row + 0);
+            Vector128.Store(Vector128.Load(row) * factor, row);
         }
     }
 
@@ -3376,11 +3380,11 @@ internal static unsafe class Example_TinyGpt_Kernels
             for (int head = start; head < end; head++)
             {
                 long at = head * 4;
-                Vector128<float> x0 = Vector128.Load(q + at + 0);
-                Vector128<float> d0 = x0 * Vector128.Load(key0 + at + 0);
-                Vector128<float> d1 = x0 * Vector128.Load(key1 + at + 0);
-                Vector128<float> d2 = x0 * Vector128.Load(key2 + at + 0);
-                Vector128<float> d3 = x0 * Vector128.Load(key3 + at + 0);
+                Vector128<float> x0 = Vector128.Load(q + at);
+                Vector128<float> d0 = x0 * Vector128.Load(key0 + at);
+                Vector128<float> d1 = x0 * Vector128.Load(key1 + at);
+                Vector128<float> d2 = x0 * Vector128.Load(key2 + at);
+                Vector128<float> d3 = x0 * Vector128.Load(key3 + at);
                 Vector128.Store(Simd.Sums(d0, d1, d2, d3), score);
                 score += 24;
             }
@@ -3393,8 +3397,8 @@ internal static unsafe class Example_TinyGpt_Kernels
             for (int head = start; head < end; head++)
             {
                 long at = head * 4;
-                Vector128<float> x0 = Vector128.Load(q + at + 0);
-                Vector128<float> d0 = x0 * Vector128.Load(key0 + at + 0);
+                Vector128<float> x0 = Vector128.Load(q + at);
+                Vector128<float> d0 = x0 * Vector128.Load(key0 + at);
                 *score = Simd.Sum(d0);
                 score += 24;
             }
@@ -3402,7 +3406,7 @@ internal static unsafe class Example_TinyGpt_Kernels
 
         for (int head = start; head < end; head++)
         {
-            float sum = AttentionRows.Exponentials(scores + (head * 24), keys, keys, 0.5f, out float maximum);
+            float sum = AttentionRows.Exponentials(scores + (head * 24), keys, keys, 0.5f, out _);
             factors[head] = 1 / sum;
         }
 
@@ -3422,7 +3426,9 @@ internal static unsafe class Example_TinyGpt_Kernels
                 Vector128<float> p1 = Vector128.Create(score[1]);
                 Vector128<float> p2 = Vector128.Create(score[2]);
                 Vector128<float> p3 = Vector128.Create(score[3]);
-                Vector128.Store(Vector128.Load(output + at + 0) + (Simd.MultiplyAdd(p1, Vector128.Load(value1 + at + 0), p0 * Vector128.Load(value0 + at + 0)) + Simd.MultiplyAdd(p3, Vector128.Load(value3 + at + 0), p2 * Vector128.Load(value2 + at + 0))), output + at + 0);
+                Vector128<float> y0 = Simd.MultiplyAdd(p1, Vector128.Load(value1 + at), p0 * Vector128.Load(value0 + at));
+                Vector128<float> z0 = Simd.MultiplyAdd(p3, Vector128.Load(value3 + at), p2 * Vector128.Load(value2 + at));
+                Vector128.Store(Vector128.Load(output + at) + (y0 + z0), output + at);
                 score += 24;
             }
         }
@@ -3435,7 +3441,7 @@ internal static unsafe class Example_TinyGpt_Kernels
             {
                 long at = head * 4;
                 Vector128<float> p0 = Vector128.Create(score[0]);
-                Vector128.Store(Vector128.Load(output + at + 0) + p0 * Vector128.Load(value0 + at + 0), output + at + 0);
+                Vector128.Store(Vector128.Load(output + at) + p0 * Vector128.Load(value0 + at), output + at);
                 score += 24;
             }
         }
@@ -3444,7 +3450,7 @@ internal static unsafe class Example_TinyGpt_Kernels
         {
             float* row = output + head * 4;
             Vector128<float> factor = Vector128.Create(factors[head]);
-            Vector128.Store(Vector128.Load(row + 0) * factor, row + 0);
+            Vector128.Store(Vector128.Load(row) * factor, row);
         }
     }
 }

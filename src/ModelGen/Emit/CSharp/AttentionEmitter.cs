@@ -252,7 +252,7 @@ internal static class AttentionEmitter
         bool several = kernel.Batch > 1;
 
         // A head narrower than a vector is read in narrower ones.
-        Spelling v = Spelling.All.FirstOrDefault(s => s.Bits <= width.Bits && s.Lanes <= d) ?? Spelling.All[Spelling.All.Length - 1];
+        Spelling v = width.FilledBy(d);
         (int At, string? Tail)[] parts = [.. Parts(d, v)];
         (string first, string last) = several ? ("firstHead", "lastHead") : ("start", "end");
         w.Line("float* scores = (float*)worker.Scratch;");
@@ -279,10 +279,10 @@ internal static class AttentionEmitter
         {
             for (int p = 0; p < parts.Length; p++)
             {
-                w.Line($"{v.Type} x{p} = {Read(v, $"{queries} + at + {parts[p].At}", parts[p].Tail)};");
+                w.Line($"{v.Type} x{p} = {Read(v, Text.Plus($"{queries} + at", parts[p].At), parts[p].Tail)};");
                 for (int i = 0; i < rows; i++)
                 {
-                    string key = Read(v, $"key{i} + {keyAt} + {parts[p].At}", parts[p].Tail);
+                    string key = Read(v, Text.Plus($"key{i} + {keyAt}", parts[p].At), parts[p].Tail);
                     w.Line(p == 0 ? $"{v.Type} d{i} = x{p} * {key};" : $"d{i} = {v.MultiplyAdd($"x{p}", key, $"d{i}")};");
                 }
             }
@@ -292,7 +292,7 @@ internal static class AttentionEmitter
 
         w.Line();
         w.Open($"for (int head = {first}; head < {last}; head++)");
-        w.Line($"float sum = AttentionRows.Exponentials(scores + (head * {scores}), keys, keys, {CodeWriter.Literal(kernel.Op.Scale)}, out float maximum);");
+        w.Line($"float sum = AttentionRows.Exponentials(scores + (head * {scores}), keys, keys, {CodeWriter.Literal(kernel.Op.Scale)}, out {(kernel.HasLogSumExp ? "float maximum" : "_")});");
         w.Line("factors[head] = 1 / sum;");
         if (kernel.HasLogSumExp)
         {
@@ -310,12 +310,20 @@ internal static class AttentionEmitter
                 w.Line($"{v.Type} p{i} = {v.Broadcast($"score[{i}]")};");
             }
 
-            foreach ((int at, string? tail) in parts)
+            for (int p = 0; p < parts.Length; p++)
             {
-                string Value(int i) => Read(v, $"value{i} + {keyAt} + {at}", tail);
-                string sum = rows == 1 ? $"p0 * {Value(0)}" : $"({v.MultiplyAdd("p1", Value(1), $"p0 * {Value(0)}")} + {v.MultiplyAdd("p3", Value(3), $"p2 * {Value(2)}")})";
-                string target = $"{results} + at + {at}";
-                Text.VectorStore(w, v, sum, target, tail, StoreMode.Add);
+                (int at, string? tail) = parts[p];
+                string Value(int i) => Read(v, Text.Plus($"value{i} + {keyAt}", at), tail);
+                string sum = $"p0 * {Value(0)}";
+                if (rows > 1)
+                {
+                    // Two chains, so that what the last four positions left is added last.
+                    w.Line($"{v.Type} y{p} = {v.MultiplyAdd("p1", Value(1), sum)};");
+                    w.Line($"{v.Type} z{p} = {v.MultiplyAdd("p3", Value(3), $"p2 * {Value(2)}")};");
+                    sum = $"(y{p} + z{p})";
+                }
+
+                Text.VectorStore(w, v, sum, Text.Plus($"{results} + at", at), tail, StoreMode.Add);
             }
         });
 
@@ -325,7 +333,7 @@ internal static class AttentionEmitter
         w.Line($"{v.Type} factor = {v.Broadcast("factors[head]")};");
         foreach ((int at, string? tail) in parts)
         {
-            Text.VectorStore(w, v, $"{Read(v, $"row + {at}", tail)} * factor", $"row + {at}", tail, StoreMode.Replace);
+            Text.VectorStore(w, v, $"{Read(v, Text.Plus("row", at), tail)} * factor", Text.Plus("row", at), tail, StoreMode.Replace);
         }
 
         w.Close();

@@ -241,7 +241,7 @@ internal static class MatMulEmitter
         // Panels of a worker's own, each multiplied with all strips.
         private void Panels()
         {
-            ForPanels("start", "end", (column, vectors) =>
+            ForPanels("start", "end", "n", (column, vectors) =>
             {
                 if (_kernel.IsRightPacked)
                 {
@@ -292,7 +292,7 @@ internal static class MatMulEmitter
                 PackLeft(first, last, "strip");
             }
 
-            ForPanels("0", CodeWriter.Number(_blocking.Panels), (column, vectors) =>
+            ForPanels("0", CodeWriter.Number(_blocking.Panels), "n", (column, vectors) =>
             {
                 _w.Line($"float* panel = {Packed} + (long){column} * {_depth};");
                 if (_blocking.DepthBlocks > 1)
@@ -334,6 +334,7 @@ internal static class MatMulEmitter
             bool dynamic = _kernel.Rows.IsDynamic;
             string depth = CodeWriter.Number(_kernel.Depth);
             string panels = dynamic ? "panels" : CodeWriter.Number(_blocking.Panels);
+            _w.Line($"// The transpose is computed: rows of the tile are {right.Name}'s, read where they lie, and its columns are rows of {left.Name}.");
             if (dynamic)
             {
                 _w.Line($"int panels = ({_rows} + {width - 1}) / {width};");
@@ -363,15 +364,21 @@ internal static class MatMulEmitter
                 _w.Line($"int last = Math.Min(first + {block}, end);");
             }
 
-            ForPanels("0", panels, (row, vectors) =>
+            ForPanels("0", panels, "row", (row, vectors) =>
             {
                 int lanes = vectors * _v.Lanes;
                 string height = dynamic ? "height" : vectors < _blocking.Vectors || _blocking.Panels == 1 ? CodeWriter.Number(_kernel.Rows.Maximum - ((_blocking.Panels - 1) * width))
                     : _kernel.Rows.Maximum % width == 0 || _blocking.LastVectors < _blocking.Vectors ? CodeWriter.Number(width) : $"Math.Min({width}, {_rows} - {row})";
                 _w.Line($"float* panel = rows + (long){row} * {depth};");
+                string count = CodeWriter.Number(lanes);
                 if (dynamic)
                 {
                     _w.Line($"int height = Math.Min({width}, {_rows} - {row});");
+                    if (_blocking.Vectors > 1)
+                    {
+                        count = "lanes";
+                        _w.Line($"int lanes = (height + {_v.Lanes - 1}) / {_v.Lanes} * {_v.Lanes};");
+                    }
                 }
 
                 _w.Open($"for (int column = {(whole ? "start" : "first")}; column < {(whole ? "end" : "last")}; column += {group})");
@@ -384,15 +391,12 @@ internal static class MatMulEmitter
                     step = PadRows(right.Access.RowStride, $"columns < {group}", "columns", depth, group);
                 }
 
-                string count = CodeWriter.Number(lanes);
-                if (!dynamic || _blocking.Vectors == 1)
+                if (count != "lanes")
                 {
                     Group(vectors, step);
                 }
                 else
                 {
-                    count = "lanes";
-                    _w.Line($"int lanes = (height + {_v.Lanes - 1}) / {_v.Lanes} * {_v.Lanes};");
                     for (int v = vectors; v >= 1; v--)
                     {
                         _w.Open(v == vectors ? $"if (lanes == {lanes})" : v > 1 ? $"else if (lanes == {v * _v.Lanes})" : "else");
@@ -450,7 +454,7 @@ internal static class MatMulEmitter
         }
 
         /// <summary>Whole panels in a loop, and a last one that has fewer vectors.</summary>
-        private void ForPanels(string start, string end, Action<string, int> body)
+        private void ForPanels(string start, string end, string at, Action<string, int> body)
         {
             bool dynamic = _blocking.Division == MatMulDivision.Transposed && _kernel.Rows.IsDynamic;
             bool narrower = _blocking.LastVectors < _blocking.Vectors && !dynamic;
@@ -459,16 +463,16 @@ internal static class MatMulEmitter
             {
                 bool literal = start == "0" && !dynamic;
                 _w.Open($"for (int p = {start}; p < {(literal ? CodeWriter.Number(whole) : narrower ? $"Math.Min({end}, {whole})" : end)}; p++)");
-                _w.Line($"int n = p * {_blocking.Width};");
-                body("n", _blocking.Vectors);
+                _w.Line($"int {at} = p * {_blocking.Width};");
+                body(at, _blocking.Vectors);
                 _w.Close();
             }
 
             if (narrower)
             {
                 _w.Open(start == "0" ? "" : $"if (end == {_blocking.Panels}{(_kernel.IsSerial ? "" : " && start < end")})");
-                _w.Line($"const int n = {whole * _blocking.Width};");
-                body("n", _blocking.LastVectors);
+                _w.Line($"const int {at} = {whole * _blocking.Width};");
+                body(at, _blocking.LastVectors);
                 _w.Close();
             }
         }
@@ -659,7 +663,7 @@ internal static class MatMulEmitter
         KernelOperand weight = kernel.Operands[1];
 
         // A row shorter than a vector is read in narrower ones.
-        Spelling v = Spelling.All.FirstOrDefault(s => s.Bits <= width.Bits && s.Lanes <= kernel.Depth) ?? Spelling.All[Spelling.All.Length - 1];
+        Spelling v = width.FilledBy(kernel.Depth);
 
         // Memory delivers one stream faster than four; from a cache, four rows share what they read of the input.
         bool fromMemory = 4L * kernel.Columns * kernel.Depth > kernel.Caches.L2;

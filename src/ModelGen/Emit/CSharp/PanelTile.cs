@@ -83,12 +83,12 @@ internal sealed record PanelTile(Spelling V, int Rows, int Vectors, bool Adds, b
         w.Open("for (int k = 0; k < depth; k++)");
         for (int j = 0; j < Vectors; j++)
         {
-            w.Line($"{V.Type} b{j} = {V.Load(Plus("b", j * V.Lanes))};");
+            w.Line($"{V.Type} b{j} = {V.Load(Text.Plus("b", j * V.Lanes))};");
         }
 
         for (int j = 0; Packs && j < Vectors; j++)
         {
-            w.Line(V.Store($"b{j}", Plus("panel", j * V.Lanes)));
+            w.Line(V.Store($"b{j}", Text.Plus("panel", j * V.Lanes)));
         }
 
         for (int i = from; i < to; i++)
@@ -129,12 +129,12 @@ internal sealed record PanelTile(Spelling V, int Rows, int Vectors, bool Adds, b
         for (int i = 0; i < Rows; i += 4)
         {
             // A strip ends with its last row: there is no vector to load from the middle of it.
-            w.Line(i + 4 <= Rows ? $"Vector128<float> a{i / 4} = Vector128.Load({Plus("a", i)});" : $"Vector128<float> a{i / 4} = Simd.LoadTail128({Plus("a", i)}, {Rows - i});");
+            w.Line(i + 4 <= Rows ? $"Vector128<float> a{i / 4} = Vector128.Load({Text.Plus("a", i)});" : $"Vector128<float> a{i / 4} = Simd.LoadTail128({Text.Plus("a", i)}, {Rows - i});");
         }
 
         for (int j = 0; j < Vectors; j++)
         {
-            w.Line($"Vector128<float> b{j} = Vector128.Load({Plus("b", j * V.Lanes)});");
+            w.Line($"Vector128<float> b{j} = Vector128.Load({Text.Plus("b", j * V.Lanes)});");
         }
 
         for (int i = 0; i < Rows; i++)
@@ -176,6 +176,4 @@ internal sealed record PanelTile(Spelling V, int Rows, int Vectors, bool Adds, b
         string start = row switch { 0 => "c", 1 => "c + stride", _ => $"c + {row} * stride" };
         return vector == 0 ? start : $"{start} + {vector * V.Lanes}";
     }
-
-    private static string Plus(string pointer, int offset) => offset == 0 ? pointer : $"{pointer} + {CodeWriter.Number(offset)}";
 }

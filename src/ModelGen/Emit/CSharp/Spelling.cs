@@ -1,3 +1,4 @@
+using System;
 using ModelGen.Compiler.Kernels;
 
 namespace ModelGen.Compiler.Emit.CSharp;
@@ -21,6 +22,9 @@ internal sealed class Spelling(int bits, int tileRows, int tileVectors)
 
     /// <summary>Columns of a matrix tile, and of a packed panel.</summary>
     public int TileColumns => TileVectors * Lanes;
+
+    /// <summary>The widest spelling, no wider than this one, whose vectors are filled by so many elements; the narrowest, where none is.</summary>
+    public Spelling FilledBy(int elements) => Array.Find(All, s => s.Bits <= Bits && s.Lanes <= elements) ?? All[All.Length - 1];
 
     public string Class => $"Vector{Bits}";
 

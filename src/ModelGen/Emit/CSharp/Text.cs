@@ -23,6 +23,9 @@ internal static class Text
         return rows.Coefficient == 1 ? count : $"{CodeWriter.Number(rows.Coefficient)} * {count}";
     }
 
+    /// <summary>A pointer some elements further on.</summary>
+    public static string Plus(string pointer, int offset) => offset == 0 ? pointer : $"{pointer} + {CodeWriter.Number(offset)}";
+
     /// <summary>Declares <c>start</c> and <c>end</c>: this worker's share of <paramref name="total"/>.</summary>
     public static void Range(CodeWriter w, bool serial, string total, int granularity)
         => w.Line(serial
