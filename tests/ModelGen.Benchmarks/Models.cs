@@ -11,10 +11,10 @@ public partial class Gpt2;
 public partial class CharGpt;
 
 /// <summary>
-/// As many weights in the matrices of a layer as stories260K or more: two matrices of 64 × 258 hold what SwiGLU's three of 64 × 172 do,
-/// and keys and values have all eight heads.
+/// As many parameters in a layer's matrices and biases as stories260K (45,600 for 45,312), and more in all; keys and values have all eight
+/// heads where stories260K's have four.
 /// </summary>
-[Gpt(Layers = 5, DModel = 64, Heads = 8, FeedForward = 258, Vocab = 512, Context = 512)]
+[Gpt(Layers = 5, DModel = 64, Heads = 8, FeedForward = 224, Vocab = 512, Context = 512)]
 public partial class Gpt260K;
 
 /// <summary>The language model of word-level LSTM examples.</summary>

@@ -11,7 +11,7 @@ public static unsafe class AttentionRows
     /// <summary>
     /// Turns a row of scores into unnormalized probabilities, exp(scale · score − maximum), in place.
     /// </summary>
-    /// <param name="row">The scores.</param>
+    /// <param name="row">The scores; a last vector of them is read and written whole.</param>
     /// <param name="valid">How many of them count.</param>
     /// <param name="total">Up to where the row is set to zero.</param>
     /// <param name="scale">The factor of the scores.</param>
@@ -46,7 +46,7 @@ public static unsafe class AttentionRows
     /// Turns a row of scores and of the probabilities' cotangents into probabilities and the scores' cotangents, in place:
     /// p = exp(scale · score − logSumExp), ds = p · (dp − delta) · scale (Dao et al. 2022, algorithm 4).
     /// </summary>
-    /// <param name="scores">Scores; becomes probabilities.</param>
+    /// <param name="scores">Scores; becomes probabilities. A last vector of them, and of the cotangents, is read and written whole.</param>
     /// <param name="cotangents">Cotangents of the probabilities; becomes those of the scores.</param>
     /// <param name="valid">How many of them count.</param>
     /// <param name="total">Up to where both rows are set to zero.</param>
@@ -61,57 +61,48 @@ public static unsafe class AttentionRows
         {
             for (; j < valid; j += 16)
             {
-                int count = Math.Min(16, valid - j);
-                Vector512<float> p = VectorMath.Exp(((count == 16 ? Vector512.Load(scores + j) : Simd.LoadTail512(scores + j, count)) * Vector512.Create(scale)) - Vector512.Create(logSumExp));
-                Vector512<float> d = p * ((count == 16 ? Vector512.Load(cotangents + j) : Simd.LoadTail512(cotangents + j, count)) - Vector512.Create(delta)) * Vector512.Create(scale);
-                if (count == 16)
+                Vector512<float> p = VectorMath.Exp((Vector512.Load(scores + j) * Vector512.Create(scale)) - Vector512.Create(logSumExp));
+                Vector512<float> d = p * (Vector512.Load(cotangents + j) - Vector512.Create(delta)) * Vector512.Create(scale);
+                if (valid - j < 16)
                 {
-                    Vector512.Store(p, scores + j);
-                    Vector512.Store(d, cotangents + j);
+                    p = Simd.FirstLanes512(p, valid - j, 0);
+                    d = Simd.FirstLanes512(d, valid - j, 0);
                 }
-                else
-                {
-                    Simd.StoreTail512(scores + j, p, count);
-                    Simd.StoreTail512(cotangents + j, d, count);
-                }
+
+                Vector512.Store(p, scores + j);
+                Vector512.Store(d, cotangents + j);
             }
         }
         else if (Simd.Use256)
         {
             for (; j < valid; j += 8)
             {
-                int count = Math.Min(8, valid - j);
-                Vector256<float> p = VectorMath.Exp(((count == 8 ? Vector256.Load(scores + j) : Simd.LoadTail256(scores + j, count)) * Vector256.Create(scale)) - Vector256.Create(logSumExp));
-                Vector256<float> d = p * ((count == 8 ? Vector256.Load(cotangents + j) : Simd.LoadTail256(cotangents + j, count)) - Vector256.Create(delta)) * Vector256.Create(scale);
-                if (count == 8)
+                Vector256<float> p = VectorMath.Exp((Vector256.Load(scores + j) * Vector256.Create(scale)) - Vector256.Create(logSumExp));
+                Vector256<float> d = p * (Vector256.Load(cotangents + j) - Vector256.Create(delta)) * Vector256.Create(scale);
+                if (valid - j < 8)
                 {
-                    Vector256.Store(p, scores + j);
-                    Vector256.Store(d, cotangents + j);
+                    p = Simd.FirstLanes256(p, valid - j, 0);
+                    d = Simd.FirstLanes256(d, valid - j, 0);
                 }
-                else
-                {
-                    Simd.StoreTail256(scores + j, p, count);
-                    Simd.StoreTail256(cotangents + j, d, count);
-                }
+
+                Vector256.Store(p, scores + j);
+                Vector256.Store(d, cotangents + j);
             }
         }
         else
         {
             for (; j < valid; j += 4)
             {
-                int count = Math.Min(4, valid - j);
-                Vector128<float> p = VectorMath.Exp(((count == 4 ? Vector128.Load(scores + j) : Simd.LoadTail128(scores + j, count)) * Vector128.Create(scale)) - Vector128.Create(logSumExp));
-                Vector128<float> d = p * ((count == 4 ? Vector128.Load(cotangents + j) : Simd.LoadTail128(cotangents + j, count)) - Vector128.Create(delta)) * Vector128.Create(scale);
-                if (count == 4)
+                Vector128<float> p = VectorMath.Exp((Vector128.Load(scores + j) * Vector128.Create(scale)) - Vector128.Create(logSumExp));
+                Vector128<float> d = p * (Vector128.Load(cotangents + j) - Vector128.Create(delta)) * Vector128.Create(scale);
+                if (valid - j < 4)
                 {
-                    Vector128.Store(p, scores + j);
-                    Vector128.Store(d, cotangents + j);
+                    p = Simd.FirstLanes128(p, valid - j, 0);
+                    d = Simd.FirstLanes128(d, valid - j, 0);
                 }
-                else
-                {
-                    Simd.StoreTail128(scores + j, p, count);
-                    Simd.StoreTail128(cotangents + j, d, count);
-                }
+
+                Vector128.Store(p, scores + j);
+                Vector128.Store(d, cotangents + j);
             }
         }
 
@@ -134,7 +125,7 @@ public static unsafe class AttentionRows
         int tail = valid - full;
         if (tail > 0)
         {
-            max = Vector512.Max(max, Simd.FirstLanes512(Simd.LoadTail512(row + full, tail), tail, float.NegativeInfinity));
+            max = Vector512.Max(max, Simd.FirstLanes512(Vector512.Load(row + full), tail, float.NegativeInfinity));
         }
 
         maximum = Simd.Max(max) * scale;
@@ -149,8 +140,8 @@ public static unsafe class AttentionRows
 
         if (tail > 0)
         {
-            Vector512<float> e = Simd.FirstLanes512(VectorMath.Exp((Simd.LoadTail512(row + full, tail) * factor) - shift), tail, 0);
-            Simd.StoreTail512(row + full, e, tail);
+            Vector512<float> e = Simd.FirstLanes512(VectorMath.Exp((Vector512.Load(row + full) * factor) - shift), tail, 0);
+            Vector512.Store(e, row + full);
             sum += e;
         }
 
@@ -169,7 +160,7 @@ public static unsafe class AttentionRows
         int tail = valid - full;
         if (tail > 0)
         {
-            max = Vector256.Max(max, Simd.FirstLanes256(Simd.LoadTail256(row + full, tail), tail, float.NegativeInfinity));
+            max = Vector256.Max(max, Simd.FirstLanes256(Vector256.Load(row + full), tail, float.NegativeInfinity));
         }
 
         maximum = Simd.Max(max) * scale;
@@ -184,8 +175,8 @@ public static unsafe class AttentionRows
 
         if (tail > 0)
         {
-            Vector256<float> e = Simd.FirstLanes256(VectorMath.Exp((Simd.LoadTail256(row + full, tail) * factor) - shift), tail, 0);
-            Simd.StoreTail256(row + full, e, tail);
+            Vector256<float> e = Simd.FirstLanes256(VectorMath.Exp((Vector256.Load(row + full) * factor) - shift), tail, 0);
+            Vector256.Store(e, row + full);
             sum += e;
         }
 
@@ -204,7 +195,7 @@ public static unsafe class AttentionRows
         int tail = valid - full;
         if (tail > 0)
         {
-            max = Vector128.Max(max, Simd.FirstLanes128(Simd.LoadTail128(row + full, tail), tail, float.NegativeInfinity));
+            max = Vector128.Max(max, Simd.FirstLanes128(Vector128.Load(row + full), tail, float.NegativeInfinity));
         }
 
         maximum = Simd.Max(max) * scale;
@@ -219,8 +210,8 @@ public static unsafe class AttentionRows
 
         if (tail > 0)
         {
-            Vector128<float> e = Simd.FirstLanes128(VectorMath.Exp((Simd.LoadTail128(row + full, tail) * factor) - shift), tail, 0);
-            Simd.StoreTail128(row + full, e, tail);
+            Vector128<float> e = Simd.FirstLanes128(VectorMath.Exp((Vector128.Load(row + full) * factor) - shift), tail, 0);
+            Vector128.Store(e, row + full);
             sum += e;
         }
 

@@ -1,8 +1,6 @@
 using System.Runtime.CompilerServices;
 using System.Runtime.Intrinsics;
-#if NET10_0_OR_GREATER
 using System.Runtime.Intrinsics.X86;
-#endif
 
 namespace ModelGen.Runtime;
 
@@ -66,6 +64,37 @@ public static unsafe partial class Simd
     /// <summary>Sum of the lanes: the two halves are added, then summed as a <see cref="Vector256{T}"/>.</summary>
     [MethodImpl(MethodImplOptions.AggressiveInlining)]
     public static float Sum(Vector512<float> v) => Sum(v.GetLower() + v.GetUpper());
+
+    /// <inheritdoc cref="Join(Vector128{float}, Vector128{float})"/>
+    [MethodImpl(MethodImplOptions.AggressiveInlining)]
+    public static Vector512<float> Join(Vector256<float> lower, Vector256<float> upper) =>
+        Avx512DQ.IsSupported ? Avx512DQ.InsertVector256(lower.ToVector512Unsafe(), upper, 1) : Vector512.Create(lower, upper);
+
+    /// <inheritdoc cref="PartialSums(Vector256{float}, Vector256{float}, Vector256{float}, Vector256{float})"/>
+    [MethodImpl(MethodImplOptions.AggressiveInlining)]
+    public static Vector512<float> PartialSums(Vector512<float> a, Vector512<float> b, Vector512<float> c, Vector512<float> d)
+    {
+        if (Avx512F.IsSupported)
+        {
+            Vector512<float> ab = Avx512F.UnpackLow(a, b) + Avx512F.UnpackHigh(a, b), cd = Avx512F.UnpackLow(c, d) + Avx512F.UnpackHigh(c, d);
+            return Avx512F.Shuffle(ab, cd, 0x44) + Avx512F.Shuffle(ab, cd, 0xEE);
+        }
+
+        return Vector512.Create(PartialSums(a.GetLower(), b.GetLower(), c.GetLower(), d.GetLower()), PartialSums(a.GetUpper(), b.GetUpper(), c.GetUpper(), d.GetUpper()));
+    }
+
+    /// <summary>The sums of the 128-bit parts of four vectors, side by side: the lane sums of 16 vectors, from their partial ones.</summary>
+    [MethodImpl(MethodImplOptions.AggressiveInlining)]
+    public static Vector512<float> SumsOfParts(Vector512<float> a, Vector512<float> b, Vector512<float> c, Vector512<float> d)
+    {
+        if (Avx512F.IsSupported)
+        {
+            Vector512<float> ab = Avx512F.Shuffle4x128(a, b, 0x44) + Avx512F.Shuffle4x128(a, b, 0xEE), cd = Avx512F.Shuffle4x128(c, d, 0x44) + Avx512F.Shuffle4x128(c, d, 0xEE);
+            return Avx512F.Shuffle4x128(ab, cd, 0x88) + Avx512F.Shuffle4x128(ab, cd, 0xDD);
+        }
+
+        return Vector512.Create(SumsOfParts(a.GetLower() + a.GetUpper(), b.GetLower() + b.GetUpper()), SumsOfParts(c.GetLower() + c.GetUpper(), d.GetLower() + d.GetUpper()));
+    }
 
     /// <summary>Largest lane; NaN where one is NaN.</summary>
     [MethodImpl(MethodImplOptions.AggressiveInlining)]

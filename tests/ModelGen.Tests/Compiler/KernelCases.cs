@@ -103,6 +103,11 @@ internal static class KernelCases
                 int heads = 1 + random.Next(3);
                 yield return Of($"attention causal t={size} d={headDim} h={heads}", b =>
                     [b.Add(new Attention(heads, heads, headDim, 1 / Math.Sqrt(headDim), Causal: true, Cached: false), "y", OperatorCases.Parameter(b, "q", 2, size, heads * headDim), OperatorCases.Parameter(b, "k", 2, size, heads * headDim), OperatorCases.Parameter(b, "v", 2, size, heads * headDim))]);
+
+                // Narrow heads of a single query share vectors where they fill them.
+                (int narrow, int several) = (random.Next(2) == 0 ? 4 : 8, 2 + random.Next(5));
+                yield return Of($"attention q=1 k={size} d={narrow} h={several}", b =>
+                    [b.Add(new Attention(several, several, narrow, 0.5, Causal: false, Cached: false), "y", OperatorCases.Parameter(b, "q", 2, 1, several * narrow), OperatorCases.Parameter(b, "k", 2, size, several * narrow), OperatorCases.Parameter(b, "v", 2, size, several * narrow))]);
                 int keys = Any();
                 yield return Of($"attention q={size} k={keys} d={headDim}", b =>
                     [b.Add(new Attention(2, 1, headDim, 1 / Math.Sqrt(headDim), Causal: false, Cached: false), "y", OperatorCases.Parameter(b, "q", 1, size, 2 * headDim), OperatorCases.Parameter(b, "k", 1, keys, headDim), OperatorCases.Parameter(b, "v", 1, keys, headDim))]);

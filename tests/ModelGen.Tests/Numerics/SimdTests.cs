@@ -200,6 +200,26 @@ public sealed unsafe class SimdTests
             ExpectProducts(a[..4], b, c, actual);
         }
 
+        // Whole numbers, whose sums are exact in any order: only the places are in question.
+        var vectors = new Vector512<float>[16];
+        var sums = new float[16];
+        for (int i = 0; i < 16; i++)
+        {
+            for (int lane = 0; lane < 16; lane++) a[lane] = random.Next(1000);
+            vectors[i] = Vector512.Create<float>(a);
+            sums[i] = Vector512.Sum(vectors[i]);
+        }
+        Vector512<float>[] quarters = [.. Enumerable.Range(0, 4).Select(i => Simd.PartialSums(vectors[4 * i], vectors[(4 * i) + 1], vectors[(4 * i) + 2], vectors[(4 * i) + 3]))];
+        Simd.SumsOfParts(quarters[0], quarters[1], quarters[2], quarters[3]).CopyTo(actual);
+        Assert.Equal<float>(sums, actual);
+        Simd.Sums(vectors[0], vectors[1], vectors[2], vectors[3]).CopyTo(actual);
+        Assert.Equal<float>(sums.AsSpan(0, 4), actual[..4]);
+        Vector256<float>[] halves = [.. vectors.Select(v => v.GetUpper())];
+        Simd.SumsOfParts(Simd.PartialSums(halves[0], halves[1], halves[2], halves[3]), Simd.PartialSums(halves[4], halves[5], halves[6], halves[7])).CopyTo(actual);
+        for (int i = 0; i < 8; i++) Assert.Equal(Vector256.Sum(halves[i]), actual[i]);
+        Assert.Equal(vectors[0], Simd.Join(vectors[0].GetLower(), vectors[0].GetUpper()));
+        Assert.Equal(halves[0], Simd.Join(halves[0].GetLower(), halves[0].GetUpper()));
+
         for (int position = 0; position < 16; position++)
         {
             a.Fill(1f);

@@ -1479,6 +1479,67 @@ internal static unsafe class Example_TinyGpt_Kernels
         }
     }
 
+    // The products of 8 elements, summed up to one vector.
+    [MethodImpl(MethodImplOptions.AggressiveInlining)]
+    private static Vector256<float> Dot8_256(float* x, float* w)
+    {
+        Vector256<float> d0 = Vector256.Load(x) * Vector256.Load(w);
+        return d0;
+    }
+
+    // The dot products of a row of 8 elements with up to 16 others.
+    [MethodImpl(MethodImplOptions.AggressiveOptimization)]
+    private static void Dots8_256(float* x, float* w, float* sums, int rows)
+    {
+        int n = 0;
+        for (; n <= rows - 8; n += 8)
+        {
+            Vector256<float> s0 = Simd.PartialSums(Dot8_256(x, w), Dot8_256(x, w + 8), Dot8_256(x, w + 16), Dot8_256(x, w + 24));
+            Vector256<float> s1 = Simd.PartialSums(Dot8_256(x, w + 32), Dot8_256(x, w + 40), Dot8_256(x, w + 48), Dot8_256(x, w + 56));
+            Vector256.Store(Simd.SumsOfParts(s0, s1), sums + n);
+            w += 64;
+        }
+
+        for (; n <= rows - 4; n += 4)
+        {
+            Vector128.Store(Simd.Sums(Dot8_256(x, w), Dot8_256(x, w + 8), Dot8_256(x, w + 16), Dot8_256(x, w + 24)), sums + n);
+            w += 32;
+        }
+
+        for (; n < rows; n++)
+        {
+            sums[n] = Simd.Sum(Dot8_256(x, w));
+            w += 8;
+        }
+    }
+
+    // The products of 8 elements, summed up to one vector.
+    [MethodImpl(MethodImplOptions.AggressiveInlining)]
+    private static Vector128<float> Dot8_128(float* x, float* w)
+    {
+        Vector128<float> d0 = Vector128.Load(x) * Vector128.Load(w);
+        Vector128<float> d1 = Vector128.Load(x + 4) * Vector128.Load(w + 4);
+        return d0 + d1;
+    }
+
+    // The dot products of a row of 8 elements with up to 16 others.
+    [MethodImpl(MethodImplOptions.AggressiveOptimization)]
+    private static void Dots8_128(float* x, float* w, float* sums, int rows)
+    {
+        int n = 0;
+        for (; n <= rows - 4; n += 4)
+        {
+            Vector128.Store(Simd.Sums(Dot8_128(x, w), Dot8_128(x, w + 8), Dot8_128(x, w + 16), Dot8_128(x, w + 24)), sums + n);
+            w += 32;
+        }
+
+        for (; n < rows; n++)
+        {
+            sums[n] = Simd.Sum(Dot8_128(x, w));
+            w += 8;
+        }
+    }
+
     // residual_2 from input, weight, residual, bias: [1, 8] · [8, 8]ᵀ.
     [MethodImpl(MethodImplOptions.AggressiveOptimization)]
     public static void Linear_1x8x8(float* input, float* weight, float* residual, float* bias, float* residual_2, Worker worker)
@@ -1505,32 +1566,7 @@ internal static unsafe class Example_TinyGpt_Kernels
         for (int column = start; column < end; column += 16)
         {
             int columns = Math.Min(16, end - column);
-            float* w0 = weight + (long)column * 8;
-            int n = 0;
-            for (; n <= columns - 4; n += 4)
-            {
-                float* w1 = w0 + 8;
-                float* w2 = w1 + 8;
-                float* w3 = w2 + 8;
-
-                Vector256<float> d0_0 = Vector256<float>.Zero;
-                Vector256<float> d1_0 = Vector256<float>.Zero;
-                Vector256<float> d2_0 = Vector256<float>.Zero;
-                Vector256<float> d3_0 = Vector256<float>.Zero;
-
-
-                {
-                    Vector256<float> x0 = Vector256.Load(input + 0);
-                    d0_0 = Simd.MultiplyAdd(x0, Vector256.Load(w0 + 0), d0_0);
-                    d1_0 = Simd.MultiplyAdd(x0, Vector256.Load(w1 + 0), d1_0);
-                    d2_0 = Simd.MultiplyAdd(x0, Vector256.Load(w2 + 0), d2_0);
-                    d3_0 = Simd.MultiplyAdd(x0, Vector256.Load(w3 + 0), d3_0);
-                }
-
-                Vector128.Store(Simd.Sums(d0_0, d1_0, d2_0, d3_0), sums + n);
-                w0 = w3 + 8;
-            }
-
+            Dots8_256(input, weight + (long)column * 8, sums, columns);
             Linear_1x8x8_Epilogue_512(sums, residual, bias, residual_2, 0, 1, column, columns);
         }
     }
@@ -1543,32 +1579,7 @@ internal static unsafe class Example_TinyGpt_Kernels
         for (int column = start; column < end; column += 16)
         {
             int columns = Math.Min(16, end - column);
-            float* w0 = weight + (long)column * 8;
-            int n = 0;
-            for (; n <= columns - 4; n += 4)
-            {
-                float* w1 = w0 + 8;
-                float* w2 = w1 + 8;
-                float* w3 = w2 + 8;
-
-                Vector256<float> d0_0 = Vector256<float>.Zero;
-                Vector256<float> d1_0 = Vector256<float>.Zero;
-                Vector256<float> d2_0 = Vector256<float>.Zero;
-                Vector256<float> d3_0 = Vector256<float>.Zero;
-
-
-                {
-                    Vector256<float> x0 = Vector256.Load(input + 0);
-                    d0_0 = Simd.MultiplyAdd(x0, Vector256.Load(w0 + 0), d0_0);
-                    d1_0 = Simd.MultiplyAdd(x0, Vector256.Load(w1 + 0), d1_0);
-                    d2_0 = Simd.MultiplyAdd(x0, Vector256.Load(w2 + 0), d2_0);
-                    d3_0 = Simd.MultiplyAdd(x0, Vector256.Load(w3 + 0), d3_0);
-                }
-
-                Vector128.Store(Simd.Sums(d0_0, d1_0, d2_0, d3_0), sums + n);
-                w0 = w3 + 8;
-            }
-
+            Dots8_256(input, weight + (long)column * 8, sums, columns);
             Linear_1x8x8_Epilogue_256(sums, residual, bias, residual_2, 0, 1, column, columns);
         }
     }
@@ -1581,37 +1592,7 @@ internal static unsafe class Example_TinyGpt_Kernels
         for (int column = start; column < end; column += 16)
         {
             int columns = Math.Min(16, end - column);
-            float* w0 = weight + (long)column * 8;
-            int n = 0;
-            for (; n <= columns - 4; n += 4)
-            {
-                float* w1 = w0 + 8;
-                float* w2 = w1 + 8;
-                float* w3 = w2 + 8;
-
-                Vector128<float> d0_0 = Vector128<float>.Zero, d0_1 = Vector128<float>.Zero;
-                Vector128<float> d1_0 = Vector128<float>.Zero, d1_1 = Vector128<float>.Zero;
-                Vector128<float> d2_0 = Vector128<float>.Zero, d2_1 = Vector128<float>.Zero;
-                Vector128<float> d3_0 = Vector128<float>.Zero, d3_1 = Vector128<float>.Zero;
-
-
-                {
-                    Vector128<float> x0 = Vector128.Load(input + 0);
-                    d0_0 = Simd.MultiplyAdd(x0, Vector128.Load(w0 + 0), d0_0);
-                    d1_0 = Simd.MultiplyAdd(x0, Vector128.Load(w1 + 0), d1_0);
-                    d2_0 = Simd.MultiplyAdd(x0, Vector128.Load(w2 + 0), d2_0);
-                    d3_0 = Simd.MultiplyAdd(x0, Vector128.Load(w3 + 0), d3_0);
-                    Vector128<float> x1 = Vector128.Load(input + 4);
-                    d0_1 = Simd.MultiplyAdd(x1, Vector128.Load(w0 + 4), d0_1);
-                    d1_1 = Simd.MultiplyAdd(x1, Vector128.Load(w1 + 4), d1_1);
-                    d2_1 = Simd.MultiplyAdd(x1, Vector128.Load(w2 + 4), d2_1);
-                    d3_1 = Simd.MultiplyAdd(x1, Vector128.Load(w3 + 4), d3_1);
-                }
-
-                Vector128.Store(Simd.Sums(d0_0 + d0_1, d1_0 + d1_1, d2_0 + d2_1, d3_0 + d3_1), sums + n);
-                w0 = w3 + 8;
-            }
-
+            Dots8_128(input, weight + (long)column * 8, sums, columns);
             Linear_1x8x8_Epilogue_128(sums, residual, bias, residual_2, 0, 1, column, columns);
         }
     }
@@ -1877,32 +1858,7 @@ internal static unsafe class Example_TinyGpt_Kernels
         for (int column = start; column < end; column += 16)
         {
             int columns = Math.Min(16, end - column);
-            float* w0 = weight + (long)column * 8;
-            int n = 0;
-            for (; n <= columns - 4; n += 4)
-            {
-                float* w1 = w0 + 8;
-                float* w2 = w1 + 8;
-                float* w3 = w2 + 8;
-
-                Vector256<float> d0_0 = Vector256<float>.Zero;
-                Vector256<float> d1_0 = Vector256<float>.Zero;
-                Vector256<float> d2_0 = Vector256<float>.Zero;
-                Vector256<float> d3_0 = Vector256<float>.Zero;
-
-
-                {
-                    Vector256<float> x0 = Vector256.Load(input + 0);
-                    d0_0 = Simd.MultiplyAdd(x0, Vector256.Load(w0 + 0), d0_0);
-                    d1_0 = Simd.MultiplyAdd(x0, Vector256.Load(w1 + 0), d1_0);
-                    d2_0 = Simd.MultiplyAdd(x0, Vector256.Load(w2 + 0), d2_0);
-                    d3_0 = Simd.MultiplyAdd(x0, Vector256.Load(w3 + 0), d3_0);
-                }
-
-                Vector128.Store(Simd.Sums(d0_0, d1_0, d2_0, d3_0), sums + n);
-                w0 = w3 + 8;
-            }
-
+            Dots8_256(input, weight + (long)column * 8, sums, columns);
             Linear_1x8x32_Epilogue_512(sums, bias, act, 0, 1, column, columns);
         }
     }
@@ -1915,32 +1871,7 @@ internal static unsafe class Example_TinyGpt_Kernels
         for (int column = start; column < end; column += 16)
         {
             int columns = Math.Min(16, end - column);
-            float* w0 = weight + (long)column * 8;
-            int n = 0;
-            for (; n <= columns - 4; n += 4)
-            {
-                float* w1 = w0 + 8;
-                float* w2 = w1 + 8;
-                float* w3 = w2 + 8;
-
-                Vector256<float> d0_0 = Vector256<float>.Zero;
-                Vector256<float> d1_0 = Vector256<float>.Zero;
-                Vector256<float> d2_0 = Vector256<float>.Zero;
-                Vector256<float> d3_0 = Vector256<float>.Zero;
-
-
-                {
-                    Vector256<float> x0 = Vector256.Load(input + 0);
-                    d0_0 = Simd.MultiplyAdd(x0, Vector256.Load(w0 + 0), d0_0);
-                    d1_0 = Simd.MultiplyAdd(x0, Vector256.Load(w1 + 0), d1_0);
-                    d2_0 = Simd.MultiplyAdd(x0, Vector256.Load(w2 + 0), d2_0);
-                    d3_0 = Simd.MultiplyAdd(x0, Vector256.Load(w3 + 0), d3_0);
-                }
-
-                Vector128.Store(Simd.Sums(d0_0, d1_0, d2_0, d3_0), sums + n);
-                w0 = w3 + 8;
-            }
-
+            Dots8_256(input, weight + (long)column * 8, sums, columns);
             Linear_1x8x32_Epilogue_256(sums, bias, act, 0, 1, column, columns);
         }
     }
@@ -1953,37 +1884,7 @@ internal static unsafe class Example_TinyGpt_Kernels
         for (int column = start; column < end; column += 16)
         {
             int columns = Math.Min(16, end - column);
-            float* w0 = weight + (long)column * 8;
-            int n = 0;
-            for (; n <= columns - 4; n += 4)
-            {
-                float* w1 = w0 + 8;
-                float* w2 = w1 + 8;
-                float* w3 = w2 + 8;
-
-                Vector128<float> d0_0 = Vector128<float>.Zero, d0_1 = Vector128<float>.Zero;
-                Vector128<float> d1_0 = Vector128<float>.Zero, d1_1 = Vector128<float>.Zero;
-                Vector128<float> d2_0 = Vector128<float>.Zero, d2_1 = Vector128<float>.Zero;
-                Vector128<float> d3_0 = Vector128<float>.Zero, d3_1 = Vector128<float>.Zero;
-
-
-                {
-                    Vector128<float> x0 = Vector128.Load(input + 0);
-                    d0_0 = Simd.MultiplyAdd(x0, Vector128.Load(w0 + 0), d0_0);
-                    d1_0 = Simd.MultiplyAdd(x0, Vector128.Load(w1 + 0), d1_0);
-                    d2_0 = Simd.MultiplyAdd(x0, Vector128.Load(w2 + 0), d2_0);
-                    d3_0 = Simd.MultiplyAdd(x0, Vector128.Load(w3 + 0), d3_0);
-                    Vector128<float> x1 = Vector128.Load(input + 4);
-                    d0_1 = Simd.MultiplyAdd(x1, Vector128.Load(w0 + 4), d0_1);
-                    d1_1 = Simd.MultiplyAdd(x1, Vector128.Load(w1 + 4), d1_1);
-                    d2_1 = Simd.MultiplyAdd(x1, Vector128.Load(w2 + 4), d2_1);
-                    d3_1 = Simd.MultiplyAdd(x1, Vector128.Load(w3 + 4), d3_1);
-                }
-
-                Vector128.Store(Simd.Sums(d0_0 + d0_1, d1_0 + d1_1, d2_0 + d2_1, d3_0 + d3_1), sums + n);
-                w0 = w3 + 8;
-            }
-
+            Dots8_128(input, weight + (long)column * 8, sums, columns);
             Linear_1x8x32_Epilogue_128(sums, bias, act, 0, 1, column, columns);
         }
     }
@@ -2063,6 +1964,113 @@ internal static unsafe class Example_TinyGpt_Kernels
         }
     }
 
+    // The products of 32 elements, summed up to one vector.
+    [MethodImpl(MethodImplOptions.AggressiveInlining)]
+    private static Vector512<float> Dot32_512(float* x, float* w)
+    {
+        Vector512<float> d0 = Vector512.Load(x) * Vector512.Load(w);
+        Vector512<float> d1 = Vector512.Load(x + 16) * Vector512.Load(w + 16);
+        return d0 + d1;
+    }
+
+    // The dot products of a row of 32 elements with up to 16 others.
+    [MethodImpl(MethodImplOptions.AggressiveOptimization)]
+    private static void Dots32_512(float* x, float* w, float* sums, int rows)
+    {
+        int n = 0;
+        if (rows == 16)
+        {
+            Vector512<float> s0 = Simd.PartialSums(Dot32_512(x, w), Dot32_512(x, w + 32), Dot32_512(x, w + 64), Dot32_512(x, w + 96));
+            Vector512<float> s1 = Simd.PartialSums(Dot32_512(x, w + 128), Dot32_512(x, w + 160), Dot32_512(x, w + 192), Dot32_512(x, w + 224));
+            Vector512<float> s2 = Simd.PartialSums(Dot32_512(x, w + 256), Dot32_512(x, w + 288), Dot32_512(x, w + 320), Dot32_512(x, w + 352));
+            Vector512<float> s3 = Simd.PartialSums(Dot32_512(x, w + 384), Dot32_512(x, w + 416), Dot32_512(x, w + 448), Dot32_512(x, w + 480));
+            Vector512.Store(Simd.SumsOfParts(s0, s1, s2, s3), sums);
+            return;
+        }
+
+        for (; n <= rows - 4; n += 4)
+        {
+            Vector128.Store(Simd.Sums(Dot32_512(x, w), Dot32_512(x, w + 32), Dot32_512(x, w + 64), Dot32_512(x, w + 96)), sums + n);
+            w += 128;
+        }
+
+        for (; n < rows; n++)
+        {
+            sums[n] = Simd.Sum(Dot32_512(x, w));
+            w += 32;
+        }
+    }
+
+    // The products of 32 elements, summed up to one vector.
+    [MethodImpl(MethodImplOptions.AggressiveInlining)]
+    private static Vector256<float> Dot32_256(float* x, float* w)
+    {
+        Vector256<float> d0 = Vector256.Load(x) * Vector256.Load(w);
+        Vector256<float> d1 = Vector256.Load(x + 8) * Vector256.Load(w + 8);
+        d0 = Simd.MultiplyAdd(Vector256.Load(x + 16), Vector256.Load(w + 16), d0);
+        d1 = Simd.MultiplyAdd(Vector256.Load(x + 24), Vector256.Load(w + 24), d1);
+        return d0 + d1;
+    }
+
+    // The dot products of a row of 32 elements with up to 16 others.
+    [MethodImpl(MethodImplOptions.AggressiveOptimization)]
+    private static void Dots32_256(float* x, float* w, float* sums, int rows)
+    {
+        int n = 0;
+        for (; n <= rows - 8; n += 8)
+        {
+            Vector256<float> s0 = Simd.PartialSums(Dot32_256(x, w), Dot32_256(x, w + 32), Dot32_256(x, w + 64), Dot32_256(x, w + 96));
+            Vector256<float> s1 = Simd.PartialSums(Dot32_256(x, w + 128), Dot32_256(x, w + 160), Dot32_256(x, w + 192), Dot32_256(x, w + 224));
+            Vector256.Store(Simd.SumsOfParts(s0, s1), sums + n);
+            w += 256;
+        }
+
+        for (; n <= rows - 4; n += 4)
+        {
+            Vector128.Store(Simd.Sums(Dot32_256(x, w), Dot32_256(x, w + 32), Dot32_256(x, w + 64), Dot32_256(x, w + 96)), sums + n);
+            w += 128;
+        }
+
+        for (; n < rows; n++)
+        {
+            sums[n] = Simd.Sum(Dot32_256(x, w));
+            w += 32;
+        }
+    }
+
+    // The products of 32 elements, summed up to one vector.
+    [MethodImpl(MethodImplOptions.AggressiveInlining)]
+    private static Vector128<float> Dot32_128(float* x, float* w)
+    {
+        Vector128<float> d0 = Vector128.Load(x) * Vector128.Load(w);
+        Vector128<float> d1 = Vector128.Load(x + 4) * Vector128.Load(w + 4);
+        Vector128<float> d2 = Vector128.Load(x + 8) * Vector128.Load(w + 8);
+        Vector128<float> d3 = Vector128.Load(x + 12) * Vector128.Load(w + 12);
+        d0 = Simd.MultiplyAdd(Vector128.Load(x + 16), Vector128.Load(w + 16), d0);
+        d1 = Simd.MultiplyAdd(Vector128.Load(x + 20), Vector128.Load(w + 20), d1);
+        d2 = Simd.MultiplyAdd(Vector128.Load(x + 24), Vector128.Load(w + 24), d2);
+        d3 = Simd.MultiplyAdd(Vector128.Load(x + 28), Vector128.Load(w + 28), d3);
+        return (d0 + d1) + (d2 + d3);
+    }
+
+    // The dot products of a row of 32 elements with up to 16 others.
+    [MethodImpl(MethodImplOptions.AggressiveOptimization)]
+    private static void Dots32_128(float* x, float* w, float* sums, int rows)
+    {
+        int n = 0;
+        for (; n <= rows - 4; n += 4)
+        {
+            Vector128.Store(Simd.Sums(Dot32_128(x, w), Dot32_128(x, w + 32), Dot32_128(x, w + 64), Dot32_128(x, w + 96)), sums + n);
+            w += 128;
+        }
+
+        for (; n < rows; n++)
+        {
+            sums[n] = Simd.Sum(Dot32_128(x, w));
+            w += 32;
+        }
+    }
+
     // residual_2 from input, weight, residual, bias: [1, 32] · [8, 32]ᵀ.
     [MethodImpl(MethodImplOptions.AggressiveOptimization)]
     public static void Linear_1x32x8(float* input, float* weight, float* residual, float* bias, float* residual_2, Worker worker)
@@ -2089,37 +2097,7 @@ internal static unsafe class Example_TinyGpt_Kernels
         for (int column = start; column < end; column += 16)
         {
             int columns = Math.Min(16, end - column);
-            float* w0 = weight + (long)column * 32;
-            int n = 0;
-            for (; n <= columns - 4; n += 4)
-            {
-                float* w1 = w0 + 32;
-                float* w2 = w1 + 32;
-                float* w3 = w2 + 32;
-
-                Vector512<float> d0_0 = Vector512<float>.Zero, d0_1 = Vector512<float>.Zero;
-                Vector512<float> d1_0 = Vector512<float>.Zero, d1_1 = Vector512<float>.Zero;
-                Vector512<float> d2_0 = Vector512<float>.Zero, d2_1 = Vector512<float>.Zero;
-                Vector512<float> d3_0 = Vector512<float>.Zero, d3_1 = Vector512<float>.Zero;
-
-
-                {
-                    Vector512<float> x0 = Vector512.Load(input + 0);
-                    d0_0 = Simd.MultiplyAdd(x0, Vector512.Load(w0 + 0), d0_0);
-                    d1_0 = Simd.MultiplyAdd(x0, Vector512.Load(w1 + 0), d1_0);
-                    d2_0 = Simd.MultiplyAdd(x0, Vector512.Load(w2 + 0), d2_0);
-                    d3_0 = Simd.MultiplyAdd(x0, Vector512.Load(w3 + 0), d3_0);
-                    Vector512<float> x1 = Vector512.Load(input + 16);
-                    d0_1 = Simd.MultiplyAdd(x1, Vector512.Load(w0 + 16), d0_1);
-                    d1_1 = Simd.MultiplyAdd(x1, Vector512.Load(w1 + 16), d1_1);
-                    d2_1 = Simd.MultiplyAdd(x1, Vector512.Load(w2 + 16), d2_1);
-                    d3_1 = Simd.MultiplyAdd(x1, Vector512.Load(w3 + 16), d3_1);
-                }
-
-                Vector128.Store(Simd.Sums(d0_0 + d0_1, d1_0 + d1_1, d2_0 + d2_1, d3_0 + d3_1), sums + n);
-                w0 = w3 + 32;
-            }
-
+            Dots32_512(input, weight + (long)column * 32, sums, columns);
             Linear_1x32x8_Epilogue_512(sums, residual, bias, residual_2, 0, 1, column, columns);
         }
     }
@@ -2132,37 +2110,7 @@ internal static unsafe class Example_TinyGpt_Kernels
         for (int column = start; column < end; column += 16)
         {
             int columns = Math.Min(16, end - column);
-            float* w0 = weight + (long)column * 32;
-            int n = 0;
-            for (; n <= columns - 4; n += 4)
-            {
-                float* w1 = w0 + 32;
-                float* w2 = w1 + 32;
-                float* w3 = w2 + 32;
-
-                Vector256<float> d0_0 = Vector256<float>.Zero, d0_1 = Vector256<float>.Zero;
-                Vector256<float> d1_0 = Vector256<float>.Zero, d1_1 = Vector256<float>.Zero;
-                Vector256<float> d2_0 = Vector256<float>.Zero, d2_1 = Vector256<float>.Zero;
-                Vector256<float> d3_0 = Vector256<float>.Zero, d3_1 = Vector256<float>.Zero;
-
-                for (int k = 0; k < 32; k += 16)
-                {
-                    Vector256<float> x0 = Vector256.Load(input + k);
-                    d0_0 = Simd.MultiplyAdd(x0, Vector256.Load(w0 + k), d0_0);
-                    d1_0 = Simd.MultiplyAdd(x0, Vector256.Load(w1 + k), d1_0);
-                    d2_0 = Simd.MultiplyAdd(x0, Vector256.Load(w2 + k), d2_0);
-                    d3_0 = Simd.MultiplyAdd(x0, Vector256.Load(w3 + k), d3_0);
-                    Vector256<float> x1 = Vector256.Load(input + k + 8);
-                    d0_1 = Simd.MultiplyAdd(x1, Vector256.Load(w0 + k + 8), d0_1);
-                    d1_1 = Simd.MultiplyAdd(x1, Vector256.Load(w1 + k + 8), d1_1);
-                    d2_1 = Simd.MultiplyAdd(x1, Vector256.Load(w2 + k + 8), d2_1);
-                    d3_1 = Simd.MultiplyAdd(x1, Vector256.Load(w3 + k + 8), d3_1);
-                }
-
-                Vector128.Store(Simd.Sums(d0_0 + d0_1, d1_0 + d1_1, d2_0 + d2_1, d3_0 + d3_1), sums + n);
-                w0 = w3 + 32;
-            }
-
+            Dots32_256(input, weight + (long)column * 32, sums, columns);
             Linear_1x32x8_Epilogue_256(sums, residual, bias, residual_2, 0, 1, column, columns);
         }
     }
@@ -2175,37 +2123,7 @@ internal static unsafe class Example_TinyGpt_Kernels
         for (int column = start; column < end; column += 16)
         {
             int columns = Math.Min(16, end - column);
-            float* w0 = weight + (long)column * 32;
-            int n = 0;
-            for (; n <= columns - 4; n += 4)
-            {
-                float* w1 = w0 + 32;
-                float* w2 = w1 + 32;
-                float* w3 = w2 + 32;
-
-                Vector128<float> d0_0 = Vector128<float>.Zero, d0_1 = Vector128<float>.Zero;
-                Vector128<float> d1_0 = Vector128<float>.Zero, d1_1 = Vector128<float>.Zero;
-                Vector128<float> d2_0 = Vector128<float>.Zero, d2_1 = Vector128<float>.Zero;
-                Vector128<float> d3_0 = Vector128<float>.Zero, d3_1 = Vector128<float>.Zero;
-
-                for (int k = 0; k < 32; k += 8)
-                {
-                    Vector128<float> x0 = Vector128.Load(input + k);
-                    d0_0 = Simd.MultiplyAdd(x0, Vector128.Load(w0 + k), d0_0);
-                    d1_0 = Simd.MultiplyAdd(x0, Vector128.Load(w1 + k), d1_0);
-                    d2_0 = Simd.MultiplyAdd(x0, Vector128.Load(w2 + k), d2_0);
-                    d3_0 = Simd.MultiplyAdd(x0, Vector128.Load(w3 + k), d3_0);
-                    Vector128<float> x1 = Vector128.Load(input + k + 4);
-                    d0_1 = Simd.MultiplyAdd(x1, Vector128.Load(w0 + k + 4), d0_1);
-                    d1_1 = Simd.MultiplyAdd(x1, Vector128.Load(w1 + k + 4), d1_1);
-                    d2_1 = Simd.MultiplyAdd(x1, Vector128.Load(w2 + k + 4), d2_1);
-                    d3_1 = Simd.MultiplyAdd(x1, Vector128.Load(w3 + k + 4), d3_1);
-                }
-
-                Vector128.Store(Simd.Sums(d0_0 + d0_1, d1_0 + d1_1, d2_0 + d2_1, d3_0 + d3_1), sums + n);
-                w0 = w3 + 32;
-            }
-
+            Dots32_128(input, weight + (long)column * 32, sums, columns);
             Linear_1x32x8_Epilogue_128(sums, residual, bias, residual_2, 0, 1, column, columns);
         }
     }
@@ -2471,46 +2389,7 @@ internal static unsafe class Example_TinyGpt_Kernels
         for (int column = start; column < end; column += 16)
         {
             int columns = Math.Min(16, end - column);
-            float* w0 = weight + (long)column * 8;
-            int n = 0;
-            for (; n <= columns - 4; n += 4)
-            {
-                float* w1 = w0 + 8;
-                float* w2 = w1 + 8;
-                float* w3 = w2 + 8;
-
-                Vector256<float> d0_0 = Vector256<float>.Zero;
-                Vector256<float> d1_0 = Vector256<float>.Zero;
-                Vector256<float> d2_0 = Vector256<float>.Zero;
-                Vector256<float> d3_0 = Vector256<float>.Zero;
-
-
-                {
-                    Vector256<float> x0 = Vector256.Load(input + 0);
-                    d0_0 = Simd.MultiplyAdd(x0, Vector256.Load(w0 + 0), d0_0);
-                    d1_0 = Simd.MultiplyAdd(x0, Vector256.Load(w1 + 0), d1_0);
-                    d2_0 = Simd.MultiplyAdd(x0, Vector256.Load(w2 + 0), d2_0);
-                    d3_0 = Simd.MultiplyAdd(x0, Vector256.Load(w3 + 0), d3_0);
-                }
-
-                Vector128.Store(Simd.Sums(d0_0, d1_0, d2_0, d3_0), sums + n);
-                w0 = w3 + 8;
-            }
-            for (; n < columns; n++)
-            {
-
-                Vector256<float> d0_0 = Vector256<float>.Zero;
-
-
-                {
-                    Vector256<float> x0 = Vector256.Load(input + 0);
-                    d0_0 = Simd.MultiplyAdd(x0, Vector256.Load(w0 + 0), d0_0);
-                }
-
-                sums[n] = Simd.Sum(d0_0);
-                w0 += 8;
-            }
-
+            Dots8_256(input, weight + (long)column * 8, sums, columns);
             Linear_1x8x11_Epilogue_512(sums, lm_head, 0, 1, column, columns);
         }
     }
@@ -2523,46 +2402,7 @@ internal static unsafe class Example_TinyGpt_Kernels
         for (int column = start; column < end; column += 16)
         {
             int columns = Math.Min(16, end - column);
-            float* w0 = weight + (long)column * 8;
-            int n = 0;
-            for (; n <= columns - 4; n += 4)
-            {
-                float* w1 = w0 + 8;
-                float* w2 = w1 + 8;
-                float* w3 = w2 + 8;
-
-                Vector256<float> d0_0 = Vector256<float>.Zero;
-                Vector256<float> d1_0 = Vector256<float>.Zero;
-                Vector256<float> d2_0 = Vector256<float>.Zero;
-                Vector256<float> d3_0 = Vector256<float>.Zero;
-
-
-                {
-                    Vector256<float> x0 = Vector256.Load(input + 0);
-                    d0_0 = Simd.MultiplyAdd(x0, Vector256.Load(w0 + 0), d0_0);
-                    d1_0 = Simd.MultiplyAdd(x0, Vector256.Load(w1 + 0), d1_0);
-                    d2_0 = Simd.MultiplyAdd(x0, Vector256.Load(w2 + 0), d2_0);
-                    d3_0 = Simd.MultiplyAdd(x0, Vector256.Load(w3 + 0), d3_0);
-                }
-
-                Vector128.Store(Simd.Sums(d0_0, d1_0, d2_0, d3_0), sums + n);
-                w0 = w3 + 8;
-            }
-            for (; n < columns; n++)
-            {
-
-                Vector256<float> d0_0 = Vector256<float>.Zero;
-
-
-                {
-                    Vector256<float> x0 = Vector256.Load(input + 0);
-                    d0_0 = Simd.MultiplyAdd(x0, Vector256.Load(w0 + 0), d0_0);
-                }
-
-                sums[n] = Simd.Sum(d0_0);
-                w0 += 8;
-            }
-
+            Dots8_256(input, weight + (long)column * 8, sums, columns);
             Linear_1x8x11_Epilogue_256(sums, lm_head, 0, 1, column, columns);
         }
     }
@@ -2575,53 +2415,7 @@ internal static unsafe class Example_TinyGpt_Kernels
         for (int column = start; column < end; column += 16)
         {
             int columns = Math.Min(16, end - column);
-            float* w0 = weight + (long)column * 8;
-            int n = 0;
-            for (; n <= columns - 4; n += 4)
-            {
-                float* w1 = w0 + 8;
-                float* w2 = w1 + 8;
-                float* w3 = w2 + 8;
-
-                Vector128<float> d0_0 = Vector128<float>.Zero, d0_1 = Vector128<float>.Zero;
-                Vector128<float> d1_0 = Vector128<float>.Zero, d1_1 = Vector128<float>.Zero;
-                Vector128<float> d2_0 = Vector128<float>.Zero, d2_1 = Vector128<float>.Zero;
-                Vector128<float> d3_0 = Vector128<float>.Zero, d3_1 = Vector128<float>.Zero;
-
-
-                {
-                    Vector128<float> x0 = Vector128.Load(input + 0);
-                    d0_0 = Simd.MultiplyAdd(x0, Vector128.Load(w0 + 0), d0_0);
-                    d1_0 = Simd.MultiplyAdd(x0, Vector128.Load(w1 + 0), d1_0);
-                    d2_0 = Simd.MultiplyAdd(x0, Vector128.Load(w2 + 0), d2_0);
-                    d3_0 = Simd.MultiplyAdd(x0, Vector128.Load(w3 + 0), d3_0);
-                    Vector128<float> x1 = Vector128.Load(input + 4);
-                    d0_1 = Simd.MultiplyAdd(x1, Vector128.Load(w0 + 4), d0_1);
-                    d1_1 = Simd.MultiplyAdd(x1, Vector128.Load(w1 + 4), d1_1);
-                    d2_1 = Simd.MultiplyAdd(x1, Vector128.Load(w2 + 4), d2_1);
-                    d3_1 = Simd.MultiplyAdd(x1, Vector128.Load(w3 + 4), d3_1);
-                }
-
-                Vector128.Store(Simd.Sums(d0_0 + d0_1, d1_0 + d1_1, d2_0 + d2_1, d3_0 + d3_1), sums + n);
-                w0 = w3 + 8;
-            }
-            for (; n < columns; n++)
-            {
-
-                Vector128<float> d0_0 = Vector128<float>.Zero, d0_1 = Vector128<float>.Zero;
-
-
-                {
-                    Vector128<float> x0 = Vector128.Load(input + 0);
-                    d0_0 = Simd.MultiplyAdd(x0, Vector128.Load(w0 + 0), d0_0);
-                    Vector128<float> x1 = Vector128.Load(input + 4);
-                    d0_1 = Simd.MultiplyAdd(x1, Vector128.Load(w0 + 4), d0_1);
-                }
-
-                sums[n] = Simd.Sum(d0_0 + d0_1);
-                w0 += 8;
-            }
-
+            Dots8_128(input, weight + (long)column * 8, sums, columns);
             Linear_1x8x11_Epilogue_128(sums, lm_head, 0, 1, column, columns);
         }
     }
@@ -2915,32 +2709,7 @@ internal static unsafe class Example_TinyGpt_Kernels
         for (int column = start; column < end; column += 16)
         {
             int columns = Math.Min(16, end - column);
-            float* w0 = weight + (long)column * 8;
-            int n = 0;
-            for (; n <= columns - 4; n += 4)
-            {
-                float* w1 = w0 + 8;
-                float* w2 = w1 + 8;
-                float* w3 = w2 + 8;
-
-                Vector256<float> d0_0 = Vector256<float>.Zero;
-                Vector256<float> d1_0 = Vector256<float>.Zero;
-                Vector256<float> d2_0 = Vector256<float>.Zero;
-                Vector256<float> d3_0 = Vector256<float>.Zero;
-
-
-                {
-                    Vector256<float> x0 = Vector256.Load(input + 0);
-                    d0_0 = Simd.MultiplyAdd(x0, Vector256.Load(w0 + 0), d0_0);
-                    d1_0 = Simd.MultiplyAdd(x0, Vector256.Load(w1 + 0), d1_0);
-                    d2_0 = Simd.MultiplyAdd(x0, Vector256.Load(w2 + 0), d2_0);
-                    d3_0 = Simd.MultiplyAdd(x0, Vector256.Load(w3 + 0), d3_0);
-                }
-
-                Vector128.Store(Simd.Sums(d0_0, d1_0, d2_0, d3_0), sums + n);
-                w0 = w3 + 8;
-            }
-
+            Dots8_256(input, weight + (long)column * 8, sums, columns);
             Linear_1x8x24_Epilogue_512(sums, bias, c_attn, 0, 1, column, columns);
         }
     }
@@ -2953,32 +2722,7 @@ internal static unsafe class Example_TinyGpt_Kernels
         for (int column = start; column < end; column += 16)
         {
             int columns = Math.Min(16, end - column);
-            float* w0 = weight + (long)column * 8;
-            int n = 0;
-            for (; n <= columns - 4; n += 4)
-            {
-                float* w1 = w0 + 8;
-                float* w2 = w1 + 8;
-                float* w3 = w2 + 8;
-
-                Vector256<float> d0_0 = Vector256<float>.Zero;
-                Vector256<float> d1_0 = Vector256<float>.Zero;
-                Vector256<float> d2_0 = Vector256<float>.Zero;
-                Vector256<float> d3_0 = Vector256<float>.Zero;
-
-
-                {
-                    Vector256<float> x0 = Vector256.Load(input + 0);
-                    d0_0 = Simd.MultiplyAdd(x0, Vector256.Load(w0 + 0), d0_0);
-                    d1_0 = Simd.MultiplyAdd(x0, Vector256.Load(w1 + 0), d1_0);
-                    d2_0 = Simd.MultiplyAdd(x0, Vector256.Load(w2 + 0), d2_0);
-                    d3_0 = Simd.MultiplyAdd(x0, Vector256.Load(w3 + 0), d3_0);
-                }
-
-                Vector128.Store(Simd.Sums(d0_0, d1_0, d2_0, d3_0), sums + n);
-                w0 = w3 + 8;
-            }
-
+            Dots8_256(input, weight + (long)column * 8, sums, columns);
             Linear_1x8x24_Epilogue_256(sums, bias, c_attn, 0, 1, column, columns);
         }
     }
@@ -2991,37 +2735,7 @@ internal static unsafe class Example_TinyGpt_Kernels
         for (int column = start; column < end; column += 16)
         {
             int columns = Math.Min(16, end - column);
-            float* w0 = weight + (long)column * 8;
-            int n = 0;
-            for (; n <= columns - 4; n += 4)
-            {
-                float* w1 = w0 + 8;
-                float* w2 = w1 + 8;
-                float* w3 = w2 + 8;
-
-                Vector128<float> d0_0 = Vector128<float>.Zero, d0_1 = Vector128<float>.Zero;
-                Vector128<float> d1_0 = Vector128<float>.Zero, d1_1 = Vector128<float>.Zero;
-                Vector128<float> d2_0 = Vector128<float>.Zero, d2_1 = Vector128<float>.Zero;
-                Vector128<float> d3_0 = Vector128<float>.Zero, d3_1 = Vector128<float>.Zero;
-
-
-                {
-                    Vector128<float> x0 = Vector128.Load(input + 0);
-                    d0_0 = Simd.MultiplyAdd(x0, Vector128.Load(w0 + 0), d0_0);
-                    d1_0 = Simd.MultiplyAdd(x0, Vector128.Load(w1 + 0), d1_0);
-                    d2_0 = Simd.MultiplyAdd(x0, Vector128.Load(w2 + 0), d2_0);
-                    d3_0 = Simd.MultiplyAdd(x0, Vector128.Load(w3 + 0), d3_0);
-                    Vector128<float> x1 = Vector128.Load(input + 4);
-                    d0_1 = Simd.MultiplyAdd(x1, Vector128.Load(w0 + 4), d0_1);
-                    d1_1 = Simd.MultiplyAdd(x1, Vector128.Load(w1 + 4), d1_1);
-                    d2_1 = Simd.MultiplyAdd(x1, Vector128.Load(w2 + 4), d2_1);
-                    d3_1 = Simd.MultiplyAdd(x1, Vector128.Load(w3 + 4), d3_1);
-                }
-
-                Vector128.Store(Simd.Sums(d0_0 + d0_1, d1_0 + d1_1, d2_0 + d2_1, d3_0 + d3_1), sums + n);
-                w0 = w3 + 8;
-            }
-
+            Dots8_128(input, weight + (long)column * 8, sums, columns);
             Linear_1x8x24_Epilogue_128(sums, bias, c_attn, 0, 1, column, columns);
         }
     }
@@ -3285,16 +2999,18 @@ internal static unsafe class Example_TinyGpt_Kernels
             float* key2 = key1 + 8;
             float* key3 = key2 + 8;
             float* score = scores + (start * 32) + j;
-            for (int head = start; head < end; head++)
+            for (int head = start; head < end; head += 2)
             {
                 long at = head * 4;
-                Vector128<float> x0 = Vector128.Load(q + at);
-                Vector128<float> d0 = x0 * Vector128.Load(key0 + at);
-                Vector128<float> d1 = x0 * Vector128.Load(key1 + at);
-                Vector128<float> d2 = x0 * Vector128.Load(key2 + at);
-                Vector128<float> d3 = x0 * Vector128.Load(key3 + at);
-                Vector128.Store(Simd.Sums(d0, d1, d2, d3), score);
-                score += 32;
+                Vector256<float> x0 = Vector256.Load(q + at);
+                Vector256<float> d0 = x0 * Vector256.Load(key0 + at);
+                Vector256<float> d1 = x0 * Vector256.Load(key1 + at);
+                Vector256<float> d2 = x0 * Vector256.Load(key2 + at);
+                Vector256<float> d3 = x0 * Vector256.Load(key3 + at);
+                Vector256<float> sums = Simd.PartialSums(d0, d1, d2, d3);
+                Vector128.Store(sums.GetLower(), score);
+                Vector128.Store(sums.GetUpper(), score + 32);
+                score += 64;
             }
         }
 
@@ -3302,13 +3018,14 @@ internal static unsafe class Example_TinyGpt_Kernels
         {
             float* key0 = k + (long)j * 8;
             float* score = scores + (start * 32) + j;
-            for (int head = start; head < end; head++)
+            for (int head = start; head < end; head += 2)
             {
                 long at = head * 4;
-                Vector128<float> x0 = Vector128.Load(q + at);
-                Vector128<float> d0 = x0 * Vector128.Load(key0 + at);
-                *score = Simd.Sum(d0);
-                score += 32;
+                Vector256<float> x0 = Vector256.Load(q + at);
+                Vector256<float> d0 = x0 * Vector256.Load(key0 + at);
+                *score = Simd.Sum(d0.GetLower());
+                score[32] = Simd.Sum(d0.GetUpper());
+                score += 64;
             }
         }
 
@@ -3327,17 +3044,17 @@ internal static unsafe class Example_TinyGpt_Kernels
             float* value2 = value1 + 8;
             float* value3 = value2 + 8;
             float* score = scores + (start * 32) + j;
-            for (int head = start; head < end; head++)
+            for (int head = start; head < end; head += 2)
             {
                 long at = head * 4;
-                Vector128<float> p0 = Vector128.Create(score[0]);
-                Vector128<float> p1 = Vector128.Create(score[1]);
-                Vector128<float> p2 = Vector128.Create(score[2]);
-                Vector128<float> p3 = Vector128.Create(score[3]);
-                Vector128<float> y0 = Simd.MultiplyAdd(p1, Vector128.Load(value1 + at), p0 * Vector128.Load(value0 + at));
-                Vector128<float> z0 = Simd.MultiplyAdd(p3, Vector128.Load(value3 + at), p2 * Vector128.Load(value2 + at));
-                Vector128.Store(Vector128.Load(output + at) + (y0 + z0), output + at);
-                score += 32;
+                Vector256<float> p0 = Simd.Join(Vector128.Create(score[0]), Vector128.Create(score[32]));
+                Vector256<float> p1 = Simd.Join(Vector128.Create(score[1]), Vector128.Create(score[33]));
+                Vector256<float> p2 = Simd.Join(Vector128.Create(score[2]), Vector128.Create(score[34]));
+                Vector256<float> p3 = Simd.Join(Vector128.Create(score[3]), Vector128.Create(score[35]));
+                Vector256<float> y0 = Simd.MultiplyAdd(p1, Vector256.Load(value1 + at), p0 * Vector256.Load(value0 + at));
+                Vector256<float> z0 = Simd.MultiplyAdd(p3, Vector256.Load(value3 + at), p2 * Vector256.Load(value2 + at));
+                Vector256.Store(Vector256.Load(output + at) + (y0 + z0), output + at);
+                score += 64;
             }
         }
 
@@ -3345,20 +3062,20 @@ internal static unsafe class Example_TinyGpt_Kernels
         {
             float* value0 = v + (long)j * 8;
             float* score = scores + (start * 32) + j;
-            for (int head = start; head < end; head++)
+            for (int head = start; head < end; head += 2)
             {
                 long at = head * 4;
-                Vector128<float> p0 = Vector128.Create(score[0]);
-                Vector128.Store(Vector128.Load(output + at) + p0 * Vector128.Load(value0 + at), output + at);
-                score += 32;
+                Vector256<float> p0 = Simd.Join(Vector128.Create(score[0]), Vector128.Create(score[32]));
+                Vector256.Store(Vector256.Load(output + at) + p0 * Vector256.Load(value0 + at), output + at);
+                score += 64;
             }
         }
 
-        for (int head = start; head < end; head++)
+        for (int head = start; head < end; head += 2)
         {
             float* row = output + head * 4;
-            Vector128<float> factor = Vector128.Create(factors[head]);
-            Vector128.Store(Vector128.Load(row) * factor, row);
+            Vector256<float> factor = Simd.Join(Vector128.Create(factors[head]), Vector128.Create(factors[head + 1]));
+            Vector256.Store(Vector256.Load(row) * factor, row);
         }
     }
 

@@ -241,7 +241,7 @@ internal static class AttentionEmitter
     }
 
     // A single query reads each key and each value once, in the order of memory: positions outside, heads inside, four positions at a
-    // time, so that their sums are taken together.
+    // time, so that their sums are taken together. Heads narrower than a vector share one, where they fill it.
     private static void SingleQuery(CodeWriter w, AttentionKernel kernel, Spelling width)
     {
         const int Block = 4;
@@ -251,14 +251,16 @@ internal static class AttentionEmitter
         int scores = AttentionScratch.ScoreStride(kernel.MaximumKeys, width.Lanes);
         bool several = kernel.Batch > 1;
 
-        // A head narrower than a vector is read in narrower ones.
-        Spelling v = width.FilledBy(d);
-        (int At, string? Tail)[] parts = [.. Parts(d, v)];
+        // Heads of one vector; where they would not fill it, a head is read in narrower vectors.
+        bool shares = group == 1 && d >= 4 && d < width.Lanes && width.Lanes % d == 0 && heads % (width.Lanes / d) == 0;
+        int together = shares ? width.Lanes / d : 1;
+        Spelling v = shares ? width : width.FilledBy(d);
+        (int At, string? Tail)[] parts = [.. Parts(together * d, v)];
         (string first, string last) = several ? ("firstHead", "lastHead") : ("start", "end");
         w.Line("float* scores = (float*)worker.Scratch;");
         w.Line($"float* factors = stackalloc float[{heads}];");
         w.Line(kernel.Op.Cached ? "int keys = position + 1;" : $"const int keys = {(kernel.Op.Causal ? 1 : kernel.MaximumKeys)};");
-        Text.Range(w, kernel.IsSerial, CodeWriter.Number((long)kernel.Batch * heads), 1);
+        Text.Range(w, kernel.IsSerial, CodeWriter.Number((long)kernel.Batch * heads), together);
         if (several)
         {
             w.Open("for (int task = start; task < end;)");
@@ -287,7 +289,20 @@ internal static class AttentionEmitter
                 }
             }
 
-            w.Line(rows == 1 ? "*score = Simd.Sum(d0);" : $"Vector128.Store(Simd.Sums({string.Join(", ", Enumerable.Range(0, rows).Select(i => $"d{i}"))}), score);");
+            string products = string.Join(", ", Enumerable.Range(0, rows).Select(i => $"d{i}"));
+            if (rows > 1 && shares)
+            {
+                w.Line($"{v.Type} sums = Simd.PartialSums({products});");
+            }
+
+            for (int h = 0; h < together; h++)
+            {
+                string to = Text.Plus("score", h * scores);
+                w.Line(rows == 1 ? $"{(h == 0 ? "*score" : $"score[{h * scores}]")} = Simd.Sum({(shares ? Lanes("d0", v.Bits, h * d, d) : "d0")});"
+                    : !shares ? $"Vector128.Store(Simd.Sums({products}), {to});"
+                    : d == 4 ? $"Vector128.Store({Lanes("sums", v.Bits, h * d, d)}, {to});"
+                    : $"Vector128.Store({Lanes("sums", v.Bits, h * d, 4)} + {Lanes("sums", v.Bits, (h * d) + 4, 4)}, {to});");
+            }
         });
 
         w.Line();
@@ -307,7 +322,7 @@ internal static class AttentionEmitter
         {
             for (int i = 0; i < rows; i++)
             {
-                w.Line($"{v.Type} p{i} = {v.Broadcast($"score[{i}]")};");
+                w.Line($"{v.Type} p{i} = {Spread(v.Bits, together, h => $"score[{(h * scores) + i}]")};");
             }
 
             for (int p = 0; p < parts.Length; p++)
@@ -328,9 +343,9 @@ internal static class AttentionEmitter
         });
 
         w.Line();
-        w.Open($"for (int head = {first}; head < {last}; head++)");
+        w.Open(ForHeads());
         w.Line($"float* row = {results} + head * {d};");
-        w.Line($"{v.Type} factor = {v.Broadcast("factors[head]")};");
+        w.Line($"{v.Type} factor = {Spread(v.Bits, together, h => h == 0 ? "factors[head]" : $"factors[head + {h}]")};");
         foreach ((int at, string? tail) in parts)
         {
             Text.VectorStore(w, v, $"{Read(v, Text.Plus("row", at), tail)} * factor", Text.Plus("row", at), tail, StoreMode.Replace);
@@ -341,6 +356,8 @@ internal static class AttentionEmitter
         {
             w.Close();
         }
+
+        string ForHeads() => $"for (int head = {first}; head < {last}; {(together == 1 ? "head++" : $"head += {together}")})";
 
         void Positions(string name, string operand, int index, Action<int> body)
         {
@@ -354,7 +371,7 @@ internal static class AttentionEmitter
                 }
 
                 w.Line($"float* score = scores + ({first} * {scores}) + j;");
-                w.Open($"for (int head = {first}; head < {last}; head++)");
+                w.Open(ForHeads());
                 w.Line($"long at = head * {d};");
                 if (group > 1)
                 {
@@ -362,7 +379,7 @@ internal static class AttentionEmitter
                 }
 
                 body(rows);
-                w.Line($"score += {scores};");
+                w.Line($"score += {together * scores};");
                 w.Close();
                 w.Close();
                 if (rows > 1)
@@ -372,6 +389,17 @@ internal static class AttentionEmitter
             }
         }
     }
+
+    // Some lanes of a vector, as a narrower one.
+    private static string Lanes(string vector, int bits, int first, int count)
+    {
+        int lanes = bits / 32;
+        return count == lanes ? vector : first < lanes / 2 ? Lanes(vector + ".GetLower()", bits / 2, first, count) : Lanes(vector + ".GetUpper()", bits / 2, first - (lanes / 2), count);
+    }
+
+    // A vector whose equal parts hold a scalar each.
+    private static string Spread(int bits, int parts, Func<int, string> scalar) => parts == 1 ? $"Vector{bits}.Create({scalar(0)})"
+        : $"Simd.Join({Spread(bits / 2, parts / 2, scalar)}, {Spread(bits / 2, parts / 2, i => scalar((parts / 2) + i))})";
 
     private static int Stride(Kernel kernel, int operand) => kernel.Operands[operand].Access.RowStride;
 

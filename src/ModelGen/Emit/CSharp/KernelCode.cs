@@ -83,7 +83,7 @@ internal sealed class KernelCode(string baseName, string summary, Kernel kernel,
     /// <summary>Methods that this kernel calls and others may share, in the order of their numbers.</summary>
     public IReadOnlyList<(string BaseName, Func<string, string> Print)> SharedMethods => _shared;
 
-    /// <summary>A stand-in for the name of a method that kernels share; the plan puts the name in its place.</summary>
+    /// <summary>A stand-in for the name of a method that kernels share, which methods shared later may call too; the plan puts the name in its place.</summary>
     public string Share(string sharedName, Func<string, string> print)
     {
         _shared.Add((sharedName, print));

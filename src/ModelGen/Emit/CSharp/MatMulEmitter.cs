@@ -655,127 +655,112 @@ internal static class MatMulEmitter
         }
     }
 
-    // One row: every output is a dot product of the row and a row of the weight. Sums are taken of four at a time, which the epilogue
-    // then reads as a tile of one row.
+    // One row: every output is a dot product of the row and a row of the weight. The epilogue reads a block of them as a tile of one row.
     private static void DotProducts(CodeWriter w, KernelCode code, Func<string, string> name, MatMulKernel kernel, Spelling width)
     {
-        KernelOperand input = kernel.Operands[0];
-        KernelOperand weight = kernel.Operands[1];
-
         // A row shorter than a vector is read in narrower ones.
         Spelling v = width.FilledBy(kernel.Depth);
-
-        // Memory delivers one stream faster than four; from a cache, four rows share what they read of the input.
-        bool fromMemory = 4L * kernel.Columns * kernel.Depth > kernel.Caches.L2;
+        KernelOperand weight = kernel.Operands[1];
         string stride = CodeWriter.Number(weight.Access.RowStride);
+        string dot = code.Share($"Dot{kernel.Depth}_{v.Bits}", called => Dot(called, v, kernel.Depth));
+        string dots = code.Share($"Dots{kernel.Depth}_{v.Bits}", called => Dots(called, dot, v, kernel.Depth, weight.Access.RowStride));
         Text.Range(w, kernel.IsSerial, CodeWriter.Number(kernel.Columns), DotBlock);
         w.Line($"float* sums = stackalloc float[{DotBlock}];");
         w.Open($"for (int column = start; column < end; column += {DotBlock})");
         w.Line($"int columns = Math.Min({DotBlock}, end - column);");
-        w.Line($"float* w0 = {weight.Name} + (long)column * {stride};");
-        w.Line("int n = 0;");
-        foreach (int rows in kernel.Columns % 4 == 0 ? new[] { 4 } : [4, 1])
-        {
-            w.Open(rows == 1 ? "for (; n < columns; n++)" : $"for (; n <= columns - {rows}; n += {rows})");
-            for (int i = 1; i < rows; i++)
-            {
-                w.Line($"float* w{i} = w{i - 1} + {stride};");
-            }
-
-            string[] sums;
-            if (fromMemory)
-            {
-                string dot = code.Share($"Dot{kernel.Depth}_{v.Bits}", called => Dot(called, v, kernel.Depth));
-                for (int i = 0; i < rows; i++)
-                {
-                    w.Line($"{v.Type} d{i} = {dot}({input.Name}, w{i});");
-                }
-
-                sums = [.. Enumerable.Range(0, rows).Select(i => $"d{i}")];
-            }
-            else
-            {
-                int ways = kernel.Depth >= 2 * v.Lanes ? 2 : 1;
-                w.Line();
-                Accumulate(w, v, kernel.Depth, [.. Enumerable.Range(0, rows).Select(i => $"w{i}")], input.Name, ways);
-                sums = [.. Enumerable.Range(0, rows).Select(i => string.Join(" + ", Enumerable.Range(0, ways).Select(k => $"d{i}_{k}")))];
-            }
-
-            w.Line();
-            w.Line(rows == 1 ? $"sums[n] = Simd.Sum({sums[0]});" : $"Vector128.Store(Simd.Sums({string.Join(", ", sums)}), sums + n);");
-            w.Line(rows == 1 ? $"w0 += {stride};" : $"w0 = w{rows - 1} + {stride};");
-            w.Close();
-        }
-
-        w.Line();
+        w.Line($"{dots}({kernel.Operands[0].Name}, {weight.Name} + (long)column * {stride}, sums, columns);");
         w.Line($"{name($"Epilogue_{width.Bits}")}(sums{Pointers(kernel, declared: false)}{string.Join("", Arguments.Names(Arguments.Of(kernel.Stores)).Select(n => ", " + n))}, 0, 1, column, columns);");
         w.Close();
+    }
+
+    // Rows are read one after the other, which is how memory and the second-level cache deliver fastest; lanes are summed for as many rows
+    // together as a vector has lanes.
+    private static string Dots(string name, string dot, Spelling v, int depth, int stride)
+    {
+        var w = new CodeWriter();
+        w.Line($"// The dot products of a row of {depth} elements with up to {DotBlock} others.");
+        w.Line("[MethodImpl(MethodImplOptions.AggressiveOptimization)]");
+        w.Open($"private static void {name}(float* x, float* w, float* sums, int rows)");
+        w.Line("int n = 0;");
+        foreach (int rows in new[] { v.Lanes, 4, 1 }.Distinct())
+        {
+            w.Open(rows == DotBlock ? $"if (rows == {rows})" : rows == 1 ? "for (; n < rows; n++)" : $"for (; n <= rows - {rows}; n += {rows})");
+            string Products(int first) => string.Join(", ", Enumerable.Range(first, 4).Select(i => $"{dot}(x, {Text.Plus("w", i * stride)})"));
+            switch (rows)
+            {
+                case 1:
+                    w.Line($"sums[n] = Simd.Sum({dot}(x, w));");
+                    break;
+                case 4:
+                    w.Line($"Vector128.Store(Simd.Sums({Products(0)}), sums + n);");
+                    break;
+                default:
+                    for (int i = 0; i < rows / 4; i++)
+                    {
+                        w.Line($"{v.Type} s{i} = Simd.PartialSums({Products(4 * i)});");
+                    }
+
+                    w.Line(v.Store($"Simd.SumsOfParts({string.Join(", ", Enumerable.Range(0, rows / 4).Select(i => $"s{i}"))})", rows == DotBlock ? "sums" : "sums + n"));
+                    break;
+            }
+
+            w.Line(rows == DotBlock ? "return;" : $"w += {CodeWriter.Number((long)rows * stride)};");
+            w.Close();
+            if (rows > 1)
+            {
+                w.Line();
+            }
+        }
+
+        w.Close();
+        return w.ToString();
     }
 
     // The dot product of two rows, but for the sum of its last vector.
     private static string Dot(string name, Spelling v, int depth)
     {
+        const int LongestUnrolled = 8;
         var w = new CodeWriter();
-        int ways = Math.Max(1, Math.Min(4, depth / v.Lanes));
+        int vectors = depth / v.Lanes, tail = depth % v.Lanes;
+        int ways = vectors > 4 ? 4 : vectors > 1 ? 2 : 1;
         w.Line($"// The products of {depth} elements, summed up to one vector.");
         w.Line("[MethodImpl(MethodImplOptions.AggressiveInlining)]");
         w.Open($"private static {v.Type} {name}(float* x, float* w)");
-        Accumulate(w, v, depth, ["w"], "x", ways);
-        w.Line();
-        w.Line($"return {(ways == 4 ? "(d0_0 + d0_1) + (d0_2 + d0_3)" : string.Join(" + ", Enumerable.Range(0, ways).Select(k => $"d0_{k}")))};");
+        int done = Math.Min(ways, vectors);
+        for (int i = 0; i < done; i++)
+        {
+            w.Line($"{v.Type} d{i} = {v.Load(Text.Plus("x", i * v.Lanes))} * {v.Load(Text.Plus("w", i * v.Lanes))};");
+        }
+
+        int looped = vectors > LongestUnrolled ? vectors / ways * ways : done;
+        if (looped > done)
+        {
+            w.Open($"for (int k = {done * v.Lanes}; k < {looped * v.Lanes}; k += {ways * v.Lanes})");
+            for (int i = 0; i < ways; i++)
+            {
+                Add(i, Text.Plus("k", i * v.Lanes));
+            }
+
+            w.Close();
+            w.Line();
+        }
+
+        for (int i = looped; i < vectors; i++)
+        {
+            Add(i % ways, CodeWriter.Number(i * v.Lanes));
+        }
+
+        if (tail > 0)
+        {
+            string Tail(string p) => v.LoadTail(Text.Plus(p, vectors * v.Lanes), CodeWriter.Number(tail));
+            w.Line(vectors == 0 ? $"{v.Type} d0 = {Tail("x")} * {Tail("w")};" : $"d0 = {v.MultiplyAdd(Tail("x"), Tail("w"), "d0")};");
+        }
+
+        w.Line($"return {(ways == 4 ? "(d0 + d1) + (d2 + d3)" : string.Join(" + ", Enumerable.Range(0, ways).Select(i => $"d{i}")))};");
         w.Close();
         return w.ToString();
-    }
 
-    // Products of the input and of each row, in as many accumulators a row as there are ways: d0_0, d0_1 and so on.
-    private static void Accumulate(CodeWriter w, Spelling v, int depth, string[] rows, string input, int ways)
-    {
-        int vectors = depth / v.Lanes;
-        for (int i = 0; i < rows.Length; i++)
-        {
-            w.Line($"{v.Type} {string.Join(", ", Enumerable.Range(0, ways).Select(k => $"d{i}_{k} = {v.Type}.Zero"))};");
-        }
-
-        int loops = vectors / ways;
-        if (loops > 0)
-        {
-            w.Line();
-            w.Open(loops == 1 ? "" : $"for (int k = 0; k < {loops * ways * v.Lanes}; k += {ways * v.Lanes})");
-            for (int k = 0; k < ways; k++)
-            {
-                string at = loops == 1 ? CodeWriter.Number(k * v.Lanes) : k == 0 ? "k" : $"k + {k * v.Lanes}";
-                w.Line($"{v.Type} x{k} = {v.Load($"{input} + {at}")};");
-                for (int i = 0; i < rows.Length; i++)
-                {
-                    w.Line($"d{i}_{k} = {v.MultiplyAdd($"x{k}", v.Load($"{rows[i]} + {at}"), $"d{i}_{k}")};");
-                }
-            }
-
-            w.Close();
-        }
-
-        for (int k = loops * ways * v.Lanes; k < vectors * v.Lanes; k += v.Lanes)
-        {
-            Single(CodeWriter.Number(k), null);
-        }
-
-        if (depth % v.Lanes > 0)
-        {
-            Single(CodeWriter.Number(vectors * v.Lanes), CodeWriter.Number(depth % v.Lanes));
-        }
-
-        void Single(string at, string? count)
-        {
-            string Read(string pointer) => count is null ? v.Load($"{pointer} + {at}") : v.LoadTail($"{pointer} + {at}", count);
-            w.Open("");
-            w.Line($"{v.Type} x = {Read(input)};");
-            for (int i = 0; i < rows.Length; i++)
-            {
-                w.Line($"d{i}_0 = {v.MultiplyAdd("x", Read(rows[i]), $"d{i}_0")};");
-            }
-
-            w.Close();
-        }
+        void Add(int way, string at) => w.Line($"d{way} = {v.MultiplyAdd(v.Load($"x + {at}"), v.Load($"w + {at}"), $"d{way}")};");
     }
 
     private sealed class TileLeaves(MatMulKernel kernel, Spelling v) : IExprLeaves

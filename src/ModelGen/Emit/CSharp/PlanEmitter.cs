@@ -145,15 +145,25 @@ internal sealed class PlanEmitter(string kernelClass)
         string signature = KernelSignature.Of(kernel);
         if (!_nameBySignature.TryGetValue(signature, out string? name))
         {
+            // Printing tells which methods it shares.
             string text = code.Print(OwnName);
-            for (int i = 0; i < code.SharedMethods.Count; i++)
+            var shared = new List<string>();
+            foreach ((string baseName, Func<string, string> print) in code.SharedMethods)
             {
-                (string baseName, Func<string, string> print) = code.SharedMethods[i];
-                string shared = Unique(baseName, print(OwnName));
-                text = text.Replace(KernelCode.Placeholder(i), shared);
+                shared.Add(Unique(baseName, Named(print(OwnName))));
             }
 
-            _nameBySignature.Add(signature, name = Unique(code.BaseName, text));
+            _nameBySignature.Add(signature, name = Unique(code.BaseName, Named(text)));
+
+            string Named(string method)
+            {
+                for (int i = 0; i < shared.Count; i++)
+                {
+                    method = method.Replace(KernelCode.Placeholder(i), shared[i]);
+                }
+
+                return method;
+            }
         }
 
         return name;
