@@ -137,6 +137,33 @@ public static unsafe partial class Panels
         }
     }
 
+    /// <summary>
+    /// Asks for the part of a result that a tile will be added to: asked for at the tile's beginning, it is there at its end.
+    /// </summary>
+    /// <param name="target">The first element.</param>
+    /// <param name="stride">Elements from one row to the next.</param>
+    /// <param name="rows">Rows.</param>
+    /// <param name="columns">Elements of a row.</param>
+    [MethodImpl(MethodImplOptions.AggressiveOptimization)]
+    public static void PrefetchTile(float* target, int stride, int rows, int columns)
+    {
+        if (!Sse.IsSupported)
+        {
+            return;
+        }
+
+        const int Line = 16;
+        for (int row = 0; row < rows; row++)
+        {
+            for (int column = 0; column < columns; column += Line)
+            {
+                Sse.Prefetch0(target + column);
+            }
+
+            target += stride;
+        }
+    }
+
     [MethodImpl(MethodImplOptions.AggressiveInlining)]
     private static void CopyRows(float* source, int stride, int rows, int columns, float* target, int width)
     {

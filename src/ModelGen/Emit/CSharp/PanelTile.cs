@@ -12,7 +12,7 @@ namespace ModelGen.Compiler.Emit.CSharp;
 /// <param name="V">The vector width.</param>
 /// <param name="Rows">Rows that are computed.</param>
 /// <param name="Vectors">Vectors of a row.</param>
-/// <param name="Adds">Whether the sums start from what the result holds.</param>
+/// <param name="Adds">Whether the sums are added to what the result holds, which comes from memory meanwhile.</param>
 /// <param name="IsInPlace">Whether the left operand's rows are read where they lie; otherwise, from a packed strip.</param>
 /// <param name="Packs">Whether the right operand is read where it lies, and the panel written for the tiles that follow.</param>
 internal sealed record PanelTile(Spelling V, int Rows, int Vectors, bool Adds, bool IsInPlace, bool Packs)
@@ -40,6 +40,11 @@ internal sealed record PanelTile(Spelling V, int Rows, int Vectors, bool Adds, b
         w.Line($"// c {(Adds ? "+=" : "=")} {rows} · {columns}: {Rows * Vectors} accumulators in registers.");
         w.Line("[MethodImpl(MethodImplOptions.AggressiveOptimization)]");
         w.Open($"private static void {name}(float* a{(IsInPlace ? ", long aStep" : "")}, float* b{(Packs ? ", long bStep, float* panel" : "")}, float* c, int stride, int depth)");
+        if (Adds)
+        {
+            w.Line($"Panels.PrefetchTile(c, stride, {Rows}, {Vectors * V.Lanes});");
+        }
+
         if (V.Bits == 128)
         {
             // 32 registers hold the tile; where there are 16, it is computed in halves.
@@ -156,7 +161,7 @@ internal sealed record PanelTile(Spelling V, int Rows, int Vectors, bool Adds, b
     {
         for (int i = from; i < to; i++)
         {
-            w.Line($"{V.Type} {string.Join(", ", Enumerable.Range(0, Vectors).Select(j => $"c{i}_{j} = {(Adds ? V.Load(Result(i, j)) : V.Type + ".Zero")}"))};");
+            w.Line($"{V.Type} {string.Join(", ", Enumerable.Range(0, Vectors).Select(j => $"c{i}_{j} = {V.Type}.Zero"))};");
         }
     }
 
@@ -166,7 +171,7 @@ internal sealed record PanelTile(Spelling V, int Rows, int Vectors, bool Adds, b
         {
             for (int j = 0; j < Vectors; j++)
             {
-                w.Line(V.Store($"c{i}_{j}", Result(i, j)));
+                w.Line(V.Store(Adds ? $"{V.Load(Result(i, j))} + c{i}_{j}" : $"c{i}_{j}", Result(i, j)));
             }
         }
     }
