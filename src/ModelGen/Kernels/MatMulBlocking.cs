@@ -1,4 +1,5 @@
 using System;
+using System.Linq;
 using ModelGen.Compiler.Ops;
 
 namespace ModelGen.Compiler.Kernels;
@@ -60,6 +61,10 @@ internal sealed class MatMulBlocking
     private const int Line = 16;
     private const int SmallestDepthBlock = 256;
 
+    // A first-level cache has 64 sets of lines: of rows a multiple of 4096 bytes apart, all meet in one.
+    private const int CollidingStride = 64 * Line;
+    private const int CollidingLines = 4;
+
     // Packing this many elements twice is quicker than meeting at a barrier.
     private const long PackedByEach = 8192;
 
@@ -100,7 +105,11 @@ internal sealed class MatMulBlocking
 
         if (isTransposed)
         {
-            GroupStrips = LeastCommonMultiple(Height, Lanes) / Height;
+            // Rows that lie a multiple of 4096 bytes apart share the ways of a few cache lines: several lines of each at a time are stored
+            // faster than one.
+            int group = LeastCommonMultiple(Height, Lanes);
+            bool collides = kernel.Stores.Any(s => kernel.Operands[s.Operand].Access.RowStride is > 0 and int stride && stride % CollidingStride == 0);
+            GroupStrips = group * (collides && kernel.Columns % (CollidingLines * group) == 0 ? CollidingLines : 1) / Height;
             BlockStrips = Math.Max(1, BlockStrips / GroupStrips) * GroupStrips;
         }
 

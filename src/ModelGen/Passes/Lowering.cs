@@ -727,6 +727,7 @@ internal sealed class Lowering
     private sealed class KernelExpressions(Lowering lowering, Cluster? cluster, RowExtent rows, int columns)
     {
         private readonly Dictionary<Value, Expr> _exprs = [];
+        private readonly ExprTable _unique = new();
         private readonly Dictionary<(View, AccessKind), int> _reads = [];
         private readonly Dictionary<Expr, int> _phases = [];
         private readonly List<KernelOperand> _operands = [];
@@ -771,6 +772,7 @@ internal sealed class Lowering
                 expr = new OperandExpr(AddRead(value, KindOf(value), null));
             }
 
+            expr = _unique.Unify(expr);
             _exprs.Add(value, expr);
             return expr;
         }

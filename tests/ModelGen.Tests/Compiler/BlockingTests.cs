@@ -13,8 +13,8 @@ public sealed class BlockingTests
 {
     private static readonly CacheSizes Small = new(L2: 16 << 10, L3: 64 << 10);
 
-    // Rows, depth and columns: a deep contraction, many rows, many columns, and all that at ragged sizes.
-    private static readonly (int Rows, int Depth, int Columns)[] Products = [(200, 600, 100), (521, 300, 37), (37, 701, 521), (13, 1100, 9), (1000, 40, 64), (96, 512, 96), (2, 900, 300)];
+    // Rows, depth and columns: a deep contraction, many rows, many columns, all that at ragged sizes, and rows that collide in the cache.
+    private static readonly (int Rows, int Depth, int Columns)[] Products = [(200, 600, 100), (521, 300, 37), (37, 701, 521), (13, 1100, 9), (1000, 40, 64), (96, 512, 96), (2, 900, 300), (20, 64, 3072)];
 
     public static TheoryData<string, int, int, int> Cases
     {
@@ -59,6 +59,7 @@ public sealed class BlockingTests
         Assert.Contains(blockings, b => b.Division == MatMulDivision.Transposed && b.BlockStrips < b.Strips);
         Assert.Contains(blockings, b => b.Division == MatMulDivision.Transposed && b.PaddedElements > 0);
         Assert.Contains(blockings, b => b.Division == MatMulDivision.Panels && b.PaddedElements > 0);
+        Assert.Contains(blockings, b => b.Division == MatMulDivision.Transposed && b.GroupStrips * b.Height >= 4 * 16);
         Assert.Contains(blockings, b => b.PacksInTile && b.DepthBlocks > 1);
         Assert.Contains(blockings, b => b.LastVectors < b.Vectors);
     }
@@ -103,8 +104,8 @@ public sealed class BlockingTests
 
     private static MatMulKernel Product(int rows, int depth, int columns, MatMulForm form, CacheSizes? caches = null)
     {
-        var operands = new[] { "a", "b" }.Select(name => new KernelOperand(name, new View(new PlanBuffer(name, MemorySpace.Arena, 1), 0, 1), new Access(AccessKind.Element, 1, 0, ElementType.Float32), false)).ToArray();
-        return new MatMulKernel("product", operands, form, RowExtent.Literal(rows), columns, depth, [], caches ?? Small, 2L * rows * depth * columns, 1 << 20);
+        KernelOperand Operand(string name, int stride) => new(name, new View(new PlanBuffer(name, MemorySpace.Arena, 1), 0, stride), new Access(AccessKind.Element, stride, 0, ElementType.Float32), name == "c");
+        return new MatMulKernel("product", [Operand("a", 1), Operand("b", 1), Operand("c", columns)], form, RowExtent.Literal(rows), columns, depth, [new Store(2, new AccumulatorExpr(), StoreMode.Replace)], caches ?? Small, 2L * rows * depth * columns, 1 << 20);
     }
 
     private static void Check(ModelGraph graph, double tolerance)

@@ -16,6 +16,8 @@ namespace ModelGen.Compiler.Emit.CSharp;
 /// </summary>
 internal static class MatMulEmitter
 {
+    private const int MostUnrolledStrips = 4;
+
     /// <summary>Dot products of one call of the epilogue: a vector of the widest kind, and what workers divide.</summary>
     private const int DotBlock = 16;
 
@@ -420,6 +422,16 @@ internal static class MatMulEmitter
             {
                 PanelTile tile = new(_v, _blocking.Height, vectors, Adds: false, IsInPlace: true, Packs: false);
                 int lanes = vectors * _v.Lanes;
+                if (_blocking.GroupStrips > MostUnrolledStrips)
+                {
+                    int height = _blocking.Height;
+                    _w.Open($"for (int i = 0; i < {group}; i += {height})");
+                    _w.Line(tile.Call(_code, $"a + (long)i * {step}, {step}", "panel", $"transpose + i * {lanes}", CodeWriter.Number(lanes), depth));
+                    _w.Close();
+                    _w.Line();
+                    return;
+                }
+
                 for (int i = 0; i < _blocking.GroupStrips; i++)
                 {
                     int at = i * _blocking.Height;
