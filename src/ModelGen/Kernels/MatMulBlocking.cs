@@ -105,8 +105,7 @@ internal sealed class MatMulBlocking
 
         if (isTransposed)
         {
-            // Rows that lie a multiple of 4096 bytes apart share the ways of a few cache lines: several lines of each at a time are stored
-            // faster than one.
+            // Where rows collide, several lines of each at a time are stored faster than one.
             int group = LeastCommonMultiple(Height, Lanes);
             bool collides = kernel.Stores.Any(s => kernel.Operands[s.Operand].Access.RowStride is > 0 and int stride && stride % CollidingStride == 0);
             GroupStrips = group * (collides && kernel.Columns % (CollidingLines * group) == 0 ? CollidingLines : 1) / Height;

@@ -16,6 +16,7 @@ namespace ModelGen.Compiler.Emit.CSharp;
 /// </summary>
 internal static class MatMulEmitter
 {
+    /// <summary>Strips of a transposed group whose tiles are called one by one; more are called in a loop.</summary>
     private const int MostUnrolledStrips = 4;
 
     /// <summary>Dot products of one call of the epilogue: a vector of the widest kind, and what workers divide.</summary>
