@@ -65,6 +65,9 @@ internal sealed class MatMulBlocking
     private const int CollidingStride = 64 * Line;
     private const int CollidingLines = 4;
 
+    // A panel is packed ahead by the tiles of so many strips, at least: fewer would copy a row at nearly every step.
+    private const int LeastStripsAhead = 4;
+
     // Packing this many elements twice is quicker than meeting at a barrier.
     private const long PackedByEach = 8192;
 
@@ -80,11 +83,10 @@ internal sealed class MatMulBlocking
         Panels = Divide(columns, Width);
         LastVectors = Divide(columns - ((Panels - 1) * Width), Lanes);
         IsLeftInPlace = tile.ReadsInPlace && kernel.Form != MatMulForm.TN;
-        PacksInTile = division == MatMulDivision.Panels && tile.ReadsInPlace && kernel.Form != MatMulForm.NT && !kernel.IsRightPacked && columns % Lanes == 0;
-
         bool sharesPanels = division != MatMulDivision.Panels;
+        bool packsPanelsAhead = !sharesPanels && tile.ReadsInPlace && kernel.Form != MatMulForm.NT && !kernel.IsRightPacked && !kernel.IsSerial && Panels > 1 && Strips >= LeastStripsAhead;
         long sharedPerStep = sharesPanels ? (long)Panels * Width : IsLeftInPlace ? 0 : (long)Strips * Height;
-        long panelLimit = (PacksInTile ? caches.L2 / 8L : caches.L2 * 3L / 4) / (4 * Width);
+        long panelLimit = (packsPanelsAhead ? caches.L2 / 8L : caches.L2 * 3L / 4) / (4 * Width);
         long sharedLimit = caches.L3 / 2 / (4L * Math.Max(1, sharedPerStep));
         if (division == MatMulDivision.Strips && kernel.Depth > sharedLimit)
         {
@@ -97,10 +99,15 @@ internal sealed class MatMulBlocking
         DepthBlock = whole ? kernel.Depth : Math.Min(kernel.Depth, Align(Divide(kernel.Depth, Divide(kernel.Depth, limit)), Line));
         DepthBlocks = Divide(kernel.Depth, DepthBlock);
         BlockStrips = Math.Max(1, Math.Min(Strips, (int)(caches.L2 / 2 / (4L * DepthBlock * Height))));
+        PacksAhead = packsPanelsAhead;
         if (division == MatMulDivision.Strips && 4 * sharedPerStep * DepthBlock <= caches.L2 / 2)
         {
-            // All panels are at hand: few strips at a time, so that whole rows of the result are written one after the other.
-            BlockStrips = Math.Min(BlockStrips, 2 * Line / Height);
+            // All panels are at hand: few strips at a time, so that whole rows of the result are written one after the other. Those that
+            // lie side by side in the left operand's rows are copied as they lie: whole vectors.
+            int few = Math.Max(1, 2 * Line / Height);
+            int multiple = LeastCommonMultiple(Height, Lanes) / Height;
+            PacksAhead = tile.ReadsInPlace && kernel.Form == MatMulForm.TN && few >= multiple && Strips > few;
+            BlockStrips = PacksAhead ? few / multiple * multiple : Math.Min(BlockStrips, few);
         }
 
         if (isTransposed)
@@ -117,7 +124,7 @@ internal sealed class MatMulBlocking
         SharedElements = Align(shared, Line);
         bool isRagged = isTransposed ? rows % (GroupStrips * Height) != 0 : kernel.Rows.IsDynamic || rows % Height != 0;
         PaddedElements = IsLeftInPlace && isRagged ? Align((long)Math.Max(1, GroupStrips) * Height * DepthBlock, Line) : 0;
-        OwnElements = division switch
+        PieceElements = division switch
         {
             MatMulDivision.Panels when !kernel.IsRightPacked => Align((long)Width * DepthBlock, Line),
             MatMulDivision.Strips when !IsLeftInPlace => Align((long)BlockStrips * Height * DepthBlock, Line),
@@ -139,8 +146,8 @@ internal sealed class MatMulBlocking
     /// <summary>Whether the tile reads the rows of its left operand where they lie; otherwise, strips of them are packed.</summary>
     public bool IsLeftInPlace { get; }
 
-    /// <summary>Whether the first tile of a panel packs it while it multiplies.</summary>
-    public bool PacksInTile { get; }
+    /// <summary>Whether a worker's next panel, or group of strips, is packed by the tiles of the one before it.</summary>
+    public bool PacksAhead { get; }
 
     /// <summary>Rows of a strip.</summary>
     public int Height { get; }
@@ -172,10 +179,16 @@ internal sealed class MatMulBlocking
     public long SharedElements { get; }
 
     /// <summary>The packed piece of the other operand that a worker reads alone.</summary>
-    public long OwnElements { get; }
+    public long PieceElements { get; }
+
+    /// <summary>All pieces that a worker has for itself: two where one is packed while another is read.</summary>
+    public long OwnElements => PieceElements * (PacksAhead ? 2 : 1);
 
     /// <summary>A copy of the last rows of an operand that is read in place, filled up to a whole strip.</summary>
     public long PaddedElements { get; }
+
+    /// <summary>Steps of the contraction for each row that is copied, if <paramref name="tiles"/> tiles are to copy as many rows as there are steps.</summary>
+    public int StepsOfCopy(int tiles) => DepthBlock / Divide(DepthBlock, tiles);
 
     /// <summary>Sums between the blocks of the contraction, tile by tile.</summary>
     public long PartialElements => DepthBlocks == 1 ? 0 : (long)Strips * Height * Panels * Width;
@@ -211,7 +224,7 @@ internal sealed class MatMulBlocking
         double packLeft = byPanels.IsLeftInPlace ? 0 : 8.0 / kernel.Columns;
         long sharedBytes = 4 * byPanels.SharedElements;
         double shared = sharedBytes > caches.L3 ? 0.3 : sharedBytes > caches.L2 / 2 ? 0.02 : 0;
-        (MatMulBlocking best, double cost) = (byPanels, unevenness * (1 + (byPanels.PacksInTile ? packRight / 4 : packRight) + packLeft + (byPanels.DepthBlocks > 1 ? 0.02 : 0) + shared));
+        (MatMulBlocking best, double cost) = (byPanels, unevenness * (1 + (byPanels.PacksAhead ? packRight / 4 : packRight) + packLeft + (byPanels.DepthBlocks > 1 ? 0.02 : 0) + shared));
 
         // A worker's rows read the whole right operand, so there must be enough of them for each of its elements.
         int wide = Math.Min(tile.Vectors, Divide(kernel.Columns, tile.Lanes));

@@ -13,8 +13,9 @@ public sealed class BlockingTests
 {
     private static readonly CacheSizes Small = new(L2: 16 << 10, L3: 64 << 10);
 
-    // Rows, depth and columns: a deep contraction, many rows, many columns, all that at ragged sizes, and rows that collide in the cache.
-    private static readonly (int Rows, int Depth, int Columns)[] Products = [(200, 600, 100), (521, 300, 37), (37, 701, 521), (13, 1100, 9), (1000, 40, 64), (96, 512, 96), (2, 900, 300), (20, 64, 3072)];
+    // Rows, depth and columns: a deep contraction, many rows, many columns, all that at ragged sizes, rows that collide in the cache,
+    // and strips beside panels that all fit it.
+    private static readonly (int Rows, int Depth, int Columns)[] Products = [(200, 600, 100), (521, 300, 37), (37, 701, 521), (13, 1100, 9), (1000, 40, 64), (96, 512, 96), (2, 900, 300), (20, 64, 3072), (3001, 37, 41), (1024, 30, 32)];
 
     public static TheoryData<string, int, int, int> Cases
     {
@@ -60,7 +61,9 @@ public sealed class BlockingTests
         Assert.Contains(blockings, b => b.Division == MatMulDivision.Transposed && b.PaddedElements > 0);
         Assert.Contains(blockings, b => b.Division == MatMulDivision.Panels && b.PaddedElements > 0);
         Assert.Contains(blockings, b => b.Division == MatMulDivision.Transposed && b.GroupStrips * b.Height >= 4 * 16);
-        Assert.Contains(blockings, b => b.PacksInTile && b.DepthBlocks > 1);
+        Assert.Contains(blockings, b => b.PacksAhead && b.Division == MatMulDivision.Panels && b.DepthBlocks > 1);
+        Assert.Contains(blockings, b => b.PacksAhead && b.Division == MatMulDivision.Panels && b.LastVectors < b.Vectors);
+        Assert.Contains(blockings, b => b.PacksAhead && b.Division == MatMulDivision.Strips && b.BlockStrips < b.Strips);
         Assert.Contains(blockings, b => b.LastVectors < b.Vectors);
     }
 

@@ -115,12 +115,22 @@ internal static class MatMulEmitter
 
             if (_blocking.OwnElements > 0)
             {
-                _w.Line($"float* {(ByStrips ? "strip" : "panel")} = (float*)worker.Scratch;");
+                _w.Line($"float* {Piece} = (float*)worker.Scratch;");
+                if (_blocking.PacksAhead)
+                {
+                    _w.Line($"float* next = {Piece} + {_blocking.PieceElements};");
+                    _w.Line("RowCopy ahead = default;");
+                }
             }
 
             Memory(ByStrips ? "panels" : "rows");
             _w.Line(_kernel.IsSerial ? $"{(ByStrips && _kernel.Rows.IsDynamic ? "" : "const ")}int start = 0, end = {(ByStrips ? _strips : CodeWriter.Number(_blocking.Panels))};"
                 : $"worker.Range({(ByStrips ? _strips : CodeWriter.Number(_blocking.Panels))}, 1, out int start, out int end);");
+            if (_blocking.PacksAhead && !ByStrips)
+            {
+                FirstPanel();
+            }
+
             if (blocks)
             {
                 _w.Open($"for (int block = 0; block < {_blocking.DepthBlocks}; block++)");
@@ -140,6 +150,10 @@ internal static class MatMulEmitter
             {
                 Strips();
             }
+            else if (_blocking.PacksAhead)
+            {
+                PanelsAhead();
+            }
             else
             {
                 Panels();
@@ -152,6 +166,9 @@ internal static class MatMulEmitter
         }
 
         private bool ByStrips => _blocking.Division == MatMulDivision.Strips;
+
+        /// <summary>What a worker packs for itself.</summary>
+        private string Piece => ByStrips ? "strip" : "panel";
 
         private string Shared => ByStrips ? "panels" : "rows";
 
@@ -185,15 +202,15 @@ internal static class MatMulEmitter
             return $"{left.Name} + {at}{DepthOffset(contracts ? left.Access.RowStride : 1)}";
         }
 
-        private string RightAt(string column)
+        private string RightAt(string column, string block = "block")
         {
             KernelOperand right = _kernel.Operands[1];
             bool transposed = _kernel.Form == MatMulForm.NT;
             string at = column == "0" ? "" : transposed ? $" + (long){column} * {right.Access.RowStride}" : $" + {column}";
-            return $"{right.Name}{at}{DepthOffset(transposed ? 1 : right.Access.RowStride)}";
+            return $"{right.Name}{at}{DepthOffset(transposed ? 1 : right.Access.RowStride, block)}";
         }
 
-        private string DepthOffset(int stride) => _blocking.DepthBlocks == 1 ? "" : $" + (long)block * {CodeWriter.Number((long)_blocking.DepthBlock * stride)}";
+        private string DepthOffset(int stride, string block = "block") => _blocking.DepthBlocks == 1 || block == "0" ? "" : $" + (long){block} * {CodeWriter.Number((long)_blocking.DepthBlock * stride)}";
 
         private void PackLeft(string first, string last, string target)
             => _w.Line(Pack(_kernel.Form != MatMulForm.TN, LeftAt(first), _kernel.Operands[0].Access.RowStride, _depth, $"Math.Min({last} * {_blocking.Height}, {_rows}) - {first} * {_blocking.Height}", target, _blocking.Height, _blocking.Height));
@@ -250,10 +267,6 @@ internal static class MatMulEmitter
                 {
                     _w.Line($"float* panel = {_kernel.Operands[1].Name} + (long){column} * {_kernel.Depth};");
                 }
-                else if (_blocking.PacksInTile)
-                {
-                    _w.Line($"float* source = {RightAt(column)};");
-                }
                 else
                 {
                     PackRight(column, ColumnCount(column, vectors), "panel");
@@ -273,10 +286,79 @@ internal static class MatMulEmitter
                     _w.Open($"for (int m = 0; m < {_strips}; m++)");
                 }
 
-                Tile("m", $"{Packed} + (long)m * {StripStep}", column, vectors);
+                Tile("m", StripAt, "panel", column, vectors);
                 _w.Close();
             });
         }
+
+        /// <summary>Panels that have all their columns: those that are packed ahead.</summary>
+        private int WholePanels => _kernel.Columns / _blocking.Width;
+
+        private string StripAt => $"{Packed} + (long)m * {StripStep}";
+
+        private void FirstPanel()
+        {
+            _w.Line("// The first panel is packed at once, and each other one by the tiles of the one before it.");
+            if (WholePanels < _blocking.Panels)
+            {
+                _w.Line($"int last = Math.Min(end, {WholePanels});");
+            }
+
+            _w.Open($"if (start < {LastPanel})");
+            KernelOperand right = _kernel.Operands[1];
+            _w.Line(Pack(false, RightAt($"start * {_blocking.Width}", "0"), right.Access.RowStride, CodeWriter.Number(_blocking.DepthBlock), CodeWriter.Number(_blocking.Width), "panel", _blocking.Width, _v.Lanes));
+            _w.Close();
+            _w.Line();
+            if (_kernel.Rows.IsDynamic)
+            {
+                _w.Line($"int every = {_blocking.DepthBlock} / (({_blocking.DepthBlock} + strips - 1) / strips);");
+            }
+        }
+
+        private string LastPanel => WholePanels < _blocking.Panels ? "last" : "end";
+
+        // The same, where the tiles of a panel pack the next one; after a worker's last comes the first of the next block.
+        private void PanelsAhead()
+        {
+            (int width, int stride) = (_blocking.Width, _kernel.Operands[1].Access.RowStride);
+            _w.Open($"for (int p = start; p < {LastPanel}; p++)");
+            _w.Line($"int n = p * {width};");
+            string following = RightAt($"(n + {width})");
+            if (_blocking.DepthBlocks == 1)
+            {
+                _w.Line($"ahead.Begin({following}, {stride}, p < {LastPanel} - 1 ? {_depth} : 0, next, {width});");
+            }
+            else
+            {
+                _w.Open($"if (p < {LastPanel} - 1)");
+                _w.Line($"ahead.Begin({following}, {stride}, {_depth}, next, {width});");
+                _w.Close();
+                _w.Open("else");
+                _w.Line($"ahead.Begin({RightAt($"start * {width}", "(block + 1)")}, {stride}, Math.Min({_blocking.DepthBlock}, {_kernel.Depth} - (block + 1) * {_blocking.DepthBlock}), next, {width});");
+                _w.Close();
+                _w.Line();
+            }
+
+            _w.Open($"for (int m = 0; m < {_strips}; m++)");
+            Tile("m", StripAt, "panel", "n", _blocking.Vectors, _kernel.Rows.IsDynamic ? "every" : CodeWriter.Number(_blocking.StepsOfCopy(_blocking.Strips)));
+            _w.Close();
+            _w.Line();
+            Swap();
+            _w.Close();
+            if (WholePanels < _blocking.Panels)
+            {
+                _w.Line();
+                _w.Open($"if (end == {_blocking.Panels} && start < end)");
+                _w.Line($"const int n = {WholePanels * width};");
+                PackRight("n", ColumnCount("n", _blocking.LastVectors), "next");
+                _w.Open($"for (int m = 0; m < {_strips}; m++)");
+                Tile("m", StripAt, "next", "n", _blocking.LastVectors);
+                _w.Close();
+                _w.Close();
+            }
+        }
+
+        private void Swap() => _w.Line($"float* done = {Piece};").Line($"{Piece} = next;").Line("next = done;");
 
         // Strips of a worker's own, as many at a time as the second-level cache holds, multiplied with all panels.
         private void Strips()
@@ -284,13 +366,27 @@ internal static class MatMulEmitter
             bool whole = _blocking.BlockStrips >= _blocking.Strips;
             string first = whole ? "start" : "first";
             string last = whole ? "end" : "last";
+            bool isAhead = _blocking.PacksAhead;
+            int group = _blocking.BlockStrips * _blocking.Height;
+            KernelOperand left = _kernel.Operands[0];
+            if (isAhead)
+            {
+                _w.Line("// The first strips are packed at once, and each other group by the tiles of the one before it.");
+                PackGroup("start", $"Math.Min({group}, {LastRow} - start * {_blocking.Height})", "strip");
+            }
+
             if (!whole)
             {
                 _w.Open($"for (int first = start; first < end; first += {_blocking.BlockStrips})");
                 _w.Line($"int last = Math.Min(first + {_blocking.BlockStrips}, end);");
             }
 
-            if (!_blocking.IsLeftInPlace)
+            if (isAhead)
+            {
+                _w.Line($"int following = Math.Min({group}, {LastRow} - last * {_blocking.Height});");
+                _w.Line($"ahead.Begin({LeftAt("last")}, {left.Access.RowStride}, following == {group} ? {_depth} : 0, next, {group});");
+            }
+            else if (!_blocking.IsLeftInPlace)
             {
                 PackLeft(first, last, "strip");
             }
@@ -318,13 +414,34 @@ internal static class MatMulEmitter
                 }
 
                 _w.Open($"for (int m = {first}; m < {last}; m++)");
-                Tile("m", $"strip + (long)(m - {first}) * {StripStep}", column, vectors);
+                string strip = isAhead ? $"strip + (m - {first}) * {_blocking.Height}" : $"strip + (long)(m - {first}) * {StripStep}";
+                Tile("m", strip, "panel", column, vectors, isAhead ? CodeWriter.Number(_blocking.StepsOfCopy(_blocking.Panels * _blocking.BlockStrips)) : null);
                 _w.Close();
             });
+            if (isAhead)
+            {
+                _w.Line();
+                _w.Open($"if (following > 0 && following < {group})");
+                PackGroup("last", "following", "next");
+                _w.Close();
+                _w.Line();
+                Swap();
+            }
+
             if (!whole)
             {
                 _w.Close();
             }
+        }
+
+        /// <summary>One past the last of a worker's rows.</summary>
+        private string LastRow => HasRaggedRows ? $"Math.Min(end * {_blocking.Height}, {_rows})" : $"end * {_blocking.Height}";
+
+        // Strips side by side: rows of the left operand as they lie, filled up with zeros.
+        private void PackGroup(string first, string count, string target)
+        {
+            int group = _blocking.BlockStrips * _blocking.Height;
+            _w.Line(Pack(false, LeftAt(first), _kernel.Operands[0].Access.RowStride, _depth, count, target, group, group));
         }
 
         // Columns of a worker's own: rows of the right operand, read where they lie, multiplied with panels of the left one's rows. What
@@ -421,7 +538,7 @@ internal static class MatMulEmitter
 
             void Group(int vectors, string step)
             {
-                PanelTile tile = new(_v, _blocking.Height, vectors, Adds: false, IsInPlace: true, Packs: false);
+                PanelTile tile = new(_v, _blocking.Height, vectors, Adds: false, StripStep: 0, AheadVectors: 0);
                 int lanes = vectors * _v.Lanes;
                 if (_blocking.GroupStrips > MostUnrolledStrips)
                 {
@@ -490,13 +607,18 @@ internal static class MatMulEmitter
             }
         }
 
-        /// <summary>Multiplies a strip and a panel, and runs the epilogue where that ends the contraction.</summary>
-        private void Tile(string m, string strip, string column, int vectors)
+        /// <summary>
+        /// Multiplies a strip and a panel, and runs the epilogue where that ends the contraction; with a number of steps, rows of what is
+        /// multiplied next are copied meanwhile.
+        /// </summary>
+        private void Tile(string m, string strip, string panel, string column, int vectors, string? every = null)
         {
             int height = _blocking.Height;
             int width = vectors * _v.Lanes;
             int blocks = _blocking.DepthBlocks;
-            PanelTile tile = new(_v, height, vectors, Adds: false, _blocking.IsLeftInPlace, Packs: false);
+            int stripStep = _blocking.IsLeftInPlace ? 0 : ByStrips && _blocking.PacksAhead ? _blocking.BlockStrips * height : height;
+            int aheadVectors = every is null ? 0 : ByStrips ? _blocking.BlockStrips * height / _v.Lanes : _blocking.Vectors;
+            PanelTile tile = new(_v, height, vectors, Adds: false, stripStep, aheadVectors);
             int rest = _kernel.Rows.Maximum % height;
             string rows = rest == 0 && !_kernel.Rows.IsDynamic ? CodeWriter.Number(height) : "height";
             _w.Line($"int row = {m} * {height};");
@@ -518,16 +640,19 @@ internal static class MatMulEmitter
             }
 
             string columns = ColumnCount(column, vectors);
+            void Multiply(PanelTile tile, string left, string result, string stride)
+                => _w.Line(tile.Call(_code, left, panel, result, stride, _depth, every is null ? null : $"&ahead, {every}"));
+
             if (blocks > 1)
             {
                 // Sums of the blocks before wait in the workspace, each tile in a place of its own.
                 long tileSize = (long)height * _blocking.Width;
                 _w.Line($"float* sums = workspace + ({m} * {_blocking.Panels}L + {column} / {_blocking.Width}) * {tileSize};");
                 _w.Open("if (block == 0)");
-                Multiply(tile, m, left, "sums", CodeWriter.Number(width));
+                Multiply(tile, left, "sums", CodeWriter.Number(width));
                 _w.Close();
                 _w.Open("else");
-                Multiply(tile with { Adds = true }, m, left, "sums", CodeWriter.Number(width));
+                Multiply(tile with { Adds = true }, left, "sums", CodeWriter.Number(width));
                 _w.Close();
                 _w.Line();
                 _w.Open($"if (block == {blocks - 1})").Line(EpilogueCall("sums", "row", rows, column, columns)).Close();
@@ -549,15 +674,15 @@ internal static class MatMulEmitter
                 if (store.Mode == StoreMode.AddWhenAccumulating)
                 {
                     _w.Open("if (accumulate)");
-                    Multiply(tile with { Adds = true }, m, left, result, stride);
+                    Multiply(tile with { Adds = true }, left, result, stride);
                     _w.Close();
                     _w.Open("else");
-                    Multiply(tile, m, left, result, stride);
+                    Multiply(tile, left, result, stride);
                     _w.Close();
                 }
                 else
                 {
-                    Multiply(tile with { Adds = store.Mode == StoreMode.Add }, m, left, result, stride);
+                    Multiply(tile with { Adds = store.Mode == StoreMode.Add }, left, result, stride);
                 }
 
                 if (rows != "height")
@@ -570,12 +695,7 @@ internal static class MatMulEmitter
                 _w.Line();
             }
 
-            Multiply(tile, m, left, "tile", CodeWriter.Number(width));
-            if (_blocking.PacksInTile)
-            {
-                _w.Line();
-            }
-
+            Multiply(tile, left, "tile", CodeWriter.Number(width));
             _w.Line(EpilogueCall("tile", "row", rows, column, columns));
         }
 
@@ -583,19 +703,6 @@ internal static class MatMulEmitter
         private bool IsPlain => _kernel.Stores.Count == 1 && _kernel.Stores[0].Value is AccumulatorExpr && _kernel.Operands[_kernel.Stores[0].Operand].Access is { Kind: AccessKind.Element, Period: 0 };
 
         private bool HasRaggedRows => _kernel.Rows.IsDynamic || _kernel.Rows.Maximum % _blocking.Height != 0;
-
-        private void Multiply(PanelTile tile, string m, string left, string result, string stride)
-        {
-            string call = tile.Call(_code, left, "panel", result, stride, _depth);
-            if (!_blocking.PacksInTile)
-            {
-                _w.Line(call);
-                return;
-            }
-
-            _w.Open($"if ({m} == 0)").Line((tile with { Packs = true }).Call(_code, left, $"source, {_kernel.Operands[1].Access.RowStride}, panel", result, stride, _depth)).Close();
-            _w.Open("else").Line(call).Close();
-        }
 
         /// <summary>The columns of the panel at <paramref name="column"/>: fewer than it is wide only in the last one.</summary>
         private string ColumnCount(string column, int vectors)

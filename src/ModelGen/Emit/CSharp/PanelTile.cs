@@ -13,33 +13,39 @@ namespace ModelGen.Compiler.Emit.CSharp;
 /// <param name="Rows">Rows that are computed.</param>
 /// <param name="Vectors">Vectors of a row.</param>
 /// <param name="Adds">Whether the sums are added to what the result holds, which comes from memory meanwhile.</param>
-/// <param name="IsInPlace">Whether the left operand's rows are read where they lie; otherwise, from a packed strip.</param>
-/// <param name="Packs">Whether the right operand is read where it lies, and the panel written for the tiles that follow.</param>
-internal sealed record PanelTile(Spelling V, int Rows, int Vectors, bool Adds, bool IsInPlace, bool Packs)
+/// <param name="StripStep">Elements from one step of a packed strip to the next; 0 where the left operand's rows are read where they lie.</param>
+/// <param name="AheadVectors">Vectors of a row of what is multiplied next, where such rows are copied, one after each so many steps; otherwise 0.</param>
+internal sealed record PanelTile(Spelling V, int Rows, int Vectors, bool Adds, int StripStep, int AheadVectors)
 {
+    private const int Line = 16;
+
     // Rows whose distance from a pointer is at most twice the step: x86 adds that to an address for nothing.
     private const int RowsOfPointer = 3;
 
     /// <summary>A call of the tile.</summary>
     /// <param name="code">The kernel that calls it.</param>
     /// <param name="left">The strip, or the first row and the elements from one row to the next.</param>
-    /// <param name="right">The panel; where it is packed on the way, first what is packed and the elements from one of its rows to the next.</param>
+    /// <param name="right">The panel.</param>
     /// <param name="result">The result's first element.</param>
     /// <param name="stride">Elements from one row of the result to the next.</param>
     /// <param name="depth">Steps of the contraction.</param>
-    public string Call(KernelCode code, string left, string right, string result, string stride, string depth)
-        => $"{code.Share(BaseName, Print)}({left}, {right}, {result}, {stride}, {depth});";
+    /// <param name="ahead">What is copied meanwhile, and the steps for each row of it, if anything is.</param>
+    public string Call(KernelCode code, string left, string right, string result, string stride, string depth, string? ahead = null)
+        => $"{code.Share(BaseName, Print)}({left}, {right}, {result}, {stride}, {depth}{(ahead is null ? "" : $", {ahead}")});";
 
-    private string BaseName => $"Tile{Rows}x{Vectors * V.Lanes}{(IsInPlace ? "" : "Strip")}{(Packs ? "Pack" : "")}{(Adds ? "Add" : "")}_{V.Bits}";
+    private bool IsInPlace => StripStep == 0;
+
+    private bool PacksAhead => AheadVectors > 0;
+
+    private string BaseName => $"Tile{Rows}x{Vectors * V.Lanes}{(IsInPlace ? "" : StripStep == Rows ? "Strip" : $"Strip{StripStep}")}{(Adds ? "Add" : "")}{(!PacksAhead ? "" : AheadVectors == Vectors ? "Ahead" : $"Ahead{AheadVectors * V.Lanes}")}_{V.Bits}";
 
     private string Print(string name)
     {
         var w = new CodeWriter();
-        string rows = IsInPlace ? $"{Rows} rows of a, aStep elements apart," : $"a strip of {Rows} rows";
-        string columns = Packs ? $"{Vectors * V.Lanes} columns of b, which are packed into a panel on the way" : $"a panel of {Vectors * V.Lanes} columns";
-        w.Line($"// c {(Adds ? "+=" : "=")} {rows} · {columns}: {Rows * Vectors} accumulators in registers.");
+        string rows = IsInPlace ? $"{Rows} rows of a, aStep elements apart," : $"a strip of {Rows} rows{(StripStep == Rows ? "" : $" out of {StripStep}")}";
+        w.Line($"// c {(Adds ? "+=" : "=")} {rows} · a panel of {Vectors * V.Lanes} columns: {Rows * Vectors} accumulators in registers.{(PacksAhead ? " What is multiplied next is packed meanwhile." : "")}");
         w.Line("[MethodImpl(MethodImplOptions.AggressiveOptimization)]");
-        w.Open($"private static void {name}(float* a{(IsInPlace ? ", long aStep" : "")}, float* b{(Packs ? ", long bStep, float* panel" : "")}, float* c, int stride, int depth)");
+        w.Open($"private static void {name}(float* a{(IsInPlace ? ", long aStep" : "")}, float* b, float* c, int stride, int depth{(PacksAhead ? ", RowCopy* ahead, int every" : "")})");
         if (Adds)
         {
             w.Line($"Panels.PrefetchTile(c, stride, {Rows}, {Vectors * V.Lanes});");
@@ -85,15 +91,32 @@ internal sealed record PanelTile(Spelling V, int Rows, int Vectors, bool Adds, b
     private void Broadcasts(CodeWriter w, int from, int to)
     {
         Accumulators(w, from, to);
-        w.Open("for (int k = 0; k < depth; k++)");
+        if (PacksAhead)
+        {
+            w.Open("for (int left = depth; left > 0; left -= every)");
+            // Straight on: the end of a loop of so few copies would be mispredicted each time.
+            w.Open("if (ahead->Rows > 0)");
+            w.Line("float* from = ahead->Source, to = ahead->Target, later = ahead->Later;");
+            for (int j = 0; j < AheadVectors; j++)
+            {
+                w.Line(V.Store(V.Load(Text.Plus("from", j * V.Lanes)), Text.Plus("to", j * V.Lanes)));
+            }
+
+            for (int j = 0; j < AheadVectors * V.Lanes; j += Line)
+            {
+                w.Line($"RowCopy.Fetch({Text.Plus("later", j)});");
+            }
+
+            w.Line("ahead->Advance();");
+            w.Close();
+            w.Line();
+            w.Line("int steps = Math.Min(every, left);");
+        }
+
+        w.Open($"for (int k = 0; k < {(PacksAhead ? "steps" : "depth")}; k++)");
         for (int j = 0; j < Vectors; j++)
         {
             w.Line($"{V.Type} b{j} = {V.Load(Text.Plus("b", j * V.Lanes))};");
-        }
-
-        for (int j = 0; Packs && j < Vectors; j++)
-        {
-            w.Line(V.Store($"b{j}", Text.Plus("panel", j * V.Lanes)));
         }
 
         for (int i = from; i < to; i++)
@@ -107,16 +130,16 @@ internal sealed record PanelTile(Spelling V, int Rows, int Vectors, bool Adds, b
 
         for (int i = 0; i < (IsInPlace ? Rows : 1); i += RowsOfPointer)
         {
-            w.Line(IsInPlace ? $"{Pointer(i)}++;" : $"a += {Rows};");
+            w.Line(IsInPlace ? $"{Pointer(i)}++;" : $"a += {StripStep};");
         }
 
-        w.Line(Packs ? "b += bStep;" : $"b += {Vectors * V.Lanes};");
-        if (Packs)
-        {
-            w.Line($"panel += {Vectors * V.Lanes};");
-        }
-
+        w.Line($"b += {Vectors * V.Lanes};");
         w.Close();
+        if (PacksAhead)
+        {
+            w.Close();
+        }
+
         w.Line();
         Stores(w, from, to);
     }
