@@ -511,6 +511,7 @@ internal static class MatMulEmitter
                     step = PadRows(right.Access.RowStride, $"columns < {group}", "columns", depth, group);
                 }
 
+                PrefetchEpilogue(row, height, "column", columns);
                 if (count != "lanes")
                 {
                     Group(vectors, step);
@@ -645,6 +646,14 @@ internal static class MatMulEmitter
 
             if (blocks > 1)
             {
+                if (EpilogueReads.Any())
+                {
+                    _w.Open($"if (block == {blocks - 1})");
+                    PrefetchEpilogue("row", rows, column, columns);
+                    _w.Close();
+                    _w.Line();
+                }
+
                 // Sums of the blocks before wait in the workspace, each tile in a place of its own.
                 long tileSize = (long)height * _blocking.Width;
                 _w.Line($"float* sums = workspace + ({m} * {_blocking.Panels}L + {column} / {_blocking.Width}) * {tileSize};");
@@ -695,8 +704,22 @@ internal static class MatMulEmitter
                 _w.Line();
             }
 
+            PrefetchEpilogue("row", rows, column, columns);
             Multiply(tile, left, "tile", CodeWriter.Number(width));
             _w.Line(EpilogueCall("tile", "row", rows, column, columns));
+        }
+
+        /// <summary>Matrices that the epilogue reads, and that are too large to lie in the second-level cache still.</summary>
+        private IEnumerable<KernelOperand> EpilogueReads
+            => _kernel.Operands.Skip(2).Where(o => !o.IsWritten && o.Access is { Kind: AccessKind.Element, Period: 0 } && 4L * _kernel.Rows.Maximum * _kernel.Columns > _kernel.Caches.L2);
+
+        // They come from memory while the tile multiplies.
+        private void PrefetchEpilogue(string row, string rows, string column, string columns)
+        {
+            foreach (KernelOperand operand in EpilogueReads)
+            {
+                _w.Line($"Panels.PrefetchTile({operand.Name} + (long){row} * {operand.Access.RowStride} + {column}, {operand.Access.RowStride}, {rows}, {columns});");
+            }
         }
 
         /// <summary>Whether nothing but the product is stored.</summary>
