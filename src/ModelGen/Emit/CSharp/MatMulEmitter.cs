@@ -9,9 +9,9 @@ using ModelGen.Compiler.Ops;
 namespace ModelGen.Compiler.Emit.CSharp;
 
 /// <summary>
-/// Matrix products. The register tile reads a packed panel of columns, which the first tile that meets it packs where the
-/// operand lies in rows, and rows of the other operand, where they lie or packed into strips; the epilogue runs on the tile
-/// while it is in the first-level cache. How the work is cut and divided is <see cref="MatMulBlocking"/>'s choice. A single row
+/// Matrix products. The register tile reads a packed panel of columns and rows of the other operand, where they lie or packed into
+/// strips; what it multiplies next is packed meanwhile, a row at a time, and the epilogue runs on the tile while it is in the
+/// first-level cache. How the work is cut and divided is <see cref="MatMulBlocking"/>'s choice. A single row
 /// is multiplied by dot products instead, at the speed of memory.
 /// </summary>
 internal static class MatMulEmitter
