@@ -11,10 +11,10 @@ public partial class Gpt2;
 public partial class CharGpt;
 
 /// <summary>
-/// As many parameters in a layer's matrices and biases as stories260K (45,600 for 45,312), and more in all; keys and values have all eight
-/// heads where stories260K's have four.
+/// The sizes of stories260K, whose four key and value heads serve two query heads each. Two matrices of 256 channels stand for its three of
+/// 172: with the biases, 45,568 parameters in a layer for its 45,312, and more in all.
 /// </summary>
-[Gpt(Layers = 5, DModel = 64, Heads = 8, FeedForward = 224, Vocab = 512, Context = 512)]
+[Gpt(Layers = 5, DModel = 64, Heads = 8, KeyValueHeads = 4, FeedForward = 256, Vocab = 512, Context = 512)]
 public partial class Gpt260K;
 
 /// <summary>The language model of word-level LSTM examples.</summary>

@@ -18,6 +18,17 @@ public sealed class GptAttribute : Attribute
     /// <summary>The number of attention heads; each has <c>DModel / Heads</c> channels. Required, 1 or more.</summary>
     public int Heads { get; set; }
 
+    /// <summary>
+    /// The number of heads of keys and values, a divisor of <see cref="Heads"/>: each serves <c>Heads / KeyValueHeads</c> consecutive
+    /// query heads, and the cache of decoding shrinks by that factor. <c>attn.c_attn</c> then has
+    /// <c>DModel + 2 · KeyValueHeads · DModel / Heads</c> outputs: queries, keys, values. Default: <see cref="Heads"/> (which 0 stands for).
+    /// </summary>
+    /// <remarks>
+    /// 1 is multi-query attention (Shazeer, "Fast Transformer Decoding: One Write-Head is All You Need", 2019); in between is grouped-query
+    /// attention (Ainslie et al., "GQA: Training Generalized Multi-Query Transformer Models from Multi-Head Checkpoints", 2023).
+    /// </remarks>
+    public int KeyValueHeads { get; set; }
+
     /// <summary>The number of token ids, 0 to <c>Vocab - 1</c>. Required, 1 or more.</summary>
     public int Vocab { get; set; }
 

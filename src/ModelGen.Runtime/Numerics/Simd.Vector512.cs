@@ -96,6 +96,15 @@ public static unsafe partial class Simd
         return Vector512.Create(SumsOfParts(a.GetLower() + a.GetUpper(), b.GetLower() + b.GetUpper()), SumsOfParts(c.GetLower() + c.GetUpper(), d.GetLower() + d.GetUpper()));
     }
 
+    /// <summary>
+    /// The sums of neighbouring 128-bit parts, of one vector and then of the other: the sums of both halves of eight vectors, from their
+    /// partial ones.
+    /// </summary>
+    [MethodImpl(MethodImplOptions.AggressiveInlining)]
+    public static Vector512<float> SumsOfHalves(Vector512<float> a, Vector512<float> b) => Avx512F.IsSupported
+        ? Avx512F.Shuffle4x128(a, b, 0x88) + Avx512F.Shuffle4x128(a, b, 0xDD)
+        : Vector512.Create(SumsOfParts(a.GetLower(), a.GetUpper()), SumsOfParts(b.GetLower(), b.GetUpper()));
+
     /// <summary>Largest lane; NaN where one is NaN.</summary>
     [MethodImpl(MethodImplOptions.AggressiveInlining)]
     public static float Max(Vector512<float> v) => Max(Vector256.Max(v.GetLower(), v.GetUpper()));

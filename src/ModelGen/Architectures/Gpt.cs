@@ -22,6 +22,7 @@ internal sealed class Gpt : IArchitecture
         bool layersHold = checks.RequireSize("Layers") && checks.AtMost("Layers", "Layers", spec.Int("Layers", 0), SizeLimits.Layers);
         bool modelHolds = checks.RequireSize("DModel");
         bool headsHold = checks.RequireSize("Heads");
+        bool keyHeadsHold = checks.OptionalSize("KeyValueHeads", minimum: 0);
         bool vocabHolds = checks.RequireSize("Vocab");
         bool contextHolds = checks.RequireSize("Context");
         bool feedForwardHolds = checks.OptionalSize("FeedForward", minimum: 0);
@@ -33,7 +34,12 @@ internal sealed class Gpt : IArchitecture
         int context = spec.Int("Context", 0);
         if (modelHolds && headsHold && model % heads != 0)
         {
-            report(new SpecProblem(DiagnosticIds.HeadsDoNotDivide, "DModel", [$"{model}", $"{heads}"]));
+            report(new SpecProblem(DiagnosticIds.HeadsDoNotDivide, "DModel", ["DModel", "Heads", $"{model}", $"{heads}"]));
+        }
+
+        if (headsHold && keyHeadsHold && heads % KeyValueHeads(spec) != 0)
+        {
+            report(new SpecProblem(DiagnosticIds.HeadsDoNotDivide, "KeyValueHeads", ["Heads", "KeyValueHeads", $"{heads}", $"{KeyValueHeads(spec)}"]));
         }
 
         if (contextHolds && spec.Training is { } training && training.SequenceLength > context)
@@ -52,14 +58,17 @@ internal sealed class Gpt : IArchitecture
     }
 
     /// <summary>
-    /// The decoder-only Transformer of GPT-2 (Radford et al. 2019): pre-norm blocks, learned positions, tied head.
-    /// Parameters are named as in the Hugging Face layout of the family.
+    /// The decoder-only Transformer of GPT-2 (Radford et al. 2019): pre-norm blocks, learned positions, tied head; its query heads
+    /// may share keys and values (Ainslie et al. 2023). Parameters are named as in the Hugging Face layout of the family.
     /// </summary>
     public ModelGraph Build(ModelSpec spec, BuildMode mode)
     {
         int layers = spec.Int("Layers", 0);
         int width = spec.Int("DModel", 0);
         int heads = spec.Int("Heads", 0);
+        int headWidth = width / heads;
+        int keyHeads = KeyValueHeads(spec);
+        int keyWidth = keyHeads * headWidth;
         int vocabulary = spec.Int("Vocab", 0);
         int context = spec.Int("Context", 0);
         int feedForward = spec.Int("FeedForward", 0) is > 0 and int declared ? declared : 4 * width;
@@ -89,13 +98,13 @@ internal sealed class Gpt : IArchitecture
                 using (b.Scope($"h.{layer}"))
                 {
                     Value normed = b.LayerNorm("ln_1", x, bias, epsilon);
-                    Value qkv = b.Linear("attn.c_attn", normed, 3 * width, qkvBias, normal, transposedInFile: transposed);
+                    Value qkv = b.Linear("attn.c_attn", normed, width + (2 * keyWidth), qkvBias, normal, transposedInFile: transposed);
                     Value attended = b.Add(
-                        new Attention(heads, heads, width / heads, 1 / Math.Sqrt((double)width / heads), Causal: true, Cached: false),
+                        new Attention(heads, keyHeads, headWidth, 1 / Math.Sqrt(headWidth), Causal: true, Cached: false),
                         "attn",
                         b.Add(new SliceColumns(0, width), "attn.q", qkv),
-                        b.Add(new SliceColumns(width, width), "attn.k", qkv),
-                        b.Add(new SliceColumns(2 * width, width), "attn.v", qkv));
+                        b.Add(new SliceColumns(width, keyWidth), "attn.k", qkv),
+                        b.Add(new SliceColumns(width + keyWidth, keyWidth), "attn.v", qkv));
                     Value projected = b.Linear("attn.c_proj", attended, width, bias, residual, transposedInFile: transposed);
                     x = b.Add(new Add(), "attn.residual", x, b.Dropout("attn.resid_dropout", projected, dropout, mode));
 
@@ -130,4 +139,6 @@ internal sealed class Gpt : IArchitecture
 
         return b.Build();
     }
+
+    private static int KeyValueHeads(ModelSpec spec) => spec.Int("KeyValueHeads", 0) is > 0 and int given ? given : spec.Int("Heads", 0);
 }

@@ -78,8 +78,8 @@ internal static class DiagnosticDescriptors
 
     public static readonly DiagnosticDescriptor HeadsDoNotDivide = new(
         DiagnosticIds.HeadsDoNotDivide,
-        "DModel must be a multiple of Heads",
-        "DModel must be a multiple of Heads, but {0} is not a multiple of {1}",
+        "DModel must be a multiple of Heads, and Heads of KeyValueHeads",
+        "{0} must be a multiple of {1}, but {2} is not a multiple of {3}",
         Category,
         DiagnosticSeverity.Error,
         isEnabledByDefault: true,

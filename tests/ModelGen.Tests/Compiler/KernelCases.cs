@@ -108,6 +108,12 @@ internal static class KernelCases
                 (int narrow, int several) = (random.Next(2) == 0 ? 4 : 8, 2 + random.Next(5));
                 yield return Of($"attention q=1 k={size} d={narrow} h={several}", b =>
                     [b.Add(new Attention(several, several, narrow, 0.5, Causal: false, Cached: false), "y", OperatorCases.Parameter(b, "q", 2, 1, several * narrow), OperatorCases.Parameter(b, "k", 2, size, several * narrow), OperatorCases.Parameter(b, "v", 2, size, several * narrow))]);
+
+                // Few and narrow heads of a single query lie in the lanes of one vector.
+                int few = new[] { 4, 8, 16 }[random.Next(3)];
+                int keyHeads = 1 << random.Next(4), group = 1 << random.Next(keyHeads == 8 ? 2 : 3);
+                yield return Of($"attention q=1 k={size} d={few} h={keyHeads * group}/{keyHeads}", b =>
+                    [b.Add(new Attention(keyHeads * group, keyHeads, few, 0.5, Causal: false, Cached: false), "y", OperatorCases.Parameter(b, "q", 3, 1, keyHeads * group * few), OperatorCases.Parameter(b, "k", 3, size, keyHeads * few), OperatorCases.Parameter(b, "v", 3, size, keyHeads * few))]);
                 int keys = Any();
                 yield return Of($"attention q={size} k={keys} d={headDim}", b =>
                     [b.Add(new Attention(2, 1, headDim, 1 / Math.Sqrt(headDim), Causal: false, Cached: false), "y", OperatorCases.Parameter(b, "q", 1, size, 2 * headDim), OperatorCases.Parameter(b, "k", 1, keys, headDim), OperatorCases.Parameter(b, "v", 1, keys, headDim))]);

@@ -213,6 +213,7 @@ internal static class OperatorCases
         [
             (1, 1, 1, 1, 1, 1, true), (2, 3, 3, 2, 2, 5, true), (1, 7, 7, 2, 1, 3, true), (2, 5, 5, 4, 2, 2, false), (2, 3, 8, 1, 1, 4, false),
             (1, 17, 17, 3, 3, 8, true), (3, 2, 9, 2, 2, 7, false), (1, 33, 33, 1, 1, 2, true),
+            (2, 1, 9, 8, 4, 8, false), (1, 1, 11, 2, 2, 8, false), (2, 1, 6, 4, 4, 4, false), (3, 1, 21, 1, 1, 16, false), (1, 1, 1, 8, 8, 4, true),
         ];
         foreach (var s in sizes)
         {

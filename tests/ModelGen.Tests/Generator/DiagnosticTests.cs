@@ -133,6 +133,17 @@ public sealed class DiagnosticTests
     }
 
     [Fact]
+    public async Task Heads_must_be_a_multiple_of_the_key_value_heads()
+    {
+        IReadOnlyList<string> messages = await GeneratorHarness.ExpectAsync(
+            $"using ModelGen;\n[Gpt(Layers = 1, DModel = 8, Heads = 4, KeyValueHeads = {{|MG0008:3|}}, Vocab = 11, Context = 6)] public partial class Model;\n{Use}");
+        Assert.Equal(["Heads must be a multiple of KeyValueHeads, but 4 is not a multiple of 3"], messages);
+        messages = await GeneratorHarness.ExpectAsync(
+            $"using ModelGen;\n[Gpt(Layers = 1, DModel = 8, Heads = 4, KeyValueHeads = {{|MG0007:-1|}}, Vocab = 11, Context = 6)] public partial class Model;\n{Use}");
+        Assert.Equal(["KeyValueHeads must be at least 0, but is -1"], messages);
+    }
+
+    [Fact]
     public async Task Training_sequence_must_fit_the_context()
     {
         IReadOnlyList<string> messages = await GeneratorHarness.ExpectAsync(

@@ -10,6 +10,10 @@ public partial class TiedGpt;
 [Trainable(BatchSize = 2, SequenceLength = 16)]
 public partial class UntiedGpt;
 
+[Gpt(Layers = 2, DModel = 66, Heads = 6, KeyValueHeads = 2, FeedForward = 70, Vocab = 53, Context = 19, Activation = Activation.Gelu)]
+[Trainable(BatchSize = 2, SequenceLength = 17)]
+public partial class SharedKeysGpt;
+
 [RecurrentLm(Cell = Cell.Lstm, Layers = 2, Embedding = 18, Hidden = 24, Vocab = 41)]
 [Trainable(BatchSize = 3, SequenceLength = 13)]
 public partial class LstmLm;

@@ -24,6 +24,15 @@ public sealed class PyTorchParityTests
     public void Untied_gpt_training_with_ignored_targets() => Parity.Training<UntiedGpt>("gpt-untied");
 
     [Fact]
+    public void Shared_keys_gpt_logits() => Parity.Logits<SharedKeysGpt>("gpt-shared-keys");
+
+    [Fact]
+    public void Shared_keys_gpt_gradients() => Parity.Gradients<SharedKeysGpt>("gpt-shared-keys", SharedKeysGpt.Parameters);
+
+    [Fact]
+    public void Shared_keys_gpt_training() => Parity.Training<SharedKeysGpt>("gpt-shared-keys");
+
+    [Fact]
     public void Lstm_logits() => Parity.Logits<LstmLm>("lstm");
 
     [Fact]

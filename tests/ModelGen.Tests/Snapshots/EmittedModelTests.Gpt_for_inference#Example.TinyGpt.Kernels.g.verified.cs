@@ -1487,7 +1487,7 @@ internal static unsafe class Example_TinyGpt_Kernels
         return d0;
     }
 
-    // The dot products of a row of 8 elements with up to 16 others.
+    // The dot products of a row of 8 elements with others.
     [MethodImpl(MethodImplOptions.AggressiveOptimization)]
     private static void Dots8_256(float* x, float* w, float* sums, int rows)
     {
@@ -1522,7 +1522,7 @@ internal static unsafe class Example_TinyGpt_Kernels
         return d0 + d1;
     }
 
-    // The dot products of a row of 8 elements with up to 16 others.
+    // The dot products of a row of 8 elements with others.
     [MethodImpl(MethodImplOptions.AggressiveOptimization)]
     private static void Dots8_128(float* x, float* w, float* sums, int rows)
     {
@@ -1854,10 +1854,10 @@ internal static unsafe class Example_TinyGpt_Kernels
     private static void Linear_1x8x32_512(float* input, float* weight, float* bias, float* act, Worker worker)
     {
         int start = 0, end = 32;
-        float* sums = stackalloc float[16];
-        for (int column = start; column < end; column += 16)
+        float* sums = stackalloc float[32];
+        for (int column = start; column < end; column += 32)
         {
-            int columns = Math.Min(16, end - column);
+            int columns = Math.Min(32, end - column);
             Dots8_256(input, weight + (long)column * 8, sums, columns);
             Linear_1x8x32_Epilogue_512(sums, bias, act, 0, 1, column, columns);
         }
@@ -1867,10 +1867,10 @@ internal static unsafe class Example_TinyGpt_Kernels
     private static void Linear_1x8x32_256(float* input, float* weight, float* bias, float* act, Worker worker)
     {
         int start = 0, end = 32;
-        float* sums = stackalloc float[16];
-        for (int column = start; column < end; column += 16)
+        float* sums = stackalloc float[32];
+        for (int column = start; column < end; column += 32)
         {
-            int columns = Math.Min(16, end - column);
+            int columns = Math.Min(32, end - column);
             Dots8_256(input, weight + (long)column * 8, sums, columns);
             Linear_1x8x32_Epilogue_256(sums, bias, act, 0, 1, column, columns);
         }
@@ -1880,10 +1880,10 @@ internal static unsafe class Example_TinyGpt_Kernels
     private static void Linear_1x8x32_128(float* input, float* weight, float* bias, float* act, Worker worker)
     {
         int start = 0, end = 32;
-        float* sums = stackalloc float[16];
-        for (int column = start; column < end; column += 16)
+        float* sums = stackalloc float[32];
+        for (int column = start; column < end; column += 32)
         {
-            int columns = Math.Min(16, end - column);
+            int columns = Math.Min(32, end - column);
             Dots8_128(input, weight + (long)column * 8, sums, columns);
             Linear_1x8x32_Epilogue_128(sums, bias, act, 0, 1, column, columns);
         }
@@ -1973,19 +1973,19 @@ internal static unsafe class Example_TinyGpt_Kernels
         return d0 + d1;
     }
 
-    // The dot products of a row of 32 elements with up to 16 others.
+    // The dot products of a row of 32 elements with others.
     [MethodImpl(MethodImplOptions.AggressiveOptimization)]
     private static void Dots32_512(float* x, float* w, float* sums, int rows)
     {
         int n = 0;
-        if (rows == 16)
+        for (; n <= rows - 16; n += 16)
         {
             Vector512<float> s0 = Simd.PartialSums(Dot32_512(x, w), Dot32_512(x, w + 32), Dot32_512(x, w + 64), Dot32_512(x, w + 96));
             Vector512<float> s1 = Simd.PartialSums(Dot32_512(x, w + 128), Dot32_512(x, w + 160), Dot32_512(x, w + 192), Dot32_512(x, w + 224));
             Vector512<float> s2 = Simd.PartialSums(Dot32_512(x, w + 256), Dot32_512(x, w + 288), Dot32_512(x, w + 320), Dot32_512(x, w + 352));
             Vector512<float> s3 = Simd.PartialSums(Dot32_512(x, w + 384), Dot32_512(x, w + 416), Dot32_512(x, w + 448), Dot32_512(x, w + 480));
-            Vector512.Store(Simd.SumsOfParts(s0, s1, s2, s3), sums);
-            return;
+            Vector512.Store(Simd.SumsOfParts(s0, s1, s2, s3), sums + n);
+            w += 512;
         }
 
         for (; n <= rows - 4; n += 4)
@@ -2012,7 +2012,7 @@ internal static unsafe class Example_TinyGpt_Kernels
         return d0 + d1;
     }
 
-    // The dot products of a row of 32 elements with up to 16 others.
+    // The dot products of a row of 32 elements with others.
     [MethodImpl(MethodImplOptions.AggressiveOptimization)]
     private static void Dots32_256(float* x, float* w, float* sums, int rows)
     {
@@ -2053,7 +2053,7 @@ internal static unsafe class Example_TinyGpt_Kernels
         return (d0 + d1) + (d2 + d3);
     }
 
-    // The dot products of a row of 32 elements with up to 16 others.
+    // The dot products of a row of 32 elements with others.
     [MethodImpl(MethodImplOptions.AggressiveOptimization)]
     private static void Dots32_128(float* x, float* w, float* sums, int rows)
     {
@@ -2705,10 +2705,10 @@ internal static unsafe class Example_TinyGpt_Kernels
     private static void Linear_1x8x24_512(float* input, float* weight, float* bias, float* c_attn, Worker worker)
     {
         int start = 0, end = 24;
-        float* sums = stackalloc float[16];
-        for (int column = start; column < end; column += 16)
+        float* sums = stackalloc float[32];
+        for (int column = start; column < end; column += 32)
         {
-            int columns = Math.Min(16, end - column);
+            int columns = Math.Min(32, end - column);
             Dots8_256(input, weight + (long)column * 8, sums, columns);
             Linear_1x8x24_Epilogue_512(sums, bias, c_attn, 0, 1, column, columns);
         }
@@ -2718,10 +2718,10 @@ internal static unsafe class Example_TinyGpt_Kernels
     private static void Linear_1x8x24_256(float* input, float* weight, float* bias, float* c_attn, Worker worker)
     {
         int start = 0, end = 24;
-        float* sums = stackalloc float[16];
-        for (int column = start; column < end; column += 16)
+        float* sums = stackalloc float[32];
+        for (int column = start; column < end; column += 32)
         {
-            int columns = Math.Min(16, end - column);
+            int columns = Math.Min(32, end - column);
             Dots8_256(input, weight + (long)column * 8, sums, columns);
             Linear_1x8x24_Epilogue_256(sums, bias, c_attn, 0, 1, column, columns);
         }
@@ -2731,10 +2731,10 @@ internal static unsafe class Example_TinyGpt_Kernels
     private static void Linear_1x8x24_128(float* input, float* weight, float* bias, float* c_attn, Worker worker)
     {
         int start = 0, end = 24;
-        float* sums = stackalloc float[16];
-        for (int column = start; column < end; column += 16)
+        float* sums = stackalloc float[32];
+        for (int column = start; column < end; column += 32)
         {
-            int columns = Math.Min(16, end - column);
+            int columns = Math.Min(32, end - column);
             Dots8_128(input, weight + (long)column * 8, sums, columns);
             Linear_1x8x24_Epilogue_128(sums, bias, c_attn, 0, 1, column, columns);
         }
@@ -2988,94 +2988,75 @@ internal static unsafe class Example_TinyGpt_Kernels
     private static void Attention_1x1_2x4_256(float* q, float* k, float* v, float* output, int position, Worker worker)
     {
         float* scores = (float*)worker.Scratch;
-        float* factors = stackalloc float[2];
         int keys = position + 1;
-        int start = 0, end = 2;
-        int j = 0;
-        for (; j <= keys - 4; j += 4)
+        int start = 0, end = 1;
+        for (int sequence = start; sequence < end; sequence++)
         {
-            float* key0 = k + (long)j * 8;
-            float* key1 = key0 + 8;
-            float* key2 = key1 + 8;
-            float* key3 = key2 + 8;
-            float* score = scores + (start * 32) + j;
-            for (int head = start; head < end; head += 2)
+            Vector256<float> x0 = Vector256.Load(q);
+            Vector256<float> maximum = Vector256.Create(float.NegativeInfinity);
+            int j = 0;
+            for (; j <= keys - 4; j += 4)
             {
-                long at = head * 4;
-                Vector256<float> x0 = Vector256.Load(q + at);
-                Vector256<float> d0 = x0 * Vector256.Load(key0 + at);
-                Vector256<float> d1 = x0 * Vector256.Load(key1 + at);
-                Vector256<float> d2 = x0 * Vector256.Load(key2 + at);
-                Vector256<float> d3 = x0 * Vector256.Load(key3 + at);
-                Vector256<float> sums = Simd.PartialSums(d0, d1, d2, d3);
-                Vector128.Store(sums.GetLower(), score);
-                Vector128.Store(sums.GetUpper(), score + 32);
-                score += 64;
+                float* key0 = k + (long)j * 8;
+                float* key1 = key0 + 8;
+                float* key2 = key1 + 8;
+                float* key3 = key2 + 8;
+                Vector256<float> score = Simd.PartialSums(x0 * Vector256.Load(key0), x0 * Vector256.Load(key1), x0 * Vector256.Load(key2), x0 * Vector256.Load(key3));
+                Vector256.Store(score, scores + (long)j * 2);
+                maximum = Vector256.MaxNative(maximum, score);
             }
-        }
 
-        for (; j < keys; j++)
-        {
-            float* key0 = k + (long)j * 8;
-            float* score = scores + (start * 32) + j;
-            for (int head = start; head < end; head += 2)
+            if (j < keys)
             {
-                long at = head * 4;
-                Vector256<float> x0 = Vector256.Load(q + at);
-                Vector256<float> d0 = x0 * Vector256.Load(key0 + at);
-                *score = Simd.Sum(d0.GetLower());
-                score[32] = Simd.Sum(d0.GetUpper());
-                score += 64;
+                float* key0 = k + (long)j * 8;
+                float* key1 = key0 + (long)Math.Min(1, keys - 1 - j) * 8;
+                float* key2 = key0 + (long)Math.Min(2, keys - 1 - j) * 8;
+                float* key3 = key0 + (long)Math.Min(3, keys - 1 - j) * 8;
+                Vector256<float> score = Simd.PartialSums(x0 * Vector256.Load(key0), x0 * Vector256.Load(key1), x0 * Vector256.Load(key2), x0 * Vector256.Load(key3));
+                Vector256.Store(score, scores + (long)j * 2);
+                maximum = Vector256.MaxNative(maximum, Vector256.ConditionalSelect(Vector256.LessThan(Vector256.Create(0f, 1f, 2f, 3f, 0f, 1f, 2f, 3f), Vector256.Create((float)(keys - j))), score, Vector256.Create(float.NegativeInfinity)));
             }
-        }
 
-        for (int head = start; head < end; head++)
-        {
-            float sum = AttentionRows.Exponentials(scores + (head * 32), keys, keys, 0.5f, out _);
-            factors[head] = 1 / sum;
-        }
-
-        new Span<float>(output + start * 4, (end - start) * 4).Clear();
-        j = 0;
-        for (; j <= keys - 4; j += 4)
-        {
-            float* value0 = v + (long)j * 8;
-            float* value1 = value0 + 8;
-            float* value2 = value1 + 8;
-            float* value3 = value2 + 8;
-            float* score = scores + (start * 32) + j;
-            for (int head = start; head < end; head += 2)
+            maximum = Vector256.MaxNative(maximum, Vector256.Shuffle(maximum, Vector256.Create(1, 0, 3, 2, 5, 4, 7, 6)));
+            maximum = Vector256.MaxNative(maximum, Vector256.Shuffle(maximum, Vector256.Create(2, 3, 0, 1, 6, 7, 4, 5)));
+            Vector256<float> shift = maximum * Vector256.Create(0.5f);
+            Vector256<float> sum = Vector256<float>.Zero;
+            Vector256<float> y0 = Vector256<float>.Zero;
+            j = 0;
+            for (; j <= keys - 4; j += 4)
             {
-                long at = head * 4;
-                Vector256<float> p0 = Simd.Join(Vector128.Create(score[0]), Vector128.Create(score[32]));
-                Vector256<float> p1 = Simd.Join(Vector128.Create(score[1]), Vector128.Create(score[33]));
-                Vector256<float> p2 = Simd.Join(Vector128.Create(score[2]), Vector128.Create(score[34]));
-                Vector256<float> p3 = Simd.Join(Vector128.Create(score[3]), Vector128.Create(score[35]));
-                Vector256<float> y0 = Simd.MultiplyAdd(p1, Vector256.Load(value1 + at), p0 * Vector256.Load(value0 + at));
-                Vector256<float> z0 = Simd.MultiplyAdd(p3, Vector256.Load(value3 + at), p2 * Vector256.Load(value2 + at));
-                Vector256.Store(Vector256.Load(output + at) + (y0 + z0), output + at);
-                score += 64;
+                float* value0 = v + (long)j * 8;
+                float* value1 = value0 + 8;
+                float* value2 = value1 + 8;
+                float* value3 = value2 + 8;
+                Vector256<float> p = VectorMath.Exp((Vector256.Load(scores + (long)j * 2) * Vector256.Create(0.5f)) - shift);
+                sum += p;
+                y0 = Simd.MultiplyAdd(Vector256.Shuffle(p, Vector256.Create(0, 0, 0, 0, 4, 4, 4, 4)), Vector256.Load(value0), y0);
+                y0 = Simd.MultiplyAdd(Vector256.Shuffle(p, Vector256.Create(1, 1, 1, 1, 5, 5, 5, 5)), Vector256.Load(value1), y0);
+                y0 = Simd.MultiplyAdd(Vector256.Shuffle(p, Vector256.Create(2, 2, 2, 2, 6, 6, 6, 6)), Vector256.Load(value2), y0);
+                y0 = Simd.MultiplyAdd(Vector256.Shuffle(p, Vector256.Create(3, 3, 3, 3, 7, 7, 7, 7)), Vector256.Load(value3), y0);
             }
-        }
 
-        for (; j < keys; j++)
-        {
-            float* value0 = v + (long)j * 8;
-            float* score = scores + (start * 32) + j;
-            for (int head = start; head < end; head += 2)
+            if (j < keys)
             {
-                long at = head * 4;
-                Vector256<float> p0 = Simd.Join(Vector128.Create(score[0]), Vector128.Create(score[32]));
-                Vector256.Store(Vector256.Load(output + at) + p0 * Vector256.Load(value0 + at), output + at);
-                score += 64;
+                float* value0 = v + (long)j * 8;
+                float* value1 = value0 + (long)Math.Min(1, keys - 1 - j) * 8;
+                float* value2 = value0 + (long)Math.Min(2, keys - 1 - j) * 8;
+                float* value3 = value0 + (long)Math.Min(3, keys - 1 - j) * 8;
+                Vector256<float> p = VectorMath.Exp((Vector256.Load(scores + (long)j * 2) * Vector256.Create(0.5f)) - shift);
+                p = Vector256.ConditionalSelect(Vector256.LessThan(Vector256.Create(0f, 1f, 2f, 3f, 0f, 1f, 2f, 3f), Vector256.Create((float)(keys - j))), p, Vector256<float>.Zero);
+                sum += p;
+                y0 = Simd.MultiplyAdd(Vector256.Shuffle(p, Vector256.Create(0, 0, 0, 0, 4, 4, 4, 4)), Vector256.Load(value0), y0);
+                y0 = Simd.MultiplyAdd(Vector256.Shuffle(p, Vector256.Create(1, 1, 1, 1, 5, 5, 5, 5)), Vector256.Load(value1), y0);
+                y0 = Simd.MultiplyAdd(Vector256.Shuffle(p, Vector256.Create(2, 2, 2, 2, 6, 6, 6, 6)), Vector256.Load(value2), y0);
+                y0 = Simd.MultiplyAdd(Vector256.Shuffle(p, Vector256.Create(3, 3, 3, 3, 7, 7, 7, 7)), Vector256.Load(value3), y0);
             }
-        }
 
-        for (int head = start; head < end; head += 2)
-        {
-            float* row = output + head * 4;
-            Vector256<float> factor = Simd.Join(Vector128.Create(factors[head]), Vector128.Create(factors[head + 1]));
-            Vector256.Store(Vector256.Load(row) * factor, row);
+            sum += Vector256.Shuffle(sum, Vector256.Create(1, 0, 3, 2, 5, 4, 7, 6));
+            sum += Vector256.Shuffle(sum, Vector256.Create(2, 3, 0, 1, 6, 7, 4, 5));
+            Vector256<float> factor = Vector256.Create(1f) / sum;
+            y0 *= Vector256.Shuffle(factor, Vector256.Create(0, 0, 0, 0, 4, 4, 4, 4));
+            Vector256.Store(y0, output);
         }
     }
 
@@ -3083,91 +3064,69 @@ internal static unsafe class Example_TinyGpt_Kernels
     private static void Attention_1x1_2x4_128(float* q, float* k, float* v, float* output, int position, Worker worker)
     {
         float* scores = (float*)worker.Scratch;
-        float* factors = stackalloc float[2];
         int keys = position + 1;
-        int start = 0, end = 2;
-        int j = 0;
-        for (; j <= keys - 4; j += 4)
+        int start = 0, end = 1;
+        for (int sequence = start; sequence < end; sequence++)
         {
-            float* key0 = k + (long)j * 8;
-            float* key1 = key0 + 8;
-            float* key2 = key1 + 8;
-            float* key3 = key2 + 8;
-            float* score = scores + (start * 24) + j;
-            for (int head = start; head < end; head++)
+            Vector128<float> x0 = Vector128.Load(q);
+            Vector128<float> x1 = Vector128.Load(q + 4);
+            Vector128<float> maximum = Vector128.Create(float.NegativeInfinity);
+            int j = 0;
+            for (; j <= keys - 2; j += 2)
             {
-                long at = head * 4;
-                Vector128<float> x0 = Vector128.Load(q + at);
-                Vector128<float> d0 = x0 * Vector128.Load(key0 + at);
-                Vector128<float> d1 = x0 * Vector128.Load(key1 + at);
-                Vector128<float> d2 = x0 * Vector128.Load(key2 + at);
-                Vector128<float> d3 = x0 * Vector128.Load(key3 + at);
-                Vector128.Store(Simd.Sums(d0, d1, d2, d3), score);
-                score += 24;
+                float* key0 = k + (long)j * 8;
+                float* key1 = key0 + 8;
+                Vector128<float> score = Simd.Sums(x0 * Vector128.Load(key0), x1 * Vector128.Load(key0 + 4), x0 * Vector128.Load(key1), x1 * Vector128.Load(key1 + 4));
+                Vector128.Store(score, scores + (long)j * 2);
+                maximum = Vector128.MaxNative(maximum, score);
             }
-        }
 
-        for (; j < keys; j++)
-        {
-            float* key0 = k + (long)j * 8;
-            float* score = scores + (start * 24) + j;
-            for (int head = start; head < end; head++)
+            if (j < keys)
             {
-                long at = head * 4;
-                Vector128<float> x0 = Vector128.Load(q + at);
-                Vector128<float> d0 = x0 * Vector128.Load(key0 + at);
-                *score = Simd.Sum(d0);
-                score += 24;
+                float* key0 = k + (long)j * 8;
+                float* key1 = key0 + (long)Math.Min(1, keys - 1 - j) * 8;
+                Vector128<float> score = Simd.Sums(x0 * Vector128.Load(key0), x1 * Vector128.Load(key0 + 4), x0 * Vector128.Load(key1), x1 * Vector128.Load(key1 + 4));
+                Vector128.Store(score, scores + (long)j * 2);
+                maximum = Vector128.MaxNative(maximum, Vector128.ConditionalSelect(Vector128.LessThan(Vector128.Create(0f, 0f, 1f, 1f), Vector128.Create((float)(keys - j))), score, Vector128.Create(float.NegativeInfinity)));
             }
-        }
 
-        for (int head = start; head < end; head++)
-        {
-            float sum = AttentionRows.Exponentials(scores + (head * 24), keys, keys, 0.5f, out _);
-            factors[head] = 1 / sum;
-        }
-
-        new Span<float>(output + start * 4, (end - start) * 4).Clear();
-        j = 0;
-        for (; j <= keys - 4; j += 4)
-        {
-            float* value0 = v + (long)j * 8;
-            float* value1 = value0 + 8;
-            float* value2 = value1 + 8;
-            float* value3 = value2 + 8;
-            float* score = scores + (start * 24) + j;
-            for (int head = start; head < end; head++)
+            maximum = Vector128.MaxNative(maximum, Vector128.Shuffle(maximum, Vector128.Create(2, 3, 0, 1)));
+            Vector128<float> shift = maximum * Vector128.Create(0.5f);
+            Vector128<float> sum = Vector128<float>.Zero;
+            Vector128<float> y0 = Vector128<float>.Zero;
+            Vector128<float> y1 = Vector128<float>.Zero;
+            j = 0;
+            for (; j <= keys - 2; j += 2)
             {
-                long at = head * 4;
-                Vector128<float> p0 = Vector128.Create(score[0]);
-                Vector128<float> p1 = Vector128.Create(score[1]);
-                Vector128<float> p2 = Vector128.Create(score[2]);
-                Vector128<float> p3 = Vector128.Create(score[3]);
-                Vector128<float> y0 = Simd.MultiplyAdd(p1, Vector128.Load(value1 + at), p0 * Vector128.Load(value0 + at));
-                Vector128<float> z0 = Simd.MultiplyAdd(p3, Vector128.Load(value3 + at), p2 * Vector128.Load(value2 + at));
-                Vector128.Store(Vector128.Load(output + at) + (y0 + z0), output + at);
-                score += 24;
+                float* value0 = v + (long)j * 8;
+                float* value1 = value0 + 8;
+                Vector128<float> p = VectorMath.Exp((Vector128.Load(scores + (long)j * 2) * Vector128.Create(0.5f)) - shift);
+                sum += p;
+                y0 = Simd.MultiplyAdd(Vector128.Shuffle(p, Vector128.Create(0, 0, 0, 0)), Vector128.Load(value0), y0);
+                y1 = Simd.MultiplyAdd(Vector128.Shuffle(p, Vector128.Create(1, 1, 1, 1)), Vector128.Load(value0 + 4), y1);
+                y0 = Simd.MultiplyAdd(Vector128.Shuffle(p, Vector128.Create(2, 2, 2, 2)), Vector128.Load(value1), y0);
+                y1 = Simd.MultiplyAdd(Vector128.Shuffle(p, Vector128.Create(3, 3, 3, 3)), Vector128.Load(value1 + 4), y1);
             }
-        }
 
-        for (; j < keys; j++)
-        {
-            float* value0 = v + (long)j * 8;
-            float* score = scores + (start * 24) + j;
-            for (int head = start; head < end; head++)
+            if (j < keys)
             {
-                long at = head * 4;
-                Vector128<float> p0 = Vector128.Create(score[0]);
-                Vector128.Store(Vector128.Load(output + at) + p0 * Vector128.Load(value0 + at), output + at);
-                score += 24;
+                float* value0 = v + (long)j * 8;
+                float* value1 = value0 + (long)Math.Min(1, keys - 1 - j) * 8;
+                Vector128<float> p = VectorMath.Exp((Vector128.Load(scores + (long)j * 2) * Vector128.Create(0.5f)) - shift);
+                p = Vector128.ConditionalSelect(Vector128.LessThan(Vector128.Create(0f, 0f, 1f, 1f), Vector128.Create((float)(keys - j))), p, Vector128<float>.Zero);
+                sum += p;
+                y0 = Simd.MultiplyAdd(Vector128.Shuffle(p, Vector128.Create(0, 0, 0, 0)), Vector128.Load(value0), y0);
+                y1 = Simd.MultiplyAdd(Vector128.Shuffle(p, Vector128.Create(1, 1, 1, 1)), Vector128.Load(value0 + 4), y1);
+                y0 = Simd.MultiplyAdd(Vector128.Shuffle(p, Vector128.Create(2, 2, 2, 2)), Vector128.Load(value1), y0);
+                y1 = Simd.MultiplyAdd(Vector128.Shuffle(p, Vector128.Create(3, 3, 3, 3)), Vector128.Load(value1 + 4), y1);
             }
-        }
 
-        for (int head = start; head < end; head++)
-        {
-            float* row = output + head * 4;
-            Vector128<float> factor = Vector128.Create(factors[head]);
-            Vector128.Store(Vector128.Load(row) * factor, row);
+            sum += Vector128.Shuffle(sum, Vector128.Create(2, 3, 0, 1));
+            Vector128<float> factor = Vector128.Create(1f) / sum;
+            y0 *= Vector128.Shuffle(factor, Vector128.Create(0, 0, 0, 0));
+            Vector128.Store(y0, output);
+            y1 *= Vector128.Shuffle(factor, Vector128.Create(1, 1, 1, 1));
+            Vector128.Store(y1, output + 4);
         }
     }
 }

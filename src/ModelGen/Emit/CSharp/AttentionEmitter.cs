@@ -22,7 +22,17 @@ internal static class AttentionEmitter
             kernel, arguments);
         if (kernel.Queries == RowExtent.Literal(1))
         {
-            code.ForEachWidth((w, _, v) => SingleQuery(w, kernel, v));
+            code.ForEachWidth((w, _, v) =>
+            {
+                if (NarrowHeadsEmitter.Fits(kernel, v))
+                {
+                    NarrowHeadsEmitter.Emit(w, kernel, v);
+                }
+                else
+                {
+                    SingleQuery(w, kernel, v);
+                }
+            });
         }
         else
         {
@@ -298,10 +308,10 @@ internal static class AttentionEmitter
             for (int h = 0; h < together; h++)
             {
                 string to = Text.Plus("score", h * scores);
-                w.Line(rows == 1 ? $"{(h == 0 ? "*score" : $"score[{h * scores}]")} = Simd.Sum({(shares ? Lanes("d0", v.Bits, h * d, d) : "d0")});"
+                w.Line(rows == 1 ? $"{(h == 0 ? "*score" : $"score[{h * scores}]")} = Simd.Sum({(shares ? Text.Lanes("d0", v.Bits, h * d, d) : "d0")});"
                     : !shares ? $"Vector128.Store(Simd.Sums({products}), {to});"
-                    : d == 4 ? $"Vector128.Store({Lanes("sums", v.Bits, h * d, d)}, {to});"
-                    : $"Vector128.Store({Lanes("sums", v.Bits, h * d, 4)} + {Lanes("sums", v.Bits, (h * d) + 4, 4)}, {to});");
+                    : d == 4 ? $"Vector128.Store({Text.Lanes("sums", v.Bits, h * d, d)}, {to});"
+                    : $"Vector128.Store({Text.Lanes("sums", v.Bits, h * d, 4)} + {Text.Lanes("sums", v.Bits, (h * d) + 4, 4)}, {to});");
             }
         });
 
@@ -388,13 +398,6 @@ internal static class AttentionEmitter
                 }
             }
         }
-    }
-
-    // Some lanes of a vector, as a narrower one.
-    private static string Lanes(string vector, int bits, int first, int count)
-    {
-        int lanes = bits / 32;
-        return count == lanes ? vector : first < lanes / 2 ? Lanes(vector + ".GetLower()", bits / 2, first, count) : Lanes(vector + ".GetUpper()", bits / 2, first - (lanes / 2), count);
     }
 
     // A vector whose equal parts hold a scalar each.

@@ -19,8 +19,11 @@ internal static class MatMulEmitter
     /// <summary>Strips of a transposed group whose tiles are called one by one; more are called in a loop.</summary>
     private const int MostUnrolledStrips = 4;
 
-    /// <summary>Dot products of one call of the epilogue: a vector of the widest kind, and what workers divide.</summary>
-    private const int DotBlock = 16;
+    /// <summary>The dot products that workers divide: a vector of the widest kind.</summary>
+    private const int DotGrain = 16;
+
+    /// <summary>The most dot products of one call of the epilogue.</summary>
+    private const int DotBlock = 256;
 
     public static KernelCode Emit(MatMulKernel kernel)
     {
@@ -798,7 +801,8 @@ internal static class MatMulEmitter
         }
     }
 
-    // One row: every output is a dot product of the row and a row of the weight. The epilogue reads a block of them as a tile of one row.
+    // One row: every output is a dot product of the row and a row of the weight. The epilogue reads a block of them as a tile of one row;
+    // the block is long enough for its vectors to overlap, where one after each few dot products would wait for them.
     private static void DotProducts(CodeWriter w, KernelCode code, Func<string, string> name, MatMulKernel kernel, Spelling width)
     {
         // A row shorter than a vector is read in narrower ones.
@@ -807,10 +811,11 @@ internal static class MatMulEmitter
         string stride = CodeWriter.Number(weight.Access.RowStride);
         string dot = code.Share($"Dot{kernel.Depth}_{v.Bits}", called => Dot(called, v, kernel.Depth));
         string dots = code.Share($"Dots{kernel.Depth}_{v.Bits}", called => Dots(called, dot, v, kernel.Depth, weight.Access.RowStride));
-        Text.Range(w, kernel.IsSerial, CodeWriter.Number(kernel.Columns), DotBlock);
-        w.Line($"float* sums = stackalloc float[{DotBlock}];");
-        w.Open($"for (int column = start; column < end; column += {DotBlock})");
-        w.Line($"int columns = Math.Min({DotBlock}, end - column);");
+        Text.Range(w, kernel.IsSerial, CodeWriter.Number(kernel.Columns), DotGrain);
+        int block = Math.Min(DotBlock, AttentionScratch.RoundUp(kernel.Columns, DotGrain));
+        w.Line($"float* sums = stackalloc float[{block}];");
+        w.Open($"for (int column = start; column < end; column += {block})");
+        w.Line($"int columns = Math.Min({block}, end - column);");
         w.Line($"{dots}({kernel.Operands[0].Name}, {weight.Name} + (long)column * {stride}, sums, columns);");
         w.Line($"{name($"Epilogue_{width.Bits}")}(sums{Pointers(kernel, declared: false)}{string.Join("", Arguments.Names(Arguments.Of(kernel.Stores)).Select(n => ", " + n))}, 0, 1, column, columns);");
         w.Close();
@@ -821,13 +826,13 @@ internal static class MatMulEmitter
     private static string Dots(string name, string dot, Spelling v, int depth, int stride)
     {
         var w = new CodeWriter();
-        w.Line($"// The dot products of a row of {depth} elements with up to {DotBlock} others.");
+        w.Line($"// The dot products of a row of {depth} elements with others.");
         w.Line("[MethodImpl(MethodImplOptions.AggressiveOptimization)]");
         w.Open($"private static void {name}(float* x, float* w, float* sums, int rows)");
         w.Line("int n = 0;");
         foreach (int rows in new[] { v.Lanes, 4, 1 }.Distinct())
         {
-            w.Open(rows == DotBlock ? $"if (rows == {rows})" : rows == 1 ? "for (; n < rows; n++)" : $"for (; n <= rows - {rows}; n += {rows})");
+            w.Open(rows == 1 ? "for (; n < rows; n++)" : $"for (; n <= rows - {rows}; n += {rows})");
             string Products(int first) => string.Join(", ", Enumerable.Range(first, 4).Select(i => $"{dot}(x, {Text.Plus("w", i * stride)})"));
             switch (rows)
             {
@@ -843,11 +848,11 @@ internal static class MatMulEmitter
                         w.Line($"{v.Type} s{i} = Simd.PartialSums({Products(4 * i)});");
                     }
 
-                    w.Line(v.Store($"Simd.SumsOfParts({string.Join(", ", Enumerable.Range(0, rows / 4).Select(i => $"s{i}"))})", rows == DotBlock ? "sums" : "sums + n"));
+                    w.Line(v.Store($"Simd.SumsOfParts({string.Join(", ", Enumerable.Range(0, rows / 4).Select(i => $"s{i}"))})", "sums + n"));
                     break;
             }
 
-            w.Line(rows == DotBlock ? "return;" : $"w += {CodeWriter.Number((long)rows * stride)};");
+            w.Line($"w += {CodeWriter.Number((long)rows * stride)};");
             w.Close();
             if (rows > 1)
             {

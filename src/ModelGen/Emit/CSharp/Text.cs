@@ -26,6 +26,13 @@ internal static class Text
     /// <summary>A pointer some elements further on.</summary>
     public static string Plus(string pointer, int offset) => offset == 0 ? pointer : $"{pointer} + {CodeWriter.Number(offset)}";
 
+    /// <summary>Some lanes of a vector, as a narrower one.</summary>
+    public static string Lanes(string vector, int bits, int first, int count)
+    {
+        int lanes = bits / 32;
+        return count == lanes ? vector : first < lanes / 2 ? Lanes(vector + ".GetLower()", bits / 2, first, count) : Lanes(vector + ".GetUpper()", bits / 2, first - (lanes / 2), count);
+    }
+
     /// <summary>Declares <c>start</c> and <c>end</c>: this worker's share of <paramref name="total"/>.</summary>
     public static void Range(CodeWriter w, bool serial, string total, int granularity)
         => w.Line(serial
