@@ -108,6 +108,44 @@ public static unsafe partial class Simd
         return half.GetLower() + half.GetUpper();
     }
 
+    /// <summary>Stores the columns of a 4 × 4 matrix, of which vectors hold the rows one after the other.</summary>
+    /// <param name="row0">The first row.</param>
+    /// <param name="row1">The second.</param>
+    /// <param name="row2">The third.</param>
+    /// <param name="row3">The last.</param>
+    /// <param name="p">Where the first column goes.</param>
+    /// <param name="stride">Elements from there to where the next one goes.</param>
+    [MethodImpl(MethodImplOptions.AggressiveInlining)]
+    public static void StoreColumns(Vector128<float> row0, Vector128<float> row1, Vector128<float> row2, Vector128<float> row3, float* p, long stride)
+    {
+        if (Sse.IsSupported)
+        {
+            Vector128<float> low01 = Sse.UnpackLow(row0, row1), low23 = Sse.UnpackLow(row2, row3);
+            Vector128<float> high01 = Sse.UnpackHigh(row0, row1), high23 = Sse.UnpackHigh(row2, row3);
+            Sse.MoveLowToHigh(low01, low23).Store(p);
+            Sse.MoveHighToLow(low23, low01).Store(p + stride);
+            Sse.MoveLowToHigh(high01, high23).Store(p + (2 * stride));
+            Sse.MoveHighToLow(high23, high01).Store(p + (3 * stride));
+            return;
+        }
+
+        if (AdvSimd.Arm64.IsSupported)
+        {
+            Vector128<double> low01 = AdvSimd.Arm64.ZipLow(row0, row1).AsDouble(), low23 = AdvSimd.Arm64.ZipLow(row2, row3).AsDouble();
+            Vector128<double> high01 = AdvSimd.Arm64.ZipHigh(row0, row1).AsDouble(), high23 = AdvSimd.Arm64.ZipHigh(row2, row3).AsDouble();
+            AdvSimd.Arm64.ZipLow(low01, low23).AsSingle().Store(p);
+            AdvSimd.Arm64.ZipHigh(low01, low23).AsSingle().Store(p + stride);
+            AdvSimd.Arm64.ZipLow(high01, high23).AsSingle().Store(p + (2 * stride));
+            AdvSimd.Arm64.ZipHigh(high01, high23).AsSingle().Store(p + (3 * stride));
+            return;
+        }
+
+        for (int column = 0; column < 4; column++)
+        {
+            Vector128.Create(row0.GetElement(column), row1.GetElement(column), row2.GetElement(column), row3.GetElement(column)).Store(p + (column * stride));
+        }
+    }
+
     /// <summary>Asks for the cache line at an address. It reads nothing: any address will do.</summary>
     [MethodImpl(MethodImplOptions.AggressiveInlining)]
     public static void Prefetch(float* p)

@@ -80,6 +80,11 @@ public static unsafe partial class Simd
         ? Avx.Permute2x128(a, b, 0x20) + Avx.Permute2x128(a, b, 0x31)
         : Vector256.Create(a.GetLower() + a.GetUpper(), b.GetLower() + b.GetUpper());
 
+    /// <inheritdoc cref="StoreColumns(Vector128{float}, Vector128{float}, Vector128{float}, Vector128{float}, float*, long)"/>
+    [MethodImpl(MethodImplOptions.AggressiveInlining)]
+    public static void StoreColumns(Vector256<float> rows01, Vector256<float> rows23, float* p, long stride)
+        => StoreColumns(rows01.GetLower(), rows01.GetUpper(), rows23.GetLower(), rows23.GetUpper(), p, stride);
+
     /// <summary>Largest lane; NaN where one is NaN.</summary>
     [MethodImpl(MethodImplOptions.AggressiveInlining)]
     public static float Max(Vector256<float> v) => Max(Vector128.Max(v.GetLower(), v.GetUpper()));

@@ -105,6 +105,17 @@ public static unsafe partial class Simd
         ? Avx512F.Shuffle4x128(a, b, 0x88) + Avx512F.Shuffle4x128(a, b, 0xDD)
         : Vector512.Create(SumsOfParts(a.GetLower(), a.GetUpper()), SumsOfParts(b.GetLower(), b.GetUpper()));
 
+    /// <inheritdoc cref="StoreColumns(Vector128{float}, Vector128{float}, Vector128{float}, Vector128{float}, float*, long)"/>
+    [MethodImpl(MethodImplOptions.AggressiveInlining)]
+    public static void StoreColumns(Vector512<float> rows, float* p, long stride)
+    {
+        Vector512<float> columns = Vector512.Shuffle(rows, Vector512.Create(0, 4, 8, 12, 1, 5, 9, 13, 2, 6, 10, 14, 3, 7, 11, 15));
+        columns.GetLower().GetLower().Store(p);
+        columns.GetLower().GetUpper().Store(p + stride);
+        columns.GetUpper().GetLower().Store(p + (2 * stride));
+        columns.GetUpper().GetUpper().Store(p + (3 * stride));
+    }
+
     /// <summary>Largest lane; NaN where one is NaN.</summary>
     [MethodImpl(MethodImplOptions.AggressiveInlining)]
     public static float Max(Vector512<float> v) => Max(Vector256.Max(v.GetLower(), v.GetUpper()));

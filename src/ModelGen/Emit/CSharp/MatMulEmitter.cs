@@ -23,7 +23,7 @@ internal static class MatMulEmitter
     private const int DotGrain = 16;
 
     /// <summary>The most dot products of one call of the epilogue.</summary>
-    private const int DotBlock = 256;
+    private const int DotBlock = 1024;
 
     public static KernelCode Emit(MatMulKernel kernel)
     {
@@ -809,8 +809,9 @@ internal static class MatMulEmitter
         Spelling v = width.FilledBy(kernel.Depth);
         KernelOperand weight = kernel.Operands[1];
         string stride = CodeWriter.Number(weight.Access.RowStride);
+        string four = code.Share($"FourDots{kernel.Depth}_{v.Bits}", called => FourDots(called, v, kernel.Depth));
         string dot = code.Share($"Dot{kernel.Depth}_{v.Bits}", called => Dot(called, v, kernel.Depth));
-        string dots = code.Share($"Dots{kernel.Depth}_{v.Bits}", called => Dots(called, dot, v, kernel.Depth, weight.Access.RowStride));
+        string dots = code.Share($"Dots{kernel.Depth}_{v.Bits}", called => Dots(called, four, dot, v, kernel.Depth, weight.Access.RowStride));
         Text.Range(w, kernel.IsSerial, CodeWriter.Number(kernel.Columns), DotGrain);
         int block = Math.Min(DotBlock, AttentionScratch.RoundUp(kernel.Columns, DotGrain));
         w.Line($"float* sums = stackalloc float[{block}];");
@@ -821,45 +822,45 @@ internal static class MatMulEmitter
         w.Close();
     }
 
-    // Rows are read one after the other, which is how memory and the second-level cache deliver fastest; lanes are summed for as many rows
-    // together as a vector has lanes.
-    private static string Dots(string name, string dot, Spelling v, int depth, int stride)
+    // Four rows at a time, a quarter of all apart: of four streams, more of memory's lines are under way than of one, and rows side by
+    // side would be one. What does not make quarters is read row by row.
+    private static string Dots(string name, string four, string dot, Spelling v, int depth, int stride)
     {
         var w = new CodeWriter();
         w.Line($"// The dot products of a row of {depth} elements with others.");
         w.Line("[MethodImpl(MethodImplOptions.AggressiveOptimization)]");
         w.Open($"private static void {name}(float* x, float* w, float* sums, int rows)");
-        w.Line("int n = 0;");
-        foreach (int rows in new[] { v.Lanes, 4, 1 }.Distinct())
+        w.Line("int quarter = rows / 16 * 4;");
+        w.Line($"long apart = (long)quarter * {stride};");
+        w.Open("for (int n = 0; n < quarter; n += 4)");
+        for (int i = 0; i < 4; i++)
         {
-            w.Open(rows == 1 ? "for (; n < rows; n++)" : $"for (; n <= rows - {rows}; n += {rows})");
-            string Products(int first) => string.Join(", ", Enumerable.Range(first, 4).Select(i => $"{dot}(x, {Text.Plus("w", i * stride)})"));
-            switch (rows)
-            {
-                case 1:
-                    w.Line($"sums[n] = Simd.Sum({dot}(x, w));");
-                    break;
-                case 4:
-                    w.Line($"Vector128.Store(Simd.Sums({Products(0)}), sums + n);");
-                    break;
-                default:
-                    for (int i = 0; i < rows / 4; i++)
-                    {
-                        w.Line($"{v.Type} s{i} = Simd.PartialSums({Products(4 * i)});");
-                    }
-
-                    w.Line(v.Store($"Simd.SumsOfParts({string.Join(", ", Enumerable.Range(0, rows / 4).Select(i => $"s{i}"))})", "sums + n"));
-                    break;
-            }
-
-            w.Line($"w += {CodeWriter.Number((long)rows * stride)};");
-            w.Close();
-            if (rows > 1)
-            {
-                w.Line();
-            }
+            w.Line($"{v.Type} p{i} = {four}(x, {Text.Plus("w", i * stride)}, apart);");
         }
 
+        w.Line($"Simd.StoreColumns({v.Lanes switch { 16 => "Simd.SumsOfParts(p0, p1, p2, p3)", 8 => "Simd.SumsOfParts(p0, p1), Simd.SumsOfParts(p2, p3)", _ => "p0, p1, p2, p3" }}, sums + n, quarter);");
+        w.Line($"w += {4L * stride};");
+        w.Close();
+        w.Line();
+        w.Line("w += 3 * apart;");
+        w.Open("for (int n = 4 * quarter; n < rows; n++)");
+        w.Line($"sums[n] = Simd.Sum({dot}(x, w));");
+        w.Line($"w += {stride};");
+        w.Close();
+        w.Close();
+        return w.ToString();
+    }
+
+    // The dot products of a row with four others, but for the sums of 128-bit parts.
+    private static string FourDots(string name, Spelling v, int depth)
+    {
+        var w = new CodeWriter();
+        w.Line($"// The products of {depth} elements of a row and of four others, summed up to one vector of partial sums.");
+        w.Line("[MethodImpl(MethodImplOptions.AggressiveInlining)]");
+        w.Open($"private static {v.Type} {name}(float* x, float* w, long apart)");
+        w.Line("float* w1 = w + apart, w2 = w1 + apart, w3 = w2 + apart;");
+        string[] sums = Products(w, v, depth, ["w", "w1", "w2", "w3"], mostWays: 2);
+        w.Line($"return Simd.{(v.Lanes == 4 ? "Sums" : "PartialSums")}({string.Join(", ", sums)});");
         w.Close();
         return w.ToString();
     }
@@ -867,17 +868,27 @@ internal static class MatMulEmitter
     // The dot product of two rows, but for the sum of its last vector.
     private static string Dot(string name, Spelling v, int depth)
     {
-        const int LongestUnrolled = 8;
         var w = new CodeWriter();
-        int vectors = depth / v.Lanes, tail = depth % v.Lanes;
-        int ways = vectors > 4 ? 4 : vectors > 1 ? 2 : 1;
         w.Line($"// The products of {depth} elements, summed up to one vector.");
         w.Line("[MethodImpl(MethodImplOptions.AggressiveInlining)]");
         w.Open($"private static {v.Type} {name}(float* x, float* w)");
+        w.Line($"return {Products(w, v, depth, ["w"], mostWays: 4)[0]};");
+        w.Close();
+        return w.ToString();
+    }
+
+    // Products of a row x and others, as sums of few vectors for each: expressions of their totals.
+    private static string[] Products(CodeWriter w, Spelling v, int depth, string[] others, int mostWays)
+    {
+        const int LongestUnrolled = 8;
+        int vectors = depth / v.Lanes, tail = depth % v.Lanes;
+        int ways = Math.Min(mostWays, vectors > 4 ? 4 : vectors > 1 ? 2 : 1);
+        int step = 0;
+        string Sum(int way, int other) => $"d{way}{(others.Length == 1 ? "" : $"_{other}")}";
         int done = Math.Min(ways, vectors);
         for (int i = 0; i < done; i++)
         {
-            w.Line($"{v.Type} d{i} = {v.Load(Text.Plus("x", i * v.Lanes))} * {v.Load(Text.Plus("w", i * v.Lanes))};");
+            Step(i, CodeWriter.Number(i * v.Lanes), isFirst: true);
         }
 
         int looped = vectors > LongestUnrolled ? vectors / ways * ways : done;
@@ -886,7 +897,7 @@ internal static class MatMulEmitter
             w.Open($"for (int k = {done * v.Lanes}; k < {looped * v.Lanes}; k += {ways * v.Lanes})");
             for (int i = 0; i < ways; i++)
             {
-                Add(i, Text.Plus("k", i * v.Lanes));
+                Step(i, Text.Plus("k", i * v.Lanes));
             }
 
             w.Close();
@@ -895,20 +906,37 @@ internal static class MatMulEmitter
 
         for (int i = looped; i < vectors; i++)
         {
-            Add(i % ways, CodeWriter.Number(i * v.Lanes));
+            Step(i % ways, CodeWriter.Number(i * v.Lanes));
         }
 
         if (tail > 0)
         {
-            string Tail(string p) => v.LoadTail(Text.Plus(p, vectors * v.Lanes), CodeWriter.Number(tail));
-            w.Line(vectors == 0 ? $"{v.Type} d0 = {Tail("x")} * {Tail("w")};" : $"d0 = {v.MultiplyAdd(Tail("x"), Tail("w"), "d0")};");
+            Step(0, CodeWriter.Number(vectors * v.Lanes), isFirst: vectors == 0, CodeWriter.Number(tail));
         }
 
-        w.Line($"return {(ways == 4 ? "(d0 + d1) + (d2 + d3)" : string.Join(" + ", Enumerable.Range(0, ways).Select(i => $"d{i}")))};");
-        w.Close();
-        return w.ToString();
+        return [.. Enumerable.Range(0, others.Length).Select(o => ways == 4 ? $"({Sum(0, o)} + {Sum(1, o)}) + ({Sum(2, o)} + {Sum(3, o)})" : string.Join(" + ", Enumerable.Range(0, ways).Select(i => Sum(i, o))))];
 
-        void Add(int way, string at) => w.Line($"d{way} = {v.MultiplyAdd(v.Load($"x + {at}"), v.Load($"w + {at}"), $"d{way}")};");
+        void Step(int way, string at, bool isFirst = false, string? tail = null)
+        {
+            string Read(string row)
+            {
+                string pointer = at == "0" ? row : $"{row} + {at}";
+                return tail is null ? v.Load(pointer) : v.LoadTail(pointer, tail);
+            }
+
+            string x = Read("x");
+            if (others.Length > 1)
+            {
+                w.Line($"{v.Type} x{step} = {x};");
+                x = $"x{step}";
+                step++;
+            }
+
+            for (int o = 0; o < others.Length; o++)
+            {
+                w.Line(isFirst ? $"{v.Type} {Sum(way, o)} = {x} * {Read(others[o])};" : $"{Sum(way, o)} = {v.MultiplyAdd(x, Read(others[o]), Sum(way, o))};");
+            }
+        }
     }
 
     private sealed class TileLeaves(MatMulKernel kernel, Spelling v) : IExprLeaves
