@@ -517,7 +517,20 @@ internal static class MatMulEmitter
                 PrefetchEpilogue(row, height, "column", columns);
                 if (count != "lanes")
                 {
-                    Group(vectors, step);
+                    if (FetchesRows && vectors == _blocking.Vectors)
+                    {
+                        _w.Open("if (p == 0)");
+                        Group(vectors, step, fetches: true);
+                        _w.Close();
+                        _w.Open("else");
+                        Group(vectors, step);
+                        _w.Close();
+                        _w.Line();
+                    }
+                    else
+                    {
+                        Group(vectors, step);
+                    }
                 }
                 else
                 {
@@ -540,15 +553,16 @@ internal static class MatMulEmitter
                 _w.Close();
             }
 
-            void Group(int vectors, string step)
+            void Group(int vectors, string step, bool fetches = false)
             {
-                PanelTile tile = new(_v, _blocking.Height, vectors, Adds: false, StripStep: 0, AheadVectors: 0);
+                PanelTile tile = new(_v, _blocking.Height, vectors, Adds: false, StripStep: 0, AheadVectors: 0, fetches);
+                string? ahead = fetches ? CodeWriter.Number((long)FetchedRows * right.Access.RowStride) : null;
                 int lanes = vectors * _v.Lanes;
                 if (_blocking.GroupStrips > MostUnrolledStrips)
                 {
                     int height = _blocking.Height;
                     _w.Open($"for (int i = 0; i < {group}; i += {height})");
-                    _w.Line(tile.Call(_code, $"a + (long)i * {step}, {step}", "panel", $"transpose + i * {lanes}", CodeWriter.Number(lanes), depth));
+                    _w.Line(tile.Call(_code, $"a + (long)i * {step}, {step}", "panel", $"transpose + i * {lanes}", CodeWriter.Number(lanes), depth, ahead));
                     _w.Close();
                     _w.Line();
                     return;
@@ -558,10 +572,20 @@ internal static class MatMulEmitter
                 {
                     int at = i * _blocking.Height;
                     string offset = i == 0 ? "" : step == "step" ? $" + {at}L * step" : $" + {CodeWriter.Number((long)at * right.Access.RowStride)}";
-                    _w.Line(tile.Call(_code, $"a{offset}, {step}", "panel", i == 0 ? "transpose" : $"transpose + {at * lanes}", CodeWriter.Number(lanes), depth));
+                    _w.Line(tile.Call(_code, $"a{offset}, {step}", "panel", i == 0 ? "transpose" : $"transpose + {at * lanes}", CodeWriter.Number(lanes), depth, ahead));
                 }
             }
         }
+
+        /// <summary>How many rows ahead of a tile's own rows others are asked for.</summary>
+        private int FetchedRows => 2 * _blocking.Height;
+
+        /// <summary>
+        /// Whether the first panel's tiles ask for the weights that come next: those from beyond the second-level cache, which holds the
+        /// panel beside them.
+        /// </summary>
+        private bool FetchesRows => !_kernel.Rows.IsDynamic && !_kernel.IsSerial && _blocking.Panels > 1 && 4L * _kernel.Columns * _kernel.Depth > _kernel.Caches.L2
+            && 4L * _kernel.Depth * (_blocking.Width + _blocking.Height + FetchedRows) <= _kernel.Caches.L2 / 2;
 
         // The last rows of an operand that is read in place are copied, with zeros for those that a tile would read beyond them. The
         // answer is what the rows then lie apart.

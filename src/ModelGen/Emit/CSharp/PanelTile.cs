@@ -15,7 +15,8 @@ namespace ModelGen.Compiler.Emit.CSharp;
 /// <param name="Adds">Whether the sums are added to what the result holds, which comes from memory meanwhile.</param>
 /// <param name="StripStep">Elements from one step of a packed strip to the next; 0 where the left operand's rows are read where they lie.</param>
 /// <param name="AheadVectors">Vectors of a row of what is multiplied next, where such rows are copied, one after each so many steps; otherwise 0.</param>
-internal sealed record PanelTile(Spelling V, int Rows, int Vectors, bool Adds, int StripStep, int AheadVectors)
+/// <param name="Fetches">Whether rows that are multiplied next, as far apart as those of the tile, are asked for meanwhile.</param>
+internal sealed record PanelTile(Spelling V, int Rows, int Vectors, bool Adds, int StripStep, int AheadVectors, bool Fetches = false)
 {
     private const int Line = 16;
 
@@ -29,7 +30,9 @@ internal sealed record PanelTile(Spelling V, int Rows, int Vectors, bool Adds, i
     /// <param name="result">The result's first element.</param>
     /// <param name="stride">Elements from one row of the result to the next.</param>
     /// <param name="depth">Steps of the contraction.</param>
-    /// <param name="ahead">What is copied meanwhile, and the steps for each row of it, if anything is.</param>
+    /// <param name="ahead">
+    /// What is copied meanwhile, and the steps for each row of it, if anything is; or the elements from the rows to those that are asked for.
+    /// </param>
     public string Call(KernelCode code, string left, string right, string result, string stride, string depth, string? ahead = null)
         => $"{code.Share(BaseName, Print)}({left}, {right}, {result}, {stride}, {depth}{(ahead is null ? "" : $", {ahead}")});";
 
@@ -37,15 +40,15 @@ internal sealed record PanelTile(Spelling V, int Rows, int Vectors, bool Adds, i
 
     private bool PacksAhead => AheadVectors > 0;
 
-    private string BaseName => $"Tile{Rows}x{Vectors * V.Lanes}{(IsInPlace ? "" : StripStep == Rows ? "Strip" : $"Strip{StripStep}")}{(Adds ? "Add" : "")}{(!PacksAhead ? "" : AheadVectors == Vectors ? "Ahead" : $"Ahead{AheadVectors * V.Lanes}")}_{V.Bits}";
+    private string BaseName => $"Tile{Rows}x{Vectors * V.Lanes}{(IsInPlace ? "" : StripStep == Rows ? "Strip" : $"Strip{StripStep}")}{(Adds ? "Add" : "")}{(!PacksAhead ? "" : AheadVectors == Vectors ? "Ahead" : $"Ahead{AheadVectors * V.Lanes}")}{(Fetches ? "Fetch" : "")}_{V.Bits}";
 
     private string Print(string name)
     {
         var w = new CodeWriter();
         string rows = IsInPlace ? $"{Rows} rows of a, aStep elements apart," : $"a strip of {Rows} rows{(StripStep == Rows ? "" : $" out of {StripStep}")}";
-        w.Line($"// c {(Adds ? "+=" : "=")} {rows} · a panel of {Vectors * V.Lanes} columns: {Rows * Vectors} accumulators in registers.{(PacksAhead ? " What is multiplied next is packed meanwhile." : "")}");
+        w.Line($"// c {(Adds ? "+=" : "=")} {rows} · a panel of {Vectors * V.Lanes} columns: {Rows * Vectors} accumulators in registers.{(PacksAhead ? " What is multiplied next is packed meanwhile." : Fetches ? " The rows that come next are asked for meanwhile." : "")}");
         w.Line("[MethodImpl(MethodImplOptions.AggressiveOptimization)]");
-        w.Open($"private static void {name}(float* a{(IsInPlace ? ", long aStep" : "")}, float* b, float* c, int stride, int depth{(PacksAhead ? ", RowCopy* ahead, int every" : "")})");
+        w.Open($"private static void {name}(float* a{(IsInPlace ? ", long aStep" : "")}, float* b, float* c, int stride, int depth{(PacksAhead ? ", RowCopy* ahead, int every" : Fetches ? ", long ahead" : "")})");
         if (Adds)
         {
             w.Line($"Panels.PrefetchTile(c, stride, {Rows}, {Vectors * V.Lanes});");
@@ -113,7 +116,18 @@ internal sealed record PanelTile(Spelling V, int Rows, int Vectors, bool Adds, i
             w.Line("int steps = Math.Min(every, left);");
         }
 
-        w.Open($"for (int k = 0; k < {(PacksAhead ? "steps" : "depth")}; k++)");
+        if (Fetches)
+        {
+            w.Open($"for (int left = depth; left > 0; left -= {Line})");
+            for (int i = from; i < to; i++)
+            {
+                w.Line($"RowCopy.Fetch({Pointer(i / RowsOfPointer * RowsOfPointer)} + ahead{(i % RowsOfPointer) switch { 0 => "", 1 => " + aStep", _ => $" + {i % RowsOfPointer} * aStep" }});");
+            }
+
+            w.Line($"int steps = Math.Min({Line}, left);");
+        }
+
+        w.Open($"for (int k = 0; k < {(PacksAhead || Fetches ? "steps" : "depth")}; k++)");
         for (int j = 0; j < Vectors; j++)
         {
             w.Line($"{V.Type} b{j} = {V.Load(Text.Plus("b", j * V.Lanes))};");
@@ -135,7 +149,7 @@ internal sealed record PanelTile(Spelling V, int Rows, int Vectors, bool Adds, i
 
         w.Line($"b += {Vectors * V.Lanes};");
         w.Close();
-        if (PacksAhead)
+        if (PacksAhead || Fetches)
         {
             w.Close();
         }
