@@ -9,7 +9,8 @@ namespace ModelGen.Runtime;
 public static unsafe class AttentionRows
 {
     /// <summary>
-    /// Turns a row of scores into unnormalized probabilities, exp(scale · score − maximum), in place.
+    /// Turns a row of scores into unnormalized probabilities, exp(scale · score − maximum), in place. A score that is NaN stays one, and
+    /// makes the sum one; the maximum may be that of the others.
     /// </summary>
     /// <param name="row">The scores; a last vector of them is read and written whole.</param>
     /// <param name="valid">How many of them count.</param>
@@ -119,16 +120,16 @@ public static unsafe class AttentionRows
         int full = valid & ~15;
         for (int j = 0; j < full; j += 16)
         {
-            max = Vector512.Max(max, Vector512.Load(row + j));
+            max = Vector512.MaxNative(max, Vector512.Load(row + j));
         }
 
         int tail = valid - full;
         if (tail > 0)
         {
-            max = Vector512.Max(max, Simd.FirstLanes512(Vector512.Load(row + full), tail, float.NegativeInfinity));
+            max = Vector512.MaxNative(max, Simd.FirstLanes512(Vector512.Load(row + full), tail, float.NegativeInfinity));
         }
 
-        maximum = Simd.Max(max) * scale;
+        maximum = Simd.MaxNative(max) * scale;
         Vector512<float> shift = Vector512.Create(maximum), factor = Vector512.Create(scale);
         Vector512<float> sum = Vector512<float>.Zero;
         for (int j = 0; j < full; j += 16)
@@ -154,16 +155,16 @@ public static unsafe class AttentionRows
         int full = valid & ~7;
         for (int j = 0; j < full; j += 8)
         {
-            max = Vector256.Max(max, Vector256.Load(row + j));
+            max = Vector256.MaxNative(max, Vector256.Load(row + j));
         }
 
         int tail = valid - full;
         if (tail > 0)
         {
-            max = Vector256.Max(max, Simd.FirstLanes256(Vector256.Load(row + full), tail, float.NegativeInfinity));
+            max = Vector256.MaxNative(max, Simd.FirstLanes256(Vector256.Load(row + full), tail, float.NegativeInfinity));
         }
 
-        maximum = Simd.Max(max) * scale;
+        maximum = Simd.MaxNative(max) * scale;
         Vector256<float> shift = Vector256.Create(maximum), factor = Vector256.Create(scale);
         Vector256<float> sum = Vector256<float>.Zero;
         for (int j = 0; j < full; j += 8)
@@ -189,16 +190,16 @@ public static unsafe class AttentionRows
         int full = valid & ~3;
         for (int j = 0; j < full; j += 4)
         {
-            max = Vector128.Max(max, Vector128.Load(row + j));
+            max = Vector128.MaxNative(max, Vector128.Load(row + j));
         }
 
         int tail = valid - full;
         if (tail > 0)
         {
-            max = Vector128.Max(max, Simd.FirstLanes128(Vector128.Load(row + full), tail, float.NegativeInfinity));
+            max = Vector128.MaxNative(max, Simd.FirstLanes128(Vector128.Load(row + full), tail, float.NegativeInfinity));
         }
 
-        maximum = Simd.Max(max) * scale;
+        maximum = Simd.MaxNative(max) * scale;
         Vector128<float> shift = Vector128.Create(maximum), factor = Vector128.Create(scale);
         Vector128<float> sum = Vector128<float>.Zero;
         for (int j = 0; j < full; j += 4)

@@ -165,6 +165,15 @@ public static unsafe partial class Simd
         return v.ToScalar();
     }
 
+    /// <summary>Largest lane, in a quarter of the time; where one is NaN, that or another one.</summary>
+    [MethodImpl(MethodImplOptions.AggressiveInlining)]
+    public static float MaxNative(Vector128<float> v)
+    {
+        v = Vector128.MaxNative(v, Vector128.Shuffle(v, Vector128.Create(2, 3, 0, 1)));
+        v = Vector128.MaxNative(v, Vector128.Shuffle(v, Vector128.Create(1, 0, 3, 2)));
+        return v.ToScalar();
+    }
+
     /// <inheritdoc cref="Uniform(uint, uint, uint)"/>
     [MethodImpl(MethodImplOptions.AggressiveInlining)]
     public static Vector128<float> Uniform(Vector128<uint> counter, uint key0, uint key1)

@@ -89,6 +89,10 @@ public static unsafe partial class Simd
     [MethodImpl(MethodImplOptions.AggressiveInlining)]
     public static float Max(Vector256<float> v) => Max(Vector128.Max(v.GetLower(), v.GetUpper()));
 
+    /// <inheritdoc cref="MaxNative(Vector128{float})"/>
+    [MethodImpl(MethodImplOptions.AggressiveInlining)]
+    public static float MaxNative(Vector256<float> v) => MaxNative(Vector128.MaxNative(v.GetLower(), v.GetUpper()));
+
     /// <inheritdoc cref="Uniform(uint, uint, uint)"/>
     [MethodImpl(MethodImplOptions.AggressiveInlining)]
     public static Vector256<float> Uniform(Vector256<uint> counter, uint key0, uint key1)

@@ -120,6 +120,10 @@ public static unsafe partial class Simd
     [MethodImpl(MethodImplOptions.AggressiveInlining)]
     public static float Max(Vector512<float> v) => Max(Vector256.Max(v.GetLower(), v.GetUpper()));
 
+    /// <inheritdoc cref="MaxNative(Vector128{float})"/>
+    [MethodImpl(MethodImplOptions.AggressiveInlining)]
+    public static float MaxNative(Vector512<float> v) => MaxNative(Vector256.MaxNative(v.GetLower(), v.GetUpper()));
+
     /// <inheritdoc cref="Uniform(uint, uint, uint)"/>
     [MethodImpl(MethodImplOptions.AggressiveInlining)]
     public static Vector512<float> Uniform(Vector512<uint> counter, uint key0, uint key1)

@@ -191,6 +191,9 @@ public sealed unsafe class SimdTests
             Assert.Equal(Tree(a[..4], MathF.Max), Simd.Max(Vector128.Create<float>(a)));
             Assert.Equal(Tree(a[..8], MathF.Max), Simd.Max(Vector256.Create<float>(a)));
             Assert.Equal(Tree(a, MathF.Max), Simd.Max(Vector512.Create<float>(a)));
+            Assert.Equal(Tree(a[..4], MathF.Max), Simd.MaxNative(Vector128.Create<float>(a)));
+            Assert.Equal(Tree(a[..8], MathF.Max), Simd.MaxNative(Vector256.Create<float>(a)));
+            Assert.Equal(Tree(a, MathF.Max), Simd.MaxNative(Vector512.Create<float>(a)));
 
             Simd.MultiplyAdd(Vector512.Create<float>(a), Vector512.Create<float>(b), Vector512.Create<float>(c)).CopyTo(actual);
             ExpectProducts(a, b, c, actual);
@@ -217,6 +220,20 @@ public sealed unsafe class SimdTests
         Vector256<float>[] halves = [.. vectors.Select(v => v.GetUpper())];
         Simd.SumsOfParts(Simd.PartialSums(halves[0], halves[1], halves[2], halves[3]), Simd.PartialSums(halves[4], halves[5], halves[6], halves[7])).CopyTo(actual);
         for (int i = 0; i < 8; i++) Assert.Equal(Vector256.Sum(halves[i]), actual[i]);
+        Simd.SumsOfHalves(quarters[0], quarters[1]).CopyTo(actual);
+        for (int i = 0; i < 8; i++)
+        {
+            Assert.Equal(Vector256.Sum(vectors[i].GetLower()), actual[(i / 4 * 8) + (i % 4)]);
+            Assert.Equal(Vector256.Sum(vectors[i].GetUpper()), actual[(i / 4 * 8) + 4 + (i % 4)]);
+        }
+
+        const int Stride = 7;
+        var expected = new float[(3 * Stride) + 4];
+        for (int i = 0; i < 16; i++) expected[(i % 4 * Stride) + (i / 4)] = vectors[0].GetElement(i);
+        (Vector256<float> rows01, Vector256<float> rows23) = (vectors[0].GetLower(), vectors[0].GetUpper());
+        ExpectColumns(expected, p => Simd.StoreColumns(vectors[0], (float*)p, Stride));
+        ExpectColumns(expected, p => Simd.StoreColumns(rows01, rows23, (float*)p, Stride));
+        ExpectColumns(expected, p => Simd.StoreColumns(rows01.GetLower(), rows01.GetUpper(), rows23.GetLower(), rows23.GetUpper(), (float*)p, Stride));
         Assert.Equal(vectors[0], Simd.Join(vectors[0].GetLower(), vectors[0].GetUpper()));
         Assert.Equal(halves[0], Simd.Join(halves[0].GetLower(), halves[0].GetUpper()));
 
@@ -227,6 +244,11 @@ public sealed unsafe class SimdTests
             Assert.Equal(float.NaN, Simd.Max(Vector512.Create<float>(a)));
             if (position < 8) Assert.Equal(float.NaN, Simd.Max(Vector256.Create<float>(a)));
             if (position < 4) Assert.Equal(float.NaN, Simd.Max(Vector128.Create<float>(a)));
+            fixed (float* scores = a)
+            {
+                Assert.Equal(float.NaN, AttentionRows.Exponentials(scores, 16, 16, 1, out _));
+                Assert.Equal(float.NaN, scores[position]);
+            }
         }
 
         for (int count = 0; count <= 16; count++)
@@ -238,6 +260,13 @@ public sealed unsafe class SimdTests
             Simd.FirstLanes128(Simd.Lanes128, count, -1f).CopyTo(actual);
             ExpectFirst(actual[..4], count);
         }
+    }
+
+    private static void ExpectColumns(float[] expected, Action<nint> store)
+    {
+        var actual = new float[expected.Length];
+        fixed (float* p = actual) store((nint)p);
+        Assert.Equal(expected, actual);
     }
 
     private static float Next(Random random) => (random.NextSingle() - 0.5f) * MathF.Pow(2, random.Next(-20, 20));

@@ -1479,6 +1479,19 @@ internal static unsafe class Example_TinyGpt_Kernels
         }
     }
 
+    // The products of 8 elements of a row and of four others, summed up to one vector of partial sums.
+    [MethodImpl(MethodImplOptions.AggressiveInlining)]
+    private static Vector256<float> FourDots8_256(float* x, float* w, long apart)
+    {
+        float* w1 = w + apart, w2 = w1 + apart, w3 = w2 + apart;
+        Vector256<float> x0 = Vector256.Load(x);
+        Vector256<float> d0_0 = x0 * Vector256.Load(w);
+        Vector256<float> d0_1 = x0 * Vector256.Load(w1);
+        Vector256<float> d0_2 = x0 * Vector256.Load(w2);
+        Vector256<float> d0_3 = x0 * Vector256.Load(w3);
+        return Simd.PartialSums(d0_0, d0_1, d0_2, d0_3);
+    }
+
     // The products of 8 elements, summed up to one vector.
     [MethodImpl(MethodImplOptions.AggressiveInlining)]
     private static Vector256<float> Dot8_256(float* x, float* w)
@@ -1491,26 +1504,42 @@ internal static unsafe class Example_TinyGpt_Kernels
     [MethodImpl(MethodImplOptions.AggressiveOptimization)]
     private static void Dots8_256(float* x, float* w, float* sums, int rows)
     {
-        int n = 0;
-        for (; n <= rows - 8; n += 8)
+        int quarter = rows / 16 * 4;
+        long apart = (long)quarter * 8;
+        for (int n = 0; n < quarter; n += 4)
         {
-            Vector256<float> s0 = Simd.PartialSums(Dot8_256(x, w), Dot8_256(x, w + 8), Dot8_256(x, w + 16), Dot8_256(x, w + 24));
-            Vector256<float> s1 = Simd.PartialSums(Dot8_256(x, w + 32), Dot8_256(x, w + 40), Dot8_256(x, w + 48), Dot8_256(x, w + 56));
-            Vector256.Store(Simd.SumsOfParts(s0, s1), sums + n);
-            w += 64;
-        }
-
-        for (; n <= rows - 4; n += 4)
-        {
-            Vector128.Store(Simd.Sums(Dot8_256(x, w), Dot8_256(x, w + 8), Dot8_256(x, w + 16), Dot8_256(x, w + 24)), sums + n);
+            Vector256<float> p0 = FourDots8_256(x, w, apart);
+            Vector256<float> p1 = FourDots8_256(x, w + 8, apart);
+            Vector256<float> p2 = FourDots8_256(x, w + 16, apart);
+            Vector256<float> p3 = FourDots8_256(x, w + 24, apart);
+            Simd.StoreColumns(Simd.SumsOfParts(p0, p1), Simd.SumsOfParts(p2, p3), sums + n, quarter);
             w += 32;
         }
 
-        for (; n < rows; n++)
+        w += 3 * apart;
+        for (int n = 4 * quarter; n < rows; n++)
         {
             sums[n] = Simd.Sum(Dot8_256(x, w));
             w += 8;
         }
+    }
+
+    // The products of 8 elements of a row and of four others, summed up to one vector of partial sums.
+    [MethodImpl(MethodImplOptions.AggressiveInlining)]
+    private static Vector128<float> FourDots8_128(float* x, float* w, long apart)
+    {
+        float* w1 = w + apart, w2 = w1 + apart, w3 = w2 + apart;
+        Vector128<float> x0 = Vector128.Load(x);
+        Vector128<float> d0_0 = x0 * Vector128.Load(w);
+        Vector128<float> d0_1 = x0 * Vector128.Load(w1);
+        Vector128<float> d0_2 = x0 * Vector128.Load(w2);
+        Vector128<float> d0_3 = x0 * Vector128.Load(w3);
+        Vector128<float> x1 = Vector128.Load(x + 4);
+        Vector128<float> d1_0 = x1 * Vector128.Load(w + 4);
+        Vector128<float> d1_1 = x1 * Vector128.Load(w1 + 4);
+        Vector128<float> d1_2 = x1 * Vector128.Load(w2 + 4);
+        Vector128<float> d1_3 = x1 * Vector128.Load(w3 + 4);
+        return Simd.Sums(d0_0 + d1_0, d0_1 + d1_1, d0_2 + d1_2, d0_3 + d1_3);
     }
 
     // The products of 8 elements, summed up to one vector.
@@ -1526,14 +1555,20 @@ internal static unsafe class Example_TinyGpt_Kernels
     [MethodImpl(MethodImplOptions.AggressiveOptimization)]
     private static void Dots8_128(float* x, float* w, float* sums, int rows)
     {
-        int n = 0;
-        for (; n <= rows - 4; n += 4)
+        int quarter = rows / 16 * 4;
+        long apart = (long)quarter * 8;
+        for (int n = 0; n < quarter; n += 4)
         {
-            Vector128.Store(Simd.Sums(Dot8_128(x, w), Dot8_128(x, w + 8), Dot8_128(x, w + 16), Dot8_128(x, w + 24)), sums + n);
+            Vector128<float> p0 = FourDots8_128(x, w, apart);
+            Vector128<float> p1 = FourDots8_128(x, w + 8, apart);
+            Vector128<float> p2 = FourDots8_128(x, w + 16, apart);
+            Vector128<float> p3 = FourDots8_128(x, w + 24, apart);
+            Simd.StoreColumns(p0, p1, p2, p3, sums + n, quarter);
             w += 32;
         }
 
-        for (; n < rows; n++)
+        w += 3 * apart;
+        for (int n = 4 * quarter; n < rows; n++)
         {
             sums[n] = Simd.Sum(Dot8_128(x, w));
             w += 8;
@@ -1964,6 +1999,24 @@ internal static unsafe class Example_TinyGpt_Kernels
         }
     }
 
+    // The products of 32 elements of a row and of four others, summed up to one vector of partial sums.
+    [MethodImpl(MethodImplOptions.AggressiveInlining)]
+    private static Vector512<float> FourDots32_512(float* x, float* w, long apart)
+    {
+        float* w1 = w + apart, w2 = w1 + apart, w3 = w2 + apart;
+        Vector512<float> x0 = Vector512.Load(x);
+        Vector512<float> d0_0 = x0 * Vector512.Load(w);
+        Vector512<float> d0_1 = x0 * Vector512.Load(w1);
+        Vector512<float> d0_2 = x0 * Vector512.Load(w2);
+        Vector512<float> d0_3 = x0 * Vector512.Load(w3);
+        Vector512<float> x1 = Vector512.Load(x + 16);
+        Vector512<float> d1_0 = x1 * Vector512.Load(w + 16);
+        Vector512<float> d1_1 = x1 * Vector512.Load(w1 + 16);
+        Vector512<float> d1_2 = x1 * Vector512.Load(w2 + 16);
+        Vector512<float> d1_3 = x1 * Vector512.Load(w3 + 16);
+        return Simd.PartialSums(d0_0 + d1_0, d0_1 + d1_1, d0_2 + d1_2, d0_3 + d1_3);
+    }
+
     // The products of 32 elements, summed up to one vector.
     [MethodImpl(MethodImplOptions.AggressiveInlining)]
     private static Vector512<float> Dot32_512(float* x, float* w)
@@ -1977,28 +2030,52 @@ internal static unsafe class Example_TinyGpt_Kernels
     [MethodImpl(MethodImplOptions.AggressiveOptimization)]
     private static void Dots32_512(float* x, float* w, float* sums, int rows)
     {
-        int n = 0;
-        for (; n <= rows - 16; n += 16)
+        int quarter = rows / 16 * 4;
+        long apart = (long)quarter * 32;
+        for (int n = 0; n < quarter; n += 4)
         {
-            Vector512<float> s0 = Simd.PartialSums(Dot32_512(x, w), Dot32_512(x, w + 32), Dot32_512(x, w + 64), Dot32_512(x, w + 96));
-            Vector512<float> s1 = Simd.PartialSums(Dot32_512(x, w + 128), Dot32_512(x, w + 160), Dot32_512(x, w + 192), Dot32_512(x, w + 224));
-            Vector512<float> s2 = Simd.PartialSums(Dot32_512(x, w + 256), Dot32_512(x, w + 288), Dot32_512(x, w + 320), Dot32_512(x, w + 352));
-            Vector512<float> s3 = Simd.PartialSums(Dot32_512(x, w + 384), Dot32_512(x, w + 416), Dot32_512(x, w + 448), Dot32_512(x, w + 480));
-            Vector512.Store(Simd.SumsOfParts(s0, s1, s2, s3), sums + n);
-            w += 512;
-        }
-
-        for (; n <= rows - 4; n += 4)
-        {
-            Vector128.Store(Simd.Sums(Dot32_512(x, w), Dot32_512(x, w + 32), Dot32_512(x, w + 64), Dot32_512(x, w + 96)), sums + n);
+            Vector512<float> p0 = FourDots32_512(x, w, apart);
+            Vector512<float> p1 = FourDots32_512(x, w + 32, apart);
+            Vector512<float> p2 = FourDots32_512(x, w + 64, apart);
+            Vector512<float> p3 = FourDots32_512(x, w + 96, apart);
+            Simd.StoreColumns(Simd.SumsOfParts(p0, p1, p2, p3), sums + n, quarter);
             w += 128;
         }
 
-        for (; n < rows; n++)
+        w += 3 * apart;
+        for (int n = 4 * quarter; n < rows; n++)
         {
             sums[n] = Simd.Sum(Dot32_512(x, w));
             w += 32;
         }
+    }
+
+    // The products of 32 elements of a row and of four others, summed up to one vector of partial sums.
+    [MethodImpl(MethodImplOptions.AggressiveInlining)]
+    private static Vector256<float> FourDots32_256(float* x, float* w, long apart)
+    {
+        float* w1 = w + apart, w2 = w1 + apart, w3 = w2 + apart;
+        Vector256<float> x0 = Vector256.Load(x);
+        Vector256<float> d0_0 = x0 * Vector256.Load(w);
+        Vector256<float> d0_1 = x0 * Vector256.Load(w1);
+        Vector256<float> d0_2 = x0 * Vector256.Load(w2);
+        Vector256<float> d0_3 = x0 * Vector256.Load(w3);
+        Vector256<float> x1 = Vector256.Load(x + 8);
+        Vector256<float> d1_0 = x1 * Vector256.Load(w + 8);
+        Vector256<float> d1_1 = x1 * Vector256.Load(w1 + 8);
+        Vector256<float> d1_2 = x1 * Vector256.Load(w2 + 8);
+        Vector256<float> d1_3 = x1 * Vector256.Load(w3 + 8);
+        Vector256<float> x2 = Vector256.Load(x + 16);
+        d0_0 = Simd.MultiplyAdd(x2, Vector256.Load(w + 16), d0_0);
+        d0_1 = Simd.MultiplyAdd(x2, Vector256.Load(w1 + 16), d0_1);
+        d0_2 = Simd.MultiplyAdd(x2, Vector256.Load(w2 + 16), d0_2);
+        d0_3 = Simd.MultiplyAdd(x2, Vector256.Load(w3 + 16), d0_3);
+        Vector256<float> x3 = Vector256.Load(x + 24);
+        d1_0 = Simd.MultiplyAdd(x3, Vector256.Load(w + 24), d1_0);
+        d1_1 = Simd.MultiplyAdd(x3, Vector256.Load(w1 + 24), d1_1);
+        d1_2 = Simd.MultiplyAdd(x3, Vector256.Load(w2 + 24), d1_2);
+        d1_3 = Simd.MultiplyAdd(x3, Vector256.Load(w3 + 24), d1_3);
+        return Simd.PartialSums(d0_0 + d1_0, d0_1 + d1_1, d0_2 + d1_2, d0_3 + d1_3);
     }
 
     // The products of 32 elements, summed up to one vector.
@@ -2016,26 +2093,56 @@ internal static unsafe class Example_TinyGpt_Kernels
     [MethodImpl(MethodImplOptions.AggressiveOptimization)]
     private static void Dots32_256(float* x, float* w, float* sums, int rows)
     {
-        int n = 0;
-        for (; n <= rows - 8; n += 8)
+        int quarter = rows / 16 * 4;
+        long apart = (long)quarter * 32;
+        for (int n = 0; n < quarter; n += 4)
         {
-            Vector256<float> s0 = Simd.PartialSums(Dot32_256(x, w), Dot32_256(x, w + 32), Dot32_256(x, w + 64), Dot32_256(x, w + 96));
-            Vector256<float> s1 = Simd.PartialSums(Dot32_256(x, w + 128), Dot32_256(x, w + 160), Dot32_256(x, w + 192), Dot32_256(x, w + 224));
-            Vector256.Store(Simd.SumsOfParts(s0, s1), sums + n);
-            w += 256;
-        }
-
-        for (; n <= rows - 4; n += 4)
-        {
-            Vector128.Store(Simd.Sums(Dot32_256(x, w), Dot32_256(x, w + 32), Dot32_256(x, w + 64), Dot32_256(x, w + 96)), sums + n);
+            Vector256<float> p0 = FourDots32_256(x, w, apart);
+            Vector256<float> p1 = FourDots32_256(x, w + 32, apart);
+            Vector256<float> p2 = FourDots32_256(x, w + 64, apart);
+            Vector256<float> p3 = FourDots32_256(x, w + 96, apart);
+            Simd.StoreColumns(Simd.SumsOfParts(p0, p1), Simd.SumsOfParts(p2, p3), sums + n, quarter);
             w += 128;
         }
 
-        for (; n < rows; n++)
+        w += 3 * apart;
+        for (int n = 4 * quarter; n < rows; n++)
         {
             sums[n] = Simd.Sum(Dot32_256(x, w));
             w += 32;
         }
+    }
+
+    // The products of 32 elements of a row and of four others, summed up to one vector of partial sums.
+    [MethodImpl(MethodImplOptions.AggressiveInlining)]
+    private static Vector128<float> FourDots32_128(float* x, float* w, long apart)
+    {
+        float* w1 = w + apart, w2 = w1 + apart, w3 = w2 + apart;
+        Vector128<float> x0 = Vector128.Load(x);
+        Vector128<float> d0_0 = x0 * Vector128.Load(w);
+        Vector128<float> d0_1 = x0 * Vector128.Load(w1);
+        Vector128<float> d0_2 = x0 * Vector128.Load(w2);
+        Vector128<float> d0_3 = x0 * Vector128.Load(w3);
+        Vector128<float> x1 = Vector128.Load(x + 4);
+        Vector128<float> d1_0 = x1 * Vector128.Load(w + 4);
+        Vector128<float> d1_1 = x1 * Vector128.Load(w1 + 4);
+        Vector128<float> d1_2 = x1 * Vector128.Load(w2 + 4);
+        Vector128<float> d1_3 = x1 * Vector128.Load(w3 + 4);
+        for (int k = 8; k < 32; k += 8)
+        {
+            Vector128<float> x2 = Vector128.Load(x + k);
+            d0_0 = Simd.MultiplyAdd(x2, Vector128.Load(w + k), d0_0);
+            d0_1 = Simd.MultiplyAdd(x2, Vector128.Load(w1 + k), d0_1);
+            d0_2 = Simd.MultiplyAdd(x2, Vector128.Load(w2 + k), d0_2);
+            d0_3 = Simd.MultiplyAdd(x2, Vector128.Load(w3 + k), d0_3);
+            Vector128<float> x3 = Vector128.Load(x + k + 4);
+            d1_0 = Simd.MultiplyAdd(x3, Vector128.Load(w + k + 4), d1_0);
+            d1_1 = Simd.MultiplyAdd(x3, Vector128.Load(w1 + k + 4), d1_1);
+            d1_2 = Simd.MultiplyAdd(x3, Vector128.Load(w2 + k + 4), d1_2);
+            d1_3 = Simd.MultiplyAdd(x3, Vector128.Load(w3 + k + 4), d1_3);
+        }
+
+        return Simd.Sums(d0_0 + d1_0, d0_1 + d1_1, d0_2 + d1_2, d0_3 + d1_3);
     }
 
     // The products of 32 elements, summed up to one vector.
@@ -2046,10 +2153,14 @@ internal static unsafe class Example_TinyGpt_Kernels
         Vector128<float> d1 = Vector128.Load(x + 4) * Vector128.Load(w + 4);
         Vector128<float> d2 = Vector128.Load(x + 8) * Vector128.Load(w + 8);
         Vector128<float> d3 = Vector128.Load(x + 12) * Vector128.Load(w + 12);
-        d0 = Simd.MultiplyAdd(Vector128.Load(x + 16), Vector128.Load(w + 16), d0);
-        d1 = Simd.MultiplyAdd(Vector128.Load(x + 20), Vector128.Load(w + 20), d1);
-        d2 = Simd.MultiplyAdd(Vector128.Load(x + 24), Vector128.Load(w + 24), d2);
-        d3 = Simd.MultiplyAdd(Vector128.Load(x + 28), Vector128.Load(w + 28), d3);
+        for (int k = 16; k < 32; k += 16)
+        {
+            d0 = Simd.MultiplyAdd(Vector128.Load(x + k), Vector128.Load(w + k), d0);
+            d1 = Simd.MultiplyAdd(Vector128.Load(x + k + 4), Vector128.Load(w + k + 4), d1);
+            d2 = Simd.MultiplyAdd(Vector128.Load(x + k + 8), Vector128.Load(w + k + 8), d2);
+            d3 = Simd.MultiplyAdd(Vector128.Load(x + k + 12), Vector128.Load(w + k + 12), d3);
+        }
+
         return (d0 + d1) + (d2 + d3);
     }
 
@@ -2057,14 +2168,20 @@ internal static unsafe class Example_TinyGpt_Kernels
     [MethodImpl(MethodImplOptions.AggressiveOptimization)]
     private static void Dots32_128(float* x, float* w, float* sums, int rows)
     {
-        int n = 0;
-        for (; n <= rows - 4; n += 4)
+        int quarter = rows / 16 * 4;
+        long apart = (long)quarter * 32;
+        for (int n = 0; n < quarter; n += 4)
         {
-            Vector128.Store(Simd.Sums(Dot32_128(x, w), Dot32_128(x, w + 32), Dot32_128(x, w + 64), Dot32_128(x, w + 96)), sums + n);
+            Vector128<float> p0 = FourDots32_128(x, w, apart);
+            Vector128<float> p1 = FourDots32_128(x, w + 32, apart);
+            Vector128<float> p2 = FourDots32_128(x, w + 64, apart);
+            Vector128<float> p3 = FourDots32_128(x, w + 96, apart);
+            Simd.StoreColumns(p0, p1, p2, p3, sums + n, quarter);
             w += 128;
         }
 
-        for (; n < rows; n++)
+        w += 3 * apart;
+        for (int n = 4 * quarter; n < rows; n++)
         {
             sums[n] = Simd.Sum(Dot32_128(x, w));
             w += 32;

@@ -904,7 +904,8 @@ internal static class MatMulEmitter
     // Products of a row x and others, as sums of few vectors for each: expressions of their totals.
     private static string[] Products(CodeWriter w, Spelling v, int depth, string[] others, int mostWays)
     {
-        const int LongestUnrolled = 8;
+        // Of rows that are spelled out, the compiler keeps the common one in registers: no more of it than there is room for.
+        int longestUnrolled = v.Lanes == 16 ? 8 : 4;
         int vectors = depth / v.Lanes, tail = depth % v.Lanes;
         int ways = Math.Min(mostWays, vectors > 4 ? 4 : vectors > 1 ? 2 : 1);
         int step = 0;
@@ -915,7 +916,7 @@ internal static class MatMulEmitter
             Step(i, CodeWriter.Number(i * v.Lanes), isFirst: true);
         }
 
-        int looped = vectors > LongestUnrolled ? vectors / ways * ways : done;
+        int looped = vectors > longestUnrolled ? vectors / ways * ways : done;
         if (looped > done)
         {
             w.Open($"for (int k = {done * v.Lanes}; k < {looped * v.Lanes}; k += {ways * v.Lanes})");
