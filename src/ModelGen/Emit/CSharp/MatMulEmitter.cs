@@ -1,6 +1,5 @@
 using System;
 using System.Collections.Generic;
-using System.Globalization;
 using System.Linq;
 using ModelGen.Compiler.Graph;
 using ModelGen.Compiler.Kernels;
@@ -12,18 +11,12 @@ namespace ModelGen.Compiler.Emit.CSharp;
 /// Matrix products. The register tile reads a packed panel of columns and rows of the other operand, where they lie or packed into
 /// strips; what it multiplies next is packed meanwhile, a row at a time, and the epilogue runs on the tile while it is in the
 /// first-level cache. How the work is cut and divided is <see cref="MatMulBlocking"/>'s choice. A single row
-/// is multiplied by dot products instead, at the speed of memory.
+/// is multiplied by dot products instead (<see cref="DotProductEmitter"/>).
 /// </summary>
 internal static class MatMulEmitter
 {
     /// <summary>Strips of a transposed group whose tiles are called one by one; more are called in a loop.</summary>
     private const int MostUnrolledStrips = 4;
-
-    /// <summary>The dot products that workers divide: a vector of the widest kind.</summary>
-    private const int DotGrain = 16;
-
-    /// <summary>The most dot products of one call of the epilogue.</summary>
-    private const int DotBlock = 1024;
 
     public static KernelCode Emit(MatMulKernel kernel)
     {
@@ -41,7 +34,7 @@ internal static class MatMulEmitter
         };
         if (kernel.IsDotProducts)
         {
-            code.ForEachWidth((w, name, v) => DotProducts(w, code, name, kernel, v));
+            code.ForEachWidth((w, name, v) => DotProductEmitter.Emit(w, code, name, kernel, v));
         }
         else
         {
@@ -68,6 +61,10 @@ internal static class MatMulEmitter
         });
         return code;
     }
+
+    /// <summary>Runs the epilogue on a tile of sums.</summary>
+    public static string EpilogueCall(Func<string, string> name, MatMulKernel kernel, Spelling v, string tile, string row, string rows, string column, string columns)
+        => $"{name($"Epilogue_{v.Bits}")}({tile}{Pointers(kernel, declared: false)}{string.Join("", Arguments.Names(Arguments.Of(kernel.Stores)).Select(n => ", " + n))}, {row}, {rows}, {column}, {columns});";
 
     private static string Pointers(MatMulKernel kernel, bool declared)
         => string.Join("", kernel.Operands.Skip(2).Select(o => $", {(!declared ? "" : o.Access.Element == ElementType.Int32 ? "int* " : "float* ")}{o.Name}"));
@@ -764,7 +761,7 @@ internal static class MatMulEmitter
         }
 
         private string EpilogueCall(string tile, string row, string rows, string column, string columns)
-            => $"{_name($"Epilogue_{_v.Bits}")}({tile}{Pointers(_kernel, declared: false)}{string.Join("", Arguments.Names(Arguments.Of(_kernel.Stores)).Select(n => ", " + n))}, {row}, {rows}, {column}, {columns});";
+            => MatMulEmitter.EpilogueCall(_name, _kernel, _v, tile, row, rows, column, columns);
     }
 
     private static void Epilogue(CodeWriter w, MatMulKernel kernel, Spelling v)
@@ -821,145 +818,6 @@ internal static class MatMulEmitter
             {
                 KernelOperand target = kernel.Operands[store.Operand];
                 Text.VectorStore(w, v, emitter.Vector(store.Value), $"{target.Name}_r + {column}", tail, store.Mode);
-            }
-        }
-    }
-
-    // One row: every output is a dot product of the row and a row of the weight. The epilogue reads a block of them as a tile of one row;
-    // the block is long enough for its vectors to overlap, where one after each few dot products would wait for them.
-    private static void DotProducts(CodeWriter w, KernelCode code, Func<string, string> name, MatMulKernel kernel, Spelling width)
-    {
-        // A row shorter than a vector is read in narrower ones.
-        Spelling v = width.FilledBy(kernel.Depth);
-        KernelOperand weight = kernel.Operands[1];
-        string stride = CodeWriter.Number(weight.Access.RowStride);
-        string four = code.Share($"FourDots{kernel.Depth}_{v.Bits}", called => FourDots(called, v, kernel.Depth));
-        string dot = code.Share($"Dot{kernel.Depth}_{v.Bits}", called => Dot(called, v, kernel.Depth));
-        string dots = code.Share($"Dots{kernel.Depth}_{v.Bits}", called => Dots(called, four, dot, v, kernel.Depth, weight.Access.RowStride));
-        Text.Range(w, kernel.IsSerial, CodeWriter.Number(kernel.Columns), DotGrain);
-        int block = Math.Min(DotBlock, AttentionScratch.RoundUp(kernel.Columns, DotGrain));
-        w.Line($"float* sums = stackalloc float[{block}];");
-        w.Open($"for (int column = start; column < end; column += {block})");
-        w.Line($"int columns = Math.Min({block}, end - column);");
-        w.Line($"{dots}({kernel.Operands[0].Name}, {weight.Name} + (long)column * {stride}, sums, columns);");
-        w.Line($"{name($"Epilogue_{width.Bits}")}(sums{Pointers(kernel, declared: false)}{string.Join("", Arguments.Names(Arguments.Of(kernel.Stores)).Select(n => ", " + n))}, 0, 1, column, columns);");
-        w.Close();
-    }
-
-    // Four rows at a time, a quarter of all apart: of four streams, more of memory's lines are under way than of one, and rows side by
-    // side would be one. What does not make quarters is read row by row.
-    private static string Dots(string name, string four, string dot, Spelling v, int depth, int stride)
-    {
-        var w = new CodeWriter();
-        w.Line($"// The dot products of a row of {depth} elements with others.");
-        w.Line("[MethodImpl(MethodImplOptions.AggressiveOptimization)]");
-        w.Open($"private static void {name}(float* x, float* w, float* sums, int rows)");
-        w.Line("int quarter = rows / 16 * 4;");
-        w.Line($"long apart = (long)quarter * {stride};");
-        w.Open("for (int n = 0; n < quarter; n += 4)");
-        for (int i = 0; i < 4; i++)
-        {
-            w.Line($"{v.Type} p{i} = {four}(x, {Text.Plus("w", i * stride)}, apart);");
-        }
-
-        w.Line($"Simd.StoreColumns({v.Lanes switch { 16 => "Simd.SumsOfParts(p0, p1, p2, p3)", 8 => "Simd.SumsOfParts(p0, p1), Simd.SumsOfParts(p2, p3)", _ => "p0, p1, p2, p3" }}, sums + n, quarter);");
-        w.Line($"w += {4L * stride};");
-        w.Close();
-        w.Line();
-        w.Line("w += 3 * apart;");
-        w.Open("for (int n = 4 * quarter; n < rows; n++)");
-        w.Line($"sums[n] = Simd.Sum({dot}(x, w));");
-        w.Line($"w += {stride};");
-        w.Close();
-        w.Close();
-        return w.ToString();
-    }
-
-    // The dot products of a row with four others, but for the sums of 128-bit parts.
-    private static string FourDots(string name, Spelling v, int depth)
-    {
-        var w = new CodeWriter();
-        w.Line($"// The products of {depth} elements of a row and of four others, summed up to one vector of partial sums.");
-        w.Line("[MethodImpl(MethodImplOptions.AggressiveInlining)]");
-        w.Open($"private static {v.Type} {name}(float* x, float* w, long apart)");
-        w.Line("float* w1 = w + apart, w2 = w1 + apart, w3 = w2 + apart;");
-        string[] sums = Products(w, v, depth, ["w", "w1", "w2", "w3"], mostWays: 2);
-        w.Line($"return Simd.{(v.Lanes == 4 ? "Sums" : "PartialSums")}({string.Join(", ", sums)});");
-        w.Close();
-        return w.ToString();
-    }
-
-    // The dot product of two rows, but for the sum of its last vector.
-    private static string Dot(string name, Spelling v, int depth)
-    {
-        var w = new CodeWriter();
-        w.Line($"// The products of {depth} elements, summed up to one vector.");
-        w.Line("[MethodImpl(MethodImplOptions.AggressiveInlining)]");
-        w.Open($"private static {v.Type} {name}(float* x, float* w)");
-        w.Line($"return {Products(w, v, depth, ["w"], mostWays: 4)[0]};");
-        w.Close();
-        return w.ToString();
-    }
-
-    // Products of a row x and others, as sums of few vectors for each: expressions of their totals.
-    private static string[] Products(CodeWriter w, Spelling v, int depth, string[] others, int mostWays)
-    {
-        // Of rows that are spelled out, the compiler keeps the common one in registers: no more of it than there is room for.
-        int longestUnrolled = v.Lanes == 16 ? 8 : 4;
-        int vectors = depth / v.Lanes, tail = depth % v.Lanes;
-        int ways = Math.Min(mostWays, vectors > 4 ? 4 : vectors > 1 ? 2 : 1);
-        int step = 0;
-        string Sum(int way, int other) => $"d{way}{(others.Length == 1 ? "" : $"_{other}")}";
-        int done = Math.Min(ways, vectors);
-        for (int i = 0; i < done; i++)
-        {
-            Step(i, CodeWriter.Number(i * v.Lanes), isFirst: true);
-        }
-
-        int looped = vectors > longestUnrolled ? vectors / ways * ways : done;
-        if (looped > done)
-        {
-            w.Open($"for (int k = {done * v.Lanes}; k < {looped * v.Lanes}; k += {ways * v.Lanes})");
-            for (int i = 0; i < ways; i++)
-            {
-                Step(i, Text.Plus("k", i * v.Lanes));
-            }
-
-            w.Close();
-            w.Line();
-        }
-
-        for (int i = looped; i < vectors; i++)
-        {
-            Step(i % ways, CodeWriter.Number(i * v.Lanes));
-        }
-
-        if (tail > 0)
-        {
-            Step(0, CodeWriter.Number(vectors * v.Lanes), isFirst: vectors == 0, CodeWriter.Number(tail));
-        }
-
-        return [.. Enumerable.Range(0, others.Length).Select(o => ways == 4 ? $"({Sum(0, o)} + {Sum(1, o)}) + ({Sum(2, o)} + {Sum(3, o)})" : string.Join(" + ", Enumerable.Range(0, ways).Select(i => Sum(i, o))))];
-
-        void Step(int way, string at, bool isFirst = false, string? tail = null)
-        {
-            string Read(string row)
-            {
-                string pointer = at == "0" ? row : $"{row} + {at}";
-                return tail is null ? v.Load(pointer) : v.LoadTail(pointer, tail);
-            }
-
-            string x = Read("x");
-            if (others.Length > 1)
-            {
-                w.Line($"{v.Type} x{step} = {x};");
-                x = $"x{step}";
-                step++;
-            }
-
-            for (int o = 0; o < others.Length; o++)
-            {
-                w.Line(isFirst ? $"{v.Type} {Sum(way, o)} = {x} * {Read(others[o])};" : $"{Sum(way, o)} = {v.MultiplyAdd(x, Read(others[o]), Sum(way, o))};");
             }
         }
     }
