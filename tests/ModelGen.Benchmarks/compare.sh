@@ -81,7 +81,16 @@ if ((peers)); then
   while read -r candidate; do
     if "$candidate" -c 'import torch' 2>/dev/null; then python=$candidate; break; fi
   done < <(if [ -n "${PYTHON:-}" ]; then echo "$PYTHON"; else type -ap python3 || true; fi)
-  [ -n "$python" ] || note "no Python with PyTorch: the peers' column stays empty (Debian and Ubuntu: python3-torch)"
+  # Debian's PyTorch takes whichever BLAS is installed; with the reference one its products are some thirty times slower than at its best.
+  if [ -z "$python" ]; then
+    note "no Python with PyTorch: the peers' column stays empty (Debian and Ubuntu: python3-torch and libopenblas0-pthread)"
+  elif ! "$python" -c 'import sys, torch
+torch.ones(2, 2) @ torch.ones(2, 2)
+fast = torch.backends.mkl.is_available() or any(name in line for line in open("/proc/self/maps") for name in ("openblas", "mkl", "blis"))
+sys.exit(not fast)'; then
+    note "$python has a PyTorch with a reference BLAS, which is no peer: its column stays empty (Debian and Ubuntu: libopenblas0-pthread)"
+    python=
+  fi
   [ -n "$llama2" ] || note "no --llama2: decode-260k is compared with the figure of another machine"
 fi
 
