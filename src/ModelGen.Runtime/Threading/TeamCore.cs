@@ -150,6 +150,55 @@ internal sealed unsafe class TeamCore
         ThrowIfFailed();
     }
 
+    /// <summary>Takes an item from the share that has most left.</summary>
+    /// <remarks>
+    /// A share is empty until its worker opens it, and when its worker is through with it: one that was left from before is never seen.
+    /// </remarks>
+    public bool Help(Worker worker)
+    {
+        while (Richest(worker) is { } other)
+        {
+            if (other.HasRounds ? worker.TakeNext(other) : worker.TryTakeLast(other))
+            {
+                return true;
+            }
+        }
+
+        return false;
+    }
+
+    /// <summary>Takes units from the share that has most left.</summary>
+    public bool Help(Worker worker, int least, int most, out int first, out int last)
+    {
+        while (Richest(worker) is { } other)
+        {
+            if (other.TryGive(least, most, out first, out last))
+            {
+                return true;
+            }
+        }
+
+        first = last = 0;
+        return false;
+    }
+
+    /// <summary>Waits until nobody is at work on an item that somebody took.</summary>
+    public void AwaitEnd(long item, Worker worker)
+    {
+        foreach (Worker other in _workers)
+        {
+            for (int look = 1; other != worker && other.Current == item; look++)
+            {
+                ThrowIfFailed();
+                Pause();
+                if (look % 256 == 0)
+                {
+                    Thread.Yield();
+                }
+            }
+        }
+    }
+
     /// <summary>Lets the threads end.</summary>
     public void Shutdown()
     {
@@ -179,6 +228,21 @@ internal sealed unsafe class TeamCore
         }
 
         _scratch.Dispose();
+    }
+
+    private Worker? Richest(Worker worker)
+    {
+        (Worker? richest, int most) = (null, 0);
+        foreach (Worker other in _workers)
+        {
+            int left = other == worker ? 0 : other.Left;
+            if (left > most)
+            {
+                (richest, most) = (other, left);
+            }
+        }
+
+        return richest;
     }
 
     private static long Ticks(int microseconds) => Stopwatch.Frequency * microseconds / 1_000_000;
@@ -255,6 +319,7 @@ internal sealed unsafe class TeamCore
         }
         catch (Exception exception)
         {
+            worker.CloseShare();
             worker.Failure = ExceptionDispatchInfo.Capture(exception);
             Volatile.Write(ref _shared.Failed, 1);
         }

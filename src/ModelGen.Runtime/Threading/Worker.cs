@@ -18,8 +18,15 @@ public interface ITeamTask
 [EditorBrowsable(EditorBrowsableState.Never)]
 public sealed unsafe class Worker
 {
+    /// <summary>No item's name.</summary>
+    internal const long Nothing = -1;
+
     private readonly TeamCore _core;
     private PolledLines _polled;
+    private int _firstUnit;
+    private int _ownUnits;
+    private int _rounds;
+    private int _foreseen;
 
     internal Worker(TeamCore core, int index, int count, byte* scratch, long scratchBytes)
     {
@@ -28,6 +35,7 @@ public sealed unsafe class Worker
         Count = count;
         Scratch = scratch;
         ScratchBytes = scratchBytes;
+        _polled.Current = Nothing;
     }
 
     /// <summary>Which worker of the team this is: 0 is the thread that called <see cref="WorkerTeam.Run"/>.</summary>
@@ -54,6 +62,21 @@ public sealed unsafe class Worker
     internal ref int Parked => ref _polled.Parked;
 
     internal ExceptionDispatchInfo? Failure { get; set; }
+
+    /// <summary>The unit that <see cref="Take()"/> took.</summary>
+    public int Unit { get; private set; }
+
+    /// <summary>The round of <see cref="Unit"/>.</summary>
+    public int Round { get; private set; }
+
+    /// <summary>Whether <see cref="Take()"/> took what <see cref="Foresee"/> had foreseen.</summary>
+    public bool IsForeseen { get; private set; }
+
+    /// <summary>What this worker took from a share of several rounds and is not through with, or <see cref="Nothing"/>.</summary>
+    internal long Current => Volatile.Read(ref _polled.Current);
+
+    /// <summary>Whether another worker must take items from the front of this worker's share, where the rounds go on.</summary>
+    internal bool HasRounds => _rounds > 1;
 
     /// <summary>
     /// Waits until every worker of the team is here; what each wrote before is then visible to all. Returns at once in a team of one.
@@ -101,8 +124,188 @@ public sealed unsafe class Worker
         end = (long)Math.Min(last * (ulong)granularity, (ulong)total);
     }
 
+    /// <summary>
+    /// Opens this worker's contiguous share of the units <c>0..units</c>, as <see cref="Range(int, int, out int, out int)"/> gives it.
+    /// The units are then taken one after the other, and whoever is through with its own share helps the others with theirs. Who
+    /// computes a unit may therefore differ from run to run, so what it computes must not depend on that.
+    /// </summary>
+    /// <remarks>From one share to the next, all workers must have met at a <see cref="Barrier"/>.</remarks>
+    /// <param name="units">The number of units to share; 0 or more.</param>
+    /// <param name="rounds">
+    /// How often each unit is computed; 1 or more. A share's units are taken round by round, and a unit's round begins when the one
+    /// before it has ended, whoever computed that.
+    /// </param>
+    public void Share(int units, int rounds = 1)
+    {
+        Range(units, 1, out _firstUnit, out int end);
+        _ownUnits = end - _firstUnit;
+        _rounds = rounds;
+        _foreseen = -1;
+        Volatile.Write(ref _polled.Share, Pack(0, checked(_ownUnits * rounds)));
+    }
+
+    /// <summary>
+    /// Takes the next unit of this worker's share, or one of the share that has most left: the last one, or the next if there are
+    /// several rounds. The unit taken before has then ended.
+    /// </summary>
+    /// <returns>Whether there was any: <see cref="Unit"/>.</returns>
+    public bool Take()
+    {
+        if (TakeNext(this) || (Count > 1 && _core.Help(this)))
+        {
+            return true;
+        }
+
+        if (_rounds > 1)
+        {
+            Volatile.Write(ref _polled.Current, Nothing);
+        }
+
+        return false;
+    }
+
+    /// <summary>
+    /// Takes several units of this worker's share of one round, or then the last ones of the share that has most left: half of what is
+    /// left, so that all workers end at about the same time.
+    /// </summary>
+    /// <param name="least">Units that stay together where there are as many; 1 or more.</param>
+    /// <param name="most">The most units to take; <paramref name="least"/> or more.</param>
+    /// <param name="first">The first of the units.</param>
+    /// <param name="last">One past the last of them.</param>
+    /// <returns>Whether there were any.</returns>
+    public bool Take(int least, int most, out int first, out int last)
+    {
+        long share;
+        while (Remaining(share = Volatile.Read(ref _polled.Share)) > 0)
+        {
+            int count = Count == 1 ? Math.Min(most, Remaining(share)) : Piece(Remaining(share), least, most);
+            if (TryReplace(share, Pack((int)share + count, End(share))))
+            {
+                first = _firstUnit + (int)share;
+                last = first + count;
+                return true;
+            }
+        }
+
+        first = last = 0;
+        return Count > 1 && _core.Help(this, least, most, out first, out last);
+    }
+
+    /// <summary>
+    /// Tells which unit of its own share this worker takes next, unless another one is quicker: <see cref="IsForeseen"/> then tells.
+    /// </summary>
+    /// <param name="limit">Units from this one on are not to be foreseen.</param>
+    /// <param name="unit">The unit; 0 if there is none.</param>
+    /// <param name="round">Its round; 0 if there is none.</param>
+    /// <returns>Whether there is any.</returns>
+    public bool Foresee(int limit, out int unit, out int round)
+    {
+        long share = Volatile.Read(ref _polled.Share);
+        if (Remaining(share) > 0)
+        {
+            _foreseen = (int)share;
+            round = _foreseen / _ownUnits;
+            unit = _firstUnit + _foreseen - (round * _ownUnits);
+            if (unit < limit)
+            {
+                return true;
+            }
+        }
+
+        _foreseen = -1;
+        unit = round = 0;
+        return false;
+    }
+
+    /// <summary>Items of this worker's share that nobody has taken; others may take them at any time.</summary>
+    internal int Left => Remaining(Volatile.Read(ref _polled.Share));
+
+    /// <summary>Takes the next item of a worker's share.</summary>
+    internal bool TakeNext(Worker owner)
+    {
+        long share;
+        while (Remaining(share = Volatile.Read(ref owner._polled.Share)) > 0)
+        {
+            int item = (int)share;
+            if (_rounds > 1)
+            {
+                // Before it is taken, so that whoever takes the unit's next round sees it.
+                Volatile.Write(ref _polled.Current, Name(owner, item));
+            }
+
+            if (owner.TryReplace(share, Pack(item + 1, End(share))))
+            {
+                Begin(owner, item);
+                return true;
+            }
+        }
+
+        return false;
+    }
+
+    /// <summary>Takes the last item of a worker's share of one round, unless there is none any more.</summary>
+    internal bool TryTakeLast(Worker owner)
+    {
+        if (!owner.TryGive(1, 1, out int unit, out _))
+        {
+            return false;
+        }
+
+        Begin(owner, unit - owner._firstUnit);
+        return true;
+    }
+
+    /// <summary>Takes the last units of this worker's share of one round for another one, unless there are none any more.</summary>
+    internal bool TryGive(int least, int most, out int first, out int last)
+    {
+        long share = Volatile.Read(ref _polled.Share);
+        int count = Piece(Remaining(share), least, most);
+        last = _firstUnit + End(share);
+        first = last - count;
+        return count > 0 && TryReplace(share, Pack((int)share, End(share) - count));
+    }
+
+    /// <summary>Closes the share that a failure left open.</summary>
+    internal void CloseShare()
+    {
+        Volatile.Write(ref _polled.Share, 0);
+        Volatile.Write(ref _polled.Current, Nothing);
+    }
+
+    private static long Pack(int start, int end) => ((long)end << 32) | (uint)start;
+
+    private static int End(long share) => (int)(share >> 32);
+
+    private static int Remaining(long share) => End(share) - (int)share;
+
+    private static int Piece(int remaining, int least, int most) => Math.Min(remaining, Math.Clamp((remaining + 1) / 2, least, most));
+
+    private static long Name(Worker owner, int item) => Pack(item, owner.Index);
+
+    private bool TryReplace(long share, long other)
+    {
+        if (Count == 1)
+        {
+            _polled.Share = other;
+            return true;
+        }
+
+        return Interlocked.CompareExchange(ref _polled.Share, other, share) == share;
+    }
+
+    private void Begin(Worker owner, int item)
+    {
+        IsForeseen = owner == this && item == _foreseen;
+        Round = item / owner._ownUnits;
+        Unit = owner._firstUnit + item - (Round * owner._ownUnits);
+        if (Round > 0 && Count > 1)
+        {
+            _core.AwaitEnd(Name(owner, item - owner._ownUnits), this);
+        }
+    }
+
     // On cache lines of their own (two, since processors fetch them in pairs): other workers poll them.
-    [StructLayout(LayoutKind.Explicit, Size = 256)]
+    [StructLayout(LayoutKind.Explicit, Size = 384)]
     private struct PolledLines
     {
         [FieldOffset(128)]
@@ -110,5 +313,11 @@ public sealed unsafe class Worker
 
         [FieldOffset(136)]
         public int Parked;
+
+        [FieldOffset(256)]
+        public long Share;
+
+        [FieldOffset(264)]
+        public long Current;
     }
 }

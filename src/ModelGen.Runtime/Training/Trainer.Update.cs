@@ -6,8 +6,8 @@ public abstract unsafe partial class Trainer
 {
     /// <summary>
     /// The end of a step: the gradients' global norm, clipping, and the optimizer. The parameters are cut into chunks that do not
-    /// depend on the number of threads, and the chunks' partial sums are added in order, so that neither do the results. Each worker's
-    /// chunks are one contiguous piece of memory.
+    /// depend on the number of threads, and the chunks' partial sums are added in order, so that neither do the results. A worker's
+    /// chunks are contiguous memory, but for what it takes over from others.
     /// </summary>
     private sealed class Update
     {
@@ -16,6 +16,10 @@ public abstract unsafe partial class Trainer
 
         // The work of fewer weights is less than what it takes two workers to meet.
         private const long LeastShared = 4096;
+
+        // Memory is read in long pieces, but for the last ones, which are shared out again.
+        private const int LeastChunks = 8;
+        private const int MostChunks = 512;
 
         private readonly Trainer _trainer;
         private readonly OptimizerUpdate _update;
@@ -66,33 +70,13 @@ public abstract unsafe partial class Trainer
         /// <summary>Every worker's part, once all gradients are there.</summary>
         public void Execute(Worker worker)
         {
-            int start = 0;
-            int end = _chunks.Length;
-            if (_shared)
-            {
-                worker.Range(_chunks.Length, 1, out start, out end);
-            }
-            else if (worker.Index != 0)
-            {
-                return;
-            }
-
             if (_limit == 0)
             {
-                for (int index = start; index < end; index++)
-                {
-                    _partialSums[index] = _update.UpdateAndSum(Range(index, 1));
-                }
-
+                ForAll(worker, Part.UpdateAndSum, 1);
                 return;
             }
 
-            float* gradients = _trainer._gradients.Floats;
-            for (int index = start; index < end; index++)
-            {
-                _partialSums[index] = GradientMath.SumOfSquares(new ReadOnlySpan<float>(gradients + _chunks[index].Offset, _chunks[index].Length));
-            }
-
+            ForAll(worker, Part.Sum, 1);
             if (_shared)
             {
                 worker.Barrier();
@@ -100,10 +84,41 @@ public abstract unsafe partial class Trainer
 
             // Everyone adds up everything, which is quicker than to wait for one to do it; not a number stays one.
             double factor = _limit / (Norm() + 1e-6);
-            float scale = factor >= 1 ? 1 : (float)factor;
-            for (int index = start; index < end; index++)
+            ForAll(worker, Part.Update, factor >= 1 ? 1 : (float)factor);
+        }
+
+        private void ForAll(Worker worker, Part part, float scale)
+        {
+            if (_shared)
             {
-                _update.Update(Range(index, scale));
+                worker.Share(_chunks.Length);
+                while (worker.Take(LeastChunks, MostChunks, out int first, out int last))
+                {
+                    For(first, last, part, scale);
+                }
+            }
+            else if (worker.Index == 0)
+            {
+                For(0, _chunks.Length, part, scale);
+            }
+        }
+
+        private void For(int first, int last, Part part, float scale)
+        {
+            for (int index = first; index < last; index++)
+            {
+                switch (part)
+                {
+                    case Part.Sum:
+                        _partialSums[index] = GradientMath.SumOfSquares(new ReadOnlySpan<float>(_trainer._gradients.Floats + _chunks[index].Offset, _chunks[index].Length));
+                        break;
+                    case Part.Update:
+                        _update.Update(Range(index, scale));
+                        break;
+                    default:
+                        _partialSums[index] = _update.UpdateAndSum(Range(index, scale));
+                        break;
+                }
             }
         }
 
@@ -134,6 +149,13 @@ public abstract unsafe partial class Trainer
                 LearningRate = _stepRate,
                 WeightDecay = chunk.WeightDecay,
             };
+        }
+
+        private enum Part
+        {
+            Sum,
+            Update,
+            UpdateAndSum,
         }
 
         private readonly record struct Chunk(long Offset, int Length, bool WeightDecay);

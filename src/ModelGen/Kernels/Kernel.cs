@@ -93,6 +93,12 @@ internal abstract class Kernel(string name, IReadOnlyList<KernelOperand> operand
     /// </summary>
     public virtual bool IsSerial => Flops < 8192 && Bytes < 32768;
 
+    /// <summary>
+    /// Whether workers that are through with their share may take from those of others: processors are seldom all as fast, but to look
+    /// for more takes a while.
+    /// </summary>
+    public bool IsHelped => !IsSerial && (Flops >= 1 << 22 || Bytes >= 1 << 20);
+
     /// <summary>Whether what it stores is a sum over the rows of its operands, so that blocks of rows add up.</summary>
     public virtual bool SumsOverRows => false;
 

@@ -280,6 +280,213 @@ public sealed unsafe class WorkerTeamTests
     [Theory]
     [InlineData(1)]
     [InlineData(2)]
+    [InlineData(3)]
+    [InlineData(9)]
+    public void Every_unit_of_a_share_is_taken_once(int threads)
+    {
+        using var team = new WorkerTeam(threads, 0);
+        int[] taken = new int[5000];
+        long foreseen = 0;
+        long errors = 0;
+        Within(() => team.Run(new Work(worker =>
+        {
+            for (int trial = 0; trial < 2000; trial++)
+            {
+                int units = trial % 50;
+                worker.Share(units);
+                (bool follows, int following) = (false, 0);
+                while (worker.Take())
+                {
+                    Interlocked.Increment(ref taken[worker.Unit + 1]);
+                    bool right = worker.Round == 0 && worker.IsForeseen == (follows && worker.Unit == following);
+                    Interlocked.Add(ref errors, right ? 0 : 1);
+                    Interlocked.Add(ref foreseen, worker.IsForeseen ? 1 : 0);
+
+                    // The last unit is never foreseen.
+                    follows = worker.Foresee(units - 1, out following, out _);
+                    Interlocked.Add(ref errors, follows && following >= units - 1 ? 1 : 0);
+                    if ((trial + worker.Index) % 7 == 0)
+                    {
+                        Thread.SpinWait(50);
+                    }
+                }
+
+                worker.Barrier();
+                for (int unit = worker.Index; unit <= 50; unit += worker.Count)
+                {
+                    int expected = unit >= 1 && unit <= units ? 1 : 0;
+                    Interlocked.Add(ref errors, taken[unit] == expected ? 0 : 1);
+                    taken[unit] = 0;
+                }
+
+                worker.Barrier();
+            }
+        })));
+        Assert.Equal(0, errors);
+        Assert.True(foreseen > 0);
+    }
+
+    [Theory]
+    [InlineData(1)]
+    [InlineData(2)]
+    [InlineData(3)]
+    [InlineData(9)]
+    public void Pieces_of_shares_cover_everything_once_and_keep_their_bounds(int threads)
+    {
+        using var team = new WorkerTeam(threads, 0);
+        byte[] taken = new byte[1000];
+        long errors = 0;
+        long shortPieces = 0;
+        Within(() => team.Run(new Work(worker =>
+        {
+            for (int trial = 0; trial < 1000; trial++)
+            {
+                (int units, int least, int most) = (trial, 1 + (trial % 5), 5 + (trial % 40));
+                worker.Share(units);
+                while (worker.Take(least, most, out int first, out int last))
+                {
+                    Interlocked.Add(ref errors, first < 0 || last > units || last - first < 1 || last - first > most ? 1 : 0);
+                    Interlocked.Add(ref shortPieces, last - first < least ? 1 : 0);
+                    for (int unit = first; unit < last; unit++)
+                    {
+                        taken[unit]++;
+                    }
+                }
+
+                worker.Barrier();
+                if (worker.Index == 0)
+                {
+                    Interlocked.Add(ref errors, taken.AsSpan(0, units).ContainsAnyExcept((byte)1) ? 1 : 0);
+
+                    // Only what is left at the end of a share is shorter than the least piece.
+                    Interlocked.Add(ref errors, shortPieces > worker.Count ? 1 : 0);
+                    shortPieces = 0;
+                    Array.Clear(taken);
+                }
+
+                worker.Barrier();
+            }
+        })));
+        Assert.Equal(0, errors);
+    }
+
+    [Theory]
+    [InlineData(1)]
+    [InlineData(2)]
+    [InlineData(3)]
+    [InlineData(9)]
+    public void A_unit_goes_from_round_to_round_whoever_computes_it(int threads)
+    {
+        using var team = new WorkerTeam(threads, 0);
+        int[] sums = new int[64 * 32];
+        long errors = 0;
+        Within(() => team.Run(new Work(worker =>
+        {
+            for (int trial = 0; trial < 400; trial++)
+            {
+                (int units, int rounds) = (trial % 32, 2 + (trial % 9));
+                worker.Share(units, rounds);
+                while (worker.Take())
+                {
+                    // Plain reads and writes: the end of the round before must be seen.
+                    ref int sum = ref sums[worker.Unit * 64];
+                    Interlocked.Add(ref errors, sum == worker.Round ? 0 : 1);
+                    worker.Foresee(units, out _, out _);
+                    if ((trial + worker.Index) % 5 == 0)
+                    {
+                        Thread.SpinWait(20);
+                    }
+
+                    sum = worker.Round + 1;
+                }
+
+                worker.Barrier();
+                for (int unit = worker.Index; unit < 32; unit += worker.Count)
+                {
+                    Interlocked.Add(ref errors, sums[unit * 64] == (unit < units ? rounds : 0) ? 0 : 1);
+                    sums[unit * 64] = 0;
+                }
+
+                worker.Barrier();
+            }
+        })));
+        Assert.Equal(0, errors);
+    }
+
+    [Theory]
+    [InlineData(2, 1)]
+    [InlineData(3, 1)]
+    [InlineData(2, 4)]
+    [InlineData(3, 4)]
+    public void Others_take_over_from_a_slow_worker(int threads, int rounds)
+    {
+        using var team = new WorkerTeam(threads, 0);
+        int[] counts = new int[threads];
+        Within(() => team.Run(new Work(worker =>
+        {
+            worker.Share(30 * threads, rounds);
+
+            // Nobody begins before all shares are open: a share that is not open yet is not helped with.
+            worker.Barrier();
+            while (worker.Take())
+            {
+                counts[worker.Index]++;
+                Thread.Sleep(worker.Index == 1 ? 20 : 1);
+            }
+        })));
+        Assert.Equal(30 * threads * rounds, counts.Sum());
+        Assert.InRange(counts[1], 1, 20 * rounds);
+    }
+
+    [Fact]
+    public void A_share_that_a_failure_left_open_is_closed()
+    {
+        using var team = new WorkerTeam(3, 0);
+        var failing = new Work(worker =>
+        {
+            worker.Share(300, 2);
+            worker.Barrier();
+            if (worker.Index == 1)
+            {
+                throw new FormatException("on purpose");
+            }
+
+            while (worker.Take() && worker.Round == 0)
+            {
+                Thread.SpinWait(10);
+            }
+
+            worker.Barrier();
+        });
+        int total = 0;
+        var counting = new Work(worker =>
+        {
+            if (worker.Index == 0)
+            {
+                // Late: what the others find open before is not of this task.
+                Thread.Sleep(1);
+            }
+
+            worker.Share(3);
+            while (worker.Take())
+            {
+                Interlocked.Increment(ref total);
+            }
+        });
+        Within(() =>
+        {
+            for (int i = 0; i < 50; i++)
+            {
+                Assert.Throws<FormatException>(() => team.Run(failing));
+                team.Run(counting);
+            }
+        });
+        Assert.Equal(50 * 3, total);
+    }
+
+    [Theory]
+    [InlineData(1)]
+    [InlineData(2)]
     [InlineData(4)]
     public void Running_a_task_allocates_nothing(int threads)
     {
@@ -288,6 +495,11 @@ public sealed unsafe class WorkerTeamTests
         {
             for (int i = 0; i < 5; i++)
             {
+                worker.Share(7, 2);
+                while (worker.Take())
+                {
+                }
+
                 worker.Barrier();
             }
         });

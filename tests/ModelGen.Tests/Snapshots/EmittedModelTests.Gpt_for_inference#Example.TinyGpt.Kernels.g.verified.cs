@@ -1596,8 +1596,8 @@ internal static unsafe class Example_TinyGpt_Kernels
     [MethodImpl(MethodImplOptions.AggressiveOptimization)]
     private static void Linear_1x8x8_512(float* input, float* weight, float* residual, float* bias, float* residual_2, Worker worker)
     {
-        int start = 0, end = 8;
         float* sums = stackalloc float[16];
+        int start = 0, end = 8;
         for (int column = start; column < end; column += 16)
         {
             int columns = Math.Min(16, end - column);
@@ -1609,8 +1609,8 @@ internal static unsafe class Example_TinyGpt_Kernels
     [MethodImpl(MethodImplOptions.AggressiveOptimization)]
     private static void Linear_1x8x8_256(float* input, float* weight, float* residual, float* bias, float* residual_2, Worker worker)
     {
-        int start = 0, end = 8;
         float* sums = stackalloc float[16];
+        int start = 0, end = 8;
         for (int column = start; column < end; column += 16)
         {
             int columns = Math.Min(16, end - column);
@@ -1622,8 +1622,8 @@ internal static unsafe class Example_TinyGpt_Kernels
     [MethodImpl(MethodImplOptions.AggressiveOptimization)]
     private static void Linear_1x8x8_128(float* input, float* weight, float* residual, float* bias, float* residual_2, Worker worker)
     {
-        int start = 0, end = 8;
         float* sums = stackalloc float[16];
+        int start = 0, end = 8;
         for (int column = start; column < end; column += 16)
         {
             int columns = Math.Min(16, end - column);
@@ -1888,8 +1888,8 @@ internal static unsafe class Example_TinyGpt_Kernels
     [MethodImpl(MethodImplOptions.AggressiveOptimization)]
     private static void Linear_1x8x32_512(float* input, float* weight, float* bias, float* act, Worker worker)
     {
-        int start = 0, end = 32;
         float* sums = stackalloc float[32];
+        int start = 0, end = 32;
         for (int column = start; column < end; column += 32)
         {
             int columns = Math.Min(32, end - column);
@@ -1901,8 +1901,8 @@ internal static unsafe class Example_TinyGpt_Kernels
     [MethodImpl(MethodImplOptions.AggressiveOptimization)]
     private static void Linear_1x8x32_256(float* input, float* weight, float* bias, float* act, Worker worker)
     {
-        int start = 0, end = 32;
         float* sums = stackalloc float[32];
+        int start = 0, end = 32;
         for (int column = start; column < end; column += 32)
         {
             int columns = Math.Min(32, end - column);
@@ -1914,8 +1914,8 @@ internal static unsafe class Example_TinyGpt_Kernels
     [MethodImpl(MethodImplOptions.AggressiveOptimization)]
     private static void Linear_1x8x32_128(float* input, float* weight, float* bias, float* act, Worker worker)
     {
-        int start = 0, end = 32;
         float* sums = stackalloc float[32];
+        int start = 0, end = 32;
         for (int column = start; column < end; column += 32)
         {
             int columns = Math.Min(32, end - column);
@@ -2209,8 +2209,8 @@ internal static unsafe class Example_TinyGpt_Kernels
     [MethodImpl(MethodImplOptions.AggressiveOptimization)]
     private static void Linear_1x32x8_512(float* input, float* weight, float* residual, float* bias, float* residual_2, Worker worker)
     {
-        int start = 0, end = 8;
         float* sums = stackalloc float[16];
+        int start = 0, end = 8;
         for (int column = start; column < end; column += 16)
         {
             int columns = Math.Min(16, end - column);
@@ -2222,8 +2222,8 @@ internal static unsafe class Example_TinyGpt_Kernels
     [MethodImpl(MethodImplOptions.AggressiveOptimization)]
     private static void Linear_1x32x8_256(float* input, float* weight, float* residual, float* bias, float* residual_2, Worker worker)
     {
-        int start = 0, end = 8;
         float* sums = stackalloc float[16];
+        int start = 0, end = 8;
         for (int column = start; column < end; column += 16)
         {
             int columns = Math.Min(16, end - column);
@@ -2235,8 +2235,8 @@ internal static unsafe class Example_TinyGpt_Kernels
     [MethodImpl(MethodImplOptions.AggressiveOptimization)]
     private static void Linear_1x32x8_128(float* input, float* weight, float* residual, float* bias, float* residual_2, Worker worker)
     {
-        int start = 0, end = 8;
         float* sums = stackalloc float[16];
+        int start = 0, end = 8;
         for (int column = start; column < end; column += 16)
         {
             int columns = Math.Min(16, end - column);
@@ -2501,8 +2501,8 @@ internal static unsafe class Example_TinyGpt_Kernels
     [MethodImpl(MethodImplOptions.AggressiveOptimization)]
     private static void Linear_1x8x11_512(float* input, float* weight, float* lm_head, Worker worker)
     {
-        int start = 0, end = 11;
         float* sums = stackalloc float[16];
+        int start = 0, end = 11;
         for (int column = start; column < end; column += 16)
         {
             int columns = Math.Min(16, end - column);
@@ -2514,8 +2514,8 @@ internal static unsafe class Example_TinyGpt_Kernels
     [MethodImpl(MethodImplOptions.AggressiveOptimization)]
     private static void Linear_1x8x11_256(float* input, float* weight, float* lm_head, Worker worker)
     {
-        int start = 0, end = 11;
         float* sums = stackalloc float[16];
+        int start = 0, end = 11;
         for (int column = start; column < end; column += 16)
         {
             int columns = Math.Min(16, end - column);
@@ -2527,8 +2527,8 @@ internal static unsafe class Example_TinyGpt_Kernels
     [MethodImpl(MethodImplOptions.AggressiveOptimization)]
     private static void Linear_1x8x11_128(float* input, float* weight, float* lm_head, Worker worker)
     {
-        int start = 0, end = 11;
         float* sums = stackalloc float[16];
+        int start = 0, end = 11;
         for (int column = start; column < end; column += 16)
         {
             int columns = Math.Min(16, end - column);
@@ -2821,8 +2821,8 @@ internal static unsafe class Example_TinyGpt_Kernels
     [MethodImpl(MethodImplOptions.AggressiveOptimization)]
     private static void Linear_1x8x24_512(float* input, float* weight, float* bias, float* c_attn, Worker worker)
     {
-        int start = 0, end = 24;
         float* sums = stackalloc float[32];
+        int start = 0, end = 24;
         for (int column = start; column < end; column += 32)
         {
             int columns = Math.Min(32, end - column);
@@ -2834,8 +2834,8 @@ internal static unsafe class Example_TinyGpt_Kernels
     [MethodImpl(MethodImplOptions.AggressiveOptimization)]
     private static void Linear_1x8x24_256(float* input, float* weight, float* bias, float* c_attn, Worker worker)
     {
-        int start = 0, end = 24;
         float* sums = stackalloc float[32];
+        int start = 0, end = 24;
         for (int column = start; column < end; column += 32)
         {
             int columns = Math.Min(32, end - column);
@@ -2847,8 +2847,8 @@ internal static unsafe class Example_TinyGpt_Kernels
     [MethodImpl(MethodImplOptions.AggressiveOptimization)]
     private static void Linear_1x8x24_128(float* input, float* weight, float* bias, float* c_attn, Worker worker)
     {
-        int start = 0, end = 24;
         float* sums = stackalloc float[32];
+        int start = 0, end = 24;
         for (int column = start; column < end; column += 32)
         {
             int columns = Math.Min(32, end - column);

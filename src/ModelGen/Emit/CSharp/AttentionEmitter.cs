@@ -65,8 +65,7 @@ internal static class AttentionEmitter
         w.Line($"float* tile = stackalloc float[{v.TileRows * v.TileColumns}];");
         w.Line($"float* factors = stackalloc float[{v.TileRows}];");
         w.Line(kernel.Op.Cached ? $"int keys = position + {queries};" : $"const int keys = {kernel.MaximumKeys};");
-        Text.Range(w, kernel.IsSerial, CodeWriter.Number((long)kernel.Batch * kernel.Op.Heads), 1);
-        w.Open("for (int task = start; task < end; task++)");
+        Text.OpenUnits(w, kernel, kernel.Batch * kernel.Op.Heads, "task");
         Heads(w, kernel.Op.Heads, group, d);
         string batchKeys = kernel.Op.Cached ? "" : $" + (long)sequence * keys * {Stride(kernel, 1)}";
         string batchValues = kernel.Op.Cached ? "" : $" + (long)sequence * keys * {Stride(kernel, 2)}";
@@ -123,8 +122,7 @@ internal static class AttentionEmitter
         w.Line($"float* queryBlock = cotangents + {block * scores};");
         w.Line($"float* outputBlock = queryBlock + {block * padded};");
         w.Line($"float* tile = stackalloc float[{v.TileRows * v.TileColumns}];");
-        Text.Range(w, kernel.IsSerial, CodeWriter.Number((long)kernel.Batch * kernel.Op.KeyValueHeads), 1);
-        w.Open("for (int task = start; task < end; task++)");
+        Text.OpenUnits(w, kernel, kernel.Batch * kernel.Op.KeyValueHeads, "task");
         w.Line($"int sequence = task / {kernel.Op.KeyValueHeads};");
         w.Line($"int keyHead = task % {kernel.Op.KeyValueHeads};");
         w.Line($"const int keys = {kernel.Keys};");

@@ -17,6 +17,9 @@ internal static class DotProductEmitter
     /// <summary>The most dot products of one call of the epilogue. Streams are a quarter of it apart: the farther, the more memory gives.</summary>
     private const int Block = 1024;
 
+    /// <summary>The fewest dot products that a worker takes together.</summary>
+    private const int LeastTogether = 64;
+
     public static void Emit(CodeWriter w, KernelCode code, Func<string, string> name, MatMulKernel kernel, Spelling width)
     {
         // A row shorter than a vector is read in narrower ones.
@@ -26,11 +29,22 @@ internal static class DotProductEmitter
         string four = code.Share($"FourDots{kernel.Depth}_{v.Bits}", called => FourDots(called, v, kernel.Depth));
         string dot = code.Share($"Dot{kernel.Depth}_{v.Bits}", called => Dot(called, v, kernel.Depth));
         string dots = code.Share($"Dots{kernel.Depth}_{v.Bits}", called => Dots(called, four, dot, v, kernel.Depth, weight.Access.RowStride));
-        Text.Range(w, kernel.IsSerial, CodeWriter.Number(kernel.Columns), Grain);
         int block = Math.Min(Block, AttentionScratch.RoundUp(kernel.Columns, Grain));
         w.Line($"float* sums = stackalloc float[{block}];");
-        w.Open($"for (int column = start; column < end; column += {block})");
-        w.Line($"int columns = Math.Min({block}, end - column);");
+        if (kernel.IsHelped)
+        {
+            w.Line($"worker.Share({(kernel.Columns + Grain - 1) / Grain});");
+            w.Open($"while (worker.Take({Math.Min(block, LeastTogether) / Grain}, {block / Grain}, out int first, out int last))");
+            w.Line($"int column = first * {Grain};");
+            w.Line($"int columns = {(kernel.Columns % Grain == 0 ? $"(last - first) * {Grain}" : $"Math.Min((last - first) * {Grain}, {kernel.Columns} - column)")};");
+        }
+        else
+        {
+            Text.Range(w, kernel.IsSerial, CodeWriter.Number(kernel.Columns), Grain);
+            w.Open($"for (int column = start; column < end; column += {block})");
+            w.Line($"int columns = Math.Min({block}, end - column);");
+        }
+
         w.Line($"{dots}({kernel.Operands[0].Name}, {weight.Name} + (long)column * {stride}, sums, columns);");
         w.Line(MatMulEmitter.EpilogueCall(name, kernel, width, "sums", "0", "1", "column", "columns"));
         w.Close();

@@ -18,6 +18,9 @@ internal static class MatMulEmitter
     /// <summary>Strips of a transposed group whose tiles are called one by one; more are called in a loop.</summary>
     private const int MostUnrolledStrips = 4;
 
+    /// <summary>Multiply-adds that one worker does together, at least.</summary>
+    private const long LeastTogether = 1 << 19;
+
     public static KernelCode Emit(MatMulKernel kernel)
     {
         ArgumentKinds arguments = Arguments.Of(kernel.Rows) | Arguments.Of(kernel.Stores);
@@ -124,11 +127,23 @@ internal static class MatMulEmitter
             }
 
             Memory(ByStrips ? "panels" : "rows");
-            _w.Line(_kernel.IsSerial ? $"{(ByStrips && _kernel.Rows.IsDynamic ? "" : "const ")}int start = 0, end = {(ByStrips ? _strips : CodeWriter.Number(_blocking.Panels))};"
-                : $"worker.Range({(ByStrips ? _strips : CodeWriter.Number(_blocking.Panels))}, 1, out int start, out int end);");
-            if (_blocking.PacksAhead && !ByStrips)
+            if (_kernel.IsSerial)
             {
-                FirstPanel();
+                _w.Line($"const int start = 0, end = {_blocking.Panels};");
+            }
+            else if (!IsTaken)
+            {
+                _w.Line($"worker.Range({(ByStrips ? _strips : CodeWriter.Number(_blocking.Panels))}, 1, out int start, out int end);");
+            }
+            else if (_blocking.PacksAhead && _kernel.Rows.IsDynamic && !ByStrips)
+            {
+                _w.Line($"int every = {_blocking.DepthBlock} / (({_blocking.DepthBlock} + strips - 1) / strips);");
+            }
+
+            if (NeedsOrder && IsTaken)
+            {
+                PanelsAhead();
+                return;
             }
 
             if (blocks)
@@ -166,6 +181,20 @@ internal static class MatMulEmitter
         }
 
         private bool ByStrips => _blocking.Division == MatMulDivision.Strips;
+
+        /// <summary>Whether the sums of the blocks before must be there for a panel's next one, and no barrier sees to that.</summary>
+        private bool NeedsOrder => _blocking.Division == MatMulDivision.Panels && _blocking.DepthBlocks > 1 && (_blocking.SharedElements == 0 || _blocking.IsSharedInScratch);
+
+        /// <summary>Whether workers take units one by one, from their own shares and from others'. A unit's results are the same whoever computes them.</summary>
+        private bool IsTaken => _blocking.PacksAhead || (!NeedsOrder && _kernel.IsHelped);
+
+        /// <summary>Opens the loop over pieces of this worker's share and of others'.</summary>
+        private void OpenPieces(long unitRows, int most, string first, string last)
+        {
+            long met = _blocking.Division != MatMulDivision.Transposed ? _kernel.Columns : Math.Max(1, _kernel.Rows.Maximum / (_kernel.Rows.IsDynamic ? 16 : 1));
+            long least = Math.Min(most, Math.Max(1, LeastTogether / (unitRows * met * _blocking.DepthBlock)));
+            _w.Open($"while (worker.Take({least}, {most}, out int {first}, out int {last}))");
+        }
 
         /// <summary>What a worker packs for itself.</summary>
         private string Piece => ByStrips ? "strip" : "panel";
@@ -296,64 +325,47 @@ internal static class MatMulEmitter
 
         private string StripAt => $"{Packed} + (long)m * {StripStep}";
 
-        private void FirstPanel()
-        {
-            _w.Line("// The first panel is packed at once, and each other one by the tiles of the one before it.");
-            if (WholePanels < _blocking.Panels)
-            {
-                _w.Line($"int last = Math.Min(end, {WholePanels});");
-            }
-
-            _w.Open($"if (start < {LastPanel})");
-            KernelOperand right = _kernel.Operands[1];
-            _w.Line(Pack(false, RightAt($"start * {_blocking.Width}", "0"), right.Access.RowStride, CodeWriter.Number(_blocking.DepthBlock), CodeWriter.Number(_blocking.Width), "panel", _blocking.Width, _v.Lanes));
-            _w.Close();
-            _w.Line();
-            if (_kernel.Rows.IsDynamic)
-            {
-                _w.Line($"int every = {_blocking.DepthBlock} / (({_blocking.DepthBlock} + strips - 1) / strips);");
-            }
-        }
-
-        private string LastPanel => WholePanels < _blocking.Panels ? "last" : "end";
-
-        // The same, where the tiles of a panel pack the next one; after a worker's last comes the first of the next block.
+        // The same, where the tiles of a panel pack the one that the worker most likely takes next, be it of the next block.
         private void PanelsAhead()
         {
             (int width, int stride) = (_blocking.Width, _kernel.Operands[1].Access.RowStride);
-            _w.Open($"for (int p = start; p < {LastPanel}; p++)");
-            _w.Line($"int n = p * {width};");
-            string following = RightAt($"(n + {width})");
-            if (_blocking.DepthBlocks == 1)
+            bool narrower = WholePanels < _blocking.Panels;
+            string later = NeedsOrder ? "later" : "block";
+            string Depth(string block) => _depth == "depth" && NeedsOrder ? $"Math.Min({_blocking.DepthBlock}, {_kernel.Depth} - {block} * {_blocking.DepthBlock})" : _depth;
+            _w.Line($"worker.Share({_blocking.Panels}{(NeedsOrder ? $", {_blocking.DepthBlocks}" : "")});");
+            _w.Open("while (worker.Take())");
+            _w.Line($"int {(NeedsOrder ? "block = worker.Round, " : "")}n = worker.Unit * {width};");
+            if (_depth == "depth" && NeedsOrder)
             {
-                _w.Line($"ahead.Begin({following}, {stride}, p < {LastPanel} - 1 ? {_depth} : 0, next, {width});");
+                _w.Line($"int depth = {Depth("block")};");
             }
-            else
+
+            if (narrower)
             {
-                _w.Open($"if (p < {LastPanel} - 1)");
-                _w.Line($"ahead.Begin({following}, {stride}, {_depth}, next, {width});");
-                _w.Close();
-                _w.Open("else");
-                _w.Line($"ahead.Begin({RightAt($"start * {width}", "(block + 1)")}, {stride}, Math.Min({_blocking.DepthBlock}, {_kernel.Depth} - (block + 1) * {_blocking.DepthBlock}), next, {width});");
+                _w.Open($"if (n == {WholePanels * width})");
+                PackRight("n", ColumnCount("n", _blocking.LastVectors), "panel");
+                Panel(_blocking.LastVectors, every: null);
+                _w.Line("continue;");
                 _w.Close();
                 _w.Line();
             }
 
-            _w.Open($"for (int m = 0; m < {_strips}; m++)");
-            Tile("m", StripAt, "panel", "n", _blocking.Vectors, _kernel.Rows.IsDynamic ? "every" : CodeWriter.Number(_blocking.StepsOfCopy(_blocking.Strips)));
+            _w.Open("if (!worker.IsForeseen)");
+            PackRight("n", CodeWriter.Number(width), "panel");
             _w.Close();
+            _w.Line();
+            _w.Line("// The panel that most likely follows is packed by the tiles of this one.");
+            _w.Line($"bool follows = worker.Foresee({WholePanels}, out int following, out {(NeedsOrder ? "int later" : "_")});");
+            _w.Line($"ahead.Begin({RightAt($"following * {width}", later)}, {stride}, follows ? {Depth(later)} : 0, next, {width});");
+            Panel(_blocking.Vectors, _kernel.Rows.IsDynamic ? "every" : CodeWriter.Number(_blocking.StepsOfCopy(_blocking.Strips)));
             _w.Line();
             Swap();
             _w.Close();
-            if (WholePanels < _blocking.Panels)
+
+            void Panel(int vectors, string? every)
             {
-                _w.Line();
-                _w.Open($"if (end == {_blocking.Panels} && start < end)");
-                _w.Line($"const int n = {WholePanels * width};");
-                PackRight("n", ColumnCount("n", _blocking.LastVectors), "next");
                 _w.Open($"for (int m = 0; m < {_strips}; m++)");
-                Tile("m", StripAt, "next", "n", _blocking.LastVectors);
-                _w.Close();
+                Tile("m", StripAt, "panel", "n", vectors, every);
                 _w.Close();
             }
         }
@@ -363,32 +375,50 @@ internal static class MatMulEmitter
         // Strips of a worker's own, as many at a time as the second-level cache holds, multiplied with all panels.
         private void Strips()
         {
-            bool whole = _blocking.BlockStrips >= _blocking.Strips;
-            string first = whole ? "start" : "first";
-            string last = whole ? "end" : "last";
             bool isAhead = _blocking.PacksAhead;
+            bool whole = !IsTaken && _blocking.BlockStrips >= _blocking.Strips;
+            (string first, string last) = whole ? ("start", "end") : ("first", "last");
             int group = _blocking.BlockStrips * _blocking.Height;
             KernelOperand left = _kernel.Operands[0];
             if (isAhead)
             {
-                _w.Line("// The first strips are packed at once, and each other group by the tiles of the one before it.");
-                PackGroup("start", $"Math.Min({group}, {LastRow} - start * {_blocking.Height})", "strip");
+                int groups = (_blocking.Strips + _blocking.BlockStrips - 1) / _blocking.BlockStrips;
+                int wholeGroups = _kernel.Rows.Maximum / group;
+                _w.Line($"worker.Share({groups});");
+                _w.Open("while (worker.Take())");
+                _w.Line($"int first = worker.Unit * {_blocking.BlockStrips};");
+                _w.Line(_blocking.Strips % _blocking.BlockStrips == 0 ? $"int last = first + {_blocking.BlockStrips};" : $"int last = Math.Min(first + {_blocking.BlockStrips}, {_strips});");
+                _w.Open("if (!worker.IsForeseen)");
+                string count = wholeGroups == groups ? CodeWriter.Number(group) : $"Math.Min({group}, {_rows} - first * {_blocking.Height})";
+                _w.Line(Pack(false, LeftAt("first"), left.Access.RowStride, _depth, count, "strip", group, group));
+                _w.Close();
+                _w.Line();
+                _w.Line("// The strips that most likely follow are packed by the tiles of these.");
+                _w.Line($"bool follow = worker.Foresee({wholeGroups}, out int following, out _);");
+                _w.Line($"ahead.Begin({LeftAt($"following * {_blocking.BlockStrips}")}, {left.Access.RowStride}, follow ? {_depth} : 0, next, {group});");
             }
+            else
+            {
+                if (IsTaken)
+                {
+                    if (_blocking.DepthBlocks > 1)
+                    {
+                        _w.Line("bool isFirst = true;");
+                    }
 
-            if (!whole)
-            {
-                _w.Open($"for (int first = start; first < end; first += {_blocking.BlockStrips})");
-                _w.Line($"int last = Math.Min(first + {_blocking.BlockStrips}, end);");
-            }
+                    _w.Line($"worker.Share({_strips});");
+                    OpenPieces(_blocking.Height, _blocking.BlockStrips, first, last);
+                }
+                else if (!whole)
+                {
+                    _w.Open($"for (int first = start; first < end; first += {_blocking.BlockStrips})");
+                    _w.Line($"int last = Math.Min(first + {_blocking.BlockStrips}, end);");
+                }
 
-            if (isAhead)
-            {
-                _w.Line($"int following = Math.Min({group}, {LastRow} - last * {_blocking.Height});");
-                _w.Line($"ahead.Begin({LeftAt("last")}, {left.Access.RowStride}, following == {group} ? {_depth} : 0, next, {group});");
-            }
-            else if (!_blocking.IsLeftInPlace)
-            {
-                PackLeft(first, last, "strip");
+                if (!_blocking.IsLeftInPlace)
+                {
+                    PackLeft(first, last, "strip");
+                }
             }
 
             ForPanels("0", CodeWriter.Number(_blocking.Panels), "n", (column, vectors) =>
@@ -408,7 +438,7 @@ internal static class MatMulEmitter
                     }
                     else
                     {
-                        _w.Open($"if ({first} == start)").Line(call).Close();
+                        _w.Open(IsTaken ? "if (isFirst)" : "if (first == start)").Line(call).Close();
                         _w.Line();
                     }
                 }
@@ -421,27 +451,18 @@ internal static class MatMulEmitter
             if (isAhead)
             {
                 _w.Line();
-                _w.Open($"if (following > 0 && following < {group})");
-                PackGroup("last", "following", "next");
-                _w.Close();
-                _w.Line();
                 Swap();
+            }
+            else if (IsTaken && _blocking.DepthBlocks > 1)
+            {
+                _w.Line();
+                _w.Line("isFirst = false;");
             }
 
             if (!whole)
             {
                 _w.Close();
             }
-        }
-
-        /// <summary>One past the last of a worker's rows.</summary>
-        private string LastRow => HasRaggedRows ? $"Math.Min(end * {_blocking.Height}, {_rows})" : $"end * {_blocking.Height}";
-
-        // Strips side by side: rows of the left operand as they lie, filled up with zeros.
-        private void PackGroup(string first, string count, string target)
-        {
-            int group = _blocking.BlockStrips * _blocking.Height;
-            _w.Line(Pack(false, LeftAt(first), _kernel.Operands[0].Access.RowStride, _depth, count, target, group, group));
         }
 
         // Columns of a worker's own: rows of the right operand, read where they lie, multiplied with panels of the left one's rows. What
@@ -475,10 +496,21 @@ internal static class MatMulEmitter
                 _w.Line("worker.Barrier();");
             }
 
-            Text.Range(_w, _kernel.IsSerial, CodeWriter.Number(_kernel.Columns), group);
             int block = _blocking.BlockStrips * _blocking.Height;
-            bool whole = block >= _kernel.Columns;
-            if (!whole)
+            bool whole = !IsTaken && block >= _kernel.Columns;
+            if (IsTaken)
+            {
+                _w.Line($"worker.Share({(_kernel.Columns + group - 1) / group});");
+                OpenPieces(group, block / group, "firstGroup", "lastGroup");
+                _w.Line($"int first = firstGroup * {group};");
+                _w.Line(_kernel.Columns % group == 0 ? $"int last = lastGroup * {group};" : $"int last = Math.Min(lastGroup * {group}, {_kernel.Columns});");
+            }
+            else
+            {
+                Text.Range(_w, _kernel.IsSerial, CodeWriter.Number(_kernel.Columns), group);
+            }
+
+            if (!IsTaken && !whole)
             {
                 _w.Open($"for (int first = start; first < end; first += {block})");
                 _w.Line($"int last = Math.Min(first + {block}, end);");
@@ -507,7 +539,7 @@ internal static class MatMulEmitter
                 if (_blocking.PaddedElements > 0)
                 {
                     columns = "columns";
-                    _w.Line($"int columns = Math.Min({group}, end - column);");
+                    _w.Line($"int columns = Math.Min({group}, {(whole ? "end" : "last")} - column);");
                     step = PadRows(right.Access.RowStride, $"columns < {group}", "columns", depth, group);
                 }
 
@@ -614,20 +646,39 @@ internal static class MatMulEmitter
             bool dynamic = _blocking.Division == MatMulDivision.Transposed && _kernel.Rows.IsDynamic;
             bool narrower = _blocking.LastVectors < _blocking.Vectors && !dynamic;
             int whole = narrower ? _blocking.Panels - 1 : _blocking.Panels;
-            if (whole > 0)
+            bool all = start == "0";
+            bool taken = !all && IsTaken;
+            if (taken)
             {
-                bool literal = start == "0" && !dynamic;
+                // The last worker opens its share before it turns to the narrower panel, so that others may help it.
+                _w.Line($"worker.Share({whole});");
+            }
+
+            if (!taken && whole > 0)
+            {
+                bool literal = all && !dynamic;
                 _w.Open($"for (int p = {start}; p < {(literal ? CodeWriter.Number(whole) : narrower ? $"Math.Min({end}, {whole})" : end)}; p++)");
-                _w.Line($"int {at} = p * {_blocking.Width};");
-                body(at, _blocking.Vectors);
-                _w.Close();
+                Whole("p");
             }
 
             if (narrower)
             {
-                _w.Open(start == "0" ? "" : $"if (end == {_blocking.Panels}{(_kernel.IsSerial ? "" : " && start < end")})");
+                _w.Open(all ? "" : taken ? "if (worker.Index == worker.Count - 1)" : $"if (end == {_blocking.Panels}{(_kernel.IsSerial ? "" : " && start < end")})");
                 _w.Line($"const int {at} = {whole * _blocking.Width};");
                 body(at, _blocking.LastVectors);
+                _w.Close();
+            }
+
+            if (taken && whole > 0)
+            {
+                _w.Open("while (worker.Take())");
+                Whole("worker.Unit");
+            }
+
+            void Whole(string panel)
+            {
+                _w.Line($"int {at} = {panel} * {_blocking.Width};");
+                body(at, _blocking.Vectors);
                 _w.Close();
             }
         }

@@ -39,6 +39,21 @@ internal static class Text
             ? $"int start = 0, end = {total};"
             : $"worker.Range({total}, {CodeWriter.Number(granularity)}, out int start, out int end);");
 
+    /// <summary>Opens a loop over this worker's share of units, and over what it takes from others'.</summary>
+    public static void OpenUnits(CodeWriter w, Kernel kernel, int units, string name)
+    {
+        if (kernel.IsHelped)
+        {
+            w.Line($"worker.Share({units});");
+            w.Open("while (worker.Take())");
+            w.Line($"int {name} = worker.Unit;");
+            return;
+        }
+
+        Range(w, kernel.IsSerial, CodeWriter.Number(units), 1);
+        w.Open($"for (int {name} = start; {name} < end; {name}++)");
+    }
+
     public static void VectorStore(CodeWriter w, Spelling v, string value, string pointer, string? tail, StoreMode mode)
     {
         string present = tail is null ? v.Load(pointer) : v.LoadTail(pointer, tail);
