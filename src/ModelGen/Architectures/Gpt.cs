@@ -47,13 +47,14 @@ internal sealed class Gpt : IArchitecture
             report(new SpecProblem(DiagnosticIds.ContextTooShort, "SequenceLength", [$"{training.SequenceLength}", $"{context}"], "Trainable"));
         }
 
-        if (layersHold && modelHolds && vocabHolds && contextHolds && feedForwardHolds)
+        if (layersHold && modelHolds && headsHold && keyHeadsHold && vocabHolds && contextHolds && feedForwardHolds)
         {
             double d = model;
+            double projections = d + (2 * d * KeyValueHeads(spec) / heads);
             double f = spec.Int("FeedForward", 0) is > 0 and int given ? given : 4 * d;
             double v = spec.Int("Vocab", 0);
-            double largest = d * Math.Max(Math.Max(v, context), Math.Max(3 * d, f));
-            checks.ModelSize(spec, largest, widest: Math.Max(v, Math.Max(3 * d, f)), rows: context);
+            double largest = d * Math.Max(Math.Max(v, context), Math.Max(projections, f));
+            checks.ModelSize(spec, largest, widest: Math.Max(v, Math.Max(projections, f)), rows: context);
         }
     }
 

@@ -20,6 +20,7 @@ public sealed class DiagnosticTests
     [InlineData($"{Tiny} [Trainable(BatchSize = 2, SequenceLength = 6)] public partial class Model;")]
     [InlineData("[Gpt(Layers = 1, DModel = 8, Heads = 1, Vocab = 11, Context = 6, FeedForward = 0, LayerNormEpsilon = 1e-12, Dropout = 0.999)] [Trainable(BatchSize = 1, SequenceLength = 1)] public partial class Model;")]
     [InlineData("[Gpt(Layers = 1, DModel = 1, Heads = 1, Vocab = 1, Context = 1, Bias = false, QkvBias = true, HeadBias = true, TieEmbeddings = false)] public partial class Model;")]
+    [InlineData("[Gpt(Layers = 1, DModel = 16384, Heads = 64, KeyValueHeads = 1, FeedForward = 16384, Vocab = 100, Context = 65536)] public partial class Model;")]
     [InlineData("[Mlp(2, 1)] public partial class Model;")]
     [InlineData("[Mlp(2, 8, 1, OutputActivation = Activation.Sigmoid)] public partial class Model;")]
     [InlineData("[Mlp(2, 8, 1, OutputActivation = Activation.Sigmoid, Loss = Loss.SquaredError)] [Trainable(BatchSize = 4)] public partial class Model;")]
