@@ -10,6 +10,7 @@ internal static class CacheOptions
     private const int LargestKilobytes = 1 << 20;
 
     public static CacheSizes Read(AnalyzerConfigOptions options) => new(
+        Bytes(options, "build_property.ModelGenL1CacheKilobytes", CacheSizes.Default.L1),
         Bytes(options, "build_property.ModelGenL2CacheKilobytes", CacheSizes.Default.L2),
         Bytes(options, "build_property.ModelGenL3CacheKilobytes", CacheSizes.Default.L3));
 

@@ -316,9 +316,15 @@ internal sealed class AttentionKernel(string name, IReadOnlyList<KernelOperand> 
 }
 
 /// <summary>The gradient of attention. Operands: q, k, v, output, log-sum-exp, output's cotangent; dq, dk, dv.</summary>
-internal sealed class AttentionGradientKernel(string name, IReadOnlyList<KernelOperand> operands, Attention op, int batch, int queries, int keys, long flops, long bytes)
+internal sealed class AttentionGradientKernel(string name, IReadOnlyList<KernelOperand> operands, Attention op, int batch, int queries, int keys, CacheSizes caches, long flops, long bytes)
     : Kernel(name, operands, flops, bytes)
 {
+    // Rows that are a multiple of every register tile's.
+    private const int WholeTiles = 24;
+
+    // Blocks of queries that keep what is computed in vain to a sixteenth.
+    private const int CausalBlocks = 8;
+
     public Attention Op { get; } = op;
 
     public int Batch { get; } = batch;
@@ -328,6 +334,16 @@ internal sealed class AttentionGradientKernel(string name, IReadOnlyList<KernelO
     public int Keys { get; } = keys;
 
     public override bool IsSerial => Batch * Op.KeyValueHeads == 1 || base.IsSerial;
+
+    /// <summary>
+    /// Query rows that share one pass over the keys. Every pass adds to all keys' cotangents, so there should be few; but a block of
+    /// queries and its output's cotangents stay in the first-level cache, and causal attention computes half a block's square in vain.
+    /// </summary>
+    public int QueryBlock(int lanes)
+    {
+        int most = Math.Min(caches.L1 / (2 * 4 * AttentionScratch.PaddedHead(Op, lanes)), Op.Causal ? Queries / CausalBlocks : Queries + WholeTiles - 1);
+        return Math.Max(1, most / WholeTiles) * WholeTiles;
+    }
 
     public override long ScratchBytes(int lanes) => AttentionScratch.Backward(this, lanes) * 4;
 }
@@ -387,9 +403,6 @@ internal sealed class LoopKernel(string name, RowExtent steps, bool reverse, IRe
 /// <summary>How the attention kernels divide a worker's scratch memory, in elements.</summary>
 internal static class AttentionScratch
 {
-    /// <summary>Query rows that share one pass over the keys.</summary>
-    public const int QueryBlock = 48;
-
     /// <summary>The most rows of a register tile.</summary>
     private const int LargestTile = 12;
 
@@ -407,9 +420,13 @@ internal static class AttentionScratch
     public static long Backward(AttentionGradientKernel kernel, int lanes)
     {
         long stride = ScoreStride(kernel.Keys, lanes);
-        long padded = RoundUp(kernel.Op.HeadDim, 2 * lanes);
-        return (stride * ((2 * kernel.Op.HeadDim) + padded + (2 * QueryBlock))) + (2 * QueryBlock * padded) + 64;
+        long padded = PaddedHead(kernel.Op, lanes);
+        long block = kernel.QueryBlock(lanes);
+        return (stride * ((2 * kernel.Op.HeadDim) + padded + (2 * block))) + (2 * block * padded) + 64;
     }
+
+    /// <summary>Elements of a head's row that is copied for the register tile.</summary>
+    public static int PaddedHead(Attention attention, int lanes) => RoundUp(attention.HeadDim, 2 * lanes);
 
     public static int RoundUp(int value, int multiple) => (value + multiple - 1) / multiple * multiple;
 }

@@ -5,13 +5,14 @@ using ModelGen.Compiler.Ops;
 namespace ModelGen.Compiler.Kernels;
 
 /// <summary>
-/// The caches that blocks are sized for, in bytes: the second level of one core, and the third, which cores share. The first
-/// level decides nothing: a tile reads its operands from end to end, which the processor foresees.
+/// The caches that blocks are sized for, in bytes: the first and second level of one core, and the third, which cores share. The
+/// first holds what a pass reads again and again; panels of matrix products may outgrow it, since a tile reads them from end to end,
+/// which the processor foresees.
 /// </summary>
-internal sealed record CacheSizes(int L2, int L3)
+internal sealed record CacheSizes(int L1, int L2, int L3)
 {
-    /// <summary>What a processor of the last years has, or little more than that.</summary>
-    public static CacheSizes Default { get; } = new(1 << 20, 16 << 20);
+    /// <summary>What most processors of the last years have.</summary>
+    public static CacheSizes Default { get; } = new(32 << 10, 1 << 20, 16 << 20);
 }
 
 /// <summary>

@@ -391,7 +391,7 @@ internal sealed class Lowering
                 AddKernel([node], new AttentionGradientKernel(
                     node.Name,
                     [Read(0, "q"), Read(1, "k"), Read(2, "v"), Read(3, "output"), Read(4, "logsumexp"), Read(5, "d_output"), Write(0, "dq"), Write(1, "dk"), Write(2, "dv")],
-                    gradient.Of, queries[0].Maximum, queries[1].Maximum, node.Inputs[1].Shape[1].Maximum, gradient.Flops(node), 36L * queries.MaximumElements));
+                    gradient.Of, queries[0].Maximum, queries[1].Maximum, node.Inputs[1].Shape[1].Maximum, _layout.Caches, gradient.Flops(node), 36L * queries.MaximumElements));
                 break;
 
             case ConcatColumns:

@@ -11,7 +11,7 @@ namespace ModelGen.Tests.Compiler;
 /// </summary>
 public sealed class BlockingTests
 {
-    private static readonly CacheSizes Small = new(L2: 16 << 10, L3: 64 << 10);
+    private static readonly CacheSizes Small = new(L1: 4 << 10, L2: 16 << 10, L3: 64 << 10);
 
     // Rows, depth and columns: a deep contraction, many rows, many columns, all that at ragged sizes, rows that collide in the cache,
     // and strips beside panels that all fit it.
@@ -38,15 +38,18 @@ public sealed class BlockingTests
     [MemberData(nameof(Cases))]
     public void Products_in_blocks(string formName, int rows, int depth, int columns)
     {
-        var form = Enum.Parse<MatMulForm>(formName);
-        ModelGraph graph = OperatorCases.Case("product", b =>
-        {
-            Value x = form == MatMulForm.TN ? OperatorCases.Parameter(b, "a", depth, rows) : OperatorCases.Parameter(b, "a", rows, depth);
-            Value w = form == MatMulForm.NT ? OperatorCases.Parameter(b, "b", columns, depth) : OperatorCases.Parameter(b, "b", depth, columns);
-            Value product = b.Add(new MatMul(form), "product", x, w);
-            return [b.Add(new Tanh(), "activated", b.Add(new Add(), "biased", product, OperatorCases.Parameter(b, "bias", columns))), product];
-        }).Graph;
-        Check(graph, 2e-4);
+        Check(Activated(Enum.Parse<MatMulForm>(formName), rows, depth, columns), 2e-4);
+    }
+
+    /// <summary>Strips that are packed ahead while the contraction is cut take a cache between the small one and what processors have.</summary>
+    [Theory]
+    [InlineData(96, 520, 48)]
+    [InlineData(101, 1600, 16)]
+    public void Strips_are_packed_ahead_in_blocks_of_the_contraction(int rows, int depth, int columns)
+    {
+        var caches = new CacheSizes(L1: 32 << 10, L2: 128 << 10, L3: 1 << 20);
+        Assert.Contains(RegisterTile.All, tile => Product(rows, depth, columns, MatMulForm.TN, caches).Blocking(tile) is { Division: MatMulDivision.Strips, PacksAhead: true, DepthBlocks: > 1 });
+        Check(Activated(MatMulForm.TN, rows, depth, columns), 2e-4, caches);
     }
 
     /// <summary>The sizes above are there for these: without them, the tests would show nothing.</summary>
@@ -89,6 +92,27 @@ public sealed class BlockingTests
         }
     }
 
+    /// <summary>Queries of the gradient of attention: one block of a few, several, and a ragged last one; as many as a small or a large first level holds.</summary>
+    [Theory]
+    [InlineData(17, 8, true, 4, 24)]
+    [InlineData(200, 8, true, 4, 24)]
+    [InlineData(601, 8, true, 64, 72)]
+    [InlineData(601, 8, true, 4, 24)]
+    [InlineData(150, 8, false, 32, 120)]
+    [InlineData(150, 40, false, 32, 48)]
+    public void The_gradient_of_attention_takes_queries_in_blocks(int queries, int headDim, bool causal, int firstLevelKilobytes, int block)
+    {
+        var caches = Small with { L1 = firstLevelKilobytes << 10 };
+        ModelGraph graph = KernelCases.PrepareTraining(GradientCheck.WithLoss(OperatorCases.Case("attention", b =>
+        {
+            Value Rows(string name) => OperatorCases.Parameter(b, name, 1, queries, 2 * headDim);
+            return [b.Add(new Attention(2, 2, headDim, 1 / Math.Sqrt(headDim), causal, Cached: false), "y", Rows("q"), Rows("k"), Rows("v"))];
+        }).Graph));
+        AttentionGradientKernel kernel = Assert.Single(Lowering.Run(graph, ModelLayout.Of(graph, caches), default).Kernels.OfType<AttentionGradientKernel>());
+        Assert.Equal(block, kernel.QueryBlock(lanes: 16));
+        Check(graph, 5e-5, caches);
+    }
+
     [Fact]
     public void A_large_head_is_computed_in_blocks_of_rows()
     {
@@ -111,12 +135,20 @@ public sealed class BlockingTests
         return new MatMulKernel("product", [Operand("a", 1), Operand("b", 1), Operand("c", columns)], form, RowExtent.Literal(rows), columns, depth, [new Store(2, new AccumulatorExpr(), StoreMode.Replace)], caches ?? Small, 2L * rows * depth * columns, 1 << 20);
     }
 
-    private static void Check(ModelGraph graph, double tolerance)
+    private static ModelGraph Activated(MatMulForm form, int rows, int depth, int columns) => OperatorCases.Case("product", b =>
+    {
+        Value x = form == MatMulForm.TN ? OperatorCases.Parameter(b, "a", depth, rows) : OperatorCases.Parameter(b, "a", rows, depth);
+        Value w = form == MatMulForm.NT ? OperatorCases.Parameter(b, "b", columns, depth) : OperatorCases.Parameter(b, "b", depth, columns);
+        Value product = b.Add(new MatMul(form), "product", x, w);
+        return [b.Add(new Tanh(), "activated", b.Add(new Add(), "biased", product, OperatorCases.Parameter(b, "bias", columns))), product];
+    }).Graph;
+
+    private static void Check(ModelGraph graph, double tolerance, CacheSizes? caches = null)
     {
         var c = new KernelCase("blocks", graph.Gradients.Count > 0 ? graph : KernelCases.Prepare(graph), CaseData.Random(graph, 7), tolerance);
         foreach (BufferPlacement placement in new[] { BufferPlacement.RedZones, BufferPlacement.Planned })
         {
-            KernelCheck.Compare(c, GraphFunction.Compile([c.Graph], placement, Small)[0]);
+            KernelCheck.Compare(c, GraphFunction.Compile([c.Graph], placement, caches ?? Small)[0]);
         }
     }
 }

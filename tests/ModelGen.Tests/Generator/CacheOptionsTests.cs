@@ -24,8 +24,12 @@ public sealed class CacheOptionsTests
     public void A_size_is_a_number_of_kilobytes(string? text, int bytes)
     {
         Assert.Equal(CacheSizes.Default with { L2 = bytes }, CacheOptions.Read(new Options(("ModelGenL2CacheKilobytes", text))));
-        Assert.Equal(CacheSizes.Default, CacheOptions.Read(new Options(("ModelGenL1CacheKilobytes", text))));
+        Assert.Equal(CacheSizes.Default, CacheOptions.Read(new Options(("ModelGenL4CacheKilobytes", text))));
     }
+
+    [Fact]
+    public void Every_level_has_its_property()
+        => Assert.Equal(new CacheSizes(64 << 10, 512 << 10, 4 << 20), CacheOptions.Read(new Options(("ModelGenL1CacheKilobytes", "64"), ("ModelGenL2CacheKilobytes", "512"), ("ModelGenL3CacheKilobytes", "4096"))));
 
     [Fact]
     public void Another_size_compiles_models_again_and_the_same_does_not()

@@ -431,8 +431,7 @@ internal static unsafe class Example_TinyGpt_Kernels
         float* tile = stackalloc float[192];
         float* panel = (float*)worker.Scratch;
         float* padded = (float*)worker.Scratch + 256;
-        const int start = 0, end = 1;
-        for (int p = start; p < end; p++)
+        for (int p = 0; p < 1; p++)
         {
             int n = p * 32;
             Panels.PackPanelsTransposed(weight + (long)n * 8, 8, 8, 24, panel, 32, 16);
@@ -460,8 +459,7 @@ internal static unsafe class Example_TinyGpt_Kernels
         float* tile = stackalloc float[48];
         float* panel = (float*)worker.Scratch;
         float* padded = (float*)worker.Scratch + 64;
-        const int start = 0, end = 3;
-        for (int p = start; p < end; p++)
+        for (int p = 0; p < 3; p++)
         {
             int n = p * 8;
             Panels.PackPanelsTransposed(weight + (long)n * 8, 8, 8, 8, panel, 8, 8);
@@ -489,9 +487,8 @@ internal static unsafe class Example_TinyGpt_Kernels
         float* tile = stackalloc float[48];
         float* panel = (float*)worker.Scratch;
         float* rows = (float*)worker.Scratch + 64;
-        const int start = 0, end = 3;
         Panels.PackPanelsTransposed(input, 8, 8, count, rows, 6, 6);
-        for (int p = start; p < end; p++)
+        for (int p = 0; p < 3; p++)
         {
             int n = p * 8;
             Panels.PackPanelsTransposed(weight + (long)n * 8, 8, 8, 8, panel, 8, 4);

@@ -16,7 +16,7 @@ namespace Example
                     ModelName = "TinyGpt",
                     ArenaBytes = 6080,
                     StateBytes = 0,
-                    ScratchBytes = 38656,
+                    ScratchBytes = 23296,
                     BatchSize = 2,
                     SequenceLength = 4,
                     InputSize = 1,

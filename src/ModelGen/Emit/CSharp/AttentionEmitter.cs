@@ -113,7 +113,7 @@ internal static class AttentionEmitter
         int padded = Tile.Padded(d, v);
         int group = kernel.Op.Heads / kernel.Op.KeyValueHeads;
         int scores = AttentionScratch.ScoreStride(kernel.Keys, v.Lanes);
-        int block = AttentionScratch.QueryBlock;
+        int block = kernel.QueryBlock(v.Lanes);
         w.Line("float* keysTransposed = (float*)worker.Scratch;");
         w.Line($"float* valuesTransposed = keysTransposed + {d * scores};");
         w.Line($"float* keyRows = valuesTransposed + {d * scores};");
