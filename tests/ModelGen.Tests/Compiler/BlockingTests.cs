@@ -70,6 +70,25 @@ public sealed class BlockingTests
         Assert.Contains(blockings, b => b.LastVectors < b.Vectors);
     }
 
+    /// <summary>Shapes and caches that nobody thought of.</summary>
+    [Theory]
+    [InlineData(1)]
+    [InlineData(2)]
+    [InlineData(3)]
+    [InlineData(4)]
+    public void Random_products_for_random_caches(int seed)
+    {
+        var random = new Random(seed);
+        int Size(int bits) => 1 + random.Next(1 << random.Next(1, bits));
+        (int Rows, int Depth, int Columns) Sizes() => (Size(11), Size(12), Size(11)) is var s && (long)s.Item1 * s.Item2 * s.Item3 < 1 << 25 ? s : Sizes();
+        var caches = new CacheSizes(L1: 32 << 10, L2: 8 << 10 << random.Next(7), L3: 64 << 10 << random.Next(5));
+        ModelGraph[] graphs = [.. Enumerable.Range(0, 12).Select(_ => Sizes()).Select(s => Activated((MatMulForm)random.Next(3), s.Rows, s.Depth, s.Columns, plain: random.Next(2) == 0))];
+        foreach ((ModelGraph graph, GraphFunction function) in graphs.Zip(GraphFunction.Compile([.. graphs.Select(KernelCases.Prepare)], BufferPlacement.Guarded, caches)))
+        {
+            KernelCheck.Compare(new KernelCase($"seed {seed}", KernelCases.Prepare(graph), CaseData.Random(graph, seed), 5e-4), function);
+        }
+    }
+
     /// <summary>Every block must fit the caches that it is made for, whatever the shape.</summary>
     [Theory]
     [InlineData(256, 768, 3072)]
@@ -135,12 +154,12 @@ public sealed class BlockingTests
         return new MatMulKernel("product", [Operand("a", 1), Operand("b", 1), Operand("c", columns)], form, RowExtent.Literal(rows), columns, depth, [new Store(2, new AccumulatorExpr(), StoreMode.Replace)], caches ?? Small, 2L * rows * depth * columns, 1 << 20);
     }
 
-    private static ModelGraph Activated(MatMulForm form, int rows, int depth, int columns) => OperatorCases.Case("product", b =>
+    private static ModelGraph Activated(MatMulForm form, int rows, int depth, int columns, bool plain = false) => OperatorCases.Case("product", b =>
     {
         Value x = form == MatMulForm.TN ? OperatorCases.Parameter(b, "a", depth, rows) : OperatorCases.Parameter(b, "a", rows, depth);
         Value w = form == MatMulForm.NT ? OperatorCases.Parameter(b, "b", columns, depth) : OperatorCases.Parameter(b, "b", depth, columns);
         Value product = b.Add(new MatMul(form), "product", x, w);
-        return [b.Add(new Tanh(), "activated", b.Add(new Add(), "biased", product, OperatorCases.Parameter(b, "bias", columns))), product];
+        return plain ? [product] : [b.Add(new Tanh(), "activated", b.Add(new Add(), "biased", product, OperatorCases.Parameter(b, "bias", columns))), product];
     }).Graph;
 
     private static void Check(ModelGraph graph, double tolerance, CacheSizes? caches = null)

@@ -16,6 +16,8 @@ public sealed class EmittedCodeTests
         "[Mlp(3, 2)]",
         "[Mlp(3, 5, 2, OutputActivation = Activation.Sigmoid)]",
         "[Mlp(3, 5, 2)] [Trainable(BatchSize = 4)]",
+        "[Mlp(3, 5, Bias = false, Loss = Loss.SquaredError)] [Trainable(BatchSize = 4)]",
+        "[Mlp(48, 96, 48, Loss = Loss.SquaredError)] [Trainable(BatchSize = 4200)]",
         "[Mlp(3, 5, 4, 1, Activation = Activation.Sigmoid, OutputActivation = Activation.Sigmoid, Loss = Loss.SquaredError, Bias = false)] [Trainable(BatchSize = 4)]",
         "[Mlp(3, 5, 1, Activation = Activation.Silu, Loss = Loss.BinaryCrossEntropy)] [Trainable(BatchSize = 1)]",
         "[RecurrentLm(Hidden = 5, Vocab = 7)]",

@@ -220,15 +220,15 @@ internal static class ModelEmitter
         w.Open("private static class Layout");
         w.Line("public static readonly global::ModelGen.Runtime.ParameterTable Table = new(");
         w.Line($"    {SymbolText(plans.Spec.Type.Name)},");
-        for (int i = 0; i < plans.Layout.Parameters.Count; i++)
+        w.Line("    [");
+        foreach ((Parameter parameter, long offset) in plans.Layout.Parameters)
         {
-            (Parameter parameter, long offset) = plans.Layout.Parameters[i];
             string shape = string.Join(", ", parameter.Shape.Dims);
-            w.Line($"    new(\"{parameter.ParameterName}\", [{shape}], {CodeWriter.Number(offset)}, {(parameter.TransposedInFile ? "true" : "false")}, "
-                + $"global::ModelGen.ParameterInitializerKind.{parameter.Initializer.Kind}, {CodeWriter.Literal(parameter.Initializer.Scale)}, {(parameter.WeightDecay ? "true" : "false")})"
-                + (i == plans.Layout.Parameters.Count - 1 ? ");" : ","));
+            w.Line($"        new(\"{parameter.ParameterName}\", [{shape}], {CodeWriter.Number(offset)}, {(parameter.TransposedInFile ? "true" : "false")}, "
+                + $"global::ModelGen.ParameterInitializerKind.{parameter.Initializer.Kind}, {CodeWriter.Literal(parameter.Initializer.Scale)}, {(parameter.WeightDecay ? "true" : "false")}),");
         }
 
+        w.Line("    ]);");
         w.Close();
         w.Close();
     }

@@ -1,0 +1,61 @@
+using ModelGen.Compiler;
+using ModelGen.Compiler.Architectures;
+using ModelGen.Compiler.Graph;
+using ModelGen.Compiler.Kernels;
+using ModelGen.Compiler.Passes;
+
+namespace ModelGen.Tests.Compiler;
+
+/// <summary>
+/// Training steps of models whose sizes nobody chose, compiled for caches that nobody has, against the reference interpreter: larger
+/// than the sizes of the other tests, so that work is cut, packed ahead and helped with.
+/// </summary>
+public sealed class RandomFamilyTests
+{
+    [Theory]
+    [InlineData(1)]
+    [InlineData(2)]
+    [InlineData(3)]
+    public void A_training_step_computes_what_the_interpreter_does(int seed)
+    {
+        var random = new Random(seed);
+        var caches = new CacheSizes(L1: 4 << 10 << random.Next(5), L2: 16 << 10 << random.Next(7), L3: 128 << 10 << random.Next(6));
+        foreach (ModelSpec spec in new[] { Gpt(random), Mlp(random), Recurrent(random) })
+        {
+            ModelGraph graph = KernelCases.PrepareTraining(BindExtents.Run(
+                ArchitectureRegistry.Get(spec.Family).Build(spec, BuildMode.Training), spec.Training!.BatchSize, Math.Max(1, spec.Training.SequenceLength)));
+            RunArguments run = CaseData.Random(graph, seed);
+
+            // As large as where training begins: a recurrence over larger weights is chaotic, and has no digits to compare.
+            foreach ((string name, Tensor tensor) in run.Parameters.Where(p => p.Value.Dims.Length == 2).ToArray())
+            {
+                run.Parameters[name] = new Tensor(tensor.Dims, [.. tensor.Data.Select(x => x / Math.Sqrt(tensor.Dims[1]))]).InSinglePrecision();
+            }
+
+            var c = new KernelCase($"{spec.Family} {string.Join(", ", spec.Arguments.Select(a => $"{a.Name} = {a.Integer}"))}, {spec.Training}, {caches}", graph, run, 2e-4);
+            KernelCheck.Compare(c, GraphFunction.Compile([graph], random.Next(2) == 0 ? BufferPlacement.Guarded : BufferPlacement.Planned, caches)[0]);
+        }
+    }
+
+    private static ModelSpec Gpt(Random random)
+    {
+        int heads = 1 + random.Next(6), keyHeads = Enumerable.Range(1, heads).Where(h => heads % h == 0).OrderBy(_ => random.Next()).First();
+        int sequence = Size(random, 7);
+        return Families.Spec("Gpt", Size(random, 4), sequence,
+        [
+            Of("Layers", 1), Of("DModel", heads * (1 + random.Next(40))), Of("Heads", heads), Of("KeyValueHeads", keyHeads), Of("FeedForward", Size(random, 9)),
+            Of("Vocab", 2 + Size(random, 10)), Of("Context", sequence + random.Next(9)), Of("Bias", random.Next(2)), Of("TieEmbeddings", random.Next(2)),
+        ]);
+    }
+
+    private static ModelSpec Mlp(Random random) => Families.Spec("Mlp", Size(random, 11), 0,
+        DeclaredArgument.Of("Sizes", [Size(random, 7), Size(random, 8), Size(random, 7)]), Of("Loss", 1), Of("Activation", 3), Of("Bias", random.Next(2)));
+
+    private static ModelSpec Recurrent(Random random) => Families.Spec("RecurrentLm", Size(random, 6), Size(random, 5),
+        Of("Cell", random.Next(3)), Of("Layers", 1 + random.Next(2)), Of("Hidden", Size(random, 7)), Of("Embedding", Size(random, 7)), Of("Vocab", 2 + Size(random, 9)));
+
+    private static DeclaredArgument Of(string name, long value) => DeclaredArgument.Of(name, value);
+
+    /// <summary>Small sizes as often as large ones.</summary>
+    private static int Size(Random random, int bits) => 1 + random.Next(1 << (1 + random.Next(bits)));
+}
