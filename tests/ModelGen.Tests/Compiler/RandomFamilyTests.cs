@@ -7,8 +7,8 @@ using ModelGen.Compiler.Passes;
 namespace ModelGen.Tests.Compiler;
 
 /// <summary>
-/// Training steps of models whose sizes nobody chose, compiled for caches that nobody has, against the reference interpreter: larger
-/// than the sizes of the other tests, so that work is cut, packed ahead and helped with.
+/// Models whose sizes nobody chose, compiled for caches that nobody has, against the reference interpreter: larger than those of the
+/// other tests, so that work is cut, packed ahead and helped with.
 /// </summary>
 public sealed class RandomFamilyTests
 {
@@ -19,22 +19,56 @@ public sealed class RandomFamilyTests
     public void A_training_step_computes_what_the_interpreter_does(int seed)
     {
         var random = new Random(seed);
-        var caches = new CacheSizes(L1: 4 << 10 << random.Next(5), L2: 16 << 10 << random.Next(7), L3: 128 << 10 << random.Next(6));
+        CacheSizes caches = Caches(random);
         foreach (ModelSpec spec in new[] { Gpt(random), Mlp(random), Recurrent(random) })
         {
             ModelGraph graph = KernelCases.PrepareTraining(BindExtents.Run(
                 ArchitectureRegistry.Get(spec.Family).Build(spec, BuildMode.Training), spec.Training!.BatchSize, Math.Max(1, spec.Training.SequenceLength)));
-            RunArguments run = CaseData.Random(graph, seed);
-
-            // As large as where training begins: a recurrence over larger weights is chaotic, and has no digits to compare.
-            foreach ((string name, Tensor tensor) in run.Parameters.Where(p => p.Value.Dims.Length == 2).ToArray())
-            {
-                run.Parameters[name] = new Tensor(tensor.Dims, [.. tensor.Data.Select(x => x / Math.Sqrt(tensor.Dims[1]))]).InSinglePrecision();
-            }
-
-            var c = new KernelCase($"{spec.Family} {string.Join(", ", spec.Arguments.Select(a => $"{a.Name} = {a.Integer}"))}, {spec.Training}, {caches}", graph, run, 2e-4);
+            var c = new KernelCase(Describe(spec, caches), graph, Moderate(CaseData.Random(graph, seed)), 2e-4);
             KernelCheck.Compare(c, GraphFunction.Compile([graph], random.Next(2) == 0 ? BufferPlacement.Guarded : BufferPlacement.Planned, caches)[0]);
         }
+    }
+
+    [Theory]
+    [InlineData(1)]
+    [InlineData(2)]
+    [InlineData(3)]
+    public void Pieces_of_a_prompt_and_a_token_compute_what_the_interpreter_does(int seed)
+    {
+        var random = new Random(seed);
+        CacheSizes caches = Caches(random);
+        foreach (ModelSpec spec in new[] { Gpt(random), Recurrent(random) })
+        {
+            int context = spec.Int("Context", 256);
+            int chunk = Math.Min(context, Size(random, 7));
+            ModelGraph forward = ArchitectureRegistry.Get(spec.Family).Build(spec, BuildMode.Inference);
+            foreach (int most in new[] { chunk, 1 })
+            {
+                ModelGraph graph = ModelCompiler.InferenceGraph(forward, 1, most == 1 ? 1 : Dim.Time(most), "logits", context, default);
+                GraphFunction function = GraphFunction.Compile([graph], random.Next(2) == 0 ? BufferPlacement.Guarded : BufferPlacement.Planned, caches)[0];
+                foreach (int count in new[] { 1, most, 1 + random.Next(most) }.Distinct())
+                {
+                    RunArguments run = Moderate(CaseData.Random(graph, seed, time: count, position: random.Next(context - count + 1)));
+                    KernelCheck.Compare(new KernelCase($"{count} of {most} tokens at {run.Position}, {Describe(spec, caches)}", graph, run, 2e-4), function);
+                }
+            }
+        }
+    }
+
+    private static CacheSizes Caches(Random random) => new(L1: 4 << 10 << random.Next(5), L2: 16 << 10 << random.Next(7), L3: 128 << 10 << random.Next(6));
+
+    private static string Describe(ModelSpec spec, CacheSizes caches)
+        => $"{spec.Family} {string.Join(", ", spec.Arguments.Select(a => $"{a.Name} = {a.Integer}"))}, {spec.Training}, {caches}";
+
+    /// <summary>Weights as large as where training begins: a recurrence over larger ones is chaotic, and has no digits to compare.</summary>
+    private static RunArguments Moderate(RunArguments run)
+    {
+        foreach ((string name, Tensor tensor) in run.Parameters.Where(p => p.Value.Dims.Length == 2).ToArray())
+        {
+            run.Parameters[name] = new Tensor(tensor.Dims, [.. tensor.Data.Select(x => x / Math.Sqrt(tensor.Dims[1]))]).InSinglePrecision();
+        }
+
+        return run;
     }
 
     private static ModelSpec Gpt(Random random)
