@@ -322,7 +322,7 @@ internal sealed class AttentionGradientKernel(string name, IReadOnlyList<KernelO
     // Rows that are a multiple of every register tile's.
     private const int WholeTiles = 24;
 
-    // Blocks of queries that keep what is computed in vain to a sixteenth.
+    // So many blocks of queries compute an eighth more than what causal attention needs.
     private const int CausalBlocks = 8;
 
     public Attention Op { get; } = op;
@@ -413,7 +413,7 @@ internal static class AttentionScratch
     public static long Forward(AttentionKernel kernel, int lanes)
     {
         long stride = ScoreStride(kernel.MaximumKeys, lanes);
-        return kernel.Queries == RowExtent.Literal(1) ? stride * kernel.Op.Heads : (stride * (kernel.Op.HeadDim + RoundUp(kernel.Op.HeadDim, 2 * lanes) + LargestTile)) + 64;
+        return kernel.Queries == RowExtent.Literal(1) ? stride * kernel.Op.Heads : (stride * (kernel.Op.HeadDim + PaddedHead(kernel.Op, lanes) + LargestTile)) + 64;
     }
 
     /// <summary>Transposed keys and values, padded keys, two blocks of scores, and a block of queries and output cotangents.</summary>
