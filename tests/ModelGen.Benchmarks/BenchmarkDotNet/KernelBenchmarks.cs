@@ -79,3 +79,47 @@ public class AttentionBenchmarks
         _workload!.Dispose();
     }
 }
+
+/// <summary>What a team's dispatch and its barrier cost: a task with nothing to compute.</summary>
+[InProcess]
+[WarmupCount(2)]
+[IterationCount(8)]
+public class TeamBenchmarks
+{
+    private const int Barriers = 16;
+
+    private readonly Meetings _none = new(0);
+    private readonly Meetings _several = new(Barriers);
+    private WorkerTeam? _team;
+
+    /// <summary>How many threads.</summary>
+    [Params(1, 2)]
+    public int Threads { get; set; }
+
+    /// <summary>Starts the threads.</summary>
+    [GlobalSetup]
+    public void Setup() => _team = new WorkerTeam(Threads, 0);
+
+    /// <summary>One dispatch.</summary>
+    [Benchmark]
+    public void Dispatch() => _team!.Run(_none);
+
+    /// <summary>One dispatch with sixteen barriers in it.</summary>
+    [Benchmark]
+    public void Dispatch_and_16_barriers() => _team!.Run(_several);
+
+    /// <summary>Ends the threads.</summary>
+    [GlobalCleanup]
+    public void Cleanup() => _team!.Dispose();
+
+    private sealed class Meetings(int barriers) : ITeamTask
+    {
+        public void Execute(Worker worker)
+        {
+            for (int i = 0; i < barriers; i++)
+            {
+                worker.Barrier();
+            }
+        }
+    }
+}
