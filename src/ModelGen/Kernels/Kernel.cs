@@ -1,7 +1,6 @@
 using System.Collections.Generic;
 using System.Linq;
 using ModelGen.Compiler.Graph;
-using ModelGen.Compiler.Ops;
 
 namespace ModelGen.Compiler.Kernels;
 
@@ -196,158 +195,6 @@ internal sealed class ColumnSumKernel(string name, IReadOnlyList<KernelOperand> 
     public override bool SumsOverRows => true;
 }
 
-/// <summary>
-/// A matrix product with an epilogue. Operand 0 is the one whose outer extents are rows, operand 1 the other; the rest
-/// belong to the epilogue, whose expressions read the accumulator.
-/// <c>Rows</c> × <c>Columns</c> is the result's shape, <c>Depth</c> the contracted extent.
-/// </summary>
-internal sealed class MatMulKernel(
-    string name,
-    IReadOnlyList<KernelOperand> operands,
-    MatMulForm form,
-    RowExtent rows,
-    int columns,
-    int depth,
-    IReadOnlyList<Store> stores,
-    CacheSizes caches,
-    long flops,
-    long bytes)
-    : Kernel(name, operands, flops, bytes)
-{
-    private readonly Dictionary<RegisterTile, MatMulBlocking> _blockings = [];
-
-    public MatMulForm Form { get; } = form;
-
-    public RowExtent Rows { get; } = rows;
-
-    public int Columns { get; } = columns;
-
-    public int Depth { get; } = depth;
-
-    public IReadOnlyList<Store> Stores { get; } = stores;
-
-    public override bool SumsOverRows => Form == MatMulForm.TN;
-
-    public CacheSizes Caches { get; } = caches;
-
-    /// <summary>Whether operand 1 lies in panels that a <see cref="PackKernel"/> made.</summary>
-    public bool IsRightPacked { get; private set; }
-
-    /// <summary>Memory that the workers share while the kernel runs.</summary>
-    public PlanBuffer? Workspace { get; set; }
-
-    /// <summary>Whether outputs are dot products of one row, read where it lies, with rows of the right operand.</summary>
-    public bool IsDotProducts => Form == MatMulForm.NT && Rows == RowExtent.Literal(1);
-
-    public long WorkspaceElements => IsDotProducts ? 0 : RegisterTile.All.Max(t => Blocking(t).WorkspaceElements);
-
-    public override long ScratchBytes(int lanes) => IsDotProducts ? 0 : 4 * Blocking(RegisterTile.Of(lanes)).ScratchElements;
-
-    public MatMulBlocking Blocking(RegisterTile tile)
-    {
-        if (!_blockings.TryGetValue(tile, out MatMulBlocking? blocking))
-        {
-            _blockings.Add(tile, blocking = MatMulBlocking.Of(this, tile));
-        }
-
-        return blocking;
-    }
-
-    /// <summary>The same product of other operands; without a workspace, whose size may differ.</summary>
-    public MatMulKernel With(IReadOnlyList<KernelOperand> operands, bool isRightPacked)
-        => new(Name, operands, Form, Rows, Columns, Depth, Stores, Caches, Flops, Bytes) { IsRightPacked = isRightPacked };
-
-    /// <summary>The same product with other stores.</summary>
-    public MatMulKernel With(IReadOnlyList<Store> stores)
-        => new(Name, Operands, Form, Rows, Columns, Depth, stores, Caches, Flops, Bytes) { IsRightPacked = IsRightPacked, Workspace = Workspace };
-
-    public override IEnumerable<(int Read, int Written)> InPlaceCandidates
-        => from store in Stores
-           where store.Mode == StoreMode.Replace
-           from read in Enumerable.Range(2, Operands.Count - 2)
-           where !Operands[read].IsWritten && Operands[store.Operand].Access.Kind == AccessKind.Element && Operands[read].Access.Equals(Operands[store.Operand].Access)
-           where Stores.All(s => s.Operand == store.Operand || !Reads(s.Value, read)) || Stores[Stores.Count - 1] == store
-           select (read, store.Operand);
-
-    private static bool Reads(Expr expr, int operand)
-    {
-        bool found = false;
-        ExprTransforms.Visit(expr, e => found |= e is OperandExpr o && o.Operand == operand);
-        return found;
-    }
-}
-
-/// <summary>
-/// Packs the right operand of matrix products into panels, once for all of those in a loop. Operands: source, packed.
-/// </summary>
-internal sealed class PackKernel(string name, IReadOnlyList<KernelOperand> operands, MatMulForm form, int columns, int depth, long bytes)
-    : Kernel(name, operands, 0, bytes)
-{
-    public MatMulForm Form { get; } = form;
-
-    public int Columns { get; } = columns;
-
-    public int Depth { get; } = depth;
-
-    /// <summary>Elements that the panels take, whatever the vector width.</summary>
-    public static long PackedElements(int columns, int depth)
-        => RegisterTile.All.Max(t => MatMulBlocking.PackedElements(columns, depth, t, MatMulBlocking.PackedVectors(columns, t)));
-}
-
-/// <summary>Attention, streamed. Operands: q, k, v, output and, where <c>HasLogSumExp</c>, the rows' log-sum-exp.</summary>
-internal sealed class AttentionKernel(string name, IReadOnlyList<KernelOperand> operands, Attention op, int batch, RowExtent queries, int maximumKeys, bool hasLogSumExp, long flops, long bytes)
-    : Kernel(name, operands, flops, bytes)
-{
-    public Attention Op { get; } = op;
-
-    public int Batch { get; } = batch;
-
-    /// <summary>Queries of one sequence.</summary>
-    public RowExtent Queries { get; } = queries;
-
-    /// <summary>Keys of one sequence; with a cache, the most there can be.</summary>
-    public int MaximumKeys { get; } = maximumKeys;
-
-    public bool HasLogSumExp { get; } = hasLogSumExp;
-
-    public override bool IsSerial => Batch * Op.Heads == 1 || base.IsSerial;
-
-    public override long ScratchBytes(int lanes) => AttentionScratch.Forward(this, lanes) * 4;
-}
-
-/// <summary>The gradient of attention. Operands: q, k, v, output, log-sum-exp, output's cotangent; dq, dk, dv.</summary>
-internal sealed class AttentionGradientKernel(string name, IReadOnlyList<KernelOperand> operands, Attention op, int batch, int queries, int keys, CacheSizes caches, long flops, long bytes)
-    : Kernel(name, operands, flops, bytes)
-{
-    // Rows that are a multiple of every register tile's.
-    private const int WholeTiles = 24;
-
-    // So many blocks of queries compute an eighth more than what causal attention needs.
-    private const int CausalBlocks = 8;
-
-    public Attention Op { get; } = op;
-
-    public int Batch { get; } = batch;
-
-    public int Queries { get; } = queries;
-
-    public int Keys { get; } = keys;
-
-    public override bool IsSerial => Batch * Op.KeyValueHeads == 1 || base.IsSerial;
-
-    /// <summary>
-    /// Query rows that share one pass over the keys. Every pass adds to all keys' cotangents, so there should be few; but a block of
-    /// queries and its output's cotangents stay in the first-level cache, and causal attention computes half a block's square in vain.
-    /// </summary>
-    public int QueryBlock(int lanes)
-    {
-        int most = Math.Min(caches.L1 / (2 * 4 * AttentionScratch.PaddedHead(Op, lanes)), Op.Causal ? Queries / CausalBlocks : Queries + WholeTiles - 1);
-        return Math.Max(1, most / WholeTiles) * WholeTiles;
-    }
-
-    public override long ScratchBytes(int lanes) => AttentionScratch.Backward(this, lanes) * 4;
-}
-
 /// <summary>Rows of a table by index. Operands: table, indices, output.</summary>
 internal sealed class EmbeddingKernel(string name, IReadOnlyList<KernelOperand> operands, RowExtent rows, int columns, long bytes)
     : Kernel(name, operands, 0, bytes)
@@ -398,37 +245,6 @@ internal sealed class LoopKernel(string name, RowExtent steps, bool reverse, IRe
     public override bool IsSerial => Body.All(k => k.IsSerial);
 
     public override long ScratchBytes(int lanes) => Body.Count == 0 ? 0 : Body.Max(k => k.ScratchBytes(lanes));
-}
-
-/// <summary>How the attention kernels divide a worker's scratch memory, in elements.</summary>
-internal static class AttentionScratch
-{
-    /// <summary>The most rows of a register tile.</summary>
-    private const int LargestTile = 12;
-
-    /// <summary>Columns of a score row: the keys rounded up to whole register tiles, and a line more to spread rows over cache sets.</summary>
-    public static int ScoreStride(int keys, int lanes) => RoundUp(keys, 2 * lanes) + 16;
-
-    /// <summary>Transposed keys, padded values, and the scores of a tile of queries; the scores of all heads, where there is one query.</summary>
-    public static long Forward(AttentionKernel kernel, int lanes)
-    {
-        long stride = ScoreStride(kernel.MaximumKeys, lanes);
-        return kernel.Queries == RowExtent.Literal(1) ? stride * kernel.Op.Heads : (stride * (kernel.Op.HeadDim + PaddedHead(kernel.Op, lanes) + LargestTile)) + 64;
-    }
-
-    /// <summary>Transposed keys and values, padded keys, two blocks of scores, and a block of queries and output cotangents.</summary>
-    public static long Backward(AttentionGradientKernel kernel, int lanes)
-    {
-        long stride = ScoreStride(kernel.Keys, lanes);
-        long padded = PaddedHead(kernel.Op, lanes);
-        long block = kernel.QueryBlock(lanes);
-        return (stride * ((2 * kernel.Op.HeadDim) + padded + (2 * block))) + (2 * block * padded) + 64;
-    }
-
-    /// <summary>Elements of a head's row that is copied for the register tile.</summary>
-    public static int PaddedHead(Attention attention, int lanes) => RoundUp(attention.HeadDim, 2 * lanes);
-
-    public static int RoundUp(int value, int multiple) => (value + multiple - 1) / multiple * multiple;
 }
 
 /// <summary>A finished plan before memory is planned: kernels in order, and what the outside needs to find.</summary>
