@@ -1,0 +1,129 @@
+using System.ComponentModel;
+
+namespace ModelGen.Runtime;
+
+/// <summary>
+/// A vector of single-precision numbers whose width is a type argument: kernels are written once, and the compiler makes of them one
+/// version for each of <see cref="F512"/>, <see cref="F256"/> and <see cref="F128"/>, in which <see cref="Lanes"/> is a constant and every member a few
+/// instructions.
+/// </summary>
+/// <remarks>
+/// A comparison gives a mask: all bits of a lane where it holds, none elsewhere. Members that are only arithmetic round as
+/// IEEE 754 says; those of <see cref="VectorMath"/> give the same bits at every width, and so does <see cref="MultiplyAdd"/>.
+/// </remarks>
+/// <typeparam name="TSelf">The vector itself.</typeparam>
+[EditorBrowsable(EditorBrowsableState.Never)]
+public unsafe interface IVector<TSelf>
+    where TSelf : struct, IVector<TSelf>
+{
+    /// <summary>The numbers that a vector holds: 16, 8 or 4.</summary>
+    static abstract int Lanes { get; }
+
+    /// <summary>A vector of zeros.</summary>
+    static abstract TSelf Zero { get; }
+
+    /// <summary>The lanes' own numbers: 0, 1, 2, …</summary>
+    static abstract TSelf Indices { get; }
+
+    /// <summary>A number in every lane.</summary>
+    static abstract TSelf Create(float value);
+
+    /// <summary>The numbers from <paramref name="p"/> on; no alignment is asked for.</summary>
+    static abstract TSelf Load(float* p);
+
+    /// <summary>The first <paramref name="count"/> numbers (0 to <see cref="Lanes"/>) from <paramref name="p"/> on, and zeros; nothing beyond them is read.</summary>
+    static abstract TSelf LoadTail(float* p, int count);
+
+    /// <summary>Writes all lanes from <paramref name="p"/> on; no alignment is asked for.</summary>
+    static abstract void Store(TSelf v, float* p);
+
+    /// <summary>Writes the first <paramref name="count"/> lanes (0 to <see cref="Lanes"/>) from <paramref name="p"/> on, and nothing beyond them.</summary>
+    static abstract void StoreTail(TSelf v, float* p, int count);
+
+    /// <summary>Keeps the first <paramref name="count"/> lanes and sets the others to <paramref name="fill"/>.</summary>
+    static abstract TSelf FirstLanes(TSelf v, int count, float fill);
+
+    /// <summary>The lanes' sums.</summary>
+    static abstract TSelf operator +(TSelf a, TSelf b);
+
+    /// <summary>The lanes' differences.</summary>
+    static abstract TSelf operator -(TSelf a, TSelf b);
+
+    /// <summary>The lanes' products.</summary>
+    static abstract TSelf operator *(TSelf a, TSelf b);
+
+    /// <summary>The lanes' quotients.</summary>
+    static abstract TSelf operator /(TSelf a, TSelf b);
+
+    /// <summary>The lanes with the other sign.</summary>
+    static abstract TSelf operator -(TSelf v);
+
+    /// <summary>The bits that both have.</summary>
+    static abstract TSelf operator &(TSelf a, TSelf b);
+
+    /// <summary>The bits that either has.</summary>
+    static abstract TSelf operator |(TSelf a, TSelf b);
+
+    /// <summary>The bits in which they differ.</summary>
+    static abstract TSelf operator ^(TSelf a, TSelf b);
+
+    /// <summary><paramref name="a"/> · <paramref name="b"/> + <paramref name="c"/>, fused where the processor can.</summary>
+    static abstract TSelf MultiplyAdd(TSelf a, TSelf b, TSelf c);
+
+    /// <summary>The square roots.</summary>
+    static abstract TSelf Sqrt(TSelf v);
+
+    /// <summary>The larger of each pair of lanes; NaN where one is NaN.</summary>
+    static abstract TSelf Max(TSelf a, TSelf b);
+
+    /// <summary>The smaller of each pair of lanes; NaN where one is NaN.</summary>
+    static abstract TSelf Min(TSelf a, TSelf b);
+
+    /// <summary>The larger of each pair of lanes in one instruction; where one is NaN, that or the other one.</summary>
+    static abstract TSelf MaxNative(TSelf a, TSelf b);
+
+    /// <summary>The smaller of each pair of lanes in one instruction; where one is NaN, that or the other one.</summary>
+    static abstract TSelf MinNative(TSelf a, TSelf b);
+
+    /// <summary>Where lanes are equal.</summary>
+    static abstract TSelf Equal(TSelf a, TSelf b);
+
+    /// <summary>Where <paramref name="a"/>'s lane is the smaller one.</summary>
+    static abstract TSelf LessThan(TSelf a, TSelf b);
+
+    /// <summary>Where <paramref name="a"/>'s lane is the larger one.</summary>
+    static abstract TSelf GreaterThan(TSelf a, TSelf b);
+
+    /// <summary>Where <paramref name="a"/>'s lane is not the smaller one.</summary>
+    static abstract TSelf GreaterThanOrEqual(TSelf a, TSelf b);
+
+    /// <summary>The lanes of <paramref name="then"/> where the mask has bits, those of <paramref name="otherwise"/> elsewhere.</summary>
+    static abstract TSelf Select(TSelf mask, TSelf then, TSelf otherwise);
+
+    /// <inheritdoc cref="VectorMath.Exp(float)"/>
+    static abstract TSelf Exp(TSelf x);
+
+    /// <inheritdoc cref="VectorMath.Log(float)"/>
+    static abstract TSelf Log(TSelf x);
+
+    /// <inheritdoc cref="VectorMath.Tanh(float)"/>
+    static abstract TSelf Tanh(TSelf x);
+
+    /// <inheritdoc cref="VectorMath.Sigmoid(float)"/>
+    static abstract TSelf Sigmoid(TSelf x);
+
+    /// <inheritdoc cref="VectorMath.Erf(float)"/>
+    static abstract TSelf Erf(TSelf x);
+
+    /// <summary>The sum of the lanes in a fixed order: halves are added until one lane is left.</summary>
+    static abstract float Sum(TSelf v);
+
+    /// <summary>The largest lane; NaN where one is NaN.</summary>
+    static abstract float Max(TSelf v);
+
+    /// <summary>The largest lane, in a quarter of the time; where one is NaN, that or another one.</summary>
+    static abstract float MaxNative(TSelf v);
+
+    /// <summary>The uniform numbers whose counters are <paramref name="counter"/> and the following ones (<see cref="Simd.Uniform(uint, uint, uint)"/>).</summary>
+    static abstract TSelf Uniform(uint counter, uint key0, uint key1);
+}
