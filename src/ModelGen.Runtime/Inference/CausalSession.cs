@@ -5,12 +5,14 @@ namespace ModelGen;
 
 /// <summary>
 /// The inference of one sequence with a language model: its arena, its key/value cache (or recurrent state) and its threads. Nothing
-/// is allocated once it is created. A session may be used by one thread at a time; sessions of one model run independently.
+/// is allocated once it is created. A session may be used by one thread at a time: a call that comes while another one runs is refused
+/// and changes nothing. Sessions of one model run independently.
 /// </summary>
 public abstract unsafe class CausalSession : IDisposable
 {
     private readonly ModelWeights _weights;
     private readonly SessionLayout _layout;
+    private readonly RunGuard _guard = new("session");
     private readonly WorkerTeam _team;
     private readonly NativeBlock _arena;
     private readonly NativeBlock _state;
@@ -19,7 +21,6 @@ public abstract unsafe class CausalSession : IDisposable
     private readonly DecodeTask _decode;
     private PlanContext _context;
     private int _position;
-    private bool _disposed;
 
     /// <summary>Called by emitted code.</summary>
     /// <param name="weights">The model's weights.</param>
@@ -33,11 +34,11 @@ public abstract unsafe class CausalSession : IDisposable
         ArgumentNullException.ThrowIfNull(layout);
         ArgumentOutOfRangeException.ThrowIfNegativeOrZero(layout.VocabularySize);
         ArgumentOutOfRangeException.ThrowIfNegativeOrZero(layout.PrefillChunk);
-        RunGuard.InsideArena(layout.ModelName, nameof(layout.TokensOffset), layout.TokensOffset, layout.PrefillChunk, layout.ArenaBytes);
-        RunGuard.InsideArena(layout.ModelName, nameof(layout.TokensOffsetDecode), layout.TokensOffsetDecode ?? layout.TokensOffset, 1, layout.ArenaBytes);
-        RunGuard.InsideArena(layout.ModelName, nameof(layout.LogitsOffsetPrefill), layout.LogitsOffsetPrefill, layout.VocabularySize, layout.ArenaBytes);
-        RunGuard.InsideArena(layout.ModelName, nameof(layout.LogitsOffsetDecode), layout.LogitsOffsetDecode, layout.VocabularySize, layout.ArenaBytes);
-        int threads = RunGuard.Threads(options?.Threads ?? 0, nameof(options));
+        RunChecks.InsideArena(layout.ModelName, nameof(layout.TokensOffset), layout.TokensOffset, layout.PrefillChunk, layout.ArenaBytes);
+        RunChecks.InsideArena(layout.ModelName, nameof(layout.TokensOffsetDecode), layout.TokensOffsetDecode ?? layout.TokensOffset, 1, layout.ArenaBytes);
+        RunChecks.InsideArena(layout.ModelName, nameof(layout.LogitsOffsetPrefill), layout.LogitsOffsetPrefill, layout.VocabularySize, layout.ArenaBytes);
+        RunChecks.InsideArena(layout.ModelName, nameof(layout.LogitsOffsetDecode), layout.LogitsOffsetDecode, layout.VocabularySize, layout.ArenaBytes);
+        int threads = RunChecks.Threads(options?.Threads ?? 0, nameof(options));
 
         _weights = weights;
         _layout = layout;
@@ -46,10 +47,10 @@ public abstract unsafe class CausalSession : IDisposable
         _logits = new float[layout.VocabularySize];
         _prefill = new PrefillTask(this);
         _decode = new DecodeTask(this);
-        _team = new WorkerTeam(threads, layout.ScratchBytes);
+        _team = new WorkerTeam(threads, layout.ScratchBytes, _guard);
     }
 
-    /// <summary>The number of tokens in the session.</summary>
+    /// <summary>The number of tokens in the session. It may be read at any time, by any thread.</summary>
     public int Position => _position;
 
     /// <summary>The number of token ids, and of logits.</summary>
@@ -70,17 +71,19 @@ public abstract unsafe class CausalSession : IDisposable
     /// <returns><see cref="VocabularySize"/> logits; the next call overwrites them.</returns>
     /// <exception cref="ArgumentException">There are no tokens.</exception>
     /// <exception cref="ArgumentOutOfRangeException">A token id is outside the vocabulary. The session is unchanged.</exception>
-    /// <exception cref="InvalidOperationException">The tokens do not fit into the context. The session is unchanged.</exception>
+    /// <exception cref="InvalidOperationException">
+    /// The tokens do not fit into the context, or another thread is using the session. The session is unchanged.
+    /// </exception>
     /// <exception cref="ObjectDisposedException">The session was disposed.</exception>
     public ReadOnlySpan<float> Prefill(ReadOnlySpan<int> tokens)
     {
-        ObjectDisposedException.ThrowIf(_disposed, this);
+        using RunGuard.Section call = _guard.Enter(nameof(Prefill), this);
         if (tokens.IsEmpty)
         {
             throw new ArgumentException("There must be at least one token: logits follow from a token.", nameof(tokens));
         }
 
-        RunGuard.TokenIds(tokens, _layout.VocabularySize, nameof(tokens));
+        RunChecks.TokenIds(tokens, _layout.VocabularySize, nameof(tokens));
         CheckSpace(tokens.Length);
 
         while (!tokens.IsEmpty)
@@ -97,23 +100,26 @@ public abstract unsafe class CausalSession : IDisposable
     /// <param name="token">The token's id.</param>
     /// <returns><see cref="VocabularySize"/> logits; the next call overwrites them.</returns>
     /// <exception cref="ArgumentOutOfRangeException">The token id is outside the vocabulary. The session is unchanged.</exception>
-    /// <exception cref="InvalidOperationException">The context is full. The session is unchanged.</exception>
+    /// <exception cref="InvalidOperationException">
+    /// The context is full, or another thread is using the session. The session is unchanged.
+    /// </exception>
     /// <exception cref="ObjectDisposedException">The session was disposed.</exception>
     public ReadOnlySpan<float> Decode(int token)
     {
-        ObjectDisposedException.ThrowIf(_disposed, this);
+        using RunGuard.Section call = _guard.Enter(nameof(Decode), this);
         var tokens = new ReadOnlySpan<int>(in token);
-        RunGuard.TokenIds(tokens, _layout.VocabularySize, nameof(token));
+        RunChecks.TokenIds(tokens, _layout.VocabularySize, nameof(token));
         CheckSpace(1);
         Run(_decode, tokens, _layout.TokensOffsetDecode ?? _layout.TokensOffset);
         return TakeLogits(_layout.LogitsOffsetDecode);
     }
 
     /// <summary>Empties the session: no tokens, and a zero state.</summary>
+    /// <exception cref="InvalidOperationException">Another thread is using the session.</exception>
     /// <exception cref="ObjectDisposedException">The session was disposed.</exception>
     public void Reset()
     {
-        ObjectDisposedException.ThrowIf(_disposed, this);
+        using RunGuard.Section call = _guard.Enter(nameof(Reset), this);
         _position = 0;
         _state.Clear();
     }
@@ -122,10 +128,9 @@ public abstract unsafe class CausalSession : IDisposable
     /// <exception cref="InvalidOperationException">Another thread is using the session.</exception>
     public void Dispose()
     {
-        if (!_disposed)
+        if (_guard.Close())
         {
-            _team.Dispose();
-            _disposed = true;
+            _team.End();
             _arena.Dispose();
             _state.Dispose();
         }
@@ -166,18 +171,16 @@ public abstract unsafe class CausalSession : IDisposable
             Count = tokens.Length,
             Position = _position,
         };
-        _team.Run(task);
+        _team.RunInside(task);
 
         // A recurrence has no limit, and its plans do not use the position.
         _position = (int)Math.Min((long)_position + tokens.Length, int.MaxValue);
-        GC.KeepAlive(this);
     }
 
     // A copy of the logits is safe to hold after the session is disposed; it costs nothing beside what it took to compute them.
     private ReadOnlySpan<float> TakeLogits(long offset)
     {
         new ReadOnlySpan<float>(_arena.Floats + offset, _logits.Length).CopyTo(_logits);
-        GC.KeepAlive(this);
         return _logits;
     }
 

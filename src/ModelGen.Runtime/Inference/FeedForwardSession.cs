@@ -5,17 +5,17 @@ namespace ModelGen;
 
 /// <summary>
 /// Inference with a feed-forward model: its arena and its threads. Nothing is allocated once it is created. A session may be used by
-/// one thread at a time; sessions of one model run independently.
+/// one thread at a time: a call that comes while another one runs is refused and changes nothing. Sessions of one model run independently.
 /// </summary>
 public abstract unsafe class FeedForwardSession : IDisposable
 {
     private readonly ModelWeights _weights;
     private readonly FeedForwardLayout _layout;
+    private readonly RunGuard _guard = new("session");
     private readonly WorkerTeam _team;
     private readonly NativeBlock _arena;
     private readonly PredictTask _task;
     private PlanContext _context;
-    private bool _disposed;
 
     /// <summary>Called by emitted code.</summary>
     /// <param name="weights">The model's weights.</param>
@@ -30,15 +30,15 @@ public abstract unsafe class FeedForwardSession : IDisposable
         ArgumentOutOfRangeException.ThrowIfNegativeOrZero(layout.InputSize);
         ArgumentOutOfRangeException.ThrowIfNegativeOrZero(layout.OutputSize);
         ArgumentOutOfRangeException.ThrowIfNegativeOrZero(layout.MaximumBatch);
-        RunGuard.InsideArena(layout.ModelName, nameof(layout.InputOffset), layout.InputOffset, (long)layout.MaximumBatch * layout.InputSize, layout.ArenaBytes);
-        RunGuard.InsideArena(layout.ModelName, nameof(layout.OutputOffset), layout.OutputOffset, (long)layout.MaximumBatch * layout.OutputSize, layout.ArenaBytes);
-        int threads = RunGuard.Threads(options?.Threads ?? 0, nameof(options));
+        RunChecks.InsideArena(layout.ModelName, nameof(layout.InputOffset), layout.InputOffset, (long)layout.MaximumBatch * layout.InputSize, layout.ArenaBytes);
+        RunChecks.InsideArena(layout.ModelName, nameof(layout.OutputOffset), layout.OutputOffset, (long)layout.MaximumBatch * layout.OutputSize, layout.ArenaBytes);
+        int threads = RunChecks.Threads(options?.Threads ?? 0, nameof(options));
 
         _weights = weights;
         _layout = layout;
         _arena = new NativeBlock(layout.ArenaBytes);
         _task = new PredictTask(this);
-        _team = new WorkerTeam(threads, layout.ScratchBytes);
+        _team = new WorkerTeam(threads, layout.ScratchBytes, _guard);
     }
 
     /// <summary>The number of inputs in a row.</summary>
@@ -59,10 +59,11 @@ public abstract unsafe class FeedForwardSession : IDisposable
     /// <param name="inputs">The inputs, row by row: rows × <see cref="InputSize"/>.</param>
     /// <param name="outputs">Where the outputs go, row by row: rows × <see cref="OutputSize"/>. It may overlap the inputs only if rows fit one block.</param>
     /// <exception cref="ArgumentException">The inputs are no whole number of rows, or the outputs are not as many rows.</exception>
+    /// <exception cref="InvalidOperationException">Another thread is using the session.</exception>
     /// <exception cref="ObjectDisposedException">The session was disposed.</exception>
     public void Predict(ReadOnlySpan<float> inputs, Span<float> outputs)
     {
-        ObjectDisposedException.ThrowIf(_disposed, this);
+        using RunGuard.Section call = _guard.Enter(nameof(Predict), this);
         (int rows, int remainder) = Math.DivRem(inputs.Length, _layout.InputSize);
         if (remainder != 0)
         {
@@ -86,23 +87,20 @@ public abstract unsafe class FeedForwardSession : IDisposable
             float* arena = _arena.Floats;
             inputs[..inputLength].CopyTo(new Span<float>(arena + _layout.InputOffset, inputLength));
             _context = new PlanContext { Weights = _weights.Pointer, Arena = arena, Count = block };
-            _team.Run(_task);
+            _team.RunInside(_task);
             new ReadOnlySpan<float>(arena + _layout.OutputOffset, outputLength).CopyTo(outputs);
             inputs = inputs[inputLength..];
             outputs = outputs[outputLength..];
         }
-
-        GC.KeepAlive(this);
     }
 
     /// <summary>Ends the session's threads and frees its memory.</summary>
     /// <exception cref="InvalidOperationException">Another thread is using the session.</exception>
     public void Dispose()
     {
-        if (!_disposed)
+        if (_guard.Close())
         {
-            _team.Dispose();
-            _disposed = true;
+            _team.End();
             _arena.Dispose();
         }
 

@@ -92,27 +92,16 @@ internal sealed unsafe class TeamCore
 
     public int Count => _workers.Length;
 
+    /// <summary>Executes a task on every worker. The caller's <see cref="RunGuard"/> sees to it that one runs at a time.</summary>
     public void Run(ITeamTask task)
     {
-        if (Interlocked.CompareExchange(ref _shared.Busy, 1, 0) != 0)
+        if (_workers.Length == 1)
         {
-            throw new InvalidOperationException("The worker team is already running a task: a session or trainer may be used by one thread at a time.");
+            task.Execute(_workers[0]);
         }
-
-        try
+        else
         {
-            if (_workers.Length == 1)
-            {
-                task.Execute(_workers[0]);
-            }
-            else
-            {
-                RunTogether(task);
-            }
-        }
-        finally
-        {
-            Volatile.Write(ref _shared.Busy, 0);
+            RunTogether(task);
         }
     }
 
@@ -207,19 +196,14 @@ internal sealed unsafe class TeamCore
         WakeParked();
     }
 
-    /// <summary>Lets the threads end, waits until they have, and frees the scratch memory.</summary>
+    /// <summary>Lets the threads end, waits until they have, and frees the scratch memory. No task runs or will run any more.</summary>
     public void ShutdownAndJoin()
     {
-        if (Interlocked.CompareExchange(ref _shared.Busy, 1, 0) != 0)
-        {
-            throw new InvalidOperationException("The worker team is running a task and cannot be disposed.");
-        }
-
-        // Busy stays set: nothing can run any more.
         Shutdown();
+        bool interrupted = false;
         foreach (Thread thread in _threads)
         {
-            thread.Join();
+            interrupted |= JoinUninterrupted(thread);
         }
 
         foreach (Worker worker in _workers)
@@ -228,6 +212,29 @@ internal sealed unsafe class TeamCore
         }
 
         _scratch.Dispose();
+        if (interrupted)
+        {
+            Thread.CurrentThread.Interrupt();
+        }
+    }
+
+    /// <summary>Waits for a thread's end; what it leaves behind is about to be freed, so an interruption has to wait too.</summary>
+    /// <returns>Whether there was one.</returns>
+    private static bool JoinUninterrupted(Thread thread)
+    {
+        bool interrupted = false;
+        while (true)
+        {
+            try
+            {
+                thread.Join();
+                return interrupted;
+            }
+            catch (ThreadInterruptedException)
+            {
+                interrupted = true;
+            }
+        }
     }
 
     private Worker? Richest(Worker worker)
@@ -479,7 +486,7 @@ internal sealed unsafe class TeamCore
     }
 
     // What is polled or written apart from the rest lies on cache lines of its own (two, since processors fetch them in pairs).
-    [StructLayout(LayoutKind.Explicit, Size = 128 * 4)]
+    [StructLayout(LayoutKind.Explicit, Size = 128 * 3)]
     private struct SharedLines
     {
         /// <summary>The number of the last task dispatched, from 1 on.</summary>
@@ -497,10 +504,6 @@ internal sealed unsafe class TeamCore
         /// <summary>1 once a worker of the current task failed.</summary>
         [FieldOffset(260)]
         public int Failed;
-
-        /// <summary>1 while a task runs.</summary>
-        [FieldOffset(384)]
-        public int Busy;
     }
 }
 

@@ -11,18 +11,25 @@ public sealed class WorkerTeam : IDisposable
 {
     private const int MaximumThreads = 1024;
 
+    private readonly RunGuard _guard;
     private readonly TeamCore _core;
-    private bool _disposed;
 
     /// <summary>Starts a team.</summary>
     /// <param name="threads">The number of workers, the caller's thread included; 0 for one per processor.</param>
     /// <param name="scratchBytesPerWorker">The size of each worker's scratch memory; 0 or more.</param>
     /// <exception cref="ArgumentOutOfRangeException">The number of threads is negative or above 1,024, or the size is negative.</exception>
     public WorkerTeam(int threads, long scratchBytesPerWorker)
+        : this(threads, scratchBytesPerWorker, new RunGuard("worker team"))
+    {
+    }
+
+    /// <summary>Starts a team whose owner has critical sections of its own, in which it runs the team's tasks.</summary>
+    internal WorkerTeam(int threads, long scratchBytesPerWorker, RunGuard guard)
     {
         ArgumentOutOfRangeException.ThrowIfNegative(threads);
         ArgumentOutOfRangeException.ThrowIfGreaterThan(threads, MaximumThreads);
         ArgumentOutOfRangeException.ThrowIfNegative(scratchBytesPerWorker);
+        _guard = guard;
         _core = new TeamCore(threads == 0 ? Math.Min(Environment.ProcessorCount, MaximumThreads) : threads, scratchBytesPerWorker);
     }
 
@@ -45,20 +52,27 @@ public sealed class WorkerTeam : IDisposable
     /// <exception cref="InvalidOperationException">A task is running already, or the workers reached different numbers of barriers.</exception>
     public void Run(ITeamTask task)
     {
-        ObjectDisposedException.ThrowIf(_disposed, this);
+        using RunGuard.Section call = _guard.Enter(nameof(Run), this);
         _core.Run(task);
-        GC.KeepAlive(this);
     }
 
     /// <summary>Ends the threads and waits for them.</summary>
     /// <exception cref="InvalidOperationException">A task is running.</exception>
     public void Dispose()
     {
-        if (!_disposed)
+        if (_guard.Close())
         {
-            _core.ShutdownAndJoin();
-            _disposed = true;
-            GC.SuppressFinalize(this);
+            End();
         }
+    }
+
+    /// <summary>Runs a task inside the owner's critical section, which keeps the owner, and so this team, alive.</summary>
+    internal void RunInside(ITeamTask task) => _core.Run(task);
+
+    /// <summary>Ends the threads after the owner has closed the guard.</summary>
+    internal void End()
+    {
+        _core.ShutdownAndJoin();
+        GC.SuppressFinalize(this);
     }
 }

@@ -19,10 +19,11 @@ public abstract unsafe partial class Trainer
     /// <param name="path">The file.</param>
     /// <param name="metadata">What else the caller wants back from <see cref="LoadCheckpoint"/>, such as where in the data training is; null for nothing.</param>
     /// <exception cref="IOException">The file cannot be written; an existing one is untouched.</exception>
+    /// <exception cref="InvalidOperationException">Another thread is using the trainer.</exception>
     /// <exception cref="ObjectDisposedException">The trainer was disposed.</exception>
     public void SaveCheckpoint(string path, IReadOnlyDictionary<string, string>? metadata = null)
     {
-        ThrowIfDisposed();
+        using RunGuard.Section call = Enter(nameof(SaveCheckpoint));
         ParameterTable table = _weights.Table;
         var writer = new SafetensorsWriter();
         writer.Metadata["format"] = "pt";
@@ -46,7 +47,6 @@ public abstract unsafe partial class Trainer
         AddState(writer, StateTensor, _state);
         AddState(writer, EvaluationStateTensor, _evaluationState);
         writer.Save(path);
-        GC.KeepAlive(this);
     }
 
     /// <summary>Loads a checkpoint into the model and this trainer. If the file does not fit, nothing has changed.</summary>
@@ -54,10 +54,11 @@ public abstract unsafe partial class Trainer
     /// <returns>What the caller gave to <see cref="SaveCheckpoint"/>.</returns>
     /// <exception cref="ModelFileException">The file is damaged, or is no checkpoint, or one of another model or optimizer.</exception>
     /// <exception cref="IOException">The file cannot be read.</exception>
+    /// <exception cref="InvalidOperationException">Another thread is using the trainer.</exception>
     /// <exception cref="ObjectDisposedException">The trainer was disposed.</exception>
     public IReadOnlyDictionary<string, string> LoadCheckpoint(string path)
     {
-        ThrowIfDisposed();
+        using RunGuard.Section call = Enter(nameof(LoadCheckpoint));
         ParameterTable table = _weights.Table;
         using SafetensorsFile file = SafetensorsFile.Open(path);
 
@@ -89,10 +90,9 @@ public abstract unsafe partial class Trainer
 
         ReadState(file, StateTensor, _state);
         ReadState(file, EvaluationStateTensor, _evaluationState);
-        StepCount = step;
+        Volatile.Write(ref _stepCount, step);
         _seed = seed;
-        _update.LearningRate = null;
-        GC.KeepAlive(this);
+        _update.LearningRate = float.NaN;
         return file.Metadata
             .Where(static pair => pair.Key.StartsWith(CallerPrefix, StringComparison.Ordinal))
             .ToDictionary(static pair => pair.Key[CallerPrefix.Length..], static pair => pair.Value, StringComparer.Ordinal);

@@ -47,10 +47,10 @@ public abstract unsafe partial class Trainer
             _partialSums = new double[_chunks.Length];
         }
 
-        /// <summary>The learning rate of the last update; null before the first.</summary>
-        public float? LearningRate { get; set; }
+        /// <summary>The learning rate of the last update; not a number before the first.</summary>
+        public float LearningRate { get; set; } = float.NaN;
 
-        public double GradientNorm { get; private set; }
+        public float GradientNorm { get; private set; }
 
         /// <summary>Before the workers begin the step.</summary>
         public void Begin()
@@ -64,7 +64,7 @@ public abstract unsafe partial class Trainer
         public void End()
         {
             LearningRate = _stepRate;
-            GradientNorm = Norm();
+            GradientNorm = (float)Norm();
         }
 
         /// <summary>Every worker's part, once all gradients are there.</summary>

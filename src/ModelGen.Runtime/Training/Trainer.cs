@@ -7,12 +7,14 @@ namespace ModelGen;
 /// <summary>
 /// The training of a model: its gradients, the optimizer's slots, the training arena and the threads. It updates the model's weights
 /// in place. A step allocates nothing, and its results do not depend on the number of threads, to the bit. A trainer may be used by
-/// one thread at a time, and while it steps nothing else may read the model's weights.
+/// one thread at a time: a call that comes while another one runs is refused and changes nothing. While it steps, nothing else may read
+/// the model's weights.
 /// </summary>
 public abstract unsafe partial class Trainer : IDisposable
 {
     private readonly ModelWeights _weights;
     private readonly TrainerLayout _layout;
+    private readonly RunGuard _guard = new("trainer");
     private readonly WorkerTeam _team;
     private readonly NativeBlock _arena;
     private readonly NativeBlock _gradients;
@@ -27,7 +29,7 @@ public abstract unsafe partial class Trainer : IDisposable
     private readonly PlanPlaces _evaluatePlaces;
     private PlanContext _context;
     private ulong _seed;
-    private bool _disposed;
+    private long _stepCount;
 
     /// <summary>Called by emitted code.</summary>
     /// <param name="weights">The model's weights.</param>
@@ -42,7 +44,7 @@ public abstract unsafe partial class Trainer : IDisposable
         ArgumentNullException.ThrowIfNull(layout);
         ArgumentNullException.ThrowIfNull(optimizer);
         options ??= new TrainerOptions();
-        int threads = RunGuard.Threads(options.Threads, nameof(options));
+        int threads = RunChecks.Threads(options.Threads, nameof(options));
         if (options.AccumulationSteps < 1)
         {
             throw new ArgumentOutOfRangeException(nameof(options), options.AccumulationSteps, "AccumulationSteps must be 1 or more.");
@@ -62,9 +64,9 @@ public abstract unsafe partial class Trainer : IDisposable
             layout.EvaluateLossOffset ?? layout.LossOffset);
         foreach (PlanPlaces places in new[] { _stepPlaces, _evaluatePlaces })
         {
-            RunGuard.InsideArena(layout.ModelName, nameof(layout.InputOffset), places.Inputs, InputLength, layout.ArenaBytes);
-            RunGuard.InsideArena(layout.ModelName, nameof(layout.TargetOffset), places.Targets, TargetLength, layout.ArenaBytes);
-            RunGuard.InsideArena(layout.ModelName, nameof(layout.LossOffset), places.Loss, 1, layout.ArenaBytes);
+            RunChecks.InsideArena(layout.ModelName, nameof(layout.InputOffset), places.Inputs, InputLength, layout.ArenaBytes);
+            RunChecks.InsideArena(layout.ModelName, nameof(layout.TargetOffset), places.Targets, TargetLength, layout.ArenaBytes);
+            RunChecks.InsideArena(layout.ModelName, nameof(layout.LossOffset), places.Loss, 1, layout.ArenaBytes);
         }
 
         _weights = weights;
@@ -81,17 +83,17 @@ public abstract unsafe partial class Trainer : IDisposable
         _stepTask = new StepTask(this);
         _evaluateTask = new EvaluateTask(this);
         _update = new Update(this);
-        _team = new WorkerTeam(threads, layout.ScratchBytes);
+        _team = new WorkerTeam(threads, layout.ScratchBytes, _guard);
     }
 
-    /// <summary>The number of steps done, those before a loaded checkpoint included.</summary>
-    public long StepCount { get; private set; }
+    /// <summary>The number of steps done, those before a loaded checkpoint included. It may be read at any time, by any thread.</summary>
+    public long StepCount => Volatile.Read(ref _stepCount);
 
-    /// <summary>The learning rate of the last step; before the first, that which the first will have.</summary>
-    public float LearningRate => _update.LearningRate ?? ScheduledRate();
+    /// <summary>The learning rate of the last step; before the first, that which the first will have. It may be read at any time, by any thread.</summary>
+    public float LearningRate => _update.LearningRate is var rate && !float.IsNaN(rate) ? rate : ScheduledRate();
 
-    /// <summary>The Euclidean norm of all gradients of the last step, before clipping.</summary>
-    public float GradientNorm => (float)_update.GradientNorm;
+    /// <summary>The Euclidean norm of all gradients of the last step, before clipping. It may be read at any time, by any thread.</summary>
+    public float GradientNorm => _update.GradientNorm;
 
     /// <summary>The number of sequences (or examples) in a micro-batch.</summary>
     public int BatchSize => _layout.BatchSize;
@@ -131,33 +133,43 @@ public abstract unsafe partial class Trainer : IDisposable
     /// <param name="parameterName">The parameter's name.</param>
     /// <returns>The gradient in the parameter's shape, until the next step or the trainer's disposal.</returns>
     /// <exception cref="ArgumentException">The model has no such parameter.</exception>
+    /// <exception cref="InvalidOperationException">Another thread is using the trainer.</exception>
     /// <exception cref="ObjectDisposedException">The trainer was disposed.</exception>
     public ReadOnlySpan<float> Gradient(string parameterName)
     {
-        ThrowIfDisposed();
+        using RunGuard.Section call = Enter(nameof(Gradient));
         ParameterInfo parameter = _weights.Table.Parameters[_weights.Table.IndexOf(parameterName)];
         return new ReadOnlySpan<float>(_gradients.Floats + parameter.Offset, checked((int)parameter.Length));
     }
 
     /// <summary>Zeroes the state that a recurrence carries from one step to the next: as at the start of a text.</summary>
+    /// <exception cref="InvalidOperationException">Another thread is using the trainer.</exception>
     /// <exception cref="ObjectDisposedException">The trainer was disposed.</exception>
-    public void ResetState() => _state.Clear();
+    public void ResetState()
+    {
+        using RunGuard.Section call = Enter(nameof(ResetState));
+        _state.Clear();
+    }
 
     /// <summary>
     /// Zeroes the state that a recurrence carries from one evaluation to the next. Evaluations carry a state of their own, so that
     /// they never disturb training.
     /// </summary>
+    /// <exception cref="InvalidOperationException">Another thread is using the trainer.</exception>
     /// <exception cref="ObjectDisposedException">The trainer was disposed.</exception>
-    public void ResetEvaluationState() => _evaluationState.Clear();
+    public void ResetEvaluationState()
+    {
+        using RunGuard.Section call = Enter(nameof(ResetEvaluationState));
+        _evaluationState.Clear();
+    }
 
     /// <summary>Ends the trainer's threads and frees its memory. The model keeps its weights.</summary>
     /// <exception cref="InvalidOperationException">Another thread is using the trainer.</exception>
     public void Dispose()
     {
-        if (!_disposed)
+        if (_guard.Close())
         {
-            _team.Dispose();
-            _disposed = true;
+            _team.End();
             _arena.Dispose();
             _gradients.Dispose();
             _slots.Dispose();
@@ -183,7 +195,8 @@ public abstract unsafe partial class Trainer : IDisposable
     [EditorBrowsable(EditorBrowsableState.Never)]
     protected abstract void ExecuteEvaluate(in PlanContext context, Worker worker);
 
-    private protected void ThrowIfDisposed() => ObjectDisposedException.ThrowIf(_disposed, this);
+    /// <summary>Enters the critical section that a public call is.</summary>
+    private protected RunGuard.Section Enter(string call) => _guard.Enter(call, this);
 
     /// <summary>One step over micro-batches that were checked. Elements are 32 bits wide, integers or floats.</summary>
     private protected float StepChecked(ReadOnlySpan<byte> inputs, ReadOnlySpan<byte> targets, ReadOnlySpan<int> classTargets)
@@ -208,13 +221,12 @@ public abstract unsafe partial class Trainer : IDisposable
                 Accumulate = micro > 0,
             };
             _stepTask.Updates = micro == AccumulationSteps - 1;
-            _team.Run(_stepTask);
+            _team.RunInside(_stepTask);
             loss += arena[_stepPlaces.Loss];
         }
 
         _update.End();
-        StepCount++;
-        GC.KeepAlive(this);
+        Volatile.Write(ref _stepCount, _stepCount + 1);
         return (float)(loss / AccumulationSteps);
     }
 
@@ -237,12 +249,11 @@ public abstract unsafe partial class Trainer : IDisposable
                 LossNormalizer = LossNormalizer(classTargets, micro, out int counted),
                 GradientScale = 1,
             };
-            _team.Run(_evaluateTask);
+            _team.RunInside(_evaluateTask);
             loss += arena[_evaluatePlaces.Loss] * (double)counted;
             count += counted;
         }
 
-        GC.KeepAlive(this);
         return (float)(loss / count);
     }
 

@@ -29,12 +29,13 @@ public abstract class TokenTrainer : Trainer
     /// <returns>The mean cross-entropy over the targets that count, in nats, averaged over the micro-batches.</returns>
     /// <exception cref="ArgumentException">The lengths are wrong, or all targets of a micro-batch are -1. Nothing has changed.</exception>
     /// <exception cref="ArgumentOutOfRangeException">An id is outside the vocabulary. Nothing has changed.</exception>
+    /// <exception cref="InvalidOperationException">Another thread is using the trainer. Nothing has changed.</exception>
     /// <exception cref="ObjectDisposedException">The trainer was disposed.</exception>
     public float Step(ReadOnlySpan<int> inputs, ReadOnlySpan<int> targets)
     {
-        ThrowIfDisposed();
+        using RunGuard.Section call = Enter(nameof(Step));
         CheckStepLength(inputs.Length, targets.Length);
-        RunGuard.TokenIds(inputs, PlanLayout.VocabularySize, nameof(inputs));
+        RunChecks.TokenIds(inputs, PlanLayout.VocabularySize, nameof(inputs));
         CheckClassTargets(targets, nameof(targets));
         return StepChecked(MemoryMarshal.AsBytes(inputs), MemoryMarshal.AsBytes(targets), targets);
     }
@@ -45,12 +46,13 @@ public abstract class TokenTrainer : Trainer
     /// <returns>The mean cross-entropy over all targets that count, in nats.</returns>
     /// <exception cref="ArgumentException">The lengths are wrong, or all targets of a micro-batch are -1.</exception>
     /// <exception cref="ArgumentOutOfRangeException">An id is outside the vocabulary.</exception>
+    /// <exception cref="InvalidOperationException">Another thread is using the trainer.</exception>
     /// <exception cref="ObjectDisposedException">The trainer was disposed.</exception>
     public float Evaluate(ReadOnlySpan<int> inputs, ReadOnlySpan<int> targets)
     {
-        ThrowIfDisposed();
+        using RunGuard.Section call = Enter(nameof(Evaluate));
         CheckEvaluateLength(inputs.Length, targets.Length);
-        RunGuard.TokenIds(inputs, PlanLayout.VocabularySize, nameof(inputs));
+        RunChecks.TokenIds(inputs, PlanLayout.VocabularySize, nameof(inputs));
         CheckClassTargets(targets, nameof(targets));
         return EvaluateChecked(MemoryMarshal.AsBytes(inputs), MemoryMarshal.AsBytes(targets), targets);
     }
@@ -83,10 +85,11 @@ public abstract class ClassifierTrainer : Trainer
     /// <returns>The mean cross-entropy over the examples that count, in nats, averaged over the micro-batches.</returns>
     /// <exception cref="ArgumentException">The lengths are wrong, or all targets of a micro-batch are -1. Nothing has changed.</exception>
     /// <exception cref="ArgumentOutOfRangeException">A target is no class. Nothing has changed.</exception>
+    /// <exception cref="InvalidOperationException">Another thread is using the trainer. Nothing has changed.</exception>
     /// <exception cref="ObjectDisposedException">The trainer was disposed.</exception>
     public float Step(ReadOnlySpan<float> inputs, ReadOnlySpan<int> targets)
     {
-        ThrowIfDisposed();
+        using RunGuard.Section call = Enter(nameof(Step));
         CheckStepLength(inputs.Length, targets.Length);
         CheckClassTargets(targets, nameof(targets));
         return StepChecked(MemoryMarshal.AsBytes(inputs), MemoryMarshal.AsBytes(targets), targets);
@@ -98,10 +101,11 @@ public abstract class ClassifierTrainer : Trainer
     /// <returns>The mean cross-entropy over all examples that count, in nats.</returns>
     /// <exception cref="ArgumentException">The lengths are wrong, or all targets of a micro-batch are -1.</exception>
     /// <exception cref="ArgumentOutOfRangeException">A target is no class.</exception>
+    /// <exception cref="InvalidOperationException">Another thread is using the trainer.</exception>
     /// <exception cref="ObjectDisposedException">The trainer was disposed.</exception>
     public float Evaluate(ReadOnlySpan<float> inputs, ReadOnlySpan<int> targets)
     {
-        ThrowIfDisposed();
+        using RunGuard.Section call = Enter(nameof(Evaluate));
         CheckEvaluateLength(inputs.Length, targets.Length);
         CheckClassTargets(targets, nameof(targets));
         return EvaluateChecked(MemoryMarshal.AsBytes(inputs), MemoryMarshal.AsBytes(targets), targets);
@@ -134,10 +138,11 @@ public abstract class RegressionTrainer : Trainer
     /// <param name="targets">Accumulation steps × batch size × targets, row-major.</param>
     /// <returns>The mean over the examples of their loss, which is summed over their targets; averaged over the micro-batches.</returns>
     /// <exception cref="ArgumentException">The lengths are wrong. Nothing has changed.</exception>
+    /// <exception cref="InvalidOperationException">Another thread is using the trainer. Nothing has changed.</exception>
     /// <exception cref="ObjectDisposedException">The trainer was disposed.</exception>
     public float Step(ReadOnlySpan<float> inputs, ReadOnlySpan<float> targets)
     {
-        ThrowIfDisposed();
+        using RunGuard.Section call = Enter(nameof(Step));
         CheckStepLength(inputs.Length, targets.Length);
         return StepChecked(MemoryMarshal.AsBytes(inputs), MemoryMarshal.AsBytes(targets), default);
     }
@@ -147,10 +152,11 @@ public abstract class RegressionTrainer : Trainer
     /// <param name="targets">As many micro-batches of batch size × targets, row-major.</param>
     /// <returns>The mean over the examples of their loss, which is summed over their targets.</returns>
     /// <exception cref="ArgumentException">The lengths are wrong.</exception>
+    /// <exception cref="InvalidOperationException">Another thread is using the trainer.</exception>
     /// <exception cref="ObjectDisposedException">The trainer was disposed.</exception>
     public float Evaluate(ReadOnlySpan<float> inputs, ReadOnlySpan<float> targets)
     {
-        ThrowIfDisposed();
+        using RunGuard.Section call = Enter(nameof(Evaluate));
         CheckEvaluateLength(inputs.Length, targets.Length);
         return EvaluateChecked(MemoryMarshal.AsBytes(inputs), MemoryMarshal.AsBytes(targets), default);
     }

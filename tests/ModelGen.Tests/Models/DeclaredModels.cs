@@ -96,3 +96,8 @@ public partial class XorBinary;
 [Mlp(2, 32, 32, 2, Activation = Activation.Silu)]
 [Trainable(BatchSize = 97)]
 public partial class SpiralMlp;
+
+// Whose inputs take longer to copy than to compute with.
+
+[Mlp(1000000, 1, 2)]
+public partial class WideMlp;

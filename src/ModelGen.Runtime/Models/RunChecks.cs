@@ -3,7 +3,7 @@ using System.Diagnostics.CodeAnalysis;
 namespace ModelGen.Runtime;
 
 /// <summary>Checks that sessions and trainers share.</summary>
-internal static class RunGuard
+internal static class RunChecks
 {
     public static int Threads(int threads, string optionsName)
     {
