@@ -17,8 +17,6 @@ internal sealed partial class LeafAssembly
 {
     public const string Name = "leaf";
 
-    private const string GeneratedNamespace = "namespace ModelGen.Generated";
-
     // Threads, memory and files stay behind.
     private static readonly string[] RuntimeSources = ["Numerics/*.cs", "Kernels/*.cs", "Models/PlanContext.cs"];
 
@@ -30,7 +28,7 @@ internal sealed partial class LeafAssembly
     {
         _emitted = [.. models.SelectMany(model => model.Files).Select(Generated).Where(text => text.Length > 0)];
         _plans = [.. _emitted.SelectMany(Plans)];
-        string cases = string.Join('\n', _plans.Select((plan, i) => string.Create(CultureInfo.InvariantCulture, $"case {i}: ModelGen.Generated.{plan}(in context, worker); break;")));
+        string cases = string.Join('\n', _plans.Select((plan, i) => string.Create(CultureInfo.InvariantCulture, $"case {i}: {plan}(in context, worker); break;")));
         string dispatch =
             $$"""
             internal static class Plans
@@ -124,13 +122,12 @@ internal sealed partial class LeafAssembly
     /// <summary>Of an emitted file, what lies in the namespace of plans and kernels; the rest is the surface that users see.</summary>
     private static string Generated(EmittedFile file)
     {
-        int start = file.Text.IndexOf(GeneratedNamespace, StringComparison.Ordinal);
-        bool isWholeFile = start >= 0 && file.Text[start + GeneratedNamespace.Length] == ';';
-        return start < 0 ? "" : isWholeFile ? file.Text : file.Text[start..];
+        Match space = CodeNamespace().Match(file.Text);
+        return !space.Success || !PlanClass().IsMatch(file.Text) ? "" : file.Text[space.Index..];
     }
 
     private static IEnumerable<string> Plans(string text)
-        => PlanMethod().Matches(text).Select(match => $"{PlanClass().Match(text).Groups["name"].Value}.{match.Groups["name"].Value}");
+        => PlanMethod().Matches(text).Select(match => $"{CodeNamespace().Match(text).Groups["name"].Value}.{PlanClass().Match(text).Groups["name"].Value}.{match.Groups["name"].Value}");
 
     /// <summary>
     /// The width that an environment variable may force is read by a static constructor, which needs a runtime. Here nothing is forced
@@ -157,6 +154,9 @@ internal sealed partial class LeafAssembly
         System.IO.File.WriteAllText(path, text);
         return path;
     }
+
+    [GeneratedRegex(@"^namespace (?<name>ModelGen\.Generated\.\w+)", RegexOptions.Multiline)]
+    private static partial Regex CodeNamespace();
 
     [GeneratedRegex(@"public static void (?<name>\w+)\(in PlanContext ")]
     private static partial Regex PlanMethod();

@@ -1,4 +1,5 @@
 using System;
+using System.Collections.Generic;
 using System.Globalization;
 using System.Text;
 
@@ -8,13 +9,13 @@ namespace ModelGen.Compiler.Emit;
 internal sealed class CodeWriter
 {
     private readonly StringBuilder _text = new();
-    private int _indent;
+    private readonly Stack<string> _ends = new();
 
     public CodeWriter Line(string text = "")
     {
         if (text.Length > 0)
         {
-            _text.Append(' ', 4 * _indent).Append(text);
+            _text.Append(' ', 4 * _ends.Count).Append(text);
         }
 
         _text.Append('\n');
@@ -32,18 +33,25 @@ internal sealed class CodeWriter
         return this;
     }
 
-    public CodeWriter Open(string header)
-    {
-        Line(header);
-        Line("{");
-        _indent++;
-        return this;
-    }
+    public CodeWriter Open(string header) => Open(header, "{", "}");
+
+    /// <summary>
+    /// Opens a method whose arithmetic, that of its pointers too, means the same and costs the same in a project that checks
+    /// for overflow.
+    /// </summary>
+    public CodeWriter OpenMethod(string header) => Open(header, "{ unchecked {", "}}");
 
     public CodeWriter Close(string suffix = "")
     {
-        _indent--;
-        return Line("}" + suffix);
+        string end = _ends.Pop();
+        return Line(end + suffix);
+    }
+
+    private CodeWriter Open(string header, string start, string end)
+    {
+        Line(header).Line(start);
+        _ends.Push(end);
+        return this;
     }
 
     public override string ToString() => _text.ToString();

@@ -1,5 +1,4 @@
 using ModelGen.Benchmarks.Measuring;
-using ModelGen.Generated;
 using ModelGen.Runtime;
 
 namespace ModelGen.Benchmarks.Rows;
@@ -83,23 +82,23 @@ internal static unsafe class AttentionRow
 
     private static void Emitted64(Buffers b, Worker worker)
     {
-        ModelGen_Benchmarks_Attention64_Kernels.Attention_4x64_12x64(b.Q, b.K, b.V, b.Output, b.LogSumExp, worker);
+        Generated.ModelGen_Benchmarks_Attention64_Code.Kernels.Attention_4x64_12x64(b.Q, b.K, b.V, b.Output, b.LogSumExp, worker);
         worker.Barrier();
-        ModelGen_Benchmarks_Attention64_Kernels.AttentionGradient_4x64_12x64(b.Q, b.K, b.V, b.Output, b.LogSumExp, b.OutputGradient, b.Dq, b.Dk, b.Dv, worker);
+        Generated.ModelGen_Benchmarks_Attention64_Code.Kernels.AttentionGradient_4x64_12x64(b.Q, b.K, b.V, b.Output, b.LogSumExp, b.OutputGradient, b.Dq, b.Dk, b.Dv, worker);
     }
 
     private static void Emitted256(Buffers b, Worker worker)
     {
-        ModelGen_Benchmarks_Attention256_Kernels.Attention_4x256_12x64(b.Q, b.K, b.V, b.Output, b.LogSumExp, worker);
+        Generated.ModelGen_Benchmarks_Attention256_Code.Kernels.Attention_4x256_12x64(b.Q, b.K, b.V, b.Output, b.LogSumExp, worker);
         worker.Barrier();
-        ModelGen_Benchmarks_Attention256_Kernels.AttentionGradient_4x256_12x64(b.Q, b.K, b.V, b.Output, b.LogSumExp, b.OutputGradient, b.Dq, b.Dk, b.Dv, worker);
+        Generated.ModelGen_Benchmarks_Attention256_Code.Kernels.AttentionGradient_4x256_12x64(b.Q, b.K, b.V, b.Output, b.LogSumExp, b.OutputGradient, b.Dq, b.Dk, b.Dv, worker);
     }
 
     private static void Emitted1024(Buffers b, Worker worker)
     {
-        ModelGen_Benchmarks_Attention1024_Kernels.Attention_4x1024_12x64(b.Q, b.K, b.V, b.Output, b.LogSumExp, worker);
+        Generated.ModelGen_Benchmarks_Attention1024_Code.Kernels.Attention_4x1024_12x64(b.Q, b.K, b.V, b.Output, b.LogSumExp, worker);
         worker.Barrier();
-        ModelGen_Benchmarks_Attention1024_Kernels.AttentionGradient_4x1024_12x64(b.Q, b.K, b.V, b.Output, b.LogSumExp, b.OutputGradient, b.Dq, b.Dk, b.Dv, worker);
+        Generated.ModelGen_Benchmarks_Attention1024_Code.Kernels.AttentionGradient_4x1024_12x64(b.Q, b.K, b.V, b.Output, b.LogSumExp, b.OutputGradient, b.Dq, b.Dk, b.Dv, worker);
     }
 
     private sealed class Buffers(long positions) : IDisposable

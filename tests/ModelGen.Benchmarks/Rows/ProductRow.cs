@@ -1,5 +1,4 @@
 using ModelGen.Benchmarks.Measuring;
-using ModelGen.Generated;
 using ModelGen.Runtime;
 
 namespace ModelGen.Benchmarks.Rows;
@@ -20,23 +19,23 @@ internal static unsafe class ProductRow
     private static readonly Product[] s_products =
     [
         new(768, 2304, 12,
-            static (x, w, y, s, worker) => ModelGen_Benchmarks_Gpt2Products_Kernels.Linear_256x768x2304(x.Pointer, w.Pointer, y.Pointer, s.Pointer, worker),
-            static (y, w, x, s, worker) => ModelGen_Benchmarks_Gpt2Products_Kernels.Multiply_256x2304x768(y.Pointer, w.Pointer, x.Pointer, s.Pointer, worker),
-            static (y, x, w, s, worker) => ModelGen_Benchmarks_Gpt2Products_Kernels.Contract_2304x256x768(y.Pointer, x.Pointer, w.Pointer, s.Pointer, false, worker)),
+            static (x, w, y, s, worker) => Generated.ModelGen_Benchmarks_Gpt2Products_Code.Kernels.Linear_256x768x2304(x.Pointer, w.Pointer, y.Pointer, s.Pointer, worker),
+            static (y, w, x, s, worker) => Generated.ModelGen_Benchmarks_Gpt2Products_Code.Kernels.Multiply_256x2304x768(y.Pointer, w.Pointer, x.Pointer, s.Pointer, worker),
+            static (y, x, w, s, worker) => Generated.ModelGen_Benchmarks_Gpt2Products_Code.Kernels.Contract_2304x256x768(y.Pointer, x.Pointer, w.Pointer, s.Pointer, false, worker)),
         new(768, 768, 12,
-            static (x, w, y, s, worker) => ModelGen_Benchmarks_Gpt2Products_Kernels.Linear_256x768x768(x.Pointer, w.Pointer, y.Pointer, s.Pointer, worker),
-            static (y, w, x, s, worker) => ModelGen_Benchmarks_Gpt2Products_Kernels.Multiply_256x768x768(y.Pointer, w.Pointer, x.Pointer, s.Pointer, worker),
-            static (y, x, w, s, worker) => ModelGen_Benchmarks_Gpt2Products_Kernels.Contract_768x256x768(y.Pointer, x.Pointer, w.Pointer, s.Pointer, false, worker)),
+            static (x, w, y, s, worker) => Generated.ModelGen_Benchmarks_Gpt2Products_Code.Kernels.Linear_256x768x768(x.Pointer, w.Pointer, y.Pointer, s.Pointer, worker),
+            static (y, w, x, s, worker) => Generated.ModelGen_Benchmarks_Gpt2Products_Code.Kernels.Multiply_256x768x768(y.Pointer, w.Pointer, x.Pointer, s.Pointer, worker),
+            static (y, x, w, s, worker) => Generated.ModelGen_Benchmarks_Gpt2Products_Code.Kernels.Contract_768x256x768(y.Pointer, x.Pointer, w.Pointer, s.Pointer, false, worker)),
         new(768, 3072, 12,
-            static (x, w, y, s, worker) => ModelGen_Benchmarks_Gpt2Products_Kernels.Linear_256x768x3072(x.Pointer, w.Pointer, y.Pointer, s.Pointer, worker),
-            static (y, w, x, s, worker) => ModelGen_Benchmarks_Gpt2Products_Kernels.Multiply_256x3072x768(y.Pointer, w.Pointer, x.Pointer, s.Pointer, worker),
-            static (y, x, w, s, worker) => ModelGen_Benchmarks_Gpt2Products_Kernels.Contract_3072x256x768(y.Pointer, x.Pointer, w.Pointer, s.Pointer, false, worker)),
+            static (x, w, y, s, worker) => Generated.ModelGen_Benchmarks_Gpt2Products_Code.Kernels.Linear_256x768x3072(x.Pointer, w.Pointer, y.Pointer, s.Pointer, worker),
+            static (y, w, x, s, worker) => Generated.ModelGen_Benchmarks_Gpt2Products_Code.Kernels.Multiply_256x3072x768(y.Pointer, w.Pointer, x.Pointer, s.Pointer, worker),
+            static (y, x, w, s, worker) => Generated.ModelGen_Benchmarks_Gpt2Products_Code.Kernels.Contract_3072x256x768(y.Pointer, x.Pointer, w.Pointer, s.Pointer, false, worker)),
         new(3072, 768, 12,
-            static (x, w, y, s, worker) => ModelGen_Benchmarks_Gpt2Products_Kernels.Linear_256x3072x768(x.Pointer, w.Pointer, y.Pointer, s.Pointer, worker),
-            static (y, w, x, s, worker) => ModelGen_Benchmarks_Gpt2Products_Kernels.Multiply_256x768x3072(y.Pointer, w.Pointer, x.Pointer, s.Pointer, worker),
-            static (y, x, w, s, worker) => ModelGen_Benchmarks_Gpt2Products_Kernels.Contract_768x256x3072(y.Pointer, x.Pointer, w.Pointer, s.Pointer, false, worker)),
+            static (x, w, y, s, worker) => Generated.ModelGen_Benchmarks_Gpt2Products_Code.Kernels.Linear_256x3072x768(x.Pointer, w.Pointer, y.Pointer, s.Pointer, worker),
+            static (y, w, x, s, worker) => Generated.ModelGen_Benchmarks_Gpt2Products_Code.Kernels.Multiply_256x768x3072(y.Pointer, w.Pointer, x.Pointer, s.Pointer, worker),
+            static (y, x, w, s, worker) => Generated.ModelGen_Benchmarks_Gpt2Products_Code.Kernels.Contract_768x256x3072(y.Pointer, x.Pointer, w.Pointer, s.Pointer, false, worker)),
         new(768, 50257, 1,
-            static (x, w, y, s, worker) => ModelGen_Benchmarks_Gpt2Products_Kernels.Linear_256x768x50257(x.Pointer, w.Pointer, y.Pointer, s.Pointer, worker),
+            static (x, w, y, s, worker) => Generated.ModelGen_Benchmarks_Gpt2Products_Code.Kernels.Linear_256x768x50257(x.Pointer, w.Pointer, y.Pointer, s.Pointer, worker),
             HeadInputGradient,
             HeadWeightGradient),
     ];
@@ -71,7 +70,7 @@ internal static unsafe class ProductRow
     {
         for (int row = 0; row < Rows; row += 128)
         {
-            ModelGen_Benchmarks_Gpt2Products_Kernels.Multiply_128x50257x768(y.Pointer + (row * 50257L), w.Pointer, x.Pointer + (row * 768L), workspace.Pointer, worker);
+            Generated.ModelGen_Benchmarks_Gpt2Products_Code.Kernels.Multiply_128x50257x768(y.Pointer + (row * 50257L), w.Pointer, x.Pointer + (row * 768L), workspace.Pointer, worker);
             worker.Barrier();
         }
     }
@@ -80,7 +79,7 @@ internal static unsafe class ProductRow
     {
         for (int row = 0; row < Rows; row += 128)
         {
-            ModelGen_Benchmarks_Gpt2Products_Kernels.Contract_50257x128x768(y.Pointer + (row * 50257L), x.Pointer + (row * 768L), w.Pointer, workspace.Pointer, row > 0, worker);
+            Generated.ModelGen_Benchmarks_Gpt2Products_Code.Kernels.Contract_50257x128x768(y.Pointer + (row * 50257L), x.Pointer + (row * 768L), w.Pointer, workspace.Pointer, row > 0, worker);
             worker.Barrier();
         }
     }

@@ -66,7 +66,7 @@ internal sealed unsafe class GraphFunction
     public static GraphFunction[] Compile(IReadOnlyList<ModelGraph> graphs, BufferPlacement placement, CacheSizes? caches = null)
     {
         // As emitted models do, kernels of one text are shared, over all graphs.
-        var emitter = new PlanEmitter("Kernels");
+        var emitter = new PlanEmitter();
         var plans = new CodeWriter();
         Draft[] drafts = [.. graphs.Select(g => Draft.Of(g, placement, caches))];
         for (int i = 0; i < drafts.Length; i++)
@@ -76,12 +76,12 @@ internal sealed unsafe class GraphFunction
         }
 
         var text = new CodeWriter();
-        foreach (string line in new[] { "using System;", "using System.Runtime.CompilerServices;", "using System.Runtime.Intrinsics;", "using System.Runtime.Intrinsics.Arm;", "using ModelGen.Runtime;", "" })
+        foreach (string line in PlanEmitter.KernelImports)
         {
             text.Line(line);
         }
 
-        text.Open("internal static unsafe class Kernels");
+        text.Line().Open($"internal static unsafe class {PlanEmitter.KernelClass}");
         foreach (string kernel in emitter.Kernels)
         {
             text.Lines(kernel.TrimEnd('\n'));
@@ -90,7 +90,7 @@ internal sealed unsafe class GraphFunction
         text.Lines(plans.ToString().TrimEnd('\n'));
         text.Close();
         Assembly assembly = Load(text.ToString());
-        Type type = assembly.GetType("Kernels")!;
+        Type type = assembly.GetType(PlanEmitter.KernelClass)!;
         return [.. drafts.Select((draft, i) => new GraphFunction(
             graphs[i], draft, type.GetMethod(Name(i), BindingFlags.Static | BindingFlags.Public | BindingFlags.NonPublic)!.CreateDelegate<PlanMethod>()))];
 

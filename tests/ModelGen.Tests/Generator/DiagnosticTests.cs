@@ -302,9 +302,21 @@ public sealed class DiagnosticTests
     [Fact]
     public async Task Class_must_not_have_the_name_of_an_emitted_member()
     {
-        MarkedSource source = MarkedSource.Parse($"using ModelGen;\n{Tiny} public partial class {{|MG0021:Session|}};");
+        MarkedSource source = MarkedSource.Parse($"using ModelGen;\n{Tiny} public partial class {{|MG0021:Parameters|}};");
         Diagnostic diagnostic = Assert.Single(await GeneratorHarness.ModelDiagnosticsAsync(GeneratorHarness.Run(source.Text)));
         Assert.Equal(Assert.Single(source.Expected), (diagnostic.Id, diagnostic.Location.SourceSpan));
+    }
+
+    /// <summary>The nested types are called otherwise there, since a member cannot have its class's name.</summary>
+    [Theory]
+    [InlineData("Session")]
+    [InlineData("Trainer")]
+    public async Task Class_may_be_called_as_the_emitted_nested_types_are(string name)
+    {
+        GeneratorRun run = GeneratorHarness.Run($"using ModelGen;\n/// <summary>Documented.</summary>\n{Tiny} [Trainable(BatchSize = 2, SequenceLength = 3)] public partial class {name};");
+        Assert.Empty(await GeneratorHarness.DiagnosticsAsync(run));
+        INamedTypeSymbol model = run.Output.GetTypeByMetadataName(name)!;
+        Assert.Equal(new[] { "Session", "Trainer" }.Select(n => n == name ? "Model" + n : n).Order(StringComparer.Ordinal), model.GetTypeMembers().Select(t => t.Name).Order(StringComparer.Ordinal));
     }
 
     [Fact]

@@ -3,32 +3,34 @@
 // </auto-generated>
 #nullable enable
 
-using System;
-using System.Runtime.CompilerServices;
-using System.Runtime.Intrinsics;
-using System.Runtime.Intrinsics.Arm;
-using global::ModelGen.Runtime;
+namespace ModelGen.Generated.Example_TinyGpt_Code;
 
-namespace ModelGen.Generated;
+using global::System.Runtime.Intrinsics;
+using global::ModelGen.Runtime;
+using AdvSimd = global::System.Runtime.Intrinsics.Arm.AdvSimd;
+using Math = global::System.Math;
+using MathF = global::System.MathF;
+using MethodImpl = global::System.Runtime.CompilerServices.MethodImplAttribute;
+using MethodImplOptions = global::System.Runtime.CompilerServices.MethodImplOptions;
 
 // One method for each fused kernel, and for each vector width behind it; layers of one shape share them.
-internal static unsafe class Example_TinyGpt_Kernels
+internal static unsafe class Kernels
 {
     // Rows of a table by index: [T, 8].
-    [MethodImpl(MethodImplOptions.AggressiveOptimization)]
+    [@MethodImpl(MethodImplOptions.AggressiveOptimization)]
     public static void Embedding_Nx8(float* table, int* indices, float* output, int count, Worker worker)
-    {
+    { unchecked {
         int start = 0, end = count;
         for (int r = start; r < end; r++)
         {
-            new ReadOnlySpan<float>(table + (long)indices[r] * 8, 8).CopyTo(new Span<float>(output + (long)r * 8, 8));
+            new global::System.ReadOnlySpan<float>(table + (long)indices[r] * 8, 8).CopyTo(new global::System.Span<float>(output + (long)r * 8, 8));
         }
-    }
+    }}
 
     // embeddings, ln from wte, wpe, weight, bias: every row of [T, 8].
-    [MethodImpl(MethodImplOptions.AggressiveOptimization)]
+    [@MethodImpl(MethodImplOptions.AggressiveOptimization)]
     public static void Rows_Nx8(float* wte, float* wpe, float* weight, float* bias, float* embeddings, float* ln, int count, Worker worker)
-    {
+    { unchecked {
         if (Simd.Use512)
         {
             Rows_Nx8_512(wte, wpe, weight, bias, embeddings, ln, count, worker);
@@ -41,11 +43,11 @@ internal static unsafe class Example_TinyGpt_Kernels
         {
             Rows_Nx8_128(wte, wpe, weight, bias, embeddings, ln, count, worker);
         }
-    }
+    }}
 
-    [MethodImpl(MethodImplOptions.AggressiveOptimization)]
+    [@MethodImpl(MethodImplOptions.AggressiveOptimization)]
     private static void Rows_Nx8_512(float* wte, float* wpe, float* weight, float* bias, float* embeddings, float* ln, int count, Worker worker)
-    {
+    { unchecked {
         int start = 0, end = count;
         for (int r = start; r < end; r++)
         {
@@ -94,11 +96,11 @@ internal static unsafe class Example_TinyGpt_Kernels
                 Simd.StoreTail512(ln_r + 0, v7, 8);
             }
         }
-    }
+    }}
 
-    [MethodImpl(MethodImplOptions.AggressiveOptimization)]
+    [@MethodImpl(MethodImplOptions.AggressiveOptimization)]
     private static void Rows_Nx8_256(float* wte, float* wpe, float* weight, float* bias, float* embeddings, float* ln, int count, Worker worker)
-    {
+    { unchecked {
         int start = 0, end = count;
         for (int r = start; r < end; r++)
         {
@@ -147,11 +149,11 @@ internal static unsafe class Example_TinyGpt_Kernels
                 Vector256.Store(v7, ln_r + 0);
             }
         }
-    }
+    }}
 
-    [MethodImpl(MethodImplOptions.AggressiveOptimization)]
+    [@MethodImpl(MethodImplOptions.AggressiveOptimization)]
     private static void Rows_Nx8_128(float* wte, float* wpe, float* weight, float* bias, float* embeddings, float* ln, int count, Worker worker)
-    {
+    { unchecked {
         int start = 0, end = count;
         for (int r = start; r < end; r++)
         {
@@ -200,12 +202,12 @@ internal static unsafe class Example_TinyGpt_Kernels
                 Vector128.Store(v7, ln_r + c);
             }
         }
-    }
+    }}
 
     // c = 6 rows of a, aStep elements apart, · a panel of 32 columns: 12 accumulators in registers.
-    [MethodImpl(MethodImplOptions.AggressiveOptimization)]
+    [@MethodImpl(MethodImplOptions.AggressiveOptimization)]
     private static void Tile6x32_512(float* a, long aStep, float* b, float* c, int stride, int depth)
-    {
+    { unchecked {
         float* a3 = a + 3 * aStep;
         Vector512<float> c0_0 = Vector512<float>.Zero, c0_1 = Vector512<float>.Zero;
         Vector512<float> c1_0 = Vector512<float>.Zero, c1_1 = Vector512<float>.Zero;
@@ -252,12 +254,12 @@ internal static unsafe class Example_TinyGpt_Kernels
         Vector512.Store(c4_1, c + 4 * stride + 16);
         Vector512.Store(c5_0, c + 5 * stride);
         Vector512.Store(c5_1, c + 5 * stride + 16);
-    }
+    }}
 
     // c = 6 rows of a, aStep elements apart, · a panel of 8 columns: 6 accumulators in registers.
-    [MethodImpl(MethodImplOptions.AggressiveOptimization)]
+    [@MethodImpl(MethodImplOptions.AggressiveOptimization)]
     private static void Tile6x8_256(float* a, long aStep, float* b, float* c, int stride, int depth)
-    {
+    { unchecked {
         float* a3 = a + 3 * aStep;
         Vector256<float> c0_0 = Vector256<float>.Zero;
         Vector256<float> c1_0 = Vector256<float>.Zero;
@@ -291,12 +293,12 @@ internal static unsafe class Example_TinyGpt_Kernels
         Vector256.Store(c3_0, c + 3 * stride);
         Vector256.Store(c4_0, c + 4 * stride);
         Vector256.Store(c5_0, c + 5 * stride);
-    }
+    }}
 
     // c = a strip of 6 rows · a panel of 8 columns: 12 accumulators in registers.
-    [MethodImpl(MethodImplOptions.AggressiveOptimization)]
+    [@MethodImpl(MethodImplOptions.AggressiveOptimization)]
     private static void Tile6x8Strip_128(float* a, float* b, float* c, int stride, int depth)
-    {
+    { unchecked {
         if (AdvSimd.Arm64.IsSupported)
         {
             Vector128<float> c0_0 = Vector128<float>.Zero, c0_1 = Vector128<float>.Zero;
@@ -404,12 +406,12 @@ internal static unsafe class Example_TinyGpt_Kernels
             Vector128.Store(c5_0, c + 5 * stride);
             Vector128.Store(c5_1, c + 5 * stride + 4);
         }
-    }
+    }}
 
     // c_attn from input, weight, bias: [T, 8] · [24, 8]ᵀ.
-    [MethodImpl(MethodImplOptions.AggressiveOptimization)]
+    [@MethodImpl(MethodImplOptions.AggressiveOptimization)]
     public static void Linear_Nx8x24(float* input, float* weight, float* bias, float* c_attn, int count, Worker worker)
-    {
+    { unchecked {
         if (Simd.Use512)
         {
             Linear_Nx8x24_512(input, weight, bias, c_attn, count, worker);
@@ -422,11 +424,11 @@ internal static unsafe class Example_TinyGpt_Kernels
         {
             Linear_Nx8x24_128(input, weight, bias, c_attn, count, worker);
         }
-    }
+    }}
 
-    [MethodImpl(MethodImplOptions.AggressiveOptimization)]
+    [@MethodImpl(MethodImplOptions.AggressiveOptimization)]
     private static void Linear_Nx8x24_512(float* input, float* weight, float* bias, float* c_attn, int count, Worker worker)
-    {
+    { unchecked {
         int strips = (count + 5) / 6;
         float* tile = stackalloc float[192];
         float* panel = (float*)worker.Scratch;
@@ -450,11 +452,11 @@ internal static unsafe class Example_TinyGpt_Kernels
                 Linear_Nx8x24_Epilogue_512(tile, bias, c_attn, row, height, n, 24);
             }
         }
-    }
+    }}
 
-    [MethodImpl(MethodImplOptions.AggressiveOptimization)]
+    [@MethodImpl(MethodImplOptions.AggressiveOptimization)]
     private static void Linear_Nx8x24_256(float* input, float* weight, float* bias, float* c_attn, int count, Worker worker)
-    {
+    { unchecked {
         int strips = (count + 5) / 6;
         float* tile = stackalloc float[48];
         float* panel = (float*)worker.Scratch;
@@ -478,11 +480,11 @@ internal static unsafe class Example_TinyGpt_Kernels
                 Linear_Nx8x24_Epilogue_256(tile, bias, c_attn, row, height, n, 8);
             }
         }
-    }
+    }}
 
-    [MethodImpl(MethodImplOptions.AggressiveOptimization)]
+    [@MethodImpl(MethodImplOptions.AggressiveOptimization)]
     private static void Linear_Nx8x24_128(float* input, float* weight, float* bias, float* c_attn, int count, Worker worker)
-    {
+    { unchecked {
         int strips = (count + 5) / 6;
         float* tile = stackalloc float[48];
         float* panel = (float*)worker.Scratch;
@@ -500,11 +502,11 @@ internal static unsafe class Example_TinyGpt_Kernels
                 Linear_Nx8x24_Epilogue_128(tile, bias, c_attn, row, height, n, 8);
             }
         }
-    }
+    }}
 
-    [MethodImpl(MethodImplOptions.AggressiveOptimization)]
+    [@MethodImpl(MethodImplOptions.AggressiveOptimization)]
     private static void Linear_Nx8x24_Epilogue_512(float* tile, float* bias, float* c_attn, int row, int rows, int column, int columns)
-    {
+    { unchecked {
         for (int r = row; r < row + rows; r++)
         {
             float* c_attn_r = c_attn + (long)r * 24;
@@ -527,11 +529,11 @@ internal static unsafe class Example_TinyGpt_Kernels
 
             tile += j;
         }
-    }
+    }}
 
-    [MethodImpl(MethodImplOptions.AggressiveOptimization)]
+    [@MethodImpl(MethodImplOptions.AggressiveOptimization)]
     private static void Linear_Nx8x24_Epilogue_256(float* tile, float* bias, float* c_attn, int row, int rows, int column, int columns)
-    {
+    { unchecked {
         for (int r = row; r < row + rows; r++)
         {
             float* c_attn_r = c_attn + (long)r * 24;
@@ -546,11 +548,11 @@ internal static unsafe class Example_TinyGpt_Kernels
 
             tile += j;
         }
-    }
+    }}
 
-    [MethodImpl(MethodImplOptions.AggressiveOptimization)]
+    [@MethodImpl(MethodImplOptions.AggressiveOptimization)]
     private static void Linear_Nx8x24_Epilogue_128(float* tile, float* bias, float* c_attn, int row, int rows, int column, int columns)
-    {
+    { unchecked {
         for (int r = row; r < row + rows; r++)
         {
             float* c_attn_r = c_attn + (long)r * 24;
@@ -565,12 +567,12 @@ internal static unsafe class Example_TinyGpt_Kernels
 
             tile += j;
         }
-    }
+    }}
 
     // output from input: every row of [T, 8].
-    [MethodImpl(MethodImplOptions.AggressiveOptimization)]
+    [@MethodImpl(MethodImplOptions.AggressiveOptimization)]
     public static void Map_Nx8(float* input, float* output, int count, Worker worker)
-    {
+    { unchecked {
         if (Simd.Use512)
         {
             Map_Nx8_512(input, output, count, worker);
@@ -583,11 +585,11 @@ internal static unsafe class Example_TinyGpt_Kernels
         {
             Map_Nx8_128(input, output, count, worker);
         }
-    }
+    }}
 
-    [MethodImpl(MethodImplOptions.AggressiveOptimization)]
+    [@MethodImpl(MethodImplOptions.AggressiveOptimization)]
     private static void Map_Nx8_512(float* input, float* output, int count, Worker worker)
-    {
+    { unchecked {
         int start = 0, end = count;
         for (int r = start; r < end; r++)
         {
@@ -599,11 +601,11 @@ internal static unsafe class Example_TinyGpt_Kernels
                 Simd.StoreTail512(output_r + 0, v0, 8);
             }
         }
-    }
+    }}
 
-    [MethodImpl(MethodImplOptions.AggressiveOptimization)]
+    [@MethodImpl(MethodImplOptions.AggressiveOptimization)]
     private static void Map_Nx8_256(float* input, float* output, int count, Worker worker)
-    {
+    { unchecked {
         int start = 0, end = count;
         for (int r = start; r < end; r++)
         {
@@ -615,11 +617,11 @@ internal static unsafe class Example_TinyGpt_Kernels
                 Vector256.Store(v0, output_r + 0);
             }
         }
-    }
+    }}
 
-    [MethodImpl(MethodImplOptions.AggressiveOptimization)]
+    [@MethodImpl(MethodImplOptions.AggressiveOptimization)]
     private static void Map_Nx8_128(float* input, float* output, int count, Worker worker)
-    {
+    { unchecked {
         int start = 0, end = count;
         for (int r = start; r < end; r++)
         {
@@ -631,12 +633,12 @@ internal static unsafe class Example_TinyGpt_Kernels
                 Vector128.Store(v0, output_r + c);
             }
         }
-    }
+    }}
 
     // A 6 × 32 tile of a product over 4 steps: 12 accumulators in registers.
-    [MethodImpl(MethodImplOptions.AggressiveOptimization)]
+    [@MethodImpl(MethodImplOptions.AggressiveOptimization)]
     private static void Tile6x32_512_v2(float* a, float* b, float* c)
-    {
+    { unchecked {
         Vector512<float> c0_0 = Vector512<float>.Zero, c0_1 = Vector512<float>.Zero;
         Vector512<float> c1_0 = Vector512<float>.Zero, c1_1 = Vector512<float>.Zero;
         Vector512<float> c2_0 = Vector512<float>.Zero, c2_1 = Vector512<float>.Zero;
@@ -680,12 +682,12 @@ internal static unsafe class Example_TinyGpt_Kernels
         Vector512.Store(c4_1, c + 208);
         Vector512.Store(c5_0, c + 240);
         Vector512.Store(c5_1, c + 256);
-    }
+    }}
 
     // A 6 × 32 tile of a product: 12 accumulators in registers.
-    [MethodImpl(MethodImplOptions.AggressiveOptimization)]
+    [@MethodImpl(MethodImplOptions.AggressiveOptimization)]
     private static void Tile6x32_512_v3(float* a, float* b, float* c, int depth)
-    {
+    { unchecked {
         Vector512<float> c0_0 = Vector512<float>.Zero, c0_1 = Vector512<float>.Zero;
         Vector512<float> c1_0 = Vector512<float>.Zero, c1_1 = Vector512<float>.Zero;
         Vector512<float> c2_0 = Vector512<float>.Zero, c2_1 = Vector512<float>.Zero;
@@ -729,12 +731,12 @@ internal static unsafe class Example_TinyGpt_Kernels
         Vector512.Store(c4_1, c + 144);
         Vector512.Store(c5_0, c + 160);
         Vector512.Store(c5_1, c + 176);
-    }
+    }}
 
     // A 2 × 32 tile of a product over 4 steps: 4 accumulators in registers.
-    [MethodImpl(MethodImplOptions.AggressiveOptimization)]
+    [@MethodImpl(MethodImplOptions.AggressiveOptimization)]
     private static void Tile2x32_512(float* a, float* b, float* c)
-    {
+    { unchecked {
         Vector512<float> c0_0 = Vector512<float>.Zero, c0_1 = Vector512<float>.Zero;
         Vector512<float> c1_0 = Vector512<float>.Zero, c1_1 = Vector512<float>.Zero;
         for (int k = 0; k < 4; k++)
@@ -754,12 +756,12 @@ internal static unsafe class Example_TinyGpt_Kernels
         Vector512.Store(c0_1, c + 16);
         Vector512.Store(c1_0, c + 48);
         Vector512.Store(c1_1, c + 64);
-    }
+    }}
 
     // A 2 × 32 tile of a product: 4 accumulators in registers.
-    [MethodImpl(MethodImplOptions.AggressiveOptimization)]
+    [@MethodImpl(MethodImplOptions.AggressiveOptimization)]
     private static void Tile2x32_512_v2(float* a, float* b, float* c, int depth)
-    {
+    { unchecked {
         Vector512<float> c0_0 = Vector512<float>.Zero, c0_1 = Vector512<float>.Zero;
         Vector512<float> c1_0 = Vector512<float>.Zero, c1_1 = Vector512<float>.Zero;
         for (int k = 0; k < depth; k++)
@@ -779,12 +781,12 @@ internal static unsafe class Example_TinyGpt_Kernels
         Vector512.Store(c0_1, c + 16);
         Vector512.Store(c1_0, c + 32);
         Vector512.Store(c1_1, c + 48);
-    }
+    }}
 
     // A 1 × 32 tile of a product over 4 steps: 2 accumulators in registers.
-    [MethodImpl(MethodImplOptions.AggressiveOptimization)]
+    [@MethodImpl(MethodImplOptions.AggressiveOptimization)]
     private static void Tile1x32_512(float* a, float* b, float* c)
-    {
+    { unchecked {
         Vector512<float> c0_0 = Vector512<float>.Zero, c0_1 = Vector512<float>.Zero;
         for (int k = 0; k < 4; k++)
         {
@@ -798,12 +800,12 @@ internal static unsafe class Example_TinyGpt_Kernels
         }
         Vector512.Store(c0_0, c);
         Vector512.Store(c0_1, c + 16);
-    }
+    }}
 
     // A 1 × 32 tile of a product: 2 accumulators in registers.
-    [MethodImpl(MethodImplOptions.AggressiveOptimization)]
+    [@MethodImpl(MethodImplOptions.AggressiveOptimization)]
     private static void Tile1x32_512_v2(float* a, float* b, float* c, int depth)
-    {
+    { unchecked {
         Vector512<float> c0_0 = Vector512<float>.Zero, c0_1 = Vector512<float>.Zero;
         for (int k = 0; k < depth; k++)
         {
@@ -817,12 +819,12 @@ internal static unsafe class Example_TinyGpt_Kernels
         }
         Vector512.Store(c0_0, c);
         Vector512.Store(c0_1, c + 16);
-    }
+    }}
 
     // A 6 × 16 tile of a product over 4 steps: 12 accumulators in registers.
-    [MethodImpl(MethodImplOptions.AggressiveOptimization)]
+    [@MethodImpl(MethodImplOptions.AggressiveOptimization)]
     private static void Tile6x16_256(float* a, float* b, float* c)
-    {
+    { unchecked {
         Vector256<float> c0_0 = Vector256<float>.Zero, c0_1 = Vector256<float>.Zero;
         Vector256<float> c1_0 = Vector256<float>.Zero, c1_1 = Vector256<float>.Zero;
         Vector256<float> c2_0 = Vector256<float>.Zero, c2_1 = Vector256<float>.Zero;
@@ -866,12 +868,12 @@ internal static unsafe class Example_TinyGpt_Kernels
         Vector256.Store(c4_1, c + 136);
         Vector256.Store(c5_0, c + 160);
         Vector256.Store(c5_1, c + 168);
-    }
+    }}
 
     // A 6 × 16 tile of a product: 12 accumulators in registers.
-    [MethodImpl(MethodImplOptions.AggressiveOptimization)]
+    [@MethodImpl(MethodImplOptions.AggressiveOptimization)]
     private static void Tile6x16_256_v2(float* a, float* b, float* c, int depth)
-    {
+    { unchecked {
         Vector256<float> c0_0 = Vector256<float>.Zero, c0_1 = Vector256<float>.Zero;
         Vector256<float> c1_0 = Vector256<float>.Zero, c1_1 = Vector256<float>.Zero;
         Vector256<float> c2_0 = Vector256<float>.Zero, c2_1 = Vector256<float>.Zero;
@@ -915,12 +917,12 @@ internal static unsafe class Example_TinyGpt_Kernels
         Vector256.Store(c4_1, c + 72);
         Vector256.Store(c5_0, c + 80);
         Vector256.Store(c5_1, c + 88);
-    }
+    }}
 
     // A 2 × 16 tile of a product over 4 steps: 4 accumulators in registers.
-    [MethodImpl(MethodImplOptions.AggressiveOptimization)]
+    [@MethodImpl(MethodImplOptions.AggressiveOptimization)]
     private static void Tile2x16_256(float* a, float* b, float* c)
-    {
+    { unchecked {
         Vector256<float> c0_0 = Vector256<float>.Zero, c0_1 = Vector256<float>.Zero;
         Vector256<float> c1_0 = Vector256<float>.Zero, c1_1 = Vector256<float>.Zero;
         for (int k = 0; k < 4; k++)
@@ -940,12 +942,12 @@ internal static unsafe class Example_TinyGpt_Kernels
         Vector256.Store(c0_1, c + 8);
         Vector256.Store(c1_0, c + 32);
         Vector256.Store(c1_1, c + 40);
-    }
+    }}
 
     // A 2 × 16 tile of a product: 4 accumulators in registers.
-    [MethodImpl(MethodImplOptions.AggressiveOptimization)]
+    [@MethodImpl(MethodImplOptions.AggressiveOptimization)]
     private static void Tile2x16_256_v2(float* a, float* b, float* c, int depth)
-    {
+    { unchecked {
         Vector256<float> c0_0 = Vector256<float>.Zero, c0_1 = Vector256<float>.Zero;
         Vector256<float> c1_0 = Vector256<float>.Zero, c1_1 = Vector256<float>.Zero;
         for (int k = 0; k < depth; k++)
@@ -965,12 +967,12 @@ internal static unsafe class Example_TinyGpt_Kernels
         Vector256.Store(c0_1, c + 8);
         Vector256.Store(c1_0, c + 16);
         Vector256.Store(c1_1, c + 24);
-    }
+    }}
 
     // A 1 × 16 tile of a product over 4 steps: 2 accumulators in registers.
-    [MethodImpl(MethodImplOptions.AggressiveOptimization)]
+    [@MethodImpl(MethodImplOptions.AggressiveOptimization)]
     private static void Tile1x16_256(float* a, float* b, float* c)
-    {
+    { unchecked {
         Vector256<float> c0_0 = Vector256<float>.Zero, c0_1 = Vector256<float>.Zero;
         for (int k = 0; k < 4; k++)
         {
@@ -984,12 +986,12 @@ internal static unsafe class Example_TinyGpt_Kernels
         }
         Vector256.Store(c0_0, c);
         Vector256.Store(c0_1, c + 8);
-    }
+    }}
 
     // A 1 × 16 tile of a product: 2 accumulators in registers.
-    [MethodImpl(MethodImplOptions.AggressiveOptimization)]
+    [@MethodImpl(MethodImplOptions.AggressiveOptimization)]
     private static void Tile1x16_256_v2(float* a, float* b, float* c, int depth)
-    {
+    { unchecked {
         Vector256<float> c0_0 = Vector256<float>.Zero, c0_1 = Vector256<float>.Zero;
         for (int k = 0; k < depth; k++)
         {
@@ -1003,12 +1005,12 @@ internal static unsafe class Example_TinyGpt_Kernels
         }
         Vector256.Store(c0_0, c);
         Vector256.Store(c0_1, c + 8);
-    }
+    }}
 
     // A 6 × 8 tile of a product over 4 steps: 12 accumulators in registers.
-    [MethodImpl(MethodImplOptions.AggressiveOptimization)]
+    [@MethodImpl(MethodImplOptions.AggressiveOptimization)]
     private static void Tile6x8_128(float* a, float* b, float* c)
-    {
+    { unchecked {
         Vector128<float> c0_0 = Vector128<float>.Zero, c0_1 = Vector128<float>.Zero;
         Vector128<float> c1_0 = Vector128<float>.Zero, c1_1 = Vector128<float>.Zero;
         Vector128<float> c2_0 = Vector128<float>.Zero, c2_1 = Vector128<float>.Zero;
@@ -1052,12 +1054,12 @@ internal static unsafe class Example_TinyGpt_Kernels
         Vector128.Store(c4_1, c + 100);
         Vector128.Store(c5_0, c + 120);
         Vector128.Store(c5_1, c + 124);
-    }
+    }}
 
     // A 6 × 8 tile of a product: 12 accumulators in registers.
-    [MethodImpl(MethodImplOptions.AggressiveOptimization)]
+    [@MethodImpl(MethodImplOptions.AggressiveOptimization)]
     private static void Tile6x8_128_v2(float* a, float* b, float* c, int depth)
-    {
+    { unchecked {
         Vector128<float> c0_0 = Vector128<float>.Zero, c0_1 = Vector128<float>.Zero;
         Vector128<float> c1_0 = Vector128<float>.Zero, c1_1 = Vector128<float>.Zero;
         Vector128<float> c2_0 = Vector128<float>.Zero, c2_1 = Vector128<float>.Zero;
@@ -1101,12 +1103,12 @@ internal static unsafe class Example_TinyGpt_Kernels
         Vector128.Store(c4_1, c + 36);
         Vector128.Store(c5_0, c + 40);
         Vector128.Store(c5_1, c + 44);
-    }
+    }}
 
     // A 2 × 8 tile of a product over 4 steps: 4 accumulators in registers.
-    [MethodImpl(MethodImplOptions.AggressiveOptimization)]
+    [@MethodImpl(MethodImplOptions.AggressiveOptimization)]
     private static void Tile2x8_128(float* a, float* b, float* c)
-    {
+    { unchecked {
         Vector128<float> c0_0 = Vector128<float>.Zero, c0_1 = Vector128<float>.Zero;
         Vector128<float> c1_0 = Vector128<float>.Zero, c1_1 = Vector128<float>.Zero;
         for (int k = 0; k < 4; k++)
@@ -1126,12 +1128,12 @@ internal static unsafe class Example_TinyGpt_Kernels
         Vector128.Store(c0_1, c + 4);
         Vector128.Store(c1_0, c + 24);
         Vector128.Store(c1_1, c + 28);
-    }
+    }}
 
     // A 2 × 8 tile of a product: 4 accumulators in registers.
-    [MethodImpl(MethodImplOptions.AggressiveOptimization)]
+    [@MethodImpl(MethodImplOptions.AggressiveOptimization)]
     private static void Tile2x8_128_v2(float* a, float* b, float* c, int depth)
-    {
+    { unchecked {
         Vector128<float> c0_0 = Vector128<float>.Zero, c0_1 = Vector128<float>.Zero;
         Vector128<float> c1_0 = Vector128<float>.Zero, c1_1 = Vector128<float>.Zero;
         for (int k = 0; k < depth; k++)
@@ -1151,12 +1153,12 @@ internal static unsafe class Example_TinyGpt_Kernels
         Vector128.Store(c0_1, c + 4);
         Vector128.Store(c1_0, c + 8);
         Vector128.Store(c1_1, c + 12);
-    }
+    }}
 
     // A 1 × 8 tile of a product over 4 steps: 2 accumulators in registers.
-    [MethodImpl(MethodImplOptions.AggressiveOptimization)]
+    [@MethodImpl(MethodImplOptions.AggressiveOptimization)]
     private static void Tile1x8_128(float* a, float* b, float* c)
-    {
+    { unchecked {
         Vector128<float> c0_0 = Vector128<float>.Zero, c0_1 = Vector128<float>.Zero;
         for (int k = 0; k < 4; k++)
         {
@@ -1170,12 +1172,12 @@ internal static unsafe class Example_TinyGpt_Kernels
         }
         Vector128.Store(c0_0, c);
         Vector128.Store(c0_1, c + 4);
-    }
+    }}
 
     // A 1 × 8 tile of a product: 2 accumulators in registers.
-    [MethodImpl(MethodImplOptions.AggressiveOptimization)]
+    [@MethodImpl(MethodImplOptions.AggressiveOptimization)]
     private static void Tile1x8_128_v2(float* a, float* b, float* c, int depth)
-    {
+    { unchecked {
         Vector128<float> c0_0 = Vector128<float>.Zero, c0_1 = Vector128<float>.Zero;
         for (int k = 0; k < depth; k++)
         {
@@ -1189,12 +1191,12 @@ internal static unsafe class Example_TinyGpt_Kernels
         }
         Vector128.Store(c0_0, c);
         Vector128.Store(c0_1, c + 4);
-    }
+    }}
 
     // softmax(q·kᵀ·0.5f)·v, 2 heads of 4, causal, over the cache.
-    [MethodImpl(MethodImplOptions.AggressiveOptimization)]
+    [@MethodImpl(MethodImplOptions.AggressiveOptimization)]
     public static void Attention_1xN_2x4(float* q, float* k, float* v, float* output, int count, int position, Worker worker)
-    {
+    { unchecked {
         if (Simd.Use512)
         {
             Attention_1xN_2x4_512(q, k, v, output, count, position, worker);
@@ -1207,11 +1209,11 @@ internal static unsafe class Example_TinyGpt_Kernels
         {
             Attention_1xN_2x4_128(q, k, v, output, count, position, worker);
         }
-    }
+    }}
 
-    [MethodImpl(MethodImplOptions.AggressiveOptimization)]
+    [@MethodImpl(MethodImplOptions.AggressiveOptimization)]
     private static void Attention_1xN_2x4_512(float* q, float* k, float* v, float* output, int count, int position, Worker worker)
-    {
+    { unchecked {
         float* keysTransposed = (float*)worker.Scratch;
         float* values = keysTransposed + 192;
         float* scores = values + 1536;
@@ -1296,11 +1298,11 @@ internal static unsafe class Example_TinyGpt_Kernels
                 }
             }
         }
-    }
+    }}
 
-    [MethodImpl(MethodImplOptions.AggressiveOptimization)]
+    [@MethodImpl(MethodImplOptions.AggressiveOptimization)]
     private static void Attention_1xN_2x4_256(float* q, float* k, float* v, float* output, int count, int position, Worker worker)
-    {
+    { unchecked {
         float* keysTransposed = (float*)worker.Scratch;
         float* values = keysTransposed + 128;
         float* scores = values + 512;
@@ -1385,11 +1387,11 @@ internal static unsafe class Example_TinyGpt_Kernels
                 }
             }
         }
-    }
+    }}
 
-    [MethodImpl(MethodImplOptions.AggressiveOptimization)]
+    [@MethodImpl(MethodImplOptions.AggressiveOptimization)]
     private static void Attention_1xN_2x4_128(float* q, float* k, float* v, float* output, int count, int position, Worker worker)
-    {
+    { unchecked {
         float* keysTransposed = (float*)worker.Scratch;
         float* values = keysTransposed + 96;
         float* scores = values + 192;
@@ -1474,12 +1476,12 @@ internal static unsafe class Example_TinyGpt_Kernels
                 }
             }
         }
-    }
+    }}
 
     // The products of 8 elements of a row and of four others, summed up to one vector of partial sums.
-    [MethodImpl(MethodImplOptions.AggressiveInlining)]
+    [@MethodImpl(MethodImplOptions.AggressiveInlining)]
     private static Vector256<float> FourDots8_256(float* x, float* w, long apart)
-    {
+    { unchecked {
         float* w1 = w + apart, w2 = w1 + apart, w3 = w2 + apart;
         Vector256<float> x0 = Vector256.Load(x);
         Vector256<float> d0_0 = x0 * Vector256.Load(w);
@@ -1487,20 +1489,20 @@ internal static unsafe class Example_TinyGpt_Kernels
         Vector256<float> d0_2 = x0 * Vector256.Load(w2);
         Vector256<float> d0_3 = x0 * Vector256.Load(w3);
         return Simd.PartialSums(d0_0, d0_1, d0_2, d0_3);
-    }
+    }}
 
     // The products of 8 elements, summed up to one vector.
-    [MethodImpl(MethodImplOptions.AggressiveInlining)]
+    [@MethodImpl(MethodImplOptions.AggressiveInlining)]
     private static Vector256<float> Dot8_256(float* x, float* w)
-    {
+    { unchecked {
         Vector256<float> d0 = Vector256.Load(x) * Vector256.Load(w);
         return d0;
-    }
+    }}
 
     // The dot products of a row of 8 elements with others, in quarters: memory gives more to four streams than to one.
-    [MethodImpl(MethodImplOptions.AggressiveOptimization)]
+    [@MethodImpl(MethodImplOptions.AggressiveOptimization)]
     private static void Dots8_256(float* x, float* w, float* sums, int rows)
-    {
+    { unchecked {
         int quarter = rows / 16 * 4;
         long apart = (long)quarter * 8;
         for (int n = 0; n < quarter; n += 4)
@@ -1519,12 +1521,12 @@ internal static unsafe class Example_TinyGpt_Kernels
             sums[n] = Simd.Sum(Dot8_256(x, w));
             w += 8;
         }
-    }
+    }}
 
     // The products of 8 elements of a row and of four others, summed up to one vector of partial sums.
-    [MethodImpl(MethodImplOptions.AggressiveInlining)]
+    [@MethodImpl(MethodImplOptions.AggressiveInlining)]
     private static Vector128<float> FourDots8_128(float* x, float* w, long apart)
-    {
+    { unchecked {
         float* w1 = w + apart, w2 = w1 + apart, w3 = w2 + apart;
         Vector128<float> x0 = Vector128.Load(x);
         Vector128<float> d0_0 = x0 * Vector128.Load(w);
@@ -1537,21 +1539,21 @@ internal static unsafe class Example_TinyGpt_Kernels
         Vector128<float> d1_2 = x1 * Vector128.Load(w2 + 4);
         Vector128<float> d1_3 = x1 * Vector128.Load(w3 + 4);
         return Simd.Sums(d0_0 + d1_0, d0_1 + d1_1, d0_2 + d1_2, d0_3 + d1_3);
-    }
+    }}
 
     // The products of 8 elements, summed up to one vector.
-    [MethodImpl(MethodImplOptions.AggressiveInlining)]
+    [@MethodImpl(MethodImplOptions.AggressiveInlining)]
     private static Vector128<float> Dot8_128(float* x, float* w)
-    {
+    { unchecked {
         Vector128<float> d0 = Vector128.Load(x) * Vector128.Load(w);
         Vector128<float> d1 = Vector128.Load(x + 4) * Vector128.Load(w + 4);
         return d0 + d1;
-    }
+    }}
 
     // The dot products of a row of 8 elements with others, in quarters: memory gives more to four streams than to one.
-    [MethodImpl(MethodImplOptions.AggressiveOptimization)]
+    [@MethodImpl(MethodImplOptions.AggressiveOptimization)]
     private static void Dots8_128(float* x, float* w, float* sums, int rows)
-    {
+    { unchecked {
         int quarter = rows / 16 * 4;
         long apart = (long)quarter * 8;
         for (int n = 0; n < quarter; n += 4)
@@ -1570,12 +1572,12 @@ internal static unsafe class Example_TinyGpt_Kernels
             sums[n] = Simd.Sum(Dot8_128(x, w));
             w += 8;
         }
-    }
+    }}
 
     // residual_2 from input, weight, residual, bias: [1, 8] · [8, 8]ᵀ.
-    [MethodImpl(MethodImplOptions.AggressiveOptimization)]
+    [@MethodImpl(MethodImplOptions.AggressiveOptimization)]
     public static void Linear_1x8x8(float* input, float* weight, float* residual, float* bias, float* residual_2, Worker worker)
-    {
+    { unchecked {
         if (Simd.Use512)
         {
             Linear_1x8x8_512(input, weight, residual, bias, residual_2, worker);
@@ -1588,11 +1590,11 @@ internal static unsafe class Example_TinyGpt_Kernels
         {
             Linear_1x8x8_128(input, weight, residual, bias, residual_2, worker);
         }
-    }
+    }}
 
-    [MethodImpl(MethodImplOptions.AggressiveOptimization)]
+    [@MethodImpl(MethodImplOptions.AggressiveOptimization)]
     private static void Linear_1x8x8_512(float* input, float* weight, float* residual, float* bias, float* residual_2, Worker worker)
-    {
+    { unchecked {
         float* sums = stackalloc float[16];
         int start = 0, end = 8;
         for (int column = start; column < end; column += 16)
@@ -1601,11 +1603,11 @@ internal static unsafe class Example_TinyGpt_Kernels
             Dots8_256(input, weight + (long)column * 8, sums, columns);
             Linear_1x8x8_Epilogue_512(sums, residual, bias, residual_2, 0, 1, column, columns);
         }
-    }
+    }}
 
-    [MethodImpl(MethodImplOptions.AggressiveOptimization)]
+    [@MethodImpl(MethodImplOptions.AggressiveOptimization)]
     private static void Linear_1x8x8_256(float* input, float* weight, float* residual, float* bias, float* residual_2, Worker worker)
-    {
+    { unchecked {
         float* sums = stackalloc float[16];
         int start = 0, end = 8;
         for (int column = start; column < end; column += 16)
@@ -1614,11 +1616,11 @@ internal static unsafe class Example_TinyGpt_Kernels
             Dots8_256(input, weight + (long)column * 8, sums, columns);
             Linear_1x8x8_Epilogue_256(sums, residual, bias, residual_2, 0, 1, column, columns);
         }
-    }
+    }}
 
-    [MethodImpl(MethodImplOptions.AggressiveOptimization)]
+    [@MethodImpl(MethodImplOptions.AggressiveOptimization)]
     private static void Linear_1x8x8_128(float* input, float* weight, float* residual, float* bias, float* residual_2, Worker worker)
-    {
+    { unchecked {
         float* sums = stackalloc float[16];
         int start = 0, end = 8;
         for (int column = start; column < end; column += 16)
@@ -1627,11 +1629,11 @@ internal static unsafe class Example_TinyGpt_Kernels
             Dots8_128(input, weight + (long)column * 8, sums, columns);
             Linear_1x8x8_Epilogue_128(sums, residual, bias, residual_2, 0, 1, column, columns);
         }
-    }
+    }}
 
-    [MethodImpl(MethodImplOptions.AggressiveOptimization)]
+    [@MethodImpl(MethodImplOptions.AggressiveOptimization)]
     private static void Linear_1x8x8_Epilogue_512(float* tile, float* residual, float* bias, float* residual_2, int row, int rows, int column, int columns)
-    {
+    { unchecked {
         for (int r = row; r < row + rows; r++)
         {
             float* residual_r = residual + (long)r * 8;
@@ -1660,11 +1662,11 @@ internal static unsafe class Example_TinyGpt_Kernels
 
             tile += j;
         }
-    }
+    }}
 
-    [MethodImpl(MethodImplOptions.AggressiveOptimization)]
+    [@MethodImpl(MethodImplOptions.AggressiveOptimization)]
     private static void Linear_1x8x8_Epilogue_256(float* tile, float* residual, float* bias, float* residual_2, int row, int rows, int column, int columns)
-    {
+    { unchecked {
         for (int r = row; r < row + rows; r++)
         {
             float* residual_r = residual + (long)r * 8;
@@ -1683,11 +1685,11 @@ internal static unsafe class Example_TinyGpt_Kernels
 
             tile += j;
         }
-    }
+    }}
 
-    [MethodImpl(MethodImplOptions.AggressiveOptimization)]
+    [@MethodImpl(MethodImplOptions.AggressiveOptimization)]
     private static void Linear_1x8x8_Epilogue_128(float* tile, float* residual, float* bias, float* residual_2, int row, int rows, int column, int columns)
-    {
+    { unchecked {
         for (int r = row; r < row + rows; r++)
         {
             float* residual_r = residual + (long)r * 8;
@@ -1706,12 +1708,12 @@ internal static unsafe class Example_TinyGpt_Kernels
 
             tile += j;
         }
-    }
+    }}
 
     // ln from residual, weight, bias: every row of [1, 8].
-    [MethodImpl(MethodImplOptions.AggressiveOptimization)]
+    [@MethodImpl(MethodImplOptions.AggressiveOptimization)]
     public static void Rows_1x8(float* residual, float* weight, float* bias, float* ln, Worker worker)
-    {
+    { unchecked {
         if (Simd.Use512)
         {
             Rows_1x8_512(residual, weight, bias, ln, worker);
@@ -1724,11 +1726,11 @@ internal static unsafe class Example_TinyGpt_Kernels
         {
             Rows_1x8_128(residual, weight, bias, ln, worker);
         }
-    }
+    }}
 
-    [MethodImpl(MethodImplOptions.AggressiveOptimization)]
+    [@MethodImpl(MethodImplOptions.AggressiveOptimization)]
     private static void Rows_1x8_512(float* residual, float* weight, float* bias, float* ln, Worker worker)
-    {
+    { unchecked {
         int start = 0, end = 1;
         for (int r = start; r < end; r++)
         {
@@ -1770,11 +1772,11 @@ internal static unsafe class Example_TinyGpt_Kernels
                 Simd.StoreTail512(ln_r + 0, v5, 8);
             }
         }
-    }
+    }}
 
-    [MethodImpl(MethodImplOptions.AggressiveOptimization)]
+    [@MethodImpl(MethodImplOptions.AggressiveOptimization)]
     private static void Rows_1x8_256(float* residual, float* weight, float* bias, float* ln, Worker worker)
-    {
+    { unchecked {
         int start = 0, end = 1;
         for (int r = start; r < end; r++)
         {
@@ -1816,11 +1818,11 @@ internal static unsafe class Example_TinyGpt_Kernels
                 Vector256.Store(v5, ln_r + 0);
             }
         }
-    }
+    }}
 
-    [MethodImpl(MethodImplOptions.AggressiveOptimization)]
+    [@MethodImpl(MethodImplOptions.AggressiveOptimization)]
     private static void Rows_1x8_128(float* residual, float* weight, float* bias, float* ln, Worker worker)
-    {
+    { unchecked {
         int start = 0, end = 1;
         for (int r = start; r < end; r++)
         {
@@ -1862,12 +1864,12 @@ internal static unsafe class Example_TinyGpt_Kernels
                 Vector128.Store(v5, ln_r + c);
             }
         }
-    }
+    }}
 
     // act from input, weight, bias: [1, 8] · [32, 8]ᵀ.
-    [MethodImpl(MethodImplOptions.AggressiveOptimization)]
+    [@MethodImpl(MethodImplOptions.AggressiveOptimization)]
     public static void Linear_1x8x32(float* input, float* weight, float* bias, float* act, Worker worker)
-    {
+    { unchecked {
         if (Simd.Use512)
         {
             Linear_1x8x32_512(input, weight, bias, act, worker);
@@ -1880,11 +1882,11 @@ internal static unsafe class Example_TinyGpt_Kernels
         {
             Linear_1x8x32_128(input, weight, bias, act, worker);
         }
-    }
+    }}
 
-    [MethodImpl(MethodImplOptions.AggressiveOptimization)]
+    [@MethodImpl(MethodImplOptions.AggressiveOptimization)]
     private static void Linear_1x8x32_512(float* input, float* weight, float* bias, float* act, Worker worker)
-    {
+    { unchecked {
         float* sums = stackalloc float[32];
         int start = 0, end = 32;
         for (int column = start; column < end; column += 32)
@@ -1893,11 +1895,11 @@ internal static unsafe class Example_TinyGpt_Kernels
             Dots8_256(input, weight + (long)column * 8, sums, columns);
             Linear_1x8x32_Epilogue_512(sums, bias, act, 0, 1, column, columns);
         }
-    }
+    }}
 
-    [MethodImpl(MethodImplOptions.AggressiveOptimization)]
+    [@MethodImpl(MethodImplOptions.AggressiveOptimization)]
     private static void Linear_1x8x32_256(float* input, float* weight, float* bias, float* act, Worker worker)
-    {
+    { unchecked {
         float* sums = stackalloc float[32];
         int start = 0, end = 32;
         for (int column = start; column < end; column += 32)
@@ -1906,11 +1908,11 @@ internal static unsafe class Example_TinyGpt_Kernels
             Dots8_256(input, weight + (long)column * 8, sums, columns);
             Linear_1x8x32_Epilogue_256(sums, bias, act, 0, 1, column, columns);
         }
-    }
+    }}
 
-    [MethodImpl(MethodImplOptions.AggressiveOptimization)]
+    [@MethodImpl(MethodImplOptions.AggressiveOptimization)]
     private static void Linear_1x8x32_128(float* input, float* weight, float* bias, float* act, Worker worker)
-    {
+    { unchecked {
         float* sums = stackalloc float[32];
         int start = 0, end = 32;
         for (int column = start; column < end; column += 32)
@@ -1919,11 +1921,11 @@ internal static unsafe class Example_TinyGpt_Kernels
             Dots8_128(input, weight + (long)column * 8, sums, columns);
             Linear_1x8x32_Epilogue_128(sums, bias, act, 0, 1, column, columns);
         }
-    }
+    }}
 
-    [MethodImpl(MethodImplOptions.AggressiveOptimization)]
+    [@MethodImpl(MethodImplOptions.AggressiveOptimization)]
     private static void Linear_1x8x32_Epilogue_512(float* tile, float* bias, float* act, int row, int rows, int column, int columns)
-    {
+    { unchecked {
         for (int r = row; r < row + rows; r++)
         {
             float* bias_r = bias + (long)r * 32;
@@ -1944,11 +1946,11 @@ internal static unsafe class Example_TinyGpt_Kernels
 
             tile += j;
         }
-    }
+    }}
 
-    [MethodImpl(MethodImplOptions.AggressiveOptimization)]
+    [@MethodImpl(MethodImplOptions.AggressiveOptimization)]
     private static void Linear_1x8x32_Epilogue_256(float* tile, float* bias, float* act, int row, int rows, int column, int columns)
-    {
+    { unchecked {
         for (int r = row; r < row + rows; r++)
         {
             float* bias_r = bias + (long)r * 32;
@@ -1969,11 +1971,11 @@ internal static unsafe class Example_TinyGpt_Kernels
 
             tile += j;
         }
-    }
+    }}
 
-    [MethodImpl(MethodImplOptions.AggressiveOptimization)]
+    [@MethodImpl(MethodImplOptions.AggressiveOptimization)]
     private static void Linear_1x8x32_Epilogue_128(float* tile, float* bias, float* act, int row, int rows, int column, int columns)
-    {
+    { unchecked {
         for (int r = row; r < row + rows; r++)
         {
             float* bias_r = bias + (long)r * 32;
@@ -1994,12 +1996,12 @@ internal static unsafe class Example_TinyGpt_Kernels
 
             tile += j;
         }
-    }
+    }}
 
     // The products of 32 elements of a row and of four others, summed up to one vector of partial sums.
-    [MethodImpl(MethodImplOptions.AggressiveInlining)]
+    [@MethodImpl(MethodImplOptions.AggressiveInlining)]
     private static Vector512<float> FourDots32_512(float* x, float* w, long apart)
-    {
+    { unchecked {
         float* w1 = w + apart, w2 = w1 + apart, w3 = w2 + apart;
         Vector512<float> x0 = Vector512.Load(x);
         Vector512<float> d0_0 = x0 * Vector512.Load(w);
@@ -2012,21 +2014,21 @@ internal static unsafe class Example_TinyGpt_Kernels
         Vector512<float> d1_2 = x1 * Vector512.Load(w2 + 16);
         Vector512<float> d1_3 = x1 * Vector512.Load(w3 + 16);
         return Simd.PartialSums(d0_0 + d1_0, d0_1 + d1_1, d0_2 + d1_2, d0_3 + d1_3);
-    }
+    }}
 
     // The products of 32 elements, summed up to one vector.
-    [MethodImpl(MethodImplOptions.AggressiveInlining)]
+    [@MethodImpl(MethodImplOptions.AggressiveInlining)]
     private static Vector512<float> Dot32_512(float* x, float* w)
-    {
+    { unchecked {
         Vector512<float> d0 = Vector512.Load(x) * Vector512.Load(w);
         Vector512<float> d1 = Vector512.Load(x + 16) * Vector512.Load(w + 16);
         return d0 + d1;
-    }
+    }}
 
     // The dot products of a row of 32 elements with others, in quarters: memory gives more to four streams than to one.
-    [MethodImpl(MethodImplOptions.AggressiveOptimization)]
+    [@MethodImpl(MethodImplOptions.AggressiveOptimization)]
     private static void Dots32_512(float* x, float* w, float* sums, int rows)
-    {
+    { unchecked {
         int quarter = rows / 16 * 4;
         long apart = (long)quarter * 32;
         for (int n = 0; n < quarter; n += 4)
@@ -2045,12 +2047,12 @@ internal static unsafe class Example_TinyGpt_Kernels
             sums[n] = Simd.Sum(Dot32_512(x, w));
             w += 32;
         }
-    }
+    }}
 
     // The products of 32 elements of a row and of four others, summed up to one vector of partial sums.
-    [MethodImpl(MethodImplOptions.AggressiveInlining)]
+    [@MethodImpl(MethodImplOptions.AggressiveInlining)]
     private static Vector256<float> FourDots32_256(float* x, float* w, long apart)
-    {
+    { unchecked {
         float* w1 = w + apart, w2 = w1 + apart, w3 = w2 + apart;
         Vector256<float> x0 = Vector256.Load(x);
         Vector256<float> d0_0 = x0 * Vector256.Load(w);
@@ -2073,23 +2075,23 @@ internal static unsafe class Example_TinyGpt_Kernels
         d1_2 = Simd.MultiplyAdd(x3, Vector256.Load(w2 + 24), d1_2);
         d1_3 = Simd.MultiplyAdd(x3, Vector256.Load(w3 + 24), d1_3);
         return Simd.PartialSums(d0_0 + d1_0, d0_1 + d1_1, d0_2 + d1_2, d0_3 + d1_3);
-    }
+    }}
 
     // The products of 32 elements, summed up to one vector.
-    [MethodImpl(MethodImplOptions.AggressiveInlining)]
+    [@MethodImpl(MethodImplOptions.AggressiveInlining)]
     private static Vector256<float> Dot32_256(float* x, float* w)
-    {
+    { unchecked {
         Vector256<float> d0 = Vector256.Load(x) * Vector256.Load(w);
         Vector256<float> d1 = Vector256.Load(x + 8) * Vector256.Load(w + 8);
         d0 = Simd.MultiplyAdd(Vector256.Load(x + 16), Vector256.Load(w + 16), d0);
         d1 = Simd.MultiplyAdd(Vector256.Load(x + 24), Vector256.Load(w + 24), d1);
         return d0 + d1;
-    }
+    }}
 
     // The dot products of a row of 32 elements with others, in quarters: memory gives more to four streams than to one.
-    [MethodImpl(MethodImplOptions.AggressiveOptimization)]
+    [@MethodImpl(MethodImplOptions.AggressiveOptimization)]
     private static void Dots32_256(float* x, float* w, float* sums, int rows)
-    {
+    { unchecked {
         int quarter = rows / 16 * 4;
         long apart = (long)quarter * 32;
         for (int n = 0; n < quarter; n += 4)
@@ -2108,12 +2110,12 @@ internal static unsafe class Example_TinyGpt_Kernels
             sums[n] = Simd.Sum(Dot32_256(x, w));
             w += 32;
         }
-    }
+    }}
 
     // The products of 32 elements of a row and of four others, summed up to one vector of partial sums.
-    [MethodImpl(MethodImplOptions.AggressiveInlining)]
+    [@MethodImpl(MethodImplOptions.AggressiveInlining)]
     private static Vector128<float> FourDots32_128(float* x, float* w, long apart)
-    {
+    { unchecked {
         float* w1 = w + apart, w2 = w1 + apart, w3 = w2 + apart;
         Vector128<float> x0 = Vector128.Load(x);
         Vector128<float> d0_0 = x0 * Vector128.Load(w);
@@ -2140,12 +2142,12 @@ internal static unsafe class Example_TinyGpt_Kernels
         }
 
         return Simd.Sums(d0_0 + d1_0, d0_1 + d1_1, d0_2 + d1_2, d0_3 + d1_3);
-    }
+    }}
 
     // The products of 32 elements, summed up to one vector.
-    [MethodImpl(MethodImplOptions.AggressiveInlining)]
+    [@MethodImpl(MethodImplOptions.AggressiveInlining)]
     private static Vector128<float> Dot32_128(float* x, float* w)
-    {
+    { unchecked {
         Vector128<float> d0 = Vector128.Load(x) * Vector128.Load(w);
         Vector128<float> d1 = Vector128.Load(x + 4) * Vector128.Load(w + 4);
         Vector128<float> d2 = Vector128.Load(x + 8) * Vector128.Load(w + 8);
@@ -2159,12 +2161,12 @@ internal static unsafe class Example_TinyGpt_Kernels
         }
 
         return (d0 + d1) + (d2 + d3);
-    }
+    }}
 
     // The dot products of a row of 32 elements with others, in quarters: memory gives more to four streams than to one.
-    [MethodImpl(MethodImplOptions.AggressiveOptimization)]
+    [@MethodImpl(MethodImplOptions.AggressiveOptimization)]
     private static void Dots32_128(float* x, float* w, float* sums, int rows)
-    {
+    { unchecked {
         int quarter = rows / 16 * 4;
         long apart = (long)quarter * 32;
         for (int n = 0; n < quarter; n += 4)
@@ -2183,12 +2185,12 @@ internal static unsafe class Example_TinyGpt_Kernels
             sums[n] = Simd.Sum(Dot32_128(x, w));
             w += 32;
         }
-    }
+    }}
 
     // residual_2 from input, weight, residual, bias: [1, 32] · [8, 32]ᵀ.
-    [MethodImpl(MethodImplOptions.AggressiveOptimization)]
+    [@MethodImpl(MethodImplOptions.AggressiveOptimization)]
     public static void Linear_1x32x8(float* input, float* weight, float* residual, float* bias, float* residual_2, Worker worker)
-    {
+    { unchecked {
         if (Simd.Use512)
         {
             Linear_1x32x8_512(input, weight, residual, bias, residual_2, worker);
@@ -2201,11 +2203,11 @@ internal static unsafe class Example_TinyGpt_Kernels
         {
             Linear_1x32x8_128(input, weight, residual, bias, residual_2, worker);
         }
-    }
+    }}
 
-    [MethodImpl(MethodImplOptions.AggressiveOptimization)]
+    [@MethodImpl(MethodImplOptions.AggressiveOptimization)]
     private static void Linear_1x32x8_512(float* input, float* weight, float* residual, float* bias, float* residual_2, Worker worker)
-    {
+    { unchecked {
         float* sums = stackalloc float[16];
         int start = 0, end = 8;
         for (int column = start; column < end; column += 16)
@@ -2214,11 +2216,11 @@ internal static unsafe class Example_TinyGpt_Kernels
             Dots32_512(input, weight + (long)column * 32, sums, columns);
             Linear_1x32x8_Epilogue_512(sums, residual, bias, residual_2, 0, 1, column, columns);
         }
-    }
+    }}
 
-    [MethodImpl(MethodImplOptions.AggressiveOptimization)]
+    [@MethodImpl(MethodImplOptions.AggressiveOptimization)]
     private static void Linear_1x32x8_256(float* input, float* weight, float* residual, float* bias, float* residual_2, Worker worker)
-    {
+    { unchecked {
         float* sums = stackalloc float[16];
         int start = 0, end = 8;
         for (int column = start; column < end; column += 16)
@@ -2227,11 +2229,11 @@ internal static unsafe class Example_TinyGpt_Kernels
             Dots32_256(input, weight + (long)column * 32, sums, columns);
             Linear_1x32x8_Epilogue_256(sums, residual, bias, residual_2, 0, 1, column, columns);
         }
-    }
+    }}
 
-    [MethodImpl(MethodImplOptions.AggressiveOptimization)]
+    [@MethodImpl(MethodImplOptions.AggressiveOptimization)]
     private static void Linear_1x32x8_128(float* input, float* weight, float* residual, float* bias, float* residual_2, Worker worker)
-    {
+    { unchecked {
         float* sums = stackalloc float[16];
         int start = 0, end = 8;
         for (int column = start; column < end; column += 16)
@@ -2240,11 +2242,11 @@ internal static unsafe class Example_TinyGpt_Kernels
             Dots32_128(input, weight + (long)column * 32, sums, columns);
             Linear_1x32x8_Epilogue_128(sums, residual, bias, residual_2, 0, 1, column, columns);
         }
-    }
+    }}
 
-    [MethodImpl(MethodImplOptions.AggressiveOptimization)]
+    [@MethodImpl(MethodImplOptions.AggressiveOptimization)]
     private static void Linear_1x32x8_Epilogue_512(float* tile, float* residual, float* bias, float* residual_2, int row, int rows, int column, int columns)
-    {
+    { unchecked {
         for (int r = row; r < row + rows; r++)
         {
             float* residual_r = residual + (long)r * 8;
@@ -2273,11 +2275,11 @@ internal static unsafe class Example_TinyGpt_Kernels
 
             tile += j;
         }
-    }
+    }}
 
-    [MethodImpl(MethodImplOptions.AggressiveOptimization)]
+    [@MethodImpl(MethodImplOptions.AggressiveOptimization)]
     private static void Linear_1x32x8_Epilogue_256(float* tile, float* residual, float* bias, float* residual_2, int row, int rows, int column, int columns)
-    {
+    { unchecked {
         for (int r = row; r < row + rows; r++)
         {
             float* residual_r = residual + (long)r * 8;
@@ -2296,11 +2298,11 @@ internal static unsafe class Example_TinyGpt_Kernels
 
             tile += j;
         }
-    }
+    }}
 
-    [MethodImpl(MethodImplOptions.AggressiveOptimization)]
+    [@MethodImpl(MethodImplOptions.AggressiveOptimization)]
     private static void Linear_1x32x8_Epilogue_128(float* tile, float* residual, float* bias, float* residual_2, int row, int rows, int column, int columns)
-    {
+    { unchecked {
         for (int r = row; r < row + rows; r++)
         {
             float* residual_r = residual + (long)r * 8;
@@ -2319,12 +2321,12 @@ internal static unsafe class Example_TinyGpt_Kernels
 
             tile += j;
         }
-    }
+    }}
 
     // ln_f from residual, weight, bias: every row of [1, 8].
-    [MethodImpl(MethodImplOptions.AggressiveOptimization)]
+    [@MethodImpl(MethodImplOptions.AggressiveOptimization)]
     public static void Rows_1x8_v2(float* residual, float* weight, float* bias, float* ln_f, Worker worker)
-    {
+    { unchecked {
         if (Simd.Use512)
         {
             Rows_1x8_v2_512(residual, weight, bias, ln_f, worker);
@@ -2337,11 +2339,11 @@ internal static unsafe class Example_TinyGpt_Kernels
         {
             Rows_1x8_v2_128(residual, weight, bias, ln_f, worker);
         }
-    }
+    }}
 
-    [MethodImpl(MethodImplOptions.AggressiveOptimization)]
+    [@MethodImpl(MethodImplOptions.AggressiveOptimization)]
     private static void Rows_1x8_v2_512(float* residual, float* weight, float* bias, float* ln_f, Worker worker)
-    {
+    { unchecked {
         int start = 0, end = 1;
         for (int r = start; r < end; r++)
         {
@@ -2383,11 +2385,11 @@ internal static unsafe class Example_TinyGpt_Kernels
                 Simd.StoreTail512(ln_f_r + 0, v5, 8);
             }
         }
-    }
+    }}
 
-    [MethodImpl(MethodImplOptions.AggressiveOptimization)]
+    [@MethodImpl(MethodImplOptions.AggressiveOptimization)]
     private static void Rows_1x8_v2_256(float* residual, float* weight, float* bias, float* ln_f, Worker worker)
-    {
+    { unchecked {
         int start = 0, end = 1;
         for (int r = start; r < end; r++)
         {
@@ -2429,11 +2431,11 @@ internal static unsafe class Example_TinyGpt_Kernels
                 Vector256.Store(v5, ln_f_r + 0);
             }
         }
-    }
+    }}
 
-    [MethodImpl(MethodImplOptions.AggressiveOptimization)]
+    [@MethodImpl(MethodImplOptions.AggressiveOptimization)]
     private static void Rows_1x8_v2_128(float* residual, float* weight, float* bias, float* ln_f, Worker worker)
-    {
+    { unchecked {
         int start = 0, end = 1;
         for (int r = start; r < end; r++)
         {
@@ -2475,12 +2477,12 @@ internal static unsafe class Example_TinyGpt_Kernels
                 Vector128.Store(v5, ln_f_r + c);
             }
         }
-    }
+    }}
 
     // lm_head from input, weight: [1, 8] · [11, 8]ᵀ.
-    [MethodImpl(MethodImplOptions.AggressiveOptimization)]
+    [@MethodImpl(MethodImplOptions.AggressiveOptimization)]
     public static void Linear_1x8x11(float* input, float* weight, float* lm_head, Worker worker)
-    {
+    { unchecked {
         if (Simd.Use512)
         {
             Linear_1x8x11_512(input, weight, lm_head, worker);
@@ -2493,11 +2495,11 @@ internal static unsafe class Example_TinyGpt_Kernels
         {
             Linear_1x8x11_128(input, weight, lm_head, worker);
         }
-    }
+    }}
 
-    [MethodImpl(MethodImplOptions.AggressiveOptimization)]
+    [@MethodImpl(MethodImplOptions.AggressiveOptimization)]
     private static void Linear_1x8x11_512(float* input, float* weight, float* lm_head, Worker worker)
-    {
+    { unchecked {
         float* sums = stackalloc float[16];
         int start = 0, end = 11;
         for (int column = start; column < end; column += 16)
@@ -2506,11 +2508,11 @@ internal static unsafe class Example_TinyGpt_Kernels
             Dots8_256(input, weight + (long)column * 8, sums, columns);
             Linear_1x8x11_Epilogue_512(sums, lm_head, 0, 1, column, columns);
         }
-    }
+    }}
 
-    [MethodImpl(MethodImplOptions.AggressiveOptimization)]
+    [@MethodImpl(MethodImplOptions.AggressiveOptimization)]
     private static void Linear_1x8x11_256(float* input, float* weight, float* lm_head, Worker worker)
-    {
+    { unchecked {
         float* sums = stackalloc float[16];
         int start = 0, end = 11;
         for (int column = start; column < end; column += 16)
@@ -2519,11 +2521,11 @@ internal static unsafe class Example_TinyGpt_Kernels
             Dots8_256(input, weight + (long)column * 8, sums, columns);
             Linear_1x8x11_Epilogue_256(sums, lm_head, 0, 1, column, columns);
         }
-    }
+    }}
 
-    [MethodImpl(MethodImplOptions.AggressiveOptimization)]
+    [@MethodImpl(MethodImplOptions.AggressiveOptimization)]
     private static void Linear_1x8x11_128(float* input, float* weight, float* lm_head, Worker worker)
-    {
+    { unchecked {
         float* sums = stackalloc float[16];
         int start = 0, end = 11;
         for (int column = start; column < end; column += 16)
@@ -2532,11 +2534,11 @@ internal static unsafe class Example_TinyGpt_Kernels
             Dots8_128(input, weight + (long)column * 8, sums, columns);
             Linear_1x8x11_Epilogue_128(sums, lm_head, 0, 1, column, columns);
         }
-    }
+    }}
 
-    [MethodImpl(MethodImplOptions.AggressiveOptimization)]
+    [@MethodImpl(MethodImplOptions.AggressiveOptimization)]
     private static void Linear_1x8x11_Epilogue_512(float* tile, float* lm_head, int row, int rows, int column, int columns)
-    {
+    { unchecked {
         for (int r = row; r < row + rows; r++)
         {
             float* lm_head_r = lm_head + (long)r * 11;
@@ -2555,11 +2557,11 @@ internal static unsafe class Example_TinyGpt_Kernels
 
             tile += j;
         }
-    }
+    }}
 
-    [MethodImpl(MethodImplOptions.AggressiveOptimization)]
+    [@MethodImpl(MethodImplOptions.AggressiveOptimization)]
     private static void Linear_1x8x11_Epilogue_256(float* tile, float* lm_head, int row, int rows, int column, int columns)
-    {
+    { unchecked {
         for (int r = row; r < row + rows; r++)
         {
             float* lm_head_r = lm_head + (long)r * 11;
@@ -2578,11 +2580,11 @@ internal static unsafe class Example_TinyGpt_Kernels
 
             tile += j;
         }
-    }
+    }}
 
-    [MethodImpl(MethodImplOptions.AggressiveOptimization)]
+    [@MethodImpl(MethodImplOptions.AggressiveOptimization)]
     private static void Linear_1x8x11_Epilogue_128(float* tile, float* lm_head, int row, int rows, int column, int columns)
-    {
+    { unchecked {
         for (int r = row; r < row + rows; r++)
         {
             float* lm_head_r = lm_head + (long)r * 11;
@@ -2601,23 +2603,23 @@ internal static unsafe class Example_TinyGpt_Kernels
 
             tile += j;
         }
-    }
+    }}
 
     // Rows of a table by index: [1, 8].
-    [MethodImpl(MethodImplOptions.AggressiveOptimization)]
+    [@MethodImpl(MethodImplOptions.AggressiveOptimization)]
     public static void Embedding_1x8(float* table, int* indices, float* output, Worker worker)
-    {
+    { unchecked {
         int start = 0, end = 1;
         for (int r = start; r < end; r++)
         {
-            new ReadOnlySpan<float>(table + (long)indices[r] * 8, 8).CopyTo(new Span<float>(output + (long)r * 8, 8));
+            new global::System.ReadOnlySpan<float>(table + (long)indices[r] * 8, 8).CopyTo(new global::System.Span<float>(output + (long)r * 8, 8));
         }
-    }
+    }}
 
     // embeddings, ln from wte, wpe, weight, bias: every row of [1, 8].
-    [MethodImpl(MethodImplOptions.AggressiveOptimization)]
+    [@MethodImpl(MethodImplOptions.AggressiveOptimization)]
     public static void Rows_1x8_v3(float* wte, float* wpe, float* weight, float* bias, float* embeddings, float* ln, Worker worker)
-    {
+    { unchecked {
         if (Simd.Use512)
         {
             Rows_1x8_v3_512(wte, wpe, weight, bias, embeddings, ln, worker);
@@ -2630,11 +2632,11 @@ internal static unsafe class Example_TinyGpt_Kernels
         {
             Rows_1x8_v3_128(wte, wpe, weight, bias, embeddings, ln, worker);
         }
-    }
+    }}
 
-    [MethodImpl(MethodImplOptions.AggressiveOptimization)]
+    [@MethodImpl(MethodImplOptions.AggressiveOptimization)]
     private static void Rows_1x8_v3_512(float* wte, float* wpe, float* weight, float* bias, float* embeddings, float* ln, Worker worker)
-    {
+    { unchecked {
         int start = 0, end = 1;
         for (int r = start; r < end; r++)
         {
@@ -2685,11 +2687,11 @@ internal static unsafe class Example_TinyGpt_Kernels
                 Simd.StoreTail512(ln_r + 0, v7, 8);
             }
         }
-    }
+    }}
 
-    [MethodImpl(MethodImplOptions.AggressiveOptimization)]
+    [@MethodImpl(MethodImplOptions.AggressiveOptimization)]
     private static void Rows_1x8_v3_256(float* wte, float* wpe, float* weight, float* bias, float* embeddings, float* ln, Worker worker)
-    {
+    { unchecked {
         int start = 0, end = 1;
         for (int r = start; r < end; r++)
         {
@@ -2740,11 +2742,11 @@ internal static unsafe class Example_TinyGpt_Kernels
                 Vector256.Store(v7, ln_r + 0);
             }
         }
-    }
+    }}
 
-    [MethodImpl(MethodImplOptions.AggressiveOptimization)]
+    [@MethodImpl(MethodImplOptions.AggressiveOptimization)]
     private static void Rows_1x8_v3_128(float* wte, float* wpe, float* weight, float* bias, float* embeddings, float* ln, Worker worker)
-    {
+    { unchecked {
         int start = 0, end = 1;
         for (int r = start; r < end; r++)
         {
@@ -2795,12 +2797,12 @@ internal static unsafe class Example_TinyGpt_Kernels
                 Vector128.Store(v7, ln_r + c);
             }
         }
-    }
+    }}
 
     // c_attn from input, weight, bias: [1, 8] · [24, 8]ᵀ.
-    [MethodImpl(MethodImplOptions.AggressiveOptimization)]
+    [@MethodImpl(MethodImplOptions.AggressiveOptimization)]
     public static void Linear_1x8x24(float* input, float* weight, float* bias, float* c_attn, Worker worker)
-    {
+    { unchecked {
         if (Simd.Use512)
         {
             Linear_1x8x24_512(input, weight, bias, c_attn, worker);
@@ -2813,11 +2815,11 @@ internal static unsafe class Example_TinyGpt_Kernels
         {
             Linear_1x8x24_128(input, weight, bias, c_attn, worker);
         }
-    }
+    }}
 
-    [MethodImpl(MethodImplOptions.AggressiveOptimization)]
+    [@MethodImpl(MethodImplOptions.AggressiveOptimization)]
     private static void Linear_1x8x24_512(float* input, float* weight, float* bias, float* c_attn, Worker worker)
-    {
+    { unchecked {
         float* sums = stackalloc float[32];
         int start = 0, end = 24;
         for (int column = start; column < end; column += 32)
@@ -2826,11 +2828,11 @@ internal static unsafe class Example_TinyGpt_Kernels
             Dots8_256(input, weight + (long)column * 8, sums, columns);
             Linear_1x8x24_Epilogue_512(sums, bias, c_attn, 0, 1, column, columns);
         }
-    }
+    }}
 
-    [MethodImpl(MethodImplOptions.AggressiveOptimization)]
+    [@MethodImpl(MethodImplOptions.AggressiveOptimization)]
     private static void Linear_1x8x24_256(float* input, float* weight, float* bias, float* c_attn, Worker worker)
-    {
+    { unchecked {
         float* sums = stackalloc float[32];
         int start = 0, end = 24;
         for (int column = start; column < end; column += 32)
@@ -2839,11 +2841,11 @@ internal static unsafe class Example_TinyGpt_Kernels
             Dots8_256(input, weight + (long)column * 8, sums, columns);
             Linear_1x8x24_Epilogue_256(sums, bias, c_attn, 0, 1, column, columns);
         }
-    }
+    }}
 
-    [MethodImpl(MethodImplOptions.AggressiveOptimization)]
+    [@MethodImpl(MethodImplOptions.AggressiveOptimization)]
     private static void Linear_1x8x24_128(float* input, float* weight, float* bias, float* c_attn, Worker worker)
-    {
+    { unchecked {
         float* sums = stackalloc float[32];
         int start = 0, end = 24;
         for (int column = start; column < end; column += 32)
@@ -2852,11 +2854,11 @@ internal static unsafe class Example_TinyGpt_Kernels
             Dots8_128(input, weight + (long)column * 8, sums, columns);
             Linear_1x8x24_Epilogue_128(sums, bias, c_attn, 0, 1, column, columns);
         }
-    }
+    }}
 
-    [MethodImpl(MethodImplOptions.AggressiveOptimization)]
+    [@MethodImpl(MethodImplOptions.AggressiveOptimization)]
     private static void Linear_1x8x24_Epilogue_512(float* tile, float* bias, float* c_attn, int row, int rows, int column, int columns)
-    {
+    { unchecked {
         for (int r = row; r < row + rows; r++)
         {
             float* bias_r = bias + (long)r * 24;
@@ -2880,11 +2882,11 @@ internal static unsafe class Example_TinyGpt_Kernels
 
             tile += j;
         }
-    }
+    }}
 
-    [MethodImpl(MethodImplOptions.AggressiveOptimization)]
+    [@MethodImpl(MethodImplOptions.AggressiveOptimization)]
     private static void Linear_1x8x24_Epilogue_256(float* tile, float* bias, float* c_attn, int row, int rows, int column, int columns)
-    {
+    { unchecked {
         for (int r = row; r < row + rows; r++)
         {
             float* bias_r = bias + (long)r * 24;
@@ -2900,11 +2902,11 @@ internal static unsafe class Example_TinyGpt_Kernels
 
             tile += j;
         }
-    }
+    }}
 
-    [MethodImpl(MethodImplOptions.AggressiveOptimization)]
+    [@MethodImpl(MethodImplOptions.AggressiveOptimization)]
     private static void Linear_1x8x24_Epilogue_128(float* tile, float* bias, float* c_attn, int row, int rows, int column, int columns)
-    {
+    { unchecked {
         for (int r = row; r < row + rows; r++)
         {
             float* bias_r = bias + (long)r * 24;
@@ -2920,12 +2922,12 @@ internal static unsafe class Example_TinyGpt_Kernels
 
             tile += j;
         }
-    }
+    }}
 
     // output from input: every row of [1, 8].
-    [MethodImpl(MethodImplOptions.AggressiveOptimization)]
+    [@MethodImpl(MethodImplOptions.AggressiveOptimization)]
     public static void Map_1x8(float* input, float* output, Worker worker)
-    {
+    { unchecked {
         if (Simd.Use512)
         {
             Map_1x8_512(input, output, worker);
@@ -2938,11 +2940,11 @@ internal static unsafe class Example_TinyGpt_Kernels
         {
             Map_1x8_128(input, output, worker);
         }
-    }
+    }}
 
-    [MethodImpl(MethodImplOptions.AggressiveOptimization)]
+    [@MethodImpl(MethodImplOptions.AggressiveOptimization)]
     private static void Map_1x8_512(float* input, float* output, Worker worker)
-    {
+    { unchecked {
         int start = 0, end = 1;
         for (int r = start; r < end; r++)
         {
@@ -2954,11 +2956,11 @@ internal static unsafe class Example_TinyGpt_Kernels
                 Simd.StoreTail512(output_r + 0, v0, 8);
             }
         }
-    }
+    }}
 
-    [MethodImpl(MethodImplOptions.AggressiveOptimization)]
+    [@MethodImpl(MethodImplOptions.AggressiveOptimization)]
     private static void Map_1x8_256(float* input, float* output, Worker worker)
-    {
+    { unchecked {
         int start = 0, end = 1;
         for (int r = start; r < end; r++)
         {
@@ -2970,11 +2972,11 @@ internal static unsafe class Example_TinyGpt_Kernels
                 Vector256.Store(v0, output_r + 0);
             }
         }
-    }
+    }}
 
-    [MethodImpl(MethodImplOptions.AggressiveOptimization)]
+    [@MethodImpl(MethodImplOptions.AggressiveOptimization)]
     private static void Map_1x8_128(float* input, float* output, Worker worker)
-    {
+    { unchecked {
         int start = 0, end = 1;
         for (int r = start; r < end; r++)
         {
@@ -2986,12 +2988,12 @@ internal static unsafe class Example_TinyGpt_Kernels
                 Vector128.Store(v0, output_r + c);
             }
         }
-    }
+    }}
 
     // softmax(q·kᵀ·0.5f)·v, 2 heads of 4, causal, over the cache.
-    [MethodImpl(MethodImplOptions.AggressiveOptimization)]
+    [@MethodImpl(MethodImplOptions.AggressiveOptimization)]
     public static void Attention_1x1_2x4(float* q, float* k, float* v, float* output, int position, Worker worker)
-    {
+    { unchecked {
         if (Simd.Use512)
         {
             Attention_1x1_2x4_512(q, k, v, output, position, worker);
@@ -3004,11 +3006,11 @@ internal static unsafe class Example_TinyGpt_Kernels
         {
             Attention_1x1_2x4_128(q, k, v, output, position, worker);
         }
-    }
+    }}
 
-    [MethodImpl(MethodImplOptions.AggressiveOptimization)]
+    [@MethodImpl(MethodImplOptions.AggressiveOptimization)]
     private static void Attention_1x1_2x4_512(float* q, float* k, float* v, float* output, int position, Worker worker)
-    {
+    { unchecked {
         float* scores = (float*)worker.Scratch;
         float* factors = stackalloc float[2];
         int keys = position + 1;
@@ -3054,7 +3056,7 @@ internal static unsafe class Example_TinyGpt_Kernels
             factors[head] = 1 / sum;
         }
 
-        new Span<float>(output + start * 4, (end - start) * 4).Clear();
+        new global::System.Span<float>(output + start * 4, (end - start) * 4).Clear();
         j = 0;
         for (; j <= keys - 4; j += 4)
         {
@@ -3096,11 +3098,11 @@ internal static unsafe class Example_TinyGpt_Kernels
             Vector128<float> factor = Vector128.Create(factors[head]);
             Vector128.Store(Vector128.Load(row) * factor, row);
         }
-    }
+    }}
 
-    [MethodImpl(MethodImplOptions.AggressiveOptimization)]
+    [@MethodImpl(MethodImplOptions.AggressiveOptimization)]
     private static void Attention_1x1_2x4_256(float* q, float* k, float* v, float* output, int position, Worker worker)
-    {
+    { unchecked {
         float* scores = (float*)worker.Scratch;
         int keys = position + 1;
         int start = 0, end = 1;
@@ -3172,11 +3174,11 @@ internal static unsafe class Example_TinyGpt_Kernels
             y0 *= Vector256.Shuffle(factor, Vector256.Create(0, 0, 0, 0, 4, 4, 4, 4));
             Vector256.Store(y0, output);
         }
-    }
+    }}
 
-    [MethodImpl(MethodImplOptions.AggressiveOptimization)]
+    [@MethodImpl(MethodImplOptions.AggressiveOptimization)]
     private static void Attention_1x1_2x4_128(float* q, float* k, float* v, float* output, int position, Worker worker)
-    {
+    { unchecked {
         float* scores = (float*)worker.Scratch;
         int keys = position + 1;
         int start = 0, end = 1;
@@ -3242,5 +3244,5 @@ internal static unsafe class Example_TinyGpt_Kernels
             y1 *= Vector128.Shuffle(factor, Vector128.Create(1, 1, 1, 1));
             Vector128.Store(y1, output + 4);
         }
-    }
+    }}
 }

@@ -51,16 +51,16 @@ namespace Example
         private TinyGpt(global::ModelGen.Runtime.ModelWeights weights) => _weights = weights;
 
         /// <summary>Every parameter: its name and shape in weight files, and where it lies in memory.</summary>
-        public static global::System.Collections.Generic.IReadOnlyList<global::ModelGen.ParameterInfo> Parameters => Layout.Table.Parameters;
+        public static global::System.Collections.Generic.IReadOnlyList<global::ModelGen.ParameterInfo> Parameters => global::ModelGen.Generated.Example_TinyGpt_Code.Layout.Table.Parameters;
 
         /// <summary>Creates a model with random weights.</summary>
         /// <param name="seed">The same seed gives the same weights, on every machine.</param>
-        public static TinyGpt Create(int seed = 0) => new(global::ModelGen.Runtime.ModelWeights.Create(Layout.Table, seed));
+        public static TinyGpt Create(int seed = 0) => new(global::ModelGen.Runtime.ModelWeights.Create(global::ModelGen.Generated.Example_TinyGpt_Code.Layout.Table, seed));
 
         /// <summary>Loads the weights from a safetensors file, by parameter name.</summary>
         /// <param name="path">The file.</param>
         /// <exception cref="global::ModelGen.ModelFileException">The file is damaged, or is of another model.</exception>
-        public static TinyGpt Load(string path) => new(global::ModelGen.Runtime.ModelWeights.Load(Layout.Table, path));
+        public static TinyGpt Load(string path) => new(global::ModelGen.Runtime.ModelWeights.Load(global::ModelGen.Generated.Example_TinyGpt_Code.Layout.Table, path));
 
         /// <summary>Saves the weights as a safetensors file, written beside an existing one and renamed.</summary>
         /// <param name="path">The file.</param>

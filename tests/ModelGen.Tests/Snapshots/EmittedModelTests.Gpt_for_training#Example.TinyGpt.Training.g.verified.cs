@@ -32,24 +32,24 @@ namespace Example
 
             /// <inheritdoc/>
             protected override void ExecuteStep(in global::ModelGen.Runtime.PlanContext context, global::ModelGen.Runtime.Worker worker)
-                => global::ModelGen.Generated.Example_TinyGpt_Training.Step(in context, worker);
+                => global::ModelGen.Generated.Example_TinyGpt_Code.Training.Step(in context, worker);
 
             /// <inheritdoc/>
             protected override void ExecuteEvaluate(in global::ModelGen.Runtime.PlanContext context, global::ModelGen.Runtime.Worker worker)
-                => global::ModelGen.Generated.Example_TinyGpt_Training.Evaluate(in context, worker);
+                => global::ModelGen.Generated.Example_TinyGpt_Code.Training.Evaluate(in context, worker);
         }
     }
 }
 
-namespace ModelGen.Generated
+namespace ModelGen.Generated.Example_TinyGpt_Code
 {
     using global::ModelGen.Runtime;
 
-    internal static unsafe class Example_TinyGpt_Training
+    internal static unsafe class Training
     {
         // Step: 40 kernels, 6,080 bytes of arena. Every worker runs it.
         public static void Step(in PlanContext context, Worker worker)
-        {
+        { unchecked {
             float* weights = context.Weights;
             float* gradients = context.Gradients;
             float* arena = context.Arena;
@@ -57,125 +57,125 @@ namespace ModelGen.Generated
             if (worker.Index == 0)
             {
                 // transformer.wte
-                Example_TinyGpt_Kernels.Embedding_8x8(weights + 0, (int*)(arena + 0), arena + 848, worker);
+                Kernels.Embedding_8x8(weights + 0, (int*)(arena + 0), arena + 848, worker);
                 // d loss
-                Example_TinyGpt_Kernels.Map_1x1(arena + 1312, context.LossNormalizer, context.GradientScale, worker);
+                Kernels.Map_1x1(arena + 1312, context.LossNormalizer, context.GradientScale, worker);
                 // transformer.h.0.ln_1.mean, transformer.h.0.ln_1.rstd, transformer.h.0.ln_1, d transformer.h.0.ln_1.rstd
-                Example_TinyGpt_Kernels.Rows_8x8(arena + 848, weights + 96 + (long)context.Position * 8, weights + 144, weights + 160, arena + 1392, arena + 1408, arena + 912, arena + 1376, worker);
+                Kernels.Rows_8x8(arena + 848, weights + 96 + (long)context.Position * 8, weights + 144, weights + 160, arena + 1392, arena + 1408, arena + 912, arena + 1376, worker);
                 // transformer.h.0.attn.c_attn
-                Example_TinyGpt_Kernels.Linear_8x8x24(arena + 912, weights + 176, weights + 368, arena + 560, worker);
+                Kernels.Linear_8x8x24(arena + 912, weights + 176, weights + 368, arena + 560, worker);
                 // transformer.h.0.attn
-                Example_TinyGpt_Kernels.Attention_2x4_2x4(arena + 560, arena + 568, arena + 576, arena + 976, arena + 1360, worker);
+                Kernels.Attention_2x4_2x4(arena + 560, arena + 568, arena + 576, arena + 976, arena + 1360, worker);
                 // transformer.h.0.attn.residual
-                Example_TinyGpt_Kernels.Linear_8x8x8(arena + 976, weights + 400, arena + 848, weights + 96 + (long)context.Position * 8, weights + 464, arena + 1040, worker);
+                Kernels.Linear_8x8x8(arena + 976, weights + 400, arena + 848, weights + 96 + (long)context.Position * 8, weights + 464, arena + 1040, worker);
                 // transformer.h.0.ln_2.mean, transformer.h.0.ln_2.rstd, transformer.h.0.ln_2, d transformer.h.0.ln_2.rstd
-                Example_TinyGpt_Kernels.Rows_8x8_v2(arena + 1040, weights + 480, weights + 496, arena + 1440, arena + 1456, arena + 1104, arena + 1424, worker);
+                Kernels.Rows_8x8_v2(arena + 1040, weights + 480, weights + 496, arena + 1440, arena + 1456, arena + 1104, arena + 1424, worker);
                 // transformer.h.0.mlp.act, d transformer.h.0.mlp.act
-                Example_TinyGpt_Kernels.Linear_8x8x32(arena + 1104, weights + 512, weights + 768, arena + 304, arena + 48, worker);
+                Kernels.Linear_8x8x32(arena + 1104, weights + 512, weights + 768, arena + 304, arena + 48, worker);
                 // transformer.h.0.mlp.residual
-                Example_TinyGpt_Kernels.Linear_8x32x8(arena + 304, weights + 800, arena + 1040, weights + 1056, arena + 1168, worker);
+                Kernels.Linear_8x32x8(arena + 304, weights + 800, arena + 1040, weights + 1056, arena + 1168, worker);
                 // transformer.ln_f.mean, transformer.ln_f.rstd, transformer.ln_f, d transformer.ln_f.rstd
-                Example_TinyGpt_Kernels.Rows_8x8_v3(arena + 1168, weights + 1072, weights + 1088, arena + 1488, arena + 1504, arena + 1232, arena + 1472, worker);
+                Kernels.Rows_8x8_v3(arena + 1168, weights + 1072, weights + 1088, arena + 1488, arena + 1504, arena + 1232, arena + 1472, worker);
                 // lm_head
-                Example_TinyGpt_Kernels.Linear_8x8x11(arena + 1232, weights + 0, arena + 752, worker);
+                Kernels.Linear_8x8x11(arena + 1232, weights + 0, arena + 752, worker);
                 // loss.rows, d lm_head
-                Example_TinyGpt_Kernels.Rows_8x11(arena + 752, (int*)(arena + 16), arena + 1312, arena + 1296, arena + 752, worker);
+                Kernels.Rows_8x11(arena + 752, (int*)(arena + 16), arena + 1312, arena + 1296, arena + 752, worker);
                 // loss
-                Example_TinyGpt_Kernels.Rows_1x8_v4(arena + 1296, arena + 32, context.LossNormalizer, worker);
+                Kernels.Rows_1x8_v4(arena + 1296, arena + 32, context.LossNormalizer, worker);
                 // d lm_head
-                Example_TinyGpt_Kernels.Contract_11x8x8(arena + 752, arena + 1232, gradients + 0, context.Accumulate, worker);
+                Kernels.Contract_11x8x8(arena + 752, arena + 1232, gradients + 0, context.Accumulate, worker);
                 // d lm_head, d transformer.ln_f.scaled
-                Example_TinyGpt_Kernels.Multiply_8x11x8(arena + 752, weights + 0, arena + 1232, arena + 1168, arena + 1488, arena + 1504, arena + 1296, worker);
+                Kernels.Multiply_8x11x8(arena + 752, weights + 0, arena + 1232, arena + 1168, arena + 1488, arena + 1504, arena + 1296, worker);
                 // d transformer.ln_f
-                Example_TinyGpt_Kernels.ColumnSum_8x8(arena + 1232, gradients + 1088, context.Accumulate, worker);
+                Kernels.ColumnSum_8x8(arena + 1232, gradients + 1088, context.Accumulate, worker);
                 // d transformer.ln_f.scaled
-                Example_TinyGpt_Kernels.ColumnSum_8x8_v2(arena + 1296, gradients + 1072, context.Accumulate, worker);
+                Kernels.ColumnSum_8x8_v2(arena + 1296, gradients + 1072, context.Accumulate, worker);
                 // d transformer.h.0.mlp.residual
-                Example_TinyGpt_Kernels.Rows_8x8_v4(arena + 1232, weights + 1072, arena + 1504, arena + 1168, arena + 1488, arena + 1472, arena + 1232, worker);
+                Kernels.Rows_8x8_v4(arena + 1232, weights + 1072, arena + 1504, arena + 1168, arena + 1488, arena + 1472, arena + 1232, worker);
                 // d transformer.h.0.mlp.c_proj
-                Example_TinyGpt_Kernels.ColumnSum_8x8_v3(arena + 1232, gradients + 1056, context.Accumulate, worker);
+                Kernels.ColumnSum_8x8_v3(arena + 1232, gradients + 1056, context.Accumulate, worker);
                 // d transformer.h.0.mlp.c_proj.product
-                Example_TinyGpt_Kernels.Contract_8x8x32(arena + 1232, arena + 304, gradients + 800, context.Accumulate, worker);
+                Kernels.Contract_8x8x32(arena + 1232, arena + 304, gradients + 800, context.Accumulate, worker);
                 // d transformer.h.0.mlp.act
-                Example_TinyGpt_Kernels.Multiply_8x8x32(arena + 1232, weights + 800, arena + 48, arena + 48, worker);
+                Kernels.Multiply_8x8x32(arena + 1232, weights + 800, arena + 48, arena + 48, worker);
                 // d transformer.h.0.mlp.c_fc
-                Example_TinyGpt_Kernels.ColumnSum_8x32(arena + 48, gradients + 768, context.Accumulate, worker);
+                Kernels.ColumnSum_8x32(arena + 48, gradients + 768, context.Accumulate, worker);
                 // d transformer.h.0.mlp.c_fc.product
-                Example_TinyGpt_Kernels.Contract_32x8x8(arena + 48, arena + 1104, gradients + 512, context.Accumulate, worker);
+                Kernels.Contract_32x8x8(arena + 48, arena + 1104, gradients + 512, context.Accumulate, worker);
                 // d transformer.h.0.mlp.c_fc.product, d transformer.h.0.ln_2.scaled
-                Example_TinyGpt_Kernels.Multiply_8x32x8(arena + 48, weights + 512, arena + 368, arena + 1040, arena + 1440, arena + 1456, arena + 304, worker);
+                Kernels.Multiply_8x32x8(arena + 48, weights + 512, arena + 368, arena + 1040, arena + 1440, arena + 1456, arena + 304, worker);
                 // d transformer.h.0.ln_2
-                Example_TinyGpt_Kernels.ColumnSum_8x8_v4(arena + 368, gradients + 496, context.Accumulate, worker);
+                Kernels.ColumnSum_8x8_v4(arena + 368, gradients + 496, context.Accumulate, worker);
                 // d transformer.h.0.ln_2.scaled
-                Example_TinyGpt_Kernels.ColumnSum_8x8_v2(arena + 304, gradients + 480, context.Accumulate, worker);
+                Kernels.ColumnSum_8x8_v2(arena + 304, gradients + 480, context.Accumulate, worker);
                 // d transformer.h.0.attn.residual
-                Example_TinyGpt_Kernels.Rows_8x8_v5(arena + 1232, arena + 368, weights + 480, arena + 1456, arena + 1040, arena + 1440, arena + 1424, arena + 368, worker);
+                Kernels.Rows_8x8_v5(arena + 1232, arena + 368, weights + 480, arena + 1456, arena + 1040, arena + 1440, arena + 1424, arena + 368, worker);
                 // d transformer.h.0.attn.c_proj
-                Example_TinyGpt_Kernels.ColumnSum_8x8_v3(arena + 368, gradients + 464, context.Accumulate, worker);
+                Kernels.ColumnSum_8x8_v3(arena + 368, gradients + 464, context.Accumulate, worker);
                 // d transformer.h.0.attn.c_proj.product
-                Example_TinyGpt_Kernels.Multiply_8x8x8(arena + 368, weights + 400, arena + 240, worker);
+                Kernels.Multiply_8x8x8(arena + 368, weights + 400, arena + 240, worker);
                 // d transformer.h.0.attn.c_proj.product
-                Example_TinyGpt_Kernels.Contract_8x8x8(arena + 368, arena + 976, gradients + 400, context.Accumulate, worker);
+                Kernels.Contract_8x8x8(arena + 368, arena + 976, gradients + 400, context.Accumulate, worker);
                 // d transformer.h.0.attn
-                Example_TinyGpt_Kernels.AttentionGradient_2x4_2x4(arena + 560, arena + 568, arena + 576, arena + 976, arena + 1360, arena + 240, arena + 48, arena + 56, arena + 64, worker);
+                Kernels.AttentionGradient_2x4_2x4(arena + 560, arena + 568, arena + 576, arena + 976, arena + 1360, arena + 240, arena + 48, arena + 56, arena + 64, worker);
                 // d transformer.h.0.attn.c_attn
-                Example_TinyGpt_Kernels.ColumnSum_8x24(arena + 48, gradients + 368, context.Accumulate, worker);
+                Kernels.ColumnSum_8x24(arena + 48, gradients + 368, context.Accumulate, worker);
                 // d transformer.h.0.attn.c_attn.product
-                Example_TinyGpt_Kernels.Contract_24x8x8(arena + 48, arena + 912, gradients + 176, context.Accumulate, worker);
+                Kernels.Contract_24x8x8(arena + 48, arena + 912, gradients + 176, context.Accumulate, worker);
                 // d transformer.h.0.attn.c_attn.product, d transformer.h.0.ln_1.scaled
-                Example_TinyGpt_Kernels.Multiply_8x24x8(arena + 48, weights + 176, arena + 240, arena + 848, weights + 96 + (long)context.Position * 8, arena + 1392, arena + 1408, arena + 304, worker);
+                Kernels.Multiply_8x24x8(arena + 48, weights + 176, arena + 240, arena + 848, weights + 96 + (long)context.Position * 8, arena + 1392, arena + 1408, arena + 304, worker);
                 // d transformer.h.0.ln_1
-                Example_TinyGpt_Kernels.ColumnSum_8x8_v4(arena + 240, gradients + 160, context.Accumulate, worker);
+                Kernels.ColumnSum_8x8_v4(arena + 240, gradients + 160, context.Accumulate, worker);
                 // d transformer.h.0.ln_1.scaled
-                Example_TinyGpt_Kernels.ColumnSum_8x8_v2(arena + 304, gradients + 144, context.Accumulate, worker);
+                Kernels.ColumnSum_8x8_v2(arena + 304, gradients + 144, context.Accumulate, worker);
                 // d transformer.embeddings
-                Example_TinyGpt_Kernels.Rows_8x8_v6(arena + 368, arena + 240, weights + 144, arena + 1408, arena + 848, weights + 96 + (long)context.Position * 8, arena + 1392, arena + 1376, arena + 240, worker);
+                Kernels.Rows_8x8_v6(arena + 368, arena + 240, weights + 144, arena + 1408, arena + 848, weights + 96 + (long)context.Position * 8, arena + 1392, arena + 1376, arena + 240, worker);
                 // d transformer.embeddings
-                Example_TinyGpt_Kernels.ColumnSum_8x8_4(arena + 240, arena + 48, worker);
+                Kernels.ColumnSum_8x8_4(arena + 240, arena + 48, worker);
                 // transformer.wpe.weight.gradient
-                Example_TinyGpt_Kernels.Map_4x8(arena + 48, gradients + 96, context.Accumulate, worker);
+                Kernels.Map_4x8(arena + 48, gradients + 96, context.Accumulate, worker);
                 // d transformer.wte
-                Example_TinyGpt_Kernels.EmbeddingGradient_8x8((int*)(arena + 0), arena + 240, gradients + 0, worker);
+                Kernels.EmbeddingGradient_8x8((int*)(arena + 0), arena + 240, gradients + 0, worker);
             }
 
             worker.Barrier();
-        }
+        }}
 
         // Evaluate: 12 kernels, 1,728 bytes of arena. Every worker runs it.
         public static void Evaluate(in PlanContext context, Worker worker)
-        {
+        { unchecked {
             float* weights = context.Weights;
             float* arena = context.Arena;
 
             if (worker.Index == 0)
             {
                 // transformer.wte
-                Example_TinyGpt_Kernels.Embedding_8x8(weights + 0, (int*)(arena + 0), arena + 304, worker);
+                Kernels.Embedding_8x8(weights + 0, (int*)(arena + 0), arena + 304, worker);
                 // transformer.h.0.ln_1
-                Example_TinyGpt_Kernels.Rows_8x8_v7(arena + 304, weights + 96 + (long)context.Position * 8, weights + 144, weights + 160, arena + 240, worker);
+                Kernels.Rows_8x8_v7(arena + 304, weights + 96 + (long)context.Position * 8, weights + 144, weights + 160, arena + 240, worker);
                 // transformer.h.0.attn.c_attn
-                Example_TinyGpt_Kernels.Linear_8x8x24(arena + 240, weights + 176, weights + 368, arena + 48, worker);
+                Kernels.Linear_8x8x24(arena + 240, weights + 176, weights + 368, arena + 48, worker);
                 // transformer.h.0.attn
-                Example_TinyGpt_Kernels.Attention_2x4_2x4_v2(arena + 48, arena + 56, arena + 64, arena + 240, worker);
+                Kernels.Attention_2x4_2x4_v2(arena + 48, arena + 56, arena + 64, arena + 240, worker);
                 // transformer.h.0.attn.residual
-                Example_TinyGpt_Kernels.Linear_8x8x8(arena + 240, weights + 400, arena + 304, weights + 96 + (long)context.Position * 8, weights + 464, arena + 304, worker);
+                Kernels.Linear_8x8x8(arena + 240, weights + 400, arena + 304, weights + 96 + (long)context.Position * 8, weights + 464, arena + 304, worker);
                 // transformer.h.0.ln_2
-                Example_TinyGpt_Kernels.Rows_8x8_v8(arena + 304, weights + 480, weights + 496, arena + 368, worker);
+                Kernels.Rows_8x8_v8(arena + 304, weights + 480, weights + 496, arena + 368, worker);
                 // transformer.h.0.mlp.act
-                Example_TinyGpt_Kernels.Linear_8x8x32_v2(arena + 368, weights + 512, weights + 768, arena + 48, worker);
+                Kernels.Linear_8x8x32_v2(arena + 368, weights + 512, weights + 768, arena + 48, worker);
                 // transformer.h.0.mlp.residual
-                Example_TinyGpt_Kernels.Linear_8x32x8(arena + 48, weights + 800, arena + 304, weights + 1056, arena + 304, worker);
+                Kernels.Linear_8x32x8(arena + 48, weights + 800, arena + 304, weights + 1056, arena + 304, worker);
                 // transformer.ln_f
-                Example_TinyGpt_Kernels.Rows_8x8_v9(arena + 304, weights + 1072, weights + 1088, arena + 304, worker);
+                Kernels.Rows_8x8_v9(arena + 304, weights + 1072, weights + 1088, arena + 304, worker);
                 // lm_head
-                Example_TinyGpt_Kernels.Linear_8x8x11(arena + 304, weights + 0, arena + 48, worker);
+                Kernels.Linear_8x8x11(arena + 304, weights + 0, arena + 48, worker);
                 // loss.rows
-                Example_TinyGpt_Kernels.Rows_8x11_v2(arena + 48, (int*)(arena + 16), arena + 144, worker);
+                Kernels.Rows_8x11_v2(arena + 48, (int*)(arena + 16), arena + 144, worker);
                 // loss
-                Example_TinyGpt_Kernels.Rows_1x8_v4(arena + 144, arena + 32, context.LossNormalizer, worker);
+                Kernels.Rows_1x8_v4(arena + 144, arena + 32, context.LossNormalizer, worker);
             }
 
             worker.Barrier();
-        }
+        }}
     }
 }

@@ -135,8 +135,8 @@ internal static class AttentionEmitter
         Transpose(w, $"v + (long)sequence * keys * {Stride(kernel, 2)} + keyHead * {d}", "valuesTransposed", Stride(kernel, 2), d, scores, v);
         w.Line($"Panels.PackRows(k + (long)sequence * keys * {Stride(kernel, 1)} + keyHead * {d}, {Stride(kernel, 1)}, keys, {d}, keyRows, {padded});");
         w.Open("for (int j = 0; j < keys; j++)");
-        w.Line($"new Span<float>(keyCotangents + (long)j * {Stride(kernel, 7)}, {d}).Clear();");
-        w.Line($"new Span<float>(valueCotangents + (long)j * {Stride(kernel, 8)}, {d}).Clear();");
+        w.Line($"new global::System.Span<float>(keyCotangents + (long)j * {Stride(kernel, 7)}, {d}).Clear();");
+        w.Line($"new global::System.Span<float>(valueCotangents + (long)j * {Stride(kernel, 8)}, {d}).Clear();");
         w.Close();
         w.Open($"for (int head = keyHead * {group}; head < (keyHead + 1) * {group}; head++)");
         w.Open($"for (int first = 0; first < {kernel.Queries}; first += {block})");
@@ -324,7 +324,7 @@ internal static class AttentionEmitter
 
         w.Close();
         w.Line();
-        w.Line($"new Span<float>({results} + {first} * {d}, ({last} - {first}) * {d}).Clear();");
+        w.Line($"new global::System.Span<float>({results} + {first} * {d}, ({last} - {first}) * {d}).Clear();");
         w.Line("j = 0;");
         Positions("value", "v", 2, rows =>
         {

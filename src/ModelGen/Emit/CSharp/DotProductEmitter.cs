@@ -56,8 +56,8 @@ internal static class DotProductEmitter
     {
         var w = new CodeWriter();
         w.Line($"// The dot products of a row of {depth} elements with others, in quarters: memory gives more to four streams than to one.");
-        w.Line("[MethodImpl(MethodImplOptions.AggressiveOptimization)]");
-        w.Open($"private static void {name}(float* x, float* w, float* sums, int rows)");
+        w.Line("[@MethodImpl(MethodImplOptions.AggressiveOptimization)]");
+        w.OpenMethod($"private static void {name}(float* x, float* w, float* sums, int rows)");
         w.Line("int quarter = rows / 16 * 4;");
         w.Line($"long apart = (long)quarter * {stride};");
         w.Open("for (int n = 0; n < quarter; n += 4)");
@@ -84,8 +84,8 @@ internal static class DotProductEmitter
     {
         var w = new CodeWriter();
         w.Line($"// The products of {depth} elements of a row and of four others, summed up to one vector of partial sums.");
-        w.Line("[MethodImpl(MethodImplOptions.AggressiveInlining)]");
-        w.Open($"private static {v.Type} {name}(float* x, float* w, long apart)");
+        w.Line("[@MethodImpl(MethodImplOptions.AggressiveInlining)]");
+        w.OpenMethod($"private static {v.Type} {name}(float* x, float* w, long apart)");
         w.Line("float* w1 = w + apart, w2 = w1 + apart, w3 = w2 + apart;");
         string[] sums = Products(w, v, depth, ["w", "w1", "w2", "w3"], mostWays: 2);
         w.Line($"return Simd.{(v.Lanes == 4 ? "Sums" : "PartialSums")}({string.Join(", ", sums)});");
@@ -98,8 +98,8 @@ internal static class DotProductEmitter
     {
         var w = new CodeWriter();
         w.Line($"// The products of {depth} elements, summed up to one vector.");
-        w.Line("[MethodImpl(MethodImplOptions.AggressiveInlining)]");
-        w.Open($"private static {v.Type} {name}(float* x, float* w)");
+        w.Line("[@MethodImpl(MethodImplOptions.AggressiveInlining)]");
+        w.OpenMethod($"private static {v.Type} {name}(float* x, float* w)");
         w.Line($"return {Products(w, v, depth, ["w"], mostWays: 4)[0]};");
         w.Close();
         return w.ToString();

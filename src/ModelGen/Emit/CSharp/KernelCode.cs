@@ -122,10 +122,10 @@ internal sealed class KernelCode(string baseName, string summary, Kernel kernel,
     {
         var writer = new CodeWriter();
         writer.Line($"// {summary}");
-        writer.Line("[MethodImpl(MethodImplOptions.AggressiveOptimization)]");
+        writer.Line("[@MethodImpl(MethodImplOptions.AggressiveOptimization)]");
         if (_methods.Any(m => m.Suffix == "256"))
         {
-            writer.Open($"public static void {name}({Parameters})");
+            writer.OpenMethod($"public static void {name}({Parameters})");
             writer.Open("if (Simd.Use512)").Line($"{name}_512({Passed});").Close();
             writer.Open("else if (Simd.Use256)").Line($"{name}_256({Passed});").Close();
             writer.Open("else").Line($"{name}_128({Passed});").Close();
@@ -142,10 +142,10 @@ internal sealed class KernelCode(string baseName, string summary, Kernel kernel,
                     writer.Line("// " + comment);
                 }
 
-                writer.Line("[MethodImpl(MethodImplOptions.AggressiveOptimization)]");
+                writer.Line("[@MethodImpl(MethodImplOptions.AggressiveOptimization)]");
             }
 
-            writer.Open($"{(suffix.Length == 0 ? "public" : "private")} static void {name}{(suffix.Length == 0 ? "" : "_" + suffix)}({parameters})");
+            writer.OpenMethod($"{(suffix.Length == 0 ? "public" : "private")} static void {name}{(suffix.Length == 0 ? "" : "_" + suffix)}({parameters})");
             body(writer, s => name + "_" + s);
             writer.Close();
         }

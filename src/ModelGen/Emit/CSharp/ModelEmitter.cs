@@ -9,8 +9,9 @@ using ModelGen.Compiler.Ops;
 namespace ModelGen.Compiler.Emit.CSharp;
 
 /// <summary>
-/// Prints a model's source files: its surface, its weight layout, its inference and training plans and its kernels. Plans
-/// and kernels lie in the namespace <c>ModelGen.Generated</c>, where no type of the user's can be meant by their names.
+/// Prints a model's source files: its surface, its weight layout, its inference and training plans and its kernels. What
+/// lies in the user's class names everything outside it from <c>global::</c> on. The rest has a namespace of its own, whose
+/// <c>using</c> directives stand inside it, where C# looks first: no type of the user's can be meant by a name in it.
 /// </summary>
 internal static class ModelEmitter
 {
@@ -19,21 +20,20 @@ internal static class ModelEmitter
 
     public static IReadOnlyList<EmittedFile> Emit(CompiledPlans plans, CancellationToken cancellation)
     {
-        string prefix = Prefix(plans.Spec.Type);
-        var planEmitter = new PlanEmitter(prefix + "_Kernels");
+        var planEmitter = new PlanEmitter();
         var files = new List<EmittedFile>
         {
             File(plans.Spec, "", w => Surface(w, plans)),
-            File(plans.Spec, "Weights", w => Weights(w, plans)),
-            File(plans.Spec, "Inference", w => Session(w, plans), PlanClass(prefix + "_Inference", plans.Inference, planEmitter, cancellation)),
+            CodeFile(plans.Spec, "Weights", w => Weights(w, plans)),
+            File(plans.Spec, "Inference", w => Session(w, plans), w => PlanClass(w, plans.Spec, "Inference", plans.Inference, planEmitter, cancellation)),
         };
         if (plans.Training.Count > 0)
         {
-            files.Add(File(plans.Spec, "Training", w => Trainer(w, plans), PlanClass(prefix + "_Training", plans.Training, planEmitter, cancellation)));
+            files.Add(File(plans.Spec, "Training", w => Trainer(w, plans), w => PlanClass(w, plans.Spec, "Training", plans.Training, planEmitter, cancellation)));
         }
 
         cancellation.ThrowIfCancellationRequested();
-        files.Add(Kernels(plans.Spec, prefix + "_Kernels", planEmitter));
+        files.Add(Kernels(plans.Spec, planEmitter));
         return files;
     }
 
@@ -63,16 +63,16 @@ internal static class ModelEmitter
             Member($"public static {name} Load(string path)");
             Member("public void Save(string path)");
             Member("public global::System.Span<float> Parameter(string name)");
-            Member("public Session CreateSession(global::ModelGen.SessionOptions? options = null)");
+            Member($"public {SessionName(spec.Type)} CreateSession(global::ModelGen.SessionOptions? options = null)");
             if (spec.Training is not null)
             {
-                Member("public Trainer CreateTrainer(global::ModelGen.Optimizer optimizer, global::ModelGen.TrainerOptions? options = null)");
+                Member($"public {TrainerName(spec.Type)} CreateTrainer(global::ModelGen.Optimizer optimizer, global::ModelGen.TrainerOptions? options = null)");
             }
 
             InterfaceMembers(w, spec, surface);
             w.Line("/// <summary>Inference; unusable, since the declaration is not valid.</summary>");
-            w.Open($"public sealed class Session : {SessionBase(surface)}");
-            w.Line($"internal Session() : base(null!, null!, null) => {thrown};");
+            w.Open($"public sealed class {SessionName(spec.Type)} : {SessionBase(surface)}");
+            w.Line($"internal {SessionName(spec.Type)}() : base(null!, null!, null) => {thrown};");
             foreach (string method in SessionMethods(surface))
             {
                 w.Line().Line("/// <inheritdoc/>").Line($"protected override void {method}(in global::ModelGen.Runtime.PlanContext context, global::ModelGen.Runtime.Worker worker) => {thrown};");
@@ -82,8 +82,8 @@ internal static class ModelEmitter
             if (spec.Training is not null)
             {
                 w.Line().Line("/// <summary>Training; unusable, since the declaration is not valid.</summary>");
-                w.Open($"public sealed class Trainer : {TrainerBase(surface)}");
-                w.Line($"internal Trainer() : base(null!, null!, null!, null) => {thrown};");
+                w.Open($"public sealed class {TrainerName(spec.Type)} : {TrainerBase(surface)}");
+                w.Line($"internal {TrainerName(spec.Type)}() : base(null!, null!, null!, null) => {thrown};");
                 foreach (string method in new[] { "ExecuteStep", "ExecuteEvaluate" })
                 {
                     w.Line().Line("/// <inheritdoc/>").Line($"protected override void {method}(in global::ModelGen.Runtime.PlanContext context, global::ModelGen.Runtime.Worker worker) => {thrown};");
@@ -100,6 +100,7 @@ internal static class ModelEmitter
     {
         ModelSpec spec = plans.Spec;
         string name = spec.Type.Name;
+        string table = $"global::{CodeNamespace(spec.Type)}.Layout.Table";
         ModelCard(w, plans);
         w.Open($"partial class {name} : {Interface(spec, plans.Surface)}");
         void Constant(string type, string constant, long value, string summary)
@@ -145,16 +146,16 @@ internal static class ModelEmitter
         w.Line($"private {name}(global::ModelGen.Runtime.ModelWeights weights) => _weights = weights;");
         w.Line();
         w.Line("/// <summary>Every parameter: its name and shape in weight files, and where it lies in memory.</summary>");
-        w.Line("public static global::System.Collections.Generic.IReadOnlyList<global::ModelGen.ParameterInfo> Parameters => Layout.Table.Parameters;");
+        w.Line($"public static global::System.Collections.Generic.IReadOnlyList<global::ModelGen.ParameterInfo> Parameters => {table}.Parameters;");
         w.Line();
         w.Line("/// <summary>Creates a model with random weights.</summary>");
         w.Line("/// <param name=\"seed\">The same seed gives the same weights, on every machine.</param>");
-        w.Line($"public static {name} Create(int seed = 0) => new(global::ModelGen.Runtime.ModelWeights.Create(Layout.Table, seed));");
+        w.Line($"public static {name} Create(int seed = 0) => new(global::ModelGen.Runtime.ModelWeights.Create({table}, seed));");
         w.Line();
         w.Line("/// <summary>Loads the weights from a safetensors file, by parameter name.</summary>");
         w.Line("/// <param name=\"path\">The file.</param>");
         w.Line("/// <exception cref=\"global::ModelGen.ModelFileException\">The file is damaged, or is of another model.</exception>");
-        w.Line($"public static {name} Load(string path) => new(global::ModelGen.Runtime.ModelWeights.Load(Layout.Table, path));");
+        w.Line($"public static {name} Load(string path) => new(global::ModelGen.Runtime.ModelWeights.Load({table}, path));");
         w.Line();
         w.Line("/// <summary>Saves the weights as a safetensors file, written beside an existing one and renamed.</summary>");
         w.Line("/// <param name=\"path\">The file.</param>");
@@ -167,14 +168,14 @@ internal static class ModelEmitter
         w.Line();
         w.Line("/// <summary>Creates a session, which owns all memory that inference needs and allocates nothing afterwards.</summary>");
         w.Line("/// <param name=\"options\">Threads; null for the defaults.</param>");
-        w.Line("public Session CreateSession(global::ModelGen.SessionOptions? options = null) => new(this, options);");
+        w.Line($"public {SessionName(spec.Type)} CreateSession(global::ModelGen.SessionOptions? options = null) => new(this, options);");
         w.Line();
         if (training)
         {
             w.Line("/// <summary>Creates a trainer, which updates this model's weights in place and allocates nothing after its creation.</summary>");
             w.Line("/// <param name=\"optimizer\">How gradients become updates.</param>");
             w.Line("/// <param name=\"options\">Threads, accumulation and seed; null for the defaults.</param>");
-            w.Line("public Trainer CreateTrainer(global::ModelGen.Optimizer optimizer, global::ModelGen.TrainerOptions? options = null) => new(this, optimizer, options);");
+            w.Line($"public {TrainerName(spec.Type)} CreateTrainer(global::ModelGen.Optimizer optimizer, global::ModelGen.TrainerOptions? options = null) => new(this, optimizer, options);");
             w.Line();
         }
 
@@ -215,9 +216,8 @@ internal static class ModelEmitter
 
     private static void Weights(CodeWriter w, CompiledPlans plans)
     {
-        w.Open($"partial class {plans.Spec.Type.Name}");
         w.Line("// Where each parameter lies in the one block of weights, in floats.");
-        w.Open("private static class Layout");
+        w.Open("internal static class Layout");
         w.Line("public static readonly global::ModelGen.Runtime.ParameterTable Table = new(");
         w.Line($"    {SymbolText(plans.Spec.Type.Name)},");
         w.Line("    [");
@@ -230,17 +230,15 @@ internal static class ModelEmitter
 
         w.Line("    ]);");
         w.Close();
-        w.Close();
     }
 
     private static void Session(CodeWriter w, CompiledPlans plans)
     {
         string name = plans.Spec.Type.Name;
-        string planClass = "global::ModelGen.Generated." + Prefix(plans.Spec.Type) + "_Inference";
         w.Open($"partial class {name}");
         w.Line($"/// <summary>{(plans.Surface.Streams ? "Continues one sequence of tokens." : "Computes outputs from inputs.")} It owns its memory and threads; use it from one thread at a time.</summary>");
-        w.Open($"public sealed class Session : {SessionBase(plans.Surface)}");
-        w.Line($"internal Session({name} model, global::ModelGen.SessionOptions? options)");
+        w.Open($"public sealed class {SessionName(plans.Spec.Type)} : {SessionBase(plans.Surface)}");
+        w.Line($"internal {SessionName(plans.Spec.Type)}({name} model, global::ModelGen.SessionOptions? options)");
         w.Line($"    : base(model._weights, new global::ModelGen.Runtime.{(plans.Surface.Streams ? "SessionLayout" : "FeedForwardLayout")}");
         w.Line("    {");
         void Property(string property, string value) => w.Line($"        {property} = {value},");
@@ -273,7 +271,7 @@ internal static class ModelEmitter
         {
             w.Line().Line("/// <inheritdoc/>");
             w.Line($"protected override void {methods[i]}(in global::ModelGen.Runtime.PlanContext context, global::ModelGen.Runtime.Worker worker)");
-            w.Line($"    => {planClass}.{plans.Inference[i].Name}(in context, worker);");
+            w.Line($"    => global::{CodeNamespace(plans.Spec.Type)}.Inference.{plans.Inference[i].Name}(in context, worker);");
         }
 
         w.Close();
@@ -283,12 +281,11 @@ internal static class ModelEmitter
     private static void Trainer(CodeWriter w, CompiledPlans plans)
     {
         string name = plans.Spec.Type.Name;
-        string planClass = "global::ModelGen.Generated." + Prefix(plans.Spec.Type) + "_Training";
         CompiledPlan step = plans.Training[0];
         w.Open($"partial class {name}");
         w.Line("/// <summary>Trains the model: forward pass, backward pass and update in each step. Use it from one thread at a time.</summary>");
-        w.Open($"public sealed class Trainer : {TrainerBase(plans.Surface)}");
-        w.Line($"internal Trainer({name} model, global::ModelGen.Optimizer optimizer, global::ModelGen.TrainerOptions? options)");
+        w.Open($"public sealed class {TrainerName(plans.Spec.Type)} : {TrainerBase(plans.Surface)}");
+        w.Line($"internal {TrainerName(plans.Spec.Type)}({name} model, global::ModelGen.Optimizer optimizer, global::ModelGen.TrainerOptions? options)");
         w.Line("    : base(model._weights, new global::ModelGen.Runtime.TrainerLayout");
         w.Line("    {");
         void Property(string property, long value) => w.Line($"        {property} = {CodeWriter.Number(value)},");
@@ -311,16 +308,16 @@ internal static class ModelEmitter
         {
             w.Line().Line("/// <inheritdoc/>");
             w.Line($"protected override void {method}(in global::ModelGen.Runtime.PlanContext context, global::ModelGen.Runtime.Worker worker)");
-            w.Line($"    => {planClass}.{plan}(in context, worker);");
+            w.Line($"    => global::{CodeNamespace(plans.Spec.Type)}.Training.{plan}(in context, worker);");
         }
 
         w.Close();
         w.Close();
     }
 
-    private static Action<CodeWriter> PlanClass(string className, IReadOnlyList<CompiledPlan> plans, PlanEmitter emitter, CancellationToken cancellation) => w =>
+    private static void PlanClass(CodeWriter w, ModelSpec spec, string className, IReadOnlyList<CompiledPlan> plans, PlanEmitter emitter, CancellationToken cancellation)
     {
-        w.Open("namespace ModelGen.Generated");
+        w.Open("namespace " + CodeNamespace(spec.Type));
         w.Line("using global::ModelGen.Runtime;");
         w.Line();
         w.Open($"internal static unsafe class {className}");
@@ -337,22 +334,14 @@ internal static class ModelEmitter
 
         w.Close();
         w.Close();
-    };
+    }
 
-    private static EmittedFile Kernels(ModelSpec spec, string className, PlanEmitter emitter)
+    private static EmittedFile Kernels(ModelSpec spec, PlanEmitter emitter) => CodeFile(spec, "Kernels", w =>
     {
-        var w = new CodeWriter();
-        w.Lines(Header);
-        w.Line("using System;");
-        w.Line("using System.Runtime.CompilerServices;");
-        w.Line("using System.Runtime.Intrinsics;");
-        w.Line("using System.Runtime.Intrinsics.Arm;");
-        w.Line("using global::ModelGen.Runtime;");
-        w.Line();
-        w.Line("namespace ModelGen.Generated;");
+        w.Lines(string.Join("\n", PlanEmitter.KernelImports));
         w.Line();
         w.Line("// One method for each fused kernel, and for each vector width behind it; layers of one shape share them.");
-        w.Open($"internal static unsafe class {className}");
+        w.Open($"internal static unsafe class {PlanEmitter.KernelClass}");
         for (int i = 0; i < emitter.Kernels.Count; i++)
         {
             if (i > 0)
@@ -364,7 +353,17 @@ internal static class ModelEmitter
         }
 
         w.Close();
-        return new EmittedFile(spec.Type.HintName + ".Kernels.g.cs", w.ToString());
+    });
+
+    /// <summary>A file of what lies outside the user's class.</summary>
+    private static EmittedFile CodeFile(ModelSpec spec, string part, Action<CodeWriter> content)
+    {
+        var w = new CodeWriter();
+        w.Lines(Header);
+        w.Line($"namespace {CodeNamespace(spec.Type)};");
+        w.Line();
+        content(w);
+        return new EmittedFile($"{spec.Type.HintName}.{part}.g.cs", w.ToString());
     }
 
     private static EmittedFile File(ModelSpec spec, string part, Action<CodeWriter> model, Action<CodeWriter>? after = null)
@@ -402,6 +401,9 @@ internal static class ModelEmitter
         return new EmittedFile(spec.Type.HintName + (part.Length == 0 ? "" : "." + part) + ".g.cs", w.ToString());
     }
 
+    /// <summary>The namespace of a model's plans, kernels and layout, which no model and, unless it is meant, no other type of the user's lies in.</summary>
+    private static string CodeNamespace(TypeIdentity type) => $"ModelGen.Generated.{Prefix(type)}_Code";
+
     // Underscores double, so that "A_B.C" and "A.B_C" do not become one name.
     private static string Prefix(TypeIdentity type) => string.Concat(type.HintName.Select(c => c == '_' ? "__" : char.IsLetterOrDigit(c) ? c.ToString() : "_"));
 
@@ -437,6 +439,11 @@ internal static class ModelEmitter
             w.Line($"global::ModelGen.FeedForwardSession {model}.CreateSession(global::ModelGen.SessionOptions? options) => CreateSession(options);");
         }
     }
+
+    // No member can have its class's name.
+    private static string SessionName(TypeIdentity type) => type.Name == "Session" ? "ModelSession" : "Session";
+
+    private static string TrainerName(TypeIdentity type) => type.Name == "Trainer" ? "ModelTrainer" : "Trainer";
 
     private static string SessionBase(ModelSurface surface) => "global::ModelGen." + (surface.Streams ? "CausalSession" : "FeedForwardSession");
 

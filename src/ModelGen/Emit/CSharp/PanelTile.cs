@@ -47,8 +47,8 @@ internal sealed record PanelTile(Spelling V, int Rows, int Vectors, bool Adds, i
         var w = new CodeWriter();
         string rows = IsInPlace ? $"{Rows} rows of a, aStep elements apart," : $"a strip of {Rows} rows{(StripStep == Rows ? "" : $" out of {StripStep}")}";
         w.Line($"// c {(Adds ? "+=" : "=")} {rows} · a panel of {Vectors * V.Lanes} columns: {Rows * Vectors} accumulators in registers.{(PacksAhead ? " What is multiplied next is packed meanwhile." : Fetches ? " The rows that come next are asked for meanwhile." : "")}");
-        w.Line("[MethodImpl(MethodImplOptions.AggressiveOptimization)]");
-        w.Open($"private static void {name}(float* a{(IsInPlace ? ", long aStep" : "")}, float* b, float* c, int stride, int depth{(PacksAhead ? ", RowCopy* ahead, int every" : Fetches ? ", long ahead" : "")})");
+        w.Line("[@MethodImpl(MethodImplOptions.AggressiveOptimization)]");
+        w.OpenMethod($"private static void {name}(float* a{(IsInPlace ? ", long aStep" : "")}, float* b, float* c, int stride, int depth{(PacksAhead ? ", RowCopy* ahead, int every" : Fetches ? ", long ahead" : "")})");
         if (Adds)
         {
             w.Line($"Panels.PrefetchTile(c, stride, {Rows}, {Vectors * V.Lanes});");

@@ -10,14 +10,30 @@ namespace ModelGen.Compiler.Emit.CSharp;
 /// Prints plans as straight-line methods that every worker runs, and collects the kernels they call. Kernels that one
 /// worker runs alone stand together; the workers meet after each other kernel.
 /// </summary>
-internal sealed class PlanEmitter(string kernelClass)
+internal sealed class PlanEmitter
 {
     /// <summary>Kernels of one method: far below the size at which the JIT gives up optimizing.</summary>
     private const int PartLength = 60;
 
+    public const string KernelClass = "Kernels";
+
+    /// <summary>
+    /// What the text of kernels takes for granted. These lines stand inside the namespace declaration, where nothing outside is
+    /// looked at before them. <c>System</c> is not imported, since users may well have types of their own there.
+    /// </summary>
+    public static IReadOnlyList<string> KernelImports { get; } =
+    [
+        "using global::System.Runtime.Intrinsics;",
+        "using global::ModelGen.Runtime;",
+        "using AdvSimd = global::System.Runtime.Intrinsics.Arm.AdvSimd;",
+        "using Math = global::System.Math;",
+        "using MathF = global::System.MathF;",
+        "using MethodImpl = global::System.Runtime.CompilerServices.MethodImplAttribute;",
+        "using MethodImplOptions = global::System.Runtime.CompilerServices.MethodImplOptions;",
+    ];
+
     private const string OwnName = "\u0001";
 
-    private readonly string _kernelClass = kernelClass;
     private readonly Dictionary<string, string> _nameByText = [];
     private readonly Dictionary<string, string> _nameBySignature = [];
     private readonly HashSet<string> _names = [];
@@ -31,7 +47,7 @@ internal sealed class PlanEmitter(string kernelClass)
     {
         Kernel[][] parts = program.Kernels.Select((kernel, i) => (kernel, i)).GroupBy(p => p.i / PartLength, p => p.kernel).Select(g => g.ToArray()).ToArray();
         w.Line($"// {summary}");
-        w.Open($"public static void {name}(in PlanContext context, Worker worker)");
+        w.OpenMethod($"public static void {name}(in PlanContext context, Worker worker)");
         if (parts.Length == 1)
         {
             Part(w, parts[0]);
@@ -48,7 +64,7 @@ internal sealed class PlanEmitter(string kernelClass)
         for (int i = 0; i < parts.Length; i++)
         {
             w.Line();
-            w.Open($"private static void {name}Part{i + 1}(in PlanContext context, Worker worker)");
+            w.OpenMethod($"private static void {name}Part{i + 1}(in PlanContext context, Worker worker)");
             Part(w, parts[i]);
             w.Close();
         }
@@ -137,7 +153,7 @@ internal sealed class PlanEmitter(string kernelClass)
         }
 
         w.Line($"// {kernel.Name}");
-        w.Line($"{_kernelClass}.{name}({string.Join(", ", arguments.Concat(Arguments.Values(code.Extra, accumulates: step == "block" && kernel.SumsOverRows ? "block > 0 || context.Accumulate" : null)).Append("worker"))});");
+        w.Line($"{KernelClass}.{name}({string.Join(", ", arguments.Concat(Arguments.Values(code.Extra, accumulates: step == "block" && kernel.SumsOverRows ? "block > 0 || context.Accumulate" : null)).Append("worker"))});");
     }
 
     private string NameOf(Kernel kernel, KernelCode code)

@@ -133,7 +133,7 @@ internal static class GatherEmitter
         {
             Text.Range(w, kernel.IsSerial, Text.RowCount(kernel.Rows), 1);
             w.Open("for (int r = start; r < end; r++)");
-            w.Line($"new ReadOnlySpan<float>(table + (long)indices[r] * {kernel.Operands[0].Access.RowStride}, {kernel.Columns}).CopyTo(new Span<float>(output + (long)r * {kernel.Operands[2].Access.RowStride}, {kernel.Columns}));");
+            w.Line($"new global::System.ReadOnlySpan<float>(table + (long)indices[r] * {kernel.Operands[0].Access.RowStride}, {kernel.Columns}).CopyTo(new global::System.Span<float>(output + (long)r * {kernel.Operands[2].Access.RowStride}, {kernel.Columns}));");
             w.Close();
         });
         return code;
@@ -155,7 +155,7 @@ internal static class GatherEmitter
                 }
 
                 w.Open($"for (int r = 0; r < {kernel.TableRows}; r++)");
-                w.Line($"new Span<float>(table + (long)r * {kernel.Operands[2].Access.RowStride} + start, end - start).Clear();");
+                w.Line($"new global::System.Span<float>(table + (long)r * {kernel.Operands[2].Access.RowStride} + start, end - start).Clear();");
                 w.Close();
                 if (kernel.Mode == StoreMode.AddWhenAccumulating)
                 {

@@ -30,7 +30,7 @@ internal static class Text
     public static string Lanes(string vector, int bits, int first, int count)
     {
         int lanes = bits / 32;
-        return count == lanes ? vector : first < lanes / 2 ? Lanes(vector + ".GetLower()", bits / 2, first, count) : Lanes(vector + ".GetUpper()", bits / 2, first - (lanes / 2), count);
+        return count == lanes ? vector : first < lanes / 2 ? Lanes($"Vector{bits}.GetLower({vector})", bits / 2, first, count) : Lanes($"Vector{bits}.GetUpper({vector})", bits / 2, first - (lanes / 2), count);
     }
 
     /// <summary>Declares <c>start</c> and <c>end</c>: this worker's share of <paramref name="total"/>.</summary>

@@ -29,8 +29,8 @@ internal sealed record Tile(Spelling V, int Rows, int ARow, int AStep, int BStep
     {
         var w = new CodeWriter();
         w.Line($"// A {Rows} × {V.TileColumns} tile of a product{(Depth is { } d ? $" over {d} steps" : "")}: {Rows * V.TileVectors} accumulators in registers.");
-        w.Line("[MethodImpl(MethodImplOptions.AggressiveOptimization)]");
-        w.Open($"private static void {name}(float* a, float* b, float* c{(Depth is null ? ", int depth" : "")})");
+        w.Line("[@MethodImpl(MethodImplOptions.AggressiveOptimization)]");
+        w.OpenMethod($"private static void {name}(float* a, float* b, float* c{(Depth is null ? ", int depth" : "")})");
         for (int i = 0; i < Rows; i++)
         {
             w.Line($"{V.Type} {string.Join(", ", Enumerable.Range(0, V.TileVectors).Select(j => $"c{i}_{j} = {V.Type}.Zero"))};");
