@@ -53,17 +53,16 @@ internal sealed class GradientContext(ReverseMode engine, Node node)
             return value;
         }
 
-        if (shape.MaximumElements == 1)
-        {
-            Value columns = value.Shape.Rank > 0 && value.Shape[-1] != (Dim)1 ? Add(new RowSum(), value) : value;
-            Value total = columns.Shape.MaximumElements == 1 ? columns : Add(new ColumnSum(Shape.Of(1)), columns);
-            return total.Shape.Equals(shape) ? total : Add(new Reshape(shape), total);
-        }
-
-        Value rows = shape[-1] == (Dim)1 && value.Shape[-1] != (Dim)1 ? Add(new RowSum(), value) : value;
+        Value rows = (shape.Rank == 0 || shape[-1] == (Dim)1) && value.Shape.Rank > 0 && value.Shape[-1] != (Dim)1 ? Add(new RowSum(), value) : value;
         if (rows.Shape.Equals(shape))
         {
             return rows;
+        }
+
+        if (shape.MaximumElements == 1)
+        {
+            Value total = rows.Shape.MaximumElements == 1 ? rows : Add(new ColumnSum(Shape.Of(1)), rows);
+            return total.Shape.Equals(shape) ? total : Add(new Reshape(shape), total);
         }
 
         // Outer extents of one are summed over like those that are missing, and come back as a view.

@@ -109,40 +109,62 @@ internal sealed class Shape(IEnumerable<Dim> dims) : IEquatable<Shape>
     }
 }
 
-/// <summary>A number of rows: <c>Coefficient</c>, or <c>Coefficient · (T + Plus)</c> where time is still symbolic.</summary>
-internal readonly record struct RowExtent(int Coefficient, bool IsDynamic, int Plus, int TimeMaximum)
+/// <summary>
+/// A number of rows, or of elements from one row to the next: a literal times the extents that are still symbolic. Two that are
+/// equal are equal as records.
+/// </summary>
+internal readonly record struct RowExtent
 {
-    /// <summary>The largest value, or the value itself where it is literal.</summary>
-    public int Maximum => checked(Coefficient * (IsDynamic ? TimeMaximum : 1));
-
-    public static RowExtent Literal(int rows) => new(rows, false, 0, 0);
-
-    public static RowExtent Product(IEnumerable<Dim> dims)
+    private RowExtent(int coefficient, EquatableArray<Dim> factors)
     {
-        int coefficient = 1;
-        Dim? symbolic = null;
-        foreach (Dim dim in dims)
-        {
-            if (dim.IsLiteral)
-            {
-                coefficient = checked(coefficient * dim.Maximum);
-            }
-            else if (symbolic is null)
-            {
-                symbolic = dim;
-            }
-            else
-            {
-                throw new GraphException($"extents {symbolic} and {dim} are both symbolic; bind the batch before rows are counted");
-            }
-        }
-
-        return symbolic is { } s ? new RowExtent(coefficient, true, s.Plus, s.Maximum) : Literal(coefficient);
+        Coefficient = coefficient;
+        Factors = factors;
     }
 
-    public override string ToString() => !IsDynamic ? Coefficient.ToString(CultureInfo.InvariantCulture)
-        : (Coefficient == 1 ? "" : Coefficient.ToString(CultureInfo.InvariantCulture) + "·")
-            + (Plus == 0 ? "T" : "(T+" + Plus.ToString(CultureInfo.InvariantCulture) + ")");
+    public int Coefficient { get; }
+
+    /// <summary>The symbolic extents, in one order whatever order they were multiplied in.</summary>
+    public EquatableArray<Dim> Factors { get; }
+
+    public bool IsDynamic => Factors.Count > 0;
+
+    /// <summary>The largest value, or the value itself where it is literal.</summary>
+    public int Maximum => Factors.Aggregate(Coefficient, (product, dim) => checked(product * dim.Maximum));
+
+    public static RowExtent Literal(int rows) => new(rows, []);
+
+    public static RowExtent Of(Dim dim) => dim.IsLiteral ? Literal(dim.Maximum) : new(1, [dim]);
+
+    public static RowExtent Product(IEnumerable<Dim> dims) => dims.Aggregate(Literal(1), (product, dim) => product * Of(dim));
+
+    public static RowExtent Product(IEnumerable<RowExtent> extents) => extents.Aggregate(Literal(1), (product, extent) => product * extent);
+
+    public static RowExtent operator *(RowExtent a, RowExtent b)
+    {
+        int coefficient = checked(a.Coefficient * b.Coefficient);
+        return coefficient == 0 ? Literal(0)
+            : !a.IsDynamic ? new(coefficient, b.Factors)
+            : !b.IsDynamic ? new(coefficient, a.Factors)
+            : new(coefficient, new([.. a.Factors.Concat(b.Factors).OrderBy(d => d.Symbol).ThenBy(d => d.Plus).ThenBy(d => d.Maximum)]));
+    }
+
+    /// <summary>The number that gives this one when it is multiplied by <paramref name="other"/>, or null where there is none for all extents.</summary>
+    public RowExtent? DividedBy(RowExtent other)
+    {
+        List<Dim> rest = [.. Factors];
+        return other.Coefficient != 0 && Coefficient % other.Coefficient == 0 && other.Factors.All(rest.Remove) ? new(Coefficient / other.Coefficient, new([.. rest])) : null;
+    }
+
+    public override string ToString()
+    {
+        if (!IsDynamic)
+        {
+            return Coefficient.ToString(CultureInfo.InvariantCulture);
+        }
+
+        string factors = string.Join("·", Factors.Select(d => d.Plus == 0 ? d.ToString() : "(" + d + ")"));
+        return Coefficient == 1 ? factors : Coefficient.ToString(CultureInfo.InvariantCulture) + "·" + factors;
+    }
 }
 
 /// <summary>Element type and shape of a value.</summary>

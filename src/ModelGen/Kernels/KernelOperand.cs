@@ -1,14 +1,15 @@
+using System.Linq;
 using ModelGen.Compiler.Graph;
 
 namespace ModelGen.Compiler.Kernels;
 
 /// <summary>
-/// Where a tensor lies: rows of contiguous columns, <c>RowStride</c> elements apart. The address may move with the
-/// position in the sequence, with the number of tokens of a run, and with the step of the loop around the kernel.
+/// Where an operand's first element lies. The address may move with the position in the sequence, with the number of tokens of a
+/// run, and with the step of the loop around the kernel.
 /// </summary>
-internal sealed record View(PlanBuffer Buffer, long Offset, int RowStride, long PositionStride = 0, long LastStride = 0, long StepStride = 0);
+internal sealed record View(PlanBuffer Buffer, long Offset, long PositionStride = 0, long LastStride = 0, long StepStride = 0);
 
-/// <summary>How a kernel's iteration over rows and columns finds its element of an operand.</summary>
+/// <summary>How an operand varies over a kernel's rows and columns.</summary>
 internal enum AccessKind
 {
     /// <summary>[row, column].</summary>
@@ -24,8 +25,30 @@ internal enum AccessKind
     Scalar,
 }
 
-/// <summary>An access with its literal row stride; with a period, rows repeat: row r reads row r mod period.</summary>
-internal sealed record Access(AccessKind Kind, int RowStride, int Period, ElementType Element);
+/// <summary>
+/// How a kernel finds its element of an operand: from the operand's first element it is Σ <c>RowStrides</c>[i] · index[i] + <c>ColumnStride</c> · column
+/// elements away, with an index for each of the kernel's axes. A stride of zero repeats what is there.
+/// </summary>
+/// <param name="Element">What one element is.</param>
+/// <param name="RowStrides">Elements from one index to the next of each of the kernel's row axes; of a matrix operand, whose rows follow each other evenly, one number.</param>
+/// <param name="ColumnStride">Elements from one column to the next; zero where all columns read the same.</param>
+internal sealed record Access(ElementType Element, EquatableArray<RowExtent> RowStrides, int ColumnStride)
+{
+    /// <summary>Rows of contiguous columns, <paramref name="rowStride"/> elements apart.</summary>
+    public static Access Matrix(int rowStride, ElementType element = ElementType.Float32) => new(element, [RowExtent.Literal(rowStride)], 1);
+
+    public AccessKind Kind
+        => RowStrides.Any(s => s.Coefficient != 0) ? (ColumnStride != 0 ? AccessKind.Element : AccessKind.RowScalar)
+            : ColumnStride != 0 ? AccessKind.ColumnVector : AccessKind.Scalar;
+
+    /// <summary>Whether rows follow each other evenly and their columns are contiguous.</summary>
+    public bool IsMatrix => RowStrides.Count == 1 && !RowStrides[0].IsDynamic && ColumnStride == 1;
+
+    /// <summary>Elements from one row to the next, where that is one literal number.</summary>
+    /// <exception cref="GraphException">It is not.</exception>
+    public int RowStride
+        => RowStrides.Count == 1 && !RowStrides[0].IsDynamic ? RowStrides[0].Coefficient : throw new GraphException($"rows of strides {string.Join(", ", RowStrides)} do not follow each other evenly");
+}
 
 /// <summary>A pointer argument of a kernel.</summary>
 internal sealed record KernelOperand(string Name, View View, Access Access, bool IsWritten);

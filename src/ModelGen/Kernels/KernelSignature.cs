@@ -1,3 +1,4 @@
+using System;
 using System.Collections.Generic;
 using System.Globalization;
 using System.Linq;
@@ -17,15 +18,15 @@ internal static class KernelSignature
         text.Append(kernel.IsSerial ? " serial" : "");
         foreach (KernelOperand operand in kernel.Operands)
         {
-            text.Append('|').Append(operand.Name).Append(' ').Append(operand.Access.Kind).Append(' ').Append(operand.Access.RowStride).Append(' ')
-                .Append(operand.Access.Period).Append(' ').Append(operand.Access.Element).Append(operand.IsWritten ? " out" : "");
+            text.Append('|').Append(operand.Name).Append(' ').Append(string.Join(",", operand.Access.RowStrides)).Append(' ')
+                .Append(operand.Access.ColumnStride).Append(' ').Append(operand.Access.Element).Append(operand.IsWritten ? " out" : "");
         }
 
         var ids = new Dictionary<Expr, int>();
         switch (kernel)
         {
             case RowKernel k:
-                text.Append('|').Append(k.Rows).Append('x').Append(k.Columns);
+                text.Append('|').Append(string.Join(",", k.Axes)).Append('x').Append(k.Columns);
                 foreach (RowPhase phase in k.Phases)
                 {
                     text.Append("|phase");
@@ -39,11 +40,11 @@ internal static class KernelSignature
 
                 break;
             case ColumnSumKernel k:
-                text.Append('|').Append(k.Rows).Append('/').Append(k.Period).Append('x').Append(k.Columns);
+                text.Append('|').Append(string.Join(",", k.Kept)).Append('+').Append(string.Join(",", k.Summed)).Append('x').Append(k.Columns).Append(' ').Append(string.Join(",", k.RowNumber));
                 Stores(k.Sums);
                 break;
             case MatMulKernel k:
-                text.Append('|').Append(k.Form).Append(' ').Append(k.Rows).Append('x').Append(k.Depth).Append('x').Append(k.Columns).Append(k.IsRightPacked ? " packed" : "").Append(k.Workspace is null ? "" : " workspace");
+                text.Append('|').Append(k.Form).Append(' ').Append(k.Rows).Append('x').Append(k.Depth).Append('x').Append(k.Columns).Append(k.IsRightPacked ? " packed" : "").Append(k.Workspace is null ? "" : " workspace").Append(' ').Append(string.Join(",", k.Axes));
                 Stores(k.Stores);
                 break;
             case PackKernel k:
@@ -64,6 +65,8 @@ internal static class KernelSignature
             case TransposeIndicesKernel k:
                 text.Append('|').Append(k.Outer).Append('x').Append(k.Inner);
                 break;
+            default:
+                throw new InvalidOperationException($"{kernel.GetType().Name} has no signature: kernels of it would share one method");
         }
 
         return text.ToString();

@@ -115,7 +115,7 @@ internal sealed class MatMulBlocking
         {
             // Where rows collide, several lines of each at a time are stored faster than one.
             int group = LeastCommonMultiple(Height, Lanes);
-            bool collides = kernel.Stores.Any(s => kernel.Operands[s.Operand].Access.RowStride is > 0 and int stride && stride % CollidingStride == 0);
+            bool collides = kernel.Stores.Any(s => kernel.Operands[s.Operand].Access is { IsMatrix: true, RowStride: > 0 and int stride } && stride % CollidingStride == 0);
             GroupStrips = group * (collides && kernel.Columns % (CollidingLines * group) == 0 ? CollidingLines : 1) / Height;
             BlockStrips = Math.Max(1, BlockStrips / GroupStrips) * GroupStrips;
         }

@@ -29,6 +29,9 @@ internal sealed class MatMulKernel(
 
     public RowExtent Rows { get; } = rows;
 
+    /// <summary>The extents whose product the rows are, over which the operands of the epilogue have their strides.</summary>
+    public EquatableArray<RowExtent> Axes { get; init; } = [rows];
+
     public int Columns { get; } = columns;
 
     public int Depth { get; } = depth;
@@ -64,11 +67,11 @@ internal sealed class MatMulKernel(
 
     /// <summary>The same product of other operands; without a workspace, whose size may differ.</summary>
     public MatMulKernel With(IReadOnlyList<KernelOperand> operands, bool isRightPacked)
-        => new(Name, operands, Form, Rows, Columns, Depth, Stores, Caches, Flops, Bytes) { IsRightPacked = isRightPacked };
+        => new(Name, operands, Form, Rows, Columns, Depth, Stores, Caches, Flops, Bytes) { Axes = Axes, IsRightPacked = isRightPacked };
 
     /// <summary>The same product with other stores.</summary>
     public MatMulKernel With(IReadOnlyList<Store> stores)
-        => new(Name, Operands, Form, Rows, Columns, Depth, stores, Caches, Flops, Bytes) { IsRightPacked = IsRightPacked, Workspace = Workspace };
+        => new(Name, Operands, Form, Rows, Columns, Depth, stores, Caches, Flops, Bytes) { Axes = Axes, IsRightPacked = IsRightPacked, Workspace = Workspace };
 
     public override IEnumerable<(int Read, int Written)> InPlaceCandidates
         => from store in Stores

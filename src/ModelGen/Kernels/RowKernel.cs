@@ -17,10 +17,14 @@ internal sealed record Reduction(int Index, ReductionKind Kind, Expr Value);
 internal sealed record RowPhase(IReadOnlyList<Reduction> Reductions, IReadOnlyList<Store> Stores);
 
 /// <summary>Element-wise work and row-wise reductions over a matrix: for every row, its phases in order.</summary>
-internal sealed class RowKernel(string name, IReadOnlyList<KernelOperand> operands, RowExtent rows, int columns, IReadOnlyList<RowPhase> phases, long flops, long bytes)
+internal sealed class RowKernel(string name, IReadOnlyList<KernelOperand> operands, EquatableArray<RowExtent> axes, int columns, IReadOnlyList<RowPhase> phases, long flops, long bytes)
     : Kernel(name, operands, flops, bytes)
 {
-    public RowExtent Rows { get; } = rows;
+    /// <summary>The extents whose indices make a row, outermost first: as few as let every operand's address be affine.</summary>
+    public EquatableArray<RowExtent> Axes { get; } = axes;
+
+    /// <summary>The rows there are: the product of the axes.</summary>
+    public RowExtent Rows { get; } = RowExtent.Product(axes);
 
     public int Columns { get; } = columns;
 

@@ -5,14 +5,18 @@ using ModelGen.Compiler.Graph;
 
 namespace ModelGen.Compiler.Ops;
 
-/// <summary>The sum over the outermost extents: [.., <c>Shape</c>] to <c>Shape</c>. What broadcasting becomes backwards.</summary>
+/// <summary>
+/// The sum over the row extents that <c>Shape</c> lacks, or has as one: what broadcasting becomes backwards. The innermost extent stays
+/// (<see cref="RowSum"/> sums over it).
+/// </summary>
 internal sealed record ColumnSum(Shape Shape) : KernelOperator
 {
     public override string Mnemonic => "column_sum";
 
     public override IReadOnlyList<TensorType> Infer(IReadOnlyList<TensorType> inputs)
     {
-        Require(inputs.Count == 1 && inputs[0].Shape.Rank >= Shape.Rank && inputs[0].Shape.Dims.Skip(inputs[0].Shape.Rank - Shape.Rank).SequenceEqual(Shape.Dims),
+        Require(inputs.Count == 1 && Shape.Rank > 0 && inputs[0].Shape.Rank >= Shape.Rank && inputs[0].Shape[-1] == Shape[-1]
+            && Enumerable.Range(1, Shape.Rank).All(i => Shape[-i] == inputs[0].Shape[-i] || Shape[-i] == (Dim)1),
             $"cannot sum {List(inputs)} to {Shape}");
         return Single(TensorType.Float(Shape));
     }

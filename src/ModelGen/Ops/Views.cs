@@ -111,7 +111,7 @@ internal sealed record LastRow : ViewOperator
 
     public override IReadOnlyList<TensorType> Infer(IReadOnlyList<TensorType> inputs)
     {
-        Require(inputs.Count == 1 && inputs[0].Shape.Rows.Coefficient == (inputs[0].Shape.Rows.IsDynamic ? 1 : inputs[0].Shape.Rows.Maximum), $"takes one sequence and got {List(inputs)}");
+        Require(inputs.Count == 1 && (!inputs[0].Shape.Rows.IsDynamic || inputs[0].Shape.Rows is { Coefficient: 1, Factors.Count: 1 }), $"takes one sequence and got {List(inputs)}");
         return Single(inputs[0] with { Shape = Shape.Of(1, inputs[0].Shape[-1]) });
     }
 }

@@ -76,7 +76,7 @@ internal static class ChunkRows
         int rows = extents[0];
         long most = Math.Max(FewestRows, largest / (4 * (matrix.Size / rows)));
         int block = Enumerable.Range(1, rows / 2).Where(b => rows % b == 0 && b <= most).Max();
-        if (2 * block < FewestRows || group.Kernels.Any(k => !CanChunk(k, block)))
+        if (2 * block < FewestRows || group.Kernels.Any(k => !CanChunk(k)))
         {
             return null;
         }
@@ -123,15 +123,15 @@ internal static class ChunkRows
 
     private static int RowsOf(Kernel kernel) => kernel switch
     {
-        RowKernel { Rows.IsDynamic: false } k => k.Rows.Maximum,
-        ColumnSumKernel { Period: 1 } k => k.Rows,
+        RowKernel { Rows.IsDynamic: false, Axes.Count: 1 } k => k.Rows.Maximum,
+        ColumnSumKernel { SummedRows.IsDynamic: false, Kept.Count: 0, Summed.Count: 1 } k => k.SummedRows.Maximum,
         MatMulKernel { Form: MatMulForm.TN } k => k.Depth,
-        MatMulKernel { Rows.IsDynamic: false } k => k.Rows.Maximum,
+        MatMulKernel { Rows.IsDynamic: false, Axes.Count: 1 } k => k.Rows.Maximum,
         _ => 0,
     };
 
     /// <summary>Sums over rows must be able to grow block by block, and nothing may depend on a row's number.</summary>
-    private static bool CanChunk(Kernel kernel, int block)
+    private static bool CanChunk(Kernel kernel)
     {
         IEnumerable<Store> stores = kernel switch
         {
@@ -147,7 +147,6 @@ internal static class ChunkRows
         }
 
         return !usesRow
-            && kernel.Operands.All(o => o.Access.Period == 0 || block % o.Access.Period == 0)
             && (!kernel.SumsOverRows || stores.All(s => s.Mode != StoreMode.Replace && (s.Value is AccumulatorExpr || kernel is ColumnSumKernel)));
     }
 
@@ -158,9 +157,9 @@ internal static class ChunkRows
         switch (kernel)
         {
             case RowKernel k:
-                return new RowKernel(k.Name, operands, RowExtent.Literal(block), k.Columns, k.Phases, Scale(k.Flops), Scale(k.Bytes));
+                return new RowKernel(k.Name, operands, [RowExtent.Literal(block)], k.Columns, k.Phases, Scale(k.Flops), Scale(k.Bytes));
             case ColumnSumKernel k:
-                return new ColumnSumKernel(k.Name, operands, block, 1, k.Columns, k.Sums, Scale(k.Flops), Scale(k.Bytes));
+                return new ColumnSumKernel(k.Name, operands, [], [RowExtent.Literal(block)], k.RowNumber, k.Columns, k.Sums, Scale(k.Flops), Scale(k.Bytes));
             default:
                 var product = (MatMulKernel)kernel;
                 bool contracts = product.Form == MatMulForm.TN;
@@ -183,7 +182,7 @@ internal static class ChunkRows
             return view with { Buffer = small };
         }
 
-        bool hasRows = operand.Access is { Kind: AccessKind.Element or AccessKind.RowScalar, Period: 0 }
+        bool hasRows = operand.Access.RowStrides.Count == 1
             && (!kernel.SumsOverRows || !operand.IsWritten)
             && !(kernel is MatMulKernel { Form: not MatMulForm.TN } && index == 1);
         return hasRows ? view with { StepStride = (long)block * operand.Access.RowStride } : view;

@@ -42,7 +42,7 @@ internal static class GradientStores
     {
         RowKernel k => (long)k.Rows.Maximum * k.Columns,
         MatMulKernel k => (long)k.Rows.Maximum * k.Columns,
-        ColumnSumKernel k => (long)k.Period * k.Columns,
+        ColumnSumKernel k => (long)k.KeptRows.Maximum * k.Columns,
         EmbeddingGradientKernel k => (long)k.TableRows * k.Columns,
         _ => throw new GraphException($"{kernel.Name}: a {kernel.GetType().Name} does not write gradients"),
     };
@@ -50,8 +50,8 @@ internal static class GradientStores
     private static Kernel Zeros(PlanBuffer buffer)
     {
         int columns = checked((int)buffer.Size);
-        var operand = new KernelOperand("gradient", new View(buffer, 0, columns), new Access(AccessKind.Element, columns, 0, ElementType.Float32), true);
-        return new RowKernel(buffer.Name + ".zeros", [operand], RowExtent.Literal(1), columns, [new RowPhase([], [new Store(0, 0.0, StoreMode.AddWhenAccumulating)])], 0, 4 * buffer.Size);
+        var operand = new KernelOperand("gradient", new View(buffer, 0), Access.Matrix(columns), true);
+        return new RowKernel(buffer.Name + ".zeros", [operand], [RowExtent.Literal(1)], columns, [new RowPhase([], [new Store(0, 0.0, StoreMode.AddWhenAccumulating)])], 0, 4 * buffer.Size);
     }
 
     private static Kernel WithModes(Kernel kernel, HashSet<PlanBuffer> begun)
@@ -66,9 +66,9 @@ internal static class GradientStores
         Store[] Modes(IEnumerable<Store> stores) => stores.Select(s => s with { Mode = Mode(s.Operand, s.Mode) }).ToArray();
         return kernel switch
         {
-            RowKernel k => new RowKernel(k.Name, k.Operands, k.Rows, k.Columns, k.Phases.Select(p => p with { Stores = Modes(p.Stores) }).ToArray(), k.Flops, k.Bytes),
+            RowKernel k => new RowKernel(k.Name, k.Operands, k.Axes, k.Columns, k.Phases.Select(p => p with { Stores = Modes(p.Stores) }).ToArray(), k.Flops, k.Bytes),
             MatMulKernel k => k.With(Modes(k.Stores)),
-            ColumnSumKernel k => new ColumnSumKernel(k.Name, k.Operands, k.Rows, k.Period, k.Columns, Modes(k.Sums), k.Flops, k.Bytes),
+            ColumnSumKernel k => k.With(Modes(k.Sums)),
             EmbeddingGradientKernel k => new EmbeddingGradientKernel(k.Name, k.Operands, k.Rows, k.Columns, k.TableRows, Mode(2, k.Mode), k.Bytes),
             _ => throw new GraphException($"{kernel.Name}: a {kernel.GetType().Name} does not write gradients"),
         };

@@ -151,7 +151,7 @@ public sealed class BlockingTests
 
     private static MatMulKernel Product(int rows, int depth, int columns, MatMulForm form, CacheSizes? caches = null)
     {
-        KernelOperand Operand(string name, int stride) => new(name, new View(new PlanBuffer(name, MemorySpace.Arena, 1), 0, stride), new Access(AccessKind.Element, stride, 0, ElementType.Float32), name == "c");
+        KernelOperand Operand(string name, int stride) => new(name, new View(new PlanBuffer(name, MemorySpace.Arena, 1), 0), Access.Matrix(stride), name == "c");
         return new MatMulKernel("product", [Operand("a", 1), Operand("b", 1), Operand("c", columns)], form, RowExtent.Literal(rows), columns, depth, [new Store(2, new AccumulatorExpr(), StoreMode.Replace)], caches ?? Small, 2L * rows * depth * columns, 1 << 20);
     }
 

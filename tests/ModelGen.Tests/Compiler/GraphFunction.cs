@@ -189,10 +189,8 @@ internal sealed unsafe class GraphFunction
         foreach (GraphOutput output in _graph.Outputs)
         {
             View view = _program.Outputs[output.Name];
-            float* start = memory[view.Buffer.Space] + view.Buffer.Offset + view.Offset + (run.Position * view.PositionStride) + ((Math.Max(run.Time, run.Batch) - 1) * view.LastStride);
-            int[] dims = CaseData.Resolve(output.Value.Shape, run.Batch, run.Time);
-            int columns = dims.Length == 0 ? 1 : dims[^1];
-            results.Outputs.Add(output.Name, Tensor.Filled(dims, i => start[((long)(i / columns) * view.RowStride) + (i % columns)]));
+            float* start = memory[view.Buffer.Space] + view.Buffer.Offset + view.Offset;
+            results.Outputs.Add(output.Name, Tensor.Filled(CaseData.Resolve(output.Value.Shape, run.Batch, run.Time), i => start[i]));
         }
 
         foreach ((string name, PlanBuffer buffer) in States())

@@ -80,6 +80,8 @@ internal static class OperatorCases
             ([3, 7], [3, 7]), ([3, 7], [7]), ([3, 7], [3, 1]), ([3, 7], [1]), ([3, 7], []), ([7], [3, 7]), ([3, 1], [3, 7]), ([], [3, 7]),
             ([2, 3, 5], [3, 5]), ([2, 3, 5], [5]), ([2, 3, 5], [2, 3, 1]), ([2, 3, 5], [3, 1]), ([2, 3, 5], [1, 1]), ([3, 7], [1, 7]), ([1, 7], [3, 7]),
             ([3, 1], [1, 7]), ([3, 1], [7]), ([1], [1]), ([], []), ([9, 17], [17]), ([17, 33], [17, 1]),
+            ([2, 3, 5], [2, 1, 5]), ([2, 3, 5], [2, 1, 1]), ([2, 1, 5], [1, 3, 1]), ([2, 1, 1], [3, 5]), ([2, 3, 4, 5], [2, 1, 4, 1]), ([2, 3, 4, 5], [3, 1, 5]),
+            ([2, 1, 4, 1], [1, 3, 1, 5]), ([2, 3, 1], [2, 1, 1]), ([3, 4, 17], [1, 4, 17]), ([3, 4, 17], [3, 1, 17]),
         ];
         foreach (ElementwiseOperator op in new ElementwiseOperator[] { new Add(), new Subtract(), new Multiply(), new Divide() })
         {
@@ -95,13 +97,13 @@ internal static class OperatorCases
             });
         }
 
-        (int[] From, int[] To)[] stretches = [([], [3, 5]), ([1], [3, 5]), ([5], [3, 5]), ([3, 1], [3, 5]), ([1, 1], [3, 5]), ([1, 5], [3, 5]), ([3, 5], [2, 3, 5]), ([3, 5], [3, 5]), ([5], [2, 3, 5]), ([1], [2, 1])];
+        (int[] From, int[] To)[] stretches = [([], [3, 5]), ([1], [3, 5]), ([5], [3, 5]), ([3, 1], [3, 5]), ([1, 1], [3, 5]), ([1, 5], [3, 5]), ([3, 5], [2, 3, 5]), ([3, 5], [3, 5]), ([5], [2, 3, 5]), ([1], [2, 1]), ([2, 1, 5], [2, 3, 5]), ([2, 1, 1], [2, 3, 5]), ([2, 1, 4, 1], [2, 3, 4, 9])];
         foreach ((int[] from, int[] to) in stretches)
         {
             yield return Case($"broadcast {Text(from)} {Text(to)}", b => [b.Add(new BroadcastTo(Shape.Of(Dims(to))), "y", Parameter(b, "x", Dims(from)))]);
         }
 
-        (int[] From, int[] To)[] sums = [([3, 5], [5]), ([2, 3, 5], [5]), ([2, 3, 5], [3, 5]), ([7, 1], [1]), ([33, 17], [17]), ([1, 9], [9]), ([65, 3], [3]), ([5], [5])];
+        (int[] From, int[] To)[] sums = [([3, 5], [5]), ([2, 3, 5], [5]), ([2, 3, 5], [3, 5]), ([7, 1], [1]), ([33, 17], [17]), ([1, 9], [9]), ([65, 3], [3]), ([5], [5]), ([2, 3, 5], [2, 1, 5]), ([2, 3, 5], [1, 3, 5]), ([2, 3, 4, 17], [2, 1, 4, 17]), ([2, 3, 4, 5], [3, 1, 5]), ([2, 3, 4, 1], [2, 1, 1, 1])];
         foreach ((int[] from, int[] to) in sums)
         {
             yield return Case($"column_sum {Text(from)} {Text(to)}", b => [b.Add(new ColumnSum(Shape.Of(Dims(to))), "y", Parameter(b, "x", Dims(from)))]);
@@ -164,6 +166,36 @@ internal static class OperatorCases
 
         yield return Case("reshape", b => [b.Add(new Reshape(Shape.Of(4, 6)), "y", Parameter(b, "x", 2, 3, 4))]);
         yield return Case("reshape to a row and back", b => [b.Add(new Reshape(Shape.Of(3, 5)), "y", b.Add(new Tanh(), "t", b.Add(new Reshape(Shape.Of(1, 15)), "row", Parameter(b, "x", 5, 3))))]);
+        yield return Case("reshape of a slice", b => [b.Add(new Reshape(Shape.Of(6, 2)), "y", b.Add(new SliceColumns(1, 4), "slice", Parameter(b, "x", 3, 7)))]);
+        foreach ((int[] shape, int[] axes) in new (int[], int[])[] { ([3, 7], [1, 0]), ([17, 33], [1, 0]), ([2, 3, 5], [1, 0, 2]), ([2, 3, 5], [2, 1, 0]), ([2, 3, 4, 9], [0, 2, 1, 3]), ([1, 5], [1, 0]), ([2, 3], [0, 1]) })
+        {
+            string name = $"permute {Text(shape)} {Text(axes)}";
+            Value View(GraphBuilder b) => b.Add(new Permute(new(axes)), "view", Parameter(b, "x", Dims(shape)));
+            yield return Case(name, b => [View(b)]);
+            yield return Case(name + " in a row kernel", b => [b.Add(new LayerNorm(0.1), "y", View(b), Parameter(b, "gamma.positive", shape[axes[^1]]))]);
+            yield return Case(name + " in products", b =>
+            {
+                Value x = View(b);
+                Value product = b.Add(new MatMul(MatMulForm.NT), "product", x, Parameter(b, "w", 4, shape[axes[^1]]));
+                Value back = b.Add(new MatMul(MatMulForm.NN), "back", product, Parameter(b, "u", 4, shape[axes[^1]]));
+                return [b.Add(new Multiply(), "y", back, x)];
+            });
+            yield return Case(name + " there and back", b => [b.Add(new Permute(new([.. Enumerable.Range(0, axes.Length).OrderBy(i => axes[i])])), "back", b.Add(new Tanh(), "t", View(b)))]);
+        }
+
+        // Even and odd columns of a row, as rotary positions pair them: views with strided columns, and their way back.
+        yield return Case("interleaved columns", b =>
+        {
+            Value x = Parameter(b, "x", 2, 3, 10);
+            Value pairs = b.Add(new Reshape(Shape.Of(2, 3, 5, 2)), "pairs", x);
+            Value Part(int offset, string name) => b.Add(new Reshape(Shape.Of(2, 3, 5)), name, b.Add(new SliceColumns(offset, 1), name, pairs));
+            Value cosine = Parameter(b, "cosine", 3, 5);
+            (Value even, Value odd) = (Part(0, "even"), Part(1, "odd"));
+            Value first = b.Add(new Subtract(), "first", b.Add(new Multiply(), "ec", even, cosine), odd);
+            Value second = b.Add(new Add(), "second", b.Add(new Multiply(), "oc", odd, cosine), even);
+            Value Column(Value v) => b.Add(new Reshape(Shape.Of(2, 3, 5, 1)), "column", v);
+            return [b.Add(new Reshape(Shape.Of(2, 3, 10)), "y", b.Add(new ConcatColumns(), "joined", Column(first), Column(second)))];
+        });
         yield return Case("slices that cover", b =>
         {
             Value x = Parameter(b, "x", 3, 9);

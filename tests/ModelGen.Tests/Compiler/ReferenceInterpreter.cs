@@ -177,7 +177,7 @@ internal sealed class ReferenceInterpreter
             case RowMax:
                 return [Rows(inputs[0], row => row.Max())];
             case ColumnSum sum:
-                return [SumOuter(inputs[0], Resolve(sum.Shape))];
+                return [SumTo(inputs[0], Resolve(sum.Shape))];
             case MatMul product:
                 return [Product(product.Form, inputs[0], inputs[1])];
             case Embedding:
@@ -202,6 +202,8 @@ internal sealed class ReferenceInterpreter
                 return [Columns(inputs[0], pad.Columns, (row, column) => column >= pad.Offset && column < pad.Offset + inputs[0].Columns ? inputs[0][row, column - pad.Offset] : 0)];
             case ConcatColumns:
                 return [Concatenate(inputs)];
+            case Permute permute:
+                return [Permuted(inputs[0], permute.Axes)];
             case RowsAtPosition rows:
                 return [Tensor.Filled([Resolve(rows.Time), inputs[0].Columns], i => inputs[0].Data[(_run.Position * inputs[0].Columns) + i])];
             case PadRows pad:
@@ -279,15 +281,33 @@ internal sealed class ReferenceInterpreter
     private static Tensor Columns(Tensor x, int columns, Func<int, int, double> element)
         => Tensor.Filled([.. x.Dims[..^1], columns], i => element(i / columns, i % columns));
 
-    private static Tensor SumOuter(Tensor x, int[] dims)
+    /// <summary>Every element is added to the one that it would be stretched from.</summary>
+    private static Tensor SumTo(Tensor x, int[] dims)
     {
         var result = new Tensor(dims);
+        Func<int, int> target = Broadcast(dims, x.Dims);
         for (int i = 0; i < x.Data.Length; i++)
         {
-            result.Data[i % result.Data.Length] += x.Data[i];
+            result.Data[target(i)] += x.Data[i];
         }
 
         return result;
+    }
+
+    private static Tensor Permuted(Tensor x, IReadOnlyList<int> axes)
+    {
+        int[] dims = [.. axes.Select(a => x.Dims[a])];
+        return Tensor.Filled(dims, element =>
+        {
+            var index = new int[dims.Length];
+            for (int d = dims.Length - 1; d >= 0; d--)
+            {
+                index[axes[d]] = element % dims[d];
+                element /= dims[d];
+            }
+
+            return x.Data[index.Zip(x.Dims).Aggregate(0, (offset, i) => (offset * i.Second) + i.First)];
+        });
     }
 
     private static Tensor Product(MatMulForm form, Tensor a, Tensor b)

@@ -51,10 +51,10 @@ internal static unsafe class Kernels
         int start = 0, end = count;
         for (int r = start; r < end; r++)
         {
-            float* wte_r = wte + (long)(r) * 8;
-            float* wpe_r = wpe + (long)(r) * 8;
-            float* embeddings_r = embeddings + (long)(r) * 8;
-            float* ln_r = ln + (long)(r) * 8;
+            float* wte_r = wte + (long)r * 8;
+            float* wpe_r = wpe + (long)r * 8;
+            float* embeddings_r = embeddings + (long)r * 8;
+            float* ln_r = ln + (long)r * 8;
             Vector512<float> reduced0_0 = Vector512<float>.Zero;
 
             {
@@ -104,10 +104,10 @@ internal static unsafe class Kernels
         int start = 0, end = count;
         for (int r = start; r < end; r++)
         {
-            float* wte_r = wte + (long)(r) * 8;
-            float* wpe_r = wpe + (long)(r) * 8;
-            float* embeddings_r = embeddings + (long)(r) * 8;
-            float* ln_r = ln + (long)(r) * 8;
+            float* wte_r = wte + (long)r * 8;
+            float* wpe_r = wpe + (long)r * 8;
+            float* embeddings_r = embeddings + (long)r * 8;
+            float* ln_r = ln + (long)r * 8;
             Vector256<float> reduced0_0 = Vector256<float>.Zero;
 
             {
@@ -157,10 +157,10 @@ internal static unsafe class Kernels
         int start = 0, end = count;
         for (int r = start; r < end; r++)
         {
-            float* wte_r = wte + (long)(r) * 8;
-            float* wpe_r = wpe + (long)(r) * 8;
-            float* embeddings_r = embeddings + (long)(r) * 8;
-            float* ln_r = ln + (long)(r) * 8;
+            float* wte_r = wte + (long)r * 8;
+            float* wpe_r = wpe + (long)r * 8;
+            float* embeddings_r = embeddings + (long)r * 8;
+            float* ln_r = ln + (long)r * 8;
             Vector128<float> reduced0_0 = Vector128<float>.Zero;
             for (int c = 0; c < 8; c += 4)
             {
@@ -593,8 +593,8 @@ internal static unsafe class Kernels
         int start = 0, end = count;
         for (int r = start; r < end; r++)
         {
-            float* input_r = input + (long)(r) * 24;
-            float* output_r = output + (long)(r) * 8;
+            float* input_r = input + (long)r * 24;
+            float* output_r = output + (long)r * 8;
 
             {
                 Vector512<float> v0 = Simd.LoadTail512(input_r + 0, 8);
@@ -609,8 +609,8 @@ internal static unsafe class Kernels
         int start = 0, end = count;
         for (int r = start; r < end; r++)
         {
-            float* input_r = input + (long)(r) * 24;
-            float* output_r = output + (long)(r) * 8;
+            float* input_r = input + (long)r * 24;
+            float* output_r = output + (long)r * 8;
 
             {
                 Vector256<float> v0 = Vector256.Load(input_r + 0);
@@ -625,8 +625,8 @@ internal static unsafe class Kernels
         int start = 0, end = count;
         for (int r = start; r < end; r++)
         {
-            float* input_r = input + (long)(r) * 24;
-            float* output_r = output + (long)(r) * 8;
+            float* input_r = input + (long)r * 24;
+            float* output_r = output + (long)r * 8;
             for (int c = 0; c < 8; c += 4)
             {
                 Vector128<float> v0 = Vector128.Load(input_r + c);
@@ -1734,10 +1734,10 @@ internal static unsafe class Kernels
         int start = 0, end = 1;
         for (int r = start; r < end; r++)
         {
-            float* residual_r = residual + (long)(r) * 8;
-            float* weight_r = weight + (long)(r) * 8;
-            float* bias_r = bias + (long)(r) * 8;
-            float* ln_r = ln + (long)(r) * 8;
+            float* residual_r = residual + (long)r * 8;
+            float* weight_r = weight + (long)r * 8;
+            float* bias_r = bias + (long)r * 8;
+            float* ln_r = ln + (long)r * 8;
             Vector512<float> reduced0_0 = Vector512<float>.Zero;
 
             {
@@ -1780,10 +1780,10 @@ internal static unsafe class Kernels
         int start = 0, end = 1;
         for (int r = start; r < end; r++)
         {
-            float* residual_r = residual + (long)(r) * 8;
-            float* weight_r = weight + (long)(r) * 8;
-            float* bias_r = bias + (long)(r) * 8;
-            float* ln_r = ln + (long)(r) * 8;
+            float* residual_r = residual + (long)r * 8;
+            float* weight_r = weight + (long)r * 8;
+            float* bias_r = bias + (long)r * 8;
+            float* ln_r = ln + (long)r * 8;
             Vector256<float> reduced0_0 = Vector256<float>.Zero;
 
             {
@@ -1826,10 +1826,10 @@ internal static unsafe class Kernels
         int start = 0, end = 1;
         for (int r = start; r < end; r++)
         {
-            float* residual_r = residual + (long)(r) * 8;
-            float* weight_r = weight + (long)(r) * 8;
-            float* bias_r = bias + (long)(r) * 8;
-            float* ln_r = ln + (long)(r) * 8;
+            float* residual_r = residual + (long)r * 8;
+            float* weight_r = weight + (long)r * 8;
+            float* bias_r = bias + (long)r * 8;
+            float* ln_r = ln + (long)r * 8;
             Vector128<float> reduced0_0 = Vector128<float>.Zero;
             for (int c = 0; c < 8; c += 4)
             {
@@ -2347,10 +2347,10 @@ internal static unsafe class Kernels
         int start = 0, end = 1;
         for (int r = start; r < end; r++)
         {
-            float* residual_r = residual + (long)(r) * 8;
-            float* weight_r = weight + (long)(r) * 8;
-            float* bias_r = bias + (long)(r) * 8;
-            float* ln_f_r = ln_f + (long)(r) * 8;
+            float* residual_r = residual + (long)r * 8;
+            float* weight_r = weight + (long)r * 8;
+            float* bias_r = bias + (long)r * 8;
+            float* ln_f_r = ln_f + (long)r * 8;
             Vector512<float> reduced0_0 = Vector512<float>.Zero;
 
             {
@@ -2393,10 +2393,10 @@ internal static unsafe class Kernels
         int start = 0, end = 1;
         for (int r = start; r < end; r++)
         {
-            float* residual_r = residual + (long)(r) * 8;
-            float* weight_r = weight + (long)(r) * 8;
-            float* bias_r = bias + (long)(r) * 8;
-            float* ln_f_r = ln_f + (long)(r) * 8;
+            float* residual_r = residual + (long)r * 8;
+            float* weight_r = weight + (long)r * 8;
+            float* bias_r = bias + (long)r * 8;
+            float* ln_f_r = ln_f + (long)r * 8;
             Vector256<float> reduced0_0 = Vector256<float>.Zero;
 
             {
@@ -2439,10 +2439,10 @@ internal static unsafe class Kernels
         int start = 0, end = 1;
         for (int r = start; r < end; r++)
         {
-            float* residual_r = residual + (long)(r) * 8;
-            float* weight_r = weight + (long)(r) * 8;
-            float* bias_r = bias + (long)(r) * 8;
-            float* ln_f_r = ln_f + (long)(r) * 8;
+            float* residual_r = residual + (long)r * 8;
+            float* weight_r = weight + (long)r * 8;
+            float* bias_r = bias + (long)r * 8;
+            float* ln_f_r = ln_f + (long)r * 8;
             Vector128<float> reduced0_0 = Vector128<float>.Zero;
             for (int c = 0; c < 8; c += 4)
             {
@@ -2640,12 +2640,12 @@ internal static unsafe class Kernels
         int start = 0, end = 1;
         for (int r = start; r < end; r++)
         {
-            float* wte_r = wte + (long)(r) * 8;
-            float* wpe_r = wpe + (long)(r) * 8;
-            float* weight_r = weight + (long)(r) * 8;
-            float* bias_r = bias + (long)(r) * 8;
-            float* embeddings_r = embeddings + (long)(r) * 8;
-            float* ln_r = ln + (long)(r) * 8;
+            float* wte_r = wte + (long)r * 8;
+            float* wpe_r = wpe + (long)r * 8;
+            float* weight_r = weight + (long)r * 8;
+            float* bias_r = bias + (long)r * 8;
+            float* embeddings_r = embeddings + (long)r * 8;
+            float* ln_r = ln + (long)r * 8;
             Vector512<float> reduced0_0 = Vector512<float>.Zero;
 
             {
@@ -2695,12 +2695,12 @@ internal static unsafe class Kernels
         int start = 0, end = 1;
         for (int r = start; r < end; r++)
         {
-            float* wte_r = wte + (long)(r) * 8;
-            float* wpe_r = wpe + (long)(r) * 8;
-            float* weight_r = weight + (long)(r) * 8;
-            float* bias_r = bias + (long)(r) * 8;
-            float* embeddings_r = embeddings + (long)(r) * 8;
-            float* ln_r = ln + (long)(r) * 8;
+            float* wte_r = wte + (long)r * 8;
+            float* wpe_r = wpe + (long)r * 8;
+            float* weight_r = weight + (long)r * 8;
+            float* bias_r = bias + (long)r * 8;
+            float* embeddings_r = embeddings + (long)r * 8;
+            float* ln_r = ln + (long)r * 8;
             Vector256<float> reduced0_0 = Vector256<float>.Zero;
 
             {
@@ -2750,12 +2750,12 @@ internal static unsafe class Kernels
         int start = 0, end = 1;
         for (int r = start; r < end; r++)
         {
-            float* wte_r = wte + (long)(r) * 8;
-            float* wpe_r = wpe + (long)(r) * 8;
-            float* weight_r = weight + (long)(r) * 8;
-            float* bias_r = bias + (long)(r) * 8;
-            float* embeddings_r = embeddings + (long)(r) * 8;
-            float* ln_r = ln + (long)(r) * 8;
+            float* wte_r = wte + (long)r * 8;
+            float* wpe_r = wpe + (long)r * 8;
+            float* weight_r = weight + (long)r * 8;
+            float* bias_r = bias + (long)r * 8;
+            float* embeddings_r = embeddings + (long)r * 8;
+            float* ln_r = ln + (long)r * 8;
             Vector128<float> reduced0_0 = Vector128<float>.Zero;
             for (int c = 0; c < 8; c += 4)
             {
@@ -2948,8 +2948,8 @@ internal static unsafe class Kernels
         int start = 0, end = 1;
         for (int r = start; r < end; r++)
         {
-            float* input_r = input + (long)(r) * 24;
-            float* output_r = output + (long)(r) * 8;
+            float* input_r = input + (long)r * 8;
+            float* output_r = output + (long)r * 8;
 
             {
                 Vector512<float> v0 = Simd.LoadTail512(input_r + 0, 8);
@@ -2964,8 +2964,8 @@ internal static unsafe class Kernels
         int start = 0, end = 1;
         for (int r = start; r < end; r++)
         {
-            float* input_r = input + (long)(r) * 24;
-            float* output_r = output + (long)(r) * 8;
+            float* input_r = input + (long)r * 8;
+            float* output_r = output + (long)r * 8;
 
             {
                 Vector256<float> v0 = Vector256.Load(input_r + 0);
@@ -2980,8 +2980,8 @@ internal static unsafe class Kernels
         int start = 0, end = 1;
         for (int r = start; r < end; r++)
         {
-            float* input_r = input + (long)(r) * 24;
-            float* output_r = output + (long)(r) * 8;
+            float* input_r = input + (long)r * 8;
+            float* output_r = output + (long)r * 8;
             for (int c = 0; c < 8; c += 4)
             {
                 Vector128<float> v0 = Vector128.Load(input_r + c);

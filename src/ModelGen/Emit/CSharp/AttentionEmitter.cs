@@ -179,7 +179,7 @@ internal static class AttentionEmitter
 
         // Contractions over the block's queries, which add to the keys' and values' cotangents.
         w.Line("int m = 0;");
-        foreach (int height in Tile.Heights(new RowExtent(1, true, 0, kernel.Keys), v))
+        foreach (int height in Tile.Heights(RowExtent.Of(Dim.Time(kernel.Keys)), v))
         {
             var keyTile = new Tile(v, height, 1, scores, padded, v.TileColumns, null);
             w.Open($"for (; m <= limit - {height}; m += {height})");

@@ -17,7 +17,7 @@ internal static class MatMulEmitter
 {
     public static KernelCode Emit(MatMulKernel kernel)
     {
-        ArgumentKinds arguments = Arguments.Of(kernel.Rows) | Arguments.Of(kernel.Stores);
+        ArgumentKinds arguments = Arguments.Of(kernel.Rows) | EpilogueArguments(kernel);
         string letters = kernel.Form == MatMulForm.TN ? "Contract" : kernel.Form == MatMulForm.NT ? "Linear" : "Multiply";
         string formula = kernel.Form switch
         {
@@ -40,7 +40,7 @@ internal static class MatMulEmitter
 
         foreach (Spelling v in Spelling.All)
         {
-            code.Method($"Epilogue_{v.Bits}", $"float* tile{Pointers(kernel, declared: true)}{string.Join("", Arguments.Declarations(Arguments.Of(kernel.Stores)).Select(d => ", " + d))}, int row, int rows, int column, int columns", (w, _) => Epilogue(w, kernel, v));
+            code.Method($"Epilogue_{v.Bits}", $"float* tile{Pointers(kernel, declared: true)}{string.Join("", Arguments.Declarations(EpilogueArguments(kernel)).Select(d => ", " + d))}, int row, int rows, int column, int columns", (w, _) => Epilogue(w, kernel, v));
         }
 
         return code;
@@ -61,7 +61,10 @@ internal static class MatMulEmitter
 
     /// <summary>Runs the epilogue on a tile of sums.</summary>
     public static string EpilogueCall(Func<string, string> name, MatMulKernel kernel, Spelling v, string tile, string row, string rows, string column, string columns)
-        => $"{name($"Epilogue_{v.Bits}")}({tile}{Pointers(kernel, declared: false)}{string.Join("", Arguments.Names(Arguments.Of(kernel.Stores)).Select(n => ", " + n))}, {row}, {rows}, {column}, {columns});";
+        => $"{name($"Epilogue_{v.Bits}")}({tile}{Pointers(kernel, declared: false)}{string.Join("", Arguments.Names(EpilogueArguments(kernel)).Select(n => ", " + n))}, {row}, {rows}, {column}, {columns});";
+
+    private static ArgumentKinds EpilogueArguments(MatMulKernel kernel)
+        => Arguments.Of(kernel.Stores) | (kernel.Axes.Count > 1 ? Addressing.Arguments(kernel.Axes, kernel.Operands.Skip(2)) : ArgumentKinds.None);
 
     private static string Pointers(MatMulKernel kernel, bool declared)
         => string.Join("", kernel.Operands.Skip(2).Select(o => $", {(!declared ? "" : o.Access.Element == ElementType.Int32 ? "int* " : "float* ")}{o.Name}"));
@@ -77,8 +80,7 @@ internal static class MatMulEmitter
         {
             if (operand.Access.Kind == AccessKind.Element)
             {
-                string r = operand.Access.Period > 0 ? $"(r % {operand.Access.Period})" : "r";
-                w.Line($"float* {operand.Name}_r = {operand.Name} + (long){r} * {operand.Access.RowStride};");
+                w.Line($"float* {operand.Name}_r = {operand.Name} + {Addressing.Row(kernel.Axes, operand.Access.RowStrides)};");
             }
         }
 
@@ -145,7 +147,7 @@ internal static class MatMulEmitter
         public string Scalar(OperandExpr operand)
         {
             KernelOperand o = kernel.Operands[operand.Operand];
-            return o.Access.Kind == AccessKind.Scalar ? $"{o.Name}[0]" : $"{o.Name}[(long){(o.Access.Period > 0 ? $"(r % {o.Access.Period})" : "r")} * {o.Access.RowStride}]";
+            return $"{o.Name}[{Addressing.Row(kernel.Axes, o.Access.RowStrides)}]";
         }
 
         public string Vector(OperandExpr operand)

@@ -181,7 +181,7 @@ internal abstract class MatMulProduct
 
     /// <summary>Matrices that the epilogue reads, and that are too large to lie in the second-level cache still.</summary>
     protected IEnumerable<KernelOperand> EpilogueReads
-        => Kernel.Operands.Skip(2).Where(o => !o.IsWritten && o.Access is { Kind: AccessKind.Element, Period: 0 } && 4L * Kernel.Rows.Maximum * Kernel.Columns > Kernel.Caches.L2);
+        => Kernel.Operands.Skip(2).Where(o => !o.IsWritten && o.Access is { IsMatrix: true, RowStride: > 0 } && 4L * Kernel.Rows.Maximum * Kernel.Columns > Kernel.Caches.L2);
 
     /// <summary>What the epilogue reads comes from memory while the tile multiplies.</summary>
     protected void PrefetchEpilogue(string row, string rows, string column, string columns)

@@ -12,7 +12,7 @@ internal static class RowKernelEmitter
 {
     public static KernelCode Emit(RowKernel kernel)
     {
-        ArgumentKinds arguments = Arguments.Of(kernel.Rows) | Arguments.Of(kernel.Phases.SelectMany(p => p.Stores))
+        ArgumentKinds arguments = Addressing.Arguments(kernel.Axes, kernel.Operands) | Arguments.Of(kernel.Phases.SelectMany(p => p.Stores))
             | kernel.Phases.SelectMany(p => p.Reductions).Aggregate(ArgumentKinds.None, (kinds, r) => kinds | Arguments.Of(r.Value));
         bool flat = CanFlatten(kernel);
         string shape = $"{Text.Extent(kernel.Rows)}x{kernel.Columns}";
@@ -35,7 +35,7 @@ internal static class RowKernelEmitter
     /// <summary>Whether rows follow each other without gaps in every operand, so that the matrix is one long row.</summary>
     private static bool CanFlatten(RowKernel kernel)
         => kernel.Phases.All(p => p.Reductions.Count == 0) && kernel.Rows != RowExtent.Literal(1)
-            && kernel.Operands.All(o => o.Access is { Kind: AccessKind.Scalar, Element: ElementType.Float32 } or { Kind: AccessKind.Element, Period: 0 } && (o.Access.Kind == AccessKind.Scalar || o.Access.RowStride == kernel.Columns))
+            && kernel.Operands.All(o => o.Access is { Kind: AccessKind.Scalar, Element: ElementType.Float32 } || (o.Access.IsMatrix && o.Access.RowStride == kernel.Columns))
             && kernel.Phases.SelectMany(p => p.Stores).All(s => NoPosition(s.Value));
 
     private static bool NoPosition(Expr expr)
@@ -89,12 +89,9 @@ internal static class RowKernelEmitter
         w.Open("for (int r = start; r < end; r++)");
         foreach (KernelOperand operand in kernel.Operands)
         {
-            Access access = operand.Access;
-            if (access.Kind is AccessKind.Element)
+            if (operand.Access.Kind is AccessKind.Element)
             {
-                string row = access.Period > 0 ? $"r % {access.Period}" : "r";
-                string type = access.Element == ElementType.Int32 ? "int" : "float";
-                w.Line($"{type}* {operand.Name}_r = {operand.Name} + (long)({row}) * {access.RowStride};");
+                w.Line($"float* {operand.Name}_r = {operand.Name} + {Addressing.Row(kernel.Axes, operand.Access.RowStrides)};");
             }
         }
 
@@ -141,7 +138,7 @@ internal static class RowKernelEmitter
 
         foreach (Store store in phase.Stores.Where(s => kernel.Operands[s.Operand].Access.Kind != AccessKind.Element))
         {
-            string target = $"{kernel.Operands[store.Operand].Name}[(long)r * {kernel.Operands[store.Operand].Access.RowStride}]";
+            string target = $"{kernel.Operands[store.Operand].Name}[{Addressing.Row(kernel.Axes, kernel.Operands[store.Operand].Access.RowStrides)}]";
             string value = setup.Scalar(store.Value);
             w.Line(store.Mode switch
             {
@@ -247,7 +244,8 @@ internal static class RowKernelEmitter
 
             foreach (Store store in stores)
             {
-                Text.VectorStore(w, v, emitter.Vector(store.Value), $"{kernel.Operands[store.Operand].Name}_r + {column}", tailCount, store.Mode);
+                KernelOperand target = kernel.Operands[store.Operand];
+                Addressing.Store(w, v, emitter.Vector(store.Value), Addressing.Column($"{target.Name}_r", column, target.Access.ColumnStride), tailCount, store.Mode, target.Access.ColumnStride);
             }
         }
     }
@@ -271,15 +269,14 @@ internal static class RowKernelEmitter
         public string Scalar(OperandExpr operand)
         {
             KernelOperand o = kernel.Operands[operand.Operand];
-            string row = o.Access.Period > 0 ? $"(r % {o.Access.Period})" : "r";
-            return o.Access.Kind == AccessKind.Scalar ? $"{o.Name}[0]" : $"{o.Name}[(long){row} * {o.Access.RowStride}]";
+            return $"{o.Name}[{Addressing.Row(kernel.Axes, o.Access.RowStrides)}]";
         }
 
         public string Vector(OperandExpr operand)
         {
             KernelOperand o = kernel.Operands[operand.Operand];
-            string pointer = $"{o.Name}{(ByRow && o.Access.Kind == AccessKind.Element ? "_r" : "")} + {Column}";
-            return Tail is null ? v.Load(pointer) : v.LoadTail(pointer, Tail);
+            string row = ByRow && o.Access.Kind == AccessKind.Element ? o.Name + "_r" : o.Name;
+            return Addressing.Load(v, Addressing.Column(row, Column, o.Access.ColumnStride), Tail, o.Access.ColumnStride);
         }
     }
 }

@@ -225,7 +225,7 @@ internal abstract class RowProduct(CodeWriter w, KernelCode code, Func<string, s
     }
 
     /// <summary>Whether nothing but the product is stored.</summary>
-    protected bool IsPlain => Kernel.Stores.Count == 1 && Kernel.Stores[0].Value is AccumulatorExpr && Kernel.Operands[Kernel.Stores[0].Operand].Access is { Kind: AccessKind.Element, Period: 0 };
+    protected bool IsPlain => Kernel.Stores.Count == 1 && Kernel.Stores[0].Value is AccumulatorExpr && Kernel.Operands[Kernel.Stores[0].Operand].Access.IsMatrix;
 
     protected bool HasRaggedRows => Kernel.Rows.IsDynamic || Kernel.Rows.Maximum % Blocking.Height != 0;
 

@@ -12,14 +12,15 @@ internal static class ColumnSumEmitter
 
     public static KernelCode Emit(ColumnSumKernel kernel)
     {
-        ArgumentKinds arguments = Arguments.Of(kernel.Sums);
-        var code = new KernelCode($"ColumnSum_{kernel.Rows}x{kernel.Columns}" + (kernel.Period > 1 ? $"_{kernel.Period}" : ""),
-            $"{Text.Describe(kernel)}: sums over {kernel.Rows / kernel.Period} rows of {kernel.Columns} columns{(kernel.Period > 1 ? $", for each of {kernel.Period} positions" : "")}.", kernel, arguments);
+        ArgumentKinds arguments = Arguments.Of(kernel.Sums) | Addressing.Arguments(kernel.Kept.Concat(kernel.Summed), kernel.Operands);
+        bool keeps = KeepsRows(kernel);
+        var code = new KernelCode($"ColumnSum_{Text.Extent(kernel.SummedRows * kernel.KeptRows)}x{kernel.Columns}" + (keeps ? $"_{Text.Extent(kernel.KeptRows)}" : ""),
+            $"{Text.Describe(kernel)}: sums over {kernel.SummedRows} rows of {kernel.Columns} columns{(keeps ? $", for each of {kernel.KeptRows} rows" : "")}.", kernel, arguments);
         code.ForEachWidth((w, _, v) =>
         {
-            if (kernel.Period > 1)
+            if (keeps)
             {
-                Text.Range(w, kernel.IsSerial, CodeWriter.Number(kernel.Period), 1);
+                Text.Range(w, kernel.IsSerial, Text.RowCount(kernel.KeptRows), 1);
                 w.Open("for (int p = start; p < end; p++)");
                 Blocks(w, kernel, v, "0", CodeWriter.Number(kernel.Columns), literalEnd: true);
                 w.Close();
@@ -31,6 +32,16 @@ internal static class ColumnSumEmitter
             }
         });
         return code;
+    }
+
+    private static bool KeepsRows(ColumnSumKernel kernel) => kernel.KeptRows != RowExtent.Literal(1);
+
+    /// <summary>Elements to the row that the loops over the kept and over the summed rows are at.</summary>
+    private static string Row(ColumnSumKernel kernel, IReadOnlyList<RowExtent> strides)
+    {
+        string kept = Addressing.Row(kernel.Kept, [.. strides.Take(kernel.Kept.Count)], "p");
+        string summed = Addressing.Row(kernel.Summed, [.. strides.Skip(kernel.Kept.Count)]);
+        return kept == "0" || !KeepsRows(kernel) ? summed : summed == "0" ? kept : $"{kept} + {summed}";
     }
 
     private static void Blocks(CodeWriter w, ColumnSumKernel kernel, Spelling v, string start, string end, bool literalEnd)
@@ -63,11 +74,10 @@ internal static class ColumnSumEmitter
             w.Line($"{v.Type} {string.Join(", ", Enumerable.Range(0, vectors).Select(j => $"sum{s}_{j} = {v.Type}.Zero"))};");
         }
 
-        w.Open(kernel.Period > 1 ? $"for (int r = p; r < {kernel.Rows}; r += {kernel.Period})" : $"for (int r = 0; r < {kernel.Rows}; r++)");
+        w.Open($"for (int r = 0; r < {Text.RowCount(kernel.SummedRows)}; r++)");
         foreach (KernelOperand operand in kernel.Operands.Where(o => !o.IsWritten && o.Access.Kind == AccessKind.Element))
         {
-            string row = operand.Access.Period > 0 ? $"(r % {operand.Access.Period})" : "r";
-            w.Line($"float* {operand.Name}_r = {operand.Name} + (long){row} * {operand.Access.RowStride} + c;");
+            w.Line($"float* {operand.Name}_r = {Addressing.Column($"{operand.Name} + {Row(kernel, operand.Access.RowStrides)}", "c", operand.Access.ColumnStride)};");
         }
 
         var scalars = new Dictionary<Expr, string>();
@@ -90,10 +100,11 @@ internal static class ColumnSumEmitter
         for (int s = 0; s < kernel.Sums.Count; s++)
         {
             KernelOperand target = kernel.Operands[kernel.Sums[s].Operand];
-            string row = kernel.Period > 1 ? $" + (long)p * {target.Access.RowStride}" : "";
+            string row = KeepsRows(kernel) ? $"{target.Name} + {Addressing.Row(kernel.Kept, [.. target.Access.RowStrides.Take(kernel.Kept.Count)], "p")}" : target.Name;
             for (int j = 0; j < vectors; j++)
             {
-                Text.VectorStore(w, v, $"sum{s}_{j}", $"{target.Name}{row} + c{(j == 0 ? "" : $" + {j * v.Lanes}")}", tail, kernel.Sums[s].Mode);
+                string column = j == 0 ? "c" : $"c + {j * v.Lanes}";
+                Addressing.Store(w, v, $"sum{s}_{j}", Addressing.Column(row, column, target.Access.ColumnStride), tail, kernel.Sums[s].Mode, target.Access.ColumnStride);
             }
         }
     }
@@ -104,21 +115,22 @@ internal static class ColumnSumEmitter
 
         public string Columns => $"({v.Broadcast($"(float)(c + {vector * v.Lanes})")} + Simd.Lanes{v.Bits})";
 
-        public string Elements => $"{v.Class}.Create((uint)(r * {kernel.Columns} + c + {vector * v.Lanes})) + Vector{v.Bits}<uint>.Indices";
+        public string Elements => $"{v.Class}.Create((uint)(({Row(kernel, kernel.RowNumber)}) * {kernel.Columns} + c + {vector * v.Lanes})) + Vector{v.Bits}<uint>.Indices";
 
         public bool VariesByColumn(int operand) => kernel.Operands[operand].Access.Kind is AccessKind.Element or AccessKind.ColumnVector;
 
         public string Scalar(OperandExpr operand)
         {
             KernelOperand o = kernel.Operands[operand.Operand];
-            return o.Access.Kind == AccessKind.Scalar ? $"{o.Name}[0]" : $"{o.Name}[(long){(o.Access.Period > 0 ? $"(r % {o.Access.Period})" : "r")} * {o.Access.RowStride}]";
+            return $"{o.Name}[{Row(kernel, o.Access.RowStrides)}]";
         }
 
         public string Vector(OperandExpr operand)
         {
             KernelOperand o = kernel.Operands[operand.Operand];
-            string pointer = (o.Access.Kind == AccessKind.Element ? $"{o.Name}_r" : $"{o.Name} + c") + (vector == 0 ? "" : $" + {vector * v.Lanes}");
-            return tail is null ? v.Load(pointer) : v.LoadTail(pointer, tail);
+            int stride = o.Access.ColumnStride;
+            string pointer = Text.Plus(o.Access.Kind == AccessKind.Element ? $"{o.Name}_r" : Addressing.Column(o.Name, "c", stride), vector * v.Lanes * stride);
+            return Addressing.Load(v, pointer, tail, stride);
         }
     }
 }

@@ -11,17 +11,12 @@ internal static class Text
     /// <summary>A row extent as part of a name: <c>768</c> or <c>N</c>.</summary>
     public static string Extent(RowExtent rows) => rows.IsDynamic ? (rows.Coefficient == 1 ? "N" : CodeWriter.Number(rows.Coefficient) + "N") : CodeWriter.Number(rows.Coefficient);
 
-    /// <summary>A row extent as an expression.</summary>
+    /// <summary>A row extent as an expression: a product, which binds as tightly as one.</summary>
     public static string RowCount(RowExtent rows)
-    {
-        if (!rows.IsDynamic)
-        {
-            return CodeWriter.Number(rows.Coefficient);
-        }
+        => string.Join(" * ", (rows.Coefficient == 1 && rows.IsDynamic ? [] : new[] { CodeWriter.Number(rows.Coefficient) }).Concat(rows.Factors.Select(Count)));
 
-        string count = rows.Plus == 0 ? "count" : string.Format(CultureInfo.InvariantCulture, "(count {0} {1})", rows.Plus > 0 ? "+" : "-", System.Math.Abs(rows.Plus));
-        return rows.Coefficient == 1 ? count : $"{CodeWriter.Number(rows.Coefficient)} * {count}";
-    }
+    private static string Count(Dim dim)
+        => dim.Plus == 0 ? "count" : string.Format(CultureInfo.InvariantCulture, "(count {0} {1})", dim.Plus > 0 ? "+" : "-", System.Math.Abs(dim.Plus));
 
     /// <summary>A pointer some elements further on.</summary>
     public static string Plus(string pointer, int offset) => offset == 0 ? pointer : $"{pointer} + {CodeWriter.Number(offset)}";

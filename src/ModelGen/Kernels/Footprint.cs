@@ -1,0 +1,126 @@
+using System;
+using System.Collections.Generic;
+using System.Linq;
+using ModelGen.Compiler.Graph;
+using ModelGen.Compiler.Ops;
+
+namespace ModelGen.Compiler.Kernels;
+
+/// <summary>The elements of its buffer that a kernel touches through one operand: the sums of a view's offset and any step of each stride.</summary>
+/// <param name="View">Where they begin.</param>
+/// <param name="Steps">Strides, and how many indices each is taken with.</param>
+internal sealed record Footprint(View View, IReadOnlyList<(RowExtent Stride, RowExtent Count)> Steps)
+{
+    /// <summary>The last element for the largest counts, at position zero.</summary>
+    public long Last => Steps.Aggregate(View.Offset, (last, s) => last + ((long)s.Stride.Maximum * (s.Count.Maximum - 1)));
+
+    /// <summary>What a kernel reads, or what it writes; a loop's over all of its steps.</summary>
+    public static IEnumerable<Footprint> Of(Kernel kernel, bool written)
+    {
+        if (kernel is LoopKernel loop)
+        {
+            return loop.Body.SelectMany(k => Of(k, written)).Select(f => new Footprint(
+                f.View with { StepStride = 0 }, f.View.StepStride == 0 ? f.Steps : [.. f.Steps, (RowExtent.Literal(checked((int)f.View.StepStride)), loop.Steps)]));
+        }
+
+        IEnumerable<Footprint> own = kernel.Operands.Select((o, i) => (o, i)).Where(p => p.o.IsWritten == written).Select(p => Of(kernel, p.i));
+        return written && kernel is MatMulKernel { Workspace: { } workspace } ? own.Append(new Footprint(new View(workspace, 0), [Run(workspace.Size)])) : own;
+    }
+
+    /// <summary>What a kernel touches through one of its operands.</summary>
+    public static Footprint Of(Kernel kernel, int operand)
+    {
+        KernelOperand o = kernel.Operands[operand];
+        return new Footprint(o.View, [.. Steps()]);
+
+        IEnumerable<(RowExtent, RowExtent)> Steps() => kernel switch
+        {
+            RowKernel k => Over(k.Axes, k.Columns),
+            ColumnSumKernel k => Over(k.Kept.Concat(k.Summed), k.Columns),
+            MatMulKernel { IsRightPacked: true } when operand == 1 => [Run(o.View.Buffer.Size)],
+            MatMulKernel k => operand switch
+            {
+                0 => k.Form == MatMulForm.TN ? Matrix(RowExtent.Literal(k.Depth), k.Rows.Maximum) : Matrix(k.Rows, k.Depth),
+                1 => k.Form == MatMulForm.NT ? Matrix(RowExtent.Literal(k.Columns), k.Depth) : Matrix(RowExtent.Literal(k.Depth), k.Columns),
+                _ => Over(k.Axes, k.Columns),
+            },
+            PackKernel k => operand == 0 ? (k.Form == MatMulForm.NT ? Matrix(RowExtent.Literal(k.Columns), k.Depth) : Matrix(RowExtent.Literal(k.Depth), k.Columns)) : [Run(o.View.Buffer.Size)],
+            AttentionKernel k => operand switch
+            {
+                0 or 3 => Matrix(RowExtent.Literal(k.Batch) * k.Queries, k.Op.Heads * k.Op.HeadDim),
+                4 => Matrix(RowExtent.Literal(k.Batch) * k.Queries, k.Op.Heads),
+                _ => Matrix(RowExtent.Literal(k.Batch * k.MaximumKeys), k.Op.KeyValueHeads * k.Op.HeadDim),
+            },
+            AttentionGradientKernel k => operand switch
+            {
+                4 => Matrix(RowExtent.Literal(k.Batch * k.Queries), k.Op.Heads),
+                1 or 2 or 7 or 8 => Matrix(RowExtent.Literal(k.Batch * k.Keys), k.Op.KeyValueHeads * k.Op.HeadDim),
+                _ => Matrix(RowExtent.Literal(k.Batch * k.Queries), k.Op.Heads * k.Op.HeadDim),
+            },
+            EmbeddingKernel k => operand switch
+            {
+                0 => Matrix(RowExtent.Literal(checked((int)((o.View.Buffer.Size - o.View.Offset) / o.Access.RowStride))), k.Columns),
+                1 => Matrix(k.Rows, 1),
+                _ => Matrix(k.Rows, k.Columns),
+            },
+            EmbeddingGradientKernel k => operand switch
+            {
+                0 => Matrix(RowExtent.Literal(k.Rows), 1),
+                1 => Matrix(RowExtent.Literal(k.Rows), k.Columns),
+                _ => Matrix(RowExtent.Literal(k.TableRows), k.Columns),
+            },
+            TransposeIndicesKernel k => [Run(RowExtent.Literal(k.Outer) * k.Inner)],
+            _ => throw new GraphException($"{kernel.GetType().Name} does not say what it touches"),
+        };
+
+        IEnumerable<(RowExtent, RowExtent)> Over(IEnumerable<RowExtent> axes, int columns)
+            => axes.Select((extent, i) => (o.Access.RowStrides[i], extent)).Append((RowExtent.Literal(o.Access.ColumnStride), RowExtent.Literal(columns)));
+
+        IEnumerable<(RowExtent, RowExtent)> Matrix(RowExtent rows, int columns) => [(RowExtent.Literal(o.Access.RowStride), rows), (RowExtent.Literal(1), RowExtent.Literal(columns))];
+    }
+
+    /// <summary>
+    /// Whether two footprints have no element in common for any counts: one ends before the other begins, or the larger strides of
+    /// both are multiples of one number, within which their smaller strides stay apart, as two ranges of columns do.
+    /// </summary>
+    public bool IsApartFrom(Footprint other)
+    {
+        if (View.Buffer != other.View.Buffer)
+        {
+            return true;
+        }
+
+        if (View.PositionStride != other.View.PositionStride || View.LastStride != other.View.LastStride || View.StepStride != other.View.StepStride)
+        {
+            return false;
+        }
+
+        if (Last < other.View.Offset || other.Last < View.Offset)
+        {
+            return true;
+        }
+
+        foreach (int stride in Steps.Concat(other.Steps).Where(s => s.Count != RowExtent.Literal(1)).Select(s => s.Stride.Coefficient).Where(s => s > 1).Distinct())
+        {
+            (long first, long last) = Within(stride);
+            (long otherFirst, long otherLast) = other.Within(stride);
+            if (last < stride && otherLast < stride && (last < otherFirst || otherLast < first))
+            {
+                return true;
+            }
+        }
+
+        return false;
+    }
+
+    // Where the strides that are no multiples of a number reach, from the offset's place within it.
+    private (long First, long Last) Within(int modulus)
+    {
+        long first = View.Offset % modulus;
+        return (first, Steps.Where(s => s.Stride.Coefficient % modulus != 0).Aggregate(first, (last, s) => last + ((long)s.Stride.Maximum * (s.Count.Maximum - 1))));
+    }
+
+    private static (RowExtent Stride, RowExtent Count) Run(RowExtent count) => (RowExtent.Literal(1), count);
+
+    private static (RowExtent Stride, RowExtent Count) Run(long count) => Run(RowExtent.Literal(checked((int)count)));
+}

@@ -1,0 +1,197 @@
+using System.Collections.Generic;
+using System.Linq;
+using System.Threading;
+using ModelGen.Compiler.Graph;
+using ModelGen.Compiler.Kernels;
+using ModelGen.Compiler.Ops;
+
+namespace ModelGen.Compiler.Passes;
+
+/// <summary>
+/// Turns a graph into kernels in order: chooses clusters (<see cref="Fusion"/>), gives every stored value a place (<see cref="Placement"/>),
+/// builds each kernel (<see cref="LoweringRules"/>, <see cref="KernelExpressions"/>), and sorts (<see cref="Schedule"/>).
+/// Guarantees: kernels run in an order that respects all dependencies; every read of a value comes after its write.
+/// </summary>
+internal sealed class Lowering
+{
+    private readonly Dictionary<Value, TensorView> _copies = [];
+
+    private Lowering(ModelLayout layout, ModelGraph graph, IEnumerable<Value> required, Dictionary<Value, TensorView> leaves, Dictionary<Value, (TensorView View, StoreMode Mode)> targets, List<PlanBuffer> buffers, bool insideLoop)
+    {
+        Layout = layout;
+        Graph = graph;
+        InsideLoop = insideLoop;
+        Fusion = Fusion.Run(graph, required);
+        Readers = graph.Nodes.SelectMany(n => n.Inputs.Select(i => (i, n))).ToLookup(p => p.i, p => p.n);
+        Placement = new Placement(layout, graph, Readers, leaves, targets, buffers);
+    }
+
+    public ModelLayout Layout { get; }
+
+    public ModelGraph Graph { get; }
+
+    public Fusion Fusion { get; }
+
+    public Placement Placement { get; }
+
+    public Schedule Schedule { get; } = new();
+
+    /// <summary>The nodes that read each value.</summary>
+    public ILookup<Value, Node> Readers { get; }
+
+    /// <summary>Whether the graph is the body of a scan.</summary>
+    public bool InsideLoop { get; }
+
+    public static KernelProgram Run(ModelGraph graph, ModelLayout layout, CancellationToken cancellation)
+    {
+        var buffers = new List<PlanBuffer>();
+        var inputs = new Dictionary<string, View>();
+        var leaves = new Dictionary<Value, TensorView>();
+        foreach (Node node in graph.NodesOf<Input>())
+        {
+            var input = (Input)node.Op;
+            var buffer = new PlanBuffer(input.InputName, MemorySpace.Arena, input.Type.Shape.MaximumElements);
+            buffers.Add(buffer);
+            var view = TensorView.Dense(new View(buffer, 0), input.Type.Shape);
+            leaves.Add(new Value(node, 0), view);
+            inputs.Add(input.InputName, view.Base);
+        }
+
+        var lowering = new Lowering(layout, graph, graph.Results.Select(Placement.GradientValue), leaves, [], buffers, insideLoop: false);
+        lowering.LowerNodes(cancellation);
+        Dictionary<string, View> outputs = graph.Outputs.ToDictionary(o => o.Name, o => lowering.OutputOf(o.Value));
+        List<Kernel> kernels = GradientStores.Run(lowering.Schedule.Sort());
+        kernels = ChunkRows.Run(kernels, layout.Caches, [.. inputs.Values.Concat(outputs.Values).Select(v => v.Buffer)], buffers);
+        return new KernelProgram(kernels, inputs, outputs, buffers);
+    }
+
+    /// <summary>The kernels of a scan's body.</summary>
+    /// <param name="leaves">Where the body's inputs lie.</param>
+    /// <param name="targets">Where the body's results are wanted.</param>
+    /// <param name="copies">Results that are wanted where their producers cannot put them.</param>
+    public List<Kernel> LowerBody(ModelGraph body, Dictionary<Value, TensorView> leaves, Dictionary<Value, (TensorView View, StoreMode Mode)> targets, IEnumerable<(Value Value, TensorView Place)> copies)
+    {
+        var lowering = new Lowering(Layout, body, body.Results, leaves, targets, Placement.Buffers, insideLoop: true);
+        lowering.LowerNodes(default);
+        Kernel[] last = [.. copies.Select(c => lowering.CopyKernel(c.Value, c.Place, StoreMode.Replace, c.Value.Name + ".kept"))];
+        return [.. lowering.Schedule.Sort(), .. last];
+    }
+
+    /// <summary>The position of a node in the graph, which orders what does not depend on each other.</summary>
+    public int PositionOf(Node node) => Fusion.IndexOf(node);
+
+    /// <summary>Where a value is read from, as rows that follow each other evenly, with contiguous columns: where it lies, or a copy.</summary>
+    public (TensorView View, Access Access) MatrixOf(Value value)
+    {
+        TensorView view = ViewOf(value);
+        int stride = view.MatrixStride(value.Type) is { } known ? known : (view = CopyOf(value)).MatrixStride(value.Type)!.Value;
+        return (view, Access.Matrix(stride, value.Type.Element));
+    }
+
+    /// <summary>Where a value is read from.</summary>
+    public TensorView ViewOf(Value value) => Placement.ViewOf(value) ?? CopyOf(value);
+
+    /// <summary>A copy of a value whose elements follow each other in row-major order.</summary>
+    public TensorView CopyOf(Value value)
+    {
+        if (_copies.TryGetValue(value, out TensorView? known))
+        {
+            return known;
+        }
+
+        // What strides cannot look at is looked at in a copy of what it looks at.
+        if (Placement.ViewOf(value) is null)
+        {
+            TensorView seen = Placement.Look(value, CopyOf(value.Node.Inputs[0])) ?? throw new GraphException($"{value.Node}: a copy is seen no better");
+            Placement.SetView(value, seen);
+            return seen;
+        }
+
+        if (value.Type.Element != ElementType.Float32)
+        {
+            throw new GraphException($"{value.Node}: indices that do not follow each other");
+        }
+
+        var place = TensorView.Dense(new View(Placement.NewBuffer(value.Name + ".dense", value.Shape.MaximumElements), 0), value.Shape);
+        _copies.Add(value, place);
+        Copy(value, place, StoreMode.Replace, value.Name + ".dense", PositionOf(value.Node));
+        return place;
+    }
+
+    /// <summary>Adds a copy of a value at a place.</summary>
+    public void Copy(Value value, TensorView place, StoreMode mode, string name, int position, Turn turn = Turn.Node, Kernel? after = null)
+        => Schedule.Add(CopyKernel(value, place, mode, name), position, turn, after);
+
+    private RowKernel CopyKernel(Value value, TensorView place, StoreMode mode, string name)
+    {
+        var rows = value.Shape.Dims.Take(System.Math.Max(0, value.Shape.Rank - 1)).ToArray();
+        var output = PendingOperand.Of("output", place, value.Type, rows, value.Shape.Columns, isWritten: true);
+        return value.Op is Constant constant
+            ? RowKernels.Map(name, [output], rows, value.Shape.Columns, [new Store(0, constant.Value, mode)], 0, 4 * value.Shape.MaximumElements)
+            : RowKernels.Map(name, [PendingOperand.Of("input", ViewOf(value), value.Type, rows, value.Shape.Columns, isWritten: false), output], rows, value.Shape.Columns,
+                [new Store(1, new OperandExpr(0), mode)], 0, 8 * value.Shape.MaximumElements);
+    }
+
+    /// <summary>Adds what fills a value's place with a number.</summary>
+    public Kernel Fill(Value value, double constant, Turn turn = Turn.Node)
+    {
+        var rows = value.Shape.Dims.Take(System.Math.Max(0, value.Shape.Rank - 1)).ToArray();
+        var output = PendingOperand.Of("output", Placement.PlaceOf(value), value.Type, rows, value.Shape.Columns, isWritten: true);
+        Kernel kernel = RowKernels.Map("zeros", [output], rows, value.Shape.Columns, [new Store(0, constant, StoreMode.Replace)], 0, 4 * value.Shape.MaximumElements);
+        Schedule.Add(kernel, PositionOf(value.Node), turn);
+        return kernel;
+    }
+
+    private void LowerNodes(CancellationToken cancellation)
+    {
+        // In the graph's order: where a scan's results lie is known once the scan has been lowered.
+        foreach (Node node in Graph.Nodes)
+        {
+            cancellation.ThrowIfCancellationRequested();
+            LoweringRules.Lower(this, node);
+            if (Fusion.ClusterOf(node) is { } cluster && cluster.LastIndex == Fusion.IndexOf(node))
+            {
+                ClusterRule.Lower(this, cluster);
+            }
+        }
+
+        foreach (GradientContribution gradient in Graph.Gradients)
+        {
+            Value value = Placement.GradientValue(gradient.Value);
+            TensorView place = Placement.GradientPlace(gradient);
+            if (!Placement.IsStoredAt(value, place))
+            {
+                Copy(value, place, StoreMode.AddWhenAccumulating, gradient.Parameter + ".gradient", PositionOf(value.Node), Turn.After);
+            }
+        }
+
+        foreach (StateUpdate update in Graph.StateUpdates)
+        {
+            TensorView place = Placement.StatePlace(update.State, update.Value.Shape);
+            if (ViewOf(update.Value) != place)
+            {
+                Copy(update.Value, place, StoreMode.Replace, update.State, Graph.Nodes.Count, Turn.Last);
+            }
+        }
+    }
+
+    /// <summary>Where the outside finds an output: in row-major order, at an address that does not move.</summary>
+    private View OutputOf(Value value)
+    {
+        TensorView view = ViewOf(value);
+        bool stays = view.Base is { Buffer.Space: MemorySpace.Arena, PositionStride: 0, LastStride: 0, StepStride: 0 };
+        return (stays && view.IsDense(value.Shape) ? view : CopyOf(value)).Base;
+    }
+
+    /// <summary>The buffers that a kernel reads, or those that it writes.</summary>
+    internal static IEnumerable<PlanBuffer> Buffers(Kernel kernel, bool written)
+    {
+        IEnumerable<PlanBuffer> own = kernel.Operands.Where(o => o.IsWritten == written).Select(o => o.View.Buffer);
+        if (kernel is MatMulKernel { Workspace: { } workspace } && written)
+        {
+            own = own.Append(workspace);
+        }
+
+        return (kernel is LoopKernel loop ? own.Concat(loop.Body.SelectMany(k => Buffers(k, written))) : own).Distinct();
+    }
+}

@@ -1,0 +1,157 @@
+using System.Collections.Generic;
+using System.Linq;
+using ModelGen.Compiler.Graph;
+using ModelGen.Compiler.Kernels;
+using ModelGen.Compiler.Ops;
+
+namespace ModelGen.Compiler.Passes;
+
+/// <summary>
+/// Gives every stored value a place: a buffer of its own, or directly where it is wanted: a column range of a concatenation, a gradient,
+/// one step of a sequence. Views are other strides over the place of what they look at.
+/// </summary>
+internal sealed class Placement
+{
+    private readonly ModelLayout _layout;
+    private readonly ModelGraph _graph;
+    private readonly Dictionary<Value, TensorView> _views;
+    private readonly Dictionary<Value, (TensorView View, StoreMode Mode)> _targets;
+    private readonly List<PlanBuffer> _buffers;
+    private readonly ILookup<Value, Node> _readers;
+
+    /// <param name="layout">Where parameters, gradients and states lie.</param>
+    /// <param name="graph">The graph whose values are placed.</param>
+    /// <param name="readers">The nodes that read each value.</param>
+    /// <param name="leaves">Where values lie that come from outside.</param>
+    /// <param name="targets">Where values are wanted.</param>
+    /// <param name="buffers">Every buffer of the plan; new ones are added.</param>
+    public Placement(ModelLayout layout, ModelGraph graph, ILookup<Value, Node> readers, Dictionary<Value, TensorView> leaves, Dictionary<Value, (TensorView View, StoreMode Mode)> targets, List<PlanBuffer> buffers)
+    {
+        (_layout, _graph, _readers, _views, _targets, _buffers) = (layout, graph, readers, leaves, targets, buffers);
+        ChooseTargets();
+    }
+
+    public List<PlanBuffer> Buffers => _buffers;
+
+    public PlanBuffer NewBuffer(string name, long size)
+    {
+        var buffer = new PlanBuffer(name, MemorySpace.Arena, size);
+        _buffers.Add(buffer);
+        return buffer;
+    }
+
+    /// <summary>The value whose contributions a gradient's rows are.</summary>
+    public static Value GradientValue(Value value) => value.Op is PadRows ? value.Node.Inputs[0] : value;
+
+    /// <summary>Where a contribution to a gradient is stored: in the parameter's first rows.</summary>
+    public TensorView GradientPlace(GradientContribution gradient)
+        => TensorView.Dense(new View(_layout.Gradient(gradient.Parameter), 0), GradientValue(gradient.Value).Shape);
+
+    public TensorView StatePlace(string state, Shape shape) => TensorView.Dense(new View(_layout.State(state, shape), 0), shape);
+
+    public StoreMode ModeOf(Value value) => _targets.TryGetValue(value, out (TensorView View, StoreMode Mode) target) ? target.Mode : StoreMode.Replace;
+
+    /// <summary>Whether what computes a value stores it there.</summary>
+    public bool IsStoredAt(Value value, TensorView place) => _targets.TryGetValue(value, out (TensorView View, StoreMode Mode) target) && target.View == place;
+
+    /// <summary>Says where a value lies that is no node's own to place.</summary>
+    public void SetView(Value value, TensorView view) => _views[value] = view;
+
+    /// <summary>Where a computed value is stored.</summary>
+    public TensorView PlaceOf(Value value)
+    {
+        if (!_targets.TryGetValue(value, out (TensorView View, StoreMode Mode) target))
+        {
+            var buffer = NewBuffer(value.Name.Length > 0 ? value.Name : value.Op.Mnemonic, value.Shape.MaximumElements);
+            target = (TensorView.Dense(new View(buffer, 0), value.Shape), StoreMode.Replace);
+            _targets.Add(value, target);
+        }
+
+        _views[value] = target.View;
+        return target.View;
+    }
+
+    /// <summary>Where a value is read from; null where a view's elements are not where strides would find them.</summary>
+    public TensorView? ViewOf(Value value)
+    {
+        if (_views.TryGetValue(value, out TensorView? known))
+        {
+            return known;
+        }
+
+        TensorView? view = value.Op switch
+        {
+            Parameter parameter => TensorView.Dense(new View(_layout.Weight(parameter.ParameterName), 0), parameter.Shape),
+            StateRead state => StatePlace(state.State, state.Shape),
+            _ when value.Op is ViewOperator or AppendState => ViewOf(value.Node.Inputs[0]) is { } seen ? Look(value, seen) : null,
+            _ => PlaceOf(value),
+        };
+        if (view is not null)
+        {
+            _views[value] = view;
+        }
+
+        return view;
+    }
+
+    /// <summary>A view of a tensor that lies at <paramref name="seen"/>.</summary>
+    public TensorView? Look(Value value, TensorView seen)
+    {
+        Shape from = value.Node.Inputs[0].Shape;
+        switch (value.Op)
+        {
+            case AppendState:
+                return seen;
+            case Reshape reshape:
+                return seen.Reshape(from, reshape.Shape);
+            case Permute permute:
+                return seen.Permute(permute.Axes);
+            case SliceColumns slice:
+                return seen.Columns(slice.Offset);
+            case RowsAtPosition:
+                return seen with { Base = seen.Base with { PositionStride = TensorView.Literal(seen.Strides[0]) } };
+            case LastRow when seen.MatrixStride(value.Node.Inputs[0].Type) is { } stride:
+                bool moves = from.Rows.IsDynamic;
+                TensorView last = TensorView.Dense(seen.Base, value.Shape).Move((moves ? from.Rows.Factors[0].Plus : from.Rows.Maximum - 1L) * stride);
+                return moves ? last with { Base = last.Base with { LastStride = stride } } : last;
+            case LastRow:
+                return null;
+            case PadRows or PadColumns:
+                return PlaceOf(value);
+            default:
+                throw new GraphException($"{value.Node}: nothing says how this view looks at memory");
+        }
+    }
+
+    /// <summary>Lets producers write where their value is wanted. What cannot be forwarded is copied afterwards.</summary>
+    private void ChooseTargets()
+    {
+        foreach (Node concat in _graph.NodesOf<ConcatColumns>())
+        {
+            TensorView whole = PlaceOf(new Value(concat, 0));
+            int offset = 0;
+            foreach (Value part in concat.Inputs)
+            {
+                if (CanForward(part))
+                {
+                    _targets.Add(part, (whole.Columns(offset), StoreMode.Replace));
+                }
+
+                offset += part.Shape.Columns;
+            }
+        }
+
+        Dictionary<Value, int> contributions = _graph.Gradients.GroupBy(g => GradientValue(g.Value)).ToDictionary(g => g.Key, g => g.Count());
+        foreach (GradientContribution gradient in _graph.Gradients)
+        {
+            Value value = GradientValue(gradient.Value);
+            if (CanForward(value) && value.Op is ElementwiseOperator or RowReduction or MatMul or ColumnSum or EmbeddingGradient && !_readers[value].Any() && contributions[value] == 1)
+            {
+                _targets.Add(value, (GradientPlace(gradient), StoreMode.AddWhenAccumulating));
+            }
+        }
+    }
+
+    private bool CanForward(Value value)
+        => value.Op is not (LeafOperator or ViewOperator or ConcatColumns or Scan or AppendState) && !_targets.ContainsKey(value) && !_views.ContainsKey(value);
+}

@@ -1,0 +1,169 @@
+using System;
+using System.Collections.Generic;
+using System.Linq;
+using ModelGen.Compiler.Graph;
+using ModelGen.Compiler.Kernels;
+using ModelGen.Compiler.Ops;
+
+namespace ModelGen.Compiler.Passes;
+
+/// <summary>
+/// How each operator with kernels of its own becomes kernels: one rule for each. Element-wise operators, row reductions and products are
+/// lowered in clusters (<see cref="ClusterRule"/>), and views are addresses (<see cref="Placement"/>).
+/// </summary>
+internal static class LoweringRules
+{
+    private static readonly Dictionary<Type, Action<Lowering, Node>> Rules = new()
+    {
+        [typeof(Constant)] = LowerConstant,
+        [typeof(ColumnSum)] = ColumnSumRule.Lower,
+        [typeof(Embedding)] = LowerEmbedding,
+        [typeof(EmbeddingGradient)] = LowerEmbeddingGradient,
+        [typeof(TransposeIndices)] = LowerTransposeIndices,
+        [typeof(AppendState)] = LowerAppendState,
+        [typeof(Attention)] = LowerAttention,
+        [typeof(AttentionGradient)] = LowerAttentionGradient,
+        [typeof(ConcatColumns)] = LowerConcatColumns,
+        [typeof(PadRows)] = LowerPadding,
+        [typeof(PadColumns)] = LowerPadding,
+        [typeof(Scan)] = ScanRule.Lower,
+    };
+
+    /// <exception cref="GraphException">An operator that needs kernels of its own has no rule.</exception>
+    public static void Lower(Lowering lowering, Node node)
+    {
+        if (Rules.TryGetValue(node.Op.GetType(), out Action<Lowering, Node>? rule))
+        {
+            rule(lowering, node);
+        }
+        else if (node.Op is CompositeOperator || (node.Op is KernelOperator && !Fusion.IsRowDomain(node)))
+        {
+            throw new GraphException($"{node}: no rule lowers {node.Op.Mnemonic}");
+        }
+    }
+
+    private static void LowerConstant(Lowering lowering, Node node)
+    {
+        var value = new Value(node, 0);
+        if (lowering.Fusion.IsStored(value))
+        {
+            lowering.Fill(value, ((Constant)node.Op).Value);
+        }
+    }
+
+    private static void LowerEmbedding(Lowering lowering, Node node)
+    {
+        Shape shape = node.Outputs[0].Shape;
+        KernelOperand[] operands = [Read(lowering, node, 0, "table"), ReadIndices(lowering, node, 1, "indices"), Write(lowering, node, 0, "output")];
+        Add(lowering, node, new EmbeddingKernel(node.Name, operands, shape.Rows, shape.Columns, 8L * shape.MaximumElements));
+    }
+
+    private static void LowerEmbeddingGradient(Lowering lowering, Node node)
+    {
+        int rows = ((EmbeddingGradient)node.Op).Rows;
+        Shape cotangent = node.Inputs[1].Shape;
+        if (cotangent.Rows.IsDynamic)
+        {
+            throw new GraphException($"{node}: adds up a dynamic number of rows");
+        }
+
+        KernelOperand[] operands = [ReadIndices(lowering, node, 0, "indices"), Read(lowering, node, 1, "rows"), Write(lowering, node, 0, "table")];
+        Add(lowering, node, new EmbeddingGradientKernel(node.Name, operands, cotangent.Rows.Maximum, cotangent.Columns, rows, lowering.Placement.ModeOf(new Value(node, 0)), (8L * cotangent.MaximumElements) + (4L * rows * cotangent.Columns)));
+    }
+
+    private static void LowerTransposeIndices(Lowering lowering, Node node)
+    {
+        Shape input = node.Inputs[0].Shape;
+        if (!input[0].IsLiteral)
+        {
+            throw new GraphException($"{node}: a dynamic batch");
+        }
+
+        KernelOperand[] operands = [ReadIndices(lowering, node, 0, "input"), Write(lowering, node, 0, "output")];
+        Add(lowering, node, new TransposeIndicesKernel(node.Name, operands, input[0].Maximum, RowExtent.Of(input[1]), 8L * input.MaximumElements));
+    }
+
+    private static void LowerAppendState(Lowering lowering, Node node)
+    {
+        TensorView state = lowering.ViewOf(node.Inputs[0]);
+        TensorView rows = new(state.Base with { PositionStride = TensorView.Literal(state.Strides[0]) }, new([.. Enumerable.Repeat(RowExtent.Literal(0), node.Inputs[1].Shape.Rank - 2), .. state.Strides]));
+        lowering.Copy(node.Inputs[1], rows, StoreMode.Replace, node.Name, lowering.PositionOf(node));
+    }
+
+    private static void LowerAttention(Lowering lowering, Node node)
+    {
+        var attention = (Attention)node.Op;
+        Shape q = node.Inputs[0].Shape;
+        bool logSumExp = lowering.Readers[new Value(node, 1)].Any();
+        var operands = new List<KernelOperand> { Read(lowering, node, 0, "q"), Read(lowering, node, 1, "k"), Read(lowering, node, 2, "v"), Write(lowering, node, 0, "output") };
+        if (logSumExp)
+        {
+            operands.Add(Write(lowering, node, 1, "logsumexp"));
+        }
+
+        Add(lowering, node, new AttentionKernel(node.Name, operands, attention, q[0].Maximum, RowExtent.Of(q[1]), node.Inputs[1].Shape[-2].Maximum, logSumExp, attention.Flops(node), 16L * q.MaximumElements));
+    }
+
+    private static void LowerAttentionGradient(Lowering lowering, Node node)
+    {
+        var gradient = (AttentionGradient)node.Op;
+        Shape q = node.Inputs[0].Shape;
+        string[] reads = ["q", "k", "v", "output", "logsumexp", "d_output"];
+        string[] writes = ["dq", "dk", "dv"];
+        KernelOperand[] operands = [.. reads.Select((name, i) => Read(lowering, node, i, name)), .. writes.Select((name, i) => Write(lowering, node, i, name))];
+        Add(lowering, node, new AttentionGradientKernel(node.Name, operands, gradient.Of, q[0].Maximum, q[1].Maximum, node.Inputs[1].Shape[1].Maximum, lowering.Layout.Caches, gradient.Flops(node), 36L * q.MaximumElements));
+    }
+
+    private static void LowerConcatColumns(Lowering lowering, Node node)
+    {
+        TensorView whole = lowering.ViewOf(new Value(node, 0));
+        int offset = 0;
+        foreach (Value part in node.Inputs)
+        {
+            TensorView place = whole.Columns(offset);
+            if (!lowering.Placement.IsStoredAt(part, place))
+            {
+                lowering.Copy(part, place, StoreMode.Replace, node.Name, lowering.PositionOf(node));
+            }
+
+            offset += part.Shape.Columns;
+        }
+    }
+
+    // What is zero but for some rows or columns; a gradient leaves out the rows that it has nothing for instead.
+    private static void LowerPadding(Lowering lowering, Node node)
+    {
+        var value = new Value(node, 0);
+        if (!lowering.Readers[value].Any() && lowering.Graph.Outputs.All(o => o.Value != value) && lowering.Graph.StateUpdates.All(u => u.Value != value))
+        {
+            return;
+        }
+
+        Kernel zeros = lowering.Fill(value, 0, Turn.Before);
+        TensorView place = lowering.ViewOf(value);
+        lowering.Copy(node.Inputs[0], node.Op is PadColumns columns ? place.Columns(columns.Offset) : place, StoreMode.Replace, node.Name, lowering.PositionOf(node), Turn.Node, zeros);
+    }
+
+    private static void Add(Lowering lowering, Node node, Kernel kernel) => lowering.Schedule.Add(kernel, lowering.PositionOf(node));
+
+    private static KernelOperand Read(Lowering lowering, Node node, int input, string name)
+    {
+        (TensorView view, Access access) = lowering.MatrixOf(node.Inputs[input]);
+        return new KernelOperand(name, view.Base, access, IsWritten: false);
+    }
+
+    /// <summary>Indices that follow each other.</summary>
+    private static KernelOperand ReadIndices(Lowering lowering, Node node, int input, string name)
+    {
+        KernelOperand operand = Read(lowering, node, input, name);
+        return operand.Access.RowStride == 1 ? operand : throw new GraphException($"{node}: indices that do not follow each other");
+    }
+
+    private static KernelOperand Write(Lowering lowering, Node node, int output, string name)
+    {
+        var value = new Value(node, output);
+        TensorView place = lowering.Placement.PlaceOf(value);
+        int stride = place.MatrixStride(value.Type) ?? throw new GraphException($"{node}: its {name} is wanted in rows that do not follow each other evenly");
+        return new KernelOperand(name, place.Base, Access.Matrix(stride, value.Type.Element), IsWritten: true);
+    }
+}

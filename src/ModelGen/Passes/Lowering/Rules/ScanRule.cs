@@ -1,0 +1,131 @@
+using System.Collections.Generic;
+using System.Linq;
+using ModelGen.Compiler.Graph;
+using ModelGen.Compiler.Kernels;
+using ModelGen.Compiler.Ops;
+
+namespace ModelGen.Compiler.Passes;
+
+/// <summary>A recurrence: a loop over the kernels of its body, whose views move by a step at a time.</summary>
+internal static class ScanRule
+{
+    public static void Lower(Lowering lowering, Node node)
+    {
+        var scan = (Scan)node.Op;
+        Placement placement = lowering.Placement;
+        if (lowering.InsideLoop)
+        {
+            throw new GraphException($"{node}: a scan inside a scan");
+        }
+
+        // One buffer of T + 1 slots holds a carry's whole history: "before" and "after" are two views of it.
+        var leaves = new Dictionary<Value, TensorView>();
+        var targets = new Dictionary<Value, (TensorView View, StoreMode Mode)>();
+        var copies = new List<(Value Value, TensorView Place)>();
+        RowExtent steps = RowExtent.Of(scan.Extent);
+        for (int i = 0; i < scan.Carries; i++)
+        {
+            string name = node.Name + "." + scan.Body.Outputs[i].Name;
+            Shape slot = node.Outputs[Scan.Final(i)].Shape;
+            int size = checked((int)slot.MaximumElements);
+            var history = placement.NewBuffer(name, (scan.Extent.Maximum + 1L) * size);
+            TensorView first = TensorView.Dense(new View(history, 0), slot);
+            TensorView second = first.Move(size);
+            (TensorView before, TensorView after) = scan.Reverse ? (second, first) : (first, second);
+            placement.SetView(new Value(node, Scan.Before(i)), before.Prepend(RowExtent.Literal(size)));
+            placement.SetView(new Value(node, Scan.After(i)), after.Prepend(RowExtent.Literal(size)));
+
+            // Slot T of a run of T steps: with a dynamic T it moves with the count.
+            TensorView last = steps.IsDynamic ? second with { Base = second.Base with { LastStride = size } } : first.Move((long)scan.Extent.Maximum * size);
+            (TensorView initial, TensorView final) = scan.Reverse ? (last, first) : (first, last);
+            placement.SetView(new Value(node, Scan.Final(i)), final);
+            lowering.Copy(node.Inputs[i], initial, StoreMode.Replace, name + ".initial", lowering.PositionOf(node), Turn.Before);
+
+            Bind(BodyInputKind.Carry, i, before.Prepend(RowExtent.Literal(size)).Step());
+            Target(scan.Body.Outputs[i].Value, after.Prepend(RowExtent.Literal(size)).Step());
+        }
+
+        for (int i = scan.Carries; i < node.Inputs.Count; i++)
+        {
+            (BodyInputKind kind, int number) = scan.KindOf(i);
+            TensorView view = lowering.ViewOf(node.Inputs[i]);
+            Bind(kind, number, kind == BodyInputKind.Sequence ? view.Step() : view);
+        }
+
+        for (int i = 0; i < scan.OutputSequences; i++)
+        {
+            var output = new Value(node, scan.Sequence(i));
+            Value value = scan.Body.Outputs[scan.Carries + i].Value;
+            if (targets.TryGetValue(value, out (TensorView View, StoreMode Mode) known))
+            {
+                placement.SetView(output, new TensorView(known.View.Base with { StepStride = 0 }, known.View.Strides).Prepend(RowExtent.Literal(checked((int)known.View.Base.StepStride))));
+                continue;
+            }
+
+            string name = node.Name + "." + (value.Name.Length > 0 ? value.Name : scan.Body.Outputs[scan.Carries + i].Name);
+            TensorView place = TensorView.Dense(new View(placement.NewBuffer(name, output.Shape.MaximumElements), 0), output.Shape);
+            placement.SetView(output, place);
+            Target(value, place.Step());
+        }
+
+        List<Kernel> kernels = lowering.LowerBody(scan.Body, leaves, targets, copies);
+        if (scan.Extent.Maximum > 1)
+        {
+            PackInvariants(lowering, node, scan, kernels);
+        }
+
+        lowering.Schedule.Add(new LoopKernel(node.Name, steps, scan.Reverse, kernels), lowering.PositionOf(node));
+
+        void Bind(BodyInputKind kind, int number, TensorView view)
+        {
+            foreach (Node leaf in scan.Body.Nodes)
+            {
+                if (leaf.Op is BodyInput b && b.Kind == kind && b.Number == number)
+                {
+                    leaves[new Value(leaf, 0)] = view;
+                }
+            }
+        }
+
+        void Target(Value value, TensorView place)
+        {
+            if (value.Op is LeafOperator or ViewOperator || targets.ContainsKey(value))
+            {
+                copies.Add((value, place));
+            }
+            else
+            {
+                targets.Add(value, (place, StoreMode.Replace));
+            }
+        }
+    }
+
+    /// <summary>Packs the right operands of a loop's products that are the same at every step once, before the loop.</summary>
+    private static void PackInvariants(Lowering lowering, Node node, Scan scan, List<Kernel> kernels)
+    {
+        View[] invariants = [.. node.Inputs.Where((_, i) => i >= scan.Carries && scan.KindOf(i).Kind == BodyInputKind.Invariant).Select(v => lowering.ViewOf(v).Base)];
+        var packed = new Dictionary<(View, Access, MatMulForm), KernelOperand>();
+        for (int i = 0; i < kernels.Count; i++)
+        {
+            if (kernels[i] is not MatMulKernel { IsDotProducts: false } product || product.Operands[1] is not { View.StepStride: 0 } source
+                || (source.View.Buffer.Space != MemorySpace.Weights && !invariants.Contains(source.View)))
+            {
+                continue;
+            }
+
+            if (!packed.TryGetValue((source.View, source.Access, product.Form), out KernelOperand? operand))
+            {
+                string name = source.View.Buffer.Name;
+                var place = new View(lowering.Placement.NewBuffer(name + ".panels", PackKernel.PackedElements(product.Columns, product.Depth)), 0);
+                operand = new KernelOperand(source.Name, place, Access.Matrix(1), IsWritten: false);
+                packed.Add((source.View, source.Access, product.Form), operand);
+                lowering.Schedule.Add(
+                    new PackKernel(name + ", in panels", [source, operand with { Name = "panels", IsWritten = true }], product.Form, product.Columns, product.Depth, 8L * product.Columns * product.Depth),
+                    lowering.PositionOf(node),
+                    Turn.Before);
+            }
+
+            kernels[i] = ProductRule.WithWorkspace(lowering, product.With([product.Operands[0], operand, .. product.Operands.Skip(2)], isRightPacked: true));
+        }
+    }
+}
