@@ -145,7 +145,7 @@ public static unsafe partial class Panels
     /// <param name="rows">Rows.</param>
     /// <param name="columns">Elements of a row.</param>
     [MethodImpl(MethodImplOptions.AggressiveOptimization)]
-    public static void PrefetchTile(float* target, int stride, int rows, int columns)
+    public static void PrefetchTile(float* target, long stride, int rows, int columns)
     {
         if (!Sse.IsSupported)
         {

@@ -81,7 +81,7 @@ internal static class AttentionEmitter
             w.Open($"for (; i <= {queries} - {height}; i += {height})");
             w.Line(kernel.Op.Causal ? $"int limit = {(kernel.Op.Cached ? "position + " : "")}i + {height};" : "int limit = keys;");
             w.Open($"for (int n = 0; n < limit; n += {v.TileColumns})");
-            w.Line(scoreTile.Call(code, $"queryRows + (long)i * {Stride(kernel, 0)}", "keysTransposed + n", "scores + n"));
+            w.Line(scoreTile.Call($"queryRows + (long)i * {Stride(kernel, 0)}", "keysTransposed + n", "scores + n"));
             w.Close();
             w.Open($"for (int row = 0; row < {height}; row++)");
             w.Line(kernel.Op.Causal ? $"int valid = limit - {height - 1} + row;" : "int valid = keys;");
@@ -95,7 +95,7 @@ internal static class AttentionEmitter
             w.Close();
             ColumnTiles(w, d, v, c =>
             {
-                w.Line(valueTile.Call(code, "scores", $"values + {c}", "tile", "limit"));
+                w.Line(valueTile.Call("scores", $"values + {c}", "tile", "limit"));
                 w.Open($"for (int row = 0; row < {height}; row++)");
                 w.Line($"{v.Type} factor = {v.Broadcast("factors[row]")};");
                 TileRow(w, d, c, v, $"outputRows + (long)(i + row) * {Stride(kernel, 3)}", x => $"{x} * factor", StoreMode.Replace);
@@ -152,8 +152,8 @@ internal static class AttentionEmitter
             var queryTile = new Tile(v, height, scores, 1, padded, v.TileColumns, null);
             w.Open($"for (; i <= queries - {height}; i += {height})");
             w.Open($"for (int n = 0; n < limit; n += {v.TileColumns})");
-            w.Line(scoreTile.Call(code, $"queryBlock + i * {padded}", "keysTransposed + n", $"probabilities + i * {scores} + n"));
-            w.Line(scoreTile.Call(code, $"outputBlock + i * {padded}", "valuesTransposed + n", $"cotangents + i * {scores} + n"));
+            w.Line(scoreTile.Call($"queryBlock + i * {padded}", "keysTransposed + n", $"probabilities + i * {scores} + n"));
+            w.Line(scoreTile.Call($"outputBlock + i * {padded}", "valuesTransposed + n", $"cotangents + i * {scores} + n"));
             w.Close();
             w.Open($"for (int row = i; row < i + {height}; row++)");
             w.Line($"float* o = output + (firstRow + row) * {Stride(kernel, 3)} + head * {d};");
@@ -169,7 +169,7 @@ internal static class AttentionEmitter
             w.Close();
             ColumnTiles(w, d, v, c =>
             {
-                w.Line(queryTile.Call(code, $"cotangents + i * {scores}", $"keyRows + {c}", "tile", "limit"));
+                w.Line(queryTile.Call($"cotangents + i * {scores}", $"keyRows + {c}", "tile", "limit"));
                 w.Open($"for (int row = 0; row < {height}; row++)");
                 TileRow(w, d, c, v, $"dq + (firstRow + i + row) * {Stride(kernel, 6)} + head * {d}", x => x, StoreMode.Replace);
                 w.Close();
@@ -187,7 +187,7 @@ internal static class AttentionEmitter
             {
                 foreach ((string a, string b, string target, int index) in new[] { ("cotangents", "queryBlock", "keyCotangents", 7), ("probabilities", "outputBlock", "valueCotangents", 8) })
                 {
-                    w.Line(keyTile.Call(code, $"{a} + m", $"{b} + {c}", "tile", "queries"));
+                    w.Line(keyTile.Call($"{a} + m", $"{b} + {c}", "tile", "queries"));
                     w.Open($"for (int row = 0; row < {height}; row++)");
                     TileRow(w, d, c, v, $"{target} + (long)(m + row) * {Stride(kernel, index)}", x => x, StoreMode.Add);
                     w.Close();

@@ -134,7 +134,7 @@ internal abstract class RowProduct(CodeWriter w, KernelCode code, Func<string, s
         int blocks = Blocking.DepthBlocks;
         int stripStep = Blocking.IsLeftInPlace ? 0 : PackedHeight;
         int aheadVectors = every is null ? 0 : AheadVectors;
-        PanelTile tile = new(V, height, vectors, Adds: false, stripStep, aheadVectors);
+        PanelTile tile = new(V, height, vectors, stripStep, aheadVectors);
         int rest = Kernel.Rows.Maximum % height;
         string rows = rest == 0 && !Kernel.Rows.IsDynamic ? CodeWriter.Number(height) : "height";
         W.Line($"int row = {m} * {height};");
@@ -156,8 +156,8 @@ internal abstract class RowProduct(CodeWriter w, KernelCode code, Func<string, s
         }
 
         string columns = ColumnCount(column, vectors);
-        void Multiply(PanelTile tile, string left, string result, string stride)
-            => W.Line(tile.Call(Code, left, panel, result, stride, Depth, every is null ? null : $"&ahead, {every}"));
+        void Multiply(string left, string result, string stride, string adds = "false")
+            => W.Line(tile.Call(left, panel, result, stride, Depth, adds, every));
 
         if (blocks > 1)
         {
@@ -172,13 +172,7 @@ internal abstract class RowProduct(CodeWriter w, KernelCode code, Func<string, s
             // Sums of the blocks before wait in the workspace, each tile in a place of its own.
             long tileSize = (long)height * Blocking.Width;
             W.Line($"float* sums = workspace + ({m} * {Blocking.Panels}L + {column} / {Blocking.Width}) * {tileSize};");
-            W.Open("if (block == 0)");
-            Multiply(tile, left, "sums", CodeWriter.Number(width));
-            W.Close();
-            W.Open("else");
-            Multiply(tile with { Adds = true }, left, "sums", CodeWriter.Number(width));
-            W.Close();
-            W.Line();
+            Multiply(left, "sums", CodeWriter.Number(width), adds: "block > 0");
             W.Open($"if (block == {blocks - 1})").Line(EpilogueCall("sums", "row", rows, column, columns)).Close();
             return;
         }
@@ -195,20 +189,7 @@ internal abstract class RowProduct(CodeWriter w, KernelCode code, Func<string, s
                 W.Open($"if (height == {height})");
             }
 
-            if (store.Mode == StoreMode.AddWhenAccumulating)
-            {
-                W.Open("if (accumulate)");
-                Multiply(tile with { Adds = true }, left, result, stride);
-                W.Close();
-                W.Open("else");
-                Multiply(tile, left, result, stride);
-                W.Close();
-            }
-            else
-            {
-                Multiply(tile with { Adds = store.Mode == StoreMode.Add }, left, result, stride);
-            }
-
+            Multiply(left, result, stride, store.Mode switch { StoreMode.Replace => "false", StoreMode.Add => "true", _ => "accumulate" });
             if (rows != "height")
             {
                 return;
@@ -220,7 +201,7 @@ internal abstract class RowProduct(CodeWriter w, KernelCode code, Func<string, s
         }
 
         PrefetchEpilogue("row", rows, column, columns);
-        Multiply(tile, left, "tile", CodeWriter.Number(width));
+        Multiply(left, "tile", CodeWriter.Number(width));
         W.Line(EpilogueCall("tile", "row", rows, column, columns));
     }
 

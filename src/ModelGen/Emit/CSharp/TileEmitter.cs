@@ -1,6 +1,5 @@
 using System;
 using System.Collections.Generic;
-using System.Linq;
 using ModelGen.Compiler.Graph;
 
 namespace ModelGen.Compiler.Emit.CSharp;
@@ -20,51 +19,8 @@ namespace ModelGen.Compiler.Emit.CSharp;
 internal sealed record Tile(Spelling V, int Rows, int ARow, int AStep, int BStep, int CRow, int? Depth)
 {
     /// <summary>A call of the tile from a kernel's text.</summary>
-    public string Call(KernelCode code, string a, string b, string c, string? depth = null)
-        => $"{code.Share(BaseName, Print)}({a}, {b}, {c}{(Depth is null ? ", " + depth : "")});";
-
-    private string BaseName => $"Tile{Rows}x{V.TileColumns}_{V.Bits}";
-
-    private string Print(string name)
-    {
-        var w = new CodeWriter();
-        w.Line($"// A {Rows} × {V.TileColumns} tile of a product{(Depth is { } d ? $" over {d} steps" : "")}: {Rows * V.TileVectors} accumulators in registers.");
-        w.Line("[@MethodImpl(MethodImplOptions.AggressiveOptimization)]");
-        w.OpenMethod($"private static void {name}(float* a, float* b, float* c{(Depth is null ? ", int depth" : "")})");
-        for (int i = 0; i < Rows; i++)
-        {
-            w.Line($"{V.Type} {string.Join(", ", Enumerable.Range(0, V.TileVectors).Select(j => $"c{i}_{j} = {V.Type}.Zero"))};");
-        }
-
-        w.Open($"for (int k = 0; k < {(Depth is { } literal ? CodeWriter.Number(literal) : "depth")}; k++)");
-        for (int j = 0; j < V.TileVectors; j++)
-        {
-            w.Line($"{V.Type} b{j} = {V.Load(Plus("b", j * V.Lanes))};");
-        }
-
-        for (int i = 0; i < Rows; i++)
-        {
-            w.Line($"{V.Type} a{i} = {V.Broadcast($"a[{CodeWriter.Number((long)i * ARow)}]")};");
-            for (int j = 0; j < V.TileVectors; j++)
-            {
-                w.Line($"c{i}_{j} = {V.MultiplyAdd($"a{i}", $"b{j}", $"c{i}_{j}")};");
-            }
-        }
-
-        w.Line(AStep == 1 ? "a++;" : $"a += {CodeWriter.Number(AStep)};");
-        w.Line($"b += {CodeWriter.Number(BStep)};");
-        w.Close();
-        for (int i = 0; i < Rows; i++)
-        {
-            for (int j = 0; j < V.TileVectors; j++)
-            {
-                w.Line(V.Store($"c{i}_{j}", Plus("c", ((long)i * CRow) + (j * V.Lanes))));
-            }
-        }
-
-        w.Close();
-        return w.ToString();
-    }
+    public string Call(string a, string b, string c, string? depth = null)
+        => $"RegisterTile.Multiply{(AStep == 1 ? "Rows" : "Strip")}<F{V.Bits}>({Rows}, {V.TileVectors}, {a}, {(AStep == 1 ? ARow : AStep)}, {b}, {BStep}, {c}, {CRow}, {(Depth is { } d ? CodeWriter.Number(d) : depth)});";
 
     /// <summary>
     /// The heights of the tiles that cover a number of rows: whole tiles and what is left, or pairs and single rows where
@@ -94,6 +50,4 @@ internal sealed record Tile(Spelling V, int Rows, int ARow, int AStep, int BStep
 
     /// <summary>Columns rounded up to whole tiles: what packed rows are padded to.</summary>
     public static int Padded(int columns, Spelling v) => (columns + v.TileColumns - 1) / v.TileColumns * v.TileColumns;
-
-    private static string Plus(string pointer, long offset) => offset == 0 ? pointer : $"{pointer} + {CodeWriter.Number(offset)}";
 }

@@ -149,13 +149,13 @@ internal sealed class TransposedProduct(CodeWriter w, KernelCode code, Func<stri
     // A group of columns and a panel.
     private void Tiles(int vectors, string step, bool fetches = false)
     {
-        PanelTile tile = new(V, Blocking.Height, vectors, Adds: false, StripStep: 0, AheadVectors: 0, fetches);
+        PanelTile tile = new(V, Blocking.Height, vectors, StripStep: 0, AheadVectors: 0, fetches);
         string? ahead = fetches ? CodeWriter.Number((long)FetchedRows * Right.Access.RowStride) : null;
         int lanes = vectors * V.Lanes;
         if (Blocking.GroupStrips > MostUnrolledStrips)
         {
             W.Open($"for (int i = 0; i < {Group}; i += {Blocking.Height})");
-            W.Line(tile.Call(Code, $"a + (long)i * {step}, {step}", "panel", $"transpose + i * {lanes}", CodeWriter.Number(lanes), Depth, ahead));
+            W.Line(tile.Call($"a + (long)i * {step}, {step}", "panel", $"transpose + i * {lanes}", CodeWriter.Number(lanes), Depth, ahead: ahead));
             W.Close();
             W.Line();
             return;
@@ -165,7 +165,7 @@ internal sealed class TransposedProduct(CodeWriter w, KernelCode code, Func<stri
         {
             int at = i * Blocking.Height;
             string offset = i == 0 ? "" : step == "step" ? $" + {at}L * step" : $" + {CodeWriter.Number((long)at * Right.Access.RowStride)}";
-            W.Line(tile.Call(Code, $"a{offset}, {step}", "panel", i == 0 ? "transpose" : $"transpose + {at * lanes}", CodeWriter.Number(lanes), Depth, ahead));
+            W.Line(tile.Call($"a{offset}, {step}", "panel", i == 0 ? "transpose" : $"transpose + {at * lanes}", CodeWriter.Number(lanes), Depth, ahead: ahead));
         }
     }
 }
