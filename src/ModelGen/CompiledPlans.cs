@@ -3,12 +3,15 @@ using System.Linq;
 using ModelGen.Compiler.Architectures;
 using ModelGen.Compiler.Kernels;
 using ModelGen.Compiler.Passes;
+using ModelGen.Compiler.Targets.Cpu;
 
 namespace ModelGen.Compiler;
 
 /// <summary>One execution plan with its memory planned.</summary>
-internal sealed record CompiledPlan(string Name, KernelProgram Program, long ArenaElements)
+internal sealed record CompiledPlan(string Name, CpuProgram Cpu, long ArenaElements)
 {
+    public KernelProgram Program => Cpu.Program;
+
     public long InputOffset(string name) => Program.Inputs[name].Buffer.Offset;
 
     public View Output(string name) => Program.Outputs[name];
@@ -18,7 +21,7 @@ internal sealed record CompiledPlan(string Name, KernelProgram Program, long Are
     public long Flops => Program.Kernels.Sum(k => k.Flops);
 
     /// <summary>What every worker needs for itself, in bytes, whatever the vector width.</summary>
-    public long ScratchBytes => Program.Kernels.Select(k => new[] { 4, 8, 16 }.Max(k.ScratchBytes)).DefaultIfEmpty(0).Max();
+    public long ScratchBytes => Cpu.ScratchBytes;
 }
 
 /// <summary>Everything that the emitters print of a model.</summary>

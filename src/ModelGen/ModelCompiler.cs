@@ -9,6 +9,7 @@ using ModelGen.Compiler.Graph;
 using ModelGen.Compiler.Kernels;
 using ModelGen.Compiler.Ops;
 using ModelGen.Compiler.Passes;
+using ModelGen.Compiler.Targets.Cpu;
 
 namespace ModelGen.Compiler;
 
@@ -40,7 +41,7 @@ internal static class ModelCompiler
         IArchitecture architecture = ArchitectureRegistry.Get(spec.Family);
         ModelSurface surface = architecture.Surface(spec);
         ModelGraph forward = architecture.Build(spec, BuildMode.Inference);
-        ModelLayout layout = ModelLayout.Of(forward, spec.Caches);
+        ModelLayout layout = ModelLayout.Of(forward);
         var input = (Input)forward.NodesOf<Input>().First().Op;
         string output = forward.Outputs[0].Name;
 
@@ -54,19 +55,19 @@ internal static class ModelCompiler
         if (surface.Streams)
         {
             ModelGraph decode = InferenceGraph(forward, 1, 1, output, context, cancellation);
-            inference.Add(Lower("Prefill", InferenceGraph(forward, 1, Dim.Time(chunk), output, context, cancellation), layout, cancellation));
-            inference.Add(Lower("Decode", decode, layout, cancellation));
+            inference.Add(Lower("Prefill", InferenceGraph(forward, 1, Dim.Time(chunk), output, context, cancellation), layout, spec.Caches, cancellation));
+            inference.Add(Lower("Decode", decode, layout, spec.Caches, cancellation));
             stateBytesPerToken = 4 * decode.NodesOf<AppendState>().Sum(n => (long)n.Outputs[0].Shape.Columns);
         }
         else
         {
             ModelGraph graph = Run(forward, cancellation, g => BindExtents.Run(g, Dim.Time(chunk), 1), ExpandComposites.Run, Simplify.Run);
-            inference.Add(Lower("Predict", graph, layout, cancellation));
+            inference.Add(Lower("Predict", graph, layout, spec.Caches, cancellation));
         }
 
         long inferenceState = layout.StateElements;
         var training = new List<CompiledPlan>();
-        ModelLayout trainingLayout = ModelLayout.Of(forward, spec.Caches);
+        ModelLayout trainingLayout = ModelLayout.Of(forward);
         Input? target = null;
         if (spec.Training is { } declared)
         {
@@ -74,8 +75,8 @@ internal static class ModelCompiler
             target = (Input)graph.NodesOf<Input>().Last().Op;
             ModelGraph bound = Run(graph.WithOutputs("loss"), cancellation,
                 g => BindExtents.Run(g, declared.BatchSize, Math.Max(1, declared.SequenceLength)), ExpandComposites.Run);
-            training.Add(Lower("Step", TrainingGraph(bound, cancellation), trainingLayout, cancellation));
-            training.Add(Lower("Evaluate", Run(bound, cancellation, RemoveDropout.Run, Simplify.Run, ScanMotion.Run), trainingLayout, cancellation));
+            training.Add(Lower("Step", TrainingGraph(bound, cancellation), trainingLayout, spec.Caches, cancellation));
+            training.Add(Lower("Evaluate", Run(bound, cancellation, RemoveDropout.Run, Simplify.Run, ScanMotion.Run), trainingLayout, spec.Caches, cancellation));
         }
 
         Shape outputShape = forward.Output(output).Shape;
@@ -113,9 +114,9 @@ internal static class ModelCompiler
             Simplify.Run);
 
     /// <summary>Kernels in order, with every buffer in its place.</summary>
-    public static CompiledPlan Lower(string name, ModelGraph graph, ModelLayout layout, CancellationToken cancellation)
+    public static CompiledPlan Lower(string name, ModelGraph graph, ModelLayout layout, CacheSizes caches, CancellationToken cancellation)
     {
-        KernelProgram program = Lowering.Run(graph, layout, cancellation);
+        CpuProgram program = CpuTarget.Plan(Lowering.Run(graph, layout, cancellation), caches);
         return new CompiledPlan(name, program, MemoryPlanner.Plan(program));
     }
 

@@ -4,7 +4,7 @@ using Microsoft.CodeAnalysis;
 using ModelGen.Compiler.Architectures;
 using ModelGen.Compiler.Declarations;
 using ModelGen.Compiler.Diagnostics;
-using ModelGen.Compiler.Kernels;
+using ModelGen.Compiler.Targets.Cpu;
 
 namespace ModelGen.Compiler;
 

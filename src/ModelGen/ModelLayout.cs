@@ -20,12 +20,9 @@ internal sealed class ModelLayout
 
     public long StateElements { get; private set; }
 
-    /// <summary>The caches that kernels are cut for.</summary>
-    public CacheSizes Caches { get; private init; } = CacheSizes.Default;
-
-    public static ModelLayout Of(ModelGraph graph, CacheSizes? caches = null)
+    public static ModelLayout Of(ModelGraph graph)
     {
-        var layout = new ModelLayout { Caches = caches ?? CacheSizes.Default };
+        var layout = new ModelLayout();
         foreach (Node node in graph.Nodes)
         {
             if (node.Op is Parameter parameter && !layout._weights.ContainsKey(parameter.ParameterName))

@@ -1,6 +1,6 @@
 using System.Globalization;
 using Microsoft.CodeAnalysis.Diagnostics;
-using ModelGen.Compiler.Kernels;
+using ModelGen.Compiler.Targets.Cpu;
 
 namespace ModelGen.Compiler.Declarations;
 

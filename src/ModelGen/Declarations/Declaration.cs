@@ -1,6 +1,6 @@
 using ModelGen.Compiler.Architectures;
 using ModelGen.Compiler.Diagnostics;
-using ModelGen.Compiler.Kernels;
+using ModelGen.Compiler.Targets.Cpu;
 
 namespace ModelGen.Compiler.Declarations;
 

@@ -23,8 +23,7 @@ internal sealed record Footprint(View View, IReadOnlyList<(RowExtent Stride, Row
                 f.View with { StepStride = 0 }, f.View.StepStride == 0 ? f.Steps : [.. f.Steps, (RowExtent.Literal(checked((int)f.View.StepStride)), loop.Steps)]));
         }
 
-        IEnumerable<Footprint> own = kernel.Operands.Select((o, i) => (o, i)).Where(p => p.o.IsWritten == written).Select(p => Of(kernel, p.i));
-        return written && kernel is MatMulKernel { Workspace: { } workspace } ? own.Append(new Footprint(new View(workspace, 0), [Run(workspace.Size)])) : own;
+        return kernel.Operands.Select((o, i) => (o, i)).Where(p => p.o.IsWritten == written).Select(p => Of(kernel, p.i));
     }
 
     /// <summary>What a kernel touches through one of its operands.</summary>
@@ -37,14 +36,12 @@ internal sealed record Footprint(View View, IReadOnlyList<(RowExtent Stride, Row
         {
             RowKernel k => Over(k.Axes, k.Columns),
             ColumnSumKernel k => Over(k.Kept.Concat(k.Summed), k.Columns),
-            MatMulKernel { IsRightPacked: true } when operand == 1 => [Run(o.View.Buffer.Size)],
             MatMulKernel k => operand switch
             {
                 0 => k.Form == MatMulForm.TN ? Matrix(RowExtent.Literal(k.Depth), k.Rows.Maximum) : Matrix(k.Rows, k.Depth),
                 1 => k.Form == MatMulForm.NT ? Matrix(RowExtent.Literal(k.Columns), k.Depth) : Matrix(RowExtent.Literal(k.Depth), k.Columns),
                 _ => Over(k.Axes, k.Columns),
             },
-            PackKernel k => operand == 0 ? (k.Form == MatMulForm.NT ? Matrix(RowExtent.Literal(k.Columns), k.Depth) : Matrix(RowExtent.Literal(k.Depth), k.Columns)) : [Run(o.View.Buffer.Size)],
             AttentionKernel k => operand switch
             {
                 0 or 3 => Matrix(RowExtent.Literal(k.Batch) * k.Queries, k.Op.Heads * k.Op.HeadDim),
@@ -121,6 +118,4 @@ internal sealed record Footprint(View View, IReadOnlyList<(RowExtent Stride, Row
     }
 
     private static (RowExtent Stride, RowExtent Count) Run(RowExtent count) => (RowExtent.Literal(1), count);
-
-    private static (RowExtent Stride, RowExtent Count) Run(long count) => Run(RowExtent.Literal(checked((int)count)));
 }

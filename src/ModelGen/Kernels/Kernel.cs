@@ -18,23 +18,12 @@ internal abstract class Kernel(string name, IReadOnlyList<KernelOperand> operand
 
     public long Bytes { get; } = bytes;
 
-    /// <summary>
-    /// Whether one worker runs it alone: below some thousand operations, meeting at a barrier costs more than it gains.
-    /// </summary>
-    public virtual bool IsSerial => Flops < 8192 && Bytes < 32768;
-
-    /// <summary>
-    /// Whether workers that are through with their share may take from those of others: processors are seldom all as fast, but to look
-    /// for more takes a while.
-    /// </summary>
-    public bool IsHelped => !IsSerial && (Flops >= 1 << 22 || Bytes >= 1 << 20);
+    /// <summary>What tells apart kernels of a class that only a target knows.</summary>
+    public virtual string? Signature => null;
 
     /// <summary>Whether what it stores is a sum over the rows of its operands, so that blocks of rows add up.</summary>
     public virtual bool SumsOverRows => false;
 
     /// <summary>Pairs of a read and a written operand that may share memory: each element is read for the last time before it is written.</summary>
     public virtual IEnumerable<(int Read, int Written)> InPlaceCandidates => [];
-
-    /// <summary>Memory every worker needs for itself while the kernel runs, in bytes, at vectors of <paramref name="lanes"/> elements.</summary>
-    public virtual long ScratchBytes(int lanes) => 0;
 }

@@ -15,7 +15,6 @@ internal static class KernelSignature
     public static string Of(Kernel kernel)
     {
         var text = new StringBuilder(kernel.GetType().Name);
-        text.Append(kernel.IsSerial ? " serial" : "");
         foreach (KernelOperand operand in kernel.Operands)
         {
             text.Append('|').Append(operand.Name).Append(' ').Append(string.Join(",", operand.Access.RowStrides)).Append(' ')
@@ -44,11 +43,8 @@ internal static class KernelSignature
                 Stores(k.Sums);
                 break;
             case MatMulKernel k:
-                text.Append('|').Append(k.Form).Append(' ').Append(k.Rows).Append('x').Append(k.Depth).Append('x').Append(k.Columns).Append(k.IsRightPacked ? " packed" : "").Append(k.Workspace is null ? "" : " workspace").Append(' ').Append(string.Join(",", k.Axes));
+                text.Append('|').Append(k.Form).Append(' ').Append(k.Rows).Append('x').Append(k.Depth).Append('x').Append(k.Columns).Append(' ').Append(string.Join(",", k.Axes));
                 Stores(k.Stores);
-                break;
-            case PackKernel k:
-                text.Append('|').Append(k.Form).Append(' ').Append(k.Depth).Append('x').Append(k.Columns);
                 break;
             case AttentionKernel k:
                 text.Append('|').Append(k.Op).Append(' ').Append(k.Batch).Append('x').Append(k.Queries).Append('x').Append(k.MaximumKeys).Append(k.HasLogSumExp);
@@ -66,7 +62,8 @@ internal static class KernelSignature
                 text.Append('|').Append(k.Outer).Append('x').Append(k.Inner);
                 break;
             default:
-                throw new InvalidOperationException($"{kernel.GetType().Name} has no signature: kernels of it would share one method");
+                text.Append('|').Append(kernel.Signature ?? throw new InvalidOperationException($"{kernel.GetType().Name} has no signature"));
+                break;
         }
 
         return text.ToString();

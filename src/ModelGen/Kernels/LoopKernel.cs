@@ -16,8 +16,4 @@ internal sealed class LoopKernel(string name, RowExtent steps, bool reverse, IRe
 
     /// <summary>Rows of a step where the loop runs over blocks of rows, which sums over rows are added up over; 0 where it runs over time.</summary>
     public int BlockRows { get; init; }
-
-    public override bool IsSerial => Body.All(k => k.IsSerial);
-
-    public override long ScratchBytes(int lanes) => Body.Count == 0 ? 0 : Body.Max(k => k.ScratchBytes(lanes));
 }

@@ -18,13 +18,10 @@ internal sealed class MatMulKernel(
     int columns,
     int depth,
     IReadOnlyList<Store> stores,
-    CacheSizes caches,
     long flops,
     long bytes)
     : Kernel(name, operands, flops, bytes)
 {
-    private readonly Dictionary<RegisterTile, MatMulBlocking> _blockings = [];
-
     public MatMulForm Form { get; } = form;
 
     public RowExtent Rows { get; } = rows;
@@ -40,38 +37,9 @@ internal sealed class MatMulKernel(
 
     public override bool SumsOverRows => Form == MatMulForm.TN;
 
-    public CacheSizes Caches { get; } = caches;
-
-    /// <summary>Whether operand 1 lies in panels that a <see cref="PackKernel"/> made.</summary>
-    public bool IsRightPacked { get; private set; }
-
-    /// <summary>Memory that the workers share while the kernel runs.</summary>
-    public PlanBuffer? Workspace { get; set; }
-
-    /// <summary>Whether outputs are dot products of one row, read where it lies, with rows of the right operand.</summary>
-    public bool IsDotProducts => Form == MatMulForm.NT && Rows == RowExtent.Literal(1);
-
-    public long WorkspaceElements => IsDotProducts ? 0 : RegisterTile.All.Max(t => Blocking(t).WorkspaceElements);
-
-    public override long ScratchBytes(int lanes) => IsDotProducts ? 0 : 4 * Blocking(RegisterTile.Of(lanes)).ScratchElements;
-
-    public MatMulBlocking Blocking(RegisterTile tile)
-    {
-        if (!_blockings.TryGetValue(tile, out MatMulBlocking? blocking))
-        {
-            _blockings.Add(tile, blocking = MatMulBlocking.Of(this, tile));
-        }
-
-        return blocking;
-    }
-
-    /// <summary>The same product of other operands; without a workspace, whose size may differ.</summary>
-    public MatMulKernel With(IReadOnlyList<KernelOperand> operands, bool isRightPacked)
-        => new(Name, operands, Form, Rows, Columns, Depth, Stores, Caches, Flops, Bytes) { Axes = Axes, IsRightPacked = isRightPacked };
-
     /// <summary>The same product with other stores.</summary>
     public MatMulKernel With(IReadOnlyList<Store> stores)
-        => new(Name, Operands, Form, Rows, Columns, Depth, stores, Caches, Flops, Bytes) { Axes = Axes, IsRightPacked = IsRightPacked, Workspace = Workspace };
+        => new(Name, Operands, Form, Rows, Columns, Depth, stores, Flops, Bytes) { Axes = Axes };
 
     public override IEnumerable<(int Read, int Written)> InPlaceCandidates
         => from store in Stores
@@ -87,21 +55,4 @@ internal sealed class MatMulKernel(
         ExprTransforms.Visit(expr, e => found |= e is OperandExpr o && o.Operand == operand);
         return found;
     }
-}
-
-/// <summary>
-/// Packs the right operand of matrix products into panels, once for all of those in a loop. Operands: source, packed.
-/// </summary>
-internal sealed class PackKernel(string name, IReadOnlyList<KernelOperand> operands, MatMulForm form, int columns, int depth, long bytes)
-    : Kernel(name, operands, 0, bytes)
-{
-    public MatMulForm Form { get; } = form;
-
-    public int Columns { get; } = columns;
-
-    public int Depth { get; } = depth;
-
-    /// <summary>Elements that the panels take, whatever the vector width.</summary>
-    public static long PackedElements(int columns, int depth)
-        => RegisterTile.All.Max(t => MatMulBlocking.PackedElements(columns, depth, t, MatMulBlocking.PackedVectors(columns, t)));
 }

@@ -4,6 +4,7 @@ using System.Linq;
 using ModelGen.Compiler.Graph;
 using ModelGen.Compiler.Kernels;
 using ModelGen.Compiler.Ops;
+using ModelGen.Compiler.Targets.Cpu;
 
 namespace ModelGen.Compiler.Passes;
 
@@ -116,7 +117,7 @@ internal static class ChunkRows
 
         var blocks = group.Matrices.ToDictionary(m => m, m => new PlanBuffer(m.Name, m.Space, m.Size / rows * block));
         buffers.AddRange(blocks.Values);
-        Kernel[] body = kernels.Skip(from).Take(to - from + 1).Where(group.Kernels.Contains).Select(k => Narrow(k, block, blocks, buffers)).ToArray();
+        Kernel[] body = kernels.Skip(from).Take(to - from + 1).Where(group.Kernels.Contains).Select(k => Narrow(k, block, blocks)).ToArray();
         var loop = new LoopKernel(body[0].Name, RowExtent.Literal(rows / block), reverse: false, body) { BlockRows = block };
         return [.. kernels.Take(from), .. before, loop, .. after, .. kernels.Skip(to + 1)];
     }
@@ -150,7 +151,7 @@ internal static class ChunkRows
             && (!kernel.SumsOverRows || stores.All(s => s.Mode != StoreMode.Replace && (s.Value is AccumulatorExpr || kernel is ColumnSumKernel)));
     }
 
-    private static Kernel Narrow(Kernel kernel, int block, Dictionary<PlanBuffer, PlanBuffer> blocks, List<PlanBuffer> buffers)
+    private static Kernel Narrow(Kernel kernel, int block, Dictionary<PlanBuffer, PlanBuffer> blocks)
     {
         KernelOperand[] operands = kernel.Operands.Select((o, i) => o with { View = Move(kernel, o, i, block, blocks) }).ToArray();
         long Scale(long total) => total / RowsOf(kernel) * block;
@@ -163,14 +164,7 @@ internal static class ChunkRows
             default:
                 var product = (MatMulKernel)kernel;
                 bool contracts = product.Form == MatMulForm.TN;
-                var narrow = new MatMulKernel(product.Name, operands, product.Form, contracts ? product.Rows : RowExtent.Literal(block), product.Columns, contracts ? block : product.Depth, product.Stores, product.Caches, Scale(product.Flops), Scale(product.Bytes));
-                if (narrow.WorkspaceElements is > 0 and long elements)
-                {
-                    narrow.Workspace = new PlanBuffer(product.Name + ".packed", MemorySpace.Arena, elements);
-                    buffers.Add(narrow.Workspace);
-                }
-
-                return narrow;
+                return new MatMulKernel(product.Name, operands, product.Form, contracts ? product.Rows : RowExtent.Literal(block), product.Columns, contracts ? block : product.Depth, product.Stores, Scale(product.Flops), Scale(product.Bytes));
         }
     }
 

@@ -2,6 +2,7 @@ using System;
 using System.Collections.Generic;
 using System.Linq;
 using ModelGen.Compiler.Kernels;
+using ModelGen.Compiler.Targets.Cpu;
 
 namespace ModelGen.Compiler.Passes;
 
@@ -21,8 +22,9 @@ internal static class MemoryPlanner
     public static long Align(long elements) => (elements + Line - 1) / Line * Line;
 
     /// <returns>The arena's size in elements.</returns>
-    public static long Plan(KernelProgram program)
+    public static long Plan(CpuProgram cpu)
     {
+        KernelProgram program = cpu.Program;
         var lives = new Dictionary<PlanBuffer, Life>();
         var inPlace = new List<(PlanBuffer Read, PlanBuffer Written, int At)>();
         int position = 0;
@@ -142,7 +144,7 @@ internal static class MemoryPlanner
                 return;
             }
 
-            foreach (PlanBuffer buffer in Lowering.Buffers(kernel, written: false).Concat(Lowering.Buffers(kernel, written: true)))
+            foreach (PlanBuffer buffer in cpu.BuffersOf(kernel))
             {
                 Touch(buffer, position);
             }

@@ -11,6 +11,7 @@ using ModelGen.Compiler.Graph;
 using ModelGen.Compiler.Kernels;
 using ModelGen.Compiler.Ops;
 using ModelGen.Compiler.Passes;
+using ModelGen.Compiler.Targets.Cpu;
 using ModelGen.Runtime;
 using ModelGen.Tests.Infrastructure;
 
@@ -42,7 +43,7 @@ internal sealed unsafe class GraphFunction
     private const int RedZone = 64;
 
     private readonly ModelGraph _graph;
-    private readonly KernelProgram _program;
+    private readonly CpuProgram _cpu;
     private readonly ModelLayout _layout;
     private readonly BufferPlacement _placement;
     private readonly Dictionary<MemorySpace, long> _sizes;
@@ -51,7 +52,7 @@ internal sealed unsafe class GraphFunction
     private GraphFunction(ModelGraph graph, Draft draft, PlanMethod method)
     {
         _graph = graph;
-        _program = draft.Program;
+        _cpu = draft.Program;
         _layout = draft.Layout;
         _placement = draft.Placement;
         _sizes = draft.Sizes;
@@ -60,7 +61,7 @@ internal sealed unsafe class GraphFunction
 
     private delegate void PlanMethod(in PlanContext context, Worker worker);
 
-    public KernelProgram Program => _program;
+    public KernelProgram Program => _cpu.Program;
 
     /// <summary>Compiles some graphs together, since starting the C# compiler costs more than one graph's text.</summary>
     public static GraphFunction[] Compile(IReadOnlyList<ModelGraph> graphs, BufferPlacement placement, CacheSizes? caches = null)
@@ -152,7 +153,7 @@ internal sealed unsafe class GraphFunction
 
         foreach (Input input in _graph.NodesOf<Input>().Select(n => (Input)n.Op))
         {
-            View view = _program.Inputs[input.InputName];
+            View view = Program.Inputs[input.InputName];
             Write(memory[MemorySpace.Arena] + view.Buffer.Offset, run.Inputs[input.InputName], input.Type.Element);
         }
 
@@ -166,7 +167,7 @@ internal sealed unsafe class GraphFunction
             }
         }
 
-        long scratch = new CompiledPlan("", _program, 0).ScratchBytes;
+        long scratch = _cpu.ScratchBytes;
         using (var team = new WorkerTeam(threads, scratch))
         {
             team.Run(new PlanTask(_method, new PlanContext
@@ -188,7 +189,7 @@ internal sealed unsafe class GraphFunction
         var results = new RunResults();
         foreach (GraphOutput output in _graph.Outputs)
         {
-            View view = _program.Outputs[output.Name];
+            View view = Program.Outputs[output.Name];
             float* start = memory[view.Buffer.Space] + view.Buffer.Offset + view.Offset;
             results.Outputs.Add(output.Name, Tensor.Filled(CaseData.Resolve(output.Value.Shape, run.Batch, run.Time), i => start[i]));
         }
@@ -234,12 +235,12 @@ internal sealed unsafe class GraphFunction
     }
 
     /// <summary>A graph after lowering, with every buffer in its place.</summary>
-    private sealed record Draft(KernelProgram Program, ModelLayout Layout, BufferPlacement Placement, Dictionary<MemorySpace, long> Sizes)
+    private sealed record Draft(CpuProgram Program, ModelLayout Layout, BufferPlacement Placement, Dictionary<MemorySpace, long> Sizes)
     {
         public static Draft Of(ModelGraph graph, BufferPlacement placement, CacheSizes? caches)
         {
-            ModelLayout layout = ModelLayout.Of(graph, caches);
-            KernelProgram program = Lowering.Run(graph, layout, default);
+            ModelLayout layout = ModelLayout.Of(graph);
+            CpuProgram program = CpuTarget.Plan(Lowering.Run(graph, layout, default), caches ?? CacheSizes.Default);
             PlanBuffer[] states = [.. graph.NodesOf<StateRead>().Select(n => (StateRead)n.Op).Select(s => layout.State(s.State, s.Shape))
                 .Concat(graph.StateUpdates.Select(u => layout.State(u.State, u.Value.Shape))).Distinct()];
             PlanBuffer[] weights = [.. layout.Parameters.Select(p => layout.Weight(p.Parameter.ParameterName))];
@@ -253,7 +254,7 @@ internal sealed unsafe class GraphFunction
             }
             else
             {
-                sizes[MemorySpace.Arena] = Place(program.Buffers, placement);
+                sizes[MemorySpace.Arena] = Place(program.Program.Buffers, placement);
                 sizes[MemorySpace.Weights] = Place(weights, placement);
                 sizes[MemorySpace.Gradients] = Place(gradients, placement);
                 sizes[MemorySpace.State] = Place(states, placement);
@@ -359,7 +360,7 @@ internal sealed unsafe class GraphFunction
 
         private IEnumerable<PlanBuffer> Buffers(MemorySpace space) => space switch
         {
-            MemorySpace.Arena => _function._program.Buffers,
+            MemorySpace.Arena => _function.Program.Buffers,
             MemorySpace.Weights => _function._layout.Parameters.Select(p => _function._layout.Weight(p.Parameter.ParameterName)),
             MemorySpace.Gradients => _function._layout.Parameters.Select(p => _function._layout.Gradient(p.Parameter.ParameterName)),
             _ => _function.States().Select(s => s.Buffer),

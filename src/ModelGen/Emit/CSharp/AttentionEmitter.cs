@@ -3,6 +3,7 @@ using System.Collections.Generic;
 using System.Linq;
 using ModelGen.Compiler.Graph;
 using ModelGen.Compiler.Kernels;
+using ModelGen.Compiler.Targets.Cpu;
 
 namespace ModelGen.Compiler.Emit.CSharp;
 
@@ -13,57 +14,53 @@ namespace ModelGen.Compiler.Emit.CSharp;
 /// </summary>
 internal static class AttentionEmitter
 {
-    public static KernelCode Emit(AttentionKernel kernel)
+    public static KernelCode Emit(AttentionKernel kernel, AttentionPlan plan)
     {
         ArgumentKinds arguments = Arguments.Of(kernel.Queries) | (kernel.Op.Cached ? ArgumentKinds.Position : ArgumentKinds.None);
         var code = new KernelCode(
             $"Attention_{kernel.Batch}x{Text.Extent(kernel.Queries)}_{kernel.Op.Heads}x{kernel.Op.HeadDim}",
             $"softmax(q·kᵀ·{CodeWriter.Literal(kernel.Op.Scale)})·v, {kernel.Op.Heads} heads of {kernel.Op.HeadDim}{(kernel.Op.Causal ? ", causal" : "")}{(kernel.Op.Cached ? ", over the cache" : "")}.",
             kernel, arguments);
-        if (kernel.Queries == RowExtent.Literal(1))
+        code.ForEachWidth((w, _, v) =>
         {
-            code.ForEachWidth((w, _, v) =>
+            AttentionScheme scheme = plan.Scheme(v.Lanes);
+            switch (scheme.Algorithm)
             {
-                if (NarrowHeadsEmitter.Fits(kernel, v))
-                {
+                case AttentionAlgorithm.NarrowHeads:
                     NarrowHeadsEmitter.Emit(w, kernel, v);
-                }
-                else
-                {
-                    SingleQuery(w, kernel, v);
-                }
-            });
-        }
-        else
-        {
-            code.ForEachWidth((w, _, v) => Forward(w, code, kernel, v));
-        }
+                    break;
+                case AttentionAlgorithm.SingleQuery:
+                    SingleQuery(w, kernel, scheme, v);
+                    break;
+                default:
+                    Forward(w, kernel, scheme, v);
+                    break;
+            }
+        });
 
         return code;
     }
 
-    public static KernelCode Emit(AttentionGradientKernel kernel)
+    public static KernelCode Emit(AttentionGradientKernel kernel, AttentionPlan plan)
     {
         var code = new KernelCode(
             $"AttentionGradient_{kernel.Batch}x{kernel.Queries}_{kernel.Op.Heads}x{kernel.Op.HeadDim}",
             $"The gradient of softmax(q·kᵀ·{CodeWriter.Literal(kernel.Op.Scale)})·v, {kernel.Op.Heads} heads of {kernel.Op.HeadDim}{(kernel.Op.Causal ? ", causal" : "")}.",
             kernel, ArgumentKinds.None);
-        code.ForEachWidth((w, _, v) => Backward(w, code, kernel, v));
+        code.ForEachWidth((w, _, v) => Backward(w, kernel, plan.Scheme(v.Lanes), v));
         return code;
     }
 
-    private static void Forward(CodeWriter w, KernelCode code, AttentionKernel kernel, Spelling v)
+    private static void Forward(CodeWriter w, AttentionKernel kernel, AttentionScheme scheme, Spelling v)
     {
         int d = kernel.Op.HeadDim;
-        int padded = Tile.Padded(d, v);
+        int padded = scheme.PaddedHead;
         int group = kernel.Op.Heads / kernel.Op.KeyValueHeads;
-        int scores = AttentionScratch.ScoreStride(kernel.MaximumKeys, v.Lanes);
+        int scores = scheme.ScoreStride;
         string queries = Text.RowCount(kernel.Queries);
-        w.Line("float* keysTransposed = (float*)worker.Scratch;");
-        w.Line($"float* values = keysTransposed + {d * scores};");
-        w.Line($"float* scores = values + {scores * padded};");
-        w.Line($"float* tile = stackalloc float[{v.TileRows * v.TileColumns}];");
-        w.Line($"float* factors = stackalloc float[{v.TileRows}];");
+        Scratch(w, scheme, AttentionPlan.KeysTransposed, AttentionPlan.Values, AttentionPlan.Scores);
+        w.Line($"float* tile = stackalloc float[{scheme.Tile.Rows * v.TileColumns}];");
+        w.Line($"float* factors = stackalloc float[{scheme.Tile.Rows}];");
         w.Line(kernel.Op.Cached ? $"int keys = position + {queries};" : $"const int keys = {kernel.MaximumKeys};");
         Text.OpenUnits(w, kernel, kernel.Batch * kernel.Op.Heads, "task");
         Heads(w, kernel.Op.Heads, group, d);
@@ -74,7 +71,7 @@ internal static class AttentionEmitter
         Transpose(w, $"k{batchKeys} + keyHead * {d}", "keysTransposed", Stride(kernel, 1), d, scores, v);
         w.Line($"Panels.PackRows(v{batchValues} + keyHead * {d}, {Stride(kernel, 2)}, keys, {d}, values, {padded});");
         w.Line("int i = 0;");
-        foreach (int height in Tile.Heights(kernel.Queries, v))
+        foreach (int height in Tile.Heights(kernel.Queries, scheme.Tile))
         {
             var scoreTile = new Tile(v, height, Stride(kernel, 0), 1, scores, scores, d);
             var valueTile = new Tile(v, height, scores, 1, padded, v.TileColumns, null);
@@ -107,21 +104,15 @@ internal static class AttentionEmitter
         w.Close();
     }
 
-    private static void Backward(CodeWriter w, KernelCode code, AttentionGradientKernel kernel, Spelling v)
+    private static void Backward(CodeWriter w, AttentionGradientKernel kernel, AttentionScheme scheme, Spelling v)
     {
         int d = kernel.Op.HeadDim;
-        int padded = Tile.Padded(d, v);
+        int padded = scheme.PaddedHead;
         int group = kernel.Op.Heads / kernel.Op.KeyValueHeads;
-        int scores = AttentionScratch.ScoreStride(kernel.Keys, v.Lanes);
-        int block = kernel.QueryBlock(v.Lanes);
-        w.Line("float* keysTransposed = (float*)worker.Scratch;");
-        w.Line($"float* valuesTransposed = keysTransposed + {d * scores};");
-        w.Line($"float* keyRows = valuesTransposed + {d * scores};");
-        w.Line($"float* probabilities = keyRows + {scores * padded};");
-        w.Line($"float* cotangents = probabilities + {block * scores};");
-        w.Line($"float* queryBlock = cotangents + {block * scores};");
-        w.Line($"float* outputBlock = queryBlock + {block * padded};");
-        w.Line($"float* tile = stackalloc float[{v.TileRows * v.TileColumns}];");
+        int scores = scheme.ScoreStride;
+        int block = scheme.QueryBlock;
+        Scratch(w, scheme, AttentionPlan.KeysTransposed, AttentionPlan.ValuesTransposed, AttentionPlan.KeyRows, AttentionPlan.Probabilities, AttentionPlan.Cotangents, AttentionPlan.Queries, AttentionPlan.OutputCotangents);
+        w.Line($"float* tile = stackalloc float[{scheme.Tile.Rows * v.TileColumns}];");
         Text.OpenUnits(w, kernel, kernel.Batch * kernel.Op.KeyValueHeads, "task");
         w.Line($"int sequence = task / {kernel.Op.KeyValueHeads};");
         w.Line($"int keyHead = task % {kernel.Op.KeyValueHeads};");
@@ -146,7 +137,7 @@ internal static class AttentionEmitter
         w.Line($"Panels.PackRows(q + firstRow * {Stride(kernel, 0)} + head * {d}, {Stride(kernel, 0)}, queries, {d}, queryBlock, {padded});");
         w.Line($"Panels.PackRows(d_output + firstRow * {Stride(kernel, 5)} + head * {d}, {Stride(kernel, 5)}, queries, {d}, outputBlock, {padded});");
         w.Line("int i = 0;");
-        foreach (int height in Tile.Heights(RowExtent.Literal(kernel.Queries), v))
+        foreach (int height in Tile.Heights(RowExtent.Literal(kernel.Queries), scheme.Tile))
         {
             var scoreTile = new Tile(v, height, padded, 1, scores, scores, d);
             var queryTile = new Tile(v, height, scores, 1, padded, v.TileColumns, null);
@@ -179,7 +170,7 @@ internal static class AttentionEmitter
 
         // Contractions over the block's queries, which add to the keys' and values' cotangents.
         w.Line("int m = 0;");
-        foreach (int height in Tile.Heights(RowExtent.Of(Dim.Time(kernel.Keys)), v))
+        foreach (int height in Tile.Heights(RowExtent.Of(Dim.Time(kernel.Keys)), scheme.Tile))
         {
             var keyTile = new Tile(v, height, 1, scores, padded, v.TileColumns, null);
             w.Open($"for (; m <= limit - {height}; m += {height})");
@@ -250,13 +241,13 @@ internal static class AttentionEmitter
 
     // A single query reads each key and each value once, in the order of memory: positions outside, heads inside, four positions at a
     // time, so that their sums are taken together. Heads narrower than a vector share one, where they fill it.
-    private static void SingleQuery(CodeWriter w, AttentionKernel kernel, Spelling width)
+    private static void SingleQuery(CodeWriter w, AttentionKernel kernel, AttentionScheme scheme, Spelling width)
     {
         const int Block = 4;
         int d = kernel.Op.HeadDim;
         int heads = kernel.Op.Heads;
         int group = heads / kernel.Op.KeyValueHeads;
-        int scores = AttentionScratch.ScoreStride(kernel.MaximumKeys, width.Lanes);
+        int scores = scheme.ScoreStride;
         bool several = kernel.Batch > 1;
 
         // Heads of one vector; where they would not fill it, a head is read in narrower vectors.
@@ -268,7 +259,7 @@ internal static class AttentionEmitter
         w.Line("float* scores = (float*)worker.Scratch;");
         w.Line($"float* factors = stackalloc float[{heads}];");
         w.Line(kernel.Op.Cached ? "int keys = position + 1;" : $"const int keys = {(kernel.Op.Causal ? 1 : kernel.MaximumKeys)};");
-        Text.Range(w, kernel.IsSerial, CodeWriter.Number((long)kernel.Batch * heads), together);
+        Text.Range(w, kernel.IsSerial(), CodeWriter.Number((long)kernel.Batch * heads), together);
         if (several)
         {
             w.Open("for (int task = start; task < end;)");
@@ -401,6 +392,15 @@ internal static class AttentionEmitter
     // A vector whose equal parts hold a scalar each.
     private static string Spread(int bits, int parts, Func<int, string> scalar) => parts == 1 ? $"Vector{bits}.Create({scalar(0)})"
         : $"Simd.Join({Spread(bits / 2, parts / 2, scalar)}, {Spread(bits / 2, parts / 2, i => scalar((parts / 2) + i))})";
+
+    // The parts of a worker's own memory, where the plan put them.
+    private static void Scratch(CodeWriter w, AttentionScheme scheme, params string[] parts)
+    {
+        foreach (string part in parts)
+        {
+            w.Line($"float* {part} = {Text.Plus("(float*)worker.Scratch", scheme.Scratch.OffsetOf(part))};");
+        }
+    }
 
     private static int Stride(Kernel kernel, int operand) => kernel.Operands[operand].Access.RowStride;
 

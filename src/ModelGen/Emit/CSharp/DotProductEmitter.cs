@@ -1,6 +1,7 @@
 using System;
 using System.Linq;
 using ModelGen.Compiler.Kernels;
+using ModelGen.Compiler.Targets.Cpu;
 
 namespace ModelGen.Compiler.Emit.CSharp;
 
@@ -29,9 +30,9 @@ internal static class DotProductEmitter
         string four = code.Share($"FourDots{kernel.Depth}_{v.Bits}", called => FourDots(called, v, kernel.Depth));
         string dot = code.Share($"Dot{kernel.Depth}_{v.Bits}", called => Dot(called, v, kernel.Depth));
         string dots = code.Share($"Dots{kernel.Depth}_{v.Bits}", called => Dots(called, four, dot, v, kernel.Depth, weight.Access.RowStride));
-        int block = Math.Min(Block, AttentionScratch.RoundUp(kernel.Columns, Grain));
+        int block = Math.Min(Block, (kernel.Columns + Grain - 1) / Grain * Grain);
         w.Line($"float* sums = stackalloc float[{block}];");
-        if (kernel.IsHelped)
+        if (kernel.IsHelped())
         {
             w.Line($"worker.Share({(kernel.Columns + Grain - 1) / Grain});");
             w.Open($"while (worker.Take({Math.Min(block, LeastTogether) / Grain}, {block / Grain}, out int first, out int last))");
@@ -40,7 +41,7 @@ internal static class DotProductEmitter
         }
         else
         {
-            Text.Range(w, kernel.IsSerial, CodeWriter.Number(kernel.Columns), Grain);
+            Text.Range(w, kernel.IsSerial(), CodeWriter.Number(kernel.Columns), Grain);
             w.Open($"for (int column = start; column < end; column += {block})");
             w.Line($"int columns = Math.Min({block}, end - column);");
         }

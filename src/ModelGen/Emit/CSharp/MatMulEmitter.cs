@@ -3,6 +3,7 @@ using System.Collections.Generic;
 using System.Linq;
 using ModelGen.Compiler.Graph;
 using ModelGen.Compiler.Kernels;
+using ModelGen.Compiler.Targets.Cpu;
 using ModelGen.Compiler.Ops;
 
 namespace ModelGen.Compiler.Emit.CSharp;
@@ -15,7 +16,7 @@ namespace ModelGen.Compiler.Emit.CSharp;
 /// </summary>
 internal static class MatMulEmitter
 {
-    public static KernelCode Emit(MatMulKernel kernel)
+    public static KernelCode Emit(MatMulKernel kernel, ProductPlan plan)
     {
         ArgumentKinds arguments = Arguments.Of(kernel.Rows) | EpilogueArguments(kernel);
         string letters = kernel.Form == MatMulForm.TN ? "Contract" : kernel.Form == MatMulForm.NT ? "Linear" : "Multiply";
@@ -27,15 +28,15 @@ internal static class MatMulEmitter
         };
         var code = new KernelCode($"{letters}_{Text.Extent(kernel.Rows)}x{kernel.Depth}x{kernel.Columns}", $"{Text.Describe(kernel)}: {formula}.", kernel, arguments)
         {
-            Workspace = kernel.Workspace is null ? null : "workspace",
+            Workspace = plan.Workspace is null ? null : "workspace",
         };
-        if (kernel.IsDotProducts)
+        if (plan.IsDotProducts)
         {
             code.ForEachWidth((w, name, v) => DotProductEmitter.Emit(w, code, name, kernel, v));
         }
         else
         {
-            code.ForEachWidth((w, name, v) => MatMulProduct.Of(w, code, name, kernel, v).Emit());
+            code.ForEachWidth((w, name, v) => MatMulProduct.Of(w, code, name, kernel, plan, v).Emit());
         }
 
         foreach (Spelling v in Spelling.All)
@@ -52,7 +53,7 @@ internal static class MatMulEmitter
         code.ForEachWidth((w, _, v) =>
         {
             int width = MatMulBlocking.PackedVectors(kernel.Columns, v.PanelTile) * v.Lanes;
-            Text.Range(w, kernel.IsSerial, CodeWriter.Number(kernel.Columns), width);
+            Text.Range(w, kernel.IsSerial(), CodeWriter.Number(kernel.Columns), width);
             w.Line(Pack(kernel.Form == MatMulForm.NT, $"{kernel.Operands[0].Name} + {(kernel.Form == MatMulForm.NT ? $"(long)start * {kernel.Operands[0].Access.RowStride}" : "start")}", kernel.Operands[0].Access.RowStride,
                 CodeWriter.Number(kernel.Depth), "end - start", $"panels + (long)start * {kernel.Depth}", width, v.Lanes));
         });

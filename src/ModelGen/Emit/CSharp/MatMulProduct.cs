@@ -2,6 +2,7 @@ using System;
 using System.Collections.Generic;
 using System.Linq;
 using ModelGen.Compiler.Kernels;
+using ModelGen.Compiler.Targets.Cpu;
 using ModelGen.Compiler.Ops;
 
 namespace ModelGen.Compiler.Emit.CSharp;
@@ -12,10 +13,10 @@ internal abstract class MatMulProduct
     /// <summary>Multiply-adds that one worker does together, at least.</summary>
     private const long LeastTogether = 1 << 19;
 
-    protected MatMulProduct(CodeWriter w, KernelCode code, Func<string, string> name, MatMulKernel kernel, Spelling v)
+    protected MatMulProduct(CodeWriter w, KernelCode code, Func<string, string> name, MatMulKernel kernel, ProductPlan plan, Spelling v)
     {
-        (W, Code, Name, Kernel, V) = (w, code, name, kernel, v);
-        Blocking = kernel.Blocking(v.PanelTile);
+        (W, Code, Name, Kernel, Plan, V) = (w, code, name, kernel, plan, v);
+        Blocking = plan.Blocking(v.Lanes);
         Rows = Text.RowCount(kernel.Rows);
         StripCount = kernel.Rows.IsDynamic ? "strips" : CodeWriter.Number(Blocking.Strips);
         Depth = Blocking.DepthBlocks == 1 || kernel.Depth % Blocking.DepthBlock == 0 ? CodeWriter.Number(Blocking.DepthBlock) : "depth";
@@ -28,6 +29,8 @@ internal abstract class MatMulProduct
     protected Func<string, string> Name { get; }
 
     protected MatMulKernel Kernel { get; }
+
+    protected ProductPlan Plan { get; }
 
     protected Spelling V { get; }
 
@@ -42,11 +45,11 @@ internal abstract class MatMulProduct
     /// <summary>Strips of the left operand's rows.</summary>
     protected string StripCount { get; }
 
-    public static MatMulProduct Of(CodeWriter w, KernelCode code, Func<string, string> name, MatMulKernel kernel, Spelling v) => kernel.Blocking(v.PanelTile).Division switch
+    public static MatMulProduct Of(CodeWriter w, KernelCode code, Func<string, string> name, MatMulKernel kernel, ProductPlan plan, Spelling v) => plan.Blocking(v.Lanes).Division switch
     {
-        MatMulDivision.Panels => new PanelProduct(w, code, name, kernel, v),
-        MatMulDivision.Strips => new StripProduct(w, code, name, kernel, v),
-        _ => new TransposedProduct(w, code, name, kernel, v),
+        MatMulDivision.Panels => new PanelProduct(w, code, name, kernel, plan, v),
+        MatMulDivision.Strips => new StripProduct(w, code, name, kernel, plan, v),
+        _ => new TransposedProduct(w, code, name, kernel, plan, v),
     };
 
     /// <summary>Prints the kernel's body.</summary>
@@ -57,17 +60,18 @@ internal abstract class MatMulProduct
     {
         if (Blocking.SharedElements > 0)
         {
-            string place = Blocking.IsSharedInScratch ? Scratch(Blocking.OwnElements) : Blocking.PartialElements > 0 ? $"workspace + {Blocking.PartialElements}" : "workspace";
+            string place = Blocking.IsSharedInScratch ? Scratch(MatMulBlocking.Shared) : Text.Plus("workspace", Blocking.PartialElements);
             W.Line($"float* {shared} = {place};");
         }
 
-        if (Blocking.PaddedElements > 0)
+        if (Blocking.Scratch.Has(MatMulBlocking.Padded))
         {
-            W.Line($"float* padded = {Scratch(Blocking.ScratchElements - Blocking.PaddedElements)};");
+            W.Line($"float* padded = {Scratch(MatMulBlocking.Padded)};");
         }
     }
 
-    private static string Scratch(long offset) => offset == 0 ? "(float*)worker.Scratch" : $"(float*)worker.Scratch + {offset}";
+    /// <summary>A pointer to a part of a worker's own memory.</summary>
+    protected string Scratch(string part) => Text.Plus("(float*)worker.Scratch", Blocking.Scratch.OffsetOf(part));
 
     /// <summary>
     /// Declares <c>first</c> and <c>last</c>: a piece of this worker's share of <paramref name="total"/> and then another, also from
@@ -83,7 +87,7 @@ internal abstract class MatMulProduct
     {
         int units = (maximum + unit - 1) / unit;
         long least = Math.Min(most / unit, Math.Max(1, LeastTogether / unitWork));
-        if (Kernel.IsHelped && 2 * least <= units)
+        if (Kernel.IsHelped() && 2 * least <= units)
         {
             string count = unit == 1 ? total : CodeWriter.Number(units);
             string name = unit == 1 ? "" : "Unit";
@@ -179,14 +183,10 @@ internal abstract class MatMulProduct
         return differs ? "step" : step;
     }
 
-    /// <summary>Matrices that the epilogue reads, and that are too large to lie in the second-level cache still.</summary>
-    protected IEnumerable<KernelOperand> EpilogueReads
-        => Kernel.Operands.Skip(2).Where(o => !o.IsWritten && o.Access is { IsMatrix: true, RowStride: > 0 } && 4L * Kernel.Rows.Maximum * Kernel.Columns > Kernel.Caches.L2);
-
     /// <summary>What the epilogue reads comes from memory while the tile multiplies.</summary>
     protected void PrefetchEpilogue(string row, string rows, string column, string columns)
     {
-        foreach (KernelOperand operand in EpilogueReads)
+        foreach (KernelOperand operand in Plan.FetchedOperands)
         {
             W.Line($"Panels.PrefetchTile({operand.Name} + (long){row} * {operand.Access.RowStride} + {column}, {operand.Access.RowStride}, {rows}, {columns});");
         }

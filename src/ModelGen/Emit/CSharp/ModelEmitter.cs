@@ -329,7 +329,7 @@ internal static class ModelEmitter
                 w.Line();
             }
 
-            emitter.Emit(w, plans[i].Name, $"{plans[i].Name}: {plans[i].Program.Kernels.Count} kernels, {Bytes(4 * plans[i].ArenaElements)} of arena. Every worker runs it.", plans[i].Program);
+            emitter.Emit(w, plans[i].Name, $"{plans[i].Name}: {plans[i].Program.Kernels.Count} kernels, {Bytes(4 * plans[i].ArenaElements)} of arena. Every worker runs it.", plans[i].Cpu);
         }
 
         w.Close();

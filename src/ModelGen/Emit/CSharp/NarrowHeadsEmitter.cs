@@ -2,6 +2,7 @@ using System;
 using System.Collections.Generic;
 using System.Linq;
 using ModelGen.Compiler.Kernels;
+using ModelGen.Compiler.Targets.Cpu;
 
 namespace ModelGen.Compiler.Emit.CSharp;
 
@@ -52,13 +53,6 @@ internal sealed class NarrowHeadsEmitter
         _positions = v.Lanes / _heads;
     }
 
-    /// <summary>Whether heads fill vectors of this width evenly, those of keys and those of scores.</summary>
-    public static bool Fits(AttentionKernel kernel, Spelling v)
-    {
-        int d = kernel.Op.HeadDim;
-        return d is 4 or 8 or 16 && v.Lanes % d == 0 && kernel.Op.KeyValueHeads % (v.Lanes / d) == 0 && v.Lanes % kernel.Op.Heads == 0;
-    }
-
     public static void Emit(CodeWriter w, AttentionKernel kernel, Spelling v) => new NarrowHeadsEmitter(w, kernel, v).Emit();
 
     private void Emit()
@@ -71,7 +65,7 @@ internal sealed class NarrowHeadsEmitter
         }
 
         _w.Line(_kernel.Op.Cached ? "int keys = position + 1;" : $"const int keys = {(_kernel.Op.Causal ? 1 : _kernel.MaximumKeys)};");
-        Text.Range(_w, _kernel.IsSerial, CodeWriter.Number(_kernel.Batch), 1);
+        Text.Range(_w, _kernel.IsSerial(), CodeWriter.Number(_kernel.Batch), 1);
         _w.Open("for (int sequence = start; sequence < end; sequence++)");
         string query = "q", keyRows = "k", valueRows = "v", result = "output";
         if (several)

@@ -1,11 +1,12 @@
 using System;
 using ModelGen.Compiler.Kernels;
+using ModelGen.Compiler.Targets.Cpu;
 using ModelGen.Compiler.Ops;
 
 namespace ModelGen.Compiler.Emit.CSharp;
 
 /// <summary>Panels of columns are a worker's own; each is multiplied with all strips of rows.</summary>
-internal sealed class PanelProduct(CodeWriter w, KernelCode code, Func<string, string> name, MatMulKernel kernel, Spelling v) : RowProduct(w, code, name, kernel, v)
+internal sealed class PanelProduct(CodeWriter w, KernelCode code, Func<string, string> name, MatMulKernel kernel, ProductPlan plan, Spelling v) : RowProduct(w, code, name, kernel, plan, v)
 {
     protected override bool TakesBlocks => NeedsOrder && Blocking.PacksAhead;
 
@@ -39,11 +40,11 @@ internal sealed class PanelProduct(CodeWriter w, KernelCode code, Func<string, s
         {
             PanelsAhead();
         }
-        else if (Kernel.IsSerial)
+        else if (Kernel.IsSerial())
         {
             ForPanels("n", Whole);
         }
-        else if (Kernel.IsHelped && !NeedsOrder && Blocking.Panels > 1)
+        else if (Kernel.IsHelped() && !NeedsOrder && Blocking.Panels > 1)
         {
             PanelsTaken();
         }
@@ -86,7 +87,7 @@ internal sealed class PanelProduct(CodeWriter w, KernelCode code, Func<string, s
     // Packs a panel and multiplies it with all strips.
     private void Whole(string column, int vectors)
     {
-        if (Kernel.IsRightPacked)
+        if (Plan.RightPanels is not null)
         {
             W.Line($"float* panel = {Kernel.Operands[1].Name} + (long){column} * {Kernel.Depth};");
         }
@@ -95,8 +96,8 @@ internal sealed class PanelProduct(CodeWriter w, KernelCode code, Func<string, s
             PackRight(column, ColumnCount(column, vectors), "panel");
         }
 
-        // What fits the second-level cache is there already. A panel beyond the worker's own does no harm.
-        bool fetches = !Kernel.IsRightPacked && Blocking.Panels > 1 && 4L * Kernel.Columns * Kernel.Depth > Kernel.Caches.L2;
+        // A panel beyond the worker's own does no harm.
+        bool fetches = Blocking.FetchesPanels;
         if (fetches)
         {
             W.Line($"float* next = {RightAt($"({column} + {vectors * V.Lanes})")};");

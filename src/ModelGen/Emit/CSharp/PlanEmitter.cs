@@ -3,6 +3,7 @@ using System.Collections.Generic;
 using System.Linq;
 using ModelGen.Compiler.Graph;
 using ModelGen.Compiler.Kernels;
+using ModelGen.Compiler.Targets.Cpu;
 
 namespace ModelGen.Compiler.Emit.CSharp;
 
@@ -43,14 +44,14 @@ internal sealed class PlanEmitter
     public IReadOnlyList<string> Kernels => _kernels;
 
     /// <summary>Prints a plan called <paramref name="name"/>.</summary>
-    public void Emit(CodeWriter w, string name, string summary, KernelProgram program)
+    public void Emit(CodeWriter w, string name, string summary, CpuProgram program)
     {
-        Kernel[][] parts = program.Kernels.Select((kernel, i) => (kernel, i)).GroupBy(p => p.i / PartLength, p => p.kernel).Select(g => g.ToArray()).ToArray();
+        Kernel[][] parts = program.Program.Kernels.Select((kernel, i) => (kernel, i)).GroupBy(p => p.i / PartLength, p => p.kernel).Select(g => g.ToArray()).ToArray();
         w.Line($"// {summary}");
         w.OpenMethod($"public static void {name}(in PlanContext context, Worker worker)");
         if (parts.Length == 1)
         {
-            Part(w, parts[0]);
+            Part(w, parts[0], program);
             w.Close();
             return;
         }
@@ -65,14 +66,14 @@ internal sealed class PlanEmitter
         {
             w.Line();
             w.OpenMethod($"private static void {name}Part{i + 1}(in PlanContext context, Worker worker)");
-            Part(w, parts[i]);
+            Part(w, parts[i], program);
             w.Close();
         }
     }
 
-    private void Part(CodeWriter w, Kernel[] kernels)
+    private void Part(CodeWriter w, Kernel[] kernels, CpuProgram program)
     {
-        var spaces = new HashSet<MemorySpace>(kernels.SelectMany(Spaces));
+        var spaces = new HashSet<MemorySpace>(kernels.SelectMany(k => Spaces(k, program)));
         foreach (MemorySpace space in new[] { MemorySpace.Weights, MemorySpace.Gradients, MemorySpace.State, MemorySpace.Arena })
         {
             if (spaces.Contains(space))
@@ -81,15 +82,15 @@ internal sealed class PlanEmitter
             }
         }
 
-        Sequence(w, kernels, null);
+        Sequence(w, kernels, null, program);
     }
 
-    private void Sequence(CodeWriter w, IReadOnlyList<Kernel> kernels, string? step)
+    private void Sequence(CodeWriter w, IReadOnlyList<Kernel> kernels, string? step, CpuProgram program)
     {
         for (int i = 0; i < kernels.Count;)
         {
             int end = i;
-            while (end < kernels.Count && kernels[end].IsSerial)
+            while (end < kernels.Count && kernels[end].IsSerial())
             {
                 end++;
             }
@@ -100,7 +101,7 @@ internal sealed class PlanEmitter
                 w.Open("if (worker.Index == 0)");
                 for (int k = i; k < end; k++)
                 {
-                    Call(w, kernels[k], step);
+                    Call(w, kernels[k], step, program);
                 }
 
                 w.Close();
@@ -110,7 +111,7 @@ internal sealed class PlanEmitter
                 continue;
             }
 
-            Call(w, kernels[i], step);
+            Call(w, kernels[i], step, program);
             if (kernels[i] is not LoopKernel)
             {
                 w.Line("worker.Barrier();");
@@ -120,7 +121,7 @@ internal sealed class PlanEmitter
         }
     }
 
-    private void Call(CodeWriter w, Kernel kernel, string? step)
+    private void Call(CodeWriter w, Kernel kernel, string? step, CpuProgram program)
     {
         if (kernel is LoopKernel loop)
         {
@@ -128,26 +129,27 @@ internal sealed class PlanEmitter
             string variable = loop.BlockRows > 0 ? "block" : "t";
             string steps = loop.Steps.IsDynamic ? Text.RowCount(loop.Steps).Replace("count", "context.Count") : Text.RowCount(loop.Steps);
             w.Open(loop.Reverse ? $"for (int {variable} = {steps} - 1; {variable} >= 0; {variable}--)" : $"for (int {variable} = 0; {variable} < {steps}; {variable}++)");
-            if (loop.IsSerial)
+            if (loop.IsSerial())
             {
                 foreach (Kernel inner in loop.Body)
                 {
-                    Call(w, inner, variable);
+                    Call(w, inner, variable, program);
                 }
             }
             else
             {
-                Sequence(w, loop.Body, variable);
+                Sequence(w, loop.Body, variable, program);
             }
 
             w.Close();
             return;
         }
 
-        KernelCode code = KernelEmitter.Emit(kernel);
-        string name = NameOf(kernel, code);
-        IEnumerable<string> arguments = kernel.Operands.Select(o => Address(o, step));
-        if (kernel is MatMulKernel { Workspace: { } workspace })
+        KernelPlan plan = program.PlanOf(kernel);
+        KernelCode code = KernelEmitter.Emit(kernel, plan);
+        string name = NameOf(kernel, plan, code);
+        IEnumerable<string> arguments = program.OperandsOf(kernel).Select(o => Address(o, step));
+        if (plan.Workspace is { } workspace)
         {
             arguments = arguments.Append($"arena + {CodeWriter.Number(workspace.Offset)}");
         }
@@ -156,9 +158,9 @@ internal sealed class PlanEmitter
         w.Line($"{KernelClass}.{name}({string.Join(", ", arguments.Concat(Arguments.Values(code.Extra, accumulates: step == "block" && kernel.SumsOverRows ? "block > 0 || context.Accumulate" : null)).Append("worker"))});");
     }
 
-    private string NameOf(Kernel kernel, KernelCode code)
+    private string NameOf(Kernel kernel, KernelPlan plan, KernelCode code)
     {
-        string signature = KernelSignature.Of(kernel);
+        string signature = KernelSignature.Of(kernel) + plan.Signature + (kernel.IsSerial() ? " serial" : "");
         if (!_nameBySignature.TryGetValue(signature, out string? name))
         {
             // Printing tells which methods it shares.
@@ -227,22 +229,21 @@ internal sealed class PlanEmitter
 
     private static string Pointer(MemorySpace space) => space.ToString().ToLowerInvariant();
 
-    private static IEnumerable<MemorySpace> Spaces(Kernel kernel)
-        => kernel is LoopKernel loop ? loop.Body.SelectMany(Spaces)
-            : kernel.Operands.Select(o => o.View.Buffer.Space).Concat(kernel is MatMulKernel { Workspace: not null } ? [MemorySpace.Arena] : Array.Empty<MemorySpace>());
+    private static IEnumerable<MemorySpace> Spaces(Kernel kernel, CpuProgram program)
+        => kernel is LoopKernel loop ? loop.Body.SelectMany(k => Spaces(k, program)) : program.BuffersOf(kernel).Select(b => b.Space);
 }
 
 /// <summary>The kernel classes and who prints them.</summary>
 internal static class KernelEmitter
 {
-    public static KernelCode Emit(Kernel kernel) => kernel switch
+    public static KernelCode Emit(Kernel kernel, KernelPlan plan) => kernel switch
     {
         RowKernel k => RowKernelEmitter.Emit(k),
         ColumnSumKernel k => ColumnSumEmitter.Emit(k),
-        MatMulKernel k => MatMulEmitter.Emit(k),
+        MatMulKernel k => MatMulEmitter.Emit(k, (ProductPlan)plan),
         PackKernel k => MatMulEmitter.Emit(k),
-        AttentionKernel k => AttentionEmitter.Emit(k),
-        AttentionGradientKernel k => AttentionEmitter.Emit(k),
+        AttentionKernel k => AttentionEmitter.Emit(k, (AttentionPlan)plan),
+        AttentionGradientKernel k => AttentionEmitter.Emit(k, (AttentionPlan)plan),
         EmbeddingKernel k => GatherEmitter.Emit(k),
         EmbeddingGradientKernel k => GatherEmitter.Emit(k),
         TransposeIndicesKernel k => GatherEmitter.Emit(k),

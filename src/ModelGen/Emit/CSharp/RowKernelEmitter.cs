@@ -4,6 +4,7 @@ using System.Globalization;
 using System.Linq;
 using ModelGen.Compiler.Graph;
 using ModelGen.Compiler.Kernels;
+using ModelGen.Compiler.Targets.Cpu;
 
 namespace ModelGen.Compiler.Emit.CSharp;
 
@@ -48,7 +49,7 @@ internal static class RowKernelEmitter
     private static void Flat(CodeWriter w, RowKernel kernel, Spelling v)
     {
         string total = kernel.Rows.IsDynamic ? $"{Text.RowCount(kernel.Rows)} * {kernel.Columns}" : CodeWriter.Number((long)kernel.Rows.Maximum * kernel.Columns);
-        Text.Range(w, kernel.IsSerial, total, 64);
+        Text.Range(w, kernel.IsSerial(), total, 64);
         Store[] stores = kernel.Phases.SelectMany(p => p.Stores).ToArray();
         var leaves = new Leaves(kernel, v) { Column = "i" };
         var scalars = new Dictionary<Expr, string>();
@@ -85,7 +86,7 @@ internal static class RowKernelEmitter
 
     private static void Rows(CodeWriter w, RowKernel kernel, Spelling v)
     {
-        Text.Range(w, kernel.IsSerial, Text.RowCount(kernel.Rows), 1);
+        Text.Range(w, kernel.IsSerial(), Text.RowCount(kernel.Rows), 1);
         w.Open("for (int r = start; r < end; r++)");
         foreach (KernelOperand operand in kernel.Operands)
         {

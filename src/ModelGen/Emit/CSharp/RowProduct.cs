@@ -1,6 +1,7 @@
 using System;
 using System.Linq;
 using ModelGen.Compiler.Kernels;
+using ModelGen.Compiler.Targets.Cpu;
 using ModelGen.Compiler.Ops;
 
 namespace ModelGen.Compiler.Emit.CSharp;
@@ -9,7 +10,7 @@ namespace ModelGen.Compiler.Emit.CSharp;
 /// A product whose tiles are tiles of the result: strips of the left operand's rows meet panels of the right one's columns. What
 /// the workers divide, each packs for itself if it must be packed; the other operand is packed by all together.
 /// </summary>
-internal abstract class RowProduct(CodeWriter w, KernelCode code, Func<string, string> name, MatMulKernel kernel, Spelling v) : MatMulProduct(w, code, name, kernel, v)
+internal abstract class RowProduct(CodeWriter w, KernelCode code, Func<string, string> name, MatMulKernel kernel, ProductPlan plan, Spelling v) : MatMulProduct(w, code, name, kernel, plan, v)
 {
     /// <summary>Whether the workers take units in turns of their own, so that there is no common loop over blocks of the contraction.</summary>
     protected virtual bool TakesBlocks => false;
@@ -51,12 +52,12 @@ internal abstract class RowProduct(CodeWriter w, KernelCode code, Func<string, s
             W.Line($"float* tile = stackalloc float[{Blocking.Height * Blocking.Width}];");
         }
 
-        if (Blocking.OwnElements > 0)
+        if (Blocking.Scratch.Has(MatMulBlocking.Piece))
         {
-            W.Line($"float* {Piece} = (float*)worker.Scratch;");
+            W.Line($"float* {Piece} = {Scratch(MatMulBlocking.Piece)};");
             if (Blocking.PacksAhead)
             {
-                W.Line($"float* next = {Piece} + {Blocking.PieceElements};");
+                W.Line($"float* next = {Scratch(MatMulBlocking.Next)};");
                 W.Line("RowCopy ahead = default;");
             }
         }
@@ -161,7 +162,7 @@ internal abstract class RowProduct(CodeWriter w, KernelCode code, Func<string, s
 
         if (blocks > 1)
         {
-            if (EpilogueReads.Any())
+            if (Plan.FetchedOperands.Count > 0)
             {
                 W.Open($"if (block == {blocks - 1})");
                 PrefetchEpilogue("row", rows, column, columns);

@@ -2,6 +2,7 @@ using System.Collections.Generic;
 using System.Linq;
 using ModelGen.Compiler.Graph;
 using ModelGen.Compiler.Kernels;
+using ModelGen.Compiler.Targets.Cpu;
 
 namespace ModelGen.Compiler.Emit.CSharp;
 
@@ -20,14 +21,14 @@ internal static class ColumnSumEmitter
         {
             if (keeps)
             {
-                Text.Range(w, kernel.IsSerial, Text.RowCount(kernel.KeptRows), 1);
+                Text.Range(w, kernel.IsSerial(), Text.RowCount(kernel.KeptRows), 1);
                 w.Open("for (int p = start; p < end; p++)");
                 Blocks(w, kernel, v, "0", CodeWriter.Number(kernel.Columns), literalEnd: true);
                 w.Close();
             }
             else
             {
-                Text.Range(w, kernel.IsSerial, CodeWriter.Number(kernel.Columns), BlockVectors * v.Lanes);
+                Text.Range(w, kernel.IsSerial(), CodeWriter.Number(kernel.Columns), BlockVectors * v.Lanes);
                 Blocks(w, kernel, v, "start", "end", literalEnd: false);
             }
         });
@@ -143,7 +144,7 @@ internal static class GatherEmitter
         var code = new KernelCode($"Embedding_{Text.Extent(kernel.Rows)}x{kernel.Columns}", $"Rows of a table by index: [{kernel.Rows}, {kernel.Columns}].", kernel, Arguments.Of(kernel.Rows));
         code.Method("", code.Parameters, (w, _) =>
         {
-            Text.Range(w, kernel.IsSerial, Text.RowCount(kernel.Rows), 1);
+            Text.Range(w, kernel.IsSerial(), Text.RowCount(kernel.Rows), 1);
             w.Open("for (int r = start; r < end; r++)");
             w.Line($"new global::System.ReadOnlySpan<float>(table + (long)indices[r] * {kernel.Operands[0].Access.RowStride}, {kernel.Columns}).CopyTo(new global::System.Span<float>(output + (long)r * {kernel.Operands[2].Access.RowStride}, {kernel.Columns}));");
             w.Close();
@@ -158,7 +159,7 @@ internal static class GatherEmitter
             kernel.Mode == StoreMode.AddWhenAccumulating ? ArgumentKinds.Accumulate : ArgumentKinds.None);
         code.ForEachWidth((w, _, v) =>
         {
-            Text.Range(w, kernel.IsSerial, CodeWriter.Number(kernel.Columns), 16);
+            Text.Range(w, kernel.IsSerial(), CodeWriter.Number(kernel.Columns), 16);
             if (kernel.Mode != StoreMode.Add)
             {
                 if (kernel.Mode == StoreMode.AddWhenAccumulating)
@@ -196,7 +197,7 @@ internal static class GatherEmitter
         code.Method("", code.Parameters, (w, _) =>
         {
             string inner = Text.RowCount(kernel.Inner);
-            Text.Range(w, kernel.IsSerial, inner, 16);
+            Text.Range(w, kernel.IsSerial(), inner, 16);
             w.Open($"for (int b = 0; b < {kernel.Outer}; b++)");
             w.Open("for (int t = start; t < end; t++)");
             w.Line($"output[t * {kernel.Outer} + b] = input[b * {inner} + t];");

@@ -1,27 +1,29 @@
 using System;
 using ModelGen.Compiler.Kernels;
+using ModelGen.Compiler.Targets.Cpu;
 
 namespace ModelGen.Compiler.Emit.CSharp;
 
-/// <summary>How one vector width is spelled in C#, and how many registers a matrix tile of it may fill.</summary>
-internal sealed class Spelling(int bits, int tileRows, int tileVectors)
+/// <summary>How one vector width is spelled in C#, and which register tiles it has.</summary>
+internal sealed class Spelling(int bits)
 {
-    public static Spelling[] All { get; } = [new Spelling(512, 12, 2), new Spelling(256, 6, 2), new Spelling(128, 6, 2)];
+    public static Spelling[] All { get; } = [new Spelling(512), new Spelling(256), new Spelling(128)];
 
     public int Bits { get; } = bits;
-
-    /// <summary>Rows of a matrix tile: with its vectors beside each other, they fill the accumulators.</summary>
-    public int TileRows { get; } = tileRows;
-
-    public int TileVectors { get; } = tileVectors;
 
     public int Lanes => Bits / 32;
 
     /// <summary>The tile of matrix products whose operands are packed.</summary>
-    public RegisterTile PanelTile => RegisterTile.Of(Lanes);
+    public RegisterTile PanelTile => RegisterTile.Of(RegisterTile.Products, Lanes);
 
-    /// <summary>Columns of a matrix tile, and of a packed panel.</summary>
-    public int TileColumns => TileVectors * Lanes;
+    /// <summary>The tile of attention.</summary>
+    public RegisterTile HeadTile => RegisterTile.Of(RegisterTile.Heads, Lanes);
+
+    /// <summary>Vectors of a row of the attention tile.</summary>
+    public int TileVectors => HeadTile.Vectors;
+
+    /// <summary>Columns of a row of the attention tile.</summary>
+    public int TileColumns => HeadTile.Columns;
 
     /// <summary>The widest spelling, no wider than this one, whose vectors are filled by so many elements; the narrowest, where none is.</summary>
     public Spelling FilledBy(int elements) => Array.Find(All, s => s.Bits <= Bits && s.Lanes <= elements) ?? All[All.Length - 1];

@@ -1,17 +1,18 @@
 using System;
 using ModelGen.Compiler.Kernels;
+using ModelGen.Compiler.Targets.Cpu;
 using ModelGen.Compiler.Ops;
 
 namespace ModelGen.Compiler.Emit.CSharp;
 
 /// <summary>Strips of rows are a worker's own, as many at a time as the second-level cache holds; they are multiplied with all panels.</summary>
-internal sealed class StripProduct(CodeWriter w, KernelCode code, Func<string, string> name, MatMulKernel kernel, Spelling v) : RowProduct(w, code, name, kernel, v)
+internal sealed class StripProduct(CodeWriter w, KernelCode code, Func<string, string> name, MatMulKernel kernel, ProductPlan plan, Spelling v) : RowProduct(w, code, name, kernel, plan, v)
 {
     protected override string Piece => "strip";
 
     protected override string Shared => "panels";
 
-    protected override string Packed => Blocking.DepthBlocks == 1 && Kernel.IsRightPacked ? Kernel.Operands[1].Name : base.Packed;
+    protected override string Packed => Blocking.DepthBlocks == 1 && Plan.RightPanels is not null ? Kernel.Operands[1].Name : base.Packed;
 
     protected override string SharedUnits => CodeWriter.Number(Blocking.Panels);
 

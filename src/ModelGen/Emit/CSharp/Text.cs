@@ -2,6 +2,7 @@ using System.Globalization;
 using System.Linq;
 using ModelGen.Compiler.Graph;
 using ModelGen.Compiler.Kernels;
+using ModelGen.Compiler.Targets.Cpu;
 
 namespace ModelGen.Compiler.Emit.CSharp;
 
@@ -19,7 +20,7 @@ internal static class Text
         => dim.Plus == 0 ? "count" : string.Format(CultureInfo.InvariantCulture, "(count {0} {1})", dim.Plus > 0 ? "+" : "-", System.Math.Abs(dim.Plus));
 
     /// <summary>A pointer some elements further on.</summary>
-    public static string Plus(string pointer, int offset) => offset == 0 ? pointer : $"{pointer} + {CodeWriter.Number(offset)}";
+    public static string Plus(string pointer, long offset) => offset == 0 ? pointer : $"{pointer} + {CodeWriter.Number(offset)}";
 
     /// <summary>Some lanes of a vector, as a narrower one.</summary>
     public static string Lanes(string vector, int bits, int first, int count)
@@ -37,7 +38,7 @@ internal static class Text
     /// <summary>Opens a loop over this worker's share of units, and over what it takes from others'.</summary>
     public static void OpenUnits(CodeWriter w, Kernel kernel, int units, string name)
     {
-        if (kernel.IsHelped)
+        if (kernel.IsHelped())
         {
             w.Line($"worker.Share({units});");
             w.Open("while (worker.Take())");
@@ -45,7 +46,7 @@ internal static class Text
             return;
         }
 
-        Range(w, kernel.IsSerial, CodeWriter.Number(units), 1);
+        Range(w, kernel.IsSerial(), CodeWriter.Number(units), 1);
         w.Open($"for (int {name} = start; {name} < end; {name}++)");
     }
 

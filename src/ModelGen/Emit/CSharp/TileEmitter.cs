@@ -1,6 +1,7 @@
 using System;
 using System.Collections.Generic;
 using ModelGen.Compiler.Graph;
+using ModelGen.Compiler.Targets.Cpu;
 
 namespace ModelGen.Compiler.Emit.CSharp;
 
@@ -26,9 +27,9 @@ internal sealed record Tile(Spelling V, int Rows, int ARow, int AStep, int BStep
     /// The heights of the tiles that cover a number of rows: whole tiles and what is left, or pairs and single rows where
     /// that is not known.
     /// </summary>
-    public static IEnumerable<int> Heights(RowExtent rows, Spelling v)
+    public static IEnumerable<int> Heights(RowExtent rows, RegisterTile tile)
     {
-        int height = Math.Min(v.TileRows, rows.Maximum);
+        int height = Math.Min(tile.Rows, rows.Maximum);
         yield return height;
         if (rows.IsDynamic)
         {
@@ -47,7 +48,4 @@ internal sealed record Tile(Spelling V, int Rows, int ARow, int AStep, int BStep
             yield return rest;
         }
     }
-
-    /// <summary>Columns rounded up to whole tiles: what packed rows are padded to.</summary>
-    public static int Padded(int columns, Spelling v) => (columns + v.TileColumns - 1) / v.TileColumns * v.TileColumns;
 }

@@ -1,5 +1,6 @@
 using System;
 using ModelGen.Compiler.Kernels;
+using ModelGen.Compiler.Targets.Cpu;
 
 namespace ModelGen.Compiler.Emit.CSharp;
 
@@ -7,7 +8,7 @@ namespace ModelGen.Compiler.Emit.CSharp;
 /// Columns are a worker's own: rows of the right operand, read where they lie, are multiplied with panels of the left one's rows.
 /// What comes out is the transpose, which is turned while it is in the first-level cache.
 /// </summary>
-internal sealed class TransposedProduct(CodeWriter w, KernelCode code, Func<string, string> name, MatMulKernel kernel, Spelling v) : MatMulProduct(w, code, name, kernel, v)
+internal sealed class TransposedProduct(CodeWriter w, KernelCode code, Func<string, string> name, MatMulKernel kernel, ProductPlan plan, Spelling v) : MatMulProduct(w, code, name, kernel, plan, v)
 {
     /// <summary>Strips of a group whose tiles are called one by one; more are called in a loop.</summary>
     private const int MostUnrolledStrips = 4;
@@ -20,16 +21,6 @@ internal sealed class TransposedProduct(CodeWriter w, KernelCode code, Func<stri
     private int Group => Blocking.GroupStrips * Blocking.Height;
 
     private bool IsDynamic => Kernel.Rows.IsDynamic;
-
-    /// <summary>How many rows ahead of a tile's own rows others are asked for.</summary>
-    private int FetchedRows => 2 * Blocking.Height;
-
-    /// <summary>
-    /// Whether the first panel's tiles ask for the weights that come next: those from beyond the second-level cache, which holds the
-    /// panel beside them.
-    /// </summary>
-    private bool FetchesRows => !IsDynamic && Blocking.Panels > 1 && 4L * Kernel.Columns * Kernel.Depth > Kernel.Caches.L2
-        && 4L * Kernel.Depth * (Blocking.Width + Blocking.Height + FetchedRows) <= Kernel.Caches.L2 / 2;
 
     public override void Emit()
     {
@@ -116,7 +107,7 @@ internal sealed class TransposedProduct(CodeWriter w, KernelCode code, Func<stri
 
             W.Line();
         }
-        else if (FetchesRows && vectors == Blocking.Vectors)
+        else if (Blocking.FetchesRows && vectors == Blocking.Vectors)
         {
             W.Open("if (p == 0)");
             Tiles(vectors, step, fetches: true);
@@ -150,7 +141,7 @@ internal sealed class TransposedProduct(CodeWriter w, KernelCode code, Func<stri
     private void Tiles(int vectors, string step, bool fetches = false)
     {
         PanelTile tile = new(V, Blocking.Height, vectors, StripStep: 0, AheadVectors: 0, fetches);
-        string? ahead = fetches ? CodeWriter.Number((long)FetchedRows * Right.Access.RowStride) : null;
+        string? ahead = fetches ? CodeWriter.Number((long)Blocking.FetchedRows * Right.Access.RowStride) : null;
         int lanes = vectors * V.Lanes;
         if (Blocking.GroupStrips > MostUnrolledStrips)
         {

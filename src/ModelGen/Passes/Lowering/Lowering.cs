@@ -61,7 +61,6 @@ internal sealed class Lowering
         lowering.LowerNodes(cancellation);
         Dictionary<string, View> outputs = graph.Outputs.ToDictionary(o => o.Name, o => lowering.OutputOf(o.Value));
         List<Kernel> kernels = GradientStores.Run(lowering.Schedule.Sort());
-        kernels = ChunkRows.Run(kernels, layout.Caches, [.. inputs.Values.Concat(outputs.Values).Select(v => v.Buffer)], buffers);
         return new KernelProgram(kernels, inputs, outputs, buffers);
     }
 
@@ -187,11 +186,6 @@ internal sealed class Lowering
     internal static IEnumerable<PlanBuffer> Buffers(Kernel kernel, bool written)
     {
         IEnumerable<PlanBuffer> own = kernel.Operands.Where(o => o.IsWritten == written).Select(o => o.View.Buffer);
-        if (kernel is MatMulKernel { Workspace: { } workspace } && written)
-        {
-            own = own.Append(workspace);
-        }
-
         return (kernel is LoopKernel loop ? own.Concat(loop.Body.SelectMany(k => Buffers(k, written))) : own).Distinct();
     }
 }

@@ -111,7 +111,7 @@ internal static class LoweringRules
         string[] reads = ["q", "k", "v", "output", "logsumexp", "d_output"];
         string[] writes = ["dq", "dk", "dv"];
         KernelOperand[] operands = [.. reads.Select((name, i) => Read(lowering, node, i, name)), .. writes.Select((name, i) => Write(lowering, node, i, name))];
-        Add(lowering, node, new AttentionGradientKernel(node.Name, operands, gradient.Of, q[0].Maximum, q[1].Maximum, node.Inputs[1].Shape[1].Maximum, lowering.Layout.Caches, gradient.Flops(node), 36L * q.MaximumElements));
+        Add(lowering, node, new AttentionGradientKernel(node.Name, operands, gradient.Of, q[0].Maximum, q[1].Maximum, node.Inputs[1].Shape[1].Maximum, gradient.Flops(node), 36L * q.MaximumElements));
     }
 
     private static void LowerConcatColumns(Lowering lowering, Node node)

@@ -25,19 +25,8 @@ internal static class ProductRule
         (EquatableArray<RowExtent> axes, KernelOperand[] operands) = KernelAxes.Of(build.Rows, build.Columns, build.Operands);
         long flops = 2L * rows.Maximum * columns * depth;
         long bytes = 4 * (a.Shape.MaximumElements + b.Shape.MaximumElements + ((long)rows.Maximum * columns));
-        var kernel = new MatMulKernel(ClusterRule.NameOf(stored), [.. factors, .. operands], op.Form, rows, columns, depth, stores, lowering.Layout.Caches, flops, bytes) { Axes = axes };
-        lowering.Schedule.Add(WithWorkspace(lowering, kernel), stored.Select(s => s.Node).Append(node).Max(lowering.PositionOf));
-    }
-
-    /// <summary>Gives a product the memory that its workers share.</summary>
-    public static MatMulKernel WithWorkspace(Lowering lowering, MatMulKernel kernel)
-    {
-        if (kernel.WorkspaceElements is > 0 and long elements)
-        {
-            kernel.Workspace = lowering.Placement.NewBuffer(kernel.Name + ".packed", elements);
-        }
-
-        return kernel;
+        var kernel = new MatMulKernel(ClusterRule.NameOf(stored), [.. factors, .. operands], op.Form, rows, columns, depth, stores, flops, bytes) { Axes = axes };
+        lowering.Schedule.Add(kernel, stored.Select(s => s.Node).Append(node).Max(lowering.PositionOf));
     }
 
     private static KernelOperand Factor(Lowering lowering, Value value, string name)

@@ -69,11 +69,6 @@ internal static class ScanRule
         }
 
         List<Kernel> kernels = lowering.LowerBody(scan.Body, leaves, targets, copies);
-        if (scan.Extent.Maximum > 1)
-        {
-            PackInvariants(lowering, node, scan, kernels);
-        }
-
         lowering.Schedule.Add(new LoopKernel(node.Name, steps, scan.Reverse, kernels), lowering.PositionOf(node));
 
         void Bind(BodyInputKind kind, int number, TensorView view)
@@ -97,35 +92,6 @@ internal static class ScanRule
             {
                 targets.Add(value, (place, StoreMode.Replace));
             }
-        }
-    }
-
-    /// <summary>Packs the right operands of a loop's products that are the same at every step once, before the loop.</summary>
-    private static void PackInvariants(Lowering lowering, Node node, Scan scan, List<Kernel> kernels)
-    {
-        View[] invariants = [.. node.Inputs.Where((_, i) => i >= scan.Carries && scan.KindOf(i).Kind == BodyInputKind.Invariant).Select(v => lowering.ViewOf(v).Base)];
-        var packed = new Dictionary<(View, Access, MatMulForm), KernelOperand>();
-        for (int i = 0; i < kernels.Count; i++)
-        {
-            if (kernels[i] is not MatMulKernel { IsDotProducts: false } product || product.Operands[1] is not { View.StepStride: 0 } source
-                || (source.View.Buffer.Space != MemorySpace.Weights && !invariants.Contains(source.View)))
-            {
-                continue;
-            }
-
-            if (!packed.TryGetValue((source.View, source.Access, product.Form), out KernelOperand? operand))
-            {
-                string name = source.View.Buffer.Name;
-                var place = new View(lowering.Placement.NewBuffer(name + ".panels", PackKernel.PackedElements(product.Columns, product.Depth)), 0);
-                operand = new KernelOperand(source.Name, place, Access.Matrix(1), IsWritten: false);
-                packed.Add((source.View, source.Access, product.Form), operand);
-                lowering.Schedule.Add(
-                    new PackKernel(name + ", in panels", [source, operand with { Name = "panels", IsWritten = true }], product.Form, product.Columns, product.Depth, 8L * product.Columns * product.Depth),
-                    lowering.PositionOf(node),
-                    Turn.Before);
-            }
-
-            kernels[i] = ProductRule.WithWorkspace(lowering, product.With([product.Operands[0], operand, .. product.Operands.Skip(2)], isRightPacked: true));
         }
     }
 }

@@ -1,40 +1,9 @@
 using System;
 using System.Linq;
+using ModelGen.Compiler.Kernels;
 using ModelGen.Compiler.Ops;
 
-namespace ModelGen.Compiler.Kernels;
-
-/// <summary>
-/// The caches that blocks are sized for, in bytes: the first and second level of one core, and the third, which cores share. The
-/// first holds what a pass reads again and again; panels of matrix products may outgrow it, since a tile reads them from end to end,
-/// which the processor foresees.
-/// </summary>
-internal sealed record CacheSizes(int L1, int L2, int L3)
-{
-    /// <summary>What most processors of the last years have.</summary>
-    public static CacheSizes Default { get; } = new(32 << 10, 1 << 20, 16 << 20);
-}
-
-/// <summary>
-/// The block of the result that a matrix product holds in registers: <c>Rows</c> × <c>Vectors</c> accumulators, with the vectors
-/// of one row of the right operand and a broadcast of the left beside them.
-/// </summary>
-/// <param name="Lanes">Elements of a vector.</param>
-/// <param name="Rows">Rows of the block.</param>
-/// <param name="Vectors">Vectors of each row.</param>
-internal sealed record RegisterTile(int Lanes, int Rows, int Vectors)
-{
-    /// <summary>For 32 registers of 512 bits, 16 of 256 bits, and 32 of 128 bits (Arm; half a tile at a time where there are 16).</summary>
-    public static RegisterTile[] All { get; } = [new(16, 8, 3), new(8, 6, 2), new(4, 8, 3)];
-
-    /// <summary>
-    /// Whether the left operand may lie in rows: x86 broadcasts an element from anywhere, while Arm multiplies by elements of a
-    /// vector, which must hold a column's.
-    /// </summary>
-    public bool ReadsInPlace => Lanes > 4;
-
-    public static RegisterTile Of(int lanes) => Array.Find(All, t => t.Lanes == lanes);
-}
+namespace ModelGen.Compiler.Targets.Cpu;
 
 /// <summary>What the workers divide among themselves.</summary>
 internal enum MatMulDivision
@@ -59,6 +28,9 @@ internal enum MatMulDivision
 /// </summary>
 internal sealed class MatMulBlocking
 {
+    /// <summary>Names of the parts of a worker's memory.</summary>
+    public const string Piece = "piece", Next = "next", Shared = "shared", Padded = "padded";
+
     private const int Line = 16;
     private const int SmallestDepthBlock = 256;
 
@@ -72,7 +44,7 @@ internal sealed class MatMulBlocking
     // Packing this many elements twice is quicker than meeting at a barrier.
     private const long PackedByEach = 8192;
 
-    private MatMulBlocking(MatMulKernel kernel, RegisterTile tile, int vectors, MatMulDivision division, CacheSizes caches)
+    private MatMulBlocking(MatMulKernel kernel, bool isRightPacked, RegisterTile tile, int vectors, MatMulDivision division, CacheSizes caches)
     {
         bool isTransposed = division == MatMulDivision.Transposed;
         (int rows, int columns) = isTransposed ? (kernel.Columns, kernel.Rows.Maximum) : (kernel.Rows.Maximum, kernel.Columns);
@@ -85,7 +57,7 @@ internal sealed class MatMulBlocking
         LastVectors = Divide(columns - ((Panels - 1) * Width), Lanes);
         IsLeftInPlace = tile.ReadsInPlace && kernel.Form != MatMulForm.TN;
         bool sharesPanels = division != MatMulDivision.Panels;
-        bool packsPanelsAhead = !sharesPanels && tile.ReadsInPlace && kernel.Form != MatMulForm.NT && !kernel.IsRightPacked && !kernel.IsSerial && Panels > 1 && Strips >= LeastStripsAhead;
+        bool packsPanelsAhead = !sharesPanels && tile.ReadsInPlace && kernel.Form != MatMulForm.NT && !isRightPacked && !kernel.IsSerial() && Panels > 1 && Strips >= LeastStripsAhead;
         long sharedPerStep = sharesPanels ? (long)Panels * Width : IsLeftInPlace ? 0 : (long)Strips * Height;
         long panelLimit = (packsPanelsAhead ? caches.L2 / 8L : caches.L2 * 3L / 4) / (4 * Width);
         long sharedLimit = caches.L3 / 2 / (4L * Math.Max(1, sharedPerStep));
@@ -96,7 +68,7 @@ internal sealed class MatMulBlocking
         }
 
         int limit = (int)Math.Min(kernel.Depth, Math.Max(SmallestDepthBlock, Math.Min(panelLimit, sharedLimit)));
-        bool whole = kernel.IsRightPacked || kernel.IsSerial || isTransposed;
+        bool whole = isRightPacked || kernel.IsSerial() || isTransposed;
         DepthBlock = whole ? kernel.Depth : Math.Min(kernel.Depth, Align(Divide(kernel.Depth, Divide(kernel.Depth, limit)), Line));
         DepthBlocks = Divide(kernel.Depth, DepthBlock);
         BlockStrips = Math.Max(1, Math.Min(Strips, (int)(caches.L2 / 2 / (4L * DepthBlock * Height))));
@@ -120,17 +92,21 @@ internal sealed class MatMulBlocking
             BlockStrips = Math.Max(1, BlockStrips / GroupStrips) * GroupStrips;
         }
 
-        long shared = kernel.IsRightPacked && sharesPanels ? 0 : sharesPanels ? (((Panels - 1L) * Width) + (LastVectors * Lanes)) * DepthBlock : sharedPerStep * DepthBlock;
-        IsSharedInScratch = shared > 0 && (kernel.IsSerial || (shared <= PackedByEach && DepthBlocks == 1));
+        long shared = isRightPacked && sharesPanels ? 0 : sharesPanels ? (((Panels - 1L) * Width) + (LastVectors * Lanes)) * DepthBlock : sharedPerStep * DepthBlock;
+        IsSharedInScratch = shared > 0 && (kernel.IsSerial() || (shared <= PackedByEach && DepthBlocks == 1));
         SharedElements = Align(shared, Line);
         bool isRagged = isTransposed ? rows % (GroupStrips * Height) != 0 : kernel.Rows.IsDynamic || rows % Height != 0;
         PaddedElements = IsLeftInPlace && isRagged ? Align((long)Math.Max(1, GroupStrips) * Height * DepthBlock, Line) : 0;
         PieceElements = division switch
         {
-            MatMulDivision.Panels when !kernel.IsRightPacked => Align((long)Width * DepthBlock, Line),
+            MatMulDivision.Panels when !isRightPacked => Align((long)Width * DepthBlock, Line),
             MatMulDivision.Strips when !IsLeftInPlace => Align((long)BlockStrips * Height * DepthBlock, Line),
             _ => 0,
         };
+        FetchesPanels = division == MatMulDivision.Panels && !isRightPacked && Panels > 1 && 4L * kernel.Columns * kernel.Depth > caches.L2;
+        FetchesRows = isTransposed && !kernel.Rows.IsDynamic && Panels > 1 && 4L * kernel.Columns * kernel.Depth > caches.L2
+            && 4L * kernel.Depth * (Width + Height + FetchedRows) <= caches.L2 / 2;
+        Scratch = ScratchLayout.Of((Piece, PieceElements), (Next, PacksAhead ? PieceElements : 0), (Shared, IsSharedInScratch ? SharedElements : 0), (Padded, PaddedElements));
     }
 
     /// <summary>Elements of a vector.</summary>
@@ -182,11 +158,20 @@ internal sealed class MatMulBlocking
     /// <summary>The packed piece of the other operand that a worker reads alone.</summary>
     public long PieceElements { get; }
 
-    /// <summary>All pieces that a worker has for itself: two where one is packed while another is read.</summary>
-    public long OwnElements => PieceElements * (PacksAhead ? 2 : 1);
-
     /// <summary>A copy of the last rows of an operand that is read in place, filled up to a whole strip.</summary>
     public long PaddedElements { get; }
+
+    /// <summary>Whether the panel that comes next is asked for while one is multiplied: what fits the second-level cache is there already.</summary>
+    public bool FetchesPanels { get; }
+
+    /// <summary>
+    /// Whether the first panel's tiles ask for the weights that come next, where the transpose is computed: those from beyond the
+    /// second-level cache, which holds the panel beside them.
+    /// </summary>
+    public bool FetchesRows { get; }
+
+    /// <summary>How many rows ahead of a tile's own rows others are asked for.</summary>
+    public int FetchedRows => 2 * Height;
 
     /// <summary>Steps of the contraction for each row that is copied, if <paramref name="tiles"/> tiles are to copy as many rows as there are steps.</summary>
     public int StepsOfCopy(int tiles) => DepthBlock / Divide(DepthBlock, tiles);
@@ -194,25 +179,24 @@ internal sealed class MatMulBlocking
     /// <summary>Sums between the blocks of the contraction, tile by tile.</summary>
     public long PartialElements => DepthBlocks == 1 ? 0 : (long)Strips * Height * Panels * Width;
 
-    /// <summary>A worker's own memory, in elements.</summary>
-    public long ScratchElements => OwnElements + PaddedElements + (IsSharedInScratch ? SharedElements : 0);
+    /// <summary>A worker's own memory: the piece that is read, the one that is packed meanwhile, the copy of the last rows, and what is shared if each packs it for itself.</summary>
+    public ScratchLayout Scratch { get; }
 
     /// <summary>Memory that workers share, in elements: two blocks where one is packed while another is read.</summary>
     public long WorkspaceElements => PartialElements + (IsSharedInScratch ? 0 : SharedElements * (DepthBlocks > 1 ? 2 : 1));
 
-    /// <summary>The elements of a right operand that was packed whole, ahead of its use.</summary>
-    public static long PackedElements(int columns, int depth, RegisterTile tile, int vectors)
-        => (long)Align(Divide(columns, tile.Lanes) * tile.Lanes, vectors * tile.Lanes) * depth;
+    /// <summary>The elements of a right operand that is packed whole, ahead of its use, whatever the vector width.</summary>
+    public static long PackedElements(int columns, int depth)
+        => RegisterTile.Products.Max(t => (long)Align(Divide(columns, t.Lanes) * t.Lanes, PackedVectors(columns, t) * t.Lanes) * depth);
 
     /// <summary>The vectors of a panel of an operand that is packed ahead: those that give even shares.</summary>
     public static int PackedVectors(int columns, RegisterTile tile) => BestVectors(columns, tile, out _);
 
-    public static MatMulBlocking Of(MatMulKernel kernel, RegisterTile tile)
+    public static MatMulBlocking Of(MatMulKernel kernel, bool isRightPacked, RegisterTile tile, CacheSizes caches)
     {
-        CacheSizes caches = kernel.Caches;
         int vectors = BestVectors(kernel.Columns, tile, out double unevenness);
-        var byPanels = new MatMulBlocking(kernel, tile, vectors, MatMulDivision.Panels, caches);
-        if (kernel.IsSerial)
+        var byPanels = new MatMulBlocking(kernel, isRightPacked, tile, vectors, MatMulDivision.Panels, caches);
+        if (kernel.IsSerial())
         {
             return byPanels;
         }
@@ -221,7 +205,7 @@ internal sealed class MatMulBlocking
         // and is paid back by every row or column that meets it.
         int rows = kernel.Rows.Maximum;
         double usualRows = kernel.Rows.IsDynamic ? Math.Max(1, rows / 4.0) : rows;
-        double packRight = kernel.IsRightPacked ? 0 : (kernel.Form == MatMulForm.NT ? 24 : 12) / usualRows;
+        double packRight = isRightPacked ? 0 : (kernel.Form == MatMulForm.NT ? 24 : 12) / usualRows;
         double packLeft = byPanels.IsLeftInPlace ? 0 : 8.0 / kernel.Columns;
         long sharedBytes = 4 * byPanels.SharedElements;
         double shared = sharedBytes > caches.L3 ? 0.3 : sharedBytes > caches.L2 / 2 ? 0.02 : 0;
@@ -229,13 +213,13 @@ internal sealed class MatMulBlocking
 
         // A worker's rows read the whole right operand, so there must be enough of them for each of its elements.
         int wide = Math.Min(tile.Vectors, Divide(kernel.Columns, tile.Lanes));
-        var byStrips = new MatMulBlocking(kernel, tile, kernel.IsRightPacked ? vectors : wide, MatMulDivision.Strips, caches);
+        var byStrips = new MatMulBlocking(kernel, isRightPacked, tile, isRightPacked ? vectors : wide, MatMulDivision.Strips, caches);
         Consider(byStrips, Unevenness(rows, Math.Min(tile.Rows, rows)) * (kernel.Rows.IsDynamic ? 1.2 : 1)
             * (1 + packRight + packLeft + (byStrips.DepthBlocks > 1 ? 0.02 : 0) + (4 * byStrips.SharedElements > caches.L3 ? 0.3 : 0.01) + (rows < 16 * tile.Rows ? 0.2 : 0)));
 
-        if (tile.ReadsInPlace && kernel.Form == MatMulForm.NT && !kernel.IsRightPacked && kernel.Columns >= tile.Lanes)
+        if (tile.ReadsInPlace && kernel.Form == MatMulForm.NT && !isRightPacked && kernel.Columns >= tile.Lanes)
         {
-            var transposed = new MatMulBlocking(kernel, tile, Math.Min(tile.Vectors, Divide(rows, tile.Lanes)), MatMulDivision.Transposed, caches);
+            var transposed = new MatMulBlocking(kernel, isRightPacked, tile, Math.Min(tile.Vectors, Divide(rows, tile.Lanes)), MatMulDivision.Transposed, caches);
             if (4 * transposed.SharedElements <= caches.L3 / 2)
             {
                 // Results are transposed as well, and the panels' empty lanes are computed in vain.

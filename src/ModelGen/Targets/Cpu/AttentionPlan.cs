@@ -1,0 +1,102 @@
+using System;
+using System.Collections.Generic;
+using System.Linq;
+using ModelGen.Compiler.Graph;
+using ModelGen.Compiler.Kernels;
+using ModelGen.Compiler.Ops;
+
+namespace ModelGen.Compiler.Targets.Cpu;
+
+/// <summary>How attention is computed.</summary>
+internal enum AttentionAlgorithm
+{
+    /// <summary>Tiles of queries meet transposed keys, and their probabilities the values.</summary>
+    Tiles,
+
+    /// <summary>One query: keys and values are read once, head after head at each position.</summary>
+    SingleQuery,
+
+    /// <summary>One query whose heads are so narrow and few that a vector holds a score of each.</summary>
+    NarrowHeads,
+
+    /// <summary>Backwards: probabilities are formed again, a block of queries at a time.</summary>
+    Gradient,
+}
+
+/// <summary>Attention or its gradient at one vector width.</summary>
+/// <param name="Algorithm">How it is computed.</param>
+/// <param name="Tile">The register tile.</param>
+/// <param name="ScoreStride">Elements from one row of scores, or of transposed keys, to the next.</param>
+/// <param name="PaddedHead">Elements of a head's row that is copied for the tile.</param>
+/// <param name="QueryBlock">Queries that share one pass over the keys, backwards; otherwise 0.</param>
+/// <param name="Scratch">A worker's own memory.</param>
+internal sealed record AttentionScheme(AttentionAlgorithm Algorithm, RegisterTile Tile, int ScoreStride, int PaddedHead, int QueryBlock, ScratchLayout Scratch);
+
+/// <summary>Attention or its gradient.</summary>
+internal sealed class AttentionPlan : KernelPlan
+{
+    /// <summary>Names of the parts of a worker's memory.</summary>
+    public const string KeysTransposed = "keysTransposed", ValuesTransposed = "valuesTransposed", KeyRows = "keyRows", Values = "values", Scores = "scores",
+        Probabilities = "probabilities", Cotangents = "cotangents", Queries = "queryBlock", OutputCotangents = "outputBlock";
+
+    // So many blocks of queries compute an eighth more than what causal attention needs.
+    private const int CausalBlocks = 8;
+
+    // A line more spreads rows over the cache's sets.
+    private const int Line = 16;
+
+    private readonly Dictionary<int, AttentionScheme> _schemes;
+
+    public AttentionPlan(AttentionKernel kernel)
+        => _schemes = RegisterTile.Heads.ToDictionary(t => t.Lanes, t => Forward(kernel, t));
+
+    public AttentionPlan(AttentionGradientKernel kernel, CacheSizes caches)
+        => _schemes = RegisterTile.Heads.ToDictionary(t => t.Lanes, t => Backward(kernel, t, caches));
+
+    /// <summary>What is done at vectors of <paramref name="lanes"/> elements.</summary>
+    public AttentionScheme Scheme(int lanes) => _schemes[lanes];
+
+    /// <inheritdoc/>
+    public override ScratchLayout Scratch(int lanes) => Scheme(lanes).Scratch;
+
+    private static AttentionScheme Forward(AttentionKernel kernel, RegisterTile tile)
+    {
+        int stride = StrideOfScores(kernel.MaximumKeys, tile), padded = Padded(kernel.Op.HeadDim, tile);
+        if (kernel.Queries == RowExtent.Literal(1))
+        {
+            AttentionAlgorithm algorithm = HeadsFillVectors(kernel.Op, tile.Lanes) ? AttentionAlgorithm.NarrowHeads : AttentionAlgorithm.SingleQuery;
+            return new AttentionScheme(algorithm, tile, stride, padded, 0, ScratchLayout.Of((Scores, (long)stride * kernel.Op.Heads)));
+        }
+
+        return new AttentionScheme(AttentionAlgorithm.Tiles, tile, stride, padded, 0, ScratchLayout.Of(
+            (KeysTransposed, (long)kernel.Op.HeadDim * stride),
+            (Values, (long)stride * padded),
+            (Scores, (long)stride * tile.Rows)));
+    }
+
+    private static AttentionScheme Backward(AttentionGradientKernel kernel, RegisterTile tile, CacheSizes caches)
+    {
+        long stride = StrideOfScores(kernel.Keys, tile), padded = Padded(kernel.Op.HeadDim, tile);
+
+        // Every pass adds to all keys' cotangents, so there should be few; but a block of queries and its output's cotangents stay in the
+        // first-level cache, and causal attention computes half a block's square in vain.
+        int most = Math.Min(caches.L1 / (2 * 4 * (int)padded), kernel.Op.Causal ? kernel.Queries / CausalBlocks : kernel.Queries + RegisterTile.WholeRows - 1);
+        int block = Math.Max(1, most / RegisterTile.WholeRows) * RegisterTile.WholeRows;
+        return new AttentionScheme(AttentionAlgorithm.Gradient, tile, (int)stride, (int)padded, block, ScratchLayout.Of(
+            (KeysTransposed, kernel.Op.HeadDim * stride),
+            (ValuesTransposed, kernel.Op.HeadDim * stride),
+            (KeyRows, stride * padded),
+            (Probabilities, block * stride),
+            (Cotangents, block * stride),
+            (Queries, block * padded),
+            (OutputCotangents, block * padded)));
+    }
+
+    private static int StrideOfScores(int keys, RegisterTile tile) => Padded(keys, tile) + Line;
+
+    private static int Padded(int columns, RegisterTile tile) => (columns + tile.Columns - 1) / tile.Columns * tile.Columns;
+
+    // Whether heads fill vectors evenly, those of keys and those of scores.
+    private static bool HeadsFillVectors(Attention attention, int lanes)
+        => attention.HeadDim is 4 or 8 or 16 && lanes % attention.HeadDim == 0 && attention.KeyValueHeads % (lanes / attention.HeadDim) == 0 && lanes % attention.Heads == 0;
+}

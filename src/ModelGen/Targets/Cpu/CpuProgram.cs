@@ -1,0 +1,28 @@
+using System.Collections.Generic;
+using System.Linq;
+using ModelGen.Compiler.Kernels;
+
+namespace ModelGen.Compiler.Targets.Cpu;
+
+/// <summary>A program for the processor: kernels in order, and how each of them is executed.</summary>
+internal sealed class CpuProgram(KernelProgram program, IReadOnlyDictionary<Kernel, KernelPlan> plans)
+{
+    /// <summary>The kernels, with those that the target added, and all buffers.</summary>
+    public KernelProgram Program { get; } = program;
+
+    /// <summary>What every worker needs for itself, in bytes, whatever the vector width.</summary>
+    public long ScratchBytes => 4 * plans.Values.SelectMany(p => RegisterTile.Products.Select(t => p.Scratch(t.Lanes).Elements)).DefaultIfEmpty(0).Max();
+
+    /// <summary>How a kernel is executed, be it one of a loop's.</summary>
+    public KernelPlan PlanOf(Kernel kernel) => plans[kernel];
+
+    /// <summary>Where a kernel's operands lie.</summary>
+    public IReadOnlyList<KernelOperand> OperandsOf(Kernel kernel) => PlanOf(kernel).Operands(kernel);
+
+    /// <summary>The buffers that a kernel, which is no loop, touches.</summary>
+    public IEnumerable<PlanBuffer> BuffersOf(Kernel kernel)
+    {
+        IEnumerable<PlanBuffer> own = OperandsOf(kernel).Select(o => o.View.Buffer);
+        return (PlanOf(kernel).Workspace is { } workspace ? own.Append(workspace) : own).Distinct();
+    }
+}

@@ -1,0 +1,78 @@
+using System.Collections.Generic;
+using System.Linq;
+using ModelGen.Compiler.Graph;
+using ModelGen.Compiler.Kernels;
+using ModelGen.Compiler.Ops;
+
+namespace ModelGen.Compiler.Targets.Cpu;
+
+/// <summary>How the processor executes one kernel: what is decided before anything is printed.</summary>
+internal abstract class KernelPlan
+{
+    /// <summary>Memory that the workers share while the kernel runs.</summary>
+    public virtual PlanBuffer? Workspace => null;
+
+    /// <summary>What of the plan makes the texts of two equal kernels differ.</summary>
+    public virtual string Signature => "";
+
+    /// <summary>What a worker needs for itself while the kernel runs, at vectors of <paramref name="lanes"/> elements.</summary>
+    public virtual ScratchLayout Scratch(int lanes) => ScratchLayout.Empty;
+
+    /// <summary>The kernel's operands with the views that are read and written in the end.</summary>
+    public virtual IReadOnlyList<KernelOperand> Operands(Kernel kernel) => kernel.Operands;
+}
+
+/// <summary>A kernel about which there is nothing to decide but whether its work is divided.</summary>
+internal sealed class PlainPlan : KernelPlan
+{
+    public static PlainPlan Instance { get; } = new();
+}
+
+/// <summary>A matrix product.</summary>
+internal sealed class ProductPlan : KernelPlan
+{
+    private readonly Dictionary<int, MatMulBlocking> _blockings;
+
+    /// <summary>Decides.</summary>
+    /// <param name="kernel">The product.</param>
+    /// <param name="rightPanels">The panels that its right operand was packed into ahead, if it was.</param>
+    /// <param name="caches">What blocks are sized for.</param>
+    public ProductPlan(MatMulKernel kernel, View? rightPanels, CacheSizes caches)
+    {
+        RightPanels = rightPanels;
+        IsDotProducts = AreDotProducts(kernel);
+        _blockings = IsDotProducts ? [] : RegisterTile.Products.ToDictionary(t => t.Lanes, t => MatMulBlocking.Of(kernel, rightPanels is not null, t, caches));
+        long workspace = _blockings.Values.Select(b => b.WorkspaceElements).DefaultIfEmpty(0).Max();
+        Workspace = workspace > 0 ? new PlanBuffer(kernel.Name + ".packed", MemorySpace.Arena, workspace) : null;
+        FetchedOperands = [.. kernel.Operands.Skip(2).Where(o => !o.IsWritten && o.Access is { IsMatrix: true, RowStride: > 0 } && 4L * kernel.Rows.Maximum * kernel.Columns > caches.L2)];
+    }
+
+    /// <summary>Where the right operand lies in panels that a <see cref="PackKernel"/> made; null where the product reads it as it lies.</summary>
+    public View? RightPanels { get; }
+
+    /// <summary>Whether outputs are dot products of one row, read where it lies, with rows of the right operand.</summary>
+    public bool IsDotProducts { get; }
+
+    /// <inheritdoc/>
+    public override PlanBuffer? Workspace { get; }
+
+    /// <summary>Matrices that the epilogue reads, and that are too large to lie in the second-level cache still: they come from memory while tiles multiply.</summary>
+    public IReadOnlyList<KernelOperand> FetchedOperands { get; }
+
+    /// <inheritdoc/>
+    public override string Signature => (RightPanels is null ? "" : " packed") + (Workspace is null ? "" : " workspace");
+
+    /// <summary>Whether a product of this kernel's shape is one of dot products.</summary>
+    public static bool AreDotProducts(MatMulKernel kernel) => kernel.Form == MatMulForm.NT && kernel.Rows == RowExtent.Literal(1);
+
+    /// <summary>How the product is cut, at vectors of <paramref name="lanes"/> elements; there is no such thing for dot products.</summary>
+    public MatMulBlocking Blocking(int lanes) => _blockings[lanes];
+
+    /// <inheritdoc/>
+    public override ScratchLayout Scratch(int lanes) => IsDotProducts ? ScratchLayout.Empty : Blocking(lanes).Scratch;
+
+    /// <inheritdoc/>
+    public override IReadOnlyList<KernelOperand> Operands(Kernel kernel)
+        => RightPanels is null ? kernel.Operands
+            : [kernel.Operands[0], kernel.Operands[1] with { View = RightPanels, Access = Access.Matrix(1) }, .. kernel.Operands.Skip(2)];
+}

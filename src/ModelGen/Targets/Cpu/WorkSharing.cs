@@ -1,0 +1,26 @@
+using System.Linq;
+using ModelGen.Compiler.Kernels;
+
+namespace ModelGen.Compiler.Targets.Cpu;
+
+/// <summary>Whether workers divide a kernel's work.</summary>
+internal static class WorkSharing
+{
+    /// <summary>
+    /// Whether one worker runs it alone: below some thousand operations, meeting at a barrier costs more than it gains, and one head of
+    /// one sequence is not divided.
+    /// </summary>
+    public static bool IsSerial(this Kernel kernel) => kernel switch
+    {
+        LoopKernel k => k.Body.All(IsSerial),
+        AttentionKernel k when k.Batch * k.Op.Heads == 1 => true,
+        AttentionGradientKernel k when k.Batch * k.Op.KeyValueHeads == 1 => true,
+        _ => kernel.Flops < 8192 && kernel.Bytes < 32768,
+    };
+
+    /// <summary>
+    /// Whether workers that are through with their share may take from those of others: processors are seldom all as fast, but to look
+    /// for more takes a while.
+    /// </summary>
+    public static bool IsHelped(this Kernel kernel) => !kernel.IsSerial() && (kernel.Flops >= 1 << 22 || kernel.Bytes >= 1 << 20);
+}
