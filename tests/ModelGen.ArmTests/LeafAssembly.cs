@@ -78,26 +78,6 @@ internal sealed partial class LeafAssembly
         return index >= 0 ? index : throw new ArgumentException($"{model} has no plan {plan}: {string.Join(", ", _plans)}");
     }
 
-    /// <summary>The names of the emitted methods in which something stands.</summary>
-    public IReadOnlySet<string> EmittedMethodsWith(string text)
-    {
-        HashSet<string> names = [];
-        foreach (string emitted in _emitted)
-        {
-            MatchCollection methods = Method().Matches(emitted);
-            for (int i = 0; i < methods.Count; i++)
-            {
-                int end = i + 1 < methods.Count ? methods[i + 1].Index : emitted.Length;
-                if (emitted.AsSpan(methods[i].Index, end - methods[i].Index).Contains(text, StringComparison.Ordinal))
-                {
-                    names.Add(methods[i].Groups["name"].Value);
-                }
-            }
-        }
-
-        return names;
-    }
-
     /// <summary>Runs an image here, compiled by the JIT.</summary>
     /// <returns>The memory afterwards.</returns>
     public unsafe byte[] RunHere(byte[] image)
@@ -163,7 +143,4 @@ internal sealed partial class LeafAssembly
 
     [GeneratedRegex(@"static unsafe class (?<name>\w+)")]
     private static partial Regex PlanClass();
-
-    [GeneratedRegex(@"^ *(public|internal|private) static [\w<>]+ (?<name>\w+)\(", RegexOptions.Multiline)]
-    private static partial Regex Method();
 }

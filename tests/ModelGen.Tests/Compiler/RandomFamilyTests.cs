@@ -1,8 +1,8 @@
 using ModelGen.Compiler;
 using ModelGen.Compiler.Architectures;
 using ModelGen.Compiler.Graph;
-using ModelGen.Compiler.Kernels;
 using ModelGen.Compiler.Passes;
+using ModelGen.Compiler.Targets.Cpu;
 
 namespace ModelGen.Tests.Compiler;
 

@@ -3,7 +3,7 @@ using Microsoft.CodeAnalysis.CSharp;
 using Microsoft.CodeAnalysis.Diagnostics;
 using ModelGen.Compiler;
 using ModelGen.Compiler.Declarations;
-using ModelGen.Compiler.Kernels;
+using ModelGen.Compiler.Targets.Cpu;
 
 namespace ModelGen.Tests.Generator;
 
