@@ -3,34 +3,32 @@
 // </auto-generated>
 #nullable enable
 
-namespace ModelGen.Generated.Example_TinyGpt_Code;
-
-using global::System.Runtime.Intrinsics;
+using System;
+using System.Runtime.CompilerServices;
+using System.Runtime.Intrinsics;
+using System.Runtime.Intrinsics.Arm;
 using global::ModelGen.Runtime;
-using AdvSimd = global::System.Runtime.Intrinsics.Arm.AdvSimd;
-using Math = global::System.Math;
-using MathF = global::System.MathF;
-using MethodImpl = global::System.Runtime.CompilerServices.MethodImplAttribute;
-using MethodImplOptions = global::System.Runtime.CompilerServices.MethodImplOptions;
+
+namespace ModelGen.Generated;
 
 // One method for each fused kernel, and for each vector width behind it; layers of one shape share them.
-internal static unsafe class Kernels
+internal static unsafe class Example_TinyGpt_Kernels
 {
     // Rows of a table by index: [T, 8].
-    [@MethodImpl(MethodImplOptions.AggressiveOptimization)]
+    [MethodImpl(MethodImplOptions.AggressiveOptimization)]
     public static void Embedding_Nx8(float* table, int* indices, float* output, int count, Worker worker)
-    { unchecked {
+    {
         int start = 0, end = count;
         for (int r = start; r < end; r++)
         {
-            new global::System.ReadOnlySpan<float>(table + (long)indices[r] * 8, 8).CopyTo(new global::System.Span<float>(output + (long)r * 8, 8));
+            new ReadOnlySpan<float>(table + (long)indices[r] * 8, 8).CopyTo(new Span<float>(output + (long)r * 8, 8));
         }
-    }}
+    }
 
     // embeddings, ln from wte, wpe, weight, bias: every row of [T, 8].
-    [@MethodImpl(MethodImplOptions.AggressiveOptimization)]
+    [MethodImpl(MethodImplOptions.AggressiveOptimization)]
     public static void Rows_Nx8(float* wte, float* wpe, float* weight, float* bias, float* embeddings, float* ln, int count, Worker worker)
-    { unchecked {
+    {
         if (Simd.Use512)
         {
             Rows_Nx8_512(wte, wpe, weight, bias, embeddings, ln, count, worker);
@@ -43,11 +41,11 @@ internal static unsafe class Kernels
         {
             Rows_Nx8_128(wte, wpe, weight, bias, embeddings, ln, count, worker);
         }
-    }}
+    }
 
-    [@MethodImpl(MethodImplOptions.AggressiveOptimization)]
+    [MethodImpl(MethodImplOptions.AggressiveOptimization)]
     private static void Rows_Nx8_512(float* wte, float* wpe, float* weight, float* bias, float* embeddings, float* ln, int count, Worker worker)
-    { unchecked {
+    {
         int start = 0, end = count;
         for (int r = start; r < end; r++)
         {
@@ -96,11 +94,11 @@ internal static unsafe class Kernels
                 Simd.StoreTail512(ln_r + 0, v7, 8);
             }
         }
-    }}
+    }
 
-    [@MethodImpl(MethodImplOptions.AggressiveOptimization)]
+    [MethodImpl(MethodImplOptions.AggressiveOptimization)]
     private static void Rows_Nx8_256(float* wte, float* wpe, float* weight, float* bias, float* embeddings, float* ln, int count, Worker worker)
-    { unchecked {
+    {
         int start = 0, end = count;
         for (int r = start; r < end; r++)
         {
@@ -149,11 +147,11 @@ internal static unsafe class Kernels
                 Vector256.Store(v7, ln_r + 0);
             }
         }
-    }}
+    }
 
-    [@MethodImpl(MethodImplOptions.AggressiveOptimization)]
+    [MethodImpl(MethodImplOptions.AggressiveOptimization)]
     private static void Rows_Nx8_128(float* wte, float* wpe, float* weight, float* bias, float* embeddings, float* ln, int count, Worker worker)
-    { unchecked {
+    {
         int start = 0, end = count;
         for (int r = start; r < end; r++)
         {
@@ -202,216 +200,12 @@ internal static unsafe class Kernels
                 Vector128.Store(v7, ln_r + c);
             }
         }
-    }}
-
-    // c = 6 rows of a, aStep elements apart, · a panel of 32 columns: 12 accumulators in registers.
-    [@MethodImpl(MethodImplOptions.AggressiveOptimization)]
-    private static void Tile6x32_512(float* a, long aStep, float* b, float* c, int stride, int depth)
-    { unchecked {
-        float* a3 = a + 3 * aStep;
-        Vector512<float> c0_0 = Vector512<float>.Zero, c0_1 = Vector512<float>.Zero;
-        Vector512<float> c1_0 = Vector512<float>.Zero, c1_1 = Vector512<float>.Zero;
-        Vector512<float> c2_0 = Vector512<float>.Zero, c2_1 = Vector512<float>.Zero;
-        Vector512<float> c3_0 = Vector512<float>.Zero, c3_1 = Vector512<float>.Zero;
-        Vector512<float> c4_0 = Vector512<float>.Zero, c4_1 = Vector512<float>.Zero;
-        Vector512<float> c5_0 = Vector512<float>.Zero, c5_1 = Vector512<float>.Zero;
-        for (int k = 0; k < depth; k++)
-        {
-            Vector512<float> b0 = Vector512.Load(b);
-            Vector512<float> b1 = Vector512.Load(b + 16);
-            Vector512<float> x0 = Vector512.Create(a[0]);
-            c0_0 = Simd.MultiplyAdd(x0, b0, c0_0);
-            c0_1 = Simd.MultiplyAdd(x0, b1, c0_1);
-            Vector512<float> x1 = Vector512.Create(a[aStep]);
-            c1_0 = Simd.MultiplyAdd(x1, b0, c1_0);
-            c1_1 = Simd.MultiplyAdd(x1, b1, c1_1);
-            Vector512<float> x2 = Vector512.Create(a[2 * aStep]);
-            c2_0 = Simd.MultiplyAdd(x2, b0, c2_0);
-            c2_1 = Simd.MultiplyAdd(x2, b1, c2_1);
-            Vector512<float> x3 = Vector512.Create(a3[0]);
-            c3_0 = Simd.MultiplyAdd(x3, b0, c3_0);
-            c3_1 = Simd.MultiplyAdd(x3, b1, c3_1);
-            Vector512<float> x4 = Vector512.Create(a3[aStep]);
-            c4_0 = Simd.MultiplyAdd(x4, b0, c4_0);
-            c4_1 = Simd.MultiplyAdd(x4, b1, c4_1);
-            Vector512<float> x5 = Vector512.Create(a3[2 * aStep]);
-            c5_0 = Simd.MultiplyAdd(x5, b0, c5_0);
-            c5_1 = Simd.MultiplyAdd(x5, b1, c5_1);
-            a++;
-            a3++;
-            b += 32;
-        }
-
-        Vector512.Store(c0_0, c);
-        Vector512.Store(c0_1, c + 16);
-        Vector512.Store(c1_0, c + stride);
-        Vector512.Store(c1_1, c + stride + 16);
-        Vector512.Store(c2_0, c + 2 * stride);
-        Vector512.Store(c2_1, c + 2 * stride + 16);
-        Vector512.Store(c3_0, c + 3 * stride);
-        Vector512.Store(c3_1, c + 3 * stride + 16);
-        Vector512.Store(c4_0, c + 4 * stride);
-        Vector512.Store(c4_1, c + 4 * stride + 16);
-        Vector512.Store(c5_0, c + 5 * stride);
-        Vector512.Store(c5_1, c + 5 * stride + 16);
-    }}
-
-    // c = 6 rows of a, aStep elements apart, · a panel of 8 columns: 6 accumulators in registers.
-    [@MethodImpl(MethodImplOptions.AggressiveOptimization)]
-    private static void Tile6x8_256(float* a, long aStep, float* b, float* c, int stride, int depth)
-    { unchecked {
-        float* a3 = a + 3 * aStep;
-        Vector256<float> c0_0 = Vector256<float>.Zero;
-        Vector256<float> c1_0 = Vector256<float>.Zero;
-        Vector256<float> c2_0 = Vector256<float>.Zero;
-        Vector256<float> c3_0 = Vector256<float>.Zero;
-        Vector256<float> c4_0 = Vector256<float>.Zero;
-        Vector256<float> c5_0 = Vector256<float>.Zero;
-        for (int k = 0; k < depth; k++)
-        {
-            Vector256<float> b0 = Vector256.Load(b);
-            Vector256<float> x0 = Vector256.Create(a[0]);
-            c0_0 = Simd.MultiplyAdd(x0, b0, c0_0);
-            Vector256<float> x1 = Vector256.Create(a[aStep]);
-            c1_0 = Simd.MultiplyAdd(x1, b0, c1_0);
-            Vector256<float> x2 = Vector256.Create(a[2 * aStep]);
-            c2_0 = Simd.MultiplyAdd(x2, b0, c2_0);
-            Vector256<float> x3 = Vector256.Create(a3[0]);
-            c3_0 = Simd.MultiplyAdd(x3, b0, c3_0);
-            Vector256<float> x4 = Vector256.Create(a3[aStep]);
-            c4_0 = Simd.MultiplyAdd(x4, b0, c4_0);
-            Vector256<float> x5 = Vector256.Create(a3[2 * aStep]);
-            c5_0 = Simd.MultiplyAdd(x5, b0, c5_0);
-            a++;
-            a3++;
-            b += 8;
-        }
-
-        Vector256.Store(c0_0, c);
-        Vector256.Store(c1_0, c + stride);
-        Vector256.Store(c2_0, c + 2 * stride);
-        Vector256.Store(c3_0, c + 3 * stride);
-        Vector256.Store(c4_0, c + 4 * stride);
-        Vector256.Store(c5_0, c + 5 * stride);
-    }}
-
-    // c = a strip of 6 rows · a panel of 8 columns: 12 accumulators in registers.
-    [@MethodImpl(MethodImplOptions.AggressiveOptimization)]
-    private static void Tile6x8Strip_128(float* a, float* b, float* c, int stride, int depth)
-    { unchecked {
-        if (AdvSimd.Arm64.IsSupported)
-        {
-            Vector128<float> c0_0 = Vector128<float>.Zero, c0_1 = Vector128<float>.Zero;
-            Vector128<float> c1_0 = Vector128<float>.Zero, c1_1 = Vector128<float>.Zero;
-            Vector128<float> c2_0 = Vector128<float>.Zero, c2_1 = Vector128<float>.Zero;
-            Vector128<float> c3_0 = Vector128<float>.Zero, c3_1 = Vector128<float>.Zero;
-            Vector128<float> c4_0 = Vector128<float>.Zero, c4_1 = Vector128<float>.Zero;
-            Vector128<float> c5_0 = Vector128<float>.Zero, c5_1 = Vector128<float>.Zero;
-            for (int k = 0; k < depth; k++)
-            {
-                Vector128<float> a0 = Vector128.Load(a);
-                Vector128<float> a1 = Simd.LoadTail128(a + 4, 2);
-                Vector128<float> b0 = Vector128.Load(b);
-                Vector128<float> b1 = Vector128.Load(b + 4);
-                c0_0 = AdvSimd.Arm64.FusedMultiplyAddBySelectedScalar(c0_0, b0, a0, 0);
-                c0_1 = AdvSimd.Arm64.FusedMultiplyAddBySelectedScalar(c0_1, b1, a0, 0);
-                c1_0 = AdvSimd.Arm64.FusedMultiplyAddBySelectedScalar(c1_0, b0, a0, 1);
-                c1_1 = AdvSimd.Arm64.FusedMultiplyAddBySelectedScalar(c1_1, b1, a0, 1);
-                c2_0 = AdvSimd.Arm64.FusedMultiplyAddBySelectedScalar(c2_0, b0, a0, 2);
-                c2_1 = AdvSimd.Arm64.FusedMultiplyAddBySelectedScalar(c2_1, b1, a0, 2);
-                c3_0 = AdvSimd.Arm64.FusedMultiplyAddBySelectedScalar(c3_0, b0, a0, 3);
-                c3_1 = AdvSimd.Arm64.FusedMultiplyAddBySelectedScalar(c3_1, b1, a0, 3);
-                c4_0 = AdvSimd.Arm64.FusedMultiplyAddBySelectedScalar(c4_0, b0, a1, 0);
-                c4_1 = AdvSimd.Arm64.FusedMultiplyAddBySelectedScalar(c4_1, b1, a1, 0);
-                c5_0 = AdvSimd.Arm64.FusedMultiplyAddBySelectedScalar(c5_0, b0, a1, 1);
-                c5_1 = AdvSimd.Arm64.FusedMultiplyAddBySelectedScalar(c5_1, b1, a1, 1);
-                a += 6;
-                b += 8;
-            }
-
-            Vector128.Store(c0_0, c);
-            Vector128.Store(c0_1, c + 4);
-            Vector128.Store(c1_0, c + stride);
-            Vector128.Store(c1_1, c + stride + 4);
-            Vector128.Store(c2_0, c + 2 * stride);
-            Vector128.Store(c2_1, c + 2 * stride + 4);
-            Vector128.Store(c3_0, c + 3 * stride);
-            Vector128.Store(c3_1, c + 3 * stride + 4);
-            Vector128.Store(c4_0, c + 4 * stride);
-            Vector128.Store(c4_1, c + 4 * stride + 4);
-            Vector128.Store(c5_0, c + 5 * stride);
-            Vector128.Store(c5_1, c + 5 * stride + 4);
-            return;
-        }
-
-        float* first = a, panel = b;
-
-        {
-            Vector128<float> c0_0 = Vector128<float>.Zero, c0_1 = Vector128<float>.Zero;
-            Vector128<float> c1_0 = Vector128<float>.Zero, c1_1 = Vector128<float>.Zero;
-            Vector128<float> c2_0 = Vector128<float>.Zero, c2_1 = Vector128<float>.Zero;
-            Vector128<float> c3_0 = Vector128<float>.Zero, c3_1 = Vector128<float>.Zero;
-            for (int k = 0; k < depth; k++)
-            {
-                Vector128<float> b0 = Vector128.Load(b);
-                Vector128<float> b1 = Vector128.Load(b + 4);
-                Vector128<float> x0 = Vector128.Create(a[0]);
-                c0_0 = Simd.MultiplyAdd(x0, b0, c0_0);
-                c0_1 = Simd.MultiplyAdd(x0, b1, c0_1);
-                Vector128<float> x1 = Vector128.Create(a[1]);
-                c1_0 = Simd.MultiplyAdd(x1, b0, c1_0);
-                c1_1 = Simd.MultiplyAdd(x1, b1, c1_1);
-                Vector128<float> x2 = Vector128.Create(a[2]);
-                c2_0 = Simd.MultiplyAdd(x2, b0, c2_0);
-                c2_1 = Simd.MultiplyAdd(x2, b1, c2_1);
-                Vector128<float> x3 = Vector128.Create(a[3]);
-                c3_0 = Simd.MultiplyAdd(x3, b0, c3_0);
-                c3_1 = Simd.MultiplyAdd(x3, b1, c3_1);
-                a += 6;
-                b += 8;
-            }
-
-            Vector128.Store(c0_0, c);
-            Vector128.Store(c0_1, c + 4);
-            Vector128.Store(c1_0, c + stride);
-            Vector128.Store(c1_1, c + stride + 4);
-            Vector128.Store(c2_0, c + 2 * stride);
-            Vector128.Store(c2_1, c + 2 * stride + 4);
-            Vector128.Store(c3_0, c + 3 * stride);
-            Vector128.Store(c3_1, c + 3 * stride + 4);
-        }
-
-        a = first + 4;
-        b = panel;
-
-        {
-            Vector128<float> c4_0 = Vector128<float>.Zero, c4_1 = Vector128<float>.Zero;
-            Vector128<float> c5_0 = Vector128<float>.Zero, c5_1 = Vector128<float>.Zero;
-            for (int k = 0; k < depth; k++)
-            {
-                Vector128<float> b0 = Vector128.Load(b);
-                Vector128<float> b1 = Vector128.Load(b + 4);
-                Vector128<float> x4 = Vector128.Create(a[0]);
-                c4_0 = Simd.MultiplyAdd(x4, b0, c4_0);
-                c4_1 = Simd.MultiplyAdd(x4, b1, c4_1);
-                Vector128<float> x5 = Vector128.Create(a[1]);
-                c5_0 = Simd.MultiplyAdd(x5, b0, c5_0);
-                c5_1 = Simd.MultiplyAdd(x5, b1, c5_1);
-                a += 6;
-                b += 8;
-            }
-
-            Vector128.Store(c4_0, c + 4 * stride);
-            Vector128.Store(c4_1, c + 4 * stride + 4);
-            Vector128.Store(c5_0, c + 5 * stride);
-            Vector128.Store(c5_1, c + 5 * stride + 4);
-        }
-    }}
+    }
 
     // c_attn from input, weight, bias: [T, 8] · [24, 8]ᵀ.
-    [@MethodImpl(MethodImplOptions.AggressiveOptimization)]
+    [MethodImpl(MethodImplOptions.AggressiveOptimization)]
     public static void Linear_Nx8x24(float* input, float* weight, float* bias, float* c_attn, int count, Worker worker)
-    { unchecked {
+    {
         if (Simd.Use512)
         {
             Linear_Nx8x24_512(input, weight, bias, c_attn, count, worker);
@@ -424,11 +218,11 @@ internal static unsafe class Kernels
         {
             Linear_Nx8x24_128(input, weight, bias, c_attn, count, worker);
         }
-    }}
+    }
 
-    [@MethodImpl(MethodImplOptions.AggressiveOptimization)]
+    [MethodImpl(MethodImplOptions.AggressiveOptimization)]
     private static void Linear_Nx8x24_512(float* input, float* weight, float* bias, float* c_attn, int count, Worker worker)
-    { unchecked {
+    {
         int strips = (count + 5) / 6;
         float* tile = stackalloc float[192];
         float* panel = (float*)worker.Scratch;
@@ -448,15 +242,15 @@ internal static unsafe class Kernels
                     a = padded;
                 }
 
-                Tile6x32_512(a, 8, panel, tile, 32, 8);
+                RegisterTile.MultiplyRows<F512>(6, 2, a, 8, panel, 32, tile, 32, 8);
                 Linear_Nx8x24_Epilogue_512(tile, bias, c_attn, row, height, n, 24);
             }
         }
-    }}
+    }
 
-    [@MethodImpl(MethodImplOptions.AggressiveOptimization)]
+    [MethodImpl(MethodImplOptions.AggressiveOptimization)]
     private static void Linear_Nx8x24_256(float* input, float* weight, float* bias, float* c_attn, int count, Worker worker)
-    { unchecked {
+    {
         int strips = (count + 5) / 6;
         float* tile = stackalloc float[48];
         float* panel = (float*)worker.Scratch;
@@ -476,15 +270,15 @@ internal static unsafe class Kernels
                     a = padded;
                 }
 
-                Tile6x8_256(a, 8, panel, tile, 8, 8);
+                RegisterTile.MultiplyRows<F256>(6, 1, a, 8, panel, 8, tile, 8, 8);
                 Linear_Nx8x24_Epilogue_256(tile, bias, c_attn, row, height, n, 8);
             }
         }
-    }}
+    }
 
-    [@MethodImpl(MethodImplOptions.AggressiveOptimization)]
+    [MethodImpl(MethodImplOptions.AggressiveOptimization)]
     private static void Linear_Nx8x24_128(float* input, float* weight, float* bias, float* c_attn, int count, Worker worker)
-    { unchecked {
+    {
         int strips = (count + 5) / 6;
         float* tile = stackalloc float[48];
         float* panel = (float*)worker.Scratch;
@@ -498,15 +292,15 @@ internal static unsafe class Kernels
             {
                 int row = m * 6;
                 int height = Math.Min(6, count - row);
-                Tile6x8Strip_128(rows + (long)m * 48, panel, tile, 8, 8);
+                RegisterTile.MultiplyStrip<F128>(6, 2, rows + (long)m * 48, 6, panel, 8, tile, 8, 8);
                 Linear_Nx8x24_Epilogue_128(tile, bias, c_attn, row, height, n, 8);
             }
         }
-    }}
+    }
 
-    [@MethodImpl(MethodImplOptions.AggressiveOptimization)]
+    [MethodImpl(MethodImplOptions.AggressiveOptimization)]
     private static void Linear_Nx8x24_Epilogue_512(float* tile, float* bias, float* c_attn, int row, int rows, int column, int columns)
-    { unchecked {
+    {
         for (int r = row; r < row + rows; r++)
         {
             float* c_attn_r = c_attn + (long)r * 24;
@@ -529,11 +323,11 @@ internal static unsafe class Kernels
 
             tile += j;
         }
-    }}
+    }
 
-    [@MethodImpl(MethodImplOptions.AggressiveOptimization)]
+    [MethodImpl(MethodImplOptions.AggressiveOptimization)]
     private static void Linear_Nx8x24_Epilogue_256(float* tile, float* bias, float* c_attn, int row, int rows, int column, int columns)
-    { unchecked {
+    {
         for (int r = row; r < row + rows; r++)
         {
             float* c_attn_r = c_attn + (long)r * 24;
@@ -548,11 +342,11 @@ internal static unsafe class Kernels
 
             tile += j;
         }
-    }}
+    }
 
-    [@MethodImpl(MethodImplOptions.AggressiveOptimization)]
+    [MethodImpl(MethodImplOptions.AggressiveOptimization)]
     private static void Linear_Nx8x24_Epilogue_128(float* tile, float* bias, float* c_attn, int row, int rows, int column, int columns)
-    { unchecked {
+    {
         for (int r = row; r < row + rows; r++)
         {
             float* c_attn_r = c_attn + (long)r * 24;
@@ -567,12 +361,12 @@ internal static unsafe class Kernels
 
             tile += j;
         }
-    }}
+    }
 
     // output from input: every row of [T, 8].
-    [@MethodImpl(MethodImplOptions.AggressiveOptimization)]
+    [MethodImpl(MethodImplOptions.AggressiveOptimization)]
     public static void Map_Nx8(float* input, float* output, int count, Worker worker)
-    { unchecked {
+    {
         if (Simd.Use512)
         {
             Map_Nx8_512(input, output, count, worker);
@@ -585,11 +379,11 @@ internal static unsafe class Kernels
         {
             Map_Nx8_128(input, output, count, worker);
         }
-    }}
+    }
 
-    [@MethodImpl(MethodImplOptions.AggressiveOptimization)]
+    [MethodImpl(MethodImplOptions.AggressiveOptimization)]
     private static void Map_Nx8_512(float* input, float* output, int count, Worker worker)
-    { unchecked {
+    {
         int start = 0, end = count;
         for (int r = start; r < end; r++)
         {
@@ -601,11 +395,11 @@ internal static unsafe class Kernels
                 Simd.StoreTail512(output_r + 0, v0, 8);
             }
         }
-    }}
+    }
 
-    [@MethodImpl(MethodImplOptions.AggressiveOptimization)]
+    [MethodImpl(MethodImplOptions.AggressiveOptimization)]
     private static void Map_Nx8_256(float* input, float* output, int count, Worker worker)
-    { unchecked {
+    {
         int start = 0, end = count;
         for (int r = start; r < end; r++)
         {
@@ -617,11 +411,11 @@ internal static unsafe class Kernels
                 Vector256.Store(v0, output_r + 0);
             }
         }
-    }}
+    }
 
-    [@MethodImpl(MethodImplOptions.AggressiveOptimization)]
+    [MethodImpl(MethodImplOptions.AggressiveOptimization)]
     private static void Map_Nx8_128(float* input, float* output, int count, Worker worker)
-    { unchecked {
+    {
         int start = 0, end = count;
         for (int r = start; r < end; r++)
         {
@@ -633,570 +427,12 @@ internal static unsafe class Kernels
                 Vector128.Store(v0, output_r + c);
             }
         }
-    }}
-
-    // A 6 × 32 tile of a product over 4 steps: 12 accumulators in registers.
-    [@MethodImpl(MethodImplOptions.AggressiveOptimization)]
-    private static void Tile6x32_512_v2(float* a, float* b, float* c)
-    { unchecked {
-        Vector512<float> c0_0 = Vector512<float>.Zero, c0_1 = Vector512<float>.Zero;
-        Vector512<float> c1_0 = Vector512<float>.Zero, c1_1 = Vector512<float>.Zero;
-        Vector512<float> c2_0 = Vector512<float>.Zero, c2_1 = Vector512<float>.Zero;
-        Vector512<float> c3_0 = Vector512<float>.Zero, c3_1 = Vector512<float>.Zero;
-        Vector512<float> c4_0 = Vector512<float>.Zero, c4_1 = Vector512<float>.Zero;
-        Vector512<float> c5_0 = Vector512<float>.Zero, c5_1 = Vector512<float>.Zero;
-        for (int k = 0; k < 4; k++)
-        {
-            Vector512<float> b0 = Vector512.Load(b);
-            Vector512<float> b1 = Vector512.Load(b + 16);
-            Vector512<float> a0 = Vector512.Create(a[0]);
-            c0_0 = Simd.MultiplyAdd(a0, b0, c0_0);
-            c0_1 = Simd.MultiplyAdd(a0, b1, c0_1);
-            Vector512<float> a1 = Vector512.Create(a[24]);
-            c1_0 = Simd.MultiplyAdd(a1, b0, c1_0);
-            c1_1 = Simd.MultiplyAdd(a1, b1, c1_1);
-            Vector512<float> a2 = Vector512.Create(a[48]);
-            c2_0 = Simd.MultiplyAdd(a2, b0, c2_0);
-            c2_1 = Simd.MultiplyAdd(a2, b1, c2_1);
-            Vector512<float> a3 = Vector512.Create(a[72]);
-            c3_0 = Simd.MultiplyAdd(a3, b0, c3_0);
-            c3_1 = Simd.MultiplyAdd(a3, b1, c3_1);
-            Vector512<float> a4 = Vector512.Create(a[96]);
-            c4_0 = Simd.MultiplyAdd(a4, b0, c4_0);
-            c4_1 = Simd.MultiplyAdd(a4, b1, c4_1);
-            Vector512<float> a5 = Vector512.Create(a[120]);
-            c5_0 = Simd.MultiplyAdd(a5, b0, c5_0);
-            c5_1 = Simd.MultiplyAdd(a5, b1, c5_1);
-            a++;
-            b += 48;
-        }
-        Vector512.Store(c0_0, c);
-        Vector512.Store(c0_1, c + 16);
-        Vector512.Store(c1_0, c + 48);
-        Vector512.Store(c1_1, c + 64);
-        Vector512.Store(c2_0, c + 96);
-        Vector512.Store(c2_1, c + 112);
-        Vector512.Store(c3_0, c + 144);
-        Vector512.Store(c3_1, c + 160);
-        Vector512.Store(c4_0, c + 192);
-        Vector512.Store(c4_1, c + 208);
-        Vector512.Store(c5_0, c + 240);
-        Vector512.Store(c5_1, c + 256);
-    }}
-
-    // A 6 × 32 tile of a product: 12 accumulators in registers.
-    [@MethodImpl(MethodImplOptions.AggressiveOptimization)]
-    private static void Tile6x32_512_v3(float* a, float* b, float* c, int depth)
-    { unchecked {
-        Vector512<float> c0_0 = Vector512<float>.Zero, c0_1 = Vector512<float>.Zero;
-        Vector512<float> c1_0 = Vector512<float>.Zero, c1_1 = Vector512<float>.Zero;
-        Vector512<float> c2_0 = Vector512<float>.Zero, c2_1 = Vector512<float>.Zero;
-        Vector512<float> c3_0 = Vector512<float>.Zero, c3_1 = Vector512<float>.Zero;
-        Vector512<float> c4_0 = Vector512<float>.Zero, c4_1 = Vector512<float>.Zero;
-        Vector512<float> c5_0 = Vector512<float>.Zero, c5_1 = Vector512<float>.Zero;
-        for (int k = 0; k < depth; k++)
-        {
-            Vector512<float> b0 = Vector512.Load(b);
-            Vector512<float> b1 = Vector512.Load(b + 16);
-            Vector512<float> a0 = Vector512.Create(a[0]);
-            c0_0 = Simd.MultiplyAdd(a0, b0, c0_0);
-            c0_1 = Simd.MultiplyAdd(a0, b1, c0_1);
-            Vector512<float> a1 = Vector512.Create(a[48]);
-            c1_0 = Simd.MultiplyAdd(a1, b0, c1_0);
-            c1_1 = Simd.MultiplyAdd(a1, b1, c1_1);
-            Vector512<float> a2 = Vector512.Create(a[96]);
-            c2_0 = Simd.MultiplyAdd(a2, b0, c2_0);
-            c2_1 = Simd.MultiplyAdd(a2, b1, c2_1);
-            Vector512<float> a3 = Vector512.Create(a[144]);
-            c3_0 = Simd.MultiplyAdd(a3, b0, c3_0);
-            c3_1 = Simd.MultiplyAdd(a3, b1, c3_1);
-            Vector512<float> a4 = Vector512.Create(a[192]);
-            c4_0 = Simd.MultiplyAdd(a4, b0, c4_0);
-            c4_1 = Simd.MultiplyAdd(a4, b1, c4_1);
-            Vector512<float> a5 = Vector512.Create(a[240]);
-            c5_0 = Simd.MultiplyAdd(a5, b0, c5_0);
-            c5_1 = Simd.MultiplyAdd(a5, b1, c5_1);
-            a++;
-            b += 32;
-        }
-        Vector512.Store(c0_0, c);
-        Vector512.Store(c0_1, c + 16);
-        Vector512.Store(c1_0, c + 32);
-        Vector512.Store(c1_1, c + 48);
-        Vector512.Store(c2_0, c + 64);
-        Vector512.Store(c2_1, c + 80);
-        Vector512.Store(c3_0, c + 96);
-        Vector512.Store(c3_1, c + 112);
-        Vector512.Store(c4_0, c + 128);
-        Vector512.Store(c4_1, c + 144);
-        Vector512.Store(c5_0, c + 160);
-        Vector512.Store(c5_1, c + 176);
-    }}
-
-    // A 2 × 32 tile of a product over 4 steps: 4 accumulators in registers.
-    [@MethodImpl(MethodImplOptions.AggressiveOptimization)]
-    private static void Tile2x32_512(float* a, float* b, float* c)
-    { unchecked {
-        Vector512<float> c0_0 = Vector512<float>.Zero, c0_1 = Vector512<float>.Zero;
-        Vector512<float> c1_0 = Vector512<float>.Zero, c1_1 = Vector512<float>.Zero;
-        for (int k = 0; k < 4; k++)
-        {
-            Vector512<float> b0 = Vector512.Load(b);
-            Vector512<float> b1 = Vector512.Load(b + 16);
-            Vector512<float> a0 = Vector512.Create(a[0]);
-            c0_0 = Simd.MultiplyAdd(a0, b0, c0_0);
-            c0_1 = Simd.MultiplyAdd(a0, b1, c0_1);
-            Vector512<float> a1 = Vector512.Create(a[24]);
-            c1_0 = Simd.MultiplyAdd(a1, b0, c1_0);
-            c1_1 = Simd.MultiplyAdd(a1, b1, c1_1);
-            a++;
-            b += 48;
-        }
-        Vector512.Store(c0_0, c);
-        Vector512.Store(c0_1, c + 16);
-        Vector512.Store(c1_0, c + 48);
-        Vector512.Store(c1_1, c + 64);
-    }}
-
-    // A 2 × 32 tile of a product: 4 accumulators in registers.
-    [@MethodImpl(MethodImplOptions.AggressiveOptimization)]
-    private static void Tile2x32_512_v2(float* a, float* b, float* c, int depth)
-    { unchecked {
-        Vector512<float> c0_0 = Vector512<float>.Zero, c0_1 = Vector512<float>.Zero;
-        Vector512<float> c1_0 = Vector512<float>.Zero, c1_1 = Vector512<float>.Zero;
-        for (int k = 0; k < depth; k++)
-        {
-            Vector512<float> b0 = Vector512.Load(b);
-            Vector512<float> b1 = Vector512.Load(b + 16);
-            Vector512<float> a0 = Vector512.Create(a[0]);
-            c0_0 = Simd.MultiplyAdd(a0, b0, c0_0);
-            c0_1 = Simd.MultiplyAdd(a0, b1, c0_1);
-            Vector512<float> a1 = Vector512.Create(a[48]);
-            c1_0 = Simd.MultiplyAdd(a1, b0, c1_0);
-            c1_1 = Simd.MultiplyAdd(a1, b1, c1_1);
-            a++;
-            b += 32;
-        }
-        Vector512.Store(c0_0, c);
-        Vector512.Store(c0_1, c + 16);
-        Vector512.Store(c1_0, c + 32);
-        Vector512.Store(c1_1, c + 48);
-    }}
-
-    // A 1 × 32 tile of a product over 4 steps: 2 accumulators in registers.
-    [@MethodImpl(MethodImplOptions.AggressiveOptimization)]
-    private static void Tile1x32_512(float* a, float* b, float* c)
-    { unchecked {
-        Vector512<float> c0_0 = Vector512<float>.Zero, c0_1 = Vector512<float>.Zero;
-        for (int k = 0; k < 4; k++)
-        {
-            Vector512<float> b0 = Vector512.Load(b);
-            Vector512<float> b1 = Vector512.Load(b + 16);
-            Vector512<float> a0 = Vector512.Create(a[0]);
-            c0_0 = Simd.MultiplyAdd(a0, b0, c0_0);
-            c0_1 = Simd.MultiplyAdd(a0, b1, c0_1);
-            a++;
-            b += 48;
-        }
-        Vector512.Store(c0_0, c);
-        Vector512.Store(c0_1, c + 16);
-    }}
-
-    // A 1 × 32 tile of a product: 2 accumulators in registers.
-    [@MethodImpl(MethodImplOptions.AggressiveOptimization)]
-    private static void Tile1x32_512_v2(float* a, float* b, float* c, int depth)
-    { unchecked {
-        Vector512<float> c0_0 = Vector512<float>.Zero, c0_1 = Vector512<float>.Zero;
-        for (int k = 0; k < depth; k++)
-        {
-            Vector512<float> b0 = Vector512.Load(b);
-            Vector512<float> b1 = Vector512.Load(b + 16);
-            Vector512<float> a0 = Vector512.Create(a[0]);
-            c0_0 = Simd.MultiplyAdd(a0, b0, c0_0);
-            c0_1 = Simd.MultiplyAdd(a0, b1, c0_1);
-            a++;
-            b += 32;
-        }
-        Vector512.Store(c0_0, c);
-        Vector512.Store(c0_1, c + 16);
-    }}
-
-    // A 6 × 16 tile of a product over 4 steps: 12 accumulators in registers.
-    [@MethodImpl(MethodImplOptions.AggressiveOptimization)]
-    private static void Tile6x16_256(float* a, float* b, float* c)
-    { unchecked {
-        Vector256<float> c0_0 = Vector256<float>.Zero, c0_1 = Vector256<float>.Zero;
-        Vector256<float> c1_0 = Vector256<float>.Zero, c1_1 = Vector256<float>.Zero;
-        Vector256<float> c2_0 = Vector256<float>.Zero, c2_1 = Vector256<float>.Zero;
-        Vector256<float> c3_0 = Vector256<float>.Zero, c3_1 = Vector256<float>.Zero;
-        Vector256<float> c4_0 = Vector256<float>.Zero, c4_1 = Vector256<float>.Zero;
-        Vector256<float> c5_0 = Vector256<float>.Zero, c5_1 = Vector256<float>.Zero;
-        for (int k = 0; k < 4; k++)
-        {
-            Vector256<float> b0 = Vector256.Load(b);
-            Vector256<float> b1 = Vector256.Load(b + 8);
-            Vector256<float> a0 = Vector256.Create(a[0]);
-            c0_0 = Simd.MultiplyAdd(a0, b0, c0_0);
-            c0_1 = Simd.MultiplyAdd(a0, b1, c0_1);
-            Vector256<float> a1 = Vector256.Create(a[24]);
-            c1_0 = Simd.MultiplyAdd(a1, b0, c1_0);
-            c1_1 = Simd.MultiplyAdd(a1, b1, c1_1);
-            Vector256<float> a2 = Vector256.Create(a[48]);
-            c2_0 = Simd.MultiplyAdd(a2, b0, c2_0);
-            c2_1 = Simd.MultiplyAdd(a2, b1, c2_1);
-            Vector256<float> a3 = Vector256.Create(a[72]);
-            c3_0 = Simd.MultiplyAdd(a3, b0, c3_0);
-            c3_1 = Simd.MultiplyAdd(a3, b1, c3_1);
-            Vector256<float> a4 = Vector256.Create(a[96]);
-            c4_0 = Simd.MultiplyAdd(a4, b0, c4_0);
-            c4_1 = Simd.MultiplyAdd(a4, b1, c4_1);
-            Vector256<float> a5 = Vector256.Create(a[120]);
-            c5_0 = Simd.MultiplyAdd(a5, b0, c5_0);
-            c5_1 = Simd.MultiplyAdd(a5, b1, c5_1);
-            a++;
-            b += 32;
-        }
-        Vector256.Store(c0_0, c);
-        Vector256.Store(c0_1, c + 8);
-        Vector256.Store(c1_0, c + 32);
-        Vector256.Store(c1_1, c + 40);
-        Vector256.Store(c2_0, c + 64);
-        Vector256.Store(c2_1, c + 72);
-        Vector256.Store(c3_0, c + 96);
-        Vector256.Store(c3_1, c + 104);
-        Vector256.Store(c4_0, c + 128);
-        Vector256.Store(c4_1, c + 136);
-        Vector256.Store(c5_0, c + 160);
-        Vector256.Store(c5_1, c + 168);
-    }}
-
-    // A 6 × 16 tile of a product: 12 accumulators in registers.
-    [@MethodImpl(MethodImplOptions.AggressiveOptimization)]
-    private static void Tile6x16_256_v2(float* a, float* b, float* c, int depth)
-    { unchecked {
-        Vector256<float> c0_0 = Vector256<float>.Zero, c0_1 = Vector256<float>.Zero;
-        Vector256<float> c1_0 = Vector256<float>.Zero, c1_1 = Vector256<float>.Zero;
-        Vector256<float> c2_0 = Vector256<float>.Zero, c2_1 = Vector256<float>.Zero;
-        Vector256<float> c3_0 = Vector256<float>.Zero, c3_1 = Vector256<float>.Zero;
-        Vector256<float> c4_0 = Vector256<float>.Zero, c4_1 = Vector256<float>.Zero;
-        Vector256<float> c5_0 = Vector256<float>.Zero, c5_1 = Vector256<float>.Zero;
-        for (int k = 0; k < depth; k++)
-        {
-            Vector256<float> b0 = Vector256.Load(b);
-            Vector256<float> b1 = Vector256.Load(b + 8);
-            Vector256<float> a0 = Vector256.Create(a[0]);
-            c0_0 = Simd.MultiplyAdd(a0, b0, c0_0);
-            c0_1 = Simd.MultiplyAdd(a0, b1, c0_1);
-            Vector256<float> a1 = Vector256.Create(a[32]);
-            c1_0 = Simd.MultiplyAdd(a1, b0, c1_0);
-            c1_1 = Simd.MultiplyAdd(a1, b1, c1_1);
-            Vector256<float> a2 = Vector256.Create(a[64]);
-            c2_0 = Simd.MultiplyAdd(a2, b0, c2_0);
-            c2_1 = Simd.MultiplyAdd(a2, b1, c2_1);
-            Vector256<float> a3 = Vector256.Create(a[96]);
-            c3_0 = Simd.MultiplyAdd(a3, b0, c3_0);
-            c3_1 = Simd.MultiplyAdd(a3, b1, c3_1);
-            Vector256<float> a4 = Vector256.Create(a[128]);
-            c4_0 = Simd.MultiplyAdd(a4, b0, c4_0);
-            c4_1 = Simd.MultiplyAdd(a4, b1, c4_1);
-            Vector256<float> a5 = Vector256.Create(a[160]);
-            c5_0 = Simd.MultiplyAdd(a5, b0, c5_0);
-            c5_1 = Simd.MultiplyAdd(a5, b1, c5_1);
-            a++;
-            b += 16;
-        }
-        Vector256.Store(c0_0, c);
-        Vector256.Store(c0_1, c + 8);
-        Vector256.Store(c1_0, c + 16);
-        Vector256.Store(c1_1, c + 24);
-        Vector256.Store(c2_0, c + 32);
-        Vector256.Store(c2_1, c + 40);
-        Vector256.Store(c3_0, c + 48);
-        Vector256.Store(c3_1, c + 56);
-        Vector256.Store(c4_0, c + 64);
-        Vector256.Store(c4_1, c + 72);
-        Vector256.Store(c5_0, c + 80);
-        Vector256.Store(c5_1, c + 88);
-    }}
-
-    // A 2 × 16 tile of a product over 4 steps: 4 accumulators in registers.
-    [@MethodImpl(MethodImplOptions.AggressiveOptimization)]
-    private static void Tile2x16_256(float* a, float* b, float* c)
-    { unchecked {
-        Vector256<float> c0_0 = Vector256<float>.Zero, c0_1 = Vector256<float>.Zero;
-        Vector256<float> c1_0 = Vector256<float>.Zero, c1_1 = Vector256<float>.Zero;
-        for (int k = 0; k < 4; k++)
-        {
-            Vector256<float> b0 = Vector256.Load(b);
-            Vector256<float> b1 = Vector256.Load(b + 8);
-            Vector256<float> a0 = Vector256.Create(a[0]);
-            c0_0 = Simd.MultiplyAdd(a0, b0, c0_0);
-            c0_1 = Simd.MultiplyAdd(a0, b1, c0_1);
-            Vector256<float> a1 = Vector256.Create(a[24]);
-            c1_0 = Simd.MultiplyAdd(a1, b0, c1_0);
-            c1_1 = Simd.MultiplyAdd(a1, b1, c1_1);
-            a++;
-            b += 32;
-        }
-        Vector256.Store(c0_0, c);
-        Vector256.Store(c0_1, c + 8);
-        Vector256.Store(c1_0, c + 32);
-        Vector256.Store(c1_1, c + 40);
-    }}
-
-    // A 2 × 16 tile of a product: 4 accumulators in registers.
-    [@MethodImpl(MethodImplOptions.AggressiveOptimization)]
-    private static void Tile2x16_256_v2(float* a, float* b, float* c, int depth)
-    { unchecked {
-        Vector256<float> c0_0 = Vector256<float>.Zero, c0_1 = Vector256<float>.Zero;
-        Vector256<float> c1_0 = Vector256<float>.Zero, c1_1 = Vector256<float>.Zero;
-        for (int k = 0; k < depth; k++)
-        {
-            Vector256<float> b0 = Vector256.Load(b);
-            Vector256<float> b1 = Vector256.Load(b + 8);
-            Vector256<float> a0 = Vector256.Create(a[0]);
-            c0_0 = Simd.MultiplyAdd(a0, b0, c0_0);
-            c0_1 = Simd.MultiplyAdd(a0, b1, c0_1);
-            Vector256<float> a1 = Vector256.Create(a[32]);
-            c1_0 = Simd.MultiplyAdd(a1, b0, c1_0);
-            c1_1 = Simd.MultiplyAdd(a1, b1, c1_1);
-            a++;
-            b += 16;
-        }
-        Vector256.Store(c0_0, c);
-        Vector256.Store(c0_1, c + 8);
-        Vector256.Store(c1_0, c + 16);
-        Vector256.Store(c1_1, c + 24);
-    }}
-
-    // A 1 × 16 tile of a product over 4 steps: 2 accumulators in registers.
-    [@MethodImpl(MethodImplOptions.AggressiveOptimization)]
-    private static void Tile1x16_256(float* a, float* b, float* c)
-    { unchecked {
-        Vector256<float> c0_0 = Vector256<float>.Zero, c0_1 = Vector256<float>.Zero;
-        for (int k = 0; k < 4; k++)
-        {
-            Vector256<float> b0 = Vector256.Load(b);
-            Vector256<float> b1 = Vector256.Load(b + 8);
-            Vector256<float> a0 = Vector256.Create(a[0]);
-            c0_0 = Simd.MultiplyAdd(a0, b0, c0_0);
-            c0_1 = Simd.MultiplyAdd(a0, b1, c0_1);
-            a++;
-            b += 32;
-        }
-        Vector256.Store(c0_0, c);
-        Vector256.Store(c0_1, c + 8);
-    }}
-
-    // A 1 × 16 tile of a product: 2 accumulators in registers.
-    [@MethodImpl(MethodImplOptions.AggressiveOptimization)]
-    private static void Tile1x16_256_v2(float* a, float* b, float* c, int depth)
-    { unchecked {
-        Vector256<float> c0_0 = Vector256<float>.Zero, c0_1 = Vector256<float>.Zero;
-        for (int k = 0; k < depth; k++)
-        {
-            Vector256<float> b0 = Vector256.Load(b);
-            Vector256<float> b1 = Vector256.Load(b + 8);
-            Vector256<float> a0 = Vector256.Create(a[0]);
-            c0_0 = Simd.MultiplyAdd(a0, b0, c0_0);
-            c0_1 = Simd.MultiplyAdd(a0, b1, c0_1);
-            a++;
-            b += 16;
-        }
-        Vector256.Store(c0_0, c);
-        Vector256.Store(c0_1, c + 8);
-    }}
-
-    // A 6 × 8 tile of a product over 4 steps: 12 accumulators in registers.
-    [@MethodImpl(MethodImplOptions.AggressiveOptimization)]
-    private static void Tile6x8_128(float* a, float* b, float* c)
-    { unchecked {
-        Vector128<float> c0_0 = Vector128<float>.Zero, c0_1 = Vector128<float>.Zero;
-        Vector128<float> c1_0 = Vector128<float>.Zero, c1_1 = Vector128<float>.Zero;
-        Vector128<float> c2_0 = Vector128<float>.Zero, c2_1 = Vector128<float>.Zero;
-        Vector128<float> c3_0 = Vector128<float>.Zero, c3_1 = Vector128<float>.Zero;
-        Vector128<float> c4_0 = Vector128<float>.Zero, c4_1 = Vector128<float>.Zero;
-        Vector128<float> c5_0 = Vector128<float>.Zero, c5_1 = Vector128<float>.Zero;
-        for (int k = 0; k < 4; k++)
-        {
-            Vector128<float> b0 = Vector128.Load(b);
-            Vector128<float> b1 = Vector128.Load(b + 4);
-            Vector128<float> a0 = Vector128.Create(a[0]);
-            c0_0 = Simd.MultiplyAdd(a0, b0, c0_0);
-            c0_1 = Simd.MultiplyAdd(a0, b1, c0_1);
-            Vector128<float> a1 = Vector128.Create(a[24]);
-            c1_0 = Simd.MultiplyAdd(a1, b0, c1_0);
-            c1_1 = Simd.MultiplyAdd(a1, b1, c1_1);
-            Vector128<float> a2 = Vector128.Create(a[48]);
-            c2_0 = Simd.MultiplyAdd(a2, b0, c2_0);
-            c2_1 = Simd.MultiplyAdd(a2, b1, c2_1);
-            Vector128<float> a3 = Vector128.Create(a[72]);
-            c3_0 = Simd.MultiplyAdd(a3, b0, c3_0);
-            c3_1 = Simd.MultiplyAdd(a3, b1, c3_1);
-            Vector128<float> a4 = Vector128.Create(a[96]);
-            c4_0 = Simd.MultiplyAdd(a4, b0, c4_0);
-            c4_1 = Simd.MultiplyAdd(a4, b1, c4_1);
-            Vector128<float> a5 = Vector128.Create(a[120]);
-            c5_0 = Simd.MultiplyAdd(a5, b0, c5_0);
-            c5_1 = Simd.MultiplyAdd(a5, b1, c5_1);
-            a++;
-            b += 24;
-        }
-        Vector128.Store(c0_0, c);
-        Vector128.Store(c0_1, c + 4);
-        Vector128.Store(c1_0, c + 24);
-        Vector128.Store(c1_1, c + 28);
-        Vector128.Store(c2_0, c + 48);
-        Vector128.Store(c2_1, c + 52);
-        Vector128.Store(c3_0, c + 72);
-        Vector128.Store(c3_1, c + 76);
-        Vector128.Store(c4_0, c + 96);
-        Vector128.Store(c4_1, c + 100);
-        Vector128.Store(c5_0, c + 120);
-        Vector128.Store(c5_1, c + 124);
-    }}
-
-    // A 6 × 8 tile of a product: 12 accumulators in registers.
-    [@MethodImpl(MethodImplOptions.AggressiveOptimization)]
-    private static void Tile6x8_128_v2(float* a, float* b, float* c, int depth)
-    { unchecked {
-        Vector128<float> c0_0 = Vector128<float>.Zero, c0_1 = Vector128<float>.Zero;
-        Vector128<float> c1_0 = Vector128<float>.Zero, c1_1 = Vector128<float>.Zero;
-        Vector128<float> c2_0 = Vector128<float>.Zero, c2_1 = Vector128<float>.Zero;
-        Vector128<float> c3_0 = Vector128<float>.Zero, c3_1 = Vector128<float>.Zero;
-        Vector128<float> c4_0 = Vector128<float>.Zero, c4_1 = Vector128<float>.Zero;
-        Vector128<float> c5_0 = Vector128<float>.Zero, c5_1 = Vector128<float>.Zero;
-        for (int k = 0; k < depth; k++)
-        {
-            Vector128<float> b0 = Vector128.Load(b);
-            Vector128<float> b1 = Vector128.Load(b + 4);
-            Vector128<float> a0 = Vector128.Create(a[0]);
-            c0_0 = Simd.MultiplyAdd(a0, b0, c0_0);
-            c0_1 = Simd.MultiplyAdd(a0, b1, c0_1);
-            Vector128<float> a1 = Vector128.Create(a[24]);
-            c1_0 = Simd.MultiplyAdd(a1, b0, c1_0);
-            c1_1 = Simd.MultiplyAdd(a1, b1, c1_1);
-            Vector128<float> a2 = Vector128.Create(a[48]);
-            c2_0 = Simd.MultiplyAdd(a2, b0, c2_0);
-            c2_1 = Simd.MultiplyAdd(a2, b1, c2_1);
-            Vector128<float> a3 = Vector128.Create(a[72]);
-            c3_0 = Simd.MultiplyAdd(a3, b0, c3_0);
-            c3_1 = Simd.MultiplyAdd(a3, b1, c3_1);
-            Vector128<float> a4 = Vector128.Create(a[96]);
-            c4_0 = Simd.MultiplyAdd(a4, b0, c4_0);
-            c4_1 = Simd.MultiplyAdd(a4, b1, c4_1);
-            Vector128<float> a5 = Vector128.Create(a[120]);
-            c5_0 = Simd.MultiplyAdd(a5, b0, c5_0);
-            c5_1 = Simd.MultiplyAdd(a5, b1, c5_1);
-            a++;
-            b += 8;
-        }
-        Vector128.Store(c0_0, c);
-        Vector128.Store(c0_1, c + 4);
-        Vector128.Store(c1_0, c + 8);
-        Vector128.Store(c1_1, c + 12);
-        Vector128.Store(c2_0, c + 16);
-        Vector128.Store(c2_1, c + 20);
-        Vector128.Store(c3_0, c + 24);
-        Vector128.Store(c3_1, c + 28);
-        Vector128.Store(c4_0, c + 32);
-        Vector128.Store(c4_1, c + 36);
-        Vector128.Store(c5_0, c + 40);
-        Vector128.Store(c5_1, c + 44);
-    }}
-
-    // A 2 × 8 tile of a product over 4 steps: 4 accumulators in registers.
-    [@MethodImpl(MethodImplOptions.AggressiveOptimization)]
-    private static void Tile2x8_128(float* a, float* b, float* c)
-    { unchecked {
-        Vector128<float> c0_0 = Vector128<float>.Zero, c0_1 = Vector128<float>.Zero;
-        Vector128<float> c1_0 = Vector128<float>.Zero, c1_1 = Vector128<float>.Zero;
-        for (int k = 0; k < 4; k++)
-        {
-            Vector128<float> b0 = Vector128.Load(b);
-            Vector128<float> b1 = Vector128.Load(b + 4);
-            Vector128<float> a0 = Vector128.Create(a[0]);
-            c0_0 = Simd.MultiplyAdd(a0, b0, c0_0);
-            c0_1 = Simd.MultiplyAdd(a0, b1, c0_1);
-            Vector128<float> a1 = Vector128.Create(a[24]);
-            c1_0 = Simd.MultiplyAdd(a1, b0, c1_0);
-            c1_1 = Simd.MultiplyAdd(a1, b1, c1_1);
-            a++;
-            b += 24;
-        }
-        Vector128.Store(c0_0, c);
-        Vector128.Store(c0_1, c + 4);
-        Vector128.Store(c1_0, c + 24);
-        Vector128.Store(c1_1, c + 28);
-    }}
-
-    // A 2 × 8 tile of a product: 4 accumulators in registers.
-    [@MethodImpl(MethodImplOptions.AggressiveOptimization)]
-    private static void Tile2x8_128_v2(float* a, float* b, float* c, int depth)
-    { unchecked {
-        Vector128<float> c0_0 = Vector128<float>.Zero, c0_1 = Vector128<float>.Zero;
-        Vector128<float> c1_0 = Vector128<float>.Zero, c1_1 = Vector128<float>.Zero;
-        for (int k = 0; k < depth; k++)
-        {
-            Vector128<float> b0 = Vector128.Load(b);
-            Vector128<float> b1 = Vector128.Load(b + 4);
-            Vector128<float> a0 = Vector128.Create(a[0]);
-            c0_0 = Simd.MultiplyAdd(a0, b0, c0_0);
-            c0_1 = Simd.MultiplyAdd(a0, b1, c0_1);
-            Vector128<float> a1 = Vector128.Create(a[24]);
-            c1_0 = Simd.MultiplyAdd(a1, b0, c1_0);
-            c1_1 = Simd.MultiplyAdd(a1, b1, c1_1);
-            a++;
-            b += 8;
-        }
-        Vector128.Store(c0_0, c);
-        Vector128.Store(c0_1, c + 4);
-        Vector128.Store(c1_0, c + 8);
-        Vector128.Store(c1_1, c + 12);
-    }}
-
-    // A 1 × 8 tile of a product over 4 steps: 2 accumulators in registers.
-    [@MethodImpl(MethodImplOptions.AggressiveOptimization)]
-    private static void Tile1x8_128(float* a, float* b, float* c)
-    { unchecked {
-        Vector128<float> c0_0 = Vector128<float>.Zero, c0_1 = Vector128<float>.Zero;
-        for (int k = 0; k < 4; k++)
-        {
-            Vector128<float> b0 = Vector128.Load(b);
-            Vector128<float> b1 = Vector128.Load(b + 4);
-            Vector128<float> a0 = Vector128.Create(a[0]);
-            c0_0 = Simd.MultiplyAdd(a0, b0, c0_0);
-            c0_1 = Simd.MultiplyAdd(a0, b1, c0_1);
-            a++;
-            b += 24;
-        }
-        Vector128.Store(c0_0, c);
-        Vector128.Store(c0_1, c + 4);
-    }}
-
-    // A 1 × 8 tile of a product: 2 accumulators in registers.
-    [@MethodImpl(MethodImplOptions.AggressiveOptimization)]
-    private static void Tile1x8_128_v2(float* a, float* b, float* c, int depth)
-    { unchecked {
-        Vector128<float> c0_0 = Vector128<float>.Zero, c0_1 = Vector128<float>.Zero;
-        for (int k = 0; k < depth; k++)
-        {
-            Vector128<float> b0 = Vector128.Load(b);
-            Vector128<float> b1 = Vector128.Load(b + 4);
-            Vector128<float> a0 = Vector128.Create(a[0]);
-            c0_0 = Simd.MultiplyAdd(a0, b0, c0_0);
-            c0_1 = Simd.MultiplyAdd(a0, b1, c0_1);
-            a++;
-            b += 8;
-        }
-        Vector128.Store(c0_0, c);
-        Vector128.Store(c0_1, c + 4);
-    }}
+    }
 
     // softmax(q·kᵀ·0.5f)·v, 2 heads of 4, causal, over the cache.
-    [@MethodImpl(MethodImplOptions.AggressiveOptimization)]
+    [MethodImpl(MethodImplOptions.AggressiveOptimization)]
     public static void Attention_1xN_2x4(float* q, float* k, float* v, float* output, int count, int position, Worker worker)
-    { unchecked {
+    {
         if (Simd.Use512)
         {
             Attention_1xN_2x4_512(q, k, v, output, count, position, worker);
@@ -1209,14 +445,14 @@ internal static unsafe class Kernels
         {
             Attention_1xN_2x4_128(q, k, v, output, count, position, worker);
         }
-    }}
+    }
 
-    [@MethodImpl(MethodImplOptions.AggressiveOptimization)]
+    [MethodImpl(MethodImplOptions.AggressiveOptimization)]
     private static void Attention_1xN_2x4_512(float* q, float* k, float* v, float* output, int count, int position, Worker worker)
-    { unchecked {
+    {
         float* keysTransposed = (float*)worker.Scratch;
-        float* values = keysTransposed + 192;
-        float* scores = values + 1536;
+        float* values = (float*)worker.Scratch + 192;
+        float* scores = (float*)worker.Scratch + 1728;
         float* tile = stackalloc float[384];
         float* factors = stackalloc float[12];
         int keys = position + count;
@@ -1239,7 +475,7 @@ internal static unsafe class Kernels
                 int limit = position + i + 6;
                 for (int n = 0; n < limit; n += 32)
                 {
-                    Tile6x32_512_v2(queryRows + (long)i * 24, keysTransposed + n, scores + n);
+                    RegisterTile.MultiplyRows<F512>(6, 2, queryRows + (long)i * 24, 24, keysTransposed + n, 48, scores + n, 48, 4);
                 }
                 for (int row = 0; row < 6; row++)
                 {
@@ -1247,7 +483,7 @@ internal static unsafe class Kernels
                     float sum = AttentionRows.Exponentials(scores + row * 48, valid, limit, 0.5f, out float maximum);
                     factors[row] = 1 / sum;
                 }
-                Tile6x32_512_v3(scores, values + 0, tile, limit);
+                RegisterTile.MultiplyRows<F512>(6, 2, scores, 48, values + 0, 32, tile, 32, limit);
                 for (int row = 0; row < 6; row++)
                 {
                     Vector512<float> factor = Vector512.Create(factors[row]);
@@ -1260,7 +496,7 @@ internal static unsafe class Kernels
                 int limit = position + i + 2;
                 for (int n = 0; n < limit; n += 32)
                 {
-                    Tile2x32_512(queryRows + (long)i * 24, keysTransposed + n, scores + n);
+                    RegisterTile.MultiplyRows<F512>(2, 2, queryRows + (long)i * 24, 24, keysTransposed + n, 48, scores + n, 48, 4);
                 }
                 for (int row = 0; row < 2; row++)
                 {
@@ -1268,7 +504,7 @@ internal static unsafe class Kernels
                     float sum = AttentionRows.Exponentials(scores + row * 48, valid, limit, 0.5f, out float maximum);
                     factors[row] = 1 / sum;
                 }
-                Tile2x32_512_v2(scores, values + 0, tile, limit);
+                RegisterTile.MultiplyRows<F512>(2, 2, scores, 48, values + 0, 32, tile, 32, limit);
                 for (int row = 0; row < 2; row++)
                 {
                     Vector512<float> factor = Vector512.Create(factors[row]);
@@ -1281,7 +517,7 @@ internal static unsafe class Kernels
                 int limit = position + i + 1;
                 for (int n = 0; n < limit; n += 32)
                 {
-                    Tile1x32_512(queryRows + (long)i * 24, keysTransposed + n, scores + n);
+                    RegisterTile.MultiplyRows<F512>(1, 2, queryRows + (long)i * 24, 24, keysTransposed + n, 48, scores + n, 48, 4);
                 }
                 for (int row = 0; row < 1; row++)
                 {
@@ -1289,7 +525,7 @@ internal static unsafe class Kernels
                     float sum = AttentionRows.Exponentials(scores + row * 48, valid, limit, 0.5f, out float maximum);
                     factors[row] = 1 / sum;
                 }
-                Tile1x32_512_v2(scores, values + 0, tile, limit);
+                RegisterTile.MultiplyRows<F512>(1, 2, scores, 48, values + 0, 32, tile, 32, limit);
                 for (int row = 0; row < 1; row++)
                 {
                     Vector512<float> factor = Vector512.Create(factors[row]);
@@ -1298,14 +534,14 @@ internal static unsafe class Kernels
                 }
             }
         }
-    }}
+    }
 
-    [@MethodImpl(MethodImplOptions.AggressiveOptimization)]
+    [MethodImpl(MethodImplOptions.AggressiveOptimization)]
     private static void Attention_1xN_2x4_256(float* q, float* k, float* v, float* output, int count, int position, Worker worker)
-    { unchecked {
+    {
         float* keysTransposed = (float*)worker.Scratch;
-        float* values = keysTransposed + 128;
-        float* scores = values + 512;
+        float* values = (float*)worker.Scratch + 128;
+        float* scores = (float*)worker.Scratch + 640;
         float* tile = stackalloc float[96];
         float* factors = stackalloc float[6];
         int keys = position + count;
@@ -1328,7 +564,7 @@ internal static unsafe class Kernels
                 int limit = position + i + 6;
                 for (int n = 0; n < limit; n += 16)
                 {
-                    Tile6x16_256(queryRows + (long)i * 24, keysTransposed + n, scores + n);
+                    RegisterTile.MultiplyRows<F256>(6, 2, queryRows + (long)i * 24, 24, keysTransposed + n, 32, scores + n, 32, 4);
                 }
                 for (int row = 0; row < 6; row++)
                 {
@@ -1336,7 +572,7 @@ internal static unsafe class Kernels
                     float sum = AttentionRows.Exponentials(scores + row * 32, valid, limit, 0.5f, out float maximum);
                     factors[row] = 1 / sum;
                 }
-                Tile6x16_256_v2(scores, values + 0, tile, limit);
+                RegisterTile.MultiplyRows<F256>(6, 2, scores, 32, values + 0, 16, tile, 16, limit);
                 for (int row = 0; row < 6; row++)
                 {
                     Vector256<float> factor = Vector256.Create(factors[row]);
@@ -1349,7 +585,7 @@ internal static unsafe class Kernels
                 int limit = position + i + 2;
                 for (int n = 0; n < limit; n += 16)
                 {
-                    Tile2x16_256(queryRows + (long)i * 24, keysTransposed + n, scores + n);
+                    RegisterTile.MultiplyRows<F256>(2, 2, queryRows + (long)i * 24, 24, keysTransposed + n, 32, scores + n, 32, 4);
                 }
                 for (int row = 0; row < 2; row++)
                 {
@@ -1357,7 +593,7 @@ internal static unsafe class Kernels
                     float sum = AttentionRows.Exponentials(scores + row * 32, valid, limit, 0.5f, out float maximum);
                     factors[row] = 1 / sum;
                 }
-                Tile2x16_256_v2(scores, values + 0, tile, limit);
+                RegisterTile.MultiplyRows<F256>(2, 2, scores, 32, values + 0, 16, tile, 16, limit);
                 for (int row = 0; row < 2; row++)
                 {
                     Vector256<float> factor = Vector256.Create(factors[row]);
@@ -1370,7 +606,7 @@ internal static unsafe class Kernels
                 int limit = position + i + 1;
                 for (int n = 0; n < limit; n += 16)
                 {
-                    Tile1x16_256(queryRows + (long)i * 24, keysTransposed + n, scores + n);
+                    RegisterTile.MultiplyRows<F256>(1, 2, queryRows + (long)i * 24, 24, keysTransposed + n, 32, scores + n, 32, 4);
                 }
                 for (int row = 0; row < 1; row++)
                 {
@@ -1378,7 +614,7 @@ internal static unsafe class Kernels
                     float sum = AttentionRows.Exponentials(scores + row * 32, valid, limit, 0.5f, out float maximum);
                     factors[row] = 1 / sum;
                 }
-                Tile1x16_256_v2(scores, values + 0, tile, limit);
+                RegisterTile.MultiplyRows<F256>(1, 2, scores, 32, values + 0, 16, tile, 16, limit);
                 for (int row = 0; row < 1; row++)
                 {
                     Vector256<float> factor = Vector256.Create(factors[row]);
@@ -1387,14 +623,14 @@ internal static unsafe class Kernels
                 }
             }
         }
-    }}
+    }
 
-    [@MethodImpl(MethodImplOptions.AggressiveOptimization)]
+    [MethodImpl(MethodImplOptions.AggressiveOptimization)]
     private static void Attention_1xN_2x4_128(float* q, float* k, float* v, float* output, int count, int position, Worker worker)
-    { unchecked {
+    {
         float* keysTransposed = (float*)worker.Scratch;
-        float* values = keysTransposed + 96;
-        float* scores = values + 192;
+        float* values = (float*)worker.Scratch + 96;
+        float* scores = (float*)worker.Scratch + 288;
         float* tile = stackalloc float[48];
         float* factors = stackalloc float[6];
         int keys = position + count;
@@ -1417,7 +653,7 @@ internal static unsafe class Kernels
                 int limit = position + i + 6;
                 for (int n = 0; n < limit; n += 8)
                 {
-                    Tile6x8_128(queryRows + (long)i * 24, keysTransposed + n, scores + n);
+                    RegisterTile.MultiplyRows<F128>(6, 2, queryRows + (long)i * 24, 24, keysTransposed + n, 24, scores + n, 24, 4);
                 }
                 for (int row = 0; row < 6; row++)
                 {
@@ -1425,7 +661,7 @@ internal static unsafe class Kernels
                     float sum = AttentionRows.Exponentials(scores + row * 24, valid, limit, 0.5f, out float maximum);
                     factors[row] = 1 / sum;
                 }
-                Tile6x8_128_v2(scores, values + 0, tile, limit);
+                RegisterTile.MultiplyRows<F128>(6, 2, scores, 24, values + 0, 8, tile, 8, limit);
                 for (int row = 0; row < 6; row++)
                 {
                     Vector128<float> factor = Vector128.Create(factors[row]);
@@ -1438,7 +674,7 @@ internal static unsafe class Kernels
                 int limit = position + i + 2;
                 for (int n = 0; n < limit; n += 8)
                 {
-                    Tile2x8_128(queryRows + (long)i * 24, keysTransposed + n, scores + n);
+                    RegisterTile.MultiplyRows<F128>(2, 2, queryRows + (long)i * 24, 24, keysTransposed + n, 24, scores + n, 24, 4);
                 }
                 for (int row = 0; row < 2; row++)
                 {
@@ -1446,7 +682,7 @@ internal static unsafe class Kernels
                     float sum = AttentionRows.Exponentials(scores + row * 24, valid, limit, 0.5f, out float maximum);
                     factors[row] = 1 / sum;
                 }
-                Tile2x8_128_v2(scores, values + 0, tile, limit);
+                RegisterTile.MultiplyRows<F128>(2, 2, scores, 24, values + 0, 8, tile, 8, limit);
                 for (int row = 0; row < 2; row++)
                 {
                     Vector128<float> factor = Vector128.Create(factors[row]);
@@ -1459,7 +695,7 @@ internal static unsafe class Kernels
                 int limit = position + i + 1;
                 for (int n = 0; n < limit; n += 8)
                 {
-                    Tile1x8_128(queryRows + (long)i * 24, keysTransposed + n, scores + n);
+                    RegisterTile.MultiplyRows<F128>(1, 2, queryRows + (long)i * 24, 24, keysTransposed + n, 24, scores + n, 24, 4);
                 }
                 for (int row = 0; row < 1; row++)
                 {
@@ -1467,7 +703,7 @@ internal static unsafe class Kernels
                     float sum = AttentionRows.Exponentials(scores + row * 24, valid, limit, 0.5f, out float maximum);
                     factors[row] = 1 / sum;
                 }
-                Tile1x8_128_v2(scores, values + 0, tile, limit);
+                RegisterTile.MultiplyRows<F128>(1, 2, scores, 24, values + 0, 8, tile, 8, limit);
                 for (int row = 0; row < 1; row++)
                 {
                     Vector128<float> factor = Vector128.Create(factors[row]);
@@ -1476,12 +712,12 @@ internal static unsafe class Kernels
                 }
             }
         }
-    }}
+    }
 
     // The products of 8 elements of a row and of four others, summed up to one vector of partial sums.
-    [@MethodImpl(MethodImplOptions.AggressiveInlining)]
+    [MethodImpl(MethodImplOptions.AggressiveInlining)]
     private static Vector256<float> FourDots8_256(float* x, float* w, long apart)
-    { unchecked {
+    {
         float* w1 = w + apart, w2 = w1 + apart, w3 = w2 + apart;
         Vector256<float> x0 = Vector256.Load(x);
         Vector256<float> d0_0 = x0 * Vector256.Load(w);
@@ -1489,20 +725,20 @@ internal static unsafe class Kernels
         Vector256<float> d0_2 = x0 * Vector256.Load(w2);
         Vector256<float> d0_3 = x0 * Vector256.Load(w3);
         return Simd.PartialSums(d0_0, d0_1, d0_2, d0_3);
-    }}
+    }
 
     // The products of 8 elements, summed up to one vector.
-    [@MethodImpl(MethodImplOptions.AggressiveInlining)]
+    [MethodImpl(MethodImplOptions.AggressiveInlining)]
     private static Vector256<float> Dot8_256(float* x, float* w)
-    { unchecked {
+    {
         Vector256<float> d0 = Vector256.Load(x) * Vector256.Load(w);
         return d0;
-    }}
+    }
 
     // The dot products of a row of 8 elements with others, in quarters: memory gives more to four streams than to one.
-    [@MethodImpl(MethodImplOptions.AggressiveOptimization)]
+    [MethodImpl(MethodImplOptions.AggressiveOptimization)]
     private static void Dots8_256(float* x, float* w, float* sums, int rows)
-    { unchecked {
+    {
         int quarter = rows / 16 * 4;
         long apart = (long)quarter * 8;
         for (int n = 0; n < quarter; n += 4)
@@ -1521,12 +757,12 @@ internal static unsafe class Kernels
             sums[n] = Simd.Sum(Dot8_256(x, w));
             w += 8;
         }
-    }}
+    }
 
     // The products of 8 elements of a row and of four others, summed up to one vector of partial sums.
-    [@MethodImpl(MethodImplOptions.AggressiveInlining)]
+    [MethodImpl(MethodImplOptions.AggressiveInlining)]
     private static Vector128<float> FourDots8_128(float* x, float* w, long apart)
-    { unchecked {
+    {
         float* w1 = w + apart, w2 = w1 + apart, w3 = w2 + apart;
         Vector128<float> x0 = Vector128.Load(x);
         Vector128<float> d0_0 = x0 * Vector128.Load(w);
@@ -1539,21 +775,21 @@ internal static unsafe class Kernels
         Vector128<float> d1_2 = x1 * Vector128.Load(w2 + 4);
         Vector128<float> d1_3 = x1 * Vector128.Load(w3 + 4);
         return Simd.Sums(d0_0 + d1_0, d0_1 + d1_1, d0_2 + d1_2, d0_3 + d1_3);
-    }}
+    }
 
     // The products of 8 elements, summed up to one vector.
-    [@MethodImpl(MethodImplOptions.AggressiveInlining)]
+    [MethodImpl(MethodImplOptions.AggressiveInlining)]
     private static Vector128<float> Dot8_128(float* x, float* w)
-    { unchecked {
+    {
         Vector128<float> d0 = Vector128.Load(x) * Vector128.Load(w);
         Vector128<float> d1 = Vector128.Load(x + 4) * Vector128.Load(w + 4);
         return d0 + d1;
-    }}
+    }
 
     // The dot products of a row of 8 elements with others, in quarters: memory gives more to four streams than to one.
-    [@MethodImpl(MethodImplOptions.AggressiveOptimization)]
+    [MethodImpl(MethodImplOptions.AggressiveOptimization)]
     private static void Dots8_128(float* x, float* w, float* sums, int rows)
-    { unchecked {
+    {
         int quarter = rows / 16 * 4;
         long apart = (long)quarter * 8;
         for (int n = 0; n < quarter; n += 4)
@@ -1572,12 +808,12 @@ internal static unsafe class Kernels
             sums[n] = Simd.Sum(Dot8_128(x, w));
             w += 8;
         }
-    }}
+    }
 
     // residual_2 from input, weight, residual, bias: [1, 8] · [8, 8]ᵀ.
-    [@MethodImpl(MethodImplOptions.AggressiveOptimization)]
+    [MethodImpl(MethodImplOptions.AggressiveOptimization)]
     public static void Linear_1x8x8(float* input, float* weight, float* residual, float* bias, float* residual_2, Worker worker)
-    { unchecked {
+    {
         if (Simd.Use512)
         {
             Linear_1x8x8_512(input, weight, residual, bias, residual_2, worker);
@@ -1590,11 +826,11 @@ internal static unsafe class Kernels
         {
             Linear_1x8x8_128(input, weight, residual, bias, residual_2, worker);
         }
-    }}
+    }
 
-    [@MethodImpl(MethodImplOptions.AggressiveOptimization)]
+    [MethodImpl(MethodImplOptions.AggressiveOptimization)]
     private static void Linear_1x8x8_512(float* input, float* weight, float* residual, float* bias, float* residual_2, Worker worker)
-    { unchecked {
+    {
         float* sums = stackalloc float[16];
         int start = 0, end = 8;
         for (int column = start; column < end; column += 16)
@@ -1603,11 +839,11 @@ internal static unsafe class Kernels
             Dots8_256(input, weight + (long)column * 8, sums, columns);
             Linear_1x8x8_Epilogue_512(sums, residual, bias, residual_2, 0, 1, column, columns);
         }
-    }}
+    }
 
-    [@MethodImpl(MethodImplOptions.AggressiveOptimization)]
+    [MethodImpl(MethodImplOptions.AggressiveOptimization)]
     private static void Linear_1x8x8_256(float* input, float* weight, float* residual, float* bias, float* residual_2, Worker worker)
-    { unchecked {
+    {
         float* sums = stackalloc float[16];
         int start = 0, end = 8;
         for (int column = start; column < end; column += 16)
@@ -1616,11 +852,11 @@ internal static unsafe class Kernels
             Dots8_256(input, weight + (long)column * 8, sums, columns);
             Linear_1x8x8_Epilogue_256(sums, residual, bias, residual_2, 0, 1, column, columns);
         }
-    }}
+    }
 
-    [@MethodImpl(MethodImplOptions.AggressiveOptimization)]
+    [MethodImpl(MethodImplOptions.AggressiveOptimization)]
     private static void Linear_1x8x8_128(float* input, float* weight, float* residual, float* bias, float* residual_2, Worker worker)
-    { unchecked {
+    {
         float* sums = stackalloc float[16];
         int start = 0, end = 8;
         for (int column = start; column < end; column += 16)
@@ -1629,11 +865,11 @@ internal static unsafe class Kernels
             Dots8_128(input, weight + (long)column * 8, sums, columns);
             Linear_1x8x8_Epilogue_128(sums, residual, bias, residual_2, 0, 1, column, columns);
         }
-    }}
+    }
 
-    [@MethodImpl(MethodImplOptions.AggressiveOptimization)]
+    [MethodImpl(MethodImplOptions.AggressiveOptimization)]
     private static void Linear_1x8x8_Epilogue_512(float* tile, float* residual, float* bias, float* residual_2, int row, int rows, int column, int columns)
-    { unchecked {
+    {
         for (int r = row; r < row + rows; r++)
         {
             float* residual_r = residual + (long)r * 8;
@@ -1662,11 +898,11 @@ internal static unsafe class Kernels
 
             tile += j;
         }
-    }}
+    }
 
-    [@MethodImpl(MethodImplOptions.AggressiveOptimization)]
+    [MethodImpl(MethodImplOptions.AggressiveOptimization)]
     private static void Linear_1x8x8_Epilogue_256(float* tile, float* residual, float* bias, float* residual_2, int row, int rows, int column, int columns)
-    { unchecked {
+    {
         for (int r = row; r < row + rows; r++)
         {
             float* residual_r = residual + (long)r * 8;
@@ -1685,11 +921,11 @@ internal static unsafe class Kernels
 
             tile += j;
         }
-    }}
+    }
 
-    [@MethodImpl(MethodImplOptions.AggressiveOptimization)]
+    [MethodImpl(MethodImplOptions.AggressiveOptimization)]
     private static void Linear_1x8x8_Epilogue_128(float* tile, float* residual, float* bias, float* residual_2, int row, int rows, int column, int columns)
-    { unchecked {
+    {
         for (int r = row; r < row + rows; r++)
         {
             float* residual_r = residual + (long)r * 8;
@@ -1708,12 +944,12 @@ internal static unsafe class Kernels
 
             tile += j;
         }
-    }}
+    }
 
     // ln from residual, weight, bias: every row of [1, 8].
-    [@MethodImpl(MethodImplOptions.AggressiveOptimization)]
+    [MethodImpl(MethodImplOptions.AggressiveOptimization)]
     public static void Rows_1x8(float* residual, float* weight, float* bias, float* ln, Worker worker)
-    { unchecked {
+    {
         if (Simd.Use512)
         {
             Rows_1x8_512(residual, weight, bias, ln, worker);
@@ -1726,11 +962,11 @@ internal static unsafe class Kernels
         {
             Rows_1x8_128(residual, weight, bias, ln, worker);
         }
-    }}
+    }
 
-    [@MethodImpl(MethodImplOptions.AggressiveOptimization)]
+    [MethodImpl(MethodImplOptions.AggressiveOptimization)]
     private static void Rows_1x8_512(float* residual, float* weight, float* bias, float* ln, Worker worker)
-    { unchecked {
+    {
         int start = 0, end = 1;
         for (int r = start; r < end; r++)
         {
@@ -1772,11 +1008,11 @@ internal static unsafe class Kernels
                 Simd.StoreTail512(ln_r + 0, v5, 8);
             }
         }
-    }}
+    }
 
-    [@MethodImpl(MethodImplOptions.AggressiveOptimization)]
+    [MethodImpl(MethodImplOptions.AggressiveOptimization)]
     private static void Rows_1x8_256(float* residual, float* weight, float* bias, float* ln, Worker worker)
-    { unchecked {
+    {
         int start = 0, end = 1;
         for (int r = start; r < end; r++)
         {
@@ -1818,11 +1054,11 @@ internal static unsafe class Kernels
                 Vector256.Store(v5, ln_r + 0);
             }
         }
-    }}
+    }
 
-    [@MethodImpl(MethodImplOptions.AggressiveOptimization)]
+    [MethodImpl(MethodImplOptions.AggressiveOptimization)]
     private static void Rows_1x8_128(float* residual, float* weight, float* bias, float* ln, Worker worker)
-    { unchecked {
+    {
         int start = 0, end = 1;
         for (int r = start; r < end; r++)
         {
@@ -1864,12 +1100,12 @@ internal static unsafe class Kernels
                 Vector128.Store(v5, ln_r + c);
             }
         }
-    }}
+    }
 
     // act from input, weight, bias: [1, 8] · [32, 8]ᵀ.
-    [@MethodImpl(MethodImplOptions.AggressiveOptimization)]
+    [MethodImpl(MethodImplOptions.AggressiveOptimization)]
     public static void Linear_1x8x32(float* input, float* weight, float* bias, float* act, Worker worker)
-    { unchecked {
+    {
         if (Simd.Use512)
         {
             Linear_1x8x32_512(input, weight, bias, act, worker);
@@ -1882,11 +1118,11 @@ internal static unsafe class Kernels
         {
             Linear_1x8x32_128(input, weight, bias, act, worker);
         }
-    }}
+    }
 
-    [@MethodImpl(MethodImplOptions.AggressiveOptimization)]
+    [MethodImpl(MethodImplOptions.AggressiveOptimization)]
     private static void Linear_1x8x32_512(float* input, float* weight, float* bias, float* act, Worker worker)
-    { unchecked {
+    {
         float* sums = stackalloc float[32];
         int start = 0, end = 32;
         for (int column = start; column < end; column += 32)
@@ -1895,11 +1131,11 @@ internal static unsafe class Kernels
             Dots8_256(input, weight + (long)column * 8, sums, columns);
             Linear_1x8x32_Epilogue_512(sums, bias, act, 0, 1, column, columns);
         }
-    }}
+    }
 
-    [@MethodImpl(MethodImplOptions.AggressiveOptimization)]
+    [MethodImpl(MethodImplOptions.AggressiveOptimization)]
     private static void Linear_1x8x32_256(float* input, float* weight, float* bias, float* act, Worker worker)
-    { unchecked {
+    {
         float* sums = stackalloc float[32];
         int start = 0, end = 32;
         for (int column = start; column < end; column += 32)
@@ -1908,11 +1144,11 @@ internal static unsafe class Kernels
             Dots8_256(input, weight + (long)column * 8, sums, columns);
             Linear_1x8x32_Epilogue_256(sums, bias, act, 0, 1, column, columns);
         }
-    }}
+    }
 
-    [@MethodImpl(MethodImplOptions.AggressiveOptimization)]
+    [MethodImpl(MethodImplOptions.AggressiveOptimization)]
     private static void Linear_1x8x32_128(float* input, float* weight, float* bias, float* act, Worker worker)
-    { unchecked {
+    {
         float* sums = stackalloc float[32];
         int start = 0, end = 32;
         for (int column = start; column < end; column += 32)
@@ -1921,11 +1157,11 @@ internal static unsafe class Kernels
             Dots8_128(input, weight + (long)column * 8, sums, columns);
             Linear_1x8x32_Epilogue_128(sums, bias, act, 0, 1, column, columns);
         }
-    }}
+    }
 
-    [@MethodImpl(MethodImplOptions.AggressiveOptimization)]
+    [MethodImpl(MethodImplOptions.AggressiveOptimization)]
     private static void Linear_1x8x32_Epilogue_512(float* tile, float* bias, float* act, int row, int rows, int column, int columns)
-    { unchecked {
+    {
         for (int r = row; r < row + rows; r++)
         {
             float* bias_r = bias + (long)r * 32;
@@ -1946,11 +1182,11 @@ internal static unsafe class Kernels
 
             tile += j;
         }
-    }}
+    }
 
-    [@MethodImpl(MethodImplOptions.AggressiveOptimization)]
+    [MethodImpl(MethodImplOptions.AggressiveOptimization)]
     private static void Linear_1x8x32_Epilogue_256(float* tile, float* bias, float* act, int row, int rows, int column, int columns)
-    { unchecked {
+    {
         for (int r = row; r < row + rows; r++)
         {
             float* bias_r = bias + (long)r * 32;
@@ -1971,11 +1207,11 @@ internal static unsafe class Kernels
 
             tile += j;
         }
-    }}
+    }
 
-    [@MethodImpl(MethodImplOptions.AggressiveOptimization)]
+    [MethodImpl(MethodImplOptions.AggressiveOptimization)]
     private static void Linear_1x8x32_Epilogue_128(float* tile, float* bias, float* act, int row, int rows, int column, int columns)
-    { unchecked {
+    {
         for (int r = row; r < row + rows; r++)
         {
             float* bias_r = bias + (long)r * 32;
@@ -1996,12 +1232,12 @@ internal static unsafe class Kernels
 
             tile += j;
         }
-    }}
+    }
 
     // The products of 32 elements of a row and of four others, summed up to one vector of partial sums.
-    [@MethodImpl(MethodImplOptions.AggressiveInlining)]
+    [MethodImpl(MethodImplOptions.AggressiveInlining)]
     private static Vector512<float> FourDots32_512(float* x, float* w, long apart)
-    { unchecked {
+    {
         float* w1 = w + apart, w2 = w1 + apart, w3 = w2 + apart;
         Vector512<float> x0 = Vector512.Load(x);
         Vector512<float> d0_0 = x0 * Vector512.Load(w);
@@ -2014,21 +1250,21 @@ internal static unsafe class Kernels
         Vector512<float> d1_2 = x1 * Vector512.Load(w2 + 16);
         Vector512<float> d1_3 = x1 * Vector512.Load(w3 + 16);
         return Simd.PartialSums(d0_0 + d1_0, d0_1 + d1_1, d0_2 + d1_2, d0_3 + d1_3);
-    }}
+    }
 
     // The products of 32 elements, summed up to one vector.
-    [@MethodImpl(MethodImplOptions.AggressiveInlining)]
+    [MethodImpl(MethodImplOptions.AggressiveInlining)]
     private static Vector512<float> Dot32_512(float* x, float* w)
-    { unchecked {
+    {
         Vector512<float> d0 = Vector512.Load(x) * Vector512.Load(w);
         Vector512<float> d1 = Vector512.Load(x + 16) * Vector512.Load(w + 16);
         return d0 + d1;
-    }}
+    }
 
     // The dot products of a row of 32 elements with others, in quarters: memory gives more to four streams than to one.
-    [@MethodImpl(MethodImplOptions.AggressiveOptimization)]
+    [MethodImpl(MethodImplOptions.AggressiveOptimization)]
     private static void Dots32_512(float* x, float* w, float* sums, int rows)
-    { unchecked {
+    {
         int quarter = rows / 16 * 4;
         long apart = (long)quarter * 32;
         for (int n = 0; n < quarter; n += 4)
@@ -2047,12 +1283,12 @@ internal static unsafe class Kernels
             sums[n] = Simd.Sum(Dot32_512(x, w));
             w += 32;
         }
-    }}
+    }
 
     // The products of 32 elements of a row and of four others, summed up to one vector of partial sums.
-    [@MethodImpl(MethodImplOptions.AggressiveInlining)]
+    [MethodImpl(MethodImplOptions.AggressiveInlining)]
     private static Vector256<float> FourDots32_256(float* x, float* w, long apart)
-    { unchecked {
+    {
         float* w1 = w + apart, w2 = w1 + apart, w3 = w2 + apart;
         Vector256<float> x0 = Vector256.Load(x);
         Vector256<float> d0_0 = x0 * Vector256.Load(w);
@@ -2075,23 +1311,23 @@ internal static unsafe class Kernels
         d1_2 = Simd.MultiplyAdd(x3, Vector256.Load(w2 + 24), d1_2);
         d1_3 = Simd.MultiplyAdd(x3, Vector256.Load(w3 + 24), d1_3);
         return Simd.PartialSums(d0_0 + d1_0, d0_1 + d1_1, d0_2 + d1_2, d0_3 + d1_3);
-    }}
+    }
 
     // The products of 32 elements, summed up to one vector.
-    [@MethodImpl(MethodImplOptions.AggressiveInlining)]
+    [MethodImpl(MethodImplOptions.AggressiveInlining)]
     private static Vector256<float> Dot32_256(float* x, float* w)
-    { unchecked {
+    {
         Vector256<float> d0 = Vector256.Load(x) * Vector256.Load(w);
         Vector256<float> d1 = Vector256.Load(x + 8) * Vector256.Load(w + 8);
         d0 = Simd.MultiplyAdd(Vector256.Load(x + 16), Vector256.Load(w + 16), d0);
         d1 = Simd.MultiplyAdd(Vector256.Load(x + 24), Vector256.Load(w + 24), d1);
         return d0 + d1;
-    }}
+    }
 
     // The dot products of a row of 32 elements with others, in quarters: memory gives more to four streams than to one.
-    [@MethodImpl(MethodImplOptions.AggressiveOptimization)]
+    [MethodImpl(MethodImplOptions.AggressiveOptimization)]
     private static void Dots32_256(float* x, float* w, float* sums, int rows)
-    { unchecked {
+    {
         int quarter = rows / 16 * 4;
         long apart = (long)quarter * 32;
         for (int n = 0; n < quarter; n += 4)
@@ -2110,12 +1346,12 @@ internal static unsafe class Kernels
             sums[n] = Simd.Sum(Dot32_256(x, w));
             w += 32;
         }
-    }}
+    }
 
     // The products of 32 elements of a row and of four others, summed up to one vector of partial sums.
-    [@MethodImpl(MethodImplOptions.AggressiveInlining)]
+    [MethodImpl(MethodImplOptions.AggressiveInlining)]
     private static Vector128<float> FourDots32_128(float* x, float* w, long apart)
-    { unchecked {
+    {
         float* w1 = w + apart, w2 = w1 + apart, w3 = w2 + apart;
         Vector128<float> x0 = Vector128.Load(x);
         Vector128<float> d0_0 = x0 * Vector128.Load(w);
@@ -2142,12 +1378,12 @@ internal static unsafe class Kernels
         }
 
         return Simd.Sums(d0_0 + d1_0, d0_1 + d1_1, d0_2 + d1_2, d0_3 + d1_3);
-    }}
+    }
 
     // The products of 32 elements, summed up to one vector.
-    [@MethodImpl(MethodImplOptions.AggressiveInlining)]
+    [MethodImpl(MethodImplOptions.AggressiveInlining)]
     private static Vector128<float> Dot32_128(float* x, float* w)
-    { unchecked {
+    {
         Vector128<float> d0 = Vector128.Load(x) * Vector128.Load(w);
         Vector128<float> d1 = Vector128.Load(x + 4) * Vector128.Load(w + 4);
         Vector128<float> d2 = Vector128.Load(x + 8) * Vector128.Load(w + 8);
@@ -2161,12 +1397,12 @@ internal static unsafe class Kernels
         }
 
         return (d0 + d1) + (d2 + d3);
-    }}
+    }
 
     // The dot products of a row of 32 elements with others, in quarters: memory gives more to four streams than to one.
-    [@MethodImpl(MethodImplOptions.AggressiveOptimization)]
+    [MethodImpl(MethodImplOptions.AggressiveOptimization)]
     private static void Dots32_128(float* x, float* w, float* sums, int rows)
-    { unchecked {
+    {
         int quarter = rows / 16 * 4;
         long apart = (long)quarter * 32;
         for (int n = 0; n < quarter; n += 4)
@@ -2185,12 +1421,12 @@ internal static unsafe class Kernels
             sums[n] = Simd.Sum(Dot32_128(x, w));
             w += 32;
         }
-    }}
+    }
 
     // residual_2 from input, weight, residual, bias: [1, 32] · [8, 32]ᵀ.
-    [@MethodImpl(MethodImplOptions.AggressiveOptimization)]
+    [MethodImpl(MethodImplOptions.AggressiveOptimization)]
     public static void Linear_1x32x8(float* input, float* weight, float* residual, float* bias, float* residual_2, Worker worker)
-    { unchecked {
+    {
         if (Simd.Use512)
         {
             Linear_1x32x8_512(input, weight, residual, bias, residual_2, worker);
@@ -2203,11 +1439,11 @@ internal static unsafe class Kernels
         {
             Linear_1x32x8_128(input, weight, residual, bias, residual_2, worker);
         }
-    }}
+    }
 
-    [@MethodImpl(MethodImplOptions.AggressiveOptimization)]
+    [MethodImpl(MethodImplOptions.AggressiveOptimization)]
     private static void Linear_1x32x8_512(float* input, float* weight, float* residual, float* bias, float* residual_2, Worker worker)
-    { unchecked {
+    {
         float* sums = stackalloc float[16];
         int start = 0, end = 8;
         for (int column = start; column < end; column += 16)
@@ -2216,11 +1452,11 @@ internal static unsafe class Kernels
             Dots32_512(input, weight + (long)column * 32, sums, columns);
             Linear_1x32x8_Epilogue_512(sums, residual, bias, residual_2, 0, 1, column, columns);
         }
-    }}
+    }
 
-    [@MethodImpl(MethodImplOptions.AggressiveOptimization)]
+    [MethodImpl(MethodImplOptions.AggressiveOptimization)]
     private static void Linear_1x32x8_256(float* input, float* weight, float* residual, float* bias, float* residual_2, Worker worker)
-    { unchecked {
+    {
         float* sums = stackalloc float[16];
         int start = 0, end = 8;
         for (int column = start; column < end; column += 16)
@@ -2229,11 +1465,11 @@ internal static unsafe class Kernels
             Dots32_256(input, weight + (long)column * 32, sums, columns);
             Linear_1x32x8_Epilogue_256(sums, residual, bias, residual_2, 0, 1, column, columns);
         }
-    }}
+    }
 
-    [@MethodImpl(MethodImplOptions.AggressiveOptimization)]
+    [MethodImpl(MethodImplOptions.AggressiveOptimization)]
     private static void Linear_1x32x8_128(float* input, float* weight, float* residual, float* bias, float* residual_2, Worker worker)
-    { unchecked {
+    {
         float* sums = stackalloc float[16];
         int start = 0, end = 8;
         for (int column = start; column < end; column += 16)
@@ -2242,11 +1478,11 @@ internal static unsafe class Kernels
             Dots32_128(input, weight + (long)column * 32, sums, columns);
             Linear_1x32x8_Epilogue_128(sums, residual, bias, residual_2, 0, 1, column, columns);
         }
-    }}
+    }
 
-    [@MethodImpl(MethodImplOptions.AggressiveOptimization)]
+    [MethodImpl(MethodImplOptions.AggressiveOptimization)]
     private static void Linear_1x32x8_Epilogue_512(float* tile, float* residual, float* bias, float* residual_2, int row, int rows, int column, int columns)
-    { unchecked {
+    {
         for (int r = row; r < row + rows; r++)
         {
             float* residual_r = residual + (long)r * 8;
@@ -2275,11 +1511,11 @@ internal static unsafe class Kernels
 
             tile += j;
         }
-    }}
+    }
 
-    [@MethodImpl(MethodImplOptions.AggressiveOptimization)]
+    [MethodImpl(MethodImplOptions.AggressiveOptimization)]
     private static void Linear_1x32x8_Epilogue_256(float* tile, float* residual, float* bias, float* residual_2, int row, int rows, int column, int columns)
-    { unchecked {
+    {
         for (int r = row; r < row + rows; r++)
         {
             float* residual_r = residual + (long)r * 8;
@@ -2298,11 +1534,11 @@ internal static unsafe class Kernels
 
             tile += j;
         }
-    }}
+    }
 
-    [@MethodImpl(MethodImplOptions.AggressiveOptimization)]
+    [MethodImpl(MethodImplOptions.AggressiveOptimization)]
     private static void Linear_1x32x8_Epilogue_128(float* tile, float* residual, float* bias, float* residual_2, int row, int rows, int column, int columns)
-    { unchecked {
+    {
         for (int r = row; r < row + rows; r++)
         {
             float* residual_r = residual + (long)r * 8;
@@ -2321,12 +1557,12 @@ internal static unsafe class Kernels
 
             tile += j;
         }
-    }}
+    }
 
     // ln_f from residual, weight, bias: every row of [1, 8].
-    [@MethodImpl(MethodImplOptions.AggressiveOptimization)]
+    [MethodImpl(MethodImplOptions.AggressiveOptimization)]
     public static void Rows_1x8_v2(float* residual, float* weight, float* bias, float* ln_f, Worker worker)
-    { unchecked {
+    {
         if (Simd.Use512)
         {
             Rows_1x8_v2_512(residual, weight, bias, ln_f, worker);
@@ -2339,11 +1575,11 @@ internal static unsafe class Kernels
         {
             Rows_1x8_v2_128(residual, weight, bias, ln_f, worker);
         }
-    }}
+    }
 
-    [@MethodImpl(MethodImplOptions.AggressiveOptimization)]
+    [MethodImpl(MethodImplOptions.AggressiveOptimization)]
     private static void Rows_1x8_v2_512(float* residual, float* weight, float* bias, float* ln_f, Worker worker)
-    { unchecked {
+    {
         int start = 0, end = 1;
         for (int r = start; r < end; r++)
         {
@@ -2385,11 +1621,11 @@ internal static unsafe class Kernels
                 Simd.StoreTail512(ln_f_r + 0, v5, 8);
             }
         }
-    }}
+    }
 
-    [@MethodImpl(MethodImplOptions.AggressiveOptimization)]
+    [MethodImpl(MethodImplOptions.AggressiveOptimization)]
     private static void Rows_1x8_v2_256(float* residual, float* weight, float* bias, float* ln_f, Worker worker)
-    { unchecked {
+    {
         int start = 0, end = 1;
         for (int r = start; r < end; r++)
         {
@@ -2431,11 +1667,11 @@ internal static unsafe class Kernels
                 Vector256.Store(v5, ln_f_r + 0);
             }
         }
-    }}
+    }
 
-    [@MethodImpl(MethodImplOptions.AggressiveOptimization)]
+    [MethodImpl(MethodImplOptions.AggressiveOptimization)]
     private static void Rows_1x8_v2_128(float* residual, float* weight, float* bias, float* ln_f, Worker worker)
-    { unchecked {
+    {
         int start = 0, end = 1;
         for (int r = start; r < end; r++)
         {
@@ -2477,12 +1713,12 @@ internal static unsafe class Kernels
                 Vector128.Store(v5, ln_f_r + c);
             }
         }
-    }}
+    }
 
     // lm_head from input, weight: [1, 8] · [11, 8]ᵀ.
-    [@MethodImpl(MethodImplOptions.AggressiveOptimization)]
+    [MethodImpl(MethodImplOptions.AggressiveOptimization)]
     public static void Linear_1x8x11(float* input, float* weight, float* lm_head, Worker worker)
-    { unchecked {
+    {
         if (Simd.Use512)
         {
             Linear_1x8x11_512(input, weight, lm_head, worker);
@@ -2495,11 +1731,11 @@ internal static unsafe class Kernels
         {
             Linear_1x8x11_128(input, weight, lm_head, worker);
         }
-    }}
+    }
 
-    [@MethodImpl(MethodImplOptions.AggressiveOptimization)]
+    [MethodImpl(MethodImplOptions.AggressiveOptimization)]
     private static void Linear_1x8x11_512(float* input, float* weight, float* lm_head, Worker worker)
-    { unchecked {
+    {
         float* sums = stackalloc float[16];
         int start = 0, end = 11;
         for (int column = start; column < end; column += 16)
@@ -2508,11 +1744,11 @@ internal static unsafe class Kernels
             Dots8_256(input, weight + (long)column * 8, sums, columns);
             Linear_1x8x11_Epilogue_512(sums, lm_head, 0, 1, column, columns);
         }
-    }}
+    }
 
-    [@MethodImpl(MethodImplOptions.AggressiveOptimization)]
+    [MethodImpl(MethodImplOptions.AggressiveOptimization)]
     private static void Linear_1x8x11_256(float* input, float* weight, float* lm_head, Worker worker)
-    { unchecked {
+    {
         float* sums = stackalloc float[16];
         int start = 0, end = 11;
         for (int column = start; column < end; column += 16)
@@ -2521,11 +1757,11 @@ internal static unsafe class Kernels
             Dots8_256(input, weight + (long)column * 8, sums, columns);
             Linear_1x8x11_Epilogue_256(sums, lm_head, 0, 1, column, columns);
         }
-    }}
+    }
 
-    [@MethodImpl(MethodImplOptions.AggressiveOptimization)]
+    [MethodImpl(MethodImplOptions.AggressiveOptimization)]
     private static void Linear_1x8x11_128(float* input, float* weight, float* lm_head, Worker worker)
-    { unchecked {
+    {
         float* sums = stackalloc float[16];
         int start = 0, end = 11;
         for (int column = start; column < end; column += 16)
@@ -2534,11 +1770,11 @@ internal static unsafe class Kernels
             Dots8_128(input, weight + (long)column * 8, sums, columns);
             Linear_1x8x11_Epilogue_128(sums, lm_head, 0, 1, column, columns);
         }
-    }}
+    }
 
-    [@MethodImpl(MethodImplOptions.AggressiveOptimization)]
+    [MethodImpl(MethodImplOptions.AggressiveOptimization)]
     private static void Linear_1x8x11_Epilogue_512(float* tile, float* lm_head, int row, int rows, int column, int columns)
-    { unchecked {
+    {
         for (int r = row; r < row + rows; r++)
         {
             float* lm_head_r = lm_head + (long)r * 11;
@@ -2557,11 +1793,11 @@ internal static unsafe class Kernels
 
             tile += j;
         }
-    }}
+    }
 
-    [@MethodImpl(MethodImplOptions.AggressiveOptimization)]
+    [MethodImpl(MethodImplOptions.AggressiveOptimization)]
     private static void Linear_1x8x11_Epilogue_256(float* tile, float* lm_head, int row, int rows, int column, int columns)
-    { unchecked {
+    {
         for (int r = row; r < row + rows; r++)
         {
             float* lm_head_r = lm_head + (long)r * 11;
@@ -2580,11 +1816,11 @@ internal static unsafe class Kernels
 
             tile += j;
         }
-    }}
+    }
 
-    [@MethodImpl(MethodImplOptions.AggressiveOptimization)]
+    [MethodImpl(MethodImplOptions.AggressiveOptimization)]
     private static void Linear_1x8x11_Epilogue_128(float* tile, float* lm_head, int row, int rows, int column, int columns)
-    { unchecked {
+    {
         for (int r = row; r < row + rows; r++)
         {
             float* lm_head_r = lm_head + (long)r * 11;
@@ -2603,23 +1839,23 @@ internal static unsafe class Kernels
 
             tile += j;
         }
-    }}
+    }
 
     // Rows of a table by index: [1, 8].
-    [@MethodImpl(MethodImplOptions.AggressiveOptimization)]
+    [MethodImpl(MethodImplOptions.AggressiveOptimization)]
     public static void Embedding_1x8(float* table, int* indices, float* output, Worker worker)
-    { unchecked {
+    {
         int start = 0, end = 1;
         for (int r = start; r < end; r++)
         {
-            new global::System.ReadOnlySpan<float>(table + (long)indices[r] * 8, 8).CopyTo(new global::System.Span<float>(output + (long)r * 8, 8));
+            new ReadOnlySpan<float>(table + (long)indices[r] * 8, 8).CopyTo(new Span<float>(output + (long)r * 8, 8));
         }
-    }}
+    }
 
     // embeddings, ln from wte, wpe, weight, bias: every row of [1, 8].
-    [@MethodImpl(MethodImplOptions.AggressiveOptimization)]
+    [MethodImpl(MethodImplOptions.AggressiveOptimization)]
     public static void Rows_1x8_v3(float* wte, float* wpe, float* weight, float* bias, float* embeddings, float* ln, Worker worker)
-    { unchecked {
+    {
         if (Simd.Use512)
         {
             Rows_1x8_v3_512(wte, wpe, weight, bias, embeddings, ln, worker);
@@ -2632,11 +1868,11 @@ internal static unsafe class Kernels
         {
             Rows_1x8_v3_128(wte, wpe, weight, bias, embeddings, ln, worker);
         }
-    }}
+    }
 
-    [@MethodImpl(MethodImplOptions.AggressiveOptimization)]
+    [MethodImpl(MethodImplOptions.AggressiveOptimization)]
     private static void Rows_1x8_v3_512(float* wte, float* wpe, float* weight, float* bias, float* embeddings, float* ln, Worker worker)
-    { unchecked {
+    {
         int start = 0, end = 1;
         for (int r = start; r < end; r++)
         {
@@ -2687,11 +1923,11 @@ internal static unsafe class Kernels
                 Simd.StoreTail512(ln_r + 0, v7, 8);
             }
         }
-    }}
+    }
 
-    [@MethodImpl(MethodImplOptions.AggressiveOptimization)]
+    [MethodImpl(MethodImplOptions.AggressiveOptimization)]
     private static void Rows_1x8_v3_256(float* wte, float* wpe, float* weight, float* bias, float* embeddings, float* ln, Worker worker)
-    { unchecked {
+    {
         int start = 0, end = 1;
         for (int r = start; r < end; r++)
         {
@@ -2742,11 +1978,11 @@ internal static unsafe class Kernels
                 Vector256.Store(v7, ln_r + 0);
             }
         }
-    }}
+    }
 
-    [@MethodImpl(MethodImplOptions.AggressiveOptimization)]
+    [MethodImpl(MethodImplOptions.AggressiveOptimization)]
     private static void Rows_1x8_v3_128(float* wte, float* wpe, float* weight, float* bias, float* embeddings, float* ln, Worker worker)
-    { unchecked {
+    {
         int start = 0, end = 1;
         for (int r = start; r < end; r++)
         {
@@ -2797,12 +2033,12 @@ internal static unsafe class Kernels
                 Vector128.Store(v7, ln_r + c);
             }
         }
-    }}
+    }
 
     // c_attn from input, weight, bias: [1, 8] · [24, 8]ᵀ.
-    [@MethodImpl(MethodImplOptions.AggressiveOptimization)]
+    [MethodImpl(MethodImplOptions.AggressiveOptimization)]
     public static void Linear_1x8x24(float* input, float* weight, float* bias, float* c_attn, Worker worker)
-    { unchecked {
+    {
         if (Simd.Use512)
         {
             Linear_1x8x24_512(input, weight, bias, c_attn, worker);
@@ -2815,11 +2051,11 @@ internal static unsafe class Kernels
         {
             Linear_1x8x24_128(input, weight, bias, c_attn, worker);
         }
-    }}
+    }
 
-    [@MethodImpl(MethodImplOptions.AggressiveOptimization)]
+    [MethodImpl(MethodImplOptions.AggressiveOptimization)]
     private static void Linear_1x8x24_512(float* input, float* weight, float* bias, float* c_attn, Worker worker)
-    { unchecked {
+    {
         float* sums = stackalloc float[32];
         int start = 0, end = 24;
         for (int column = start; column < end; column += 32)
@@ -2828,11 +2064,11 @@ internal static unsafe class Kernels
             Dots8_256(input, weight + (long)column * 8, sums, columns);
             Linear_1x8x24_Epilogue_512(sums, bias, c_attn, 0, 1, column, columns);
         }
-    }}
+    }
 
-    [@MethodImpl(MethodImplOptions.AggressiveOptimization)]
+    [MethodImpl(MethodImplOptions.AggressiveOptimization)]
     private static void Linear_1x8x24_256(float* input, float* weight, float* bias, float* c_attn, Worker worker)
-    { unchecked {
+    {
         float* sums = stackalloc float[32];
         int start = 0, end = 24;
         for (int column = start; column < end; column += 32)
@@ -2841,11 +2077,11 @@ internal static unsafe class Kernels
             Dots8_256(input, weight + (long)column * 8, sums, columns);
             Linear_1x8x24_Epilogue_256(sums, bias, c_attn, 0, 1, column, columns);
         }
-    }}
+    }
 
-    [@MethodImpl(MethodImplOptions.AggressiveOptimization)]
+    [MethodImpl(MethodImplOptions.AggressiveOptimization)]
     private static void Linear_1x8x24_128(float* input, float* weight, float* bias, float* c_attn, Worker worker)
-    { unchecked {
+    {
         float* sums = stackalloc float[32];
         int start = 0, end = 24;
         for (int column = start; column < end; column += 32)
@@ -2854,11 +2090,11 @@ internal static unsafe class Kernels
             Dots8_128(input, weight + (long)column * 8, sums, columns);
             Linear_1x8x24_Epilogue_128(sums, bias, c_attn, 0, 1, column, columns);
         }
-    }}
+    }
 
-    [@MethodImpl(MethodImplOptions.AggressiveOptimization)]
+    [MethodImpl(MethodImplOptions.AggressiveOptimization)]
     private static void Linear_1x8x24_Epilogue_512(float* tile, float* bias, float* c_attn, int row, int rows, int column, int columns)
-    { unchecked {
+    {
         for (int r = row; r < row + rows; r++)
         {
             float* bias_r = bias + (long)r * 24;
@@ -2882,11 +2118,11 @@ internal static unsafe class Kernels
 
             tile += j;
         }
-    }}
+    }
 
-    [@MethodImpl(MethodImplOptions.AggressiveOptimization)]
+    [MethodImpl(MethodImplOptions.AggressiveOptimization)]
     private static void Linear_1x8x24_Epilogue_256(float* tile, float* bias, float* c_attn, int row, int rows, int column, int columns)
-    { unchecked {
+    {
         for (int r = row; r < row + rows; r++)
         {
             float* bias_r = bias + (long)r * 24;
@@ -2902,11 +2138,11 @@ internal static unsafe class Kernels
 
             tile += j;
         }
-    }}
+    }
 
-    [@MethodImpl(MethodImplOptions.AggressiveOptimization)]
+    [MethodImpl(MethodImplOptions.AggressiveOptimization)]
     private static void Linear_1x8x24_Epilogue_128(float* tile, float* bias, float* c_attn, int row, int rows, int column, int columns)
-    { unchecked {
+    {
         for (int r = row; r < row + rows; r++)
         {
             float* bias_r = bias + (long)r * 24;
@@ -2922,12 +2158,12 @@ internal static unsafe class Kernels
 
             tile += j;
         }
-    }}
+    }
 
     // output from input: every row of [1, 8].
-    [@MethodImpl(MethodImplOptions.AggressiveOptimization)]
+    [MethodImpl(MethodImplOptions.AggressiveOptimization)]
     public static void Map_1x8(float* input, float* output, Worker worker)
-    { unchecked {
+    {
         if (Simd.Use512)
         {
             Map_1x8_512(input, output, worker);
@@ -2940,11 +2176,11 @@ internal static unsafe class Kernels
         {
             Map_1x8_128(input, output, worker);
         }
-    }}
+    }
 
-    [@MethodImpl(MethodImplOptions.AggressiveOptimization)]
+    [MethodImpl(MethodImplOptions.AggressiveOptimization)]
     private static void Map_1x8_512(float* input, float* output, Worker worker)
-    { unchecked {
+    {
         int start = 0, end = 1;
         for (int r = start; r < end; r++)
         {
@@ -2956,11 +2192,11 @@ internal static unsafe class Kernels
                 Simd.StoreTail512(output_r + 0, v0, 8);
             }
         }
-    }}
+    }
 
-    [@MethodImpl(MethodImplOptions.AggressiveOptimization)]
+    [MethodImpl(MethodImplOptions.AggressiveOptimization)]
     private static void Map_1x8_256(float* input, float* output, Worker worker)
-    { unchecked {
+    {
         int start = 0, end = 1;
         for (int r = start; r < end; r++)
         {
@@ -2972,11 +2208,11 @@ internal static unsafe class Kernels
                 Vector256.Store(v0, output_r + 0);
             }
         }
-    }}
+    }
 
-    [@MethodImpl(MethodImplOptions.AggressiveOptimization)]
+    [MethodImpl(MethodImplOptions.AggressiveOptimization)]
     private static void Map_1x8_128(float* input, float* output, Worker worker)
-    { unchecked {
+    {
         int start = 0, end = 1;
         for (int r = start; r < end; r++)
         {
@@ -2988,12 +2224,12 @@ internal static unsafe class Kernels
                 Vector128.Store(v0, output_r + c);
             }
         }
-    }}
+    }
 
     // softmax(q·kᵀ·0.5f)·v, 2 heads of 4, causal, over the cache.
-    [@MethodImpl(MethodImplOptions.AggressiveOptimization)]
+    [MethodImpl(MethodImplOptions.AggressiveOptimization)]
     public static void Attention_1x1_2x4(float* q, float* k, float* v, float* output, int position, Worker worker)
-    { unchecked {
+    {
         if (Simd.Use512)
         {
             Attention_1x1_2x4_512(q, k, v, output, position, worker);
@@ -3006,11 +2242,11 @@ internal static unsafe class Kernels
         {
             Attention_1x1_2x4_128(q, k, v, output, position, worker);
         }
-    }}
+    }
 
-    [@MethodImpl(MethodImplOptions.AggressiveOptimization)]
+    [MethodImpl(MethodImplOptions.AggressiveOptimization)]
     private static void Attention_1x1_2x4_512(float* q, float* k, float* v, float* output, int position, Worker worker)
-    { unchecked {
+    {
         float* scores = (float*)worker.Scratch;
         float* factors = stackalloc float[2];
         int keys = position + 1;
@@ -3056,7 +2292,7 @@ internal static unsafe class Kernels
             factors[head] = 1 / sum;
         }
 
-        new global::System.Span<float>(output + start * 4, (end - start) * 4).Clear();
+        new Span<float>(output + start * 4, (end - start) * 4).Clear();
         j = 0;
         for (; j <= keys - 4; j += 4)
         {
@@ -3098,11 +2334,11 @@ internal static unsafe class Kernels
             Vector128<float> factor = Vector128.Create(factors[head]);
             Vector128.Store(Vector128.Load(row) * factor, row);
         }
-    }}
+    }
 
-    [@MethodImpl(MethodImplOptions.AggressiveOptimization)]
+    [MethodImpl(MethodImplOptions.AggressiveOptimization)]
     private static void Attention_1x1_2x4_256(float* q, float* k, float* v, float* output, int position, Worker worker)
-    { unchecked {
+    {
         float* scores = (float*)worker.Scratch;
         int keys = position + 1;
         int start = 0, end = 1;
@@ -3174,11 +2410,11 @@ internal static unsafe class Kernels
             y0 *= Vector256.Shuffle(factor, Vector256.Create(0, 0, 0, 0, 4, 4, 4, 4));
             Vector256.Store(y0, output);
         }
-    }}
+    }
 
-    [@MethodImpl(MethodImplOptions.AggressiveOptimization)]
+    [MethodImpl(MethodImplOptions.AggressiveOptimization)]
     private static void Attention_1x1_2x4_128(float* q, float* k, float* v, float* output, int position, Worker worker)
-    { unchecked {
+    {
         float* scores = (float*)worker.Scratch;
         int keys = position + 1;
         int start = 0, end = 1;
@@ -3244,5 +2480,5 @@ internal static unsafe class Kernels
             y1 *= Vector128.Shuffle(factor, Vector128.Create(1, 1, 1, 1));
             Vector128.Store(y1, output + 4);
         }
-    }}
+    }
 }

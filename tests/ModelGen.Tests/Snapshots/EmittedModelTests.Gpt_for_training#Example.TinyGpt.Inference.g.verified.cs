@@ -15,7 +15,7 @@ namespace Example
                 {
                     ModelName = "TinyGpt",
                     ArenaBytes = 1088,
-                    ScratchBytes = 9472,
+                    ScratchBytes = 9216,
                     StateBytes = 384,
                     VocabularySize = 11,
                     ContextLength = 6,

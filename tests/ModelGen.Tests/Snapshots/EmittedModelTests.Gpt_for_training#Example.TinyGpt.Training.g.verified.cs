@@ -16,7 +16,7 @@ namespace Example
                     ModelName = "TinyGpt",
                     ArenaBytes = 6080,
                     StateBytes = 0,
-                    ScratchBytes = 23296,
+                    ScratchBytes = 23040,
                     BatchSize = 2,
                     SequenceLength = 4,
                     InputSize = 1,
