@@ -3,32 +3,34 @@
 // </auto-generated>
 #nullable enable
 
-using System;
-using System.Runtime.CompilerServices;
-using System.Runtime.Intrinsics;
-using System.Runtime.Intrinsics.Arm;
-using global::ModelGen.Runtime;
+namespace ModelGen.Generated.Example_TinyGpt_Code;
 
-namespace ModelGen.Generated;
+using global::System.Runtime.Intrinsics;
+using global::ModelGen.Runtime;
+using AdvSimd = global::System.Runtime.Intrinsics.Arm.AdvSimd;
+using Math = global::System.Math;
+using MathF = global::System.MathF;
+using MethodImpl = global::System.Runtime.CompilerServices.MethodImplAttribute;
+using MethodImplOptions = global::System.Runtime.CompilerServices.MethodImplOptions;
 
 // One method for each fused kernel, and for each vector width behind it; layers of one shape share them.
-internal static unsafe class Example_TinyGpt_Kernels
+internal static unsafe class Kernels
 {
     // Rows of a table by index: [T, 8].
-    [MethodImpl(MethodImplOptions.AggressiveOptimization)]
+    [@MethodImpl(MethodImplOptions.AggressiveOptimization)]
     public static void Embedding_Nx8(float* table, int* indices, float* output, int count, Worker worker)
-    {
+    { unchecked {
         int start = 0, end = count;
         for (int r = start; r < end; r++)
         {
-            new ReadOnlySpan<float>(table + (long)indices[r] * 8, 8).CopyTo(new Span<float>(output + (long)r * 8, 8));
+            new global::System.ReadOnlySpan<float>(table + (long)indices[r] * 8, 8).CopyTo(new global::System.Span<float>(output + (long)r * 8, 8));
         }
-    }
+    }}
 
     // embeddings, ln from wte, wpe, weight, bias: every row of [T, 8].
-    [MethodImpl(MethodImplOptions.AggressiveOptimization)]
+    [@MethodImpl(MethodImplOptions.AggressiveOptimization)]
     public static void Rows_Nx8(float* wte, float* wpe, float* weight, float* bias, float* embeddings, float* ln, int count, Worker worker)
-    {
+    { unchecked {
         if (Simd.Use512)
         {
             Rows_Nx8_512(wte, wpe, weight, bias, embeddings, ln, count, worker);
@@ -41,11 +43,11 @@ internal static unsafe class Example_TinyGpt_Kernels
         {
             Rows_Nx8_128(wte, wpe, weight, bias, embeddings, ln, count, worker);
         }
-    }
+    }}
 
-    [MethodImpl(MethodImplOptions.AggressiveOptimization)]
+    [@MethodImpl(MethodImplOptions.AggressiveOptimization)]
     private static void Rows_Nx8_512(float* wte, float* wpe, float* weight, float* bias, float* embeddings, float* ln, int count, Worker worker)
-    {
+    { unchecked {
         int start = 0, end = count;
         for (int r = start; r < end; r++)
         {
@@ -94,11 +96,11 @@ internal static unsafe class Example_TinyGpt_Kernels
                 Simd.StoreTail512(ln_r + 0, v7, 8);
             }
         }
-    }
+    }}
 
-    [MethodImpl(MethodImplOptions.AggressiveOptimization)]
+    [@MethodImpl(MethodImplOptions.AggressiveOptimization)]
     private static void Rows_Nx8_256(float* wte, float* wpe, float* weight, float* bias, float* embeddings, float* ln, int count, Worker worker)
-    {
+    { unchecked {
         int start = 0, end = count;
         for (int r = start; r < end; r++)
         {
@@ -147,11 +149,11 @@ internal static unsafe class Example_TinyGpt_Kernels
                 Vector256.Store(v7, ln_r + 0);
             }
         }
-    }
+    }}
 
-    [MethodImpl(MethodImplOptions.AggressiveOptimization)]
+    [@MethodImpl(MethodImplOptions.AggressiveOptimization)]
     private static void Rows_Nx8_128(float* wte, float* wpe, float* weight, float* bias, float* embeddings, float* ln, int count, Worker worker)
-    {
+    { unchecked {
         int start = 0, end = count;
         for (int r = start; r < end; r++)
         {
@@ -200,12 +202,12 @@ internal static unsafe class Example_TinyGpt_Kernels
                 Vector128.Store(v7, ln_r + c);
             }
         }
-    }
+    }}
 
     // c_attn from input, weight, bias: [T, 8] · [24, 8]ᵀ.
-    [MethodImpl(MethodImplOptions.AggressiveOptimization)]
+    [@MethodImpl(MethodImplOptions.AggressiveOptimization)]
     public static void Linear_Nx8x24(float* input, float* weight, float* bias, float* c_attn, int count, Worker worker)
-    {
+    { unchecked {
         if (Simd.Use512)
         {
             Linear_Nx8x24_512(input, weight, bias, c_attn, count, worker);
@@ -218,11 +220,11 @@ internal static unsafe class Example_TinyGpt_Kernels
         {
             Linear_Nx8x24_128(input, weight, bias, c_attn, count, worker);
         }
-    }
+    }}
 
-    [MethodImpl(MethodImplOptions.AggressiveOptimization)]
+    [@MethodImpl(MethodImplOptions.AggressiveOptimization)]
     private static void Linear_Nx8x24_512(float* input, float* weight, float* bias, float* c_attn, int count, Worker worker)
-    {
+    { unchecked {
         int strips = (count + 5) / 6;
         float* tile = stackalloc float[192];
         float* panel = (float*)worker.Scratch;
@@ -246,11 +248,11 @@ internal static unsafe class Example_TinyGpt_Kernels
                 Linear_Nx8x24_Epilogue_512(tile, bias, c_attn, row, height, n, 24);
             }
         }
-    }
+    }}
 
-    [MethodImpl(MethodImplOptions.AggressiveOptimization)]
+    [@MethodImpl(MethodImplOptions.AggressiveOptimization)]
     private static void Linear_Nx8x24_256(float* input, float* weight, float* bias, float* c_attn, int count, Worker worker)
-    {
+    { unchecked {
         int strips = (count + 5) / 6;
         float* tile = stackalloc float[48];
         float* panel = (float*)worker.Scratch;
@@ -274,11 +276,11 @@ internal static unsafe class Example_TinyGpt_Kernels
                 Linear_Nx8x24_Epilogue_256(tile, bias, c_attn, row, height, n, 8);
             }
         }
-    }
+    }}
 
-    [MethodImpl(MethodImplOptions.AggressiveOptimization)]
+    [@MethodImpl(MethodImplOptions.AggressiveOptimization)]
     private static void Linear_Nx8x24_128(float* input, float* weight, float* bias, float* c_attn, int count, Worker worker)
-    {
+    { unchecked {
         int strips = (count + 5) / 6;
         float* tile = stackalloc float[48];
         float* panel = (float*)worker.Scratch;
@@ -296,11 +298,11 @@ internal static unsafe class Example_TinyGpt_Kernels
                 Linear_Nx8x24_Epilogue_128(tile, bias, c_attn, row, height, n, 8);
             }
         }
-    }
+    }}
 
-    [MethodImpl(MethodImplOptions.AggressiveOptimization)]
+    [@MethodImpl(MethodImplOptions.AggressiveOptimization)]
     private static void Linear_Nx8x24_Epilogue_512(float* tile, float* bias, float* c_attn, int row, int rows, int column, int columns)
-    {
+    { unchecked {
         for (int r = row; r < row + rows; r++)
         {
             float* c_attn_r = c_attn + (long)r * 24;
@@ -323,11 +325,11 @@ internal static unsafe class Example_TinyGpt_Kernels
 
             tile += j;
         }
-    }
+    }}
 
-    [MethodImpl(MethodImplOptions.AggressiveOptimization)]
+    [@MethodImpl(MethodImplOptions.AggressiveOptimization)]
     private static void Linear_Nx8x24_Epilogue_256(float* tile, float* bias, float* c_attn, int row, int rows, int column, int columns)
-    {
+    { unchecked {
         for (int r = row; r < row + rows; r++)
         {
             float* c_attn_r = c_attn + (long)r * 24;
@@ -342,11 +344,11 @@ internal static unsafe class Example_TinyGpt_Kernels
 
             tile += j;
         }
-    }
+    }}
 
-    [MethodImpl(MethodImplOptions.AggressiveOptimization)]
+    [@MethodImpl(MethodImplOptions.AggressiveOptimization)]
     private static void Linear_Nx8x24_Epilogue_128(float* tile, float* bias, float* c_attn, int row, int rows, int column, int columns)
-    {
+    { unchecked {
         for (int r = row; r < row + rows; r++)
         {
             float* c_attn_r = c_attn + (long)r * 24;
@@ -361,12 +363,12 @@ internal static unsafe class Example_TinyGpt_Kernels
 
             tile += j;
         }
-    }
+    }}
 
     // output from input: every row of [T, 8].
-    [MethodImpl(MethodImplOptions.AggressiveOptimization)]
+    [@MethodImpl(MethodImplOptions.AggressiveOptimization)]
     public static void Map_Nx8(float* input, float* output, int count, Worker worker)
-    {
+    { unchecked {
         if (Simd.Use512)
         {
             Map_Nx8_512(input, output, count, worker);
@@ -379,11 +381,11 @@ internal static unsafe class Example_TinyGpt_Kernels
         {
             Map_Nx8_128(input, output, count, worker);
         }
-    }
+    }}
 
-    [MethodImpl(MethodImplOptions.AggressiveOptimization)]
+    [@MethodImpl(MethodImplOptions.AggressiveOptimization)]
     private static void Map_Nx8_512(float* input, float* output, int count, Worker worker)
-    {
+    { unchecked {
         int start = 0, end = count;
         for (int r = start; r < end; r++)
         {
@@ -395,11 +397,11 @@ internal static unsafe class Example_TinyGpt_Kernels
                 Simd.StoreTail512(output_r + 0, v0, 8);
             }
         }
-    }
+    }}
 
-    [MethodImpl(MethodImplOptions.AggressiveOptimization)]
+    [@MethodImpl(MethodImplOptions.AggressiveOptimization)]
     private static void Map_Nx8_256(float* input, float* output, int count, Worker worker)
-    {
+    { unchecked {
         int start = 0, end = count;
         for (int r = start; r < end; r++)
         {
@@ -411,11 +413,11 @@ internal static unsafe class Example_TinyGpt_Kernels
                 Vector256.Store(v0, output_r + 0);
             }
         }
-    }
+    }}
 
-    [MethodImpl(MethodImplOptions.AggressiveOptimization)]
+    [@MethodImpl(MethodImplOptions.AggressiveOptimization)]
     private static void Map_Nx8_128(float* input, float* output, int count, Worker worker)
-    {
+    { unchecked {
         int start = 0, end = count;
         for (int r = start; r < end; r++)
         {
@@ -427,12 +429,12 @@ internal static unsafe class Example_TinyGpt_Kernels
                 Vector128.Store(v0, output_r + c);
             }
         }
-    }
+    }}
 
     // softmax(q·kᵀ·0.5f)·v, 2 heads of 4, causal, over the cache.
-    [MethodImpl(MethodImplOptions.AggressiveOptimization)]
+    [@MethodImpl(MethodImplOptions.AggressiveOptimization)]
     public static void Attention_1xN_2x4(float* q, float* k, float* v, float* output, int count, int position, Worker worker)
-    {
+    { unchecked {
         if (Simd.Use512)
         {
             Attention_1xN_2x4_512(q, k, v, output, count, position, worker);
@@ -445,11 +447,11 @@ internal static unsafe class Example_TinyGpt_Kernels
         {
             Attention_1xN_2x4_128(q, k, v, output, count, position, worker);
         }
-    }
+    }}
 
-    [MethodImpl(MethodImplOptions.AggressiveOptimization)]
+    [@MethodImpl(MethodImplOptions.AggressiveOptimization)]
     private static void Attention_1xN_2x4_512(float* q, float* k, float* v, float* output, int count, int position, Worker worker)
-    {
+    { unchecked {
         float* keysTransposed = (float*)worker.Scratch;
         float* values = (float*)worker.Scratch + 192;
         float* scores = (float*)worker.Scratch + 1728;
@@ -534,11 +536,11 @@ internal static unsafe class Example_TinyGpt_Kernels
                 }
             }
         }
-    }
+    }}
 
-    [MethodImpl(MethodImplOptions.AggressiveOptimization)]
+    [@MethodImpl(MethodImplOptions.AggressiveOptimization)]
     private static void Attention_1xN_2x4_256(float* q, float* k, float* v, float* output, int count, int position, Worker worker)
-    {
+    { unchecked {
         float* keysTransposed = (float*)worker.Scratch;
         float* values = (float*)worker.Scratch + 128;
         float* scores = (float*)worker.Scratch + 640;
@@ -623,11 +625,11 @@ internal static unsafe class Example_TinyGpt_Kernels
                 }
             }
         }
-    }
+    }}
 
-    [MethodImpl(MethodImplOptions.AggressiveOptimization)]
+    [@MethodImpl(MethodImplOptions.AggressiveOptimization)]
     private static void Attention_1xN_2x4_128(float* q, float* k, float* v, float* output, int count, int position, Worker worker)
-    {
+    { unchecked {
         float* keysTransposed = (float*)worker.Scratch;
         float* values = (float*)worker.Scratch + 96;
         float* scores = (float*)worker.Scratch + 288;
@@ -712,12 +714,12 @@ internal static unsafe class Example_TinyGpt_Kernels
                 }
             }
         }
-    }
+    }}
 
     // The products of 8 elements of a row and of four others, summed up to one vector of partial sums.
-    [MethodImpl(MethodImplOptions.AggressiveInlining)]
+    [@MethodImpl(MethodImplOptions.AggressiveInlining)]
     private static Vector256<float> FourDots8_256(float* x, float* w, long apart)
-    {
+    { unchecked {
         float* w1 = w + apart, w2 = w1 + apart, w3 = w2 + apart;
         Vector256<float> x0 = Vector256.Load(x);
         Vector256<float> d0_0 = x0 * Vector256.Load(w);
@@ -725,20 +727,20 @@ internal static unsafe class Example_TinyGpt_Kernels
         Vector256<float> d0_2 = x0 * Vector256.Load(w2);
         Vector256<float> d0_3 = x0 * Vector256.Load(w3);
         return Simd.PartialSums(d0_0, d0_1, d0_2, d0_3);
-    }
+    }}
 
     // The products of 8 elements, summed up to one vector.
-    [MethodImpl(MethodImplOptions.AggressiveInlining)]
+    [@MethodImpl(MethodImplOptions.AggressiveInlining)]
     private static Vector256<float> Dot8_256(float* x, float* w)
-    {
+    { unchecked {
         Vector256<float> d0 = Vector256.Load(x) * Vector256.Load(w);
         return d0;
-    }
+    }}
 
     // The dot products of a row of 8 elements with others, in quarters: memory gives more to four streams than to one.
-    [MethodImpl(MethodImplOptions.AggressiveOptimization)]
+    [@MethodImpl(MethodImplOptions.AggressiveOptimization)]
     private static void Dots8_256(float* x, float* w, float* sums, int rows)
-    {
+    { unchecked {
         int quarter = rows / 16 * 4;
         long apart = (long)quarter * 8;
         for (int n = 0; n < quarter; n += 4)
@@ -757,12 +759,12 @@ internal static unsafe class Example_TinyGpt_Kernels
             sums[n] = Simd.Sum(Dot8_256(x, w));
             w += 8;
         }
-    }
+    }}
 
     // The products of 8 elements of a row and of four others, summed up to one vector of partial sums.
-    [MethodImpl(MethodImplOptions.AggressiveInlining)]
+    [@MethodImpl(MethodImplOptions.AggressiveInlining)]
     private static Vector128<float> FourDots8_128(float* x, float* w, long apart)
-    {
+    { unchecked {
         float* w1 = w + apart, w2 = w1 + apart, w3 = w2 + apart;
         Vector128<float> x0 = Vector128.Load(x);
         Vector128<float> d0_0 = x0 * Vector128.Load(w);
@@ -775,21 +777,21 @@ internal static unsafe class Example_TinyGpt_Kernels
         Vector128<float> d1_2 = x1 * Vector128.Load(w2 + 4);
         Vector128<float> d1_3 = x1 * Vector128.Load(w3 + 4);
         return Simd.Sums(d0_0 + d1_0, d0_1 + d1_1, d0_2 + d1_2, d0_3 + d1_3);
-    }
+    }}
 
     // The products of 8 elements, summed up to one vector.
-    [MethodImpl(MethodImplOptions.AggressiveInlining)]
+    [@MethodImpl(MethodImplOptions.AggressiveInlining)]
     private static Vector128<float> Dot8_128(float* x, float* w)
-    {
+    { unchecked {
         Vector128<float> d0 = Vector128.Load(x) * Vector128.Load(w);
         Vector128<float> d1 = Vector128.Load(x + 4) * Vector128.Load(w + 4);
         return d0 + d1;
-    }
+    }}
 
     // The dot products of a row of 8 elements with others, in quarters: memory gives more to four streams than to one.
-    [MethodImpl(MethodImplOptions.AggressiveOptimization)]
+    [@MethodImpl(MethodImplOptions.AggressiveOptimization)]
     private static void Dots8_128(float* x, float* w, float* sums, int rows)
-    {
+    { unchecked {
         int quarter = rows / 16 * 4;
         long apart = (long)quarter * 8;
         for (int n = 0; n < quarter; n += 4)
@@ -808,12 +810,12 @@ internal static unsafe class Example_TinyGpt_Kernels
             sums[n] = Simd.Sum(Dot8_128(x, w));
             w += 8;
         }
-    }
+    }}
 
     // residual_2 from input, weight, residual, bias: [1, 8] · [8, 8]ᵀ.
-    [MethodImpl(MethodImplOptions.AggressiveOptimization)]
+    [@MethodImpl(MethodImplOptions.AggressiveOptimization)]
     public static void Linear_1x8x8(float* input, float* weight, float* residual, float* bias, float* residual_2, Worker worker)
-    {
+    { unchecked {
         if (Simd.Use512)
         {
             Linear_1x8x8_512(input, weight, residual, bias, residual_2, worker);
@@ -826,11 +828,11 @@ internal static unsafe class Example_TinyGpt_Kernels
         {
             Linear_1x8x8_128(input, weight, residual, bias, residual_2, worker);
         }
-    }
+    }}
 
-    [MethodImpl(MethodImplOptions.AggressiveOptimization)]
+    [@MethodImpl(MethodImplOptions.AggressiveOptimization)]
     private static void Linear_1x8x8_512(float* input, float* weight, float* residual, float* bias, float* residual_2, Worker worker)
-    {
+    { unchecked {
         float* sums = stackalloc float[16];
         int start = 0, end = 8;
         for (int column = start; column < end; column += 16)
@@ -839,11 +841,11 @@ internal static unsafe class Example_TinyGpt_Kernels
             Dots8_256(input, weight + (long)column * 8, sums, columns);
             Linear_1x8x8_Epilogue_512(sums, residual, bias, residual_2, 0, 1, column, columns);
         }
-    }
+    }}
 
-    [MethodImpl(MethodImplOptions.AggressiveOptimization)]
+    [@MethodImpl(MethodImplOptions.AggressiveOptimization)]
     private static void Linear_1x8x8_256(float* input, float* weight, float* residual, float* bias, float* residual_2, Worker worker)
-    {
+    { unchecked {
         float* sums = stackalloc float[16];
         int start = 0, end = 8;
         for (int column = start; column < end; column += 16)
@@ -852,11 +854,11 @@ internal static unsafe class Example_TinyGpt_Kernels
             Dots8_256(input, weight + (long)column * 8, sums, columns);
             Linear_1x8x8_Epilogue_256(sums, residual, bias, residual_2, 0, 1, column, columns);
         }
-    }
+    }}
 
-    [MethodImpl(MethodImplOptions.AggressiveOptimization)]
+    [@MethodImpl(MethodImplOptions.AggressiveOptimization)]
     private static void Linear_1x8x8_128(float* input, float* weight, float* residual, float* bias, float* residual_2, Worker worker)
-    {
+    { unchecked {
         float* sums = stackalloc float[16];
         int start = 0, end = 8;
         for (int column = start; column < end; column += 16)
@@ -865,11 +867,11 @@ internal static unsafe class Example_TinyGpt_Kernels
             Dots8_128(input, weight + (long)column * 8, sums, columns);
             Linear_1x8x8_Epilogue_128(sums, residual, bias, residual_2, 0, 1, column, columns);
         }
-    }
+    }}
 
-    [MethodImpl(MethodImplOptions.AggressiveOptimization)]
+    [@MethodImpl(MethodImplOptions.AggressiveOptimization)]
     private static void Linear_1x8x8_Epilogue_512(float* tile, float* residual, float* bias, float* residual_2, int row, int rows, int column, int columns)
-    {
+    { unchecked {
         for (int r = row; r < row + rows; r++)
         {
             float* residual_r = residual + (long)r * 8;
@@ -898,11 +900,11 @@ internal static unsafe class Example_TinyGpt_Kernels
 
             tile += j;
         }
-    }
+    }}
 
-    [MethodImpl(MethodImplOptions.AggressiveOptimization)]
+    [@MethodImpl(MethodImplOptions.AggressiveOptimization)]
     private static void Linear_1x8x8_Epilogue_256(float* tile, float* residual, float* bias, float* residual_2, int row, int rows, int column, int columns)
-    {
+    { unchecked {
         for (int r = row; r < row + rows; r++)
         {
             float* residual_r = residual + (long)r * 8;
@@ -921,11 +923,11 @@ internal static unsafe class Example_TinyGpt_Kernels
 
             tile += j;
         }
-    }
+    }}
 
-    [MethodImpl(MethodImplOptions.AggressiveOptimization)]
+    [@MethodImpl(MethodImplOptions.AggressiveOptimization)]
     private static void Linear_1x8x8_Epilogue_128(float* tile, float* residual, float* bias, float* residual_2, int row, int rows, int column, int columns)
-    {
+    { unchecked {
         for (int r = row; r < row + rows; r++)
         {
             float* residual_r = residual + (long)r * 8;
@@ -944,12 +946,12 @@ internal static unsafe class Example_TinyGpt_Kernels
 
             tile += j;
         }
-    }
+    }}
 
     // ln from residual, weight, bias: every row of [1, 8].
-    [MethodImpl(MethodImplOptions.AggressiveOptimization)]
+    [@MethodImpl(MethodImplOptions.AggressiveOptimization)]
     public static void Rows_1x8(float* residual, float* weight, float* bias, float* ln, Worker worker)
-    {
+    { unchecked {
         if (Simd.Use512)
         {
             Rows_1x8_512(residual, weight, bias, ln, worker);
@@ -962,11 +964,11 @@ internal static unsafe class Example_TinyGpt_Kernels
         {
             Rows_1x8_128(residual, weight, bias, ln, worker);
         }
-    }
+    }}
 
-    [MethodImpl(MethodImplOptions.AggressiveOptimization)]
+    [@MethodImpl(MethodImplOptions.AggressiveOptimization)]
     private static void Rows_1x8_512(float* residual, float* weight, float* bias, float* ln, Worker worker)
-    {
+    { unchecked {
         int start = 0, end = 1;
         for (int r = start; r < end; r++)
         {
@@ -1008,11 +1010,11 @@ internal static unsafe class Example_TinyGpt_Kernels
                 Simd.StoreTail512(ln_r + 0, v5, 8);
             }
         }
-    }
+    }}
 
-    [MethodImpl(MethodImplOptions.AggressiveOptimization)]
+    [@MethodImpl(MethodImplOptions.AggressiveOptimization)]
     private static void Rows_1x8_256(float* residual, float* weight, float* bias, float* ln, Worker worker)
-    {
+    { unchecked {
         int start = 0, end = 1;
         for (int r = start; r < end; r++)
         {
@@ -1054,11 +1056,11 @@ internal static unsafe class Example_TinyGpt_Kernels
                 Vector256.Store(v5, ln_r + 0);
             }
         }
-    }
+    }}
 
-    [MethodImpl(MethodImplOptions.AggressiveOptimization)]
+    [@MethodImpl(MethodImplOptions.AggressiveOptimization)]
     private static void Rows_1x8_128(float* residual, float* weight, float* bias, float* ln, Worker worker)
-    {
+    { unchecked {
         int start = 0, end = 1;
         for (int r = start; r < end; r++)
         {
@@ -1100,12 +1102,12 @@ internal static unsafe class Example_TinyGpt_Kernels
                 Vector128.Store(v5, ln_r + c);
             }
         }
-    }
+    }}
 
     // act from input, weight, bias: [1, 8] · [32, 8]ᵀ.
-    [MethodImpl(MethodImplOptions.AggressiveOptimization)]
+    [@MethodImpl(MethodImplOptions.AggressiveOptimization)]
     public static void Linear_1x8x32(float* input, float* weight, float* bias, float* act, Worker worker)
-    {
+    { unchecked {
         if (Simd.Use512)
         {
             Linear_1x8x32_512(input, weight, bias, act, worker);
@@ -1118,11 +1120,11 @@ internal static unsafe class Example_TinyGpt_Kernels
         {
             Linear_1x8x32_128(input, weight, bias, act, worker);
         }
-    }
+    }}
 
-    [MethodImpl(MethodImplOptions.AggressiveOptimization)]
+    [@MethodImpl(MethodImplOptions.AggressiveOptimization)]
     private static void Linear_1x8x32_512(float* input, float* weight, float* bias, float* act, Worker worker)
-    {
+    { unchecked {
         float* sums = stackalloc float[32];
         int start = 0, end = 32;
         for (int column = start; column < end; column += 32)
@@ -1131,11 +1133,11 @@ internal static unsafe class Example_TinyGpt_Kernels
             Dots8_256(input, weight + (long)column * 8, sums, columns);
             Linear_1x8x32_Epilogue_512(sums, bias, act, 0, 1, column, columns);
         }
-    }
+    }}
 
-    [MethodImpl(MethodImplOptions.AggressiveOptimization)]
+    [@MethodImpl(MethodImplOptions.AggressiveOptimization)]
     private static void Linear_1x8x32_256(float* input, float* weight, float* bias, float* act, Worker worker)
-    {
+    { unchecked {
         float* sums = stackalloc float[32];
         int start = 0, end = 32;
         for (int column = start; column < end; column += 32)
@@ -1144,11 +1146,11 @@ internal static unsafe class Example_TinyGpt_Kernels
             Dots8_256(input, weight + (long)column * 8, sums, columns);
             Linear_1x8x32_Epilogue_256(sums, bias, act, 0, 1, column, columns);
         }
-    }
+    }}
 
-    [MethodImpl(MethodImplOptions.AggressiveOptimization)]
+    [@MethodImpl(MethodImplOptions.AggressiveOptimization)]
     private static void Linear_1x8x32_128(float* input, float* weight, float* bias, float* act, Worker worker)
-    {
+    { unchecked {
         float* sums = stackalloc float[32];
         int start = 0, end = 32;
         for (int column = start; column < end; column += 32)
@@ -1157,11 +1159,11 @@ internal static unsafe class Example_TinyGpt_Kernels
             Dots8_128(input, weight + (long)column * 8, sums, columns);
             Linear_1x8x32_Epilogue_128(sums, bias, act, 0, 1, column, columns);
         }
-    }
+    }}
 
-    [MethodImpl(MethodImplOptions.AggressiveOptimization)]
+    [@MethodImpl(MethodImplOptions.AggressiveOptimization)]
     private static void Linear_1x8x32_Epilogue_512(float* tile, float* bias, float* act, int row, int rows, int column, int columns)
-    {
+    { unchecked {
         for (int r = row; r < row + rows; r++)
         {
             float* bias_r = bias + (long)r * 32;
@@ -1182,11 +1184,11 @@ internal static unsafe class Example_TinyGpt_Kernels
 
             tile += j;
         }
-    }
+    }}
 
-    [MethodImpl(MethodImplOptions.AggressiveOptimization)]
+    [@MethodImpl(MethodImplOptions.AggressiveOptimization)]
     private static void Linear_1x8x32_Epilogue_256(float* tile, float* bias, float* act, int row, int rows, int column, int columns)
-    {
+    { unchecked {
         for (int r = row; r < row + rows; r++)
         {
             float* bias_r = bias + (long)r * 32;
@@ -1207,11 +1209,11 @@ internal static unsafe class Example_TinyGpt_Kernels
 
             tile += j;
         }
-    }
+    }}
 
-    [MethodImpl(MethodImplOptions.AggressiveOptimization)]
+    [@MethodImpl(MethodImplOptions.AggressiveOptimization)]
     private static void Linear_1x8x32_Epilogue_128(float* tile, float* bias, float* act, int row, int rows, int column, int columns)
-    {
+    { unchecked {
         for (int r = row; r < row + rows; r++)
         {
             float* bias_r = bias + (long)r * 32;
@@ -1232,12 +1234,12 @@ internal static unsafe class Example_TinyGpt_Kernels
 
             tile += j;
         }
-    }
+    }}
 
     // The products of 32 elements of a row and of four others, summed up to one vector of partial sums.
-    [MethodImpl(MethodImplOptions.AggressiveInlining)]
+    [@MethodImpl(MethodImplOptions.AggressiveInlining)]
     private static Vector512<float> FourDots32_512(float* x, float* w, long apart)
-    {
+    { unchecked {
         float* w1 = w + apart, w2 = w1 + apart, w3 = w2 + apart;
         Vector512<float> x0 = Vector512.Load(x);
         Vector512<float> d0_0 = x0 * Vector512.Load(w);
@@ -1250,21 +1252,21 @@ internal static unsafe class Example_TinyGpt_Kernels
         Vector512<float> d1_2 = x1 * Vector512.Load(w2 + 16);
         Vector512<float> d1_3 = x1 * Vector512.Load(w3 + 16);
         return Simd.PartialSums(d0_0 + d1_0, d0_1 + d1_1, d0_2 + d1_2, d0_3 + d1_3);
-    }
+    }}
 
     // The products of 32 elements, summed up to one vector.
-    [MethodImpl(MethodImplOptions.AggressiveInlining)]
+    [@MethodImpl(MethodImplOptions.AggressiveInlining)]
     private static Vector512<float> Dot32_512(float* x, float* w)
-    {
+    { unchecked {
         Vector512<float> d0 = Vector512.Load(x) * Vector512.Load(w);
         Vector512<float> d1 = Vector512.Load(x + 16) * Vector512.Load(w + 16);
         return d0 + d1;
-    }
+    }}
 
     // The dot products of a row of 32 elements with others, in quarters: memory gives more to four streams than to one.
-    [MethodImpl(MethodImplOptions.AggressiveOptimization)]
+    [@MethodImpl(MethodImplOptions.AggressiveOptimization)]
     private static void Dots32_512(float* x, float* w, float* sums, int rows)
-    {
+    { unchecked {
         int quarter = rows / 16 * 4;
         long apart = (long)quarter * 32;
         for (int n = 0; n < quarter; n += 4)
@@ -1283,12 +1285,12 @@ internal static unsafe class Example_TinyGpt_Kernels
             sums[n] = Simd.Sum(Dot32_512(x, w));
             w += 32;
         }
-    }
+    }}
 
     // The products of 32 elements of a row and of four others, summed up to one vector of partial sums.
-    [MethodImpl(MethodImplOptions.AggressiveInlining)]
+    [@MethodImpl(MethodImplOptions.AggressiveInlining)]
     private static Vector256<float> FourDots32_256(float* x, float* w, long apart)
-    {
+    { unchecked {
         float* w1 = w + apart, w2 = w1 + apart, w3 = w2 + apart;
         Vector256<float> x0 = Vector256.Load(x);
         Vector256<float> d0_0 = x0 * Vector256.Load(w);
@@ -1311,23 +1313,23 @@ internal static unsafe class Example_TinyGpt_Kernels
         d1_2 = Simd.MultiplyAdd(x3, Vector256.Load(w2 + 24), d1_2);
         d1_3 = Simd.MultiplyAdd(x3, Vector256.Load(w3 + 24), d1_3);
         return Simd.PartialSums(d0_0 + d1_0, d0_1 + d1_1, d0_2 + d1_2, d0_3 + d1_3);
-    }
+    }}
 
     // The products of 32 elements, summed up to one vector.
-    [MethodImpl(MethodImplOptions.AggressiveInlining)]
+    [@MethodImpl(MethodImplOptions.AggressiveInlining)]
     private static Vector256<float> Dot32_256(float* x, float* w)
-    {
+    { unchecked {
         Vector256<float> d0 = Vector256.Load(x) * Vector256.Load(w);
         Vector256<float> d1 = Vector256.Load(x + 8) * Vector256.Load(w + 8);
         d0 = Simd.MultiplyAdd(Vector256.Load(x + 16), Vector256.Load(w + 16), d0);
         d1 = Simd.MultiplyAdd(Vector256.Load(x + 24), Vector256.Load(w + 24), d1);
         return d0 + d1;
-    }
+    }}
 
     // The dot products of a row of 32 elements with others, in quarters: memory gives more to four streams than to one.
-    [MethodImpl(MethodImplOptions.AggressiveOptimization)]
+    [@MethodImpl(MethodImplOptions.AggressiveOptimization)]
     private static void Dots32_256(float* x, float* w, float* sums, int rows)
-    {
+    { unchecked {
         int quarter = rows / 16 * 4;
         long apart = (long)quarter * 32;
         for (int n = 0; n < quarter; n += 4)
@@ -1346,12 +1348,12 @@ internal static unsafe class Example_TinyGpt_Kernels
             sums[n] = Simd.Sum(Dot32_256(x, w));
             w += 32;
         }
-    }
+    }}
 
     // The products of 32 elements of a row and of four others, summed up to one vector of partial sums.
-    [MethodImpl(MethodImplOptions.AggressiveInlining)]
+    [@MethodImpl(MethodImplOptions.AggressiveInlining)]
     private static Vector128<float> FourDots32_128(float* x, float* w, long apart)
-    {
+    { unchecked {
         float* w1 = w + apart, w2 = w1 + apart, w3 = w2 + apart;
         Vector128<float> x0 = Vector128.Load(x);
         Vector128<float> d0_0 = x0 * Vector128.Load(w);
@@ -1378,12 +1380,12 @@ internal static unsafe class Example_TinyGpt_Kernels
         }
 
         return Simd.Sums(d0_0 + d1_0, d0_1 + d1_1, d0_2 + d1_2, d0_3 + d1_3);
-    }
+    }}
 
     // The products of 32 elements, summed up to one vector.
-    [MethodImpl(MethodImplOptions.AggressiveInlining)]
+    [@MethodImpl(MethodImplOptions.AggressiveInlining)]
     private static Vector128<float> Dot32_128(float* x, float* w)
-    {
+    { unchecked {
         Vector128<float> d0 = Vector128.Load(x) * Vector128.Load(w);
         Vector128<float> d1 = Vector128.Load(x + 4) * Vector128.Load(w + 4);
         Vector128<float> d2 = Vector128.Load(x + 8) * Vector128.Load(w + 8);
@@ -1397,12 +1399,12 @@ internal static unsafe class Example_TinyGpt_Kernels
         }
 
         return (d0 + d1) + (d2 + d3);
-    }
+    }}
 
     // The dot products of a row of 32 elements with others, in quarters: memory gives more to four streams than to one.
-    [MethodImpl(MethodImplOptions.AggressiveOptimization)]
+    [@MethodImpl(MethodImplOptions.AggressiveOptimization)]
     private static void Dots32_128(float* x, float* w, float* sums, int rows)
-    {
+    { unchecked {
         int quarter = rows / 16 * 4;
         long apart = (long)quarter * 32;
         for (int n = 0; n < quarter; n += 4)
@@ -1421,12 +1423,12 @@ internal static unsafe class Example_TinyGpt_Kernels
             sums[n] = Simd.Sum(Dot32_128(x, w));
             w += 32;
         }
-    }
+    }}
 
     // residual_2 from input, weight, residual, bias: [1, 32] · [8, 32]ᵀ.
-    [MethodImpl(MethodImplOptions.AggressiveOptimization)]
+    [@MethodImpl(MethodImplOptions.AggressiveOptimization)]
     public static void Linear_1x32x8(float* input, float* weight, float* residual, float* bias, float* residual_2, Worker worker)
-    {
+    { unchecked {
         if (Simd.Use512)
         {
             Linear_1x32x8_512(input, weight, residual, bias, residual_2, worker);
@@ -1439,11 +1441,11 @@ internal static unsafe class Example_TinyGpt_Kernels
         {
             Linear_1x32x8_128(input, weight, residual, bias, residual_2, worker);
         }
-    }
+    }}
 
-    [MethodImpl(MethodImplOptions.AggressiveOptimization)]
+    [@MethodImpl(MethodImplOptions.AggressiveOptimization)]
     private static void Linear_1x32x8_512(float* input, float* weight, float* residual, float* bias, float* residual_2, Worker worker)
-    {
+    { unchecked {
         float* sums = stackalloc float[16];
         int start = 0, end = 8;
         for (int column = start; column < end; column += 16)
@@ -1452,11 +1454,11 @@ internal static unsafe class Example_TinyGpt_Kernels
             Dots32_512(input, weight + (long)column * 32, sums, columns);
             Linear_1x32x8_Epilogue_512(sums, residual, bias, residual_2, 0, 1, column, columns);
         }
-    }
+    }}
 
-    [MethodImpl(MethodImplOptions.AggressiveOptimization)]
+    [@MethodImpl(MethodImplOptions.AggressiveOptimization)]
     private static void Linear_1x32x8_256(float* input, float* weight, float* residual, float* bias, float* residual_2, Worker worker)
-    {
+    { unchecked {
         float* sums = stackalloc float[16];
         int start = 0, end = 8;
         for (int column = start; column < end; column += 16)
@@ -1465,11 +1467,11 @@ internal static unsafe class Example_TinyGpt_Kernels
             Dots32_256(input, weight + (long)column * 32, sums, columns);
             Linear_1x32x8_Epilogue_256(sums, residual, bias, residual_2, 0, 1, column, columns);
         }
-    }
+    }}
 
-    [MethodImpl(MethodImplOptions.AggressiveOptimization)]
+    [@MethodImpl(MethodImplOptions.AggressiveOptimization)]
     private static void Linear_1x32x8_128(float* input, float* weight, float* residual, float* bias, float* residual_2, Worker worker)
-    {
+    { unchecked {
         float* sums = stackalloc float[16];
         int start = 0, end = 8;
         for (int column = start; column < end; column += 16)
@@ -1478,11 +1480,11 @@ internal static unsafe class Example_TinyGpt_Kernels
             Dots32_128(input, weight + (long)column * 32, sums, columns);
             Linear_1x32x8_Epilogue_128(sums, residual, bias, residual_2, 0, 1, column, columns);
         }
-    }
+    }}
 
-    [MethodImpl(MethodImplOptions.AggressiveOptimization)]
+    [@MethodImpl(MethodImplOptions.AggressiveOptimization)]
     private static void Linear_1x32x8_Epilogue_512(float* tile, float* residual, float* bias, float* residual_2, int row, int rows, int column, int columns)
-    {
+    { unchecked {
         for (int r = row; r < row + rows; r++)
         {
             float* residual_r = residual + (long)r * 8;
@@ -1511,11 +1513,11 @@ internal static unsafe class Example_TinyGpt_Kernels
 
             tile += j;
         }
-    }
+    }}
 
-    [MethodImpl(MethodImplOptions.AggressiveOptimization)]
+    [@MethodImpl(MethodImplOptions.AggressiveOptimization)]
     private static void Linear_1x32x8_Epilogue_256(float* tile, float* residual, float* bias, float* residual_2, int row, int rows, int column, int columns)
-    {
+    { unchecked {
         for (int r = row; r < row + rows; r++)
         {
             float* residual_r = residual + (long)r * 8;
@@ -1534,11 +1536,11 @@ internal static unsafe class Example_TinyGpt_Kernels
 
             tile += j;
         }
-    }
+    }}
 
-    [MethodImpl(MethodImplOptions.AggressiveOptimization)]
+    [@MethodImpl(MethodImplOptions.AggressiveOptimization)]
     private static void Linear_1x32x8_Epilogue_128(float* tile, float* residual, float* bias, float* residual_2, int row, int rows, int column, int columns)
-    {
+    { unchecked {
         for (int r = row; r < row + rows; r++)
         {
             float* residual_r = residual + (long)r * 8;
@@ -1557,12 +1559,12 @@ internal static unsafe class Example_TinyGpt_Kernels
 
             tile += j;
         }
-    }
+    }}
 
     // ln_f from residual, weight, bias: every row of [1, 8].
-    [MethodImpl(MethodImplOptions.AggressiveOptimization)]
+    [@MethodImpl(MethodImplOptions.AggressiveOptimization)]
     public static void Rows_1x8_v2(float* residual, float* weight, float* bias, float* ln_f, Worker worker)
-    {
+    { unchecked {
         if (Simd.Use512)
         {
             Rows_1x8_v2_512(residual, weight, bias, ln_f, worker);
@@ -1575,11 +1577,11 @@ internal static unsafe class Example_TinyGpt_Kernels
         {
             Rows_1x8_v2_128(residual, weight, bias, ln_f, worker);
         }
-    }
+    }}
 
-    [MethodImpl(MethodImplOptions.AggressiveOptimization)]
+    [@MethodImpl(MethodImplOptions.AggressiveOptimization)]
     private static void Rows_1x8_v2_512(float* residual, float* weight, float* bias, float* ln_f, Worker worker)
-    {
+    { unchecked {
         int start = 0, end = 1;
         for (int r = start; r < end; r++)
         {
@@ -1621,11 +1623,11 @@ internal static unsafe class Example_TinyGpt_Kernels
                 Simd.StoreTail512(ln_f_r + 0, v5, 8);
             }
         }
-    }
+    }}
 
-    [MethodImpl(MethodImplOptions.AggressiveOptimization)]
+    [@MethodImpl(MethodImplOptions.AggressiveOptimization)]
     private static void Rows_1x8_v2_256(float* residual, float* weight, float* bias, float* ln_f, Worker worker)
-    {
+    { unchecked {
         int start = 0, end = 1;
         for (int r = start; r < end; r++)
         {
@@ -1667,11 +1669,11 @@ internal static unsafe class Example_TinyGpt_Kernels
                 Vector256.Store(v5, ln_f_r + 0);
             }
         }
-    }
+    }}
 
-    [MethodImpl(MethodImplOptions.AggressiveOptimization)]
+    [@MethodImpl(MethodImplOptions.AggressiveOptimization)]
     private static void Rows_1x8_v2_128(float* residual, float* weight, float* bias, float* ln_f, Worker worker)
-    {
+    { unchecked {
         int start = 0, end = 1;
         for (int r = start; r < end; r++)
         {
@@ -1713,12 +1715,12 @@ internal static unsafe class Example_TinyGpt_Kernels
                 Vector128.Store(v5, ln_f_r + c);
             }
         }
-    }
+    }}
 
     // lm_head from input, weight: [1, 8] · [11, 8]ᵀ.
-    [MethodImpl(MethodImplOptions.AggressiveOptimization)]
+    [@MethodImpl(MethodImplOptions.AggressiveOptimization)]
     public static void Linear_1x8x11(float* input, float* weight, float* lm_head, Worker worker)
-    {
+    { unchecked {
         if (Simd.Use512)
         {
             Linear_1x8x11_512(input, weight, lm_head, worker);
@@ -1731,11 +1733,11 @@ internal static unsafe class Example_TinyGpt_Kernels
         {
             Linear_1x8x11_128(input, weight, lm_head, worker);
         }
-    }
+    }}
 
-    [MethodImpl(MethodImplOptions.AggressiveOptimization)]
+    [@MethodImpl(MethodImplOptions.AggressiveOptimization)]
     private static void Linear_1x8x11_512(float* input, float* weight, float* lm_head, Worker worker)
-    {
+    { unchecked {
         float* sums = stackalloc float[16];
         int start = 0, end = 11;
         for (int column = start; column < end; column += 16)
@@ -1744,11 +1746,11 @@ internal static unsafe class Example_TinyGpt_Kernels
             Dots8_256(input, weight + (long)column * 8, sums, columns);
             Linear_1x8x11_Epilogue_512(sums, lm_head, 0, 1, column, columns);
         }
-    }
+    }}
 
-    [MethodImpl(MethodImplOptions.AggressiveOptimization)]
+    [@MethodImpl(MethodImplOptions.AggressiveOptimization)]
     private static void Linear_1x8x11_256(float* input, float* weight, float* lm_head, Worker worker)
-    {
+    { unchecked {
         float* sums = stackalloc float[16];
         int start = 0, end = 11;
         for (int column = start; column < end; column += 16)
@@ -1757,11 +1759,11 @@ internal static unsafe class Example_TinyGpt_Kernels
             Dots8_256(input, weight + (long)column * 8, sums, columns);
             Linear_1x8x11_Epilogue_256(sums, lm_head, 0, 1, column, columns);
         }
-    }
+    }}
 
-    [MethodImpl(MethodImplOptions.AggressiveOptimization)]
+    [@MethodImpl(MethodImplOptions.AggressiveOptimization)]
     private static void Linear_1x8x11_128(float* input, float* weight, float* lm_head, Worker worker)
-    {
+    { unchecked {
         float* sums = stackalloc float[16];
         int start = 0, end = 11;
         for (int column = start; column < end; column += 16)
@@ -1770,11 +1772,11 @@ internal static unsafe class Example_TinyGpt_Kernels
             Dots8_128(input, weight + (long)column * 8, sums, columns);
             Linear_1x8x11_Epilogue_128(sums, lm_head, 0, 1, column, columns);
         }
-    }
+    }}
 
-    [MethodImpl(MethodImplOptions.AggressiveOptimization)]
+    [@MethodImpl(MethodImplOptions.AggressiveOptimization)]
     private static void Linear_1x8x11_Epilogue_512(float* tile, float* lm_head, int row, int rows, int column, int columns)
-    {
+    { unchecked {
         for (int r = row; r < row + rows; r++)
         {
             float* lm_head_r = lm_head + (long)r * 11;
@@ -1793,11 +1795,11 @@ internal static unsafe class Example_TinyGpt_Kernels
 
             tile += j;
         }
-    }
+    }}
 
-    [MethodImpl(MethodImplOptions.AggressiveOptimization)]
+    [@MethodImpl(MethodImplOptions.AggressiveOptimization)]
     private static void Linear_1x8x11_Epilogue_256(float* tile, float* lm_head, int row, int rows, int column, int columns)
-    {
+    { unchecked {
         for (int r = row; r < row + rows; r++)
         {
             float* lm_head_r = lm_head + (long)r * 11;
@@ -1816,11 +1818,11 @@ internal static unsafe class Example_TinyGpt_Kernels
 
             tile += j;
         }
-    }
+    }}
 
-    [MethodImpl(MethodImplOptions.AggressiveOptimization)]
+    [@MethodImpl(MethodImplOptions.AggressiveOptimization)]
     private static void Linear_1x8x11_Epilogue_128(float* tile, float* lm_head, int row, int rows, int column, int columns)
-    {
+    { unchecked {
         for (int r = row; r < row + rows; r++)
         {
             float* lm_head_r = lm_head + (long)r * 11;
@@ -1839,23 +1841,23 @@ internal static unsafe class Example_TinyGpt_Kernels
 
             tile += j;
         }
-    }
+    }}
 
     // Rows of a table by index: [1, 8].
-    [MethodImpl(MethodImplOptions.AggressiveOptimization)]
+    [@MethodImpl(MethodImplOptions.AggressiveOptimization)]
     public static void Embedding_1x8(float* table, int* indices, float* output, Worker worker)
-    {
+    { unchecked {
         int start = 0, end = 1;
         for (int r = start; r < end; r++)
         {
-            new ReadOnlySpan<float>(table + (long)indices[r] * 8, 8).CopyTo(new Span<float>(output + (long)r * 8, 8));
+            new global::System.ReadOnlySpan<float>(table + (long)indices[r] * 8, 8).CopyTo(new global::System.Span<float>(output + (long)r * 8, 8));
         }
-    }
+    }}
 
     // embeddings, ln from wte, wpe, weight, bias: every row of [1, 8].
-    [MethodImpl(MethodImplOptions.AggressiveOptimization)]
+    [@MethodImpl(MethodImplOptions.AggressiveOptimization)]
     public static void Rows_1x8_v3(float* wte, float* wpe, float* weight, float* bias, float* embeddings, float* ln, Worker worker)
-    {
+    { unchecked {
         if (Simd.Use512)
         {
             Rows_1x8_v3_512(wte, wpe, weight, bias, embeddings, ln, worker);
@@ -1868,11 +1870,11 @@ internal static unsafe class Example_TinyGpt_Kernels
         {
             Rows_1x8_v3_128(wte, wpe, weight, bias, embeddings, ln, worker);
         }
-    }
+    }}
 
-    [MethodImpl(MethodImplOptions.AggressiveOptimization)]
+    [@MethodImpl(MethodImplOptions.AggressiveOptimization)]
     private static void Rows_1x8_v3_512(float* wte, float* wpe, float* weight, float* bias, float* embeddings, float* ln, Worker worker)
-    {
+    { unchecked {
         int start = 0, end = 1;
         for (int r = start; r < end; r++)
         {
@@ -1923,11 +1925,11 @@ internal static unsafe class Example_TinyGpt_Kernels
                 Simd.StoreTail512(ln_r + 0, v7, 8);
             }
         }
-    }
+    }}
 
-    [MethodImpl(MethodImplOptions.AggressiveOptimization)]
+    [@MethodImpl(MethodImplOptions.AggressiveOptimization)]
     private static void Rows_1x8_v3_256(float* wte, float* wpe, float* weight, float* bias, float* embeddings, float* ln, Worker worker)
-    {
+    { unchecked {
         int start = 0, end = 1;
         for (int r = start; r < end; r++)
         {
@@ -1978,11 +1980,11 @@ internal static unsafe class Example_TinyGpt_Kernels
                 Vector256.Store(v7, ln_r + 0);
             }
         }
-    }
+    }}
 
-    [MethodImpl(MethodImplOptions.AggressiveOptimization)]
+    [@MethodImpl(MethodImplOptions.AggressiveOptimization)]
     private static void Rows_1x8_v3_128(float* wte, float* wpe, float* weight, float* bias, float* embeddings, float* ln, Worker worker)
-    {
+    { unchecked {
         int start = 0, end = 1;
         for (int r = start; r < end; r++)
         {
@@ -2033,12 +2035,12 @@ internal static unsafe class Example_TinyGpt_Kernels
                 Vector128.Store(v7, ln_r + c);
             }
         }
-    }
+    }}
 
     // c_attn from input, weight, bias: [1, 8] · [24, 8]ᵀ.
-    [MethodImpl(MethodImplOptions.AggressiveOptimization)]
+    [@MethodImpl(MethodImplOptions.AggressiveOptimization)]
     public static void Linear_1x8x24(float* input, float* weight, float* bias, float* c_attn, Worker worker)
-    {
+    { unchecked {
         if (Simd.Use512)
         {
             Linear_1x8x24_512(input, weight, bias, c_attn, worker);
@@ -2051,11 +2053,11 @@ internal static unsafe class Example_TinyGpt_Kernels
         {
             Linear_1x8x24_128(input, weight, bias, c_attn, worker);
         }
-    }
+    }}
 
-    [MethodImpl(MethodImplOptions.AggressiveOptimization)]
+    [@MethodImpl(MethodImplOptions.AggressiveOptimization)]
     private static void Linear_1x8x24_512(float* input, float* weight, float* bias, float* c_attn, Worker worker)
-    {
+    { unchecked {
         float* sums = stackalloc float[32];
         int start = 0, end = 24;
         for (int column = start; column < end; column += 32)
@@ -2064,11 +2066,11 @@ internal static unsafe class Example_TinyGpt_Kernels
             Dots8_256(input, weight + (long)column * 8, sums, columns);
             Linear_1x8x24_Epilogue_512(sums, bias, c_attn, 0, 1, column, columns);
         }
-    }
+    }}
 
-    [MethodImpl(MethodImplOptions.AggressiveOptimization)]
+    [@MethodImpl(MethodImplOptions.AggressiveOptimization)]
     private static void Linear_1x8x24_256(float* input, float* weight, float* bias, float* c_attn, Worker worker)
-    {
+    { unchecked {
         float* sums = stackalloc float[32];
         int start = 0, end = 24;
         for (int column = start; column < end; column += 32)
@@ -2077,11 +2079,11 @@ internal static unsafe class Example_TinyGpt_Kernels
             Dots8_256(input, weight + (long)column * 8, sums, columns);
             Linear_1x8x24_Epilogue_256(sums, bias, c_attn, 0, 1, column, columns);
         }
-    }
+    }}
 
-    [MethodImpl(MethodImplOptions.AggressiveOptimization)]
+    [@MethodImpl(MethodImplOptions.AggressiveOptimization)]
     private static void Linear_1x8x24_128(float* input, float* weight, float* bias, float* c_attn, Worker worker)
-    {
+    { unchecked {
         float* sums = stackalloc float[32];
         int start = 0, end = 24;
         for (int column = start; column < end; column += 32)
@@ -2090,11 +2092,11 @@ internal static unsafe class Example_TinyGpt_Kernels
             Dots8_128(input, weight + (long)column * 8, sums, columns);
             Linear_1x8x24_Epilogue_128(sums, bias, c_attn, 0, 1, column, columns);
         }
-    }
+    }}
 
-    [MethodImpl(MethodImplOptions.AggressiveOptimization)]
+    [@MethodImpl(MethodImplOptions.AggressiveOptimization)]
     private static void Linear_1x8x24_Epilogue_512(float* tile, float* bias, float* c_attn, int row, int rows, int column, int columns)
-    {
+    { unchecked {
         for (int r = row; r < row + rows; r++)
         {
             float* bias_r = bias + (long)r * 24;
@@ -2118,11 +2120,11 @@ internal static unsafe class Example_TinyGpt_Kernels
 
             tile += j;
         }
-    }
+    }}
 
-    [MethodImpl(MethodImplOptions.AggressiveOptimization)]
+    [@MethodImpl(MethodImplOptions.AggressiveOptimization)]
     private static void Linear_1x8x24_Epilogue_256(float* tile, float* bias, float* c_attn, int row, int rows, int column, int columns)
-    {
+    { unchecked {
         for (int r = row; r < row + rows; r++)
         {
             float* bias_r = bias + (long)r * 24;
@@ -2138,11 +2140,11 @@ internal static unsafe class Example_TinyGpt_Kernels
 
             tile += j;
         }
-    }
+    }}
 
-    [MethodImpl(MethodImplOptions.AggressiveOptimization)]
+    [@MethodImpl(MethodImplOptions.AggressiveOptimization)]
     private static void Linear_1x8x24_Epilogue_128(float* tile, float* bias, float* c_attn, int row, int rows, int column, int columns)
-    {
+    { unchecked {
         for (int r = row; r < row + rows; r++)
         {
             float* bias_r = bias + (long)r * 24;
@@ -2158,12 +2160,12 @@ internal static unsafe class Example_TinyGpt_Kernels
 
             tile += j;
         }
-    }
+    }}
 
     // output from input: every row of [1, 8].
-    [MethodImpl(MethodImplOptions.AggressiveOptimization)]
+    [@MethodImpl(MethodImplOptions.AggressiveOptimization)]
     public static void Map_1x8(float* input, float* output, Worker worker)
-    {
+    { unchecked {
         if (Simd.Use512)
         {
             Map_1x8_512(input, output, worker);
@@ -2176,11 +2178,11 @@ internal static unsafe class Example_TinyGpt_Kernels
         {
             Map_1x8_128(input, output, worker);
         }
-    }
+    }}
 
-    [MethodImpl(MethodImplOptions.AggressiveOptimization)]
+    [@MethodImpl(MethodImplOptions.AggressiveOptimization)]
     private static void Map_1x8_512(float* input, float* output, Worker worker)
-    {
+    { unchecked {
         int start = 0, end = 1;
         for (int r = start; r < end; r++)
         {
@@ -2192,11 +2194,11 @@ internal static unsafe class Example_TinyGpt_Kernels
                 Simd.StoreTail512(output_r + 0, v0, 8);
             }
         }
-    }
+    }}
 
-    [MethodImpl(MethodImplOptions.AggressiveOptimization)]
+    [@MethodImpl(MethodImplOptions.AggressiveOptimization)]
     private static void Map_1x8_256(float* input, float* output, Worker worker)
-    {
+    { unchecked {
         int start = 0, end = 1;
         for (int r = start; r < end; r++)
         {
@@ -2208,11 +2210,11 @@ internal static unsafe class Example_TinyGpt_Kernels
                 Vector256.Store(v0, output_r + 0);
             }
         }
-    }
+    }}
 
-    [MethodImpl(MethodImplOptions.AggressiveOptimization)]
+    [@MethodImpl(MethodImplOptions.AggressiveOptimization)]
     private static void Map_1x8_128(float* input, float* output, Worker worker)
-    {
+    { unchecked {
         int start = 0, end = 1;
         for (int r = start; r < end; r++)
         {
@@ -2224,12 +2226,12 @@ internal static unsafe class Example_TinyGpt_Kernels
                 Vector128.Store(v0, output_r + c);
             }
         }
-    }
+    }}
 
     // softmax(q·kᵀ·0.5f)·v, 2 heads of 4, causal, over the cache.
-    [MethodImpl(MethodImplOptions.AggressiveOptimization)]
+    [@MethodImpl(MethodImplOptions.AggressiveOptimization)]
     public static void Attention_1x1_2x4(float* q, float* k, float* v, float* output, int position, Worker worker)
-    {
+    { unchecked {
         if (Simd.Use512)
         {
             Attention_1x1_2x4_512(q, k, v, output, position, worker);
@@ -2242,11 +2244,11 @@ internal static unsafe class Example_TinyGpt_Kernels
         {
             Attention_1x1_2x4_128(q, k, v, output, position, worker);
         }
-    }
+    }}
 
-    [MethodImpl(MethodImplOptions.AggressiveOptimization)]
+    [@MethodImpl(MethodImplOptions.AggressiveOptimization)]
     private static void Attention_1x1_2x4_512(float* q, float* k, float* v, float* output, int position, Worker worker)
-    {
+    { unchecked {
         float* scores = (float*)worker.Scratch;
         float* factors = stackalloc float[2];
         int keys = position + 1;
@@ -2292,7 +2294,7 @@ internal static unsafe class Example_TinyGpt_Kernels
             factors[head] = 1 / sum;
         }
 
-        new Span<float>(output + start * 4, (end - start) * 4).Clear();
+        new global::System.Span<float>(output + start * 4, (end - start) * 4).Clear();
         j = 0;
         for (; j <= keys - 4; j += 4)
         {
@@ -2334,11 +2336,11 @@ internal static unsafe class Example_TinyGpt_Kernels
             Vector128<float> factor = Vector128.Create(factors[head]);
             Vector128.Store(Vector128.Load(row) * factor, row);
         }
-    }
+    }}
 
-    [MethodImpl(MethodImplOptions.AggressiveOptimization)]
+    [@MethodImpl(MethodImplOptions.AggressiveOptimization)]
     private static void Attention_1x1_2x4_256(float* q, float* k, float* v, float* output, int position, Worker worker)
-    {
+    { unchecked {
         float* scores = (float*)worker.Scratch;
         int keys = position + 1;
         int start = 0, end = 1;
@@ -2410,11 +2412,11 @@ internal static unsafe class Example_TinyGpt_Kernels
             y0 *= Vector256.Shuffle(factor, Vector256.Create(0, 0, 0, 0, 4, 4, 4, 4));
             Vector256.Store(y0, output);
         }
-    }
+    }}
 
-    [MethodImpl(MethodImplOptions.AggressiveOptimization)]
+    [@MethodImpl(MethodImplOptions.AggressiveOptimization)]
     private static void Attention_1x1_2x4_128(float* q, float* k, float* v, float* output, int position, Worker worker)
-    {
+    { unchecked {
         float* scores = (float*)worker.Scratch;
         int keys = position + 1;
         int start = 0, end = 1;
@@ -2480,5 +2482,5 @@ internal static unsafe class Example_TinyGpt_Kernels
             y1 *= Vector128.Shuffle(factor, Vector128.Create(1, 1, 1, 1));
             Vector128.Store(y1, output + 4);
         }
-    }
+    }}
 }
