@@ -17,7 +17,7 @@ public abstract unsafe partial class Trainer : IDisposable
     private readonly RunGuard _guard = new("trainer");
     private readonly WorkerTeam _team;
     private readonly NativeBlock _arena;
-    private readonly NativeBlock _gradients;
+    private readonly PinnedBlock _gradients;
     private readonly NativeBlock _slots;
     private readonly NativeBlock _state;
     private readonly NativeBlock _evaluationState;
@@ -76,7 +76,7 @@ public abstract unsafe partial class Trainer : IDisposable
         AccumulationSteps = options.AccumulationSteps;
         _slotCount = optimizer.Slots.Count;
         _arena = new NativeBlock(layout.ArenaBytes);
-        _gradients = NativeBlock.OfFloats(weights.Length);
+        _gradients = new PinnedBlock(weights.Length);
         _slots = NativeBlock.OfFloats(checked(weights.Length * _slotCount));
         _state = new NativeBlock(layout.StateBytes);
         _evaluationState = new NativeBlock(layout.StateBytes);
@@ -131,15 +131,14 @@ public abstract unsafe partial class Trainer : IDisposable
 
     /// <summary>The gradient of a parameter at the last step, averaged over its micro-batches, before clipping; zeros before the first step.</summary>
     /// <param name="parameterName">The parameter's name.</param>
-    /// <returns>The gradient in the parameter's shape, until the next step or the trainer's disposal.</returns>
+    /// <returns>The gradient in the parameter's shape. The next step overwrites it; the trainer's disposal does not.</returns>
     /// <exception cref="ArgumentException">The model has no such parameter.</exception>
     /// <exception cref="InvalidOperationException">Another thread is using the trainer.</exception>
     /// <exception cref="ObjectDisposedException">The trainer was disposed.</exception>
     public ReadOnlySpan<float> Gradient(string parameterName)
     {
         using RunGuard.Section call = Enter(nameof(Gradient));
-        ParameterInfo parameter = _weights.Table.Parameters[_weights.Table.IndexOf(parameterName)];
-        return new ReadOnlySpan<float>(_gradients.Floats + parameter.Offset, checked((int)parameter.Length));
+        return _weights.Table.Span(_gradients, parameterName);
     }
 
     /// <summary>Zeroes the state that a recurrence carries from one step to the next: as at the start of a text.</summary>
@@ -171,7 +170,7 @@ public abstract unsafe partial class Trainer : IDisposable
         {
             _team.End();
             _arena.Dispose();
-            _gradients.Dispose();
+            _gradients.Release();
             _slots.Dispose();
             _state.Dispose();
             _evaluationState.Dispose();

@@ -2,19 +2,20 @@ using System.ComponentModel;
 
 namespace ModelGen.Runtime;
 
-/// <summary>The weights of one model: a single native block, aligned to 64 bytes, in which every parameter has a fixed place.</summary>
+/// <summary>The weights of one model: a single block, aligned to 64 bytes, in which every parameter has a fixed place.</summary>
 [EditorBrowsable(EditorBrowsableState.Never)]
 public sealed unsafe partial class ModelWeights : IDisposable
 {
     // Work for one thread while creating weights: a multiple of the four numbers that one counter yields.
     private const int CreationChunk = 1 << 16;
 
-    private readonly NativeBlock _block;
+    private readonly PinnedBlock _block;
+    private volatile bool _disposed;
 
     private ModelWeights(ParameterTable table)
     {
         Table = table;
-        _block = NativeBlock.OfFloats(table.TotalLength);
+        _block = new PinnedBlock(table.TotalLength);
     }
 
     /// <summary>The parameters.</summary>
@@ -25,7 +26,14 @@ public sealed unsafe partial class ModelWeights : IDisposable
 
     /// <summary>The block. Whoever holds the pointer must keep this object alive.</summary>
     /// <exception cref="ObjectDisposedException">The weights were disposed.</exception>
-    public float* Pointer => _block.Floats;
+    public float* Pointer
+    {
+        get
+        {
+            ObjectDisposedException.ThrowIf(_disposed, this);
+            return _block.Floats;
+        }
+    }
 
     /// <summary>Creates random weights. Each parameter draws from a stream of its own, so that it does not depend on the others.</summary>
     /// <param name="table">The parameters.</param>
@@ -42,18 +50,22 @@ public sealed unsafe partial class ModelWeights : IDisposable
         return weights;
     }
 
-    /// <summary>A parameter's elements, row-major. The span is valid while these weights (and so the model) are referenced.</summary>
+    /// <summary>A parameter's elements, row-major. The span keeps them in memory, whatever becomes of the model.</summary>
     /// <param name="name">The parameter's name.</param>
     /// <exception cref="ArgumentException">The model has no such parameter.</exception>
+    /// <exception cref="InvalidOperationException">The parameter has more elements than a span can hold.</exception>
     /// <exception cref="ObjectDisposedException">The weights were disposed.</exception>
     public Span<float> Parameter(string name)
     {
-        ParameterInfo parameter = Table.Parameters[Table.IndexOf(name)];
-        return new Span<float>(Pointer + parameter.Offset, checked((int)parameter.Length));
+        ObjectDisposedException.ThrowIf(_disposed, this);
+        return Table.Span(_block, name);
     }
 
-    /// <summary>Frees the block. Sessions and trainers of the model then throw.</summary>
-    public void Dispose() => _block.Dispose();
+    /// <summary>
+    /// Ends the use of the weights: the next calls on sessions and trainers of the model throw. What runs ends undisturbed, and spans
+    /// stay valid: the memory is freed once nothing refers to it any more.
+    /// </summary>
+    public void Dispose() => _disposed = true;
 
     private void Initialize(int index, uint seed)
     {

@@ -85,6 +85,15 @@ public sealed class ParameterTable
             : throw new ArgumentException($"The model {ModelName} has no parameter '{name}'; its parameters are listed in its Parameters property.", nameof(name));
     }
 
+    /// <summary>A parameter's part of a block that is laid out as the weights.</summary>
+    internal Span<float> Span(PinnedBlock block, string name)
+    {
+        ParameterInfo parameter = _parameters[IndexOf(name)];
+        return parameter.Length <= int.MaxValue
+            ? block.Span(parameter.Offset, (int)parameter.Length)
+            : throw new InvalidOperationException(FormattableString.Invariant($"The parameter '{name}' has {parameter.Length} elements, more than a span can hold."));
+    }
+
     internal bool Contains(string name) => _indexByName.ContainsKey(name);
 
     internal ReadOnlySpan<ParameterInfo> AsSpan() => _parameters;

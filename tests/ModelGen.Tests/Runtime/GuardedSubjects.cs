@@ -270,7 +270,13 @@ internal sealed unsafe class GuardedTrainer : GuardedSubject
             : new Regression(_weights, layout, this);
         Add("Step", caller => Checked(caller, Step(1 + caller)));
         Add("Evaluate", caller => Checked(caller, Evaluate(1 + caller)));
-        Add(nameof(Trainer.Gradient), _ => [_trainer.Gradient("wide").Length]);
+        Add(nameof(Trainer.Gradient), _ =>
+        {
+            // Read after the call, when the trainer may be gone.
+            ReadOnlySpan<float> gradient = _trainer.Gradient("wide");
+            Thread.Yield();
+            return [gradient[0], gradient[^1]];
+        });
         Add(nameof(Trainer.ResetState), _ => Nothing(_trainer.ResetState));
         Add(nameof(Trainer.ResetEvaluationState), _ => Nothing(_trainer.ResetEvaluationState));
         Add(nameof(Trainer.SaveCheckpoint), caller => Nothing(() => _trainer.SaveCheckpoint(_files[1 + caller].Path, new GatedMetadata(Gate))));
