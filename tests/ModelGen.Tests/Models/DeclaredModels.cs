@@ -99,5 +99,5 @@ public partial class SpiralMlp;
 
 // Whose inputs take longer to copy than to compute with.
 
-[Mlp(1000000, 1, 2)]
+[Mlp(250000, 1, 2)]
 public partial class WideMlp;

@@ -99,7 +99,9 @@ public sealed class CriticalSectionTests
         {
             for (int second = first; second < calls.Length; second++)
             {
-                Race(type, calls[first], calls[second]);
+                // Alone, a thread is disposed of at once; two are waited for.
+                Race(type, threads: 1, calls[first], calls[second]);
+                Race(type, threads: 2, calls[first], calls[second]);
             }
         }
     }
@@ -118,18 +120,20 @@ public sealed class CriticalSectionTests
         }
     }
 
-    [Fact]
-    public void An_emitted_session_is_disposed_only_between_predictions()
+    [Theory]
+    [InlineData(1)]
+    [InlineData(2)]
+    public void An_emitted_session_is_disposed_only_between_predictions(int threads)
     {
         WideMlp model = WideMlp.Create();
         float[] inputs = new float[WideMlp.InputSize];
-        for (int round = 0; round < 2; round++)
+        for (int round = 0; round < 5; round++)
         {
-            FeedForwardSession session = model.CreateSession(new SessionOptions { Threads = 2 });
+            FeedForwardSession session = model.CreateSession(new SessionOptions { Threads = threads });
             var predicting = new Thread(() =>
             {
                 float[] outputs = new float[WideMlp.OutputSize];
-                UntilDisposed(() => session.Predict(inputs, outputs));
+                UntilDisposed(() => session.Predict(inputs, outputs), static () => Thread.SpinWait(300));
             });
             predicting.Start();
             Thread.Sleep(20);
@@ -198,22 +202,24 @@ public sealed class CriticalSectionTests
         }
     }
 
-    private static GuardedSubject Create(Type type)
-        => type == typeof(CausalSession) ? new GuardedCausalSession()
-            : type == typeof(FeedForwardSession) ? new GuardedFeedForwardSession()
-            : new GuardedTrainer(type);
+    private static GuardedSubject Create(Type type, int threads = 2)
+        => type == typeof(CausalSession) ? new GuardedCausalSession(threads)
+            : type == typeof(FeedForwardSession) ? new GuardedFeedForwardSession(threads)
+            : new GuardedTrainer(type, threads);
 
-    private static void Race(Type type, string first, string second)
+    private static void Race(Type type, int threads, string first, string second)
     {
-        using GuardedSubject subject = Create(type);
+        using GuardedSubject subject = Create(type, threads);
         int calls = 0;
         Exception?[] failures = new Exception?[2];
-        Thread[] threads = [.. new[] { first, second }.Select((name, caller) => new Thread(() => failures[caller] = Record.Exception(() => UntilDisposed(() =>
+        Thread[] callers = [.. new[] { first, second }.Select((name, caller) => new Thread(() => failures[caller] = Record.Exception(() => UntilDisposed(() =>
         {
             subject.Calls[name](caller);
             Interlocked.Increment(ref calls);
-        }))))];
-        Array.ForEach(threads, static thread => thread.Start());
+        }, Pause))))];
+
+        Array.ForEach(callers, static thread => thread.Start());
+        SpinWait.SpinUntil(() => Volatile.Read(ref calls) > 0, s_deadline);
         Thread.Sleep(5);
         DisposeBetweenCalls(subject.DisposeTarget);
         if (first[0] == '(' || second[0] == '(')
@@ -222,15 +228,23 @@ public sealed class CriticalSectionTests
             subject.EndProperties();
         }
 
-        Array.ForEach(threads, thread => Assert.True(thread.Join(s_deadline), $"{first} and {second}"));
+        Array.ForEach(callers, thread => Assert.True(thread.Join(s_deadline), $"{first} and {second}"));
         Assert.All(failures, failure => Assert.True(failure is null, $"{first} and {second}: {failure}"));
         Assert.True(calls > 0 && subject.Mixtures == 0, $"{first} and {second}: {calls} calls, {subject.Mixtures} mixtures");
+
+        // Long enough, now and then, for a disposal to find its gap.
+        static void Pause()
+        {
+            if (Random.Shared.Next(4) == 0)
+            {
+                Thread.Sleep(1);
+            }
+        }
     }
 
     /// <summary>Repeats a call, which may be refused, until its object has been disposed.</summary>
-    private static void UntilDisposed(Action call)
+    private static void UntilDisposed(Action call, Action pause)
     {
-        var random = new Random(1);
         while (true)
         {
             try
@@ -245,11 +259,7 @@ public sealed class CriticalSectionTests
             {
             }
 
-            // Long enough, now and then, for a disposal to find its gap.
-            if (random.Next(4) == 0)
-            {
-                Thread.Sleep(1);
-            }
+            pause();
         }
     }
 

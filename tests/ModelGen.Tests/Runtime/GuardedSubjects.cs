@@ -122,10 +122,10 @@ internal sealed class GuardedCausalSession : GuardedSubject
     private readonly ModelWeights _weights = ModelWeights.Create(FakeModels.Table(), seed: 1);
     private readonly Session _session;
 
-    public GuardedCausalSession()
+    public GuardedCausalSession(int threads)
         : base(typeof(CausalSession))
     {
-        _session = new Session(_weights, this);
+        _session = new Session(_weights, threads, this);
         Add(nameof(CausalSession.Prefill), caller => Ends(_session.Prefill(Enumerable.Repeat(1 + caller, Count(caller)).ToArray())));
         Add(nameof(CausalSession.Decode), caller => Ends(_session.Decode(5 + caller)));
         Add(nameof(CausalSession.Reset), _ =>
@@ -146,7 +146,8 @@ internal sealed class GuardedCausalSession : GuardedSubject
 
     private static float[] Ends(ReadOnlySpan<float> logits) => [logits[0], logits[^1]];
 
-    private sealed unsafe class Session(ModelWeights weights, GuardedCausalSession subject) : CausalSession(weights, Layout, new SessionOptions { Threads = 2 })
+    private sealed unsafe class Session(ModelWeights weights, int threads, GuardedCausalSession subject)
+        : CausalSession(weights, Layout, new SessionOptions { Threads = threads })
     {
         private static SessionLayout Layout => new()
         {
@@ -174,10 +175,11 @@ internal sealed class GuardedCausalSession : GuardedSubject
                 subject.Gate.Pass();
                 var tokens = new ReadOnlySpan<int>(context.Arena, count);
                 int token = tokens[0];
-                subject.Require(!tokens.ContainsAnyExcept(token));
-                subject.Require(count == context.Count && position == context.Position);
                 context.State[0] += (float)token * count;
                 new Span<float>(context.Arena + Chunk, Vocabulary).Fill(context.State[0]);
+
+                // Last, so that what came meanwhile shows.
+                subject.Require(!tokens.ContainsAnyExcept(token) && count == context.Count && position == context.Position);
             }
 
             worker.Barrier();
@@ -193,10 +195,10 @@ internal sealed class GuardedFeedForwardSession : GuardedSubject
     private readonly ModelWeights _weights = ModelWeights.Create(FakeModels.Table(), seed: 1);
     private readonly Session _session;
 
-    public GuardedFeedForwardSession()
+    public GuardedFeedForwardSession(int threads)
         : base(typeof(FeedForwardSession))
     {
-        _session = new Session(_weights, this);
+        _session = new Session(_weights, threads, this);
         Add(nameof(FeedForwardSession.Predict), caller => Predict(1 + caller));
     }
 
@@ -217,7 +219,8 @@ internal sealed class GuardedFeedForwardSession : GuardedSubject
         return [outputs[0], outputs[^1]];
     }
 
-    private sealed unsafe class Session(ModelWeights weights, GuardedFeedForwardSession subject) : FeedForwardSession(weights, Layout, new SessionOptions { Threads = 2 })
+    private sealed unsafe class Session(ModelWeights weights, int threads, GuardedFeedForwardSession subject)
+        : FeedForwardSession(weights, Layout, new SessionOptions { Threads = threads })
     {
         private static FeedForwardLayout Layout => new()
         {
@@ -238,9 +241,9 @@ internal sealed class GuardedFeedForwardSession : GuardedSubject
             {
                 subject.Gate.Pass();
                 var inputs = new ReadOnlySpan<float>(context.Arena, count * Width);
-                subject.Require(!inputs.ContainsAnyExcept(inputs[0]));
-                subject.Require(count == context.Count);
+                float input = inputs[0];
                 inputs.CopyTo(new Span<float>(context.Arena + (Batch * Width), inputs.Length));
+                subject.Require(!inputs.ContainsAnyExcept(input) && count == context.Count);
             }
 
             worker.Barrier();
@@ -261,13 +264,14 @@ internal sealed unsafe class GuardedTrainer : GuardedSubject
     private readonly TemporaryFile[] _files = [new(), new(), new()];
     private readonly Trainer _trainer;
 
-    public GuardedTrainer(Type type)
+    public GuardedTrainer(Type type, int threads)
         : base(type)
     {
         TrainerLayout layout = Layout(type);
-        _trainer = type == typeof(TokenTrainer) ? new Tokens(_weights, layout, this)
-            : type == typeof(ClassifierTrainer) ? new Classifier(_weights, layout, this)
-            : new Regression(_weights, layout, this);
+        var options = new TrainerOptions { Threads = threads, AccumulationSteps = Steps };
+        _trainer = type == typeof(TokenTrainer) ? new Tokens(_weights, layout, options, this)
+            : type == typeof(ClassifierTrainer) ? new Classifier(_weights, layout, options, this)
+            : new Regression(_weights, layout, options, this);
         Add("Step", caller => Checked(caller, Step(1 + caller)));
         Add("Evaluate", caller => Checked(caller, Evaluate(1 + caller)));
         Add(nameof(Trainer.Gradient), _ =>
@@ -350,13 +354,13 @@ internal sealed unsafe class GuardedTrainer : GuardedSubject
         {
             Gate.Pass();
             float input = Common(context.Arena, integerInputs);
-            Require(Common(context.Arena + Positions, integerTargets) == input + 1);
             Require(before.Seed == context.Seed && before.Gradients == context.Gradients && before.Accumulate == context.Accumulate);
             if (context.Gradients != null)
             {
                 new Span<float>(context.Gradients, (int)_weights.Length).Fill(input + context.State[0]);
             }
 
+            Require(Common(context.Arena, integerInputs) == input && Common(context.Arena + Positions, integerTargets) == input + 1);
             context.Arena[2 * Positions] = input;
             context.State[0] += 1;
         }
@@ -371,25 +375,26 @@ internal sealed unsafe class GuardedTrainer : GuardedSubject
         return integers ? bits[0] : *start;
     }
 
-    private static TrainerOptions Options => new() { Threads = 2, AccumulationSteps = Steps };
-
     private static Sgd Optimizer => new() { LearningRate = 0 };
 
-    private sealed class Tokens(ModelWeights weights, TrainerLayout layout, GuardedTrainer subject) : TokenTrainer(weights, layout, GuardedTrainer.Optimizer, Options)
+    private sealed class Tokens(ModelWeights weights, TrainerLayout layout, TrainerOptions options, GuardedTrainer subject)
+        : TokenTrainer(weights, layout, GuardedTrainer.Optimizer, options)
     {
         protected override void ExecuteStep(in PlanContext context, Worker worker) => subject.Execute(in context, worker, true, true);
 
         protected override void ExecuteEvaluate(in PlanContext context, Worker worker) => subject.Execute(in context, worker, true, true);
     }
 
-    private sealed class Classifier(ModelWeights weights, TrainerLayout layout, GuardedTrainer subject) : ClassifierTrainer(weights, layout, GuardedTrainer.Optimizer, Options)
+    private sealed class Classifier(ModelWeights weights, TrainerLayout layout, TrainerOptions options, GuardedTrainer subject)
+        : ClassifierTrainer(weights, layout, GuardedTrainer.Optimizer, options)
     {
         protected override void ExecuteStep(in PlanContext context, Worker worker) => subject.Execute(in context, worker, false, true);
 
         protected override void ExecuteEvaluate(in PlanContext context, Worker worker) => subject.Execute(in context, worker, false, true);
     }
 
-    private sealed class Regression(ModelWeights weights, TrainerLayout layout, GuardedTrainer subject) : RegressionTrainer(weights, layout, GuardedTrainer.Optimizer, Options)
+    private sealed class Regression(ModelWeights weights, TrainerLayout layout, TrainerOptions options, GuardedTrainer subject)
+        : RegressionTrainer(weights, layout, GuardedTrainer.Optimizer, options)
     {
         protected override void ExecuteStep(in PlanContext context, Worker worker) => subject.Execute(in context, worker, false, false);
 
