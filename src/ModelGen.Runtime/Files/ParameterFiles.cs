@@ -1,5 +1,4 @@
 using System.Runtime.InteropServices;
-using System.Text;
 
 namespace ModelGen.Runtime;
 
@@ -27,54 +26,13 @@ internal static unsafe class ParameterFiles
         }
     }
 
-    /// <summary>
-    /// Checks that a file has every parameter, of the right type and shape, and that it holds no further ones of the same pattern:
-    /// a file of a deeper model is not one of a shallower.
-    /// </summary>
-    public static void Check(SafetensorsFile file, ParameterTable table, string prefix)
+    /// <summary>Reads every parameter's part of a block, after the map was checked.</summary>
+    public static void Read(SafetensorsFile file, ParameterTable table, TensorMap map, float* block)
     {
-        var patterns = new HashSet<string>(StringComparer.Ordinal);
-        foreach (ParameterInfo parameter in table.Parameters)
+        for (int index = 0; index < table.Parameters.Count; index++)
         {
-            string name = prefix + parameter.Name;
-            patterns.Add(Pattern(name));
-            string field = $"tensor '{name}'";
-            SafetensorsTensor tensor = file.Find(name)
-                ?? throw new ModelFileException(
-                    file.Path,
-                    field,
-                    $"a tensor of shape {Shape(parameter)} for {table.ModelName}",
-                    FormattableString.Invariant($"none among {file.Tensors.Count} tensors"));
-            if (!tensor.IsFloat)
-            {
-                throw new ModelFileException(file.Path, $"{field}, dtype", "F32, F16, BF16 or F64", SafetensorsFormat.NameOf(tensor.Type));
-            }
-
-            if (!SameShape(tensor, parameter))
-            {
-                throw new ModelFileException(file.Path, $"{field}, shape", $"{Shape(parameter)} for {table.ModelName}", SafetensorsFormat.Format(tensor.Shape.AsSpan()));
-            }
-        }
-
-        foreach (SafetensorsTensor tensor in file.Tensors)
-        {
-            if (tensor.IsFloat && tensor.Name.StartsWith(prefix, StringComparison.Ordinal) && !table.Contains(tensor.Name[prefix.Length..]) && patterns.Contains(Pattern(tensor.Name)))
-            {
-                throw new ModelFileException(
-                    file.Path,
-                    $"tensor '{SafetensorsFormat.Printable(tensor.Name)}'",
-                    $"only the parameters of {table.ModelName}",
-                    "one more of the same kind: the file is of a model with more layers");
-            }
-        }
-    }
-
-    /// <summary>Reads every parameter's part of a block, after <see cref="Check"/>.</summary>
-    public static void Read(SafetensorsFile file, ParameterTable table, string prefix, float* block)
-    {
-        foreach (ParameterInfo parameter in table.Parameters)
-        {
-            SafetensorsTensor tensor = file.Get(prefix + parameter.Name);
+            ParameterInfo parameter = table.Parameters[index];
+            SafetensorsTensor tensor = map[index];
             float* target = block + parameter.Offset;
             if (parameter.TransposedInFile)
             {
@@ -137,45 +95,5 @@ internal static unsafe class ParameterFiles
 
             stream.Write(MemoryMarshal.AsBytes(strip.AsSpan(0, count * columns)));
         }
-    }
-
-    private static bool SameShape(SafetensorsTensor tensor, ParameterInfo parameter)
-    {
-        ReadOnlySpan<int> expected = parameter.ShapeInFile.AsSpan();
-        if (tensor.Shape.Length != expected.Length)
-        {
-            return false;
-        }
-
-        for (int i = 0; i < expected.Length; i++)
-        {
-            if (tensor.Shape[i] != expected[i])
-            {
-                return false;
-            }
-        }
-
-        return true;
-    }
-
-    private static string Shape(ParameterInfo parameter) => $"[{string.Join(", ", parameter.ShapeInFile)}]";
-
-    /// <summary>A name with each run of digits replaced: what the layers' parameters of one kind have in common.</summary>
-    private static string Pattern(string name)
-    {
-        var pattern = new StringBuilder(name.Length);
-        foreach (char c in name)
-        {
-            if (!char.IsAsciiDigit(c))
-            {
-                pattern.Append(c);
-            }
-            else if (pattern.Length == 0 || pattern[^1] != '#')
-            {
-                pattern.Append('#');
-            }
-        }
-
-        return pattern.ToString();
     }
 }

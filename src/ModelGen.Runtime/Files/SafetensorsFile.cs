@@ -1,6 +1,7 @@
 using System.IO.MemoryMappedFiles;
 using System.Runtime.InteropServices;
 using Microsoft.Win32.SafeHandles;
+using ModelGen.Runtime;
 
 namespace ModelGen;
 
@@ -95,7 +96,7 @@ public sealed unsafe class SafetensorsFile : IDisposable
     /// <param name="name">The tensor's name.</param>
     /// <exception cref="ModelFileException">The file has no tensor with this name.</exception>
     public SafetensorsTensor Get(string name)
-        => Find(name) ?? throw new ModelFileException(Path, $"tensor '{name}'", "a tensor with this name", FormattableString.Invariant($"none among {Tensors.Count} tensors"));
+        => Find(name) ?? throw new ModelFileException(Path, $"tensor {Quoted.Text(name)}", "a tensor with this name", FormattableString.Invariant($"none among {Tensors.Count} tensors"));
 
     /// <summary>Reads floating-point elements, converted to 32 bits.</summary>
     /// <param name="tensor">A tensor of this file.</param>
@@ -225,5 +226,5 @@ public sealed unsafe class SafetensorsFile : IDisposable
     }
 
     private ModelFileException WrongType(SafetensorsTensor tensor, string expected)
-        => new(Path, $"tensor '{SafetensorsFormat.Printable(tensor.Name)}', dtype", expected, SafetensorsFormat.NameOf(tensor.Type));
+        => new(Path, $"tensor {Quoted.Text(tensor.Name)}, dtype", expected, SafetensorsFormat.NameOf(tensor.Type));
 }

@@ -1,9 +1,7 @@
 using System.Buffers.Binary;
-using System.Collections.Immutable;
-using System.Globalization;
-using System.Text;
 using System.Text.Json;
 using System.Text.Unicode;
+using ModelGen.Runtime;
 
 namespace ModelGen;
 
@@ -42,30 +40,6 @@ internal static class SafetensorsFormat
     public static int SizeOf(SafetensorsType type) => Array.Find(s_types, entry => entry.Type == type).Size;
 
     public static string NameOf(SafetensorsType type) => Array.Find(s_types, entry => entry.Type == type).Name;
-
-    /// <summary>A name from a file, fit to be shown: short, and without control characters.</summary>
-    public static string Printable(string text)
-    {
-        const int limit = 120;
-        var shown = new StringBuilder();
-        foreach (char c in text.Length > limit ? text.AsSpan(0, limit) : text)
-        {
-            shown.Append(char.IsControl(c) || char.IsSurrogate(c) ? '\uFFFD' : c);
-        }
-
-        return text.Length > limit ? shown.Append('…').ToString() : shown.ToString();
-    }
-
-    public static string Format(ReadOnlySpan<long> shape)
-    {
-        var text = new StringBuilder("[");
-        for (int i = 0; i < shape.Length; i++)
-        {
-            text.Append(i == 0 ? "" : ", ").Append(shape[i].ToString(CultureInfo.InvariantCulture));
-        }
-
-        return text.Append(']').ToString();
-    }
 
     /// <summary>The length of the header, checked against the file's.</summary>
     public static int HeaderLength(string path, ReadOnlySpan<byte> prefix, long fileLength)
@@ -163,7 +137,7 @@ internal static class SafetensorsFormat
             return (result, metadata);
         }
 
-        private static string Tensor(string name) => $"tensor '{Printable(name)}'";
+        private static string Tensor(string name) => $"tensor {Quoted.Text(name)}";
 
         private string? NextKey()
         {
@@ -176,10 +150,10 @@ internal static class SafetensorsFormat
             Expect(JsonTokenType.StartObject, MetadataKey, "an object of strings");
             while (NextKey() is { } key)
             {
-                Expect(JsonTokenType.String, $"{MetadataKey} '{Printable(key)}'", "a string");
+                Expect(JsonTokenType.String, $"{MetadataKey} {Quoted.Text(key)}", "a string");
                 if (!metadata.TryAdd(key, _reader.GetString()!))
                 {
-                    throw new ModelFileException(_path, $"{MetadataKey} '{Printable(key)}'", "one entry", "more than one with this name");
+                    throw new ModelFileException(_path, $"{MetadataKey} {Quoted.Text(key)}", "one entry", "more than one with this name");
                 }
             }
         }
@@ -207,7 +181,7 @@ internal static class SafetensorsFormat
                     case "dtype" or "shape" or "data_offsets":
                         throw new ModelFileException(_path, $"{field}, {key}", "one entry", "more than one");
                     default:
-                        throw new ModelFileException(_path, field, "dtype, shape and data_offsets", $"'{Printable(key)}'");
+                        throw new ModelFileException(_path, field, "dtype, shape and data_offsets", $"{Quoted.Text(key)}");
                 }
             }
 
@@ -218,12 +192,12 @@ internal static class SafetensorsFormat
 
             if (offsets.Count != 2 || offsets[0] > offsets[1])
             {
-                throw new ModelFileException(_path, $"{field}, data_offsets", "a begin and an end that is not before it", Format(offsets.ToArray()));
+                throw new ModelFileException(_path, $"{field}, data_offsets", "a begin and an end that is not before it", Quoted.List(offsets.ToArray()));
             }
 
             if (offsets[1] > _dataLength)
             {
-                throw new ModelFileException(_path, $"{field}, data_offsets", Invariant($"an end within the {_dataLength} bytes of data"), Format(offsets.ToArray()));
+                throw new ModelFileException(_path, $"{field}, data_offsets", Invariant($"an end within the {_dataLength} bytes of data"), Quoted.List(offsets.ToArray()));
             }
 
             long byteLength = SizeOf(type.Value);
@@ -237,7 +211,7 @@ internal static class SafetensorsFormat
             }
             catch (OverflowException exception)
             {
-                throw new ModelFileException(_path, $"{field}, shape", "a size below 2^63 bytes", Format(shape.ToArray()), exception);
+                throw new ModelFileException(_path, $"{field}, shape", "a size below 2^63 bytes", Quoted.List(shape.ToArray()), exception);
             }
 
             if (shape.Contains(0))
@@ -250,8 +224,8 @@ internal static class SafetensorsFormat
                 throw new ModelFileException(
                     _path,
                     $"{field}, data_offsets",
-                    Invariant($"{byteLength} bytes for {NameOf(type.Value)} {Format(shape.ToArray())}"),
-                    Invariant($"{offsets[1] - offsets[0]} bytes, {Format(offsets.ToArray())}"));
+                    Invariant($"{byteLength} bytes for {NameOf(type.Value)} {Quoted.List(shape.ToArray())}"),
+                    Invariant($"{offsets[1] - offsets[0]} bytes, {Quoted.List(offsets.ToArray())}"));
             }
 
             return new SafetensorsTensor(name, type.Value, [.. shape], offsets[0], byteLength);
@@ -264,7 +238,7 @@ internal static class SafetensorsFormat
             int index = Array.FindIndex(s_types, entry => entry.Name == found);
             return index >= 0
                 ? s_types[index].Type
-                : throw new ModelFileException(_path, $"{field}, dtype", $"one of {string.Join(", ", s_types.Select(static entry => entry.Name))}", $"'{Printable(found)}'");
+                : throw new ModelFileException(_path, $"{field}, dtype", $"one of {string.Join(", ", s_types.Select(static entry => entry.Name))}", $"{Quoted.Text(found)}");
         }
 
         private List<long> ReadIntegers(string field, string key)
@@ -298,7 +272,7 @@ internal static class SafetensorsFormat
             JsonTokenType.StartObject => "an object",
             JsonTokenType.StartArray => "an array",
             JsonTokenType.String => "a string",
-            _ => Printable(Encoding.UTF8.GetString(_reader.ValueSpan)),
+            _ => Quoted.Utf8(_reader.ValueSpan),
         };
 
         private readonly void CheckCoverage(SafetensorsTensor[] tensors)

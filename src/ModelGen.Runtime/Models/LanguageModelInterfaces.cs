@@ -26,6 +26,14 @@ public interface ICausalLanguageModel<TSelf>
     /// <exception cref="ModelFileException">The file is damaged, or is of another model.</exception>
     static abstract TSelf Load(string path);
 
+    /// <summary>Loads a model's weights from a safetensors file that may differ from the model's own in what the options say.</summary>
+    /// <param name="path">The file.</param>
+    /// <param name="options">In what the file may differ; null for the defaults.</param>
+    /// <exception cref="ModelFileException">The file is damaged, or is of another model.</exception>
+    /// <exception cref="NotSupportedException">The model's class, which was not emitted by this version, has no such method.</exception>
+    static virtual TSelf Load(string path, LoadOptions? options)
+        => options is null ? TSelf.Load(path) : throw new NotSupportedException($"{TSelf.ModelName} has no method that loads with options.");
+
     /// <summary>Saves the weights as a safetensors file, written beside an existing one and renamed.</summary>
     /// <param name="path">The file.</param>
     void Save(string path);
@@ -77,6 +85,14 @@ public interface IFeedForwardModel<TSelf>
     /// <param name="path">The file.</param>
     /// <exception cref="ModelFileException">The file is damaged, or is of another model.</exception>
     static abstract TSelf Load(string path);
+
+    /// <summary>Loads a model's weights from a safetensors file that may differ from the model's own in what the options say.</summary>
+    /// <param name="path">The file.</param>
+    /// <param name="options">In what the file may differ; null for the defaults.</param>
+    /// <exception cref="ModelFileException">The file is damaged, or is of another model.</exception>
+    /// <exception cref="NotSupportedException">The model's class, which was not emitted by this version, has no such method.</exception>
+    static virtual TSelf Load(string path, LoadOptions? options)
+        => options is null ? TSelf.Load(path) : throw new NotSupportedException($"{TSelf.ModelName} has no method that loads with options.");
 
     /// <summary>Saves the weights as a safetensors file, written beside an existing one and renamed.</summary>
     /// <param name="path">The file.</param>

@@ -6,11 +6,11 @@ namespace ModelGen;
 
 public abstract unsafe partial class Trainer
 {
-    private const string KeyPrefix = "modelgen.";
+    private const string KeyPrefix = FileMetadata.Prefix;
     private const string CallerPrefix = "caller.";
     private const string CheckpointVersion = "1";
-    private const string StateTensor = "trainer.state";
-    private const string EvaluationStateTensor = "trainer.evaluation_state";
+    private const string StateTensor = FileMetadata.TrainerTensors + "state";
+    private const string EvaluationStateTensor = FileMetadata.TrainerTensors + "evaluation_state";
 
     /// <summary>
     /// Saves a checkpoint: weights, optimizer slots, step, seed and carried state, as one safetensors file, written beside an existing
@@ -26,9 +26,8 @@ public abstract unsafe partial class Trainer
         using RunGuard.Section call = Enter(nameof(SaveCheckpoint));
         ParameterTable table = _weights.Table;
         var writer = new SafetensorsWriter();
-        writer.Metadata["format"] = "pt";
-        writer.Metadata[KeyPrefix + "checkpoint"] = CheckpointVersion;
-        writer.Metadata[KeyPrefix + "model"] = table.ModelName;
+        FileMetadata.Add(writer, table);
+        writer.Metadata[FileMetadata.Checkpoint] = CheckpointVersion;
         writer.Metadata[KeyPrefix + "fingerprint"] = table.Fingerprint;
         writer.Metadata[KeyPrefix + "optimizer"] = OptimizerDescription();
         writer.Metadata[KeyPrefix + "step"] = StepCount.ToString(CultureInfo.InvariantCulture);
@@ -64,28 +63,18 @@ public abstract unsafe partial class Trainer
 
         // Everything is checked before anything is changed.
         Require(file, "checkpoint", CheckpointVersion, "a training checkpoint, version " + CheckpointVersion);
-        string found = Metadata(file, "model", "the model's name");
-        if (Metadata(file, "fingerprint", "the model's fingerprint") != table.Fingerprint)
-        {
-            throw new ModelFileException(path, "model", $"a checkpoint of {table.ModelName}", $"one of {SafetensorsFormat.Printable(found)}{Difference(file)}");
-        }
-
+        TensorMap weights = CheckModel(file);
         Require(file, "optimizer", OptimizerDescription(), $"'{OptimizerDescription()}'");
         long step = (long)Number(file, "step", long.MaxValue);
         ulong seed = Number(file, "seed", ulong.MaxValue);
-        ParameterFiles.Check(file, table, prefix: "");
-        for (int slot = 0; slot < _slotCount; slot++)
-        {
-            ParameterFiles.Check(file, table, SlotPrefix(slot));
-        }
-
+        TensorMap[] slots = CheckTensors(file, weights);
         CheckState(file, StateTensor);
         CheckState(file, EvaluationStateTensor);
 
-        ParameterFiles.Read(file, table, prefix: "", _weights.Pointer);
+        ParameterFiles.Read(file, table, weights, _weights.Pointer);
         for (int slot = 0; slot < _slotCount; slot++)
         {
-            ParameterFiles.Read(file, table, SlotPrefix(slot), _slots.Floats + (slot * _weights.Length));
+            ParameterFiles.Read(file, table, slots[slot], _slots.Floats + (slot * _weights.Length));
         }
 
         ReadState(file, StateTensor, _state);
@@ -108,7 +97,7 @@ public abstract unsafe partial class Trainer
         string found = Metadata(file, key, expected);
         if (found != value)
         {
-            throw new ModelFileException(file.Path, $"metadata '{KeyPrefix}{key}'", expected, $"'{SafetensorsFormat.Printable(found)}'");
+            throw new ModelFileException(file.Path, $"metadata '{KeyPrefix}{key}'", expected, Quoted.Text(found));
         }
     }
 
@@ -118,7 +107,7 @@ public abstract unsafe partial class Trainer
         string found = Metadata(file, key, expected);
         return ulong.TryParse(found, NumberStyles.None, CultureInfo.InvariantCulture, out ulong value) && value <= maximum
             ? value
-            : throw new ModelFileException(file.Path, $"metadata '{KeyPrefix}{key}'", expected, $"'{SafetensorsFormat.Printable(found)}'");
+            : throw new ModelFileException(file.Path, $"metadata '{KeyPrefix}{key}'", expected, Quoted.Text(found));
     }
 
     private static int StateLength(NativeBlock block) => checked((int)(block.ByteLength / sizeof(float)));
@@ -140,7 +129,7 @@ public abstract unsafe partial class Trainer
         {
             throw new ModelFileException(
                 file.Path,
-                $"tensor '{name}'",
+                $"tensor {Quoted.Text(name)}",
                 FormattableString.Invariant($"{StateLength(_state)} elements of F32 (the carried state depends on the batch size)"),
                 FormattableString.Invariant($"{tensor.Length} of {SafetensorsFormat.NameOf(tensor.Type)}"));
         }
@@ -149,19 +138,49 @@ public abstract unsafe partial class Trainer
     private string OptimizerDescription()
         => _slotCount == 0 ? Optimizer.Name : $"{Optimizer.Name} ({string.Join(", ", Optimizer.Slots)})";
 
-    private string SlotPrefix(int slot) => $"optimizer.{Optimizer.Slots[slot]}.";
+    private string SlotPrefix(int slot) => FileMetadata.OptimizerTensors + Optimizer.Slots[slot] + ".";
 
-    /// <summary>The first parameter in which a checkpoint's model differs from this one.</summary>
-    private string Difference(SafetensorsFile file)
+    /// <summary>Checks that a checkpoint is of this model: its declaration, and every parameter's name, type and shape.</summary>
+    private TensorMap CheckModel(SafetensorsFile file)
     {
-        try
+        ParameterTable table = _weights.Table;
+        string found = Metadata(file, "model", "the model's name");
+        var check = new FitCheck(file, table, training: true);
+        if (Metadata(file, "fingerprint", "the fingerprint of the model's parameters") != table.Fingerprint)
         {
-            ParameterFiles.Check(file, _weights.Table, prefix: "");
-            return "";
+            check.Add("model", $"a checkpoint of {table.ModelName}", $"one of {Quoted.Text(found)}");
         }
-        catch (ModelFileException exception)
+
+        check.Declaration();
+        TensorMap weights = TensorMap.Exact(file, table, prefix: "");
+        List<SafetensorsTensor> unexpected = weights.Unexpected();
+        unexpected.RemoveAll(tensor => FileMetadata.IsOfTraining(file, tensor));
+        check.Parameters(weights, unexpected, ignoreUnexpected: false);
+        check.ThrowIfAny();
+        return weights;
+    }
+
+    /// <summary>Checks that the optimizer's slots are there for every parameter, and that nothing is beside them.</summary>
+    private TensorMap[] CheckTensors(SafetensorsFile file, TensorMap weights)
+    {
+        var check = new FitCheck(file, _weights.Table, training: true);
+        var known = new HashSet<SafetensorsTensor>(weights.Tensors, ReferenceEqualityComparer.Instance);
+        var slots = new TensorMap[_slotCount];
+        for (int slot = 0; slot < _slotCount; slot++)
         {
-            return $" ({exception.Field}: expected {exception.Expected}, found {exception.Found})";
+            slots[slot] = TensorMap.Exact(file, _weights.Table, SlotPrefix(slot));
+            known.UnionWith(slots[slot].Tensors);
         }
+
+        List<SafetensorsTensor> unexpected =
+            [.. file.Tensors.Where(tensor => !known.Contains(tensor) && tensor.Name is not (StateTensor or EvaluationStateTensor))];
+        foreach (TensorMap slot in slots)
+        {
+            check.Parameters(slot, unexpected, ignoreUnexpected: true);
+        }
+
+        check.Unexpected(unexpected);
+        check.ThrowIfAny();
+        return slots;
     }
 }

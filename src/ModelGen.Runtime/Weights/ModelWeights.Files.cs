@@ -3,20 +3,38 @@ namespace ModelGen.Runtime;
 public sealed unsafe partial class ModelWeights
 {
     /// <summary>
-    /// Loads weights from a safetensors file, by parameter name; F16, BF16 and F64 elements are converted. Tensors that the model
-    /// does not have are passed over, unless they show that the file is of a model with more layers.
+    /// Loads weights from a safetensors file, by parameter name; F16, BF16 and F64 elements are converted. The file must be of the
+    /// model: every parameter in its shape, nothing else but known buffers and a checkpoint's own, and no other declaration.
     /// </summary>
     /// <param name="table">The parameters.</param>
     /// <param name="path">The file.</param>
     /// <exception cref="ModelFileException">The file is damaged, or is of another model.</exception>
     /// <exception cref="IOException">The file cannot be read.</exception>
-    public static ModelWeights Load(ParameterTable table, string path)
+    public static ModelWeights Load(ParameterTable table, string path) => Load(table, path, null);
+
+    /// <inheritdoc cref="Load(ParameterTable, string)"/>
+    /// <param name="table">The parameters.</param>
+    /// <param name="path">The file.</param>
+    /// <param name="options">In what the file may differ; null for the defaults.</param>
+    public static ModelWeights Load(ParameterTable table, string path, LoadOptions? options)
     {
         ArgumentNullException.ThrowIfNull(table);
+        options ??= new LoadOptions();
         using SafetensorsFile file = SafetensorsFile.Open(path);
-        ParameterFiles.Check(file, table, prefix: "");
+        var check = new FitCheck(file, table, training: false);
+        if (!options.IgnoreDeclaration)
+        {
+            check.Declaration();
+        }
+
+        TensorMap map = TensorMap.Find(file, table, options.NamePrefix);
+        List<SafetensorsTensor> unexpected = map.Unexpected();
+        unexpected.RemoveAll(tensor => FileMetadata.IsOfTraining(file, tensor));
+        check.Parameters(map, unexpected, options.IgnoreUnexpected);
+        check.ThrowIfAny();
+
         var weights = new ModelWeights(table);
-        ParameterFiles.Read(file, table, prefix: "", weights.Pointer);
+        ParameterFiles.Read(file, table, map, weights.Pointer);
         GC.KeepAlive(weights);
         return weights;
     }
@@ -28,10 +46,7 @@ public sealed unsafe partial class ModelWeights
     public void Save(string path)
     {
         var writer = new SafetensorsWriter();
-
-        // Some readers insist on being told which framework's conventions the tensors follow.
-        writer.Metadata["format"] = "pt";
-        writer.Metadata["modelgen.model"] = Table.ModelName;
+        FileMetadata.Add(writer, Table);
         ParameterFiles.Add(writer, Table, prefix: "", Pointer);
         writer.Save(path);
         GC.KeepAlive(this);

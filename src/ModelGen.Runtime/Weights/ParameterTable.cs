@@ -71,6 +71,34 @@ public sealed class ParameterTable
     /// <summary>The length of the weight block in floats, the gaps that align each parameter included.</summary>
     public long TotalLength { get; }
 
+    /// <summary>What stands before parameters' names and may be left out in files, of all that have it: GPT-2's <c>transformer.</c>.</summary>
+    public IReadOnlyList<string> OptionalPrefixes { get; init; } = [];
+
+    /// <summary>Second names of parameters.</summary>
+    /// <exception cref="ArgumentException">One is a parameter's name, or is one's of no parameter.</exception>
+    public IReadOnlyList<TensorAlias> Aliases
+    {
+        get;
+        init
+        {
+            foreach (TensorAlias alias in value)
+            {
+                if (Contains(alias.Name) || !Contains(alias.Parameter))
+                {
+                    throw new ArgumentException($"The second name '{alias.Name}' of the parameter '{alias.Parameter}' is invalid: it is taken, or there is no such parameter.", nameof(Aliases));
+                }
+            }
+
+            field = value;
+        }
+    } = [];
+
+    /// <summary>What files may hold beside parameters.</summary>
+    public IReadOnlyList<KnownBuffer> Buffers { get; init; } = [];
+
+    /// <summary>The declaration, option by option, as files record it; empty where there is none.</summary>
+    public IReadOnlyList<DeclaredOption> Declaration { get; init; } = [];
+
     /// <summary>A hash of the parameters' names and shapes: equal exactly if files of one model fit the other. 64 hexadecimal digits.</summary>
     public string Fingerprint { get; }
 

@@ -72,7 +72,7 @@ internal sealed class Gpt : IArchitecture
         int keyWidth = keyHeads * headWidth;
         int vocabulary = spec.Int("Vocab", 0);
         int context = spec.Int("Context", 0);
-        int feedForward = spec.Int("FeedForward", 0) is > 0 and int declared ? declared : 4 * width;
+        int feedForward = FeedForward(spec);
         bool bias = spec.Flag("Bias", true);
         bool qkvBias = spec.Flag("QkvBias", bias);
         double epsilon = spec.Real("LayerNormEpsilon", 1e-5);
@@ -140,6 +140,39 @@ internal sealed class Gpt : IArchitecture
 
         return b.Build();
     }
+
+    public FileConventions Files(ModelSpec spec)
+    {
+        bool tied = spec.Flag("TieEmbeddings", true);
+        bool bias = spec.Flag("Bias", true);
+        return new FileConventions(
+        [
+            FileOption.Of("Layers", spec.Int("Layers", 0)),
+            FileOption.Of("DModel", spec.Int("DModel", 0)),
+            FileOption.Of("Heads", spec.Int("Heads", 0)),
+            FileOption.Of("KeyValueHeads", KeyValueHeads(spec)),
+            FileOption.Of("Vocab", spec.Int("Vocab", 0)),
+            FileOption.Of("Context", spec.Int("Context", 0)),
+            FileOption.Of("FeedForward", FeedForward(spec)),
+            FileOption.Of("Activation", spec.Choice("Activation", Activation.GeluTanh)),
+            FileOption.Of("TieEmbeddings", tied),
+            FileOption.Of("Bias", bias),
+            FileOption.Of("QkvBias", spec.Flag("QkvBias", bias)),
+            FileOption.Of("HeadBias", spec.Flag("HeadBias", false)),
+            FileOption.Of("LayerNormEpsilon", spec.Real("LayerNormEpsilon", 1e-5)),
+            FileOption.Of("Layout", spec.Choice("Layout", ParameterLayout.Conv1D)),
+            FileOption.Of("Dropout", spec.Real("Dropout", 0)) with { TrainingOnly = true },
+        ])
+        {
+            OptionalPrefixes = ["transformer."],
+            Aliases = tied ? [("lm_head.weight", "transformer.wte.weight")] : [],
+
+            // The causal mask, and what masked scores were set to.
+            Buffers = [("transformer.h.#.attn.bias", 4), ("transformer.h.#.attn.masked_bias", 0)],
+        };
+    }
+
+    private static int FeedForward(ModelSpec spec) => spec.Int("FeedForward", 0) is > 0 and int given ? given : 4 * spec.Int("DModel", 0);
 
     private static int KeyValueHeads(ModelSpec spec) => spec.Int("KeyValueHeads", 0) is > 0 and int given ? given : spec.Int("Heads", 0);
 }

@@ -24,6 +24,9 @@ internal interface IArchitecture
 
     /// <summary>Builds the forward graph of a declaration that <see cref="Validate"/> found nothing wrong with.</summary>
     ModelGraph Build(ModelSpec spec, BuildMode mode);
+
+    /// <summary>What files of such a declaration look like and record.</summary>
+    FileConventions Files(ModelSpec spec);
 }
 
 /// <summary>

@@ -103,4 +103,17 @@ internal sealed class Mlp : IArchitecture
 
         return b.Build();
     }
+
+    public FileConventions Files(ModelSpec spec)
+    {
+        Loss loss = spec.Choice("Loss", Loss.CrossEntropy);
+        return new FileConventions(
+        [
+            FileOption.Of("Sizes", spec.Ints("Sizes")),
+            FileOption.Of("Activation", spec.Choice("Activation", Activation.Relu)),
+            FileOption.Of("OutputActivation", loss == Loss.BinaryCrossEntropy ? Activation.Sigmoid : spec.Choice("OutputActivation", Activation.Identity)),
+            FileOption.Of("Bias", spec.Flag("Bias", true)),
+            FileOption.Of("Loss", loss) with { TrainingOnly = true },
+        ]);
+    }
 }

@@ -89,6 +89,25 @@ internal sealed class RecurrentLm : IArchitecture
         return b.Build();
     }
 
+    public FileConventions Files(ModelSpec spec)
+    {
+        int hidden = spec.Int("Hidden", 0);
+        bool tied = spec.Flag("TieEmbeddings", false);
+        return new FileConventions(
+        [
+            FileOption.Of("Cell", spec.Choice("Cell", Cell.Lstm)),
+            FileOption.Of("Layers", spec.Int("Layers", 1)),
+            FileOption.Of("Hidden", hidden),
+            FileOption.Of("Embedding", spec.Int("Embedding", 0) is > 0 and int given ? given : hidden),
+            FileOption.Of("Vocab", spec.Int("Vocab", 0)),
+            FileOption.Of("TieEmbeddings", tied),
+            FileOption.Of("Dropout", spec.Real("Dropout", 0)) with { TrainingOnly = true },
+        ])
+        {
+            Aliases = tied ? [("decoder.weight", "embedding.weight")] : [],
+        };
+    }
+
     private static Value Layer(GraphBuilder b, Cell cell, int layer, Value x, int hidden, Initializer uniform)
     {
         int gates = cell switch { Cell.Rnn => 1, Cell.Gru => 3, _ => 4 };

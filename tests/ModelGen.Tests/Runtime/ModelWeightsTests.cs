@@ -166,21 +166,6 @@ public sealed unsafe class ModelWeightsTests : IDisposable
     }
 
     [Fact]
-    public void Tensors_of_other_kinds_are_passed_over()
-    {
-        using ModelWeights weights = ModelWeights.Create(FakeModels.Table(), seed: 3);
-        var writer = new SafetensorsWriter();
-        writer.Add("block.0.weight", [5, 7], new float[35]);
-        writer.Add("block.0.bias", [1], new float[1]);
-        writer.Add("wide", [4321], new float[4321]);
-        writer.Add("gain", [3, 11], new float[33]);
-        writer.Add("block.0.mask", [2], new byte[2]);
-        writer.Add("head.weight", [2], new float[2]);
-        writer.Save(_file.Path);
-        ModelWeights.Load(FakeModels.Table(), _file.Path).Dispose();
-    }
-
-    [Fact]
     public void Missing_files_and_unknown_parameters_are_errors()
     {
         Assert.ThrowsAny<IOException>(() => ModelWeights.Load(FakeModels.Table(), _file.Path));

@@ -227,7 +227,9 @@ public sealed class TrainerTests
         Assert.Equal("model", exception.Field);
         Assert.Contains("Other", exception.Expected, StringComparison.Ordinal);
         Assert.Contains("Fake", exception.Found, StringComparison.Ordinal);
-        Assert.Contains("4321", exception.Found, StringComparison.Ordinal);
+        Assert.Contains(exception.Problems, static problem => problem == new ModelFileProblem("tensor 'wide', shape", "[4322] for Other", "[4321]"));
+        Assert.Contains("tensor 'optimizer", Extra("optimizer.exp_avg.other"), StringComparison.Ordinal);
+        Assert.Contains("tensor 'block.1.bias'", Extra("block.1.bias"), StringComparison.Ordinal);
         Assert.Equal(before, Bits(otherWeights));
         Assert.Equal(0, other.StepCount);
 
@@ -245,33 +247,64 @@ public sealed class TrainerTests
         exception = Assert.Throws<ModelFileException>(() => trainer.LoadCheckpoint(file.Path));
         Assert.Contains("checkpoint", exception.Field, StringComparison.Ordinal);
 
+        string Extra(string name)
+        {
+            using var extra = new TemporaryFile();
+            Change(file.Path, extra.Path, writer => writer.Add(name, [1], new float[1]));
+            return Assert.Throws<ModelFileException>(() => trainer.LoadCheckpoint(extra.Path)).Field;
+        }
+
         foreach ((string key, string value) in new[] { ("step", "-1"), ("step", "x"), ("step", "9223372036854775808"), ("seed", "99999999999999999999"), ("checkpoint", "2") })
         {
             trainer.SaveCheckpoint(file.Path);
-            var changed = new SafetensorsWriter();
-            using (SafetensorsFile original = SafetensorsFile.Open(file.Path))
-            {
-                foreach ((string k, string v) in original.Metadata)
-                {
-                    changed.Metadata[k] = v;
-                }
-
-                foreach (SafetensorsTensor tensor in original.Tensors)
-                {
-                    float[] values = new float[tensor.Length];
-                    original.ReadFloats(tensor, 0, values);
-                    changed.Add(tensor.Name, [.. tensor.Shape.Select(static extent => (int)extent)], values);
-                }
-            }
-
-            changed.Metadata["modelgen." + key] = value;
-            changed.Save(file.Path);
+            Change(file.Path, file.Path, writer => writer.Metadata["modelgen." + key] = value);
             exception = Assert.Throws<ModelFileException>(() => trainer.LoadCheckpoint(file.Path));
             Assert.Contains(key, exception.Field, StringComparison.Ordinal);
             Assert.Contains(value, exception.Found, StringComparison.Ordinal);
         }
 
         Assert.Equal(1, trainer.StepCount);
+    }
+
+    [Fact]
+    public void A_checkpoint_of_another_declaration_is_refused_with_every_option_that_differs()
+    {
+        DeclaredOption[] declared = [new("Family", "F"), new("Heads", "3"), new("Activation", "Gelu"), new("Dropout", "0.1", TrainingOnly: true)];
+        using var file = new TemporaryFile();
+        Trainer(declared).SaveCheckpoint(file.Path);
+        Trainer(declared).LoadCheckpoint(file.Path);
+        ModelFileException refused = Assert.Throws<ModelFileException>(
+            () => Trainer(new("Family", "F"), new("Heads", "4"), new("Activation", "Relu"), new("Dropout", "0", TrainingOnly: true)).LoadCheckpoint(file.Path));
+        Assert.Equal(
+            [new("declaration, Heads", "4", "'3'"), new("declaration, Activation", "Relu", "'Gelu'"), new("declaration, Dropout", "0", "'0.1'")],
+            refused.Problems);
+
+        // An option that the file does not know was not there yet; one that only the file knows may change everything.
+        Trainer([.. declared, new("Newer", "1")]).LoadCheckpoint(file.Path);
+        refused = Assert.Throws<ModelFileException>(() => Trainer(declared[..2]).LoadCheckpoint(file.Path));
+        Assert.Equal(new ModelFileProblem("declaration, Activation", "no such option", "'Gelu'"), Assert.Single(refused.Problems));
+
+        // Weights alone do not depend on what only training computes with.
+        ModelWeights.Load(Table([.. declared[..3], new("Dropout", "0", TrainingOnly: true)]), file.Path).Dispose();
+        ParameterTable other = Table([.. declared[..2], new("Activation", "Relu")]);
+        refused = Assert.Throws<ModelFileException>(() => ModelWeights.Load(other, file.Path));
+        Assert.Equal("declaration, Activation", Assert.Single(refused.Problems).Field);
+        Assert.Contains("LoadOptions.IgnoreDeclaration", refused.Message, StringComparison.Ordinal);
+        ModelWeights.Load(other, file.Path, new LoadOptions { IgnoreDeclaration = true }).Dispose();
+
+        // A checkpoint of a version that recorded no declaration.
+        using var old = new TemporaryFile();
+        Change(file.Path, old.Path, static writer =>
+        {
+            foreach (string key in writer.Metadata.Keys.Where(static key => key.Contains("declaration", StringComparison.Ordinal) || key.Contains("training", StringComparison.Ordinal)).ToArray())
+            {
+                writer.Metadata.Remove(key);
+            }
+        });
+        Trainer(new DeclaredOption("Heads", "4")).LoadCheckpoint(old.Path);
+
+        static FakeTrainer Trainer(params DeclaredOption[] options) => new(ModelWeights.Create(Table(options), seed: 4), Adam(0));
+        static ParameterTable Table(DeclaredOption[] options) => new("Fake", [.. FakeModels.Table().Parameters]) { Declaration = options };
     }
 
     [Fact]
@@ -351,4 +384,27 @@ public sealed class TrainerTests
     private static AdamW Adam(float clip) => new() { LearningRate = 0.01f, GradientClip = clip, Schedule = new WarmupCosine(2, 8) };
 
     private static unsafe uint[] Bits(ModelWeights weights) => new ReadOnlySpan<uint>(weights.Pointer, (int)weights.Length).ToArray();
+
+    /// <summary>Copies a file of floats with something in it changed.</summary>
+    private static void Change(string path, string target, Action<SafetensorsWriter> change)
+    {
+        var changed = new SafetensorsWriter();
+        using (SafetensorsFile original = SafetensorsFile.Open(path))
+        {
+            foreach ((string key, string value) in original.Metadata)
+            {
+                changed.Metadata[key] = value;
+            }
+
+            foreach (SafetensorsTensor tensor in original.Tensors)
+            {
+                float[] values = new float[tensor.Length];
+                original.ReadFloats(tensor, 0, values);
+                changed.Add(tensor.Name, [.. tensor.Shape.Select(static extent => (int)extent)], values);
+            }
+        }
+
+        change(changed);
+        changed.Save(target);
+    }
 }

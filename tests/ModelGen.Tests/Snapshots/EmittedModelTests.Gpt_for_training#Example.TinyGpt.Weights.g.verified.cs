@@ -27,5 +27,29 @@ internal static class Layout
             new("transformer.h.0.mlp.c_proj.bias", [8], 1056, false, global::ModelGen.ParameterInitializerKind.Zeros, 0f, false),
             new("transformer.ln_f.weight", [8], 1072, false, global::ModelGen.ParameterInitializerKind.Ones, 1f, false),
             new("transformer.ln_f.bias", [8], 1088, false, global::ModelGen.ParameterInitializerKind.Zeros, 0f, false),
-        ]);
+        ])
+    {
+        OptionalPrefixes = ["transformer."],
+        Aliases = [new("lm_head.weight", "transformer.wte.weight")],
+        Buffers = [new("transformer.h.#.attn.bias", 4), new("transformer.h.#.attn.masked_bias", 0)],
+        Declaration =
+        [
+            new("Family", "Gpt"),
+            new("Layers", "1"),
+            new("DModel", "8"),
+            new("Heads", "2"),
+            new("KeyValueHeads", "2"),
+            new("Vocab", "11"),
+            new("Context", "6"),
+            new("FeedForward", "32"),
+            new("Activation", "GeluTanh"),
+            new("TieEmbeddings", "true"),
+            new("Bias", "true"),
+            new("QkvBias", "true"),
+            new("HeadBias", "false"),
+            new("LayerNormEpsilon", "1E-05"),
+            new("Layout", "Conv1D"),
+            new("Dropout", "0", TrainingOnly: true),
+        ],
+    };
 }

@@ -74,7 +74,13 @@ namespace Example
         /// <summary>Loads the weights from a safetensors file, by parameter name.</summary>
         /// <param name="path">The file.</param>
         /// <exception cref="global::ModelGen.ModelFileException">The file is damaged, or is of another model.</exception>
-        public static TinyGpt Load(string path) => new(global::ModelGen.Runtime.ModelWeights.Load(global::ModelGen.Generated.Example_TinyGpt_Code.Layout.Table, path));
+        public static TinyGpt Load(string path) => Load(path, null);
+
+        /// <summary>Loads the weights from a safetensors file that may differ from the model's own in what the options say.</summary>
+        /// <param name="path">The file.</param>
+        /// <param name="options">In what the file may differ; null for the defaults.</param>
+        /// <exception cref="global::ModelGen.ModelFileException">The file is damaged, or is of another model.</exception>
+        public static TinyGpt Load(string path, global::ModelGen.LoadOptions? options) => new(global::ModelGen.Runtime.ModelWeights.Load(global::ModelGen.Generated.Example_TinyGpt_Code.Layout.Table, path, options));
 
         /// <summary>Saves the weights as a safetensors file, written beside an existing one and renamed.</summary>
         /// <param name="path">The file.</param>

@@ -61,6 +61,7 @@ internal static class ModelEmitter
             Member("public static global::System.Collections.Generic.IReadOnlyList<global::ModelGen.ParameterInfo> Parameters");
             Member($"public static {name} Create(int seed = 0)");
             Member($"public static {name} Load(string path)");
+            Member($"public static {name} Load(string path, global::ModelGen.LoadOptions? options)");
             Member("public void Save(string path)");
             Member("public global::System.Span<float> Parameter(string name)");
             Member($"public {SessionName(spec.Type)} CreateSession(global::ModelGen.SessionOptions? options = null)");
@@ -155,7 +156,13 @@ internal static class ModelEmitter
         w.Line("/// <summary>Loads the weights from a safetensors file, by parameter name.</summary>");
         w.Line("/// <param name=\"path\">The file.</param>");
         w.Line("/// <exception cref=\"global::ModelGen.ModelFileException\">The file is damaged, or is of another model.</exception>");
-        w.Line($"public static {name} Load(string path) => new(global::ModelGen.Runtime.ModelWeights.Load({table}, path));");
+        w.Line($"public static {name} Load(string path) => Load(path, null);");
+        w.Line();
+        w.Line("/// <summary>Loads the weights from a safetensors file that may differ from the model's own in what the options say.</summary>");
+        w.Line("/// <param name=\"path\">The file.</param>");
+        w.Line("/// <param name=\"options\">In what the file may differ; null for the defaults.</param>");
+        w.Line("/// <exception cref=\"global::ModelGen.ModelFileException\">The file is damaged, or is of another model.</exception>");
+        w.Line($"public static {name} Load(string path, global::ModelGen.LoadOptions? options) => new(global::ModelGen.Runtime.ModelWeights.Load({table}, path, options));");
         w.Line();
         w.Line("/// <summary>Saves the weights as a safetensors file, written beside an existing one and renamed.</summary>");
         w.Line("/// <param name=\"path\">The file.</param>");
@@ -228,8 +235,45 @@ internal static class ModelEmitter
                 + $"global::ModelGen.ParameterInitializerKind.{parameter.Initializer.Kind}, {CodeWriter.Literal(parameter.Initializer.Scale)}, {(parameter.WeightDecay ? "true" : "false")}),");
         }
 
-        w.Line("    ]);");
+        w.Line("    ])");
+        FileConventions(w, plans);
         w.Close();
+    }
+
+    /// <summary>The initializer of a parameter table: how files may be spelled, and what they record of the declaration.</summary>
+    private static void FileConventions(CodeWriter w, CompiledPlans plans)
+    {
+        FileConventions files = ArchitectureRegistry.Get(plans.Spec.Family).Files(plans.Spec);
+        var options = new List<FileOption> { new("Family", plans.Spec.Family) };
+        options.AddRange(files.Options);
+        if (plans.TrainingStateElements > 0)
+        {
+            // The carried state has a row for each sequence of the batch.
+            options.Add(FileOption.Of("BatchSize", plans.Spec.Training!.BatchSize) with { TrainingOnly = true });
+        }
+
+        void List(string property, IEnumerable<string> items)
+        {
+            string list = string.Join(", ", items);
+            if (list.Length > 0)
+            {
+                w.Line($"    {property} = [{list}],");
+            }
+        }
+
+        w.Line("{");
+        List("OptionalPrefixes", files.OptionalPrefixes.Select(prefix => $"\"{prefix}\""));
+        List("Aliases", files.Aliases.Select(alias => $"new(\"{alias.Name}\", \"{alias.Parameter}\")"));
+        List("Buffers", files.Buffers.Select(buffer => $"new(\"{buffer.Pattern}\", {CodeWriter.Number(buffer.Rank)})"));
+        w.Line("    Declaration =");
+        w.Line("    [");
+        foreach (FileOption option in options)
+        {
+            w.Line($"        new(\"{option.Name}\", \"{option.Value}\"{(option.TrainingOnly ? ", TrainingOnly: true" : "")}),");
+        }
+
+        w.Line("    ],");
+        w.Line("};");
     }
 
     private static void Session(CodeWriter w, CompiledPlans plans)

@@ -1,0 +1,67 @@
+namespace ModelGen.Runtime;
+
+/// <summary>What weight files and checkpoints say of their model in the header's metadata.</summary>
+internal static class FileMetadata
+{
+    /// <summary>What stands before every key that this library writes.</summary>
+    public const string Prefix = "modelgen.";
+
+    public const string Checkpoint = Prefix + "checkpoint";
+    public const string Model = Prefix + "model";
+
+    /// <summary>What stands before the names of a checkpoint's tensors that are no parameters of the model.</summary>
+    public const string OptimizerTensors = "optimizer.";
+    public const string TrainerTensors = "trainer.";
+
+    // Options that any use computes with, and those of training only.
+    private const string DeclarationPrefix = Prefix + "declaration.";
+    private const string TrainingPrefix = Prefix + "training.";
+
+    /// <summary>Records the model's name and its declaration.</summary>
+    public static void Add(SafetensorsWriter writer, ParameterTable table)
+    {
+        // Some readers insist on being told which framework's conventions the tensors follow.
+        writer.Metadata["format"] = "pt";
+        writer.Metadata[Model] = table.ModelName;
+        foreach (DeclaredOption option in table.Declaration)
+        {
+            writer.Metadata[KeyOf(option)] = option.Value;
+        }
+    }
+
+    /// <summary>
+    /// Where the recorded declaration differs from another one. A file without one, or without an option (an earlier version wrote it),
+    /// does not differ in it.
+    /// </summary>
+    public static IEnumerable<(string Name, string Expected, string Found)> Differences(SafetensorsFile file, IReadOnlyList<DeclaredOption> declaration, bool training)
+    {
+        if (declaration.Count == 0)
+        {
+            yield break;
+        }
+
+        foreach (DeclaredOption option in declaration)
+        {
+            if ((training || !option.TrainingOnly) && file.Metadata.TryGetValue(KeyOf(option), out string? found) && found != option.Value)
+            {
+                yield return (option.Name, option.Value, Quoted.Text(found));
+            }
+        }
+
+        // An option that this declaration does not know: of another family, or of a later version.
+        foreach ((string key, string value) in file.Metadata)
+        {
+            if (key.StartsWith(DeclarationPrefix, StringComparison.Ordinal) && !declaration.Any(option => !option.TrainingOnly && key.AsSpan(DeclarationPrefix.Length).SequenceEqual(option.Name)))
+            {
+                yield return (key[DeclarationPrefix.Length..], "no such option", Quoted.Text(value));
+            }
+        }
+    }
+
+    /// <summary>Whether a tensor is one of a checkpoint's own, beside the model's.</summary>
+    public static bool IsOfTraining(SafetensorsFile file, SafetensorsTensor tensor)
+        => file.Metadata.ContainsKey(Checkpoint)
+            && (tensor.Name.StartsWith(OptimizerTensors, StringComparison.Ordinal) || tensor.Name.StartsWith(TrainerTensors, StringComparison.Ordinal));
+
+    private static string KeyOf(DeclaredOption option) => (option.TrainingOnly ? TrainingPrefix : DeclarationPrefix) + option.Name;
+}

@@ -1,0 +1,240 @@
+using System.Globalization;
+
+namespace ModelGen.Runtime;
+
+/// <summary>
+/// Which tensor of a file holds which parameter. Files of one model are spelled in several ways: a family's prefix is there or not, a
+/// training framework has put its own in front, a tied weight has a second name. A file is read in one spelling throughout: the model's
+/// own where that is complete, else the only one that is.
+/// </summary>
+internal sealed class TensorMap
+{
+    // What training frameworks put before all names: data parallelism, compiled modules, modules that hold the model in a field.
+    private static readonly string[] s_wrappers = ["module.", "_orig_mod.", "model."];
+
+    // Wrappers around wrappers that are looked for.
+    private const int WrapperDepth = 2;
+
+    private readonly SafetensorsFile _file;
+    private readonly ParameterTable _table;
+    private readonly Spelling _spelling;
+    private readonly SafetensorsTensor?[] _tensors;
+    private readonly bool _onlyFront;
+
+    /// <param name="file">The file.</param>
+    /// <param name="table">The parameters.</param>
+    /// <param name="spelling">Their names in the file.</param>
+    /// <param name="onlyFront">Whether tensors without what stands in front are none of this map's.</param>
+    private TensorMap(SafetensorsFile file, ParameterTable table, Spelling spelling, bool onlyFront)
+    {
+        _onlyFront = onlyFront;
+        _file = file;
+        _table = table;
+        _spelling = spelling;
+        _tensors = new SafetensorsTensor?[table.Parameters.Count];
+        for (int index = 0; index < _tensors.Length; index++)
+        {
+            string name = table.Parameters[index].Name;
+            _tensors[index] = file.Find(spelling.Of(name));
+            foreach (TensorAlias alias in table.Aliases)
+            {
+                if (alias.Parameter == name)
+                {
+                    _tensors[index] ??= file.Find(spelling.Of(alias.Name));
+                }
+            }
+        }
+
+        Count = _tensors.Count(static tensor => tensor is not null);
+    }
+
+    /// <summary>The number of parameters that were found.</summary>
+    public int Count { get; }
+
+    /// <summary>The tensors that parameters are read from, or that were found in their place.</summary>
+    public IEnumerable<SafetensorsTensor> Tensors => _tensors.OfType<SafetensorsTensor>();
+
+    private bool IsComplete => Count == _tensors.Length;
+
+    /// <summary>The tensor of a parameter, after <see cref="Check"/>.</summary>
+    public SafetensorsTensor this[int parameter] => _tensors[parameter]!;
+
+    /// <summary>The tensors under the parameters' own names, with a prefix.</summary>
+    public static TensorMap Exact(SafetensorsFile file, ParameterTable table, string prefix) => new(file, table, new Spelling(prefix, ""), onlyFront: true);
+
+    /// <summary>The tensors in the file's spelling; where nothing is complete, in that which finds most.</summary>
+    /// <exception cref="ModelFileException">The file is complete in more than one spelling, none of which is the model's own.</exception>
+    public static TensorMap Find(SafetensorsFile file, ParameterTable table, string? namePrefix)
+    {
+        TensorMap? best = null;
+        foreach (string front in namePrefix is null ? Fronts(file) : [namePrefix])
+        {
+            foreach (string leftOut in (string[])["", .. table.OptionalPrefixes])
+            {
+                var spelling = new Spelling(front, leftOut);
+                if (!spelling.TellsApart(table))
+                {
+                    continue;
+                }
+
+                var map = new TensorMap(file, table, spelling, onlyFront: namePrefix is not null);
+                if (best is null || map.Count > best.Count)
+                {
+                    best = map;
+                }
+                else if (map.IsComplete && best._spelling != new Spelling("", "") && !map._tensors.AsSpan().SequenceEqual(best._tensors, ReferenceEqualityComparer.Instance))
+                {
+                    throw new ModelFileException(
+                        file.Path,
+                        "names",
+                        $"one set of the parameters of {table.ModelName}",
+                        $"several, as {Quoted.Text(best.NameOf(0))} and as {Quoted.Text(map.NameOf(0))}: LoadOptions.NamePrefix tells which");
+                }
+            }
+        }
+
+        return best!;
+    }
+
+    /// <summary>Reports every parameter that is missing, or of another type or shape than the model's.</summary>
+    public void Check(List<ModelFileProblem> problems, NearestName nearest)
+    {
+        for (int index = 0; index < _tensors.Length; index++)
+        {
+            ParameterInfo parameter = _table.Parameters[index];
+            string field = $"tensor {Quoted.Text(NameOf(index))}";
+            if (_tensors[index] is not { } tensor)
+            {
+                string found = nearest.Of(NameOf(index)) is { } near ? $"none (the nearest name is {Quoted.Text(near)})" : "none";
+                problems.Add(new ModelFileProblem(field, $"a tensor of shape {ShapeOf(parameter)} for {_table.ModelName}", found));
+            }
+            else if (!tensor.IsFloat)
+            {
+                problems.Add(new ModelFileProblem($"{field}, dtype", "F32, F16, BF16 or F64", SafetensorsFormat.NameOf(tensor.Type)));
+            }
+            else if (!HasShape(tensor, parameter))
+            {
+                problems.Add(new ModelFileProblem($"{field}, shape", $"{ShapeOf(parameter)} for {_table.ModelName}", Quoted.List(tensor.Shape.AsSpan())));
+            }
+        }
+    }
+
+    /// <summary>The aliases that the file has beside their parameter, whose elements must be equal.</summary>
+    public IEnumerable<(SafetensorsTensor Copy, int Parameter)> Copies()
+    {
+        foreach (TensorAlias alias in _table.Aliases)
+        {
+            int parameter = _table.IndexOf(alias.Parameter);
+            if (_file.Find(_spelling.Of(alias.Name)) is { } copy && _tensors[parameter] is { } original && !ReferenceEquals(copy, original))
+            {
+                yield return (copy, parameter);
+            }
+        }
+    }
+
+    /// <summary>What of the file is neither a parameter nor a known buffer.</summary>
+    public List<SafetensorsTensor> Unexpected()
+    {
+        var known = new HashSet<SafetensorsTensor>(Tensors.Concat(Copies().Select(static pair => pair.Copy)), ReferenceEqualityComparer.Instance);
+        (string Pattern, int Rank)[] buffers = [.. _table.Buffers.Select(buffer => (_spelling.Of(buffer.Pattern), buffer.Rank))];
+        var unexpected = new List<SafetensorsTensor>();
+        foreach (SafetensorsTensor tensor in _file.Tensors)
+        {
+            if (!known.Contains(tensor)
+                && (!_onlyFront || tensor.Name.StartsWith(_spelling.Front, StringComparison.Ordinal))
+                && !Array.Exists(buffers, buffer => buffer.Rank == tensor.Shape.Length && Matches(tensor.Name, buffer.Pattern)))
+            {
+                unexpected.Add(tensor);
+            }
+        }
+
+        return unexpected;
+    }
+
+    private static string ShapeOf(ParameterInfo parameter) => $"[{string.Join(", ", parameter.ShapeInFile)}]";
+
+    private static bool HasShape(SafetensorsTensor tensor, ParameterInfo parameter)
+    {
+        ReadOnlySpan<int> expected = parameter.ShapeInFile.AsSpan();
+        if (tensor.Shape.Length != expected.Length)
+        {
+            return false;
+        }
+
+        for (int i = 0; i < expected.Length; i++)
+        {
+            if (tensor.Shape[i] != expected[i])
+            {
+                return false;
+            }
+        }
+
+        return true;
+    }
+
+    /// <summary>The wrappers that tensors of the file carry, and their outer ones; none first.</summary>
+    private static IEnumerable<string> Fronts(SafetensorsFile file)
+    {
+        var fronts = new List<string> { "" };
+        foreach (SafetensorsTensor tensor in file.Tensors)
+        {
+            int length = 0;
+            for (int depth = 0; depth < WrapperDepth; depth++)
+            {
+                string? wrapper = Array.Find(s_wrappers, wrapper => tensor.Name.AsSpan(length).StartsWith(wrapper, StringComparison.Ordinal));
+                if (wrapper is null)
+                {
+                    break;
+                }
+
+                length += wrapper.Length;
+                if (!fronts.Exists(front => tensor.Name.AsSpan(0, length).SequenceEqual(front)))
+                {
+                    fronts.Add(tensor.Name[..length]);
+                }
+            }
+        }
+
+        return fronts;
+    }
+
+    /// <summary>Whether a name is a pattern's, in which # stands for a number.</summary>
+    private static bool Matches(ReadOnlySpan<char> name, ReadOnlySpan<char> pattern)
+    {
+        while (true)
+        {
+            int number = pattern.IndexOf('#');
+            if (number < 0)
+            {
+                return name.SequenceEqual(pattern);
+            }
+
+            if (!name.StartsWith(pattern[..number], StringComparison.Ordinal))
+            {
+                return false;
+            }
+
+            name = name[number..];
+            int digits = name.IndexOfAnyExceptInRange('0', '9');
+            if (digits is 0 || (digits < 0 && name.IsEmpty))
+            {
+                return false;
+            }
+
+            name = digits < 0 ? [] : name[digits..];
+            pattern = pattern[(number + 1)..];
+        }
+    }
+
+    private string NameOf(int parameter) => _spelling.Of(_table.Parameters[parameter].Name);
+
+    /// <summary>How a file spells the parameters' names: what stands in front of them, and which of their own prefixes it leaves out.</summary>
+    private sealed record Spelling(string Front, string LeftOut)
+    {
+        public string Of(string name) => Front + (name.StartsWith(LeftOut, StringComparison.Ordinal) ? name[LeftOut.Length..] : name);
+
+        /// <summary>Whether all parameters keep names of their own.</summary>
+        public bool TellsApart(ParameterTable table)
+            => LeftOut.Length == 0 || table.Parameters.Select(parameter => Of(parameter.Name)).Distinct(StringComparer.Ordinal).Count() == table.Parameters.Count;
+    }
+}

@@ -1,0 +1,27 @@
+namespace ModelGen;
+
+/// <summary>
+/// What a weight file may have that its model does not. By default a file must be of the model: every parameter in its shape, and
+/// nothing that would be left out.
+/// </summary>
+public sealed record LoadOptions
+{
+    /// <summary>
+    /// Whether tensors that the model does not have are passed over: further layers, biases, a head of its own. What the model computes
+    /// is then not what the file's model did. Known buffers, such as a causal mask, are passed over in any case. Default: false.
+    /// </summary>
+    public bool IgnoreUnexpected { get; init; }
+
+    /// <summary>
+    /// Whether weights are loaded though the file says that they are of a declaration that computes something else with them: another
+    /// number of heads, another activation. Default: false.
+    /// </summary>
+    public bool IgnoreDeclaration { get; init; }
+
+    /// <summary>
+    /// What stands before every name in the file, such as <c>teacher.</c>; tensors without it are not looked at. Default: null, which
+    /// finds by itself what training frameworks put there (<c>module.</c>, <c>_orig_mod.</c>, <c>model.</c>) and whether a family's own
+    /// prefix (GPT-2's <c>transformer.</c>) was left out.
+    /// </summary>
+    public string? NamePrefix { get; init; }
+}

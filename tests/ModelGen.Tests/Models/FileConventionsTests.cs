@@ -1,0 +1,148 @@
+using ModelGen.Tests.Infrastructure;
+
+namespace ModelGen.Tests.Models;
+
+/// <summary>Weight files and checkpoints of compiled models: spelled as their families' public files are, and of no other declaration.</summary>
+public sealed class FileConventionsTests : IDisposable
+{
+    private readonly TemporaryFile _file = new();
+
+    public void Dispose() => _file.Dispose();
+
+    [Fact]
+    public void A_public_gpt_file_loads_without_its_prefix_and_with_its_buffers()
+    {
+        TiedGpt model = TiedGpt.Create(seed: 3);
+        Rewrite(model.Save, static name => name.Replace("transformer.", "", StringComparison.Ordinal), writer =>
+        {
+            for (int layer = 0; layer < 3; layer++)
+            {
+                writer.Add($"h.{layer}.attn.bias", [1, 1, 37, 37], new float[37 * 37]);
+                writer.Add($"h.{layer}.attn.masked_bias", [], new float[1]);
+            }
+
+            writer.Add("lm_head.weight", [97, 30], model.Parameter("transformer.wte.weight").ToArray());
+        });
+        Same(model, TiedGpt.Load(_file.Path));
+    }
+
+    [Fact]
+    public void An_untied_head_is_not_passed_over()
+    {
+        UntiedGpt untied = UntiedGpt.Create(seed: 3);
+        untied.Save(_file.Path);
+        ModelFileException refused = Assert.Throws<ModelFileException>(() => TiedUntiedGpt.Load(_file.Path));
+        Assert.Contains(refused.Problems, static problem => problem.Field == "tensor 'lm_head.weight'");
+        Assert.Contains(refused.Problems, static problem => problem == new ModelFileProblem("declaration, TieEmbeddings", "true", "'false'"));
+    }
+
+    [Fact]
+    public void Biases_are_not_passed_over()
+    {
+        // Without metadata, as other programs write it.
+        Rewrite(TiedGpt.Create(seed: 3).Save, static name => name, static writer => writer.Metadata.Clear());
+        ModelFileException refused = Assert.Throws<ModelFileException>(() => BiasFreeGpt.Load(_file.Path));
+        Assert.Equal((3 * 6) + 1, refused.Problems.Count);
+        Assert.All(refused.Problems, static problem => Assert.EndsWith(".bias'", problem.Field, StringComparison.Ordinal));
+        Assert.Equal(BiasFreeGpt.ParameterCount, BiasFreeGpt.Load(_file.Path, new LoadOptions { IgnoreUnexpected = true }).Parameter("transformer.wte.weight").Length
+            + BiasFreeGpt.Parameters.Skip(1).Sum(static parameter => (int)parameter.Length));
+    }
+
+    [Fact]
+    public void A_checkpoint_of_other_heads_and_activation_does_not_resume()
+    {
+        using (TiedGpt.Trainer trainer = TiedGpt.Create(seed: 3).CreateTrainer(new AdamW()))
+        {
+            trainer.SaveCheckpoint(_file.Path);
+            trainer.LoadCheckpoint(_file.Path);
+        }
+
+        using OtherHeadsGpt.Trainer other = OtherHeadsGpt.Create(seed: 3).CreateTrainer(new AdamW());
+        ModelFileException refused = Assert.Throws<ModelFileException>(() => other.LoadCheckpoint(_file.Path));
+        Assert.Equal(
+            [
+                new("declaration, Heads", "3", "'5'"),
+                new("declaration, KeyValueHeads", "3", "'5'"),
+                new("declaration, Activation", "Relu", "'GeluTanh'"),
+                new("declaration, Dropout", "0.25", "'0'"),
+            ],
+            refused.Problems);
+
+        // What differs only in training loads as weights.
+        refused = Assert.Throws<ModelFileException>(() => OtherHeadsGpt.Load(_file.Path));
+        Assert.Equal(3, refused.Problems.Count);
+        OtherHeadsGpt.Load(_file.Path, new LoadOptions { IgnoreDeclaration = true });
+    }
+
+    [Fact]
+    public void A_model_of_another_family_names_it()
+    {
+        CrossEntropyMlp.Create(seed: 1).Save(_file.Path);
+        Assert.Equal(new ModelFileProblem("declaration, Family", "Gpt", "'Mlp'"), Assert.Throws<ModelFileException>(() => TiedGpt.Load(_file.Path)).Problems[0]);
+    }
+
+    [Fact]
+    public void A_tied_recurrent_model_takes_the_decoders_copy()
+    {
+        RnnLm model = RnnLm.Create(seed: 3);
+        Rewrite(model.Save, static name => "module." + name, writer => writer.Add("module.decoder.weight", [41, 21], model.Parameter("embedding.weight").ToArray()));
+        RnnLm loaded = RnnLm.Load(_file.Path);
+        Assert.True(model.Parameter("embedding.weight").SequenceEqual(loaded.Parameter("embedding.weight")));
+    }
+
+    [Fact]
+    public void Loading_is_a_function_of_a_path_as_it_was()
+    {
+        TiedGpt model = TiedGpt.Create(seed: 3);
+        model.Save(_file.Path);
+        Func<string, TiedGpt> load = TiedGpt.Load;
+        Func<string, LoadOptions?, TiedGpt> loadWith = TiedGpt.Load;
+        Same(model, load(_file.Path));
+        Same(model, loadWith(_file.Path, null));
+        Same(model, new[] { _file.Path }.Select(TiedGpt.Load).Single());
+        Same(model, Generic<TiedGpt>(_file.Path));
+
+        static TModel Generic<TModel>(string path)
+            where TModel : ICausalLanguageModel<TModel>
+        {
+            Assert.Throws<ModelFileException>(() => TModel.Load(path, new LoadOptions { NamePrefix = "none." }));
+            return TModel.Load(path);
+        }
+    }
+
+    private static void Same(TiedGpt expected, TiedGpt found)
+    {
+        using TiedGpt.Session left = expected.CreateSession();
+        using TiedGpt.Session right = found.CreateSession();
+        Assert.True(left.Prefill([1, 2, 3]).SequenceEqual(right.Prefill([1, 2, 3])));
+    }
+
+    /// <summary>Saves a model, and writes its file again with other names and more tensors.</summary>
+    private void Rewrite(Action<string> save, Func<string, string> spelled, Action<SafetensorsWriter> more)
+    {
+        save(_file.Path);
+        var writer = new SafetensorsWriter();
+        using (SafetensorsFile original = SafetensorsFile.Open(_file.Path))
+        {
+            foreach (SafetensorsTensor tensor in original.Tensors)
+            {
+                float[] values = new float[tensor.Length];
+                original.ReadFloats(tensor, 0, values);
+                writer.Add(spelled(tensor.Name), [.. tensor.Shape.Select(static extent => (int)extent)], values);
+            }
+        }
+
+        more(writer);
+        writer.Save(_file.Path);
+    }
+}
+
+[Gpt(Layers = 2, DModel = 40, Heads = 4, FeedForward = 56, Vocab = 50, Context = 16, Activation = Activation.Relu, Bias = false)]
+public partial class TiedUntiedGpt;
+
+[Gpt(Layers = 3, DModel = 30, Heads = 5, Vocab = 97, Context = 37, Bias = false)]
+public partial class BiasFreeGpt;
+
+[Gpt(Layers = 3, DModel = 30, Heads = 3, Vocab = 97, Context = 37, Activation = Activation.Relu, Dropout = 0.25)]
+[Trainable(BatchSize = 3, SequenceLength = 29)]
+public partial class OtherHeadsGpt;
