@@ -32,6 +32,9 @@ public readonly record struct LoaderState(long Epoch, long Position);
 /// </remarks>
 public sealed class TokenBatchLoader
 {
+    /// <summary>The last epoch, which no run reaches; a file may say anything.</summary>
+    internal const long MaximumEpoch = 1L << 53;
+
     private const ulong PhaseStream = 0x7068_6173_6500_0000ul;
     private readonly TokenDataset _data;
     private long _epoch;
@@ -90,20 +93,24 @@ public sealed class TokenBatchLoader
     /// <summary>
     /// The place of the next batch. Setting it moves there; a state at the end of an epoch is the start of the next.
     /// </summary>
-    /// <exception cref="ArgumentOutOfRangeException">The epoch is negative or the position is not inside it.</exception>
+    /// <exception cref="ArgumentOutOfRangeException">The epoch is negative or above 2⁵³, or the position is not inside it.</exception>
     public LoaderState State
     {
         get => new(_epoch, _position);
         set
         {
-            if (value.Epoch < 0)
-                throw new ArgumentOutOfRangeException(nameof(value), value.Epoch, "Expected an epoch of 0 or more.");
+            if (value.Epoch is < 0 or > MaximumEpoch)
+                throw new ArgumentOutOfRangeException(nameof(value), value.Epoch, $"Expected an epoch in 0 .. {MaximumEpoch}.");
             (long phase, long count) = Epoch(value.Epoch);
             if (value.Position < 0 || value.Position > count)
                 throw new ArgumentOutOfRangeException(nameof(value), value.Position, $"Expected a position in 0 .. {count} of epoch {value.Epoch}.");
             (_epoch, _position, _phase, _count) = (value.Epoch, value.Position, phase, count);
         }
     }
+
+    /// <summary>Whether a state is one of this loader's.</summary>
+    internal bool Has(LoaderState state) =>
+        state.Epoch is >= 0 and <= MaximumEpoch && state.Position >= 0 && state.Position <= Epoch(state.Epoch).Count;
 
     private long MinimumLength => Order == BatchOrder.Shuffled ? SequenceLength + 1L : (long)BatchSize * SequenceLength + 1L;
 
@@ -173,6 +180,8 @@ public sealed class TokenBatchLoader
 
     private void StartEpoch(long epoch)
     {
+        if (epoch > MaximumEpoch)
+            throw new InvalidOperationException($"There is no epoch after {MaximumEpoch}.");
         (_phase, _count) = Epoch(epoch);
         _epoch = epoch;
         _position = 0;

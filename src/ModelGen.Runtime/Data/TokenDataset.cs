@@ -1,5 +1,6 @@
 using System.IO.MemoryMappedFiles;
 using System.Runtime.InteropServices;
+using ModelGen.Runtime;
 
 namespace ModelGen;
 
@@ -55,6 +56,7 @@ public abstract class TokenDataset : IDisposable
     /// <param name="offset">How many bytes to skip at the start.</param>
     /// <exception cref="FileNotFoundException">There is no such file.</exception>
     /// <exception cref="InvalidDataException">The file holds no token, or its length is not a whole number of tokens.</exception>
+    /// <exception cref="ModelFileException">It is a directory, or may not be read.</exception>
     /// <exception cref="IOException">The file cannot be read.</exception>
     public static TokenDataset FromFile(string path, TokenStorage storage = TokenStorage.UInt8, int offset = 0)
     {
@@ -67,7 +69,8 @@ public abstract class TokenDataset : IDisposable
             TokenStorage.Int32 => 4,
             _ => throw new ArgumentOutOfRangeException(nameof(storage), storage, "Expected UInt8, UInt16 or Int32."),
         };
-        using var stream = new FileStream(path, FileMode.Open, FileAccess.Read, FileShare.Read);
+        using FileStream stream = InputFile.TryOpen(path, FileShare.Read)
+            ?? throw new InvalidDataException($"{path}: expected at least one token after byte {offset}, found an empty file, a pipe or a device.");
         long bytes = stream.Length - offset;
         if (bytes <= 0)
             throw new InvalidDataException($"{path}: expected at least one token after byte {offset}, found a file of {stream.Length} bytes.");

@@ -14,6 +14,7 @@ internal static class AtomicFile
     /// <summary>Writes to a temporary file in the same directory, forces it to the disk, and renames it over the old one.</summary>
     /// <param name="path">The file to create or replace. A symbolic link stays: what it points to is replaced.</param>
     /// <param name="write">Writes the contents. If it throws, the old file is untouched and the temporary file deleted.</param>
+    /// <exception cref="IOException">The file cannot be written; the message names <paramref name="path"/>.</exception>
     public static void Write(string path, Action<Stream> write)
     {
         ArgumentException.ThrowIfNullOrEmpty(path);
@@ -26,6 +27,11 @@ internal static class AtomicFile
         if (Directory.Exists(target))
         {
             throw new IOException($"{path} is a directory: a file cannot take its place.");
+        }
+
+        if (Path.GetDirectoryName(target) is { } folder && !Directory.Exists(folder))
+        {
+            throw new DirectoryNotFoundException($"{path} cannot be written: there is no folder {folder}.");
         }
 
         DeleteStale(target);
@@ -47,9 +53,15 @@ internal static class AtomicFile
 
             File.Move(temporary, target, overwrite: true);
         }
-        catch
+        catch (Exception exception)
         {
             TryDelete(temporary);
+            if (exception is IOException or UnauthorizedAccessException)
+            {
+                // The system speaks of the temporary file, of which nobody knows.
+                throw new IOException($"{path} cannot be written: {exception.Message.Replace(temporary, target, StringComparison.Ordinal)}", exception);
+            }
+
             throw;
         }
     }

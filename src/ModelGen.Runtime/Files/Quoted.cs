@@ -19,11 +19,14 @@ internal static class Quoted
     public static string Text(ReadOnlySpan<char> text) => $"'{Printable(text, Limit)}'";
 
     /// <summary>A UTF-8 text in quotes, as it stands in the file: escape sequences stay.</summary>
-    public static string Utf8(ReadOnlySpan<byte> text)
+    public static string Utf8(ReadOnlySpan<byte> text) => $"'{Raw(text)}'";
+
+    /// <summary>A UTF-8 text as it stands in the file, without quotes: for numbers and keywords.</summary>
+    public static string Raw(ReadOnlySpan<byte> text)
     {
         // No more is decoded than could be shown: four bytes are at least one unit.
         ReadOnlySpan<byte> head = text.Length > 4 * (Limit + 1) ? text[..(4 * (Limit + 1))] : text;
-        return Text(Encoding.UTF8.GetString(head));
+        return Printable(Encoding.UTF8.GetString(head), Limit);
     }
 
     /// <summary>Numbers in brackets, the first few where there are many.</summary>
@@ -53,8 +56,8 @@ internal static class Quoted
         return (isCut ? shown.Append('…') : shown).ToString();
     }
 
-    // Formatting characters turn the direction of what follows; separators break the line.
-    private static bool IsPrintable(Rune rune) => rune.Value == ' ' || Rune.GetUnicodeCategory(rune) is not (
+    /// <summary>Whether a character shows as itself. Formatting characters turn the direction of what follows; separators break the line.</summary>
+    public static bool IsPrintable(Rune rune) => rune.Value == ' ' || Rune.GetUnicodeCategory(rune) is not (
         UnicodeCategory.Control or UnicodeCategory.Format or UnicodeCategory.LineSeparator or UnicodeCategory.ParagraphSeparator
         or UnicodeCategory.Surrogate or UnicodeCategory.PrivateUse or UnicodeCategory.OtherNotAssigned);
 }

@@ -40,14 +40,14 @@ public sealed unsafe class SafetensorsFile : IDisposable
             pinned = true;
             start += _view.PointerOffset;
             long dataLength = length - SafetensorsFormat.PrefixLength - headerLength;
-            (SafetensorsTensor[] tensors, Dictionary<string, string> metadata) = SafetensorsFormat.Parse(
+            SafetensorsHeader header = SafetensorsFormat.Parse(
                 path,
                 new ReadOnlySpan<byte>(start + SafetensorsFormat.PrefixLength, headerLength),
                 dataLength);
             _data = start + SafetensorsFormat.PrefixLength + headerLength;
-            Tensors = Array.AsReadOnly(tensors);
-            Metadata = metadata.AsReadOnly();
-            _byName = tensors.ToDictionary(static tensor => tensor.Name, StringComparer.Ordinal);
+            Tensors = header.Tensors.AsReadOnly();
+            Metadata = header.Metadata.AsReadOnly();
+            _byName = header.ByName;
         }
         catch
         {
@@ -73,7 +73,7 @@ public sealed unsafe class SafetensorsFile : IDisposable
 
     /// <summary>Opens a file and checks its header.</summary>
     /// <param name="path">The file.</param>
-    /// <exception cref="ModelFileException">The file is no safetensors file, or a damaged one.</exception>
+    /// <exception cref="ModelFileException">The file is no safetensors file, or a damaged one; a directory, a pipe or a device; or may not be read.</exception>
     /// <exception cref="IOException">The file cannot be read.</exception>
     public static SafetensorsFile Open(string path)
     {
@@ -83,7 +83,7 @@ public sealed unsafe class SafetensorsFile : IDisposable
             throw new PlatformNotSupportedException("Safetensors files are little-endian, and this processor is not.");
         }
 
-        using var stream = new FileStream(path, FileMode.Open, FileAccess.Read, FileShare.Read | FileShare.Delete, bufferSize: 0);
+        using FileStream stream = InputFile.Open(path, FileShare.Read | FileShare.Delete);
         return new SafetensorsFile(path, stream);
     }
 

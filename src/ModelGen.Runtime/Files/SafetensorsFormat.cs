@@ -1,4 +1,5 @@
 using System.Buffers.Binary;
+using System.Collections.Immutable;
 using System.Text.Json;
 using System.Text.Unicode;
 using ModelGen.Runtime;
@@ -18,28 +19,22 @@ internal static class SafetensorsFormat
 
     private const string MetadataKey = "__metadata__";
 
-    private static readonly (string Name, SafetensorsType Type, int Size)[] s_types =
+    // Far more than any file needs; what a header of the largest length could hold would cost many times its bytes.
+    private const int MaximumTensors = 1 << 18;
+    private const int MaximumMetadata = 1 << 16;
+    private const int MaximumRank = 64;
+    private const int MaximumNameBytes = 2048;
+
+    // In the order of the enumeration.
+    private static readonly (string Name, int Size)[] s_types =
     [
-        ("BOOL", SafetensorsType.Bool, 1),
-        ("U8", SafetensorsType.U8, 1),
-        ("I8", SafetensorsType.I8, 1),
-        ("F8_E5M2", SafetensorsType.F8E5M2, 1),
-        ("F8_E4M3", SafetensorsType.F8E4M3, 1),
-        ("I16", SafetensorsType.I16, 2),
-        ("U16", SafetensorsType.U16, 2),
-        ("F16", SafetensorsType.F16, 2),
-        ("BF16", SafetensorsType.BF16, 2),
-        ("I32", SafetensorsType.I32, 4),
-        ("U32", SafetensorsType.U32, 4),
-        ("F32", SafetensorsType.F32, 4),
-        ("F64", SafetensorsType.F64, 8),
-        ("I64", SafetensorsType.I64, 8),
-        ("U64", SafetensorsType.U64, 8),
+        ("BOOL", 1), ("U8", 1), ("I8", 1), ("F8_E5M2", 1), ("F8_E4M3", 1), ("I16", 2), ("U16", 2), ("F16", 2), ("BF16", 2),
+        ("I32", 4), ("U32", 4), ("F32", 4), ("F64", 8), ("I64", 8), ("U64", 8),
     ];
 
-    public static int SizeOf(SafetensorsType type) => Array.Find(s_types, entry => entry.Type == type).Size;
+    public static int SizeOf(SafetensorsType type) => s_types[(int)type].Size;
 
-    public static string NameOf(SafetensorsType type) => Array.Find(s_types, entry => entry.Type == type).Name;
+    public static string NameOf(SafetensorsType type) => s_types[(int)type].Name;
 
     /// <summary>The length of the header, checked against the file's.</summary>
     public static int HeaderLength(string path, ReadOnlySpan<byte> prefix, long fileLength)
@@ -68,8 +63,8 @@ internal static class SafetensorsFormat
         return (int)length;
     }
 
-    /// <summary>The tensors and metadata of a header, checked to cover exactly <paramref name="dataLength"/> bytes.</summary>
-    public static (SafetensorsTensor[] Tensors, Dictionary<string, string> Metadata) Parse(string path, ReadOnlySpan<byte> header, long dataLength)
+    /// <summary>A header's contents, checked to cover exactly <paramref name="dataLength"/> bytes.</summary>
+    public static SafetensorsHeader Parse(string path, ReadOnlySpan<byte> header, long dataLength)
     {
         if (header[0] != (byte)'{')
         {
@@ -81,189 +76,247 @@ internal static class SafetensorsFormat
             throw new ModelFileException(path, "header", "UTF-8 text", "bytes that are not");
         }
 
-        try
-        {
-            return new Parser(path, header, dataLength).Parse();
-        }
-        catch (JsonException exception)
-        {
-            throw new ModelFileException(path, "header", "well-formed JSON", Invariant($"an error at byte {exception.BytePositionInLine}"), exception);
-        }
-        catch (InvalidOperationException exception)
-        {
-            // An escape sequence of half a surrogate pair.
-            throw new ModelFileException(path, "header", "valid Unicode strings", "a string that is not", exception);
-        }
+        return new Parser(path, header, dataLength).Parse();
     }
 
     private static string Invariant(FormattableString text) => FormattableString.Invariant(text);
 
+    // Nothing is allocated but what is kept, and nothing is kept that is not within its limit.
     private ref struct Parser(string path, ReadOnlySpan<byte> header, long dataLength)
     {
         private readonly string _path = path;
         private readonly long _dataLength = dataLength;
+        private readonly List<SafetensorsTensor> _tensors = [];
+        private readonly Dictionary<string, SafetensorsTensor> _byName = new(StringComparer.Ordinal);
+        private readonly Dictionary<string, string> _metadata = new(StringComparer.Ordinal);
         private Utf8JsonReader _reader = new(header, new JsonReaderOptions { MaxDepth = 4 });
 
-        public (SafetensorsTensor[] Tensors, Dictionary<string, string> Metadata) Parse()
+        public SafetensorsHeader Parse()
         {
-            var tensors = new List<SafetensorsTensor>();
-            var names = new HashSet<string>(StringComparer.Ordinal);
-            var metadata = new Dictionary<string, string>(StringComparer.Ordinal);
-            _reader.Read();
-            while (NextKey() is { } name)
+            try
             {
-                if (!names.Add(name))
+                ReadHeader();
+            }
+            catch (JsonException exception)
+            {
+                throw new ModelFileException(_path, "header", "well-formed JSON", Invariant($"an error after byte {_reader.BytesConsumed}"), exception);
+            }
+            catch (InvalidOperationException exception)
+            {
+                // An escape sequence of half a surrogate pair.
+                throw new ModelFileException(_path, "header", "valid Unicode strings", Invariant($"one that is not, after byte {_reader.BytesConsumed}"), exception);
+            }
+
+            CheckCoverage();
+            return new SafetensorsHeader(_tensors, _byName, _metadata);
+        }
+
+        private void ReadHeader()
+        {
+            bool hasMetadata = false;
+            _reader.Read();
+            while (NextKey())
+            {
+                if (_reader.ValueTextEquals(MetadataKey))
                 {
-                    throw new ModelFileException(_path, Tensor(name), "one entry", "more than one with this name");
+                    if (hasMetadata)
+                    {
+                        throw Twice(FieldOf(MetadataKey));
+                    }
+
+                    hasMetadata = true;
+                    ReadMetadata();
+                    continue;
                 }
 
-                if (name == MetadataKey)
+                if (_tensors.Count == MaximumTensors)
                 {
-                    ReadMetadata(metadata);
+                    throw new ModelFileException(_path, "header", Invariant($"at most {MaximumTensors} tensors"), "more");
                 }
-                else
+
+                string name = ReadName("header");
+                SafetensorsTensor tensor = ReadTensor(name);
+                if (!_byName.TryAdd(name, tensor))
                 {
-                    tensors.Add(ReadTensor(name));
+                    throw Twice(FieldOf(name));
                 }
+
+                _tensors.Add(tensor);
             }
 
             // Reads to the end, where only white space may follow.
             while (_reader.Read())
             {
             }
-
-            SafetensorsTensor[] result = [.. tensors];
-            CheckCoverage(result);
-            return (result, metadata);
         }
 
-        private static string Tensor(string name) => $"tensor {Quoted.Text(name)}";
-
-        private string? NextKey()
+        private bool NextKey()
         {
             _reader.Read();
-            return _reader.TokenType == JsonTokenType.PropertyName ? _reader.GetString()! : null;
+            return _reader.TokenType == JsonTokenType.PropertyName;
         }
 
-        private void ReadMetadata(Dictionary<string, string> metadata)
+        private readonly string ReadName(string field)
+            => _reader.ValueSpan.Length <= MaximumNameBytes
+                ? _reader.GetString()!
+                : throw new ModelFileException(_path, field, Invariant($"names of at most {MaximumNameBytes} bytes"), Quoted.Utf8(_reader.ValueSpan));
+
+        private void ReadMetadata()
         {
-            Expect(JsonTokenType.StartObject, MetadataKey, "an object of strings");
-            while (NextKey() is { } key)
+            _reader.Read();
+            if (_reader.TokenType != JsonTokenType.StartObject)
             {
-                Expect(JsonTokenType.String, $"{MetadataKey} {Quoted.Text(key)}", "a string");
-                if (!metadata.TryAdd(key, _reader.GetString()!))
+                throw new ModelFileException(_path, MetadataKey, "an object of strings", Found());
+            }
+
+            while (NextKey())
+            {
+                if (_metadata.Count == MaximumMetadata)
                 {
-                    throw new ModelFileException(_path, $"{MetadataKey} {Quoted.Text(key)}", "one entry", "more than one with this name");
+                    throw new ModelFileException(_path, MetadataKey, Invariant($"at most {MaximumMetadata} entries"), "more");
+                }
+
+                string key = ReadName(MetadataKey);
+                _reader.Read();
+                if (_reader.TokenType != JsonTokenType.String)
+                {
+                    throw new ModelFileException(_path, $"{MetadataKey} {Quoted.Text(key)}", "a string", Found());
+                }
+
+                if (!_metadata.TryAdd(key, _reader.GetString()!))
+                {
+                    throw Twice($"{MetadataKey} {Quoted.Text(key)}");
                 }
             }
         }
 
         private SafetensorsTensor ReadTensor(string name)
         {
-            string field = Tensor(name);
             SafetensorsType? type = null;
-            List<long>? shape = null;
-            List<long>? offsets = null;
-            Expect(JsonTokenType.StartObject, field, "an object of dtype, shape and data_offsets");
-            while (NextKey() is { } key)
+            bool hasOffsets = false;
+            int rank = -1;
+            Span<long> extents = stackalloc long[MaximumRank];
+            Span<long> offsets = stackalloc long[2];
+            Expect(JsonTokenType.StartObject, name, "", "an object of dtype, shape and data_offsets");
+            while (NextKey())
             {
-                switch (key)
+                if (_reader.ValueTextEquals("dtype"u8))
                 {
-                    case "dtype" when type is null:
-                        type = ReadType(field);
-                        break;
-                    case "shape" when shape is null:
-                        shape = ReadIntegers(field, "shape");
-                        break;
-                    case "data_offsets" when offsets is null:
-                        offsets = ReadIntegers(field, "data_offsets");
-                        break;
-                    case "dtype" or "shape" or "data_offsets":
-                        throw new ModelFileException(_path, $"{field}, {key}", "one entry", "more than one");
-                    default:
-                        throw new ModelFileException(_path, field, "dtype, shape and data_offsets", $"{Quoted.Text(key)}");
+                    type = type is null ? ReadType(name) : throw Twice($"{FieldOf(name)}, dtype");
+                }
+                else if (_reader.ValueTextEquals("shape"u8))
+                {
+                    rank = rank < 0 ? ReadIntegers(name, "shape", extents) : throw Twice($"{FieldOf(name)}, shape");
+                }
+                else if (_reader.ValueTextEquals("data_offsets"u8))
+                {
+                    if (hasOffsets)
+                    {
+                        throw Twice($"{FieldOf(name)}, data_offsets");
+                    }
+
+                    hasOffsets = true;
+                    int count = ReadIntegers(name, "data_offsets", offsets);
+                    if (count != 2 || offsets[0] > offsets[1])
+                    {
+                        throw new ModelFileException(_path, $"{FieldOf(name)}, data_offsets", "a begin and an end that is not before it", Quoted.List(offsets[..count]));
+                    }
+                }
+                else
+                {
+                    throw new ModelFileException(_path, FieldOf(name), "dtype, shape and data_offsets", Quoted.Utf8(_reader.ValueSpan));
                 }
             }
 
-            if (type is null || shape is null || offsets is null)
+            if (type is null || rank < 0 || !hasOffsets)
             {
-                throw new ModelFileException(_path, field, "dtype, shape and data_offsets", $"no {(type is null ? "dtype" : shape is null ? "shape" : "data_offsets")}");
-            }
-
-            if (offsets.Count != 2 || offsets[0] > offsets[1])
-            {
-                throw new ModelFileException(_path, $"{field}, data_offsets", "a begin and an end that is not before it", Quoted.List(offsets.ToArray()));
+                throw new ModelFileException(_path, FieldOf(name), "dtype, shape and data_offsets", $"no {(type is null ? "dtype" : rank < 0 ? "shape" : "data_offsets")}");
             }
 
             if (offsets[1] > _dataLength)
             {
-                throw new ModelFileException(_path, $"{field}, data_offsets", Invariant($"an end within the {_dataLength} bytes of data"), Quoted.List(offsets.ToArray()));
+                throw new ModelFileException(_path, $"{FieldOf(name)}, data_offsets", Invariant($"an end within the {_dataLength} bytes of data"), Quoted.List(offsets));
             }
 
-            long byteLength = SizeOf(type.Value);
-            try
-            {
-                // In ascending order, so that a zero does not hide that the others overflow.
-                foreach (long extent in shape.Order().SkipWhile(static extent => extent == 0))
-                {
-                    byteLength = checked(byteLength * extent);
-                }
-            }
-            catch (OverflowException exception)
-            {
-                throw new ModelFileException(_path, $"{field}, shape", "a size below 2^63 bytes", Quoted.List(shape.ToArray()), exception);
-            }
-
-            if (shape.Contains(0))
-            {
-                byteLength = 0;
-            }
-
+            long byteLength = ByteLength(name, type.Value, extents[..rank]);
             if (byteLength != offsets[1] - offsets[0])
             {
                 throw new ModelFileException(
                     _path,
-                    $"{field}, data_offsets",
-                    Invariant($"{byteLength} bytes for {NameOf(type.Value)} {Quoted.List(shape.ToArray())}"),
-                    Invariant($"{offsets[1] - offsets[0]} bytes, {Quoted.List(offsets.ToArray())}"));
+                    $"{FieldOf(name)}, data_offsets",
+                    Invariant($"{byteLength} bytes for {NameOf(type.Value)} {Quoted.List(extents[..rank])}"),
+                    Invariant($"{offsets[1] - offsets[0]} bytes, {Quoted.List(offsets)}"));
             }
 
-            return new SafetensorsTensor(name, type.Value, [.. shape], offsets[0], byteLength);
+            return new SafetensorsTensor(name, type.Value, ImmutableArray.Create((ReadOnlySpan<long>)extents[..rank]), offsets[0], byteLength);
         }
 
-        private SafetensorsType ReadType(string field)
+        private readonly long ByteLength(string name, SafetensorsType type, scoped ReadOnlySpan<long> shape)
         {
-            Expect(JsonTokenType.String, $"{field}, dtype", "a string");
-            string found = _reader.GetString()!;
-            int index = Array.FindIndex(s_types, entry => entry.Name == found);
-            return index >= 0
-                ? s_types[index].Type
-                : throw new ModelFileException(_path, $"{field}, dtype", $"one of {string.Join(", ", s_types.Select(static entry => entry.Name))}", $"{Quoted.Text(found)}");
-        }
-
-        private List<long> ReadIntegers(string field, string key)
-        {
-            Expect(JsonTokenType.StartArray, $"{field}, {key}", "an array of integers");
-            var values = new List<long>();
-            while (_reader.Read() && _reader.TokenType != JsonTokenType.EndArray)
+            // A zero does not hide that the others overflow.
+            long length = SizeOf(type);
+            foreach (long extent in shape)
             {
-                if (_reader.TokenType != JsonTokenType.Number || !_reader.TryGetInt64(out long value) || value < 0)
+                if (extent > 0 && length > long.MaxValue / extent)
                 {
-                    throw new ModelFileException(_path, $"{field}, {key}", "integers from 0 to below 2^63", Found());
+                    throw new ModelFileException(_path, $"{FieldOf(name)}, shape", "a size below 2^63 bytes", Quoted.List(shape));
                 }
 
-                values.Add(value);
+                length *= Math.Max(extent, 1);
             }
 
-            return values;
+            return shape.Contains(0) ? 0 : length;
         }
 
-        private void Expect(JsonTokenType type, string field, string expected)
+        private SafetensorsType ReadType(string name)
+        {
+            Expect(JsonTokenType.String, name, ", dtype", "a string");
+            for (int index = 0; index < s_types.Length; index++)
+            {
+                if (_reader.ValueTextEquals(s_types[index].Name))
+                {
+                    return (SafetensorsType)index;
+                }
+            }
+
+            throw new ModelFileException(
+                _path, $"{FieldOf(name)}, dtype", $"one of {string.Join(", ", s_types.Select(static entry => entry.Name))}", Quoted.Utf8(_reader.ValueSpan));
+        }
+
+        /// <summary>Reads a list that has at most as many elements as the destination.</summary>
+        private int ReadIntegers(string name, string key, scoped Span<long> destination)
+        {
+            _reader.Read();
+            if (_reader.TokenType != JsonTokenType.StartArray)
+            {
+                throw new ModelFileException(_path, $"{FieldOf(name)}, {key}", "an array of integers", Found());
+            }
+
+            int count = 0;
+            while (_reader.Read() && _reader.TokenType != JsonTokenType.EndArray)
+            {
+                if (count == destination.Length)
+                {
+                    throw new ModelFileException(_path, $"{FieldOf(name)}, {key}", Invariant($"at most {destination.Length} numbers"), "more");
+                }
+
+                if (_reader.TokenType != JsonTokenType.Number || !_reader.TryGetInt64(out long value) || value < 0)
+                {
+                    throw new ModelFileException(_path, $"{FieldOf(name)}, {key}", "integers from 0 to below 2^63", Found());
+                }
+
+                destination[count++] = value;
+            }
+
+            return count;
+        }
+
+        private void Expect(JsonTokenType type, string tensor, string part, string expected)
         {
             _reader.Read();
             if (_reader.TokenType != type)
             {
-                throw new ModelFileException(_path, field, expected, Found());
+                throw new ModelFileException(_path, FieldOf(tensor) + part, expected, Found());
             }
         }
 
@@ -272,19 +325,29 @@ internal static class SafetensorsFormat
             JsonTokenType.StartObject => "an object",
             JsonTokenType.StartArray => "an array",
             JsonTokenType.String => "a string",
-            _ => Quoted.Utf8(_reader.ValueSpan),
+            _ => Quoted.Raw(_reader.ValueSpan),
         };
 
-        private readonly void CheckCoverage(SafetensorsTensor[] tensors)
+        private readonly ModelFileException Twice(string field) => new(_path, field, "one entry", "more than one with this name");
+
+        private readonly void CheckCoverage()
         {
+            // Most files hold their tensors in the header's order.
+            List<SafetensorsTensor> ordered = _tensors;
+            if (!IsOrdered(ordered))
+            {
+                ordered = [.. _tensors];
+                ordered.Sort(static (a, b) => a.Offset != b.Offset ? a.Offset.CompareTo(b.Offset) : a.ByteLength.CompareTo(b.ByteLength));
+            }
+
             long end = 0;
-            foreach (SafetensorsTensor tensor in tensors.OrderBy(static tensor => tensor.Offset).ThenBy(static tensor => tensor.ByteLength))
+            foreach (SafetensorsTensor tensor in ordered)
             {
                 if (tensor.Offset != end)
                 {
                     throw new ModelFileException(
                         _path,
-                        $"{Tensor(tensor.Name)}, data_offsets",
+                        $"{FieldOf(tensor.Name)}, data_offsets",
                         Invariant($"a begin of {end}, where the tensor before ends"),
                         Invariant($"{tensor.Offset}, which leaves {(tensor.Offset < end ? "an overlap" : "a gap")}"));
                 }
@@ -297,5 +360,29 @@ internal static class SafetensorsFormat
                 throw new ModelFileException(_path, "data", Invariant($"{end} bytes, where the last tensor ends"), Invariant($"{_dataLength} bytes"));
             }
         }
+
+        private static bool IsOrdered(List<SafetensorsTensor> tensors)
+        {
+            long end = 0;
+            foreach (SafetensorsTensor tensor in tensors)
+            {
+                if (tensor.Offset != end)
+                {
+                    return false;
+                }
+
+                end += tensor.ByteLength;
+            }
+
+            return true;
+        }
+
+        private static string FieldOf(string tensor) => $"tensor {Quoted.Text(tensor)}";
     }
 }
+
+/// <summary>What a header says.</summary>
+/// <param name="Tensors">The tensors, in the order of the header.</param>
+/// <param name="ByName">The same by their names.</param>
+/// <param name="Metadata">The metadata.</param>
+internal sealed record SafetensorsHeader(List<SafetensorsTensor> Tensors, Dictionary<string, SafetensorsTensor> ByName, Dictionary<string, string> Metadata);

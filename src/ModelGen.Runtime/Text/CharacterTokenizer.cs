@@ -1,3 +1,4 @@
+using System.Buffers;
 using System.Globalization;
 using System.Text;
 using System.Text.Json;
@@ -12,8 +13,11 @@ public sealed class CharacterTokenizer : ITokenizer
 {
     private const string FormatName = "modelgen.character";
 
-    // A file cannot make the loader take more memory than the whole of Unicode needs.
-    private const long MaximumFileBytes = 64L << 20;
+    // All of Unicode, 1,112,064 characters, takes at most 15 bytes each: an escaped surrogate pair, quotes and a comma.
+    private const int MaximumFileBytes = 20 << 20;
+
+    // An escaped surrogate pair.
+    private const int MaximumCharacterBytes = 12;
 
     private readonly int[] _characters;
     private readonly int[] _asciiIds;
@@ -160,112 +164,133 @@ public sealed class CharacterTokenizer : ITokenizer
 
     /// <summary>Reads what <see cref="Save"/> wrote.</summary>
     /// <param name="path">The file to read.</param>
-    /// <exception cref="ModelFileException">The file is not such a file.</exception>
+    /// <exception cref="ModelFileException">The file is not such a file; is a directory, a pipe or a device; or may not be read.</exception>
     /// <exception cref="IOException">The file cannot be read.</exception>
     public static CharacterTokenizer Load(string path)
     {
-        ArgumentException.ThrowIfNullOrEmpty(path);
-        long length = new FileInfo(path).Length;
-        if (length > MaximumFileBytes)
-            throw new ModelFileException(path, "length", $"at most {MaximumFileBytes} bytes", $"{length}");
-        byte[] bytes = File.ReadAllBytes(path);
-        try
+        using FileStream stream = InputFile.TryOpen(path, FileShare.Read)
+            ?? throw new ModelFileException(path, "JSON", "a valid document", "an empty file, a pipe or a device");
+        if (stream.Length > MaximumFileBytes)
         {
-            return Parse(path, bytes);
+            throw new ModelFileException(
+                path, "length", string.Create(CultureInfo.InvariantCulture, $"at most {MaximumFileBytes} bytes"), stream.Length.ToString(CultureInfo.InvariantCulture));
         }
-        catch (JsonException exception)
-        {
-            throw new ModelFileException(path, "JSON", "a valid document", exception.Message, exception);
-        }
-        catch (InvalidOperationException exception)
-        {
-            // Utf8JsonReader's report of a string that is not valid UTF-8 or UTF-16.
-            throw new ModelFileException(path, "JSON", "valid strings", exception.Message, exception);
-        }
+        byte[] bytes = new byte[stream.Length];
+        stream.ReadExactly(bytes);
+        return new Parser(path, bytes).Parse();
     }
 
-    private static CharacterTokenizer Parse(string path, byte[] bytes)
+    /// <summary>Reads a file that says what it likes: nothing is made longer than it may be.</summary>
+    private ref struct Parser(string path, byte[] bytes)
     {
-        var reader = new Utf8JsonReader(bytes);
-        string? format = null, replacementText = null;
-        int? version = null;
-        List<int>? characters = null;
-        Expect(ref reader, path, "the document", JsonTokenType.StartObject);
-        while (reader.Read() && reader.TokenType == JsonTokenType.PropertyName)
+        private readonly string _path = path;
+        private Utf8JsonReader _reader = new(bytes, new JsonReaderOptions { MaxDepth = 2 });
+
+        public CharacterTokenizer Parse()
         {
-            string field = reader.GetString()!;
-            switch (field)
+            try
             {
-                case "format" when format is null:
-                    Expect(ref reader, path, field, JsonTokenType.String);
-                    format = reader.GetString();
-                    break;
-                case "version" when version is null:
-                    Expect(ref reader, path, field, JsonTokenType.Number);
-                    version = reader.TryGetInt32(out int number) ? number : -1;
-                    break;
-                case "replacement" when replacementText is null:
-                    Expect(ref reader, path, field, JsonTokenType.String);
-                    replacementText = reader.GetString();
-                    break;
-                case "characters" when characters is null:
-                    Expect(ref reader, path, field, JsonTokenType.StartArray);
-                    characters = ReadCharacters(ref reader, path);
-                    break;
-                default:
-                    throw new ModelFileException(path, field, "format, version, replacement and characters, once each", "this field");
+                return ReadDocument();
+            }
+            catch (Exception exception) when (exception is JsonException or InvalidOperationException)
+            {
+                // The latter is Utf8JsonReader's report of an escape sequence of half a surrogate pair.
+                throw new ModelFileException(
+                    _path, "JSON", "a valid document", string.Create(CultureInfo.InvariantCulture, $"an error after byte {_reader.BytesConsumed}"), exception);
             }
         }
-        while (reader.Read())
-        {
-            // Reads to the end, so that anything after the object is reported.
-        }
-        if (format != FormatName)
-            throw new ModelFileException(path, "format", $"\"{FormatName}\"", format is null ? "nothing" : $"\"{format}\"");
-        if (version != 1)
-            throw new ModelFileException(path, "version", "1", version?.ToString(CultureInfo.InvariantCulture) ?? "nothing");
-        if (characters is not { Count: > 0 })
-            throw new ModelFileException(path, "characters", "at least one character", "none");
-        Rune? replacement = null;
-        if (replacementText is not null)
-        {
-            replacement = SingleRune(path, "replacement", replacementText);
-            if (!characters.Contains(replacement.Value.Value))
-                throw new ModelFileException(path, "replacement", "one of the characters", Describe(replacement.Value));
-        }
-        return new CharacterTokenizer([.. characters], replacement);
-    }
 
-    private static List<int> ReadCharacters(ref Utf8JsonReader reader, string path)
-    {
-        var characters = new List<int>();
-        while (reader.Read() && reader.TokenType != JsonTokenType.EndArray)
+        private CharacterTokenizer ReadDocument()
         {
-            string field = string.Create(CultureInfo.InvariantCulture, $"characters[{characters.Count}]");
-            if (reader.TokenType != JsonTokenType.String)
-                throw new ModelFileException(path, field, "a string", reader.TokenType.ToString());
-            Rune rune = SingleRune(path, field, reader.GetString()!);
-            if (characters.Count > 0 && rune.Value <= characters[^1])
-                throw new ModelFileException(path, field, $"a code point above {Describe(new Rune(characters[^1]))}", Describe(rune));
-            characters.Add(rune.Value);
+            bool hasFormat = false, hasVersion = false;
+            Rune? replacement = null;
+            List<int>? characters = null;
+            Expect("the document", JsonTokenType.StartObject);
+            while (_reader.Read() && _reader.TokenType == JsonTokenType.PropertyName)
+            {
+                if (_reader.ValueTextEquals("format"u8) && !hasFormat)
+                {
+                    hasFormat = true;
+                    Expect("format", JsonTokenType.String);
+                    if (!_reader.ValueTextEquals(FormatName))
+                        throw new ModelFileException(_path, "format", $"\"{FormatName}\"", $"\"{Quoted.Raw(_reader.ValueSpan)}\"");
+                }
+                else if (_reader.ValueTextEquals("version"u8) && !hasVersion)
+                {
+                    hasVersion = true;
+                    Expect("version", JsonTokenType.Number);
+                    if (!_reader.TryGetInt32(out int version) || version != 1)
+                        throw new ModelFileException(_path, "version", "1", Quoted.Raw(_reader.ValueSpan));
+                }
+                else if (_reader.ValueTextEquals("replacement"u8) && replacement is null)
+                {
+                    Expect("replacement", JsonTokenType.String);
+                    replacement = ReadRune("replacement");
+                }
+                else if (_reader.ValueTextEquals("characters"u8) && characters is null)
+                {
+                    Expect("characters", JsonTokenType.StartArray);
+                    characters = ReadCharacters();
+                }
+                else
+                {
+                    throw new ModelFileException(
+                        _path, Quoted.Raw(_reader.ValueSpan), "format, version, replacement and characters, once each", "this field");
+                }
+            }
+            while (_reader.Read())
+            {
+                // Reads to the end, so that anything after the object is reported.
+            }
+            if (!hasFormat)
+                throw new ModelFileException(_path, "format", $"\"{FormatName}\"", "nothing");
+            if (!hasVersion)
+                throw new ModelFileException(_path, "version", "1", "nothing");
+            if (characters is not { Count: > 0 })
+                throw new ModelFileException(_path, "characters", "at least one character", "none");
+            if (replacement is { } rune && characters.BinarySearch(rune.Value) < 0)
+                throw new ModelFileException(_path, "replacement", "one of the characters", Describe(rune));
+            return new CharacterTokenizer([.. characters], replacement);
         }
-        return characters;
-    }
 
-    private static Rune SingleRune(string path, string field, string text)
-    {
-        if (Rune.DecodeFromUtf16(text, out Rune rune, out int consumed) != System.Buffers.OperationStatus.Done
-            || consumed != text.Length)
+        // Ascending, so that there are no more than there are characters.
+        private List<int> ReadCharacters()
         {
-            throw new ModelFileException(path, field, "exactly one character", $"\"{text}\"");
+            var characters = new List<int>();
+            while (_reader.Read() && _reader.TokenType != JsonTokenType.EndArray)
+            {
+                if (_reader.TokenType != JsonTokenType.String)
+                    throw new ModelFileException(_path, FieldOf(characters.Count), "a string", _reader.TokenType.ToString());
+                Rune rune = ReadRune("characters", characters.Count);
+                if (characters.Count > 0 && rune.Value <= characters[^1])
+                {
+                    throw new ModelFileException(
+                        _path, FieldOf(characters.Count), $"a code point above {Describe(new Rune(characters[^1]))}", Describe(rune));
+                }
+                characters.Add(rune.Value);
+            }
+            return characters;
         }
-        return rune;
-    }
 
-    private static void Expect(ref Utf8JsonReader reader, string path, string field, JsonTokenType expected)
-    {
-        if (!reader.Read() || reader.TokenType != expected)
-            throw new ModelFileException(path, field, expected.ToString(), reader.TokenType.ToString());
+        private readonly Rune ReadRune(string field, int index = -1)
+        {
+            Span<char> text = stackalloc char[MaximumCharacterBytes];
+            if (_reader.ValueSpan.Length <= MaximumCharacterBytes)
+            {
+                int length = _reader.CopyString(text);
+                if (Rune.DecodeFromUtf16(text[..length], out Rune rune, out int consumed) == OperationStatus.Done && consumed == length)
+                    return rune;
+            }
+            throw new ModelFileException(_path, index < 0 ? field : FieldOf(index), "exactly one character", Quoted.Utf8(_reader.ValueSpan));
+        }
+
+        private void Expect(string field, JsonTokenType expected)
+        {
+            if (!_reader.Read() || _reader.TokenType != expected)
+                throw new ModelFileException(_path, field, expected.ToString(), _reader.TokenType.ToString());
+        }
+
+        private static string FieldOf(int index) => string.Create(CultureInfo.InvariantCulture, $"characters[{index}]");
     }
 
     private int Id(Rune rune, int index)
@@ -290,6 +315,6 @@ public sealed class CharacterTokenizer : ITokenizer
     private static string Describe(Rune rune)
     {
         string code = string.Create(CultureInfo.InvariantCulture, $"U+{rune.Value:X4}");
-        return Rune.IsControl(rune) ? code : $"'{rune}' ({code})";
+        return Quoted.IsPrintable(rune) ? $"'{rune}' ({code})" : code;
     }
 }

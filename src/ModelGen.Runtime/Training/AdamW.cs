@@ -80,5 +80,8 @@ public sealed partial class AdamW : Optimizer
         Kernel.Update(in coefficients, in range);
     }
 
+    // The mean of squared gradients.
+    internal override bool IsNonNegative(int slot) => slot == 1;
+
     internal override OptimizerUpdate CreateUpdate() => new Updater(this);
 }

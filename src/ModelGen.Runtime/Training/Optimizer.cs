@@ -53,6 +53,9 @@ public abstract class Optimizer
     /// <param name="range">The weights, their gradients and slots, and the step's numbers.</param>
     public abstract void Update(in OptimizerRange range);
 
+    /// <summary>Whether a slot's numbers are never negative, so that a file in which one is was not written by a trainer.</summary>
+    internal virtual bool IsNonNegative(int slot) => false;
+
     /// <summary>One trainer's use of this optimizer.</summary>
     internal virtual OptimizerUpdate CreateUpdate() => new(this);
 

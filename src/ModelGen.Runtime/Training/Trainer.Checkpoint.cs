@@ -9,6 +9,13 @@ public abstract unsafe partial class Trainer
     private const string KeyPrefix = FileMetadata.Prefix;
     private const string CallerPrefix = "caller.";
     private const string CheckpointVersion = "1";
+
+    // Every integer up to it is exact in double precision, which schedules compute in; no run gets there, but a file may say so.
+    private const long MaximumStepCount = 1L << 53;
+
+    // Elements checked at a time.
+    private const int CheckStrip = 1 << 14;
+
     private const string StateTensor = FileMetadata.TrainerTensors + "state";
     private const string EvaluationStateTensor = FileMetadata.TrainerTensors + "evaluation_state";
 
@@ -17,13 +24,15 @@ public abstract unsafe partial class Trainer
     /// one and renamed. Training resumed from it continues bit for bit. The model itself can be loaded from it too.
     /// </summary>
     /// <param name="path">The file.</param>
-    /// <param name="metadata">What else the caller wants back from <see cref="LoadCheckpoint"/>, such as where in the data training is; null for nothing.</param>
+    /// <param name="metadata">What else the caller wants back from <see cref="LoadCheckpoint(string)"/>, such as where in the data training is; null for nothing.</param>
     /// <exception cref="IOException">The file cannot be written; an existing one is untouched.</exception>
+    /// <exception cref="ArithmeticException">A weight or a number of the optimizer is not finite, so that nobody could train on; an existing file is untouched.</exception>
     /// <exception cref="InvalidOperationException">Another thread is using the trainer.</exception>
     /// <exception cref="ObjectDisposedException">The trainer was disposed.</exception>
     public void SaveCheckpoint(string path, IReadOnlyDictionary<string, string>? metadata = null)
     {
         using RunGuard.Section call = Enter(nameof(SaveCheckpoint));
+        ThrowIfDiverged();
         ParameterTable table = _weights.Table;
         var writer = new SafetensorsWriter();
         FileMetadata.Add(writer, table);
@@ -55,7 +64,10 @@ public abstract unsafe partial class Trainer
     /// <exception cref="IOException">The file cannot be read.</exception>
     /// <exception cref="InvalidOperationException">Another thread is using the trainer.</exception>
     /// <exception cref="ObjectDisposedException">The trainer was disposed.</exception>
-    public IReadOnlyDictionary<string, string> LoadCheckpoint(string path)
+    public IReadOnlyDictionary<string, string> LoadCheckpoint(string path) => LoadCheckpoint(path, check: null);
+
+    /// <summary>As above, with a further check of what the caller stored, by the number of steps and the metadata, before anything changes.</summary>
+    internal IReadOnlyDictionary<string, string> LoadCheckpoint(string path, Action<long, IReadOnlyDictionary<string, string>>? check)
     {
         using RunGuard.Section call = Enter(nameof(LoadCheckpoint));
         ParameterTable table = _weights.Table;
@@ -65,11 +77,16 @@ public abstract unsafe partial class Trainer
         Require(file, "checkpoint", CheckpointVersion, "a training checkpoint, version " + CheckpointVersion);
         TensorMap weights = CheckModel(file);
         Require(file, "optimizer", OptimizerDescription(), $"'{OptimizerDescription()}'");
-        long step = (long)Number(file, "step", long.MaxValue);
+        long step = (long)Number(file, "step", MaximumStepCount);
         ulong seed = Number(file, "seed", ulong.MaxValue);
         TensorMap[] slots = CheckTensors(file, weights);
         CheckState(file, StateTensor);
         CheckState(file, EvaluationStateTensor);
+        CheckNumbers(file, weights, slots);
+        Dictionary<string, string> metadata = file.Metadata
+            .Where(static pair => pair.Key.StartsWith(CallerPrefix, StringComparison.Ordinal))
+            .ToDictionary(static pair => pair.Key[CallerPrefix.Length..], static pair => pair.Value, StringComparer.Ordinal);
+        check?.Invoke(step, metadata);
 
         ParameterFiles.Read(file, table, weights, _weights.Pointer);
         for (int slot = 0; slot < _slotCount; slot++)
@@ -82,9 +99,7 @@ public abstract unsafe partial class Trainer
         Volatile.Write(ref _stepCount, step);
         _seed = seed;
         _update.LearningRate = float.NaN;
-        return file.Metadata
-            .Where(static pair => pair.Key.StartsWith(CallerPrefix, StringComparison.Ordinal))
-            .ToDictionary(static pair => pair.Key[CallerPrefix.Length..], static pair => pair.Value, StringComparer.Ordinal);
+        return metadata;
     }
 
     private static string Metadata(SafetensorsFile file, string key, string expected)
@@ -182,5 +197,71 @@ public abstract unsafe partial class Trainer
         check.Unexpected(unexpected);
         check.ThrowIfAny();
         return slots;
+    }
+
+    /// <summary>Checks that every number of a checkpoint is one to train on from.</summary>
+    private void CheckNumbers(SafetensorsFile file, TensorMap weights, TensorMap[] slots)
+    {
+        float[] strip = new float[CheckStrip];
+        foreach (SafetensorsTensor tensor in weights.Tensors)
+        {
+            Check(tensor, nonNegative: false);
+        }
+
+        for (int slot = 0; slot < _slotCount; slot++)
+        {
+            foreach (SafetensorsTensor tensor in slots[slot].Tensors)
+            {
+                Check(tensor, Optimizer.IsNonNegative(slot));
+            }
+        }
+
+        Check(file.Get(StateTensor), nonNegative: false);
+        Check(file.Get(EvaluationStateTensor), nonNegative: false);
+
+        void Check(SafetensorsTensor tensor, bool nonNegative)
+        {
+            for (long start = 0; start < tensor.Length; start += CheckStrip)
+            {
+                Span<float> values = strip.AsSpan(0, (int)Math.Min(CheckStrip, tensor.Length - start));
+                file.ReadFloats(tensor, start, values);
+                if (FloatRange.FirstOutside(values, nonNegative) is var index && index >= 0)
+                {
+                    throw new ModelFileException(
+                        file.Path,
+                        $"tensor {Quoted.Text(tensor.Name)}",
+                        nonNegative ? "finite numbers of 0 or more" : "finite numbers",
+                        string.Create(CultureInfo.InvariantCulture, $"{values[index]} at {start + index}"));
+                }
+            }
+        }
+    }
+
+    /// <summary>Throws if a checkpoint could not be loaded again, as training from it could not go on.</summary>
+    private void ThrowIfDiverged()
+    {
+        foreach (ParameterInfo parameter in _weights.Table.AsSpan())
+        {
+            Check(_weights.Pointer + parameter.Offset, parameter.Length, nonNegative: false, parameter.Name);
+            for (int slot = 0; slot < _slotCount; slot++)
+            {
+                Check(_slots.Floats + (slot * _weights.Length) + parameter.Offset, parameter.Length, Optimizer.IsNonNegative(slot), SlotPrefix(slot) + parameter.Name);
+            }
+        }
+
+        Check(_state.Floats, StateLength(_state), nonNegative: false, StateTensor);
+        Check(_evaluationState.Floats, StateLength(_evaluationState), nonNegative: false, EvaluationStateTensor);
+
+        static void Check(float* values, long length, bool nonNegative, string name)
+        {
+            for (long start = 0; start < length; start += int.MaxValue)
+            {
+                if (FloatRange.FirstOutside(new ReadOnlySpan<float>(values + start, (int)Math.Min(int.MaxValue, length - start)), nonNegative) is var index && index >= 0)
+                {
+                    throw new ArithmeticException(string.Create(
+                        CultureInfo.InvariantCulture, $"{name} is {values[start + index]} at {start + index}: training has diverged, and no checkpoint of it is written."));
+                }
+            }
+        }
     }
 }

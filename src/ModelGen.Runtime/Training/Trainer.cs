@@ -203,6 +203,11 @@ public abstract unsafe partial class Trainer : IDisposable
         int inputBytes = InputLength * sizeof(float);
         int targetBytes = TargetLength * sizeof(float);
         double loss = 0;
+        if (StepCount == MaximumStepCount)
+        {
+            throw new InvalidOperationException(FormattableString.Invariant($"There is no step after {MaximumStepCount}."));
+        }
+
         _update.Begin();
         for (int micro = 0; micro < AccumulationSteps; micro++)
         {

@@ -1,4 +1,5 @@
 using System.Globalization;
+using ModelGen.Runtime;
 
 namespace ModelGen;
 
@@ -7,43 +8,24 @@ public sealed partial class TrainingLoop
     private const string KeyPrefix = "loop.";
     private const string FormatVersion = "1";
 
+    // What rounding may add to a weight of at most 1.
+    private const double WeightTolerance = 1e-6;
+
     /// <summary>Restores the trainer, the loader and the loop from a checkpoint that a loop with the same data and seed wrote.</summary>
     /// <param name="path">The checkpoint.</param>
     /// <returns>The caller's own metadata (<see cref="TrainingLoopOptions.Metadata"/>) of the run that wrote it.</returns>
     /// <exception cref="ModelFileException">
-    /// The file is damaged, is a checkpoint of another model, or was written with other data, another seed or another batch order.
-    /// If only the loop's part does not fit, the trainer has already been restored.
+    /// The file is damaged, is a checkpoint of another model, or was written with other data, another seed, another batch order or other
+    /// sizes of what the order depends on. Nothing has changed then.
     /// </exception>
+    /// <exception cref="IOException">The file cannot be read.</exception>
     public IReadOnlyDictionary<string, string> Resume(string path)
     {
-        IReadOnlyDictionary<string, string> metadata = _trainer.LoadCheckpoint(path);
-        Require(path, metadata, "format", FormatVersion);
-        Require(path, metadata, "order", _loader.Order.ToString());
-        Require(path, metadata, "seed", Text(_loader.Seed));
-        Require(path, metadata, "data_length", Text(_loader.DataLength));
-        Require(path, metadata, "data_fingerprint", _dataFingerprint.ToString("x16", CultureInfo.InvariantCulture));
-
-        var state = new LoaderState(Integer(path, metadata, "epoch"), Integer(path, metadata, "position"));
-        double smoothedSum = Number(path, metadata, "smoothed_sum");
-        double smoothedWeight = Number(path, metadata, "smoothed_weight");
-        double lastLoss = Number(path, metadata, "last_loss");
-        double bestLoss = Number(path, metadata, "best_loss");
-        long bestStep = Integer(path, metadata, "best_step");
-        long evaluatedStep = Integer(path, metadata, "evaluated_step");
-        long stale = Integer(path, metadata, "stale_evaluations");
-        if (stale is < 0 or > int.MaxValue)
-            throw new ModelFileException(path, KeyPrefix + "stale_evaluations", "a count", Text(stale));
-        try
-        {
-            _loader.State = state;
-        }
-        catch (ArgumentOutOfRangeException exception)
-        {
-            throw new ModelFileException(path, KeyPrefix + "position", "a position inside the data", state.ToString(), exception);
-        }
-
-        (_smoothedSum, _smoothedWeight, _lastLoss, _bestLoss) = (smoothedSum, smoothedWeight, lastLoss, bestLoss);
-        (_bestStep, _evaluatedStep, _staleEvaluations) = (bestStep, evaluatedStep, (int)stale);
+        Saved saved = default;
+        IReadOnlyDictionary<string, string> metadata = _trainer.LoadCheckpoint(path, (step, found) => saved = Read(path, step, found));
+        _loader.State = saved.Loader;
+        (_smoothedSum, _smoothedWeight, _lastLoss, _bestLoss) = (saved.SmoothedSum, saved.SmoothedWeight, saved.LastLoss, saved.BestLoss);
+        (_bestStep, _evaluatedStep, _staleEvaluations) = (saved.BestStep, saved.EvaluatedStep, saved.StaleEvaluations);
         _savedStep = -1;
 
         var own = new Dictionary<string, string>(StringComparer.Ordinal);
@@ -53,6 +35,37 @@ public sealed partial class TrainingLoop
                 own.Add(key, value);
         }
         return own;
+    }
+
+    /// <summary>The loop's part of a checkpoint, each number checked against what it can be after so many steps.</summary>
+    private Saved Read(string path, long step, IReadOnlyDictionary<string, string> metadata)
+    {
+        Require(path, metadata, "format", FormatVersion);
+        Require(path, metadata, "order", _loader.Order.ToString());
+        Require(path, metadata, "seed", Text(_loader.Seed));
+        Require(path, metadata, "data_length", Text(_loader.DataLength));
+        Require(path, metadata, "data_fingerprint", _dataFingerprint.ToString("x16", CultureInfo.InvariantCulture));
+
+        // Earlier versions did not write the sizes. A position in shuffled data counts windows, however many a batch has.
+        if (metadata.ContainsKey(KeyPrefix + "sequence_length"))
+            Require(path, metadata, "sequence_length", Text(_loader.SequenceLength));
+        if (_loader.Order == BatchOrder.Sequential && metadata.ContainsKey(KeyPrefix + "batch_size"))
+            Require(path, metadata, "batch_size", Text(_loader.BatchSize));
+
+        var loader = new LoaderState(Integer(path, metadata, "epoch", long.MinValue, long.MaxValue), Integer(path, metadata, "position", long.MinValue, long.MaxValue));
+        if (!_loader.Has(loader))
+            throw new ModelFileException(path, KeyPrefix + "position", "a position inside the data", $"{Text(loader.Position)} of epoch {Text(loader.Epoch)}");
+        long evaluatedStep = Integer(path, metadata, "evaluated_step", -1, step);
+        long bestStep = Integer(path, metadata, "best_step", -1, evaluatedStep);
+        return new Saved(
+            loader,
+            Number(path, metadata, "smoothed_sum", double.MaxValue, orNone: false),
+            Number(path, metadata, "smoothed_weight", 1 + WeightTolerance, orNone: false),
+            Number(path, metadata, "last_loss", evaluatedStep < 0 ? -1 : double.PositiveInfinity, orNone: true),
+            Number(path, metadata, "best_loss", bestStep < 0 ? -1 : double.MaxValue, orNone: bestStep < 0),
+            bestStep,
+            evaluatedStep,
+            (int)Integer(path, metadata, "stale_evaluations", 0, int.MaxValue));
     }
 
     private static string Text(long value) => value.ToString(CultureInfo.InvariantCulture);
@@ -70,23 +83,28 @@ public sealed partial class TrainingLoop
     {
         string found = Value(path, metadata, key);
         if (found != expected)
-            throw new ModelFileException(path, KeyPrefix + key, expected, found);
+            throw new ModelFileException(path, KeyPrefix + key, expected, Quoted.Text(found));
     }
 
-    private static long Integer(string path, IReadOnlyDictionary<string, string> metadata, string key)
+    private static long Integer(string path, IReadOnlyDictionary<string, string> metadata, string key, long minimum, long maximum)
     {
         string text = Value(path, metadata, key);
-        return long.TryParse(text, NumberStyles.AllowLeadingSign, CultureInfo.InvariantCulture, out long value)
+        return long.TryParse(text, NumberStyles.AllowLeadingSign, CultureInfo.InvariantCulture, out long value) && value >= minimum && value <= maximum
             ? value
-            : throw new ModelFileException(path, KeyPrefix + key, "an integer", $"\"{text}\"");
+            : throw new ModelFileException(path, KeyPrefix + key, $"an integer from {Text(minimum)} to {Text(maximum)}", Quoted.Text(text));
     }
 
-    private static double Number(string path, IReadOnlyDictionary<string, string> metadata, string key)
+    /// <summary>A number from 0 to a maximum (which none is where that is negative), or NaN where there may be none yet.</summary>
+    private static double Number(string path, IReadOnlyDictionary<string, string> metadata, string key, double maximum, bool orNone)
     {
         string text = Value(path, metadata, key);
-        return double.TryParse(text, NumberStyles.Float, CultureInfo.InvariantCulture, out double value)
-            ? value
-            : throw new ModelFileException(path, KeyPrefix + key, "a number", $"\"{text}\"");
+        if (double.TryParse(text, NumberStyles.Float, CultureInfo.InvariantCulture, out double value)
+            && (double.IsNaN(value) ? orNone : value >= 0 && value <= maximum))
+        {
+            return value;
+        }
+        string expected = maximum < 0 ? "NaN, since there was no evaluation" : $"a number from 0 to {Text(maximum)}{(orNone ? ", or NaN" : "")}";
+        throw new ModelFileException(path, KeyPrefix + key, expected, Quoted.Text(text));
     }
 
     private void Save(string path)
@@ -97,6 +115,8 @@ public sealed partial class TrainingLoop
             [KeyPrefix + "format"] = FormatVersion,
             [KeyPrefix + "order"] = _loader.Order.ToString(),
             [KeyPrefix + "seed"] = Text(_loader.Seed),
+            [KeyPrefix + "batch_size"] = Text(_loader.BatchSize),
+            [KeyPrefix + "sequence_length"] = Text(_loader.SequenceLength),
             [KeyPrefix + "data_length"] = Text(_loader.DataLength),
             [KeyPrefix + "data_fingerprint"] = _dataFingerprint.ToString("x16", CultureInfo.InvariantCulture),
             [KeyPrefix + "epoch"] = Text(state.Epoch),
@@ -117,4 +137,14 @@ public sealed partial class TrainingLoop
         _trainer.SaveCheckpoint(path, metadata);
         OnCheckpoint?.Invoke(path);
     }
+
+    private readonly record struct Saved(
+        LoaderState Loader,
+        double SmoothedSum,
+        double SmoothedWeight,
+        double LastLoss,
+        double BestLoss,
+        long BestStep,
+        long EvaluatedStep,
+        int StaleEvaluations);
 }

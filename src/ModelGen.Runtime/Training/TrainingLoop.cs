@@ -195,7 +195,7 @@ public sealed partial class TrainingLoop
             return false;
         _lastLoss = loss;
         _evaluatedStep = step;
-        bool improved = double.IsNaN(_bestLoss) || loss < _bestLoss - _options.MinimumImprovement;
+        bool improved = double.IsFinite(loss) && (double.IsNaN(_bestLoss) || loss < _bestLoss - _options.MinimumImprovement);
         if (improved)
         {
             _bestLoss = loss;
@@ -204,7 +204,7 @@ public sealed partial class TrainingLoop
             if (_options.BestCheckpointPath is { } path)
                 Save(path);
         }
-        else
+        else if (_staleEvaluations < int.MaxValue)
         {
             _staleEvaluations++;
         }

@@ -308,6 +308,68 @@ public sealed class TrainerTests
     }
 
     [Fact]
+    public void Numbers_that_nobody_could_train_on_from_are_refused()
+    {
+        using var file = new TemporaryFile();
+        using var damaged = new TemporaryFile();
+        using ModelWeights weights = ModelWeights.Create(FakeModels.Table(), seed: 4);
+        using var trainer = new FakeTrainer(weights, Adam(0));
+        trainer.Step(FakeModels.Tokens(6, 1), FakeModels.Tokens(6, 2));
+        trainer.SaveCheckpoint(file.Path);
+        uint[] before = Bits(weights);
+        foreach ((string tensor, float value) in new[]
+        {
+            ("wide", float.NaN), ("gain", float.NegativeInfinity), ("optimizer.exp_avg.wide", float.PositiveInfinity), ("optimizer.exp_avg_sq.block.0.weight", -1e-30f),
+            ("optimizer.exp_avg_sq.gain", float.NaN), ("trainer.state", float.NaN), ("trainer.evaluation_state", float.PositiveInfinity),
+        })
+        {
+            Change(file.Path, damaged.Path, static _ => { }, (name, values) => values[^1] = name == tensor ? value : values[^1]);
+            ModelFileException refused = Assert.Throws<ModelFileException>(() => trainer.LoadCheckpoint(damaged.Path));
+            Assert.Equal($"tensor '{tensor}'", refused.Field);
+            Assert.StartsWith(value.ToString(System.Globalization.CultureInfo.InvariantCulture), refused.Found, StringComparison.Ordinal);
+        }
+
+        Assert.Equal(before, Bits(weights));
+
+        // The last step there may be: it loads and is saved, and none follows.
+        Change(file.Path, damaged.Path, static writer => writer.Metadata["modelgen.step"] = "9007199254740993");
+        Assert.Throws<ModelFileException>(() => trainer.LoadCheckpoint(damaged.Path));
+        Change(file.Path, damaged.Path, static writer => writer.Metadata["modelgen.step"] = "9007199254740992");
+        trainer.LoadCheckpoint(damaged.Path);
+        Assert.Throws<InvalidOperationException>(() => trainer.Step(FakeModels.Tokens(6, 1), FakeModels.Tokens(6, 2)));
+        trainer.SaveCheckpoint(damaged.Path);
+        trainer.LoadCheckpoint(damaged.Path);
+
+        // What could not be loaded again is not written over what can.
+        weights.Parameter("wide")[4000] = float.NaN;
+        Assert.Contains("wide is NaN at 4000", Assert.Throws<ArithmeticException>(() => trainer.SaveCheckpoint(file.Path)).Message, StringComparison.Ordinal);
+        trainer.LoadCheckpoint(file.Path);
+        Assert.Equal(before, Bits(weights));
+    }
+
+    [Theory]
+    [InlineData(0)]
+    [InlineData(7)]
+    [InlineData(8)]
+    [InlineData(33)]
+    public void A_number_outside_its_range_is_found_wherever_it_is(int length)
+    {
+        float[] values = new float[length];
+        Assert.Equal(-1, FloatRange.FirstOutside(values, nonNegative: true));
+        for (int at = 0; at < length; at++)
+        {
+            foreach (float bad in new[] { float.NaN, float.PositiveInfinity, float.NegativeInfinity, -float.Epsilon })
+            {
+                values[at] = bad;
+                Assert.Equal(at, FloatRange.FirstOutside(values, nonNegative: true));
+                Assert.Equal(float.IsFinite(bad) ? -1 : at, FloatRange.FirstOutside(values, nonNegative: false));
+            }
+
+            values[at] = 0;
+        }
+    }
+
+    [Fact]
     public void Bad_inputs_are_refused_before_anything_happens()
     {
         using ModelWeights weights = ModelWeights.Create(FakeModels.Table(), seed: 4);
@@ -386,7 +448,7 @@ public sealed class TrainerTests
     private static unsafe uint[] Bits(ModelWeights weights) => new ReadOnlySpan<uint>(weights.Pointer, (int)weights.Length).ToArray();
 
     /// <summary>Copies a file of floats with something in it changed.</summary>
-    private static void Change(string path, string target, Action<SafetensorsWriter> change)
+    private static void Change(string path, string target, Action<SafetensorsWriter> change, Action<string, float[]>? changeValues = null)
     {
         var changed = new SafetensorsWriter();
         using (SafetensorsFile original = SafetensorsFile.Open(path))
@@ -400,6 +462,7 @@ public sealed class TrainerTests
             {
                 float[] values = new float[tensor.Length];
                 original.ReadFloats(tensor, 0, values);
+                changeValues?.Invoke(tensor.Name, values);
                 changed.Add(tensor.Name, [.. tensor.Shape.Select(static extent => (int)extent)], values);
             }
         }

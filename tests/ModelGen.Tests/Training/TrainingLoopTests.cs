@@ -311,6 +311,20 @@ public class TrainingLoopTests
     [InlineData("loop.best_loss", "", "loop.best_loss")]
     [InlineData("loop.stale_evaluations", "-3", "loop.stale_evaluations")]
     [InlineData("loop.smoothed_sum", "1,5", "loop.smoothed_sum")]
+    [InlineData("loop.smoothed_sum", "-1", "loop.smoothed_sum")]
+    [InlineData("loop.smoothed_sum", "Infinity", "loop.smoothed_sum")]
+    [InlineData("loop.smoothed_weight", "NaN", "loop.smoothed_weight")]
+    [InlineData("loop.smoothed_weight", "1.1", "loop.smoothed_weight")]
+    [InlineData("loop.best_loss", "-0.5", "loop.best_loss")]
+    [InlineData("loop.best_loss", "NaN", "loop.best_loss")]
+    [InlineData("loop.last_loss", "-1", "loop.last_loss")]
+    [InlineData("loop.best_step", "4", "loop.best_step")]
+    [InlineData("loop.evaluated_step", "4", "loop.evaluated_step")]
+    [InlineData("loop.evaluated_step", "-2", "loop.evaluated_step")]
+    [InlineData("loop.stale_evaluations", "2147483648", "loop.stale_evaluations")]
+    [InlineData("loop.epoch", "9223372036854775807", "loop.position")]
+    [InlineData("loop.sequence_length", "99", "loop.sequence_length")]
+    [InlineData("loop.order", "\u001b[31mShuffled", "loop.order")]
     public void DamagedLoopStateIsRefused(string key, string value, string field)
     {
         using var folder = new TemporaryFolder();
@@ -320,7 +334,41 @@ public class TrainingLoopTests
         var metadata = new Dictionary<string, string>(trainer.LoadCheckpoint(path)) { [key] = value };
         trainer.SaveCheckpoint(path, metadata);
         TrainingLoop loop = NewLoop(trainer, BatchOrder.Shuffled, new TrainingLoopOptions { Steps = 3 });
-        Assert.Equal(field, Assert.Throws<ModelFileException>(() => loop.Resume(path)).Field);
+        trainer.Weights.Parameter("table")[0] = 7;
+        ModelFileException refused = Assert.Throws<ModelFileException>(() => loop.Resume(path));
+        Assert.Equal(field, refused.Field);
+        Assert.DoesNotContain('\u001b', refused.Message);
+
+        // Neither the loop nor the trainer was restored.
+        Assert.Equal(7, trainer.Weights.Parameter("table")[0]);
+    }
+
+    [Theory]
+    [InlineData("NaN", 2, 2, false)]
+    [InlineData("-0.5", 2, 2, false)]
+    [InlineData("0.5", 2, 2, true)]
+    [InlineData("0.5", 3, 2, false)]
+    [InlineData("0.5", -1, 2, false)]
+    [InlineData("NaN", -1, 2, true)]
+    public void TheBestLossIsOneOfAnEvaluation(string bestLoss, int bestStep, int evaluatedStep, bool fits)
+    {
+        using var folder = new TemporaryFolder();
+        string path = folder.File("run.safetensors");
+        using BigramTrainer trainer = NewTrainer();
+        NewLoop(trainer, BatchOrder.Shuffled, new TrainingLoopOptions { Steps = 3, CheckpointPath = path }).Run();
+        var metadata = new Dictionary<string, string>(trainer.LoadCheckpoint(path))
+        {
+            ["loop.best_loss"] = bestLoss,
+            ["loop.last_loss"] = "0.75",
+            ["loop.best_step"] = $"{bestStep}",
+            ["loop.evaluated_step"] = $"{evaluatedStep}",
+        };
+        trainer.SaveCheckpoint(path, metadata);
+        TrainingLoop loop = NewLoop(trainer, BatchOrder.Shuffled, new TrainingLoopOptions { Steps = 3 });
+        if (fits)
+            loop.Resume(path);
+        else
+            Assert.Throws<ModelFileException>(() => loop.Resume(path));
     }
 
     [Fact]
