@@ -59,7 +59,7 @@ public abstract unsafe class CausalSession : IDisposable
     /// <summary>The most tokens that the session holds; 0 where there is no limit.</summary>
     public int ContextLength => _layout.ContextLength;
 
-    /// <summary>The number of threads that compute, the caller's included.</summary>
+    /// <summary>The number of threads that compute, the caller's included: as many as the options allow, but no more than processors.</summary>
     public int Threads => _team.Count;
 
     internal Span<float> Arena => new(_arena.Floats, checked((int)(_arena.ByteLength / sizeof(float))));

@@ -50,7 +50,7 @@ public abstract unsafe class FeedForwardSession : IDisposable
     /// <summary>The number of rows that are computed together; more are computed in blocks of this many.</summary>
     public int MaximumBatch => _layout.MaximumBatch;
 
-    /// <summary>The number of threads that compute, the caller's included.</summary>
+    /// <summary>The number of threads that compute, the caller's included: as many as the options allow, but no more than processors.</summary>
     public int Threads => _team.Count;
 
     internal Span<float> Arena => new(_arena.Floats, checked((int)(_arena.ByteLength / sizeof(float))));

@@ -5,14 +5,24 @@ namespace ModelGen.Runtime;
 /// <summary>Checks that sessions and trainers share.</summary>
 internal static class RunChecks
 {
-    public static int Threads(int threads, string optionsName)
+    /// <summary>For tests of teams that are larger than the machine: threads beyond the processors, if the options ask for them.</summary>
+    private static readonly bool s_beyondProcessors = AppContext.TryGetSwitch("ModelGen.ThreadsBeyondProcessors", out bool enabled) && enabled;
+
+    /// <summary>The number of threads to use: none beyond the processors, where they could only wait for each other.</summary>
+    public static int Threads(int asked, string optionsName)
     {
-        if (threads is < 0 or > 1024)
+        if (asked is < 0 or > 1024)
         {
-            throw new ArgumentOutOfRangeException(optionsName, threads, "Threads must be from 0 (one per processor) to 1024.");
+            throw new ArgumentOutOfRangeException(optionsName, asked, "Threads must be from 0 (one per processor) to 1024.");
         }
 
-        return threads;
+        return Threads(asked, Environment.ProcessorCount, s_beyondProcessors);
+    }
+
+    internal static int Threads(int asked, int processors, bool beyondProcessors)
+    {
+        int most = beyondProcessors ? 1024 : Math.Min(processors, 1024);
+        return Math.Min(asked == 0 ? processors : asked, most);
     }
 
     /// <summary>Checks a model's layout: everything that is copied or read must lie inside the arena.</summary>

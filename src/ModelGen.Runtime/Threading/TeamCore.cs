@@ -22,7 +22,8 @@ namespace ModelGen.Runtime;
 /// Memory order: a publication is a volatile store, which orders what the worker wrote before it, and an observation is a volatile
 /// read. Nobody who publishes pays for a fence against those who sleep: a thread that is going to sleep raises its flag, has every
 /// running thread of the process pass a fence, and then looks at the number once more. Either it sees the new number, or whoever
-/// published that looks for flags after the fence and sees this one. No wake-up is lost.
+/// published that looks for flags after the fence and sees this one. No wake-up is lost. Before the flag it notes whom it waits for, and
+/// is woken by nobody else: if everyone who publishes woke everyone, a barrier of n sleepers would switch threads n² times.
 /// </para>
 /// </remarks>
 internal sealed unsafe class TeamCore
@@ -39,6 +40,9 @@ internal sealed unsafe class TeamCore
 
     /// <summary>The largest team in which everyone polls everyone: the quickest as long as that is little traffic.</summary>
     private const int LargestMutual = 8;
+
+    /// <summary>In place of a worker's index: what is awaited is the next task.</summary>
+    private const int Dispatcher = -1;
 
     private readonly Worker[] _workers;
     private readonly Thread[] _threads;
@@ -62,10 +66,12 @@ internal sealed unsafe class TeamCore
 
         _mutual = threads <= LargestMutual;
 
-        // With more threads than processors whoever spins keeps the one it waits for from running.
-        bool spin = threads <= Environment.ProcessorCount;
+        // With more threads than processors whoever spins keeps the one it waits for from running: they yield at once. All of them then
+        // have their turn before anyone sleeps, since to fall asleep and to be woken takes ten times as long as to yield.
+        int turns = (threads + Environment.ProcessorCount - 1) / Environment.ProcessorCount;
+        bool spin = turns == 1;
         _barrierSpinTicks = spin ? Ticks(BarrierSpinMicroseconds) : 0;
-        _barrierYieldTicks = Ticks(BarrierYieldMicroseconds);
+        _barrierYieldTicks = Ticks(BarrierYieldMicroseconds * turns);
         _idleSpinTicks = spin ? Ticks(IdleSpinMicroseconds) : 0;
 
         _threads = new Thread[threads - 1];
@@ -193,7 +199,7 @@ internal sealed unsafe class TeamCore
     {
         _shutdown = true;
         Volatile.Write(ref _shared.Dispatched, _shared.Dispatched + 1);
-        WakeParked();
+        WakeParked(Dispatcher);
     }
 
     /// <summary>Lets the threads end, waits until they have, and frees the scratch memory. No task runs or will run any more.</summary>
@@ -279,7 +285,7 @@ internal sealed unsafe class TeamCore
         long number = _shared.Dispatched + 1;
         _shared.Task = task;
         Volatile.Write(ref _shared.Dispatched, number);
-        WakeParked();
+        WakeParked(Dispatcher);
 
         Worker caller = _workers[0];
         Execute(task, caller, number);
@@ -289,7 +295,7 @@ internal sealed unsafe class TeamCore
             ref long progress = ref _workers[index].Progress;
             if (Volatile.Read(ref progress) - finished < 0)
             {
-                WaitFor(ref progress, finished, caller, _barrierSpinTicks, _barrierYieldTicks);
+                WaitFor(ref progress, index, finished, caller, _barrierSpinTicks, _barrierYieldTicks);
             }
         }
 
@@ -307,7 +313,7 @@ internal sealed unsafe class TeamCore
         for (long number = 1; ; number++)
         {
             // A dispatch follows only upon the completion of the one before, so none is ever skipped.
-            WaitFor(ref _shared.Dispatched, number, worker, _idleSpinTicks, 0);
+            WaitFor(ref _shared.Dispatched, Dispatcher, number, worker, _idleSpinTicks, 0);
             if (_shutdown)
             {
                 return;
@@ -342,7 +348,7 @@ internal sealed unsafe class TeamCore
         long progress = Volatile.Read(ref other.Progress);
         if (progress - reached < 0)
         {
-            progress = WaitFor(ref other.Progress, reached, worker, _barrierSpinTicks, _barrierYieldTicks);
+            progress = WaitFor(ref other.Progress, other.Index, reached, worker, _barrierSpinTicks, _barrierYieldTicks);
         }
 
         if ((progress & ~Finished) - reached < 0)
@@ -356,7 +362,7 @@ internal sealed unsafe class TeamCore
     private void Publish(Worker worker, long progress)
     {
         Volatile.Write(ref worker.Progress, progress);
-        WakeParked();
+        WakeParked(worker.Index);
     }
 
     private void ThrowIfFailed()
@@ -383,8 +389,8 @@ internal sealed unsafe class TeamCore
         failure!.Throw();
     }
 
-    /// <summary>Waits until a number has come to <paramref name="value"/> or beyond, and returns it.</summary>
-    private long WaitFor(ref long location, long value, Worker worker, long spinTicks, long yieldTicks)
+    /// <summary>Waits until a number, which <paramref name="source"/> publishes, has come to <paramref name="value"/> or beyond, and returns it.</summary>
+    private long WaitFor(ref long location, int source, long value, Worker worker, long spinTicks, long yieldTicks)
     {
         long found;
 
@@ -424,15 +430,16 @@ internal sealed unsafe class TeamCore
             Thread.Yield();
         }
 
-        return Park(ref location, value, worker);
+        return Park(ref location, source, value, worker);
     }
 
     [MethodImpl(MethodImplOptions.NoInlining)]
-    private long Park(ref long location, long value, Worker worker)
+    private long Park(ref long location, int source, long value, Worker worker)
     {
         bool interrupted = false;
         long found;
         Interlocked.Increment(ref _shared.Parked);
+        Volatile.Write(ref worker.Awaited, source);
         while (true)
         {
             Interlocked.Exchange(ref worker.Parked, 1);
@@ -465,23 +472,36 @@ internal sealed unsafe class TeamCore
     }
 
     [MethodImpl(MethodImplOptions.AggressiveInlining)]
-    private void WakeParked()
+    private void WakeParked(int source)
     {
         if (Volatile.Read(ref _shared.Parked) != 0)
         {
-            WakeAll();
+            WakeThoseWhoAwait(source);
         }
     }
 
     [MethodImpl(MethodImplOptions.NoInlining)]
-    private void WakeAll()
+    private void WakeThoseWhoAwait(int source)
     {
+        if (!_mutual && source > 0)
+        {
+            // Only the first worker ever waits for any other.
+            Wake(_workers[0], source);
+            return;
+        }
+
         foreach (Worker worker in _workers)
         {
-            if (Volatile.Read(ref worker.Parked) != 0 && Interlocked.Exchange(ref worker.Parked, 0) != 0)
-            {
-                worker.WakeUp.Set();
-            }
+            Wake(worker, source);
+        }
+    }
+
+    private static void Wake(Worker worker, int source)
+    {
+        // A worker that sleeps for one peer after the other may be taken for one that still awaits the first: it then looks and sleeps again.
+        if (Volatile.Read(ref worker.Parked) != 0 && Volatile.Read(ref worker.Awaited) == source && Interlocked.Exchange(ref worker.Parked, 0) != 0)
+        {
+            worker.WakeUp.Set();
         }
     }
 

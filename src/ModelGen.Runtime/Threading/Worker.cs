@@ -61,6 +61,9 @@ public sealed unsafe class Worker
     /// <summary>1 while the thread sleeps, or is about to, until <see cref="WakeUp"/>; whoever sets it back to 0 signals the event.</summary>
     internal ref int Parked => ref _polled.Parked;
 
+    /// <summary>Whom the thread sleeps for: a worker's index, or what <see cref="TeamCore"/> has for the next task. Written before the flag.</summary>
+    internal ref int Awaited => ref _polled.Awaited;
+
     internal ExceptionDispatchInfo? Failure { get; set; }
 
     /// <summary>The unit that <see cref="Take()"/> took.</summary>
@@ -313,6 +316,9 @@ public sealed unsafe class Worker
 
         [FieldOffset(136)]
         public int Parked;
+
+        [FieldOffset(140)]
+        public int Awaited;
 
         [FieldOffset(256)]
         public long Share;

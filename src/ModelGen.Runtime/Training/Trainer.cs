@@ -104,7 +104,7 @@ public abstract unsafe partial class Trainer : IDisposable
     /// <summary>The number of micro-batches whose gradients are averaged in one step.</summary>
     public int AccumulationSteps { get; }
 
-    /// <summary>The number of threads that compute, the caller's included.</summary>
+    /// <summary>The number of threads that compute, the caller's included: as many as the options allow, but no more than processors.</summary>
     public int Threads => _team.Count;
 
     /// <summary>The optimizer.</summary>

@@ -92,8 +92,8 @@ public class TeamBenchmarks
     private readonly Meetings _several = new(Barriers);
     private WorkerTeam? _team;
 
-    /// <summary>How many threads.</summary>
-    [Params(1, 2)]
+    /// <summary>How many threads; more than there are processors yield instead of spinning.</summary>
+    [Params(1, 2, 8, 64)]
     public int Threads { get; set; }
 
     /// <summary>Starts the threads.</summary>
