@@ -61,7 +61,7 @@ internal static class ModelCompiler
         }
         else
         {
-            ModelGraph graph = Run(forward, cancellation, g => BindExtents.Run(g, Dim.Time(chunk), 1), ExpandComposites.Run, Simplify.Run);
+            ModelGraph graph = Run(forward, cancellation, g => BindExtents.Run(g, Dim.Time(chunk), 1), ExpandComposites.Run, RemoveStopGradient.Run, Simplify.Run);
             inference.Add(Lower("Predict", graph, layout, spec.Caches, cancellation));
         }
 
@@ -76,7 +76,7 @@ internal static class ModelCompiler
             ModelGraph bound = Run(graph.WithOutputs("loss"), cancellation,
                 g => BindExtents.Run(g, declared.BatchSize, Math.Max(1, declared.SequenceLength)), ExpandComposites.Run);
             training.Add(Lower("Step", TrainingGraph(bound, cancellation), trainingLayout, spec.Caches, cancellation));
-            training.Add(Lower("Evaluate", Run(bound, cancellation, RemoveDropout.Run, Simplify.Run, ScanMotion.Run), trainingLayout, spec.Caches, cancellation));
+            training.Add(Lower("Evaluate", Run(bound, cancellation, RemoveDropout.Run, RemoveStopGradient.Run, Simplify.Run, ScanMotion.Run), trainingLayout, spec.Caches, cancellation));
         }
 
         Shape outputShape = forward.Output(output).Shape;
@@ -100,6 +100,7 @@ internal static class ModelCompiler
             g => StreamInference.Run(g, output, context),
             InlineSingleStep.Run,
             SinkLastRow.Run,
+            RemoveStopGradient.Run,
             Simplify.Run,
             ScanMotion.Run,
             Simplify.Run);
@@ -109,6 +110,7 @@ internal static class ModelCompiler
         => Run(bound, cancellation,
             ScanMotion.SaveForBackward,
             g => ReverseMode.Differentiate(g, "loss"),
+            RemoveStopGradient.Run,
             Simplify.Run,
             ScanMotion.Run,
             Simplify.Run);
@@ -117,7 +119,9 @@ internal static class ModelCompiler
     public static CompiledPlan Lower(string name, ModelGraph graph, ModelLayout layout, CacheSizes caches, CancellationToken cancellation)
     {
         CpuProgram program = CpuTarget.Plan(Lowering.Run(graph, layout, cancellation), caches);
-        return new CompiledPlan(name, program, MemoryPlanner.Plan(program));
+        long arena = MemoryPlanner.Plan(program);
+        MemoryPlanVerifier.Verify(program, arena);
+        return new CompiledPlan(name, program, arena);
     }
 
     private static ModelGraph Run(ModelGraph graph, CancellationToken cancellation, params Func<ModelGraph, ModelGraph>[] passes)
@@ -132,7 +136,6 @@ internal static class ModelCompiler
         return graph;
     }
 
-    [System.Diagnostics.Conditional("DEBUG")]
     private static void Verify(ModelGraph graph, Func<ModelGraph, ModelGraph> pass)
         => GraphVerifier.Verify(graph, pass.Method.DeclaringType?.Name + "." + pass.Method.Name);
 }

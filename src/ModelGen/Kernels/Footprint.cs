@@ -14,6 +14,9 @@ internal sealed record Footprint(View View, IReadOnlyList<(RowExtent Stride, Row
     /// <summary>The last element for the largest counts, at position zero.</summary>
     public long Last => Steps.Aggregate(View.Offset, (last, s) => last + ((long)s.Stride.Maximum * (s.Count.Maximum - 1)));
 
+    /// <summary>How many elements they are, at the most, where no two sums are the same.</summary>
+    public long Elements => Steps.Where(s => s.Stride.Coefficient != 0).Aggregate(1L, (product, s) => product * s.Count.Maximum);
+
     /// <summary>What a kernel reads, or what it writes; a loop's over all of its steps.</summary>
     public static IEnumerable<Footprint> Of(Kernel kernel, bool written)
     {
@@ -71,7 +74,7 @@ internal sealed record Footprint(View View, IReadOnlyList<(RowExtent Stride, Row
         };
 
         IEnumerable<(RowExtent, RowExtent)> Over(IEnumerable<RowExtent> axes, int columns)
-            => axes.Select((extent, i) => (o.Access.RowStrides[i], extent)).Append((RowExtent.Literal(o.Access.ColumnStride), RowExtent.Literal(columns)));
+            => axes.Select((extent, i) => (o.Access.RowStrides[i], extent)).Append((RowExtent.Literal(o.Access.ColumnStride), RowExtent.Literal(o.Access.ColumnStride == 0 ? 1 : columns)));
 
         IEnumerable<(RowExtent, RowExtent)> Matrix(RowExtent rows, int columns) => [(RowExtent.Literal(o.Access.RowStride), rows), (RowExtent.Literal(1), RowExtent.Literal(columns))];
     }

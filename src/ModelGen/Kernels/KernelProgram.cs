@@ -1,5 +1,7 @@
 using System.Collections.Generic;
 
+using ModelGen.Compiler.Graph;
+
 namespace ModelGen.Compiler.Kernels;
 
 /// <summary>A finished plan before memory is planned: kernels in order, and what the outside needs to find.</summary>
@@ -7,4 +9,5 @@ internal sealed record KernelProgram(
     IReadOnlyList<Kernel> Kernels,
     IReadOnlyDictionary<string, View> Inputs,
     IReadOnlyDictionary<string, View> Outputs,
-    IReadOnlyList<PlanBuffer> Buffers);
+    IReadOnlyList<PlanBuffer> Buffers,
+    IReadOnlyList<Dim> Counts);

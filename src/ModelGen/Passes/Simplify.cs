@@ -8,7 +8,7 @@ namespace ModelGen.Compiler.Passes;
 /// <summary>
 /// Local rewrites that never change a value: reshapes and broadcasts of themselves, sums with zero, slices of
 /// concatenations, reductions of one column, identities. Equal nodes are one already, and unused ones are gone, by construction of the graph.
-/// Guarantees: the results' values are bit for bit those of the input graph.
+/// Guarantees: the results' values are bit for bit those of the input graph, and so are the gradients of what is differentiated afterwards.
 /// </summary>
 internal static class Simplify
 {
@@ -19,8 +19,6 @@ internal static class Simplify
     {
         switch (node.Op)
         {
-            case StopGradient:
-                return inputs[0];
             case Affine { Scale: 1, Shift: 0 }:
                 return inputs[0];
             case Affine outer when inputs[0].Op is Affine { Shift: 0 } inner && outer.Shift == 0:

@@ -15,9 +15,6 @@ internal sealed record KernelCase(string Name, ModelGraph Graph, RunArguments Ru
 /// <summary>The graphs of which emitted code is compared with the reference interpreter.</summary>
 internal static class KernelCases
 {
-    /// <summary>Operators that are no value of a kernel: the first is gone when kernels are made, the second is a gradient's place.</summary>
-    private static readonly HashSet<Type> NeverLowered = [typeof(PadColumns), typeof(PadRows)];
-
     private static readonly Lazy<IReadOnlyDictionary<string, KernelCase>> ForwardTable = new(() => Operators(backward: false).Concat(Sizes()).ToDictionary(c => c.Name));
     private static readonly Lazy<IReadOnlyDictionary<string, KernelCase>> BackwardTable = new(() => Operators(backward: true).Concat(FamilySteps()).ToDictionary(c => c.Name));
 
@@ -26,7 +23,7 @@ internal static class KernelCases
     public static IReadOnlyDictionary<string, KernelCase> Backward => BackwardTable.Value;
 
     /// <summary>What the compiler does to a forward graph before it lowers it.</summary>
-    public static ModelGraph Prepare(ModelGraph graph) => Simplify.Run(ScanMotion.Run(Simplify.Run(ExpandComposites.Run(graph))));
+    public static ModelGraph Prepare(ModelGraph graph) => Simplify.Run(ScanMotion.Run(Simplify.Run(RemoveStopGradient.Run(ExpandComposites.Run(graph)))));
 
     /// <summary>What the compiler does to a bound training graph before it lowers it.</summary>
     public static ModelGraph PrepareTraining(ModelGraph graph)
@@ -36,7 +33,7 @@ internal static class KernelCases
     {
         foreach (OperatorCase c in OperatorCases.All.Values)
         {
-            if (c.Graph.Nodes.Any(n => NeverLowered.Contains(n.Op.GetType())) || (backward && !c.HasGradient))
+            if (backward && !c.HasGradient)
             {
                 continue;
             }

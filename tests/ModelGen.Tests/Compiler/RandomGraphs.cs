@@ -27,7 +27,7 @@ internal sealed class RandomGraphs
         _differentiable = differentiable;
         _dynamic = dynamic;
         int[] extents = [1, 2, 3, 4, 5, 7, 8, 9, 12, 15, 16, 17, 24, 31, 33];
-        _batch = dynamic ? 1 : Pick(1, 1, 2, 3);
+        _batch = Pick(1, 1, 2, 3);
         _rows = dynamic ? Dim.Time(Pick(extents)) : Pick(extents);
         _widths = [Pick(extents), Pick(extents), 1];
     }
@@ -109,16 +109,9 @@ internal sealed class RandomGraphs
             return Pick(fitting);
         }
 
-        Dim[] dims = [.. x.Shape.Dims];
-        Shape shape = _random.Next(6) switch
-        {
-            0 when dims.Length > 0 => Shape.Of(dims[^1]),
-            1 when dims.Length > 1 => x.Shape.WithLast(1),
-            2 => Shape.Of(1),
-            3 when dims.Length > 2 => x.Shape.DropFirst(),
-            4 when dims.Length > 2 => x.Shape.DropFirst().WithLast(1),
-            _ => x.Shape,
-        };
+        // Any extent may be one, and the outermost ones missing.
+        IEnumerable<Dim> dims = x.Shape.Dims.Select(d => _random.Next(3) == 0 ? 1 : d).ToArray();
+        Shape shape = new(_random.Next(3) == 0 ? dims.Skip(_random.Next(x.Shape.Rank + 1)) : dims);
         return Leaf(shape);
     }
 
@@ -133,16 +126,13 @@ internal sealed class RandomGraphs
             return false;
         }
 
-        // The sum over an inner extent of one is not written in the operators that there are.
-        return Enumerable.Range(1, Math.Min(a.Rank, b.Rank)).All(i => a[a.Rank - i] == b[b.Rank - i] || i == 1 || Ones(a, i) || Ones(b, i));
-
-        static bool Ones(Shape shape, int from) => Enumerable.Range(from, shape.Rank - from + 1).All(i => shape[shape.Rank - i] == (Dim)1);
+        return true;
     }
 
     private Value? Step()
     {
         Value x = Any();
-        switch (_random.Next(_dynamic ? 24 : 30))
+        switch (_random.Next(_dynamic ? 26 : 32))
         {
             case 0 or 1 or 2 or 3:
                 return Unary(x);
@@ -178,15 +168,17 @@ internal sealed class RandomGraphs
             case 23:
                 return _dynamic ? Streamed() : Recur();
             case 24:
-                return x.Shape.Rank == 0 ? null : _b.Add(new Reshape(Regroup(x.Shape)), Name("reshaped"), x);
+                return x.Shape.Rank < 2 ? null : Transpose(x);
             case 25:
-                return x.Shape.Rank < 2 ? null : Scaled(_b.Add(new ColumnSum(Shape.Of(x.Shape[-1])), Name("columns"), x), 1.0 / x.Shape.Rows.Maximum);
+                return x.Shape.Rank < 2 || x.Shape.Columns < 2 ? null : EveryOther(x);
             case 26:
+                return x.Shape.Rank == 0 ? null : _b.Add(new Reshape(Regroup(x.Shape)), Name("reshaped"), x);
+            case 27 or 28:
+                return x.Shape.Rank < 2 ? null : SumOver(x);
+            case 29:
                 return Contract();
-            case 27:
-                return x.Shape.Rank == 0 ? null : _b.Add(new BroadcastTo(x.Shape.Rank < 2 ? Shape.Of(Pick(2, 3, 9), x.Shape[-1]) : x.Shape), Name("stretched"), x);
-            case 28:
-                return x.Shape.Rank == 3 ? _b.Add(new ColumnSum(x.Shape.DropFirst()), Name("over_batch"), x) : null;
+            case 30:
+                return x.Shape.Rank is 0 or > 3 ? null : _b.Add(new BroadcastTo(new Shape([.. x.Shape.Rank < 3 ? new Dim[] { Pick(2, 3, 9) } : [], .. x.Shape.Dims.Select(d => d == (Dim)1 ? Pick(1, 2, 5) : d)])), Name("stretched"), x);
             default:
                 return Recur();
         }
@@ -244,6 +236,45 @@ internal sealed class RandomGraphs
         };
     }
 
+    /// <summary>The extents in any order that leaves a literal one innermost.</summary>
+    private Value Transpose(Value x)
+    {
+        int[] axes = [.. Enumerable.Range(0, x.Shape.Rank)];
+        _random.Shuffle(axes);
+        return x.Shape[axes[^1]].IsLiteral ? _b.Add(new Permute(new(axes)), Name("permuted"), x) : x;
+    }
+
+    /// <summary>Columns some number apart, as a view; now and then put back between others.</summary>
+    private Value? EveryOther(Value x)
+    {
+        int[] steps = [.. new[] { 2, 3, 4, 5, 7 }.Where(s => x.Shape.Columns % s == 0)];
+        if (steps.Length == 0)
+        {
+            return null;
+        }
+
+        int step = Pick(steps);
+        Dim[] rows = [.. x.Shape.Dims.SkipLast(1)];
+        Value groups = _b.Add(new Reshape(new Shape([.. rows, x.Shape.Columns / step, step])), Name("groups"), x);
+        Value Part(int offset) => _b.Add(new Reshape(x.Shape.WithLast(x.Shape.Columns / step)), Name("strided"), _b.Add(new SliceColumns(offset, 1), Name("every"), groups));
+        Value first = Part(_random.Next(step));
+        if (_random.Next(2) == 0)
+        {
+            return first;
+        }
+
+        Value Column(Value v) => _b.Add(new Reshape(new Shape([.. v.Shape.Dims, 1])), Name("column"), v);
+        Value[] columns = [.. Enumerable.Range(0, step).Select(i => Column(i % 2 == 0 ? Unary(Part(i)) : Part(step - i)))];
+        return _b.Add(new Reshape(x.Shape), Name("interleaved"), _b.Add(new ConcatColumns(), Name("joined"), columns));
+    }
+
+    private Value SumOver(Value x)
+    {
+        Dim[] dims = [.. x.Shape.Dims.SkipLast(1).Select(d => _random.Next(2) == 0 ? 1 : d), x.Shape[-1]];
+        Shape shape = new(dims.All(d => d == (Dim)1) || _random.Next(2) == 0 ? dims.SkipWhile((d, i) => i < dims.Length - 1 && d == (Dim)1) : dims);
+        return Scaled(_b.Add(new ColumnSum(shape), Name("summed"), x), (double)shape.MaximumElements / x.Shape.MaximumElements);
+    }
+
     private Value Slice(Value x)
     {
         int offset = _random.Next(x.Shape.Columns);
@@ -288,7 +319,7 @@ internal sealed class RandomGraphs
         int headDim = Pick(1, 3, 4, 8, 9);
         int keyHeads = heads > 1 && _random.Next(2) == 0 ? heads / 2 : heads;
         Value x = Any(v => v.Shape.Rank == 3 && v.Shape[1] == _rows);
-        if (x.Shape.Rank != 3)
+        if (x.Shape.Rank != 3 || x.Shape[1] != _rows || (_dynamic && x.Shape[0] != (Dim)1))
         {
             return x;
         }
@@ -313,8 +344,8 @@ internal sealed class RandomGraphs
 
     private Value? Streamed()
     {
-        Value x = Any(v => v.Shape.Rank == 3);
-        return _random.Next(2) == 0 && x.Shape.Rank == 3 ? _b.Add(new LastRow(), Name("last"), x)
+        Value x = Any(v => v.Shape.Rank == 3 && v.Shape.Rows is { Coefficient: 1, Factors.Count: 1 });
+        return _random.Next(2) == 0 && x.Shape.Rank == 3 && x.Shape.Rows is { Coefficient: 1, Factors.Count: 1 } ? _b.Add(new LastRow(), Name("last"), x)
             : _b.Add(new RowsAtPosition(_rows), Name("positions"), _b.Add(new Parameter(Name("positions"), Shape.Of(_rows.Maximum + 5, Pick(_widths)), Initializer.Normal(1), false, false), "positions"));
     }
 

@@ -99,6 +99,7 @@ internal sealed class KernelExpressions(Lowering lowering, Cluster? cluster, IRe
     private int Read(Value value)
     {
         TensorView view = lowering.ViewOf(value);
+        view = view.ColumnStride.IsDynamic && value.Type.Element == ElementType.Float32 ? lowering.CopyOf(value) : view;
         PendingOperand operand = PendingOperand.Of("", view, value.Type, Rows, Columns, isWritten: false);
         if (matrices.Length > 0 && operand.ColumnStride > 1)
         {

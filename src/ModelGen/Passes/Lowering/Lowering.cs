@@ -60,8 +60,13 @@ internal sealed class Lowering
         var lowering = new Lowering(layout, graph, graph.Results.Select(Placement.GradientValue), leaves, [], buffers, insideLoop: false);
         lowering.LowerNodes(cancellation);
         Dictionary<string, View> outputs = graph.Outputs.ToDictionary(o => o.Name, o => lowering.OutputOf(o.Value));
-        List<Kernel> kernels = GradientStores.Run(lowering.Schedule.Sort());
-        return new KernelProgram(kernels, inputs, outputs, buffers);
+        Dim[] counts = [.. graph.Nodes.SelectMany(n => n.Outputs).SelectMany(t => t.Shape.Dims).Where(d => !d.IsLiteral).Select(d => d + -d.Plus).Distinct()];
+        PlanBuffer[] given = [.. inputs.Values.Select(v => v.Buffer)];
+        List<Kernel> sorted = lowering.Schedule.Sort();
+        KernelVerifier.Verify(sorted, given, counts, nameof(Lowering), gradientsAdd: false);
+        List<Kernel> kernels = GradientStores.Run(sorted);
+        KernelVerifier.Verify(kernels, given, counts, nameof(GradientStores));
+        return new KernelProgram(kernels, inputs, outputs, buffers, counts);
     }
 
     /// <summary>The kernels of a scan's body.</summary>
@@ -118,27 +123,35 @@ internal sealed class Lowering
     }
 
     /// <summary>Adds a copy of a value at a place.</summary>
-    public void Copy(Value value, TensorView place, StoreMode mode, string name, int position, Turn turn = Turn.Node, Kernel? after = null)
-        => Schedule.Add(CopyKernel(value, place, mode, name), position, turn, after);
+    public void Copy(Value value, TensorView place, StoreMode mode, string name, int position, Turn turn = Turn.Node)
+        => Schedule.Add(CopyKernel(value, place, mode, name), position, turn);
 
     private RowKernel CopyKernel(Value value, TensorView place, StoreMode mode, string name)
     {
-        var rows = value.Shape.Dims.Take(System.Math.Max(0, value.Shape.Rank - 1)).ToArray();
-        var output = PendingOperand.Of("output", place, value.Type, rows, value.Shape.Columns, isWritten: true);
-        return value.Op is Constant constant
-            ? RowKernels.Map(name, [output], rows, value.Shape.Columns, [new Store(0, constant.Value, mode)], 0, 4 * value.Shape.MaximumElements)
-            : RowKernels.Map(name, [PendingOperand.Of("input", ViewOf(value), value.Type, rows, value.Shape.Columns, isWritten: false), output], rows, value.Shape.Columns,
-                [new Store(1, new OperandExpr(0), mode)], 0, 8 * value.Shape.MaximumElements);
+        TensorView? source = value.Op is Constant ? null : ViewOf(value);
+        Shape shape = value.Shape;
+        if (source is { ColumnStride.IsDynamic: true })
+        {
+            // Columns are a literal number of elements apart, rows need not be.
+            shape = new Shape(shape.Dims.Append(1));
+            (source, place) = (source.Append(), place.Append());
+        }
+
+        TensorType type = TensorType.Float(shape);
+        Dim[] rows = shape.Dims.Take(System.Math.Max(0, shape.Rank - 1)).ToArray();
+        var output = PendingOperand.Of("output", place, type, rows, shape.Columns, isWritten: true);
+        return source is null
+            ? RowKernels.Map(name, [output], rows, shape.Columns, [new Store(0, ((Constant)value.Op).Value, mode)], 0, 4 * shape.MaximumElements)
+            : RowKernels.Map(name, [PendingOperand.Of("input", source, type, rows, shape.Columns, isWritten: false), output], rows, shape.Columns,
+                [new Store(1, new OperandExpr(0), mode)], 0, 8 * shape.MaximumElements);
     }
 
-    /// <summary>Adds what fills a value's place with a number.</summary>
-    public Kernel Fill(Value value, double constant, Turn turn = Turn.Node)
+    /// <summary>Adds what fills a place with a number.</summary>
+    public void Fill(TensorView place, Shape shape, double constant, string name, int position)
     {
-        var rows = value.Shape.Dims.Take(System.Math.Max(0, value.Shape.Rank - 1)).ToArray();
-        var output = PendingOperand.Of("output", Placement.PlaceOf(value), value.Type, rows, value.Shape.Columns, isWritten: true);
-        Kernel kernel = RowKernels.Map("zeros", [output], rows, value.Shape.Columns, [new Store(0, constant, StoreMode.Replace)], 0, 4 * value.Shape.MaximumElements);
-        Schedule.Add(kernel, PositionOf(value.Node), turn);
-        return kernel;
+        Dim[] rows = shape.Dims.Take(System.Math.Max(0, shape.Rank - 1)).ToArray();
+        PendingOperand output = PendingOperand.Of("output", place, TensorType.Float(shape), rows, shape.Columns, isWritten: true);
+        Schedule.Add(RowKernels.Map(name, [output], rows, shape.Columns, [new Store(0, constant, StoreMode.Replace)], 0, 4 * shape.MaximumElements), position);
     }
 
     private void LowerNodes(CancellationToken cancellation)

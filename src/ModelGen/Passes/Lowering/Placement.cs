@@ -107,7 +107,7 @@ internal sealed class Placement
             case Permute permute:
                 return seen.Permute(permute.Axes);
             case SliceColumns slice:
-                return seen.Columns(slice.Offset);
+                return seen.ColumnStride.IsDynamic ? null : seen.Columns(slice.Offset);
             case RowsAtPosition:
                 return seen with { Base = seen.Base with { PositionStride = TensorView.Literal(seen.Strides[0]) } };
             case LastRow when seen.MatrixStride(value.Node.Inputs[0].Type) is { } stride:

@@ -32,8 +32,7 @@ internal sealed class Schedule
     /// <param name="kernel">What runs.</param>
     /// <param name="position">The position in the graph of the node that it computes.</param>
     /// <param name="turn">When, beside others of that node.</param>
-    /// <param name="after">A kernel that must have run: where both write the same buffer.</param>
-    public void Add(Kernel kernel, int position, Turn turn = Turn.Node, Kernel? after = null) => _entries.Add(new Entry(kernel, position, turn, after));
+    public void Add(Kernel kernel, int position, Turn turn = Turn.Node) => _entries.Add(new Entry(kernel, position, turn));
 
     /// <exception cref="GraphException">The kernels wait for each other in a circle.</exception>
     public List<Kernel> Sort()
@@ -57,12 +56,10 @@ internal sealed class Schedule
             }
         }
 
-        var numbers = new Dictionary<Kernel, int>();
         var waits = new HashSet<int>[order.Length];
         var followers = new List<int>[order.Length];
         for (int i = 0; i < order.Length; i++)
         {
-            numbers.Add(order[i].Kernel, i);
             waits[i] = [];
             followers[i] = [];
         }
@@ -77,11 +74,6 @@ internal sealed class Schedule
             foreach (Footprint written in writes[i].Where(_ => order[i].Turn == Turn.Last))
             {
                 Wait(i, users, written);
-            }
-
-            if (order[i].After is { } earlier)
-            {
-                WaitFor(i, numbers[earlier]);
             }
         }
 
@@ -135,5 +127,5 @@ internal sealed class Schedule
         }
     }
 
-    private sealed record Entry(Kernel Kernel, int Position, Turn Turn, Kernel? After);
+    private sealed record Entry(Kernel Kernel, int Position, Turn Turn);
 }

@@ -14,12 +14,18 @@ internal sealed record TensorView(View Base, EquatableArray<RowExtent> Strides)
     public TensorView Move(long elements) => this with { Base = Base with { Offset = Base.Offset + elements } };
 
     /// <summary>Some columns, from column <paramref name="first"/> on.</summary>
-    public TensorView Columns(int first) => first == 0 ? this : Move((long)first * Literal(Strides[Strides.Count - 1]));
+    public TensorView Columns(int first) => first == 0 ? this : Move((long)first * Literal(ColumnStride));
+
+    /// <summary>Elements from one column to the next.</summary>
+    public RowExtent ColumnStride => Strides.Count == 0 ? RowExtent.Literal(1) : Strides[Strides.Count - 1];
 
     public TensorView Permute(IReadOnlyList<int> axes) => this with { Strides = new([.. axes.Select(a => Strides[a])]) };
 
     /// <summary>A tensor with one more extent in front.</summary>
     public TensorView Prepend(RowExtent stride) => this with { Strides = new([stride, .. Strides]) };
+
+    /// <summary>A tensor with one more extent, of one, behind.</summary>
+    public TensorView Append() => this with { Strides = new([.. Strides, RowExtent.Literal(1)]) };
 
     /// <summary>One step of the outermost extent, at an address that moves with the loop's.</summary>
     public TensorView Step() => new(Base with { StepStride = Literal(Strides[0]) }, new([.. Strides.Skip(1)]));

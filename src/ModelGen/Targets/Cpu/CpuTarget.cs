@@ -19,7 +19,9 @@ internal static class CpuTarget
         var buffers = program.Buffers.ToList();
         var kernels = new List<Kernel>();
         var plans = new Dictionary<Kernel, KernelPlan>();
-        foreach (Kernel kernel in ChunkRows.Run(program.Kernels, caches, [.. program.Inputs.Values.Concat(program.Outputs.Values).Select(v => v.Buffer)], buffers))
+        List<Kernel> chunked = ChunkRows.Run(program.Kernels, caches, [.. program.Inputs.Values.Concat(program.Outputs.Values).Select(v => v.Buffer)], buffers);
+        KernelVerifier.Verify(chunked, program.Inputs.Values.Select(v => v.Buffer), program.Counts, nameof(ChunkRows));
+        foreach (Kernel kernel in chunked)
         {
             Dictionary<Kernel, View> packed = kernel is LoopKernel { BlockRows: 0, Steps.Maximum: > 1 } loop ? PackInvariants(loop, kernels, buffers) : [];
             kernels.Add(kernel);

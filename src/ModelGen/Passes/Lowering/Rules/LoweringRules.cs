@@ -47,7 +47,7 @@ internal static class LoweringRules
         var value = new Value(node, 0);
         if (lowering.Fusion.IsStored(value))
         {
-            lowering.Fill(value, ((Constant)node.Op).Value);
+            lowering.Fill(lowering.Placement.PlaceOf(value), value.Shape, ((Constant)node.Op).Value, "zeros", lowering.PositionOf(node));
         }
     }
 
@@ -139,9 +139,35 @@ internal static class LoweringRules
             return;
         }
 
-        Kernel zeros = lowering.Fill(value, 0, Turn.Before);
-        TensorView place = lowering.ViewOf(value);
-        lowering.Copy(node.Inputs[0], node.Op is PadColumns columns ? place.Columns(columns.Offset) : place, StoreMode.Replace, node.Name, lowering.PositionOf(node), Turn.Node, zeros);
+        if (node.Op is PadRows && !value.Shape[0].IsLiteral)
+        {
+            throw new GraphException($"{node}: a dynamic number of rows to fill up");
+        }
+
+        Value content = node.Inputs[0];
+        TensorView place = lowering.Placement.PlaceOf(value);
+        int columns = value.Shape.Columns;
+        if (node.Op is PadColumns pad)
+        {
+            int end = pad.Offset + content.Shape.Columns;
+            lowering.Copy(content, place.Columns(pad.Offset), StoreMode.Replace, node.Name, lowering.PositionOf(node));
+            Zeros(place, value.Shape.WithLast(pad.Offset));
+            Zeros(place.Columns(end), value.Shape.WithLast(columns - end));
+        }
+        else
+        {
+            int rows = content.Shape[0].Maximum;
+            lowering.Copy(content, place, StoreMode.Replace, node.Name, lowering.PositionOf(node));
+            Zeros(place.Move((long)rows * columns), value.Shape.WithFirst(value.Shape[0].Maximum - rows));
+        }
+
+        void Zeros(TensorView part, Shape shape)
+        {
+            if (shape.MaximumElements > 0)
+            {
+                lowering.Fill(part, shape, 0, node.Name + ".zeros", lowering.PositionOf(node));
+            }
+        }
     }
 
     private static void Add(Lowering lowering, Node node, Kernel kernel) => lowering.Schedule.Add(kernel, lowering.PositionOf(node));
