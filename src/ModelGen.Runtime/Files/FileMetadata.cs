@@ -13,6 +13,9 @@ internal static class FileMetadata
     public const string OptimizerTensors = "optimizer.";
     public const string TrainerTensors = "trainer.";
 
+    // Options that only a file knows and that are listed one by one: it may have any number.
+    private const int UnknownLimit = 20;
+
     // Options that any use computes with, and those of training only.
     private const string DeclarationPrefix = Prefix + "declaration.";
     private const string TrainingPrefix = Prefix + "training.";
@@ -49,10 +52,17 @@ internal static class FileMetadata
         }
 
         // An option that this declaration does not know: of another family, or of a later version.
+        int unknown = 0;
         foreach ((string key, string value) in file.Metadata)
         {
             if (key.StartsWith(DeclarationPrefix, StringComparison.Ordinal) && !declaration.Any(option => !option.TrainingOnly && key.AsSpan(DeclarationPrefix.Length).SequenceEqual(option.Name)))
             {
+                if (unknown++ == UnknownLimit)
+                {
+                    yield return ("further options", "none", "more");
+                    yield break;
+                }
+
                 yield return (key[DeclarationPrefix.Length..], "no such option", Quoted.Text(value));
             }
         }

@@ -20,10 +20,12 @@ internal static class SafetensorsFormat
     private const string MetadataKey = "__metadata__";
 
     // Far more than any file needs; what a header of the largest length could hold would cost many times its bytes.
-    private const int MaximumTensors = 1 << 18;
-    private const int MaximumMetadata = 1 << 16;
-    private const int MaximumRank = 64;
-    private const int MaximumNameBytes = 2048;
+    public const int MaximumTensors = 1 << 18;
+    public const int MaximumMetadata = 1 << 16;
+    public const int MaximumRank = 64;
+
+    /// <summary>Of a tensor's name or a metadata key, as JSON spells it.</summary>
+    public const int MaximumNameBytes = 2048;
 
     // In the order of the enumeration.
     private static readonly (string Name, int Size)[] s_types =

@@ -25,7 +25,10 @@ public sealed class SafetensorsWriter
     /// <param name="name">The tensor's name.</param>
     /// <param name="shape">The extents, row-major; none for a scalar.</param>
     /// <param name="values">The elements, read when the file is saved.</param>
-    /// <exception cref="ArgumentException">The name is empty or taken, or the number of elements is not that of the shape.</exception>
+    /// <exception cref="ArgumentException">
+    /// The name is empty, taken, no valid Unicode or too long (2048 bytes of JSON); the number of elements is not that of the shape; or there
+    /// are more than 64 extents.
+    /// </exception>
     public void Add(string name, ReadOnlySpan<int> shape, ReadOnlyMemory<float> values)
         => Add(name, shape, SafetensorsType.F32, values.Length, stream => stream.Write(MemoryMarshal.AsBytes(values.Span)));
 
@@ -42,6 +45,10 @@ public sealed class SafetensorsWriter
     /// <summary>Writes the file.</summary>
     /// <param name="path">The file to create or replace.</param>
     /// <exception cref="IOException">The file cannot be written; an existing one is untouched.</exception>
+    /// <exception cref="InvalidOperationException">
+    /// There are more than 262,144 tensors or 65,536 metadata entries, a key is too long, or the header exceeds 100 MB: no such file would be
+    /// read again.
+    /// </exception>
     public void Save(string path)
     {
         if (!BitConverter.IsLittleEndian)
@@ -56,6 +63,16 @@ public sealed class SafetensorsWriter
     internal void Add(string name, ReadOnlySpan<int> shape, SafetensorsType type, long length, Action<Stream> write)
     {
         ArgumentException.ThrowIfNullOrEmpty(name);
+        if (NameBytes(name) > SafetensorsFormat.MaximumNameBytes)
+        {
+            throw new ArgumentException($"The name '{Quoted.Printable(name, 60)}' is too long.", nameof(name));
+        }
+
+        if (shape.Length > SafetensorsFormat.MaximumRank)
+        {
+            throw new ArgumentException(FormattableString.Invariant($"The tensor '{name}' has {shape.Length} extents, but the most are {SafetensorsFormat.MaximumRank}."), nameof(shape));
+        }
+
         long expected = 1;
         foreach (int extent in shape)
         {
@@ -102,6 +119,12 @@ public sealed class SafetensorsWriter
 
     private ReadOnlySpan<byte> Header(List<Entry> entries)
     {
+        if (entries.Count > SafetensorsFormat.MaximumTensors || Metadata.Count > SafetensorsFormat.MaximumMetadata)
+        {
+            throw new InvalidOperationException(FormattableString.Invariant(
+                $"There are {entries.Count} tensors and {Metadata.Count} metadata entries, but the most are {SafetensorsFormat.MaximumTensors} and {SafetensorsFormat.MaximumMetadata}."));
+        }
+
         var buffer = new ArrayBufferWriter<byte>();
         using (var json = new Utf8JsonWriter(buffer))
         {
@@ -111,6 +134,11 @@ public sealed class SafetensorsWriter
                 json.WriteStartObject("__metadata__"u8);
                 foreach ((string key, string value) in Metadata)
                 {
+                    if (NameBytes(key) > SafetensorsFormat.MaximumNameBytes)
+                    {
+                        throw new InvalidOperationException($"The metadata key '{Quoted.Printable(key, 60)}' is too long.");
+                    }
+
                     json.WriteString(key, value);
                 }
 
@@ -147,6 +175,8 @@ public sealed class SafetensorsWriter
 
         return buffer.WrittenSpan;
     }
+
+    private static int NameBytes(string name) => JsonEncodedText.Encode(name).EncodedUtf8Bytes.Length;
 
     private sealed record Entry(string Name, int[] Shape, SafetensorsType Type, long Length, Action<Stream> Write)
     {

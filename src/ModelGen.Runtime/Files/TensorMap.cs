@@ -142,13 +142,26 @@ internal sealed class TensorMap
         {
             if (!known.Contains(tensor)
                 && (!_onlyFront || tensor.Name.StartsWith(_spelling.Front, StringComparison.Ordinal))
-                && !Array.Exists(buffers, buffer => buffer.Rank == tensor.Shape.Length && Matches(tensor.Name, buffer.Pattern)))
+                && !IsBuffer(tensor, buffers))
             {
                 unexpected.Add(tensor);
             }
         }
 
         return unexpected;
+    }
+
+    private static bool IsBuffer(SafetensorsTensor tensor, (string Pattern, int Rank)[] buffers)
+    {
+        foreach ((string pattern, int rank) in buffers)
+        {
+            if (rank == tensor.Shape.Length && Matches(tensor.Name, pattern))
+            {
+                return true;
+            }
+        }
+
+        return false;
     }
 
     private static string ShapeOf(ParameterInfo parameter) => $"[{string.Join(", ", parameter.ShapeInFile)}]";
@@ -173,22 +186,16 @@ internal sealed class TensorMap
     }
 
     /// <summary>The wrappers that tensors of the file carry, and their outer ones; none first.</summary>
-    private static IEnumerable<string> Fronts(SafetensorsFile file)
+    private static List<string> Fronts(SafetensorsFile file)
     {
         var fronts = new List<string> { "" };
         foreach (SafetensorsTensor tensor in file.Tensors)
         {
             int length = 0;
-            for (int depth = 0; depth < WrapperDepth; depth++)
+            for (int depth = 0; depth < WrapperDepth && WrapperLength(tensor.Name.AsSpan(length)) is > 0 and int wrapper; depth++)
             {
-                string? wrapper = Array.Find(s_wrappers, wrapper => tensor.Name.AsSpan(length).StartsWith(wrapper, StringComparison.Ordinal));
-                if (wrapper is null)
-                {
-                    break;
-                }
-
-                length += wrapper.Length;
-                if (!fronts.Exists(front => tensor.Name.AsSpan(0, length).SequenceEqual(front)))
+                length += wrapper;
+                if (!Contains(fronts, tensor.Name.AsSpan(0, length)))
                 {
                     fronts.Add(tensor.Name[..length]);
                 }
@@ -196,6 +203,32 @@ internal sealed class TensorMap
         }
 
         return fronts;
+    }
+
+    private static int WrapperLength(ReadOnlySpan<char> name)
+    {
+        foreach (string wrapper in s_wrappers)
+        {
+            if (name.StartsWith(wrapper, StringComparison.Ordinal))
+            {
+                return wrapper.Length;
+            }
+        }
+
+        return 0;
+    }
+
+    private static bool Contains(List<string> fronts, ReadOnlySpan<char> front)
+    {
+        foreach (string known in fronts)
+        {
+            if (front.SequenceEqual(known))
+            {
+                return true;
+            }
+        }
+
+        return false;
     }
 
     /// <summary>Whether a name is a pattern's, in which # stands for a number.</summary>

@@ -155,6 +155,40 @@ public sealed class FileNamesTests : IDisposable
     }
 
     [Fact]
+    public void Any_number_of_recorded_options_makes_a_short_message()
+    {
+        Save(static name => name, static writer =>
+        {
+            for (int i = 0; i < 5000; i++)
+            {
+                writer.Metadata[$"modelgen.declaration.\u202e{i}{new string('x', 300)}"] = "\u001b";
+            }
+        });
+        ParameterTable declared = new("M", [.. Table.Parameters]) { Declaration = [new DeclaredOption("Family", "F")] };
+        ModelFileException refused = Assert.Throws<ModelFileException>(() => ModelWeights.Load(declared, _file.Path));
+        Assert.Equal(21, refused.Problems.Count);
+        Assert.InRange(refused.Message.Length, 1000, 10_000);
+        Assert.DoesNotContain('\u001b', refused.Message);
+        Assert.DoesNotContain('\u202e', refused.Message);
+    }
+
+    [Fact]
+    public void Finding_the_spelling_allocates_in_proportion_to_the_file()
+    {
+        Save(static name => "module." + name, static writer =>
+        {
+            for (int i = 0; i < 20_000; i++)
+            {
+                writer.Add($"module._orig_mod.{i}", [0], Array.Empty<float>());
+            }
+        });
+        Assert.Throws<ModelFileException>(() => ModelWeights.Load(Table, _file.Path));
+        long before = GC.GetAllocatedBytesForCurrentThread();
+        Assert.Throws<ModelFileException>(() => ModelWeights.Load(Table, _file.Path));
+        Assert.InRange(GC.GetAllocatedBytesForCurrentThread() - before, 0, (8 * new FileInfo(_file.Path).Length) + 200_000);
+    }
+
+    [Fact]
     public void A_second_name_that_is_taken_or_of_no_parameter_is_refused()
     {
         Assert.Throws<ArgumentException>(() => new ParameterTable("M", [.. Table.Parameters]) { Aliases = [new TensorAlias("base.table", "tail.bias")] });

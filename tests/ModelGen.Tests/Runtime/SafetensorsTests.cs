@@ -276,6 +276,22 @@ public sealed class SafetensorsTests : IDisposable
         Assert.Throws<ArgumentException>(() => writer.Add("__metadata__", [2], new float[2]));
         Assert.Throws<ArgumentOutOfRangeException>(() => writer.Add("b", [-1, -2], new float[2]));
         Assert.Throws<OverflowException>(() => writer.Add("b", [int.MaxValue, int.MaxValue, int.MaxValue], new float[2]));
+
+        // What the reader would refuse.
+        int[] extents = new int[65];
+        Array.Fill(extents, 1);
+        Assert.Throws<ArgumentException>(() => writer.Add("b", extents, new float[1]));
+        Assert.Throws<ArgumentException>(() => writer.Add(new string('b', 2049), [1], new float[1]));
+        Assert.Throws<ArgumentException>(() => writer.Add("\ud800", [1], new float[1]));
+        writer.Add(new string('\u001b', 2048 / 6), extents.AsSpan(0, 64), new float[1]);
+        writer.Save(_file.Path);
+        SafetensorsFile.Open(_file.Path).Dispose();
+        writer.Metadata[new string('é', 2048 / 6)] = "";
+        writer.Save(_file.Path);
+        SafetensorsFile.Open(_file.Path).Dispose();
+        writer.Metadata[new string('é', (2048 / 6) + 1)] = "";
+        Assert.Throws<InvalidOperationException>(() => writer.Save(_file.Path));
+        SafetensorsFile.Open(_file.Path).Dispose();
     }
 
     private void WriteFile(string header, byte[] data) => WriteFile(Encoding.UTF8.GetBytes(header), data);
