@@ -69,7 +69,11 @@ internal sealed record TypeIdentity(
     EquatableArray<ContainerDeclaration> Containers,
     string Name,
     string Accessibility,
-    string HintName);
+    string HintName)
+{
+    /// <summary>The class as the emitted part means it: by its full name where a base class has a nested type of its name.</summary>
+    public string Reference { get; init; } = Name;
+}
 
 /// <summary>A type that the model's class is nested in, as the partial declaration must repeat it: <c>class Outer&lt;T&gt;</c>.</summary>
 internal sealed record ContainerDeclaration(string Keyword, string NameWithTypeParameters);

@@ -24,7 +24,23 @@ internal static class TypeIdentityReader
             new EquatableArray<ContainerDeclaration>([.. containers]),
             Escape(type.Name),
             SyntaxFacts.GetText(type.DeclaredAccessibility),
-            HintName(type));
+            HintName(type))
+        {
+            Reference = InheritsTypeOf(type.Name, type) ? type.ToDisplayString(SymbolDisplayFormat.FullyQualifiedFormat) : Escape(type.Name),
+        };
+    }
+
+    private static bool InheritsTypeOf(string name, INamedTypeSymbol type)
+    {
+        for (INamedTypeSymbol? ancestor = type.BaseType; ancestor is not null; ancestor = ancestor.BaseType)
+        {
+            if (!ancestor.GetTypeMembers(name).IsEmpty)
+            {
+                return true;
+            }
+        }
+
+        return false;
     }
 
     /// <summary>An identifier as source must spell it.</summary>

@@ -34,7 +34,7 @@ public sealed class EmittedCodeTests
         AssertClean(run.Result.Diagnostics);
         using var image = new MemoryStream();
         using var documentation = new MemoryStream();
-        AssertClean(run.Output.Emit(image, xmlDocumentationStream: documentation).Diagnostics.Where(diagnostic => diagnostic.Severity >= DiagnosticSeverity.Warning));
+        AssertClean(GeneratorHarness.WithWarnings(run.Output).Emit(image, xmlDocumentationStream: documentation).Diagnostics.Where(diagnostic => diagnostic.Severity >= DiagnosticSeverity.Warning));
     }
 
     [Fact]
@@ -59,7 +59,7 @@ public sealed class EmittedCodeTests
     public void Surface_of_an_invalid_declaration_compiles_and_throws_the_problem(string declaration)
     {
         GeneratorRun run = GeneratorHarness.Run($"using ModelGen;\nnamespace Tests;\n/// <summary>Documented.</summary>\n{declaration}\npublic partial class Model;");
-        AssertClean(run.Output.GetDiagnostics().Where(diagnostic => diagnostic.Severity >= DiagnosticSeverity.Warning));
+        AssertClean(GeneratorHarness.WithWarnings(run.Output).GetDiagnostics().Where(diagnostic => diagnostic.Severity >= DiagnosticSeverity.Warning));
         AssertClean(run.Result.Diagnostics);
 
         System.Reflection.Assembly assembly = InMemoryCompilation.Load(
@@ -77,7 +77,7 @@ public sealed class EmittedCodeTests
             GeneratorHarness.ParseOptions,
             GeneratorHarness.Options.WithAllowUnsafe(false),
             $"using ModelGen;\n/// <summary>Documented.</summary>\n{GeneratorHarness.Tiny} [Trainable(BatchSize = 2, SequenceLength = 3)] public partial class Model;"));
-        AssertClean(run.Output.GetDiagnostics().Where(diagnostic => diagnostic.Severity >= DiagnosticSeverity.Warning));
+        AssertClean(GeneratorHarness.WithWarnings(run.Output).GetDiagnostics().Where(diagnostic => diagnostic.Severity >= DiagnosticSeverity.Warning));
     }
 
     [Fact]
@@ -100,7 +100,7 @@ public sealed class EmittedCodeTests
             GeneratorHarness.ParseOptions,
             GeneratorHarness.Options.WithNullableContextOptions(nullable).WithOverflowChecks(true),
             $"using ModelGen;\n/// <summary>Documented.</summary>\n{GeneratorHarness.Tiny} [Trainable(BatchSize = 2, SequenceLength = 3)] public partial class Model;"));
-        AssertClean(run.Output.GetDiagnostics().Where(diagnostic => diagnostic.Severity >= DiagnosticSeverity.Warning));
+        AssertClean(GeneratorHarness.WithWarnings(run.Output).GetDiagnostics().Where(diagnostic => diagnostic.Severity >= DiagnosticSeverity.Warning));
     }
 
     private static void AssertClean(IEnumerable<Diagnostic> diagnostics)

@@ -306,7 +306,7 @@ internal static class AttentionEmitter
 
         w.Line();
         w.Open($"for (int head = {first}; head < {last}; head++)");
-        w.Line($"float sum = AttentionRows.Exponentials(scores + (head * {scores}), keys, keys, {CodeWriter.Literal(kernel.Op.Scale)}, out {(kernel.HasLogSumExp ? "float maximum" : "_")});");
+        w.Line($"float sum = AttentionRows.Exponentials(scores + (head * {scores}), keys, keys, {CodeWriter.Literal(kernel.Op.Scale)}, out {(kernel.HasLogSumExp ? "float maximum" : "float _")});");
         w.Line("factors[head] = 1 / sum;");
         if (kernel.HasLogSumExp)
         {

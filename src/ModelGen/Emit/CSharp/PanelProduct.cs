@@ -153,7 +153,7 @@ internal sealed class PanelProduct(CodeWriter w, KernelCode code, Func<string, s
         W.Close();
         W.Line();
         W.Line("// The panel that most likely follows is packed by the tiles of this one.");
-        W.Line($"bool follows = worker.Foresee({FullPanels}, out int following, out {(NeedsOrder ? "int later" : "_")});");
+        W.Line($"bool follows = worker.Foresee({FullPanels}, out int following, out {(NeedsOrder ? "int later" : "int _")});");
         W.Line($"ahead.Begin({RightAt($"following * {width}", later)}, {stride}, follows ? {(isRagged ? DepthOf(later) : Depth)} : 0, next, {width});");
         AllStrips(Blocking.Vectors, every);
         W.Line();

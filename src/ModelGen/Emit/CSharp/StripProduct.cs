@@ -73,7 +73,7 @@ internal sealed class StripProduct(CodeWriter w, KernelCode code, Func<string, s
         W.Close();
         W.Line();
         W.Line("// The strips that most likely follow are packed by the tiles of these.");
-        W.Line($"bool follow = worker.Foresee({wholeGroups}, out int following, out _);");
+        W.Line($"bool follow = worker.Foresee({wholeGroups}, out int following, out int _);");
         W.Line($"ahead.Begin({LeftAt($"following * {Blocking.BlockStrips}")}, {left.Access.RowStride}, follow ? {Depth} : 0, next, {Group});");
         AllPanels($"strip + (m - first) * {Blocking.Height}", CodeWriter.Number(Blocking.StepsOfCopy(Blocking.Panels * Blocking.BlockStrips)));
         W.Line();
