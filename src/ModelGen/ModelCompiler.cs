@@ -17,7 +17,7 @@ namespace ModelGen.Compiler;
 internal static class ModelCompiler
 {
     /// <summary>Tokens of one prefill run, and rows of one feed-forward run: enough to fill the matrix tiles.</summary>
-    private const int LargestChunk = 256;
+    internal const int LargestChunk = 256;
 
     /// <summary>Compiles a declaration that has no problems into source files.</summary>
     public static CompiledModel Compile(ModelSpec spec, CancellationToken cancellation)

@@ -21,12 +21,16 @@ public sealed class MlpAttribute : Attribute
     public Activation Activation { get; set; } = Activation.Relu;
 
     /// <summary>
-    /// The activation after the last layer. Default: <see cref="Activation.Identity"/>. With <see cref="Loss.CrossEntropy"/> and
-    /// <see cref="Loss.BinaryCrossEntropy"/> the outputs are logits, so it stays the identity.
+    /// The activation after the last layer. Default: <see cref="Activation.Identity"/>, and there is no other with
+    /// <see cref="Loss.CrossEntropy"/> and <see cref="Loss.BinaryCrossEntropy"/>, which are computed from logits. With the first of them a
+    /// session's outputs are the logits; with the second they are probabilities, the logistic function of the logits.
     /// </summary>
     public Activation OutputActivation { get; set; } = Activation.Identity;
 
-    /// <summary>What training minimizes. Default: <see cref="Loss.CrossEntropy"/>.</summary>
+    /// <summary>
+    /// What training minimizes. Default: <see cref="Loss.CrossEntropy"/>. <see cref="Loss.BinaryCrossEntropy"/> also says that a session
+    /// gives probabilities, with <see cref="TrainableAttribute"/> and without.
+    /// </summary>
     public Loss Loss { get; set; } = Loss.CrossEntropy;
 
     /// <summary>Whether each layer has a bias. Default: true.</summary>

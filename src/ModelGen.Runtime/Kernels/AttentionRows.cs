@@ -58,7 +58,13 @@ public static unsafe class AttentionRows
     public static void Backward(float* scores, float* cotangents, int valid, int total, float logSumExp, float delta, float scale)
     {
         int j = 0;
-        if (Simd.Use512)
+        if (valid == 1)
+        {
+            // The softmax of one score is 1 whatever the score. Rounding would leave a gradient of 1e-7, which AdamW takes for a direction.
+            scores[0] = 1;
+            cotangents[0] = 0;
+        }
+        else if (Simd.Use512)
         {
             for (; j < valid; j += 16)
             {

@@ -53,8 +53,12 @@ internal sealed class Gpt : IArchitecture
             double projections = d + (2 * d * KeyValueHeads(spec) / heads);
             double f = spec.Int("FeedForward", 0) is > 0 and int given ? given : 4 * d;
             double v = spec.Int("Vocab", 0);
-            double largest = d * Math.Max(Math.Max(v, context), Math.Max(projections, f));
-            checks.ModelSize(spec, largest, widest: Math.Max(v, Math.Max(projections, f)), rows: context);
+            double hidden = Math.Max(projections, f);
+            double largest = d * Math.Max(Math.Max(v, context), hidden);
+
+            // A run takes a chunk of the context and gives one row of logits; the cache holds all keys.
+            double inferred = Math.Max(v, Math.Max(Math.Min(context, ModelCompiler.LargestChunk) * hidden, context * (projections - d) / 2));
+            checks.ModelSize(spec, largest, inferred, widest: Math.Max(v, hidden));
         }
     }
 

@@ -42,7 +42,7 @@ internal sealed class Mlp : IArchitecture
 
         if (sizesHold)
         {
-            checks.ModelSize(spec, largest, widest, rows: 1);
+            checks.ModelSize(spec, largest, inferred: widest, widest);
         }
 
         // Without training the loss is not used, so its default obliges to nothing.

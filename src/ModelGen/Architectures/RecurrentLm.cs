@@ -45,7 +45,8 @@ internal sealed class RecurrentLm : IArchitecture
             double v = spec.Int("Vocab", 0);
             int gates = spec.Choice("Cell", Cell.Lstm) switch { Cell.Lstm => 4, Cell.Gru => 3, _ => 1 };
             double wider = Math.Max(embedding, h);
-            checks.ModelSize(spec, wider * Math.Max(v, gates * h), widest: Math.Max(v, Math.Max(gates * h, embedding)), rows: 1);
+            double widest = Math.Max(v, Math.Max(gates * h, embedding));
+            checks.ModelSize(spec, wider * Math.Max(v, gates * h), inferred: widest, widest);
         }
     }
 
@@ -70,7 +71,7 @@ internal sealed class RecurrentLm : IArchitecture
         Value x = b.Add(new Embedding(), "embedding", table, b.Add(new TransposeIndices(), "tokens.time_major", tokens));
         for (int layer = 0; layer < spec.Int("Layers", 1); layer++)
         {
-            x = b.Dropout($"dropout_l{layer}", x, layer == 0 ? 0 : dropout, mode);
+            x = b.Dropout($"dropout_l{layer}", x, dropout, mode);
             x = Layer(b, cell, layer, x, hidden, uniform);
         }
 

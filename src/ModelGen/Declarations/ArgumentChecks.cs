@@ -79,13 +79,13 @@ internal sealed class ArgumentChecks(EquatableArray<DeclaredArgument> arguments,
     /// <summary>Checks the totals that follow from the sizes. They are real numbers, since as integers they could overflow.</summary>
     /// <param name="spec">The declaration.</param>
     /// <param name="largestParameter">The number of elements of the largest parameter.</param>
-    /// <param name="widest">The row length of the widest activation.</param>
-    /// <param name="rows">The most rows that inference computes at once.</param>
-    public void ModelSize(ModelSpec spec, double largestParameter, double widest, double rows)
+    /// <param name="inferred">The number of elements of the largest activation or state of inference.</param>
+    /// <param name="widest">The row length of the widest activation of training.</param>
+    public void ModelSize(ModelSpec spec, double largestParameter, double inferred, double widest)
     {
         const string Elements = "The number of elements of the largest activation";
         AtMost(null, "The number of elements of the largest parameter", largestParameter, SizeLimits.TensorElements);
-        if (AtMost(null, Elements, rows * widest, SizeLimits.TensorElements)
+        if (AtMost(null, Elements, inferred, SizeLimits.TensorElements)
             && spec.Training is { BatchSize: > 0, SequenceLength: > 0 } training)
         {
             double elements = (double)training.BatchSize * training.SequenceLength * widest;

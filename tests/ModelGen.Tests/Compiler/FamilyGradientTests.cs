@@ -26,6 +26,23 @@ public sealed class FamilyGradientTests
             graph.Gradients.Select(g => g.Parameter).Distinct().Order());
     }
 
+    /// <summary>At the embedding, between layers and before the head, as the documentation says and as PyTorch's language models have it.</summary>
+    [Theory]
+    [InlineData("rnn tied with dropout")]
+    [InlineData("lstm tied with dropout")]
+    [InlineData("gru tied with dropout")]
+    public void Dropout_of_a_recurrent_model_is_at_the_embedding_and_at_each_layers_output(string name)
+    {
+        string[] dropped =
+        [
+            .. Families.Build(name, global::ModelGen.Compiler.Architectures.BuildMode.Training).Nodes
+                .Where(n => n.Op is global::ModelGen.Compiler.Ops.Dropout)
+                .Select(n => n.Inputs[0].Name),
+        ];
+        Assert.Equal(["embedding", "rnn.l0", "rnn.l1"], dropped);
+        Assert.DoesNotContain(Families.Build(name, global::ModelGen.Compiler.Architectures.BuildMode.Inference).Nodes, n => n.Op is global::ModelGen.Compiler.Ops.Dropout);
+    }
+
     /// <summary>A batch of which every target is ignored has the loss zero and changes nothing.</summary>
     [Theory]
     [InlineData("gpt")]

@@ -236,9 +236,22 @@ public sealed class DiagnosticTests
     [Theory]
     [InlineData("[Gpt(Layers = 48, DModel = 1600, Heads = 25, Vocab = 50257, Context = 1024)] [Trainable(BatchSize = 32, SequenceLength = 1024)] public partial class Model;")]
     [InlineData("[Gpt(Layers = 1024, DModel = 128, Heads = 4, Vocab = 256, Context = 256)] public partial class Model;")]
+    [InlineData("[Gpt(Layers = 1, DModel = 64, Heads = 4, Vocab = 1000000, Context = 100000)] public partial class Model;")]
+    [InlineData("[Gpt(Layers = 1, DModel = 64, Heads = 4, Vocab = 1000000, Context = 100000)] [Trainable(BatchSize = 2, SequenceLength = 1000)] public partial class Model;")]
     [InlineData("[Gpt(Layers = 1, DModel = 26000, Heads = 2, Vocab = 82000, Context = 6, FeedForward = 1)] public partial class Model;")]
     public void Large_models_are_representable(string declaration)
         => Assert.Empty(DeclarationReading.Read($"using ModelGen;\n{declaration}").Problems);
+
+    /// <summary>Only one row of logits is ever computed: neither a limit nor an index counts a vocabulary for each position of the context.</summary>
+    [Fact]
+    public void Large_vocabulary_and_long_context_go_together()
+    {
+        GeneratorRun run = GeneratorHarness.Run("[ModelGen.Gpt(Layers = 1, DModel = 64, Heads = 4, Vocab = 1000000, Context = 100000)] public partial class Model;");
+        Assert.Empty(run.Result.Diagnostics);
+        Assert.Empty(run.Output.GetDiagnostics().Where(d => d.Severity >= DiagnosticSeverity.Warning && d.Id != "CS1591"));
+        IFieldSymbol arena = run.Output.GetTypeByMetadataName("Model")!.GetMembers("InferenceArenaBytes").OfType<IFieldSymbol>().Single();
+        Assert.InRange((long)arena.ConstantValue!, 4L * 1_000_000, 20L * 1_000_000);
+    }
 
     [Fact]
     public async Task Memory_budgets_must_be_kept()

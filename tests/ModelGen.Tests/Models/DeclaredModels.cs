@@ -97,6 +97,16 @@ public partial class XorBinary;
 [Trainable(BatchSize = 97)]
 public partial class SpiralMlp;
 
+// Softmaxes over one score.
+
+[Gpt(Layers = 2, DModel = 24, Heads = 3, Vocab = 11, Context = 4)]
+[Trainable(BatchSize = 3, SequenceLength = 1)]
+public partial class OnePositionGpt;
+
+[Gpt(Layers = 1, DModel = 8, Heads = 2, Vocab = 1, Context = 4)]
+[Trainable(BatchSize = 2, SequenceLength = 3)]
+public partial class OneTokenGpt;
+
 // Whose inputs take longer to copy than to compute with.
 
 [Mlp(250000, 1, 2)]
