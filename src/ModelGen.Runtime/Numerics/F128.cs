@@ -55,6 +55,22 @@ public readonly unsafe struct F128(Vector128<float> value) : IVector<F128>
 
     /// <inheritdoc/>
     [MethodImpl(MethodImplOptions.AggressiveInlining)]
+    public static F128 LoadStrided(float* p, nint stride) => new(Strided.Load128(p, stride));
+
+    /// <inheritdoc/>
+    [MethodImpl(MethodImplOptions.AggressiveInlining)]
+    public static F128 LoadStridedTail(float* p, nint stride, int count) => new(Strided.LoadTail128(p, stride, count));
+
+    /// <inheritdoc/>
+    [MethodImpl(MethodImplOptions.AggressiveInlining)]
+    public static void StoreStrided(F128 v, float* p, nint stride) => Strided.Store128(p, stride, v.Value);
+
+    /// <inheritdoc/>
+    [MethodImpl(MethodImplOptions.AggressiveInlining)]
+    public static void StoreStridedTail(F128 v, float* p, nint stride, int count) => Strided.StoreTail128(p, stride, v.Value, count);
+
+    /// <inheritdoc/>
+    [MethodImpl(MethodImplOptions.AggressiveInlining)]
     public static F128 FirstLanes(F128 v, int count, float fill) => new(Simd.FirstLanes128(v.Value, count, fill));
 
     /// <inheritdoc/>

@@ -55,6 +55,22 @@ public readonly unsafe struct F256(Vector256<float> value) : IVector<F256>
 
     /// <inheritdoc/>
     [MethodImpl(MethodImplOptions.AggressiveInlining)]
+    public static F256 LoadStrided(float* p, nint stride) => new(Strided.Load256(p, stride));
+
+    /// <inheritdoc/>
+    [MethodImpl(MethodImplOptions.AggressiveInlining)]
+    public static F256 LoadStridedTail(float* p, nint stride, int count) => new(Strided.LoadTail256(p, stride, count));
+
+    /// <inheritdoc/>
+    [MethodImpl(MethodImplOptions.AggressiveInlining)]
+    public static void StoreStrided(F256 v, float* p, nint stride) => Strided.Store256(p, stride, v.Value);
+
+    /// <inheritdoc/>
+    [MethodImpl(MethodImplOptions.AggressiveInlining)]
+    public static void StoreStridedTail(F256 v, float* p, nint stride, int count) => Strided.StoreTail256(p, stride, v.Value, count);
+
+    /// <inheritdoc/>
+    [MethodImpl(MethodImplOptions.AggressiveInlining)]
     public static F256 FirstLanes(F256 v, int count, float fill) => new(Simd.FirstLanes256(v.Value, count, fill));
 
     /// <inheritdoc/>

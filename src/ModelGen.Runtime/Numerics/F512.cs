@@ -55,6 +55,22 @@ public readonly unsafe struct F512(Vector512<float> value) : IVector<F512>
 
     /// <inheritdoc/>
     [MethodImpl(MethodImplOptions.AggressiveInlining)]
+    public static F512 LoadStrided(float* p, nint stride) => new(Strided.Load512(p, stride));
+
+    /// <inheritdoc/>
+    [MethodImpl(MethodImplOptions.AggressiveInlining)]
+    public static F512 LoadStridedTail(float* p, nint stride, int count) => new(Strided.LoadTail512(p, stride, count));
+
+    /// <inheritdoc/>
+    [MethodImpl(MethodImplOptions.AggressiveInlining)]
+    public static void StoreStrided(F512 v, float* p, nint stride) => Strided.Store512(p, stride, v.Value);
+
+    /// <inheritdoc/>
+    [MethodImpl(MethodImplOptions.AggressiveInlining)]
+    public static void StoreStridedTail(F512 v, float* p, nint stride, int count) => Strided.StoreTail512(p, stride, v.Value, count);
+
+    /// <inheritdoc/>
+    [MethodImpl(MethodImplOptions.AggressiveInlining)]
     public static F512 FirstLanes(F512 v, int count, float fill) => new(Simd.FirstLanes512(v.Value, count, fill));
 
     /// <inheritdoc/>

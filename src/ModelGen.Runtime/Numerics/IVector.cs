@@ -40,6 +40,18 @@ public unsafe interface IVector<TSelf>
     /// <summary>Writes the first <paramref name="count"/> lanes (0 to <see cref="Lanes"/>) from <paramref name="p"/> on, and nothing beyond them.</summary>
     static abstract void StoreTail(TSelf v, float* p, int count);
 
+    /// <summary>The numbers that lie <paramref name="stride"/> elements apart from <paramref name="p"/> on, read one by one.</summary>
+    static abstract TSelf LoadStrided(float* p, nint stride);
+
+    /// <summary>As <see cref="LoadStrided"/>, the first <paramref name="count"/> numbers, and zeros.</summary>
+    static abstract TSelf LoadStridedTail(float* p, nint stride, int count);
+
+    /// <summary>Writes the lanes <paramref name="stride"/> elements apart from <paramref name="p"/> on, one by one.</summary>
+    static abstract void StoreStrided(TSelf v, float* p, nint stride);
+
+    /// <summary>As <see cref="StoreStrided"/>, the first <paramref name="count"/> lanes.</summary>
+    static abstract void StoreStridedTail(TSelf v, float* p, nint stride, int count);
+
     /// <summary>Keeps the first <paramref name="count"/> lanes and sets the others to <paramref name="fill"/>.</summary>
     static abstract TSelf FirstLanes(TSelf v, int count, float fill);
 

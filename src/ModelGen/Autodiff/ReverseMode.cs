@@ -79,7 +79,9 @@ internal sealed class ReverseMode(GraphBuilder builder, Func<Value, Value> forwa
                 continue;
             }
 
+            Builder.Within = node.Origin with { IsGradient = true };
             node.Op.Gradient(new GradientContext(this, node));
+            Builder.Within = null;
         }
     }
 

@@ -6,7 +6,7 @@ using ModelGen.Compiler.Ops;
 namespace ModelGen.Compiler.Graph;
 
 /// <summary>One operation of a graph. Nodes are immutable; a pass that changes one makes a new graph.</summary>
-internal sealed class Node(int id, Operator op, IReadOnlyList<Value> inputs, IReadOnlyList<TensorType> outputs, string name)
+internal sealed class Node(int id, Operator op, IReadOnlyList<Value> inputs, IReadOnlyList<TensorType> outputs, string name, Origin? within = null)
 {
     public int Id { get; } = id;
 
@@ -18,6 +18,12 @@ internal sealed class Node(int id, Operator op, IReadOnlyList<Value> inputs, IRe
 
     /// <summary>Where the value comes from in the declaration's terms: <c>transformer.h.3.attn.c_attn</c>.</summary>
     public string Name { get; } = name;
+
+    /// <summary>The operation that this node was written for, where it is not its own.</summary>
+    public Origin? Within { get; } = within;
+
+    /// <summary>The operation of the declaration that this node belongs to.</summary>
+    public Origin Origin => Within ?? new Origin(Op.Mnemonic, Name, Inputs.Select(i => i.Name).ToArray());
 
     public override string ToString() => $"%{Id} {Op.Mnemonic} {Name}";
 }
@@ -96,6 +102,9 @@ internal sealed class GraphBuilder
 
     public IReadOnlyList<Node> Nodes => _nodes;
 
+    /// <summary>The operation that the nodes added from now on belong to; null where each is one of its own.</summary>
+    public Origin? Within { get; set; }
+
     public IDisposable Scope(string name)
     {
         string outer = _scope;
@@ -113,7 +122,7 @@ internal sealed class GraphBuilder
         if (!_existing.TryGetValue(key, out Node? node))
         {
             IReadOnlyList<TensorType> outputs = op.Infer(inputs.Select(i => i.Type).ToArray());
-            node = new Node(_nodes.Count, op, inputs, outputs, Qualify(name));
+            node = new Node(_nodes.Count, op, inputs, outputs, Qualify(name), Within);
             _nodes.Add(node);
             _existing.Add(key, node);
         }
@@ -136,7 +145,9 @@ internal sealed class GraphBuilder
     /// <summary>Appends a copy of a node of another graph and notes its results in <paramref name="map"/>.</summary>
     public Value[] Copy(Node node, Dictionary<Value, Value> map, Operator? op = null)
     {
+        Within = node.Within;
         Value[] results = AddMany(op ?? node.Op, node.Name, node.Inputs.Select(i => map[i]).ToArray());
+        Within = null;
         for (int i = 0; i < results.Length; i++)
         {
             map[new Value(node, i)] = results[i];

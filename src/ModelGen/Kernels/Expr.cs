@@ -205,6 +205,15 @@ internal static class ExprTransforms
         visit(expr);
     }
 
+    /// <summary>The nodes that one is made of.</summary>
+    public static IReadOnlyList<Expr> Children(Expr expr) => expr switch
+    {
+        UnaryExpr u => [u.Operand],
+        BinaryExpr b => [b.Left, b.Right],
+        SelectExpr s => [s.Left, s.Right, s.Then, s.Otherwise],
+        _ => [],
+    };
+
     /// <summary>The number of floating-point operations one element costs; a transcendental function counts as ten.</summary>
     public static int Cost(Expr expr)
     {

@@ -158,13 +158,13 @@ internal static class ChunkRows
         switch (kernel)
         {
             case RowKernel k:
-                return new RowKernel(k.Name, operands, [RowExtent.Literal(block)], k.Columns, k.Phases, Scale(k.Flops), Scale(k.Bytes));
+                return new RowKernel(k.Name, operands, [RowExtent.Literal(block)], k.Columns, k.Phases, Scale(k.Flops), Scale(k.Bytes)) { Origins = k.Origins };
             case ColumnSumKernel k:
-                return new ColumnSumKernel(k.Name, operands, [], [RowExtent.Literal(block)], k.RowNumber, k.Columns, k.Sums, Scale(k.Flops), Scale(k.Bytes));
+                return new ColumnSumKernel(k.Name, operands, [], [RowExtent.Literal(block)], k.RowNumber, k.Columns, k.Sums, Scale(k.Flops), Scale(k.Bytes)) { Origins = k.Origins };
             default:
                 var product = (MatMulKernel)kernel;
                 bool contracts = product.Form == MatMulForm.TN;
-                return new MatMulKernel(product.Name, operands, product.Form, contracts ? product.Rows : RowExtent.Literal(block), product.Columns, contracts ? block : product.Depth, product.Stores, Scale(product.Flops), Scale(product.Bytes));
+                return new MatMulKernel(product.Name, operands, product.Form, contracts ? product.Rows : RowExtent.Literal(block), product.Columns, contracts ? block : product.Depth, product.Stores, Scale(product.Flops), Scale(product.Bytes)) { Origins = product.Origins };
         }
     }
 

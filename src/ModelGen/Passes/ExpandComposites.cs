@@ -17,6 +17,7 @@ internal static class ExpandComposites
                 if (node.Op is CompositeOperator composite)
                 {
                     found = true;
+                    builder.Within = node.Origin;
                     return composite.Expand(builder, node.Name, inputs);
                 }
 

@@ -66,10 +66,10 @@ internal static class GradientStores
         Store[] Modes(IEnumerable<Store> stores) => stores.Select(s => s with { Mode = Mode(s.Operand, s.Mode) }).ToArray();
         return kernel switch
         {
-            RowKernel k => new RowKernel(k.Name, k.Operands, k.Axes, k.Columns, k.Phases.Select(p => p with { Stores = Modes(p.Stores) }).ToArray(), k.Flops, k.Bytes),
+            RowKernel k => new RowKernel(k.Name, k.Operands, k.Axes, k.Columns, k.Phases.Select(p => p with { Stores = Modes(p.Stores) }).ToArray(), k.Flops, k.Bytes) { Origins = k.Origins },
             MatMulKernel k => k.With(Modes(k.Stores)),
             ColumnSumKernel k => k.With(Modes(k.Sums)),
-            EmbeddingGradientKernel k => new EmbeddingGradientKernel(k.Name, k.Operands, k.Rows, k.Columns, k.TableRows, Mode(2, k.Mode), k.Bytes),
+            EmbeddingGradientKernel k => new EmbeddingGradientKernel(k.Name, k.Operands, k.Rows, k.Columns, k.TableRows, Mode(2, k.Mode), k.Bytes) { Origins = k.Origins },
             _ => throw new GraphException($"{kernel.Name}: a {kernel.GetType().Name} does not write gradients"),
         };
     }

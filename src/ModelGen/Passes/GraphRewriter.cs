@@ -24,6 +24,7 @@ internal static class GraphRewriter
         foreach (Node node in graph.Nodes)
         {
             IReadOnlyList<Value> inputs = node.Inputs.Select(i => map[i]).ToArray();
+            builder.Within = node.Within;
             IReadOnlyList<Value> results = replace(builder, node, inputs) ?? builder.AddMany(node.Op, node.Name, inputs);
             for (int i = 0; i < results.Count; i++)
             {
@@ -31,6 +32,7 @@ internal static class GraphRewriter
             }
         }
 
+        builder.Within = null;
         foreach (GraphOutput output in keepOutputs ? graph.Outputs : [])
         {
             builder.Output(output.Name, map[output.Value]);

@@ -67,7 +67,7 @@ internal sealed unsafe class GraphFunction
     public static GraphFunction[] Compile(IReadOnlyList<ModelGraph> graphs, BufferPlacement placement, CacheSizes? caches = null)
     {
         // As emitted models do, kernels of one text are shared, over all graphs.
-        var emitter = new PlanEmitter();
+        var emitter = new PlanEmitter([]);
         var plans = new CodeWriter();
         Draft[] drafts = [.. graphs.Select(g => Draft.Of(g, placement, caches))];
         for (int i = 0; i < drafts.Length; i++)
@@ -89,11 +89,11 @@ internal sealed unsafe class GraphFunction
         }
 
         text.Lines(plans.ToString().TrimEnd('\n'));
+        emitter.Weights(text);
         text.Close();
         Assembly assembly = Load(text.ToString());
-        Type type = assembly.GetType(PlanEmitter.KernelClass)!;
         return [.. drafts.Select((draft, i) => new GraphFunction(
-            graphs[i], draft, type.GetMethod(Name(i), BindingFlags.Static | BindingFlags.Public | BindingFlags.NonPublic)!.CreateDelegate<PlanMethod>()))];
+            graphs[i], draft, assembly.GetType($"{PlanEmitter.KernelClass}+{Name(i)}")!.GetMethod("Run", BindingFlags.Static | BindingFlags.Public)!.CreateDelegate<PlanMethod>()))];
 
         static string Name(int index) => "Graph" + index.ToString(CultureInfo.InvariantCulture);
     }

@@ -92,6 +92,18 @@ public sealed unsafe class VectorTests
             }
         }
 
+        const int Stride = 3;
+        for (int count = 0; count <= lanes; count++)
+        {
+            using GuardedBuffer apart = new(Math.Max(0, ((count - 1) * Stride) + 1));
+            V.StoreStridedTail(V.Indices, apart.Pointer, Stride, count);
+            Expect(V.LoadStridedTail(apart.Pointer, Stride, count), i => i < count ? i : 0f);
+            for (int i = 0; i < apart.Length; i++) Same(i % Stride == 0 ? i / Stride : float.NaN, apart.Pointer[i]);
+        }
+
+        using GuardedBuffer whole = new(((lanes - 1) * Stride) + 1);
+        V.StoreStrided(V.Indices, whole.Pointer, Stride);
+        Expect(V.LoadStrided(whole.Pointer, Stride), i => i);
         using GuardedBuffer roomy = new(2 * lanes);
         V.StoreTail(V.Indices, roomy.Pointer, lanes - 1);
         Expect(V.Load(roomy.Pointer + 1), i => i < lanes - 2 ? i + 1 : float.NaN);

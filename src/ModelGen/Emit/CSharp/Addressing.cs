@@ -46,12 +46,12 @@ internal static class Addressing
 
     /// <summary>The elements of consecutive columns as a vector, from the first one on.</summary>
     public static string Load(Spelling v, string pointer, string? tail, int columnStride)
-        => columnStride != 1 ? (tail is null ? $"Strided.Load{v.Bits}({pointer}, {columnStride})" : $"Strided.LoadTail{v.Bits}({pointer}, {columnStride}, {tail})")
+        => columnStride != 1 ? v.LoadStrided(pointer, columnStride, tail)
             : tail is null ? v.Load(pointer) : v.LoadTail(pointer, tail);
 
     /// <summary>The pointer to a column's element.</summary>
     public static string Column(string pointer, string column, int columnStride)
-        => columnStride == 1 ? $"{pointer} + {column}" : $"{pointer} + ({column}) * {CodeWriter.Number(columnStride)}";
+        => column == "0" ? pointer : columnStride == 1 ? $"{pointer} + {column}" : $"{pointer} + ({column}) * {CodeWriter.Number(columnStride)}";
 
     /// <summary>Stores a vector into consecutive columns.</summary>
     public static void Store(CodeWriter w, Spelling v, string value, string pointer, string? tail, StoreMode mode, int columnStride)
@@ -69,7 +69,7 @@ internal static class Addressing
             StoreMode.Add => $"{present} + {value}",
             _ => $"accumulate ? {present} + {value} : {value}",
         };
-        w.Line(tail is null ? $"Strided.Store{v.Bits}({pointer}, {columnStride}, {stored});" : $"Strided.StoreTail{v.Bits}({pointer}, {columnStride}, {stored}, {tail});");
+        w.Line(v.StoreStrided(stored, pointer, columnStride, tail));
     }
 
     /// <summary>What addresses over these axes need to know at run time.</summary>

@@ -1,6 +1,7 @@
 using System;
 using System.Collections.Generic;
 using System.Globalization;
+using System.Linq;
 using ModelGen.Compiler.Kernels;
 
 namespace ModelGen.Compiler.Emit.CSharp;
@@ -17,63 +18,38 @@ internal interface IExprLeaves
     /// <summary>An operand's elements of the columns that are being computed.</summary>
     string Vector(OperandExpr operand);
 
-    /// <summary>The numbers of the columns that are being computed.</summary>
-    string Columns { get; }
+    /// <summary>The number of the first column that is being computed.</summary>
+    string Column { get; }
 
-    /// <summary>The positions in row-major order of the elements that are being computed, as unsigned integers.</summary>
-    string Elements { get; }
+    /// <summary>The position in row-major order of the first element that is being computed.</summary>
+    string Element { get; }
 
     string Accumulator { get; }
 }
 
 /// <summary>
-/// Prints expressions as statements, each shared subexpression once. What is the same for a whole row is printed as
-/// scalars, ahead of the loop over columns; a product that only a sum reads becomes a multiply-add.
+/// Prints expressions: what is used once stands where it is used, what is used more often has a name. What is the same for a whole
+/// row is printed as scalars, ahead of the loop over columns; a product that only a sum reads becomes a multiply-add.
 /// </summary>
 /// <param name="writer">Where statements go.</param>
-/// <param name="spelling">The vector width, or null to print single numbers.</param>
+/// <param name="spelling">How vectors are spelled.</param>
 /// <param name="leaves">What the leaves are.</param>
 /// <param name="prefix">Distinguishes this scope's names.</param>
 /// <param name="rowScalars">Scalars of the row that are known already; new ones are added.</param>
-internal sealed class ExprEmitter(CodeWriter writer, Spelling? spelling, IExprLeaves leaves, string prefix, Dictionary<Expr, string> rowScalars, Dictionary<Expr, string> broadcasts)
+/// <param name="broadcasts">Vectors of such scalars.</param>
+/// <param name="scalarUses">How often each scalar is used in the whole kernel; those that it does not list have names.</param>
+internal sealed class ExprEmitter(CodeWriter writer, Spelling spelling, IExprLeaves leaves, string prefix, Dictionary<Expr, string> rowScalars, Dictionary<Expr, string> broadcasts, ExprUses? scalarUses = null)
 {
+    /// <summary>Longer expressions get names for their parts.</summary>
+    private const int LongestInline = 88;
+
     private readonly Dictionary<Expr, string> _names = [];
-    private readonly Dictionary<Expr, int> _uses = [];
+    private readonly ExprUses _uses = new();
     private readonly Dictionary<Expr, bool> _varies = [];
     private int _next;
 
-    /// <summary>Counts the uses of every node, so that only unshared products are contracted.</summary>
-    public void Count(Expr root)
-    {
-        Use(root);
-
-        void Use(Expr expr)
-        {
-            _uses.TryGetValue(expr, out int uses);
-            _uses[expr] = uses + 1;
-            if (uses > 0)
-            {
-                return;
-            }
-
-            switch (expr)
-            {
-                case UnaryExpr u:
-                    Use(u.Operand);
-                    break;
-                case BinaryExpr b:
-                    Use(b.Left);
-                    Use(b.Right);
-                    break;
-                case SelectExpr s:
-                    Use(s.Left);
-                    Use(s.Right);
-                    Use(s.Then);
-                    Use(s.Otherwise);
-                    break;
-            }
-        }
-    }
+    /// <summary>Counts the uses of every node: only what is used once is contracted, or printed where it is used.</summary>
+    public void Count(Expr root) => _uses.Count(root);
 
     public bool Varies(Expr expr)
     {
@@ -83,10 +59,7 @@ internal sealed class ExprEmitter(CodeWriter writer, Spelling? spelling, IExprLe
             {
                 OperandExpr o => leaves.VariesByColumn(o.Operand),
                 ColumnExpr or UniformExpr or AccumulatorExpr => true,
-                UnaryExpr u => Varies(u.Operand),
-                BinaryExpr b => Varies(b.Left) || Varies(b.Right),
-                SelectExpr s => Varies(s.Left) || Varies(s.Right) || Varies(s.Then) || Varies(s.Otherwise),
-                _ => false,
+                _ => ExprTransforms.Children(expr).Any(Varies),
             };
             _varies.Add(expr, varies);
         }
@@ -104,7 +77,7 @@ internal sealed class ExprEmitter(CodeWriter writer, Spelling? spelling, IExprLe
                 return;
             }
 
-            foreach (Expr child in Children(expr))
+            foreach (Expr child in ExprTransforms.Children(expr))
             {
                 if (!Varies(child))
                 {
@@ -118,100 +91,136 @@ internal sealed class ExprEmitter(CodeWriter writer, Spelling? spelling, IExprLe
         }
     }
 
-    /// <summary>The value as a single number, printed where it is not known yet.</summary>
-    public string Scalar(Expr expr)
+    /// <summary>The value as a single number.</summary>
+    public string Scalar(Expr expr) => ScalarText(expr).Text;
+
+    /// <summary>The value as a vector.</summary>
+    public string Vector(Expr expr) => VectorText(expr).Text;
+
+    private Printed ScalarText(Expr expr)
     {
         switch (expr)
         {
             case ConstantExpr c:
-                return CodeWriter.Literal(c.Value);
+                return new Printed(CodeWriter.Literal(c.Value), c.Value >= 0);
             case RuntimeScalarExpr r:
-                return Arguments.Name(r.Kind);
+                return new Printed(Arguments.Name(r.Kind));
         }
 
         if (rowScalars.TryGetValue(expr, out string? name))
         {
-            return name;
+            return new Printed(name);
         }
 
-        string text = expr switch
+        Printed text = expr switch
         {
-            OperandExpr o => leaves.Scalar(o),
-            UnaryExpr u => ExprSpelling.Unary(u.Function, Scalar(u.Operand), null),
-            BinaryExpr b => ExprSpelling.Binary(b.Function, Scalar(b.Left), Scalar(b.Right), null),
-            SelectExpr s => ExprSpelling.Select(s.Comparison, Scalar(s.Left), Scalar(s.Right), Scalar(s.Then), Scalar(s.Otherwise), null),
-            AccumulatorExpr => leaves.Accumulator,
-            ColumnExpr => leaves.Columns,
-            UniformExpr u => Uniform(u),
+            OperandExpr o => new Printed(leaves.Scalar(o)),
+            UnaryExpr u => Unary(u.Function, ScalarText(u.Operand), null),
+            BinaryExpr b => Binary(b.Function, ScalarText(b.Left), ScalarText(b.Right), null),
+            SelectExpr s => new Printed(ExprSpelling.Select(s.Comparison, ScalarText(s.Left).Atom, ScalarText(s.Right).Atom, ScalarText(s.Then).Atom, ScalarText(s.Otherwise).Atom, null), false),
             _ => throw new InvalidOperationException($"{expr.GetType().Name} is not known here"),
         };
+        if (scalarUses is not null && scalarUses.Of(expr) == 1 && text.Text.Length <= LongestInline)
+        {
+            return text;
+        }
+
         name = prefix + "s" + rowScalars.Count.ToString(CultureInfo.InvariantCulture);
-        writer.Line($"float {name} = {text};");
+        writer.Line($"float {name} = {text.Text};");
         rowScalars.Add(expr, name);
-        return name;
+        return new Printed(name);
     }
 
-    /// <summary>The value as a vector, printed where it is not known yet.</summary>
-    public string Vector(Expr expr)
+    private Printed VectorText(Expr expr)
     {
         if (!Varies(expr))
         {
-            return Broadcast(expr);
+            return new Printed(Broadcast(expr));
         }
 
         if (_names.TryGetValue(expr, out string? name))
         {
-            return name;
+            return new Printed(name);
         }
 
-        string text = expr switch
+        Printed text = expr switch
         {
-            OperandExpr o => leaves.Vector(o),
-            AccumulatorExpr => leaves.Accumulator,
-            ColumnExpr => leaves.Columns,
-            UniformExpr u => Uniform(u),
-            UnaryExpr u => ExprSpelling.Unary(u.Function, Vector(u.Operand), spelling),
-            BinaryExpr { Function: BinaryFunction.Add } b when Contracts(b.Left) is { } m => spelling!.MultiplyAdd(Vector(m.Left), Vector(m.Right), Vector(b.Right)),
-            BinaryExpr { Function: BinaryFunction.Add } b when Contracts(b.Right) is { } m => spelling!.MultiplyAdd(Vector(m.Left), Vector(m.Right), Vector(b.Left)),
-            BinaryExpr b => ExprSpelling.Binary(b.Function, Vector(b.Left), Vector(b.Right), spelling),
-            SelectExpr s => ExprSpelling.Select(s.Comparison, Vector(s.Left), Vector(s.Right), Vector(s.Then), Vector(s.Otherwise), spelling),
+            OperandExpr o => new Printed(leaves.Vector(o)),
+            AccumulatorExpr => new Printed(leaves.Accumulator),
+            ColumnExpr => new Printed($"{spelling.Broadcast($"(float)({leaves.Column})")} + {spelling.Indices}", false),
+            UniformExpr u => new Printed(spelling.Uniform($"(uint)({leaves.Element})", $"(uint)seed ^ {CodeWriter.Number(u.Stream)}u", "(uint)(seed >> 32)")),
+            UnaryExpr u => Unary(u.Function, VectorText(u.Operand), spelling),
+            BinaryExpr { Function: BinaryFunction.Add } b when Contracts(b.Left) is { } m => MultiplyAdd(m, b.Right),
+            BinaryExpr { Function: BinaryFunction.Add } b when Contracts(b.Right) is { } m => MultiplyAdd(m, b.Left),
+            BinaryExpr b => Binary(b.Function, VectorText(b.Left), VectorText(b.Right), spelling),
+            SelectExpr s => new Printed(ExprSpelling.Select(s.Comparison, Vector(s.Left), Vector(s.Right), Vector(s.Then), Vector(s.Otherwise), spelling)),
             _ => throw new InvalidOperationException($"{expr.GetType().Name} is not known here"),
         };
+        if (_uses.Of(expr) <= 1 && text.Text.Length <= LongestInline)
+        {
+            return text;
+        }
+
         name = prefix + "v" + (_next++).ToString(CultureInfo.InvariantCulture);
-        writer.Line($"{spelling!.Type} {name} = {text};");
+        writer.Line($"{spelling.Type} {name} = {text.Text};");
         _names.Add(expr, name);
-        return name;
+        return new Printed(name);
     }
 
-    private string Uniform(UniformExpr uniform)
-        => $"Simd.Uniform({leaves.Elements}, (uint)seed ^ {CodeWriter.Number(uniform.Stream)}u, (uint)(seed >> 32))";
+    private Printed MultiplyAdd(BinaryExpr product, Expr summand) => new(spelling.MultiplyAdd(Vector(product.Left), Vector(product.Right), Vector(summand)));
+
+    private static Printed Unary(UnaryFunction function, Printed x, Spelling? vector)
+        => function == UnaryFunction.Negate ? new Printed(ExprSpelling.Unary(function, x.Atom, vector), false) : new Printed(ExprSpelling.Unary(function, x.Text, vector));
+
+    private static Printed Binary(BinaryFunction function, Printed a, Printed b, Spelling? vector)
+        => function is BinaryFunction.Maximum or BinaryFunction.Minimum ? new Printed(ExprSpelling.Binary(function, a.Text, b.Text, vector)) : new Printed(ExprSpelling.Binary(function, a.Atom, b.Atom, vector), false);
 
     private BinaryExpr? Contracts(Expr expr)
-        => expr is BinaryExpr { Function: BinaryFunction.Multiply } m && Varies(m) && !_names.ContainsKey(m) && (!_uses.TryGetValue(m, out int uses) || uses <= 1) ? m : null;
+        => expr is BinaryExpr { Function: BinaryFunction.Multiply } m && Varies(m) && !_names.ContainsKey(m) && _uses.Of(m) <= 1 ? m : null;
 
     private string Broadcast(Expr expr)
     {
         if (expr is ConstantExpr c)
         {
-            return c.Value == 0 ? $"{spelling!.Type}.Zero" : spelling!.Broadcast(CodeWriter.Literal(c.Value));
+            return c.Value == 0 ? spelling.Zero : spelling.Broadcast(CodeWriter.Literal(c.Value));
         }
 
         if (!broadcasts.TryGetValue(expr, out string? name))
         {
             string scalar = Scalar(expr);
             name = prefix + "b" + broadcasts.Count.ToString(CultureInfo.InvariantCulture);
-            writer.Line($"{spelling!.Type} {name} = {spelling.Broadcast(scalar)};");
+            writer.Line($"{spelling.Type} {name} = {spelling.Broadcast(scalar)};");
             broadcasts.Add(expr, name);
         }
 
         return name;
     }
 
-    private static IEnumerable<Expr> Children(Expr expr) => expr switch
+    /// <summary>Printed text, and whether it needs no parentheses as an operand.</summary>
+    private readonly record struct Printed(string Text, bool IsAtom = true)
     {
-        UnaryExpr u => [u.Operand],
-        BinaryExpr b => [b.Left, b.Right],
-        SelectExpr s => [s.Left, s.Right, s.Then, s.Otherwise],
-        _ => [],
-    };
+        public string Atom => IsAtom ? Text : $"({Text})";
+    }
+}
+
+/// <summary>How many expressions, or statements, use each node of a DAG.</summary>
+internal sealed class ExprUses
+{
+    private readonly Dictionary<Expr, int> _uses = [];
+
+    /// <summary>Counts one more use of an expression, and those of what it is made of when it is met first.</summary>
+    public void Count(Expr root)
+    {
+        _uses.TryGetValue(root, out int uses);
+        _uses[root] = uses + 1;
+        if (uses == 0)
+        {
+            foreach (Expr child in ExprTransforms.Children(root))
+            {
+                Count(child);
+            }
+        }
+    }
+
+    public int Of(Expr expr) => _uses.TryGetValue(expr, out int uses) ? uses : 0;
 }

@@ -76,21 +76,17 @@ internal sealed class KernelCode(string baseName, string summary, Kernel kernel,
 {
     private readonly List<(string Suffix, string Parameters, Action<CodeWriter, Func<string, string>> Body, string? Comment)> _methods = [];
 
-    private readonly List<(string BaseName, Func<string, string> Print)> _shared = [];
+    private KernelLibrary? _library;
 
-    public string BaseName { get; } = baseName;
+    /// <summary>What kernels of this class do, where their operations do not say it.</summary>
+    public string Operation { get; } = baseName.Substring(0, baseName.IndexOf('_'));
 
-    /// <summary>Methods that this kernel calls and others may share, in the order of their numbers.</summary>
-    public IReadOnlyList<(string BaseName, Func<string, string> Print)> SharedMethods => _shared;
+    /// <summary>The kernel's shape, as the end of a name.</summary>
+    public string Shape { get; } = baseName.Substring(baseName.IndexOf('_'));
 
-    /// <summary>A stand-in for the name of a method that kernels share, which methods shared later may call too; the plan puts the name in its place.</summary>
-    public string Share(string sharedName, Func<string, string> print)
-    {
-        _shared.Add((sharedName, print));
-        return Placeholder(_shared.Count - 1);
-    }
-
-    public static string Placeholder(int shared) => "\u0002" + CodeWriter.Number(shared) + "\u0003";
+    /// <summary>The name of a method that this kernel's text calls and others may share. To be asked for while the text is being printed.</summary>
+    public string Share(string name, Func<string, string> print)
+        => (_library ?? throw new InvalidOperationException("methods are shared while a kernel is printed")).Share(name, print);
 
     public ArgumentKinds Extra { get; } = arguments;
 
@@ -118,8 +114,23 @@ internal sealed class KernelCode(string baseName, string summary, Kernel kernel,
         }
     }
 
-    public string Print(string name)
+    /// <summary>Gives the kernel one method for all widths, whose vector is its type argument <c>V</c>.</summary>
+    public void Generic(Action<CodeWriter> body)
     {
+        IsGeneric = true;
+        Method("", Parameters, (w, _) => body(w));
+    }
+
+    /// <summary>Whether the kernel's vector is a type argument.</summary>
+    public bool IsGeneric { get; private set; }
+
+    /// <summary>What stands between a generic method's parameters and its body.</summary>
+    public const string Constraint = "where V : struct, IVector<V>";
+
+    /// <summary>The kernel's text under a name; methods that it shares go to <paramref name="library"/>.</summary>
+    public string Print(string name, KernelLibrary library)
+    {
+        _library = library;
         var writer = new CodeWriter();
         writer.Line($"// {summary}");
         writer.Line("[@MethodImpl(MethodImplOptions.AggressiveOptimization)]");
@@ -145,7 +156,8 @@ internal sealed class KernelCode(string baseName, string summary, Kernel kernel,
                 writer.Line("[@MethodImpl(MethodImplOptions.AggressiveOptimization)]");
             }
 
-            writer.OpenMethod($"{(suffix.Length == 0 ? "public" : "private")} static void {name}{(suffix.Length == 0 ? "" : "_" + suffix)}({parameters})");
+            string own = suffix.Length == 0 ? name + (IsGeneric ? "<V>" : "") : $"{name}_{suffix}";
+            writer.OpenMethod($"{(suffix.Length == 0 ? "public" : "private")} static void {own}({parameters}){(IsGeneric && suffix.Length == 0 ? " " + Constraint : "")}");
             body(writer, s => name + "_" + s);
             writer.Close();
         }

@@ -139,9 +139,7 @@ internal static class MatMulEmitter
 
         public string Accumulator { get; set; } = "";
 
-        public string Columns => $"({v.Broadcast($"(float){Column}")} + Simd.Lanes{v.Bits})";
-
-        public string Elements => $"{v.Class}.Create((uint)(r * {kernel.Columns} + {Column})) + Vector{v.Bits}<uint>.Indices";
+        public string Element => $"r * {kernel.Columns} + {Column}";
 
         public bool VariesByColumn(int operand) => kernel.Operands[operand].Access.Kind is AccessKind.Element or AccessKind.ColumnVector;
 

@@ -20,19 +20,26 @@ internal static class ModelEmitter
 
     public static IReadOnlyList<EmittedFile> Emit(CompiledPlans plans, CancellationToken cancellation)
     {
-        var planEmitter = new PlanEmitter();
+        var planEmitter = new PlanEmitter(plans.Layout.Parameters.Select(p => p.Parameter.ParameterName));
         var files = new List<EmittedFile>
         {
             File(plans.Spec, "", w => Surface(w, plans)),
             CodeFile(plans.Spec, "Weights", w => Weights(w, plans)),
-            File(plans.Spec, "Inference", w => Session(w, plans), w => PlanClass(w, plans.Spec, "Inference", plans.Inference, planEmitter, cancellation)),
+            File(plans.Spec, "Inference", w => Session(w, plans)),
         };
         if (plans.Training.Count > 0)
         {
-            files.Add(File(plans.Spec, "Training", w => Trainer(w, plans), w => PlanClass(w, plans.Spec, "Training", plans.Training, planEmitter, cancellation)));
+            files.Add(File(plans.Spec, "Training", w => Trainer(w, plans)));
+        }
+
+        foreach (CompiledPlan plan in plans.Inference.Concat(plans.Training))
+        {
+            cancellation.ThrowIfCancellationRequested();
+            files.Add(Plan(plans.Spec, plan, planEmitter));
         }
 
         cancellation.ThrowIfCancellationRequested();
+        files.Add(CodeFile(plans.Spec, "Offsets", planEmitter.Weights));
         files.Add(Kernels(plans.Spec, planEmitter));
         return files;
     }
@@ -315,7 +322,7 @@ internal static class ModelEmitter
         {
             w.Line().Line("/// <inheritdoc/>");
             w.Line($"protected override void {methods[i]}(in global::ModelGen.Runtime.PlanContext context, global::ModelGen.Runtime.Worker worker)");
-            w.Line($"    => global::{CodeNamespace(plans.Spec.Type)}.Inference.{plans.Inference[i].Name}(in context, worker);");
+            w.Line($"    => global::{CodeNamespace(plans.Spec.Type)}.{PlanClass(plans.Inference[i].Name)}.Run(in context, worker);");
         }
 
         w.Close();
@@ -352,39 +359,28 @@ internal static class ModelEmitter
         {
             w.Line().Line("/// <inheritdoc/>");
             w.Line($"protected override void {method}(in global::ModelGen.Runtime.PlanContext context, global::ModelGen.Runtime.Worker worker)");
-            w.Line($"    => global::{CodeNamespace(plans.Spec.Type)}.Training.{plan}(in context, worker);");
+            w.Line($"    => global::{CodeNamespace(plans.Spec.Type)}.{PlanClass(plan)}.Run(in context, worker);");
         }
 
         w.Close();
         w.Close();
     }
 
-    private static void PlanClass(CodeWriter w, ModelSpec spec, string className, IReadOnlyList<CompiledPlan> plans, PlanEmitter emitter, CancellationToken cancellation)
+    private static EmittedFile Plan(ModelSpec spec, CompiledPlan plan, PlanEmitter emitter) => CodeFile(spec, plan.Name, w =>
     {
-        w.Open("namespace " + CodeNamespace(spec.Type));
         w.Line("using global::ModelGen.Runtime;");
+        w.Line($"using static global::{CodeNamespace(spec.Type)}.{PlanEmitter.KernelClass};");
         w.Line();
-        w.Open($"internal static unsafe class {className}");
-        for (int i = 0; i < plans.Count; i++)
-        {
-            cancellation.ThrowIfCancellationRequested();
-            if (i > 0)
-            {
-                w.Line();
-            }
+        emitter.Emit(w, PlanClass(plan.Name), $"{plan.Name}: {plan.Program.Kernels.Count} kernels, {Bytes(4 * plan.ArenaElements)} of arena. Every worker runs it.", plan.Cpu);
+    });
 
-            emitter.Emit(w, plans[i].Name, $"{plans[i].Name}: {plans[i].Program.Kernels.Count} kernels, {Bytes(4 * plans[i].ArenaElements)} of arena. Every worker runs it.", plans[i].Cpu);
-        }
-
-        w.Close();
-        w.Close();
-    }
+    private static string PlanClass(string plan) => plan + "Plan";
 
     private static EmittedFile Kernels(ModelSpec spec, PlanEmitter emitter) => CodeFile(spec, "Kernels", w =>
     {
         w.Lines(string.Join("\n", PlanEmitter.KernelImports));
         w.Line();
-        w.Line("// One method for each fused kernel, and for each vector width behind it; layers of one shape share them.");
+        w.Line("// One method for each fused kernel, whose vector V is as wide as the processor's; layers of one shape share them.");
         w.Open($"internal static unsafe class {PlanEmitter.KernelClass}");
         for (int i = 0; i < emitter.Kernels.Count; i++)
         {

@@ -8,14 +8,11 @@ using ModelGen.Compiler.Targets.Cpu;
 namespace ModelGen.Compiler.Emit.CSharp;
 
 /// <summary>
-/// Prints plans as straight-line methods that every worker runs, and collects the kernels they call. Kernels that one
-/// worker runs alone stand together; the workers meet after each other kernel.
+/// Prints plans as straight-line methods that every worker runs, each in a class of its own with the offsets of its buffers, and
+/// collects the kernels they call. What is run by whom, and where workers meet, is the <see cref="CpuSchedule"/>'s choice.
 /// </summary>
 internal sealed class PlanEmitter
 {
-    /// <summary>Kernels of one method: far below the size at which the JIT gives up optimizing.</summary>
-    private const int PartLength = 60;
-
     public const string KernelClass = "Kernels";
 
     /// <summary>
@@ -33,204 +30,210 @@ internal sealed class PlanEmitter
         "using MethodImplOptions = global::System.Runtime.CompilerServices.MethodImplOptions;",
     ];
 
-    private const string OwnName = "\u0001";
+    private readonly DeclaredNames _names;
+    private readonly OffsetTable _weights;
+    private readonly KernelLibrary _library;
 
-    private readonly Dictionary<string, string> _nameByText = [];
-    private readonly Dictionary<string, string> _nameBySignature = [];
-    private readonly HashSet<string> _names = [];
-    private readonly List<string> _kernels = [];
+    /// <param name="parameters">The names of the model's parameters.</param>
+    public PlanEmitter(IEnumerable<string> parameters)
+    {
+        _names = new DeclaredNames(parameters);
+        _weights = new OffsetTable("W", "Where each parameter begins in the weights, and its gradient in the gradients: in floats.", _names);
+        _library = new KernelLibrary(_names);
+    }
 
     /// <summary>The kernels' texts in the order of their first use.</summary>
-    public IReadOnlyList<string> Kernels => _kernels;
+    public IReadOnlyList<string> Kernels => _library.Texts;
 
-    /// <summary>Prints a plan called <paramref name="name"/>.</summary>
-    public void Emit(CodeWriter w, string name, string summary, CpuProgram program)
+    /// <summary>Prints the class of a plan, whose entry is called <c>Run</c>.</summary>
+    public void Emit(CodeWriter w, string className, string summary, CpuProgram program)
     {
-        Kernel[][] parts = program.Program.Kernels.Select((kernel, i) => (kernel, i)).GroupBy(p => p.i / PartLength, p => p.kernel).Select(g => g.ToArray()).ToArray();
+        CpuSchedule schedule = CpuSchedule.Of(program.Program.Kernels);
+        var plan = new Plan(this, program);
         w.Line($"// {summary}");
-        w.OpenMethod($"public static void {name}(in PlanContext context, Worker worker)");
-        if (parts.Length == 1)
-        {
-            Part(w, parts[0], program);
-            w.Close();
-            return;
-        }
-
-        for (int i = 0; i < parts.Length; i++)
-        {
-            w.Line($"{name}Part{i + 1}(in context, worker);");
-        }
-
+        w.Open($"internal static unsafe class {className}");
+        w.OpenMethod("public static void Run(in PlanContext context, Worker worker)");
+        w.Open("if (Simd.Use512)").Line("Run<F512>(in context, worker);").Close();
+        w.Open("else if (Simd.Use256)").Line("Run<F256>(in context, worker);").Close();
+        w.Open("else").Line("Run<F128>(in context, worker);").Close();
         w.Close();
-        for (int i = 0; i < parts.Length; i++)
+        w.Line();
+        w.OpenMethod($"private static void Run<V>(in PlanContext context, Worker worker) {KernelCode.Constraint}");
+        if (schedule.Parts.Count == 1)
         {
-            w.Line();
-            w.OpenMethod($"private static void {name}Part{i + 1}(in PlanContext context, Worker worker)");
-            Part(w, parts[i], program);
+            plan.Part(w, schedule.Parts[0]);
             w.Close();
         }
-    }
-
-    private void Part(CodeWriter w, Kernel[] kernels, CpuProgram program)
-    {
-        var spaces = new HashSet<MemorySpace>(kernels.SelectMany(k => Spaces(k, program)));
-        foreach (MemorySpace space in new[] { MemorySpace.Weights, MemorySpace.Gradients, MemorySpace.State, MemorySpace.Arena })
+        else
         {
-            if (spaces.Contains(space))
+            for (int i = 0; i < schedule.Parts.Count; i++)
             {
-                w.Line($"float* {Pointer(space)} = context.{space};");
-            }
-        }
-
-        Sequence(w, kernels, null, program);
-    }
-
-    private void Sequence(CodeWriter w, IReadOnlyList<Kernel> kernels, string? step, CpuProgram program)
-    {
-        for (int i = 0; i < kernels.Count;)
-        {
-            int end = i;
-            while (end < kernels.Count && kernels[end].IsSerial())
-            {
-                end++;
+                w.Line($"Part{i + 1}<V>(in context, worker);");
             }
 
-            w.Line();
-            if (end > i)
+            w.Close();
+            for (int i = 0; i < schedule.Parts.Count; i++)
             {
-                w.Open("if (worker.Index == 0)");
-                for (int k = i; k < end; k++)
-                {
-                    Call(w, kernels[k], step, program);
-                }
-
-                w.Close();
                 w.Line();
-                w.Line("worker.Barrier();");
-                i = end;
-                continue;
+                w.OpenMethod($"private static void Part{i + 1}<V>(in PlanContext context, Worker worker) {KernelCode.Constraint}");
+                plan.Part(w, schedule.Parts[i]);
+                w.Close();
             }
-
-            Call(w, kernels[i], step, program);
-            if (kernels[i] is not LoopKernel)
-            {
-                w.Line("worker.Barrier();");
-            }
-
-            i++;
         }
+
+        plan.Offsets(w);
+        w.Close();
     }
 
-    private void Call(CodeWriter w, Kernel kernel, string? step, CpuProgram program)
+    /// <summary>Prints the offsets of the parameters that the plans printed so far read or write.</summary>
+    public void Weights(CodeWriter w) => _weights.Print(w, "internal");
+
+    /// <summary>One plan that is being printed.</summary>
+    private sealed class Plan(PlanEmitter emitter, CpuProgram program)
     {
-        if (kernel is LoopKernel loop)
+        private readonly OffsetTable _arena = new("A", "Where buffers begin in the arena, in floats; those that are never alive together may overlap.", emitter._names);
+        private readonly OffsetTable _states = new("S", "Where states begin in what outlives a run, in floats.", emitter._names);
+
+        public void Part(CodeWriter w, IReadOnlyList<ScheduleStep> steps)
         {
-            w.Line(loop.BlockRows > 0 ? $"// {loop.Name}: {loop.Steps} blocks of {loop.BlockRows} rows" : $"// {loop.Name}: {(loop.Reverse ? "backwards " : "")}over {loop.Steps} time steps");
-            string variable = loop.BlockRows > 0 ? "block" : "t";
-            string steps = loop.Steps.IsDynamic ? Text.RowCount(loop.Steps).Replace("count", "context.Count") : Text.RowCount(loop.Steps);
+            var spaces = new HashSet<MemorySpace>(steps.SelectMany(Spaces));
+            foreach (MemorySpace space in new[] { MemorySpace.Weights, MemorySpace.Gradients, MemorySpace.State, MemorySpace.Arena })
+            {
+                if (spaces.Contains(space))
+                {
+                    w.Line($"float* {Pointer(space)} = context.{space};");
+                }
+            }
+
+            Steps(w, steps, null);
+        }
+
+        public void Offsets(CodeWriter w)
+        {
+            foreach (OffsetTable table in new[] { _arena, _states })
+            {
+                if (!table.IsEmpty)
+                {
+                    w.Line();
+                    table.Print(w, "private");
+                }
+            }
+        }
+
+        private void Steps(CodeWriter w, IReadOnlyList<ScheduleStep> steps, string? variable)
+        {
+            foreach (ScheduleStep step in steps)
+            {
+                switch (step)
+                {
+                    case BarrierStep:
+                        w.Line("worker.Barrier();");
+                        break;
+                    case KernelStep kernel:
+                        w.Line();
+                        Call(w, kernel, variable);
+                        break;
+                    case FirstWorkerStep alone:
+                        w.Line();
+                        w.Open("if (worker.Index == 0)");
+                        Alone(w, alone.Body, variable);
+                        w.Close();
+                        w.Line();
+                        break;
+                    case LoopStep loop:
+                        w.Line();
+                        OpenLoop(w, loop.Loop);
+                        Steps(w, loop.Body, Variable(loop.Loop));
+                        w.Close();
+                        break;
+                }
+            }
+        }
+
+        private void Alone(CodeWriter w, IReadOnlyList<ScheduleStep> steps, string? variable)
+        {
+            foreach (ScheduleStep step in steps)
+            {
+                if (step is LoopStep loop)
+                {
+                    OpenLoop(w, loop.Loop);
+                    Alone(w, loop.Body, Variable(loop.Loop));
+                    w.Close();
+                }
+                else
+                {
+                    Call(w, (KernelStep)step, variable);
+                }
+            }
+        }
+
+        private void OpenLoop(CodeWriter w, LoopKernel loop)
+        {
+            string name = emitter._names.Short(loop.Name);
+            w.Line(loop.BlockRows > 0 ? $"// {name}: {loop.Steps} blocks of {loop.BlockRows} rows" : $"// {name}: {(loop.Reverse ? "backwards " : "")}over {loop.Steps} time steps");
+            string variable = Variable(loop);
+            string steps = Text.RowCount(loop.Steps, "context.Count");
             w.Open(loop.Reverse ? $"for (int {variable} = {steps} - 1; {variable} >= 0; {variable}--)" : $"for (int {variable} = 0; {variable} < {steps}; {variable}++)");
-            if (loop.IsSerial())
-            {
-                foreach (Kernel inner in loop.Body)
-                {
-                    Call(w, inner, variable, program);
-                }
-            }
-            else
-            {
-                Sequence(w, loop.Body, variable, program);
-            }
-
-            w.Close();
-            return;
         }
 
-        KernelPlan plan = program.PlanOf(kernel);
-        KernelCode code = KernelEmitter.Emit(kernel, plan);
-        string name = NameOf(kernel, plan, code);
-        IEnumerable<string> arguments = program.OperandsOf(kernel).Select(o => Address(o, step));
-        if (plan.Workspace is { } workspace)
+        private static string Variable(LoopKernel loop) => loop.BlockRows > 0 ? "block" : "t";
+
+        private void Call(CodeWriter w, KernelStep step, string? variable)
         {
-            arguments = arguments.Append($"arena + {CodeWriter.Number(workspace.Offset)}");
+            Kernel kernel = step.Kernel;
+            KernelPlan plan = program.PlanOf(kernel);
+            KernelCode code = KernelEmitter.Emit(kernel, plan);
+            string name = emitter._library.NameOf(kernel, plan, code);
+            IEnumerable<string> arguments = program.OperandsOf(kernel).Select(o => Address(o, variable));
+            if (plan.Workspace is { } workspace)
+            {
+                arguments = arguments.Append($"{Pointer(MemorySpace.Arena)} + {_arena.OfWorkspace(workspace)}");
+            }
+
+            string? accumulates = step.AddsToEarlierBlocks ? $"{variable} > 0 || context.Accumulate" : null;
+            w.Line($"// {KernelNames.Equation(kernel, emitter._names)}");
+            w.Line($"{name}{(code.IsGeneric ? "<V>" : "")}({string.Join(", ", arguments.Concat(Arguments.Values(code.Extra, accumulates)).Append("worker"))});");
         }
 
-        w.Line($"// {kernel.Name}");
-        w.Line($"{KernelClass}.{name}({string.Join(", ", arguments.Concat(Arguments.Values(code.Extra, accumulates: step == "block" && kernel.SumsOverRows ? "block > 0 || context.Accumulate" : null)).Append("worker"))});");
+        private string Address(KernelOperand operand, string? variable)
+        {
+            View view = operand.View;
+            OffsetTable table = view.Buffer.Space switch { MemorySpace.Arena => _arena, MemorySpace.State => _states, _ => emitter._weights };
+            string address = Text.Plus($"{Pointer(view.Buffer.Space)} + {table.Of(view.Buffer)}", view.Offset);
+            if (view.PositionStride != 0)
+            {
+                address += $" + (long)context.Position * {CodeWriter.Number(view.PositionStride)}";
+            }
+
+            if (view.LastStride != 0)
+            {
+                address += $" + (context.Count - 1L) * {CodeWriter.Number(view.LastStride)}";
+            }
+
+            if (view.StepStride != 0)
+            {
+                address += $" + (long){variable} * {CodeWriter.Number(view.StepStride)}";
+            }
+
+            return operand.Access.Element == ElementType.Int32 ? $"(int*)({address})" : address;
+        }
+
+        private static string Pointer(MemorySpace space) => space switch
+        {
+            MemorySpace.Weights => "w",
+            MemorySpace.Gradients => "g",
+            MemorySpace.State => "s",
+            _ => "a",
+        };
+
+        private IEnumerable<MemorySpace> Spaces(ScheduleStep step) => step switch
+        {
+            LoopStep loop => loop.Body.SelectMany(Spaces),
+            FirstWorkerStep alone => alone.Body.SelectMany(Spaces),
+            KernelStep kernel => program.BuffersOf(kernel.Kernel).Select(b => b.Space),
+            _ => [],
+        };
     }
-
-    private string NameOf(Kernel kernel, KernelPlan plan, KernelCode code)
-    {
-        string signature = KernelSignature.Of(kernel) + plan.Signature + (kernel.IsSerial() ? " serial" : "");
-        if (!_nameBySignature.TryGetValue(signature, out string? name))
-        {
-            // Printing tells which methods it shares.
-            string text = code.Print(OwnName);
-            var shared = new List<string>();
-            foreach ((string baseName, Func<string, string> print) in code.SharedMethods)
-            {
-                shared.Add(Unique(baseName, Named(print(OwnName))));
-            }
-
-            _nameBySignature.Add(signature, name = Unique(code.BaseName, Named(text)));
-
-            string Named(string method)
-            {
-                for (int i = 0; i < shared.Count; i++)
-                {
-                    method = method.Replace(KernelCode.Placeholder(i), shared[i]);
-                }
-
-                return method;
-            }
-        }
-
-        return name;
-    }
-
-    /// <summary>The name of a method with this text, which is kept if it is new.</summary>
-    private string Unique(string baseName, string text)
-    {
-        if (!_nameByText.TryGetValue(text, out string? name))
-        {
-            name = baseName;
-            for (int i = 2; !_names.Add(name); i++)
-            {
-                name = $"{baseName}_v{i}";
-            }
-
-            _nameByText.Add(text, name);
-            _kernels.Add(text.Replace(OwnName, name));
-        }
-
-        return name;
-    }
-
-    private static string Address(KernelOperand operand, string? step)
-    {
-        View view = operand.View;
-        string address = $"{Pointer(view.Buffer.Space)} + {CodeWriter.Number(view.Buffer.Offset + view.Offset)}";
-        if (view.PositionStride != 0)
-        {
-            address += $" + (long)context.Position * {CodeWriter.Number(view.PositionStride)}";
-        }
-
-        if (view.LastStride != 0)
-        {
-            address += $" + (context.Count - 1L) * {CodeWriter.Number(view.LastStride)}";
-        }
-
-        if (view.StepStride != 0)
-        {
-            address += $" + (long){step} * {CodeWriter.Number(view.StepStride)}";
-        }
-
-        return operand.Access.Element == ElementType.Int32 ? $"(int*)({address})" : address;
-    }
-
-    private static string Pointer(MemorySpace space) => space.ToString().ToLowerInvariant();
-
-    private static IEnumerable<MemorySpace> Spaces(Kernel kernel, CpuProgram program)
-        => kernel is LoopKernel loop ? loop.Body.SelectMany(k => Spaces(k, program)) : program.BuffersOf(kernel).Select(b => b.Space);
 }
 
 /// <summary>The kernel classes and who prints them.</summary>

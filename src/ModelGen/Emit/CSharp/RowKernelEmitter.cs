@@ -1,6 +1,5 @@
 using System;
 using System.Collections.Generic;
-using System.Globalization;
 using System.Linq;
 using ModelGen.Compiler.Graph;
 using ModelGen.Compiler.Kernels;
@@ -9,25 +8,53 @@ using ModelGen.Compiler.Targets.Cpu;
 namespace ModelGen.Compiler.Emit.CSharp;
 
 /// <summary>Row-wise kernels: for each row its phases, each one pass over the columns.</summary>
-internal static class RowKernelEmitter
+internal sealed class RowKernelEmitter
 {
+    /// <summary>The widest vector's lanes: a multiple of them is a whole number of vectors at every width.</summary>
+    private const int MostLanes = 16;
+
+    private static readonly Spelling V = Spelling.Generic;
+
+    private readonly CodeWriter _w;
+    private readonly RowKernel _kernel;
+    private readonly Leaves _leaves;
+    private readonly ExprUses _scalarUses = new();
+    private readonly Dictionary<Expr, string> _scalars = [];
+    private readonly Dictionary<Expr, string> _broadcasts = [];
+
+    private RowKernelEmitter(CodeWriter w, RowKernel kernel, bool flat)
+    {
+        _w = w;
+        _kernel = kernel;
+        _leaves = new Leaves(kernel, byRow: !flat);
+        foreach (RowPhase phase in kernel.Phases)
+        {
+            foreach (Expr root in phase.Reductions.Select(r => r.Value).Concat(phase.Stores.Select(s => s.Value)))
+            {
+                _scalarUses.Count(root);
+            }
+        }
+    }
+
     public static KernelCode Emit(RowKernel kernel)
     {
         ArgumentKinds arguments = Addressing.Arguments(kernel.Axes, kernel.Operands) | Arguments.Of(kernel.Phases.SelectMany(p => p.Stores))
             | kernel.Phases.SelectMany(p => p.Reductions).Aggregate(ArgumentKinds.None, (kinds, r) => kinds | Arguments.Of(r.Value));
         bool flat = CanFlatten(kernel);
         string shape = $"{Text.Extent(kernel.Rows)}x{kernel.Columns}";
-        bool reduces = kernel.Phases.Any(p => p.Reductions.Count > 0);
-        var code = new KernelCode((reduces ? "Rows_" : "Map_") + shape, $"{Text.Describe(kernel)}: {(flat ? "every element" : "every row")} of [{kernel.Rows}, {kernel.Columns}].", kernel, arguments);
-        code.ForEachWidth((writer, _, spelling) =>
+        Store[] stores = [.. kernel.Phases.SelectMany(p => p.Stores)];
+        string operation = kernel.Phases.Any(p => p.Reductions.Count > 0) ? "Rows" : stores.All(s => s.Value is OperandExpr) ? "Copy" : stores.All(s => s.Value is ConstantExpr) ? "Fill" : "Map";
+        var code = new KernelCode($"{operation}_{shape}", $"{Text.Describe(kernel)}: {(flat ? "every element" : "every row")} of [{kernel.Rows}, {kernel.Columns}].", kernel, arguments);
+        code.Generic(w =>
         {
+            var emitter = new RowKernelEmitter(w, kernel, flat);
             if (flat)
             {
-                Flat(writer, kernel, spelling);
+                emitter.Flat();
             }
             else
             {
-                Rows(writer, kernel, spelling);
+                emitter.Rows();
             }
         });
         return code;
@@ -46,102 +73,91 @@ internal static class RowKernelEmitter
         return !found;
     }
 
-    private static void Flat(CodeWriter w, RowKernel kernel, Spelling v)
+    private void Flat()
     {
-        string total = kernel.Rows.IsDynamic ? $"{Text.RowCount(kernel.Rows)} * {kernel.Columns}" : CodeWriter.Number((long)kernel.Rows.Maximum * kernel.Columns);
-        Text.Range(w, kernel.IsSerial(), total, 64);
-        Store[] stores = kernel.Phases.SelectMany(p => p.Stores).ToArray();
-        var leaves = new Leaves(kernel, v) { Column = "i" };
-        var scalars = new Dictionary<Expr, string>();
-        var broadcasts = new Dictionary<Expr, string>();
-        var setup = new ExprEmitter(w, v, leaves, "", scalars, broadcasts);
+        const int Granularity = 64;
+        string total = _kernel.Rows.IsDynamic ? $"{Text.RowCount(_kernel.Rows)} * {_kernel.Columns}" : CodeWriter.Number((long)_kernel.Rows.Maximum * _kernel.Columns);
+        Text.Range(_w, _kernel.IsSerial(), total, Granularity);
+        Store[] stores = _kernel.Phases.SelectMany(p => p.Stores).ToArray();
+        ExprEmitter setup = Scope("");
         foreach (Store store in stores)
         {
             setup.Hoist(store.Value);
         }
 
-        w.Line("int i = start;");
-        w.Open($"for (; i <= end - {v.Lanes}; i += {v.Lanes})");
-        Block(null);
-        w.Close();
-        w.Open("if (i < end)");
-        Block("end - i");
-        w.Close();
-
-        void Block(string? tail)
+        // Shares of whole vectors, whatever their width, have no rest.
+        long multiple = _kernel.Rows.IsDynamic ? _kernel.Columns : (long)_kernel.Rows.Maximum * _kernel.Columns;
+        if (multiple % MostLanes == 0)
         {
-            leaves.Tail = tail;
-            var emitter = new ExprEmitter(w, v, leaves, "", scalars, broadcasts);
-            foreach (Store store in stores)
-            {
-                emitter.Count(store.Value);
-            }
-
-            foreach (Store store in stores)
-            {
-                Text.VectorStore(w, v, emitter.Vector(store.Value), $"{kernel.Operands[store.Operand].Name} + i", tail, store.Mode);
-            }
+            _w.Open("for (int i = start; i < end; i += V.Lanes)");
+            Block("", "i", null, [], stores);
+            _w.Close();
+            return;
         }
+
+        _w.Line("int i = start;");
+        _w.Open("for (; i <= end - V.Lanes; i += V.Lanes)");
+        Block("", "i", null, [], stores);
+        _w.Close();
+        _w.Open("if (i < end)");
+        Block("", "i", "end - i", [], stores);
+        _w.Close();
     }
 
-    private static void Rows(CodeWriter w, RowKernel kernel, Spelling v)
+    private void Rows()
     {
-        Text.Range(w, kernel.IsSerial(), Text.RowCount(kernel.Rows), 1);
-        w.Open("for (int r = start; r < end; r++)");
-        foreach (KernelOperand operand in kernel.Operands)
+        Text.Range(_w, _kernel.IsSerial(), Text.RowCount(_kernel.Rows), 1);
+        _w.Open("for (int r = start; r < end; r++)");
+        foreach (KernelOperand operand in _kernel.Operands)
         {
             if (operand.Access.Kind is AccessKind.Element)
             {
-                w.Line($"float* {operand.Name}_r = {operand.Name} + {Addressing.Row(kernel.Axes, operand.Access.RowStrides)};");
+                _w.Line($"float* {operand.Name}_r = {operand.Name} + {Addressing.Row(_kernel.Axes, operand.Access.RowStrides)};");
             }
         }
 
-        var scalars = new Dictionary<Expr, string>();
-        var broadcasts = new Dictionary<Expr, string>();
-        var leaves = new Leaves(kernel, v) { ByRow = true };
-        Reduction[] reductions = kernel.Phases.SelectMany(p => p.Reductions).ToArray();
         var rowValues = new Dictionary<int, string>();
-
-        // Leaves that read a reduction are its local; the same object may appear as several nodes.
-        foreach (RowPhase phase in kernel.Phases)
+        foreach (RowPhase phase in _kernel.Phases)
         {
-            Phase(w, kernel, v, phase, leaves, scalars, broadcasts, rowValues);
+            Phase(phase, rowValues);
         }
 
-        w.Close();
+        _w.Close();
     }
 
-    private static void Phase(CodeWriter w, RowKernel kernel, Spelling v, RowPhase phase, Leaves leaves, Dictionary<Expr, string> scalars, Dictionary<Expr, string> broadcasts, Dictionary<int, string> rowValues)
+    private void Phase(RowPhase phase, Dictionary<int, string> rowValues)
     {
-        IEnumerable<Expr> roots = phase.Reductions.Select(r => r.Value).Concat(phase.Stores.Select(s => s.Value));
-        foreach (Expr root in roots)
+        Store[] wide = phase.Stores.Where(s => _kernel.Operands[s.Operand].Access.Kind == AccessKind.Element).ToArray();
+        Expr[] roots = [.. phase.Reductions.Select(r => r.Value), .. wide.Select(s => s.Value)];
+
+        // Leaves that read a reduction are its local; the same object may appear as several nodes.
+        foreach (Expr root in roots.Concat(phase.Stores.Select(s => s.Value)))
         {
             ExprTransforms.Visit(root, e =>
             {
-                if (e is RowValueExpr value && !scalars.ContainsKey(e))
+                if (e is RowValueExpr value && !_scalars.ContainsKey(e))
                 {
-                    scalars.Add(e, rowValues[value.Index]);
+                    _scalars.Add(e, rowValues[value.Index]);
                 }
             });
         }
 
-        var setup = new ExprEmitter(w, v, leaves, "", scalars, broadcasts);
-        Store[] wide = phase.Stores.Where(s => kernel.Operands[s.Operand].Access.Kind == AccessKind.Element).ToArray();
-        foreach (Expr root in phase.Reductions.Select(r => r.Value).Concat(wide.Select(s => s.Value)))
+        ExprEmitter setup = Scope("");
+        foreach (Expr root in roots)
         {
             setup.Hoist(root);
         }
 
-        if (phase.Reductions.Count > 0 || wide.Length > 0)
+        if (roots.Length > 0)
         {
-            Columns(w, kernel, v, phase.Reductions, wide, leaves, scalars, broadcasts, rowValues);
+            Columns(phase.Reductions, wide, rowValues);
         }
 
-        foreach (Store store in phase.Stores.Where(s => kernel.Operands[s.Operand].Access.Kind != AccessKind.Element))
+        foreach (Store store in phase.Stores.Where(s => _kernel.Operands[s.Operand].Access.Kind != AccessKind.Element))
         {
-            string target = $"{kernel.Operands[store.Operand].Name}[{Addressing.Row(kernel.Axes, kernel.Operands[store.Operand].Access.RowStrides)}]";
+            string target = $"{_kernel.Operands[store.Operand].Name}[{Addressing.Row(_kernel.Axes, _kernel.Operands[store.Operand].Access.RowStrides)}]";
             string value = setup.Scalar(store.Value);
-            w.Line(store.Mode switch
+            _w.Line(store.Mode switch
             {
                 StoreMode.Replace => $"{target} = {value};",
                 StoreMode.Add => $"{target} += {value};",
@@ -150,120 +166,101 @@ internal static class RowKernelEmitter
         }
     }
 
-    private static void Columns(CodeWriter w, RowKernel kernel, Spelling v, IReadOnlyList<Reduction> reductions, Store[] stores, Leaves leaves, Dictionary<Expr, string> scalars, Dictionary<Expr, string> broadcasts, Dictionary<int, string> rowValues)
+    private void Columns(IReadOnlyList<Reduction> reductions, Store[] stores, Dictionary<int, string> rowValues)
     {
-        // A second accumulator hides the latency of a reduction's chain of additions.
-        int vectors = kernel.Columns / v.Lanes;
-        int ways = reductions.Count > 0 && vectors >= 4 ? 2 : 1;
-        int tail = kernel.Columns % v.Lanes;
+        // A second accumulator hides the latency of a reduction's chain of additions, where every width has four vectors.
+        int columns = _kernel.Columns;
+        int ways = reductions.Count > 0 && columns >= 4 * MostLanes ? 2 : 1;
         foreach (Reduction reduction in reductions)
         {
+            string identity = reduction.Kind == ReductionKind.Sum ? V.Zero : V.Broadcast("float.NegativeInfinity");
+            _w.Line($"V {string.Join(", ", Enumerable.Range(0, ways).Select(k => $"{Accumulator(reduction, k)} = {identity}"))};");
+        }
+
+        if (columns >= 4)
+        {
+            _w.Open($"for (int c = 0; c < {Whole(ways)}; c += {V.LanesOf(ways)})");
             for (int k = 0; k < ways; k++)
             {
-                w.Line($"{v.Type} reduced{reduction.Index}_{k} = {(reduction.Kind == ReductionKind.Sum ? v.Type + ".Zero" : v.Broadcast("float.NegativeInfinity"))};");
+                Block(ways > 1 ? $"w{k}_" : "", k == 0 ? "c" : "c + V.Lanes", null, reductions, stores, k);
+            }
+
+            _w.Close();
+            if (ways > 1 && columns % (ways * MostLanes) != 0)
+            {
+                _w.Open($"for (int c = {Whole(ways)}; c < {Whole(1)}; c += V.Lanes)");
+                Block("", "c", null, reductions, stores);
+                _w.Close();
             }
         }
 
-        if (vectors > 0)
+        if (columns % MostLanes != 0)
         {
-            int step = ways * v.Lanes;
-            int end = vectors / ways * step;
-            if (end == step)
-            {
-                w.Open("");
-                for (int k = 0; k < ways; k++)
-                {
-                    Block(k, CodeWriter.Number(k * v.Lanes), null);
-                }
-
-                w.Close();
-            }
-            else
-            {
-                w.Open($"for (int c = 0; c < {end}; c += {step})");
-                for (int k = 0; k < ways; k++)
-                {
-                    Block(k, k == 0 ? "c" : $"c + {k * v.Lanes}", null);
-                }
-
-                w.Close();
-            }
-
-            int rest = (vectors * v.Lanes) - end;
-            if (rest == v.Lanes)
-            {
-                w.Open("");
-                Block(0, CodeWriter.Number(end), null);
-                w.Close();
-            }
-            else if (rest > 0)
-            {
-                w.Open($"for (int c = {end}; c < {end + rest}; c += {v.Lanes})");
-                Block(0, "c", null);
-                w.Close();
-            }
-        }
-
-        if (tail > 0)
-        {
-            w.Open("");
-            Block(0, CodeWriter.Number(kernel.Columns - tail), CodeWriter.Number(tail));
-            w.Close();
+            _w.Open(columns % 4 == 0 ? $"if ({columns} % V.Lanes != 0)" : "");
+            Block("", columns < 4 ? "0" : Whole(1), columns < 4 ? CodeWriter.Number(columns) : $"{columns} % V.Lanes", reductions, stores);
+            _w.Close();
         }
 
         foreach (Reduction reduction in reductions)
         {
-            string a(int k) => $"reduced{reduction.Index}_{k}";
-            string Combine(string x, string y) => reduction.Kind == ReductionKind.Sum ? $"{x} + {y}" : $"{v.Class}.Max({x}, {y})";
-            string vector = ways == 1 ? a(0) : Combine(a(0), a(1));
+            string vector = Accumulator(reduction, 0);
+            if (ways > 1)
+            {
+                vector = reduction.Kind == ReductionKind.Sum ? $"{vector} + {Accumulator(reduction, 1)}" : V.Maximum(vector, Accumulator(reduction, 1));
+            }
+
             string name = $"{(reduction.Kind == ReductionKind.Sum ? "sum" : "max")}{reduction.Index}";
-            w.Line($"float {name} = Simd.{(reduction.Kind == ReductionKind.Sum ? "Sum" : "Max")}({vector});");
+            _w.Line($"float {name} = {V.Reduced(reduction.Kind, vector)};");
             rowValues.Add(reduction.Index, name);
         }
 
-        void Block(int way, string column, string? tailCount)
+        // The columns of whole groups of vectors.
+        string Whole(int vectors) => columns % (vectors * MostLanes) == 0 ? CodeWriter.Number(columns)
+            : vectors == 1 ? $"{columns} / V.Lanes * V.Lanes" : $"{columns} / ({V.LanesOf(vectors)}) * ({V.LanesOf(vectors)})";
+    }
+
+    private static string Accumulator(Reduction reduction, int way) => $"reduced{reduction.Index}_{way}";
+
+    /// <summary>Reductions and stores of one vector of columns, or of the first <paramref name="tail"/> lanes of one.</summary>
+    private void Block(string prefix, string column, string? tail, IReadOnlyList<Reduction> reductions, Store[] stores, int way = 0)
+    {
+        _leaves.Column = column;
+        _leaves.Tail = tail;
+        ExprEmitter emitter = Scope(prefix);
+        foreach (Expr root in reductions.Select(r => r.Value).Concat(stores.Select(s => s.Value)))
         {
-            leaves.Column = column;
-            leaves.Tail = tailCount;
-            var emitter = new ExprEmitter(w, v, leaves, ways > 1 ? $"w{way.ToString(CultureInfo.InvariantCulture)}_" : "", scalars, broadcasts);
-            foreach (Expr root in reductions.Select(r => r.Value).Concat(stores.Select(s => s.Value)))
+            emitter.Count(root);
+        }
+
+        foreach (Reduction reduction in reductions)
+        {
+            string name = Accumulator(reduction, way);
+            string value = emitter.Vector(reduction.Value);
+            if (tail is not null)
             {
-                emitter.Count(root);
+                value = V.FirstLanes(value, tail, reduction.Kind == ReductionKind.Sum ? "0f" : "float.NegativeInfinity");
             }
 
-            foreach (Reduction reduction in reductions)
-            {
-                string name = $"reduced{reduction.Index}_{way}";
-                string value = emitter.Vector(reduction.Value);
-                if (tailCount is not null)
-                {
-                    value = v.FirstLanes(value, tailCount, reduction.Kind == ReductionKind.Sum ? "0f" : "float.NegativeInfinity");
-                }
+            _w.Line(reduction.Kind == ReductionKind.Sum ? $"{name} += {value};" : $"{name} = {V.Maximum(name, value)};");
+        }
 
-                w.Line(reduction.Kind == ReductionKind.Sum ? $"{name} += {value};" : $"{name} = {v.Class}.Max({name}, {value});");
-            }
-
-            foreach (Store store in stores)
-            {
-                KernelOperand target = kernel.Operands[store.Operand];
-                Addressing.Store(w, v, emitter.Vector(store.Value), Addressing.Column($"{target.Name}_r", column, target.Access.ColumnStride), tailCount, store.Mode, target.Access.ColumnStride);
-            }
+        foreach (Store store in stores)
+        {
+            Addressing.Store(_w, V, emitter.Vector(store.Value), _leaves.Pointer(store.Operand), tail, store.Mode, _kernel.Operands[store.Operand].Access.ColumnStride);
         }
     }
 
-    private sealed class Leaves(RowKernel kernel, Spelling v) : IExprLeaves
+    private ExprEmitter Scope(string prefix) => new(_w, V, _leaves, prefix, _scalars, _broadcasts, _scalarUses);
+
+    private sealed class Leaves(RowKernel kernel, bool byRow) : IExprLeaves
     {
         public string Column { get; set; } = "";
 
         public string? Tail { get; set; }
 
-        public bool ByRow { get; init; }
+        public string Accumulator => throw new InvalidOperationException("a row kernel has no accumulator");
 
-        public string Accumulator => "";
-
-        public string Columns => $"({v.Broadcast($"(float)({Column})")} + Simd.Lanes{v.Bits})";
-
-        public string Elements => $"{v.Class}.Create({(ByRow ? $"(uint)(r * {kernel.Columns} + {Column})" : $"(uint)({Column})")}) + Vector{v.Bits}<uint>.Indices";
+        public string Element => byRow ? $"r * {kernel.Columns} + {Column}" : Column;
 
         public bool VariesByColumn(int operand) => kernel.Operands[operand].Access.Kind is AccessKind.Element or AccessKind.ColumnVector;
 
@@ -273,11 +270,12 @@ internal static class RowKernelEmitter
             return $"{o.Name}[{Addressing.Row(kernel.Axes, o.Access.RowStrides)}]";
         }
 
-        public string Vector(OperandExpr operand)
+        public string Vector(OperandExpr operand) => Addressing.Load(V, Pointer(operand.Operand), Tail, kernel.Operands[operand.Operand].Access.ColumnStride);
+
+        public string Pointer(int operand)
         {
-            KernelOperand o = kernel.Operands[operand.Operand];
-            string row = ByRow && o.Access.Kind == AccessKind.Element ? o.Name + "_r" : o.Name;
-            return Addressing.Load(v, Addressing.Column(row, Column, o.Access.ColumnStride), Tail, o.Access.ColumnStride);
+            KernelOperand o = kernel.Operands[operand];
+            return Addressing.Column(byRow && o.Access.Kind == AccessKind.Element ? o.Name + "_r" : o.Name, Column, o.Access.ColumnStride);
         }
     }
 }

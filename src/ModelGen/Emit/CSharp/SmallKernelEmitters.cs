@@ -1,3 +1,4 @@
+using System;
 using System.Collections.Generic;
 using System.Linq;
 using ModelGen.Compiler.Graph;
@@ -7,9 +8,22 @@ using ModelGen.Compiler.Targets.Cpu;
 namespace ModelGen.Compiler.Emit.CSharp;
 
 /// <summary>Sums over rows: a block of columns at a time, so that sums stay in registers and no worker adds to another's.</summary>
-internal static class ColumnSumEmitter
+internal sealed class ColumnSumEmitter
 {
     private const int BlockVectors = 4;
+
+    private const int MostLanes = 16;
+
+    private static readonly Spelling V = Spelling.Generic;
+
+    private readonly CodeWriter _w;
+    private readonly ColumnSumKernel _kernel;
+
+    private ColumnSumEmitter(CodeWriter w, ColumnSumKernel kernel)
+    {
+        _w = w;
+        _kernel = kernel;
+    }
 
     public static KernelCode Emit(ColumnSumKernel kernel)
     {
@@ -17,21 +31,7 @@ internal static class ColumnSumEmitter
         bool keeps = KeepsRows(kernel);
         var code = new KernelCode($"ColumnSum_{Text.Extent(kernel.SummedRows * kernel.KeptRows)}x{kernel.Columns}" + (keeps ? $"_{Text.Extent(kernel.KeptRows)}" : ""),
             $"{Text.Describe(kernel)}: sums over {kernel.SummedRows} rows of {kernel.Columns} columns{(keeps ? $", for each of {kernel.KeptRows} rows" : "")}.", kernel, arguments);
-        code.ForEachWidth((w, _, v) =>
-        {
-            if (keeps)
-            {
-                Text.Range(w, kernel.IsSerial(), Text.RowCount(kernel.KeptRows), 1);
-                w.Open("for (int p = start; p < end; p++)");
-                Blocks(w, kernel, v, "0", CodeWriter.Number(kernel.Columns), literalEnd: true);
-                w.Close();
-            }
-            else
-            {
-                Text.Range(w, kernel.IsSerial(), CodeWriter.Number(kernel.Columns), BlockVectors * v.Lanes);
-                Blocks(w, kernel, v, "start", "end", literalEnd: false);
-            }
-        });
+        code.Generic(w => new ColumnSumEmitter(w, kernel).Emit());
         return code;
     }
 
@@ -45,78 +45,104 @@ internal static class ColumnSumEmitter
         return kept == "0" || !KeepsRows(kernel) ? summed : summed == "0" ? kept : $"{kept} + {summed}";
     }
 
-    private static void Blocks(CodeWriter w, ColumnSumKernel kernel, Spelling v, string start, string end, bool literalEnd)
+    private void Emit()
     {
-        w.Line($"int c = {start};");
-        foreach (int vectors in new[] { BlockVectors, 1 })
+        if (KeepsRows(_kernel))
         {
-            if (vectors * v.Lanes > kernel.Columns)
-            {
-                continue;
-            }
-
-            w.Open($"for (; c <= {end} - {vectors * v.Lanes}; c += {vectors * v.Lanes})");
-            Block(w, kernel, v, vectors, null);
-            w.Close();
+            Text.Range(_w, _kernel.IsSerial(), Text.RowCount(_kernel.KeptRows), 1);
+            _w.Open("for (int p = start; p < end; p++)");
+            Blocks("0", CodeWriter.Number(_kernel.Columns));
+            _w.Close();
         }
-
-        if (kernel.Columns % v.Lanes != 0)
+        else
         {
-            w.Open($"if (c < {end})");
-            Block(w, kernel, v, 1, CodeWriter.Number(kernel.Columns % v.Lanes));
-            w.Close();
+            Text.Range(_w, _kernel.IsSerial(), CodeWriter.Number(_kernel.Columns), V.LanesOf(BlockVectors));
+            Blocks("start", "end");
         }
     }
 
-    private static void Block(CodeWriter w, ColumnSumKernel kernel, Spelling v, int vectors, string? tail)
+    // Shares begin at whole blocks, so that what is left over is known at compile time.
+    private void Blocks(string start, string end)
     {
-        for (int s = 0; s < kernel.Sums.Count; s++)
+        int columns = _kernel.Columns;
+        if (columns % (BlockVectors * MostLanes) == 0)
         {
-            w.Line($"{v.Type} {string.Join(", ", Enumerable.Range(0, vectors).Select(j => $"sum{s}_{j} = {v.Type}.Zero"))};");
+            _w.Open($"for (int c = {start}; c < {end}; c += {V.LanesOf(BlockVectors)})");
+            Block(BlockVectors, null);
+            _w.Close();
+            return;
         }
 
-        w.Open($"for (int r = 0; r < {Text.RowCount(kernel.SummedRows)}; r++)");
-        foreach (KernelOperand operand in kernel.Operands.Where(o => !o.IsWritten && o.Access.Kind == AccessKind.Element))
+        _w.Line($"int c = {start};");
+        foreach (int vectors in new[] { BlockVectors, 1 })
         {
-            w.Line($"float* {operand.Name}_r = {Addressing.Column($"{operand.Name} + {Row(kernel, operand.Access.RowStrides)}", "c", operand.Access.ColumnStride)};");
+            // Four lanes are the fewest of a vector.
+            if (4 * vectors <= columns)
+            {
+                _w.Open($"for (; c <= {end} - {V.LanesOf(vectors)}; c += {V.LanesOf(vectors)})");
+                Block(vectors, null);
+                _w.Close();
+            }
+        }
+
+        if (columns % MostLanes != 0)
+        {
+            _w.Open($"if (c < {end})");
+            Block(1, $"{columns} % V.Lanes");
+            _w.Close();
+        }
+    }
+
+    private void Block(int vectors, string? tail)
+    {
+        for (int s = 0; s < _kernel.Sums.Count; s++)
+        {
+            _w.Line($"V {string.Join(", ", Enumerable.Range(0, vectors).Select(j => $"sum{s}_{j} = V.Zero"))};");
+        }
+
+        _w.Open($"for (int r = 0; r < {Text.RowCount(_kernel.SummedRows)}; r++)");
+        foreach (KernelOperand operand in _kernel.Operands.Where(o => !o.IsWritten && o.Access.Kind == AccessKind.Element))
+        {
+            _w.Line($"float* {operand.Name}_r = {Addressing.Column($"{operand.Name} + {Row(_kernel, operand.Access.RowStrides)}", "c", operand.Access.ColumnStride)};");
         }
 
         var scalars = new Dictionary<Expr, string>();
         var broadcasts = new Dictionary<Expr, string>();
         for (int j = 0; j < vectors; j++)
         {
-            var emitter = new ExprEmitter(w, v, new Leaves(kernel, v, j, tail), $"e{j}", scalars, broadcasts);
-            foreach (Store sum in kernel.Sums)
+            var emitter = new ExprEmitter(_w, V, new Leaves(_kernel, j, tail), $"e{j}", scalars, broadcasts);
+            foreach (Store sum in _kernel.Sums)
             {
                 emitter.Count(sum.Value);
             }
 
-            for (int s = 0; s < kernel.Sums.Count; s++)
+            for (int s = 0; s < _kernel.Sums.Count; s++)
             {
-                w.Line($"sum{s}_{j} += {emitter.Vector(kernel.Sums[s].Value)};");
+                _w.Line($"sum{s}_{j} += {emitter.Vector(_kernel.Sums[s].Value)};");
             }
         }
 
-        w.Close();
-        for (int s = 0; s < kernel.Sums.Count; s++)
+        _w.Close();
+        for (int s = 0; s < _kernel.Sums.Count; s++)
         {
-            KernelOperand target = kernel.Operands[kernel.Sums[s].Operand];
-            string row = KeepsRows(kernel) ? $"{target.Name} + {Addressing.Row(kernel.Kept, [.. target.Access.RowStrides.Take(kernel.Kept.Count)], "p")}" : target.Name;
+            KernelOperand target = _kernel.Operands[_kernel.Sums[s].Operand];
+            string row = KeepsRows(_kernel) ? $"{target.Name} + {Addressing.Row(_kernel.Kept, [.. target.Access.RowStrides.Take(_kernel.Kept.Count)], "p")}" : target.Name;
             for (int j = 0; j < vectors; j++)
             {
-                string column = j == 0 ? "c" : $"c + {j * v.Lanes}";
-                Addressing.Store(w, v, $"sum{s}_{j}", Addressing.Column(row, column, target.Access.ColumnStride), tail, kernel.Sums[s].Mode, target.Access.ColumnStride);
+                Addressing.Store(_w, V, $"sum{s}_{j}", Addressing.Column(row, "c" + Ahead(j), target.Access.ColumnStride), tail, _kernel.Sums[s].Mode, target.Access.ColumnStride);
             }
         }
     }
 
-    private sealed class Leaves(ColumnSumKernel kernel, Spelling v, int vector, string? tail) : IExprLeaves
+    private static string Ahead(int vectors) => vectors == 0 ? "" : $" + {V.LanesOf(vectors)}";
+
+    private sealed class Leaves(ColumnSumKernel kernel, int vector, string? tail) : IExprLeaves
     {
-        public string Accumulator => "";
+        public string Accumulator => throw new InvalidOperationException("a sum over rows has no accumulator");
 
-        public string Columns => $"({v.Broadcast($"(float)(c + {vector * v.Lanes})")} + Simd.Lanes{v.Bits})";
+        public string Column => "c" + Ahead(vector);
 
-        public string Elements => $"{v.Class}.Create((uint)(({Row(kernel, kernel.RowNumber)}) * {kernel.Columns} + c + {vector * v.Lanes})) + Vector{v.Bits}<uint>.Indices";
+        public string Element => $"({Row(kernel, kernel.RowNumber)}) * {kernel.Columns} + {Column}";
 
         public bool VariesByColumn(int operand) => kernel.Operands[operand].Access.Kind is AccessKind.Element or AccessKind.ColumnVector;
 
@@ -130,8 +156,8 @@ internal static class ColumnSumEmitter
         {
             KernelOperand o = kernel.Operands[operand.Operand];
             int stride = o.Access.ColumnStride;
-            string pointer = Text.Plus(o.Access.Kind == AccessKind.Element ? $"{o.Name}_r" : Addressing.Column(o.Name, "c", stride), vector * v.Lanes * stride);
-            return Addressing.Load(v, pointer, tail, stride);
+            string pointer = o.Access.Kind == AccessKind.Element ? $"{o.Name}_r" : Addressing.Column(o.Name, "c", stride);
+            return Addressing.Load(V, vector == 0 ? pointer : Addressing.Column(pointer, V.LanesOf(vector), stride), tail, stride);
         }
     }
 }
@@ -157,9 +183,11 @@ internal static class GatherEmitter
     {
         var code = new KernelCode($"EmbeddingGradient_{kernel.Rows}x{kernel.Columns}", $"Adds {kernel.Rows} rows of {kernel.Columns} into the table rows that the indices name.", kernel,
             kernel.Mode == StoreMode.AddWhenAccumulating ? ArgumentKinds.Accumulate : ArgumentKinds.None);
-        code.ForEachWidth((w, _, v) =>
+        code.Generic(w =>
         {
-            Text.Range(w, kernel.IsSerial(), CodeWriter.Number(kernel.Columns), 16);
+            const int MostLanes = 16;
+            Spelling v = Spelling.Generic;
+            Text.Range(w, kernel.IsSerial(), CodeWriter.Number(kernel.Columns), MostLanes);
             if (kernel.Mode != StoreMode.Add)
             {
                 if (kernel.Mode == StoreMode.AddWhenAccumulating)
@@ -179,13 +207,23 @@ internal static class GatherEmitter
             w.Open($"for (int r = 0; r < {kernel.Rows}; r++)");
             w.Line($"float* row = rows + (long)r * {kernel.Operands[1].Access.RowStride};");
             w.Line($"float* target = table + (long)indices[r] * {kernel.Operands[2].Access.RowStride};");
-            w.Line("int c = start;");
-            w.Open($"for (; c <= end - {v.Lanes}; c += {v.Lanes})");
-            Text.VectorStore(w, v, v.Load("row + c"), "target + c", null, StoreMode.Add);
-            w.Close();
-            w.Open("if (c < end)");
-            Text.VectorStore(w, v, v.LoadTail("row + c", "end - c"), "target + c", "end - c", StoreMode.Add);
-            w.Close();
+            if (kernel.Columns % MostLanes == 0)
+            {
+                w.Open("for (int c = start; c < end; c += V.Lanes)");
+                Text.VectorStore(w, v, v.Load("row + c"), "target + c", null, StoreMode.Add);
+                w.Close();
+            }
+            else
+            {
+                w.Line("int c = start;");
+                w.Open("for (; c <= end - V.Lanes; c += V.Lanes)");
+                Text.VectorStore(w, v, v.Load("row + c"), "target + c", null, StoreMode.Add);
+                w.Close();
+                w.Open("if (c < end)");
+                Text.VectorStore(w, v, v.LoadTail("row + c", "end - c"), "target + c", "end - c", StoreMode.Add);
+                w.Close();
+            }
+
             w.Close();
         });
         return code;

@@ -12,12 +12,12 @@ internal static class Text
     /// <summary>A row extent as part of a name: <c>768</c> or <c>N</c>.</summary>
     public static string Extent(RowExtent rows) => rows.IsDynamic ? (rows.Coefficient == 1 ? "N" : CodeWriter.Number(rows.Coefficient) + "N") : CodeWriter.Number(rows.Coefficient);
 
-    /// <summary>A row extent as an expression: a product, which binds as tightly as one.</summary>
-    public static string RowCount(RowExtent rows)
-        => string.Join(" * ", (rows.Coefficient == 1 && rows.IsDynamic ? [] : new[] { CodeWriter.Number(rows.Coefficient) }).Concat(rows.Factors.Select(Count)));
+    /// <summary>A row extent as an expression: a product, which binds as tightly as one; <paramref name="counted"/> is what a dynamic one counts.</summary>
+    public static string RowCount(RowExtent rows, string counted = "count")
+        => string.Join(" * ", (rows.Coefficient == 1 && rows.IsDynamic ? [] : new[] { CodeWriter.Number(rows.Coefficient) }).Concat(rows.Factors.Select(f => Count(f, counted))));
 
-    private static string Count(Dim dim)
-        => dim.Plus == 0 ? "count" : string.Format(CultureInfo.InvariantCulture, "(count {0} {1})", dim.Plus > 0 ? "+" : "-", System.Math.Abs(dim.Plus));
+    private static string Count(Dim dim, string counted)
+        => dim.Plus == 0 ? counted : string.Format(CultureInfo.InvariantCulture, "({0} {1} {2})", counted, dim.Plus > 0 ? "+" : "-", System.Math.Abs(dim.Plus));
 
     /// <summary>A pointer some elements further on.</summary>
     public static string Plus(string pointer, long offset) => offset == 0 ? pointer : $"{pointer} + {CodeWriter.Number(offset)}";
@@ -30,10 +30,13 @@ internal static class Text
     }
 
     /// <summary>Declares <c>start</c> and <c>end</c>: this worker's share of <paramref name="total"/>.</summary>
-    public static void Range(CodeWriter w, bool serial, string total, int granularity)
+    public static void Range(CodeWriter w, bool serial, string total, int granularity) => Range(w, serial, total, CodeWriter.Number(granularity));
+
+    /// <summary>As the other, where whole shares depend on the vector's lanes.</summary>
+    public static void Range(CodeWriter w, bool serial, string total, string granularity)
         => w.Line(serial
             ? $"int start = 0, end = {total};"
-            : $"worker.Range({total}, {CodeWriter.Number(granularity)}, out int start, out int end);");
+            : $"worker.Range({total}, {granularity}, out int start, out int end);");
 
     /// <summary>Opens a loop over this worker's share of units, and over what it takes from others'.</summary>
     public static void OpenUnits(CodeWriter w, Kernel kernel, int units, string name)

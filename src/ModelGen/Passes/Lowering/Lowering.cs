@@ -154,6 +154,26 @@ internal sealed class Lowering
         Schedule.Add(RowKernels.Map(name, [output], rows, shape.Columns, [new Store(0, constant, StoreMode.Replace)], 0, 4 * shape.MaximumElements), position);
     }
 
+    /// <summary>The operations that nodes, and what their clusters compute for them, belong to.</summary>
+    public Origin[] OriginsOf(IEnumerable<Node> nodes)
+    {
+        var found = new HashSet<Node>();
+        var pending = new Stack<Node>(nodes);
+        while (pending.Count > 0)
+        {
+            Node node = pending.Pop();
+            if (found.Add(node) && Fusion.ClusterOf(node) is { } cluster)
+            {
+                foreach (Value input in node.Inputs.Where(i => cluster.Nodes.Contains(i.Node)))
+                {
+                    pending.Push(input.Node);
+                }
+            }
+        }
+
+        return found.OrderBy(Fusion.IndexOf).Select(n => n.Origin).GroupBy(o => (o.Mnemonic, o.Name, o.IsGradient)).Select(g => g.First()).ToArray();
+    }
+
     private void LowerNodes(CancellationToken cancellation)
     {
         // In the graph's order: where a scan's results lie is known once the scan has been lowered.

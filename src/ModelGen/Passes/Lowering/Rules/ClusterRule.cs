@@ -47,9 +47,9 @@ internal static class ClusterRule
             .ToArray();
         long elements = (long)cluster.Rows.Maximum * cluster.Columns;
         int cost = list.SelectMany(p => p.Reductions.Select(r => r.Value).Concat(p.Stores.Select(s => s.Value))).Sum(ExprTransforms.Cost);
-        lowering.Schedule.Add(
-            RowKernels.Of(NameOf(stored), build.Operands, rows, cluster.Columns, list, elements * Math.Max(1, cost), 4 * elements * build.Operands.Count),
-            members.Max(lowering.PositionOf));
+        RowKernel kernel = RowKernels.Of(NameOf(stored), build.Operands, rows, cluster.Columns, list, elements * Math.Max(1, cost), 4 * elements * build.Operands.Count);
+        kernel.Origins = lowering.OriginsOf(stored.Select(s => s.Node));
+        lowering.Schedule.Add(kernel, members.Max(lowering.PositionOf));
     }
 
     /// <summary>What a kernel that stores these values computes.</summary>

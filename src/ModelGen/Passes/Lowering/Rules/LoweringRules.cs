@@ -170,7 +170,11 @@ internal static class LoweringRules
         }
     }
 
-    private static void Add(Lowering lowering, Node node, Kernel kernel) => lowering.Schedule.Add(kernel, lowering.PositionOf(node));
+    private static void Add(Lowering lowering, Node node, Kernel kernel)
+    {
+        kernel.Origins = [node.Origin];
+        lowering.Schedule.Add(kernel, lowering.PositionOf(node));
+    }
 
     private static KernelOperand Read(Lowering lowering, Node node, int input, string name)
     {

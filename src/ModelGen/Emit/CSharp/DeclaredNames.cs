@@ -1,0 +1,49 @@
+using System;
+using System.Collections.Generic;
+using System.Linq;
+using System.Text;
+
+namespace ModelGen.Compiler.Emit.CSharp;
+
+/// <summary>The names of a declaration's values, as emitted comments and identifiers have them.</summary>
+internal sealed class DeclaredNames
+{
+    private const string Cotangent = "d ";
+
+    private readonly string _common;
+
+    /// <param name="parameters">The parameters' names: the scope that most of them are in goes without saying.</param>
+    public DeclaredNames(IEnumerable<string> parameters)
+    {
+        string[] names = [.. parameters];
+        IGrouping<string, string>? largest = names.Where(n => n.IndexOf('.') > 0).GroupBy(n => n.Substring(0, n.IndexOf('.') + 1)).OrderByDescending(g => g.Count()).FirstOrDefault();
+        _common = largest is not null && 2 * largest.Count() > names.Length ? largest.Key : "";
+    }
+
+    /// <summary>The name without the scope that all have: <c>d h.0.ln_1</c>.</summary>
+    public string Short(string name)
+        => name.StartsWith(Cotangent, StringComparison.Ordinal) ? Cotangent + Short(name.Substring(Cotangent.Length))
+            : _common.Length > 0 && name.Length > _common.Length && name.StartsWith(_common, StringComparison.Ordinal) ? name.Substring(_common.Length) : name;
+
+    /// <summary>The name as an identifier: <c>d_h0_ln_1</c>.</summary>
+    public string Identifier(string name)
+    {
+        var text = new StringBuilder();
+        string value = Short(name);
+        for (int i = 0; i < value.Length; i++)
+        {
+            char c = value[i];
+            if (c is >= 'a' and <= 'z' or >= 'A' and <= 'Z' or >= '0' and <= '9')
+            {
+                text.Append(c);
+            }
+            else if (text.Length > 0 && text[text.Length - 1] != '_' && !(c == '.' && i + 1 < value.Length && value[i + 1] is >= '0' and <= '9'))
+            {
+                text.Append('_');
+            }
+        }
+
+        string identifier = text.ToString().TrimEnd('_');
+        return identifier.Length == 0 || identifier[0] is >= '0' and <= '9' || Microsoft.CodeAnalysis.CSharp.SyntaxFacts.GetKeywordKind(identifier) != Microsoft.CodeAnalysis.CSharp.SyntaxKind.None ? "_" + identifier : identifier;
+    }
+}

@@ -1,0 +1,95 @@
+using System;
+using System.Collections.Generic;
+using System.Linq;
+using ModelGen.Compiler.Kernels;
+using ModelGen.Compiler.Targets.Cpu;
+
+namespace ModelGen.Compiler.Emit.CSharp;
+
+/// <summary>
+/// The kernels that a model's plans call, each printed once under a name that says what it does. Where two of one operation and shape
+/// differ, the later one's name adds in what: by the operands that only it has, or else by the first value that it was met computing.
+/// </summary>
+internal sealed class KernelLibrary(DeclaredNames names)
+{
+    private readonly Dictionary<string, string> _nameBySignature = [];
+    private readonly Dictionary<string, Kernel> _kernelByName = [];
+    private readonly Dictionary<string, string> _sharedByText = [];
+    private readonly HashSet<string> _taken = [];
+    private readonly List<string> _texts = [];
+
+    /// <summary>The methods' texts in the order of their first use.</summary>
+    public IReadOnlyList<string> Texts => _texts;
+
+    /// <summary>The name of the method that runs a kernel, which is printed if it is the first of its kind.</summary>
+    public string NameOf(Kernel kernel, KernelPlan plan, KernelCode code)
+    {
+        string signature = KernelSignature.Of(kernel) + plan.Signature + (kernel.IsSerial() ? " serial" : "");
+        if (!_nameBySignature.TryGetValue(signature, out string? name))
+        {
+            string operation = KernelNames.Operation(kernel, code);
+            name = Names(kernel, operation, code.Shape).First(_taken.Add);
+            _nameBySignature.Add(signature, name);
+            _kernelByName.Add(name, kernel);
+            _texts.Add(code.Print(name, this));
+        }
+
+        return name;
+    }
+
+    /// <summary>
+    /// The name of a method that several kernels call, which is printed if there is none of its text yet.
+    /// </summary>
+    /// <param name="name">What the method does; where another one is called so, a number tells them apart.</param>
+    /// <param name="print">The method's text, given its name.</param>
+    public string Share(string name, Func<string, string> print)
+    {
+        string text = print(name);
+        if (!_sharedByText.TryGetValue(text, out string? shared))
+        {
+            shared = name;
+            for (int i = 2; !_taken.Add(shared); i++)
+            {
+                shared = $"{name}_{i}";
+            }
+
+            _sharedByText.Add(text, shared);
+            _texts.Add(shared == name ? text : print(shared));
+        }
+
+        return shared;
+    }
+
+    private IEnumerable<string> Names(Kernel kernel, string operation, string shape)
+    {
+        string plain = operation + shape;
+        yield return plain;
+        string[] roles = [];
+        if (_kernelByName.TryGetValue(plain, out Kernel? other))
+        {
+            roles = [.. kernel.Operands.Where(o => !other.Operands.Any(p => p.Name == o.Name && p.IsWritten == o.IsWritten)).OrderBy(o => !o.IsWritten).Select(o => o.Name).Take(2)];
+            if (roles.Length > 0)
+            {
+                yield return $"{plain}_{string.Join("_", roles)}";
+            }
+
+            string[] placed = [.. kernel.Operands.Where(o => !other.Operands.Any(p => p.Name == o.Name && p.Access.Equals(o.Access))).Select(o => o.Name).Take(2)];
+            if (placed.Length > 0)
+            {
+                yield return $"{plain}_{string.Join("_", placed)}Strided";
+            }
+
+            if (kernel.IsSerial() != other.IsSerial())
+            {
+                yield return plain + (kernel.IsSerial() ? "_Alone" : "_Shared");
+            }
+        }
+
+        string value = names.Identifier(kernel.Operands.First(o => o.IsWritten).View.Buffer.Name);
+        yield return $"{plain}_{value}";
+        for (char c = 'B'; ; c++)
+        {
+            yield return $"{plain}_{value}{c}";
+        }
+    }
+}
