@@ -124,7 +124,7 @@ internal static unsafe class InferenceRows
                 Case = "hidden 8",
                 Threads = threads,
                 Flops = 2.0 * 4 * 8 * 16,
-                Seconds = Stopclock.Run(own, team8, worker => Generated.ModelGen_Benchmarks_LstmCell8_Code.Inference.Decode(in memory8.Context, worker)),
+                Seconds = Stopclock.Run(own, team8, worker => Generated.ModelGen_Benchmarks_LstmCell8_Code.DecodePlan.Run(in memory8.Context, worker)),
             };
 
             using var team64 = new WorkerTeam(threads, LstmCell64.WorkerScratchBytes);
@@ -135,7 +135,7 @@ internal static unsafe class InferenceRows
                 Case = "hidden 64",
                 Threads = threads,
                 Flops = 2.0 * 4 * 64 * 128,
-                Seconds = Stopclock.Run(own, team64, worker => Generated.ModelGen_Benchmarks_LstmCell64_Code.Inference.Decode(in memory64.Context, worker)),
+                Seconds = Stopclock.Run(own, team64, worker => Generated.ModelGen_Benchmarks_LstmCell64_Code.DecodePlan.Run(in memory64.Context, worker)),
             };
         }
     }
