@@ -54,7 +54,7 @@ internal static class KernelNames
 
         if (forward.Length == 0 && backward.Length > 0)
         {
-            string[] values = [.. kernel.Name.Split([", "], StringSplitOptions.None).Select(names.Short)];
+            string[] values = [.. kernel.Operands.Where(o => o.IsWritten).Select(o => names.Short((o.View.Buffer.Space == MemorySpace.Gradients ? "d " : "") + o.View.Buffer.Name)).Distinct()];
             parts.Add($"{string.Join(", ", values)}: gradient of {string.Join(", ", backward.Select(o => $"{o.Mnemonic} {names.Short(o.Name)}").Distinct().Take(MostOperations))}");
         }
 
@@ -76,10 +76,13 @@ internal static class KernelNames
 
     private static string Formula(Origin origin, Dictionary<string, string> known, DeclaredNames names)
     {
-        // A composite's own parameters go without saying; others in the value's own scope are called as there.
+        // What lies in the value's own scope is called as there. An operation's own parameters go without saying: those beside what
+        // it is computed from, and not beside what stands for its own name.
+        string own = origin.Name + ".";
         string scope = origin.Name.Substring(0, origin.Name.LastIndexOf('.') + 1);
-        string[] inputs = [.. origin.Inputs.Where(i => !i.StartsWith(origin.Name + ".", StringComparison.Ordinal) || known.ContainsKey(i)).Select(i => known.TryGetValue(i, out string? text) ? text
-            : scope.Length > 0 && i.StartsWith(scope, StringComparison.Ordinal) && i.IndexOf('.', scope.Length) < 0 ? i.Substring(scope.Length) : names.Short(i))];
+        bool hasOthers = origin.Inputs.Any(i => !i.StartsWith(own, StringComparison.Ordinal));
+        string[] inputs = [.. origin.Inputs.Where(i => !hasOthers || !i.StartsWith(own, StringComparison.Ordinal)).Select(i => known.TryGetValue(i, out string? text) ? text
+            : Within(own, i) ?? Within(scope, i) ?? names.Short(i))];
         return origin.Mnemonic switch
         {
             "add" when inputs.Length == 2 => $"({inputs[0]} + {inputs[1]})",
@@ -88,6 +91,9 @@ internal static class KernelNames
             _ => $"{origin.Mnemonic}({string.Join(", ", inputs.Select(Bare))})",
         };
     }
+
+    private static string? Within(string scope, string name)
+        => scope.Length > 0 && name.StartsWith(scope, StringComparison.Ordinal) && name.IndexOf('.', scope.Length) < 0 ? name.Substring(scope.Length) : null;
 
     /// <summary>The text without parentheses around all of it.</summary>
     private static string Bare(string text)
