@@ -42,7 +42,8 @@ internal static class ColumnSumRule
                 input.Shape.Columns,
                 [new Store(operands.Length - 1, value, lowering.Placement.ModeOf(output))],
                 elements * (1 + ExprTransforms.Cost(value)),
-                4 * elements * operands.Length) { Origins = [node.Origin] },
+                4 * elements * operands.Length)
+            { Origins = [node.Origin] },
             lowering.PositionOf(node));
     }
 }
