@@ -30,95 +30,11 @@ namespace Example
 
             /// <inheritdoc/>
             protected override void ExecutePrefill(in global::ModelGen.Runtime.PlanContext context, global::ModelGen.Runtime.Worker worker)
-                => global::ModelGen.Generated.Example_TinyGpt_Code.Inference.Prefill(in context, worker);
+                => global::ModelGen.Generated.Example_TinyGpt_Code.PrefillPlan.Run(in context, worker);
 
             /// <inheritdoc/>
             protected override void ExecuteDecode(in global::ModelGen.Runtime.PlanContext context, global::ModelGen.Runtime.Worker worker)
-                => global::ModelGen.Generated.Example_TinyGpt_Code.Inference.Decode(in context, worker);
+                => global::ModelGen.Generated.Example_TinyGpt_Code.DecodePlan.Run(in context, worker);
         }
-    }
-}
-
-namespace ModelGen.Generated.Example_TinyGpt_Code
-{
-    using global::ModelGen.Runtime;
-
-    internal static unsafe class Inference
-    {
-        // Prefill: 12 kernels, 1,088 bytes of arena. Every worker runs it.
-        public static void Prefill(in PlanContext context, Worker worker)
-        { unchecked {
-            float* weights = context.Weights;
-            float* state = context.State;
-            float* arena = context.Arena;
-
-            if (worker.Index == 0)
-            {
-                // transformer.wte
-                Kernels.Embedding_Nx8(weights + 0, (int*)(arena + 0), arena + 176, context.Count, worker);
-                // transformer.embeddings, transformer.h.0.ln_1
-                Kernels.Rows_Nx8(arena + 176, weights + 96 + (long)context.Position * 8, weights + 144, weights + 160, arena + 224, arena + 176, context.Count, worker);
-                // transformer.h.0.attn.c_attn
-                Kernels.Linear_Nx8x24(arena + 176, weights + 176, weights + 368, arena + 32, context.Count, worker);
-                // transformer.h.0.attn.key_cache
-                Kernels.Map_Nx8(arena + 40, state + 0 + (long)context.Position * 8, context.Count, worker);
-                // transformer.h.0.attn.value_cache
-                Kernels.Map_Nx8(arena + 48, state + 48 + (long)context.Position * 8, context.Count, worker);
-                // transformer.h.0.attn
-                Kernels.Attention_1xN_2x4(arena + 32, state + 0, state + 48, arena + 176, context.Count, context.Position, worker);
-                // transformer.h.0.attn.residual
-                Kernels.Linear_1x8x8(arena + 176 + (context.Count - 1L) * 8, weights + 400, arena + 224 + (context.Count - 1L) * 8, weights + 464, arena + 64, worker);
-                // transformer.h.0.ln_2
-                Kernels.Rows_1x8(arena + 64, weights + 480, weights + 496, arena + 80, worker);
-                // transformer.h.0.mlp.act
-                Kernels.Linear_1x8x32(arena + 80, weights + 512, weights + 768, arena + 32, worker);
-                // transformer.h.0.mlp.residual
-                Kernels.Linear_1x32x8(arena + 32, weights + 800, arena + 64, weights + 1056, arena + 64, worker);
-                // transformer.ln_f
-                Kernels.Rows_1x8_v2(arena + 64, weights + 1072, weights + 1088, arena + 64, worker);
-                // lm_head
-                Kernels.Linear_1x8x11(arena + 64, weights + 0, arena + 16, worker);
-            }
-
-            worker.Barrier();
-        }}
-
-        // Decode: 12 kernels, 384 bytes of arena. Every worker runs it.
-        public static void Decode(in PlanContext context, Worker worker)
-        { unchecked {
-            float* weights = context.Weights;
-            float* state = context.State;
-            float* arena = context.Arena;
-
-            if (worker.Index == 0)
-            {
-                // transformer.wte
-                Kernels.Embedding_1x8(weights + 0, (int*)(arena + 0), arena + 64, worker);
-                // transformer.embeddings, transformer.h.0.ln_1
-                Kernels.Rows_1x8_v3(arena + 64, weights + 96 + (long)context.Position * 8, weights + 144, weights + 160, arena + 80, arena + 64, worker);
-                // transformer.h.0.attn.c_attn
-                Kernels.Linear_1x8x24(arena + 64, weights + 176, weights + 368, arena + 32, worker);
-                // transformer.h.0.attn.key_cache
-                Kernels.Map_1x8(arena + 40, state + 0 + (long)context.Position * 8, worker);
-                // transformer.h.0.attn.value_cache
-                Kernels.Map_1x8(arena + 48, state + 48 + (long)context.Position * 8, worker);
-                // transformer.h.0.attn
-                Kernels.Attention_1x1_2x4(arena + 32, state + 0, state + 48, arena + 64, context.Position, worker);
-                // transformer.h.0.attn.residual
-                Kernels.Linear_1x8x8(arena + 64, weights + 400, arena + 80, weights + 464, arena + 80, worker);
-                // transformer.h.0.ln_2
-                Kernels.Rows_1x8(arena + 80, weights + 480, weights + 496, arena + 64, worker);
-                // transformer.h.0.mlp.act
-                Kernels.Linear_1x8x32(arena + 64, weights + 512, weights + 768, arena + 32, worker);
-                // transformer.h.0.mlp.residual
-                Kernels.Linear_1x32x8(arena + 32, weights + 800, arena + 80, weights + 1056, arena + 80, worker);
-                // transformer.ln_f
-                Kernels.Rows_1x8_v2(arena + 80, weights + 1072, weights + 1088, arena + 80, worker);
-                // lm_head
-                Kernels.Linear_1x8x11(arena + 80, weights + 0, arena + 16, worker);
-            }
-
-            worker.Barrier();
-        }}
     }
 }

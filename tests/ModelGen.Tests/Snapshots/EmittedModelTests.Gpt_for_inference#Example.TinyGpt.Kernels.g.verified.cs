@@ -14,7 +14,7 @@ using MathF = global::System.MathF;
 using MethodImpl = global::System.Runtime.CompilerServices.MethodImplAttribute;
 using MethodImplOptions = global::System.Runtime.CompilerServices.MethodImplOptions;
 
-// One method for each fused kernel, and for each vector width behind it; layers of one shape share them.
+// One method for each fused kernel, whose vector V is as wide as the processor's; layers of one shape share them.
 internal static unsafe class Kernels
 {
     // Rows of a table by index: [T, 8].
@@ -30,24 +30,7 @@ internal static unsafe class Kernels
 
     // embeddings, ln from wte, wpe, weight, bias: every row of [T, 8].
     [@MethodImpl(MethodImplOptions.AggressiveOptimization)]
-    public static void Rows_Nx8(float* wte, float* wpe, float* weight, float* bias, float* embeddings, float* ln, int count, Worker worker)
-    { unchecked {
-        if (Simd.Use512)
-        {
-            Rows_Nx8_512(wte, wpe, weight, bias, embeddings, ln, count, worker);
-        }
-        else if (Simd.Use256)
-        {
-            Rows_Nx8_256(wte, wpe, weight, bias, embeddings, ln, count, worker);
-        }
-        else
-        {
-            Rows_Nx8_128(wte, wpe, weight, bias, embeddings, ln, count, worker);
-        }
-    }}
-
-    [@MethodImpl(MethodImplOptions.AggressiveOptimization)]
-    private static void Rows_Nx8_512(float* wte, float* wpe, float* weight, float* bias, float* embeddings, float* ln, int count, Worker worker)
+    public static void AddLayerNorm_Nx8<V>(float* wte, float* wpe, float* weight, float* bias, float* embeddings, float* ln, int count, Worker worker) where V : struct, IVector<V>
     { unchecked {
         int start = 0, end = count;
         for (int r = start; r < end; r++)
@@ -56,175 +39,69 @@ internal static unsafe class Kernels
             float* wpe_r = wpe + (long)r * 8;
             float* embeddings_r = embeddings + (long)r * 8;
             float* ln_r = ln + (long)r * 8;
-            Vector512<float> reduced0_0 = Vector512<float>.Zero;
-
+            V reduced0_0 = V.Zero;
+            for (int c = 0; c < 8 / V.Lanes * V.Lanes; c += V.Lanes)
             {
-                Vector512<float> v0 = Simd.LoadTail512(wte_r + 0, 8);
-                Vector512<float> v1 = Simd.LoadTail512(wpe_r + 0, 8);
-                Vector512<float> v2 = v0 + v1;
-                reduced0_0 += Simd.FirstLanes512(v2, 8, 0f);
-                Simd.StoreTail512(embeddings_r + 0, v2, 8);
+                V v0 = V.Load(wte_r + c) + V.Load(wpe_r + c);
+                reduced0_0 += v0;
+                V.Store(v0, embeddings_r + c);
             }
-            float sum0 = Simd.Sum(reduced0_0);
-            float s1 = sum0 * 0.125f;
-            Vector512<float> b0 = Vector512.Create(s1);
-            Vector512<float> reduced1_0 = Vector512<float>.Zero;
-
+            if (8 % V.Lanes != 0)
             {
-                Vector512<float> v0 = Simd.LoadTail512(wte_r + 0, 8);
-                Vector512<float> v1 = Simd.LoadTail512(wpe_r + 0, 8);
-                Vector512<float> v2 = v0 + v1;
-                Vector512<float> v3 = v2 - b0;
-                Vector512<float> v4 = v3 * v3;
-                reduced1_0 += Simd.FirstLanes512(v4, 8, 0f);
+                V v0 = V.LoadTail(wte_r + 8 / V.Lanes * V.Lanes, 8 % V.Lanes) + V.LoadTail(wpe_r + 8 / V.Lanes * V.Lanes, 8 % V.Lanes);
+                reduced0_0 += V.FirstLanes(v0, 8 % V.Lanes, 0f);
+                V.StoreTail(v0, embeddings_r + 8 / V.Lanes * V.Lanes, 8 % V.Lanes);
             }
-            float sum1 = Simd.Sum(reduced1_0);
-            float s3 = sum1 * 0.125f;
-            float s4 = s3 + 1e-05f;
-            float s5 = MathF.Sqrt(s4);
-            float s6 = 1f / s5;
-            Vector512<float> b1 = Vector512.Create(s6);
-
+            float sum0 = V.Sum(reduced0_0);
+            V b0 = V.Create(sum0 * 0.125f);
+            V reduced1_0 = V.Zero;
+            for (int c = 0; c < 8 / V.Lanes * V.Lanes; c += V.Lanes)
             {
-                Vector512<float> v0 = Simd.LoadTail512(wte_r + 0, 8);
-                Vector512<float> v1 = Simd.LoadTail512(wpe_r + 0, 8);
-                Vector512<float> v2 = v0 + v1;
-                Vector512<float> v3 = v2 - b0;
-                Vector512<float> v4 = v3 * b1;
-                Vector512<float> v5 = Simd.LoadTail512(weight + 0, 8);
-                Vector512<float> v6 = Simd.LoadTail512(bias + 0, 8);
-                Vector512<float> v7 = Simd.MultiplyAdd(v4, v5, v6);
-                Simd.StoreTail512(ln_r + 0, v7, 8);
+                V v0 = (V.Load(wte_r + c) + V.Load(wpe_r + c)) - b0;
+                reduced1_0 += v0 * v0;
             }
-        }
-    }}
-
-    [@MethodImpl(MethodImplOptions.AggressiveOptimization)]
-    private static void Rows_Nx8_256(float* wte, float* wpe, float* weight, float* bias, float* embeddings, float* ln, int count, Worker worker)
-    { unchecked {
-        int start = 0, end = count;
-        for (int r = start; r < end; r++)
-        {
-            float* wte_r = wte + (long)r * 8;
-            float* wpe_r = wpe + (long)r * 8;
-            float* embeddings_r = embeddings + (long)r * 8;
-            float* ln_r = ln + (long)r * 8;
-            Vector256<float> reduced0_0 = Vector256<float>.Zero;
-
+            if (8 % V.Lanes != 0)
             {
-                Vector256<float> v0 = Vector256.Load(wte_r + 0);
-                Vector256<float> v1 = Vector256.Load(wpe_r + 0);
-                Vector256<float> v2 = v0 + v1;
-                reduced0_0 += v2;
-                Vector256.Store(v2, embeddings_r + 0);
+                V v0 = V.LoadTail(wte_r + 8 / V.Lanes * V.Lanes, 8 % V.Lanes) + V.LoadTail(wpe_r + 8 / V.Lanes * V.Lanes, 8 % V.Lanes);
+                V v1 = v0 - b0;
+                reduced1_0 += V.FirstLanes(v1 * v1, 8 % V.Lanes, 0f);
             }
-            float sum0 = Simd.Sum(reduced0_0);
-            float s1 = sum0 * 0.125f;
-            Vector256<float> b0 = Vector256.Create(s1);
-            Vector256<float> reduced1_0 = Vector256<float>.Zero;
-
+            float sum1 = V.Sum(reduced1_0);
+            V b1 = V.Create(1f / MathF.Sqrt((sum1 * 0.125f) + 1e-05f));
+            for (int c = 0; c < 8 / V.Lanes * V.Lanes; c += V.Lanes)
             {
-                Vector256<float> v0 = Vector256.Load(wte_r + 0);
-                Vector256<float> v1 = Vector256.Load(wpe_r + 0);
-                Vector256<float> v2 = v0 + v1;
-                Vector256<float> v3 = v2 - b0;
-                Vector256<float> v4 = v3 * v3;
-                reduced1_0 += v4;
+                V v0 = V.MultiplyAdd(((V.Load(wte_r + c) + V.Load(wpe_r + c)) - b0) * b1, V.Load(weight + c), V.Load(bias + c));
+                V.Store(v0, ln_r + c);
             }
-            float sum1 = Simd.Sum(reduced1_0);
-            float s3 = sum1 * 0.125f;
-            float s4 = s3 + 1e-05f;
-            float s5 = MathF.Sqrt(s4);
-            float s6 = 1f / s5;
-            Vector256<float> b1 = Vector256.Create(s6);
-
+            if (8 % V.Lanes != 0)
             {
-                Vector256<float> v0 = Vector256.Load(wte_r + 0);
-                Vector256<float> v1 = Vector256.Load(wpe_r + 0);
-                Vector256<float> v2 = v0 + v1;
-                Vector256<float> v3 = v2 - b0;
-                Vector256<float> v4 = v3 * b1;
-                Vector256<float> v5 = Vector256.Load(weight + 0);
-                Vector256<float> v6 = Vector256.Load(bias + 0);
-                Vector256<float> v7 = Simd.MultiplyAdd(v4, v5, v6);
-                Vector256.Store(v7, ln_r + 0);
-            }
-        }
-    }}
-
-    [@MethodImpl(MethodImplOptions.AggressiveOptimization)]
-    private static void Rows_Nx8_128(float* wte, float* wpe, float* weight, float* bias, float* embeddings, float* ln, int count, Worker worker)
-    { unchecked {
-        int start = 0, end = count;
-        for (int r = start; r < end; r++)
-        {
-            float* wte_r = wte + (long)r * 8;
-            float* wpe_r = wpe + (long)r * 8;
-            float* embeddings_r = embeddings + (long)r * 8;
-            float* ln_r = ln + (long)r * 8;
-            Vector128<float> reduced0_0 = Vector128<float>.Zero;
-            for (int c = 0; c < 8; c += 4)
-            {
-                Vector128<float> v0 = Vector128.Load(wte_r + c);
-                Vector128<float> v1 = Vector128.Load(wpe_r + c);
-                Vector128<float> v2 = v0 + v1;
-                reduced0_0 += v2;
-                Vector128.Store(v2, embeddings_r + c);
-            }
-            float sum0 = Simd.Sum(reduced0_0);
-            float s1 = sum0 * 0.125f;
-            Vector128<float> b0 = Vector128.Create(s1);
-            Vector128<float> reduced1_0 = Vector128<float>.Zero;
-            for (int c = 0; c < 8; c += 4)
-            {
-                Vector128<float> v0 = Vector128.Load(wte_r + c);
-                Vector128<float> v1 = Vector128.Load(wpe_r + c);
-                Vector128<float> v2 = v0 + v1;
-                Vector128<float> v3 = v2 - b0;
-                Vector128<float> v4 = v3 * v3;
-                reduced1_0 += v4;
-            }
-            float sum1 = Simd.Sum(reduced1_0);
-            float s3 = sum1 * 0.125f;
-            float s4 = s3 + 1e-05f;
-            float s5 = MathF.Sqrt(s4);
-            float s6 = 1f / s5;
-            Vector128<float> b1 = Vector128.Create(s6);
-            for (int c = 0; c < 8; c += 4)
-            {
-                Vector128<float> v0 = Vector128.Load(wte_r + c);
-                Vector128<float> v1 = Vector128.Load(wpe_r + c);
-                Vector128<float> v2 = v0 + v1;
-                Vector128<float> v3 = v2 - b0;
-                Vector128<float> v4 = v3 * b1;
-                Vector128<float> v5 = Vector128.Load(weight + c);
-                Vector128<float> v6 = Vector128.Load(bias + c);
-                Vector128<float> v7 = Simd.MultiplyAdd(v4, v5, v6);
-                Vector128.Store(v7, ln_r + c);
+                V v0 = V.LoadTail(wte_r + 8 / V.Lanes * V.Lanes, 8 % V.Lanes) + V.LoadTail(wpe_r + 8 / V.Lanes * V.Lanes, 8 % V.Lanes);
+                V v1 = V.MultiplyAdd((v0 - b0) * b1, V.LoadTail(weight + 8 / V.Lanes * V.Lanes, 8 % V.Lanes), V.LoadTail(bias + 8 / V.Lanes * V.Lanes, 8 % V.Lanes));
+                V.StoreTail(v1, ln_r + 8 / V.Lanes * V.Lanes, 8 % V.Lanes);
             }
         }
     }}
 
     // c_attn from input, weight, bias: [T, 8] · [24, 8]ᵀ.
     [@MethodImpl(MethodImplOptions.AggressiveOptimization)]
-    public static void Linear_Nx8x24(float* input, float* weight, float* bias, float* c_attn, int count, Worker worker)
+    public static void LinearBias_Nx8x24(float* input, float* weight, float* bias, float* c_attn, int count, Worker worker)
     { unchecked {
         if (Simd.Use512)
         {
-            Linear_Nx8x24_512(input, weight, bias, c_attn, count, worker);
+            LinearBias_Nx8x24_512(input, weight, bias, c_attn, count, worker);
         }
         else if (Simd.Use256)
         {
-            Linear_Nx8x24_256(input, weight, bias, c_attn, count, worker);
+            LinearBias_Nx8x24_256(input, weight, bias, c_attn, count, worker);
         }
         else
         {
-            Linear_Nx8x24_128(input, weight, bias, c_attn, count, worker);
+            LinearBias_Nx8x24_128(input, weight, bias, c_attn, count, worker);
         }
     }}
 
     [@MethodImpl(MethodImplOptions.AggressiveOptimization)]
-    private static void Linear_Nx8x24_512(float* input, float* weight, float* bias, float* c_attn, int count, Worker worker)
+    private static void LinearBias_Nx8x24_512(float* input, float* weight, float* bias, float* c_attn, int count, Worker worker)
     { unchecked {
         int strips = (count + 5) / 6;
         float* tile = stackalloc float[192];
@@ -246,13 +123,13 @@ internal static unsafe class Kernels
                 }
 
                 RegisterTile.MultiplyRows<F512>(6, 2, a, 8, panel, 32, tile, 32, 8);
-                Linear_Nx8x24_Epilogue_512(tile, bias, c_attn, row, height, n, 24);
+                LinearBias_Nx8x24_Epilogue_512(tile, bias, c_attn, row, height, n, 24);
             }
         }
     }}
 
     [@MethodImpl(MethodImplOptions.AggressiveOptimization)]
-    private static void Linear_Nx8x24_256(float* input, float* weight, float* bias, float* c_attn, int count, Worker worker)
+    private static void LinearBias_Nx8x24_256(float* input, float* weight, float* bias, float* c_attn, int count, Worker worker)
     { unchecked {
         int strips = (count + 5) / 6;
         float* tile = stackalloc float[48];
@@ -274,13 +151,13 @@ internal static unsafe class Kernels
                 }
 
                 RegisterTile.MultiplyRows<F256>(6, 1, a, 8, panel, 8, tile, 8, 8);
-                Linear_Nx8x24_Epilogue_256(tile, bias, c_attn, row, height, n, 8);
+                LinearBias_Nx8x24_Epilogue_256(tile, bias, c_attn, row, height, n, 8);
             }
         }
     }}
 
     [@MethodImpl(MethodImplOptions.AggressiveOptimization)]
-    private static void Linear_Nx8x24_128(float* input, float* weight, float* bias, float* c_attn, int count, Worker worker)
+    private static void LinearBias_Nx8x24_128(float* input, float* weight, float* bias, float* c_attn, int count, Worker worker)
     { unchecked {
         int strips = (count + 5) / 6;
         float* tile = stackalloc float[48];
@@ -296,13 +173,13 @@ internal static unsafe class Kernels
                 int row = m * 6;
                 int height = Math.Min(6, count - row);
                 RegisterTile.MultiplyStrip<F128>(6, 2, rows + (long)m * 48, 6, panel, 8, tile, 8, 8);
-                Linear_Nx8x24_Epilogue_128(tile, bias, c_attn, row, height, n, 8);
+                LinearBias_Nx8x24_Epilogue_128(tile, bias, c_attn, row, height, n, 8);
             }
         }
     }}
 
     [@MethodImpl(MethodImplOptions.AggressiveOptimization)]
-    private static void Linear_Nx8x24_Epilogue_512(float* tile, float* bias, float* c_attn, int row, int rows, int column, int columns)
+    private static void LinearBias_Nx8x24_Epilogue_512(float* tile, float* bias, float* c_attn, int row, int rows, int column, int columns)
     { unchecked {
         for (int r = row; r < row + rows; r++)
         {
@@ -310,17 +187,11 @@ internal static unsafe class Kernels
             int j = 0;
             for (; j <= columns - 16; j += 16)
             {
-                Vector512<float> ev0 = Vector512.Load(tile + j);
-                Vector512<float> ev1 = Vector512.Load(bias + (column + j));
-                Vector512<float> ev2 = ev0 + ev1;
-                Vector512.Store(ev2, c_attn_r + (column + j));
+                Vector512.Store(Vector512.Load(tile + j) + Vector512.Load(bias + (column + j)), c_attn_r + (column + j));
             }
             if (j < columns)
             {
-                Vector512<float> ev0 = Vector512.Load(tile + j);
-                Vector512<float> ev1 = Simd.LoadTail512(bias + (column + j), columns - j);
-                Vector512<float> ev2 = ev0 + ev1;
-                Simd.StoreTail512(c_attn_r + (column + j), ev2, columns - j);
+                Simd.StoreTail512(c_attn_r + (column + j), Vector512.Load(tile + j) + Simd.LoadTail512(bias + (column + j), columns - j), columns - j);
                 j += 16;
             }
 
@@ -329,7 +200,7 @@ internal static unsafe class Kernels
     }}
 
     [@MethodImpl(MethodImplOptions.AggressiveOptimization)]
-    private static void Linear_Nx8x24_Epilogue_256(float* tile, float* bias, float* c_attn, int row, int rows, int column, int columns)
+    private static void LinearBias_Nx8x24_Epilogue_256(float* tile, float* bias, float* c_attn, int row, int rows, int column, int columns)
     { unchecked {
         for (int r = row; r < row + rows; r++)
         {
@@ -337,10 +208,7 @@ internal static unsafe class Kernels
             int j = 0;
             for (; j <= columns - 8; j += 8)
             {
-                Vector256<float> ev0 = Vector256.Load(tile + j);
-                Vector256<float> ev1 = Vector256.Load(bias + (column + j));
-                Vector256<float> ev2 = ev0 + ev1;
-                Vector256.Store(ev2, c_attn_r + (column + j));
+                Vector256.Store(Vector256.Load(tile + j) + Vector256.Load(bias + (column + j)), c_attn_r + (column + j));
             }
 
             tile += j;
@@ -348,7 +216,7 @@ internal static unsafe class Kernels
     }}
 
     [@MethodImpl(MethodImplOptions.AggressiveOptimization)]
-    private static void Linear_Nx8x24_Epilogue_128(float* tile, float* bias, float* c_attn, int row, int rows, int column, int columns)
+    private static void LinearBias_Nx8x24_Epilogue_128(float* tile, float* bias, float* c_attn, int row, int rows, int column, int columns)
     { unchecked {
         for (int r = row; r < row + rows; r++)
         {
@@ -356,10 +224,7 @@ internal static unsafe class Kernels
             int j = 0;
             for (; j <= columns - 4; j += 4)
             {
-                Vector128<float> ev0 = Vector128.Load(tile + j);
-                Vector128<float> ev1 = Vector128.Load(bias + (column + j));
-                Vector128<float> ev2 = ev0 + ev1;
-                Vector128.Store(ev2, c_attn_r + (column + j));
+                Vector128.Store(Vector128.Load(tile + j) + Vector128.Load(bias + (column + j)), c_attn_r + (column + j));
             }
 
             tile += j;
@@ -368,66 +233,20 @@ internal static unsafe class Kernels
 
     // output from input: every row of [T, 8].
     [@MethodImpl(MethodImplOptions.AggressiveOptimization)]
-    public static void Map_Nx8(float* input, float* output, int count, Worker worker)
-    { unchecked {
-        if (Simd.Use512)
-        {
-            Map_Nx8_512(input, output, count, worker);
-        }
-        else if (Simd.Use256)
-        {
-            Map_Nx8_256(input, output, count, worker);
-        }
-        else
-        {
-            Map_Nx8_128(input, output, count, worker);
-        }
-    }}
-
-    [@MethodImpl(MethodImplOptions.AggressiveOptimization)]
-    private static void Map_Nx8_512(float* input, float* output, int count, Worker worker)
+    public static void Copy_Nx8<V>(float* input, float* output, int count, Worker worker) where V : struct, IVector<V>
     { unchecked {
         int start = 0, end = count;
         for (int r = start; r < end; r++)
         {
             float* input_r = input + (long)r * 24;
             float* output_r = output + (long)r * 8;
-
+            for (int c = 0; c < 8 / V.Lanes * V.Lanes; c += V.Lanes)
             {
-                Vector512<float> v0 = Simd.LoadTail512(input_r + 0, 8);
-                Simd.StoreTail512(output_r + 0, v0, 8);
+                V.Store(V.Load(input_r + c), output_r + c);
             }
-        }
-    }}
-
-    [@MethodImpl(MethodImplOptions.AggressiveOptimization)]
-    private static void Map_Nx8_256(float* input, float* output, int count, Worker worker)
-    { unchecked {
-        int start = 0, end = count;
-        for (int r = start; r < end; r++)
-        {
-            float* input_r = input + (long)r * 24;
-            float* output_r = output + (long)r * 8;
-
+            if (8 % V.Lanes != 0)
             {
-                Vector256<float> v0 = Vector256.Load(input_r + 0);
-                Vector256.Store(v0, output_r + 0);
-            }
-        }
-    }}
-
-    [@MethodImpl(MethodImplOptions.AggressiveOptimization)]
-    private static void Map_Nx8_128(float* input, float* output, int count, Worker worker)
-    { unchecked {
-        int start = 0, end = count;
-        for (int r = start; r < end; r++)
-        {
-            float* input_r = input + (long)r * 24;
-            float* output_r = output + (long)r * 8;
-            for (int c = 0; c < 8; c += 4)
-            {
-                Vector128<float> v0 = Vector128.Load(input_r + c);
-                Vector128.Store(v0, output_r + c);
+                V.StoreTail(V.LoadTail(input_r + 8 / V.Lanes * V.Lanes, 8 % V.Lanes), output_r + 8 / V.Lanes * V.Lanes, 8 % V.Lanes);
             }
         }
     }}
@@ -815,24 +634,24 @@ internal static unsafe class Kernels
 
     // residual_2 from input, weight, residual, bias: [1, 8] · [8, 8]ᵀ.
     [@MethodImpl(MethodImplOptions.AggressiveOptimization)]
-    public static void Linear_1x8x8(float* input, float* weight, float* residual, float* bias, float* residual_2, Worker worker)
+    public static void LinearBiasAdd_1x8x8(float* input, float* weight, float* residual, float* bias, float* residual_2, Worker worker)
     { unchecked {
         if (Simd.Use512)
         {
-            Linear_1x8x8_512(input, weight, residual, bias, residual_2, worker);
+            LinearBiasAdd_1x8x8_512(input, weight, residual, bias, residual_2, worker);
         }
         else if (Simd.Use256)
         {
-            Linear_1x8x8_256(input, weight, residual, bias, residual_2, worker);
+            LinearBiasAdd_1x8x8_256(input, weight, residual, bias, residual_2, worker);
         }
         else
         {
-            Linear_1x8x8_128(input, weight, residual, bias, residual_2, worker);
+            LinearBiasAdd_1x8x8_128(input, weight, residual, bias, residual_2, worker);
         }
     }}
 
     [@MethodImpl(MethodImplOptions.AggressiveOptimization)]
-    private static void Linear_1x8x8_512(float* input, float* weight, float* residual, float* bias, float* residual_2, Worker worker)
+    private static void LinearBiasAdd_1x8x8_512(float* input, float* weight, float* residual, float* bias, float* residual_2, Worker worker)
     { unchecked {
         float* sums = stackalloc float[16];
         int start = 0, end = 8;
@@ -840,12 +659,12 @@ internal static unsafe class Kernels
         {
             int columns = Math.Min(16, end - column);
             Dots8_256(input, weight + (long)column * 8, sums, columns);
-            Linear_1x8x8_Epilogue_512(sums, residual, bias, residual_2, 0, 1, column, columns);
+            LinearBiasAdd_1x8x8_Epilogue_512(sums, residual, bias, residual_2, 0, 1, column, columns);
         }
     }}
 
     [@MethodImpl(MethodImplOptions.AggressiveOptimization)]
-    private static void Linear_1x8x8_256(float* input, float* weight, float* residual, float* bias, float* residual_2, Worker worker)
+    private static void LinearBiasAdd_1x8x8_256(float* input, float* weight, float* residual, float* bias, float* residual_2, Worker worker)
     { unchecked {
         float* sums = stackalloc float[16];
         int start = 0, end = 8;
@@ -853,12 +672,12 @@ internal static unsafe class Kernels
         {
             int columns = Math.Min(16, end - column);
             Dots8_256(input, weight + (long)column * 8, sums, columns);
-            Linear_1x8x8_Epilogue_256(sums, residual, bias, residual_2, 0, 1, column, columns);
+            LinearBiasAdd_1x8x8_Epilogue_256(sums, residual, bias, residual_2, 0, 1, column, columns);
         }
     }}
 
     [@MethodImpl(MethodImplOptions.AggressiveOptimization)]
-    private static void Linear_1x8x8_128(float* input, float* weight, float* residual, float* bias, float* residual_2, Worker worker)
+    private static void LinearBiasAdd_1x8x8_128(float* input, float* weight, float* residual, float* bias, float* residual_2, Worker worker)
     { unchecked {
         float* sums = stackalloc float[16];
         int start = 0, end = 8;
@@ -866,12 +685,12 @@ internal static unsafe class Kernels
         {
             int columns = Math.Min(16, end - column);
             Dots8_128(input, weight + (long)column * 8, sums, columns);
-            Linear_1x8x8_Epilogue_128(sums, residual, bias, residual_2, 0, 1, column, columns);
+            LinearBiasAdd_1x8x8_Epilogue_128(sums, residual, bias, residual_2, 0, 1, column, columns);
         }
     }}
 
     [@MethodImpl(MethodImplOptions.AggressiveOptimization)]
-    private static void Linear_1x8x8_Epilogue_512(float* tile, float* residual, float* bias, float* residual_2, int row, int rows, int column, int columns)
+    private static void LinearBiasAdd_1x8x8_Epilogue_512(float* tile, float* residual, float* bias, float* residual_2, int row, int rows, int column, int columns)
     { unchecked {
         for (int r = row; r < row + rows; r++)
         {
@@ -881,21 +700,13 @@ internal static unsafe class Kernels
             int j = 0;
             for (; j <= columns - 16; j += 16)
             {
-                Vector512<float> ev0 = Vector512.Load(residual_r + (column + j));
-                Vector512<float> ev1 = Vector512.Load(tile + j);
-                Vector512<float> ev2 = Vector512.Load(bias_r + (column + j));
-                Vector512<float> ev3 = ev1 + ev2;
-                Vector512<float> ev4 = ev0 + ev3;
-                Vector512.Store(ev4, residual_2_r + (column + j));
+                Vector512<float> ev0 = Vector512.Load(residual_r + (column + j)) + (Vector512.Load(tile + j) + Vector512.Load(bias_r + (column + j)));
+                Vector512.Store(ev0, residual_2_r + (column + j));
             }
             if (j < columns)
             {
-                Vector512<float> ev0 = Simd.LoadTail512(residual_r + (column + j), columns - j);
-                Vector512<float> ev1 = Vector512.Load(tile + j);
-                Vector512<float> ev2 = Simd.LoadTail512(bias_r + (column + j), columns - j);
-                Vector512<float> ev3 = ev1 + ev2;
-                Vector512<float> ev4 = ev0 + ev3;
-                Simd.StoreTail512(residual_2_r + (column + j), ev4, columns - j);
+                Vector512<float> ev0 = Simd.LoadTail512(residual_r + (column + j), columns - j) + (Vector512.Load(tile + j) + Simd.LoadTail512(bias_r + (column + j), columns - j));
+                Simd.StoreTail512(residual_2_r + (column + j), ev0, columns - j);
                 j += 16;
             }
 
@@ -904,7 +715,7 @@ internal static unsafe class Kernels
     }}
 
     [@MethodImpl(MethodImplOptions.AggressiveOptimization)]
-    private static void Linear_1x8x8_Epilogue_256(float* tile, float* residual, float* bias, float* residual_2, int row, int rows, int column, int columns)
+    private static void LinearBiasAdd_1x8x8_Epilogue_256(float* tile, float* residual, float* bias, float* residual_2, int row, int rows, int column, int columns)
     { unchecked {
         for (int r = row; r < row + rows; r++)
         {
@@ -914,12 +725,8 @@ internal static unsafe class Kernels
             int j = 0;
             for (; j <= columns - 8; j += 8)
             {
-                Vector256<float> ev0 = Vector256.Load(residual_r + (column + j));
-                Vector256<float> ev1 = Vector256.Load(tile + j);
-                Vector256<float> ev2 = Vector256.Load(bias_r + (column + j));
-                Vector256<float> ev3 = ev1 + ev2;
-                Vector256<float> ev4 = ev0 + ev3;
-                Vector256.Store(ev4, residual_2_r + (column + j));
+                Vector256<float> ev0 = Vector256.Load(residual_r + (column + j)) + (Vector256.Load(tile + j) + Vector256.Load(bias_r + (column + j)));
+                Vector256.Store(ev0, residual_2_r + (column + j));
             }
 
             tile += j;
@@ -927,7 +734,7 @@ internal static unsafe class Kernels
     }}
 
     [@MethodImpl(MethodImplOptions.AggressiveOptimization)]
-    private static void Linear_1x8x8_Epilogue_128(float* tile, float* residual, float* bias, float* residual_2, int row, int rows, int column, int columns)
+    private static void LinearBiasAdd_1x8x8_Epilogue_128(float* tile, float* residual, float* bias, float* residual_2, int row, int rows, int column, int columns)
     { unchecked {
         for (int r = row; r < row + rows; r++)
         {
@@ -937,12 +744,8 @@ internal static unsafe class Kernels
             int j = 0;
             for (; j <= columns - 4; j += 4)
             {
-                Vector128<float> ev0 = Vector128.Load(residual_r + (column + j));
-                Vector128<float> ev1 = Vector128.Load(tile + j);
-                Vector128<float> ev2 = Vector128.Load(bias_r + (column + j));
-                Vector128<float> ev3 = ev1 + ev2;
-                Vector128<float> ev4 = ev0 + ev3;
-                Vector128.Store(ev4, residual_2_r + (column + j));
+                Vector128<float> ev0 = Vector128.Load(residual_r + (column + j)) + (Vector128.Load(tile + j) + Vector128.Load(bias_r + (column + j)));
+                Vector128.Store(ev0, residual_2_r + (column + j));
             }
 
             tile += j;
@@ -951,24 +754,7 @@ internal static unsafe class Kernels
 
     // ln from residual, weight, bias: every row of [1, 8].
     [@MethodImpl(MethodImplOptions.AggressiveOptimization)]
-    public static void Rows_1x8(float* residual, float* weight, float* bias, float* ln, Worker worker)
-    { unchecked {
-        if (Simd.Use512)
-        {
-            Rows_1x8_512(residual, weight, bias, ln, worker);
-        }
-        else if (Simd.Use256)
-        {
-            Rows_1x8_256(residual, weight, bias, ln, worker);
-        }
-        else
-        {
-            Rows_1x8_128(residual, weight, bias, ln, worker);
-        }
-    }}
-
-    [@MethodImpl(MethodImplOptions.AggressiveOptimization)]
-    private static void Rows_1x8_512(float* residual, float* weight, float* bias, float* ln, Worker worker)
+    public static void LayerNorm_1x8<V>(float* residual, float* weight, float* bias, float* ln, Worker worker) where V : struct, IVector<V>
     { unchecked {
         int start = 0, end = 1;
         for (int r = start; r < end; r++)
@@ -977,154 +763,63 @@ internal static unsafe class Kernels
             float* weight_r = weight + (long)r * 8;
             float* bias_r = bias + (long)r * 8;
             float* ln_r = ln + (long)r * 8;
-            Vector512<float> reduced0_0 = Vector512<float>.Zero;
-
+            V reduced0_0 = V.Zero;
+            for (int c = 0; c < 8 / V.Lanes * V.Lanes; c += V.Lanes)
             {
-                Vector512<float> v0 = Simd.LoadTail512(residual_r + 0, 8);
-                reduced0_0 += Simd.FirstLanes512(v0, 8, 0f);
+                reduced0_0 += V.Load(residual_r + c);
             }
-            float sum0 = Simd.Sum(reduced0_0);
-            float s1 = sum0 * 0.125f;
-            Vector512<float> b0 = Vector512.Create(s1);
-            Vector512<float> reduced1_0 = Vector512<float>.Zero;
-
+            if (8 % V.Lanes != 0)
             {
-                Vector512<float> v0 = Simd.LoadTail512(residual_r + 0, 8);
-                Vector512<float> v1 = v0 - b0;
-                Vector512<float> v2 = v1 * v1;
-                reduced1_0 += Simd.FirstLanes512(v2, 8, 0f);
+                reduced0_0 += V.FirstLanes(V.LoadTail(residual_r + 8 / V.Lanes * V.Lanes, 8 % V.Lanes), 8 % V.Lanes, 0f);
             }
-            float sum1 = Simd.Sum(reduced1_0);
-            float s3 = sum1 * 0.125f;
-            float s4 = s3 + 1e-05f;
-            float s5 = MathF.Sqrt(s4);
-            float s6 = 1f / s5;
-            Vector512<float> b1 = Vector512.Create(s6);
-
+            float sum0 = V.Sum(reduced0_0);
+            V b0 = V.Create(sum0 * 0.125f);
+            V reduced1_0 = V.Zero;
+            for (int c = 0; c < 8 / V.Lanes * V.Lanes; c += V.Lanes)
             {
-                Vector512<float> v0 = Simd.LoadTail512(residual_r + 0, 8);
-                Vector512<float> v1 = v0 - b0;
-                Vector512<float> v2 = v1 * b1;
-                Vector512<float> v3 = Simd.LoadTail512(weight_r + 0, 8);
-                Vector512<float> v4 = Simd.LoadTail512(bias_r + 0, 8);
-                Vector512<float> v5 = Simd.MultiplyAdd(v2, v3, v4);
-                Simd.StoreTail512(ln_r + 0, v5, 8);
+                V v0 = V.Load(residual_r + c) - b0;
+                reduced1_0 += v0 * v0;
             }
-        }
-    }}
-
-    [@MethodImpl(MethodImplOptions.AggressiveOptimization)]
-    private static void Rows_1x8_256(float* residual, float* weight, float* bias, float* ln, Worker worker)
-    { unchecked {
-        int start = 0, end = 1;
-        for (int r = start; r < end; r++)
-        {
-            float* residual_r = residual + (long)r * 8;
-            float* weight_r = weight + (long)r * 8;
-            float* bias_r = bias + (long)r * 8;
-            float* ln_r = ln + (long)r * 8;
-            Vector256<float> reduced0_0 = Vector256<float>.Zero;
-
+            if (8 % V.Lanes != 0)
             {
-                Vector256<float> v0 = Vector256.Load(residual_r + 0);
-                reduced0_0 += v0;
+                V v0 = V.LoadTail(residual_r + 8 / V.Lanes * V.Lanes, 8 % V.Lanes) - b0;
+                reduced1_0 += V.FirstLanes(v0 * v0, 8 % V.Lanes, 0f);
             }
-            float sum0 = Simd.Sum(reduced0_0);
-            float s1 = sum0 * 0.125f;
-            Vector256<float> b0 = Vector256.Create(s1);
-            Vector256<float> reduced1_0 = Vector256<float>.Zero;
-
+            float sum1 = V.Sum(reduced1_0);
+            V b1 = V.Create(1f / MathF.Sqrt((sum1 * 0.125f) + 1e-05f));
+            for (int c = 0; c < 8 / V.Lanes * V.Lanes; c += V.Lanes)
             {
-                Vector256<float> v0 = Vector256.Load(residual_r + 0);
-                Vector256<float> v1 = v0 - b0;
-                Vector256<float> v2 = v1 * v1;
-                reduced1_0 += v2;
+                V v0 = V.MultiplyAdd((V.Load(residual_r + c) - b0) * b1, V.Load(weight_r + c), V.Load(bias_r + c));
+                V.Store(v0, ln_r + c);
             }
-            float sum1 = Simd.Sum(reduced1_0);
-            float s3 = sum1 * 0.125f;
-            float s4 = s3 + 1e-05f;
-            float s5 = MathF.Sqrt(s4);
-            float s6 = 1f / s5;
-            Vector256<float> b1 = Vector256.Create(s6);
-
+            if (8 % V.Lanes != 0)
             {
-                Vector256<float> v0 = Vector256.Load(residual_r + 0);
-                Vector256<float> v1 = v0 - b0;
-                Vector256<float> v2 = v1 * b1;
-                Vector256<float> v3 = Vector256.Load(weight_r + 0);
-                Vector256<float> v4 = Vector256.Load(bias_r + 0);
-                Vector256<float> v5 = Simd.MultiplyAdd(v2, v3, v4);
-                Vector256.Store(v5, ln_r + 0);
-            }
-        }
-    }}
-
-    [@MethodImpl(MethodImplOptions.AggressiveOptimization)]
-    private static void Rows_1x8_128(float* residual, float* weight, float* bias, float* ln, Worker worker)
-    { unchecked {
-        int start = 0, end = 1;
-        for (int r = start; r < end; r++)
-        {
-            float* residual_r = residual + (long)r * 8;
-            float* weight_r = weight + (long)r * 8;
-            float* bias_r = bias + (long)r * 8;
-            float* ln_r = ln + (long)r * 8;
-            Vector128<float> reduced0_0 = Vector128<float>.Zero;
-            for (int c = 0; c < 8; c += 4)
-            {
-                Vector128<float> v0 = Vector128.Load(residual_r + c);
-                reduced0_0 += v0;
-            }
-            float sum0 = Simd.Sum(reduced0_0);
-            float s1 = sum0 * 0.125f;
-            Vector128<float> b0 = Vector128.Create(s1);
-            Vector128<float> reduced1_0 = Vector128<float>.Zero;
-            for (int c = 0; c < 8; c += 4)
-            {
-                Vector128<float> v0 = Vector128.Load(residual_r + c);
-                Vector128<float> v1 = v0 - b0;
-                Vector128<float> v2 = v1 * v1;
-                reduced1_0 += v2;
-            }
-            float sum1 = Simd.Sum(reduced1_0);
-            float s3 = sum1 * 0.125f;
-            float s4 = s3 + 1e-05f;
-            float s5 = MathF.Sqrt(s4);
-            float s6 = 1f / s5;
-            Vector128<float> b1 = Vector128.Create(s6);
-            for (int c = 0; c < 8; c += 4)
-            {
-                Vector128<float> v0 = Vector128.Load(residual_r + c);
-                Vector128<float> v1 = v0 - b0;
-                Vector128<float> v2 = v1 * b1;
-                Vector128<float> v3 = Vector128.Load(weight_r + c);
-                Vector128<float> v4 = Vector128.Load(bias_r + c);
-                Vector128<float> v5 = Simd.MultiplyAdd(v2, v3, v4);
-                Vector128.Store(v5, ln_r + c);
+                V v0 = V.MultiplyAdd((V.LoadTail(residual_r + 8 / V.Lanes * V.Lanes, 8 % V.Lanes) - b0) * b1, V.LoadTail(weight_r + 8 / V.Lanes * V.Lanes, 8 % V.Lanes), V.LoadTail(bias_r + 8 / V.Lanes * V.Lanes, 8 % V.Lanes));
+                V.StoreTail(v0, ln_r + 8 / V.Lanes * V.Lanes, 8 % V.Lanes);
             }
         }
     }}
 
     // act from input, weight, bias: [1, 8] · [32, 8]ᵀ.
     [@MethodImpl(MethodImplOptions.AggressiveOptimization)]
-    public static void Linear_1x8x32(float* input, float* weight, float* bias, float* act, Worker worker)
+    public static void LinearBiasGeluTanh_1x8x32(float* input, float* weight, float* bias, float* act, Worker worker)
     { unchecked {
         if (Simd.Use512)
         {
-            Linear_1x8x32_512(input, weight, bias, act, worker);
+            LinearBiasGeluTanh_1x8x32_512(input, weight, bias, act, worker);
         }
         else if (Simd.Use256)
         {
-            Linear_1x8x32_256(input, weight, bias, act, worker);
+            LinearBiasGeluTanh_1x8x32_256(input, weight, bias, act, worker);
         }
         else
         {
-            Linear_1x8x32_128(input, weight, bias, act, worker);
+            LinearBiasGeluTanh_1x8x32_128(input, weight, bias, act, worker);
         }
     }}
 
     [@MethodImpl(MethodImplOptions.AggressiveOptimization)]
-    private static void Linear_1x8x32_512(float* input, float* weight, float* bias, float* act, Worker worker)
+    private static void LinearBiasGeluTanh_1x8x32_512(float* input, float* weight, float* bias, float* act, Worker worker)
     { unchecked {
         float* sums = stackalloc float[32];
         int start = 0, end = 32;
@@ -1132,12 +827,12 @@ internal static unsafe class Kernels
         {
             int columns = Math.Min(32, end - column);
             Dots8_256(input, weight + (long)column * 8, sums, columns);
-            Linear_1x8x32_Epilogue_512(sums, bias, act, 0, 1, column, columns);
+            LinearBiasGeluTanh_1x8x32_Epilogue_512(sums, bias, act, 0, 1, column, columns);
         }
     }}
 
     [@MethodImpl(MethodImplOptions.AggressiveOptimization)]
-    private static void Linear_1x8x32_256(float* input, float* weight, float* bias, float* act, Worker worker)
+    private static void LinearBiasGeluTanh_1x8x32_256(float* input, float* weight, float* bias, float* act, Worker worker)
     { unchecked {
         float* sums = stackalloc float[32];
         int start = 0, end = 32;
@@ -1145,12 +840,12 @@ internal static unsafe class Kernels
         {
             int columns = Math.Min(32, end - column);
             Dots8_256(input, weight + (long)column * 8, sums, columns);
-            Linear_1x8x32_Epilogue_256(sums, bias, act, 0, 1, column, columns);
+            LinearBiasGeluTanh_1x8x32_Epilogue_256(sums, bias, act, 0, 1, column, columns);
         }
     }}
 
     [@MethodImpl(MethodImplOptions.AggressiveOptimization)]
-    private static void Linear_1x8x32_128(float* input, float* weight, float* bias, float* act, Worker worker)
+    private static void LinearBiasGeluTanh_1x8x32_128(float* input, float* weight, float* bias, float* act, Worker worker)
     { unchecked {
         float* sums = stackalloc float[32];
         int start = 0, end = 32;
@@ -1158,12 +853,12 @@ internal static unsafe class Kernels
         {
             int columns = Math.Min(32, end - column);
             Dots8_128(input, weight + (long)column * 8, sums, columns);
-            Linear_1x8x32_Epilogue_128(sums, bias, act, 0, 1, column, columns);
+            LinearBiasGeluTanh_1x8x32_Epilogue_128(sums, bias, act, 0, 1, column, columns);
         }
     }}
 
     [@MethodImpl(MethodImplOptions.AggressiveOptimization)]
-    private static void Linear_1x8x32_Epilogue_512(float* tile, float* bias, float* act, int row, int rows, int column, int columns)
+    private static void LinearBiasGeluTanh_1x8x32_Epilogue_512(float* tile, float* bias, float* act, int row, int rows, int column, int columns)
     { unchecked {
         for (int r = row; r < row + rows; r++)
         {
@@ -1172,15 +867,9 @@ internal static unsafe class Kernels
             int j = 0;
             for (; j <= columns - 16; j += 16)
             {
-                Vector512<float> ev0 = Vector512.Load(tile + j);
-                Vector512<float> ev1 = Vector512.Load(bias_r + (column + j));
-                Vector512<float> ev2 = ev0 + ev1;
-                Vector512<float> ev3 = ev2 * ev2;
-                Vector512<float> ev4 = Simd.MultiplyAdd(Vector512.Create(0.071354814f), ev3, Vector512.Create(1.5957692f));
-                Vector512<float> ev5 = ev2 * ev4;
-                Vector512<float> ev6 = VectorMath.Sigmoid(ev5);
-                Vector512<float> ev7 = ev2 * ev6;
-                Vector512.Store(ev7, act_r + (column + j));
+                Vector512<float> ev0 = Vector512.Load(tile + j) + Vector512.Load(bias_r + (column + j));
+                Vector512<float> ev1 = Simd.MultiplyAdd(Vector512.Create(0.071354814f), ev0 * ev0, Vector512.Create(1.5957692f));
+                Vector512.Store(ev0 * VectorMath.Sigmoid(ev0 * ev1), act_r + (column + j));
             }
 
             tile += j;
@@ -1188,7 +877,7 @@ internal static unsafe class Kernels
     }}
 
     [@MethodImpl(MethodImplOptions.AggressiveOptimization)]
-    private static void Linear_1x8x32_Epilogue_256(float* tile, float* bias, float* act, int row, int rows, int column, int columns)
+    private static void LinearBiasGeluTanh_1x8x32_Epilogue_256(float* tile, float* bias, float* act, int row, int rows, int column, int columns)
     { unchecked {
         for (int r = row; r < row + rows; r++)
         {
@@ -1197,15 +886,9 @@ internal static unsafe class Kernels
             int j = 0;
             for (; j <= columns - 8; j += 8)
             {
-                Vector256<float> ev0 = Vector256.Load(tile + j);
-                Vector256<float> ev1 = Vector256.Load(bias_r + (column + j));
-                Vector256<float> ev2 = ev0 + ev1;
-                Vector256<float> ev3 = ev2 * ev2;
-                Vector256<float> ev4 = Simd.MultiplyAdd(Vector256.Create(0.071354814f), ev3, Vector256.Create(1.5957692f));
-                Vector256<float> ev5 = ev2 * ev4;
-                Vector256<float> ev6 = VectorMath.Sigmoid(ev5);
-                Vector256<float> ev7 = ev2 * ev6;
-                Vector256.Store(ev7, act_r + (column + j));
+                Vector256<float> ev0 = Vector256.Load(tile + j) + Vector256.Load(bias_r + (column + j));
+                Vector256<float> ev1 = Simd.MultiplyAdd(Vector256.Create(0.071354814f), ev0 * ev0, Vector256.Create(1.5957692f));
+                Vector256.Store(ev0 * VectorMath.Sigmoid(ev0 * ev1), act_r + (column + j));
             }
 
             tile += j;
@@ -1213,7 +896,7 @@ internal static unsafe class Kernels
     }}
 
     [@MethodImpl(MethodImplOptions.AggressiveOptimization)]
-    private static void Linear_1x8x32_Epilogue_128(float* tile, float* bias, float* act, int row, int rows, int column, int columns)
+    private static void LinearBiasGeluTanh_1x8x32_Epilogue_128(float* tile, float* bias, float* act, int row, int rows, int column, int columns)
     { unchecked {
         for (int r = row; r < row + rows; r++)
         {
@@ -1222,15 +905,9 @@ internal static unsafe class Kernels
             int j = 0;
             for (; j <= columns - 4; j += 4)
             {
-                Vector128<float> ev0 = Vector128.Load(tile + j);
-                Vector128<float> ev1 = Vector128.Load(bias_r + (column + j));
-                Vector128<float> ev2 = ev0 + ev1;
-                Vector128<float> ev3 = ev2 * ev2;
-                Vector128<float> ev4 = Simd.MultiplyAdd(Vector128.Create(0.071354814f), ev3, Vector128.Create(1.5957692f));
-                Vector128<float> ev5 = ev2 * ev4;
-                Vector128<float> ev6 = VectorMath.Sigmoid(ev5);
-                Vector128<float> ev7 = ev2 * ev6;
-                Vector128.Store(ev7, act_r + (column + j));
+                Vector128<float> ev0 = Vector128.Load(tile + j) + Vector128.Load(bias_r + (column + j));
+                Vector128<float> ev1 = Simd.MultiplyAdd(Vector128.Create(0.071354814f), ev0 * ev0, Vector128.Create(1.5957692f));
+                Vector128.Store(ev0 * VectorMath.Sigmoid(ev0 * ev1), act_r + (column + j));
             }
 
             tile += j;
@@ -1428,24 +1105,24 @@ internal static unsafe class Kernels
 
     // residual_2 from input, weight, residual, bias: [1, 32] · [8, 32]ᵀ.
     [@MethodImpl(MethodImplOptions.AggressiveOptimization)]
-    public static void Linear_1x32x8(float* input, float* weight, float* residual, float* bias, float* residual_2, Worker worker)
+    public static void LinearBiasAdd_1x32x8(float* input, float* weight, float* residual, float* bias, float* residual_2, Worker worker)
     { unchecked {
         if (Simd.Use512)
         {
-            Linear_1x32x8_512(input, weight, residual, bias, residual_2, worker);
+            LinearBiasAdd_1x32x8_512(input, weight, residual, bias, residual_2, worker);
         }
         else if (Simd.Use256)
         {
-            Linear_1x32x8_256(input, weight, residual, bias, residual_2, worker);
+            LinearBiasAdd_1x32x8_256(input, weight, residual, bias, residual_2, worker);
         }
         else
         {
-            Linear_1x32x8_128(input, weight, residual, bias, residual_2, worker);
+            LinearBiasAdd_1x32x8_128(input, weight, residual, bias, residual_2, worker);
         }
     }}
 
     [@MethodImpl(MethodImplOptions.AggressiveOptimization)]
-    private static void Linear_1x32x8_512(float* input, float* weight, float* residual, float* bias, float* residual_2, Worker worker)
+    private static void LinearBiasAdd_1x32x8_512(float* input, float* weight, float* residual, float* bias, float* residual_2, Worker worker)
     { unchecked {
         float* sums = stackalloc float[16];
         int start = 0, end = 8;
@@ -1453,12 +1130,12 @@ internal static unsafe class Kernels
         {
             int columns = Math.Min(16, end - column);
             Dots32_512(input, weight + (long)column * 32, sums, columns);
-            Linear_1x32x8_Epilogue_512(sums, residual, bias, residual_2, 0, 1, column, columns);
+            LinearBiasAdd_1x32x8_Epilogue_512(sums, residual, bias, residual_2, 0, 1, column, columns);
         }
     }}
 
     [@MethodImpl(MethodImplOptions.AggressiveOptimization)]
-    private static void Linear_1x32x8_256(float* input, float* weight, float* residual, float* bias, float* residual_2, Worker worker)
+    private static void LinearBiasAdd_1x32x8_256(float* input, float* weight, float* residual, float* bias, float* residual_2, Worker worker)
     { unchecked {
         float* sums = stackalloc float[16];
         int start = 0, end = 8;
@@ -1466,12 +1143,12 @@ internal static unsafe class Kernels
         {
             int columns = Math.Min(16, end - column);
             Dots32_256(input, weight + (long)column * 32, sums, columns);
-            Linear_1x32x8_Epilogue_256(sums, residual, bias, residual_2, 0, 1, column, columns);
+            LinearBiasAdd_1x32x8_Epilogue_256(sums, residual, bias, residual_2, 0, 1, column, columns);
         }
     }}
 
     [@MethodImpl(MethodImplOptions.AggressiveOptimization)]
-    private static void Linear_1x32x8_128(float* input, float* weight, float* residual, float* bias, float* residual_2, Worker worker)
+    private static void LinearBiasAdd_1x32x8_128(float* input, float* weight, float* residual, float* bias, float* residual_2, Worker worker)
     { unchecked {
         float* sums = stackalloc float[16];
         int start = 0, end = 8;
@@ -1479,12 +1156,12 @@ internal static unsafe class Kernels
         {
             int columns = Math.Min(16, end - column);
             Dots32_128(input, weight + (long)column * 32, sums, columns);
-            Linear_1x32x8_Epilogue_128(sums, residual, bias, residual_2, 0, 1, column, columns);
+            LinearBiasAdd_1x32x8_Epilogue_128(sums, residual, bias, residual_2, 0, 1, column, columns);
         }
     }}
 
     [@MethodImpl(MethodImplOptions.AggressiveOptimization)]
-    private static void Linear_1x32x8_Epilogue_512(float* tile, float* residual, float* bias, float* residual_2, int row, int rows, int column, int columns)
+    private static void LinearBiasAdd_1x32x8_Epilogue_512(float* tile, float* residual, float* bias, float* residual_2, int row, int rows, int column, int columns)
     { unchecked {
         for (int r = row; r < row + rows; r++)
         {
@@ -1494,21 +1171,13 @@ internal static unsafe class Kernels
             int j = 0;
             for (; j <= columns - 16; j += 16)
             {
-                Vector512<float> ev0 = Vector512.Load(residual_r + (column + j));
-                Vector512<float> ev1 = Vector512.Load(tile + j);
-                Vector512<float> ev2 = Vector512.Load(bias_r + (column + j));
-                Vector512<float> ev3 = ev1 + ev2;
-                Vector512<float> ev4 = ev0 + ev3;
-                Vector512.Store(ev4, residual_2_r + (column + j));
+                Vector512<float> ev0 = Vector512.Load(residual_r + (column + j)) + (Vector512.Load(tile + j) + Vector512.Load(bias_r + (column + j)));
+                Vector512.Store(ev0, residual_2_r + (column + j));
             }
             if (j < columns)
             {
-                Vector512<float> ev0 = Simd.LoadTail512(residual_r + (column + j), columns - j);
-                Vector512<float> ev1 = Vector512.Load(tile + j);
-                Vector512<float> ev2 = Simd.LoadTail512(bias_r + (column + j), columns - j);
-                Vector512<float> ev3 = ev1 + ev2;
-                Vector512<float> ev4 = ev0 + ev3;
-                Simd.StoreTail512(residual_2_r + (column + j), ev4, columns - j);
+                Vector512<float> ev0 = Simd.LoadTail512(residual_r + (column + j), columns - j) + (Vector512.Load(tile + j) + Simd.LoadTail512(bias_r + (column + j), columns - j));
+                Simd.StoreTail512(residual_2_r + (column + j), ev0, columns - j);
                 j += 16;
             }
 
@@ -1517,7 +1186,7 @@ internal static unsafe class Kernels
     }}
 
     [@MethodImpl(MethodImplOptions.AggressiveOptimization)]
-    private static void Linear_1x32x8_Epilogue_256(float* tile, float* residual, float* bias, float* residual_2, int row, int rows, int column, int columns)
+    private static void LinearBiasAdd_1x32x8_Epilogue_256(float* tile, float* residual, float* bias, float* residual_2, int row, int rows, int column, int columns)
     { unchecked {
         for (int r = row; r < row + rows; r++)
         {
@@ -1527,12 +1196,8 @@ internal static unsafe class Kernels
             int j = 0;
             for (; j <= columns - 8; j += 8)
             {
-                Vector256<float> ev0 = Vector256.Load(residual_r + (column + j));
-                Vector256<float> ev1 = Vector256.Load(tile + j);
-                Vector256<float> ev2 = Vector256.Load(bias_r + (column + j));
-                Vector256<float> ev3 = ev1 + ev2;
-                Vector256<float> ev4 = ev0 + ev3;
-                Vector256.Store(ev4, residual_2_r + (column + j));
+                Vector256<float> ev0 = Vector256.Load(residual_r + (column + j)) + (Vector256.Load(tile + j) + Vector256.Load(bias_r + (column + j)));
+                Vector256.Store(ev0, residual_2_r + (column + j));
             }
 
             tile += j;
@@ -1540,7 +1205,7 @@ internal static unsafe class Kernels
     }}
 
     [@MethodImpl(MethodImplOptions.AggressiveOptimization)]
-    private static void Linear_1x32x8_Epilogue_128(float* tile, float* residual, float* bias, float* residual_2, int row, int rows, int column, int columns)
+    private static void LinearBiasAdd_1x32x8_Epilogue_128(float* tile, float* residual, float* bias, float* residual_2, int row, int rows, int column, int columns)
     { unchecked {
         for (int r = row; r < row + rows; r++)
         {
@@ -1550,12 +1215,8 @@ internal static unsafe class Kernels
             int j = 0;
             for (; j <= columns - 4; j += 4)
             {
-                Vector128<float> ev0 = Vector128.Load(residual_r + (column + j));
-                Vector128<float> ev1 = Vector128.Load(tile + j);
-                Vector128<float> ev2 = Vector128.Load(bias_r + (column + j));
-                Vector128<float> ev3 = ev1 + ev2;
-                Vector128<float> ev4 = ev0 + ev3;
-                Vector128.Store(ev4, residual_2_r + (column + j));
+                Vector128<float> ev0 = Vector128.Load(residual_r + (column + j)) + (Vector128.Load(tile + j) + Vector128.Load(bias_r + (column + j)));
+                Vector128.Store(ev0, residual_2_r + (column + j));
             }
 
             tile += j;
@@ -1564,24 +1225,7 @@ internal static unsafe class Kernels
 
     // ln_f from residual, weight, bias: every row of [1, 8].
     [@MethodImpl(MethodImplOptions.AggressiveOptimization)]
-    public static void Rows_1x8_v2(float* residual, float* weight, float* bias, float* ln_f, Worker worker)
-    { unchecked {
-        if (Simd.Use512)
-        {
-            Rows_1x8_v2_512(residual, weight, bias, ln_f, worker);
-        }
-        else if (Simd.Use256)
-        {
-            Rows_1x8_v2_256(residual, weight, bias, ln_f, worker);
-        }
-        else
-        {
-            Rows_1x8_v2_128(residual, weight, bias, ln_f, worker);
-        }
-    }}
-
-    [@MethodImpl(MethodImplOptions.AggressiveOptimization)]
-    private static void Rows_1x8_v2_512(float* residual, float* weight, float* bias, float* ln_f, Worker worker)
+    public static void LayerNorm_1x8_ln_f<V>(float* residual, float* weight, float* bias, float* ln_f, Worker worker) where V : struct, IVector<V>
     { unchecked {
         int start = 0, end = 1;
         for (int r = start; r < end; r++)
@@ -1590,130 +1234,39 @@ internal static unsafe class Kernels
             float* weight_r = weight + (long)r * 8;
             float* bias_r = bias + (long)r * 8;
             float* ln_f_r = ln_f + (long)r * 8;
-            Vector512<float> reduced0_0 = Vector512<float>.Zero;
-
+            V reduced0_0 = V.Zero;
+            for (int c = 0; c < 8 / V.Lanes * V.Lanes; c += V.Lanes)
             {
-                Vector512<float> v0 = Simd.LoadTail512(residual_r + 0, 8);
-                reduced0_0 += Simd.FirstLanes512(v0, 8, 0f);
+                reduced0_0 += V.Load(residual_r + c);
             }
-            float sum0 = Simd.Sum(reduced0_0);
-            float s1 = sum0 * 0.125f;
-            Vector512<float> b0 = Vector512.Create(s1);
-            Vector512<float> reduced1_0 = Vector512<float>.Zero;
-
+            if (8 % V.Lanes != 0)
             {
-                Vector512<float> v0 = Simd.LoadTail512(residual_r + 0, 8);
-                Vector512<float> v1 = v0 - b0;
-                Vector512<float> v2 = v1 * v1;
-                reduced1_0 += Simd.FirstLanes512(v2, 8, 0f);
+                reduced0_0 += V.FirstLanes(V.LoadTail(residual_r + 8 / V.Lanes * V.Lanes, 8 % V.Lanes), 8 % V.Lanes, 0f);
             }
-            float sum1 = Simd.Sum(reduced1_0);
-            float s3 = sum1 * 0.125f;
-            float s4 = s3 + 1e-05f;
-            float s5 = MathF.Sqrt(s4);
-            float s6 = 1f / s5;
-            Vector512<float> b1 = Vector512.Create(s6);
-
+            float sum0 = V.Sum(reduced0_0);
+            V b0 = V.Create(sum0 * 0.125f);
+            V reduced1_0 = V.Zero;
+            for (int c = 0; c < 8 / V.Lanes * V.Lanes; c += V.Lanes)
             {
-                Vector512<float> v0 = Simd.LoadTail512(residual_r + 0, 8);
-                Vector512<float> v1 = v0 - b0;
-                Vector512<float> v2 = v1 * b1;
-                Vector512<float> v3 = Simd.LoadTail512(weight_r + 0, 8);
-                Vector512<float> v4 = Simd.LoadTail512(bias_r + 0, 8);
-                Vector512<float> v5 = Simd.MultiplyAdd(v2, v3, v4);
-                Simd.StoreTail512(ln_f_r + 0, v5, 8);
+                V v0 = V.Load(residual_r + c) - b0;
+                reduced1_0 += v0 * v0;
             }
-        }
-    }}
-
-    [@MethodImpl(MethodImplOptions.AggressiveOptimization)]
-    private static void Rows_1x8_v2_256(float* residual, float* weight, float* bias, float* ln_f, Worker worker)
-    { unchecked {
-        int start = 0, end = 1;
-        for (int r = start; r < end; r++)
-        {
-            float* residual_r = residual + (long)r * 8;
-            float* weight_r = weight + (long)r * 8;
-            float* bias_r = bias + (long)r * 8;
-            float* ln_f_r = ln_f + (long)r * 8;
-            Vector256<float> reduced0_0 = Vector256<float>.Zero;
-
+            if (8 % V.Lanes != 0)
             {
-                Vector256<float> v0 = Vector256.Load(residual_r + 0);
-                reduced0_0 += v0;
+                V v0 = V.LoadTail(residual_r + 8 / V.Lanes * V.Lanes, 8 % V.Lanes) - b0;
+                reduced1_0 += V.FirstLanes(v0 * v0, 8 % V.Lanes, 0f);
             }
-            float sum0 = Simd.Sum(reduced0_0);
-            float s1 = sum0 * 0.125f;
-            Vector256<float> b0 = Vector256.Create(s1);
-            Vector256<float> reduced1_0 = Vector256<float>.Zero;
-
+            float sum1 = V.Sum(reduced1_0);
+            V b1 = V.Create(1f / MathF.Sqrt((sum1 * 0.125f) + 1e-05f));
+            for (int c = 0; c < 8 / V.Lanes * V.Lanes; c += V.Lanes)
             {
-                Vector256<float> v0 = Vector256.Load(residual_r + 0);
-                Vector256<float> v1 = v0 - b0;
-                Vector256<float> v2 = v1 * v1;
-                reduced1_0 += v2;
+                V v0 = V.MultiplyAdd((V.Load(residual_r + c) - b0) * b1, V.Load(weight_r + c), V.Load(bias_r + c));
+                V.Store(v0, ln_f_r + c);
             }
-            float sum1 = Simd.Sum(reduced1_0);
-            float s3 = sum1 * 0.125f;
-            float s4 = s3 + 1e-05f;
-            float s5 = MathF.Sqrt(s4);
-            float s6 = 1f / s5;
-            Vector256<float> b1 = Vector256.Create(s6);
-
+            if (8 % V.Lanes != 0)
             {
-                Vector256<float> v0 = Vector256.Load(residual_r + 0);
-                Vector256<float> v1 = v0 - b0;
-                Vector256<float> v2 = v1 * b1;
-                Vector256<float> v3 = Vector256.Load(weight_r + 0);
-                Vector256<float> v4 = Vector256.Load(bias_r + 0);
-                Vector256<float> v5 = Simd.MultiplyAdd(v2, v3, v4);
-                Vector256.Store(v5, ln_f_r + 0);
-            }
-        }
-    }}
-
-    [@MethodImpl(MethodImplOptions.AggressiveOptimization)]
-    private static void Rows_1x8_v2_128(float* residual, float* weight, float* bias, float* ln_f, Worker worker)
-    { unchecked {
-        int start = 0, end = 1;
-        for (int r = start; r < end; r++)
-        {
-            float* residual_r = residual + (long)r * 8;
-            float* weight_r = weight + (long)r * 8;
-            float* bias_r = bias + (long)r * 8;
-            float* ln_f_r = ln_f + (long)r * 8;
-            Vector128<float> reduced0_0 = Vector128<float>.Zero;
-            for (int c = 0; c < 8; c += 4)
-            {
-                Vector128<float> v0 = Vector128.Load(residual_r + c);
-                reduced0_0 += v0;
-            }
-            float sum0 = Simd.Sum(reduced0_0);
-            float s1 = sum0 * 0.125f;
-            Vector128<float> b0 = Vector128.Create(s1);
-            Vector128<float> reduced1_0 = Vector128<float>.Zero;
-            for (int c = 0; c < 8; c += 4)
-            {
-                Vector128<float> v0 = Vector128.Load(residual_r + c);
-                Vector128<float> v1 = v0 - b0;
-                Vector128<float> v2 = v1 * v1;
-                reduced1_0 += v2;
-            }
-            float sum1 = Simd.Sum(reduced1_0);
-            float s3 = sum1 * 0.125f;
-            float s4 = s3 + 1e-05f;
-            float s5 = MathF.Sqrt(s4);
-            float s6 = 1f / s5;
-            Vector128<float> b1 = Vector128.Create(s6);
-            for (int c = 0; c < 8; c += 4)
-            {
-                Vector128<float> v0 = Vector128.Load(residual_r + c);
-                Vector128<float> v1 = v0 - b0;
-                Vector128<float> v2 = v1 * b1;
-                Vector128<float> v3 = Vector128.Load(weight_r + c);
-                Vector128<float> v4 = Vector128.Load(bias_r + c);
-                Vector128<float> v5 = Simd.MultiplyAdd(v2, v3, v4);
-                Vector128.Store(v5, ln_f_r + c);
+                V v0 = V.MultiplyAdd((V.LoadTail(residual_r + 8 / V.Lanes * V.Lanes, 8 % V.Lanes) - b0) * b1, V.LoadTail(weight_r + 8 / V.Lanes * V.Lanes, 8 % V.Lanes), V.LoadTail(bias_r + 8 / V.Lanes * V.Lanes, 8 % V.Lanes));
+                V.StoreTail(v0, ln_f_r + 8 / V.Lanes * V.Lanes, 8 % V.Lanes);
             }
         }
     }}
@@ -1784,13 +1337,11 @@ internal static unsafe class Kernels
             int j = 0;
             for (; j <= columns - 16; j += 16)
             {
-                Vector512<float> ev0 = Vector512.Load(tile + j);
-                Vector512.Store(ev0, lm_head_r + (column + j));
+                Vector512.Store(Vector512.Load(tile + j), lm_head_r + (column + j));
             }
             if (j < columns)
             {
-                Vector512<float> ev0 = Vector512.Load(tile + j);
-                Simd.StoreTail512(lm_head_r + (column + j), ev0, columns - j);
+                Simd.StoreTail512(lm_head_r + (column + j), Vector512.Load(tile + j), columns - j);
                 j += 16;
             }
 
@@ -1807,13 +1358,11 @@ internal static unsafe class Kernels
             int j = 0;
             for (; j <= columns - 8; j += 8)
             {
-                Vector256<float> ev0 = Vector256.Load(tile + j);
-                Vector256.Store(ev0, lm_head_r + (column + j));
+                Vector256.Store(Vector256.Load(tile + j), lm_head_r + (column + j));
             }
             if (j < columns)
             {
-                Vector256<float> ev0 = Vector256.Load(tile + j);
-                Simd.StoreTail256(lm_head_r + (column + j), ev0, columns - j);
+                Simd.StoreTail256(lm_head_r + (column + j), Vector256.Load(tile + j), columns - j);
                 j += 8;
             }
 
@@ -1830,13 +1379,11 @@ internal static unsafe class Kernels
             int j = 0;
             for (; j <= columns - 4; j += 4)
             {
-                Vector128<float> ev0 = Vector128.Load(tile + j);
-                Vector128.Store(ev0, lm_head_r + (column + j));
+                Vector128.Store(Vector128.Load(tile + j), lm_head_r + (column + j));
             }
             if (j < columns)
             {
-                Vector128<float> ev0 = Vector128.Load(tile + j);
-                Simd.StoreTail128(lm_head_r + (column + j), ev0, columns - j);
+                Simd.StoreTail128(lm_head_r + (column + j), Vector128.Load(tile + j), columns - j);
                 j += 4;
             }
 
@@ -1857,24 +1404,7 @@ internal static unsafe class Kernels
 
     // embeddings, ln from wte, wpe, weight, bias: every row of [1, 8].
     [@MethodImpl(MethodImplOptions.AggressiveOptimization)]
-    public static void Rows_1x8_v3(float* wte, float* wpe, float* weight, float* bias, float* embeddings, float* ln, Worker worker)
-    { unchecked {
-        if (Simd.Use512)
-        {
-            Rows_1x8_v3_512(wte, wpe, weight, bias, embeddings, ln, worker);
-        }
-        else if (Simd.Use256)
-        {
-            Rows_1x8_v3_256(wte, wpe, weight, bias, embeddings, ln, worker);
-        }
-        else
-        {
-            Rows_1x8_v3_128(wte, wpe, weight, bias, embeddings, ln, worker);
-        }
-    }}
-
-    [@MethodImpl(MethodImplOptions.AggressiveOptimization)]
-    private static void Rows_1x8_v3_512(float* wte, float* wpe, float* weight, float* bias, float* embeddings, float* ln, Worker worker)
+    public static void AddLayerNorm_1x8<V>(float* wte, float* wpe, float* weight, float* bias, float* embeddings, float* ln, Worker worker) where V : struct, IVector<V>
     { unchecked {
         int start = 0, end = 1;
         for (int r = start; r < end; r++)
@@ -1885,179 +1415,69 @@ internal static unsafe class Kernels
             float* bias_r = bias + (long)r * 8;
             float* embeddings_r = embeddings + (long)r * 8;
             float* ln_r = ln + (long)r * 8;
-            Vector512<float> reduced0_0 = Vector512<float>.Zero;
-
+            V reduced0_0 = V.Zero;
+            for (int c = 0; c < 8 / V.Lanes * V.Lanes; c += V.Lanes)
             {
-                Vector512<float> v0 = Simd.LoadTail512(wte_r + 0, 8);
-                Vector512<float> v1 = Simd.LoadTail512(wpe_r + 0, 8);
-                Vector512<float> v2 = v0 + v1;
-                reduced0_0 += Simd.FirstLanes512(v2, 8, 0f);
-                Simd.StoreTail512(embeddings_r + 0, v2, 8);
+                V v0 = V.Load(wte_r + c) + V.Load(wpe_r + c);
+                reduced0_0 += v0;
+                V.Store(v0, embeddings_r + c);
             }
-            float sum0 = Simd.Sum(reduced0_0);
-            float s1 = sum0 * 0.125f;
-            Vector512<float> b0 = Vector512.Create(s1);
-            Vector512<float> reduced1_0 = Vector512<float>.Zero;
-
+            if (8 % V.Lanes != 0)
             {
-                Vector512<float> v0 = Simd.LoadTail512(wte_r + 0, 8);
-                Vector512<float> v1 = Simd.LoadTail512(wpe_r + 0, 8);
-                Vector512<float> v2 = v0 + v1;
-                Vector512<float> v3 = v2 - b0;
-                Vector512<float> v4 = v3 * v3;
-                reduced1_0 += Simd.FirstLanes512(v4, 8, 0f);
+                V v0 = V.LoadTail(wte_r + 8 / V.Lanes * V.Lanes, 8 % V.Lanes) + V.LoadTail(wpe_r + 8 / V.Lanes * V.Lanes, 8 % V.Lanes);
+                reduced0_0 += V.FirstLanes(v0, 8 % V.Lanes, 0f);
+                V.StoreTail(v0, embeddings_r + 8 / V.Lanes * V.Lanes, 8 % V.Lanes);
             }
-            float sum1 = Simd.Sum(reduced1_0);
-            float s3 = sum1 * 0.125f;
-            float s4 = s3 + 1e-05f;
-            float s5 = MathF.Sqrt(s4);
-            float s6 = 1f / s5;
-            Vector512<float> b1 = Vector512.Create(s6);
-
+            float sum0 = V.Sum(reduced0_0);
+            V b0 = V.Create(sum0 * 0.125f);
+            V reduced1_0 = V.Zero;
+            for (int c = 0; c < 8 / V.Lanes * V.Lanes; c += V.Lanes)
             {
-                Vector512<float> v0 = Simd.LoadTail512(wte_r + 0, 8);
-                Vector512<float> v1 = Simd.LoadTail512(wpe_r + 0, 8);
-                Vector512<float> v2 = v0 + v1;
-                Vector512<float> v3 = v2 - b0;
-                Vector512<float> v4 = v3 * b1;
-                Vector512<float> v5 = Simd.LoadTail512(weight_r + 0, 8);
-                Vector512<float> v6 = Simd.LoadTail512(bias_r + 0, 8);
-                Vector512<float> v7 = Simd.MultiplyAdd(v4, v5, v6);
-                Simd.StoreTail512(ln_r + 0, v7, 8);
+                V v0 = (V.Load(wte_r + c) + V.Load(wpe_r + c)) - b0;
+                reduced1_0 += v0 * v0;
             }
-        }
-    }}
-
-    [@MethodImpl(MethodImplOptions.AggressiveOptimization)]
-    private static void Rows_1x8_v3_256(float* wte, float* wpe, float* weight, float* bias, float* embeddings, float* ln, Worker worker)
-    { unchecked {
-        int start = 0, end = 1;
-        for (int r = start; r < end; r++)
-        {
-            float* wte_r = wte + (long)r * 8;
-            float* wpe_r = wpe + (long)r * 8;
-            float* weight_r = weight + (long)r * 8;
-            float* bias_r = bias + (long)r * 8;
-            float* embeddings_r = embeddings + (long)r * 8;
-            float* ln_r = ln + (long)r * 8;
-            Vector256<float> reduced0_0 = Vector256<float>.Zero;
-
+            if (8 % V.Lanes != 0)
             {
-                Vector256<float> v0 = Vector256.Load(wte_r + 0);
-                Vector256<float> v1 = Vector256.Load(wpe_r + 0);
-                Vector256<float> v2 = v0 + v1;
-                reduced0_0 += v2;
-                Vector256.Store(v2, embeddings_r + 0);
+                V v0 = V.LoadTail(wte_r + 8 / V.Lanes * V.Lanes, 8 % V.Lanes) + V.LoadTail(wpe_r + 8 / V.Lanes * V.Lanes, 8 % V.Lanes);
+                V v1 = v0 - b0;
+                reduced1_0 += V.FirstLanes(v1 * v1, 8 % V.Lanes, 0f);
             }
-            float sum0 = Simd.Sum(reduced0_0);
-            float s1 = sum0 * 0.125f;
-            Vector256<float> b0 = Vector256.Create(s1);
-            Vector256<float> reduced1_0 = Vector256<float>.Zero;
-
+            float sum1 = V.Sum(reduced1_0);
+            V b1 = V.Create(1f / MathF.Sqrt((sum1 * 0.125f) + 1e-05f));
+            for (int c = 0; c < 8 / V.Lanes * V.Lanes; c += V.Lanes)
             {
-                Vector256<float> v0 = Vector256.Load(wte_r + 0);
-                Vector256<float> v1 = Vector256.Load(wpe_r + 0);
-                Vector256<float> v2 = v0 + v1;
-                Vector256<float> v3 = v2 - b0;
-                Vector256<float> v4 = v3 * v3;
-                reduced1_0 += v4;
+                V v0 = V.MultiplyAdd(((V.Load(wte_r + c) + V.Load(wpe_r + c)) - b0) * b1, V.Load(weight_r + c), V.Load(bias_r + c));
+                V.Store(v0, ln_r + c);
             }
-            float sum1 = Simd.Sum(reduced1_0);
-            float s3 = sum1 * 0.125f;
-            float s4 = s3 + 1e-05f;
-            float s5 = MathF.Sqrt(s4);
-            float s6 = 1f / s5;
-            Vector256<float> b1 = Vector256.Create(s6);
-
+            if (8 % V.Lanes != 0)
             {
-                Vector256<float> v0 = Vector256.Load(wte_r + 0);
-                Vector256<float> v1 = Vector256.Load(wpe_r + 0);
-                Vector256<float> v2 = v0 + v1;
-                Vector256<float> v3 = v2 - b0;
-                Vector256<float> v4 = v3 * b1;
-                Vector256<float> v5 = Vector256.Load(weight_r + 0);
-                Vector256<float> v6 = Vector256.Load(bias_r + 0);
-                Vector256<float> v7 = Simd.MultiplyAdd(v4, v5, v6);
-                Vector256.Store(v7, ln_r + 0);
-            }
-        }
-    }}
-
-    [@MethodImpl(MethodImplOptions.AggressiveOptimization)]
-    private static void Rows_1x8_v3_128(float* wte, float* wpe, float* weight, float* bias, float* embeddings, float* ln, Worker worker)
-    { unchecked {
-        int start = 0, end = 1;
-        for (int r = start; r < end; r++)
-        {
-            float* wte_r = wte + (long)r * 8;
-            float* wpe_r = wpe + (long)r * 8;
-            float* weight_r = weight + (long)r * 8;
-            float* bias_r = bias + (long)r * 8;
-            float* embeddings_r = embeddings + (long)r * 8;
-            float* ln_r = ln + (long)r * 8;
-            Vector128<float> reduced0_0 = Vector128<float>.Zero;
-            for (int c = 0; c < 8; c += 4)
-            {
-                Vector128<float> v0 = Vector128.Load(wte_r + c);
-                Vector128<float> v1 = Vector128.Load(wpe_r + c);
-                Vector128<float> v2 = v0 + v1;
-                reduced0_0 += v2;
-                Vector128.Store(v2, embeddings_r + c);
-            }
-            float sum0 = Simd.Sum(reduced0_0);
-            float s1 = sum0 * 0.125f;
-            Vector128<float> b0 = Vector128.Create(s1);
-            Vector128<float> reduced1_0 = Vector128<float>.Zero;
-            for (int c = 0; c < 8; c += 4)
-            {
-                Vector128<float> v0 = Vector128.Load(wte_r + c);
-                Vector128<float> v1 = Vector128.Load(wpe_r + c);
-                Vector128<float> v2 = v0 + v1;
-                Vector128<float> v3 = v2 - b0;
-                Vector128<float> v4 = v3 * v3;
-                reduced1_0 += v4;
-            }
-            float sum1 = Simd.Sum(reduced1_0);
-            float s3 = sum1 * 0.125f;
-            float s4 = s3 + 1e-05f;
-            float s5 = MathF.Sqrt(s4);
-            float s6 = 1f / s5;
-            Vector128<float> b1 = Vector128.Create(s6);
-            for (int c = 0; c < 8; c += 4)
-            {
-                Vector128<float> v0 = Vector128.Load(wte_r + c);
-                Vector128<float> v1 = Vector128.Load(wpe_r + c);
-                Vector128<float> v2 = v0 + v1;
-                Vector128<float> v3 = v2 - b0;
-                Vector128<float> v4 = v3 * b1;
-                Vector128<float> v5 = Vector128.Load(weight_r + c);
-                Vector128<float> v6 = Vector128.Load(bias_r + c);
-                Vector128<float> v7 = Simd.MultiplyAdd(v4, v5, v6);
-                Vector128.Store(v7, ln_r + c);
+                V v0 = V.LoadTail(wte_r + 8 / V.Lanes * V.Lanes, 8 % V.Lanes) + V.LoadTail(wpe_r + 8 / V.Lanes * V.Lanes, 8 % V.Lanes);
+                V v1 = V.MultiplyAdd((v0 - b0) * b1, V.LoadTail(weight_r + 8 / V.Lanes * V.Lanes, 8 % V.Lanes), V.LoadTail(bias_r + 8 / V.Lanes * V.Lanes, 8 % V.Lanes));
+                V.StoreTail(v1, ln_r + 8 / V.Lanes * V.Lanes, 8 % V.Lanes);
             }
         }
     }}
 
     // c_attn from input, weight, bias: [1, 8] · [24, 8]ᵀ.
     [@MethodImpl(MethodImplOptions.AggressiveOptimization)]
-    public static void Linear_1x8x24(float* input, float* weight, float* bias, float* c_attn, Worker worker)
+    public static void LinearBias_1x8x24(float* input, float* weight, float* bias, float* c_attn, Worker worker)
     { unchecked {
         if (Simd.Use512)
         {
-            Linear_1x8x24_512(input, weight, bias, c_attn, worker);
+            LinearBias_1x8x24_512(input, weight, bias, c_attn, worker);
         }
         else if (Simd.Use256)
         {
-            Linear_1x8x24_256(input, weight, bias, c_attn, worker);
+            LinearBias_1x8x24_256(input, weight, bias, c_attn, worker);
         }
         else
         {
-            Linear_1x8x24_128(input, weight, bias, c_attn, worker);
+            LinearBias_1x8x24_128(input, weight, bias, c_attn, worker);
         }
     }}
 
     [@MethodImpl(MethodImplOptions.AggressiveOptimization)]
-    private static void Linear_1x8x24_512(float* input, float* weight, float* bias, float* c_attn, Worker worker)
+    private static void LinearBias_1x8x24_512(float* input, float* weight, float* bias, float* c_attn, Worker worker)
     { unchecked {
         float* sums = stackalloc float[32];
         int start = 0, end = 24;
@@ -2065,12 +1485,12 @@ internal static unsafe class Kernels
         {
             int columns = Math.Min(32, end - column);
             Dots8_256(input, weight + (long)column * 8, sums, columns);
-            Linear_1x8x24_Epilogue_512(sums, bias, c_attn, 0, 1, column, columns);
+            LinearBias_1x8x24_Epilogue_512(sums, bias, c_attn, 0, 1, column, columns);
         }
     }}
 
     [@MethodImpl(MethodImplOptions.AggressiveOptimization)]
-    private static void Linear_1x8x24_256(float* input, float* weight, float* bias, float* c_attn, Worker worker)
+    private static void LinearBias_1x8x24_256(float* input, float* weight, float* bias, float* c_attn, Worker worker)
     { unchecked {
         float* sums = stackalloc float[32];
         int start = 0, end = 24;
@@ -2078,12 +1498,12 @@ internal static unsafe class Kernels
         {
             int columns = Math.Min(32, end - column);
             Dots8_256(input, weight + (long)column * 8, sums, columns);
-            Linear_1x8x24_Epilogue_256(sums, bias, c_attn, 0, 1, column, columns);
+            LinearBias_1x8x24_Epilogue_256(sums, bias, c_attn, 0, 1, column, columns);
         }
     }}
 
     [@MethodImpl(MethodImplOptions.AggressiveOptimization)]
-    private static void Linear_1x8x24_128(float* input, float* weight, float* bias, float* c_attn, Worker worker)
+    private static void LinearBias_1x8x24_128(float* input, float* weight, float* bias, float* c_attn, Worker worker)
     { unchecked {
         float* sums = stackalloc float[32];
         int start = 0, end = 24;
@@ -2091,12 +1511,12 @@ internal static unsafe class Kernels
         {
             int columns = Math.Min(32, end - column);
             Dots8_128(input, weight + (long)column * 8, sums, columns);
-            Linear_1x8x24_Epilogue_128(sums, bias, c_attn, 0, 1, column, columns);
+            LinearBias_1x8x24_Epilogue_128(sums, bias, c_attn, 0, 1, column, columns);
         }
     }}
 
     [@MethodImpl(MethodImplOptions.AggressiveOptimization)]
-    private static void Linear_1x8x24_Epilogue_512(float* tile, float* bias, float* c_attn, int row, int rows, int column, int columns)
+    private static void LinearBias_1x8x24_Epilogue_512(float* tile, float* bias, float* c_attn, int row, int rows, int column, int columns)
     { unchecked {
         for (int r = row; r < row + rows; r++)
         {
@@ -2105,17 +1525,11 @@ internal static unsafe class Kernels
             int j = 0;
             for (; j <= columns - 16; j += 16)
             {
-                Vector512<float> ev0 = Vector512.Load(tile + j);
-                Vector512<float> ev1 = Vector512.Load(bias_r + (column + j));
-                Vector512<float> ev2 = ev0 + ev1;
-                Vector512.Store(ev2, c_attn_r + (column + j));
+                Vector512.Store(Vector512.Load(tile + j) + Vector512.Load(bias_r + (column + j)), c_attn_r + (column + j));
             }
             if (j < columns)
             {
-                Vector512<float> ev0 = Vector512.Load(tile + j);
-                Vector512<float> ev1 = Simd.LoadTail512(bias_r + (column + j), columns - j);
-                Vector512<float> ev2 = ev0 + ev1;
-                Simd.StoreTail512(c_attn_r + (column + j), ev2, columns - j);
+                Simd.StoreTail512(c_attn_r + (column + j), Vector512.Load(tile + j) + Simd.LoadTail512(bias_r + (column + j), columns - j), columns - j);
                 j += 16;
             }
 
@@ -2124,7 +1538,7 @@ internal static unsafe class Kernels
     }}
 
     [@MethodImpl(MethodImplOptions.AggressiveOptimization)]
-    private static void Linear_1x8x24_Epilogue_256(float* tile, float* bias, float* c_attn, int row, int rows, int column, int columns)
+    private static void LinearBias_1x8x24_Epilogue_256(float* tile, float* bias, float* c_attn, int row, int rows, int column, int columns)
     { unchecked {
         for (int r = row; r < row + rows; r++)
         {
@@ -2133,10 +1547,7 @@ internal static unsafe class Kernels
             int j = 0;
             for (; j <= columns - 8; j += 8)
             {
-                Vector256<float> ev0 = Vector256.Load(tile + j);
-                Vector256<float> ev1 = Vector256.Load(bias_r + (column + j));
-                Vector256<float> ev2 = ev0 + ev1;
-                Vector256.Store(ev2, c_attn_r + (column + j));
+                Vector256.Store(Vector256.Load(tile + j) + Vector256.Load(bias_r + (column + j)), c_attn_r + (column + j));
             }
 
             tile += j;
@@ -2144,7 +1555,7 @@ internal static unsafe class Kernels
     }}
 
     [@MethodImpl(MethodImplOptions.AggressiveOptimization)]
-    private static void Linear_1x8x24_Epilogue_128(float* tile, float* bias, float* c_attn, int row, int rows, int column, int columns)
+    private static void LinearBias_1x8x24_Epilogue_128(float* tile, float* bias, float* c_attn, int row, int rows, int column, int columns)
     { unchecked {
         for (int r = row; r < row + rows; r++)
         {
@@ -2153,10 +1564,7 @@ internal static unsafe class Kernels
             int j = 0;
             for (; j <= columns - 4; j += 4)
             {
-                Vector128<float> ev0 = Vector128.Load(tile + j);
-                Vector128<float> ev1 = Vector128.Load(bias_r + (column + j));
-                Vector128<float> ev2 = ev0 + ev1;
-                Vector128.Store(ev2, c_attn_r + (column + j));
+                Vector128.Store(Vector128.Load(tile + j) + Vector128.Load(bias_r + (column + j)), c_attn_r + (column + j));
             }
 
             tile += j;
@@ -2165,66 +1573,20 @@ internal static unsafe class Kernels
 
     // output from input: every row of [1, 8].
     [@MethodImpl(MethodImplOptions.AggressiveOptimization)]
-    public static void Map_1x8(float* input, float* output, Worker worker)
-    { unchecked {
-        if (Simd.Use512)
-        {
-            Map_1x8_512(input, output, worker);
-        }
-        else if (Simd.Use256)
-        {
-            Map_1x8_256(input, output, worker);
-        }
-        else
-        {
-            Map_1x8_128(input, output, worker);
-        }
-    }}
-
-    [@MethodImpl(MethodImplOptions.AggressiveOptimization)]
-    private static void Map_1x8_512(float* input, float* output, Worker worker)
+    public static void Copy_1x8<V>(float* input, float* output, Worker worker) where V : struct, IVector<V>
     { unchecked {
         int start = 0, end = 1;
         for (int r = start; r < end; r++)
         {
             float* input_r = input + (long)r * 8;
             float* output_r = output + (long)r * 8;
-
+            for (int c = 0; c < 8 / V.Lanes * V.Lanes; c += V.Lanes)
             {
-                Vector512<float> v0 = Simd.LoadTail512(input_r + 0, 8);
-                Simd.StoreTail512(output_r + 0, v0, 8);
+                V.Store(V.Load(input_r + c), output_r + c);
             }
-        }
-    }}
-
-    [@MethodImpl(MethodImplOptions.AggressiveOptimization)]
-    private static void Map_1x8_256(float* input, float* output, Worker worker)
-    { unchecked {
-        int start = 0, end = 1;
-        for (int r = start; r < end; r++)
-        {
-            float* input_r = input + (long)r * 8;
-            float* output_r = output + (long)r * 8;
-
+            if (8 % V.Lanes != 0)
             {
-                Vector256<float> v0 = Vector256.Load(input_r + 0);
-                Vector256.Store(v0, output_r + 0);
-            }
-        }
-    }}
-
-    [@MethodImpl(MethodImplOptions.AggressiveOptimization)]
-    private static void Map_1x8_128(float* input, float* output, Worker worker)
-    { unchecked {
-        int start = 0, end = 1;
-        for (int r = start; r < end; r++)
-        {
-            float* input_r = input + (long)r * 8;
-            float* output_r = output + (long)r * 8;
-            for (int c = 0; c < 8; c += 4)
-            {
-                Vector128<float> v0 = Vector128.Load(input_r + c);
-                Vector128.Store(v0, output_r + c);
+                V.StoreTail(V.LoadTail(input_r + 8 / V.Lanes * V.Lanes, 8 % V.Lanes), output_r + 8 / V.Lanes * V.Lanes, 8 % V.Lanes);
             }
         }
     }}
