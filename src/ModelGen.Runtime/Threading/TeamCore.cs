@@ -38,6 +38,14 @@ internal sealed unsafe class TeamCore
 
     private const int TaskShift = 32;
 
+    private static readonly long s_barrierSpinTicks = Ticks(BarrierSpinMicroseconds);
+    private static readonly long s_barrierYieldTicks = Ticks(BarrierYieldMicroseconds);
+    private static readonly long s_idleSpinTicks = Ticks(IdleSpinMicroseconds);
+    private static readonly int s_processors = Environment.ProcessorCount;
+
+    // The workers of all teams of the process that run a task.
+    private static PaddedCount s_busy;
+
     /// <summary>The largest team in which everyone polls everyone: the quickest as long as that is little traffic.</summary>
     private const int LargestMutual = 8;
 
@@ -47,9 +55,6 @@ internal sealed unsafe class TeamCore
     private readonly Worker[] _workers;
     private readonly Thread[] _threads;
     private readonly NativeBlock _scratch;
-    private readonly long _barrierSpinTicks;
-    private readonly long _barrierYieldTicks;
-    private readonly long _idleSpinTicks;
     private readonly bool _mutual;
     private volatile bool _shutdown;
     private SharedLines _shared;
@@ -66,13 +71,6 @@ internal sealed unsafe class TeamCore
 
         _mutual = threads <= LargestMutual;
 
-        // With more threads than processors whoever spins keeps the one it waits for from running: they yield at once. All of them then
-        // have their turn before anyone sleeps, since to fall asleep and to be woken takes ten times as long as to yield.
-        int turns = (threads + Environment.ProcessorCount - 1) / Environment.ProcessorCount;
-        bool spin = turns == 1;
-        _barrierSpinTicks = spin ? Ticks(BarrierSpinMicroseconds) : 0;
-        _barrierYieldTicks = Ticks(BarrierYieldMicroseconds * turns);
-        _idleSpinTicks = spin ? Ticks(IdleSpinMicroseconds) : 0;
 
         _threads = new Thread[threads - 1];
         try
@@ -101,13 +99,21 @@ internal sealed unsafe class TeamCore
     /// <summary>Executes a task on every worker. The caller's <see cref="RunGuard"/> sees to it that one runs at a time.</summary>
     public void Run(ITeamTask task)
     {
-        if (_workers.Length == 1)
+        Interlocked.Add(ref s_busy.Value, _workers.Length);
+        try
         {
-            task.Execute(_workers[0]);
+            if (_workers.Length == 1)
+            {
+                task.Execute(_workers[0]);
+            }
+            else
+            {
+                RunTogether(task);
+            }
         }
-        else
+        finally
         {
-            RunTogether(task);
+            Interlocked.Add(ref s_busy.Value, -_workers.Length);
         }
     }
 
@@ -295,7 +301,7 @@ internal sealed unsafe class TeamCore
             ref long progress = ref _workers[index].Progress;
             if (Volatile.Read(ref progress) - finished < 0)
             {
-                WaitFor(ref progress, index, finished, caller, _barrierSpinTicks, _barrierYieldTicks);
+                WaitFor(ref progress, index, finished, caller, s_barrierSpinTicks, s_barrierYieldTicks);
             }
         }
 
@@ -313,7 +319,7 @@ internal sealed unsafe class TeamCore
         for (long number = 1; ; number++)
         {
             // A dispatch follows only upon the completion of the one before, so none is ever skipped.
-            WaitFor(ref _shared.Dispatched, Dispatcher, number, worker, _idleSpinTicks, 0);
+            WaitFor(ref _shared.Dispatched, Dispatcher, number, worker, s_idleSpinTicks, 0);
             if (_shutdown)
             {
                 return;
@@ -348,7 +354,7 @@ internal sealed unsafe class TeamCore
         long progress = Volatile.Read(ref other.Progress);
         if (progress - reached < 0)
         {
-            progress = WaitFor(ref other.Progress, other.Index, reached, worker, _barrierSpinTicks, _barrierYieldTicks);
+            progress = WaitFor(ref other.Progress, other.Index, reached, worker, s_barrierSpinTicks, s_barrierYieldTicks);
         }
 
         if ((progress & ~Finished) - reached < 0)
@@ -394,8 +400,9 @@ internal sealed unsafe class TeamCore
     {
         long found;
 
-        // The clock costs as much as a few looks: a wait that ends soon never reads it.
-        for (int look = 0; look < 64 && spinTicks > 0; look++)
+        // The clock costs as much as a few looks, and the count of the busy is on its way between processors: a wait that ends soon reads
+        // neither.
+        for (int look = 0; look < 64 && _workers.Length <= s_processors; look++)
         {
             if ((found = Volatile.Read(ref location)) - value >= 0)
             {
@@ -405,22 +412,35 @@ internal sealed unsafe class TeamCore
             Pause();
         }
 
-        long start = Stopwatch.GetTimestamp();
-        do
+        // With more busy workers than processors, be they of one team or of several, whoever spins keeps the one it waits for from
+        // running: it yields. All of them have their turn before it sleeps, since to fall asleep and to be woken takes ten times as
+        // long as to yield.
+        int workers = Math.Max(Volatile.Read(ref s_busy.Value), _workers.Length);
+        int turns = (workers + s_processors - 1) / s_processors;
+        if (turns == 1)
         {
-            for (int look = 0; look < 16; look++)
+            long start = Stopwatch.GetTimestamp();
+            do
             {
-                if ((found = Volatile.Read(ref location)) - value >= 0)
+                for (int look = 0; look < 16; look++)
                 {
-                    return found;
+                    if ((found = Volatile.Read(ref location)) - value >= 0)
+                    {
+                        return found;
+                    }
+
+                    Pause();
                 }
-
-                Pause();
             }
+            while (Stopwatch.GetTimestamp() - start < spinTicks);
         }
-        while (Stopwatch.GetTimestamp() - start < spinTicks);
+        else
+        {
+            yieldTicks = (spinTicks + yieldTicks) * turns;
+        }
 
-        while (Stopwatch.GetTimestamp() - start < yieldTicks)
+        long spun = Stopwatch.GetTimestamp();
+        while (Stopwatch.GetTimestamp() - spun < yieldTicks)
         {
             if ((found = Volatile.Read(ref location)) - value >= 0)
             {
@@ -503,6 +523,13 @@ internal sealed unsafe class TeamCore
         {
             worker.WakeUp.Set();
         }
+    }
+
+    [StructLayout(LayoutKind.Explicit, Size = 128 * 2)]
+    private struct PaddedCount
+    {
+        [FieldOffset(128)]
+        public int Value;
     }
 
     // What is polled or written apart from the rest lies on cache lines of its own (two, since processors fetch them in pairs).

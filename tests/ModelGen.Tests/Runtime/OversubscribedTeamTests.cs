@@ -54,6 +54,30 @@ public sealed class OversubscribedTeamTests
         Assert.Equal(0, early);
     }
 
+    [Fact]
+    public void Teams_that_run_at_once_do_not_keep_each_other_from_meeting()
+    {
+        int wrong = 0;
+        Thread[] callers = [.. Enumerable.Range(0, 6).Select(caller => new Thread(() =>
+        {
+            int threads = 1 + (caller % 3);
+            using var team = new WorkerTeam(threads, 0);
+            int[] reached = new int[threads];
+            var task = new Meetings(30, reached, () => Interlocked.Increment(ref wrong));
+            for (int run = 0; run < 20; run++)
+            {
+                team.Run(task);
+                if (Array.Exists(reached, static count => count != 30))
+                {
+                    Interlocked.Increment(ref wrong);
+                }
+            }
+        }))];
+        Array.ForEach(callers, static thread => thread.Start());
+        Assert.All(callers, static thread => Assert.True(thread.Join(TimeSpan.FromSeconds(60))));
+        Assert.Equal(0, wrong);
+    }
+
     [Theory]
     [InlineData(12)]
     [InlineData(60)]
