@@ -1,3 +1,5 @@
+using ModelGen.Runtime;
+
 namespace ModelGen;
 
 /// <summary>
@@ -11,6 +13,7 @@ namespace ModelGen;
 /// </remarks>
 public sealed class LossEvaluator
 {
+    private readonly RunGuard _guard = new("loss evaluator");
     private readonly TokenDataset _data;
     private readonly int[] _inputs;
     private readonly int[] _targets;
@@ -74,6 +77,7 @@ public sealed class LossEvaluator
     /// <summary>The mean loss over the held-out part, in nats per token. The trainer's training state is left alone.</summary>
     /// <param name="trainer">The trainer.</param>
     /// <exception cref="ArgumentException">The trainer's sizes are others than the evaluator's.</exception>
+    /// <exception cref="InvalidOperationException">Another thread is using the evaluator or the trainer.</exception>
     public double Evaluate(TokenTrainer trainer)
     {
         TryEvaluate(trainer, CancellationToken.None, out double loss);
@@ -86,9 +90,11 @@ public sealed class LossEvaluator
     /// <param name="loss">The mean loss, in nats per token; NaN if cancelled.</param>
     /// <returns>Whether the evaluation was finished.</returns>
     /// <exception cref="ArgumentException">The trainer's sizes are others than the evaluator's.</exception>
+    /// <exception cref="InvalidOperationException">Another thread is using the evaluator or the trainer.</exception>
     public bool TryEvaluate(TokenTrainer trainer, CancellationToken cancellationToken, out double loss)
     {
         ArgumentNullException.ThrowIfNull(trainer);
+        using RunGuard.Section call = _guard.Enter(nameof(Evaluate), this);
         if (trainer.BatchSize != BatchSize || trainer.SequenceLength != SequenceLength)
         {
             throw new ArgumentException(

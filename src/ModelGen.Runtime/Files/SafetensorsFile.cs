@@ -16,7 +16,7 @@ public sealed unsafe class SafetensorsFile : IDisposable
     private readonly SafeMemoryMappedViewHandle _handle;
     private readonly byte* _data;
     private readonly Dictionary<string, SafetensorsTensor> _byName;
-    private bool _disposed;
+    private int _disposed;
 
     private SafetensorsFile(string path, FileStream stream)
     {
@@ -107,6 +107,7 @@ public sealed unsafe class SafetensorsFile : IDisposable
     /// <exception cref="ObjectDisposedException">The file was closed.</exception>
     public void ReadFloats(SafetensorsTensor tensor, long start, Span<float> destination)
     {
+        using Reading reading = Read();
         byte* source = Locate(tensor, start, destination.Length);
         switch (tensor.Type)
         {
@@ -137,8 +138,6 @@ public sealed unsafe class SafetensorsFile : IDisposable
             default:
                 throw WrongType(tensor, "F32, F16, BF16 or F64");
         }
-
-        GC.KeepAlive(this);
     }
 
     /// <summary>Reads integer elements, widened to 64 bits.</summary>
@@ -150,6 +149,7 @@ public sealed unsafe class SafetensorsFile : IDisposable
     /// <exception cref="ObjectDisposedException">The file was closed.</exception>
     public void ReadIntegers(SafetensorsTensor tensor, long start, Span<long> destination)
     {
+        using Reading reading = Read();
         byte* source = Locate(tensor, start, destination.Length);
         for (int i = 0; i < destination.Length; i++)
         {
@@ -165,8 +165,6 @@ public sealed unsafe class SafetensorsFile : IDisposable
                 _ => throw WrongType(tensor, "BOOL, U8, I8, I16, U16, I32, U32 or I64"),
             };
         }
-
-        GC.KeepAlive(this);
     }
 
     /// <summary>Reads elements as they are stored, little-endian.</summary>
@@ -177,6 +175,7 @@ public sealed unsafe class SafetensorsFile : IDisposable
     /// <exception cref="ObjectDisposedException">The file was closed.</exception>
     public void ReadBytes(SafetensorsTensor tensor, long startByte, Span<byte> destination)
     {
+        using Reading reading = Read();
         Check(tensor);
         if (startByte < 0 || startByte > tensor.ByteLength - destination.Length)
         {
@@ -184,15 +183,13 @@ public sealed unsafe class SafetensorsFile : IDisposable
         }
 
         new ReadOnlySpan<byte>(_data + tensor.Offset + startByte, destination.Length).CopyTo(destination);
-        GC.KeepAlive(this);
     }
 
-    /// <summary>Closes the file.</summary>
+    /// <summary>Closes the file. Reads of other threads that have begun end undisturbed.</summary>
     public void Dispose()
     {
-        if (!_disposed)
+        if (Interlocked.Exchange(ref _disposed, 1) == 0)
         {
-            _disposed = true;
             _handle.ReleasePointer();
             _view.Dispose();
             _file.Dispose();
@@ -203,6 +200,12 @@ public sealed unsafe class SafetensorsFile : IDisposable
     private static T Load<T>(byte* source, int index)
         where T : unmanaged
         => System.Runtime.CompilerServices.Unsafe.ReadUnaligned<T>(source + ((long)index * sizeof(T)));
+
+    private Reading Read()
+    {
+        ObjectDisposedException.ThrowIf(Volatile.Read(ref _disposed) != 0, this);
+        return new Reading(_handle);
+    }
 
     private byte* Locate(SafetensorsTensor tensor, long start, int count)
     {
@@ -218,7 +221,7 @@ public sealed unsafe class SafetensorsFile : IDisposable
     private void Check(SafetensorsTensor tensor)
     {
         ArgumentNullException.ThrowIfNull(tensor);
-        ObjectDisposedException.ThrowIf(_disposed, this);
+        ObjectDisposedException.ThrowIf(Volatile.Read(ref _disposed) != 0, this);
         if (!ReferenceEquals(Find(tensor.Name), tensor))
         {
             throw new ArgumentException("The tensor is not of this file.", nameof(tensor));
@@ -227,4 +230,19 @@ public sealed unsafe class SafetensorsFile : IDisposable
 
     private ModelFileException WrongType(SafetensorsTensor tensor, string expected)
         => new(Path, $"tensor {Quoted.Text(tensor.Name)}, dtype", expected, SafetensorsFormat.NameOf(tensor.Type));
+
+    /// <summary>Keeps the mapping until a read has ended, whoever closes the file meanwhile.</summary>
+    private readonly ref struct Reading
+    {
+        private readonly SafeMemoryMappedViewHandle _handle;
+
+        public Reading(SafeMemoryMappedViewHandle handle)
+        {
+            bool added = false;
+            handle.DangerousAddRef(ref added);
+            _handle = handle;
+        }
+
+        public void Dispose() => _handle.DangerousRelease();
+    }
 }

@@ -1,11 +1,14 @@
+using ModelGen.Runtime;
+
 namespace ModelGen;
 
 /// <summary>
 /// Continues a prompt token by token, as long as wanted: when a session's context is full, it starts again from the last half of it.
-/// Nothing is allocated after construction. The session stays the caller's to dispose.
+/// Nothing is allocated after construction. The session stays the caller's to dispose. A generator may be used by one thread at a time.
 /// </summary>
 public sealed class TokenGenerator
 {
+    private readonly RunGuard _guard = new("token generator");
     private readonly CausalSession _session;
     private readonly Sampler _sampler;
     private readonly float[] _logits;
@@ -36,8 +39,10 @@ public sealed class TokenGenerator
     /// <param name="prompt">The tokens to continue, at least one. Of a prompt longer than the context, the last tokens that fit are used.</param>
     /// <exception cref="ArgumentException">The prompt is empty.</exception>
     /// <exception cref="ArgumentOutOfRangeException">A token is outside the vocabulary.</exception>
+    /// <exception cref="InvalidOperationException">Another thread is using the generator or its session.</exception>
     public void Start(ReadOnlySpan<int> prompt)
     {
+        using RunGuard.Section call = _guard.Enter(nameof(Start), this);
         if (prompt.IsEmpty)
             throw new ArgumentException("A prompt needs at least one token.", nameof(prompt));
         if (_history.Length > 0)
@@ -54,9 +59,12 @@ public sealed class TokenGenerator
 
     /// <summary>Chooses the next token and feeds it to the model.</summary>
     /// <returns>The token id.</returns>
-    /// <exception cref="InvalidOperationException">There was no successful <see cref="Start"/>.</exception>
+    /// <exception cref="InvalidOperationException">
+    /// There was no successful <see cref="Start"/>, or another thread is using the generator or its session.
+    /// </exception>
     public int Next()
     {
+        using RunGuard.Section call = _guard.Enter(nameof(Next), this);
         if (!_started)
             throw new InvalidOperationException("Start must be called before Next.");
         int token = _sampler.Sample(_logits);

@@ -3,8 +3,8 @@ using System.Diagnostics.CodeAnalysis;
 namespace ModelGen.Runtime;
 
 /// <summary>
-/// Makes each public call on an object that owns native memory one critical section: it is entered before the call looks at anything
-/// that changes, and left after its last copy. Nobody waits: a call that comes during another one is refused, before it has
+/// Makes each public call on an object one critical section: it is entered before the call looks at anything that changes, and left
+/// after its last copy. Nobody waits: a call that comes during another one is refused, before it has
 /// touched anything, and what is closed stays closed.
 /// </summary>
 /// <param name="what">What is guarded, for messages: "session".</param>

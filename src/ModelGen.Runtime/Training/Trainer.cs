@@ -6,9 +6,10 @@ namespace ModelGen;
 
 /// <summary>
 /// The training of a model: its gradients, the optimizer's slots, the training arena and the threads. It updates the model's weights
-/// in place. A step allocates nothing, and its results do not depend on the number of threads, to the bit. A trainer may be used by
-/// one thread at a time: a call that comes while another one runs is refused and changes nothing. While it steps, nothing else may read
-/// the model's weights.
+/// in place. What a recurrence carries goes on from step to step, as if each continued the text of the one before, until
+/// <see cref="ResetState"/>. A step allocates nothing, and its results do not depend on the number of threads, to the bit. A trainer may
+/// be used by one thread at a time: a call that comes while another one runs is refused and changes nothing. While it steps, nothing else
+/// may read the model's weights.
 /// </summary>
 public abstract unsafe partial class Trainer : IDisposable
 {

@@ -19,8 +19,10 @@ public sealed partial class TrainingLoop
     /// sizes of what the order depends on. Nothing has changed then.
     /// </exception>
     /// <exception cref="IOException">The file cannot be read.</exception>
+    /// <exception cref="InvalidOperationException">The loop is running, or another thread is using the trainer.</exception>
     public IReadOnlyDictionary<string, string> Resume(string path)
     {
+        using RunGuard.Section call = _guard.Enter(nameof(Resume), this);
         Saved saved = default;
         IReadOnlyDictionary<string, string> metadata = _trainer.LoadCheckpoint(path, (step, found) => saved = Read(path, step, found));
         _loader.State = saved.Loader;

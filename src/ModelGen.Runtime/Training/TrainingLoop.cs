@@ -1,5 +1,6 @@
 using System.Diagnostics;
 using System.Globalization;
+using ModelGen.Runtime;
 
 namespace ModelGen;
 
@@ -14,6 +15,7 @@ namespace ModelGen;
 public sealed partial class TrainingLoop
 {
     private const double Smoothing = 0.98;
+    private readonly RunGuard _guard = new("training loop");
     private readonly TokenTrainer _trainer;
     private readonly TokenBatchLoader _loader;
     private readonly LossEvaluator? _evaluator;
@@ -93,8 +95,10 @@ public sealed partial class TrainingLoop
     /// Ends the run cleanly: the step at hand is finished, the checkpoint saved, and the result returned. Nothing is thrown.
     /// </param>
     /// <exception cref="ArithmeticException">The loss of a step is not finite. The last checkpoint is left as it was.</exception>
+    /// <exception cref="InvalidOperationException">The loop runs already, or another thread is using the trainer.</exception>
     public TrainingResult Run(CancellationToken cancellationToken = default)
     {
+        using RunGuard.Section call = _guard.Enter(nameof(Run), this);
         if (_trainer.StepCount == 0)
             _trainer.ResetState();
         TrainingStopReason reason;
