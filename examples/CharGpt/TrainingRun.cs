@@ -95,9 +95,8 @@ internal static class TrainingRun<TModel>
     private static void Resume(TrainingLoop loop, Settings settings, Recipe recipe)
     {
         IReadOnlyDictionary<string, string> metadata = loop.Resume(settings.CheckpointPath);
-        string? found = metadata.GetValueOrDefault(ModelKey);
-        if (found != recipe.Name)
-            throw new UserException($"{settings.CheckpointPath}: expected a checkpoint of {recipe.Name}, found one of {found ?? "another program"}.");
+        if (metadata.GetValueOrDefault(ModelKey) != recipe.Name)
+            throw new UserException($"{settings.CheckpointPath}: expected a checkpoint of {recipe.Name}, found one of another model or program.");
     }
 
     private static void RequireLength(Settings settings, Recipe recipe, TokenDataset text, TokenDataset training, TokenDataset heldOut)

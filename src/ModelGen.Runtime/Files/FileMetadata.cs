@@ -9,6 +9,9 @@ internal static class FileMetadata
     public const string Checkpoint = Prefix + "checkpoint";
     public const string Model = Prefix + "model";
 
+    /// <summary>The first option of every declaration.</summary>
+    private const string Family = "Family";
+
     /// <summary>What stands before the names of a checkpoint's tensors that are no parameters of the model.</summary>
     public const string OptimizerTensors = "optimizer.";
     public const string TrainerTensors = "trainer.";
@@ -48,6 +51,11 @@ internal static class FileMetadata
             if ((training || !option.TrainingOnly) && file.Metadata.TryGetValue(KeyOf(option), out string? found) && found != option.Value)
             {
                 yield return (option.Name, option.Value, Quoted.Text(found));
+                if (option.Name == Family)
+                {
+                    // Another family has other options throughout.
+                    yield break;
+                }
             }
         }
 

@@ -82,7 +82,7 @@ internal sealed class TensorMap
                 {
                     best = map;
                 }
-                else if (map.IsComplete && best._spelling != new Spelling("", "") && !map._tensors.AsSpan().SequenceEqual(best._tensors, ReferenceEqualityComparer.Instance))
+                else if (map.IsComplete && best._spelling != new Spelling("", "") && !map.HasTensorsOf(best))
                 {
                     throw new ModelFileException(
                         file.Path,
@@ -257,6 +257,19 @@ internal sealed class TensorMap
             name = digits < 0 ? [] : name[digits..];
             pattern = pattern[(number + 1)..];
         }
+    }
+
+    private bool HasTensorsOf(TensorMap other)
+    {
+        for (int index = 0; index < _tensors.Length; index++)
+        {
+            if (!ReferenceEquals(_tensors[index], other._tensors[index]))
+            {
+                return false;
+            }
+        }
+
+        return true;
     }
 
     private string NameOf(int parameter) => _spelling.Of(_table.Parameters[parameter].Name);

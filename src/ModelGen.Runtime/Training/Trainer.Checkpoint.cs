@@ -57,7 +57,10 @@ public abstract unsafe partial class Trainer
         writer.Save(path);
     }
 
-    /// <summary>Loads a checkpoint into the model and this trainer. If the file does not fit, nothing has changed.</summary>
+    /// <summary>
+    /// Loads a checkpoint into the model and this trainer. If the file does not fit, nothing has changed. It must be of the model's
+    /// declaration, option by option; one that version 0.1 wrote records none, and is checked by the parameters' names and shapes alone.
+    /// </summary>
     /// <param name="path">The file.</param>
     /// <returns>What the caller gave to <see cref="SaveCheckpoint"/>.</returns>
     /// <exception cref="ModelFileException">The file is damaged, or is no checkpoint, or one of another model or optimizer.</exception>

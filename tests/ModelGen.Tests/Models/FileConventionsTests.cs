@@ -75,10 +75,25 @@ public sealed class FileConventionsTests : IDisposable
     }
 
     [Fact]
+    public void A_carried_state_is_of_one_batch_size()
+    {
+        using (LstmLm.Trainer trainer = LstmLm.Create(seed: 3).CreateTrainer(new AdamW()))
+        {
+            trainer.SaveCheckpoint(_file.Path);
+        }
+
+        using OtherBatchLstm.Trainer other = OtherBatchLstm.Create(seed: 3).CreateTrainer(new AdamW());
+        Assert.Equal(new ModelFileProblem("declaration, BatchSize", "4", "'3'"), Assert.Single(Assert.Throws<ModelFileException>(() => other.LoadCheckpoint(_file.Path)).Problems));
+        OtherBatchLstm.Load(_file.Path);
+    }
+
+    [Fact]
     public void A_model_of_another_family_names_it()
     {
         CrossEntropyMlp.Create(seed: 1).Save(_file.Path);
-        Assert.Equal(new ModelFileProblem("declaration, Family", "Gpt", "'Mlp'"), Assert.Throws<ModelFileException>(() => TiedGpt.Load(_file.Path)).Problems[0]);
+        ModelFileException refused = Assert.Throws<ModelFileException>(() => TiedGpt.Load(_file.Path));
+        Assert.Equal(new ModelFileProblem("declaration, Family", "Gpt", "'Mlp'"), refused.Problems[0]);
+        Assert.Single(refused.Problems, static problem => problem.Field.StartsWith("declaration", StringComparison.Ordinal));
     }
 
     [Fact]
@@ -146,3 +161,7 @@ public partial class BiasFreeGpt;
 [Gpt(Layers = 3, DModel = 30, Heads = 3, Vocab = 97, Context = 37, Activation = Activation.Relu, Dropout = 0.25)]
 [Trainable(BatchSize = 3, SequenceLength = 29)]
 public partial class OtherHeadsGpt;
+
+[RecurrentLm(Cell = Cell.Lstm, Layers = 2, Embedding = 18, Hidden = 24, Vocab = 41)]
+[Trainable(BatchSize = 4, SequenceLength = 13)]
+public partial class OtherBatchLstm;
