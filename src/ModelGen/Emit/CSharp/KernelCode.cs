@@ -74,7 +74,10 @@ internal static class Arguments
 /// </summary>
 internal sealed class KernelCode(string baseName, string summary, Kernel kernel, ArgumentKinds arguments)
 {
-    private readonly List<(string Suffix, string Parameters, Action<CodeWriter, Func<string, string>> Body, string? Comment)> _methods = [];
+    private readonly List<(string Suffix, string Parameters, Action<CodeWriter, Func<string, string>> Body, bool IsGeneric)> _methods = [];
+
+    // What each width calls where there are several algorithms: the end of a name, with its type argument.
+    private readonly SortedDictionary<int, string> _entries = [];
 
     private KernelLibrary? _library;
 
@@ -102,23 +105,38 @@ internal sealed class KernelCode(string baseName, string summary, Kernel kernel,
 
     public string Passed => Join(PointerNames, Workspace ?? "", string.Join(", ", Arguments.Names(Extra)), "worker");
 
-    /// <summary>Adds a method called the kernel's name plus <paramref name="suffix"/>; the body is given a function from suffixes to names.</summary>
-    public void Method(string suffix, string parameters, Action<CodeWriter, Func<string, string>> body, string? comment = null) => _methods.Add((suffix, parameters, body, comment));
+    /// <summary>Gives the kernel one method that computes with no vectors.</summary>
+    public void Plain(Action<CodeWriter> body) => _methods.Add(("", Parameters, (w, _) => body(w), false));
 
-    /// <summary>Adds the entry for each width.</summary>
-    public void ForEachWidth(Action<CodeWriter, Func<string, string>, Spelling> body)
+    /// <summary>Adds a method called the kernel's name plus <paramref name="suffix"/>, which one width calls.</summary>
+    public void ForWidth(int bits, string suffix, Action<CodeWriter> body)
     {
-        foreach (Spelling spelling in Spelling.All)
+        IsGeneric = true;
+        _entries.Add(bits, suffix);
+        _methods.Add((suffix, Parameters, (w, _) => body(w), false));
+    }
+
+    /// <summary>Adds a method that is generic over the vector: what some widths call, or what other methods do.</summary>
+    /// <param name="suffix">Follows the kernel's name.</param>
+    /// <param name="parameters">The method's.</param>
+    /// <param name="widths">The widths that call it, and the bits of the vectors that they have it compute with.</param>
+    /// <param name="body">Prints the body, given a function from suffixes to names.</param>
+    public void Generic(string suffix, string parameters, IEnumerable<(int Bits, int VectorBits)> widths, Action<CodeWriter, Func<string, string>> body)
+    {
+        IsGeneric = true;
+        foreach ((int bits, int vectorBits) in widths)
         {
-            Method(spelling.Bits.ToString(System.Globalization.CultureInfo.InvariantCulture), Parameters, (w, name) => body(w, name, spelling));
+            _entries.Add(bits, $"{suffix}<{(bits == vectorBits ? "V" : $"F{vectorBits}")}>");
         }
+
+        _methods.Add((suffix, parameters, body, true));
     }
 
     /// <summary>Gives the kernel one method for all widths, whose vector is its type argument <c>V</c>.</summary>
     public void Generic(Action<CodeWriter> body)
     {
         IsGeneric = true;
-        Method("", Parameters, (w, _) => body(w));
+        _methods.Add(("", Parameters, (w, _) => body(w), true));
     }
 
     /// <summary>Whether the kernel's vector is a type argument.</summary>
@@ -133,36 +151,49 @@ internal sealed class KernelCode(string baseName, string summary, Kernel kernel,
         _library = library;
         var writer = new CodeWriter();
         writer.Line($"// {summary}");
-        writer.Line("[@MethodImpl(MethodImplOptions.AggressiveOptimization)]");
-        if (_methods.Any(m => m.Suffix == "256"))
+        string[] called = [.. _entries.Values.Distinct()];
+        string? only = called.Length == 1 && called[0].EndsWith("<V>", StringComparison.Ordinal) ? called[0].Substring(0, called[0].Length - 3) : null;
+        if (only is null && called.Length > 0)
         {
-            writer.OpenMethod($"public static void {name}({Parameters})");
-            writer.Open("if (Simd.Use512)").Line($"{name}_512({Passed});").Close();
-            writer.Open("else if (Simd.Use256)").Line($"{name}_256({Passed});").Close();
-            writer.Open("else").Line($"{name}_128({Passed});").Close();
-            writer.Close();
+            Choose(writer, name);
         }
 
-        foreach ((string suffix, string parameters, Action<CodeWriter, Func<string, string>> body, string? comment) in _methods)
+        bool isFirst = only is not null || called.Length == 0;
+        foreach ((string suffix, string parameters, Action<CodeWriter, Func<string, string>> body, bool isGeneric) in _methods)
         {
-            if (suffix.Length > 0)
+            if (!isFirst)
             {
                 writer.Line();
-                if (comment is not null)
-                {
-                    writer.Line("// " + comment);
-                }
-
-                writer.Line("[@MethodImpl(MethodImplOptions.AggressiveOptimization)]");
             }
 
-            string own = suffix.Length == 0 ? name + (IsGeneric ? "<V>" : "") : $"{name}_{suffix}";
-            writer.OpenMethod($"{(suffix.Length == 0 ? "public" : "private")} static void {own}({parameters}){(IsGeneric && suffix.Length == 0 ? " " + Constraint : "")}");
+            isFirst = false;
+            bool isEntry = suffix.Length == 0 || suffix == only;
+            writer.Line("[@MethodImpl(MethodImplOptions.AggressiveOptimization)]");
+            writer.OpenMethod($"{(isEntry ? "public" : "private")} static void {name}{(isEntry ? "" : "_" + suffix)}{(isGeneric ? "<V>" : "")}({parameters}){(isGeneric ? " " + Constraint : "")}");
             body(writer, s => name + "_" + s);
             writer.Close();
         }
 
         return writer.ToString();
+    }
+
+    // The method that widths share which do not take the one of another algorithm.
+    private void Choose(CodeWriter writer, string name)
+    {
+        writer.Line("[@MethodImpl(MethodImplOptions.AggressiveOptimization)]");
+        writer.OpenMethod($"public static void {name}<V>({Parameters}) {Constraint}");
+        string last = _entries.Values.Last();
+        foreach (IGrouping<string, KeyValuePair<int, string>> group in _entries.Where(e => e.Value != last).GroupBy(e => e.Value))
+        {
+            writer.Open($"if ({string.Join(" || ", group.Select(e => $"V.Lanes == {e.Key / 32}"))})");
+            writer.Line($"{name}_{group.Key}({Passed});");
+            writer.Line("return;");
+            writer.Close();
+            writer.Line();
+        }
+
+        writer.Line($"{name}_{last}({Passed});");
+        writer.Close();
     }
 
     private static string Join(params string[] parts) => string.Join(", ", parts.Where(p => p.Length > 0));
