@@ -151,41 +151,67 @@ internal sealed class KernelCode(string baseName, string summary, Kernel kernel,
         _library = library;
         var writer = new CodeWriter();
         writer.Line($"// {summary}");
-        string[] called = [.. _entries.Values.Distinct()];
-        string? only = called.Length == 1 && called[0].EndsWith("<V>", StringComparison.Ordinal) ? called[0].Substring(0, called[0].Length - 3) : null;
-        if (only is null && called.Length > 0)
+        var rest = new List<(string Suffix, string Parameters, Action<CodeWriter, Func<string, string>> Body, bool IsGeneric)>(_methods);
+        string Named(string suffix) => name + "_" + suffix;
+        if (_entries.Count > 0 && _entries.Values.All(e => e.EndsWith("<V>", StringComparison.Ordinal)))
+        {
+            // Every width computes with its own vectors: one method has all algorithms.
+            rest.RemoveAll(m => _entries.ContainsValue(m.Suffix + "<V>"));
+            OpenEntry(writer, name);
+            IGrouping<string, KeyValuePair<int, string>>[] algorithms = [.. _entries.GroupBy(e => e.Value).OrderBy(g => g.Count())];
+            for (int i = 0; i < algorithms.Length; i++)
+            {
+                if (algorithms.Length > 1)
+                {
+                    string condition = string.Join(" || ", algorithms[i].Select(e => $"typeof(V) == typeof(F{e.Key})"));
+                    writer.Open(i == 0 ? $"if ({condition})" : i < algorithms.Length - 1 ? $"else if ({condition})" : "else");
+                }
+
+                _methods.Single(m => m.Suffix + "<V>" == algorithms[i].Key).Body(writer, Named);
+                if (algorithms.Length > 1)
+                {
+                    writer.Close();
+                }
+            }
+
+            writer.Close();
+        }
+        else if (_entries.Count > 0)
         {
             Choose(writer, name);
         }
 
-        bool isFirst = only is not null || called.Length == 0;
-        foreach ((string suffix, string parameters, Action<CodeWriter, Func<string, string>> body, bool isGeneric) in _methods)
+        for (int i = 0; i < rest.Count; i++)
         {
-            if (!isFirst)
+            (string suffix, string parameters, Action<CodeWriter, Func<string, string>> body, bool isGeneric) = rest[i];
+            if (_entries.Count > 0 || i > 0)
             {
                 writer.Line();
             }
 
-            isFirst = false;
-            bool isEntry = suffix.Length == 0 || suffix == only;
             writer.Line("[@MethodImpl(MethodImplOptions.AggressiveOptimization)]");
-            writer.OpenMethod($"{(isEntry ? "public" : "private")} static void {name}{(isEntry ? "" : "_" + suffix)}{(isGeneric ? "<V>" : "")}({parameters}){(isGeneric ? " " + Constraint : "")}");
-            body(writer, s => name + "_" + s);
+            writer.OpenMethod($"{(suffix.Length == 0 ? "public" : "private")} static void {name}{(suffix.Length == 0 ? "" : "_" + suffix)}{(isGeneric ? "<V>" : "")}({parameters}){(isGeneric ? " " + Constraint : "")}");
+            body(writer, Named);
             writer.Close();
         }
 
         return writer.ToString();
     }
 
-    // The method that widths share which do not take the one of another algorithm.
-    private void Choose(CodeWriter writer, string name)
+    private void OpenEntry(CodeWriter writer, string name)
     {
         writer.Line("[@MethodImpl(MethodImplOptions.AggressiveOptimization)]");
         writer.OpenMethod($"public static void {name}<V>({Parameters}) {Constraint}");
+    }
+
+    // Calls the method that a width takes, of another vector or of none.
+    private void Choose(CodeWriter writer, string name)
+    {
+        OpenEntry(writer, name);
         string last = _entries.Values.Last();
         foreach (IGrouping<string, KeyValuePair<int, string>> group in _entries.Where(e => e.Value != last).GroupBy(e => e.Value))
         {
-            writer.Open($"if ({string.Join(" || ", group.Select(e => $"V.Lanes == {e.Key / 32}"))})");
+            writer.Open($"if ({string.Join(" || ", group.Select(e => $"typeof(V) == typeof(F{e.Key})"))})");
             writer.Line($"{name}_{group.Key}({Passed});");
             writer.Line("return;");
             writer.Close();

@@ -13,6 +13,8 @@ namespace ModelGen.Compiler.Emit.CSharp;
 /// </summary>
 internal abstract class MatMulProduct
 {
+    private const int ConstantsOfLine = 4;
+
     private readonly Dictionary<string, long[]> _constants = [];
 
     protected MatMulProduct(Func<string, string> name, MatMulKernel kernel, ProductPlan plan, IReadOnlyList<MatMulBlocking> widths)
@@ -64,9 +66,11 @@ internal abstract class MatMulProduct
     public void Emit(CodeWriter w)
     {
         Body();
-        foreach (KeyValuePair<string, long[]> constant in _constants)
+        foreach (IGrouping<string, string> line in _constants
+            .Select((c, i) => (Type: c.Value.Max() > int.MaxValue ? "long" : "int", Text: $"{c.Key} = Simd.Of<V>({string.Join(", ", c.Value.Select(CodeWriter.Number))})", Line: i / ConstantsOfLine))
+            .GroupBy(c => $"{c.Line} {c.Type}", c => c.Text))
         {
-            w.Line($"{(constant.Value.Max() > int.MaxValue ? "long" : "int")} {constant.Key} = Simd.Of<V>({string.Join(", ", constant.Value.Select(CodeWriter.Number))});");
+            w.Line($"{line.Key.Substring(line.Key.IndexOf(' ') + 1)} {string.Join(", ", line)};");
         }
 
         w.Lines(W.ToString().TrimEnd('\n'));
