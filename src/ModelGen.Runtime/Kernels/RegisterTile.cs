@@ -1,7 +1,9 @@
 using System.ComponentModel;
 using System.Runtime.CompilerServices;
+using System.Runtime.InteropServices;
 using System.Runtime.Intrinsics;
 using System.Runtime.Intrinsics.Arm;
+using System.Runtime.Intrinsics.X86;
 
 namespace ModelGen.Runtime;
 
@@ -10,8 +12,8 @@ namespace ModelGen.Runtime;
 /// operand meets an element of each of some rows of the left one. Its accumulators never leave the registers before they are stored.
 /// </summary>
 /// <remarks>
-/// One body serves every vector width and every shape: rows, vectors and what happens beside the arithmetic are types whose numbers the
-/// compiler folds, so that each shape becomes code of its own, as if it had been written out. Callers pass shapes as numbers: those of
+/// One body serves every vector width and every shape: rows, vectors and what happens beside the arithmetic are type arguments, so that
+/// each shape becomes code of its own, as if it had been written out. Callers pass shapes as numbers: those of
 /// whole tiles, which are literals where it matters, are chosen while the call is inlined, and others by a switch.
 /// </remarks>
 [EditorBrowsable(EditorBrowsableState.Never)]
@@ -115,11 +117,45 @@ public static unsafe partial class RegisterTile
         where TVector : struct, IVector<TVector>
         => Whole<TVector, Rows, Fetching>(vectors, a, aStep, b, bStep, c, cStep, depth, false, null, Line, distance);
 
+    /// <summary>
+    /// The transpose of a · b, where whole tiles' rows of a are read where they lie: turned while it is in the first-level cache, so that the
+    /// rows of a become columns.
+    /// </summary>
+    /// <typeparam name="TVector">The vectors of b: of 512 bits for tiles of 8 rows, of 256 for 6.</typeparam>
+    /// <param name="rows">Rows of a: a multiple of a tile's and of the lanes of a vector.</param>
+    /// <param name="vectors">Vectors of a row of b: 1, 2 or 3.</param>
+    /// <param name="a">The first row.</param>
+    /// <param name="aStep">Elements from one row of a to the next.</param>
+    /// <param name="b">The row of the first step; the others follow upon it.</param>
+    /// <param name="product">Memory for a · b.</param>
+    /// <param name="c">The transpose: a row for each column of b, of as many elements as a has rows.</param>
+    /// <param name="depth">Steps of the contraction.</param>
+    /// <param name="distance">Elements from a tile's rows to those that are asked for meanwhile, which need not exist; 0 if none are.</param>
+    [MethodImpl(MethodImplOptions.AggressiveOptimization)]
+    public static void MultiplyTransposed<TVector>(int rows, int vectors, float* a, long aStep, float* b, float* product, float* c, int depth, long distance)
+        where TVector : struct, IVector<TVector>
+    {
+        int height = TVector.Lanes == 8 ? 6 : 8, columns = vectors * TVector.Lanes;
+        for (int i = 0; i < rows; i += height)
+        {
+            if (distance == 0)
+            {
+                MultiplyRows<TVector>(height, vectors, a + (i * aStep), aStep, b, columns, product + (i * columns), columns, depth);
+            }
+            else
+            {
+                MultiplyRowsFetching<TVector>(vectors, a + (i * aStep), aStep, b, columns, product + (i * columns), columns, depth, distance);
+            }
+        }
+
+        Panels.PackPanelsTransposed(product, columns, columns, rows, c, rows, TVector.Lanes);
+    }
+
     // Shapes that whole tiles have are compared first: where they are literals, nothing but the call is left.
     [MethodImpl(MethodImplOptions.AggressiveInlining)]
     private static void Choose<TVector, TLeft>(int rows, int vectors, float* a, long aStep, float* b, long bStep, float* c, long cStep, int depth, bool adds)
         where TVector : struct, IVector<TVector>
-        where TLeft : struct, ILeft
+        where TLeft : unmanaged
     {
         if (rows == 8 && vectors == 3)
         {
@@ -142,7 +178,7 @@ public static unsafe partial class RegisterTile
     [MethodImpl(MethodImplOptions.AggressiveInlining)]
     private static void Ahead<TVector, TLeft>(int vectors, float* a, long aStep, float* b, long bStep, float* c, long cStep, int depth, bool adds, RowCopy* ahead, int aheadVectors, int every)
         where TVector : struct, IVector<TVector>
-        where TLeft : struct, ILeft
+        where TLeft : unmanaged
     {
         if (aheadVectors == 3)
         {
@@ -162,8 +198,8 @@ public static unsafe partial class RegisterTile
     [MethodImpl(MethodImplOptions.AggressiveInlining)]
     private static void Whole<TVector, TLeft, TBeside>(int vectors, float* a, long aStep, float* b, long bStep, float* c, long cStep, int depth, bool adds, RowCopy* ahead, int every, long distance)
         where TVector : struct, IVector<TVector>
-        where TLeft : struct, ILeft
-        where TBeside : struct, IBeside
+        where TLeft : unmanaged
+        where TBeside : unmanaged
     {
         if (TVector.Lanes == 8)
         {
@@ -193,7 +229,7 @@ public static unsafe partial class RegisterTile
     [MethodImpl(MethodImplOptions.NoInlining | MethodImplOptions.AggressiveOptimization)]
     private static void Any<TVector, TLeft>(int rows, int vectors, float* a, long aStep, float* b, long bStep, float* c, long cStep, int depth, bool adds)
         where TVector : struct, IVector<TVector>
-        where TLeft : struct, ILeft
+        where TLeft : unmanaged
     {
         switch (vectors)
         {
@@ -212,8 +248,8 @@ public static unsafe partial class RegisterTile
     [MethodImpl(MethodImplOptions.AggressiveInlining)]
     private static void Any<TVector, TVectors, TLeft>(int rows, float* a, long aStep, float* b, long bStep, float* c, long cStep, int depth, bool adds)
         where TVector : struct, IVector<TVector>
-        where TVectors : struct, ICount
-        where TLeft : struct, ILeft
+        where TVectors : unmanaged
+        where TLeft : unmanaged
     {
         switch (rows)
         {
@@ -259,15 +295,26 @@ public static unsafe partial class RegisterTile
     [MethodImpl(MethodImplOptions.AggressiveOptimization)]
     private static void Run<TVector, TRows, TVectors, TLeft, TBeside>(float* a, long aStep, float* b, long bStep, float* c, long cStep, int depth, bool adds, RowCopy* ahead, int every, long distance)
         where TVector : struct, IVector<TVector>
-        where TRows : struct, ICount
-        where TVectors : struct, ICount
-        where TLeft : struct, ILeft
-        where TBeside : struct, IBeside
+        where TRows : unmanaged
+        where TVectors : unmanaged
+        where TLeft : unmanaged
+        where TBeside : unmanaged
     {
         if (adds)
         {
             // The result comes from memory while the tile multiplies.
-            Panels.PrefetchTile(c, cStep, TRows.Value, TVectors.Value * TVector.Lanes);
+            Ask<TVector, TVectors>(c);
+            if (sizeof(TRows) > 1) Ask<TVector, TVectors>(c + cStep);
+            if (sizeof(TRows) > 2) Ask<TVector, TVectors>(c + (2 * cStep));
+            if (sizeof(TRows) > 3) Ask<TVector, TVectors>(c + (3 * cStep));
+            if (sizeof(TRows) > 4) Ask<TVector, TVectors>(c + (4 * cStep));
+            if (sizeof(TRows) > 5) Ask<TVector, TVectors>(c + (5 * cStep));
+            if (sizeof(TRows) > 6) Ask<TVector, TVectors>(c + (6 * cStep));
+            if (sizeof(TRows) > 7) Ask<TVector, TVectors>(c + (7 * cStep));
+            if (sizeof(TRows) > 8) Ask<TVector, TVectors>(c + (8 * cStep));
+            if (sizeof(TRows) > 9) Ask<TVector, TVectors>(c + (9 * cStep));
+            if (sizeof(TRows) > 10) Ask<TVector, TVectors>(c + (10 * cStep));
+            if (sizeof(TRows) > 11) Ask<TVector, TVectors>(c + (11 * cStep));
         }
 
         // Three rows for each pointer: x86 adds a distance of one or two steps to an address for nothing.
@@ -287,59 +334,59 @@ public static unsafe partial class RegisterTile
 
         for (int left = depth; left > 0; left -= every)
         {
-            if (TBeside.CopiedVectors > 0 && ahead->Rows > 0)
+            if (typeof(TBeside) != typeof(Alone) && typeof(TBeside) != typeof(Fetching) && ahead->Rows > 0)
             {
                 // Straight on: the end of a loop of so few copies would be mispredicted each time.
                 float* from = ahead->Source, to = ahead->Target, later = ahead->Later;
                 TVector.Store(TVector.Load(from), to);
-                if (TBeside.CopiedVectors > 1) TVector.Store(TVector.Load(from + TVector.Lanes), to + TVector.Lanes);
-                if (TBeside.CopiedVectors > 2) TVector.Store(TVector.Load(from + (2 * TVector.Lanes)), to + (2 * TVector.Lanes));
+                if (sizeof(TBeside) > 1) TVector.Store(TVector.Load(from + TVector.Lanes), to + TVector.Lanes);
+                if (sizeof(TBeside) > 2) TVector.Store(TVector.Load(from + (2 * TVector.Lanes)), to + (2 * TVector.Lanes));
                 RowCopy.Fetch(later);
-                if (TBeside.CopiedVectors * TVector.Lanes > Line) RowCopy.Fetch(later + Line);
-                if (TBeside.CopiedVectors * TVector.Lanes > 2 * Line) RowCopy.Fetch(later + (2 * Line));
+                if (sizeof(TBeside) * TVector.Lanes > Line) RowCopy.Fetch(later + Line);
+                if (sizeof(TBeside) * TVector.Lanes > 2 * Line) RowCopy.Fetch(later + (2 * Line));
                 ahead->Advance();
             }
 
-            if (TBeside.Fetches)
+            if (typeof(TBeside) == typeof(Fetching))
             {
                 RowCopy.Fetch(a + distance);
-                if (TRows.Value > 1) RowCopy.Fetch(a + distance + aStep);
-                if (TRows.Value > 2) RowCopy.Fetch(a + distance + (2 * aStep));
-                if (TRows.Value > 3) RowCopy.Fetch(a3 + distance);
-                if (TRows.Value > 4) RowCopy.Fetch(a3 + distance + aStep);
-                if (TRows.Value > 5) RowCopy.Fetch(a3 + distance + (2 * aStep));
-                if (TRows.Value > 6) RowCopy.Fetch(a6 + distance);
-                if (TRows.Value > 7) RowCopy.Fetch(a6 + distance + aStep);
-                if (TRows.Value > 8) RowCopy.Fetch(a6 + distance + (2 * aStep));
-                if (TRows.Value > 9) RowCopy.Fetch(a9 + distance);
-                if (TRows.Value > 10) RowCopy.Fetch(a9 + distance + aStep);
-                if (TRows.Value > 11) RowCopy.Fetch(a9 + distance + (2 * aStep));
+                if (sizeof(TRows) > 1) RowCopy.Fetch(a + distance + aStep);
+                if (sizeof(TRows) > 2) RowCopy.Fetch(a + distance + (2 * aStep));
+                if (sizeof(TRows) > 3) RowCopy.Fetch(a3 + distance);
+                if (sizeof(TRows) > 4) RowCopy.Fetch(a3 + distance + aStep);
+                if (sizeof(TRows) > 5) RowCopy.Fetch(a3 + distance + (2 * aStep));
+                if (sizeof(TRows) > 6) RowCopy.Fetch(a6 + distance);
+                if (sizeof(TRows) > 7) RowCopy.Fetch(a6 + distance + aStep);
+                if (sizeof(TRows) > 8) RowCopy.Fetch(a6 + distance + (2 * aStep));
+                if (sizeof(TRows) > 9) RowCopy.Fetch(a9 + distance);
+                if (sizeof(TRows) > 10) RowCopy.Fetch(a9 + distance + aStep);
+                if (sizeof(TRows) > 11) RowCopy.Fetch(a9 + distance + (2 * aStep));
             }
 
             int steps = Math.Min(every, left);
             for (int k = 0; k < steps; k++)
             {
                 TVector b0 = TVector.Load(b);
-                TVector b1 = TVectors.Value > 1 ? TVector.Load(b + TVector.Lanes) : default;
-                TVector b2 = TVectors.Value > 2 ? TVector.Load(b + (2 * TVector.Lanes)) : default;
+                TVector b1 = sizeof(TVectors) > 1 ? TVector.Load(b + TVector.Lanes) : default;
+                TVector b2 = sizeof(TVectors) > 2 ? TVector.Load(b + (2 * TVector.Lanes)) : default;
                 Row<TVector, TVectors>(a, b0, b1, b2, ref c0_0, ref c0_1, ref c0_2);
-                if (TRows.Value > 1) Row<TVector, TVectors>(TLeft.LiesInRows ? a + aStep : a + 1, b0, b1, b2, ref c1_0, ref c1_1, ref c1_2);
-                if (TRows.Value > 2) Row<TVector, TVectors>(TLeft.LiesInRows ? a + (2 * aStep) : a + 2, b0, b1, b2, ref c2_0, ref c2_1, ref c2_2);
-                if (TRows.Value > 3) Row<TVector, TVectors>(TLeft.LiesInRows ? a3 : a + 3, b0, b1, b2, ref c3_0, ref c3_1, ref c3_2);
-                if (TRows.Value > 4) Row<TVector, TVectors>(TLeft.LiesInRows ? a3 + aStep : a + 4, b0, b1, b2, ref c4_0, ref c4_1, ref c4_2);
-                if (TRows.Value > 5) Row<TVector, TVectors>(TLeft.LiesInRows ? a3 + (2 * aStep) : a + 5, b0, b1, b2, ref c5_0, ref c5_1, ref c5_2);
-                if (TRows.Value > 6) Row<TVector, TVectors>(TLeft.LiesInRows ? a6 : a + 6, b0, b1, b2, ref c6_0, ref c6_1, ref c6_2);
-                if (TRows.Value > 7) Row<TVector, TVectors>(TLeft.LiesInRows ? a6 + aStep : a + 7, b0, b1, b2, ref c7_0, ref c7_1, ref c7_2);
-                if (TRows.Value > 8) Row<TVector, TVectors>(TLeft.LiesInRows ? a6 + (2 * aStep) : a + 8, b0, b1, b2, ref c8_0, ref c8_1, ref c8_2);
-                if (TRows.Value > 9) Row<TVector, TVectors>(TLeft.LiesInRows ? a9 : a + 9, b0, b1, b2, ref c9_0, ref c9_1, ref c9_2);
-                if (TRows.Value > 10) Row<TVector, TVectors>(TLeft.LiesInRows ? a9 + aStep : a + 10, b0, b1, b2, ref c10_0, ref c10_1, ref c10_2);
-                if (TRows.Value > 11) Row<TVector, TVectors>(TLeft.LiesInRows ? a9 + (2 * aStep) : a + 11, b0, b1, b2, ref c11_0, ref c11_1, ref c11_2);
-                if (TLeft.LiesInRows)
+                if (sizeof(TRows) > 1) Row<TVector, TVectors>(typeof(TLeft) == typeof(Rows) ? a + aStep : a + 1, b0, b1, b2, ref c1_0, ref c1_1, ref c1_2);
+                if (sizeof(TRows) > 2) Row<TVector, TVectors>(typeof(TLeft) == typeof(Rows) ? a + (2 * aStep) : a + 2, b0, b1, b2, ref c2_0, ref c2_1, ref c2_2);
+                if (sizeof(TRows) > 3) Row<TVector, TVectors>(typeof(TLeft) == typeof(Rows) ? a3 : a + 3, b0, b1, b2, ref c3_0, ref c3_1, ref c3_2);
+                if (sizeof(TRows) > 4) Row<TVector, TVectors>(typeof(TLeft) == typeof(Rows) ? a3 + aStep : a + 4, b0, b1, b2, ref c4_0, ref c4_1, ref c4_2);
+                if (sizeof(TRows) > 5) Row<TVector, TVectors>(typeof(TLeft) == typeof(Rows) ? a3 + (2 * aStep) : a + 5, b0, b1, b2, ref c5_0, ref c5_1, ref c5_2);
+                if (sizeof(TRows) > 6) Row<TVector, TVectors>(typeof(TLeft) == typeof(Rows) ? a6 : a + 6, b0, b1, b2, ref c6_0, ref c6_1, ref c6_2);
+                if (sizeof(TRows) > 7) Row<TVector, TVectors>(typeof(TLeft) == typeof(Rows) ? a6 + aStep : a + 7, b0, b1, b2, ref c7_0, ref c7_1, ref c7_2);
+                if (sizeof(TRows) > 8) Row<TVector, TVectors>(typeof(TLeft) == typeof(Rows) ? a6 + (2 * aStep) : a + 8, b0, b1, b2, ref c8_0, ref c8_1, ref c8_2);
+                if (sizeof(TRows) > 9) Row<TVector, TVectors>(typeof(TLeft) == typeof(Rows) ? a9 : a + 9, b0, b1, b2, ref c9_0, ref c9_1, ref c9_2);
+                if (sizeof(TRows) > 10) Row<TVector, TVectors>(typeof(TLeft) == typeof(Rows) ? a9 + aStep : a + 10, b0, b1, b2, ref c10_0, ref c10_1, ref c10_2);
+                if (sizeof(TRows) > 11) Row<TVector, TVectors>(typeof(TLeft) == typeof(Rows) ? a9 + (2 * aStep) : a + 11, b0, b1, b2, ref c11_0, ref c11_1, ref c11_2);
+                if (typeof(TLeft) == typeof(Rows))
                 {
                     a++;
-                    if (TRows.Value > 3) a3++;
-                    if (TRows.Value > 6) a6++;
-                    if (TRows.Value > 9) a9++;
+                    if (sizeof(TRows) > 3) a3++;
+                    if (sizeof(TRows) > 6) a6++;
+                    if (sizeof(TRows) > 9) a9++;
                 }
                 else
                 {
@@ -351,236 +398,117 @@ public static unsafe partial class RegisterTile
         }
 
         Store<TVector, TVectors>(c, adds, c0_0, c0_1, c0_2);
-        if (TRows.Value > 1) Store<TVector, TVectors>(c + cStep, adds, c1_0, c1_1, c1_2);
-        if (TRows.Value > 2) Store<TVector, TVectors>(c + (2 * cStep), adds, c2_0, c2_1, c2_2);
-        if (TRows.Value > 3) Store<TVector, TVectors>(c + (3 * cStep), adds, c3_0, c3_1, c3_2);
-        if (TRows.Value > 4) Store<TVector, TVectors>(c + (4 * cStep), adds, c4_0, c4_1, c4_2);
-        if (TRows.Value > 5) Store<TVector, TVectors>(c + (5 * cStep), adds, c5_0, c5_1, c5_2);
-        if (TRows.Value > 6) Store<TVector, TVectors>(c + (6 * cStep), adds, c6_0, c6_1, c6_2);
-        if (TRows.Value > 7) Store<TVector, TVectors>(c + (7 * cStep), adds, c7_0, c7_1, c7_2);
-        if (TRows.Value > 8) Store<TVector, TVectors>(c + (8 * cStep), adds, c8_0, c8_1, c8_2);
-        if (TRows.Value > 9) Store<TVector, TVectors>(c + (9 * cStep), adds, c9_0, c9_1, c9_2);
-        if (TRows.Value > 10) Store<TVector, TVectors>(c + (10 * cStep), adds, c10_0, c10_1, c10_2);
-        if (TRows.Value > 11) Store<TVector, TVectors>(c + (11 * cStep), adds, c11_0, c11_1, c11_2);
+        if (sizeof(TRows) > 1) Store<TVector, TVectors>(c + cStep, adds, c1_0, c1_1, c1_2);
+        if (sizeof(TRows) > 2) Store<TVector, TVectors>(c + (2 * cStep), adds, c2_0, c2_1, c2_2);
+        if (sizeof(TRows) > 3) Store<TVector, TVectors>(c + (3 * cStep), adds, c3_0, c3_1, c3_2);
+        if (sizeof(TRows) > 4) Store<TVector, TVectors>(c + (4 * cStep), adds, c4_0, c4_1, c4_2);
+        if (sizeof(TRows) > 5) Store<TVector, TVectors>(c + (5 * cStep), adds, c5_0, c5_1, c5_2);
+        if (sizeof(TRows) > 6) Store<TVector, TVectors>(c + (6 * cStep), adds, c6_0, c6_1, c6_2);
+        if (sizeof(TRows) > 7) Store<TVector, TVectors>(c + (7 * cStep), adds, c7_0, c7_1, c7_2);
+        if (sizeof(TRows) > 8) Store<TVector, TVectors>(c + (8 * cStep), adds, c8_0, c8_1, c8_2);
+        if (sizeof(TRows) > 9) Store<TVector, TVectors>(c + (9 * cStep), adds, c9_0, c9_1, c9_2);
+        if (sizeof(TRows) > 10) Store<TVector, TVectors>(c + (10 * cStep), adds, c10_0, c10_1, c10_2);
+        if (sizeof(TRows) > 11) Store<TVector, TVectors>(c + (11 * cStep), adds, c11_0, c11_1, c11_2);
     }
 
     [MethodImpl(MethodImplOptions.AggressiveInlining)]
     private static void Row<TVector, TVectors>(float* a, TVector b0, TVector b1, TVector b2, ref TVector c0, ref TVector c1, ref TVector c2)
         where TVector : struct, IVector<TVector>
-        where TVectors : struct, ICount
+        where TVectors : unmanaged
     {
         TVector x = TVector.Create(*a);
         c0 = TVector.MultiplyAdd(x, b0, c0);
-        if (TVectors.Value > 1) c1 = TVector.MultiplyAdd(x, b1, c1);
-        if (TVectors.Value > 2) c2 = TVector.MultiplyAdd(x, b2, c2);
+        if (sizeof(TVectors) > 1) c1 = TVector.MultiplyAdd(x, b1, c1);
+        if (sizeof(TVectors) > 2) c2 = TVector.MultiplyAdd(x, b2, c2);
+    }
+
+    [MethodImpl(MethodImplOptions.AggressiveInlining)]
+    private static void Ask<TVector, TVectors>(float* c)
+        where TVector : struct, IVector<TVector>
+        where TVectors : unmanaged
+    {
+        if (!Sse.IsSupported)
+        {
+            return;
+        }
+
+        Sse.Prefetch0(c);
+        if (sizeof(TVectors) * TVector.Lanes > Line) Sse.Prefetch0(c + Line);
+        if (sizeof(TVectors) * TVector.Lanes > 2 * Line) Sse.Prefetch0(c + (2 * Line));
     }
 
     [MethodImpl(MethodImplOptions.AggressiveInlining)]
     private static void Store<TVector, TVectors>(float* c, bool adds, TVector c0, TVector c1, TVector c2)
         where TVector : struct, IVector<TVector>
-        where TVectors : struct, ICount
+        where TVectors : unmanaged
     {
         if (adds)
         {
             c0 = TVector.Load(c) + c0;
-            if (TVectors.Value > 1) c1 = TVector.Load(c + TVector.Lanes) + c1;
-            if (TVectors.Value > 2) c2 = TVector.Load(c + (2 * TVector.Lanes)) + c2;
+            if (sizeof(TVectors) > 1) c1 = TVector.Load(c + TVector.Lanes) + c1;
+            if (sizeof(TVectors) > 2) c2 = TVector.Load(c + (2 * TVector.Lanes)) + c2;
         }
 
         TVector.Store(c0, c);
-        if (TVectors.Value > 1) TVector.Store(c1, c + TVector.Lanes);
-        if (TVectors.Value > 2) TVector.Store(c2, c + (2 * TVector.Lanes));
+        if (sizeof(TVectors) > 1) TVector.Store(c1, c + TVector.Lanes);
+        if (sizeof(TVectors) > 2) TVector.Store(c2, c + (2 * TVector.Lanes));
     }
 
-    /// <summary>A number that the compiler knows.</summary>
-    private interface ICount
+    // Numbers that the compiler knows as soon as it reads the code: the sizes of types. What they rule out is then never looked at.
+    [StructLayout(LayoutKind.Sequential, Size = 1)]
+    private readonly struct One;
+
+    [StructLayout(LayoutKind.Sequential, Size = 2)]
+    private readonly struct Two;
+
+    [StructLayout(LayoutKind.Sequential, Size = 3)]
+    private readonly struct Three;
+
+    [StructLayout(LayoutKind.Sequential, Size = 4)]
+    private readonly struct Four;
+
+    [StructLayout(LayoutKind.Sequential, Size = 5)]
+    private readonly struct Five;
+
+    [StructLayout(LayoutKind.Sequential, Size = 6)]
+    private readonly struct Six;
+
+    [StructLayout(LayoutKind.Sequential, Size = 7)]
+    private readonly struct Seven;
+
+    [StructLayout(LayoutKind.Sequential, Size = 8)]
+    private readonly struct Eight;
+
+    [StructLayout(LayoutKind.Sequential, Size = 9)]
+    private readonly struct Nine;
+
+    [StructLayout(LayoutKind.Sequential, Size = 10)]
+    private readonly struct Ten;
+
+    [StructLayout(LayoutKind.Sequential, Size = 11)]
+    private readonly struct Eleven;
+
+    [StructLayout(LayoutKind.Sequential, Size = 12)]
+    private readonly struct Twelve;
+
+    // The left operand's rows are read where they lie.
+    private readonly struct Rows;
+
+    // The left operand is packed.
+    private readonly struct Strip;
+
+    // Nothing happens beside the arithmetic.
+    private readonly struct Alone;
+
+    // Rows of the left operand are asked for.
+    private readonly struct Fetching;
+
+    // Rows of as many vectors as the type's size are copied.
+    private readonly struct Copying<TVectors>
+        where TVectors : unmanaged
     {
-        static abstract int Value { get; }
-    }
-
-    /// <summary>How the left operand lies.</summary>
-    private interface ILeft
-    {
-        static abstract bool LiesInRows { get; }
-    }
-
-    /// <summary>What happens beside the arithmetic.</summary>
-    private interface IBeside
-    {
-        static abstract int CopiedVectors { get; }
-
-        static abstract bool Fetches { get; }
-    }
-
-    private readonly struct One : ICount
-    {
-        public static int Value
-        {
-            [MethodImpl(MethodImplOptions.AggressiveInlining)]
-            get => 1;
-        }
-    }
-
-    private readonly struct Two : ICount
-    {
-        public static int Value
-        {
-            [MethodImpl(MethodImplOptions.AggressiveInlining)]
-            get => 2;
-        }
-    }
-
-    private readonly struct Three : ICount
-    {
-        public static int Value
-        {
-            [MethodImpl(MethodImplOptions.AggressiveInlining)]
-            get => 3;
-        }
-    }
-
-    private readonly struct Four : ICount
-    {
-        public static int Value
-        {
-            [MethodImpl(MethodImplOptions.AggressiveInlining)]
-            get => 4;
-        }
-    }
-
-    private readonly struct Five : ICount
-    {
-        public static int Value
-        {
-            [MethodImpl(MethodImplOptions.AggressiveInlining)]
-            get => 5;
-        }
-    }
-
-    private readonly struct Six : ICount
-    {
-        public static int Value
-        {
-            [MethodImpl(MethodImplOptions.AggressiveInlining)]
-            get => 6;
-        }
-    }
-
-    private readonly struct Seven : ICount
-    {
-        public static int Value
-        {
-            [MethodImpl(MethodImplOptions.AggressiveInlining)]
-            get => 7;
-        }
-    }
-
-    private readonly struct Eight : ICount
-    {
-        public static int Value
-        {
-            [MethodImpl(MethodImplOptions.AggressiveInlining)]
-            get => 8;
-        }
-    }
-
-    private readonly struct Nine : ICount
-    {
-        public static int Value
-        {
-            [MethodImpl(MethodImplOptions.AggressiveInlining)]
-            get => 9;
-        }
-    }
-
-    private readonly struct Ten : ICount
-    {
-        public static int Value
-        {
-            [MethodImpl(MethodImplOptions.AggressiveInlining)]
-            get => 10;
-        }
-    }
-
-    private readonly struct Eleven : ICount
-    {
-        public static int Value
-        {
-            [MethodImpl(MethodImplOptions.AggressiveInlining)]
-            get => 11;
-        }
-    }
-
-    private readonly struct Twelve : ICount
-    {
-        public static int Value
-        {
-            [MethodImpl(MethodImplOptions.AggressiveInlining)]
-            get => 12;
-        }
-    }
-
-    private readonly struct Rows : ILeft
-    {
-        public static bool LiesInRows
-        {
-            [MethodImpl(MethodImplOptions.AggressiveInlining)]
-            get => true;
-        }
-    }
-
-    private readonly struct Strip : ILeft
-    {
-        public static bool LiesInRows
-        {
-            [MethodImpl(MethodImplOptions.AggressiveInlining)]
-            get => false;
-        }
-    }
-
-    private readonly struct Alone : IBeside
-    {
-        public static int CopiedVectors
-        {
-            [MethodImpl(MethodImplOptions.AggressiveInlining)]
-            get => 0;
-        }
-
-        public static bool Fetches
-        {
-            [MethodImpl(MethodImplOptions.AggressiveInlining)]
-            get => false;
-        }
-    }
-
-    private readonly struct Fetching : IBeside
-    {
-        public static int CopiedVectors
-        {
-            [MethodImpl(MethodImplOptions.AggressiveInlining)]
-            get => 0;
-        }
-
-        public static bool Fetches
-        {
-            [MethodImpl(MethodImplOptions.AggressiveInlining)]
-            get => true;
-        }
-    }
-
-    private readonly struct Copying<TCount> : IBeside
-        where TCount : struct, ICount
-    {
-        public static int CopiedVectors
-        {
-            [MethodImpl(MethodImplOptions.AggressiveInlining)]
-            get => TCount.Value;
-        }
-
-        public static bool Fetches
-        {
-            [MethodImpl(MethodImplOptions.AggressiveInlining)]
-            get => false;
-        }
+#pragma warning disable CS0169, IDE0051 // It gives the type its size.
+        private readonly TVectors _size;
+#pragma warning restore CS0169, IDE0051
     }
 }

@@ -107,7 +107,7 @@ public readonly unsafe struct F128(Vector128<float> value) : IVector<F128>
 
     /// <inheritdoc/>
     [MethodImpl(MethodImplOptions.AggressiveInlining)]
-    public static F128 MultiplyAdd(F128 a, F128 b, F128 c) => new(Simd.MultiplyAdd(a.Value, b.Value, c.Value));
+    public static F128 MultiplyAdd(F128 a, F128 b, F128 c) => new(Simd.HasFusedMultiplyAdd ? Vector128.FusedMultiplyAdd(a.Value, b.Value, c.Value) : (a.Value * b.Value) + c.Value);
 
     /// <inheritdoc/>
     [MethodImpl(MethodImplOptions.AggressiveInlining)]
@@ -184,4 +184,16 @@ public readonly unsafe struct F128(Vector128<float> value) : IVector<F128>
     /// <inheritdoc/>
     [MethodImpl(MethodImplOptions.AggressiveInlining)]
     public static F128 Uniform(uint counter, uint key0, uint key1) => new(Simd.Uniform(Vector128.Create(counter) + Vector128<uint>.Indices, key0, key1));
+
+    /// <inheritdoc/>
+    [MethodImpl(MethodImplOptions.AggressiveInlining)]
+    public static F128 PartialSums(F128 a, F128 b, F128 c, F128 d) => new(Simd.Sums(a.Value, b.Value, c.Value, d.Value));
+
+    /// <inheritdoc/>
+    [MethodImpl(MethodImplOptions.AggressiveInlining)]
+    public static void StoreSums(F128 a, F128 b, F128 c, F128 d, float* p) => Simd.Sums(a.Value, b.Value, c.Value, d.Value).Store(p);
+
+    /// <inheritdoc/>
+    [MethodImpl(MethodImplOptions.AggressiveInlining)]
+    public static void StoreSums(F128 a, F128 b, F128 c, F128 d, float* p, long stride) => Simd.StoreColumns(a.Value, b.Value, c.Value, d.Value, p, stride);
 }

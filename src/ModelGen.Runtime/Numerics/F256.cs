@@ -107,7 +107,7 @@ public readonly unsafe struct F256(Vector256<float> value) : IVector<F256>
 
     /// <inheritdoc/>
     [MethodImpl(MethodImplOptions.AggressiveInlining)]
-    public static F256 MultiplyAdd(F256 a, F256 b, F256 c) => new(Simd.MultiplyAdd(a.Value, b.Value, c.Value));
+    public static F256 MultiplyAdd(F256 a, F256 b, F256 c) => new(Simd.HasFusedMultiplyAdd ? Vector256.FusedMultiplyAdd(a.Value, b.Value, c.Value) : (a.Value * b.Value) + c.Value);
 
     /// <inheritdoc/>
     [MethodImpl(MethodImplOptions.AggressiveInlining)]
@@ -184,4 +184,16 @@ public readonly unsafe struct F256(Vector256<float> value) : IVector<F256>
     /// <inheritdoc/>
     [MethodImpl(MethodImplOptions.AggressiveInlining)]
     public static F256 Uniform(uint counter, uint key0, uint key1) => new(Simd.Uniform(Vector256.Create(counter) + Vector256<uint>.Indices, key0, key1));
+
+    /// <inheritdoc/>
+    [MethodImpl(MethodImplOptions.AggressiveInlining)]
+    public static F256 PartialSums(F256 a, F256 b, F256 c, F256 d) => new(Simd.PartialSums(a.Value, b.Value, c.Value, d.Value));
+
+    /// <inheritdoc/>
+    [MethodImpl(MethodImplOptions.AggressiveInlining)]
+    public static void StoreSums(F256 a, F256 b, F256 c, F256 d, float* p) => Simd.Sums(a.Value, b.Value, c.Value, d.Value).Store(p);
+
+    /// <inheritdoc/>
+    [MethodImpl(MethodImplOptions.AggressiveInlining)]
+    public static void StoreSums(F256 a, F256 b, F256 c, F256 d, float* p, long stride) => Simd.StoreColumns(Simd.SumsOfParts(a.Value, b.Value), Simd.SumsOfParts(c.Value, d.Value), p, stride);
 }

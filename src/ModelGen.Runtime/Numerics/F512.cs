@@ -107,7 +107,7 @@ public readonly unsafe struct F512(Vector512<float> value) : IVector<F512>
 
     /// <inheritdoc/>
     [MethodImpl(MethodImplOptions.AggressiveInlining)]
-    public static F512 MultiplyAdd(F512 a, F512 b, F512 c) => new(Simd.MultiplyAdd(a.Value, b.Value, c.Value));
+    public static F512 MultiplyAdd(F512 a, F512 b, F512 c) => new(Simd.HasFusedMultiplyAdd ? Vector512.FusedMultiplyAdd(a.Value, b.Value, c.Value) : (a.Value * b.Value) + c.Value);
 
     /// <inheritdoc/>
     [MethodImpl(MethodImplOptions.AggressiveInlining)]
@@ -184,4 +184,16 @@ public readonly unsafe struct F512(Vector512<float> value) : IVector<F512>
     /// <inheritdoc/>
     [MethodImpl(MethodImplOptions.AggressiveInlining)]
     public static F512 Uniform(uint counter, uint key0, uint key1) => new(Simd.Uniform(Vector512.Create(counter) + Vector512<uint>.Indices, key0, key1));
+
+    /// <inheritdoc/>
+    [MethodImpl(MethodImplOptions.AggressiveInlining)]
+    public static F512 PartialSums(F512 a, F512 b, F512 c, F512 d) => new(Simd.PartialSums(a.Value, b.Value, c.Value, d.Value));
+
+    /// <inheritdoc/>
+    [MethodImpl(MethodImplOptions.AggressiveInlining)]
+    public static void StoreSums(F512 a, F512 b, F512 c, F512 d, float* p) => Simd.Sums(a.Value, b.Value, c.Value, d.Value).Store(p);
+
+    /// <inheritdoc/>
+    [MethodImpl(MethodImplOptions.AggressiveInlining)]
+    public static void StoreSums(F512 a, F512 b, F512 c, F512 d, float* p, long stride) => Simd.StoreColumns(Simd.SumsOfParts(a.Value, b.Value, c.Value, d.Value), p, stride);
 }

@@ -127,6 +127,30 @@ public unsafe interface IVector<TSelf>
     /// <inheritdoc cref="VectorMath.Erf(float)"/>
     static abstract TSelf Erf(TSelf x);
 
+    /// <summary>For each 128 bits, the sums of those lanes of four vectors.</summary>
+    /// <param name="a">The first vector.</param>
+    /// <param name="b">The second.</param>
+    /// <param name="c">The third.</param>
+    /// <param name="d">The last.</param>
+    static abstract TSelf PartialSums(TSelf a, TSelf b, TSelf c, TSelf d);
+
+    /// <summary>Stores the lane sums of four vectors, each added in the order of <see cref="Sum(TSelf)"/>.</summary>
+    /// <param name="a">The first vector.</param>
+    /// <param name="b">The second.</param>
+    /// <param name="c">The third.</param>
+    /// <param name="d">The last.</param>
+    /// <param name="p">Where the four sums go.</param>
+    static abstract void StoreSums(TSelf a, TSelf b, TSelf c, TSelf d, float* p);
+
+    /// <summary>Stores the lane sums of sixteen vectors, from the <see cref="PartialSums"/> of four times four: those of the first of each four, then of the second, and so on.</summary>
+    /// <param name="a">The partial sums of the first four.</param>
+    /// <param name="b">Of the second.</param>
+    /// <param name="c">Of the third.</param>
+    /// <param name="d">Of the last.</param>
+    /// <param name="p">Where the sums of the first of each four go.</param>
+    /// <param name="stride">Elements from there to where those of the second go.</param>
+    static abstract void StoreSums(TSelf a, TSelf b, TSelf c, TSelf d, float* p, long stride);
+
     /// <summary>The sum of the lanes in a fixed order: halves are added until one lane is left.</summary>
     static abstract float Sum(TSelf v);
 

@@ -14,6 +14,9 @@ internal static class OperandNames
 
     private static readonly HashSet<string> Reserved = new(
         ("a b c d e f g h i j k l m n o p q r s t u v w x y z row rows column columns start end step panel workspace worker scratch "
+        + "height width group vectors transpose sums next done every follows follow following later ahead depth block blocks padded packed "
+        + "most least strips panels panelCount stripCount depthBlock distance first last firstUnit lastUnit firstPacked lastPacked isFirst "
+        + "rowCount wholePanels wholeGroups blockStrips aheadVectors pieceAt nextAt sharedAt paddedAt sumElements sharedElements "
         + "tile strip firstStrip lastStrip firstRow lastRow dot count position seed lossNormalizer gradientScale accumulate context "
         + "abstract as base bool break byte case catch char checked class const continue decimal default delegate do double else enum "
         + "event explicit extern false finally fixed float for foreach goto if implicit in int interface internal is lock long "

@@ -72,6 +72,35 @@ public sealed class BlockingTests
         Assert.Contains(blockings, b => b.LastVectors < b.Vectors);
     }
 
+    /// <summary>
+    /// How the products of GPT-2's training step (124 million parameters, 4 sequences of 64 tokens) are cut at 512, 256 and 128 bits, for what most
+    /// processors have: tile, blocks of the contraction, how workers come to their parts and what they take, a worker's own memory and what all share.
+    /// </summary>
+    [Theory]
+    [InlineData("NT", 256, 768, 2304, "Transposed 8x48, 1 x 768, Pieces 1-10, fetches, scratch 0, workspace 196608", "Transposed 6x16, 1 x 768, Pieces 1-7, fetches, scratch 0, workspace 196608", "Strips 8x12, 1 x 768, Pieces 1-21, scratch 129024, workspace 1769472")]
+    [InlineData("NT", 256, 768, 768, "Transposed 8x48, 1 x 768, Pieces 1-10, fetches, scratch 0, workspace 196608", "Transposed 6x16, 1 x 768, Pieces 1-7, fetches, scratch 0, workspace 196608", "Strips 8x12, 1 x 768, Pieces 1-21, scratch 129024, workspace 589824")]
+    [InlineData("NT", 256, 768, 3072, "Transposed 8x48, 1 x 768, Pieces 1-2, fetches, scratch 0, workspace 196608", "Transposed 6x16, 1 x 768, Pieces 1-1, fetches, scratch 0, workspace 196608", "Panels 8x12, 1 x 768, Units 1-1, fetches, scratch 9216, workspace 196608")]
+    [InlineData("NT", 256, 3072, 768, "Transposed 8x48, 1 x 3072, Pieces 1-2, scratch 0, workspace 786432", "Transposed 6x16, 1 x 3072, Pieces 1-1, fetches, scratch 0, workspace 786432", "Panels 8x12, 1 x 3072, Units 1-1, fetches, scratch 36864, workspace 786432")]
+    [InlineData("NT", 128, 768, 50257, "Transposed 8x48, 1 x 768, Pieces 1-10, fetches, scratch 12288, workspace 98304", "Transposed 6x16, 1 x 768, Pieces 1-7, fetches, scratch 18432, workspace 98304", "Panels 8x12, 1 x 768, Units 1-1, fetches, scratch 9216, workspace 98304")]
+    [InlineData("NN", 256, 2304, 768, "Panels 8x48, 4 x 576, Units 1-1, ahead, scratch 55296, workspace 196608", "Panels 6x16, 2 x 1152, Units 1-1, ahead, scratch 43776, workspace 198144", "Strips 8x12, 1 x 2304, Pieces 1-7, scratch 129024, workspace 1769472")]
+    [InlineData("NN", 256, 768, 768, "Panels 8x48, 2 x 384, Units 1-1, ahead, scratch 36864, workspace 196608", "Panels 6x16, 1 x 768, Units 1-1, ahead, scratch 29184, workspace 0", "Strips 8x12, 1 x 768, Pieces 1-21, scratch 129024, workspace 589824")]
+    [InlineData("NN", 256, 3072, 768, "Panels 8x48, 5 x 624, Units 1-1, ahead, scratch 59904, workspace 196608", "Panels 6x16, 2 x 1536, Units 1-1, ahead, scratch 58368, workspace 198144", "Panels 8x12, 1 x 3072, Units 1-1, fetches, scratch 36864, workspace 786432")]
+    [InlineData("NN", 256, 768, 3072, "Panels 8x48, 2 x 384, Units 1-1, ahead, scratch 36864, workspace 786432", "Panels 6x16, 1 x 768, Units 1-1, ahead, scratch 29184, workspace 0", "Panels 8x12, 1 x 768, Units 1-1, fetches, scratch 9216, workspace 196608")]
+    [InlineData("NN", 128, 50257, 768, "Panels 8x48, 74 x 688, Units 1-1, ahead, scratch 66048, workspace 98304", "Panels 6x16, 25 x 2016, Units 1-1, ahead, scratch 76608, workspace 101376", "Strips 8x12, 74 x 688, Pieces 1-16, scratch 88064, workspace 1155072")]
+    [InlineData("TN", 2304, 256, 768, "Strips 8x48, 1 x 256, Pieces 1-64, scratch 131072, workspace 196608", "Strips 6x16, 1 x 256, Pieces 1-85, scratch 130560, workspace 196608", "Strips 8x12, 1 x 256, Pieces 1-64, scratch 131072, workspace 196608")]
+    [InlineData("TN", 768, 256, 768, "Panels 8x48, 1 x 256, Units 1-1, ahead, scratch 24576, workspace 196608", "Panels 6x16, 1 x 256, Units 1-1, ahead, scratch 8192, workspace 196608", "Strips 8x12, 1 x 256, Pieces 1-64, scratch 131072, workspace 196608")]
+    [InlineData("TN", 3072, 256, 768, "Strips 8x48, 1 x 256, Pieces 1-64, scratch 131072, workspace 196608", "Strips 6x16, 1 x 256, Pieces 1-85, scratch 130560, workspace 196608", "Strips 8x12, 1 x 256, Pieces 1-64, scratch 131072, workspace 196608")]
+    [InlineData("TN", 768, 256, 3072, "Panels 8x48, 1 x 256, Units 1-1, ahead, scratch 24576, workspace 196608", "Panels 6x16, 1 x 256, Units 1-1, ahead, scratch 8192, workspace 196608", "Strips 8x12, 1 x 256, Pieces 1-64, scratch 131072, workspace 786432")]
+    [InlineData("TN", 50257, 128, 768, "Strips 8x48, 1 x 128, Units 1-1, ahead, scratch 8192, workspace 98304", "Strips 6x16, 1 x 128, Units 1-1, ahead, scratch 6144, workspace 98304", "Strips 8x12, 1 x 128, Pieces 1-4, scratch 4096, workspace 98304")]
+    public void The_products_of_GPT2_are_cut_so(string formName, int rows, int depth, int columns, string at512, string at256, string at128)
+    {
+        var plan = new ProductPlan(Product(rows, depth, columns, Enum.Parse<MatMulForm>(formName)), rightPanels: null, CacheSizes.Default);
+        Assert.Equal([at512, at256, at128], RegisterTile.Products.Select(tile => Describe(plan.Blocking(tile.Lanes))));
+
+        static string Describe(MatMulBlocking b)
+            => $"{b.Division} {b.Height}x{b.Width}, {b.DepthBlocks} x {b.DepthBlock}, {b.Work} {b.LeastUnits}-{b.MostUnits}{(b.PacksAhead ? ", ahead" : "")}{(b.FetchesRows || b.FetchesPanels ? ", fetches" : "")}, scratch {b.Scratch.Elements}, workspace {b.WorkspaceElements}";
+    }
+
     /// <summary>Shapes and caches that nobody thought of.</summary>
     [Theory]
     [InlineData(1)]

@@ -14,6 +14,9 @@ namespace ModelGen.Compiler.Emit.CSharp;
 /// </summary>
 internal static class AttentionEmitter
 {
+    /// <summary>Vectors of a row of the register tile, at every width.</summary>
+    private static readonly int Vectors = RegisterTile.Heads.Select(t => t.Vectors).Distinct().Single();
+
     public static KernelCode Emit(AttentionKernel kernel, AttentionPlan plan)
     {
         ArgumentKinds arguments = Arguments.Of(kernel.Queries) | (kernel.Op.Cached ? ArgumentKinds.Position : ArgumentKinds.None);
@@ -21,22 +24,39 @@ internal static class AttentionEmitter
             $"Attention_{kernel.Batch}x{Text.Extent(kernel.Queries)}_{kernel.Op.Heads}x{kernel.Op.HeadDim}",
             $"softmax(q·kᵀ·{CodeWriter.Literal(kernel.Op.Scale)})·v, {kernel.Op.Heads} heads of {kernel.Op.HeadDim}{(kernel.Op.Causal ? ", causal" : "")}{(kernel.Op.Cached ? ", over the cache" : "")}.",
             kernel, arguments);
-        code.ForEachWidth((w, _, v) =>
+        foreach (IGrouping<AttentionAlgorithm, AttentionScheme> group in plan.Schemes.GroupBy(s => s.Algorithm))
         {
-            AttentionScheme scheme = plan.Scheme(v.Lanes);
-            switch (scheme.Algorithm)
+            AttentionScheme[] schemes = [.. group];
+            switch (group.Key)
             {
-                case AttentionAlgorithm.NarrowHeads:
-                    NarrowHeadsEmitter.Emit(w, kernel, v);
+                case AttentionAlgorithm.Tiles:
+                    code.Generic("Tiles", code.Parameters, Bits(schemes), (w, _) => Forward(w, kernel, schemes));
                     break;
                 case AttentionAlgorithm.SingleQuery:
-                    SingleQuery(w, kernel, scheme, v);
+                    // A head that does not fill a vector is read in narrower ones.
+                    (int Bits, int VectorBits)[] widths = [.. schemes.Select(s => Spelling.OfLanes(s.Tile.Lanes)).Select(v => (v.Bits, v.FilledBy(kernel.Op.HeadDim).Bits))];
+                    code.Generic("Single", code.Parameters, widths, (w, _) => SingleQuery(w, kernel, plan.Schemes, [.. widths.Select(x => x.VectorBits / 32)]));
                     break;
                 default:
-                    Forward(w, kernel, scheme, v);
+                    foreach (AttentionScheme scheme in schemes)
+                    {
+                        Spelling v = Spelling.OfLanes(scheme.Tile.Lanes);
+                        code.ForWidth(v.Bits, CodeWriter.Number(v.Bits), w =>
+                        {
+                            if (group.Key == AttentionAlgorithm.NarrowHeads)
+                            {
+                                NarrowHeadsEmitter.Emit(w, kernel, v);
+                            }
+                            else
+                            {
+                                SharedHeads(w, kernel, scheme, v);
+                            }
+                        });
+                    }
+
                     break;
             }
-        });
+        }
 
         return code;
     }
@@ -47,264 +67,296 @@ internal static class AttentionEmitter
             $"AttentionGradient_{kernel.Batch}x{kernel.Queries}_{kernel.Op.Heads}x{kernel.Op.HeadDim}",
             $"The gradient of softmax(q·kᵀ·{CodeWriter.Literal(kernel.Op.Scale)})·v, {kernel.Op.Heads} heads of {kernel.Op.HeadDim}{(kernel.Op.Causal ? ", causal" : "")}.",
             kernel, ArgumentKinds.None);
-        code.ForEachWidth((w, _, v) => Backward(w, kernel, plan.Scheme(v.Lanes), v));
+        code.Generic("Tiles", code.Parameters, Bits(plan.Schemes), (w, _) => Backward(w, kernel, plan.Schemes));
         return code;
     }
 
-    private static void Forward(CodeWriter w, AttentionKernel kernel, AttentionScheme scheme, Spelling v)
+    private static IEnumerable<(int, int)> Bits(IEnumerable<AttentionScheme> schemes) => schemes.Select(s => (32 * s.Tile.Lanes, 32 * s.Tile.Lanes));
+
+    private static void Forward(CodeWriter w, AttentionKernel kernel, IReadOnlyList<AttentionScheme> schemes)
     {
         int d = kernel.Op.HeadDim;
-        int padded = scheme.PaddedHead;
         int group = kernel.Op.Heads / kernel.Op.KeyValueHeads;
-        int scores = scheme.ScoreStride;
         string queries = Text.RowCount(kernel.Queries);
-        Scratch(w, scheme, AttentionPlan.KeysTransposed, AttentionPlan.Values, AttentionPlan.Scores);
-        w.Line($"float* tile = stackalloc float[{scheme.Tile.Rows * v.TileColumns}];");
-        w.Line($"float* factors = stackalloc float[{scheme.Tile.Rows}];");
+        (string rows, string scores, string padded) = Constants(w, schemes);
+        Scratch(w, schemes, AttentionPlan.KeysTransposed, AttentionPlan.Values, AttentionPlan.Scores, AttentionPlan.Tile);
+        w.Line($"float* factors = stackalloc float[{schemes.Max(s => s.Tile.Rows)}];");
         w.Line(kernel.Op.Cached ? $"int keys = position + {queries};" : $"const int keys = {kernel.MaximumKeys};");
         Text.OpenUnits(w, kernel, kernel.Batch * kernel.Op.Heads, "task");
-        Heads(w, kernel.Op.Heads, group, d);
-        string batchKeys = kernel.Op.Cached ? "" : $" + (long)sequence * keys * {Stride(kernel, 1)}";
-        string batchValues = kernel.Op.Cached ? "" : $" + (long)sequence * keys * {Stride(kernel, 2)}";
+        w.Line($"int sequence = task / {kernel.Op.Heads}, head = task % {kernel.Op.Heads}{(group == 1 ? "" : $", keyHead = head / {group}")};");
+        string keyHead = group == 1 ? "head" : "keyHead";
+        string Keys(int operand) => (kernel.Op.Cached ? "" : $" + (long)sequence * keys * {Stride(kernel, operand)}") + $" + {keyHead} * {d}";
         w.Line($"float* queryRows = q + (long)sequence * {queries} * {Stride(kernel, 0)} + head * {d};");
         w.Line($"float* outputRows = output + (long)sequence * {queries} * {Stride(kernel, 3)} + head * {d};");
-        Transpose(w, $"k{batchKeys} + keyHead * {d}", "keysTransposed", Stride(kernel, 1), d, scores, v);
-        w.Line($"Panels.PackRows(v{batchValues} + keyHead * {d}, {Stride(kernel, 2)}, keys, {d}, values, {padded});");
-        w.Line("int i = 0;");
-        foreach (int height in Tile.Heights(kernel.Queries, scheme.Tile))
+        Transpose(w, $"k{Keys(1)}", "keysTransposed", Stride(kernel, 1), d, scores);
+        w.Line($"Panels.PackRows(v{Keys(2)}, {Stride(kernel, 2)}, keys, {d}, values, {padded});");
+        w.Open($"for (int i = 0; i < {queries}; i += {rows})");
+        w.Line($"int height = Math.Min({rows}, {queries} - i), limit = {(kernel.Op.Causal ? (kernel.Op.Cached ? "position + " : "") + "i + height" : "keys")};");
+        w.Open("for (int n = 0; n < limit; n += columns)");
+        w.Line($"RegisterTile.MultiplyRows<V>(height, {Vectors}, queryRows + (long)i * {Stride(kernel, 0)}, {Stride(kernel, 0)}, keysTransposed + n, {scores}, scores + n, {scores}, {d});");
+        w.Close();
+        w.Line();
+        w.Open("for (int row = 0; row < height; row++)");
+        w.Line($"float sum = AttentionRows.Exponentials(scores + row * {scores}, {(kernel.Op.Causal ? "limit - height + 1 + row" : "keys")}, limit, {CodeWriter.Literal(kernel.Op.Scale)}, out {(kernel.HasLogSumExp ? "float maximum" : "_")});");
+        w.Line("factors[row] = 1 / sum;");
+        if (kernel.HasLogSumExp)
         {
-            var scoreTile = new Tile(v, height, Stride(kernel, 0), 1, scores, scores, d);
-            var valueTile = new Tile(v, height, scores, 1, padded, v.TileColumns, null);
-            w.Open($"for (; i <= {queries} - {height}; i += {height})");
-            w.Line(kernel.Op.Causal ? $"int limit = {(kernel.Op.Cached ? "position + " : "")}i + {height};" : "int limit = keys;");
-            w.Open($"for (int n = 0; n < limit; n += {v.TileColumns})");
-            w.Line(scoreTile.Call($"queryRows + (long)i * {Stride(kernel, 0)}", "keysTransposed + n", "scores + n"));
-            w.Close();
-            w.Open($"for (int row = 0; row < {height}; row++)");
-            w.Line(kernel.Op.Causal ? $"int valid = limit - {height - 1} + row;" : "int valid = keys;");
-            w.Line($"float sum = AttentionRows.Exponentials(scores + row * {scores}, valid, limit, {CodeWriter.Literal(kernel.Op.Scale)}, out float maximum);");
-            w.Line("factors[row] = 1 / sum;");
-            if (kernel.HasLogSumExp)
-            {
-                w.Line($"logsumexp[((long)sequence * {queries} + i + row) * {Stride(kernel, 4)} + head] = maximum + VectorMath.Log(sum);");
-            }
-
-            w.Close();
-            ColumnTiles(w, d, v, c =>
-            {
-                w.Line(valueTile.Call("scores", $"values + {c}", "tile", "limit"));
-                w.Open($"for (int row = 0; row < {height}; row++)");
-                w.Line($"{v.Type} factor = {v.Broadcast("factors[row]")};");
-                TileRow(w, d, c, v, $"outputRows + (long)(i + row) * {Stride(kernel, 3)}", x => $"{x} * factor", StoreMode.Replace);
-                w.Close();
-            });
-            w.Close();
+            w.Line($"logsumexp[((long)sequence * {queries} + i + row) * {Stride(kernel, 4)} + head] = maximum + VectorMath.Log(sum);");
         }
 
         w.Close();
+        w.Line();
+        w.Open($"for (int c = 0; c < {d}; c += columns)");
+        w.Line($"RegisterTile.MultiplyRows<V>(height, {Vectors}, scores, {scores}, values + c, {padded}, tile, columns, limit);");
+        w.Line($"AttentionTiles.Scale<V>(tile, columns, height, Math.Min(columns, {d} - c), outputRows + (long)i * {Stride(kernel, 3)} + c, {Stride(kernel, 3)}, factors);");
+        w.Close();
+        w.Close();
+        w.Close();
     }
 
-    private static void Backward(CodeWriter w, AttentionGradientKernel kernel, AttentionScheme scheme, Spelling v)
+    private static void Backward(CodeWriter w, AttentionGradientKernel kernel, IReadOnlyList<AttentionScheme> schemes)
     {
         int d = kernel.Op.HeadDim;
-        int padded = scheme.PaddedHead;
         int group = kernel.Op.Heads / kernel.Op.KeyValueHeads;
-        int scores = scheme.ScoreStride;
-        int block = scheme.QueryBlock;
-        Scratch(w, scheme, AttentionPlan.KeysTransposed, AttentionPlan.ValuesTransposed, AttentionPlan.KeyRows, AttentionPlan.Probabilities, AttentionPlan.Cotangents, AttentionPlan.Queries, AttentionPlan.OutputCotangents);
-        w.Line($"float* tile = stackalloc float[{scheme.Tile.Rows * v.TileColumns}];");
-        Text.OpenUnits(w, kernel, kernel.Batch * kernel.Op.KeyValueHeads, "task");
-        w.Line($"int sequence = task / {kernel.Op.KeyValueHeads};");
-        w.Line($"int keyHead = task % {kernel.Op.KeyValueHeads};");
-        w.Line($"const int keys = {kernel.Keys};");
-        foreach ((string rows, string operand, int index) in new[] { ("keyCotangents", "dk", 7), ("valueCotangents", "dv", 8) })
+        (string rows, string scores, string padded) = Constants(w, schemes);
+        string block = Constant(w, schemes, "block", s => s.QueryBlock);
+        Scratch(w, schemes, AttentionPlan.KeysTransposed, AttentionPlan.ValuesTransposed, AttentionPlan.KeyRows, AttentionPlan.Probabilities, AttentionPlan.Cotangents, AttentionPlan.Queries, AttentionPlan.OutputCotangents);
+
+        // Where tiles end with the head, they go to their place; otherwise, that part of them which the head has.
+        bool isWhole = schemes.All(s => d % s.Tile.Columns == 0);
+        if (!isWhole)
         {
-            w.Line($"float* {rows} = {operand} + (long)sequence * {kernel.Keys} * {Stride(kernel, index)} + keyHead * {d};");
+            Scratch(w, schemes, AttentionPlan.Tile);
         }
 
-        Transpose(w, $"k + (long)sequence * keys * {Stride(kernel, 1)} + keyHead * {d}", "keysTransposed", Stride(kernel, 1), d, scores, v);
-        Transpose(w, $"v + (long)sequence * keys * {Stride(kernel, 2)} + keyHead * {d}", "valuesTransposed", Stride(kernel, 2), d, scores, v);
-        w.Line($"Panels.PackRows(k + (long)sequence * keys * {Stride(kernel, 1)} + keyHead * {d}, {Stride(kernel, 1)}, keys, {d}, keyRows, {padded});");
+        w.Line($"const int keys = {kernel.Keys};");
+        Text.OpenUnits(w, kernel, kernel.Batch * kernel.Op.KeyValueHeads, "task");
+        w.Line($"int sequence = task / {kernel.Op.KeyValueHeads}, keyHead = task % {kernel.Op.KeyValueHeads};");
+        string Keys(int operand) => $" + (long)sequence * keys * {Stride(kernel, operand)} + keyHead * {d}";
+        w.Line($"float* keyCotangents = dk{Keys(7)}, valueCotangents = dv{Keys(8)};");
+        Transpose(w, $"k{Keys(1)}", "keysTransposed", Stride(kernel, 1), d, scores);
+        Transpose(w, $"v{Keys(2)}", "valuesTransposed", Stride(kernel, 2), d, scores);
+        w.Line($"Panels.PackRows(k{Keys(1)}, {Stride(kernel, 1)}, keys, {d}, keyRows, {padded});");
         w.Open("for (int j = 0; j < keys; j++)");
         w.Line($"new global::System.Span<float>(keyCotangents + (long)j * {Stride(kernel, 7)}, {d}).Clear();");
         w.Line($"new global::System.Span<float>(valueCotangents + (long)j * {Stride(kernel, 8)}, {d}).Clear();");
         w.Close();
-        w.Open($"for (int head = keyHead * {group}; head < (keyHead + 1) * {group}; head++)");
+        w.Line();
+        w.Open(group == 1 ? "for (int head = keyHead; head <= keyHead; head++)" : $"for (int head = keyHead * {group}; head < (keyHead + 1) * {group}; head++)");
         w.Open($"for (int first = 0; first < {kernel.Queries}; first += {block})");
-        w.Line($"int queries = Math.Min({block}, {kernel.Queries} - first);");
-        w.Line(kernel.Op.Causal ? "int limit = first + queries;" : "int limit = keys;");
+        w.Line($"int queries = Math.Min({block}, {kernel.Queries} - first), limit = {(kernel.Op.Causal ? "first + queries" : "keys")};");
         w.Line($"long firstRow = (long)sequence * {kernel.Queries} + first;");
         w.Line($"Panels.PackRows(q + firstRow * {Stride(kernel, 0)} + head * {d}, {Stride(kernel, 0)}, queries, {d}, queryBlock, {padded});");
         w.Line($"Panels.PackRows(d_output + firstRow * {Stride(kernel, 5)} + head * {d}, {Stride(kernel, 5)}, queries, {d}, outputBlock, {padded});");
-        w.Line("int i = 0;");
-        foreach (int height in Tile.Heights(RowExtent.Literal(kernel.Queries), scheme.Tile))
+        w.Open($"for (int i = 0; i < queries; i += {rows})");
+        w.Line($"int height = Math.Min({rows}, queries - i);");
+        w.Open("for (int n = 0; n < limit; n += columns)");
+        w.Line($"RegisterTile.MultiplyRows<V>(height, {Vectors}, queryBlock + i * {padded}, {padded}, keysTransposed + n, {scores}, probabilities + i * {scores} + n, {scores}, {d});");
+        w.Line($"RegisterTile.MultiplyRows<V>(height, {Vectors}, outputBlock + i * {padded}, {padded}, valuesTransposed + n, {scores}, cotangents + i * {scores} + n, {scores}, {d});");
+        w.Close();
+        w.Line();
+        w.Open("for (int row = i; row < i + height; row++)");
+        w.Line($"float products = AttentionTiles.Product<V>(output + (firstRow + row) * {Stride(kernel, 3)} + head * {d}, outputBlock + row * {padded}, {d});");
+        w.Line($"float logSum = logsumexp[(firstRow + row) * {Stride(kernel, 4)} + head];");
+        w.Line($"AttentionRows.Backward(probabilities + row * {scores}, cotangents + row * {scores}, {(kernel.Op.Causal ? "first + row + 1" : "keys")}, limit, logSum, products, {CodeWriter.Literal(kernel.Op.Scale)});");
+        w.Close();
+        w.Line();
+        w.Open($"for (int c = 0; c < {d}; c += columns)");
+        string queryCotangents = $"dq + (firstRow + i) * {Stride(kernel, 6)} + head * {d} + c";
+        string queryTile = $"RegisterTile.MultiplyRows<V>(height, {Vectors}, cotangents + i * {scores}, {scores}, keyRows + c, {padded}";
+        if (isWhole)
         {
-            var scoreTile = new Tile(v, height, padded, 1, scores, scores, d);
-            var queryTile = new Tile(v, height, scores, 1, padded, v.TileColumns, null);
-            w.Open($"for (; i <= queries - {height}; i += {height})");
-            w.Open($"for (int n = 0; n < limit; n += {v.TileColumns})");
-            w.Line(scoreTile.Call($"queryBlock + i * {padded}", "keysTransposed + n", $"probabilities + i * {scores} + n"));
-            w.Line(scoreTile.Call($"outputBlock + i * {padded}", "valuesTransposed + n", $"cotangents + i * {scores} + n"));
-            w.Close();
-            w.Open($"for (int row = i; row < i + {height}; row++)");
-            w.Line($"float* o = output + (firstRow + row) * {Stride(kernel, 3)} + head * {d};");
-            w.Line($"float* g = outputBlock + row * {padded};");
-            w.Line($"{v.Type} products = {v.Type}.Zero;");
-            foreach ((int at, string? tail) in Parts(d, v))
+            w.Line($"{queryTile}, {queryCotangents}, {Stride(kernel, 6)}, limit);");
+        }
+        else
+        {
+            w.Line($"{queryTile}, tile, columns, limit);");
+            w.Line($"AttentionTiles.Store<V>(tile, columns, height, Math.Min(columns, {d} - c), {queryCotangents}, {Stride(kernel, 6)});");
+        }
+
+        w.Close();
+        w.Close();
+        w.Line();
+        w.Line("// Contractions over the block's queries, which add to the keys' and values' cotangents.");
+        w.Open($"for (int m = 0; m < limit; m += {rows})");
+        w.Line($"int height = Math.Min({rows}, limit - m);");
+        w.Open($"for (int c = 0; c < {d}; c += columns)");
+        foreach ((string a, string b, string target, int index) in new[] { ("cotangents", "queryBlock", "keyCotangents", 7), ("probabilities", "outputBlock", "valueCotangents", 8) })
+        {
+            string rowTile = $"RegisterTile.MultiplyStrip<V>(height, {Vectors}, {a} + m, {scores}, {b} + c, {padded}", sums = $"{target} + (long)m * {Stride(kernel, index)} + c";
+            if (isWhole)
             {
-                w.Line($"products = {v.MultiplyAdd(Read(v, $"o + {at}", tail), v.Load($"g + {at}"), "products")};");
+                w.Line($"{rowTile}, {sums}, {Stride(kernel, index)}, queries, true);");
+                continue;
             }
 
-            w.Line($"float logSum = logsumexp[(firstRow + row) * {Stride(kernel, 4)} + head];");
-            w.Line($"AttentionRows.Backward(probabilities + row * {scores}, cotangents + row * {scores}, {(kernel.Op.Causal ? "first + row + 1" : "keys")}, limit, logSum, Simd.Sum(products), {CodeWriter.Literal(kernel.Op.Scale)});");
-            w.Close();
-            ColumnTiles(w, d, v, c =>
-            {
-                w.Line(queryTile.Call($"cotangents + i * {scores}", $"keyRows + {c}", "tile", "limit"));
-                w.Open($"for (int row = 0; row < {height}; row++)");
-                TileRow(w, d, c, v, $"dq + (firstRow + i + row) * {Stride(kernel, 6)} + head * {d}", x => x, StoreMode.Replace);
-                w.Close();
-            });
-            w.Close();
+            w.Line($"{rowTile}, tile, columns, queries);");
+            w.Line($"AttentionTiles.Add<V>(tile, columns, height, Math.Min(columns, {d} - c), {sums}, {Stride(kernel, index)});");
         }
 
-        // Contractions over the block's queries, which add to the keys' and values' cotangents.
-        w.Line("int m = 0;");
-        foreach (int height in Tile.Heights(RowExtent.Of(Dim.Time(kernel.Keys)), scheme.Tile))
-        {
-            var keyTile = new Tile(v, height, 1, scores, padded, v.TileColumns, null);
-            w.Open($"for (; m <= limit - {height}; m += {height})");
-            ColumnTiles(w, d, v, c =>
-            {
-                foreach ((string a, string b, string target, int index) in new[] { ("cotangents", "queryBlock", "keyCotangents", 7), ("probabilities", "outputBlock", "valueCotangents", 8) })
-                {
-                    w.Line(keyTile.Call($"{a} + m", $"{b} + {c}", "tile", "queries"));
-                    w.Open($"for (int row = 0; row < {height}; row++)");
-                    TileRow(w, d, c, v, $"{target} + (long)(m + row) * {Stride(kernel, index)}", x => x, StoreMode.Add);
-                    w.Close();
-                }
-            });
-            w.Close();
-        }
-
+        w.Close();
+        w.Close();
         w.Close();
         w.Close();
         w.Close();
     }
 
-    /// <summary>For each tile of columns, with its first column.</summary>
-    private static void ColumnTiles(CodeWriter w, int columns, Spelling v, Action<string> tile)
+    // Of the register tile: rows, and the elements from one row of scores, or of a padded head, to the next.
+    private static (string Rows, string Scores, string Padded) Constants(CodeWriter w, IReadOnlyList<AttentionScheme> schemes)
     {
-        if (columns <= v.TileColumns)
-        {
-            tile("0");
-            return;
-        }
-
-        w.Open($"for (int c = 0; c < {columns}; c += {v.TileColumns})");
-        tile("c");
-        w.Close();
+        w.Line($"int columns = {Vectors} * V.Lanes;");
+        return (Constant(w, schemes, "rows", s => s.Tile.Rows), Constant(w, schemes, "scoreStride", s => s.ScoreStride), Constant(w, schemes, "padded", s => s.PaddedHead));
     }
 
-    /// <summary>Stores one row of a tile: the columns of it that the result has.</summary>
-    private static void TileRow(CodeWriter w, int columns, string first, Spelling v, string target, Func<string, string> value, StoreMode mode)
+    private static string Constant(CodeWriter w, IReadOnlyList<AttentionScheme> schemes, string name, Func<AttentionScheme, long> value)
     {
-        w.Line($"float* target = {target};");
-        bool single = columns <= v.TileColumns;
-        for (int j = 0; j < v.TileVectors; j++)
+        if (schemes.Select(value).Distinct().Count() == 1)
         {
-            string at = single ? CodeWriter.Number(j * v.Lanes) : j == 0 ? "c" : $"c + {j * v.Lanes}";
-            string x = value(v.Load($"tile + row * {v.TileColumns}{(j == 0 ? "" : $" + {j * v.Lanes}")}"));
-            int left = columns - (j * v.Lanes);
-            if (single)
-            {
-                if (left > 0)
-                {
-                    Text.VectorStore(w, v, x, $"target + {at}", left >= v.Lanes ? null : CodeWriter.Number(left), mode);
-                }
-            }
-            else if (columns % v.TileColumns == 0)
-            {
-                Text.VectorStore(w, v, x, $"target + {at}", null, mode);
-            }
-            else
-            {
-                w.Open($"if ({at} + {v.Lanes} <= {columns})");
-                Text.VectorStore(w, v, x, $"target + {at}", null, mode);
-                w.Close();
-                w.Open($"else if ({at} < {columns})");
-                Text.VectorStore(w, v, x, $"target + {at}", $"{columns} - ({at})", mode);
-                w.Close();
-            }
+            return CodeWriter.Number(value(schemes[0]));
         }
+
+        w.Line($"int {name} = Simd.Of<V>({string.Join(", ", Spelling.All.Select(s => CodeWriter.Number(schemes.FirstOrDefault(x => x.Tile.Lanes == s.Lanes) is { } scheme ? value(scheme) : 0)))});");
+        return name;
     }
 
     // A single query reads each key and each value once, in the order of memory: positions outside, heads inside, four positions at a
-    // time, so that their sums are taken together. Heads narrower than a vector share one, where they fill it.
-    private static void SingleQuery(CodeWriter w, AttentionKernel kernel, AttentionScheme scheme, Spelling width)
+    // time, so that their sums are taken together.
+    private static void SingleQuery(CodeWriter w, AttentionKernel kernel, IReadOnlyList<AttentionScheme> schemes, int[] lanes)
     {
         const int Block = 4;
         int d = kernel.Op.HeadDim;
         int heads = kernel.Op.Heads;
         int group = heads / kernel.Op.KeyValueHeads;
-        int scores = scheme.ScoreStride;
         bool several = kernel.Batch > 1;
-
-        // Heads of one vector; where they would not fill it, a head is read in narrower vectors.
-        bool shares = group == 1 && d >= 4 && d < width.Lanes && width.Lanes % d == 0 && heads % (width.Lanes / d) == 0;
-        int together = shares ? width.Lanes / d : 1;
-        Spelling v = shares ? width : width.FilledBy(d);
-        (int At, string? Tail)[] parts = [.. Parts(together * d, v)];
+        bool loops = lanes.Any(n => d >= 2 * n), hasTail = lanes.Any(n => d % n != 0);
+        string? narrow = lanes.Any(n => d < n) ? CodeWriter.Number(d) : null;
         (string first, string last) = several ? ("firstHead", "lastHead") : ("start", "end");
-        w.Line("float* scores = (float*)worker.Scratch;");
-        w.Line($"float* factors = stackalloc float[{heads}];");
+        string scores = Constant(w, schemes, "scoreStride", s => s.ScoreStride);
+        w.Line($"float* scores = (float*)worker.Scratch, factors = stackalloc float[{heads}];");
         w.Line(kernel.Op.Cached ? "int keys = position + 1;" : $"const int keys = {(kernel.Op.Causal ? 1 : kernel.MaximumKeys)};");
-        Text.Range(w, kernel.IsSerial(), CodeWriter.Number((long)kernel.Batch * heads), together);
+        Text.Range(w, kernel.IsSerial(), CodeWriter.Number((long)kernel.Batch * heads), 1);
         if (several)
         {
-            w.Open("for (int task = start; task < end;)");
-            w.Line($"int sequence = task / {heads};");
-            w.Line($"int firstHead = task % {heads};");
-            w.Line($"int lastHead = Math.Min({heads}, firstHead + end - task);");
-            w.Line("task += lastHead - firstHead;");
-            w.Line($"float* query = q + (long)sequence * {Stride(kernel, 0)};");
-            w.Line($"float* result = output + (long)sequence * {Stride(kernel, 3)};");
+            OpenSequences(w, kernel);
         }
 
         string keyAt = group == 1 ? "at" : "keyAt";
         (string queries, string results) = several ? ("query", "result") : ("q", "output");
-        string Rows(string operand, int index) => several && !kernel.Op.Cached ? $"{operand} + ((long)sequence * {kernel.MaximumKeys} + j) * {Stride(kernel, index)}" : $"{operand} + (long)j * {Stride(kernel, index)}";
-
         w.Line("int j = 0;");
         Positions("key", "k", 1, rows =>
         {
-            for (int p = 0; p < parts.Length; p++)
+            IEnumerable<int> all = Enumerable.Range(0, rows);
+            w.Line($"V x = {Read(Spelling.Generic, $"{queries} + at", narrow)}, {string.Join(", ", all.Select(i => $"d{i} = x * {Read(Spelling.Generic, $"key{i} + {keyAt}", narrow)}"))};");
+            Parts("V.Lanes", (at, tail) =>
             {
-                w.Line($"{v.Type} x{p} = {Read(v, Text.Plus($"{queries} + at", parts[p].At), parts[p].Tail)};");
-                for (int i = 0; i < rows; i++)
+                w.Line($"x = {Read(Spelling.Generic, $"{queries} + at + {at}", tail)};");
+                foreach (int i in all)
                 {
-                    string key = Read(v, Text.Plus($"key{i} + {keyAt}", parts[p].At), parts[p].Tail);
-                    w.Line(p == 0 ? $"{v.Type} d{i} = x{p} * {key};" : $"d{i} = {v.MultiplyAdd($"x{p}", key, $"d{i}")};");
+                    w.Line($"d{i} = V.MultiplyAdd(x, {Read(Spelling.Generic, $"key{i} + {keyAt} + {at}", tail)}, d{i});");
                 }
-            }
-
-            string products = string.Join(", ", Enumerable.Range(0, rows).Select(i => $"d{i}"));
-            if (rows > 1 && shares)
-            {
-                w.Line($"{v.Type} sums = Simd.PartialSums({products});");
-            }
-
-            for (int h = 0; h < together; h++)
-            {
-                string to = Text.Plus("score", h * scores);
-                w.Line(rows == 1 ? $"{(h == 0 ? "*score" : $"score[{h * scores}]")} = Simd.Sum({(shares ? Text.Lanes("d0", v.Bits, h * d, d) : "d0")});"
-                    : !shares ? $"Vector128.Store(Simd.Sums({products}), {to});"
-                    : d == 4 ? $"Vector128.Store({Text.Lanes("sums", v.Bits, h * d, d)}, {to});"
-                    : $"Vector128.Store({Text.Lanes("sums", v.Bits, h * d, 4)} + {Text.Lanes("sums", v.Bits, (h * d) + 4, 4)}, {to});");
-            }
+            });
+            w.Line(rows == 1 ? "*score = V.Sum(d0);" : $"V.StoreSums({string.Join(", ", all.Select(i => $"d{i}"))}, score);");
         });
 
         w.Line();
+        Probabilities(w, kernel, scores, first, last, results, several);
+        w.Line("j = 0;");
+        Positions("value", "v", 2, rows =>
+        {
+            w.Line($"V {string.Join(", ", Enumerable.Range(0, rows).Select(i => $"p{i} = V.Create(score[{i}])"))};");
+            Parts("0", (at, tail) =>
+            {
+                string Value(int i) => Read(Spelling.Generic, $"value{i} + {keyAt} + {at}", tail);
+                string sum = $"p0 * {Value(0)}";
+                if (rows > 1)
+                {
+                    // Two chains, so that what the last four positions left is added last.
+                    w.Line($"V y = V.MultiplyAdd(p1, {Value(1)}, {sum}), z = V.MultiplyAdd(p3, {Value(3)}, p2 * {Value(2)});");
+                    sum = "(y + z)";
+                }
+
+                Text.VectorStore(w, Spelling.Generic, sum, $"{results} + at + {at}", tail, StoreMode.Add);
+            });
+        });
+
+        w.Line();
+        w.Open($"for (int head = {first}; head < {last}; head++)");
+        w.Line($"float* row = {results} + head * {d};");
+        w.Line("V factor = V.Create(factors[head]);");
+        Parts("0", (at, tail) => Text.VectorStore(w, Spelling.Generic, $"{Read(Spelling.Generic, $"row + {at}", tail)} * factor", $"row + {at}", tail, StoreMode.Replace));
+        w.Close();
+        if (several)
+        {
+            w.Close();
+        }
+
+        // The vectors of a head from one on, and what is left.
+        void Parts(string from, Action<string, string?> body)
+        {
+            string at = "c";
+            if (loops || from == "0" || hasTail)
+            {
+                if (hasTail)
+                {
+                    w.Line($"int c = {from};");
+                }
+
+                w.Open(hasTail ? $"for (; c <= {d} - V.Lanes; c += V.Lanes)" : $"for (int c = {from}; c < {d}; c += V.Lanes)");
+                body(at, null);
+                w.Close();
+            }
+
+            w.Line();
+            if (hasTail)
+            {
+                w.Open($"if (c < {d})");
+                body(at, $"{d} - c");
+                w.Close();
+                w.Line();
+            }
+        }
+
+        void Positions(string name, string operand, int index, Action<int> body)
+        {
+            foreach (int rows in new[] { Block, 1 })
+            {
+                OpenPositions(w, kernel, rows, name, operand, index, several);
+                w.Line($"float* score = scores + ({first} * {scores}) + j;");
+                w.Open($"for (int head = {first}; head < {last}; head++)");
+                w.Line($"long at = head * {d}{(group > 1 ? $", keyAt = head / {group} * {d}" : "")};");
+                body(rows);
+                w.Line($"score += {scores};");
+                w.Close();
+                w.Close();
+                if (rows > 1)
+                {
+                    w.Line();
+                }
+            }
+        }
+    }
+
+    // The heads of each sequence that are this worker's.
+    private static void OpenSequences(CodeWriter w, AttentionKernel kernel)
+    {
+        w.Open("for (int task = start; task < end;)");
+        w.Line($"int sequence = task / {kernel.Op.Heads}, firstHead = task % {kernel.Op.Heads}, lastHead = Math.Min({kernel.Op.Heads}, firstHead + end - task);");
+        w.Line("task += lastHead - firstHead;");
+        w.Line($"float* query = q + (long)sequence * {Stride(kernel, 0)}, result = output + (long)sequence * {Stride(kernel, 3)};");
+    }
+
+    // Some positions at a time, with a pointer to the row of each.
+    private static void OpenPositions(CodeWriter w, AttentionKernel kernel, int rows, string name, string operand, int index, bool several)
+    {
+        w.Open(rows == 1 ? "for (; j < keys; j++)" : $"for (; j <= keys - {rows}; j += {rows})");
+        string start = several && !kernel.Op.Cached ? $"{operand} + ((long)sequence * {kernel.MaximumKeys} + j) * {Stride(kernel, index)}" : $"{operand} + (long)j * {Stride(kernel, index)}";
+        w.Line($"float* {name}0 = {start}{string.Join("", Enumerable.Range(1, rows - 1).Select(i => $", {name}{i} = {name}{i - 1} + {Stride(kernel, index)}"))};");
+    }
+
+    // Exponentials of each head's scores, and their sums.
+    private static void Probabilities(CodeWriter w, AttentionKernel kernel, string scores, string first, string last, string results, bool several)
+    {
+        int d = kernel.Op.HeadDim;
         w.Open($"for (int head = {first}; head < {last}; head++)");
         w.Line($"float sum = AttentionRows.Exponentials(scores + (head * {scores}), keys, keys, {CodeWriter.Literal(kernel.Op.Scale)}, out {(kernel.HasLogSumExp ? "float maximum" : "float _")});");
         w.Line("factors[head] = 1 / sum;");
@@ -316,6 +368,53 @@ internal static class AttentionEmitter
         w.Close();
         w.Line();
         w.Line($"new global::System.Span<float>({results} + {first} * {d}, ({last} - {first}) * {d}).Clear();");
+    }
+
+    // As above, of heads that are narrower than a vector and share one, where they fill it.
+    private static void SharedHeads(CodeWriter w, AttentionKernel kernel, AttentionScheme scheme, Spelling v)
+    {
+        const int Block = 4;
+        int d = kernel.Op.HeadDim;
+        int heads = kernel.Op.Heads;
+        int scores = scheme.ScoreStride;
+        bool several = kernel.Batch > 1;
+        int together = v.Lanes / d;
+        (string first, string last) = several ? ("firstHead", "lastHead") : ("start", "end");
+        w.Line($"float* scores = (float*)worker.Scratch, factors = stackalloc float[{heads}];");
+        w.Line(kernel.Op.Cached ? "int keys = position + 1;" : $"const int keys = {(kernel.Op.Causal ? 1 : kernel.MaximumKeys)};");
+        Text.Range(w, kernel.IsSerial(), CodeWriter.Number((long)kernel.Batch * heads), together);
+        if (several)
+        {
+            OpenSequences(w, kernel);
+        }
+
+        (string queries, string results) = several ? ("query", "result") : ("q", "output");
+        w.Line("int j = 0;");
+        Positions("key", "k", 1, rows =>
+        {
+            w.Line($"{v.Type} x0 = {v.Load($"{queries} + at")};");
+            for (int i = 0; i < rows; i++)
+            {
+                w.Line($"{v.Type} d{i} = x0 * {v.Load($"key{i} + at")};");
+            }
+
+            string products = string.Join(", ", Enumerable.Range(0, rows).Select(i => $"d{i}"));
+            if (rows > 1)
+            {
+                w.Line($"{v.Type} sums = Simd.PartialSums({products});");
+            }
+
+            for (int h = 0; h < together; h++)
+            {
+                string to = Text.Plus("score", h * scores);
+                w.Line(rows == 1 ? $"{(h == 0 ? "*score" : $"score[{h * scores}]")} = Simd.Sum({Text.Lanes("d0", v.Bits, h * d, d)});"
+                    : d == 4 ? $"Vector128.Store({Text.Lanes("sums", v.Bits, h * d, d)}, {to});"
+                    : $"Vector128.Store({Text.Lanes("sums", v.Bits, h * d, 4)} + {Text.Lanes("sums", v.Bits, (h * d) + 4, 4)}, {to});");
+            }
+        });
+
+        w.Line();
+        Probabilities(w, kernel, CodeWriter.Number(scores), first, last, results, several);
         w.Line("j = 0;");
         Positions("value", "v", 2, rows =>
         {
@@ -324,59 +423,40 @@ internal static class AttentionEmitter
                 w.Line($"{v.Type} p{i} = {Spread(v.Bits, together, h => $"score[{(h * scores) + i}]")};");
             }
 
-            for (int p = 0; p < parts.Length; p++)
+            string Value(int i) => v.Load($"value{i} + at");
+            string sum = $"p0 * {Value(0)}";
+            if (rows > 1)
             {
-                (int at, string? tail) = parts[p];
-                string Value(int i) => Read(v, Text.Plus($"value{i} + {keyAt}", at), tail);
-                string sum = $"p0 * {Value(0)}";
-                if (rows > 1)
-                {
-                    // Two chains, so that what the last four positions left is added last.
-                    w.Line($"{v.Type} y{p} = {v.MultiplyAdd("p1", Value(1), sum)};");
-                    w.Line($"{v.Type} z{p} = {v.MultiplyAdd("p3", Value(3), $"p2 * {Value(2)}")};");
-                    sum = $"(y{p} + z{p})";
-                }
-
-                Text.VectorStore(w, v, sum, Text.Plus($"{results} + at", at), tail, StoreMode.Add);
+                // Two chains, so that what the last four positions left is added last.
+                w.Line($"{v.Type} y0 = {v.MultiplyAdd("p1", Value(1), sum)};");
+                w.Line($"{v.Type} z0 = {v.MultiplyAdd("p3", Value(3), $"p2 * {Value(2)}")};");
+                sum = "(y0 + z0)";
             }
+
+            Text.VectorStore(w, v, sum, $"{results} + at", null, StoreMode.Add);
         });
 
         w.Line();
         w.Open(ForHeads());
         w.Line($"float* row = {results} + head * {d};");
         w.Line($"{v.Type} factor = {Spread(v.Bits, together, h => h == 0 ? "factors[head]" : $"factors[head + {h}]")};");
-        foreach ((int at, string? tail) in parts)
-        {
-            Text.VectorStore(w, v, $"{Read(v, Text.Plus("row", at), tail)} * factor", Text.Plus("row", at), tail, StoreMode.Replace);
-        }
-
+        Text.VectorStore(w, v, $"{v.Load("row")} * factor", "row", null, StoreMode.Replace);
         w.Close();
         if (several)
         {
             w.Close();
         }
 
-        string ForHeads() => $"for (int head = {first}; head < {last}; {(together == 1 ? "head++" : $"head += {together}")})";
+        string ForHeads() => $"for (int head = {first}; head < {last}; head += {together})";
 
         void Positions(string name, string operand, int index, Action<int> body)
         {
             foreach (int rows in new[] { Block, 1 })
             {
-                w.Open(rows == 1 ? "for (; j < keys; j++)" : $"for (; j <= keys - {rows}; j += {rows})");
-                w.Line($"float* {name}0 = {Rows(operand, index)};");
-                for (int i = 1; i < rows; i++)
-                {
-                    w.Line($"float* {name}{i} = {name}{i - 1} + {Stride(kernel, index)};");
-                }
-
+                OpenPositions(w, kernel, rows, name, operand, index, several);
                 w.Line($"float* score = scores + ({first} * {scores}) + j;");
                 w.Open(ForHeads());
                 w.Line($"long at = head * {d};");
-                if (group > 1)
-                {
-                    w.Line($"long keyAt = head / {group} * {d};");
-                }
-
                 body(rows);
                 w.Line($"score += {together * scores};");
                 w.Close();
@@ -394,37 +474,23 @@ internal static class AttentionEmitter
         : $"Simd.Join({Spread(bits / 2, parts / 2, scalar)}, {Spread(bits / 2, parts / 2, i => scalar((parts / 2) + i))})";
 
     // The parts of a worker's own memory, where the plan put them.
-    private static void Scratch(CodeWriter w, AttentionScheme scheme, params string[] parts)
+    private static void Scratch(CodeWriter w, IReadOnlyList<AttentionScheme> schemes, params string[] parts)
     {
         foreach (string part in parts)
         {
-            w.Line($"float* {part} = {Text.Plus("(float*)worker.Scratch", scheme.Scratch.OffsetOf(part))};");
+            w.Line($"float* {part} = {(Constant(w, schemes, part + "At", s => s.Scratch.OffsetOf(part)) is var offset && offset == "0" ? "(float*)worker.Scratch" : $"(float*)worker.Scratch + {offset}")};");
         }
     }
 
     private static int Stride(Kernel kernel, int operand) => kernel.Operands[operand].Access.RowStride;
 
-    private static void Heads(CodeWriter w, int heads, int group, int d)
-    {
-        w.Line($"int sequence = task / {heads};");
-        w.Line($"int head = task % {heads};");
-        w.Line(group == 1 ? "int keyHead = head;" : $"int keyHead = head / {group};");
-    }
-
     // The transposed rows end in zeros up to a whole tile, so that a tile may always be read whole.
-    private static void Transpose(CodeWriter w, string rows, string target, int stride, int d, int scores, Spelling v)
+    private static void Transpose(CodeWriter w, string rows, string target, int stride, int d, string scores)
     {
-        w.Open($"for (int j = 0; j < keys; j += {v.TileColumns})");
-        w.Line($"Panels.PackTransposed({rows} + (long)j * {stride}, {stride}, {d}, Math.Min({v.TileColumns}, keys - j), {target} + j, {v.TileColumns}, {scores});");
+        w.Open("for (int j = 0; j < keys; j += columns)");
+        w.Line($"Panels.PackTransposed({rows} + (long)j * {stride}, {stride}, {d}, Math.Min(columns, keys - j), {target} + j, columns, {scores});");
         w.Close();
-    }
-
-    private static IEnumerable<(int At, string? Tail)> Parts(int columns, Spelling v)
-    {
-        for (int c = 0; c < columns; c += v.Lanes)
-        {
-            yield return (c, columns - c >= v.Lanes ? null : CodeWriter.Number(columns - c));
-        }
+        w.Line();
     }
 
     private static string Read(Spelling v, string pointer, string? tail) => tail is null ? v.Load(pointer) : v.LoadTail(pointer, tail);

@@ -21,15 +21,25 @@ internal static class DotProductEmitter
     /// <summary>The fewest dot products that a worker takes together.</summary>
     private const int LeastTogether = 64;
 
-    public static void Emit(CodeWriter w, KernelCode code, Func<string, string> name, MatMulKernel kernel, Spelling width)
+    public static void Emit(KernelCode code, MatMulKernel kernel)
     {
         // A row shorter than a vector is read in narrower ones.
-        Spelling v = width.FilledBy(kernel.Depth);
+        var shapes = Spelling.All.Select(width => (width.Bits, Vector: width.FilledBy(kernel.Depth))).GroupBy(p => Shape.Of(p.Vector.Lanes, kernel.Depth)).ToArray();
+        foreach (var shape in shapes)
+        {
+            (int Bits, Spelling Vector)[] widths = [.. shape];
+            code.Generic(shapes.Length == 1 ? "Each" : CodeWriter.Number(widths[0].Bits), code.Parameters, widths.Select(p => (p.Bits, p.Vector.Bits)),
+                (w, name) => Emit(w, code, name, kernel, shape.Key));
+        }
+    }
+
+    private static void Emit(CodeWriter w, KernelCode code, Func<string, string> name, MatMulKernel kernel, Shape shape)
+    {
         KernelOperand weight = kernel.Operands[1];
         string stride = CodeWriter.Number(weight.Access.RowStride);
-        string four = code.Share($"FourDots{kernel.Depth}_{v.Bits}", called => FourDots(called, v, kernel.Depth));
-        string dot = code.Share($"Dot{kernel.Depth}_{v.Bits}", called => Dot(called, v, kernel.Depth));
-        string dots = code.Share($"Dots{kernel.Depth}_{v.Bits}", called => Dots(called, four, dot, v, kernel.Depth, weight.Access.RowStride));
+        string four = code.Share($"FourDots{kernel.Depth}", called => FourDots(called, shape, kernel.Depth));
+        string dot = code.Share($"Dot{kernel.Depth}", called => Dot(called, shape, kernel.Depth));
+        string dots = code.Share($"Dots{kernel.Depth}", called => Dots(called, four, dot, kernel.Depth, weight.Access.RowStride));
         int block = Math.Min(Block, (kernel.Columns + Grain - 1) / Grain * Grain);
         w.Line($"float* sums = stackalloc float[{block}];");
         if (kernel.IsHelped())
@@ -46,34 +56,34 @@ internal static class DotProductEmitter
             w.Line($"int columns = Math.Min({block}, end - column);");
         }
 
-        w.Line($"{dots}({kernel.Operands[0].Name}, {weight.Name} + (long)column * {stride}, sums, columns);");
-        w.Line(MatMulEmitter.EpilogueCall(name, kernel, width, "sums", "0", "1", "column", "columns"));
+        w.Line($"{dots}<V>({kernel.Operands[0].Name}, {weight.Name} + (long)column * {stride}, sums, columns);");
+        w.Line(MatMulEmitter.EpilogueCall(name, kernel, "V", "sums", "0", "1", "column", "columns"));
         w.Close();
     }
 
-    // Four rows at a time, a quarter of all apart: of four streams, more of memory's lines are under way than of one, and rows side by
+        // Four rows at a time, a quarter of all apart: of four streams, more of memory's lines are under way than of one, and rows side by
     // side would be one. What does not make quarters is read row by row.
-    private static string Dots(string name, string four, string dot, Spelling v, int depth, int stride)
+    private static string Dots(string name, string four, string dot, int depth, int stride)
     {
         var w = new CodeWriter();
         w.Line($"// The dot products of a row of {depth} elements with others, in quarters: memory gives more to four streams than to one.");
         w.Line("[@MethodImpl(MethodImplOptions.AggressiveOptimization)]");
-        w.OpenMethod($"private static void {name}(float* x, float* w, float* sums, int rows)");
+        w.OpenMethod($"private static void {name}<V>(float* x, float* w, float* sums, int rows) {KernelCode.Constraint}");
         w.Line("int quarter = rows / 16 * 4;");
         w.Line($"long apart = (long)quarter * {stride};");
         w.Open("for (int n = 0; n < quarter; n += 4)");
         for (int i = 0; i < 4; i++)
         {
-            w.Line($"{v.Type} p{i} = {four}(x, {Text.Plus("w", i * stride)}, apart);");
+            w.Line($"V p{i} = {four}<V>(x, {Text.Plus("w", i * stride)}, apart);");
         }
 
-        w.Line($"Simd.StoreColumns({v.Lanes switch { 16 => "Simd.SumsOfParts(p0, p1, p2, p3)", 8 => "Simd.SumsOfParts(p0, p1), Simd.SumsOfParts(p2, p3)", _ => "p0, p1, p2, p3" }}, sums + n, quarter);");
+        w.Line("V.StoreSums(p0, p1, p2, p3, sums + n, quarter);");
         w.Line($"w += {4L * stride};");
         w.Close();
         w.Line();
         w.Line("w += 3 * apart;");
         w.Open("for (int n = 4 * quarter; n < rows; n++)");
-        w.Line($"sums[n] = Simd.Sum({dot}(x, w));");
+        w.Line($"sums[n] = V.Sum({dot}<V>(x, w));");
         w.Line($"w += {stride};");
         w.Close();
         w.Close();
@@ -81,67 +91,73 @@ internal static class DotProductEmitter
     }
 
     // The dot products of a row with four others, but for the sums of 128-bit parts.
-    private static string FourDots(string name, Spelling v, int depth)
+    private static string FourDots(string name, Shape shape, int depth)
     {
         var w = new CodeWriter();
         w.Line($"// The products of {depth} elements of a row and of four others, summed up to one vector of partial sums.");
         w.Line("[@MethodImpl(MethodImplOptions.AggressiveInlining)]");
-        w.OpenMethod($"private static {v.Type} {name}(float* x, float* w, long apart)");
+        w.OpenMethod($"private static V {name}<V>(float* x, float* w, long apart) {KernelCode.Constraint}");
         w.Line("float* w1 = w + apart, w2 = w1 + apart, w3 = w2 + apart;");
-        string[] sums = Products(w, v, depth, ["w", "w1", "w2", "w3"], mostWays: 2);
-        w.Line($"return Simd.{(v.Lanes == 4 ? "Sums" : "PartialSums")}({string.Join(", ", sums)});");
+        string[] sums = Products(w, shape.Of(4), depth, ["w", "w1", "w2", "w3"]);
+        w.Line($"return V.PartialSums({string.Join(", ", sums)});");
         w.Close();
         return w.ToString();
     }
 
     // The dot product of two rows, but for the sum of its last vector.
-    private static string Dot(string name, Spelling v, int depth)
+    private static string Dot(string name, Shape shape, int depth)
     {
         var w = new CodeWriter();
         w.Line($"// The products of {depth} elements, summed up to one vector.");
         w.Line("[@MethodImpl(MethodImplOptions.AggressiveInlining)]");
-        w.OpenMethod($"private static {v.Type} {name}(float* x, float* w)");
-        w.Line($"return {Products(w, v, depth, ["w"], mostWays: 4)[0]};");
+        w.OpenMethod($"private static V {name}<V>(float* x, float* w) {KernelCode.Constraint}");
+        w.Line($"return {Products(w, shape.Of(1), depth, ["w"])[0]};");
         w.Close();
         return w.ToString();
     }
 
     // Products of a row x and others, as sums of few vectors for each: expressions of their totals.
-    private static string[] Products(CodeWriter w, Spelling v, int depth, string[] others, int mostWays)
+    private static string[] Products(CodeWriter w, Steps steps, int depth, string[] others)
     {
-        // Of rows that are spelled out, the compiler keeps the common one in registers: no more of it than there is room for.
-        int longestUnrolled = v.Lanes == 16 ? 8 : 4;
-        int vectors = depth / v.Lanes, tail = depth % v.Lanes;
-        int ways = Math.Min(mostWays, vectors > 4 ? 4 : vectors > 1 ? 2 : 1);
         int step = 0;
+        int ways = steps.Ways;
         string Sum(int way, int other) => $"d{way}{(others.Length == 1 ? "" : $"_{other}")}";
-        int done = Math.Min(ways, vectors);
-        for (int i = 0; i < done; i++)
+        string At(int vectors) => vectors switch { 0 => "0", 1 => "V.Lanes", _ => $"{vectors} * V.Lanes" };
+        for (int i = 0; i < steps.Done; i++)
         {
-            Step(i, CodeWriter.Number(i * v.Lanes), isFirst: true);
+            Step(i, At(i), isFirst: true);
         }
 
-        int looped = vectors > longestUnrolled ? vectors / ways * ways : done;
-        if (looped > done)
+        string at = At(steps.Done);
+        if (steps.IsLooped)
         {
-            w.Open($"for (int k = {done * v.Lanes}; k < {looped * v.Lanes}; k += {ways * v.Lanes})");
+            // With nothing left but what the loop reads, it ends with the row.
+            bool isAll = steps.Left == 0 && !steps.HasTail;
+            if (!isAll)
+            {
+                w.Line($"int k = {at};");
+            }
+
+            w.Open(isAll ? $"for (int k = {at}; k < {depth}; k += {At(ways)})" : $"for (; k <= {depth} - {At(ways)}; k += {At(ways)})");
             for (int i = 0; i < ways; i++)
             {
-                Step(i, Text.Plus("k", i * v.Lanes));
+                Step(i, i == 0 ? "k" : "k + " + At(i));
             }
 
             w.Close();
             w.Line();
         }
 
-        for (int i = looped; i < vectors; i++)
+        string Behind(int i) => !steps.IsLooped ? At(steps.Done + i) : i == 0 ? "k" : "k + " + At(i);
+        for (int i = 0; i < steps.Left; i++)
         {
-            Step(i % ways, CodeWriter.Number(i * v.Lanes));
+            Step((steps.Done + i) % ways, Behind(i));
         }
 
-        if (tail > 0)
+        if (steps.HasTail)
         {
-            Step(0, CodeWriter.Number(vectors * v.Lanes), isFirst: vectors == 0, CodeWriter.Number(tail));
+            string tail = Behind(steps.Left);
+            Step(0, tail, isFirst: steps.Done == 0, tail == "0" ? CodeWriter.Number(depth) : tail == "k" ? $"{depth} - k" : $"{depth} - ({tail})");
         }
 
         return [.. Enumerable.Range(0, others.Length).Select(o => ways == 4 ? $"({Sum(0, o)} + {Sum(1, o)}) + ({Sum(2, o)} + {Sum(3, o)})" : string.Join(" + ", Enumerable.Range(0, ways).Select(i => Sum(i, o))))];
@@ -151,21 +167,49 @@ internal static class DotProductEmitter
             string Read(string row)
             {
                 string pointer = at == "0" ? row : $"{row} + {at}";
-                return tail is null ? v.Load(pointer) : v.LoadTail(pointer, tail);
+                return tail is null ? Spelling.Generic.Load(pointer) : Spelling.Generic.LoadTail(pointer, tail);
             }
 
             string x = Read("x");
             if (others.Length > 1)
             {
-                w.Line($"{v.Type} x{step} = {x};");
+                w.Line($"V x{step} = {x};");
                 x = $"x{step}";
                 step++;
             }
 
             for (int o = 0; o < others.Length; o++)
             {
-                w.Line(isFirst ? $"{v.Type} {Sum(way, o)} = {x} * {Read(others[o])};" : $"{Sum(way, o)} = {v.MultiplyAdd(x, Read(others[o]), Sum(way, o))};");
+                w.Line(isFirst ? $"V {Sum(way, o)} = {x} * {Read(others[o])};" : $"{Sum(way, o)} = {Spelling.Generic.MultiplyAdd(x, Read(others[o]), Sum(way, o))};");
             }
         }
+    }
+
+    /// <summary>How the vectors of a row are summed up.</summary>
+    /// <param name="Ways">Sums at the same time.</param>
+    /// <param name="Done">Vectors that begin them.</param>
+    /// <param name="IsLooped">Whether a loop follows.</param>
+    /// <param name="Left">Whole vectors after that, spelled out.</param>
+    /// <param name="HasTail">Whether a part of a vector is left.</param>
+    private sealed record Steps(int Ways, int Done, bool IsLooped, int Left, bool HasTail)
+    {
+        public static Steps Of(int lanes, int depth, int mostWays)
+        {
+            // Of rows that are spelled out, the compiler keeps the common one in registers: no more of it than there is room for.
+            int longestUnrolled = lanes == 16 ? 8 : 4;
+            int vectors = depth / lanes;
+            int ways = Math.Min(mostWays, vectors > 4 ? 4 : vectors > 1 ? 2 : 1);
+            int done = Math.Min(ways, vectors);
+            int looped = vectors > longestUnrolled ? vectors / ways * ways : done;
+            return new Steps(ways, done, looped > done, vectors - looped, depth % lanes > 0);
+        }
+    }
+
+    /// <summary>The text of a row's dot products, with four rows and with one: the same for widths of one shape.</summary>
+    private sealed record Shape(Steps WithFour, Steps WithOne)
+    {
+        public static Shape Of(int lanes, int depth) => new(Steps.Of(lanes, depth, mostWays: 2), Steps.Of(lanes, depth, mostWays: 4));
+
+        public Steps Of(int rows) => rows == 1 ? WithOne : WithFour;
     }
 }

@@ -74,7 +74,10 @@ internal static class Arguments
 /// </summary>
 internal sealed class KernelCode(string baseName, string summary, Kernel kernel, ArgumentKinds arguments)
 {
-    private readonly List<(string Suffix, string Parameters, Action<CodeWriter, Func<string, string>> Body, string? Comment)> _methods = [];
+    private readonly List<(string Suffix, string Parameters, Action<CodeWriter, Func<string, string>> Body, bool IsGeneric)> _methods = [];
+
+    // What each width calls where there are several algorithms: the end of a name, with its type argument.
+    private readonly SortedDictionary<int, string> _entries = [];
 
     private KernelLibrary? _library;
 
@@ -102,23 +105,38 @@ internal sealed class KernelCode(string baseName, string summary, Kernel kernel,
 
     public string Passed => Join(PointerNames, Workspace ?? "", string.Join(", ", Arguments.Names(Extra)), "worker");
 
-    /// <summary>Adds a method called the kernel's name plus <paramref name="suffix"/>; the body is given a function from suffixes to names.</summary>
-    public void Method(string suffix, string parameters, Action<CodeWriter, Func<string, string>> body, string? comment = null) => _methods.Add((suffix, parameters, body, comment));
+    /// <summary>Gives the kernel one method that computes with no vectors.</summary>
+    public void Plain(Action<CodeWriter> body) => _methods.Add(("", Parameters, (w, _) => body(w), false));
 
-    /// <summary>Adds the entry for each width.</summary>
-    public void ForEachWidth(Action<CodeWriter, Func<string, string>, Spelling> body)
+    /// <summary>Adds a method called the kernel's name plus <paramref name="suffix"/>, which one width calls.</summary>
+    public void ForWidth(int bits, string suffix, Action<CodeWriter> body)
     {
-        foreach (Spelling spelling in Spelling.All)
+        IsGeneric = true;
+        _entries.Add(bits, suffix);
+        _methods.Add((suffix, Parameters, (w, _) => body(w), false));
+    }
+
+    /// <summary>Adds a method that is generic over the vector: what some widths call, or what other methods do.</summary>
+    /// <param name="suffix">Follows the kernel's name.</param>
+    /// <param name="parameters">The method's.</param>
+    /// <param name="widths">The widths that call it, and the bits of the vectors that they have it compute with.</param>
+    /// <param name="body">Prints the body, given a function from suffixes to names.</param>
+    public void Generic(string suffix, string parameters, IEnumerable<(int Bits, int VectorBits)> widths, Action<CodeWriter, Func<string, string>> body)
+    {
+        IsGeneric = true;
+        foreach ((int bits, int vectorBits) in widths)
         {
-            Method(spelling.Bits.ToString(System.Globalization.CultureInfo.InvariantCulture), Parameters, (w, name) => body(w, name, spelling));
+            _entries.Add(bits, $"{suffix}<{(bits == vectorBits ? "V" : $"F{vectorBits}")}>");
         }
+
+        _methods.Add((suffix, parameters, body, true));
     }
 
     /// <summary>Gives the kernel one method for all widths, whose vector is its type argument <c>V</c>.</summary>
     public void Generic(Action<CodeWriter> body)
     {
         IsGeneric = true;
-        Method("", Parameters, (w, _) => body(w));
+        _methods.Add(("", Parameters, (w, _) => body(w), true));
     }
 
     /// <summary>Whether the kernel's vector is a type argument.</summary>
@@ -133,36 +151,75 @@ internal sealed class KernelCode(string baseName, string summary, Kernel kernel,
         _library = library;
         var writer = new CodeWriter();
         writer.Line($"// {summary}");
-        writer.Line("[@MethodImpl(MethodImplOptions.AggressiveOptimization)]");
-        if (_methods.Any(m => m.Suffix == "256"))
+        var rest = new List<(string Suffix, string Parameters, Action<CodeWriter, Func<string, string>> Body, bool IsGeneric)>(_methods);
+        string Named(string suffix) => name + "_" + suffix;
+        if (_entries.Count > 0 && _entries.Values.All(e => e.EndsWith("<V>", StringComparison.Ordinal)))
         {
-            writer.OpenMethod($"public static void {name}({Parameters})");
-            writer.Open("if (Simd.Use512)").Line($"{name}_512({Passed});").Close();
-            writer.Open("else if (Simd.Use256)").Line($"{name}_256({Passed});").Close();
-            writer.Open("else").Line($"{name}_128({Passed});").Close();
-            writer.Close();
-        }
-
-        foreach ((string suffix, string parameters, Action<CodeWriter, Func<string, string>> body, string? comment) in _methods)
-        {
-            if (suffix.Length > 0)
+            // Every width computes with its own vectors: one method has all algorithms.
+            rest.RemoveAll(m => _entries.ContainsValue(m.Suffix + "<V>"));
+            OpenEntry(writer, name);
+            IGrouping<string, KeyValuePair<int, string>>[] algorithms = [.. _entries.GroupBy(e => e.Value).OrderBy(g => g.Count())];
+            for (int i = 0; i < algorithms.Length; i++)
             {
-                writer.Line();
-                if (comment is not null)
+                if (algorithms.Length > 1)
                 {
-                    writer.Line("// " + comment);
+                    string condition = string.Join(" || ", algorithms[i].Select(e => $"typeof(V) == typeof(F{e.Key})"));
+                    writer.Open(i == 0 ? $"if ({condition})" : i < algorithms.Length - 1 ? $"else if ({condition})" : "else");
                 }
 
-                writer.Line("[@MethodImpl(MethodImplOptions.AggressiveOptimization)]");
+                _methods.Single(m => m.Suffix + "<V>" == algorithms[i].Key).Body(writer, Named);
+                if (algorithms.Length > 1)
+                {
+                    writer.Close();
+                }
             }
 
-            string own = suffix.Length == 0 ? name + (IsGeneric ? "<V>" : "") : $"{name}_{suffix}";
-            writer.OpenMethod($"{(suffix.Length == 0 ? "public" : "private")} static void {own}({parameters}){(IsGeneric && suffix.Length == 0 ? " " + Constraint : "")}");
-            body(writer, s => name + "_" + s);
+            writer.Close();
+        }
+        else if (_entries.Count > 0)
+        {
+            Choose(writer, name);
+        }
+
+        for (int i = 0; i < rest.Count; i++)
+        {
+            (string suffix, string parameters, Action<CodeWriter, Func<string, string>> body, bool isGeneric) = rest[i];
+            if (_entries.Count > 0 || i > 0)
+            {
+                writer.Line();
+            }
+
+            writer.Line("[@MethodImpl(MethodImplOptions.AggressiveOptimization)]");
+            writer.OpenMethod($"{(suffix.Length == 0 ? "public" : "private")} static void {name}{(suffix.Length == 0 ? "" : "_" + suffix)}{(isGeneric ? "<V>" : "")}({parameters}){(isGeneric ? " " + Constraint : "")}");
+            body(writer, Named);
             writer.Close();
         }
 
         return writer.ToString();
+    }
+
+    private void OpenEntry(CodeWriter writer, string name)
+    {
+        writer.Line("[@MethodImpl(MethodImplOptions.AggressiveOptimization)]");
+        writer.OpenMethod($"public static void {name}<V>({Parameters}) {Constraint}");
+    }
+
+    // Calls the method that a width takes, of another vector or of none.
+    private void Choose(CodeWriter writer, string name)
+    {
+        OpenEntry(writer, name);
+        string last = _entries.Values.Last();
+        foreach (IGrouping<string, KeyValuePair<int, string>> group in _entries.Where(e => e.Value != last).GroupBy(e => e.Value))
+        {
+            writer.Open($"if ({string.Join(" || ", group.Select(e => $"typeof(V) == typeof(F{e.Key})"))})");
+            writer.Line($"{name}_{group.Key}({Passed});");
+            writer.Line("return;");
+            writer.Close();
+            writer.Line();
+        }
+
+        writer.Line($"{name}_{last}({Passed});");
+        writer.Close();
     }
 
     private static string Join(params string[] parts) => string.Join(", ", parts.Where(p => p.Length > 0));

@@ -16,6 +16,9 @@ namespace ModelGen.Compiler.Emit.CSharp;
 /// </summary>
 internal static class MatMulEmitter
 {
+    /// <summary>Lanes of the widest vectors.</summary>
+    private const int WidestLanes = 16;
+
     public static KernelCode Emit(MatMulKernel kernel, ProductPlan plan)
     {
         ArgumentKinds arguments = Arguments.Of(kernel.Rows) | EpilogueArguments(kernel);
@@ -32,37 +35,39 @@ internal static class MatMulEmitter
         };
         if (plan.IsDotProducts)
         {
-            code.ForEachWidth((w, name, v) => DotProductEmitter.Emit(w, code, name, kernel, v));
+            DotProductEmitter.Emit(code, kernel);
         }
         else
         {
-            code.ForEachWidth((w, name, v) => MatMulProduct.Of(w, code, name, kernel, plan, v).Emit());
+            foreach (IReadOnlyList<MatMulBlocking> widths in plan.Algorithms)
+            {
+                string suffix = plan.Algorithms.Count == 1 ? "Each" : CodeWriter.Number(32 * widths[0].Lanes);
+                code.Generic(suffix, code.Parameters, widths.Select(b => (32 * b.Lanes, 32 * b.Lanes)), (w, name) => MatMulProduct.Of(name, kernel, plan, widths).Emit(w));
+            }
         }
 
-        foreach (Spelling v in Spelling.All)
-        {
-            code.Method($"Epilogue_{v.Bits}", $"float* tile{Pointers(kernel, declared: true)}{string.Join("", Arguments.Declarations(EpilogueArguments(kernel)).Select(d => ", " + d))}, int row, int rows, int column, int columns", (w, _) => Epilogue(w, kernel, v));
-        }
-
+        code.Generic("Epilogue", $"float* tile{Pointers(kernel, declared: true)}{string.Join("", Arguments.Declarations(EpilogueArguments(kernel)).Select(d => ", " + d))}, int row, int rows, int column, int columns", [], (w, _) => Epilogue(w, kernel));
         return code;
     }
 
     public static KernelCode Emit(PackKernel kernel)
     {
         var code = new KernelCode($"Pack_{kernel.Depth}x{kernel.Columns}", $"{kernel.Operands[0].Name}, [{kernel.Depth}, {kernel.Columns}], packed into panels of columns.", kernel, ArgumentKinds.None);
-        code.ForEachWidth((w, _, v) =>
+        code.Generic(w =>
         {
-            int width = MatMulBlocking.PackedVectors(kernel.Columns, v.PanelTile) * v.Lanes;
-            Text.Range(w, kernel.IsSerial(), CodeWriter.Number(kernel.Columns), width);
-            w.Line(Pack(kernel.Form == MatMulForm.NT, $"{kernel.Operands[0].Name} + {(kernel.Form == MatMulForm.NT ? $"(long)start * {kernel.Operands[0].Access.RowStride}" : "start")}", kernel.Operands[0].Access.RowStride,
-                CodeWriter.Number(kernel.Depth), "end - start", $"panels + (long)start * {kernel.Depth}", width, v.Lanes));
+            long[] widths = [.. RegisterTile.Products.Select(t => (long)MatMulBlocking.PackedVectors(kernel.Columns, t) * t.Lanes)];
+            bool transposed = kernel.Form == MatMulForm.NT;
+            KernelOperand source = kernel.Operands[0];
+            w.Line($"int width = Simd.Of<V>({string.Join(", ", widths)});");
+            w.Line(kernel.IsSerial() ? $"const int start = 0, end = {kernel.Columns};" : $"worker.Range({kernel.Columns}, width, out int start, out int end);");
+            w.Line($"Panels.PackPanels{(transposed ? "Transposed" : "")}({source.Name} + {(transposed ? $"(long)start * {source.Access.RowStride}" : "start")}, {source.Access.RowStride}, {kernel.Depth}, end - start, panels + (long)start * {kernel.Depth}, width, V.Lanes);");
         });
         return code;
     }
 
     /// <summary>Runs the epilogue on a tile of sums.</summary>
-    public static string EpilogueCall(Func<string, string> name, MatMulKernel kernel, Spelling v, string tile, string row, string rows, string column, string columns)
-        => $"{name($"Epilogue_{v.Bits}")}({tile}{Pointers(kernel, declared: false)}{string.Join("", Arguments.Names(EpilogueArguments(kernel)).Select(n => ", " + n))}, {row}, {rows}, {column}, {columns});";
+    public static string EpilogueCall(Func<string, string> name, MatMulKernel kernel, string vector, string tile, string row, string rows, string column, string columns)
+        => $"{name($"Epilogue<{vector}>")}({tile}{Pointers(kernel, declared: false)}{string.Join("", Arguments.Names(EpilogueArguments(kernel)).Select(n => ", " + n))}, {row}, {rows}, {column}, {columns});";
 
     private static ArgumentKinds EpilogueArguments(MatMulKernel kernel)
         => Arguments.Of(kernel.Stores) | (kernel.Axes.Count > 1 ? Addressing.Arguments(kernel.Axes, kernel.Operands.Skip(2)) : ArgumentKinds.None);
@@ -70,12 +75,9 @@ internal static class MatMulEmitter
     private static string Pointers(MatMulKernel kernel, bool declared)
         => string.Join("", kernel.Operands.Skip(2).Select(o => $", {(!declared ? "" : o.Access.Element == ElementType.Int32 ? "int* " : "float* ")}{o.Name}"));
 
-    /// <summary>Packs rows, or columns, into panels.</summary>
-    public static string Pack(bool transposed, string source, int stride, string depth, string count, string target, int width, int granule)
-        => $"Panels.PackPanels{(transposed ? "Transposed" : "")}({source}, {stride}, {depth}, {count}, {target}, {width}, {granule});";
-
-    private static void Epilogue(CodeWriter w, MatMulKernel kernel, Spelling v)
+    private static void Epilogue(CodeWriter w, MatMulKernel kernel)
     {
+        Spelling v = Spelling.Generic;
         w.Open("for (int r = row; r < row + rows; r++)");
         foreach (KernelOperand operand in kernel.Operands.Skip(2))
         {
@@ -95,16 +97,16 @@ internal static class MatMulEmitter
         }
 
         // Rows of the tile lie as far from each other as its panel is wide.
-        bool ragged = kernel.Columns % v.Lanes != 0;
+        bool ragged = kernel.Columns % WidestLanes != 0;
         w.Line("int j = 0;");
-        w.Open($"for (; j <= columns - {v.Lanes}; j += {v.Lanes})");
+        w.Open("for (; j <= columns - V.Lanes; j += V.Lanes)");
         Block("(column + j)", "tile + j", null);
         w.Close();
         if (ragged)
         {
             w.Open("if (j < columns)");
             Block("(column + j)", "tile + j", "columns - j");
-            w.Line($"j += {v.Lanes};");
+            w.Line("j += V.Lanes;");
             w.Close();
         }
 

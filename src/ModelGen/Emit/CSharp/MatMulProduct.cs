@@ -2,29 +2,31 @@ using System;
 using System.Collections.Generic;
 using System.Linq;
 using ModelGen.Compiler.Kernels;
-using ModelGen.Compiler.Targets.Cpu;
 using ModelGen.Compiler.Ops;
+using ModelGen.Compiler.Targets.Cpu;
 
 namespace ModelGen.Compiler.Emit.CSharp;
 
-/// <summary>One matrix product at one vector width: what is the same whatever the workers divide among themselves.</summary>
+/// <summary>
+/// The text of a matrix product, at vector widths at which only its numbers differ: those that do become constants at its top. What is
+/// here is the same whatever the workers divide among themselves.
+/// </summary>
 internal abstract class MatMulProduct
 {
-    /// <summary>Multiply-adds that one worker does together, at least.</summary>
-    private const long LeastTogether = 1 << 19;
+    private const int ConstantsOfLine = 4;
 
-    protected MatMulProduct(CodeWriter w, KernelCode code, Func<string, string> name, MatMulKernel kernel, ProductPlan plan, Spelling v)
+    private readonly Dictionary<string, long[]> _constants = [];
+
+    protected MatMulProduct(Func<string, string> name, MatMulKernel kernel, ProductPlan plan, IReadOnlyList<MatMulBlocking> widths)
     {
-        (W, Code, Name, Kernel, Plan, V) = (w, code, name, kernel, plan, v);
-        Blocking = plan.Blocking(v.Lanes);
+        (Name, Kernel, Plan, Widths) = (name, kernel, plan, widths);
+        Structure = widths[0].Structure;
         Rows = Text.RowCount(kernel.Rows);
-        StripCount = kernel.Rows.IsDynamic ? "strips" : CodeWriter.Number(Blocking.Strips);
-        Depth = Blocking.DepthBlocks == 1 || kernel.Depth % Blocking.DepthBlock == 0 ? CodeWriter.Number(Blocking.DepthBlock) : "depth";
+        Depth = Structure.CutsDepth ? "depth" : CodeWriter.Number(kernel.Depth);
     }
 
-    protected CodeWriter W { get; }
-
-    protected KernelCode Code { get; }
+    /// <summary>What is printed behind the constants.</summary>
+    protected CodeWriter W { get; } = new();
 
     protected Func<string, string> Name { get; }
 
@@ -32,155 +34,163 @@ internal abstract class MatMulProduct
 
     protected ProductPlan Plan { get; }
 
-    protected Spelling V { get; }
+    /// <summary>How the product is cut, for each of the widths.</summary>
+    protected IReadOnlyList<MatMulBlocking> Widths { get; }
 
-    protected MatMulBlocking Blocking { get; }
+    protected ProductStructure Structure { get; }
 
-    /// <summary>Steps of the contraction that are multiplied together.</summary>
-    protected string Depth { get; }
+    protected KernelOperand Left => Kernel.Operands[0];
+
+    protected KernelOperand Right => Kernel.Operands[1];
 
     /// <summary>Rows of the result.</summary>
     protected string Rows { get; }
 
-    /// <summary>Strips of the left operand's rows.</summary>
-    protected string StripCount { get; }
+    /// <summary>Rows of a strip.</summary>
+    protected string Height => Constant("height", b => b.Height);
 
-    public static MatMulProduct Of(CodeWriter w, KernelCode code, Func<string, string> name, MatMulKernel kernel, ProductPlan plan, Spelling v) => plan.Blocking(v.Lanes).Division switch
+    /// <summary>Columns of a panel.</summary>
+    protected string Width => Constant("width", b => b.Width);
+
+    /// <summary>Steps of the contraction that are multiplied together.</summary>
+    protected string Depth { get; }
+
+    public static MatMulProduct Of(Func<string, string> name, MatMulKernel kernel, ProductPlan plan, IReadOnlyList<MatMulBlocking> widths) => widths[0].Division switch
     {
-        MatMulDivision.Panels => new PanelProduct(w, code, name, kernel, plan, v),
-        MatMulDivision.Strips => new StripProduct(w, code, name, kernel, plan, v),
-        _ => new TransposedProduct(w, code, name, kernel, plan, v),
+        MatMulDivision.Panels => new PanelProduct(name, kernel, plan, widths),
+        MatMulDivision.Strips => new StripProduct(name, kernel, plan, widths),
+        _ => new TransposedProduct(name, kernel, plan, widths),
     };
 
-    /// <summary>Prints the kernel's body.</summary>
-    public abstract void Emit();
+    /// <summary>Prints a method's body.</summary>
+    public void Emit(CodeWriter w)
+    {
+        Body();
+        foreach (IGrouping<string, string> line in _constants
+            .Select((c, i) => (Type: c.Value.Max() > int.MaxValue ? "long" : "int", Text: $"{c.Key} = Simd.Of<V>({string.Join(", ", c.Value.Select(CodeWriter.Number))})", Line: i / ConstantsOfLine))
+            .GroupBy(c => $"{c.Line} {c.Type}", c => c.Text))
+        {
+            w.Line($"{line.Key.Substring(line.Key.IndexOf(' ') + 1)} {string.Join(", ", line)};");
+        }
+
+        w.Lines(W.ToString().TrimEnd('\n'));
+    }
+
+    protected abstract void Body();
+
+    /// <summary>A number, or the name of a constant where it is another one at other widths.</summary>
+    protected string Constant(string name, Func<MatMulBlocking, long> value)
+    {
+        if (Widths.Select(value).Distinct().Count() == 1)
+        {
+            return CodeWriter.Number(value(Widths[0]));
+        }
+
+        _constants[name] = [.. Spelling.All.Select(s => Widths.FirstOrDefault(b => b.Lanes == s.Lanes) is { } b ? value(b) : 0)];
+        return name;
+    }
+
+    /// <summary>A pointer to a part of a worker's own memory.</summary>
+    protected string Scratch(string part, string name)
+        => Constant(name, b => b.Scratch.Has(part) ? b.Scratch.OffsetOf(part) : 0) is var offset && offset == "0" ? "(float*)worker.Scratch" : $"(float*)worker.Scratch + {offset}";
+
+    /// <summary>How many units cover a number.</summary>
+    protected static string Quotient(string total, string unit)
+        => int.TryParse(unit, out int literal) ? literal == 1 ? total : $"({total} + {literal - 1}) / {literal}" : $"({total} + {unit} - 1) / {unit}";
+
+    /// <summary>A number of 64 bits.</summary>
+    protected static string Long(string number) => long.TryParse(number, out _) ? number + "L" : number.Contains(' ') && number[0] != '(' ? $"(long)({number})" : "(long)" + number;
+
+    /// <summary>A product of factors, those that are numbers multiplied.</summary>
+    protected static string Product(params string[] factors)
+    {
+        long literal = 1;
+        string text = "";
+        foreach (string factor in factors)
+        {
+            if (long.TryParse(factor, out long number))
+            {
+                literal *= number;
+            }
+            else
+            {
+                text += (text.Length == 0 ? "" : " * ") + factor;
+            }
+        }
+
+        return text.Length == 0 ? CodeWriter.Number(literal) : literal == 1 ? text : $"{text} * {literal}";
+    }
+
+    /// <summary>As many of a unit as there are left.</summary>
+    protected static string Rest(string unit, string total, string at) => $"Math.Min({unit}, {total} - {at})";
+
+    /// <summary>Whether something is not a multiple of its unit, at any of the widths.</summary>
+    protected bool IsRagged(Func<MatMulBlocking, bool> isWhole) => Widths.Any(b => !isWhole(b));
 
     /// <summary>Pointers to what is packed together, and to the copy of the last rows.</summary>
     protected void Memory(string shared)
     {
-        if (Blocking.SharedElements > 0)
+        if (Structure.HasShared)
         {
-            string place = Blocking.IsSharedInScratch ? Scratch(MatMulBlocking.Shared) : Text.Plus("workspace", Blocking.PartialElements);
+            string place = Structure.IsSharedInScratch ? Scratch(MatMulBlocking.Shared, "sharedAt") : Constant("sumElements", b => b.PartialElements) is var sums && sums == "0" ? "workspace" : $"workspace + {sums}";
             W.Line($"float* {shared} = {place};");
         }
 
-        if (Blocking.Scratch.Has(MatMulBlocking.Padded))
+        if (HasPadding)
         {
-            W.Line($"float* padded = {Scratch(MatMulBlocking.Padded)};");
+            W.Line($"float* padded = {Scratch(MatMulBlocking.Padded, "paddedAt")};");
         }
     }
 
-    /// <summary>A pointer to a part of a worker's own memory.</summary>
-    protected string Scratch(string part) => Text.Plus("(float*)worker.Scratch", Blocking.Scratch.OffsetOf(part));
+    /// <summary>Whether the last rows of an operand that is read in place are copied.</summary>
+    protected bool HasPadding => Widths.Any(b => b.PaddedElements > 0);
 
     /// <summary>
-    /// Declares <c>first</c> and <c>last</c>: a piece of this worker's share of <paramref name="total"/> and then another, also from
-    /// others' shares where the kernel is worth it and a share has more than one.
+    /// Declares <c>first</c> and <c>last</c>: a piece of this worker's share and then another, also from others' shares where the kernel
+    /// is worth it. What is opened is closed by the caller.
     /// </summary>
-    /// <param name="total">What is divided, as it is at run time.</param>
-    /// <param name="maximum">The most that there can be of it.</param>
-    /// <param name="unit">What a worker takes at least.</param>
-    /// <param name="most">What it takes at most, a multiple of the unit.</param>
-    /// <param name="unitWork">Multiply-adds of a unit.</param>
-    /// <param name="body">Prints the work.</param>
-    protected void ForPieces(string total, int maximum, int unit, int most, long unitWork, Action body)
+    protected void OpenPieces(string total)
     {
-        int units = (maximum + unit - 1) / unit;
-        long least = Math.Min(most / unit, Math.Max(1, LeastTogether / unitWork));
-        if (Kernel.IsHelped() && 2 * least <= units)
+        string unit = Constant("group", b => b.Unit), most = Constant("most", b => b.MostUnits);
+        if (Structure.Work == WorkDivision.Pieces)
         {
-            string count = unit == 1 ? total : CodeWriter.Number(units);
-            string name = unit == 1 ? "" : "Unit";
-            W.Line($"worker.Share({count});");
-            W.Open($"while (worker.Take({least}, {most / unit}, out int first{name}, out int last{name}))");
-            if (unit > 1)
+            W.Line($"worker.Share({Quotient(total, unit)});");
+            string least = Constant("least", b => b.LeastUnits);
+            if (unit == "1")
             {
-                W.Line($"int first = firstUnit * {unit};");
-                W.Line(maximum % unit == 0 ? $"int last = lastUnit * {unit};" : $"int last = Math.Min(lastUnit * {unit}, {total});");
+                W.Open($"while (worker.Take({least}, {most}, out int first, out int last))");
+                return;
             }
 
-            body();
-            W.Close();
+            W.Open($"while (worker.Take({least}, {most}, out int firstUnit, out int lastUnit))");
+            W.Line($"int first = firstUnit * {unit}, last = Math.Min(lastUnit * {unit}, {total});");
+            return;
         }
-        else if (most < maximum)
-        {
-            W.Line($"worker.Range({total}, {unit}, out int start, out int end);");
-            W.Open($"for (int first = start; first < end; first += {most})");
-            W.Line($"int last = Math.Min(first + {most}, end);");
-            body();
-            W.Close();
-        }
-        else
-        {
-            W.Line($"worker.Range({total}, {unit}, out int first, out int last);");
-            body();
-        }
+
+        W.Line($"worker.Range({total}, {unit}, out int start, out int end);");
+        string step = Product(most, unit);
+        W.Open($"for (int first = start; first < end; first += {step})");
+        W.Line($"int last = Math.Min(first + {step}, end);");
     }
 
-    /// <summary>All panels: whole ones in a loop, and a last one that has fewer vectors.</summary>
-    /// <param name="at">A name for a panel's first column.</param>
-    /// <param name="body">Prints the work, given that name and the panel's vectors.</param>
-    protected void ForPanels(string at, Action<string, int> body)
-    {
-        if (WholePanels > 0)
-        {
-            W.Open($"for (int p = 0; p < {WholePanels}; p++)");
-            Panel(at, "p", body);
-        }
-
-        if (HasNarrowerPanel)
-        {
-            W.Open("");
-            NarrowerPanel(at, body);
-        }
-    }
-
-    /// <summary>Whether the last panel has fewer vectors than the others.</summary>
-    protected bool HasNarrowerPanel => Blocking.LastVectors < Blocking.Vectors;
-
-    /// <summary>Panels that have as many vectors as there are in one.</summary>
-    protected int WholePanels => HasNarrowerPanel ? Blocking.Panels - 1 : Blocking.Panels;
-
-    /// <summary>One panel, and the end of the block it stands in.</summary>
-    protected void Panel(string at, string index, Action<string, int> body)
-    {
-        W.Line($"int {at} = {index} * {Blocking.Width};");
-        body(at, Blocking.Vectors);
-        W.Close();
-    }
-
-    /// <summary>The panel that has fewer vectors, and the end of the block it stands in.</summary>
-    protected void NarrowerPanel(string at, Action<string, int> body)
-    {
-        W.Line($"const int {at} = {WholePanels * Blocking.Width};");
-        body(at, Blocking.LastVectors);
-        W.Close();
-    }
+    /// <summary>Declares what of a panel is there: <c>columns</c>, or other rows than those of a strip, and the <c>vectors</c> that hold them.</summary>
+    protected void Extent(string name, string total, string at)
+        => W.Line($"int {name} = {Rest(Width, total, at)}, vectors = ({name} + V.Lanes - 1) / V.Lanes;");
 
     /// <summary>
-    /// The last rows of an operand that is read in place are copied, with zeros for those that a tile would read beyond them. The
-    /// answer is what the rows then lie apart.
+    /// The last rows of an operand that is read in place are copied, with zeros for those that a tile would read beyond them: declares
+    /// <c>a</c> and <c>step</c>, what rows then lie apart.
     /// </summary>
-    protected string PadRows(int stride, string condition, string rows, string depth, int height)
+    protected void PadRows(string rows, int stride, string count, string height)
     {
-        string step = CodeWriter.Number(stride);
-        bool differs = step != depth;
-        if (differs)
-        {
-            W.Line($"int step = {step};");
-        }
-
-        W.Open($"if ({condition})");
-        W.Line($"Panels.PadRows(a, {step}, {rows}, {depth}, padded, {height});");
+        W.Line($"float* a = {rows};");
+        W.Line($"long step = {stride};");
+        W.Open($"if ({count} < {height})");
+        W.Line($"Panels.PadRows(a, {stride}, {count}, {Depth}, padded, {height});");
         W.Line("a = padded;");
-        if (differs)
-        {
-            W.Line($"step = {depth};");
-        }
-
+        W.Line($"step = {Depth};");
         W.Close();
         W.Line();
-        return differs ? "step" : step;
     }
 
     /// <summary>What the epilogue reads comes from memory while the tile multiplies.</summary>
@@ -192,6 +202,10 @@ internal abstract class MatMulProduct
         }
     }
 
-    protected string EpilogueCall(string tile, string row, string rows, string column, string columns)
-        => MatMulEmitter.EpilogueCall(Name, Kernel, V, tile, row, rows, column, columns);
+    protected void Epilogue(string tile, string row, string rows, string column, string columns)
+        => W.Line(MatMulEmitter.EpilogueCall(Name, Kernel, "V", tile, row, rows, column, columns));
+
+    /// <summary>Packs rows, or columns, into panels.</summary>
+    protected void Pack(bool transposed, string source, int stride, string count, string target, string width, string granule)
+        => W.Line($"Panels.PackPanels{(transposed ? "Transposed" : "")}({source}, {stride}, {Depth}, {count}, {target}, {width}, {granule});");
 }

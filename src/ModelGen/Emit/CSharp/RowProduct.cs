@@ -1,8 +1,9 @@
 using System;
+using System.Collections.Generic;
 using System.Linq;
 using ModelGen.Compiler.Kernels;
-using ModelGen.Compiler.Targets.Cpu;
 using ModelGen.Compiler.Ops;
+using ModelGen.Compiler.Targets.Cpu;
 
 namespace ModelGen.Compiler.Emit.CSharp;
 
@@ -10,7 +11,7 @@ namespace ModelGen.Compiler.Emit.CSharp;
 /// A product whose tiles are tiles of the result: strips of the left operand's rows meet panels of the right one's columns. What
 /// the workers divide, each packs for itself if it must be packed; the other operand is packed by all together.
 /// </summary>
-internal abstract class RowProduct(CodeWriter w, KernelCode code, Func<string, string> name, MatMulKernel kernel, ProductPlan plan, Spelling v) : MatMulProduct(w, code, name, kernel, plan, v)
+internal abstract class RowProduct(Func<string, string> name, MatMulKernel kernel, ProductPlan plan, IReadOnlyList<MatMulBlocking> widths) : MatMulProduct(name, kernel, plan, widths)
 {
     /// <summary>Whether the workers take units in turns of their own, so that there is no common loop over blocks of the contraction.</summary>
     protected virtual bool TakesBlocks => false;
@@ -22,63 +23,80 @@ internal abstract class RowProduct(CodeWriter w, KernelCode code, Func<string, s
     protected abstract string Shared { get; }
 
     /// <summary>The block of the shared operand that is being read.</summary>
-    protected virtual string Packed => Blocking.DepthBlocks > 1 ? "packed" : Shared;
+    protected virtual string Packed => Structure.CutsDepth ? "packed" : Shared;
 
     /// <summary>Units of the shared operand, which the workers divide to pack them.</summary>
     protected abstract string SharedUnits { get; }
 
     /// <summary>Elements of each step of a packed unit of the shared operand.</summary>
-    protected abstract int SharedWidth { get; }
+    protected abstract string SharedWidth { get; }
 
     /// <summary>Elements from one step of a packed strip to the next.</summary>
-    protected virtual int PackedHeight => Blocking.Height;
-
-    /// <summary>Elements of a packed strip.</summary>
-    protected string StripStep => Depth == "depth" ? $"{Blocking.Height} * depth" : CodeWriter.Number((long)Blocking.Height * Blocking.DepthBlock);
+    protected virtual string StripStep => Height;
 
     /// <summary>Vectors of a row that is copied ahead.</summary>
-    protected abstract int AheadVectors { get; }
+    protected abstract string AheadVectors { get; }
 
-    public sealed override void Emit()
+    /// <summary>Strips of rows.</summary>
+    protected string Strips => Kernel.Rows.IsDynamic ? "strips" : Constant("stripCount", b => b.Strips);
+
+    protected string Panels => Constant("panelCount", b => b.Panels);
+
+    /// <summary>Whether nothing but the product is stored.</summary>
+    private bool IsPlain => Kernel.Stores.Count == 1 && Kernel.Stores[0].Value is AccumulatorExpr && Kernel.Operands[Kernel.Stores[0].Operand].Access.IsMatrix;
+
+    private bool HasRaggedRows => Kernel.Rows.IsDynamic || IsRagged(b => Kernel.Rows.Maximum % b.Height == 0);
+
+    protected bool HasRaggedColumns => IsRagged(b => Kernel.Columns % b.Width == 0);
+
+    private bool HasRaggedVectors => IsRagged(b => Kernel.Columns % b.Lanes == 0);
+
+    /// <summary>The columns of a panel, and the vectors that hold them.</summary>
+    protected string Columns => HasRaggedColumns ? "columns" : Width;
+
+    private string Vectors => HasRaggedColumns ? "vectors" : Constant("vectors", b => b.Vectors);
+
+    private string PanelStep => HasRaggedColumns ? "vectors * V.Lanes" : Width;
+
+    private string DepthBlock => Constant("depthBlock", b => b.DepthBlock);
+
+    protected string Blocks => Constant("blocks", b => b.DepthBlocks);
+
+    protected sealed override void Body()
     {
         if (Kernel.Rows.IsDynamic)
         {
-            W.Line($"int strips = ({Rows} + {Blocking.Height - 1}) / {Blocking.Height};");
+            W.Line($"int strips = {Quotient(Rows, Height)};");
         }
 
-        bool blocks = Blocking.DepthBlocks > 1;
-        if (!blocks && (!IsPlain || HasRaggedRows || Kernel.Columns % V.Lanes != 0))
+        if (!Structure.CutsDepth && (!IsPlain || HasRaggedRows || HasRaggedVectors))
         {
-            W.Line($"float* tile = stackalloc float[{Blocking.Height * Blocking.Width}];");
+            W.Line($"float* tile = stackalloc float[{Widths.Max(b => (long)b.Height * b.Width)}];");
         }
 
-        if (Blocking.Scratch.Has(MatMulBlocking.Piece))
+        if (Widths.Any(b => b.Scratch.Has(MatMulBlocking.Piece)))
         {
-            W.Line($"float* {Piece} = {Scratch(MatMulBlocking.Piece)};");
-            if (Blocking.PacksAhead)
+            W.Line($"float* {Piece} = {Scratch(MatMulBlocking.Piece, "pieceAt")};");
+            if (Structure.PacksAhead)
             {
-                W.Line($"float* next = {Scratch(MatMulBlocking.Next)};");
+                W.Line($"float* next = {Scratch(MatMulBlocking.Next, "nextAt")};");
                 W.Line("RowCopy ahead = default;");
             }
         }
 
         Memory(Shared);
-        if (!blocks || TakesBlocks)
+        if (!Structure.CutsDepth || TakesBlocks)
         {
             PackShared();
             Multiply();
             return;
         }
 
-        W.Open($"for (int block = 0; block < {Blocking.DepthBlocks}; block++)");
-        if (Depth == "depth")
+        W.Open($"for (int block = 0; block < {Blocks}; block++)");
+        W.Line($"int depth = {DepthOf("block")};");
+        if (Structure.HasShared)
         {
-            W.Line($"int depth = {DepthOf("block")};");
-        }
-
-        if (Blocking.SharedElements > 0)
-        {
-            W.Line($"float* {Packed} = {Shared} + (block & 1) * {CodeWriter.Number(Blocking.SharedElements)}L;");
+            W.Line($"float* {Packed} = {Shared} + (block & 1) * {Long(Constant("sharedElements", b => b.SharedElements))};");
         }
 
         PackShared();
@@ -96,145 +114,132 @@ internal abstract class RowProduct(CodeWriter w, KernelCode code, Func<string, s
     protected abstract void PackSharedPart(string target);
 
     /// <summary>The steps of a block of the contraction, the last of which has fewer.</summary>
-    protected string DepthOf(string block) => $"Math.Min({Blocking.DepthBlock}, {Kernel.Depth} - {block} * {Blocking.DepthBlock})";
+    protected string DepthOf(string block)
+        => !Structure.CutsDepth ? Depth : IsRagged(b => Kernel.Depth % b.DepthBlock == 0) ? Rest(DepthBlock, CodeWriter.Number(Kernel.Depth), $"{block} * {DepthBlock}") : DepthBlock;
 
-    protected string LeftAt(string strip)
+    protected string LeftAt(string row, string block = "block")
     {
-        KernelOperand left = Kernel.Operands[0];
         bool contracts = Kernel.Form == MatMulForm.TN;
-        string at = contracts ? $"{strip} * {Blocking.Height}" : $"(long){strip} * {CodeWriter.Number((long)Blocking.Height * left.Access.RowStride)}";
-        return $"{left.Name} + {at}{DepthOffset(contracts ? left.Access.RowStride : 1)}";
+        return $"{Left.Name} + {(contracts ? row : $"{Long(row)} * {Left.Access.RowStride}")}{DepthOffset(contracts ? Left.Access.RowStride : 1, block)}";
     }
 
     protected string RightAt(string column, string block = "block")
     {
-        KernelOperand right = Kernel.Operands[1];
         bool transposed = Kernel.Form == MatMulForm.NT;
-        string at = column == "0" ? "" : transposed ? $" + (long){column} * {right.Access.RowStride}" : $" + {column}";
-        return $"{right.Name}{at}{DepthOffset(transposed ? 1 : right.Access.RowStride, block)}";
+        string at = column == "0" ? "" : transposed ? $" + {Long(column)} * {Right.Access.RowStride}" : $" + {column}";
+        return $"{Right.Name}{at}{DepthOffset(transposed ? 1 : Right.Access.RowStride, block)}";
     }
 
-    protected string DepthOffset(int stride, string block = "block") => Blocking.DepthBlocks == 1 ? "" : $" + (long){block} * {CodeWriter.Number((long)Blocking.DepthBlock * stride)}";
+    protected string DepthOffset(int stride, string block) => !Structure.CutsDepth ? "" : $" + {Long(block)} * {Product(DepthBlock, CodeWriter.Number(stride))}";
 
     protected void PackLeft(string first, string last, string target)
-        => W.Line(MatMulEmitter.Pack(Kernel.Form != MatMulForm.TN, LeftAt(first), Kernel.Operands[0].Access.RowStride, Depth, $"Math.Min({last} * {Blocking.Height}, {Rows}) - {first} * {Blocking.Height}", target, Blocking.Height, Blocking.Height));
+        => Pack(Kernel.Form != MatMulForm.TN, LeftAt($"{first} * {Height}"), Left.Access.RowStride, $"Math.Min({last} * {Height}, {Rows}) - {first} * {Height}", target, Height, Height);
 
     protected void PackRight(string column, string count, string target)
-        => W.Line(MatMulEmitter.Pack(Kernel.Form == MatMulForm.NT, RightAt(column), Kernel.Operands[1].Access.RowStride, Depth, count, target, Blocking.Width, V.Lanes));
+        => Pack(Kernel.Form == MatMulForm.NT, RightAt(column), Right.Access.RowStride, count, target, Width, "V.Lanes");
 
     protected void Swap() => W.Line($"float* done = {Piece};").Line($"{Piece} = next;").Line("next = done;");
 
-    /// <summary>
-    /// Multiplies a strip and a panel, and runs the epilogue where that ends the contraction; with a number of steps, rows of what is
-    /// multiplied next are copied meanwhile.
-    /// </summary>
-    protected void Tile(string m, string strip, string panel, string column, int vectors, string? every = null)
+    /// <summary>Multiplies strips and a panel, and runs the epilogue where that ends the contraction.</summary>
+    /// <param name="first">The first strip.</param>
+    /// <param name="last">The last strip, exclusive.</param>
+    /// <param name="strip">Where strip <c>m</c> lies, if it was packed.</param>
+    /// <param name="panel">The panel's number.</param>
+    /// <param name="every">A number of steps after each of which a row of what is multiplied next is copied.</param>
+    /// <param name="before">Prints what comes before each.</param>
+    protected void Strip(string first, string last, string strip, string panel, string? every, Action? before = null)
     {
-        int height = Blocking.Height;
-        int width = vectors * V.Lanes;
-        int blocks = Blocking.DepthBlocks;
-        int stripStep = Blocking.IsLeftInPlace ? 0 : PackedHeight;
-        int aheadVectors = every is null ? 0 : AheadVectors;
-        PanelTile tile = new(V, height, vectors, stripStep, aheadVectors);
-        int rest = Kernel.Rows.Maximum % height;
-        string rows = rest == 0 && !Kernel.Rows.IsDynamic ? CodeWriter.Number(height) : "height";
-        W.Line($"int row = {m} * {height};");
-        if (rows == "height")
+        W.Open($"for (int m = {first}; m < {last}; m++)");
+        before?.Invoke();
+        string rows = HasRaggedRows ? "rowCount" : Height;
+        W.Line($"int row = m * {Height}{(HasRaggedRows ? $", rowCount = {Rest(Height, Rows, "row")}" : "")};");
+        string left = strip, step = StripStep;
+        if (Structure.IsLeftInPlace)
         {
-            W.Line($"int height = Math.Min({height}, {Rows} - row);");
-        }
-
-        string left = strip;
-        if (Blocking.IsLeftInPlace)
-        {
-            KernelOperand operand = Kernel.Operands[0];
-            left = $"{operand.Name} + (long)row * {operand.Access.RowStride}{DepthOffset(1)}, {operand.Access.RowStride}";
-            if (Blocking.PaddedElements > 0)
+            (left, step) = (LeftAt("row"), CodeWriter.Number(Left.Access.RowStride));
+            if (HasPadding)
             {
-                W.Line($"float* a = {operand.Name} + (long)row * {operand.Access.RowStride}{DepthOffset(1)};");
-                left = $"a, {PadRows(operand.Access.RowStride, $"height < {height}", "height", Depth, height)}";
+                PadRows(left, Left.Access.RowStride, rows, Height);
+                (left, step) = ("a", "step");
             }
         }
 
-        string columns = ColumnCount(column, vectors);
-        void Multiply(string left, string result, string stride, string adds = "false")
-            => W.Line(tile.Call(left, panel, result, stride, Depth, adds, every));
-
-        if (blocks > 1)
+        if (Structure.CutsDepth)
         {
+            string isLast = $"block == {(int.TryParse(Blocks, out int blocks) ? CodeWriter.Number(blocks - 1) : "blocks - 1")}";
             if (Plan.FetchedOperands.Count > 0)
             {
-                W.Open($"if (block == {blocks - 1})");
-                PrefetchEpilogue("row", rows, column, columns);
+                W.Open($"if ({isLast})");
+                PrefetchEpilogue("row", rows, "n", Columns);
                 W.Close();
                 W.Line();
             }
 
             // Sums of the blocks before wait in the workspace, each tile in a place of its own.
-            long tileSize = (long)height * Blocking.Width;
-            W.Line($"float* sums = workspace + ({m} * {Blocking.Panels}L + {column} / {Blocking.Width}) * {tileSize};");
-            Multiply(left, "sums", CodeWriter.Number(width), adds: "block > 0");
-            W.Open($"if (block == {blocks - 1})").Line(EpilogueCall("sums", "row", rows, column, columns)).Close();
+            W.Line($"float* sums = workspace + (m * {Long(Panels)} + {panel}) * {Product(Height, Width)};");
+            Tile(left, step, "sums", PanelStep, every, "block > 0");
+            W.Open($"if ({isLast})");
+            Epilogue("sums", "row", rows, "n", Columns);
+            W.Close();
+            W.Close();
             return;
         }
 
-        if (columns == CodeWriter.Number(width) && IsPlain)
+        bool always = !HasRaggedRows && !HasRaggedVectors;
+        if (IsPlain)
         {
             // What needs no epilogue goes from the registers to its place.
             Store store = Kernel.Stores[0];
             KernelOperand target = Kernel.Operands[store.Operand];
-            string result = $"{target.Name} + (long)row * {target.Access.RowStride} + {column}";
-            string stride = CodeWriter.Number(target.Access.RowStride);
-            if (rows == "height")
+            if (!always)
             {
-                W.Open($"if (height == {height})");
+                IEnumerable<string> conditions = [.. HasRaggedRows ? new[] { $"rowCount == {Height}" } : [], .. HasRaggedVectors ? new[] { $"{Columns} == {PanelStep}" } : []];
+                W.Open($"if ({string.Join(" && ", conditions)})");
             }
 
-            Multiply(left, result, stride, store.Mode switch { StoreMode.Replace => "false", StoreMode.Add => "true", _ => "accumulate" });
-            if (rows != "height")
+            Tile(left, step, $"{target.Name} + (long)row * {target.Access.RowStride} + n", CodeWriter.Number(target.Access.RowStride), every,
+                store.Mode switch { StoreMode.Replace => "false", StoreMode.Add => "true", _ => "accumulate" });
+            if (always)
             {
+                W.Close();
                 return;
             }
 
-            W.Line();
-            W.Line("continue;").Close();
+            W.Line("continue;");
+            W.Close();
             W.Line();
         }
 
-        PrefetchEpilogue("row", rows, column, columns);
-        Multiply(left, "tile", CodeWriter.Number(width));
-        W.Line(EpilogueCall("tile", "row", rows, column, columns));
+        PrefetchEpilogue("row", rows, "n", Columns);
+        Tile(left, step, "tile", PanelStep, every, "false");
+        Epilogue("tile", "row", rows, "n", Columns);
+        W.Close();
     }
 
-    /// <summary>Whether nothing but the product is stored.</summary>
-    protected bool IsPlain => Kernel.Stores.Count == 1 && Kernel.Stores[0].Value is AccumulatorExpr && Kernel.Operands[Kernel.Stores[0].Operand].Access.IsMatrix;
-
-    protected bool HasRaggedRows => Kernel.Rows.IsDynamic || Kernel.Rows.Maximum % Blocking.Height != 0;
-
-    /// <summary>The columns of the panel at <paramref name="column"/>: fewer than it is wide only in the last one.</summary>
-    protected string ColumnCount(string column, int vectors)
+    private void Tile(string left, string step, string result, string stride, string? every, string adds)
     {
-        int last = Kernel.Columns - ((Blocking.Panels - 1) * Blocking.Width);
-        return vectors < Blocking.Vectors || Blocking.Panels == 1 ? CodeWriter.Number(last)
-            : Blocking.LastVectors < Blocking.Vectors || last == Blocking.Width ? CodeWriter.Number(Blocking.Width)
-            : $"Math.Min({Blocking.Width}, {Kernel.Columns} - {column})";
+        string method = $"RegisterTile.Multiply{(Structure.IsLeftInPlace ? "Rows" : "Strip")}";
+        string operands = $"{left}, {step}, panel, {PanelStep}, {result}, {stride}, {Depth}";
+        W.Line(every is null
+            ? $"{method}<V>({Height}, {Vectors}, {operands}{(adds == "false" ? "" : ", " + adds)});"
+            : $"{method}Ahead<V>({Vectors}, {operands}, {adds}, &ahead, {AheadVectors}, {every});");
     }
 
     private void PackShared()
     {
-        if (Blocking.SharedElements == 0)
+        if (!Structure.HasShared)
         {
             return;
         }
 
-        if (Blocking.IsSharedInScratch)
+        if (Structure.IsSharedInScratch)
         {
             PackSharedWhole();
             return;
         }
 
         W.Line($"worker.Range({SharedUnits}, 1, out int firstPacked, out int lastPacked);");
-        PackSharedPart($"{Packed} + (long)firstPacked * {SharedWidth} * {Depth}");
+        PackSharedPart($"{Packed} + (long)firstPacked * {Product(SharedWidth, Depth)}");
         W.Line("worker.Barrier();");
     }
 }

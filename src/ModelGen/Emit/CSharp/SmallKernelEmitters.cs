@@ -168,7 +168,7 @@ internal static class GatherEmitter
     public static KernelCode Emit(EmbeddingKernel kernel)
     {
         var code = new KernelCode($"Embedding_{Text.Extent(kernel.Rows)}x{kernel.Columns}", $"Rows of a table by index: [{kernel.Rows}, {kernel.Columns}].", kernel, Arguments.Of(kernel.Rows));
-        code.Method("", code.Parameters, (w, _) =>
+        code.Plain(w =>
         {
             Text.Range(w, kernel.IsSerial(), Text.RowCount(kernel.Rows), 1);
             w.Open("for (int r = start; r < end; r++)");
@@ -232,7 +232,7 @@ internal static class GatherEmitter
     public static KernelCode Emit(TransposeIndicesKernel kernel)
     {
         var code = new KernelCode($"TransposeIndices_{kernel.Outer}x{Text.Extent(kernel.Inner)}", $"Indices [{kernel.Outer}, {kernel.Inner}] as [{kernel.Inner}, {kernel.Outer}].", kernel, Arguments.Of(kernel.Inner));
-        code.Method("", code.Parameters, (w, _) =>
+        code.Plain(w =>
         {
             string inner = Text.RowCount(kernel.Inner);
             Text.Range(w, kernel.IsSerial(), inner, 16);

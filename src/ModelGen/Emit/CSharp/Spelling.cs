@@ -33,6 +33,9 @@ internal sealed class Spelling(int bits)
     /// <summary>Columns of a row of the attention tile.</summary>
     public int TileColumns => HeadTile.Columns;
 
+    /// <summary>The width of so many lanes.</summary>
+    public static Spelling OfLanes(int lanes) => Array.Find(All, s => s.Lanes == lanes);
+
     /// <summary>The widest spelling, no wider than this one, whose vectors are filled by so many elements; the narrowest, where none is.</summary>
     public Spelling FilledBy(int elements) => Array.Find(All, s => s.Bits <= Bits && s.Lanes <= elements) ?? All[All.Length - 1];
 

@@ -1,34 +1,38 @@
 using System;
+using System.Collections.Generic;
 using ModelGen.Compiler.Kernels;
-using ModelGen.Compiler.Targets.Cpu;
 using ModelGen.Compiler.Ops;
+using ModelGen.Compiler.Targets.Cpu;
 
 namespace ModelGen.Compiler.Emit.CSharp;
 
 /// <summary>Strips of rows are a worker's own, as many at a time as the second-level cache holds; they are multiplied with all panels.</summary>
-internal sealed class StripProduct(CodeWriter w, KernelCode code, Func<string, string> name, MatMulKernel kernel, ProductPlan plan, Spelling v) : RowProduct(w, code, name, kernel, plan, v)
+internal sealed class StripProduct(Func<string, string> name, MatMulKernel kernel, ProductPlan plan, IReadOnlyList<MatMulBlocking> widths) : RowProduct(name, kernel, plan, widths)
 {
     protected override string Piece => "strip";
 
     protected override string Shared => "panels";
 
-    protected override string Packed => Blocking.DepthBlocks == 1 && Plan.RightPanels is not null ? Kernel.Operands[1].Name : base.Packed;
+    protected override string Packed => !Structure.CutsDepth && Plan.RightPanels is not null ? Right.Name : base.Packed;
 
-    protected override string SharedUnits => CodeWriter.Number(Blocking.Panels);
+    protected override string SharedUnits => Panels;
 
-    protected override int SharedWidth => Blocking.Width;
+    protected override string SharedWidth => Width;
 
-    protected override int PackedHeight => Blocking.PacksAhead ? Group : Blocking.Height;
+    protected override string StripStep => Structure.PacksAhead ? Group : Height;
 
-    protected override int AheadVectors => Group / V.Lanes;
+    protected override string AheadVectors => Constant("aheadVectors", b => b.BlockStrips * b.Height / b.Lanes);
 
     /// <summary>Rows of the strips that are multiplied together.</summary>
-    private int Group => Blocking.BlockStrips * Blocking.Height;
+    private string Group => Constant("group", b => b.BlockStrips * b.Height);
+
+    /// <summary>Whether what a worker packs next comes from memory while its first strips are multiplied, a part with each panel.</summary>
+    private bool FetchesBlock => Structure.CutsDepth;
 
     protected override void PackSharedWhole() => PackRight("0", CodeWriter.Number(Kernel.Columns), Packed);
 
     protected override void PackSharedPart(string target)
-        => PackRight($"(firstPacked * {Blocking.Width})", $"Math.Min(lastPacked * {Blocking.Width}, {Kernel.Columns}) - firstPacked * {Blocking.Width}", target);
+        => PackRight($"firstPacked * {Width}", $"Math.Min(lastPacked * {Width}, {Kernel.Columns}) - firstPacked * {Width}", target);
 
     protected override void Multiply()
     {
@@ -37,45 +41,37 @@ internal sealed class StripProduct(CodeWriter w, KernelCode code, Func<string, s
             W.Line("bool isFirst = true;");
         }
 
-        if (Blocking.PacksAhead)
+        if (Structure.PacksAhead)
         {
             StripsAhead();
             return;
         }
 
-        ForPieces(StripCount, Blocking.Strips, 1, Blocking.BlockStrips, (long)Blocking.Height * Kernel.Columns * Blocking.DepthBlock, () =>
+        OpenPieces(Strips);
+        if (!Structure.IsLeftInPlace)
         {
-            if (!Blocking.IsLeftInPlace)
-            {
-                PackLeft("first", "last", "strip");
-            }
+            PackLeft("first", "last", "strip");
+        }
 
-            AllPanels($"strip + (long)(m - first) * {StripStep}", every: null);
-        });
+        AllPanels($"strip + (long)(m - first) * {Product(Height, Depth)}", every: null);
+        W.Close();
     }
-
-    /// <summary>Whether what a worker packs next comes from memory while its first strips are multiplied, a part with each panel.</summary>
-    private bool FetchesBlock => Blocking.DepthBlocks > 1;
 
     // Tiles of some strips pack those that the worker most likely takes next.
     private void StripsAhead()
     {
-        KernelOperand left = Kernel.Operands[0];
-        int groups = (Blocking.Strips + Blocking.BlockStrips - 1) / Blocking.BlockStrips;
-        int wholeGroups = Kernel.Rows.Maximum / Group;
-        W.Line($"worker.Share({groups});");
+        string strips = Constant("blockStrips", b => b.BlockStrips);
+        W.Line($"worker.Share({Quotient(Strips, strips)});");
         W.Open("while (worker.Take())");
-        W.Line($"int first = worker.Unit * {Blocking.BlockStrips};");
-        W.Line(Blocking.Strips % Blocking.BlockStrips == 0 ? $"int last = first + {Blocking.BlockStrips};" : $"int last = Math.Min(first + {Blocking.BlockStrips}, {StripCount});");
+        W.Line($"int first = worker.Unit * {strips}, last = Math.Min(first + {strips}, {Strips});");
         W.Open("if (!worker.IsForeseen)");
-        string count = wholeGroups == groups ? CodeWriter.Number(Group) : $"Math.Min({Group}, {Rows} - first * {Blocking.Height})";
-        W.Line(MatMulEmitter.Pack(false, LeftAt("first"), left.Access.RowStride, Depth, count, "strip", Group, Group));
+        Pack(false, LeftAt($"first * {Height}"), Left.Access.RowStride, $"Math.Min({Group}, {Rows} - first * {Height})", "strip", Group, Group);
         W.Close();
         W.Line();
         W.Line("// The strips that most likely follow are packed by the tiles of these.");
-        W.Line($"bool follow = worker.Foresee({wholeGroups}, out int following, out int _);");
-        W.Line($"ahead.Begin({LeftAt($"following * {Blocking.BlockStrips}")}, {left.Access.RowStride}, follow ? {Depth} : 0, next, {Group});");
-        AllPanels($"strip + (m - first) * {Blocking.Height}", CodeWriter.Number(Blocking.StepsOfCopy(Blocking.Panels * Blocking.BlockStrips)));
+        W.Line($"bool follow = worker.Foresee({Constant("wholeGroups", b => Kernel.Rows.Maximum / (b.BlockStrips * b.Height))}, out int following, out _);");
+        W.Line($"ahead.Begin({LeftAt($"following * {Group}")}, {Left.Access.RowStride}, follow ? {Depth} : 0, next, {Group});");
+        AllPanels($"strip + (m - first) * {Height}", Constant("every", b => b.StepsOfCopy(b.Panels * b.BlockStrips)));
         W.Line();
         Swap();
         W.Close();
@@ -83,25 +79,25 @@ internal sealed class StripProduct(CodeWriter w, KernelCode code, Func<string, s
 
     private void AllPanels(string strip, string? every)
     {
-        ForPanels("n", (column, vectors) =>
+        W.Open($"for (int n = 0; n < {Kernel.Columns}; n += {Width})");
+        if (HasRaggedColumns)
         {
-            W.Line($"float* panel = {Packed} + (long){column} * {Depth};");
-            if (FetchesBlock)
-            {
-                KernelOperand right = Kernel.Operands[1];
-                bool transposed = Kernel.Form == MatMulForm.NT;
-                string count = $"(lastPacked - firstPacked) * {Blocking.Width}";
-                string next = $"{RightAt($"(firstPacked * {Blocking.Width})")} + {CodeWriter.Number((long)Blocking.DepthBlock * (transposed ? 1 : right.Access.RowStride))}";
-                W.Open("if (isFirst)");
-                W.Line($"Panels.Prefetch({next}, {right.Access.RowStride}, {(transposed ? count : Depth)}, {(transposed ? Depth : count)}, {column} / {Blocking.Width}, {Blocking.Panels});");
-                W.Close();
-                W.Line();
-            }
+            Extent("columns", CodeWriter.Number(Kernel.Columns), "n");
+        }
 
-            W.Open("for (int m = first; m < last; m++)");
-            Tile("m", strip, "panel", column, vectors, every);
+        W.Line($"float* panel = {Packed} + (long)n * {Depth};");
+        if (FetchesBlock)
+        {
+            bool transposed = Kernel.Form == MatMulForm.NT;
+            string count = $"(lastPacked - firstPacked) * {Width}";
+            W.Open("if (isFirst)");
+            W.Line($"Panels.Prefetch({RightAt($"firstPacked * {Width}", "(block + 1)")}, {Right.Access.RowStride}, {(transposed ? count : Depth)}, {(transposed ? Depth : count)}, n / {Width}, {Panels});");
             W.Close();
-        });
+            W.Line();
+        }
+
+        Strip("first", "last", strip, $"n / {Width}", every);
+        W.Close();
         if (FetchesBlock)
         {
             W.Line();

@@ -16,6 +16,9 @@ internal enum AttentionAlgorithm
     /// <summary>One query: keys and values are read once, head after head at each position.</summary>
     SingleQuery,
 
+    /// <summary>One query whose heads are narrower than a vector and share one.</summary>
+    SharedHeads,
+
     /// <summary>One query whose heads are so narrow and few that a vector holds a score of each.</summary>
     NarrowHeads,
 
@@ -37,7 +40,7 @@ internal sealed class AttentionPlan : KernelPlan
 {
     /// <summary>Names of the parts of a worker's memory.</summary>
     public const string KeysTransposed = "keysTransposed", ValuesTransposed = "valuesTransposed", KeyRows = "keyRows", Values = "values", Scores = "scores",
-        Probabilities = "probabilities", Cotangents = "cotangents", Queries = "queryBlock", OutputCotangents = "outputBlock";
+        Probabilities = "probabilities", Cotangents = "cotangents", Queries = "queryBlock", OutputCotangents = "outputBlock", Tile = "tile";
 
     // So many blocks of queries compute an eighth more than what causal attention needs.
     private const int CausalBlocks = 8;
@@ -53,6 +56,9 @@ internal sealed class AttentionPlan : KernelPlan
     public AttentionPlan(AttentionGradientKernel kernel, CacheSizes caches)
         => _schemes = RegisterTile.Heads.ToDictionary(t => t.Lanes, t => Backward(kernel, t, caches));
 
+    /// <summary>What is done at each width, the widest first.</summary>
+    public IReadOnlyList<AttentionScheme> Schemes => [.. _schemes.Values.OrderByDescending(s => s.Tile.Lanes)];
+
     /// <summary>What is done at vectors of <paramref name="lanes"/> elements.</summary>
     public AttentionScheme Scheme(int lanes) => _schemes[lanes];
 
@@ -64,14 +70,16 @@ internal sealed class AttentionPlan : KernelPlan
         int stride = StrideOfScores(kernel.MaximumKeys, tile), padded = Padded(kernel.Op.HeadDim, tile);
         if (kernel.Queries == RowExtent.Literal(1))
         {
-            AttentionAlgorithm algorithm = HeadsFillVectors(kernel.Op, tile.Lanes) ? AttentionAlgorithm.NarrowHeads : AttentionAlgorithm.SingleQuery;
+            AttentionAlgorithm algorithm = HeadsFillVectors(kernel.Op, tile.Lanes) ? AttentionAlgorithm.NarrowHeads
+                : HeadsShareVectors(kernel.Op, tile.Lanes) ? AttentionAlgorithm.SharedHeads : AttentionAlgorithm.SingleQuery;
             return new AttentionScheme(algorithm, tile, stride, padded, 0, ScratchLayout.Of((Scores, (long)stride * kernel.Op.Heads)));
         }
 
         return new AttentionScheme(AttentionAlgorithm.Tiles, tile, stride, padded, 0, ScratchLayout.Of(
             (KeysTransposed, (long)kernel.Op.HeadDim * stride),
             (Values, (long)stride * padded),
-            (Scores, (long)stride * tile.Rows)));
+            (Scores, (long)stride * tile.Rows),
+            (Tile, tile.Rows * tile.Columns)));
     }
 
     private static AttentionScheme Backward(AttentionGradientKernel kernel, RegisterTile tile, CacheSizes caches)
@@ -89,12 +97,17 @@ internal sealed class AttentionPlan : KernelPlan
             (Probabilities, block * stride),
             (Cotangents, block * stride),
             (Queries, block * padded),
-            (OutputCotangents, block * padded)));
+            (OutputCotangents, block * padded),
+            (Tile, tile.Rows * tile.Columns)));
     }
 
     private static int StrideOfScores(int keys, RegisterTile tile) => Padded(keys, tile) + Line;
 
     private static int Padded(int columns, RegisterTile tile) => (columns + tile.Columns - 1) / tile.Columns * tile.Columns;
+
+    // Whether several heads fill a vector.
+    private static bool HeadsShareVectors(Attention attention, int lanes)
+        => attention.Heads == attention.KeyValueHeads && attention.HeadDim >= 4 && attention.HeadDim < lanes && lanes % attention.HeadDim == 0 && attention.Heads % (lanes / attention.HeadDim) == 0;
 
     // Whether heads fill vectors evenly, those of keys and those of scores.
     private static bool HeadsFillVectors(Attention attention, int lanes)

@@ -68,6 +68,9 @@ internal sealed class ProductPlan : KernelPlan
     /// <summary>How the product is cut, at vectors of <paramref name="lanes"/> elements; there is no such thing for dot products.</summary>
     public MatMulBlocking Blocking(int lanes) => _blockings[lanes];
 
+    /// <summary>The widths whose text is the same but for numbers, together; those of wider vectors come first.</summary>
+    public IReadOnlyList<IReadOnlyList<MatMulBlocking>> Algorithms => [.. _blockings.Values.GroupBy(b => b.Structure).Select(g => g.ToArray())];
+
     /// <inheritdoc/>
     public override ScratchLayout Scratch(int lanes) => IsDotProducts ? ScratchLayout.Empty : Blocking(lanes).Scratch;
 

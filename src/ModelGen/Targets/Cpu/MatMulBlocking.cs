@@ -21,6 +21,25 @@ internal enum MatMulDivision
     Transposed,
 }
 
+/// <summary>How workers come to their parts of a product.</summary>
+internal enum WorkDivision
+{
+    /// <summary>One worker does all.</summary>
+    Alone,
+
+    /// <summary>Each has a share.</summary>
+    Ranges,
+
+    /// <summary>Each takes the units of its share one by one, and then those of others.</summary>
+    Units,
+
+    /// <summary>Each takes several units of its share at a time, and then some of others.</summary>
+    Pieces,
+}
+
+/// <summary>What of a product's plan makes its text another one: at vector widths that have this in common, only numbers differ.</summary>
+internal sealed record ProductStructure(MatMulDivision Division, WorkDivision Work, bool CutsDepth, bool PacksAhead, bool IsLeftInPlace, bool HasShared, bool IsSharedInScratch, bool FetchesPanels);
+
 /// <summary>
 /// How one matrix product is cut: the work is divided by whatever gives even shares and reads and packs least, what is read
 /// again and again is kept in cache, and the contraction is cut where a panel would outgrow the second level.
@@ -43,6 +62,9 @@ internal sealed class MatMulBlocking
 
     // Packing this many elements twice is quicker than meeting at a barrier.
     private const long PackedByEach = 8192;
+
+    // Multiply-adds that one worker does together, at least.
+    private const long LeastWork = 1 << 19;
 
     private MatMulBlocking(MatMulKernel kernel, bool isRightPacked, RegisterTile tile, int vectors, MatMulDivision division, CacheSizes caches)
     {
@@ -103,11 +125,30 @@ internal sealed class MatMulBlocking
             MatMulDivision.Strips when !IsLeftInPlace => Align((long)BlockStrips * Height * DepthBlock, Line),
             _ => 0,
         };
-        FetchesPanels = division == MatMulDivision.Panels && !isRightPacked && Panels > 1 && 4L * kernel.Columns * kernel.Depth > caches.L2;
+        FetchesPanels = division == MatMulDivision.Panels && !PacksAhead && !isRightPacked && Panels > 1 && 4L * kernel.Columns * kernel.Depth > caches.L2;
         FetchesRows = isTransposed && !kernel.Rows.IsDynamic && Panels > 1 && 4L * kernel.Columns * kernel.Depth > caches.L2
             && 4L * kernel.Depth * (Width + Height + FetchedRows) <= caches.L2 / 2;
+        Share(kernel, rows);
         Scratch = ScratchLayout.Of((Piece, PieceElements), (Next, PacksAhead ? PieceElements : 0), (Shared, IsSharedInScratch ? SharedElements : 0), (Padded, PaddedElements));
     }
+
+    /// <summary>What the text depends on.</summary>
+    public ProductStructure Structure => new(Division, Work, DepthBlocks > 1, PacksAhead, IsLeftInPlace, SharedElements > 0, IsSharedInScratch, FetchesPanels);
+
+    /// <summary>How workers come to their parts.</summary>
+    public WorkDivision Work { get; private set; }
+
+    /// <summary>Panels, strips or columns that are not divided: those that a worker takes at least.</summary>
+    public int Unit { get; private set; }
+
+    /// <summary>Units that a worker takes together where there are as many.</summary>
+    public int LeastUnits { get; private set; }
+
+    /// <summary>The most units that a worker takes together.</summary>
+    public int MostUnits { get; private set; }
+
+    /// <summary>Whether the sums of the blocks before must be there for a panel's next one, and no barrier sees to that.</summary>
+    public bool NeedsOrder => DepthBlocks > 1 && (SharedElements == 0 || IsSharedInScratch);
 
     /// <summary>Elements of a vector.</summary>
     public int Lanes { get; }
@@ -239,6 +280,41 @@ internal sealed class MatMulBlocking
                 (best, cost) = (candidate, candidateCost);
             }
         }
+    }
+
+    private void Share(MatMulKernel kernel, int rows)
+    {
+        Unit = 1;
+        LeastUnits = MostUnits = 1;
+        if (kernel.IsSerial())
+        {
+            Work = WorkDivision.Alone;
+            return;
+        }
+
+        if (Division == MatMulDivision.Panels || PacksAhead)
+        {
+            Work = PacksAhead || (kernel.IsHelped() && !NeedsOrder && Panels > 1) ? WorkDivision.Units : WorkDivision.Ranges;
+            return;
+        }
+
+        int total = rows, most = BlockStrips * Height;
+        long unitWork;
+        if (Division == MatMulDivision.Strips)
+        {
+            (total, most) = (Strips, BlockStrips);
+            unitWork = (long)Height * kernel.Columns * DepthBlock;
+        }
+        else
+        {
+            // A chunk may have far fewer rows than the most there can be: pieces are made for a sixteenth of them.
+            Unit = GroupStrips * Height;
+            unitWork = (long)Unit * Math.Max(1, kernel.Rows.Maximum / (kernel.Rows.IsDynamic ? 16 : 1)) * kernel.Depth;
+        }
+
+        MostUnits = most / Unit;
+        LeastUnits = (int)Math.Min(MostUnits, Math.Max(1, LeastWork / unitWork));
+        Work = kernel.IsHelped() && 2 * LeastUnits <= Divide(total, Unit) ? WorkDivision.Pieces : WorkDivision.Ranges;
     }
 
     private static int BestVectors(int columns, RegisterTile tile, out double cost)
