@@ -61,7 +61,7 @@ internal static class ModelCompiler
         }
         else
         {
-            ModelGraph graph = Run(forward, cancellation, g => BindExtents.Run(g, Dim.Time(chunk), 1), ExpandComposites.Run, RemoveStopGradient.Run, Simplify.Run);
+            ModelGraph graph = Run(forward, cancellation, g => BindExtents.Run(g, Dim.Batch(chunk), 1), ExpandComposites.Run, RemoveStopGradient.Run, Simplify.Run);
             inference.Add(Lower("Predict", graph, layout, spec.Caches, cancellation));
         }
 

@@ -1,4 +1,5 @@
 using System.ComponentModel;
+using System.Runtime.CompilerServices;
 
 namespace ModelGen.Runtime;
 
@@ -18,8 +19,15 @@ public unsafe struct PlanContext
     /// <summary>What lives on between runs: the key/value cache, or the carried state of a recurrence.</summary>
     public float* State;
 
-    /// <summary>The number of tokens (or rows) in this run.</summary>
-    public int Count;
+    /// <summary>The counts of the named extents that vary from run to run, in the plan's order.</summary>
+    public ExtentCounts Counts;
+
+    /// <summary>The number of tokens (or rows) in this run: the count of the plan's first extent.</summary>
+    public int Count
+    {
+        readonly get => Counts[0];
+        set => Counts[0] = value;
+    }
 
     /// <summary>The number of tokens already in the cache.</summary>
     public int Position;
@@ -35,4 +43,15 @@ public unsafe struct PlanContext
 
     /// <summary>Whether gradients are added to what the block holds (after the first micro-batch of a step) or overwrite it.</summary>
     public bool Accumulate;
+}
+
+/// <summary>How many indices each of a plan's named extents has in one run.</summary>
+[EditorBrowsable(EditorBrowsableState.Never)]
+[InlineArray(Length)]
+public struct ExtentCounts
+{
+    /// <summary>The most extents that a plan has.</summary>
+    public const int Length = 4;
+
+    private int _first;
 }

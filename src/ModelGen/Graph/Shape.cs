@@ -12,40 +12,43 @@ internal enum ElementType
     Int32,
 }
 
-/// <summary>Whose value an extent takes: its own literal, or that of one of the two symbolic extents.</summary>
-internal enum ExtentSymbol
+/// <summary>The names of the extents that models have; a graph may have others.</summary>
+internal static class ExtentNames
 {
-    None,
-    Batch,
-    Time,
+    /// <summary>Sequences, or examples, in a batch.</summary>
+    public const string Batch = "B";
+
+    /// <summary>Time steps of a run.</summary>
+    public const string Time = "T";
 }
 
 /// <summary>
-/// One extent of a shape: a literal, or a symbol plus a literal (<c>T + 1</c>). <paramref name="Maximum"/> is the
-/// literal itself, or the largest value that the symbolic extent can take, which is what memory is planned for.
+/// One extent of a shape: a literal, or a named number that a run brings along, plus a literal (<c>T + 1</c>). <paramref name="Maximum"/> is the
+/// literal itself, or the largest value that the extent can take, which is what memory is planned for.
 /// </summary>
-internal readonly record struct Dim(int Maximum, ExtentSymbol Symbol, int Plus)
+/// <param name="Maximum">The largest value.</param>
+/// <param name="Symbol">The name of a symbolic extent; null for a literal.</param>
+/// <param name="Plus">What is added to the named number.</param>
+internal readonly record struct Dim(int Maximum, string? Symbol, int Plus)
 {
-    public bool IsLiteral => Symbol == ExtentSymbol.None;
+    public bool IsLiteral => Symbol is null;
 
-    public static implicit operator Dim(int literal) => new(literal, ExtentSymbol.None, 0);
+    public static implicit operator Dim(int literal) => new(literal, null, 0);
 
-    public static Dim Batch(int maximum) => new(maximum, ExtentSymbol.Batch, 0);
+    public static Dim Named(string symbol, int maximum) => new(maximum, symbol, 0);
 
-    public static Dim Time(int maximum) => new(maximum, ExtentSymbol.Time, 0);
+    public static Dim Batch(int maximum) => Named(ExtentNames.Batch, maximum);
+
+    public static Dim Time(int maximum) => Named(ExtentNames.Time, maximum);
 
     public static Dim operator +(Dim extent, int plus)
         => extent.IsLiteral ? extent.Maximum + plus : extent with { Maximum = extent.Maximum + plus, Plus = extent.Plus + plus };
 
-    public override string ToString() => Symbol switch
+    public override string ToString() => (Symbol ?? Maximum.ToString(CultureInfo.InvariantCulture)) + (IsLiteral ? 0 : Plus) switch
     {
-        ExtentSymbol.None => Maximum.ToString(CultureInfo.InvariantCulture),
-        var s => (s == ExtentSymbol.Batch ? "B" : "T") + Plus switch
-        {
-            0 => "",
-            > 0 => "+" + Plus.ToString(CultureInfo.InvariantCulture),
-            _ => Plus.ToString(CultureInfo.InvariantCulture),
-        },
+        0 => "",
+        > 0 => "+" + Plus.ToString(CultureInfo.InvariantCulture),
+        _ => Plus.ToString(CultureInfo.InvariantCulture),
     };
 }
 
@@ -145,7 +148,7 @@ internal readonly record struct RowExtent
         return coefficient == 0 ? Literal(0)
             : !a.IsDynamic ? new(coefficient, b.Factors)
             : !b.IsDynamic ? new(coefficient, a.Factors)
-            : new(coefficient, new([.. a.Factors.Concat(b.Factors).OrderBy(d => d.Symbol).ThenBy(d => d.Plus).ThenBy(d => d.Maximum)]));
+            : new(coefficient, new([.. a.Factors.Concat(b.Factors).OrderBy(d => d.Symbol, StringComparer.Ordinal).ThenBy(d => d.Plus).ThenBy(d => d.Maximum)]));
     }
 
     /// <summary>The number that gives this one when it is multiplied by <paramref name="other"/>, or null where there is none for all extents.</summary>
@@ -170,6 +173,8 @@ internal readonly record struct RowExtent
 /// <summary>Element type and shape of a value.</summary>
 internal sealed record TensorType(ElementType Element, Shape Shape)
 {
+    public TensorType Select(Func<Dim, Dim> map) => this with { Shape = Shape.Select(map) };
+
     public static TensorType Float(Shape shape) => new(ElementType.Float32, shape);
 
     public static TensorType Int(Shape shape) => new(ElementType.Int32, shape);

@@ -90,7 +90,7 @@ internal sealed record Footprint(View View, IReadOnlyList<(RowExtent Stride, Row
             return true;
         }
 
-        if (View.PositionStride != other.View.PositionStride || View.LastStride != other.View.LastStride || View.StepStride != other.View.StepStride)
+        if (View.PositionStride != other.View.PositionStride || View.LastStride != other.View.LastStride || View.LastExtent != other.View.LastExtent || View.StepStride != other.View.StepStride)
         {
             return false;
         }

@@ -4,10 +4,10 @@ using ModelGen.Compiler.Graph;
 namespace ModelGen.Compiler.Kernels;
 
 /// <summary>
-/// Where an operand's first element lies. The address may move with the position in the sequence, with the number of tokens of a
-/// run, and with the step of the loop around the kernel.
+/// Where an operand's first element lies. The address may move with the position in the sequence, with the last index of a named
+/// extent (<c>LastExtent</c>, whose count the run brings along), and with the step of the loop around the kernel.
 /// </summary>
-internal sealed record View(PlanBuffer Buffer, long Offset, long PositionStride = 0, long LastStride = 0, long StepStride = 0);
+internal sealed record View(PlanBuffer Buffer, long Offset, long PositionStride = 0, long LastStride = 0, string? LastExtent = null, long StepStride = 0);
 
 /// <summary>How an operand varies over a kernel's rows and columns.</summary>
 internal enum AccessKind

@@ -47,7 +47,7 @@ internal static class KernelVerifier
             {
                 KernelOperand operand = kernel.Operands[i];
                 Footprint whole = Expand(touched[i], loop);
-                long last = whole.Last + (operand.View.LastStride * (counts.Select(c => (long)c.Maximum).DefaultIfEmpty(1).Max() - 1));
+                long last = whole.Last + (operand.View.LastStride * (counts.Where(c => c.Symbol == operand.View.LastExtent).Select(c => (long)c.Maximum).DefaultIfEmpty(1).Max() - 1));
                 Require(whole.View.Offset >= 0 && last < operand.View.Buffer.Size, kernel,
                     $"{operand.Name} is elements {whole.View.Offset} to {last} of the buffer {operand.View.Buffer}, which has {operand.View.Buffer.Size}");
                 Require(operand.View.StepStride == 0 || loop is not null, kernel, $"{operand.Name} moves with the steps of no loop");

@@ -36,7 +36,7 @@ internal static class OperandNames
         role = (derivative ? "d_" : "") + (role.Length == 0 ? "value" : role[0] is >= '0' and <= '9' or '_' ? "v" + role : role);
 
         // Backends keep a pointer to the current row of an operand under its name and "_r".
-        return Reserved.Contains(role) || role.EndsWith("_r", StringComparison.Ordinal) ? role + Suffix : role;
+        return Reserved.Contains(role) || (role.StartsWith("count", StringComparison.Ordinal) && role.Length > 5 && role[5] is >= 'A' and <= 'Z') || role.EndsWith("_r", StringComparison.Ordinal) ? role + Suffix : role;
     }
 
     /// <summary>The name, or the name with a number behind it, that none of <paramref name="taken"/> is.</summary>

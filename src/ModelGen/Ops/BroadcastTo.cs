@@ -1,3 +1,4 @@
+using System;
 using System.Collections.Generic;
 using ModelGen.Compiler.Autodiff;
 using ModelGen.Compiler.Graph;
@@ -13,6 +14,8 @@ internal sealed record BroadcastTo(Shape Shape) : ElementwiseOperator
     public override int Arity => 1;
 
     public override Expr Express(IReadOnlyList<Expr> inputs) => inputs[0];
+
+    public override Operator BindExtents(Func<Dim, Dim> bind) => this with { Shape = Shape.Select(bind) };
 
     public override IReadOnlyList<TensorType> Infer(IReadOnlyList<TensorType> inputs)
     {

@@ -1,3 +1,4 @@
+using System;
 using System.Collections.Generic;
 using System.Linq;
 using ModelGen.Compiler.Autodiff;
@@ -12,6 +13,8 @@ namespace ModelGen.Compiler.Ops;
 internal sealed record ColumnSum(Shape Shape) : KernelOperator
 {
     public override string Mnemonic => "column_sum";
+
+    public override Operator BindExtents(Func<Dim, Dim> bind) => this with { Shape = Shape.Select(bind) };
 
     public override IReadOnlyList<TensorType> Infer(IReadOnlyList<TensorType> inputs)
     {

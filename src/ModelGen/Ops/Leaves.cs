@@ -1,3 +1,4 @@
+using System;
 using System.Collections.Generic;
 using System.Globalization;
 using ModelGen.Compiler.Graph;
@@ -36,6 +37,8 @@ internal sealed record Parameter(string ParameterName, Shape Shape, Initializer 
 
     public override string Attributes => ParameterName;
 
+    public override Operator BindExtents(Func<Dim, Dim> bind) => this with { Shape = Shape.Select(bind) };
+
     public override IReadOnlyList<TensorType> Infer(IReadOnlyList<TensorType> inputs) => Single(TensorType.Float(Shape));
 }
 
@@ -49,6 +52,8 @@ internal sealed record Input(string InputName, TensorType Type, int Classes) : L
 
     public override string Attributes => InputName;
 
+    public override Operator BindExtents(Func<Dim, Dim> bind) => this with { Type = Type.Select(bind) };
+
     public override IReadOnlyList<TensorType> Infer(IReadOnlyList<TensorType> inputs) => Single(Type);
 }
 
@@ -59,6 +64,8 @@ internal sealed record StateRead(string State, Shape Shape) : LeafOperator
 
     public override string Attributes => State;
 
+    public override Operator BindExtents(Func<Dim, Dim> bind) => this with { Shape = Shape.Select(bind) };
+
     public override IReadOnlyList<TensorType> Infer(IReadOnlyList<TensorType> inputs) => Single(TensorType.Float(Shape));
 }
 
@@ -68,6 +75,8 @@ internal sealed record Constant(double Value, Shape Shape) : LeafOperator
     public override string Mnemonic => "constant";
 
     public override string Attributes => Value.ToString("R", CultureInfo.InvariantCulture);
+
+    public override Operator BindExtents(Func<Dim, Dim> bind) => this with { Shape = Shape.Select(bind) };
 
     public override IReadOnlyList<TensorType> Infer(IReadOnlyList<TensorType> inputs) => Single(TensorType.Float(Shape));
 }
@@ -96,6 +105,8 @@ internal sealed record BodyInput(BodyInputKind Kind, int Number, TensorType Type
     public override string Mnemonic => Kind.ToString().ToLowerInvariant();
 
     public override string Attributes => Number.ToString(CultureInfo.InvariantCulture);
+
+    public override Operator BindExtents(Func<Dim, Dim> bind) => this with { Type = Type.Select(bind) };
 
     public override IReadOnlyList<TensorType> Infer(IReadOnlyList<TensorType> inputs) => Single(Type);
 }

@@ -23,6 +23,9 @@ internal abstract record Operator
     /// <summary>The shape rule: the types of the results for inputs of these types.</summary>
     public abstract IReadOnlyList<TensorType> Infer(IReadOnlyList<TensorType> inputs);
 
+    /// <summary>The operator with other extents in its attributes. Every operator that holds an extent, a shape, a type or a body overrides this.</summary>
+    public virtual Operator BindExtents(Func<Dim, Dim> bind) => this;
+
     /// <summary>Adds to the inputs' cotangents what flows back through this operator.</summary>
     public virtual void Gradient(GradientContext context)
         => throw new GraphException($"{Mnemonic} has no gradient, and one is asked for at {context.Node}");

@@ -31,6 +31,8 @@ internal sealed record Scan(ModelGraph Body, Dim Extent, bool Reverse, int Carri
 
     public int Sequence(int output) => (3 * Carries) + output;
 
+    public override Operator BindExtents(Func<Dim, Dim> bind) => this with { Extent = bind(Extent), Body = Passes.BindExtents.Run(Body, bind) };
+
     public override IReadOnlyList<TensorType> Infer(IReadOnlyList<TensorType> inputs)
     {
         Require(inputs.Count >= Carries + Sequences, $"takes {Carries} carries and {Sequences} sequences and got {inputs.Count} inputs");

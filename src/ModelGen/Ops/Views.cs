@@ -1,3 +1,4 @@
+using System;
 using System.Collections.Generic;
 using System.Globalization;
 using System.Linq;
@@ -10,6 +11,8 @@ namespace ModelGen.Compiler.Ops;
 internal sealed record Reshape(Shape Shape) : ViewOperator
 {
     public override string Mnemonic => "reshape";
+
+    public override Operator BindExtents(Func<Dim, Dim> bind) => this with { Shape = Shape.Select(bind) };
 
     public override IReadOnlyList<TensorType> Infer(IReadOnlyList<TensorType> inputs)
     {
@@ -85,6 +88,8 @@ internal sealed record ConcatColumns : KernelOperator
 internal sealed record RowsAtPosition(Dim Time) : ViewOperator
 {
     public override string Mnemonic => "rows_at_position";
+
+    public override Operator BindExtents(Func<Dim, Dim> bind) => this with { Time = bind(Time) };
 
     public override IReadOnlyList<TensorType> Infer(IReadOnlyList<TensorType> inputs)
     {

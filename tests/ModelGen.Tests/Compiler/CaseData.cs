@@ -10,26 +10,26 @@ namespace ModelGen.Tests.Compiler;
 /// </summary>
 internal static class CaseData
 {
-    public static RunArguments Random(ModelGraph graph, int seed, int batch = 1, int time = 1, int position = 0)
+    public static RunArguments Random(ModelGraph graph, int seed, int batch = 1, int time = 1, int position = 0, IReadOnlyDictionary<string, int>? counts = null)
     {
         var random = new Random(seed);
-        var run = new RunArguments { Batch = batch, Time = time, Position = position, Seed = 0x9E3779B97F4A7C15ul * (ulong)(seed + 1), LossNormalizer = 1.0 / 7, GradientScale = 0.5 };
+        var run = new RunArguments { Batch = batch, Time = time, Counts = counts ?? new Dictionary<string, int>(), Position = position, Seed = 0x9E3779B97F4A7C15ul * (ulong)(seed + 1), LossNormalizer = 1.0 / 7, GradientScale = 0.5 };
         foreach (Node node in graph.Nodes)
         {
             switch (node.Op)
             {
                 case Parameter parameter:
-                    run.Parameters[parameter.ParameterName] = Floats(random, parameter.ParameterName, Resolve(parameter.Shape, batch, time));
+                    run.Parameters[parameter.ParameterName] = Floats(random, parameter.ParameterName, Resolve(parameter.Shape, run));
                     break;
                 case StateRead state:
-                    run.State[state.State] = Floats(random, state.State, Resolve(state.Shape, batch, time));
+                    run.State[state.State] = Floats(random, state.State, Resolve(state.Shape, run));
                     break;
                 case Input { Type.Element: ElementType.Int32 } input:
                     bool mayBeIgnored = input.InputName.StartsWith("targets", StringComparison.Ordinal);
-                    run.Inputs[input.InputName] = Tensor.Filled(Resolve(input.Type.Shape, batch, time), _ => mayBeIgnored && random.Next(4) == 0 ? -1 : random.Next(input.Classes));
+                    run.Inputs[input.InputName] = Tensor.Filled(Resolve(input.Type.Shape, run), _ => mayBeIgnored && random.Next(4) == 0 ? -1 : random.Next(input.Classes));
                     break;
                 case Input input:
-                    run.Inputs[input.InputName] = Floats(random, input.InputName, Resolve(input.Type.Shape, batch, time));
+                    run.Inputs[input.InputName] = Floats(random, input.InputName, Resolve(input.Type.Shape, run));
                     break;
             }
         }
@@ -47,6 +47,5 @@ internal static class CaseData
         return Tensor.Filled(dims, _ => Draw()).InSinglePrecision();
     }
 
-    public static int[] Resolve(Shape shape, int batch, int time)
-        => [.. shape.Dims.Select(d => d.Symbol switch { ExtentSymbol.Batch => batch + d.Plus, ExtentSymbol.Time => time + d.Plus, _ => d.Maximum })];
+    public static int[] Resolve(Shape shape, RunArguments run) => [.. shape.Dims.Select(run.Resolve)];
 }

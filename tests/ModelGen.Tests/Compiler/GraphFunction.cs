@@ -170,19 +170,24 @@ internal sealed unsafe class GraphFunction
         long scratch = _cpu.ScratchBytes;
         using (var team = new WorkerTeam(threads, scratch))
         {
-            team.Run(new PlanTask(_method, new PlanContext
+            var context = new PlanContext
             {
                 Weights = memory[MemorySpace.Weights],
                 Gradients = memory[MemorySpace.Gradients],
                 Arena = memory[MemorySpace.Arena],
                 State = memory[MemorySpace.State],
-                Count = Math.Max(run.Time, run.Batch),
                 Position = run.Position,
                 Seed = run.Seed,
                 LossNormalizer = (float)run.LossNormalizer,
                 GradientScale = (float)run.GradientScale,
                 Accumulate = accumulateInto is not null,
-            }));
+            };
+            for (int i = 0; i < Program.Counts.Count; i++)
+            {
+                context.Counts[i] = run.CountOf(Program.Counts[i].Symbol!);
+            }
+
+            team.Run(new PlanTask(_method, context));
         }
 
         memory.Check();
@@ -191,21 +196,21 @@ internal sealed unsafe class GraphFunction
         {
             View view = Program.Outputs[output.Name];
             float* start = memory[view.Buffer.Space] + view.Buffer.Offset + view.Offset;
-            results.Outputs.Add(output.Name, Tensor.Filled(CaseData.Resolve(output.Value.Shape, run.Batch, run.Time), i => start[i]));
+            results.Outputs.Add(output.Name, Tensor.Filled(CaseData.Resolve(output.Value.Shape, run), i => start[i]));
         }
 
         foreach ((string name, PlanBuffer buffer) in States())
         {
             Shape shape = StateShape(name);
             float* start = memory[MemorySpace.State] + buffer.Offset;
-            results.State.Add(name, Tensor.Filled(CaseData.Resolve(shape, run.Batch, run.Time), i => start[i]));
+            results.State.Add(name, Tensor.Filled(CaseData.Resolve(shape, run), i => start[i]));
         }
 
         foreach (string name in _graph.Gradients.Select(g => g.Parameter).Distinct())
         {
             float* start = memory[MemorySpace.Gradients] + _layout.Gradient(name).Offset;
             Parameter parameter = _layout.Parameters.First(p => p.Parameter.ParameterName == name).Parameter;
-            results.Gradients.Add(name, Tensor.Filled(CaseData.Resolve(parameter.Shape, run.Batch, run.Time), i => start[i]));
+            results.Gradients.Add(name, Tensor.Filled(CaseData.Resolve(parameter.Shape, run), i => start[i]));
         }
 
         return results;

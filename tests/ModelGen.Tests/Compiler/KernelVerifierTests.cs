@@ -81,7 +81,7 @@ public sealed class KernelVerifierTests
         RowKernel Over(int most) => new("rows", [Operand("input", Input, 0, [5], 1, false), Operand("output", Result, 0, [5], 1, true)], [RowExtent.Of(Dim.Time(most))], 5, [new RowPhase([], [new Store(1, new OperandExpr(0), StoreMode.Replace)])], 0, 0);
         Verify(Over(3));
         Rejected("which has 15", Over(4));
-        var moving = new View(Input, 0, LastStride: 5);
+        var moving = new View(Input, 0, LastStride: 5, LastExtent: ExtentNames.Time);
         RowKernel last = Map([1], 5, new KernelOperand("input", moving, Access.Matrix(5), false), Operand("output", Result, 0, [5], 1, true));
         KernelVerifier.Verify([last], [Input], [Dim.Time(3)], "a test");
         Assert.Contains("which has 15", Assert.Throws<GraphException>(() => KernelVerifier.Verify([last], [Input], [Dim.Time(4)], "a test")).Message, StringComparison.Ordinal);

@@ -96,11 +96,13 @@ public sealed class RandomGraphTests
 
     private static void Compare(ModelGraph graph, GraphFunction function, int seed, bool differentiable, bool dynamic)
     {
-        int longest = graph.Nodes.SelectMany(n => n.Outputs).SelectMany(t => t.Shape.Dims).Where(d => !d.IsLiteral).Select(d => d.Maximum).DefaultIfEmpty(1).Max();
+        int longest = graph.Nodes.SelectMany(n => n.Outputs).SelectMany(t => t.Shape.Dims).Where(d => d.Symbol == ExtentNames.Time).Select(d => d.Maximum).DefaultIfEmpty(1).Max();
         foreach (int time in dynamic ? new[] { 1, 1 + (seed % longest), longest } : [1])
         {
             int position = dynamic ? seed % 5 : 0;
-            RunArguments run = CaseData.Random(graph, seed, time: time, position: position);
+            // Three extents that vary by themselves.
+            var counts = new Dictionary<string, int> { ["S"] = 1 + ((seed + time) % 5) };
+            RunArguments run = CaseData.Random(graph, seed, batch: 1 + ((seed + time) % 3), time: time, position: position, counts: counts);
             RunResults expected = ReferenceInterpreter.Run(graph, run);
             double largest = expected.Values.Values.SelectMany(v => v.Data).Select(Math.Abs).DefaultIfEmpty(0).Max();
             if (!(largest < 1e4))

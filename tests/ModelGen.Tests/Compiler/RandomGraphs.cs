@@ -17,7 +17,7 @@ internal sealed class RandomGraphs
     private readonly bool _differentiable;
     private readonly bool _dynamic;
     private readonly Dim _rows;
-    private readonly int _batch;
+    private readonly Dim _batch;
     private readonly int[] _widths;
     private int _leaves;
 
@@ -27,7 +27,7 @@ internal sealed class RandomGraphs
         _differentiable = differentiable;
         _dynamic = dynamic;
         int[] extents = [1, 2, 3, 4, 5, 7, 8, 9, 12, 15, 16, 17, 24, 31, 33];
-        _batch = Pick(1, 1, 2, 3);
+        _batch = dynamic ? Pick(new Dim[] { 1, 1, 2, Dim.Batch(3), Dim.Named("S", 5) }) : Pick(1, 1, 2, 3);
         _rows = dynamic ? Dim.Time(Pick(extents)) : Pick(extents);
         _widths = [Pick(extents), Pick(extents), 1];
     }
@@ -75,7 +75,7 @@ internal sealed class RandomGraphs
     private string Name(string name) => $"{name}{_leaves++}";
 
     // Most values are [rows, C] or [batch, rows, C]: the domains that operators share.
-    private Shape Full(int columns) => _batch == 1 && !_dynamic ? Shape.Of(_rows, columns) : Shape.Of(_batch, _rows, columns);
+    private Shape Full(int columns) => _batch == (Dim)1 && !_dynamic ? Shape.Of(_rows, columns) : Shape.Of(_batch, _rows, columns);
 
     private Value Leaf(Shape shape)
     {
@@ -170,7 +170,7 @@ internal sealed class RandomGraphs
             case 24:
                 return x.Shape.Rank < 2 ? null : Transpose(x);
             case 25:
-                return x.Shape.Rank < 2 || x.Shape.Columns < 2 ? null : EveryOther(x);
+                return x.Shape.Rank < 2 || x.Shape.Columns < 2 ? null : _dynamic && _random.Next(2) == 0 ? SumOver(x) : EveryOther(x);
             case 26:
                 return x.Shape.Rank == 0 ? null : _b.Add(new Reshape(Regroup(x.Shape)), Name("reshaped"), x);
             case 27 or 28:

@@ -14,10 +14,22 @@ internal sealed record RunArguments
     /// <summary>What states hold before the run; one that is not here is zero.</summary>
     public Dictionary<string, Tensor> State { get; init; } = [];
 
-    /// <summary>The value of the symbolic extents.</summary>
+    /// <summary>The value of the extents that models have.</summary>
     public int Batch { get; init; } = 1;
 
     public int Time { get; init; } = 1;
+
+    /// <summary>The value of other extents.</summary>
+    public IReadOnlyDictionary<string, int> Counts { get; init; } = new Dictionary<string, int>();
+
+    public int Resolve(Dim dim) => dim.IsLiteral ? dim.Maximum : CountOf(dim.Symbol!) + dim.Plus;
+
+    public int CountOf(string symbol) => Counts.TryGetValue(symbol, out int count) ? count : symbol switch
+    {
+        ExtentNames.Batch => Batch,
+        ExtentNames.Time => Time,
+        _ => throw new InvalidOperationException($"The extent {symbol} was not given."),
+    };
 
     /// <summary>The time steps that caches hold already.</summary>
     public int Position { get; init; }
@@ -144,12 +156,7 @@ internal sealed class ReferenceInterpreter
         }
     }
 
-    private int Resolve(Dim dim) => dim.Symbol switch
-    {
-        ExtentSymbol.None => dim.Maximum,
-        ExtentSymbol.Batch => _run.Batch + dim.Plus,
-        _ => _run.Time + dim.Plus,
-    };
+    private int Resolve(Dim dim) => _run.Resolve(dim);
 
     private int[] Resolve(Shape shape) => [.. shape.Dims.Select(Resolve)];
 

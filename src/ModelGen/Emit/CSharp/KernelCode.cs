@@ -7,23 +7,40 @@ using ModelGen.Compiler.Kernels;
 namespace ModelGen.Compiler.Emit.CSharp;
 
 /// <summary>The arguments beside its pointers that a kernel's text may need, found by looking at what it holds.</summary>
-[Flags]
-internal enum ArgumentKinds
+internal readonly record struct ArgumentKinds
 {
-    None = 0,
-    Count = 1,
-    Position = 2,
-    Seed = 4,
-    LossNormalizer = 8,
-    GradientScale = 16,
-    Accumulate = 32,
+    private ArgumentKinds(int flags, EquatableArray<string> extents) => (Flags, Extents) = (flags, extents);
+
+    public static ArgumentKinds None => default;
+
+    public static ArgumentKinds Position => new(1, []);
+
+    public static ArgumentKinds Seed => new(2, []);
+
+    public static ArgumentKinds LossNormalizer => new(4, []);
+
+    public static ArgumentKinds GradientScale => new(8, []);
+
+    public static ArgumentKinds Accumulate => new(16, []);
+
+    /// <summary>The named extents whose count is needed, in the order of their names.</summary>
+    public EquatableArray<string> Extents { get; }
+
+    private int Flags { get; }
+
+    public static ArgumentKinds CountOf(string extent) => new(0, [extent]);
+
+    public static ArgumentKinds operator |(ArgumentKinds a, ArgumentKinds b)
+        => new(a.Flags | b.Flags, new([.. a.Extents.Union(b.Extents, StringComparer.Ordinal).OrderBy(e => e, StringComparer.Ordinal)]));
+
+    /// <summary>Whether one of the arguments that are no counts is needed.</summary>
+    public bool Has(ArgumentKinds kind) => (Flags & kind.Flags) != 0;
 }
 
 internal static class Arguments
 {
     private static readonly (ArgumentKinds Kind, string Declaration, string Value)[] All =
     [
-        (ArgumentKinds.Count, "int count", "context.Count"),
         (ArgumentKinds.Position, "int position", "context.Position"),
         (ArgumentKinds.Seed, "ulong seed", "context.Seed"),
         (ArgumentKinds.LossNormalizer, "float lossNormalizer", "context.LossNormalizer"),
@@ -33,15 +50,24 @@ internal static class Arguments
 
     public static string Name(RuntimeScalarKind kind) => kind == RuntimeScalarKind.LossNormalizer ? "lossNormalizer" : "gradientScale";
 
-    public static IEnumerable<string> Declarations(ArgumentKinds kinds) => All.Where(a => kinds.HasFlag(a.Kind)).Select(a => a.Declaration);
+    public static IEnumerable<string> Declarations(ArgumentKinds kinds)
+        => kinds.Extents.Select(e => "int " + Text.CountOf(e)).Concat(All.Where(a => kinds.Has(a.Kind)).Select(a => a.Declaration));
 
-    public static IEnumerable<string> Names(ArgumentKinds kinds) => All.Where(a => kinds.HasFlag(a.Kind)).Select(a => a.Declaration.Split(' ')[1]);
+    public static IEnumerable<string> Names(ArgumentKinds kinds) => Declarations(kinds).Select(d => d.Split(' ')[1]);
 
-    /// <summary>What a plan passes; <paramref name="accumulates"/> takes the place of the run's own flag.</summary>
-    public static IEnumerable<string> Values(ArgumentKinds kinds, string? accumulates = null)
-        => All.Where(a => kinds.HasFlag(a.Kind)).Select(a => a.Kind == ArgumentKinds.Accumulate && accumulates is not null ? accumulates : a.Value);
+    /// <summary>What a plan passes, whose run brings along <paramref name="counts"/>; <paramref name="accumulates"/> takes the place of the run's own flag.</summary>
+    public static IEnumerable<string> Values(ArgumentKinds kinds, IReadOnlyList<Dim> counts, string? accumulates = null)
+        => kinds.Extents.Select(e => Count(e, counts))
+            .Concat(All.Where(a => kinds.Has(a.Kind)).Select(a => a.Kind == ArgumentKinds.Accumulate && accumulates is not null ? accumulates : a.Value));
 
-    public static ArgumentKinds Of(RowExtent extent) => extent.IsDynamic ? ArgumentKinds.Count : ArgumentKinds.None;
+    /// <summary>The count of an extent in a plan.</summary>
+    public static string Count(string extent, IReadOnlyList<Dim> counts)
+    {
+        int place = Enumerable.Range(0, counts.Count).First(i => counts[i].Symbol == extent);
+        return place == 0 ? "context.Count" : $"context.Counts[{CodeWriter.Number(place)}]";
+    }
+
+    public static ArgumentKinds Of(RowExtent extent) => extent.Factors.Aggregate(ArgumentKinds.None, (kinds, dim) => kinds | ArgumentKinds.CountOf(dim.Symbol!));
 
     public static ArgumentKinds Of(IEnumerable<Store> stores)
     {

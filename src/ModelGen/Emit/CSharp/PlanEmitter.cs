@@ -172,7 +172,7 @@ internal sealed class PlanEmitter
             string name = emitter._names.Short(loop.Name);
             w.Line(loop.BlockRows > 0 ? $"// {name}: {loop.Steps} blocks of {loop.BlockRows} rows" : $"// {name}: {(loop.Reverse ? "backwards " : "")}over {loop.Steps} time steps");
             string variable = Variable(loop);
-            string steps = Text.RowCount(loop.Steps, "context.Count");
+            string steps = Text.RowCount(loop.Steps, e => Arguments.Count(e, program.Program.Counts));
             w.Open(loop.Reverse ? $"for (int {variable} = {steps} - 1; {variable} >= 0; {variable}--)" : $"for (int {variable} = 0; {variable} < {steps}; {variable}++)");
         }
 
@@ -192,7 +192,7 @@ internal sealed class PlanEmitter
 
             string? accumulates = step.AddsToEarlierBlocks ? $"{variable} > 0 || context.Accumulate" : null;
             w.Line($"// {KernelNames.Equation(kernel, emitter._names)}");
-            w.Line($"{name}{(code.IsGeneric ? "<V>" : "")}({string.Join(", ", arguments.Concat(Arguments.Values(code.Extra, accumulates)).Append("worker"))});");
+            w.Line($"{name}{(code.IsGeneric ? "<V>" : "")}({string.Join(", ", arguments.Concat(Arguments.Values(code.Extra, program.Program.Counts, accumulates)).Append("worker"))});");
         }
 
         private string Address(KernelOperand operand, string? variable)
@@ -207,7 +207,7 @@ internal sealed class PlanEmitter
 
             if (view.LastStride != 0)
             {
-                address += $" + (context.Count - 1L) * {CodeWriter.Number(view.LastStride)}";
+                address += $" + ({Arguments.Count(view.LastExtent!, program.Program.Counts)} - 1L) * {CodeWriter.Number(view.LastStride)}";
             }
 
             if (view.StepStride != 0)

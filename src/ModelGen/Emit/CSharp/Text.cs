@@ -1,3 +1,4 @@
+using System;
 using System.Globalization;
 using System.Linq;
 using ModelGen.Compiler.Graph;
@@ -12,9 +13,12 @@ internal static class Text
     /// <summary>A row extent as part of a name: <c>768</c> or <c>N</c>.</summary>
     public static string Extent(RowExtent rows) => rows.IsDynamic ? (rows.Coefficient == 1 ? "N" : CodeWriter.Number(rows.Coefficient) + "N") : CodeWriter.Number(rows.Coefficient);
 
-    /// <summary>A row extent as an expression: a product, which binds as tightly as one; <paramref name="counted"/> is what a dynamic one counts.</summary>
-    public static string RowCount(RowExtent rows, string counted = "count")
-        => string.Join(" * ", (rows.Coefficient == 1 && rows.IsDynamic ? [] : new[] { CodeWriter.Number(rows.Coefficient) }).Concat(rows.Factors.Select(f => Count(f, counted))));
+    /// <summary>The name of a kernel's argument that is the count of an extent.</summary>
+    public static string CountOf(string extent) => extent == ExtentNames.Time ? "count" : "count" + extent;
+
+    /// <summary>A row extent as an expression: a product, which binds as tightly as one; <paramref name="count"/> spells the counts of named extents.</summary>
+    public static string RowCount(RowExtent rows, Func<string, string>? count = null)
+        => string.Join(" * ", (rows.Coefficient == 1 && rows.IsDynamic ? [] : new[] { CodeWriter.Number(rows.Coefficient) }).Concat(rows.Factors.Select(f => Count(f, (count ?? CountOf)(f.Symbol!)))));
 
     private static string Count(Dim dim, string counted)
         => dim.Plus == 0 ? counted : string.Format(CultureInfo.InvariantCulture, "({0} {1} {2})", counted, dim.Plus > 0 ? "+" : "-", System.Math.Abs(dim.Plus));

@@ -14,6 +14,9 @@ namespace ModelGen.Compiler.Passes;
 /// </summary>
 internal sealed class Lowering
 {
+    /// <summary>The counts that a run of a plan can bring along: the length of the runtime's <c>ExtentCounts</c>.</summary>
+    private const int MostExtents = 4;
+
     private readonly Dictionary<Value, TensorView> _copies = [];
 
     private Lowering(ModelLayout layout, ModelGraph graph, IEnumerable<Value> required, Dictionary<Value, TensorView> leaves, Dictionary<Value, (TensorView View, StoreMode Mode)> targets, List<PlanBuffer> buffers, bool insideLoop)
@@ -61,6 +64,11 @@ internal sealed class Lowering
         lowering.LowerNodes(cancellation);
         Dictionary<string, View> outputs = graph.Outputs.ToDictionary(o => o.Name, o => lowering.OutputOf(o.Value));
         Dim[] counts = [.. graph.Nodes.SelectMany(n => n.Outputs).SelectMany(t => t.Shape.Dims).Where(d => !d.IsLiteral).Select(d => d + -d.Plus).Distinct()];
+        if (counts.Select(c => c.Symbol).Distinct().Count() < counts.Length || counts.Length > MostExtents)
+        {
+            throw new GraphException($"the extents {string.Join(", ", counts.Select(c => $"{c} up to {c.Maximum}"))}: a run has at most {MostExtents}, each with one maximum");
+        }
+
         PlanBuffer[] given = [.. inputs.Values.Select(v => v.Buffer)];
         List<Kernel> sorted = lowering.Schedule.Sort();
         KernelVerifier.Verify(sorted, given, counts, nameof(Lowering), gradientsAdd: false);

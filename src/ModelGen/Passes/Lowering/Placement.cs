@@ -113,7 +113,7 @@ internal sealed class Placement
             case LastRow when seen.MatrixStride(value.Node.Inputs[0].Type) is { } stride:
                 bool moves = from.Rows.IsDynamic;
                 TensorView last = TensorView.Dense(seen.Base, value.Shape).Move((moves ? from.Rows.Factors[0].Plus : from.Rows.Maximum - 1L) * stride);
-                return moves ? last with { Base = last.Base with { LastStride = stride } } : last;
+                return moves ? last with { Base = last.Base with { LastStride = stride, LastExtent = from.Rows.Factors[0].Symbol } } : last;
             case LastRow:
                 return null;
             case PadRows or PadColumns:

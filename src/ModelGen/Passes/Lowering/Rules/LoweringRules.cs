@@ -94,6 +94,11 @@ internal static class LoweringRules
     {
         var attention = (Attention)node.Op;
         Shape q = node.Inputs[0].Shape;
+        if (!q[0].IsLiteral || !node.Inputs[1].Shape[-2].IsLiteral)
+        {
+            throw new GraphException($"{node}: a dynamic batch, or keys of a dynamic number that are in no cache");
+        }
+
         bool logSumExp = lowering.Readers[new Value(node, 1)].Any();
         var operands = new List<KernelOperand> { Read(lowering, node, 0, "q"), Read(lowering, node, 1, "k"), Read(lowering, node, 2, "v"), Write(lowering, node, 0, "output") };
         if (logSumExp)
@@ -108,6 +113,11 @@ internal static class LoweringRules
     {
         var gradient = (AttentionGradient)node.Op;
         Shape q = node.Inputs[0].Shape;
+        if (!q[0].IsLiteral || !q[1].IsLiteral || !node.Inputs[1].Shape[1].IsLiteral)
+        {
+            throw new GraphException($"{node}: a gradient over dynamic extents");
+        }
+
         string[] reads = ["q", "k", "v", "output", "logsumexp", "d_output"];
         string[] writes = ["dq", "dk", "dv"];
         KernelOperand[] operands = [.. reads.Select((name, i) => Read(lowering, node, i, name)), .. writes.Select((name, i) => Write(lowering, node, i, name))];

@@ -36,7 +36,7 @@ internal static class ScanRule
             placement.SetView(new Value(node, Scan.After(i)), after.Prepend(RowExtent.Literal(size)));
 
             // Slot T of a run of T steps: with a dynamic T it moves with the count.
-            TensorView last = steps.IsDynamic ? second with { Base = second.Base with { LastStride = size } } : first.Move((long)scan.Extent.Maximum * size);
+            TensorView last = steps.IsDynamic ? second with { Base = second.Base with { LastStride = size, LastExtent = scan.Extent.Symbol } } : first.Move((long)scan.Extent.Maximum * size);
             (TensorView initial, TensorView final) = scan.Reverse ? (last, first) : (first, last);
             placement.SetView(new Value(node, Scan.Final(i)), final);
             lowering.Copy(node.Inputs[i], initial, StoreMode.Replace, name + ".initial", lowering.PositionOf(node), Turn.Before);
