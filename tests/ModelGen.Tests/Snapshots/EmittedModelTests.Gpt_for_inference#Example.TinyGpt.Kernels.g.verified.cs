@@ -84,147 +84,73 @@ internal static unsafe class Kernels
 
     // c_attn from input, weight, bias: [T, 8] · [24, 8]ᵀ.
     [@MethodImpl(MethodImplOptions.AggressiveOptimization)]
-    public static void LinearBias_Nx8x24(float* input, float* weight, float* bias, float* c_attn, int count, Worker worker)
+    public static void LinearBias_Nx8x24<V>(float* input, float* weight, float* bias, float* c_attn, int count, Worker worker) where V : struct, IVector<V>
     { unchecked {
-        if (Simd.Use512)
+        if (typeof(V) == typeof(F128))
         {
-            LinearBias_Nx8x24_512(input, weight, bias, c_attn, count, worker);
-        }
-        else if (Simd.Use256)
-        {
-            LinearBias_Nx8x24_256(input, weight, bias, c_attn, count, worker);
+            int strips = (count + 5) / 6;
+            float* tile = stackalloc float[48];
+            float* panel = (float*)worker.Scratch;
+            float* rows = (float*)worker.Scratch + 64;
+            Panels.PackPanelsTransposed(input, 8, 8, count, rows, 6, 6);
+            for (int p = 0; p < 3; p++)
+            {
+                int n = p * 8;
+                Panels.PackPanelsTransposed(weight + (long)n * 8, 8, 8, 8, panel, 8, V.Lanes);
+                for (int m = 0; m < strips; m++)
+                {
+                    int row = m * 6, rowCount = Math.Min(6, count - row);
+                    RegisterTile.MultiplyStrip<V>(6, 2, rows + (long)m * 48, 6, panel, 8, tile, 8, 8);
+                    LinearBias_Nx8x24_Epilogue<V>(tile, bias, c_attn, row, rowCount, n, 8);
+                }
+            }
         }
         else
         {
-            LinearBias_Nx8x24_128(input, weight, bias, c_attn, count, worker);
-        }
-    }}
-
-    [@MethodImpl(MethodImplOptions.AggressiveOptimization)]
-    private static void LinearBias_Nx8x24_512(float* input, float* weight, float* bias, float* c_attn, int count, Worker worker)
-    { unchecked {
-        int strips = (count + 5) / 6;
-        float* tile = stackalloc float[192];
-        float* panel = (float*)worker.Scratch;
-        float* padded = (float*)worker.Scratch + 256;
-        for (int p = 0; p < 1; p++)
-        {
-            int n = p * 32;
-            Panels.PackPanelsTransposed(weight + (long)n * 8, 8, 8, 24, panel, 32, 16);
-            for (int m = 0; m < strips; m++)
+            int paddedAt = Simd.Of<V>(256, 64, 0), panelCount = Simd.Of<V>(1, 3, 0), width = Simd.Of<V>(32, 8, 0);
+            int strips = (count + 5) / 6;
+            float* tile = stackalloc float[192];
+            float* panel = (float*)worker.Scratch;
+            float* padded = (float*)worker.Scratch + paddedAt;
+            for (int p = 0; p < panelCount; p++)
             {
-                int row = m * 6;
-                int height = Math.Min(6, count - row);
-                float* a = input + (long)row * 8;
-                if (height < 6)
+                int n = p * width;
+                int columns = Math.Min(width, 24 - n), vectors = (columns + V.Lanes - 1) / V.Lanes;
+                Panels.PackPanelsTransposed(weight + (long)n * 8, 8, 8, columns, panel, width, V.Lanes);
+                for (int m = 0; m < strips; m++)
                 {
-                    Panels.PadRows(a, 8, height, 8, padded, 6);
-                    a = padded;
+                    int row = m * 6, rowCount = Math.Min(6, count - row);
+                    float* a = input + (long)row * 8;
+                    long step = 8;
+                    if (rowCount < 6)
+                    {
+                        Panels.PadRows(a, 8, rowCount, 8, padded, 6);
+                        a = padded;
+                        step = 8;
+                    }
+
+                    RegisterTile.MultiplyRows<V>(6, vectors, a, step, panel, vectors * V.Lanes, tile, vectors * V.Lanes, 8);
+                    LinearBias_Nx8x24_Epilogue<V>(tile, bias, c_attn, row, rowCount, n, columns);
                 }
-
-                RegisterTile.MultiplyRows<F512>(6, 2, a, 8, panel, 32, tile, 32, 8);
-                LinearBias_Nx8x24_Epilogue_512(tile, bias, c_attn, row, height, n, 24);
             }
         }
     }}
 
     [@MethodImpl(MethodImplOptions.AggressiveOptimization)]
-    private static void LinearBias_Nx8x24_256(float* input, float* weight, float* bias, float* c_attn, int count, Worker worker)
-    { unchecked {
-        int strips = (count + 5) / 6;
-        float* tile = stackalloc float[48];
-        float* panel = (float*)worker.Scratch;
-        float* padded = (float*)worker.Scratch + 64;
-        for (int p = 0; p < 3; p++)
-        {
-            int n = p * 8;
-            Panels.PackPanelsTransposed(weight + (long)n * 8, 8, 8, 8, panel, 8, 8);
-            for (int m = 0; m < strips; m++)
-            {
-                int row = m * 6;
-                int height = Math.Min(6, count - row);
-                float* a = input + (long)row * 8;
-                if (height < 6)
-                {
-                    Panels.PadRows(a, 8, height, 8, padded, 6);
-                    a = padded;
-                }
-
-                RegisterTile.MultiplyRows<F256>(6, 1, a, 8, panel, 8, tile, 8, 8);
-                LinearBias_Nx8x24_Epilogue_256(tile, bias, c_attn, row, height, n, 8);
-            }
-        }
-    }}
-
-    [@MethodImpl(MethodImplOptions.AggressiveOptimization)]
-    private static void LinearBias_Nx8x24_128(float* input, float* weight, float* bias, float* c_attn, int count, Worker worker)
-    { unchecked {
-        int strips = (count + 5) / 6;
-        float* tile = stackalloc float[48];
-        float* panel = (float*)worker.Scratch;
-        float* rows = (float*)worker.Scratch + 64;
-        Panels.PackPanelsTransposed(input, 8, 8, count, rows, 6, 6);
-        for (int p = 0; p < 3; p++)
-        {
-            int n = p * 8;
-            Panels.PackPanelsTransposed(weight + (long)n * 8, 8, 8, 8, panel, 8, 4);
-            for (int m = 0; m < strips; m++)
-            {
-                int row = m * 6;
-                int height = Math.Min(6, count - row);
-                RegisterTile.MultiplyStrip<F128>(6, 2, rows + (long)m * 48, 6, panel, 8, tile, 8, 8);
-                LinearBias_Nx8x24_Epilogue_128(tile, bias, c_attn, row, height, n, 8);
-            }
-        }
-    }}
-
-    [@MethodImpl(MethodImplOptions.AggressiveOptimization)]
-    private static void LinearBias_Nx8x24_Epilogue_512(float* tile, float* bias, float* c_attn, int row, int rows, int column, int columns)
+    private static void LinearBias_Nx8x24_Epilogue<V>(float* tile, float* bias, float* c_attn, int row, int rows, int column, int columns) where V : struct, IVector<V>
     { unchecked {
         for (int r = row; r < row + rows; r++)
         {
             float* c_attn_r = c_attn + (long)r * 24;
             int j = 0;
-            for (; j <= columns - 16; j += 16)
+            for (; j <= columns - V.Lanes; j += V.Lanes)
             {
-                Vector512.Store(Vector512.Load(tile + j) + Vector512.Load(bias + (column + j)), c_attn_r + (column + j));
+                V.Store(V.Load(tile + j) + V.Load(bias + (column + j)), c_attn_r + (column + j));
             }
             if (j < columns)
             {
-                Simd.StoreTail512(c_attn_r + (column + j), Vector512.Load(tile + j) + Simd.LoadTail512(bias + (column + j), columns - j), columns - j);
-                j += 16;
-            }
-
-            tile += j;
-        }
-    }}
-
-    [@MethodImpl(MethodImplOptions.AggressiveOptimization)]
-    private static void LinearBias_Nx8x24_Epilogue_256(float* tile, float* bias, float* c_attn, int row, int rows, int column, int columns)
-    { unchecked {
-        for (int r = row; r < row + rows; r++)
-        {
-            float* c_attn_r = c_attn + (long)r * 24;
-            int j = 0;
-            for (; j <= columns - 8; j += 8)
-            {
-                Vector256.Store(Vector256.Load(tile + j) + Vector256.Load(bias + (column + j)), c_attn_r + (column + j));
-            }
-
-            tile += j;
-        }
-    }}
-
-    [@MethodImpl(MethodImplOptions.AggressiveOptimization)]
-    private static void LinearBias_Nx8x24_Epilogue_128(float* tile, float* bias, float* c_attn, int row, int rows, int column, int columns)
-    { unchecked {
-        for (int r = row; r < row + rows; r++)
-        {
-            float* c_attn_r = c_attn + (long)r * 24;
-            int j = 0;
-            for (; j <= columns - 4; j += 4)
-            {
-                Vector128.Store(Vector128.Load(tile + j) + Vector128.Load(bias + (column + j)), c_attn_r + (column + j));
+                V.StoreTail(V.Load(tile + j) + V.LoadTail(bias + (column + j), columns - j), c_attn_r + (column + j), columns - j);
+                j += V.Lanes;
             }
 
             tile += j;
@@ -253,284 +179,51 @@ internal static unsafe class Kernels
 
     // softmax(q·kᵀ·0.5f)·v, 2 heads of 4, causal, over the cache.
     [@MethodImpl(MethodImplOptions.AggressiveOptimization)]
-    public static void Attention_1xN_2x4(float* q, float* k, float* v, float* output, int count, int position, Worker worker)
+    public static void Attention_1xN_2x4<V>(float* q, float* k, float* v, float* output, int count, int position, Worker worker) where V : struct, IVector<V>
     { unchecked {
-        if (Simd.Use512)
-        {
-            Attention_1xN_2x4_512(q, k, v, output, count, position, worker);
-        }
-        else if (Simd.Use256)
-        {
-            Attention_1xN_2x4_256(q, k, v, output, count, position, worker);
-        }
-        else
-        {
-            Attention_1xN_2x4_128(q, k, v, output, count, position, worker);
-        }
-    }}
-
-    [@MethodImpl(MethodImplOptions.AggressiveOptimization)]
-    private static void Attention_1xN_2x4_512(float* q, float* k, float* v, float* output, int count, int position, Worker worker)
-    { unchecked {
+        int columns = 2 * V.Lanes;
+        int rows = Simd.Of<V>(12, 6, 6);
+        int scoreStride = Simd.Of<V>(48, 32, 24);
+        int padded = Simd.Of<V>(32, 16, 8);
         float* keysTransposed = (float*)worker.Scratch;
-        float* values = (float*)worker.Scratch + 192;
-        float* scores = (float*)worker.Scratch + 1728;
-        float* tile = stackalloc float[384];
+        int valuesAt = Simd.Of<V>(192, 128, 96);
+        float* values = (float*)worker.Scratch + valuesAt;
+        int scoresAt = Simd.Of<V>(1728, 640, 288);
+        float* scores = (float*)worker.Scratch + scoresAt;
+        int tileAt = Simd.Of<V>(2304, 832, 432);
+        float* tile = (float*)worker.Scratch + tileAt;
         float* factors = stackalloc float[12];
         int keys = position + count;
         int start = 0, end = 2;
         for (int task = start; task < end; task++)
         {
-            int sequence = task / 2;
-            int head = task % 2;
-            int keyHead = head;
+            int sequence = task / 2, head = task % 2;
             float* queryRows = q + (long)sequence * count * 24 + head * 4;
             float* outputRows = output + (long)sequence * count * 8 + head * 4;
-            for (int j = 0; j < keys; j += 32)
+            for (int j = 0; j < keys; j += columns)
             {
-                Panels.PackTransposed(k + keyHead * 4 + (long)j * 8, 8, 4, Math.Min(32, keys - j), keysTransposed + j, 32, 48);
+                Panels.PackTransposed(k + head * 4 + (long)j * 8, 8, 4, Math.Min(columns, keys - j), keysTransposed + j, columns, scoreStride);
             }
-            Panels.PackRows(v + keyHead * 4, 8, keys, 4, values, 32);
-            int i = 0;
-            for (; i <= count - 6; i += 6)
-            {
-                int limit = position + i + 6;
-                for (int n = 0; n < limit; n += 32)
-                {
-                    RegisterTile.MultiplyRows<F512>(6, 2, queryRows + (long)i * 24, 24, keysTransposed + n, 48, scores + n, 48, 4);
-                }
-                for (int row = 0; row < 6; row++)
-                {
-                    int valid = limit - 5 + row;
-                    float sum = AttentionRows.Exponentials(scores + row * 48, valid, limit, 0.5f, out float maximum);
-                    factors[row] = 1 / sum;
-                }
-                RegisterTile.MultiplyRows<F512>(6, 2, scores, 48, values + 0, 32, tile, 32, limit);
-                for (int row = 0; row < 6; row++)
-                {
-                    Vector512<float> factor = Vector512.Create(factors[row]);
-                    float* target = outputRows + (long)(i + row) * 8;
-                    Simd.StoreTail512(target + 0, Vector512.Load(tile + row * 32) * factor, 4);
-                }
-            }
-            for (; i <= count - 2; i += 2)
-            {
-                int limit = position + i + 2;
-                for (int n = 0; n < limit; n += 32)
-                {
-                    RegisterTile.MultiplyRows<F512>(2, 2, queryRows + (long)i * 24, 24, keysTransposed + n, 48, scores + n, 48, 4);
-                }
-                for (int row = 0; row < 2; row++)
-                {
-                    int valid = limit - 1 + row;
-                    float sum = AttentionRows.Exponentials(scores + row * 48, valid, limit, 0.5f, out float maximum);
-                    factors[row] = 1 / sum;
-                }
-                RegisterTile.MultiplyRows<F512>(2, 2, scores, 48, values + 0, 32, tile, 32, limit);
-                for (int row = 0; row < 2; row++)
-                {
-                    Vector512<float> factor = Vector512.Create(factors[row]);
-                    float* target = outputRows + (long)(i + row) * 8;
-                    Simd.StoreTail512(target + 0, Vector512.Load(tile + row * 32) * factor, 4);
-                }
-            }
-            for (; i <= count - 1; i += 1)
-            {
-                int limit = position + i + 1;
-                for (int n = 0; n < limit; n += 32)
-                {
-                    RegisterTile.MultiplyRows<F512>(1, 2, queryRows + (long)i * 24, 24, keysTransposed + n, 48, scores + n, 48, 4);
-                }
-                for (int row = 0; row < 1; row++)
-                {
-                    int valid = limit - 0 + row;
-                    float sum = AttentionRows.Exponentials(scores + row * 48, valid, limit, 0.5f, out float maximum);
-                    factors[row] = 1 / sum;
-                }
-                RegisterTile.MultiplyRows<F512>(1, 2, scores, 48, values + 0, 32, tile, 32, limit);
-                for (int row = 0; row < 1; row++)
-                {
-                    Vector512<float> factor = Vector512.Create(factors[row]);
-                    float* target = outputRows + (long)(i + row) * 8;
-                    Simd.StoreTail512(target + 0, Vector512.Load(tile + row * 32) * factor, 4);
-                }
-            }
-        }
-    }}
 
-    [@MethodImpl(MethodImplOptions.AggressiveOptimization)]
-    private static void Attention_1xN_2x4_256(float* q, float* k, float* v, float* output, int count, int position, Worker worker)
-    { unchecked {
-        float* keysTransposed = (float*)worker.Scratch;
-        float* values = (float*)worker.Scratch + 128;
-        float* scores = (float*)worker.Scratch + 640;
-        float* tile = stackalloc float[96];
-        float* factors = stackalloc float[6];
-        int keys = position + count;
-        int start = 0, end = 2;
-        for (int task = start; task < end; task++)
-        {
-            int sequence = task / 2;
-            int head = task % 2;
-            int keyHead = head;
-            float* queryRows = q + (long)sequence * count * 24 + head * 4;
-            float* outputRows = output + (long)sequence * count * 8 + head * 4;
-            for (int j = 0; j < keys; j += 16)
+            Panels.PackRows(v + head * 4, 8, keys, 4, values, padded);
+            for (int i = 0; i < count; i += rows)
             {
-                Panels.PackTransposed(k + keyHead * 4 + (long)j * 8, 8, 4, Math.Min(16, keys - j), keysTransposed + j, 16, 32);
-            }
-            Panels.PackRows(v + keyHead * 4, 8, keys, 4, values, 16);
-            int i = 0;
-            for (; i <= count - 6; i += 6)
-            {
-                int limit = position + i + 6;
-                for (int n = 0; n < limit; n += 16)
+                int height = Math.Min(rows, count - i), limit = position + i + height;
+                for (int n = 0; n < limit; n += columns)
                 {
-                    RegisterTile.MultiplyRows<F256>(6, 2, queryRows + (long)i * 24, 24, keysTransposed + n, 32, scores + n, 32, 4);
+                    RegisterTile.MultiplyRows<V>(height, 2, queryRows + (long)i * 24, 24, keysTransposed + n, scoreStride, scores + n, scoreStride, 4);
                 }
-                for (int row = 0; row < 6; row++)
-                {
-                    int valid = limit - 5 + row;
-                    float sum = AttentionRows.Exponentials(scores + row * 32, valid, limit, 0.5f, out float maximum);
-                    factors[row] = 1 / sum;
-                }
-                RegisterTile.MultiplyRows<F256>(6, 2, scores, 32, values + 0, 16, tile, 16, limit);
-                for (int row = 0; row < 6; row++)
-                {
-                    Vector256<float> factor = Vector256.Create(factors[row]);
-                    float* target = outputRows + (long)(i + row) * 8;
-                    Simd.StoreTail256(target + 0, Vector256.Load(tile + row * 16) * factor, 4);
-                }
-            }
-            for (; i <= count - 2; i += 2)
-            {
-                int limit = position + i + 2;
-                for (int n = 0; n < limit; n += 16)
-                {
-                    RegisterTile.MultiplyRows<F256>(2, 2, queryRows + (long)i * 24, 24, keysTransposed + n, 32, scores + n, 32, 4);
-                }
-                for (int row = 0; row < 2; row++)
-                {
-                    int valid = limit - 1 + row;
-                    float sum = AttentionRows.Exponentials(scores + row * 32, valid, limit, 0.5f, out float maximum);
-                    factors[row] = 1 / sum;
-                }
-                RegisterTile.MultiplyRows<F256>(2, 2, scores, 32, values + 0, 16, tile, 16, limit);
-                for (int row = 0; row < 2; row++)
-                {
-                    Vector256<float> factor = Vector256.Create(factors[row]);
-                    float* target = outputRows + (long)(i + row) * 8;
-                    Simd.StoreTail256(target + 0, Vector256.Load(tile + row * 16) * factor, 4);
-                }
-            }
-            for (; i <= count - 1; i += 1)
-            {
-                int limit = position + i + 1;
-                for (int n = 0; n < limit; n += 16)
-                {
-                    RegisterTile.MultiplyRows<F256>(1, 2, queryRows + (long)i * 24, 24, keysTransposed + n, 32, scores + n, 32, 4);
-                }
-                for (int row = 0; row < 1; row++)
-                {
-                    int valid = limit - 0 + row;
-                    float sum = AttentionRows.Exponentials(scores + row * 32, valid, limit, 0.5f, out float maximum);
-                    factors[row] = 1 / sum;
-                }
-                RegisterTile.MultiplyRows<F256>(1, 2, scores, 32, values + 0, 16, tile, 16, limit);
-                for (int row = 0; row < 1; row++)
-                {
-                    Vector256<float> factor = Vector256.Create(factors[row]);
-                    float* target = outputRows + (long)(i + row) * 8;
-                    Simd.StoreTail256(target + 0, Vector256.Load(tile + row * 16) * factor, 4);
-                }
-            }
-        }
-    }}
 
-    [@MethodImpl(MethodImplOptions.AggressiveOptimization)]
-    private static void Attention_1xN_2x4_128(float* q, float* k, float* v, float* output, int count, int position, Worker worker)
-    { unchecked {
-        float* keysTransposed = (float*)worker.Scratch;
-        float* values = (float*)worker.Scratch + 96;
-        float* scores = (float*)worker.Scratch + 288;
-        float* tile = stackalloc float[48];
-        float* factors = stackalloc float[6];
-        int keys = position + count;
-        int start = 0, end = 2;
-        for (int task = start; task < end; task++)
-        {
-            int sequence = task / 2;
-            int head = task % 2;
-            int keyHead = head;
-            float* queryRows = q + (long)sequence * count * 24 + head * 4;
-            float* outputRows = output + (long)sequence * count * 8 + head * 4;
-            for (int j = 0; j < keys; j += 8)
-            {
-                Panels.PackTransposed(k + keyHead * 4 + (long)j * 8, 8, 4, Math.Min(8, keys - j), keysTransposed + j, 8, 24);
-            }
-            Panels.PackRows(v + keyHead * 4, 8, keys, 4, values, 8);
-            int i = 0;
-            for (; i <= count - 6; i += 6)
-            {
-                int limit = position + i + 6;
-                for (int n = 0; n < limit; n += 8)
+                for (int row = 0; row < height; row++)
                 {
-                    RegisterTile.MultiplyRows<F128>(6, 2, queryRows + (long)i * 24, 24, keysTransposed + n, 24, scores + n, 24, 4);
-                }
-                for (int row = 0; row < 6; row++)
-                {
-                    int valid = limit - 5 + row;
-                    float sum = AttentionRows.Exponentials(scores + row * 24, valid, limit, 0.5f, out float maximum);
+                    float sum = AttentionRows.Exponentials(scores + row * scoreStride, limit - height + 1 + row, limit, 0.5f, out _);
                     factors[row] = 1 / sum;
                 }
-                RegisterTile.MultiplyRows<F128>(6, 2, scores, 24, values + 0, 8, tile, 8, limit);
-                for (int row = 0; row < 6; row++)
+
+                for (int c = 0; c < 4; c += columns)
                 {
-                    Vector128<float> factor = Vector128.Create(factors[row]);
-                    float* target = outputRows + (long)(i + row) * 8;
-                    Vector128.Store(Vector128.Load(tile + row * 8) * factor, target + 0);
-                }
-            }
-            for (; i <= count - 2; i += 2)
-            {
-                int limit = position + i + 2;
-                for (int n = 0; n < limit; n += 8)
-                {
-                    RegisterTile.MultiplyRows<F128>(2, 2, queryRows + (long)i * 24, 24, keysTransposed + n, 24, scores + n, 24, 4);
-                }
-                for (int row = 0; row < 2; row++)
-                {
-                    int valid = limit - 1 + row;
-                    float sum = AttentionRows.Exponentials(scores + row * 24, valid, limit, 0.5f, out float maximum);
-                    factors[row] = 1 / sum;
-                }
-                RegisterTile.MultiplyRows<F128>(2, 2, scores, 24, values + 0, 8, tile, 8, limit);
-                for (int row = 0; row < 2; row++)
-                {
-                    Vector128<float> factor = Vector128.Create(factors[row]);
-                    float* target = outputRows + (long)(i + row) * 8;
-                    Vector128.Store(Vector128.Load(tile + row * 8) * factor, target + 0);
-                }
-            }
-            for (; i <= count - 1; i += 1)
-            {
-                int limit = position + i + 1;
-                for (int n = 0; n < limit; n += 8)
-                {
-                    RegisterTile.MultiplyRows<F128>(1, 2, queryRows + (long)i * 24, 24, keysTransposed + n, 24, scores + n, 24, 4);
-                }
-                for (int row = 0; row < 1; row++)
-                {
-                    int valid = limit - 0 + row;
-                    float sum = AttentionRows.Exponentials(scores + row * 24, valid, limit, 0.5f, out float maximum);
-                    factors[row] = 1 / sum;
-                }
-                RegisterTile.MultiplyRows<F128>(1, 2, scores, 24, values + 0, 8, tile, 8, limit);
-                for (int row = 0; row < 1; row++)
-                {
-                    Vector128<float> factor = Vector128.Create(factors[row]);
-                    float* target = outputRows + (long)(i + row) * 8;
-                    Vector128.Store(Vector128.Load(tile + row * 8) * factor, target + 0);
+                    RegisterTile.MultiplyRows<V>(height, 2, scores, scoreStride, values + c, padded, tile, columns, limit);
+                    AttentionTiles.Scale<V>(tile, columns, height, Math.Min(columns, 4 - c), outputRows + (long)i * 8 + c, 8, factors);
                 }
             }
         }
@@ -538,159 +231,147 @@ internal static unsafe class Kernels
 
     // The products of 8 elements of a row and of four others, summed up to one vector of partial sums.
     [@MethodImpl(MethodImplOptions.AggressiveInlining)]
-    private static Vector256<float> FourDots8_256(float* x, float* w, long apart)
+    private static V FourDots8<V>(float* x, float* w, long apart) where V : struct, IVector<V>
     { unchecked {
         float* w1 = w + apart, w2 = w1 + apart, w3 = w2 + apart;
-        Vector256<float> x0 = Vector256.Load(x);
-        Vector256<float> d0_0 = x0 * Vector256.Load(w);
-        Vector256<float> d0_1 = x0 * Vector256.Load(w1);
-        Vector256<float> d0_2 = x0 * Vector256.Load(w2);
-        Vector256<float> d0_3 = x0 * Vector256.Load(w3);
-        return Simd.PartialSums(d0_0, d0_1, d0_2, d0_3);
+        V x0 = V.Load(x);
+        V d0_0 = x0 * V.Load(w);
+        V d0_1 = x0 * V.Load(w1);
+        V d0_2 = x0 * V.Load(w2);
+        V d0_3 = x0 * V.Load(w3);
+        return V.PartialSums(d0_0, d0_1, d0_2, d0_3);
     }}
 
     // The products of 8 elements, summed up to one vector.
     [@MethodImpl(MethodImplOptions.AggressiveInlining)]
-    private static Vector256<float> Dot8_256(float* x, float* w)
+    private static V Dot8<V>(float* x, float* w) where V : struct, IVector<V>
     { unchecked {
-        Vector256<float> d0 = Vector256.Load(x) * Vector256.Load(w);
+        V d0 = V.Load(x) * V.Load(w);
         return d0;
     }}
 
     // The dot products of a row of 8 elements with others, in quarters: memory gives more to four streams than to one.
     [@MethodImpl(MethodImplOptions.AggressiveOptimization)]
-    private static void Dots8_256(float* x, float* w, float* sums, int rows)
+    private static void Dots8<V>(float* x, float* w, float* sums, int rows) where V : struct, IVector<V>
     { unchecked {
         int quarter = rows / 16 * 4;
         long apart = (long)quarter * 8;
         for (int n = 0; n < quarter; n += 4)
         {
-            Vector256<float> p0 = FourDots8_256(x, w, apart);
-            Vector256<float> p1 = FourDots8_256(x, w + 8, apart);
-            Vector256<float> p2 = FourDots8_256(x, w + 16, apart);
-            Vector256<float> p3 = FourDots8_256(x, w + 24, apart);
-            Simd.StoreColumns(Simd.SumsOfParts(p0, p1), Simd.SumsOfParts(p2, p3), sums + n, quarter);
+            V p0 = FourDots8<V>(x, w, apart);
+            V p1 = FourDots8<V>(x, w + 8, apart);
+            V p2 = FourDots8<V>(x, w + 16, apart);
+            V p3 = FourDots8<V>(x, w + 24, apart);
+            V.StoreSums(p0, p1, p2, p3, sums + n, quarter);
             w += 32;
         }
 
         w += 3 * apart;
         for (int n = 4 * quarter; n < rows; n++)
         {
-            sums[n] = Simd.Sum(Dot8_256(x, w));
+            sums[n] = V.Sum(Dot8<V>(x, w));
             w += 8;
         }
     }}
 
     // The products of 8 elements of a row and of four others, summed up to one vector of partial sums.
     [@MethodImpl(MethodImplOptions.AggressiveInlining)]
-    private static Vector128<float> FourDots8_128(float* x, float* w, long apart)
+    private static V FourDots8_2<V>(float* x, float* w, long apart) where V : struct, IVector<V>
     { unchecked {
         float* w1 = w + apart, w2 = w1 + apart, w3 = w2 + apart;
-        Vector128<float> x0 = Vector128.Load(x);
-        Vector128<float> d0_0 = x0 * Vector128.Load(w);
-        Vector128<float> d0_1 = x0 * Vector128.Load(w1);
-        Vector128<float> d0_2 = x0 * Vector128.Load(w2);
-        Vector128<float> d0_3 = x0 * Vector128.Load(w3);
-        Vector128<float> x1 = Vector128.Load(x + 4);
-        Vector128<float> d1_0 = x1 * Vector128.Load(w + 4);
-        Vector128<float> d1_1 = x1 * Vector128.Load(w1 + 4);
-        Vector128<float> d1_2 = x1 * Vector128.Load(w2 + 4);
-        Vector128<float> d1_3 = x1 * Vector128.Load(w3 + 4);
-        return Simd.Sums(d0_0 + d1_0, d0_1 + d1_1, d0_2 + d1_2, d0_3 + d1_3);
+        V x0 = V.Load(x);
+        V d0_0 = x0 * V.Load(w);
+        V d0_1 = x0 * V.Load(w1);
+        V d0_2 = x0 * V.Load(w2);
+        V d0_3 = x0 * V.Load(w3);
+        V x1 = V.Load(x + V.Lanes);
+        V d1_0 = x1 * V.Load(w + V.Lanes);
+        V d1_1 = x1 * V.Load(w1 + V.Lanes);
+        V d1_2 = x1 * V.Load(w2 + V.Lanes);
+        V d1_3 = x1 * V.Load(w3 + V.Lanes);
+        return V.PartialSums(d0_0 + d1_0, d0_1 + d1_1, d0_2 + d1_2, d0_3 + d1_3);
     }}
 
     // The products of 8 elements, summed up to one vector.
     [@MethodImpl(MethodImplOptions.AggressiveInlining)]
-    private static Vector128<float> Dot8_128(float* x, float* w)
+    private static V Dot8_2<V>(float* x, float* w) where V : struct, IVector<V>
     { unchecked {
-        Vector128<float> d0 = Vector128.Load(x) * Vector128.Load(w);
-        Vector128<float> d1 = Vector128.Load(x + 4) * Vector128.Load(w + 4);
+        V d0 = V.Load(x) * V.Load(w);
+        V d1 = V.Load(x + V.Lanes) * V.Load(w + V.Lanes);
         return d0 + d1;
     }}
 
     // The dot products of a row of 8 elements with others, in quarters: memory gives more to four streams than to one.
     [@MethodImpl(MethodImplOptions.AggressiveOptimization)]
-    private static void Dots8_128(float* x, float* w, float* sums, int rows)
+    private static void Dots8_2<V>(float* x, float* w, float* sums, int rows) where V : struct, IVector<V>
     { unchecked {
         int quarter = rows / 16 * 4;
         long apart = (long)quarter * 8;
         for (int n = 0; n < quarter; n += 4)
         {
-            Vector128<float> p0 = FourDots8_128(x, w, apart);
-            Vector128<float> p1 = FourDots8_128(x, w + 8, apart);
-            Vector128<float> p2 = FourDots8_128(x, w + 16, apart);
-            Vector128<float> p3 = FourDots8_128(x, w + 24, apart);
-            Simd.StoreColumns(p0, p1, p2, p3, sums + n, quarter);
+            V p0 = FourDots8_2<V>(x, w, apart);
+            V p1 = FourDots8_2<V>(x, w + 8, apart);
+            V p2 = FourDots8_2<V>(x, w + 16, apart);
+            V p3 = FourDots8_2<V>(x, w + 24, apart);
+            V.StoreSums(p0, p1, p2, p3, sums + n, quarter);
             w += 32;
         }
 
         w += 3 * apart;
         for (int n = 4 * quarter; n < rows; n++)
         {
-            sums[n] = Simd.Sum(Dot8_128(x, w));
+            sums[n] = V.Sum(Dot8_2<V>(x, w));
             w += 8;
         }
     }}
 
     // residual_2 from input, weight, residual, bias: [1, 8] · [8, 8]ᵀ.
     [@MethodImpl(MethodImplOptions.AggressiveOptimization)]
-    public static void LinearBiasAdd_1x8x8(float* input, float* weight, float* residual, float* bias, float* residual_2, Worker worker)
+    public static void LinearBiasAdd_1x8x8<V>(float* input, float* weight, float* residual, float* bias, float* residual_2, Worker worker) where V : struct, IVector<V>
     { unchecked {
-        if (Simd.Use512)
+        if (typeof(V) == typeof(F128))
         {
-            LinearBiasAdd_1x8x8_512(input, weight, residual, bias, residual_2, worker);
+            LinearBiasAdd_1x8x8_128<V>(input, weight, residual, bias, residual_2, worker);
+            return;
         }
-        else if (Simd.Use256)
+
+        if (typeof(V) == typeof(F256))
         {
-            LinearBiasAdd_1x8x8_256(input, weight, residual, bias, residual_2, worker);
+            LinearBiasAdd_1x8x8_512<V>(input, weight, residual, bias, residual_2, worker);
+            return;
         }
-        else
-        {
-            LinearBiasAdd_1x8x8_128(input, weight, residual, bias, residual_2, worker);
-        }
+
+        LinearBiasAdd_1x8x8_512<F256>(input, weight, residual, bias, residual_2, worker);
     }}
 
     [@MethodImpl(MethodImplOptions.AggressiveOptimization)]
-    private static void LinearBiasAdd_1x8x8_512(float* input, float* weight, float* residual, float* bias, float* residual_2, Worker worker)
-    { unchecked {
-        float* sums = stackalloc float[16];
-        int start = 0, end = 8;
-        for (int column = start; column < end; column += 16)
-        {
-            int columns = Math.Min(16, end - column);
-            Dots8_256(input, weight + (long)column * 8, sums, columns);
-            LinearBiasAdd_1x8x8_Epilogue_512(sums, residual, bias, residual_2, 0, 1, column, columns);
-        }
-    }}
-
-    [@MethodImpl(MethodImplOptions.AggressiveOptimization)]
-    private static void LinearBiasAdd_1x8x8_256(float* input, float* weight, float* residual, float* bias, float* residual_2, Worker worker)
+    private static void LinearBiasAdd_1x8x8_512<V>(float* input, float* weight, float* residual, float* bias, float* residual_2, Worker worker) where V : struct, IVector<V>
     { unchecked {
         float* sums = stackalloc float[16];
         int start = 0, end = 8;
         for (int column = start; column < end; column += 16)
         {
             int columns = Math.Min(16, end - column);
-            Dots8_256(input, weight + (long)column * 8, sums, columns);
-            LinearBiasAdd_1x8x8_Epilogue_256(sums, residual, bias, residual_2, 0, 1, column, columns);
+            Dots8<V>(input, weight + (long)column * 8, sums, columns);
+            LinearBiasAdd_1x8x8_Epilogue<V>(sums, residual, bias, residual_2, 0, 1, column, columns);
         }
     }}
 
     [@MethodImpl(MethodImplOptions.AggressiveOptimization)]
-    private static void LinearBiasAdd_1x8x8_128(float* input, float* weight, float* residual, float* bias, float* residual_2, Worker worker)
+    private static void LinearBiasAdd_1x8x8_128<V>(float* input, float* weight, float* residual, float* bias, float* residual_2, Worker worker) where V : struct, IVector<V>
     { unchecked {
         float* sums = stackalloc float[16];
         int start = 0, end = 8;
         for (int column = start; column < end; column += 16)
         {
             int columns = Math.Min(16, end - column);
-            Dots8_128(input, weight + (long)column * 8, sums, columns);
-            LinearBiasAdd_1x8x8_Epilogue_128(sums, residual, bias, residual_2, 0, 1, column, columns);
+            Dots8_2<V>(input, weight + (long)column * 8, sums, columns);
+            LinearBiasAdd_1x8x8_Epilogue<V>(sums, residual, bias, residual_2, 0, 1, column, columns);
         }
     }}
 
     [@MethodImpl(MethodImplOptions.AggressiveOptimization)]
-    private static void LinearBiasAdd_1x8x8_Epilogue_512(float* tile, float* residual, float* bias, float* residual_2, int row, int rows, int column, int columns)
+    private static void LinearBiasAdd_1x8x8_Epilogue<V>(float* tile, float* residual, float* bias, float* residual_2, int row, int rows, int column, int columns) where V : struct, IVector<V>
     { unchecked {
         for (int r = row; r < row + rows; r++)
         {
@@ -698,54 +379,15 @@ internal static unsafe class Kernels
             float* bias_r = bias + (long)r * 8;
             float* residual_2_r = residual_2 + (long)r * 8;
             int j = 0;
-            for (; j <= columns - 16; j += 16)
+            for (; j <= columns - V.Lanes; j += V.Lanes)
             {
-                Vector512<float> ev0 = Vector512.Load(residual_r + (column + j)) + (Vector512.Load(tile + j) + Vector512.Load(bias_r + (column + j)));
-                Vector512.Store(ev0, residual_2_r + (column + j));
+                V.Store(V.Load(residual_r + (column + j)) + (V.Load(tile + j) + V.Load(bias_r + (column + j))), residual_2_r + (column + j));
             }
             if (j < columns)
             {
-                Vector512<float> ev0 = Simd.LoadTail512(residual_r + (column + j), columns - j) + (Vector512.Load(tile + j) + Simd.LoadTail512(bias_r + (column + j), columns - j));
-                Simd.StoreTail512(residual_2_r + (column + j), ev0, columns - j);
-                j += 16;
-            }
-
-            tile += j;
-        }
-    }}
-
-    [@MethodImpl(MethodImplOptions.AggressiveOptimization)]
-    private static void LinearBiasAdd_1x8x8_Epilogue_256(float* tile, float* residual, float* bias, float* residual_2, int row, int rows, int column, int columns)
-    { unchecked {
-        for (int r = row; r < row + rows; r++)
-        {
-            float* residual_r = residual + (long)r * 8;
-            float* bias_r = bias + (long)r * 8;
-            float* residual_2_r = residual_2 + (long)r * 8;
-            int j = 0;
-            for (; j <= columns - 8; j += 8)
-            {
-                Vector256<float> ev0 = Vector256.Load(residual_r + (column + j)) + (Vector256.Load(tile + j) + Vector256.Load(bias_r + (column + j)));
-                Vector256.Store(ev0, residual_2_r + (column + j));
-            }
-
-            tile += j;
-        }
-    }}
-
-    [@MethodImpl(MethodImplOptions.AggressiveOptimization)]
-    private static void LinearBiasAdd_1x8x8_Epilogue_128(float* tile, float* residual, float* bias, float* residual_2, int row, int rows, int column, int columns)
-    { unchecked {
-        for (int r = row; r < row + rows; r++)
-        {
-            float* residual_r = residual + (long)r * 8;
-            float* bias_r = bias + (long)r * 8;
-            float* residual_2_r = residual_2 + (long)r * 8;
-            int j = 0;
-            for (; j <= columns - 4; j += 4)
-            {
-                Vector128<float> ev0 = Vector128.Load(residual_r + (column + j)) + (Vector128.Load(tile + j) + Vector128.Load(bias_r + (column + j)));
-                Vector128.Store(ev0, residual_2_r + (column + j));
+                V ev0 = V.LoadTail(residual_r + (column + j), columns - j) + (V.Load(tile + j) + V.LoadTail(bias_r + (column + j), columns - j));
+                V.StoreTail(ev0, residual_2_r + (column + j), columns - j);
+                j += V.Lanes;
             }
 
             tile += j;
@@ -802,112 +444,62 @@ internal static unsafe class Kernels
 
     // act from input, weight, bias: [1, 8] · [32, 8]ᵀ.
     [@MethodImpl(MethodImplOptions.AggressiveOptimization)]
-    public static void LinearBiasGeluTanh_1x8x32(float* input, float* weight, float* bias, float* act, Worker worker)
+    public static void LinearBiasGeluTanh_1x8x32<V>(float* input, float* weight, float* bias, float* act, Worker worker) where V : struct, IVector<V>
     { unchecked {
-        if (Simd.Use512)
+        if (typeof(V) == typeof(F128))
         {
-            LinearBiasGeluTanh_1x8x32_512(input, weight, bias, act, worker);
+            LinearBiasGeluTanh_1x8x32_128<V>(input, weight, bias, act, worker);
+            return;
         }
-        else if (Simd.Use256)
+
+        if (typeof(V) == typeof(F256))
         {
-            LinearBiasGeluTanh_1x8x32_256(input, weight, bias, act, worker);
+            LinearBiasGeluTanh_1x8x32_512<V>(input, weight, bias, act, worker);
+            return;
         }
-        else
-        {
-            LinearBiasGeluTanh_1x8x32_128(input, weight, bias, act, worker);
-        }
+
+        LinearBiasGeluTanh_1x8x32_512<F256>(input, weight, bias, act, worker);
     }}
 
     [@MethodImpl(MethodImplOptions.AggressiveOptimization)]
-    private static void LinearBiasGeluTanh_1x8x32_512(float* input, float* weight, float* bias, float* act, Worker worker)
+    private static void LinearBiasGeluTanh_1x8x32_512<V>(float* input, float* weight, float* bias, float* act, Worker worker) where V : struct, IVector<V>
     { unchecked {
         float* sums = stackalloc float[32];
         int start = 0, end = 32;
         for (int column = start; column < end; column += 32)
         {
             int columns = Math.Min(32, end - column);
-            Dots8_256(input, weight + (long)column * 8, sums, columns);
-            LinearBiasGeluTanh_1x8x32_Epilogue_512(sums, bias, act, 0, 1, column, columns);
+            Dots8<V>(input, weight + (long)column * 8, sums, columns);
+            LinearBiasGeluTanh_1x8x32_Epilogue<V>(sums, bias, act, 0, 1, column, columns);
         }
     }}
 
     [@MethodImpl(MethodImplOptions.AggressiveOptimization)]
-    private static void LinearBiasGeluTanh_1x8x32_256(float* input, float* weight, float* bias, float* act, Worker worker)
+    private static void LinearBiasGeluTanh_1x8x32_128<V>(float* input, float* weight, float* bias, float* act, Worker worker) where V : struct, IVector<V>
     { unchecked {
         float* sums = stackalloc float[32];
         int start = 0, end = 32;
         for (int column = start; column < end; column += 32)
         {
             int columns = Math.Min(32, end - column);
-            Dots8_256(input, weight + (long)column * 8, sums, columns);
-            LinearBiasGeluTanh_1x8x32_Epilogue_256(sums, bias, act, 0, 1, column, columns);
+            Dots8_2<V>(input, weight + (long)column * 8, sums, columns);
+            LinearBiasGeluTanh_1x8x32_Epilogue<V>(sums, bias, act, 0, 1, column, columns);
         }
     }}
 
     [@MethodImpl(MethodImplOptions.AggressiveOptimization)]
-    private static void LinearBiasGeluTanh_1x8x32_128(float* input, float* weight, float* bias, float* act, Worker worker)
-    { unchecked {
-        float* sums = stackalloc float[32];
-        int start = 0, end = 32;
-        for (int column = start; column < end; column += 32)
-        {
-            int columns = Math.Min(32, end - column);
-            Dots8_128(input, weight + (long)column * 8, sums, columns);
-            LinearBiasGeluTanh_1x8x32_Epilogue_128(sums, bias, act, 0, 1, column, columns);
-        }
-    }}
-
-    [@MethodImpl(MethodImplOptions.AggressiveOptimization)]
-    private static void LinearBiasGeluTanh_1x8x32_Epilogue_512(float* tile, float* bias, float* act, int row, int rows, int column, int columns)
+    private static void LinearBiasGeluTanh_1x8x32_Epilogue<V>(float* tile, float* bias, float* act, int row, int rows, int column, int columns) where V : struct, IVector<V>
     { unchecked {
         for (int r = row; r < row + rows; r++)
         {
             float* bias_r = bias + (long)r * 32;
             float* act_r = act + (long)r * 32;
             int j = 0;
-            for (; j <= columns - 16; j += 16)
+            for (; j <= columns - V.Lanes; j += V.Lanes)
             {
-                Vector512<float> ev0 = Vector512.Load(tile + j) + Vector512.Load(bias_r + (column + j));
-                Vector512<float> ev1 = Simd.MultiplyAdd(Vector512.Create(0.071354814f), ev0 * ev0, Vector512.Create(1.5957692f));
-                Vector512.Store(ev0 * VectorMath.Sigmoid(ev0 * ev1), act_r + (column + j));
-            }
-
-            tile += j;
-        }
-    }}
-
-    [@MethodImpl(MethodImplOptions.AggressiveOptimization)]
-    private static void LinearBiasGeluTanh_1x8x32_Epilogue_256(float* tile, float* bias, float* act, int row, int rows, int column, int columns)
-    { unchecked {
-        for (int r = row; r < row + rows; r++)
-        {
-            float* bias_r = bias + (long)r * 32;
-            float* act_r = act + (long)r * 32;
-            int j = 0;
-            for (; j <= columns - 8; j += 8)
-            {
-                Vector256<float> ev0 = Vector256.Load(tile + j) + Vector256.Load(bias_r + (column + j));
-                Vector256<float> ev1 = Simd.MultiplyAdd(Vector256.Create(0.071354814f), ev0 * ev0, Vector256.Create(1.5957692f));
-                Vector256.Store(ev0 * VectorMath.Sigmoid(ev0 * ev1), act_r + (column + j));
-            }
-
-            tile += j;
-        }
-    }}
-
-    [@MethodImpl(MethodImplOptions.AggressiveOptimization)]
-    private static void LinearBiasGeluTanh_1x8x32_Epilogue_128(float* tile, float* bias, float* act, int row, int rows, int column, int columns)
-    { unchecked {
-        for (int r = row; r < row + rows; r++)
-        {
-            float* bias_r = bias + (long)r * 32;
-            float* act_r = act + (long)r * 32;
-            int j = 0;
-            for (; j <= columns - 4; j += 4)
-            {
-                Vector128<float> ev0 = Vector128.Load(tile + j) + Vector128.Load(bias_r + (column + j));
-                Vector128<float> ev1 = Simd.MultiplyAdd(Vector128.Create(0.071354814f), ev0 * ev0, Vector128.Create(1.5957692f));
-                Vector128.Store(ev0 * VectorMath.Sigmoid(ev0 * ev1), act_r + (column + j));
+                V ev0 = V.Load(tile + j) + V.Load(bias_r + (column + j));
+                V ev1 = ev0 * V.Sigmoid(ev0 * V.MultiplyAdd(V.Create(0.071354814f), ev0 * ev0, V.Create(1.5957692f)));
+                V.Store(ev1, act_r + (column + j));
             }
 
             tile += j;
@@ -916,164 +508,50 @@ internal static unsafe class Kernels
 
     // The products of 32 elements of a row and of four others, summed up to one vector of partial sums.
     [@MethodImpl(MethodImplOptions.AggressiveInlining)]
-    private static Vector512<float> FourDots32_512(float* x, float* w, long apart)
+    private static V FourDots32<V>(float* x, float* w, long apart) where V : struct, IVector<V>
     { unchecked {
         float* w1 = w + apart, w2 = w1 + apart, w3 = w2 + apart;
-        Vector512<float> x0 = Vector512.Load(x);
-        Vector512<float> d0_0 = x0 * Vector512.Load(w);
-        Vector512<float> d0_1 = x0 * Vector512.Load(w1);
-        Vector512<float> d0_2 = x0 * Vector512.Load(w2);
-        Vector512<float> d0_3 = x0 * Vector512.Load(w3);
-        Vector512<float> x1 = Vector512.Load(x + 16);
-        Vector512<float> d1_0 = x1 * Vector512.Load(w + 16);
-        Vector512<float> d1_1 = x1 * Vector512.Load(w1 + 16);
-        Vector512<float> d1_2 = x1 * Vector512.Load(w2 + 16);
-        Vector512<float> d1_3 = x1 * Vector512.Load(w3 + 16);
-        return Simd.PartialSums(d0_0 + d1_0, d0_1 + d1_1, d0_2 + d1_2, d0_3 + d1_3);
+        V x0 = V.Load(x);
+        V d0_0 = x0 * V.Load(w);
+        V d0_1 = x0 * V.Load(w1);
+        V d0_2 = x0 * V.Load(w2);
+        V d0_3 = x0 * V.Load(w3);
+        V x1 = V.Load(x + V.Lanes);
+        V d1_0 = x1 * V.Load(w + V.Lanes);
+        V d1_1 = x1 * V.Load(w1 + V.Lanes);
+        V d1_2 = x1 * V.Load(w2 + V.Lanes);
+        V d1_3 = x1 * V.Load(w3 + V.Lanes);
+        for (int k = 2 * V.Lanes; k < 32; k += 2 * V.Lanes)
+        {
+            V x2 = V.Load(x + k);
+            d0_0 = V.MultiplyAdd(x2, V.Load(w + k), d0_0);
+            d0_1 = V.MultiplyAdd(x2, V.Load(w1 + k), d0_1);
+            d0_2 = V.MultiplyAdd(x2, V.Load(w2 + k), d0_2);
+            d0_3 = V.MultiplyAdd(x2, V.Load(w3 + k), d0_3);
+            V x3 = V.Load(x + k + V.Lanes);
+            d1_0 = V.MultiplyAdd(x3, V.Load(w + k + V.Lanes), d1_0);
+            d1_1 = V.MultiplyAdd(x3, V.Load(w1 + k + V.Lanes), d1_1);
+            d1_2 = V.MultiplyAdd(x3, V.Load(w2 + k + V.Lanes), d1_2);
+            d1_3 = V.MultiplyAdd(x3, V.Load(w3 + k + V.Lanes), d1_3);
+        }
+
+        return V.PartialSums(d0_0 + d1_0, d0_1 + d1_1, d0_2 + d1_2, d0_3 + d1_3);
     }}
 
     // The products of 32 elements, summed up to one vector.
     [@MethodImpl(MethodImplOptions.AggressiveInlining)]
-    private static Vector512<float> Dot32_512(float* x, float* w)
+    private static V Dot32<V>(float* x, float* w) where V : struct, IVector<V>
     { unchecked {
-        Vector512<float> d0 = Vector512.Load(x) * Vector512.Load(w);
-        Vector512<float> d1 = Vector512.Load(x + 16) * Vector512.Load(w + 16);
-        return d0 + d1;
-    }}
-
-    // The dot products of a row of 32 elements with others, in quarters: memory gives more to four streams than to one.
-    [@MethodImpl(MethodImplOptions.AggressiveOptimization)]
-    private static void Dots32_512(float* x, float* w, float* sums, int rows)
-    { unchecked {
-        int quarter = rows / 16 * 4;
-        long apart = (long)quarter * 32;
-        for (int n = 0; n < quarter; n += 4)
+        V d0 = V.Load(x) * V.Load(w);
+        V d1 = V.Load(x + V.Lanes) * V.Load(w + V.Lanes);
+        V d2 = V.Load(x + 2 * V.Lanes) * V.Load(w + 2 * V.Lanes);
+        V d3 = V.Load(x + 3 * V.Lanes) * V.Load(w + 3 * V.Lanes);
+        for (int k = 4 * V.Lanes; k < 32; k += 4 * V.Lanes)
         {
-            Vector512<float> p0 = FourDots32_512(x, w, apart);
-            Vector512<float> p1 = FourDots32_512(x, w + 32, apart);
-            Vector512<float> p2 = FourDots32_512(x, w + 64, apart);
-            Vector512<float> p3 = FourDots32_512(x, w + 96, apart);
-            Simd.StoreColumns(Simd.SumsOfParts(p0, p1, p2, p3), sums + n, quarter);
-            w += 128;
-        }
-
-        w += 3 * apart;
-        for (int n = 4 * quarter; n < rows; n++)
-        {
-            sums[n] = Simd.Sum(Dot32_512(x, w));
-            w += 32;
-        }
-    }}
-
-    // The products of 32 elements of a row and of four others, summed up to one vector of partial sums.
-    [@MethodImpl(MethodImplOptions.AggressiveInlining)]
-    private static Vector256<float> FourDots32_256(float* x, float* w, long apart)
-    { unchecked {
-        float* w1 = w + apart, w2 = w1 + apart, w3 = w2 + apart;
-        Vector256<float> x0 = Vector256.Load(x);
-        Vector256<float> d0_0 = x0 * Vector256.Load(w);
-        Vector256<float> d0_1 = x0 * Vector256.Load(w1);
-        Vector256<float> d0_2 = x0 * Vector256.Load(w2);
-        Vector256<float> d0_3 = x0 * Vector256.Load(w3);
-        Vector256<float> x1 = Vector256.Load(x + 8);
-        Vector256<float> d1_0 = x1 * Vector256.Load(w + 8);
-        Vector256<float> d1_1 = x1 * Vector256.Load(w1 + 8);
-        Vector256<float> d1_2 = x1 * Vector256.Load(w2 + 8);
-        Vector256<float> d1_3 = x1 * Vector256.Load(w3 + 8);
-        Vector256<float> x2 = Vector256.Load(x + 16);
-        d0_0 = Simd.MultiplyAdd(x2, Vector256.Load(w + 16), d0_0);
-        d0_1 = Simd.MultiplyAdd(x2, Vector256.Load(w1 + 16), d0_1);
-        d0_2 = Simd.MultiplyAdd(x2, Vector256.Load(w2 + 16), d0_2);
-        d0_3 = Simd.MultiplyAdd(x2, Vector256.Load(w3 + 16), d0_3);
-        Vector256<float> x3 = Vector256.Load(x + 24);
-        d1_0 = Simd.MultiplyAdd(x3, Vector256.Load(w + 24), d1_0);
-        d1_1 = Simd.MultiplyAdd(x3, Vector256.Load(w1 + 24), d1_1);
-        d1_2 = Simd.MultiplyAdd(x3, Vector256.Load(w2 + 24), d1_2);
-        d1_3 = Simd.MultiplyAdd(x3, Vector256.Load(w3 + 24), d1_3);
-        return Simd.PartialSums(d0_0 + d1_0, d0_1 + d1_1, d0_2 + d1_2, d0_3 + d1_3);
-    }}
-
-    // The products of 32 elements, summed up to one vector.
-    [@MethodImpl(MethodImplOptions.AggressiveInlining)]
-    private static Vector256<float> Dot32_256(float* x, float* w)
-    { unchecked {
-        Vector256<float> d0 = Vector256.Load(x) * Vector256.Load(w);
-        Vector256<float> d1 = Vector256.Load(x + 8) * Vector256.Load(w + 8);
-        d0 = Simd.MultiplyAdd(Vector256.Load(x + 16), Vector256.Load(w + 16), d0);
-        d1 = Simd.MultiplyAdd(Vector256.Load(x + 24), Vector256.Load(w + 24), d1);
-        return d0 + d1;
-    }}
-
-    // The dot products of a row of 32 elements with others, in quarters: memory gives more to four streams than to one.
-    [@MethodImpl(MethodImplOptions.AggressiveOptimization)]
-    private static void Dots32_256(float* x, float* w, float* sums, int rows)
-    { unchecked {
-        int quarter = rows / 16 * 4;
-        long apart = (long)quarter * 32;
-        for (int n = 0; n < quarter; n += 4)
-        {
-            Vector256<float> p0 = FourDots32_256(x, w, apart);
-            Vector256<float> p1 = FourDots32_256(x, w + 32, apart);
-            Vector256<float> p2 = FourDots32_256(x, w + 64, apart);
-            Vector256<float> p3 = FourDots32_256(x, w + 96, apart);
-            Simd.StoreColumns(Simd.SumsOfParts(p0, p1), Simd.SumsOfParts(p2, p3), sums + n, quarter);
-            w += 128;
-        }
-
-        w += 3 * apart;
-        for (int n = 4 * quarter; n < rows; n++)
-        {
-            sums[n] = Simd.Sum(Dot32_256(x, w));
-            w += 32;
-        }
-    }}
-
-    // The products of 32 elements of a row and of four others, summed up to one vector of partial sums.
-    [@MethodImpl(MethodImplOptions.AggressiveInlining)]
-    private static Vector128<float> FourDots32_128(float* x, float* w, long apart)
-    { unchecked {
-        float* w1 = w + apart, w2 = w1 + apart, w3 = w2 + apart;
-        Vector128<float> x0 = Vector128.Load(x);
-        Vector128<float> d0_0 = x0 * Vector128.Load(w);
-        Vector128<float> d0_1 = x0 * Vector128.Load(w1);
-        Vector128<float> d0_2 = x0 * Vector128.Load(w2);
-        Vector128<float> d0_3 = x0 * Vector128.Load(w3);
-        Vector128<float> x1 = Vector128.Load(x + 4);
-        Vector128<float> d1_0 = x1 * Vector128.Load(w + 4);
-        Vector128<float> d1_1 = x1 * Vector128.Load(w1 + 4);
-        Vector128<float> d1_2 = x1 * Vector128.Load(w2 + 4);
-        Vector128<float> d1_3 = x1 * Vector128.Load(w3 + 4);
-        for (int k = 8; k < 32; k += 8)
-        {
-            Vector128<float> x2 = Vector128.Load(x + k);
-            d0_0 = Simd.MultiplyAdd(x2, Vector128.Load(w + k), d0_0);
-            d0_1 = Simd.MultiplyAdd(x2, Vector128.Load(w1 + k), d0_1);
-            d0_2 = Simd.MultiplyAdd(x2, Vector128.Load(w2 + k), d0_2);
-            d0_3 = Simd.MultiplyAdd(x2, Vector128.Load(w3 + k), d0_3);
-            Vector128<float> x3 = Vector128.Load(x + k + 4);
-            d1_0 = Simd.MultiplyAdd(x3, Vector128.Load(w + k + 4), d1_0);
-            d1_1 = Simd.MultiplyAdd(x3, Vector128.Load(w1 + k + 4), d1_1);
-            d1_2 = Simd.MultiplyAdd(x3, Vector128.Load(w2 + k + 4), d1_2);
-            d1_3 = Simd.MultiplyAdd(x3, Vector128.Load(w3 + k + 4), d1_3);
-        }
-
-        return Simd.Sums(d0_0 + d1_0, d0_1 + d1_1, d0_2 + d1_2, d0_3 + d1_3);
-    }}
-
-    // The products of 32 elements, summed up to one vector.
-    [@MethodImpl(MethodImplOptions.AggressiveInlining)]
-    private static Vector128<float> Dot32_128(float* x, float* w)
-    { unchecked {
-        Vector128<float> d0 = Vector128.Load(x) * Vector128.Load(w);
-        Vector128<float> d1 = Vector128.Load(x + 4) * Vector128.Load(w + 4);
-        Vector128<float> d2 = Vector128.Load(x + 8) * Vector128.Load(w + 8);
-        Vector128<float> d3 = Vector128.Load(x + 12) * Vector128.Load(w + 12);
-        for (int k = 16; k < 32; k += 16)
-        {
-            d0 = Simd.MultiplyAdd(Vector128.Load(x + k), Vector128.Load(w + k), d0);
-            d1 = Simd.MultiplyAdd(Vector128.Load(x + k + 4), Vector128.Load(w + k + 4), d1);
-            d2 = Simd.MultiplyAdd(Vector128.Load(x + k + 8), Vector128.Load(w + k + 8), d2);
-            d3 = Simd.MultiplyAdd(Vector128.Load(x + k + 12), Vector128.Load(w + k + 12), d3);
+            d0 = V.MultiplyAdd(V.Load(x + k), V.Load(w + k), d0);
+            d1 = V.MultiplyAdd(V.Load(x + k + V.Lanes), V.Load(w + k + V.Lanes), d1);
+            d2 = V.MultiplyAdd(V.Load(x + k + 2 * V.Lanes), V.Load(w + k + 2 * V.Lanes), d2);
+            d3 = V.MultiplyAdd(V.Load(x + k + 3 * V.Lanes), V.Load(w + k + 3 * V.Lanes), d3);
         }
 
         return (d0 + d1) + (d2 + d3);
@@ -1081,87 +559,183 @@ internal static unsafe class Kernels
 
     // The dot products of a row of 32 elements with others, in quarters: memory gives more to four streams than to one.
     [@MethodImpl(MethodImplOptions.AggressiveOptimization)]
-    private static void Dots32_128(float* x, float* w, float* sums, int rows)
+    private static void Dots32<V>(float* x, float* w, float* sums, int rows) where V : struct, IVector<V>
     { unchecked {
         int quarter = rows / 16 * 4;
         long apart = (long)quarter * 32;
         for (int n = 0; n < quarter; n += 4)
         {
-            Vector128<float> p0 = FourDots32_128(x, w, apart);
-            Vector128<float> p1 = FourDots32_128(x, w + 32, apart);
-            Vector128<float> p2 = FourDots32_128(x, w + 64, apart);
-            Vector128<float> p3 = FourDots32_128(x, w + 96, apart);
-            Simd.StoreColumns(p0, p1, p2, p3, sums + n, quarter);
+            V p0 = FourDots32<V>(x, w, apart);
+            V p1 = FourDots32<V>(x, w + 32, apart);
+            V p2 = FourDots32<V>(x, w + 64, apart);
+            V p3 = FourDots32<V>(x, w + 96, apart);
+            V.StoreSums(p0, p1, p2, p3, sums + n, quarter);
             w += 128;
         }
 
         w += 3 * apart;
         for (int n = 4 * quarter; n < rows; n++)
         {
-            sums[n] = Simd.Sum(Dot32_128(x, w));
+            sums[n] = V.Sum(Dot32<V>(x, w));
+            w += 32;
+        }
+    }}
+
+    // The products of 32 elements of a row and of four others, summed up to one vector of partial sums.
+    [@MethodImpl(MethodImplOptions.AggressiveInlining)]
+    private static V FourDots32_2<V>(float* x, float* w, long apart) where V : struct, IVector<V>
+    { unchecked {
+        float* w1 = w + apart, w2 = w1 + apart, w3 = w2 + apart;
+        V x0 = V.Load(x);
+        V d0_0 = x0 * V.Load(w);
+        V d0_1 = x0 * V.Load(w1);
+        V d0_2 = x0 * V.Load(w2);
+        V d0_3 = x0 * V.Load(w3);
+        V x1 = V.Load(x + V.Lanes);
+        V d1_0 = x1 * V.Load(w + V.Lanes);
+        V d1_1 = x1 * V.Load(w1 + V.Lanes);
+        V d1_2 = x1 * V.Load(w2 + V.Lanes);
+        V d1_3 = x1 * V.Load(w3 + V.Lanes);
+        V x2 = V.Load(x + 2 * V.Lanes);
+        d0_0 = V.MultiplyAdd(x2, V.Load(w + 2 * V.Lanes), d0_0);
+        d0_1 = V.MultiplyAdd(x2, V.Load(w1 + 2 * V.Lanes), d0_1);
+        d0_2 = V.MultiplyAdd(x2, V.Load(w2 + 2 * V.Lanes), d0_2);
+        d0_3 = V.MultiplyAdd(x2, V.Load(w3 + 2 * V.Lanes), d0_3);
+        V x3 = V.Load(x + 3 * V.Lanes);
+        d1_0 = V.MultiplyAdd(x3, V.Load(w + 3 * V.Lanes), d1_0);
+        d1_1 = V.MultiplyAdd(x3, V.Load(w1 + 3 * V.Lanes), d1_1);
+        d1_2 = V.MultiplyAdd(x3, V.Load(w2 + 3 * V.Lanes), d1_2);
+        d1_3 = V.MultiplyAdd(x3, V.Load(w3 + 3 * V.Lanes), d1_3);
+        return V.PartialSums(d0_0 + d1_0, d0_1 + d1_1, d0_2 + d1_2, d0_3 + d1_3);
+    }}
+
+    // The products of 32 elements, summed up to one vector.
+    [@MethodImpl(MethodImplOptions.AggressiveInlining)]
+    private static V Dot32_2<V>(float* x, float* w) where V : struct, IVector<V>
+    { unchecked {
+        V d0 = V.Load(x) * V.Load(w);
+        V d1 = V.Load(x + V.Lanes) * V.Load(w + V.Lanes);
+        d0 = V.MultiplyAdd(V.Load(x + 2 * V.Lanes), V.Load(w + 2 * V.Lanes), d0);
+        d1 = V.MultiplyAdd(V.Load(x + 3 * V.Lanes), V.Load(w + 3 * V.Lanes), d1);
+        return d0 + d1;
+    }}
+
+    // The dot products of a row of 32 elements with others, in quarters: memory gives more to four streams than to one.
+    [@MethodImpl(MethodImplOptions.AggressiveOptimization)]
+    private static void Dots32_2<V>(float* x, float* w, float* sums, int rows) where V : struct, IVector<V>
+    { unchecked {
+        int quarter = rows / 16 * 4;
+        long apart = (long)quarter * 32;
+        for (int n = 0; n < quarter; n += 4)
+        {
+            V p0 = FourDots32_2<V>(x, w, apart);
+            V p1 = FourDots32_2<V>(x, w + 32, apart);
+            V p2 = FourDots32_2<V>(x, w + 64, apart);
+            V p3 = FourDots32_2<V>(x, w + 96, apart);
+            V.StoreSums(p0, p1, p2, p3, sums + n, quarter);
+            w += 128;
+        }
+
+        w += 3 * apart;
+        for (int n = 4 * quarter; n < rows; n++)
+        {
+            sums[n] = V.Sum(Dot32_2<V>(x, w));
+            w += 32;
+        }
+    }}
+
+    // The products of 32 elements of a row and of four others, summed up to one vector of partial sums.
+    [@MethodImpl(MethodImplOptions.AggressiveInlining)]
+    private static V FourDots32_3<V>(float* x, float* w, long apart) where V : struct, IVector<V>
+    { unchecked {
+        float* w1 = w + apart, w2 = w1 + apart, w3 = w2 + apart;
+        V x0 = V.Load(x);
+        V d0_0 = x0 * V.Load(w);
+        V d0_1 = x0 * V.Load(w1);
+        V d0_2 = x0 * V.Load(w2);
+        V d0_3 = x0 * V.Load(w3);
+        V x1 = V.Load(x + V.Lanes);
+        V d1_0 = x1 * V.Load(w + V.Lanes);
+        V d1_1 = x1 * V.Load(w1 + V.Lanes);
+        V d1_2 = x1 * V.Load(w2 + V.Lanes);
+        V d1_3 = x1 * V.Load(w3 + V.Lanes);
+        return V.PartialSums(d0_0 + d1_0, d0_1 + d1_1, d0_2 + d1_2, d0_3 + d1_3);
+    }}
+
+    // The products of 32 elements, summed up to one vector.
+    [@MethodImpl(MethodImplOptions.AggressiveInlining)]
+    private static V Dot32_3<V>(float* x, float* w) where V : struct, IVector<V>
+    { unchecked {
+        V d0 = V.Load(x) * V.Load(w);
+        V d1 = V.Load(x + V.Lanes) * V.Load(w + V.Lanes);
+        return d0 + d1;
+    }}
+
+    // The dot products of a row of 32 elements with others, in quarters: memory gives more to four streams than to one.
+    [@MethodImpl(MethodImplOptions.AggressiveOptimization)]
+    private static void Dots32_3<V>(float* x, float* w, float* sums, int rows) where V : struct, IVector<V>
+    { unchecked {
+        int quarter = rows / 16 * 4;
+        long apart = (long)quarter * 32;
+        for (int n = 0; n < quarter; n += 4)
+        {
+            V p0 = FourDots32_3<V>(x, w, apart);
+            V p1 = FourDots32_3<V>(x, w + 32, apart);
+            V p2 = FourDots32_3<V>(x, w + 64, apart);
+            V p3 = FourDots32_3<V>(x, w + 96, apart);
+            V.StoreSums(p0, p1, p2, p3, sums + n, quarter);
+            w += 128;
+        }
+
+        w += 3 * apart;
+        for (int n = 4 * quarter; n < rows; n++)
+        {
+            sums[n] = V.Sum(Dot32_3<V>(x, w));
             w += 32;
         }
     }}
 
     // residual_2 from input, weight, residual, bias: [1, 32] · [8, 32]ᵀ.
     [@MethodImpl(MethodImplOptions.AggressiveOptimization)]
-    public static void LinearBiasAdd_1x32x8(float* input, float* weight, float* residual, float* bias, float* residual_2, Worker worker)
+    public static void LinearBiasAdd_1x32x8<V>(float* input, float* weight, float* residual, float* bias, float* residual_2, Worker worker) where V : struct, IVector<V>
     { unchecked {
-        if (Simd.Use512)
+        if (typeof(V) == typeof(F128))
         {
-            LinearBiasAdd_1x32x8_512(input, weight, residual, bias, residual_2, worker);
+            float* sums = stackalloc float[16];
+            int start = 0, end = 8;
+            for (int column = start; column < end; column += 16)
+            {
+                int columns = Math.Min(16, end - column);
+                Dots32<V>(input, weight + (long)column * 32, sums, columns);
+                LinearBiasAdd_1x32x8_Epilogue<V>(sums, residual, bias, residual_2, 0, 1, column, columns);
+            }
         }
-        else if (Simd.Use256)
+        else if (typeof(V) == typeof(F256))
         {
-            LinearBiasAdd_1x32x8_256(input, weight, residual, bias, residual_2, worker);
+            float* sums = stackalloc float[16];
+            int start = 0, end = 8;
+            for (int column = start; column < end; column += 16)
+            {
+                int columns = Math.Min(16, end - column);
+                Dots32_2<V>(input, weight + (long)column * 32, sums, columns);
+                LinearBiasAdd_1x32x8_Epilogue<V>(sums, residual, bias, residual_2, 0, 1, column, columns);
+            }
         }
         else
         {
-            LinearBiasAdd_1x32x8_128(input, weight, residual, bias, residual_2, worker);
+            float* sums = stackalloc float[16];
+            int start = 0, end = 8;
+            for (int column = start; column < end; column += 16)
+            {
+                int columns = Math.Min(16, end - column);
+                Dots32_3<V>(input, weight + (long)column * 32, sums, columns);
+                LinearBiasAdd_1x32x8_Epilogue<V>(sums, residual, bias, residual_2, 0, 1, column, columns);
+            }
         }
     }}
 
     [@MethodImpl(MethodImplOptions.AggressiveOptimization)]
-    private static void LinearBiasAdd_1x32x8_512(float* input, float* weight, float* residual, float* bias, float* residual_2, Worker worker)
-    { unchecked {
-        float* sums = stackalloc float[16];
-        int start = 0, end = 8;
-        for (int column = start; column < end; column += 16)
-        {
-            int columns = Math.Min(16, end - column);
-            Dots32_512(input, weight + (long)column * 32, sums, columns);
-            LinearBiasAdd_1x32x8_Epilogue_512(sums, residual, bias, residual_2, 0, 1, column, columns);
-        }
-    }}
-
-    [@MethodImpl(MethodImplOptions.AggressiveOptimization)]
-    private static void LinearBiasAdd_1x32x8_256(float* input, float* weight, float* residual, float* bias, float* residual_2, Worker worker)
-    { unchecked {
-        float* sums = stackalloc float[16];
-        int start = 0, end = 8;
-        for (int column = start; column < end; column += 16)
-        {
-            int columns = Math.Min(16, end - column);
-            Dots32_256(input, weight + (long)column * 32, sums, columns);
-            LinearBiasAdd_1x32x8_Epilogue_256(sums, residual, bias, residual_2, 0, 1, column, columns);
-        }
-    }}
-
-    [@MethodImpl(MethodImplOptions.AggressiveOptimization)]
-    private static void LinearBiasAdd_1x32x8_128(float* input, float* weight, float* residual, float* bias, float* residual_2, Worker worker)
-    { unchecked {
-        float* sums = stackalloc float[16];
-        int start = 0, end = 8;
-        for (int column = start; column < end; column += 16)
-        {
-            int columns = Math.Min(16, end - column);
-            Dots32_128(input, weight + (long)column * 32, sums, columns);
-            LinearBiasAdd_1x32x8_Epilogue_128(sums, residual, bias, residual_2, 0, 1, column, columns);
-        }
-    }}
-
-    [@MethodImpl(MethodImplOptions.AggressiveOptimization)]
-    private static void LinearBiasAdd_1x32x8_Epilogue_512(float* tile, float* residual, float* bias, float* residual_2, int row, int rows, int column, int columns)
+    private static void LinearBiasAdd_1x32x8_Epilogue<V>(float* tile, float* residual, float* bias, float* residual_2, int row, int rows, int column, int columns) where V : struct, IVector<V>
     { unchecked {
         for (int r = row; r < row + rows; r++)
         {
@@ -1169,54 +743,15 @@ internal static unsafe class Kernels
             float* bias_r = bias + (long)r * 8;
             float* residual_2_r = residual_2 + (long)r * 8;
             int j = 0;
-            for (; j <= columns - 16; j += 16)
+            for (; j <= columns - V.Lanes; j += V.Lanes)
             {
-                Vector512<float> ev0 = Vector512.Load(residual_r + (column + j)) + (Vector512.Load(tile + j) + Vector512.Load(bias_r + (column + j)));
-                Vector512.Store(ev0, residual_2_r + (column + j));
+                V.Store(V.Load(residual_r + (column + j)) + (V.Load(tile + j) + V.Load(bias_r + (column + j))), residual_2_r + (column + j));
             }
             if (j < columns)
             {
-                Vector512<float> ev0 = Simd.LoadTail512(residual_r + (column + j), columns - j) + (Vector512.Load(tile + j) + Simd.LoadTail512(bias_r + (column + j), columns - j));
-                Simd.StoreTail512(residual_2_r + (column + j), ev0, columns - j);
-                j += 16;
-            }
-
-            tile += j;
-        }
-    }}
-
-    [@MethodImpl(MethodImplOptions.AggressiveOptimization)]
-    private static void LinearBiasAdd_1x32x8_Epilogue_256(float* tile, float* residual, float* bias, float* residual_2, int row, int rows, int column, int columns)
-    { unchecked {
-        for (int r = row; r < row + rows; r++)
-        {
-            float* residual_r = residual + (long)r * 8;
-            float* bias_r = bias + (long)r * 8;
-            float* residual_2_r = residual_2 + (long)r * 8;
-            int j = 0;
-            for (; j <= columns - 8; j += 8)
-            {
-                Vector256<float> ev0 = Vector256.Load(residual_r + (column + j)) + (Vector256.Load(tile + j) + Vector256.Load(bias_r + (column + j)));
-                Vector256.Store(ev0, residual_2_r + (column + j));
-            }
-
-            tile += j;
-        }
-    }}
-
-    [@MethodImpl(MethodImplOptions.AggressiveOptimization)]
-    private static void LinearBiasAdd_1x32x8_Epilogue_128(float* tile, float* residual, float* bias, float* residual_2, int row, int rows, int column, int columns)
-    { unchecked {
-        for (int r = row; r < row + rows; r++)
-        {
-            float* residual_r = residual + (long)r * 8;
-            float* bias_r = bias + (long)r * 8;
-            float* residual_2_r = residual_2 + (long)r * 8;
-            int j = 0;
-            for (; j <= columns - 4; j += 4)
-            {
-                Vector128<float> ev0 = Vector128.Load(residual_r + (column + j)) + (Vector128.Load(tile + j) + Vector128.Load(bias_r + (column + j)));
-                Vector128.Store(ev0, residual_2_r + (column + j));
+                V ev0 = V.LoadTail(residual_r + (column + j), columns - j) + (V.Load(tile + j) + V.LoadTail(bias_r + (column + j), columns - j));
+                V.StoreTail(ev0, residual_2_r + (column + j), columns - j);
+                j += V.Lanes;
             }
 
             tile += j;
@@ -1273,118 +808,64 @@ internal static unsafe class Kernels
 
     // lm_head from input, weight: [1, 8] · [11, 8]ᵀ.
     [@MethodImpl(MethodImplOptions.AggressiveOptimization)]
-    public static void Linear_1x8x11(float* input, float* weight, float* lm_head, Worker worker)
+    public static void Linear_1x8x11<V>(float* input, float* weight, float* lm_head, Worker worker) where V : struct, IVector<V>
     { unchecked {
-        if (Simd.Use512)
+        if (typeof(V) == typeof(F128))
         {
-            Linear_1x8x11_512(input, weight, lm_head, worker);
+            Linear_1x8x11_128<V>(input, weight, lm_head, worker);
+            return;
         }
-        else if (Simd.Use256)
+
+        if (typeof(V) == typeof(F256))
         {
-            Linear_1x8x11_256(input, weight, lm_head, worker);
+            Linear_1x8x11_512<V>(input, weight, lm_head, worker);
+            return;
         }
-        else
-        {
-            Linear_1x8x11_128(input, weight, lm_head, worker);
-        }
+
+        Linear_1x8x11_512<F256>(input, weight, lm_head, worker);
     }}
 
     [@MethodImpl(MethodImplOptions.AggressiveOptimization)]
-    private static void Linear_1x8x11_512(float* input, float* weight, float* lm_head, Worker worker)
+    private static void Linear_1x8x11_512<V>(float* input, float* weight, float* lm_head, Worker worker) where V : struct, IVector<V>
     { unchecked {
         float* sums = stackalloc float[16];
         int start = 0, end = 11;
         for (int column = start; column < end; column += 16)
         {
             int columns = Math.Min(16, end - column);
-            Dots8_256(input, weight + (long)column * 8, sums, columns);
-            Linear_1x8x11_Epilogue_512(sums, lm_head, 0, 1, column, columns);
+            Dots8<V>(input, weight + (long)column * 8, sums, columns);
+            Linear_1x8x11_Epilogue<V>(sums, lm_head, 0, 1, column, columns);
         }
     }}
 
     [@MethodImpl(MethodImplOptions.AggressiveOptimization)]
-    private static void Linear_1x8x11_256(float* input, float* weight, float* lm_head, Worker worker)
+    private static void Linear_1x8x11_128<V>(float* input, float* weight, float* lm_head, Worker worker) where V : struct, IVector<V>
     { unchecked {
         float* sums = stackalloc float[16];
         int start = 0, end = 11;
         for (int column = start; column < end; column += 16)
         {
             int columns = Math.Min(16, end - column);
-            Dots8_256(input, weight + (long)column * 8, sums, columns);
-            Linear_1x8x11_Epilogue_256(sums, lm_head, 0, 1, column, columns);
+            Dots8_2<V>(input, weight + (long)column * 8, sums, columns);
+            Linear_1x8x11_Epilogue<V>(sums, lm_head, 0, 1, column, columns);
         }
     }}
 
     [@MethodImpl(MethodImplOptions.AggressiveOptimization)]
-    private static void Linear_1x8x11_128(float* input, float* weight, float* lm_head, Worker worker)
-    { unchecked {
-        float* sums = stackalloc float[16];
-        int start = 0, end = 11;
-        for (int column = start; column < end; column += 16)
-        {
-            int columns = Math.Min(16, end - column);
-            Dots8_128(input, weight + (long)column * 8, sums, columns);
-            Linear_1x8x11_Epilogue_128(sums, lm_head, 0, 1, column, columns);
-        }
-    }}
-
-    [@MethodImpl(MethodImplOptions.AggressiveOptimization)]
-    private static void Linear_1x8x11_Epilogue_512(float* tile, float* lm_head, int row, int rows, int column, int columns)
+    private static void Linear_1x8x11_Epilogue<V>(float* tile, float* lm_head, int row, int rows, int column, int columns) where V : struct, IVector<V>
     { unchecked {
         for (int r = row; r < row + rows; r++)
         {
             float* lm_head_r = lm_head + (long)r * 11;
             int j = 0;
-            for (; j <= columns - 16; j += 16)
+            for (; j <= columns - V.Lanes; j += V.Lanes)
             {
-                Vector512.Store(Vector512.Load(tile + j), lm_head_r + (column + j));
+                V.Store(V.Load(tile + j), lm_head_r + (column + j));
             }
             if (j < columns)
             {
-                Simd.StoreTail512(lm_head_r + (column + j), Vector512.Load(tile + j), columns - j);
-                j += 16;
-            }
-
-            tile += j;
-        }
-    }}
-
-    [@MethodImpl(MethodImplOptions.AggressiveOptimization)]
-    private static void Linear_1x8x11_Epilogue_256(float* tile, float* lm_head, int row, int rows, int column, int columns)
-    { unchecked {
-        for (int r = row; r < row + rows; r++)
-        {
-            float* lm_head_r = lm_head + (long)r * 11;
-            int j = 0;
-            for (; j <= columns - 8; j += 8)
-            {
-                Vector256.Store(Vector256.Load(tile + j), lm_head_r + (column + j));
-            }
-            if (j < columns)
-            {
-                Simd.StoreTail256(lm_head_r + (column + j), Vector256.Load(tile + j), columns - j);
-                j += 8;
-            }
-
-            tile += j;
-        }
-    }}
-
-    [@MethodImpl(MethodImplOptions.AggressiveOptimization)]
-    private static void Linear_1x8x11_Epilogue_128(float* tile, float* lm_head, int row, int rows, int column, int columns)
-    { unchecked {
-        for (int r = row; r < row + rows; r++)
-        {
-            float* lm_head_r = lm_head + (long)r * 11;
-            int j = 0;
-            for (; j <= columns - 4; j += 4)
-            {
-                Vector128.Store(Vector128.Load(tile + j), lm_head_r + (column + j));
-            }
-            if (j < columns)
-            {
-                Simd.StoreTail128(lm_head_r + (column + j), Vector128.Load(tile + j), columns - j);
-                j += 4;
+                V.StoreTail(V.Load(tile + j), lm_head_r + (column + j), columns - j);
+                j += V.Lanes;
             }
 
             tile += j;
@@ -1460,111 +941,65 @@ internal static unsafe class Kernels
 
     // c_attn from input, weight, bias: [1, 8] · [24, 8]ᵀ.
     [@MethodImpl(MethodImplOptions.AggressiveOptimization)]
-    public static void LinearBias_1x8x24(float* input, float* weight, float* bias, float* c_attn, Worker worker)
+    public static void LinearBias_1x8x24<V>(float* input, float* weight, float* bias, float* c_attn, Worker worker) where V : struct, IVector<V>
     { unchecked {
-        if (Simd.Use512)
+        if (typeof(V) == typeof(F128))
         {
-            LinearBias_1x8x24_512(input, weight, bias, c_attn, worker);
+            LinearBias_1x8x24_128<V>(input, weight, bias, c_attn, worker);
+            return;
         }
-        else if (Simd.Use256)
+
+        if (typeof(V) == typeof(F256))
         {
-            LinearBias_1x8x24_256(input, weight, bias, c_attn, worker);
+            LinearBias_1x8x24_512<V>(input, weight, bias, c_attn, worker);
+            return;
         }
-        else
-        {
-            LinearBias_1x8x24_128(input, weight, bias, c_attn, worker);
-        }
+
+        LinearBias_1x8x24_512<F256>(input, weight, bias, c_attn, worker);
     }}
 
     [@MethodImpl(MethodImplOptions.AggressiveOptimization)]
-    private static void LinearBias_1x8x24_512(float* input, float* weight, float* bias, float* c_attn, Worker worker)
-    { unchecked {
-        float* sums = stackalloc float[32];
-        int start = 0, end = 24;
-        for (int column = start; column < end; column += 32)
-        {
-            int columns = Math.Min(32, end - column);
-            Dots8_256(input, weight + (long)column * 8, sums, columns);
-            LinearBias_1x8x24_Epilogue_512(sums, bias, c_attn, 0, 1, column, columns);
-        }
-    }}
-
-    [@MethodImpl(MethodImplOptions.AggressiveOptimization)]
-    private static void LinearBias_1x8x24_256(float* input, float* weight, float* bias, float* c_attn, Worker worker)
+    private static void LinearBias_1x8x24_512<V>(float* input, float* weight, float* bias, float* c_attn, Worker worker) where V : struct, IVector<V>
     { unchecked {
         float* sums = stackalloc float[32];
         int start = 0, end = 24;
         for (int column = start; column < end; column += 32)
         {
             int columns = Math.Min(32, end - column);
-            Dots8_256(input, weight + (long)column * 8, sums, columns);
-            LinearBias_1x8x24_Epilogue_256(sums, bias, c_attn, 0, 1, column, columns);
+            Dots8<V>(input, weight + (long)column * 8, sums, columns);
+            LinearBias_1x8x24_Epilogue<V>(sums, bias, c_attn, 0, 1, column, columns);
         }
     }}
 
     [@MethodImpl(MethodImplOptions.AggressiveOptimization)]
-    private static void LinearBias_1x8x24_128(float* input, float* weight, float* bias, float* c_attn, Worker worker)
+    private static void LinearBias_1x8x24_128<V>(float* input, float* weight, float* bias, float* c_attn, Worker worker) where V : struct, IVector<V>
     { unchecked {
         float* sums = stackalloc float[32];
         int start = 0, end = 24;
         for (int column = start; column < end; column += 32)
         {
             int columns = Math.Min(32, end - column);
-            Dots8_128(input, weight + (long)column * 8, sums, columns);
-            LinearBias_1x8x24_Epilogue_128(sums, bias, c_attn, 0, 1, column, columns);
+            Dots8_2<V>(input, weight + (long)column * 8, sums, columns);
+            LinearBias_1x8x24_Epilogue<V>(sums, bias, c_attn, 0, 1, column, columns);
         }
     }}
 
     [@MethodImpl(MethodImplOptions.AggressiveOptimization)]
-    private static void LinearBias_1x8x24_Epilogue_512(float* tile, float* bias, float* c_attn, int row, int rows, int column, int columns)
+    private static void LinearBias_1x8x24_Epilogue<V>(float* tile, float* bias, float* c_attn, int row, int rows, int column, int columns) where V : struct, IVector<V>
     { unchecked {
         for (int r = row; r < row + rows; r++)
         {
             float* bias_r = bias + (long)r * 24;
             float* c_attn_r = c_attn + (long)r * 24;
             int j = 0;
-            for (; j <= columns - 16; j += 16)
+            for (; j <= columns - V.Lanes; j += V.Lanes)
             {
-                Vector512.Store(Vector512.Load(tile + j) + Vector512.Load(bias_r + (column + j)), c_attn_r + (column + j));
+                V.Store(V.Load(tile + j) + V.Load(bias_r + (column + j)), c_attn_r + (column + j));
             }
             if (j < columns)
             {
-                Simd.StoreTail512(c_attn_r + (column + j), Vector512.Load(tile + j) + Simd.LoadTail512(bias_r + (column + j), columns - j), columns - j);
-                j += 16;
-            }
-
-            tile += j;
-        }
-    }}
-
-    [@MethodImpl(MethodImplOptions.AggressiveOptimization)]
-    private static void LinearBias_1x8x24_Epilogue_256(float* tile, float* bias, float* c_attn, int row, int rows, int column, int columns)
-    { unchecked {
-        for (int r = row; r < row + rows; r++)
-        {
-            float* bias_r = bias + (long)r * 24;
-            float* c_attn_r = c_attn + (long)r * 24;
-            int j = 0;
-            for (; j <= columns - 8; j += 8)
-            {
-                Vector256.Store(Vector256.Load(tile + j) + Vector256.Load(bias_r + (column + j)), c_attn_r + (column + j));
-            }
-
-            tile += j;
-        }
-    }}
-
-    [@MethodImpl(MethodImplOptions.AggressiveOptimization)]
-    private static void LinearBias_1x8x24_Epilogue_128(float* tile, float* bias, float* c_attn, int row, int rows, int column, int columns)
-    { unchecked {
-        for (int r = row; r < row + rows; r++)
-        {
-            float* bias_r = bias + (long)r * 24;
-            float* c_attn_r = c_attn + (long)r * 24;
-            int j = 0;
-            for (; j <= columns - 4; j += 4)
-            {
-                Vector128.Store(Vector128.Load(tile + j) + Vector128.Load(bias_r + (column + j)), c_attn_r + (column + j));
+                V.StoreTail(V.Load(tile + j) + V.LoadTail(bias_r + (column + j), columns - j), c_attn_r + (column + j), columns - j);
+                j += V.Lanes;
             }
 
             tile += j;
@@ -1593,67 +1028,62 @@ internal static unsafe class Kernels
 
     // softmax(q·kᵀ·0.5f)·v, 2 heads of 4, causal, over the cache.
     [@MethodImpl(MethodImplOptions.AggressiveOptimization)]
-    public static void Attention_1x1_2x4(float* q, float* k, float* v, float* output, int position, Worker worker)
+    public static void Attention_1x1_2x4<V>(float* q, float* k, float* v, float* output, int position, Worker worker) where V : struct, IVector<V>
     { unchecked {
-        if (Simd.Use512)
-        {
-            Attention_1x1_2x4_512(q, k, v, output, position, worker);
-        }
-        else if (Simd.Use256)
-        {
-            Attention_1x1_2x4_256(q, k, v, output, position, worker);
-        }
-        else
+        if (typeof(V) == typeof(F128))
         {
             Attention_1x1_2x4_128(q, k, v, output, position, worker);
+            return;
         }
+
+        if (typeof(V) == typeof(F256))
+        {
+            Attention_1x1_2x4_256(q, k, v, output, position, worker);
+            return;
+        }
+
+        Attention_1x1_2x4_Single<F128>(q, k, v, output, position, worker);
     }}
 
     [@MethodImpl(MethodImplOptions.AggressiveOptimization)]
-    private static void Attention_1x1_2x4_512(float* q, float* k, float* v, float* output, int position, Worker worker)
+    private static void Attention_1x1_2x4_Single<V>(float* q, float* k, float* v, float* output, int position, Worker worker) where V : struct, IVector<V>
     { unchecked {
-        float* scores = (float*)worker.Scratch;
-        float* factors = stackalloc float[2];
+        int scoreStride = Simd.Of<V>(48, 32, 24);
+        float* scores = (float*)worker.Scratch, factors = stackalloc float[2];
         int keys = position + 1;
         int start = 0, end = 2;
         int j = 0;
         for (; j <= keys - 4; j += 4)
         {
-            float* key0 = k + (long)j * 8;
-            float* key1 = key0 + 8;
-            float* key2 = key1 + 8;
-            float* key3 = key2 + 8;
-            float* score = scores + (start * 48) + j;
+            float* key0 = k + (long)j * 8, key1 = key0 + 8, key2 = key1 + 8, key3 = key2 + 8;
+            float* score = scores + (start * scoreStride) + j;
             for (int head = start; head < end; head++)
             {
                 long at = head * 4;
-                Vector128<float> x0 = Vector128.Load(q + at);
-                Vector128<float> d0 = x0 * Vector128.Load(key0 + at);
-                Vector128<float> d1 = x0 * Vector128.Load(key1 + at);
-                Vector128<float> d2 = x0 * Vector128.Load(key2 + at);
-                Vector128<float> d3 = x0 * Vector128.Load(key3 + at);
-                Vector128.Store(Simd.Sums(d0, d1, d2, d3), score);
-                score += 48;
+                V x = V.Load(q + at), d0 = x * V.Load(key0 + at), d1 = x * V.Load(key1 + at), d2 = x * V.Load(key2 + at), d3 = x * V.Load(key3 + at);
+
+                V.StoreSums(d0, d1, d2, d3, score);
+                score += scoreStride;
             }
         }
 
         for (; j < keys; j++)
         {
             float* key0 = k + (long)j * 8;
-            float* score = scores + (start * 48) + j;
+            float* score = scores + (start * scoreStride) + j;
             for (int head = start; head < end; head++)
             {
                 long at = head * 4;
-                Vector128<float> x0 = Vector128.Load(q + at);
-                Vector128<float> d0 = x0 * Vector128.Load(key0 + at);
-                *score = Simd.Sum(d0);
-                score += 48;
+                V x = V.Load(q + at), d0 = x * V.Load(key0 + at);
+
+                *score = V.Sum(d0);
+                score += scoreStride;
             }
         }
 
         for (int head = start; head < end; head++)
         {
-            float sum = AttentionRows.Exponentials(scores + (head * 48), keys, keys, 0.5f, out float _);
+            float sum = AttentionRows.Exponentials(scores + (head * scoreStride), keys, keys, 0.5f, out float _);
             factors[head] = 1 / sum;
         }
 
@@ -1661,43 +1091,48 @@ internal static unsafe class Kernels
         j = 0;
         for (; j <= keys - 4; j += 4)
         {
-            float* value0 = v + (long)j * 8;
-            float* value1 = value0 + 8;
-            float* value2 = value1 + 8;
-            float* value3 = value2 + 8;
-            float* score = scores + (start * 48) + j;
+            float* value0 = v + (long)j * 8, value1 = value0 + 8, value2 = value1 + 8, value3 = value2 + 8;
+            float* score = scores + (start * scoreStride) + j;
             for (int head = start; head < end; head++)
             {
                 long at = head * 4;
-                Vector128<float> p0 = Vector128.Create(score[0]);
-                Vector128<float> p1 = Vector128.Create(score[1]);
-                Vector128<float> p2 = Vector128.Create(score[2]);
-                Vector128<float> p3 = Vector128.Create(score[3]);
-                Vector128<float> y0 = Simd.MultiplyAdd(p1, Vector128.Load(value1 + at), p0 * Vector128.Load(value0 + at));
-                Vector128<float> z0 = Simd.MultiplyAdd(p3, Vector128.Load(value3 + at), p2 * Vector128.Load(value2 + at));
-                Vector128.Store(Vector128.Load(output + at) + (y0 + z0), output + at);
-                score += 48;
+                V p0 = V.Create(score[0]), p1 = V.Create(score[1]), p2 = V.Create(score[2]), p3 = V.Create(score[3]);
+                for (int c = 0; c < 4; c += V.Lanes)
+                {
+                    V y = V.MultiplyAdd(p1, V.Load(value1 + at + c), p0 * V.Load(value0 + at + c)), z = V.MultiplyAdd(p3, V.Load(value3 + at + c), p2 * V.Load(value2 + at + c));
+                    V.Store(V.Load(output + at + c) + (y + z), output + at + c);
+                }
+
+                score += scoreStride;
             }
         }
 
         for (; j < keys; j++)
         {
             float* value0 = v + (long)j * 8;
-            float* score = scores + (start * 48) + j;
+            float* score = scores + (start * scoreStride) + j;
             for (int head = start; head < end; head++)
             {
                 long at = head * 4;
-                Vector128<float> p0 = Vector128.Create(score[0]);
-                Vector128.Store(Vector128.Load(output + at) + p0 * Vector128.Load(value0 + at), output + at);
-                score += 48;
+                V p0 = V.Create(score[0]);
+                for (int c = 0; c < 4; c += V.Lanes)
+                {
+                    V.Store(V.Load(output + at + c) + p0 * V.Load(value0 + at + c), output + at + c);
+                }
+
+                score += scoreStride;
             }
         }
 
         for (int head = start; head < end; head++)
         {
             float* row = output + head * 4;
-            Vector128<float> factor = Vector128.Create(factors[head]);
-            Vector128.Store(Vector128.Load(row) * factor, row);
+            V factor = V.Create(factors[head]);
+            for (int c = 0; c < 4; c += V.Lanes)
+            {
+                V.Store(V.Load(row + c) * factor, row + c);
+            }
+
         }
     }}
 

@@ -39,7 +39,7 @@ namespace Example
         public const long FlopsPerToken = 2272;
 
         /// <summary>The memory that each thread needs for itself, in bytes.</summary>
-        public const long WorkerScratchBytes = 9216;
+        public const long WorkerScratchBytes = 10752;
 
         /// <summary>The number of token ids.</summary>
         public const int VocabularySize = 11;

@@ -16,7 +16,7 @@ namespace Example
                 {
                     ModelName = "TinyGpt",
                     ArenaBytes = 1088,
-                    ScratchBytes = 9216,
+                    ScratchBytes = 10752,
                     StateBytes = 384,
                     VocabularySize = 11,
                     ContextLength = 6,

@@ -43,29 +43,29 @@ internal static unsafe class StepPlan
             // h.0.ln_1 = layer_norm(wte + wpe)  [8, 8]
             AddLayerNormWithGradient_8x8<V>(a + A.wte, w + W.wpe_weight + (long)context.Position * 8, w + W.h0_ln_1_weight, w + W.h0_ln_1_bias, a + A.h0_ln_1_mean, a + A.h0_ln_1_rstd, a + A.h0_ln_1, a + A.d_h0_ln_1_rstd, worker);
             // h.0.attn.c_attn = matmul(h.0.ln_1, weight) + bias  [8, 24] over 8
-            LinearBias_8x8x24(a + A.h0_ln_1, w + W.h0_attn_c_attn_weight, w + W.h0_attn_c_attn_bias, a + A.h0_attn_c_attn, worker);
+            LinearBias_8x8x24<V>(a + A.h0_ln_1, w + W.h0_attn_c_attn_weight, w + W.h0_attn_c_attn_bias, a + A.h0_attn_c_attn, worker);
             // h.0.attn = attention(q, k, v)  [2, 4, 8]
-            Attention_2x4_2x4(a + A.h0_attn_c_attn, a + A.h0_attn_c_attn + 8, a + A.h0_attn_c_attn + 16, a + A.h0_attn, a + A.h0_attn_2, worker);
+            Attention_2x4_2x4<V>(a + A.h0_attn_c_attn, a + A.h0_attn_c_attn + 8, a + A.h0_attn_c_attn + 16, a + A.h0_attn, a + A.h0_attn_2, worker);
             // h.0.attn.residual = embeddings + (matmul(h.0.attn, weight) + bias)  [8, 8] over 8
-            LinearBiasAdd_8x8x8(a + A.h0_attn, w + W.h0_attn_c_proj_weight, a + A.wte, w + W.wpe_weight + (long)context.Position * 8, w + W.h0_attn_c_proj_bias, a + A.h0_attn_residual, worker);
+            LinearBiasAdd_8x8x8<V>(a + A.h0_attn, w + W.h0_attn_c_proj_weight, a + A.wte, w + W.wpe_weight + (long)context.Position * 8, w + W.h0_attn_c_proj_bias, a + A.h0_attn_residual, worker);
             // h.0.ln_2 = layer_norm(h.0.attn.residual)  [8, 8]
             LayerNormWithGradient_8x8<V>(a + A.h0_attn_residual, w + W.h0_ln_2_weight, w + W.h0_ln_2_bias, a + A.h0_ln_2_mean, a + A.h0_ln_2_rstd, a + A.h0_ln_2, a + A.d_h0_ln_2_rstd, worker);
             // h.0.mlp.act = gelu_tanh(matmul(h.0.ln_2, weight) + bias)  [8, 32] over 8
-            LinearBiasGeluTanhWithGradient_8x8x32(a + A.h0_ln_2, w + W.h0_mlp_c_fc_weight, w + W.h0_mlp_c_fc_bias, a + A.h0_mlp_act, a + A.d_h0_mlp_act, worker);
+            LinearBiasGeluTanhWithGradient_8x8x32<V>(a + A.h0_ln_2, w + W.h0_mlp_c_fc_weight, w + W.h0_mlp_c_fc_bias, a + A.h0_mlp_act, a + A.d_h0_mlp_act, worker);
             // h.0.mlp.residual = h.0.attn.residual + (matmul(h.0.mlp.act, weight) + bias)  [8, 8] over 32
-            LinearBiasAdd_8x32x8(a + A.h0_mlp_act, w + W.h0_mlp_c_proj_weight, a + A.h0_attn_residual, w + W.h0_mlp_c_proj_bias, a + A.h0_mlp_residual, worker);
+            LinearBiasAdd_8x32x8<V>(a + A.h0_mlp_act, w + W.h0_mlp_c_proj_weight, a + A.h0_attn_residual, w + W.h0_mlp_c_proj_bias, a + A.h0_mlp_residual, worker);
             // ln_f = layer_norm(h.0.mlp.residual)  [8, 8]
             LayerNormWithGradient_8x8_ln_f<V>(a + A.h0_mlp_residual, w + W.ln_f_weight, w + W.ln_f_bias, a + A.ln_f_mean, a + A.ln_f_rstd, a + A.ln_f, a + A.d_ln_f_rstd, worker);
             // lm_head = matmul(ln_f, wte.weight)  [8, 11] over 8
-            Linear_8x8x11(a + A.ln_f, w + W.wte_weight, a + A.lm_head, worker);
+            Linear_8x8x11<V>(a + A.ln_f, w + W.wte_weight, a + A.lm_head, worker);
             // loss.rows = cross_entropy(lm_head, targets)  [8, 11]
             CrossEntropyMeanLossMatmulGradient_8x11<V>(a + A.lm_head, (int*)(a + A.targets), a + A.d_loss, a + A.loss_rows, a + A.d_lm_head, worker);
             // loss = mean_loss(rows)  [1, 8]
             MeanLoss_1x8<V>(a + A.loss_rows, a + A.loss, context.LossNormalizer, worker);
             // d wte.weight: gradient of matmul lm_head  [11, 8] over 8
-            Contract_11x8x8(a + A.d_lm_head, a + A.ln_f, g + W.wte_weight, context.Accumulate, worker);
+            Contract_11x8x8<V>(a + A.d_lm_head, a + A.ln_f, g + W.wte_weight, context.Accumulate, worker);
             // d lm_head, d ln_f.scaled: gradient of matmul lm_head, layer_norm ln_f  [8, 8] over 11
-            MultiplyLayerNormGradient_8x11x8(a + A.d_lm_head, w + W.wte_weight, a + A.d_lm_head_2, a + A.h0_mlp_residual, a + A.ln_f_mean, a + A.ln_f_rstd, a + A.d_ln_f_scaled, worker);
+            MultiplyLayerNormGradient_8x11x8<V>(a + A.d_lm_head, w + W.wte_weight, a + A.d_lm_head_2, a + A.h0_mlp_residual, a + A.ln_f_mean, a + A.ln_f_rstd, a + A.d_ln_f_scaled, worker);
             // d ln_f.bias: gradient of layer_norm ln_f  [1, 8] over 8 rows
             ColumnSum_8x8<V>(a + A.d_lm_head_2, g + W.ln_f_bias, context.Accumulate, worker);
             // d ln_f.weight: gradient of layer_norm ln_f  [1, 8] over 8 rows
@@ -75,15 +75,15 @@ internal static unsafe class StepPlan
             // d h.0.mlp.c_proj.bias: gradient of add h.0.mlp.c_proj  [1, 8] over 8 rows
             ColumnSum_8x8_d_c_proj_d_residual<V>(a + A.d_h0_mlp_residual, g + W.h0_mlp_c_proj_bias, context.Accumulate, worker);
             // d h.0.mlp.c_proj.weight: gradient of matmul h.0.mlp.c_proj.product  [8, 32] over 8
-            Contract_8x8x32(a + A.d_h0_mlp_residual, a + A.h0_mlp_act, g + W.h0_mlp_c_proj_weight, context.Accumulate, worker);
+            Contract_8x8x32<V>(a + A.d_h0_mlp_residual, a + A.h0_mlp_act, g + W.h0_mlp_c_proj_weight, context.Accumulate, worker);
             // d h.0.mlp.act: gradient of matmul h.0.mlp.c_proj.product, gelu_tanh h.0.mlp.act  [8, 32] over 8
-            MultiplyGeluTanhGradient_8x8x32(a + A.d_h0_mlp_residual, w + W.h0_mlp_c_proj_weight, a + A.d_h0_mlp_act, a + A.d_h0_mlp_act, worker);
+            MultiplyGeluTanhGradient_8x8x32<V>(a + A.d_h0_mlp_residual, w + W.h0_mlp_c_proj_weight, a + A.d_h0_mlp_act, a + A.d_h0_mlp_act, worker);
             // d h.0.mlp.c_fc.bias: gradient of add h.0.mlp.c_fc  [1, 32] over 8 rows
             ColumnSum_8x32<V>(a + A.d_h0_mlp_act, g + W.h0_mlp_c_fc_bias, context.Accumulate, worker);
             // d h.0.mlp.c_fc.weight: gradient of matmul h.0.mlp.c_fc.product  [32, 8] over 8
-            Contract_32x8x8(a + A.d_h0_mlp_act, a + A.h0_ln_2, g + W.h0_mlp_c_fc_weight, context.Accumulate, worker);
+            Contract_32x8x8<V>(a + A.d_h0_mlp_act, a + A.h0_ln_2, g + W.h0_mlp_c_fc_weight, context.Accumulate, worker);
             // d h.0.mlp.c_fc.product, d h.0.ln_2.scaled: gradient of matmul h.0.mlp.c_fc.product, layer_norm h.0.ln_2  [8, 8] over 32
-            MultiplyLayerNormGradient_8x32x8(a + A.d_h0_mlp_act, w + W.h0_mlp_c_fc_weight, a + A.d_h0_mlp_c_fc_product, a + A.h0_attn_residual, a + A.h0_ln_2_mean, a + A.h0_ln_2_rstd, a + A.d_h0_ln_2_scaled, worker);
+            MultiplyLayerNormGradient_8x32x8<V>(a + A.d_h0_mlp_act, w + W.h0_mlp_c_fc_weight, a + A.d_h0_mlp_c_fc_product, a + A.h0_attn_residual, a + A.h0_ln_2_mean, a + A.h0_ln_2_rstd, a + A.d_h0_ln_2_scaled, worker);
             // d h.0.ln_2.bias: gradient of layer_norm h.0.ln_2  [1, 8] over 8 rows
             ColumnSum_8x8_d_ln_d_product<V>(a + A.d_h0_mlp_c_fc_product, g + W.h0_ln_2_bias, context.Accumulate, worker);
             // d h.0.ln_2.weight: gradient of layer_norm h.0.ln_2  [1, 8] over 8 rows
@@ -93,17 +93,17 @@ internal static unsafe class StepPlan
             // d h.0.attn.c_proj.bias: gradient of add h.0.attn.c_proj  [1, 8] over 8 rows
             ColumnSum_8x8_d_c_proj_d_residual<V>(a + A.d_h0_attn_residual, g + W.h0_attn_c_proj_bias, context.Accumulate, worker);
             // d h.0.attn.c_proj.product: gradient of matmul h.0.attn.c_proj.product  [8, 8] over 8
-            Multiply_8x8x8(a + A.d_h0_attn_residual, w + W.h0_attn_c_proj_weight, a + A.d_h0_attn_c_proj_product, worker);
+            Multiply_8x8x8<V>(a + A.d_h0_attn_residual, w + W.h0_attn_c_proj_weight, a + A.d_h0_attn_c_proj_product, worker);
             // d h.0.attn.c_proj.weight: gradient of matmul h.0.attn.c_proj.product  [8, 8] over 8
-            Contract_8x8x8(a + A.d_h0_attn_residual, a + A.h0_attn, g + W.h0_attn_c_proj_weight, context.Accumulate, worker);
+            Contract_8x8x8<V>(a + A.d_h0_attn_residual, a + A.h0_attn, g + W.h0_attn_c_proj_weight, context.Accumulate, worker);
             // d h.0.attn.c_attn: gradient of attention h.0.attn
-            AttentionGradient_2x4_2x4(a + A.h0_attn_c_attn, a + A.h0_attn_c_attn + 8, a + A.h0_attn_c_attn + 16, a + A.h0_attn, a + A.h0_attn_2, a + A.d_h0_attn_c_proj_product, a + A.d_h0_attn_c_attn, a + A.d_h0_attn_c_attn + 8, a + A.d_h0_attn_c_attn + 16, worker);
+            AttentionGradient_2x4_2x4<V>(a + A.h0_attn_c_attn, a + A.h0_attn_c_attn + 8, a + A.h0_attn_c_attn + 16, a + A.h0_attn, a + A.h0_attn_2, a + A.d_h0_attn_c_proj_product, a + A.d_h0_attn_c_attn, a + A.d_h0_attn_c_attn + 8, a + A.d_h0_attn_c_attn + 16, worker);
             // d h.0.attn.c_attn.bias: gradient of add h.0.attn.c_attn  [1, 24] over 8 rows
             ColumnSum_8x24<V>(a + A.d_h0_attn_c_attn, g + W.h0_attn_c_attn_bias, context.Accumulate, worker);
             // d h.0.attn.c_attn.weight: gradient of matmul h.0.attn.c_attn.product  [24, 8] over 8
-            Contract_24x8x8(a + A.d_h0_attn_c_attn, a + A.h0_ln_1, g + W.h0_attn_c_attn_weight, context.Accumulate, worker);
+            Contract_24x8x8<V>(a + A.d_h0_attn_c_attn, a + A.h0_ln_1, g + W.h0_attn_c_attn_weight, context.Accumulate, worker);
             // d h.0.attn.c_attn.product, d h.0.ln_1.scaled: gradient of matmul h.0.attn.c_attn.product, layer_norm h.0.ln_1  [8, 8] over 24
-            MultiplyLayerNormGradient_8x24x8(a + A.d_h0_attn_c_attn, w + W.h0_attn_c_attn_weight, a + A.d_h0_attn_c_attn_product, a + A.wte, w + W.wpe_weight + (long)context.Position * 8, a + A.h0_ln_1_mean, a + A.h0_ln_1_rstd, a + A.d_h0_ln_1_scaled, worker);
+            MultiplyLayerNormGradient_8x24x8<V>(a + A.d_h0_attn_c_attn, w + W.h0_attn_c_attn_weight, a + A.d_h0_attn_c_attn_product, a + A.wte, w + W.wpe_weight + (long)context.Position * 8, a + A.h0_ln_1_mean, a + A.h0_ln_1_rstd, a + A.d_h0_ln_1_scaled, worker);
             // d h.0.ln_1.bias: gradient of layer_norm h.0.ln_1  [1, 8] over 8 rows
             ColumnSum_8x8_d_ln_d_product<V>(a + A.d_h0_attn_c_attn_product, g + W.h0_ln_1_bias, context.Accumulate, worker);
             // d h.0.ln_1.weight: gradient of layer_norm h.0.ln_1  [1, 8] over 8 rows

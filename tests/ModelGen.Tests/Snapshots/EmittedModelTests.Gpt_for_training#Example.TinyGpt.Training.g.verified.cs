@@ -17,7 +17,7 @@ namespace Example
                     ModelName = "TinyGpt",
                     ArenaBytes = 6080,
                     StateBytes = 0,
-                    ScratchBytes = 23040,
+                    ScratchBytes = 24576,
                     BatchSize = 2,
                     SequenceLength = 4,
                     InputSize = 1,

@@ -41,7 +41,7 @@ namespace Example
         public const long FlopsPerToken = 2272;
 
         /// <summary>The memory that each thread needs for itself, in bytes.</summary>
-        public const long WorkerScratchBytes = 23040;
+        public const long WorkerScratchBytes = 24576;
 
         /// <summary>The memory of a trainer's activations in bytes; gradients and optimizer state come on top.</summary>
         public const long TrainingArenaBytes = 6080;
