@@ -61,16 +61,33 @@ internal static unsafe class AttentionRow
 
         public void Execute(Worker worker)
         {
+            if (Simd.Use512)
+            {
+                Execute<F512>(worker);
+            }
+            else if (Simd.Use256)
+            {
+                Execute<F256>(worker);
+            }
+            else
+            {
+                Execute<F128>(worker);
+            }
+        }
+
+        private void Execute<V>(Worker worker)
+            where V : struct, IVector<V>
+        {
             switch (length)
             {
                 case 64:
-                    Emitted64(_buffers, worker);
+                    Emitted64<V>(_buffers, worker);
                     break;
                 case 256:
-                    Emitted256(_buffers, worker);
+                    Emitted256<V>(_buffers, worker);
                     break;
                 case 1024:
-                    Emitted1024(_buffers, worker);
+                    Emitted1024<V>(_buffers, worker);
                     break;
                 default:
                     throw new InvalidOperationException(FormattableString.Invariant($"No attention over {length} positions is declared."));
@@ -80,25 +97,28 @@ internal static unsafe class AttentionRow
         public void Dispose() => _buffers.Dispose();
     }
 
-    private static void Emitted64(Buffers b, Worker worker)
+    private static void Emitted64<V>(Buffers b, Worker worker)
+        where V : struct, IVector<V>
     {
-        Generated.ModelGen_Benchmarks_Attention64_Code.Kernels.Attention_4x64_12x64(b.Q, b.K, b.V, b.Output, b.LogSumExp, worker);
+        Generated.ModelGen_Benchmarks_Attention64_Code.Kernels.Attention_4x64_12x64<V>(b.Q, b.K, b.V, b.Output, b.LogSumExp, worker);
         worker.Barrier();
-        Generated.ModelGen_Benchmarks_Attention64_Code.Kernels.AttentionGradient_4x64_12x64(b.Q, b.K, b.V, b.Output, b.LogSumExp, b.OutputGradient, b.Dq, b.Dk, b.Dv, worker);
+        Generated.ModelGen_Benchmarks_Attention64_Code.Kernels.AttentionGradient_4x64_12x64<V>(b.Q, b.K, b.V, b.Output, b.LogSumExp, b.OutputGradient, b.Dq, b.Dk, b.Dv, worker);
     }
 
-    private static void Emitted256(Buffers b, Worker worker)
+    private static void Emitted256<V>(Buffers b, Worker worker)
+        where V : struct, IVector<V>
     {
-        Generated.ModelGen_Benchmarks_Attention256_Code.Kernels.Attention_4x256_12x64(b.Q, b.K, b.V, b.Output, b.LogSumExp, worker);
+        Generated.ModelGen_Benchmarks_Attention256_Code.Kernels.Attention_4x256_12x64<V>(b.Q, b.K, b.V, b.Output, b.LogSumExp, worker);
         worker.Barrier();
-        Generated.ModelGen_Benchmarks_Attention256_Code.Kernels.AttentionGradient_4x256_12x64(b.Q, b.K, b.V, b.Output, b.LogSumExp, b.OutputGradient, b.Dq, b.Dk, b.Dv, worker);
+        Generated.ModelGen_Benchmarks_Attention256_Code.Kernels.AttentionGradient_4x256_12x64<V>(b.Q, b.K, b.V, b.Output, b.LogSumExp, b.OutputGradient, b.Dq, b.Dk, b.Dv, worker);
     }
 
-    private static void Emitted1024(Buffers b, Worker worker)
+    private static void Emitted1024<V>(Buffers b, Worker worker)
+        where V : struct, IVector<V>
     {
-        Generated.ModelGen_Benchmarks_Attention1024_Code.Kernels.Attention_4x1024_12x64(b.Q, b.K, b.V, b.Output, b.LogSumExp, worker);
+        Generated.ModelGen_Benchmarks_Attention1024_Code.Kernels.Attention_4x1024_12x64<V>(b.Q, b.K, b.V, b.Output, b.LogSumExp, worker);
         worker.Barrier();
-        Generated.ModelGen_Benchmarks_Attention1024_Code.Kernels.AttentionGradient_4x1024_12x64(b.Q, b.K, b.V, b.Output, b.LogSumExp, b.OutputGradient, b.Dq, b.Dk, b.Dv, worker);
+        Generated.ModelGen_Benchmarks_Attention1024_Code.Kernels.AttentionGradient_4x1024_12x64<V>(b.Q, b.K, b.V, b.Output, b.LogSumExp, b.OutputGradient, b.Dq, b.Dk, b.Dv, worker);
     }
 
     private sealed class Buffers(long positions) : IDisposable

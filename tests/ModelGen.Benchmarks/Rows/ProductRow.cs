@@ -11,34 +11,12 @@ internal static unsafe class ProductRow
 {
     private const int Rows = 256;
 
-    private delegate void Emitted(FloatBlock left, FloatBlock right, FloatBlock result, FloatBlock workspace, Worker worker);
+    private delegate void Kernel(FloatBlock left, FloatBlock right, FloatBlock result, FloatBlock workspace, Worker worker);
 
     private static readonly string[] s_kinds = ["forward", "input gradient", "weight gradient"];
 
     // How often each appears in the step: once in every layer, and the vocabulary head once.
-    private static readonly Product[] s_products =
-    [
-        new(768, 2304, 12,
-            static (x, w, y, s, worker) => Generated.ModelGen_Benchmarks_Gpt2Products_Code.Kernels.Linear_256x768x2304(x.Pointer, w.Pointer, y.Pointer, s.Pointer, worker),
-            static (y, w, x, s, worker) => Generated.ModelGen_Benchmarks_Gpt2Products_Code.Kernels.Multiply_256x2304x768(y.Pointer, w.Pointer, x.Pointer, s.Pointer, worker),
-            static (y, x, w, s, worker) => Generated.ModelGen_Benchmarks_Gpt2Products_Code.Kernels.Contract_2304x256x768(y.Pointer, x.Pointer, w.Pointer, s.Pointer, false, worker)),
-        new(768, 768, 12,
-            static (x, w, y, s, worker) => Generated.ModelGen_Benchmarks_Gpt2Products_Code.Kernels.Linear_256x768x768(x.Pointer, w.Pointer, y.Pointer, s.Pointer, worker),
-            static (y, w, x, s, worker) => Generated.ModelGen_Benchmarks_Gpt2Products_Code.Kernels.Multiply_256x768x768(y.Pointer, w.Pointer, x.Pointer, s.Pointer, worker),
-            static (y, x, w, s, worker) => Generated.ModelGen_Benchmarks_Gpt2Products_Code.Kernels.Contract_768x256x768(y.Pointer, x.Pointer, w.Pointer, s.Pointer, false, worker)),
-        new(768, 3072, 12,
-            static (x, w, y, s, worker) => Generated.ModelGen_Benchmarks_Gpt2Products_Code.Kernels.Linear_256x768x3072(x.Pointer, w.Pointer, y.Pointer, s.Pointer, worker),
-            static (y, w, x, s, worker) => Generated.ModelGen_Benchmarks_Gpt2Products_Code.Kernels.Multiply_256x3072x768(y.Pointer, w.Pointer, x.Pointer, s.Pointer, worker),
-            static (y, x, w, s, worker) => Generated.ModelGen_Benchmarks_Gpt2Products_Code.Kernels.Contract_3072x256x768(y.Pointer, x.Pointer, w.Pointer, s.Pointer, false, worker)),
-        new(3072, 768, 12,
-            static (x, w, y, s, worker) => Generated.ModelGen_Benchmarks_Gpt2Products_Code.Kernels.Linear_256x3072x768(x.Pointer, w.Pointer, y.Pointer, s.Pointer, worker),
-            static (y, w, x, s, worker) => Generated.ModelGen_Benchmarks_Gpt2Products_Code.Kernels.Multiply_256x768x3072(y.Pointer, w.Pointer, x.Pointer, s.Pointer, worker),
-            static (y, x, w, s, worker) => Generated.ModelGen_Benchmarks_Gpt2Products_Code.Kernels.Contract_768x256x3072(y.Pointer, x.Pointer, w.Pointer, s.Pointer, false, worker)),
-        new(768, 50257, 1,
-            static (x, w, y, s, worker) => Generated.ModelGen_Benchmarks_Gpt2Products_Code.Kernels.Linear_256x768x50257(x.Pointer, w.Pointer, y.Pointer, s.Pointer, worker),
-            HeadInputGradient,
-            HeadWeightGradient),
-    ];
+    private static readonly Product[] s_products = Simd.Use512 ? Emitted<F512>.All : Simd.Use256 ? Emitted<F256>.All : Emitted<F128>.All;
 
     /// <summary>The names of all products.</summary>
     public static IEnumerable<string> Names => s_products.SelectMany(static product => s_kinds.Select(kind => Name(kind, product)));
@@ -65,22 +43,51 @@ internal static unsafe class ProductRow
         }
     }
 
-    // The gradients of so large a layer are emitted in blocks of rows.
-    private static void HeadInputGradient(FloatBlock y, FloatBlock w, FloatBlock x, FloatBlock workspace, Worker worker)
+    // The kernels' vectors are a type argument.
+    private static class Emitted<V>
+        where V : struct, IVector<V>
     {
-        for (int row = 0; row < Rows; row += 128)
-        {
-            Generated.ModelGen_Benchmarks_Gpt2Products_Code.Kernels.Multiply_128x50257x768(y.Pointer + (row * 50257L), w.Pointer, x.Pointer + (row * 768L), workspace.Pointer, worker);
-            worker.Barrier();
-        }
-    }
+        public static readonly Product[] All =
+        [
+            new(768, 2304, 12,
+                static (x, w, y, s, worker) => Generated.ModelGen_Benchmarks_Gpt2Products_Code.Kernels.Linear_256x768x2304<V>(x.Pointer, w.Pointer, y.Pointer, s.Pointer, worker),
+                static (y, w, x, s, worker) => Generated.ModelGen_Benchmarks_Gpt2Products_Code.Kernels.Multiply_256x2304x768<V>(y.Pointer, w.Pointer, x.Pointer, s.Pointer, worker),
+                static (y, x, w, s, worker) => Generated.ModelGen_Benchmarks_Gpt2Products_Code.Kernels.Contract_2304x256x768<V>(y.Pointer, x.Pointer, w.Pointer, s.Pointer, false, worker)),
+            new(768, 768, 12,
+                static (x, w, y, s, worker) => Generated.ModelGen_Benchmarks_Gpt2Products_Code.Kernels.Linear_256x768x768<V>(x.Pointer, w.Pointer, y.Pointer, s.Pointer, worker),
+                static (y, w, x, s, worker) => Generated.ModelGen_Benchmarks_Gpt2Products_Code.Kernels.Multiply_256x768x768<V>(y.Pointer, w.Pointer, x.Pointer, s.Pointer, worker),
+                static (y, x, w, s, worker) => Generated.ModelGen_Benchmarks_Gpt2Products_Code.Kernels.Contract_768x256x768<V>(y.Pointer, x.Pointer, w.Pointer, s.Pointer, false, worker)),
+            new(768, 3072, 12,
+                static (x, w, y, s, worker) => Generated.ModelGen_Benchmarks_Gpt2Products_Code.Kernels.Linear_256x768x3072<V>(x.Pointer, w.Pointer, y.Pointer, s.Pointer, worker),
+                static (y, w, x, s, worker) => Generated.ModelGen_Benchmarks_Gpt2Products_Code.Kernels.Multiply_256x3072x768<V>(y.Pointer, w.Pointer, x.Pointer, s.Pointer, worker),
+                static (y, x, w, s, worker) => Generated.ModelGen_Benchmarks_Gpt2Products_Code.Kernels.Contract_3072x256x768<V>(y.Pointer, x.Pointer, w.Pointer, s.Pointer, false, worker)),
+            new(3072, 768, 12,
+                static (x, w, y, s, worker) => Generated.ModelGen_Benchmarks_Gpt2Products_Code.Kernels.Linear_256x3072x768<V>(x.Pointer, w.Pointer, y.Pointer, s.Pointer, worker),
+                static (y, w, x, s, worker) => Generated.ModelGen_Benchmarks_Gpt2Products_Code.Kernels.Multiply_256x768x3072<V>(y.Pointer, w.Pointer, x.Pointer, s.Pointer, worker),
+                static (y, x, w, s, worker) => Generated.ModelGen_Benchmarks_Gpt2Products_Code.Kernels.Contract_768x256x3072<V>(y.Pointer, x.Pointer, w.Pointer, s.Pointer, false, worker)),
+            new(768, 50257, 1,
+                static (x, w, y, s, worker) => Generated.ModelGen_Benchmarks_Gpt2Products_Code.Kernels.Linear_256x768x50257<V>(x.Pointer, w.Pointer, y.Pointer, s.Pointer, worker),
+                HeadInputGradient,
+                HeadWeightGradient),
+        ];
 
-    private static void HeadWeightGradient(FloatBlock y, FloatBlock x, FloatBlock w, FloatBlock workspace, Worker worker)
-    {
-        for (int row = 0; row < Rows; row += 128)
+        // The gradients of so large a layer are emitted in blocks of rows.
+        private static void HeadInputGradient(FloatBlock y, FloatBlock w, FloatBlock x, FloatBlock workspace, Worker worker)
         {
-            Generated.ModelGen_Benchmarks_Gpt2Products_Code.Kernels.Contract_50257x128x768(y.Pointer + (row * 50257L), x.Pointer + (row * 768L), w.Pointer, workspace.Pointer, row > 0, worker);
-            worker.Barrier();
+            for (int row = 0; row < Rows; row += 128)
+            {
+                Generated.ModelGen_Benchmarks_Gpt2Products_Code.Kernels.Multiply_128x50257x768<V>(y.Pointer + (row * 50257L), w.Pointer, x.Pointer + (row * 768L), workspace.Pointer, worker);
+                worker.Barrier();
+            }
+        }
+
+        private static void HeadWeightGradient(FloatBlock y, FloatBlock x, FloatBlock w, FloatBlock workspace, Worker worker)
+        {
+            for (int row = 0; row < Rows; row += 128)
+            {
+                Generated.ModelGen_Benchmarks_Gpt2Products_Code.Kernels.Contract_50257x128x768<V>(y.Pointer + (row * 50257L), x.Pointer + (row * 768L), w.Pointer, workspace.Pointer, row > 0, worker);
+                worker.Barrier();
+            }
         }
     }
 
@@ -93,7 +100,7 @@ internal static unsafe class ProductRow
         private readonly FloatBlock _right;
         private readonly FloatBlock _result;
         private readonly FloatBlock _workspace = new(Gpt2Products.TrainingArenaBytes / sizeof(float));
-        private readonly Emitted _emitted;
+        private readonly Kernel _emitted;
 
         public Workload(string name)
         {
@@ -129,5 +136,5 @@ internal static unsafe class ProductRow
         }
     }
 
-    private sealed record Product(int Inputs, int Outputs, int Count, Emitted Forward, Emitted InputGradient, Emitted WeightGradient);
+    private sealed record Product(int Inputs, int Outputs, int Count, Kernel Forward, Kernel InputGradient, Kernel WeightGradient);
 }
