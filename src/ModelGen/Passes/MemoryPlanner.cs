@@ -106,23 +106,36 @@ internal static class MemoryPlanner
             placed.Add(buffer);
         }
 
-        foreach (PlanBuffer buffer in lives.Keys.Where(b => !owner.ContainsKey(b) && !placed.Contains(b)).OrderByDescending(b => b.Size).ThenBy(b => lives[b].First).ThenBy(b => b.Name, StringComparer.Ordinal))
+        // Those that have a place, lowest first.
+        var taken = placed.Select(b => (Buffer: b, lives[b].First, lives[b].Last)).OrderBy(t => t.Buffer.Offset).ToList();
+        foreach (PlanBuffer buffer in lives.Keys.Except(owner.Keys).Except(placed).OrderByDescending(b => b.Size).ThenBy(b => lives[b].First).ThenBy(b => b.Name, StringComparer.Ordinal))
         {
             Life life = lives[buffer];
+            long size = Align(buffer.Size);
             long offset = 0;
-            foreach (PlanBuffer other in placed.Where(p => lives[p].First <= life.Last && lives[p].Last >= life.First).OrderBy(p => p.Offset))
+            int next = 0;
+            for (; next < taken.Count; next++)
             {
-                if (other.Offset >= offset + Align(buffer.Size))
+                (PlanBuffer other, int first, int last) = taken[next];
+                if (first <= life.Last && last >= life.First)
                 {
-                    break;
-                }
+                    if (other.Offset >= offset + size)
+                    {
+                        break;
+                    }
 
-                offset = Math.Max(offset, other.Offset + Align(other.Size));
+                    offset = Math.Max(offset, other.Offset + Align(other.Size));
+                }
             }
 
             buffer.Offset = offset;
-            placed.Add(buffer);
-            total = Math.Max(total, offset + Align(buffer.Size));
+            while (next > 0 && taken[next - 1].Buffer.Offset > offset)
+            {
+                next--;
+            }
+
+            taken.Insert(next, (buffer, life.First, life.Last));
+            total = Math.Max(total, offset + size);
         }
 
         foreach (PlanBuffer buffer in owner.Keys)

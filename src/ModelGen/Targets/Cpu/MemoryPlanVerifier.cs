@@ -18,9 +18,28 @@ internal static class MemoryPlanVerifier
         KernelProgram program = cpu.Program;
         var alive = new HashSet<PlanBuffer>(program.Inputs.Values.Select(v => v.Buffer));
         var begun = new HashSet<PlanBuffer>(alive);
+
+        // What is read no more need not be looked at.
+        var lastReads = new Dictionary<PlanBuffer, int>();
+        for (int i = 0; i < program.Kernels.Count; i++)
+        {
+            foreach (PlanBuffer buffer in Arena(program.Kernels[i], written: false))
+            {
+                lastReads[buffer] = i;
+            }
+        }
+
+        foreach (View output in program.Outputs.Values)
+        {
+            lastReads[output.Buffer] = int.MaxValue;
+        }
+
+        int position = -1;
         var lost = new Dictionary<PlanBuffer, string>();
         foreach (Kernel kernel in program.Kernels)
         {
+            position++;
+            alive.RemoveWhere(b => !lastReads.TryGetValue(b, out int last) || last < position);
             if (kernel is not LoopKernel loop)
             {
                 Visit(kernel);
