@@ -1,8 +1,10 @@
+using System;
 using System.Collections.Generic;
 using System.Linq;
-using ModelGen.Compiler.Architectures;
+using ModelGen.Compiler.Graph;
 using ModelGen.Compiler.Kernels;
-using ModelGen.Compiler.Passes;
+using ModelGen.Compiler.Ops;
+using ModelGen.Compiler.Programs;
 using ModelGen.Compiler.Targets.Cpu;
 
 namespace ModelGen.Compiler;
@@ -14,8 +16,6 @@ internal sealed record CompiledPlan(string Name, CpuProgram Cpu, long ArenaEleme
 
     public long InputOffset(string name) => Program.Inputs[name].Buffer.Offset;
 
-    public View Output(string name) => Program.Outputs[name];
-
     public long OutputOffset(string name) => Program.Outputs[name].Buffer.Offset + Program.Outputs[name].Offset;
 
     public long Flops => Program.Kernels.Sum(k => k.Flops);
@@ -24,34 +24,84 @@ internal sealed record CompiledPlan(string Name, CpuProgram Cpu, long ArenaEleme
     public long ScratchBytes => Cpu.ScratchBytes;
 }
 
-/// <summary>Everything that the emitters print of a model.</summary>
-internal sealed record CompiledPlans(
-    ModelSpec Spec,
-    ModelSurface Surface,
-    ModelLayout Layout,
-    IReadOnlyList<CompiledPlan> Inference,
-    IReadOnlyList<CompiledPlan> Training,
-    long InferenceStateElements,
-    long TrainingStateElements,
-    int InputSize,
-    int OutputSize,
-    int InputClasses,
-    int TargetClasses,
-    int TargetSize,
-    int ContextLength,
-    int Chunk,
-    long StateBytesPerToken)
+/// <summary>An entry point, the graph that it runs, and the plan that runs it.</summary>
+internal sealed record CompiledEntry(EntryPoint Entry, ModelGraph Graph, CompiledPlan Plan)
 {
-    public long InferenceArenaBytes => 4 * Inference.Max(p => p.ArenaElements);
+    /// <summary>What callers pass, and where this plan takes it.</summary>
+    public IReadOnlyList<EntryValue> Inputs => [.. Entry.Inputs.Select(InputOf)];
 
-    public long TrainingArenaBytes => Training.Count == 0 ? 0 : 4 * Training.Max(p => p.ArenaElements);
+    /// <summary>What callers get, and where this plan leaves it.</summary>
+    public IReadOnlyList<EntryValue> Outputs => [.. Entry.Outputs.Select(OutputOf)];
+
+    /// <summary>The parameters that a step updates, by name; null for all that any step does.</summary>
+    public IReadOnlyList<string>? UpdatedOf(ModelLayout layout)
+    {
+        string[] updated = [.. Graph.Gradients.Select(g => g.Parameter).Distinct()];
+        return updated.Length == layout.Parameters.Count(p => p.Offset < layout.TrainedElements) ? null : updated;
+    }
+
+    /// <summary>The most rows of a run, where their number is the caller's to choose.</summary>
+    public int MaximumCount => new[] { Entry.Batch, Entry.Time }.Where(d => !d.IsLiteral).Select(d => d.Maximum).DefaultIfEmpty(1).Max();
+
+    private EntryValue InputOf(Input input)
+    {
+        if (!Plan.Program.Inputs.ContainsKey(input.InputName))
+        {
+            throw new GraphException($"{Entry.Name} takes {input.InputName}, and its graph has no use for it");
+        }
+
+        Shape shape = Graph.NodesOf<Input>().Select(n => (Input)n.Op).First(i => i.InputName == input.InputName).Type.Shape;
+        return ValueOf(input.InputName, Plan.InputOffset(input.InputName), shape) with { Classes = input.Classes, MayBeIgnored = input.MayBeIgnored };
+    }
+
+    private EntryValue OutputOf(string name)
+    {
+        EntryValue value = ValueOf(name, Plan.OutputOffset(name), Graph.Output(name).Shape);
+        return value.Varies && Entry.Returns ? throw new GraphException($"the output {name} of {Entry.Name} has as many rows as the run, and a call cannot return it") : value;
+    }
+
+    private EntryValue ValueOf(string name, long offset, Shape shape)
+    {
+        bool varies = shape.Dims.Any(d => !d.IsLiteral);
+        return new EntryValue(name, offset, checked((int)(shape.MaximumElements / (varies ? MaximumCount : 1)))) { Varies = varies };
+    }
+}
+
+/// <summary>An input or output of a plan: where it lies in the arena, and how many elements it has, in all or for each row of a run.</summary>
+internal sealed record EntryValue(string Name, long Offset, int Length)
+{
+    public bool Varies { get; init; }
+
+    public int Classes { get; init; }
+
+    public bool MayBeIgnored { get; init; }
+}
+
+/// <summary>Everything that the emitters print of a model.</summary>
+internal sealed record CompiledPlans(ModelSpec Spec, ModelProgram Program, ModelLayout Layout, IReadOnlyList<CompiledEntry> Entries, long InferenceStateElements, long TrainingStateElements)
+{
+    public IReadOnlyList<CompiledPlan> Inference => [.. Entries.Where(e => !e.Entry.BelongsToTrainer).Select(e => e.Plan)];
+
+    public IReadOnlyList<CompiledPlan> Training => [.. Entries.Where(e => e.Entry.BelongsToTrainer).Select(e => e.Plan)];
+
+    public CompiledEntry Entry(string name) => Entries.First(e => e.Entry.Name == name);
+
+    public long InferenceArenaBytes => 4 * Inference.Select(p => p.ArenaElements).DefaultIfEmpty(0).Max();
+
+    public long TrainingArenaBytes => 4 * Training.Select(p => p.ArenaElements).DefaultIfEmpty(0).Max();
 
     /// <summary>Weights, gradients, AdamW's two slots, the arena, and the carried states of training and of evaluation.</summary>
-    public long AdamWTrainingBytes => Training.Count == 0 ? 0 : (4 * WeightBytes) + TrainingArenaBytes + (2 * 4 * TrainingStateElements);
+    public long AdamWTrainingBytes => Training.Count == 0 ? 0 : WeightBytes + (3 * GradientBytes) + TrainingArenaBytes + (2 * 4 * TrainingStateElements);
 
     public long WeightBytes => 4 * Layout.WeightElements;
 
+    public long GradientBytes => Training.Count == 0 ? 0 : 4 * Layout.TrainedElements;
+
     public long ParameterCount => Layout.Parameters.Sum(p => p.Parameter.Shape.MaximumElements);
 
-    public long ScratchBytes => Inference.Concat(Training).Max(p => p.ScratchBytes);
+    public long ScratchBytes => Entries.Max(e => e.Plan.ScratchBytes);
+
+    /// <summary>What each token adds to a session's states that grow, in bytes.</summary>
+    public long StateBytesPerToken
+        => 4 * Entries.Where(e => !e.Entry.BelongsToTrainer).Select(e => e.Graph.NodesOf<AppendState>().Sum(n => (long)n.Outputs[0].Shape.Columns)).DefaultIfEmpty(0).Max();
 }

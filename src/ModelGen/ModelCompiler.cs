@@ -2,13 +2,14 @@ using System;
 using System.Collections.Generic;
 using System.Linq;
 using System.Threading;
-using ModelGen.Compiler.Architectures;
+using ModelGen.Compiler.Families;
 using ModelGen.Compiler.Autodiff;
 using ModelGen.Compiler.Emit.CSharp;
 using ModelGen.Compiler.Graph;
 using ModelGen.Compiler.Kernels;
 using ModelGen.Compiler.Ops;
 using ModelGen.Compiler.Passes;
+using ModelGen.Compiler.Programs;
 using ModelGen.Compiler.Targets.Cpu;
 
 namespace ModelGen.Compiler;
@@ -16,13 +17,14 @@ namespace ModelGen.Compiler;
 /// <summary>The compiler: from a declaration to source files, stage by stage.</summary>
 internal static class ModelCompiler
 {
-    /// <summary>Tokens of one prefill run, and rows of one feed-forward run: enough to fill the matrix tiles.</summary>
-    internal const int LargestChunk = 256;
-
     /// <summary>Compiles a declaration that has no problems into source files.</summary>
     public static CompiledModel Compile(ModelSpec spec, CancellationToken cancellation)
+        => Compile(spec, FamilyRegistry.Get(spec.Family).Describe(spec), cancellation);
+
+    /// <summary>Compiles a program, whatever it came from, into the source files of the class that the declaration names.</summary>
+    public static CompiledModel Compile(ModelSpec spec, ModelProgram program, CancellationToken cancellation)
     {
-        CompiledPlans plans = Plan(spec, cancellation);
+        CompiledPlans plans = Plan(spec, program, cancellation);
         IReadOnlyList<EmittedFile> files = ModelEmitter.Emit(plans, cancellation);
         return new CompiledModel(new EquatableArray<EmittedFile>(files.ToArray()), plans.InferenceArenaBytes, plans.TrainingArenaBytes, plans.WeightBytes);
     }
@@ -31,73 +33,44 @@ internal static class ModelCompiler
     public static CompiledModel CompileSurface(ModelSpec spec, string problem, CancellationToken cancellation)
     {
         cancellation.ThrowIfCancellationRequested();
-        EmittedFile file = ModelEmitter.EmitSurface(spec, ArchitectureRegistry.Get(spec.Family).Surface(spec), problem);
+        EmittedFile file = ModelEmitter.EmitSurface(spec, FamilyRegistry.Get(spec.Family).Describe(spec), problem);
         return new CompiledModel([file], 0, 0, 0);
     }
 
     /// <summary>All stages but the printing.</summary>
-    public static CompiledPlans Plan(ModelSpec spec, CancellationToken cancellation)
+    public static CompiledPlans Plan(ModelSpec spec, CancellationToken cancellation) => Plan(spec, FamilyRegistry.Get(spec.Family).Describe(spec), cancellation);
+
+    /// <summary>
+    /// All stages but the printing: each entry point's graph, then the places of all parameters and states, then each entry point's
+    /// kernels, then their memory.
+    /// </summary>
+    public static CompiledPlans Plan(ModelSpec spec, ModelProgram program, CancellationToken cancellation)
     {
-        IArchitecture architecture = ArchitectureRegistry.Get(spec.Family);
-        ModelSurface surface = architecture.Surface(spec);
-        ModelGraph forward = architecture.Build(spec, BuildMode.Inference);
-        ModelLayout layout = ModelLayout.Of(forward);
-        var input = (Input)forward.NodesOf<Input>().First().Op;
-        string output = forward.Outputs[0].Name;
-
-        // A model with positions or attention is bounded by its context; a recurrence goes on for ever.
-        bool bounded = forward.Nodes.Any(n => n.Op is RowsAtPosition or Attention);
-        int context = surface.Streams && bounded ? input.Type.Shape[-1].Maximum : 0;
-        int chunk = context > 0 ? Math.Min(context, LargestChunk) : LargestChunk;
-
-        var inference = new List<CompiledPlan>();
-        long stateBytesPerToken = 0;
-        if (surface.Streams)
+        ModelGraph[] built = [.. program.Entries.Select(entry => Checked(entry, entry.Build()))];
+        ModelGraph[] graphs = [.. program.Entries.Select((entry, i) => entry.Kind switch
         {
-            ModelGraph decode = InferenceGraph(forward, 1, 1, output, context, cancellation);
-            inference.Add(Lower("Prefill", InferenceGraph(forward, 1, Dim.Time(chunk), output, context, cancellation), layout, spec.Caches, cancellation));
-            inference.Add(Lower("Decode", decode, layout, spec.Caches, cancellation));
-            stateBytesPerToken = 4 * decode.NodesOf<AppendState>().Sum(n => (long)n.Outputs[0].Shape.Columns);
-        }
-        else
-        {
-            ModelGraph graph = Run(forward, cancellation, g => BindExtents.Run(g, Dim.Batch(chunk), 1), ExpandComposites.Run, RemoveStopGradient.Run, Simplify.Run);
-            inference.Add(Lower("Predict", graph, layout, spec.Caches, cancellation));
-        }
+            EntryKind.Step => StepGraph(entry, built[i], program.Frozen, cancellation),
+            EntryKind.Evaluate => EvaluationGraph(entry, built[i], cancellation),
+            _ => InferenceGraph(entry, built[i], program.Context, cancellation),
+        })];
 
-        long inferenceState = layout.StateElements;
-        var training = new List<CompiledPlan>();
-        ModelLayout trainingLayout = ModelLayout.Of(forward);
-        Input? target = null;
-        if (spec.Training is { } declared)
-        {
-            ModelGraph graph = architecture.Build(spec, BuildMode.Training);
-            target = (Input)graph.NodesOf<Input>().Last().Op;
-            ModelGraph bound = Run(graph.WithOutputs("loss"), cancellation,
-                g => BindExtents.Run(g, declared.BatchSize, Math.Max(1, declared.SequenceLength)), ExpandComposites.Run);
-            training.Add(Lower("Step", TrainingGraph(bound, cancellation), trainingLayout, spec.Caches, cancellation));
-            training.Add(Lower("Evaluate", Run(bound, cancellation, RemoveDropout.Run, RemoveStopGradient.Run, Simplify.Run, ScanMotion.Run), trainingLayout, spec.Caches, cancellation));
-        }
-
-        Shape outputShape = forward.Output(output).Shape;
-        return new CompiledPlans(
-            spec, surface, layout, inference, training, inferenceState, trainingLayout.StateElements,
-            InputSize: surface.Streams ? 1 : input.Type.Shape.Columns,
-            OutputSize: outputShape.Columns,
-            InputClasses: input.Classes,
-            TargetClasses: target?.Classes ?? 0,
-            TargetSize: surface.NumericTargets ? outputShape.Columns : 1,
-            ContextLength: context,
-            Chunk: chunk,
-            StateBytesPerToken: stateBytesPerToken);
+        // A session and a trainer each hold the states of their own entry points; parameters are the model's, those without a gradient last.
+        var trained = new HashSet<string>(graphs.SelectMany(g => g.Gradients).Select(g => g.Parameter));
+        ModelLayout layout = ModelLayout.Of(built, parameter => trained.Count > 0 && !trained.Contains(parameter.ParameterName));
+        ModelLayout session = layout.WithStates([.. graphs.Where((_, i) => !program.Entries[i].BelongsToTrainer)]);
+        ModelLayout trainer = layout.WithStates([.. graphs.Where((_, i) => program.Entries[i].BelongsToTrainer)]);
+        CompiledEntry[] entries = [.. program.Entries.Select((entry, i) =>
+            new CompiledEntry(entry, graphs[i], Lower(entry.Name, graphs[i], entry.BelongsToTrainer ? trainer : session, spec.Caches, cancellation)))];
+        return new CompiledPlans(spec, program, layout, entries, session.StateElements, trainer.StateElements);
     }
 
-    /// <summary>A forward graph as a plan that continues one sequence.</summary>
-    public static ModelGraph InferenceGraph(ModelGraph forward, Dim batch, Dim time, string output, int context, CancellationToken cancellation)
-        => Run(forward, cancellation,
-            g => BindExtents.Run(g, batch, time),
+    /// <summary>A forward graph as an inference plan runs it; one that continues a sequence hands out its last step.</summary>
+    public static ModelGraph InferenceGraph(EntryPoint entry, ModelGraph forward, int context, CancellationToken cancellation)
+        => Run(forward.WithOutputs([.. entry.Outputs]), cancellation,
+            g => BindExtents.Run(g, entry.Batch, entry.Time),
             ExpandComposites.Run,
-            g => StreamInference.Run(g, output, context),
+            RemoveDropout.Run,
+            g => entry.Continues ? StreamInference.Run(g, entry.Outputs[0], context, entry.EveryStep) : g,
             InlineSingleStep.Run,
             SinkLastRow.Run,
             RemoveStopGradient.Run,
@@ -105,15 +78,33 @@ internal static class ModelCompiler
             ScanMotion.Run,
             Simplify.Run);
 
+    /// <summary>A forward graph up to its loss, with its backward pass.</summary>
+    public static ModelGraph StepGraph(EntryPoint entry, ModelGraph forward, ParameterGroup frozen, CancellationToken cancellation)
+        => TrainingGraph(
+            Run(forward.WithOutputs([.. entry.Outputs]), cancellation, g => BindExtents.Run(g, entry.Batch, entry.Time), ExpandComposites.Run),
+            entry.Outputs[0],
+            parameter => entry.Group.Contains(parameter) && !frozen.Contains(parameter),
+            cancellation);
+
     /// <summary>A bound and expanded forward graph with its backward pass.</summary>
-    public static ModelGraph TrainingGraph(ModelGraph bound, CancellationToken cancellation)
+    public static ModelGraph TrainingGraph(ModelGraph bound, string loss, Func<Parameter, bool> isTrained, CancellationToken cancellation)
         => Run(bound, cancellation,
             ScanMotion.SaveForBackward,
-            g => ReverseMode.Differentiate(g, "loss"),
+            g => ReverseMode.Differentiate(g, loss, isTrained),
             RemoveStopGradient.Run,
             Simplify.Run,
             ScanMotion.Run,
             Simplify.Run);
+
+    /// <summary>A forward graph up to its loss, without dropout.</summary>
+    public static ModelGraph EvaluationGraph(EntryPoint entry, ModelGraph forward, CancellationToken cancellation)
+        => Run(forward.WithOutputs([.. entry.Outputs]), cancellation,
+            g => BindExtents.Run(g, entry.Batch, entry.Time),
+            ExpandComposites.Run,
+            RemoveDropout.Run,
+            RemoveStopGradient.Run,
+            Simplify.Run,
+            ScanMotion.Run);
 
     /// <summary>Kernels in order, with every buffer in its place.</summary>
     public static CompiledPlan Lower(string name, ModelGraph graph, ModelLayout layout, CacheSizes caches, CancellationToken cancellation)
@@ -122,6 +113,20 @@ internal static class ModelCompiler
         long arena = MemoryPlanner.Plan(program);
         MemoryPlanVerifier.Verify(program, arena);
         return new CompiledPlan(name, program, arena);
+    }
+
+    /// <summary>Requires that a graph takes what its entry point says: callers' arguments are checked by that.</summary>
+    private static ModelGraph Checked(EntryPoint entry, ModelGraph graph)
+    {
+        foreach (Input input in graph.WithOutputs([.. entry.Outputs]).NodesOf<Input>().Select(n => (Input)n.Op))
+        {
+            if (!entry.Inputs.Contains(input))
+            {
+                throw new GraphException($"{entry.Name}: the graph takes {input.InputName} of {input.Type}, which is not among the entry point's inputs");
+            }
+        }
+
+        return graph;
     }
 
     private static ModelGraph Run(ModelGraph graph, CancellationToken cancellation, params Func<ModelGraph, ModelGraph>[] passes)

@@ -1,7 +1,7 @@
 using System;
 using System.Threading;
 using Microsoft.CodeAnalysis;
-using ModelGen.Compiler.Architectures;
+using ModelGen.Compiler.Families;
 using ModelGen.Compiler.Declarations;
 using ModelGen.Compiler.Diagnostics;
 using ModelGen.Compiler.Targets.Cpu;
@@ -40,13 +40,13 @@ public sealed class ModelGenerator : IIncrementalGenerator
         IncrementalValueProvider<CacheSizes> caches = context.AnalyzerConfigOptionsProvider
             .Select(static (options, _) => CacheOptions.Read(options.GlobalOptions))
             .WithTrackingName(StepNames.Caches);
-        foreach (IArchitecture architecture in ArchitectureRegistry.All)
+        foreach (IFamily family in FamilyRegistry.All)
         {
             IncrementalValuesProvider<Declaration> declarations = context.SyntaxProvider
                 .ForAttributeWithMetadataName(
-                    architecture.AttributeMetadataName,
+                    family.AttributeMetadataName,
                     DeclarationReader.IsCandidate,
-                    (target, cancellation) => DeclarationReader.Read(target, architecture, cancellation))
+                    (target, cancellation) => DeclarationReader.Read(target, family, cancellation))
                 .Where(static declaration => declaration is { CanExtend: true })
                 .Select(static (declaration, _) => declaration!)
                 .WithTrackingName(StepNames.Declaration);

@@ -1,4 +1,6 @@
+using System;
 using System.Collections.Generic;
+using System.Linq;
 using ModelGen.Compiler.Graph;
 using ModelGen.Compiler.Kernels;
 using ModelGen.Compiler.Ops;
@@ -6,7 +8,7 @@ using ModelGen.Compiler.Passes;
 
 namespace ModelGen.Compiler;
 
-/// <summary>Where parameters, their gradients and states lie: the same for every plan of a model.</summary>
+/// <summary>Where parameters, their gradients and states lie: the same for every plan of a model, and settled before any plan is made.</summary>
 internal sealed class ModelLayout
 {
     private readonly Dictionary<string, PlanBuffer> _weights = [];
@@ -18,23 +20,44 @@ internal sealed class ModelLayout
 
     public long WeightElements { get; private set; }
 
+    /// <summary>The elements of the parameters that training changes: gradients and optimizer slots mirror this part of the weights.</summary>
+    public long TrainedElements { get; private set; }
+
     public long StateElements { get; private set; }
 
-    public static ModelLayout Of(ModelGraph graph)
+    /// <summary>Every parameter and state of some graphs, in the order in which the graphs name them first, but what is frozen after what is trained.</summary>
+    public static ModelLayout Of(IReadOnlyList<ModelGraph> graphs, Func<Parameter, bool>? isFrozen = null)
     {
         var layout = new ModelLayout();
-        foreach (Node node in graph.Nodes)
+        Parameter[] parameters = [.. graphs.SelectMany(g => g.NodesOf<Parameter>()).Select(n => (Parameter)n.Op)];
+        foreach (Parameter parameter in parameters.Where(p => isFrozen is null || !isFrozen(p)))
         {
-            if (node.Op is Parameter parameter && !layout._weights.ContainsKey(parameter.ParameterName))
-            {
-                long size = parameter.Shape.MaximumElements;
-                layout._weights.Add(parameter.ParameterName, new PlanBuffer(parameter.ParameterName, MemorySpace.Weights, size) { Offset = layout.WeightElements });
-                layout._gradients.Add(parameter.ParameterName, new PlanBuffer(parameter.ParameterName, MemorySpace.Gradients, size) { Offset = layout.WeightElements });
-                layout.Parameters.Add((parameter, layout.WeightElements));
-                layout.WeightElements += MemoryPlanner.Align(size);
-            }
+            layout.Add(parameter);
         }
 
+        layout.TrainedElements = layout.WeightElements;
+        foreach (Parameter parameter in parameters)
+        {
+            layout.Add(parameter);
+        }
+
+        layout.AddStates(graphs);
+        return layout;
+    }
+
+    public static ModelLayout Of(ModelGraph graph) => Of([graph]);
+
+    /// <summary>The same parameters with the states of other graphs: those that one session or one trainer holds.</summary>
+    public ModelLayout WithStates(IReadOnlyList<ModelGraph> graphs)
+    {
+        var layout = new ModelLayout();
+        foreach ((Parameter parameter, _) in Parameters)
+        {
+            layout.Add(parameter);
+        }
+
+        layout.TrainedElements = TrainedElements;
+        layout.AddStates(graphs);
         return layout;
     }
 
@@ -43,14 +66,48 @@ internal sealed class ModelLayout
     public PlanBuffer Gradient(string name) => _gradients[name];
 
     public PlanBuffer State(string name, Shape shape)
+        => _states.TryGetValue(name, out PlanBuffer? buffer) && buffer.Size == shape.MaximumElements
+            ? buffer
+            : throw new GraphException($"the state {name} of shape {shape} is not in the layout");
+
+    private void Add(Parameter parameter)
     {
-        if (!_states.TryGetValue(name, out PlanBuffer? buffer))
+        string name = parameter.ParameterName;
+        if (_weights.ContainsKey(name))
         {
-            buffer = new PlanBuffer(name, MemorySpace.State, shape.MaximumElements) { Offset = StateElements };
-            StateElements += MemoryPlanner.Align(buffer.Size);
-            _states.Add(name, buffer);
+            Parameter other = Parameters.First(p => p.Parameter.ParameterName == name).Parameter;
+            if (!other.Equals(parameter))
+            {
+                throw new GraphException($"two parameters are called {name}: one of shape {other.Shape}, one of shape {parameter.Shape}");
+            }
+
+            return;
         }
 
-        return buffer;
+        long size = parameter.Shape.MaximumElements;
+        _weights.Add(name, new PlanBuffer(name, MemorySpace.Weights, size) { Offset = WeightElements });
+        _gradients.Add(name, new PlanBuffer(name, MemorySpace.Gradients, size) { Offset = WeightElements });
+        Parameters.Add((parameter, WeightElements));
+        WeightElements += MemoryPlanner.Align(size);
     }
+
+    private void AddStates(IReadOnlyList<ModelGraph> graphs)
+    {
+        foreach ((string name, Shape shape) in graphs.SelectMany(States))
+        {
+            if (!_states.TryGetValue(name, out PlanBuffer? buffer))
+            {
+                _states.Add(name, new PlanBuffer(name, MemorySpace.State, shape.MaximumElements) { Offset = StateElements });
+                StateElements += MemoryPlanner.Align(shape.MaximumElements);
+            }
+            else if (buffer.Size != shape.MaximumElements)
+            {
+                throw new GraphException($"the state {name} of {buffer.Size} elements is of shape {shape} elsewhere");
+            }
+        }
+    }
+
+    private static IEnumerable<(string Name, Shape Shape)> States(ModelGraph graph)
+        => graph.NodesOf<StateRead>().Select(n => (StateRead)n.Op).Select(s => (s.State, s.Shape))
+            .Concat(graph.StateUpdates.Select(u => (u.State, u.Value.Shape)));
 }

@@ -24,6 +24,9 @@ internal sealed record ModelSpec(
 
     public int Int(string name, int otherwise) => Find(name) is { } a ? checked((int)a.Integer) : otherwise;
 
+    /// <summary>A size that stands for <paramref name="otherwise"/> where it is zero or not given.</summary>
+    public int Size(string name, int otherwise) => Int(name, 0) is not 0 and int given ? given : otherwise;
+
     public double Real(string name, double otherwise) => Find(name) is { } a ? a.Real : otherwise;
 
     public bool Flag(string name, bool otherwise) => Find(name) is { } a ? a.Integer != 0 : otherwise;
@@ -58,7 +61,11 @@ internal sealed record DeclaredArgument(string Name, long Integer, double Real, 
     public static DeclaredArgument Of(string name, IEnumerable<int> values) => new(name, 0, 0, new EquatableArray<int>(values.ToArray()));
 }
 
-internal sealed record TrainingSpec(int BatchSize, int SequenceLength);
+internal sealed record TrainingSpec(int BatchSize, int SequenceLength)
+{
+    /// <summary>What the names of the parameters begin with that training leaves as they are.</summary>
+    public EquatableArray<string> Frozen { get; init; } = [];
+}
 
 /// <summary>Upper limits in bytes that the compiled model must keep; zero where none was declared.</summary>
 internal sealed record MemoryBudgetSpec(long InferenceBytes, long TrainingBytes);

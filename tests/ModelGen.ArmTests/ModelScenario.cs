@@ -1,5 +1,5 @@
 using ModelGen.Compiler;
-using ModelGen.Compiler.Architectures;
+using ModelGen.Compiler.Families;
 using ModelGen.Compiler.Autodiff;
 using ModelGen.Compiler.Emit.CSharp;
 using ModelGen.Compiler.Graph;
@@ -85,7 +85,7 @@ internal sealed class ModelScenario
         CompiledPlan step = _plans.Training.Single(plan => plan.Name == "Step");
         CompiledPlan evaluate = _plans.Training.Single(plan => plan.Name == "Evaluate");
         ModelGraph bound = ExpandComposites.Run(
-            BindExtents.Run(ArchitectureRegistry.Get(_spec.Family).Build(_spec, BuildMode.Training).WithOutputs("loss"), training.BatchSize, training.SequenceLength));
+            BindExtents.Run(FamilyRegistry.Get(_spec.Family).Build(_spec, BuildMode.Training).WithOutputs("loss", "losses"), training.BatchSize, training.SequenceLength));
         ModelGraph differentiated = ReverseMode.Differentiate(ScanMotion.SaveForBackward(bound), "loss");
 
         long arena = image.Reserve(_plans.TrainingArenaBytes / sizeof(float));
@@ -121,7 +121,9 @@ internal sealed class ModelScenario
         RunArguments evaluation = Arguments(training, inputs, classes, []);
         Run(evaluate, inputs, classes, evaluation, arena, image.Reserve(_plans.TrainingStateElements, zero: true), accumulate: false);
         readouts.Add(new Readout(
-            "loss of the evaluation", image.Keep(arena + (evaluate.OutputOffset("loss") * sizeof(float)), 1), ReferenceInterpreter.Run(RemoveDropout.Run(bound), evaluation).Outputs["loss"].Data));
+            "losses of the evaluation",
+            image.Keep(arena + (evaluate.OutputOffset("losses") * sizeof(float)), training.BatchSize * training.SequenceLength),
+            ReferenceInterpreter.Run(RemoveDropout.Run(bound), evaluation).Outputs["losses"].Data));
 
         void Run(CompiledPlan plan, int[] tokens, int[] targets, RunArguments run, long arena, long state, bool accumulate)
         {
@@ -149,7 +151,7 @@ internal sealed class ModelScenario
     private void AddInference(MemoryImage image, LeafAssembly assembly, long weights, long scratch, List<Readout> readouts)
     {
         int length = Prefills.Sum() + Decodes;
-        ModelGraph forward = ArchitectureRegistry.Get(_spec.Family).Build(_spec, BuildMode.Inference);
+        ModelGraph forward = FamilyRegistry.Get(_spec.Family).Build(_spec, BuildMode.Inference);
         var random = new Random(3);
         int[] tokens = [.. Enumerable.Range(0, length).Select(_ => random.Next(_vocabulary))];
         var run = new RunArguments { Parameters = _parameters, Inputs = { ["tokens"] = Integers([1, length], tokens) }, Time = length };

@@ -51,6 +51,19 @@ public enum Loss
     BinaryCrossEntropy,
 }
 
+/// <summary>What a training step computes again in its backward pass instead of keeping it from the forward pass.</summary>
+public enum Recomputation
+{
+    /// <summary>Nothing.</summary>
+    None,
+
+    /// <summary>
+    /// The inside of each block: only what enters it is kept (gradient checkpointing; Chen et al., "Training Deep Nets with Sublinear
+    /// Memory Cost", 2016). A step does the forward pass's arithmetic once more.
+    /// </summary>
+    Blocks,
+}
+
 /// <summary>How a weight file stores the matrix of a linear layer. In memory it is always [outputs, inputs].</summary>
 public enum ParameterLayout
 {

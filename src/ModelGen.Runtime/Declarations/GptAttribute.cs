@@ -63,6 +63,18 @@ public sealed class GptAttribute : Attribute
     public double Dropout { get; set; }
 
     /// <summary>
+    /// What a training step computes again in its backward pass to need less memory; gradients are the same. Default:
+    /// <see cref="Recomputation.None"/>.
+    /// </summary>
+    public Recomputation Recompute { get; set; }
+
+    /// <summary>
+    /// Whether sessions can score texts: <c>Score(tokens, logProbabilities)</c> appends tokens and gives the log-probability of each of them
+    /// in one pass. It takes a plan of its own, and an arena for the logits of several hundred positions. Default: false.
+    /// </summary>
+    public bool Score { get; set; }
+
+    /// <summary>
     /// How weight files store the matrices of the blocks. Default: <see cref="ParameterLayout.Conv1D"/>, as the Hugging Face GPT-2
     /// checkpoints do.
     /// </summary>

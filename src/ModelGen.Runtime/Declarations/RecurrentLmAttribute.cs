@@ -31,4 +31,10 @@ public sealed class RecurrentLmAttribute : Attribute
     /// 0 to below 1. Default: 0.
     /// </summary>
     public double Dropout { get; set; }
+
+    /// <summary>
+    /// Whether sessions can score texts: <c>Score(tokens, logProbabilities)</c> appends tokens and gives the log-probability of each of them
+    /// in one pass. It takes a plan of its own, and an arena for the logits of several hundred positions. Default: false.
+    /// </summary>
+    public bool Score { get; set; }
 }

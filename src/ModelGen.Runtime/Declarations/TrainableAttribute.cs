@@ -12,4 +12,10 @@ public sealed class TrainableAttribute : Attribute
     /// not given for others.
     /// </summary>
     public int SequenceLength { get; set; }
+
+    /// <summary>
+    /// Parameters that training leaves as they are: the beginnings of their names in weight files, such as <c>transformer.wte</c>. They
+    /// have no gradient and no optimizer state, and no memory for either. Default: none.
+    /// </summary>
+    public string[] Frozen { get; set; } = [];
 }

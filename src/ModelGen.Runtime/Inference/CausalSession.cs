@@ -8,63 +8,33 @@ namespace ModelGen;
 /// is allocated once it is created. A session may be used by one thread at a time: a call that comes while another one runs is refused
 /// and changes nothing. Sessions of one model run independently.
 /// </summary>
-public abstract unsafe class CausalSession : IDisposable
+public abstract class CausalSession : ModelSession
 {
-    private readonly ModelWeights _weights;
-    private readonly SessionLayout _layout;
-    private readonly RunGuard _guard = new("session");
-    private readonly WorkerTeam _team;
-    private readonly NativeBlock _arena;
-    private readonly NativeBlock _state;
-    private readonly float[] _logits;
-    private readonly PrefillTask _prefill;
-    private readonly DecodeTask _decode;
-    private PlanContext _context;
-    private int _position;
+    private readonly int _prefill;
+    private readonly int _decode;
+    private readonly int _score;
 
     /// <summary>Called by emitted code.</summary>
     /// <param name="weights">The model's weights.</param>
-    /// <param name="layout">The memory and sizes of the model's plans.</param>
+    /// <param name="layout">The entry points <c>Prefill</c> and <c>Decode</c>, and their memory.</param>
     /// <param name="options">The session's options; null for the defaults.</param>
     /// <exception cref="ArgumentOutOfRangeException">The options ask for a negative number of threads, or for more than 1,024.</exception>
     [EditorBrowsable(EditorBrowsableState.Never)]
-    protected CausalSession(ModelWeights weights, SessionLayout layout, SessionOptions? options)
+    protected CausalSession(ModelWeights weights, ProgramLayout layout, SessionOptions? options)
+        : base(weights, layout, options)
     {
-        ArgumentNullException.ThrowIfNull(weights);
-        ArgumentNullException.ThrowIfNull(layout);
-        ArgumentOutOfRangeException.ThrowIfNegativeOrZero(layout.VocabularySize);
-        ArgumentOutOfRangeException.ThrowIfNegativeOrZero(layout.PrefillChunk);
-        RunChecks.InsideArena(layout.ModelName, nameof(layout.TokensOffset), layout.TokensOffset, layout.PrefillChunk, layout.ArenaBytes);
-        RunChecks.InsideArena(layout.ModelName, nameof(layout.TokensOffsetDecode), layout.TokensOffsetDecode ?? layout.TokensOffset, 1, layout.ArenaBytes);
-        RunChecks.InsideArena(layout.ModelName, nameof(layout.LogitsOffsetPrefill), layout.LogitsOffsetPrefill, layout.VocabularySize, layout.ArenaBytes);
-        RunChecks.InsideArena(layout.ModelName, nameof(layout.LogitsOffsetDecode), layout.LogitsOffsetDecode, layout.VocabularySize, layout.ArenaBytes);
-        int threads = RunChecks.Threads(options?.Threads ?? 0, nameof(options));
-
-        _weights = weights;
-        _layout = layout;
-        _arena = new NativeBlock(layout.ArenaBytes);
-        _state = new NativeBlock(layout.StateBytes);
-        _logits = new float[layout.VocabularySize];
-        _prefill = new PrefillTask(this);
-        _decode = new DecodeTask(this);
-        _team = new WorkerTeam(threads, layout.ScratchBytes, _guard);
+        _prefill = layout.IndexOf(nameof(Prefill));
+        _decode = layout.IndexOf(nameof(Decode));
+        _score = Array.FindIndex(layout.Entries, static entry => entry.Name == "Score");
+        VocabularySize = layout.Entries[_prefill].Inputs[0].Classes;
+        ArgumentOutOfRangeException.ThrowIfNegativeOrZero(VocabularySize);
     }
 
-    /// <summary>The number of tokens in the session. It may be read at any time, by any thread.</summary>
-    public int Position => _position;
-
     /// <summary>The number of token ids, and of logits.</summary>
-    public int VocabularySize => _layout.VocabularySize;
+    public int VocabularySize { get; }
 
     /// <summary>The most tokens that the session holds; 0 where there is no limit.</summary>
-    public int ContextLength => _layout.ContextLength;
-
-    /// <summary>The number of threads that compute, the caller's included: as many as the options allow, but no more than processors.</summary>
-    public int Threads => _team.Count;
-
-    internal Span<float> Arena => new(_arena.Floats, checked((int)(_arena.ByteLength / sizeof(float))));
-
-    internal long StateBytes => _state.ByteLength;
+    public int ContextLength => PlanLayout.ContextLength;
 
     /// <summary>Appends tokens and computes the logits of the token that follows the last of them.</summary>
     /// <param name="tokens">One token or more.</param>
@@ -77,23 +47,24 @@ public abstract unsafe class CausalSession : IDisposable
     /// <exception cref="ObjectDisposedException">The session was disposed.</exception>
     public ReadOnlySpan<float> Prefill(ReadOnlySpan<int> tokens)
     {
-        using RunGuard.Section call = _guard.Enter(nameof(Prefill), this);
+        using RunGuard.Section call = Enter(nameof(Prefill));
         if (tokens.IsEmpty)
         {
             throw new ArgumentException("There must be at least one token: logits follow from a token.", nameof(tokens));
         }
 
-        RunChecks.TokenIds(tokens, _layout.VocabularySize, nameof(tokens));
+        RunChecks.TokenIds(tokens, VocabularySize, nameof(tokens));
         CheckSpace(tokens.Length);
 
         while (!tokens.IsEmpty)
         {
-            int count = Math.Min(tokens.Length, _layout.PrefillChunk);
-            Run(_prefill, tokens[..count], _layout.TokensOffset);
+            int count = Math.Min(tokens.Length, PlanLayout.Entries[_prefill].MaximumCount);
+            Stage(_prefill, 0, tokens[..count]);
+            Run(_prefill, count);
             tokens = tokens[count..];
         }
 
-        return TakeLogits(_layout.LogitsOffsetPrefill);
+        return Take(_prefill, 0);
     }
 
     /// <summary>Appends one token and computes the logits of the token that follows it.</summary>
@@ -106,91 +77,53 @@ public abstract unsafe class CausalSession : IDisposable
     /// <exception cref="ObjectDisposedException">The session was disposed.</exception>
     public ReadOnlySpan<float> Decode(int token)
     {
-        using RunGuard.Section call = _guard.Enter(nameof(Decode), this);
+        using RunGuard.Section call = Enter(nameof(Decode));
         var tokens = new ReadOnlySpan<int>(in token);
-        RunChecks.TokenIds(tokens, _layout.VocabularySize, nameof(token));
+        RunChecks.TokenIds(tokens, VocabularySize, nameof(token));
         CheckSpace(1);
-        Run(_decode, tokens, _layout.TokensOffsetDecode ?? _layout.TokensOffset);
-        return TakeLogits(_layout.LogitsOffsetDecode);
+        Stage(_decode, 0, tokens);
+        Run(_decode, 1);
+        return Take(_decode, 0);
     }
 
-    /// <summary>Empties the session: no tokens, and a zero state.</summary>
-    /// <exception cref="InvalidOperationException">Another thread is using the session.</exception>
-    /// <exception cref="ObjectDisposedException">The session was disposed.</exception>
-    public void Reset()
+    /// <summary>Called by emitted code where the declaration asks for scoring: appends tokens and gives the log-probability of each but the first.</summary>
+    /// <param name="tokens">Two tokens or more.</param>
+    /// <param name="logProbabilities">One less.</param>
+    [EditorBrowsable(EditorBrowsableState.Never)]
+    protected void ScoreTokens(ReadOnlySpan<int> tokens, Span<float> logProbabilities)
     {
-        using RunGuard.Section call = _guard.Enter(nameof(Reset), this);
-        _position = 0;
-        _state.Clear();
-    }
-
-    /// <summary>Ends the session's threads and frees its memory.</summary>
-    /// <exception cref="InvalidOperationException">Another thread is using the session.</exception>
-    public void Dispose()
-    {
-        if (_guard.Close())
+        using RunGuard.Section call = Enter("Score");
+        if (tokens.Length < 2)
         {
-            _team.End();
-            _arena.Dispose();
-            _state.Dispose();
+            throw new ArgumentException("There must be at least two tokens: a token is scored by what comes before it.", nameof(tokens));
         }
 
-        GC.SuppressFinalize(this);
-    }
-
-    /// <summary>Emitted: runs the prefill plan over <see cref="PlanContext.Count"/> tokens.</summary>
-    /// <param name="context">Where the memory is, and what is run.</param>
-    /// <param name="worker">The worker that calls.</param>
-    [EditorBrowsable(EditorBrowsableState.Never)]
-    protected abstract void ExecutePrefill(in PlanContext context, Worker worker);
-
-    /// <summary>Emitted: runs the decode plan over one token.</summary>
-    /// <param name="context">Where the memory is, and what is run.</param>
-    /// <param name="worker">The worker that calls.</param>
-    [EditorBrowsable(EditorBrowsableState.Never)]
-    protected abstract void ExecuteDecode(in PlanContext context, Worker worker);
-
-    private void CheckSpace(int count)
-    {
-        if (_layout.ContextLength > 0 && count > _layout.ContextLength - _position)
+        if (logProbabilities.Length != tokens.Length - 1)
         {
-            throw new InvalidOperationException(
-                FormattableString.Invariant($"{count} more tokens do not fit: the session holds {_position}, and the context length is {_layout.ContextLength}. Reset the session to start over."));
+            throw new ArgumentException(
+                FormattableString.Invariant($"The log-probabilities of {tokens.Length} tokens are {tokens.Length - 1}, but there is room for {logProbabilities.Length}."),
+                nameof(logProbabilities));
         }
-    }
 
-    private void Run(ITeamTask task, ReadOnlySpan<int> tokens, long offset)
-    {
-        float* arena = _arena.Floats;
-        tokens.CopyTo(new Span<int>(arena + offset, tokens.Length));
-        _context = new PlanContext
+        RunChecks.TokenIds(tokens, VocabularySize, nameof(tokens));
+        CheckSpace(tokens.Length);
+        int chunk = PlanLayout.Entries[_score].MaximumCount;
+        Span<int> targets = stackalloc int[chunk];
+        for (int start = 0; start < tokens.Length; start += chunk)
         {
-            Weights = _weights.Pointer,
-            Arena = arena,
-            State = _state.Floats,
-            Count = tokens.Length,
-            Position = _position,
-        };
-        _team.RunInside(task);
-
-        // A recurrence has no limit, and its plans do not use the position.
-        _position = (int)Math.Min((long)_position + tokens.Length, int.MaxValue);
-    }
-
-    // A copy of the logits is safe to hold after the session is disposed; it costs nothing beside what it took to compute them.
-    private ReadOnlySpan<float> TakeLogits(long offset)
-    {
-        new ReadOnlySpan<float>(_arena.Floats + offset, _logits.Length).CopyTo(_logits);
-        return _logits;
-    }
-
-    private sealed class PrefillTask(CausalSession session) : ITeamTask
-    {
-        public void Execute(Worker worker) => session.ExecutePrefill(in session._context, worker);
-    }
-
-    private sealed class DecodeTask(CausalSession session) : ITeamTask
-    {
-        public void Execute(Worker worker) => session.ExecuteDecode(in session._context, worker);
+            // Every token's target is the next one; the last has none.
+            int count = Math.Min(chunk, tokens.Length - start);
+            int scored = Math.Min(count, tokens.Length - 1 - start);
+            targets.Fill(-1);
+            tokens.Slice(start + 1, scored).CopyTo(targets);
+            Stage(_score, 0, tokens.Slice(start, count));
+            Stage<int>(_score, 1, targets[..count]);
+            Run(_score, count);
+            ReadOnlySpan<float> losses = Result(_score, 0, count);
+            for (int i = 0; i < scored; i++)
+            {
+                logProbabilities[start + i] = -losses[i];
+            }
+        }
     }
 }

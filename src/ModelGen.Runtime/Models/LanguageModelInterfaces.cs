@@ -17,6 +17,16 @@ public interface ICausalLanguageModel<TSelf>
     /// <summary>The most tokens that a session holds; 0 where there is no limit.</summary>
     static abstract int ContextLength { get; }
 
+    /// <summary>Every parameter: its name and shape in weight files, and where it lies in memory.</summary>
+    /// <exception cref="NotSupportedException">The model's class, which was not emitted by this version, does not list them.</exception>
+    static virtual IReadOnlyList<ParameterInfo> Parameters => throw new NotSupportedException($"{TSelf.ModelName} does not list its parameters.");
+
+    /// <summary>A parameter's numbers, row-major; writing to them changes the model. <see cref="ParameterInfo.ToFile"/> gives them as files hold them.</summary>
+    /// <param name="name">The parameter's name, as <see cref="Parameters"/> lists it.</param>
+    /// <exception cref="ArgumentException">There is no such parameter.</exception>
+    /// <exception cref="NotSupportedException">The model's class, which was not emitted by this version, does not show them.</exception>
+    Span<float> Parameter(string name) => throw new NotSupportedException($"{TSelf.ModelName} does not show its parameters.");
+
     /// <summary>Creates a model with random weights.</summary>
     /// <param name="seed">The same seed gives the same weights, on every machine.</param>
     static abstract TSelf Create(int seed = 0);
@@ -76,6 +86,16 @@ public interface IFeedForwardModel<TSelf>
 
     /// <summary>The number of outputs of an example.</summary>
     static abstract int OutputSize { get; }
+
+    /// <summary>Every parameter: its name and shape in weight files, and where it lies in memory.</summary>
+    /// <exception cref="NotSupportedException">The model's class, which was not emitted by this version, does not list them.</exception>
+    static virtual IReadOnlyList<ParameterInfo> Parameters => throw new NotSupportedException($"{TSelf.ModelName} does not list its parameters.");
+
+    /// <summary>A parameter's numbers, row-major; writing to them changes the model. <see cref="ParameterInfo.ToFile"/> gives them as files hold them.</summary>
+    /// <param name="name">The parameter's name, as <see cref="Parameters"/> lists it.</param>
+    /// <exception cref="ArgumentException">There is no such parameter.</exception>
+    /// <exception cref="NotSupportedException">The model's class, which was not emitted by this version, does not show them.</exception>
+    Span<float> Parameter(string name) => throw new NotSupportedException($"{TSelf.ModelName} does not show its parameters.");
 
     /// <summary>Creates a model with random weights.</summary>
     /// <param name="seed">The same seed gives the same weights, on every machine.</param>

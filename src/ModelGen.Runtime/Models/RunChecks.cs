@@ -35,6 +35,22 @@ internal static class RunChecks
         }
     }
 
+    /// <summary>Checks the integers of an input: each is from 0 to below its number of classes, or -1 where that is allowed.</summary>
+    public static void Ids(ReadOnlySpan<int> ids, EntryInput input)
+    {
+        for (int index = 0; index < ids.Length; index++)
+        {
+            // One unsigned comparison covers negative ids.
+            if ((uint)ids[index] >= (uint)input.Classes && !(input.MayBeIgnored && ids[index] == -1))
+            {
+                throw new ArgumentOutOfRangeException(
+                    input.Name,
+                    ids[index],
+                    FormattableString.Invariant($"The element {ids[index]} of {input.Name} at index {index} is not from 0 to {input.Classes - 1}{(input.MayBeIgnored ? ", nor -1 (ignored)" : "")}."));
+            }
+        }
+    }
+
     public static void TokenIds(ReadOnlySpan<int> tokens, int vocabularySize, string parameterName)
     {
         for (int index = 0; index < tokens.Length; index++)

@@ -9,14 +9,14 @@ public sealed partial class AdamW
     /// <summary>What a step's ranges share: the formula's numbers, with those of the step folded in.</summary>
     private readonly record struct Coefficients
     {
-        public Coefficients(AdamW optimizer, long step, float learningRate)
+        public Coefficients(AdamW optimizer, long step, float learningRate, double weightDecay)
         {
             Beta1 = optimizer._beta1;
             Beta2 = optimizer._beta2;
             Rest1 = (float)(1 - optimizer._exactBeta1);
             Rest2 = (float)(1 - optimizer._exactBeta2);
             Epsilon = optimizer._epsilon;
-            Decay = (float)(1 - (learningRate * optimizer._exactWeightDecay));
+            Decay = (float)(1 - (learningRate * weightDecay));
             Root = (float)Math.Sqrt(1 - Math.Pow(optimizer._exactBeta2, step));
             NegativeRate = (float)-(learningRate / (1 - Math.Pow(optimizer._exactBeta1, step)));
         }
@@ -41,12 +41,12 @@ public sealed partial class AdamW
         public float NegativeRate { get; }
     }
 
-    private sealed class Updater(AdamW optimizer) : OptimizerUpdate(optimizer)
+    private sealed class Updater(AdamW optimizer, double weightDecay) : OptimizerUpdate(optimizer)
     {
         private readonly AdamW _optimizer = optimizer;
         private Coefficients _coefficients;
 
-        public override void Begin(long step, float learningRate) => _coefficients = new Coefficients(_optimizer, step, learningRate);
+        public override void Begin(long step, float learningRate) => _coefficients = new Coefficients(_optimizer, step, learningRate, weightDecay);
 
         public override void Update(in OptimizerRange range) => Kernel.Update(in _coefficients, in range);
 

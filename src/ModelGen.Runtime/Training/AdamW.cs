@@ -55,7 +55,10 @@ public sealed partial class AdamW : Optimizer
         init => _epsilon = NotNegative(value, nameof(Epsilon));
     }
 
-    /// <summary>λ, the decay of the weights of those parameters that have it. Default: 0.01.</summary>
+    /// <summary>
+    /// λ, the decay of the weights of those parameters that have it (<see cref="ParameterInfo.WeightDecay"/>: matrices and embeddings, but
+    /// neither biases nor the vectors of normalizations). Default: 0.01.
+    /// </summary>
     /// <exception cref="ArgumentOutOfRangeException">The value is negative or not finite.</exception>
     public float WeightDecay
     {
@@ -76,12 +79,14 @@ public sealed partial class AdamW : Optimizer
     /// <inheritdoc/>
     public override void Update(in OptimizerRange range)
     {
-        var coefficients = new Coefficients(this, range.Step, range.LearningRate);
+        var coefficients = new Coefficients(this, range.Step, range.LearningRate, DecayOf(range.GroupWeightDecay));
         Kernel.Update(in coefficients, in range);
     }
 
     // The mean of squared gradients.
     internal override bool IsNonNegative(int slot) => slot == 1;
 
-    internal override OptimizerUpdate CreateUpdate() => new Updater(this);
+    internal override OptimizerUpdate CreateUpdate(float? weightDecay) => new Updater(this, DecayOf(weightDecay));
+
+    private double DecayOf(float? weightDecay) => weightDecay is { } own ? Written(own) : _exactWeightDecay;
 }

@@ -40,6 +40,9 @@ public abstract class Optimizer
         init => _gradientClip = NotNegative(value, nameof(GradientClip));
     }
 
+    /// <summary>Parameters with a learning rate or a weight decay of their own; none by default.</summary>
+    public IReadOnlyList<OptimizerGroup> Groups { get; init; } = [];
+
     /// <summary>The optimizer's name, as checkpoints record it.</summary>
     public abstract string Name { get; }
 
@@ -56,8 +59,11 @@ public abstract class Optimizer
     /// <summary>Whether a slot's numbers are never negative, so that a file in which one is was not written by a trainer.</summary>
     internal virtual bool IsNonNegative(int slot) => false;
 
-    /// <summary>One trainer's use of this optimizer.</summary>
-    internal virtual OptimizerUpdate CreateUpdate() => new(this);
+    /// <summary>One trainer's use of this optimizer for one group of parameters, or for those that are in none.</summary>
+    /// <param name="weightDecay">The group's weight decay; null for the optimizer's.</param>
+    internal virtual OptimizerUpdate CreateUpdate(float? weightDecay) => new(this);
+
+    internal static float? NotNegative(float? value, string name) => value is { } given ? NotNegative(given, name) : null;
 
     private protected static float NotNegative(float value, string name)
         => value >= 0 && float.IsFinite(value) ? value : throw new ArgumentOutOfRangeException(name, value, $"{name} must be 0 or more, and finite.");

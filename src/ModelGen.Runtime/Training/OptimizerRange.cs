@@ -35,6 +35,9 @@ public readonly unsafe ref struct OptimizerRange
     /// <summary>Whether weight decay applies to this parameter.</summary>
     public bool WeightDecay { get; internal init; }
 
+    /// <summary>The weight decay of the parameter's group; null for the optimizer's.</summary>
+    public float? GroupWeightDecay { get; internal init; }
+
     /// <summary>What the optimizer remembers for these weights, as many elements as weights.</summary>
     /// <param name="slot">The index of the slot in <see cref="Optimizer.Slots"/>.</param>
     public Span<float> Slot(int slot)

@@ -32,7 +32,10 @@ public sealed class Sgd : Optimizer
     /// <summary>Whether to look ahead along the momentum. Without momentum it changes nothing. Default: false.</summary>
     public bool Nesterov { get; init; }
 
-    /// <summary>λ, the weight of the L2 penalty for those parameters that have weight decay. Default: 0.</summary>
+    /// <summary>
+    /// λ, the weight of the L2 penalty for those parameters that have weight decay (<see cref="ParameterInfo.WeightDecay"/>: matrices and
+    /// embeddings, but neither biases nor the vectors of normalizations). Default: 0.
+    /// </summary>
     /// <exception cref="ArgumentOutOfRangeException">The value is negative or not finite.</exception>
     public float WeightDecay
     {
@@ -49,7 +52,7 @@ public sealed class Sgd : Optimizer
     /// <inheritdoc/>
     public override void Update(in OptimizerRange range)
     {
-        float decay = range.WeightDecay ? _weightDecay : 0;
+        float decay = range.WeightDecay ? range.GroupWeightDecay ?? _weightDecay : 0;
         float negativeRate = -range.LearningRate;
         float momentum = _momentum;
         float scale = range.GradientScale;

@@ -49,7 +49,7 @@ public abstract unsafe partial class Trainer
         ParameterFiles.Add(writer, table, prefix: "", _weights.Pointer);
         for (int slot = 0; slot < _slotCount; slot++)
         {
-            ParameterFiles.Add(writer, table, SlotPrefix(slot), _slots.Floats + (slot * _weights.Length));
+            ParameterFiles.Add(writer, Trained, SlotPrefix(slot), _slots.Floats + (slot * Trained.TotalLength));
         }
 
         AddState(writer, StateTensor, _state);
@@ -94,14 +94,19 @@ public abstract unsafe partial class Trainer
         ParameterFiles.Read(file, table, weights, _weights.Pointer);
         for (int slot = 0; slot < _slotCount; slot++)
         {
-            ParameterFiles.Read(file, table, slots[slot], _slots.Floats + (slot * _weights.Length));
+            ParameterFiles.Read(file, Trained, slots[slot], _slots.Floats + (slot * Trained.TotalLength));
         }
 
         ReadState(file, StateTensor, _state);
         ReadState(file, EvaluationStateTensor, _evaluationState);
         Volatile.Write(ref _stepCount, step);
         _seed = seed;
-        _update.LearningRate = float.NaN;
+        foreach (Update update in _updates.OfType<Update>())
+        {
+            update.LearningRate = float.NaN;
+            _entrySteps[update.Entry] = step;
+        }
+
         return metadata;
     }
 
@@ -186,7 +191,7 @@ public abstract unsafe partial class Trainer
         var slots = new TensorMap[_slotCount];
         for (int slot = 0; slot < _slotCount; slot++)
         {
-            slots[slot] = TensorMap.Exact(file, _weights.Table, SlotPrefix(slot));
+            slots[slot] = TensorMap.Exact(file, Trained, SlotPrefix(slot));
             known.UnionWith(slots[slot].Tensors);
         }
 
@@ -246,9 +251,9 @@ public abstract unsafe partial class Trainer
         foreach (ParameterInfo parameter in _weights.Table.AsSpan())
         {
             Check(_weights.Pointer + parameter.Offset, parameter.Length, nonNegative: false, parameter.Name);
-            for (int slot = 0; slot < _slotCount; slot++)
+            for (int slot = 0; slot < _slotCount && !parameter.IsFrozen; slot++)
             {
-                Check(_slots.Floats + (slot * _weights.Length) + parameter.Offset, parameter.Length, Optimizer.IsNonNegative(slot), SlotPrefix(slot) + parameter.Name);
+                Check(_slots.Floats + (slot * Trained.TotalLength) + parameter.Offset, parameter.Length, Optimizer.IsNonNegative(slot), SlotPrefix(slot) + parameter.Name);
             }
         }
 

@@ -22,30 +22,45 @@ public abstract unsafe partial class Trainer
         private const int MostChunks = 512;
 
         private readonly Trainer _trainer;
-        private readonly OptimizerUpdate _update;
+        private readonly GroupUpdate[] _groups;
         private readonly Chunk[] _chunks;
         private readonly double[] _partialSums;
         private readonly bool _shared;
         private float _stepRate;
         private float _limit;
 
-        public Update(Trainer trainer)
+        /// <param name="trainer">The trainer.</param>
+        /// <param name="entry">The number of the step's entry point.</param>
+        /// <param name="names">The parameters that it updates; null for all that are not frozen.</param>
+        public Update(Trainer trainer, int entry, string[]? names)
         {
             _trainer = trainer;
-            _update = trainer.Optimizer.CreateUpdate();
-            _shared = trainer._weights.Length >= LeastShared;
+            Entry = entry;
+            OptimizerGroup[] groups = [.. trainer.Optimizer.Groups];
+            _groups = [new GroupUpdate(null, trainer.Optimizer.CreateUpdate(null)), .. groups.Select(group => new GroupUpdate(group, trainer.Optimizer.CreateUpdate(group.WeightDecay)))];
+            _shared = trainer.Trained.TotalLength >= LeastShared;
             var chunks = new List<Chunk>();
-            foreach (ParameterInfo parameter in trainer._weights.Table.AsSpan())
+            foreach (ParameterInfo parameter in trainer.Trained.Parameters)
             {
+                if (names is not null && !names.Contains(parameter.Name))
+                {
+                    continue;
+                }
+
+                int number = 1 + Array.FindIndex(groups, group => group.Contains(parameter));
+                float? decay = _groups[number].Group?.WeightDecay;
                 for (long start = 0; start < parameter.Length; start += ChunkLength)
                 {
-                    chunks.Add(new Chunk(parameter.Offset + start, (int)Math.Min(ChunkLength, parameter.Length - start), parameter.WeightDecay));
+                    chunks.Add(new Chunk(parameter.Offset + start, (int)Math.Min(ChunkLength, parameter.Length - start), decay is not null || parameter.WeightDecay, number));
                 }
             }
 
             _chunks = [.. chunks];
             _partialSums = new double[_chunks.Length];
         }
+
+        /// <summary>The number of the step's entry point.</summary>
+        public int Entry { get; }
 
         /// <summary>The learning rate of the last update; not a number before the first.</summary>
         public float LearningRate { get; set; } = float.NaN;
@@ -55,9 +70,13 @@ public abstract unsafe partial class Trainer
         /// <summary>Before the workers begin the step.</summary>
         public void Begin()
         {
-            _stepRate = _trainer.ScheduledRate();
+            _stepRate = _trainer.ScheduledRate(Entry);
             _limit = _trainer.Optimizer.GradientClip;
-            _update.Begin(_trainer.StepCount + 1, _stepRate);
+            foreach (GroupUpdate group in _groups)
+            {
+                group.Rate = group.Group?.LearningRate is { } rate ? _trainer.ScheduledRate(Entry, rate) : _stepRate;
+                group.Update.Begin(_trainer._entrySteps[Entry] + 1, group.Rate);
+            }
         }
 
         /// <summary>After the workers are done.</summary>
@@ -113,10 +132,10 @@ public abstract unsafe partial class Trainer
                         _partialSums[index] = GradientMath.SumOfSquares(new ReadOnlySpan<float>(_trainer._gradients.Floats + _chunks[index].Offset, _chunks[index].Length));
                         break;
                     case Part.Update:
-                        _update.Update(Range(index, scale));
+                        _groups[_chunks[index].Group].Update.Update(Range(index, scale));
                         break;
                     default:
-                        _partialSums[index] = _update.UpdateAndSum(Range(index, scale));
+                        _partialSums[index] = _groups[_chunks[index].Group].Update.UpdateAndSum(Range(index, scale));
                         break;
                 }
             }
@@ -140,14 +159,15 @@ public abstract unsafe partial class Trainer
                 _trainer._weights.Pointer + chunk.Offset,
                 _trainer._gradients.Floats + chunk.Offset,
                 _trainer._slots.Floats + chunk.Offset,
-                _trainer._weights.Length,
+                _trainer.Trained.TotalLength,
                 chunk.Length)
             {
                 SlotCount = _trainer._slotCount,
                 GradientScale = scale,
-                Step = _trainer.StepCount + 1,
-                LearningRate = _stepRate,
+                Step = _trainer._entrySteps[Entry] + 1,
+                LearningRate = _groups[chunk.Group].Rate,
                 WeightDecay = chunk.WeightDecay,
+                GroupWeightDecay = _groups[chunk.Group].Group?.WeightDecay,
             };
         }
 
@@ -158,6 +178,16 @@ public abstract unsafe partial class Trainer
             UpdateAndSum,
         }
 
-        private readonly record struct Chunk(long Offset, int Length, bool WeightDecay);
+        private readonly record struct Chunk(long Offset, int Length, bool WeightDecay, int Group);
+
+        /// <summary>A group of the optimizer, or null for the parameters that are in none, and what this step does to it.</summary>
+        private sealed class GroupUpdate(OptimizerGroup? group, OptimizerUpdate update)
+        {
+            public OptimizerGroup? Group { get; } = group;
+
+            public OptimizerUpdate Update { get; } = update;
+
+            public float Rate { get; set; }
+        }
     }
 }

@@ -1,5 +1,4 @@
 using System.ComponentModel;
-using System.Runtime.InteropServices;
 using ModelGen.Runtime;
 
 namespace ModelGen;
@@ -14,7 +13,7 @@ namespace ModelGen;
 public abstract unsafe partial class Trainer : IDisposable
 {
     private readonly ModelWeights _weights;
-    private readonly TrainerLayout _layout;
+    private readonly ProgramLayout _layout;
     private readonly RunGuard _guard = new("trainer");
     private readonly WorkerTeam _team;
     private readonly NativeBlock _arena;
@@ -22,15 +21,14 @@ public abstract unsafe partial class Trainer : IDisposable
     private readonly NativeBlock _slots;
     private readonly NativeBlock _state;
     private readonly NativeBlock _evaluationState;
-    private readonly StepTask _stepTask;
-    private readonly EvaluateTask _evaluateTask;
-    private readonly Update _update;
+    private readonly EntryTask[] _tasks;
+    private readonly Update?[] _updates;
+    private readonly long[] _entrySteps;
     private readonly int _slotCount;
-    private readonly PlanPlaces _stepPlaces;
-    private readonly PlanPlaces _evaluatePlaces;
     private PlanContext _context;
     private ulong _seed;
     private long _stepCount;
+    private Update _lastUpdate;
 
     /// <summary>Called by emitted code.</summary>
     /// <param name="weights">The model's weights.</param>
@@ -39,7 +37,7 @@ public abstract unsafe partial class Trainer : IDisposable
     /// <param name="options">The trainer's options; null for the defaults.</param>
     /// <exception cref="ArgumentOutOfRangeException">An option is outside its range.</exception>
     [EditorBrowsable(EditorBrowsableState.Never)]
-    private protected Trainer(ModelWeights weights, TrainerLayout layout, Optimizer optimizer, TrainerOptions? options)
+    protected Trainer(ModelWeights weights, ProgramLayout layout, Optimizer optimizer, TrainerOptions? options)
     {
         ArgumentNullException.ThrowIfNull(weights);
         ArgumentNullException.ThrowIfNull(layout);
@@ -53,23 +51,7 @@ public abstract unsafe partial class Trainer : IDisposable
 
         ArgumentOutOfRangeException.ThrowIfNegativeOrZero(layout.BatchSize);
         ArgumentOutOfRangeException.ThrowIfNegativeOrZero(layout.SequenceLength);
-        ArgumentOutOfRangeException.ThrowIfNegativeOrZero(layout.InputSize);
-        ArgumentOutOfRangeException.ThrowIfNegativeOrZero(layout.TargetSize);
-        Positions = checked(layout.BatchSize * layout.SequenceLength);
-        InputLength = checked(Positions * layout.InputSize);
-        TargetLength = checked(Positions * layout.TargetSize);
-        _stepPlaces = new PlanPlaces(layout.InputOffset, layout.TargetOffset, layout.LossOffset);
-        _evaluatePlaces = new PlanPlaces(
-            layout.EvaluateInputOffset ?? layout.InputOffset,
-            layout.EvaluateTargetOffset ?? layout.TargetOffset,
-            layout.EvaluateLossOffset ?? layout.LossOffset);
-        foreach (PlanPlaces places in new[] { _stepPlaces, _evaluatePlaces })
-        {
-            RunChecks.InsideArena(layout.ModelName, nameof(layout.InputOffset), places.Inputs, InputLength, layout.ArenaBytes);
-            RunChecks.InsideArena(layout.ModelName, nameof(layout.TargetOffset), places.Targets, TargetLength, layout.ArenaBytes);
-            RunChecks.InsideArena(layout.ModelName, nameof(layout.LossOffset), places.Loss, 1, layout.ArenaBytes);
-        }
-
+        layout.Check();
         _weights = weights;
         _layout = layout;
         _seed = unchecked((ulong)options.Seed);
@@ -77,13 +59,22 @@ public abstract unsafe partial class Trainer : IDisposable
         AccumulationSteps = options.AccumulationSteps;
         _slotCount = optimizer.Slots.Count;
         _arena = new NativeBlock(layout.ArenaBytes);
-        _gradients = new PinnedBlock(weights.Length);
-        _slots = NativeBlock.OfFloats(checked(weights.Length * _slotCount));
+        _gradients = new PinnedBlock(Trained.TotalLength);
+        _slots = NativeBlock.OfFloats(checked(Trained.TotalLength * _slotCount));
         _state = new NativeBlock(layout.StateBytes);
         _evaluationState = new NativeBlock(layout.StateBytes);
-        _stepTask = new StepTask(this);
-        _evaluateTask = new EvaluateTask(this);
-        _update = new Update(this);
+        foreach (OptimizerGroup group in optimizer.Groups)
+        {
+            if (!Trained.Parameters.Any(group.Contains))
+            {
+                throw new ArgumentException($"No trained parameter of {layout.ModelName} has a name that begins with {string.Join(" or ", group.Names.Select(name => $"'{name}'"))}.", nameof(optimizer));
+            }
+        }
+
+        _tasks = [.. layout.Entries.Select((_, index) => new EntryTask(this, index))];
+        _updates = [.. layout.Entries.Select((entry, index) => entry.IsStep ? new Update(this, index, entry.Updates) : null)];
+        _entrySteps = new long[layout.Entries.Length];
+        _lastUpdate = Array.Find(_updates, update => update is not null) ?? throw new ArgumentException($"The layout of {layout.ModelName} is invalid: nothing in it is a step.");
         _team = new WorkerTeam(threads, layout.ScratchBytes, _guard);
     }
 
@@ -91,10 +82,10 @@ public abstract unsafe partial class Trainer : IDisposable
     public long StepCount => Volatile.Read(ref _stepCount);
 
     /// <summary>The learning rate of the last step; before the first, that which the first will have. It may be read at any time, by any thread.</summary>
-    public float LearningRate => _update.LearningRate is var rate && !float.IsNaN(rate) ? rate : ScheduledRate();
+    public float LearningRate => _lastUpdate.LearningRate is var rate && !float.IsNaN(rate) ? rate : ScheduledRate(_lastUpdate.Entry);
 
     /// <summary>The Euclidean norm of all gradients of the last step, before clipping. It may be read at any time, by any thread.</summary>
-    public float GradientNorm => _update.GradientNorm;
+    public float GradientNorm => _lastUpdate.GradientNorm;
 
     /// <summary>The number of sequences (or examples) in a micro-batch.</summary>
     public int BatchSize => _layout.BatchSize;
@@ -120,26 +111,23 @@ public abstract unsafe partial class Trainer : IDisposable
 
     internal Span<float> Arena => new(_arena.Floats, checked((int)(_arena.ByteLength / sizeof(float))));
 
-    private protected TrainerLayout PlanLayout => _layout;
+    private protected ProgramLayout PlanLayout => _layout;
 
-    private protected int Positions { get; }
-
-    /// <summary>The number of input elements of a micro-batch.</summary>
-    private protected int InputLength { get; }
-
-    /// <summary>The number of target elements of a micro-batch.</summary>
-    private protected int TargetLength { get; }
+    /// <summary>The parameters that have gradients and slots.</summary>
+    private ParameterTable Trained => _weights.Table.Trained;
 
     /// <summary>The gradient of a parameter at the last step, averaged over its micro-batches, before clipping; zeros before the first step.</summary>
     /// <param name="parameterName">The parameter's name.</param>
     /// <returns>The gradient in the parameter's shape. The next step overwrites it; the trainer's disposal does not.</returns>
-    /// <exception cref="ArgumentException">The model has no such parameter.</exception>
+    /// <exception cref="ArgumentException">The model has no such parameter, or it is frozen.</exception>
     /// <exception cref="InvalidOperationException">Another thread is using the trainer.</exception>
     /// <exception cref="ObjectDisposedException">The trainer was disposed.</exception>
     public ReadOnlySpan<float> Gradient(string parameterName)
     {
         using RunGuard.Section call = Enter(nameof(Gradient));
-        return _weights.Table.Span(_gradients, parameterName);
+        return _weights.Table.Parameters[_weights.Table.IndexOf(parameterName)].IsFrozen
+            ? throw new ArgumentException($"The parameter '{parameterName}' is frozen: it has no gradient.", nameof(parameterName))
+            : _weights.Table.Span(_gradients, parameterName);
     }
 
     /// <summary>Zeroes the state that a recurrence carries from one step to the next: as at the start of a text.</summary>
@@ -181,197 +169,311 @@ public abstract unsafe partial class Trainer : IDisposable
     }
 
     /// <summary>
-    /// Emitted: runs the forward and backward pass of one micro-batch. No worker leaves it before all gradients are written and no
-    /// weight is read any more: a plan ends with a barrier.
+    /// Emitted: runs an entry point's plan over one micro-batch. No worker leaves it before everything is written and no weight is read
+    /// any more: a plan ends with a barrier.
     /// </summary>
+    /// <param name="entry">The number of the entry point.</param>
     /// <param name="context">Where the memory is, and the micro-batch's numbers.</param>
     /// <param name="worker">The worker that calls.</param>
     [EditorBrowsable(EditorBrowsableState.Never)]
-    protected abstract void ExecuteStep(in PlanContext context, Worker worker);
+    protected abstract void Execute(int entry, in PlanContext context, Worker worker);
 
-    /// <summary>Emitted: runs the forward pass of one micro-batch, without dropout.</summary>
-    /// <param name="context">Where the memory is, and the micro-batch's numbers.</param>
-    /// <param name="worker">The worker that calls.</param>
+    /// <summary>Called by emitted code: begins a step or an evaluation, whose inputs follow.</summary>
+    /// <param name="entry">The number of the entry point.</param>
+    /// <exception cref="InvalidOperationException">Another thread is using the trainer.</exception>
+    /// <exception cref="ObjectDisposedException">The trainer was disposed.</exception>
     [EditorBrowsable(EditorBrowsableState.Never)]
-    protected abstract void ExecuteEvaluate(in PlanContext context, Worker worker);
+    protected TrainerCall Begin(int entry) => new(this, entry, Enter(_layout.Entries[entry].Name));
 
     /// <summary>Enters the critical section that a public call is.</summary>
     private protected RunGuard.Section Enter(string call) => _guard.Enter(call, this);
 
-    /// <summary>One step over micro-batches that were checked. Elements are 32 bits wide, integers or floats.</summary>
-    private protected float StepChecked(ReadOnlySpan<byte> inputs, ReadOnlySpan<byte> targets, ReadOnlySpan<int> classTargets)
+    /// <summary>Before the first micro-batch of a step.</summary>
+    private void BeginStep(int entry)
     {
-        int inputBytes = InputLength * sizeof(float);
-        int targetBytes = TargetLength * sizeof(float);
-        double loss = 0;
         if (StepCount == MaximumStepCount)
         {
             throw new InvalidOperationException(FormattableString.Invariant($"There is no step after {MaximumStepCount}."));
         }
 
-        _update.Begin();
-        for (int micro = 0; micro < AccumulationSteps; micro++)
+        _updates[entry]!.Begin();
+    }
+
+    /// <summary>Copies one micro-batch of an input that was checked to where the plan takes it; what the last one lacks is padding.</summary>
+    private void Stage<T>(int entry, int index, ReadOnlySpan<T> values, int micro)
+        where T : unmanaged
+    {
+        EntryInput input = _layout.Entries[entry].Inputs[index];
+        ReadOnlySpan<T> part = values[(micro * input.Length)..];
+        var place = new Span<T>(_arena.Floats + input.Offset, input.Length);
+        if (part.Length >= place.Length)
         {
-            float* arena = Stage(_stepPlaces, inputs.Slice(micro * inputBytes, inputBytes), targets.Slice(micro * targetBytes, targetBytes));
-            _context = new PlanContext
-            {
-                Weights = _weights.Pointer,
-                Gradients = _gradients.Floats,
-                Arena = arena,
-                State = _state.Floats,
-                Count = Positions,
-                Seed = WeightRandom.MixSeed(_seed, (ulong)StepCount, (ulong)micro),
-                LossNormalizer = LossNormalizer(classTargets, micro, out _),
-                GradientScale = 1f / AccumulationSteps,
-                Accumulate = micro > 0,
-            };
-            _stepTask.Updates = micro == AccumulationSteps - 1;
-            _team.RunInside(_stepTask);
-            loss += arena[_stepPlaces.Loss];
+            part[..place.Length].CopyTo(place);
+            return;
         }
 
-        _update.End();
+        part.CopyTo(place);
+        new Span<byte>(_arena.Floats + input.Offset + part.Length, (place.Length - part.Length) * sizeof(float)).Fill((byte)(input.MayBeIgnored ? 0xFF : 0));
+    }
+
+    /// <summary>Runs one staged micro-batch of a step; the last one updates the weights.</summary>
+    /// <returns>Its mean loss.</returns>
+    private float RunStep(int entry, int micro)
+    {
+        _context = new PlanContext
+        {
+            Weights = _weights.Pointer,
+            Gradients = _gradients.Floats,
+            Arena = _arena.Floats,
+            State = _state.Floats,
+            Count = Positions,
+            Seed = WeightRandom.MixSeed(_seed, (ulong)_stepCount, (ulong)micro),
+            LossNormalizer = 1f / Counted(entry, _layout.BatchSize),
+            GradientScale = 1f / AccumulationSteps,
+            Accumulate = micro > 0,
+        };
+        _tasks[entry].Updates = micro == AccumulationSteps - 1;
+        _team.RunInside(_tasks[entry]);
+        return _arena.Floats[_layout.Entries[entry].Outputs[0].Offset];
+    }
+
+    /// <summary>After the last micro-batch of a step.</summary>
+    private void EndStep(int entry)
+    {
+        _lastUpdate = _updates[entry]!;
+        _lastUpdate.End();
+        _entrySteps[entry]++;
         Volatile.Write(ref _stepCount, _stepCount + 1);
-        return (float)(loss / AccumulationSteps);
     }
 
-    /// <summary>The mean loss, over the targets that are not ignored, of micro-batches that were checked.</summary>
-    private protected float EvaluateChecked(ReadOnlySpan<byte> inputs, ReadOnlySpan<byte> targets, ReadOnlySpan<int> classTargets)
+    /// <summary>Runs one staged micro-batch of an evaluation, of which only the first examples are given.</summary>
+    /// <returns>The sum of the losses of what counts, and how many count.</returns>
+    private (double Loss, long Count) RunEvaluation(int entry, int examples)
     {
-        int inputBytes = InputLength * sizeof(float);
-        int targetBytes = TargetLength * sizeof(float);
-        double loss = 0;
-        long count = 0;
-        for (int micro = 0; micro < inputs.Length / inputBytes; micro++)
+        int counted = Counted(entry, examples);
+        _context = new PlanContext
         {
-            float* arena = Stage(_evaluatePlaces, inputs.Slice(micro * inputBytes, inputBytes), targets.Slice(micro * targetBytes, targetBytes));
-            _context = new PlanContext
-            {
-                Weights = _weights.Pointer,
-                Arena = arena,
-                State = _evaluationState.Floats,
-                Count = Positions,
-                LossNormalizer = LossNormalizer(classTargets, micro, out int counted),
-                GradientScale = 1,
-            };
-            _team.RunInside(_evaluateTask);
-            loss += arena[_evaluatePlaces.Loss] * (double)counted;
-            count += counted;
+            Weights = _weights.Pointer,
+            Arena = _arena.Floats,
+            State = _evaluationState.Floats,
+            Count = Positions,
+            LossNormalizer = 1f / counted,
+            GradientScale = 1,
+        };
+        _team.RunInside(_tasks[entry]);
+
+        // Rows that are ignored have no loss, wherever they lie; real targets are all there but for the last examples.
+        EntryOutput losses = _layout.Entries[entry].Outputs[0];
+        int rows = IgnorableInput(entry) is null ? losses.Length / _layout.BatchSize * examples : losses.Length;
+        double sum = 0;
+        foreach (float loss in new ReadOnlySpan<float>(_arena.Floats + losses.Offset, rows))
+        {
+            sum += loss;
         }
 
-        return (float)(loss / count);
+        return (sum, counted);
     }
 
-    /// <summary>Checks class targets: -1 is ignored, but a micro-batch must have one that is not.</summary>
-    private protected void CheckClassTargets(ReadOnlySpan<int> targets, string parameterName)
+    private int Positions => _layout.BatchSize * _layout.SequenceLength;
+
+    /// <summary>The rows of a staged micro-batch that count: those that are not ignored, or those of the given examples.</summary>
+    private int Counted(int entry, int examples)
+        => IgnorableInput(entry) is { } input
+            ? input.Length - MemoryExtensions.Count(new ReadOnlySpan<int>(_arena.Floats + input.Offset, input.Length), -1)
+            : examples * _layout.SequenceLength;
+
+    private EntryInput? IgnorableInput(int entry)
     {
-        int classes = _layout.TargetClasses;
-        for (int start = 0; start < targets.Length; start += TargetLength)
+        foreach (EntryInput input in _layout.Entries[entry].Inputs)
         {
-            ReadOnlySpan<int> micro = targets.Slice(start, TargetLength);
-            bool any = false;
-            for (int index = 0; index < micro.Length; index++)
+            if (input.MayBeIgnored)
             {
-                // One unsigned comparison covers negative targets.
-                if ((uint)micro[index] < (uint)classes)
-                {
-                    any = true;
-                }
-                else if (micro[index] != -1)
-                {
-                    throw new ArgumentOutOfRangeException(
-                        parameterName,
-                        micro[index],
-                        FormattableString.Invariant($"The target {micro[index]} at index {start + index} is neither a class, 0 to {classes - 1} ({classes} classes), nor -1 (ignored)."));
-                }
+                return input;
+            }
+        }
+
+        return null;
+    }
+
+    private float ScheduledRate(int entry) => ScheduledRate(entry, Optimizer.LearningRate);
+
+    private float ScheduledRate(int entry, float rate) => Optimizer.Schedule is { } schedule ? (float)(rate * schedule.Factor(_entrySteps[entry])) : rate;
+
+    /// <summary>
+    /// One step or evaluation: all inputs are checked, and then staged and run one micro-batch after the other. Only an evaluation's last
+    /// micro-batch may have fewer examples than the others.
+    /// </summary>
+    [EditorBrowsable(EditorBrowsableState.Never)]
+    public ref struct TrainerCall
+    {
+        private readonly Trainer _trainer;
+        private readonly EntryLayout _layout;
+        private readonly int _entry;
+        private readonly RunGuard.Section _section;
+        private int _examples;
+        private int _micro;
+        private double _loss;
+        private long _counted;
+
+        internal TrainerCall(Trainer trainer, int entry, RunGuard.Section section)
+        {
+            _trainer = trainer;
+            _entry = entry;
+            _layout = trainer._layout.Entries[entry];
+            _section = section;
+            _micro = -1;
+        }
+
+        /// <summary>Checks an input of integers.</summary>
+        /// <param name="index">The input's number.</param>
+        /// <param name="values">Its elements: micro-batches, row-major.</param>
+        /// <param name="name">What messages call it.</param>
+        /// <exception cref="ArgumentException">There are too few or too many, or all of a micro-batch are ignored.</exception>
+        /// <exception cref="ArgumentOutOfRangeException">An integer is outside its range.</exception>
+        public void Check(int index, scoped ReadOnlySpan<int> values, string name)
+        {
+            EntryInput input = _layout.Inputs[index];
+            CheckLength(input, values.Length, name);
+            if (input.MayBeIgnored)
+            {
+                CheckTargets(input, values, name);
+            }
+            else
+            {
+                RunChecks.TokenIds(values, input.Classes, name);
+            }
+        }
+
+        /// <summary>Checks an input of floats.</summary>
+        /// <param name="index">The input's number.</param>
+        /// <param name="values">Its elements: micro-batches, row-major.</param>
+        /// <param name="name">What messages call it.</param>
+        /// <exception cref="ArgumentException">There are too few or too many.</exception>
+        public void Check(int index, scoped ReadOnlySpan<float> values, string name) => CheckLength(_layout.Inputs[index], values.Length, name);
+
+        /// <summary>Goes on to the next micro-batch, whose inputs are then staged; false if there is none.</summary>
+        public bool Next()
+        {
+            if (_micro < 0 && _layout.IsStep)
+            {
+                _trainer.BeginStep(_entry);
             }
 
-            if (!any)
+            _micro++;
+            if ((long)_micro * _trainer._layout.BatchSize < _examples)
             {
+                return true;
+            }
+
+            if (_layout.IsStep)
+            {
+                _trainer.EndStep(_entry);
+            }
+
+            return false;
+        }
+
+        /// <summary>Takes this micro-batch's part of an input.</summary>
+        /// <param name="index">The input's number.</param>
+        /// <param name="values">All its elements.</param>
+        /// <typeparam name="T">Integers or floats of 32 bits.</typeparam>
+        public readonly void Stage<T>(int index, scoped ReadOnlySpan<T> values)
+            where T : unmanaged
+            => _trainer.Stage(_entry, index, values, _micro);
+
+        /// <summary>Runs this micro-batch.</summary>
+        public void Run()
+        {
+            if (_layout.IsStep)
+            {
+                _loss += _trainer.RunStep(_entry, _micro);
+                _counted++;
+                return;
+            }
+
+            int batch = _trainer._layout.BatchSize;
+            (double loss, long counted) = _trainer.RunEvaluation(_entry, Math.Min(batch, _examples - (_micro * batch)));
+            _loss += loss;
+            _counted += counted;
+        }
+
+        /// <summary>The mean loss: of a step over its micro-batches, of an evaluation over everything that counts.</summary>
+        public readonly float Loss => (float)(_loss / _counted);
+
+        /// <summary>Ends the call.</summary>
+        public readonly void Dispose() => _section.Dispose();
+
+        private void CheckLength(EntryInput input, int found, string name)
+        {
+            ProgramLayout layout = _trainer._layout;
+            int example = input.Length / layout.BatchSize;
+            long expected = (long)input.Length * _trainer.AccumulationSteps;
+            bool right = _layout.IsStep ? found == expected : found > 0 && found % example == 0;
+            if (!right)
+            {
+                int size = example / layout.SequenceLength;
+                string shape = FormattableString.Invariant($"sequence length {layout.SequenceLength} × {size}");
                 throw new ArgumentException(
-                    FormattableString.Invariant($"All {TargetLength} targets from index {start} on, a whole micro-batch, are -1 (ignored): there is no loss to compute."),
-                    parameterName);
+                    _layout.IsStep
+                        ? FormattableString.Invariant($"A step takes {expected} {name} (accumulation steps {_trainer.AccumulationSteps} × batch size {layout.BatchSize} × {shape}), but there are {found}.")
+                        : FormattableString.Invariant($"An evaluation takes a multiple of {example} {name} ({shape}), but there are {found}."),
+                    name);
+            }
+
+            int examples = found / example;
+            if (_examples != 0 && examples != _examples)
+            {
+                throw new ArgumentException(FormattableString.Invariant($"The inputs are {_examples} examples, but the {name} are {examples}."), name);
+            }
+
+            _examples = examples;
+        }
+
+        /// <summary>Checks class targets: -1 is ignored, but a micro-batch must have one that is not.</summary>
+        private readonly void CheckTargets(EntryInput input, ReadOnlySpan<int> targets, string name)
+        {
+            for (int start = 0; start < targets.Length; start += input.Length)
+            {
+                ReadOnlySpan<int> micro = targets.Slice(start, Math.Min(input.Length, targets.Length - start));
+                bool any = false;
+                for (int index = 0; index < micro.Length; index++)
+                {
+                    // One unsigned comparison covers negative targets.
+                    if ((uint)micro[index] < (uint)input.Classes)
+                    {
+                        any = true;
+                    }
+                    else if (micro[index] != -1)
+                    {
+                        throw new ArgumentOutOfRangeException(
+                            name,
+                            micro[index],
+                            FormattableString.Invariant($"The target {micro[index]} at index {start + index} is neither a class, 0 to {input.Classes - 1} ({input.Classes} classes), nor -1 (ignored)."));
+                    }
+                }
+
+                if (!any)
+                {
+                    throw new ArgumentException(
+                        FormattableString.Invariant($"All {micro.Length} targets from index {start} on, a whole micro-batch, are -1 (ignored): there is no loss to compute."),
+                        name);
+                }
             }
         }
     }
 
-    /// <summary>Checks that inputs and targets are the micro-batches of one step.</summary>
-    private protected void CheckStepLength(int inputs, int targets)
-    {
-        CheckLength(inputs, InputLength, _layout.InputSize, "inputs", isStep: true);
-        CheckLength(targets, TargetLength, _layout.TargetSize, "targets", isStep: true);
-    }
-
-    /// <summary>Checks that inputs and targets are equally many micro-batches.</summary>
-    private protected void CheckEvaluateLength(int inputs, int targets)
-    {
-        CheckLength(inputs, InputLength, _layout.InputSize, "inputs", isStep: false);
-        CheckLength(targets, TargetLength, _layout.TargetSize, "targets", isStep: false);
-        if (inputs / InputLength != targets / TargetLength)
-        {
-            throw new ArgumentException(
-                FormattableString.Invariant($"The inputs are {inputs / InputLength} micro-batches, but the targets are {targets / TargetLength}."),
-                "targets");
-        }
-    }
-
-    private void CheckLength(int found, int microBatch, int size, string parameterName, bool isStep)
-    {
-        bool right = isStep ? found == (long)microBatch * AccumulationSteps : found > 0 && found % microBatch == 0;
-        if (!right)
-        {
-            string shape = FormattableString.Invariant($"batch size {_layout.BatchSize} × sequence length {_layout.SequenceLength} × {size}");
-            throw new ArgumentException(
-                isStep
-                    ? FormattableString.Invariant($"A step takes {(long)microBatch * AccumulationSteps} {parameterName} (accumulation steps {AccumulationSteps} × {shape}), but there are {found}.")
-                    : FormattableString.Invariant($"An evaluation takes a multiple of {microBatch} {parameterName} ({shape}), but there are {found}."),
-                parameterName);
-        }
-    }
-
-    private float* Stage(PlanPlaces places, ReadOnlySpan<byte> inputs, ReadOnlySpan<byte> targets)
-    {
-        float* arena = _arena.Floats;
-        inputs.CopyTo(new Span<byte>(arena + places.Inputs, inputs.Length));
-        targets.CopyTo(new Span<byte>(arena + places.Targets, targets.Length));
-        return arena;
-    }
-
-    private float LossNormalizer(ReadOnlySpan<int> classTargets, int micro, out int counted)
-    {
-        // Real targets all count, and an example's elements are summed, not averaged.
-        counted = Positions;
-        if (_layout.TargetClasses > 0)
-        {
-            counted = TargetLength - MemoryExtensions.Count(classTargets.Slice(micro * TargetLength, TargetLength), -1);
-        }
-
-        return 1f / counted;
-    }
-
-    private float ScheduledRate()
-        => Optimizer.Schedule is { } schedule ? (float)(Optimizer.LearningRate * schedule.Factor(StepCount)) : Optimizer.LearningRate;
-
-    /// <summary>Where a plan takes its inputs and targets and leaves its loss, in floats from the arena's start.</summary>
-    private readonly record struct PlanPlaces(long Inputs, long Targets, long Loss);
-
-    private sealed class StepTask(Trainer trainer) : ITeamTask
+    private sealed class EntryTask(Trainer trainer, int entry) : ITeamTask
     {
         /// <summary>Whether the update of the weights follows upon this micro-batch.</summary>
         public bool Updates { get; set; }
 
         public void Execute(Worker worker)
         {
-            trainer.ExecuteStep(in trainer._context, worker);
+            trainer.Execute(entry, in trainer._context, worker);
             if (Updates)
             {
-                trainer._update.Execute(worker);
+                trainer._updates[entry]!.Execute(worker);
             }
         }
-    }
-
-    private sealed class EvaluateTask(Trainer trainer) : ITeamTask
-    {
-        public void Execute(Worker worker) => trainer.ExecuteEvaluate(in trainer._context, worker);
     }
 }

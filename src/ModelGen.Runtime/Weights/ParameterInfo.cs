@@ -35,6 +35,9 @@ public sealed record ParameterInfo(
     float Scale,
     bool WeightDecay)
 {
+    /// <summary>Whether training leaves it as it is: it has no gradient and no optimizer state, and lies behind everything that is trained.</summary>
+    public bool IsFrozen { get; init; }
+
     /// <summary>The number of elements.</summary>
     /// <exception cref="OverflowException">The product of the extents exceeds a 64-bit integer.</exception>
     public long Length
@@ -54,11 +57,46 @@ public sealed record ParameterInfo(
     /// <summary>The extents as a weight file holds them.</summary>
     public ImmutableArray<int> ShapeInFile => TransposedInFile ? [Shape[1], Shape[0]] : Shape;
 
+    /// <summary>Copies the parameter's numbers, or its gradient's, from their order in memory to that of weight files (PyTorch's, for its layouts).</summary>
+    /// <param name="memory">The numbers in the shape of <see cref="Shape"/>, row-major.</param>
+    /// <param name="file">Where they go, in the shape of <see cref="ShapeInFile"/>, row-major.</param>
+    /// <exception cref="ArgumentException">A span has not as many elements as the parameter.</exception>
+    public void ToFile(ReadOnlySpan<float> memory, Span<float> file) => Copy(memory, file, toFile: true);
+
+    /// <summary>Copies numbers from their order in weight files to that in memory.</summary>
+    /// <param name="file">The numbers in the shape of <see cref="ShapeInFile"/>, row-major.</param>
+    /// <param name="memory">Where they go, in the shape of <see cref="Shape"/>, row-major.</param>
+    /// <exception cref="ArgumentException">A span has not as many elements as the parameter.</exception>
+    public void FromFile(ReadOnlySpan<float> file, Span<float> memory) => Copy(file, memory, toFile: false);
+
+    private void Copy(ReadOnlySpan<float> source, Span<float> target, bool toFile)
+    {
+        if (source.Length != Length || target.Length != Length)
+        {
+            throw new ArgumentException(FormattableString.Invariant($"The parameter '{Name}' has {Length} elements, but the spans have {source.Length} and {target.Length}."));
+        }
+
+        if (!TransposedInFile)
+        {
+            source.CopyTo(target);
+            return;
+        }
+
+        (int rows, int columns) = toFile ? (Shape[0], Shape[1]) : (Shape[1], Shape[0]);
+        for (int row = 0; row < rows; row++)
+        {
+            for (int column = 0; column < columns; column++)
+            {
+                target[(column * rows) + row] = source[(row * columns) + column];
+            }
+        }
+    }
+
     /// <summary>Whether both describe the same parameter, shapes compared by value.</summary>
     /// <param name="other">The parameter to compare with.</param>
     public bool Equals(ParameterInfo? other)
         => other is not null && Name == other.Name && Shape.AsSpan().SequenceEqual(other.Shape.AsSpan()) && Offset == other.Offset
-            && TransposedInFile == other.TransposedInFile && Kind == other.Kind && Scale.Equals(other.Scale) && WeightDecay == other.WeightDecay;
+            && TransposedInFile == other.TransposedInFile && Kind == other.Kind && Scale.Equals(other.Scale) && WeightDecay == other.WeightDecay && IsFrozen == other.IsFrozen;
 
     /// <inheritdoc/>
     public override int GetHashCode() => HashCode.Combine(Name, Offset, Shape.Length);

@@ -14,13 +14,14 @@ public sealed class ParameterTable
 
     private readonly ParameterInfo[] _parameters;
     private readonly Dictionary<string, int> _indexByName;
+    private ParameterTable? _trained;
 
     /// <summary>Checks and takes a model's parameters.</summary>
     /// <param name="modelName">The model's name, for messages.</param>
     /// <param name="parameters">The parameters in ascending order of their offsets.</param>
     /// <exception cref="ArgumentException">
     /// A name occurs twice, an extent is not positive, an offset is not aligned or overlaps the parameter before, or a transposed
-    /// parameter is no matrix.
+    /// parameter is no matrix, or what is frozen does not come last.
     /// </exception>
     public ParameterTable(string modelName, params ParameterInfo[] parameters)
     {
@@ -48,6 +49,11 @@ public sealed class ParameterTable
             if (parameter.TransposedInFile && parameter.Shape.Length != 2)
             {
                 throw Invalid(parameter, "only a matrix can be transposed in the file");
+            }
+
+            if (!parameter.IsFrozen && index > 0 && _parameters[index - 1].IsFrozen)
+            {
+                throw Invalid(parameter, "it is trained, and lies behind one that is frozen");
             }
 
             if (parameter.Offset < end || parameter.Offset % Alignment != 0)
@@ -98,6 +104,9 @@ public sealed class ParameterTable
 
     /// <summary>The declaration, option by option, as files record it; empty where there is none.</summary>
     public IReadOnlyList<DeclaredOption> Declaration { get; init; } = [];
+
+    /// <summary>The parameters that are not frozen: gradients and optimizer slots are laid out as these.</summary>
+    public ParameterTable Trained => _trained ??= Array.Exists(_parameters, parameter => parameter.IsFrozen) ? new ParameterTable(ModelName, Array.FindAll(_parameters, parameter => !parameter.IsFrozen)) : this;
 
     /// <summary>A hash of the parameters' names and shapes: equal exactly if files of one model fit the other. 64 hexadecimal digits.</summary>
     public string Fingerprint { get; }

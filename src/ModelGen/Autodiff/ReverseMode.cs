@@ -18,6 +18,9 @@ internal sealed class ReverseMode(GraphBuilder builder, Func<Value, Value> forwa
 
     public GraphBuilder Builder { get; } = builder;
 
+    /// <summary>Called before a node's gradient rule.</summary>
+    private Action<Node>? Entering { get; init; }
+
     /// <summary>The value in the backward program that stands for a value of the differentiated graph.</summary>
     public Value Forward(Value value) => forward(value);
 
@@ -79,6 +82,7 @@ internal sealed class ReverseMode(GraphBuilder builder, Func<Value, Value> forwa
                 continue;
             }
 
+            Entering?.Invoke(node);
             Builder.Within = node.Origin with { IsGradient = true };
             node.Op.Gradient(new GradientContext(this, node));
             Builder.Within = null;
@@ -86,10 +90,10 @@ internal sealed class ReverseMode(GraphBuilder builder, Func<Value, Value> forwa
     }
 
     /// <summary>
-    /// Appends the gradients of the output <paramref name="loss"/> for every parameter to a copy of the graph. The loss's
-    /// own cotangent is the run's gradient scale.
+    /// Appends the gradients of the output <paramref name="loss"/> for every parameter, or for those that <paramref name="isTrained"/> names,
+    /// to a copy of the graph. The loss's own cotangent is the run's gradient scale.
     /// </summary>
-    public static ModelGraph Differentiate(ModelGraph graph, string loss)
+    public static ModelGraph Differentiate(ModelGraph graph, string loss, Func<Parameter, bool>? isTrained = null)
     {
         var builder = new GraphBuilder();
         Dictionary<Value, Value> map = builder.Import(graph);
@@ -103,11 +107,37 @@ internal sealed class ReverseMode(GraphBuilder builder, Func<Value, Value> forwa
             builder.UpdateState(update.State, map[update.Value]);
         }
 
-        var engine = new ReverseMode(builder, value => map[value]);
+        // A region that is to be computed again is so when the walk backwards enters it.
+        var again = new Dictionary<Value, Value>();
+        var regions = new HashSet<string>();
+        Value Known(Value value) => again.TryGetValue(value, out Value copy) ? copy : map[value];
+        void Recompute(Node node)
+        {
+            if (node.Recomputed.Region is not { } region || !regions.Add(region))
+            {
+                return;
+            }
+
+            foreach (Node inner in graph.Nodes.Where(n => n.Recomputed.Region == region))
+            {
+                builder.Within = inner.Within;
+                builder.Recomputed = new Recomputed(region, regions.Count);
+                Value[] results = builder.AddMany(inner.Op, inner.Name, inner.Inputs.Select(Known).ToArray());
+                for (int i = 0; i < results.Length; i++)
+                {
+                    again[new Value(inner, i)] = results[i];
+                }
+            }
+
+            builder.Within = null;
+            builder.Recomputed = default;
+        }
+
+        var engine = new ReverseMode(builder, Known) { Entering = Recompute };
         Value seed = builder.Add(new RuntimeScalar(Kernels.RuntimeScalarKind.GradientScale), "");
         Value lossValue = graph.Output(loss);
         engine.Accumulate(lossValue, builder.Add(new BroadcastTo(lossValue.Shape), "d " + loss, seed));
-        engine.Run(graph, node => node.Op is Parameter);
+        engine.Run(graph, node => node.Op is Parameter parameter && (isTrained is null || isTrained(parameter)));
         foreach (Node node in graph.Nodes)
         {
             if (node.Op is Parameter parameter)

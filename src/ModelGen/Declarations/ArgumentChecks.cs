@@ -1,6 +1,6 @@
 using System;
 using System.Globalization;
-using ModelGen.Compiler.Architectures;
+using ModelGen.Compiler.Families;
 using ModelGen.Compiler.Diagnostics;
 
 namespace ModelGen.Compiler.Declarations;

@@ -27,6 +27,12 @@ internal enum Loss
     BinaryCrossEntropy,
 }
 
+internal enum Recomputation
+{
+    None,
+    Blocks,
+}
+
 internal enum ParameterLayout
 {
     Conv1D,

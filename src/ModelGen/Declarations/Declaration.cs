@@ -1,4 +1,4 @@
-using ModelGen.Compiler.Architectures;
+using ModelGen.Compiler.Families;
 using ModelGen.Compiler.Diagnostics;
 using ModelGen.Compiler.Targets.Cpu;
 

@@ -5,8 +5,11 @@ using System.Threading;
 using Microsoft.CodeAnalysis;
 using Microsoft.CodeAnalysis.CSharp;
 using Microsoft.CodeAnalysis.CSharp.Syntax;
-using ModelGen.Compiler.Architectures;
 using ModelGen.Compiler.Diagnostics;
+using ModelGen.Compiler.Families;
+using ModelGen.Compiler.Graph;
+using ModelGen.Compiler.Ops;
+using ModelGen.Compiler.Programs;
 
 namespace ModelGen.Compiler.Declarations;
 
@@ -26,7 +29,7 @@ internal static class DeclarationReader
     /// Reads the declaration for the generator; null when another attribute of the same class already stands for it,
     /// so that a class that carries several is emitted once.
     /// </summary>
-    public static Declaration? Read(GeneratorAttributeSyntaxContext context, IArchitecture architecture, CancellationToken cancellation)
+    public static Declaration? Read(GeneratorAttributeSyntaxContext context, IFamily family, CancellationToken cancellation)
     {
         if (context.TargetSymbol is not INamedTypeSymbol type)
         {
@@ -35,7 +38,7 @@ internal static class DeclarationReader
 
         DeclaredAttributes attributes = DeclaredAttributes.Of(type, cancellation);
         return attributes.Families.Count > 0
-            && attributes.Families[0].Architecture == architecture
+            && attributes.Families[0].Family == family
             && attributes.Families[0].Attribute.Syntax is { } syntax
             && syntax.SyntaxTree == context.TargetNode.SyntaxTree
             && context.TargetNode.FullSpan.Contains(syntax.Span)
@@ -46,43 +49,50 @@ internal static class DeclarationReader
     /// <summary>Reads the declaration of a class that carries at least one family's attribute.</summary>
     public static Declaration Read(INamedTypeSymbol type, DeclaredAttributes attributes, Compilation compilation, CancellationToken cancellation)
     {
-        (IArchitecture architecture, DeclaredAttribute family) = attributes.Families[0];
-        bool hasErrors = family.HasErrors || attributes.Training is { HasErrors: true } || attributes.Budget is { HasErrors: true };
+        (IFamily family, DeclaredAttribute attribute) = attributes.Families[0];
+        bool hasErrors = attribute.HasErrors || attributes.Training is { HasErrors: true } || attributes.Budget is { HasErrors: true };
         var spec = new ModelSpec(
             TypeIdentityReader.Read(type),
-            architecture.Name,
-            family.ToValues(),
-            ReadTraining(attributes.Training, architecture),
+            family.Name,
+            attribute.ToValues(),
+            ReadTraining(attributes.Training, family),
             ReadBudget(attributes.Budget));
 
         var problems = new List<SpecProblem>();
-        bool canExtend = TypeChecks.Check(type, family, cancellation, problems.Add);
-        canExtend &= CheckCompilation(type, family, compilation, problems);
+        bool canExtend = TypeChecks.Check(type, attribute, cancellation, problems.Add);
+        canExtend &= CheckCompilation(type, attribute, compilation, problems);
         CheckFamilies(type, attributes, problems);
         cancellation.ThrowIfCancellationRequested();
         if (!hasErrors)
         {
-            CheckChoices(family, problems);
-            CheckTraining(attributes.Training, architecture, problems);
+            CheckChoices(attribute, problems);
+            CheckTraining(attributes.Training, family, problems);
             CheckBudget(attributes.Budget, attributes.Training is not null, problems);
-            architecture.Validate(spec, problems.Add);
+            family.Validate(spec, problems.Add);
+            if (problems.Count == 0)
+            {
+                CheckFrozen(family.Describe(spec), problems);
+            }
         }
 
         return new Declaration(spec, new EquatableArray<SpecProblem>([.. problems]), hasErrors, canExtend);
     }
 
-    private static TrainingSpec? ReadTraining(DeclaredAttribute? training, IArchitecture architecture)
+    private static TrainingSpec? ReadTraining(DeclaredAttribute? training, IFamily family)
         => training is null
             ? null
             : new TrainingSpec(
                 (int)training.Integer("BatchSize", 0),
-                architecture.HasSequence ? (int)training.Integer("SequenceLength", 0) : 1);
+                family.HasSequence ? (int)training.Integer("SequenceLength", 0) : 1)
+            {
+                Frozen = training.Strings("Frozen"),
+            };
 
     private static MemoryBudgetSpec? ReadBudget(DeclaredAttribute? budget)
         => budget is null ? null : new MemoryBudgetSpec(budget.Integer("InferenceBytes", 0), budget.Integer("TrainingBytes", 0));
 
     /// <summary>Checks what the whole project must allow; false when emitted code could not even be parsed.</summary>
-    private static bool CheckCompilation(INamedTypeSymbol type, DeclaredAttribute family, Compilation compilation, List<SpecProblem> problems)
+    private static bool CheckCompilation(INamedTypeSymbol type, DeclaredAttribute attribute, Compilation compilation, List<SpecProblem> problems)
     {
         if (compilation is not CSharpCompilation { Options.AllowUnsafe: true })
         {
@@ -90,7 +100,7 @@ internal static class DeclarationReader
         }
 
         // The options of the tree, not of the compilation: that is what the emitted trees are parsed with.
-        if (family.Syntax?.SyntaxTree.Options is CSharpParseOptions { LanguageVersion: < MinimumLanguageVersion } options)
+        if (attribute.Syntax?.SyntaxTree.Options is CSharpParseOptions { LanguageVersion: < MinimumLanguageVersion } options)
         {
             problems.Add(new SpecProblem(DiagnosticIds.LanguageVersionTooOld, null, [type.Name, options.LanguageVersion.ToDisplayString()]));
             return false;
@@ -101,8 +111,8 @@ internal static class DeclarationReader
 
     private static void CheckFamilies(INamedTypeSymbol type, DeclaredAttributes attributes, List<SpecProblem> problems)
     {
-        string first = attributes.Families[0].Architecture.Name;
-        IEnumerable<string> others = attributes.Families.Select(family => family.Architecture.Name).Distinct().Where(name => name != first);
+        string first = attributes.Families[0].Family.Name;
+        IEnumerable<string> others = attributes.Families.Select(family => family.Family.Name).Distinct().Where(name => name != first);
         foreach (string other in others)
         {
             problems.Add(new SpecProblem(DiagnosticIds.SeveralFamilies, null, [type.Name, first, other], other));
@@ -128,7 +138,7 @@ internal static class DeclarationReader
         }
     }
 
-    private static void CheckTraining(DeclaredAttribute? training, IArchitecture architecture, List<SpecProblem> problems)
+    private static void CheckTraining(DeclaredAttribute? training, IFamily family, List<SpecProblem> problems)
     {
         if (training is null)
         {
@@ -137,7 +147,7 @@ internal static class DeclarationReader
 
         var checks = new ArgumentChecks(training.ToValues(), DeclaredAttributes.Trainable, DeclaredAttributes.Trainable, problems.Add);
         checks.RequireSize("BatchSize");
-        if (architecture.HasSequence)
+        if (family.HasSequence)
         {
             checks.RequireSize("SequenceLength");
         }
@@ -146,8 +156,31 @@ internal static class DeclarationReader
             problems.Add(new SpecProblem(
                 DiagnosticIds.SequenceLengthWithoutSequence,
                 "SequenceLength",
-                [architecture.Name],
+                [family.Name],
                 DeclaredAttributes.Trainable));
+        }
+    }
+
+    /// <summary>Checks that what is to be frozen exists, and that something is left to train.</summary>
+    private static void CheckFrozen(ModelProgram program, List<SpecProblem> problems)
+    {
+        if (program.Training is not { Frozen: { Count: > 0 } frozen } || program.Find(EntryKind.Step) is not { } step)
+        {
+            return;
+        }
+
+        Parameter[] parameters = [.. step.Build().NodesOf<Parameter>().Select(node => (Parameter)node.Op)];
+        foreach (string beginning in frozen)
+        {
+            if (!parameters.Any(ParameterGroup.Of(beginning).Contains))
+            {
+                problems.Add(new SpecProblem(DiagnosticIds.OutOfRange, "Frozen", ["Frozen", "what names of parameters begin with", $"'{beginning}'"], DeclaredAttributes.Trainable));
+            }
+        }
+
+        if (parameters.All(program.Frozen.Contains))
+        {
+            problems.Add(new SpecProblem(DiagnosticIds.OutOfRange, "Frozen", ["Frozen", "a part of the parameters", "all of them"], DeclaredAttributes.Trainable));
         }
     }
 

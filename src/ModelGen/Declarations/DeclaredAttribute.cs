@@ -49,6 +49,20 @@ internal sealed class DeclaredAttribute
         return otherwise;
     }
 
+    /// <summary>The list of strings given for <paramref name="name"/>, or an empty one.</summary>
+    public EquatableArray<string> Strings(string name)
+    {
+        foreach (KeyValuePair<string, TypedConstant> argument in Arguments)
+        {
+            if (argument.Key == name && argument.Value is { Kind: TypedConstantKind.Array, IsNull: false })
+            {
+                return new EquatableArray<string>([.. argument.Value.Values.Select(element => element.Value as string ?? "")]);
+            }
+        }
+
+        return [];
+    }
+
     /// <summary>The arguments as values.</summary>
     public EquatableArray<DeclaredArgument> ToValues()
     {

@@ -1,7 +1,7 @@
 using System.Collections.Generic;
 using System.Threading;
 using Microsoft.CodeAnalysis;
-using ModelGen.Compiler.Architectures;
+using ModelGen.Compiler.Families;
 
 namespace ModelGen.Compiler.Declarations;
 
@@ -17,7 +17,7 @@ internal sealed class DeclaredAttributes
     private const string Suffix = "Attribute";
 
     /// <summary>The attributes that declare a model, in the order of the source. The first one counts.</summary>
-    public List<(IArchitecture Architecture, DeclaredAttribute Attribute)> Families { get; } = [];
+    public List<(IFamily Family, DeclaredAttribute Attribute)> Families { get; } = [];
 
     public DeclaredAttribute? Training { get; private set; }
 
@@ -46,9 +46,9 @@ internal sealed class DeclaredAttributes
                     found.Budget ??= new DeclaredAttribute(MemoryBudget, data);
                     break;
                 default:
-                    if (FindArchitecture(attribute.Name) is { } architecture)
+                    if (FindFamily(attribute.Name) is { } family)
                     {
-                        found.Families.Add((architecture, new DeclaredAttribute(architecture.Name, data)));
+                        found.Families.Add((family, new DeclaredAttribute(family.Name, data)));
                     }
 
                     break;
@@ -64,16 +64,16 @@ internal sealed class DeclaredAttributes
         Trainable => Training,
         MemoryBudget => Budget,
         null => Families.Count > 0 ? Families[0].Attribute : null,
-        _ => Families.Find(family => family.Architecture.Name == name).Attribute,
+        _ => Families.Find(family => family.Family.Name == name).Attribute,
     };
 
-    private static IArchitecture? FindArchitecture(string attributeClass)
+    private static IFamily? FindFamily(string attributeClass)
     {
-        foreach (IArchitecture architecture in ArchitectureRegistry.All)
+        foreach (IFamily family in FamilyRegistry.All)
         {
-            if (architecture.AttributeMetadataName == Namespace + "." + attributeClass)
+            if (family.AttributeMetadataName == Namespace + "." + attributeClass)
             {
-                return architecture;
+                return family;
             }
         }
 

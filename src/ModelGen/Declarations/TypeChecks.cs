@@ -4,7 +4,7 @@ using System.Threading;
 using Microsoft.CodeAnalysis;
 using Microsoft.CodeAnalysis.CSharp;
 using Microsoft.CodeAnalysis.CSharp.Syntax;
-using ModelGen.Compiler.Architectures;
+using ModelGen.Compiler.Families;
 using ModelGen.Compiler.Diagnostics;
 
 namespace ModelGen.Compiler.Declarations;

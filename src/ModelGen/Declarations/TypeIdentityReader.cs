@@ -100,7 +100,7 @@ internal static class TypeIdentityReader
         }
 
         string result = name.ToString();
-        return ambiguous ? result + "-" + StableHash(result) : result;
+        return ambiguous ? result + "-" + StableHash.Of(result).ToString("x8", CultureInfo.InvariantCulture) : result;
     }
 
     private static INamespaceOrTypeSymbol? Parent(INamespaceOrTypeSymbol symbol)
@@ -119,17 +119,5 @@ internal static class TypeIdentityReader
         }
 
         return false;
-    }
-
-    /// <summary>FNV-1a over UTF-16 code units: the same on every machine, unlike <see cref="string.GetHashCode()"/>.</summary>
-    private static string StableHash(string text)
-    {
-        uint hash = 2166136261;
-        foreach (char unit in text)
-        {
-            hash = unchecked((hash ^ unit) * 16777619);
-        }
-
-        return hash.ToString("x8", CultureInfo.InvariantCulture);
     }
 }

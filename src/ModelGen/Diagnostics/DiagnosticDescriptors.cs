@@ -2,7 +2,7 @@ using System.Collections.Immutable;
 using System.Globalization;
 using System.Linq;
 using Microsoft.CodeAnalysis;
-using ModelGen.Compiler.Architectures;
+using ModelGen.Compiler.Families;
 
 namespace ModelGen.Compiler.Diagnostics;
 

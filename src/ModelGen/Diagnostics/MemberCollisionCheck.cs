@@ -5,7 +5,7 @@ using System.Threading;
 using Microsoft.CodeAnalysis;
 using Microsoft.CodeAnalysis.CSharp;
 using Microsoft.CodeAnalysis.CSharp.Syntax;
-using ModelGen.Compiler.Architectures;
+using ModelGen.Compiler.Families;
 
 namespace ModelGen.Compiler.Diagnostics;
 

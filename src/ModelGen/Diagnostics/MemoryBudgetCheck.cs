@@ -3,8 +3,9 @@ using System.Collections.Generic;
 using System.Globalization;
 using System.Linq;
 using Microsoft.CodeAnalysis;
-using ModelGen.Compiler.Architectures;
+using ModelGen.Compiler.Families;
 using ModelGen.Compiler.Declarations;
+using ModelGen.Compiler.Emit.CSharp;
 
 namespace ModelGen.Compiler.Diagnostics;
 
@@ -23,15 +24,15 @@ internal static class MemoryBudgetCheck
 
         Compare("InferenceBytes", budget.InferenceBytes,
         [
-            ("weights", Constant(type, "WeightBytes")),
-            ("arena", Constant(type, "InferenceArenaBytes")),
-            ("state", Constant(type, "SessionStateBytes")),
+            ("weights", Constant(type, ModelConstants.WeightBytes)),
+            ("arena", Constant(type, ModelConstants.InferenceArenaBytes)),
+            ("state", Constant(type, ModelConstants.SessionStateBytes)),
         ]);
         Compare("TrainingBytes", budget.TrainingBytes,
         [
-            ("weights", Constant(type, "WeightBytes")),
-            ("gradients", Constant(type, "WeightBytes")),
-            ("arena", Constant(type, "TrainingArenaBytes")),
+            ("weights", Constant(type, ModelConstants.WeightBytes)),
+            ("gradients", Constant(type, ModelConstants.GradientBytes)),
+            ("arena", Constant(type, ModelConstants.TrainingArenaBytes)),
         ]);
 
         void Compare(string argument, long allowed, IEnumerable<(string What, long? Bytes)> parts)

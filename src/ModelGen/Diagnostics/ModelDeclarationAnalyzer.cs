@@ -7,7 +7,7 @@ using System.Threading;
 using Microsoft.CodeAnalysis;
 using Microsoft.CodeAnalysis.CSharp.Syntax;
 using Microsoft.CodeAnalysis.Diagnostics;
-using ModelGen.Compiler.Architectures;
+using ModelGen.Compiler.Families;
 using ModelGen.Compiler.Declarations;
 
 namespace ModelGen.Compiler.Diagnostics;
@@ -99,7 +99,7 @@ public sealed class ModelDeclarationAnalyzer : DiagnosticAnalyzer
 
     private static void ReportWithoutFamily(SymbolAnalysisContext context, INamedTypeSymbol type, DeclaredAttributes attributes)
     {
-        string families = string.Join(", ", ArchitectureRegistry.All.Select(architecture => "[" + architecture.Name + "]"));
+        string families = string.Join(", ", FamilyRegistry.All.Select(family => "[" + family.Name + "]"));
         foreach (DeclaredAttribute attribute in new[] { attributes.Training, attributes.Budget }.OfType<DeclaredAttribute>())
         {
             Report(context, attributes, new SpecProblem(DiagnosticIds.NoFamily, null, [attribute.Name, type.Name, families], attribute.Name));

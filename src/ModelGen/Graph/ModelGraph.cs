@@ -6,7 +6,7 @@ using ModelGen.Compiler.Ops;
 namespace ModelGen.Compiler.Graph;
 
 /// <summary>One operation of a graph. Nodes are immutable; a pass that changes one makes a new graph.</summary>
-internal sealed class Node(int id, Operator op, IReadOnlyList<Value> inputs, IReadOnlyList<TensorType> outputs, string name, Origin? within = null)
+internal sealed class Node(int id, Operator op, IReadOnlyList<Value> inputs, IReadOnlyList<TensorType> outputs, string name, Origin? within = null, Recomputed recomputed = default)
 {
     public int Id { get; } = id;
 
@@ -25,8 +25,18 @@ internal sealed class Node(int id, Operator op, IReadOnlyList<Value> inputs, IRe
     /// <summary>The operation of the declaration that this node belongs to.</summary>
     public Origin Origin => Within ?? new Origin(Op.Mnemonic, Name, Inputs.Select(i => i.Name).ToArray());
 
+    /// <summary>Whether and how the backward pass computes it again.</summary>
+    public Recomputed Recomputed { get; } = recomputed;
+
     public override string ToString() => $"%{Id} {Op.Mnemonic} {Name}";
 }
+
+/// <summary>
+/// Recomputation (Chen et al. 2016): the values of a region are not kept for the backward pass but computed again in it, from what enters
+/// the region. <paramref name="Region"/> names the region that a node is in, null for none; <paramref name="Copy"/> numbers the second
+/// computation of a region, 0 for the first, which equal operators on equal inputs do not become one with.
+/// </summary>
+internal readonly record struct Recomputed(string? Region, int Copy);
 
 /// <summary>One result of a node.</summary>
 internal readonly record struct Value(Node Node, int Index)
@@ -88,7 +98,7 @@ internal sealed class ModelGraph(
 }
 
 /// <summary>
-/// Appends nodes to a graph under construction. Equal operators on equal inputs become one node, and names nest:
+/// Appends nodes to a graph under construction. Equal operators on equal inputs become one node, unless one is computed again, and names nest:
 /// inside <c>using (b.Scope("h.0"))</c> a node called <c>ln_1</c> is <c>h.0.ln_1</c>.
 /// </summary>
 internal sealed class GraphBuilder
@@ -105,6 +115,9 @@ internal sealed class GraphBuilder
     /// <summary>The operation that the nodes added from now on belong to; null where each is one of its own.</summary>
     public Origin? Within { get; set; }
 
+    /// <summary>What nodes that are added now carry; leaves carry nothing.</summary>
+    public Recomputed Recomputed { get; set; }
+
     public IDisposable Scope(string name)
     {
         string outer = _scope;
@@ -118,11 +131,12 @@ internal sealed class GraphBuilder
 
     public Value[] AddMany(Operator op, string name, IReadOnlyList<Value> inputs)
     {
-        var key = new NodeKey(op, inputs);
+        Recomputed recomputed = op is LeafOperator ? default : Recomputed;
+        var key = new NodeKey(op, inputs, recomputed.Copy);
         if (!_existing.TryGetValue(key, out Node? node))
         {
             IReadOnlyList<TensorType> outputs = op.Infer(inputs.Select(i => i.Type).ToArray());
-            node = new Node(_nodes.Count, op, inputs, outputs, Qualify(name), Within);
+            node = new Node(_nodes.Count, op, inputs, outputs, Qualify(name), Within, recomputed);
             _nodes.Add(node);
             _existing.Add(key, node);
         }
@@ -146,8 +160,10 @@ internal sealed class GraphBuilder
     public Value[] Copy(Node node, Dictionary<Value, Value> map, Operator? op = null)
     {
         Within = node.Within;
+        Recomputed = node.Recomputed;
         Value[] results = AddMany(op ?? node.Op, node.Name, node.Inputs.Select(i => map[i]).ToArray());
         Within = null;
+        Recomputed = default;
         for (int i = 0; i < results.Length; i++)
         {
             map[new Value(node, i)] = results[i];
@@ -188,12 +204,13 @@ internal sealed class GraphBuilder
         public void Dispose() => end();
     }
 
-    private readonly struct NodeKey(Operator op, IReadOnlyList<Value> inputs) : IEquatable<NodeKey>
+    private readonly struct NodeKey(Operator op, IReadOnlyList<Value> inputs, int copy) : IEquatable<NodeKey>
     {
+        private readonly int _copy = copy;
         private readonly Operator _op = op;
         private readonly IReadOnlyList<Value> _inputs = inputs;
 
-        public bool Equals(NodeKey other) => _inputs.Count == other._inputs.Count && _op.Equals(other._op) && _inputs.SequenceEqual(other._inputs);
+        public bool Equals(NodeKey other) => _copy == other._copy && _inputs.Count == other._inputs.Count && _op.Equals(other._op) && _inputs.SequenceEqual(other._inputs);
 
         public override bool Equals(object? obj) => obj is NodeKey other && Equals(other);
 

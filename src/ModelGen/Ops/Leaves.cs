@@ -50,6 +50,9 @@ internal sealed record Input(string InputName, TensorType Type, int Classes) : L
     /// <summary>The number of values that an integer may take; zero for floats.</summary>
     public int Classes { get; } = Classes;
 
+    /// <summary>Whether an integer may also be −1, which says that its row does not count.</summary>
+    public bool MayBeIgnored { get; init; }
+
     public override string Attributes => InputName;
 
     public override Operator BindExtents(Func<Dim, Dim> bind) => this with { Type = Type.Select(bind) };

@@ -112,6 +112,12 @@ internal sealed class Fusion
 
     private bool Accepts(Cluster cluster, Node node, RowExtent rows, int columns)
     {
+        if (node.Recomputed.Copy != 0 && node.Recomputed.Copy != cluster.Copy)
+        {
+            // What is computed again is so that nothing has to be kept until then.
+            return false;
+        }
+
         if (cluster.Rows != rows || (cluster.Columns != columns && columns != 1 && cluster.Columns != 1))
         {
             return false;
@@ -141,7 +147,7 @@ internal sealed class Fusion
     }
 
     private bool CanMerge(Cluster a, Cluster b)
-        => a.MatMul is null && b.MatMul is null && a.Rows == b.Rows && (a.Columns == b.Columns || !(a.HasDropout || b.HasDropout)) && (a.Columns == b.Columns || a.Columns == 1 || b.Columns == 1)
+        => a.Copy == b.Copy && a.MatMul is null && b.MatMul is null && a.Rows == b.Rows && (a.Columns == b.Columns || !(a.HasDropout || b.HasDropout)) && (a.Columns == b.Columns || a.Columns == 1 || b.Columns == 1)
             && NoPathThroughOutside(a, b) && NoPathThroughOutside(b, a);
 
     private bool NoPathThroughOutside(Cluster from, Cluster to)
@@ -326,8 +332,12 @@ internal sealed class Cluster(RowExtent rows, int columns)
 
     public bool HasDropout { get; private set; }
 
+    /// <summary>Which computation of its first member it is, where that is computed again.</summary>
+    public int Copy { get; private set; }
+
     public void Add(Node node, int index, int columns)
     {
+        Copy = _indices.Count == 0 ? node.Recomputed.Copy : Copy;
         Nodes.Add(node);
         _indices.Add(index);
         FirstIndex = Math.Min(FirstIndex, index);

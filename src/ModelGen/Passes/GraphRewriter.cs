@@ -25,6 +25,7 @@ internal static class GraphRewriter
         {
             IReadOnlyList<Value> inputs = node.Inputs.Select(i => map[i]).ToArray();
             builder.Within = node.Within;
+            builder.Recomputed = node.Recomputed;
             IReadOnlyList<Value> results = replace(builder, node, inputs) ?? builder.AddMany(node.Op, node.Name, inputs);
             for (int i = 0; i < results.Count; i++)
             {
@@ -33,6 +34,7 @@ internal static class GraphRewriter
         }
 
         builder.Within = null;
+        builder.Recomputed = default;
         foreach (GraphOutput output in keepOutputs ? graph.Outputs : [])
         {
             builder.Output(output.Name, map[output.Value]);

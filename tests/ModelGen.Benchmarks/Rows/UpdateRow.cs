@@ -35,28 +35,21 @@ internal static class UpdateRow
 
     private sealed class UpdateOnlyTrainer(ModelWeights weights, Optimizer optimizer, int threads) : RegressionTrainer(weights, Layout, optimizer, new TrainerOptions { Threads = threads })
     {
-        private static readonly TrainerLayout Layout = new()
+        private static readonly ProgramLayout Layout = new()
         {
             ModelName = "Gpt2",
             ArenaBytes = 256,
-            StateBytes = 0,
             ScratchBytes = 0,
-            BatchSize = 1,
-            SequenceLength = 1,
-            InputSize = 1,
-            TargetSize = 1,
-            VocabularySize = 0,
-            TargetClasses = 0,
-            InputOffset = 0,
-            TargetOffset = 16,
-            LossOffset = 32,
+            Entries =
+            [
+                new EntryLayout { Name = "Step", Inputs = Inputs, Outputs = [new EntryOutput("loss", 32, 1)], IsStep = true },
+                new EntryLayout { Name = "Evaluate", Inputs = Inputs, Outputs = [new EntryOutput("losses", 32, 1)] },
+            ],
         };
 
-        protected override void ExecuteStep(in PlanContext context, Worker worker)
-        {
-        }
+        private static EntryInput[] Inputs => [new EntryInput("inputs", 0, 1), new EntryInput("targets", 16, 1)];
 
-        protected override void ExecuteEvaluate(in PlanContext context, Worker worker)
+        protected override void Execute(int entry, in PlanContext context, Worker worker)
         {
         }
     }

@@ -1,5 +1,5 @@
 using ModelGen.Compiler;
-using ModelGen.Compiler.Architectures;
+using ModelGen.Compiler.Families;
 using ModelGen.Compiler.Graph;
 
 namespace ModelGen.Tests.Compiler;
@@ -14,7 +14,7 @@ internal static class Families
 
     public static TheoryData<string> LanguageModels => [.. All.Where(p => p.Value.Family != "Mlp").Select(p => p.Key)];
 
-    public static ModelGraph Build(string name, BuildMode mode) => ArchitectureRegistry.Get(All[name].Family).Build(All[name], mode);
+    public static ModelGraph Build(string name, BuildMode mode) => FamilyRegistry.Get(All[name].Family).Build(All[name], mode);
 
     /// <summary>The training graph with its extents bound to the declaration's.</summary>
     public static ModelGraph Training(string name)

@@ -35,12 +35,12 @@ public sealed class FamilyGradientTests
     {
         string[] dropped =
         [
-            .. Families.Build(name, global::ModelGen.Compiler.Architectures.BuildMode.Training).Nodes
+            .. Families.Build(name, global::ModelGen.Compiler.Families.BuildMode.Training).Nodes
                 .Where(n => n.Op is global::ModelGen.Compiler.Ops.Dropout)
                 .Select(n => n.Inputs[0].Name),
         ];
         Assert.Equal(["embedding", "rnn.l0", "rnn.l1"], dropped);
-        Assert.DoesNotContain(Families.Build(name, global::ModelGen.Compiler.Architectures.BuildMode.Inference).Nodes, n => n.Op is global::ModelGen.Compiler.Ops.Dropout);
+        Assert.DoesNotContain(Families.Build(name, global::ModelGen.Compiler.Families.BuildMode.Inference).Nodes, n => n.Op is global::ModelGen.Compiler.Ops.Dropout);
     }
 
     /// <summary>A batch of which every target is ignored has the loss zero and changes nothing.</summary>

@@ -1,5 +1,5 @@
 using ModelGen.Compiler;
-using ModelGen.Compiler.Architectures;
+using ModelGen.Compiler.Families;
 using ModelGen.Compiler.Autodiff;
 using ModelGen.Compiler.Graph;
 using ModelGen.Compiler.Ops;
@@ -70,9 +70,9 @@ public sealed class GraphParityTests
     {
         ReferenceFile reference = ReferenceFile.OfFixture(fixture + ".reference");
         ReferenceFile weights = ReferenceFile.OfFixture(fixture);
-        IArchitecture architecture = ArchitectureRegistry.Get(family);
-        ModelSpec spec = new(Type, family, new EquatableArray<DeclaredArgument>(arguments), new TrainingSpec(batch, architecture.HasSequence ? time : 0), null);
-        ModelGraph forward = ExpandComposites.Run(BindExtents.Run(architecture.Build(spec, BuildMode.Training), batch, time));
+        IFamily described = FamilyRegistry.Get(family);
+        ModelSpec spec = new(Type, family, new EquatableArray<DeclaredArgument>(arguments), new TrainingSpec(batch, described.HasSequence ? time : 0), null);
+        ModelGraph forward = ExpandComposites.Run(BindExtents.Run(described.Build(spec, BuildMode.Training), batch, time));
         ModelGraph graph = ReverseMode.Differentiate(forward, "loss");
 
         Dictionary<string, Tensor> parameters = [];

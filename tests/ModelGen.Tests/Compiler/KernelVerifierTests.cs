@@ -1,5 +1,5 @@
 using ModelGen.Compiler;
-using ModelGen.Compiler.Architectures;
+using ModelGen.Compiler.Families;
 using ModelGen.Compiler.Graph;
 using ModelGen.Compiler.Kernels;
 using ModelGen.Compiler.Ops;

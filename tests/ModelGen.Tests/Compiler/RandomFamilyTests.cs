@@ -1,7 +1,8 @@
 using ModelGen.Compiler;
-using ModelGen.Compiler.Architectures;
+using ModelGen.Compiler.Families;
 using ModelGen.Compiler.Graph;
 using ModelGen.Compiler.Passes;
+using ModelGen.Compiler.Programs;
 using ModelGen.Compiler.Targets.Cpu;
 
 namespace ModelGen.Tests.Compiler;
@@ -23,7 +24,7 @@ public sealed class RandomFamilyTests
         foreach (ModelSpec spec in new[] { Gpt(random), Mlp(random), Recurrent(random) })
         {
             ModelGraph graph = KernelCases.PrepareTraining(BindExtents.Run(
-                ArchitectureRegistry.Get(spec.Family).Build(spec, BuildMode.Training), spec.Training!.BatchSize, Math.Max(1, spec.Training.SequenceLength)));
+                FamilyRegistry.Get(spec.Family).Build(spec, BuildMode.Training), spec.Training!.BatchSize, Math.Max(1, spec.Training.SequenceLength)));
             var c = new KernelCase(Describe(spec, caches), graph, Moderate(CaseData.Random(graph, seed)), 2e-4);
             KernelCheck.Compare(c, GraphFunction.Compile([graph], random.Next(2) == 0 ? BufferPlacement.Guarded : BufferPlacement.Planned, caches)[0]);
         }
@@ -41,10 +42,10 @@ public sealed class RandomFamilyTests
         {
             int context = spec.Int("Context", 256);
             int chunk = Math.Min(context, Size(random, 7));
-            ModelGraph forward = ArchitectureRegistry.Get(spec.Family).Build(spec, BuildMode.Inference);
+            EntryPoint decode = FamilyRegistry.Get(spec.Family).Describe(spec).Entry("Decode");
             foreach (int most in new[] { chunk, 1 })
             {
-                ModelGraph graph = ModelCompiler.InferenceGraph(forward, 1, most == 1 ? 1 : Dim.Time(most), "logits", context, default);
+                ModelGraph graph = ModelCompiler.InferenceGraph(decode with { Time = most == 1 ? 1 : Dim.Time(most) }, decode.Build(), context, default);
                 GraphFunction function = GraphFunction.Compile([graph], random.Next(2) == 0 ? BufferPlacement.Guarded : BufferPlacement.Planned, caches)[0];
                 foreach (int count in new[] { 1, most, 1 + random.Next(most) }.Distinct())
                 {

@@ -134,6 +134,18 @@ public sealed class DiagnosticTests
     }
 
     [Fact]
+    public async Task What_is_frozen_exists_and_is_not_everything()
+    {
+        const string Declaration = "using ModelGen;\n[Gpt(Layers = 1, DModel = 8, Heads = 2, Vocab = 11, Context = 6)]\n";
+        IReadOnlyList<string> messages = await GeneratorHarness.ExpectAsync(
+            Declaration + "[Trainable(BatchSize = 1, SequenceLength = 3, Frozen = {|MG0010:new[] { \"transformer.wte\", \"h.0.\" }|})] public partial class Model;");
+        Assert.Equal(["Frozen must be what names of parameters begin with, but is 'h.0.'"], messages);
+        messages = await GeneratorHarness.ExpectAsync(
+            Declaration + "[Trainable(BatchSize = 1, SequenceLength = 3, Frozen = {|MG0010:new[] { \"transformer.\" }|})] public partial class Model;");
+        Assert.Equal(["Frozen must be a part of the parameters, but is all of them"], messages);
+    }
+
+    [Fact]
     public async Task Heads_must_be_a_multiple_of_the_key_value_heads()
     {
         IReadOnlyList<string> messages = await GeneratorHarness.ExpectAsync(

@@ -1,5 +1,5 @@
 using System.Text.RegularExpressions;
-using ModelGen.Compiler.Architectures;
+using ModelGen.Compiler.Families;
 
 namespace ModelGen.Tests.Infrastructure;
 
@@ -14,7 +14,7 @@ public sealed class FamilyNeutralityTests
     [Fact]
     public void No_family_is_named_outside_its_file()
     {
-        string[] names = [.. ArchitectureRegistry.All.Select(a => a.Name), .. OtherNames];
+        string[] names = [.. FamilyRegistry.All.Select(a => a.Name), .. OtherNames];
 
         // Inside identifiers too (BuildLstmStep), but not inside other words (a "grus" or "grumble").
         Regex pattern = new($"(?<![a-z])({string.Join('|', names)})(?![a-z])|({string.Join('|', names.Select(n => char.ToUpperInvariant(n[0]) + n[1..]))})(?![a-z])", RegexOptions.CultureInvariant);
@@ -46,9 +46,9 @@ public sealed class FamilyNeutralityTests
     [Fact]
     public void Each_family_is_one_file()
     {
-        foreach (IArchitecture architecture in ArchitectureRegistry.All)
+        foreach (IFamily family in FamilyRegistry.All)
         {
-            Assert.True(File.Exists(Path.Combine(SourceTree.Root, "src", "ModelGen", "Architectures", architecture.Name + ".cs")));
+            Assert.True(File.Exists(Path.Combine(SourceTree.Root, "src", "ModelGen", "Families", family.Name + ".cs")));
         }
     }
 }

@@ -111,3 +111,27 @@ public partial class OneTokenGpt;
 
 [Mlp(250000, 1, 2)]
 public partial class WideMlp;
+
+// LearningGpt with its embeddings and its first block frozen.
+
+[Gpt(Layers = 2, DModel = 24, Heads = 2, Vocab = 19, Context = 20)]
+[Trainable(BatchSize = 4, SequenceLength = 16, Frozen = new[] { "transformer.wte", "transformer.wpe", "transformer.h.0." })]
+public partial class FrozenGpt;
+
+// Models that score texts, longer ones than a run takes.
+
+[Gpt(Layers = 2, DModel = 24, Heads = 2, Vocab = 19, Context = 300, Score = true)]
+public partial class ScoringGpt;
+
+[RecurrentLm(Cell = Cell.Gru, Layers = 2, Hidden = 20, Embedding = 9, Vocab = 23, Dropout = 0.5, Score = true)]
+public partial class ScoringGru;
+
+// A model that keeps everything for its backward pass, and the same one that computes its blocks again.
+
+[Gpt(Layers = 8, DModel = 24, Heads = 2, Vocab = 19, Context = 20, Dropout = 0.1)]
+[Trainable(BatchSize = 4, SequenceLength = 16)]
+public partial class KeepingGpt;
+
+[Gpt(Layers = 8, DModel = 24, Heads = 2, Vocab = 19, Context = 20, Dropout = 0.1, Recompute = Recomputation.Blocks)]
+[Trainable(BatchSize = 4, SequenceLength = 16)]
+public partial class RecomputingGpt;

@@ -1,5 +1,5 @@
 using ModelGen.Compiler;
-using ModelGen.Compiler.Architectures;
+using ModelGen.Compiler.Families;
 using ModelGen.Compiler.Graph;
 using ModelGen.Compiler.Ops;
 using ModelGen.Compiler.Passes;
@@ -60,7 +60,7 @@ public sealed class IntermediateTensorTests
             DeclaredArgument.Of("Context", 11L),
             DeclaredArgument.Of("TieEmbeddings", 0L),
             DeclaredArgument.Of("Layout", 1L));
-        ModelGraph built = ArchitectureRegistry.Get("Gpt").Build(spec, BuildMode.Inference);
+        ModelGraph built = FamilyRegistry.Get("Gpt").Build(spec, BuildMode.Inference);
         ModelGraph inspected = GraphRewriter.Rewrite(built, (_, _, _) => null, (builder, map) =>
         {
             foreach ((string recorded, string name) in Tensors)

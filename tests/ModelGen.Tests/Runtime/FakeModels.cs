@@ -15,25 +15,8 @@ internal static class FakeModels
         new ParameterInfo("wide", [wide], 64, TransposedInFile: false, ParameterInitializerKind.Uniform, 0.25f, WeightDecay: true),
         new ParameterInfo("gain", [3, 11], (64 + wide + 15) / 16 * 16, TransposedInFile: false, ParameterInitializerKind.Ones, 0, WeightDecay: false));
 
-    public static TrainerLayout Layout(int stateFloats = 5) => new()
-    {
-        ModelName = "Fake",
-        ArenaBytes = 4 * 1024,
-        StateBytes = stateFloats * sizeof(float),
-        ScratchBytes = 0,
-        BatchSize = 2,
-        SequenceLength = 3,
-        InputSize = 1,
-        TargetSize = 1,
-        VocabularySize = Vocabulary,
-        TargetClasses = Vocabulary,
-        InputOffset = 16,
-        TargetOffset = 32,
-        LossOffset = 48,
-        EvaluateInputOffset = 116,
-        EvaluateTargetOffset = 132,
-        EvaluateLossOffset = 148,
-    };
+    public static ProgramLayout Layout(int stateFloats = 5)
+        => FakeLayouts.Trainer("Fake", 1024, stateFloats, 2, 3, 1, 1, Vocabulary, Vocabulary, step: (16, 32, 48), evaluate: (116, 132, 148));
 
     public static int[] Tokens(int count, int seed)
     {
@@ -50,7 +33,7 @@ internal sealed unsafe class FakeTrainer : TokenTrainer
 {
     private readonly ParameterTable _table;
 
-    public FakeTrainer(ModelWeights weights, Optimizer optimizer, TrainerOptions? options = null, TrainerLayout? layout = null)
+    public FakeTrainer(ModelWeights weights, Optimizer optimizer, TrainerOptions? options = null, ProgramLayout? layout = null)
         : base(weights, layout ?? FakeModels.Layout(), optimizer, options)
     {
         _table = weights.Table;
@@ -71,7 +54,19 @@ internal sealed unsafe class FakeTrainer : TokenTrainer
         return sum;
     }
 
-    protected override void ExecuteStep(in PlanContext context, Worker worker)
+    protected override void Execute(int entry, in PlanContext context, Worker worker)
+    {
+        if (entry == 0)
+        {
+            Step(in context, worker);
+        }
+        else
+        {
+            Evaluate(in context, worker);
+        }
+    }
+
+    private void Step(in PlanContext context, Worker worker)
     {
         if (worker.Index == 0)
         {
@@ -102,11 +97,13 @@ internal sealed unsafe class FakeTrainer : TokenTrainer
         }
     }
 
-    protected override void ExecuteEvaluate(in PlanContext context, Worker worker)
+    private static void Evaluate(in PlanContext context, Worker worker)
     {
         if (worker.Index == 0)
         {
-            context.Arena[148] = Signal(in context, 100) + context.State[0];
+            // The sum of the losses is the mean times what counts.
+            new Span<float>(context.Arena + 148, 6).Clear();
+            context.Arena[150] = (Signal(in context, 100) + context.State[0]) / context.LossNormalizer;
             context.State[0] += 1000;
         }
     }
@@ -132,43 +129,34 @@ internal sealed unsafe class FakeTrainer : TokenTrainer
 internal sealed unsafe class FakeRegressionTrainer(ModelWeights weights, TrainerOptions? options = null)
     : RegressionTrainer(weights, Layout, new Sgd(), options)
 {
-    private static TrainerLayout Layout => new()
-    {
-        ModelName = "Fake",
-        ArenaBytes = 1024,
-        StateBytes = 0,
-        ScratchBytes = 0,
-        BatchSize = 4,
-        SequenceLength = 1,
-        InputSize = 3,
-        TargetSize = 2,
-        VocabularySize = 0,
-        TargetClasses = 0,
-        InputOffset = 0,
-        TargetOffset = 16,
-        LossOffset = 32,
-    };
+    private static ProgramLayout Layout => FakeLayouts.Trainer("Fake", 256, 0, 4, 1, 3, 2, 0, 0, step: (0, 16, 32), evaluate: (0, 16, 32));
 
-    protected override void ExecuteStep(in PlanContext context, Worker worker) => Execute(in context, worker);
-
-    protected override void ExecuteEvaluate(in PlanContext context, Worker worker) => Execute(in context, worker);
-
-    private static void Execute(in PlanContext context, Worker worker)
+    protected override void Execute(int entry, in PlanContext context, Worker worker)
     {
         if (worker.Index == 0)
         {
-            float sum = 0;
-            for (int i = 0; i < 12; i++)
+            float total = 0;
+            for (int example = 0; example < 4; example++)
             {
-                sum += context.Arena[i];
+                float sum = 0;
+                for (int i = 0; i < 3; i++)
+                {
+                    sum += context.Arena[(3 * example) + i];
+                }
+
+                for (int i = 0; i < 2; i++)
+                {
+                    sum += context.Arena[16 + (2 * example) + i];
+                }
+
+                total += sum;
+                context.Arena[32 + example] = sum;
             }
 
-            for (int i = 0; i < 8; i++)
+            if (entry == 0)
             {
-                sum += context.Arena[16 + i];
+                context.Arena[32] = total * context.LossNormalizer;
             }
-
-            context.Arena[32] = sum * context.LossNormalizer;
         }
     }
 }
@@ -181,24 +169,20 @@ internal sealed unsafe class FakeSession(ModelWeights weights, SessionOptions? o
 
     public bool Fail { get; set; }
 
-    protected override void ExecutePrefill(in PlanContext context, Worker worker) => Execute(in context, worker, 16, 32);
-
-    protected override void ExecuteDecode(in PlanContext context, Worker worker) => Execute(in context, worker, 96, 64);
-
-    private static SessionLayout Layout(int contextLength) => new()
+    protected override void Execute(int entry, in PlanContext context, Worker worker)
     {
-        ModelName = "Fake",
-        ArenaBytes = 1024,
-        StateBytes = 64,
-        ScratchBytes = 128,
-        VocabularySize = FakeModels.Vocabulary,
-        ContextLength = contextLength,
-        PrefillChunk = 8,
-        TokensOffset = 16,
-        TokensOffsetDecode = 96,
-        LogitsOffsetPrefill = 32,
-        LogitsOffsetDecode = 64,
-    };
+        if (entry == 0)
+        {
+            Execute(in context, worker, 16, 32);
+        }
+        else
+        {
+            Execute(in context, worker, 96, 64);
+        }
+    }
+
+    private static ProgramLayout Layout(int contextLength)
+        => FakeLayouts.Causal("Fake", 256, 16, FakeModels.Vocabulary, contextLength, chunk: 8, prefill: (16, 32), decode: (96, 64), scratchBytes: 128);
 
     private void Execute(in PlanContext context, Worker worker, int tokens, int logits)
     {
@@ -230,19 +214,9 @@ internal sealed unsafe class FakeFeedForwardSession(ModelWeights weights) : Feed
 {
     public List<int> Runs { get; } = [];
 
-    private static FeedForwardLayout Layout => new()
-    {
-        ModelName = "Fake",
-        ArenaBytes = 256,
-        ScratchBytes = 0,
-        InputSize = 3,
-        OutputSize = 2,
-        MaximumBatch = 4,
-        InputOffset = 16,
-        OutputOffset = 32,
-    };
+    private static ProgramLayout Layout => FakeLayouts.FeedForward("Fake", 64, inputSize: 3, outputSize: 2, batch: 4, inputs: 16, outputs: 32);
 
-    protected override void Execute(in PlanContext context, Worker worker)
+    protected override void Execute(int entry, in PlanContext context, Worker worker)
     {
         if (worker.Index == 0)
         {

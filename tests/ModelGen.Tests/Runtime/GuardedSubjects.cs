@@ -149,25 +149,10 @@ internal sealed class GuardedCausalSession : GuardedSubject
     private sealed unsafe class Session(ModelWeights weights, int threads, GuardedCausalSession subject)
         : CausalSession(weights, Layout, new SessionOptions { Threads = threads })
     {
-        private static SessionLayout Layout => new()
-        {
-            ModelName = "Guarded",
-            ArenaBytes = sizeof(float) * (Chunk + Vocabulary),
-            StateBytes = 1 << 20,
-            ScratchBytes = 0,
-            VocabularySize = Vocabulary,
-            ContextLength = 0,
-            PrefillChunk = Chunk,
-            TokensOffset = 0,
-            LogitsOffsetPrefill = Chunk,
-            LogitsOffsetDecode = Chunk,
-        };
+        private static ProgramLayout Layout
+            => FakeLayouts.Causal("Guarded", Chunk + Vocabulary, 1 << 18, Vocabulary, 0, Chunk, prefill: (0, Chunk), decode: (0, Chunk));
 
-        protected override void ExecutePrefill(in PlanContext context, Worker worker) => Execute(in context, worker);
-
-        protected override void ExecuteDecode(in PlanContext context, Worker worker) => Execute(in context, worker);
-
-        private void Execute(in PlanContext context, Worker worker)
+        protected override void Execute(int entry, in PlanContext context, Worker worker)
         {
             (int count, int position) = (context.Count, context.Position);
             if (worker.Index == 0)
@@ -200,6 +185,11 @@ internal sealed class GuardedFeedForwardSession : GuardedSubject
     {
         _session = new Session(_weights, threads, this);
         Add(nameof(FeedForwardSession.Predict), caller => Predict(1 + caller));
+        Add(nameof(FeedForwardSession.Reset), _ =>
+        {
+            _session.Reset();
+            return [];
+        });
     }
 
     public override IReadOnlyList<string> Held => [nameof(FeedForwardSession.Predict)];
@@ -222,19 +212,9 @@ internal sealed class GuardedFeedForwardSession : GuardedSubject
     private sealed unsafe class Session(ModelWeights weights, int threads, GuardedFeedForwardSession subject)
         : FeedForwardSession(weights, Layout, new SessionOptions { Threads = threads })
     {
-        private static FeedForwardLayout Layout => new()
-        {
-            ModelName = "Guarded",
-            ArenaBytes = sizeof(float) * 2 * Width * Batch,
-            ScratchBytes = 0,
-            InputSize = Width,
-            OutputSize = Width,
-            MaximumBatch = Batch,
-            InputOffset = 0,
-            OutputOffset = Width * Batch,
-        };
+        private static ProgramLayout Layout => FakeLayouts.FeedForward("Guarded", 2 * Width * Batch, Width, Width, Batch, inputs: 0, outputs: Width * Batch);
 
-        protected override void Execute(in PlanContext context, Worker worker)
+        protected override void Execute(int entry, in PlanContext context, Worker worker)
         {
             int count = context.Count;
             if (worker.Index == 0)
@@ -267,7 +247,7 @@ internal sealed unsafe class GuardedTrainer : GuardedSubject
     public GuardedTrainer(Type type, int threads)
         : base(type)
     {
-        TrainerLayout layout = Layout(type);
+        ProgramLayout layout = Layout(type);
         var options = new TrainerOptions { Threads = threads, AccumulationSteps = Steps };
         _trainer = type == typeof(TokenTrainer) ? new Tokens(_weights, layout, options, this)
             : type == typeof(ClassifierTrainer) ? new Classifier(_weights, layout, options, this)
@@ -296,22 +276,9 @@ internal sealed unsafe class GuardedTrainer : GuardedSubject
 
     protected override void Clean() => Array.ForEach(_files, static file => file.Dispose());
 
-    private static TrainerLayout Layout(Type type) => new()
-    {
-        ModelName = "Guarded",
-        ArenaBytes = sizeof(float) * ((2 * Positions) + 16),
-        StateBytes = 1 << 18,
-        ScratchBytes = 0,
-        BatchSize = Batch,
-        SequenceLength = Length,
-        InputSize = 1,
-        TargetSize = 1,
-        VocabularySize = type == typeof(TokenTrainer) ? Classes : 0,
-        TargetClasses = type == typeof(RegressionTrainer) ? 0 : Classes,
-        InputOffset = 0,
-        TargetOffset = Positions,
-        LossOffset = 2 * Positions,
-    };
+    private static ProgramLayout Layout(Type type) => FakeLayouts.Trainer(
+        "Guarded", (3 * Positions) + 16, 1 << 16, Batch, Length, 1, 1, type == typeof(TokenTrainer) ? Classes : 0, type == typeof(RegressionTrainer) ? 0 : Classes,
+        step: (0, Positions, 2 * Positions), evaluate: (0, Positions, 2 * Positions));
 
     private static float[] Nothing(Action action)
     {
@@ -361,7 +328,7 @@ internal sealed unsafe class GuardedTrainer : GuardedSubject
             }
 
             Require(Common(context.Arena, integerInputs) == input && Common(context.Arena + Positions, integerTargets) == input + 1);
-            context.Arena[2 * Positions] = input;
+            new Span<float>(context.Arena + (2 * Positions), context.Gradients == null ? Positions : 1).Fill(input);
             context.State[0] += 1;
         }
 
@@ -377,28 +344,22 @@ internal sealed unsafe class GuardedTrainer : GuardedSubject
 
     private static Sgd Optimizer => new() { LearningRate = 0 };
 
-    private sealed class Tokens(ModelWeights weights, TrainerLayout layout, TrainerOptions options, GuardedTrainer subject)
+    private sealed class Tokens(ModelWeights weights, ProgramLayout layout, TrainerOptions options, GuardedTrainer subject)
         : TokenTrainer(weights, layout, GuardedTrainer.Optimizer, options)
     {
-        protected override void ExecuteStep(in PlanContext context, Worker worker) => subject.Execute(in context, worker, true, true);
-
-        protected override void ExecuteEvaluate(in PlanContext context, Worker worker) => subject.Execute(in context, worker, true, true);
+        protected override void Execute(int entry, in PlanContext context, Worker worker) => subject.Execute(in context, worker, true, true);
     }
 
-    private sealed class Classifier(ModelWeights weights, TrainerLayout layout, TrainerOptions options, GuardedTrainer subject)
+    private sealed class Classifier(ModelWeights weights, ProgramLayout layout, TrainerOptions options, GuardedTrainer subject)
         : ClassifierTrainer(weights, layout, GuardedTrainer.Optimizer, options)
     {
-        protected override void ExecuteStep(in PlanContext context, Worker worker) => subject.Execute(in context, worker, false, true);
-
-        protected override void ExecuteEvaluate(in PlanContext context, Worker worker) => subject.Execute(in context, worker, false, true);
+        protected override void Execute(int entry, in PlanContext context, Worker worker) => subject.Execute(in context, worker, false, true);
     }
 
-    private sealed class Regression(ModelWeights weights, TrainerLayout layout, TrainerOptions options, GuardedTrainer subject)
+    private sealed class Regression(ModelWeights weights, ProgramLayout layout, TrainerOptions options, GuardedTrainer subject)
         : RegressionTrainer(weights, layout, GuardedTrainer.Optimizer, options)
     {
-        protected override void ExecuteStep(in PlanContext context, Worker worker) => subject.Execute(in context, worker, false, false);
-
-        protected override void ExecuteEvaluate(in PlanContext context, Worker worker) => subject.Execute(in context, worker, false, false);
+        protected override void Execute(int entry, in PlanContext context, Worker worker) => subject.Execute(in context, worker, false, false);
     }
 
     /// <summary>A caller's metadata, which is read while a checkpoint is being saved.</summary>

@@ -168,7 +168,7 @@ public sealed unsafe class OptimizerTests
     private static void AdamWRoundsEachOperationOnce(int length)
     {
         var optimizer = new AdamW { LearningRate = 3e-3f, WeightDecay = 0.1f };
-        OptimizerUpdate update = optimizer.CreateUpdate();
+        OptimizerUpdate update = optimizer.CreateUpdate(null);
         float[] weights = Values(length, 1);
         float[] slots = new float[2 * length];
         float[] expected = Values(length, 1);

@@ -1,4 +1,5 @@
 using ModelGen.Runtime;
+using ModelGen.Tests.Runtime;
 
 namespace ModelGen.Tests.Sampling;
 
@@ -81,30 +82,16 @@ public class TokenGeneratorTests
     /// <summary>Its most likely next token is the sum of all tokens held plus their number, modulo the vocabulary.</summary>
     private sealed unsafe class SumSession : CausalSession
     {
-        private SumSession(ModelWeights weights, SessionLayout layout)
+        private SumSession(ModelWeights weights, ProgramLayout layout)
             : base(weights, layout, new SessionOptions { Threads = 1 })
         {
         }
 
         public static SumSession Create(int contextLength) => new(
             ModelWeights.Create(new ParameterTable("Sum", new ParameterInfo("unused", [1], 0, false, ParameterInitializerKind.Zeros, 0, false)), 0),
-            new SessionLayout
-            {
-                ModelName = "Sum",
-                ArenaBytes = 64 * sizeof(float),
-                StateBytes = 64,
-                ScratchBytes = 0,
-                VocabularySize = Vocabulary,
-                ContextLength = contextLength,
-                PrefillChunk = 4,
-                TokensOffset = 0,
-                LogitsOffsetPrefill = 16,
-                LogitsOffsetDecode = 32,
-            });
+            FakeLayouts.Causal("Sum", 64, 16, Vocabulary, contextLength, chunk: 4, prefill: (0, 16), decode: (0, 32)));
 
-        protected override void ExecutePrefill(in PlanContext context, Worker worker) => Run(context, 16);
-
-        protected override void ExecuteDecode(in PlanContext context, Worker worker) => Run(context, 32);
+        protected override void Execute(int entry, in PlanContext context, Worker worker) => Run(context, entry == 0 ? 16 : 32);
 
         private static void Run(in PlanContext context, int logits)
         {

@@ -1,5 +1,5 @@
 using ModelGen.Compiler;
-using ModelGen.Compiler.Architectures;
+using ModelGen.Compiler.Families;
 using ModelGen.Compiler.Autodiff;
 using ModelGen.Compiler.Graph;
 using ModelGen.Compiler.Passes;
@@ -47,7 +47,7 @@ public sealed class IrTests
     private static ModelSpec Spec(string family, TrainingSpec training, params DeclaredArgument[] arguments)
         => new(new TypeIdentity("", [], "Tiny", "public", "Tiny"), family, new EquatableArray<DeclaredArgument>(arguments), training, null);
 
-    private static ModelGraph Build(ModelSpec spec, BuildMode mode) => ArchitectureRegistry.Get(spec.Family).Build(spec, mode);
+    private static ModelGraph Build(ModelSpec spec, BuildMode mode) => FamilyRegistry.Get(spec.Family).Build(spec, mode);
 
     private static ModelGraph Differentiate(ModelSpec spec)
     {

@@ -1,4 +1,5 @@
 using ModelGen.Runtime;
+using ModelGen.Tests.Runtime;
 
 namespace ModelGen.Tests.Training;
 
@@ -14,11 +15,11 @@ internal sealed unsafe class BigramTrainer : TokenTrainer
     private readonly int _count;
     private readonly bool _carriesState;
 
-    private BigramTrainer(ModelWeights weights, TrainerLayout layout, Optimizer optimizer, TrainerOptions? options)
+    private BigramTrainer(ModelWeights weights, ProgramLayout layout, Optimizer optimizer, TrainerOptions? options)
         : base(weights, layout, optimizer, options)
     {
         Weights = weights;
-        _vocabulary = layout.VocabularySize;
+        _vocabulary = layout.Entries[0].Inputs[0].Classes;
         _count = layout.BatchSize * layout.SequenceLength;
         _carriesState = layout.StateBytes > 0;
     }
@@ -37,27 +38,22 @@ internal sealed unsafe class BigramTrainer : TokenTrainer
     {
         int count = batchSize * sequenceLength;
         var table = new ParameterTable(name, new ParameterInfo("table", [vocabulary, vocabulary], 0, false, ParameterInitializerKind.Normal, 0.1f, true));
-        var layout = new TrainerLayout
-        {
-            ModelName = name,
-            ArenaBytes = (2 * count + 16) * sizeof(float),
-            StateBytes = carriesState ? 64 : 0,
-            ScratchBytes = vocabulary * sizeof(float),
-            BatchSize = batchSize,
-            SequenceLength = sequenceLength,
-            InputSize = 1,
-            TargetSize = 1,
-            VocabularySize = vocabulary,
-            TargetClasses = vocabulary,
-            InputOffset = 0,
-            TargetOffset = count,
-            LossOffset = 2 * count,
-        };
+        ProgramLayout layout = FakeLayouts.Trainer(
+            name, (3 * count) + 16, carriesState ? 16 : 0, batchSize, sequenceLength, 1, 1, vocabulary, vocabulary,
+            step: (0, count, 2 * count), evaluate: (0, count, 2 * count), scratchBytes: vocabulary * sizeof(float));
         var optimizer = new AdamW { LearningRate = learningRate, Schedule = new WarmupCosine(3, 60), GradientClip = 1 };
         return new BigramTrainer(ModelWeights.Create(table, 7), layout, optimizer, new TrainerOptions { Threads = 1, AccumulationSteps = accumulation });
     }
 
-    protected override void ExecuteStep(in PlanContext context, Worker worker)
+    protected override void Execute(int entry, in PlanContext context, Worker worker)
+    {
+        if (entry == 0)
+            Step(in context, worker);
+        else
+            Evaluate(in context, worker);
+    }
+
+    private void Step(in PlanContext context, Worker worker)
     {
         if (worker.Index != 0)
             return;
@@ -69,7 +65,7 @@ internal sealed unsafe class BigramTrainer : TokenTrainer
         Run(context, (float*)worker.Scratch, train: true);
     }
 
-    protected override void ExecuteEvaluate(in PlanContext context, Worker worker)
+    private void Evaluate(in PlanContext context, Worker worker)
     {
         if (worker.Index != 0)
             return;
@@ -85,6 +81,8 @@ internal sealed unsafe class BigramTrainer : TokenTrainer
         float loss = 0;
         for (int i = 0; i < _count; i++)
         {
+            if (!train)
+                context.Arena[(2 * _count) + i] = 0;
             if (targets[i] < 0)
                 continue;
             int row = (inputs[i] + shift) % _vocabulary;
@@ -95,15 +93,20 @@ internal sealed unsafe class BigramTrainer : TokenTrainer
             float sum = 0;
             for (int v = 0; v < _vocabulary; v++)
                 sum += probabilities[v] = MathF.Exp(logits[v] - maximum);
-            loss += MathF.Log(sum) + maximum - logits[targets[i]];
+            float own = MathF.Log(sum) + maximum - logits[targets[i]];
+            loss += own;
             if (!train)
+            {
+                context.Arena[(2 * _count) + i] = own;
                 continue;
+            }
             float scale = context.LossNormalizer * context.GradientScale;
             float* gradient = context.Gradients + row * _vocabulary;
             for (int v = 0; v < _vocabulary; v++)
                 gradient[v] += scale * (probabilities[v] / sum - (v == targets[i] ? 1 : 0));
         }
-        context.Arena[2 * _count] = loss * context.LossNormalizer;
+        if (train)
+            context.Arena[2 * _count] = loss * context.LossNormalizer;
         if (_carriesState)
             context.State[0]++;
     }

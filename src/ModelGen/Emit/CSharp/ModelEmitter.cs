@@ -3,8 +3,8 @@ using System.Collections.Generic;
 using System.Globalization;
 using System.Linq;
 using System.Threading;
-using ModelGen.Compiler.Architectures;
 using ModelGen.Compiler.Ops;
+using ModelGen.Compiler.Programs;
 
 namespace ModelGen.Compiler.Emit.CSharp;
 
@@ -21,15 +21,16 @@ internal static class ModelEmitter
     public static IReadOnlyList<EmittedFile> Emit(CompiledPlans plans, CancellationToken cancellation)
     {
         var planEmitter = new PlanEmitter(plans.Layout.Parameters.Select(p => p.Parameter.ParameterName));
+        var surface = new ModelSurface(plans.Spec, plans.Program, plans, "global::" + CodeNamespace(plans.Spec.Type));
         var files = new List<EmittedFile>
         {
-            File(plans.Spec, "", w => Surface(w, plans)),
+            File(plans.Spec, "", w => Surface(w, plans, surface)),
             CodeFile(plans.Spec, "Weights", w => Weights(w, plans)),
-            File(plans.Spec, "Inference", w => Session(w, plans)),
+            File(plans.Spec, "Inference", w => Nested(w, plans.Spec, surface.Session)),
         };
-        if (plans.Training.Count > 0)
+        if (surface.Trainer is { } trainer)
         {
-            files.Add(File(plans.Spec, "Training", w => Trainer(w, plans)));
+            files.Add(File(plans.Spec, "Training", w => Nested(w, plans.Spec, trainer)));
         }
 
         foreach (CompiledPlan plan in plans.Inference.Concat(plans.Training))
@@ -45,187 +46,56 @@ internal static class ModelEmitter
     }
 
     /// <summary>The surface of a declaration that is wrong: everything is there, and everything throws.</summary>
-    public static EmittedFile EmitSurface(ModelSpec spec, ModelSurface surface, string problem)
+    public static EmittedFile EmitSurface(ModelSpec spec, ModelProgram program, string problem)
     {
-        string message = SymbolText(problem);
+        string thrown = $"throw new global::System.InvalidOperationException({ModelSurface.SymbolText(problem)})";
+        var surface = new ModelSurface(spec, program, null, "");
         return File(spec, "", w =>
         {
-            string name = spec.Type.Name;
-            string thrown = $"throw new global::System.InvalidOperationException({message})";
-            w.Line($"/// <summary>The declaration of this model is not valid: every member throws.</summary>");
-            w.Open($"partial class {name} : {Interface(spec, surface)}");
-            foreach (string constant in IntConstants(surface, spec.Training is not null))
-            {
-                w.Line($"/// <summary>Zero: the declaration is not valid.</summary>").Line($"public const int {constant} = 0;").Line();
-            }
-
-            foreach (string constant in LongConstants(surface, spec.Training is not null))
-            {
-                w.Line($"/// <summary>Zero: the declaration is not valid.</summary>").Line($"public const long {constant} = 0;").Line();
-            }
-
-            void Member(string declaration) => w.Line("/// <summary>Throws: the declaration is not valid.</summary>").Line($"{declaration} => {thrown};").Line();
-            Member("public static global::System.Collections.Generic.IReadOnlyList<global::ModelGen.ParameterInfo> Parameters");
-            Member($"public static {spec.Type.Reference} Create(int seed = 0)");
-            Member($"public static {spec.Type.Reference} Load(string path)");
-            Member($"public static {spec.Type.Reference} Load(string path, global::ModelGen.LoadOptions? options)");
-            Member("public void Save(string path)");
-            Member("public global::System.Span<float> Parameter(string name)");
-            Member($"public {SessionName(spec.Type)} CreateSession(global::ModelGen.SessionOptions? options = null)");
-            if (spec.Training is not null)
-            {
-                Member($"public {TrainerName(spec.Type)} CreateTrainer(global::ModelGen.Optimizer optimizer, global::ModelGen.TrainerOptions? options = null)");
-            }
-
-            InterfaceMembers(w, spec, surface);
-            w.Line("/// <summary>Inference; unusable, since the declaration is not valid.</summary>");
-            w.Open($"public sealed class {SessionName(spec.Type)} : {SessionBase(surface)}");
-            w.Line($"internal {SessionName(spec.Type)}() : base(null!, null!, null) => {thrown};");
-            foreach (string method in SessionMethods(surface))
-            {
-                w.Line().Line("/// <inheritdoc/>").Line($"protected override void {method}(in global::ModelGen.Runtime.PlanContext context, global::ModelGen.Runtime.Worker worker) => {thrown};");
-            }
-
-            w.Close();
-            if (spec.Training is not null)
-            {
-                w.Line().Line("/// <summary>Training; unusable, since the declaration is not valid.</summary>");
-                w.Open($"public sealed class {TrainerName(spec.Type)} : {TrainerBase(surface)}");
-                w.Line($"internal {TrainerName(spec.Type)}() : base(null!, null!, null!, null) => {thrown};");
-                foreach (string method in new[] { "ExecuteStep", "ExecuteEvaluate" })
-                {
-                    w.Line().Line("/// <inheritdoc/>").Line($"protected override void {method}(in global::ModelGen.Runtime.PlanContext context, global::ModelGen.Runtime.Worker worker) => {thrown};");
-                }
-
-                w.Close();
-            }
-
+            w.Line("/// <summary>The declaration of this model is not valid: every member throws, and every constant is zero.</summary>");
+            w.Open($"partial class {spec.Type.Name}{surface.Interface}");
+            Print(w, [.. surface.Members.Where(m => m is not PrivateMember), surface.Session, .. surface.Trainer is { } trainer ? [trainer] : Array.Empty<Member>()], thrown);
             w.Close();
         });
     }
 
-    private static void Surface(CodeWriter w, CompiledPlans plans)
-    {
-        ModelSpec spec = plans.Spec;
-        string name = spec.Type.Name;
-        string table = $"global::{CodeNamespace(spec.Type)}.Layout.Table";
-        ModelCard(w, plans);
-        w.Open($"partial class {name} : {Interface(spec, plans.Surface)}");
-        void Constant(string type, string constant, long value, string summary)
-            => w.Line($"/// <summary>{summary}</summary>").Line($"public const {type} {constant} = {CodeWriter.Number(value)};").Line();
-        bool training = spec.Training is not null;
-        Constant(plans.ParameterCount <= int.MaxValue ? "int" : "long", "ParameterCount", plans.ParameterCount, "The number of trained scalars.");
-        Constant("long", "WeightBytes", plans.WeightBytes, "The memory of the weights in bytes, each parameter aligned to a cache line.");
-        Constant("long", "InferenceArenaBytes", plans.InferenceArenaBytes, "The memory of a session's activations in bytes.");
-        if (plans.Surface.Streams)
-        {
-            Constant("long", "KvBytesPerToken", plans.StateBytesPerToken, "The memory that each token of context takes in a session's key/value cache, in bytes.");
-            Constant("long", "SessionStateBytes", 4 * plans.InferenceStateElements, "The memory of a session's key/value cache or recurrent state in bytes.");
-        }
-
-        Constant("long", plans.Surface.Streams ? "FlopsPerToken" : "FlopsPerExample", plans.Surface.Streams ? plans.Inference[1].Flops : plans.Inference[0].Flops / plans.Chunk,
-            $"The floating-point operations of {(plans.Surface.Streams ? "decoding one token at an empty context's end" : "one example")}; a multiply-add counts as two.");
-        Constant("long", "WorkerScratchBytes", plans.ScratchBytes, "The memory that each thread needs for itself, in bytes.");
-        if (training)
-        {
-            Constant("long", "TrainingArenaBytes", plans.TrainingArenaBytes, "The memory of a trainer's activations in bytes; gradients and optimizer state come on top.");
-            Constant("long", "AdamWTrainingBytes", plans.AdamWTrainingBytes,
-                "The memory of training with AdamW in bytes: weights, gradients, two optimizer slots, activations and carried state. Each thread takes WorkerScratchBytes on top.");
-            Constant("int", "BatchSize", spec.Training!.BatchSize, "Sequences (or examples) in a training micro-batch.");
-        }
-
-        if (plans.Surface.Streams)
-        {
-            Constant("int", "VocabularySize", plans.OutputSize, "The number of token ids.");
-            Constant("int", "ContextLength", plans.ContextLength, "The most tokens that a session holds; 0 where there is no limit.");
-            if (training)
-            {
-                Constant("int", "SequenceLength", spec.Training!.SequenceLength, "Tokens of each sequence in a training micro-batch.");
-            }
-        }
-        else
-        {
-            Constant("int", "InputSize", plans.InputSize, "The features of an example.");
-            Constant("int", "OutputSize", plans.OutputSize, "The outputs of an example.");
-        }
-
-        w.Line("private readonly global::ModelGen.Runtime.ModelWeights _weights;");
-        w.Line();
-        w.Line($"private {name}(global::ModelGen.Runtime.ModelWeights weights) => _weights = weights;");
-        w.Line();
-        w.Line("/// <summary>Every parameter: its name and shape in weight files, and where it lies in memory.</summary>");
-        w.Line($"public static global::System.Collections.Generic.IReadOnlyList<global::ModelGen.ParameterInfo> Parameters => {table}.Parameters;");
-        w.Line();
-        w.Line("/// <summary>Creates a model with random weights.</summary>");
-        w.Line("/// <param name=\"seed\">The same seed gives the same weights, on every machine.</param>");
-        w.Line($"public static {spec.Type.Reference} Create(int seed = 0) => new(global::ModelGen.Runtime.ModelWeights.Create({table}, seed));");
-        w.Line();
-        w.Line("/// <summary>Loads the weights from a safetensors file, by parameter name.</summary>");
-        w.Line("/// <param name=\"path\">The file.</param>");
-        w.Line("/// <exception cref=\"global::ModelGen.ModelFileException\">The file is damaged, or is of another model.</exception>");
-        w.Line($"public static {spec.Type.Reference} Load(string path) => Load(path, null);");
-        w.Line();
-        w.Line("/// <summary>Loads the weights from a safetensors file that may differ from the model's own in what the options say.</summary>");
-        w.Line("/// <param name=\"path\">The file.</param>");
-        w.Line("/// <param name=\"options\">In what the file may differ; null for the defaults.</param>");
-        w.Line("/// <exception cref=\"global::ModelGen.ModelFileException\">The file is damaged, or is of another model.</exception>");
-        w.Line($"public static {spec.Type.Reference} Load(string path, global::ModelGen.LoadOptions? options) => new(global::ModelGen.Runtime.ModelWeights.Load({table}, path, options));");
-        w.Line();
-        w.Line("/// <summary>Saves the weights as a safetensors file, written beside an existing one and renamed.</summary>");
-        w.Line("/// <param name=\"path\">The file.</param>");
-        w.Line("public void Save(string path) => _weights.Save(path);");
-        w.Line();
-        w.Line("/// <summary>A parameter's numbers, row-major; writing to them changes the model.</summary>");
-        w.Line("/// <param name=\"name\">The parameter's name, as <see cref=\"Parameters\"/> lists it.</param>");
-        w.Line("/// <exception cref=\"global::System.ArgumentException\">There is no such parameter.</exception>");
-        w.Line("public global::System.Span<float> Parameter(string name) => _weights.Parameter(name);");
-        w.Line();
-        w.Line("/// <summary>Creates a session, which owns all memory that inference needs and allocates nothing afterwards.</summary>");
-        w.Line("/// <param name=\"options\">Threads; null for the defaults.</param>");
-        w.Line($"public {SessionName(spec.Type)} CreateSession(global::ModelGen.SessionOptions? options = null) => new(this, options);");
-        w.Line();
-        if (training)
-        {
-            w.Line("/// <summary>Creates a trainer, which updates this model's weights in place and allocates nothing after its creation.</summary>");
-            w.Line("/// <param name=\"optimizer\">How gradients become updates.</param>");
-            w.Line("/// <param name=\"options\">Threads, accumulation and seed; null for the defaults.</param>");
-            w.Line($"public {TrainerName(spec.Type)} CreateTrainer(global::ModelGen.Optimizer optimizer, global::ModelGen.TrainerOptions? options = null) => new(this, optimizer, options);");
-            w.Line();
-        }
-
-        InterfaceMembers(w, spec, plans.Surface);
-        w.Close();
-    }
-
-    private static void ModelCard(CodeWriter w, CompiledPlans plans)
+    private static void Surface(CodeWriter w, CompiledPlans plans, ModelSurface surface)
     {
         w.Line("/// <summary>");
-        w.Line($"/// {plans.Spec.Family}: {plans.ParameterCount.ToString("N0", CultureInfo.InvariantCulture)} parameters, {Bytes(plans.WeightBytes)} of weights.");
+        w.Line($"/// {plans.Spec.Family}: {plans.ParameterCount.ToString("N0", CultureInfo.InvariantCulture)} parameters, {ModelSurface.Bytes(plans.WeightBytes)} of weights.");
         w.Line("/// </summary>");
         w.Line("/// <remarks>");
         w.Line("/// <list type=\"table\">");
-        void Row(string term, string text) => w.Line($"/// <item><term>{term}</term><description>{text}</description></item>");
-        Row("Inference arena", Bytes(plans.InferenceArenaBytes));
-        if (plans.Surface.Streams)
+        foreach (ConstantMember constant in surface.Constants.Where(c => c.Term is not null))
         {
-            Row("Vocabulary", plans.OutputSize.ToString("N0", CultureInfo.InvariantCulture));
-            Row("Context", plans.ContextLength == 0 ? "unbounded" : plans.ContextLength.ToString("N0", CultureInfo.InvariantCulture) + " tokens");
-            if (plans.StateBytesPerToken > 0)
-            {
-                Row("Key/value cache", Bytes(plans.StateBytesPerToken) + " a token");
-            }
-
-            Row("Decoding", plans.Inference[1].Flops.ToString("N0", CultureInfo.InvariantCulture) + " floating-point operations a token");
-        }
-
-        if (plans.Training.Count > 0)
-        {
-            Row("Training arena", Bytes(plans.TrainingArenaBytes));
-            Row("Training step", plans.Training[0].Flops.ToString("N0", CultureInfo.InvariantCulture) + " floating-point operations");
+            w.Line($"/// <item><term>{constant.Term}</term><description>{constant.Text}</description></item>");
         }
 
         w.Line("/// </list>");
         w.Line("/// </remarks>");
+        w.Open($"partial class {plans.Spec.Type.Name}{surface.Interface}");
+        Print(w, surface.Members, null);
+        w.Close();
+    }
+
+    private static void Nested(CodeWriter w, ModelSpec spec, NestedClass nested)
+    {
+        w.Open($"partial class {spec.Type.Name}");
+        nested.Print(w, null);
+        w.Close();
+    }
+
+    private static void Print(CodeWriter w, IReadOnlyList<Member> members, string? thrown)
+    {
+        for (int i = 0; i < members.Count; i++)
+        {
+            if (i > 0)
+            {
+                w.Line();
+            }
+
+            members[i].Print(w, thrown);
+        }
     }
 
     private static void Weights(CodeWriter w, CompiledPlans plans)
@@ -233,13 +103,13 @@ internal static class ModelEmitter
         w.Line("// Where each parameter lies in the one block of weights, in floats.");
         w.Open("internal static class Layout");
         w.Line("public static readonly global::ModelGen.Runtime.ParameterTable Table = new(");
-        w.Line($"    {SymbolText(plans.Spec.Type.Name)},");
+        w.Line($"    {ModelSurface.SymbolText(plans.Spec.Type.Name)},");
         w.Line("    [");
         foreach ((Parameter parameter, long offset) in plans.Layout.Parameters)
         {
             string shape = string.Join(", ", parameter.Shape.Dims);
             w.Line($"        new(\"{parameter.ParameterName}\", [{shape}], {CodeWriter.Number(offset)}, {(parameter.TransposedInFile ? "true" : "false")}, "
-                + $"global::ModelGen.ParameterInitializerKind.{parameter.Initializer.Kind}, {CodeWriter.Literal(parameter.Initializer.Scale)}, {(parameter.WeightDecay ? "true" : "false")}),");
+                + $"global::ModelGen.ParameterInitializerKind.{parameter.Initializer.Kind}, {CodeWriter.Literal(parameter.Initializer.Scale)}, {(parameter.WeightDecay ? "true" : "false")}){(offset >= plans.Layout.TrainedElements ? " { IsFrozen = true }" : "")},");
         }
 
         w.Line("    ])");
@@ -250,13 +120,13 @@ internal static class ModelEmitter
     /// <summary>The initializer of a parameter table: how files may be spelled, and what they record of the declaration.</summary>
     private static void FileConventions(CodeWriter w, CompiledPlans plans)
     {
-        FileConventions files = ArchitectureRegistry.Get(plans.Spec.Family).Files(plans.Spec);
+        FileConventions files = plans.Program.Files;
         var options = new List<FileOption> { new("Family", plans.Spec.Family) };
         options.AddRange(files.Options);
         if (plans.TrainingStateElements > 0)
         {
             // The carried state has a row for each sequence of the batch.
-            options.Add(FileOption.Of("BatchSize", plans.Spec.Training!.BatchSize) with { TrainingOnly = true });
+            options.Add(FileOption.Of("BatchSize", plans.Program.Training!.BatchSize) with { TrainingOnly = true });
         }
 
         void List(string property, IEnumerable<string> items)
@@ -283,98 +153,13 @@ internal static class ModelEmitter
         w.Line("};");
     }
 
-    private static void Session(CodeWriter w, CompiledPlans plans)
-    {
-        string name = plans.Spec.Type.Name;
-        w.Open($"partial class {name}");
-        w.Line($"/// <summary>{(plans.Surface.Streams ? "Continues one sequence of tokens." : "Computes outputs from inputs.")} It owns its memory and threads; use it from one thread at a time.</summary>");
-        w.Open($"public sealed class {SessionName(plans.Spec.Type)} : {SessionBase(plans.Surface)}");
-        w.Line($"internal {SessionName(plans.Spec.Type)}({plans.Spec.Type.Reference} model, global::ModelGen.SessionOptions? options)");
-        w.Line($"    : base(model._weights, new global::ModelGen.Runtime.{(plans.Surface.Streams ? "SessionLayout" : "FeedForwardLayout")}");
-        w.Line("    {");
-        void Property(string property, string value) => w.Line($"        {property} = {value},");
-        Property("ModelName", SymbolText(name));
-        Property("ArenaBytes", CodeWriter.Number(plans.InferenceArenaBytes));
-        Property("ScratchBytes", CodeWriter.Number(plans.Inference.Max(p => p.ScratchBytes)));
-        if (plans.Surface.Streams)
-        {
-            Property("StateBytes", CodeWriter.Number(4 * plans.InferenceStateElements));
-            Property("VocabularySize", CodeWriter.Number(plans.OutputSize));
-            Property("ContextLength", CodeWriter.Number(plans.ContextLength));
-            Property("PrefillChunk", CodeWriter.Number(plans.Chunk));
-            Property("TokensOffset", CodeWriter.Number(plans.Inference[0].InputOffset("tokens")));
-            Property("LogitsOffsetPrefill", CodeWriter.Number(plans.Inference[0].OutputOffset("logits")));
-            Property("LogitsOffsetDecode", CodeWriter.Number(plans.Inference[1].OutputOffset("logits")));
-        }
-        else
-        {
-            Property("InputSize", CodeWriter.Number(plans.InputSize));
-            Property("OutputSize", CodeWriter.Number(plans.OutputSize));
-            Property("MaximumBatch", CodeWriter.Number(plans.Chunk));
-            Property("InputOffset", CodeWriter.Number(plans.Inference[0].InputOffset("inputs")));
-            Property("OutputOffset", CodeWriter.Number(plans.Inference[0].OutputOffset("outputs")));
-        }
-
-        w.Line("    }, options)");
-        w.Line("{").Line("}");
-        string[] methods = SessionMethods(plans.Surface);
-        for (int i = 0; i < methods.Length; i++)
-        {
-            w.Line().Line("/// <inheritdoc/>");
-            w.Line($"protected override void {methods[i]}(in global::ModelGen.Runtime.PlanContext context, global::ModelGen.Runtime.Worker worker)");
-            w.Line($"    => global::{CodeNamespace(plans.Spec.Type)}.{PlanClass(plans.Inference[i].Name)}.Run(in context, worker);");
-        }
-
-        w.Close();
-        w.Close();
-    }
-
-    private static void Trainer(CodeWriter w, CompiledPlans plans)
-    {
-        string name = plans.Spec.Type.Name;
-        CompiledPlan step = plans.Training[0];
-        w.Open($"partial class {name}");
-        w.Line("/// <summary>Trains the model: forward pass, backward pass and update in each step. Use it from one thread at a time.</summary>");
-        w.Open($"public sealed class {TrainerName(plans.Spec.Type)} : {TrainerBase(plans.Surface)}");
-        w.Line($"internal {TrainerName(plans.Spec.Type)}({plans.Spec.Type.Reference} model, global::ModelGen.Optimizer optimizer, global::ModelGen.TrainerOptions? options)");
-        w.Line("    : base(model._weights, new global::ModelGen.Runtime.TrainerLayout");
-        w.Line("    {");
-        void Property(string property, long value) => w.Line($"        {property} = {CodeWriter.Number(value)},");
-        w.Line($"        ModelName = {SymbolText(name)},");
-        Property("ArenaBytes", plans.TrainingArenaBytes);
-        Property("StateBytes", 4 * plans.TrainingStateElements);
-        Property("ScratchBytes", plans.Training.Max(p => p.ScratchBytes));
-        Property("BatchSize", plans.Spec.Training!.BatchSize);
-        Property("SequenceLength", Math.Max(1, plans.Spec.Training.SequenceLength));
-        Property("InputSize", plans.InputSize);
-        Property("TargetSize", plans.TargetSize);
-        Property("VocabularySize", plans.InputClasses);
-        Property("TargetClasses", plans.TargetClasses);
-        Property("InputOffset", step.InputOffset(plans.Surface.Streams ? "tokens" : "inputs"));
-        Property("TargetOffset", step.InputOffset("targets"));
-        Property("LossOffset", step.OutputOffset("loss"));
-        w.Line("    }, optimizer, options)");
-        w.Line("{").Line("}");
-        foreach ((string method, string plan) in new[] { ("ExecuteStep", "Step"), ("ExecuteEvaluate", "Evaluate") })
-        {
-            w.Line().Line("/// <inheritdoc/>");
-            w.Line($"protected override void {method}(in global::ModelGen.Runtime.PlanContext context, global::ModelGen.Runtime.Worker worker)");
-            w.Line($"    => global::{CodeNamespace(plans.Spec.Type)}.{PlanClass(plan)}.Run(in context, worker);");
-        }
-
-        w.Close();
-        w.Close();
-    }
-
     private static EmittedFile Plan(ModelSpec spec, CompiledPlan plan, PlanEmitter emitter) => CodeFile(spec, plan.Name, w =>
     {
         w.Line("using global::ModelGen.Runtime;");
         w.Line($"using static global::{CodeNamespace(spec.Type)}.{PlanEmitter.KernelClass};");
         w.Line();
-        emitter.Emit(w, PlanClass(plan.Name), $"{plan.Name}: {plan.Program.Kernels.Count} kernels, {Bytes(4 * plan.ArenaElements)} of arena. Every worker runs it.", plan.Cpu);
+        emitter.Emit(w, ModelSurface.PlanClass(plan.Name), $"{plan.Name}: {plan.Program.Kernels.Count} kernels, {ModelSurface.Bytes(4 * plan.ArenaElements)} of arena. Every worker runs it.", plan.Cpu);
     });
-
-    private static string PlanClass(string plan) => plan + "Plan";
 
     private static EmittedFile Kernels(ModelSpec spec, PlanEmitter emitter) => CodeFile(spec, "Kernels", w =>
     {
@@ -446,61 +231,4 @@ internal static class ModelEmitter
 
     // Underscores double, so that "A_B.C" and "A.B_C" do not become one name.
     private static string Prefix(TypeIdentity type) => string.Concat(type.HintName.Select(c => c == '_' ? "__" : char.IsLetterOrDigit(c) ? c.ToString() : "_"));
-
-    private static string SymbolText(string text) => "\"" + text.Replace("\\", "\\\\").Replace("\"", "\\\"").Replace("@", "") + "\"";
-
-    private static string Interface(ModelSpec spec, ModelSurface surface)
-        => !surface.Streams ? "global::ModelGen.IFeedForwardModel<" + spec.Type.Name + ">"
-            : $"global::ModelGen.{(spec.Training is null ? "ICausalLanguageModel" : "ITrainableLanguageModel")}<{spec.Type.Name}>";
-
-    private static void InterfaceMembers(CodeWriter w, ModelSpec spec, ModelSurface surface)
-    {
-        string name = spec.Type.Name;
-        string model = surface.Streams ? $"global::ModelGen.ICausalLanguageModel<{spec.Type.Reference}>" : $"global::ModelGen.IFeedForwardModel<{spec.Type.Reference}>";
-        w.Line($"static string {model}.ModelName => {SymbolText(name)};").Line();
-        w.Line($"static long {model}.ParameterTotal => ParameterCount;").Line();
-        if (surface.Streams)
-        {
-            w.Line($"static int {model}.VocabularySize => VocabularySize;").Line();
-            w.Line($"static int {model}.ContextLength => ContextLength;").Line();
-            w.Line($"global::ModelGen.CausalSession {model}.CreateSession(global::ModelGen.SessionOptions? options) => CreateSession(options);").Line();
-            if (spec.Training is not null)
-            {
-                string trainable = $"global::ModelGen.ITrainableLanguageModel<{spec.Type.Reference}>";
-                w.Line($"static int {trainable}.TrainingBatchSize => BatchSize;").Line();
-                w.Line($"static int {trainable}.TrainingSequenceLength => SequenceLength;").Line();
-                w.Line($"global::ModelGen.TokenTrainer {trainable}.CreateTrainer(global::ModelGen.Optimizer optimizer, global::ModelGen.TrainerOptions? options) => CreateTrainer(optimizer, options);");
-            }
-        }
-        else
-        {
-            w.Line($"static int {model}.InputSize => InputSize;").Line();
-            w.Line($"static int {model}.OutputSize => OutputSize;").Line();
-            w.Line($"global::ModelGen.FeedForwardSession {model}.CreateSession(global::ModelGen.SessionOptions? options) => CreateSession(options);");
-        }
-    }
-
-    // No member can have its class's name.
-    private static string SessionName(TypeIdentity type) => type.Name == "Session" ? "ModelSession" : "Session";
-
-    private static string TrainerName(TypeIdentity type) => type.Name == "Trainer" ? "ModelTrainer" : "Trainer";
-
-    private static string SessionBase(ModelSurface surface) => "global::ModelGen." + (surface.Streams ? "CausalSession" : "FeedForwardSession");
-
-    private static string[] SessionMethods(ModelSurface surface) => surface.Streams ? ["ExecutePrefill", "ExecuteDecode"] : ["Execute"];
-
-    private static string TrainerBase(ModelSurface surface) => "global::ModelGen." + (surface.Streams ? "TokenTrainer" : surface.NumericTargets ? "RegressionTrainer" : "ClassifierTrainer");
-
-    private static IEnumerable<string> IntConstants(ModelSurface surface, bool training)
-        => ["ParameterCount", .. surface.Streams ? ["VocabularySize", "ContextLength"] : new[] { "InputSize", "OutputSize" }, .. training ? surface.Streams ? ["BatchSize", "SequenceLength"] : new[] { "BatchSize" } : []];
-
-    private static IEnumerable<string> LongConstants(ModelSurface surface, bool training)
-        => ["WeightBytes", "InferenceArenaBytes", "WorkerScratchBytes", .. surface.Streams ? ["KvBytesPerToken", "SessionStateBytes", "FlopsPerToken"] : new[] { "FlopsPerExample" }, .. training ? new[] { "TrainingArenaBytes", "AdamWTrainingBytes" } : []];
-
-    private static string Bytes(long bytes) => bytes switch
-    {
-        < 10_000 => bytes.ToString("N0", CultureInfo.InvariantCulture) + " bytes",
-        < 10_000_000 => (bytes / 1000.0).ToString("N1", CultureInfo.InvariantCulture) + " kB",
-        _ => (bytes / 1e6).ToString("N1", CultureInfo.InvariantCulture) + " MB",
-    };
 }

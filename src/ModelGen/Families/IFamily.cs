@@ -1,11 +1,13 @@
 using System;
 using System.Collections.Generic;
+using System.Linq;
 using ModelGen.Compiler.Graph;
+using ModelGen.Compiler.Programs;
 
-namespace ModelGen.Compiler.Architectures;
+namespace ModelGen.Compiler.Families;
 
-/// <summary>One model family: which attribute declares it, which declarations of it make sense, and its forward graph.</summary>
-internal interface IArchitecture
+/// <summary>One model family: which attribute declares it, which declarations of it make sense, and what program one becomes.</summary>
+internal interface IFamily
 {
     /// <summary>The family's name, as <see cref="ModelSpec.Family"/> carries it.</summary>
     string Name { get; }
@@ -16,24 +18,15 @@ internal interface IArchitecture
     /// <summary>Whether a trainer of this family is declared with a sequence length.</summary>
     bool HasSequence { get; }
 
-    /// <summary>What kind of class a declaration becomes, valid or not.</summary>
-    ModelSurface Surface(ModelSpec spec);
-
     /// <summary>Reports everything that is wrong with a declaration, not only the first problem.</summary>
     void Validate(ModelSpec spec, Action<SpecProblem> report);
 
-    /// <summary>Builds the forward graph of a declaration that <see cref="Validate"/> found nothing wrong with.</summary>
-    ModelGraph Build(ModelSpec spec, BuildMode mode);
-
-    /// <summary>What files of such a declaration look like and record.</summary>
-    FileConventions Files(ModelSpec spec);
+    /// <summary>
+    /// A declaration's entry points. Their graphs are built only where <see cref="Validate"/> found nothing wrong; the rest is asked for
+    /// any declaration, since an invalid one gets its members too.
+    /// </summary>
+    ModelProgram Describe(ModelSpec spec);
 }
-
-/// <summary>
-/// The kind of a model's public surface: whether it continues sequences of tokens (a session with prefill and decode), and
-/// whether a trainer's targets are numbers rather than classes.
-/// </summary>
-internal sealed record ModelSurface(bool Streams, bool NumericTargets);
 
 /// <summary>What the graph is for: dropout is part of a training graph only.</summary>
 internal enum BuildMode
@@ -56,20 +49,17 @@ internal sealed record SpecProblem(string DiagnosticId, string? Argument, Equata
 }
 
 /// <summary>The families there are. A new family is a new file and a line here.</summary>
-internal static class ArchitectureRegistry
+internal static class FamilyRegistry
 {
-    public static IReadOnlyList<IArchitecture> All { get; } = [new Gpt(), new Mlp(), new RecurrentLm()];
+    public static IReadOnlyList<IFamily> All { get; } = [new Gpt(), new Mlp(), new RecurrentLm()];
 
-    public static IArchitecture Get(string family)
+    public static IFamily Get(string name)
+        => All.FirstOrDefault(family => family.Name == name) ?? throw new ArgumentException($"There is no model family '{name}'.", nameof(name));
+
+    /// <summary>The forward graph of a valid declaration: that of its inference, or of its training with the loss.</summary>
+    public static ModelGraph Build(this IFamily family, ModelSpec spec, BuildMode mode)
     {
-        foreach (IArchitecture architecture in All)
-        {
-            if (architecture.Name == family)
-            {
-                return architecture;
-            }
-        }
-
-        throw new ArgumentException($"There is no model family '{family}'.", nameof(family));
+        EntryKind kind = mode == BuildMode.Training ? EntryKind.Step : EntryKind.Infer;
+        return (family.Describe(spec).Find(kind) ?? throw new ArgumentException($"The declaration has no entry point of the kind {kind}.", nameof(spec))).Build();
     }
 }

@@ -2,7 +2,7 @@ using System;
 using ModelGen.Compiler.Graph;
 using ModelGen.Compiler.Ops;
 
-namespace ModelGen.Compiler.Architectures;
+namespace ModelGen.Compiler.Families;
 
 /// <summary>Building blocks that families share, in the words of the graph.</summary>
 internal static class Layers
@@ -45,7 +45,17 @@ internal static class Layers
         _ => throw new ArgumentOutOfRangeException(nameof(activation)),
     };
 
-    /// <summary>Dropout with a random stream of its own, in a training graph; otherwise nothing.</summary>
+    /// <summary>
+    /// Dropout in a training graph; otherwise nothing. Its random stream follows from its name, so that a change elsewhere in the model
+    /// changes no mask.
+    /// </summary>
     public static Value Dropout(this GraphBuilder b, string name, Value x, double probability, BuildMode mode)
-        => mode == BuildMode.Training && probability > 0 ? b.Add(new Dropout(probability, b.Nodes.Count), name, x) : x;
+        => mode == BuildMode.Training && probability > 0 ? b.Add(new Dropout(probability, (int)(StableHash.Of(b.Qualify(name)) & int.MaxValue)), name, x) : x;
+
+    /// <summary>What a step minimizes, the mean of the rows' losses over the targets that count, and what an evaluation adds up, the rows' losses.</summary>
+    public static void Loss(this GraphBuilder b, Value rows)
+    {
+        b.Output("losses", rows);
+        b.Output("loss", b.Add(new MeanLoss(), "loss", rows));
+    }
 }

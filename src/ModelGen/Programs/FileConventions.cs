@@ -2,7 +2,7 @@ using System;
 using System.Collections.Generic;
 using System.Globalization;
 
-namespace ModelGen.Compiler.Architectures;
+namespace ModelGen.Compiler.Programs;
 
 /// <summary>
 /// What a declaration says of its model's files beyond the parameters' names: how else they may be spelled, what they may hold beside

@@ -5,10 +5,11 @@ using ModelGen.Compiler.Declarations;
 using ModelGen.Compiler.Diagnostics;
 using ModelGen.Compiler.Graph;
 using ModelGen.Compiler.Ops;
+using ModelGen.Compiler.Programs;
 
-namespace ModelGen.Compiler.Architectures;
+namespace ModelGen.Compiler.Families;
 
-internal sealed class RecurrentLm : IArchitecture
+internal sealed class RecurrentLm : IFamily
 {
     public string Name => "RecurrentLm";
 
@@ -16,12 +17,11 @@ internal sealed class RecurrentLm : IArchitecture
 
     public bool HasSequence => true;
 
-    public ModelSurface Surface(ModelSpec spec) => new(Streams: true, NumericTargets: false);
-
     public void Validate(ModelSpec spec, Action<SpecProblem> report)
     {
+        RecurrentLmOptions options = RecurrentLmOptions.Of(spec);
         var checks = new ArgumentChecks(spec, report);
-        bool layersHold = checks.OptionalSize("Layers") && checks.AtMost("Layers", "Layers", spec.Int("Layers", 1), SizeLimits.Layers);
+        bool layersHold = checks.OptionalSize("Layers") && checks.AtMost("Layers", "Layers", options.Layers, SizeLimits.Layers);
         bool hiddenHolds = checks.RequireSize("Hidden");
         bool embeddingHolds = checks.OptionalSize("Embedding", minimum: 0);
         bool vocabHolds = checks.RequireSize("Vocab");
@@ -31,87 +31,78 @@ internal sealed class RecurrentLm : IArchitecture
             return;
         }
 
-        int hidden = spec.Int("Hidden", 0);
-        int embedding = spec.Int("Embedding", 0) is > 0 and int given ? given : hidden;
-        bool tied = spec.Flag("TieEmbeddings", false);
-        if (tied && embedding != hidden)
+        if (options.TieEmbeddings && options.Embedding != options.Hidden)
         {
-            report(new SpecProblem(DiagnosticIds.TiedSizesDiffer, "Embedding", [$"{embedding}", $"{hidden}"]));
+            report(new SpecProblem(DiagnosticIds.TiedSizesDiffer, "Embedding", [$"{options.Embedding}", $"{options.Hidden}"]));
         }
 
         if (layersHold && vocabHolds)
         {
-            double h = hidden;
-            double v = spec.Int("Vocab", 0);
-            int gates = spec.Choice("Cell", Cell.Lstm) switch { Cell.Lstm => 4, Cell.Gru => 3, _ => 1 };
-            double wider = Math.Max(embedding, h);
-            double widest = Math.Max(v, Math.Max(gates * h, embedding));
-            checks.ModelSize(spec, wider * Math.Max(v, gates * h), inferred: widest, widest);
+            double hidden = options.Hidden;
+            double vocabulary = options.Vocabulary;
+            double gates = options.Gates * hidden;
+            double widest = Math.Max(vocabulary, Math.Max(gates, options.Embedding));
+            checks.ModelSize(spec, Math.Max(options.Embedding, hidden) * Math.Max(vocabulary, gates), inferred: widest, widest);
         }
     }
+
+    public ModelProgram Describe(ModelSpec spec)
+    {
+        RecurrentLmOptions options = RecurrentLmOptions.Of(spec);
+        return CommonPrograms.CausalLanguageModel(spec, options.Vocabulary, context: 0, (tokens, targets) => Build(options, tokens, targets)) with { Files = Files(options) };
+    }
+
+    private static FileConventions Files(RecurrentLmOptions options) => new(
+    [
+        FileOption.Of("Cell", options.Cell),
+        FileOption.Of("Layers", options.Layers),
+        FileOption.Of("Hidden", options.Hidden),
+        FileOption.Of("Embedding", options.Embedding),
+        FileOption.Of("Vocab", options.Vocabulary),
+        FileOption.Of("TieEmbeddings", options.TieEmbeddings),
+        FileOption.Of("Dropout", options.Dropout) with { TrainingOnly = true },
+    ])
+    {
+        Aliases = options.TieEmbeddings ? [("decoder.weight", "embedding.weight")] : [],
+    };
 
     /// <summary>
     /// A recurrent language model: embedding, layers of cells over time, and a linear decoder. Cells, gate orders and
     /// parameter names are PyTorch's. The state is carried from run to run: truncated back-propagation through time.
     /// </summary>
-    public ModelGraph Build(ModelSpec spec, BuildMode mode)
+    private static ModelGraph Build(RecurrentLmOptions options, Input tokenIds, Input? targetIds)
     {
-        int hidden = spec.Int("Hidden", 0);
-        int width = spec.Int("Embedding", 0) is > 0 and int declared ? declared : hidden;
-        int vocabulary = spec.Int("Vocab", 0);
-        double dropout = spec.Real("Dropout", 0);
-        Cell cell = spec.Choice("Cell", Cell.Lstm);
-        Initializer uniform = Initializer.Uniform(1 / Math.Sqrt(hidden));
+        BuildMode mode = targetIds is null ? BuildMode.Inference : BuildMode.Training;
+        Initializer uniform = Initializer.Uniform(1 / Math.Sqrt(options.Hidden));
 
         var b = new GraphBuilder();
-        Dim time = Dim.Time(spec.Training?.SequenceLength is > 0 and int length ? length : 1);
-        Dim batch = Dim.Batch(spec.Training?.BatchSize ?? 1);
-        Value tokens = b.Add(new Input("tokens", TensorType.Int(Shape.Of(batch, time)), vocabulary), "tokens");
-        Value table = b.Parameter("embedding.weight", Shape.Of(vocabulary, width), Initializer.Uniform(0.1));
+        Value tokens = b.Add(tokenIds, tokenIds.InputName);
+        Value table = b.Parameter("embedding.weight", Shape.Of(options.Vocabulary, options.Embedding), Initializer.Uniform(0.1));
         Value x = b.Add(new Embedding(), "embedding", table, b.Add(new TransposeIndices(), "tokens.time_major", tokens));
-        for (int layer = 0; layer < spec.Int("Layers", 1); layer++)
+        for (int layer = 0; layer < options.Layers; layer++)
         {
-            x = b.Dropout($"dropout_l{layer}", x, dropout, mode);
-            x = Layer(b, cell, layer, x, hidden, uniform);
+            x = b.Dropout($"dropout_l{layer}", x, options.Dropout, mode);
+            x = Layer(b, options, layer, x, uniform);
         }
 
-        x = b.Dropout("dropout", x, dropout, mode);
-        Value logits = spec.Flag("TieEmbeddings", false)
-            ? b.Add(new Add(), "decoder", b.Add(new MatMul(MatMulForm.NT), "decoder.product", x, table), b.Parameter("decoder.bias", Shape.Of(vocabulary), Initializer.Zeros))
-            : b.Linear("decoder", x, vocabulary, bias: true, uniform, Initializer.Zeros);
+        x = b.Dropout("dropout", x, options.Dropout, mode);
+        Value logits = options.TieEmbeddings
+            ? b.Add(new Add(), "decoder", b.Add(new MatMul(MatMulForm.NT), "decoder.product", x, table), b.Parameter("decoder.bias", Shape.Of(options.Vocabulary), Initializer.Zeros))
+            : b.Linear("decoder", x, options.Vocabulary, bias: true, uniform, Initializer.Zeros);
         b.Output("logits", logits);
-        if (mode == BuildMode.Training)
+        if (targetIds is not null)
         {
-            Value targets = b.Add(new Input("targets", TensorType.Int(Shape.Of(batch, time)), vocabulary), "targets");
+            Value targets = b.Add(targetIds, targetIds.InputName);
             Value rows = b.Add(new CrossEntropy(), "loss.rows", logits, b.Add(new TransposeIndices(), "targets.time_major", targets));
-            b.Output("loss", b.Add(new MeanLoss(), "loss", rows));
+            b.Loss(rows);
         }
 
         return b.Build();
     }
 
-    public FileConventions Files(ModelSpec spec)
+    private static Value Layer(GraphBuilder b, RecurrentLmOptions options, int layer, Value x, Initializer uniform)
     {
-        int hidden = spec.Int("Hidden", 0);
-        bool tied = spec.Flag("TieEmbeddings", false);
-        return new FileConventions(
-        [
-            FileOption.Of("Cell", spec.Choice("Cell", Cell.Lstm)),
-            FileOption.Of("Layers", spec.Int("Layers", 1)),
-            FileOption.Of("Hidden", hidden),
-            FileOption.Of("Embedding", spec.Int("Embedding", 0) is > 0 and int given ? given : hidden),
-            FileOption.Of("Vocab", spec.Int("Vocab", 0)),
-            FileOption.Of("TieEmbeddings", tied),
-            FileOption.Of("Dropout", spec.Real("Dropout", 0)) with { TrainingOnly = true },
-        ])
-        {
-            Aliases = tied ? [("decoder.weight", "embedding.weight")] : [],
-        };
-    }
-
-    private static Value Layer(GraphBuilder b, Cell cell, int layer, Value x, int hidden, Initializer uniform)
-    {
-        int gates = cell switch { Cell.Rnn => 1, Cell.Gru => 3, _ => 4 };
+        (Cell cell, int gates, int hidden) = (options.Cell, options.Gates, options.Hidden);
         Shape state = Shape.Of(x.Shape[1], hidden);
         var carries = new List<(string Name, Value Initial)>();
         foreach (string name in cell == Cell.Lstm ? ["h", "c"] : new[] { "h" })
@@ -171,5 +162,25 @@ internal sealed class RecurrentLm : IArchitecture
         }
 
         return results[Scan.After(0)];
+    }
+}
+
+/// <summary>A declaration's options, with the defaults in the place of what was not given.</summary>
+internal sealed record RecurrentLmOptions(Cell Cell, int Layers, int Hidden, int Embedding, int Vocabulary, bool TieEmbeddings, double Dropout)
+{
+    /// <summary>The gates of a cell, each as wide as the layer.</summary>
+    public int Gates => Cell switch { Cell.Rnn => 1, Cell.Gru => 3, _ => 4 };
+
+    public static RecurrentLmOptions Of(ModelSpec spec)
+    {
+        int hidden = spec.Int("Hidden", 0);
+        return new RecurrentLmOptions(
+            spec.Choice("Cell", Cell.Lstm),
+            spec.Int("Layers", 1),
+            hidden,
+            spec.Size("Embedding", hidden),
+            spec.Int("Vocab", 0),
+            spec.Flag("TieEmbeddings", false),
+            spec.Real("Dropout", 0));
     }
 }

@@ -1,0 +1,118 @@
+using System.ComponentModel;
+
+namespace ModelGen.Runtime;
+
+/// <summary>What a caller passes to an entry point, and where its plan takes it. Elements are 32 bits wide, integers or floats.</summary>
+/// <param name="Name">The name, for messages.</param>
+/// <param name="Offset">Where the plan takes it, in elements from the start of the arena.</param>
+/// <param name="Length">The number of elements: of a whole run or, where it varies, of each of its rows.</param>
+[EditorBrowsable(EditorBrowsableState.Never)]
+public sealed record EntryInput(string Name, long Offset, int Length)
+{
+    /// <summary>Whether a run takes <see cref="Length"/> elements for each of its rows, whose number is the caller's to choose.</summary>
+    public bool Varies { get; init; }
+
+    /// <summary>The number of values that an integer may take, 0 to one below it; 0 for floats.</summary>
+    public int Classes { get; init; }
+
+    /// <summary>Whether an integer may also be -1, which says that its row does not count.</summary>
+    public bool MayBeIgnored { get; init; }
+}
+
+/// <summary>What an entry point hands out, and where its plan leaves it: floats.</summary>
+/// <param name="Name">The name, for messages.</param>
+/// <param name="Offset">Where the plan leaves it, in elements from the start of the arena.</param>
+/// <param name="Length">The number of elements: of a whole run or, where it varies, of each of its rows.</param>
+[EditorBrowsable(EditorBrowsableState.Never)]
+public sealed record EntryOutput(string Name, long Offset, int Length)
+{
+    /// <summary>Whether a run leaves <see cref="Length"/> elements for each of its rows.</summary>
+    public bool Varies { get; init; }
+}
+
+/// <summary>One entry point of a model, as its plan was compiled. Two plans share no offset but by what each of them says.</summary>
+[EditorBrowsable(EditorBrowsableState.Never)]
+public sealed class EntryLayout
+{
+    /// <summary>The name of what the user calls.</summary>
+    public required string Name { get; init; }
+
+    /// <summary>What a run takes, in order.</summary>
+    public required EntryInput[] Inputs { get; init; }
+
+    /// <summary>What a run hands out, in order. Of a step it is the mean loss, of an evaluation the loss of every row.</summary>
+    public required EntryOutput[] Outputs { get; init; }
+
+    /// <summary>The most rows (time steps, examples) of a run, where their number varies.</summary>
+    public int MaximumCount { get; init; } = 1;
+
+    /// <summary>Whether a run continues the sequence that earlier runs began.</summary>
+    public bool Continues { get; init; }
+
+    /// <summary>Whether a run computes the gradients of its first output, from which the optimizer updates parameters.</summary>
+    public bool IsStep { get; init; }
+
+    /// <summary>The names of the parameters that a step updates; null for all that are not frozen.</summary>
+    public string[]? Updates { get; init; }
+}
+
+/// <summary>The entry points that one session or one trainer runs, and the memory that it needs for them.</summary>
+[EditorBrowsable(EditorBrowsableState.Never)]
+public sealed class ProgramLayout
+{
+    /// <summary>The model's name, for messages.</summary>
+    public required string ModelName { get; init; }
+
+    /// <summary>The size of the arena in bytes.</summary>
+    public required long ArenaBytes { get; init; }
+
+    /// <summary>The size in bytes of what lives on between runs: key/value caches, the carried state of a recurrence.</summary>
+    public long StateBytes { get; init; }
+
+    /// <summary>The scratch memory of each worker in bytes.</summary>
+    public required long ScratchBytes { get; init; }
+
+    /// <summary>The entry points, in the order in which emitted code numbers them.</summary>
+    public required EntryLayout[] Entries { get; init; }
+
+    /// <summary>The most tokens that a session holds; 0 where there is no limit.</summary>
+    public int ContextLength { get; init; }
+
+    /// <summary>The number of sequences (or examples) in a training micro-batch.</summary>
+    public int BatchSize { get; init; } = 1;
+
+    /// <summary>The number of positions in a sequence of a micro-batch; 1 where there are no sequences.</summary>
+    public int SequenceLength { get; init; } = 1;
+
+    /// <summary>The number of an entry point.</summary>
+    /// <exception cref="ArgumentException">There is none of that name.</exception>
+    internal int IndexOf(string name)
+    {
+        int index = Array.FindIndex(Entries, entry => entry.Name == name);
+        return index >= 0 ? index : throw new ArgumentException($"The layout of {ModelName} is invalid: it has no entry point {name}.");
+    }
+
+    /// <summary>Requires that everything which is copied or read lies inside the arena.</summary>
+    internal void Check()
+    {
+        foreach (EntryLayout entry in Entries)
+        {
+            ArgumentOutOfRangeException.ThrowIfNegativeOrZero(entry.MaximumCount);
+            foreach (EntryInput input in entry.Inputs)
+            {
+                Inside(entry, input.Name, input.Offset, input.Length, input.Varies);
+            }
+
+            foreach (EntryOutput output in entry.Outputs)
+            {
+                Inside(entry, output.Name, output.Offset, output.Length, output.Varies);
+            }
+        }
+
+        void Inside(EntryLayout entry, string name, long offset, int length, bool varies)
+        {
+            ArgumentOutOfRangeException.ThrowIfNegativeOrZero(length);
+            RunChecks.InsideArena(ModelName, entry.Name + "." + name, offset, varies ? (long)length * entry.MaximumCount : length, ArenaBytes);
+        }
+    }
+}

@@ -1,0 +1,75 @@
+using System;
+using System.Collections.Generic;
+using ModelGen.Compiler.Graph;
+using ModelGen.Compiler.Ops;
+using ModelGen.Compiler.Programs;
+
+namespace ModelGen.Compiler.Families;
+
+/// <summary>The entry points that families have in common.</summary>
+internal static class CommonPrograms
+{
+    /// <summary>Tokens of one prefill run, and rows of one feed-forward run: enough to fill the matrix tiles.</summary>
+    public const int LargestChunk = 256;
+
+    /// <summary>Builds a forward graph from its inputs: the tokens or features, and the targets where it is for training.</summary>
+    public delegate ModelGraph GraphOf(Input inputs, Input? targets);
+
+    /// <summary>A model of sequences of tokens, whose graph has the outputs <c>logits</c> [.., vocabulary] and, for training, those of <see cref="Layers.Loss"/>.</summary>
+    /// <param name="spec">The declaration.</param>
+    /// <param name="vocabulary">The number of token ids.</param>
+    /// <param name="context">The most tokens of a sequence; 0 where there is no limit.</param>
+    /// <param name="build">The forward graph.</param>
+    public static ModelProgram CausalLanguageModel(ModelSpec spec, int vocabulary, int context, GraphOf build)
+    {
+        Shape sequences = Shape.Of(Dim.Batch(spec.Training?.BatchSize ?? 1), Dim.Time(context > 0 ? context : Math.Max(1, spec.Training?.SequenceLength ?? 1)));
+        var tokens = new Input("tokens", TensorType.Int(sequences), vocabulary);
+        var targets = new Input("targets", TensorType.Int(sequences), vocabulary) { MayBeIgnored = true };
+        Func<ModelGraph> forward = Once(() => build(tokens, null));
+        int chunk = context > 0 ? Math.Min(context, LargestChunk) : LargestChunk;
+        var inference = new List<EntryPoint>
+        {
+            new("Prefill", EntryKind.Infer, [tokens], ["logits"], forward) { Time = Dim.Time(chunk), Continues = true },
+            new("Decode", EntryKind.Infer, [tokens], ["logits"], forward) { Continues = true },
+        };
+        if (spec.Flag("Score", false))
+        {
+            inference.Add(new EntryPoint("Score", EntryKind.Infer, [tokens, targets], ["losses"], Once(() => build(tokens, targets))) { Time = Dim.Time(chunk), Continues = true, EveryStep = true });
+        }
+
+        return Of(ProgramAdapter.CausalLanguageModel, spec, tokens, targets, build, inference) with { Context = context };
+    }
+
+    /// <summary>A model from rows to rows, whose graph has the output <c>outputs</c> and, for training, those of <see cref="Layers.Loss"/>.</summary>
+    /// <param name="spec">The declaration.</param>
+    /// <param name="inputSize">The features of an example.</param>
+    /// <param name="targets">What training compares an example's outputs with.</param>
+    /// <param name="build">The forward graph.</param>
+    public static ModelProgram FeedForward(ModelSpec spec, int inputSize, Input targets, GraphOf build)
+    {
+        var inputs = new Input("inputs", TensorType.Float(Shape.Of(targets.Type.Shape[0], inputSize)), 0);
+        var predict = new EntryPoint("Predict", EntryKind.Infer, [inputs], ["outputs"], Once(() => build(inputs, null))) { Batch = Dim.Batch(LargestChunk) };
+        return Of(ProgramAdapter.FeedForward, spec, inputs, targets, build, [predict]);
+    }
+
+    private static ModelProgram Of(ProgramAdapter adapter, ModelSpec spec, Input inputs, Input targets, GraphOf build, IEnumerable<EntryPoint> inference)
+    {
+        var entries = new List<EntryPoint>(inference);
+        if (spec.Training is { } training)
+        {
+            Func<ModelGraph> graph = Once(() => build(inputs, targets));
+            foreach ((string name, EntryKind kind, string output) in new[] { ("Step", EntryKind.Step, "loss"), ("Evaluate", EntryKind.Evaluate, "losses") })
+            {
+                entries.Add(new EntryPoint(name, kind, [inputs, targets], [output], graph) { Batch = training.BatchSize, Time = Math.Max(1, training.SequenceLength) });
+            }
+        }
+
+        return new ModelProgram(adapter, entries) { Training = spec.Training };
+    }
+
+    private static Func<ModelGraph> Once(Func<ModelGraph> build)
+    {
+        var graph = new Lazy<ModelGraph>(build);
+        return () => graph.Value;
+    }
+}
