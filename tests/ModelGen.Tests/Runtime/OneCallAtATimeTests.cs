@@ -137,25 +137,10 @@ public sealed class OneCallAtATimeTests : IDisposable
     /// <summary>A session of four tokens of context, whose next token is the sum of all.</summary>
     private sealed unsafe class GatedSession(ModelWeights weights, Gate gate) : CausalSession(weights, Layout, new SessionOptions { Threads = 1 })
     {
-        private static SessionLayout Layout => new()
-        {
-            ModelName = "Gated",
-            ArenaBytes = 256,
-            StateBytes = 64,
-            ScratchBytes = 0,
-            VocabularySize = FakeModels.Vocabulary,
-            ContextLength = 4,
-            PrefillChunk = 4,
-            TokensOffset = 0,
-            LogitsOffsetPrefill = 16,
-            LogitsOffsetDecode = 16,
-        };
+        private static ProgramLayout Layout
+            => FakeLayouts.Causal("Gated", 64, 16, FakeModels.Vocabulary, context: 4, chunk: 4, prefill: (0, 16), decode: (0, 16));
 
-        protected override void ExecutePrefill(in PlanContext context, Worker worker) => Execute(in context);
-
-        protected override void ExecuteDecode(in PlanContext context, Worker worker) => Execute(in context);
-
-        private void Execute(in PlanContext context)
+        protected override void Execute(int entry, in PlanContext context, Worker worker)
         {
             gate.Pass();
             foreach (int token in new ReadOnlySpan<int>(context.Arena, context.Count))
