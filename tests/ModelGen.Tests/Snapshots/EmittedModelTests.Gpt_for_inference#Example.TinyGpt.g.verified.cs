@@ -12,10 +12,10 @@ namespace Example
     /// <remarks>
     /// <list type="table">
     /// <item><term>Inference arena</term><description>1,088 bytes</description></item>
-    /// <item><term>Vocabulary</term><description>11</description></item>
-    /// <item><term>Context</term><description>6 tokens</description></item>
     /// <item><term>Key/value cache</term><description>64 bytes a token</description></item>
     /// <item><term>Decoding</term><description>2,272 floating-point operations a token</description></item>
+    /// <item><term>Vocabulary</term><description>11 tokens</description></item>
+    /// <item><term>Context</term><description>6 tokens</description></item>
     /// </list>
     /// </remarks>
     partial class TinyGpt : global::ModelGen.ICausalLanguageModel<TinyGpt>
@@ -91,6 +91,5 @@ namespace Example
         static int global::ModelGen.ICausalLanguageModel<TinyGpt>.ContextLength => ContextLength;
 
         global::ModelGen.CausalSession global::ModelGen.ICausalLanguageModel<TinyGpt>.CreateSession(global::ModelGen.SessionOptions? options) => CreateSession(options);
-
     }
 }

@@ -9,7 +9,7 @@ namespace ModelGen.Generated.Example_TinyGpt_Code;
 using global::ModelGen.Runtime;
 using static global::ModelGen.Generated.Example_TinyGpt_Code.Kernels;
 
-// Evaluate: 12 kernels, 1,728 bytes of arena. Every worker runs it.
+// Evaluate: 11 kernels, 1,728 bytes of arena. Every worker runs it.
 internal static unsafe class EvaluatePlan
 {
     public static void Run(in PlanContext context, Worker worker)
@@ -57,8 +57,6 @@ internal static unsafe class EvaluatePlan
             Linear_8x8x11<V>(a + A.ln_f, w + W.wte_weight, a + A.lm_head, worker);
             // loss.rows = cross_entropy(lm_head, targets)  [8, 11]
             CrossEntropy_8x11<V>(a + A.lm_head, (int*)(a + A.targets), a + A.loss_rows, worker);
-            // loss = mean_loss(rows)  [1, 8]
-            MeanLoss_1x8<V>(a + A.loss_rows, a + A.loss, context.LossNormalizer, worker);
         }
 
         worker.Barrier();
@@ -68,11 +66,11 @@ internal static unsafe class EvaluatePlan
     private static class A
     {
         public const long
-            tokens = 0, lm_head = 48, targets = 16, loss = 32,
+            tokens = 0, lm_head = 48, targets = 16,
             wte = 304, ln_f = 304,
             h0_ln_1 = 240, h0_attn = 240, h0_ln_2 = 368,
             h0_attn_c_attn = 48, h0_attn_residual = 304,
             h0_mlp_act = 48, h0_mlp_residual = 304,
-            loss_rows = 144;
+            loss_rows = 32;
     }
 }

@@ -12,12 +12,12 @@ namespace Example
     /// <remarks>
     /// <list type="table">
     /// <item><term>Inference arena</term><description>1,088 bytes</description></item>
-    /// <item><term>Vocabulary</term><description>11</description></item>
-    /// <item><term>Context</term><description>6 tokens</description></item>
     /// <item><term>Key/value cache</term><description>64 bytes a token</description></item>
     /// <item><term>Decoding</term><description>2,272 floating-point operations a token</description></item>
     /// <item><term>Training arena</term><description>6,080 bytes</description></item>
     /// <item><term>Training step</term><description>61,097 floating-point operations</description></item>
+    /// <item><term>Vocabulary</term><description>11 tokens</description></item>
+    /// <item><term>Context</term><description>6 tokens</description></item>
     /// </list>
     /// </remarks>
     partial class TinyGpt : global::ModelGen.ITrainableLanguageModel<TinyGpt>
@@ -43,11 +43,17 @@ namespace Example
         /// <summary>The memory that each thread needs for itself, in bytes.</summary>
         public const long WorkerScratchBytes = 24576;
 
+        /// <summary>The memory of the gradients in bytes, and of each of an optimizer's slots: what is frozen has none.</summary>
+        public const long GradientBytes = 4416;
+
         /// <summary>The memory of a trainer's activations in bytes; gradients and optimizer state come on top.</summary>
         public const long TrainingArenaBytes = 6080;
 
         /// <summary>The memory of training with AdamW in bytes: weights, gradients, two optimizer slots, activations and carried state. Each thread takes WorkerScratchBytes on top.</summary>
         public const long AdamWTrainingBytes = 23744;
+
+        /// <summary>The floating-point operations of one training micro-batch, forward and backward; a multiply-add counts as two.</summary>
+        public const long FlopsPerStep = 61097;
 
         /// <summary>Sequences (or examples) in a training micro-batch.</summary>
         public const int BatchSize = 2;
