@@ -202,6 +202,15 @@ internal static class DiagnosticDescriptors
         isEnabledByDefault: true,
         helpLinkUri: HelpRoot + DiagnosticIds.MemberCollision + ".md");
 
+    public static readonly DiagnosticDescriptor UnsafeForbidden = new(
+        DiagnosticIds.UnsafeForbidden,
+        "Only emitted code may be unsafe here",
+        "This project sets AllowUnsafeBlocks to false, so its own code cannot be unsafe; only what ModelGen emits is",
+        Category,
+        DiagnosticSeverity.Error,
+        isEnabledByDefault: true,
+        helpLinkUri: HelpRoot + DiagnosticIds.UnsafeForbidden + ".md");
+
     public static readonly DiagnosticDescriptor InternalError = new(
         DiagnosticIds.InternalError,
         "The model compiler failed",

@@ -24,5 +24,6 @@ internal static class DiagnosticIds
     public const string UnsafeNotAllowed = "MG0019";
     public const string LanguageVersionTooOld = "MG0020";
     public const string MemberCollision = "MG0021";
+    public const string UnsafeForbidden = "MG0022";
     public const string InternalError = "MG9999";
 }

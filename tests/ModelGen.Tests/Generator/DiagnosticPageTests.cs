@@ -11,7 +11,7 @@ namespace ModelGen.Tests.Generator;
 public sealed partial class DiagnosticPageTests
 {
     private static IReadOnlyList<DiagnosticDescriptor> Descriptors { get; } =
-        [.. DiagnosticDescriptors.OfDeclarations, DiagnosticDescriptors.InternalError];
+        [.. DiagnosticDescriptors.OfDeclarations, DiagnosticDescriptors.UnsafeForbidden, DiagnosticDescriptors.InternalError];
 
     public static TheoryData<string> Ids => [.. Descriptors.Select(descriptor => descriptor.Id)];
 
@@ -39,7 +39,7 @@ public sealed partial class DiagnosticPageTests
         if (blocks.Length == 0)
         {
             // The problem is one of the project file, or of ModelGen itself.
-            Assert.Contains(id, new[] { DiagnosticIds.UnsafeNotAllowed, DiagnosticIds.LanguageVersionTooOld, DiagnosticIds.InternalError });
+            Assert.Contains(id, new[] { DiagnosticIds.UnsafeNotAllowed, DiagnosticIds.UnsafeForbidden, DiagnosticIds.LanguageVersionTooOld, DiagnosticIds.InternalError });
             return;
         }
 
