@@ -17,8 +17,8 @@ public sealed class FrozenTests
         long frozen = LearningGpt.Parameters.Where(p => IsFrozen(p.Name)).Sum(p => (p.Length + 15) / 16 * 16 * sizeof(float));
         Assert.True(frozen > LearningGpt.WeightBytes / 3);
         Assert.Equal(LearningGpt.WeightBytes, FrozenGpt.WeightBytes);
-        Assert.Equal(LearningGpt.WeightBytes, LearningGpt.GradientBytes);
-        Assert.Equal(LearningGpt.WeightBytes - frozen, FrozenGpt.GradientBytes);
+        Assert.Equal(LearningGpt.GradientBytes, LearningGpt.WeightBytes);
+        Assert.Equal(FrozenGpt.GradientBytes, LearningGpt.WeightBytes - frozen);
         Assert.Equal(FrozenGpt.Parameters.Where(p => p.IsFrozen).Select(p => p.Name), LearningGpt.Parameters.Where(p => IsFrozen(p.Name)).Select(p => p.Name));
 
         // Gradients and AdamW's two moments; the arena holds less, since nothing flows back further than what is trained.
