@@ -8,6 +8,15 @@ namespace ModelGen.Compiler.Emit.CSharp;
 /// <summary>The names of a declaration's values, as emitted comments and identifiers have them.</summary>
 internal sealed class DeclaredNames
 {
+    // The compiler's lower half knows no Roslyn. Words that are keywords only in some places are names everywhere else.
+    private static readonly HashSet<string> Keywords =
+    [
+        .. ("abstract as base bool break byte case catch char checked class const continue decimal default delegate do double else enum event explicit extern false "
+            + "finally fixed float for foreach goto if implicit in int interface internal is lock long namespace new null object operator out override params private "
+            + "protected public readonly ref return sbyte sealed short sizeof stackalloc static string struct switch this throw true try typeof uint ulong unchecked "
+            + "unsafe ushort using virtual void volatile while").Split(' '),
+    ];
+
     private const string Cotangent = "d ";
 
     private readonly string _common;
@@ -44,6 +53,6 @@ internal sealed class DeclaredNames
         }
 
         string identifier = text.ToString().TrimEnd('_');
-        return identifier.Length == 0 || identifier[0] is >= '0' and <= '9' || Microsoft.CodeAnalysis.CSharp.SyntaxFacts.GetKeywordKind(identifier) != Microsoft.CodeAnalysis.CSharp.SyntaxKind.None ? "_" + identifier : identifier;
+        return identifier.Length == 0 || identifier[0] is >= '0' and <= '9' || Keywords.Contains(identifier) ? "_" + identifier : identifier;
     }
 }
