@@ -74,7 +74,7 @@ internal sealed partial class LeafAssembly
     /// <summary>The number by which a command asks for a plan.</summary>
     public int Plan(string model, string plan)
     {
-        int index = Array.FindIndex(_plans, name => name.Contains(model + "_", StringComparison.Ordinal) && name.EndsWith("." + plan, StringComparison.Ordinal));
+        int index = Array.FindIndex(_plans, name => name.Contains(model + "_", StringComparison.Ordinal) && name.EndsWith($".{plan}Plan.Run", StringComparison.Ordinal));
         return index >= 0 ? index : throw new ArgumentException($"{model} has no plan {plan}: {string.Join(", ", _plans)}");
     }
 
@@ -103,7 +103,8 @@ internal sealed partial class LeafAssembly
     private static string Generated(EmittedFile file)
     {
         Match space = CodeNamespace().Match(file.Text);
-        return !space.Success || !PlanClass().IsMatch(file.Text) ? "" : file.Text[space.Index..];
+        bool isNeeded = PlanClass().IsMatch(file.Text) || file.HintName.EndsWith(".Offsets.g.cs", StringComparison.Ordinal);
+        return !space.Success || !isNeeded ? "" : file.Text[space.Index..];
     }
 
     private static IEnumerable<string> Plans(string text)
