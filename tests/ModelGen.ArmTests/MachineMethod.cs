@@ -72,7 +72,7 @@ internal sealed partial class MachineMethod
 
     private static long Hexadecimal(string text) => long.Parse(text, NumberStyles.HexNumber, CultureInfo.InvariantCulture);
 
-    [GeneratedRegex(@"^[0-9a-f]+ <(?<symbol>[^>]+)>:$")]
+    [GeneratedRegex(@"^[0-9a-f]+ <(?<symbol>.+)>:$")]
     private static partial Regex Header();
 
     [GeneratedRegex(@"^\s*(?<address>[0-9a-f]+):\s+(?<name>\S+)(?<operands>.*)$")]
