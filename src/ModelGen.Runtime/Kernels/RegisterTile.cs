@@ -123,16 +123,17 @@ public static unsafe partial class RegisterTile
     /// </summary>
     /// <typeparam name="TVector">The vectors of b: of 512 bits for tiles of 8 rows, of 256 for 6.</typeparam>
     /// <param name="rows">Rows of a: a multiple of a tile's and of the lanes of a vector.</param>
+    /// <param name="kept">Those of them whose products are turned: the others only fill up tiles.</param>
     /// <param name="vectors">Vectors of a row of b: 1, 2 or 3.</param>
     /// <param name="a">The first row.</param>
     /// <param name="aStep">Elements from one row of a to the next.</param>
     /// <param name="b">The row of the first step; the others follow upon it.</param>
     /// <param name="product">Memory for a · b.</param>
-    /// <param name="c">The transpose: a row for each column of b, of as many elements as a has rows.</param>
+    /// <param name="c">The transpose: a row for each column of b, of as many elements as rows are kept, rounded up to whole vectors.</param>
     /// <param name="depth">Steps of the contraction.</param>
     /// <param name="distance">Elements from a tile's rows to those that are asked for meanwhile, which need not exist; 0 if none are.</param>
     [MethodImpl(MethodImplOptions.AggressiveOptimization)]
-    public static void MultiplyTransposed<TVector>(int rows, int vectors, float* a, long aStep, float* b, float* product, float* c, int depth, long distance)
+    public static void MultiplyTransposed<TVector>(int rows, int kept, int vectors, float* a, long aStep, float* b, float* product, float* c, int depth, long distance)
         where TVector : struct, IVector<TVector>
     {
         int height = TVector.Lanes == 8 ? 6 : 8, columns = vectors * TVector.Lanes;
@@ -148,7 +149,7 @@ public static unsafe partial class RegisterTile
             }
         }
 
-        Panels.PackPanelsTransposed(product, columns, columns, rows, c, rows, TVector.Lanes);
+        Panels.PackPanelsTransposed(product, columns, columns, kept, c, rows, TVector.Lanes);
     }
 
     // Shapes that whole tiles have are compared first: where they are literals, nothing but the call is left.
@@ -277,16 +278,16 @@ public static unsafe partial class RegisterTile
             case 8:
                 Run<TVector, Eight, TVectors, TLeft, Alone>(a, aStep, b, bStep, c, cStep, depth, adds, null, depth, 0);
                 break;
-            case 9:
+            case 9 when sizeof(TVectors) < 3:
                 Run<TVector, Nine, TVectors, TLeft, Alone>(a, aStep, b, bStep, c, cStep, depth, adds, null, depth, 0);
                 break;
-            case 10:
+            case 10 when sizeof(TVectors) < 3:
                 Run<TVector, Ten, TVectors, TLeft, Alone>(a, aStep, b, bStep, c, cStep, depth, adds, null, depth, 0);
                 break;
-            case 11:
+            case 11 when sizeof(TVectors) < 3:
                 Run<TVector, Eleven, TVectors, TLeft, Alone>(a, aStep, b, bStep, c, cStep, depth, adds, null, depth, 0);
                 break;
-            case 12:
+            case 12 when sizeof(TVectors) < 3:
                 Run<TVector, Twelve, TVectors, TLeft, Alone>(a, aStep, b, bStep, c, cStep, depth, adds, null, depth, 0);
                 break;
         }

@@ -216,7 +216,7 @@ internal static unsafe class Kernels
 
                 for (int row = 0; row < height; row++)
                 {
-                    float sum = AttentionRows.Exponentials(scores + row * scoreStride, limit - height + 1 + row, limit, 0.5f, out _);
+                    float sum = AttentionRows.Exponentials(scores + row * scoreStride, limit - height + 1 + row, limit, 0.5f, out float _);
                     factors[row] = 1 / sum;
                 }
 

@@ -97,7 +97,7 @@ internal static class AttentionEmitter
         w.Close();
         w.Line();
         w.Open("for (int row = 0; row < height; row++)");
-        w.Line($"float sum = AttentionRows.Exponentials(scores + row * {scores}, {(kernel.Op.Causal ? "limit - height + 1 + row" : "keys")}, limit, {CodeWriter.Literal(kernel.Op.Scale)}, out {(kernel.HasLogSumExp ? "float maximum" : "_")});");
+        w.Line($"float sum = AttentionRows.Exponentials(scores + row * {scores}, {(kernel.Op.Causal ? "limit - height + 1 + row" : "keys")}, limit, {CodeWriter.Literal(kernel.Op.Scale)}, out {(kernel.HasLogSumExp ? "float maximum" : "float _")});");
         w.Line("factors[row] = 1 / sum;");
         if (kernel.HasLogSumExp)
         {

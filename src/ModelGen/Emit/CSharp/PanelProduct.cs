@@ -112,7 +112,7 @@ internal sealed class PanelProduct(Func<string, string> name, MatMulKernel kerne
         W.Close();
         W.Line();
         W.Line("// The panel that most likely follows is packed by the tiles of this one.");
-        W.Line($"bool follows = worker.Foresee({(HasRaggedColumns ? Constant("wholePanels", b => Kernel.Columns / b.Width) : Panels)}, out int following, out {(NeedsOrder ? "int later" : "_")});");
+        W.Line($"bool follows = worker.Foresee({(HasRaggedColumns ? Constant("wholePanels", b => Kernel.Columns / b.Width) : Panels)}, out int following, out {(NeedsOrder ? "int later" : "int _")});");
         W.Line($"ahead.Begin({RightAt($"following * {Width}", later)}, {Right.Access.RowStride}, follows ? {DepthOf(later)} : 0, next, {Width});");
         Strip("0", Strips, StripAt, "worker.Unit", every);
         W.Line();

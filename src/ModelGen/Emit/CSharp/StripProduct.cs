@@ -69,7 +69,7 @@ internal sealed class StripProduct(Func<string, string> name, MatMulKernel kerne
         W.Close();
         W.Line();
         W.Line("// The strips that most likely follow are packed by the tiles of these.");
-        W.Line($"bool follow = worker.Foresee({Constant("wholeGroups", b => Kernel.Rows.Maximum / (b.BlockStrips * b.Height))}, out int following, out _);");
+        W.Line($"bool follow = worker.Foresee({Constant("wholeGroups", b => Kernel.Rows.Maximum / (b.BlockStrips * b.Height))}, out int following, out int _);");
         W.Line($"ahead.Begin({LeftAt($"following * {Group}")}, {Left.Access.RowStride}, follow ? {Depth} : 0, next, {Group});");
         AllPanels($"strip + (m - first) * {Height}", Constant("every", b => b.StepsOfCopy(b.Panels * b.BlockStrips)));
         W.Line();

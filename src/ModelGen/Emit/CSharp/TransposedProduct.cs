@@ -47,7 +47,7 @@ internal sealed class TransposedProduct(Func<string, string> name, MatMulKernel 
 
         PrefetchEpilogue("row", "height", "column", count);
         string distance = Constant("distance", b => b.FetchesRows ? (long)b.FetchedRows * Right.Access.RowStride : 0);
-        W.Line($"RegisterTile.MultiplyTransposed<V>({group}, vectors, {at}, {step}, rows + (long)row * {Depth}, transpose, tile, {Depth}, {(distance == "0" ? "0" : $"row == 0 ? {distance} : 0")});");
+        W.Line($"RegisterTile.MultiplyTransposed<V>({group}, {count}, vectors, {at}, {step}, rows + (long)row * {Depth}, transpose, tile, {Depth}, {(distance == "0" ? "0" : $"row == 0 ? {distance} : 0")});");
         Epilogue("tile", "row", "height", "column", count);
         W.Close();
         W.Close();
