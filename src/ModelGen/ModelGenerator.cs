@@ -1,9 +1,9 @@
 using System;
 using System.Threading;
 using Microsoft.CodeAnalysis;
-using ModelGen.Compiler.Families;
 using ModelGen.Compiler.Declarations;
 using ModelGen.Compiler.Diagnostics;
+using ModelGen.Compiler.Families;
 using ModelGen.Compiler.Targets.Cpu;
 
 namespace ModelGen.Compiler;

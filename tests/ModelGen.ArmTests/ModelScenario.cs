@@ -1,7 +1,7 @@
 using ModelGen.Compiler;
-using ModelGen.Compiler.Families;
 using ModelGen.Compiler.Autodiff;
 using ModelGen.Compiler.Emit.CSharp;
+using ModelGen.Compiler.Families;
 using ModelGen.Compiler.Graph;
 using ModelGen.Compiler.Kernels;
 using ModelGen.Compiler.Ops;

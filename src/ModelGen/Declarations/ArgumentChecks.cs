@@ -1,7 +1,7 @@
 using System;
 using System.Globalization;
-using ModelGen.Compiler.Families;
 using ModelGen.Compiler.Diagnostics;
+using ModelGen.Compiler.Families;
 
 namespace ModelGen.Compiler.Declarations;
 

@@ -1,5 +1,5 @@
-using ModelGen.Compiler.Families;
 using ModelGen.Compiler.Diagnostics;
+using ModelGen.Compiler.Families;
 using ModelGen.Compiler.Targets.Cpu;
 
 namespace ModelGen.Compiler.Declarations;

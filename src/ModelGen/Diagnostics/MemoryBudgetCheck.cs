@@ -3,9 +3,9 @@ using System.Collections.Generic;
 using System.Globalization;
 using System.Linq;
 using Microsoft.CodeAnalysis;
-using ModelGen.Compiler.Families;
 using ModelGen.Compiler.Declarations;
 using ModelGen.Compiler.Emit.CSharp;
+using ModelGen.Compiler.Families;
 
 namespace ModelGen.Compiler.Diagnostics;
 

@@ -7,8 +7,8 @@ using System.Threading;
 using Microsoft.CodeAnalysis;
 using Microsoft.CodeAnalysis.CSharp.Syntax;
 using Microsoft.CodeAnalysis.Diagnostics;
-using ModelGen.Compiler.Families;
 using ModelGen.Compiler.Declarations;
+using ModelGen.Compiler.Families;
 
 namespace ModelGen.Compiler.Diagnostics;
 

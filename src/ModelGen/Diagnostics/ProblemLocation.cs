@@ -4,8 +4,8 @@ using System.Threading;
 using Microsoft.CodeAnalysis;
 using Microsoft.CodeAnalysis.CSharp;
 using Microsoft.CodeAnalysis.CSharp.Syntax;
-using ModelGen.Compiler.Families;
 using ModelGen.Compiler.Declarations;
+using ModelGen.Compiler.Families;
 
 namespace ModelGen.Compiler.Diagnostics;
 

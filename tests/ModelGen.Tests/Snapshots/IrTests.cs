@@ -1,6 +1,6 @@
 using ModelGen.Compiler;
-using ModelGen.Compiler.Families;
 using ModelGen.Compiler.Autodiff;
+using ModelGen.Compiler.Families;
 using ModelGen.Compiler.Graph;
 using ModelGen.Compiler.Passes;
 using ModelGen.Tests.Infrastructure;

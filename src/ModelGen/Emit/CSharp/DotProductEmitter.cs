@@ -61,7 +61,7 @@ internal static class DotProductEmitter
         w.Close();
     }
 
-        // Four rows at a time, a quarter of all apart: of four streams, more of memory's lines are under way than of one, and rows side by
+    // Four rows at a time, a quarter of all apart: of four streams, more of memory's lines are under way than of one, and rows side by
     // side would be one. What does not make quarters is read row by row.
     private static string Dots(string name, string four, string dot, int depth, int stride)
     {

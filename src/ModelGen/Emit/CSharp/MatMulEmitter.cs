@@ -3,8 +3,8 @@ using System.Collections.Generic;
 using System.Linq;
 using ModelGen.Compiler.Graph;
 using ModelGen.Compiler.Kernels;
-using ModelGen.Compiler.Targets.Cpu;
 using ModelGen.Compiler.Ops;
+using ModelGen.Compiler.Targets.Cpu;
 
 namespace ModelGen.Compiler.Emit.CSharp;
 
