@@ -56,7 +56,7 @@ public sealed class ProjectSettingsTests
     [Fact]
     public void A_deterministic_build_does_not_depend_on_its_folder()
     {
-        Assert.Equal(ImageIn("/home/one/project"), ImageIn("/mnt/another place/project"));
+        Assert.Equal(ImageIn("/one/project"), ImageIn("/another place/project"));
 
         static byte[] ImageIn(string folder)
         {
