@@ -117,6 +117,13 @@ internal static class KernelCases
             }
         }
 
+        // Few rows meet many weights: the transpose is computed, in groups of columns of which the last may be shorter at any width.
+        foreach ((int m, int n) in new[] { (9, 40), (5, 57), (13, 68) })
+        {
+            yield return Of($"matmul NT {m}x40x{n}, in groups", b =>
+                [b.Add(new Tanh(), "activated", b.Add(new MatMul(MatMulForm.NT), "product", OperatorCases.Parameter(b, "a", m, 40), OperatorCases.Parameter(b, "b", n, 40)))]);
+        }
+
         KernelCase Of(string name, Func<GraphBuilder, IEnumerable<Value>> build)
         {
             ModelGraph graph = OperatorCases.Case(name, build).Graph;
