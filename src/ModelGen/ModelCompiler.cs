@@ -134,15 +134,17 @@ internal static class ModelCompiler
         foreach (Func<ModelGraph, ModelGraph> pass in passes)
         {
             cancellation.ThrowIfCancellationRequested();
-            graph = pass(graph);
-            Verify(graph, pass);
+            ModelGraph next = pass(graph);
+            if (next != graph)
+            {
+                GraphVerifier.Verify(next, pass.Method.DeclaringType?.Name + "." + pass.Method.Name);
+            }
+
+            graph = next;
         }
 
         return graph;
     }
-
-    private static void Verify(ModelGraph graph, Func<ModelGraph, ModelGraph> pass)
-        => GraphVerifier.Verify(graph, pass.Method.DeclaringType?.Name + "." + pass.Method.Name);
 }
 
 /// <summary>What came out of a compilation: equatable, since it travels through the incremental pipeline.</summary>

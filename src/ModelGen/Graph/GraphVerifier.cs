@@ -1,5 +1,6 @@
 using System.Collections.Generic;
 using System.Linq;
+using System.Runtime.CompilerServices;
 using ModelGen.Compiler.Ops;
 
 namespace ModelGen.Compiler.Graph;
@@ -18,7 +19,7 @@ internal static class GraphVerifier
         var named = new Dictionary<string, Shape>();
         foreach (Node node in graph.Nodes)
         {
-            Require(ids.Add(node.Id), node, "its identifier is taken");
+            Require(ids.Add(node.Id), node, $"its identifier is taken");
             foreach (Value input in node.Inputs)
             {
                 Require(defined.Contains(input.Node), node, $"its input {input} is not defined above it");
@@ -26,16 +27,16 @@ internal static class GraphVerifier
             }
 
             IReadOnlyList<TensorType> expected = node.Op.Infer(node.Inputs.Select(i => i.Type).ToArray());
-            Require(expected.SequenceEqual(node.Outputs), node, $"its type is {string.Join(", ", node.Outputs)} and its shape rule gives {string.Join(", ", expected)}");
+            Require(expected.SequenceEqual(node.Outputs), node, $"its type is {string.Join(", ", node.Outputs)} and its shape rule gives {string.Join(", $", expected)}");
             foreach (TensorType output in node.Outputs)
             {
-                Require(output.Element == ElementType.Int32 || output.Shape.Rank == 0 || output.Shape[-1].IsLiteral, node, "its innermost extent is symbolic");
+                Require(output.Element == ElementType.Int32 || output.Shape.Rank == 0 || output.Shape[-1].IsLiteral, node, $"its innermost extent is symbolic");
             }
 
             if (node.Op is Parameter or StateRead)
             {
                 string name = node.Op is Parameter p ? Key(p.ParameterName) : ((StateRead)node.Op).State;
-                Require(!named.ContainsKey(name), node, "another leaf has its name");
+                Require(!named.ContainsKey(name), node, $"another leaf has its name");
                 named.Add(name, node.Outputs[0].Shape);
             }
 
@@ -75,7 +76,7 @@ internal static class GraphVerifier
 
         static string Key(string parameter) => "parameter " + parameter;
 
-        void Require(bool condition, Node node, string problem)
+        void Require(bool condition, Node node, [InterpolatedStringHandlerArgument(nameof(condition))] ProblemText problem)
         {
             if (!condition)
             {

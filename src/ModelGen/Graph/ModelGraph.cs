@@ -25,8 +25,23 @@ internal sealed class Node(int id, Operator op, IReadOnlyList<Value> inputs, IRe
     /// <summary>The operation of the declaration that this node belongs to.</summary>
     public Origin Origin => Within ?? new Origin(Op.Mnemonic, Name, Inputs.Select(i => i.Name).ToArray());
 
+    /// <summary>The node's results, in their order.</summary>
+    public Value[] Results()
+    {
+        var results = new Value[Outputs.Count];
+        for (int i = 0; i < results.Length; i++)
+        {
+            results[i] = new Value(this, i);
+        }
+
+        return results;
+    }
+
     /// <summary>Whether and how the backward pass computes it again.</summary>
     public Recomputed Recomputed { get; } = recomputed;
+
+    /// <summary>Nodes are one only if they are the same object; those of one graph differ in their identifier.</summary>
+    public override int GetHashCode() => Id;
 
     public override string ToString() => $"%{Id} {Op.Mnemonic} {Name}";
 }
@@ -41,6 +56,10 @@ internal readonly record struct Recomputed(string? Region, int Copy);
 /// <summary>One result of a node.</summary>
 internal readonly record struct Value(Node Node, int Index)
 {
+    public bool Equals(Value other) => Node == other.Node && Index == other.Index;
+
+    public override int GetHashCode() => (Node.Id * 4) + Index;
+
     public TensorType Type => Node.Outputs[Index];
 
     public Shape Shape => Type.Shape;
@@ -76,15 +95,34 @@ internal sealed class ModelGraph(
 
     public IReadOnlyList<GradientContribution> Gradients { get; } = gradients;
 
+    /// <summary>The graph of some nodes, in their order, without those that nothing needs.</summary>
+    public static ModelGraph OfLive(IReadOnlyList<Node> nodes, IReadOnlyList<GraphOutput> outputs, IReadOnlyList<StateUpdate> stateUpdates, IReadOnlyList<GradientContribution> gradients)
+    {
+        var live = new HashSet<Node>();
+        var pending = new Stack<Node>(outputs.Select(o => o.Value.Node).Concat(stateUpdates.Select(s => s.Value.Node)).Concat(gradients.Select(g => g.Value.Node)));
+        while (pending.Count > 0)
+        {
+            Node node = pending.Pop();
+            if (live.Add(node))
+            {
+                foreach (Value input in node.Inputs)
+                {
+                    pending.Push(input.Node);
+                }
+            }
+        }
+
+        return new ModelGraph(nodes.Where(live.Contains).ToArray(), outputs, stateUpdates, gradients);
+    }
+
     /// <summary>The graph with only some of its outputs; what only the others needed is gone.</summary>
     public ModelGraph WithOutputs(params string[] names)
-        => Passes.GraphRewriter.Rewrite(this, (_, _, _) => null, (builder, map) =>
-        {
-            foreach (string name in names)
-            {
-                builder.Output(name, map[Output(name)]);
-            }
-        }, keepOutputs: false);
+        => OfLive(Nodes, [.. names.Select(name => new GraphOutput(name, Output(name)))], StateUpdates, Gradients);
+
+    /// <summary>Whether an operator of a kind is in the graph or in the bodies of its scans.</summary>
+    public bool Contains<TOperator>()
+        where TOperator : Operator
+        => Nodes.Any(n => n.Op is TOperator || (n.Op is Scan scan && scan.Body.Contains<TOperator>()));
 
     public Value Output(string name) => Outputs.First(o => o.Name == name).Value;
 
@@ -135,13 +173,12 @@ internal sealed class GraphBuilder
         var key = new NodeKey(op, inputs, recomputed.Copy);
         if (!_existing.TryGetValue(key, out Node? node))
         {
-            IReadOnlyList<TensorType> outputs = op.Infer(inputs.Select(i => i.Type).ToArray());
-            node = new Node(_nodes.Count, op, inputs, outputs, Qualify(name), Within, recomputed);
+            node = new Node(_nodes.Count, op, inputs, op.Infer(TypesOf(inputs)), Qualify(name), Within, recomputed);
             _nodes.Add(node);
             _existing.Add(key, node);
         }
 
-        return Enumerable.Range(0, node.Outputs.Count).Select(i => new Value(node, i)).ToArray();
+        return node.Results();
     }
 
     /// <summary>Makes the nodes of a finished graph this builder's own, so that a pass can continue it.</summary>
@@ -179,24 +216,17 @@ internal sealed class GraphBuilder
     public void AddGradient(string parameter, Value value) => _gradients.Add(new GradientContribution(parameter, value));
 
     /// <summary>The finished graph, without what no result needs.</summary>
-    public ModelGraph Build()
+    public ModelGraph Build() => ModelGraph.OfLive(_nodes, _outputs.ToArray(), _stateUpdates.ToArray(), _gradients.ToArray());
+
+    private static TensorType[] TypesOf(IReadOnlyList<Value> values)
     {
-        var live = new HashSet<Node>();
-        var pending = new Stack<Node>(_outputs.Select(o => o.Value.Node)
-            .Concat(_stateUpdates.Select(s => s.Value.Node)).Concat(_gradients.Select(g => g.Value.Node)));
-        while (pending.Count > 0)
+        var types = new TensorType[values.Count];
+        for (int i = 0; i < types.Length; i++)
         {
-            Node node = pending.Pop();
-            if (live.Add(node))
-            {
-                foreach (Value input in node.Inputs)
-                {
-                    pending.Push(input.Node);
-                }
-            }
+            types[i] = values[i].Type;
         }
 
-        return new ModelGraph(_nodes.Where(live.Contains).ToArray(), _outputs.ToArray(), _stateUpdates.ToArray(), _gradients.ToArray());
+        return types;
     }
 
     private sealed class Scoped(Action end) : IDisposable
@@ -210,10 +240,35 @@ internal sealed class GraphBuilder
         private readonly Operator _op = op;
         private readonly IReadOnlyList<Value> _inputs = inputs;
 
-        public bool Equals(NodeKey other) => _copy == other._copy && _inputs.Count == other._inputs.Count && _op.Equals(other._op) && _inputs.SequenceEqual(other._inputs);
+        public bool Equals(NodeKey other)
+        {
+            if (_copy != other._copy || _inputs.Count != other._inputs.Count)
+            {
+                return false;
+            }
+
+            for (int i = 0; i < _inputs.Count; i++)
+            {
+                if (_inputs[i].Node != other._inputs[i].Node || _inputs[i].Index != other._inputs[i].Index)
+                {
+                    return false;
+                }
+            }
+
+            return _op.Equals(other._op);
+        }
 
         public override bool Equals(object? obj) => obj is NodeKey other && Equals(other);
 
-        public override int GetHashCode() => _inputs.Aggregate(_op.GetHashCode(), (hash, input) => unchecked((hash * 31) + (input.Node.Id * 4) + input.Index));
+        public override int GetHashCode()
+        {
+            int hash = _op.GetHashCode();
+            for (int i = 0; i < _inputs.Count; i++)
+            {
+                hash = unchecked((hash * 31) + (_inputs[i].Node.Id * 4) + _inputs[i].Index);
+            }
+
+            return hash;
+        }
     }
 }

@@ -44,6 +44,10 @@ internal readonly record struct Dim(int Maximum, string? Symbol, int Plus)
     public static Dim operator +(Dim extent, int plus)
         => extent.IsLiteral ? extent.Maximum + plus : extent with { Maximum = extent.Maximum + plus, Plus = extent.Plus + plus };
 
+    public bool Equals(Dim other) => Maximum == other.Maximum && Plus == other.Plus && Symbol == other.Symbol;
+
+    public override int GetHashCode() => unchecked((((Symbol?.GetHashCode() ?? 0) * 31) + Plus) * 31) + Maximum;
+
     public override string ToString() => (Symbol ?? Maximum.ToString(CultureInfo.InvariantCulture)) + (IsLiteral ? 0 : Plus) switch
     {
         0 => "",
@@ -53,13 +57,20 @@ internal readonly record struct Dim(int Maximum, string? Symbol, int Plus)
 }
 
 /// <summary>The extents of a tensor, outermost first; no extents is a scalar.</summary>
-internal sealed class Shape(IEnumerable<Dim> dims) : IEquatable<Shape>
+internal sealed class Shape : IEquatable<Shape>
 {
-    private readonly Dim[] _dims = dims.ToArray();
+    private readonly Dim[] _dims;
+
+    public Shape(IEnumerable<Dim> dims)
+        : this(dims.ToArray())
+    {
+    }
+
+    private Shape(Dim[] dims) => _dims = dims;
 
     public static Shape Scalar { get; } = new([]);
 
-    public static Shape Of(params Dim[] dims) => new(dims);
+    public static Shape Of(params Dim[] dims) => new((Dim[])dims.Clone());
 
     public int Rank => _dims.Length;
 
@@ -71,32 +82,89 @@ internal sealed class Shape(IEnumerable<Dim> dims) : IEquatable<Shape>
     public int Columns => Rank == 0 ? 1 : _dims[Rank - 1].Maximum;
 
     /// <summary>The product of all extents but the innermost.</summary>
-    public RowExtent Rows => RowExtent.Product(_dims.Take(Math.Max(0, Rank - 1)));
+    public RowExtent Rows
+    {
+        get
+        {
+            RowExtent product = RowExtent.Literal(1);
+            for (int i = 0; i < Rank - 1; i++)
+            {
+                product *= RowExtent.Of(_dims[i]);
+            }
+
+            return product;
+        }
+    }
 
     /// <summary>The number of elements that memory is planned for.</summary>
-    public long MaximumElements => _dims.Aggregate(1L, (product, dim) => checked(product * dim.Maximum));
+    public long MaximumElements
+    {
+        get
+        {
+            long product = 1;
+            foreach (Dim dim in _dims)
+            {
+                product = checked(product * dim.Maximum);
+            }
 
-    public Shape WithLast(Dim columns) => new(_dims.Take(Rank - 1).Append(columns));
+            return product;
+        }
+    }
 
-    public Shape WithFirst(Dim first) => new(new[] { first }.Concat(_dims.Skip(1)));
+    public Shape WithLast(Dim columns) => With(_dims.Length - 1, columns);
+
+    public Shape WithFirst(Dim first) => With(0, first);
 
     public Shape DropFirst() => new(_dims.Skip(1));
 
     public Shape Prepend(Dim first) => new(new[] { first }.Concat(_dims));
 
-    public Shape Select(Func<Dim, Dim> map) => new(_dims.Select(map));
+    public Shape Select(Func<Dim, Dim> map) => new(Array.ConvertAll(_dims, dim => map(dim)));
 
-    public bool Equals(Shape? other) => other is not null && _dims.SequenceEqual(other._dims);
+    /// <summary>Whether all extents but the innermost are those of another shape.</summary>
+    public bool HasRowsOf(Shape other)
+    {
+        if (Rank != other.Rank)
+        {
+            return false;
+        }
+
+        for (int i = 0; i < Rank - 1; i++)
+        {
+            if (_dims[i] != other._dims[i])
+            {
+                return false;
+            }
+        }
+
+        return true;
+    }
+
+    public bool Equals(Shape? other) => ReferenceEquals(this, other) || (other is not null && HasRowsOf(other) && (Rank == 0 || _dims[Rank - 1] == other._dims[Rank - 1]));
 
     public override bool Equals(object? obj) => Equals(obj as Shape);
 
-    public override int GetHashCode() => _dims.Aggregate(17, (hash, dim) => unchecked((hash * 31) + dim.GetHashCode()));
+    public override int GetHashCode()
+    {
+        int hash = 17;
+        foreach (Dim dim in _dims)
+        {
+            hash = unchecked((hash * 31) + dim.GetHashCode());
+        }
+
+        return hash;
+    }
 
     public override string ToString() => "[" + string.Join(", ", _dims) + "]";
 
     /// <summary>The shape of an element-wise result: extents are aligned at the innermost, and an extent of one stretches.</summary>
     public static Shape Broadcast(Shape a, Shape b)
     {
+        if (a.Equals(b))
+        {
+            return a;
+        }
+
         int rank = Math.Max(a.Rank, b.Rank);
         var dims = new Dim[rank];
         for (int i = 1; i <= rank; i++)
@@ -108,6 +176,18 @@ internal sealed class Shape(IEnumerable<Dim> dims) : IEquatable<Shape>
                 : throw new GraphException($"shapes {a} and {b} do not broadcast: extent {x} meets {y}");
         }
 
+        return new Shape(dims);
+    }
+
+    private Shape With(int index, Dim dim)
+    {
+        if (Rank == 0)
+        {
+            return new Shape([dim]);
+        }
+
+        var dims = (Dim[])_dims.Clone();
+        dims[index] = dim;
         return new Shape(dims);
     }
 }
@@ -132,7 +212,19 @@ internal readonly record struct RowExtent
     public bool IsDynamic => Factors.Count > 0;
 
     /// <summary>The largest value, or the value itself where it is literal.</summary>
-    public int Maximum => Factors.Aggregate(Coefficient, (product, dim) => checked(product * dim.Maximum));
+    public int Maximum
+    {
+        get
+        {
+            int product = Coefficient;
+            foreach (Dim dim in Factors)
+            {
+                product = checked(product * dim.Maximum);
+            }
+
+            return product;
+        }
+    }
 
     public static RowExtent Literal(int rows) => new(rows, []);
 

@@ -1,6 +1,7 @@
 using System;
 using System.Collections.Generic;
 using System.Linq;
+using System.Runtime.CompilerServices;
 using ModelGen.Compiler.Graph;
 
 namespace ModelGen.Compiler.Kernels;
@@ -34,7 +35,7 @@ internal static class KernelVerifier
             Write[] ofSteps = loop.Body.SelectMany(k => WritesOf(k, loop)).ToArray();
             foreach (Kernel inner in loop.Body)
             {
-                Require(inner is not LoopKernel, inner, "it is a loop inside a loop");
+                Require(inner is not LoopKernel, inner, $"it is a loop inside a loop");
                 Visit(inner, loop, ofSteps);
             }
         }
@@ -111,7 +112,7 @@ internal static class KernelVerifier
             return list;
         }
 
-        void Require(bool condition, Kernel kernel, string problem)
+        void Require(bool condition, Kernel kernel, [InterpolatedStringHandlerArgument(nameof(condition))] ProblemText problem)
         {
             if (!condition)
             {
@@ -163,7 +164,7 @@ internal static class KernelVerifier
         return true;
     }
 
-    private static void VerifyParts(Kernel kernel, Action<bool, Kernel, string> require)
+    private static void VerifyParts(Kernel kernel, Check require)
     {
         switch (kernel)
         {
@@ -185,7 +186,7 @@ internal static class KernelVerifier
             case ColumnSumKernel k:
                 VerifyOperands(k.Operands, k.Kept.Count + k.Summed.Count, anyColumns: true);
                 VerifyStores(k.Sums, [], accumulator: false);
-                require(k.RowNumber.Count == k.Kept.Count + k.Summed.Count, k, "its rows are not numbered along every axis");
+                require(k.RowNumber.Count == k.Kept.Count + k.Summed.Count, k, $"its rows are not numbered along every axis");
                 break;
             case MatMulKernel k:
                 require(RowExtent.Product(k.Axes) == k.Rows, k, $"its axes make {RowExtent.Product(k.Axes)} rows of {k.Rows}");
@@ -236,11 +237,13 @@ internal static class KernelVerifier
                     require(known.Contains(r.Index), kernel, $"it reads the reduction {r.Index}, which no earlier phase computes");
                     break;
                 case AccumulatorExpr:
-                    require(accumulator, kernel, "it reads the accumulator of a product that it is not");
+                    require(accumulator, kernel, $"it reads the accumulator of a product that it is not");
                     break;
             }
         });
     }
+
+    private delegate void Check(bool condition, Kernel kernel, [InterpolatedStringHandlerArgument(nameof(condition))] ProblemText problem);
 
     /// <summary>What one operand of a kernel writes: in one step, and in all of them.</summary>
     private sealed record Write(Kernel Kernel, Footprint Step, Footprint Region, StoreMode Mode);

@@ -1,6 +1,7 @@
 using System;
 using System.Collections.Generic;
 using System.Linq;
+using System.Runtime.CompilerServices;
 using ModelGen.Compiler.Autodiff;
 using ModelGen.Compiler.Graph;
 
@@ -41,7 +42,7 @@ internal abstract record Operator
 
     protected static IReadOnlyList<TensorType> Single(TensorType type) => [type];
 
-    protected void Require(bool condition, string problem)
+    protected void Require(bool condition, [InterpolatedStringHandlerArgument(nameof(condition))] ProblemText problem)
     {
         if (!condition)
         {

@@ -9,24 +9,20 @@ internal static class ExpandComposites
     public static ModelGraph Run(ModelGraph graph)
     {
         ModelGraph current = graph;
-        while (true)
+        while (current.Contains<CompositeOperator>())
         {
-            bool found = false;
             current = GraphRewriter.Rewrite(current, (builder, node, inputs) =>
             {
                 if (node.Op is CompositeOperator composite)
                 {
-                    found = true;
                     builder.Within = node.Origin;
                     return composite.Expand(builder, node.Name, inputs);
                 }
 
                 return node.Op is Scan scan ? builder.AddMany(scan with { Body = Run(scan.Body) }, node.Name, inputs) : null;
             });
-            if (!found)
-            {
-                return current;
-            }
         }
+
+        return current;
     }
 }

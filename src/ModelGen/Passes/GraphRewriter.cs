@@ -20,10 +20,15 @@ internal static class GraphRewriter
         bool keepOutputs = true)
     {
         var builder = new GraphBuilder();
-        var map = new Dictionary<Value, Value>();
+        var map = new Dictionary<Value, Value>(graph.Nodes.Count);
         foreach (Node node in graph.Nodes)
         {
-            IReadOnlyList<Value> inputs = node.Inputs.Select(i => map[i]).ToArray();
+            var inputs = new Value[node.Inputs.Count];
+            for (int i = 0; i < inputs.Length; i++)
+            {
+                inputs[i] = map[node.Inputs[i]];
+            }
+
             builder.Within = node.Within;
             builder.Recomputed = node.Recomputed;
             IReadOnlyList<Value> results = replace(builder, node, inputs) ?? builder.AddMany(node.Op, node.Name, inputs);

@@ -13,7 +13,7 @@ namespace ModelGen.Compiler.Passes;
 internal static class InlineSingleStep
 {
     public static ModelGraph Run(ModelGraph graph)
-        => GraphRewriter.Rewrite(graph, (builder, node, inputs) => node.Op is Scan { Extent: { IsLiteral: true, Maximum: 1 } } scan ? Inline(builder, node, scan, inputs) : null);
+        => !graph.Contains<Scan>() ? graph : GraphRewriter.Rewrite(graph, (builder, node, inputs) => node.Op is Scan { Extent: { IsLiteral: true, Maximum: 1 } } scan ? Inline(builder, node, scan, inputs) : null);
 
     private static Value[] Inline(GraphBuilder builder, Node node, Scan scan, IReadOnlyList<Value> inputs)
     {

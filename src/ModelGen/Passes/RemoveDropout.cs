@@ -7,7 +7,7 @@ namespace ModelGen.Compiler.Passes;
 internal static class RemoveDropout
 {
     public static ModelGraph Run(ModelGraph graph)
-        => GraphRewriter.Rewrite(graph, (builder, node, inputs) => node.Op switch
+        => !graph.Contains<Dropout>() ? graph : GraphRewriter.Rewrite(graph, (builder, node, inputs) => node.Op switch
         {
             Dropout => inputs,
             Scan scan => builder.AddMany(scan with { Body = Run(scan.Body) }, node.Name, inputs),

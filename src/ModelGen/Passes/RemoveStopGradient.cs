@@ -1,4 +1,3 @@
-using System.Linq;
 using ModelGen.Compiler.Graph;
 using ModelGen.Compiler.Ops;
 
@@ -12,10 +11,10 @@ namespace ModelGen.Compiler.Passes;
 internal static class RemoveStopGradient
 {
     public static ModelGraph Run(ModelGraph graph)
-        => GraphRewriter.Rewrite(graph, (builder, node, inputs) => node.Op switch
+        => !graph.Contains<StopGradient>() ? graph : GraphRewriter.Rewrite(graph, (builder, node, inputs) => node.Op switch
         {
             StopGradient => [inputs[0]],
-            Scan scan when scan.Body.NodesOf<StopGradient>().Any() => builder.AddMany(scan with { Body = Run(scan.Body) }, node.Name, inputs),
+            Scan scan => builder.AddMany(scan with { Body = Run(scan.Body) }, node.Name, inputs),
             _ => null,
         });
 }

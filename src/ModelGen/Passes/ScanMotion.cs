@@ -17,6 +17,11 @@ internal static class ScanMotion
 {
     public static ModelGraph Run(ModelGraph graph)
     {
+        if (!graph.Contains<Scan>())
+        {
+            return graph;
+        }
+
         ModelGraph pruned = Prune(graph);
         return Prune(GraphRewriter.Rewrite(pruned, (builder, node, inputs) => node.Op is Scan scan ? Move(builder, node.Name, scan, inputs) : null));
     }
@@ -220,7 +225,7 @@ internal static class ScanMotion
 
     /// <summary>Gives every scan its body's values as outputs, for the differentiation that comes next.</summary>
     public static ModelGraph SaveForBackward(ModelGraph graph)
-        => GraphRewriter.Rewrite(graph, (builder, node, inputs) => node.Op is Scan scan
+        => !graph.Contains<Scan>() ? graph : GraphRewriter.Rewrite(graph, (builder, node, inputs) => node.Op is Scan scan
             ? Reordered(builder.AddMany(scan.SaveForBackward(), node.Name, inputs), node.Outputs.Count)
             : null);
 

@@ -1,5 +1,6 @@
 using System.Collections.Generic;
 using System.Linq;
+using System.Runtime.CompilerServices;
 using ModelGen.Compiler.Graph;
 using ModelGen.Compiler.Kernels;
 
@@ -120,7 +121,7 @@ internal static class MemoryPlanVerifier
                 : cpu.OperandsOf(kernel).Where(o => o.IsWritten == written).Select(o => o.View.Buffer)
                     .Concat(written && cpu.PlanOf(kernel).Workspace is { } workspace ? [workspace] : []).Where(b => b.Space == MemorySpace.Arena).Distinct().ToArray();
 
-        static void Require(bool condition, string problem)
+        static void Require(bool condition, [InterpolatedStringHandlerArgument(nameof(condition))] ProblemText problem)
         {
             if (!condition)
             {
