@@ -43,6 +43,28 @@ public static unsafe class AttentionRows
         return sum;
     }
 
+    /// <summary>As the shorter overload, of a row whose first scores do not count either; where none does, the sum and the maximum are zero.</summary>
+    /// <param name="row">The scores; the last vector of those that count is read and written whole.</param>
+    /// <param name="begin">From where on the row is set to zero.</param>
+    /// <param name="low">The first score that counts.</param>
+    /// <param name="high">The end of those that count.</param>
+    /// <param name="total">Up to where the row is set to zero.</param>
+    /// <param name="scale">The factor of the scores.</param>
+    /// <param name="maximum">The largest scaled score that counts.</param>
+    /// <returns>The sum of the exponentials.</returns>
+    public static float Exponentials(float* row, int begin, int low, int high, int total, float scale, out float maximum)
+    {
+        if (high <= low)
+        {
+            Clear(row, begin, total);
+            maximum = 0;
+            return 0;
+        }
+
+        Clear(row, begin, low);
+        return Exponentials(row + low, high - low, total - low, scale, out maximum);
+    }
+
     /// <summary>
     /// Turns a row of scores and of the probabilities' cotangents into probabilities and the scores' cotangents, in place:
     /// p = exp(scale · score − logSumExp), ds = p · (dp − delta) · scale (Dao et al. 2022, algorithm 4).
@@ -117,6 +139,38 @@ public static unsafe class AttentionRows
         {
             scores[j] = 0;
             cotangents[j] = 0;
+        }
+    }
+
+    /// <summary>As the shorter overload, of rows whose first elements do not count either.</summary>
+    /// <param name="scores">Scores; becomes probabilities. The last vector of those that count, and of the cotangents, is read and written whole.</param>
+    /// <param name="cotangents">Cotangents of the probabilities; becomes those of the scores.</param>
+    /// <param name="begin">From where on both rows are set to zero.</param>
+    /// <param name="low">The first element that counts.</param>
+    /// <param name="high">The end of those that count.</param>
+    /// <param name="total">Up to where both rows are set to zero.</param>
+    /// <param name="logSumExp">The row's log Σ exp(scale · score).</param>
+    /// <param name="delta">The inner product of the row's output and its cotangent.</param>
+    /// <param name="scale">The factor of the scores.</param>
+    public static void Backward(float* scores, float* cotangents, int begin, int low, int high, int total, float logSumExp, float delta, float scale)
+    {
+        if (high <= low)
+        {
+            Clear(scores, begin, total);
+            Clear(cotangents, begin, total);
+            return;
+        }
+
+        Clear(scores, begin, low);
+        Clear(cotangents, begin, low);
+        Backward(scores + low, cotangents + low, high - low, total - low, logSumExp, delta, scale);
+    }
+
+    private static void Clear(float* row, int from, int to)
+    {
+        for (int j = from; j < to; j++)
+        {
+            row[j] = 0;
         }
     }
 

@@ -124,7 +124,7 @@ internal sealed class Gpt : IFamily
                     Value normed = b.LayerNorm("ln_1", x, bias, options.LayerNormEpsilon);
                     Value qkv = b.Linear("attn.c_attn", normed, width + (2 * keyWidth), options.QkvBias, normal, transposedInFile: transposed);
                     Value attended = b.Add(
-                        new Attention(options.Heads, options.KeyValueHeads, headWidth, 1 / Math.Sqrt(headWidth), Causal: true, Cached: false),
+                        new Attention(options.Heads, options.KeyValueHeads, headWidth, 1 / Math.Sqrt(headWidth), KeyRange.Causal),
                         "attn",
                         b.Add(new SliceColumns(0, width), "attn.q", qkv),
                         b.Add(new SliceColumns(width, keyWidth), "attn.k", qkv),

@@ -7,7 +7,7 @@ namespace ModelGen.Compiler.Graph;
 
 /// <summary>
 /// The rules that hold between passes: every input is defined above its use, every type is what the operator's
-/// shape rule gives, identifiers, outputs and states are unique by name, every innermost extent is a literal, a state is
+/// shape rule gives, integers that callers give lead nowhere outside what they point into, identifiers, outputs and states are unique by name, every innermost extent is a literal, a state is
 /// updated once and with a value of its shape, and a gradient has its parameter's shape.
 /// </summary>
 internal static class GraphVerifier
@@ -24,6 +24,14 @@ internal static class GraphVerifier
             {
                 Require(defined.Contains(input.Node), node, $"its input {input} is not defined above it");
                 Require(input.Index >= 0 && input.Index < input.Node.Outputs.Count, node, $"its input {input} does not exist");
+            }
+
+            for (int i = 0; i < node.Inputs.Count; i++)
+            {
+                if (node.Op.IndexLimit(node, i) is { } limit && Given(node.Inputs[i]) is { } given)
+                {
+                    Require(given.Classes <= limit && !given.MayBeIgnored, node, $"its integers are below {limit}, and those of the input {given.InputName} are {(given.MayBeIgnored ? -1 : 0)} to {given.Classes - 1}");
+                }
             }
 
             IReadOnlyList<TensorType> expected = node.Op.Infer(node.Inputs.Select(i => i.Type).ToArray());
@@ -73,6 +81,9 @@ internal static class GraphVerifier
         {
             Require(named.TryGetValue(Key(gradient.Parameter), out Shape? parameter) && parameter.Equals(gradient.Value.Shape), gradient.Value.Node, $"it is {gradient.Value.Type} and the gradient of {gradient.Parameter}, which is {parameter?.ToString() ?? "not in the graph"}");
         }
+
+        // The input that integers come from, whatever way they are looked at.
+        static Input? Given(Value value) => value.Op is Input input ? input : value.Op is ViewOperator or TransposeIndices ? Given(value.Node.Inputs[0]) : null;
 
         static string Key(string parameter) => "parameter " + parameter;
 

@@ -4,28 +4,36 @@ using ModelGen.Compiler.Ops;
 
 namespace ModelGen.Compiler.Kernels;
 
-/// <summary>Attention, streamed. Operands: q, k, v, output and, where <c>HasLogSumExp</c>, the rows' log-sum-exp.</summary>
-internal sealed class AttentionKernel(string name, IReadOnlyList<KernelOperand> operands, Attention op, int batch, RowExtent queries, int maximumKeys, bool hasLogSumExp, long flops, long bytes)
+/// <summary>
+/// Attention, streamed. Operands: q, k, v, output and, where <c>HasLogSumExp</c>, the rows' log-sum-exp; then what the key range asks for,
+/// under the names that it gives.
+/// </summary>
+internal sealed class AttentionKernel(string name, IReadOnlyList<KernelOperand> operands, Attention op, RowExtent batch, RowExtent queries, int maximumKeys, bool hasLogSumExp, long flops, long bytes)
     : Kernel(name, operands, flops, bytes)
 {
     public Attention Op { get; } = op;
 
-    public int Batch { get; } = batch;
+    public KeyRange Range => Op.Range;
+
+    /// <summary>Sequences.</summary>
+    public RowExtent Batch { get; } = batch;
 
     /// <summary>Queries of one sequence.</summary>
     public RowExtent Queries { get; } = queries;
 
-    /// <summary>Keys of one sequence; with a cache, the most there can be.</summary>
+    /// <summary>Rows of one sequence's keys; of a cache, filled or not.</summary>
     public int MaximumKeys { get; } = maximumKeys;
 
     public bool HasLogSumExp { get; } = hasLogSumExp;
 }
 
-/// <summary>The gradient of attention. Operands: q, k, v, output, log-sum-exp, output's cotangent; dq, dk, dv.</summary>
+/// <summary>The gradient of attention. Operands: q, k, v, output, log-sum-exp, output's cotangent; dq, dk, dv; what the key range asks for.</summary>
 internal sealed class AttentionGradientKernel(string name, IReadOnlyList<KernelOperand> operands, Attention op, int batch, int queries, int keys, long flops, long bytes)
     : Kernel(name, operands, flops, bytes)
 {
     public Attention Op { get; } = op;
+
+    public KeyRange Range => Op.Range;
 
     public int Batch { get; } = batch;
 

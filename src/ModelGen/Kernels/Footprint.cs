@@ -47,12 +47,14 @@ internal sealed record Footprint(View View, IReadOnlyList<(RowExtent Stride, Row
             },
             AttentionKernel k => operand switch
             {
-                0 or 3 => Matrix(RowExtent.Literal(k.Batch) * k.Queries, k.Op.Heads * k.Op.HeadDim),
-                4 => Matrix(RowExtent.Literal(k.Batch) * k.Queries, k.Op.Heads),
-                _ => Matrix(RowExtent.Literal(k.Batch * k.MaximumKeys), k.Op.KeyValueHeads * k.Op.HeadDim),
+                0 or 3 => Matrix(k.Batch * k.Queries, k.Op.Heads * k.Op.HeadDim),
+                1 or 2 => Matrix(k.Batch * RowExtent.Literal(k.MaximumKeys), k.Op.KeyValueHeads * k.Op.HeadDim),
+                4 when k.HasLogSumExp => Matrix(k.Batch * k.Queries, k.Op.Heads),
+                _ => Matrix(k.Batch, 1),
             },
             AttentionGradientKernel k => operand switch
             {
+                > 8 => Matrix(RowExtent.Literal(k.Batch), 1),
                 4 => Matrix(RowExtent.Literal(k.Batch * k.Queries), k.Op.Heads),
                 1 or 2 or 7 or 8 => Matrix(RowExtent.Literal(k.Batch * k.Keys), k.Op.KeyValueHeads * k.Op.HeadDim),
                 _ => Matrix(RowExtent.Literal(k.Batch * k.Queries), k.Op.Heads * k.Op.HeadDim),
@@ -68,6 +70,12 @@ internal sealed record Footprint(View View, IReadOnlyList<(RowExtent Stride, Row
                 0 => Matrix(RowExtent.Literal(k.Rows), 1),
                 1 => Matrix(RowExtent.Literal(k.Rows), k.Columns),
                 _ => Matrix(RowExtent.Literal(k.TableRows), k.Columns),
+            },
+            AppendRowsKernel k => operand switch
+            {
+                0 => Matrix(k.Batch * k.Rows, k.Columns),
+                1 => Matrix(k.Batch * RowExtent.Literal(k.StateRows), k.Columns),
+                _ => Matrix(k.Batch, 1),
             },
             TransposeIndicesKernel k => [Run(RowExtent.Literal(k.Outer) * k.Inner)],
             _ => throw new GraphException($"{kernel.GetType().Name} does not say what it touches"),

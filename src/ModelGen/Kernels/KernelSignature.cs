@@ -52,6 +52,9 @@ internal static class KernelSignature
             case AttentionGradientKernel k:
                 text.Append('|').Append(k.Op).Append(' ').Append(k.Batch).Append('x').Append(k.Queries).Append('x').Append(k.Keys);
                 break;
+            case AppendRowsKernel k:
+                text.Append('|').Append(k.Batch).Append('x').Append(k.Rows).Append('x').Append(k.Columns).Append(" to ").Append(k.StateRows).Append(k.IsRing);
+                break;
             case EmbeddingKernel k:
                 text.Append('|').Append(k.Rows).Append('x').Append(k.Columns);
                 break;

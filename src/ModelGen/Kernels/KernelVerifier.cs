@@ -194,10 +194,31 @@ internal static class KernelVerifier
                 VerifyMatrices(k.Operands.Take(2));
                 VerifyStores(k.Stores, [], accumulator: true);
                 break;
+            case AttentionKernel k:
+                VerifyMatrices(k.Operands);
+                VerifyIndices(k.HasLogSumExp ? 5 : 4, k.Range.InputNames);
+                require(!k.Range.IsRing || (k.Range is { IsCached: true, IsCausal: true, Window: { } window } && window + (long)k.Queries.Maximum <= k.MaximumKeys), k, $"its ring of {k.MaximumKeys} rows does not hold what {k.Queries} queries see");
+                require(k.Range.IsCached || !(k.Range.IsCausal || k.Range.Window is not null) || k.Queries == RowExtent.Literal(k.MaximumKeys), k, $"it has {k.Queries} queries for {k.MaximumKeys} keys of one sequence");
+                break;
+            case AttentionGradientKernel k:
+                VerifyMatrices(k.Operands);
+                VerifyIndices(9, k.Range.InputNames);
+                require(!k.Range.IsCached, k, "caches have no gradient");
+                break;
+            case AppendRowsKernel k:
+                VerifyMatrices(k.Operands);
+                VerifyIndices(2, new[] { "positions", "lengths" }.Where(k.Has));
+                require(k.Rows.Maximum <= k.StateRows, k, $"it appends {k.Rows} rows to {k.StateRows}");
+                break;
             default:
                 VerifyMatrices(kernel.Operands);
                 break;
         }
+
+        // Behind the others, one number for each sequence.
+        void VerifyIndices(int first, IEnumerable<string> names)
+            => require(kernel.Operands.Skip(first).Select(o => o.Name).SequenceEqual(names) && kernel.Operands.Skip(first).All(o => !o.IsWritten && o.Access is { Element: ElementType.Int32, RowStride: 1 }), kernel,
+                $"behind {first} operands it has {string.Join(", ", kernel.Operands.Skip(first).Select(o => $"{o.Name} ({o.Access.Element})"))} for {string.Join(", ", names)} of each sequence");
 
         void VerifyOperands(IEnumerable<KernelOperand> operands, int axes, bool anyColumns)
         {

@@ -1,3 +1,4 @@
+using System;
 using System.Collections.Generic;
 using System.Globalization;
 using System.Linq;
@@ -9,57 +10,73 @@ namespace ModelGen.Compiler.Ops;
 /// <summary>
 /// Scaled dot-product attention (Vaswani et al. 2017, section 3.2.1) of <c>Heads</c> query heads over
 /// <c>KeyValueHeads</c> key/value heads of <c>HeadDim</c> columns: softmax(<c>Scale</c>·QKᵀ)V, streamed, so that no T × T
-/// matrix exists. <c>Causal</c>: a query sees the keys up to its own position. <c>Cached</c>: keys and values are caches
-/// [N, ..] whose first position + T rows are filled, and the batch is one.
-/// Inputs: q [B, T, Heads·HeadDim], k and v [B, S, KeyValueHeads·HeadDim]. Results: the output, as q, and the rows'
-/// log-sum-exp [B, T, Heads], which the gradient needs.
+/// matrix exists. <c>Range</c> says which keys a query sees.
+/// Inputs: q [B, T, Heads·HeadDim], k and v [B, S, KeyValueHeads·HeadDim], and what the range asks for, i32 [B] each. Results: the output, as
+/// q, and the rows' log-sum-exp [B, T, Heads], which the gradient needs; both are zero where a query sees no key.
 /// </summary>
-internal sealed record Attention(int Heads, int KeyValueHeads, int HeadDim, double Scale, bool Causal, bool Cached) : KernelOperator
+internal sealed record Attention(int Heads, int KeyValueHeads, int HeadDim, double Scale, KeyRange Range) : KernelOperator
 {
     public override string Mnemonic => "attention";
 
-    public override string Attributes => string.Format(CultureInfo.InvariantCulture, "heads={0}/{1} d={2} scale={3:R}{4}{5}",
-        Heads, KeyValueHeads, HeadDim, Scale, Causal ? " causal" : "", Cached ? " cached" : "");
+    public override string Attributes => string.Format(CultureInfo.InvariantCulture, "heads={0}/{1} d={2} scale={3:R}{4}",
+        Heads, KeyValueHeads, HeadDim, Scale, Range.Attributes);
 
     public override IReadOnlyList<TensorType> Infer(IReadOnlyList<TensorType> inputs)
     {
-        Require(inputs.Count == 3 && inputs[0].Shape.Rank == 3 && inputs[0].Shape.Columns == Heads * HeadDim
-            && inputs[1].Shape.Columns == KeyValueHeads * HeadDim && inputs[2].Shape.Equals(inputs[1].Shape)
+        Require(inputs.Count == 3 + Range.InputNames.Count && inputs[0].Shape.Rank == 3 && inputs[0].Shape.Columns == Heads * HeadDim
+            && inputs[1].Shape.Rank > 1 && inputs[1].Shape.Columns == KeyValueHeads * HeadDim && inputs[2].Shape.Equals(inputs[1].Shape)
             && Heads % KeyValueHeads == 0, $"the inputs do not fit {Attributes}: {List(inputs)}");
-        Require(Cached ? inputs[1].Shape.Rank == 2 && inputs[0].Shape[0] == (Dim)1 : inputs[1].Shape.Rank == 3 && inputs[1].Shape[0] == inputs[0].Shape[0], $"batches differ: {List(inputs)}");
-        Require(!Causal || Cached || inputs[0].Shape[1] == inputs[1].Shape[1], $"causal attention without a cache is self-attention: {List(inputs)}");
+        string? problem = Range.Problem(inputs[0].Shape, inputs[1].Shape);
+        Require(problem is null, $"{problem}: {Attributes} of {List(inputs)}");
+        RequirePerSequence(inputs.Skip(3), inputs[0].Shape[0]);
         return [inputs[0], TensorType.Float(inputs[0].Shape.WithLast(Heads))];
     }
 
+    public override int? IndexLimit(Node node, int input)
+        => input < 3 ? null : Range.LimitOf(Range.InputNames[input - 3], node.Inputs[0].Shape[1].Maximum, node.Inputs[1].Shape[-2].Maximum);
+
     public override void Gradient(GradientContext context)
     {
-        Value[] gradients = context.AddAll(new AttentionGradient(this), context.Input(0), context.Input(1), context.Input(2), context.Output(0), context.Output(1), context.OutputCotangent(0));
+        Value[] inputs = [context.Input(0), context.Input(1), context.Input(2), context.Output(0), context.Output(1), context.OutputCotangent(0), .. Enumerable.Range(3, Range.InputNames.Count).Select(context.Input)];
+        Value[] gradients = context.AddAll(new AttentionGradient(this), inputs);
         for (int i = 0; i < 3; i++)
         {
             context.Accumulate(i, gradients[i]);
         }
     }
 
-    public override long Flops(Node node)
-        => 4L * Heads * HeadDim * node.Inputs[0].Shape.Rows.Maximum * node.Inputs[1].Shape[-2].Maximum / (Causal ? 2 : 1);
+    public override long Flops(Node node) => Flops(node, 4);
+
+    /// <summary>So many operations for each column of each pair of a query and a key that it sees.</summary>
+    internal long Flops(Node node, int each)
+    {
+        int keys = node.Inputs[1].Shape[-2].Maximum;
+        long products = (long)each * Heads * HeadDim * node.Inputs[0].Shape.Rows.Maximum;
+        return Range.Window is null ? products * keys / (Range.IsCausal ? 2 : 1) : products * Range.MostKeysOfOne(keys);
+    }
 }
 
 /// <summary>
 /// The gradient of <see cref="Attention"/>, with probabilities computed again from the saved log-sum-exp (Dao et al.
-/// 2022, algorithm 4). Inputs: q, k, v, output, log-sum-exp, the output's cotangent. Results: those of q, k and v.
+/// 2022, algorithm 4). Inputs: q, k, v, output, log-sum-exp, the output's cotangent, and what the range asks for. Results: those of q, k and v.
 /// </summary>
 internal sealed record AttentionGradient(Attention Of) : KernelOperator
 {
+    /// <summary>The inputs before those that the range asks for.</summary>
+    public const int Tensors = 6;
+
     public override string Mnemonic => "attention_gradient";
 
     public override string Attributes => Of.Attributes;
 
     public override IReadOnlyList<TensorType> Infer(IReadOnlyList<TensorType> inputs)
     {
-        Require(inputs.Count == 6 && !Of.Cached && inputs[3].Equals(inputs[0]) && inputs[5].Equals(inputs[0]), $"the inputs do not fit {Attributes}: {List(inputs)}");
+        Require(inputs.Count == Tensors + Of.Range.InputNames.Count && !Of.Range.IsCached && inputs[3].Equals(inputs[0]) && inputs[5].Equals(inputs[0]), $"the inputs do not fit {Attributes}: {List(inputs)}");
+        RequirePerSequence(inputs.Skip(Tensors), inputs[0].Shape[0]);
         return inputs.Take(3).ToArray();
     }
 
-    public override long Flops(Node node)
-        => 10L * Of.Heads * Of.HeadDim * node.Inputs[0].Shape.Rows.Maximum * node.Inputs[1].Shape[-2].Maximum / (Of.Causal ? 2 : 1);
+    public override int? IndexLimit(Node node, int input) => input < Tensors ? null : Of.IndexLimit(node, input - Tensors + 3);
+
+    public override long Flops(Node node) => Of.Flops(node, 10);
 }

@@ -16,6 +16,8 @@ internal sealed record Embedding : KernelOperator
         return Single(TensorType.Float(new Shape(inputs[1].Shape.Dims.Append(inputs[0].Shape[-1]))));
     }
 
+    public override int? IndexLimit(Node node, int input) => input == 1 ? node.Inputs[0].Shape[0].Maximum : null;
+
     public override void Gradient(GradientContext context)
         => context.Accumulate(0, () => context.Add(new EmbeddingGradient(context.Input(0).Shape[0].Maximum), context.Input(1), context.OutputCotangent(0)));
 }
@@ -30,6 +32,8 @@ internal sealed record EmbeddingGradient(int Rows) : KernelOperator
         Require(inputs.Count == 2 && inputs[0].Element == ElementType.Int32, $"takes indices and a cotangent and got {List(inputs)}");
         return Single(TensorType.Float(Shape.Of(Rows, inputs[1].Shape[-1])));
     }
+
+    public override int? IndexLimit(Node node, int input) => input == 0 ? Rows : null;
 
     public override long Flops(Node node) => node.Inputs[1].Shape.MaximumElements;
 }

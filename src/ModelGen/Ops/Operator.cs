@@ -34,6 +34,9 @@ internal abstract record Operator
     /// <summary>The floating-point operations of one evaluation at the largest extents.</summary>
     public virtual long Flops(Node node) => 0;
 
+    /// <summary>The least number that an index in an input of integers may not be: where it would lead out of what it points into. Null for none.</summary>
+    public virtual int? IndexLimit(Node node, int input) => null;
+
     /// <summary>
     /// Whether each row of the result depends on the same row of the first input alone (the other inputs are
     /// parameters or have the same rows), so that taking some of the rows commutes with the operator.
@@ -47,6 +50,15 @@ internal abstract record Operator
         if (!condition)
         {
             throw new GraphException($"{Mnemonic}: {problem}");
+        }
+    }
+
+    /// <summary>Requires inputs of one integer for each sequence of a batch.</summary>
+    protected void RequirePerSequence(IEnumerable<TensorType> inputs, Dim batch)
+    {
+        foreach (TensorType input in inputs)
+        {
+            Require(input.Equals(TensorType.Int(Shape.Of(batch))), $"{input} is not one integer for each of {batch} sequences");
         }
     }
 

@@ -20,9 +20,14 @@ internal static class StreamInference
     {
         return GraphRewriter.Rewrite(graph, (builder, node, inputs) =>
         {
-            if (node.Op is not Attention { Causal: true, Cached: false } attention)
+            if (node.Op is not Attention { Range: { IsCausal: true, IsCached: false } range } attention)
             {
                 return null;
+            }
+
+            if (range.VariesBySequence)
+            {
+                throw new GraphException($"{node}: a sequence that goes on has no lengths");
             }
 
             Value Cache(string name, Value rows)
@@ -31,7 +36,7 @@ internal static class StreamInference
                 return builder.Add(new AppendState(), node.Name + "." + name, state, rows);
             }
 
-            return builder.AddMany(attention with { Cached = true }, node.Name, [inputs[0], Cache("key_cache", inputs[1]), Cache("value_cache", inputs[2])]);
+            return builder.AddMany(attention with { Range = range with { IsCached = true } }, node.Name, [inputs[0], Cache("key_cache", inputs[1]), Cache("value_cache", inputs[2])]);
         }, (builder, map) => builder.Output(output, everyStep ? map[graph.Output(output)] : builder.Add(new LastRow(), output, map[graph.Output(output)])), keepOutputs: false);
     }
 }

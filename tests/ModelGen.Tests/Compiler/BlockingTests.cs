@@ -156,7 +156,7 @@ public sealed class BlockingTests
         ModelGraph graph = KernelCases.PrepareTraining(GradientCheck.WithLoss(OperatorCases.Case("attention", b =>
         {
             Value Rows(string name) => OperatorCases.Parameter(b, name, 1, queries, 2 * headDim);
-            return [b.Add(new Attention(2, 2, headDim, 1 / Math.Sqrt(headDim), causal, Cached: false), "y", Rows("q"), Rows("k"), Rows("v"))];
+            return [b.Add(new Attention(2, 2, headDim, 1 / Math.Sqrt(headDim), causal ? KeyRange.Causal : KeyRange.All), "y", Rows("q"), Rows("k"), Rows("v"))];
         }).Graph));
         AttentionGradientKernel kernel = Assert.Single(Lowering.Run(graph, ModelLayout.Of(graph), default).Kernels.OfType<AttentionGradientKernel>());
         Assert.Equal(block, new AttentionPlan(kernel, caches).Scheme(lanes: 16).QueryBlock);

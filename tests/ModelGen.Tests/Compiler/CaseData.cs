@@ -6,7 +6,7 @@ namespace ModelGen.Tests.Compiler;
 /// <summary>
 /// Random contents for the leaves of a graph, from a seed. A leaf's name says where its numbers may lie: <c>positive</c>
 /// between ½ and 2, <c>apart</c> at least a tenth away from zero on either side, <c>probability</c> in [0, 1], anything else in ±1½.
-/// Integers called <c>targets</c> are ignored (−1) now and then.
+/// Integers called <c>targets</c> are ignored (−1) now and then; those called <c>…lengths</c> are rather often none, one and all.
 /// </summary>
 internal static class CaseData
 {
@@ -26,7 +26,8 @@ internal static class CaseData
                     break;
                 case Input { Type.Element: ElementType.Int32 } input:
                     bool mayBeIgnored = input.InputName.StartsWith("targets", StringComparison.Ordinal);
-                    run.Inputs[input.InputName] = Tensor.Filled(Resolve(input.Type.Shape, run), _ => mayBeIgnored && random.Next(4) == 0 ? -1 : random.Next(input.Classes));
+                    bool isLength = input.InputName.Contains("lengths", StringComparison.OrdinalIgnoreCase);
+                    run.Inputs[input.InputName] = Tensor.Filled(Resolve(input.Type.Shape, run), _ => isLength && random.Next(2) == 0 ? new[] { 0, Math.Min(1, input.Classes - 1), input.Classes - 1 }[random.Next(3)] : mayBeIgnored && random.Next(4) == 0 ? -1 : random.Next(input.Classes));
                     break;
                 case Input input:
                     run.Inputs[input.InputName] = Floats(random, input.InputName, Resolve(input.Type.Shape, run));

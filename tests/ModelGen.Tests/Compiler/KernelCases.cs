@@ -15,8 +15,8 @@ internal sealed record KernelCase(string Name, ModelGraph Graph, RunArguments Ru
 /// <summary>The graphs of which emitted code is compared with the reference interpreter.</summary>
 internal static class KernelCases
 {
-    private static readonly Lazy<IReadOnlyDictionary<string, KernelCase>> ForwardTable = new(() => Operators(backward: false).Concat(Sizes()).ToDictionary(c => c.Name));
-    private static readonly Lazy<IReadOnlyDictionary<string, KernelCase>> BackwardTable = new(() => Operators(backward: true).Concat(FamilySteps()).ToDictionary(c => c.Name));
+    private static readonly Lazy<IReadOnlyDictionary<string, KernelCase>> ForwardTable = new(() => Operators(backward: false).Concat(Sizes()).Concat(Ranges(backward: false)).ToDictionary(c => c.Name));
+    private static readonly Lazy<IReadOnlyDictionary<string, KernelCase>> BackwardTable = new(() => Operators(backward: true).Concat(FamilySteps()).Concat(Ranges(backward: true)).ToDictionary(c => c.Name));
 
     public static IReadOnlyDictionary<string, KernelCase> Forward => ForwardTable.Value;
 
@@ -40,6 +40,35 @@ internal static class KernelCases
 
             ModelGraph graph = backward ? GradientCheck.WithLoss(c.Graph) : c.Graph;
             yield return new KernelCase(c.Name, backward ? PrepareTraining(graph) : Prepare(graph), CaseData.Random(graph, 21, position: graph.NodesOf<AppendState>().Any() ? 4 : 0));
+        }
+    }
+
+    /// <summary>Attention over key ranges that are drawn, at sizes around those of vectors and register tiles, and single queries by every algorithm.</summary>
+    private static IEnumerable<KernelCase> Ranges(bool backward)
+    {
+        var random = new Random(11);
+        KeyRange[] plain = [.. OperatorCases.Ranges(cached: false)], cached = [.. OperatorCases.Ranges(cached: true)];
+        (int Heads, int KeyHeads, int HeadDim)[] shapes = [(2, 2, 4), (8, 4, 8), (4, 4, 16), (2, 1, 19), (3, 3, 33), (1, 1, 64), (2, 2, 1), (16, 16, 4)];
+        foreach (int size in new[] { 1, 2, 7, 15, 16, 17, 31, 33, 49, 63, 64, 65, 97 })
+        {
+            for (int draw = 0; draw < (backward ? 4 : 6); draw++)
+            {
+                (int heads, int keyHeads, int headDim) = shapes[random.Next(shapes.Length)];
+                bool isCached = !backward && draw % 2 == 1;
+                KeyRange range = (isCached ? cached : plain)[random.Next((isCached ? cached : plain).Length)];
+                int queries = isCached ? draw == 1 ? 1 : 1 + random.Next(Math.Min(size, 20)) : size, keys = !isCached ? size : size + 30;
+                if (!isCached && draw == 4)
+                {
+                    (queries, keys, range) = (1, size, new KeyRange { HasKeyLengths = true, HasQueryLengths = random.Next(2) == 0 });
+                }
+
+                range = range.Window is null or 4 ? range with { Window = range.Window is null ? null : 1 + random.Next(isCached ? 10 : size) } : range;
+                var op = new Attention(heads, keyHeads, headDim, 1 / Math.Sqrt(headDim), range);
+                string name = $"attention over t={queries} k={keys} {op.Attributes} #{size} {draw}";
+                ModelGraph graph = OperatorCases.Case(name, b => [OperatorCases.Attend(b, op, 1 + random.Next(3), queries, keys)]).Graph;
+                graph = backward ? GradientCheck.WithLoss(graph) : graph;
+                yield return new KernelCase(name, backward ? PrepareTraining(graph) : Prepare(graph), CaseData.Random(graph, name.Length + size, position: isCached ? random.Next(keys - queries + 1) : 0), 5e-5);
+            }
         }
     }
 
@@ -99,21 +128,21 @@ internal static class KernelCases
                 int headDim = new[] { 1, 4, 8, 16, 19, 33 }[random.Next(6)];
                 int heads = 1 + random.Next(3);
                 yield return Of($"attention causal t={size} d={headDim} h={heads}", b =>
-                    [b.Add(new Attention(heads, heads, headDim, 1 / Math.Sqrt(headDim), Causal: true, Cached: false), "y", OperatorCases.Parameter(b, "q", 2, size, heads * headDim), OperatorCases.Parameter(b, "k", 2, size, heads * headDim), OperatorCases.Parameter(b, "v", 2, size, heads * headDim))]);
+                    [b.Add(new Attention(heads, heads, headDim, 1 / Math.Sqrt(headDim), KeyRange.Causal), "y", OperatorCases.Parameter(b, "q", 2, size, heads * headDim), OperatorCases.Parameter(b, "k", 2, size, heads * headDim), OperatorCases.Parameter(b, "v", 2, size, heads * headDim))]);
 
                 // Narrow heads of a single query share vectors where they fill them.
                 (int narrow, int several) = (random.Next(2) == 0 ? 4 : 8, 2 + random.Next(5));
                 yield return Of($"attention q=1 k={size} d={narrow} h={several}", b =>
-                    [b.Add(new Attention(several, several, narrow, 0.5, Causal: false, Cached: false), "y", OperatorCases.Parameter(b, "q", 2, 1, several * narrow), OperatorCases.Parameter(b, "k", 2, size, several * narrow), OperatorCases.Parameter(b, "v", 2, size, several * narrow))]);
+                    [b.Add(new Attention(several, several, narrow, 0.5, KeyRange.All), "y", OperatorCases.Parameter(b, "q", 2, 1, several * narrow), OperatorCases.Parameter(b, "k", 2, size, several * narrow), OperatorCases.Parameter(b, "v", 2, size, several * narrow))]);
 
                 // Few and narrow heads of a single query lie in the lanes of one vector.
                 int few = new[] { 4, 8, 16 }[random.Next(3)];
                 int keyHeads = 1 << random.Next(4), group = 1 << random.Next(keyHeads == 8 ? 2 : 3);
                 yield return Of($"attention q=1 k={size} d={few} h={keyHeads * group}/{keyHeads}", b =>
-                    [b.Add(new Attention(keyHeads * group, keyHeads, few, 0.5, Causal: false, Cached: false), "y", OperatorCases.Parameter(b, "q", 3, 1, keyHeads * group * few), OperatorCases.Parameter(b, "k", 3, size, keyHeads * few), OperatorCases.Parameter(b, "v", 3, size, keyHeads * few))]);
+                    [b.Add(new Attention(keyHeads * group, keyHeads, few, 0.5, KeyRange.All), "y", OperatorCases.Parameter(b, "q", 3, 1, keyHeads * group * few), OperatorCases.Parameter(b, "k", 3, size, keyHeads * few), OperatorCases.Parameter(b, "v", 3, size, keyHeads * few))]);
                 int keys = Any();
                 yield return Of($"attention q={size} k={keys} d={headDim}", b =>
-                    [b.Add(new Attention(2, 1, headDim, 1 / Math.Sqrt(headDim), Causal: false, Cached: false), "y", OperatorCases.Parameter(b, "q", 1, size, 2 * headDim), OperatorCases.Parameter(b, "k", 1, keys, headDim), OperatorCases.Parameter(b, "v", 1, keys, headDim))]);
+                    [b.Add(new Attention(2, 1, headDim, 1 / Math.Sqrt(headDim), KeyRange.All), "y", OperatorCases.Parameter(b, "q", 1, size, 2 * headDim), OperatorCases.Parameter(b, "k", 1, keys, headDim), OperatorCases.Parameter(b, "v", 1, keys, headDim))]);
             }
         }
 

@@ -228,7 +228,7 @@ internal static class OperatorCases
         yield return Case("state", b => [b.Add(new Multiply(), "y", Parameter(b, "x", 3, 5), b.Add(new StateRead("s", Shape.Of(3, 5)), "s"))]);
         yield return Case("append_state", b => [b.Add(new Tanh(), "y", b.Add(new AppendState(), "append", b.Add(new StateRead("s", Shape.Of(9, 5)), "s"), Parameter(b, "x", 1, 3, 5)))], hasGradient: false);
 
-        foreach (OperatorCase attention in AttentionCases())
+        foreach (OperatorCase attention in AttentionCases().Concat(RangeCases()))
         {
             yield return attention;
         }
@@ -249,7 +249,7 @@ internal static class OperatorCases
         ];
         foreach (var s in sizes)
         {
-            var op = new Attention(s.Heads, s.KeyValueHeads, s.HeadDim, 1 / Math.Sqrt(s.HeadDim), s.Causal, Cached: false);
+            var op = new Attention(s.Heads, s.KeyValueHeads, s.HeadDim, 1 / Math.Sqrt(s.HeadDim), s.Causal ? KeyRange.Causal : KeyRange.All);
             string text = $"b={s.Batch} q={s.Queries} k={s.Keys} {op.Attributes}";
             Value Q(GraphBuilder b) => Parameter(b, "q", s.Batch, s.Queries, s.Heads * s.HeadDim);
             Value Keys(GraphBuilder b, string name) => Parameter(b, name, s.Batch, s.Keys, s.KeyValueHeads * s.HeadDim);
@@ -264,12 +264,12 @@ internal static class OperatorCases
         yield return Case("attention on itself", b =>
         {
             Value x = Parameter(b, "x", 2, 3, 6);
-            return [b.Add(new Attention(2, 2, 3, 0.5, Causal: true, Cached: false), "y", x, x, x)];
+            return [b.Add(new Attention(2, 2, 3, 0.5, KeyRange.Causal), "y", x, x, x)];
         });
         yield return Case("attention on slices", b =>
         {
             Value x = Parameter(b, "x", 2, 5, 18);
-            return [b.Add(new Attention(2, 2, 3, 0.5, Causal: true, Cached: false), "y", b.Add(new SliceColumns(0, 6), "q", x), b.Add(new SliceColumns(6, 6), "k", x), b.Add(new SliceColumns(12, 6), "v", x))];
+            return [b.Add(new Attention(2, 2, 3, 0.5, KeyRange.Causal), "y", b.Add(new SliceColumns(0, 6), "q", x), b.Add(new SliceColumns(6, 6), "k", x), b.Add(new SliceColumns(12, 6), "v", x))];
         });
         foreach (bool causal in new[] { true, false })
         {
@@ -278,8 +278,77 @@ internal static class OperatorCases
                 Value q = Parameter(b, "q", 1, 3, 10);
                 Value keys = b.Add(new AppendState(), "keys", b.Add(new StateRead("k", Shape.Of(11, 5)), "k"), Parameter(b, "nk", 1, 3, 5));
                 Value values = b.Add(new AppendState(), "values", b.Add(new StateRead("v", Shape.Of(11, 5)), "v"), Parameter(b, "nv", 1, 3, 5));
-                return [b.Add(new Attention(2, 1, 5, 0.4, causal, Cached: true), "y", q, keys, values)];
+                return [b.Add(new Attention(2, 1, 5, 0.4, new KeyRange { IsCausal = causal, IsCached = true }), "y", q, keys, values)];
             }, hasGradient: false);
+        }
+    }
+
+    /// <summary>Attention over a range, with all that it asks for; where it is cached, over caches that the run's keys and values are appended to.</summary>
+    public static Value Attend(GraphBuilder b, Attention op, Dim batch, Dim queries, int keys)
+    {
+        KeyRange range = op.Range;
+        Value Rows(string name, Dim rows, int heads) => Parameter(b, name, batch, rows, heads * op.HeadDim);
+        Value PerSequence(string name, int classes) => b.Add(new Input(name, TensorType.Int(Shape.Of(batch)), classes), name);
+        Value[] given = [.. range.InputNames.Select(n => PerSequence(n, range.LimitOf(n, queries.Maximum, keys) ?? 3 * keys))];
+        Value Given(string name) => given[range.InputNames.ToList().IndexOf(name)];
+        Value Memory(string name)
+        {
+            if (!range.IsCached)
+            {
+                return Rows(name, keys, op.KeyValueHeads);
+            }
+
+            int columns = op.KeyValueHeads * op.HeadDim;
+            Value state = b.Add(new StateRead(name, batch == (Dim)1 && !range.VariesBySequence ? Shape.Of(keys, columns) : Shape.Of(batch, keys, columns)), name);
+            List<Value> inputs = [state, Rows("new_" + name, queries, op.KeyValueHeads)];
+            inputs.AddRange(range.InputNames.Where(n => n != "keyLengths").Select(Given));
+            return b.Add(new AppendState { IsRing = range.IsRing, HasPositions = range.HasPositions, HasLengths = range.HasQueryLengths }, name, [.. inputs]);
+        }
+
+        return b.Add(op, "y", [Rows("q", queries, op.Heads), Memory("k"), Memory("v"), .. given]);
+    }
+
+    /// <summary>Every combination of the rules of a key range that makes sense, with some windows.</summary>
+    public static IEnumerable<KeyRange> Ranges(bool cached)
+    {
+        foreach (bool causal in new[] { false, true })
+        {
+            foreach (int? window in new int?[] { null, 0, 1, 4 })
+            {
+                foreach (int lengths in Enumerable.Range(0, 4))
+                {
+                    var range = new KeyRange { IsCausal = causal, Window = window, IsCached = cached, HasQueryLengths = (lengths & 1) != 0, HasKeyLengths = (lengths & 2) != 0 };
+                    yield return range;
+                    if (cached)
+                    {
+                        yield return range with { HasPositions = true };
+                    }
+
+                    if (cached && causal && window is not null && !range.HasKeyLengths)
+                    {
+                        yield return range with { IsRing = true };
+                        yield return range with { IsRing = true, HasPositions = true };
+                    }
+                }
+            }
+        }
+    }
+
+    /// <summary>Attention over every kind of key range.</summary>
+    private static IEnumerable<OperatorCase> RangeCases()
+    {
+        foreach (bool cached in new[] { false, true })
+        {
+            foreach (KeyRange range in Ranges(cached))
+            {
+                int number = 0;
+                foreach ((int batch, int queries, int heads, int keyHeads, int headDim) in new[] { (3, 5, 2, 1, 3), (4, 1, 2, 2, 4) })
+                {
+                    int keys = cached ? 9 : range.IsCausal || range.Window is not null ? queries : queries + 3;
+                    string text = $"b={batch} q={queries} k={keys}{range.Attributes} #{number++}";
+                    yield return Case($"attention {text}", b => [Attend(b, new Attention(heads, keyHeads, headDim, 0.5, range), batch, queries, keys)], hasGradient: !cached);
+                }
+            }
         }
     }
 

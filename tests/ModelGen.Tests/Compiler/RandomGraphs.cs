@@ -327,7 +327,7 @@ internal sealed class RandomGraphs
         Value all = Scaled(_b.Add(new MatMul(MatMulForm.NT), Name("qkv"), x, Leaf(Shape.Of((heads + (2 * keyHeads)) * headDim, x.Shape[-1]))), 1 / Math.Sqrt(x.Shape.Columns));
         Value Part(int offset, int count) => _b.Add(new SliceColumns(offset * headDim, count * headDim), Name("part"), all);
         (Value q, Value k, Value v) = (Part(0, heads), Part(heads, keyHeads), Part(heads + keyHeads, keyHeads));
-        var op = new Attention(heads, keyHeads, headDim, 1 / Math.Sqrt(headDim), Causal: _random.Next(3) > 0 || _dynamic, Cached: _dynamic);
+        var op = new Attention(heads, keyHeads, headDim, 1 / Math.Sqrt(headDim), new KeyRange { IsCausal = _random.Next(3) > 0 || _dynamic, IsCached = _dynamic });
         if (!_dynamic)
         {
             return _b.Add(op, Name("attention"), q, k, v);

@@ -200,7 +200,7 @@ internal sealed class ReferenceInterpreter
             case AttentionGradient gradient:
                 return AttendBackwards(gradient.Of, inputs);
             case AppendState:
-                return [Append(node, inputs[0], inputs[1])];
+                return [Append(node, inputs)];
             case Reshape reshape:
                 return [inputs[0].As(Resolve(reshape.Shape))];
             case SliceColumns slice:
@@ -346,10 +346,28 @@ internal sealed class ReferenceInterpreter
         return result;
     }
 
-    private Tensor Append(Node node, Tensor state, Tensor rows)
+    private Tensor Append(Node node, Tensor[] inputs)
     {
+        var append = (AppendState)node.Op;
+        (Tensor state, Tensor rows) = (inputs[0], inputs[1]);
         Tensor result = state.Clone();
-        rows.Data.CopyTo(result.Data, _run.Position * state.Columns);
+        int stateRows = state.Dims[^2], steps = rows.Dims[1];
+        for (int batch = 0; batch < rows.Dims[0]; batch++)
+        {
+            int position = append.HasPositions ? (int)inputs[2].Data[batch] : _run.Position;
+            int length = append.HasLengths ? (int)inputs[^1].Data[batch] : steps;
+            for (int time = 0; time < length; time++)
+            {
+                if (append.IsRing || position + time < stateRows)
+                {
+                    for (int c = 0; c < rows.Columns; c++)
+                    {
+                        result[(batch * stateRows) + ((position + time) % stateRows), c] = rows[(batch * steps) + time, c];
+                    }
+                }
+            }
+        }
+
         if (node.Inputs[0].Op is StateRead read)
         {
             _appended[read.State] = result;
@@ -418,25 +436,44 @@ internal sealed class ReferenceInterpreter
     private static double BinaryCrossEntropyOf(double x, double t)
         => (-t * Math.Log(ScalarFunctions.Sigmoid(x))) - ((1 - t) * Math.Log(ScalarFunctions.Sigmoid(-x)));
 
-    /// <summary>One query's head: which keys it sees, and their probabilities.</summary>
-    private (double[] Probabilities, double LogSum) Softmax(Attention op, Tensor q, Tensor k, int batch, int time, int head)
+    /// <summary>The rows of the keys that a query sees, by the rules that a range states, asked of every position one by one.</summary>
+    private int[] Seen(KeyRange range, Tensor q, Tensor k, Tensor[] lengths, int batch, int time)
+    {
+        double Given(string name) => lengths[range.InputNames.ToList().IndexOf(name)].Data[batch];
+        int rows = k.Dims[^2];
+        int offset = range.HasPositions ? (int)Given("positions") : range.IsCached ? _run.Position : 0;
+        double queries = range.HasQueryLengths ? Given("queryLengths") : q.Dims[1];
+        double present = range.HasKeyLengths ? Given("keyLengths") : range.IsCached ? offset + queries : rows;
+        int position = offset + time;
+        bool Sees(int key) => key < present && time < queries && (range.IsRing || position < rows || !range.IsCached)
+            && (!range.IsCausal || key <= position)
+            && (range.Window is not { } window || Math.Abs(key - position) <= window);
+        return [.. Enumerable.Range(0, Math.Max(rows, position + 1)).Where(Sees).Select(key => ((k.Dims.Length < 3 ? 0 : batch) * rows) + (range.IsRing ? key % rows : key))];
+    }
+
+    /// <summary>One query's head: which rows of keys it sees, and their probabilities.</summary>
+    private (int[] Rows, double[] Probabilities, double LogSum) Softmax(Attention op, Tensor q, Tensor k, Tensor[] lengths, int batch, int time, int head)
     {
         int steps = q.Dims[1];
-        int perBatch = op.Cached ? 0 : k.Dims[1];
-        int seen = op.Causal ? (op.Cached ? _run.Position : 0) + time + 1 : op.Cached ? _run.Position + steps : k.Dims[1];
+        int[] seen = Seen(op.Range, q, k, lengths, batch, time);
+        if (seen.Length == 0)
+        {
+            return (seen, [], 0);
+        }
+
         int keyHead = head / (op.Heads / op.KeyValueHeads);
-        var scores = new double[seen];
-        for (int s = 0; s < seen; s++)
+        var scores = new double[seen.Length];
+        for (int s = 0; s < seen.Length; s++)
         {
             for (int d = 0; d < op.HeadDim; d++)
             {
-                scores[s] += op.Scale * q[(batch * steps) + time, (head * op.HeadDim) + d] * k[(batch * perBatch) + s, (keyHead * op.HeadDim) + d];
+                scores[s] += op.Scale * q[(batch * steps) + time, (head * op.HeadDim) + d] * k[seen[s], (keyHead * op.HeadDim) + d];
             }
         }
 
         double maximum = scores.Max();
         double logSum = maximum + Math.Log(scores.Sum(s => Math.Exp(s - maximum)));
-        return ([.. scores.Select(s => Math.Exp(s - logSum))], logSum);
+        return (seen, [.. scores.Select(s => Math.Exp(s - logSum))], logSum);
     }
 
     private Tensor[] Attend(Attention op, Tensor[] inputs)
@@ -447,18 +484,17 @@ internal sealed class ReferenceInterpreter
         var logSums = new Tensor([q.Dims[0], steps, op.Heads]);
         for (int batch = 0; batch < q.Dims[0]; batch++)
         {
-            int firstKey = op.Cached ? 0 : batch * k.Dims[1];
             for (int time = 0; time < steps; time++)
             {
                 for (int head = 0; head < op.Heads; head++)
                 {
-                    (double[] p, logSums[(batch * steps) + time, head]) = Softmax(op, q, k, batch, time, head);
+                    (int[] rows, double[] p, logSums[(batch * steps) + time, head]) = Softmax(op, q, k, inputs[3..], batch, time, head);
                     int keyHead = head / (op.Heads / op.KeyValueHeads);
                     for (int s = 0; s < p.Length; s++)
                     {
                         for (int d = 0; d < op.HeadDim; d++)
                         {
-                            output[(batch * steps) + time, (head * op.HeadDim) + d] += p[s] * v[firstKey + s, (keyHead * op.HeadDim) + d];
+                            output[(batch * steps) + time, (head * op.HeadDim) + d] += p[s] * v[rows[s], (keyHead * op.HeadDim) + d];
                         }
                     }
                 }
@@ -476,13 +512,12 @@ internal sealed class ReferenceInterpreter
         Tensor dq = new(q.Dims), dk = new(k.Dims), dv = new(v.Dims);
         for (int batch = 0; batch < q.Dims[0]; batch++)
         {
-            int firstKey = batch * k.Dims[1];
             for (int time = 0; time < steps; time++)
             {
                 int query = (batch * steps) + time;
                 for (int head = 0; head < op.Heads; head++)
                 {
-                    (double[] p, _) = Softmax(op, q, k, batch, time, head);
+                    (int[] rows, double[] p, _) = Softmax(op, q, k, inputs[AttentionGradient.Tensors..], batch, time, head);
                     int column = head * op.HeadDim;
                     int keyColumn = head / (op.Heads / op.KeyValueHeads) * op.HeadDim;
                     var dp = new double[p.Length];
@@ -490,8 +525,8 @@ internal sealed class ReferenceInterpreter
                     {
                         for (int d = 0; d < op.HeadDim; d++)
                         {
-                            dp[s] += cotangent[query, column + d] * v[firstKey + s, keyColumn + d];
-                            dv[firstKey + s, keyColumn + d] += p[s] * cotangent[query, column + d];
+                            dp[s] += cotangent[query, column + d] * v[rows[s], keyColumn + d];
+                            dv[rows[s], keyColumn + d] += p[s] * cotangent[query, column + d];
                         }
                     }
 
@@ -501,8 +536,8 @@ internal sealed class ReferenceInterpreter
                         double ds = op.Scale * p[s] * (dp[s] - mean);
                         for (int d = 0; d < op.HeadDim; d++)
                         {
-                            dq[query, column + d] += ds * k[firstKey + s, keyColumn + d];
-                            dk[firstKey + s, keyColumn + d] += ds * q[query, column + d];
+                            dq[query, column + d] += ds * k[rows[s], keyColumn + d];
+                            dk[rows[s], keyColumn + d] += ds * q[query, column + d];
                         }
                     }
                 }

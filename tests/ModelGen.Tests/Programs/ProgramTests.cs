@@ -243,7 +243,7 @@ public sealed class ProgramTests
             Value carried = b.Add(new StateRead("carried", Shape.Of(1, 1, Width)), "carried");
             Value query = b.Add(new Tanh(), "decoder.query", b.Add(new Add(), "", b.Linear("decoder.fc", x, Width, true, Initializer.Normal(0.3)), carried));
             Value memory = b.Add(new StateRead("memory", Shape.Of(1, Source, Width)), "memory");
-            Value attended = b.Add(new Attention(3, 3, 4, 0.5, Causal: false, Cached: false), "decoder.attention", query, memory, memory);
+            Value attended = b.Add(new Attention(3, 3, 4, 0.5, KeyRange.All), "decoder.attention", query, memory, memory);
             b.UpdateState("carried", b.Add(new Add(), "decoder.carried", query, attended));
             b.Output("logits", b.Linear("head", attended, Vocabulary, true, Initializer.Normal(0.3)));
             return b.Build();

@@ -3,6 +3,7 @@ using System.Collections.Generic;
 using System.Linq;
 using ModelGen.Compiler.Graph;
 using ModelGen.Compiler.Kernels;
+using ModelGen.Compiler.Ops;
 using ModelGen.Compiler.Targets.Cpu;
 
 namespace ModelGen.Compiler.Emit.CSharp;
@@ -19,10 +20,10 @@ internal static class AttentionEmitter
 
     public static KernelCode Emit(AttentionKernel kernel, AttentionPlan plan)
     {
-        ArgumentKinds arguments = Arguments.Of(kernel.Queries) | (kernel.Op.Cached ? ArgumentKinds.Position : ArgumentKinds.None);
+        ArgumentKinds arguments = Arguments.Of(kernel.Batch) | Arguments.Of(kernel.Queries) | (kernel.Range is { IsCached: true, HasPositions: false } ? ArgumentKinds.Position : ArgumentKinds.None);
         var code = new KernelCode(
-            $"Attention_{kernel.Batch}x{Text.Extent(kernel.Queries)}_{kernel.Op.Heads}x{kernel.Op.HeadDim}",
-            $"softmax(q·kᵀ·{CodeWriter.Literal(kernel.Op.Scale)})·v, {kernel.Op.Heads} heads of {kernel.Op.HeadDim}{(kernel.Op.Causal ? ", causal" : "")}{(kernel.Op.Cached ? ", over the cache" : "")}.",
+            $"Attention_{Text.Extent(kernel.Batch)}x{Text.Extent(kernel.Queries)}_{kernel.Op.Heads}x{kernel.Op.HeadDim}",
+            $"softmax(q·kᵀ·{CodeWriter.Literal(kernel.Op.Scale)})·v, {kernel.Op.Heads} heads of {kernel.Op.HeadDim}{Describe(kernel.Range)}.",
             kernel, arguments);
         foreach (IGrouping<AttentionAlgorithm, AttentionScheme> group in plan.Schemes.GroupBy(s => s.Algorithm))
         {
@@ -65,11 +66,19 @@ internal static class AttentionEmitter
     {
         var code = new KernelCode(
             $"AttentionGradient_{kernel.Batch}x{kernel.Queries}_{kernel.Op.Heads}x{kernel.Op.HeadDim}",
-            $"The gradient of softmax(q·kᵀ·{CodeWriter.Literal(kernel.Op.Scale)})·v, {kernel.Op.Heads} heads of {kernel.Op.HeadDim}{(kernel.Op.Causal ? ", causal" : "")}.",
+            $"The gradient of softmax(q·kᵀ·{CodeWriter.Literal(kernel.Op.Scale)})·v, {kernel.Op.Heads} heads of {kernel.Op.HeadDim}{Describe(kernel.Range)}.",
             kernel, ArgumentKinds.None);
         code.Generic("Tiles", code.Parameters, Bits(plan.Schemes), (w, _) => Backward(w, kernel, plan.Schemes));
         return code;
     }
+
+    private static string Describe(KeyRange range) => string.Concat(
+        range.IsCausal ? ", causal" : "",
+        range.Window is { } window ? $", at a distance of {window} at the most" : "",
+        range.IsRing ? ", over the ring" : range.IsCached ? ", over the cache" : "",
+        range.VariesBySequence ? ", each sequence's own" : "");
+
+    private static KeyRangeText RangeOf(AttentionKernel kernel) => new(kernel.Range, Text.RowCount(kernel.Queries), !kernel.Queries.IsDynamic, kernel.MaximumKeys);
 
     private static IEnumerable<(int, int)> Bits(IEnumerable<AttentionScheme> schemes) => schemes.Select(s => (32 * s.Tile.Lanes, 32 * s.Tile.Lanes));
 
@@ -77,42 +86,95 @@ internal static class AttentionEmitter
     {
         int d = kernel.Op.HeadDim;
         int group = kernel.Op.Heads / kernel.Op.KeyValueHeads;
-        string queries = Text.RowCount(kernel.Queries);
+        string count = Text.RowCount(kernel.Queries);
+        KeyRangeText range = RangeOf(kernel);
         (string rows, string scores, string padded) = Constants(w, schemes);
         Scratch(w, schemes, AttentionPlan.KeysTransposed, AttentionPlan.Values, AttentionPlan.Scores, AttentionPlan.Tile);
         w.Line($"float* factors = stackalloc float[{schemes.Max(s => s.Tile.Rows)}];");
-        w.Line(kernel.Op.Cached ? $"int keys = position + {queries};" : $"const int keys = {kernel.MaximumKeys};");
-        Text.OpenUnits(w, kernel, kernel.Batch * kernel.Op.Heads, "task");
+        if (!kernel.Range.VariesBySequence)
+        {
+            range.Declare(w);
+        }
+
+        Text.OpenUnits(w, kernel, Text.RowCount(kernel.Batch * RowExtent.Literal(kernel.Op.Heads)), "task");
         w.Line($"int sequence = task / {kernel.Op.Heads}, head = task % {kernel.Op.Heads}{(group == 1 ? "" : $", keyHead = head / {group}")};");
+        if (kernel.Range.VariesBySequence)
+        {
+            range.Declare(w);
+        }
+
         string keyHead = group == 1 ? "head" : "keyHead";
-        string Keys(int operand) => (kernel.Op.Cached ? "" : $" + (long)sequence * keys * {Stride(kernel, operand)}") + $" + {keyHead} * {d}";
-        w.Line($"float* queryRows = q + (long)sequence * {queries} * {Stride(kernel, 0)} + head * {d};");
-        w.Line($"float* outputRows = output + (long)sequence * {queries} * {Stride(kernel, 3)} + head * {d};");
-        Transpose(w, $"k{Keys(1)}", "keysTransposed", Stride(kernel, 1), d, scores);
-        w.Line($"Panels.PackRows(v{Keys(2)}, {Stride(kernel, 2)}, keys, {d}, values, {padded});");
-        w.Open($"for (int i = 0; i < {queries}; i += {rows})");
-        w.Line($"int height = Math.Min({rows}, {queries} - i), limit = {(kernel.Op.Causal ? (kernel.Op.Cached ? "position + " : "") + "i + height" : "keys")};");
-        w.Open("for (int n = 0; n < limit; n += columns)");
+        bool oneSequence = kernel.Batch == RowExtent.Literal(1);
+        string keyRows = kernel.Range is { IsCached: false, VariesBySequence: false } ? "keys" : CodeWriter.Number(kernel.MaximumKeys);
+        string Keys(int operand) => (kernel.Range.IsCached && oneSequence ? "" : $" + (long)sequence * {keyRows} * {Stride(kernel, operand)}") + $" + {keyHead} * {d}";
+        w.Line($"float* queryRows = q + (long)sequence * {count} * {Stride(kernel, 0)} + head * {d};");
+        w.Line($"float* outputRows = output + (long)sequence * {count} * {Stride(kernel, 3)} + head * {d};");
+        if (range.RowsFollow)
+        {
+            string row = range.FirstRow == "0" ? "" : $" + (long){range.FirstRow} * ";
+            Transpose(w, $"k{Keys(1)}{(row.Length > 0 ? row + Stride(kernel, 1) : "")}", "keysTransposed", Stride(kernel, 1), d, scores);
+            w.Line($"Panels.PackRows(v{Keys(2)}{(row.Length > 0 ? row + Stride(kernel, 2) : "")}, {Stride(kernel, 2)}, keys, {d}, values, {padded});");
+        }
+        else
+        {
+            w.Open($"for (int j = 0, row = {range.FirstRow}, height; j < keys; j += height, row = (row + height) % {keyRows})");
+            w.Line($"height = Math.Min(columns, Math.Min(keys - j, {keyRows} - row));");
+            w.Line($"Panels.PackTransposed(k{Keys(1)} + (long)row * {Stride(kernel, 1)}, {Stride(kernel, 1)}, {d}, height, keysTransposed + j, columns, {scores});");
+            w.Line($"Panels.PackRows(v{Keys(2)} + (long)row * {Stride(kernel, 2)}, {Stride(kernel, 2)}, height, {d}, values + j * {padded}, {padded});");
+            w.Close();
+            w.Line();
+        }
+
+        string? begin = range.Begin("i");
+        string Behind(string pointer, string step = "") => begin is null ? pointer : $"{pointer} + begin{step}";
+        w.Open($"for (int i = 0; i < {range.Queries}; i += {rows})");
+        w.Line($"int height = Math.Min({rows}, {range.Queries} - i), limit = {range.Limit("i + height")}{(begin is null ? "" : $", begin = {begin}")};");
+        w.Open($"for (int n = {(begin is null ? "0" : "begin")}; n < limit; n += columns)");
         w.Line($"RegisterTile.MultiplyRows<V>(height, {Vectors}, queryRows + (long)i * {Stride(kernel, 0)}, {Stride(kernel, 0)}, keysTransposed + n, {scores}, scores + n, {scores}, {d});");
         w.Close();
         w.Line();
         w.Open("for (int row = 0; row < height; row++)");
-        w.Line($"float sum = AttentionRows.Exponentials(scores + row * {scores}, {(kernel.Op.Causal ? "limit - height + 1 + row" : "keys")}, limit, {CodeWriter.Literal(kernel.Op.Scale)}, out {(kernel.HasLogSumExp ? "float maximum" : "float _")});");
-        w.Line("factors[row] = 1 / sum;");
+        string scale = CodeWriter.Literal(kernel.Op.Scale), maximum = kernel.HasLogSumExp ? "float maximum" : "float _", some = range.MayBeEmpty ? "high > low ? " : "", none = range.MayBeEmpty ? " : 0" : "";
+        if (range.IsBounded)
+        {
+            w.Line($"int low = {range.Low("i + row")}, high = {range.High("i + row")};");
+            w.Line($"float sum = AttentionRows.Exponentials(scores + row * {scores}, {(begin is null ? "0" : "begin")}, low, high, limit, {scale}, out {maximum});");
+        }
+        else
+        {
+            w.Line($"float sum = AttentionRows.Exponentials(scores + row * {scores}, {(kernel.Range.IsCausal ? "limit - height + 1 + row" : "keys")}, limit, {scale}, out {maximum});");
+        }
+
+        w.Line($"factors[row] = {some}1 / sum{none};");
         if (kernel.HasLogSumExp)
         {
-            w.Line($"logsumexp[((long)sequence * {queries} + i + row) * {Stride(kernel, 4)} + head] = maximum + VectorMath.Log(sum);");
+            w.Line($"logsumexp[((long)sequence * {count} + i + row) * {Stride(kernel, 4)} + head] = {some}maximum + VectorMath.Log(sum){none};");
         }
 
         w.Close();
         w.Line();
         w.Open($"for (int c = 0; c < {d}; c += columns)");
-        w.Line($"RegisterTile.MultiplyRows<V>(height, {Vectors}, scores, {scores}, values + c, {padded}, tile, columns, limit);");
+        w.Line($"RegisterTile.MultiplyRows<V>(height, {Vectors}, {Behind("scores")}, {scores}, {Behind("values", $" * {padded}")} + c, {padded}, tile, columns, {(begin is null ? "limit" : "limit - begin")});");
         w.Line($"AttentionTiles.Scale<V>(tile, columns, height, Math.Min(columns, {d} - c), outputRows + (long)i * {Stride(kernel, 3)} + c, {Stride(kernel, 3)}, factors);");
         w.Close();
         w.Close();
+        if (range.HasPadding)
+        {
+            w.Line();
+            w.Open($"for (int i = {range.Queries}; i < {count}; i++)");
+            Clear(w, $"outputRows + (long)i * {Stride(kernel, 3)}", CodeWriter.Number(d));
+            if (kernel.HasLogSumExp)
+            {
+                w.Line($"logsumexp[((long)sequence * {count} + i) * {Stride(kernel, 4)} + head] = 0;");
+            }
+
+            w.Close();
+        }
+
         w.Close();
     }
+
+    private static void Clear(CodeWriter w, string pointer, string elements) => w.Line($"new global::System.Span<float>({pointer}, {elements}).Clear();");
 
     private static void Backward(CodeWriter w, AttentionGradientKernel kernel, IReadOnlyList<AttentionScheme> schemes)
     {
@@ -129,28 +191,42 @@ internal static class AttentionEmitter
             Scratch(w, schemes, AttentionPlan.Tile);
         }
 
-        w.Line($"const int keys = {kernel.Keys};");
-        Text.OpenUnits(w, kernel, kernel.Batch * kernel.Op.KeyValueHeads, "task");
+        var range = new KeyRangeText(kernel.Range, CodeWriter.Number(kernel.Queries), isLiteral: true, kernel.Keys, "length");
+        string all = kernel.Range.VariesBySequence ? CodeWriter.Number(kernel.Keys) : "keys";
+        if (!kernel.Range.VariesBySequence)
+        {
+            range.Declare(w);
+        }
+
+        Text.OpenUnits(w, kernel, CodeWriter.Number(kernel.Batch * kernel.Op.KeyValueHeads), "task");
         w.Line($"int sequence = task / {kernel.Op.KeyValueHeads}, keyHead = task % {kernel.Op.KeyValueHeads};");
-        string Keys(int operand) => $" + (long)sequence * keys * {Stride(kernel, operand)} + keyHead * {d}";
+        if (kernel.Range.VariesBySequence)
+        {
+            range.Declare(w);
+        }
+
+        string Keys(int operand) => $" + (long)sequence * {all} * {Stride(kernel, operand)} + keyHead * {d}";
         w.Line($"float* keyCotangents = dk{Keys(7)}, valueCotangents = dv{Keys(8)};");
         Transpose(w, $"k{Keys(1)}", "keysTransposed", Stride(kernel, 1), d, scores);
         Transpose(w, $"v{Keys(2)}", "valuesTransposed", Stride(kernel, 2), d, scores);
         w.Line($"Panels.PackRows(k{Keys(1)}, {Stride(kernel, 1)}, keys, {d}, keyRows, {padded});");
-        w.Open("for (int j = 0; j < keys; j++)");
-        w.Line($"new global::System.Span<float>(keyCotangents + (long)j * {Stride(kernel, 7)}, {d}).Clear();");
-        w.Line($"new global::System.Span<float>(valueCotangents + (long)j * {Stride(kernel, 8)}, {d}).Clear();");
+        w.Open($"for (int j = 0; j < {all}; j++)");
+        Clear(w, $"keyCotangents + (long)j * {Stride(kernel, 7)}", CodeWriter.Number(d));
+        Clear(w, $"valueCotangents + (long)j * {Stride(kernel, 8)}", CodeWriter.Number(d));
         w.Close();
         w.Line();
         w.Open(group == 1 ? "for (int head = keyHead; head <= keyHead; head++)" : $"for (int head = keyHead * {group}; head < (keyHead + 1) * {group}; head++)");
-        w.Open($"for (int first = 0; first < {kernel.Queries}; first += {block})");
-        w.Line($"int queries = Math.Min({block}, {kernel.Queries} - first), limit = {(kernel.Op.Causal ? "first + queries" : "keys")};");
+        string? begin = range.Begin("first");
+        string start = begin is null ? "0" : "begin";
+        string Behind(string pointer, string step = "") => begin is null ? pointer : $"{pointer} + begin{step}";
+        w.Open($"for (int first = 0; first < {range.Queries}; first += {block})");
+        w.Line($"int queries = Math.Min({block}, {range.Queries} - first), limit = {range.Limit("first + queries")}{(begin is null ? "" : $", begin = {begin}")};");
         w.Line($"long firstRow = (long)sequence * {kernel.Queries} + first;");
         w.Line($"Panels.PackRows(q + firstRow * {Stride(kernel, 0)} + head * {d}, {Stride(kernel, 0)}, queries, {d}, queryBlock, {padded});");
         w.Line($"Panels.PackRows(d_output + firstRow * {Stride(kernel, 5)} + head * {d}, {Stride(kernel, 5)}, queries, {d}, outputBlock, {padded});");
         w.Open($"for (int i = 0; i < queries; i += {rows})");
         w.Line($"int height = Math.Min({rows}, queries - i);");
-        w.Open("for (int n = 0; n < limit; n += columns)");
+        w.Open($"for (int n = {start}; n < limit; n += columns)");
         w.Line($"RegisterTile.MultiplyRows<V>(height, {Vectors}, queryBlock + i * {padded}, {padded}, keysTransposed + n, {scores}, probabilities + i * {scores} + n, {scores}, {d});");
         w.Line($"RegisterTile.MultiplyRows<V>(height, {Vectors}, outputBlock + i * {padded}, {padded}, valuesTransposed + n, {scores}, cotangents + i * {scores} + n, {scores}, {d});");
         w.Close();
@@ -158,19 +234,21 @@ internal static class AttentionEmitter
         w.Open("for (int row = i; row < i + height; row++)");
         w.Line($"float products = AttentionTiles.Product<V>(output + (firstRow + row) * {Stride(kernel, 3)} + head * {d}, outputBlock + row * {padded}, {d});");
         w.Line($"float logSum = logsumexp[(firstRow + row) * {Stride(kernel, 4)} + head];");
-        w.Line($"AttentionRows.Backward(probabilities + row * {scores}, cotangents + row * {scores}, {(kernel.Op.Causal ? "first + row + 1" : "keys")}, limit, logSum, products, {CodeWriter.Literal(kernel.Op.Scale)});");
+        string bounds = range.IsBounded ? $"{start}, {range.Low("first + row")}, {range.High("first + row")}" : range.High("first + row");
+        w.Line($"AttentionRows.Backward(probabilities + row * {scores}, cotangents + row * {scores}, {bounds}, limit, logSum, products, {CodeWriter.Literal(kernel.Op.Scale)});");
         w.Close();
         w.Line();
         w.Open($"for (int c = 0; c < {d}; c += columns)");
         string queryCotangents = $"dq + (firstRow + i) * {Stride(kernel, 6)} + head * {d} + c";
-        string queryTile = $"RegisterTile.MultiplyRows<V>(height, {Vectors}, cotangents + i * {scores}, {scores}, keyRows + c, {padded}";
+        string queryTile = $"RegisterTile.MultiplyRows<V>(height, {Vectors}, {Behind($"cotangents + i * {scores}")}, {scores}, {Behind("keyRows", $" * {padded}")} + c, {padded}";
+        string depth = begin is null ? "limit" : "limit - begin";
         if (isWhole)
         {
-            w.Line($"{queryTile}, {queryCotangents}, {Stride(kernel, 6)}, limit);");
+            w.Line($"{queryTile}, {queryCotangents}, {Stride(kernel, 6)}, {depth});");
         }
         else
         {
-            w.Line($"{queryTile}, tile, columns, limit);");
+            w.Line($"{queryTile}, tile, columns, {depth});");
             w.Line($"AttentionTiles.Store<V>(tile, columns, height, Math.Min(columns, {d} - c), {queryCotangents}, {Stride(kernel, 6)});");
         }
 
@@ -178,7 +256,7 @@ internal static class AttentionEmitter
         w.Close();
         w.Line();
         w.Line("// Contractions over the block's queries, which add to the keys' and values' cotangents.");
-        w.Open($"for (int m = 0; m < limit; m += {rows})");
+        w.Open($"for (int m = {start}; m < limit; m += {rows})");
         w.Line($"int height = Math.Min({rows}, limit - m);");
         w.Open($"for (int c = 0; c < {d}; c += columns)");
         foreach ((string a, string b, string target, int index) in new[] { ("cotangents", "queryBlock", "keyCotangents", 7), ("probabilities", "outputBlock", "valueCotangents", 8) })
@@ -197,6 +275,14 @@ internal static class AttentionEmitter
         w.Close();
         w.Close();
         w.Close();
+        if (range.HasPadding)
+        {
+            w.Line();
+            w.Open($"for (int i = {range.Queries}; i < {kernel.Queries}; i++)");
+            Clear(w, $"dq + ((long)sequence * {kernel.Queries} + i) * {Stride(kernel, 6)} + head * {d}", CodeWriter.Number(d));
+            w.Close();
+        }
+
         w.Close();
         w.Close();
     }
@@ -227,17 +313,22 @@ internal static class AttentionEmitter
         int d = kernel.Op.HeadDim;
         int heads = kernel.Op.Heads;
         int group = heads / kernel.Op.KeyValueHeads;
-        bool several = kernel.Batch > 1;
+        bool several = HasSequences(kernel);
         bool loops = lanes.Any(n => d >= 2 * n), hasTail = lanes.Any(n => d % n != 0);
         string? narrow = lanes.Any(n => d < n) ? CodeWriter.Number(d) : null;
         (string first, string last) = several ? ("firstHead", "lastHead") : ("start", "end");
         string scores = Constant(w, schemes, "scoreStride", s => s.ScoreStride);
         w.Line($"float* scores = (float*)worker.Scratch, factors = stackalloc float[{heads}];");
-        w.Line(kernel.Op.Cached ? "int keys = position + 1;" : $"const int keys = {(kernel.Op.Causal ? 1 : kernel.MaximumKeys)};");
-        Text.Range(w, kernel.IsSerial(), CodeWriter.Number((long)kernel.Batch * heads), 1);
+        KeyRangeText range = RangeOf(kernel);
+        if (!kernel.Range.VariesBySequence)
+        {
+            range.DeclareSingle(w);
+        }
+
+        Text.Range(w, kernel.IsSerial(), Text.RowCount(kernel.Batch * RowExtent.Literal(heads)), 1);
         if (several)
         {
-            OpenSequences(w, kernel);
+            OpenSequences(w, kernel, range);
         }
 
         string keyAt = group == 1 ? "at" : "keyAt";
@@ -337,20 +428,48 @@ internal static class AttentionEmitter
     }
 
     // The heads of each sequence that are this worker's.
-    private static void OpenSequences(CodeWriter w, AttentionKernel kernel)
+    private static void OpenSequences(CodeWriter w, AttentionKernel kernel, KeyRangeText range)
     {
         w.Open("for (int task = start; task < end;)");
         w.Line($"int sequence = task / {kernel.Op.Heads}, firstHead = task % {kernel.Op.Heads}, lastHead = Math.Min({kernel.Op.Heads}, firstHead + end - task);");
         w.Line("task += lastHead - firstHead;");
         w.Line($"float* query = q + (long)sequence * {Stride(kernel, 0)}, result = output + (long)sequence * {Stride(kernel, 3)};");
+        if (kernel.Range.VariesBySequence)
+        {
+            range.DeclareSingle(w);
+        }
+
+        if (range.SingleMayBeEmpty)
+        {
+            w.Open("if (keys <= 0)");
+            Clear(w, $"result + firstHead * {kernel.Op.HeadDim}", $"(lastHead - firstHead) * {kernel.Op.HeadDim}");
+            if (kernel.HasLogSumExp)
+            {
+                Clear(w, $"logsumexp + (long)sequence * {Stride(kernel, 4)} + firstHead", "lastHead - firstHead");
+            }
+
+            w.Line("continue;");
+            w.Close();
+            w.Line();
+        }
     }
+
+    /// <summary>Whether the kernel of a single query each goes from sequence to sequence.</summary>
+    public static bool HasSequences(AttentionKernel kernel) => kernel.Batch != RowExtent.Literal(1) || kernel.Range.VariesBySequence;
 
     // Some positions at a time, with a pointer to the row of each.
     private static void OpenPositions(CodeWriter w, AttentionKernel kernel, int rows, string name, string operand, int index, bool several)
     {
         w.Open(rows == 1 ? "for (; j < keys; j++)" : $"for (; j <= keys - {rows}; j += {rows})");
-        string start = several && !kernel.Op.Cached ? $"{operand} + ((long)sequence * {kernel.MaximumKeys} + j) * {Stride(kernel, index)}" : $"{operand} + (long)j * {Stride(kernel, index)}";
-        w.Line($"float* {name}0 = {start}{string.Join("", Enumerable.Range(1, rows - 1).Select(i => $", {name}{i} = {name}{i - 1} + {Stride(kernel, index)}"))};");
+        KeyRangeText range = RangeOf(kernel);
+        string At(string key)
+        {
+            string row = range.Row(key);
+            return several ? $"{operand} + ((long)sequence * {kernel.MaximumKeys} + {row}) * {Stride(kernel, index)}" : $"{operand} + (long){(row == key ? row : $"({row})")} * {Stride(kernel, index)}";
+        }
+
+        IEnumerable<string> others = Enumerable.Range(1, rows - 1).Select(i => range.RowsFollow ? $"{name}{i - 1} + {Stride(kernel, index)}" : At($"j + {i}"));
+        w.Line($"float* {name}0 = {At("j")}{string.Join("", others.Select((other, i) => $", {name}{i + 1} = {other}"))};");
     }
 
     // Exponentials of each head's scores, and their sums.
@@ -377,15 +496,20 @@ internal static class AttentionEmitter
         int d = kernel.Op.HeadDim;
         int heads = kernel.Op.Heads;
         int scores = scheme.ScoreStride;
-        bool several = kernel.Batch > 1;
+        bool several = HasSequences(kernel);
         int together = v.Lanes / d;
         (string first, string last) = several ? ("firstHead", "lastHead") : ("start", "end");
         w.Line($"float* scores = (float*)worker.Scratch, factors = stackalloc float[{heads}];");
-        w.Line(kernel.Op.Cached ? "int keys = position + 1;" : $"const int keys = {(kernel.Op.Causal ? 1 : kernel.MaximumKeys)};");
-        Text.Range(w, kernel.IsSerial(), CodeWriter.Number((long)kernel.Batch * heads), together);
+        KeyRangeText range = RangeOf(kernel);
+        if (!kernel.Range.VariesBySequence)
+        {
+            range.DeclareSingle(w);
+        }
+
+        Text.Range(w, kernel.IsSerial(), Text.RowCount(kernel.Batch * RowExtent.Literal(heads)), together);
         if (several)
         {
-            OpenSequences(w, kernel);
+            OpenSequences(w, kernel, range);
         }
 
         (string queries, string results) = several ? ("query", "result") : ("q", "output");

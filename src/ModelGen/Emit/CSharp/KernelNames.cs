@@ -117,6 +117,7 @@ internal static class KernelNames
         MatMulKernel k => $"  [{k.Rows}, {k.Columns}] over {k.Depth}",
         ColumnSumKernel k => $"  [{k.KeptRows}, {k.Columns}] over {k.SummedRows} rows",
         EmbeddingKernel k => $"  [{k.Rows}, {k.Columns}]",
+        AppendRowsKernel k => $"  [{k.Batch}, {k.Rows}, {k.Columns}]",
         AttentionKernel k => $"  [{k.Batch}, {k.Queries}, {k.Op.Heads * k.Op.HeadDim}]",
         _ => "",
     };

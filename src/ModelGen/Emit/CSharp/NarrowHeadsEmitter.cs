@@ -20,6 +20,7 @@ internal sealed class NarrowHeadsEmitter
     private readonly CodeWriter _w;
     private readonly AttentionKernel _kernel;
     private readonly Spelling _v;
+    private readonly KeyRangeText _range;
 
     /// <summary>Channels of a head, and a vector of only so many.</summary>
     private readonly int _d;
@@ -44,6 +45,7 @@ internal sealed class NarrowHeadsEmitter
         _w = w;
         _kernel = kernel;
         _v = v;
+        _range = new KeyRangeText(kernel.Range, "1", isLiteral: true, kernel.MaximumKeys);
         _d = kernel.Op.HeadDim;
         _narrow = v.FilledBy(_d);
         _heads = kernel.Op.Heads;
@@ -57,15 +59,19 @@ internal sealed class NarrowHeadsEmitter
 
     private void Emit()
     {
-        bool several = _kernel.Batch > 1;
+        bool several = AttentionEmitter.HasSequences(_kernel);
         _w.Line("float* scores = (float*)worker.Scratch;");
         if (_kernel.HasLogSumExp)
         {
             _w.Line($"float* logSums = stackalloc float[{_v.Lanes}];");
         }
 
-        _w.Line(_kernel.Op.Cached ? "int keys = position + 1;" : $"const int keys = {(_kernel.Op.Causal ? 1 : _kernel.MaximumKeys)};");
-        Text.Range(_w, _kernel.IsSerial(), CodeWriter.Number(_kernel.Batch), 1);
+        if (!_kernel.Range.VariesBySequence)
+        {
+            _range.DeclareSingle(_w);
+        }
+
+        Text.Range(_w, _kernel.IsSerial(), Text.RowCount(_kernel.Batch), 1);
         _w.Open("for (int sequence = start; sequence < end; sequence++)");
         string query = "q", keyRows = "k", valueRows = "v", result = "output";
         if (several)
@@ -75,6 +81,25 @@ internal sealed class NarrowHeadsEmitter
             _w.Line($"float* valueRows = v + (long)sequence * {(long)_kernel.MaximumKeys * Stride(2)};");
             _w.Line($"float* result = output + (long)sequence * {Stride(3)};");
             (query, keyRows, valueRows, result) = ("query", "keyRows", "valueRows", "result");
+        }
+
+        if (_kernel.Range.VariesBySequence)
+        {
+            _range.DeclareSingle(_w);
+        }
+
+        if (_range.SingleMayBeEmpty)
+        {
+            _w.Open("if (keys <= 0)");
+            _w.Line($"new global::System.Span<float>(result, {_heads * _d}).Clear();");
+            if (_kernel.HasLogSumExp)
+            {
+                _w.Line($"new global::System.Span<float>(logsumexp + (long)sequence * {Stride(4)}, {_heads}).Clear();");
+            }
+
+            _w.Line("continue;");
+            _w.Close();
+            _w.Line();
         }
 
         for (int u = 0; u < _vectors; u++)
@@ -187,7 +212,7 @@ internal sealed class NarrowHeadsEmitter
     {
         _w.Line(name == "key" ? "int j = 0;" : "j = 0;");
         _w.Open($"for (; j <= keys - {_positions}; j += {_positions})");
-        Pointers(i => $"{name}{i - 1} + {Stride(operand)}");
+        Pointers(i => _range.RowsFollow ? $"{name}{i - 1} + {Stride(operand)}" : At($"j + {i}"));
         body(false);
         _w.Close();
         if (_positions == 1)
@@ -197,13 +222,19 @@ internal sealed class NarrowHeadsEmitter
 
         _w.Line();
         _w.Open("if (j < keys)");
-        Pointers(i => $"{name}0 + (long)Math.Min({i}, keys - 1 - j) * {Stride(operand)}");
+        Pointers(i => _range.RowsFollow ? $"{name}0 + (long)Math.Min({i}, keys - 1 - j) * {Stride(operand)}" : At($"Math.Min(j + {i}, keys - 1)"));
         body(true);
         _w.Close();
 
+        string At(string key)
+        {
+            string row = _range.Row(key);
+            return $"{rows} + (long){(row == key ? row : $"({row})")} * {Stride(operand)}";
+        }
+
         void Pointers(Func<int, string> next)
         {
-            _w.Line($"float* {name}0 = {rows} + (long)j * {Stride(operand)};");
+            _w.Line($"float* {name}0 = {At("j")};");
             for (int i = 1; i < _positions; i++)
             {
                 _w.Line($"float* {name}{i} = {next(i)};");

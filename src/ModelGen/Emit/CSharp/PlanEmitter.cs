@@ -250,6 +250,7 @@ internal static class KernelEmitter
         EmbeddingKernel k => GatherEmitter.Emit(k),
         EmbeddingGradientKernel k => GatherEmitter.Emit(k),
         TransposeIndicesKernel k => GatherEmitter.Emit(k),
+        AppendRowsKernel k => GatherEmitter.Emit(k),
         _ => throw new InvalidOperationException($"{kernel.GetType().Name} has no emitter"),
     };
 }

@@ -229,6 +229,34 @@ internal static class GatherEmitter
         return code;
     }
 
+    public static KernelCode Emit(AppendRowsKernel kernel)
+    {
+        bool hasPositions = kernel.Has("positions"), hasLengths = kernel.Has("lengths");
+        string count = Text.RowCount(kernel.Rows);
+        var code = new KernelCode($"AppendRows_{Text.Extent(kernel.Batch)}x{Text.Extent(kernel.Rows)}x{kernel.Columns}",
+            $"Rows [{kernel.Batch}, {kernel.Rows}, {kernel.Columns}] into states of {kernel.StateRows} rows, at {(hasPositions ? "each sequence's" : "the run's")} position{(kernel.IsRing ? " in a ring" : "")}.", kernel,
+            Arguments.Of(kernel.Batch) | Arguments.Of(kernel.Rows) | (hasPositions ? ArgumentKinds.None : ArgumentKinds.Position));
+        code.Plain(w =>
+        {
+            Text.OpenUnits(w, kernel, Text.RowCount(kernel.Batch), "sequence");
+            if (hasPositions)
+            {
+                w.Line("int position = positions[sequence];");
+            }
+
+            string length = hasLengths ? $"Math.Min(lengths[sequence], {count})" : count;
+            w.Line($"int length = {(kernel.IsRing ? length : $"Math.Min({length}, {kernel.StateRows} - position)")};");
+            w.Line($"float* source = rows + (long)sequence * {count} * {kernel.Operands[0].Access.RowStride};");
+            w.Line($"float* target = state + (long)sequence * {(long)kernel.StateRows * kernel.Operands[1].Access.RowStride};");
+            w.Open("for (int t = 0; t < length; t++)");
+            string row = kernel.IsRing ? $"((position + t) % {kernel.StateRows})" : "(position + t)";
+            w.Line($"new global::System.ReadOnlySpan<float>(source + (long)t * {kernel.Operands[0].Access.RowStride}, {kernel.Columns}).CopyTo(new global::System.Span<float>(target + (long){row} * {kernel.Operands[1].Access.RowStride}, {kernel.Columns}));");
+            w.Close();
+            w.Close();
+        });
+        return code;
+    }
+
     public static KernelCode Emit(TransposeIndicesKernel kernel)
     {
         var code = new KernelCode($"TransposeIndices_{kernel.Outer}x{Text.Extent(kernel.Inner)}", $"Indices [{kernel.Outer}, {kernel.Inner}] as [{kernel.Inner}, {kernel.Outer}].", kernel, Arguments.Of(kernel.Inner));

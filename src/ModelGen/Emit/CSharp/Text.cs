@@ -43,7 +43,7 @@ internal static class Text
             : $"worker.Range({total}, {granularity}, out int start, out int end);");
 
     /// <summary>Opens a loop over this worker's share of units, and over what it takes from others'.</summary>
-    public static void OpenUnits(CodeWriter w, Kernel kernel, int units, string name)
+    public static void OpenUnits(CodeWriter w, Kernel kernel, string units, string name)
     {
         if (kernel.IsHelped())
         {
@@ -53,7 +53,7 @@ internal static class Text
             return;
         }
 
-        Range(w, kernel.IsSerial(), CodeWriter.Number(units), 1);
+        Range(w, kernel.IsSerial(), units, 1);
         w.Open($"for (int {name} = start; {name} < end; {name}++)");
     }
 

@@ -67,7 +67,9 @@ internal sealed class AttentionPlan : KernelPlan
 
     private static AttentionScheme Forward(AttentionKernel kernel, RegisterTile tile)
     {
-        int stride = StrideOfScores(kernel.MaximumKeys, tile), padded = Padded(kernel.Op.HeadDim, tile);
+        // A ring's rows are copied in tiles that end where the ring does, and the last of which may begin anywhere.
+        int keys = kernel.Range.MostKeys(kernel.Queries.Maximum, kernel.MaximumKeys) + (kernel.Range.IsRing ? tile.Columns : 0);
+        int stride = StrideOfScores(keys, tile), padded = Padded(kernel.Op.HeadDim, tile);
         if (kernel.Queries == RowExtent.Literal(1))
         {
             AttentionAlgorithm algorithm = HeadsFillVectors(kernel.Op, tile.Lanes) ? AttentionAlgorithm.NarrowHeads
@@ -88,7 +90,7 @@ internal sealed class AttentionPlan : KernelPlan
 
         // Every pass adds to all keys' cotangents, so there should be few; but a block of queries and its output's cotangents stay in the
         // first-level cache, and causal attention computes half a block's square in vain.
-        int most = Math.Min(caches.L1 / (2 * 4 * (int)padded), kernel.Op.Causal ? kernel.Queries / CausalBlocks : kernel.Queries + RegisterTile.WholeRows - 1);
+        int most = Math.Min(caches.L1 / (2 * 4 * (int)padded), kernel.Range.IsCausal ? kernel.Queries / CausalBlocks : kernel.Queries + RegisterTile.WholeRows - 1);
         int block = Math.Max(1, most / RegisterTile.WholeRows) * RegisterTile.WholeRows;
         return new AttentionScheme(AttentionAlgorithm.Gradient, tile, (int)stride, (int)padded, block, ScratchLayout.Of(
             (KeysTransposed, kernel.Op.HeadDim * stride),

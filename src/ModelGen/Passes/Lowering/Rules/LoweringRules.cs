@@ -85,18 +85,27 @@ internal static class LoweringRules
 
     private static void LowerAppendState(Lowering lowering, Node node)
     {
+        var append = (AppendState)node.Op;
+        Shape rows = node.Inputs[1].Shape;
         TensorView state = lowering.ViewOf(node.Inputs[0]);
-        TensorView rows = new(state.Base with { PositionStride = TensorView.Literal(state.Strides[0]) }, new([.. Enumerable.Repeat(RowExtent.Literal(0), node.Inputs[1].Shape.Rank - 2), .. state.Strides]));
-        lowering.Copy(node.Inputs[1], rows, StoreMode.Replace, node.Name, lowering.PositionOf(node));
+        if (append is { IsRing: false, HasPositions: false, HasLengths: false })
+        {
+            TensorView sequences = state.Strides.Count == 2 ? state.Prepend(RowExtent.Literal(0)) : state;
+            lowering.Copy(node.Inputs[1], sequences with { Base = sequences.Base with { PositionStride = TensorView.Literal(sequences.Strides[1]) } }, StoreMode.Replace, node.Name, lowering.PositionOf(node));
+            return;
+        }
+
+        KernelOperand[] operands = [Read(lowering, node, 1, "rows"), Write(node, "state", node.Inputs[0].Type, state), .. Indices(lowering, node, 2, append.InputNames)];
+        Add(lowering, node, new AppendRowsKernel(node.Name, operands, RowExtent.Of(rows[0]), RowExtent.Of(rows[1]), node.Inputs[0].Shape[-2].Maximum, rows.Columns, append.IsRing, 8L * rows.MaximumElements));
     }
 
     private static void LowerAttention(Lowering lowering, Node node)
     {
         var attention = (Attention)node.Op;
         Shape q = node.Inputs[0].Shape;
-        if (!q[0].IsLiteral || !node.Inputs[1].Shape[-2].IsLiteral)
+        if (!node.Inputs[1].Shape[-2].IsLiteral)
         {
-            throw new GraphException($"{node}: a dynamic batch, or keys of a dynamic number that are in no cache");
+            throw new GraphException($"{node}: keys of a dynamic number that are in no cache");
         }
 
         bool logSumExp = lowering.Readers[new Value(node, 1)].Any();
@@ -106,7 +115,8 @@ internal static class LoweringRules
             operands.Add(Write(lowering, node, 1, "logsumexp"));
         }
 
-        Add(lowering, node, new AttentionKernel(node.Name, operands, attention, q[0].Maximum, RowExtent.Of(q[1]), node.Inputs[1].Shape[-2].Maximum, logSumExp, attention.Flops(node), 16L * q.MaximumElements));
+        operands.AddRange(Indices(lowering, node, 3, attention.Range.InputNames));
+        Add(lowering, node, new AttentionKernel(node.Name, operands, attention, RowExtent.Of(q[0]), RowExtent.Of(q[1]), node.Inputs[1].Shape[-2].Maximum, logSumExp, attention.Flops(node), 16L * q.MaximumElements));
     }
 
     private static void LowerAttentionGradient(Lowering lowering, Node node)
@@ -120,7 +130,8 @@ internal static class LoweringRules
 
         string[] reads = ["q", "k", "v", "output", "logsumexp", "d_output"];
         string[] writes = ["dq", "dk", "dv"];
-        KernelOperand[] operands = [.. reads.Select((name, i) => Read(lowering, node, i, name)), .. writes.Select((name, i) => Write(lowering, node, i, name))];
+        KernelOperand[] operands = [.. reads.Select((name, i) => Read(lowering, node, i, name)), .. writes.Select((name, i) => Write(lowering, node, i, name)),
+            .. Indices(lowering, node, AttentionGradient.Tensors, gradient.Of.Range.InputNames)];
         Add(lowering, node, new AttentionGradientKernel(node.Name, operands, gradient.Of, q[0].Maximum, q[1].Maximum, node.Inputs[1].Shape[1].Maximum, gradient.Flops(node), 36L * q.MaximumElements));
     }
 
@@ -199,11 +210,19 @@ internal static class LoweringRules
         return operand.Access.RowStride == 1 ? operand : throw new GraphException($"{node}: indices that do not follow each other");
     }
 
+    /// <summary>Operands of one integer for each sequence, from the first of some inputs on.</summary>
+    private static IEnumerable<KernelOperand> Indices(Lowering lowering, Node node, int first, IReadOnlyList<string> names)
+        => names.Select((name, i) => ReadIndices(lowering, node, first + i, name));
+
     private static KernelOperand Write(Lowering lowering, Node node, int output, string name)
     {
         var value = new Value(node, output);
-        TensorView place = lowering.Placement.PlaceOf(value);
-        int stride = place.MatrixStride(value.Type) ?? throw new GraphException($"{node}: its {name} is wanted in rows that do not follow each other evenly");
-        return new KernelOperand(name, place.Base, Access.Matrix(stride, value.Type.Element), IsWritten: true);
+        return Write(node, name, value.Type, lowering.Placement.PlaceOf(value));
+    }
+
+    private static KernelOperand Write(Node node, string name, TensorType type, TensorView place)
+    {
+        int stride = place.MatrixStride(type) ?? throw new GraphException($"{node}: its {name} is wanted in rows that do not follow each other evenly");
+        return new KernelOperand(name, place.Base, Access.Matrix(stride, type.Element), IsWritten: true);
     }
 }

@@ -1,0 +1,89 @@
+using System;
+using System.Collections.Generic;
+using System.Linq;
+using ModelGen.Compiler.Graph;
+
+namespace ModelGen.Compiler.Ops;
+
+/// <summary>
+/// Which keys each query of attention sees. Keys stand at positions 0, 1, … of their sequence, and query t at position p = offset + t; the
+/// offset is zero, or what a cache held before the run. A query sees the keys that exist, as far as the rules below let it; one that sees
+/// none gives zeros, and has no gradient.
+/// </summary>
+internal sealed record KeyRange
+{
+    /// <summary>Every query sees every key.</summary>
+    public static KeyRange All { get; } = new();
+
+    /// <summary>A query sees the keys up to its own position.</summary>
+    public static KeyRange Causal { get; } = new() { IsCausal = true };
+
+    /// <summary>Whether a query sees no key beyond its own position.</summary>
+    public bool IsCausal { get; init; }
+
+    /// <summary>The largest distance in positions between a query and a key that it sees; null for any.</summary>
+    public int? Window { get; init; }
+
+    /// <summary>
+    /// Whether keys and values are caches [N, ..], or [B, N, ..] for several sequences, whose first offset + T rows are filled. The offset is
+    /// the run's position, unless <see cref="HasPositions"/>.
+    /// </summary>
+    public bool IsCached { get; init; }
+
+    /// <summary>Whether the caches are rings: position p lies in row p modulo N.</summary>
+    public bool IsRing { get; init; }
+
+    /// <summary>Whether an input i32 [B] gives each sequence's offset in its cache.</summary>
+    public bool HasPositions { get; init; }
+
+    /// <summary>Whether an input i32 [B] says how many queries each sequence has; those behind see nothing.</summary>
+    public bool HasQueryLengths { get; init; }
+
+    /// <summary>Whether an input i32 [B] says how many keys each sequence has, in a cache too; those behind do not exist.</summary>
+    public bool HasKeyLengths { get; init; }
+
+    /// <summary>Whether sequences of a batch differ in their ranges.</summary>
+    public bool VariesBySequence => HasPositions || HasQueryLengths || HasKeyLengths;
+
+    /// <summary>What the inputs behind queries, keys and values are called, in their order.</summary>
+    public IReadOnlyList<string> InputNames =>
+    [
+        .. HasPositions ? ["positions"] : Array.Empty<string>(),
+        .. HasQueryLengths ? ["queryLengths"] : Array.Empty<string>(),
+        .. HasKeyLengths ? ["keyLengths"] : Array.Empty<string>(),
+    ];
+
+    /// <summary>The attributes as the graph printer shows them.</summary>
+    public string Attributes => string.Concat(
+        IsCausal ? " causal" : "", Window is { } window ? $" window={window}" : "", IsCached ? " cached" : "", IsRing ? " ring" : "",
+        HasPositions ? " positions" : "", HasQueryLengths ? " query_lengths" : "", HasKeyLengths ? " key_lengths" : "");
+
+    /// <summary>The most keys that one query sees of <paramref name="keys"/>.</summary>
+    public int MostKeysOfOne(int keys) => (int)Math.Min(keys, Window is { } window ? (IsCausal ? window : 2L * window) + 1 : keys);
+
+    /// <summary>The most keys that any of <paramref name="queries"/> neighbours sees.</summary>
+    public int MostKeys(int queries, int keys) => (int)Math.Min(keys, Window is { } window ? (IsCausal ? window : 2L * window) + queries : keys);
+
+    /// <summary>The least number that an index of the input called <paramref name="name"/> may not be, of sequences of so many queries and keys; null for none.</summary>
+    public int? LimitOf(string name, int queries, int keys) => name switch
+    {
+        "positions" => IsRing ? null : keys,
+        "queryLengths" => queries + 1,
+        _ => keys + 1,
+    };
+
+    /// <summary>What is wrong with the range for queries [B, T, ..] and keys [B, S, ..] or [S, ..]; null if nothing is.</summary>
+    public string? Problem(Shape queries, Shape keys)
+    {
+        Dim batch = queries[0], time = queries[1];
+        bool perSequence = keys.Rank == 3 && keys[0] == batch;
+        return Window < 0 ? "a window of less than the query's own position"
+            : IsCached ? !(perSequence || (keys.Rank == 2 && batch == (Dim)1)) ? "there is no cache for each sequence"
+                : IsRing && !(IsCausal && Window is { } window && !HasKeyLengths && window + (long)time.Maximum <= keys[-2].Maximum) ? "a ring holds the window of every query of a run, and no lengths of keys"
+                : null
+            : !perSequence ? "batches differ"
+            : IsRing || HasPositions ? "rings and positions are those of caches"
+            : (IsCausal || Window is not null) && time != keys[1] ? "queries and keys of one sequence are as many"
+            : null;
+    }
+}
