@@ -203,7 +203,7 @@ internal static class KernelVerifier
             case AttentionGradientKernel k:
                 VerifyMatrices(k.Operands);
                 VerifyIndices(9, k.Range.InputNames);
-                require(!k.Range.IsCached, k, "caches have no gradient");
+                require(!k.Range.IsCached, k, $"caches have no gradient");
                 break;
             case AppendRowsKernel k:
                 VerifyMatrices(k.Operands);
