@@ -152,6 +152,29 @@ public static unsafe partial class RegisterTile
         Panels.PackPanelsTransposed(product, columns, columns, kept, c, rows, TVector.Lanes);
     }
 
+    /// <summary>Stores a block of sums, or adds it to what is there: the columns of it that the result has.</summary>
+    /// <typeparam name="TVector">The vectors to move it with.</typeparam>
+    /// <param name="tile">The first row; the others follow upon it, each filled up to whole vectors.</param>
+    /// <param name="rows">Rows.</param>
+    /// <param name="columns">Columns of the result.</param>
+    /// <param name="c">Where the first row goes.</param>
+    /// <param name="cStep">Elements from there to where the next one goes.</param>
+    /// <param name="adds">Whether the sums are added to what c holds.</param>
+    [MethodImpl(MethodImplOptions.AggressiveOptimization)]
+    public static void Store<TVector>(float* tile, int rows, int columns, float* c, long cStep, bool adds = false)
+        where TVector : struct, IVector<TVector>
+    {
+        int tileStep = (columns + TVector.Lanes - 1) / TVector.Lanes * TVector.Lanes;
+        if (adds)
+        {
+            AttentionTiles.Add<TVector>(tile, tileStep, rows, columns, c, cStep);
+        }
+        else
+        {
+            AttentionTiles.Store<TVector>(tile, tileStep, rows, columns, c, cStep);
+        }
+    }
+
     // Shapes that whole tiles have are compared first: where they are literals, nothing but the call is left.
     [MethodImpl(MethodImplOptions.AggressiveInlining)]
     private static void Choose<TVector, TLeft>(int rows, int vectors, float* a, long aStep, float* b, long bStep, float* c, long cStep, int depth, bool adds)

@@ -1,4 +1,5 @@
 using System;
+using System;
 using System.Collections.Generic;
 using System.Globalization;
 using System.Text;
@@ -8,17 +9,21 @@ namespace ModelGen.Compiler.Emit;
 /// <summary>Indented text with LF line ends, whatever the machine.</summary>
 internal sealed class CodeWriter
 {
+    private static readonly string[] Statements = ["for (", "while (", "if (", "else"];
+
     private readonly StringBuilder _text = new();
-    private readonly Stack<string> _ends = new();
+    private readonly Stack<Block> _blocks = new();
+    private int _lines;
 
     public CodeWriter Line(string text = "")
     {
         if (text.Length > 0)
         {
-            _text.Append(' ', 4 * _ends.Count).Append(text);
+            _text.Append(' ', 4 * _blocks.Count).Append(text);
         }
 
         _text.Append('\n');
+        _lines++;
         return this;
     }
 
@@ -33,6 +38,7 @@ internal sealed class CodeWriter
         return this;
     }
 
+    /// <summary>Opens a block; the body of a loop or of a condition has no braces if it turns out to be one line.</summary>
     public CodeWriter Open(string header) => Open(header, "{", "}");
 
     /// <summary>
@@ -43,16 +49,38 @@ internal sealed class CodeWriter
 
     public CodeWriter Close(string suffix = "")
     {
-        string end = _ends.Pop();
-        return Line(end + suffix);
+        Block block = _blocks.Pop();
+        if (block.IsBody && _lines == block.FirstLine + 1 && !IsComment(block.First))
+        {
+            _text.Remove(block.Brace, block.First - block.Brace);
+            _lines--;
+            return this;
+        }
+
+        return Line(block.End + suffix);
     }
 
     private CodeWriter Open(string header, string start, string end)
     {
-        Line(header).Line(start);
-        _ends.Push(end);
+        Line(header);
+        int brace = _text.Length;
+        Line(start);
+        _blocks.Push(new Block(end, Array.Exists(Statements, s => header.StartsWith(s, StringComparison.Ordinal)), brace, _text.Length, _lines));
         return this;
     }
+
+    private bool IsComment(int line)
+    {
+        while (_text[line] == ' ')
+        {
+            line++;
+        }
+
+        return _text[line] == '/';
+    }
+
+    /// <summary>What is open: its end, whether it is the body of a statement, and where its brace and its first line begin.</summary>
+    private readonly record struct Block(string End, bool IsBody, int Brace, int First, int FirstLine);
 
     public override string ToString() => _text.ToString();
 

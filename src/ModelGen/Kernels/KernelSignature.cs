@@ -8,7 +8,7 @@ namespace ModelGen.Compiler.Kernels;
 
 /// <summary>
 /// A text that is the same for two kernels exactly when they compute the same from operands that lie alike, wherever those
-/// are: what a backend needs to print the kernels of twelve equal layers once.
+/// are and whatever they are called: what a backend needs to print the kernels of twelve equal layers once.
 /// </summary>
 internal static class KernelSignature
 {
@@ -17,7 +17,7 @@ internal static class KernelSignature
         var text = new StringBuilder(kernel.GetType().Name);
         foreach (KernelOperand operand in kernel.Operands)
         {
-            text.Append('|').Append(operand.Name).Append(' ').Append(string.Join(",", operand.Access.RowStrides)).Append(' ')
+            text.Append('|').Append(string.Join(",", operand.Access.RowStrides)).Append(' ')
                 .Append(operand.Access.ColumnStride).Append(' ').Append(operand.Access.Element).Append(operand.IsWritten ? " out" : "");
         }
 

@@ -29,11 +29,12 @@ internal static class Addressing
                 span *= axes[first];
             }
 
-            if (strides[last].Coefficient != 0)
+            if (strides[last].Coefficient != 0 && span != RowExtent.Literal(1))
             {
                 string index = below == RowExtent.Literal(1) ? row : $"{row} / {Factor(below)}";
                 index = first > 0 ? $"{index} % {Factor(span)}" : index;
-                terms.Add($"(long){(index == row ? row : $"({index})")} * {Text.RowCount(strides[last])}");
+                string at = index == row ? row : $"({index})";
+                terms.Add(strides[last] == RowExtent.Literal(1) ? at : $"(long){at} * {Text.RowCount(strides[last])}");
             }
 
             below *= span;

@@ -178,7 +178,13 @@ internal sealed class KernelCode(string baseName, string summary, Kernel kernel,
         var writer = new CodeWriter();
         writer.Line($"// {summary}");
         var rest = new List<(string Suffix, string Parameters, Action<CodeWriter, Func<string, string>> Body, bool IsGeneric)>(_methods);
-        string Named(string suffix) => name + "_" + suffix;
+        var called = new HashSet<string>();
+        string Named(string suffix)
+        {
+            called.Add(suffix);
+            return name + "_" + suffix;
+        }
+
         if (_entries.Count > 0 && _entries.Values.All(e => e.EndsWith("<V>", StringComparison.Ordinal)))
         {
             // Every width computes with its own vectors: one method has all algorithms.
@@ -210,6 +216,12 @@ internal sealed class KernelCode(string baseName, string summary, Kernel kernel,
         for (int i = 0; i < rest.Count; i++)
         {
             (string suffix, string parameters, Action<CodeWriter, Func<string, string>> body, bool isGeneric) = rest[i];
+            if (suffix.Length > 0 && !_entries.Values.Any(e => e.StartsWith(suffix, StringComparison.Ordinal)) && !called.Contains(suffix + "<V>"))
+            {
+                // A step of the others that none of them takes.
+                continue;
+            }
+
             if (_entries.Count > 0 || i > 0)
             {
                 writer.Line();

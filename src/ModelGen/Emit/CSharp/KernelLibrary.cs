@@ -67,7 +67,7 @@ internal sealed class KernelLibrary(DeclaredNames names)
         string[] roles = [];
         if (_kernelByName.TryGetValue(plain, out Kernel? other))
         {
-            roles = [.. kernel.Operands.Where(o => !other.Operands.Any(p => p.Name == o.Name && p.IsWritten == o.IsWritten)).OrderBy(o => !o.IsWritten).Select(o => o.Name).Take(2)];
+            roles = [.. kernel.Operands.Where(o => !other.Operands.Any(p => p.Name == o.Name && p.IsWritten == o.IsWritten)).OrderBy(o => o.IsWritten).Select(o => o.Name).Take(2)];
             if (roles.Length > 0)
             {
                 yield return $"{plain}_{string.Join("_", roles)}";

@@ -46,7 +46,7 @@ internal static class MatMulEmitter
             }
         }
 
-        code.Generic("Epilogue", $"float* tile{Pointers(kernel, declared: true)}{string.Join("", Arguments.Declarations(EpilogueArguments(kernel)).Select(d => ", " + d))}, int row, int rows, int column, int columns", [], (w, _) => Epilogue(w, kernel));
+        code.Generic("Epilogue", $"float* tile{Pointers(kernel, declared: true)}{string.Join("", Arguments.Declarations(EpilogueArguments(kernel)).Select(d => ", " + d))}{(IsRow(kernel) ? "" : ", int row, int rows")}, int column, int columns", [], (w, _) => Epilogue(w, kernel));
         return code;
     }
 
@@ -65,9 +65,28 @@ internal static class MatMulEmitter
         return code;
     }
 
-    /// <summary>Runs the epilogue on a tile of sums.</summary>
+    /// <summary>Runs the epilogue on a tile of sums, whose rows are filled up to whole vectors.</summary>
     public static string EpilogueCall(Func<string, string> name, MatMulKernel kernel, string vector, string tile, string row, string rows, string column, string columns)
-        => $"{name($"Epilogue<{vector}>")}({tile}{Pointers(kernel, declared: false)}{string.Join("", Arguments.Names(EpilogueArguments(kernel)).Select(n => ", " + n))}, {row}, {rows}, {column}, {columns});";
+    {
+        if (!IsPlain(kernel))
+        {
+            return $"{name($"Epilogue<{vector}>")}({tile}{Pointers(kernel, declared: false)}{string.Join("", Arguments.Names(EpilogueArguments(kernel)).Select(n => ", " + n))}{(IsRow(kernel) ? "" : $", {row}, {rows}")}, {column}, {columns});";
+        }
+
+        Store store = kernel.Stores[0];
+        KernelOperand target = kernel.Operands[store.Operand];
+        string at = row == "0" ? "" : $" + (long){row} * {target.Access.RowStride}";
+        return $"RegisterTile.Store<{vector}>({tile}, {rows}, {columns}, {target.Name}{at} + {column}, {target.Access.RowStride}{Adds(store) switch { "false" => "", var adds => ", " + adds }});";
+    }
+
+    /// <summary>Whether nothing but the product is stored.</summary>
+    public static bool IsPlain(MatMulKernel kernel)
+        => kernel.Stores.Count == 1 && kernel.Stores[0].Value is AccumulatorExpr && kernel.Operands[kernel.Stores[0].Operand].Access.IsMatrix;
+
+    /// <summary>Whether what is stored is added to what is there, as an expression.</summary>
+    public static string Adds(Store store) => store.Mode switch { StoreMode.Replace => "false", StoreMode.Add => "true", _ => "accumulate" };
+
+    private static bool IsRow(MatMulKernel kernel) => kernel.Rows == RowExtent.Literal(1);
 
     private static ArgumentKinds EpilogueArguments(MatMulKernel kernel)
         => Arguments.Of(kernel.Stores) | (kernel.Axes.Count > 1 ? Addressing.Arguments(kernel.Axes, kernel.Operands.Skip(2)) : ArgumentKinds.None);
@@ -75,13 +94,21 @@ internal static class MatMulEmitter
     private static string Pointers(MatMulKernel kernel, bool declared)
         => string.Join("", kernel.Operands.Skip(2).Select(o => $", {(!declared ? "" : o.Access.Element == ElementType.Int32 ? "int* " : "float* ")}{o.Name}"));
 
+    private static bool HasRowPointer(MatMulKernel kernel, KernelOperand operand) => operand.Access.Kind == AccessKind.Element && !IsRow(kernel);
+
+    private static string RowPointer(MatMulKernel kernel, KernelOperand operand) => HasRowPointer(kernel, operand) ? operand.Name + "_r" : operand.Name;
+
     private static void Epilogue(CodeWriter w, MatMulKernel kernel)
     {
         Spelling v = Spelling.Generic;
-        w.Open("for (int r = row; r < row + rows; r++)");
+        if (!IsRow(kernel))
+        {
+            w.Open("for (int r = row; r < row + rows; r++)");
+        }
+
         foreach (KernelOperand operand in kernel.Operands.Skip(2))
         {
-            if (operand.Access.Kind == AccessKind.Element)
+            if (HasRowPointer(kernel, operand))
             {
                 w.Line($"float* {operand.Name}_r = {operand.Name} + {Addressing.Row(kernel.Axes, operand.Access.RowStrides)};");
             }
@@ -100,19 +127,26 @@ internal static class MatMulEmitter
         bool ragged = kernel.Columns % WidestLanes != 0;
         w.Line("int j = 0;");
         w.Open("for (; j <= columns - V.Lanes; j += V.Lanes)");
-        Block("(column + j)", "tile + j", null);
+        Block("column + j", "tile + j", null);
         w.Close();
         if (ragged)
         {
             w.Open("if (j < columns)");
-            Block("(column + j)", "tile + j", "columns - j");
-            w.Line("j += V.Lanes;");
+            Block("column + j", "tile + j", "columns - j");
+            if (!IsRow(kernel))
+            {
+                w.Line("j += V.Lanes;");
+            }
+
             w.Close();
         }
 
-        w.Line();
-        w.Line("tile += j;");
-        w.Close();
+        if (!IsRow(kernel))
+        {
+            w.Line();
+            w.Line("tile += j;");
+            w.Close();
+        }
 
         void Block(string column, string accumulator, string? tail)
         {
@@ -128,7 +162,7 @@ internal static class MatMulEmitter
             foreach (Store store in kernel.Stores)
             {
                 KernelOperand target = kernel.Operands[store.Operand];
-                Text.VectorStore(w, v, emitter.Vector(store.Value), $"{target.Name}_r + {column}", tail, store.Mode);
+                Text.VectorStore(w, v, emitter.Vector(store.Value), $"{RowPointer(kernel, target)} + {column}", tail, store.Mode);
             }
         }
     }
@@ -141,7 +175,7 @@ internal static class MatMulEmitter
 
         public string Accumulator { get; set; } = "";
 
-        public string Element => $"r * {kernel.Columns} + {Column}";
+        public string Element => IsRow(kernel) ? Column : $"r * {kernel.Columns} + {Column}";
 
         public bool VariesByColumn(int operand) => kernel.Operands[operand].Access.Kind is AccessKind.Element or AccessKind.ColumnVector;
 
@@ -154,7 +188,7 @@ internal static class MatMulEmitter
         public string Vector(OperandExpr operand)
         {
             KernelOperand o = kernel.Operands[operand.Operand];
-            string pointer = (o.Access.Kind == AccessKind.Element ? $"{o.Name}_r" : o.Name) + " + " + Column;
+            string pointer = RowPointer(kernel, o) + " + " + Column;
             return Tail is null ? v.Load(pointer) : v.LoadTail(pointer, Tail);
         }
     }

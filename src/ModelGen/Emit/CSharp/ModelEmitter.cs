@@ -100,7 +100,10 @@ internal static class ModelEmitter
 
     private static void Weights(CodeWriter w, CompiledPlans plans)
     {
-        w.Line("// Where each parameter lies in the one block of weights, in floats.");
+        w.Line("using static global::ModelGen.ParameterInitializerKind;");
+        w.Line();
+        w.Line("// Every parameter: its name in files, its shape in memory, where it begins in the one block of weights (in floats), whether files hold");
+        w.Line("// it transposed, how it is drawn with which scale, and whether weight decay applies.");
         w.Open("internal static class Layout");
         w.Line("public static readonly global::ModelGen.Runtime.ParameterTable Table = new(");
         w.Line($"    {ModelSurface.SymbolText(plans.Spec.Type.Name)},");
@@ -109,7 +112,7 @@ internal static class ModelEmitter
         {
             string shape = string.Join(", ", parameter.Shape.Dims);
             w.Line($"        new(\"{parameter.ParameterName}\", [{shape}], {CodeWriter.Number(offset)}, {(parameter.TransposedInFile ? "true" : "false")}, "
-                + $"global::ModelGen.ParameterInitializerKind.{parameter.Initializer.Kind}, {CodeWriter.Literal(parameter.Initializer.Scale)}, {(parameter.WeightDecay ? "true" : "false")}){(offset >= plans.Layout.TrainedElements ? " { IsFrozen = true }" : "")},");
+                + $"{parameter.Initializer.Kind}, {CodeWriter.Literal(parameter.Initializer.Scale)}, {(parameter.WeightDecay ? "true" : "false")}){(offset >= plans.Layout.TrainedElements ? " { IsFrozen = true }" : "")},");
         }
 
         w.Line("    ])");

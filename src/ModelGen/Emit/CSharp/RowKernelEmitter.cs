@@ -106,11 +106,16 @@ internal sealed class RowKernelEmitter
 
     private void Rows()
     {
-        Text.Range(_w, _kernel.IsSerial(), Text.RowCount(_kernel.Rows), 1);
-        _w.Open("for (int r = start; r < end; r++)");
+        bool isRow = _kernel.Rows == RowExtent.Literal(1) && _kernel.IsSerial();
+        if (!isRow)
+        {
+            Text.Range(_w, _kernel.IsSerial(), Text.RowCount(_kernel.Rows), 1);
+            _w.Open("for (int r = start; r < end; r++)");
+        }
+
         foreach (KernelOperand operand in _kernel.Operands)
         {
-            if (operand.Access.Kind is AccessKind.Element)
+            if (_leaves.HasRowPointer(operand))
             {
                 _w.Line($"float* {operand.Name}_r = {operand.Name} + {Addressing.Row(_kernel.Axes, operand.Access.RowStrides)};");
             }
@@ -122,7 +127,10 @@ internal sealed class RowKernelEmitter
             Phase(phase, rowValues);
         }
 
-        _w.Close();
+        if (!isRow)
+        {
+            _w.Close();
+        }
     }
 
     private void Phase(RowPhase phase, Dictionary<int, string> rowValues)
@@ -260,7 +268,7 @@ internal sealed class RowKernelEmitter
 
         public string Accumulator => throw new InvalidOperationException("a row kernel has no accumulator");
 
-        public string Element => byRow ? $"r * {kernel.Columns} + {Column}" : Column;
+        public string Element => byRow && kernel.Rows != RowExtent.Literal(1) ? $"r * {kernel.Columns} + {Column}" : Column;
 
         public bool VariesByColumn(int operand) => kernel.Operands[operand].Access.Kind is AccessKind.Element or AccessKind.ColumnVector;
 
@@ -275,7 +283,10 @@ internal sealed class RowKernelEmitter
         public string Pointer(int operand)
         {
             KernelOperand o = kernel.Operands[operand];
-            return Addressing.Column(byRow && o.Access.Kind == AccessKind.Element ? o.Name + "_r" : o.Name, Column, o.Access.ColumnStride);
+            return Addressing.Column(HasRowPointer(o) ? o.Name + "_r" : o.Name, Column, o.Access.ColumnStride);
         }
+
+        /// <summary>Whether an operand's rows have a pointer of their own.</summary>
+        public bool HasRowPointer(KernelOperand operand) => byRow && operand.Access.Kind == AccessKind.Element && kernel.Rows != RowExtent.Literal(1);
     }
 }

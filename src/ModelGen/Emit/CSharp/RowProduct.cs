@@ -43,7 +43,7 @@ internal abstract class RowProduct(Func<string, string> name, MatMulKernel kerne
     protected string Panels => Constant("panelCount", b => b.Panels);
 
     /// <summary>Whether nothing but the product is stored.</summary>
-    private bool IsPlain => Kernel.Stores.Count == 1 && Kernel.Stores[0].Value is AccumulatorExpr && Kernel.Operands[Kernel.Stores[0].Operand].Access.IsMatrix;
+    private bool IsPlain => MatMulEmitter.IsPlain(Kernel);
 
     private bool HasRaggedRows => Kernel.Rows.IsDynamic || IsRagged(b => Kernel.Rows.Maximum % b.Height == 0);
 
@@ -197,8 +197,7 @@ internal abstract class RowProduct(Func<string, string> name, MatMulKernel kerne
                 W.Open($"if ({string.Join(" && ", conditions)})");
             }
 
-            Tile(left, step, $"{target.Name} + (long)row * {target.Access.RowStride} + n", CodeWriter.Number(target.Access.RowStride), every,
-                store.Mode switch { StoreMode.Replace => "false", StoreMode.Add => "true", _ => "accumulate" });
+            Tile(left, step, $"{target.Name} + (long)row * {target.Access.RowStride} + n", CodeWriter.Number(target.Access.RowStride), every, MatMulEmitter.Adds(store));
             if (always)
             {
                 W.Close();
