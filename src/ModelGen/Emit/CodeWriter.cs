@@ -27,6 +27,13 @@ internal sealed class CodeWriter
         return this;
     }
 
+    /// <summary>An empty line, but where something begins or one is there already.</summary>
+    public CodeWriter Gap()
+    {
+        bool begins = _text.Length == 0 || (_blocks.Count > 0 && _blocks.Peek().FirstLine == _lines);
+        return begins || (_text.Length > 1 && _text[_text.Length - 1] == '\n' && _text[_text.Length - 2] == '\n') ? this : Line();
+    }
+
     /// <summary>Appends several lines, each at the current indentation.</summary>
     public CodeWriter Lines(string text)
     {

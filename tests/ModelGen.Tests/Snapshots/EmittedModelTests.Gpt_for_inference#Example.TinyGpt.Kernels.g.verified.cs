@@ -23,9 +23,7 @@ internal static unsafe class Kernels
     { unchecked {
         int start = 0, end = count;
         for (int r = start; r < end; r++)
-        {
             new global::System.ReadOnlySpan<float>(table + (long)indices[r] * 8, 8).CopyTo(new global::System.Span<float>(output + (long)r * 8, 8));
-        }
     }}
 
     // embeddings, ln from wte, wpe, weight, bias: every row of [T, 8].
@@ -144,12 +142,10 @@ internal static unsafe class Kernels
             float* c_attn_r = c_attn + (long)r * 24;
             int j = 0;
             for (; j <= columns - V.Lanes; j += V.Lanes)
-            {
-                V.Store(V.Load(tile + j) + V.Load(bias + (column + j)), c_attn_r + (column + j));
-            }
+                V.Store(V.Load(tile + j) + V.Load(bias + column + j), c_attn_r + column + j);
             if (j < columns)
             {
-                V.StoreTail(V.Load(tile + j) + V.LoadTail(bias + (column + j), columns - j), c_attn_r + (column + j), columns - j);
+                V.StoreTail(V.Load(tile + j) + V.LoadTail(bias + column + j, columns - j), c_attn_r + column + j, columns - j);
                 j += V.Lanes;
             }
 
@@ -167,13 +163,9 @@ internal static unsafe class Kernels
             float* input_r = input + (long)r * 24;
             float* output_r = output + (long)r * 8;
             for (int c = 0; c < 8 / V.Lanes * V.Lanes; c += V.Lanes)
-            {
                 V.Store(V.Load(input_r + c), output_r + c);
-            }
             if (8 % V.Lanes != 0)
-            {
                 V.StoreTail(V.LoadTail(input_r + 8 / V.Lanes * V.Lanes, 8 % V.Lanes), output_r + 8 / V.Lanes * V.Lanes, 8 % V.Lanes);
-            }
         }
     }}
 
@@ -201,18 +193,14 @@ internal static unsafe class Kernels
             float* queryRows = q + (long)sequence * count * 24 + head * 4;
             float* outputRows = output + (long)sequence * count * 8 + head * 4;
             for (int j = 0; j < keys; j += columns)
-            {
                 Panels.PackTransposed(k + head * 4 + (long)j * 8, 8, 4, Math.Min(columns, keys - j), keysTransposed + j, columns, scoreStride);
-            }
 
             Panels.PackRows(v + head * 4, 8, keys, 4, values, padded);
             for (int i = 0; i < count; i += rows)
             {
                 int height = Math.Min(rows, count - i), limit = position + i + height;
                 for (int n = 0; n < limit; n += columns)
-                {
                     RegisterTile.MultiplyRows<V>(height, 2, queryRows + (long)i * 24, 24, keysTransposed + n, scoreStride, scores + n, scoreStride, 4);
-                }
 
                 for (int row = 0; row < height; row++)
                 {
@@ -353,7 +341,7 @@ internal static unsafe class Kernels
         {
             int columns = Math.Min(16, end - column);
             Dots8<V>(input, weight + (long)column * 8, sums, columns);
-            LinearBiasAdd_1x8x8_Epilogue<V>(sums, residual, bias, residual_2, 0, 1, column, columns);
+            LinearBiasAdd_1x8x8_Epilogue<V>(sums, residual, bias, residual_2, column, columns);
         }
     }}
 
@@ -366,31 +354,20 @@ internal static unsafe class Kernels
         {
             int columns = Math.Min(16, end - column);
             Dots8_2<V>(input, weight + (long)column * 8, sums, columns);
-            LinearBiasAdd_1x8x8_Epilogue<V>(sums, residual, bias, residual_2, 0, 1, column, columns);
+            LinearBiasAdd_1x8x8_Epilogue<V>(sums, residual, bias, residual_2, column, columns);
         }
     }}
 
     [@MethodImpl(MethodImplOptions.AggressiveOptimization)]
-    private static void LinearBiasAdd_1x8x8_Epilogue<V>(float* tile, float* residual, float* bias, float* residual_2, int row, int rows, int column, int columns) where V : struct, IVector<V>
+    private static void LinearBiasAdd_1x8x8_Epilogue<V>(float* tile, float* residual, float* bias, float* residual_2, int column, int columns) where V : struct, IVector<V>
     { unchecked {
-        for (int r = row; r < row + rows; r++)
+        int j = 0;
+        for (; j <= columns - V.Lanes; j += V.Lanes)
+            V.Store(V.Load(residual + column + j) + (V.Load(tile + j) + V.Load(bias + column + j)), residual_2 + column + j);
+        if (j < columns)
         {
-            float* residual_r = residual + (long)r * 8;
-            float* bias_r = bias + (long)r * 8;
-            float* residual_2_r = residual_2 + (long)r * 8;
-            int j = 0;
-            for (; j <= columns - V.Lanes; j += V.Lanes)
-            {
-                V.Store(V.Load(residual_r + (column + j)) + (V.Load(tile + j) + V.Load(bias_r + (column + j))), residual_2_r + (column + j));
-            }
-            if (j < columns)
-            {
-                V ev0 = V.LoadTail(residual_r + (column + j), columns - j) + (V.Load(tile + j) + V.LoadTail(bias_r + (column + j), columns - j));
-                V.StoreTail(ev0, residual_2_r + (column + j), columns - j);
-                j += V.Lanes;
-            }
-
-            tile += j;
+            V ev0 = V.LoadTail(residual + column + j, columns - j) + (V.Load(tile + j) + V.LoadTail(bias + column + j, columns - j));
+            V.StoreTail(ev0, residual_2 + column + j, columns - j);
         }
     }}
 
@@ -398,47 +375,32 @@ internal static unsafe class Kernels
     [@MethodImpl(MethodImplOptions.AggressiveOptimization)]
     public static void LayerNorm_1x8<V>(float* residual, float* weight, float* bias, float* ln, Worker worker) where V : struct, IVector<V>
     { unchecked {
-        int start = 0, end = 1;
-        for (int r = start; r < end; r++)
+        V reduced0_0 = V.Zero;
+        for (int c = 0; c < 8 / V.Lanes * V.Lanes; c += V.Lanes)
+            reduced0_0 += V.Load(residual + c);
+        if (8 % V.Lanes != 0)
+            reduced0_0 += V.FirstLanes(V.LoadTail(residual + 8 / V.Lanes * V.Lanes, 8 % V.Lanes), 8 % V.Lanes, 0f);
+        float sum0 = V.Sum(reduced0_0);
+        V b0 = V.Create(sum0 * 0.125f);
+        V reduced1_0 = V.Zero;
+        for (int c = 0; c < 8 / V.Lanes * V.Lanes; c += V.Lanes)
         {
-            float* residual_r = residual + (long)r * 8;
-            float* weight_r = weight + (long)r * 8;
-            float* bias_r = bias + (long)r * 8;
-            float* ln_r = ln + (long)r * 8;
-            V reduced0_0 = V.Zero;
-            for (int c = 0; c < 8 / V.Lanes * V.Lanes; c += V.Lanes)
-            {
-                reduced0_0 += V.Load(residual_r + c);
-            }
-            if (8 % V.Lanes != 0)
-            {
-                reduced0_0 += V.FirstLanes(V.LoadTail(residual_r + 8 / V.Lanes * V.Lanes, 8 % V.Lanes), 8 % V.Lanes, 0f);
-            }
-            float sum0 = V.Sum(reduced0_0);
-            V b0 = V.Create(sum0 * 0.125f);
-            V reduced1_0 = V.Zero;
-            for (int c = 0; c < 8 / V.Lanes * V.Lanes; c += V.Lanes)
-            {
-                V v0 = V.Load(residual_r + c) - b0;
-                reduced1_0 += v0 * v0;
-            }
-            if (8 % V.Lanes != 0)
-            {
-                V v0 = V.LoadTail(residual_r + 8 / V.Lanes * V.Lanes, 8 % V.Lanes) - b0;
-                reduced1_0 += V.FirstLanes(v0 * v0, 8 % V.Lanes, 0f);
-            }
-            float sum1 = V.Sum(reduced1_0);
-            V b1 = V.Create(1f / MathF.Sqrt((sum1 * 0.125f) + 1e-05f));
-            for (int c = 0; c < 8 / V.Lanes * V.Lanes; c += V.Lanes)
-            {
-                V v0 = V.MultiplyAdd((V.Load(residual_r + c) - b0) * b1, V.Load(weight_r + c), V.Load(bias_r + c));
-                V.Store(v0, ln_r + c);
-            }
-            if (8 % V.Lanes != 0)
-            {
-                V v0 = V.MultiplyAdd((V.LoadTail(residual_r + 8 / V.Lanes * V.Lanes, 8 % V.Lanes) - b0) * b1, V.LoadTail(weight_r + 8 / V.Lanes * V.Lanes, 8 % V.Lanes), V.LoadTail(bias_r + 8 / V.Lanes * V.Lanes, 8 % V.Lanes));
-                V.StoreTail(v0, ln_r + 8 / V.Lanes * V.Lanes, 8 % V.Lanes);
-            }
+            V v0 = V.Load(residual + c) - b0;
+            reduced1_0 += v0 * v0;
+        }
+        if (8 % V.Lanes != 0)
+        {
+            V v0 = V.LoadTail(residual + 8 / V.Lanes * V.Lanes, 8 % V.Lanes) - b0;
+            reduced1_0 += V.FirstLanes(v0 * v0, 8 % V.Lanes, 0f);
+        }
+        float sum1 = V.Sum(reduced1_0);
+        V b1 = V.Create(1f / MathF.Sqrt((sum1 * 0.125f) + 1e-05f));
+        for (int c = 0; c < 8 / V.Lanes * V.Lanes; c += V.Lanes)
+            V.Store(V.MultiplyAdd((V.Load(residual + c) - b0) * b1, V.Load(weight + c), V.Load(bias + c)), ln + c);
+        if (8 % V.Lanes != 0)
+        {
+            V v0 = V.MultiplyAdd((V.LoadTail(residual + 8 / V.Lanes * V.Lanes, 8 % V.Lanes) - b0) * b1, V.LoadTail(weight + 8 / V.Lanes * V.Lanes, 8 % V.Lanes), V.LoadTail(bias + 8 / V.Lanes * V.Lanes, 8 % V.Lanes));
+            V.StoreTail(v0, ln + 8 / V.Lanes * V.Lanes, 8 % V.Lanes);
         }
     }}
 
@@ -470,7 +432,7 @@ internal static unsafe class Kernels
         {
             int columns = Math.Min(32, end - column);
             Dots8<V>(input, weight + (long)column * 8, sums, columns);
-            LinearBiasGeluTanh_1x8x32_Epilogue<V>(sums, bias, act, 0, 1, column, columns);
+            LinearBiasGeluTanh_1x8x32_Epilogue<V>(sums, bias, act, column, columns);
         }
     }}
 
@@ -483,26 +445,19 @@ internal static unsafe class Kernels
         {
             int columns = Math.Min(32, end - column);
             Dots8_2<V>(input, weight + (long)column * 8, sums, columns);
-            LinearBiasGeluTanh_1x8x32_Epilogue<V>(sums, bias, act, 0, 1, column, columns);
+            LinearBiasGeluTanh_1x8x32_Epilogue<V>(sums, bias, act, column, columns);
         }
     }}
 
     [@MethodImpl(MethodImplOptions.AggressiveOptimization)]
-    private static void LinearBiasGeluTanh_1x8x32_Epilogue<V>(float* tile, float* bias, float* act, int row, int rows, int column, int columns) where V : struct, IVector<V>
+    private static void LinearBiasGeluTanh_1x8x32_Epilogue<V>(float* tile, float* bias, float* act, int column, int columns) where V : struct, IVector<V>
     { unchecked {
-        for (int r = row; r < row + rows; r++)
+        int j = 0;
+        for (; j <= columns - V.Lanes; j += V.Lanes)
         {
-            float* bias_r = bias + (long)r * 32;
-            float* act_r = act + (long)r * 32;
-            int j = 0;
-            for (; j <= columns - V.Lanes; j += V.Lanes)
-            {
-                V ev0 = V.Load(tile + j) + V.Load(bias_r + (column + j));
-                V ev1 = ev0 * V.Sigmoid(ev0 * V.MultiplyAdd(V.Create(0.071354814f), ev0 * ev0, V.Create(1.5957692f)));
-                V.Store(ev1, act_r + (column + j));
-            }
-
-            tile += j;
+            V ev0 = V.Load(tile + j) + V.Load(bias + column + j);
+            V ev1 = ev0 * V.Sigmoid(ev0 * V.MultiplyAdd(V.Create(0.071354814f), ev0 * ev0, V.Create(1.5957692f)));
+            V.Store(ev1, act + column + j);
         }
     }}
 
@@ -707,7 +662,7 @@ internal static unsafe class Kernels
             {
                 int columns = Math.Min(16, end - column);
                 Dots32<V>(input, weight + (long)column * 32, sums, columns);
-                LinearBiasAdd_1x32x8_Epilogue<V>(sums, residual, bias, residual_2, 0, 1, column, columns);
+                LinearBiasAdd_1x32x8_Epilogue<V>(sums, residual, bias, residual_2, column, columns);
             }
         }
         else if (typeof(V) == typeof(F256))
@@ -718,7 +673,7 @@ internal static unsafe class Kernels
             {
                 int columns = Math.Min(16, end - column);
                 Dots32_2<V>(input, weight + (long)column * 32, sums, columns);
-                LinearBiasAdd_1x32x8_Epilogue<V>(sums, residual, bias, residual_2, 0, 1, column, columns);
+                LinearBiasAdd_1x32x8_Epilogue<V>(sums, residual, bias, residual_2, column, columns);
             }
         }
         else
@@ -729,80 +684,21 @@ internal static unsafe class Kernels
             {
                 int columns = Math.Min(16, end - column);
                 Dots32_3<V>(input, weight + (long)column * 32, sums, columns);
-                LinearBiasAdd_1x32x8_Epilogue<V>(sums, residual, bias, residual_2, 0, 1, column, columns);
+                LinearBiasAdd_1x32x8_Epilogue<V>(sums, residual, bias, residual_2, column, columns);
             }
         }
     }}
 
     [@MethodImpl(MethodImplOptions.AggressiveOptimization)]
-    private static void LinearBiasAdd_1x32x8_Epilogue<V>(float* tile, float* residual, float* bias, float* residual_2, int row, int rows, int column, int columns) where V : struct, IVector<V>
+    private static void LinearBiasAdd_1x32x8_Epilogue<V>(float* tile, float* residual, float* bias, float* residual_2, int column, int columns) where V : struct, IVector<V>
     { unchecked {
-        for (int r = row; r < row + rows; r++)
+        int j = 0;
+        for (; j <= columns - V.Lanes; j += V.Lanes)
+            V.Store(V.Load(residual + column + j) + (V.Load(tile + j) + V.Load(bias + column + j)), residual_2 + column + j);
+        if (j < columns)
         {
-            float* residual_r = residual + (long)r * 8;
-            float* bias_r = bias + (long)r * 8;
-            float* residual_2_r = residual_2 + (long)r * 8;
-            int j = 0;
-            for (; j <= columns - V.Lanes; j += V.Lanes)
-            {
-                V.Store(V.Load(residual_r + (column + j)) + (V.Load(tile + j) + V.Load(bias_r + (column + j))), residual_2_r + (column + j));
-            }
-            if (j < columns)
-            {
-                V ev0 = V.LoadTail(residual_r + (column + j), columns - j) + (V.Load(tile + j) + V.LoadTail(bias_r + (column + j), columns - j));
-                V.StoreTail(ev0, residual_2_r + (column + j), columns - j);
-                j += V.Lanes;
-            }
-
-            tile += j;
-        }
-    }}
-
-    // ln_f from residual, weight, bias: every row of [1, 8].
-    [@MethodImpl(MethodImplOptions.AggressiveOptimization)]
-    public static void LayerNorm_1x8_ln_f<V>(float* residual, float* weight, float* bias, float* ln_f, Worker worker) where V : struct, IVector<V>
-    { unchecked {
-        int start = 0, end = 1;
-        for (int r = start; r < end; r++)
-        {
-            float* residual_r = residual + (long)r * 8;
-            float* weight_r = weight + (long)r * 8;
-            float* bias_r = bias + (long)r * 8;
-            float* ln_f_r = ln_f + (long)r * 8;
-            V reduced0_0 = V.Zero;
-            for (int c = 0; c < 8 / V.Lanes * V.Lanes; c += V.Lanes)
-            {
-                reduced0_0 += V.Load(residual_r + c);
-            }
-            if (8 % V.Lanes != 0)
-            {
-                reduced0_0 += V.FirstLanes(V.LoadTail(residual_r + 8 / V.Lanes * V.Lanes, 8 % V.Lanes), 8 % V.Lanes, 0f);
-            }
-            float sum0 = V.Sum(reduced0_0);
-            V b0 = V.Create(sum0 * 0.125f);
-            V reduced1_0 = V.Zero;
-            for (int c = 0; c < 8 / V.Lanes * V.Lanes; c += V.Lanes)
-            {
-                V v0 = V.Load(residual_r + c) - b0;
-                reduced1_0 += v0 * v0;
-            }
-            if (8 % V.Lanes != 0)
-            {
-                V v0 = V.LoadTail(residual_r + 8 / V.Lanes * V.Lanes, 8 % V.Lanes) - b0;
-                reduced1_0 += V.FirstLanes(v0 * v0, 8 % V.Lanes, 0f);
-            }
-            float sum1 = V.Sum(reduced1_0);
-            V b1 = V.Create(1f / MathF.Sqrt((sum1 * 0.125f) + 1e-05f));
-            for (int c = 0; c < 8 / V.Lanes * V.Lanes; c += V.Lanes)
-            {
-                V v0 = V.MultiplyAdd((V.Load(residual_r + c) - b0) * b1, V.Load(weight_r + c), V.Load(bias_r + c));
-                V.Store(v0, ln_f_r + c);
-            }
-            if (8 % V.Lanes != 0)
-            {
-                V v0 = V.MultiplyAdd((V.LoadTail(residual_r + 8 / V.Lanes * V.Lanes, 8 % V.Lanes) - b0) * b1, V.LoadTail(weight_r + 8 / V.Lanes * V.Lanes, 8 % V.Lanes), V.LoadTail(bias_r + 8 / V.Lanes * V.Lanes, 8 % V.Lanes));
-                V.StoreTail(v0, ln_f_r + 8 / V.Lanes * V.Lanes, 8 % V.Lanes);
-            }
+            V ev0 = V.LoadTail(residual + column + j, columns - j) + (V.Load(tile + j) + V.LoadTail(bias + column + j, columns - j));
+            V.StoreTail(ev0, residual_2 + column + j, columns - j);
         }
     }}
 
@@ -834,7 +730,7 @@ internal static unsafe class Kernels
         {
             int columns = Math.Min(16, end - column);
             Dots8<V>(input, weight + (long)column * 8, sums, columns);
-            Linear_1x8x11_Epilogue<V>(sums, lm_head, 0, 1, column, columns);
+            RegisterTile.Store<V>(sums, 1, columns, lm_head + column, 11);
         }
     }}
 
@@ -847,28 +743,7 @@ internal static unsafe class Kernels
         {
             int columns = Math.Min(16, end - column);
             Dots8_2<V>(input, weight + (long)column * 8, sums, columns);
-            Linear_1x8x11_Epilogue<V>(sums, lm_head, 0, 1, column, columns);
-        }
-    }}
-
-    [@MethodImpl(MethodImplOptions.AggressiveOptimization)]
-    private static void Linear_1x8x11_Epilogue<V>(float* tile, float* lm_head, int row, int rows, int column, int columns) where V : struct, IVector<V>
-    { unchecked {
-        for (int r = row; r < row + rows; r++)
-        {
-            float* lm_head_r = lm_head + (long)r * 11;
-            int j = 0;
-            for (; j <= columns - V.Lanes; j += V.Lanes)
-            {
-                V.Store(V.Load(tile + j), lm_head_r + (column + j));
-            }
-            if (j < columns)
-            {
-                V.StoreTail(V.Load(tile + j), lm_head_r + (column + j), columns - j);
-                j += V.Lanes;
-            }
-
-            tile += j;
+            RegisterTile.Store<V>(sums, 1, columns, lm_head + column, 11);
         }
     }}
 
@@ -878,64 +753,52 @@ internal static unsafe class Kernels
     { unchecked {
         int start = 0, end = 1;
         for (int r = start; r < end; r++)
-        {
             new global::System.ReadOnlySpan<float>(table + (long)indices[r] * 8, 8).CopyTo(new global::System.Span<float>(output + (long)r * 8, 8));
-        }
     }}
 
     // embeddings, ln from wte, wpe, weight, bias: every row of [1, 8].
     [@MethodImpl(MethodImplOptions.AggressiveOptimization)]
     public static void AddLayerNorm_1x8<V>(float* wte, float* wpe, float* weight, float* bias, float* embeddings, float* ln, Worker worker) where V : struct, IVector<V>
     { unchecked {
-        int start = 0, end = 1;
-        for (int r = start; r < end; r++)
+        V reduced0_0 = V.Zero;
+        for (int c = 0; c < 8 / V.Lanes * V.Lanes; c += V.Lanes)
         {
-            float* wte_r = wte + (long)r * 8;
-            float* wpe_r = wpe + (long)r * 8;
-            float* weight_r = weight + (long)r * 8;
-            float* bias_r = bias + (long)r * 8;
-            float* embeddings_r = embeddings + (long)r * 8;
-            float* ln_r = ln + (long)r * 8;
-            V reduced0_0 = V.Zero;
-            for (int c = 0; c < 8 / V.Lanes * V.Lanes; c += V.Lanes)
-            {
-                V v0 = V.Load(wte_r + c) + V.Load(wpe_r + c);
-                reduced0_0 += v0;
-                V.Store(v0, embeddings_r + c);
-            }
-            if (8 % V.Lanes != 0)
-            {
-                V v0 = V.LoadTail(wte_r + 8 / V.Lanes * V.Lanes, 8 % V.Lanes) + V.LoadTail(wpe_r + 8 / V.Lanes * V.Lanes, 8 % V.Lanes);
-                reduced0_0 += V.FirstLanes(v0, 8 % V.Lanes, 0f);
-                V.StoreTail(v0, embeddings_r + 8 / V.Lanes * V.Lanes, 8 % V.Lanes);
-            }
-            float sum0 = V.Sum(reduced0_0);
-            V b0 = V.Create(sum0 * 0.125f);
-            V reduced1_0 = V.Zero;
-            for (int c = 0; c < 8 / V.Lanes * V.Lanes; c += V.Lanes)
-            {
-                V v0 = (V.Load(wte_r + c) + V.Load(wpe_r + c)) - b0;
-                reduced1_0 += v0 * v0;
-            }
-            if (8 % V.Lanes != 0)
-            {
-                V v0 = V.LoadTail(wte_r + 8 / V.Lanes * V.Lanes, 8 % V.Lanes) + V.LoadTail(wpe_r + 8 / V.Lanes * V.Lanes, 8 % V.Lanes);
-                V v1 = v0 - b0;
-                reduced1_0 += V.FirstLanes(v1 * v1, 8 % V.Lanes, 0f);
-            }
-            float sum1 = V.Sum(reduced1_0);
-            V b1 = V.Create(1f / MathF.Sqrt((sum1 * 0.125f) + 1e-05f));
-            for (int c = 0; c < 8 / V.Lanes * V.Lanes; c += V.Lanes)
-            {
-                V v0 = V.MultiplyAdd(((V.Load(wte_r + c) + V.Load(wpe_r + c)) - b0) * b1, V.Load(weight_r + c), V.Load(bias_r + c));
-                V.Store(v0, ln_r + c);
-            }
-            if (8 % V.Lanes != 0)
-            {
-                V v0 = V.LoadTail(wte_r + 8 / V.Lanes * V.Lanes, 8 % V.Lanes) + V.LoadTail(wpe_r + 8 / V.Lanes * V.Lanes, 8 % V.Lanes);
-                V v1 = V.MultiplyAdd((v0 - b0) * b1, V.LoadTail(weight_r + 8 / V.Lanes * V.Lanes, 8 % V.Lanes), V.LoadTail(bias_r + 8 / V.Lanes * V.Lanes, 8 % V.Lanes));
-                V.StoreTail(v1, ln_r + 8 / V.Lanes * V.Lanes, 8 % V.Lanes);
-            }
+            V v0 = V.Load(wte + c) + V.Load(wpe + c);
+            reduced0_0 += v0;
+            V.Store(v0, embeddings + c);
+        }
+        if (8 % V.Lanes != 0)
+        {
+            V v0 = V.LoadTail(wte + 8 / V.Lanes * V.Lanes, 8 % V.Lanes) + V.LoadTail(wpe + 8 / V.Lanes * V.Lanes, 8 % V.Lanes);
+            reduced0_0 += V.FirstLanes(v0, 8 % V.Lanes, 0f);
+            V.StoreTail(v0, embeddings + 8 / V.Lanes * V.Lanes, 8 % V.Lanes);
+        }
+        float sum0 = V.Sum(reduced0_0);
+        V b0 = V.Create(sum0 * 0.125f);
+        V reduced1_0 = V.Zero;
+        for (int c = 0; c < 8 / V.Lanes * V.Lanes; c += V.Lanes)
+        {
+            V v0 = (V.Load(wte + c) + V.Load(wpe + c)) - b0;
+            reduced1_0 += v0 * v0;
+        }
+        if (8 % V.Lanes != 0)
+        {
+            V v0 = V.LoadTail(wte + 8 / V.Lanes * V.Lanes, 8 % V.Lanes) + V.LoadTail(wpe + 8 / V.Lanes * V.Lanes, 8 % V.Lanes);
+            V v1 = v0 - b0;
+            reduced1_0 += V.FirstLanes(v1 * v1, 8 % V.Lanes, 0f);
+        }
+        float sum1 = V.Sum(reduced1_0);
+        V b1 = V.Create(1f / MathF.Sqrt((sum1 * 0.125f) + 1e-05f));
+        for (int c = 0; c < 8 / V.Lanes * V.Lanes; c += V.Lanes)
+        {
+            V v0 = V.MultiplyAdd(((V.Load(wte + c) + V.Load(wpe + c)) - b0) * b1, V.Load(weight + c), V.Load(bias + c));
+            V.Store(v0, ln + c);
+        }
+        if (8 % V.Lanes != 0)
+        {
+            V v0 = V.LoadTail(wte + 8 / V.Lanes * V.Lanes, 8 % V.Lanes) + V.LoadTail(wpe + 8 / V.Lanes * V.Lanes, 8 % V.Lanes);
+            V v1 = V.MultiplyAdd((v0 - b0) * b1, V.LoadTail(weight + 8 / V.Lanes * V.Lanes, 8 % V.Lanes), V.LoadTail(bias + 8 / V.Lanes * V.Lanes, 8 % V.Lanes));
+            V.StoreTail(v1, ln + 8 / V.Lanes * V.Lanes, 8 % V.Lanes);
         }
     }}
 
@@ -967,7 +830,7 @@ internal static unsafe class Kernels
         {
             int columns = Math.Min(32, end - column);
             Dots8<V>(input, weight + (long)column * 8, sums, columns);
-            LinearBias_1x8x24_Epilogue<V>(sums, bias, c_attn, 0, 1, column, columns);
+            LinearBias_1x8x24_Epilogue<V>(sums, bias, c_attn, column, columns);
         }
     }}
 
@@ -980,50 +843,28 @@ internal static unsafe class Kernels
         {
             int columns = Math.Min(32, end - column);
             Dots8_2<V>(input, weight + (long)column * 8, sums, columns);
-            LinearBias_1x8x24_Epilogue<V>(sums, bias, c_attn, 0, 1, column, columns);
+            LinearBias_1x8x24_Epilogue<V>(sums, bias, c_attn, column, columns);
         }
     }}
 
     [@MethodImpl(MethodImplOptions.AggressiveOptimization)]
-    private static void LinearBias_1x8x24_Epilogue<V>(float* tile, float* bias, float* c_attn, int row, int rows, int column, int columns) where V : struct, IVector<V>
+    private static void LinearBias_1x8x24_Epilogue<V>(float* tile, float* bias, float* c_attn, int column, int columns) where V : struct, IVector<V>
     { unchecked {
-        for (int r = row; r < row + rows; r++)
-        {
-            float* bias_r = bias + (long)r * 24;
-            float* c_attn_r = c_attn + (long)r * 24;
-            int j = 0;
-            for (; j <= columns - V.Lanes; j += V.Lanes)
-            {
-                V.Store(V.Load(tile + j) + V.Load(bias_r + (column + j)), c_attn_r + (column + j));
-            }
-            if (j < columns)
-            {
-                V.StoreTail(V.Load(tile + j) + V.LoadTail(bias_r + (column + j), columns - j), c_attn_r + (column + j), columns - j);
-                j += V.Lanes;
-            }
-
-            tile += j;
-        }
+        int j = 0;
+        for (; j <= columns - V.Lanes; j += V.Lanes)
+            V.Store(V.Load(tile + j) + V.Load(bias + column + j), c_attn + column + j);
+        if (j < columns)
+            V.StoreTail(V.Load(tile + j) + V.LoadTail(bias + column + j, columns - j), c_attn + column + j, columns - j);
     }}
 
     // output from input: every row of [1, 8].
     [@MethodImpl(MethodImplOptions.AggressiveOptimization)]
     public static void Copy_1x8<V>(float* input, float* output, Worker worker) where V : struct, IVector<V>
     { unchecked {
-        int start = 0, end = 1;
-        for (int r = start; r < end; r++)
-        {
-            float* input_r = input + (long)r * 8;
-            float* output_r = output + (long)r * 8;
-            for (int c = 0; c < 8 / V.Lanes * V.Lanes; c += V.Lanes)
-            {
-                V.Store(V.Load(input_r + c), output_r + c);
-            }
-            if (8 % V.Lanes != 0)
-            {
-                V.StoreTail(V.LoadTail(input_r + 8 / V.Lanes * V.Lanes, 8 % V.Lanes), output_r + 8 / V.Lanes * V.Lanes, 8 % V.Lanes);
-            }
-        }
+        for (int c = 0; c < 8 / V.Lanes * V.Lanes; c += V.Lanes)
+            V.Store(V.Load(input + c), output + c);
+        if (8 % V.Lanes != 0)
+            V.StoreTail(V.LoadTail(input + 8 / V.Lanes * V.Lanes, 8 % V.Lanes), output + 8 / V.Lanes * V.Lanes, 8 % V.Lanes);
     }}
 
     // softmax(q·kᵀ·0.5f)·v, 2 heads of 4, causal, over the cache.
@@ -1116,9 +957,7 @@ internal static unsafe class Kernels
                 long at = head * 4;
                 V p0 = V.Create(score[0]);
                 for (int c = 0; c < 4; c += V.Lanes)
-                {
                     V.Store(V.Load(output + at + c) + p0 * V.Load(value0 + at + c), output + at + c);
-                }
 
                 score += scoreStride;
             }
@@ -1129,9 +968,7 @@ internal static unsafe class Kernels
             float* row = output + head * 4;
             V factor = V.Create(factors[head]);
             for (int c = 0; c < 4; c += V.Lanes)
-            {
                 V.Store(V.Load(row + c) * factor, row + c);
-            }
 
         }
     }}

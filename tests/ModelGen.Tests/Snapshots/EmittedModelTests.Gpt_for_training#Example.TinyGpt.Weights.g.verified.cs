@@ -6,28 +6,31 @@
 
 namespace ModelGen.Generated.Example_TinyGpt_Code;
 
-// Where each parameter lies in the one block of weights, in floats.
+using static global::ModelGen.ParameterInitializerKind;
+
+// Every parameter: its name in files, its shape in memory, where it begins in the one block of weights (in floats), whether files hold
+// it transposed, how it is drawn with which scale, and whether weight decay applies.
 internal static class Layout
 {
     public static readonly global::ModelGen.Runtime.ParameterTable Table = new(
         "TinyGpt",
         [
-            new("transformer.wte.weight", [11, 8], 0, false, global::ModelGen.ParameterInitializerKind.Normal, 0.02f, true),
-            new("transformer.wpe.weight", [6, 8], 96, false, global::ModelGen.ParameterInitializerKind.Normal, 0.02f, true),
-            new("transformer.h.0.ln_1.weight", [8], 144, false, global::ModelGen.ParameterInitializerKind.Ones, 1f, false),
-            new("transformer.h.0.ln_1.bias", [8], 160, false, global::ModelGen.ParameterInitializerKind.Zeros, 0f, false),
-            new("transformer.h.0.attn.c_attn.weight", [24, 8], 176, true, global::ModelGen.ParameterInitializerKind.Normal, 0.02f, true),
-            new("transformer.h.0.attn.c_attn.bias", [24], 368, false, global::ModelGen.ParameterInitializerKind.Zeros, 0f, false),
-            new("transformer.h.0.attn.c_proj.weight", [8, 8], 400, true, global::ModelGen.ParameterInitializerKind.Normal, 0.014142135f, true),
-            new("transformer.h.0.attn.c_proj.bias", [8], 464, false, global::ModelGen.ParameterInitializerKind.Zeros, 0f, false),
-            new("transformer.h.0.ln_2.weight", [8], 480, false, global::ModelGen.ParameterInitializerKind.Ones, 1f, false),
-            new("transformer.h.0.ln_2.bias", [8], 496, false, global::ModelGen.ParameterInitializerKind.Zeros, 0f, false),
-            new("transformer.h.0.mlp.c_fc.weight", [32, 8], 512, true, global::ModelGen.ParameterInitializerKind.Normal, 0.02f, true),
-            new("transformer.h.0.mlp.c_fc.bias", [32], 768, false, global::ModelGen.ParameterInitializerKind.Zeros, 0f, false),
-            new("transformer.h.0.mlp.c_proj.weight", [8, 32], 800, true, global::ModelGen.ParameterInitializerKind.Normal, 0.014142135f, true),
-            new("transformer.h.0.mlp.c_proj.bias", [8], 1056, false, global::ModelGen.ParameterInitializerKind.Zeros, 0f, false),
-            new("transformer.ln_f.weight", [8], 1072, false, global::ModelGen.ParameterInitializerKind.Ones, 1f, false),
-            new("transformer.ln_f.bias", [8], 1088, false, global::ModelGen.ParameterInitializerKind.Zeros, 0f, false),
+            new("transformer.wte.weight", [11, 8], 0, false, Normal, 0.02f, true),
+            new("transformer.wpe.weight", [6, 8], 96, false, Normal, 0.02f, true),
+            new("transformer.h.0.ln_1.weight", [8], 144, false, Ones, 1f, false),
+            new("transformer.h.0.ln_1.bias", [8], 160, false, Zeros, 0f, false),
+            new("transformer.h.0.attn.c_attn.weight", [24, 8], 176, true, Normal, 0.02f, true),
+            new("transformer.h.0.attn.c_attn.bias", [24], 368, false, Zeros, 0f, false),
+            new("transformer.h.0.attn.c_proj.weight", [8, 8], 400, true, Normal, 0.014142135f, true),
+            new("transformer.h.0.attn.c_proj.bias", [8], 464, false, Zeros, 0f, false),
+            new("transformer.h.0.ln_2.weight", [8], 480, false, Ones, 1f, false),
+            new("transformer.h.0.ln_2.bias", [8], 496, false, Zeros, 0f, false),
+            new("transformer.h.0.mlp.c_fc.weight", [32, 8], 512, true, Normal, 0.02f, true),
+            new("transformer.h.0.mlp.c_fc.bias", [32], 768, false, Zeros, 0f, false),
+            new("transformer.h.0.mlp.c_proj.weight", [8, 32], 800, true, Normal, 0.014142135f, true),
+            new("transformer.h.0.mlp.c_proj.bias", [8], 1056, false, Zeros, 0f, false),
+            new("transformer.ln_f.weight", [8], 1072, false, Ones, 1f, false),
+            new("transformer.ln_f.bias", [8], 1088, false, Zeros, 0f, false),
         ])
     {
         OptionalPrefixes = ["transformer."],

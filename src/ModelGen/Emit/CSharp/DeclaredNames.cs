@@ -29,10 +29,32 @@ internal sealed class DeclaredNames
         _common = largest is not null && 2 * largest.Count() > names.Length ? largest.Key : "";
     }
 
+    /// <summary>What everything that has no scope of its own lies in.</summary>
+    public string Whole => _common.Length == 0 ? "model" : _common.TrimEnd('.');
+
     /// <summary>The name without the scope that all have: <c>d h.0.ln_1</c>.</summary>
     public string Short(string name)
-        => name.StartsWith(Cotangent, StringComparison.Ordinal) ? Cotangent + Short(name.Substring(Cotangent.Length))
+        => IsGradient(name) ? Cotangent + Short(name.Substring(Cotangent.Length).Replace("." + Cotangent, "."))
             : _common.Length > 0 && name.Length > _common.Length && name.StartsWith(_common, StringComparison.Ordinal) ? name.Substring(_common.Length) : name;
+
+    /// <summary>The name as it is called in a scope: <c>d ln_1</c> in <c>h.0</c>.</summary>
+    public string Short(string name, string scope)
+    {
+        string value = Short(name);
+        string prefix = (IsGradient(value) ? Cotangent : "") + scope + ".";
+        return scope.Length > 0 && value.StartsWith(prefix, StringComparison.Ordinal) ? (IsGradient(value) ? Cotangent : "") + value.Substring(prefix.Length) : value;
+    }
+
+    /// <summary>The scope of a value that is one of several equal ones: what its name begins with, up to a number. Empty if it has none.</summary>
+    public string ScopeOf(string name)
+    {
+        string[] parts = (IsGradient(name) ? Short(name.Substring(Cotangent.Length)) : Short(name)).Split('.');
+        int number = Array.FindIndex(parts, p => p.Length > 0 && p.All(c => c is >= '0' and <= '9'));
+        return number < 0 || number == parts.Length - 1 ? "" : string.Join(".", parts.Take(number + 1));
+    }
+
+    /// <summary>Whether a name is that of a gradient.</summary>
+    public static bool IsGradient(string name) => name.StartsWith(Cotangent, StringComparison.Ordinal);
 
     /// <summary>The name as an identifier: <c>d_h0_ln_1</c>.</summary>
     public string Identifier(string name)

@@ -33,10 +33,10 @@ internal static class ModelEmitter
             files.Add(File(plans.Spec, "Training", w => Nested(w, plans.Spec, trainer)));
         }
 
-        foreach (CompiledPlan plan in plans.Inference.Concat(plans.Training))
+        foreach (CompiledEntry entry in plans.Entries.OrderBy(e => e.Entry.BelongsToTrainer))
         {
             cancellation.ThrowIfCancellationRequested();
-            files.Add(Plan(plans.Spec, plan, planEmitter));
+            files.Add(Plan(plans.Spec, entry, planEmitter));
         }
 
         cancellation.ThrowIfCancellationRequested();
@@ -156,12 +156,13 @@ internal static class ModelEmitter
         w.Line("};");
     }
 
-    private static EmittedFile Plan(ModelSpec spec, CompiledPlan plan, PlanEmitter emitter) => CodeFile(spec, plan.Name, w =>
+    private static EmittedFile Plan(ModelSpec spec, CompiledEntry entry, PlanEmitter emitter) => CodeFile(spec, entry.Plan.Name, w =>
     {
+        CompiledPlan plan = entry.Plan;
         w.Line("using global::ModelGen.Runtime;");
         w.Line($"using static global::{CodeNamespace(spec.Type)}.{PlanEmitter.KernelClass};");
         w.Line();
-        emitter.Emit(w, ModelSurface.PlanClass(plan.Name), $"{plan.Name}: {plan.Program.Kernels.Count} kernels, {ModelSurface.Bytes(4 * plan.ArenaElements)} of arena. Every worker runs it.", plan.Cpu);
+        emitter.Emit(w, ModelSurface.PlanClass(plan.Name), $"{plan.Name}: {plan.Program.Kernels.Count} kernels, {ModelSurface.Bytes(4 * plan.ArenaElements)} of arena. Every worker runs it.", plan.Cpu, hasPosition: !entry.Entry.BelongsToTrainer);
     });
 
     private static EmittedFile Kernels(ModelSpec spec, PlanEmitter emitter) => CodeFile(spec, "Kernels", w =>

@@ -46,10 +46,15 @@ internal sealed class PlanEmitter
     public IReadOnlyList<string> Kernels => _library.Texts;
 
     /// <summary>Prints the class of a plan, whose entry is called <c>Run</c>.</summary>
-    public void Emit(CodeWriter w, string className, string summary, CpuProgram program)
+    /// <param name="w">Where it goes.</param>
+    /// <param name="className">The class.</param>
+    /// <param name="summary">What the plan is.</param>
+    /// <param name="program">The kernels.</param>
+    /// <param name="hasPosition">Whether runs begin at other positions of a sequence than its first.</param>
+    public void Emit(CodeWriter w, string className, string summary, CpuProgram program, bool hasPosition = true)
     {
         CpuSchedule schedule = CpuSchedule.Of(program.Program.Kernels);
-        var plan = new Plan(this, program);
+        var plan = new Plan(this, program, hasPosition);
         w.Line($"// {summary}");
         w.Open($"internal static unsafe class {className}");
         w.OpenMethod("public static void Run(in PlanContext context, Worker worker)");
@@ -89,13 +94,17 @@ internal sealed class PlanEmitter
     public void Weights(CodeWriter w) => _weights.Print(w, "internal");
 
     /// <summary>One plan that is being printed.</summary>
-    private sealed class Plan(PlanEmitter emitter, CpuProgram program)
+    private sealed class Plan(PlanEmitter emitter, CpuProgram program, bool hasPosition)
     {
         private readonly OffsetTable _arena = new("A", "Where buffers begin in the arena, in floats; those that are never alive together may overlap.", emitter._names);
         private readonly OffsetTable _states = new("S", "Where states begin in what outlives a run, in floats.", emitter._names);
 
+        // What values are spoken of without: the layer, say, whose turn it is.
+        private string _scope = "";
+
         public void Part(CodeWriter w, IReadOnlyList<ScheduleStep> steps)
         {
+            _scope = "";
             var spaces = new HashSet<MemorySpace>(steps.SelectMany(Spaces));
             foreach (MemorySpace space in new[] { MemorySpace.Weights, MemorySpace.Gradients, MemorySpace.State, MemorySpace.Arena })
             {
@@ -124,24 +133,25 @@ internal sealed class PlanEmitter
         {
             foreach (ScheduleStep step in steps)
             {
+                Heading(w, step, variable);
                 switch (step)
                 {
                     case BarrierStep:
                         w.Line("worker.Barrier();");
                         break;
                     case KernelStep kernel:
-                        w.Line();
+                        w.Gap();
                         Call(w, kernel, variable);
                         break;
                     case FirstWorkerStep alone:
-                        w.Line();
+                        w.Gap();
                         w.Open("if (worker.Index == 0)");
                         Alone(w, alone.Body, variable);
                         w.Close();
-                        w.Line();
+                        w.Gap();
                         break;
                     case LoopStep loop:
-                        w.Line();
+                        w.Gap();
                         OpenLoop(w, loop.Loop);
                         Steps(w, loop.Body, Variable(loop.Loop));
                         w.Close();
@@ -149,6 +159,27 @@ internal sealed class PlanEmitter
                 }
             }
         }
+
+        // Says whose turn it is where that changes.
+        private void Heading(CodeWriter w, ScheduleStep step, string? variable)
+        {
+            if (variable is not null || FirstKernel(step)?.Operands.First(o => o.IsWritten).View.Buffer.Name is not { } written || emitter._names.ScopeOf(written) is var scope && scope == _scope)
+            {
+                return;
+            }
+
+            _scope = scope;
+            w.Gap();
+            w.Line($"// ---- {(scope.Length == 0 ? emitter._names.Whole : scope)} ----");
+        }
+
+        private static Kernel? FirstKernel(ScheduleStep step) => step switch
+        {
+            KernelStep kernel => kernel.Kernel,
+            FirstWorkerStep alone => FirstKernel(alone.Body[0]),
+            LoopStep loop => loop.Body.Select(FirstKernel).FirstOrDefault(k => k is not null),
+            _ => null,
+        };
 
         private void Alone(CodeWriter w, IReadOnlyList<ScheduleStep> steps, string? variable)
         {
@@ -191,7 +222,7 @@ internal sealed class PlanEmitter
             }
 
             string? accumulates = step.AddsToEarlierBlocks ? $"{variable} > 0 || context.Accumulate" : null;
-            w.Line($"// {KernelNames.Equation(kernel, emitter._names)}");
+            w.Line($"// {KernelEquation.Of(kernel, emitter._names, _scope)}");
             w.Line($"{name}{(code.IsGeneric ? "<V>" : "")}({string.Join(", ", arguments.Concat(Arguments.Values(code.Extra, program.Program.Counts, accumulates)).Append("worker"))});");
         }
 
@@ -200,7 +231,7 @@ internal sealed class PlanEmitter
             View view = operand.View;
             OffsetTable table = view.Buffer.Space switch { MemorySpace.Arena => _arena, MemorySpace.State => _states, _ => emitter._weights };
             string address = Text.Plus($"{Pointer(view.Buffer.Space)} + {table.Of(view.Buffer)}", view.Offset);
-            if (view.PositionStride != 0)
+            if (view.PositionStride != 0 && hasPosition)
             {
                 address += $" + (long)context.Position * {CodeWriter.Number(view.PositionStride)}";
             }

@@ -43,7 +43,7 @@ internal sealed class RowKernelEmitter
         bool flat = CanFlatten(kernel);
         string shape = $"{Text.Extent(kernel.Rows)}x{kernel.Columns}";
         Store[] stores = [.. kernel.Phases.SelectMany(p => p.Stores)];
-        string operation = kernel.Phases.Any(p => p.Reductions.Count > 0) ? "Rows" : stores.All(s => s.Value is OperandExpr) ? "Copy" : stores.All(s => s.Value is ConstantExpr) ? "Fill" : "Map";
+        string operation = kernel.Phases.Any(p => p.Reductions.Count > 0) ? "Rows" : stores.All(s => s.Value is OperandExpr) ? "Copy" : !kernel.Operands.Any(o => !o.IsWritten) ? "Fill" : "Map";
         var code = new KernelCode($"{operation}_{shape}", $"{Text.Describe(kernel)}: {(flat ? "every element" : "every row")} of [{kernel.Rows}, {kernel.Columns}].", kernel, arguments);
         code.Generic(w =>
         {
