@@ -72,6 +72,7 @@ internal static class ModelCompiler
             RemoveDropout.Run,
             g => entry.Continues ? StreamInference.Run(g, entry.Outputs[0], context, entry.EveryStep) : g,
             InlineSingleStep.Run,
+            g => entry.ContinuesEach ? BatchSequences.Run(g, entry.Input(EntryPoint.SequencesInput)!, entry.Input(EntryPoint.PositionsInput)) : g,
             SinkLastRow.Run,
             RemoveStopGradient.Run,
             Simplify.Run,
@@ -118,6 +119,11 @@ internal static class ModelCompiler
     /// <summary>Requires that a graph takes what its entry point says: callers' arguments are checked by that.</summary>
     private static ModelGraph Checked(EntryPoint entry, ModelGraph graph)
     {
+        if (entry.ContinuesEach && (entry.Continues || !entry.Time.Equals((Dim)1)))
+        {
+            throw new GraphException($"{entry.Name}: each row continues a sequence by one step");
+        }
+
         foreach (Input input in graph.WithOutputs([.. entry.Outputs]).NodesOf<Input>().Select(n => (Input)n.Op))
         {
             if (!entry.Inputs.Contains(input))

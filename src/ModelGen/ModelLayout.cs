@@ -14,6 +14,7 @@ internal sealed class ModelLayout
     private readonly Dictionary<string, PlanBuffer> _weights = [];
     private readonly Dictionary<string, PlanBuffer> _gradients = [];
     private readonly Dictionary<string, PlanBuffer> _states = [];
+    private readonly Dictionary<(string, int), PlanBuffer> _statesOfSequences = [];
 
     /// <summary>Every parameter with its offset, in the order of declaration.</summary>
     public List<(Parameter Parameter, long Offset)> Parameters { get; } = [];
@@ -70,6 +71,20 @@ internal sealed class ModelLayout
             ? buffer
             : throw new GraphException($"the state {name} of shape {shape} is not in the layout");
 
+    /// <summary>A state of all sequences [N, ..], from the first one's to the last one's, with the other states between them.</summary>
+    public PlanBuffer States(string name, Shape shape)
+    {
+        PlanBuffer one = State(name, shape.DropFirst());
+        int sequences = shape[0].Maximum;
+        if (!_statesOfSequences.TryGetValue((name, sequences), out PlanBuffer? buffer))
+        {
+            buffer = new PlanBuffer(name, MemorySpace.State, ((sequences - 1) * StateElements) + one.Size) { Offset = one.Offset };
+            _statesOfSequences.Add((name, sequences), buffer);
+        }
+
+        return buffer;
+    }
+
     private void Add(Parameter parameter)
     {
         string name = parameter.ParameterName;
@@ -109,5 +124,6 @@ internal sealed class ModelLayout
 
     private static IEnumerable<(string Name, Shape Shape)> States(ModelGraph graph)
         => graph.NodesOf<StateRead>().Select(n => (StateRead)n.Op).Select(s => (s.State, s.Shape))
-            .Concat(graph.StateUpdates.Select(u => (u.State, u.Value.Shape)));
+            .Concat(graph.NodesOf<SequenceStates>().Select(n => (SequenceStates)n.Op).Select(s => (s.State, s.Shape.DropFirst())))
+            .Concat(graph.StateUpdates.Where(u => u.Value.Op is not ScatterRows).Select(u => (u.State, u.Value.Shape)));
 }

@@ -37,4 +37,10 @@ public sealed class RecurrentLmAttribute : Attribute
     /// in one pass. It takes a plan of its own, and an arena for the logits of several hundred positions. Default: false.
     /// </summary>
     public bool Score { get; set; }
+
+    /// <summary>
+    /// The most sequences that a session may hold (<see cref="SessionOptions.Batch"/>), 1 to 256. With more than one there is a plan that
+    /// decodes all of them in one step, which takes not much longer than a step of one. Default: 1.
+    /// </summary>
+    public int MaxBatch { get; set; } = 1;
 }

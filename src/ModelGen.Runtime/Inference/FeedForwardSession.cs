@@ -36,6 +36,9 @@ public abstract class FeedForwardSession : ModelSession
     /// <summary>The number of rows that are computed together; more are computed in blocks of this many.</summary>
     public int MaximumBatch { get; }
 
+    // Outputs go to callers' spans.
+    private protected override bool KeepsOutputs => false;
+
     /// <summary>Computes the outputs of any number of rows.</summary>
     /// <param name="inputs">The inputs, row by row: rows × <see cref="InputSize"/>.</param>
     /// <param name="outputs">Where the outputs go, row by row: rows × <see cref="OutputSize"/>. It may overlap the inputs only if rows fit one block.</param>

@@ -18,14 +18,16 @@ public abstract unsafe class ModelSession : IDisposable
     private readonly NativeBlock _state;
     private readonly float[]?[][] _outputs;
     private readonly EntryTask[] _tasks;
+    private readonly int[] _positions;
     private PlanContext _context;
-    private int _position;
 
     /// <summary>Called by emitted code.</summary>
     /// <param name="weights">The model's weights.</param>
     /// <param name="layout">The entry points and their memory.</param>
     /// <param name="options">The session's options; null for the defaults.</param>
-    /// <exception cref="ArgumentOutOfRangeException">The options ask for a negative number of threads, or for more than 1,024.</exception>
+    /// <exception cref="ArgumentOutOfRangeException">
+    /// The options ask for a negative number of threads, or for more than 1,024; or for no sequences, or for more than the declaration allows.
+    /// </exception>
     [EditorBrowsable(EditorBrowsableState.Never)]
     protected ModelSession(ModelWeights weights, ProgramLayout layout, SessionOptions? options)
     {
@@ -33,17 +35,20 @@ public abstract unsafe class ModelSession : IDisposable
         ArgumentNullException.ThrowIfNull(layout);
         layout.Check();
         int threads = RunChecks.Threads(options?.Threads ?? 0, nameof(options));
+        Batch = RunChecks.Batch(options?.Batch ?? 1, layout, nameof(options));
+        _positions = new int[Batch];
+        Positions = Array.AsReadOnly(_positions);
         _weights = weights;
         PlanLayout = layout;
         _arena = new NativeBlock(layout.ArenaBytes);
-        _state = new NativeBlock(layout.StateBytes);
+        _state = new NativeBlock(checked(layout.StateBytes * Batch));
         _outputs = [.. layout.Entries.Select(entry => new float[]?[entry.Outputs.Length])];
         for (int i = 0; i < layout.Entries.Length; i++)
         {
             for (int o = 0; o < _outputs[i].Length; o++)
             {
                 // What varies goes to a caller's span.
-                _outputs[i][o] = layout.Entries[i].Outputs[o] is { Varies: false } output ? new float[output.Length] : null;
+                _outputs[i][o] = KeepsOutputs && layout.Entries[i].Outputs[o] is { Varies: false } output ? new float[output.Length] : null;
             }
         }
 
@@ -51,8 +56,14 @@ public abstract unsafe class ModelSession : IDisposable
         _team = new WorkerTeam(threads, layout.ScratchBytes, _guard);
     }
 
-    /// <summary>The number of steps (tokens) of the sequence that the session holds. It may be read at any time, by any thread.</summary>
-    public int Position => _position;
+    /// <summary>The number of steps (tokens) of the sequence that the session holds, the first where it holds several. It may be read at any time, by any thread.</summary>
+    public int Position => _positions[0];
+
+    /// <summary>The number of sequences that the session holds, each with its own position and states.</summary>
+    public int Batch { get; }
+
+    /// <summary>The number of steps (tokens) of each of the session's sequences. They may be read at any time, by any thread.</summary>
+    public IReadOnlyList<int> Positions { get; }
 
     /// <summary>The number of threads that compute, the caller's included: as many as the options allow, but no more than processors.</summary>
     public int Threads => _team.Count;
@@ -63,14 +74,30 @@ public abstract unsafe class ModelSession : IDisposable
 
     private protected ProgramLayout PlanLayout { get; }
 
+    /// <summary>Whether <see cref="Take"/> is asked for outputs of a fixed size, which are copied to memory of the session's.</summary>
+    private protected virtual bool KeepsOutputs => true;
+
     /// <summary>Empties the session: no sequence, and zero states.</summary>
     /// <exception cref="InvalidOperationException">Another thread is using the session.</exception>
     /// <exception cref="ObjectDisposedException">The session was disposed.</exception>
     public void Reset()
     {
         using RunGuard.Section call = Enter(nameof(Reset));
-        _position = 0;
+        Array.Clear(_positions);
         _state.Clear();
+    }
+
+    /// <summary>Empties one of the session's sequences; the others go on.</summary>
+    /// <param name="row">The number of the sequence, 0 to below <see cref="Batch"/>.</param>
+    /// <exception cref="ArgumentOutOfRangeException">There is no such sequence.</exception>
+    /// <exception cref="InvalidOperationException">Another thread is using the session.</exception>
+    /// <exception cref="ObjectDisposedException">The session was disposed.</exception>
+    public void Reset(int row)
+    {
+        using RunGuard.Section call = Enter(nameof(Reset));
+        CheckRow(row);
+        _positions[row] = 0;
+        new Span<byte>(StateOf(row), checked((int)PlanLayout.StateBytes)).Clear();
     }
 
     /// <summary>Ends the session's threads and frees its memory.</summary>
@@ -104,14 +131,29 @@ public abstract unsafe class ModelSession : IDisposable
     /// <summary>Enters the critical section that a public call is.</summary>
     private protected RunGuard.Section Enter(string call) => _guard.Enter(call, this);
 
-    private protected void CheckSpace(int count)
+    /// <summary>Requires that the session has a sequence of this number.</summary>
+    private protected void CheckRow(int row)
     {
-        if (PlanLayout.ContextLength > 0 && count > PlanLayout.ContextLength - _position)
+        if ((uint)row >= (uint)Batch)
         {
-            throw new InvalidOperationException(
-                FormattableString.Invariant($"{count} more tokens do not fit: the session holds {_position}, and the context length is {PlanLayout.ContextLength}. Reset the session to start over."));
+            throw new ArgumentOutOfRangeException(nameof(row), row, FormattableString.Invariant($"The session holds {Batch} sequences, 0 to {Batch - 1}."));
         }
     }
+
+    /// <summary>Requires that a sequence has room for more steps.</summary>
+    private protected void CheckSpace(int count, int row = 0)
+    {
+        int position = _positions[row];
+        if (PlanLayout.ContextLength > 0 && count > PlanLayout.ContextLength - position)
+        {
+            string holds = Batch == 1 ? "the session holds" : FormattableString.Invariant($"sequence {row} of the session has");
+            throw new InvalidOperationException(
+                FormattableString.Invariant($"{count} more tokens do not fit: {holds} {position}, and the context length is {PlanLayout.ContextLength}. Reset {(Batch == 1 ? "the session" : "it")} to start over."));
+        }
+    }
+
+    /// <summary>Notes that a sequence has more steps. A recurrence has no limit, and its plans do not use the position.</summary>
+    private protected void Advance(int row, int count) => _positions[row] = (int)Math.Min((long)_positions[row] + count, int.MaxValue);
 
     /// <summary>Copies an input that was checked to where the plan takes it.</summary>
     private protected void Stage<T>(int entry, int input, ReadOnlySpan<T> values)
@@ -119,23 +161,27 @@ public abstract unsafe class ModelSession : IDisposable
         => MemoryMarshal.AsBytes(values).CopyTo(new Span<byte>(_arena.Floats + PlanLayout.Entries[entry].Inputs[input].Offset, checked(values.Length * sizeof(float))));
 
     /// <summary>Runs an entry point over inputs that were staged.</summary>
-    private protected void Run(int entry, int count)
+    /// <param name="entry">The number of the entry point.</param>
+    /// <param name="count">How many rows or steps the run has.</param>
+    /// <param name="row">The sequence whose states the run reads and continues; of one that takes several, the first.</param>
+    private protected void Run(int entry, int count, int row = 0)
     {
         _context = new PlanContext
         {
             Weights = _weights.Pointer,
             Arena = _arena.Floats,
-            State = _state.Floats,
+            State = StateOf(row),
             Count = count,
-            Position = _position,
+            Position = _positions[row],
         };
         _team.RunInside(_tasks[entry]);
         if (PlanLayout.Entries[entry].Continues)
         {
-            // A recurrence has no limit, and its plans do not use the position.
-            _position = (int)Math.Min((long)_position + count, int.MaxValue);
+            Advance(row, count);
         }
     }
+
+    private float* StateOf(int row) => _state.Floats + (PlanLayout.StateBytes / sizeof(float) * row);
 
     /// <summary>What the last run left, where it lies.</summary>
     private protected ReadOnlySpan<float> Result(int entry, int output, int count)

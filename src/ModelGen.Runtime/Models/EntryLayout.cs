@@ -78,6 +78,9 @@ public sealed class ProgramLayout
     /// <summary>The most tokens that a session holds; 0 where there is no limit.</summary>
     public int ContextLength { get; init; }
 
+    /// <summary>The most sequences that a session holds, each with states of its own of <see cref="StateBytes"/>.</summary>
+    public int MaximumBatch { get; init; } = 1;
+
     /// <summary>The number of sequences (or examples) in a training micro-batch.</summary>
     public int BatchSize { get; init; } = 1;
 
@@ -95,6 +98,7 @@ public sealed class ProgramLayout
     /// <summary>Requires that everything which is copied or read lies inside the arena.</summary>
     internal void Check()
     {
+        ArgumentOutOfRangeException.ThrowIfNegativeOrZero(MaximumBatch);
         foreach (EntryLayout entry in Entries)
         {
             ArgumentOutOfRangeException.ThrowIfNegativeOrZero(entry.MaximumCount);

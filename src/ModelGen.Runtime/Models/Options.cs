@@ -8,6 +8,12 @@ public sealed record SessionOptions
     /// would only wait for each other. The results do not depend on it. Default: 0.
     /// </summary>
     public int Threads { get; init; }
+
+    /// <summary>
+    /// The number of sequences that a session holds, each with its own position and states: from 1 to what the model's declaration
+    /// gives as <c>MaxBatch</c>. A step of all of them reads the weights once. Default: 1.
+    /// </summary>
+    public int Batch { get; init; } = 1;
 }
 
 /// <summary>How a trainer runs.</summary>

@@ -25,6 +25,18 @@ internal static class RunChecks
         return Math.Min(asked == 0 ? processors : asked, most);
     }
 
+    /// <summary>The number of sequences that a session is to hold.</summary>
+    public static int Batch(int asked, ProgramLayout layout, string optionsName)
+    {
+        if (asked < 1 || asked > layout.MaximumBatch)
+        {
+            string most = layout.MaximumBatch == 1 ? "1, as its declaration asks for no MaxBatch" : FormattableString.Invariant($"from 1 to {layout.MaximumBatch}, the declaration's MaxBatch");
+            throw new ArgumentOutOfRangeException(optionsName, asked, $"The Batch of a session of {layout.ModelName} must be {most}.");
+        }
+
+        return asked;
+    }
+
     /// <summary>Checks a model's layout: everything that is copied or read must lie inside the arena.</summary>
     public static void InsideArena(string modelName, string field, long offset, long count, long arenaBytes)
     {
@@ -60,6 +72,15 @@ internal static class RunChecks
             {
                 ThrowTokenId(index, tokens[index], vocabularySize, parameterName);
             }
+        }
+    }
+
+    /// <summary>Checks one of several token ids.</summary>
+    public static void TokenId(ReadOnlySpan<int> tokens, int index, int vocabularySize, string parameterName)
+    {
+        if ((uint)tokens[index] >= (uint)vocabularySize)
+        {
+            ThrowTokenId(index, tokens[index], vocabularySize, parameterName);
         }
     }
 

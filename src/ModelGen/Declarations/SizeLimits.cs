@@ -9,6 +9,9 @@ internal static class SizeLimits
     /// </summary>
     public const int Layers = 1024;
 
+    /// <summary>Sequences that a session may hold: with more of them, products would rather be tiles than sums of rows.</summary>
+    public const int SequencesOfSession = 256;
+
     /// <summary>Kernels index the elements of one tensor with an int, and a parameter's numbers are one span.</summary>
     public const long TensorElements = int.MaxValue;
 }

@@ -26,7 +26,7 @@ internal static class MemoryBudgetCheck
         [
             ("weights", Constant(type, ModelConstants.WeightBytes)),
             ("arena", Constant(type, ModelConstants.InferenceArenaBytes)),
-            ("state", Constant(type, ModelConstants.SessionStateBytes)),
+            ("state", Constant(type, ModelConstants.SessionStateBytes) * (Constant(type, ModelConstants.MaxBatch) ?? 1)),
         ]);
         Compare("TrainingBytes", budget.TrainingBytes,
         [

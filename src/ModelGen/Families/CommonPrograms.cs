@@ -1,5 +1,6 @@
 using System;
 using System.Collections.Generic;
+using ModelGen.Compiler.Declarations;
 using ModelGen.Compiler.Graph;
 using ModelGen.Compiler.Ops;
 using ModelGen.Compiler.Programs;
@@ -37,7 +38,32 @@ internal static class CommonPrograms
             inference.Add(new EntryPoint("Score", EntryKind.Infer, [tokens, targets], ["losses"], Once(() => build(tokens, targets))) { Time = Dim.Time(chunk), Continues = true, EveryStep = true });
         }
 
-        return Of(ProgramAdapter.CausalLanguageModel, spec, tokens, targets, build, inference) with { Context = context };
+        int most = MaxBatch(spec);
+        if (most > 1)
+        {
+            Dim rows = Dim.Batch(most);
+            Input[] where = [new Input(EntryPoint.SequencesInput, TensorType.Int(Shape.Of(rows)), most), .. context > 0 ? [new Input(EntryPoint.PositionsInput, TensorType.Int(Shape.Of(rows)), context)] : Array.Empty<Input>()];
+            inference.Add(new EntryPoint("DecodeBatch", EntryKind.Infer, [tokens, .. where], ["logits"], forward) { Batch = rows, ContinuesEach = true });
+        }
+
+        return Of(ProgramAdapter.CausalLanguageModel, spec, tokens, targets, build, inference) with { Context = context, MaxBatch = most };
+    }
+
+    /// <summary>The most sequences of a session, as the declaration gives it.</summary>
+    public static int MaxBatch(ModelSpec spec) => spec.Int("MaxBatch", 1);
+
+    /// <summary>Checks what the declaration of a model of sequences asks of its sessions.</summary>
+    /// <param name="spec">The declaration.</param>
+    /// <param name="checks">Its checks.</param>
+    /// <param name="states">The number of elements of a sequence's states; real, as an integer it could overflow.</param>
+    /// <param name="widest">The row length of the widest activation of a step.</param>
+    public static void ValidateSessions(ModelSpec spec, ArgumentChecks checks, double states, double widest)
+    {
+        if (checks.OptionalSize("MaxBatch") && checks.AtMost("MaxBatch", "MaxBatch", MaxBatch(spec), SizeLimits.SequencesOfSession) && MaxBatch(spec) > 1)
+        {
+            checks.AtMost("MaxBatch", "With MaxBatch, the number of elements of a sequence's states", states, SizeLimits.TensorElements);
+            checks.AtMost("MaxBatch", "The number of elements of the largest activation", MaxBatch(spec) * widest, SizeLimits.TensorElements);
+        }
     }
 
     /// <summary>A model from rows to rows, whose graph has the output <c>outputs</c> and, for training, those of <see cref="Layers.Loss"/>.</summary>

@@ -56,6 +56,7 @@ internal sealed class Gpt : IFamily
             // A run takes a chunk of the context and gives one row of logits; the cache holds all keys.
             double inferred = Math.Max(vocabulary, Math.Max(Math.Min(options.Context, CommonPrograms.LargestChunk) * hidden, options.Context * (projections - width) / 2));
             checks.ModelSize(spec, largest, inferred, widest: Math.Max(vocabulary, hidden));
+            CommonPrograms.ValidateSessions(spec, checks, states: options.Layers * options.Context * (projections - width), Math.Max(vocabulary, hidden));
         }
     }
 

@@ -43,6 +43,7 @@ internal sealed class RecurrentLm : IFamily
             double gates = options.Gates * hidden;
             double widest = Math.Max(vocabulary, Math.Max(gates, options.Embedding));
             checks.ModelSize(spec, Math.Max(options.Embedding, hidden) * Math.Max(vocabulary, gates), inferred: widest, widest);
+            CommonPrograms.ValidateSessions(spec, checks, states: 2 * hidden * options.Layers, widest);
         }
     }
 

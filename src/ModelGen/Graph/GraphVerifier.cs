@@ -41,9 +41,9 @@ internal static class GraphVerifier
                 Require(output.Element == ElementType.Int32 || output.Shape.Rank == 0 || output.Shape[-1].IsLiteral, node, $"its innermost extent is symbolic");
             }
 
-            if (node.Op is Parameter or StateRead)
+            if (node.Op is Parameter or StateRead or SequenceStates)
             {
-                string name = node.Op is Parameter p ? Key(p.ParameterName) : ((StateRead)node.Op).State;
+                string name = node.Op switch { Parameter p => Key(p.ParameterName), StateRead s => s.State, _ => ((SequenceStates)node.Op).State };
                 Require(!named.ContainsKey(name), node, $"another leaf has its name");
                 named.Add(name, node.Outputs[0].Shape);
             }

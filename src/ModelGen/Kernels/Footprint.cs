@@ -61,9 +61,16 @@ internal sealed record Footprint(View View, IReadOnlyList<(RowExtent Stride, Row
             },
             EmbeddingKernel k => operand switch
             {
-                0 => Matrix(RowExtent.Literal(checked((int)((o.View.Buffer.Size - o.View.Offset) / o.Access.RowStride))), k.Columns),
+                // The last row may end with its columns.
+                0 => Matrix(RowExtent.Literal(checked((int)((o.View.Buffer.Size - o.View.Offset + o.Access.RowStride - 1) / o.Access.RowStride))), k.Columns),
                 1 => Matrix(k.Rows, 1),
                 _ => Matrix(k.Rows, k.Columns),
+            },
+            ScatterKernel k => operand switch
+            {
+                0 => Matrix(k.Rows, k.Columns),
+                _ when !o.IsWritten => Matrix(k.Rows, 1),
+                _ => [.. Matrix(RowExtent.Literal(k.Sequences), k.Columns), (RowExtent.Literal(k.PositionStride), RowExtent.Literal(k.Positions))],
             },
             EmbeddingGradientKernel k => operand switch
             {

@@ -43,7 +43,7 @@ internal static class KernelSignature
                 Stores(k.Sums);
                 break;
             case MatMulKernel k:
-                text.Append('|').Append(k.Form).Append(' ').Append(k.Rows).Append('x').Append(k.Depth).Append('x').Append(k.Columns).Append(' ').Append(string.Join(",", k.Axes));
+                text.Append('|').Append(k.Form).Append(' ').Append(k.Rows).Append('x').Append(k.Depth).Append('x').Append(k.Columns).Append(' ').Append(string.Join(",", k.Axes)).Append(k.RowByRow ? " row by row" : "");
                 Stores(k.Stores);
                 break;
             case AttentionKernel k:
@@ -57,6 +57,9 @@ internal static class KernelSignature
                 break;
             case EmbeddingKernel k:
                 text.Append('|').Append(k.Rows).Append('x').Append(k.Columns);
+                break;
+            case ScatterKernel k:
+                text.Append('|').Append(k.Rows).Append('x').Append(k.Columns).Append(" of ").Append(k.Sequences).Append('x').Append(k.Positions).Append(' ').Append(k.PositionStride);
                 break;
             case EmbeddingGradientKernel k:
                 text.Append('|').Append(k.Rows).Append('x').Append(k.Columns).Append(" of ").Append(k.TableRows).Append(' ').Append(k.Mode);

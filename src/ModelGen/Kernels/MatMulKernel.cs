@@ -29,6 +29,9 @@ internal sealed class MatMulKernel(
     /// <summary>The extents whose product the rows are, over which the operands of the epilogue have their strides.</summary>
     public EquatableArray<RowExtent> Axes { get; init; } = [rows];
 
+    /// <summary>Whether each row is summed in the order in which it would be as the only one.</summary>
+    public bool RowByRow { get; init; }
+
     public int Columns { get; } = columns;
 
     public int Depth { get; } = depth;
@@ -39,7 +42,7 @@ internal sealed class MatMulKernel(
 
     /// <summary>The same product with other stores.</summary>
     public MatMulKernel With(IReadOnlyList<Store> stores)
-        => new(Name, Operands, Form, Rows, Columns, Depth, stores, Flops, Bytes) { Axes = Axes, Origins = Origins };
+        => new(Name, Operands, Form, Rows, Columns, Depth, stores, Flops, Bytes) { Axes = Axes, RowByRow = RowByRow, Origins = Origins };
 
     public override IEnumerable<(int Read, int Written)> InPlaceCandidates
         => from store in Stores

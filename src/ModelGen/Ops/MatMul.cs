@@ -21,14 +21,21 @@ internal enum MatMulForm
 /// <summary>A matrix product. The three forms are closed under differentiation.</summary>
 internal sealed record MatMul(MatMulForm Form) : KernelOperator
 {
+    /// <summary>
+    /// Whether each row of the result is summed in the order in which it would be as the only one: rows that different sequences have in
+    /// one product are then bit for bit those of their own products.
+    /// </summary>
+    public bool RowByRow { get; init; }
+
     public override string Mnemonic => "matmul";
 
-    public override string Attributes => Form.ToString();
+    public override string Attributes => Form + (RowByRow ? " row by row" : "");
 
     public override bool IsRowWise => Form != MatMulForm.TN;
 
     public override IReadOnlyList<TensorType> Infer(IReadOnlyList<TensorType> inputs)
     {
+        Require(Form == MatMulForm.NT || !RowByRow, "only the rows of a linear layer are summed one by one");
         Require(inputs.Count == 2 && inputs.All(i => i.Element == ElementType.Float32), $"takes two f32 tensors and got {List(inputs)}");
         Shape a = inputs[0].Shape;
         Shape b = inputs[1].Shape;

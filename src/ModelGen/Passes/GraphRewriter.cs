@@ -13,11 +13,13 @@ internal static class GraphRewriter
     /// <param name="replace">Given a node and its inputs in the copy, the results that take its place, or null to copy it.</param>
     /// <param name="finish">Appends to the copy once all nodes are there.</param>
     /// <param name="keepOutputs">Whether the copy hands out what the graph does, or only what <paramref name="finish"/> adds.</param>
+    /// <param name="update">Given a state's update and its value in the copy, the value that takes its place; null for the same.</param>
     public static ModelGraph Rewrite(
         ModelGraph graph,
         Func<GraphBuilder, Node, IReadOnlyList<Value>, IReadOnlyList<Value>?> replace,
         Action<GraphBuilder, Dictionary<Value, Value>>? finish = null,
-        bool keepOutputs = true)
+        bool keepOutputs = true,
+        Func<GraphBuilder, StateUpdate, Value, Value>? update = null)
     {
         var builder = new GraphBuilder();
         var map = new Dictionary<Value, Value>(graph.Nodes.Count);
@@ -45,9 +47,10 @@ internal static class GraphRewriter
             builder.Output(output.Name, map[output.Value]);
         }
 
-        foreach (StateUpdate update in graph.StateUpdates)
+        foreach (StateUpdate state in graph.StateUpdates)
         {
-            builder.UpdateState(update.State, map[update.Value]);
+            Value value = map[state.Value];
+            builder.UpdateState(state.State, update is null ? value : update(builder, state, value));
         }
 
         foreach (GradientContribution gradient in graph.Gradients)

@@ -34,6 +34,8 @@ internal static class Simplify
             case Reshape reshape when inputs[0].Op is BroadcastTo && inputs[0].Node.Inputs[0].Shape.MaximumElements == 1:
                 Value scalar = inputs[0].Node.Inputs[0];
                 return builder.Add(new BroadcastTo(reshape.Shape), node.Name, scalar.Shape.Rank > reshape.Shape.Rank ? builder.Add(new Reshape(Shape.Scalar), node.Name, scalar) : scalar);
+            case TransposeIndices when inputs[0].Shape.Dims.Any(d => d == (Dim)1):
+                return builder.Add(new Reshape(node.Outputs[0].Shape), node.Name, inputs[0]);
             case BroadcastTo broadcast when inputs[0].Type.Equals(node.Outputs[0]):
                 return inputs[0];
             case BroadcastTo broadcast when inputs[0].Op is BroadcastTo:

@@ -1,5 +1,6 @@
 using System;
 using System.Collections.Generic;
+using System.Linq;
 using ModelGen.Compiler.Graph;
 using ModelGen.Compiler.Ops;
 
@@ -41,8 +42,23 @@ internal sealed record EntryPoint(string Name, EntryKind Kind, IReadOnlyList<Inp
     /// <summary>Whether the outputs of a run that continues a sequence are those of each of its steps, and not of the last alone.</summary>
     public bool EveryStep { get; init; }
 
+    /// <summary>
+    /// Whether each row of a batch of one step continues a sequence of its own, at a position of its own, where otherwise a session has
+    /// one sequence. The inputs <see cref="SequencesInput"/> and, where positions matter, <see cref="PositionsInput"/> say which and where.
+    /// </summary>
+    public bool ContinuesEach { get; init; }
+
+    /// <summary>The name of the input that says which of the session's sequences each row is of.</summary>
+    public const string SequencesInput = "sequences";
+
+    /// <summary>The name of the input that says how many steps each row's sequence has.</summary>
+    public const string PositionsInput = "positions";
+
     /// <summary>The parameters that a step updates.</summary>
     public ParameterGroup Group { get; init; } = ParameterGroup.All;
+
+    /// <summary>The input of a name; null where there is none.</summary>
+    public Input? Input(string name) => Inputs.FirstOrDefault(i => i.InputName == name);
 
     public bool Trains => Kind == EntryKind.Step;
 

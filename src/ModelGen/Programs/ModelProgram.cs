@@ -26,6 +26,9 @@ internal sealed record ModelProgram(ProgramAdapter Adapter, IReadOnlyList<EntryP
     /// <summary>The most tokens that a sequence may hold; 0 where there is no limit.</summary>
     public int Context { get; init; }
 
+    /// <summary>The most sequences that a session may hold.</summary>
+    public int MaxBatch { get; init; } = 1;
+
     /// <summary>The sequences (or examples) and the time steps of a training micro-batch; null where there is no training.</summary>
     public TrainingSpec? Training { get; init; }
 

@@ -6,7 +6,7 @@ namespace ModelGen.Tests.Compiler;
 /// <summary>
 /// Random contents for the leaves of a graph, from a seed. A leaf's name says where its numbers may lie: <c>positive</c>
 /// between ½ and 2, <c>apart</c> at least a tenth away from zero on either side, <c>probability</c> in [0, 1], anything else in ±1½.
-/// Integers called <c>targets</c> are ignored (−1) now and then; those called <c>…lengths</c> are rather often none, one and all.
+/// Integers called <c>targets</c> are ignored (−1) now and then; those called <c>…lengths</c> are rather often none, one and all; and those called <c>sequences</c> differ from each other.
 /// </summary>
 internal static class CaseData
 {
@@ -23,6 +23,14 @@ internal static class CaseData
                     break;
                 case StateRead state:
                     run.State[state.State] = Floats(random, state.State, Resolve(state.Shape, run));
+                    break;
+                case SequenceStates states:
+                    run.State[states.State] = Floats(random, states.State, Resolve(states.Shape, run));
+                    break;
+                case Input { Type.Element: ElementType.Int32, InputName: "sequences" } input:
+                    int[] drawn = [.. Enumerable.Range(0, input.Classes)];
+                    random.Shuffle(drawn);
+                    run.Inputs[input.InputName] = Tensor.Filled(Resolve(input.Type.Shape, run), i => drawn[i]);
                     break;
                 case Input { Type.Element: ElementType.Int32 } input:
                     bool mayBeIgnored = input.InputName.StartsWith("targets", StringComparison.Ordinal);

@@ -157,13 +157,20 @@ internal sealed unsafe class GraphFunction
             Write(memory[MemorySpace.Arena] + view.Buffer.Offset, run.Inputs[input.InputName], input.Type.Element);
         }
 
-        foreach ((string name, PlanBuffer buffer) in States())
+        // States are zero at first; those of sequences have others between them.
+        foreach ((_, PlanBuffer buffer, _, _) in States())
         {
-            // States are zero at first.
             new Span<float>(memory[MemorySpace.State] + buffer.Offset, (int)buffer.Size).Clear();
+        }
+
+        foreach ((string name, PlanBuffer buffer, _, Func<int, long> at) in States())
+        {
             if (run.State.TryGetValue(name, out Tensor? held))
             {
-                Write(memory[MemorySpace.State] + buffer.Offset, held, ElementType.Float32);
+                for (int i = 0; i < held.Data.Length; i++)
+                {
+                    memory[MemorySpace.State][buffer.Offset + at(i)] = (float)held.Data[i];
+                }
             }
         }
 
@@ -199,11 +206,10 @@ internal sealed unsafe class GraphFunction
             results.Outputs.Add(output.Name, Tensor.Filled(CaseData.Resolve(output.Value.Shape, run), i => start[i]));
         }
 
-        foreach ((string name, PlanBuffer buffer) in States())
+        foreach ((string name, PlanBuffer buffer, Shape shape, Func<int, long> at) in States())
         {
-            Shape shape = StateShape(name);
             float* start = memory[MemorySpace.State] + buffer.Offset;
-            results.State.Add(name, Tensor.Filled(CaseData.Resolve(shape, run), i => start[i]));
+            results.State.Add(name, Tensor.Filled(CaseData.Resolve(shape, run), i => start[at(i)]));
         }
 
         foreach (string name in _graph.Gradients.Select(g => g.Parameter).Distinct())
@@ -216,13 +222,30 @@ internal sealed unsafe class GraphFunction
         return results;
     }
 
-    private IEnumerable<(string Name, PlanBuffer Buffer)> States()
-        => _graph.NodesOf<StateRead>().Select(n => ((StateRead)n.Op).State)
-            .Concat(_graph.StateUpdates.Select(u => u.State)).Distinct().Select(n => (n, _layout.State(n, StateShape(n))));
+    /// <summary>The states that the graph reads or updates, with the place of each element: all states of a sequence lie together.</summary>
+    private IEnumerable<(string Name, PlanBuffer Buffer, Shape Shape, Func<int, long> At)> States()
+    {
+        foreach ((string name, Shape shape, PlanBuffer buffer) in StatesOf(_graph, _layout))
+        {
+            int each = (int)shape.DropFirst().MaximumElements;
+            yield return (name, buffer, shape, buffer.Size == shape.MaximumElements ? i => i : i => (i / each * _layout.StateElements) + (i % each));
+        }
+    }
 
-    private Shape StateShape(string name)
-        => _graph.NodesOf<StateRead>().Select(n => (StateRead)n.Op).FirstOrDefault(s => s.State == name)?.Shape
-            ?? _graph.StateUpdates.First(u => u.State == name).Value.Shape;
+    private static IEnumerable<(string Name, Shape Shape, PlanBuffer Buffer)> StatesOf(ModelGraph graph, ModelLayout layout)
+    {
+        var found = new HashSet<string>();
+        foreach (SequenceStates states in graph.NodesOf<SequenceStates>().Select(n => (SequenceStates)n.Op).Where(s => found.Add(s.State)))
+        {
+            yield return (states.State, states.Shape, layout.States(states.State, states.Shape));
+        }
+
+        foreach ((string name, Shape shape) in graph.NodesOf<StateRead>().Select(n => (StateRead)n.Op).Select(s => (s.State, s.Shape))
+            .Concat(graph.StateUpdates.Select(u => (u.State, u.Value.Shape))).Where(s => found.Add(s.State)))
+        {
+            yield return (name, shape, layout.State(name, shape));
+        }
+    }
 
     private static void Write(float* target, Tensor tensor, ElementType element)
     {
@@ -246,8 +269,7 @@ internal sealed unsafe class GraphFunction
         {
             ModelLayout layout = ModelLayout.Of(graph);
             CpuProgram program = CpuTarget.Plan(Lowering.Run(graph, layout, default), caches ?? CacheSizes.Default);
-            PlanBuffer[] states = [.. graph.NodesOf<StateRead>().Select(n => (StateRead)n.Op).Select(s => layout.State(s.State, s.Shape))
-                .Concat(graph.StateUpdates.Select(u => layout.State(u.State, u.Value.Shape))).Distinct()];
+            PlanBuffer[] states = [.. StatesOf(graph, layout).Select(s => s.Buffer)];
             PlanBuffer[] weights = [.. layout.Parameters.Select(p => layout.Weight(p.Parameter.ParameterName))];
             PlanBuffer[] gradients = [.. layout.Parameters.Select(p => layout.Gradient(p.Parameter.ParameterName))];
             var sizes = new Dictionary<MemorySpace, long>();
@@ -255,7 +277,7 @@ internal sealed unsafe class GraphFunction
             {
                 sizes[MemorySpace.Arena] = MemoryPlanner.Plan(program);
                 sizes[MemorySpace.Weights] = sizes[MemorySpace.Gradients] = layout.WeightElements;
-                sizes[MemorySpace.State] = layout.StateElements;
+                sizes[MemorySpace.State] = layout.StateElements * graph.NodesOf<SequenceStates>().Select(n => n.Outputs[0].Shape[0].Maximum).DefaultIfEmpty(1).Max();
             }
             else
             {

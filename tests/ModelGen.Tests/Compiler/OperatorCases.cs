@@ -228,6 +228,22 @@ internal static class OperatorCases
         yield return Case("state", b => [b.Add(new Multiply(), "y", Parameter(b, "x", 3, 5), b.Add(new StateRead("s", Shape.Of(3, 5)), "s"))]);
         yield return Case("append_state", b => [b.Add(new Tanh(), "y", b.Add(new AppendState(), "append", b.Add(new StateRead("s", Shape.Of(9, 5)), "s"), Parameter(b, "x", 1, 3, 5)))], hasGradient: false);
 
+        yield return Case("scatter_rows", b =>
+        {
+            Value states = b.Add(new SequenceStates("s", Shape.Of(5, 7)), "s"), others = b.Add(new SequenceStates("o", Shape.Of(5, 20)), "o");
+            Value sequences = Indices(b, "sequences", 5, 3);
+            Value before = b.Add(new Embedding(), "gathered", states, sequences);
+            b.UpdateState("s", b.Add(new ScatterRows(), "scattered", states, Parameter(b, "x", 3, 7), sequences));
+            return [b.Add(new Tanh(), "y", before), b.Add(new Tanh(), "z", b.Add(new Embedding(), "other", others, sequences))];
+        }, hasGradient: false);
+        yield return Case("scatter_rows at positions", b =>
+        {
+            Value states = b.Add(new SequenceStates("s", Shape.Of(4, 9, 5)), "s"), others = b.Add(new SequenceStates("o", Shape.Of(4, 3)), "o");
+            Value sequences = Indices(b, "sequences", 4, 3);
+            Value after = b.Add(new ScatterRows(), "scattered", states, Parameter(b, "x", 3, 1, 5), sequences, Indices(b, "positions", 9, 3));
+            return [b.Add(new Tanh(), "y", after), b.Add(new Tanh(), "z", b.Add(new Embedding(), "other", others, sequences))];
+        }, hasGradient: false);
+
         foreach (OperatorCase attention in AttentionCases().Concat(RangeCases()))
         {
             yield return attention;

@@ -25,6 +25,8 @@ public sealed class OperatorGradientTests
         [typeof(PadRows)] = "part of a gradient",
         [typeof(LastRow)] = "inference only",
         [typeof(AppendState)] = "inference only",
+        [typeof(SequenceStates)] = "inference only",
+        [typeof(ScatterRows)] = "inference only",
         [typeof(IsTarget)] = "its input is an integer",
         [typeof(TransposeIndices)] = "its input is an integer",
     };

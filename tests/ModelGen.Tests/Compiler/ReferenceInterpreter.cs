@@ -171,6 +171,8 @@ internal sealed class ReferenceInterpreter
                 return [Given(_run.Inputs, "input", input.InputName)];
             case StateRead state:
                 return [_run.State.TryGetValue(state.State, out Tensor? held) ? held.Clone() : new Tensor(Resolve(state.Shape))];
+            case SequenceStates states:
+                return [_run.State.TryGetValue(states.State, out Tensor? all) ? all.Clone() : new Tensor(Resolve(states.Shape))];
             case global::ModelGen.Compiler.Ops.Constant constant:
                 return [Tensor.Filled(Resolve(constant.Shape), _ => constant.Value)];
             case RuntimeScalar scalar:
@@ -199,6 +201,8 @@ internal sealed class ReferenceInterpreter
                 return Attend(attention, inputs);
             case AttentionGradient gradient:
                 return AttendBackwards(gradient.Of, inputs);
+            case ScatterRows:
+                return [ScatterInto(node, inputs)];
             case AppendState:
                 return [Append(node, inputs)];
             case Reshape reshape:
@@ -371,6 +375,24 @@ internal sealed class ReferenceInterpreter
         if (node.Inputs[0].Op is StateRead read)
         {
             _appended[read.State] = result;
+        }
+
+        return result;
+    }
+
+    private Tensor ScatterInto(Node node, Tensor[] inputs)
+    {
+        Tensor result = inputs[0].Clone();
+        int positions = inputs.Length == 4 ? inputs[0].Dims[1] : 1;
+        for (int row = 0; row < inputs[1].Rows; row++)
+        {
+            int position = inputs.Length == 4 ? (int)inputs[3].Data[row] : 0;
+            inputs[1].Data.AsSpan(row * result.Columns, result.Columns).CopyTo(result.Data.AsSpan((((int)inputs[2].Data[row] * positions) + position) * result.Columns));
+        }
+
+        if (node.Inputs[0].Op is SequenceStates states)
+        {
+            _appended[states.State] = result;
         }
 
         return result;

@@ -243,6 +243,9 @@ public sealed class DiagnosticTests
     [InlineData("[{|MG0017:Mlp|}(int.MaxValue, int.MaxValue)] public partial class Model;")]
     [InlineData("[RecurrentLm(Layers = {|MG0017:5000|}, Hidden = 8, Vocab = 11)] public partial class Model;")]
     [InlineData("[{|MG0017:RecurrentLm|}(Hidden = 100000, Vocab = 11)] public partial class Model;")]
+    [InlineData("[RecurrentLm(Hidden = 8, Vocab = 11, MaxBatch = {|MG0007:0|})] public partial class Model;")]
+    [InlineData("[RecurrentLm(Hidden = 8, Vocab = 11, MaxBatch = {|MG0017:257|})] public partial class Model;")]
+    [InlineData("[RecurrentLm(Hidden = 8, Vocab = 10000000, MaxBatch = {|MG0017:256|})] public partial class Model;")]
     public Task Models_must_be_representable(string declaration) => GeneratorHarness.ExpectAsync($"using ModelGen;\n{declaration}\n{Use}");
 
     [Theory]

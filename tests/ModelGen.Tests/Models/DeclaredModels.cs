@@ -135,3 +135,14 @@ public partial class KeepingGpt;
 [Gpt(Layers = 8, DModel = 24, Heads = 2, Vocab = 19, Context = 20, Dropout = 0.1, Recompute = Recomputation.Blocks)]
 [Trainable(BatchSize = 4, SequenceLength = 16)]
 public partial class RecomputingGpt;
+
+// Models whose sessions hold several sequences; sizes are no multiples of a vector's length, nor of each other's.
+
+[RecurrentLm(Cell = Cell.Lstm, Layers = 2, Embedding = 18, Hidden = 35, Vocab = 41, MaxBatch = 5)]
+public partial class BatchedLstm;
+
+[RecurrentLm(Cell = Cell.Gru, Layers = 2, Embedding = 18, Hidden = 22, Vocab = 37, MaxBatch = 5)]
+public partial class BatchedGru;
+
+[RecurrentLm(Cell = Cell.Rnn, Layers = 1, Embedding = 64, Hidden = 64, Vocab = 259, TieEmbeddings = true, MaxBatch = 5)]
+public partial class BatchedRnn;

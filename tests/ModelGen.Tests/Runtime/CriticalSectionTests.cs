@@ -28,7 +28,7 @@ public sealed class CriticalSectionTests
             .Select(static method => method.Name);
         Assert.Equal(
             methods.Distinct().Order(StringComparer.Ordinal),
-            subject.Calls.Keys.Where(static name => name[0] != '(').Append(nameof(IDisposable.Dispose)).Order(StringComparer.Ordinal));
+            subject.Calls.Keys.Where(static name => name[0] != '(').Select(static name => name.Split(',')[0]).Distinct().Append(nameof(IDisposable.Dispose)).Order(StringComparer.Ordinal));
     }
 
     [Theory]

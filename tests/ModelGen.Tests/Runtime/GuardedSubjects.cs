@@ -133,6 +133,15 @@ internal sealed class GuardedCausalSession : GuardedSubject
             _session.Reset();
             return [];
         });
+
+        // Overloads.
+        Add("Prefill, of a sequence", caller => Ends(_session.Prefill(0, Enumerable.Repeat(1 + caller, Count(caller)).ToArray())));
+        Add("Decode, of all sequences", caller => Ends(_session.Decode([5 + caller])));
+        Add("Reset, of a sequence", _ =>
+        {
+            _session.Reset(0);
+            return [];
+        });
     }
 
     public override IReadOnlyList<string> Held => [nameof(CausalSession.Prefill), nameof(CausalSession.Decode)];
@@ -175,7 +184,7 @@ internal sealed class GuardedCausalSession : GuardedSubject
 internal sealed class GuardedFeedForwardSession : GuardedSubject
 {
     private const int Width = 2000;
-    private const int Batch = 50;
+    private const int Rows = 50;
 
     private readonly ModelWeights _weights = ModelWeights.Create(FakeModels.Table(), seed: 1);
     private readonly Session _session;
@@ -201,7 +210,7 @@ internal sealed class GuardedFeedForwardSession : GuardedSubject
     private float[] Predict(float value)
     {
         // Two blocks and a part.
-        float[] inputs = new float[Width * Batch * 5 / 2];
+        float[] inputs = new float[Width * Rows * 5 / 2];
         float[] outputs = new float[inputs.Length];
         inputs.AsSpan().Fill(value);
         _session.Predict(inputs, outputs);
@@ -212,7 +221,7 @@ internal sealed class GuardedFeedForwardSession : GuardedSubject
     private sealed unsafe class Session(ModelWeights weights, int threads, GuardedFeedForwardSession subject)
         : FeedForwardSession(weights, Layout, new SessionOptions { Threads = threads })
     {
-        private static ProgramLayout Layout => FakeLayouts.FeedForward("Guarded", 2 * Width * Batch, Width, Width, Batch, inputs: 0, outputs: Width * Batch);
+        private static ProgramLayout Layout => FakeLayouts.FeedForward("Guarded", 2 * Width * Rows, Width, Width, Rows, inputs: 0, outputs: Width * Rows);
 
         protected override void Execute(int entry, in PlanContext context, Worker worker)
         {
@@ -222,7 +231,7 @@ internal sealed class GuardedFeedForwardSession : GuardedSubject
                 subject.Gate.Pass();
                 var inputs = new ReadOnlySpan<float>(context.Arena, count * Width);
                 float input = inputs[0];
-                inputs.CopyTo(new Span<float>(context.Arena + (Batch * Width), inputs.Length));
+                inputs.CopyTo(new Span<float>(context.Arena + (Rows * Width), inputs.Length));
                 subject.Require(!inputs.ContainsAnyExcept(input) && count == context.Count);
             }
 

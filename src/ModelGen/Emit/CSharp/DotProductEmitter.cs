@@ -1,5 +1,6 @@
 using System;
 using System.Linq;
+using ModelGen.Compiler.Graph;
 using ModelGen.Compiler.Kernels;
 using ModelGen.Compiler.Targets.Cpu;
 
@@ -8,7 +9,8 @@ namespace ModelGen.Compiler.Emit.CSharp;
 /// <summary>
 /// Matrix products of a single row: every output is a dot product of the row and a row of the weight, at the speed of memory. The epilogue
 /// reads a block of them as a tile of one row; the block is long enough for its vectors to overlap, where one after each few dot products
-/// would wait for them.
+/// would wait for them. Of several rows that are summed one by one, each meets a few rows of the weight while the caches hold those: memory
+/// gives the weight once.
 /// </summary>
 internal static class DotProductEmitter
 {
@@ -17,6 +19,9 @@ internal static class DotProductEmitter
 
     /// <summary>The most dot products of one call of the epilogue. Streams are a quarter of it apart: the farther, the more memory gives.</summary>
     private const int Block = 1024;
+
+    /// <summary>The most sums of all rows that wait for the epilogue.</summary>
+    private const int MostSums = 4 * Block;
 
     /// <summary>The fewest dot products that a worker takes together.</summary>
     private const int LeastTogether = 64;
@@ -37,11 +42,12 @@ internal static class DotProductEmitter
     {
         KernelOperand weight = kernel.Operands[1];
         string stride = CodeWriter.Number(weight.Access.RowStride);
+        bool several = kernel.Rows != RowExtent.Literal(1);
         string four = code.Share($"FourDots{kernel.Depth}", called => FourDots(called, shape, kernel.Depth));
         string dot = code.Share($"Dot{kernel.Depth}", called => Dot(called, shape, kernel.Depth));
-        string dots = code.Share($"Dots{kernel.Depth}", called => Dots(called, four, dot, kernel.Depth, weight.Access.RowStride));
-        int block = Math.Min(Block, (kernel.Columns + Grain - 1) / Grain * Grain);
-        w.Line($"float* sums = stackalloc float[{block}];");
+        string dots = code.Share($"Dots{(several ? "OfRows" : "")}{kernel.Depth}", called => Dots(called, four, dot, kernel.Depth, weight.Access.RowStride, several ? kernel.Operands[0].Access.RowStride : 0));
+        int block = Math.Min(Math.Min(Block, Math.Max(1, MostSums / kernel.Rows.Maximum / Grain) * Grain), (kernel.Columns + Grain - 1) / Grain * Grain);
+        w.Line($"float* sums = stackalloc float[{block * kernel.Rows.Maximum}];");
         if (kernel.IsHelped())
         {
             w.Line($"worker.Share({(kernel.Columns + Grain - 1) / Grain});");
@@ -56,38 +62,77 @@ internal static class DotProductEmitter
             w.Line($"int columns = Math.Min({block}, end - column);");
         }
 
-        w.Line($"{dots}<V>({kernel.Operands[0].Name}, {weight.Name} + (long)column * {stride}, sums, columns);");
-        w.Line(MatMulEmitter.EpilogueCall(name, kernel, "V", "sums", "0", "1", "column", "columns"));
+        string rows = Text.RowCount(kernel.Rows);
+        w.Line($"{dots}<V>({kernel.Operands[0].Name}, {weight.Name} + (long)column * {stride}, sums, columns{(several ? $", {rows}, {block}" : "")});");
+        if (several)
+        {
+            w.Open($"for (int r = 0; r < {rows}; r++)");
+        }
+
+        w.Line(MatMulEmitter.EpilogueCall(name, kernel, "V", several ? $"sums + r * {block}" : "sums", several ? "r" : "0", "1", "column", "columns"));
+        if (several)
+        {
+            w.Close();
+        }
+
         w.Close();
     }
 
     // Four rows at a time, a quarter of all apart: of four streams, more of memory's lines are under way than of one, and rows side by
-    // side would be one. What does not make quarters is read row by row.
-    private static string Dots(string name, string four, string dot, int depth, int stride)
+    // side would be one. What does not make quarters is read row by row. Where several rows meet them, inputs lie a stride apart.
+    private static string Dots(string name, string four, string dot, int depth, int stride, int inputStride)
     {
+        bool several = inputStride > 0;
         var w = new CodeWriter();
-        w.Line($"// The dot products of a row of {depth} elements with others, in quarters: memory gives more to four streams than to one.");
+        w.Line(several
+            ? $"// The dot products of rows of {depth} elements with others, in quarters: each of them meets a few of the others while those are at hand."
+            : $"// The dot products of a row of {depth} elements with others, in quarters: memory gives more to four streams than to one.");
         w.Line("[@MethodImpl(MethodImplOptions.AggressiveOptimization)]");
-        w.OpenMethod($"private static void {name}<V>(float* x, float* w, float* sums, int rows) {KernelCode.Constraint}");
+        w.OpenMethod($"private static void {name}<V>(float* x, float* w, float* sums, int rows{(several ? ", int inputs, int apartSums" : "")}) {KernelCode.Constraint}");
         w.Line("int quarter = rows / 16 * 4;");
         w.Line($"long apart = (long)quarter * {stride};");
         w.Open("for (int n = 0; n < quarter; n += 4)");
+        (string input, string result) = several ? ("input", "result") : ("x", "sums");
+        OpenInputs();
         for (int i = 0; i < 4; i++)
         {
-            w.Line($"V p{i} = {four}<V>(x, {Text.Plus("w", i * stride)}, apart);");
+            w.Line($"V p{i} = {four}<V>({input}, {Text.Plus("w", i * stride)}, apart);");
         }
 
-        w.Line("V.StoreSums(p0, p1, p2, p3, sums + n, quarter);");
+        w.Line($"V.StoreSums(p0, p1, p2, p3, {result} + n, quarter);");
+        CloseInputs();
         w.Line($"w += {4L * stride};");
         w.Close();
         w.Line();
         w.Line("w += 3 * apart;");
         w.Open("for (int n = 4 * quarter; n < rows; n++)");
-        w.Line($"sums[n] = V.Sum({dot}<V>(x, w));");
+        OpenInputs();
+        w.Line($"{result}[n] = V.Sum({dot}<V>({input}, w));");
+        CloseInputs();
         w.Line($"w += {stride};");
         w.Close();
         w.Close();
         return w.ToString();
+
+        void OpenInputs()
+        {
+            if (several)
+            {
+                w.Line("float* input = x, result = sums;");
+                w.Open("for (int i = 0; i < inputs; i++)");
+            }
+        }
+
+        void CloseInputs()
+        {
+            if (several)
+            {
+                w.Line($"input += {inputStride};");
+                w.Line("result += apartSums;");
+                w.Close();
+                w.Line();
+            }
+        }
     }
 
     // The dot products of a row with four others, but for the sums of 128-bit parts.

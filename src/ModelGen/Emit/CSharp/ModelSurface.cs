@@ -113,6 +113,11 @@ internal sealed class ModelSurface
         {
             yield return Count("int", "VocabularySize", Entries(ofTrainer: false)[0].Inputs[0].Classes, "The number of token ids.", "Vocabulary", " tokens");
             yield return Count("int", "ContextLength", _program.Context, "The most tokens that a session holds; 0 where there is no limit.", "Context", " tokens");
+            if (_program.MaxBatch > 1)
+            {
+                yield return Count("int", ModelConstants.MaxBatch, _program.MaxBatch, "The most sequences that a session holds, as its options ask for.", "Sequences of a session");
+            }
+
             if (IsTrained)
             {
                 yield return Count("int", "SequenceLength", _program.Training!.SequenceLength, "Tokens of each sequence in a training micro-batch.");
@@ -126,7 +131,7 @@ internal sealed class ModelSurface
     }
 
     private ConstantMember StateBytes()
-        => InBytes(ModelConstants.SessionStateBytes, Of(p => 4 * p.InferenceStateElements), "The memory of a session's key/value cache or recurrent state in bytes.");
+        => InBytes(ModelConstants.SessionStateBytes, Of(p => 4 * p.InferenceStateElements), $"The memory of a session's key/value cache or recurrent state in bytes{(_program.MaxBatch > 1 ? ", for each of its sequences" : "")}.");
 
     private static ConstantMember InBytes(string name, long value, string summary, string? term = null, string unit = "")
         => new("long", name, value, summary) { Term = value > 0 ? term : null, Text = Bytes(value) + unit };
@@ -389,6 +394,11 @@ internal sealed class ModelSurface
             yield return $"    ContextLength = {CodeWriter.Number(_program.Context)},";
         }
 
+        if (!ofTrainer && _program.MaxBatch > 1)
+        {
+            yield return $"    MaximumBatch = {CodeWriter.Number(_program.MaxBatch)},";
+        }
+
         yield return "    Entries =";
         yield return "    [";
         foreach (CompiledEntry entry in entries)
@@ -454,6 +464,7 @@ internal static class ModelConstants
     public const string WeightBytes = "WeightBytes";
     public const string InferenceArenaBytes = "InferenceArenaBytes";
     public const string SessionStateBytes = "SessionStateBytes";
+    public const string MaxBatch = "MaxBatch";
     public const string GradientBytes = "GradientBytes";
     public const string TrainingArenaBytes = "TrainingArenaBytes";
 }

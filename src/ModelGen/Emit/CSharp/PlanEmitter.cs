@@ -279,6 +279,7 @@ internal static class KernelEmitter
         AttentionKernel k => AttentionEmitter.Emit(k, (AttentionPlan)plan),
         AttentionGradientKernel k => AttentionEmitter.Emit(k, (AttentionPlan)plan),
         EmbeddingKernel k => GatherEmitter.Emit(k),
+        ScatterKernel k => GatherEmitter.Emit(k),
         EmbeddingGradientKernel k => GatherEmitter.Emit(k),
         TransposeIndicesKernel k => GatherEmitter.Emit(k),
         AppendRowsKernel k => GatherEmitter.Emit(k),

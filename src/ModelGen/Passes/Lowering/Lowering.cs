@@ -211,6 +211,12 @@ internal sealed class Lowering
 
         foreach (StateUpdate update in Graph.StateUpdates)
         {
+            if (update.Value.Op is ScatterRows)
+            {
+                // It has been written where it is.
+                continue;
+            }
+
             TensorView place = Placement.StatePlace(update.State, update.Value.Shape);
             if (ViewOf(update.Value) != place)
             {

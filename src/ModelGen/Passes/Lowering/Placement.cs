@@ -49,6 +49,13 @@ internal sealed class Placement
 
     public TensorView StatePlace(string state, Shape shape) => TensorView.Dense(new View(_layout.State(state, shape), 0), shape);
 
+    /// <summary>Where a state of every sequence lies: one of each, as far apart as the states of a sequence are long.</summary>
+    public TensorView StatesPlace(string state, Shape shape)
+    {
+        TensorView first = TensorView.Dense(new View(_layout.States(state, shape), 0), shape.DropFirst());
+        return first.Prepend(RowExtent.Literal(checked((int)_layout.StateElements)));
+    }
+
     public StoreMode ModeOf(Value value) => _targets.TryGetValue(value, out (TensorView View, StoreMode Mode) target) ? target.Mode : StoreMode.Replace;
 
     /// <summary>Whether what computes a value stores it there.</summary>
@@ -83,7 +90,8 @@ internal sealed class Placement
         {
             Parameter parameter => TensorView.Dense(new View(_layout.Weight(parameter.ParameterName), 0), parameter.Shape),
             StateRead state => StatePlace(state.State, state.Shape),
-            _ when value.Op is ViewOperator or AppendState => ViewOf(value.Node.Inputs[0]) is { } seen ? Look(value, seen) : null,
+            SequenceStates states => StatesPlace(states.State, states.Shape),
+            _ when value.Op is ViewOperator or AppendState or ScatterRows => ViewOf(value.Node.Inputs[0]) is { } seen ? Look(value, seen) : null,
             _ => PlaceOf(value),
         };
         if (view is not null)
@@ -100,7 +108,7 @@ internal sealed class Placement
         Shape from = value.Node.Inputs[0].Shape;
         switch (value.Op)
         {
-            case AppendState:
+            case AppendState or ScatterRows:
                 return seen;
             case Reshape reshape:
                 return seen.Reshape(from, reshape.Shape);
@@ -153,5 +161,5 @@ internal sealed class Placement
     }
 
     private bool CanForward(Value value)
-        => value.Op is not (LeafOperator or ViewOperator or ConcatColumns or Scan or AppendState) && !_targets.ContainsKey(value) && !_views.ContainsKey(value);
+        => value.Op is not (LeafOperator or ViewOperator or ConcatColumns or Scan or AppendState or ScatterRows) && !_targets.ContainsKey(value) && !_views.ContainsKey(value);
 }

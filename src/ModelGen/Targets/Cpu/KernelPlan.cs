@@ -50,7 +50,7 @@ internal sealed class ProductPlan : KernelPlan
     /// <summary>Where the right operand lies in panels that a <see cref="PackKernel"/> made; null where the product reads it as it lies.</summary>
     public View? RightPanels { get; }
 
-    /// <summary>Whether outputs are dot products of one row, read where it lies, with rows of the right operand.</summary>
+    /// <summary>Whether outputs are dot products of the left operand's few rows, read where they lie, with rows of the right operand.</summary>
     public bool IsDotProducts { get; }
 
     /// <inheritdoc/>
@@ -62,8 +62,8 @@ internal sealed class ProductPlan : KernelPlan
     /// <inheritdoc/>
     public override string Signature => (RightPanels is null ? "" : " packed") + (Workspace is null ? "" : " workspace");
 
-    /// <summary>Whether a product of this kernel's shape is one of dot products.</summary>
-    public static bool AreDotProducts(MatMulKernel kernel) => kernel.Form == MatMulForm.NT && kernel.Rows == RowExtent.Literal(1);
+    /// <summary>Whether a product is one of dot products: that of a single row is, and so are those whose rows sum like single ones.</summary>
+    public static bool AreDotProducts(MatMulKernel kernel) => kernel.Form == MatMulForm.NT && (kernel.RowByRow || kernel.Rows == RowExtent.Literal(1));
 
     /// <summary>How the product is cut, at vectors of <paramref name="lanes"/> elements; there is no such thing for dot products.</summary>
     public MatMulBlocking Blocking(int lanes) => _blockings[lanes];

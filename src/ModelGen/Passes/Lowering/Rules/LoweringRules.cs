@@ -21,6 +21,7 @@ internal static class LoweringRules
         [typeof(EmbeddingGradient)] = LowerEmbeddingGradient,
         [typeof(TransposeIndices)] = LowerTransposeIndices,
         [typeof(AppendState)] = LowerAppendState,
+        [typeof(ScatterRows)] = LowerScatterRows,
         [typeof(Attention)] = LowerAttention,
         [typeof(AttentionGradient)] = LowerAttentionGradient,
         [typeof(ConcatColumns)] = LowerConcatColumns,
@@ -97,6 +98,22 @@ internal static class LoweringRules
 
         KernelOperand[] operands = [Read(lowering, node, 1, "rows"), Write(node, "state", node.Inputs[0].Type, state), .. Indices(lowering, node, 2, append.InputNames)];
         Add(lowering, node, new AppendRowsKernel(node.Name, operands, RowExtent.Of(rows[0]), RowExtent.Of(rows[1]), node.Inputs[0].Shape[-2].Maximum, rows.Columns, append.IsRing, 8L * rows.MaximumElements));
+    }
+
+    private static void LowerScatterRows(Lowering lowering, Node node)
+    {
+        var value = new Value(node, 0);
+        TensorView states = lowering.ViewOf(node.Inputs[0]);
+        Shape shape = value.Shape, rows = node.Inputs[1].Shape;
+        bool hasPositions = node.Inputs.Count == 4;
+        KernelOperand[] indices = [ReadIndices(lowering, node, 2, "sequences"), .. hasPositions ? [ReadIndices(lowering, node, 3, "positions")] : Array.Empty<KernelOperand>()];
+        var table = new KernelOperand("states", states.Base, Access.Matrix(TensorView.Literal(states.Strides[0])), IsWritten: true);
+        var kernel = new ScatterKernel(node.Name, [Read(lowering, node, 1, "input"), .. indices, table], rows.Rows, rows.Columns, shape[0].Maximum,
+            hasPositions ? shape[1].Maximum : 1, hasPositions ? TensorView.Literal(states.Strides[1]) : 0, 8 * rows.MaximumElements)
+        { Origins = [node.Origin] };
+
+        // What nobody reads as it is then is written when nobody reads any more what it was before.
+        lowering.Schedule.Add(kernel, lowering.PositionOf(node), lowering.Readers[value].Any() ? Turn.Node : Turn.Last);
     }
 
     private static void LowerAttention(Lowering lowering, Node node)

@@ -25,7 +25,7 @@ internal static class ProductRule
         (EquatableArray<RowExtent> axes, KernelOperand[] operands) = KernelAxes.Of(build.Rows, build.Columns, build.Operands);
         long flops = 2L * rows.Maximum * columns * depth;
         long bytes = 4 * (a.Shape.MaximumElements + b.Shape.MaximumElements + ((long)rows.Maximum * columns));
-        var kernel = new MatMulKernel(ClusterRule.NameOf(stored), [.. factors, .. operands], op.Form, rows, columns, depth, stores, flops, bytes) { Axes = axes, Origins = lowering.OriginsOf(stored.Select(s => s.Node)) };
+        var kernel = new MatMulKernel(ClusterRule.NameOf(stored), [.. factors, .. operands], op.Form, rows, columns, depth, stores, flops, bytes) { Axes = axes, RowByRow = op.RowByRow, Origins = lowering.OriginsOf(stored.Select(s => s.Node)) };
         lowering.Schedule.Add(kernel, stored.Select(s => s.Node).Append(node).Max(lowering.PositionOf));
     }
 

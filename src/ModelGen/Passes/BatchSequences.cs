@@ -1,0 +1,46 @@
+using System.Collections.Generic;
+using System.Linq;
+using ModelGen.Compiler.Graph;
+using ModelGen.Compiler.Ops;
+
+namespace ModelGen.Compiler.Passes;
+
+/// <summary>
+/// Turns a graph over the next step of a batch of sequences into one over any of those that a session holds, each at a position of its own:
+/// states are gathered from, and written to, those of the sequences that an input names; what moves with the position is
+/// taken by an input of positions; and products are summed row by row.
+/// Guarantees: each row is bit for bit what the graph over its sequence alone gives; states of other sequences stay as they are.
+/// </summary>
+internal static class BatchSequences
+{
+    /// <param name="graph">A graph over [B, 1] steps, with no scan.</param>
+    /// <param name="sequences">The numbers of the sequences, i32 [B].</param>
+    /// <param name="positions">Their positions, i32 [B]; null where nothing depends on them.</param>
+    public static ModelGraph Run(ModelGraph graph, Input sequences, Input? positions)
+    {
+        Value Sequences(GraphBuilder b) => b.Add(sequences, sequences.InputName);
+        Value Positions(GraphBuilder b, Node node) => positions is null
+            ? throw new GraphException($"{node}: moves with the position of a sequence, and no input has those")
+            : b.Add(positions, positions.InputName);
+        var states = new Dictionary<string, Value>();
+        return GraphRewriter.Rewrite(graph, (b, node, inputs) =>
+        {
+            switch (node.Op)
+            {
+                case StateRead state:
+                    Value all = b.Add(new SequenceStates(state.State, state.Shape.WithFirst(sequences.Classes)), node.Name);
+                    states[state.State] = all;
+                    return [b.Add(new Embedding(), node.Name, all, Sequences(b))];
+                case RowsAtPosition rows when rows.Time == (Dim)1:
+                    Value picked = b.Add(new Embedding(), node.Name, inputs[0], Positions(b, node));
+                    return [b.Add(new Reshape(Shape.Of(picked.Shape[0], 1, picked.Shape[-1])), node.Name, picked)];
+                case Scan or LastRow:
+                    throw new GraphException($"{node}: takes several steps, and each sequence has one");
+                case MatMul { Form: MatMulForm.NT } product:
+                    return [b.Add(product with { RowByRow = true }, node.Name, [.. inputs])];
+                default:
+                    return null;
+            }
+        }, update: (b, update, value) => b.Add(new ScatterRows(), update.State, states[update.State], value, Sequences(b)));
+    }
+}

@@ -1,0 +1,154 @@
+using ModelGen.Tests.Infrastructure;
+using ModelGen.Tests.Runtime;
+
+namespace ModelGen.Tests.Models;
+
+/// <summary>A session of several sequences gives, bit for bit, what as many sessions of one do.</summary>
+[Collection(SerialCollection.Name)]
+public sealed class BatchedSessionTests
+{
+    [Theory]
+    [InlineData(1)]
+    [InlineData(3)]
+    public void Recurrences(int threads)
+    {
+        Check<BatchedLstm>(BatchedLstm.Parameters, 3, threads);
+        Check<BatchedGru>(BatchedGru.Parameters, 5, threads);
+        Check<BatchedRnn>(BatchedRnn.Parameters, 2, threads);
+    }
+
+    [Fact]
+    public void What_does_not_fit_is_refused_and_nothing_changes()
+    {
+        BatchedGru model = BatchedGru.Create(1);
+        Assert.Contains("from 1 to 5", Assert.Throws<ArgumentOutOfRangeException>(() => model.CreateSession(new SessionOptions { Batch = 6 })).Message, StringComparison.Ordinal);
+        Assert.Throws<ArgumentOutOfRangeException>(() => model.CreateSession(new SessionOptions { Batch = 0 }));
+        Assert.Contains("no MaxBatch", Assert.Throws<ArgumentOutOfRangeException>(() => GruLm.Create(1).CreateSession(new SessionOptions { Batch = 2 })).Message, StringComparison.Ordinal);
+        Assert.Throws<ArgumentOutOfRangeException>(() => CrossEntropyMlp.Create(1).CreateSession(new SessionOptions { Batch = 2 }));
+
+        using BatchedGru.Session session = model.CreateSession(new SessionOptions { Batch = 3, Threads = 1 });
+        session.Prefill(1, [4, 5]);
+        float[] before = session.Decode([-1, -1, -1]).ToArray();
+        Assert.Contains("without saying for which", Assert.Throws<InvalidOperationException>(() => session.Prefill([1])).Message, StringComparison.Ordinal);
+        Assert.Throws<InvalidOperationException>(() => session.Decode(1));
+        Assert.Throws<ArgumentOutOfRangeException>(() => session.Prefill(3, [1]));
+        Assert.Throws<ArgumentOutOfRangeException>(() => session.Prefill(-1, [1]));
+        Assert.Throws<ArgumentException>(() => session.Prefill(0, []));
+        Assert.Throws<ArgumentException>(() => session.Decode([1, 2]));
+        Assert.Throws<ArgumentOutOfRangeException>(() => session.Decode([1, 37, 2]));
+        Assert.Throws<ArgumentOutOfRangeException>(() => session.Decode([1, -2, 2]));
+        Assert.Throws<ArgumentOutOfRangeException>(() => session.Reset(3));
+        Assert.Equal(before, session.Decode([-1, -1, -1]).ToArray());
+        Assert.Equal([0, 2, 0], session.Positions);
+    }
+
+    [Fact]
+    public void Nothing_is_allocated()
+    {
+        Allocates(BatchedLstm.Create(1));
+        Allocates(BatchedRnn.Create(1));
+    }
+
+    private static void Allocates<TModel>(TModel model)
+        where TModel : ICausalLanguageModel<TModel>
+    {
+        using CausalSession session = model.CreateSession(new SessionOptions { Threads = 2, Batch = 4 });
+        int[] prompt = [1, 2, 3], tokens = [3, -1, 5, 6];
+        Assert.Equal(0, Allocated.Least(() =>
+        {
+            session.Reset();
+            session.Prefill(1, prompt);
+            session.Decode(tokens);
+            session.Reset(2);
+            session.Decode(tokens);
+        }));
+    }
+
+    /// <summary>Sequences of different lengths that go on together, stand still in turns, and begin anew, beside sessions of one.</summary>
+    private static void Check<TModel>(IReadOnlyList<ParameterInfo> parameters, int batch, int threads)
+        where TModel : ICausalLanguageModel<TModel>
+    {
+        TModel model = TModel.Create(seed: 5);
+        foreach (ParameterInfo parameter in parameters)
+        {
+            // Biases begin as zeros, and are to be told apart.
+            var random = new Random(parameter.Name.Length);
+            foreach (ref float weight in model.Parameter(parameter.Name))
+            {
+                weight = (weight * 2) + (0.2f * (random.NextSingle() - 0.5f));
+            }
+        }
+
+        using CausalSession session = model.CreateSession(new SessionOptions { Threads = threads, Batch = batch });
+        CausalSession[] single = [.. Enumerable.Range(0, batch).Select(_ => model.CreateSession(new SessionOptions { Threads = 1 }))];
+        try
+        {
+            Assert.Equal(batch, session.Batch);
+            var random = new Random(7);
+            float[][] expected = [.. single.Select(s => new float[s.VocabularySize])];
+            int Draw() => random.Next(session.VocabularySize);
+            void Fill(int row)
+            {
+                int[] prompt = [.. Enumerable.Range(0, Math.Min(2 + (3 * row), session.ContextLength > 0 ? session.ContextLength - single[row].Position : 20)).Select(_ => Draw())];
+                expected[row] = single[row].Prefill(prompt).ToArray();
+                Assert.Equal(expected[row], session.Prefill(row, prompt).ToArray());
+            }
+
+            for (int row = 1; row < batch; row++)
+            {
+                Fill(row);
+            }
+
+            for (int step = 0; step < 60; step++)
+            {
+                int[] tokens = [.. Enumerable.Range(0, batch).Select(row => (step + row) % 5 == 0 && step > 4 ? -1 : Draw())];
+                for (int row = 0; row < batch; row++)
+                {
+                    if (session.ContextLength > 0 && single[row].Position == session.ContextLength)
+                    {
+                        // The end of its context: refused as long as it is to go on, and begun anew while the others stay.
+                        if (tokens[row] >= 0)
+                        {
+                            int[] positions = [.. session.Positions];
+                            Assert.Contains($"sequence {row}", Assert.Throws<InvalidOperationException>(() => session.Decode(tokens)).Message, StringComparison.Ordinal);
+                            Assert.Equal(positions, session.Positions);
+                        }
+
+                        session.Reset(row);
+                        single[row].Reset();
+                        Fill(row);
+                    }
+                }
+
+                if (step == 20)
+                {
+                    session.Reset(batch - 1);
+                    single[batch - 1].Reset();
+                }
+
+                for (int row = 0; row < batch; row++)
+                {
+                    if (tokens[row] >= 0)
+                    {
+                        expected[row] = single[row].Decode(tokens[row]).ToArray();
+                    }
+                }
+
+                float[] logits = session.Decode(tokens).ToArray();
+                for (int row = 0; row < batch; row++)
+                {
+                    Assert.Equal(expected[row], logits.AsSpan(row * session.VocabularySize, session.VocabularySize).ToArray());
+                }
+
+                Assert.Equal(single.Select(s => s.Position), session.Positions);
+            }
+        }
+        finally
+        {
+            foreach (CausalSession one in single)
+            {
+                one.Dispose();
+            }
+        }
+    }
+}
