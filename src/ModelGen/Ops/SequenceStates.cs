@@ -37,4 +37,6 @@ internal sealed record ScatterRows : KernelOperator
             $"takes states, rows of them and where each goes, and got {List(inputs)}");
         return Single(inputs[0]);
     }
+
+    public override int? IndexLimit(Node node, int input) => input < 2 ? null : node.Inputs[0].Shape[input - 2].Maximum;
 }
