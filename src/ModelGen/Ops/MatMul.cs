@@ -35,7 +35,7 @@ internal sealed record MatMul(MatMulForm Form) : KernelOperator
 
     public override IReadOnlyList<TensorType> Infer(IReadOnlyList<TensorType> inputs)
     {
-        Require(Form == MatMulForm.NT || !RowByRow, "only the rows of a linear layer are summed one by one");
+        Require(Form == MatMulForm.NT || !RowByRow, $"only the rows of a linear layer are summed one by one");
         Require(inputs.Count == 2 && inputs.All(i => i.Element == ElementType.Float32), $"takes two f32 tensors and got {List(inputs)}");
         Shape a = inputs[0].Shape;
         Shape b = inputs[1].Shape;
