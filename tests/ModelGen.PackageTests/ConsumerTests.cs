@@ -23,12 +23,14 @@ public sealed class ConsumerTests(PackageFeed feed, JitConsumer jitConsumer) : I
         }
     }
 
-    [NativeAotFact]
-    public void PublishedProgramComputesWhatTheJitComputes()
+    [NativeAotTheory]
+    [InlineData(NativeAot.Framework)]
+    [InlineData(NativeAot.OldestFramework)]
+    public void PublishedProgramComputesWhatTheJitComputes(string framework)
     {
         // A published program has at most the 256-bit kernels, even where the JIT would take wider ones.
         CommandResult jit = jitConsumer.Run(("MODELGEN_VECTOR_BITS", "256"));
-        (CommandResult publish, CommandResult native) = RunPublished();
+        (CommandResult publish, CommandResult native) = RunPublished(framework);
 
         Assert.Empty(publish.Warnings);
         Assert.Contains("vector_bits 256", native.Lines);
@@ -38,14 +40,17 @@ public sealed class ConsumerTests(PackageFeed feed, JitConsumer jitConsumer) : I
         Assert.Equal(Numbers(jit), Numbers(native));
     }
 
-    [NativeAotFact]
-    public void WithoutAvx2ThePublishWarnsAndTheProgramIsStillRight()
+    [NativeAotTheory]
+    [InlineData(NativeAot.Framework, "x86-64-v2", "Add avx2 to it")]
+    [InlineData(NativeAot.OldestFramework, "popcnt", "Add avx2,fma to it")]
+    public void WithoutAvx2ThePublishWarnsAndTheProgramIsStillRight(string framework, string instructions, string advice)
     {
         CommandResult jit = jitConsumer.Run();
-        (CommandResult publish, CommandResult native) = RunPublished("-p:IlcInstructionSet=popcnt");
+        (CommandResult publish, CommandResult native) = RunPublished(framework, $"-p:IlcInstructionSet={instructions}");
 
         Assert.All(publish.Warnings, line => Assert.Contains("warning MG1001", line, StringComparison.Ordinal));
         Assert.NotEmpty(publish.Warnings);
+        Assert.All(publish.Warnings, line => Assert.Contains(advice, line, StringComparison.Ordinal));
         Assert.Contains("vector_bits 128", native.Lines);
         Assert.Contains("path SSE", native.Lines);
         foreach (string family in Families)
@@ -55,9 +60,9 @@ public sealed class ConsumerTests(PackageFeed feed, JitConsumer jitConsumer) : I
         }
     }
 
-    private (CommandResult Publish, CommandResult Run) RunPublished(params string[] arguments)
+    private (CommandResult Publish, CommandResult Run) RunPublished(string framework, params string[] arguments)
     {
-        string folder = feed.NewProject("consumer", $"<TargetFramework>{NativeAot.Framework}</TargetFramework><PublishAot>true</PublishAot><TrimmerSingleWarn>false</TrimmerSingleWarn>");
+        string folder = feed.NewProject("consumer", $"<TargetFramework>{framework}</TargetFramework><PublishAot>true</PublishAot><TrimmerSingleWarn>false</TrimmerSingleWarn>");
         string output = Path.Combine(folder, "out");
         CommandResult publish = Command.Dotnet(folder, ["publish", "-c", "Release", "-r", NativeAot.RuntimeIdentifier, "-clp:NoSummary", "-o", output, .. arguments]).Succeeded();
         return (publish, Command.Run(folder, Path.Combine(output, "consumer"), []).Succeeded());

@@ -10,10 +10,19 @@ internal sealed class NativeAotFactAttribute : FactAttribute
     public NativeAotFactAttribute() => Skip = NativeAot.WhyNot;
 }
 
+/// <inheritdoc cref="NativeAotFactAttribute"/>
+[AttributeUsage(AttributeTargets.Method)]
+internal sealed class NativeAotTheoryAttribute : TheoryAttribute
+{
+    public NativeAotTheoryAttribute() => Skip = NativeAot.WhyNot;
+}
+
 internal static class NativeAot
 {
-    /// <summary>net9.0, since a runtime pack for NativeAOT is not to be had everywhere for later ones.</summary>
-    public const string Framework = "net9.0";
+    /// <summary>What is published unless a test asks for <see cref="OldestFramework"/>.</summary>
+    public const string Framework = "net10.0";
+
+    public const string OldestFramework = "net9.0";
 
     public const string RuntimeIdentifier = "linux-x64";
 
@@ -44,13 +53,13 @@ internal static class NativeAot
             <Project Sdk="Microsoft.NET.Sdk">
               <PropertyGroup>
                 <OutputType>Exe</OutputType>
-                <TargetFramework>{Framework}</TargetFramework>
+                <TargetFrameworks>{Framework};{OldestFramework}</TargetFrameworks>
                 <PublishAot>true</PublishAot>
               </PropertyGroup>
             </Project>
             """);
         CommandResult restore = Command.Dotnet(folder.Path, "restore", "-r", RuntimeIdentifier);
-        return restore.ExitCode == 0 ? null : $"the NativeAOT compiler for {Framework} cannot be restored: {restore.Lines.FirstOrDefault(l => l.Contains("error", StringComparison.Ordinal))}";
+        return restore.ExitCode == 0 ? null : $"the NativeAOT compiler for {Framework} and {OldestFramework} cannot be restored: {restore.Lines.FirstOrDefault(l => l.Contains("error", StringComparison.Ordinal))}";
     }
 
     private static bool OnPath(string program)
