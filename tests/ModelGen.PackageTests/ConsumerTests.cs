@@ -23,11 +23,12 @@ public sealed class ConsumerTests(PackageFeed feed, JitConsumer jitConsumer) : I
         }
     }
 
-    [NativeAotTheory]
+    [Theory]
     [InlineData(NativeAot.Framework)]
     [InlineData(NativeAot.OldestFramework)]
     public void PublishedProgramComputesWhatTheJitComputes(string framework)
     {
+        NativeAot.Require();
         // A published program has at most the 256-bit kernels, even where the JIT would take wider ones.
         CommandResult jit = jitConsumer.Run(("MODELGEN_VECTOR_BITS", "256"));
         (CommandResult publish, CommandResult native) = RunPublished(framework);
@@ -40,11 +41,12 @@ public sealed class ConsumerTests(PackageFeed feed, JitConsumer jitConsumer) : I
         Assert.Equal(Numbers(jit), Numbers(native));
     }
 
-    [NativeAotTheory]
+    [Theory]
     [InlineData(NativeAot.Framework, "x86-64-v2", "Add avx2 to it")]
     [InlineData(NativeAot.OldestFramework, "popcnt", "Add avx2,fma to it")]
     public void WithoutAvx2ThePublishWarnsAndTheProgramIsStillRight(string framework, string instructions, string advice)
     {
+        NativeAot.Require();
         CommandResult jit = jitConsumer.Run();
         (CommandResult publish, CommandResult native) = RunPublished(framework, $"-p:IlcInstructionSet={instructions}");
 

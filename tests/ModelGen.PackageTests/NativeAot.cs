@@ -3,20 +3,7 @@ using System.Runtime.Intrinsics.X86;
 
 namespace ModelGen.PackageTests;
 
-/// <summary>A test that publishes with NativeAOT for linux-x64 and runs the result; skipped, with the reason, where that cannot be done.</summary>
-[AttributeUsage(AttributeTargets.Method)]
-internal sealed class NativeAotFactAttribute : FactAttribute
-{
-    public NativeAotFactAttribute() => Skip = NativeAot.WhyNot;
-}
-
-/// <inheritdoc cref="NativeAotFactAttribute"/>
-[AttributeUsage(AttributeTargets.Method)]
-internal sealed class NativeAotTheoryAttribute : TheoryAttribute
-{
-    public NativeAotTheoryAttribute() => Skip = NativeAot.WhyNot;
-}
-
+/// <summary>Publishing with NativeAOT for linux-x64, where the result can be run too.</summary>
 internal static class NativeAot
 {
     /// <summary>What is published unless a test asks for <see cref="OldestFramework"/>.</summary>
@@ -28,8 +15,8 @@ internal static class NativeAot
 
     private static readonly Lazy<string?> Reason = new(FindReason);
 
-    /// <summary>Why NativeAOT cannot be tested here; null where it can.</summary>
-    public static string? WhyNot => Reason.Value;
+    /// <summary>Skips the test that asks, with the reason, where NativeAOT cannot be tested.</summary>
+    public static void Require() => Assert.SkipWhen(Reason.Value is not null, Reason.Value ?? "");
 
     private static string? FindReason()
     {

@@ -1,3 +1,5 @@
+using System.Collections.Immutable;
+using Microsoft.CodeAnalysis.Testing;
 using Microsoft.CodeAnalysis.Text;
 
 namespace ModelGen.Tests.Generator;
@@ -10,30 +12,7 @@ internal sealed record MarkedSource(string Text, IReadOnlyList<(string Id, TextS
 {
     public static MarkedSource Parse(string marked)
     {
-        var text = new System.Text.StringBuilder();
-        var expected = new List<(string, TextSpan)>();
-        var open = new Stack<(string[] Ids, int Start)>();
-        for (int i = 0; i < marked.Length; i++)
-        {
-            if (marked.AsSpan(i).StartsWith("{|"))
-            {
-                int colon = marked.IndexOf(':', i);
-                open.Push((marked[(i + 2)..colon].Split(','), text.Length));
-                i = colon;
-            }
-            else if (open.Count > 0 && marked.AsSpan(i).StartsWith("|}"))
-            {
-                (string[] ids, int start) = open.Pop();
-                expected.AddRange(ids.Select(id => (id, TextSpan.FromBounds(start, text.Length))));
-                i++;
-            }
-            else
-            {
-                text.Append(marked[i]);
-            }
-        }
-
-        Assert.Empty(open);
-        return new MarkedSource(text.ToString(), expected);
+        TestFileMarkupParser.GetSpans(marked, out string text, out ImmutableDictionary<string, ImmutableArray<TextSpan>> spans);
+        return new MarkedSource(text, [.. spans.SelectMany(mark => mark.Key.Split(',').SelectMany(id => mark.Value.Select(span => (id, span))))]);
     }
 }

@@ -9,7 +9,7 @@ namespace ModelGen.Tests.Infrastructure;
 [AttributeUsage(AttributeTargets.Method)]
 public sealed class CheckAttribute : Attribute;
 
-/// <summary>Entry point of the test assembly as a program: <c>--check Namespace.Type.Method</c> runs one check.</summary>
+/// <summary>Entry point of the test assembly as a program: <c>--check Namespace.Type.Method</c> runs one check, anything else the tests.</summary>
 public static class CheckEntryPoint
 {
     public const int Passed = 0;
@@ -18,7 +18,12 @@ public static class CheckEntryPoint
 
     public static int Main(string[] arguments)
     {
-        if (arguments is not ["--check", string name])
+        if (arguments is not ["--check", ..])
+        {
+            return Xunit.Runner.InProc.SystemConsole.ConsoleRunner.Run(arguments).GetAwaiter().GetResult();
+        }
+
+        if (arguments is not [_, string name])
         {
             Console.Error.WriteLine("usage: ModelGen.Tests --check Namespace.Type.Method (a method marked [Check])");
             return Usage;

@@ -41,7 +41,7 @@ public sealed class IntermediateTensorTests
         ("lm_head", "lm_head"),
     ];
 
-    [DataFact]
+    [Fact]
     public void Sorting_gpt_computes_every_recorded_tensor()
     {
         ReferenceFile partials = new(TestData.File("gpt-nano-sort", "gpt-nano-sort-partials.safetensors"));

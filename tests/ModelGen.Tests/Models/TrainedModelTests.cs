@@ -12,7 +12,7 @@ public sealed class TrainedModelTests
 
     private static ReferenceFile SortingPartials => new(TestData.File("gpt-nano-sort", "gpt-nano-sort-partials.safetensors"));
 
-    [DataFact]
+    [Fact]
     public void Sorting_gpt_sorts_a_thousand_inputs()
     {
         SortingGpt model = SortingGpt.Load(SortingFile);
@@ -32,7 +32,7 @@ public sealed class TrainedModelTests
         }
     }
 
-    [DataFact]
+    [Fact]
     public void Sorting_gpt_agrees_with_double_precision()
     {
         SortingGptReference reference = new(new ReferenceFile(SortingFile));
@@ -47,7 +47,7 @@ public sealed class TrainedModelTests
     }
 
     /// <summary>The logits that were recorded beside the trained model; see <see cref="SortingGptReference"/> for the biases.</summary>
-    [DataFact]
+    [Fact]
     public void Sorting_gpt_gives_the_recorded_logits()
     {
         ReferenceFile partials = SortingPartials;
@@ -82,7 +82,7 @@ public sealed class TrainedModelTests
         return model;
     }
 
-    [DataFact]
+    [Fact]
     public void Tiny_random_gpt2_gives_the_known_greedy_outputs()
     {
         using JsonDocument known = JsonDocument.Parse(File.ReadAllBytes(TestData.File("tiny-random-gpt2", "expected.json")));
@@ -107,7 +107,7 @@ public sealed class TrainedModelTests
         }
     }
 
-    [DataFact]
+    [Fact]
     public void Mlp_reads_9831_of_10000_digits()
     {
         byte[] images = Unzip(TestData.File("mnist", "t10k-images-idx3-ubyte.gz"));
@@ -127,7 +127,7 @@ public sealed class TrainedModelTests
     /// the vocabulary file are damaged (their keys are empty and two spaces, for ids 40 and 13); with both mended the model
     /// does much better, since it reads the text it was trained on.
     /// </summary>
-    [DataFact]
+    [Fact]
     public void Lstm_scores_the_known_loss_on_shakespeare()
     {
         Dictionary<string, int> vocabulary = JsonSerializer.Deserialize<Dictionary<string, int>>(File.ReadAllText(TestData.File("char-lstm", "vocab.json")))!;

@@ -195,7 +195,7 @@ public sealed unsafe class ModelWeightsTests : IDisposable
         Assert.NotEqual(valid, valid with { Shape = [4] });
     }
 
-    [DataFact]
+    [Fact]
     public void Public_checkpoints_open()
     {
         using SafetensorsFile gpt = SafetensorsFile.Open(TestData.File("tiny-random-gpt2", "model.safetensors"));
