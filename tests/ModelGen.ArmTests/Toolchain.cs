@@ -1,3 +1,4 @@
+using System.Runtime.CompilerServices;
 using System.Runtime.InteropServices;
 using System.Text.Json;
 using ModelGen.PackageTests;
@@ -8,14 +9,16 @@ namespace ModelGen.ArmTests;
 [AttributeUsage(AttributeTargets.Method)]
 internal sealed class ArmFactAttribute : FactAttribute
 {
-    public ArmFactAttribute() => Skip = Toolchain.WhyNot;
+    public ArmFactAttribute([CallerFilePath] string? sourceFilePath = null, [CallerLineNumber] int sourceLineNumber = -1)
+        : base(sourceFilePath, sourceLineNumber) => Skip = Toolchain.WhyNot;
 }
 
 /// <inheritdoc cref="ArmFactAttribute"/>
 [AttributeUsage(AttributeTargets.Method)]
 internal sealed class ArmTheoryAttribute : TheoryAttribute
 {
-    public ArmTheoryAttribute() => Skip = Toolchain.WhyNot;
+    public ArmTheoryAttribute([CallerFilePath] string? sourceFilePath = null, [CallerLineNumber] int sourceLineNumber = -1)
+        : base(sourceFilePath, sourceLineNumber) => Skip = Toolchain.WhyNot;
 }
 
 /// <summary>The programs that compile, link, run and disassemble for arm64 on an x64 machine.</summary>
