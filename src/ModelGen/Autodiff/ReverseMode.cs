@@ -96,7 +96,7 @@ internal sealed class ReverseMode(GraphBuilder builder, Func<Value, Value> forwa
     public static ModelGraph Differentiate(ModelGraph graph, string loss, Func<Parameter, bool>? isTrained = null)
     {
         var builder = new GraphBuilder();
-        Dictionary<Value, Value> map = builder.Import(graph);
+        ValueMap map = builder.Import(graph);
         foreach (GraphOutput output in graph.Outputs)
         {
             builder.Output(output.Name, map[output.Value]);

@@ -1,3 +1,4 @@
+using System;
 using System.Collections.Generic;
 using System.Linq;
 using System.Runtime.CompilerServices;
@@ -14,15 +15,15 @@ internal static class GraphVerifier
 {
     public static void Verify(ModelGraph graph, string after)
     {
-        var defined = new HashSet<Node>();
-        var ids = new HashSet<int>();
+        // The nodes so far, by identifier.
+        var defined = new Node?[graph.Nodes.Count == 0 ? 0 : Math.Max(0, graph.Nodes.Max(n => n.Id)) + 1];
         var named = new Dictionary<string, Shape>();
         foreach (Node node in graph.Nodes)
         {
-            Require(ids.Add(node.Id), node, $"its identifier is taken");
+            Require(node.Id >= 0 && defined[node.Id] is null, node, $"its identifier is taken");
             foreach (Value input in node.Inputs)
             {
-                Require(defined.Contains(input.Node), node, $"its input {input} is not defined above it");
+                Require(IsDefined(input.Node), node, $"its input {input} is not defined above it");
                 Require(input.Index >= 0 && input.Index < input.Node.Outputs.Count, node, $"its input {input} does not exist");
             }
 
@@ -35,7 +36,7 @@ internal static class GraphVerifier
             }
 
             IReadOnlyList<TensorType> expected = node.Op.Infer(node.Inputs.Select(i => i.Type).ToArray());
-            Require(expected.SequenceEqual(node.Outputs), node, $"its type is {string.Join(", ", node.Outputs)} and its shape rule gives {string.Join(", $", expected)}");
+            Require(expected.SequenceEqual(node.Outputs), node, $"its type is {string.Join(", ", node.Outputs)} and its shape rule gives {string.Join(", ", expected)}");
             foreach (TensorType output in node.Outputs)
             {
                 Require(output.Element == ElementType.Int32 || output.Shape.Rank == 0 || output.Shape[-1].IsLiteral, node, $"its innermost extent is symbolic");
@@ -53,12 +54,12 @@ internal static class GraphVerifier
                 Verify(scan.Body, after + ", in the body of " + node.Name);
             }
 
-            defined.Add(node);
+            defined[node.Id] = node;
         }
 
         foreach (Value result in graph.Results)
         {
-            if (!defined.Contains(result.Node))
+            if (!IsDefined(result.Node))
             {
                 throw new GraphException($"after {after}: result {result} is not in the graph");
             }
@@ -84,6 +85,8 @@ internal static class GraphVerifier
 
         // The input that integers come from, whatever way they are looked at.
         static Input? Given(Value value) => value.Op is Input input ? input : value.Op is ViewOperator or TransposeIndices ? Given(value.Node.Inputs[0]) : null;
+
+        bool IsDefined(Node node) => node.Id >= 0 && node.Id < defined.Length && defined[node.Id] == node;
 
         static string Key(string parameter) => "parameter " + parameter;
 

@@ -95,16 +95,17 @@ internal sealed class ModelGraph(
 
     public IReadOnlyList<GradientContribution> Gradients { get; } = gradients;
 
-    /// <summary>The graph of some nodes, in their order, without those that nothing needs.</summary>
+    /// <summary>The graph of some nodes, in their order, which is that of their identifiers, without those that nothing needs.</summary>
     public static ModelGraph OfLive(IReadOnlyList<Node> nodes, IReadOnlyList<GraphOutput> outputs, IReadOnlyList<StateUpdate> stateUpdates, IReadOnlyList<GradientContribution> gradients)
     {
-        var live = new HashSet<Node>();
+        var live = new bool[nodes.Count == 0 ? 0 : nodes[nodes.Count - 1].Id + 1];
         var pending = new Stack<Node>(outputs.Select(o => o.Value.Node).Concat(stateUpdates.Select(s => s.Value.Node)).Concat(gradients.Select(g => g.Value.Node)));
         while (pending.Count > 0)
         {
             Node node = pending.Pop();
-            if (live.Add(node))
+            if (!live[node.Id])
             {
+                live[node.Id] = true;
                 foreach (Value input in node.Inputs)
                 {
                     pending.Push(input.Node);
@@ -112,7 +113,7 @@ internal sealed class ModelGraph(
             }
         }
 
-        return new ModelGraph(nodes.Where(live.Contains).ToArray(), outputs, stateUpdates, gradients);
+        return new ModelGraph(nodes.Where(n => live[n.Id]).ToArray(), outputs, stateUpdates, gradients);
     }
 
     /// <summary>The graph with only some of its outputs; what only the others needed is gone.</summary>
@@ -142,7 +143,7 @@ internal sealed class ModelGraph(
 internal sealed class GraphBuilder
 {
     private readonly List<Node> _nodes = [];
-    private readonly Dictionary<NodeKey, Node> _existing = [];
+    private readonly EqualNodes _equal = new();
     private readonly List<GraphOutput> _outputs = [];
     private readonly List<StateUpdate> _stateUpdates = [];
     private readonly List<GradientContribution> _gradients = [];
@@ -170,21 +171,21 @@ internal sealed class GraphBuilder
     public Value[] AddMany(Operator op, string name, IReadOnlyList<Value> inputs)
     {
         Recomputed recomputed = op is LeafOperator ? default : Recomputed;
-        var key = new NodeKey(op, inputs, recomputed.Copy);
-        if (!_existing.TryGetValue(key, out Node? node))
+        int hash = EqualNodes.Hash(op, inputs, recomputed.Copy);
+        if (_equal.Find(hash, op, inputs, recomputed.Copy) is not { } node)
         {
             node = new Node(_nodes.Count, op, inputs, op.Infer(TypesOf(inputs)), Qualify(name), Within, recomputed);
             _nodes.Add(node);
-            _existing.Add(key, node);
+            _equal.Add(hash, node);
         }
 
         return node.Results();
     }
 
     /// <summary>Makes the nodes of a finished graph this builder's own, so that a pass can continue it.</summary>
-    public Dictionary<Value, Value> Import(ModelGraph graph)
+    public ValueMap Import(ModelGraph graph)
     {
-        var map = new Dictionary<Value, Value>();
+        var map = ValueMap.For(graph);
         foreach (Node node in graph.Nodes)
         {
             Copy(node, map);
@@ -194,18 +195,14 @@ internal sealed class GraphBuilder
     }
 
     /// <summary>Appends a copy of a node of another graph and notes its results in <paramref name="map"/>.</summary>
-    public Value[] Copy(Node node, Dictionary<Value, Value> map, Operator? op = null)
+    public Value[] Copy(Node node, ValueMap map, Operator? op = null)
     {
         Within = node.Within;
         Recomputed = node.Recomputed;
-        Value[] results = AddMany(op ?? node.Op, node.Name, node.Inputs.Select(i => map[i]).ToArray());
+        Value[] results = AddMany(op ?? node.Op, node.Name, map.Of(node.Inputs));
         Within = null;
         Recomputed = default;
-        for (int i = 0; i < results.Length; i++)
-        {
-            map[new Value(node, i)] = results[i];
-        }
-
+        map.Set(node, results);
         return results;
     }
 
@@ -234,41 +231,80 @@ internal sealed class GraphBuilder
         public void Dispose() => end();
     }
 
-    private readonly struct NodeKey(Operator op, IReadOnlyList<Value> inputs, int copy) : IEquatable<NodeKey>
+    /// <summary>
+    /// The builder's nodes by operator, inputs and computation. A dictionary with keys of three parts would be so large that every pass
+    /// over a deep model left one for a full collection.
+    /// </summary>
+    private sealed class EqualNodes
     {
-        private readonly int _copy = copy;
-        private readonly Operator _op = op;
-        private readonly IReadOnlyList<Value> _inputs = inputs;
+        private readonly List<(Node Node, int Hash, int Next)> _entries = [];
+        private int[] _buckets = new int[64];
 
-        public bool Equals(NodeKey other)
+        public static int Hash(Operator op, IReadOnlyList<Value> inputs, int copy)
         {
-            if (_copy != other._copy || _inputs.Count != other._inputs.Count)
+            int hash = unchecked((op.GetHashCode() * 31) + copy);
+            for (int i = 0; i < inputs.Count; i++)
+            {
+                hash = unchecked((hash * 31) + inputs[i].GetHashCode());
+            }
+
+            return hash;
+        }
+
+        public Node? Find(int hash, Operator op, IReadOnlyList<Value> inputs, int copy)
+        {
+            for (int i = _buckets[Bucket(hash)] - 1; i >= 0; i = _entries[i].Next)
+            {
+                if (_entries[i].Hash == hash && _entries[i].Node is { } node && node.Recomputed.Copy == copy && SameInputs(node.Inputs, inputs) && node.Op.Equals(op))
+                {
+                    return node;
+                }
+            }
+
+            return null;
+        }
+
+        public void Add(int hash, Node node)
+        {
+            if (_entries.Count == _buckets.Length)
+            {
+                _buckets = new int[2 * _buckets.Length];
+                for (int i = 0; i < _entries.Count; i++)
+                {
+                    _entries[i] = Link(_entries[i].Node, _entries[i].Hash, i);
+                }
+            }
+
+            _entries.Add(Link(node, hash, _entries.Count));
+        }
+
+        private (Node Node, int Hash, int Next) Link(Node node, int hash, int index)
+        {
+            int bucket = Bucket(hash);
+            (Node, int, int) entry = (node, hash, _buckets[bucket] - 1);
+            _buckets[bucket] = index + 1;
+            return entry;
+        }
+
+        // The multiplication spreads hashes that differ in their upper bits alone.
+        private int Bucket(int hash) => (int)(unchecked((uint)hash * 2654435769u) >> 8) & (_buckets.Length - 1);
+
+        private static bool SameInputs(IReadOnlyList<Value> a, IReadOnlyList<Value> b)
+        {
+            if (a.Count != b.Count)
             {
                 return false;
             }
 
-            for (int i = 0; i < _inputs.Count; i++)
+            for (int i = 0; i < a.Count; i++)
             {
-                if (_inputs[i].Node != other._inputs[i].Node || _inputs[i].Index != other._inputs[i].Index)
+                if (!a[i].Equals(b[i]))
                 {
                     return false;
                 }
             }
 
-            return _op.Equals(other._op);
-        }
-
-        public override bool Equals(object? obj) => obj is NodeKey other && Equals(other);
-
-        public override int GetHashCode()
-        {
-            int hash = _op.GetHashCode();
-            for (int i = 0; i < _inputs.Count; i++)
-            {
-                hash = unchecked((hash * 31) + (_inputs[i].Node.Id * 4) + _inputs[i].Index);
-            }
-
-            return hash;
+            return true;
         }
     }
 }

@@ -280,7 +280,7 @@ internal sealed record Scan(ModelGraph Body, Dim Extent, bool Reverse, int Carri
     public Scan SaveForBackward()
     {
         var builder = new GraphBuilder();
-        Dictionary<Value, Value> map = builder.Import(Body);
+        ValueMap map = builder.Import(Body);
         foreach (GraphOutput output in Body.Outputs)
         {
             builder.Output(output.Name, map[output.Value]);

@@ -25,7 +25,9 @@ internal sealed class Fusion
     private const int RecomputeLimit = 6;
 
     private readonly ModelGraph _graph;
-    private readonly Dictionary<Node, int> _index = [];
+
+    /// <summary>Each node's place in the graph, by its identifier.</summary>
+    private readonly int[] _places;
     private readonly Cluster?[] _clusters;
     private readonly HashSet<Value> _stored = [];
     private readonly ILookup<Node, Node> _consumers;
@@ -35,9 +37,10 @@ internal sealed class Fusion
         _graph = graph;
         _consumers = graph.Nodes.SelectMany(n => n.Inputs.Select(i => (From: i.Node, To: n))).ToLookup(p => p.From, p => p.To);
         _clusters = new Cluster?[graph.Nodes.Count];
+        _places = new int[graph.Nodes.Count == 0 ? 0 : graph.Nodes[graph.Nodes.Count - 1].Id + 1];
         for (int i = 0; i < graph.Nodes.Count; i++)
         {
-            _index.Add(graph.Nodes[i], i);
+            _places[graph.Nodes[i].Id] = i;
         }
     }
 
@@ -51,9 +54,9 @@ internal sealed class Fusion
 
     public bool IsStored(Value value) => _stored.Contains(value);
 
-    public Cluster? ClusterOf(Node node) => _clusters[_index[node]];
+    public Cluster? ClusterOf(Node node) => _clusters[IndexOf(node)];
 
-    public int IndexOf(Node node) => _index[node];
+    public int IndexOf(Node node) => _places[node.Id];
 
     public IEnumerable<Cluster> Clusters => _clusters.Where(c => c is not null).Select(c => c!).Distinct();
 
@@ -90,7 +93,7 @@ internal sealed class Fusion
             Cluster? home = null;
             if (node.Op is not MatMul)
             {
-                foreach (Cluster candidate in node.Inputs.Where(i => IsRowDomain(i.Node)).Select(i => _clusters[_index[i.Node]]!)
+                foreach (Cluster candidate in node.Inputs.Where(i => IsRowDomain(i.Node)).Select(i => _clusters[IndexOf(i.Node)]!)
                     .Distinct().OrderByDescending(c => c.LastIndex).ToArray())
                 {
                     if (home is null)
@@ -105,8 +108,8 @@ internal sealed class Fusion
             }
 
             home ??= new Cluster(rows, columns);
-            home.Add(node, _index[node], columns);
-            _clusters[_index[node]] = home;
+            home.Add(node, IndexOf(node), columns);
+            _clusters[IndexOf(node)] = home;
         }
     }
 
@@ -165,7 +168,7 @@ internal sealed class Fusion
         while (pending.Count > 0)
         {
             Node next = pending.Pop();
-            int index = _index[next];
+            int index = IndexOf(next);
             Cluster? group = _clusters[index];
             if ((group?.LastIndex ?? index) < cluster.FirstIndex || !seen.Add((object?)group ?? next))
             {
@@ -193,8 +196,8 @@ internal sealed class Fusion
     {
         foreach (Node node in from.Nodes)
         {
-            into.Add(node, _index[node], Domain(node).Columns);
-            _clusters[_index[node]] = into;
+            into.Add(node, IndexOf(node), Domain(node).Columns);
+            _clusters[IndexOf(node)] = into;
         }
     }
 
@@ -219,7 +222,7 @@ internal sealed class Fusion
 
         foreach (Node node in _graph.Nodes.Reverse())
         {
-            Cluster? home = _clusters[_index[node]];
+            Cluster? home = _clusters[IndexOf(node)];
             if (home is not null && node.Op is not MatMul)
             {
                 var value = new Value(node, 0);

@@ -1,8 +1,6 @@
 using System;
 using System.Collections.Generic;
-using System.Linq;
 using ModelGen.Compiler.Graph;
-using ModelGen.Compiler.Ops;
 
 namespace ModelGen.Compiler.Passes;
 
@@ -17,27 +15,18 @@ internal static class GraphRewriter
     public static ModelGraph Rewrite(
         ModelGraph graph,
         Func<GraphBuilder, Node, IReadOnlyList<Value>, IReadOnlyList<Value>?> replace,
-        Action<GraphBuilder, Dictionary<Value, Value>>? finish = null,
+        Action<GraphBuilder, ValueMap>? finish = null,
         bool keepOutputs = true,
         Func<GraphBuilder, StateUpdate, Value, Value>? update = null)
     {
         var builder = new GraphBuilder();
-        var map = new Dictionary<Value, Value>(graph.Nodes.Count);
+        var map = ValueMap.For(graph);
         foreach (Node node in graph.Nodes)
         {
-            var inputs = new Value[node.Inputs.Count];
-            for (int i = 0; i < inputs.Length; i++)
-            {
-                inputs[i] = map[node.Inputs[i]];
-            }
-
+            Value[] inputs = map.Of(node.Inputs);
             builder.Within = node.Within;
             builder.Recomputed = node.Recomputed;
-            IReadOnlyList<Value> results = replace(builder, node, inputs) ?? builder.AddMany(node.Op, node.Name, inputs);
-            for (int i = 0; i < results.Count; i++)
-            {
-                map[new Value(node, i)] = results[i];
-            }
+            map.Set(node, replace(builder, node, inputs) ?? builder.AddMany(node.Op, node.Name, inputs));
         }
 
         builder.Within = null;

@@ -17,14 +17,10 @@ internal static class InlineSingleStep
 
     private static Value[] Inline(GraphBuilder builder, Node node, Scan scan, IReadOnlyList<Value> inputs)
     {
-        var map = new Dictionary<Value, Value>();
+        var map = ValueMap.For(scan.Body);
         foreach (Node inner in scan.Body.Nodes)
         {
-            Value[] results = inner.Op is BodyInput leaf ? [Leaf(leaf)] : builder.AddMany(inner.Op, inner.Name, inner.Inputs.Select(i => map[i]).ToArray());
-            for (int i = 0; i < results.Length; i++)
-            {
-                map[new Value(inner, i)] = results[i];
-            }
+            map.Set(inner, inner.Op is BodyInput leaf ? [Leaf(leaf)] : builder.AddMany(inner.Op, inner.Name, map.Of(inner.Inputs)));
         }
 
         Value[] outputs = scan.Body.Outputs.Select(o => map[o.Value]).ToArray();

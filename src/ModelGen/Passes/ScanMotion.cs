@@ -193,7 +193,7 @@ internal static class ScanMotion
 
             int[] kept = Enumerable.Range(0, scan.OutputSequences).Where(i => read.Contains(new Value(node, scan.Sequence(i)))).ToArray();
             var selected = new GraphBuilder();
-            Dictionary<Value, Value> map = selected.Import(scan.Body);
+            ValueMap map = selected.Import(scan.Body);
             foreach (GraphOutput output in scan.Body.Outputs.Take(scan.Carries).Concat(kept.Select(k => scan.Body.Outputs[scan.Carries + k])))
             {
                 selected.Output(output.Name, map[output.Value]);

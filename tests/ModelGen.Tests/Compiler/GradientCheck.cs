@@ -17,7 +17,7 @@ internal static class GradientCheck
     public static ModelGraph WithLoss(ModelGraph graph)
     {
         var b = new GraphBuilder();
-        Dictionary<Value, Value> map = b.Import(graph);
+        ValueMap map = b.Import(graph);
         Value? loss = null;
         foreach (GraphOutput output in graph.Outputs)
         {
