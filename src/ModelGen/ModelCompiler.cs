@@ -72,7 +72,7 @@ internal static class ModelCompiler
             RemoveDropout.Run,
             g => entry.Continues ? StreamInference.Run(g, entry.Outputs[0], context, entry.EveryStep) : g,
             InlineSingleStep.Run,
-            g => entry.ContinuesEach ? BatchSequences.Run(g, entry.Input(EntryPoint.SequencesInput)!, entry.Input(EntryPoint.PositionsInput)) : g,
+            g => entry.ContinuesEach ? BatchSequences.Run(g, entry.Input(EntryPoint.SequencesInput)!, entry.Input(EntryPoint.PositionsInput), context) : g,
             SinkLastRow.Run,
             RemoveStopGradient.Run,
             Simplify.Run,

@@ -75,6 +75,12 @@ public sealed class GptAttribute : Attribute
     public bool Score { get; set; }
 
     /// <summary>
+    /// The most sequences that a session may hold (<see cref="SessionOptions.Batch"/>), 1 to 256. With more than one there is a plan that
+    /// decodes all of them in one step, which takes not much longer than a step of one. Default: 1.
+    /// </summary>
+    public int MaxBatch { get; set; } = 1;
+
+    /// <summary>
     /// How weight files store the matrices of the blocks. Default: <see cref="ParameterLayout.Conv1D"/>, as the Hugging Face GPT-2
     /// checkpoints do.
     /// </summary>

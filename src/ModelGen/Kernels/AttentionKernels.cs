@@ -25,6 +25,12 @@ internal sealed class AttentionKernel(string name, IReadOnlyList<KernelOperand> 
     public int MaximumKeys { get; } = maximumKeys;
 
     public bool HasLogSumExp { get; } = hasLogSumExp;
+
+    /// <summary>The caches of which an index names each sequence's; 0 where they are the sequences' own, one after the other.</summary>
+    public int Caches { get; init; }
+
+    /// <summary>Elements from one of those caches to the next.</summary>
+    public int CacheStride { get; init; }
 }
 
 /// <summary>The gradient of attention. Operands: q, k, v, output, log-sum-exp, output's cotangent; dq, dk, dv; what the key range asks for.</summary>

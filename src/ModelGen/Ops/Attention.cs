@@ -33,7 +33,7 @@ internal sealed record Attention(int Heads, int KeyValueHeads, int HeadDim, doub
     }
 
     public override int? IndexLimit(Node node, int input)
-        => input < 3 ? null : Range.LimitOf(Range.InputNames[input - 3], node.Inputs[0].Shape[1].Maximum, node.Inputs[1].Shape[-2].Maximum);
+        => input < 3 ? null : Range.LimitOf(Range.InputNames[input - 3], node.Inputs[0].Shape[1].Maximum, node.Inputs[1].Shape[-2].Maximum, node.Inputs[1].Shape[0].Maximum);
 
     public override void Gradient(GradientContext context)
     {

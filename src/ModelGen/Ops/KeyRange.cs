@@ -33,6 +33,9 @@ internal sealed record KeyRange
     /// <summary>Whether the caches are rings: position p lies in row p modulo N.</summary>
     public bool IsRing { get; init; }
 
+    /// <summary>Whether the caches [S, N, ..] are those of more sequences, of which an input i32 [B] names one for each of the batch.</summary>
+    public bool HasSequences { get; init; }
+
     /// <summary>Whether an input i32 [B] gives each sequence's offset in its cache.</summary>
     public bool HasPositions { get; init; }
 
@@ -43,11 +46,12 @@ internal sealed record KeyRange
     public bool HasKeyLengths { get; init; }
 
     /// <summary>Whether sequences of a batch differ in their ranges.</summary>
-    public bool VariesBySequence => HasPositions || HasQueryLengths || HasKeyLengths;
+    public bool VariesBySequence => HasSequences || HasPositions || HasQueryLengths || HasKeyLengths;
 
     /// <summary>What the inputs behind queries, keys and values are called, in their order.</summary>
     public IReadOnlyList<string> InputNames =>
     [
+        .. HasSequences ? ["sequences"] : Array.Empty<string>(),
         .. HasPositions ? ["positions"] : Array.Empty<string>(),
         .. HasQueryLengths ? ["queryLengths"] : Array.Empty<string>(),
         .. HasKeyLengths ? ["keyLengths"] : Array.Empty<string>(),
@@ -55,7 +59,7 @@ internal sealed record KeyRange
 
     /// <summary>The attributes as the graph printer shows them.</summary>
     public string Attributes => string.Concat(
-        IsCausal ? " causal" : "", Window is { } window ? $" window={window}" : "", IsCached ? " cached" : "", IsRing ? " ring" : "",
+        IsCausal ? " causal" : "", Window is { } window ? $" window={window}" : "", IsCached ? " cached" : "", IsRing ? " ring" : "", HasSequences ? " sequences" : "",
         HasPositions ? " positions" : "", HasQueryLengths ? " query_lengths" : "", HasKeyLengths ? " key_lengths" : "");
 
     /// <summary>The most keys that one query sees of <paramref name="keys"/>.</summary>
@@ -64,9 +68,10 @@ internal sealed record KeyRange
     /// <summary>The most keys that any of <paramref name="queries"/> neighbours sees.</summary>
     public int MostKeys(int queries, int keys) => (int)Math.Min(keys, Window is { } window ? (IsCausal ? window : 2L * window) + queries : keys);
 
-    /// <summary>The least number that an index of the input called <paramref name="name"/> may not be, of sequences of so many queries and keys; null for none.</summary>
-    public int? LimitOf(string name, int queries, int keys) => name switch
+    /// <summary>The least number that an index of the input called <paramref name="name"/> may not be, of sequences of so many queries and keys, and of so many caches; null for none.</summary>
+    public int? LimitOf(string name, int queries, int keys, int caches) => name switch
     {
+        "sequences" => caches,
         "positions" => IsRing ? null : keys,
         "queryLengths" => queries + 1,
         _ => keys + 1,
@@ -77,8 +82,9 @@ internal sealed record KeyRange
     {
         Dim batch = queries[0], time = queries[1];
         bool perSequence = keys.Rank == 3 && keys[0] == batch;
-        return Window < 0 ? "a window of less than the query's own position"
-            : IsCached ? !(perSequence || (keys.Rank == 2 && batch == (Dim)1)) ? "there is no cache for each sequence"
+        return HasSequences && !(IsCached && HasPositions && keys.Rank == 3) ? "sequences have caches and positions of their own"
+            : Window < 0 ? "a window of less than the query's own position"
+            : IsCached ? !(perSequence || HasSequences || (keys.Rank == 2 && batch == (Dim)1)) ? "there is no cache for each sequence"
                 : IsRing && !(IsCausal && Window is { } window && !HasKeyLengths && window + (long)time.Maximum <= keys[-2].Maximum) ? "a ring holds the window of every query of a run, and no lengths of keys"
                 : null
             : !perSequence ? "batches differ"

@@ -305,7 +305,7 @@ internal static class OperatorCases
         KeyRange range = op.Range;
         Value Rows(string name, Dim rows, int heads) => Parameter(b, name, batch, rows, heads * op.HeadDim);
         Value PerSequence(string name, int classes) => b.Add(new Input(name, TensorType.Int(Shape.Of(batch)), classes), name);
-        Value[] given = [.. range.InputNames.Select(n => PerSequence(n, range.LimitOf(n, queries.Maximum, keys) ?? 3 * keys))];
+        Value[] given = [.. range.InputNames.Select(n => PerSequence(n, range.LimitOf(n, queries.Maximum, keys, 0) ?? 3 * keys))];
         Value Given(string name) => given[range.InputNames.ToList().IndexOf(name)];
         Value Memory(string name)
         {
@@ -353,6 +353,16 @@ internal static class OperatorCases
     /// <summary>Attention over every kind of key range.</summary>
     private static IEnumerable<OperatorCase> RangeCases()
     {
+        foreach ((int queries, int heads, int keyHeads, int headDim, int? window) in new (int, int, int, int, int?)[] { (1, 3, 3, 5, null), (1, 4, 2, 20, null), (1, 8, 8, 4, null), (1, 16, 16, 4, null), (1, 2, 2, 8, 3), (4, 2, 1, 7, null) })
+        {
+            var op = new Attention(heads, keyHeads, headDim, 0.5, new KeyRange { IsCausal = true, Window = window, IsCached = true, HasSequences = true, HasPositions = true });
+            yield return Case($"attention of sequences q={queries} {op.Attributes}", b =>
+            {
+                Value Caches(string name) => b.Add(new SequenceStates(name, Shape.Of(5, 13, keyHeads * headDim)), name);
+                return [b.Add(op, "y", Parameter(b, "q", 3, queries, heads * headDim), Caches("k"), Caches("v"), Indices(b, "sequences", 5, 3), Indices(b, "positions", 13, 3))];
+            }, hasGradient: false);
+        }
+
         foreach (bool cached in new[] { false, true })
         {
             foreach (KeyRange range in Ranges(cached))

@@ -501,6 +501,13 @@ internal sealed class ReferenceInterpreter
     private Tensor[] Attend(Attention op, Tensor[] inputs)
     {
         (Tensor q, Tensor k, Tensor v) = (inputs[0], inputs[1], inputs[2]);
+        if (op.Range.HasSequences)
+        {
+            int elements = k.Dims[1] * k.Columns;
+            Tensor Own(Tensor caches) => Tensor.Filled([q.Dims[0], .. caches.Dims[1..]], i => caches.Data[((int)inputs[3].Data[i / elements] * elements) + (i % elements)]);
+            return Attend(op with { Range = op.Range with { HasSequences = false } }, [q, Own(k), Own(v), .. inputs[4..]]);
+        }
+
         int steps = q.Dims[1];
         var output = new Tensor(q.Dims);
         var logSums = new Tensor([q.Dims[0], steps, op.Heads]);

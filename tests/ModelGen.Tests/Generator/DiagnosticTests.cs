@@ -244,6 +244,7 @@ public sealed class DiagnosticTests
     [InlineData("[RecurrentLm(Layers = {|MG0017:5000|}, Hidden = 8, Vocab = 11)] public partial class Model;")]
     [InlineData("[{|MG0017:RecurrentLm|}(Hidden = 100000, Vocab = 11)] public partial class Model;")]
     [InlineData("[RecurrentLm(Hidden = 8, Vocab = 11, MaxBatch = {|MG0007:0|})] public partial class Model;")]
+    [InlineData("[Gpt(Layers = 48, DModel = 1600, Heads = 25, Vocab = 257, Context = 20000, MaxBatch = {|MG0017:2|})] public partial class Model;")]
     [InlineData("[RecurrentLm(Hidden = 8, Vocab = 11, MaxBatch = {|MG0017:257|})] public partial class Model;")]
     [InlineData("[RecurrentLm(Hidden = 8, Vocab = 10000000, MaxBatch = {|MG0017:256|})] public partial class Model;")]
     public Task Models_must_be_representable(string declaration) => GeneratorHarness.ExpectAsync($"using ModelGen;\n{declaration}\n{Use}");

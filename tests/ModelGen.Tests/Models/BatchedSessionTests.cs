@@ -17,6 +17,17 @@ public sealed class BatchedSessionTests
         Check<BatchedRnn>(BatchedRnn.Parameters, 2, threads);
     }
 
+    [Theory]
+    [InlineData(1)]
+    [InlineData(3)]
+    public void Transformers(int threads)
+    {
+        Check<BatchedGpt>(BatchedGpt.Parameters, 4, threads);
+        Check<BatchedSharedKeysGpt>(BatchedSharedKeysGpt.Parameters, 3, threads);
+        Check<BatchedNarrowGpt>(BatchedNarrowGpt.Parameters, 7, threads);
+        Check<BatchedWideGpt>(BatchedWideGpt.Parameters, 2, threads);
+    }
+
     [Fact]
     public void What_does_not_fit_is_refused_and_nothing_changes()
     {
@@ -47,6 +58,7 @@ public sealed class BatchedSessionTests
     {
         Allocates(BatchedLstm.Create(1));
         Allocates(BatchedRnn.Create(1));
+        Allocates(BatchedGpt.Create(1));
     }
 
     private static void Allocates<TModel>(TModel model)

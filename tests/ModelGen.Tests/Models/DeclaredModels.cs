@@ -146,3 +146,15 @@ public partial class BatchedGru;
 
 [RecurrentLm(Cell = Cell.Rnn, Layers = 1, Embedding = 64, Hidden = 64, Vocab = 259, TieEmbeddings = true, MaxBatch = 5)]
 public partial class BatchedRnn;
+
+[Gpt(Layers = 3, DModel = 30, Heads = 5, Vocab = 97, Context = 37, MaxBatch = 4)]
+public partial class BatchedGpt;
+
+[Gpt(Layers = 2, DModel = 66, Heads = 6, KeyValueHeads = 2, FeedForward = 70, Vocab = 53, Context = 29, Activation = Activation.Gelu, TieEmbeddings = false, Bias = false, MaxBatch = 4)]
+public partial class BatchedSharedKeysGpt;
+
+[Gpt(Layers = 2, DModel = 64, Heads = 16, Vocab = 50, Context = 31, HeadBias = true, MaxBatch = 7)]
+public partial class BatchedNarrowGpt;
+
+[Gpt(Layers = 1, DModel = 128, Heads = 2, Vocab = 300, Context = 300, Activation = Activation.Relu, MaxBatch = 256)]
+public partial class BatchedWideGpt;

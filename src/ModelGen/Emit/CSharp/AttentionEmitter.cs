@@ -106,7 +106,7 @@ internal static class AttentionEmitter
         string keyHead = group == 1 ? "head" : "keyHead";
         bool oneSequence = kernel.Batch == RowExtent.Literal(1);
         string keyRows = kernel.Range is { IsCached: false, VariesBySequence: false } ? "keys" : CodeWriter.Number(kernel.MaximumKeys);
-        string Keys(int operand) => (kernel.Range.IsCached && oneSequence ? "" : $" + (long)sequence * {keyRows} * {Stride(kernel, operand)}") + $" + {keyHead} * {d}";
+        string Keys(int operand) => (kernel.Range.HasSequences ? " + " + CacheAt(kernel) : kernel.Range.IsCached && oneSequence ? "" : $" + (long)sequence * {keyRows} * {Stride(kernel, operand)}") + $" + {keyHead} * {d}";
         w.Line($"float* queryRows = q + (long)sequence * {count} * {Stride(kernel, 0)} + head * {d};");
         w.Line($"float* outputRows = output + (long)sequence * {count} * {Stride(kernel, 3)} + head * {d};");
         if (range.RowsFollow)
@@ -457,6 +457,9 @@ internal static class AttentionEmitter
     /// <summary>Whether the kernel of a single query each goes from sequence to sequence.</summary>
     public static bool HasSequences(AttentionKernel kernel) => kernel.Batch != RowExtent.Literal(1) || kernel.Range.VariesBySequence;
 
+    /// <summary>Elements to the cache that an index names as a sequence's.</summary>
+    public static string CacheAt(AttentionKernel kernel) => $"(long)sequences[sequence] * {kernel.CacheStride}";
+
     // Some positions at a time, with a pointer to the row of each.
     private static void OpenPositions(CodeWriter w, AttentionKernel kernel, int rows, string name, string operand, int index, bool several)
     {
@@ -465,7 +468,8 @@ internal static class AttentionEmitter
         string At(string key)
         {
             string row = range.Row(key);
-            return several ? $"{operand} + ((long)sequence * {kernel.MaximumKeys} + {row}) * {Stride(kernel, index)}" : $"{operand} + (long){(row == key ? row : $"({row})")} * {Stride(kernel, index)}";
+            return kernel.Range.HasSequences ? $"{operand} + {CacheAt(kernel)} + (long){(row == key && row == "j" ? row : $"({row})")} * {Stride(kernel, index)}"
+                : several ? $"{operand} + ((long)sequence * {kernel.MaximumKeys} + {row}) * {Stride(kernel, index)}" : $"{operand} + (long){(row == key ? row : $"({row})")} * {Stride(kernel, index)}";
         }
 
         IEnumerable<string> others = Enumerable.Range(1, rows - 1).Select(i => range.RowsFollow ? $"{name}{i - 1} + {Stride(kernel, index)}" : At($"j + {i}"));

@@ -77,8 +77,9 @@ internal sealed class NarrowHeadsEmitter
         if (several)
         {
             _w.Line($"float* query = q + (long)sequence * {Stride(0)};");
-            _w.Line($"float* keyRows = k + (long)sequence * {(long)_kernel.MaximumKeys * Stride(1)};");
-            _w.Line($"float* valueRows = v + (long)sequence * {(long)_kernel.MaximumKeys * Stride(2)};");
+            string Rows(int operand) => _kernel.Range.HasSequences ? AttentionEmitter.CacheAt(_kernel) : $"(long)sequence * {(long)_kernel.MaximumKeys * Stride(operand)}";
+            _w.Line($"float* keyRows = k + {Rows(1)};");
+            _w.Line($"float* valueRows = v + {Rows(2)};");
             _w.Line($"float* result = output + (long)sequence * {Stride(3)};");
             (query, keyRows, valueRows, result) = ("query", "keyRows", "valueRows", "result");
         }

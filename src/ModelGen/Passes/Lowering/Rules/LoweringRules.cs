@@ -125,15 +125,32 @@ internal static class LoweringRules
             throw new GraphException($"{node}: keys of a dynamic number that are in no cache");
         }
 
+        bool ofSequences = attention.Range.HasSequences;
         bool logSumExp = lowering.Readers[new Value(node, 1)].Any();
-        var operands = new List<KernelOperand> { Read(lowering, node, 0, "q"), Read(lowering, node, 1, "k"), Read(lowering, node, 2, "v"), Write(lowering, node, 0, "output") };
+        var operands = new List<KernelOperand> { Read(lowering, node, 0, "q"), Keys(1, "k"), Keys(2, "v"), Write(lowering, node, 0, "output") };
         if (logSumExp)
         {
             operands.Add(Write(lowering, node, 1, "logsumexp"));
         }
 
         operands.AddRange(Indices(lowering, node, 3, attention.Range.InputNames));
-        Add(lowering, node, new AttentionKernel(node.Name, operands, attention, RowExtent.Of(q[0]), RowExtent.Of(q[1]), node.Inputs[1].Shape[-2].Maximum, logSumExp, attention.Flops(node), 16L * q.MaximumElements));
+        Add(lowering, node, new AttentionKernel(node.Name, operands, attention, RowExtent.Of(q[0]), RowExtent.Of(q[1]), node.Inputs[1].Shape[-2].Maximum, logSumExp, attention.Flops(node), 16L * q.MaximumElements)
+        {
+            Caches = ofSequences ? node.Inputs[1].Shape[0].Maximum : 0,
+            CacheStride = ofSequences ? TensorView.Literal(lowering.ViewOf(node.Inputs[1]).Strides[0]) : 0,
+        });
+
+        // Caches of sequences have other states between them; what is one's own is a matrix.
+        KernelOperand Keys(int input, string name)
+        {
+            if (!ofSequences)
+            {
+                return Read(lowering, node, input, name);
+            }
+
+            TensorView caches = lowering.ViewOf(node.Inputs[input]);
+            return new KernelOperand(name, caches.Base, Access.Matrix(TensorView.Literal(caches.Strides[1])), IsWritten: false);
+        }
     }
 
     private static void LowerAttentionGradient(Lowering lowering, Node node)
