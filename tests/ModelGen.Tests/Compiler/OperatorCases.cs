@@ -164,6 +164,20 @@ internal static class OperatorCases
             yield return Case($"mean_loss {Text(shape)}", b => [b.Add(new MeanLoss(), "loss", b.Add(new SquaredError(), "y", Parameter(b, "x", Dims(shape)), Parameter(b, "t", Dims(shape))))]);
         }
 
+        foreach ((int[] lengths, int columns) in new (int[], int)[] { ([3], 7), ([2, 3], 5), ([1], 1), ([9], 17), ([4], 33) })
+        {
+            yield return Case($"length_mask {Text(lengths)} {columns}", b => [b.Add(new Multiply(), "y", Parameter(b, "x", [.. Dims(lengths), columns]), b.Add(new LengthMask(columns), "mask", Indices(b, "lengths", columns + 1, Dims(lengths))))]);
+        }
+
+        foreach ((int[] mask, int[] x, int[] y) in new (int[], int[], int[])[] { ([3, 1], [3, 7], [3, 7]), ([3, 7], [3, 7], []), ([2, 3, 1], [5], [2, 3, 5]), ([9, 17], [17], [9, 1]), ([1], [4, 1], [1]), ([2, 1, 5], [2, 3, 5], [3, 1]) })
+        {
+            yield return Case($"where {Text(mask)} {Text(x)} {Text(y)}", b =>
+            {
+                Value relu = b.Add(new Relu(), "mask", b.Add(new Input("apart.mask", TensorType.Float(Shape.Of(Dims(mask))), 0), "apart.mask"));
+                return [b.Add(new Where(), "y", relu, Parameter(b, "x", Dims(x)), Parameter(b, "z", Dims(y)))];
+            });
+        }
+
         yield return Case("reshape", b => [b.Add(new Reshape(Shape.Of(4, 6)), "y", Parameter(b, "x", 2, 3, 4))]);
         yield return Case("reshape to a row and back", b => [b.Add(new Reshape(Shape.Of(3, 5)), "y", b.Add(new Tanh(), "t", b.Add(new Reshape(Shape.Of(1, 15)), "row", Parameter(b, "x", 5, 3))))]);
         yield return Case("reshape of a slice", b => [b.Add(new Reshape(Shape.Of(6, 2)), "y", b.Add(new SliceColumns(1, 4), "slice", Parameter(b, "x", 3, 7)))]);
@@ -249,7 +263,7 @@ internal static class OperatorCases
             yield return attention;
         }
 
-        foreach (OperatorCase scan in ScanCases.Build())
+        foreach (OperatorCase scan in ScanCases.Build().Concat(ScanCases.OverLengths()))
         {
             yield return scan;
         }

@@ -27,6 +27,7 @@ public sealed class OperatorGradientTests
         [typeof(AppendState)] = "inference only",
         [typeof(SequenceStates)] = "inference only",
         [typeof(ScatterRows)] = "inference only",
+        [typeof(LengthMask)] = "its input is an integer",
         [typeof(IsTarget)] = "its input is an integer",
         [typeof(TransposeIndices)] = "its input is an integer",
     };

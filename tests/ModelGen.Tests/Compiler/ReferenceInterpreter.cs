@@ -232,7 +232,9 @@ internal sealed class ReferenceInterpreter
             case MeanLoss:
                 return [new Tensor([1, 1], [inputs[0].Data.Sum() * _run.LossNormalizer])];
             case Scan scan:
-                return Recur(scan, inputs);
+                return Recur(scan, inputs, null);
+            case ScanOverLengths scan:
+                return Recur(scan.Of, inputs[..^1], inputs[^1]);
             default:
                 throw new NotSupportedException($"The reference interpreter does not know {op.GetType().Name}: an operator comes with its definition here.");
         }
@@ -244,7 +246,7 @@ internal sealed class ReferenceInterpreter
     private Tensor Elementwise(ElementwiseOperator op, Tensor[] inputs, int[] dims)
     {
         // Row indices broadcast along the columns: they lie under all extents but the innermost.
-        bool IsIndex(int input) => (op is SelectColumn && input == 1) || op is IsTarget;
+        bool IsIndex(int input) => (op is SelectColumn && input == 1) || op is IsTarget or LengthMask;
         Func<int, int>[] offsets = [.. inputs.Select((t, i) => Broadcast(IsIndex(i) ? [.. t.Dims, 1] : t.Dims, dims))];
         Func<double[], int, int, double> f = ScalarFunctions.Compile(op.Express([.. inputs.Select((_, i) => (Expr)new OperandExpr(i))]), _run);
         var operands = new double[inputs.Length];
@@ -576,7 +578,8 @@ internal sealed class ReferenceInterpreter
         return [dq, dk, dv];
     }
 
-    private Tensor[] Recur(Scan scan, Tensor[] inputs)
+    /// <summary>With lengths, row b of a step is one of its sequence where the step is below that row's length; elsewhere it has no part in the run.</summary>
+    private Tensor[] Recur(Scan scan, Tensor[] inputs, Tensor? lengths)
     {
         int steps = Resolve(scan.Extent);
         Tensor[] carries = [.. inputs.Take(scan.Carries)];
@@ -589,24 +592,31 @@ internal sealed class ReferenceInterpreter
             var body = new ReferenceInterpreter(scan.Body, _run, leaf => leaf.Kind switch
             {
                 BodyInputKind.Carry => carries[leaf.Number],
-                BodyInputKind.Sequence => inputs[scan.Carries + leaf.Number].Step(step),
+                BodyInputKind.Sequence => Rows(inputs[scan.Carries + leaf.Number].Step(step), null),
                 _ => inputs[scan.Carries + scan.Sequences + leaf.Number],
             });
             body.EvaluateAll();
             Tensor[] outputs = [.. scan.Body.Outputs.Select(o => body._values[o.Value])];
             for (int c = 0; c < scan.Carries; c++)
             {
-                results[Scan.Before(c)].SetStep(step, carries[c]);
-                results[Scan.After(c)].SetStep(step, outputs[c]);
-                results[Scan.Final(c)] = outputs[c];
+                results[Scan.Before(c)].SetStep(step, Rows(carries[c], null));
+                results[Scan.After(c)].SetStep(step, Rows(outputs[c], null));
+                results[Scan.Final(c)] = outputs[c] = Rows(outputs[c], carries[c]);
             }
 
             for (int o = 0; o < scan.OutputSequences; o++)
             {
-                results[scan.Sequence(o)].SetStep(step, outputs[scan.Carries + o]);
+                results[scan.Sequence(o)].SetStep(step, Rows(outputs[scan.Carries + o], null));
             }
 
             carries = outputs[..scan.Carries];
+
+            // The rows that have this step, with others or nothing in the place of those that have not.
+            Tensor Rows(Tensor x, Tensor? otherwise)
+            {
+                int each = lengths is null ? 1 : x.Data.Length / lengths.Data.Length;
+                return lengths is null ? x : Tensor.Filled(x.Dims, e => step < lengths.Data[e / each] ? x.Data[e] : otherwise?.Data[e] ?? 0);
+            }
         }
 
         return results;

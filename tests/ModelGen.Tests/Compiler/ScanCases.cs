@@ -1,5 +1,6 @@
 using ModelGen.Compiler.Graph;
 using ModelGen.Compiler.Ops;
+using ModelGen.Compiler.Passes;
 
 namespace ModelGen.Tests.Compiler;
 
@@ -108,6 +109,16 @@ internal static class ScanCases
             });
         }
     }
+
+    /// <summary>The same recurrences, each row of the batch over steps of its own.</summary>
+    public static IEnumerable<OperatorCase> OverLengths()
+        => Build().Select(c => c with
+        {
+            Name = c.Name.Replace("scan", "scan over lengths", StringComparison.Ordinal),
+            Graph = GraphRewriter.Rewrite(c.Graph, (b, node, inputs) => node.Op is Scan scan
+                ? b.AddMany(new ScanOverLengths(scan), node.Name, [.. inputs, b.Add(new Input("lengths", TensorType.Int(Shape.Of(inputs[scan.Carries].Shape[1])), scan.Extent.Maximum + 1), "lengths")])
+                : null),
+        });
 
     private static Value Leaf(GraphBuilder body, BodyInputKind kind, int number, params Dim[] dims)
         => body.Add(new BodyInput(kind, number, TensorType.Float(Shape.Of(dims))), kind + " " + number);

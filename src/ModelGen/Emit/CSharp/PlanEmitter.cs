@@ -91,7 +91,13 @@ internal sealed class PlanEmitter
     }
 
     /// <summary>Prints the offsets of the parameters that the plans printed so far read or write.</summary>
-    public void Weights(CodeWriter w) => _weights.Print(w, "internal");
+    public void Weights(CodeWriter w)
+    {
+        if (!_weights.IsEmpty)
+        {
+            _weights.Print(w, "internal");
+        }
+    }
 
     /// <summary>One plan that is being printed.</summary>
     private sealed class Plan(PlanEmitter emitter, CpuProgram program, bool hasPosition)
