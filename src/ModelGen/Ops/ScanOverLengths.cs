@@ -45,7 +45,7 @@ internal sealed record ScanOverLengths(Scan Of) : CompositeOperator
         // The masks that the body needs are more of its sequences, one for each number of extents.
         int[] ranks = [.. Enumerable.Range(0, Of.Body.Outputs.Count).Select(i => Of.Body.Outputs[i].Value.Shape.Rank).Distinct()];
         var body = new GraphBuilder();
-        Dictionary<Value, Value> map = body.Import(Of.Body);
+        ValueMap map = body.Import(Of.Body);
         Value StepMask(Shape shape)
         {
             int number = Of.Sequences + Array.IndexOf(ranks, shape.Rank);
