@@ -183,7 +183,7 @@ public sealed class KeyRangeTests
     {
         var b = new GraphBuilder();
         Value Given(string name, TensorType type, int classes = 0) => b.Add(new Input(name, type, classes), name);
-        Value[] numbers = [.. op.Range.InputNames.Select(n => Given(n, TensorType.Int(Shape.Of(batch)), op.Range.LimitOf(n, time.Maximum, rows) ?? 1000))];
+        Value[] numbers = [.. op.Range.InputNames.Select(n => Given(n, TensorType.Int(Shape.Of(batch)), op.Range.LimitOf(n, time.Maximum, rows, 0) ?? 1000))];
         Value Cache(string name)
         {
             int columns = op.KeyValueHeads * op.HeadDim;
