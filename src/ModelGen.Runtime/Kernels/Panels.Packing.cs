@@ -33,7 +33,45 @@ public static unsafe partial class Panels
         }
     }
 
-    /// <summary>As <see cref="PackPanelsTransposed"/>, of columns instead of rows: the source is read as it lies.</summary>
+    /// <summary>
+    /// As <see cref="PackPanelsTransposed(float*, int, int, int, float*, int, int)"/>, done by all workers together: each packs its share
+    /// of the panels, and they meet when all of them are there.
+    /// </summary>
+    /// <param name="worker">The worker.</param>
+    /// <param name="source">The first row.</param>
+    /// <param name="stride">Elements from one row to the next.</param>
+    /// <param name="depth">Elements of a row that are packed: the panels' rows.</param>
+    /// <param name="count">Rows to pack.</param>
+    /// <param name="target">The panels.</param>
+    /// <param name="width">Columns of a panel.</param>
+    /// <param name="granule">What a panel's width is a multiple of.</param>
+    public static void PackPanelsTransposed(Worker worker, float* source, int stride, int depth, int count, float* target, int width, int granule)
+    {
+        worker.Range(count, width, out int first, out int last);
+        PackPanelsTransposed(source + ((long)first * stride), stride, depth, last - first, target + ((long)first * depth), width, granule);
+        worker.Barrier();
+    }
+
+    /// <summary>
+    /// As <see cref="PackPanels(float*, int, int, int, float*, int, int)"/>, done by all workers together: each packs its share of the
+    /// panels, and they meet when all of them are there.
+    /// </summary>
+    /// <param name="worker">The worker.</param>
+    /// <param name="source">The first column's first element.</param>
+    /// <param name="stride">Elements from one row to the next.</param>
+    /// <param name="depth">Rows: the panels' rows.</param>
+    /// <param name="count">Columns to pack.</param>
+    /// <param name="target">The panels.</param>
+    /// <param name="width">Columns of a panel.</param>
+    /// <param name="granule">What a panel's width is a multiple of.</param>
+    public static void PackPanels(Worker worker, float* source, int stride, int depth, int count, float* target, int width, int granule)
+    {
+        worker.Range(count, width, out int first, out int last);
+        PackPanels(source + first, stride, depth, last - first, target + ((long)first * depth), width, granule);
+        worker.Barrier();
+    }
+
+    /// <summary>As <see cref="PackPanelsTransposed(float*, int, int, int, float*, int, int)"/>, of columns instead of rows: the source is read as it lies.</summary>
     /// <param name="source">The first column's first element.</param>
     /// <param name="stride">Elements from one row to the next.</param>
     /// <param name="depth">Rows: the panels' rows.</param>

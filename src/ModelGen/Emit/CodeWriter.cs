@@ -9,6 +9,9 @@ namespace ModelGen.Compiler.Emit;
 /// <summary>Indented text with LF line ends, whatever the machine.</summary>
 internal sealed class CodeWriter
 {
+    // Lines are long, and their nests deep: with four spaces a level, every ninth character of a model's text would be one of them.
+    private const int IndentWidth = 2;
+
     private static readonly string[] Statements = ["for (", "while (", "if (", "else"];
 
     private readonly StringBuilder _text = new();
@@ -19,7 +22,7 @@ internal sealed class CodeWriter
     {
         if (text.Length > 0)
         {
-            _text.Append(' ', 4 * _blocks.Count).Append(text);
+            _text.Append(' ', IndentWidth * _blocks.Count).Append(text);
         }
 
         _text.Append('\n');

@@ -6,54 +6,54 @@
 
 namespace Example
 {
-    partial class TinyGpt
+  partial class TinyGpt
+  {
+    /// <summary>Continues one sequence of tokens. It owns its memory and threads; use it from one thread at a time.</summary>
+    public sealed class Session : global::ModelGen.CausalSession
     {
-        /// <summary>Continues one sequence of tokens. It owns its memory and threads; use it from one thread at a time.</summary>
-        public sealed class Session : global::ModelGen.CausalSession
+      internal Session(TinyGpt model, global::ModelGen.SessionOptions? options)
+        : base(model._weights, new global::ModelGen.Runtime.ProgramLayout
         {
-            internal Session(TinyGpt model, global::ModelGen.SessionOptions? options)
-                : base(model._weights, new global::ModelGen.Runtime.ProgramLayout
-                {
-                    ModelName = "TinyGpt",
-                    ArenaBytes = 1088,
-                    StateBytes = 384,
-                    ScratchBytes = 10752,
-                    ContextLength = 6,
-                    Entries =
-                    [
-                        new global::ModelGen.Runtime.EntryLayout
-                        {
-                            Name = "Prefill",
-                            Inputs = [new global::ModelGen.Runtime.EntryInput("tokens", 0, 1) { Varies = true, Classes = 11 }],
-                            Outputs = [new global::ModelGen.Runtime.EntryOutput("logits", 16, 11)],
-                            MaximumCount = 6,
-                            Continues = true,
-                        },
-                        new global::ModelGen.Runtime.EntryLayout
-                        {
-                            Name = "Decode",
-                            Inputs = [new global::ModelGen.Runtime.EntryInput("tokens", 0, 1) { Classes = 11 }],
-                            Outputs = [new global::ModelGen.Runtime.EntryOutput("logits", 16, 11)],
-                            Continues = true,
-                        },
-                    ],
-                }, options)
+          ModelName = "TinyGpt",
+          ArenaBytes = 1088,
+          StateBytes = 384,
+          ScratchBytes = 10752,
+          ContextLength = 6,
+          Entries =
+          [
+            new global::ModelGen.Runtime.EntryLayout
             {
-            }
+              Name = "Prefill",
+              Inputs = [new global::ModelGen.Runtime.EntryInput("tokens", 0, 1) { Varies = true, Classes = 11 }],
+              Outputs = [new global::ModelGen.Runtime.EntryOutput("logits", 16, 11)],
+              MaximumCount = 6,
+              Continues = true,
+            },
+            new global::ModelGen.Runtime.EntryLayout
+            {
+              Name = "Decode",
+              Inputs = [new global::ModelGen.Runtime.EntryInput("tokens", 0, 1) { Classes = 11 }],
+              Outputs = [new global::ModelGen.Runtime.EntryOutput("logits", 16, 11)],
+              Continues = true,
+            },
+          ],
+        }, options)
+      {
+      }
 
-            /// <inheritdoc/>
-            protected override void Execute(int entry, in global::ModelGen.Runtime.PlanContext context, global::ModelGen.Runtime.Worker worker)
-            {
-                switch (entry)
-                {
-                    case 0:
-                        global::ModelGen.Generated.Example_TinyGpt_Code.PrefillPlan.Run(in context, worker);
-                        break;
-                    default:
-                        global::ModelGen.Generated.Example_TinyGpt_Code.DecodePlan.Run(in context, worker);
-                        break;
-                }
-            }
+      /// <inheritdoc/>
+      protected override void Execute(int entry, in global::ModelGen.Runtime.PlanContext context, global::ModelGen.Runtime.Worker worker)
+      {
+        switch (entry)
+        {
+          case 0:
+            global::ModelGen.Generated.Example_TinyGpt_Code.PrefillPlan.Run(in context, worker);
+            break;
+          default:
+            global::ModelGen.Generated.Example_TinyGpt_Code.DecodePlan.Run(in context, worker);
+            break;
         }
+      }
     }
+  }
 }

@@ -12,1110 +12,1110 @@ using AdvSimd = global::System.Runtime.Intrinsics.Arm.AdvSimd;
 using Math = global::System.Math;
 using MathF = global::System.MathF;
 using MethodImpl = global::System.Runtime.CompilerServices.MethodImplAttribute;
-using MethodImplOptions = global::System.Runtime.CompilerServices.MethodImplOptions;
+using static global::System.Runtime.CompilerServices.MethodImplOptions;
 
 // One method for each fused kernel, whose vector V is as wide as the processor's; layers of one shape share them.
 internal static unsafe class Kernels
 {
-    // Rows of a table by index: [T, 8].
-    [@MethodImpl(MethodImplOptions.AggressiveOptimization)]
-    public static void Embedding_Nx8(float* table, int* indices, float* output, int count, Worker worker)
-    { unchecked {
-        int start = 0, end = count;
-        for (int r = start; r < end; r++)
-            new global::System.ReadOnlySpan<float>(table + (long)indices[r] * 8, 8).CopyTo(new global::System.Span<float>(output + (long)r * 8, 8));
-    }}
+  // Rows of a table by index: [T, 8].
+  [@MethodImpl(AggressiveOptimization)]
+  public static void Embedding_Nx8(float* table, int* indices, float* output, int count, Worker worker)
+  { unchecked {
+    int start = 0, end = count;
+    for (int r = start; r < end; r++)
+      new global::System.ReadOnlySpan<float>(table + (long)indices[r] * 8, 8).CopyTo(new global::System.Span<float>(output + (long)r * 8, 8));
+  }}
 
-    // embeddings, ln from wte, wpe, weight, bias: every row of [T, 8].
-    [@MethodImpl(MethodImplOptions.AggressiveOptimization)]
-    public static void AddLayerNorm_Nx8<V>(float* wte, float* wpe, float* weight, float* bias, float* embeddings, float* ln, int count, Worker worker) where V : struct, IVector<V>
-    { unchecked {
-        int start = 0, end = count;
-        for (int r = start; r < end; r++)
+  // embeddings, ln from wte, wpe, weight, bias: every row of [T, 8].
+  [@MethodImpl(AggressiveOptimization)]
+  public static void AddLayerNorm_Nx8<V>(float* wte, float* wpe, float* weight, float* bias, float* embeddings, float* ln, int count, Worker worker) where V : struct, IVector<V>
+  { unchecked {
+    int start = 0, end = count;
+    for (int r = start; r < end; r++)
+    {
+      float* wte_r = wte + (long)r * 8;
+      float* wpe_r = wpe + (long)r * 8;
+      float* embeddings_r = embeddings + (long)r * 8;
+      float* ln_r = ln + (long)r * 8;
+      V reduced0_0 = V.Zero;
+      for (int c = 0; c < 8 / V.Lanes * V.Lanes; c += V.Lanes)
+      {
+        V v0 = V.Load(wte_r + c) + V.Load(wpe_r + c);
+        reduced0_0 += v0;
+        V.Store(v0, embeddings_r + c);
+      }
+      if (8 % V.Lanes != 0)
+      {
+        V v0 = V.LoadTail(wte_r + 8 / V.Lanes * V.Lanes, 8 % V.Lanes) + V.LoadTail(wpe_r + 8 / V.Lanes * V.Lanes, 8 % V.Lanes);
+        reduced0_0 += V.FirstLanes(v0, 8 % V.Lanes, 0f);
+        V.StoreTail(v0, embeddings_r + 8 / V.Lanes * V.Lanes, 8 % V.Lanes);
+      }
+      float sum0 = V.Sum(reduced0_0);
+      V b0 = V.Create(sum0 * 0.125f);
+      V reduced1_0 = V.Zero;
+      for (int c = 0; c < 8 / V.Lanes * V.Lanes; c += V.Lanes)
+      {
+        V v0 = (V.Load(wte_r + c) + V.Load(wpe_r + c)) - b0;
+        reduced1_0 += v0 * v0;
+      }
+      if (8 % V.Lanes != 0)
+      {
+        V v0 = V.LoadTail(wte_r + 8 / V.Lanes * V.Lanes, 8 % V.Lanes) + V.LoadTail(wpe_r + 8 / V.Lanes * V.Lanes, 8 % V.Lanes);
+        V v1 = v0 - b0;
+        reduced1_0 += V.FirstLanes(v1 * v1, 8 % V.Lanes, 0f);
+      }
+      float sum1 = V.Sum(reduced1_0);
+      V b1 = V.Create(1f / MathF.Sqrt((sum1 * 0.125f) + 1e-05f));
+      for (int c = 0; c < 8 / V.Lanes * V.Lanes; c += V.Lanes)
+      {
+        V v0 = V.MultiplyAdd(((V.Load(wte_r + c) + V.Load(wpe_r + c)) - b0) * b1, V.Load(weight + c), V.Load(bias + c));
+        V.Store(v0, ln_r + c);
+      }
+      if (8 % V.Lanes != 0)
+      {
+        V v0 = V.LoadTail(wte_r + 8 / V.Lanes * V.Lanes, 8 % V.Lanes) + V.LoadTail(wpe_r + 8 / V.Lanes * V.Lanes, 8 % V.Lanes);
+        V v1 = V.MultiplyAdd((v0 - b0) * b1, V.LoadTail(weight + 8 / V.Lanes * V.Lanes, 8 % V.Lanes), V.LoadTail(bias + 8 / V.Lanes * V.Lanes, 8 % V.Lanes));
+        V.StoreTail(v1, ln_r + 8 / V.Lanes * V.Lanes, 8 % V.Lanes);
+      }
+    }
+  }}
+
+  // c_attn from input, weight, bias: [T, 8] · [24, 8]ᵀ.
+  [@MethodImpl(AggressiveOptimization)]
+  public static void LinearBias_Nx8x24<V>(float* input, float* weight, float* bias, float* c_attn, int count, Worker worker) where V : struct, IVector<V>
+  { unchecked {
+    if (typeof(V) == typeof(F128))
+    {
+      int strips = (count + 5) / 6;
+      float* tile = stackalloc float[48];
+      float* panel = (float*)worker.Scratch;
+      float* rows = (float*)worker.Scratch + 64;
+      Panels.PackPanelsTransposed(input, 8, 8, count, rows, 6, 6);
+      for (int p = 0; p < 3; p++)
+      {
+        int n = p * 8;
+        Panels.PackPanelsTransposed(weight + (long)n * 8, 8, 8, 8, panel, 8, V.Lanes);
+        for (int m = 0; m < strips; m++)
         {
-            float* wte_r = wte + (long)r * 8;
-            float* wpe_r = wpe + (long)r * 8;
-            float* embeddings_r = embeddings + (long)r * 8;
-            float* ln_r = ln + (long)r * 8;
-            V reduced0_0 = V.Zero;
-            for (int c = 0; c < 8 / V.Lanes * V.Lanes; c += V.Lanes)
-            {
-                V v0 = V.Load(wte_r + c) + V.Load(wpe_r + c);
-                reduced0_0 += v0;
-                V.Store(v0, embeddings_r + c);
-            }
-            if (8 % V.Lanes != 0)
-            {
-                V v0 = V.LoadTail(wte_r + 8 / V.Lanes * V.Lanes, 8 % V.Lanes) + V.LoadTail(wpe_r + 8 / V.Lanes * V.Lanes, 8 % V.Lanes);
-                reduced0_0 += V.FirstLanes(v0, 8 % V.Lanes, 0f);
-                V.StoreTail(v0, embeddings_r + 8 / V.Lanes * V.Lanes, 8 % V.Lanes);
-            }
-            float sum0 = V.Sum(reduced0_0);
-            V b0 = V.Create(sum0 * 0.125f);
-            V reduced1_0 = V.Zero;
-            for (int c = 0; c < 8 / V.Lanes * V.Lanes; c += V.Lanes)
-            {
-                V v0 = (V.Load(wte_r + c) + V.Load(wpe_r + c)) - b0;
-                reduced1_0 += v0 * v0;
-            }
-            if (8 % V.Lanes != 0)
-            {
-                V v0 = V.LoadTail(wte_r + 8 / V.Lanes * V.Lanes, 8 % V.Lanes) + V.LoadTail(wpe_r + 8 / V.Lanes * V.Lanes, 8 % V.Lanes);
-                V v1 = v0 - b0;
-                reduced1_0 += V.FirstLanes(v1 * v1, 8 % V.Lanes, 0f);
-            }
-            float sum1 = V.Sum(reduced1_0);
-            V b1 = V.Create(1f / MathF.Sqrt((sum1 * 0.125f) + 1e-05f));
-            for (int c = 0; c < 8 / V.Lanes * V.Lanes; c += V.Lanes)
-            {
-                V v0 = V.MultiplyAdd(((V.Load(wte_r + c) + V.Load(wpe_r + c)) - b0) * b1, V.Load(weight + c), V.Load(bias + c));
-                V.Store(v0, ln_r + c);
-            }
-            if (8 % V.Lanes != 0)
-            {
-                V v0 = V.LoadTail(wte_r + 8 / V.Lanes * V.Lanes, 8 % V.Lanes) + V.LoadTail(wpe_r + 8 / V.Lanes * V.Lanes, 8 % V.Lanes);
-                V v1 = V.MultiplyAdd((v0 - b0) * b1, V.LoadTail(weight + 8 / V.Lanes * V.Lanes, 8 % V.Lanes), V.LoadTail(bias + 8 / V.Lanes * V.Lanes, 8 % V.Lanes));
-                V.StoreTail(v1, ln_r + 8 / V.Lanes * V.Lanes, 8 % V.Lanes);
-            }
+          int row = m * 6, rowCount = Math.Min(6, count - row);
+          RegisterTile.MultiplyStrip<V>(6, 2, rows + (long)m * 48, 6, panel, 8, tile, 8, 8);
+          LinearBias_Nx8x24_Epilogue<V>(tile, bias, c_attn, row, rowCount, n, 8);
         }
-    }}
-
-    // c_attn from input, weight, bias: [T, 8] · [24, 8]ᵀ.
-    [@MethodImpl(MethodImplOptions.AggressiveOptimization)]
-    public static void LinearBias_Nx8x24<V>(float* input, float* weight, float* bias, float* c_attn, int count, Worker worker) where V : struct, IVector<V>
-    { unchecked {
-        if (typeof(V) == typeof(F128))
+      }
+    }
+    else
+    {
+      int paddedAt = Simd.Of<V>(256, 64, 0), panelCount = Simd.Of<V>(1, 3, 0), width = Simd.Of<V>(32, 8, 0);
+      int strips = (count + 5) / 6;
+      float* tile = stackalloc float[192];
+      float* panel = (float*)worker.Scratch;
+      float* padded = (float*)worker.Scratch + paddedAt;
+      for (int p = 0; p < panelCount; p++)
+      {
+        int n = p * width;
+        int columns = Math.Min(width, 24 - n), vectors = (columns + V.Lanes - 1) / V.Lanes;
+        Panels.PackPanelsTransposed(weight + (long)n * 8, 8, 8, columns, panel, width, V.Lanes);
+        for (int m = 0; m < strips; m++)
         {
-            int strips = (count + 5) / 6;
-            float* tile = stackalloc float[48];
-            float* panel = (float*)worker.Scratch;
-            float* rows = (float*)worker.Scratch + 64;
-            Panels.PackPanelsTransposed(input, 8, 8, count, rows, 6, 6);
-            for (int p = 0; p < 3; p++)
-            {
-                int n = p * 8;
-                Panels.PackPanelsTransposed(weight + (long)n * 8, 8, 8, 8, panel, 8, V.Lanes);
-                for (int m = 0; m < strips; m++)
-                {
-                    int row = m * 6, rowCount = Math.Min(6, count - row);
-                    RegisterTile.MultiplyStrip<V>(6, 2, rows + (long)m * 48, 6, panel, 8, tile, 8, 8);
-                    LinearBias_Nx8x24_Epilogue<V>(tile, bias, c_attn, row, rowCount, n, 8);
-                }
-            }
+          int row = m * 6, rowCount = Math.Min(6, count - row);
+          float* a = input + (long)row * 8;
+          long step = 8;
+          if (rowCount < 6)
+          {
+            Panels.PadRows(a, 8, rowCount, 8, padded, 6);
+            a = padded;
+            step = 8;
+          }
+
+          RegisterTile.MultiplyRows<V>(6, vectors, a, step, panel, vectors * V.Lanes, tile, vectors * V.Lanes, 8);
+          LinearBias_Nx8x24_Epilogue<V>(tile, bias, c_attn, row, rowCount, n, columns);
         }
-        else
+      }
+    }
+  }}
+
+  [@MethodImpl(AggressiveOptimization)]
+  private static void LinearBias_Nx8x24_Epilogue<V>(float* tile, float* bias, float* c_attn, int row, int rows, int column, int columns) where V : struct, IVector<V>
+  { unchecked {
+    for (int r = row; r < row + rows; r++)
+    {
+      float* c_attn_r = c_attn + (long)r * 24;
+      int j = 0;
+      for (; j <= columns - V.Lanes; j += V.Lanes)
+        V.Store(V.Load(tile + j) + V.Load(bias + column + j), c_attn_r + column + j);
+      if (j < columns)
+      {
+        V.StoreTail(V.Load(tile + j) + V.LoadTail(bias + column + j, columns - j), c_attn_r + column + j, columns - j);
+        j += V.Lanes;
+      }
+
+      tile += j;
+    }
+  }}
+
+  // output from input: every row of [T, 8].
+  [@MethodImpl(AggressiveOptimization)]
+  public static void Copy_Nx8<V>(float* input, float* output, int count, Worker worker) where V : struct, IVector<V>
+  { unchecked {
+    int start = 0, end = count;
+    for (int r = start; r < end; r++)
+    {
+      float* input_r = input + (long)r * 24;
+      float* output_r = output + (long)r * 8;
+      for (int c = 0; c < 8 / V.Lanes * V.Lanes; c += V.Lanes)
+        V.Store(V.Load(input_r + c), output_r + c);
+      if (8 % V.Lanes != 0)
+        V.StoreTail(V.LoadTail(input_r + 8 / V.Lanes * V.Lanes, 8 % V.Lanes), output_r + 8 / V.Lanes * V.Lanes, 8 % V.Lanes);
+    }
+  }}
+
+  // softmax(q·kᵀ·0.5f)·v, 2 heads of 4, causal, over the cache.
+  [@MethodImpl(AggressiveOptimization)]
+  public static void Attention_1xN_2x4<V>(float* q, float* k, float* v, float* output, int count, int position, Worker worker) where V : struct, IVector<V>
+  { unchecked {
+    int columns = 2 * V.Lanes;
+    int rows = Simd.Of<V>(12, 6, 6);
+    int scoreStride = Simd.Of<V>(48, 32, 24);
+    int padded = Simd.Of<V>(32, 16, 8);
+    float* keysTransposed = (float*)worker.Scratch;
+    int valuesAt = Simd.Of<V>(192, 128, 96);
+    float* values = (float*)worker.Scratch + valuesAt;
+    int scoresAt = Simd.Of<V>(1728, 640, 288);
+    float* scores = (float*)worker.Scratch + scoresAt;
+    int tileAt = Simd.Of<V>(2304, 832, 432);
+    float* tile = (float*)worker.Scratch + tileAt;
+    float* factors = stackalloc float[12];
+    int keys = position + count;
+    int start = 0, end = 2;
+    for (int task = start; task < end; task++)
+    {
+      int sequence = task / 2, head = task % 2;
+      float* queryRows = q + (long)sequence * count * 24 + head * 4;
+      float* outputRows = output + (long)sequence * count * 8 + head * 4;
+      for (int j = 0; j < keys; j += columns)
+        Panels.PackTransposed(k + head * 4 + (long)j * 8, 8, 4, Math.Min(columns, keys - j), keysTransposed + j, columns, scoreStride);
+
+      Panels.PackRows(v + head * 4, 8, keys, 4, values, padded);
+      for (int i = 0; i < count; i += rows)
+      {
+        int height = Math.Min(rows, count - i), limit = position + i + height;
+        for (int n = 0; n < limit; n += columns)
+          RegisterTile.MultiplyRows<V>(height, 2, queryRows + (long)i * 24, 24, keysTransposed + n, scoreStride, scores + n, scoreStride, 4);
+
+        for (int row = 0; row < height; row++)
         {
-            int paddedAt = Simd.Of<V>(256, 64, 0), panelCount = Simd.Of<V>(1, 3, 0), width = Simd.Of<V>(32, 8, 0);
-            int strips = (count + 5) / 6;
-            float* tile = stackalloc float[192];
-            float* panel = (float*)worker.Scratch;
-            float* padded = (float*)worker.Scratch + paddedAt;
-            for (int p = 0; p < panelCount; p++)
-            {
-                int n = p * width;
-                int columns = Math.Min(width, 24 - n), vectors = (columns + V.Lanes - 1) / V.Lanes;
-                Panels.PackPanelsTransposed(weight + (long)n * 8, 8, 8, columns, panel, width, V.Lanes);
-                for (int m = 0; m < strips; m++)
-                {
-                    int row = m * 6, rowCount = Math.Min(6, count - row);
-                    float* a = input + (long)row * 8;
-                    long step = 8;
-                    if (rowCount < 6)
-                    {
-                        Panels.PadRows(a, 8, rowCount, 8, padded, 6);
-                        a = padded;
-                        step = 8;
-                    }
-
-                    RegisterTile.MultiplyRows<V>(6, vectors, a, step, panel, vectors * V.Lanes, tile, vectors * V.Lanes, 8);
-                    LinearBias_Nx8x24_Epilogue<V>(tile, bias, c_attn, row, rowCount, n, columns);
-                }
-            }
-        }
-    }}
-
-    [@MethodImpl(MethodImplOptions.AggressiveOptimization)]
-    private static void LinearBias_Nx8x24_Epilogue<V>(float* tile, float* bias, float* c_attn, int row, int rows, int column, int columns) where V : struct, IVector<V>
-    { unchecked {
-        for (int r = row; r < row + rows; r++)
-        {
-            float* c_attn_r = c_attn + (long)r * 24;
-            int j = 0;
-            for (; j <= columns - V.Lanes; j += V.Lanes)
-                V.Store(V.Load(tile + j) + V.Load(bias + column + j), c_attn_r + column + j);
-            if (j < columns)
-            {
-                V.StoreTail(V.Load(tile + j) + V.LoadTail(bias + column + j, columns - j), c_attn_r + column + j, columns - j);
-                j += V.Lanes;
-            }
-
-            tile += j;
-        }
-    }}
-
-    // output from input: every row of [T, 8].
-    [@MethodImpl(MethodImplOptions.AggressiveOptimization)]
-    public static void Copy_Nx8<V>(float* input, float* output, int count, Worker worker) where V : struct, IVector<V>
-    { unchecked {
-        int start = 0, end = count;
-        for (int r = start; r < end; r++)
-        {
-            float* input_r = input + (long)r * 24;
-            float* output_r = output + (long)r * 8;
-            for (int c = 0; c < 8 / V.Lanes * V.Lanes; c += V.Lanes)
-                V.Store(V.Load(input_r + c), output_r + c);
-            if (8 % V.Lanes != 0)
-                V.StoreTail(V.LoadTail(input_r + 8 / V.Lanes * V.Lanes, 8 % V.Lanes), output_r + 8 / V.Lanes * V.Lanes, 8 % V.Lanes);
-        }
-    }}
-
-    // softmax(q·kᵀ·0.5f)·v, 2 heads of 4, causal, over the cache.
-    [@MethodImpl(MethodImplOptions.AggressiveOptimization)]
-    public static void Attention_1xN_2x4<V>(float* q, float* k, float* v, float* output, int count, int position, Worker worker) where V : struct, IVector<V>
-    { unchecked {
-        int columns = 2 * V.Lanes;
-        int rows = Simd.Of<V>(12, 6, 6);
-        int scoreStride = Simd.Of<V>(48, 32, 24);
-        int padded = Simd.Of<V>(32, 16, 8);
-        float* keysTransposed = (float*)worker.Scratch;
-        int valuesAt = Simd.Of<V>(192, 128, 96);
-        float* values = (float*)worker.Scratch + valuesAt;
-        int scoresAt = Simd.Of<V>(1728, 640, 288);
-        float* scores = (float*)worker.Scratch + scoresAt;
-        int tileAt = Simd.Of<V>(2304, 832, 432);
-        float* tile = (float*)worker.Scratch + tileAt;
-        float* factors = stackalloc float[12];
-        int keys = position + count;
-        int start = 0, end = 2;
-        for (int task = start; task < end; task++)
-        {
-            int sequence = task / 2, head = task % 2;
-            float* queryRows = q + (long)sequence * count * 24 + head * 4;
-            float* outputRows = output + (long)sequence * count * 8 + head * 4;
-            for (int j = 0; j < keys; j += columns)
-                Panels.PackTransposed(k + head * 4 + (long)j * 8, 8, 4, Math.Min(columns, keys - j), keysTransposed + j, columns, scoreStride);
-
-            Panels.PackRows(v + head * 4, 8, keys, 4, values, padded);
-            for (int i = 0; i < count; i += rows)
-            {
-                int height = Math.Min(rows, count - i), limit = position + i + height;
-                for (int n = 0; n < limit; n += columns)
-                    RegisterTile.MultiplyRows<V>(height, 2, queryRows + (long)i * 24, 24, keysTransposed + n, scoreStride, scores + n, scoreStride, 4);
-
-                for (int row = 0; row < height; row++)
-                {
-                    float sum = AttentionRows.Exponentials(scores + row * scoreStride, limit - height + 1 + row, limit, 0.5f, out float _);
-                    factors[row] = 1 / sum;
-                }
-
-                for (int c = 0; c < 4; c += columns)
-                {
-                    RegisterTile.MultiplyRows<V>(height, 2, scores, scoreStride, values + c, padded, tile, columns, limit);
-                    AttentionTiles.Scale<V>(tile, columns, height, Math.Min(columns, 4 - c), outputRows + (long)i * 8 + c, 8, factors);
-                }
-            }
-        }
-    }}
-
-    // The products of 8 elements of a row and of four others, summed up to one vector of partial sums.
-    [@MethodImpl(MethodImplOptions.AggressiveInlining)]
-    private static V FourDots8<V>(float* x, float* w, long apart) where V : struct, IVector<V>
-    { unchecked {
-        float* w1 = w + apart, w2 = w1 + apart, w3 = w2 + apart;
-        V x0 = V.Load(x);
-        V d0_0 = x0 * V.Load(w);
-        V d0_1 = x0 * V.Load(w1);
-        V d0_2 = x0 * V.Load(w2);
-        V d0_3 = x0 * V.Load(w3);
-        return V.PartialSums(d0_0, d0_1, d0_2, d0_3);
-    }}
-
-    // The products of 8 elements, summed up to one vector.
-    [@MethodImpl(MethodImplOptions.AggressiveInlining)]
-    private static V Dot8<V>(float* x, float* w) where V : struct, IVector<V>
-    { unchecked {
-        V d0 = V.Load(x) * V.Load(w);
-        return d0;
-    }}
-
-    // The dot products of a row of 8 elements with others, in quarters: memory gives more to four streams than to one.
-    [@MethodImpl(MethodImplOptions.AggressiveOptimization)]
-    private static void Dots8<V>(float* x, float* w, float* sums, int rows) where V : struct, IVector<V>
-    { unchecked {
-        int quarter = rows / 16 * 4;
-        long apart = (long)quarter * 8;
-        for (int n = 0; n < quarter; n += 4)
-        {
-            V p0 = FourDots8<V>(x, w, apart);
-            V p1 = FourDots8<V>(x, w + 8, apart);
-            V p2 = FourDots8<V>(x, w + 16, apart);
-            V p3 = FourDots8<V>(x, w + 24, apart);
-            V.StoreSums(p0, p1, p2, p3, sums + n, quarter);
-            w += 32;
+          float sum = AttentionRows.Exponentials(scores + row * scoreStride, limit - height + 1 + row, limit, 0.5f, out float _);
+          factors[row] = 1 / sum;
         }
 
-        w += 3 * apart;
-        for (int n = 4 * quarter; n < rows; n++)
+        for (int c = 0; c < 4; c += columns)
         {
-            sums[n] = V.Sum(Dot8<V>(x, w));
-            w += 8;
+          RegisterTile.MultiplyRows<V>(height, 2, scores, scoreStride, values + c, padded, tile, columns, limit);
+          AttentionTiles.Scale<V>(tile, columns, height, Math.Min(columns, 4 - c), outputRows + (long)i * 8 + c, 8, factors);
         }
-    }}
+      }
+    }
+  }}
 
-    // The products of 8 elements of a row and of four others, summed up to one vector of partial sums.
-    [@MethodImpl(MethodImplOptions.AggressiveInlining)]
-    private static V FourDots8_2<V>(float* x, float* w, long apart) where V : struct, IVector<V>
-    { unchecked {
-        float* w1 = w + apart, w2 = w1 + apart, w3 = w2 + apart;
-        V x0 = V.Load(x);
-        V d0_0 = x0 * V.Load(w);
-        V d0_1 = x0 * V.Load(w1);
-        V d0_2 = x0 * V.Load(w2);
-        V d0_3 = x0 * V.Load(w3);
-        V x1 = V.Load(x + V.Lanes);
-        V d1_0 = x1 * V.Load(w + V.Lanes);
-        V d1_1 = x1 * V.Load(w1 + V.Lanes);
-        V d1_2 = x1 * V.Load(w2 + V.Lanes);
-        V d1_3 = x1 * V.Load(w3 + V.Lanes);
-        return V.PartialSums(d0_0 + d1_0, d0_1 + d1_1, d0_2 + d1_2, d0_3 + d1_3);
-    }}
+  // The products of 8 elements of a row and of four others, summed up to one vector of partial sums.
+  [@MethodImpl(AggressiveInlining)]
+  private static V FourDots8<V>(float* x, float* w, long apart) where V : struct, IVector<V>
+  { unchecked {
+    float* w1 = w + apart, w2 = w1 + apart, w3 = w2 + apart;
+    V x0 = V.Load(x);
+    V d0_0 = x0 * V.Load(w);
+    V d0_1 = x0 * V.Load(w1);
+    V d0_2 = x0 * V.Load(w2);
+    V d0_3 = x0 * V.Load(w3);
+    return V.PartialSums(d0_0, d0_1, d0_2, d0_3);
+  }}
 
-    // The products of 8 elements, summed up to one vector.
-    [@MethodImpl(MethodImplOptions.AggressiveInlining)]
-    private static V Dot8_2<V>(float* x, float* w) where V : struct, IVector<V>
-    { unchecked {
-        V d0 = V.Load(x) * V.Load(w);
-        V d1 = V.Load(x + V.Lanes) * V.Load(w + V.Lanes);
-        return d0 + d1;
-    }}
+  // The products of 8 elements, summed up to one vector.
+  [@MethodImpl(AggressiveInlining)]
+  private static V Dot8<V>(float* x, float* w) where V : struct, IVector<V>
+  { unchecked {
+    V d0 = V.Load(x) * V.Load(w);
+    return d0;
+  }}
 
-    // The dot products of a row of 8 elements with others, in quarters: memory gives more to four streams than to one.
-    [@MethodImpl(MethodImplOptions.AggressiveOptimization)]
-    private static void Dots8_2<V>(float* x, float* w, float* sums, int rows) where V : struct, IVector<V>
-    { unchecked {
-        int quarter = rows / 16 * 4;
-        long apart = (long)quarter * 8;
-        for (int n = 0; n < quarter; n += 4)
+  // The dot products of a row of 8 elements with others, in quarters: memory gives more to four streams than to one.
+  [@MethodImpl(AggressiveOptimization)]
+  private static void Dots8<V>(float* x, float* w, float* sums, int rows) where V : struct, IVector<V>
+  { unchecked {
+    int quarter = rows / 16 * 4;
+    long apart = (long)quarter * 8;
+    for (int n = 0; n < quarter; n += 4)
+    {
+      V p0 = FourDots8<V>(x, w, apart);
+      V p1 = FourDots8<V>(x, w + 8, apart);
+      V p2 = FourDots8<V>(x, w + 16, apart);
+      V p3 = FourDots8<V>(x, w + 24, apart);
+      V.StoreSums(p0, p1, p2, p3, sums + n, quarter);
+      w += 32;
+    }
+
+    w += 3 * apart;
+    for (int n = 4 * quarter; n < rows; n++)
+    {
+      sums[n] = V.Sum(Dot8<V>(x, w));
+      w += 8;
+    }
+  }}
+
+  // The products of 8 elements of a row and of four others, summed up to one vector of partial sums.
+  [@MethodImpl(AggressiveInlining)]
+  private static V FourDots8_2<V>(float* x, float* w, long apart) where V : struct, IVector<V>
+  { unchecked {
+    float* w1 = w + apart, w2 = w1 + apart, w3 = w2 + apart;
+    V x0 = V.Load(x);
+    V d0_0 = x0 * V.Load(w);
+    V d0_1 = x0 * V.Load(w1);
+    V d0_2 = x0 * V.Load(w2);
+    V d0_3 = x0 * V.Load(w3);
+    V x1 = V.Load(x + V.Lanes);
+    V d1_0 = x1 * V.Load(w + V.Lanes);
+    V d1_1 = x1 * V.Load(w1 + V.Lanes);
+    V d1_2 = x1 * V.Load(w2 + V.Lanes);
+    V d1_3 = x1 * V.Load(w3 + V.Lanes);
+    return V.PartialSums(d0_0 + d1_0, d0_1 + d1_1, d0_2 + d1_2, d0_3 + d1_3);
+  }}
+
+  // The products of 8 elements, summed up to one vector.
+  [@MethodImpl(AggressiveInlining)]
+  private static V Dot8_2<V>(float* x, float* w) where V : struct, IVector<V>
+  { unchecked {
+    V d0 = V.Load(x) * V.Load(w);
+    V d1 = V.Load(x + V.Lanes) * V.Load(w + V.Lanes);
+    return d0 + d1;
+  }}
+
+  // The dot products of a row of 8 elements with others, in quarters: memory gives more to four streams than to one.
+  [@MethodImpl(AggressiveOptimization)]
+  private static void Dots8_2<V>(float* x, float* w, float* sums, int rows) where V : struct, IVector<V>
+  { unchecked {
+    int quarter = rows / 16 * 4;
+    long apart = (long)quarter * 8;
+    for (int n = 0; n < quarter; n += 4)
+    {
+      V p0 = FourDots8_2<V>(x, w, apart);
+      V p1 = FourDots8_2<V>(x, w + 8, apart);
+      V p2 = FourDots8_2<V>(x, w + 16, apart);
+      V p3 = FourDots8_2<V>(x, w + 24, apart);
+      V.StoreSums(p0, p1, p2, p3, sums + n, quarter);
+      w += 32;
+    }
+
+    w += 3 * apart;
+    for (int n = 4 * quarter; n < rows; n++)
+    {
+      sums[n] = V.Sum(Dot8_2<V>(x, w));
+      w += 8;
+    }
+  }}
+
+  // residual_2 from input, weight, residual, bias: [1, 8] · [8, 8]ᵀ.
+  [@MethodImpl(AggressiveOptimization)]
+  public static void LinearBiasAdd_1x8x8<V>(float* input, float* weight, float* residual, float* bias, float* residual_2, Worker worker) where V : struct, IVector<V>
+  { unchecked {
+    if (typeof(V) == typeof(F128))
+    {
+      LinearBiasAdd_1x8x8_128<V>(input, weight, residual, bias, residual_2, worker);
+      return;
+    }
+
+    if (typeof(V) == typeof(F256))
+    {
+      LinearBiasAdd_1x8x8_512<V>(input, weight, residual, bias, residual_2, worker);
+      return;
+    }
+
+    LinearBiasAdd_1x8x8_512<F256>(input, weight, residual, bias, residual_2, worker);
+  }}
+
+  [@MethodImpl(AggressiveOptimization)]
+  private static void LinearBiasAdd_1x8x8_512<V>(float* input, float* weight, float* residual, float* bias, float* residual_2, Worker worker) where V : struct, IVector<V>
+  { unchecked {
+    float* sums = stackalloc float[16];
+    int start = 0, end = 8;
+    for (int column = start; column < end; column += 16)
+    {
+      int columns = Math.Min(16, end - column);
+      Dots8<V>(input, weight + (long)column * 8, sums, columns);
+      LinearBiasAdd_1x8x8_Epilogue<V>(sums, residual, bias, residual_2, column, columns);
+    }
+  }}
+
+  [@MethodImpl(AggressiveOptimization)]
+  private static void LinearBiasAdd_1x8x8_128<V>(float* input, float* weight, float* residual, float* bias, float* residual_2, Worker worker) where V : struct, IVector<V>
+  { unchecked {
+    float* sums = stackalloc float[16];
+    int start = 0, end = 8;
+    for (int column = start; column < end; column += 16)
+    {
+      int columns = Math.Min(16, end - column);
+      Dots8_2<V>(input, weight + (long)column * 8, sums, columns);
+      LinearBiasAdd_1x8x8_Epilogue<V>(sums, residual, bias, residual_2, column, columns);
+    }
+  }}
+
+  [@MethodImpl(AggressiveOptimization)]
+  private static void LinearBiasAdd_1x8x8_Epilogue<V>(float* tile, float* residual, float* bias, float* residual_2, int column, int columns) where V : struct, IVector<V>
+  { unchecked {
+    int j = 0;
+    for (; j <= columns - V.Lanes; j += V.Lanes)
+      V.Store(V.Load(residual + column + j) + (V.Load(tile + j) + V.Load(bias + column + j)), residual_2 + column + j);
+    if (j < columns)
+    {
+      V ev0 = V.LoadTail(residual + column + j, columns - j) + (V.Load(tile + j) + V.LoadTail(bias + column + j, columns - j));
+      V.StoreTail(ev0, residual_2 + column + j, columns - j);
+    }
+  }}
+
+  // ln from residual, weight, bias: every row of [1, 8].
+  [@MethodImpl(AggressiveOptimization)]
+  public static void LayerNorm_1x8<V>(float* residual, float* weight, float* bias, float* ln, Worker worker) where V : struct, IVector<V>
+  { unchecked {
+    V reduced0_0 = V.Zero;
+    for (int c = 0; c < 8 / V.Lanes * V.Lanes; c += V.Lanes)
+      reduced0_0 += V.Load(residual + c);
+    if (8 % V.Lanes != 0)
+      reduced0_0 += V.FirstLanes(V.LoadTail(residual + 8 / V.Lanes * V.Lanes, 8 % V.Lanes), 8 % V.Lanes, 0f);
+    float sum0 = V.Sum(reduced0_0);
+    V b0 = V.Create(sum0 * 0.125f);
+    V reduced1_0 = V.Zero;
+    for (int c = 0; c < 8 / V.Lanes * V.Lanes; c += V.Lanes)
+    {
+      V v0 = V.Load(residual + c) - b0;
+      reduced1_0 += v0 * v0;
+    }
+    if (8 % V.Lanes != 0)
+    {
+      V v0 = V.LoadTail(residual + 8 / V.Lanes * V.Lanes, 8 % V.Lanes) - b0;
+      reduced1_0 += V.FirstLanes(v0 * v0, 8 % V.Lanes, 0f);
+    }
+    float sum1 = V.Sum(reduced1_0);
+    V b1 = V.Create(1f / MathF.Sqrt((sum1 * 0.125f) + 1e-05f));
+    for (int c = 0; c < 8 / V.Lanes * V.Lanes; c += V.Lanes)
+      V.Store(V.MultiplyAdd((V.Load(residual + c) - b0) * b1, V.Load(weight + c), V.Load(bias + c)), ln + c);
+    if (8 % V.Lanes != 0)
+    {
+      V v0 = V.MultiplyAdd((V.LoadTail(residual + 8 / V.Lanes * V.Lanes, 8 % V.Lanes) - b0) * b1, V.LoadTail(weight + 8 / V.Lanes * V.Lanes, 8 % V.Lanes), V.LoadTail(bias + 8 / V.Lanes * V.Lanes, 8 % V.Lanes));
+      V.StoreTail(v0, ln + 8 / V.Lanes * V.Lanes, 8 % V.Lanes);
+    }
+  }}
+
+  // act from input, weight, bias: [1, 8] · [32, 8]ᵀ.
+  [@MethodImpl(AggressiveOptimization)]
+  public static void LinearBiasGeluTanh_1x8x32<V>(float* input, float* weight, float* bias, float* act, Worker worker) where V : struct, IVector<V>
+  { unchecked {
+    if (typeof(V) == typeof(F128))
+    {
+      LinearBiasGeluTanh_1x8x32_128<V>(input, weight, bias, act, worker);
+      return;
+    }
+
+    if (typeof(V) == typeof(F256))
+    {
+      LinearBiasGeluTanh_1x8x32_512<V>(input, weight, bias, act, worker);
+      return;
+    }
+
+    LinearBiasGeluTanh_1x8x32_512<F256>(input, weight, bias, act, worker);
+  }}
+
+  [@MethodImpl(AggressiveOptimization)]
+  private static void LinearBiasGeluTanh_1x8x32_512<V>(float* input, float* weight, float* bias, float* act, Worker worker) where V : struct, IVector<V>
+  { unchecked {
+    float* sums = stackalloc float[32];
+    int start = 0, end = 32;
+    for (int column = start; column < end; column += 32)
+    {
+      int columns = Math.Min(32, end - column);
+      Dots8<V>(input, weight + (long)column * 8, sums, columns);
+      LinearBiasGeluTanh_1x8x32_Epilogue<V>(sums, bias, act, column, columns);
+    }
+  }}
+
+  [@MethodImpl(AggressiveOptimization)]
+  private static void LinearBiasGeluTanh_1x8x32_128<V>(float* input, float* weight, float* bias, float* act, Worker worker) where V : struct, IVector<V>
+  { unchecked {
+    float* sums = stackalloc float[32];
+    int start = 0, end = 32;
+    for (int column = start; column < end; column += 32)
+    {
+      int columns = Math.Min(32, end - column);
+      Dots8_2<V>(input, weight + (long)column * 8, sums, columns);
+      LinearBiasGeluTanh_1x8x32_Epilogue<V>(sums, bias, act, column, columns);
+    }
+  }}
+
+  [@MethodImpl(AggressiveOptimization)]
+  private static void LinearBiasGeluTanh_1x8x32_Epilogue<V>(float* tile, float* bias, float* act, int column, int columns) where V : struct, IVector<V>
+  { unchecked {
+    int j = 0;
+    for (; j <= columns - V.Lanes; j += V.Lanes)
+    {
+      V ev0 = V.Load(tile + j) + V.Load(bias + column + j);
+      V ev1 = ev0 * V.Sigmoid(ev0 * V.MultiplyAdd(V.Create(0.071354814f), ev0 * ev0, V.Create(1.5957692f)));
+      V.Store(ev1, act + column + j);
+    }
+  }}
+
+  // The products of 32 elements of a row and of four others, summed up to one vector of partial sums.
+  [@MethodImpl(AggressiveInlining)]
+  private static V FourDots32<V>(float* x, float* w, long apart) where V : struct, IVector<V>
+  { unchecked {
+    float* w1 = w + apart, w2 = w1 + apart, w3 = w2 + apart;
+    V x0 = V.Load(x);
+    V d0_0 = x0 * V.Load(w);
+    V d0_1 = x0 * V.Load(w1);
+    V d0_2 = x0 * V.Load(w2);
+    V d0_3 = x0 * V.Load(w3);
+    V x1 = V.Load(x + V.Lanes);
+    V d1_0 = x1 * V.Load(w + V.Lanes);
+    V d1_1 = x1 * V.Load(w1 + V.Lanes);
+    V d1_2 = x1 * V.Load(w2 + V.Lanes);
+    V d1_3 = x1 * V.Load(w3 + V.Lanes);
+    for (int k = 2 * V.Lanes; k < 32; k += 2 * V.Lanes)
+    {
+      V x2 = V.Load(x + k);
+      d0_0 = V.MultiplyAdd(x2, V.Load(w + k), d0_0);
+      d0_1 = V.MultiplyAdd(x2, V.Load(w1 + k), d0_1);
+      d0_2 = V.MultiplyAdd(x2, V.Load(w2 + k), d0_2);
+      d0_3 = V.MultiplyAdd(x2, V.Load(w3 + k), d0_3);
+      V x3 = V.Load(x + k + V.Lanes);
+      d1_0 = V.MultiplyAdd(x3, V.Load(w + k + V.Lanes), d1_0);
+      d1_1 = V.MultiplyAdd(x3, V.Load(w1 + k + V.Lanes), d1_1);
+      d1_2 = V.MultiplyAdd(x3, V.Load(w2 + k + V.Lanes), d1_2);
+      d1_3 = V.MultiplyAdd(x3, V.Load(w3 + k + V.Lanes), d1_3);
+    }
+
+    return V.PartialSums(d0_0 + d1_0, d0_1 + d1_1, d0_2 + d1_2, d0_3 + d1_3);
+  }}
+
+  // The products of 32 elements, summed up to one vector.
+  [@MethodImpl(AggressiveInlining)]
+  private static V Dot32<V>(float* x, float* w) where V : struct, IVector<V>
+  { unchecked {
+    V d0 = V.Load(x) * V.Load(w);
+    V d1 = V.Load(x + V.Lanes) * V.Load(w + V.Lanes);
+    V d2 = V.Load(x + 2 * V.Lanes) * V.Load(w + 2 * V.Lanes);
+    V d3 = V.Load(x + 3 * V.Lanes) * V.Load(w + 3 * V.Lanes);
+    for (int k = 4 * V.Lanes; k < 32; k += 4 * V.Lanes)
+    {
+      d0 = V.MultiplyAdd(V.Load(x + k), V.Load(w + k), d0);
+      d1 = V.MultiplyAdd(V.Load(x + k + V.Lanes), V.Load(w + k + V.Lanes), d1);
+      d2 = V.MultiplyAdd(V.Load(x + k + 2 * V.Lanes), V.Load(w + k + 2 * V.Lanes), d2);
+      d3 = V.MultiplyAdd(V.Load(x + k + 3 * V.Lanes), V.Load(w + k + 3 * V.Lanes), d3);
+    }
+
+    return (d0 + d1) + (d2 + d3);
+  }}
+
+  // The dot products of a row of 32 elements with others, in quarters: memory gives more to four streams than to one.
+  [@MethodImpl(AggressiveOptimization)]
+  private static void Dots32<V>(float* x, float* w, float* sums, int rows) where V : struct, IVector<V>
+  { unchecked {
+    int quarter = rows / 16 * 4;
+    long apart = (long)quarter * 32;
+    for (int n = 0; n < quarter; n += 4)
+    {
+      V p0 = FourDots32<V>(x, w, apart);
+      V p1 = FourDots32<V>(x, w + 32, apart);
+      V p2 = FourDots32<V>(x, w + 64, apart);
+      V p3 = FourDots32<V>(x, w + 96, apart);
+      V.StoreSums(p0, p1, p2, p3, sums + n, quarter);
+      w += 128;
+    }
+
+    w += 3 * apart;
+    for (int n = 4 * quarter; n < rows; n++)
+    {
+      sums[n] = V.Sum(Dot32<V>(x, w));
+      w += 32;
+    }
+  }}
+
+  // The products of 32 elements of a row and of four others, summed up to one vector of partial sums.
+  [@MethodImpl(AggressiveInlining)]
+  private static V FourDots32_2<V>(float* x, float* w, long apart) where V : struct, IVector<V>
+  { unchecked {
+    float* w1 = w + apart, w2 = w1 + apart, w3 = w2 + apart;
+    V x0 = V.Load(x);
+    V d0_0 = x0 * V.Load(w);
+    V d0_1 = x0 * V.Load(w1);
+    V d0_2 = x0 * V.Load(w2);
+    V d0_3 = x0 * V.Load(w3);
+    V x1 = V.Load(x + V.Lanes);
+    V d1_0 = x1 * V.Load(w + V.Lanes);
+    V d1_1 = x1 * V.Load(w1 + V.Lanes);
+    V d1_2 = x1 * V.Load(w2 + V.Lanes);
+    V d1_3 = x1 * V.Load(w3 + V.Lanes);
+    V x2 = V.Load(x + 2 * V.Lanes);
+    d0_0 = V.MultiplyAdd(x2, V.Load(w + 2 * V.Lanes), d0_0);
+    d0_1 = V.MultiplyAdd(x2, V.Load(w1 + 2 * V.Lanes), d0_1);
+    d0_2 = V.MultiplyAdd(x2, V.Load(w2 + 2 * V.Lanes), d0_2);
+    d0_3 = V.MultiplyAdd(x2, V.Load(w3 + 2 * V.Lanes), d0_3);
+    V x3 = V.Load(x + 3 * V.Lanes);
+    d1_0 = V.MultiplyAdd(x3, V.Load(w + 3 * V.Lanes), d1_0);
+    d1_1 = V.MultiplyAdd(x3, V.Load(w1 + 3 * V.Lanes), d1_1);
+    d1_2 = V.MultiplyAdd(x3, V.Load(w2 + 3 * V.Lanes), d1_2);
+    d1_3 = V.MultiplyAdd(x3, V.Load(w3 + 3 * V.Lanes), d1_3);
+    return V.PartialSums(d0_0 + d1_0, d0_1 + d1_1, d0_2 + d1_2, d0_3 + d1_3);
+  }}
+
+  // The products of 32 elements, summed up to one vector.
+  [@MethodImpl(AggressiveInlining)]
+  private static V Dot32_2<V>(float* x, float* w) where V : struct, IVector<V>
+  { unchecked {
+    V d0 = V.Load(x) * V.Load(w);
+    V d1 = V.Load(x + V.Lanes) * V.Load(w + V.Lanes);
+    d0 = V.MultiplyAdd(V.Load(x + 2 * V.Lanes), V.Load(w + 2 * V.Lanes), d0);
+    d1 = V.MultiplyAdd(V.Load(x + 3 * V.Lanes), V.Load(w + 3 * V.Lanes), d1);
+    return d0 + d1;
+  }}
+
+  // The dot products of a row of 32 elements with others, in quarters: memory gives more to four streams than to one.
+  [@MethodImpl(AggressiveOptimization)]
+  private static void Dots32_2<V>(float* x, float* w, float* sums, int rows) where V : struct, IVector<V>
+  { unchecked {
+    int quarter = rows / 16 * 4;
+    long apart = (long)quarter * 32;
+    for (int n = 0; n < quarter; n += 4)
+    {
+      V p0 = FourDots32_2<V>(x, w, apart);
+      V p1 = FourDots32_2<V>(x, w + 32, apart);
+      V p2 = FourDots32_2<V>(x, w + 64, apart);
+      V p3 = FourDots32_2<V>(x, w + 96, apart);
+      V.StoreSums(p0, p1, p2, p3, sums + n, quarter);
+      w += 128;
+    }
+
+    w += 3 * apart;
+    for (int n = 4 * quarter; n < rows; n++)
+    {
+      sums[n] = V.Sum(Dot32_2<V>(x, w));
+      w += 32;
+    }
+  }}
+
+  // The products of 32 elements of a row and of four others, summed up to one vector of partial sums.
+  [@MethodImpl(AggressiveInlining)]
+  private static V FourDots32_3<V>(float* x, float* w, long apart) where V : struct, IVector<V>
+  { unchecked {
+    float* w1 = w + apart, w2 = w1 + apart, w3 = w2 + apart;
+    V x0 = V.Load(x);
+    V d0_0 = x0 * V.Load(w);
+    V d0_1 = x0 * V.Load(w1);
+    V d0_2 = x0 * V.Load(w2);
+    V d0_3 = x0 * V.Load(w3);
+    V x1 = V.Load(x + V.Lanes);
+    V d1_0 = x1 * V.Load(w + V.Lanes);
+    V d1_1 = x1 * V.Load(w1 + V.Lanes);
+    V d1_2 = x1 * V.Load(w2 + V.Lanes);
+    V d1_3 = x1 * V.Load(w3 + V.Lanes);
+    return V.PartialSums(d0_0 + d1_0, d0_1 + d1_1, d0_2 + d1_2, d0_3 + d1_3);
+  }}
+
+  // The products of 32 elements, summed up to one vector.
+  [@MethodImpl(AggressiveInlining)]
+  private static V Dot32_3<V>(float* x, float* w) where V : struct, IVector<V>
+  { unchecked {
+    V d0 = V.Load(x) * V.Load(w);
+    V d1 = V.Load(x + V.Lanes) * V.Load(w + V.Lanes);
+    return d0 + d1;
+  }}
+
+  // The dot products of a row of 32 elements with others, in quarters: memory gives more to four streams than to one.
+  [@MethodImpl(AggressiveOptimization)]
+  private static void Dots32_3<V>(float* x, float* w, float* sums, int rows) where V : struct, IVector<V>
+  { unchecked {
+    int quarter = rows / 16 * 4;
+    long apart = (long)quarter * 32;
+    for (int n = 0; n < quarter; n += 4)
+    {
+      V p0 = FourDots32_3<V>(x, w, apart);
+      V p1 = FourDots32_3<V>(x, w + 32, apart);
+      V p2 = FourDots32_3<V>(x, w + 64, apart);
+      V p3 = FourDots32_3<V>(x, w + 96, apart);
+      V.StoreSums(p0, p1, p2, p3, sums + n, quarter);
+      w += 128;
+    }
+
+    w += 3 * apart;
+    for (int n = 4 * quarter; n < rows; n++)
+    {
+      sums[n] = V.Sum(Dot32_3<V>(x, w));
+      w += 32;
+    }
+  }}
+
+  // residual_2 from input, weight, residual, bias: [1, 32] · [8, 32]ᵀ.
+  [@MethodImpl(AggressiveOptimization)]
+  public static void LinearBiasAdd_1x32x8<V>(float* input, float* weight, float* residual, float* bias, float* residual_2, Worker worker) where V : struct, IVector<V>
+  { unchecked {
+    if (typeof(V) == typeof(F128))
+    {
+      float* sums = stackalloc float[16];
+      int start = 0, end = 8;
+      for (int column = start; column < end; column += 16)
+      {
+        int columns = Math.Min(16, end - column);
+        Dots32<V>(input, weight + (long)column * 32, sums, columns);
+        LinearBiasAdd_1x32x8_Epilogue<V>(sums, residual, bias, residual_2, column, columns);
+      }
+    }
+    else if (typeof(V) == typeof(F256))
+    {
+      float* sums = stackalloc float[16];
+      int start = 0, end = 8;
+      for (int column = start; column < end; column += 16)
+      {
+        int columns = Math.Min(16, end - column);
+        Dots32_2<V>(input, weight + (long)column * 32, sums, columns);
+        LinearBiasAdd_1x32x8_Epilogue<V>(sums, residual, bias, residual_2, column, columns);
+      }
+    }
+    else
+    {
+      float* sums = stackalloc float[16];
+      int start = 0, end = 8;
+      for (int column = start; column < end; column += 16)
+      {
+        int columns = Math.Min(16, end - column);
+        Dots32_3<V>(input, weight + (long)column * 32, sums, columns);
+        LinearBiasAdd_1x32x8_Epilogue<V>(sums, residual, bias, residual_2, column, columns);
+      }
+    }
+  }}
+
+  [@MethodImpl(AggressiveOptimization)]
+  private static void LinearBiasAdd_1x32x8_Epilogue<V>(float* tile, float* residual, float* bias, float* residual_2, int column, int columns) where V : struct, IVector<V>
+  { unchecked {
+    int j = 0;
+    for (; j <= columns - V.Lanes; j += V.Lanes)
+      V.Store(V.Load(residual + column + j) + (V.Load(tile + j) + V.Load(bias + column + j)), residual_2 + column + j);
+    if (j < columns)
+    {
+      V ev0 = V.LoadTail(residual + column + j, columns - j) + (V.Load(tile + j) + V.LoadTail(bias + column + j, columns - j));
+      V.StoreTail(ev0, residual_2 + column + j, columns - j);
+    }
+  }}
+
+  // lm_head from input, weight: [1, 8] · [11, 8]ᵀ.
+  [@MethodImpl(AggressiveOptimization)]
+  public static void Linear_1x8x11<V>(float* input, float* weight, float* lm_head, Worker worker) where V : struct, IVector<V>
+  { unchecked {
+    if (typeof(V) == typeof(F128))
+    {
+      Linear_1x8x11_128<V>(input, weight, lm_head, worker);
+      return;
+    }
+
+    if (typeof(V) == typeof(F256))
+    {
+      Linear_1x8x11_512<V>(input, weight, lm_head, worker);
+      return;
+    }
+
+    Linear_1x8x11_512<F256>(input, weight, lm_head, worker);
+  }}
+
+  [@MethodImpl(AggressiveOptimization)]
+  private static void Linear_1x8x11_512<V>(float* input, float* weight, float* lm_head, Worker worker) where V : struct, IVector<V>
+  { unchecked {
+    float* sums = stackalloc float[16];
+    int start = 0, end = 11;
+    for (int column = start; column < end; column += 16)
+    {
+      int columns = Math.Min(16, end - column);
+      Dots8<V>(input, weight + (long)column * 8, sums, columns);
+      RegisterTile.Store<V>(sums, 1, columns, lm_head + column, 11);
+    }
+  }}
+
+  [@MethodImpl(AggressiveOptimization)]
+  private static void Linear_1x8x11_128<V>(float* input, float* weight, float* lm_head, Worker worker) where V : struct, IVector<V>
+  { unchecked {
+    float* sums = stackalloc float[16];
+    int start = 0, end = 11;
+    for (int column = start; column < end; column += 16)
+    {
+      int columns = Math.Min(16, end - column);
+      Dots8_2<V>(input, weight + (long)column * 8, sums, columns);
+      RegisterTile.Store<V>(sums, 1, columns, lm_head + column, 11);
+    }
+  }}
+
+  // Rows of a table by index: [1, 8].
+  [@MethodImpl(AggressiveOptimization)]
+  public static void Embedding_1x8(float* table, int* indices, float* output, Worker worker)
+  { unchecked {
+    int start = 0, end = 1;
+    for (int r = start; r < end; r++)
+      new global::System.ReadOnlySpan<float>(table + (long)indices[r] * 8, 8).CopyTo(new global::System.Span<float>(output + (long)r * 8, 8));
+  }}
+
+  // embeddings, ln from wte, wpe, weight, bias: every row of [1, 8].
+  [@MethodImpl(AggressiveOptimization)]
+  public static void AddLayerNorm_1x8<V>(float* wte, float* wpe, float* weight, float* bias, float* embeddings, float* ln, Worker worker) where V : struct, IVector<V>
+  { unchecked {
+    V reduced0_0 = V.Zero;
+    for (int c = 0; c < 8 / V.Lanes * V.Lanes; c += V.Lanes)
+    {
+      V v0 = V.Load(wte + c) + V.Load(wpe + c);
+      reduced0_0 += v0;
+      V.Store(v0, embeddings + c);
+    }
+    if (8 % V.Lanes != 0)
+    {
+      V v0 = V.LoadTail(wte + 8 / V.Lanes * V.Lanes, 8 % V.Lanes) + V.LoadTail(wpe + 8 / V.Lanes * V.Lanes, 8 % V.Lanes);
+      reduced0_0 += V.FirstLanes(v0, 8 % V.Lanes, 0f);
+      V.StoreTail(v0, embeddings + 8 / V.Lanes * V.Lanes, 8 % V.Lanes);
+    }
+    float sum0 = V.Sum(reduced0_0);
+    V b0 = V.Create(sum0 * 0.125f);
+    V reduced1_0 = V.Zero;
+    for (int c = 0; c < 8 / V.Lanes * V.Lanes; c += V.Lanes)
+    {
+      V v0 = (V.Load(wte + c) + V.Load(wpe + c)) - b0;
+      reduced1_0 += v0 * v0;
+    }
+    if (8 % V.Lanes != 0)
+    {
+      V v0 = V.LoadTail(wte + 8 / V.Lanes * V.Lanes, 8 % V.Lanes) + V.LoadTail(wpe + 8 / V.Lanes * V.Lanes, 8 % V.Lanes);
+      V v1 = v0 - b0;
+      reduced1_0 += V.FirstLanes(v1 * v1, 8 % V.Lanes, 0f);
+    }
+    float sum1 = V.Sum(reduced1_0);
+    V b1 = V.Create(1f / MathF.Sqrt((sum1 * 0.125f) + 1e-05f));
+    for (int c = 0; c < 8 / V.Lanes * V.Lanes; c += V.Lanes)
+    {
+      V v0 = V.MultiplyAdd(((V.Load(wte + c) + V.Load(wpe + c)) - b0) * b1, V.Load(weight + c), V.Load(bias + c));
+      V.Store(v0, ln + c);
+    }
+    if (8 % V.Lanes != 0)
+    {
+      V v0 = V.LoadTail(wte + 8 / V.Lanes * V.Lanes, 8 % V.Lanes) + V.LoadTail(wpe + 8 / V.Lanes * V.Lanes, 8 % V.Lanes);
+      V v1 = V.MultiplyAdd((v0 - b0) * b1, V.LoadTail(weight + 8 / V.Lanes * V.Lanes, 8 % V.Lanes), V.LoadTail(bias + 8 / V.Lanes * V.Lanes, 8 % V.Lanes));
+      V.StoreTail(v1, ln + 8 / V.Lanes * V.Lanes, 8 % V.Lanes);
+    }
+  }}
+
+  // c_attn from input, weight, bias: [1, 8] · [24, 8]ᵀ.
+  [@MethodImpl(AggressiveOptimization)]
+  public static void LinearBias_1x8x24<V>(float* input, float* weight, float* bias, float* c_attn, Worker worker) where V : struct, IVector<V>
+  { unchecked {
+    if (typeof(V) == typeof(F128))
+    {
+      LinearBias_1x8x24_128<V>(input, weight, bias, c_attn, worker);
+      return;
+    }
+
+    if (typeof(V) == typeof(F256))
+    {
+      LinearBias_1x8x24_512<V>(input, weight, bias, c_attn, worker);
+      return;
+    }
+
+    LinearBias_1x8x24_512<F256>(input, weight, bias, c_attn, worker);
+  }}
+
+  [@MethodImpl(AggressiveOptimization)]
+  private static void LinearBias_1x8x24_512<V>(float* input, float* weight, float* bias, float* c_attn, Worker worker) where V : struct, IVector<V>
+  { unchecked {
+    float* sums = stackalloc float[32];
+    int start = 0, end = 24;
+    for (int column = start; column < end; column += 32)
+    {
+      int columns = Math.Min(32, end - column);
+      Dots8<V>(input, weight + (long)column * 8, sums, columns);
+      LinearBias_1x8x24_Epilogue<V>(sums, bias, c_attn, column, columns);
+    }
+  }}
+
+  [@MethodImpl(AggressiveOptimization)]
+  private static void LinearBias_1x8x24_128<V>(float* input, float* weight, float* bias, float* c_attn, Worker worker) where V : struct, IVector<V>
+  { unchecked {
+    float* sums = stackalloc float[32];
+    int start = 0, end = 24;
+    for (int column = start; column < end; column += 32)
+    {
+      int columns = Math.Min(32, end - column);
+      Dots8_2<V>(input, weight + (long)column * 8, sums, columns);
+      LinearBias_1x8x24_Epilogue<V>(sums, bias, c_attn, column, columns);
+    }
+  }}
+
+  [@MethodImpl(AggressiveOptimization)]
+  private static void LinearBias_1x8x24_Epilogue<V>(float* tile, float* bias, float* c_attn, int column, int columns) where V : struct, IVector<V>
+  { unchecked {
+    int j = 0;
+    for (; j <= columns - V.Lanes; j += V.Lanes)
+      V.Store(V.Load(tile + j) + V.Load(bias + column + j), c_attn + column + j);
+    if (j < columns)
+      V.StoreTail(V.Load(tile + j) + V.LoadTail(bias + column + j, columns - j), c_attn + column + j, columns - j);
+  }}
+
+  // output from input: every row of [1, 8].
+  [@MethodImpl(AggressiveOptimization)]
+  public static void Copy_1x8<V>(float* input, float* output, Worker worker) where V : struct, IVector<V>
+  { unchecked {
+    for (int c = 0; c < 8 / V.Lanes * V.Lanes; c += V.Lanes)
+      V.Store(V.Load(input + c), output + c);
+    if (8 % V.Lanes != 0)
+      V.StoreTail(V.LoadTail(input + 8 / V.Lanes * V.Lanes, 8 % V.Lanes), output + 8 / V.Lanes * V.Lanes, 8 % V.Lanes);
+  }}
+
+  // softmax(q·kᵀ·0.5f)·v, 2 heads of 4, causal, over the cache.
+  [@MethodImpl(AggressiveOptimization)]
+  public static void Attention_1x1_2x4<V>(float* q, float* k, float* v, float* output, int position, Worker worker) where V : struct, IVector<V>
+  { unchecked {
+    if (typeof(V) == typeof(F128))
+    {
+      Attention_1x1_2x4_128(q, k, v, output, position, worker);
+      return;
+    }
+
+    if (typeof(V) == typeof(F256))
+    {
+      Attention_1x1_2x4_256(q, k, v, output, position, worker);
+      return;
+    }
+
+    Attention_1x1_2x4_Single<F128>(q, k, v, output, position, worker);
+  }}
+
+  [@MethodImpl(AggressiveOptimization)]
+  private static void Attention_1x1_2x4_Single<V>(float* q, float* k, float* v, float* output, int position, Worker worker) where V : struct, IVector<V>
+  { unchecked {
+    int scoreStride = Simd.Of<V>(48, 32, 24);
+    float* scores = (float*)worker.Scratch, factors = stackalloc float[2];
+    int keys = position + 1;
+    int start = 0, end = 2;
+    int j = 0;
+    for (; j <= keys - 4; j += 4)
+    {
+      float* key0 = k + (long)j * 8, key1 = key0 + 8, key2 = key1 + 8, key3 = key2 + 8;
+      float* score = scores + (start * scoreStride) + j;
+      for (int head = start; head < end; head++)
+      {
+        long at = head * 4;
+        V x = V.Load(q + at), d0 = x * V.Load(key0 + at), d1 = x * V.Load(key1 + at), d2 = x * V.Load(key2 + at), d3 = x * V.Load(key3 + at);
+
+        V.StoreSums(d0, d1, d2, d3, score);
+        score += scoreStride;
+      }
+    }
+
+    for (; j < keys; j++)
+    {
+      float* key0 = k + (long)j * 8;
+      float* score = scores + (start * scoreStride) + j;
+      for (int head = start; head < end; head++)
+      {
+        long at = head * 4;
+        V x = V.Load(q + at), d0 = x * V.Load(key0 + at);
+
+        *score = V.Sum(d0);
+        score += scoreStride;
+      }
+    }
+
+    for (int head = start; head < end; head++)
+    {
+      float sum = AttentionRows.Exponentials(scores + (head * scoreStride), keys, keys, 0.5f, out float _);
+      factors[head] = 1 / sum;
+    }
+
+    new global::System.Span<float>(output + start * 4, (end - start) * 4).Clear();
+    j = 0;
+    for (; j <= keys - 4; j += 4)
+    {
+      float* value0 = v + (long)j * 8, value1 = value0 + 8, value2 = value1 + 8, value3 = value2 + 8;
+      float* score = scores + (start * scoreStride) + j;
+      for (int head = start; head < end; head++)
+      {
+        long at = head * 4;
+        V p0 = V.Create(score[0]), p1 = V.Create(score[1]), p2 = V.Create(score[2]), p3 = V.Create(score[3]);
+        for (int c = 0; c < 4; c += V.Lanes)
         {
-            V p0 = FourDots8_2<V>(x, w, apart);
-            V p1 = FourDots8_2<V>(x, w + 8, apart);
-            V p2 = FourDots8_2<V>(x, w + 16, apart);
-            V p3 = FourDots8_2<V>(x, w + 24, apart);
-            V.StoreSums(p0, p1, p2, p3, sums + n, quarter);
-            w += 32;
+          V y = V.MultiplyAdd(p1, V.Load(value1 + at + c), p0 * V.Load(value0 + at + c)), z = V.MultiplyAdd(p3, V.Load(value3 + at + c), p2 * V.Load(value2 + at + c));
+          V.Store(V.Load(output + at + c) + (y + z), output + at + c);
         }
 
-        w += 3 * apart;
-        for (int n = 4 * quarter; n < rows; n++)
-        {
-            sums[n] = V.Sum(Dot8_2<V>(x, w));
-            w += 8;
-        }
-    }}
-
-    // residual_2 from input, weight, residual, bias: [1, 8] · [8, 8]ᵀ.
-    [@MethodImpl(MethodImplOptions.AggressiveOptimization)]
-    public static void LinearBiasAdd_1x8x8<V>(float* input, float* weight, float* residual, float* bias, float* residual_2, Worker worker) where V : struct, IVector<V>
-    { unchecked {
-        if (typeof(V) == typeof(F128))
-        {
-            LinearBiasAdd_1x8x8_128<V>(input, weight, residual, bias, residual_2, worker);
-            return;
-        }
-
-        if (typeof(V) == typeof(F256))
-        {
-            LinearBiasAdd_1x8x8_512<V>(input, weight, residual, bias, residual_2, worker);
-            return;
-        }
-
-        LinearBiasAdd_1x8x8_512<F256>(input, weight, residual, bias, residual_2, worker);
-    }}
-
-    [@MethodImpl(MethodImplOptions.AggressiveOptimization)]
-    private static void LinearBiasAdd_1x8x8_512<V>(float* input, float* weight, float* residual, float* bias, float* residual_2, Worker worker) where V : struct, IVector<V>
-    { unchecked {
-        float* sums = stackalloc float[16];
-        int start = 0, end = 8;
-        for (int column = start; column < end; column += 16)
-        {
-            int columns = Math.Min(16, end - column);
-            Dots8<V>(input, weight + (long)column * 8, sums, columns);
-            LinearBiasAdd_1x8x8_Epilogue<V>(sums, residual, bias, residual_2, column, columns);
-        }
-    }}
-
-    [@MethodImpl(MethodImplOptions.AggressiveOptimization)]
-    private static void LinearBiasAdd_1x8x8_128<V>(float* input, float* weight, float* residual, float* bias, float* residual_2, Worker worker) where V : struct, IVector<V>
-    { unchecked {
-        float* sums = stackalloc float[16];
-        int start = 0, end = 8;
-        for (int column = start; column < end; column += 16)
-        {
-            int columns = Math.Min(16, end - column);
-            Dots8_2<V>(input, weight + (long)column * 8, sums, columns);
-            LinearBiasAdd_1x8x8_Epilogue<V>(sums, residual, bias, residual_2, column, columns);
-        }
-    }}
-
-    [@MethodImpl(MethodImplOptions.AggressiveOptimization)]
-    private static void LinearBiasAdd_1x8x8_Epilogue<V>(float* tile, float* residual, float* bias, float* residual_2, int column, int columns) where V : struct, IVector<V>
-    { unchecked {
-        int j = 0;
-        for (; j <= columns - V.Lanes; j += V.Lanes)
-            V.Store(V.Load(residual + column + j) + (V.Load(tile + j) + V.Load(bias + column + j)), residual_2 + column + j);
-        if (j < columns)
-        {
-            V ev0 = V.LoadTail(residual + column + j, columns - j) + (V.Load(tile + j) + V.LoadTail(bias + column + j, columns - j));
-            V.StoreTail(ev0, residual_2 + column + j, columns - j);
-        }
-    }}
-
-    // ln from residual, weight, bias: every row of [1, 8].
-    [@MethodImpl(MethodImplOptions.AggressiveOptimization)]
-    public static void LayerNorm_1x8<V>(float* residual, float* weight, float* bias, float* ln, Worker worker) where V : struct, IVector<V>
-    { unchecked {
-        V reduced0_0 = V.Zero;
-        for (int c = 0; c < 8 / V.Lanes * V.Lanes; c += V.Lanes)
-            reduced0_0 += V.Load(residual + c);
-        if (8 % V.Lanes != 0)
-            reduced0_0 += V.FirstLanes(V.LoadTail(residual + 8 / V.Lanes * V.Lanes, 8 % V.Lanes), 8 % V.Lanes, 0f);
-        float sum0 = V.Sum(reduced0_0);
-        V b0 = V.Create(sum0 * 0.125f);
-        V reduced1_0 = V.Zero;
-        for (int c = 0; c < 8 / V.Lanes * V.Lanes; c += V.Lanes)
-        {
-            V v0 = V.Load(residual + c) - b0;
-            reduced1_0 += v0 * v0;
-        }
-        if (8 % V.Lanes != 0)
-        {
-            V v0 = V.LoadTail(residual + 8 / V.Lanes * V.Lanes, 8 % V.Lanes) - b0;
-            reduced1_0 += V.FirstLanes(v0 * v0, 8 % V.Lanes, 0f);
-        }
-        float sum1 = V.Sum(reduced1_0);
-        V b1 = V.Create(1f / MathF.Sqrt((sum1 * 0.125f) + 1e-05f));
-        for (int c = 0; c < 8 / V.Lanes * V.Lanes; c += V.Lanes)
-            V.Store(V.MultiplyAdd((V.Load(residual + c) - b0) * b1, V.Load(weight + c), V.Load(bias + c)), ln + c);
-        if (8 % V.Lanes != 0)
-        {
-            V v0 = V.MultiplyAdd((V.LoadTail(residual + 8 / V.Lanes * V.Lanes, 8 % V.Lanes) - b0) * b1, V.LoadTail(weight + 8 / V.Lanes * V.Lanes, 8 % V.Lanes), V.LoadTail(bias + 8 / V.Lanes * V.Lanes, 8 % V.Lanes));
-            V.StoreTail(v0, ln + 8 / V.Lanes * V.Lanes, 8 % V.Lanes);
-        }
-    }}
-
-    // act from input, weight, bias: [1, 8] · [32, 8]ᵀ.
-    [@MethodImpl(MethodImplOptions.AggressiveOptimization)]
-    public static void LinearBiasGeluTanh_1x8x32<V>(float* input, float* weight, float* bias, float* act, Worker worker) where V : struct, IVector<V>
-    { unchecked {
-        if (typeof(V) == typeof(F128))
-        {
-            LinearBiasGeluTanh_1x8x32_128<V>(input, weight, bias, act, worker);
-            return;
-        }
-
-        if (typeof(V) == typeof(F256))
-        {
-            LinearBiasGeluTanh_1x8x32_512<V>(input, weight, bias, act, worker);
-            return;
-        }
-
-        LinearBiasGeluTanh_1x8x32_512<F256>(input, weight, bias, act, worker);
-    }}
-
-    [@MethodImpl(MethodImplOptions.AggressiveOptimization)]
-    private static void LinearBiasGeluTanh_1x8x32_512<V>(float* input, float* weight, float* bias, float* act, Worker worker) where V : struct, IVector<V>
-    { unchecked {
-        float* sums = stackalloc float[32];
-        int start = 0, end = 32;
-        for (int column = start; column < end; column += 32)
-        {
-            int columns = Math.Min(32, end - column);
-            Dots8<V>(input, weight + (long)column * 8, sums, columns);
-            LinearBiasGeluTanh_1x8x32_Epilogue<V>(sums, bias, act, column, columns);
-        }
-    }}
-
-    [@MethodImpl(MethodImplOptions.AggressiveOptimization)]
-    private static void LinearBiasGeluTanh_1x8x32_128<V>(float* input, float* weight, float* bias, float* act, Worker worker) where V : struct, IVector<V>
-    { unchecked {
-        float* sums = stackalloc float[32];
-        int start = 0, end = 32;
-        for (int column = start; column < end; column += 32)
-        {
-            int columns = Math.Min(32, end - column);
-            Dots8_2<V>(input, weight + (long)column * 8, sums, columns);
-            LinearBiasGeluTanh_1x8x32_Epilogue<V>(sums, bias, act, column, columns);
-        }
-    }}
-
-    [@MethodImpl(MethodImplOptions.AggressiveOptimization)]
-    private static void LinearBiasGeluTanh_1x8x32_Epilogue<V>(float* tile, float* bias, float* act, int column, int columns) where V : struct, IVector<V>
-    { unchecked {
-        int j = 0;
-        for (; j <= columns - V.Lanes; j += V.Lanes)
-        {
-            V ev0 = V.Load(tile + j) + V.Load(bias + column + j);
-            V ev1 = ev0 * V.Sigmoid(ev0 * V.MultiplyAdd(V.Create(0.071354814f), ev0 * ev0, V.Create(1.5957692f)));
-            V.Store(ev1, act + column + j);
-        }
-    }}
-
-    // The products of 32 elements of a row and of four others, summed up to one vector of partial sums.
-    [@MethodImpl(MethodImplOptions.AggressiveInlining)]
-    private static V FourDots32<V>(float* x, float* w, long apart) where V : struct, IVector<V>
-    { unchecked {
-        float* w1 = w + apart, w2 = w1 + apart, w3 = w2 + apart;
-        V x0 = V.Load(x);
-        V d0_0 = x0 * V.Load(w);
-        V d0_1 = x0 * V.Load(w1);
-        V d0_2 = x0 * V.Load(w2);
-        V d0_3 = x0 * V.Load(w3);
-        V x1 = V.Load(x + V.Lanes);
-        V d1_0 = x1 * V.Load(w + V.Lanes);
-        V d1_1 = x1 * V.Load(w1 + V.Lanes);
-        V d1_2 = x1 * V.Load(w2 + V.Lanes);
-        V d1_3 = x1 * V.Load(w3 + V.Lanes);
-        for (int k = 2 * V.Lanes; k < 32; k += 2 * V.Lanes)
-        {
-            V x2 = V.Load(x + k);
-            d0_0 = V.MultiplyAdd(x2, V.Load(w + k), d0_0);
-            d0_1 = V.MultiplyAdd(x2, V.Load(w1 + k), d0_1);
-            d0_2 = V.MultiplyAdd(x2, V.Load(w2 + k), d0_2);
-            d0_3 = V.MultiplyAdd(x2, V.Load(w3 + k), d0_3);
-            V x3 = V.Load(x + k + V.Lanes);
-            d1_0 = V.MultiplyAdd(x3, V.Load(w + k + V.Lanes), d1_0);
-            d1_1 = V.MultiplyAdd(x3, V.Load(w1 + k + V.Lanes), d1_1);
-            d1_2 = V.MultiplyAdd(x3, V.Load(w2 + k + V.Lanes), d1_2);
-            d1_3 = V.MultiplyAdd(x3, V.Load(w3 + k + V.Lanes), d1_3);
-        }
-
-        return V.PartialSums(d0_0 + d1_0, d0_1 + d1_1, d0_2 + d1_2, d0_3 + d1_3);
-    }}
-
-    // The products of 32 elements, summed up to one vector.
-    [@MethodImpl(MethodImplOptions.AggressiveInlining)]
-    private static V Dot32<V>(float* x, float* w) where V : struct, IVector<V>
-    { unchecked {
-        V d0 = V.Load(x) * V.Load(w);
-        V d1 = V.Load(x + V.Lanes) * V.Load(w + V.Lanes);
-        V d2 = V.Load(x + 2 * V.Lanes) * V.Load(w + 2 * V.Lanes);
-        V d3 = V.Load(x + 3 * V.Lanes) * V.Load(w + 3 * V.Lanes);
-        for (int k = 4 * V.Lanes; k < 32; k += 4 * V.Lanes)
-        {
-            d0 = V.MultiplyAdd(V.Load(x + k), V.Load(w + k), d0);
-            d1 = V.MultiplyAdd(V.Load(x + k + V.Lanes), V.Load(w + k + V.Lanes), d1);
-            d2 = V.MultiplyAdd(V.Load(x + k + 2 * V.Lanes), V.Load(w + k + 2 * V.Lanes), d2);
-            d3 = V.MultiplyAdd(V.Load(x + k + 3 * V.Lanes), V.Load(w + k + 3 * V.Lanes), d3);
-        }
-
-        return (d0 + d1) + (d2 + d3);
-    }}
-
-    // The dot products of a row of 32 elements with others, in quarters: memory gives more to four streams than to one.
-    [@MethodImpl(MethodImplOptions.AggressiveOptimization)]
-    private static void Dots32<V>(float* x, float* w, float* sums, int rows) where V : struct, IVector<V>
-    { unchecked {
-        int quarter = rows / 16 * 4;
-        long apart = (long)quarter * 32;
-        for (int n = 0; n < quarter; n += 4)
-        {
-            V p0 = FourDots32<V>(x, w, apart);
-            V p1 = FourDots32<V>(x, w + 32, apart);
-            V p2 = FourDots32<V>(x, w + 64, apart);
-            V p3 = FourDots32<V>(x, w + 96, apart);
-            V.StoreSums(p0, p1, p2, p3, sums + n, quarter);
-            w += 128;
-        }
-
-        w += 3 * apart;
-        for (int n = 4 * quarter; n < rows; n++)
-        {
-            sums[n] = V.Sum(Dot32<V>(x, w));
-            w += 32;
-        }
-    }}
-
-    // The products of 32 elements of a row and of four others, summed up to one vector of partial sums.
-    [@MethodImpl(MethodImplOptions.AggressiveInlining)]
-    private static V FourDots32_2<V>(float* x, float* w, long apart) where V : struct, IVector<V>
-    { unchecked {
-        float* w1 = w + apart, w2 = w1 + apart, w3 = w2 + apart;
-        V x0 = V.Load(x);
-        V d0_0 = x0 * V.Load(w);
-        V d0_1 = x0 * V.Load(w1);
-        V d0_2 = x0 * V.Load(w2);
-        V d0_3 = x0 * V.Load(w3);
-        V x1 = V.Load(x + V.Lanes);
-        V d1_0 = x1 * V.Load(w + V.Lanes);
-        V d1_1 = x1 * V.Load(w1 + V.Lanes);
-        V d1_2 = x1 * V.Load(w2 + V.Lanes);
-        V d1_3 = x1 * V.Load(w3 + V.Lanes);
-        V x2 = V.Load(x + 2 * V.Lanes);
-        d0_0 = V.MultiplyAdd(x2, V.Load(w + 2 * V.Lanes), d0_0);
-        d0_1 = V.MultiplyAdd(x2, V.Load(w1 + 2 * V.Lanes), d0_1);
-        d0_2 = V.MultiplyAdd(x2, V.Load(w2 + 2 * V.Lanes), d0_2);
-        d0_3 = V.MultiplyAdd(x2, V.Load(w3 + 2 * V.Lanes), d0_3);
-        V x3 = V.Load(x + 3 * V.Lanes);
-        d1_0 = V.MultiplyAdd(x3, V.Load(w + 3 * V.Lanes), d1_0);
-        d1_1 = V.MultiplyAdd(x3, V.Load(w1 + 3 * V.Lanes), d1_1);
-        d1_2 = V.MultiplyAdd(x3, V.Load(w2 + 3 * V.Lanes), d1_2);
-        d1_3 = V.MultiplyAdd(x3, V.Load(w3 + 3 * V.Lanes), d1_3);
-        return V.PartialSums(d0_0 + d1_0, d0_1 + d1_1, d0_2 + d1_2, d0_3 + d1_3);
-    }}
-
-    // The products of 32 elements, summed up to one vector.
-    [@MethodImpl(MethodImplOptions.AggressiveInlining)]
-    private static V Dot32_2<V>(float* x, float* w) where V : struct, IVector<V>
-    { unchecked {
-        V d0 = V.Load(x) * V.Load(w);
-        V d1 = V.Load(x + V.Lanes) * V.Load(w + V.Lanes);
-        d0 = V.MultiplyAdd(V.Load(x + 2 * V.Lanes), V.Load(w + 2 * V.Lanes), d0);
-        d1 = V.MultiplyAdd(V.Load(x + 3 * V.Lanes), V.Load(w + 3 * V.Lanes), d1);
-        return d0 + d1;
-    }}
-
-    // The dot products of a row of 32 elements with others, in quarters: memory gives more to four streams than to one.
-    [@MethodImpl(MethodImplOptions.AggressiveOptimization)]
-    private static void Dots32_2<V>(float* x, float* w, float* sums, int rows) where V : struct, IVector<V>
-    { unchecked {
-        int quarter = rows / 16 * 4;
-        long apart = (long)quarter * 32;
-        for (int n = 0; n < quarter; n += 4)
-        {
-            V p0 = FourDots32_2<V>(x, w, apart);
-            V p1 = FourDots32_2<V>(x, w + 32, apart);
-            V p2 = FourDots32_2<V>(x, w + 64, apart);
-            V p3 = FourDots32_2<V>(x, w + 96, apart);
-            V.StoreSums(p0, p1, p2, p3, sums + n, quarter);
-            w += 128;
-        }
-
-        w += 3 * apart;
-        for (int n = 4 * quarter; n < rows; n++)
-        {
-            sums[n] = V.Sum(Dot32_2<V>(x, w));
-            w += 32;
-        }
-    }}
-
-    // The products of 32 elements of a row and of four others, summed up to one vector of partial sums.
-    [@MethodImpl(MethodImplOptions.AggressiveInlining)]
-    private static V FourDots32_3<V>(float* x, float* w, long apart) where V : struct, IVector<V>
-    { unchecked {
-        float* w1 = w + apart, w2 = w1 + apart, w3 = w2 + apart;
-        V x0 = V.Load(x);
-        V d0_0 = x0 * V.Load(w);
-        V d0_1 = x0 * V.Load(w1);
-        V d0_2 = x0 * V.Load(w2);
-        V d0_3 = x0 * V.Load(w3);
-        V x1 = V.Load(x + V.Lanes);
-        V d1_0 = x1 * V.Load(w + V.Lanes);
-        V d1_1 = x1 * V.Load(w1 + V.Lanes);
-        V d1_2 = x1 * V.Load(w2 + V.Lanes);
-        V d1_3 = x1 * V.Load(w3 + V.Lanes);
-        return V.PartialSums(d0_0 + d1_0, d0_1 + d1_1, d0_2 + d1_2, d0_3 + d1_3);
-    }}
-
-    // The products of 32 elements, summed up to one vector.
-    [@MethodImpl(MethodImplOptions.AggressiveInlining)]
-    private static V Dot32_3<V>(float* x, float* w) where V : struct, IVector<V>
-    { unchecked {
-        V d0 = V.Load(x) * V.Load(w);
-        V d1 = V.Load(x + V.Lanes) * V.Load(w + V.Lanes);
-        return d0 + d1;
-    }}
-
-    // The dot products of a row of 32 elements with others, in quarters: memory gives more to four streams than to one.
-    [@MethodImpl(MethodImplOptions.AggressiveOptimization)]
-    private static void Dots32_3<V>(float* x, float* w, float* sums, int rows) where V : struct, IVector<V>
-    { unchecked {
-        int quarter = rows / 16 * 4;
-        long apart = (long)quarter * 32;
-        for (int n = 0; n < quarter; n += 4)
-        {
-            V p0 = FourDots32_3<V>(x, w, apart);
-            V p1 = FourDots32_3<V>(x, w + 32, apart);
-            V p2 = FourDots32_3<V>(x, w + 64, apart);
-            V p3 = FourDots32_3<V>(x, w + 96, apart);
-            V.StoreSums(p0, p1, p2, p3, sums + n, quarter);
-            w += 128;
-        }
-
-        w += 3 * apart;
-        for (int n = 4 * quarter; n < rows; n++)
-        {
-            sums[n] = V.Sum(Dot32_3<V>(x, w));
-            w += 32;
-        }
-    }}
-
-    // residual_2 from input, weight, residual, bias: [1, 32] · [8, 32]ᵀ.
-    [@MethodImpl(MethodImplOptions.AggressiveOptimization)]
-    public static void LinearBiasAdd_1x32x8<V>(float* input, float* weight, float* residual, float* bias, float* residual_2, Worker worker) where V : struct, IVector<V>
-    { unchecked {
-        if (typeof(V) == typeof(F128))
-        {
-            float* sums = stackalloc float[16];
-            int start = 0, end = 8;
-            for (int column = start; column < end; column += 16)
-            {
-                int columns = Math.Min(16, end - column);
-                Dots32<V>(input, weight + (long)column * 32, sums, columns);
-                LinearBiasAdd_1x32x8_Epilogue<V>(sums, residual, bias, residual_2, column, columns);
-            }
-        }
-        else if (typeof(V) == typeof(F256))
-        {
-            float* sums = stackalloc float[16];
-            int start = 0, end = 8;
-            for (int column = start; column < end; column += 16)
-            {
-                int columns = Math.Min(16, end - column);
-                Dots32_2<V>(input, weight + (long)column * 32, sums, columns);
-                LinearBiasAdd_1x32x8_Epilogue<V>(sums, residual, bias, residual_2, column, columns);
-            }
-        }
-        else
-        {
-            float* sums = stackalloc float[16];
-            int start = 0, end = 8;
-            for (int column = start; column < end; column += 16)
-            {
-                int columns = Math.Min(16, end - column);
-                Dots32_3<V>(input, weight + (long)column * 32, sums, columns);
-                LinearBiasAdd_1x32x8_Epilogue<V>(sums, residual, bias, residual_2, column, columns);
-            }
-        }
-    }}
-
-    [@MethodImpl(MethodImplOptions.AggressiveOptimization)]
-    private static void LinearBiasAdd_1x32x8_Epilogue<V>(float* tile, float* residual, float* bias, float* residual_2, int column, int columns) where V : struct, IVector<V>
-    { unchecked {
-        int j = 0;
-        for (; j <= columns - V.Lanes; j += V.Lanes)
-            V.Store(V.Load(residual + column + j) + (V.Load(tile + j) + V.Load(bias + column + j)), residual_2 + column + j);
-        if (j < columns)
-        {
-            V ev0 = V.LoadTail(residual + column + j, columns - j) + (V.Load(tile + j) + V.LoadTail(bias + column + j, columns - j));
-            V.StoreTail(ev0, residual_2 + column + j, columns - j);
-        }
-    }}
-
-    // lm_head from input, weight: [1, 8] · [11, 8]ᵀ.
-    [@MethodImpl(MethodImplOptions.AggressiveOptimization)]
-    public static void Linear_1x8x11<V>(float* input, float* weight, float* lm_head, Worker worker) where V : struct, IVector<V>
-    { unchecked {
-        if (typeof(V) == typeof(F128))
-        {
-            Linear_1x8x11_128<V>(input, weight, lm_head, worker);
-            return;
-        }
-
-        if (typeof(V) == typeof(F256))
-        {
-            Linear_1x8x11_512<V>(input, weight, lm_head, worker);
-            return;
-        }
-
-        Linear_1x8x11_512<F256>(input, weight, lm_head, worker);
-    }}
-
-    [@MethodImpl(MethodImplOptions.AggressiveOptimization)]
-    private static void Linear_1x8x11_512<V>(float* input, float* weight, float* lm_head, Worker worker) where V : struct, IVector<V>
-    { unchecked {
-        float* sums = stackalloc float[16];
-        int start = 0, end = 11;
-        for (int column = start; column < end; column += 16)
-        {
-            int columns = Math.Min(16, end - column);
-            Dots8<V>(input, weight + (long)column * 8, sums, columns);
-            RegisterTile.Store<V>(sums, 1, columns, lm_head + column, 11);
-        }
-    }}
-
-    [@MethodImpl(MethodImplOptions.AggressiveOptimization)]
-    private static void Linear_1x8x11_128<V>(float* input, float* weight, float* lm_head, Worker worker) where V : struct, IVector<V>
-    { unchecked {
-        float* sums = stackalloc float[16];
-        int start = 0, end = 11;
-        for (int column = start; column < end; column += 16)
-        {
-            int columns = Math.Min(16, end - column);
-            Dots8_2<V>(input, weight + (long)column * 8, sums, columns);
-            RegisterTile.Store<V>(sums, 1, columns, lm_head + column, 11);
-        }
-    }}
-
-    // Rows of a table by index: [1, 8].
-    [@MethodImpl(MethodImplOptions.AggressiveOptimization)]
-    public static void Embedding_1x8(float* table, int* indices, float* output, Worker worker)
-    { unchecked {
-        int start = 0, end = 1;
-        for (int r = start; r < end; r++)
-            new global::System.ReadOnlySpan<float>(table + (long)indices[r] * 8, 8).CopyTo(new global::System.Span<float>(output + (long)r * 8, 8));
-    }}
-
-    // embeddings, ln from wte, wpe, weight, bias: every row of [1, 8].
-    [@MethodImpl(MethodImplOptions.AggressiveOptimization)]
-    public static void AddLayerNorm_1x8<V>(float* wte, float* wpe, float* weight, float* bias, float* embeddings, float* ln, Worker worker) where V : struct, IVector<V>
-    { unchecked {
-        V reduced0_0 = V.Zero;
-        for (int c = 0; c < 8 / V.Lanes * V.Lanes; c += V.Lanes)
-        {
-            V v0 = V.Load(wte + c) + V.Load(wpe + c);
-            reduced0_0 += v0;
-            V.Store(v0, embeddings + c);
-        }
-        if (8 % V.Lanes != 0)
-        {
-            V v0 = V.LoadTail(wte + 8 / V.Lanes * V.Lanes, 8 % V.Lanes) + V.LoadTail(wpe + 8 / V.Lanes * V.Lanes, 8 % V.Lanes);
-            reduced0_0 += V.FirstLanes(v0, 8 % V.Lanes, 0f);
-            V.StoreTail(v0, embeddings + 8 / V.Lanes * V.Lanes, 8 % V.Lanes);
-        }
-        float sum0 = V.Sum(reduced0_0);
-        V b0 = V.Create(sum0 * 0.125f);
-        V reduced1_0 = V.Zero;
-        for (int c = 0; c < 8 / V.Lanes * V.Lanes; c += V.Lanes)
-        {
-            V v0 = (V.Load(wte + c) + V.Load(wpe + c)) - b0;
-            reduced1_0 += v0 * v0;
-        }
-        if (8 % V.Lanes != 0)
-        {
-            V v0 = V.LoadTail(wte + 8 / V.Lanes * V.Lanes, 8 % V.Lanes) + V.LoadTail(wpe + 8 / V.Lanes * V.Lanes, 8 % V.Lanes);
-            V v1 = v0 - b0;
-            reduced1_0 += V.FirstLanes(v1 * v1, 8 % V.Lanes, 0f);
-        }
-        float sum1 = V.Sum(reduced1_0);
-        V b1 = V.Create(1f / MathF.Sqrt((sum1 * 0.125f) + 1e-05f));
-        for (int c = 0; c < 8 / V.Lanes * V.Lanes; c += V.Lanes)
-        {
-            V v0 = V.MultiplyAdd(((V.Load(wte + c) + V.Load(wpe + c)) - b0) * b1, V.Load(weight + c), V.Load(bias + c));
-            V.Store(v0, ln + c);
-        }
-        if (8 % V.Lanes != 0)
-        {
-            V v0 = V.LoadTail(wte + 8 / V.Lanes * V.Lanes, 8 % V.Lanes) + V.LoadTail(wpe + 8 / V.Lanes * V.Lanes, 8 % V.Lanes);
-            V v1 = V.MultiplyAdd((v0 - b0) * b1, V.LoadTail(weight + 8 / V.Lanes * V.Lanes, 8 % V.Lanes), V.LoadTail(bias + 8 / V.Lanes * V.Lanes, 8 % V.Lanes));
-            V.StoreTail(v1, ln + 8 / V.Lanes * V.Lanes, 8 % V.Lanes);
-        }
-    }}
-
-    // c_attn from input, weight, bias: [1, 8] · [24, 8]ᵀ.
-    [@MethodImpl(MethodImplOptions.AggressiveOptimization)]
-    public static void LinearBias_1x8x24<V>(float* input, float* weight, float* bias, float* c_attn, Worker worker) where V : struct, IVector<V>
-    { unchecked {
-        if (typeof(V) == typeof(F128))
-        {
-            LinearBias_1x8x24_128<V>(input, weight, bias, c_attn, worker);
-            return;
-        }
-
-        if (typeof(V) == typeof(F256))
-        {
-            LinearBias_1x8x24_512<V>(input, weight, bias, c_attn, worker);
-            return;
-        }
-
-        LinearBias_1x8x24_512<F256>(input, weight, bias, c_attn, worker);
-    }}
-
-    [@MethodImpl(MethodImplOptions.AggressiveOptimization)]
-    private static void LinearBias_1x8x24_512<V>(float* input, float* weight, float* bias, float* c_attn, Worker worker) where V : struct, IVector<V>
-    { unchecked {
-        float* sums = stackalloc float[32];
-        int start = 0, end = 24;
-        for (int column = start; column < end; column += 32)
-        {
-            int columns = Math.Min(32, end - column);
-            Dots8<V>(input, weight + (long)column * 8, sums, columns);
-            LinearBias_1x8x24_Epilogue<V>(sums, bias, c_attn, column, columns);
-        }
-    }}
-
-    [@MethodImpl(MethodImplOptions.AggressiveOptimization)]
-    private static void LinearBias_1x8x24_128<V>(float* input, float* weight, float* bias, float* c_attn, Worker worker) where V : struct, IVector<V>
-    { unchecked {
-        float* sums = stackalloc float[32];
-        int start = 0, end = 24;
-        for (int column = start; column < end; column += 32)
-        {
-            int columns = Math.Min(32, end - column);
-            Dots8_2<V>(input, weight + (long)column * 8, sums, columns);
-            LinearBias_1x8x24_Epilogue<V>(sums, bias, c_attn, column, columns);
-        }
-    }}
-
-    [@MethodImpl(MethodImplOptions.AggressiveOptimization)]
-    private static void LinearBias_1x8x24_Epilogue<V>(float* tile, float* bias, float* c_attn, int column, int columns) where V : struct, IVector<V>
-    { unchecked {
-        int j = 0;
-        for (; j <= columns - V.Lanes; j += V.Lanes)
-            V.Store(V.Load(tile + j) + V.Load(bias + column + j), c_attn + column + j);
-        if (j < columns)
-            V.StoreTail(V.Load(tile + j) + V.LoadTail(bias + column + j, columns - j), c_attn + column + j, columns - j);
-    }}
-
-    // output from input: every row of [1, 8].
-    [@MethodImpl(MethodImplOptions.AggressiveOptimization)]
-    public static void Copy_1x8<V>(float* input, float* output, Worker worker) where V : struct, IVector<V>
-    { unchecked {
-        for (int c = 0; c < 8 / V.Lanes * V.Lanes; c += V.Lanes)
-            V.Store(V.Load(input + c), output + c);
-        if (8 % V.Lanes != 0)
-            V.StoreTail(V.LoadTail(input + 8 / V.Lanes * V.Lanes, 8 % V.Lanes), output + 8 / V.Lanes * V.Lanes, 8 % V.Lanes);
-    }}
-
-    // softmax(q·kᵀ·0.5f)·v, 2 heads of 4, causal, over the cache.
-    [@MethodImpl(MethodImplOptions.AggressiveOptimization)]
-    public static void Attention_1x1_2x4<V>(float* q, float* k, float* v, float* output, int position, Worker worker) where V : struct, IVector<V>
-    { unchecked {
-        if (typeof(V) == typeof(F128))
-        {
-            Attention_1x1_2x4_128(q, k, v, output, position, worker);
-            return;
-        }
-
-        if (typeof(V) == typeof(F256))
-        {
-            Attention_1x1_2x4_256(q, k, v, output, position, worker);
-            return;
-        }
-
-        Attention_1x1_2x4_Single<F128>(q, k, v, output, position, worker);
-    }}
-
-    [@MethodImpl(MethodImplOptions.AggressiveOptimization)]
-    private static void Attention_1x1_2x4_Single<V>(float* q, float* k, float* v, float* output, int position, Worker worker) where V : struct, IVector<V>
-    { unchecked {
-        int scoreStride = Simd.Of<V>(48, 32, 24);
-        float* scores = (float*)worker.Scratch, factors = stackalloc float[2];
-        int keys = position + 1;
-        int start = 0, end = 2;
-        int j = 0;
-        for (; j <= keys - 4; j += 4)
-        {
-            float* key0 = k + (long)j * 8, key1 = key0 + 8, key2 = key1 + 8, key3 = key2 + 8;
-            float* score = scores + (start * scoreStride) + j;
-            for (int head = start; head < end; head++)
-            {
-                long at = head * 4;
-                V x = V.Load(q + at), d0 = x * V.Load(key0 + at), d1 = x * V.Load(key1 + at), d2 = x * V.Load(key2 + at), d3 = x * V.Load(key3 + at);
-
-                V.StoreSums(d0, d1, d2, d3, score);
-                score += scoreStride;
-            }
-        }
-
-        for (; j < keys; j++)
-        {
-            float* key0 = k + (long)j * 8;
-            float* score = scores + (start * scoreStride) + j;
-            for (int head = start; head < end; head++)
-            {
-                long at = head * 4;
-                V x = V.Load(q + at), d0 = x * V.Load(key0 + at);
-
-                *score = V.Sum(d0);
-                score += scoreStride;
-            }
-        }
-
-        for (int head = start; head < end; head++)
-        {
-            float sum = AttentionRows.Exponentials(scores + (head * scoreStride), keys, keys, 0.5f, out float _);
-            factors[head] = 1 / sum;
-        }
-
-        new global::System.Span<float>(output + start * 4, (end - start) * 4).Clear();
-        j = 0;
-        for (; j <= keys - 4; j += 4)
-        {
-            float* value0 = v + (long)j * 8, value1 = value0 + 8, value2 = value1 + 8, value3 = value2 + 8;
-            float* score = scores + (start * scoreStride) + j;
-            for (int head = start; head < end; head++)
-            {
-                long at = head * 4;
-                V p0 = V.Create(score[0]), p1 = V.Create(score[1]), p2 = V.Create(score[2]), p3 = V.Create(score[3]);
-                for (int c = 0; c < 4; c += V.Lanes)
-                {
-                    V y = V.MultiplyAdd(p1, V.Load(value1 + at + c), p0 * V.Load(value0 + at + c)), z = V.MultiplyAdd(p3, V.Load(value3 + at + c), p2 * V.Load(value2 + at + c));
-                    V.Store(V.Load(output + at + c) + (y + z), output + at + c);
-                }
-
-                score += scoreStride;
-            }
-        }
-
-        for (; j < keys; j++)
-        {
-            float* value0 = v + (long)j * 8;
-            float* score = scores + (start * scoreStride) + j;
-            for (int head = start; head < end; head++)
-            {
-                long at = head * 4;
-                V p0 = V.Create(score[0]);
-                for (int c = 0; c < 4; c += V.Lanes)
-                    V.Store(V.Load(output + at + c) + p0 * V.Load(value0 + at + c), output + at + c);
-
-                score += scoreStride;
-            }
-        }
-
-        for (int head = start; head < end; head++)
-        {
-            float* row = output + head * 4;
-            V factor = V.Create(factors[head]);
-            for (int c = 0; c < 4; c += V.Lanes)
-                V.Store(V.Load(row + c) * factor, row + c);
-
-        }
-    }}
-
-    [@MethodImpl(MethodImplOptions.AggressiveOptimization)]
-    private static void Attention_1x1_2x4_256(float* q, float* k, float* v, float* output, int position, Worker worker)
-    { unchecked {
-        float* scores = (float*)worker.Scratch;
-        int keys = position + 1;
-        int start = 0, end = 1;
-        for (int sequence = start; sequence < end; sequence++)
-        {
-            Vector256<float> x0 = Vector256.Load(q);
-            Vector256<float> maximum = Vector256.Create(float.NegativeInfinity);
-            int j = 0;
-            for (; j <= keys - 4; j += 4)
-            {
-                float* key0 = k + (long)j * 8;
-                float* key1 = key0 + 8;
-                float* key2 = key1 + 8;
-                float* key3 = key2 + 8;
-                Vector256<float> score = Simd.PartialSums(x0 * Vector256.Load(key0), x0 * Vector256.Load(key1), x0 * Vector256.Load(key2), x0 * Vector256.Load(key3));
-                Vector256.Store(score, scores + (long)j * 2);
-                maximum = Vector256.MaxNative(maximum, score);
-            }
-
-            if (j < keys)
-            {
-                float* key0 = k + (long)j * 8;
-                float* key1 = key0 + (long)Math.Min(1, keys - 1 - j) * 8;
-                float* key2 = key0 + (long)Math.Min(2, keys - 1 - j) * 8;
-                float* key3 = key0 + (long)Math.Min(3, keys - 1 - j) * 8;
-                Vector256<float> score = Simd.PartialSums(x0 * Vector256.Load(key0), x0 * Vector256.Load(key1), x0 * Vector256.Load(key2), x0 * Vector256.Load(key3));
-                Vector256.Store(score, scores + (long)j * 2);
-                maximum = Vector256.MaxNative(maximum, Vector256.ConditionalSelect(Vector256.LessThan(Vector256.Create(0f, 1f, 2f, 3f, 0f, 1f, 2f, 3f), Vector256.Create((float)(keys - j))), score, Vector256.Create(float.NegativeInfinity)));
-            }
-
-            maximum = Vector256.MaxNative(maximum, Vector256.Shuffle(maximum, Vector256.Create(1, 0, 3, 2, 5, 4, 7, 6)));
-            maximum = Vector256.MaxNative(maximum, Vector256.Shuffle(maximum, Vector256.Create(2, 3, 0, 1, 6, 7, 4, 5)));
-            Vector256<float> shift = maximum * Vector256.Create(0.5f);
-            Vector256<float> sum = Vector256<float>.Zero;
-            Vector256<float> y0 = Vector256<float>.Zero;
-            j = 0;
-            for (; j <= keys - 4; j += 4)
-            {
-                float* value0 = v + (long)j * 8;
-                float* value1 = value0 + 8;
-                float* value2 = value1 + 8;
-                float* value3 = value2 + 8;
-                Vector256<float> p = VectorMath.Exp((Vector256.Load(scores + (long)j * 2) * Vector256.Create(0.5f)) - shift);
-                sum += p;
-                y0 = Simd.MultiplyAdd(Vector256.Shuffle(p, Vector256.Create(0, 0, 0, 0, 4, 4, 4, 4)), Vector256.Load(value0), y0);
-                y0 = Simd.MultiplyAdd(Vector256.Shuffle(p, Vector256.Create(1, 1, 1, 1, 5, 5, 5, 5)), Vector256.Load(value1), y0);
-                y0 = Simd.MultiplyAdd(Vector256.Shuffle(p, Vector256.Create(2, 2, 2, 2, 6, 6, 6, 6)), Vector256.Load(value2), y0);
-                y0 = Simd.MultiplyAdd(Vector256.Shuffle(p, Vector256.Create(3, 3, 3, 3, 7, 7, 7, 7)), Vector256.Load(value3), y0);
-            }
-
-            if (j < keys)
-            {
-                float* value0 = v + (long)j * 8;
-                float* value1 = value0 + (long)Math.Min(1, keys - 1 - j) * 8;
-                float* value2 = value0 + (long)Math.Min(2, keys - 1 - j) * 8;
-                float* value3 = value0 + (long)Math.Min(3, keys - 1 - j) * 8;
-                Vector256<float> p = VectorMath.Exp((Vector256.Load(scores + (long)j * 2) * Vector256.Create(0.5f)) - shift);
-                p = Vector256.ConditionalSelect(Vector256.LessThan(Vector256.Create(0f, 1f, 2f, 3f, 0f, 1f, 2f, 3f), Vector256.Create((float)(keys - j))), p, Vector256<float>.Zero);
-                sum += p;
-                y0 = Simd.MultiplyAdd(Vector256.Shuffle(p, Vector256.Create(0, 0, 0, 0, 4, 4, 4, 4)), Vector256.Load(value0), y0);
-                y0 = Simd.MultiplyAdd(Vector256.Shuffle(p, Vector256.Create(1, 1, 1, 1, 5, 5, 5, 5)), Vector256.Load(value1), y0);
-                y0 = Simd.MultiplyAdd(Vector256.Shuffle(p, Vector256.Create(2, 2, 2, 2, 6, 6, 6, 6)), Vector256.Load(value2), y0);
-                y0 = Simd.MultiplyAdd(Vector256.Shuffle(p, Vector256.Create(3, 3, 3, 3, 7, 7, 7, 7)), Vector256.Load(value3), y0);
-            }
-
-            sum += Vector256.Shuffle(sum, Vector256.Create(1, 0, 3, 2, 5, 4, 7, 6));
-            sum += Vector256.Shuffle(sum, Vector256.Create(2, 3, 0, 1, 6, 7, 4, 5));
-            Vector256<float> factor = Vector256.Create(1f) / sum;
-            y0 *= Vector256.Shuffle(factor, Vector256.Create(0, 0, 0, 0, 4, 4, 4, 4));
-            Vector256.Store(y0, output);
-        }
-    }}
-
-    [@MethodImpl(MethodImplOptions.AggressiveOptimization)]
-    private static void Attention_1x1_2x4_128(float* q, float* k, float* v, float* output, int position, Worker worker)
-    { unchecked {
-        float* scores = (float*)worker.Scratch;
-        int keys = position + 1;
-        int start = 0, end = 1;
-        for (int sequence = start; sequence < end; sequence++)
-        {
-            Vector128<float> x0 = Vector128.Load(q);
-            Vector128<float> x1 = Vector128.Load(q + 4);
-            Vector128<float> maximum = Vector128.Create(float.NegativeInfinity);
-            int j = 0;
-            for (; j <= keys - 2; j += 2)
-            {
-                float* key0 = k + (long)j * 8;
-                float* key1 = key0 + 8;
-                Vector128<float> score = Simd.Sums(x0 * Vector128.Load(key0), x1 * Vector128.Load(key0 + 4), x0 * Vector128.Load(key1), x1 * Vector128.Load(key1 + 4));
-                Vector128.Store(score, scores + (long)j * 2);
-                maximum = Vector128.MaxNative(maximum, score);
-            }
-
-            if (j < keys)
-            {
-                float* key0 = k + (long)j * 8;
-                float* key1 = key0 + (long)Math.Min(1, keys - 1 - j) * 8;
-                Vector128<float> score = Simd.Sums(x0 * Vector128.Load(key0), x1 * Vector128.Load(key0 + 4), x0 * Vector128.Load(key1), x1 * Vector128.Load(key1 + 4));
-                Vector128.Store(score, scores + (long)j * 2);
-                maximum = Vector128.MaxNative(maximum, Vector128.ConditionalSelect(Vector128.LessThan(Vector128.Create(0f, 0f, 1f, 1f), Vector128.Create((float)(keys - j))), score, Vector128.Create(float.NegativeInfinity)));
-            }
-
-            maximum = Vector128.MaxNative(maximum, Vector128.Shuffle(maximum, Vector128.Create(2, 3, 0, 1)));
-            Vector128<float> shift = maximum * Vector128.Create(0.5f);
-            Vector128<float> sum = Vector128<float>.Zero;
-            Vector128<float> y0 = Vector128<float>.Zero;
-            Vector128<float> y1 = Vector128<float>.Zero;
-            j = 0;
-            for (; j <= keys - 2; j += 2)
-            {
-                float* value0 = v + (long)j * 8;
-                float* value1 = value0 + 8;
-                Vector128<float> p = VectorMath.Exp((Vector128.Load(scores + (long)j * 2) * Vector128.Create(0.5f)) - shift);
-                sum += p;
-                y0 = Simd.MultiplyAdd(Vector128.Shuffle(p, Vector128.Create(0, 0, 0, 0)), Vector128.Load(value0), y0);
-                y1 = Simd.MultiplyAdd(Vector128.Shuffle(p, Vector128.Create(1, 1, 1, 1)), Vector128.Load(value0 + 4), y1);
-                y0 = Simd.MultiplyAdd(Vector128.Shuffle(p, Vector128.Create(2, 2, 2, 2)), Vector128.Load(value1), y0);
-                y1 = Simd.MultiplyAdd(Vector128.Shuffle(p, Vector128.Create(3, 3, 3, 3)), Vector128.Load(value1 + 4), y1);
-            }
-
-            if (j < keys)
-            {
-                float* value0 = v + (long)j * 8;
-                float* value1 = value0 + (long)Math.Min(1, keys - 1 - j) * 8;
-                Vector128<float> p = VectorMath.Exp((Vector128.Load(scores + (long)j * 2) * Vector128.Create(0.5f)) - shift);
-                p = Vector128.ConditionalSelect(Vector128.LessThan(Vector128.Create(0f, 0f, 1f, 1f), Vector128.Create((float)(keys - j))), p, Vector128<float>.Zero);
-                sum += p;
-                y0 = Simd.MultiplyAdd(Vector128.Shuffle(p, Vector128.Create(0, 0, 0, 0)), Vector128.Load(value0), y0);
-                y1 = Simd.MultiplyAdd(Vector128.Shuffle(p, Vector128.Create(1, 1, 1, 1)), Vector128.Load(value0 + 4), y1);
-                y0 = Simd.MultiplyAdd(Vector128.Shuffle(p, Vector128.Create(2, 2, 2, 2)), Vector128.Load(value1), y0);
-                y1 = Simd.MultiplyAdd(Vector128.Shuffle(p, Vector128.Create(3, 3, 3, 3)), Vector128.Load(value1 + 4), y1);
-            }
-
-            sum += Vector128.Shuffle(sum, Vector128.Create(2, 3, 0, 1));
-            Vector128<float> factor = Vector128.Create(1f) / sum;
-            y0 *= Vector128.Shuffle(factor, Vector128.Create(0, 0, 0, 0));
-            Vector128.Store(y0, output);
-            y1 *= Vector128.Shuffle(factor, Vector128.Create(1, 1, 1, 1));
-            Vector128.Store(y1, output + 4);
-        }
-    }}
+        score += scoreStride;
+      }
+    }
+
+    for (; j < keys; j++)
+    {
+      float* value0 = v + (long)j * 8;
+      float* score = scores + (start * scoreStride) + j;
+      for (int head = start; head < end; head++)
+      {
+        long at = head * 4;
+        V p0 = V.Create(score[0]);
+        for (int c = 0; c < 4; c += V.Lanes)
+          V.Store(V.Load(output + at + c) + p0 * V.Load(value0 + at + c), output + at + c);
+
+        score += scoreStride;
+      }
+    }
+
+    for (int head = start; head < end; head++)
+    {
+      float* row = output + head * 4;
+      V factor = V.Create(factors[head]);
+      for (int c = 0; c < 4; c += V.Lanes)
+        V.Store(V.Load(row + c) * factor, row + c);
+
+    }
+  }}
+
+  [@MethodImpl(AggressiveOptimization)]
+  private static void Attention_1x1_2x4_256(float* q, float* k, float* v, float* output, int position, Worker worker)
+  { unchecked {
+    float* scores = (float*)worker.Scratch;
+    int keys = position + 1;
+    int start = 0, end = 1;
+    for (int sequence = start; sequence < end; sequence++)
+    {
+      Vector256<float> x0 = Vector256.Load(q);
+      Vector256<float> maximum = Vector256.Create(float.NegativeInfinity);
+      int j = 0;
+      for (; j <= keys - 4; j += 4)
+      {
+        float* key0 = k + (long)j * 8;
+        float* key1 = key0 + 8;
+        float* key2 = key1 + 8;
+        float* key3 = key2 + 8;
+        Vector256<float> score = Simd.PartialSums(x0 * Vector256.Load(key0), x0 * Vector256.Load(key1), x0 * Vector256.Load(key2), x0 * Vector256.Load(key3));
+        Vector256.Store(score, scores + (long)j * 2);
+        maximum = Vector256.MaxNative(maximum, score);
+      }
+
+      if (j < keys)
+      {
+        float* key0 = k + (long)j * 8;
+        float* key1 = key0 + (long)Math.Min(1, keys - 1 - j) * 8;
+        float* key2 = key0 + (long)Math.Min(2, keys - 1 - j) * 8;
+        float* key3 = key0 + (long)Math.Min(3, keys - 1 - j) * 8;
+        Vector256<float> score = Simd.PartialSums(x0 * Vector256.Load(key0), x0 * Vector256.Load(key1), x0 * Vector256.Load(key2), x0 * Vector256.Load(key3));
+        Vector256.Store(score, scores + (long)j * 2);
+        maximum = Vector256.MaxNative(maximum, Vector256.ConditionalSelect(Vector256.LessThan(Vector256.Create(0f, 1f, 2f, 3f, 0f, 1f, 2f, 3f), Vector256.Create((float)(keys - j))), score, Vector256.Create(float.NegativeInfinity)));
+      }
+
+      maximum = Vector256.MaxNative(maximum, Vector256.Shuffle(maximum, Vector256.Create(1, 0, 3, 2, 5, 4, 7, 6)));
+      maximum = Vector256.MaxNative(maximum, Vector256.Shuffle(maximum, Vector256.Create(2, 3, 0, 1, 6, 7, 4, 5)));
+      Vector256<float> shift = maximum * Vector256.Create(0.5f);
+      Vector256<float> sum = Vector256<float>.Zero;
+      Vector256<float> y0 = Vector256<float>.Zero;
+      j = 0;
+      for (; j <= keys - 4; j += 4)
+      {
+        float* value0 = v + (long)j * 8;
+        float* value1 = value0 + 8;
+        float* value2 = value1 + 8;
+        float* value3 = value2 + 8;
+        Vector256<float> p = VectorMath.Exp((Vector256.Load(scores + (long)j * 2) * Vector256.Create(0.5f)) - shift);
+        sum += p;
+        y0 = Simd.MultiplyAdd(Vector256.Shuffle(p, Vector256.Create(0, 0, 0, 0, 4, 4, 4, 4)), Vector256.Load(value0), y0);
+        y0 = Simd.MultiplyAdd(Vector256.Shuffle(p, Vector256.Create(1, 1, 1, 1, 5, 5, 5, 5)), Vector256.Load(value1), y0);
+        y0 = Simd.MultiplyAdd(Vector256.Shuffle(p, Vector256.Create(2, 2, 2, 2, 6, 6, 6, 6)), Vector256.Load(value2), y0);
+        y0 = Simd.MultiplyAdd(Vector256.Shuffle(p, Vector256.Create(3, 3, 3, 3, 7, 7, 7, 7)), Vector256.Load(value3), y0);
+      }
+
+      if (j < keys)
+      {
+        float* value0 = v + (long)j * 8;
+        float* value1 = value0 + (long)Math.Min(1, keys - 1 - j) * 8;
+        float* value2 = value0 + (long)Math.Min(2, keys - 1 - j) * 8;
+        float* value3 = value0 + (long)Math.Min(3, keys - 1 - j) * 8;
+        Vector256<float> p = VectorMath.Exp((Vector256.Load(scores + (long)j * 2) * Vector256.Create(0.5f)) - shift);
+        p = Vector256.ConditionalSelect(Vector256.LessThan(Vector256.Create(0f, 1f, 2f, 3f, 0f, 1f, 2f, 3f), Vector256.Create((float)(keys - j))), p, Vector256<float>.Zero);
+        sum += p;
+        y0 = Simd.MultiplyAdd(Vector256.Shuffle(p, Vector256.Create(0, 0, 0, 0, 4, 4, 4, 4)), Vector256.Load(value0), y0);
+        y0 = Simd.MultiplyAdd(Vector256.Shuffle(p, Vector256.Create(1, 1, 1, 1, 5, 5, 5, 5)), Vector256.Load(value1), y0);
+        y0 = Simd.MultiplyAdd(Vector256.Shuffle(p, Vector256.Create(2, 2, 2, 2, 6, 6, 6, 6)), Vector256.Load(value2), y0);
+        y0 = Simd.MultiplyAdd(Vector256.Shuffle(p, Vector256.Create(3, 3, 3, 3, 7, 7, 7, 7)), Vector256.Load(value3), y0);
+      }
+
+      sum += Vector256.Shuffle(sum, Vector256.Create(1, 0, 3, 2, 5, 4, 7, 6));
+      sum += Vector256.Shuffle(sum, Vector256.Create(2, 3, 0, 1, 6, 7, 4, 5));
+      Vector256<float> factor = Vector256.Create(1f) / sum;
+      y0 *= Vector256.Shuffle(factor, Vector256.Create(0, 0, 0, 0, 4, 4, 4, 4));
+      Vector256.Store(y0, output);
+    }
+  }}
+
+  [@MethodImpl(AggressiveOptimization)]
+  private static void Attention_1x1_2x4_128(float* q, float* k, float* v, float* output, int position, Worker worker)
+  { unchecked {
+    float* scores = (float*)worker.Scratch;
+    int keys = position + 1;
+    int start = 0, end = 1;
+    for (int sequence = start; sequence < end; sequence++)
+    {
+      Vector128<float> x0 = Vector128.Load(q);
+      Vector128<float> x1 = Vector128.Load(q + 4);
+      Vector128<float> maximum = Vector128.Create(float.NegativeInfinity);
+      int j = 0;
+      for (; j <= keys - 2; j += 2)
+      {
+        float* key0 = k + (long)j * 8;
+        float* key1 = key0 + 8;
+        Vector128<float> score = Simd.Sums(x0 * Vector128.Load(key0), x1 * Vector128.Load(key0 + 4), x0 * Vector128.Load(key1), x1 * Vector128.Load(key1 + 4));
+        Vector128.Store(score, scores + (long)j * 2);
+        maximum = Vector128.MaxNative(maximum, score);
+      }
+
+      if (j < keys)
+      {
+        float* key0 = k + (long)j * 8;
+        float* key1 = key0 + (long)Math.Min(1, keys - 1 - j) * 8;
+        Vector128<float> score = Simd.Sums(x0 * Vector128.Load(key0), x1 * Vector128.Load(key0 + 4), x0 * Vector128.Load(key1), x1 * Vector128.Load(key1 + 4));
+        Vector128.Store(score, scores + (long)j * 2);
+        maximum = Vector128.MaxNative(maximum, Vector128.ConditionalSelect(Vector128.LessThan(Vector128.Create(0f, 0f, 1f, 1f), Vector128.Create((float)(keys - j))), score, Vector128.Create(float.NegativeInfinity)));
+      }
+
+      maximum = Vector128.MaxNative(maximum, Vector128.Shuffle(maximum, Vector128.Create(2, 3, 0, 1)));
+      Vector128<float> shift = maximum * Vector128.Create(0.5f);
+      Vector128<float> sum = Vector128<float>.Zero;
+      Vector128<float> y0 = Vector128<float>.Zero;
+      Vector128<float> y1 = Vector128<float>.Zero;
+      j = 0;
+      for (; j <= keys - 2; j += 2)
+      {
+        float* value0 = v + (long)j * 8;
+        float* value1 = value0 + 8;
+        Vector128<float> p = VectorMath.Exp((Vector128.Load(scores + (long)j * 2) * Vector128.Create(0.5f)) - shift);
+        sum += p;
+        y0 = Simd.MultiplyAdd(Vector128.Shuffle(p, Vector128.Create(0, 0, 0, 0)), Vector128.Load(value0), y0);
+        y1 = Simd.MultiplyAdd(Vector128.Shuffle(p, Vector128.Create(1, 1, 1, 1)), Vector128.Load(value0 + 4), y1);
+        y0 = Simd.MultiplyAdd(Vector128.Shuffle(p, Vector128.Create(2, 2, 2, 2)), Vector128.Load(value1), y0);
+        y1 = Simd.MultiplyAdd(Vector128.Shuffle(p, Vector128.Create(3, 3, 3, 3)), Vector128.Load(value1 + 4), y1);
+      }
+
+      if (j < keys)
+      {
+        float* value0 = v + (long)j * 8;
+        float* value1 = value0 + (long)Math.Min(1, keys - 1 - j) * 8;
+        Vector128<float> p = VectorMath.Exp((Vector128.Load(scores + (long)j * 2) * Vector128.Create(0.5f)) - shift);
+        p = Vector128.ConditionalSelect(Vector128.LessThan(Vector128.Create(0f, 0f, 1f, 1f), Vector128.Create((float)(keys - j))), p, Vector128<float>.Zero);
+        sum += p;
+        y0 = Simd.MultiplyAdd(Vector128.Shuffle(p, Vector128.Create(0, 0, 0, 0)), Vector128.Load(value0), y0);
+        y1 = Simd.MultiplyAdd(Vector128.Shuffle(p, Vector128.Create(1, 1, 1, 1)), Vector128.Load(value0 + 4), y1);
+        y0 = Simd.MultiplyAdd(Vector128.Shuffle(p, Vector128.Create(2, 2, 2, 2)), Vector128.Load(value1), y0);
+        y1 = Simd.MultiplyAdd(Vector128.Shuffle(p, Vector128.Create(3, 3, 3, 3)), Vector128.Load(value1 + 4), y1);
+      }
+
+      sum += Vector128.Shuffle(sum, Vector128.Create(2, 3, 0, 1));
+      Vector128<float> factor = Vector128.Create(1f) / sum;
+      y0 *= Vector128.Shuffle(factor, Vector128.Create(0, 0, 0, 0));
+      Vector128.Store(y0, output);
+      y1 *= Vector128.Shuffle(factor, Vector128.Create(1, 1, 1, 1));
+      Vector128.Store(y1, output + 4);
+    }
+  }}
 }

@@ -9,14 +9,14 @@ namespace ModelGen.Generated.Example_TinyGpt_Code;
 // Where each parameter begins in the weights, and its gradient in the gradients: in floats.
 internal static class W
 {
-    public const long
-        wte_weight = 0,
-        wpe_weight = 96,
-        h0_ln_1_weight = 144, h0_ln_1_bias = 160,
-        h0_attn_c_attn_weight = 176, h0_attn_c_attn_bias = 368,
-        h0_attn_c_proj_weight = 400, h0_attn_c_proj_bias = 464,
-        h0_ln_2_weight = 480, h0_ln_2_bias = 496,
-        h0_mlp_c_fc_weight = 512, h0_mlp_c_fc_bias = 768,
-        h0_mlp_c_proj_weight = 800, h0_mlp_c_proj_bias = 1056,
-        ln_f_weight = 1072, ln_f_bias = 1088;
+  public const long
+    wte_weight = 0,
+    wpe_weight = 96,
+    h0_ln_1_weight = 144, h0_ln_1_bias = 160,
+    h0_attn_c_attn_weight = 176, h0_attn_c_attn_bias = 368,
+    h0_attn_c_proj_weight = 400, h0_attn_c_proj_bias = 464,
+    h0_ln_2_weight = 480, h0_ln_2_bias = 496,
+    h0_mlp_c_fc_weight = 512, h0_mlp_c_fc_bias = 768,
+    h0_mlp_c_proj_weight = 800, h0_mlp_c_proj_bias = 1056,
+    ln_f_weight = 1072, ln_f_bias = 1088;
 }

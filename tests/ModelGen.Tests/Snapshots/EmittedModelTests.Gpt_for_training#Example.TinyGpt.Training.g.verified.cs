@@ -6,53 +6,53 @@
 
 namespace Example
 {
-    partial class TinyGpt
+  partial class TinyGpt
+  {
+    /// <summary>Trains the model: forward pass, backward pass and update in each step. Use it from one thread at a time.</summary>
+    public sealed class Trainer : global::ModelGen.TokenTrainer
     {
-        /// <summary>Trains the model: forward pass, backward pass and update in each step. Use it from one thread at a time.</summary>
-        public sealed class Trainer : global::ModelGen.TokenTrainer
+      internal Trainer(TinyGpt model, global::ModelGen.Optimizer optimizer, global::ModelGen.TrainerOptions? options)
+        : base(model._weights, new global::ModelGen.Runtime.ProgramLayout
         {
-            internal Trainer(TinyGpt model, global::ModelGen.Optimizer optimizer, global::ModelGen.TrainerOptions? options)
-                : base(model._weights, new global::ModelGen.Runtime.ProgramLayout
-                {
-                    ModelName = "TinyGpt",
-                    ArenaBytes = 6080,
-                    StateBytes = 0,
-                    ScratchBytes = 24576,
-                    BatchSize = 2,
-                    SequenceLength = 4,
-                    Entries =
-                    [
-                        new global::ModelGen.Runtime.EntryLayout
-                        {
-                            Name = "Step",
-                            Inputs = [new global::ModelGen.Runtime.EntryInput("tokens", 0, 8) { Classes = 11 }, new global::ModelGen.Runtime.EntryInput("targets", 16, 8) { Classes = 11, MayBeIgnored = true }],
-                            Outputs = [new global::ModelGen.Runtime.EntryOutput("loss", 32, 1)],
-                            IsStep = true,
-                        },
-                        new global::ModelGen.Runtime.EntryLayout
-                        {
-                            Name = "Evaluate",
-                            Inputs = [new global::ModelGen.Runtime.EntryInput("tokens", 0, 8) { Classes = 11 }, new global::ModelGen.Runtime.EntryInput("targets", 16, 8) { Classes = 11, MayBeIgnored = true }],
-                            Outputs = [new global::ModelGen.Runtime.EntryOutput("losses", 32, 8)],
-                        },
-                    ],
-                }, optimizer, options)
+          ModelName = "TinyGpt",
+          ArenaBytes = 6080,
+          StateBytes = 0,
+          ScratchBytes = 24576,
+          BatchSize = 2,
+          SequenceLength = 4,
+          Entries =
+          [
+            new global::ModelGen.Runtime.EntryLayout
             {
-            }
+              Name = "Step",
+              Inputs = [new global::ModelGen.Runtime.EntryInput("tokens", 0, 8) { Classes = 11 }, new global::ModelGen.Runtime.EntryInput("targets", 16, 8) { Classes = 11, MayBeIgnored = true }],
+              Outputs = [new global::ModelGen.Runtime.EntryOutput("loss", 32, 1)],
+              IsStep = true,
+            },
+            new global::ModelGen.Runtime.EntryLayout
+            {
+              Name = "Evaluate",
+              Inputs = [new global::ModelGen.Runtime.EntryInput("tokens", 0, 8) { Classes = 11 }, new global::ModelGen.Runtime.EntryInput("targets", 16, 8) { Classes = 11, MayBeIgnored = true }],
+              Outputs = [new global::ModelGen.Runtime.EntryOutput("losses", 32, 8)],
+            },
+          ],
+        }, optimizer, options)
+      {
+      }
 
-            /// <inheritdoc/>
-            protected override void Execute(int entry, in global::ModelGen.Runtime.PlanContext context, global::ModelGen.Runtime.Worker worker)
-            {
-                switch (entry)
-                {
-                    case 0:
-                        global::ModelGen.Generated.Example_TinyGpt_Code.StepPlan.Run(in context, worker);
-                        break;
-                    default:
-                        global::ModelGen.Generated.Example_TinyGpt_Code.EvaluatePlan.Run(in context, worker);
-                        break;
-                }
-            }
+      /// <inheritdoc/>
+      protected override void Execute(int entry, in global::ModelGen.Runtime.PlanContext context, global::ModelGen.Runtime.Worker worker)
+      {
+        switch (entry)
+        {
+          case 0:
+            global::ModelGen.Generated.Example_TinyGpt_Code.StepPlan.Run(in context, worker);
+            break;
+          default:
+            global::ModelGen.Generated.Example_TinyGpt_Code.EvaluatePlan.Run(in context, worker);
+            break;
         }
+      }
     }
+  }
 }

@@ -12,48 +12,48 @@ using static global::ModelGen.ParameterInitializerKind;
 // it transposed, how it is drawn with which scale, and whether weight decay applies.
 internal static class Layout
 {
-    public static readonly global::ModelGen.Runtime.ParameterTable Table = new(
-        "TinyGpt",
-        [
-            new("transformer.wte.weight", [11, 8], 0, false, Normal, 0.02f, true),
-            new("transformer.wpe.weight", [6, 8], 96, false, Normal, 0.02f, true),
-            new("transformer.h.0.ln_1.weight", [8], 144, false, Ones, 1f, false),
-            new("transformer.h.0.ln_1.bias", [8], 160, false, Zeros, 0f, false),
-            new("transformer.h.0.attn.c_attn.weight", [24, 8], 176, true, Normal, 0.02f, true),
-            new("transformer.h.0.attn.c_attn.bias", [24], 368, false, Zeros, 0f, false),
-            new("transformer.h.0.attn.c_proj.weight", [8, 8], 400, true, Normal, 0.014142135f, true),
-            new("transformer.h.0.attn.c_proj.bias", [8], 464, false, Zeros, 0f, false),
-            new("transformer.h.0.ln_2.weight", [8], 480, false, Ones, 1f, false),
-            new("transformer.h.0.ln_2.bias", [8], 496, false, Zeros, 0f, false),
-            new("transformer.h.0.mlp.c_fc.weight", [32, 8], 512, true, Normal, 0.02f, true),
-            new("transformer.h.0.mlp.c_fc.bias", [32], 768, false, Zeros, 0f, false),
-            new("transformer.h.0.mlp.c_proj.weight", [8, 32], 800, true, Normal, 0.014142135f, true),
-            new("transformer.h.0.mlp.c_proj.bias", [8], 1056, false, Zeros, 0f, false),
-            new("transformer.ln_f.weight", [8], 1072, false, Ones, 1f, false),
-            new("transformer.ln_f.bias", [8], 1088, false, Zeros, 0f, false),
-        ])
-    {
-        OptionalPrefixes = ["transformer."],
-        Aliases = [new("lm_head.weight", "transformer.wte.weight")],
-        Buffers = [new("transformer.h.#.attn.bias", 4), new("transformer.h.#.attn.masked_bias", 0)],
-        Declaration =
-        [
-            new("Family", "Gpt"),
-            new("Layers", "1"),
-            new("DModel", "8"),
-            new("Heads", "2"),
-            new("KeyValueHeads", "2"),
-            new("Vocab", "11"),
-            new("Context", "6"),
-            new("FeedForward", "32"),
-            new("Activation", "GeluTanh"),
-            new("TieEmbeddings", "true"),
-            new("Bias", "true"),
-            new("QkvBias", "true"),
-            new("HeadBias", "false"),
-            new("LayerNormEpsilon", "1E-05"),
-            new("Layout", "Conv1D"),
-            new("Dropout", "0", TrainingOnly: true),
-        ],
-    };
+  public static readonly global::ModelGen.Runtime.ParameterTable Table = new(
+    "TinyGpt",
+    [
+      new("transformer.wte.weight", [11, 8], 0, false, Normal, 0.02f, true),
+      new("transformer.wpe.weight", [6, 8], 96, false, Normal, 0.02f, true),
+      new("transformer.h.0.ln_1.weight", [8], 144, false, Ones, 1f, false),
+      new("transformer.h.0.ln_1.bias", [8], 160, false, Zeros, 0f, false),
+      new("transformer.h.0.attn.c_attn.weight", [24, 8], 176, true, Normal, 0.02f, true),
+      new("transformer.h.0.attn.c_attn.bias", [24], 368, false, Zeros, 0f, false),
+      new("transformer.h.0.attn.c_proj.weight", [8, 8], 400, true, Normal, 0.014142135f, true),
+      new("transformer.h.0.attn.c_proj.bias", [8], 464, false, Zeros, 0f, false),
+      new("transformer.h.0.ln_2.weight", [8], 480, false, Ones, 1f, false),
+      new("transformer.h.0.ln_2.bias", [8], 496, false, Zeros, 0f, false),
+      new("transformer.h.0.mlp.c_fc.weight", [32, 8], 512, true, Normal, 0.02f, true),
+      new("transformer.h.0.mlp.c_fc.bias", [32], 768, false, Zeros, 0f, false),
+      new("transformer.h.0.mlp.c_proj.weight", [8, 32], 800, true, Normal, 0.014142135f, true),
+      new("transformer.h.0.mlp.c_proj.bias", [8], 1056, false, Zeros, 0f, false),
+      new("transformer.ln_f.weight", [8], 1072, false, Ones, 1f, false),
+      new("transformer.ln_f.bias", [8], 1088, false, Zeros, 0f, false),
+    ])
+  {
+    OptionalPrefixes = ["transformer."],
+    Aliases = [new("lm_head.weight", "transformer.wte.weight")],
+    Buffers = [new("transformer.h.#.attn.bias", 4), new("transformer.h.#.attn.masked_bias", 0)],
+    Declaration =
+    [
+      new("Family", "Gpt"),
+      new("Layers", "1"),
+      new("DModel", "8"),
+      new("Heads", "2"),
+      new("KeyValueHeads", "2"),
+      new("Vocab", "11"),
+      new("Context", "6"),
+      new("FeedForward", "32"),
+      new("Activation", "GeluTanh"),
+      new("TieEmbeddings", "true"),
+      new("Bias", "true"),
+      new("QkvBias", "true"),
+      new("HeadBias", "false"),
+      new("LayerNormEpsilon", "1E-05"),
+      new("Layout", "Conv1D"),
+      new("Dropout", "0", TrainingOnly: true),
+    ],
+  };
 }

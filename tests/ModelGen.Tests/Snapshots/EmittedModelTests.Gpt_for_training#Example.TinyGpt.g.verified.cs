@@ -6,121 +6,121 @@
 
 namespace Example
 {
-    /// <summary>
-    /// Gpt: 1,024 parameters, 4,416 bytes of weights.
-    /// </summary>
-    /// <remarks>
-    /// <list type="table">
-    /// <item><term>Inference arena</term><description>1,088 bytes</description></item>
-    /// <item><term>Key/value cache</term><description>64 bytes a token</description></item>
-    /// <item><term>Decoding</term><description>2,272 floating-point operations a token</description></item>
-    /// <item><term>Training arena</term><description>6,080 bytes</description></item>
-    /// <item><term>Training step</term><description>61,097 floating-point operations</description></item>
-    /// <item><term>Vocabulary</term><description>11 tokens</description></item>
-    /// <item><term>Context</term><description>6 tokens</description></item>
-    /// </list>
-    /// </remarks>
-    partial class TinyGpt : global::ModelGen.ITrainableLanguageModel<TinyGpt>
-    {
-        /// <summary>The number of trained scalars.</summary>
-        public const int ParameterCount = 1024;
+  /// <summary>
+  /// Gpt: 1,024 parameters, 4,416 bytes of weights.
+  /// </summary>
+  /// <remarks>
+  /// <list type="table">
+  /// <item><term>Inference arena</term><description>1,088 bytes</description></item>
+  /// <item><term>Key/value cache</term><description>64 bytes a token</description></item>
+  /// <item><term>Decoding</term><description>2,272 floating-point operations a token</description></item>
+  /// <item><term>Training arena</term><description>6,080 bytes</description></item>
+  /// <item><term>Training step</term><description>61,097 floating-point operations</description></item>
+  /// <item><term>Vocabulary</term><description>11 tokens</description></item>
+  /// <item><term>Context</term><description>6 tokens</description></item>
+  /// </list>
+  /// </remarks>
+  partial class TinyGpt : global::ModelGen.ITrainableLanguageModel<TinyGpt>
+  {
+    /// <summary>The number of trained scalars.</summary>
+    public const int ParameterCount = 1024;
 
-        /// <summary>The memory of the weights in bytes, each parameter aligned to a cache line.</summary>
-        public const long WeightBytes = 4416;
+    /// <summary>The memory of the weights in bytes, each parameter aligned to a cache line.</summary>
+    public const long WeightBytes = 4416;
 
-        /// <summary>The memory of a session's activations in bytes.</summary>
-        public const long InferenceArenaBytes = 1088;
+    /// <summary>The memory of a session's activations in bytes.</summary>
+    public const long InferenceArenaBytes = 1088;
 
-        /// <summary>The memory that each token of context takes in a session's key/value cache, in bytes.</summary>
-        public const long KvBytesPerToken = 64;
+    /// <summary>The memory that each token of context takes in a session's key/value cache, in bytes.</summary>
+    public const long KvBytesPerToken = 64;
 
-        /// <summary>The memory of a session's key/value cache or recurrent state in bytes.</summary>
-        public const long SessionStateBytes = 384;
+    /// <summary>The memory of a session's key/value cache or recurrent state in bytes.</summary>
+    public const long SessionStateBytes = 384;
 
-        /// <summary>The floating-point operations of decoding one token at an empty context's end; a multiply-add counts as two.</summary>
-        public const long FlopsPerToken = 2272;
+    /// <summary>The floating-point operations of decoding one token at an empty context's end; a multiply-add counts as two.</summary>
+    public const long FlopsPerToken = 2272;
 
-        /// <summary>The memory that each thread needs for itself, in bytes.</summary>
-        public const long WorkerScratchBytes = 24576;
+    /// <summary>The memory that each thread needs for itself, in bytes.</summary>
+    public const long WorkerScratchBytes = 24576;
 
-        /// <summary>The memory of the gradients in bytes, and of each of an optimizer's slots: what is frozen has none.</summary>
-        public const long GradientBytes = 4416;
+    /// <summary>The memory of the gradients in bytes, and of each of an optimizer's slots: what is frozen has none.</summary>
+    public const long GradientBytes = 4416;
 
-        /// <summary>The memory of a trainer's activations in bytes; gradients and optimizer state come on top.</summary>
-        public const long TrainingArenaBytes = 6080;
+    /// <summary>The memory of a trainer's activations in bytes; gradients and optimizer state come on top.</summary>
+    public const long TrainingArenaBytes = 6080;
 
-        /// <summary>The memory of training with AdamW in bytes: weights, gradients, two optimizer slots, activations and carried state. Each thread takes WorkerScratchBytes on top.</summary>
-        public const long AdamWTrainingBytes = 23744;
+    /// <summary>The memory of training with AdamW in bytes: weights, gradients, two optimizer slots, activations and carried state. Each thread takes WorkerScratchBytes on top.</summary>
+    public const long AdamWTrainingBytes = 23744;
 
-        /// <summary>The floating-point operations of one training micro-batch, forward and backward; a multiply-add counts as two.</summary>
-        public const long FlopsPerStep = 61097;
+    /// <summary>The floating-point operations of one training micro-batch, forward and backward; a multiply-add counts as two.</summary>
+    public const long FlopsPerStep = 61097;
 
-        /// <summary>Sequences (or examples) in a training micro-batch.</summary>
-        public const int BatchSize = 2;
+    /// <summary>Sequences (or examples) in a training micro-batch.</summary>
+    public const int BatchSize = 2;
 
-        /// <summary>The number of token ids.</summary>
-        public const int VocabularySize = 11;
+    /// <summary>The number of token ids.</summary>
+    public const int VocabularySize = 11;
 
-        /// <summary>The most tokens that a session holds; 0 where there is no limit.</summary>
-        public const int ContextLength = 6;
+    /// <summary>The most tokens that a session holds; 0 where there is no limit.</summary>
+    public const int ContextLength = 6;
 
-        /// <summary>Tokens of each sequence in a training micro-batch.</summary>
-        public const int SequenceLength = 4;
+    /// <summary>Tokens of each sequence in a training micro-batch.</summary>
+    public const int SequenceLength = 4;
 
-        private readonly global::ModelGen.Runtime.ModelWeights _weights;
+    private readonly global::ModelGen.Runtime.ModelWeights _weights;
 
-        private TinyGpt(global::ModelGen.Runtime.ModelWeights weights) => _weights = weights;
+    private TinyGpt(global::ModelGen.Runtime.ModelWeights weights) => _weights = weights;
 
-        /// <summary>Every parameter: its name and shape in weight files, and where it lies in memory.</summary>
-        public static global::System.Collections.Generic.IReadOnlyList<global::ModelGen.ParameterInfo> Parameters => global::ModelGen.Generated.Example_TinyGpt_Code.Layout.Table.Parameters;
+    /// <summary>Every parameter: its name and shape in weight files, and where it lies in memory.</summary>
+    public static global::System.Collections.Generic.IReadOnlyList<global::ModelGen.ParameterInfo> Parameters => global::ModelGen.Generated.Example_TinyGpt_Code.Layout.Table.Parameters;
 
-        /// <summary>Creates a model with random weights.</summary>
-        /// <param name="seed">The same seed gives the same weights, on every machine.</param>
-        public static TinyGpt Create(int seed = 0) => new(global::ModelGen.Runtime.ModelWeights.Create(global::ModelGen.Generated.Example_TinyGpt_Code.Layout.Table, seed));
+    /// <summary>Creates a model with random weights.</summary>
+    /// <param name="seed">The same seed gives the same weights, on every machine.</param>
+    public static TinyGpt Create(int seed = 0) => new(global::ModelGen.Runtime.ModelWeights.Create(global::ModelGen.Generated.Example_TinyGpt_Code.Layout.Table, seed));
 
-        /// <summary>Loads the weights from a safetensors file, by parameter name.</summary>
-        /// <param name="path">The file.</param>
-        /// <exception cref="global::ModelGen.ModelFileException">The file is damaged, or is of another model.</exception>
-        public static TinyGpt Load(string path) => Load(path, null);
+    /// <summary>Loads the weights from a safetensors file, by parameter name.</summary>
+    /// <param name="path">The file.</param>
+    /// <exception cref="global::ModelGen.ModelFileException">The file is damaged, or is of another model.</exception>
+    public static TinyGpt Load(string path) => Load(path, null);
 
-        /// <summary>Loads the weights from a safetensors file that may differ from the model's own in what the options say.</summary>
-        /// <param name="path">The file.</param>
-        /// <param name="options">In what the file may differ; null for the defaults.</param>
-        /// <exception cref="global::ModelGen.ModelFileException">The file is damaged, or is of another model.</exception>
-        public static TinyGpt Load(string path, global::ModelGen.LoadOptions? options) => new(global::ModelGen.Runtime.ModelWeights.Load(global::ModelGen.Generated.Example_TinyGpt_Code.Layout.Table, path, options));
+    /// <summary>Loads the weights from a safetensors file that may differ from the model's own in what the options say.</summary>
+    /// <param name="path">The file.</param>
+    /// <param name="options">In what the file may differ; null for the defaults.</param>
+    /// <exception cref="global::ModelGen.ModelFileException">The file is damaged, or is of another model.</exception>
+    public static TinyGpt Load(string path, global::ModelGen.LoadOptions? options) => new(global::ModelGen.Runtime.ModelWeights.Load(global::ModelGen.Generated.Example_TinyGpt_Code.Layout.Table, path, options));
 
-        /// <summary>Saves the weights as a safetensors file, written beside an existing one and renamed.</summary>
-        /// <param name="path">The file.</param>
-        public void Save(string path) => _weights.Save(path);
+    /// <summary>Saves the weights as a safetensors file, written beside an existing one and renamed.</summary>
+    /// <param name="path">The file.</param>
+    public void Save(string path) => _weights.Save(path);
 
-        /// <summary>A parameter's numbers, row-major; writing to them changes the model.</summary>
-        /// <param name="name">The parameter's name, as <see cref="Parameters"/> lists it.</param>
-        /// <exception cref="global::System.ArgumentException">There is no such parameter.</exception>
-        public global::System.Span<float> Parameter(string name) => _weights.Parameter(name);
+    /// <summary>A parameter's numbers, row-major; writing to them changes the model.</summary>
+    /// <param name="name">The parameter's name, as <see cref="Parameters"/> lists it.</param>
+    /// <exception cref="global::System.ArgumentException">There is no such parameter.</exception>
+    public global::System.Span<float> Parameter(string name) => _weights.Parameter(name);
 
-        /// <summary>Creates a session, which owns all memory that inference needs and allocates nothing afterwards.</summary>
-        /// <param name="options">Threads; null for the defaults.</param>
-        public Session CreateSession(global::ModelGen.SessionOptions? options = null) => new(this, options);
+    /// <summary>Creates a session, which owns all memory that inference needs and allocates nothing afterwards.</summary>
+    /// <param name="options">Threads; null for the defaults.</param>
+    public Session CreateSession(global::ModelGen.SessionOptions? options = null) => new(this, options);
 
-        /// <summary>Creates a trainer, which updates this model's weights in place and allocates nothing after its creation.</summary>
-        /// <param name="optimizer">How gradients become updates.</param>
-        /// <param name="options">Threads, accumulation and seed; null for the defaults.</param>
-        public Trainer CreateTrainer(global::ModelGen.Optimizer optimizer, global::ModelGen.TrainerOptions? options = null) => new(this, optimizer, options);
+    /// <summary>Creates a trainer, which updates this model's weights in place and allocates nothing after its creation.</summary>
+    /// <param name="optimizer">How gradients become updates.</param>
+    /// <param name="options">Threads, accumulation and seed; null for the defaults.</param>
+    public Trainer CreateTrainer(global::ModelGen.Optimizer optimizer, global::ModelGen.TrainerOptions? options = null) => new(this, optimizer, options);
 
-        static string global::ModelGen.ICausalLanguageModel<TinyGpt>.ModelName => "TinyGpt";
+    static string global::ModelGen.ICausalLanguageModel<TinyGpt>.ModelName => "TinyGpt";
 
-        static long global::ModelGen.ICausalLanguageModel<TinyGpt>.ParameterTotal => ParameterCount;
+    static long global::ModelGen.ICausalLanguageModel<TinyGpt>.ParameterTotal => ParameterCount;
 
-        static int global::ModelGen.ICausalLanguageModel<TinyGpt>.VocabularySize => VocabularySize;
+    static int global::ModelGen.ICausalLanguageModel<TinyGpt>.VocabularySize => VocabularySize;
 
-        static int global::ModelGen.ICausalLanguageModel<TinyGpt>.ContextLength => ContextLength;
+    static int global::ModelGen.ICausalLanguageModel<TinyGpt>.ContextLength => ContextLength;
 
-        global::ModelGen.CausalSession global::ModelGen.ICausalLanguageModel<TinyGpt>.CreateSession(global::ModelGen.SessionOptions? options) => CreateSession(options);
+    global::ModelGen.CausalSession global::ModelGen.ICausalLanguageModel<TinyGpt>.CreateSession(global::ModelGen.SessionOptions? options) => CreateSession(options);
 
-        static int global::ModelGen.ITrainableLanguageModel<TinyGpt>.TrainingBatchSize => BatchSize;
+    static int global::ModelGen.ITrainableLanguageModel<TinyGpt>.TrainingBatchSize => BatchSize;
 
-        static int global::ModelGen.ITrainableLanguageModel<TinyGpt>.TrainingSequenceLength => SequenceLength;
+    static int global::ModelGen.ITrainableLanguageModel<TinyGpt>.TrainingSequenceLength => SequenceLength;
 
-        global::ModelGen.TokenTrainer global::ModelGen.ITrainableLanguageModel<TinyGpt>.CreateTrainer(global::ModelGen.Optimizer optimizer, global::ModelGen.TrainerOptions? options) => CreateTrainer(optimizer, options);
-    }
+    global::ModelGen.TokenTrainer global::ModelGen.ITrainableLanguageModel<TinyGpt>.CreateTrainer(global::ModelGen.Optimizer optimizer, global::ModelGen.TrainerOptions? options) => CreateTrainer(optimizer, options);
+  }
 }

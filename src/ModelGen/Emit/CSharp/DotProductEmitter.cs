@@ -87,7 +87,7 @@ internal static class DotProductEmitter
         w.Line(several
             ? $"// The dot products of rows of {depth} elements with others, in quarters: each of them meets a few of the others while those are at hand."
             : $"// The dot products of a row of {depth} elements with others, in quarters: memory gives more to four streams than to one.");
-        w.Line("[@MethodImpl(MethodImplOptions.AggressiveOptimization)]");
+        w.Line("[@MethodImpl(AggressiveOptimization)]");
         w.OpenMethod($"private static void {name}<V>(float* x, float* w, float* sums, int rows{(several ? ", int inputs, int apartSums" : "")}) {KernelCode.Constraint}");
         w.Line("int quarter = rows / 16 * 4;");
         w.Line($"long apart = (long)quarter * {stride};");
@@ -140,7 +140,7 @@ internal static class DotProductEmitter
     {
         var w = new CodeWriter();
         w.Line($"// The products of {depth} elements of a row and of four others, summed up to one vector of partial sums.");
-        w.Line("[@MethodImpl(MethodImplOptions.AggressiveInlining)]");
+        w.Line("[@MethodImpl(AggressiveInlining)]");
         w.OpenMethod($"private static V {name}<V>(float* x, float* w, long apart) {KernelCode.Constraint}");
         w.Line("float* w1 = w + apart, w2 = w1 + apart, w3 = w2 + apart;");
         string[] sums = Products(w, shape.Of(4), depth, ["w", "w1", "w2", "w3"]);
@@ -154,7 +154,7 @@ internal static class DotProductEmitter
     {
         var w = new CodeWriter();
         w.Line($"// The products of {depth} elements, summed up to one vector.");
-        w.Line("[@MethodImpl(MethodImplOptions.AggressiveInlining)]");
+        w.Line("[@MethodImpl(AggressiveInlining)]");
         w.OpenMethod($"private static V {name}<V>(float* x, float* w) {KernelCode.Constraint}");
         w.Line($"return {Products(w, shape.Of(1), depth, ["w"])[0]};");
         w.Close();

@@ -227,7 +227,7 @@ internal sealed class KernelCode(string baseName, string summary, Kernel kernel,
                 writer.Line();
             }
 
-            writer.Line("[@MethodImpl(MethodImplOptions.AggressiveOptimization)]");
+            writer.Line("[@MethodImpl(AggressiveOptimization)]");
             writer.OpenMethod($"{(suffix.Length == 0 ? "public" : "private")} static void {name}{(suffix.Length == 0 ? "" : "_" + suffix)}{(isGeneric ? "<V>" : "")}({parameters}){(isGeneric ? " " + Constraint : "")}");
             body(writer, Named);
             writer.Close();
@@ -238,7 +238,7 @@ internal sealed class KernelCode(string baseName, string summary, Kernel kernel,
 
     private void OpenEntry(CodeWriter writer, string name)
     {
-        writer.Line("[@MethodImpl(MethodImplOptions.AggressiveOptimization)]");
+        writer.Line("[@MethodImpl(AggressiveOptimization)]");
         writer.OpenMethod($"public static void {name}<V>({Parameters}) {Constraint}");
     }
 

@@ -64,13 +64,21 @@ internal sealed class KernelLibrary(DeclaredNames names)
     {
         string plain = operation + shape;
         yield return plain;
-        string[] roles = [];
         if (_kernelByName.TryGetValue(plain, out Kernel? other))
         {
-            roles = [.. kernel.Operands.Where(o => !other.Operands.Any(p => p.Name == o.Name && p.IsWritten == o.IsWritten)).OrderBy(o => o.IsWritten).Select(o => o.Name).Take(2)];
-            if (roles.Length > 0)
+            KernelOperand[] own = [.. kernel.Operands.Where(o => !other.Operands.Any(p => p.Name == o.Name && p.IsWritten == o.IsWritten))];
+            foreach (bool isWritten in new[] { false, true })
             {
-                yield return $"{plain}_{string.Join("_", roles)}";
+                string[] roles = [.. own.Where(o => o.IsWritten == isWritten).Select(o => o.Name)];
+                for (int count = 1; count <= Math.Min(roles.Length, 2); count++)
+                {
+                    yield return $"{plain}_{string.Join("_", roles.Take(count))}";
+                }
+            }
+
+            if (other.Operands.FirstOrDefault(o => !kernel.Operands.Any(p => p.Name == o.Name && p.IsWritten == o.IsWritten)) is { } missing)
+            {
+                yield return $"{plain}_without_{missing.Name}";
             }
 
             string[] placed = [.. kernel.Operands.Where(o => !other.Operands.Any(p => p.Name == o.Name && p.Access.Equals(o.Access))).Select(o => o.Name).Take(2)];

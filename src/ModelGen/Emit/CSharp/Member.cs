@@ -81,7 +81,7 @@ internal sealed record NestedClass(string Name, string Base, string Summary, str
             w.Line($"internal {Name}({Parameters})");
             for (int i = 0; i < BaseArguments.Count; i++)
             {
-                w.Line("    " + (i == 0 ? ": base(" : "") + BaseArguments[i] + (i == BaseArguments.Count - 1 ? ")" : ""));
+                w.Line("  " + (i == 0 ? ": base(" : "") + BaseArguments[i] + (i == BaseArguments.Count - 1 ? ")" : ""));
             }
 
             w.Line("{").Line("}");

@@ -106,16 +106,16 @@ internal static class ModelEmitter
         w.Line("// it transposed, how it is drawn with which scale, and whether weight decay applies.");
         w.Open("internal static class Layout");
         w.Line("public static readonly global::ModelGen.Runtime.ParameterTable Table = new(");
-        w.Line($"    {ModelSurface.SymbolText(plans.Spec.Type.Name)},");
-        w.Line("    [");
+        w.Line($"  {ModelSurface.SymbolText(plans.Spec.Type.Name)},");
+        w.Line("  [");
         foreach ((Parameter parameter, long offset) in plans.Layout.Parameters)
         {
             string shape = string.Join(", ", parameter.Shape.Dims);
-            w.Line($"        new(\"{parameter.ParameterName}\", [{shape}], {CodeWriter.Number(offset)}, {(parameter.TransposedInFile ? "true" : "false")}, "
+            w.Line($"    new(\"{parameter.ParameterName}\", [{shape}], {CodeWriter.Number(offset)}, {(parameter.TransposedInFile ? "true" : "false")}, "
                 + $"{parameter.Initializer.Kind}, {CodeWriter.Literal(parameter.Initializer.Scale)}, {(parameter.WeightDecay ? "true" : "false")}){(offset >= plans.Layout.TrainedElements ? " { IsFrozen = true }" : "")},");
         }
 
-        w.Line("    ])");
+        w.Line("  ])");
         FileConventions(w, plans);
         w.Close();
     }
@@ -137,7 +137,7 @@ internal static class ModelEmitter
             string list = string.Join(", ", items);
             if (list.Length > 0)
             {
-                w.Line($"    {property} = [{list}],");
+                w.Line($"  {property} = [{list}],");
             }
         }
 
@@ -145,14 +145,14 @@ internal static class ModelEmitter
         List("OptionalPrefixes", files.OptionalPrefixes.Select(prefix => $"\"{prefix}\""));
         List("Aliases", files.Aliases.Select(alias => $"new(\"{alias.Name}\", \"{alias.Parameter}\")"));
         List("Buffers", files.Buffers.Select(buffer => $"new(\"{buffer.Pattern}\", {CodeWriter.Number(buffer.Rank)})"));
-        w.Line("    Declaration =");
-        w.Line("    [");
+        w.Line("  Declaration =");
+        w.Line("  [");
         foreach (FileOption option in options)
         {
-            w.Line($"        new(\"{option.Name}\", \"{option.Value}\"{(option.TrainingOnly ? ", TrainingOnly: true" : "")}),");
+            w.Line($"    new(\"{option.Name}\", \"{option.Value}\"{(option.TrainingOnly ? ", TrainingOnly: true" : "")}),");
         }
 
-        w.Line("    ],");
+        w.Line("  ],");
         w.Line("};");
     }
 

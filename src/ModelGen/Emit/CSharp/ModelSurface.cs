@@ -266,9 +266,9 @@ internal sealed class ModelSurface
         IReadOnlyList<EntryPoint> entries = Entries(ofTrainer);
         for (int i = 0; i < entries.Count; i++)
         {
-            body.Add(i == entries.Count - 1 ? "    default:" : $"    case {CodeWriter.Number(i)}:");
-            body.Add($"        {_code}.{PlanClass(entries[i].Name)}.Run(in context, worker);");
-            body.Add("        break;");
+            body.Add(i == entries.Count - 1 ? "  default:" : $"  case {CodeWriter.Number(i)}:");
+            body.Add($"    {_code}.{PlanClass(entries[i].Name)}.Run(in context, worker);");
+            body.Add("    break;");
         }
 
         return new BodyMember($"protected override void Execute(int entry, {Context})", [.. body, "}"]) { Documentation = ["<inheritdoc/>"], IsBlock = true };
@@ -332,8 +332,8 @@ internal sealed class ModelSurface
                 .. inputs.Select((name, i) => $"call.Check({CodeWriter.Number(i)}, {name}, {SymbolText(entry.Inputs[i].InputName)});"),
                 "while (call.Next())",
                 "{",
-                .. inputs.Select((name, i) => $"    call.Stage({CodeWriter.Number(i)}, {name});"),
-                "    call.Run();",
+                .. inputs.Select((name, i) => $"  call.Stage({CodeWriter.Number(i)}, {name});"),
+                "  call.Run();",
                 "}",
                 "",
                 "return call.Loss;",
@@ -380,57 +380,57 @@ internal sealed class ModelSurface
 
         CompiledEntry[] entries = [.. _plans.Entries.Where(e => e.Entry.BelongsToTrainer == ofTrainer)];
         yield return "{";
-        yield return $"    ModelName = {SymbolText(_name)},";
-        yield return $"    ArenaBytes = {CodeWriter.Number(ofTrainer ? _plans.TrainingArenaBytes : _plans.InferenceArenaBytes)},";
-        yield return $"    StateBytes = {CodeWriter.Number(4 * (ofTrainer ? _plans.TrainingStateElements : _plans.InferenceStateElements))},";
-        yield return $"    ScratchBytes = {CodeWriter.Number(entries.Select(e => e.Plan.ScratchBytes).DefaultIfEmpty(0).Max())},";
+        yield return $"  ModelName = {SymbolText(_name)},";
+        yield return $"  ArenaBytes = {CodeWriter.Number(ofTrainer ? _plans.TrainingArenaBytes : _plans.InferenceArenaBytes)},";
+        yield return $"  StateBytes = {CodeWriter.Number(4 * (ofTrainer ? _plans.TrainingStateElements : _plans.InferenceStateElements))},";
+        yield return $"  ScratchBytes = {CodeWriter.Number(entries.Select(e => e.Plan.ScratchBytes).DefaultIfEmpty(0).Max())},";
         if (ofTrainer)
         {
-            yield return $"    BatchSize = {CodeWriter.Number(_program.Training!.BatchSize)},";
-            yield return $"    SequenceLength = {CodeWriter.Number(Math.Max(1, _program.Training.SequenceLength))},";
+            yield return $"  BatchSize = {CodeWriter.Number(_program.Training!.BatchSize)},";
+            yield return $"  SequenceLength = {CodeWriter.Number(Math.Max(1, _program.Training.SequenceLength))},";
         }
         else if (_program.Context > 0)
         {
-            yield return $"    ContextLength = {CodeWriter.Number(_program.Context)},";
+            yield return $"  ContextLength = {CodeWriter.Number(_program.Context)},";
         }
 
         if (!ofTrainer && _program.MaxBatch > 1)
         {
-            yield return $"    MaximumBatch = {CodeWriter.Number(_program.MaxBatch)},";
+            yield return $"  MaximumBatch = {CodeWriter.Number(_program.MaxBatch)},";
         }
 
-        yield return "    Entries =";
-        yield return "    [";
+        yield return "  Entries =";
+        yield return "  [";
         foreach (CompiledEntry entry in entries)
         {
-            yield return $"        new {Runtime}EntryLayout";
-            yield return "        {";
-            yield return $"            Name = {SymbolText(entry.Entry.Name)},";
-            yield return $"            Inputs = [{string.Join(", ", entry.Inputs.Select(Place))}],";
-            yield return $"            Outputs = [{string.Join(", ", entry.Outputs.Select(o => $"new {Runtime}EntryOutput({SymbolText(o.Name)}, {CodeWriter.Number(o.Offset)}, {CodeWriter.Number(o.Length)}){(o.Varies ? " { Varies = true }" : "")}"))}],";
+            yield return $"    new {Runtime}EntryLayout";
+            yield return "    {";
+            yield return $"      Name = {SymbolText(entry.Entry.Name)},";
+            yield return $"      Inputs = [{string.Join(", ", entry.Inputs.Select(Place))}],";
+            yield return $"      Outputs = [{string.Join(", ", entry.Outputs.Select(o => $"new {Runtime}EntryOutput({SymbolText(o.Name)}, {CodeWriter.Number(o.Offset)}, {CodeWriter.Number(o.Length)}){(o.Varies ? " { Varies = true }" : "")}"))}],";
             if (entry.MaximumCount > 1)
             {
-                yield return $"            MaximumCount = {CodeWriter.Number(entry.MaximumCount)},";
+                yield return $"      MaximumCount = {CodeWriter.Number(entry.MaximumCount)},";
             }
 
             if (entry.Entry.Continues)
             {
-                yield return "            Continues = true,";
+                yield return "      Continues = true,";
             }
 
             if (entry.Entry.Trains)
             {
-                yield return "            IsStep = true,";
+                yield return "      IsStep = true,";
                 if (entry.UpdatedOf(_plans.Layout) is { } updated)
                 {
-                    yield return $"            Updates = [{string.Join(", ", updated.Select(SymbolText))}],";
+                    yield return $"      Updates = [{string.Join(", ", updated.Select(SymbolText))}],";
                 }
             }
 
-            yield return "        },";
+            yield return "    },";
         }
 
-        yield return "    ],";
+        yield return "  ],";
     }
 
     private static string Place(EntryValue input)

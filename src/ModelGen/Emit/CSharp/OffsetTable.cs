@@ -33,7 +33,7 @@ internal sealed class OffsetTable(string className, string summary, DeclaredName
         string[] lines = [.. _constants.GroupBy(c => c.Scope).SelectMany(g => Lines(g.Select(c => c.Text)))];
         for (int i = 0; i < lines.Length; i++)
         {
-            w.Line("    " + lines[i] + (i < lines.Length - 1 ? "," : ";"));
+            w.Line("  " + lines[i] + (i < lines.Length - 1 ? "," : ";"));
         }
 
         w.Close();

@@ -16,19 +16,13 @@ internal sealed class PanelProduct(Func<string, string> name, MatMulKernel kerne
 
     protected override string Shared => "rows";
 
-    protected override string SharedUnits => Strips;
-
-    protected override string SharedWidth => Height;
-
     protected override string AheadVectors => Constant(HasRaggedColumns ? "aheadVectors" : "vectors", b => b.Vectors);
 
     private bool NeedsOrder => Widths[0].NeedsOrder;
 
     private string StripAt => $"{Packed} + (long)m * {Product(Height, Depth)}";
 
-    protected override void PackSharedWhole() => Pack(Kernel.Form != MatMulForm.TN, Left.Name, Left.Access.RowStride, Rows, Packed, Height, Height);
-
-    protected override void PackSharedPart(string target) => PackLeft("firstPacked", "lastPacked", target);
+    protected override void PackShared(bool together) => Pack(Kernel.Form != MatMulForm.TN, LeftAt("0"), Left.Access.RowStride, Rows, Packed, Height, Height, together);
 
     protected override void Multiply()
     {

@@ -27,7 +27,7 @@ internal sealed class PlanEmitter
         "using Math = global::System.Math;",
         "using MathF = global::System.MathF;",
         "using MethodImpl = global::System.Runtime.CompilerServices.MethodImplAttribute;",
-        "using MethodImplOptions = global::System.Runtime.CompilerServices.MethodImplOptions;",
+        "using static global::System.Runtime.CompilerServices.MethodImplOptions;",
     ];
 
     private readonly DeclaredNames _names;

@@ -25,12 +25,6 @@ internal abstract class RowProduct(Func<string, string> name, MatMulKernel kerne
     /// <summary>The block of the shared operand that is being read.</summary>
     protected virtual string Packed => Structure.CutsDepth ? "packed" : Shared;
 
-    /// <summary>Units of the shared operand, which the workers divide to pack them.</summary>
-    protected abstract string SharedUnits { get; }
-
-    /// <summary>Elements of each step of a packed unit of the shared operand.</summary>
-    protected abstract string SharedWidth { get; }
-
     /// <summary>Elements from one step of a packed strip to the next.</summary>
     protected virtual string StripStep => Height;
 
@@ -107,11 +101,8 @@ internal abstract class RowProduct(Func<string, string> name, MatMulKernel kerne
     /// <summary>Prints the work on one block of the contraction, or on all of them where <see cref="TakesBlocks"/> says so.</summary>
     protected abstract void Multiply();
 
-    /// <summary>Packs all that is shared, which is little.</summary>
-    protected abstract void PackSharedWhole();
-
-    /// <summary>Packs a worker's part of what is shared, units <c>firstPacked</c> to <c>lastPacked</c>.</summary>
-    protected abstract void PackSharedPart(string target);
+    /// <summary>Packs all that is shared: by all together, or, where it is little, by each for itself.</summary>
+    protected abstract void PackShared(bool together);
 
     /// <summary>The steps of a block of the contraction, the last of which has fewer.</summary>
     protected string DepthOf(string block)
@@ -120,7 +111,8 @@ internal abstract class RowProduct(Func<string, string> name, MatMulKernel kerne
     protected string LeftAt(string row, string block = "block")
     {
         bool contracts = Kernel.Form == MatMulForm.TN;
-        return $"{Left.Name} + {(contracts ? row : $"{Long(row)} * {Left.Access.RowStride}")}{DepthOffset(contracts ? Left.Access.RowStride : 1, block)}";
+        string at = row == "0" ? "" : contracts ? $" + {row}" : $" + {Long(row)} * {Left.Access.RowStride}";
+        return $"{Left.Name}{at}{DepthOffset(contracts ? Left.Access.RowStride : 1, block)}";
     }
 
     protected string RightAt(string column, string block = "block")
@@ -226,19 +218,9 @@ internal abstract class RowProduct(Func<string, string> name, MatMulKernel kerne
 
     private void PackShared()
     {
-        if (!Structure.HasShared)
+        if (Structure.HasShared)
         {
-            return;
+            PackShared(together: !Structure.IsSharedInScratch);
         }
-
-        if (Structure.IsSharedInScratch)
-        {
-            PackSharedWhole();
-            return;
-        }
-
-        W.Line($"worker.Range({SharedUnits}, 1, out int firstPacked, out int lastPacked);");
-        PackSharedPart($"{Packed} + (long)firstPacked * {Product(SharedWidth, Depth)}");
-        W.Line("worker.Barrier();");
     }
 }

@@ -15,10 +15,6 @@ internal sealed class StripProduct(Func<string, string> name, MatMulKernel kerne
 
     protected override string Packed => !Structure.CutsDepth && Plan.RightPanels is not null ? Right.Name : base.Packed;
 
-    protected override string SharedUnits => Panels;
-
-    protected override string SharedWidth => Width;
-
     protected override string StripStep => Structure.PacksAhead ? Group : Height;
 
     protected override string AheadVectors => Constant("aheadVectors", b => b.BlockStrips * b.Height / b.Lanes);
@@ -29,15 +25,14 @@ internal sealed class StripProduct(Func<string, string> name, MatMulKernel kerne
     /// <summary>Whether what a worker packs next comes from memory while its first strips are multiplied, a part with each panel.</summary>
     private bool FetchesBlock => Structure.CutsDepth;
 
-    protected override void PackSharedWhole() => PackRight("0", CodeWriter.Number(Kernel.Columns), Packed);
-
-    protected override void PackSharedPart(string target)
-        => PackRight($"firstPacked * {Width}", $"Math.Min(lastPacked * {Width}, {Kernel.Columns}) - firstPacked * {Width}", target);
+    protected override void PackShared(bool together)
+        => Pack(Kernel.Form == MatMulForm.NT, RightAt("0"), Right.Access.RowStride, CodeWriter.Number(Kernel.Columns), Packed, Width, "V.Lanes", together);
 
     protected override void Multiply()
     {
         if (FetchesBlock)
         {
+            W.Line($"worker.Range({Panels}, 1, out int firstPacked, out int lastPacked);");
             W.Line("bool isFirst = true;");
         }
 

@@ -20,18 +20,7 @@ internal sealed class TransposedProduct(Func<string, string> name, MatMulKernel 
         W.Line($"// The transpose is computed: rows of the tile are {Right.Name}'s, read where they lie, and its columns are rows of {Left.Name}.");
         W.Line($"float* transpose = stackalloc float[{tile}], tile = stackalloc float[{tile}];");
         Memory("rows");
-        if (Structure.IsSharedInScratch)
-        {
-            Pack(true, Left.Name, Left.Access.RowStride, Rows, "rows", Width, "V.Lanes");
-        }
-        else
-        {
-            W.Line($"worker.Range({Quotient(Rows, Width)}, 1, out int firstPacked, out int lastPacked);");
-            Pack(true, $"{Left.Name} + (long)firstPacked * {Product(Width, CodeWriter.Number(Left.Access.RowStride))}", Left.Access.RowStride, $"Math.Min(lastPacked * {Width}, {Rows}) - firstPacked * {Width}",
-                $"rows + (long)firstPacked * {Product(Width, Depth)}", Width, "V.Lanes");
-            W.Line("worker.Barrier();");
-        }
-
+        Pack(true, Left.Name, Left.Access.RowStride, Rows, "rows", Width, "V.Lanes", together: !Structure.IsSharedInScratch);
         OpenPieces(columns);
         W.Open($"for (int row = 0; row < {Rows}; row += {Width})");
         Extent("height", Rows, "row");
