@@ -4,6 +4,7 @@ using ModelGen.Compiler.Graph;
 using ModelGen.Compiler.Passes;
 using ModelGen.Compiler.Programs;
 using ModelGen.Compiler.Targets.Cpu;
+using ModelGen.Tests.Infrastructure;
 
 namespace ModelGen.Tests.Compiler;
 
@@ -17,9 +18,8 @@ public sealed class RandomFamilyTests
     [InlineData(1)]
     [InlineData(2)]
     [InlineData(3)]
-    public void A_training_step_computes_what_the_interpreter_does(int seed)
+    public void A_training_step_computes_what_the_interpreter_does(int seed) => RandomCase.Run(seed, random =>
     {
-        var random = new Random(seed);
         CacheSizes caches = Caches(random);
         foreach (ModelSpec spec in new[] { Gpt(random), Mlp(random), Recurrent(random) })
         {
@@ -28,15 +28,14 @@ public sealed class RandomFamilyTests
             var c = new KernelCase(Describe(spec, caches), graph, Moderate(CaseData.Random(graph, seed)), 2e-4);
             KernelCheck.Compare(c, GraphFunction.Compile([graph], random.Next(2) == 0 ? BufferPlacement.Guarded : BufferPlacement.Planned, caches)[0]);
         }
-    }
+    });
 
     [Theory]
     [InlineData(1)]
     [InlineData(2)]
     [InlineData(3)]
-    public void Pieces_of_a_prompt_and_a_token_compute_what_the_interpreter_does(int seed)
+    public void Pieces_of_a_prompt_and_a_token_compute_what_the_interpreter_does(int seed) => RandomCase.Run(seed, random =>
     {
-        var random = new Random(seed);
         CacheSizes caches = Caches(random);
         foreach (ModelSpec spec in new[] { Gpt(random), Recurrent(random) })
         {
@@ -54,7 +53,7 @@ public sealed class RandomFamilyTests
                 }
             }
         }
-    }
+    });
 
     private static CacheSizes Caches(Random random) => new(L1: 4 << 10 << random.Next(5), L2: 16 << 10 << random.Next(7), L3: 128 << 10 << random.Next(6));
 

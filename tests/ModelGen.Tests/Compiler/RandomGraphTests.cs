@@ -30,43 +30,61 @@ public sealed class RandomGraphTests
     [MemberData(nameof(Batches))]
     public void Graphs_over_any_number_of_time_steps(int first) => Check(first, differentiable: false, dynamic: true);
 
+    /// <summary>Graphs are compiled together, which is quicker; one that fails is then made smaller alone.</summary>
     private static void Check(int first, bool differentiable, bool dynamic)
     {
-        var failures = new List<string>();
         int[] seeds = [.. Enumerable.Range(first, Batch)];
-        ModelGraph[] sources = [.. seeds.Select(s => RandomGraphs.Build(s, differentiable, dynamic))];
-        ModelGraph[] graphs = new ModelGraph[Batch];
-        for (int i = 0; i < Batch; i++)
+        string?[] problems = Problems([.. seeds.Select(seed => (RandomGraphs.Build(new Random(seed), differentiable, dynamic), seed))], differentiable, dynamic);
+        string[] failures = [.. seeds.Zip(problems).Where(pair => pair.Second is not null).Select((pair, nth) => nth > 0
+            ? $"seed {pair.First} too: {pair.Second}"
+            : RandomCase.Describe(pair.First, random => Problems([(RandomGraphs.Build(random, differentiable, dynamic), pair.First)], differentiable, dynamic)[0])
+                ?? $"seed {pair.First}, only beside the others: {pair.Second}")];
+        Assert.True(failures.Length == 0, string.Join("\n\n", failures));
+    }
+
+    /// <summary>What is wrong with each of some graphs, with the graph; null where nothing is.</summary>
+    private static string?[] Problems((ModelGraph Source, int Seed)[] cases, bool differentiable, bool dynamic)
+    {
+        string?[] problems = new string?[cases.Length];
+        ModelGraph?[] graphs = new ModelGraph?[cases.Length];
+        for (int i = 0; i < cases.Length; i++)
         {
-            ModelGraph source = GradientCheck.Verified(sources[i], "construction");
-            graphs[i] = GradientCheck.Verified(differentiable ? KernelCases.PrepareTraining(GradientCheck.WithLoss(source)) : KernelCases.Prepare(source), "the passes");
+            try
+            {
+                ModelGraph source = GradientCheck.Verified(cases[i].Source, "construction");
+                graphs[i] = GradientCheck.Verified(differentiable ? KernelCases.PrepareTraining(GradientCheck.WithLoss(source)) : KernelCases.Prepare(source), "the passes");
+            }
+            catch (Exception e) when (e is Xunit.Sdk.XunitException or GraphException)
+            {
+                Report(i, null, e.Message);
+            }
         }
 
         foreach (BufferPlacement placement in new[] { BufferPlacement.RedZones, BufferPlacement.Planned })
         {
-            GraphFunction?[] functions = CompileAll(graphs, placement, (i, problem) => failures.Add(Describe(i, placement, problem)));
-            for (int i = 0; i < Batch; i++)
+            int[] compiled = [.. Enumerable.Range(0, cases.Length).Where(i => graphs[i] is not null)];
+            GraphFunction?[] functions = CompileAll([.. compiled.Select(i => graphs[i]!)], placement, (i, problem) => Report(compiled[i], placement, problem));
+            foreach ((int i, GraphFunction? function) in compiled.Zip(functions))
             {
-                if (functions[i] is not { } function)
+                if (function is null)
                 {
                     continue;
                 }
 
                 try
                 {
-                    Compare(graphs[i], function, seeds[i], differentiable, dynamic);
+                    Compare(graphs[i]!, function, cases[i].Seed, differentiable, dynamic);
                 }
                 catch (Exception e) when (e is Xunit.Sdk.XunitException or InvalidOperationException)
                 {
-                    failures.Add(Describe(i, placement, e.Message));
+                    Report(i, placement, e.Message);
                 }
             }
         }
 
-        Assert.True(failures.Count == 0, string.Join("\n\n", failures));
+        return problems;
 
-        string Describe(int i, BufferPlacement placement, string problem)
-            => string.Create(CultureInfo.InvariantCulture, $"seed {seeds[i]}, {placement}: {problem}\n{GraphPrinter.Print(sources[i])}");
+        void Report(int i, BufferPlacement? placement, string problem) => problems[i] ??= $"{placement} {problem}\n{GraphPrinter.Print(cases[i].Source)}";
     }
 
     private static GraphFunction?[] CompileAll(ModelGraph[] graphs, BufferPlacement placement, Action<int, string> report)

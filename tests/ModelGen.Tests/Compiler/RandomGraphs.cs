@@ -5,7 +5,7 @@ using ModelGen.Compiler.Ops;
 namespace ModelGen.Tests.Compiler;
 
 /// <summary>
-/// Random graphs from a seed: chains and diamonds of element-wise operators with every kind of broadcast, reductions, matrix products
+/// Graphs made of random numbers: chains and diamonds of element-wise operators with every kind of broadcast, reductions, matrix products
 /// with anything behind and before them, column ranges cut and joined, lookups, losses, attention, recurrences, states. Values stay
 /// of the order of one, so that single precision can be compared with double.
 /// </summary>
@@ -21,9 +21,9 @@ internal sealed class RandomGraphs
     private readonly int[] _widths;
     private int _leaves;
 
-    private RandomGraphs(int seed, bool differentiable, bool dynamic)
+    private RandomGraphs(Random random, bool differentiable, bool dynamic)
     {
-        _random = new Random(seed);
+        _random = random;
         _differentiable = differentiable;
         _dynamic = dynamic;
         int[] extents = [1, 2, 3, 4, 5, 7, 8, 9, 12, 15, 16, 17, 24, 31, 33];
@@ -33,9 +33,9 @@ internal sealed class RandomGraphs
     }
 
     /// <summary>A graph all of whose operators have gradients where <paramref name="differentiable"/>, over a symbolic time where <paramref name="dynamic"/>.</summary>
-    public static ModelGraph Build(int seed, bool differentiable, bool dynamic)
+    public static ModelGraph Build(Random random, bool differentiable, bool dynamic)
     {
-        var graphs = new RandomGraphs(seed, differentiable, dynamic);
+        var graphs = new RandomGraphs(random, differentiable, dynamic);
         return graphs.Build();
     }
 
