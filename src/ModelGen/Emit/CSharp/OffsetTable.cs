@@ -24,9 +24,14 @@ internal sealed class OffsetTable(string className, string summary, DeclaredName
     /// <summary>The constant that says where a workspace begins; those at one place are one.</summary>
     public string OfWorkspace(PlanBuffer buffer) => Of(buffer, "workspace");
 
-    /// <summary>Prints the class, the constants of one scope together.</summary>
+    /// <summary>Prints the class, the constants of one scope together; nothing where no buffer was spoken of.</summary>
     public void Print(CodeWriter w, string modifiers)
     {
+        if (IsEmpty)
+        {
+            return;
+        }
+
         w.Line($"// {summary}");
         w.Open($"{modifiers} static class {className}");
         w.Line("public const long");
