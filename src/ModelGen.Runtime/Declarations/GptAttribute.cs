@@ -75,6 +75,20 @@ public sealed class GptAttribute : Attribute
     public bool Score { get; set; }
 
     /// <summary>
+    /// Whether sessions hand out hidden states: <c>Forward(tokens, logits, hiddenStates)</c> appends tokens and gives, for each of them, the logits,
+    /// the sum of the embeddings, the output of each block but the last, and the output of the final layer norm: <c>Layers + 1</c> rows of <see cref="DModel"/>.
+    /// It takes a plan of its own, and nothing of any other. Default: false.
+    /// </summary>
+    public bool HiddenStates { get; set; }
+
+    /// <summary>
+    /// Whether sessions hand out attention weights: <c>Forward(tokens, logits, attentionWeights)</c> appends tokens and gives, for each of them, the logits,
+    /// and how much each head of each block attends to each position: <c>Layers × Heads</c> rows, each of which sums up to 1. It takes a plan of its own,
+    /// and nothing of any other. Default: false.
+    /// </summary>
+    public bool AttentionWeights { get; set; }
+
+    /// <summary>
     /// The most sequences that a session may hold (<see cref="SessionOptions.Batch"/>), 1 to 256. With more than one there is a plan that
     /// decodes all of them in one step, which takes not much longer than a step of one. Default: 1.
     /// </summary>

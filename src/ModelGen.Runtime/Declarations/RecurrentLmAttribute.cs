@@ -39,6 +39,12 @@ public sealed class RecurrentLmAttribute : Attribute
     public bool Score { get; set; }
 
     /// <summary>
+    /// Whether sessions hand out hidden states: <c>Forward(tokens, logits, hiddenStates)</c> appends tokens and gives, for each of them, the logits and the
+    /// output of each layer, a row of <see cref="Hidden"/>. It takes a plan of its own, and nothing of any other. Default: false.
+    /// </summary>
+    public bool HiddenStates { get; set; }
+
+    /// <summary>
     /// The most sequences that a session may hold (<see cref="SessionOptions.Batch"/>), 1 to 256. With more than one there is a plan that
     /// decodes all of them in one step, which takes not much longer than a step of one. Default: 1.
     /// </summary>

@@ -14,6 +14,7 @@ public abstract class CausalSession : ModelSession
     private readonly int _decode;
     private readonly int _score;
     private readonly int _decodeBatch;
+    private readonly int _forward;
     private readonly bool _hasPositions;
     private readonly float[] _logits;
     private readonly int[] _rows;
@@ -34,6 +35,7 @@ public abstract class CausalSession : ModelSession
         _decode = layout.IndexOf(nameof(Decode));
         _score = Array.FindIndex(layout.Entries, static entry => entry.Name == "Score");
         _decodeBatch = Array.FindIndex(layout.Entries, static entry => entry.Name == "DecodeBatch");
+        _forward = Array.FindIndex(layout.Entries, static entry => entry.Name == "Forward");
         _hasPositions = _decodeBatch >= 0 && layout.Entries[_decodeBatch].Inputs.Length > 2;
         VocabularySize = layout.Entries[_prefill].Inputs[0].Classes;
         ArgumentOutOfRangeException.ThrowIfNegativeOrZero(VocabularySize);
@@ -215,6 +217,71 @@ public abstract class CausalSession : ModelSession
             for (int i = 0; i < scored; i++)
             {
                 logProbabilities[start + i] = -losses[i];
+            }
+        }
+    }
+
+    /// <summary>Called by emitted code where the declaration asks for hidden states or attention weights: appends tokens and gives what is computed on the way.</summary>
+    /// <param name="tokens">One token or more.</param>
+    /// <param name="logits">Tokens × <see cref="VocabularySize"/>; or empty.</param>
+    /// <param name="hiddenStates">Hidden states × tokens × their width; or empty.</param>
+    /// <param name="attentionWeights">Layers × heads × tokens × positions of the sequence with these tokens; or empty.</param>
+    [EditorBrowsable(EditorBrowsableState.Never)]
+    protected void ForwardTokens(ReadOnlySpan<int> tokens, Span<float> logits, Span<float> hiddenStates, Span<float> attentionWeights)
+    {
+        using RunGuard.Section call = Enter("Forward");
+        RequireOne("Forward");
+        if (tokens.IsEmpty)
+        {
+            throw new ArgumentException("There must be at least one token.", nameof(tokens));
+        }
+
+        RunChecks.TokenIds(tokens, VocabularySize, nameof(tokens));
+        CheckSpace(tokens.Length);
+        EntryLayout entry = PlanLayout.Entries[_forward];
+        int states = 0, attentions = 0;
+        foreach (EntryOutput output in entry.Outputs)
+        {
+            states += output.Name.StartsWith("hidden_states.", StringComparison.Ordinal) ? 1 : 0;
+            attentions += output.Name.StartsWith("attentions.", StringComparison.Ordinal) ? 1 : 0;
+        }
+
+        // Logits come first, then hidden states, then attention weights, whose rows are as long as the context.
+        int width = states > 0 ? entry.Outputs[1].Length : 0, rows = attentions > 0 ? entry.Outputs[1 + states].Length / ContextLength : 0, keys = Position + tokens.Length;
+        CheckRoom(logits, (long)tokens.Length * VocabularySize, nameof(logits));
+        CheckRoom(hiddenStates, (long)states * tokens.Length * width, nameof(hiddenStates));
+        CheckRoom(attentionWeights, (long)attentions * rows * tokens.Length * keys, nameof(attentionWeights));
+        for (int start = 0; start < tokens.Length; start += entry.MaximumCount)
+        {
+            int count = Math.Min(entry.MaximumCount, tokens.Length - start);
+            Stage(_forward, 0, tokens.Slice(start, count));
+            Run(_forward, count);
+            if (!logits.IsEmpty)
+            {
+                Result(_forward, 0, count).CopyTo(logits[(start * VocabularySize)..]);
+            }
+
+            for (int i = 0; i < states && !hiddenStates.IsEmpty; i++)
+            {
+                Result(_forward, 1 + i, count).CopyTo(hiddenStates[(((i * tokens.Length) + start) * width)..]);
+            }
+
+            for (int i = 0; i < attentions && !attentionWeights.IsEmpty; i++)
+            {
+                ReadOnlySpan<float> weights = Result(_forward, 1 + states + i, count);
+                for (int row = 0; row < rows * count; row++)
+                {
+                    (int head, int step) = Math.DivRem(row, count);
+                    weights.Slice(row * ContextLength, keys).CopyTo(attentionWeights[(((((i * rows) + head) * tokens.Length) + start + step) * keys)..]);
+                }
+            }
+        }
+
+        static void CheckRoom(Span<float> span, long length, string name)
+        {
+            if (!span.IsEmpty && span.Length != length)
+            {
+                throw new ArgumentException(FormattableString.Invariant($"{name} has {length} elements, but there is room for {span.Length}. An empty span leaves it out."), name);
             }
         }
     }

@@ -39,6 +39,39 @@ public static unsafe class AttentionTiles
         }
     }
 
+    /// <summary>A query's weights from its scores, exp(scale · score − logSumExp), and zeros for the keys that it does not see.</summary>
+    /// <typeparam name="TVector">The vectors to compute with.</typeparam>
+    /// <param name="scores">The scores, of which a last vector is read whole.</param>
+    /// <param name="valid">How many keys it sees.</param>
+    /// <param name="scale">The factor of the scores.</param>
+    /// <param name="logSumExp">log Σ exp(scale · score).</param>
+    /// <param name="target">Where the weights go.</param>
+    /// <param name="total">All keys.</param>
+    [MethodImpl(MethodImplOptions.AggressiveOptimization)]
+    public static void Probabilities<TVector>(float* scores, int valid, float scale, float logSumExp, float* target, int total)
+        where TVector : struct, IVector<TVector>
+    {
+        int j = 0;
+        if (valid == 1)
+        {
+            // The softmax of one score is 1 whatever rounding says.
+            target[j++] = 1;
+        }
+
+        TVector factor = TVector.Create(scale), shift = TVector.Create(logSumExp);
+        for (; j <= valid - TVector.Lanes; j += TVector.Lanes)
+        {
+            TVector.Store(TVector.Exp((TVector.Load(scores + j) * factor) - shift), target + j);
+        }
+
+        if (j < valid)
+        {
+            TVector.StoreTail(TVector.Exp((TVector.Load(scores + j) * factor) - shift), target + j, valid - j);
+        }
+
+        new Span<float>(target + valid, total - valid).Clear();
+    }
+
     /// <summary>Stores rows of a tile.</summary>
     /// <inheritdoc cref="Scale"/>
     [MethodImpl(MethodImplOptions.AggressiveOptimization)]

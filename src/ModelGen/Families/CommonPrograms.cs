@@ -1,5 +1,6 @@
 using System;
 using System.Collections.Generic;
+using System.Linq;
 using ModelGen.Compiler.Declarations;
 using ModelGen.Compiler.Graph;
 using ModelGen.Compiler.Ops;
@@ -21,7 +22,8 @@ internal static class CommonPrograms
     /// <param name="vocabulary">The number of token ids.</param>
     /// <param name="context">The most tokens of a sequence; 0 where there is no limit.</param>
     /// <param name="build">The forward graph.</param>
-    public static ModelProgram CausalLanguageModel(ModelSpec spec, int vocabulary, int context, GraphOf build)
+    /// <param name="inside">What the graph hands out of its inside.</param>
+    public static ModelProgram CausalLanguageModel(ModelSpec spec, int vocabulary, int context, GraphOf build, InsideOutputs inside)
     {
         Shape sequences = Shape.Of(Dim.Batch(spec.Training?.BatchSize ?? 1), Dim.Time(context > 0 ? context : Math.Max(1, spec.Training?.SequenceLength ?? 1)));
         var tokens = new Input("tokens", TensorType.Int(sequences), vocabulary);
@@ -38,6 +40,11 @@ internal static class CommonPrograms
             inference.Add(new EntryPoint("Score", EntryKind.Infer, [tokens, targets], ["losses"], Once(() => build(tokens, targets))) { Time = Dim.Time(chunk), Continues = true, EveryStep = true });
         }
 
+        if (inside.Names.Count > 0)
+        {
+            inference.Add(new EntryPoint("Forward", EntryKind.Infer, [tokens], ["logits", .. inside.Names], forward) { Time = Dim.Time(inside.Chunk(chunk, context)), Continues = true, EveryStep = true });
+        }
+
         int most = MaxBatch(spec);
         if (most > 1)
         {
@@ -48,6 +55,12 @@ internal static class CommonPrograms
 
         return Of(ProgramAdapter.CausalLanguageModel, spec, tokens, targets, build, inference) with { Context = context, MaxBatch = most };
     }
+
+    /// <summary>The name of the output that a layer's hidden states are; layer 0 may be what the first one reads.</summary>
+    public static string HiddenStates(int layer) => FormattableString.Invariant($"hidden_states.{layer}");
+
+    /// <summary>The name of the output that a layer's attention weights are.</summary>
+    public static string AttentionWeights(int layer) => FormattableString.Invariant($"attentions.{layer}");
 
     /// <summary>The most sequences of a session, as the declaration gives it.</summary>
     public static int MaxBatch(ModelSpec spec) => spec.Int("MaxBatch", 1);
@@ -98,4 +111,23 @@ internal static class CommonPrograms
         var graph = new Lazy<ModelGraph>(build);
         return () => graph.Value;
     }
+}
+
+/// <summary>What a declaration asks a model of sequences to hand out of its inside, step by step.</summary>
+/// <param name="HiddenStates">The number of hidden states of a step.</param>
+/// <param name="Width">The width of each.</param>
+/// <param name="AttentionLayers">The layers whose attention weights are handed out.</param>
+/// <param name="Heads">The heads of each.</param>
+internal sealed record InsideOutputs(int HiddenStates, int Width, int AttentionLayers, int Heads)
+{
+    /// <summary>The most attention weights of a run, all of which exist at its end: 64 MiB of them, unless a single step has more.</summary>
+    private const long MostWeights = 1 << 24;
+
+    /// <summary>The outputs, hidden states first.</summary>
+    public IReadOnlyList<string> Names
+        => [.. Enumerable.Range(0, HiddenStates).Select(CommonPrograms.HiddenStates), .. Enumerable.Range(0, AttentionLayers).Select(CommonPrograms.AttentionWeights)];
+
+    /// <summary>The steps of a run, which has as many weights for each step as there are layers, heads and positions.</summary>
+    public int Chunk(int most, int context)
+        => AttentionLayers == 0 ? most : (int)Math.Max(1, Math.Min(most, MostWeights / Math.Max(1, (long)AttentionLayers * Heads * context)));
 }

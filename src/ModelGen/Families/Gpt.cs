@@ -63,7 +63,9 @@ internal sealed class Gpt : IFamily
     public ModelProgram Describe(ModelSpec spec)
     {
         GptOptions options = GptOptions.Of(spec);
-        return CommonPrograms.CausalLanguageModel(spec, options.Vocabulary, options.Context, (tokens, targets) => Build(options, tokens, targets)) with { Files = Files(options) };
+        var inside = new InsideOutputs(
+            options.HiddenStates ? options.Layers + 1 : 0, options.Width, options.AttentionWeights ? options.Layers : 0, options.Heads);
+        return CommonPrograms.CausalLanguageModel(spec, options.Vocabulary, options.Context, (tokens, targets) => Build(options, tokens, targets), inside) with { Files = Files(options) };
     }
 
     private static FileConventions Files(GptOptions options) => new(
@@ -119,18 +121,21 @@ internal sealed class Gpt : IFamily
             x = b.Dropout("drop", x, options.Dropout, mode);
             for (int layer = 0; layer < options.Layers; layer++)
             {
+                HiddenState(layer, x);
                 using (b.Scope($"h.{layer}"))
                 {
                     b.Recomputed = options.Recompute == Recomputation.Blocks ? new Recomputed(b.Qualify(""), 0) : default;
                     Value normed = b.LayerNorm("ln_1", x, bias, options.LayerNormEpsilon);
                     Value qkv = b.Linear("attn.c_attn", normed, width + (2 * keyWidth), options.QkvBias, normal, transposedInFile: transposed);
-                    Value attended = b.Add(
-                        new Attention(options.Heads, options.KeyValueHeads, headWidth, 1 / Math.Sqrt(headWidth), KeyRange.Causal),
-                        "attn",
-                        b.Add(new SliceColumns(0, width), "attn.q", qkv),
-                        b.Add(new SliceColumns(width, keyWidth), "attn.k", qkv),
-                        b.Add(new SliceColumns(width + keyWidth, keyWidth), "attn.v", qkv));
-                    Value projected = b.Linear("attn.c_proj", attended, width, bias, residual, transposedInFile: transposed);
+                    var op = new Attention(options.Heads, options.KeyValueHeads, headWidth, 1 / Math.Sqrt(headWidth), KeyRange.Causal);
+                    Value[] factors = [b.Add(new SliceColumns(0, width), "attn.q", qkv), b.Add(new SliceColumns(width, keyWidth), "attn.k", qkv), b.Add(new SliceColumns(width + keyWidth, keyWidth), "attn.v", qkv)];
+                    Value[] attention = b.AddMany(op, "attn", factors);
+                    if (options.AttentionWeights && targetIds is null)
+                    {
+                        b.Output(CommonPrograms.AttentionWeights(layer), b.Add(new AttentionWeights(op, options.Context), "attn.weights", factors[0], factors[1], attention[1]));
+                    }
+
+                    Value projected = b.Linear("attn.c_proj", attention[0], width, bias, residual, transposedInFile: transposed);
                     x = b.Add(new Add(), "attn.residual", x, b.Dropout("attn.resid_dropout", projected, options.Dropout, mode));
 
                     Value hidden = b.Linear("mlp.c_fc", b.LayerNorm("ln_2", x, bias, options.LayerNormEpsilon), (int)options.FeedForward, bias, normal, transposedInFile: transposed);
@@ -142,6 +147,7 @@ internal sealed class Gpt : IFamily
 
             b.Recomputed = default;
             x = b.LayerNorm("ln_f", x, bias, options.LayerNormEpsilon);
+            HiddenState(options.Layers, x);
             logits = x;
         }
 
@@ -163,6 +169,14 @@ internal sealed class Gpt : IFamily
         }
 
         return b.Build();
+
+        void HiddenState(int layer, Value value)
+        {
+            if (options.HiddenStates && targetIds is null)
+            {
+                b.Output(CommonPrograms.HiddenStates(layer), value);
+            }
+        }
     }
 }
 
@@ -191,6 +205,10 @@ internal sealed record GptOptions(int Layers, int Width, int Heads, int Vocabula
 
     public Recomputation Recompute { get; private init; }
 
+    public bool HiddenStates { get; private init; }
+
+    public bool AttentionWeights { get; private init; }
+
     public static GptOptions Of(ModelSpec spec)
     {
         int width = spec.Int("DModel", 0);
@@ -209,6 +227,8 @@ internal sealed record GptOptions(int Layers, int Width, int Heads, int Vocabula
             Dropout = spec.Real("Dropout", 0),
             Layout = spec.Choice("Layout", ParameterLayout.Conv1D),
             Recompute = spec.Choice("Recompute", Recomputation.None),
+            HiddenStates = spec.Flag("HiddenStates", false),
+            AttentionWeights = spec.Flag("AttentionWeights", false),
         };
     }
 }

@@ -50,7 +50,8 @@ internal sealed class RecurrentLm : IFamily
     public ModelProgram Describe(ModelSpec spec)
     {
         RecurrentLmOptions options = RecurrentLmOptions.Of(spec);
-        return CommonPrograms.CausalLanguageModel(spec, options.Vocabulary, context: 0, (tokens, targets) => Build(options, tokens, targets)) with { Files = Files(options) };
+        var inside = new InsideOutputs(options.HiddenStates ? options.Layers : 0, options.Hidden, 0, 0);
+        return CommonPrograms.CausalLanguageModel(spec, options.Vocabulary, context: 0, (tokens, targets) => Build(options, tokens, targets), inside) with { Files = Files(options) };
     }
 
     private static FileConventions Files(RecurrentLmOptions options) => new(
@@ -84,6 +85,10 @@ internal sealed class RecurrentLm : IFamily
         {
             x = b.Dropout($"dropout_l{layer}", x, options.Dropout, mode);
             x = Layer(b, options, layer, x, uniform);
+            if (options.HiddenStates && targetIds is null)
+            {
+                b.Output(CommonPrograms.HiddenStates(layer), x);
+            }
         }
 
         x = b.Dropout("dropout", x, options.Dropout, mode);
@@ -172,6 +177,8 @@ internal sealed record RecurrentLmOptions(Cell Cell, int Layers, int Hidden, int
     /// <summary>The gates of a cell, each as wide as the layer.</summary>
     public int Gates => Cell switch { Cell.Rnn => 1, Cell.Gru => 3, _ => 4 };
 
+    public bool HiddenStates { get; private init; }
+
     public static RecurrentLmOptions Of(ModelSpec spec)
     {
         int hidden = spec.Int("Hidden", 0);
@@ -182,6 +189,9 @@ internal sealed record RecurrentLmOptions(Cell Cell, int Layers, int Hidden, int
             spec.Size("Embedding", hidden),
             spec.Int("Vocab", 0),
             spec.Flag("TieEmbeddings", false),
-            spec.Real("Dropout", 0));
+            spec.Real("Dropout", 0))
+        {
+            HiddenStates = spec.Flag("HiddenStates", false),
+        };
     }
 }

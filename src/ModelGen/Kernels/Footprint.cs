@@ -53,6 +53,13 @@ internal sealed record Footprint(View View, IReadOnlyList<(RowExtent Stride, Row
                 4 when k.HasLogSumExp => Matrix(k.Batch * k.Queries, k.Op.Heads),
                 _ => Matrix(k.Batch, 1),
             },
+            AttentionWeightsKernel k => operand switch
+            {
+                0 => Matrix(k.Batch * k.Queries, k.Op.Heads * k.Op.HeadDim),
+                1 => Matrix(k.Batch * RowExtent.Literal(k.Keys), k.Op.KeyValueHeads * k.Op.HeadDim),
+                2 => Matrix(k.Batch * k.Queries, k.Op.Heads),
+                _ => Matrix(k.Batch * k.Queries * RowExtent.Literal(k.Op.Heads), k.Columns),
+            },
             AttentionGradientKernel k => operand switch
             {
                 > 8 => Matrix(RowExtent.Literal(k.Batch), 1),

@@ -49,6 +49,9 @@ internal static class KernelSignature
             case AttentionKernel k:
                 text.Append('|').Append(k.Op).Append(' ').Append(k.Batch).Append('x').Append(k.Queries).Append('x').Append(k.MaximumKeys).Append(k.HasLogSumExp).Append(k.Caches > 0 ? $" of {k.Caches} by {k.CacheStride}" : "");
                 break;
+            case AttentionWeightsKernel k:
+                text.Append('|').Append(k.Op).Append(' ').Append(k.Batch).Append('x').Append(k.Queries).Append('x').Append(k.Keys).Append('x').Append(k.Columns);
+                break;
             case AttentionGradientKernel k:
                 text.Append('|').Append(k.Op).Append(' ').Append(k.Batch).Append('x').Append(k.Queries).Append('x').Append(k.Keys);
                 break;

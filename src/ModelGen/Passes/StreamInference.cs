@@ -13,13 +13,25 @@ namespace ModelGen.Compiler.Passes;
 internal static class StreamInference
 {
     /// <param name="graph">A graph over whole sequences.</param>
-    /// <param name="output">The output that is wanted.</param>
+    /// <param name="output">The output that is wanted of the last step alone.</param>
     /// <param name="context">The rows of a cache.</param>
-    /// <param name="everyStep">Whether the output is wanted for every step of the run, or for the last.</param>
+    /// <param name="everyStep">Whether all outputs are wanted instead, for every step of the run.</param>
     public static ModelGraph Run(ModelGraph graph, string output, int context, bool everyStep = false)
     {
         return GraphRewriter.Rewrite(graph, (builder, node, inputs) =>
         {
+            Value Cache(string owner, string name, Value rows)
+            {
+                var state = builder.Add(new StateRead(owner + "." + name, Shape.Of(context, rows.Shape[-1])), owner + "." + name);
+                return builder.Add(new AppendState(), owner + "." + name, state, rows);
+            }
+
+            if (node.Op is AttentionWeights { Of.Range: { IsCausal: true, IsCached: false } seen } weights)
+            {
+                // Their keys are those of the attention that they belong to.
+                return [builder.Add(weights with { Of = weights.Of with { Range = seen with { IsCached = true } } }, node.Name, inputs[0], Cache(node.Inputs[2].Node.Name, "key_cache", inputs[1]), inputs[2])];
+            }
+
             if (node.Op is not Attention { Range: { IsCausal: true, IsCached: false } range } attention)
             {
                 return null;
@@ -30,13 +42,13 @@ internal static class StreamInference
                 throw new GraphException($"{node}: a sequence that goes on has no lengths");
             }
 
-            Value Cache(string name, Value rows)
+            return builder.AddMany(attention with { Range = range with { IsCached = true } }, node.Name, [inputs[0], Cache(node.Name, "key_cache", inputs[1]), Cache(node.Name, "value_cache", inputs[2])]);
+        }, (builder, map) =>
+        {
+            if (!everyStep)
             {
-                var state = builder.Add(new StateRead(node.Name + "." + name, Shape.Of(context, rows.Shape[-1])), node.Name + "." + name);
-                return builder.Add(new AppendState(), node.Name + "." + name, state, rows);
+                builder.Output(output, builder.Add(new LastRow(), output, map[graph.Output(output)]));
             }
-
-            return builder.AddMany(attention with { Range = range with { IsCached = true } }, node.Name, [inputs[0], Cache("key_cache", inputs[1]), Cache("value_cache", inputs[2])]);
-        }, (builder, map) => builder.Output(output, everyStep ? map[graph.Output(output)] : builder.Add(new LastRow(), output, map[graph.Output(output)])), keepOutputs: false);
+        }, keepOutputs: everyStep);
     }
 }

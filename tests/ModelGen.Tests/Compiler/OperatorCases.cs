@@ -291,6 +291,20 @@ internal static class OperatorCases
             }, hasGradient: false);
         }
 
+        foreach ((int batch, int queries, int keys, int heads, int keyHeads, int headDim, KeyRange range) in new (int, int, int, int, int, int, KeyRange)[]
+        {
+            (2, 5, 5, 4, 2, 3, KeyRange.Causal), (1, 19, 19, 1, 1, 20, KeyRange.Causal), (2, 3, 11, 2, 2, 4, KeyRange.All), (1, 1, 1, 2, 1, 5, KeyRange.Causal), (1, 6, 21, 3, 1, 7, KeyRange.Causal with { IsCached = true }), (1, 1, 9, 2, 2, 8, KeyRange.Causal with { IsCached = true }),
+        })
+        {
+            var op = new Attention(heads, keyHeads, headDim, 0.5, range);
+            yield return Case($"attention_weights b={batch} q={queries} k={keys} {op.Attributes}", b =>
+            {
+                Value Keys(string name) => range.IsCached ? b.Add(new AppendState(), name + ".cache", b.Add(new StateRead(name + ".state", Shape.Of(keys, keyHeads * headDim)), name + ".state"), Parameter(b, name, 1, queries, keyHeads * headDim)) : Parameter(b, name, batch, keys, keyHeads * headDim);
+                Value q = Parameter(b, "q", batch, queries, heads * headDim), k = Keys("k");
+                return [b.Add(new AttentionWeights(op, keys + 3), "weights", q, k, b.AddMany(op, "y", [q, k, Keys("v")])[1])];
+            }, hasGradient: false);
+        }
+
         yield return Case("attention on itself", b =>
         {
             Value x = Parameter(b, "x", 2, 3, 6);

@@ -28,6 +28,7 @@ public sealed class OperatorGradientTests
         [typeof(SequenceStates)] = "inference only",
         [typeof(ScatterRows)] = "inference only",
         [typeof(LengthMask)] = "its input is an integer",
+        [typeof(AttentionWeights)] = "inference only",
         [typeof(IsTarget)] = "its input is an integer",
         [typeof(TransposeIndices)] = "its input is an integer",
     };

@@ -199,6 +199,8 @@ internal sealed class ReferenceInterpreter
                 return [Tensor.Filled([across, down], i => inputs[0][i % down, i / down])];
             case Attention attention:
                 return Attend(attention, inputs);
+            case AttentionWeights weights:
+                return [WeightsOf(weights, inputs)];
             case AttentionGradient gradient:
                 return AttendBackwards(gradient.Of, inputs);
             case ScatterRows:
@@ -498,6 +500,24 @@ internal sealed class ReferenceInterpreter
         double maximum = scores.Max();
         double logSum = maximum + Math.Log(scores.Sum(s => Math.Exp(s - maximum)));
         return (seen, [.. scores.Select(s => Math.Exp(s - logSum))], logSum);
+    }
+
+    private Tensor WeightsOf(AttentionWeights op, Tensor[] inputs)
+    {
+        (Tensor q, int steps, int heads) = (inputs[0], inputs[0].Dims[1], op.Of.Heads);
+        var result = new Tensor([q.Dims[0], heads, steps, op.Keys]);
+        int keys = inputs[1].Dims[^2];
+        for (int row = 0; row < result.Rows; row++)
+        {
+            int batch = row / steps / heads;
+            (int[] rows, double[] p, _) = Softmax(op.Of, q, inputs[1], [], batch, row % steps, row / steps % heads);
+            for (int s = 0; s < p.Length; s++)
+            {
+                result[row, rows[s] % keys] = p[s];
+            }
+        }
+
+        return result;
     }
 
     private Tensor[] Attend(Attention op, Tensor[] inputs)

@@ -158,3 +158,14 @@ public partial class BatchedNarrowGpt;
 
 [Gpt(Layers = 1, DModel = 128, Heads = 2, Vocab = 300, Context = 300, Activation = Activation.Relu, MaxBatch = 256)]
 public partial class BatchedWideGpt;
+
+// What models hand out of their inside.
+
+[Gpt(Layers = 3, DModel = 30, Heads = 5, Vocab = 97, Context = 37, HiddenStates = true, AttentionWeights = true)]
+public partial class OpenGpt;
+
+[Gpt(Layers = 2, DModel = 40, Heads = 4, KeyValueHeads = 2, Vocab = 50, Context = 600, TieEmbeddings = false, Bias = false, AttentionWeights = true)]
+public partial class OpenAttentionGpt;
+
+[RecurrentLm(Cell = Cell.Lstm, Layers = 2, Embedding = 18, Hidden = 35, Vocab = 41, HiddenStates = true)]
+public partial class OpenLstm;

@@ -13,7 +13,7 @@ namespace ModelGen.Compiler.Emit.CSharp;
 /// are formed, turned into probabilities and multiplied with the values while they are in cache. A single query reads its
 /// cache once with dot products. Backwards, probabilities are formed again for a block of queries at a time.
 /// </summary>
-internal static class AttentionEmitter
+internal static partial class AttentionEmitter
 {
     /// <summary>Vectors of a row of the register tile, at every width.</summary>
     private static readonly int Vectors = RegisterTile.Heads.Select(t => t.Vectors).Distinct().Single();

@@ -248,7 +248,7 @@ internal sealed class ModelSurface
             $"{_spec.Type.Reference} model, global::ModelGen.SessionOptions? options",
             ["model._weights, new " + Runtime + "ProgramLayout", .. Layout(ofTrainer: false), "}, options"],
             "null!, null!, null",
-            [Execute(ofTrainer: false), .. _program.Adapter == ProgramAdapter.None ? Entries(ofTrainer: false).Select(Inference) : [], .. Scoring()]);
+            [Execute(ofTrainer: false), .. _program.Adapter == ProgramAdapter.None ? Entries(ofTrainer: false).Select(Inference) : [], .. Scoring(), .. Forward()]);
 
     private NestedClass ListTrainer()
         => new(
@@ -289,6 +289,35 @@ internal sealed class ModelSurface
                 "<exception cref=\"global::System.ObjectDisposedException\">The session was disposed.</exception>");
         }
     }
+
+    /// <summary>What a session of a language model has where the declaration asks for hidden states or attention weights.</summary>
+    private IEnumerable<BodyMember> Forward()
+    {
+        if (!IsLanguageModel || Entries(ofTrainer: false).FirstOrDefault(e => e.Name == "Forward") is not { } entry)
+        {
+            yield break;
+        }
+
+        bool hasStates = entry.Outputs.Any(o => o.StartsWith("hidden_states.", StringComparison.Ordinal)), hasWeights = entry.Outputs.Any(o => o.StartsWith("attentions.", StringComparison.Ordinal));
+        const string Span = ", global::System.Span<float> ";
+        yield return Public(
+            $"void Forward(global::System.ReadOnlySpan<int> tokens{Span}logits{(hasStates ? Span + "hiddenStates" : "")}{(hasWeights ? Span + "attentionWeights" : "")})",
+            $"ForwardTokens(tokens, logits, {(hasStates ? "hiddenStates" : "default")}, {(hasWeights ? "attentionWeights" : "default")})",
+            [
+                "<summary>Appends tokens, and gives what the model computes on the way for each of them. What is not wanted is an empty span.</summary>",
+                "<param name=\"tokens\">One token or more.</param>",
+                "<param name=\"logits\">The logits of the token that follows each: tokens × VocabularySize.</param>",
+                .. hasStates ? [$"<param name=\"hiddenStates\">The hidden states: {CodeWriter.Number(entry.Outputs.Count(o => o.StartsWith("hidden_states.", StringComparison.Ordinal)))} × tokens{Width(entry, "hidden_states.0")}.</param>"] : Array.Empty<string>(),
+                .. hasWeights ? ["<param name=\"attentionWeights\">The attention weights: layers × heads × tokens × positions, which are those of the whole sequence with these tokens; zero for later ones than the token's own.</param>"] : Array.Empty<string>(),
+                "<exception cref=\"global::System.ArgumentException\">There are no tokens, or a span does not fit them. The session is unchanged.</exception>",
+                "<exception cref=\"global::System.ArgumentOutOfRangeException\">A token id is outside the vocabulary. The session is unchanged.</exception>",
+                "<exception cref=\"global::System.InvalidOperationException\">The tokens do not fit into the context, the session holds several sequences, or another thread is using it. The session is unchanged.</exception>",
+                "<exception cref=\"global::System.ObjectDisposedException\">The session was disposed.</exception>",
+            ]);
+    }
+
+    private string Width(EntryPoint entry, string output)
+        => _plans is null ? "" : " × " + CodeWriter.Number(_plans.Entry(entry.Name).Graph.Output(output).Shape.Columns);
 
     /// <summary>The method that a session without a typed base has for an entry point.</summary>
     private BodyMember Inference(EntryPoint entry, int index)

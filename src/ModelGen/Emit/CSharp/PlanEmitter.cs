@@ -284,6 +284,7 @@ internal static class KernelEmitter
         PackKernel k => MatMulEmitter.Emit(k),
         AttentionKernel k => AttentionEmitter.Emit(k, (AttentionPlan)plan),
         AttentionGradientKernel k => AttentionEmitter.Emit(k, (AttentionPlan)plan),
+        AttentionWeightsKernel k => AttentionEmitter.Emit(k, (AttentionPlan)plan),
         EmbeddingKernel k => GatherEmitter.Emit(k),
         ScatterKernel k => GatherEmitter.Emit(k),
         EmbeddingGradientKernel k => GatherEmitter.Emit(k),

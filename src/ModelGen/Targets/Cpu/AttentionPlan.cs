@@ -53,6 +53,13 @@ internal sealed class AttentionPlan : KernelPlan
     public AttentionPlan(AttentionKernel kernel)
         => _schemes = RegisterTile.Heads.ToDictionary(t => t.Lanes, t => Forward(kernel, t));
 
+    public AttentionPlan(AttentionWeightsKernel kernel)
+        => _schemes = RegisterTile.Heads.ToDictionary(t => t.Lanes, t =>
+        {
+            int stride = StrideOfScores(kernel.Keys, t);
+            return new AttentionScheme(AttentionAlgorithm.Tiles, t, stride, 0, 0, ScratchLayout.Of((KeysTransposed, (long)kernel.Op.HeadDim * stride), (Scores, (long)stride * t.Rows)));
+        });
+
     public AttentionPlan(AttentionGradientKernel kernel, CacheSizes caches)
         => _schemes = RegisterTile.Heads.ToDictionary(t => t.Lanes, t => Backward(kernel, t, caches));
 

@@ -46,6 +46,7 @@ internal static class CpuTarget
             {
                 MatMulKernel k => new ProductPlan(k, packed.TryGetValue(k, out View? panels) ? panels : null, caches),
                 AttentionKernel k => new AttentionPlan(k),
+                AttentionWeightsKernel k => new AttentionPlan(k),
                 AttentionGradientKernel k => new AttentionPlan(k, caches),
                 _ => PlainPlan.Instance,
             });

@@ -23,6 +23,7 @@ internal static class LoweringRules
         [typeof(AppendState)] = LowerAppendState,
         [typeof(ScatterRows)] = LowerScatterRows,
         [typeof(Attention)] = LowerAttention,
+        [typeof(AttentionWeights)] = LowerAttentionWeights,
         [typeof(AttentionGradient)] = LowerAttentionGradient,
         [typeof(ConcatColumns)] = LowerConcatColumns,
         [typeof(PadRows)] = LowerPadding,
@@ -151,6 +152,20 @@ internal static class LoweringRules
             TensorView caches = lowering.ViewOf(node.Inputs[input]);
             return new KernelOperand(name, caches.Base, Access.Matrix(TensorView.Literal(caches.Strides[1])), IsWritten: false);
         }
+    }
+
+    private static void LowerAttentionWeights(Lowering lowering, Node node)
+    {
+        var weights = (AttentionWeights)node.Op;
+        Shape shape = node.Outputs[0].Shape;
+        Dim keys = node.Inputs[1].Shape[-2];
+        if (!keys.IsLiteral)
+        {
+            throw new GraphException($"{node}: keys of a dynamic number that are in no cache");
+        }
+
+        KernelOperand[] operands = [Read(lowering, node, 0, "q"), Read(lowering, node, 1, "k"), Read(lowering, node, 2, "logsumexp"), Write(lowering, node, 0, "weights")];
+        Add(lowering, node, new AttentionWeightsKernel(node.Name, operands, weights.Of, RowExtent.Of(shape[0]), RowExtent.Of(shape[2]), keys.Maximum, shape.Columns, weights.Flops(node), 4 * shape.MaximumElements));
     }
 
     private static void LowerAttentionGradient(Lowering lowering, Node node)

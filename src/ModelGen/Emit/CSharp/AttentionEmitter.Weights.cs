@@ -1,0 +1,47 @@
+using System.Collections.Generic;
+using ModelGen.Compiler.Graph;
+using ModelGen.Compiler.Kernels;
+using ModelGen.Compiler.Targets.Cpu;
+
+namespace ModelGen.Compiler.Emit.CSharp;
+
+internal static partial class AttentionEmitter
+{
+    /// <summary>The weights of attention: scores again, and their exponentials by the log-sum-exp that is known.</summary>
+    public static KernelCode Emit(AttentionWeightsKernel kernel, AttentionPlan plan)
+    {
+        var code = new KernelCode(
+            $"AttentionWeights_{Text.Extent(kernel.Batch)}x{Text.Extent(kernel.Queries)}_{kernel.Op.Heads}x{kernel.Op.HeadDim}",
+            $"softmax(q·kᵀ·{CodeWriter.Literal(kernel.Op.Scale)}), {kernel.Op.Heads} heads of {kernel.Op.HeadDim}{Describe(kernel.Op.Range)}.",
+            kernel, Arguments.Of(kernel.Batch) | Arguments.Of(kernel.Queries) | (kernel.Op.Range.IsCached ? ArgumentKinds.Position : ArgumentKinds.None));
+        code.Generic("Tiles", code.Parameters, Bits(plan.Schemes), (w, _) => Weights(w, kernel, plan.Schemes));
+        return code;
+    }
+
+    private static void Weights(CodeWriter w, AttentionWeightsKernel kernel, IReadOnlyList<AttentionScheme> schemes)
+    {
+        (int d, int heads, int group) = (kernel.Op.HeadDim, kernel.Op.Heads, kernel.Op.Heads / kernel.Op.KeyValueHeads);
+        bool cached = kernel.Op.Range.IsCached;
+        string count = Text.RowCount(kernel.Queries), all = CodeWriter.Number(kernel.Keys);
+        (string rows, string scores, _) = Constants(w, schemes);
+        Scratch(w, schemes, AttentionPlan.KeysTransposed, AttentionPlan.Scores);
+        w.Line(cached ? $"int keys = position + {count};" : $"const int keys = {all};");
+        Text.OpenUnits(w, kernel, Text.RowCount(kernel.Batch * RowExtent.Literal(heads)), "task");
+        w.Line($"int sequence = task / {heads}, head = task % {heads};");
+        w.Line($"float* queryRows = q + (long)sequence * {count} * {Stride(kernel, 0)} + head * {d};");
+        Transpose(w, $"k + (long)sequence * {all} * {Stride(kernel, 1)} + head / {group} * {d}", "keysTransposed", Stride(kernel, 1), d, scores);
+        w.Open($"for (int i = 0; i < {count}; i += {rows})");
+        w.Line($"int height = Math.Min({rows}, {count} - i), limit = {(kernel.Op.Range.IsCausal ? (cached ? "position + " : "") + "i + height" : "keys")};");
+        w.Open("for (int n = 0; n < limit; n += columns)");
+        w.Line($"RegisterTile.MultiplyRows<V>(height, {Vectors}, queryRows + (long)i * {Stride(kernel, 0)}, {Stride(kernel, 0)}, keysTransposed + n, {scores}, scores + n, {scores}, {d});");
+        w.Close();
+        w.Line();
+        w.Open("for (int row = 0; row < height; row++)");
+        w.Line($"float logSum = logsumexp[((long)sequence * {count} + i + row) * {Stride(kernel, 2)} + head];");
+        w.Line($"float* target = weights + (((long)sequence * {heads} + head) * {count} + i + row) * {Stride(kernel, 3)};");
+        w.Line($"AttentionTiles.Probabilities<V>(scores + row * {scores}, {(kernel.Op.Range.IsCausal ? "limit - height + 1 + row" : "keys")}, {CodeWriter.Literal(kernel.Op.Scale)}, logSum, target, {kernel.Columns});");
+        w.Close();
+        w.Close();
+        w.Close();
+    }
+}
