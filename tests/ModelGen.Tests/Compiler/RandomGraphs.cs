@@ -6,7 +6,8 @@ namespace ModelGen.Tests.Compiler;
 
 /// <summary>
 /// Graphs made of random numbers: chains and diamonds of element-wise operators with every kind of broadcast, reductions, matrix products
-/// with anything behind and before them, column ranges cut and joined, lookups, losses, attention, recurrences, states. Values stay
+/// with anything behind and before them, column ranges cut and joined, lookups, losses whose targets may be ignored, attention over key ranges,
+/// recurrences, padded batches with lengths, states. Values stay
 /// of the order of one, so that single precision can be compared with double.
 /// </summary>
 internal sealed class RandomGraphs
@@ -293,6 +294,12 @@ internal sealed class RandomGraphs
         return _b.Add(new Input(name, TensorType.Int(shape), classes), name);
     }
 
+    private Value Lengths(Dim sequences, int limit, string what = "lengths")
+    {
+        string name = what + _leaves++;
+        return _b.Add(new Input(name, TensorType.Int(Shape.Of(sequences)), limit), name);
+    }
+
     private Value Lookup()
     {
         int classes = Pick(2, 5, 11);
@@ -319,7 +326,7 @@ internal sealed class RandomGraphs
         int headDim = Pick(1, 3, 4, 8, 9);
         int keyHeads = heads > 1 && _random.Next(2) == 0 ? heads / 2 : heads;
         Value x = Any(v => v.Shape.Rank == 3 && v.Shape[1] == _rows);
-        if (x.Shape.Rank != 3 || x.Shape[1] != _rows || (_dynamic && x.Shape[0] != (Dim)1))
+        if (x.Shape.Rank != 3 || x.Shape[1] != _rows)
         {
             return x;
         }
@@ -327,19 +334,29 @@ internal sealed class RandomGraphs
         Value all = Scaled(_b.Add(new MatMul(MatMulForm.NT), Name("qkv"), x, Leaf(Shape.Of((heads + (2 * keyHeads)) * headDim, x.Shape[-1]))), 1 / Math.Sqrt(x.Shape.Columns));
         Value Part(int offset, int count) => _b.Add(new SliceColumns(offset * headDim, count * headDim), Name("part"), all);
         (Value q, Value k, Value v) = (Part(0, heads), Part(heads, keyHeads), Part(heads + keyHeads, keyHeads));
-        var op = new Attention(heads, keyHeads, headDim, 1 / Math.Sqrt(headDim), new KeyRange { IsCausal = _random.Next(3) > 0 || _dynamic, IsCached = _dynamic });
-        if (!_dynamic)
+        const int Spare = 5;
+        int memory = _rows.Maximum + (_dynamic ? Spare : 0);
+        KeyRange range = new()
         {
-            return _b.Add(op, Name("attention"), q, k, v);
-        }
-
+            IsCausal = _random.Next(3) > 0 || _dynamic,
+            Window = _random.Next(3) > 0 ? null : _random.Next(1 + Spare),
+            IsCached = _dynamic,
+            HasPositions = _dynamic && _random.Next(3) == 0,
+            HasQueryLengths = _random.Next(4) == 0,
+            HasKeyLengths = _random.Next(4) == 0,
+        };
+        range = range with { IsRing = range is { IsCausal: true, IsCached: true, Window: not null, HasKeyLengths: false } && _random.Next(2) == 0 };
+        Value[] numbers = [.. range.InputNames.Select(n => Lengths(x.Shape[0], range.LimitOf(n, _rows.Maximum, memory, 0) ?? 3 * memory, n))];
         Value Cache(Value rows)
         {
             string name = Name("cache");
-            return _b.Add(new AppendState(), name, _b.Add(new StateRead(name, Shape.Of(_rows.Maximum + 5, rows.Shape[-1])), name), rows);
+            bool own = x.Shape[0] != (Dim)1 || range.VariesBySequence;
+            Value state = _b.Add(new StateRead(name, own ? Shape.Of(x.Shape[0], memory, rows.Shape[-1]) : Shape.Of(memory, rows.Shape[-1])), name);
+            var append = new AppendState { IsRing = range.IsRing, HasPositions = range.HasPositions, HasLengths = range.HasQueryLengths };
+            return _b.Add(append, name, [state, rows, .. numbers.Where((_, i) => range.InputNames[i] != "keyLengths")]);
         }
 
-        return _b.Add(op, Name("attention"), q, Cache(k), Cache(v));
+        return _b.Add(new Attention(heads, keyHeads, headDim, 1 / Math.Sqrt(headDim), range), Name("attention"), [q, _dynamic ? Cache(k) : k, _dynamic ? Cache(v) : v, .. numbers]);
     }
 
     private Value? Streamed()
@@ -416,7 +433,10 @@ internal sealed class RandomGraphs
         string state = Name("state");
         Value initial = _random.Next(2) == 0 ? _b.Add(new StateRead(state, step.WithLast(hidden)), state) : this.Leaf(step.WithLast(hidden));
         double scale = 1 / Math.Sqrt(Math.Max(hidden, step.Columns));
-        Value[] results = _b.AddMany(scan, Name("scan"), [initial, sequence, Scaled(this.Leaf(Shape.Of(hidden, step[-1])), scale), Scaled(this.Leaf(Shape.Of(hidden, hidden)), scale), this.Leaf(Shape.Of(hidden))]);
+        Value[] inputs = [initial, sequence, Scaled(this.Leaf(Shape.Of(hidden, step[-1])), scale), Scaled(this.Leaf(Shape.Of(hidden, hidden)), scale), this.Leaf(Shape.Of(hidden))];
+        Value[] results = _random.Next(3) == 0
+            ? _b.AddMany(new ScanOverLengths(scan), Name("scan"), [.. inputs, Lengths(step[0], sequence.Shape[0].Maximum + 1)])
+            : _b.AddMany(scan, Name("scan"), inputs);
         if (initial.Op is StateRead)
         {
             _b.UpdateState(state, results[Scan.Final(0)]);

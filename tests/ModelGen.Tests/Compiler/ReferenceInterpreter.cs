@@ -363,7 +363,7 @@ internal sealed class ReferenceInterpreter
         for (int batch = 0; batch < rows.Dims[0]; batch++)
         {
             int position = append.HasPositions ? (int)inputs[2].Data[batch] : _run.Position;
-            int length = append.HasLengths ? (int)inputs[^1].Data[batch] : steps;
+            int length = append.HasLengths ? Math.Min((int)inputs[^1].Data[batch], steps) : steps;
             for (int time = 0; time < length; time++)
             {
                 if (append.IsRing || position + time < stateRows)
