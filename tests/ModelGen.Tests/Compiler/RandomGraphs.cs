@@ -7,8 +7,7 @@ namespace ModelGen.Tests.Compiler;
 /// <summary>
 /// Graphs made of random numbers: chains and diamonds of element-wise operators with every kind of broadcast, reductions, matrix products
 /// with anything behind and before them, column ranges cut and joined, lookups, losses whose targets may be ignored, attention over key ranges,
-/// recurrences, padded batches with lengths, states. Values stay
-/// of the order of one, so that single precision can be compared with double.
+/// recurrences, padded batches with lengths, states. Values stay of the order of one, so that single precision can be compared with double.
 /// </summary>
 internal sealed class RandomGraphs
 {
