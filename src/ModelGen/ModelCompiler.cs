@@ -18,14 +18,14 @@ namespace ModelGen.Compiler;
 internal static class ModelCompiler
 {
     /// <summary>Compiles a declaration that has no problems into source files.</summary>
-    public static CompiledModel Compile(ModelSpec spec, CancellationToken cancellation)
-        => Compile(spec, FamilyRegistry.Get(spec.Family).Describe(spec), cancellation);
+    public static CompiledModel Compile(ModelSpec spec, CacheSizes caches, CancellationToken cancellation)
+        => Compile(spec, FamilyRegistry.Get(spec.Family).Describe(spec), caches, cancellation);
 
     /// <summary>Compiles a program, whatever it came from, into the source files of the class that the declaration names.</summary>
-    public static CompiledModel Compile(ModelSpec spec, ModelProgram program, CancellationToken cancellation)
+    public static CompiledModel Compile(ModelSpec spec, ModelProgram program, CacheSizes caches, Stages stages)
     {
-        CompiledPlans plans = Plan(spec, program, cancellation);
-        IReadOnlyList<EmittedFile> files = ModelEmitter.Emit(plans, cancellation);
+        CompiledPlans plans = Plan(spec, program, caches, stages);
+        IReadOnlyList<EmittedFile> files = stages.Run(nameof(ModelEmitter), () => ModelEmitter.Emit(plans, stages.Cancellation));
         return new CompiledModel(new EquatableArray<EmittedFile>(files.ToArray()), plans.InferenceArenaBytes, plans.TrainingArenaBytes, plans.WeightBytes);
     }
 
@@ -38,82 +38,103 @@ internal static class ModelCompiler
     }
 
     /// <summary>All stages but the printing.</summary>
-    public static CompiledPlans Plan(ModelSpec spec, CancellationToken cancellation) => Plan(spec, FamilyRegistry.Get(spec.Family).Describe(spec), cancellation);
+    public static CompiledPlans Plan(ModelSpec spec, CacheSizes caches, Stages stages) => Plan(spec, FamilyRegistry.Get(spec.Family).Describe(spec), caches, stages);
 
     /// <summary>
     /// All stages but the printing: each entry point's graph, then the places of all parameters and states, then each entry point's
     /// kernels, then their memory.
     /// </summary>
-    public static CompiledPlans Plan(ModelSpec spec, ModelProgram program, CancellationToken cancellation)
+    public static CompiledPlans Plan(ModelSpec spec, ModelProgram program, CacheSizes caches, Stages stages)
     {
-        ModelGraph[] built = [.. program.Entries.Select(entry => Checked(entry, entry.Build()))];
+        ModelGraph[] built = [.. program.Entries.Select(entry => stages.Run("Build", () => Checked(entry, entry.Build())))];
         ModelGraph[] graphs = [.. program.Entries.Select((entry, i) => entry.Kind switch
         {
-            EntryKind.Step => StepGraph(entry, built[i], program.Frozen, cancellation),
-            EntryKind.Evaluate => EvaluationGraph(entry, built[i], cancellation),
-            _ => InferenceGraph(entry, built[i], program.Context, cancellation),
+            EntryKind.Step => StepGraph(entry, built[i], program.Frozen, stages),
+            EntryKind.Evaluate => EvaluationGraph(entry, built[i], stages),
+            _ => InferenceGraph(entry, built[i], program.Context, stages),
         })];
 
         // A session and a trainer each hold the states of their own entry points; parameters are the model's, those without a gradient last.
-        var trained = new HashSet<string>(graphs.SelectMany(g => g.Gradients).Select(g => g.Parameter));
-        ModelLayout layout = ModelLayout.Of(built, parameter => trained.Count > 0 && !trained.Contains(parameter.ParameterName));
-        ModelLayout session = layout.WithStates([.. graphs.Where((_, i) => !program.Entries[i].BelongsToTrainer)]);
-        ModelLayout trainer = layout.WithStates([.. graphs.Where((_, i) => program.Entries[i].BelongsToTrainer)]);
+        (ModelLayout layout, ModelLayout session, ModelLayout trainer) = stages.Run(nameof(ModelLayout), () =>
+        {
+            var trained = new HashSet<string>(graphs.SelectMany(g => g.Gradients).Select(g => g.Parameter));
+            var layout = ModelLayout.Of(built, parameter => trained.Count > 0 && !trained.Contains(parameter.ParameterName));
+            return (layout, layout.WithStates([.. graphs.Where((_, i) => !program.Entries[i].BelongsToTrainer)]), layout.WithStates([.. graphs.Where((_, i) => program.Entries[i].BelongsToTrainer)]));
+        });
         CompiledEntry[] entries = [.. program.Entries.Select((entry, i) =>
-            new CompiledEntry(entry, graphs[i], Lower(entry.Name, graphs[i], entry.BelongsToTrainer ? trainer : session, spec.Caches, cancellation)))];
+            new CompiledEntry(entry, graphs[i], Lower(entry.Name, graphs[i], entry.BelongsToTrainer ? trainer : session, caches, stages)))];
         return new CompiledPlans(spec, program, layout, entries, session.StateElements, trainer.StateElements);
     }
 
     /// <summary>A forward graph as an inference plan runs it; one that continues a sequence hands out its last step.</summary>
-    public static ModelGraph InferenceGraph(EntryPoint entry, ModelGraph forward, int context, CancellationToken cancellation)
-        => Run(forward.WithOutputs([.. entry.Outputs]), cancellation,
-            g => BindExtents.Run(g, entry.Batch, entry.Time),
-            ExpandComposites.Run,
-            RemoveDropout.Run,
-            g => entry.Continues ? StreamInference.Run(g, entry.Outputs[0], context, entry.EveryStep) : g,
-            InlineSingleStep.Run,
-            g => entry.ContinuesEach ? BatchSequences.Run(g, entry.Input(EntryPoint.SequencesInput)!, entry.Input(EntryPoint.PositionsInput), context) : g,
-            SinkLastRow.Run,
-            RemoveStopGradient.Run,
-            Simplify.Run,
-            ScanMotion.Run,
-            Simplify.Run);
+    public static ModelGraph InferenceGraph(EntryPoint entry, ModelGraph forward, int context, Stages stages)
+        => stages.Rewrite(forward.WithOutputs([.. entry.Outputs]),
+            (nameof(BindExtents), g => BindExtents.Run(g, entry.Batch, entry.Time)),
+            (nameof(ExpandComposites), ExpandComposites.Run),
+            (nameof(RemoveDropout), RemoveDropout.Run),
+            (nameof(StreamInference), g => entry.Continues ? StreamInference.Run(g, entry.Outputs[0], context, entry.EveryStep) : g),
+            (nameof(InlineSingleStep), InlineSingleStep.Run),
+            (nameof(BatchSequences), g => entry.ContinuesEach ? BatchSequences.Run(g, entry.Input(EntryPoint.SequencesInput)!, entry.Input(EntryPoint.PositionsInput), context) : g),
+            (nameof(SinkLastRow), SinkLastRow.Run),
+            (nameof(RemoveStopGradient), RemoveStopGradient.Run),
+            (nameof(Simplify), Simplify.Run),
+            (nameof(ScanMotion), ScanMotion.Run),
+            (nameof(Simplify), Simplify.Run));
 
     /// <summary>A forward graph up to its loss, with its backward pass.</summary>
-    public static ModelGraph StepGraph(EntryPoint entry, ModelGraph forward, ParameterGroup frozen, CancellationToken cancellation)
+    public static ModelGraph StepGraph(EntryPoint entry, ModelGraph forward, ParameterGroup frozen, Stages stages)
         => TrainingGraph(
-            Run(forward.WithOutputs([.. entry.Outputs]), cancellation, g => BindExtents.Run(g, entry.Batch, entry.Time), ExpandComposites.Run),
+            stages.Rewrite(forward.WithOutputs([.. entry.Outputs]),
+                (nameof(BindExtents), g => BindExtents.Run(g, entry.Batch, entry.Time)),
+                (nameof(ExpandComposites), ExpandComposites.Run)),
             entry.Outputs[0],
             parameter => entry.Group.Contains(parameter) && !frozen.Contains(parameter),
-            cancellation);
+            stages);
 
     /// <summary>A bound and expanded forward graph with its backward pass.</summary>
-    public static ModelGraph TrainingGraph(ModelGraph bound, string loss, Func<Parameter, bool> isTrained, CancellationToken cancellation)
-        => Run(bound, cancellation,
-            ScanMotion.SaveForBackward,
-            g => ReverseMode.Differentiate(g, loss, isTrained),
-            RemoveStopGradient.Run,
-            Simplify.Run,
-            ScanMotion.Run,
-            Simplify.Run);
+    public static ModelGraph TrainingGraph(ModelGraph bound, string loss, Func<Parameter, bool> isTrained, Stages stages)
+        => stages.Rewrite(bound,
+            (nameof(ScanMotion.SaveForBackward), ScanMotion.SaveForBackward),
+            (nameof(ReverseMode), g => ReverseMode.Differentiate(g, loss, isTrained)),
+            (nameof(RemoveStopGradient), RemoveStopGradient.Run),
+            (nameof(Simplify), Simplify.Run),
+            (nameof(ScanMotion), ScanMotion.Run),
+            (nameof(Simplify), Simplify.Run));
 
     /// <summary>A forward graph up to its loss, without dropout.</summary>
-    public static ModelGraph EvaluationGraph(EntryPoint entry, ModelGraph forward, CancellationToken cancellation)
-        => Run(forward.WithOutputs([.. entry.Outputs]), cancellation,
-            g => BindExtents.Run(g, entry.Batch, entry.Time),
-            ExpandComposites.Run,
-            RemoveDropout.Run,
-            RemoveStopGradient.Run,
-            Simplify.Run,
-            ScanMotion.Run);
+    public static ModelGraph EvaluationGraph(EntryPoint entry, ModelGraph forward, Stages stages)
+        => stages.Rewrite(forward.WithOutputs([.. entry.Outputs]),
+            (nameof(BindExtents), g => BindExtents.Run(g, entry.Batch, entry.Time)),
+            (nameof(ExpandComposites), ExpandComposites.Run),
+            (nameof(RemoveDropout), RemoveDropout.Run),
+            (nameof(RemoveStopGradient), RemoveStopGradient.Run),
+            (nameof(Simplify), Simplify.Run),
+            (nameof(ScanMotion), ScanMotion.Run));
 
     /// <summary>Kernels in order, with every buffer in its place.</summary>
-    public static CompiledPlan Lower(string name, ModelGraph graph, ModelLayout layout, CacheSizes caches, CancellationToken cancellation)
+    public static CompiledPlan Lower(string name, ModelGraph graph, ModelLayout layout, CacheSizes caches, Stages stages)
     {
-        CpuProgram program = CpuTarget.Plan(Lowering.Run(graph, layout, cancellation), caches);
-        long arena = MemoryPlanner.Plan(program);
-        MemoryPlanVerifier.Verify(program, arena);
+        CpuProgram program = Target(Kernels(graph, layout, stages), caches, stages);
+        long arena = stages.Run(nameof(MemoryPlanner), () => MemoryPlanner.Plan(program));
+        stages.Run(nameof(MemoryPlanVerifier), () => MemoryPlanVerifier.Verify(program, arena));
         return new CompiledPlan(name, program, arena);
+    }
+
+    /// <summary>A graph as kernels, which know of no processor.</summary>
+    public static KernelProgram Kernels(ModelGraph graph, ModelLayout layout, Stages stages)
+    {
+        Fusion fusion = stages.Run(nameof(Fusion), () => Fusion.Run(graph, [.. graph.Results.Select(Placement.GradientValue)]));
+        KernelProgram kernels = stages.Run(nameof(Lowering), () => Lowering.Run(graph, fusion, layout, stages.Cancellation));
+        stages.Run(nameof(KernelVerifier), () => KernelVerifier.Verify(kernels, nameof(Lowering), gradientsAdd: false));
+        return stages.Rewrite(kernels, (nameof(GradientStores), GradientStores.Run));
+    }
+
+    /// <summary>What the processor does for kernels.</summary>
+    public static CpuProgram Target(KernelProgram kernels, CacheSizes caches, Stages stages)
+    {
+        KernelProgram chunked = stages.Rewrite(kernels, (nameof(ChunkRows), p => ChunkRows.Run(p, caches)));
+        PackedProgram packed = stages.Run(nameof(PackInvariants), () => PackInvariants.Run(chunked));
+        return stages.Run(nameof(CpuTarget), () => CpuTarget.Plan(packed, caches));
     }
 
     /// <summary>Requires that a graph takes what its entry point says: callers' arguments are checked by that.</summary>
@@ -130,23 +151,6 @@ internal static class ModelCompiler
             {
                 throw new GraphException($"{entry.Name}: the graph takes {input.InputName} of {input.Type}, which is not among the entry point's inputs");
             }
-        }
-
-        return graph;
-    }
-
-    private static ModelGraph Run(ModelGraph graph, CancellationToken cancellation, params Func<ModelGraph, ModelGraph>[] passes)
-    {
-        foreach (Func<ModelGraph, ModelGraph> pass in passes)
-        {
-            cancellation.ThrowIfCancellationRequested();
-            ModelGraph next = pass(graph);
-            if (next != graph)
-            {
-                GraphVerifier.Verify(next, pass.Method.DeclaringType?.Name + "." + pass.Method.Name);
-            }
-
-            graph = next;
         }
 
         return graph;

@@ -16,7 +16,7 @@ namespace ModelGen.Compiler;
 [Generator(LanguageNames.CSharp)]
 public sealed class ModelGenerator : IIncrementalGenerator
 {
-    private readonly Func<ModelSpec, CancellationToken, CompiledModel> _compile;
+    private readonly Func<ModelSpec, CacheSizes, CancellationToken, CompiledModel> _compile;
     private readonly Func<ModelSpec, string, CancellationToken, CompiledModel> _compileSurface;
 
     /// <summary>Creates the generator, as the C# compiler does.</summary>
@@ -27,7 +27,7 @@ public sealed class ModelGenerator : IIncrementalGenerator
 
     /// <summary>Creates a generator around another compiler of models: tests show what becomes of one that fails.</summary>
     internal ModelGenerator(
-        Func<ModelSpec, CancellationToken, CompiledModel> compile,
+        Func<ModelSpec, CacheSizes, CancellationToken, CompiledModel> compile,
         Func<ModelSpec, string, CancellationToken, CompiledModel> compileSurface)
     {
         _compile = compile;
@@ -70,7 +70,7 @@ public sealed class ModelGenerator : IIncrementalGenerator
         EquatableArray<EmittedFile> files = [];
         if (request.Problem is null)
         {
-            failure = Attempt(() => files = _compile(request.Spec, cancellation).Files);
+            failure = Attempt(() => files = _compile(request.Spec, request.Caches, cancellation).Files);
         }
 
         // A model that cannot be compiled still gets its surface, so that its uses are no errors of their own.

@@ -1,7 +1,6 @@
 using System;
 using System.Collections.Generic;
 using System.Linq;
-using ModelGen.Compiler.Targets.Cpu;
 
 namespace ModelGen.Compiler;
 
@@ -17,9 +16,6 @@ internal sealed record ModelSpec(
     TrainingSpec? Training,
     MemoryBudgetSpec? Budget)
 {
-    /// <summary>The caches of the processors that the model is compiled for: the project says so, and not the declaration.</summary>
-    public CacheSizes Caches { get; init; } = CacheSizes.Default;
-
     public bool Has(string name) => Find(name) is not null;
 
     public int Int(string name, int otherwise) => Find(name) is { } a ? checked((int)a.Integer) : otherwise;

@@ -6,6 +6,7 @@ using ModelGen.Compiler.Graph;
 using ModelGen.Compiler.Kernels;
 using ModelGen.Compiler.Ops;
 using ModelGen.Compiler.Passes;
+using ModelGen.Compiler.Targets.Cpu;
 using ModelGen.Leaf;
 using ModelGen.Tests.Compiler;
 
@@ -44,7 +45,7 @@ internal sealed class ModelScenario
         _accumulates = accumulates;
         _spec = new ModelSpec(
             new TypeIdentity("Arm", [], name, "public", "Arm." + name), family, [.. arguments, DeclaredArgument.Of("Vocab", vocabulary)], new TrainingSpec(batch, sequence), null);
-        _plans = ModelCompiler.Plan(_spec, default);
+        _plans = ModelCompiler.Plan(_spec, CacheSizes.Default, default);
         Files = ModelEmitter.Emit(_plans, default);
 
         var random = new Random(1);

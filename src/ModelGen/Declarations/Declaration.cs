@@ -19,18 +19,21 @@ internal sealed record Declaration(
     bool CanExtend);
 
 /// <summary>What there is to compile: a whole model, or, when <paramref name="Problem"/> is not null, only its surface.</summary>
-internal sealed record CompileRequest(ModelSpec Spec, string? Problem)
+/// <param name="Spec">The model.</param>
+/// <param name="Caches">The caches of the processors that it is compiled for: the project says so, and not the declaration.</param>
+/// <param name="Problem">What is wrong with the declaration.</param>
+internal sealed record CompileRequest(ModelSpec Spec, CacheSizes Caches, string? Problem)
 {
     public static CompileRequest From(Declaration declaration, CacheSizes caches)
     {
-        ModelSpec spec = declaration.Spec with { Caches = caches };
         if (declaration.Problems.Count > 0)
         {
-            return new CompileRequest(spec, DiagnosticDescriptors.Describe(declaration.Problems[0]));
+            return new CompileRequest(declaration.Spec, caches, DiagnosticDescriptors.Describe(declaration.Problems[0]));
         }
 
         return new CompileRequest(
-            spec,
+            declaration.Spec,
+            caches,
             declaration.HasArgumentErrors ? "an attribute of its declaration does not compile" : null);
     }
 }

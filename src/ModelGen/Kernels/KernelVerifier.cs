@@ -12,6 +12,11 @@ namespace ModelGen.Compiler.Kernels;
 /// </summary>
 internal static class KernelVerifier
 {
+    /// <summary>Checks a program.</summary>
+    /// <exception cref="GraphException">A rule is broken.</exception>
+    public static void Verify(KernelProgram program, string after, bool gradientsAdd = true)
+        => Verify(program.Kernels, program.Inputs.Values.Select(v => v.Buffer), program.Counts, after, gradientsAdd);
+
     /// <summary>Checks kernels in order.</summary>
     /// <param name="kernels">The kernels, before memory is planned or after.</param>
     /// <param name="inputs">Buffers that the caller fills.</param>

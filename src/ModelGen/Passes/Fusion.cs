@@ -31,6 +31,7 @@ internal sealed class Fusion
     private readonly Cluster?[] _clusters;
     private readonly HashSet<Value> _stored = [];
     private readonly ILookup<Node, Node> _consumers;
+    private readonly Dictionary<Scan, Fusion> _bodies = [];
 
     private Fusion(ModelGraph graph)
     {
@@ -44,13 +45,27 @@ internal sealed class Fusion
         }
     }
 
+    /// <param name="graph">A simple graph.</param>
+    /// <param name="required">The values that are wanted in memory.</param>
     public static Fusion Run(ModelGraph graph, IEnumerable<Value> required)
     {
         var fusion = new Fusion(graph);
         fusion.FormClusters();
         fusion.ChooseStored(required);
+        foreach (Node node in graph.NodesOf<Scan>())
+        {
+            var scan = (Scan)node.Op;
+            if (!fusion._bodies.ContainsKey(scan))
+            {
+                fusion._bodies.Add(scan, Run(scan.Body, scan.Body.Results));
+            }
+        }
+
         return fusion;
     }
+
+    /// <summary>What is decided for the body of one of the graph's scans.</summary>
+    public Fusion OfBody(Scan scan) => _bodies[scan];
 
     public bool IsStored(Value value) => _stored.Contains(value);
 

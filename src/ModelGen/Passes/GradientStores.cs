@@ -14,12 +14,17 @@ namespace ModelGen.Compiler.Passes;
 /// </summary>
 internal static class GradientStores
 {
-    public static List<Kernel> Run(IReadOnlyList<Kernel> kernels)
+    public static KernelProgram Run(KernelProgram program)
     {
-        Dictionary<PlanBuffer, int> stores = kernels.SelectMany(Written).GroupBy(o => o.View.Buffer).ToDictionary(g => g.Key, g => g.Count());
+        Dictionary<PlanBuffer, int> stores = program.Kernels.SelectMany(Written).GroupBy(o => o.View.Buffer).ToDictionary(g => g.Key, g => g.Count());
+        if (stores.Count == 0)
+        {
+            return program;
+        }
+
         var begun = new HashSet<PlanBuffer>();
         var result = new List<Kernel>();
-        foreach (Kernel kernel in kernels)
+        foreach (Kernel kernel in program.Kernels)
         {
             foreach (PlanBuffer buffer in Written(kernel).Where(o => stores[o.View.Buffer] > 1 && Covered(kernel) < o.View.Buffer.Size).Select(o => o.View.Buffer))
             {
@@ -29,10 +34,10 @@ internal static class GradientStores
                 }
             }
 
-            result.Add(stores.Count == 0 ? kernel : WithModes(kernel, begun));
+            result.Add(WithModes(kernel, begun));
         }
 
-        return result;
+        return program with { Kernels = result };
     }
 
     private static IEnumerable<KernelOperand> Written(Kernel kernel) => kernel.Operands.Where(o => o.IsWritten && o.View.Buffer.Space == MemorySpace.Gradients);

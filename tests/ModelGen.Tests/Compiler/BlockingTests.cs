@@ -158,7 +158,7 @@ public sealed class BlockingTests
             Value Rows(string name) => OperatorCases.Parameter(b, name, 1, queries, 2 * headDim);
             return [b.Add(new Attention(2, 2, headDim, 1 / Math.Sqrt(headDim), causal ? KeyRange.Causal : KeyRange.All), "y", Rows("q"), Rows("k"), Rows("v"))];
         }).Graph));
-        AttentionGradientKernel kernel = Assert.Single(Lowering.Run(graph, ModelLayout.Of(graph), default).Kernels.OfType<AttentionGradientKernel>());
+        AttentionGradientKernel kernel = Assert.Single(ModelCompiler.Kernels(graph, ModelLayout.Of(graph), default).Kernels.OfType<AttentionGradientKernel>());
         Assert.Equal(block, new AttentionPlan(kernel, caches).Scheme(lanes: 16).QueryBlock);
         Check(graph, 5e-5, caches);
     }
@@ -172,7 +172,7 @@ public sealed class BlockingTests
             Value logits = b.Add(new Add(), "logits", b.Add(new MatMul(MatMulForm.NT), "product", x, OperatorCases.Parameter(b, "table", 211, 24)), OperatorCases.Parameter(b, "bias", 211));
             return [b.Add(new MeanLoss(), "loss", b.Add(new CrossEntropy(), "rows", logits, OperatorCases.Indices(b, "targets", 211, 384)))];
         }).Graph));
-        KernelProgram program = CpuTarget.Plan(Lowering.Run(graph, ModelLayout.Of(graph), default), Small).Program;
+        KernelProgram program = ModelCompiler.Target(ModelCompiler.Kernels(graph, ModelLayout.Of(graph), default), Small, default).Program;
         LoopKernel loop = Assert.Single(program.Kernels.OfType<LoopKernel>());
         Assert.Equal((3, 128), (loop.Steps.Maximum, loop.BlockRows));
         Assert.DoesNotContain(program.Kernels.SelectMany(k => k is LoopKernel l ? l.Body.SelectMany(b => b.Operands) : k.Operands), o => o.View.Buffer.Space == MemorySpace.Arena && o.View.Buffer.Size >= 384 * 211);

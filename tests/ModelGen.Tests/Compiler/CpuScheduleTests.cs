@@ -39,7 +39,7 @@ public sealed class CpuScheduleTests
     [MemberData(nameof(Families.Names), MemberType = typeof(Families))]
     public void Plans_speak_of_buffers_and_kernels_by_name(string family)
     {
-        IReadOnlyList<EmittedFile> files = [.. ModelCompiler.Compile(Families.All[family], default).Files];
+        IReadOnlyList<EmittedFile> files = [.. ModelCompiler.Compile(Families.All[family], CacheSizes.Default, default).Files];
         string[] plans = [.. files.Where(f => f.Text.Contains("Plan\n{", StringComparison.Ordinal)).Select(f => f.Text)];
         Assert.NotEmpty(plans);
         foreach (string call in plans.SelectMany(p => p.Split('\n')).Where(l => l.EndsWith("worker);", StringComparison.Ordinal) && !l.Contains("context, worker", StringComparison.Ordinal)))
@@ -101,7 +101,7 @@ public sealed class CpuScheduleTests
 
     private static IEnumerable<CompiledPlan> Plans(ModelSpec spec)
     {
-        CompiledPlans plans = ModelCompiler.Plan(spec, default);
+        CompiledPlans plans = ModelCompiler.Plan(spec, CacheSizes.Default, default);
         return plans.Inference.Concat(plans.Training);
     }
 }

@@ -268,7 +268,7 @@ internal sealed unsafe class GraphFunction
         public static Draft Of(ModelGraph graph, BufferPlacement placement, CacheSizes? caches)
         {
             ModelLayout layout = ModelLayout.Of(graph);
-            CpuProgram program = CpuTarget.Plan(Lowering.Run(graph, layout, default), caches ?? CacheSizes.Default);
+            CpuProgram program = ModelCompiler.Target(ModelCompiler.Kernels(graph, layout, default), caches ?? CacheSizes.Default, default);
             PlanBuffer[] states = [.. StatesOf(graph, layout).Select(s => s.Buffer)];
             PlanBuffer[] weights = [.. layout.Parameters.Select(p => layout.Weight(p.Parameter.ParameterName))];
             PlanBuffer[] gradients = [.. layout.Parameters.Select(p => layout.Gradient(p.Parameter.ParameterName))];

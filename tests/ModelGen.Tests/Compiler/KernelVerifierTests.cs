@@ -23,7 +23,7 @@ public sealed class KernelVerifierTests
         var met = new Dictionary<Type, Kernel>();
         foreach (ModelGraph graph in KernelCases.Forward.Values.Concat(KernelCases.Backward.Values).Select(c => c.Graph))
         {
-            foreach (Kernel kernel in Lowering.Run(graph, ModelLayout.Of(graph), default).Kernels.SelectMany(k => k is LoopKernel loop ? loop.Body : [k]))
+            foreach (Kernel kernel in ModelCompiler.Kernels(graph, ModelLayout.Of(graph), default).Kernels.SelectMany(k => k is LoopKernel loop ? loop.Body : [k]))
             {
                 met.TryAdd(kernel.GetType(), kernel);
             }
@@ -137,7 +137,7 @@ public sealed class KernelVerifierTests
     public void Rejects_a_memory_plan_that_lays_living_buffers_over_each_other()
     {
         ModelGraph graph = KernelCases.PrepareTraining(Families.Training("gpt"));
-        CpuProgram plan = CpuTarget.Plan(Lowering.Run(graph, ModelLayout.Of(graph), default), CacheSizes.Default);
+        CpuProgram plan = ModelCompiler.Target(ModelCompiler.Kernels(graph, ModelLayout.Of(graph), default), CacheSizes.Default, default);
         KernelProgram program = plan.Program;
         long arena = MemoryPlanner.Plan(plan);
         MemoryPlanVerifier.Verify(plan, arena);

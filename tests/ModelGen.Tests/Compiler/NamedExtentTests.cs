@@ -3,6 +3,7 @@ using ModelGen.Compiler;
 using ModelGen.Compiler.Graph;
 using ModelGen.Compiler.Ops;
 using ModelGen.Compiler.Passes;
+using ModelGen.Compiler.Targets.Cpu;
 
 namespace ModelGen.Tests.Compiler;
 
@@ -73,7 +74,7 @@ public sealed class NamedExtentTests
     [Fact]
     public void A_feed_forward_plan_counts_its_batch()
     {
-        CompiledPlan predict = Assert.Single(ModelCompiler.Plan(Families.All["mlp squared error"], default).Inference);
+        CompiledPlan predict = Assert.Single(ModelCompiler.Plan(Families.All["mlp squared error"], CacheSizes.Default, default).Inference);
         Assert.Equal(ExtentNames.Batch, Assert.Single(predict.Cpu.Program.Counts).Symbol);
     }
 
@@ -84,7 +85,7 @@ public sealed class NamedExtentTests
         b.Output("y", b.Add(new Tanh(), "y", Floats(b, "x", B, 5)));
         b.Output("z", b.Add(new Tanh(), "z", Floats(b, "w", Dim.Batch(4), 5)));
         ModelGraph graph = b.Build();
-        Assert.Contains("one maximum", Assert.Throws<GraphException>(() => Lowering.Run(graph, ModelLayout.Of(graph), default)).Message, StringComparison.Ordinal);
+        Assert.Contains("one maximum", Assert.Throws<GraphException>(() => ModelCompiler.Kernels(graph, ModelLayout.Of(graph), default)).Message, StringComparison.Ordinal);
     }
 
     private static Value Floats(GraphBuilder b, string name, params Dim[] dims) => b.Add(new Input(name, TensorType.Float(Shape.Of(dims)), 0), name);

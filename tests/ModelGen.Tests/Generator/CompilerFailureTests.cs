@@ -2,6 +2,7 @@ using Microsoft.CodeAnalysis;
 using Microsoft.CodeAnalysis.CSharp;
 using ModelGen.Compiler;
 using ModelGen.Compiler.Diagnostics;
+using ModelGen.Compiler.Targets.Cpu;
 
 namespace ModelGen.Tests.Generator;
 
@@ -15,7 +16,7 @@ public sealed class CompilerFailureTests
     {
         List<string> problems = [];
         GeneratorRunResult result = Run(
-            (spec, _) => spec.Type.Name == "Model" ? throw new KeyNotFoundException("no such\r\nbuffer") : File(spec),
+            (spec, _, _) => spec.Type.Name == "Model" ? throw new KeyNotFoundException("no such\r\nbuffer") : File(spec),
             (spec, problem, _) =>
             {
                 problems.Add(problem);
@@ -35,7 +36,7 @@ public sealed class CompilerFailureTests
     [Fact]
     public void Defect_of_the_surface_too_is_reported_once()
     {
-        GeneratorRunResult result = Run((_, _) => throw new InvalidOperationException("first"), (_, _, _) => throw new InvalidOperationException("second"));
+        GeneratorRunResult result = Run((_, _, _) => throw new InvalidOperationException("first"), (_, _, _) => throw new InvalidOperationException("second"));
         Assert.Equal(2, result.Diagnostics.Length);
         Assert.All(result.Diagnostics, diagnostic => Assert.EndsWith(": first", GeneratorHarness.Message(diagnostic), StringComparison.Ordinal));
         Assert.Empty(result.GeneratedSources);
@@ -49,7 +50,7 @@ public sealed class CompilerFailureTests
         bool cancel = true;
         CSharpCompilation compilation = GeneratorHarness.Compile(Source);
         GeneratorDriver driver = Driver(
-            (spec, cancellation) =>
+            (spec, _, cancellation) =>
             {
                 if (cancel)
                 {
@@ -73,7 +74,7 @@ public sealed class CompilerFailureTests
     {
         List<string> compiled = [];
         GeneratorDriver driver = Driver(
-            (spec, _) =>
+            (spec, _, _) =>
             {
                 compiled.Add(spec.Type.Name);
                 return File(spec);
@@ -96,7 +97,7 @@ public sealed class CompilerFailureTests
     {
         string? problem = null;
         GeneratorDriver driver = Driver(
-            (_, _) => throw new InvalidOperationException("compiled"),
+            (_, _, _) => throw new InvalidOperationException("compiled"),
             (spec, text, _) =>
             {
                 problem = text;
@@ -108,12 +109,12 @@ public sealed class CompilerFailureTests
     }
 
     private static GeneratorRunResult Run(
-        Func<ModelSpec, CancellationToken, CompiledModel> compile,
+        Func<ModelSpec, CacheSizes, CancellationToken, CompiledModel> compile,
         Func<ModelSpec, string, CancellationToken, CompiledModel> compileSurface)
         => Driver(compile, compileSurface).RunGenerators(GeneratorHarness.Compile(Source)).GetRunResult().Results[0];
 
     private static GeneratorDriver Driver(
-        Func<ModelSpec, CancellationToken, CompiledModel> compile,
+        Func<ModelSpec, CacheSizes, CancellationToken, CompiledModel> compile,
         Func<ModelSpec, string, CancellationToken, CompiledModel> compileSurface)
         => CSharpGeneratorDriver.Create([new ModelGenerator(compile, compileSurface).AsSourceGenerator()], parseOptions: GeneratorHarness.ParseOptions);
 

@@ -1,6 +1,7 @@
 using System.Globalization;
 using Microsoft.CodeAnalysis;
 using ModelGen.Compiler;
+using ModelGen.Compiler.Targets.Cpu;
 
 namespace ModelGen.Tests.Generator;
 
@@ -76,7 +77,7 @@ public sealed class DeterminismTests
         foreach (string declaration in Declarations)
         {
             ModelSpec spec = DeclarationReading.Read("using ModelGen;\n" + declaration).Spec;
-            Assert.ThrowsAny<OperationCanceledException>(() => ModelCompiler.Compile(spec, new CancellationToken(canceled: true)));
+            Assert.ThrowsAny<OperationCanceledException>(() => ModelCompiler.Compile(spec, CacheSizes.Default, new CancellationToken(canceled: true)));
         }
     }
 

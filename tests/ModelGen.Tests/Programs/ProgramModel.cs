@@ -6,6 +6,7 @@ using ModelGen.Compiler.Graph;
 using ModelGen.Compiler.Ops;
 using ModelGen.Compiler.Passes;
 using ModelGen.Compiler.Programs;
+using ModelGen.Compiler.Targets.Cpu;
 using ModelGen.Tests.Compiler;
 using ModelGen.Tests.Infrastructure;
 
@@ -24,7 +25,7 @@ internal sealed class ProgramModel
     public ProgramModel(ModelProgram program, string driver)
     {
         _program = program;
-        Files = ModelCompiler.Compile(Spec, program, default).Files.Select(f => (f.HintName, f.Text)).ToArray();
+        Files = ModelCompiler.Compile(Spec, program, CacheSizes.Default, default).Files.Select(f => (f.HintName, f.Text)).ToArray();
         _assembly = Load(Files, driver);
         _model = Type.GetMethod("Create")!.Invoke(null, [7])!;
         foreach (ParameterInfo parameter in Parameters)

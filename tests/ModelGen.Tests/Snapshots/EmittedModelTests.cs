@@ -1,4 +1,5 @@
 using ModelGen.Compiler;
+using ModelGen.Compiler.Targets.Cpu;
 using ModelGen.Tests.Infrastructure;
 
 namespace ModelGen.Tests.Snapshots;
@@ -28,6 +29,6 @@ public sealed class EmittedModelTests
             ],
             training,
             null);
-        return ModelCompiler.Compile(spec, CancellationToken.None).Files.Select(f => (f.HintName, f.Text));
+        return ModelCompiler.Compile(spec, CacheSizes.Default, CancellationToken.None).Files.Select(f => (f.HintName, f.Text));
     }
 }

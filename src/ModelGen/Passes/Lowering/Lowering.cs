@@ -8,8 +8,8 @@ using ModelGen.Compiler.Ops;
 namespace ModelGen.Compiler.Passes;
 
 /// <summary>
-/// Turns a graph into kernels in order: chooses clusters (<see cref="Fusion"/>), gives every stored value a place (<see cref="Placement"/>),
-/// builds each kernel (<see cref="LoweringRules"/>, <see cref="KernelExpressions"/>), and sorts (<see cref="Schedule"/>).
+/// Turns a graph, of which <see cref="Fusion"/> has said what shares a kernel, into kernels in order: gives every stored value a place
+/// (<see cref="Placement"/>), builds each kernel (<see cref="LoweringRules"/>, <see cref="KernelExpressions"/>), and sorts (<see cref="Schedule"/>).
 /// Guarantees: kernels run in an order that respects all dependencies; every read of a value comes after its write.
 /// </summary>
 internal sealed class Lowering
@@ -19,12 +19,12 @@ internal sealed class Lowering
 
     private readonly Dictionary<Value, TensorView> _copies = [];
 
-    private Lowering(ModelLayout layout, ModelGraph graph, IEnumerable<Value> required, Dictionary<Value, TensorView> leaves, Dictionary<Value, (TensorView View, StoreMode Mode)> targets, List<PlanBuffer> buffers, bool insideLoop)
+    private Lowering(ModelLayout layout, ModelGraph graph, Fusion fusion, Dictionary<Value, TensorView> leaves, Dictionary<Value, (TensorView View, StoreMode Mode)> targets, List<PlanBuffer> buffers, bool insideLoop)
     {
         Layout = layout;
         Graph = graph;
         InsideLoop = insideLoop;
-        Fusion = Fusion.Run(graph, required);
+        Fusion = fusion;
         Readers = graph.Nodes.SelectMany(n => n.Inputs.Select(i => (i, n))).ToLookup(p => p.i, p => p.n);
         Placement = new Placement(layout, graph, Readers, leaves, targets, buffers);
     }
@@ -45,7 +45,11 @@ internal sealed class Lowering
     /// <summary>Whether the graph is the body of a scan.</summary>
     public bool InsideLoop { get; }
 
-    public static KernelProgram Run(ModelGraph graph, ModelLayout layout, CancellationToken cancellation)
+    /// <param name="graph">A simple graph.</param>
+    /// <param name="fusion">Which of its nodes share a kernel.</param>
+    /// <param name="layout">Where parameters, gradients and states lie.</param>
+    /// <param name="cancellation">Ends it.</param>
+    public static KernelProgram Run(ModelGraph graph, Fusion fusion, ModelLayout layout, CancellationToken cancellation)
     {
         var buffers = new List<PlanBuffer>();
         var inputs = new Dictionary<string, View>();
@@ -60,7 +64,7 @@ internal sealed class Lowering
             inputs.Add(input.InputName, view.Base);
         }
 
-        var lowering = new Lowering(layout, graph, graph.Results.Select(Placement.GradientValue), leaves, [], buffers, insideLoop: false);
+        var lowering = new Lowering(layout, graph, fusion, leaves, [], buffers, insideLoop: false);
         lowering.LowerNodes(cancellation);
         Dictionary<string, View> outputs = graph.Outputs.ToDictionary(o => o.Name, o => lowering.OutputOf(o.Value));
         Dim[] counts = [.. graph.Nodes.SelectMany(n => n.Outputs).SelectMany(t => t.Shape.Dims).Where(d => !d.IsLiteral).Select(d => d + -d.Plus).Distinct()];
@@ -69,25 +73,17 @@ internal sealed class Lowering
             throw new GraphException($"the extents {string.Join(", ", counts.Select(c => $"{c} up to {c.Maximum}"))}: a run has at most {MostExtents}, each with one maximum");
         }
 
-        PlanBuffer[] given = [.. inputs.Values.Select(v => v.Buffer)];
-        List<Kernel> sorted = lowering.Schedule.Sort();
-        KernelVerifier.Verify(sorted, given, counts, nameof(Lowering), gradientsAdd: false);
-        List<Kernel> kernels = GradientStores.Run(sorted);
-        if (!kernels.SequenceEqual(sorted))
-        {
-            KernelVerifier.Verify(kernels, given, counts, nameof(GradientStores));
-        }
-
-        return new KernelProgram(kernels, inputs, outputs, buffers, counts);
+        return new KernelProgram(lowering.Schedule.Sort(), inputs, outputs, buffers, counts);
     }
 
     /// <summary>The kernels of a scan's body.</summary>
+    /// <param name="scan">The scan.</param>
     /// <param name="leaves">Where the body's inputs lie.</param>
     /// <param name="targets">Where the body's results are wanted.</param>
     /// <param name="copies">Results that are wanted where their producers cannot put them.</param>
-    public List<Kernel> LowerBody(ModelGraph body, Dictionary<Value, TensorView> leaves, Dictionary<Value, (TensorView View, StoreMode Mode)> targets, IEnumerable<(Value Value, TensorView Place)> copies)
+    public List<Kernel> LowerBody(Scan scan, Dictionary<Value, TensorView> leaves, Dictionary<Value, (TensorView View, StoreMode Mode)> targets, IEnumerable<(Value Value, TensorView Place)> copies)
     {
-        var lowering = new Lowering(Layout, body, body.Results, leaves, targets, Placement.Buffers, insideLoop: true);
+        var lowering = new Lowering(Layout, scan.Body, Fusion.OfBody(scan), leaves, targets, Placement.Buffers, insideLoop: true);
         lowering.LowerNodes(default);
         Kernel[] last = [.. copies.Select(c => lowering.CopyKernel(c.Value, c.Place, StoreMode.Replace, c.Value.Name + ".kept"))];
         return [.. lowering.Schedule.Sort(), .. last];

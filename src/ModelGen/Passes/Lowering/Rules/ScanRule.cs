@@ -68,7 +68,7 @@ internal static class ScanRule
             Target(value, place.Step());
         }
 
-        List<Kernel> kernels = lowering.LowerBody(scan.Body, leaves, targets, copies);
+        List<Kernel> kernels = lowering.LowerBody(scan, leaves, targets, copies);
         lowering.Schedule.Add(new LoopKernel(node.Name, steps, scan.Reverse, kernels), lowering.PositionOf(node));
 
         void Bind(BodyInputKind kind, int number, TensorView view)

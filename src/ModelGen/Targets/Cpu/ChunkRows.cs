@@ -4,9 +4,9 @@ using System.Linq;
 using ModelGen.Compiler.Graph;
 using ModelGen.Compiler.Kernels;
 using ModelGen.Compiler.Ops;
-using ModelGen.Compiler.Targets.Cpu;
+using ModelGen.Compiler.Passes;
 
-namespace ModelGen.Compiler.Passes;
+namespace ModelGen.Compiler.Targets.Cpu;
 
 /// <summary>
 /// Computes a matrix that is too large to keep (the logits of a batch over a large vocabulary, and their gradient) some rows at
@@ -18,21 +18,25 @@ internal static class ChunkRows
     /// <summary>Fewer rows than this would read the weights too often for what is computed with them.</summary>
     private const int FewestRows = 128;
 
-    public static List<Kernel> Run(IReadOnlyList<Kernel> kernels, CacheSizes caches, ICollection<PlanBuffer> pinned, List<PlanBuffer> buffers)
+    public static KernelProgram Run(KernelProgram program, CacheSizes caches)
     {
+        // What the outside reads or writes stays whole.
+        var pinned = new HashSet<PlanBuffer>(program.Inputs.Values.Concat(program.Outputs.Values).Select(v => v.Buffer));
+        List<PlanBuffer> buffers = [.. program.Buffers];
         // What is far larger than the caches is not kept whole.
         long largest = 2L * caches.L3;
-        var result = kernels.ToList();
+        List<Kernel> result = [.. program.Kernels];
+        bool changed = false;
         var seen = new HashSet<PlanBuffer>();
         while (result.SelectMany(k => k.Operands).Select(o => o.View.Buffer).FirstOrDefault(b => IsLarge(b, largest) && !pinned.Contains(b) && seen.Add(b)) is { } large)
         {
             if (Group(result, large, largest, pinned) is { } group && Chunk(result, group, largest, buffers) is { } chunked)
             {
-                result = chunked;
+                (result, changed) = (chunked, true);
             }
         }
 
-        return result;
+        return changed ? program with { Kernels = result, Buffers = buffers } : program;
     }
 
     private static bool IsLarge(PlanBuffer buffer, long largest) => buffer.Space == MemorySpace.Arena && 4 * buffer.Size > largest;
