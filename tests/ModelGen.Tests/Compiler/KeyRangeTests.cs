@@ -129,7 +129,7 @@ public sealed class KeyRangeTests
         (long Scratch, long Flops) Of(KeyRange range, int rows, Dim time)
         {
             ModelGraph graph = KernelCases.Prepare(Graph(new Attention(2, 2, 8, 0.3, range), 1, time, rows));
-            AttentionKernel kernel = Assert.Single(Lowering.Run(graph, ModelLayout.Of(graph), default).Kernels.OfType<AttentionKernel>());
+            AttentionKernel kernel = Assert.Single(ModelCompiler.Kernels(graph, ModelLayout.Of(graph), default).Kernels.OfType<AttentionKernel>());
             return (new AttentionPlan(kernel).Scratch(8).Elements, kernel.Flops);
         }
 
