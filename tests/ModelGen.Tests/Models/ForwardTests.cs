@@ -3,6 +3,7 @@ using ModelGen.Compiler.Families;
 using ModelGen.Compiler.Graph;
 using ModelGen.Compiler.Passes;
 using ModelGen.Compiler.Programs;
+using ModelGen.Compiler.Targets.Cpu;
 using ModelGen.Tests.Compiler;
 using ModelGen.Tests.Infrastructure;
 using ModelGen.Tests.Runtime;
@@ -110,7 +111,7 @@ public sealed class ForwardTests
     public void What_is_not_asked_for_costs_nothing()
     {
         // Beside the plan of its own, asking changes no other plan; not asking leaves no trace of it.
-        Dictionary<string, string> Files(ModelSpec spec) => ModelCompiler.Compile(spec, default).Files.ToDictionary(f => f.HintName, f => f.Text);
+        Dictionary<string, string> Files(ModelSpec spec) => ModelCompiler.Compile(spec, CacheSizes.Default, default).Files.ToDictionary(f => f.HintName, f => f.Text);
         Dictionary<string, string> asked = Files(s_gpt), plain = Files(Without(s_gpt));
         Assert.Equal(["Tests.Model.Forward.g.cs"], asked.Keys.Except(plain.Keys));
         foreach (string plan in new[] { "Prefill", "Decode" })
@@ -120,7 +121,7 @@ public sealed class ForwardTests
 
         Assert.DoesNotContain("AttentionWeights", string.Concat(plain.Values), StringComparison.Ordinal);
         Assert.Contains("AttentionWeights", asked["Tests.Model.Kernels.g.cs"], StringComparison.Ordinal);
-        CompiledPlans of = ModelCompiler.Plan(Without(s_gpt), default), with = ModelCompiler.Plan(s_gpt, default);
+        CompiledPlans of = ModelCompiler.Plan(Without(s_gpt), CacheSizes.Default, default), with = ModelCompiler.Plan(s_gpt, CacheSizes.Default, default);
         Assert.Equal(of.InferenceStateElements, with.InferenceStateElements);
         Assert.True(of.InferenceArenaBytes < with.InferenceArenaBytes);
     }
