@@ -40,8 +40,12 @@ internal sealed record CompiledEntry(EntryPoint Entry, ModelGraph Graph, Compile
         return updated.Length == layout.Parameters.Count(p => p.Offset < layout.TrainedElements) ? null : updated;
     }
 
-    /// <summary>The most rows of a run, where their number is the caller's to choose.</summary>
-    public int MaximumCount => new[] { Entry.Batch, Entry.Time }.Where(d => !d.IsLiteral).Select(d => d.Maximum).DefaultIfEmpty(1).Max();
+    /// <summary>The extents whose counts a run brings along.</summary>
+    public IReadOnlyList<Dim> Extents
+        => Plan.Program.Counts.Except(Entry.Extents).Any() ? throw new GraphException($"{Entry.Name}: no input says how many {string.Join(", ", Plan.Program.Counts.Except(Entry.Extents))} there are") : Plan.Program.Counts;
+
+    /// <summary>The number of an extent among those.</summary>
+    public int NumberOf(Dim extent) => Extents.ToList().IndexOf(extent) is >= 0 and int number ? number : throw new GraphException($"{Entry.Name} has no use for the extent {extent}");
 
     private EntryValue InputOf(Input input)
     {
@@ -51,30 +55,42 @@ internal sealed record CompiledEntry(EntryPoint Entry, ModelGraph Graph, Compile
         }
 
         Shape shape = Graph.NodesOf<Input>().Select(n => (Input)n.Op).First(i => i.InputName == input.InputName).Type.Shape;
-        return ValueOf(input.InputName, Plan.InputOffset(input.InputName), shape) with { Classes = input.Classes, MayBeIgnored = input.MayBeIgnored };
+        return ValueOf(input.InputName, Plan.InputOffset(input.InputName), shape) with { Classes = input.Classes, MayBeIgnored = input.MayBeIgnored, Default = input.Default };
     }
 
     private EntryValue OutputOf(string name)
     {
         EntryValue value = ValueOf(name, Plan.OutputOffset(name), Graph.Output(name).Shape);
-        return value.Varies && Entry.Returns ? throw new GraphException($"the output {name} of {Entry.Name} has as many rows as the run, and a call cannot return it") : value;
+        return value.Extents.Count > 0 && Entry.Returns ? throw new GraphException($"the output {name} of {Entry.Name} has as many rows as the run, and a call cannot return it") : value with { IsOptional = Entry.OptionalOutputs.Contains(name) };
     }
 
     private EntryValue ValueOf(string name, long offset, Shape shape)
     {
-        bool varies = shape.Dims.Any(d => !d.IsLiteral);
-        return new EntryValue(name, offset, checked((int)(shape.MaximumElements / (varies ? MaximumCount : 1)))) { Varies = varies };
+        Dim[] varying = [.. shape.Dims.Where(d => !d.IsLiteral)];
+        if (varying.Any(d => d.Plus != 0))
+        {
+            throw new GraphException($"{name} of {Entry.Name} is {shape}: what callers pass and get has as many elements as a run has of each extent");
+        }
+
+        return new EntryValue(name, offset, checked((int)(shape.MaximumElements / varying.Aggregate(1L, (product, d) => product * d.Maximum)))) { Extents = [.. varying.Select(NumberOf)] };
     }
 }
 
-/// <summary>An input or output of a plan: where it lies in the arena, and how many elements it has, in all or for each row of a run.</summary>
+/// <summary>An input or output of a plan: where it lies in the arena, and how many elements it has where each of its extents is one.</summary>
 internal sealed record EntryValue(string Name, long Offset, int Length)
 {
-    public bool Varies { get; init; }
+    /// <summary>The extents that vary, by their number.</summary>
+    public IReadOnlyList<int> Extents { get; init; } = [];
 
     public int Classes { get; init; }
 
     public bool MayBeIgnored { get; init; }
+
+    /// <summary>What all elements of an input are that is left out.</summary>
+    public double? Default { get; init; }
+
+    /// <summary>Whether a caller may leave an output out.</summary>
+    public bool IsOptional { get; init; }
 }
 
 /// <summary>Everything that the emitters print of a model.</summary>

@@ -145,6 +145,11 @@ internal static class ModelCompiler
             throw new GraphException($"{entry.Name}: each row continues a sequence by one step");
         }
 
+        foreach (Input input in entry.Inputs.Where(i => i.Default is { } number && i.Classes > 0 && !(number >= (i.MayBeIgnored ? -1 : 0) && number < i.Classes && number == Math.Floor(number))))
+        {
+            throw new GraphException($"{entry.Name}: {input.InputName} is {input.Default} where it is left out, and no integer of {input.Classes}");
+        }
+
         foreach (Input input in graph.WithOutputs([.. entry.Outputs]).NodesOf<Input>().Select(n => (Input)n.Op))
         {
             if (!entry.Inputs.Contains(input))

@@ -48,7 +48,7 @@ public abstract unsafe class ModelSession : IDisposable
             for (int o = 0; o < _outputs[i].Length; o++)
             {
                 // What varies goes to a caller's span.
-                _outputs[i][o] = KeepsOutputs && layout.Entries[i].Outputs[o] is { Varies: false } output ? new float[output.Length] : null;
+                _outputs[i][o] = KeepsOutputs && layout.Entries[i].Outputs[o] is { Extents: [] } output ? new float[output.Length] : null;
             }
         }
 
@@ -166,18 +166,25 @@ public abstract unsafe class ModelSession : IDisposable
     /// <param name="row">The sequence whose states the run reads and continues; of one that takes several, the first.</param>
     private protected void Run(int entry, int count, int row = 0)
     {
+        ExtentCounts counts = default;
+        counts[0] = count;
+        Run(entry, counts, count, row);
+    }
+
+    private void Run(int entry, ExtentCounts counts, int steps, int row)
+    {
         _context = new PlanContext
         {
             Weights = _weights.Pointer,
             Arena = _arena.Floats,
             State = StateOf(row),
-            Count = count,
+            Counts = counts,
             Position = _positions[row],
         };
         _team.RunInside(_tasks[entry]);
         if (PlanLayout.Entries[entry].Continues)
         {
-            Advance(row, count);
+            Advance(row, steps);
         }
     }
 
@@ -187,7 +194,20 @@ public abstract unsafe class ModelSession : IDisposable
     private protected ReadOnlySpan<float> Result(int entry, int output, int count)
     {
         EntryOutput layout = PlanLayout.Entries[entry].Outputs[output];
-        return new ReadOnlySpan<float>(_arena.Floats + layout.Offset, layout.Varies ? checked(layout.Length * count) : layout.Length);
+        return new ReadOnlySpan<float>(_arena.Floats + layout.Offset, layout.Extents.Length == 0 ? layout.Length : checked(layout.Length * count));
+    }
+
+    /// <summary>Gives every element of an input that was left out the same value.</summary>
+    private void Fill(EntryInput input, long length)
+    {
+        if (input.Classes > 0)
+        {
+            new Span<int>(_arena.Floats + input.Offset, checked((int)length)).Fill((int)input.Default!.Value);
+        }
+        else
+        {
+            new Span<float>(_arena.Floats + input.Offset, checked((int)length)).Fill((float)input.Default!.Value);
+        }
     }
 
     // A copy is safe to hold after the session is disposed; it costs nothing beside what it took to compute it.
@@ -206,7 +226,10 @@ public abstract unsafe class ModelSession : IDisposable
         private readonly EntryLayout _layout;
         private readonly int _entry;
         private readonly RunGuard.Section _section;
-        private int _count;
+
+        // Zero as long as nothing says how many.
+        private ExtentCounts _counts;
+        private ulong _omitted;
 
         internal SessionCall(ModelSession session, int entry, RunGuard.Section section)
         {
@@ -216,60 +239,109 @@ public abstract unsafe class ModelSession : IDisposable
             _section = section;
         }
 
+        /// <summary>Takes the count of an extent, where several vary; inputs follow.</summary>
+        /// <param name="extent">The extent's number.</param>
+        /// <param name="count">Its count.</param>
+        /// <param name="name">What messages call it.</param>
+        /// <exception cref="ArgumentOutOfRangeException">A run takes no so many.</exception>
+        public void Count(int extent, int count, string name)
+        {
+            int most = _layout.Extents[extent].Maximum;
+            if (count < 1 || count > most)
+            {
+                throw new ArgumentOutOfRangeException(name, count, FormattableString.Invariant($"{_layout.Name} takes 1 to {most} for {name}."));
+            }
+
+            _counts[extent] = count;
+        }
+
         /// <summary>Checks and takes an input of integers.</summary>
         /// <param name="index">The input's number.</param>
-        /// <param name="values">Its elements, row-major.</param>
+        /// <param name="values">Its elements, row-major; or none, where it may be left out.</param>
         /// <exception cref="ArgumentException">There are too few or too many.</exception>
         /// <exception cref="ArgumentOutOfRangeException">An integer is outside its range.</exception>
         public void Input(int index, scoped ReadOnlySpan<int> values)
         {
             EntryInput input = _layout.Inputs[index];
-            CheckLength(input, values.Length);
-            RunChecks.Ids(values, input);
-            _session.Stage(_entry, index, values);
+            if (!Omits(input, index, values.Length))
+            {
+                CheckLength(input, values.Length);
+                RunChecks.Ids(values, input);
+                _session.Stage(_entry, index, values);
+            }
         }
 
         /// <summary>Checks and takes an input of floats.</summary>
         /// <param name="index">The input's number.</param>
-        /// <param name="values">Its elements, row-major.</param>
+        /// <param name="values">Its elements, row-major; or none, where it may be left out.</param>
         /// <exception cref="ArgumentException">There are too few or too many.</exception>
         public void Input(int index, scoped ReadOnlySpan<float> values)
         {
-            CheckLength(_layout.Inputs[index], values.Length);
-            _session.Stage(_entry, index, values);
+            EntryInput input = _layout.Inputs[index];
+            if (!Omits(input, index, values.Length))
+            {
+                CheckLength(input, values.Length);
+                _session.Stage(_entry, index, values);
+            }
         }
 
-        /// <summary>Checks that a caller's span can take an output; the rows of the run must be known.</summary>
+        /// <summary>Checks that a caller's span can take an output; the counts of the run must be known.</summary>
         /// <param name="index">The output's number.</param>
-        /// <param name="destination">Where it is to go.</param>
+        /// <param name="destination">Where it is to go; nowhere, where it may be left out.</param>
         /// <exception cref="ArgumentException">The span is too short or too long.</exception>
         public readonly void Expect(int index, scoped Span<float> destination)
         {
             EntryOutput output = _layout.Outputs[index];
-            long length = output.Varies ? (long)output.Length * _count : output.Length;
-            if (destination.Length != length)
+            long length = LengthOf(output.Length, output.Extents);
+            if (destination.Length != length && !(output.IsOptional && destination.IsEmpty))
             {
                 throw new ArgumentException(FormattableString.Invariant($"There are {length} elements of {output.Name}, but there is room for {destination.Length}."), output.Name);
             }
         }
 
         /// <summary>Runs the entry point.</summary>
+        /// <exception cref="ArgumentException">No input says how many rows the run has.</exception>
         /// <exception cref="InvalidOperationException">The steps do not fit into the context.</exception>
         public readonly void Run()
         {
-            int count = Math.Max(1, _count);
-            if (_layout.Continues)
+            for (int extent = 0; extent < _layout.Extents.Length; extent++)
             {
-                _session.CheckSpace(count);
+                if (_counts[extent] == 0)
+                {
+                    throw new ArgumentException($"Nothing says how many {_layout.Extents[extent].Name} {_layout.Name} is to take: all inputs that would were left out.");
+                }
             }
 
-            _session.Run(_entry, count);
+            for (int index = 0; _omitted >> index != 0; index++)
+            {
+                if ((_omitted >> index & 1) != 0)
+                {
+                    _session.Fill(_layout.Inputs[index], LengthOf(_layout.Inputs[index].Length, _layout.Inputs[index].Extents));
+                }
+            }
+
+            int steps = _layout.Steps < _layout.Extents.Length ? _counts[_layout.Steps] : 1;
+            if (_layout.Continues)
+            {
+                _session.CheckSpace(steps);
+            }
+
+            ExtentCounts counts = _counts;
+            counts[0] = Math.Max(1, counts[0]);
+            _session.Run(_entry, counts, steps, 0);
         }
 
         /// <summary>Copies an output to a caller's span.</summary>
         /// <param name="index">The output's number.</param>
-        /// <param name="destination">Where it goes.</param>
-        public readonly void Output(int index, scoped Span<float> destination) => _session.Result(_entry, index, Math.Max(1, _count)).CopyTo(destination);
+        /// <param name="destination">Where it goes; nowhere, where it may be left out.</param>
+        public readonly void Output(int index, scoped Span<float> destination)
+        {
+            if (!destination.IsEmpty)
+            {
+                EntryOutput output = _layout.Outputs[index];
+                new ReadOnlySpan<float>(_session._arena.Floats + output.Offset, checked((int)LengthOf(output.Length, output.Extents))).CopyTo(destination);
+            }
+        }
 
         /// <summary>An output, until the next call.</summary>
         /// <param name="index">The output's number.</param>
@@ -278,28 +350,45 @@ public abstract unsafe class ModelSession : IDisposable
         /// <summary>Ends the call.</summary>
         public readonly void Dispose() => _section.Dispose();
 
+        private bool Omits(EntryInput input, int index, int length)
+        {
+            bool omits = length == 0 && input.Default is not null;
+            _omitted |= omits ? 1UL << index : 0;
+            return omits;
+        }
+
+        private readonly long LengthOf(long length, int[] extents)
+        {
+            foreach (int extent in extents)
+            {
+                length *= _counts[extent];
+            }
+
+            return length;
+        }
+
         private void CheckLength(EntryInput input, int length)
         {
-            if (!input.Varies)
+            if (_layout.Extents.Length == 1 && input.Extents.Length > 0 && _counts[0] == 0)
             {
-                if (length != input.Length)
+                // The first input says how many rows there are.
+                (int rows, int remainder) = Math.DivRem(length, input.Length);
+                if (remainder != 0 || rows == 0 || rows > _layout.MaximumCount)
                 {
-                    throw new ArgumentException(FormattableString.Invariant($"{_layout.Name} takes {input.Length} elements of {input.Name}, but there are {length}."), input.Name);
+                    throw new ArgumentException(FormattableString.Invariant($"{_layout.Name} takes 1 to {_layout.MaximumCount} rows, of {input.Length} elements of {input.Name} each, but there are {length} elements."), input.Name);
                 }
 
+                _counts[0] = rows;
                 return;
             }
 
-            (int rows, int remainder) = Math.DivRem(length, input.Length);
-            if (remainder != 0 || rows == 0 || rows > _layout.MaximumCount || (_count != 0 && rows != _count))
+            long expected = LengthOf(input.Length, input.Extents);
+            if (length != expected)
             {
-                string expected = _count != 0
-                    ? FormattableString.Invariant($"{_count} rows, as the inputs before")
-                    : FormattableString.Invariant($"1 to {_layout.MaximumCount} rows");
-                throw new ArgumentException(FormattableString.Invariant($"{_layout.Name} takes {expected}, of {input.Length} elements of {input.Name} each, but there are {length} elements."), input.Name);
+                string of = input.Extents.Length == 0 ? "" : _layout.Extents.Length > 1 ? ", by the counts that were given"
+                    : FormattableString.Invariant($", for {_counts[0]} rows, as the inputs before");
+                throw new ArgumentException(FormattableString.Invariant($"{_layout.Name} takes {expected} elements of {input.Name}{of}, but there are {length}."), input.Name);
             }
-
-            _count = rows;
         }
     }
 

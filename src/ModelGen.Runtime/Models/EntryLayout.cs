@@ -2,32 +2,44 @@ using System.ComponentModel;
 
 namespace ModelGen.Runtime;
 
+/// <summary>A number that a caller of an entry point chooses: the examples, sequences or steps of a run.</summary>
+/// <param name="Name">The name, for messages.</param>
+/// <param name="Maximum">The most that a run takes.</param>
+[EditorBrowsable(EditorBrowsableState.Never)]
+public sealed record EntryExtent(string Name, int Maximum);
+
 /// <summary>What a caller passes to an entry point, and where its plan takes it. Elements are 32 bits wide, integers or floats.</summary>
 /// <param name="Name">The name, for messages.</param>
 /// <param name="Offset">Where the plan takes it, in elements from the start of the arena.</param>
-/// <param name="Length">The number of elements: of a whole run or, where it varies, of each of its rows.</param>
+/// <param name="Length">The number of elements where each of its extents is one: of a whole run where none varies.</param>
 [EditorBrowsable(EditorBrowsableState.Never)]
 public sealed record EntryInput(string Name, long Offset, int Length)
 {
-    /// <summary>Whether a run takes <see cref="Length"/> elements for each of its rows, whose number is the caller's to choose.</summary>
-    public bool Varies { get; init; }
+    /// <summary>The extents that vary, by their number in <see cref="EntryLayout.Extents"/>: a run takes <see cref="Length"/> elements times the count of each.</summary>
+    public int[] Extents { get; init; } = [];
 
     /// <summary>The number of values that an integer may take, 0 to one below it; 0 for floats.</summary>
     public int Classes { get; init; }
 
     /// <summary>Whether an integer may also be -1, which says that its row does not count.</summary>
     public bool MayBeIgnored { get; init; }
+
+    /// <summary>What all elements are where a caller leaves the input out, by an empty span; null where it must not.</summary>
+    public double? Default { get; init; }
 }
 
 /// <summary>What an entry point hands out, and where its plan leaves it: floats.</summary>
 /// <param name="Name">The name, for messages.</param>
 /// <param name="Offset">Where the plan leaves it, in elements from the start of the arena.</param>
-/// <param name="Length">The number of elements: of a whole run or, where it varies, of each of its rows.</param>
+/// <param name="Length">The number of elements where each of its extents is one: of a whole run where none varies.</param>
 [EditorBrowsable(EditorBrowsableState.Never)]
 public sealed record EntryOutput(string Name, long Offset, int Length)
 {
-    /// <summary>Whether a run leaves <see cref="Length"/> elements for each of its rows.</summary>
-    public bool Varies { get; init; }
+    /// <summary>The extents that vary, by their number in <see cref="EntryLayout.Extents"/>.</summary>
+    public int[] Extents { get; init; } = [];
+
+    /// <summary>Whether a caller may leave it where it is, by an empty span.</summary>
+    public bool IsOptional { get; init; }
 }
 
 /// <summary>One entry point of a model, as its plan was compiled. Two plans share no offset but by what each of them says.</summary>
@@ -43,8 +55,14 @@ public sealed class EntryLayout
     /// <summary>What a run hands out, in order. Of a step it is the mean loss, of an evaluation the loss of every row.</summary>
     public required EntryOutput[] Outputs { get; init; }
 
-    /// <summary>The most rows (time steps, examples) of a run, where their number varies.</summary>
-    public int MaximumCount { get; init; } = 1;
+    /// <summary>The extents that vary, in the order in which a run brings their counts along.</summary>
+    public EntryExtent[] Extents { get; init; } = [];
+
+    /// <summary>Which of <see cref="Extents"/> are the steps of a sequence that a run continues; with none of that number, it is one step.</summary>
+    public int Steps { get; init; }
+
+    /// <summary>The most rows (time steps, examples) of a run, where one extent varies.</summary>
+    internal int MaximumCount => Extents.Length == 0 ? 1 : Extents[0].Maximum;
 
     /// <summary>Whether a run continues the sequence that earlier runs began.</summary>
     public bool Continues { get; init; }
@@ -101,22 +119,37 @@ public sealed class ProgramLayout
         ArgumentOutOfRangeException.ThrowIfNegativeOrZero(MaximumBatch);
         foreach (EntryLayout entry in Entries)
         {
-            ArgumentOutOfRangeException.ThrowIfNegativeOrZero(entry.MaximumCount);
+            if (entry.Extents.Length > ExtentCounts.Length)
+            {
+                throw new ArgumentException($"The layout of {ModelName} is invalid: {entry.Name} has {entry.Extents.Length} extents.");
+            }
+
+            foreach (EntryExtent extent in entry.Extents)
+            {
+                ArgumentOutOfRangeException.ThrowIfNegativeOrZero(extent.Maximum);
+            }
+
             foreach (EntryInput input in entry.Inputs)
             {
-                Inside(entry, input.Name, input.Offset, input.Length, input.Varies);
+                Inside(entry, input.Name, input.Offset, input.Length, input.Extents);
             }
 
             foreach (EntryOutput output in entry.Outputs)
             {
-                Inside(entry, output.Name, output.Offset, output.Length, output.Varies);
+                Inside(entry, output.Name, output.Offset, output.Length, output.Extents);
             }
         }
 
-        void Inside(EntryLayout entry, string name, long offset, int length, bool varies)
+        void Inside(EntryLayout entry, string name, long offset, int length, int[] extents)
         {
             ArgumentOutOfRangeException.ThrowIfNegativeOrZero(length);
-            RunChecks.InsideArena(ModelName, entry.Name + "." + name, offset, varies ? (long)length * entry.MaximumCount : length, ArenaBytes);
+            long elements = length;
+            foreach (int extent in extents)
+            {
+                elements = checked(elements * entry.Extents[extent].Maximum);
+            }
+
+            RunChecks.InsideArena(ModelName, entry.Name + "." + name, offset, elements, ArenaBytes);
         }
     }
 }

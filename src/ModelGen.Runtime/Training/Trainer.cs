@@ -204,6 +204,21 @@ public abstract unsafe partial class Trainer : IDisposable
         where T : unmanaged
     {
         EntryInput input = _layout.Entries[entry].Inputs[index];
+        if (values.IsEmpty && input.Default is { } number)
+        {
+            // It was left out.
+            if (input.Classes > 0)
+            {
+                new Span<int>(_arena.Floats + input.Offset, input.Length).Fill((int)number);
+            }
+            else
+            {
+                new Span<float>(_arena.Floats + input.Offset, input.Length).Fill((float)number);
+            }
+
+            return;
+        }
+
         ReadOnlySpan<T> part = values[(micro * input.Length)..];
         var place = new Span<T>(_arena.Floats + input.Offset, input.Length);
         if (part.Length >= place.Length)
@@ -326,13 +341,18 @@ public abstract unsafe partial class Trainer : IDisposable
 
         /// <summary>Checks an input of integers.</summary>
         /// <param name="index">The input's number.</param>
-        /// <param name="values">Its elements: micro-batches, row-major.</param>
+        /// <param name="values">Its elements: micro-batches, row-major; or none, where it may be left out.</param>
         /// <param name="name">What messages call it.</param>
         /// <exception cref="ArgumentException">There are too few or too many, or all of a micro-batch are ignored.</exception>
         /// <exception cref="ArgumentOutOfRangeException">An integer is outside its range.</exception>
         public void Check(int index, scoped ReadOnlySpan<int> values, string name)
         {
             EntryInput input = _layout.Inputs[index];
+            if (values.IsEmpty && input.Default is not null)
+            {
+                return;
+            }
+
             CheckLength(input, values.Length, name);
             if (input.MayBeIgnored)
             {
@@ -346,14 +366,25 @@ public abstract unsafe partial class Trainer : IDisposable
 
         /// <summary>Checks an input of floats.</summary>
         /// <param name="index">The input's number.</param>
-        /// <param name="values">Its elements: micro-batches, row-major.</param>
+        /// <param name="values">Its elements: micro-batches, row-major; or none, where it may be left out.</param>
         /// <param name="name">What messages call it.</param>
         /// <exception cref="ArgumentException">There are too few or too many.</exception>
-        public void Check(int index, scoped ReadOnlySpan<float> values, string name) => CheckLength(_layout.Inputs[index], values.Length, name);
+        public void Check(int index, scoped ReadOnlySpan<float> values, string name)
+        {
+            if (!values.IsEmpty || _layout.Inputs[index].Default is null)
+            {
+                CheckLength(_layout.Inputs[index], values.Length, name);
+            }
+        }
 
         /// <summary>Goes on to the next micro-batch, whose inputs are then staged; false if there is none.</summary>
         public bool Next()
         {
+            if (_examples == 0)
+            {
+                throw new ArgumentException($"Nothing says how many examples {_layout.Name} is to take: all inputs that would were left out.");
+            }
+
             if (_micro < 0 && _layout.IsStep)
             {
                 _trainer.BeginStep(_entry);

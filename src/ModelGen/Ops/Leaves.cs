@@ -53,6 +53,9 @@ internal sealed record Input(string InputName, TensorType Type, int Classes) : L
     /// <summary>Whether an integer may also be −1, which says that its row does not count.</summary>
     public bool MayBeIgnored { get; init; }
 
+    /// <summary>What all elements are where a caller leaves the input out; null where it must be given.</summary>
+    public double? Default { get; init; }
+
     public override string Attributes => InputName;
 
     public override Operator BindExtents(Func<Dim, Dim> bind) => this with { Type = Type.Select(bind) };

@@ -57,13 +57,27 @@ internal sealed record EntryPoint(string Name, EntryKind Kind, IReadOnlyList<Inp
     /// <summary>The parameters that a step updates.</summary>
     public ParameterGroup Group { get; init; } = ParameterGroup.All;
 
+    /// <summary>The outputs that a caller may leave out.</summary>
+    public IReadOnlyList<string> OptionalOutputs { get; init; } = [];
+
+    /// <summary>The extents that a caller varies, in the order in which inputs have them: where there is one, the inputs' lengths say its count, and otherwise the caller does.</summary>
+    public IReadOnlyList<Dim> Extents => [.. Inputs.SelectMany(i => i.Type.Shape.Dims).Select(Bind).Where(d => !d.IsLiteral).Select(d => d + -d.Plus).Distinct()];
+
+    /// <summary>An extent of a graph as a run of this entry point has it.</summary>
+    public Dim Bind(Dim dim) => dim.Symbol switch
+    {
+        ExtentNames.Batch => Batch + dim.Plus,
+        ExtentNames.Time => Time + dim.Plus,
+        _ => dim,
+    };
+
     /// <summary>The input of a name; null where there is none.</summary>
     public Input? Input(string name) => Inputs.FirstOrDefault(i => i.InputName == name);
 
     public bool Trains => Kind == EntryKind.Step;
 
     /// <summary>Whether a run hands out one output of a fixed size, which a call can return; otherwise a caller brings the memory.</summary>
-    public bool Returns => Outputs.Count == 1 && ((Continues && !EveryStep) || (Batch.IsLiteral && Time.IsLiteral));
+    public bool Returns => Outputs.Count == 1 && ((Continues && !EveryStep) || Extents.Count == 0);
 
     /// <summary>Whether a trainer runs it, with a trainer's states, rather than a session.</summary>
     public bool BelongsToTrainer => Kind != EntryKind.Infer;

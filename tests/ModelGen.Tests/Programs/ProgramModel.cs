@@ -61,7 +61,7 @@ internal sealed class ProgramModel
     public Action Action(string method, params object[] arguments) => Call<Action>(method, arguments);
 
     /// <summary>What the interpreter makes of an entry point as it was built, with nothing simplified or moved.</summary>
-    public RunResults Expected(string name, Dictionary<string, Tensor> inputs, Dictionary<string, Tensor>? state = null, int count = 1, double lossNormalizer = 1)
+    public RunResults Expected(string name, Dictionary<string, Tensor> inputs, Dictionary<string, Tensor>? state = null, int count = 1, double lossNormalizer = 1, IReadOnlyDictionary<string, int>? counts = null)
     {
         EntryPoint entry = _program.Entry(name);
         ModelGraph graph = ExpandComposites.Run(BindExtents.Run(entry.Build().WithOutputs([.. entry.Outputs]), Literal(entry.Batch), Literal(entry.Time)));
@@ -76,6 +76,7 @@ internal sealed class ProgramModel
             Inputs = inputs,
             State = state ?? [],
             LossNormalizer = lossNormalizer,
+            Counts = counts ?? new Dictionary<string, int>(),
         });
 
         Dim Literal(Dim dim) => dim.IsLiteral ? dim : (Dim)count;

@@ -363,12 +363,117 @@ public sealed class ProgramTests
         Assert.Equal(0, Allocated.Least(model.Action("Steps", trainer, Floats(Batch * Features, 1), Floats(Batch * 2, 2))));
     }
 
+    // ---------------------------------------------------------------- several extents, and what may be left out
+
+    private const string PoolingDriver = """
+            public static float[][] Pool(Tests.Model.Session session, int batch, int words, int[] source, float[] weights, int[] styles, bool all)
+            {
+                float[] pooled = new float[batch * 12], hidden = new float[all ? batch * words * 12 : 0];
+                session.Pool(batch, words, source, weights, styles, pooled, hidden);
+                return new[] { pooled, hidden };
+            }
+
+            public static Action Pools(Tests.Model.Session session, int[] source)
+            {
+                float[] pooled = new float[24], hidden = new float[72];
+                return () => { session.Pool(2, 3, source, default, default, pooled, hidden); session.Pool(1, 6, source, default, default, pooled.AsSpan(0, 12), default); };
+            }
+
+            public static float Step(Tests.Model.Trainer trainer, int[] source, float[] weights) => trainer.Step(source, weights);
+            public static float Evaluate(Tests.Model.Trainer trainer, int[] source, float[] weights) => trainer.Evaluate(source, weights);
+        """;
+
+    private const int Words = 9;
+
+    private static ModelProgram PoolingProgram()
+    {
+        (Dim batch, Dim words) = (Dim.Batch(Batch), Dim.Named("words", Words));
+        var source = new Input("source", TensorType.Int(Shape.Of(batch, words)), Vocabulary);
+        var weights = new Input("weights", TensorType.Float(Shape.Of(batch, 1)), 0) { Default = 0.5 };
+        var styles = new Input("styles", TensorType.Int(Shape.Of(batch)), 3) { Default = 2 };
+        Value Hidden(GraphBuilder b, Input of)
+        {
+            Value x = b.Add(new Embedding(), "embedding", b.Parameter("embedding.weight", Shape.Of(Vocabulary, Width), Initializer.Normal(0.3)), b.Add(of, "source"));
+            return b.Add(new Tanh(), "hidden", b.Linear("fc", x, Width, true, Initializer.Normal(0.3)));
+        }
+
+        ModelGraph Pool()
+        {
+            var b = new GraphBuilder();
+            Value hidden = Hidden(b, source);
+            b.Output("hidden", hidden);
+            Value sum = b.Add(new Reshape(Shape.Of(batch, Width)), "sum", b.Add(new ColumnSum(Shape.Of(batch, 1, Width)), "sums", hidden));
+            Value style = b.Add(new Embedding(), "style", b.Parameter("style.weight", Shape.Of(3, Width), Initializer.Normal(0.3)), b.Add(styles, "styles"));
+            b.Output("pooled", b.Add(new Add(), "pooled", b.Add(new Multiply(), "weighted", sum, b.Add(weights, "weights")), style));
+            return b.Build();
+        }
+
+        var fixedSource = new Input("source", TensorType.Int(Shape.Of(batch)), Vocabulary);
+        ModelGraph Loss()
+        {
+            var b = new GraphBuilder();
+            Value weighted = b.Add(new Multiply(), "weighted", Hidden(b, fixedSource), b.Add(weights, "weights"));
+            b.Loss(b.Add(new SquaredError(), "error", weighted, b.Add(new global::ModelGen.Compiler.Ops.Constant(0.25, weighted.Shape), "quarter")));
+            return b.Build();
+        }
+
+        return new ModelProgram(ProgramAdapter.None,
+        [
+            new EntryPoint("Pool", EntryKind.Infer, [source, weights, styles], ["pooled", "hidden"], Pool) { Batch = batch, OptionalOutputs = ["hidden"] },
+            new EntryPoint("Step", EntryKind.Step, [fixedSource, weights], ["loss"], Loss) { Batch = Batch },
+            new EntryPoint("Evaluate", EntryKind.Evaluate, [fixedSource, weights], ["losses"], Loss) { Batch = Batch },
+        ])
+        { Training = new TrainingSpec(Batch, 1) };
+    }
+
+    [Fact]
+    public void Several_extents_vary_and_some_inputs_and_outputs_may_be_left_out()
+    {
+        var model = new ProgramModel(PoolingProgram(), PoolingDriver);
+        using ModelSession session = model.CreateSession(), other = model.CreateSession(threads: 3);
+        foreach ((int batch, int words, bool given, bool all) in new[] { (1, 1, true, true), (Batch, Words, false, true), (3, 7, true, false), (2, 9, false, false), (5, 2, true, true) })
+        {
+            int[] source = Ints(batch * words, Vocabulary, words), styles = given ? Ints(batch, 3, 8) : [];
+            float[] weights = given ? Floats(batch, 9) : [];
+            float[][] results = model.Call<float[][]>("Pool", session, batch, words, source, weights, styles, all);
+            RunResults expected = model.Expected("Pool", new()
+            {
+                ["source"] = Of(source, batch, words),
+                ["weights"] = Of(given ? weights : [.. Enumerable.Repeat(0.5f, batch)], batch, 1),
+                ["styles"] = Of(given ? styles : [.. Enumerable.Repeat(2, batch)], batch),
+            }, count: batch, counts: new Dictionary<string, int> { ["words"] = words });
+            Near(expected.Outputs["pooled"].Data, results[0], "pooled");
+            Near(all ? expected.Outputs["hidden"].Data : [], results[1], "hidden");
+            Assert.Equal(results[0], model.Call<float[][]>("Pool", other, batch, words, source, weights, styles, all)[0]);
+        }
+
+        void Refused<TException>(string part, int batch, int words, int[] source, float[] weights, int[] styles)
+            where TException : Exception
+            => Assert.Contains(part, Assert.Throws<TException>(() => model.Call<float[][]>("Pool", session, batch, words, source, weights, styles, true)).Message, StringComparison.Ordinal);
+        Refused<ArgumentOutOfRangeException>("1 to 5 for batch", 6, 2, new int[12], [], []);
+        Refused<ArgumentOutOfRangeException>("1 to 9 for words", 2, 0, [], [], []);
+        Refused<ArgumentException>("takes 6 elements of source", 2, 3, new int[5], [], []);
+        Refused<ArgumentException>("takes 6 elements of source", 2, 3, [], [], []);
+        Refused<ArgumentException>("takes 2 elements of weights", 2, 3, new int[6], new float[3], []);
+        Refused<ArgumentOutOfRangeException>("styles", 2, 3, new int[6], [], [0, 3]);
+        Assert.Equal(0, Allocated.Least(model.Action("Pools", session, Ints(6, Vocabulary, 1))));
+
+        // In training, an input that is left out is what it is by default.
+        int[] tokens = Ints(Batch, Vocabulary, 3);
+        using Trainer trainer = model.CreateTrainer(new Sgd { LearningRate = 0 });
+        float given1 = model.Call<float>("Step", trainer, tokens, Enumerable.Repeat(0.5f, Batch).ToArray());
+        Assert.Equal(given1, model.Call<float>("Step", trainer, tokens, Array.Empty<float>()));
+        Assert.NotEqual(given1, model.Call<float>("Step", trainer, tokens, Floats(Batch, 6)));
+        Assert.Equal(given1, model.Call<float>("Evaluate", trainer, tokens, Array.Empty<float>()), Tolerance);
+        Assert.Throws<ArgumentException>(() => model.Call<float>("Step", trainer, Array.Empty<int>(), Array.Empty<float>()));
+    }
+
     // ---------------------------------------------------------------- members
 
     [Fact]
     public void An_invalid_declaration_has_the_same_members()
     {
-        foreach ((ModelProgram program, string driver) in new[] { (AdversarialProgram(), AdversarialDriver), (TranslationProgram(), TranslationDriver), (NormalizedProgram(), NormalizedDriver) })
+        foreach ((ModelProgram program, string driver) in new[] { (AdversarialProgram(), AdversarialDriver), (TranslationProgram(), TranslationDriver), (NormalizedProgram(), NormalizedDriver), (PoolingProgram(), PoolingDriver) })
         {
             var valid = new ProgramModel(program, driver);
             EmittedFile surface = ModelEmitter.EmitSurface(ProgramModel.Spec, program, "a \"problem\"");

@@ -68,9 +68,9 @@ internal static class FakeLayouts
                 new EntryLayout
                 {
                     Name = "Prefill",
-                    Inputs = [new EntryInput("tokens", prefill.Tokens, 1) { Varies = true, Classes = vocabulary }],
+                    Inputs = [new EntryInput("tokens", prefill.Tokens, 1) { Extents = [0], Classes = vocabulary }],
                     Outputs = [new EntryOutput("logits", prefill.Logits, vocabulary)],
-                    MaximumCount = chunk,
+                    Extents = [new EntryExtent("steps", chunk)],
                     Continues = true,
                 },
                 new EntryLayout
@@ -101,9 +101,9 @@ internal static class FakeLayouts
             new EntryLayout
             {
                 Name = "Predict",
-                Inputs = [new EntryInput("inputs", inputs, inputSize) { Varies = true }],
-                Outputs = [new EntryOutput("outputs", outputs, outputSize) { Varies = true }],
-                MaximumCount = batch,
+                Inputs = [new EntryInput("inputs", inputs, inputSize) { Extents = [0] }],
+                Outputs = [new EntryOutput("outputs", outputs, outputSize) { Extents = [0] }],
+                Extents = [new EntryExtent("batch", batch)],
             },
         ],
     };

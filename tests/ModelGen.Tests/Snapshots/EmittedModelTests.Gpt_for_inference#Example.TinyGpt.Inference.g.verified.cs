@@ -24,9 +24,9 @@ namespace Example
             new global::ModelGen.Runtime.EntryLayout
             {
               Name = "Prefill",
-              Inputs = [new global::ModelGen.Runtime.EntryInput("tokens", 0, 1) { Varies = true, Classes = 11 }],
+              Inputs = [new global::ModelGen.Runtime.EntryInput("tokens", 0, 1) { Extents = [0], Classes = 11 }],
               Outputs = [new global::ModelGen.Runtime.EntryOutput("logits", 16, 11)],
-              MaximumCount = 6,
+              Extents = [new global::ModelGen.Runtime.EntryExtent("steps", 6)],
               Continues = true,
             },
             new global::ModelGen.Runtime.EntryLayout

@@ -325,10 +325,15 @@ internal sealed class ModelSurface
         bool returns = entry.Returns;
         string[] inputs = [.. entry.Inputs.Select(i => Identifier(i.InputName))];
         string[] outputs = returns ? [] : [.. entry.Outputs.Select(Identifier)];
+
+        // Of one extent, inputs say how many there are.
+        Dim[] extents = entry.Extents.Count > 1 ? [.. entry.Extents] : [];
+        string[] counts = [.. extents.Select(e => Identifier(ExtentName(e)))];
         return new BodyMember(
-            $"public {(returns ? "global::System.ReadOnlySpan<float>" : "void")} {entry.Name}({string.Join(", ", [.. entry.Inputs.Select((p, i) => SpanOf(p) + " " + inputs[i]), .. outputs.Select(o => "global::System.Span<float> " + o)])})",
+            $"public {(returns ? "global::System.ReadOnlySpan<float>" : "void")} {entry.Name}({string.Join(", ", [.. counts.Select(c => "int " + c), .. entry.Inputs.Select((p, i) => SpanOf(p) + " " + inputs[i]), .. outputs.Select(o => "global::System.Span<float> " + o)])})",
             [
                 $"using global::ModelGen.ModelSession.SessionCall call = Begin({CodeWriter.Number(index)});",
+                .. counts.Select((name, i) => $"call.Count({CodeWriter.Number(_plans?.Entry(entry.Name).NumberOf(extents[i]) ?? 0)}, {name}, {SymbolText(ExtentName(extents[i]))});"),
                 .. inputs.Select((name, i) => $"call.Input({CodeWriter.Number(i)}, {name});"),
                 .. outputs.Select((name, i) => $"call.Expect({CodeWriter.Number(i)}, {name});"),
                 "call.Run();",
@@ -340,8 +345,9 @@ internal sealed class ModelSurface
             Documentation =
             [
                 $"<summary>Runs the entry point {entry.Name}{(entry.Continues ? ", which continues the session's sequence" : "")}.</summary>",
+                .. extents.Select((e, i) => $"<param name=\"{counts[i].Substring(1)}\">How many there are of {e.Symbol}: 1 to {CodeWriter.Number(e.Maximum)}.</param>"),
                 .. entry.Inputs.Select((p, i) => $"<param name=\"{inputs[i].Substring(1)}\">{Describe(p)}</param>"),
-                .. outputs.Select((o, i) => $"<param name=\"{o.Substring(1)}\">Where {entry.Outputs[i]} goes{ShapeOfOutput(entry, i)}.</param>"),
+                .. outputs.Select((o, i) => $"<param name=\"{o.Substring(1)}\">Where {entry.Outputs[i]} goes{ShapeOfOutput(entry, i)}{(entry.OptionalOutputs.Contains(entry.Outputs[i]) ? "; or empty, where it is not wanted" : "")}.</param>"),
                 .. returns ? [$"<returns>{entry.Outputs[0]}{ShapeOfOutput(entry, 0)}, until the next call.</returns>"] : Array.Empty<string>(),
                 "<exception cref=\"global::System.ArgumentException\">A span has the wrong length, or an integer is outside its range. The session is unchanged.</exception>",
                 "<exception cref=\"global::System.InvalidOperationException\">The context is full, or another thread is using the session. The session is unchanged.</exception>",
@@ -386,7 +392,7 @@ internal sealed class ModelSurface
     private static string SpanOf(Input input) => $"global::System.ReadOnlySpan<{(input.Type.Element == ElementType.Int32 ? "int" : "float")}>";
 
     private static string Describe(Input input)
-        => $"{input.Type}, row-major{(input.Type.Element == ElementType.Int32 ? $": integers from 0 to {CodeWriter.Number(input.Classes - 1)}{(input.MayBeIgnored ? ", or -1 where none counts" : "")}" : "")}.";
+        => $"{input.Type}, row-major{(input.Type.Element == ElementType.Int32 ? $": integers from 0 to {CodeWriter.Number(input.Classes - 1)}{(input.MayBeIgnored ? ", or -1 where none counts" : "")}" : "")}{(input.Default is { } number ? FormattableString.Invariant($"; or empty, which stands for {number:R} everywhere") : "")}.";
 
     private string ShapeOfOutput(EntryPoint entry, int output)
         => _plans is null ? "" : ", " + _plans.Entry(entry.Name).Graph.Output(entry.Outputs[output]).Shape;
@@ -436,15 +442,19 @@ internal sealed class ModelSurface
             yield return "    {";
             yield return $"      Name = {SymbolText(entry.Entry.Name)},";
             yield return $"      Inputs = [{string.Join(", ", entry.Inputs.Select(Place))}],";
-            yield return $"      Outputs = [{string.Join(", ", entry.Outputs.Select(o => $"new {Runtime}EntryOutput({SymbolText(o.Name)}, {CodeWriter.Number(o.Offset)}, {CodeWriter.Number(o.Length)}){(o.Varies ? " { Varies = true }" : "")}"))}],";
-            if (entry.MaximumCount > 1)
+            yield return $"      Outputs = [{string.Join(", ", entry.Outputs.Select(o => $"new {Runtime}EntryOutput({SymbolText(o.Name)}, {CodeWriter.Number(o.Offset)}, {CodeWriter.Number(o.Length)}){Properties([.. Varying(o), .. o.IsOptional ? ["IsOptional = true"] : Array.Empty<string>()])}"))}],";
+            if (entry.Extents.Count > 0)
             {
-                yield return $"      MaximumCount = {CodeWriter.Number(entry.MaximumCount)},";
+                yield return $"      Extents = [{string.Join(", ", entry.Extents.Select(e => $"new {Runtime}EntryExtent({SymbolText(ExtentName(e))}, {CodeWriter.Number(e.Maximum)})"))}],";
             }
 
             if (entry.Entry.Continues)
             {
                 yield return "      Continues = true,";
+                if (!entry.Entry.Time.IsLiteral && entry.NumberOf(entry.Entry.Time) is > 0 and int steps)
+                {
+                    yield return $"      Steps = {CodeWriter.Number(steps)},";
+                }
             }
 
             if (entry.Entry.Trains)
@@ -464,12 +474,7 @@ internal sealed class ModelSurface
 
     private static string Place(EntryValue input)
     {
-        var properties = new List<string>();
-        if (input.Varies)
-        {
-            properties.Add("Varies = true");
-        }
-
+        var properties = Varying(input).ToList();
         if (input.Classes > 0)
         {
             properties.Add("Classes = " + CodeWriter.Number(input.Classes));
@@ -480,9 +485,26 @@ internal sealed class ModelSurface
             properties.Add("MayBeIgnored = true");
         }
 
-        return $"new {Runtime}EntryInput({SymbolText(input.Name)}, {CodeWriter.Number(input.Offset)}, {CodeWriter.Number(input.Length)})"
-            + (properties.Count > 0 ? $" {{ {string.Join(", ", properties)} }}" : "");
+        if (input.Default is { } number)
+        {
+            properties.Add("Default = " + number.ToString("R", CultureInfo.InvariantCulture));
+        }
+
+        return $"new {Runtime}EntryInput({SymbolText(input.Name)}, {CodeWriter.Number(input.Offset)}, {CodeWriter.Number(input.Length)})" + Properties(properties);
     }
+
+    private static IEnumerable<string> Varying(EntryValue value)
+    {
+        if (value.Extents.Count > 0)
+        {
+            yield return $"Extents = [{string.Join(", ", value.Extents.Select(e => CodeWriter.Number(e)))}]";
+        }
+    }
+
+    private static string Properties(IReadOnlyList<string> properties) => properties.Count > 0 ? $" {{ {string.Join(", ", properties)} }}" : "";
+
+    /// <summary>What callers call the count of an extent.</summary>
+    private static string ExtentName(Dim extent) => extent.Symbol switch { ExtentNames.Batch => "batch", ExtentNames.Time => "steps", { } other => other, _ => "" };
 
     private static string Global(string type) => "global::ModelGen." + type;
 }
