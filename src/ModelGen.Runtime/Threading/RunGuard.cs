@@ -10,10 +10,14 @@ namespace ModelGen.Runtime;
 /// <param name="what">What is guarded, for messages: "session".</param>
 internal sealed class RunGuard(string what)
 {
-    // No call has this name, as calls are named after their methods.
-    private static readonly string s_closed = "(closed)";
+    private const int Free = 0;
+    private const int Running = 1;
+    private const int Closed = 2;
 
-    private string? _running;
+    private int _state;
+
+    // For messages: whoever is inside writes it, and those who are refused may see it a moment late.
+    private string _call = "another call";
 
     /// <summary>Enters the critical section; the caller leaves it by disposing what is returned. Allocates nothing.</summary>
     /// <param name="call">The public method's name.</param>
@@ -22,12 +26,13 @@ internal sealed class RunGuard(string what)
     /// <exception cref="InvalidOperationException">Another call is running.</exception>
     public Section Enter(string call, object owner)
     {
-        string? running = Interlocked.CompareExchange(ref _running, call, null);
-        if (running is not null)
+        int state = Interlocked.CompareExchange(ref _state, Running, Free);
+        if (state != Free)
         {
-            ThrowRefused(call, running, owner);
+            ThrowRefused(call, state, owner);
         }
 
+        _call = call;
         return new Section(this, owner);
     }
 
@@ -36,24 +41,19 @@ internal sealed class RunGuard(string what)
     /// <exception cref="InvalidOperationException">A call is running.</exception>
     public bool Close()
     {
-        string? running = Interlocked.CompareExchange(ref _running, s_closed, null);
-        if (running is not null && !ReferenceEquals(running, s_closed))
-        {
-            throw Busy("Dispose", running);
-        }
-
-        return running is null;
+        int state = Interlocked.CompareExchange(ref _state, Closed, Free);
+        return state == Running ? throw Busy("Dispose") : state == Free;
     }
 
     [DoesNotReturn]
-    private void ThrowRefused(string call, string running, object owner)
+    private void ThrowRefused(string call, int state, object owner)
     {
-        ObjectDisposedException.ThrowIf(ReferenceEquals(running, s_closed), owner);
-        throw Busy(call, running);
+        ObjectDisposedException.ThrowIf(state == Closed, owner);
+        throw Busy(call);
     }
 
-    private InvalidOperationException Busy(string call, string running)
-        => new($"{call} was called while {running} is running: a {what} may be used by one thread at a time.");
+    private InvalidOperationException Busy(string call)
+        => new($"{call} was called while {Volatile.Read(ref _call)} is running: a {what} may be used by one thread at a time.");
 
     /// <summary>A call's critical section.</summary>
     public readonly ref struct Section
@@ -70,7 +70,7 @@ internal sealed class RunGuard(string what)
         /// <summary>Leaves the section.</summary>
         public void Dispose()
         {
-            Volatile.Write(ref _guard._running, null);
+            Volatile.Write(ref _guard._state, Free);
             GC.KeepAlive(_owner);
         }
     }

@@ -17,8 +17,8 @@ public sealed partial class AdamW
             Rest2 = (float)(1 - optimizer._exactBeta2);
             Epsilon = optimizer._epsilon;
             Decay = (float)(1 - (learningRate * weightDecay));
-            Root = (float)Math.Sqrt(1 - Math.Pow(optimizer._exactBeta2, step));
-            NegativeRate = (float)-(learningRate / (1 - Math.Pow(optimizer._exactBeta1, step)));
+            Root = (float)Math.Sqrt(Correction(optimizer._exactBeta2, step));
+            NegativeRate = (float)-(learningRate / Correction(optimizer._exactBeta1, step));
         }
 
         public float Beta1 { get; }
@@ -39,6 +39,9 @@ public sealed partial class AdamW
 
         /// <summary>−η/(1 − β₁ᵗ).</summary>
         public float NegativeRate { get; }
+
+        /// <summary>1 − βᵗ, which is 1 to the last bit from where βᵗ, at most e⁻⁽¹⁻ᵝ⁾ᵗ, is below 2⁻⁵⁷; there the power, a tenth of a tiny model's step, is not computed.</summary>
+        private static double Correction(double beta, long step) => step * (1 - beta) > 40 ? 1 : 1 - Math.Pow(beta, step);
     }
 
     private sealed class Updater(AdamW optimizer, double weightDecay) : OptimizerUpdate(optimizer)

@@ -26,6 +26,7 @@ public abstract unsafe partial class Trainer
         private readonly Chunk[] _chunks;
         private readonly double[] _partialSums;
         private readonly bool _shared;
+        private readonly long _slotLength;
         private float _stepRate;
         private float _limit;
 
@@ -38,7 +39,8 @@ public abstract unsafe partial class Trainer
             Entry = entry;
             OptimizerGroup[] groups = [.. trainer.Optimizer.Groups];
             _groups = [new GroupUpdate(null, trainer.Optimizer.CreateUpdate(null)), .. groups.Select(group => new GroupUpdate(group, trainer.Optimizer.CreateUpdate(group.WeightDecay)))];
-            _shared = trainer.Trained.TotalLength >= LeastShared;
+            _slotLength = trainer.Trained.TotalLength;
+            _shared = _slotLength >= LeastShared;
             var chunks = new List<Chunk>();
             foreach (ParameterInfo parameter in trainer.Trained.Parameters)
             {
@@ -159,7 +161,7 @@ public abstract unsafe partial class Trainer
                 _trainer._weights.Pointer + chunk.Offset,
                 _trainer._gradients.Floats + chunk.Offset,
                 _trainer._slots.Floats + chunk.Offset,
-                _trainer.Trained.TotalLength,
+                _slotLength,
                 chunk.Length)
             {
                 SlotCount = _trainer._slotCount,

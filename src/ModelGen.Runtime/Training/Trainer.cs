@@ -24,6 +24,7 @@ public abstract unsafe partial class Trainer : IDisposable
     private readonly EntryTask[] _tasks;
     private readonly Update?[] _updates;
     private readonly long[] _entrySteps;
+    private readonly EntryInput?[] _ignorable;
     private readonly int _slotCount;
     private PlanContext _context;
     private ulong _seed;
@@ -74,6 +75,7 @@ public abstract unsafe partial class Trainer : IDisposable
         _tasks = [.. layout.Entries.Select((_, index) => new EntryTask(this, index))];
         _updates = [.. layout.Entries.Select((entry, index) => entry.IsStep ? new Update(this, index, entry.Updates) : null)];
         _entrySteps = new long[layout.Entries.Length];
+        _ignorable = [.. layout.Entries.Select(entry => Array.Find(entry.Inputs, input => input.MayBeIgnored))];
         _lastUpdate = Array.Find(_updates, update => update is not null) ?? throw new ArgumentException($"The layout of {layout.ModelName} is invalid: nothing in it is a step.");
         _team = new WorkerTeam(threads, layout.ScratchBytes, _guard);
     }
@@ -279,7 +281,7 @@ public abstract unsafe partial class Trainer : IDisposable
 
         // Rows that are ignored have no loss, wherever they lie; real targets are all there but for the last examples.
         EntryOutput losses = _layout.Entries[entry].Outputs[0];
-        int rows = IgnorableInput(entry) is null ? losses.Length / _layout.BatchSize * examples : losses.Length;
+        int rows = _ignorable[entry] is null ? losses.Length / _layout.BatchSize * examples : losses.Length;
         double sum = 0;
         foreach (float loss in new ReadOnlySpan<float>(_arena.Floats + losses.Offset, rows))
         {
@@ -293,22 +295,9 @@ public abstract unsafe partial class Trainer : IDisposable
 
     /// <summary>The rows of a staged micro-batch that count: those that are not ignored, or those of the given examples.</summary>
     private int Counted(int entry, int examples)
-        => IgnorableInput(entry) is { } input
+        => _ignorable[entry] is { } input
             ? input.Length - MemoryExtensions.Count(new ReadOnlySpan<int>(_arena.Floats + input.Offset, input.Length), -1)
             : examples * _layout.SequenceLength;
-
-    private EntryInput? IgnorableInput(int entry)
-    {
-        foreach (EntryInput input in _layout.Entries[entry].Inputs)
-        {
-            if (input.MayBeIgnored)
-            {
-                return input;
-            }
-        }
-
-        return null;
-    }
 
     private float ScheduledRate(int entry) => ScheduledRate(entry, Optimizer.LearningRate);
 
