@@ -139,9 +139,9 @@ internal sealed partial class LeafAssembly
     [GeneratedRegex(@"^namespace (?<name>ModelGen\.Generated\.\w+)", RegexOptions.Multiline)]
     private static partial Regex CodeNamespace();
 
-    [GeneratedRegex(@"public static void (?<name>\w+)\(in PlanContext ")]
+    [GeneratedRegex(@"public static void (?<name>Run)\(in PlanContext ")]
     private static partial Regex PlanMethod();
 
-    [GeneratedRegex(@"static unsafe class (?<name>\w+)")]
+    [GeneratedRegex(@"static (unsafe partial )?class (?<name>Kernels|\w+Plan)\b")]
     private static partial Regex PlanClass();
 }

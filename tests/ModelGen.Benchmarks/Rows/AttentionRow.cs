@@ -100,25 +100,25 @@ internal static unsafe class AttentionRow
     private static void Emitted64<V>(Buffers b, Worker worker)
         where V : struct, IVector<V>
     {
-        Generated.ModelGen_Benchmarks_Attention64_Code.Kernels.Attention_4x64_12x64<V>(b.Q, b.K, b.V, b.Output, b.LogSumExp, worker);
+        Generated.ModelGen_Benchmarks_Attention64_Code.Kernels<V>.Attention_4x64_12x64(b.Q, b.K, b.V, b.Output, b.LogSumExp, worker);
         worker.Barrier();
-        Generated.ModelGen_Benchmarks_Attention64_Code.Kernels.AttentionGradient_4x64_12x64<V>(b.Q, b.K, b.V, b.Output, b.LogSumExp, b.OutputGradient, b.Dq, b.Dk, b.Dv, worker);
+        Generated.ModelGen_Benchmarks_Attention64_Code.Kernels<V>.AttentionGradient_4x64_12x64(b.Q, b.K, b.V, b.Output, b.LogSumExp, b.OutputGradient, b.Dq, b.Dk, b.Dv, worker);
     }
 
     private static void Emitted256<V>(Buffers b, Worker worker)
         where V : struct, IVector<V>
     {
-        Generated.ModelGen_Benchmarks_Attention256_Code.Kernels.Attention_4x256_12x64<V>(b.Q, b.K, b.V, b.Output, b.LogSumExp, worker);
+        Generated.ModelGen_Benchmarks_Attention256_Code.Kernels<V>.Attention_4x256_12x64(b.Q, b.K, b.V, b.Output, b.LogSumExp, worker);
         worker.Barrier();
-        Generated.ModelGen_Benchmarks_Attention256_Code.Kernels.AttentionGradient_4x256_12x64<V>(b.Q, b.K, b.V, b.Output, b.LogSumExp, b.OutputGradient, b.Dq, b.Dk, b.Dv, worker);
+        Generated.ModelGen_Benchmarks_Attention256_Code.Kernels<V>.AttentionGradient_4x256_12x64(b.Q, b.K, b.V, b.Output, b.LogSumExp, b.OutputGradient, b.Dq, b.Dk, b.Dv, worker);
     }
 
     private static void Emitted1024<V>(Buffers b, Worker worker)
         where V : struct, IVector<V>
     {
-        Generated.ModelGen_Benchmarks_Attention1024_Code.Kernels.Attention_4x1024_12x64<V>(b.Q, b.K, b.V, b.Output, b.LogSumExp, worker);
+        Generated.ModelGen_Benchmarks_Attention1024_Code.Kernels<V>.Attention_4x1024_12x64(b.Q, b.K, b.V, b.Output, b.LogSumExp, worker);
         worker.Barrier();
-        Generated.ModelGen_Benchmarks_Attention1024_Code.Kernels.AttentionGradient_4x1024_12x64<V>(b.Q, b.K, b.V, b.Output, b.LogSumExp, b.OutputGradient, b.Dq, b.Dk, b.Dv, worker);
+        Generated.ModelGen_Benchmarks_Attention1024_Code.Kernels<V>.AttentionGradient_4x1024_12x64(b.Q, b.K, b.V, b.Output, b.LogSumExp, b.OutputGradient, b.Dq, b.Dk, b.Dv, worker);
     }
 
     private sealed class Buffers(long positions) : IDisposable

@@ -50,23 +50,23 @@ internal static unsafe class ProductRow
         public static readonly Product[] All =
         [
             new(768, 2304, 12,
-                static (x, w, y, s, worker) => Generated.ModelGen_Benchmarks_Gpt2Products_Code.Kernels.Linear_256x768x2304<V>(x.Pointer, w.Pointer, y.Pointer, s.Pointer, worker),
-                static (y, w, x, s, worker) => Generated.ModelGen_Benchmarks_Gpt2Products_Code.Kernels.Multiply_256x2304x768<V>(y.Pointer, w.Pointer, x.Pointer, s.Pointer, worker),
-                static (y, x, w, s, worker) => Generated.ModelGen_Benchmarks_Gpt2Products_Code.Kernels.Contract_2304x256x768<V>(y.Pointer, x.Pointer, w.Pointer, s.Pointer, false, worker)),
+                static (x, w, y, s, worker) => Generated.ModelGen_Benchmarks_Gpt2Products_Code.Kernels<V>.Linear_256x768x2304(x.Pointer, w.Pointer, y.Pointer, s.Pointer, worker),
+                static (y, w, x, s, worker) => Generated.ModelGen_Benchmarks_Gpt2Products_Code.Kernels<V>.Multiply_256x2304x768(y.Pointer, w.Pointer, x.Pointer, s.Pointer, worker),
+                static (y, x, w, s, worker) => Generated.ModelGen_Benchmarks_Gpt2Products_Code.Kernels<V>.Contract_2304x256x768(y.Pointer, x.Pointer, w.Pointer, s.Pointer, false, worker)),
             new(768, 768, 12,
-                static (x, w, y, s, worker) => Generated.ModelGen_Benchmarks_Gpt2Products_Code.Kernels.Linear_256x768x768<V>(x.Pointer, w.Pointer, y.Pointer, s.Pointer, worker),
-                static (y, w, x, s, worker) => Generated.ModelGen_Benchmarks_Gpt2Products_Code.Kernels.Multiply_256x768x768<V>(y.Pointer, w.Pointer, x.Pointer, s.Pointer, worker),
-                static (y, x, w, s, worker) => Generated.ModelGen_Benchmarks_Gpt2Products_Code.Kernels.Contract_768x256x768<V>(y.Pointer, x.Pointer, w.Pointer, s.Pointer, false, worker)),
+                static (x, w, y, s, worker) => Generated.ModelGen_Benchmarks_Gpt2Products_Code.Kernels<V>.Linear_256x768x768(x.Pointer, w.Pointer, y.Pointer, s.Pointer, worker),
+                static (y, w, x, s, worker) => Generated.ModelGen_Benchmarks_Gpt2Products_Code.Kernels<V>.Multiply_256x768x768(y.Pointer, w.Pointer, x.Pointer, s.Pointer, worker),
+                static (y, x, w, s, worker) => Generated.ModelGen_Benchmarks_Gpt2Products_Code.Kernels<V>.Contract_768x256x768(y.Pointer, x.Pointer, w.Pointer, s.Pointer, false, worker)),
             new(768, 3072, 12,
-                static (x, w, y, s, worker) => Generated.ModelGen_Benchmarks_Gpt2Products_Code.Kernels.Linear_256x768x3072<V>(x.Pointer, w.Pointer, y.Pointer, s.Pointer, worker),
-                static (y, w, x, s, worker) => Generated.ModelGen_Benchmarks_Gpt2Products_Code.Kernels.Multiply_256x3072x768<V>(y.Pointer, w.Pointer, x.Pointer, s.Pointer, worker),
-                static (y, x, w, s, worker) => Generated.ModelGen_Benchmarks_Gpt2Products_Code.Kernels.Contract_3072x256x768<V>(y.Pointer, x.Pointer, w.Pointer, s.Pointer, false, worker)),
+                static (x, w, y, s, worker) => Generated.ModelGen_Benchmarks_Gpt2Products_Code.Kernels<V>.Linear_256x768x3072(x.Pointer, w.Pointer, y.Pointer, s.Pointer, worker),
+                static (y, w, x, s, worker) => Generated.ModelGen_Benchmarks_Gpt2Products_Code.Kernels<V>.Multiply_256x3072x768(y.Pointer, w.Pointer, x.Pointer, s.Pointer, worker),
+                static (y, x, w, s, worker) => Generated.ModelGen_Benchmarks_Gpt2Products_Code.Kernels<V>.Contract_3072x256x768(y.Pointer, x.Pointer, w.Pointer, s.Pointer, false, worker)),
             new(3072, 768, 12,
-                static (x, w, y, s, worker) => Generated.ModelGen_Benchmarks_Gpt2Products_Code.Kernels.Linear_256x3072x768<V>(x.Pointer, w.Pointer, y.Pointer, s.Pointer, worker),
-                static (y, w, x, s, worker) => Generated.ModelGen_Benchmarks_Gpt2Products_Code.Kernels.Multiply_256x768x3072<V>(y.Pointer, w.Pointer, x.Pointer, s.Pointer, worker),
-                static (y, x, w, s, worker) => Generated.ModelGen_Benchmarks_Gpt2Products_Code.Kernels.Contract_768x256x3072<V>(y.Pointer, x.Pointer, w.Pointer, s.Pointer, false, worker)),
+                static (x, w, y, s, worker) => Generated.ModelGen_Benchmarks_Gpt2Products_Code.Kernels<V>.Linear_256x3072x768(x.Pointer, w.Pointer, y.Pointer, s.Pointer, worker),
+                static (y, w, x, s, worker) => Generated.ModelGen_Benchmarks_Gpt2Products_Code.Kernels<V>.Multiply_256x768x3072(y.Pointer, w.Pointer, x.Pointer, s.Pointer, worker),
+                static (y, x, w, s, worker) => Generated.ModelGen_Benchmarks_Gpt2Products_Code.Kernels<V>.Contract_768x256x3072(y.Pointer, x.Pointer, w.Pointer, s.Pointer, false, worker)),
             new(768, 50257, 1,
-                static (x, w, y, s, worker) => Generated.ModelGen_Benchmarks_Gpt2Products_Code.Kernels.Linear_256x768x50257<V>(x.Pointer, w.Pointer, y.Pointer, s.Pointer, worker),
+                static (x, w, y, s, worker) => Generated.ModelGen_Benchmarks_Gpt2Products_Code.Kernels<V>.Linear_256x768x50257(x.Pointer, w.Pointer, y.Pointer, s.Pointer, worker),
                 HeadInputGradient,
                 HeadWeightGradient),
         ];
@@ -76,7 +76,7 @@ internal static unsafe class ProductRow
         {
             for (int row = 0; row < Rows; row += 128)
             {
-                Generated.ModelGen_Benchmarks_Gpt2Products_Code.Kernels.Multiply_128x50257x768<V>(y.Pointer + (row * 50257L), w.Pointer, x.Pointer + (row * 768L), workspace.Pointer, worker);
+                Generated.ModelGen_Benchmarks_Gpt2Products_Code.Kernels<V>.Multiply_128x50257x768(y.Pointer + (row * 50257L), w.Pointer, x.Pointer + (row * 768L), workspace.Pointer, worker);
                 worker.Barrier();
             }
         }
@@ -85,7 +85,7 @@ internal static unsafe class ProductRow
         {
             for (int row = 0; row < Rows; row += 128)
             {
-                Generated.ModelGen_Benchmarks_Gpt2Products_Code.Kernels.Contract_50257x128x768<V>(y.Pointer + (row * 50257L), x.Pointer + (row * 768L), w.Pointer, workspace.Pointer, row > 0, worker);
+                Generated.ModelGen_Benchmarks_Gpt2Products_Code.Kernels<V>.Contract_50257x128x768(y.Pointer + (row * 50257L), x.Pointer + (row * 768L), w.Pointer, workspace.Pointer, row > 0, worker);
                 worker.Barrier();
             }
         }

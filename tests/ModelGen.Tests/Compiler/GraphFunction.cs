@@ -68,12 +68,13 @@ internal sealed unsafe class GraphFunction
     {
         // As emitted models do, kernels of one text are shared, over all graphs.
         var emitter = new PlanEmitter([]);
-        var plans = new CodeWriter();
         Draft[] drafts = [.. graphs.Select(g => Draft.Of(g, placement, caches))];
+        var files = new List<(string Name, string Text)>();
         for (int i = 0; i < drafts.Length; i++)
         {
-            plans.Line();
-            emitter.Emit(plans, Name(i), "a graph under test", drafts[i].Program);
+            var plan = new CodeWriter();
+            emitter.Emit(plan, "", Name(i), "a graph under test", drafts[i].Program);
+            files.Add((Name(i) + ".cs", plan.ToString()));
         }
 
         var text = new CodeWriter();
@@ -82,38 +83,38 @@ internal sealed unsafe class GraphFunction
             text.Line(line);
         }
 
-        text.Line().Open($"internal static unsafe class {PlanEmitter.KernelClass}");
+        text.Line().Open(PlanEmitter.KernelClassDeclaration);
         foreach (string kernel in emitter.Kernels)
         {
             text.Lines(kernel.TrimEnd('\n'));
         }
 
-        text.Lines(plans.ToString().TrimEnd('\n'));
-        emitter.Weights(text);
         text.Close();
-        Assembly assembly = Load(text.ToString());
+        emitter.Weights(text);
+        files.Add(("GraphFunctions.cs", text.ToString()));
+        Assembly assembly = Load(files);
         return [.. drafts.Select((draft, i) => new GraphFunction(
-            graphs[i], draft, assembly.GetType($"{PlanEmitter.KernelClass}+{Name(i)}")!.GetMethod("Run", BindingFlags.Static | BindingFlags.Public)!.CreateDelegate<PlanMethod>()))];
+            graphs[i], draft, assembly.GetType(PlanEmitter.PlanClass(Name(i)))!.GetMethod("Run", BindingFlags.Static | BindingFlags.Public)!.CreateDelegate<PlanMethod>()))];
 
         static string Name(int index) => "Graph" + index.ToString(CultureInfo.InvariantCulture);
     }
 
     /// <summary>
-    /// Compiles and loads the text, or loads what was compiled from the same text before: processes that a test starts find
+    /// Compiles and loads the files, or loads what was compiled from the same text before: processes that a test starts find
     /// it in the folder that the variable names.
     /// </summary>
-    private static Assembly Load(string text)
+    private static Assembly Load(IReadOnlyList<(string Name, string Text)> files)
     {
         if (Environment.GetEnvironmentVariable(CacheVariable) is not { Length: > 0 } folder)
         {
-            return InMemoryCompilation.Load(text, "GraphFunctions");
+            return InMemoryCompilation.Load(files, "GraphFunctions");
         }
 
-        string path = Path.Combine(folder, Convert.ToHexString(SHA256.HashData(Encoding.UTF8.GetBytes(text))) + ".dll");
+        string path = Path.Combine(folder, Convert.ToHexString(SHA256.HashData(Encoding.UTF8.GetBytes(string.Concat(files.Select(f => f.Text))))) + ".dll");
         if (!File.Exists(path))
         {
             using var image = new MemoryStream();
-            Microsoft.CodeAnalysis.Emit.EmitResult result = InMemoryCompilation.Create("GraphFunctions", ("GraphFunctions.cs", text)).Emit(image);
+            Microsoft.CodeAnalysis.Emit.EmitResult result = InMemoryCompilation.Create("GraphFunctions", files).Emit(image);
             if (!result.Success)
             {
                 throw new InvalidOperationException(InMemoryCompilation.Describe(result.Diagnostics.Where(d => d.Severity == Microsoft.CodeAnalysis.DiagnosticSeverity.Error)));

@@ -14,8 +14,8 @@ using MathF = global::System.MathF;
 using MethodImpl = global::System.Runtime.CompilerServices.MethodImplAttribute;
 using static global::System.Runtime.CompilerServices.MethodImplOptions;
 
-// One method for each fused kernel, whose vector V is as wide as the processor's; layers of one shape share them.
-internal static unsafe class Kernels
+// One method for each fused kernel; layers of one shape share them. The vector V is as wide as the processor's.
+internal static unsafe partial class Kernels<V> where V : struct, IVector<V>
 {
   // Rows of a table by index: [T, 8].
   [@MethodImpl(AggressiveOptimization)]
@@ -28,7 +28,7 @@ internal static unsafe class Kernels
 
   // embeddings, ln from wte, wpe, weight, bias: every row of [T, 8].
   [@MethodImpl(AggressiveOptimization)]
-  public static void AddLayerNorm_Nx8<V>(float* wte, float* wpe, float* weight, float* bias, float* embeddings, float* ln, int count, Worker worker) where V : struct, IVector<V>
+  public static void AddLayerNorm_Nx8(float* wte, float* wpe, float* weight, float* bias, float* embeddings, float* ln, int count, Worker worker)
   { unchecked {
     int start = 0, end = count;
     for (int r = start; r < end; r++)
@@ -82,7 +82,7 @@ internal static unsafe class Kernels
 
   // c_attn from input, weight, bias: [T, 8] · [24, 8]ᵀ.
   [@MethodImpl(AggressiveOptimization)]
-  public static void LinearBias_Nx8x24<V>(float* input, float* weight, float* bias, float* c_attn, int count, Worker worker) where V : struct, IVector<V>
+  public static void LinearBias_Nx8x24(float* input, float* weight, float* bias, float* c_attn, int count, Worker worker)
   { unchecked {
     if (typeof(V) == typeof(F128))
     {
@@ -99,7 +99,7 @@ internal static unsafe class Kernels
         {
           int row = m * 6, rowCount = Math.Min(6, count - row);
           RegisterTile.MultiplyStrip<V>(6, 2, rows + (long)m * 48, 6, panel, 8, tile, 8, 8);
-          LinearBias_Nx8x24_Epilogue<V>(tile, bias, c_attn, row, rowCount, n, 8);
+          LinearBias_Nx8x24_Epilogue(tile, bias, c_attn, row, rowCount, n, 8);
         }
       }
     }
@@ -128,14 +128,14 @@ internal static unsafe class Kernels
           }
 
           RegisterTile.MultiplyRows<V>(6, vectors, a, step, panel, vectors * V.Lanes, tile, vectors * V.Lanes, 8);
-          LinearBias_Nx8x24_Epilogue<V>(tile, bias, c_attn, row, rowCount, n, columns);
+          LinearBias_Nx8x24_Epilogue(tile, bias, c_attn, row, rowCount, n, columns);
         }
       }
     }
   }}
 
   [@MethodImpl(AggressiveOptimization)]
-  private static void LinearBias_Nx8x24_Epilogue<V>(float* tile, float* bias, float* c_attn, int row, int rows, int column, int columns) where V : struct, IVector<V>
+  private static void LinearBias_Nx8x24_Epilogue(float* tile, float* bias, float* c_attn, int row, int rows, int column, int columns)
   { unchecked {
     for (int r = row; r < row + rows; r++)
     {
@@ -155,7 +155,7 @@ internal static unsafe class Kernels
 
   // output from input: every row of [T, 8].
   [@MethodImpl(AggressiveOptimization)]
-  public static void Copy_Nx8<V>(float* input, float* output, int count, Worker worker) where V : struct, IVector<V>
+  public static void Copy_Nx8(float* input, float* output, int count, Worker worker)
   { unchecked {
     int start = 0, end = count;
     for (int r = start; r < end; r++)
@@ -171,7 +171,7 @@ internal static unsafe class Kernels
 
   // softmax(q·kᵀ·0.5f)·v, 2 heads of 4, causal, over the cache.
   [@MethodImpl(AggressiveOptimization)]
-  public static void Attention_1xN_2x4<V>(float* q, float* k, float* v, float* output, int count, int position, Worker worker) where V : struct, IVector<V>
+  public static void Attention_1xN_2x4(float* q, float* k, float* v, float* output, int count, int position, Worker worker)
   { unchecked {
     int columns = 2 * V.Lanes;
     int rows = Simd.Of<V>(12, 6, 6);
@@ -219,7 +219,7 @@ internal static unsafe class Kernels
 
   // The products of 8 elements of a row and of four others, summed up to one vector of partial sums.
   [@MethodImpl(AggressiveInlining)]
-  private static V FourDots8<V>(float* x, float* w, long apart) where V : struct, IVector<V>
+  private static V FourDots8(float* x, float* w, long apart)
   { unchecked {
     float* w1 = w + apart, w2 = w1 + apart, w3 = w2 + apart;
     V x0 = V.Load(x);
@@ -232,7 +232,7 @@ internal static unsafe class Kernels
 
   // The products of 8 elements, summed up to one vector.
   [@MethodImpl(AggressiveInlining)]
-  private static V Dot8<V>(float* x, float* w) where V : struct, IVector<V>
+  private static V Dot8(float* x, float* w)
   { unchecked {
     V d0 = V.Load(x) * V.Load(w);
     return d0;
@@ -240,16 +240,16 @@ internal static unsafe class Kernels
 
   // The dot products of a row of 8 elements with others, in quarters: memory gives more to four streams than to one.
   [@MethodImpl(AggressiveOptimization)]
-  private static void Dots8<V>(float* x, float* w, float* sums, int rows) where V : struct, IVector<V>
+  private static void Dots8(float* x, float* w, float* sums, int rows)
   { unchecked {
     int quarter = rows / 16 * 4;
     long apart = (long)quarter * 8;
     for (int n = 0; n < quarter; n += 4)
     {
-      V p0 = FourDots8<V>(x, w, apart);
-      V p1 = FourDots8<V>(x, w + 8, apart);
-      V p2 = FourDots8<V>(x, w + 16, apart);
-      V p3 = FourDots8<V>(x, w + 24, apart);
+      V p0 = FourDots8(x, w, apart);
+      V p1 = FourDots8(x, w + 8, apart);
+      V p2 = FourDots8(x, w + 16, apart);
+      V p3 = FourDots8(x, w + 24, apart);
       V.StoreSums(p0, p1, p2, p3, sums + n, quarter);
       w += 32;
     }
@@ -257,14 +257,14 @@ internal static unsafe class Kernels
     w += 3 * apart;
     for (int n = 4 * quarter; n < rows; n++)
     {
-      sums[n] = V.Sum(Dot8<V>(x, w));
+      sums[n] = V.Sum(Dot8(x, w));
       w += 8;
     }
   }}
 
   // The products of 8 elements of a row and of four others, summed up to one vector of partial sums.
   [@MethodImpl(AggressiveInlining)]
-  private static V FourDots8_2<V>(float* x, float* w, long apart) where V : struct, IVector<V>
+  private static V FourDots8_2(float* x, float* w, long apart)
   { unchecked {
     float* w1 = w + apart, w2 = w1 + apart, w3 = w2 + apart;
     V x0 = V.Load(x);
@@ -282,7 +282,7 @@ internal static unsafe class Kernels
 
   // The products of 8 elements, summed up to one vector.
   [@MethodImpl(AggressiveInlining)]
-  private static V Dot8_2<V>(float* x, float* w) where V : struct, IVector<V>
+  private static V Dot8_2(float* x, float* w)
   { unchecked {
     V d0 = V.Load(x) * V.Load(w);
     V d1 = V.Load(x + V.Lanes) * V.Load(w + V.Lanes);
@@ -291,16 +291,16 @@ internal static unsafe class Kernels
 
   // The dot products of a row of 8 elements with others, in quarters: memory gives more to four streams than to one.
   [@MethodImpl(AggressiveOptimization)]
-  private static void Dots8_2<V>(float* x, float* w, float* sums, int rows) where V : struct, IVector<V>
+  private static void Dots8_2(float* x, float* w, float* sums, int rows)
   { unchecked {
     int quarter = rows / 16 * 4;
     long apart = (long)quarter * 8;
     for (int n = 0; n < quarter; n += 4)
     {
-      V p0 = FourDots8_2<V>(x, w, apart);
-      V p1 = FourDots8_2<V>(x, w + 8, apart);
-      V p2 = FourDots8_2<V>(x, w + 16, apart);
-      V p3 = FourDots8_2<V>(x, w + 24, apart);
+      V p0 = FourDots8_2(x, w, apart);
+      V p1 = FourDots8_2(x, w + 8, apart);
+      V p2 = FourDots8_2(x, w + 16, apart);
+      V p3 = FourDots8_2(x, w + 24, apart);
       V.StoreSums(p0, p1, p2, p3, sums + n, quarter);
       w += 32;
     }
@@ -308,58 +308,58 @@ internal static unsafe class Kernels
     w += 3 * apart;
     for (int n = 4 * quarter; n < rows; n++)
     {
-      sums[n] = V.Sum(Dot8_2<V>(x, w));
+      sums[n] = V.Sum(Dot8_2(x, w));
       w += 8;
     }
   }}
 
   // residual_2 from input, weight, residual, bias: [1, 8] · [8, 8]ᵀ.
   [@MethodImpl(AggressiveOptimization)]
-  public static void LinearBiasAdd_1x8x8<V>(float* input, float* weight, float* residual, float* bias, float* residual_2, Worker worker) where V : struct, IVector<V>
+  public static void LinearBiasAdd_1x8x8(float* input, float* weight, float* residual, float* bias, float* residual_2, Worker worker)
   { unchecked {
     if (typeof(V) == typeof(F128))
     {
-      LinearBiasAdd_1x8x8_128<V>(input, weight, residual, bias, residual_2, worker);
+      LinearBiasAdd_1x8x8_128(input, weight, residual, bias, residual_2, worker);
       return;
     }
 
     if (typeof(V) == typeof(F256))
     {
-      LinearBiasAdd_1x8x8_512<V>(input, weight, residual, bias, residual_2, worker);
+      LinearBiasAdd_1x8x8_512(input, weight, residual, bias, residual_2, worker);
       return;
     }
 
-    LinearBiasAdd_1x8x8_512<F256>(input, weight, residual, bias, residual_2, worker);
+    Kernels<F256>.LinearBiasAdd_1x8x8_512(input, weight, residual, bias, residual_2, worker);
   }}
 
   [@MethodImpl(AggressiveOptimization)]
-  private static void LinearBiasAdd_1x8x8_512<V>(float* input, float* weight, float* residual, float* bias, float* residual_2, Worker worker) where V : struct, IVector<V>
+  private static void LinearBiasAdd_1x8x8_512(float* input, float* weight, float* residual, float* bias, float* residual_2, Worker worker)
   { unchecked {
     float* sums = stackalloc float[16];
     int start = 0, end = 8;
     for (int column = start; column < end; column += 16)
     {
       int columns = Math.Min(16, end - column);
-      Dots8<V>(input, weight + (long)column * 8, sums, columns);
-      LinearBiasAdd_1x8x8_Epilogue<V>(sums, residual, bias, residual_2, column, columns);
+      Dots8(input, weight + (long)column * 8, sums, columns);
+      LinearBiasAdd_1x8x8_Epilogue(sums, residual, bias, residual_2, column, columns);
     }
   }}
 
   [@MethodImpl(AggressiveOptimization)]
-  private static void LinearBiasAdd_1x8x8_128<V>(float* input, float* weight, float* residual, float* bias, float* residual_2, Worker worker) where V : struct, IVector<V>
+  private static void LinearBiasAdd_1x8x8_128(float* input, float* weight, float* residual, float* bias, float* residual_2, Worker worker)
   { unchecked {
     float* sums = stackalloc float[16];
     int start = 0, end = 8;
     for (int column = start; column < end; column += 16)
     {
       int columns = Math.Min(16, end - column);
-      Dots8_2<V>(input, weight + (long)column * 8, sums, columns);
-      LinearBiasAdd_1x8x8_Epilogue<V>(sums, residual, bias, residual_2, column, columns);
+      Dots8_2(input, weight + (long)column * 8, sums, columns);
+      LinearBiasAdd_1x8x8_Epilogue(sums, residual, bias, residual_2, column, columns);
     }
   }}
 
   [@MethodImpl(AggressiveOptimization)]
-  private static void LinearBiasAdd_1x8x8_Epilogue<V>(float* tile, float* residual, float* bias, float* residual_2, int column, int columns) where V : struct, IVector<V>
+  private static void LinearBiasAdd_1x8x8_Epilogue(float* tile, float* residual, float* bias, float* residual_2, int column, int columns)
   { unchecked {
     int j = 0;
     for (; j <= columns - V.Lanes; j += V.Lanes)
@@ -373,7 +373,7 @@ internal static unsafe class Kernels
 
   // ln from residual, weight, bias: every row of [1, 8].
   [@MethodImpl(AggressiveOptimization)]
-  public static void LayerNorm_1x8<V>(float* residual, float* weight, float* bias, float* ln, Worker worker) where V : struct, IVector<V>
+  public static void LayerNorm_1x8(float* residual, float* weight, float* bias, float* ln, Worker worker)
   { unchecked {
     V reduced0_0 = V.Zero;
     for (int c = 0; c < 8 / V.Lanes * V.Lanes; c += V.Lanes)
@@ -406,51 +406,51 @@ internal static unsafe class Kernels
 
   // act from input, weight, bias: [1, 8] · [32, 8]ᵀ.
   [@MethodImpl(AggressiveOptimization)]
-  public static void LinearBiasGeluTanh_1x8x32<V>(float* input, float* weight, float* bias, float* act, Worker worker) where V : struct, IVector<V>
+  public static void LinearBiasGeluTanh_1x8x32(float* input, float* weight, float* bias, float* act, Worker worker)
   { unchecked {
     if (typeof(V) == typeof(F128))
     {
-      LinearBiasGeluTanh_1x8x32_128<V>(input, weight, bias, act, worker);
+      LinearBiasGeluTanh_1x8x32_128(input, weight, bias, act, worker);
       return;
     }
 
     if (typeof(V) == typeof(F256))
     {
-      LinearBiasGeluTanh_1x8x32_512<V>(input, weight, bias, act, worker);
+      LinearBiasGeluTanh_1x8x32_512(input, weight, bias, act, worker);
       return;
     }
 
-    LinearBiasGeluTanh_1x8x32_512<F256>(input, weight, bias, act, worker);
+    Kernels<F256>.LinearBiasGeluTanh_1x8x32_512(input, weight, bias, act, worker);
   }}
 
   [@MethodImpl(AggressiveOptimization)]
-  private static void LinearBiasGeluTanh_1x8x32_512<V>(float* input, float* weight, float* bias, float* act, Worker worker) where V : struct, IVector<V>
+  private static void LinearBiasGeluTanh_1x8x32_512(float* input, float* weight, float* bias, float* act, Worker worker)
   { unchecked {
     float* sums = stackalloc float[32];
     int start = 0, end = 32;
     for (int column = start; column < end; column += 32)
     {
       int columns = Math.Min(32, end - column);
-      Dots8<V>(input, weight + (long)column * 8, sums, columns);
-      LinearBiasGeluTanh_1x8x32_Epilogue<V>(sums, bias, act, column, columns);
+      Dots8(input, weight + (long)column * 8, sums, columns);
+      LinearBiasGeluTanh_1x8x32_Epilogue(sums, bias, act, column, columns);
     }
   }}
 
   [@MethodImpl(AggressiveOptimization)]
-  private static void LinearBiasGeluTanh_1x8x32_128<V>(float* input, float* weight, float* bias, float* act, Worker worker) where V : struct, IVector<V>
+  private static void LinearBiasGeluTanh_1x8x32_128(float* input, float* weight, float* bias, float* act, Worker worker)
   { unchecked {
     float* sums = stackalloc float[32];
     int start = 0, end = 32;
     for (int column = start; column < end; column += 32)
     {
       int columns = Math.Min(32, end - column);
-      Dots8_2<V>(input, weight + (long)column * 8, sums, columns);
-      LinearBiasGeluTanh_1x8x32_Epilogue<V>(sums, bias, act, column, columns);
+      Dots8_2(input, weight + (long)column * 8, sums, columns);
+      LinearBiasGeluTanh_1x8x32_Epilogue(sums, bias, act, column, columns);
     }
   }}
 
   [@MethodImpl(AggressiveOptimization)]
-  private static void LinearBiasGeluTanh_1x8x32_Epilogue<V>(float* tile, float* bias, float* act, int column, int columns) where V : struct, IVector<V>
+  private static void LinearBiasGeluTanh_1x8x32_Epilogue(float* tile, float* bias, float* act, int column, int columns)
   { unchecked {
     int j = 0;
     for (; j <= columns - V.Lanes; j += V.Lanes)
@@ -463,7 +463,7 @@ internal static unsafe class Kernels
 
   // The products of 32 elements of a row and of four others, summed up to one vector of partial sums.
   [@MethodImpl(AggressiveInlining)]
-  private static V FourDots32<V>(float* x, float* w, long apart) where V : struct, IVector<V>
+  private static V FourDots32(float* x, float* w, long apart)
   { unchecked {
     float* w1 = w + apart, w2 = w1 + apart, w3 = w2 + apart;
     V x0 = V.Load(x);
@@ -495,7 +495,7 @@ internal static unsafe class Kernels
 
   // The products of 32 elements, summed up to one vector.
   [@MethodImpl(AggressiveInlining)]
-  private static V Dot32<V>(float* x, float* w) where V : struct, IVector<V>
+  private static V Dot32(float* x, float* w)
   { unchecked {
     V d0 = V.Load(x) * V.Load(w);
     V d1 = V.Load(x + V.Lanes) * V.Load(w + V.Lanes);
@@ -514,16 +514,16 @@ internal static unsafe class Kernels
 
   // The dot products of a row of 32 elements with others, in quarters: memory gives more to four streams than to one.
   [@MethodImpl(AggressiveOptimization)]
-  private static void Dots32<V>(float* x, float* w, float* sums, int rows) where V : struct, IVector<V>
+  private static void Dots32(float* x, float* w, float* sums, int rows)
   { unchecked {
     int quarter = rows / 16 * 4;
     long apart = (long)quarter * 32;
     for (int n = 0; n < quarter; n += 4)
     {
-      V p0 = FourDots32<V>(x, w, apart);
-      V p1 = FourDots32<V>(x, w + 32, apart);
-      V p2 = FourDots32<V>(x, w + 64, apart);
-      V p3 = FourDots32<V>(x, w + 96, apart);
+      V p0 = FourDots32(x, w, apart);
+      V p1 = FourDots32(x, w + 32, apart);
+      V p2 = FourDots32(x, w + 64, apart);
+      V p3 = FourDots32(x, w + 96, apart);
       V.StoreSums(p0, p1, p2, p3, sums + n, quarter);
       w += 128;
     }
@@ -531,14 +531,14 @@ internal static unsafe class Kernels
     w += 3 * apart;
     for (int n = 4 * quarter; n < rows; n++)
     {
-      sums[n] = V.Sum(Dot32<V>(x, w));
+      sums[n] = V.Sum(Dot32(x, w));
       w += 32;
     }
   }}
 
   // The products of 32 elements of a row and of four others, summed up to one vector of partial sums.
   [@MethodImpl(AggressiveInlining)]
-  private static V FourDots32_2<V>(float* x, float* w, long apart) where V : struct, IVector<V>
+  private static V FourDots32_2(float* x, float* w, long apart)
   { unchecked {
     float* w1 = w + apart, w2 = w1 + apart, w3 = w2 + apart;
     V x0 = V.Load(x);
@@ -566,7 +566,7 @@ internal static unsafe class Kernels
 
   // The products of 32 elements, summed up to one vector.
   [@MethodImpl(AggressiveInlining)]
-  private static V Dot32_2<V>(float* x, float* w) where V : struct, IVector<V>
+  private static V Dot32_2(float* x, float* w)
   { unchecked {
     V d0 = V.Load(x) * V.Load(w);
     V d1 = V.Load(x + V.Lanes) * V.Load(w + V.Lanes);
@@ -577,16 +577,16 @@ internal static unsafe class Kernels
 
   // The dot products of a row of 32 elements with others, in quarters: memory gives more to four streams than to one.
   [@MethodImpl(AggressiveOptimization)]
-  private static void Dots32_2<V>(float* x, float* w, float* sums, int rows) where V : struct, IVector<V>
+  private static void Dots32_2(float* x, float* w, float* sums, int rows)
   { unchecked {
     int quarter = rows / 16 * 4;
     long apart = (long)quarter * 32;
     for (int n = 0; n < quarter; n += 4)
     {
-      V p0 = FourDots32_2<V>(x, w, apart);
-      V p1 = FourDots32_2<V>(x, w + 32, apart);
-      V p2 = FourDots32_2<V>(x, w + 64, apart);
-      V p3 = FourDots32_2<V>(x, w + 96, apart);
+      V p0 = FourDots32_2(x, w, apart);
+      V p1 = FourDots32_2(x, w + 32, apart);
+      V p2 = FourDots32_2(x, w + 64, apart);
+      V p3 = FourDots32_2(x, w + 96, apart);
       V.StoreSums(p0, p1, p2, p3, sums + n, quarter);
       w += 128;
     }
@@ -594,14 +594,14 @@ internal static unsafe class Kernels
     w += 3 * apart;
     for (int n = 4 * quarter; n < rows; n++)
     {
-      sums[n] = V.Sum(Dot32_2<V>(x, w));
+      sums[n] = V.Sum(Dot32_2(x, w));
       w += 32;
     }
   }}
 
   // The products of 32 elements of a row and of four others, summed up to one vector of partial sums.
   [@MethodImpl(AggressiveInlining)]
-  private static V FourDots32_3<V>(float* x, float* w, long apart) where V : struct, IVector<V>
+  private static V FourDots32_3(float* x, float* w, long apart)
   { unchecked {
     float* w1 = w + apart, w2 = w1 + apart, w3 = w2 + apart;
     V x0 = V.Load(x);
@@ -619,7 +619,7 @@ internal static unsafe class Kernels
 
   // The products of 32 elements, summed up to one vector.
   [@MethodImpl(AggressiveInlining)]
-  private static V Dot32_3<V>(float* x, float* w) where V : struct, IVector<V>
+  private static V Dot32_3(float* x, float* w)
   { unchecked {
     V d0 = V.Load(x) * V.Load(w);
     V d1 = V.Load(x + V.Lanes) * V.Load(w + V.Lanes);
@@ -628,16 +628,16 @@ internal static unsafe class Kernels
 
   // The dot products of a row of 32 elements with others, in quarters: memory gives more to four streams than to one.
   [@MethodImpl(AggressiveOptimization)]
-  private static void Dots32_3<V>(float* x, float* w, float* sums, int rows) where V : struct, IVector<V>
+  private static void Dots32_3(float* x, float* w, float* sums, int rows)
   { unchecked {
     int quarter = rows / 16 * 4;
     long apart = (long)quarter * 32;
     for (int n = 0; n < quarter; n += 4)
     {
-      V p0 = FourDots32_3<V>(x, w, apart);
-      V p1 = FourDots32_3<V>(x, w + 32, apart);
-      V p2 = FourDots32_3<V>(x, w + 64, apart);
-      V p3 = FourDots32_3<V>(x, w + 96, apart);
+      V p0 = FourDots32_3(x, w, apart);
+      V p1 = FourDots32_3(x, w + 32, apart);
+      V p2 = FourDots32_3(x, w + 64, apart);
+      V p3 = FourDots32_3(x, w + 96, apart);
       V.StoreSums(p0, p1, p2, p3, sums + n, quarter);
       w += 128;
     }
@@ -645,14 +645,14 @@ internal static unsafe class Kernels
     w += 3 * apart;
     for (int n = 4 * quarter; n < rows; n++)
     {
-      sums[n] = V.Sum(Dot32_3<V>(x, w));
+      sums[n] = V.Sum(Dot32_3(x, w));
       w += 32;
     }
   }}
 
   // residual_2 from input, weight, residual, bias: [1, 32] · [8, 32]ᵀ.
   [@MethodImpl(AggressiveOptimization)]
-  public static void LinearBiasAdd_1x32x8<V>(float* input, float* weight, float* residual, float* bias, float* residual_2, Worker worker) where V : struct, IVector<V>
+  public static void LinearBiasAdd_1x32x8(float* input, float* weight, float* residual, float* bias, float* residual_2, Worker worker)
   { unchecked {
     if (typeof(V) == typeof(F128))
     {
@@ -661,8 +661,8 @@ internal static unsafe class Kernels
       for (int column = start; column < end; column += 16)
       {
         int columns = Math.Min(16, end - column);
-        Dots32<V>(input, weight + (long)column * 32, sums, columns);
-        LinearBiasAdd_1x32x8_Epilogue<V>(sums, residual, bias, residual_2, column, columns);
+        Dots32(input, weight + (long)column * 32, sums, columns);
+        LinearBiasAdd_1x32x8_Epilogue(sums, residual, bias, residual_2, column, columns);
       }
     }
     else if (typeof(V) == typeof(F256))
@@ -672,8 +672,8 @@ internal static unsafe class Kernels
       for (int column = start; column < end; column += 16)
       {
         int columns = Math.Min(16, end - column);
-        Dots32_2<V>(input, weight + (long)column * 32, sums, columns);
-        LinearBiasAdd_1x32x8_Epilogue<V>(sums, residual, bias, residual_2, column, columns);
+        Dots32_2(input, weight + (long)column * 32, sums, columns);
+        LinearBiasAdd_1x32x8_Epilogue(sums, residual, bias, residual_2, column, columns);
       }
     }
     else
@@ -683,14 +683,14 @@ internal static unsafe class Kernels
       for (int column = start; column < end; column += 16)
       {
         int columns = Math.Min(16, end - column);
-        Dots32_3<V>(input, weight + (long)column * 32, sums, columns);
-        LinearBiasAdd_1x32x8_Epilogue<V>(sums, residual, bias, residual_2, column, columns);
+        Dots32_3(input, weight + (long)column * 32, sums, columns);
+        LinearBiasAdd_1x32x8_Epilogue(sums, residual, bias, residual_2, column, columns);
       }
     }
   }}
 
   [@MethodImpl(AggressiveOptimization)]
-  private static void LinearBiasAdd_1x32x8_Epilogue<V>(float* tile, float* residual, float* bias, float* residual_2, int column, int columns) where V : struct, IVector<V>
+  private static void LinearBiasAdd_1x32x8_Epilogue(float* tile, float* residual, float* bias, float* residual_2, int column, int columns)
   { unchecked {
     int j = 0;
     for (; j <= columns - V.Lanes; j += V.Lanes)
@@ -704,45 +704,45 @@ internal static unsafe class Kernels
 
   // lm_head from input, weight: [1, 8] · [11, 8]ᵀ.
   [@MethodImpl(AggressiveOptimization)]
-  public static void Linear_1x8x11<V>(float* input, float* weight, float* lm_head, Worker worker) where V : struct, IVector<V>
+  public static void Linear_1x8x11(float* input, float* weight, float* lm_head, Worker worker)
   { unchecked {
     if (typeof(V) == typeof(F128))
     {
-      Linear_1x8x11_128<V>(input, weight, lm_head, worker);
+      Linear_1x8x11_128(input, weight, lm_head, worker);
       return;
     }
 
     if (typeof(V) == typeof(F256))
     {
-      Linear_1x8x11_512<V>(input, weight, lm_head, worker);
+      Linear_1x8x11_512(input, weight, lm_head, worker);
       return;
     }
 
-    Linear_1x8x11_512<F256>(input, weight, lm_head, worker);
+    Kernels<F256>.Linear_1x8x11_512(input, weight, lm_head, worker);
   }}
 
   [@MethodImpl(AggressiveOptimization)]
-  private static void Linear_1x8x11_512<V>(float* input, float* weight, float* lm_head, Worker worker) where V : struct, IVector<V>
+  private static void Linear_1x8x11_512(float* input, float* weight, float* lm_head, Worker worker)
   { unchecked {
     float* sums = stackalloc float[16];
     int start = 0, end = 11;
     for (int column = start; column < end; column += 16)
     {
       int columns = Math.Min(16, end - column);
-      Dots8<V>(input, weight + (long)column * 8, sums, columns);
+      Dots8(input, weight + (long)column * 8, sums, columns);
       RegisterTile.Store<V>(sums, 1, columns, lm_head + column, 11);
     }
   }}
 
   [@MethodImpl(AggressiveOptimization)]
-  private static void Linear_1x8x11_128<V>(float* input, float* weight, float* lm_head, Worker worker) where V : struct, IVector<V>
+  private static void Linear_1x8x11_128(float* input, float* weight, float* lm_head, Worker worker)
   { unchecked {
     float* sums = stackalloc float[16];
     int start = 0, end = 11;
     for (int column = start; column < end; column += 16)
     {
       int columns = Math.Min(16, end - column);
-      Dots8_2<V>(input, weight + (long)column * 8, sums, columns);
+      Dots8_2(input, weight + (long)column * 8, sums, columns);
       RegisterTile.Store<V>(sums, 1, columns, lm_head + column, 11);
     }
   }}
@@ -758,7 +758,7 @@ internal static unsafe class Kernels
 
   // embeddings, ln from wte, wpe, weight, bias: every row of [1, 8].
   [@MethodImpl(AggressiveOptimization)]
-  public static void AddLayerNorm_1x8<V>(float* wte, float* wpe, float* weight, float* bias, float* embeddings, float* ln, Worker worker) where V : struct, IVector<V>
+  public static void AddLayerNorm_1x8(float* wte, float* wpe, float* weight, float* bias, float* embeddings, float* ln, Worker worker)
   { unchecked {
     V reduced0_0 = V.Zero;
     for (int c = 0; c < 8 / V.Lanes * V.Lanes; c += V.Lanes)
@@ -804,51 +804,51 @@ internal static unsafe class Kernels
 
   // c_attn from input, weight, bias: [1, 8] · [24, 8]ᵀ.
   [@MethodImpl(AggressiveOptimization)]
-  public static void LinearBias_1x8x24<V>(float* input, float* weight, float* bias, float* c_attn, Worker worker) where V : struct, IVector<V>
+  public static void LinearBias_1x8x24(float* input, float* weight, float* bias, float* c_attn, Worker worker)
   { unchecked {
     if (typeof(V) == typeof(F128))
     {
-      LinearBias_1x8x24_128<V>(input, weight, bias, c_attn, worker);
+      LinearBias_1x8x24_128(input, weight, bias, c_attn, worker);
       return;
     }
 
     if (typeof(V) == typeof(F256))
     {
-      LinearBias_1x8x24_512<V>(input, weight, bias, c_attn, worker);
+      LinearBias_1x8x24_512(input, weight, bias, c_attn, worker);
       return;
     }
 
-    LinearBias_1x8x24_512<F256>(input, weight, bias, c_attn, worker);
+    Kernels<F256>.LinearBias_1x8x24_512(input, weight, bias, c_attn, worker);
   }}
 
   [@MethodImpl(AggressiveOptimization)]
-  private static void LinearBias_1x8x24_512<V>(float* input, float* weight, float* bias, float* c_attn, Worker worker) where V : struct, IVector<V>
+  private static void LinearBias_1x8x24_512(float* input, float* weight, float* bias, float* c_attn, Worker worker)
   { unchecked {
     float* sums = stackalloc float[32];
     int start = 0, end = 24;
     for (int column = start; column < end; column += 32)
     {
       int columns = Math.Min(32, end - column);
-      Dots8<V>(input, weight + (long)column * 8, sums, columns);
-      LinearBias_1x8x24_Epilogue<V>(sums, bias, c_attn, column, columns);
+      Dots8(input, weight + (long)column * 8, sums, columns);
+      LinearBias_1x8x24_Epilogue(sums, bias, c_attn, column, columns);
     }
   }}
 
   [@MethodImpl(AggressiveOptimization)]
-  private static void LinearBias_1x8x24_128<V>(float* input, float* weight, float* bias, float* c_attn, Worker worker) where V : struct, IVector<V>
+  private static void LinearBias_1x8x24_128(float* input, float* weight, float* bias, float* c_attn, Worker worker)
   { unchecked {
     float* sums = stackalloc float[32];
     int start = 0, end = 24;
     for (int column = start; column < end; column += 32)
     {
       int columns = Math.Min(32, end - column);
-      Dots8_2<V>(input, weight + (long)column * 8, sums, columns);
-      LinearBias_1x8x24_Epilogue<V>(sums, bias, c_attn, column, columns);
+      Dots8_2(input, weight + (long)column * 8, sums, columns);
+      LinearBias_1x8x24_Epilogue(sums, bias, c_attn, column, columns);
     }
   }}
 
   [@MethodImpl(AggressiveOptimization)]
-  private static void LinearBias_1x8x24_Epilogue<V>(float* tile, float* bias, float* c_attn, int column, int columns) where V : struct, IVector<V>
+  private static void LinearBias_1x8x24_Epilogue(float* tile, float* bias, float* c_attn, int column, int columns)
   { unchecked {
     int j = 0;
     for (; j <= columns - V.Lanes; j += V.Lanes)
@@ -859,7 +859,7 @@ internal static unsafe class Kernels
 
   // output from input: every row of [1, 8].
   [@MethodImpl(AggressiveOptimization)]
-  public static void Copy_1x8<V>(float* input, float* output, Worker worker) where V : struct, IVector<V>
+  public static void Copy_1x8(float* input, float* output, Worker worker)
   { unchecked {
     for (int c = 0; c < 8 / V.Lanes * V.Lanes; c += V.Lanes)
       V.Store(V.Load(input + c), output + c);
@@ -869,7 +869,7 @@ internal static unsafe class Kernels
 
   // softmax(q·kᵀ·0.5f)·v, 2 heads of 4, causal, over the cache.
   [@MethodImpl(AggressiveOptimization)]
-  public static void Attention_1x1_2x4<V>(float* q, float* k, float* v, float* output, int position, Worker worker) where V : struct, IVector<V>
+  public static void Attention_1x1_2x4(float* q, float* k, float* v, float* output, int position, Worker worker)
   { unchecked {
     if (typeof(V) == typeof(F128))
     {
@@ -883,11 +883,11 @@ internal static unsafe class Kernels
       return;
     }
 
-    Attention_1x1_2x4_Single<F128>(q, k, v, output, position, worker);
+    Kernels<F128>.Attention_1x1_2x4_Single(q, k, v, output, position, worker);
   }}
 
   [@MethodImpl(AggressiveOptimization)]
-  private static void Attention_1x1_2x4_Single<V>(float* q, float* k, float* v, float* output, int position, Worker worker) where V : struct, IVector<V>
+  private static void Attention_1x1_2x4_Single(float* q, float* k, float* v, float* output, int position, Worker worker)
   { unchecked {
     int scoreStride = Simd.Of<V>(48, 32, 24);
     float* scores = (float*)worker.Scratch, factors = stackalloc float[2];

@@ -7,22 +7,26 @@
 namespace ModelGen.Generated.Example_TinyGpt_Code;
 
 using global::ModelGen.Runtime;
-using static global::ModelGen.Generated.Example_TinyGpt_Code.Kernels;
+using A = global::ModelGen.Generated.Example_TinyGpt_Code.PrefillArena;
+using S = global::ModelGen.Generated.Example_TinyGpt_Code.PrefillStates;
 
 // Prefill: 12 kernels, 1,088 bytes of arena. Every worker runs it.
-internal static unsafe class PrefillPlan
+internal static class PrefillPlan
 {
   public static void Run(in PlanContext context, Worker worker)
   { unchecked {
     if (Simd.Use512)
-      Run<F512>(in context, worker);
+      Kernels<F512>.Prefill(in context, worker);
     else if (Simd.Use256)
-      Run<F256>(in context, worker);
+      Kernels<F256>.Prefill(in context, worker);
     else
-      Run<F128>(in context, worker);
+      Kernels<F128>.Prefill(in context, worker);
   }}
+}
 
-  private static void Run<V>(in PlanContext context, Worker worker) where V : struct, IVector<V>
+unsafe partial class Kernels<V>
+{
+  public static void Prefill(in PlanContext context, Worker worker)
   { unchecked {
     float* w = context.Weights;
     float* s = context.State;
@@ -33,47 +37,47 @@ internal static unsafe class PrefillPlan
       // wte = embedding(tokens)  [T, 8]
       Embedding_Nx8(w + W.wte_weight, (int*)(a + A.tokens), a + A.wte, context.Count, worker);
       // embeddings = wte + wpe; h.0.ln_1 = layer_norm(embeddings)  [T, 8]
-      AddLayerNorm_Nx8<V>(a + A.wte, w + W.wpe_weight + (long)context.Position * 8, w + W.h0_ln_1_weight, w + W.h0_ln_1_bias, a + A.embeddings, a + A.h0_ln_1, context.Count, worker);
+      AddLayerNorm_Nx8(a + A.wte, w + W.wpe_weight + (long)context.Position * 8, w + W.h0_ln_1_weight, w + W.h0_ln_1_bias, a + A.embeddings, a + A.h0_ln_1, context.Count, worker);
       // h.0.attn.c_attn = matmul(h.0.ln_1, weight) + bias  [T, 24]
-      LinearBias_Nx8x24<V>(a + A.h0_ln_1, w + W.h0_attn_c_attn_weight, w + W.h0_attn_c_attn_bias, a + A.h0_attn_c_attn, context.Count, worker);
+      LinearBias_Nx8x24(a + A.h0_ln_1, w + W.h0_attn_c_attn_weight, w + W.h0_attn_c_attn_bias, a + A.h0_attn_c_attn, context.Count, worker);
       // h.0.attn.key_cache = h.0.attn.c_attn  [T, 8]
-      Copy_Nx8<V>(a + A.h0_attn_c_attn + 8, s + S.h0_attn_key_cache + (long)context.Position * 8, context.Count, worker);
+      Copy_Nx8(a + A.h0_attn_c_attn + 8, s + S.h0_attn_key_cache + (long)context.Position * 8, context.Count, worker);
       // h.0.attn.value_cache = h.0.attn.c_attn  [T, 8]
-      Copy_Nx8<V>(a + A.h0_attn_c_attn + 16, s + S.h0_attn_value_cache + (long)context.Position * 8, context.Count, worker);
+      Copy_Nx8(a + A.h0_attn_c_attn + 16, s + S.h0_attn_value_cache + (long)context.Position * 8, context.Count, worker);
       // h.0.attn = attention(q, key_cache, value_cache)  [1, T, 8]
-      Attention_1xN_2x4<V>(a + A.h0_attn_c_attn, s + S.h0_attn_key_cache, s + S.h0_attn_value_cache, a + A.h0_attn, context.Count, context.Position, worker);
+      Attention_1xN_2x4(a + A.h0_attn_c_attn, s + S.h0_attn_key_cache, s + S.h0_attn_value_cache, a + A.h0_attn, context.Count, context.Position, worker);
       // h.0.attn.residual = residual + (matmul(product, weight) + bias)  [8]
-      LinearBiasAdd_1x8x8<V>(a + A.h0_attn + (context.Count - 1L) * 8, w + W.h0_attn_c_proj_weight, a + A.embeddings + (context.Count - 1L) * 8, w + W.h0_attn_c_proj_bias, a + A.h0_attn_residual, worker);
+      LinearBiasAdd_1x8x8(a + A.h0_attn + (context.Count - 1L) * 8, w + W.h0_attn_c_proj_weight, a + A.embeddings + (context.Count - 1L) * 8, w + W.h0_attn_c_proj_bias, a + A.h0_attn_residual, worker);
       // h.0.ln_2 = layer_norm(h.0.attn.residual)  [8]
-      LayerNorm_1x8<V>(a + A.h0_attn_residual, w + W.h0_ln_2_weight, w + W.h0_ln_2_bias, a + A.h0_ln_2, worker);
+      LayerNorm_1x8(a + A.h0_attn_residual, w + W.h0_ln_2_weight, w + W.h0_ln_2_bias, a + A.h0_ln_2, worker);
       // h.0.mlp.act = gelu_tanh(matmul(h.0.ln_2, weight) + bias)  [32]
-      LinearBiasGeluTanh_1x8x32<V>(a + A.h0_ln_2, w + W.h0_mlp_c_fc_weight, w + W.h0_mlp_c_fc_bias, a + A.h0_mlp_act, worker);
+      LinearBiasGeluTanh_1x8x32(a + A.h0_ln_2, w + W.h0_mlp_c_fc_weight, w + W.h0_mlp_c_fc_bias, a + A.h0_mlp_act, worker);
       // h.0.mlp.residual = h.0.attn.residual + (matmul(h.0.mlp.act, weight) + bias)  [8]
-      LinearBiasAdd_1x32x8<V>(a + A.h0_mlp_act, w + W.h0_mlp_c_proj_weight, a + A.h0_attn_residual, w + W.h0_mlp_c_proj_bias, a + A.h0_mlp_residual, worker);
+      LinearBiasAdd_1x32x8(a + A.h0_mlp_act, w + W.h0_mlp_c_proj_weight, a + A.h0_attn_residual, w + W.h0_mlp_c_proj_bias, a + A.h0_mlp_residual, worker);
       // ln_f = layer_norm(h.0.mlp.residual)  [8]
-      LayerNorm_1x8<V>(a + A.h0_mlp_residual, w + W.ln_f_weight, w + W.ln_f_bias, a + A.ln_f, worker);
+      LayerNorm_1x8(a + A.h0_mlp_residual, w + W.ln_f_weight, w + W.ln_f_bias, a + A.ln_f, worker);
       // lm_head = matmul(ln_f, wte.weight)  [11]
-      Linear_1x8x11<V>(a + A.ln_f, w + W.wte_weight, a + A.lm_head, worker);
+      Linear_1x8x11(a + A.ln_f, w + W.wte_weight, a + A.lm_head, worker);
     }
 
     worker.Barrier();
   }}
+}
 
-  // Where buffers begin in the arena, in floats; those that are never alive together may overlap.
-  private static class A
-  {
-    public const long
-      tokens = 0, lm_head = 16,
-      wte = 176, embeddings = 224, ln_f = 64,
-      h0_ln_1 = 176, h0_attn = 176, h0_ln_2 = 80,
-      h0_attn_c_attn = 32, h0_attn_residual = 64,
-      h0_mlp_act = 32, h0_mlp_residual = 64;
-  }
+// Where buffers begin in the arena, in floats; those that are never alive together may overlap.
+internal static class PrefillArena
+{
+  public const long
+    tokens = 0, lm_head = 16,
+    wte = 176, embeddings = 224, ln_f = 64,
+    h0_ln_1 = 176, h0_attn = 176, h0_ln_2 = 80,
+    h0_attn_c_attn = 32, h0_attn_residual = 64,
+    h0_mlp_act = 32, h0_mlp_residual = 64;
+}
 
-  // Where states begin in what outlives a run, in floats.
-  private static class S
-  {
-    public const long
-      h0_attn_key_cache = 0, h0_attn_value_cache = 48;
-  }
+// Where states begin in what outlives a run, in floats.
+internal static class PrefillStates
+{
+  public const long
+    h0_attn_key_cache = 0, h0_attn_value_cache = 48;
 }

@@ -7,22 +7,25 @@
 namespace ModelGen.Generated.Example_TinyGpt_Code;
 
 using global::ModelGen.Runtime;
-using static global::ModelGen.Generated.Example_TinyGpt_Code.Kernels;
+using A = global::ModelGen.Generated.Example_TinyGpt_Code.EvaluateArena;
 
 // Evaluate: 11 kernels, 1,728 bytes of arena. Every worker runs it.
-internal static unsafe class EvaluatePlan
+internal static class EvaluatePlan
 {
   public static void Run(in PlanContext context, Worker worker)
   { unchecked {
     if (Simd.Use512)
-      Run<F512>(in context, worker);
+      Kernels<F512>.Evaluate(in context, worker);
     else if (Simd.Use256)
-      Run<F256>(in context, worker);
+      Kernels<F256>.Evaluate(in context, worker);
     else
-      Run<F128>(in context, worker);
+      Kernels<F128>.Evaluate(in context, worker);
   }}
+}
 
-  private static void Run<V>(in PlanContext context, Worker worker) where V : struct, IVector<V>
+unsafe partial class Kernels<V>
+{
+  public static void Evaluate(in PlanContext context, Worker worker)
   { unchecked {
     float* w = context.Weights;
     float* a = context.Arena;
@@ -32,39 +35,39 @@ internal static unsafe class EvaluatePlan
       // wte = embedding(tokens)  [8, 8]
       Embedding_8x8(w + W.wte_weight, (int*)(a + A.tokens), a + A.wte, worker);
       // h.0.ln_1 = layer_norm(wte + wpe)  [8, 8]
-      AddLayerNorm_8x8<V>(a + A.wte, w + W.wpe_weight, w + W.h0_ln_1_weight, w + W.h0_ln_1_bias, a + A.h0_ln_1, worker);
+      AddLayerNorm_8x8(a + A.wte, w + W.wpe_weight, w + W.h0_ln_1_weight, w + W.h0_ln_1_bias, a + A.h0_ln_1, worker);
       // h.0.attn.c_attn = matmul(h.0.ln_1, weight) + bias  [8, 24]
-      LinearBias_8x8x24<V>(a + A.h0_ln_1, w + W.h0_attn_c_attn_weight, w + W.h0_attn_c_attn_bias, a + A.h0_attn_c_attn, worker);
+      LinearBias_8x8x24(a + A.h0_ln_1, w + W.h0_attn_c_attn_weight, w + W.h0_attn_c_attn_bias, a + A.h0_attn_c_attn, worker);
       // h.0.attn = attention(q, k, v)  [2, 4, 8]
-      Attention_2x4_2x4_without_logsumexp<V>(a + A.h0_attn_c_attn, a + A.h0_attn_c_attn + 8, a + A.h0_attn_c_attn + 16, a + A.h0_attn, worker);
+      Attention_2x4_2x4_without_logsumexp(a + A.h0_attn_c_attn, a + A.h0_attn_c_attn + 8, a + A.h0_attn_c_attn + 16, a + A.h0_attn, worker);
       // h.0.attn.residual = embeddings + (matmul(h.0.attn, weight) + bias)  [8, 8]
-      LinearBiasAdd_8x8x8<V>(a + A.h0_attn, w + W.h0_attn_c_proj_weight, a + A.wte, w + W.wpe_weight, w + W.h0_attn_c_proj_bias, a + A.h0_attn_residual, worker);
+      LinearBiasAdd_8x8x8(a + A.h0_attn, w + W.h0_attn_c_proj_weight, a + A.wte, w + W.wpe_weight, w + W.h0_attn_c_proj_bias, a + A.h0_attn_residual, worker);
       // h.0.ln_2 = layer_norm(h.0.attn.residual)  [8, 8]
-      LayerNorm_8x8<V>(a + A.h0_attn_residual, w + W.h0_ln_2_weight, w + W.h0_ln_2_bias, a + A.h0_ln_2, worker);
+      LayerNorm_8x8(a + A.h0_attn_residual, w + W.h0_ln_2_weight, w + W.h0_ln_2_bias, a + A.h0_ln_2, worker);
       // h.0.mlp.act = gelu_tanh(matmul(h.0.ln_2, weight) + bias)  [8, 32]
-      LinearBiasGeluTanh_8x8x32<V>(a + A.h0_ln_2, w + W.h0_mlp_c_fc_weight, w + W.h0_mlp_c_fc_bias, a + A.h0_mlp_act, worker);
+      LinearBiasGeluTanh_8x8x32(a + A.h0_ln_2, w + W.h0_mlp_c_fc_weight, w + W.h0_mlp_c_fc_bias, a + A.h0_mlp_act, worker);
       // h.0.mlp.residual = h.0.attn.residual + (matmul(h.0.mlp.act, weight) + bias)  [8, 8]
-      LinearBiasAdd_8x32x8<V>(a + A.h0_mlp_act, w + W.h0_mlp_c_proj_weight, a + A.h0_attn_residual, w + W.h0_mlp_c_proj_bias, a + A.h0_mlp_residual, worker);
+      LinearBiasAdd_8x32x8(a + A.h0_mlp_act, w + W.h0_mlp_c_proj_weight, a + A.h0_attn_residual, w + W.h0_mlp_c_proj_bias, a + A.h0_mlp_residual, worker);
       // ln_f = layer_norm(h.0.mlp.residual)  [8, 8]
-      LayerNorm_8x8<V>(a + A.h0_mlp_residual, w + W.ln_f_weight, w + W.ln_f_bias, a + A.ln_f, worker);
+      LayerNorm_8x8(a + A.h0_mlp_residual, w + W.ln_f_weight, w + W.ln_f_bias, a + A.ln_f, worker);
       // lm_head = matmul(ln_f, wte.weight)  [8, 11]
-      Linear_8x8x11<V>(a + A.ln_f, w + W.wte_weight, a + A.lm_head, worker);
+      Linear_8x8x11(a + A.ln_f, w + W.wte_weight, a + A.lm_head, worker);
       // loss.rows = cross_entropy(lm_head, targets)  [8]
-      CrossEntropy_8x11<V>(a + A.lm_head, (int*)(a + A.targets), a + A.loss_rows, worker);
+      CrossEntropy_8x11(a + A.lm_head, (int*)(a + A.targets), a + A.loss_rows, worker);
     }
 
     worker.Barrier();
   }}
+}
 
-  // Where buffers begin in the arena, in floats; those that are never alive together may overlap.
-  private static class A
-  {
-    public const long
-      tokens = 0, lm_head = 48, targets = 16,
-      wte = 304, ln_f = 304,
-      h0_ln_1 = 240, h0_attn = 240, h0_ln_2 = 368,
-      h0_attn_c_attn = 48, h0_attn_residual = 304,
-      h0_mlp_act = 48, h0_mlp_residual = 304,
-      loss_rows = 32;
-  }
+// Where buffers begin in the arena, in floats; those that are never alive together may overlap.
+internal static class EvaluateArena
+{
+  public const long
+    tokens = 0, lm_head = 48, targets = 16,
+    wte = 304, ln_f = 304,
+    h0_ln_1 = 240, h0_attn = 240, h0_ln_2 = 368,
+    h0_attn_c_attn = 48, h0_attn_residual = 304,
+    h0_mlp_act = 48, h0_mlp_residual = 304,
+    loss_rows = 32;
 }

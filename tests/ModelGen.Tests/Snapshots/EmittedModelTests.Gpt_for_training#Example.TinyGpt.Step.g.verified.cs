@@ -7,22 +7,25 @@
 namespace ModelGen.Generated.Example_TinyGpt_Code;
 
 using global::ModelGen.Runtime;
-using static global::ModelGen.Generated.Example_TinyGpt_Code.Kernels;
+using A = global::ModelGen.Generated.Example_TinyGpt_Code.StepArena;
 
 // Step: 40 kernels, 6,080 bytes of arena. Every worker runs it.
-internal static unsafe class StepPlan
+internal static class StepPlan
 {
   public static void Run(in PlanContext context, Worker worker)
   { unchecked {
     if (Simd.Use512)
-      Run<F512>(in context, worker);
+      Kernels<F512>.Step(in context, worker);
     else if (Simd.Use256)
-      Run<F256>(in context, worker);
+      Kernels<F256>.Step(in context, worker);
     else
-      Run<F128>(in context, worker);
+      Kernels<F128>.Step(in context, worker);
   }}
+}
 
-  private static void Run<V>(in PlanContext context, Worker worker) where V : struct, IVector<V>
+unsafe partial class Kernels<V>
+{
+  public static void Step(in PlanContext context, Worker worker)
   { unchecked {
     float* w = context.Weights;
     float* g = context.Gradients;
@@ -33,109 +36,109 @@ internal static unsafe class StepPlan
       // wte = embedding(tokens)  [8, 8]
       Embedding_8x8(w + W.wte_weight, (int*)(a + A.tokens), a + A.wte, worker);
       // d loss = gradient_scale * loss_normalizer
-      Fill_1x1<V>(a + A.d_loss, context.LossNormalizer, context.GradientScale, worker);
+      Fill_1x1(a + A.d_loss, context.LossNormalizer, context.GradientScale, worker);
       // h.0.ln_1 = layer_norm(wte + wpe)  [8, 8]
-      AddLayerNormWithGradient_8x8<V>(a + A.wte, w + W.wpe_weight, w + W.h0_ln_1_weight, w + W.h0_ln_1_bias, a + A.h0_ln_1_mean, a + A.h0_ln_1_rstd, a + A.h0_ln_1, a + A.d_h0_ln_1_rstd, worker);
+      AddLayerNormWithGradient_8x8(a + A.wte, w + W.wpe_weight, w + W.h0_ln_1_weight, w + W.h0_ln_1_bias, a + A.h0_ln_1_mean, a + A.h0_ln_1_rstd, a + A.h0_ln_1, a + A.d_h0_ln_1_rstd, worker);
       // h.0.attn.c_attn = matmul(h.0.ln_1, weight) + bias  [8, 24]
-      LinearBias_8x8x24<V>(a + A.h0_ln_1, w + W.h0_attn_c_attn_weight, w + W.h0_attn_c_attn_bias, a + A.h0_attn_c_attn, worker);
+      LinearBias_8x8x24(a + A.h0_ln_1, w + W.h0_attn_c_attn_weight, w + W.h0_attn_c_attn_bias, a + A.h0_attn_c_attn, worker);
       // h.0.attn = attention(q, k, v)  [2, 4, 8]
-      Attention_2x4_2x4<V>(a + A.h0_attn_c_attn, a + A.h0_attn_c_attn + 8, a + A.h0_attn_c_attn + 16, a + A.h0_attn, a + A.h0_attn_2, worker);
+      Attention_2x4_2x4(a + A.h0_attn_c_attn, a + A.h0_attn_c_attn + 8, a + A.h0_attn_c_attn + 16, a + A.h0_attn, a + A.h0_attn_2, worker);
       // h.0.attn.residual = embeddings + (matmul(h.0.attn, weight) + bias)  [8, 8]
-      LinearBiasAdd_8x8x8<V>(a + A.h0_attn, w + W.h0_attn_c_proj_weight, a + A.wte, w + W.wpe_weight, w + W.h0_attn_c_proj_bias, a + A.h0_attn_residual, worker);
+      LinearBiasAdd_8x8x8(a + A.h0_attn, w + W.h0_attn_c_proj_weight, a + A.wte, w + W.wpe_weight, w + W.h0_attn_c_proj_bias, a + A.h0_attn_residual, worker);
       // h.0.ln_2 = layer_norm(h.0.attn.residual)  [8, 8]
-      LayerNormWithGradient_8x8<V>(a + A.h0_attn_residual, w + W.h0_ln_2_weight, w + W.h0_ln_2_bias, a + A.h0_ln_2_mean, a + A.h0_ln_2_rstd, a + A.h0_ln_2, a + A.d_h0_ln_2_rstd, worker);
+      LayerNormWithGradient_8x8(a + A.h0_attn_residual, w + W.h0_ln_2_weight, w + W.h0_ln_2_bias, a + A.h0_ln_2_mean, a + A.h0_ln_2_rstd, a + A.h0_ln_2, a + A.d_h0_ln_2_rstd, worker);
       // h.0.mlp.act = gelu_tanh(matmul(h.0.ln_2, weight) + bias)  [8, 32]
-      LinearBiasGeluTanhWithGradient_8x8x32<V>(a + A.h0_ln_2, w + W.h0_mlp_c_fc_weight, w + W.h0_mlp_c_fc_bias, a + A.h0_mlp_act, a + A.d_h0_mlp_act, worker);
+      LinearBiasGeluTanhWithGradient_8x8x32(a + A.h0_ln_2, w + W.h0_mlp_c_fc_weight, w + W.h0_mlp_c_fc_bias, a + A.h0_mlp_act, a + A.d_h0_mlp_act, worker);
       // h.0.mlp.residual = h.0.attn.residual + (matmul(h.0.mlp.act, weight) + bias)  [8, 8]
-      LinearBiasAdd_8x32x8<V>(a + A.h0_mlp_act, w + W.h0_mlp_c_proj_weight, a + A.h0_attn_residual, w + W.h0_mlp_c_proj_bias, a + A.h0_mlp_residual, worker);
+      LinearBiasAdd_8x32x8(a + A.h0_mlp_act, w + W.h0_mlp_c_proj_weight, a + A.h0_attn_residual, w + W.h0_mlp_c_proj_bias, a + A.h0_mlp_residual, worker);
       // ln_f = layer_norm(h.0.mlp.residual)  [8, 8]
-      LayerNormWithGradient_8x8<V>(a + A.h0_mlp_residual, w + W.ln_f_weight, w + W.ln_f_bias, a + A.ln_f_mean, a + A.ln_f_rstd, a + A.ln_f, a + A.d_ln_f_rstd, worker);
+      LayerNormWithGradient_8x8(a + A.h0_mlp_residual, w + W.ln_f_weight, w + W.ln_f_bias, a + A.ln_f_mean, a + A.ln_f_rstd, a + A.ln_f, a + A.d_ln_f_rstd, worker);
       // lm_head = matmul(ln_f, wte.weight)  [8, 11]
-      Linear_8x8x11<V>(a + A.ln_f, w + W.wte_weight, a + A.lm_head, worker);
+      Linear_8x8x11(a + A.ln_f, w + W.wte_weight, a + A.lm_head, worker);
       // loss.rows = cross_entropy(lm_head, targets); d lm_head  [8, 11]
-      CrossEntropyMeanLossMatmulGradient_8x11<V>(a + A.lm_head, (int*)(a + A.targets), a + A.d_loss, a + A.loss_rows, a + A.d_lm_head, worker);
+      CrossEntropyMeanLossMatmulGradient_8x11(a + A.lm_head, (int*)(a + A.targets), a + A.d_loss, a + A.loss_rows, a + A.d_lm_head, worker);
       // loss = mean_loss(rows)
-      MeanLoss_1x8<V>(a + A.loss_rows, a + A.loss, context.LossNormalizer, worker);
+      MeanLoss_1x8(a + A.loss_rows, a + A.loss, context.LossNormalizer, worker);
       // d wte.weight = (d lm_head)ᵀ · ln_f  [11, 8]
-      Contract_11x8x8<V>(a + A.d_lm_head, a + A.ln_f, g + W.wte_weight, context.Accumulate, worker);
+      Contract_11x8x8(a + A.d_lm_head, a + A.ln_f, g + W.wte_weight, context.Accumulate, worker);
       // d lm_head, d ln_f.scaled = layer_norm'(d lm_head · wte.weight)  [8, 8]
-      MultiplyLayerNormGradient_8x11x8<V>(a + A.d_lm_head, w + W.wte_weight, a + A.d_lm_head_2, a + A.h0_mlp_residual, a + A.ln_f_mean, a + A.ln_f_rstd, a + A.d_ln_f_scaled, worker);
+      MultiplyLayerNormGradient_8x11x8(a + A.d_lm_head, w + W.wte_weight, a + A.d_lm_head_2, a + A.h0_mlp_residual, a + A.ln_f_mean, a + A.ln_f_rstd, a + A.d_ln_f_scaled, worker);
       // d ln_f.bias = sum over rows of d lm_head  [8]
-      ColumnSum_8x8<V>(a + A.d_lm_head_2, g + W.ln_f_bias, context.Accumulate, worker);
+      ColumnSum_8x8(a + A.d_lm_head_2, g + W.ln_f_bias, context.Accumulate, worker);
       // d ln_f.weight = sum over rows of d ln_f.scaled  [8]
-      ColumnSum_8x8<V>(a + A.d_ln_f_scaled, g + W.ln_f_weight, context.Accumulate, worker);
+      ColumnSum_8x8(a + A.d_ln_f_scaled, g + W.ln_f_weight, context.Accumulate, worker);
       // d h.0.mlp.residual = add'(layer_norm'(d lm_head, d ln_f.rstd))  [8, 8]
-      LayerNormAddGradient_8x8<V>(a + A.d_lm_head_2, w + W.ln_f_weight, a + A.ln_f_rstd, a + A.h0_mlp_residual, a + A.ln_f_mean, a + A.d_ln_f_rstd, a + A.d_h0_mlp_residual, worker);
+      LayerNormAddGradient_8x8(a + A.d_lm_head_2, w + W.ln_f_weight, a + A.ln_f_rstd, a + A.h0_mlp_residual, a + A.ln_f_mean, a + A.d_ln_f_rstd, a + A.d_h0_mlp_residual, worker);
       // d h.0.mlp.c_proj.bias = sum over rows of d h.0.mlp.residual  [8]
-      ColumnSum_8x8<V>(a + A.d_h0_mlp_residual, g + W.h0_mlp_c_proj_bias, context.Accumulate, worker);
+      ColumnSum_8x8(a + A.d_h0_mlp_residual, g + W.h0_mlp_c_proj_bias, context.Accumulate, worker);
       // d h.0.mlp.c_proj.weight = (d h.0.mlp.residual)ᵀ · h.0.mlp.act  [8, 32]
-      Contract_8x8x32<V>(a + A.d_h0_mlp_residual, a + A.h0_mlp_act, g + W.h0_mlp_c_proj_weight, context.Accumulate, worker);
+      Contract_8x8x32(a + A.d_h0_mlp_residual, a + A.h0_mlp_act, g + W.h0_mlp_c_proj_weight, context.Accumulate, worker);
       // d h.0.mlp.act = gelu_tanh'(d h.0.mlp.residual · h.0.mlp.c_proj.weight)  [8, 32]
-      MultiplyGeluTanhGradient_8x8x32<V>(a + A.d_h0_mlp_residual, w + W.h0_mlp_c_proj_weight, a + A.d_h0_mlp_act, a + A.d_h0_mlp_act, worker);
+      MultiplyGeluTanhGradient_8x8x32(a + A.d_h0_mlp_residual, w + W.h0_mlp_c_proj_weight, a + A.d_h0_mlp_act, a + A.d_h0_mlp_act, worker);
       // d h.0.mlp.c_fc.bias = sum over rows of d h.0.mlp.act  [32]
-      ColumnSum_8x32<V>(a + A.d_h0_mlp_act, g + W.h0_mlp_c_fc_bias, context.Accumulate, worker);
+      ColumnSum_8x32(a + A.d_h0_mlp_act, g + W.h0_mlp_c_fc_bias, context.Accumulate, worker);
       // d h.0.mlp.c_fc.weight = (d h.0.mlp.act)ᵀ · h.0.ln_2  [32, 8]
-      Contract_32x8x8<V>(a + A.d_h0_mlp_act, a + A.h0_ln_2, g + W.h0_mlp_c_fc_weight, context.Accumulate, worker);
+      Contract_32x8x8(a + A.d_h0_mlp_act, a + A.h0_ln_2, g + W.h0_mlp_c_fc_weight, context.Accumulate, worker);
       // d h.0.mlp.c_fc.product, d h.0.ln_2.scaled = layer_norm'(d h.0.mlp.act · h.0.mlp.c_fc.weight)  [8, 8]
-      MultiplyLayerNormGradient_8x32x8<V>(a + A.d_h0_mlp_act, w + W.h0_mlp_c_fc_weight, a + A.d_h0_mlp_c_fc_product, a + A.h0_attn_residual, a + A.h0_ln_2_mean, a + A.h0_ln_2_rstd, a + A.d_h0_ln_2_scaled, worker);
+      MultiplyLayerNormGradient_8x32x8(a + A.d_h0_mlp_act, w + W.h0_mlp_c_fc_weight, a + A.d_h0_mlp_c_fc_product, a + A.h0_attn_residual, a + A.h0_ln_2_mean, a + A.h0_ln_2_rstd, a + A.d_h0_ln_2_scaled, worker);
       // d h.0.ln_2.bias = sum over rows of d h.0.mlp.c_fc.product  [8]
-      ColumnSum_8x8<V>(a + A.d_h0_mlp_c_fc_product, g + W.h0_ln_2_bias, context.Accumulate, worker);
+      ColumnSum_8x8(a + A.d_h0_mlp_c_fc_product, g + W.h0_ln_2_bias, context.Accumulate, worker);
       // d h.0.ln_2.weight = sum over rows of d h.0.ln_2.scaled  [8]
-      ColumnSum_8x8<V>(a + A.d_h0_ln_2_scaled, g + W.h0_ln_2_weight, context.Accumulate, worker);
+      ColumnSum_8x8(a + A.d_h0_ln_2_scaled, g + W.h0_ln_2_weight, context.Accumulate, worker);
       // d h.0.attn.residual = add'(layer_norm'(d h.0.mlp.residual, d h.0.mlp.c_fc.product, d h.0.ln_2.rstd))  [8, 8]
-      LayerNormAddGradient_8x8_d_residual<V>(a + A.d_h0_mlp_residual, a + A.d_h0_mlp_c_fc_product, w + W.h0_ln_2_weight, a + A.h0_ln_2_rstd, a + A.h0_attn_residual, a + A.h0_ln_2_mean, a + A.d_h0_ln_2_rstd, a + A.d_h0_attn_residual, worker);
+      LayerNormAddGradient_8x8_d_residual(a + A.d_h0_mlp_residual, a + A.d_h0_mlp_c_fc_product, w + W.h0_ln_2_weight, a + A.h0_ln_2_rstd, a + A.h0_attn_residual, a + A.h0_ln_2_mean, a + A.d_h0_ln_2_rstd, a + A.d_h0_attn_residual, worker);
       // d h.0.attn.c_proj.bias = sum over rows of d h.0.attn.residual  [8]
-      ColumnSum_8x8<V>(a + A.d_h0_attn_residual, g + W.h0_attn_c_proj_bias, context.Accumulate, worker);
+      ColumnSum_8x8(a + A.d_h0_attn_residual, g + W.h0_attn_c_proj_bias, context.Accumulate, worker);
       // d h.0.attn.c_proj.product = d h.0.attn.residual · h.0.attn.c_proj.weight  [8, 8]
-      Multiply_8x8x8<V>(a + A.d_h0_attn_residual, w + W.h0_attn_c_proj_weight, a + A.d_h0_attn_c_proj_product, worker);
+      Multiply_8x8x8(a + A.d_h0_attn_residual, w + W.h0_attn_c_proj_weight, a + A.d_h0_attn_c_proj_product, worker);
       // d h.0.attn.c_proj.weight = (d h.0.attn.residual)ᵀ · h.0.attn  [8, 8]
-      Contract_8x8x8<V>(a + A.d_h0_attn_residual, a + A.h0_attn, g + W.h0_attn_c_proj_weight, context.Accumulate, worker);
+      Contract_8x8x8(a + A.d_h0_attn_residual, a + A.h0_attn, g + W.h0_attn_c_proj_weight, context.Accumulate, worker);
       // d h.0.attn.c_attn = attention'(d h.0.attn.c_proj.product)
-      AttentionGradient_2x4_2x4<V>(a + A.h0_attn_c_attn, a + A.h0_attn_c_attn + 8, a + A.h0_attn_c_attn + 16, a + A.h0_attn, a + A.h0_attn_2, a + A.d_h0_attn_c_proj_product, a + A.d_h0_attn_c_attn, a + A.d_h0_attn_c_attn + 8, a + A.d_h0_attn_c_attn + 16, worker);
+      AttentionGradient_2x4_2x4(a + A.h0_attn_c_attn, a + A.h0_attn_c_attn + 8, a + A.h0_attn_c_attn + 16, a + A.h0_attn, a + A.h0_attn_2, a + A.d_h0_attn_c_proj_product, a + A.d_h0_attn_c_attn, a + A.d_h0_attn_c_attn + 8, a + A.d_h0_attn_c_attn + 16, worker);
       // d h.0.attn.c_attn.bias = sum over rows of d h.0.attn.c_attn  [24]
-      ColumnSum_8x24<V>(a + A.d_h0_attn_c_attn, g + W.h0_attn_c_attn_bias, context.Accumulate, worker);
+      ColumnSum_8x24(a + A.d_h0_attn_c_attn, g + W.h0_attn_c_attn_bias, context.Accumulate, worker);
       // d h.0.attn.c_attn.weight = (d h.0.attn.c_attn)ᵀ · h.0.ln_1  [24, 8]
-      Contract_24x8x8<V>(a + A.d_h0_attn_c_attn, a + A.h0_ln_1, g + W.h0_attn_c_attn_weight, context.Accumulate, worker);
+      Contract_24x8x8(a + A.d_h0_attn_c_attn, a + A.h0_ln_1, g + W.h0_attn_c_attn_weight, context.Accumulate, worker);
       // d h.0.attn.c_attn.product, d h.0.ln_1.scaled = layer_norm'(d h.0.attn.c_attn · h.0.attn.c_attn.weight)  [8, 8]
-      MultiplyLayerNormGradient_8x24x8<V>(a + A.d_h0_attn_c_attn, w + W.h0_attn_c_attn_weight, a + A.d_h0_attn_c_attn_product, a + A.wte, w + W.wpe_weight, a + A.h0_ln_1_mean, a + A.h0_ln_1_rstd, a + A.d_h0_ln_1_scaled, worker);
+      MultiplyLayerNormGradient_8x24x8(a + A.d_h0_attn_c_attn, w + W.h0_attn_c_attn_weight, a + A.d_h0_attn_c_attn_product, a + A.wte, w + W.wpe_weight, a + A.h0_ln_1_mean, a + A.h0_ln_1_rstd, a + A.d_h0_ln_1_scaled, worker);
       // d h.0.ln_1.bias = sum over rows of d h.0.attn.c_attn.product  [8]
-      ColumnSum_8x8<V>(a + A.d_h0_attn_c_attn_product, g + W.h0_ln_1_bias, context.Accumulate, worker);
+      ColumnSum_8x8(a + A.d_h0_attn_c_attn_product, g + W.h0_ln_1_bias, context.Accumulate, worker);
       // d h.0.ln_1.weight = sum over rows of d h.0.ln_1.scaled  [8]
-      ColumnSum_8x8<V>(a + A.d_h0_ln_1_scaled, g + W.h0_ln_1_weight, context.Accumulate, worker);
+      ColumnSum_8x8(a + A.d_h0_ln_1_scaled, g + W.h0_ln_1_weight, context.Accumulate, worker);
       // d embeddings = add'(layer_norm'(d h.0.attn.residual, d h.0.attn.c_attn.product, d h.0.ln_1.rstd))  [8, 8]
-      LayerNormAddGradient_8x8_d_residual_d_product<V>(a + A.d_h0_attn_residual, a + A.d_h0_attn_c_attn_product, w + W.h0_ln_1_weight, a + A.h0_ln_1_rstd, a + A.wte, w + W.wpe_weight, a + A.h0_ln_1_mean, a + A.d_h0_ln_1_rstd, a + A.d_embeddings, worker);
+      LayerNormAddGradient_8x8_d_residual_d_product(a + A.d_h0_attn_residual, a + A.d_h0_attn_c_attn_product, w + W.h0_ln_1_weight, a + A.h0_ln_1_rstd, a + A.wte, w + W.wpe_weight, a + A.h0_ln_1_mean, a + A.d_h0_ln_1_rstd, a + A.d_embeddings, worker);
       // d embeddings = sum over rows of d embeddings  [4, 8]
-      ColumnSum_8x8_4<V>(a + A.d_embeddings, a + A.d_embeddings_2, worker);
+      ColumnSum_8x8_4(a + A.d_embeddings, a + A.d_embeddings_2, worker);
       // d wpe.weight = d embeddings  [4, 8]
-      Copy_4x8<V>(a + A.d_embeddings_2, g + W.wpe_weight, context.Accumulate, worker);
+      Copy_4x8(a + A.d_embeddings_2, g + W.wpe_weight, context.Accumulate, worker);
       // d wte.weight = embedding'(d embeddings)
-      EmbeddingGradient_8x8<V>((int*)(a + A.tokens), a + A.d_embeddings, g + W.wte_weight, worker);
+      EmbeddingGradient_8x8((int*)(a + A.tokens), a + A.d_embeddings, g + W.wte_weight, worker);
     }
 
     worker.Barrier();
   }}
+}
 
-  // Where buffers begin in the arena, in floats; those that are never alive together may overlap.
-  private static class A
-  {
-    public const long
-      tokens = 0, d_loss = 1312, lm_head = 752, targets = 16, d_lm_head = 752, loss = 32, d_lm_head_2 = 1232,
-      wte = 848, ln_f = 1232,
-      h0_ln_1_mean = 1392, h0_ln_1_rstd = 1408,
-      h0_ln_1 = 912, h0_attn = 976, h0_attn_2 = 1360, h0_ln_2 = 1104,
-      d_h0_ln_1_rstd = 1376, d_h0_ln_1_scaled = 304,
-      h0_attn_c_attn = 560, h0_attn_residual = 1040,
-      h0_ln_2_mean = 1440, h0_ln_2_rstd = 1456,
-      d_h0_ln_2_rstd = 1424, d_h0_ln_2_scaled = 304,
-      h0_mlp_act = 304, h0_mlp_residual = 1168,
-      d_h0_mlp_act = 48, d_h0_mlp_residual = 1232,
-      ln_f_mean = 1488, ln_f_rstd = 1504,
-      d_ln_f_rstd = 1472, d_ln_f_scaled = 1296,
-      loss_rows = 1296,
-      d_h0_mlp_c_fc_product = 368,
-      d_h0_attn_residual = 368, d_h0_attn_c_attn = 48,
-      d_h0_attn_c_proj_product = 240,
-      d_h0_attn_c_attn_product = 240,
-      d_embeddings = 240, d_embeddings_2 = 48;
-  }
+// Where buffers begin in the arena, in floats; those that are never alive together may overlap.
+internal static class StepArena
+{
+  public const long
+    tokens = 0, d_loss = 1312, lm_head = 752, targets = 16, d_lm_head = 752, loss = 32, d_lm_head_2 = 1232,
+    wte = 848, ln_f = 1232,
+    h0_ln_1_mean = 1392, h0_ln_1_rstd = 1408,
+    h0_ln_1 = 912, h0_attn = 976, h0_attn_2 = 1360, h0_ln_2 = 1104,
+    d_h0_ln_1_rstd = 1376, d_h0_ln_1_scaled = 304,
+    h0_attn_c_attn = 560, h0_attn_residual = 1040,
+    h0_ln_2_mean = 1440, h0_ln_2_rstd = 1456,
+    d_h0_ln_2_rstd = 1424, d_h0_ln_2_scaled = 304,
+    h0_mlp_act = 304, h0_mlp_residual = 1168,
+    d_h0_mlp_act = 48, d_h0_mlp_residual = 1232,
+    ln_f_mean = 1488, ln_f_rstd = 1504,
+    d_ln_f_rstd = 1472, d_ln_f_scaled = 1296,
+    loss_rows = 1296,
+    d_h0_mlp_c_fc_product = 368,
+    d_h0_attn_residual = 368, d_h0_attn_c_attn = 48,
+    d_h0_attn_c_proj_product = 240,
+    d_h0_attn_c_attn_product = 240,
+    d_embeddings = 240, d_embeddings_2 = 48;
 }

@@ -63,13 +63,13 @@ internal static class DotProductEmitter
         }
 
         string rows = Text.RowCount(kernel.Rows);
-        w.Line($"{dots}<V>({kernel.Operands[0].Name}, {weight.Name} + (long)column * {stride}, sums, columns{(several ? $", {rows}, {block}" : "")});");
+        w.Line($"{dots}({kernel.Operands[0].Name}, {weight.Name} + (long)column * {stride}, sums, columns{(several ? $", {rows}, {block}" : "")});");
         if (several)
         {
             w.Open($"for (int r = 0; r < {rows}; r++)");
         }
 
-        w.Line(MatMulEmitter.EpilogueCall(name, kernel, "V", several ? $"sums + r * {block}" : "sums", several ? "r" : "0", "1", "column", "columns"));
+        w.Line(MatMulEmitter.EpilogueCall(name, kernel, several ? $"sums + r * {block}" : "sums", several ? "r" : "0", "1", "column", "columns"));
         if (several)
         {
             w.Close();
@@ -88,7 +88,7 @@ internal static class DotProductEmitter
             ? $"// The dot products of rows of {depth} elements with others, in quarters: each of them meets a few of the others while those are at hand."
             : $"// The dot products of a row of {depth} elements with others, in quarters: memory gives more to four streams than to one.");
         w.Line("[@MethodImpl(AggressiveOptimization)]");
-        w.OpenMethod($"private static void {name}<V>(float* x, float* w, float* sums, int rows{(several ? ", int inputs, int apartSums" : "")}) {KernelCode.Constraint}");
+        w.OpenMethod($"private static void {name}(float* x, float* w, float* sums, int rows{(several ? ", int inputs, int apartSums" : "")})");
         w.Line("int quarter = rows / 16 * 4;");
         w.Line($"long apart = (long)quarter * {stride};");
         w.Open("for (int n = 0; n < quarter; n += 4)");
@@ -96,7 +96,7 @@ internal static class DotProductEmitter
         OpenInputs();
         for (int i = 0; i < 4; i++)
         {
-            w.Line($"V p{i} = {four}<V>({input}, {Text.Plus("w", i * stride)}, apart);");
+            w.Line($"V p{i} = {four}({input}, {Text.Plus("w", i * stride)}, apart);");
         }
 
         w.Line($"V.StoreSums(p0, p1, p2, p3, {result} + n, quarter);");
@@ -107,7 +107,7 @@ internal static class DotProductEmitter
         w.Line("w += 3 * apart;");
         w.Open("for (int n = 4 * quarter; n < rows; n++)");
         OpenInputs();
-        w.Line($"{result}[n] = V.Sum({dot}<V>({input}, w));");
+        w.Line($"{result}[n] = V.Sum({dot}({input}, w));");
         CloseInputs();
         w.Line($"w += {stride};");
         w.Close();
@@ -141,7 +141,7 @@ internal static class DotProductEmitter
         var w = new CodeWriter();
         w.Line($"// The products of {depth} elements of a row and of four others, summed up to one vector of partial sums.");
         w.Line("[@MethodImpl(AggressiveInlining)]");
-        w.OpenMethod($"private static V {name}<V>(float* x, float* w, long apart) {KernelCode.Constraint}");
+        w.OpenMethod($"private static V {name}(float* x, float* w, long apart)");
         w.Line("float* w1 = w + apart, w2 = w1 + apart, w3 = w2 + apart;");
         string[] sums = Products(w, shape.Of(4), depth, ["w", "w1", "w2", "w3"]);
         w.Line($"return V.PartialSums({string.Join(", ", sums)});");
@@ -155,7 +155,7 @@ internal static class DotProductEmitter
         var w = new CodeWriter();
         w.Line($"// The products of {depth} elements, summed up to one vector.");
         w.Line("[@MethodImpl(AggressiveInlining)]");
-        w.OpenMethod($"private static V {name}<V>(float* x, float* w) {KernelCode.Constraint}");
+        w.OpenMethod($"private static V {name}(float* x, float* w)");
         w.Line($"return {Products(w, shape.Of(1), depth, ["w"])[0]};");
         w.Close();
         return w.ToString();

@@ -100,10 +100,10 @@ internal static class Arguments
 /// </summary>
 internal sealed class KernelCode(string baseName, string summary, Kernel kernel, ArgumentKinds arguments)
 {
-    private readonly List<(string Suffix, string Parameters, Action<CodeWriter, Func<string, string>> Body, bool IsGeneric)> _methods = [];
+    private readonly List<Method> _methods = [];
 
-    // What each width calls where there are several algorithms: the end of a name, with its type argument.
-    private readonly SortedDictionary<int, string> _entries = [];
+    // What each width calls where there are several algorithms.
+    private readonly SortedDictionary<int, Entry> _entries = [];
 
     private KernelLibrary? _library;
 
@@ -132,44 +132,35 @@ internal sealed class KernelCode(string baseName, string summary, Kernel kernel,
     public string Passed => Join(PointerNames, Workspace ?? "", string.Join(", ", Arguments.Names(Extra)), "worker");
 
     /// <summary>Gives the kernel one method that computes with no vectors.</summary>
-    public void Plain(Action<CodeWriter> body) => _methods.Add(("", Parameters, (w, _) => body(w), false));
+    public void Plain(Action<CodeWriter> body) => _methods.Add(new Method("", Parameters, (w, _) => body(w)));
 
     /// <summary>Adds a method called the kernel's name plus <paramref name="suffix"/>, which one width calls.</summary>
     public void ForWidth(int bits, string suffix, Action<CodeWriter> body)
     {
-        IsGeneric = true;
-        _entries.Add(bits, suffix);
-        _methods.Add((suffix, Parameters, (w, _) => body(w), false));
+        _entries.Add(bits, new Entry(suffix, null));
+        _methods.Add(new Method(suffix, Parameters, (w, _) => body(w)));
     }
 
-    /// <summary>Adds a method that is generic over the vector: what some widths call, or what other methods do.</summary>
+    /// <summary>Adds a method that computes with vectors <c>V</c>: what some widths call, or what other methods do.</summary>
     /// <param name="suffix">Follows the kernel's name.</param>
     /// <param name="parameters">The method's.</param>
     /// <param name="widths">The widths that call it, and the bits of the vectors that they have it compute with.</param>
     /// <param name="body">Prints the body, given a function from suffixes to names.</param>
     public void Generic(string suffix, string parameters, IEnumerable<(int Bits, int VectorBits)> widths, Action<CodeWriter, Func<string, string>> body)
     {
-        IsGeneric = true;
         foreach ((int bits, int vectorBits) in widths)
         {
-            _entries.Add(bits, $"{suffix}<{(bits == vectorBits ? "V" : $"F{vectorBits}")}>");
+            _entries.Add(bits, new Entry(suffix, bits == vectorBits ? "V" : $"F{vectorBits}"));
         }
 
-        _methods.Add((suffix, parameters, body, true));
+        _methods.Add(new Method(suffix, parameters, body));
     }
 
-    /// <summary>Gives the kernel one method for all widths, whose vector is its type argument <c>V</c>.</summary>
+    /// <summary>Gives the kernel one method for all widths, whose vector is <c>V</c>.</summary>
     public void Generic(Action<CodeWriter> body)
     {
-        IsGeneric = true;
-        _methods.Add(("", Parameters, (w, _) => body(w), true));
+        _methods.Add(new Method("", Parameters, (w, _) => body(w)));
     }
-
-    /// <summary>Whether the kernel's vector is a type argument.</summary>
-    public bool IsGeneric { get; private set; }
-
-    /// <summary>What stands between a generic method's parameters and its body.</summary>
-    public const string Constraint = "where V : struct, IVector<V>";
 
     /// <summary>The kernel's text under a name; methods that it shares go to <paramref name="library"/>.</summary>
     public string Print(string name, KernelLibrary library)
@@ -177,7 +168,7 @@ internal sealed class KernelCode(string baseName, string summary, Kernel kernel,
         _library = library;
         var writer = new CodeWriter();
         writer.Line($"// {summary}");
-        var rest = new List<(string Suffix, string Parameters, Action<CodeWriter, Func<string, string>> Body, bool IsGeneric)>(_methods);
+        var rest = new List<Method>(_methods);
         var called = new HashSet<string>();
         string Named(string suffix)
         {
@@ -185,12 +176,12 @@ internal sealed class KernelCode(string baseName, string summary, Kernel kernel,
             return name + "_" + suffix;
         }
 
-        if (_entries.Count > 0 && _entries.Values.All(e => e.EndsWith("<V>", StringComparison.Ordinal)))
+        if (_entries.Count > 0 && _entries.Values.All(e => e.Vector == "V"))
         {
             // Every width computes with its own vectors: one method has all algorithms.
-            rest.RemoveAll(m => _entries.ContainsValue(m.Suffix + "<V>"));
+            rest.RemoveAll(IsEntry);
             OpenEntry(writer, name);
-            IGrouping<string, KeyValuePair<int, string>>[] algorithms = [.. _entries.GroupBy(e => e.Value).OrderBy(g => g.Count())];
+            IGrouping<Entry, KeyValuePair<int, Entry>>[] algorithms = [.. _entries.GroupBy(e => e.Value).OrderBy(g => g.Count())];
             for (int i = 0; i < algorithms.Length; i++)
             {
                 if (algorithms.Length > 1)
@@ -199,7 +190,7 @@ internal sealed class KernelCode(string baseName, string summary, Kernel kernel,
                     writer.Open(i == 0 ? $"if ({condition})" : i < algorithms.Length - 1 ? $"else if ({condition})" : "else");
                 }
 
-                _methods.Single(m => m.Suffix + "<V>" == algorithms[i].Key).Body(writer, Named);
+                _methods.Single(m => m.Suffix == algorithms[i].Key.Suffix).Body(writer, Named);
                 if (algorithms.Length > 1)
                 {
                     writer.Close();
@@ -215,8 +206,8 @@ internal sealed class KernelCode(string baseName, string summary, Kernel kernel,
 
         for (int i = 0; i < rest.Count; i++)
         {
-            (string suffix, string parameters, Action<CodeWriter, Func<string, string>> body, bool isGeneric) = rest[i];
-            if (suffix.Length > 0 && !_entries.Values.Any(e => e.StartsWith(suffix, StringComparison.Ordinal)) && !called.Contains(suffix + "<V>"))
+            (string suffix, string parameters, Action<CodeWriter, Func<string, string>> body) = rest[i];
+            if (suffix.Length > 0 && !IsEntry(rest[i]) && !called.Contains(suffix))
             {
                 // A step of the others that none of them takes.
                 continue;
@@ -228,7 +219,7 @@ internal sealed class KernelCode(string baseName, string summary, Kernel kernel,
             }
 
             writer.Line("[@MethodImpl(AggressiveOptimization)]");
-            writer.OpenMethod($"{(suffix.Length == 0 ? "public" : "private")} static void {name}{(suffix.Length == 0 ? "" : "_" + suffix)}{(isGeneric ? "<V>" : "")}({parameters}){(isGeneric ? " " + Constraint : "")}");
+            writer.OpenMethod($"{(suffix.Length == 0 ? "public" : "private")} static void {name}{(suffix.Length == 0 ? "" : "_" + suffix)}({parameters})");
             body(writer, Named);
             writer.Close();
         }
@@ -239,26 +230,41 @@ internal sealed class KernelCode(string baseName, string summary, Kernel kernel,
     private void OpenEntry(CodeWriter writer, string name)
     {
         writer.Line("[@MethodImpl(AggressiveOptimization)]");
-        writer.OpenMethod($"public static void {name}<V>({Parameters}) {Constraint}");
+        writer.OpenMethod($"public static void {name}({Parameters})");
     }
 
     // Calls the method that a width takes, of another vector or of none.
     private void Choose(CodeWriter writer, string name)
     {
         OpenEntry(writer, name);
-        string last = _entries.Values.Last();
-        foreach (IGrouping<string, KeyValuePair<int, string>> group in _entries.Where(e => e.Value != last).GroupBy(e => e.Value))
+        Entry last = _entries.Values.Last();
+        foreach (IGrouping<Entry, KeyValuePair<int, Entry>> group in _entries.Where(e => e.Value != last).GroupBy(e => e.Value))
         {
             writer.Open($"if ({string.Join(" || ", group.Select(e => $"typeof(V) == typeof(F{e.Key})"))})");
-            writer.Line($"{name}_{group.Key}({Passed});");
+            writer.Line(Call(group.Key));
             writer.Line("return;");
             writer.Close();
             writer.Line();
         }
 
-        writer.Line($"{name}_{last}({Passed});");
+        writer.Line(Call(last));
         writer.Close();
+
+        string Call(Entry entry) => $"{(entry.Vector is null or "V" ? "" : $"{PlanEmitter.KernelClass}<{entry.Vector}>.")}{name}_{entry.Suffix}({Passed});";
     }
 
+    private bool IsEntry(Method method) => _entries.Values.Any(e => e.Suffix == method.Suffix);
+
     private static string Join(params string[] parts) => string.Join(", ", parts.Where(p => p.Length > 0));
+
+    /// <summary>A method of the kernel's.</summary>
+    /// <param name="Suffix">Follows the kernel's name.</param>
+    /// <param name="Parameters">What it is given.</param>
+    /// <param name="Body">Prints its body, given a function from suffixes to names.</param>
+    private sealed record Method(string Suffix, string Parameters, Action<CodeWriter, Func<string, string>> Body);
+
+    /// <summary>What a width calls.</summary>
+    /// <param name="Suffix">Follows the kernel's name.</param>
+    /// <param name="Vector">The vector that it computes with: that of the width, <c>V</c>, or a narrower one; null for a text of that width alone.</param>
+    private sealed record Entry(string Suffix, string? Vector);
 }

@@ -66,17 +66,17 @@ internal static class MatMulEmitter
     }
 
     /// <summary>Runs the epilogue on a tile of sums, whose rows are filled up to whole vectors.</summary>
-    public static string EpilogueCall(Func<string, string> name, MatMulKernel kernel, string vector, string tile, string row, string rows, string column, string columns)
+    public static string EpilogueCall(Func<string, string> name, MatMulKernel kernel, string tile, string row, string rows, string column, string columns)
     {
         if (!IsPlain(kernel))
         {
-            return $"{name($"Epilogue<{vector}>")}({tile}{Pointers(kernel, declared: false)}{string.Join("", Arguments.Names(EpilogueArguments(kernel)).Select(n => ", " + n))}{(IsRow(kernel) ? "" : $", {row}, {rows}")}, {column}, {columns});";
+            return $"{name("Epilogue")}({tile}{Pointers(kernel, declared: false)}{string.Join("", Arguments.Names(EpilogueArguments(kernel)).Select(n => ", " + n))}{(IsRow(kernel) ? "" : $", {row}, {rows}")}, {column}, {columns});";
         }
 
         Store store = kernel.Stores[0];
         KernelOperand target = kernel.Operands[store.Operand];
         string at = row == "0" ? "" : $" + (long){row} * {target.Access.RowStride}";
-        return $"RegisterTile.Store<{vector}>({tile}, {rows}, {columns}, {target.Name}{at} + {column}, {target.Access.RowStride}{Adds(store) switch { "false" => "", var adds => ", " + adds }});";
+        return $"RegisterTile.Store<V>({tile}, {rows}, {columns}, {target.Name}{at} + {column}, {target.Access.RowStride}{Adds(store) switch { "false" => "", var adds => ", " + adds }});";
     }
 
     /// <summary>Whether nothing but the product is stored.</summary>

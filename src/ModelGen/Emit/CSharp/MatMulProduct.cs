@@ -203,7 +203,7 @@ internal abstract class MatMulProduct
     }
 
     protected void Epilogue(string tile, string row, string rows, string column, string columns)
-        => W.Line(MatMulEmitter.EpilogueCall(Name, Kernel, "V", tile, row, rows, column, columns));
+        => W.Line(MatMulEmitter.EpilogueCall(Name, Kernel, tile, row, rows, column, columns));
 
     /// <summary>Packs rows, or columns, into panels: by this worker alone, or by all together.</summary>
     protected void Pack(bool transposed, string source, int stride, string count, string target, string width, string granule, bool together = false)

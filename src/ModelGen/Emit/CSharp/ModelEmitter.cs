@@ -159,18 +159,15 @@ internal static class ModelEmitter
     private static EmittedFile Plan(ModelSpec spec, CompiledEntry entry, PlanEmitter emitter) => CodeFile(spec, entry.Plan.Name, w =>
     {
         CompiledPlan plan = entry.Plan;
-        w.Line("using global::ModelGen.Runtime;");
-        w.Line($"using static global::{CodeNamespace(spec.Type)}.{PlanEmitter.KernelClass};");
-        w.Line();
-        emitter.Emit(w, ModelSurface.PlanClass(plan.Name), $"{plan.Name}: {plan.Program.Kernels.Count} kernels, {ModelSurface.Bytes(4 * plan.ArenaElements)} of arena. Every worker runs it.", plan.Cpu, hasPosition: !entry.Entry.BelongsToTrainer);
+        emitter.Emit(w, CodeNamespace(spec.Type), plan.Name, $"{plan.Name}: {plan.Program.Kernels.Count} kernels, {ModelSurface.Bytes(4 * plan.ArenaElements)} of arena. Every worker runs it.", plan.Cpu, hasPosition: !entry.Entry.BelongsToTrainer);
     });
 
     private static EmittedFile Kernels(ModelSpec spec, PlanEmitter emitter) => CodeFile(spec, "Kernels", w =>
     {
         w.Lines(string.Join("\n", PlanEmitter.KernelImports));
         w.Line();
-        w.Line("// One method for each fused kernel, whose vector V is as wide as the processor's; layers of one shape share them.");
-        w.Open($"internal static unsafe class {PlanEmitter.KernelClass}");
+        w.Line("// One method for each fused kernel; layers of one shape share them. The vector V is as wide as the processor's.");
+        w.Open(PlanEmitter.KernelClassDeclaration);
         for (int i = 0; i < emitter.Kernels.Count; i++)
         {
             if (i > 0)

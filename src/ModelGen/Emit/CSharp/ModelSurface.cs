@@ -60,7 +60,7 @@ internal sealed class ModelSurface
     private bool IsTrained => _program.Find(EntryKind.Step) is not null;
 
     /// <summary>The class that an entry point's plan is the method of.</summary>
-    public static string PlanClass(string entry) => entry + "Plan";
+    public static string PlanClass(string entry) => PlanEmitter.PlanClass(entry);
 
     public static string SymbolText(string text) => "\"" + text.Replace("\\", "\\\\").Replace("\"", "\\\"").Replace("@", "") + "\"";
 

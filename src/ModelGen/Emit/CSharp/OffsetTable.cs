@@ -16,6 +16,9 @@ internal sealed class OffsetTable(string className, string summary, DeclaredName
     private readonly HashSet<string> _taken = [className];
     private readonly List<(string Scope, string Text)> _constants = [];
 
+    /// <summary>What the class is called where its constants are used.</summary>
+    public string Name => className;
+
     public bool IsEmpty => _constants.Count == 0;
 
     /// <summary>The constant that says where a buffer begins.</summary>
@@ -25,7 +28,7 @@ internal sealed class OffsetTable(string className, string summary, DeclaredName
     public string OfWorkspace(PlanBuffer buffer) => Of(buffer, "workspace");
 
     /// <summary>Prints the class, the constants of one scope together; nothing where no buffer was spoken of.</summary>
-    public void Print(CodeWriter w, string modifiers)
+    public void Print(CodeWriter w, string name)
     {
         if (IsEmpty)
         {
@@ -33,7 +36,7 @@ internal sealed class OffsetTable(string className, string summary, DeclaredName
         }
 
         w.Line($"// {summary}");
-        w.Open($"{modifiers} static class {className}");
+        w.Open($"internal static class {name}");
         w.Line("public const long");
         string[] lines = [.. _constants.GroupBy(c => c.Scope).SelectMany(g => Lines(g.Select(c => c.Text)))];
         for (int i = 0; i < lines.Length; i++)

@@ -8,7 +8,7 @@ using ModelGen.Compiler.Targets.Cpu;
 namespace ModelGen.Compiler.Emit.CSharp;
 
 /// <summary>
-/// Prints plans as straight-line methods that every worker runs, each in a class of its own with the offsets of its buffers, and
+/// Prints plans as straight-line methods that every worker runs, each in a file of its own with the offsets of its buffers, and
 /// collects the kernels they call. What is run by whom, and where workers meet, is the <see cref="CpuSchedule"/>'s choice.
 /// </summary>
 internal sealed class PlanEmitter
@@ -42,65 +42,57 @@ internal sealed class PlanEmitter
         _library = new KernelLibrary(_names);
     }
 
+    /// <summary>The declaration of the kernels' class, whose vector is as wide as the processor's.</summary>
+    public const string KernelClassDeclaration = $"internal static unsafe partial class {KernelClass}<V> where V : struct, IVector<V>";
+
     /// <summary>The kernels' texts in the order of their first use.</summary>
     public IReadOnlyList<string> Kernels => _library.Texts;
 
-    /// <summary>Prints the class of a plan, whose entry is called <c>Run</c>.</summary>
+    /// <summary>
+    /// Prints a plan's file behind its namespace declaration: the class that is called, whose <c>Run</c> chooses the vector's width, the
+    /// plan's part of the kernels' class, in which kernels are called by their names alone, and the offsets.
+    /// </summary>
     /// <param name="w">Where it goes.</param>
-    /// <param name="className">The class.</param>
+    /// <param name="codeNamespace">The namespace that is open; empty for none.</param>
+    /// <param name="name">What the plan is called.</param>
     /// <param name="summary">What the plan is.</param>
     /// <param name="program">The kernels.</param>
     /// <param name="hasPosition">Whether runs begin at other positions of a sequence than its first.</param>
-    public void Emit(CodeWriter w, string className, string summary, CpuProgram program, bool hasPosition = true)
+    public void Emit(CodeWriter w, string codeNamespace, string name, string summary, CpuProgram program, bool hasPosition = true)
     {
-        CpuSchedule schedule = CpuSchedule.Of(program.Program.Kernels);
-        var plan = new Plan(this, program, hasPosition);
+        var plan = new Plan(this, name, program, hasPosition);
+        var methods = new CodeWriter();
+        plan.Methods(methods);
+        w.Line("using global::ModelGen.Runtime;");
+        plan.Aliases(w, codeNamespace.Length == 0 ? "global::" : $"global::{codeNamespace}.");
+        w.Line();
         w.Line($"// {summary}");
-        w.Open($"internal static unsafe class {className}");
+        w.Open($"internal static class {PlanClass(name)}");
         w.OpenMethod("public static void Run(in PlanContext context, Worker worker)");
-        w.Open("if (Simd.Use512)").Line("Run<F512>(in context, worker);").Close();
-        w.Open("else if (Simd.Use256)").Line("Run<F256>(in context, worker);").Close();
-        w.Open("else").Line("Run<F128>(in context, worker);").Close();
+        w.Open("if (Simd.Use512)").Line($"{KernelClass}<F512>.{name}(in context, worker);").Close();
+        w.Open("else if (Simd.Use256)").Line($"{KernelClass}<F256>.{name}(in context, worker);").Close();
+        w.Open("else").Line($"{KernelClass}<F128>.{name}(in context, worker);").Close();
+        w.Close();
         w.Close();
         w.Line();
-        w.OpenMethod($"private static void Run<V>(in PlanContext context, Worker worker) {KernelCode.Constraint}");
-        if (schedule.Parts.Count == 1)
-        {
-            plan.Part(w, schedule.Parts[0]);
-            w.Close();
-        }
-        else
-        {
-            for (int i = 0; i < schedule.Parts.Count; i++)
-            {
-                w.Line($"Part{i + 1}<V>(in context, worker);");
-            }
-
-            w.Close();
-            for (int i = 0; i < schedule.Parts.Count; i++)
-            {
-                w.Line();
-                w.OpenMethod($"private static void Part{i + 1}<V>(in PlanContext context, Worker worker) {KernelCode.Constraint}");
-                plan.Part(w, schedule.Parts[i]);
-                w.Close();
-            }
-        }
-
+        w.Lines(methods.ToString().TrimEnd('\n'));
         plan.Offsets(w);
-        w.Close();
     }
+
+    /// <summary>The class that runs a plan.</summary>
+    public static string PlanClass(string name) => name + "Plan";
 
     /// <summary>Prints the offsets of the parameters that the plans printed so far read or write.</summary>
     public void Weights(CodeWriter w)
     {
         if (!_weights.IsEmpty)
         {
-            _weights.Print(w, "internal");
+            _weights.Print(w, _weights.Name);
         }
     }
 
     /// <summary>One plan that is being printed.</summary>
-    private sealed class Plan(PlanEmitter emitter, CpuProgram program, bool hasPosition)
+    private sealed class Plan(PlanEmitter emitter, string name, CpuProgram program, bool hasPosition)
     {
         private readonly OffsetTable _arena = new("A", "Where buffers begin in the arena, in floats; those that are never alive together may overlap.", emitter._names);
         private readonly OffsetTable _states = new("S", "Where states begin in what outlives a run, in floats.", emitter._names);
@@ -108,7 +100,48 @@ internal sealed class PlanEmitter
         // What values are spoken of without: the layer, say, whose turn it is.
         private string _scope = "";
 
-        public void Part(CodeWriter w, IReadOnlyList<ScheduleStep> steps)
+        private (OffsetTable Table, string Class)[] Tables => [.. new[] { (_arena, name + "Arena"), (_states, name + "States") }.Where(t => !t.Item1.IsEmpty)];
+
+        /// <summary>Prints the short names of the offsets' classes.</summary>
+        public void Aliases(CodeWriter w, string prefix)
+        {
+            foreach ((OffsetTable table, string className) in Tables)
+            {
+                w.Line($"using {table.Name} = {prefix}{className};");
+            }
+        }
+
+        public void Methods(CodeWriter w)
+        {
+            CpuSchedule schedule = CpuSchedule.Of(program.Program.Kernels);
+            w.Open($"unsafe partial class {KernelClass}<V>");
+            w.OpenMethod($"public static void {name}(in PlanContext context, Worker worker)");
+            if (schedule.Parts.Count == 1)
+            {
+                Part(w, schedule.Parts[0]);
+                w.Close();
+            }
+            else
+            {
+                for (int i = 0; i < schedule.Parts.Count; i++)
+                {
+                    w.Line($"{name}Part{i + 1}(in context, worker);");
+                }
+
+                w.Close();
+                for (int i = 0; i < schedule.Parts.Count; i++)
+                {
+                    w.Line();
+                    w.OpenMethod($"private static void {name}Part{i + 1}(in PlanContext context, Worker worker)");
+                    Part(w, schedule.Parts[i]);
+                    w.Close();
+                }
+            }
+
+            w.Close();
+        }
+
+        private void Part(CodeWriter w, IReadOnlyList<ScheduleStep> steps)
         {
             _scope = "";
             var spaces = new HashSet<MemorySpace>(steps.SelectMany(Spaces));
@@ -125,13 +158,10 @@ internal sealed class PlanEmitter
 
         public void Offsets(CodeWriter w)
         {
-            foreach (OffsetTable table in new[] { _arena, _states })
+            foreach ((OffsetTable table, string className) in Tables)
             {
-                if (!table.IsEmpty)
-                {
-                    w.Line();
-                    table.Print(w, "private");
-                }
+                w.Line();
+                table.Print(w, className);
             }
         }
 
@@ -206,8 +236,8 @@ internal sealed class PlanEmitter
 
         private void OpenLoop(CodeWriter w, LoopKernel loop)
         {
-            string name = emitter._names.Short(loop.Name);
-            w.Line(loop.BlockRows > 0 ? $"// {name}: {loop.Steps} blocks of {loop.BlockRows} rows" : $"// {name}: {(loop.Reverse ? "backwards " : "")}over {loop.Steps} time steps");
+            string title = emitter._names.Short(loop.Name);
+            w.Line(loop.BlockRows > 0 ? $"// {title}: {loop.Steps} blocks of {loop.BlockRows} rows" : $"// {title}: {(loop.Reverse ? "backwards " : "")}over {loop.Steps} time steps");
             string variable = Variable(loop);
             string steps = Text.RowCount(loop.Steps, e => Arguments.Count(e, program.Program.Counts));
             w.Open(loop.Reverse ? $"for (int {variable} = {steps} - 1; {variable} >= 0; {variable}--)" : $"for (int {variable} = 0; {variable} < {steps}; {variable}++)");
@@ -220,7 +250,7 @@ internal sealed class PlanEmitter
             Kernel kernel = step.Kernel;
             KernelPlan plan = program.PlanOf(kernel);
             KernelCode code = KernelEmitter.Emit(kernel, plan);
-            string name = emitter._library.NameOf(kernel, plan, code);
+            string method = emitter._library.NameOf(kernel, plan, code);
             IEnumerable<string> arguments = program.OperandsOf(kernel).Select(o => Address(o, variable));
             if (plan.Workspace is { } workspace)
             {
@@ -229,7 +259,7 @@ internal sealed class PlanEmitter
 
             string? accumulates = step.AddsToEarlierBlocks ? $"{variable} > 0 || context.Accumulate" : null;
             w.Line($"// {KernelEquation.Of(kernel, emitter._names, _scope)}");
-            w.Line($"{name}{(code.IsGeneric ? "<V>" : "")}({string.Join(", ", arguments.Concat(Arguments.Values(code.Extra, program.Program.Counts, accumulates)).Append("worker"))});");
+            w.Line($"{method}({string.Join(", ", arguments.Concat(Arguments.Values(code.Extra, program.Program.Counts, accumulates)).Append("worker"))});");
         }
 
         private string Address(KernelOperand operand, string? variable)
