@@ -77,8 +77,8 @@ internal sealed record Footprint(View View, IReadOnlyList<(RowExtent Stride, Row
             ScatterKernel k => operand switch
             {
                 0 => Matrix(k.Rows, k.Columns),
-                _ when !o.IsWritten => Matrix(k.Rows, 1),
-                _ => [.. Matrix(RowExtent.Literal(k.Sequences), k.Columns), (RowExtent.Literal(k.PositionStride), RowExtent.Literal(k.Positions))],
+                1 => [.. Matrix(RowExtent.Literal(k.Sequences), k.Columns), (RowExtent.Literal(k.PositionStride), RowExtent.Literal(k.Positions))],
+                _ => Matrix(k.Rows, 1),
             },
             EmbeddingGradientKernel k => operand switch
             {

@@ -3,6 +3,7 @@ using System.Collections.Generic;
 using System.Linq;
 using System.Runtime.CompilerServices;
 using ModelGen.Compiler.Graph;
+using ModelGen.Compiler.Ops;
 
 namespace ModelGen.Compiler.Kernels;
 
@@ -198,17 +199,24 @@ internal static class KernelVerifier
                 VerifyOperands(k.Operands.Skip(2), k.Axes.Count, anyColumns: false);
                 VerifyMatrices(k.Operands.Take(2));
                 VerifyStores(k.Stores, [], accumulator: true);
+                require(k.Form == MatMulForm.NT || !k.RowByRow, k, $"only the rows of a linear layer are summed one by one");
                 break;
             case AttentionKernel k:
                 VerifyMatrices(k.Operands);
                 VerifyIndices(k.HasLogSumExp ? 5 : 4, k.Range.InputNames);
                 require(!k.Range.IsRing || (k.Range is { IsCached: true, IsCausal: true, Window: { } window } && window + (long)k.Queries.Maximum <= k.MaximumKeys), k, $"its ring of {k.MaximumKeys} rows does not hold what {k.Queries} queries see");
+                require(k.Caches > 0 == k.Range.HasSequences && (k.Caches < 2 || k.CacheStride >= (long)k.MaximumKeys * k.Operands[1].Access.RowStride), k, $"its {k.Caches} caches lie {k.CacheStride} elements apart");
                 require(k.Range.IsCached || !(k.Range.IsCausal || k.Range.Window is not null) || k.Queries == RowExtent.Literal(k.MaximumKeys), k, $"it has {k.Queries} queries for {k.MaximumKeys} keys of one sequence");
                 break;
             case AttentionGradientKernel k:
                 VerifyMatrices(k.Operands);
                 VerifyIndices(9, k.Range.InputNames);
                 require(!k.Range.IsCached, k, $"caches have no gradient");
+                break;
+            case ScatterKernel k:
+                VerifyMatrices(k.Operands);
+                VerifyIndices(2, k.HasPositions ? ["sequences", "positions"] : ["sequences"]);
+                require(k.Operands[1].Access.RowStride >= k.Columns + ((k.Positions - 1L) * k.PositionStride) && (k.Positions == 1 || k.PositionStride >= k.Columns), k, $"its {k.Positions} positions of {k.Sequences} sequences overlap");
                 break;
             case AppendRowsKernel k:
                 VerifyMatrices(k.Operands);

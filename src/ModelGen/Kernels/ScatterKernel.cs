@@ -5,7 +5,7 @@ namespace ModelGen.Compiler.Kernels;
 
 /// <summary>
 /// Writes rows into a table: row r to where the sequence of index r begins and, where there are positions, so many of its rows further on.
-/// Operands: rows, sequences, positions where there are any, and the table, whose row stride is that from one sequence to the next.
+/// Operands: rows; the table, whose row stride is that from one sequence to the next; sequences, and positions where there are any.
 /// </summary>
 /// <param name="name">What the kernel computes.</param>
 /// <param name="operands">The operands.</param>

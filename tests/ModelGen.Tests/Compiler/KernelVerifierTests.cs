@@ -120,6 +120,22 @@ public sealed class KernelVerifierTests
         Rejected("is no matrix", new TransposeIndicesKernel("k", [Operand("input", Input, 0, [1], 2, false), Operand("output", Result, 0, [1], 1, true)], 3, RowExtent.Literal(5), 0));
     }
 
+    /// <summary>States of sequences that lie over each other, out of what holds them, or without an index for each row.</summary>
+    [Fact]
+    public void Rejects_scattered_rows_that_meet_or_leave_the_states()
+    {
+        var states = new PlanBuffer("states", MemorySpace.State, 40);
+        KernelOperand Indices(string name) => new(name, new View(Input, 0), Access.Matrix(1, ElementType.Int32), IsWritten: false);
+        Kernel Scatter(int sequenceStride, int positionStride, params string[] names)
+            => new ScatterKernel("scatter", [Operand("input", Input, 0, [5], 1, false), Operand("states", states, 0, [sequenceStride], 1, true), .. names.Select(Indices)], RowExtent.Literal(2), 5, 2, names.Length > 1 ? 4 : 1, positionStride, 0);
+        Verify(Scatter(20, 5, "sequences", "positions"));
+        Verify(Scatter(20, 0, "sequences"));
+        Rejected("which has 40", Scatter(21, 5, "sequences", "positions"));
+        Rejected("overlap", Scatter(19, 5, "sequences", "positions"));
+        Rejected("overlap", Scatter(20, 4, "sequences", "positions"));
+        Rejected("of each sequence", Scatter(20, 0, "positions"));
+    }
+
     /// <summary>A recurrence whose first step nothing has prepared.</summary>
     [Fact]
     public void Rejects_a_loop_whose_first_step_reads_nothing()

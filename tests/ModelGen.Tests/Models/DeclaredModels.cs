@@ -164,6 +164,9 @@ public partial class BatchedWideGpt;
 [Gpt(Layers = 3, DModel = 30, Heads = 5, Vocab = 97, Context = 37, HiddenStates = true, AttentionWeights = true)]
 public partial class OpenGpt;
 
+[Gpt(Layers = 2, DModel = 66, Heads = 6, KeyValueHeads = 2, FeedForward = 70, Vocab = 53, Context = 19, Activation = Activation.Gelu, HiddenStates = true, AttentionWeights = true)]
+public partial class OpenSharedKeysGpt;
+
 [Gpt(Layers = 2, DModel = 40, Heads = 4, KeyValueHeads = 2, Vocab = 50, Context = 600, TieEmbeddings = false, Bias = false, AttentionWeights = true)]
 public partial class OpenAttentionGpt;
 

@@ -88,6 +88,15 @@ public sealed class ForwardTests
     }
 
     [Fact]
+    public void Of_a_transformer_are_those_of_PyTorch()
+    {
+        using OpenGpt.Session tied = OpenGpt.Load(SourceTree.Fixture("gpt-tied.safetensors")).CreateSession();
+        CheckReference("gpt-tied", layers: 3, width: 30, heads: 5, steps: 29, (tokens, states, weights) => tied.Forward(tokens, [], states, weights));
+        using OpenSharedKeysGpt.Session shared = OpenSharedKeysGpt.Load(SourceTree.Fixture("gpt-shared-keys.safetensors")).CreateSession();
+        CheckReference("gpt-shared-keys", layers: 2, width: 66, heads: 6, steps: 17, (tokens, states, weights) => shared.Forward(tokens, [], states, weights));
+    }
+
+    [Fact]
     public void What_does_not_fit_is_refused_and_nothing_is_allocated()
     {
         using OpenGpt.Session session = OpenGpt.Create(3).CreateSession(new SessionOptions { Threads = 2 });
@@ -124,6 +133,15 @@ public sealed class ForwardTests
         CompiledPlans of = ModelCompiler.Plan(Without(s_gpt), CacheSizes.Default, default), with = ModelCompiler.Plan(s_gpt, CacheSizes.Default, default);
         Assert.Equal(of.InferenceStateElements, with.InferenceStateElements);
         Assert.True(of.InferenceArenaBytes < with.InferenceArenaBytes);
+    }
+
+    private static void CheckReference(string fixture, int layers, int width, int heads, int steps, Action<int[], float[], float[]> forward)
+    {
+        ReferenceFile reference = ReferenceFile.OfFixture(fixture + ".inside");
+        float[] states = new float[(layers + 1) * steps * width], weights = new float[layers * heads * steps * steps];
+        forward(ReferenceFile.OfFixture(fixture + ".reference").Ints("inputs")[..steps], states, weights);
+        Compare.Absolute(reference.Floats("hidden_states"), states, 1e-5, $"{fixture} hidden states");
+        Compare.Absolute(reference.Floats("attentions"), weights, 1e-6, $"{fixture} attention weights");
     }
 
     private static ModelSpec Without(ModelSpec spec) => spec with { Arguments = [.. spec.Arguments.Where(a => a.Name is not ("HiddenStates" or "AttentionWeights"))] };

@@ -185,7 +185,7 @@ internal static class GatherEmitter
         {
             Text.Range(w, kernel.IsSerial(), Text.RowCount(kernel.Rows), 1);
             w.Open("for (int r = start; r < end; r++)");
-            string target = $"states + (long)sequences[r] * {kernel.Operands[kernel.Operands.Count - 1].Access.RowStride}{(kernel.HasPositions ? $" + (long)positions[r] * {kernel.PositionStride}" : "")}";
+            string target = $"states + (long)sequences[r] * {kernel.Operands[1].Access.RowStride}{(kernel.HasPositions ? $" + (long)positions[r] * {kernel.PositionStride}" : "")}";
             w.Line($"new global::System.ReadOnlySpan<float>(input + (long)r * {kernel.Operands[0].Access.RowStride}, {kernel.Columns}).CopyTo(new global::System.Span<float>({target}, {kernel.Columns}));");
             w.Close();
         });

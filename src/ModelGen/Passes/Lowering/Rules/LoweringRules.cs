@@ -109,7 +109,7 @@ internal static class LoweringRules
         bool hasPositions = node.Inputs.Count == 4;
         KernelOperand[] indices = [ReadIndices(lowering, node, 2, "sequences"), .. hasPositions ? [ReadIndices(lowering, node, 3, "positions")] : Array.Empty<KernelOperand>()];
         var table = new KernelOperand("states", states.Base, Access.Matrix(TensorView.Literal(states.Strides[0])), IsWritten: true);
-        var kernel = new ScatterKernel(node.Name, [Read(lowering, node, 1, "input"), .. indices, table], rows.Rows, rows.Columns, shape[0].Maximum,
+        var kernel = new ScatterKernel(node.Name, [Read(lowering, node, 1, "input"), table, .. indices], rows.Rows, rows.Columns, shape[0].Maximum,
             hasPositions ? shape[1].Maximum : 1, hasPositions ? TensorView.Literal(states.Strides[1]) : 0, 8 * rows.MaximumElements)
         { Origins = [node.Origin] };
 
