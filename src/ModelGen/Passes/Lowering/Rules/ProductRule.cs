@@ -20,18 +20,49 @@ internal static class ProductRule
         }
 
         int depth = contracts ? a.Shape.Rows.Maximum : a.Shape.Columns;
-        KernelOperand[] factors = [Factor(lowering, a, "input"), Factor(lowering, b, contracts ? "other" : "weight")];
+        (KernelOperand[] factors, MatMulForm form) = Factors(lowering, op, a, b, ["input", contracts ? "other" : "weight"]);
         Store[] stores = stored.Select(v => (v, build.Of(v))).Select(p => new Store(build.Write(p.v), p.Item2, lowering.Placement.ModeOf(p.v))).ToArray();
         (EquatableArray<RowExtent> axes, KernelOperand[] operands) = KernelAxes.Of(build.Rows, build.Columns, build.Operands);
         long flops = 2L * rows.Maximum * columns * depth;
         long bytes = 4 * (a.Shape.MaximumElements + b.Shape.MaximumElements + ((long)rows.Maximum * columns));
-        var kernel = new MatMulKernel(ClusterRule.NameOf(stored), [.. factors, .. operands], op.Form, rows, columns, depth, stores, flops, bytes) { Axes = axes, RowByRow = op.RowByRow, Origins = lowering.OriginsOf(stored.Select(s => s.Node)) };
+        var kernel = new MatMulKernel(ClusterRule.NameOf(stored), [.. factors, .. operands], form, rows, columns, depth, stores, flops, bytes) { Axes = axes, RowByRow = op.RowByRow, Origins = lowering.OriginsOf(stored.Select(s => s.Node)) };
         lowering.Schedule.Add(kernel, stored.Select(s => s.Node).Append(node).Max(lowering.PositionOf));
+    }
+
+    /// <summary>
+    /// The factors where they lie, and the form of the product of what lies there: a factor whose columns follow each other where its rows
+    /// should is the transpose of a matrix, which another form takes as it is.
+    /// </summary>
+    private static (KernelOperand[] Factors, MatMulForm Form) Factors(Lowering lowering, MatMul op, Value a, Value b, string[] names)
+    {
+        if (!op.RowByRow && op.Form != MatMulForm.NT && TransposeOf(lowering, a, names[0]) is { } first)
+        {
+            return ([first, Factor(lowering, b, names[1])], op.Form == MatMulForm.NN ? MatMulForm.TN : MatMulForm.NN);
+        }
+
+        if (!op.RowByRow && op.Form != MatMulForm.TN && TransposeOf(lowering, b, names[1]) is { } second)
+        {
+            return ([Factor(lowering, a, names[0]), second], op.Form == MatMulForm.NN ? MatMulForm.NT : MatMulForm.NN);
+        }
+
+        return ([Factor(lowering, a, names[0]), Factor(lowering, b, names[1])], op.Form);
     }
 
     private static KernelOperand Factor(Lowering lowering, Value value, string name)
     {
         (TensorView view, Access access) = lowering.MatrixOf(value);
         return new KernelOperand(name, view.Base, access, IsWritten: false);
+    }
+
+    /// <summary>The matrix that a factor is the transpose of; null where it is a matrix itself, or neither is one.</summary>
+    private static KernelOperand? TransposeOf(Lowering lowering, Value value, string name)
+    {
+        if (value.Shape.Rank != 2 || !value.Shape[0].IsLiteral || lowering.Placement.ViewOf(value) is not { } view || view.MatrixStride(value.Type) is not null)
+        {
+            return null;
+        }
+
+        TensorView transpose = view.Permute([1, 0]);
+        return transpose.MatrixStride(TensorType.Float(Shape.Of(value.Shape[1], value.Shape[0]))) is { } stride ? new KernelOperand(name, transpose.Base, Access.Matrix(stride), IsWritten: false) : null;
     }
 }
