@@ -2,7 +2,6 @@ using ModelGen.Compiler;
 using ModelGen.Compiler.Graph;
 using ModelGen.Compiler.Kernels;
 using ModelGen.Compiler.Ops;
-using ModelGen.Compiler.Passes;
 
 namespace ModelGen.Tests.Compiler;
 
@@ -19,7 +18,7 @@ public sealed class TransposedFactorTests
         foreach ((int rows, int depth, int columns) in new[] { (3, 5, 7), (17, 9, 33), (40, 16, 8) })
         {
             KernelCase c = Case($"{form} {rows}x{depth}x{columns}", Enum.Parse<MatMulForm>(form), first, second, rows, depth, columns);
-            MatMulKernel kernel = Assert.IsType<MatMulKernel>(Assert.Single(Lowering.Run(c.Graph, ModelLayout.Of(c.Graph), default).Kernels));
+            MatMulKernel kernel = Assert.IsType<MatMulKernel>(Assert.Single(ModelCompiler.Kernels(c.Graph, ModelLayout.Of(c.Graph), default).Kernels));
             Assert.Equal((Enum.Parse<MatMulForm>(expected), rows, depth, columns), (kernel.Form, kernel.Rows.Maximum, kernel.Depth, kernel.Columns));
             KernelCheck.Compare(c, GraphFunction.Compile([c.Graph], BufferPlacement.RedZones)[0]);
         }
@@ -33,7 +32,7 @@ public sealed class TransposedFactorTests
     public void One_of_two_transposes_is_copied(string form)
     {
         KernelCase c = Case(form, Enum.Parse<MatMulForm>(form), true, true, 17, 9, 33);
-        Assert.Equal(2, Lowering.Run(c.Graph, ModelLayout.Of(c.Graph), default).Kernels.Count);
+        Assert.Equal(2, ModelCompiler.Kernels(c.Graph, ModelLayout.Of(c.Graph), default).Kernels.Count);
         KernelCheck.Compare(c, GraphFunction.Compile([c.Graph], BufferPlacement.RedZones)[0]);
     }
 
@@ -46,7 +45,7 @@ public sealed class TransposedFactorTests
             Value columns = b.Add(new SliceColumns(2, 9), "columns", b.Add(new Permute([1, 0]), "transpose", b.Add(new SliceColumns(1, 17), "slice", OperatorCases.Parameter(b, "a", 12, 20))));
             return [b.Add(new Tanh(), "y", b.Add(new MatMul(MatMulForm.NN), "product", columns, OperatorCases.Parameter(b, "b", 9, 33)))];
         }).Graph);
-        Assert.Equal(MatMulForm.TN, Assert.IsType<MatMulKernel>(Assert.Single(Lowering.Run(graph, ModelLayout.Of(graph), default).Kernels)).Form);
+        Assert.Equal(MatMulForm.TN, Assert.IsType<MatMulKernel>(Assert.Single(ModelCompiler.Kernels(graph, ModelLayout.Of(graph), default).Kernels)).Form);
         KernelCheck.Compare(new KernelCase("slices", graph, CaseData.Random(graph, 1)), GraphFunction.Compile([graph], BufferPlacement.RedZones)[0]);
     }
 
