@@ -11,6 +11,7 @@ namespace ModelGen.Compiler;
 /// <summary>Where parameters, their gradients and states lie: the same for every plan of a model, and settled before any plan is made.</summary>
 internal sealed class ModelLayout
 {
+    private readonly Dictionary<string, Parameter> _parameters = [];
     private readonly Dictionary<string, PlanBuffer> _weights = [];
     private readonly Dictionary<string, PlanBuffer> _gradients = [];
     private readonly Dictionary<string, PlanBuffer> _states = [];
@@ -88,9 +89,8 @@ internal sealed class ModelLayout
     private void Add(Parameter parameter)
     {
         string name = parameter.ParameterName;
-        if (_weights.ContainsKey(name))
+        if (_parameters.TryGetValue(name, out Parameter? other))
         {
-            Parameter other = Parameters.First(p => p.Parameter.ParameterName == name).Parameter;
             if (!other.Equals(parameter))
             {
                 throw new GraphException($"two parameters are called {name}: one of shape {other.Shape}, one of shape {parameter.Shape}");
@@ -100,6 +100,7 @@ internal sealed class ModelLayout
         }
 
         long size = parameter.Shape.MaximumElements;
+        _parameters.Add(name, parameter);
         _weights.Add(name, new PlanBuffer(name, MemorySpace.Weights, size) { Offset = WeightElements });
         _gradients.Add(name, new PlanBuffer(name, MemorySpace.Gradients, size) { Offset = WeightElements });
         Parameters.Add((parameter, WeightElements));

@@ -12,10 +12,22 @@ namespace ModelGen.Compiler.Kernels;
 internal sealed record Footprint(View View, IReadOnlyList<(RowExtent Stride, RowExtent Count)> Steps)
 {
     /// <summary>The last element for the largest counts, at position zero.</summary>
-    public long Last => Steps.Aggregate(View.Offset, (last, s) => last + ((long)s.Stride.Maximum * (s.Count.Maximum - 1)));
+    public long Last => View.Offset + Reach(0);
 
     /// <summary>How many elements they are, at the most, where no two sums are the same.</summary>
-    public long Elements => Steps.Where(s => s.Stride.Coefficient != 0).Aggregate(1L, (product, s) => product * s.Count.Maximum);
+    public long Elements
+    {
+        get
+        {
+            long product = 1;
+            for (int i = 0; i < Steps.Count; i++)
+            {
+                product *= Steps[i].Stride.Coefficient != 0 ? Steps[i].Count.Maximum : 1;
+            }
+
+            return product;
+        }
+    }
 
     /// <summary>What a kernel reads, or what it writes; a loop's over all of its steps.</summary>
     public static IEnumerable<Footprint> Of(Kernel kernel, bool written)
@@ -140,7 +152,20 @@ internal sealed record Footprint(View View, IReadOnlyList<(RowExtent Stride, Row
     private (long First, long Last) Within(int modulus)
     {
         long first = View.Offset % modulus;
-        return (first, Steps.Where(s => s.Stride.Coefficient % modulus != 0).Aggregate(first, (last, s) => last + ((long)s.Stride.Maximum * (s.Count.Maximum - 1))));
+        return (first, first + Reach(modulus));
+    }
+
+    // The elements from the first to the last along the strides that are no multiples of a number; along all of them for zero.
+    private long Reach(int modulus)
+    {
+        long reach = 0;
+        for (int i = 0; i < Steps.Count; i++)
+        {
+            (RowExtent stride, RowExtent count) = Steps[i];
+            reach += modulus == 0 || stride.Coefficient % modulus != 0 ? (long)stride.Maximum * (count.Maximum - 1) : 0;
+        }
+
+        return reach;
     }
 
     private static (RowExtent Stride, RowExtent Count) Run(RowExtent count) => (RowExtent.Literal(1), count);

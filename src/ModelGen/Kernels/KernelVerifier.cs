@@ -54,7 +54,7 @@ internal static class KernelVerifier
             {
                 KernelOperand operand = kernel.Operands[i];
                 Footprint whole = Expand(touched[i], loop);
-                long last = whole.Last + (operand.View.LastStride * (counts.Where(c => c.Symbol == operand.View.LastExtent).Select(c => (long)c.Maximum).DefaultIfEmpty(1).Max() - 1));
+                long last = whole.Last + (operand.View.LastStride == 0 ? 0 : operand.View.LastStride * (counts.Where(c => c.Symbol == operand.View.LastExtent).Select(c => (long)c.Maximum).DefaultIfEmpty(1).Max() - 1));
                 Require(whole.View.Offset >= 0 && last < operand.View.Buffer.Size, kernel,
                     $"{operand.Name} is elements {whole.View.Offset} to {last} of the buffer {operand.View.Buffer}, which has {operand.View.Buffer.Size}");
                 Require(operand.View.StepStride == 0 || loop is not null, kernel, $"{operand.Name} moves with the steps of no loop");
@@ -94,7 +94,7 @@ internal static class KernelVerifier
             }
 
             // As many elements as are read, and from the first to the last one without a gap between what was written.
-            long elements = sources.Distinct().Sum(s => s.Elements);
+            long elements = (sources.Count > 1 ? sources.Distinct() : sources).Sum(s => s.Elements);
             long reached = whole.View.Offset;
             foreach (Footprint source in sources.OrderBy(s => s.View.Offset))
             {

@@ -1,3 +1,4 @@
+using System;
 using System.Collections.Generic;
 using System.Linq;
 using System.Runtime.CompilerServices;
@@ -17,8 +18,8 @@ internal static class MemoryPlanVerifier
     public static void Verify(CpuProgram cpu, long arenaElements)
     {
         KernelProgram program = cpu.Program;
-        var alive = new HashSet<PlanBuffer>(program.Inputs.Values.Select(v => v.Buffer));
-        var begun = new HashSet<PlanBuffer>(alive);
+        var alive = new AliveBuffers();
+        var begun = new HashSet<PlanBuffer>();
 
         // What is read no more need not be looked at.
         var lastReads = new Dictionary<PlanBuffer, int>();
@@ -35,12 +36,23 @@ internal static class MemoryPlanVerifier
             lastReads[output.Buffer] = int.MaxValue;
         }
 
+        // What dies with each kernel.
+        var ends = new List<PlanBuffer>?[program.Kernels.Count];
+        foreach (View input in program.Inputs.Values)
+        {
+            Begin(input.Buffer, 0);
+        }
+
         int position = -1;
         var lost = new Dictionary<PlanBuffer, string>();
         foreach (Kernel kernel in program.Kernels)
         {
             position++;
-            alive.RemoveWhere(b => !lastReads.TryGetValue(b, out int last) || last < position);
+            foreach (PlanBuffer buffer in position > 0 ? ends[position - 1] ?? [] : [])
+            {
+                alive.Remove(buffer);
+            }
+
             if (kernel is not LoopKernel loop)
             {
                 Visit(kernel);
@@ -69,8 +81,21 @@ internal static class MemoryPlanVerifier
             Require(!lost.TryGetValue(output.Value.Buffer, out string? by), $"the output {output.Key} is overwritten by '{by}'");
         }
 
+        void Begin(PlanBuffer buffer, int at)
+        {
+            begun.Add(buffer);
+            alive.Remove(buffer);
+            alive.Add(buffer);
+            int end = lastReads.TryGetValue(buffer, out int last) ? Math.Max(at, last) : at;
+            if (end < ends.Length)
+            {
+                (ends[end] ??= []).Add(buffer);
+            }
+        }
+
         void Visit(Kernel kernel)
         {
+            var lostHere = new List<PlanBuffer>();
             PlanBuffer[] reads = Arena(kernel, written: false);
             PlanBuffer[] writes = Arena(kernel, written: true);
             foreach (PlanBuffer buffer in reads)
@@ -81,24 +106,21 @@ internal static class MemoryPlanVerifier
             foreach (PlanBuffer buffer in writes)
             {
                 Require(buffer.Offset >= 0 && buffer.Offset + buffer.Size <= arenaElements, $"{buffer} lies outside the arena");
-                if (begun.Add(buffer))
+                foreach (PlanBuffer other in alive.Overlapping(buffer).Concat(lostHere.Where(o => Overlap(o, buffer))).ToArray())
                 {
-                    alive.Add(buffer);
-                    lost.Remove(buffer);
+                    Require(!writes.Contains(other), $"'{kernel.Name}' writes {buffer} and {other}, which overlap");
+                    Require(!reads.Contains(other) || IsReplaced(kernel, other, buffer), $"'{kernel.Name}' writes {buffer} over {other}, which it reads");
+                    lost[other] = kernel.Name;
+                    lostHere.Add(other);
+                    alive.Remove(other);
                 }
 
-                foreach (PlanBuffer other in alive)
+                if (!begun.Contains(buffer))
                 {
-                    if (other != buffer && other.Offset < buffer.Offset + buffer.Size && buffer.Offset < other.Offset + other.Size)
-                    {
-                        Require(!writes.Contains(other), $"'{kernel.Name}' writes {buffer} and {other}, which overlap");
-                        Require(!reads.Contains(other) || kernel.InPlaceCandidates.Any(p => kernel.Operands[p.Read].View.Buffer == other && kernel.Operands[p.Written].View.Buffer == buffer && other.Offset == buffer.Offset), $"'{kernel.Name}' writes {buffer} over {other}, which it reads");
-                        lost[other] = kernel.Name;
-                    }
+                    lost.Remove(buffer);
+                    Begin(buffer, position);
                 }
             }
-
-            alive.ExceptWith(lost.Keys);
         }
 
         IEnumerable<PlanBuffer> OwnOfSteps(LoopKernel loop)
@@ -121,12 +143,70 @@ internal static class MemoryPlanVerifier
                 : cpu.OperandsOf(kernel).Where(o => o.IsWritten == written).Select(o => o.View.Buffer)
                     .Concat(written && cpu.PlanOf(kernel).Workspace is { } workspace ? [workspace] : []).Where(b => b.Space == MemorySpace.Arena).Distinct().ToArray();
 
+        // A kernel that reads a buffer for the last time may put its result there.
+        static bool IsReplaced(Kernel kernel, PlanBuffer read, PlanBuffer written)
+            => read.Offset == written.Offset && kernel.InPlaceCandidates.Any(p => kernel.Operands[p.Read].View.Buffer == read && kernel.Operands[p.Written].View.Buffer == written);
+
         static void Require(bool condition, [InterpolatedStringHandlerArgument(nameof(condition))] ProblemText problem)
         {
             if (!condition)
             {
                 throw new GraphException($"after the memory plan: {problem}");
             }
+        }
+    }
+
+    private static bool Overlap(PlanBuffer a, PlanBuffer b) => a != b && a.Offset < b.Offset + b.Size && b.Offset < a.Offset + a.Size;
+
+    /// <summary>Buffers that are alive together, in the order of their offsets: no two of them overlap.</summary>
+    private sealed class AliveBuffers
+    {
+        private readonly List<PlanBuffer> _byOffset = [];
+
+        public void Add(PlanBuffer buffer) => _byOffset.Insert(FirstBeyond(buffer.Offset), buffer);
+
+        public void Remove(PlanBuffer buffer)
+        {
+            for (int i = FirstBeyond(buffer.Offset); i < _byOffset.Count && _byOffset[i].Offset <= buffer.Offset; i++)
+            {
+                if (_byOffset[i] == buffer)
+                {
+                    _byOffset.RemoveAt(i);
+                    return;
+                }
+            }
+        }
+
+        /// <summary>Those that lie where a buffer does, but for itself.</summary>
+        public IEnumerable<PlanBuffer> Overlapping(PlanBuffer buffer)
+        {
+            for (int i = FirstBeyond(buffer.Offset); i < _byOffset.Count && _byOffset[i].Offset < buffer.Offset + buffer.Size; i++)
+            {
+                if (Overlap(_byOffset[i], buffer))
+                {
+                    yield return _byOffset[i];
+                }
+            }
+        }
+
+        // The first that ends beyond an offset: ends are in the order of offsets.
+        private int FirstBeyond(long offset)
+        {
+            int low = 0, high = _byOffset.Count;
+            while (low < high)
+            {
+                int middle = (low + high) / 2;
+                if (_byOffset[middle].Offset + _byOffset[middle].Size > offset)
+                {
+                    high = middle;
+                }
+                else
+                {
+                    low = middle + 1;
+                }
+            }
+
+            return low;
         }
     }
 }
