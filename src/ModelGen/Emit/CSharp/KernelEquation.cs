@@ -99,7 +99,7 @@ internal sealed class KernelEquation(Kernel kernel, DeclaredNames names, string 
             case ColumnSumKernel:
                 return $"sum over rows of {Back(_backward, string.Join(", ", Read()))}";
             case RowKernel row when row.Phases.Count == 1 && row.Phases[0].Reductions.Count == 0 && row.Phases[0].Stores.All(s => IsMoved(s.Value)):
-                return string.Join(", ", row.Phases[0].Stores.Select(s => s.Value is OperandExpr o ? Name(row.Operands[o.Operand]) : Uniform(s.Value)).Distinct());
+                return string.Join(", ", row.Phases[0].Stores.Select(s => s.Value is OperandExpr o ? Part(row.Operands[o.Operand], row) : Uniform(s.Value)).Distinct());
             default:
                 string[] read = [.. Read()];
                 string[] gradients = [.. read.Where(DeclaredNames.IsGradient)];
@@ -145,6 +145,14 @@ internal sealed class KernelEquation(Kernel kernel, DeclaredNames names, string 
 
     private string Name(KernelOperand operand)
         => names.Short((operand.View.Buffer.Space == MemorySpace.Gradients ? "d " : "") + operand.View.Buffer.Name, scope);
+
+    // Columns of a wider matrix are said which.
+    private string Part(KernelOperand operand, RowKernel row)
+    {
+        long first = operand.View.Offset, last = first + row.Columns;
+        bool isPart = row.Rows == RowExtent.Literal(1) ? first > 0 : operand.Access.IsMatrix && row.Columns < operand.Access.RowStride && last <= operand.Access.RowStride;
+        return Name(operand) + (isPart ? $"[{first}..{last}]" : "");
+    }
 
     private static string? Within(string scope, string name)
         => scope.Length > 0 && name.StartsWith(scope, StringComparison.Ordinal) && name.IndexOf('.', scope.Length) < 0 ? name.Substring(scope.Length) : null;

@@ -179,18 +179,29 @@ internal abstract class MatMulProduct
 
     /// <summary>
     /// The last rows of an operand that is read in place are copied, with zeros for those that a tile would read beyond them: declares
-    /// <c>a</c> and <c>step</c>, what rows then lie apart.
+    /// <c>a</c>, the rows to be read.
     /// </summary>
-    protected void PadRows(string rows, int stride, string count, string height)
+    /// <returns>Elements from one of these rows to the next.</returns>
+    protected string PadRows(string rows, int stride, string count, string height)
     {
+        bool isDense = CodeWriter.Number(stride) == Depth;
         W.Line($"float* a = {rows};");
-        W.Line($"long step = {stride};");
+        if (!isDense)
+        {
+            W.Line($"long step = {stride};");
+        }
+
         W.Open($"if ({count} < {height})");
         W.Line($"Panels.PadRows(a, {stride}, {count}, {Depth}, padded, {height});");
         W.Line("a = padded;");
-        W.Line($"step = {Depth};");
+        if (!isDense)
+        {
+            W.Line($"step = {Depth};");
+        }
+
         W.Close();
         W.Line();
+        return isDense ? Depth : "step";
     }
 
     /// <summary>What the epilogue reads comes from memory while the tile multiplies.</summary>

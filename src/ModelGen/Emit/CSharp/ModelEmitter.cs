@@ -167,6 +167,7 @@ internal static class ModelEmitter
         w.Lines(string.Join("\n", PlanEmitter.KernelImports));
         w.Line();
         w.Line("// One method for each fused kernel; layers of one shape share them. The vector V is as wide as the processor's.");
+        w.Line("// In them x_r is a row of x, s0 a number, b0 a vector that has a number in every lane, v0 a vector; w0_v0 and w1_v0 are of two vectors at a time.");
         w.Open(PlanEmitter.KernelClassDeclaration);
         for (int i = 0; i < emitter.Kernels.Count; i++)
         {

@@ -37,7 +37,6 @@ internal sealed class PanelProduct(Func<string, string> name, MatMulKernel kerne
             case WorkDivision.Units:
                 W.Line($"worker.Share({Panels});");
                 W.Open("while (worker.Take())");
-                W.Line("int p = worker.Unit;");
                 break;
             case WorkDivision.Alone:
                 W.Open($"for (int p = 0; p < {Panels}; p++)");
@@ -48,7 +47,8 @@ internal sealed class PanelProduct(Func<string, string> name, MatMulKernel kerne
                 break;
         }
 
-        W.Line($"int n = p * {Width};");
+        string panel = Structure.Work == WorkDivision.Units ? "worker.Unit" : "p";
+        W.Line($"int n = {panel} * {Width};");
         Extent();
         if (Plan.RightPanels is not null)
         {
@@ -59,7 +59,7 @@ internal sealed class PanelProduct(Func<string, string> name, MatMulKernel kerne
             PackRight("n", Columns, "panel");
         }
 
-        Strip("0", Strips, StripAt, "p", every: null, () =>
+        Strip("0", Strips, StripAt, panel, every: null, () =>
         {
             // A panel beyond the worker's own does no harm.
             if (Structure.FetchesPanels)

@@ -227,7 +227,7 @@ internal sealed class RowKernelEmitter
             : vectors == 1 ? $"{columns} / V.Lanes * V.Lanes" : $"{columns} / ({V.LanesOf(vectors)}) * ({V.LanesOf(vectors)})";
     }
 
-    private static string Accumulator(Reduction reduction, int way) => $"reduced{reduction.Index}_{way}";
+    private static string Accumulator(Reduction reduction, int way) => $"{(reduction.Kind == ReductionKind.Sum ? "sums" : "maxima")}{reduction.Index}_{way}";
 
     /// <summary>Reductions and stores of one vector of columns, or of the first <paramref name="tail"/> lanes of one.</summary>
     private void Block(string prefix, string column, string? tail, IReadOnlyList<Reduction> reductions, Store[] stores, int way = 0)

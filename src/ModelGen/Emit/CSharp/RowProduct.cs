@@ -151,8 +151,7 @@ internal abstract class RowProduct(Func<string, string> name, MatMulKernel kerne
             (left, step) = (LeftAt("row"), CodeWriter.Number(Left.Access.RowStride));
             if (HasPadding)
             {
-                PadRows(left, Left.Access.RowStride, rows, Height);
-                (left, step) = ("a", "step");
+                (left, step) = ("a", PadRows(left, Left.Access.RowStride, rows, Height));
             }
         }
 

@@ -30,8 +30,7 @@ internal sealed class TransposedProduct(Func<string, string> name, MatMulKernel 
         {
             count = "columns";
             W.Line($"int columns = Math.Min({group}, last - column);");
-            PadRows(at, Right.Access.RowStride, "columns", group);
-            (at, step) = ("a", "step");
+            (at, step) = ("a", PadRows(at, Right.Access.RowStride, "columns", group));
         }
 
         PrefetchEpilogue("row", "height", "column", count);
