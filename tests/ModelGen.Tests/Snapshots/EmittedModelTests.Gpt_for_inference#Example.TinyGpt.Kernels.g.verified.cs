@@ -15,6 +15,7 @@ using MethodImpl = global::System.Runtime.CompilerServices.MethodImplAttribute;
 using static global::System.Runtime.CompilerServices.MethodImplOptions;
 
 // One method for each fused kernel; layers of one shape share them. The vector V is as wide as the processor's.
+// In them x_r is a row of x, s0 a number, b0 a vector that has a number in every lane, v0 a vector; w0_v0 and w1_v0 are of two vectors at a time.
 internal static unsafe partial class Kernels<V> where V : struct, IVector<V>
 {
   // Rows of a table by index: [T, 8].
@@ -37,34 +38,34 @@ internal static unsafe partial class Kernels<V> where V : struct, IVector<V>
       float* wpe_r = wpe + (long)r * 8;
       float* embeddings_r = embeddings + (long)r * 8;
       float* ln_r = ln + (long)r * 8;
-      V reduced0_0 = V.Zero;
+      V sums0_0 = V.Zero;
       for (int c = 0; c < 8 / V.Lanes * V.Lanes; c += V.Lanes)
       {
         V v0 = V.Load(wte_r + c) + V.Load(wpe_r + c);
-        reduced0_0 += v0;
+        sums0_0 += v0;
         V.Store(v0, embeddings_r + c);
       }
       if (8 % V.Lanes != 0)
       {
         V v0 = V.LoadTail(wte_r + 8 / V.Lanes * V.Lanes, 8 % V.Lanes) + V.LoadTail(wpe_r + 8 / V.Lanes * V.Lanes, 8 % V.Lanes);
-        reduced0_0 += V.FirstLanes(v0, 8 % V.Lanes, 0f);
+        sums0_0 += V.FirstLanes(v0, 8 % V.Lanes, 0f);
         V.StoreTail(v0, embeddings_r + 8 / V.Lanes * V.Lanes, 8 % V.Lanes);
       }
-      float sum0 = V.Sum(reduced0_0);
+      float sum0 = V.Sum(sums0_0);
       V b0 = V.Create(sum0 * 0.125f);
-      V reduced1_0 = V.Zero;
+      V sums1_0 = V.Zero;
       for (int c = 0; c < 8 / V.Lanes * V.Lanes; c += V.Lanes)
       {
         V v0 = (V.Load(wte_r + c) + V.Load(wpe_r + c)) - b0;
-        reduced1_0 += v0 * v0;
+        sums1_0 += v0 * v0;
       }
       if (8 % V.Lanes != 0)
       {
         V v0 = V.LoadTail(wte_r + 8 / V.Lanes * V.Lanes, 8 % V.Lanes) + V.LoadTail(wpe_r + 8 / V.Lanes * V.Lanes, 8 % V.Lanes);
         V v1 = v0 - b0;
-        reduced1_0 += V.FirstLanes(v1 * v1, 8 % V.Lanes, 0f);
+        sums1_0 += V.FirstLanes(v1 * v1, 8 % V.Lanes, 0f);
       }
-      float sum1 = V.Sum(reduced1_0);
+      float sum1 = V.Sum(sums1_0);
       V b1 = V.Create(1f / MathF.Sqrt((sum1 * 0.125f) + 1e-05f));
       for (int c = 0; c < 8 / V.Lanes * V.Lanes; c += V.Lanes)
       {
@@ -119,15 +120,13 @@ internal static unsafe partial class Kernels<V> where V : struct, IVector<V>
         {
           int row = m * 6, rowCount = Math.Min(6, count - row);
           float* a = input + (long)row * 8;
-          long step = 8;
           if (rowCount < 6)
           {
             Panels.PadRows(a, 8, rowCount, 8, padded, 6);
             a = padded;
-            step = 8;
           }
 
-          RegisterTile.MultiplyRows<V>(6, vectors, a, step, panel, vectors * V.Lanes, tile, vectors * V.Lanes, 8);
+          RegisterTile.MultiplyRows<V>(6, vectors, a, 8, panel, vectors * V.Lanes, tile, vectors * V.Lanes, 8);
           LinearBias_Nx8x24_Epilogue(tile, bias, c_attn, row, rowCount, n, columns);
         }
       }
@@ -375,25 +374,25 @@ internal static unsafe partial class Kernels<V> where V : struct, IVector<V>
   [@MethodImpl(AggressiveOptimization)]
   public static void LayerNorm_1x8(float* residual, float* weight, float* bias, float* ln, Worker worker)
   { unchecked {
-    V reduced0_0 = V.Zero;
+    V sums0_0 = V.Zero;
     for (int c = 0; c < 8 / V.Lanes * V.Lanes; c += V.Lanes)
-      reduced0_0 += V.Load(residual + c);
+      sums0_0 += V.Load(residual + c);
     if (8 % V.Lanes != 0)
-      reduced0_0 += V.FirstLanes(V.LoadTail(residual + 8 / V.Lanes * V.Lanes, 8 % V.Lanes), 8 % V.Lanes, 0f);
-    float sum0 = V.Sum(reduced0_0);
+      sums0_0 += V.FirstLanes(V.LoadTail(residual + 8 / V.Lanes * V.Lanes, 8 % V.Lanes), 8 % V.Lanes, 0f);
+    float sum0 = V.Sum(sums0_0);
     V b0 = V.Create(sum0 * 0.125f);
-    V reduced1_0 = V.Zero;
+    V sums1_0 = V.Zero;
     for (int c = 0; c < 8 / V.Lanes * V.Lanes; c += V.Lanes)
     {
       V v0 = V.Load(residual + c) - b0;
-      reduced1_0 += v0 * v0;
+      sums1_0 += v0 * v0;
     }
     if (8 % V.Lanes != 0)
     {
       V v0 = V.LoadTail(residual + 8 / V.Lanes * V.Lanes, 8 % V.Lanes) - b0;
-      reduced1_0 += V.FirstLanes(v0 * v0, 8 % V.Lanes, 0f);
+      sums1_0 += V.FirstLanes(v0 * v0, 8 % V.Lanes, 0f);
     }
-    float sum1 = V.Sum(reduced1_0);
+    float sum1 = V.Sum(sums1_0);
     V b1 = V.Create(1f / MathF.Sqrt((sum1 * 0.125f) + 1e-05f));
     for (int c = 0; c < 8 / V.Lanes * V.Lanes; c += V.Lanes)
       V.Store(V.MultiplyAdd((V.Load(residual + c) - b0) * b1, V.Load(weight + c), V.Load(bias + c)), ln + c);
@@ -760,34 +759,34 @@ internal static unsafe partial class Kernels<V> where V : struct, IVector<V>
   [@MethodImpl(AggressiveOptimization)]
   public static void AddLayerNorm_1x8(float* wte, float* wpe, float* weight, float* bias, float* embeddings, float* ln, Worker worker)
   { unchecked {
-    V reduced0_0 = V.Zero;
+    V sums0_0 = V.Zero;
     for (int c = 0; c < 8 / V.Lanes * V.Lanes; c += V.Lanes)
     {
       V v0 = V.Load(wte + c) + V.Load(wpe + c);
-      reduced0_0 += v0;
+      sums0_0 += v0;
       V.Store(v0, embeddings + c);
     }
     if (8 % V.Lanes != 0)
     {
       V v0 = V.LoadTail(wte + 8 / V.Lanes * V.Lanes, 8 % V.Lanes) + V.LoadTail(wpe + 8 / V.Lanes * V.Lanes, 8 % V.Lanes);
-      reduced0_0 += V.FirstLanes(v0, 8 % V.Lanes, 0f);
+      sums0_0 += V.FirstLanes(v0, 8 % V.Lanes, 0f);
       V.StoreTail(v0, embeddings + 8 / V.Lanes * V.Lanes, 8 % V.Lanes);
     }
-    float sum0 = V.Sum(reduced0_0);
+    float sum0 = V.Sum(sums0_0);
     V b0 = V.Create(sum0 * 0.125f);
-    V reduced1_0 = V.Zero;
+    V sums1_0 = V.Zero;
     for (int c = 0; c < 8 / V.Lanes * V.Lanes; c += V.Lanes)
     {
       V v0 = (V.Load(wte + c) + V.Load(wpe + c)) - b0;
-      reduced1_0 += v0 * v0;
+      sums1_0 += v0 * v0;
     }
     if (8 % V.Lanes != 0)
     {
       V v0 = V.LoadTail(wte + 8 / V.Lanes * V.Lanes, 8 % V.Lanes) + V.LoadTail(wpe + 8 / V.Lanes * V.Lanes, 8 % V.Lanes);
       V v1 = v0 - b0;
-      reduced1_0 += V.FirstLanes(v1 * v1, 8 % V.Lanes, 0f);
+      sums1_0 += V.FirstLanes(v1 * v1, 8 % V.Lanes, 0f);
     }
-    float sum1 = V.Sum(reduced1_0);
+    float sum1 = V.Sum(sums1_0);
     V b1 = V.Create(1f / MathF.Sqrt((sum1 * 0.125f) + 1e-05f));
     for (int c = 0; c < 8 / V.Lanes * V.Lanes; c += V.Lanes)
     {

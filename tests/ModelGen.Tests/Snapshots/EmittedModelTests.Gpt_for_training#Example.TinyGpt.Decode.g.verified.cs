@@ -40,9 +40,9 @@ unsafe partial class Kernels<V>
       AddLayerNorm_1x8(a + A.wte, w + W.wpe_weight + (long)context.Position * 8, w + W.h0_ln_1_weight, w + W.h0_ln_1_bias, a + A.embeddings, a + A.h0_ln_1, worker);
       // h.0.attn.c_attn = matmul(h.0.ln_1, weight) + bias  [24]
       LinearBias_1x8x24(a + A.h0_ln_1, w + W.h0_attn_c_attn_weight, w + W.h0_attn_c_attn_bias, a + A.h0_attn_c_attn, worker);
-      // h.0.attn.key_cache = h.0.attn.c_attn  [8]
+      // h.0.attn.key_cache = h.0.attn.c_attn[8..16]  [8]
       Copy_1x8(a + A.h0_attn_c_attn + 8, s + S.h0_attn_key_cache + (long)context.Position * 8, worker);
-      // h.0.attn.value_cache = h.0.attn.c_attn  [8]
+      // h.0.attn.value_cache = h.0.attn.c_attn[16..24]  [8]
       Copy_1x8(a + A.h0_attn_c_attn + 16, s + S.h0_attn_value_cache + (long)context.Position * 8, worker);
       // h.0.attn = attention(q, key_cache, value_cache)  [1, 1, 8]
       Attention_1x1_2x4(a + A.h0_attn_c_attn, s + S.h0_attn_key_cache, s + S.h0_attn_value_cache, a + A.h0_attn, context.Position, worker);

@@ -40,9 +40,9 @@ unsafe partial class Kernels<V>
       AddLayerNorm_Nx8(a + A.wte, w + W.wpe_weight + (long)context.Position * 8, w + W.h0_ln_1_weight, w + W.h0_ln_1_bias, a + A.embeddings, a + A.h0_ln_1, context.Count, worker);
       // h.0.attn.c_attn = matmul(h.0.ln_1, weight) + bias  [T, 24]
       LinearBias_Nx8x24(a + A.h0_ln_1, w + W.h0_attn_c_attn_weight, w + W.h0_attn_c_attn_bias, a + A.h0_attn_c_attn, context.Count, worker);
-      // h.0.attn.key_cache = h.0.attn.c_attn  [T, 8]
+      // h.0.attn.key_cache = h.0.attn.c_attn[8..16]  [T, 8]
       Copy_Nx8(a + A.h0_attn_c_attn + 8, s + S.h0_attn_key_cache + (long)context.Position * 8, context.Count, worker);
-      // h.0.attn.value_cache = h.0.attn.c_attn  [T, 8]
+      // h.0.attn.value_cache = h.0.attn.c_attn[16..24]  [T, 8]
       Copy_Nx8(a + A.h0_attn_c_attn + 16, s + S.h0_attn_value_cache + (long)context.Position * 8, context.Count, worker);
       // h.0.attn = attention(q, key_cache, value_cache)  [1, T, 8]
       Attention_1xN_2x4(a + A.h0_attn_c_attn, s + S.h0_attn_key_cache, s + S.h0_attn_value_cache, a + A.h0_attn, context.Count, context.Position, worker);
