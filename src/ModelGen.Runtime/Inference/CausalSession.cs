@@ -110,7 +110,7 @@ public abstract class CausalSession : ModelSession
     /// <param name="tokens">A token's id for each sequence, or -1 where the sequence is to stay as it is.</param>
     /// <returns>
     /// The logits of all sequences, <see cref="ModelSession.Batch"/> × <see cref="VocabularySize"/>: bit for bit those of sessions that hold one sequence each.
-    /// A sequence that stayed as it is has those of its last token. The next call overwrites them.
+    /// A sequence that stayed as it is has those of its last token, zeros if it has none. The next call overwrites them.
     /// </returns>
     /// <exception cref="ArgumentException">There are not as many tokens as sequences. The session is unchanged.</exception>
     /// <exception cref="ArgumentOutOfRangeException">A token id is outside the vocabulary. The session is unchanged.</exception>
@@ -283,6 +283,16 @@ public abstract class CausalSession : ModelSession
             {
                 throw new ArgumentException(FormattableString.Invariant($"{name} has {length} elements, but there is room for {span.Length}. An empty span leaves it out."), name);
             }
+        }
+    }
+
+    /// <inheritdoc/>
+    private protected override void Forget(int row)
+    {
+        // What a session of one handed out stays what it was.
+        if (Batch > 1)
+        {
+            _logits.AsSpan(row * VocabularySize, VocabularySize).Clear();
         }
     }
 

@@ -85,6 +85,10 @@ public abstract unsafe class ModelSession : IDisposable
         using RunGuard.Section call = Enter(nameof(Reset));
         Array.Clear(_positions);
         _state.Clear();
+        for (int row = 0; row < Batch; row++)
+        {
+            Forget(row);
+        }
     }
 
     /// <summary>Empties one of the session's sequences; the others go on.</summary>
@@ -97,7 +101,8 @@ public abstract unsafe class ModelSession : IDisposable
         using RunGuard.Section call = Enter(nameof(Reset));
         CheckRow(row);
         _positions[row] = 0;
-        new Span<byte>(StateOf(row), checked((int)PlanLayout.StateBytes)).Clear();
+        NativeMemory.Clear(StateOf(row), (nuint)PlanLayout.StateBytes);
+        Forget(row);
     }
 
     /// <summary>Ends the session's threads and frees its memory.</summary>
@@ -130,6 +135,11 @@ public abstract unsafe class ModelSession : IDisposable
 
     /// <summary>Enters the critical section that a public call is.</summary>
     private protected RunGuard.Section Enter(string call) => _guard.Enter(call, this);
+
+    /// <summary>Forgets what else is kept of a sequence.</summary>
+    private protected virtual void Forget(int row)
+    {
+    }
 
     /// <summary>Requires that the session has a sequence of this number.</summary>
     private protected void CheckRow(int row)

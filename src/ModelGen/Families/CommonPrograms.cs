@@ -22,8 +22,8 @@ internal static class CommonPrograms
     /// <param name="vocabulary">The number of token ids.</param>
     /// <param name="context">The most tokens of a sequence; 0 where there is no limit.</param>
     /// <param name="build">The forward graph.</param>
-    /// <param name="inside">What the graph hands out of its inside.</param>
-    public static ModelProgram CausalLanguageModel(ModelSpec spec, int vocabulary, int context, GraphOf build, InsideOutputs inside)
+    /// <param name="inside">What the graph hands out of its inside; null for nothing.</param>
+    public static ModelProgram CausalLanguageModel(ModelSpec spec, int vocabulary, int context, GraphOf build, InsideOutputs? inside = null)
     {
         Shape sequences = Shape.Of(Dim.Batch(spec.Training?.BatchSize ?? 1), Dim.Time(context > 0 ? context : Math.Max(1, spec.Training?.SequenceLength ?? 1)));
         var tokens = new Input("tokens", TensorType.Int(sequences), vocabulary);
@@ -40,7 +40,7 @@ internal static class CommonPrograms
             inference.Add(new EntryPoint("Score", EntryKind.Infer, [tokens, targets], ["losses"], Once(() => build(tokens, targets))) { Time = Dim.Time(chunk), Continues = true, EveryStep = true });
         }
 
-        if (inside.Names.Count > 0)
+        if (inside is { Names.Count: > 0 })
         {
             inference.Add(new EntryPoint("Forward", EntryKind.Infer, [tokens], ["logits", .. inside.Names], forward) { Time = Dim.Time(inside.Chunk(chunk, context)), Continues = true, EveryStep = true });
         }

@@ -51,6 +51,11 @@ public sealed class BatchedSessionTests
         Assert.Throws<ArgumentOutOfRangeException>(() => session.Reset(3));
         Assert.Equal(before, session.Decode([-1, -1, -1]).ToArray());
         Assert.Equal([0, 2, 0], session.Positions);
+
+        // A sequence that begins anew has no last token, nor logits that followed it.
+        Assert.Contains(before, logit => logit != 0);
+        session.Reset(1);
+        Assert.DoesNotContain(session.Decode([-1, -1, -1]).ToArray(), logit => logit != 0);
     }
 
     [Fact]
