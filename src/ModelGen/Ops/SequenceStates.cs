@@ -15,6 +15,8 @@ internal sealed record SequenceStates(string State, Shape Shape) : LeafOperator
 
     public override string Attributes => State;
 
+    public override Operator BindExtents(Func<Dim, Dim> bind) => this with { Shape = Shape.Select(bind) };
+
     public override IReadOnlyList<TensorType> Infer(IReadOnlyList<TensorType> inputs)
     {
         Require(Shape.Rank > 1 && Shape.Dims.All(d => d.IsLiteral), $"{State} of {Shape}");
