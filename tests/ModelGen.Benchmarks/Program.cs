@@ -58,6 +58,9 @@ benchmark.SetAction(static result =>
     BenchmarkDotNet.Running.BenchmarkSwitcher.FromAssembly(typeof(Row).Assembly).Run(arguments.Length == 0 ? ["--filter", "*"] : arguments);
 });
 root.Subcommands.Add(benchmark);
+Command stages = new("stages", "Prints what each stage of the compiler takes for 12, 24 and 48 layers.");
+stages.SetAction(_ => Console.Out.Write(ModelGen.Benchmarks.CompilerStages.Measure(rounds: 11)));
+root.Subcommands.Add(stages);
 #endif
 return root.Parse(args).Invoke();
 
