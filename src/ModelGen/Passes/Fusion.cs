@@ -29,6 +29,9 @@ internal sealed class Fusion
     /// <summary>Each node's place in the graph, by its identifier.</summary>
     private readonly int[] _places;
     private readonly Cluster?[] _clusters;
+
+    // For each place in the graph, where the earliest cluster begins that has nodes before it and, there or later, others.
+    private readonly int[] _begins;
     private readonly HashSet<Value> _stored = [];
     private readonly ILookup<Node, Node> _consumers;
     private readonly Dictionary<Scan, Fusion> _bodies = [];
@@ -38,6 +41,7 @@ internal sealed class Fusion
         _graph = graph;
         _consumers = graph.Nodes.SelectMany(n => n.Inputs.Select(i => (From: i.Node, To: n))).ToLookup(p => p.From, p => p.To);
         _clusters = new Cluster?[graph.Nodes.Count];
+        _begins = [.. Enumerable.Range(0, graph.Nodes.Count)];
         _places = new int[graph.Nodes.Count == 0 ? 0 : graph.Nodes[graph.Nodes.Count - 1].Id + 1];
         for (int i = 0; i < graph.Nodes.Count; i++)
         {
@@ -125,6 +129,10 @@ internal sealed class Fusion
             home ??= new Cluster(rows, columns);
             home.Add(node, IndexOf(node), columns);
             _clusters[IndexOf(node)] = home;
+            for (int i = home.FirstIndex + 1; i <= home.LastIndex; i++)
+            {
+                _begins[i] = Math.Min(_begins[i], home.FirstIndex);
+            }
         }
     }
 
@@ -177,6 +185,13 @@ internal sealed class Fusion
     /// </summary>
     private bool DependsOn(Node node, Cluster cluster)
     {
+        // Behind a place that no cluster reaches across, nothing leads back to what comes later.
+        int first = cluster.FirstIndex;
+        while (_begins[first] < first)
+        {
+            first = _begins[first];
+        }
+
         var pending = new Stack<Node>();
         var seen = new HashSet<object>();
         pending.Push(node);
@@ -185,7 +200,7 @@ internal sealed class Fusion
             Node next = pending.Pop();
             int index = IndexOf(next);
             Cluster? group = _clusters[index];
-            if ((group?.LastIndex ?? index) < cluster.FirstIndex || !seen.Add((object?)group ?? next))
+            if ((group?.LastIndex ?? index) < first || !seen.Add((object?)group ?? next))
             {
                 continue;
             }
