@@ -27,15 +27,16 @@ public sealed class LossEvaluator
     /// <param name="sequenceLength">T, the trainer's sequence length.</param>
     /// <param name="carryState">Whether the state of a recurrence is carried through the data.</param>
     /// <param name="maximumBatches">
-    /// At most this many batches, 0: all. Windows are then taken at even distances; streams are cut after as many tokens.
+    /// At most this many batches, 0: all. Windows are then taken at even distances; streams are cut after T tokens for each batch.
     /// </param>
-    /// <exception cref="ArgumentOutOfRangeException">A size is not positive, or the limit is negative.</exception>
+    /// <exception cref="ArgumentOutOfRangeException">A size is not positive, B × T exceeds 2³¹ - 1, or the limit is negative.</exception>
     /// <exception cref="ArgumentException">There are fewer than two tokens.</exception>
     public LossEvaluator(TokenDataset data, int batchSize, int sequenceLength, bool carryState = false, int maximumBatches = 0)
     {
         ArgumentNullException.ThrowIfNull(data);
         ArgumentOutOfRangeException.ThrowIfNegativeOrZero(batchSize);
         ArgumentOutOfRangeException.ThrowIfNegativeOrZero(sequenceLength);
+        ArgumentOutOfRangeException.ThrowIfGreaterThan(sequenceLength, int.MaxValue / batchSize);
         ArgumentOutOfRangeException.ThrowIfNegative(maximumBatches);
         if (data.Length < 2)
             throw new ArgumentException($"Expected at least 2 tokens to evaluate, found {data.Length}.", nameof(data));
@@ -43,7 +44,7 @@ public sealed class LossEvaluator
         BatchSize = batchSize;
         SequenceLength = sequenceLength;
         CarryState = carryState;
-        int size = checked(batchSize * sequenceLength);
+        int size = batchSize * sequenceLength;
         _inputs = new int[size];
         _targets = new int[size];
         long limit = maximumBatches == 0 ? long.MaxValue : maximumBatches;
@@ -77,7 +78,9 @@ public sealed class LossEvaluator
     /// <summary>The mean loss over the held-out part, in nats per token. The trainer's training state is left alone.</summary>
     /// <param name="trainer">The trainer.</param>
     /// <exception cref="ArgumentException">The trainer's sizes are others than the evaluator's.</exception>
+    /// <exception cref="ArgumentOutOfRangeException">A token is outside the model's vocabulary.</exception>
     /// <exception cref="InvalidOperationException">Another thread is using the evaluator or the trainer.</exception>
+    /// <exception cref="ObjectDisposedException">The trainer was disposed, or the data's file was closed.</exception>
     public double Evaluate(TokenTrainer trainer)
     {
         TryEvaluate(trainer, CancellationToken.None, out double loss);
@@ -90,7 +93,9 @@ public sealed class LossEvaluator
     /// <param name="loss">The mean loss, in nats per token; NaN if cancelled.</param>
     /// <returns>Whether the evaluation was finished.</returns>
     /// <exception cref="ArgumentException">The trainer's sizes are others than the evaluator's.</exception>
+    /// <exception cref="ArgumentOutOfRangeException">A token is outside the model's vocabulary.</exception>
     /// <exception cref="InvalidOperationException">Another thread is using the evaluator or the trainer.</exception>
+    /// <exception cref="ObjectDisposedException">The trainer was disposed, or the data's file was closed.</exception>
     public bool TryEvaluate(TokenTrainer trainer, CancellationToken cancellationToken, out double loss)
     {
         ArgumentNullException.ThrowIfNull(trainer);

@@ -20,13 +20,13 @@ public readonly record struct LoaderState(long Epoch, long Position);
 
 /// <summary>
 /// Cuts a token sequence into training batches of B rows by T tokens; the target of each token is the token after it.
-/// Reproducible by seed, resumable at any batch, and free of allocation after construction.
+/// Reproducible by seed, resumable at any batch, and free of allocation after construction. Not for use by several threads at once.
 /// </summary>
 /// <remarks>
 /// <para>Shuffled: an epoch's windows start at phase + wT for w = 0, 1, …, as many as fit, and each is used exactly once per
 /// epoch; a batch may end one epoch and begin the next. Sequential: the data after the phase is cut into B streams of equal
-/// length, each read in steps of T; fewer than B + T tokens per stream end are left out. The phase is 0 in the first epoch and
-/// a random number below T in later ones, so that the cuts fall elsewhere.</para>
+/// length, each read in steps of T; fewer than T tokens at the end of each stream, and fewer than B behind the last, are left out. The phase
+/// is 0 in the first epoch and a random number below T in later ones, as far as the data leaves room for it, so that the cuts fall elsewhere.</para>
 /// <para>The random order needs no table: it is a keyed permutation (a Feistel network over Philox with cycle walking; Black and
 /// Rogaway, "Ciphers with arbitrary finite domains", 2002), so a state is two numbers however large the data is.</para>
 /// </remarks>
@@ -48,7 +48,7 @@ public sealed class TokenBatchLoader
     /// <param name="sequenceLength">T, the number of tokens in a row.</param>
     /// <param name="order">The order of the windows.</param>
     /// <param name="seed">The seed of the order and the phases.</param>
-    /// <exception cref="ArgumentOutOfRangeException">A size is not positive.</exception>
+    /// <exception cref="ArgumentOutOfRangeException">A size is not positive, B × T exceeds 2³¹ - 1, or the order is none of the two.</exception>
     /// <exception cref="ArgumentException">The data is too short: shuffled order needs T + 1 tokens, sequential order BT + 1.</exception>
     public TokenBatchLoader(TokenDataset data, int batchSize, int sequenceLength, BatchOrder order = BatchOrder.Shuffled, ulong seed = 0)
     {
@@ -57,7 +57,7 @@ public sealed class TokenBatchLoader
         ArgumentOutOfRangeException.ThrowIfNegativeOrZero(sequenceLength);
         if (order is not (BatchOrder.Shuffled or BatchOrder.Sequential))
             throw new ArgumentOutOfRangeException(nameof(order), order, "Expected Shuffled or Sequential.");
-        _ = checked(batchSize * sequenceLength);
+        ArgumentOutOfRangeException.ThrowIfGreaterThan(sequenceLength, int.MaxValue / batchSize);
         _data = data;
         BatchSize = batchSize;
         SequenceLength = sequenceLength;
@@ -122,6 +122,8 @@ public sealed class TokenBatchLoader
     /// always in shuffled order, at the start of an epoch in sequential order.
     /// </returns>
     /// <exception cref="ArgumentException">A span does not hold exactly B × T elements.</exception>
+    /// <exception cref="InvalidDataException">A file holds a negative id.</exception>
+    /// <exception cref="ObjectDisposedException">The data's file was closed.</exception>
     public bool NextBatch(Span<int> inputs, Span<int> targets)
     {
         int size = BatchSize * SequenceLength;

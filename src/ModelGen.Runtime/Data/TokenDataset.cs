@@ -50,12 +50,13 @@ public abstract class TokenDataset : IDisposable
         return new IntMemoryDataset(tokens);
     }
 
-    /// <summary>Memory-maps a token file.</summary>
+    /// <summary>Memory-maps a token file, which must not be truncated by others while it is open.</summary>
     /// <param name="path">The file.</param>
     /// <param name="storage">How a token is stored.</param>
     /// <param name="offset">How many bytes to skip at the start.</param>
     /// <exception cref="FileNotFoundException">There is no such file.</exception>
-    /// <exception cref="InvalidDataException">The file holds no token, or its length is not a whole number of tokens.</exception>
+    /// <exception cref="ArgumentOutOfRangeException">The offset is negative, or the storage is none of the three.</exception>
+    /// <exception cref="InvalidDataException">The file holds no token, is a pipe or a device, or its length is not a whole number of tokens.</exception>
     /// <exception cref="ModelFileException">It is a directory, or may not be read.</exception>
     /// <exception cref="IOException">The file cannot be read.</exception>
     public static TokenDataset FromFile(string path, TokenStorage storage = TokenStorage.UInt8, int offset = 0)
@@ -94,6 +95,7 @@ public abstract class TokenDataset : IDisposable
     /// <param name="destination">Receives the ids.</param>
     /// <exception cref="ArgumentOutOfRangeException">The range is not inside the data.</exception>
     /// <exception cref="InvalidDataException">A file holds a negative id.</exception>
+    /// <exception cref="ObjectDisposedException">The file was closed.</exception>
     public void CopyTo(long start, Span<int> destination)
     {
         if (start < 0 || start > Length - destination.Length)
@@ -133,7 +135,9 @@ public abstract class TokenDataset : IDisposable
 
     /// <summary>Checks every token against a vocabulary, so that a wrong file is reported before training starts.</summary>
     /// <param name="vocabularySize">The number of token ids.</param>
+    /// <exception cref="ArgumentOutOfRangeException"><paramref name="vocabularySize"/> is not positive.</exception>
     /// <exception cref="InvalidDataException">A token is outside the vocabulary.</exception>
+    /// <exception cref="ObjectDisposedException">The file was closed.</exception>
     public void RequireVocabulary(int vocabularySize)
     {
         ArgumentOutOfRangeException.ThrowIfNegativeOrZero(vocabularySize);

@@ -102,7 +102,8 @@ public sealed unsafe class SafetensorsFile : IDisposable
     /// <param name="tensor">A tensor of this file.</param>
     /// <param name="start">The first element to read.</param>
     /// <param name="destination">Where the elements go; its length says how many.</param>
-    /// <exception cref="ModelFileException">The elements are no floating-point numbers.</exception>
+    /// <exception cref="ModelFileException">The elements are no floating-point numbers of 16, 32 or 64 bits.</exception>
+    /// <exception cref="ArgumentException">The tensor is not of this file.</exception>
     /// <exception cref="ArgumentOutOfRangeException">The range is not inside the tensor.</exception>
     /// <exception cref="ObjectDisposedException">The file was closed.</exception>
     public void ReadFloats(SafetensorsTensor tensor, long start, Span<float> destination)
@@ -144,7 +145,8 @@ public sealed unsafe class SafetensorsFile : IDisposable
     /// <param name="tensor">A tensor of this file.</param>
     /// <param name="start">The first element to read.</param>
     /// <param name="destination">Where the elements go; its length says how many.</param>
-    /// <exception cref="ModelFileException">The elements are no integers that fit.</exception>
+    /// <exception cref="ModelFileException">The elements are no integers, or unsigned ones of 64 bits.</exception>
+    /// <exception cref="ArgumentException">The tensor is not of this file.</exception>
     /// <exception cref="ArgumentOutOfRangeException">The range is not inside the tensor.</exception>
     /// <exception cref="ObjectDisposedException">The file was closed.</exception>
     public void ReadIntegers(SafetensorsTensor tensor, long start, Span<long> destination)
@@ -171,6 +173,7 @@ public sealed unsafe class SafetensorsFile : IDisposable
     /// <param name="tensor">A tensor of this file.</param>
     /// <param name="startByte">The first byte to read, from the tensor's start.</param>
     /// <param name="destination">Where the bytes go; its length says how many.</param>
+    /// <exception cref="ArgumentException">The tensor is not of this file.</exception>
     /// <exception cref="ArgumentOutOfRangeException">The range is not inside the tensor.</exception>
     /// <exception cref="ObjectDisposedException">The file was closed.</exception>
     public void ReadBytes(SafetensorsTensor tensor, long startByte, Span<byte> destination)

@@ -21,13 +21,16 @@ public sealed class SafetensorsWriter
     /// <summary>The header's metadata.</summary>
     public IDictionary<string, string> Metadata { get; } = new SortedDictionary<string, string>(StringComparer.Ordinal);
 
+    /// <summary>Called when everything is written and nothing is replaced yet: throwing leaves an existing file as it is.</summary>
+    internal Action? BeforeReplacing { get; init; }
+
     /// <summary>Adds a tensor of 32-bit floats (F32).</summary>
     /// <param name="name">The tensor's name.</param>
     /// <param name="shape">The extents, row-major; none for a scalar.</param>
     /// <param name="values">The elements, read when the file is saved.</param>
     /// <exception cref="ArgumentException">
-    /// The name is empty, taken, no valid Unicode or too long (2048 bytes of JSON); the number of elements is not that of the shape; or there
-    /// are more than 64 extents.
+    /// The name is empty, taken, no valid Unicode or too long (2048 bytes of JSON); an extent is negative; the number of elements is not that of
+    /// the shape; or there are more than 64 extents.
     /// </exception>
     public void Add(string name, ReadOnlySpan<int> shape, ReadOnlyMemory<float> values)
         => Add(name, shape, SafetensorsType.F32, values.Length, stream => stream.Write(MemoryMarshal.AsBytes(values.Span)));
@@ -49,6 +52,7 @@ public sealed class SafetensorsWriter
     /// There are more than 262,144 tensors or 65,536 metadata entries, a key is too long, or the header exceeds 100 MB: no such file would be
     /// read again.
     /// </exception>
+    /// <exception cref="ArgumentException">A metadata key or value is null or no valid Unicode; an existing file is untouched.</exception>
     public void Save(string path)
     {
         if (!BitConverter.IsLittleEndian)
@@ -73,13 +77,20 @@ public sealed class SafetensorsWriter
             throw new ArgumentException(FormattableString.Invariant($"The tensor '{name}' has {shape.Length} extents, but the most are {SafetensorsFormat.MaximumRank}."), nameof(shape));
         }
 
+        // A zero does not hide that the others overflow: the reader refuses that, too.
         long expected = 1;
         foreach (int extent in shape)
         {
             ArgumentOutOfRangeException.ThrowIfNegative(extent, nameof(shape));
-            expected = checked(expected * extent);
+            if (extent > 0 && expected > long.MaxValue / SafetensorsFormat.SizeOf(type) / extent)
+            {
+                throw new ArgumentException($"The extents of the tensor '{name}' make more than 2^63 bytes.", nameof(shape));
+            }
+
+            expected *= Math.Max(extent, 1);
         }
 
+        expected = shape.Contains(0) ? 0 : expected;
         if (expected != length)
         {
             throw new ArgumentException(FormattableString.Invariant($"The tensor '{name}' has {expected} elements by its shape, but {length} were given."), nameof(shape));
@@ -115,6 +126,8 @@ public sealed class SafetensorsWriter
                 throw new InvalidOperationException(FormattableString.Invariant($"The tensor '{entry.Name}' is {entry.ByteLength} bytes, but {stream.Position - start} were written."));
             }
         }
+
+        BeforeReplacing?.Invoke();
     }
 
     private ReadOnlySpan<byte> Header(List<Entry> entries)
@@ -139,7 +152,7 @@ public sealed class SafetensorsWriter
                         throw new InvalidOperationException($"The metadata key '{Quoted.Printable(key, 60)}' is too long.");
                     }
 
-                    json.WriteString(key, value);
+                    json.WriteString(key, value ?? throw new ArgumentException($"The metadata entry '{Quoted.Printable(key, 60)}' is null."));
                 }
 
                 json.WriteEndObject();

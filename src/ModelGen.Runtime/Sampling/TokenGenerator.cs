@@ -19,7 +19,7 @@ public sealed class TokenGenerator
     /// <summary>Makes a generator.</summary>
     /// <param name="session">The session; the generator resets it.</param>
     /// <param name="sampler">Chooses the tokens.</param>
-    /// <exception cref="ArgumentException">The sampler's vocabulary is not the session's.</exception>
+    /// <exception cref="ArgumentException">The sampler's vocabulary is not the session's, or the session holds several sequences.</exception>
     public TokenGenerator(CausalSession session, Sampler sampler)
     {
         ArgumentNullException.ThrowIfNull(session);
@@ -29,6 +29,8 @@ public sealed class TokenGenerator
             throw new ArgumentException(
                 $"Expected a sampler for {session.VocabularySize} logits, found one for {sampler.VocabularySize}.", nameof(sampler));
         }
+        if (session.Batch != 1)
+            throw new ArgumentException($"Expected a session of one sequence, found one of {session.Batch}.", nameof(session));
         _session = session;
         _sampler = sampler;
         _logits = new float[session.VocabularySize];
@@ -38,8 +40,9 @@ public sealed class TokenGenerator
     /// <summary>Starts over with a prompt.</summary>
     /// <param name="prompt">The tokens to continue, at least one. Of a prompt longer than the context, the last tokens that fit are used.</param>
     /// <exception cref="ArgumentException">The prompt is empty.</exception>
-    /// <exception cref="ArgumentOutOfRangeException">A token is outside the vocabulary.</exception>
+    /// <exception cref="ArgumentOutOfRangeException">A token that is used is outside the vocabulary.</exception>
     /// <exception cref="InvalidOperationException">Another thread is using the generator or its session.</exception>
+    /// <exception cref="ObjectDisposedException">The session was disposed.</exception>
     public void Start(ReadOnlySpan<int> prompt)
     {
         using RunGuard.Section call = _guard.Enter(nameof(Start), this);
@@ -60,8 +63,10 @@ public sealed class TokenGenerator
     /// <summary>Chooses the next token and feeds it to the model.</summary>
     /// <returns>The token id.</returns>
     /// <exception cref="InvalidOperationException">
-    /// There was no successful <see cref="Start"/>, or another thread is using the generator or its session.
+    /// The last <see cref="Start"/> did not succeed or there was none, or another thread is using the generator or its session.
     /// </exception>
+    /// <exception cref="ArgumentException">The model's logits are not numbers to choose by: one is NaN or positive infinity, or all are negative infinity.</exception>
+    /// <exception cref="ObjectDisposedException">The session was disposed.</exception>
     public int Next()
     {
         using RunGuard.Section call = _guard.Enter(nameof(Next), this);
@@ -75,8 +80,9 @@ public sealed class TokenGenerator
         }
         if (_held < _history.Length)
         {
-            _history[_held++] = token;
+            // A call that is refused leaves the history as the session has it.
             _session.Decode(token).CopyTo(_logits);
+            _history[_held++] = token;
             return token;
         }
 
@@ -85,8 +91,10 @@ public sealed class TokenGenerator
         _history.AsSpan(_history.Length - (kept - 1)).CopyTo(_history);
         _history[kept - 1] = token;
         _held = kept;
+        _started = false;
         _session.Reset();
         _session.Prefill(_history.AsSpan(0, kept)).CopyTo(_logits);
+        _started = true;
         return token;
     }
 }

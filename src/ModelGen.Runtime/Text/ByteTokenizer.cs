@@ -2,7 +2,7 @@ using System.Text;
 
 namespace ModelGen;
 
-/// <summary>Every byte of the UTF-8 text is a token: 256 ids, no training, every text can be encoded.</summary>
+/// <summary>Every byte of the UTF-8 text is a token: 256 ids, no training, every text without lone surrogates can be encoded.</summary>
 public sealed class ByteTokenizer : ITokenizer
 {
     private static readonly UTF8Encoding Utf8 = new(encoderShouldEmitUTF8Identifier: false, throwOnInvalidBytes: true);

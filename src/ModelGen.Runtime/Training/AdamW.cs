@@ -77,6 +77,10 @@ public sealed partial class AdamW : Optimizer
     public override IReadOnlyList<string> Slots => s_slots;
 
     /// <inheritdoc/>
+    protected override IEnumerable<KeyValuePair<string, string>> RecordedSettings
+        => [Setting(nameof(Beta1), Beta1), Setting(nameof(Beta2), Beta2), Setting(nameof(Epsilon), Epsilon), Setting(nameof(WeightDecay), WeightDecay)];
+
+    /// <inheritdoc/>
     public override void Update(in OptimizerRange range)
     {
         var coefficients = new Coefficients(this, range.Step, range.LearningRate, DecayOf(range.GroupWeightDecay));

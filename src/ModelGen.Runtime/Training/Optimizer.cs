@@ -1,3 +1,4 @@
+using System.Globalization;
 using ModelGen.Runtime;
 
 namespace ModelGen;
@@ -50,6 +51,12 @@ public abstract class Optimizer
     public abstract IReadOnlyList<string> Slots { get; }
 
     /// <summary>
+    /// The settings beside those that every optimizer has, by their names: checkpoints record them, so that a run that is resumed with
+    /// other ones can tell (<see cref="Trainer.ChangedSettings"/>). Default: none.
+    /// </summary>
+    protected virtual IEnumerable<KeyValuePair<string, string>> RecordedSettings => [];
+
+    /// <summary>
     /// Updates a range of one parameter. It is called by several threads at a time for different ranges, and must treat every
     /// element alike wherever a range begins or ends, since results may not depend on the number of threads.
     /// </summary>
@@ -62,6 +69,25 @@ public abstract class Optimizer
     /// <summary>One trainer's use of this optimizer for one group of parameters, or for those that are in none.</summary>
     /// <param name="weightDecay">The group's weight decay; null for the optimizer's.</param>
     internal virtual OptimizerUpdate CreateUpdate(float? weightDecay) => new(this);
+
+    /// <summary>Every setting, those that all optimizers have first.</summary>
+    internal IEnumerable<KeyValuePair<string, string>> AllSettings()
+    {
+        yield return Setting(nameof(LearningRate), LearningRate);
+        yield return new(nameof(Schedule), Schedule?.ToString() ?? "none");
+        yield return Setting(nameof(GradientClip), GradientClip);
+        for (int index = 0; index < Groups.Count; index++)
+        {
+            yield return new(string.Create(CultureInfo.InvariantCulture, $"{nameof(Groups)}[{index}]"), Groups[index].ToString());
+        }
+
+        foreach (KeyValuePair<string, string> setting in RecordedSettings)
+        {
+            yield return setting;
+        }
+    }
+
+    private protected static KeyValuePair<string, string> Setting(string name, float value) => new(name, value.ToString(CultureInfo.InvariantCulture));
 
     internal static float? NotNegative(float? value, string name) => value is { } given ? NotNegative(given, name) : null;
 

@@ -1,6 +1,9 @@
+using System.Globalization;
+
 namespace ModelGen;
 
 /// <summary>How the learning rate changes over a training run: a pure function of the step, so that resuming needs nothing but the step.</summary>
+/// <remarks>Checkpoints record what <see cref="object.ToString"/> says, so that a run that is resumed with another schedule can tell: it should name the schedule's numbers.</remarks>
 public interface ILearningRateSchedule
 {
     /// <summary>What the optimizer's learning rate is multiplied with.</summary>
@@ -14,6 +17,9 @@ public sealed class Constant : ILearningRateSchedule
 {
     /// <inheritdoc/>
     public double Factor(long step) => 1;
+
+    /// <summary>The schedule's name.</summary>
+    public override string ToString() => nameof(Constant);
 }
 
 /// <summary>
@@ -52,6 +58,7 @@ public sealed class WarmupCosine : ILearningRateSchedule
     public double MinimumFactor { get; }
 
     /// <inheritdoc/>
+    /// <exception cref="ArgumentOutOfRangeException">The step is negative.</exception>
     public double Factor(long step)
     {
         ArgumentOutOfRangeException.ThrowIfNegative(step);
@@ -68,4 +75,7 @@ public sealed class WarmupCosine : ILearningRateSchedule
         double progress = (double)(step - WarmupSteps) / (TotalSteps - WarmupSteps);
         return MinimumFactor + ((1 - MinimumFactor) * 0.5 * (1 + Math.Cos(Math.PI * progress)));
     }
+
+    /// <summary>The schedule's name and numbers.</summary>
+    public override string ToString() => string.Create(CultureInfo.InvariantCulture, $"{nameof(WarmupCosine)}({WarmupSteps}, {TotalSteps}, {MinimumFactor})");
 }

@@ -50,6 +50,10 @@ public sealed class Sgd : Optimizer
     public override IReadOnlyList<string> Slots => _momentum > 0 ? s_slots : [];
 
     /// <inheritdoc/>
+    protected override IEnumerable<KeyValuePair<string, string>> RecordedSettings
+        => [Setting(nameof(Momentum), Momentum), new(nameof(Nesterov), Nesterov ? "true" : "false"), Setting(nameof(WeightDecay), WeightDecay)];
+
+    /// <inheritdoc/>
     public override void Update(in OptimizerRange range)
     {
         float decay = range.WeightDecay ? range.GroupWeightDecay ?? _weightDecay : 0;

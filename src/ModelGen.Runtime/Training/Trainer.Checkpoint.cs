@@ -1,3 +1,4 @@
+using System.Collections.ObjectModel;
 using System.Globalization;
 using System.Runtime.InteropServices;
 using ModelGen.Runtime;
@@ -16,30 +17,61 @@ public abstract unsafe partial class Trainer
     // Elements checked at a time.
     private const int CheckStrip = 1 << 14;
 
+    // What a trainer trains with, one entry a setting.
+    private const string SettingPrefix = KeyPrefix + "setting.";
+
+    // Settings that only the file knows and that are reported: it may have any number.
+    private const int UnknownSettingLimit = 20;
+
+    // What is repeated of a file's name or value at most.
+    private const int SettingLength = 200;
+
+    // The steps of one entry point, where there are several.
+    private const string EntryStepKey = "step.";
+
     private const string StateTensor = FileMetadata.TrainerTensors + "state";
     private const string EvaluationStateTensor = FileMetadata.TrainerTensors + "evaluation_state";
 
     /// <summary>
+    /// In what this trainer's optimizer and accumulation differ from those of the run whose checkpoint was loaded last; empty where they do
+    /// not, where none was loaded, and where the file records no settings, as those of version 0.1. The settings given in code hold: a
+    /// checkpoint brings back the optimizer's slots, the step and the seed, and none of the settings. It may be read at any time, by any thread.
+    /// </summary>
+    public IReadOnlyList<ChangedSetting> ChangedSettings => Volatile.Read(ref _changedSettings);
+
+    /// <summary>
     /// Saves a checkpoint: weights, optimizer slots, step, seed and carried state, as one safetensors file, written beside an existing
-    /// one and renamed. Training resumed from it continues bit for bit. The model itself can be loaded from it too.
+    /// one and renamed. Training resumed from it with equal settings, which it records, continues bit for bit. The model itself can be loaded from it too.
     /// </summary>
     /// <param name="path">The file.</param>
     /// <param name="metadata">What else the caller wants back from <see cref="LoadCheckpoint(string)"/>, such as where in the data training is; null for nothing.</param>
+    /// <exception cref="ArgumentException">A key or a value of the metadata is no valid Unicode.</exception>
     /// <exception cref="IOException">The file cannot be written; an existing one is untouched.</exception>
     /// <exception cref="ArithmeticException">A weight or a number of the optimizer is not finite, so that nobody could train on; an existing file is untouched.</exception>
-    /// <exception cref="InvalidOperationException">Another thread is using the trainer.</exception>
+    /// <exception cref="InvalidOperationException">Another thread is using the trainer, or another trainer of the model changes its weights meanwhile; an existing file is untouched.</exception>
     /// <exception cref="ObjectDisposedException">The trainer was disposed.</exception>
     public void SaveCheckpoint(string path, IReadOnlyDictionary<string, string>? metadata = null)
     {
         using RunGuard.Section call = Enter(nameof(SaveCheckpoint));
         ThrowIfDiverged();
+        int version = _weights.Version();
         ParameterTable table = _weights.Table;
-        var writer = new SafetensorsWriter();
+        var writer = new SafetensorsWriter { BeforeReplacing = () => _weights.ThrowIfChanged(version) };
         FileMetadata.Add(writer, table);
         writer.Metadata[FileMetadata.Checkpoint] = CheckpointVersion;
         writer.Metadata[KeyPrefix + "fingerprint"] = table.Fingerprint;
         writer.Metadata[KeyPrefix + "optimizer"] = OptimizerDescription();
         writer.Metadata[KeyPrefix + "step"] = StepCount.ToString(CultureInfo.InvariantCulture);
+        foreach (Update update in StepsOfSeveral())
+        {
+            writer.Metadata[KeyPrefix + EntryStepKey + NameOf(update)] = _entrySteps[update.Entry].ToString(CultureInfo.InvariantCulture);
+        }
+
+        foreach ((string name, string value) in TrainingSettings())
+        {
+            writer.Metadata[SettingPrefix + name] = value;
+        }
+
         writer.Metadata[KeyPrefix + "seed"] = _seed.ToString(CultureInfo.InvariantCulture);
         foreach ((string key, string value) in metadata ?? new Dictionary<string, string>())
         {
@@ -60,6 +92,7 @@ public abstract unsafe partial class Trainer
     /// <summary>
     /// Loads a checkpoint into the model and this trainer. If the file does not fit, nothing has changed. It must be of the model's
     /// declaration, option by option; one that version 0.1 wrote records none, and is checked by the parameters' names and shapes alone.
+    /// It must be of an optimizer with the same name and slots, whose settings may be others: <see cref="ChangedSettings"/> lists them.
     /// </summary>
     /// <param name="path">The file.</param>
     /// <returns>What the caller gave to <see cref="SaveCheckpoint"/>.</returns>
@@ -82,6 +115,7 @@ public abstract unsafe partial class Trainer
         Require(file, "optimizer", OptimizerDescription(), $"'{OptimizerDescription()}'");
         long step = (long)Number(file, "step", MaximumStepCount);
         ulong seed = Number(file, "seed", ulong.MaxValue);
+        long[] entrySteps = EntrySteps(file, step);
         TensorMap[] slots = CheckTensors(file, weights);
         CheckState(file, StateTensor);
         CheckState(file, EvaluationStateTensor);
@@ -90,8 +124,18 @@ public abstract unsafe partial class Trainer
             .Where(static pair => pair.Key.StartsWith(CallerPrefix, StringComparison.Ordinal))
             .ToDictionary(static pair => pair.Key[CallerPrefix.Length..], static pair => pair.Value, StringComparer.Ordinal);
         check?.Invoke(step, metadata);
+        IReadOnlyList<ChangedSetting> changed = FindChangedSettings(file);
 
-        ParameterFiles.Read(file, table, weights, _weights.Pointer);
+        _weights.BeginChange();
+        try
+        {
+            ParameterFiles.Read(file, table, weights, _weights.Pointer);
+        }
+        finally
+        {
+            _weights.EndChange();
+        }
+
         for (int slot = 0; slot < _slotCount; slot++)
         {
             ParameterFiles.Read(file, Trained, slots[slot], _slots.Floats + (slot * Trained.TotalLength));
@@ -100,11 +144,12 @@ public abstract unsafe partial class Trainer
         ReadState(file, StateTensor, _state);
         ReadState(file, EvaluationStateTensor, _evaluationState);
         Volatile.Write(ref _stepCount, step);
+        Volatile.Write(ref _changedSettings, changed);
         _seed = seed;
+        entrySteps.CopyTo(_entrySteps, 0);
         foreach (Update update in _updates.OfType<Update>())
         {
             update.LearningRate = float.NaN;
-            _entrySteps[update.Entry] = step;
         }
 
         return metadata;
@@ -156,6 +201,61 @@ public abstract unsafe partial class Trainer
                 FormattableString.Invariant($"{StateLength(_state)} elements of F32 (the carried state depends on the batch size)"),
                 FormattableString.Invariant($"{tensor.Length} of {SafetensorsFormat.NameOf(tensor.Type)}"));
         }
+    }
+
+    /// <summary>The updates of a program with several steps, each of which counts its own for the schedule and the optimizer.</summary>
+    private IEnumerable<Update> StepsOfSeveral() => _updates.Count(static update => update is not null) > 1 ? _updates.OfType<Update>() : [];
+
+    private string NameOf(Update update) => _layout.Entries[update.Entry].Name;
+
+    /// <summary>The steps of each entry point; a file of an earlier version tells them of all together.</summary>
+    private long[] EntrySteps(SafetensorsFile file, long step)
+    {
+        long[] steps = new long[_entrySteps.Length];
+        foreach (Update update in _updates.OfType<Update>())
+        {
+            steps[update.Entry] = step;
+        }
+
+        foreach (Update update in StepsOfSeveral())
+        {
+            string key = EntryStepKey + NameOf(update);
+            if (file.Metadata.ContainsKey(KeyPrefix + key))
+            {
+                steps[update.Entry] = (long)Number(file, key, (ulong)step);
+            }
+        }
+
+        return steps;
+    }
+
+    private IEnumerable<KeyValuePair<string, string>> TrainingSettings()
+        => Optimizer.AllSettings().Append(new(nameof(AccumulationSteps), AccumulationSteps.ToString(CultureInfo.InvariantCulture)));
+
+    private ReadOnlyCollection<ChangedSetting> FindChangedSettings(SafetensorsFile file)
+    {
+        var before = file.Metadata
+            .Where(static pair => pair.Key.StartsWith(SettingPrefix, StringComparison.Ordinal))
+            .ToDictionary(static pair => pair.Key[SettingPrefix.Length..], static pair => pair.Value, StringComparer.Ordinal);
+        var changed = new List<ChangedSetting>();
+        if (before.Count > 0)
+        {
+            foreach ((string name, string now) in TrainingSettings())
+            {
+                bool known = before.Remove(name, out string? value);
+                if (value != now)
+                {
+                    changed.Add(new ChangedSetting(name, known ? Quoted.Printable(value!, SettingLength) : null, now));
+                }
+            }
+
+            foreach ((string name, string value) in before.OrderBy(static pair => pair.Key, StringComparer.Ordinal).Take(UnknownSettingLimit))
+            {
+                changed.Add(new ChangedSetting(Quoted.Printable(name, SettingLength), Quoted.Printable(value, SettingLength), null));
+            }
+        }
+
+        return changed.AsReadOnly();
     }
 
     private string OptimizerDescription()

@@ -8,7 +8,8 @@ namespace ModelGen;
 /// in place. What a recurrence carries goes on from step to step, as if each continued the text of the one before, until
 /// <see cref="ResetState"/>. A step allocates nothing, and its results do not depend on the number of threads, to the bit. A trainer may
 /// be used by one thread at a time: a call that comes while another one runs is refused and changes nothing. While it steps, nothing else
-/// may read the model's weights.
+/// may use the model's weights: saving them then throws, and what a session or another trainer computes is of some weights before the step
+/// and some after it.
 /// </summary>
 public abstract unsafe partial class Trainer : IDisposable
 {
@@ -30,6 +31,7 @@ public abstract unsafe partial class Trainer : IDisposable
     private ulong _seed;
     private long _stepCount;
     private Update _lastUpdate;
+    private IReadOnlyList<ChangedSetting> _changedSettings = [];
 
     /// <summary>Called by emitted code.</summary>
     /// <param name="weights">The model's weights.</param>
@@ -249,8 +251,25 @@ public abstract unsafe partial class Trainer : IDisposable
             GradientScale = 1f / AccumulationSteps,
             Accumulate = micro > 0,
         };
-        _tasks[entry].Updates = micro == AccumulationSteps - 1;
-        _team.RunInside(_tasks[entry]);
+        if (micro < AccumulationSteps - 1)
+        {
+            _tasks[entry].Updates = false;
+            _team.RunInside(_tasks[entry]);
+        }
+        else
+        {
+            _tasks[entry].Updates = true;
+            _weights.BeginChange();
+            try
+            {
+                _team.RunInside(_tasks[entry]);
+            }
+            finally
+            {
+                _weights.EndChange();
+            }
+        }
+
         return _arena.Floats[_layout.Entries[entry].Outputs[0].Offset];
     }
 

@@ -11,15 +11,19 @@ public sealed partial class TrainingLoop
     // What rounding may add to a weight of at most 1.
     private const double WeightTolerance = 1e-6;
 
-    /// <summary>Restores the trainer, the loader and the loop from a checkpoint that a loop with the same data and seed wrote.</summary>
+    /// <summary>
+    /// Restores the trainer, the loader and the loop from a checkpoint that a loop with the same data and seed wrote. The settings of the
+    /// optimizer are not restored: those given in code hold, and <see cref="Trainer.ChangedSettings"/> lists in what they are others.
+    /// </summary>
     /// <param name="path">The checkpoint.</param>
     /// <returns>The caller's own metadata (<see cref="TrainingLoopOptions.Metadata"/>) of the run that wrote it.</returns>
     /// <exception cref="ModelFileException">
-    /// The file is damaged, is a checkpoint of another model, or was written with other data, another seed, another batch order or other
+    /// The file is damaged, is a checkpoint of another model or of another kind of optimizer, or was written with other data, another seed, another batch order or other
     /// sizes of what the order depends on. Nothing has changed then.
     /// </exception>
     /// <exception cref="IOException">The file cannot be read.</exception>
     /// <exception cref="InvalidOperationException">The loop is running, or another thread is using the trainer.</exception>
+    /// <exception cref="ObjectDisposedException">The trainer was disposed.</exception>
     public IReadOnlyDictionary<string, string> Resume(string path)
     {
         using RunGuard.Section call = _guard.Enter(nameof(Resume), this);
@@ -28,7 +32,7 @@ public sealed partial class TrainingLoop
         _loader.State = saved.Loader;
         (_smoothedSum, _smoothedWeight, _lastLoss, _bestLoss) = (saved.SmoothedSum, saved.SmoothedWeight, saved.LastLoss, saved.BestLoss);
         (_bestStep, _evaluatedStep, _staleEvaluations) = (saved.BestStep, saved.EvaluatedStep, saved.StaleEvaluations);
-        _savedStep = -1;
+        (_savedStep, _sampledStep) = (-1, -1);
 
         var own = new Dictionary<string, string>(StringComparer.Ordinal);
         foreach ((string key, string value) in metadata)

@@ -94,11 +94,15 @@ public sealed partial class TrainingLoop
     /// <param name="cancellationToken">
     /// Ends the run cleanly: the step at hand is finished, the checkpoint saved, and the result returned. Nothing is thrown.
     /// </param>
-    /// <exception cref="ArithmeticException">The loss of a step is not finite. The last checkpoint is left as it was.</exception>
+    /// <exception cref="ArithmeticException">The loss of a step is not finite, or what a checkpoint would hold is not. The last checkpoint is left as it was.</exception>
+    /// <exception cref="ArgumentOutOfRangeException">A token is outside the model's vocabulary.</exception>
+    /// <exception cref="IOException">A checkpoint cannot be written; the last one is left as it was.</exception>
     /// <exception cref="InvalidOperationException">The loop runs already, or another thread is using the trainer.</exception>
+    /// <exception cref="ObjectDisposedException">The trainer or the data was disposed.</exception>
     public TrainingResult Run(CancellationToken cancellationToken = default)
     {
         using RunGuard.Section call = _guard.Enter(nameof(Run), this);
+        (_stepsInRun, _ticks, _measuredSteps, _allocatedBytes) = (0, 0, 0, 0);
         if (_trainer.StepCount == 0)
             _trainer.ResetState();
         TrainingStopReason reason;

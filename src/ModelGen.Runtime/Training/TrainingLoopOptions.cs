@@ -1,6 +1,6 @@
 namespace ModelGen;
 
-/// <summary>What a <see cref="TrainingLoop"/> does besides stepping. Immutable; every value is checked when it is set.</summary>
+/// <summary>What a <see cref="TrainingLoop"/> does besides stepping. Immutable; every number is checked when it is set. What is not set is 0 or null, where nothing else is said.</summary>
 public sealed record TrainingLoopOptions
 {
     private readonly long _steps;
@@ -19,7 +19,7 @@ public sealed record TrainingLoopOptions
         init => _steps = NotNegative(value, nameof(Steps));
     }
 
-    /// <summary>Evaluate on the held-out part after every this many steps, and at the end; 0: only at the end.</summary>
+    /// <summary>Evaluate on the held-out part after every this many steps, and when all steps are done; 0: only then.</summary>
     /// <exception cref="ArgumentOutOfRangeException">The value is negative.</exception>
     public long EvaluateEvery
     {
@@ -46,10 +46,10 @@ public sealed record TrainingLoopOptions
     /// <summary>The file of the checkpoint to resume from; null: none is written.</summary>
     public string? CheckpointPath { get; init; }
 
-    /// <summary>The file that keeps the checkpoint with the lowest validation loss; null: none is written.</summary>
+    /// <summary>The file that keeps the checkpoint with the best validation loss (<see cref="TrainingEvaluation.BestLoss"/>); null: none is written.</summary>
     public string? BestCheckpointPath { get; init; }
 
-    /// <summary>Stop early after this many evaluations in a row without improvement; 0: never.</summary>
+    /// <summary>Stop early after this many evaluations in a row without improvement (<see cref="MinimumImprovement"/>); 0: never.</summary>
     /// <exception cref="ArgumentOutOfRangeException">The value is negative.</exception>
     public int Patience
     {
@@ -76,7 +76,7 @@ public sealed record TrainingLoopOptions
     /// </summary>
     public bool MeasureAllocations { get; init; }
 
-    /// <summary>How many steps of a run come before the first measured one: the time of the just-in-time compiler.</summary>
+    /// <summary>How many steps of a run come before the first measured one: the time of the just-in-time compiler. Default: 10.</summary>
     /// <exception cref="ArgumentOutOfRangeException">The value is negative.</exception>
     public long WarmupMeasurementSteps
     {
@@ -84,7 +84,10 @@ public sealed record TrainingLoopOptions
         init => _warmupMeasurementSteps = NotNegative(value, nameof(WarmupMeasurementSteps));
     }
 
-    /// <summary>What the caller wants kept in checkpoints beside the loop's own state. Keys must not begin with <c>loop.</c></summary>
+    /// <summary>
+    /// What the caller wants kept in checkpoints beside the loop's own state; null for nothing. Keys must not begin with <c>loop.</c>, which the
+    /// loop's constructor checks.
+    /// </summary>
     public IReadOnlyDictionary<string, string>? Metadata { get; init; }
 
     private static long NotNegative(long value, string name)

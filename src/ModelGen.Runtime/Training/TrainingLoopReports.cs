@@ -14,8 +14,8 @@ public readonly record struct TrainingStep(
 /// <summary>What a <see cref="TrainingLoop"/> reports after an evaluation.</summary>
 /// <param name="Step">The number of steps done.</param>
 /// <param name="Loss">The mean loss over the held-out part, in nats per token.</param>
-/// <param name="BestLoss">The lowest such loss up to now, this one included.</param>
-/// <param name="Improved">Whether this one is the best.</param>
+/// <param name="BestLoss">The best such loss up to now, this one included: the last that improved on the best before it; NaN if none was finite.</param>
+/// <param name="Improved">Whether this one is the best: finite, and lower than the best before it by more than <see cref="TrainingLoopOptions.MinimumImprovement"/>.</param>
 public readonly record struct TrainingEvaluation(long Step, double Loss, double BestLoss, bool Improved);
 
 /// <summary>Why a <see cref="TrainingLoop"/> returned.</summary>
@@ -27,7 +27,7 @@ public enum TrainingStopReason
     /// <summary>The validation loss did not improve for as many evaluations as the patience allows.</summary>
     EarlyStop,
 
-    /// <summary>Cancellation was requested; the checkpoint was saved.</summary>
+    /// <summary>Cancellation was requested; the checkpoint was saved, if there is a path for it.</summary>
     Cancelled,
 }
 
@@ -36,10 +36,10 @@ public enum TrainingStopReason
 /// <param name="Steps">The number of steps done in all, those before resuming included.</param>
 /// <param name="SmoothedLoss">The moving average of the training loss; NaN if no step was ever done.</param>
 /// <param name="ValidationLoss">The last validation loss; NaN if there was no evaluation.</param>
-/// <param name="BestLoss">The lowest validation loss; NaN if there was no evaluation.</param>
-/// <param name="BestStep">The number of steps done when the lowest validation loss was found; -1 if there was no evaluation.</param>
+/// <param name="BestLoss">The best validation loss (<see cref="TrainingEvaluation.BestLoss"/>); NaN if there was no evaluation, or no finite loss.</param>
+/// <param name="BestStep">The number of steps done when the best validation loss was found; -1 if there is none.</param>
 /// <param name="TokensPerSecond">Tokens per second of this run's loading and stepping; 0 if it made no step.</param>
-/// <param name="MeasuredSteps">The number of steps whose allocations were measured.</param>
+/// <param name="MeasuredSteps">The number of this run's steps whose allocations were measured.</param>
 /// <param name="AllocatedBytes">What all threads allocated in those steps.</param>
 public sealed record TrainingResult(
     TrainingStopReason Reason,

@@ -42,10 +42,12 @@ public sealed unsafe partial class ModelWeights
     /// <summary>Saves the weights as a safetensors file of F32 tensors, written beside an existing one and renamed.</summary>
     /// <param name="path">The file.</param>
     /// <exception cref="IOException">The file cannot be written; an existing one is untouched.</exception>
+    /// <exception cref="InvalidOperationException">A trainer steps meanwhile, on another thread; an existing file is untouched.</exception>
     /// <exception cref="ObjectDisposedException">The weights were disposed.</exception>
     public void Save(string path)
     {
-        var writer = new SafetensorsWriter();
+        int version = Version();
+        var writer = new SafetensorsWriter { BeforeReplacing = () => ThrowIfChanged(version) };
         FileMetadata.Add(writer, Table);
         ParameterFiles.Add(writer, Table, prefix: "", Pointer);
         writer.Save(path);

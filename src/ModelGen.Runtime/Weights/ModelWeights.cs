@@ -11,6 +11,8 @@ public sealed unsafe partial class ModelWeights : IDisposable
 
     private readonly PinnedBlock _block;
     private volatile bool _disposed;
+    private volatile bool _isChanging;
+    private volatile int _changes;
 
     private ModelWeights(ParameterTable table)
     {
@@ -66,6 +68,42 @@ public sealed unsafe partial class ModelWeights : IDisposable
     /// stay valid: the memory is freed once nothing refers to it any more.
     /// </summary>
     public void Dispose() => _disposed = true;
+
+    /// <summary>
+    /// Says that weights change until <see cref="EndChange"/>. It costs two stores and shuts nobody out: who reads a long time meanwhile, to
+    /// write a file, finds out afterwards (<see cref="ThrowIfChanged"/>). A model's session, which reads at every call, does not ask.
+    /// </summary>
+    internal void BeginChange()
+    {
+        _isChanging = true;
+        _changes++;
+    }
+
+    /// <summary>The end of a change.</summary>
+    internal void EndChange() => _isChanging = false;
+
+    /// <summary>What the weights are now, for <see cref="ThrowIfChanged"/>.</summary>
+    /// <exception cref="InvalidOperationException">They are changing.</exception>
+    internal int Version()
+    {
+        int version = _changes;
+        return _isChanging ? throw Changing() : version;
+    }
+
+    /// <summary>Throws if weights may have changed since a version.</summary>
+    /// <exception cref="InvalidOperationException">They have changed, or are changing.</exception>
+    internal void ThrowIfChanged(int version)
+    {
+        // What was read of the weights was read before.
+        Interlocked.MemoryBarrier();
+        if (_isChanging || _changes != version)
+        {
+            throw Changing();
+        }
+    }
+
+    private InvalidOperationException Changing()
+        => new($"A trainer changes the weights of {Table.ModelName} while they are being saved: the file would hold some of before its step and some of after it.");
 
     private void Initialize(int index, uint seed)
     {

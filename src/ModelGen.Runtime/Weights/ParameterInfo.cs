@@ -18,7 +18,7 @@ public enum ParameterInitializerKind
     Uniform,
 }
 
-/// <summary>One trained tensor of a model: its name, where it lies, and how it is initialized, stored and trained.</summary>
+/// <summary>One parameter of a model: its name, where it lies, and how it is initialized, stored and trained.</summary>
 /// <param name="Name">The name in weight files.</param>
 /// <param name="Shape">The extents in memory, row-major; a linear layer's weight is [outputs, inputs].</param>
 /// <param name="Offset">Where the parameter starts, in floats from the start of the weight block; a multiple of 16.</param>

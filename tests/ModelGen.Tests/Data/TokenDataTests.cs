@@ -273,7 +273,7 @@ public class TokenDataTests
         Assert.Throws<ArgumentOutOfRangeException>(() => new TokenBatchLoader(Counting(24), 0, 6));
         Assert.Throws<ArgumentOutOfRangeException>(() => new TokenBatchLoader(Counting(24), 2, -1));
         Assert.Throws<ArgumentOutOfRangeException>(() => new TokenBatchLoader(Counting(24), 2, 1, (BatchOrder)7));
-        Assert.Throws<OverflowException>(() => new TokenBatchLoader(Counting(24), 1 << 20, 1 << 20));
+        Assert.Throws<ArgumentOutOfRangeException>(() => new TokenBatchLoader(Counting(24), 1 << 20, 1 << 20));
         var loader = new TokenBatchLoader(Counting(100), 4, 6);
         Assert.Throws<ArgumentException>(() => loader.NextBatch(new int[23], new int[24]));
         Assert.Throws<ArgumentException>(() => loader.NextBatch(new int[24], new int[25]));

@@ -50,6 +50,7 @@ public sealed class ParameterGroupTests
         ArgumentException thrown = Assert.Throws<ArgumentException>(() => LearningGpt.Create().CreateTrainer(new AdamW { Groups = [new OptimizerGroup("h.0.")] }));
         Assert.Contains("'h.0.'", thrown.Message, StringComparison.Ordinal);
         Assert.Throws<ArgumentException>(() => new OptimizerGroup());
+        Assert.Throws<ArgumentException>(() => new OptimizerGroup("a", null!));
         Assert.Throws<ArgumentOutOfRangeException>(() => new OptimizerGroup("a") { LearningRate = -1 });
     }
 

@@ -212,6 +212,45 @@ public sealed class ProgramTests
         Assert.Equal(0, Allocated.Least(measured.Action("Generates", session, noise, labels)));
     }
 
+    /// <summary>Each entry point counts its own steps, for the optimizer and the schedule.</summary>
+    [Fact]
+    public void Training_of_two_groups_resumes_bit_for_bit()
+    {
+        using var file = new TemporaryFile();
+        (float[] real, float[] noise, int[] labels) = (Floats(Batch * Features, 8), Floats(Batch * Noise, 9), Ints(Batch, Classes, 10));
+        var whole = new ProgramModel(AdversarialProgram(), AdversarialDriver);
+        using (Trainer trainer = whole.CreateTrainer(Optimizer()))
+        {
+            Train(whole, trainer, 0, 7);
+            trainer.SaveCheckpoint(file.Path);
+            Train(whole, trainer, 7, 12);
+        }
+
+        var resumed = new ProgramModel(AdversarialProgram(), AdversarialDriver);
+        using Trainer second = resumed.CreateTrainer(Optimizer());
+        second.LoadCheckpoint(file.Path);
+        Assert.Empty(second.ChangedSettings);
+        Train(resumed, second, 7, 12);
+        Assert.All(whole.Parameters, parameter => Assert.Equal(whole.Parameter(parameter.Name), resumed.Parameter(parameter.Name)));
+
+        static AdamW Optimizer() => new() { LearningRate = 0.01f, Schedule = new WarmupCosine(3, 10) };
+
+        void Train(ProgramModel model, Trainer trainer, int from, int to)
+        {
+            for (int step = from; step < to; step++)
+            {
+                if (step % 3 == 0)
+                {
+                    model.Call<float>("StepGenerator", trainer, noise, labels);
+                }
+                else
+                {
+                    model.Call<float>("StepCritic", trainer, real, noise, labels);
+                }
+            }
+        }
+    }
+
     // ---------------------------------------------------------------- a state between entry points
 
     private const int Source = 7;

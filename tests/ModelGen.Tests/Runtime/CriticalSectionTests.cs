@@ -7,7 +7,7 @@ using ModelGen.Tests.Models;
 namespace ModelGen.Tests.Runtime;
 
 /// <summary>
-/// Every public call on a session or trainer is one critical section: another call that comes meanwhile, from whatever thread, is
+/// Every public call on a session, a trainer or a team of workers is one critical section: another call that comes meanwhile, from whatever thread, is
 /// refused before it has touched anything, and disposal frees nothing that is in use.
 /// </summary>
 [Collection(SerialCollection.Name)]
@@ -16,7 +16,7 @@ public sealed class CriticalSectionTests
     private static readonly TimeSpan s_deadline = TimeSpan.FromSeconds(60);
 
     public static TheoryData<Type> Guarded =>
-        [typeof(CausalSession), typeof(FeedForwardSession), typeof(TokenTrainer), typeof(ClassifierTrainer), typeof(RegressionTrainer)];
+        [typeof(CausalSession), typeof(FeedForwardSession), typeof(TokenTrainer), typeof(ClassifierTrainer), typeof(RegressionTrainer), typeof(WorkerTeam)];
 
     [Theory]
     [MemberData(nameof(Guarded))]
@@ -206,6 +206,7 @@ public sealed class CriticalSectionTests
     private static GuardedSubject Create(Type type, int threads = 2)
         => type == typeof(CausalSession) ? new GuardedCausalSession(threads)
             : type == typeof(FeedForwardSession) ? new GuardedFeedForwardSession(threads)
+            : type == typeof(WorkerTeam) ? new GuardedTeam(threads)
             : new GuardedTrainer(type, threads);
 
     private static void Race(Type type, int threads, string first, string second)

@@ -54,11 +54,13 @@ internal static class FakeLayouts
     /// <param name="prefill">Where the prefill plan takes tokens and leaves logits.</param>
     /// <param name="decode">Where the decode plan does.</param>
     /// <param name="scratchBytes">Each worker's scratch memory.</param>
+    /// <param name="batch">The most sequences of a session.</param>
     public static ProgramLayout Causal(
-        string name, long arenaFloats, int stateFloats, int vocabulary, int context, int chunk, (long Tokens, long Logits) prefill, (long Tokens, long Logits) decode, long scratchBytes = 0)
+        string name, long arenaFloats, int stateFloats, int vocabulary, int context, int chunk, (long Tokens, long Logits) prefill, (long Tokens, long Logits) decode, long scratchBytes = 0, int batch = 1)
         => new()
         {
             ModelName = name,
+            MaximumBatch = batch,
             ArenaBytes = arenaFloats * sizeof(float),
             StateBytes = stateFloats * sizeof(float),
             ScratchBytes = scratchBytes,

@@ -43,6 +43,9 @@ internal sealed unsafe class FakeTrainer : TokenTrainer
 
     public List<float> Normalizers { get; } = [];
 
+    /// <summary>Called by the first worker in a step's second micro-batch.</summary>
+    public Action? InUpdate { get; set; }
+
     public static double Mean(ReadOnlySpan<int> inputs, ReadOnlySpan<int> targets)
     {
         double sum = 0;
@@ -72,6 +75,10 @@ internal sealed unsafe class FakeTrainer : TokenTrainer
         {
             Seeds.Add(context.Seed);
             Normalizers.Add(context.LossNormalizer);
+            if (context.Accumulate)
+            {
+                InUpdate?.Invoke();
+            }
         }
 
         float signal = Signal(in context, 0);

@@ -42,7 +42,7 @@ internal sealed class Gate : IDisposable
 }
 
 /// <summary>
-/// A session or trainer whose plan is hand-written, and one call of each of its public methods. There are two callers, whose inputs
+/// A session or trainer whose plan is hand-written (or a team of workers), and one call of each of its public methods. There are two callers, whose inputs
 /// differ, so that a plan that meets a mixture of both can tell. Inputs and outputs are long: most of a call's time it copies.
 /// </summary>
 internal abstract class GuardedSubject : IDisposable
@@ -236,6 +236,61 @@ internal sealed class GuardedFeedForwardSession : GuardedSubject
             }
 
             worker.Barrier();
+        }
+    }
+}
+
+/// <summary>A team by itself. Its workers add up what one caller's task is, which they all must meet; blocks of memory are no public class.</summary>
+internal sealed class GuardedTeam : GuardedSubject
+{
+    private readonly WorkerTeam _team;
+    private readonly Sum[] _sums;
+
+    public GuardedTeam(int threads)
+        : base(typeof(WorkerTeam))
+    {
+        _team = new WorkerTeam(threads, scratchBytesPerWorker: 64);
+        _sums = [new Sum(this, 1), new Sum(this, 2), new Sum(this, 3)];
+        Add(nameof(WorkerTeam.Run), caller => Run(_sums[caller]));
+    }
+
+    public override IReadOnlyList<string> Held => [nameof(WorkerTeam.Run)];
+
+    protected override IDisposable Target => _team;
+
+    public override float[] Probe() => Run(_sums[2]);
+
+    private float[] Run(Sum sum)
+    {
+        _team.Run(sum);
+        return [sum.Total];
+    }
+
+    private sealed class Sum(GuardedTeam subject, int value) : ITeamTask
+    {
+        private readonly int[] _parts = new int[16];
+
+        public int Total { get; private set; }
+
+        public unsafe void Execute(Worker worker)
+        {
+            // A worker's scratch is its own for as long as a task runs.
+            int* scratch = (int*)worker.Scratch;
+            *scratch = value;
+            if (worker.Index == 0)
+            {
+                subject.Gate.Pass();
+            }
+
+            worker.Barrier();
+            _parts[worker.Index] = *scratch;
+            subject.Require(*scratch == value);
+            worker.Barrier();
+            if (worker.Index == 0)
+            {
+                Total = _parts.Sum();
+                subject.Require(Total == value * subject._team.Count);
+            }
         }
     }
 }

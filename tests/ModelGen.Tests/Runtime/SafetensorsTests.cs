@@ -275,7 +275,10 @@ public sealed class SafetensorsTests : IDisposable
         Assert.Throws<ArgumentException>(() => writer.Add("b", [3], new float[2]));
         Assert.Throws<ArgumentException>(() => writer.Add("__metadata__", [2], new float[2]));
         Assert.Throws<ArgumentOutOfRangeException>(() => writer.Add("b", [-1, -2], new float[2]));
-        Assert.Throws<OverflowException>(() => writer.Add("b", [int.MaxValue, int.MaxValue, int.MaxValue], new float[2]));
+        Assert.Throws<ArgumentException>(() => writer.Add("b", [int.MaxValue, int.MaxValue, int.MaxValue, int.MaxValue, int.MaxValue], new float[2]));
+        Assert.Throws<ArgumentException>(() => writer.Add("b", [int.MaxValue, int.MaxValue, int.MaxValue, 0], Array.Empty<float>()));
+        Assert.Throws<ArgumentException>(() => writer.Add("b", [0, int.MaxValue, int.MaxValue, int.MaxValue], Array.Empty<float>()));
+        writer.Add("empty", [int.MaxValue, 0], Array.Empty<float>());
 
         // What the reader would refuse.
         int[] extents = new int[65];
@@ -289,6 +292,13 @@ public sealed class SafetensorsTests : IDisposable
         writer.Metadata[new string('é', 2048 / 6)] = "";
         writer.Save(_file.Path);
         SafetensorsFile.Open(_file.Path).Dispose();
+        foreach (string? value in new[] { null, "\ud800" })
+        {
+            writer.Metadata["a"] = value!;
+            Assert.Throws<ArgumentException>(() => writer.Save(_file.Path));
+        }
+
+        writer.Metadata["a"] = "";
         writer.Metadata[new string('é', (2048 / 6) + 1)] = "";
         Assert.Throws<InvalidOperationException>(() => writer.Save(_file.Path));
         SafetensorsFile.Open(_file.Path).Dispose();

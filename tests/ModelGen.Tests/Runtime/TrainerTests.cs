@@ -308,6 +308,128 @@ public sealed class TrainerTests
     }
 
     [Fact]
+    public void A_checkpoint_tells_in_which_settings_its_run_was_another()
+    {
+        using var file = new TemporaryFile();
+        using var old = new TemporaryFile();
+        using ModelWeights weights = ModelWeights.Create(FakeModels.Table(), seed: 4);
+        Optimizer before = new AdamW { LearningRate = 0.01f, GradientClip = 1, Schedule = new WarmupCosine(2, 8), Groups = [new OptimizerGroup("wide") { LearningRate = 0.5f }] };
+        using var first = new FakeTrainer(weights, before);
+        first.Step(FakeModels.Tokens(6, 1), FakeModels.Tokens(6, 2));
+        first.SaveCheckpoint(file.Path);
+        Assert.Empty(first.ChangedSettings);
+        Assert.Empty(Changes(before));
+        Assert.Equal([new("Beta2", "0.999", "0.95")], Changes(new AdamW { LearningRate = 0.01f, GradientClip = 1, Schedule = before.Schedule, Groups = before.Groups, Beta2 = 0.95f }));
+        Assert.Equal(
+            [
+                new("LearningRate", "0.01", "0.001"), new("Schedule", "WarmupCosine(2, 8, 0.1)", "none"), new("GradientClip", "1", "0"), new("Beta1", "0.9", "0"), new("Epsilon", "1E-08", "0.25"),
+                new("WeightDecay", "0.01", "0"), new("AccumulationSteps", "1", "2"), new("Groups[0]", "wide; LearningRate 0.5", null),
+            ],
+            Changes(new AdamW { Beta1 = 0, Epsilon = 0.25f, WeightDecay = 0 }, accumulation: 2));
+        Assert.Equal(
+            [new("Groups[0]", "wide; LearningRate 0.5", "gain; WeightDecay 0"), new("Groups[1]", null, "wide, gain")],
+            Changes(new AdamW { LearningRate = 0.01f, GradientClip = 1, Schedule = before.Schedule, Groups = [new OptimizerGroup("gain") { WeightDecay = 0 }, new OptimizerGroup("wide", "gain")] }));
+
+        // A file of a version that recorded none.
+        Change(file.Path, old.Path, static writer =>
+        {
+            foreach (string key in writer.Metadata.Keys.Where(static key => key.StartsWith("modelgen.setting.", StringComparison.Ordinal)).ToArray())
+            {
+                writer.Metadata.Remove(key);
+            }
+        });
+        Assert.Empty(Changes(new AdamW { Beta2 = 0.5f }, path: old.Path));
+
+        // A file that has any number of them, of any text; and one that is refused, which changes nothing.
+        Change(file.Path, old.Path, static writer =>
+        {
+            for (int index = 0; index < 500; index++)
+            {
+                writer.Metadata["modelgen.setting.\u001b" + index] = new string('\u001b', 5000);
+            }
+        });
+        using var same = new FakeTrainer(weights, before);
+        same.LoadCheckpoint(old.Path);
+        Assert.Equal(20, same.ChangedSettings.Count);
+        Assert.All(same.ChangedSettings, static change => Assert.True(change.Name[0] == '\ufffd' && change.Before!.Length <= 201 && !change.Before.Contains('\u001b', StringComparison.Ordinal) && change.Now is null));
+        Change(file.Path, file.Path, static writer => writer.Metadata["modelgen.seed"] = "x");
+        Assert.Throws<ModelFileException>(() => same.LoadCheckpoint(file.Path));
+        Assert.Equal(20, same.ChangedSettings.Count);
+
+        IReadOnlyList<ChangedSetting> Changes(Optimizer optimizer, int accumulation = 1, string? path = null)
+        {
+            using var trainer = new FakeTrainer(weights, optimizer, new TrainerOptions { AccumulationSteps = accumulation });
+            trainer.LoadCheckpoint(path ?? file.Path);
+            return trainer.ChangedSettings;
+        }
+    }
+
+    [Fact]
+    public void Saving_while_a_trainer_changes_the_weights_is_refused()
+    {
+        using var file = new TemporaryFile();
+        using var other = new TemporaryFile();
+        using ModelWeights weights = ModelWeights.Create(FakeModels.Table(), seed: 4);
+        using var trainer = new FakeTrainer(weights, Adam(0), new TrainerOptions { AccumulationSteps = 2 });
+        using var second = new FakeTrainer(weights, Adam(0));
+        weights.Save(file.Path);
+        byte[] saved = File.ReadAllBytes(file.Path);
+
+        // Inside a step, and around one.
+        int refusals = 0;
+        trainer.InUpdate = () =>
+        {
+            Assert.Contains("Fake", Assert.Throws<InvalidOperationException>(() => weights.Save(file.Path)).Message, StringComparison.Ordinal);
+            Assert.Throws<InvalidOperationException>(() => second.SaveCheckpoint(other.Path));
+            refusals++;
+        };
+        trainer.Step(FakeModels.Tokens(12, 1), FakeModels.Tokens(12, 2));
+        Assert.Equal(1, refusals);
+        trainer.InUpdate = null;
+        Assert.Throws<InvalidOperationException>(() => second.SaveCheckpoint(other.Path, new Stepping(trainer)));
+        Assert.Equal(saved, File.ReadAllBytes(file.Path));
+        Assert.False(File.Exists(other.Path));
+
+        // A step that fails ends its change, too.
+        trainer.InUpdate = static () => throw new TimeoutException();
+        Assert.Throws<TimeoutException>(() => trainer.Step(FakeModels.Tokens(12, 1), FakeModels.Tokens(12, 2)));
+        trainer.InUpdate = null;
+        weights.Save(file.Path);
+        Assert.NotEqual(saved, File.ReadAllBytes(file.Path));
+        second.SaveCheckpoint(other.Path);
+        second.LoadCheckpoint(other.Path);
+        weights.Save(file.Path);
+    }
+
+    /// <summary>Metadata during whose reading a trainer steps.</summary>
+    private sealed class Stepping(FakeTrainer trainer) : IReadOnlyDictionary<string, string>
+    {
+        public int Count => 0;
+
+        public IEnumerable<string> Keys => [];
+
+        public IEnumerable<string> Values => [];
+
+        public string this[string key] => throw new KeyNotFoundException();
+
+        public bool ContainsKey(string key) => false;
+
+        public bool TryGetValue(string key, out string value)
+        {
+            value = "";
+            return false;
+        }
+
+        public IEnumerator<KeyValuePair<string, string>> GetEnumerator()
+        {
+            trainer.Step(FakeModels.Tokens(12, 1), FakeModels.Tokens(12, 2));
+            return Enumerable.Empty<KeyValuePair<string, string>>().GetEnumerator();
+        }
+
+        System.Collections.IEnumerator System.Collections.IEnumerable.GetEnumerator() => GetEnumerator();
+    }
+
+    [Fact]
     public void Numbers_that_nobody_could_train_on_from_are_refused()
     {
         using var file = new TemporaryFile();

@@ -60,6 +60,41 @@ public class TokenGeneratorTests
     }
 
     [Fact]
+    public void ASessionOfSeveralSequencesIsRefused()
+    {
+        using SumSession session = SumSession.Create(8, batch: 2);
+        ArgumentException refused = Assert.Throws<ArgumentException>(() => new TokenGenerator(session, Greedy()));
+        Assert.Equal("session", refused.ParamName);
+    }
+
+    /// <summary>Greedy, what it goes on with is what it would have gone on with.</summary>
+    [Theory]
+    [InlineData(1)]
+    [InlineData(6)]
+    public void ACallThatFailsIsNotPartOfTheHistory(int before)
+    {
+        using SumSession session = SumSession.Create(8);
+        using SumSession undisturbed = SumSession.Create(8);
+        var generator = new TokenGenerator(session, Greedy());
+        var expected = new TokenGenerator(undisturbed, Greedy());
+        generator.Start([3, 4]);
+        expected.Start([3, 4]);
+        for (int i = 0; i < before; i++)
+            Assert.Equal(expected.Next(), generator.Next());
+        session.Fails = true;
+        Assert.Throws<TimeoutException>(() => generator.Next());
+        session.Fails = false;
+        if (before == 6)
+        {
+            // The context was full, and the session has already forgotten it.
+            Assert.Throws<InvalidOperationException>(() => generator.Next());
+            return;
+        }
+        for (int i = 0; i < 20; i++)
+            Assert.Equal(expected.Next(), generator.Next());
+    }
+
+    [Fact]
     public void GeneratingAllocatesNothing()
     {
         using SumSession session = SumSession.Create(8);
@@ -82,16 +117,23 @@ public class TokenGeneratorTests
     /// <summary>Its most likely next token is the sum of all tokens held plus their number, modulo the vocabulary.</summary>
     private sealed unsafe class SumSession : CausalSession
     {
-        private SumSession(ModelWeights weights, ProgramLayout layout)
-            : base(weights, layout, new SessionOptions { Threads = 1 })
+        private SumSession(ModelWeights weights, ProgramLayout layout, int batch)
+            : base(weights, layout, new SessionOptions { Threads = 1, Batch = batch })
         {
         }
 
-        public static SumSession Create(int contextLength) => new(
-            ModelWeights.Create(new ParameterTable("Sum", new ParameterInfo("unused", [1], 0, false, ParameterInitializerKind.Zeros, 0, false)), 0),
-            FakeLayouts.Causal("Sum", 64, 16, Vocabulary, contextLength, chunk: 4, prefill: (0, 16), decode: (0, 32)));
+        public bool Fails { get; set; }
 
-        protected override void Execute(int entry, in PlanContext context, Worker worker) => Run(context, entry == 0 ? 16 : 32);
+        public static SumSession Create(int contextLength, int batch = 1) => new(
+            ModelWeights.Create(new ParameterTable("Sum", new ParameterInfo("unused", [1], 0, false, ParameterInitializerKind.Zeros, 0, false)), 0),
+            FakeLayouts.Causal("Sum", 64, 16, Vocabulary, contextLength, chunk: 4, prefill: (0, 16), decode: (0, 32), batch: batch), batch);
+
+        protected override void Execute(int entry, in PlanContext context, Worker worker)
+        {
+            if (Fails)
+                throw new TimeoutException();
+            Run(context, entry == 0 ? 16 : 32);
+        }
 
         private static void Run(in PlanContext context, int logits)
         {

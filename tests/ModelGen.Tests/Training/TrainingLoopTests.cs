@@ -201,6 +201,43 @@ public class TrainingLoopTests
             events);
     }
 
+    /// <summary>What a result says of its run, it does not say of the runs before it.</summary>
+    [Fact]
+    public void ASecondRunIsMeasuredByItself()
+    {
+        using BigramTrainer trainer = NewTrainer();
+        using var cancellation = new CancellationTokenSource();
+        TrainingLoop loop = NewLoop(trainer, BatchOrder.Shuffled, new TrainingLoopOptions { Steps = 20, MeasureAllocations = true, WarmupMeasurementSteps = 5 });
+        loop.OnStep = step =>
+        {
+            if (step.Step == 12)
+                cancellation.Cancel();
+        };
+        TrainingResult first = loop.Run(cancellation.Token);
+        Assert.Equal((TrainingStopReason.Cancelled, 12, 7), (first.Reason, first.Steps, first.MeasuredSteps));
+        TrainingResult second = loop.Run();
+        Assert.Equal((TrainingStopReason.Completed, 20, 3), (second.Reason, second.Steps, second.MeasuredSteps));
+        TrainingResult third = loop.Run();
+        Assert.Equal((TrainingStopReason.Completed, 20, 0, 0d), (third.Reason, third.Steps, third.MeasuredSteps, third.TokensPerSecond));
+    }
+
+    [Fact]
+    public void OtherSettingsOfTheOptimizerAreTold()
+    {
+        using var folder = new TemporaryFolder();
+        string path = folder.File("run.safetensors");
+        using (BigramTrainer trainer = NewTrainer())
+        {
+            NewLoop(trainer, BatchOrder.Shuffled, new TrainingLoopOptions { Steps = 3, CheckpointPath = path }).Run();
+        }
+        using BigramTrainer same = NewTrainer();
+        NewLoop(same, BatchOrder.Shuffled, new TrainingLoopOptions { Steps = 4 }).Resume(path);
+        Assert.Empty(same.ChangedSettings);
+        using BigramTrainer other = BigramTrainer.Create(Batch, Length, Vocabulary, accumulation: 2, learningRate: 0.05f);
+        NewLoop(other, BatchOrder.Shuffled, new TrainingLoopOptions { Steps = 4 }).Resume(path);
+        Assert.Equal([new("LearningRate", "0.1", "0.05"), new("AccumulationSteps", "1", "2")], other.ChangedSettings);
+    }
+
     [Fact]
     public void NoStepsStillEvaluateAndSave()
     {
