@@ -8,7 +8,7 @@ public interface ICausalLanguageModel<TSelf>
     /// <summary>The model's name: its class's.</summary>
     static abstract string ModelName { get; }
 
-    /// <summary>The number of trained scalars.</summary>
+    /// <summary>The number of scalars in all parameters, frozen ones included.</summary>
     static abstract long ParameterTotal { get; }
 
     /// <summary>The number of token ids, 0 to one below it.</summary>
@@ -78,7 +78,7 @@ public interface IFeedForwardModel<TSelf>
     /// <summary>The model's name: its class's.</summary>
     static abstract string ModelName { get; }
 
-    /// <summary>The number of trained scalars.</summary>
+    /// <summary>The number of scalars in all parameters, frozen ones included.</summary>
     static abstract long ParameterTotal { get; }
 
     /// <summary>The number of inputs in an example.</summary>

@@ -57,7 +57,7 @@ public static unsafe partial class Simd
     public static int VectorBits => Use512 ? 512 : Use256 ? 256 : 128;
 
     /// <summary>
-    /// Instructions the path in use compiles to: <c>AVX-512</c>, <c>AVX2+FMA</c>, <c>SSE</c>, <c>NEON</c> or <c>scalar</c>. A forced
+    /// Instructions the path in use compiles to: <c>AVX-512</c>, <c>AVX2+FMA</c>, <c>AVX2</c>, <c>SSE</c>, <c>NEON</c> or <c>scalar</c>. A forced
     /// width that the processor lacks runs as narrower instructions, and those are named.
     /// </summary>
     /// <exception cref="InvalidOperationException">The forced vector width is none of 128, 256 and 512.</exception>

@@ -20,7 +20,7 @@ namespace Example
   /// </remarks>
   partial class TinyGpt : global::ModelGen.ICausalLanguageModel<TinyGpt>
   {
-    /// <summary>The number of trained scalars.</summary>
+    /// <summary>The number of scalars in all parameters.</summary>
     public const int ParameterCount = 1024;
 
     /// <summary>The memory of the weights in bytes, each parameter aligned to a cache line.</summary>

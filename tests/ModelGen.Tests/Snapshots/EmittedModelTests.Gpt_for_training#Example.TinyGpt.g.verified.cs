@@ -22,7 +22,7 @@ namespace Example
   /// </remarks>
   partial class TinyGpt : global::ModelGen.ITrainableLanguageModel<TinyGpt>
   {
-    /// <summary>The number of trained scalars.</summary>
+    /// <summary>The number of scalars in all parameters.</summary>
     public const int ParameterCount = 1024;
 
     /// <summary>The memory of the weights in bytes, each parameter aligned to a cache line.</summary>

@@ -76,7 +76,7 @@ internal sealed class ModelSurface
     private IEnumerable<ConstantMember> ListConstants()
     {
         long parameters = Of(p => p.ParameterCount);
-        yield return new ConstantMember(parameters <= int.MaxValue ? "int" : "long", "ParameterCount", parameters, "The number of trained scalars.");
+        yield return new ConstantMember(parameters <= int.MaxValue ? "int" : "long", "ParameterCount", parameters, "The number of scalars in all parameters.");
         yield return InBytes(ModelConstants.WeightBytes, Of(p => p.WeightBytes), "The memory of the weights in bytes, each parameter aligned to a cache line.");
         yield return InBytes(ModelConstants.InferenceArenaBytes, Of(p => p.InferenceArenaBytes), "The memory of a session's activations in bytes.", "Inference arena");
         if (IsLanguageModel)
