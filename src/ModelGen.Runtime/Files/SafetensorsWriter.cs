@@ -152,7 +152,9 @@ public sealed class SafetensorsWriter
                         throw new InvalidOperationException($"The metadata key '{Quoted.Printable(key, 60)}' is too long.");
                     }
 
-                    json.WriteString(key, value ?? throw new ArgumentException($"The metadata entry '{Quoted.Printable(key, 60)}' is null."));
+                    // The JSON writer would put another character in the place of half a one.
+                    SurrogateCheck.Require(value ?? throw new ArgumentException($"The metadata entry '{Quoted.Printable(key, 60)}' is null."));
+                    json.WriteString(key, value);
                 }
 
                 json.WriteEndObject();
