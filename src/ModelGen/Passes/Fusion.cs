@@ -30,8 +30,8 @@ internal sealed class Fusion
     private readonly int[] _places;
     private readonly Cluster?[] _clusters;
 
-    // For each place in the graph, where the earliest cluster begins that has nodes before it and, there or later, others.
-    private readonly int[] _begins;
+    // Of each node in no cluster, as a cluster's: above those of all that it needs.
+    private readonly int[] _levels;
     private readonly HashSet<Value> _stored = [];
     private readonly ILookup<Node, Node> _consumers;
     private readonly Dictionary<Scan, Fusion> _bodies = [];
@@ -41,7 +41,7 @@ internal sealed class Fusion
         _graph = graph;
         _consumers = graph.Nodes.SelectMany(n => n.Inputs.Select(i => (From: i.Node, To: n))).ToLookup(p => p.From, p => p.To);
         _clusters = new Cluster?[graph.Nodes.Count];
-        _begins = [.. Enumerable.Range(0, graph.Nodes.Count)];
+        _levels = new int[graph.Nodes.Count];
         _places = new int[graph.Nodes.Count == 0 ? 0 : graph.Nodes[graph.Nodes.Count - 1].Id + 1];
         for (int i = 0; i < graph.Nodes.Count; i++)
         {
@@ -105,6 +105,7 @@ internal sealed class Fusion
         {
             if (!IsRowDomain(node))
             {
+                _levels[IndexOf(node)] = LevelAbove(node, null);
                 continue;
             }
 
@@ -121,7 +122,7 @@ internal sealed class Fusion
                     }
                     else if (CanMerge(home, candidate) && node.Inputs.All(i => home.Nodes.Contains(i.Node) || candidate.Nodes.Contains(i.Node) || !DependsOn(i.Node, candidate)))
                     {
-                        Merge(home, candidate);
+                        Merge(home, candidate, IndexOf(node) - 1);
                     }
                 }
             }
@@ -129,9 +130,62 @@ internal sealed class Fusion
             home ??= new Cluster(rows, columns);
             home.Add(node, IndexOf(node), columns);
             _clusters[IndexOf(node)] = home;
-            for (int i = home.FirstIndex + 1; i <= home.LastIndex; i++)
+            Raise(home, LevelAbove(node, home), IndexOf(node));
+        }
+    }
+
+    private int LevelOf(Node node) => _clusters[IndexOf(node)]?.Level ?? _levels[IndexOf(node)];
+
+    /// <summary>One above the levels of all that a node needs outside a cluster.</summary>
+    private int LevelAbove(Node node, Cluster? home)
+    {
+        int level = 0;
+        foreach (Value input in node.Inputs)
+        {
+            if (home is null || !home.Nodes.Contains(input.Node))
             {
-                _begins[i] = Math.Min(_begins[i], home.FirstIndex);
+                level = Math.Max(level, LevelOf(input.Node) + 1);
+            }
+        }
+
+        return level;
+    }
+
+    /// <summary>Raises a cluster to a level, and above it what needs the cluster, as far as the graph has been gone through.</summary>
+    private void Raise(Cluster cluster, int level, int lastIndex)
+    {
+        if (level <= cluster.Level)
+        {
+            return;
+        }
+
+        cluster.Level = level;
+        var raised = new Stack<Node>(cluster.Nodes);
+        while (raised.Count > 0)
+        {
+            Node node = raised.Pop();
+            Cluster? home = _clusters[IndexOf(node)];
+            int above = LevelOf(node) + 1;
+            foreach (Node consumer in _consumers[node])
+            {
+                int index = IndexOf(consumer);
+                if (index > lastIndex || LevelOf(consumer) >= above || (home is not null && _clusters[index] == home))
+                {
+                    continue;
+                }
+
+                if (_clusters[index] is not { } other)
+                {
+                    _levels[index] = above;
+                    raised.Push(consumer);
+                    continue;
+                }
+
+                other.Level = above;
+                foreach (Node member in other.Nodes)
+                {
+                    raised.Push(member);
+                }
             }
         }
     }
@@ -185,22 +239,16 @@ internal sealed class Fusion
     /// </summary>
     private bool DependsOn(Node node, Cluster cluster)
     {
-        // Behind a place that no cluster reaches across, nothing leads back to what comes later.
-        int first = cluster.FirstIndex;
-        while (_begins[first] < first)
-        {
-            first = _begins[first];
-        }
-
         var pending = new Stack<Node>();
         var seen = new HashSet<object>();
         pending.Push(node);
         while (pending.Count > 0)
         {
             Node next = pending.Pop();
-            int index = IndexOf(next);
-            Cluster? group = _clusters[index];
-            if ((group?.LastIndex ?? index) < first || !seen.Add((object?)group ?? next))
+            Cluster? group = _clusters[IndexOf(next)];
+
+            // A cluster's nodes lie far apart in the graph, so that what comes before another in it may still need it; levels know.
+            if (LevelOf(next) <= cluster.Level || !seen.Add((object?)group ?? next))
             {
                 continue;
             }
@@ -222,13 +270,18 @@ internal sealed class Fusion
         return false;
     }
 
-    private void Merge(Cluster into, Cluster from)
+    private void Merge(Cluster into, Cluster from, int lastIndex)
     {
         foreach (Node node in from.Nodes)
         {
             into.Add(node, IndexOf(node), Domain(node).Columns);
             _clusters[IndexOf(node)] = into;
         }
+
+        // Whichever was lower is raised to the other, and what needs it above it.
+        int level = Math.Max(into.Level, from.Level);
+        into.Level = -1;
+        Raise(into, level, lastIndex);
     }
 
     private void ChooseStored(IEnumerable<Value> required)
@@ -357,7 +410,8 @@ internal sealed class Cluster(RowExtent rows, int columns)
 
     public IReadOnlyList<int> Indices => _indices;
 
-    public int FirstIndex { get; private set; } = int.MaxValue;
+    /// <summary>Above those of all clusters and nodes that it needs, so that nothing needs what is not below it.</summary>
+    public int Level { get; set; }
 
     public int LastIndex { get; private set; }
 
@@ -373,7 +427,6 @@ internal sealed class Cluster(RowExtent rows, int columns)
         Copy = _indices.Count == 0 ? node.Recomputed.Copy : Copy;
         Nodes.Add(node);
         _indices.Add(index);
-        FirstIndex = Math.Min(FirstIndex, index);
         LastIndex = Math.Max(LastIndex, index);
         Columns = Math.Max(Columns, columns);
         HasDropout |= node.Op is Dropout;
