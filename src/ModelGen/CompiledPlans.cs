@@ -10,13 +10,15 @@ using ModelGen.Compiler.Targets.Cpu;
 namespace ModelGen.Compiler;
 
 /// <summary>One execution plan with its memory planned.</summary>
-internal sealed record CompiledPlan(string Name, CpuProgram Cpu, long ArenaElements)
+internal sealed record CompiledPlan(string Name, CpuProgram Cpu, long ArenaBytes)
 {
     public KernelProgram Program => Cpu.Program;
 
-    public long InputOffset(string name) => Program.Inputs[name].Buffer.Offset;
+    /// <summary>Where an input lies in the arena, in words.</summary>
+    public long InputOffset(string name) => Program.Inputs[name].Buffer.WordOf(0);
 
-    public long OutputOffset(string name) => Program.Outputs[name].Buffer.Offset + Program.Outputs[name].Offset;
+    /// <summary>Where an output lies in the arena, in words.</summary>
+    public long OutputOffset(string name) => Program.Outputs[name].Buffer.WordOf(Program.Outputs[name].Offset);
 
     public long Flops => Program.Kernels.Sum(k => k.Flops);
 
@@ -94,7 +96,7 @@ internal sealed record EntryValue(string Name, long Offset, int Length)
 }
 
 /// <summary>Everything that the emitters print of a model.</summary>
-internal sealed record CompiledPlans(ModelSpec Spec, ModelProgram Program, ModelLayout Layout, IReadOnlyList<CompiledEntry> Entries, long InferenceStateElements, long TrainingStateElements)
+internal sealed record CompiledPlans(ModelSpec Spec, ModelProgram Program, ModelLayout Layout, IReadOnlyList<CompiledEntry> Entries, long InferenceStateBytes, long TrainingStateBytes)
 {
     public IReadOnlyList<CompiledPlan> Inference => [.. Entries.Where(e => !e.Entry.BelongsToTrainer).Select(e => e.Plan)];
 
@@ -102,16 +104,16 @@ internal sealed record CompiledPlans(ModelSpec Spec, ModelProgram Program, Model
 
     public CompiledEntry Entry(string name) => Entries.First(e => e.Entry.Name == name);
 
-    public long InferenceArenaBytes => 4 * Inference.Select(p => p.ArenaElements).DefaultIfEmpty(0).Max();
+    public long InferenceArenaBytes => Inference.Select(p => p.ArenaBytes).DefaultIfEmpty(0).Max();
 
-    public long TrainingArenaBytes => 4 * Training.Select(p => p.ArenaElements).DefaultIfEmpty(0).Max();
+    public long TrainingArenaBytes => Training.Select(p => p.ArenaBytes).DefaultIfEmpty(0).Max();
 
     /// <summary>Weights, gradients, AdamW's two slots, the arena, and the carried states of training and of evaluation.</summary>
-    public long AdamWTrainingBytes => Training.Count == 0 ? 0 : WeightBytes + (3 * GradientBytes) + TrainingArenaBytes + (2 * 4 * TrainingStateElements);
+    public long AdamWTrainingBytes => Training.Count == 0 ? 0 : WeightBytes + (3 * GradientBytes) + TrainingArenaBytes + (2 * TrainingStateBytes);
 
-    public long WeightBytes => 4 * Layout.WeightElements;
+    public long WeightBytes => StorageFormat.Float32.Bytes(Layout.WeightElements);
 
-    public long GradientBytes => Training.Count == 0 ? 0 : 4 * Layout.TrainedElements;
+    public long GradientBytes => Training.Count == 0 ? 0 : StorageFormat.Float32.Bytes(Layout.TrainedElements);
 
     public long ParameterCount => Layout.Parameters.Sum(p => p.Parameter.Shape.MaximumElements);
 
@@ -119,5 +121,5 @@ internal sealed record CompiledPlans(ModelSpec Spec, ModelProgram Program, Model
 
     /// <summary>What each token adds to a session's states that grow, in bytes.</summary>
     public long StateBytesPerToken
-        => 4 * Entries.Where(e => !e.Entry.BelongsToTrainer).Select(e => e.Graph.NodesOf<AppendState>().Sum(n => (long)n.Outputs[0].Shape.Columns)).DefaultIfEmpty(0).Max();
+        => Entries.Where(e => !e.Entry.BelongsToTrainer).Select(e => e.Graph.NodesOf<AppendState>().Sum(n => StorageFormat.Of(n.Outputs[0].Element).Bytes(n.Outputs[0].Shape.Columns))).DefaultIfEmpty(0).Max();
 }

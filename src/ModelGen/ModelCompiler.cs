@@ -63,7 +63,7 @@ internal static class ModelCompiler
         });
         CompiledEntry[] entries = [.. program.Entries.Select((entry, i) =>
             new CompiledEntry(entry, graphs[i], Lower(entry.Name, graphs[i], entry.BelongsToTrainer ? trainer : session, caches, stages)))];
-        return new CompiledPlans(spec, program, layout, entries, session.StateElements, trainer.StateElements);
+        return new CompiledPlans(spec, program, layout, entries, session.StateBytes, trainer.StateBytes);
     }
 
     /// <summary>A forward graph as an inference plan runs it; one that continues a sequence hands out its last step.</summary>

@@ -25,7 +25,8 @@ internal sealed class ModelLayout
     /// <summary>The elements of the parameters that training changes: gradients and optimizer slots mirror this part of the weights.</summary>
     public long TrainedElements { get; private set; }
 
-    public long StateElements { get; private set; }
+    /// <summary>The bytes of all states of a sequence.</summary>
+    public long StateBytes { get; private set; }
 
     /// <summary>Every parameter and state of some graphs, in the order in which the graphs name them first, but what is frozen after what is trained.</summary>
     public static ModelLayout Of(IReadOnlyList<ModelGraph> graphs, Func<Parameter, bool>? isFrozen = null)
@@ -68,9 +69,12 @@ internal sealed class ModelLayout
     public PlanBuffer Gradient(string name) => _gradients[name];
 
     public PlanBuffer State(string name, Shape shape)
-        => _states.TryGetValue(name, out PlanBuffer? buffer) && buffer.Size == shape.MaximumElements
+        => _states.TryGetValue(name, out PlanBuffer? buffer) && buffer.Elements == shape.MaximumElements
             ? buffer
             : throw new GraphException($"the state {name} of shape {shape} is not in the layout");
+
+    /// <summary>How far apart a state of one sequence and that of the next lie, in elements of the state's format.</summary>
+    public long StatesApart(StorageFormat format) => StateBytes / format.BlockBytes * format.BlockElements;
 
     /// <summary>A state of all sequences [N, ..], from the first one's to the last one's, with the other states between them.</summary>
     public PlanBuffer States(string name, Shape shape)
@@ -79,7 +83,7 @@ internal sealed class ModelLayout
         int sequences = shape[0].Maximum;
         if (!_statesOfSequences.TryGetValue((name, sequences), out PlanBuffer? buffer))
         {
-            buffer = new PlanBuffer(name, MemorySpace.State, ((sequences - 1) * StateElements) + one.Size) { Offset = one.Offset };
+            buffer = new PlanBuffer(name, MemorySpace.State, one.Format, ((sequences - 1) * StatesApart(one.Format)) + one.Elements) { Offset = one.Offset };
             _statesOfSequences.Add((name, sequences), buffer);
         }
 
@@ -99,12 +103,15 @@ internal sealed class ModelLayout
             return;
         }
 
-        long size = parameter.Shape.MaximumElements;
+        // Weights that are trained, and their gradients, are single precision.
+        StorageFormat format = StorageFormat.Float32;
+        long elements = parameter.Shape.MaximumElements;
+        long offset = format.Bytes(WeightElements);
         _parameters.Add(name, parameter);
-        _weights.Add(name, new PlanBuffer(name, MemorySpace.Weights, size) { Offset = WeightElements });
-        _gradients.Add(name, new PlanBuffer(name, MemorySpace.Gradients, size) { Offset = WeightElements });
+        _weights.Add(name, new PlanBuffer(name, MemorySpace.Weights, format, elements) { Offset = offset });
+        _gradients.Add(name, new PlanBuffer(name, MemorySpace.Gradients, format, elements) { Offset = offset });
         Parameters.Add((parameter, WeightElements));
-        WeightElements += MemoryPlanner.Align(size);
+        WeightElements += MemoryPlanner.Align(format.Bytes(elements)) / format.BlockBytes;
     }
 
     private void AddStates(IReadOnlyList<ModelGraph> graphs)
@@ -113,12 +120,13 @@ internal sealed class ModelLayout
         {
             if (!_states.TryGetValue(name, out PlanBuffer? buffer))
             {
-                _states.Add(name, new PlanBuffer(name, MemorySpace.State, shape.MaximumElements) { Offset = StateElements });
-                StateElements += MemoryPlanner.Align(shape.MaximumElements);
+                buffer = new PlanBuffer(name, MemorySpace.State, StorageFormat.Float32, shape.MaximumElements) { Offset = StateBytes };
+                _states.Add(name, buffer);
+                StateBytes += MemoryPlanner.Align(buffer.Bytes);
             }
-            else if (buffer.Size != shape.MaximumElements)
+            else if (buffer.Elements != shape.MaximumElements)
             {
-                throw new GraphException($"the state {name} of {buffer.Size} elements is of shape {shape} elsewhere");
+                throw new GraphException($"the state {name} of {buffer.Elements} elements is of shape {shape} elsewhere");
             }
         }
     }

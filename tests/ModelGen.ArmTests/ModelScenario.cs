@@ -91,7 +91,7 @@ internal sealed class ModelScenario
 
         long arena = image.Reserve(_plans.TrainingArenaBytes / sizeof(float));
         long gradients = image.Reserve(_plans.Layout.WeightElements, zero: true);
-        long state = image.Reserve(_plans.TrainingStateElements, zero: true);
+        long state = image.Reserve(_plans.TrainingStateBytes / sizeof(float), zero: true);
         var random = new Random(2);
         var sums = new Dictionary<string, double[]>();
         Dictionary<string, Tensor> carried = [];
@@ -120,7 +120,7 @@ internal sealed class ModelScenario
 
         (int[] inputs, int[] classes) = Batch(random, training);
         RunArguments evaluation = Arguments(training, inputs, classes, []);
-        Run(evaluate, inputs, classes, evaluation, arena, image.Reserve(_plans.TrainingStateElements, zero: true), accumulate: false);
+        Run(evaluate, inputs, classes, evaluation, arena, image.Reserve(_plans.TrainingStateBytes / sizeof(float), zero: true), accumulate: false);
         readouts.Add(new Readout(
             "losses of the evaluation",
             image.Keep(arena + (evaluate.OutputOffset("losses") * sizeof(float)), training.BatchSize * training.SequenceLength),
@@ -161,7 +161,7 @@ internal sealed class ModelScenario
         Tensor logits = ReferenceInterpreter.Run(BindExtents.Run(forward, 1, length), run).Outputs["logits"];
 
         long arena = image.Reserve(_plans.InferenceArenaBytes / sizeof(float));
-        long state = image.Reserve(_plans.InferenceStateElements, zero: true);
+        long state = image.Reserve(_plans.InferenceStateBytes / sizeof(float), zero: true);
         int position = 0;
         foreach ((string name, int count) in Prefills.Select(count => ("Prefill", count)).Concat(Enumerable.Repeat(("Decode", 1), Decodes)))
         {

@@ -82,7 +82,7 @@ internal sealed record Footprint(View View, IReadOnlyList<(RowExtent Stride, Row
             EmbeddingKernel k => operand switch
             {
                 // The last row may end with its columns.
-                0 => Matrix(RowExtent.Literal(checked((int)((o.View.Buffer.Size - o.View.Offset + o.Access.RowStride - 1) / o.Access.RowStride))), k.Columns),
+                0 => Matrix(RowExtent.Literal(checked((int)((o.View.Buffer.Elements - o.View.Offset + o.Access.RowStride - 1) / o.Access.RowStride))), k.Columns),
                 1 => Matrix(k.Rows, 1),
                 _ => Matrix(k.Rows, k.Columns),
             },

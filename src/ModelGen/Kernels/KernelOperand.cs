@@ -29,13 +29,16 @@ internal enum AccessKind
 /// How a kernel finds its element of an operand: from the operand's first element it is Σ <c>RowStrides</c>[i] · index[i] + <c>ColumnStride</c> · column
 /// elements away, with an index for each of the kernel's axes. A stride of zero repeats what is there.
 /// </summary>
-/// <param name="Element">What one element is.</param>
+/// <param name="Format">How the elements are stored.</param>
 /// <param name="RowStrides">Elements from one index to the next of each of the kernel's row axes; of a matrix operand, whose rows follow each other evenly, one number.</param>
 /// <param name="ColumnStride">Elements from one column to the next; zero where all columns read the same.</param>
-internal sealed record Access(ElementType Element, EquatableArray<RowExtent> RowStrides, int ColumnStride)
+internal sealed record Access(StorageFormat Format, EquatableArray<RowExtent> RowStrides, int ColumnStride)
 {
     /// <summary>Rows of contiguous columns, <paramref name="rowStride"/> elements apart.</summary>
-    public static Access Matrix(int rowStride, ElementType element = ElementType.Float32) => new(element, [RowExtent.Literal(rowStride)], 1);
+    public static Access Matrix(int rowStride, StorageFormat? format = null) => new(format ?? StorageFormat.Float32, [RowExtent.Literal(rowStride)], 1);
+
+    /// <summary>What an element is where the kernel computes with it.</summary>
+    public ElementType Element => Format.Element;
 
     public AccessKind Kind
         => RowStrides.Any(s => s.Coefficient != 0) ? (ColumnStride != 0 ? AccessKind.Element : AccessKind.RowScalar)

@@ -18,7 +18,7 @@ internal static class KernelSignature
         foreach (KernelOperand operand in kernel.Operands)
         {
             text.Append('|').Append(string.Join(",", operand.Access.RowStrides)).Append(' ')
-                .Append(operand.Access.ColumnStride).Append(' ').Append(operand.Access.Element).Append(operand.IsWritten ? " out" : "");
+                .Append(operand.Access.ColumnStride).Append(' ').Append(operand.Access.Format).Append(operand.IsWritten ? " out" : "");
         }
 
         var ids = new Dictionary<Expr, int>();

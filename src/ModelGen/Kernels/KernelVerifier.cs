@@ -55,8 +55,9 @@ internal static class KernelVerifier
                 KernelOperand operand = kernel.Operands[i];
                 Footprint whole = Expand(touched[i], loop);
                 long last = whole.Last + (operand.View.LastStride == 0 ? 0 : operand.View.LastStride * (counts.Where(c => c.Symbol == operand.View.LastExtent).Select(c => (long)c.Maximum).DefaultIfEmpty(1).Max() - 1));
-                Require(whole.View.Offset >= 0 && last < operand.View.Buffer.Size, kernel,
-                    $"{operand.Name} is elements {whole.View.Offset} to {last} of the buffer {operand.View.Buffer}, which has {operand.View.Buffer.Size}");
+                Require(whole.View.Offset >= 0 && last < operand.View.Buffer.Elements, kernel,
+                    $"{operand.Name} is elements {whole.View.Offset} to {last} of the buffer {operand.View.Buffer}, which has {operand.View.Buffer.Elements}");
+                Require(operand.Access.Format == operand.View.Buffer.Format, kernel, $"{operand.Name} is taken for {operand.Access.Format}, but the buffer {operand.View.Buffer} holds {operand.View.Buffer.Format}");
                 Require(operand.View.StepStride == 0 || loop is not null, kernel, $"{operand.Name} moves with the steps of no loop");
                 for (int j = 0; j < i; j++)
                 {

@@ -26,7 +26,7 @@ internal static class GradientStores
         var result = new List<Kernel>();
         foreach (Kernel kernel in program.Kernels)
         {
-            foreach (PlanBuffer buffer in Written(kernel).Where(o => stores[o.View.Buffer] > 1 && Covered(kernel) < o.View.Buffer.Size).Select(o => o.View.Buffer))
+            foreach (PlanBuffer buffer in Written(kernel).Where(o => stores[o.View.Buffer] > 1 && Covered(kernel) < o.View.Buffer.Elements).Select(o => o.View.Buffer))
             {
                 if (begun.Add(buffer))
                 {
@@ -54,9 +54,9 @@ internal static class GradientStores
 
     private static Kernel Zeros(PlanBuffer buffer)
     {
-        int columns = checked((int)buffer.Size);
-        var operand = new KernelOperand("gradient", new View(buffer, 0), Access.Matrix(columns), true);
-        return new RowKernel(buffer.Name + ".zeros", [operand], [RowExtent.Literal(1)], columns, [new RowPhase([], [new Store(0, 0.0, StoreMode.AddWhenAccumulating)])], 0, 4 * buffer.Size);
+        int columns = checked((int)buffer.Elements);
+        var operand = new KernelOperand("gradient", new View(buffer, 0), Access.Matrix(columns, buffer.Format), true);
+        return new RowKernel(buffer.Name + ".zeros", [operand], [RowExtent.Literal(1)], columns, [new RowPhase([], [new Store(0, 0.0, StoreMode.AddWhenAccumulating)])], 0, buffer.Bytes);
     }
 
     private static Kernel WithModes(Kernel kernel, HashSet<PlanBuffer> begun)

@@ -16,12 +16,13 @@ namespace ModelGen.Compiler.Passes;
 /// </summary>
 internal static class MemoryPlanner
 {
-    /// <summary>Elements in a cache line of 64 bytes.</summary>
-    private const int Line = 16;
+    /// <summary>Bytes in a cache line.</summary>
+    private const int Line = 64;
 
-    public static long Align(long elements) => (elements + Line - 1) / Line * Line;
+    /// <summary>The bytes that some bytes take, up to the next cache line.</summary>
+    public static long Align(long bytes) => (bytes + Line - 1) / Line * Line;
 
-    /// <returns>The arena's size in elements.</returns>
+    /// <returns>The arena's size in bytes.</returns>
     public static long Plan(CpuProgram cpu)
     {
         KernelProgram program = cpu.Program;
@@ -88,7 +89,7 @@ internal static class MemoryPlanner
 
             PlanBuffer a = Owner(read);
             PlanBuffer b = Owner(written);
-            if (a != b && a.Size == b.Size && lives[a].Last == when && lives[b].First == when && lives[written].First == when && lives[read].Last == when)
+            if (a != b && a.Bytes == b.Bytes && lives[a].Last == when && lives[b].First == when && lives[written].First == when && lives[read].Last == when)
             {
                 owner.Add(b, a);
                 lives[a].Last = lives[b].Last;
@@ -100,7 +101,7 @@ internal static class MemoryPlanner
         foreach (PlanBuffer buffer in program.Inputs.Values.Concat(program.Outputs.Values).Select(v => v.Buffer).Where(b => b.Space == MemorySpace.Arena).Select(Owner).Distinct())
         {
             buffer.Offset = total;
-            total += Align(buffer.Size);
+            total += Align(buffer.Bytes);
             lives[buffer].First = 0;
             lives[buffer].Last = int.MaxValue;
             placed.Add(buffer);
@@ -108,10 +109,10 @@ internal static class MemoryPlanner
 
         // Those that have a place, lowest first.
         var taken = placed.Select(b => (Buffer: b, lives[b].First, lives[b].Last)).OrderBy(t => t.Buffer.Offset).ToList();
-        foreach (PlanBuffer buffer in lives.Keys.Except(owner.Keys).Except(placed).OrderByDescending(b => b.Size).ThenBy(b => lives[b].First).ThenBy(b => b.Name, StringComparer.Ordinal))
+        foreach (PlanBuffer buffer in lives.Keys.Except(owner.Keys).Except(placed).OrderByDescending(b => b.Bytes).ThenBy(b => lives[b].First).ThenBy(b => b.Name, StringComparer.Ordinal))
         {
             Life life = lives[buffer];
-            long size = Align(buffer.Size);
+            long size = Align(buffer.Bytes);
             long offset = 0;
             int next = 0;
             for (; next < taken.Count; next++)
@@ -124,7 +125,7 @@ internal static class MemoryPlanner
                         break;
                     }
 
-                    offset = Math.Max(offset, other.Offset + Align(other.Size));
+                    offset = Math.Max(offset, other.Offset + Align(other.Bytes));
                 }
             }
 

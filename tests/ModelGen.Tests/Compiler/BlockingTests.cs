@@ -175,13 +175,13 @@ public sealed class BlockingTests
         KernelProgram program = ModelCompiler.Target(ModelCompiler.Kernels(graph, ModelLayout.Of(graph), default), Small, default).Program;
         LoopKernel loop = Assert.Single(program.Kernels.OfType<LoopKernel>());
         Assert.Equal((3, 128), (loop.Steps.Maximum, loop.BlockRows));
-        Assert.DoesNotContain(program.Kernels.SelectMany(k => k is LoopKernel l ? l.Body.SelectMany(b => b.Operands) : k.Operands), o => o.View.Buffer.Space == MemorySpace.Arena && o.View.Buffer.Size >= 384 * 211);
+        Assert.DoesNotContain(program.Kernels.SelectMany(k => k is LoopKernel l ? l.Body.SelectMany(b => b.Operands) : k.Operands), o => o.View.Buffer.Space == MemorySpace.Arena && o.View.Buffer.Elements >= 384 * 211);
         Check(graph, 5e-5);
     }
 
     private static MatMulKernel Product(int rows, int depth, int columns, MatMulForm form)
     {
-        KernelOperand Operand(string name, int stride) => new(name, new View(new PlanBuffer(name, MemorySpace.Arena, 1), 0), Access.Matrix(stride), name == "c");
+        KernelOperand Operand(string name, int stride) => new(name, new View(new PlanBuffer(name, MemorySpace.Arena, StorageFormat.Float32, 1), 0), Access.Matrix(stride), name == "c");
         return new MatMulKernel("product", [Operand("a", 1), Operand("b", 1), Operand("c", columns)], form, RowExtent.Literal(rows), columns, depth, [new Store(2, new AccumulatorExpr(), StoreMode.Replace)], 2L * rows * depth * columns, 1 << 20);
     }
 

@@ -138,30 +138,30 @@ internal sealed unsafe class GraphFunction
         foreach ((Parameter parameter, long _) in _layout.Parameters)
         {
             PlanBuffer buffer = _layout.Weight(parameter.ParameterName);
-            Write(memory[MemorySpace.Weights] + buffer.Offset, run.Parameters[parameter.ParameterName], ElementType.Float32);
+            Write(memory[MemorySpace.Weights] + buffer.WordOf(0), run.Parameters[parameter.ParameterName], ElementType.Float32);
 
             // Rows that no contribution covers stay as they are, and they are zero from the beginning.
             if (_graph.Gradients.Any(g => g.Parameter == parameter.ParameterName && g.Value.Op is PadRows))
             {
-                new Span<float>(memory[MemorySpace.Gradients] + buffer.Offset, (int)buffer.Size).Clear();
+                new Span<float>(memory[MemorySpace.Gradients] + buffer.WordOf(0), (int)buffer.Elements).Clear();
             }
 
             if (accumulateInto is not null && accumulateInto.TryGetValue(parameter.ParameterName, out Tensor? gradient))
             {
-                Write(memory[MemorySpace.Gradients] + buffer.Offset, gradient, ElementType.Float32);
+                Write(memory[MemorySpace.Gradients] + buffer.WordOf(0), gradient, ElementType.Float32);
             }
         }
 
         foreach (Input input in _graph.NodesOf<Input>().Select(n => (Input)n.Op))
         {
             View view = Program.Inputs[input.InputName];
-            Write(memory[MemorySpace.Arena] + view.Buffer.Offset, run.Inputs[input.InputName], input.Type.Element);
+            Write(memory[MemorySpace.Arena] + view.Buffer.WordOf(0), run.Inputs[input.InputName], input.Type.Element);
         }
 
         // States are zero at first; those of sequences have others between them.
         foreach ((_, PlanBuffer buffer, _, _) in States())
         {
-            new Span<float>(memory[MemorySpace.State] + buffer.Offset, (int)buffer.Size).Clear();
+            new Span<float>(memory[MemorySpace.State] + buffer.WordOf(0), (int)buffer.Elements).Clear();
         }
 
         foreach ((string name, PlanBuffer buffer, _, Func<int, long> at) in States())
@@ -170,7 +170,7 @@ internal sealed unsafe class GraphFunction
             {
                 for (int i = 0; i < held.Data.Length; i++)
                 {
-                    memory[MemorySpace.State][buffer.Offset + at(i)] = (float)held.Data[i];
+                    memory[MemorySpace.State][buffer.WordOf(0) + at(i)] = (float)held.Data[i];
                 }
             }
         }
@@ -203,19 +203,19 @@ internal sealed unsafe class GraphFunction
         foreach (GraphOutput output in _graph.Outputs)
         {
             View view = Program.Outputs[output.Name];
-            float* start = memory[view.Buffer.Space] + view.Buffer.Offset + view.Offset;
+            float* start = memory[view.Buffer.Space] + view.Buffer.WordOf(view.Offset);
             results.Outputs.Add(output.Name, Tensor.Filled(CaseData.Resolve(output.Value.Shape, run), i => start[i]));
         }
 
         foreach ((string name, PlanBuffer buffer, Shape shape, Func<int, long> at) in States())
         {
-            float* start = memory[MemorySpace.State] + buffer.Offset;
+            float* start = memory[MemorySpace.State] + buffer.WordOf(0);
             results.State.Add(name, Tensor.Filled(CaseData.Resolve(shape, run), i => start[at(i)]));
         }
 
         foreach (string name in _graph.Gradients.Select(g => g.Parameter).Distinct())
         {
-            float* start = memory[MemorySpace.Gradients] + _layout.Gradient(name).Offset;
+            float* start = memory[MemorySpace.Gradients] + _layout.Gradient(name).WordOf(0);
             Parameter parameter = _layout.Parameters.First(p => p.Parameter.ParameterName == name).Parameter;
             results.Gradients.Add(name, Tensor.Filled(CaseData.Resolve(parameter.Shape, run), i => start[i]));
         }
@@ -229,7 +229,7 @@ internal sealed unsafe class GraphFunction
         foreach ((string name, Shape shape, PlanBuffer buffer) in StatesOf(_graph, _layout))
         {
             int each = (int)shape.DropFirst().MaximumElements;
-            yield return (name, buffer, shape, buffer.Size == shape.MaximumElements ? i => i : i => (i / each * _layout.StateElements) + (i % each));
+            yield return (name, buffer, shape, buffer.Elements == shape.MaximumElements ? i => i : i => (i / each * _layout.StatesApart(buffer.Format)) + (i % each));
         }
     }
 
@@ -276,9 +276,9 @@ internal sealed unsafe class GraphFunction
             var sizes = new Dictionary<MemorySpace, long>();
             if (placement == BufferPlacement.Planned)
             {
-                sizes[MemorySpace.Arena] = MemoryPlanner.Plan(program);
+                sizes[MemorySpace.Arena] = MemoryPlanner.Plan(program) / PlanBuffer.WordBytes;
                 sizes[MemorySpace.Weights] = sizes[MemorySpace.Gradients] = layout.WeightElements;
-                sizes[MemorySpace.State] = layout.StateElements * graph.NodesOf<SequenceStates>().Select(n => n.Outputs[0].Shape[0].Maximum).DefaultIfEmpty(1).Max();
+                sizes[MemorySpace.State] = layout.StateBytes / PlanBuffer.WordBytes * graph.NodesOf<SequenceStates>().Select(n => n.Outputs[0].Shape[0].Maximum).DefaultIfEmpty(1).Max();
             }
             else
             {
@@ -299,13 +299,14 @@ internal sealed unsafe class GraphFunction
             {
                 if (placement == BufferPlacement.RedZones)
                 {
-                    buffer.Offset = offset;
-                    offset += MemoryPlanner.Align(buffer.Size) + RedZone;
+                    buffer.Offset = offset * PlanBuffer.WordBytes;
+                    offset += (MemoryPlanner.Align(buffer.Bytes) / PlanBuffer.WordBytes) + RedZone;
                 }
                 else
                 {
-                    long pages = (buffer.Size + page - 1) / page * page;
-                    buffer.Offset = offset + pages - buffer.Size;
+                    long words = buffer.Bytes / PlanBuffer.WordBytes;
+                    long pages = (words + page - 1) / page * page;
+                    buffer.Offset = (offset + pages - words) * PlanBuffer.WordBytes;
                     offset += pages + page;
                 }
             }
@@ -332,7 +333,7 @@ internal sealed unsafe class GraphFunction
                 {
                     foreach (PlanBuffer buffer in Buffers(space))
                     {
-                        region.ProtectPage(buffer.Offset + buffer.Size);
+                        region.ProtectPage(buffer.WordOf(buffer.Elements));
                     }
                 }
             }
@@ -353,8 +354,8 @@ internal sealed unsafe class GraphFunction
                 long position = 0;
                 foreach (PlanBuffer buffer in Buffers(space).OrderBy(b => b.Offset))
                 {
-                    Require(position, buffer.Offset);
-                    position = buffer.Offset + buffer.Size;
+                    Require(position, buffer.WordOf(0));
+                    position = buffer.WordOf(buffer.Elements);
                     if (_function._placement == BufferPlacement.RedZones)
                     {
                         Require(position, position + RedZone);
@@ -370,7 +371,7 @@ internal sealed unsafe class GraphFunction
                         {
                             if (((uint*)region.Pointer)[i] != Poison)
                             {
-                                throw new InvalidOperationException($"Element {i - buffer.Offset} of the buffer '{buffer}' of {buffer.Size} elements was written.");
+                                throw new InvalidOperationException($"Element {i - buffer.WordOf(0)} of the buffer '{buffer}' of {buffer.Elements} elements was written.");
                             }
                         }
                     }

@@ -11,9 +11,10 @@ namespace ModelGen.Tests.Compiler;
 /// <summary>Every rule about programs of kernels rejects a program that breaks it, and that one alone.</summary>
 public sealed class KernelVerifierTests
 {
-    private static readonly PlanBuffer Input = new("input", MemorySpace.Arena, 15);
-    private static readonly PlanBuffer Result = new("result", MemorySpace.Arena, 15);
-    private static readonly PlanBuffer Gradient = new("weight", MemorySpace.Gradients, 15);
+    private static readonly PlanBuffer Input = new("input", MemorySpace.Arena, StorageFormat.Float32, 15);
+    private static readonly PlanBuffer Indices = new("indices", MemorySpace.Arena, StorageFormat.Int32, 15);
+    private static readonly PlanBuffer Result = new("result", MemorySpace.Arena, StorageFormat.Float32, 15);
+    private static readonly PlanBuffer Gradient = new("weight", MemorySpace.Gradients, StorageFormat.Float32, 15);
 
     /// <summary>Every kernel class that is no loop says what it is, what it touches and how it is printed: none is left to a default.</summary>
     [Fact]
@@ -42,12 +43,12 @@ public sealed class KernelVerifierTests
 
     [Fact]
     public void Rejects_a_read_of_what_nothing_wrote()
-        => Rejected("reads elements 0 to 14", Copy(new PlanBuffer("nothing", MemorySpace.Arena, 15), Result));
+        => Rejected("reads elements 0 to 14", Copy(new PlanBuffer("nothing", MemorySpace.Arena, StorageFormat.Float32, 15), Result));
 
     [Fact]
     public void Rejects_a_read_before_the_write()
     {
-        var between = new PlanBuffer("between", MemorySpace.Arena, 15);
+        var between = new PlanBuffer("between", MemorySpace.Arena, StorageFormat.Float32, 15);
         Verify(Copy(Input, between), Copy(between, Result));
         Rejected("reads elements 0 to 14", Copy(between, Result), Copy(Input, between));
     }
@@ -59,7 +60,7 @@ public sealed class KernelVerifierTests
     [InlineData(2)]
     public void Rejects_a_read_of_what_is_written_in_part(int missing)
     {
-        var joined = new PlanBuffer("joined", MemorySpace.Arena, 9);
+        var joined = new PlanBuffer("joined", MemorySpace.Arena, StorageFormat.Float32, 9);
         RowKernel[] parts = [.. Enumerable.Range(0, 3).Select(c => Map([3], 1, Operand("input", Input, 0, [5], 1, false), Operand("output", joined, c, [3], 1, true)))];
         RowKernel reader = Map([3], 3, Operand("input", joined, 0, [3], 1, false), Operand("output", Result, 0, [5], 1, true));
         Verify([.. parts, reader]);
@@ -124,10 +125,10 @@ public sealed class KernelVerifierTests
     [Fact]
     public void Rejects_scattered_rows_that_meet_or_leave_the_states()
     {
-        var states = new PlanBuffer("states", MemorySpace.State, 40);
-        KernelOperand Indices(string name) => new(name, new View(Input, 0), Access.Matrix(1, ElementType.Int32), IsWritten: false);
+        var states = new PlanBuffer("states", MemorySpace.State, StorageFormat.Float32, 40);
+        KernelOperand IndicesOf(string name) => new(name, new View(Indices, 0), Access.Matrix(1, StorageFormat.Int32), IsWritten: false);
         Kernel Scatter(int sequenceStride, int positionStride, params string[] names)
-            => new ScatterKernel("scatter", [Operand("input", Input, 0, [5], 1, false), Operand("states", states, 0, [sequenceStride], 1, true), .. names.Select(Indices)], RowExtent.Literal(2), 5, 2, names.Length > 1 ? 4 : 1, positionStride, 0);
+            => new ScatterKernel("scatter", [Operand("input", Input, 0, [5], 1, false), Operand("states", states, 0, [sequenceStride], 1, true), .. names.Select(IndicesOf)], RowExtent.Literal(2), 5, 2, names.Length > 1 ? 4 : 1, positionStride, 0);
         Verify(Scatter(20, 5, "sequences", "positions"));
         Verify(Scatter(20, 0, "sequences"));
         Rejected("which has 40", Scatter(21, 5, "sequences", "positions"));
@@ -140,12 +141,41 @@ public sealed class KernelVerifierTests
     [Fact]
     public void Rejects_a_loop_whose_first_step_reads_nothing()
     {
-        var history = new PlanBuffer("history", MemorySpace.Arena, 20);
+        var history = new PlanBuffer("history", MemorySpace.Arena, StorageFormat.Float32, 20);
         KernelOperand Slot(string name, int offset, bool written) => new(name, new View(history, offset, StepStride: 5), Access.Matrix(5), written);
         Kernel loop = new LoopKernel("loop", RowExtent.Literal(3), reverse: false, [Map([1], 5, Slot("before", 0, false), Slot("after", 5, true))]);
         RowKernel initial = Map([1], 5, Operand("input", Input, 0, [5], 1, false), Operand("output", history, 0, [5], 1, true));
         Verify(initial, loop);
         Rejected("reads elements 0 to 14", loop);
+    }
+
+    /// <summary>What is stored in one format is not read as another, and memory is planned by the bytes that a format takes.</summary>
+    [Fact]
+    public void Formats_of_storage_are_held_to_and_sized_in_bytes()
+    {
+        var half = new StorageFormat("F16", ElementType.Float32, 1, 2);
+        var blocks = new StorageFormat("Q8_0", ElementType.Float32, 32, 34);
+        Assert.Equal([0, 2, 30, 34, 34, 68], [half.Bytes(0), half.Bytes(1), half.Bytes(15), blocks.Bytes(1), blocks.Bytes(32), blocks.Bytes(33)]);
+        Assert.Equal(68, blocks.Distance(64));
+        Assert.Throws<GraphException>(() => blocks.Distance(16));
+        Assert.Throws<GraphException>(() => new PlanBuffer("b", MemorySpace.Arena, half, 15) { Offset = 0 }.WordOf(1));
+
+        var between = new PlanBuffer("between", MemorySpace.Arena, half, 15 * 64);
+        RowKernel Widen(PlanBuffer from, StorageFormat taken, PlanBuffer to) => Map([64], 15,
+            new("input", new View(from, 0), Access.Matrix(15, taken), false), new("output", new View(to, 0), Access.Matrix(15, to.Format), true));
+        var first = new PlanBuffer("first", MemorySpace.Arena, StorageFormat.Float32, 15 * 64);
+        var last = new PlanBuffer("last", MemorySpace.Arena, StorageFormat.Float32, 15 * 64);
+        Kernel[] kernels = [Widen(first, StorageFormat.Float32, between), Widen(between, half, last)];
+        KernelVerifier.Verify(kernels, [first], [], "a test");
+        Assert.Contains("taken for F32", Assert.Throws<GraphException>(() => KernelVerifier.Verify([kernels[0], Widen(between, StorageFormat.Float32, last)], [first], [], "a test")).Message, StringComparison.Ordinal);
+
+        // What comes in and goes out has a place of its own; between them lie half as many bytes.
+        var program = new KernelProgram(kernels, new Dictionary<string, View> { ["first"] = new(first, 0) }, new Dictionary<string, View> { ["last"] = new(last, 0) }, [first, between, last], []);
+        CpuProgram plan = ModelCompiler.Target(program, CacheSizes.Default, default);
+        long arena = MemoryPlanner.Plan(plan);
+        Assert.Equal((2 * 3840) + 1920, arena);
+        MemoryPlanVerifier.Verify(plan, arena);
+        Assert.Throws<GraphException>(() => MemoryPlanVerifier.Verify(plan, arena - 1));
     }
 
     /// <summary>Every family's plan, and then the same plan with one living buffer laid over another.</summary>
@@ -157,7 +187,7 @@ public sealed class KernelVerifierTests
         KernelProgram program = plan.Program;
         long arena = MemoryPlanner.Plan(plan);
         MemoryPlanVerifier.Verify(plan, arena);
-        Assert.Throws<GraphException>(() => MemoryPlanVerifier.Verify(plan, arena - 16));
+        Assert.Throws<GraphException>(() => MemoryPlanVerifier.Verify(plan, arena - 64));
 
         // Whatever a later kernel reads must not lie where the one between writes.
         int broken = 0;
@@ -174,7 +204,7 @@ public sealed class KernelVerifierTests
 
             long place = written.Offset;
             written.Offset = victim.Offset;
-            Exception? problem = Record.Exception(() => MemoryPlanVerifier.Verify(plan, arena + written.Size));
+            Exception? problem = Record.Exception(() => MemoryPlanVerifier.Verify(plan, arena + written.Bytes));
             Assert.True(problem is GraphException, $"'{program.Kernels[i].Name}' writes {written} over {victim}");
             written.Offset = place;
             broken++;
@@ -190,9 +220,9 @@ public sealed class KernelVerifierTests
         => new("copy", [read, written], new([.. axes.Select(RowExtent.Literal)]), columns, [new RowPhase([], [new Store(1, new OperandExpr(0), StoreMode.Replace)])], 0, 0);
 
     private static KernelOperand Operand(string name, PlanBuffer buffer, int offset, int[] strides, int columnStride, bool written)
-        => new(name, new View(buffer, offset), new Access(ElementType.Float32, new([.. strides.Select(RowExtent.Literal)]), columnStride), written);
+        => new(name, new View(buffer, offset), new Access(StorageFormat.Float32, new([.. strides.Select(RowExtent.Literal)]), columnStride), written);
 
-    private static void Verify(params Kernel[] kernels) => KernelVerifier.Verify(kernels, [Input], [], "a test");
+    private static void Verify(params Kernel[] kernels) => KernelVerifier.Verify(kernels, [Input, Indices], [], "a test");
 
     private static void Rejected(string problem, params Kernel[] kernels)
         => Assert.Contains(problem, Assert.Throws<GraphException>(() => Verify(kernels)).Message, StringComparison.Ordinal);

@@ -131,7 +131,7 @@ public sealed class ForwardTests
         Assert.DoesNotContain("AttentionWeights", string.Concat(plain.Values), StringComparison.Ordinal);
         Assert.Contains("AttentionWeights", asked["Tests.Model.Kernels.g.cs"], StringComparison.Ordinal);
         CompiledPlans of = ModelCompiler.Plan(Without(s_gpt), CacheSizes.Default, default), with = ModelCompiler.Plan(s_gpt, CacheSizes.Default, default);
-        Assert.Equal(of.InferenceStateElements, with.InferenceStateElements);
+        Assert.Equal(of.InferenceStateBytes, with.InferenceStateBytes);
         Assert.True(of.InferenceArenaBytes < with.InferenceArenaBytes);
     }
 

@@ -126,7 +126,7 @@ internal static class ModelEmitter
         FileConventions files = plans.Program.Files;
         var options = new List<FileOption> { new("Family", plans.Spec.Family) };
         options.AddRange(files.Options);
-        if (plans.TrainingStateElements > 0)
+        if (plans.TrainingStateBytes > 0)
         {
             // The carried state has a row for each sequence of the batch.
             options.Add(FileOption.Of("BatchSize", plans.Program.Training!.BatchSize) with { TrainingOnly = true });
@@ -159,7 +159,7 @@ internal static class ModelEmitter
     private static EmittedFile Plan(ModelSpec spec, CompiledEntry entry, PlanEmitter emitter) => CodeFile(spec, entry.Plan.Name, w =>
     {
         CompiledPlan plan = entry.Plan;
-        emitter.Emit(w, CodeNamespace(spec.Type), plan.Name, $"{plan.Name}: {plan.Program.Kernels.Count} kernels, {ModelSurface.Bytes(4 * plan.ArenaElements)} of arena. Every worker runs it.", plan.Cpu, hasPosition: !entry.Entry.BelongsToTrainer);
+        emitter.Emit(w, CodeNamespace(spec.Type), plan.Name, $"{plan.Name}: {plan.Program.Kernels.Count} kernels, {ModelSurface.Bytes(plan.ArenaBytes)} of arena. Every worker runs it.", plan.Cpu, hasPosition: !entry.Entry.BelongsToTrainer);
     });
 
     private static EmittedFile Kernels(ModelSpec spec, PlanEmitter emitter) => CodeFile(spec, "Kernels", w =>

@@ -131,7 +131,7 @@ internal sealed class ModelSurface
     }
 
     private ConstantMember StateBytes()
-        => InBytes(ModelConstants.SessionStateBytes, Of(p => 4 * p.InferenceStateElements), $"The memory of a session's key/value cache or recurrent state in bytes{(_program.MaxBatch > 1 ? ", for each of its sequences" : "")}.");
+        => InBytes(ModelConstants.SessionStateBytes, Of(p => p.InferenceStateBytes), $"The memory of a session's key/value cache or recurrent state in bytes{(_program.MaxBatch > 1 ? ", for each of its sequences" : "")}.");
 
     private static ConstantMember InBytes(string name, long value, string summary, string? term = null, string unit = "")
         => new("long", name, value, summary) { Term = value > 0 ? term : null, Text = Bytes(value) + unit };
@@ -417,7 +417,7 @@ internal sealed class ModelSurface
         yield return "{";
         yield return $"  ModelName = {SymbolText(_name)},";
         yield return $"  ArenaBytes = {CodeWriter.Number(ofTrainer ? _plans.TrainingArenaBytes : _plans.InferenceArenaBytes)},";
-        yield return $"  StateBytes = {CodeWriter.Number(4 * (ofTrainer ? _plans.TrainingStateElements : _plans.InferenceStateElements))},";
+        yield return $"  StateBytes = {CodeWriter.Number(ofTrainer ? _plans.TrainingStateBytes : _plans.InferenceStateBytes)},";
         yield return $"  ScratchBytes = {CodeWriter.Number(entries.Select(e => e.Plan.ScratchBytes).DefaultIfEmpty(0).Max())},";
         if (ofTrainer)
         {

@@ -59,7 +59,7 @@ internal sealed class OffsetTable(string className, string summary, DeclaredName
             }
 
             _identifiers.Add((name, buffer.Offset), identifier);
-            _constants.Add((name.Substring(0, System.Math.Max(0, name.LastIndexOf('.'))), $"{identifier} = {CodeWriter.Number(buffer.Offset)}"));
+            _constants.Add((name.Substring(0, System.Math.Max(0, name.LastIndexOf('.'))), $"{identifier} = {CodeWriter.Number(buffer.WordOf(0))}"));
         }
 
         return $"{className}.{identifier}";

@@ -49,7 +49,7 @@ internal sealed record PendingOperand(string Name, View View, ElementType Elemen
         return new PendingOperand(name, view.Base, type.Element, strides, column, isWritten);
     }
 
-    public KernelOperand With(EquatableArray<RowExtent> strides) => new(Name, View, new Access(Element, strides, ColumnStride), IsWritten);
+    public KernelOperand With(EquatableArray<RowExtent> strides) => new(Name, View, new Access(StorageFormat.Of(Element), strides, ColumnStride), IsWritten);
 }
 
 /// <summary>The loops over a kernel's rows: as few as let every operand's address be affine in their indices.</summary>

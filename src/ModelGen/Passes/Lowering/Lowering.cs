@@ -57,7 +57,7 @@ internal sealed class Lowering
         foreach (Node node in graph.NodesOf<Input>())
         {
             var input = (Input)node.Op;
-            var buffer = new PlanBuffer(input.InputName, MemorySpace.Arena, input.Type.Shape.MaximumElements);
+            var buffer = new PlanBuffer(input.InputName, MemorySpace.Arena, StorageFormat.Of(input.Type.Element), input.Type.Shape.MaximumElements);
             buffers.Add(buffer);
             var view = TensorView.Dense(new View(buffer, 0), input.Type.Shape);
             leaves.Add(new Value(node, 0), view);
@@ -97,7 +97,7 @@ internal sealed class Lowering
     {
         TensorView view = ViewOf(value);
         int stride = view.MatrixStride(value.Type) is { } known ? known : (view = CopyOf(value)).MatrixStride(value.Type)!.Value;
-        return (view, Access.Matrix(stride, value.Type.Element));
+        return (view, Access.Matrix(stride, StorageFormat.Of(value.Type.Element)));
     }
 
     /// <summary>Where a value is read from.</summary>
@@ -124,7 +124,7 @@ internal sealed class Lowering
             throw new GraphException($"{value.Node}: indices that do not follow each other");
         }
 
-        var place = TensorView.Dense(new View(Placement.NewBuffer(value.Name + ".dense", value.Shape.MaximumElements), 0), value.Shape);
+        var place = TensorView.Dense(new View(Placement.NewBuffer(value.Name + ".dense", value.Type), 0), value.Shape);
         _copies.Add(value, place);
         Copy(value, place, StoreMode.Replace, value.Name + ".dense", PositionOf(value.Node));
         return place;

@@ -33,9 +33,11 @@ internal sealed class Placement
 
     public List<PlanBuffer> Buffers => _buffers;
 
-    public PlanBuffer NewBuffer(string name, long size)
+    public PlanBuffer NewBuffer(string name, TensorType type) => NewBuffer(name, StorageFormat.Of(type.Element), type.Shape.MaximumElements);
+
+    public PlanBuffer NewBuffer(string name, StorageFormat format, long elements)
     {
-        var buffer = new PlanBuffer(name, MemorySpace.Arena, size);
+        var buffer = new PlanBuffer(name, MemorySpace.Arena, format, elements);
         _buffers.Add(buffer);
         return buffer;
     }
@@ -52,8 +54,8 @@ internal sealed class Placement
     /// <summary>Where a state of every sequence lies: one of each, as far apart as the states of a sequence are long.</summary>
     public TensorView StatesPlace(string state, Shape shape)
     {
-        TensorView first = TensorView.Dense(new View(_layout.States(state, shape), 0), shape.DropFirst());
-        return first.Prepend(RowExtent.Literal(checked((int)_layout.StateElements)));
+        PlanBuffer states = _layout.States(state, shape);
+        return TensorView.Dense(new View(states, 0), shape.DropFirst()).Prepend(RowExtent.Literal(checked((int)_layout.StatesApart(states.Format))));
     }
 
     public StoreMode ModeOf(Value value) => _targets.TryGetValue(value, out (TensorView View, StoreMode Mode) target) ? target.Mode : StoreMode.Replace;
@@ -69,7 +71,7 @@ internal sealed class Placement
     {
         if (!_targets.TryGetValue(value, out (TensorView View, StoreMode Mode) target))
         {
-            var buffer = NewBuffer(value.Name.Length > 0 ? value.Name : value.Op.Mnemonic, value.Shape.MaximumElements);
+            var buffer = NewBuffer(value.Name.Length > 0 ? value.Name : value.Op.Mnemonic, value.Type);
             target = (TensorView.Dense(new View(buffer, 0), value.Shape), StoreMode.Replace);
             _targets.Add(value, target);
         }

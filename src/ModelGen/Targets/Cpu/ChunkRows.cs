@@ -39,7 +39,7 @@ internal static class ChunkRows
         return changed ? program with { Kernels = result, Buffers = buffers } : program;
     }
 
-    private static bool IsLarge(PlanBuffer buffer, long largest) => buffer.Space == MemorySpace.Arena && 4 * buffer.Size > largest;
+    private static bool IsLarge(PlanBuffer buffer, long largest) => buffer.Space == MemorySpace.Arena && buffer.Bytes > largest;
 
     /// <summary>The kernels that touch a matrix, and every other matrix of its shape that they hand to each other.</summary>
     private static (HashSet<PlanBuffer> Matrices, HashSet<Kernel> Kernels)? Group(List<Kernel> kernels, PlanBuffer first, long largest, ICollection<PlanBuffer> pinned)
@@ -59,7 +59,7 @@ internal static class ChunkRows
 
                 grows = true;
                 members.Add(kernel);
-                foreach (KernelOperand operand in kernel.Operands.Where(o => IsLarge(o.View.Buffer, largest) && o.View.Buffer.Size == first.Size && !pinned.Contains(o.View.Buffer)))
+                foreach (KernelOperand operand in kernel.Operands.Where(o => IsLarge(o.View.Buffer, largest) && o.View.Buffer.Elements == first.Elements && !pinned.Contains(o.View.Buffer)))
                 {
                     matrices.Add(operand.View.Buffer);
                 }
@@ -73,13 +73,13 @@ internal static class ChunkRows
     {
         PlanBuffer matrix = group.Matrices.First();
         int[] extents = group.Kernels.Select(RowsOf).Distinct().ToArray();
-        if (extents.Length != 1 || extents[0] < 2 || matrix.Size % extents[0] != 0)
+        if (extents.Length != 1 || extents[0] < 2 || matrix.Elements % extents[0] != 0)
         {
             return null;
         }
 
         int rows = extents[0];
-        long most = Math.Max(FewestRows, largest / (4 * (matrix.Size / rows)));
+        long most = Math.Max(FewestRows, largest / matrix.Format.Bytes(matrix.Elements / rows));
         int block = Enumerable.Range(1, rows / 2).Where(b => rows % b == 0 && b <= most).Max();
         if (2 * block < FewestRows || group.Kernels.Any(k => !CanChunk(k)))
         {
@@ -119,7 +119,7 @@ internal static class ChunkRows
             }
         }
 
-        var blocks = group.Matrices.ToDictionary(m => m, m => new PlanBuffer(m.Name, m.Space, m.Size / rows * block));
+        var blocks = group.Matrices.ToDictionary(m => m, m => new PlanBuffer(m.Name, m.Space, m.Format, m.Elements / rows * block));
         buffers.AddRange(blocks.Values);
         Kernel[] body = kernels.Skip(from).Take(to - from + 1).Where(group.Kernels.Contains).Select(k => Narrow(k, block, blocks)).ToArray();
         var loop = new LoopKernel(body[0].Name, RowExtent.Literal(rows / block), reverse: false, body) { BlockRows = block };

@@ -43,7 +43,7 @@ internal sealed class ProductPlan : KernelPlan
         IsDotProducts = AreDotProducts(kernel);
         _blockings = IsDotProducts ? [] : RegisterTile.Products.ToDictionary(t => t.Lanes, t => MatMulBlocking.Of(kernel, rightPanels is not null, t, caches));
         long workspace = _blockings.Values.Select(b => b.WorkspaceElements).DefaultIfEmpty(0).Max();
-        Workspace = workspace > 0 ? new PlanBuffer(kernel.Name + ".packed", MemorySpace.Arena, workspace) : null;
+        Workspace = workspace > 0 ? new PlanBuffer(kernel.Name + ".packed", MemorySpace.Arena, StorageFormat.Float32, workspace) : null;
         FetchedOperands = [.. kernel.Operands.Skip(2).Where(o => !o.IsWritten && o.Access is { IsMatrix: true, RowStride: > 0 } && 4L * kernel.Rows.Maximum * kernel.Columns > caches.L2)];
     }
 

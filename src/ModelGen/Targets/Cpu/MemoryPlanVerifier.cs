@@ -15,7 +15,7 @@ internal static class MemoryPlanVerifier
     /// for the last time, in the buffer's place.
     /// </summary>
     /// <exception cref="GraphException">Two buffers that are alive overlap, or one lies outside the arena.</exception>
-    public static void Verify(CpuProgram cpu, long arenaElements)
+    public static void Verify(CpuProgram cpu, long arenaBytes)
     {
         KernelProgram program = cpu.Program;
         var alive = new AliveBuffers();
@@ -105,7 +105,7 @@ internal static class MemoryPlanVerifier
 
             foreach (PlanBuffer buffer in writes)
             {
-                Require(buffer.Offset >= 0 && buffer.Offset + buffer.Size <= arenaElements, $"{buffer} lies outside the arena");
+                Require(buffer.Offset >= 0 && buffer.Offset + buffer.Bytes <= arenaBytes, $"{buffer} lies outside the arena");
                 foreach (PlanBuffer other in alive.Overlapping(buffer).Concat(lostHere.Where(o => Overlap(o, buffer))).ToArray())
                 {
                     Require(!writes.Contains(other), $"'{kernel.Name}' writes {buffer} and {other}, which overlap");
@@ -156,7 +156,7 @@ internal static class MemoryPlanVerifier
         }
     }
 
-    private static bool Overlap(PlanBuffer a, PlanBuffer b) => a != b && a.Offset < b.Offset + b.Size && b.Offset < a.Offset + a.Size;
+    private static bool Overlap(PlanBuffer a, PlanBuffer b) => a != b && a.Offset < b.Offset + b.Bytes && b.Offset < a.Offset + a.Bytes;
 
     /// <summary>Buffers that are alive together, in the order of their offsets: no two of them overlap.</summary>
     private sealed class AliveBuffers
@@ -180,7 +180,7 @@ internal static class MemoryPlanVerifier
         /// <summary>Those that lie where a buffer does, but for itself.</summary>
         public IEnumerable<PlanBuffer> Overlapping(PlanBuffer buffer)
         {
-            for (int i = FirstBeyond(buffer.Offset); i < _byOffset.Count && _byOffset[i].Offset < buffer.Offset + buffer.Size; i++)
+            for (int i = FirstBeyond(buffer.Offset); i < _byOffset.Count && _byOffset[i].Offset < buffer.Offset + buffer.Bytes; i++)
             {
                 if (Overlap(_byOffset[i], buffer))
                 {
@@ -196,7 +196,7 @@ internal static class MemoryPlanVerifier
             while (low < high)
             {
                 int middle = (low + high) / 2;
-                if (_byOffset[middle].Offset + _byOffset[middle].Size > offset)
+                if (_byOffset[middle].Offset + _byOffset[middle].Bytes > offset)
                 {
                     high = middle;
                 }

@@ -49,7 +49,7 @@ internal static class PackInvariants
 
             if (!packed.TryGetValue((source.View, source.Access, product.Form), out View? place))
             {
-                var buffer = new PlanBuffer(source.View.Buffer.Name + ".panels", MemorySpace.Arena, MatMulBlocking.PackedElements(product.Columns, product.Depth));
+                var buffer = new PlanBuffer(source.View.Buffer.Name + ".panels", MemorySpace.Arena, StorageFormat.Float32, MatMulBlocking.PackedElements(product.Columns, product.Depth));
                 buffers.Add(buffer);
                 packed.Add((source.View, source.Access, product.Form), place = new View(buffer, 0));
                 var target = new KernelOperand("panels", place, Access.Matrix(1), IsWritten: true);

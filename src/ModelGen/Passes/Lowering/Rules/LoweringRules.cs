@@ -272,6 +272,6 @@ internal static class LoweringRules
     private static KernelOperand Write(Node node, string name, TensorType type, TensorView place)
     {
         int stride = place.MatrixStride(type) ?? throw new GraphException($"{node}: its {name} is wanted in rows that do not follow each other evenly");
-        return new KernelOperand(name, place.Base, Access.Matrix(stride, type.Element), IsWritten: true);
+        return new KernelOperand(name, place.Base, Access.Matrix(stride, StorageFormat.Of(type.Element)), IsWritten: true);
     }
 }

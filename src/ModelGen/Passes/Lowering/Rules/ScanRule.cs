@@ -28,7 +28,7 @@ internal static class ScanRule
             string name = node.Name + "." + scan.Body.Outputs[i].Name;
             Shape slot = node.Outputs[Scan.Final(i)].Shape;
             int size = checked((int)slot.MaximumElements);
-            var history = placement.NewBuffer(name, (scan.Extent.Maximum + 1L) * size);
+            var history = placement.NewBuffer(name, StorageFormat.Float32, (scan.Extent.Maximum + 1L) * size);
             TensorView first = TensorView.Dense(new View(history, 0), slot);
             TensorView second = first.Move(size);
             (TensorView before, TensorView after) = scan.Reverse ? (second, first) : (first, second);
@@ -63,7 +63,7 @@ internal static class ScanRule
             }
 
             string name = node.Name + "." + (value.Name.Length > 0 ? value.Name : scan.Body.Outputs[scan.Carries + i].Name);
-            TensorView place = TensorView.Dense(new View(placement.NewBuffer(name, output.Shape.MaximumElements), 0), output.Shape);
+            TensorView place = TensorView.Dense(new View(placement.NewBuffer(name, output.Type), 0), output.Shape);
             placement.SetView(output, place);
             Target(value, place.Step());
         }
