@@ -113,7 +113,7 @@ internal sealed class PlanEmitter
 
         public void Methods(CodeWriter w)
         {
-            CpuSchedule schedule = CpuSchedule.Of(program.Program.Kernels);
+            CpuSchedule schedule = program.Schedule;
             w.Open($"unsafe partial class {KernelClass}<V>");
             w.OpenMethod($"public static void {name}(in PlanContext context, Worker worker)");
             if (schedule.Parts.Count == 1)

@@ -10,6 +10,9 @@ internal sealed class CpuProgram(KernelProgram program, IReadOnlyDictionary<Kern
     /// <summary>The kernels, with those that the target added, and all buffers.</summary>
     public KernelProgram Program { get; } = program;
 
+    /// <summary>Who runs what, where the workers meet, and how the whole is cut into methods.</summary>
+    public CpuSchedule Schedule { get; } = CpuSchedule.Of(program.Kernels);
+
     /// <summary>What every worker needs for itself, in bytes, whatever the vector width.</summary>
     public long ScratchBytes => 4 * plans.Values.SelectMany(p => RegisterTile.Products.Select(t => p.Scratch(t.Lanes).Elements)).DefaultIfEmpty(0).Max();
 
