@@ -150,6 +150,11 @@ internal static class ModelCompiler
             throw new GraphException($"{entry.Name}: {input.InputName} is {input.Default} where it is left out, and no integer of {input.Classes}");
         }
 
+        if (entry.Inputs.FirstOrDefault(i => i.Default is { } number && (i.MayBeIgnored || double.IsNaN(number) || double.IsInfinity(number))) is { } undefined)
+        {
+            throw new GraphException($"{entry.Name}: {undefined.InputName} cannot stand for {undefined.Default} where it is left out: what says which rows count is given, and a number is finite");
+        }
+
         foreach (Input input in graph.WithOutputs([.. entry.Outputs]).NodesOf<Input>().Select(n => (Input)n.Op))
         {
             if (!entry.Inputs.Contains(input))

@@ -74,7 +74,9 @@ internal sealed class ModelLayout
             : throw new GraphException($"the state {name} of shape {shape} is not in the layout");
 
     /// <summary>How far apart a state of one sequence and that of the next lie, in elements of the state's format.</summary>
-    public long StatesApart(StorageFormat format) => StateBytes / format.BlockBytes * format.BlockElements;
+    /// <exception cref="GraphException">That is no whole number of blocks.</exception>
+    public long StatesApart(StorageFormat format)
+        => StateBytes % format.BlockBytes == 0 ? StateBytes / format.BlockBytes * format.BlockElements : throw new GraphException($"states of {StateBytes} bytes are no whole number of blocks of {format}");
 
     /// <summary>A state of all sequences [N, ..], from the first one's to the last one's, with the other states between them.</summary>
     public PlanBuffer States(string name, Shape shape)

@@ -69,7 +69,7 @@ public abstract class CausalSession : ModelSession
     /// <summary>Appends tokens to one of the session's sequences and computes the logits of the token that follows the last of them; the others stay as they are.</summary>
     /// <param name="row">The number of the sequence, 0 to below <see cref="ModelSession.Batch"/>.</param>
     /// <param name="tokens">One token or more.</param>
-    /// <returns><see cref="VocabularySize"/> logits, bit for bit those of a session that holds this sequence alone; the next call that continues it overwrites them.</returns>
+    /// <returns><see cref="VocabularySize"/> logits, bit for bit those of a session that holds this sequence alone; the next call that continues or empties it overwrites them.</returns>
     /// <exception cref="ArgumentException">There are no tokens.</exception>
     /// <exception cref="ArgumentOutOfRangeException">There is no such sequence, or a token id is outside the vocabulary. The session is unchanged.</exception>
     /// <exception cref="InvalidOperationException">
@@ -110,7 +110,7 @@ public abstract class CausalSession : ModelSession
     /// <param name="tokens">A token's id for each sequence, or -1 where the sequence is to stay as it is.</param>
     /// <returns>
     /// The logits of all sequences, <see cref="ModelSession.Batch"/> × <see cref="VocabularySize"/>: bit for bit those of sessions that hold one sequence each.
-    /// A sequence that stayed as it is has those of its last token, zeros if it has none. The next call overwrites them.
+    /// A sequence that stayed as it is has those that Decode or Prefill gave it last, zeros if it is empty. The next call overwrites them.
     /// </returns>
     /// <exception cref="ArgumentException">There are not as many tokens as sequences. The session is unchanged.</exception>
     /// <exception cref="ArgumentOutOfRangeException">A token id is outside the vocabulary. The session is unchanged.</exception>
@@ -138,6 +138,14 @@ public abstract class CausalSession : ModelSession
             CheckSpace(1, row);
             _staged[count] = tokens[row];
             _rows[count++] = row;
+        }
+
+        for (int row = 0; row < tokens.Length; row++)
+        {
+            if (tokens[row] == -1 && Positions[row] == 0)
+            {
+                _logits.AsSpan(row * VocabularySize, VocabularySize).Clear();
+            }
         }
 
         if (_decodeBatch < 0 || count == 1)

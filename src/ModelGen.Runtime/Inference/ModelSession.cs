@@ -379,7 +379,7 @@ public abstract unsafe class ModelSession : IDisposable
 
         private void CheckLength(EntryInput input, int length)
         {
-            if (_layout.Extents.Length == 1 && input.Extents.Length > 0 && _counts[0] == 0)
+            if (_layout.Extents.Length == 1 && input.Extents.Length == 1 && _counts[0] == 0)
             {
                 // The first input says how many rows there are.
                 (int rows, int remainder) = Math.DivRem(length, input.Length);

@@ -3,7 +3,7 @@ using System.Globalization;
 namespace ModelGen;
 
 /// <summary>How the learning rate changes over a training run: a pure function of the step, so that resuming needs nothing but the step.</summary>
-/// <remarks>Checkpoints record what <see cref="object.ToString"/> says, so that a run that is resumed with another schedule can tell: it should name the schedule's numbers.</remarks>
+/// <remarks>Checkpoints record what <see cref="object.ToString"/> says, so that a run that is resumed with another schedule can tell: it should name the schedule's numbers, in the invariant culture.</remarks>
 public interface ILearningRateSchedule
 {
     /// <summary>What the optimizer's learning rate is multiplied with.</summary>

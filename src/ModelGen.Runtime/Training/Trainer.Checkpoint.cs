@@ -53,8 +53,8 @@ public abstract unsafe partial class Trainer
     public void SaveCheckpoint(string path, IReadOnlyDictionary<string, string>? metadata = null)
     {
         using RunGuard.Section call = Enter(nameof(SaveCheckpoint));
+        long version = _weights.Version();
         ThrowIfDiverged();
-        int version = _weights.Version();
         ParameterTable table = _weights.Table;
         var writer = new SafetensorsWriter { BeforeReplacing = () => _weights.ThrowIfChanged(version) };
         FileMetadata.Add(writer, table);

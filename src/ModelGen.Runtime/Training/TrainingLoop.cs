@@ -97,7 +97,7 @@ public sealed partial class TrainingLoop
     /// <exception cref="ArithmeticException">The loss of a step is not finite, or what a checkpoint would hold is not. The last checkpoint is left as it was.</exception>
     /// <exception cref="ArgumentOutOfRangeException">A token is outside the model's vocabulary.</exception>
     /// <exception cref="IOException">A checkpoint cannot be written; the last one is left as it was.</exception>
-    /// <exception cref="InvalidOperationException">The loop runs already, or another thread is using the trainer.</exception>
+    /// <exception cref="InvalidOperationException">The loop runs already, another thread is using the trainer, or another trainer of the model changes its weights while a checkpoint is saved.</exception>
     /// <exception cref="ObjectDisposedException">The trainer or the data was disposed.</exception>
     public TrainingResult Run(CancellationToken cancellationToken = default)
     {

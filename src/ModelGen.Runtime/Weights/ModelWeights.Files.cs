@@ -46,7 +46,7 @@ public sealed unsafe partial class ModelWeights
     /// <exception cref="ObjectDisposedException">The weights were disposed.</exception>
     public void Save(string path)
     {
-        int version = Version();
+        long version = Version();
         var writer = new SafetensorsWriter { BeforeReplacing = () => ThrowIfChanged(version) };
         FileMetadata.Add(writer, Table);
         ParameterFiles.Add(writer, Table, prefix: "", Pointer);

@@ -11,8 +11,9 @@ public sealed unsafe partial class ModelWeights : IDisposable
 
     private readonly PinnedBlock _block;
     private volatile bool _disposed;
-    private volatile bool _isChanging;
-    private volatile int _changes;
+
+    // In the upper half how many changes have begun, in the lower how many are under way.
+    private long _changes;
 
     private ModelWeights(ParameterTable table)
     {
@@ -70,33 +71,29 @@ public sealed unsafe partial class ModelWeights : IDisposable
     public void Dispose() => _disposed = true;
 
     /// <summary>
-    /// Says that weights change until <see cref="EndChange"/>. It costs two stores and shuts nobody out: who reads a long time meanwhile, to
+    /// Says that weights change until <see cref="EndChange"/>. It shuts nobody out: who reads a long time meanwhile, to
     /// write a file, finds out afterwards (<see cref="ThrowIfChanged"/>). A model's session, which reads at every call, does not ask.
     /// </summary>
-    internal void BeginChange()
-    {
-        _isChanging = true;
-        _changes++;
-    }
+    internal void BeginChange() => Interlocked.Add(ref _changes, (1L << 32) + 1);
 
     /// <summary>The end of a change.</summary>
-    internal void EndChange() => _isChanging = false;
+    internal void EndChange() => Interlocked.Decrement(ref _changes);
 
     /// <summary>What the weights are now, for <see cref="ThrowIfChanged"/>.</summary>
     /// <exception cref="InvalidOperationException">They are changing.</exception>
-    internal int Version()
+    internal long Version()
     {
-        int version = _changes;
-        return _isChanging ? throw Changing() : version;
+        long version = Volatile.Read(ref _changes);
+        return (int)version != 0 ? throw Changing() : version;
     }
 
     /// <summary>Throws if weights may have changed since a version.</summary>
     /// <exception cref="InvalidOperationException">They have changed, or are changing.</exception>
-    internal void ThrowIfChanged(int version)
+    internal void ThrowIfChanged(long version)
     {
         // What was read of the weights was read before.
         Interlocked.MemoryBarrier();
-        if (_isChanging || _changes != version)
+        if (Volatile.Read(ref _changes) != version)
         {
             throw Changing();
         }

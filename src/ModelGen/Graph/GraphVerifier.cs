@@ -13,7 +13,12 @@ namespace ModelGen.Compiler.Graph;
 /// </summary>
 internal static class GraphVerifier
 {
-    public static void Verify(ModelGraph graph, string after)
+    public static void Verify(ModelGraph graph, string after) => Verify(graph, after, static _ => null);
+
+    /// <param name="graph">The graph, or the body of a scan.</param>
+    /// <param name="after">What has made it, for messages.</param>
+    /// <param name="outside">The input that a body's leaf is given outside of the body.</param>
+    private static void Verify(ModelGraph graph, string after, Func<BodyInput, Input?> outside)
     {
         // The nodes so far, by identifier.
         var defined = new Node?[graph.Nodes.Count == 0 ? 0 : Math.Max(0, graph.Nodes.Max(n => n.Id)) + 1];
@@ -51,7 +56,12 @@ internal static class GraphVerifier
 
             if (node.Op is Scan scan)
             {
-                Verify(scan.Body, after + ", in the body of " + node.Name);
+                Verify(scan.Body, after + ", in the body of " + node.Name, leaf => leaf.Kind switch
+                {
+                    BodyInputKind.Sequence => Given(node.Inputs[scan.Carries + leaf.Number]),
+                    BodyInputKind.Invariant => Given(node.Inputs[scan.Carries + scan.Sequences + leaf.Number]),
+                    _ => null,
+                });
             }
 
             defined[node.Id] = node;
@@ -84,7 +94,13 @@ internal static class GraphVerifier
         }
 
         // The input that integers come from, whatever way they are looked at.
-        static Input? Given(Value value) => value.Op is Input input ? input : value.Op is ViewOperator or TransposeIndices ? Given(value.Node.Inputs[0]) : null;
+        Input? Given(Value value) => value.Op switch
+        {
+            Input input => input,
+            BodyInput leaf => outside(leaf),
+            ViewOperator or TransposeIndices => Given(value.Node.Inputs[0]),
+            _ => null,
+        };
 
         bool IsDefined(Node node) => node.Id >= 0 && node.Id < defined.Length && defined[node.Id] == node;
 

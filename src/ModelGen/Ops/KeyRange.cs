@@ -62,6 +62,9 @@ internal sealed record KeyRange
         IsCausal ? " causal" : "", Window is { } window ? $" window={window}" : "", IsCached ? " cached" : "", IsRing ? " ring" : "", HasSequences ? " sequences" : "",
         HasPositions ? " positions" : "", HasQueryLengths ? " query_lengths" : "", HasKeyLengths ? " key_lengths" : "");
 
+    // What is added to a position must not overflow.
+    private const int LargestWindow = 1 << 29;
+
     /// <summary>The most keys that one query sees of <paramref name="keys"/>.</summary>
     public int MostKeysOfOne(int keys) => (int)Math.Min(keys, Window is { } window ? (IsCausal ? window : 2L * window) + 1 : keys);
 
@@ -84,6 +87,7 @@ internal sealed record KeyRange
         bool perSequence = keys.Rank == 3 && keys[0] == batch;
         return HasSequences && !(IsCached && HasPositions && keys.Rank == 3) ? "sequences have caches and positions of their own"
             : Window < 0 ? "a window of less than the query's own position"
+            : Window > LargestWindow ? $"a window beyond {LargestWindow}, which is beyond any sequence"
             : IsCached ? !(perSequence || HasSequences || (keys.Rank == 2 && batch == (Dim)1)) ? "there is no cache for each sequence"
                 : IsRing && !(IsCausal && Window is { } window && !HasKeyLengths && window + (long)time.Maximum <= keys[-2].Maximum) ? "a ring holds the window of every query of a run, and no lengths of keys"
                 : null

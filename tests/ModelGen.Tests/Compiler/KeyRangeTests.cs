@@ -153,6 +153,7 @@ public sealed class KeyRangeTests
         ("a ring holds the window of every query of a run", b => OperatorCases.Attend(b, new Attention(1, 1, 4, 1, new KeyRange { IsCausal = true, IsCached = true, IsRing = true, Window = 4 }), 1, 5, 8)),
         ("its integers are below 9, and those of the input positions are 0 to 9", b =>
             b.Add(new AppendState { HasPositions = true }, "append", b.Add(new StateRead("s", Shape.Of(2, 9, 4)), "s"), OperatorCases.Parameter(b, "x", 2, 3, 4), b.Add(new Input("positions", TensorType.Int(Shape.Of(2)), 10), "positions"))),
+        ("a window beyond 536870912", b => Attend(b, KeyRange.All with { Window = int.MaxValue - 1, HasKeyLengths = true }, 3, 5, 5, TensorType.Int(Shape.Of(3)), 6)),
         ("its integers are below 5, and those of the input ids are 0 to 5", b =>
             b.Add(new Embedding(), "embedding", OperatorCases.Parameter(b, "table", 5, 4), b.Add(new Input("ids", TensorType.Int(Shape.Of(2)), 6), "ids"))),
     ];

@@ -130,6 +130,26 @@ public sealed class VerifierTests
         Rejected("in the body of scan", new ModelGraph([x, Over(scan with { Body = broken })], [], [], []));
     }
 
+    /// <summary>A step's indices are those of the sequence that the scan is given.</summary>
+    [Fact]
+    public void Holds_integers_in_bodies_of_scans_against_what_they_point_into()
+    {
+        ModelGraph Looking(int classes)
+        {
+            var body = new GraphBuilder();
+            Value step = body.Add(new BodyInput(BodyInputKind.Sequence, 0, TensorType.Int(Shape.Of(2))), "step");
+            Value table = body.Add(new BodyInput(BodyInputKind.Invariant, 0, TensorType.Float(Shape.Of(10, 3))), "table");
+            body.Output("row", body.Add(new Embedding(), "row", table, step));
+            var b = new GraphBuilder();
+            Value ids = b.Add(new Input("ids", TensorType.Int(Shape.Of(4, 2)), classes), "ids");
+            b.Output("rows", b.Add(new Scan(body.Build(), 4, false, 0, 1), "scan", ids, OperatorCases.Parameter(b, "weights", 10, 3)));
+            return b.Build();
+        }
+
+        GraphVerifier.Verify(Looking(10), "construction");
+        Rejected("its integers are below 10, and those of the input ids are 0 to 10", Looking(11));
+    }
+
     [Fact]
     public void Says_after_which_pass_the_graph_is_broken()
     {

@@ -39,7 +39,8 @@ internal static class RandomCase
 
         int[] least = Least([.. recorded.Drawn], draws => problem(new ReplayedRandom(draws)) is not null);
         string? smaller = problem(new ReplayedRandom(least));
-        return $"seed {seed}, made smaller from {recorded.Drawn.Count} numbers to {least.Length}: {smaller ?? found}";
+        string of = smaller is null || smaller == found ? "" : $"\n\nAs it was drawn: {found}";
+        return $"seed {seed}, made smaller from {recorded.Drawn.Count} numbers to {least.Length}: {smaller ?? found}{of}";
     }
 
     private static int[] Least(int[] draws, Func<int[], bool> fails)

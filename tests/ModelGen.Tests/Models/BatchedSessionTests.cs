@@ -45,6 +45,14 @@ public sealed class BatchedSessionTests
         Assert.Throws<ArgumentOutOfRangeException>(() => session.Prefill(3, [1]));
         Assert.Throws<ArgumentOutOfRangeException>(() => session.Prefill(-1, [1]));
         Assert.Throws<ArgumentException>(() => session.Prefill(0, []));
+        using (CausalSession alone = model.CreateSession())
+        {
+            // One sequence is none of several, and still says nothing once it is empty.
+            alone.Prefill([1, 2]);
+            alone.Reset();
+            Assert.DoesNotContain(alone.Decode([-1]).ToArray(), logit => logit != 0);
+        }
+
         Assert.Throws<ArgumentException>(() => session.Decode([1, 2]));
         Assert.Throws<ArgumentOutOfRangeException>(() => session.Decode([1, 37, 2]));
         Assert.Throws<ArgumentOutOfRangeException>(() => session.Decode([1, -2, 2]));

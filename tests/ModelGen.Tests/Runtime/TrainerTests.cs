@@ -375,6 +375,14 @@ public sealed class TrainerTests
         weights.Save(file.Path);
         byte[] saved = File.ReadAllBytes(file.Path);
 
+        // Two steps at once, of which one ends before the other.
+        weights.BeginChange();
+        weights.BeginChange();
+        weights.EndChange();
+        Assert.Throws<InvalidOperationException>(() => weights.Save(file.Path));
+        weights.EndChange();
+        weights.Save(file.Path);
+
         // Inside a step, and around one.
         int refusals = 0;
         trainer.InUpdate = () =>

@@ -265,6 +265,11 @@ internal sealed class PlanEmitter
         private string Address(KernelOperand operand, string? variable)
         {
             View view = operand.View;
+            if (operand.Access.Format is not { BlockElements: 1, BlockBytes: PlanBuffer.WordBytes })
+            {
+                throw new GraphException($"{operand.Name} is stored as {operand.Access.Format}: addresses are printed in words, an element each");
+            }
+
             OffsetTable table = view.Buffer.Space switch { MemorySpace.Arena => _arena, MemorySpace.State => _states, _ => emitter._weights };
             string address = Text.Plus($"{Pointer(view.Buffer.Space)} + {table.Of(view.Buffer)}", view.Offset);
             if (view.PositionStride != 0 && hasPosition)

@@ -263,7 +263,7 @@ internal static class GatherEmitter
             w.Line($"float* source = rows + (long)sequence * {count} * {kernel.Operands[0].Access.RowStride};");
             w.Line($"float* target = state + (long)sequence * {(long)kernel.StateRows * kernel.Operands[1].Access.RowStride};");
             w.Open("for (int t = 0; t < length; t++)");
-            string row = kernel.IsRing ? $"((position + t) % {kernel.StateRows})" : "(position + t)";
+            string row = kernel.IsRing ? $"(int)((uint)(position + t) % {kernel.StateRows})" : "(position + t)";
             w.Line($"new global::System.ReadOnlySpan<float>(source + (long)t * {kernel.Operands[0].Access.RowStride}, {kernel.Columns}).CopyTo(new global::System.Span<float>(target + (long){row} * {kernel.Operands[1].Access.RowStride}, {kernel.Columns}));");
             w.Close();
             w.Close();

@@ -40,6 +40,8 @@ internal static class MemoryPlanVerifier
         var ends = new List<PlanBuffer>?[program.Kernels.Count];
         foreach (View input in program.Inputs.Values)
         {
+            Require(input.Buffer.Offset >= 0 && input.Buffer.Offset + input.Buffer.Bytes <= arenaBytes, $"the input {input.Buffer} lies outside the arena");
+            Require(!alive.Overlapping(input.Buffer).Any(), $"the input {input.Buffer} lies over another");
             Begin(input.Buffer, 0);
         }
 
