@@ -8,7 +8,7 @@ namespace ModelGen;
 /// (or recurrent state) and its threads. Nothing is allocated once it is created. A session may be used by one thread at a time: a call that comes while another one runs is refused
 /// and changes nothing. Sessions of one model run independently.
 /// </summary>
-public abstract class CausalSession : ModelSession
+public abstract class CausalSession : ModelSession, ISequenceDecoder
 {
     private readonly int _prefill;
     private readonly int _decode;
@@ -187,6 +187,18 @@ public abstract class CausalSession : ModelSession
         return _logits;
     }
 
+    /// <summary>Lets each sequence continue what another one was: afterwards sequence i is what sequence <paramref name="from"/>[i] was before, bit for bit.</summary>
+    /// <param name="from">The number of a sequence for each sequence. One that keeps its own costs nothing.</param>
+    /// <exception cref="ArgumentException">There are not as many numbers as sequences. Nothing has changed.</exception>
+    /// <exception cref="ArgumentOutOfRangeException">There is no sequence of that number. Nothing has changed.</exception>
+    /// <exception cref="InvalidOperationException">Another thread is using the session.</exception>
+    /// <exception cref="ObjectDisposedException">The session was disposed.</exception>
+    public void Reorder(ReadOnlySpan<int> from)
+    {
+        using RunGuard.Section call = Enter(nameof(Reorder));
+        ReorderSequences(from);
+    }
+
     /// <summary>Called by emitted code where the declaration asks for scoring: appends tokens and gives the log-probability of each but the first.</summary>
     /// <param name="tokens">Two tokens or more.</param>
     /// <param name="logProbabilities">One less.</param>
@@ -303,6 +315,24 @@ public abstract class CausalSession : ModelSession
             _logits.AsSpan(row * VocabularySize, VocabularySize).Clear();
         }
     }
+
+    /// <inheritdoc/>
+    private protected override void Move(int to, int from, bool exchange)
+    {
+        Span<float> target = _logits.AsSpan(to * VocabularySize, VocabularySize), source = _logits.AsSpan(from * VocabularySize, VocabularySize);
+        if (exchange)
+        {
+            RowOrder.Exchange(target, source);
+        }
+        else
+        {
+            source.CopyTo(target);
+        }
+    }
+
+    void ISequenceDecoder.Begin(int row) => Reset(row);
+
+    void ISequenceDecoder.Prefill(int row, ReadOnlySpan<int> tokens) => Prefill(row, tokens);
 
     // Logits are kept for each sequence.
     private protected override bool KeepsOutputs => false;

@@ -19,6 +19,7 @@ public abstract unsafe class ModelSession : IDisposable
     private readonly float[]?[][] _outputs;
     private readonly EntryTask[] _tasks;
     private readonly int[] _positions;
+    private readonly RowOrder _order;
     private PlanContext _context;
 
     /// <summary>Called by emitted code.</summary>
@@ -38,6 +39,7 @@ public abstract unsafe class ModelSession : IDisposable
         Batch = RunChecks.Batch(options?.Batch ?? 1, layout, nameof(options));
         _positions = new int[Batch];
         Positions = Array.AsReadOnly(_positions);
+        _order = new RowOrder(Batch);
         _weights = weights;
         PlanLayout = layout;
         _arena = new NativeBlock(layout.ArenaBytes);
@@ -139,6 +141,37 @@ public abstract unsafe class ModelSession : IDisposable
     /// <summary>Forgets what else is kept of a sequence.</summary>
     private protected virtual void Forget(int row)
     {
+    }
+
+    /// <summary>Lets each sequence continue what another one was, inside of a call's section.</summary>
+    private protected void ReorderSequences(ReadOnlySpan<int> from)
+    {
+        foreach ((int to, int source, bool exchange) in _order.Moves(from))
+        {
+            MoveState(to, source, exchange);
+            Move(to, source, exchange);
+            (_positions[to], _positions[source]) = (_positions[source], exchange ? _positions[to] : _positions[source]);
+        }
+    }
+
+    /// <summary>Copies what else is kept of a sequence to another one, or exchanges what is kept of the two.</summary>
+    private protected virtual void Move(int to, int from, bool exchange)
+    {
+    }
+
+    private void MoveState(int to, int from, bool exchange)
+    {
+        if (!exchange)
+        {
+            NativeMemory.Copy(StateOf(from), StateOf(to), (nuint)PlanLayout.StateBytes);
+            return;
+        }
+
+        for (long start = 0, floats = PlanLayout.StateBytes / sizeof(float); start < floats; start += int.MaxValue)
+        {
+            int count = (int)Math.Min(int.MaxValue, floats - start);
+            RowOrder.Exchange(new Span<float>(StateOf(to) + start, count), new Span<float>(StateOf(from) + start, count));
+        }
     }
 
     /// <summary>Requires that the session has a sequence of this number.</summary>

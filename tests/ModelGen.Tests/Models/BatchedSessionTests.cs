@@ -67,6 +67,66 @@ public sealed class BatchedSessionTests
     }
 
     [Fact]
+    public void Sequences_continue_what_others_were()
+    {
+        for (int seed = 1; seed <= 5; seed++)
+        {
+            RandomCase.Run(seed, Reordered<BatchedLstm>);
+            RandomCase.Run(seed, Reordered<BatchedGpt>);
+            RandomCase.Run(seed, Reordered<BatchedSharedKeysGpt>);
+        }
+    }
+
+    [Fact]
+    public void What_is_no_order_is_refused_and_nothing_changes()
+    {
+        using BatchedGru.Session session = BatchedGru.Create(1).CreateSession(new SessionOptions { Batch = 3, Threads = 1 });
+        session.Prefill(1, [4, 5]);
+        float[] before = session.Decode([-1, -1, -1]).ToArray();
+        Assert.Throws<ArgumentException>(() => session.Reorder([1, 1]));
+        Assert.Throws<ArgumentOutOfRangeException>(() => session.Reorder([1, 3, 0]));
+        Assert.Throws<ArgumentOutOfRangeException>(() => session.Reorder([1, -1, 0]));
+        Assert.Equal(before, session.Decode([-1, -1, -1]).ToArray());
+        Assert.Equal([0, 2, 0], session.Positions);
+    }
+
+    /// <summary>After any order, every sequence has the position, the last logits and the next ones of the sequence that it continues.</summary>
+    private static void Reordered<TModel>(Random random)
+        where TModel : ICausalLanguageModel<TModel>
+    {
+        const int Batch = 3;
+        using CausalSession session = TModel.Create(seed: 5).CreateSession(new SessionOptions { Threads = 1, Batch = Batch });
+        using CausalSession alone = TModel.Create(seed: 5).CreateSession(new SessionOptions { Threads = 1 });
+        int[][] texts = [[], [], []];
+        for (int step = 0; step < 12; step++)
+        {
+            int[] from = [.. Enumerable.Range(0, Batch).Select(_ => random.Next(Batch))];
+            session.Reorder(from);
+            texts = [.. from.Select(row => texts[row])];
+            Assert.Equal(texts.Select(text => text.Length), session.Positions);
+            Check(session.Decode([-1, -1, -1]));
+            int[] tokens = [.. Enumerable.Range(0, Batch).Select(_ => random.Next(1 + session.VocabularySize) - 1)];
+            texts = [.. texts.Zip(tokens, (text, token) => token < 0 ? text : [.. text, token])];
+            Check(session.Decode(tokens));
+        }
+
+        void Check(ReadOnlySpan<float> logits)
+        {
+            for (int row = 0; row < Batch; row++)
+            {
+                alone.Reset();
+                float[] expected = new float[session.VocabularySize];
+                foreach (int token in texts[row])
+                {
+                    expected = alone.Decode(token).ToArray();
+                }
+
+                Assert.Equal(expected, logits.Slice(row * expected.Length, expected.Length).ToArray());
+            }
+        }
+    }
+
+    [Fact]
     public void Nothing_is_allocated()
     {
         Allocates(BatchedLstm.Create(1));
@@ -78,13 +138,14 @@ public sealed class BatchedSessionTests
         where TModel : ICausalLanguageModel<TModel>
     {
         using CausalSession session = model.CreateSession(new SessionOptions { Threads = 2, Batch = 4 });
-        int[] prompt = [1, 2, 3], tokens = [3, -1, 5, 6];
+        int[] prompt = [1, 2, 3], tokens = [3, -1, 5, 6], order = [2, 3, 0, 0];
         Assert.Equal(0, Allocated.Least(() =>
         {
             session.Reset();
             session.Prefill(1, prompt);
             session.Decode(tokens);
             session.Reset(2);
+            session.Reorder(order);
             session.Decode(tokens);
         }));
     }

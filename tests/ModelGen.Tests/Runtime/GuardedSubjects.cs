@@ -133,6 +133,11 @@ internal sealed class GuardedCausalSession : GuardedSubject
             _session.Reset();
             return [];
         });
+        Add(nameof(CausalSession.Reorder), _ =>
+        {
+            _session.Reorder([0]);
+            return [];
+        });
 
         // Overloads.
         Add("Prefill, of a sequence", caller => Ends(_session.Prefill(0, Enumerable.Repeat(1 + caller, Count(caller)).ToArray())));
