@@ -59,6 +59,9 @@ internal sealed record DeclaredArgument(string Name, long Integer, double Real, 
 
 internal sealed record TrainingSpec(int BatchSize, int SequenceLength)
 {
+    /// <summary>The tokens of each source of a micro-batch; 0 where they are as many as those of the other sequence.</summary>
+    public int SourceLength { get; init; }
+
     /// <summary>What the names of the parameters begin with that training leaves as they are.</summary>
     public EquatableArray<string> Frozen { get; init; } = [];
 }

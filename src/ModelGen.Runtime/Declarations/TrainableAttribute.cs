@@ -14,6 +14,12 @@ public sealed class TrainableAttribute : Attribute
     public int SequenceLength { get; set; }
 
     /// <summary>
+    /// The number of tokens in each source of a micro-batch of an encoder–decoder, padding included; at most the model's context. Default: as
+    /// <see cref="SequenceLength"/>, which is that of the targets. Not given for others.
+    /// </summary>
+    public int SourceLength { get; set; }
+
+    /// <summary>
     /// Parameters that training leaves as they are: the beginnings of their names in weight files, such as <c>transformer.wte</c>. They
     /// have no gradient and no optimizer state, and no memory for either. Default: none.
     /// </summary>

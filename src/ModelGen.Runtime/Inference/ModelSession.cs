@@ -102,9 +102,7 @@ public abstract unsafe class ModelSession : IDisposable
     {
         using RunGuard.Section call = Enter(nameof(Reset));
         CheckRow(row);
-        _positions[row] = 0;
-        NativeMemory.Clear(StateOf(row), (nuint)PlanLayout.StateBytes);
-        Forget(row);
+        Clear(row);
     }
 
     /// <summary>Ends the session's threads and frees its memory.</summary>
@@ -137,6 +135,14 @@ public abstract unsafe class ModelSession : IDisposable
 
     /// <summary>Enters the critical section that a public call is.</summary>
     private protected RunGuard.Section Enter(string call) => _guard.Enter(call, this);
+
+    /// <summary>Empties one of the sequences, inside of a call's section.</summary>
+    private protected void Clear(int row)
+    {
+        _positions[row] = 0;
+        NativeMemory.Clear(StateOf(row), (nuint)PlanLayout.StateBytes);
+        Forget(row);
+    }
 
     /// <summary>Forgets what else is kept of a sequence.</summary>
     private protected virtual void Forget(int row)

@@ -86,6 +86,7 @@ internal static class DeclarationReader
                 family.HasSequence ? (int)training.Integer("SequenceLength", 0) : 1)
             {
                 Frozen = training.Strings("Frozen"),
+                SourceLength = (int)training.Integer("SourceLength", 0),
             };
 
     private static MemoryBudgetSpec? ReadBudget(DeclaredAttribute? budget)

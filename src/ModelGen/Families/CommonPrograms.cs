@@ -56,6 +56,62 @@ internal static class CommonPrograms
         return Of(ProgramAdapter.CausalLanguageModel, spec, tokens, targets, build, inference) with { Context = context, MaxBatch = most };
     }
 
+    /// <summary>
+    /// A model from one sequence of tokens to another (Sutskever et al. 2014): <c>Encode</c> fills states from a source, and <c>Decode</c>
+    /// continues a target by one token, reading them. The graphs of targets have the output <c>logits</c> [B, T, vocabulary] (or [T, B, ..]) and, for
+    /// training, those of <see cref="Layers.Loss"/>.
+    /// </summary>
+    /// <param name="spec">The declaration.</param>
+    /// <param name="sizes">Vocabularies and contexts.</param>
+    /// <param name="graphs">The family's graphs.</param>
+    public static ModelProgram EncoderDecoder(ModelSpec spec, EncoderDecoderSizes sizes, EncoderDecoderGraphs graphs)
+    {
+        int most = MaxBatch(spec), sourceContext = Math.Max(1, sizes.SourceContext);
+        Dim one = Dim.Batch(1), steps = Dim.Time(sizes.TargetContext > 0 ? sizes.TargetContext : 1);
+        Input Lengths(Dim rows, int longest) => new(EntryPoint.SourceLengthsInput, TensorType.Int(Shape.Of(rows)), longest + 1);
+        var tokens = new Input("tokens", TensorType.Int(Shape.Of(one, steps)), sizes.TargetVocabulary);
+        Input? lengths = sizes.DecodesWithLengths ? Lengths(one, sourceContext) : null;
+        Input[] decoded = [tokens, .. lengths is null ? Array.Empty<Input>() : [lengths]];
+        Func<ModelGraph> decode = Once(() => graphs.Decode(tokens, lengths));
+        var source = new Input("source", TensorType.Int(Shape.Of(1, sourceContext)), sizes.SourceVocabulary);
+        Input length = Lengths(1, sourceContext);
+        var entries = new List<EntryPoint>
+        {
+            new("Encode", EntryKind.Infer, [source, length], [], Once(() => graphs.Encode(source, length))),
+            new("Decode", EntryKind.Infer, decoded, ["logits"], decode) { Continues = true },
+        };
+        if (most > 1)
+        {
+            Dim rows = Dim.Batch(most);
+            Input[] where = [new Input(EntryPoint.SequencesInput, TensorType.Int(Shape.Of(rows)), most), .. sizes.TargetContext > 0 ? [new Input(EntryPoint.PositionsInput, TensorType.Int(Shape.Of(rows)), sizes.TargetContext)] : Array.Empty<Input>()];
+            entries.Add(new EntryPoint("DecodeBatch", EntryKind.Infer, [.. decoded, .. where], ["logits"], decode) { Batch = rows, ContinuesEach = true });
+        }
+
+        if (spec.Training is { } training)
+        {
+            Dim batch = Dim.Batch(training.BatchSize), time = Dim.Time(Math.Max(1, training.SequenceLength));
+            int sourceLength = Math.Max(1, training.SourceLength > 0 ? training.SourceLength : training.SequenceLength);
+            var sources = new Input("source", TensorType.Int(Shape.Of(batch, sourceLength)), sizes.SourceVocabulary);
+            Input sourceLengths = Lengths(batch, sourceLength);
+            var inputs = new Input("inputs", TensorType.Int(Shape.Of(batch, time)), sizes.TargetVocabulary);
+            var targets = new Input("targets", TensorType.Int(Shape.Of(batch, time)), sizes.TargetVocabulary) { MayBeIgnored = true };
+            Func<ModelGraph> graph = Once(() => graphs.Train(sources, sourceLengths, inputs, targets));
+            entries.AddRange(Training(training, [sources, sourceLengths, inputs, targets], graph));
+        }
+
+        return new ModelProgram(ProgramAdapter.EncoderDecoder, entries) { Training = spec.Training, Context = sizes.TargetContext, SourceContext = sizes.SourceContext, MaxBatch = most };
+    }
+
+    /// <summary>Remembers rows [1, S, C] of an encoder in a state of <paramref name="most"/> rows, for the decoder.</summary>
+    public static void Remember(this GraphBuilder b, string name, Value rows, int most)
+    {
+        Value memory = b.Add(new StateRead(b.Qualify(name), Shape.Of(1, most, rows.Shape[-1])), name);
+        b.UpdateState(b.Qualify(name), rows.Shape[1] == (Dim)most ? rows : b.Add(new AppendState(), name, memory, rows));
+    }
+
+    /// <summary>What an encoder remembered, [B, <paramref name="most"/>, <paramref name="columns"/>]: what stands behind a source's length is anything.</summary>
+    public static Value Recall(this GraphBuilder b, string name, Dim batch, int most, int columns) => b.Add(new StateRead(b.Qualify(name), Shape.Of(batch, most, columns)), name);
+
     /// <summary>The name of the output that a layer's hidden states are; layer 0 may be what the first one reads.</summary>
     public static string HiddenStates(int layer) => FormattableString.Invariant($"hidden_states.{layer}");
 
@@ -96,15 +152,15 @@ internal static class CommonPrograms
         var entries = new List<EntryPoint>(inference);
         if (spec.Training is { } training)
         {
-            Func<ModelGraph> graph = Once(() => build(inputs, targets));
-            foreach ((string name, EntryKind kind, string output) in new[] { ("Step", EntryKind.Step, "loss"), ("Evaluate", EntryKind.Evaluate, "losses") })
-            {
-                entries.Add(new EntryPoint(name, kind, [inputs, targets], [output], graph) { Batch = training.BatchSize, Time = Math.Max(1, training.SequenceLength) });
-            }
+            entries.AddRange(Training(training, [inputs, targets], Once(() => build(inputs, targets))));
         }
 
         return new ModelProgram(adapter, entries) { Training = spec.Training };
     }
+
+    private static IEnumerable<EntryPoint> Training(TrainingSpec training, Input[] inputs, Func<ModelGraph> graph)
+        => new[] { ("Step", EntryKind.Step, "loss"), ("Evaluate", EntryKind.Evaluate, "losses") }
+            .Select(e => new EntryPoint(e.Item1, e.Item2, inputs, [e.Item3], graph) { Batch = training.BatchSize, Time = Math.Max(1, training.SequenceLength) });
 
     private static Func<ModelGraph> Once(Func<ModelGraph> build)
     {
@@ -112,6 +168,29 @@ internal static class CommonPrograms
         return () => graph.Value;
     }
 }
+
+/// <summary>The sizes of a model from one sequence of tokens to another.</summary>
+/// <param name="SourceVocabulary">The number of token ids of sources.</param>
+/// <param name="TargetVocabulary">The number of token ids of targets.</param>
+/// <param name="SourceContext">The most tokens of a source.</param>
+/// <param name="TargetContext">The most tokens of a target; 0 where there is no limit.</param>
+/// <param name="DecodesWithLengths">Whether the decoder's graph takes the lengths of sources, as one with attention does.</param>
+internal sealed record EncoderDecoderSizes(int SourceVocabulary, int TargetVocabulary, int SourceContext, int TargetContext, bool DecodesWithLengths);
+
+/// <summary>The graphs of a family of models from one sequence of tokens to another.</summary>
+/// <param name="Encode">
+/// From one source i32 [1, S] and how many of its tokens count, i32 [1], to updates of the states that the decoder reads
+/// (<see cref="CommonPrograms.Remember"/>). States are zero before.
+/// </param>
+/// <param name="Decode">
+/// From the target's tokens i32 [B, T] and, where asked for, the sources' lengths i32 [B] to <c>logits</c>. States are [B, ..]: what the encoder filled
+/// (<see cref="CommonPrograms.Recall"/>) and what the decoder carries on.
+/// </param>
+/// <param name="Train">
+/// From sources i32 [B, S], their lengths i32 [B], the targets shifted right behind the first token i32 [B, T], and the targets, −1 where none
+/// counts, to the loss.
+/// </param>
+internal sealed record EncoderDecoderGraphs(Func<Input, Input, ModelGraph> Encode, Func<Input, Input?, ModelGraph> Decode, Func<Input, Input, Input, Input, ModelGraph> Train);
 
 /// <summary>What a declaration asks a model of sequences to hand out of its inside, step by step.</summary>
 /// <param name="HiddenStates">The number of hidden states of a step.</param>

@@ -33,7 +33,10 @@ internal sealed record KeyRange
     /// <summary>Whether the caches are rings: position p lies in row p modulo N.</summary>
     public bool IsRing { get; init; }
 
-    /// <summary>Whether the caches [S, N, ..] are those of more sequences, of which an input i32 [B] names one for each of the batch.</summary>
+    /// <summary>
+    /// Whether the keys [S, N, ..] are those of more sequences, of which an input i32 [B] names one for each of the batch: caches, with a
+    /// position for each, or keys that exist already, which no query has a position among.
+    /// </summary>
     public bool HasSequences { get; init; }
 
     /// <summary>Whether an input i32 [B] gives each sequence's offset in its cache.</summary>
@@ -85,13 +88,13 @@ internal sealed record KeyRange
     {
         Dim batch = queries[0], time = queries[1];
         bool perSequence = keys.Rank == 3 && keys[0] == batch;
-        return HasSequences && !(IsCached && HasPositions && keys.Rank == 3) ? "sequences have caches and positions of their own"
+        return HasSequences && !(keys.Rank == 3 && (IsCached ? HasPositions : !IsCausal && Window is null)) ? "sequences have caches and positions of their own"
             : Window < 0 ? "a window of less than the query's own position"
             : Window > LargestWindow ? $"a window beyond {LargestWindow}, which is beyond any sequence"
             : IsCached ? !(perSequence || HasSequences || (keys.Rank == 2 && batch == (Dim)1)) ? "there is no cache for each sequence"
                 : IsRing && !(IsCausal && Window is { } window && !HasKeyLengths && window + (long)time.Maximum <= keys[-2].Maximum) ? "a ring holds the window of every query of a run, and no lengths of keys"
                 : null
-            : !perSequence ? "batches differ"
+            : !(perSequence || HasSequences) ? "batches differ"
             : IsRing || HasPositions ? "rings and positions are those of caches"
             : (IsCausal || Window is not null) && time != keys[1] ? "queries and keys of one sequence are as many"
             : null;

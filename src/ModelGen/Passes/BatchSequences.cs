@@ -29,9 +29,16 @@ internal static class BatchSequences
             switch (node.Op)
             {
                 case StateRead state:
-                    Value all = b.Add(new SequenceStates(state.State, state.Shape.WithFirst(sequences.Classes)), node.Name);
+                    Value all = b.Add(new SequenceStates(state.State, Shape.Of(sequences.Classes, Elements(state.Shape))), node.Name);
                     states[state.State] = all;
-                    return [b.Add(new Embedding(), node.Name, all, Sequences(b))];
+                    Value own = b.Add(new Embedding(), node.Name, all, Sequences(b));
+                    return [own.Shape.Equals(state.Shape) ? own : b.Add(new Reshape(state.Shape), node.Name, own)];
+                case Attention { Range: { IsCausal: false, IsCached: false, HasSequences: false, Window: null } seen } attention when IsState(node.Inputs[1]) && IsState(node.Inputs[2]):
+                    // Keys and values that were there before are read where they lie.
+                    Value Stored(Value of) => b.Add(new SequenceStates(((StateRead)of.Op).State, of.Shape.WithFirst(sequences.Classes)), of.Name);
+                    return b.AddMany(attention with { Range = seen with { HasSequences = true } }, node.Name, [inputs[0], Stored(node.Inputs[1]), Stored(node.Inputs[2]), Sequences(b), .. inputs.Skip(3)]);
+                case Attention { Range: { IsCausal: false, IsCached: false, HasSequences: false, Window: null } }:
+                    return null;
                 case RowsAtPosition rows when rows.Time == (Dim)1:
                     Value picked = b.Add(new Embedding(), node.Name, inputs[0], Positions(b, node));
                     return [b.Add(new Reshape(Shape.Of(picked.Shape[0], 1, picked.Shape[-1])), node.Name, picked)];
@@ -52,6 +59,11 @@ internal static class BatchSequences
                 default:
                     return null;
             }
-        }, update: (b, update, value) => b.Add(new ScatterRows(), update.State, states[update.State], value, Sequences(b)));
+        }, update: (b, update, value) => b.Add(new ScatterRows(), update.State, states[update.State], Flat(b, value), Sequences(b)));
+
+        static bool IsState(Value value) => value is { Op: StateRead, Shape.Rank: 3 };
+        static int Elements(Shape shape) => checked((int)shape.DropFirst().MaximumElements);
+        static Value Flat(GraphBuilder b, Value value)
+            => value.Shape.Rank == 2 ? value : b.Add(new Reshape(Shape.Of(value.Shape[0], Elements(value.Shape))), value.Name, value);
     }
 }

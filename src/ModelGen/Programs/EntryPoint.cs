@@ -54,6 +54,9 @@ internal sealed record EntryPoint(string Name, EntryKind Kind, IReadOnlyList<Inp
     /// <summary>The name of the input that says how many steps each row's sequence has.</summary>
     public const string PositionsInput = "positions";
 
+    /// <summary>The name of the input that says how many tokens each row's source has: of a decoder, the one that was encoded last.</summary>
+    public const string SourceLengthsInput = "sourceLengths";
+
     /// <summary>The parameters that a step updates.</summary>
     public ParameterGroup Group { get; init; } = ParameterGroup.All;
 

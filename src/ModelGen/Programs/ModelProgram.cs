@@ -15,6 +15,9 @@ internal enum ProgramAdapter
 
     /// <summary>Rows in, rows out: <c>Predict</c>, and a trainer from rows to classes or to rows.</summary>
     FeedForward,
+
+    /// <summary>A source's token ids in, then the logits of the next token of a target: <c>Encode</c> and <c>Decode</c>, and a trainer from pairs of sequences.</summary>
+    EncoderDecoder,
 }
 
 /// <summary>
@@ -25,6 +28,9 @@ internal sealed record ModelProgram(ProgramAdapter Adapter, IReadOnlyList<EntryP
 {
     /// <summary>The most tokens that a sequence may hold; 0 where there is no limit.</summary>
     public int Context { get; init; }
+
+    /// <summary>The most tokens that an encoder takes; 0 where there is none.</summary>
+    public int SourceContext { get; init; }
 
     /// <summary>The most sequences that a session may hold.</summary>
     public int MaxBatch { get; init; } = 1;

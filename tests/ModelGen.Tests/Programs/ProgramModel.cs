@@ -39,6 +39,8 @@ internal sealed class ProgramModel
 
     public static ModelSpec Spec { get; } = new(new TypeIdentity("Tests", [], "Model", "public", "Tests.Model"), "a test's program", [], null, null);
 
+    public object Instance => _model;
+
     public IReadOnlyList<(string Name, string Text)> Files { get; }
 
     public Type Type => _assembly.GetType("Tests.Model")!;

@@ -50,12 +50,15 @@ internal sealed class ModelSurface
     {
         ProgramAdapter.CausalLanguageModel => " : " + Global((IsTrained ? "ITrainableLanguageModel" : "ICausalLanguageModel") + $"<{_spec.Type.Reference}>"),
         ProgramAdapter.FeedForward => " : " + Global($"IFeedForwardModel<{_spec.Type.Reference}>"),
+        ProgramAdapter.EncoderDecoder => " : " + Global((IsTrained ? "ITrainableEncoderDecoderModel" : "IEncoderDecoderModel") + $"<{_spec.Type.Reference}>"),
         _ => "",
     };
 
     private bool IsLanguageModel => _program.Adapter == ProgramAdapter.CausalLanguageModel;
 
     private bool IsFeedForward => _program.Adapter == ProgramAdapter.FeedForward;
+
+    private bool IsEncoderDecoder => _program.Adapter == ProgramAdapter.EncoderDecoder;
 
     private bool IsTrained => _program.Find(EntryKind.Step) is not null;
 
@@ -79,12 +82,17 @@ internal sealed class ModelSurface
         yield return new ConstantMember(parameters <= int.MaxValue ? "int" : "long", "ParameterCount", parameters, "The number of scalars in all parameters.");
         yield return InBytes(ModelConstants.WeightBytes, Of(p => p.WeightBytes), "The memory of the weights in bytes, each parameter aligned to a cache line.");
         yield return InBytes(ModelConstants.InferenceArenaBytes, Of(p => p.InferenceArenaBytes), "The memory of a session's activations in bytes.", "Inference arena");
-        if (IsLanguageModel)
+        if (IsLanguageModel || IsEncoderDecoder)
         {
             yield return InBytes("KvBytesPerToken", Of(p => p.StateBytesPerToken), "The memory that each token of context takes in a session's key/value cache, in bytes.", "Key/value cache", " a token");
             yield return StateBytes();
             yield return Count("long", "FlopsPerToken", Of(p => p.Entry("Decode").Plan.Flops),
                 "The floating-point operations of decoding one token at an empty context's end; a multiply-add counts as two.", "Decoding", " floating-point operations a token");
+            if (IsEncoderDecoder)
+            {
+                yield return Count("long", "FlopsPerSource", Of(p => p.Entry("Encode").Plan.Flops),
+                    "The floating-point operations of encoding the longest source; a multiply-add counts as two.", "Encoding", " floating-point operations for the longest source");
+            }
         }
         else if (IsFeedForward)
         {
@@ -109,10 +117,21 @@ internal sealed class ModelSurface
             yield return Count("int", "BatchSize", _program.Training!.BatchSize, "Sequences (or examples) in a training micro-batch.");
         }
 
-        if (IsLanguageModel)
+        if (IsLanguageModel || IsEncoderDecoder)
         {
-            yield return Count("int", "VocabularySize", Entries(ofTrainer: false)[0].Inputs[0].Classes, "The number of token ids.", "Vocabulary", " tokens");
-            yield return Count("int", "ContextLength", _program.Context, "The most tokens that a session holds; 0 where there is no limit.", "Context", " tokens");
+            if (IsLanguageModel)
+            {
+                yield return Count("int", "VocabularySize", Entries(ofTrainer: false)[0].Inputs[0].Classes, "The number of token ids.", "Vocabulary", " tokens");
+                yield return Count("int", "ContextLength", _program.Context, "The most tokens that a session holds; 0 where there is no limit.", "Context", " tokens");
+            }
+            else
+            {
+                yield return Count("int", "SourceVocabularySize", _program.Entry("Encode").Inputs[0].Classes, "The number of token ids of sources.", "Source vocabulary", " tokens");
+                yield return Count("int", "TargetVocabularySize", _program.Entry("Decode").Inputs[0].Classes, "The number of token ids of targets.", "Target vocabulary", " tokens");
+                yield return Count("int", "SourceContextLength", _program.SourceContext, "The most tokens of a source.", "Source context", " tokens");
+                yield return Count("int", "TargetContextLength", _program.Context, "The most tokens of a target, the first one that none is given for included; 0 where there is no limit.", "Target context", " tokens");
+            }
+
             if (_program.MaxBatch > 1)
             {
                 yield return Count("int", ModelConstants.MaxBatch, _program.MaxBatch, "The most sequences that a session holds, as its options ask for.", "Sequences of a session");
@@ -121,6 +140,10 @@ internal sealed class ModelSurface
             if (IsTrained)
             {
                 yield return Count("int", "SequenceLength", _program.Training!.SequenceLength, "Tokens of each sequence in a training micro-batch.");
+                if (IsEncoderDecoder)
+                {
+                    yield return Count("int", "SourceLength", _program.Find(EntryKind.Step)!.Inputs[0].Type.Shape[1].Maximum, "Tokens of each source in a training micro-batch, padding included.");
+                }
             }
         }
         else if (IsFeedForward)
@@ -191,20 +214,27 @@ internal sealed class ModelSurface
             yield break;
         }
 
-        string model = Global((IsLanguageModel ? "ICausalLanguageModel" : "IFeedForwardModel") + $"<{_spec.Type.Reference}>");
-        string trainable = Global($"ITrainableLanguageModel<{_spec.Type.Reference}>");
+        string model = Global((IsLanguageModel ? "ICausalLanguageModel" : IsEncoderDecoder ? "IEncoderDecoderModel" : "IFeedForwardModel") + $"<{_spec.Type.Reference}>");
+        string trainable = Global($"{(IsEncoderDecoder ? "ITrainableEncoderDecoderModel" : "ITrainableLanguageModel")}<{_spec.Type.Reference}>");
         yield return new BodyMember($"static string {model}.ModelName", SymbolText(_name));
         yield return new BodyMember($"static long {model}.ParameterTotal", "ParameterCount");
-        foreach (string constant in IsLanguageModel ? ["VocabularySize", "ContextLength"] : new[] { "InputSize", "OutputSize" })
+        string[] sizes = IsLanguageModel ? ["VocabularySize", "ContextLength"]
+            : IsEncoderDecoder ? ["SourceVocabularySize", "TargetVocabularySize", "SourceContextLength", "TargetContextLength"] : ["InputSize", "OutputSize"];
+        foreach (string constant in sizes)
         {
             yield return new BodyMember($"static int {model}.{constant}", constant);
         }
 
         yield return new BodyMember($"{SessionBase} {model}.CreateSession(global::ModelGen.SessionOptions? options)", "CreateSession(options)");
-        if (IsLanguageModel && IsTrained)
+        if ((IsLanguageModel || IsEncoderDecoder) && IsTrained)
         {
             yield return new BodyMember($"static int {trainable}.TrainingBatchSize", "BatchSize");
             yield return new BodyMember($"static int {trainable}.TrainingSequenceLength", "SequenceLength");
+            if (IsEncoderDecoder)
+            {
+                yield return new BodyMember($"static int {trainable}.TrainingSourceLength", "SourceLength");
+            }
+
             yield return new BodyMember($"{TrainerBase} {trainable}.CreateTrainer(global::ModelGen.Optimizer optimizer, global::ModelGen.TrainerOptions? options)", "CreateTrainer(optimizer, options)");
         }
     }
@@ -220,6 +250,7 @@ internal sealed class ModelSurface
     {
         ProgramAdapter.CausalLanguageModel => "CausalSession",
         ProgramAdapter.FeedForward => "FeedForwardSession",
+        ProgramAdapter.EncoderDecoder => "EncoderDecoderSession",
         _ => "ModelSession",
     });
 
@@ -233,6 +264,7 @@ internal sealed class ModelSurface
             {
                 ProgramAdapter.CausalLanguageModel => "TokenTrainer",
                 ProgramAdapter.FeedForward => classes ? "ClassifierTrainer" : "RegressionTrainer",
+                ProgramAdapter.EncoderDecoder => "SequencePairTrainer",
                 _ => "Trainer",
             });
         }
@@ -244,7 +276,7 @@ internal sealed class ModelSurface
         => new(
             SessionName,
             SessionBase,
-            (IsLanguageModel ? "Continues one sequence of tokens." : "Computes outputs from inputs.") + " It owns its memory and threads; use it from one thread at a time.",
+            (IsLanguageModel ? "Continues one sequence of tokens." : IsEncoderDecoder ? "Encodes a source and continues its target, token by token." : "Computes outputs from inputs.") + " It owns its memory and threads; use it from one thread at a time.",
             $"{_spec.Type.Reference} model, global::ModelGen.SessionOptions? options",
             ["model._weights, new " + Runtime + "ProgramLayout", .. Layout(ofTrainer: false), "}, options"],
             "null!, null!, null",
