@@ -51,7 +51,7 @@ internal static class ModelCompiler
         {
             EntryKind.Step => StepGraph(entry, built[i], program.Frozen, stages),
             EntryKind.Evaluate => EvaluationGraph(entry, built[i], stages),
-            _ => InferenceGraph(entry, built[i], program.Context, stages),
+            _ => InferenceGraph(entry, built[i], program.Caches, stages),
         })];
 
         // A session and a trainer each hold the states of their own entry points; parameters are the model's, those without a gradient last.
@@ -67,14 +67,14 @@ internal static class ModelCompiler
     }
 
     /// <summary>A forward graph as an inference plan runs it; one that continues a sequence hands out its last step.</summary>
-    public static ModelGraph InferenceGraph(EntryPoint entry, ModelGraph forward, int context, Stages stages)
+    public static ModelGraph InferenceGraph(EntryPoint entry, ModelGraph forward, SequenceCaches caches, Stages stages)
         => stages.Rewrite(forward.WithOutputs([.. entry.Outputs]),
             (nameof(BindExtents), g => BindExtents.Run(g, entry.Batch, entry.Time)),
             (nameof(ExpandComposites), ExpandComposites.Run),
             (nameof(RemoveDropout), RemoveDropout.Run),
-            (nameof(StreamInference), g => entry.Continues ? StreamInference.Run(g, entry.Outputs[0], context, entry.EveryStep) : g),
+            (nameof(StreamInference), g => entry.Continues ? StreamInference.Run(g, entry.Outputs[0], caches, entry.EveryStep) : g),
             (nameof(InlineSingleStep), InlineSingleStep.Run),
-            (nameof(BatchSequences), g => entry.ContinuesEach ? BatchSequences.Run(g, entry.Input(EntryPoint.SequencesInput)!, entry.Input(EntryPoint.PositionsInput), context) : g),
+            (nameof(BatchSequences), g => entry.ContinuesEach ? BatchSequences.Run(g, entry.Input(EntryPoint.SequencesInput)!, entry.Input(EntryPoint.PositionsInput), caches) : g),
             (nameof(SinkLastRow), SinkLastRow.Run),
             (nameof(RemoveStopGradient), RemoveStopGradient.Run),
             (nameof(Simplify), Simplify.Run),

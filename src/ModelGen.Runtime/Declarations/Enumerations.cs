@@ -73,3 +73,23 @@ public enum ParameterLayout
     /// <summary>[outputs, inputs], as PyTorch's Linear.</summary>
     Linear,
 }
+
+/// <summary>Which earlier positions a position of causal self-attention sees.</summary>
+public enum AttentionPattern
+{
+    /// <summary>All of them.</summary>
+    Full,
+
+    /// <summary>The latest ones, as many as <c>Window</c> says, its own included (Beltagy et al., "Longformer: The Long-Document Transformer", 2020, section 3.1).</summary>
+    Window,
+}
+
+/// <summary>How a Transformer knows where a token stands.</summary>
+public enum PositionEncoding
+{
+    /// <summary>A learned vector for each position is added to the token's embedding: positions beyond the last have none.</summary>
+    Learned,
+
+    /// <summary>Nothing: only the causal mask tells positions apart.</summary>
+    None,
+}

@@ -32,8 +32,27 @@ public sealed class GptAttribute : Attribute
     /// <summary>The number of token ids, 0 to <c>Vocab - 1</c>. Required, 1 or more.</summary>
     public int Vocab { get; set; }
 
-    /// <summary>The most tokens that a sequence may hold: the number of learned positions. Required, 1 or more.</summary>
+    /// <summary>
+    /// The most tokens that a sequence may hold: the number of learned positions. Required, 1 or more; but where attention sees a
+    /// <see cref="Window"/> alone and <see cref="Positions"/> are not learned, it may be left out, and sequences have no end.
+    /// </summary>
     public int Context { get; set; }
+
+    /// <summary>
+    /// Which earlier positions a position sees. With a pattern, work and memory grow with what is seen, and not with the square of the
+    /// length. Default: <see cref="AttentionPattern.Full"/>.
+    /// </summary>
+    public AttentionPattern Attention { get; set; }
+
+    /// <summary>
+    /// With <see cref="AttentionPattern.Window"/>, how many of the latest positions each position sees, its own included: 1 or more. Sessions keep the keys
+    /// and values of a window and of a run in a ring, however long the sequence. A layer sees what the one below saw, so that what is seen of
+    /// the text grows by a window with each layer.
+    /// </summary>
+    public int Window { get; set; }
+
+    /// <summary>How the model knows where a token stands. Default: <see cref="PositionEncoding.Learned"/>.</summary>
+    public PositionEncoding Positions { get; set; }
 
     /// <summary>The hidden width of the feed-forward network. Default: four times <see cref="DModel"/> (which 0 stands for).</summary>
     public int FeedForward { get; set; }

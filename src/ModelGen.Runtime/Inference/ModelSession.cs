@@ -193,11 +193,12 @@ public abstract unsafe class ModelSession : IDisposable
     private protected void CheckSpace(int count, int row = 0)
     {
         int position = _positions[row];
-        if (PlanLayout.ContextLength > 0 && count > PlanLayout.ContextLength - position)
+        int limit = PlanLayout.ContextLength > 0 ? PlanLayout.ContextLength : PlanLayout.PositionLimit;
+        if (limit > 0 && count > limit - position)
         {
             string holds = Batch == 1 ? "the session holds" : FormattableString.Invariant($"sequence {row} of the session has");
             throw new InvalidOperationException(
-                FormattableString.Invariant($"{count} more tokens do not fit: {holds} {position}, and the context length is {PlanLayout.ContextLength}. Reset {(Batch == 1 ? "the session" : "it")} to start over."));
+                FormattableString.Invariant($"{count} more tokens do not fit: {holds} {position}, and {(PlanLayout.ContextLength > 0 ? "the context length" : "the number of its positions")} is {limit}. Reset {(Batch == 1 ? "the session" : "it")} to start over."));
         }
     }
 

@@ -96,6 +96,9 @@ public sealed class ProgramLayout
     /// <summary>The most tokens that a session holds; 0 where there is no limit.</summary>
     public int ContextLength { get; init; }
 
+    /// <summary>Where there is no such limit, but runs find what came before by their position: the positions that they can tell apart; otherwise 0.</summary>
+    public int PositionLimit { get; init; }
+
     /// <summary>The most sequences that a session holds, each with states of its own of <see cref="StateBytes"/>.</summary>
     public int MaximumBatch { get; init; } = 1;
 

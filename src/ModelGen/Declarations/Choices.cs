@@ -38,3 +38,15 @@ internal enum ParameterLayout
     Conv1D,
     Linear,
 }
+
+internal enum AttentionPattern
+{
+    Full,
+    Window,
+}
+
+internal enum PositionEncoding
+{
+    Learned,
+    None,
+}

@@ -23,8 +23,10 @@ internal static class CommonPrograms
     /// <param name="context">The most tokens of a sequence; 0 where there is no limit.</param>
     /// <param name="build">The forward graph.</param>
     /// <param name="inside">What the graph hands out of its inside; null for nothing.</param>
-    public static ModelProgram CausalLanguageModel(ModelSpec spec, int vocabulary, int context, GraphOf build, InsideOutputs? inside = null)
+    /// <param name="hasPositions">Whether a step depends on how many came before, where <paramref name="context"/> sets no limit.</param>
+    public static ModelProgram CausalLanguageModel(ModelSpec spec, int vocabulary, int context, GraphOf build, InsideOutputs? inside = null, bool hasPositions = false)
     {
+        int positions = context > 0 ? context : hasPositions ? SizeLimits.Positions : 0;
         Shape sequences = Shape.Of(Dim.Batch(spec.Training?.BatchSize ?? 1), Dim.Time(context > 0 ? context : Math.Max(1, spec.Training?.SequenceLength ?? 1)));
         var tokens = new Input("tokens", TensorType.Int(sequences), vocabulary);
         var targets = new Input("targets", TensorType.Int(sequences), vocabulary) { MayBeIgnored = true };
@@ -49,11 +51,11 @@ internal static class CommonPrograms
         if (most > 1)
         {
             Dim rows = Dim.Batch(most);
-            Input[] where = [new Input(EntryPoint.SequencesInput, TensorType.Int(Shape.Of(rows)), most), .. context > 0 ? [new Input(EntryPoint.PositionsInput, TensorType.Int(Shape.Of(rows)), context)] : Array.Empty<Input>()];
+            Input[] where = [new Input(EntryPoint.SequencesInput, TensorType.Int(Shape.Of(rows)), most), .. positions > 0 ? [new Input(EntryPoint.PositionsInput, TensorType.Int(Shape.Of(rows)), positions)] : Array.Empty<Input>()];
             inference.Add(new EntryPoint("DecodeBatch", EntryKind.Infer, [tokens, .. where], ["logits"], forward) { Batch = rows, ContinuesEach = true });
         }
 
-        return Of(ProgramAdapter.CausalLanguageModel, spec, tokens, targets, build, inference) with { Context = context, MaxBatch = most };
+        return Of(ProgramAdapter.CausalLanguageModel, spec, tokens, targets, build, inference) with { Context = context, Positions = positions, MaxBatch = most };
     }
 
     /// <summary>

@@ -24,7 +24,9 @@ internal sealed class Gpt : IFamily
         bool headsHold = checks.RequireSize("Heads");
         bool keyHeadsHold = checks.OptionalSize("KeyValueHeads", minimum: 0);
         bool vocabHolds = checks.RequireSize("Vocab");
-        bool contextHolds = checks.RequireSize("Context");
+        SelfAttentionOptions attention = options.Attention;
+        bool contextHolds = attention.IsEndless ? checks.OptionalSize("Context", minimum: 0) : checks.RequireSize("Context");
+        bool attentionHolds = attention.Validate(spec, checks, report);
         bool feedForwardHolds = checks.OptionalSize("FeedForward", minimum: 0);
         checks.OptionalPositive("LayerNormEpsilon");
         checks.OptionalProbability("Dropout");
@@ -38,12 +40,12 @@ internal sealed class Gpt : IFamily
             report(new SpecProblem(DiagnosticIds.HeadsDoNotDivide, "KeyValueHeads", ["Heads", "KeyValueHeads", $"{options.Heads}", $"{options.KeyValueHeads}"]));
         }
 
-        if (contextHolds && spec.Training is { } training && training.SequenceLength > options.Context)
+        if (contextHolds && options.Context > 0 && spec.Training is { } training && training.SequenceLength > options.Context)
         {
             report(new SpecProblem(DiagnosticIds.ContextTooShort, "SequenceLength", [$"{training.SequenceLength}", $"{options.Context}"], "Trainable"));
         }
 
-        if (layersHold && modelHolds && headsHold && keyHeadsHold && vocabHolds && contextHolds && feedForwardHolds)
+        if (layersHold && modelHolds && headsHold && keyHeadsHold && vocabHolds && contextHolds && attentionHolds && feedForwardHolds)
         {
             // Real numbers, since as integers the products could overflow.
             double width = options.Width;
@@ -51,12 +53,13 @@ internal sealed class Gpt : IFamily
             double feedForward = options.FeedForward;
             double vocabulary = options.Vocabulary;
             double hidden = Math.Max(projections, feedForward);
-            double largest = width * Math.Max(Math.Max(vocabulary, options.Context), hidden);
+            double largest = width * Math.Max(Math.Max(vocabulary, attention.Positions == PositionEncoding.Learned ? options.Context : 1), hidden);
 
-            // A run takes a chunk of the context and gives one row of logits; the cache holds all keys.
-            double inferred = Math.Max(vocabulary, Math.Max(Math.Min(options.Context, CommonPrograms.LargestChunk) * hidden, options.Context * (projections - width) / 2));
+            // A run takes a chunk of the context and gives one row of logits; the cache holds all keys that are seen.
+            double rows = attention.CacheRows(options.Context);
+            double inferred = Math.Max(vocabulary, Math.Max(Math.Min(rows, CommonPrograms.LargestChunk) * hidden, rows * (projections - width) / 2));
             checks.ModelSize(spec, largest, inferred, widest: Math.Max(vocabulary, hidden));
-            CommonPrograms.ValidateSessions(spec, checks, states: options.Layers * options.Context * (projections - width), Math.Max(vocabulary, hidden));
+            CommonPrograms.ValidateSessions(spec, checks, states: options.Layers * rows * (projections - width), Math.Max(vocabulary, hidden));
         }
     }
 
@@ -65,7 +68,7 @@ internal sealed class Gpt : IFamily
         GptOptions options = GptOptions.Of(spec);
         var inside = new InsideOutputs(
             options.HiddenStates ? options.Layers + 1 : 0, options.Width, options.AttentionWeights ? options.Layers : 0, options.Heads);
-        return CommonPrograms.CausalLanguageModel(spec, options.Vocabulary, options.Context, (tokens, targets) => Build(options, tokens, targets), inside) with { Files = Files(options) };
+        return CommonPrograms.CausalLanguageModel(spec, options.Vocabulary, options.Context, (tokens, targets) => Build(options, tokens, targets), inside, hasPositions: true) with { Files = Files(options) };
     }
 
     private static FileConventions Files(GptOptions options) => new(
@@ -84,6 +87,7 @@ internal sealed class Gpt : IFamily
         FileOption.Of("HeadBias", options.HeadBias),
         FileOption.Of("LayerNormEpsilon", options.LayerNormEpsilon),
         FileOption.Of("Layout", options.Layout),
+        .. options.Attention.Files,
         FileOption.Of("Dropout", options.Dropout) with { TrainingOnly = true },
     ])
     {
@@ -116,8 +120,17 @@ internal sealed class Gpt : IFamily
         using (b.Scope("transformer"))
         {
             table = b.Parameter("wte.weight", Shape.Of(options.Vocabulary, width), normal);
-            Value positions = b.Parameter("wpe.weight", Shape.Of(options.Context, width), normal);
-            Value x = b.Add(new Add(), "embeddings", b.Add(new Embedding(), "wte", table, tokens), b.Add(new RowsAtPosition(tokens.Shape[1]), "wpe", positions));
+            Value x;
+            if (options.Attention.Positions == PositionEncoding.Learned)
+            {
+                Value positions = b.Parameter("wpe.weight", Shape.Of(options.Context, width), normal);
+                x = b.Add(new Add(), "embeddings", b.Add(new Embedding(), "wte", table, tokens), b.Add(new RowsAtPosition(tokens.Shape[1]), "wpe", positions));
+            }
+            else
+            {
+                x = b.Add(new Embedding(), "embeddings", table, tokens);
+            }
+
             x = b.Dropout("drop", x, options.Dropout, mode);
             for (int layer = 0; layer < options.Layers; layer++)
             {
@@ -127,7 +140,7 @@ internal sealed class Gpt : IFamily
                     b.Recomputed = options.Recompute == Recomputation.Blocks ? new Recomputed(b.Qualify(""), 0) : default;
                     Value normed = b.LayerNorm("ln_1", x, bias, options.LayerNormEpsilon);
                     Value qkv = b.Linear("attn.c_attn", normed, width + (2 * keyWidth), options.QkvBias, normal, transposedInFile: transposed);
-                    var op = new Attention(options.Heads, options.KeyValueHeads, headWidth, 1 / Math.Sqrt(headWidth), KeyRange.Causal);
+                    var op = new Attention(options.Heads, options.KeyValueHeads, headWidth, 1 / Math.Sqrt(headWidth), options.Attention.Range);
                     Value[] factors = [b.Add(new SliceColumns(0, width), "attn.q", qkv), b.Add(new SliceColumns(width, keyWidth), "attn.k", qkv), b.Add(new SliceColumns(width + keyWidth, keyWidth), "attn.v", qkv)];
                     Value[] attention = b.AddMany(op, "attn", factors);
                     if (options.AttentionWeights && targetIds is null)
@@ -185,6 +198,8 @@ internal sealed record GptOptions(int Layers, int Width, int Heads, int Vocabula
 {
     public int KeyValueHeads { get; private init; }
 
+    public SelfAttentionOptions Attention { get; private init; } = null!;
+
     public long FeedForward { get; private init; }
 
     public Activation Activation { get; private init; }
@@ -217,6 +232,7 @@ internal sealed record GptOptions(int Layers, int Width, int Heads, int Vocabula
         return new GptOptions(spec.Int("Layers", 0), width, heads, spec.Int("Vocab", 0), spec.Int("Context", 0))
         {
             KeyValueHeads = spec.Size("KeyValueHeads", heads),
+            Attention = SelfAttentionOptions.Of(spec),
             FeedForward = spec.Size("FeedForward", 0) is not 0 and int given ? given : 4L * width,
             Activation = spec.Choice("Activation", Activation.GeluTanh),
             TieEmbeddings = spec.Flag("TieEmbeddings", true),

@@ -62,7 +62,7 @@ internal static class KernelSignature
                 text.Append('|').Append(k.Rows).Append('x').Append(k.Columns);
                 break;
             case ScatterKernel k:
-                text.Append('|').Append(k.Rows).Append('x').Append(k.Columns).Append(" of ").Append(k.Sequences).Append('x').Append(k.Positions).Append(' ').Append(k.PositionStride);
+                text.Append('|').Append(k.Rows).Append('x').Append(k.Columns).Append(" of ").Append(k.Sequences).Append('x').Append(k.Positions).Append(' ').Append(k.PositionStride).Append(k.IsRing ? " ring" : "");
                 break;
             case EmbeddingGradientKernel k:
                 text.Append('|').Append(k.Rows).Append('x').Append(k.Columns).Append(" of ").Append(k.TableRows).Append(' ').Append(k.Mode);

@@ -29,4 +29,7 @@ internal sealed class ScatterKernel(string name, IReadOnlyList<KernelOperand> op
     public int PositionStride { get; } = positionStride;
 
     public bool HasPositions => Operands.Count == 4;
+
+    /// <summary>Whether positions go around: position p is row p modulo <see cref="Positions"/>.</summary>
+    public bool IsRing { get; init; }
 }

@@ -65,8 +65,8 @@ internal sealed record KeyRange
         IsCausal ? " causal" : "", Window is { } window ? $" window={window}" : "", IsCached ? " cached" : "", IsRing ? " ring" : "", HasSequences ? " sequences" : "",
         HasPositions ? " positions" : "", HasQueryLengths ? " query_lengths" : "", HasKeyLengths ? " key_lengths" : "");
 
-    // What is added to a position must not overflow.
-    private const int LargestWindow = 1 << 29;
+    /// <summary>The largest distance: what is added to a position must not overflow.</summary>
+    public const int LargestWindow = 1 << 29;
 
     /// <summary>The most keys that one query sees of <paramref name="keys"/>.</summary>
     public int MostKeysOfOne(int keys) => (int)Math.Min(keys, Window is { } window ? (IsCausal ? window : 2L * window) + 1 : keys);

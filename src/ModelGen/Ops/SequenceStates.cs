@@ -30,15 +30,20 @@ internal sealed record SequenceStates(string State, Shape Shape) : LeafOperator
 /// </summary>
 internal sealed record ScatterRows : KernelOperator
 {
+    /// <summary>Whether position p lies in row p modulo P.</summary>
+    public bool IsRing { get; init; }
+
     public override string Mnemonic => "scatter_rows";
+
+    public override string Attributes => IsRing ? "ring" : "";
 
     public override IReadOnlyList<TensorType> Infer(IReadOnlyList<TensorType> inputs)
     {
-        Require(inputs.Count is 3 or 4 && inputs[0].Shape.Rank == inputs.Count - 1 && inputs[1].Element == ElementType.Float32 && inputs[0].Shape[-1] == inputs[1].Shape[-1]
+        Require((inputs.Count == 4 || (inputs.Count == 3 && !IsRing)) && inputs[0].Shape.Rank == inputs.Count - 1 && inputs[1].Element == ElementType.Float32 && inputs[0].Shape[-1] == inputs[1].Shape[-1]
             && inputs.Skip(2).All(i => i.Element == ElementType.Int32 && i.Shape.Rank == 1 && RowExtent.Of(i.Shape[0]) == inputs[1].Shape.Rows),
             $"takes states, rows of them and where each goes, and got {List(inputs)}");
         return Single(inputs[0]);
     }
 
-    public override int? IndexLimit(Node node, int input) => input < 2 ? null : node.Inputs[0].Shape[input - 2].Maximum;
+    public override int? IndexLimit(Node node, int input) => input < 2 || (IsRing && input == 3) ? null : node.Inputs[0].Shape[input - 2].Maximum;
 }

@@ -16,8 +16,8 @@ internal static class BatchSequences
     /// <param name="graph">A graph over [B, 1] steps, with no scan.</param>
     /// <param name="sequences">The numbers of the sequences, i32 [B].</param>
     /// <param name="positions">Their positions, i32 [B]; null where nothing depends on them.</param>
-    /// <param name="context">The rows of a cache.</param>
-    public static ModelGraph Run(ModelGraph graph, Input sequences, Input? positions, int context)
+    /// <param name="caches">How many keys and values a sequence has caches for.</param>
+    public static ModelGraph Run(ModelGraph graph, Input sequences, Input? positions, SequenceCaches caches)
     {
         Value Sequences(GraphBuilder b) => b.Add(sequences, sequences.InputName);
         Value Positions(GraphBuilder b, Node node) => positions is null
@@ -43,14 +43,14 @@ internal static class BatchSequences
                     Value picked = b.Add(new Embedding(), node.Name, inputs[0], Positions(b, node));
                     return [b.Add(new Reshape(Shape.Of(picked.Shape[0], 1, picked.Shape[-1])), node.Name, picked)];
                 case Attention { Range: { IsCausal: true, IsCached: false, VariesBySequence: false } range } attention:
+                    KeyRange cached = caches.Cached(range) with { HasSequences = true, HasPositions = true };
                     Value Cache(string name, Value rows)
                     {
                         name = node.Name + "." + name;
-                        Value caches = b.Add(new SequenceStates(name, Shape.Of(sequences.Classes, context, rows.Shape[-1])), name);
-                        return b.Add(new ScatterRows(), name, caches, rows, Sequences(b), Positions(b, node));
+                        Value all = b.Add(new SequenceStates(name, Shape.Of(sequences.Classes, caches.Rows(cached), rows.Shape[-1])), name);
+                        return b.Add(new ScatterRows { IsRing = cached.IsRing }, name, all, rows, Sequences(b), Positions(b, node));
                     }
 
-                    KeyRange cached = range with { IsCached = true, HasSequences = true, HasPositions = true };
                     return b.AddMany(attention with { Range = cached }, node.Name, [inputs[0], Cache("key_cache", inputs[1]), Cache("value_cache", inputs[2]), Sequences(b), Positions(b, node)]);
                 case Scan or LastRow or Attention:
                     throw new GraphException($"{node}: takes several steps, and each sequence has one");

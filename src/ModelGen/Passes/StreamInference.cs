@@ -14,22 +14,23 @@ internal static class StreamInference
 {
     /// <param name="graph">A graph over whole sequences.</param>
     /// <param name="output">The output that is wanted of the last step alone.</param>
-    /// <param name="context">The rows of a cache.</param>
+    /// <param name="caches">How many keys and values a sequence has caches for.</param>
     /// <param name="everyStep">Whether all outputs are wanted instead, for every step of the run.</param>
-    public static ModelGraph Run(ModelGraph graph, string output, int context, bool everyStep = false)
+    public static ModelGraph Run(ModelGraph graph, string output, SequenceCaches caches, bool everyStep = false)
     {
         return GraphRewriter.Rewrite(graph, (builder, node, inputs) =>
         {
-            Value Cache(string owner, string name, Value rows)
+            Value Cache(string owner, string name, Value rows, KeyRange cached)
             {
-                var state = builder.Add(new StateRead(owner + "." + name, Shape.Of(context, rows.Shape[-1])), owner + "." + name);
-                return builder.Add(new AppendState(), owner + "." + name, state, rows);
+                var state = builder.Add(new StateRead(owner + "." + name, Shape.Of(caches.Rows(cached), rows.Shape[-1])), owner + "." + name);
+                return builder.Add(new AppendState { IsRing = cached.IsRing }, owner + "." + name, state, rows);
             }
 
             if (node.Op is AttentionWeights { Of.Range: { IsCausal: true, IsCached: false } seen } weights)
             {
                 // Their keys are those of the attention that they belong to.
-                return [builder.Add(weights with { Of = weights.Of with { Range = seen with { IsCached = true } } }, node.Name, inputs[0], Cache(node.Inputs[2].Node.Name, "key_cache", inputs[1]), inputs[2])];
+                KeyRange all = caches.Cached(seen);
+                return [builder.Add(weights with { Of = weights.Of with { Range = all } }, node.Name, inputs[0], Cache(node.Inputs[2].Node.Name, "key_cache", inputs[1], all), inputs[2])];
             }
 
             if (node.Op is not Attention { Range: { IsCausal: true, IsCached: false } range } attention)
@@ -42,7 +43,8 @@ internal static class StreamInference
                 throw new GraphException($"{node}: a sequence that goes on has no lengths");
             }
 
-            return builder.AddMany(attention with { Range = range with { IsCached = true } }, node.Name, [inputs[0], Cache(node.Name, "key_cache", inputs[1]), Cache(node.Name, "value_cache", inputs[2])]);
+            KeyRange cached = caches.Cached(range);
+            return builder.AddMany(attention with { Range = cached }, node.Name, [inputs[0], Cache(node.Name, "key_cache", inputs[1], cached), Cache(node.Name, "value_cache", inputs[2], cached)]);
         }, (builder, map) =>
         {
             if (!everyStep)

@@ -1,6 +1,7 @@
 using System.Collections.Generic;
 using System.Linq;
 using ModelGen.Compiler.Graph;
+using ModelGen.Compiler.Passes;
 
 namespace ModelGen.Compiler.Programs;
 
@@ -32,8 +33,14 @@ internal sealed record ModelProgram(ProgramAdapter Adapter, IReadOnlyList<EntryP
     /// <summary>The most tokens that an encoder takes; 0 where there is none.</summary>
     public int SourceContext { get; init; }
 
+    /// <summary>The number of positions that a sequence may have, by which runs find what came before; 0 where they need none.</summary>
+    public int Positions { get; init; }
+
     /// <summary>The most sequences that a session may hold.</summary>
     public int MaxBatch { get; init; } = 1;
+
+    /// <summary>How many keys and values a sequence has caches for.</summary>
+    public SequenceCaches Caches => new(Context, Entries.Where(e => e.Continues).Select(e => e.Time.Maximum).DefaultIfEmpty(1).Max());
 
     /// <summary>The sequences (or examples) and the time steps of a training micro-batch; null where there is no training.</summary>
     public TrainingSpec? Training { get; init; }

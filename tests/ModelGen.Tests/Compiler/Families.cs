@@ -35,6 +35,8 @@ internal static class Families
         yield return ("gpt untied without bias", Spec("Gpt", 2, 6, [.. gpt, I("TieEmbeddings", 0), I("Bias", 0), I("Activation", 0), I("FeedForward", 13)]));
         yield return ("gpt with dropout", Spec("Gpt", 3, 4, [.. gpt, R("Dropout", 0.25), I("Activation", 1), I("QkvBias", 0)]));
         yield return ("gpt with shared keys", Spec("Gpt", 2, 5, [I("Layers", 2), I("DModel", 16), I("Heads", 4), I("KeyValueHeads", 2), I("Vocab", 11), I("Context", 6)]));
+        yield return ("gpt with a window", Spec("Gpt", 2, 9, [I("Layers", 2), I("DModel", 8), I("Heads", 2), I("Vocab", 11), I("Context", 12), I("Attention", 1), I("Window", 3)]));
+        yield return ("gpt with a window and no positions", Spec("Gpt", 2, 9, [I("Layers", 2), I("DModel", 8), I("Heads", 4), I("KeyValueHeads", 2), I("Vocab", 11), I("Attention", 1), I("Window", 2), I("Positions", 1)]));
         yield return ("gpt of one of everything", Spec("Gpt", 1, 1, I("Layers", 1), I("DModel", 1), I("Heads", 1), I("Vocab", 2), I("Context", 1)));
         foreach ((int number, string loss) in new[] { (0, "cross-entropy"), (1, "squared error"), (2, "binary cross-entropy") })
         {

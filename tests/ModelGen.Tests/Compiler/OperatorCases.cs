@@ -250,13 +250,16 @@ internal static class OperatorCases
             b.UpdateState("s", b.Add(new ScatterRows(), "scattered", states, Parameter(b, "x", 3, 7), sequences));
             return [b.Add(new Tanh(), "y", before), b.Add(new Tanh(), "z", b.Add(new Embedding(), "other", others, sequences))];
         }, hasGradient: false);
-        yield return Case("scatter_rows at positions", b =>
+        foreach (bool isRing in new[] { false, true })
         {
-            Value states = b.Add(new SequenceStates("s", Shape.Of(4, 9, 5)), "s"), others = b.Add(new SequenceStates("o", Shape.Of(4, 3)), "o");
-            Value sequences = Indices(b, "sequences", 4, 3);
-            Value after = b.Add(new ScatterRows(), "scattered", states, Parameter(b, "x", 3, 1, 5), sequences, Indices(b, "positions", 9, 3));
-            return [b.Add(new Tanh(), "y", after), b.Add(new Tanh(), "z", b.Add(new Embedding(), "other", others, sequences))];
-        }, hasGradient: false);
+            yield return Case(isRing ? "scatter_rows around a ring" : "scatter_rows at positions", b =>
+            {
+                Value states = b.Add(new SequenceStates("s", Shape.Of(4, 9, 5)), "s"), others = b.Add(new SequenceStates("o", Shape.Of(4, 3)), "o");
+                Value sequences = Indices(b, "sequences", 4, 3);
+                Value after = b.Add(new ScatterRows { IsRing = isRing }, "scattered", states, Parameter(b, "x", 3, 1, 5), sequences, Indices(b, "positions", isRing ? 1000 : 9, 3));
+                return [b.Add(new Tanh(), "y", after), b.Add(new Tanh(), "z", b.Add(new Embedding(), "other", others, sequences))];
+            }, hasGradient: false);
+        }
 
         foreach (OperatorCase attention in AttentionCases().Concat(RangeCases()))
         {

@@ -39,12 +39,12 @@ public sealed class RandomFamilyTests
         CacheSizes caches = Caches(random);
         foreach (ModelSpec spec in new[] { Gpt(random), Recurrent(random) })
         {
-            int context = spec.Int("Context", 256);
+            int context = spec.Size("Context", 256);
             int chunk = Math.Min(context, Size(random, 7));
             EntryPoint decode = FamilyRegistry.Get(spec.Family).Describe(spec).Entry("Decode");
             foreach (int most in new[] { chunk, 1 })
             {
-                ModelGraph graph = ModelCompiler.InferenceGraph(decode with { Time = most == 1 ? 1 : Dim.Time(most) }, decode.Build(), context, default);
+                ModelGraph graph = ModelCompiler.InferenceGraph(decode with { Time = most == 1 ? 1 : Dim.Time(most) }, decode.Build(), new SequenceCaches(spec.Int("Context", 0), chunk), default);
                 GraphFunction function = GraphFunction.Compile([graph], random.Next(2) == 0 ? BufferPlacement.Guarded : BufferPlacement.Planned, caches)[0];
                 foreach (int count in new[] { 1, most, 1 + random.Next(most) }.Distinct())
                 {
@@ -79,7 +79,20 @@ public sealed class RandomFamilyTests
         [
             Of("Layers", 1), Of("DModel", heads * (1 + random.Next(40))), Of("Heads", heads), Of("KeyValueHeads", keyHeads), Of("FeedForward", Size(random, 9)),
             Of("Vocab", 2 + Size(random, 10)), Of("Context", sequence + random.Next(9)), Of("Bias", random.Next(2)), Of("TieEmbeddings", random.Next(2)),
+            .. Attention(random),
         ]);
+    }
+
+    /// <summary>Full attention as often as all patterns together.</summary>
+    private static IEnumerable<DeclaredArgument> Attention(Random random)
+    {
+        if (random.Next(2) == 0)
+        {
+            yield return Of("Attention", (int)AttentionPattern.Window);
+            yield return Of("Window", Size(random, 6));
+        }
+
+        yield return Of("Positions", random.Next(2) == 0 ? (int)PositionEncoding.Learned : (int)PositionEncoding.None);
     }
 
     private static ModelSpec Mlp(Random random) => Families.Spec("Mlp", Size(random, 11), 0,

@@ -391,6 +391,7 @@ internal sealed class ReferenceInterpreter
         for (int row = 0; row < inputs[1].Rows; row++)
         {
             int position = inputs.Length == 4 ? (int)inputs[3].Data[row] : 0;
+            position = node.Op is ScatterRows { IsRing: true } ? position % positions : position;
             inputs[1].Data.AsSpan(row * result.Columns, result.Columns).CopyTo(result.Data.AsSpan((((int)inputs[2].Data[row] * positions) + position) * result.Columns));
         }
 

@@ -91,6 +91,9 @@ public sealed class DiagnosticTests
     [InlineData("[{|MG0006,MG0006,MG0006,MG0006,MG0006:Gpt|}] public partial class Model;", "Layers", "DModel", "Heads", "Vocab", "Context")]
     [InlineData("[{|MG0006:Gpt|}(DModel = 8, Heads = 2, Vocab = 11, Context = 6)] public partial class Model;", "Layers")]
     [InlineData("[{|MG0006:ModelGen.GptAttribute|}(Layers = 1, DModel = 8, Heads = 2, Vocab = 11)] public partial class Model;", "Context")]
+    [InlineData("[{|MG0006:Gpt|}(Layers = 1, DModel = 8, Heads = 2, Vocab = 11, Context = 6, Attention = AttentionPattern.Window)] public partial class Model;", "Window")]
+    [InlineData("[{|MG0006:Gpt|}(Layers = 1, DModel = 8, Heads = 2, Vocab = 11, Attention = AttentionPattern.Window, Window = 4)] public partial class Model;", "Context")]
+    [InlineData("[{|MG0006:Gpt|}(Layers = 1, DModel = 8, Heads = 2, Vocab = 11, Positions = PositionEncoding.None)] public partial class Model;", "Context")]
     [InlineData("[{|MG0006,MG0006:RecurrentLm|}] public partial class Model;", "Hidden", "Vocab")]
     [InlineData("[{|MG0006:RecurrentLm|}(Hidden = 4)] public partial class Model;", "Vocab")]
     [InlineData(Tiny + " [{|MG0006,MG0006:Trainable|}] public partial class Model;", "BatchSize", "SequenceLength")]
@@ -104,6 +107,7 @@ public sealed class DiagnosticTests
 
     [Theory]
     [InlineData("[Gpt(Layers = {|MG0007:0|}, DModel = {|MG0007:-8|}, Heads = {|MG0007:0|}, Vocab = {|MG0007:int.MinValue|}, Context = {|MG0007:-(1 + 1)|}, FeedForward = {|MG0007:-1|})] public partial class Model;")]
+    [InlineData("[Gpt(Layers = 1, DModel = 8, Heads = 2, Vocab = 11, Context = 6, Attention = AttentionPattern.Window, Window = {|MG0007:0|})] public partial class Model;")]
     [InlineData("[RecurrentLm(Layers = {|MG0007:0|}, Hidden = {|MG0007:0|}, Embedding = {|MG0007:-1|}, Vocab = {|MG0007:0|})] public partial class Model;")]
     [InlineData("[Mlp(2, {|MG0007:0|}, {|MG0007:-3|})] [Trainable(BatchSize = {|MG0007:0|})] public partial class Model;")]
     [InlineData("[Mlp(new int[] { 2, {|MG0007:0|}, 3 }, Bias = false)] public partial class Model;")]
@@ -200,6 +204,8 @@ public sealed class DiagnosticTests
     [InlineData("[Mlp(2, 3, 2, OutputActivation = {|MG0012:Activation.Tanh|}, Loss = Loss.CrossEntropy)] public partial class Model;")]
     [InlineData("[Mlp(2, 3, 1, Loss = Loss.BinaryCrossEntropy, OutputActivation = {|MG0012:Activation.Sigmoid|})] [Trainable(BatchSize = 1)] public partial class Model;")]
     [InlineData(Tiny + " [MemoryBudget(TrainingBytes = {|MG0012:1|})] public partial class Model;")]
+    [InlineData("[Gpt(Layers = 1, DModel = 8, Heads = 2, Vocab = 11, Context = 6, Window = {|MG0012:3|})] public partial class Model;")]
+    [InlineData("[Gpt(Layers = 1, DModel = 8, Heads = 2, Vocab = 11, Context = 6, Attention = AttentionPattern.Window, Window = 3, AttentionWeights = {|MG0012:true|})] public partial class Model;")]
     public Task Arguments_must_go_together(string declaration) => GeneratorHarness.ExpectAsync($"using ModelGen;\n{declaration}\n{Use}");
 
     [Theory]

@@ -172,3 +172,13 @@ public partial class OpenAttentionGpt;
 
 [RecurrentLm(Cell = Cell.Lstm, Layers = 2, Embedding = 18, Hidden = 35, Vocab = 41, HiddenStates = true)]
 public partial class OpenLstm;
+
+// Attention that sees a part of what came before.
+
+[Gpt(Layers = 3, DModel = 30, Heads = 5, Vocab = 97, Attention = AttentionPattern.Window, Window = 7, Positions = PositionEncoding.None, MaxBatch = 3, Score = true)]
+[Trainable(BatchSize = 3, SequenceLength = 29)]
+public partial class EndlessGpt;
+
+[Gpt(Layers = 2, DModel = 40, Heads = 4, KeyValueHeads = 2, FeedForward = 56, Vocab = 50, Context = 700, Attention = AttentionPattern.Window, Window = 24, MaxBatch = 2)]
+[Trainable(BatchSize = 2, SequenceLength = 48)]
+public partial class WindowGpt;

@@ -460,6 +460,10 @@ internal sealed class ModelSurface
         {
             yield return $"  ContextLength = {CodeWriter.Number(_program.Context)},";
         }
+        else if (_program.Positions > 0)
+        {
+            yield return $"  PositionLimit = {CodeWriter.Number(_program.Positions)},";
+        }
 
         if (!ofTrainer && _program.MaxBatch > 1)
         {

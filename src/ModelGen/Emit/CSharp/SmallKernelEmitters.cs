@@ -180,12 +180,13 @@ internal static class GatherEmitter
 
     public static KernelCode Emit(ScatterKernel kernel)
     {
-        var code = new KernelCode($"ScatterRows_{Text.Extent(kernel.Rows)}x{kernel.Columns}", $"Writes [{kernel.Rows}, {kernel.Columns}] into rows of states by the number of their sequence{(kernel.HasPositions ? " and their position" : "")}.", kernel, Arguments.Of(kernel.Rows));
+        var code = new KernelCode($"ScatterRows_{Text.Extent(kernel.Rows)}x{kernel.Columns}", $"Writes [{kernel.Rows}, {kernel.Columns}] into rows of states by the number of their sequence{(kernel.HasPositions ? " and their position" : "")}{(kernel.IsRing ? " in a ring" : "")}.", kernel, Arguments.Of(kernel.Rows));
         code.Plain(w =>
         {
             Text.Range(w, kernel.IsSerial(), Text.RowCount(kernel.Rows), 1);
             w.Open("for (int r = start; r < end; r++)");
-            string target = $"states + (long)sequences[r] * {kernel.Operands[1].Access.RowStride}{(kernel.HasPositions ? $" + (long)positions[r] * {kernel.PositionStride}" : "")}";
+            string row = kernel.IsRing ? $"((uint)positions[r] % {kernel.Positions})" : "positions[r]";
+            string target = $"states + (long)sequences[r] * {kernel.Operands[1].Access.RowStride}{(kernel.HasPositions ? $" + (long){row} * {kernel.PositionStride}" : "")}";
             w.Line($"new global::System.ReadOnlySpan<float>(input + (long)r * {kernel.Operands[0].Access.RowStride}, {kernel.Columns}).CopyTo(new global::System.Span<float>({target}, {kernel.Columns}));");
             w.Close();
         });

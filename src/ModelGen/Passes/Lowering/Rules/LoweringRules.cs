@@ -111,7 +111,7 @@ internal static class LoweringRules
         var table = new KernelOperand("states", states.Base, Access.Matrix(TensorView.Literal(states.Strides[0])), IsWritten: true);
         var kernel = new ScatterKernel(node.Name, [Read(lowering, node, 1, "input"), table, .. indices], rows.Rows, rows.Columns, shape[0].Maximum,
             hasPositions ? shape[1].Maximum : 1, hasPositions ? TensorView.Literal(states.Strides[1]) : 0, 8 * rows.MaximumElements)
-        { Origins = [node.Origin] };
+        { Origins = [node.Origin], IsRing = ((ScatterRows)node.Op).IsRing };
 
         // What nobody reads as it is then is written when nobody reads any more what it was before.
         lowering.Schedule.Add(kernel, lowering.PositionOf(node), lowering.Readers[value].Any() ? Turn.Node : Turn.Last);

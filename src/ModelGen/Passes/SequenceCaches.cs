@@ -1,0 +1,24 @@
+using ModelGen.Compiler.Graph;
+using ModelGen.Compiler.Ops;
+
+namespace ModelGen.Compiler.Passes;
+
+/// <summary>
+/// How many keys and values a sequence has caches for: all of them or, where attention sees a window alone, a ring that holds what the
+/// queries of the longest run see.
+/// </summary>
+/// <param name="Context">The most steps of a sequence; 0 where there is no limit.</param>
+/// <param name="Steps">The most steps of a run, of whatever entry point: all of them share the caches.</param>
+internal readonly record struct SequenceCaches(int Context, int Steps)
+{
+    /// <summary>What a query sees, as a range over caches.</summary>
+    /// <exception cref="GraphException">Attention sees everything, and a sequence has no end.</exception>
+    public KeyRange Cached(KeyRange range)
+    {
+        bool isRing = range.Window is { } window && (Context == 0 || window + (long)Steps < Context);
+        return isRing || Context > 0 ? range with { IsCached = true, IsRing = isRing } : throw new GraphException($"attention{range.Attributes}: a sequence without end has no cache for all its keys");
+    }
+
+    /// <summary>Rows of a cache that <see cref="Cached"/> gave the range of.</summary>
+    public int Rows(KeyRange cached) => cached.IsRing ? cached.Window!.Value + Steps : Context;
+}

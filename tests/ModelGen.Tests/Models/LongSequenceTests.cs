@@ -1,0 +1,113 @@
+using ModelGen.Compiler;
+using ModelGen.Compiler.Families;
+using ModelGen.Compiler.Graph;
+using ModelGen.Compiler.Passes;
+using ModelGen.Tests.Compiler;
+using ModelGen.Tests.Infrastructure;
+using ModelGen.Tests.Runtime;
+
+namespace ModelGen.Tests.Models;
+
+/// <summary>Attention that sees a part of what came before: sequences longer than what is kept of them, against a computation of the whole in double precision.</summary>
+[Collection(SerialCollection.Name)]
+public sealed class LongSequenceTests
+{
+    /// <summary>Tokens of a sequence: several times around a ring of a window and a run of 256.</summary>
+    private const int Tokens = 640;
+
+    [Fact]
+    public void A_window_without_positions() => Check<EndlessGpt>(EndlessGpt.Parameters, new DeclaredArgument[]
+    {
+        DeclaredArgument.Of("Layers", 3), DeclaredArgument.Of("DModel", 30), DeclaredArgument.Of("Heads", 5), DeclaredArgument.Of("Vocab", 97),
+        DeclaredArgument.Of("Attention", 1), DeclaredArgument.Of("Window", 7), DeclaredArgument.Of("Positions", 1),
+    });
+
+    [Fact]
+    public void A_window_with_learned_positions() => Check<WindowGpt>(WindowGpt.Parameters, new DeclaredArgument[]
+    {
+        DeclaredArgument.Of("Layers", 2), DeclaredArgument.Of("DModel", 40), DeclaredArgument.Of("Heads", 4), DeclaredArgument.Of("KeyValueHeads", 2), DeclaredArgument.Of("FeedForward", 56),
+        DeclaredArgument.Of("Vocab", 50), DeclaredArgument.Of("Context", 700), DeclaredArgument.Of("Attention", 1), DeclaredArgument.Of("Window", 24),
+    });
+
+    /// <summary>A ring holds the window and what a run appends, however long the sequence.</summary>
+    [Fact]
+    public void Caches_follow_the_window()
+    {
+        long rings = 3 * 2 * (6 + 256) * 30 * sizeof(float);
+        Assert.InRange(EndlessGpt.SessionStateBytes, rings, rings + (3 * 2 * 64));
+        Assert.Equal(0, EndlessGpt.ContextLength);
+        Assert.Equal(700, WindowGpt.ContextLength);
+    }
+
+    [Fact]
+    public void Nothing_is_allocated()
+    {
+        EndlessGpt model = EndlessGpt.Create(1);
+        using EndlessGpt.Session session = model.CreateSession(new SessionOptions { Threads = 2, Batch = 3 });
+        int[] prompt = new int[500], tokens = [3, -1, 5];
+        Assert.Equal(0, Allocated.Least(() =>
+        {
+            session.Prefill(1, prompt);
+            session.Decode(tokens);
+        }));
+    }
+
+    // Token by token, in pieces, beside other sequences, and scored: always what the whole gives.
+    private static void Check<TModel>(IReadOnlyList<ParameterInfo> parameters, DeclaredArgument[] arguments)
+        where TModel : ICausalLanguageModel<TModel>
+    {
+        TModel model = TModel.Create(seed: 11);
+        var random = new Random(3);
+        foreach (ParameterInfo parameter in parameters)
+        {
+            foreach (ref float weight in model.Parameter(parameter.Name))
+            {
+                weight = (weight * 3) + (0.1f * (random.NextSingle() - 0.5f));
+            }
+        }
+
+        ModelSpec spec = Families.Spec("Gpt", 1, Tokens, arguments);
+        ModelGraph graph = BindExtents.Run(FamilyRegistry.Get("Gpt").Build(spec, BuildMode.Inference), 1, Tokens);
+        int[] tokens = [.. Enumerable.Range(0, Tokens).Select(_ => random.Next(TModel.VocabularySize))];
+        RunArguments run = CaseData.Random(graph, 1);
+        run.Inputs["tokens"] = new Tensor([1, Tokens], [.. tokens.Select(t => (double)t)]);
+        foreach (ParameterInfo parameter in parameters)
+        {
+            Tensor shape = run.Parameters[parameter.Name];
+            run.Parameters[parameter.Name] = new Tensor(shape.Dims, [.. model.Parameter(parameter.Name).ToArray().Select(x => (double)x)]);
+        }
+
+        Tensor expected = ReferenceInterpreter.Run(graph, run).Outputs["logits"];
+        int vocabulary = TModel.VocabularySize;
+        void Compare(ReadOnlySpan<float> logits, int position, string what)
+        {
+            for (int i = 0; i < vocabulary; i++)
+            {
+                Assert.True(Math.Abs(expected.Data[(position * vocabulary) + i] - logits[i]) < 1e-4, $"{what}: logit {i} after token {position}: {expected.Data[(position * vocabulary) + i]} and {logits[i]}");
+            }
+        }
+
+        using CausalSession session = model.CreateSession(new SessionOptions { Threads = 2 });
+        for (int i = 0; i < Tokens; i++)
+        {
+            Compare(session.Decode(tokens[i]), i, "token by token");
+        }
+
+        session.Reset();
+        for (int i = 0; i < Tokens;)
+        {
+            int piece = Math.Min(Tokens - i, 1 + random.Next(299));
+            i += piece;
+            Compare(session.Prefill(tokens.AsSpan(i - piece, piece)), i - 1, "in pieces");
+        }
+
+        using CausalSession several = model.CreateSession(new SessionOptions { Threads = 2, Batch = 2 });
+        several.Prefill(1, tokens.AsSpan(0, 280));
+        for (int i = 0; i + 280 < Tokens; i++)
+        {
+            ReadOnlySpan<float> logits = several.Decode([tokens[i], tokens[i + 280]]);
+            Compare(logits[..vocabulary], i, "the first of two");
+            Compare(logits[vocabulary..], i + 280, "the second of two");
+        }
+    }
+}
