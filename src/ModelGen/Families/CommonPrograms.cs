@@ -150,21 +150,31 @@ internal static class CommonPrograms
     }
 
     private static ModelProgram Of(ProgramAdapter adapter, ModelSpec spec, Input inputs, Input targets, GraphOf build, IEnumerable<EntryPoint> inference)
+        => WithTraining(adapter, spec, [inputs, targets], inference, () => build(inputs, targets));
+
+    /// <summary>Entry points that infer, and <c>Step</c> and <c>Evaluate</c> beside them where the declaration asks for training.</summary>
+    /// <param name="adapter">What stands over them.</param>
+    /// <param name="spec">The declaration.</param>
+    /// <param name="inputs">What a training step takes.</param>
+    /// <param name="inference">The entry points that infer.</param>
+    /// <param name="build">The forward graph with the outputs of <see cref="Layers.Loss"/>.</param>
+    public static ModelProgram WithTraining(ProgramAdapter adapter, ModelSpec spec, IReadOnlyList<Input> inputs, IEnumerable<EntryPoint> inference, Func<ModelGraph> build)
     {
         var entries = new List<EntryPoint>(inference);
         if (spec.Training is { } training)
         {
-            entries.AddRange(Training(training, [inputs, targets], Once(() => build(inputs, targets))));
+            entries.AddRange(Training(training, inputs, Once(build)));
         }
 
         return new ModelProgram(adapter, entries) { Training = spec.Training };
     }
 
-    private static IEnumerable<EntryPoint> Training(TrainingSpec training, Input[] inputs, Func<ModelGraph> graph)
+    private static IEnumerable<EntryPoint> Training(TrainingSpec training, IReadOnlyList<Input> inputs, Func<ModelGraph> graph)
         => new[] { ("Step", EntryKind.Step, "loss"), ("Evaluate", EntryKind.Evaluate, "losses") }
             .Select(e => new EntryPoint(e.Item1, e.Item2, inputs, [e.Item3], graph) { Batch = training.BatchSize, Time = Math.Max(1, training.SequenceLength) });
 
-    private static Func<ModelGraph> Once(Func<ModelGraph> build)
+    /// <summary>A graph that is built when it is first asked for.</summary>
+    public static Func<ModelGraph> Once(Func<ModelGraph> build)
     {
         var graph = new Lazy<ModelGraph>(build);
         return () => graph.Value;

@@ -51,7 +51,13 @@ internal sealed record SpecProblem(string DiagnosticId, string? Argument, Equata
 /// <summary>The families there are. A new family is a new file and a line here.</summary>
 internal static class FamilyRegistry
 {
-    public static IReadOnlyList<IFamily> All { get; } = [new Gpt(), new Mlp(), new RecurrentLm()];
+    public static IReadOnlyList<IFamily> All { get; } = 
+    [
+        new Gpt(),
+        new Mlp(),
+        new RecurrentLm(),
+        new RecurrentRegressor(),
+    ];
 
     public static IFamily Get(string name)
         => All.FirstOrDefault(family => family.Name == name) ?? throw new ArgumentException($"There is no model family '{name}'.", nameof(name));

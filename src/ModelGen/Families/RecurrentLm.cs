@@ -1,5 +1,4 @@
 using System;
-using System.Collections.Generic;
 using System.Linq;
 using ModelGen.Compiler.Declarations;
 using ModelGen.Compiler.Diagnostics;
@@ -108,74 +107,24 @@ internal sealed class RecurrentLm : IFamily
 
     private static Value Layer(GraphBuilder b, RecurrentLmOptions options, int layer, Value x, Initializer uniform)
     {
-        (Cell cell, int gates, int hidden) = (options.Cell, options.Gates, options.Hidden);
-        Shape state = Shape.Of(x.Shape[1], hidden);
-        var carries = new List<(string Name, Value Initial)>();
-        foreach (string name in cell == Cell.Lstm ? ["h", "c"] : new[] { "h" })
+        string suffix = RecurrentCells.Suffix(layer);
+        Shape state = Shape.Of(x.Shape[1], options.Hidden);
+        string[] states = [.. options.Cell.States().Select(name => $"rnn.{name}{suffix}")];
+        Value[] carried = [.. states.Select(name => b.Add(new StateRead(name, state), name))];
+        RecurrentLayer result = b.Recurrent("rnn", suffix, options.Cell, x, carried, uniform);
+        for (int i = 0; i < states.Length; i++)
         {
-            carries.Add(($"rnn.{name}_l{layer}", b.Add(new StateRead($"rnn.{name}_l{layer}", state), $"rnn.{name}_l{layer}")));
+            b.UpdateState(states[i], result.Final[i]);
         }
 
-        Value[] weights =
-        [
-            b.Parameter($"rnn.weight_ih_l{layer}", Shape.Of(gates * hidden, x.Shape[-1]), uniform),
-            b.Parameter($"rnn.weight_hh_l{layer}", Shape.Of(gates * hidden, hidden), uniform),
-            b.Parameter($"rnn.bias_ih_l{layer}", Shape.Of(gates * hidden), uniform),
-            b.Parameter($"rnn.bias_hh_l{layer}", Shape.Of(gates * hidden), uniform),
-        ];
-
-        var step = new GraphBuilder();
-        using (step.Scope($"rnn.l{layer}"))
-        {
-            Value Leaf(BodyInputKind kind, int number, TensorType type, string name) => step.Add(new BodyInput(kind, number, type), name);
-            Value input = Leaf(BodyInputKind.Sequence, 0, x.Type with { Shape = x.Shape.DropFirst() }, "x");
-            Value h = Leaf(BodyInputKind.Carry, 0, TensorType.Float(state), "h");
-            Value[] w = [.. Enumerable.Range(0, 4).Select(i => Leaf(BodyInputKind.Invariant, i, weights[i].Type, weights[i].Name))];
-            Value fromInput = step.Add(new Add(), "input_gates", step.Add(new MatMul(MatMulForm.NT), "input_product", input, w[0]), w[2]);
-            Value fromHidden = step.Add(new Add(), "hidden_gates", step.Add(new MatMul(MatMulForm.NT), "hidden_product", h, w[1]), w[3]);
-            switch (cell)
-            {
-                case Cell.Rnn:
-                    step.Output("h", step.Add(new Tanh(), "h", step.Add(new Add(), "gates", fromInput, fromHidden)));
-                    break;
-                case Cell.Lstm:
-                    Value c = Leaf(BodyInputKind.Carry, 1, TensorType.Float(state), "c");
-                    Value all = step.Add(new Add(), "gates", fromInput, fromHidden);
-                    Value Gate(int index, string name) => step.Add(new SliceColumns(index * hidden, hidden), name, all);
-                    Value kept = step.Add(new Multiply(), "kept", step.Add(new Sigmoid(), "f", Gate(1, "gates.f")), c);
-                    Value added = step.Add(new Multiply(), "added", step.Add(new Sigmoid(), "i", Gate(0, "gates.i")), step.Add(new Tanh(), "g", Gate(2, "gates.g")));
-                    Value next = step.Add(new Add(), "c", kept, added);
-                    Value output = step.Add(new Sigmoid(), "o", Gate(3, "gates.o"));
-                    step.Output("h", step.Add(new Multiply(), "h", output, step.Add(new Tanh(), "c.tanh", next)));
-                    step.Output("c", next);
-                    break;
-                default:
-                    Value Part(Value gatesOf, int index, string name) => step.Add(new SliceColumns(index * hidden, hidden), name, gatesOf);
-                    Value Sum(int index, string name) => step.Add(new Add(), "gates." + name, Part(fromInput, index, "input_gates." + name), Part(fromHidden, index, "hidden_gates." + name));
-                    Value reset = step.Add(new Sigmoid(), "r", Sum(0, "r"));
-                    Value update = step.Add(new Sigmoid(), "z", Sum(1, "z"));
-                    Value candidate = step.Add(new Tanh(), "n", step.Add(new Add(), "gates.n", Part(fromInput, 2, "input_gates.n"), step.Add(new Multiply(), "reset_gates.n", reset, Part(fromHidden, 2, "hidden_gates.n"))));
-                    step.Output("h", step.Add(new Add(), "h", candidate, step.Add(new Multiply(), "h.kept", update, step.Add(new Subtract(), "h.change", h, candidate))));
-                    break;
-            }
-        }
-
-        var scan = new Scan(step.Build(), x.Shape[0], Reverse: false, carries.Count, Sequences: 1);
-        Value[] results = b.AddMany(scan, $"rnn.l{layer}", [.. carries.Select(c => c.Initial), x, .. weights]);
-        for (int i = 0; i < carries.Count; i++)
-        {
-            b.UpdateState(carries[i].Name, results[Scan.Final(i)]);
-        }
-
-        return results[Scan.After(0)];
+        return result.Outputs;
     }
 }
 
 /// <summary>A declaration's options, with the defaults in the place of what was not given.</summary>
 internal sealed record RecurrentLmOptions(Cell Cell, int Layers, int Hidden, int Embedding, int Vocabulary, bool TieEmbeddings, double Dropout)
 {
-    /// <summary>The gates of a cell, each as wide as the layer.</summary>
-    public int Gates => Cell switch { Cell.Rnn => 1, Cell.Gru => 3, _ => 4 };
+    public int Gates => Cell.Gates();
 
     public bool HiddenStates { get; private init; }
 

@@ -12,7 +12,7 @@ internal static class Families
 
     public static TheoryData<string> Names => [.. All.Keys];
 
-    public static TheoryData<string> LanguageModels => [.. All.Where(p => p.Value.Family != "Mlp").Select(p => p.Key)];
+    public static TheoryData<string> LanguageModels => [.. All.Where(p => p.Value.Family is "Gpt" or "RecurrentLm").Select(p => p.Key)];
 
     public static ModelGraph Build(string name, BuildMode mode) => FamilyRegistry.Get(All[name].Family).Build(All[name], mode);
 
@@ -49,6 +49,7 @@ internal static class Families
             DeclaredArgument[] sizes = [I("Cell", number), I("Layers", 2), I("Hidden", 5), I("Vocab", 7)];
             yield return (cell, Spec("RecurrentLm", 2, 4, [.. sizes, I("Embedding", 3)]));
             yield return ($"{cell} tied with dropout", Spec("RecurrentLm", 3, 3, [.. sizes, I("TieEmbeddings", 1), R("Dropout", 0.3)]));
+            yield return ($"{cell} regressor", Spec("RecurrentRegressor", 3, 4, I("Cell", number), I("Layers", 2), I("Hidden", 5), I("Inputs", 3), I("Outputs", 2), R("Dropout", 0.3), I("CarryState", number & 1)));
         }
     }
 }

@@ -2,6 +2,7 @@ using Microsoft.CodeAnalysis;
 using Microsoft.CodeAnalysis.CSharp;
 using Microsoft.CodeAnalysis.Diagnostics;
 using ModelGen.Compiler.Diagnostics;
+using ModelGen.Compiler.Families;
 
 namespace ModelGen.Tests.Generator;
 
@@ -29,6 +30,8 @@ public sealed class DiagnosticTests
     [InlineData("[Mlp(784, 500, 10)] [Trainable(BatchSize = 4)] public partial class Model;")]
     [InlineData("[RecurrentLm(Hidden = 3, Vocab = 5)] public partial class Model;")]
     [InlineData("[RecurrentLm(Hidden = 3, Embedding = 0, Vocab = 5, TieEmbeddings = true)] [Trainable(BatchSize = 2, SequenceLength = 100000)] public partial class Model;")]
+    [InlineData("[RecurrentRegressor(Hidden = 3, Inputs = 2)] public partial class Model;")]
+    [InlineData("[RecurrentRegressor(Cell = Cell.Rnn, Layers = 2, Hidden = 3, Inputs = 2, Outputs = 4, Dropout = 0.5, CarryState = true)] [Trainable(BatchSize = 2, SequenceLength = 3)] public partial class Model;")]
     [InlineData($"{Tiny} [Trainable(BatchSize = 2, SequenceLength = 3)] [MemoryBudget(InferenceBytes = 100000000, TrainingBytes = 100000000)] public partial class Model;")]
     [InlineData($"{Tiny} [MemoryBudget(InferenceBytes = 0, TrainingBytes = 0)] public partial class Model;")]
     [InlineData("[MemoryBudget]" + Tiny + " public partial class Model { public static object Create(string name) => Create(name.Length); public void Load() { } public int Extra; public partial class Deep; }")]
@@ -84,7 +87,8 @@ public sealed class DiagnosticTests
     {
         IReadOnlyList<string> messages = await GeneratorHarness.ExpectAsync(
             "using ModelGen;\n[{|MG0005:Trainable|}(BatchSize = 2)] [{|MG0005:MemoryBudget|}(InferenceBytes = 3)] public class Model;");
-        Assert.Equal("[Trainable] has no effect on 'Model', which declares no model; add one of [Gpt], [Mlp], [RecurrentLm]", messages[0]);
+        string families = string.Join(", ", FamilyRegistry.All.Select(family => $"[{family.Name}]"));
+        Assert.Equal($"[Trainable] has no effect on 'Model', which declares no model; add one of {families}", messages[0]);
     }
 
     [Theory]
@@ -96,6 +100,8 @@ public sealed class DiagnosticTests
     [InlineData("[{|MG0006:Gpt|}(Layers = 1, DModel = 8, Heads = 2, Vocab = 11, Positions = PositionEncoding.None)] public partial class Model;", "Context")]
     [InlineData("[{|MG0006,MG0006:RecurrentLm|}] public partial class Model;", "Hidden", "Vocab")]
     [InlineData("[{|MG0006:RecurrentLm|}(Hidden = 4)] public partial class Model;", "Vocab")]
+    [InlineData("[{|MG0006,MG0006:RecurrentRegressor|}] public partial class Model;", "Hidden", "Inputs")]
+    [InlineData("[RecurrentRegressor(Hidden = 4, Inputs = 1)] [{|MG0006:Trainable|}(BatchSize = 1)] public partial class Model;", "SequenceLength")]
     [InlineData(Tiny + " [{|MG0006,MG0006:Trainable|}] public partial class Model;", "BatchSize", "SequenceLength")]
     [InlineData(Tiny + " [{|MG0006:Trainable|}(BatchSize = 1)] public partial class Model;", "SequenceLength")]
     [InlineData("[Mlp(2, 3, 2)] [{|MG0006:Trainable|}] public partial class Model;", "BatchSize")]
@@ -109,6 +115,7 @@ public sealed class DiagnosticTests
     [InlineData("[Gpt(Layers = {|MG0007:0|}, DModel = {|MG0007:-8|}, Heads = {|MG0007:0|}, Vocab = {|MG0007:int.MinValue|}, Context = {|MG0007:-(1 + 1)|}, FeedForward = {|MG0007:-1|})] public partial class Model;")]
     [InlineData("[Gpt(Layers = 1, DModel = 8, Heads = 2, Vocab = 11, Context = 6, Attention = AttentionPattern.Window, Window = {|MG0007:0|})] public partial class Model;")]
     [InlineData("[RecurrentLm(Layers = {|MG0007:0|}, Hidden = {|MG0007:0|}, Embedding = {|MG0007:-1|}, Vocab = {|MG0007:0|})] public partial class Model;")]
+    [InlineData("[RecurrentRegressor(Layers = {|MG0007:0|}, Hidden = {|MG0007:0|}, Inputs = {|MG0007:-1|}, Outputs = {|MG0007:0|}, Dropout = {|MG0010:1.0|})] public partial class Model;")]
     [InlineData("[Mlp(2, {|MG0007:0|}, {|MG0007:-3|})] [Trainable(BatchSize = {|MG0007:0|})] public partial class Model;")]
     [InlineData("[Mlp(new int[] { 2, {|MG0007:0|}, 3 }, Bias = false)] public partial class Model;")]
     [InlineData("[Mlp(new[] { {|MG0007:0|}, 3 })] public partial class Model;")]
@@ -253,6 +260,9 @@ public sealed class DiagnosticTests
     [InlineData("[Gpt(Layers = 48, DModel = 1600, Heads = 25, Vocab = 257, Context = 20000, MaxBatch = {|MG0017:2|})] public partial class Model;")]
     [InlineData("[RecurrentLm(Hidden = 8, Vocab = 11, MaxBatch = {|MG0017:257|})] public partial class Model;")]
     [InlineData("[RecurrentLm(Hidden = 8, Vocab = 10000000, MaxBatch = {|MG0017:256|})] public partial class Model;")]
+    [InlineData("[RecurrentRegressor(Layers = {|MG0017:5000|}, Hidden = 8, Inputs = 1)] public partial class Model;")]
+    [InlineData("[{|MG0017,MG0017:RecurrentRegressor|}(Hidden = 100000, Inputs = 100000000)] public partial class Model;")]
+    [InlineData("[RecurrentRegressor(Hidden = 8, Inputs = 1)] [Trainable(BatchSize = {|MG0017:100000|}, SequenceLength = 100000)] public partial class Model;")]
     public Task Models_must_be_representable(string declaration) => GeneratorHarness.ExpectAsync($"using ModelGen;\n{declaration}\n{Use}");
 
     [Theory]

@@ -182,3 +182,18 @@ public partial class EndlessGpt;
 [Gpt(Layers = 2, DModel = 40, Heads = 4, KeyValueHeads = 2, FeedForward = 56, Vocab = 50, Context = 700, Attention = AttentionPattern.Window, Window = 24, MaxBatch = 2)]
 [Trainable(BatchSize = 2, SequenceLength = 48)]
 public partial class WindowGpt;
+// Time series: those of the PyTorch fixtures, and the networks of RTNeural's tests.
+
+[RecurrentRegressor(Cell = Cell.Gru, Layers = 2, Hidden = 11, Inputs = 3, Outputs = 2)]
+[Trainable(BatchSize = 3, SequenceLength = 13)]
+public partial class GruRegressor;
+
+[RecurrentRegressor(Cell = Cell.Lstm, Layers = 2, Hidden = 9, Inputs = 2, Outputs = 3, CarryState = true)]
+[Trainable(BatchSize = 3, SequenceLength = 7)]
+public partial class LstmRegressor;
+
+[RecurrentRegressor(Cell = Cell.Lstm, Layers = 4, Hidden = 8, Inputs = 1)]
+public partial class AudioLstm;
+
+[RecurrentRegressor(Cell = Cell.Gru, Layers = 4, Hidden = 8, Inputs = 1)]
+public partial class AudioGru;

@@ -15,6 +15,15 @@ public sealed class EmittedModelTests
     [Fact]
     public void Gpt_for_training() => Snapshot.VerifyFiles(Emit(new TrainingSpec(2, 4)).Where(f => !f.Name.Contains("Kernels", StringComparison.Ordinal)));
 
+    /// <summary>The surface and the plan of a step of a model of time series; a step of few units is a handful of kernels.</summary>
+    [Fact]
+    public void Regressor() => Snapshot.VerifyFiles(Emit("RecurrentRegressor", "TinyRegressor", DeclaredArgument.Of("Hidden", 8L), DeclaredArgument.Of("Inputs", 1L))
+        .Where(f => f.Name.Contains("Next", StringComparison.Ordinal) || f.Name.Contains("Inference", StringComparison.Ordinal)));
+
+    private static IEnumerable<(string Name, string Text)> Emit(string family, string name, params DeclaredArgument[] arguments)
+        => ModelCompiler.Compile(new ModelSpec(new TypeIdentity("Example", [], name, "public", "Example." + name), family, new(arguments), null, null), CacheSizes.Default, CancellationToken.None)
+            .Files.Select(f => (f.HintName, f.Text));
+
     private static IEnumerable<(string Name, string Text)> Emit(TrainingSpec? training)
     {
         ModelSpec spec = new(

@@ -27,6 +27,14 @@ public sealed class IrTests
         DeclaredArgument.Of("Embedding", 3L),
         DeclaredArgument.Of("Vocab", 7L));
 
+    private static readonly ModelSpec TinyRegressor = Spec(
+        "RecurrentRegressor",
+        new TrainingSpec(2, 4),
+        DeclaredArgument.Of("Cell", 2L),
+        DeclaredArgument.Of("Hidden", 5L),
+        DeclaredArgument.Of("Inputs", 3L),
+        DeclaredArgument.Of("Outputs", 2L));
+
     private static readonly ModelSpec TinyMlp = Spec("Mlp", new TrainingSpec(2, 0), DeclaredArgument.Of("Sizes", [3, 5, 2]));
 
     [Fact]
@@ -40,6 +48,12 @@ public sealed class IrTests
 
     [Fact]
     public void Lstm_differentiated() => Snapshot.Verify(GraphPrinter.Print(Differentiate(TinyLstm)));
+
+    [Fact]
+    public void Regressor_as_built() => Snapshot.Verify(GraphPrinter.Print(Build(TinyRegressor, BuildMode.Inference)));
+
+    [Fact]
+    public void Regressor_differentiated() => Snapshot.Verify(GraphPrinter.Print(Differentiate(TinyRegressor)));
 
     [Fact]
     public void Mlp_differentiated() => Snapshot.Verify(GraphPrinter.Print(Differentiate(TinyMlp)));
