@@ -51,7 +51,7 @@ internal sealed record SpecProblem(string DiagnosticId, string? Argument, Equata
 /// <summary>The families there are. A new family is a new file and a line here.</summary>
 internal static class FamilyRegistry
 {
-    public static IReadOnlyList<IFamily> All { get; } = 
+    public static IReadOnlyList<IFamily> All { get; } =
     [
         new Gpt(),
         new Mlp(),
