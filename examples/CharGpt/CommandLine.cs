@@ -1,7 +1,6 @@
 using System.CommandLine;
-using System.CommandLine.Parsing;
-using System.Globalization;
 using CharGpt.Corpus;
+using Examples;
 using ModelGen;
 
 namespace CharGpt;
@@ -14,32 +13,32 @@ internal static class CommandLine
         Option<string> model = new("--model") { Description = "The model: gpt or lstm.", DefaultValueFactory = _ => "gpt" };
         model.AcceptOnlyFromAmong("gpt", "lstm");
         Option<string?> text = new("--text") { Description = "Train on this UTF-8 file instead of the embedded stories.", HelpName = "FILE" };
-        Option<long> steps = Number("--steps", "The number of training steps, those before --resume included.", 2000L, AtLeast(0L));
+        Option<long> steps = Options.Number("--steps", "The number of training steps, those before --resume included.", 2000L, Options.AtLeast(0L));
         Option<bool> resume = new("--resume") { Description = "Continue from the checkpoint, bit for bit. The text, the model and the seed must be the same." };
         Option<string?> checkpoint = new("--checkpoint")
         {
             Description = "The checkpoint file. The best model is kept beside it, as NAME.best.EXTENSION. [default: chargpt-MODEL.safetensors in the current directory]",
             HelpName = "FILE",
         };
-        Option<float> learningRate = Number(
-            "--learning-rate", "The highest learning rate, reached after 100 steps; a cosine then takes it down to a tenth. 0: what suits the model.", 0f, AtLeast(0f));
-        Option<long> evaluateEvery = Number("--evaluate-every", "Evaluate on the held-out tenth of the text after this many steps.", 250L, AtLeast(1L));
-        Option<int> patience = Number("--patience", "Stop early after this many evaluations without improvement; 0: never.", 5, AtLeast(0));
-        Option<long> sampleEvery = Number("--sample-every", "Show a sample after this many steps; 0: never.", 250L, AtLeast(0L));
+        Option<float> learningRate = Options.Number(
+            "--learning-rate", "The highest learning rate, reached after 100 steps; a cosine then takes it down to a tenth. 0: what suits the model.", 0f, Options.AtLeast(0f));
+        Option<long> evaluateEvery = Options.Number("--evaluate-every", "Evaluate on the held-out tenth of the text after this many steps.", 250L, Options.AtLeast(1L));
+        Option<int> patience = Options.Number("--patience", "Stop early after this many evaluations without improvement; 0: never.", 5, Options.AtLeast(0));
+        Option<long> sampleEvery = Options.Number("--sample-every", "Show a sample after this many steps; 0: never.", 250L, Options.AtLeast(0L));
         Option<string> prompt = new("--prompt") { Description = "The text to continue.", DefaultValueFactory = _ => "Once upon a time", HelpName = "TEXT" };
         prompt.Validators.Add(result =>
         {
             if (result.Tokens.Count == 1 && result.Tokens[0].Value.Length == 0)
                 result.AddError("--prompt: expected some text, found none.");
         });
-        Option<int> length = Number("--length", "How many bytes to write after the prompt.", 400, AtLeast(0));
-        Option<float> temperature = Number("--temperature", "The sampling temperature; 0: always the most likely byte.", 0.8f, AtLeast(0f));
-        Option<int> topK = Number("--top-k", "Choose among this many most likely bytes; 0: all.", 0, AtLeast(0));
-        Option<float> topP = Number(
+        Option<int> length = Options.Number("--length", "How many bytes to write after the prompt.", 400, Options.AtLeast(0));
+        Option<float> temperature = Options.Number("--temperature", "The sampling temperature; 0: always the most likely byte.", 0.8f, Options.AtLeast(0f));
+        Option<int> topK = Options.Number("--top-k", "Choose among this many most likely bytes; 0: all.", 0, Options.AtLeast(0));
+        Option<float> topP = Options.Number(
             "--top-p", "Choose among the most likely bytes that make up this probability.", 0.95f,
             value => value is > 0f and <= 1f ? null : "a number above 0 and at most 1");
-        Option<int> seed = Number("--seed", "The seed of the weights, the batches and the samples.", 1, AtLeast(0));
-        Option<int> threads = Number("--threads", "The number of threads; 0: one per processor. The results do not depend on it.", 0, value => value is >= 0 and <= 1024 ? null : "a number from 0 to 1024");
+        Option<int> seed = Options.Number("--seed", "The seed of the weights, the batches and the samples.", 1, Options.AtLeast(0));
+        Option<int> threads = Options.Number("--threads", "The number of threads; 0: one per processor. The results do not depend on it.", 0, value => value is >= 0 and <= 1024 ? null : "a number from 0 to 1024");
         Option<bool> json = new("--json") { Description = "Print one line of JSON at the end, and nothing else, to standard output. Progress goes to standard error." };
         Option<string?> writeCorpus = new("--write-corpus") { Description = "Write the stories that are embedded to this file, and stop.", HelpName = "FILE" };
 
@@ -81,49 +80,6 @@ internal static class CommandLine
             });
         });
 
-        ParseResult parsed = root.Parse(arguments);
-        if (parsed.Errors.Count > 0)
-        {
-            Console.Error.WriteLine($"error: {OneLine(parsed.Errors[0].Message)} (--help explains the options)");
-            return ExitCode.Usage;
-        }
-        try
-        {
-            return parsed.Invoke(new InvocationConfiguration { EnableDefaultExceptionHandler = false });
-        }
-        catch (Exception exception) when (exception is UserException or IOException or InvalidDataException or UnauthorizedAccessException or ArithmeticException)
-        {
-            Console.Error.WriteLine($"error: {OneLine(exception.Message)}");
-            return ExitCode.Failure;
-        }
-    }
-
-    private static string OneLine(string message) => message.ReplaceLineEndings(" ").Trim();
-
-    private static Func<T, string?> AtLeast<T>(T minimum)
-        where T : System.Numerics.INumber<T> =>
-        value => value >= minimum && T.IsFinite(value) ? null : string.Create(CultureInfo.InvariantCulture, $"a number, at least {minimum}");
-
-    /// <summary>A numeric option in invariant culture whose errors name the option, what was expected and what was found.</summary>
-    private static Option<T> Number<T>(string name, string description, T defaultValue, Func<T, string?> check)
-        where T : struct, System.Numerics.INumber<T>
-    {
-        return new Option<T>(name)
-        {
-            Description = description,
-            HelpName = "N",
-            DefaultValueFactory = _ => defaultValue,
-            CustomParser = Parse,
-        };
-
-        T Parse(ArgumentResult result)
-        {
-            string found = result.Tokens[0].Value;
-            bool isNumber = T.TryParse(found, NumberStyles.Float, CultureInfo.InvariantCulture, out T value);
-            string? expected = isNumber ? check(value) : "a number";
-            if (expected is not null)
-                result.AddError($"{name}: expected {expected}, found \"{found}\".");
-            return value;
-        }
+        return Options.Run(root, arguments);
     }
 }

@@ -2,6 +2,7 @@ using System.Text;
 using System.Text.Encodings.Web;
 using System.Text.Json;
 using ModelGen;
+using static System.FormattableString;
 
 namespace CharGpt;
 
@@ -12,6 +13,18 @@ internal sealed record Report(
     /// <summary>Bytes allocated per measured step by all threads of the process, rounded up; null if no step was measured.</summary>
     public long? AllocatedBytesPerStep =>
         Result.MeasuredSteps == 0 ? null : (Result.AllocatedBytes + Result.MeasuredSteps - 1) / Result.MeasuredSteps;
+
+    /// <summary>The figures, for people.</summary>
+    public IReadOnlyList<(string Name, string Value)> Figures =>
+    [
+        ("steps", Invariant($"{Result.Steps}")),
+        ("training loss", Invariant($"{Result.SmoothedLoss:F4} nats/byte")),
+        ("validation loss", Invariant($"{Result.BestLoss:F4} nats/byte (step {Result.BestStep})")),
+        ("back-off trigram model", Invariant($"{TrigramLoss:F4} nats/byte")),
+        ("speed", Invariant($"{Result.TokensPerSecond:N0} tokens/s")),
+        ("allocated per step", Invariant($"{AllocatedBytesPerStep} bytes")),
+        ("parameters", Invariant($"{Parameters:N0}")),
+    ];
 
     /// <summary>One line. The losses are nats per byte; the validation loss is that of the model that was saved and reloaded.</summary>
     public string ToJson()

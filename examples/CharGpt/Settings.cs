@@ -47,14 +47,3 @@ internal sealed record Settings
     /// <summary>The best model, beside the checkpoint.</summary>
     public string BestPath => Path.ChangeExtension(CheckpointPath, null) + ".best" + Path.GetExtension(CheckpointPath);
 }
-
-/// <summary>A failure that is the user's to mend: one line, no stack trace.</summary>
-internal sealed class UserException(string message) : Exception(message);
-
-internal static class ExitCode
-{
-    public const int Success = 0;
-    public const int Failure = 1;
-    public const int Usage = 2;
-    public const int Interrupted = 130;
-}

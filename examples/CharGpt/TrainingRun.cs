@@ -1,6 +1,7 @@
 using System.Globalization;
 using System.Runtime.InteropServices;
-using CharGpt.Views;
+using Examples;
+using Examples.Views;
 using ModelGen;
 
 namespace CharGpt;
@@ -86,9 +87,14 @@ internal static class TrainingRun<TModel>
         string sample = writer.Write(reloaded, settings.Length);
         var report = new Report(recipe.Name, result, TModel.ParameterTotal, ComputePath.VectorBits, trigram, savedPath, settings.Prompt, sample);
         if (settings.Json)
+        {
             Console.Out.WriteLine(report.ToJson());
+        }
         else
-            view.Report(report);
+        {
+            view.Figures(report.Figures);
+            view.Written($"reloaded from {report.SavedPath}:", report.Prompt, report.Sample);
+        }
         return ExitCode.Success;
     }
 

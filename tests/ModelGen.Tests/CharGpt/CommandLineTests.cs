@@ -1,3 +1,4 @@
+using Examples;
 using System.Globalization;
 using CharGpt;
 using CharGpt.Corpus;

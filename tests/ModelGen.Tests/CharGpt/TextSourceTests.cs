@@ -1,3 +1,4 @@
+using Examples;
 using System.Text;
 using CharGpt;
 using ModelGen.Tests.Text;

@@ -2,18 +2,19 @@ using System.Diagnostics;
 using System.Globalization;
 using ModelGen;
 
-namespace CharGpt.Views;
+namespace Examples.Views;
 
 /// <summary>Lines of text, for output that goes to a file or a pipe. A line every few seconds, so that a log stays short.</summary>
 /// <param name="writer">Takes the progress and the figures.</param>
 /// <param name="output">Takes the text that the model wrote.</param>
-internal sealed class PlainView(TextWriter writer, TextWriter output) : ITrainingView
+/// <param name="unit">What a step consists of, as its speed is counted.</param>
+internal sealed class PlainView(TextWriter writer, TextWriter output, string unit = "tokens") : ITrainingView
 {
     private static readonly TimeSpan s_interval = TimeSpan.FromSeconds(5);
     private readonly Remaining _remaining = new();
     private long _lastLine;
 
-    public TrainingResult While(Func<TrainingResult> training) => training();
+    public T While<T>(Func<T> training) => training();
 
     public void Message(string text) => writer.WriteLine(text);
 
@@ -23,7 +24,7 @@ internal sealed class PlainView(TextWriter writer, TextWriter output) : ITrainin
         if (step.Step != step.TotalSteps && _lastLine != 0 && Stopwatch.GetElapsedTime(_lastLine) < s_interval)
             return;
         _lastLine = Stopwatch.GetTimestamp();
-        Line($"step {step.Step}/{step.TotalSteps}  loss {step.SmoothedLoss:F4}  {step.TokensPerSecond:N0} tokens/s  {Remaining.Text(left)} left");
+        Line($"step {step.Step}/{step.TotalSteps}  loss {step.SmoothedLoss:F4}  {step.TokensPerSecond:N0} {unit}/s  {Remaining.Text(left)} left");
     }
 
     public void Evaluation(TrainingEvaluation evaluation) =>
@@ -31,13 +32,16 @@ internal sealed class PlainView(TextWriter writer, TextWriter output) : ITrainin
 
     public void Sample(long step, string text) => Line($"step {step}  sample: {text.ReplaceLineEndings(" ")}");
 
-    public void Report(Report report)
+    public void Figures(IReadOnlyList<(string Name, string Value)> figures)
     {
-        TrainingResult result = report.Result;
-        Line($"{result.Steps} steps: training loss {result.SmoothedLoss:F4}, validation loss {result.BestLoss:F4} nats/byte (step {result.BestStep}), {result.TokensPerSecond:N0} tokens/s");
-        Line($"back-off trigram model on the same held-out part: {report.TrigramLoss:F4} nats/byte");
-        Line($"reloaded from {report.SavedPath}:");
-        output.WriteLine(report.Prompt + report.Sample);
+        foreach ((string name, string value) in figures)
+            writer.WriteLine($"{name}: {value}");
+    }
+
+    public void Written(string heading, string prompt, string text)
+    {
+        writer.WriteLine(heading);
+        output.WriteLine(prompt + text);
     }
 
     public void Dispose() => writer.Flush();

@@ -4,10 +4,11 @@ using ModelGen;
 using Spectre.Console;
 using Spectre.Console.Rendering;
 
-namespace CharGpt.Views;
+namespace Examples.Views;
 
 /// <summary>A live display for a terminal: progress, losses, speed, time left and the latest sample.</summary>
-internal sealed class LiveView : ITrainingView
+/// <param name="unit">What a step consists of, as its speed is counted.</param>
+internal sealed class LiveView(string unit = "tokens") : ITrainingView
 {
     private const int BarWidth = 40;
     private static readonly TimeSpan s_interval = TimeSpan.FromMilliseconds(200);
@@ -19,7 +20,7 @@ internal sealed class LiveView : ITrainingView
     private (long Step, string Text)? _sample;
     private long _lastRefresh;
 
-    public TrainingResult While(Func<TrainingResult> training) =>
+    public T While<T>(Func<T> training) =>
         AnsiConsole.Live(Render()).AutoClear(false).Start(context =>
         {
             _display = context;
@@ -55,28 +56,23 @@ internal sealed class LiveView : ITrainingView
         Refresh(force: true);
     }
 
-    public void Report(Report report)
+    public void Figures(IReadOnlyList<(string Name, string Value)> figures)
     {
-        TrainingResult result = report.Result;
         var table = new Table().Border(TableBorder.Rounded).AddColumn("").AddColumn(new TableColumn("").RightAligned()).HideHeaders();
-        Row(table, "steps", $"{result.Steps}");
-        Row(table, "training loss", $"{result.SmoothedLoss:F4} nats/byte");
-        Row(table, "validation loss", $"{result.BestLoss:F4} nats/byte (step {result.BestStep})");
-        Row(table, "back-off trigram model", $"{report.TrigramLoss:F4} nats/byte");
-        Row(table, "speed", $"{result.TokensPerSecond:N0} tokens/s");
-        Row(table, "allocated per step", $"{report.AllocatedBytesPerStep} bytes");
-        Row(table, "parameters", $"{report.Parameters:N0}");
+        foreach ((string name, string value) in figures)
+            table.AddRow(new Text(name), new Text(value));
         AnsiConsole.Write(table);
-        AnsiConsole.MarkupLineInterpolated(CultureInfo.InvariantCulture, $"[grey]reloaded from {report.SavedPath}:[/]");
-        AnsiConsole.MarkupLineInterpolated(CultureInfo.InvariantCulture, $"[bold]{Printable(report.Prompt)}[/]{Printable(report.Sample)}");
+    }
+
+    public void Written(string heading, string prompt, string text)
+    {
+        AnsiConsole.MarkupLineInterpolated(CultureInfo.InvariantCulture, $"[grey]{heading}[/]");
+        AnsiConsole.MarkupLineInterpolated(CultureInfo.InvariantCulture, $"[bold]{Printable(prompt)}[/]{Printable(text)}");
     }
 
     public void Dispose()
     {
     }
-
-    private static void Row(Table table, string name, FormattableString value) =>
-        table.AddRow(new Text(name), new Text(value.ToString(CultureInfo.InvariantCulture)));
 
     private void Refresh(bool force)
     {
@@ -96,7 +92,7 @@ internal sealed class LiveView : ITrainingView
             $"[green]{new string('━', filled)}[/][grey]{new string('━', BarWidth - filled)}[/] {100 * done:F0} %"));
 
         var grid = new Grid().AddColumns(5);
-        grid.AddRow(Head("step"), Head("loss"), Head("validation"), Head("tokens/s"), Head("time left"));
+        grid.AddRow(Head("step"), Head("loss"), Head("validation"), Head($"{unit}/s"), Head("time left"));
         grid.AddRow(
             Cell($"{_step.Step}/{_step.TotalSteps}"),
             Cell($"{_step.SmoothedLoss:F4}"),

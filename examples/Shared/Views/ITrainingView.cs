@@ -1,12 +1,12 @@
 using ModelGen;
 
-namespace CharGpt.Views;
+namespace Examples.Views;
 
 /// <summary>Shows how the training goes. Everything is called on the training thread, between steps.</summary>
 internal interface ITrainingView : IDisposable
 {
     /// <summary>Shows the view while the training runs.</summary>
-    TrainingResult While(Func<TrainingResult> training);
+    T While<T>(Func<T> training);
 
     void Message(string text);
 
@@ -16,5 +16,9 @@ internal interface ITrainingView : IDisposable
 
     void Sample(long step, string text);
 
-    void Report(Report report);
+    /// <summary>What came of it: names with their values.</summary>
+    void Figures(IReadOnlyList<(string Name, string Value)> figures);
+
+    /// <summary>What a model wrote after a prompt.</summary>
+    void Written(string heading, string prompt, string text);
 }

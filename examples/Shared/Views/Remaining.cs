@@ -2,7 +2,7 @@ using System.Diagnostics;
 using System.Globalization;
 using ModelGen;
 
-namespace CharGpt.Views;
+namespace Examples.Views;
 
 /// <summary>Estimates the time left from the wall clock of this run, evaluations and samples included.</summary>
 internal sealed class Remaining

@@ -1,0 +1,1 @@
+return Zoo.CommandLine.Run(args);

@@ -1,0 +1,12 @@
+using Zoo.Rows;
+
+namespace Zoo;
+
+internal static class ZooRows
+{
+    /// <summary>Every row, in the order of the table.</summary>
+    public static IReadOnlyList<ZooRow> All { get; } =
+    [
+        new MlpRow(),
+    ];
+}
