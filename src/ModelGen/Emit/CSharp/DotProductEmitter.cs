@@ -17,6 +17,9 @@ internal static class DotProductEmitter
     /// <summary>The dot products that workers divide: a vector of the widest kind.</summary>
     private const int Grain = 16;
 
+    /// <summary>The lanes of the widest vector.</summary>
+    private const int MostLanes = 16;
+
     /// <summary>The most dot products of one call of the epilogue. Streams are a quarter of it apart: the farther, the more memory gives.</summary>
     private const int Block = 1024;
 
@@ -45,7 +48,7 @@ internal static class DotProductEmitter
         bool several = kernel.Rows != RowExtent.Literal(1);
         string four = code.Share($"FourDots{kernel.Depth}", called => FourDots(called, shape, kernel.Depth));
         string dot = code.Share($"Dot{kernel.Depth}", called => Dot(called, shape, kernel.Depth));
-        string dots = code.Share($"Dots{(several ? "OfRows" : "")}{kernel.Depth}", called => Dots(called, four, dot, kernel.Depth, weight.Access.RowStride, several ? kernel.Operands[0].Access.RowStride : 0));
+        string dots = code.Share($"Dots{(several ? "OfRows" : "")}{kernel.Depth}", called => Dots(called, four, dot, shape.WithFour.IsLooped, kernel.Depth, weight.Access.RowStride, several ? kernel.Operands[0].Access.RowStride : 0));
         int block = Math.Min(Math.Min(Block, Math.Max(1, MostSums / kernel.Rows.Maximum / Grain) * Grain), (kernel.Columns + Grain - 1) / Grain * Grain);
         w.Line($"float* sums = stackalloc float[{block * kernel.Rows.Maximum}];");
         if (kernel.IsHelped())
@@ -80,7 +83,9 @@ internal static class DotProductEmitter
 
     // Four rows at a time, a quarter of all apart: of four streams, more of memory's lines are under way than of one, and rows side by
     // side would be one. What does not make quarters is read row by row. Where several rows meet them, inputs lie a stride apart.
-    private static string Dots(string name, string four, string dot, int depth, int stride, int inputStride)
+    // A loop over the row is there once: of four, the last would be beyond what a compiler cares to inline. Rows that are spelled out are
+    // so four times, which leaves the common one in registers.
+    private static string Dots(string name, string four, string dot, bool isLooped, int depth, int stride, int inputStride)
     {
         bool several = inputStride > 0;
         var w = new CodeWriter();
@@ -89,17 +94,34 @@ internal static class DotProductEmitter
             : $"// The dot products of a row of {depth} elements with others, in quarters: memory gives more to four streams than to one.");
         w.Line("[@MethodImpl(AggressiveOptimization)]");
         w.OpenMethod($"private static void {name}(float* x, float* w, float* sums, int rows{(several ? ", int inputs, int apartSums" : "")})");
+        if (isLooped)
+        {
+            w.Line($"float* parts = stackalloc float[{4 * MostLanes}];");
+        }
+
         w.Line("int quarter = rows / 16 * 4;");
         w.Line($"long apart = (long)quarter * {stride};");
         w.Open("for (int n = 0; n < quarter; n += 4)");
         (string input, string result) = several ? ("input", "result") : ("x", "sums");
         OpenInputs();
-        for (int i = 0; i < 4; i++)
+        if (isLooped)
         {
-            w.Line($"V p{i} = {four}({input}, {Text.Plus("w", i * stride)}, apart);");
+            w.Open("for (int i = 0; i < 4; i++)");
+            w.Line($"V.Store({four}({input}, w + (long)i * {stride}, apart), parts + i * V.Lanes);");
+            w.Close();
+            w.Line();
+            w.Line($"V.StoreSums(V.Load(parts), V.Load(parts + V.Lanes), V.Load(parts + 2 * V.Lanes), V.Load(parts + 3 * V.Lanes), {result} + n, quarter);");
+        }
+        else
+        {
+            for (int i = 0; i < 4; i++)
+            {
+                w.Line($"V p{i} = {four}({input}, {Text.Plus("w", i * stride)}, apart);");
+            }
+
+            w.Line($"V.StoreSums(p0, p1, p2, p3, {result} + n, quarter);");
         }
 
-        w.Line($"V.StoreSums(p0, p1, p2, p3, {result} + n, quarter);");
         CloseInputs();
         w.Line($"w += {4L * stride};");
         w.Close();
