@@ -31,9 +31,10 @@ public sealed class ConsumerTests(PackageFeed feed, JitConsumer jitConsumer) : I
         NativeAot.Require();
         // A published program has at most the 256-bit kernels, even where the JIT would take wider ones.
         CommandResult jit = jitConsumer.Run(("MODELGEN_VECTOR_BITS", "256"));
-        (CommandResult publish, CommandResult native) = RunPublished(framework);
+        (CommandResult publish, CommandResult native, string folder) = RunPublished(framework);
 
         Assert.Empty(publish.Warnings);
+        Assert.Empty(PublishedCode.CallsInProducts(folder, "consumer") ?? []);
         Assert.Contains("vector_bits 256", native.Lines);
         Assert.Contains("path AVX2+FMA", native.Lines);
         Assert.Contains("dynamic_code False", native.Lines);
@@ -48,7 +49,7 @@ public sealed class ConsumerTests(PackageFeed feed, JitConsumer jitConsumer) : I
     {
         NativeAot.Require();
         CommandResult jit = jitConsumer.Run();
-        (CommandResult publish, CommandResult native) = RunPublished(framework, $"-p:IlcInstructionSet={instructions}");
+        (CommandResult publish, CommandResult native, _) = RunPublished(framework, $"-p:IlcInstructionSet={instructions}");
 
         Assert.All(publish.Warnings, line => Assert.Contains("warning MG1001", line, StringComparison.Ordinal));
         Assert.NotEmpty(publish.Warnings);
@@ -62,12 +63,12 @@ public sealed class ConsumerTests(PackageFeed feed, JitConsumer jitConsumer) : I
         }
     }
 
-    private (CommandResult Publish, CommandResult Run) RunPublished(string framework, params string[] arguments)
+    private (CommandResult Publish, CommandResult Run, string Folder) RunPublished(string framework, params string[] arguments)
     {
         string folder = feed.NewProject("consumer", $"<TargetFramework>{framework}</TargetFramework><PublishAot>true</PublishAot><TrimmerSingleWarn>false</TrimmerSingleWarn>");
         string output = Path.Combine(folder, "out");
         CommandResult publish = Command.Dotnet(folder, ["publish", "-c", "Release", "-r", NativeAot.RuntimeIdentifier, "-clp:NoSummary", "-o", output, .. arguments]).Succeeded();
-        return (publish, Command.Run(folder, Path.Combine(output, "consumer"), []).Succeeded());
+        return (publish, Command.Run(folder, Path.Combine(output, "consumer"), []).Succeeded(), output);
     }
 
     private static float[] Losses(CommandResult run, string family)

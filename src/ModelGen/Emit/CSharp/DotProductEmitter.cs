@@ -106,8 +106,8 @@ internal static class DotProductEmitter
         OpenInputs();
         if (isLooped)
         {
-            w.Open("for (int i = 0; i < 4; i++)");
-            w.Line($"V.Store({four}({input}, w + (long)i * {stride}, apart), parts + i * V.Lanes);");
+            w.Open("for (int part = 0; part < 4; part++)");
+            w.Line($"V.Store({four}({input}, w + (long)part * {stride}, apart), parts + part * V.Lanes);");
             w.Close();
             w.Line();
             w.Line($"V.StoreSums(V.Load(parts), V.Load(parts + V.Lanes), V.Load(parts + 2 * V.Lanes), V.Load(parts + 3 * V.Lanes), {result} + n, quarter);");
