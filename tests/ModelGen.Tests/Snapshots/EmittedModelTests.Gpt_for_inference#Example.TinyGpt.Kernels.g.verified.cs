@@ -515,15 +515,15 @@ internal static unsafe partial class Kernels<V> where V : struct, IVector<V>
   [@MethodImpl(AggressiveOptimization)]
   private static void Dots32(float* x, float* w, float* sums, int rows)
   { unchecked {
+    float* parts = stackalloc float[64];
     int quarter = rows / 16 * 4;
     long apart = (long)quarter * 32;
     for (int n = 0; n < quarter; n += 4)
     {
-      V p0 = FourDots32(x, w, apart);
-      V p1 = FourDots32(x, w + 32, apart);
-      V p2 = FourDots32(x, w + 64, apart);
-      V p3 = FourDots32(x, w + 96, apart);
-      V.StoreSums(p0, p1, p2, p3, sums + n, quarter);
+      for (int part = 0; part < 4; part++)
+        V.Store(FourDots32(x, w + (long)part * 32, apart), parts + part * V.Lanes);
+
+      V.StoreSums(V.Load(parts), V.Load(parts + V.Lanes), V.Load(parts + 2 * V.Lanes), V.Load(parts + 3 * V.Lanes), sums + n, quarter);
       w += 128;
     }
 
