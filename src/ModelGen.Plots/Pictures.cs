@@ -31,6 +31,11 @@ public static class Pictures
 {
     private const int Width = 760;
     private const int Height = 480;
+    private const int MapWidth = 900;
+    private const int MapHeight = 680;
+
+    /// <summary>A font without serifs that is installed here, the first of those that are at home somewhere; null: the library's choice.</summary>
+    private static readonly string? s_font = Array.Find(["Open Sans", "Segoe UI", "Helvetica Neue", "Arial", "DejaVu Sans", "Liberation Sans", "Noto Sans"], name => Fonts.GetTypeface(name, bold: false, italic: false) is { } face && face.FamilyName == name);
 
     /// <summary>Losses by training step, such as those of training and of validation, with the training loss also as a moving average.</summary>
     /// <param name="title">The title.</param>
@@ -82,7 +87,7 @@ public static class Pictures
             };
         }
         if (lines.Any(line => line.Name.Length > 0))
-            plot.ShowLegend(Alignment.UpperRight);
+            plot.ShowLegend(Edge.Right);
         return new Picture(plot, Width, Height);
     }
 
@@ -117,7 +122,7 @@ public static class Pictures
         return Matrix(title, matrix, rows, columns, range, numbers: null);
     }
 
-    /// <summary>How often each class was taken for which: a row for each true class, a column for each predicted one, with the counts.</summary>
+    /// <summary>How often each class was taken for which: a row for each true class, a column for each predicted one, with the counts; a cell without any is empty.</summary>
     /// <param name="title">The title.</param>
     /// <param name="counts">The counts, true class × predicted class; the colour is the share of the row.</param>
     /// <param name="classes">The classes' names.</param>
@@ -156,24 +161,30 @@ public static class Pictures
             throw new ArgumentException("Expected a point, found none.", nameof(points));
         Plot plot = Start(title, "", "");
         plot.HideGrid();
-        foreach (IGrouping<string, MapPoint> group in points.GroupBy(point => point.Group))
+        bool legend = points.Any(point => point.Group.Length > 0);
+        var layout = new LabelLayout(points, MapWidth - (legend ? 140 : 40), MapHeight - 80);
+        foreach (IGrouping<string, int> group in Enumerable.Range(0, points.Count).GroupBy(i => points[i].Group))
         {
-            var markers = plot.Add.ScatterPoints(group.Select(point => point.X).ToArray(), group.Select(point => point.Y).ToArray());
+            var markers = plot.Add.ScatterPoints(group.Select(i => points[i].X).ToArray(), group.Select(i => points[i].Y).ToArray());
             markers.LegendText = group.Key;
             markers.MarkerSize = 6;
-            foreach (MapPoint point in group.Where(point => point.Label.Length > 0))
+            foreach (int i in group.Where(i => points[i].Label.Length > 0))
             {
-                var text = plot.Add.Text(point.Label, point.X, point.Y);
+                var text = plot.Add.Text(points[i].Label, points[i].X, points[i].Y);
                 text.LabelFontColor = markers.Color.Darken(0.35);
-                text.LabelFontSize = 12;
-                text.OffsetX = 5;
-                text.OffsetY = -7;
+                text.LabelFontSize = LabelLayout.FontSize;
+                text.LabelAlignment = Alignment.MiddleCenter;
+                (text.OffsetX, text.OffsetY) = layout.Offset(i);
             }
         }
-        if (points.Any(point => point.Group.Length > 0))
-            plot.ShowLegend(Alignment.UpperRight);
-        plot.Axes.Margins(0.12, 0.1);
-        return new Picture(plot, 900, 680);
+        if (legend)
+            plot.ShowLegend(Edge.Right);
+
+        // Only distances mean something.
+        plot.Axes.Left.SetTicks([], []);
+        plot.Axes.Bottom.SetTicks([], []);
+        plot.Axes.SetLimits(layout.Left, layout.Right, layout.Bottom, layout.Top);
+        return new Picture(plot, MapWidth, MapHeight);
     }
 
     private static Picture Matrix(string title, double[,] shades, IReadOnlyList<string> rows, IReadOnlyList<string> columns, (double Least, double Greatest)? range, int[,]? numbers)
@@ -205,6 +216,8 @@ public static class Pictures
             {
                 for (int column = 0; column < columns.Count; column++)
                 {
+                    if (numbers[row, column] == 0)
+                        continue;
                     var text = plot.Add.Text(numbers[row, column].ToString(CultureInfo.InvariantCulture), column, rows.Count - 1 - row);
                     text.LabelAlignment = Alignment.MiddleCenter;
                     text.LabelFontColor = shades[row, column] > 0.6 ? Colors.Black : Colors.White;
@@ -229,6 +242,8 @@ public static class Pictures
         plot.Title(title);
         plot.XLabel(xLabel);
         plot.YLabel(yLabel);
+        if (s_font is not null)
+            plot.Font.Set(s_font);
         return plot;
     }
 }
