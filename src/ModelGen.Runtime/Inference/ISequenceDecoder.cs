@@ -21,9 +21,13 @@ public interface ISequenceDecoder
     /// <summary>The most source positions that <see cref="Alignment"/> tells apart; 0 where the session gives no alignment.</summary>
     int AlignmentLength => 0;
 
+    /// <summary>The number of source positions that a sequence's output is aligned with.</summary>
+    /// <param name="row">The number of the sequence.</param>
+    int SourceLength(int row) => AlignmentLength;
+
     /// <summary>Appends one token to each sequence.</summary>
     /// <param name="tokens">A token's id for each sequence, or -1 where the sequence is to stay as it is.</param>
-    /// <returns>The logits of the tokens that follow, <see cref="Batch"/> × <see cref="VocabularySize"/>; the next call overwrites them.</returns>
+    /// <returns>The logits of the tokens that follow, <see cref="Batch"/> × <see cref="VocabularySize"/>; the next call overwrites them. Those of a sequence that stayed as it is may be anything.</returns>
     /// <exception cref="ArgumentException">There are not as many tokens as sequences.</exception>
     /// <exception cref="ArgumentOutOfRangeException">A token id is outside the vocabulary.</exception>
     /// <exception cref="InvalidOperationException">A sequence that is to go on has no room.</exception>
@@ -64,7 +68,7 @@ public interface ISequenceDecoder
 
     /// <summary>Which positions of its source a sequence attended to when it last went on: weights that sum to one.</summary>
     /// <param name="row">The number of the sequence.</param>
-    /// <param name="weights">Receives them; <see cref="AlignmentLength"/> elements, zero behind the source's end.</param>
+    /// <param name="weights">Receives them; <see cref="AlignmentLength"/> elements, zero from <see cref="SourceLength"/> on.</param>
     /// <exception cref="NotSupportedException">The session gives no alignment.</exception>
     void Alignment(int row, Span<float> weights) => throw new NotSupportedException("The session gives no alignment.");
 }

@@ -47,6 +47,13 @@ public sealed class Sampler
         set => _random.Position = value;
     }
 
+    /// <summary>Where the draws come from, for what draws for several sequences in turns.</summary>
+    internal CounterRandom Random
+    {
+        get => _random;
+        set => _random = value;
+    }
+
     /// <summary>Chooses a token.</summary>
     /// <param name="logits">One finite logit, or negative infinity for a token that must not be chosen, for every token id.</param>
     /// <returns>The token id.</returns>

@@ -197,3 +197,5 @@ public partial class AudioLstm;
 
 [RecurrentRegressor(Cell = Cell.Gru, Layers = 4, Hidden = 8, Inputs = 1)]
 public partial class AudioGru;
+[Gpt(Layers = 5, DModel = 32, Heads = 4, Vocab = 1000, Context = 512, MaxBatch = 12)]
+public partial class TinyRandomGpt2InBatches;
