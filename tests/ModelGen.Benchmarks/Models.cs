@@ -30,6 +30,14 @@ public partial class LstmCell8;
 [RecurrentLm(Cell = Cell.Lstm, Layers = 1, Hidden = 64, Embedding = 64, Vocab = 2)]
 public partial class LstmCell64;
 
+/// <summary>A model of time series with eight hidden units: a step is little more than a call.</summary>
+[RecurrentRegressor(Cell = Cell.Lstm, Hidden = 8, Inputs = 1)]
+public partial class Series8;
+
+/// <summary>The same with the other gated cell.</summary>
+[RecurrentRegressor(Cell = Cell.Gru, Hidden = 8, Inputs = 1)]
+public partial class GruSeries8;
+
 /// <summary>A network so small that everything but its arithmetic counts.</summary>
 [Mlp(4, 2, 1, Activation = Activation.Relu, Loss = Loss.SquaredError)]
 [Trainable(BatchSize = 4)]

@@ -140,6 +140,46 @@ internal static unsafe class InferenceRows
         }
     }
 
+    /// <summary>A step as a user calls it, by a session: checks, copies and all.</summary>
+    public static IEnumerable<Measurement> SeriesStep(MeasureSettings settings)
+    {
+        MeasureSettings own = settings.Default(repeats: 9, seconds: 0.1);
+        foreach (int threads in settings.ThreadCounts(1))
+        {
+            using Series8.Session lstm = Series8.Create(1).CreateSession(new SessionOptions { Threads = threads });
+            using GruSeries8.Session gru = GruSeries8.Create(1).CreateSession(new SessionOptions { Threads = threads });
+            float x = 0.1f;
+            yield return new Measurement
+            {
+                Row = "series-step",
+                Case = "lstm",
+                Threads = threads,
+                Flops = 2.0 * ((4 * 8 * 9) + 8),
+                Seconds = Stopclock.Run(own, count =>
+                {
+                    for (int i = 0; i < count; i++)
+                    {
+                        x = lstm.Next(new ReadOnlySpan<float>(in x))[0];
+                    }
+                }),
+            };
+            yield return new Measurement
+            {
+                Row = "series-step",
+                Case = "gru",
+                Threads = threads,
+                Flops = 2.0 * ((3 * 8 * 9) + 8),
+                Seconds = Stopclock.Run(own, count =>
+                {
+                    for (int i = 0; i < count; i++)
+                    {
+                        x = gru.Next(new ReadOnlySpan<float>(in x))[0];
+                    }
+                }),
+            };
+        }
+    }
+
     private static double[] PerToken(int tokens, double[] seconds) => [.. seconds.Select(s => s / tokens)];
 
     private sealed class CellMemory : IDisposable
