@@ -23,7 +23,10 @@ public sealed class RecurrentLmAttribute : Attribute
     /// <summary>The number of token ids, 0 to <c>Vocab - 1</c>. Required, 1 or more.</summary>
     public int Vocab { get; set; }
 
-    /// <summary>Whether the head's weight is the token embedding, which then must be as wide as a layer. Default: false.</summary>
+    /// <summary>
+    /// Whether the head's weight is the token embedding (Press and Wolf, 2017). Where that is not as wide as a layer, a linear map without bias stands before the head,
+    /// <c>projection.weight</c> [<see cref="Embedding"/>, <see cref="Hidden"/>]. Default: false.
+    /// </summary>
     public bool TieEmbeddings { get; set; }
 
     /// <summary>

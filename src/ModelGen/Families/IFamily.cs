@@ -57,6 +57,7 @@ internal static class FamilyRegistry
         new Mlp(),
         new RecurrentLm(),
         new RecurrentRegressor(),
+        new RecurrentTagger(),
     ];
 
     public static IFamily Get(string name)

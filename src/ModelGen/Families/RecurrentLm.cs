@@ -1,7 +1,6 @@
 using System;
 using System.Linq;
 using ModelGen.Compiler.Declarations;
-using ModelGen.Compiler.Diagnostics;
 using ModelGen.Compiler.Graph;
 using ModelGen.Compiler.Ops;
 using ModelGen.Compiler.Programs;
@@ -28,11 +27,6 @@ internal sealed class RecurrentLm : IFamily
         if (!hiddenHolds || !embeddingHolds)
         {
             return;
-        }
-
-        if (options.TieEmbeddings && options.Embedding != options.Hidden)
-        {
-            report(new SpecProblem(DiagnosticIds.TiedSizesDiffer, "Embedding", [$"{options.Embedding}", $"{options.Hidden}"]));
         }
 
         if (layersHold && vocabHolds)
@@ -91,6 +85,12 @@ internal sealed class RecurrentLm : IFamily
         }
 
         x = b.Dropout("dropout", x, options.Dropout, mode);
+        if (options.HasProjection)
+        {
+            // To the width of the embedding, which the head shares (Press and Wolf, 2017).
+            x = b.Linear("projection", x, options.Embedding, bias: false, uniform);
+        }
+
         Value logits = options.TieEmbeddings
             ? b.Add(new Add(), "decoder", b.Add(new MatMul(MatMulForm.NT), "decoder.product", x, table), b.Parameter("decoder.bias", Shape.Of(options.Vocabulary), Initializer.Zeros))
             : b.Linear("decoder", x, options.Vocabulary, bias: true, uniform, Initializer.Zeros);
@@ -127,6 +127,9 @@ internal sealed record RecurrentLmOptions(Cell Cell, int Layers, int Hidden, int
     public int Gates => Cell.Gates();
 
     public bool HiddenStates { get; private init; }
+
+    /// <summary>Whether something must stand between layers and a head that is as wide as the embedding.</summary>
+    public bool HasProjection => TieEmbeddings && Embedding != Hidden;
 
     public static RecurrentLmOptions Of(ModelSpec spec)
     {

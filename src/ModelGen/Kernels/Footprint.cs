@@ -125,6 +125,11 @@ internal sealed record Footprint(View View, IReadOnlyList<(RowExtent Stride, Row
             return true;
         }
 
+        if (IsBehind(other) || other.IsBehind(this))
+        {
+            return true;
+        }
+
         if (View.PositionStride != other.View.PositionStride || View.LastStride != other.View.LastStride || View.LastExtent != other.View.LastExtent || View.StepStride != other.View.StepStride)
         {
             return false;
@@ -146,6 +151,18 @@ internal sealed record Footprint(View View, IReadOnlyList<(RowExtent Stride, Row
         }
 
         return false;
+    }
+
+    // Whether it moves with the last index of an extent, and begins behind what the other touches at that index, its last: for any count of the extent.
+    private bool IsBehind(Footprint other)
+    {
+        if (View.LastStride <= 0 || other.View.LastStride != 0 || View.PositionStride != other.View.PositionStride || View.StepStride != other.View.StepStride)
+        {
+            return false;
+        }
+
+        int along = other.Steps.ToList().FindIndex(s => s.Stride == RowExtent.Literal(checked((int)View.LastStride)) && s.Count is { Coefficient: 1, Factors: { Count: 1 } factors } && factors[0].Symbol == View.LastExtent && factors[0].Plus == 0);
+        return along >= 0 && new Footprint(other.View, [.. other.Steps.Where((_, i) => i != along)]).Last < View.Offset;
     }
 
     // Where the strides that are no multiples of a number reach, from the offset's place within it.

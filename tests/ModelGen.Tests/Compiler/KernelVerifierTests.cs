@@ -38,6 +38,20 @@ public sealed class KernelVerifierTests
         Assert.Throws<GraphException>(() => Footprint.Of(new Unknown(), 0));
     }
 
+    /// <summary>What lies behind the last of a varying number of steps is apart from all of them, as where a loop that runs backwards begins; what lies within is not.</summary>
+    [Theory]
+    [InlineData(8, "T", 8, true)]
+    [InlineData(7, "T", 8, false)]
+    [InlineData(8, "S", 8, false)]
+    [InlineData(8, "T", 4, false)]
+    public void Behind_the_last_step_is_apart(int offset, string extent, int stride, bool apart)
+    {
+        var steps = new Footprint(new View(Input, 0), [(RowExtent.Literal(1), RowExtent.Literal(8)), (RowExtent.Literal(8), RowExtent.Of(Dim.Time(5)))]);
+        var last = new Footprint(new View(Input, offset, LastStride: stride, LastExtent: extent), [(RowExtent.Literal(1), RowExtent.Literal(8))]);
+        Assert.Equal(apart, last.IsApartFrom(steps));
+        Assert.Equal(apart, steps.IsApartFrom(last));
+    }
+
     [Fact]
     public void Accepts_what_is_right() => Verify(Copy(Input, Result));
 

@@ -21,7 +21,7 @@ public sealed class RandomFamilyTests
     public void A_training_step_computes_what_the_interpreter_does(int seed) => RandomCase.Run(seed, random =>
     {
         CacheSizes caches = Caches(random);
-        foreach (ModelSpec spec in new[] { Gpt(random), Mlp(random), Recurrent(random), Regressor(random) })
+        foreach (ModelSpec spec in new[] { Gpt(random), Mlp(random), Recurrent(random), Regressor(random), Tagger(random) })
         {
             ModelGraph graph = KernelCases.PrepareTraining(BindExtents.Run(
                 FamilyRegistry.Get(spec.Family).Build(spec, BuildMode.Training), spec.Training!.BatchSize, Math.Max(1, spec.Training.SequenceLength)));
@@ -103,6 +103,9 @@ public sealed class RandomFamilyTests
 
     private static ModelSpec Regressor(Random random) => Families.Spec("RecurrentRegressor", Size(random, 6), Size(random, 5),
         Of("Cell", random.Next(3)), Of("Layers", 1 + random.Next(2)), Of("Hidden", Size(random, 7)), Of("Inputs", Size(random, 6)), Of("Outputs", Size(random, 6)), Of("CarryState", random.Next(2)));
+
+    private static ModelSpec Tagger(Random random) => Families.Spec("RecurrentTagger", Size(random, 6), Size(random, 5),
+        Of("Cell", random.Next(3)), Of("Layers", 1 + random.Next(2)), Of("Hidden", Size(random, 6)), Of("Embedding", Size(random, 6)), Of("Vocab", 2 + Size(random, 8)), Of("Tags", Size(random, 5)), Of("Bidirectional", random.Next(2)));
 
     private static DeclaredArgument Of(string name, long value) => DeclaredArgument.Of(name, value);
 

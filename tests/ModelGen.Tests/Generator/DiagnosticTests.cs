@@ -31,6 +31,9 @@ public sealed class DiagnosticTests
     [InlineData("[RecurrentLm(Hidden = 3, Vocab = 5)] public partial class Model;")]
     [InlineData("[RecurrentLm(Hidden = 3, Embedding = 0, Vocab = 5, TieEmbeddings = true)] [Trainable(BatchSize = 2, SequenceLength = 100000)] public partial class Model;")]
     [InlineData("[RecurrentRegressor(Hidden = 3, Inputs = 2)] public partial class Model;")]
+    [InlineData("[RecurrentTagger(Hidden = 3, Vocab = 5, Tags = 2)] public partial class Model;")]
+    [InlineData("[RecurrentTagger(Cell = Cell.Gru, Layers = 2, Hidden = 3, Embedding = 2, Vocab = 5, Tags = 2, Bidirectional = false, Dropout = 0.1, Context = 7, MaxBatch = 3)] [Trainable(BatchSize = 2, SequenceLength = 9)] public partial class Model;")]
+    [InlineData("[RecurrentLm(Hidden = 8, Embedding = 6, Vocab = 5, TieEmbeddings = true)] public partial class Model;")]
     [InlineData("[RecurrentRegressor(Cell = Cell.Rnn, Layers = 2, Hidden = 3, Inputs = 2, Outputs = 4, Dropout = 0.5, CarryState = true)] [Trainable(BatchSize = 2, SequenceLength = 3)] public partial class Model;")]
     [InlineData($"{Tiny} [Trainable(BatchSize = 2, SequenceLength = 3)] [MemoryBudget(InferenceBytes = 100000000, TrainingBytes = 100000000)] public partial class Model;")]
     [InlineData($"{Tiny} [MemoryBudget(InferenceBytes = 0, TrainingBytes = 0)] public partial class Model;")]
@@ -100,6 +103,7 @@ public sealed class DiagnosticTests
     [InlineData("[{|MG0006:Gpt|}(Layers = 1, DModel = 8, Heads = 2, Vocab = 11, Positions = PositionEncoding.None)] public partial class Model;", "Context")]
     [InlineData("[{|MG0006,MG0006:RecurrentLm|}] public partial class Model;", "Hidden", "Vocab")]
     [InlineData("[{|MG0006:RecurrentLm|}(Hidden = 4)] public partial class Model;", "Vocab")]
+    [InlineData("[{|MG0006,MG0006,MG0006:RecurrentTagger|}] public partial class Model;", "Hidden", "Vocab", "Tags")]
     [InlineData("[{|MG0006,MG0006:RecurrentRegressor|}] public partial class Model;", "Hidden", "Inputs")]
     [InlineData("[RecurrentRegressor(Hidden = 4, Inputs = 1)] [{|MG0006:Trainable|}(BatchSize = 1)] public partial class Model;", "SequenceLength")]
     [InlineData(Tiny + " [{|MG0006,MG0006:Trainable|}] public partial class Model;", "BatchSize", "SequenceLength")]
@@ -115,6 +119,7 @@ public sealed class DiagnosticTests
     [InlineData("[Gpt(Layers = {|MG0007:0|}, DModel = {|MG0007:-8|}, Heads = {|MG0007:0|}, Vocab = {|MG0007:int.MinValue|}, Context = {|MG0007:-(1 + 1)|}, FeedForward = {|MG0007:-1|})] public partial class Model;")]
     [InlineData("[Gpt(Layers = 1, DModel = 8, Heads = 2, Vocab = 11, Context = 6, Attention = AttentionPattern.Window, Window = {|MG0007:0|})] public partial class Model;")]
     [InlineData("[RecurrentLm(Layers = {|MG0007:0|}, Hidden = {|MG0007:0|}, Embedding = {|MG0007:-1|}, Vocab = {|MG0007:0|})] public partial class Model;")]
+    [InlineData("[RecurrentTagger(Layers = {|MG0007:0|}, Hidden = {|MG0007:0|}, Embedding = {|MG0007:-1|}, Vocab = {|MG0007:0|}, Tags = {|MG0007:0|}, Context = {|MG0007:0|}, MaxBatch = {|MG0007:0|}, Dropout = {|MG0010:-0.5|})] public partial class Model;")]
     [InlineData("[RecurrentRegressor(Layers = {|MG0007:0|}, Hidden = {|MG0007:0|}, Inputs = {|MG0007:-1|}, Outputs = {|MG0007:0|}, Dropout = {|MG0010:1.0|})] public partial class Model;")]
     [InlineData("[Mlp(2, {|MG0007:0|}, {|MG0007:-3|})] [Trainable(BatchSize = {|MG0007:0|})] public partial class Model;")]
     [InlineData("[Mlp(new int[] { 2, {|MG0007:0|}, 3 }, Bias = false)] public partial class Model;")]
@@ -239,14 +244,6 @@ public sealed class DiagnosticTests
         Assert.Equal(["[Mlp] has no sequences, so SequenceLength has no meaning for it; remove it"], messages);
     }
 
-    [Fact]
-    public async Task Tied_embedding_must_have_the_hidden_size()
-    {
-        IReadOnlyList<string> messages = await GeneratorHarness.ExpectAsync(
-            $"using ModelGen;\n[RecurrentLm(Hidden = 8, Embedding = {{|MG0016:6|}}, Vocab = 5, TieEmbeddings = true)] public partial class Model;\n{Use}");
-        Assert.Equal(["TieEmbeddings requires Embedding to equal Hidden, but Embedding is 6 and Hidden is 8"], messages);
-    }
-
     [Theory]
     [InlineData("[Gpt(Layers = {|MG0017:1025|}, DModel = 8, Heads = 2, Vocab = 11, Context = 6)] public partial class Model;")]
     [InlineData("[Gpt(Layers = {|MG0017:int.MaxValue|}, DModel = 8, Heads = 2, Vocab = 11, Context = 6)] public partial class Model;")]
@@ -260,6 +257,8 @@ public sealed class DiagnosticTests
     [InlineData("[Gpt(Layers = 48, DModel = 1600, Heads = 25, Vocab = 257, Context = 20000, MaxBatch = {|MG0017:2|})] public partial class Model;")]
     [InlineData("[RecurrentLm(Hidden = 8, Vocab = 11, MaxBatch = {|MG0017:257|})] public partial class Model;")]
     [InlineData("[RecurrentLm(Hidden = 8, Vocab = 10000000, MaxBatch = {|MG0017:256|})] public partial class Model;")]
+    [InlineData("[RecurrentTagger(Layers = {|MG0017:5000|}, Hidden = 8, Vocab = 5, Tags = 2, MaxBatch = {|MG0017:300|})] public partial class Model;")]
+    [InlineData("[{|MG0017:RecurrentTagger|}(Hidden = 8, Vocab = 5, Tags = 2, Context = 1000000000)] public partial class Model;")]
     [InlineData("[RecurrentRegressor(Layers = {|MG0017:5000|}, Hidden = 8, Inputs = 1)] public partial class Model;")]
     [InlineData("[{|MG0017,MG0017:RecurrentRegressor|}(Hidden = 100000, Inputs = 100000000)] public partial class Model;")]
     [InlineData("[RecurrentRegressor(Hidden = 8, Inputs = 1)] [Trainable(BatchSize = {|MG0017:100000|}, SequenceLength = 100000)] public partial class Model;")]

@@ -199,3 +199,21 @@ public partial class AudioLstm;
 public partial class AudioGru;
 [Gpt(Layers = 5, DModel = 32, Heads = 4, Vocab = 1000, Context = 512, MaxBatch = 12)]
 public partial class TinyRandomGpt2InBatches;
+
+// Labels of tokens, and tied embeddings narrower than a layer, of the PyTorch fixtures.
+
+[RecurrentTagger(Cell = Cell.Lstm, Layers = 2, Hidden = 9, Embedding = 7, Vocab = 23, Tags = 5, Context = 11, MaxBatch = 5)]
+[Trainable(BatchSize = 5, SequenceLength = 11)]
+public partial class LstmTagger;
+
+[RecurrentTagger(Cell = Cell.Gru, Layers = 2, Hidden = 7, Embedding = 9, Vocab = 19, Tags = 6, Context = 9, MaxBatch = 4)]
+[Trainable(BatchSize = 4, SequenceLength = 9)]
+public partial class GruTagger;
+
+[RecurrentTagger(Cell = Cell.Rnn, Hidden = 10, Embedding = 6, Vocab = 19, Tags = 3, Bidirectional = false, Context = 8, MaxBatch = 3)]
+[Trainable(BatchSize = 3, SequenceLength = 8)]
+public partial class RnnTagger;
+
+[RecurrentLm(Cell = Cell.Gru, Embedding = 14, Hidden = 23, Vocab = 37, TieEmbeddings = true)]
+[Trainable(BatchSize = 3, SequenceLength = 11)]
+public partial class ProjectedGruLm;

@@ -69,6 +69,15 @@ public sealed class PyTorchParityTests
     public void Rnn_training() => Parity.Training<RnnLm>("rnn");
 
     [Fact]
+    public void Projected_gru_logits() => Parity.Logits<ProjectedGruLm>("gru-projected");
+
+    [Fact]
+    public void Projected_gru_gradients() => Parity.Gradients<ProjectedGruLm>("gru-projected", ProjectedGruLm.Parameters);
+
+    [Fact]
+    public void Projected_gru_training() => Parity.Training<ProjectedGruLm>("gru-projected");
+
+    [Fact]
     public void Mlp_with_cross_entropy()
     {
         ReferenceFile reference = ReferenceFile.OfFixture("mlp-cross-entropy.reference");

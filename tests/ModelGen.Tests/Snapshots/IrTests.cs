@@ -35,6 +35,15 @@ public sealed class IrTests
         DeclaredArgument.Of("Inputs", 3L),
         DeclaredArgument.Of("Outputs", 2L));
 
+    private static readonly ModelSpec TinyTagger = Spec(
+        "RecurrentTagger",
+        new TrainingSpec(2, 4),
+        DeclaredArgument.Of("Cell", 0L),
+        DeclaredArgument.Of("Hidden", 5L),
+        DeclaredArgument.Of("Embedding", 3L),
+        DeclaredArgument.Of("Vocab", 7L),
+        DeclaredArgument.Of("Tags", 4L));
+
     private static readonly ModelSpec TinyMlp = Spec("Mlp", new TrainingSpec(2, 0), DeclaredArgument.Of("Sizes", [3, 5, 2]));
 
     [Fact]
@@ -54,6 +63,9 @@ public sealed class IrTests
 
     [Fact]
     public void Regressor_differentiated() => Snapshot.Verify(GraphPrinter.Print(Differentiate(TinyRegressor)));
+
+    [Fact]
+    public void Tagger_as_built() => Snapshot.Verify(GraphPrinter.Print(Build(TinyTagger, BuildMode.Training)));
 
     [Fact]
     public void Mlp_differentiated() => Snapshot.Verify(GraphPrinter.Print(Differentiate(TinyMlp)));
