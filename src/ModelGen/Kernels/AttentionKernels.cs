@@ -8,7 +8,7 @@ namespace ModelGen.Compiler.Kernels;
 /// Attention, streamed. Operands: q, k, v, output and, where <c>HasLogSumExp</c>, the rows' log-sum-exp; then what the key range asks for,
 /// under the names that it gives.
 /// </summary>
-internal sealed class AttentionKernel(string name, IReadOnlyList<KernelOperand> operands, Attention op, RowExtent batch, RowExtent queries, int maximumKeys, bool hasLogSumExp, long flops, long bytes)
+internal sealed class AttentionKernel(string name, IReadOnlyList<KernelOperand> operands, Attention op, RowExtent batch, RowExtent queries, RowExtent keys, bool hasLogSumExp, long flops, long bytes)
     : Kernel(name, operands, flops, bytes)
 {
     public Attention Op { get; } = op;
@@ -21,8 +21,11 @@ internal sealed class AttentionKernel(string name, IReadOnlyList<KernelOperand> 
     /// <summary>Queries of one sequence.</summary>
     public RowExtent Queries { get; } = queries;
 
-    /// <summary>Rows of one sequence's keys; of a cache, filled or not.</summary>
-    public int MaximumKeys { get; } = maximumKeys;
+    /// <summary>Rows of one sequence's keys; of a cache, which are a literal number, filled or not.</summary>
+    public RowExtent Keys { get; } = keys;
+
+    /// <summary>The most rows of one sequence's keys.</summary>
+    public int MaximumKeys => Keys.Maximum;
 
     public bool HasLogSumExp { get; } = hasLogSumExp;
 

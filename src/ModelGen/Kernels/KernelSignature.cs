@@ -47,7 +47,7 @@ internal static class KernelSignature
                 Stores(k.Stores);
                 break;
             case AttentionKernel k:
-                text.Append('|').Append(k.Op).Append(' ').Append(k.Batch).Append('x').Append(k.Queries).Append('x').Append(k.MaximumKeys).Append(k.HasLogSumExp).Append(k.Caches > 0 ? $" of {k.Caches} by {k.CacheStride}" : "");
+                text.Append('|').Append(k.Op).Append(' ').Append(k.Batch).Append('x').Append(k.Queries).Append('x').Append(k.Keys).Append(k.HasLogSumExp).Append(k.Caches > 0 ? $" of {k.Caches} by {k.CacheStride}" : "");
                 break;
             case AttentionWeightsKernel k:
                 text.Append('|').Append(k.Op).Append(' ').Append(k.Batch).Append('x').Append(k.Queries).Append('x').Append(k.Keys).Append('x').Append(k.Columns);

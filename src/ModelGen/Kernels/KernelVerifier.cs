@@ -207,7 +207,8 @@ internal static class KernelVerifier
                 VerifyIndices(k.HasLogSumExp ? 5 : 4, k.Range.InputNames);
                 require(!k.Range.IsRing || (k.Range is { IsCached: true, IsCausal: true, Window: { } window } && window + (long)k.Queries.Maximum <= k.MaximumKeys), k, $"its ring of {k.MaximumKeys} rows does not hold what {k.Queries} queries see");
                 require(k.Caches > 0 == k.Range.HasSequences && (k.Caches < 2 || k.CacheStride >= (long)k.MaximumKeys * k.Operands[1].Access.RowStride), k, $"its {k.Caches} caches lie {k.CacheStride} elements apart");
-                require(k.Range.IsCached || !(k.Range.IsCausal || k.Range.Window is not null) || k.Queries == RowExtent.Literal(k.MaximumKeys), k, $"it has {k.Queries} queries for {k.MaximumKeys} keys of one sequence");
+                require(k.Range.IsCached || !(k.Range.IsCausal || k.Range.Window is not null) || k.Queries == k.Keys, k, $"it has {k.Queries} queries for {k.Keys} keys of one sequence");
+                require(!k.Range.IsCached || !k.Keys.IsDynamic, k, $"its caches have {k.Keys} rows");
                 break;
             case AttentionGradientKernel k:
                 VerifyMatrices(k.Operands);

@@ -82,6 +82,30 @@ internal sealed record ConcatColumns : KernelOperator
 }
 
 /// <summary>
+/// One row of each matrix: [.., N, C] to [.., C], such as the first token of every sequence. Where the number of rows varies, only the first
+/// one is there in every run.
+/// </summary>
+internal sealed record SelectRow(int Row) : ViewOperator
+{
+    public override string Mnemonic => "select_row";
+
+    public override string Attributes => Row.ToString(CultureInfo.InvariantCulture);
+
+    public override IReadOnlyList<TensorType> Infer(IReadOnlyList<TensorType> inputs)
+    {
+        Require(inputs.Count == 1 && inputs[0].Element == ElementType.Float32 && inputs[0].Shape.Rank > 1 && Row >= 0 && Row < (inputs[0].Shape[-2].IsLiteral ? inputs[0].Shape[-2].Maximum : 1), $"row {Attributes} is not in {List(inputs)}");
+        Shape shape = inputs[0].Shape;
+        return Single(TensorType.Float(new Shape(shape.Dims.Where((_, i) => i != shape.Rank - 2))));
+    }
+
+    public override void Gradient(GradientContext context)
+    {
+        Shape from = context.Input(0).Shape;
+        context.Accumulate(0, context.Add(new Reshape(from), context.Add(new PadColumns(Row * from.Columns, from[-2].Maximum * from.Columns), context.OutputCotangent(0))));
+    }
+}
+
+/// <summary>
 /// The rows of a table [N, C] for the time steps of this run, <c>position</c> … <c>position + T − 1</c>: [T, C].
 /// In training the position is zero.
 /// </summary>

@@ -70,6 +70,36 @@ public sealed class NamedExtentTests
         }
     }
 
+    /// <summary>Attention among the steps of a run, and of one query of each sequence over them, in every algorithm; lengths beyond the run's steps are the run's.</summary>
+    [Theory]
+    [InlineData(2, 1, 19)]
+    [InlineData(4, 4, 4)]
+    [InlineData(3, 3, 8)]
+    [InlineData(8, 4, 8)]
+    [InlineData(2, 2, 64)]
+    public void Attention_takes_as_many_keys_as_a_run_has(int heads, int keyHeads, int headDim)
+    {
+        const int Most = 21;
+        Dim steps = Dim.Named("S", Most);
+        foreach (KeyRange range in new[] { KeyRange.All, KeyRange.Causal, KeyRange.All with { HasKeyLengths = true }, KeyRange.All with { Window = 3, HasKeyLengths = true }, KeyRange.All with { HasQueryLengths = true, HasKeyLengths = true } })
+        {
+            foreach (bool single in range.IsCausal || range.Window is not null ? [false] : new[] { false, true })
+            {
+                var b = new GraphBuilder();
+                Value[] lengths = [.. range.InputNames.Select(n => b.Add(new Input(n, TensorType.Int(Shape.Of(B)), single && n == "queryLengths" ? 2 : Most + 1), n))];
+                var op = new Attention(heads, keyHeads, headDim, 1 / Math.Sqrt(headDim), range);
+                b.Output("y", b.Add(op, "y", [Floats(b, "q", B, single ? 1 : steps, heads * headDim), Floats(b, "k", B, steps, keyHeads * headDim), Floats(b, "v", B, steps, keyHeads * headDim), .. lengths]));
+                ModelGraph graph = GradientCheck.Verified(b.Build(), "construction");
+                GraphFunction function = GraphFunction.Compile([graph], BufferPlacement.RedZones)[0];
+                foreach ((int batch, int count) in new[] { (1, 1), (3, Most), (2, 5), (3, 8) })
+                {
+                    RunArguments run = CaseData.Random(graph, (100 * batch) + count, batch: batch, counts: new Dictionary<string, int> { ["S"] = count });
+                    KernelCheck.Near(ReferenceInterpreter.Run(graph, run), function.Run(run, threads: 2), 2e-5, $"{range.Attributes}: {batch} sequences of {count}");
+                }
+            }
+        }
+    }
+
     /// <summary>Rows of a feed-forward model are examples, not time steps.</summary>
     [Fact]
     public void A_feed_forward_plan_counts_its_batch()

@@ -233,6 +233,19 @@ internal static class OperatorCases
             return [b.Add(new ConcatColumns(), "y", x, x)];
         });
         yield return Case("pad_columns", b => [b.Add(new PadColumns(2, 7), "y", Parameter(b, "x", 3, 4))], hasGradient: false);
+        foreach ((int[] shape, int row) in new (int[], int)[] { ([3, 7], 1), ([1, 5], 0), ([2, 3, 5], 0), ([2, 3, 17], 2), ([2, 3, 4, 9], 1) })
+        {
+            Value Row(GraphBuilder b) => b.Add(new SelectRow(row), "row", Parameter(b, "x", Dims(shape)));
+            yield return Case($"select_row {row} {Text(shape)}", b => [Row(b)]);
+            yield return Case($"select_row {row} {Text(shape)} in a kernel", b => [b.Add(new LayerNorm(0.1), "y", Row(b), Parameter(b, "gamma.positive", shape[^1]))]);
+        }
+
+        yield return Case("select_row of a sum and of a transpose", b =>
+        {
+            Value x = b.Add(new Add(), "sum", Parameter(b, "p", 2, 3, 5), Parameter(b, "q", 3, 5));
+            Value first = b.Add(new MatMul(MatMulForm.NT), "first", b.Add(new SelectRow(0), "row", x), Parameter(b, "w", 4, 5));
+            return [x, first, b.Add(new Tanh(), "turned", b.Add(new SelectRow(1), "row", b.Add(new Permute([1, 0, 2]), "view", x)))];
+        });
         yield return Case("rows_at_position", b => [b.Add(new Tanh(), "t", b.Add(new RowsAtPosition(3), "y", Parameter(b, "x", 7, 5)))]);
         yield return Case("rows_at_position all", b => [b.Add(new RowsAtPosition(7), "y", Parameter(b, "x", 7, 5))]);
         yield return Case("pad_rows", b => [b.Add(new PadRows(7), "y", Parameter(b, "x", 3, 5))], hasGradient: false);

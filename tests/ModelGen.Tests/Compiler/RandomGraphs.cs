@@ -277,6 +277,11 @@ internal sealed class RandomGraphs
 
     private Value Slice(Value x)
     {
+        if (x.Shape.Rank > 1 && _random.Next(3) == 0)
+        {
+            return _b.Add(new SelectRow(x.Shape[-2].IsLiteral ? _random.Next(x.Shape[-2].Maximum) : 0), Name("row"), x);
+        }
+
         int offset = _random.Next(x.Shape.Columns);
         return _b.Add(new SliceColumns(offset, 1 + _random.Next(x.Shape.Columns - offset)), Name("slice"), x);
     }
@@ -334,13 +339,14 @@ internal sealed class RandomGraphs
         Value Part(int offset, int count) => _b.Add(new SliceColumns(offset * headDim, count * headDim), Name("part"), all);
         (Value q, Value k, Value v) = (Part(0, heads), Part(heads, keyHeads), Part(heads + keyHeads, keyHeads));
         const int Spare = 5;
-        int memory = _rows.Maximum + (_dynamic ? Spare : 0);
+        bool cached = _dynamic && _random.Next(3) > 0;
+        int memory = _rows.Maximum + (cached ? Spare : 0);
         KeyRange range = new()
         {
-            IsCausal = _random.Next(3) > 0 || _dynamic,
+            IsCausal = _random.Next(3) > 0 || cached,
             Window = _random.Next(3) > 0 ? null : _random.Next(1 + Spare),
-            IsCached = _dynamic,
-            HasPositions = _dynamic && _random.Next(3) == 0,
+            IsCached = cached,
+            HasPositions = cached && _random.Next(3) == 0,
             HasQueryLengths = _random.Next(4) == 0,
             HasKeyLengths = _random.Next(4) == 0,
         };
@@ -355,7 +361,7 @@ internal sealed class RandomGraphs
             return _b.Add(append, name, [state, rows, .. numbers.Where((_, i) => range.InputNames[i] != "keyLengths")]);
         }
 
-        return _b.Add(new Attention(heads, keyHeads, headDim, 1 / Math.Sqrt(headDim), range), Name("attention"), [q, _dynamic ? Cache(k) : k, _dynamic ? Cache(v) : v, .. numbers]);
+        return _b.Add(new Attention(heads, keyHeads, headDim, 1 / Math.Sqrt(headDim), range), Name("attention"), [q, cached ? Cache(k) : k, cached ? Cache(v) : v, .. numbers]);
     }
 
     private Value? Streamed()

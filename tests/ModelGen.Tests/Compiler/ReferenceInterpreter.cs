@@ -217,6 +217,9 @@ internal sealed class ReferenceInterpreter
                 return [Concatenate(inputs)];
             case Permute permute:
                 return [Permuted(inputs[0], permute.Axes)];
+            case SelectRow select:
+                int height = inputs[0].Dims[^2];
+                return [Tensor.Filled([.. inputs[0].Dims[..^2], inputs[0].Columns], i => inputs[0][(i / inputs[0].Columns * height) + select.Row, i % inputs[0].Columns])];
             case RowsAtPosition rows:
                 return [Tensor.Filled([Resolve(rows.Time), inputs[0].Columns], i => inputs[0].Data[(_run.Position * inputs[0].Columns) + i])];
             case PadRows pad:

@@ -20,7 +20,7 @@ internal static partial class AttentionEmitter
 
     public static KernelCode Emit(AttentionKernel kernel, AttentionPlan plan)
     {
-        ArgumentKinds arguments = Arguments.Of(kernel.Batch) | Arguments.Of(kernel.Queries) | (kernel.Range is { IsCached: true, HasPositions: false } ? ArgumentKinds.Position : ArgumentKinds.None);
+        ArgumentKinds arguments = Arguments.Of(kernel.Batch) | Arguments.Of(kernel.Queries) | Arguments.Of(kernel.Keys) | (kernel.Range is { IsCached: true, HasPositions: false } ? ArgumentKinds.Position : ArgumentKinds.None);
         var code = new KernelCode(
             $"Attention_{Text.Extent(kernel.Batch)}x{Text.Extent(kernel.Queries)}_{kernel.Op.Heads}x{kernel.Op.HeadDim}",
             $"softmax(q·kᵀ·{CodeWriter.Literal(kernel.Op.Scale)})·v, {kernel.Op.Heads} heads of {kernel.Op.HeadDim}{Describe(kernel.Range)}.",
@@ -78,7 +78,7 @@ internal static partial class AttentionEmitter
         range.IsRing ? ", over the ring" : range.IsCached ? ", over the cache" : "",
         range.VariesBySequence ? ", each sequence's own" : "");
 
-    private static KeyRangeText RangeOf(AttentionKernel kernel) => new(kernel.Range, Text.RowCount(kernel.Queries), !kernel.Queries.IsDynamic, kernel.MaximumKeys);
+    private static KeyRangeText RangeOf(AttentionKernel kernel) => new(kernel.Range, Text.RowCount(kernel.Queries), !kernel.Queries.IsDynamic, kernel.Keys);
 
     private static IEnumerable<(int, int)> Bits(IEnumerable<AttentionScheme> schemes) => schemes.Select(s => (32 * s.Tile.Lanes, 32 * s.Tile.Lanes));
 
@@ -105,7 +105,7 @@ internal static partial class AttentionEmitter
 
         string keyHead = group == 1 ? "head" : "keyHead";
         bool oneSequence = kernel.Batch == RowExtent.Literal(1);
-        string keyRows = kernel.Range is { IsCached: false, VariesBySequence: false } ? "keys" : CodeWriter.Number(kernel.MaximumKeys);
+        string keyRows = kernel.Range is { IsCached: false, VariesBySequence: false } ? "keys" : Text.RowCount(kernel.Keys);
         string Keys(int operand) => (kernel.Range.HasSequences ? " + " + CacheAt(kernel) : kernel.Range.IsCached && oneSequence ? "" : $" + (long)sequence * {keyRows} * {Stride(kernel, operand)}") + $" + {keyHead} * {d}";
         w.Line($"float* queryRows = q + (long)sequence * {count} * {Stride(kernel, 0)} + head * {d};");
         w.Line($"float* outputRows = output + (long)sequence * {count} * {Stride(kernel, 3)} + head * {d};");
@@ -191,7 +191,7 @@ internal static partial class AttentionEmitter
             Scratch(w, schemes, AttentionPlan.Tile);
         }
 
-        var range = new KeyRangeText(kernel.Range, CodeWriter.Number(kernel.Queries), isLiteral: true, kernel.Keys, "length");
+        var range = new KeyRangeText(kernel.Range, CodeWriter.Number(kernel.Queries), isLiteral: true, RowExtent.Literal(kernel.Keys), "length");
         string all = kernel.Range.VariesBySequence ? CodeWriter.Number(kernel.Keys) : "keys";
         if (!kernel.Range.VariesBySequence)
         {
@@ -469,7 +469,7 @@ internal static partial class AttentionEmitter
         {
             string row = range.Row(key);
             return kernel.Range.HasSequences ? $"{operand} + {CacheAt(kernel)} + (long){(row == key && row == "j" ? row : $"({row})")} * {Stride(kernel, index)}"
-                : several ? $"{operand} + ((long)sequence * {kernel.MaximumKeys} + {row}) * {Stride(kernel, index)}" : $"{operand} + (long){(row == key ? row : $"({row})")} * {Stride(kernel, index)}";
+                : several ? $"{operand} + ((long)sequence * {Text.RowCount(kernel.Keys)} + {row}) * {Stride(kernel, index)}" : $"{operand} + (long){(row == key ? row : $"({row})")} * {Stride(kernel, index)}";
         }
 
         IEnumerable<string> others = Enumerable.Range(1, rows - 1).Select(i => range.RowsFollow ? $"{name}{i - 1} + {Stride(kernel, index)}" : At($"j + {i}"));

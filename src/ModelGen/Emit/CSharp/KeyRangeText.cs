@@ -1,4 +1,5 @@
 using System.Linq;
+using ModelGen.Compiler.Graph;
 using ModelGen.Compiler.Ops;
 
 namespace ModelGen.Compiler.Emit.CSharp;
@@ -12,8 +13,10 @@ namespace ModelGen.Compiler.Emit.CSharp;
 /// <param name="isLiteral">Whether that is a literal.</param>
 /// <param name="rows">Rows of a sequence's keys in memory.</param>
 /// <param name="lengthName">What a variable that holds a sequence's number of queries is called.</param>
-internal sealed class KeyRangeText(KeyRange range, string count, bool isLiteral, int rows, string lengthName = "queries")
+internal sealed class KeyRangeText(KeyRange range, string count, bool isLiteral, RowExtent rows, string lengthName = "queries")
 {
+    private readonly string _rows = Text.RowCount(rows);
+
     /// <summary>Queries of a sequence.</summary>
     public string Queries { get; } = range.HasQueryLengths || (range.HasPositions && !range.IsRing) ? lengthName : count;
 
@@ -43,7 +46,7 @@ internal sealed class KeyRangeText(KeyRange range, string count, bool isLiteral,
         if (HasPadding)
         {
             string length = !range.HasQueryLengths ? count : isLiteral ? "queryLengths[sequence]" : $"Math.Min(queryLengths[sequence], {count})";
-            w.Line($"int {lengthName} = {(range.HasPositions && !range.IsRing ? $"Math.Min({length}, {rows} - position)" : length)};");
+            w.Line($"int {lengthName} = {(range.HasPositions && !range.IsRing ? $"Math.Min({length}, {_rows} - position)" : length)};");
         }
 
         if (IsShifted)
@@ -54,9 +57,9 @@ internal sealed class KeyRangeText(KeyRange range, string count, bool isLiteral,
         string beyond = range.IsCausal || range.Window is null ? "" : CodeWriter.Number(range.Window.Value);
         string keys = range.HasKeyLengths ? (range.IsCausal || range.Window is not null ? $"Math.Min({Length}, {Sum(Origin, Queries, beyond)})" : Length)
             : range.IsCached ? Sum(Origin, Queries)
-            : !HasPadding || !(range.IsCausal || range.Window is not null) ? CodeWriter.Number(rows)
-            : range.IsCausal ? Queries : $"Math.Min({rows}, {Sum(Queries, beyond)})";
-        w.Line($"{(keys == CodeWriter.Number(rows) ? "const " : "")}int keys = {keys};");
+            : !HasPadding || !(range.IsCausal || range.Window is not null) ? _rows
+            : range.IsCausal ? Queries : $"Math.Min({_rows}, {Sum(Queries, beyond)})";
+        w.Line($"{(keys == _rows && !rows.IsDynamic ? "const " : "")}int keys = {keys};");
     }
 
     /// <summary>The end of the keys that some neighbouring queries see, of which <paramref name="next"/> comes after the last.</summary>
@@ -88,12 +91,12 @@ internal sealed class KeyRangeText(KeyRange range, string count, bool isLiteral,
 
         string shift = IsShifted ? " - first" : "";
         string own = Sum(range.IsCached ? "position" : "", "1"), beyond = range.Window is { } window ? Sum(range.IsCached ? "position" : "", CodeWriter.Number(window + 1L)) : "";
-        string keys = range.HasKeyLengths ? (range.IsCausal ? $"Math.Min(keyLengths[sequence], {own})" : range.Window is null ? "keyLengths[sequence]" : $"Math.Min(keyLengths[sequence], {beyond})") + shift
+        string keys = range.HasKeyLengths ? (range.IsCausal ? $"Math.Min({Existing}, {own})" : range.Window is null ? Existing : $"Math.Min({Existing}, {beyond})") + shift
             : range.IsCached ? own + shift
-            : CodeWriter.Number(range.IsCausal ? 1 : rows);
+            : range.IsCausal ? "1" : _rows;
         if (!range.VariesBySequence)
         {
-            w.Line(!range.IsCached ? $"const int keys = {keys};" : IsShifted ? $"int first = Math.Max(0, position - {range.Window}), keys = {keys};" : $"int keys = {keys};");
+            w.Line(!range.IsCached ? $"{(keys == _rows && rows.IsDynamic ? "" : "const ")}int keys = {keys};" : IsShifted ? $"int first = Math.Max(0, position - {range.Window}), keys = {keys};" : $"int keys = {keys};");
             return;
         }
 
@@ -104,15 +107,18 @@ internal sealed class KeyRangeText(KeyRange range, string count, bool isLiteral,
     public bool SingleMayBeEmpty => range.HasKeyLengths || range.HasQueryLengths;
 
     /// <summary>The row of a sequence's memory that a key lies in.</summary>
-    public string Row(string key) => !IsShifted ? key : range.IsRing ? $"(first + {key}) % {rows}" : $"first + {key}";
+    public string Row(string key) => !IsShifted ? key : range.IsRing ? $"(first + {key}) % {_rows}" : $"first + {key}";
 
     /// <summary>Whether a key lies in the row that <see cref="Row"/> says and the next one in the next row.</summary>
     public bool RowsFollow => !range.IsRing;
 
     /// <summary>The row of the first key.</summary>
-    public string FirstRow => !IsShifted ? "0" : range.IsRing ? $"first % {rows}" : "first";
+    public string FirstRow => !IsShifted ? "0" : range.IsRing ? $"first % {_rows}" : "first";
 
-    private string Length => IsShifted ? "keyLengths[sequence] - first" : "keyLengths[sequence]";
+    private string Length => IsShifted ? $"{Existing} - first" : Existing;
+
+    // A caller's lengths are checked against the most keys that there can be, and a run may have fewer.
+    private string Existing => rows.IsDynamic ? $"Math.Min(keyLengths[sequence], {_rows})" : "keyLengths[sequence]";
 
     private string AtMostKeys(string end) => range.HasKeyLengths ? $"Math.Min(keys, {end})" : end;
 

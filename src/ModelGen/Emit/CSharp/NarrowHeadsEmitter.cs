@@ -45,7 +45,7 @@ internal sealed class NarrowHeadsEmitter
         _w = w;
         _kernel = kernel;
         _v = v;
-        _range = new KeyRangeText(kernel.Range, "1", isLiteral: true, kernel.MaximumKeys);
+        _range = new KeyRangeText(kernel.Range, "1", isLiteral: true, kernel.Keys);
         _d = kernel.Op.HeadDim;
         _narrow = v.FilledBy(_d);
         _heads = kernel.Op.Heads;
@@ -77,7 +77,7 @@ internal sealed class NarrowHeadsEmitter
         if (several)
         {
             _w.Line($"float* query = q + (long)sequence * {Stride(0)};");
-            string Rows(int operand) => _kernel.Range.HasSequences ? AttentionEmitter.CacheAt(_kernel) : $"(long)sequence * {(long)_kernel.MaximumKeys * Stride(operand)}";
+            string Rows(int operand) => _kernel.Range.HasSequences ? AttentionEmitter.CacheAt(_kernel) : _kernel.Keys.IsDynamic ? $"(long)sequence * {Text.RowCount(_kernel.Keys)} * {Stride(operand)}" : $"(long)sequence * {(long)_kernel.MaximumKeys * Stride(operand)}";
             _w.Line($"float* keyRows = k + {Rows(1)};");
             _w.Line($"float* valueRows = v + {Rows(2)};");
             _w.Line($"float* result = output + (long)sequence * {Stride(3)};");

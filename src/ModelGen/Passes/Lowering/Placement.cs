@@ -118,6 +118,9 @@ internal sealed class Placement
                 return seen.Permute(permute.Axes);
             case SliceColumns slice:
                 return seen.ColumnStride.IsDynamic ? null : seen.Columns(slice.Offset);
+            case SelectRow select:
+                TensorView rows = seen with { Strides = new([.. seen.Strides.Where((_, i) => i != from.Rank - 2)]) };
+                return select.Row == 0 ? rows : rows.Move((long)select.Row * TensorView.Literal(seen.Strides[from.Rank - 2]));
             case RowsAtPosition:
                 return seen with { Base = seen.Base with { PositionStride = TensorView.Literal(seen.Strides[0]) } };
             case LastRow when seen.MatrixStride(value.Node.Inputs[0].Type) is { } stride:

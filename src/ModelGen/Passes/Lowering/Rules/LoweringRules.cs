@@ -121,11 +121,6 @@ internal static class LoweringRules
     {
         var attention = (Attention)node.Op;
         Shape q = node.Inputs[0].Shape;
-        if (!node.Inputs[1].Shape[-2].IsLiteral)
-        {
-            throw new GraphException($"{node}: keys of a dynamic number that are in no cache");
-        }
-
         bool ofSequences = attention.Range.HasSequences;
         bool logSumExp = lowering.Readers[new Value(node, 1)].Any();
         var operands = new List<KernelOperand> { Read(lowering, node, 0, "q"), Keys(1, "k"), Keys(2, "v"), Write(lowering, node, 0, "output") };
@@ -135,7 +130,7 @@ internal static class LoweringRules
         }
 
         operands.AddRange(Indices(lowering, node, 3, attention.Range.InputNames));
-        Add(lowering, node, new AttentionKernel(node.Name, operands, attention, RowExtent.Of(q[0]), RowExtent.Of(q[1]), node.Inputs[1].Shape[-2].Maximum, logSumExp, attention.Flops(node), 16L * q.MaximumElements)
+        Add(lowering, node, new AttentionKernel(node.Name, operands, attention, RowExtent.Of(q[0]), RowExtent.Of(q[1]), RowExtent.Of(node.Inputs[1].Shape[-2]), logSumExp, attention.Flops(node), 16L * q.MaximumElements)
         {
             Caches = ofSequences ? node.Inputs[1].Shape[0].Maximum : 0,
             CacheStride = ofSequences ? TensorView.Literal(lowering.ViewOf(node.Inputs[1]).Strides[0]) : 0,
