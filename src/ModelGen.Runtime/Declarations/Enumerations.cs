@@ -93,3 +93,35 @@ public enum PositionEncoding
     /// <summary>Nothing: only the causal mask tells positions apart.</summary>
     None,
 }
+
+/// <summary>What is on top of a BERT encoder.</summary>
+public enum BertHead
+{
+    /// <summary>Nothing: the hidden states.</summary>
+    None,
+
+    /// <summary>
+    /// The logits of every token of the vocabulary at every position, where some of the input's tokens are masked: a linear layer, an activation, a
+    /// layer norm, and the token embedding with a bias.
+    /// </summary>
+    MaskedLm,
+
+    /// <summary>The logits of a sequence's classes: a linear layer on the pooler's output.</summary>
+    SequenceClassifier,
+
+    /// <summary>The logits of each token's classes: a linear layer on the hidden states.</summary>
+    TokenClassifier,
+}
+
+/// <summary>How the hidden states of a sequence become one vector.</summary>
+public enum Pooling
+{
+    /// <summary>Not at all.</summary>
+    None,
+
+    /// <summary>Their mean over the sequence's tokens, without padding (Reimers and Gurevych, "Sentence-BERT", 2019).</summary>
+    Mean,
+
+    /// <summary>The first token's, which BERT reserves for the whole sequence ([CLS]).</summary>
+    FirstToken,
+}

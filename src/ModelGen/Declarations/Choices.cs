@@ -50,3 +50,18 @@ internal enum PositionEncoding
     Learned,
     None,
 }
+
+internal enum BertHead
+{
+    None,
+    MaskedLm,
+    SequenceClassifier,
+    TokenClassifier,
+}
+
+internal enum Pooling
+{
+    None,
+    Mean,
+    FirstToken,
+}

@@ -169,7 +169,8 @@ internal static class CommonPrograms
         return new ModelProgram(adapter, entries) { Training = spec.Training };
     }
 
-    private static IEnumerable<EntryPoint> Training(TrainingSpec training, IReadOnlyList<Input> inputs, Func<ModelGraph> graph)
+    /// <summary>A step and an evaluation over one graph, in the extents of a micro-batch.</summary>
+    public static IEnumerable<EntryPoint> Training(TrainingSpec training, IReadOnlyList<Input> inputs, Func<ModelGraph> graph)
         => new[] { ("Step", EntryKind.Step, "loss"), ("Evaluate", EntryKind.Evaluate, "losses") }
             .Select(e => new EntryPoint(e.Item1, e.Item2, inputs, [e.Item3], graph) { Batch = training.BatchSize, Time = Math.Max(1, training.SequenceLength) });
 

@@ -58,6 +58,7 @@ internal static class FamilyRegistry
         new RecurrentLm(),
         new RecurrentRegressor(),
         new RecurrentTagger(),
+        new Bert(),
     ];
 
     public static IFamily Get(string name)

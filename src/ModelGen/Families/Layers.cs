@@ -52,6 +52,25 @@ internal static class Layers
     public static Value Dropout(this GraphBuilder b, string name, Value x, double probability, BuildMode mode)
         => mode == BuildMode.Training && probability > 0 ? b.Add(new Dropout(probability, (int)(StableHash.Of(b.Qualify(name)) & int.MaxValue)), name, x) : x;
 
+    /// <summary>
+    /// The mean of each sequence's rows, x [B, T, C] and lengths i32 [B] to [B, C], without padding: attention of a query of zeros, which scores all
+    /// keys alike. A sequence of length zero gives zeros.
+    /// </summary>
+    public static Value MeanOverLengths(this GraphBuilder b, string name, Value x, Value lengths, int heads)
+    {
+        Shape one = Shape.Of(x.Shape[0], 1, x.Shape[-1]);
+        var mean = new Attention(heads, heads, x.Shape.Columns / heads, 1, KeyRange.All with { HasKeyLengths = true });
+        Value pooled = b.Add(mean, name, b.Add(new Constant(0, one), name + ".query"), x, x, lengths);
+        return b.Add(new Reshape(Shape.Of(x.Shape[0], x.Shape[-1])), name, pooled);
+    }
+
+    /// <summary>Each row divided by its Euclidean norm.</summary>
+    public static Value Normalize(this GraphBuilder b, string name, Value x)
+    {
+        Value squares = b.Add(new RowSum(), name + ".sum", b.Add(new Multiply(), name + ".squares", x, x));
+        return b.Add(new Multiply(), name, x, b.Add(new Rsqrt(1e-24), name + ".factor", squares));
+    }
+
     /// <summary>What a step minimizes, the mean of the rows' losses over the targets that count, and what an evaluation adds up, the rows' losses.</summary>
     public static void Loss(this GraphBuilder b, Value rows)
     {

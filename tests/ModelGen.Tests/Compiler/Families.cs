@@ -44,6 +44,11 @@ internal static class Families
         }
 
         yield return ("mlp with activated outputs", Spec("Mlp", 5, 0, DeclaredArgument.Of("Sizes", [3, 17, 2]), I("Loss", 1), I("Activation", 5), I("OutputActivation", 4), I("Bias", 0)));
+        DeclaredArgument[] bert = [I("Layers", 2), I("DModel", 12), I("Heads", 3), I("FeedForward", 17), I("Vocab", 13), I("Context", 7)];
+        yield return ("bert masked", Spec("Bert", 2, 5, [.. bert, I("Head", 1), I("MaxBatch", 3), I("Embeddings", 1), I("Normalize", 1)]));
+        yield return ("bert pre-training with dropout", Spec("Bert", 3, 6, [.. bert, I("Head", 1), I("NextSentence", 1), R("Dropout", 0.25), I("Recompute", 1), I("Activation", 0)]));
+        yield return ("bert sequence classifier", Spec("Bert", 3, 7, [.. bert, I("Head", 2), I("Classes", 4), I("Segments", 3), I("Embeddings", 2)]));
+        yield return ("bert token classifier", Spec("Bert", 2, 3, [.. bert, I("Head", 3), I("Classes", 5)]));
         foreach ((int number, string cell) in new[] { (0, "rnn"), (1, "lstm"), (2, "gru") })
         {
             DeclaredArgument[] sizes = [I("Cell", number), I("Layers", 2), I("Hidden", 5), I("Vocab", 7)];

@@ -159,6 +159,27 @@ public partial class BatchedNarrowGpt;
 [Gpt(Layers = 1, DModel = 128, Heads = 2, Vocab = 300, Context = 300, Activation = Activation.Relu, MaxBatch = 256)]
 public partial class BatchedWideGpt;
 
+// Encoders.
+
+[Bert(Layers = 2, DModel = 30, Heads = 5, FeedForward = 70, Vocab = 53, Context = 23, Head = BertHead.MaskedLm, NextSentence = true, MaxBatch = 4, Embeddings = Pooling.Mean, Normalize = true)]
+[Trainable(BatchSize = 3, SequenceLength = 17)]
+public partial class PretrainingBert;
+
+[Bert(Layers = 2, DModel = 30, Heads = 5, FeedForward = 70, Vocab = 53, Context = 23, Head = BertHead.MaskedLm, Activation = Activation.Relu)]
+[Trainable(BatchSize = 3, SequenceLength = 17)]
+public partial class MaskedBert;
+
+[Bert(Layers = 2, DModel = 30, Heads = 5, FeedForward = 70, Vocab = 53, Context = 23, Head = BertHead.SequenceClassifier, Classes = 4, MaxBatch = 4)]
+[Trainable(BatchSize = 5, SequenceLength = 17)]
+public partial class SequenceBert;
+
+[Bert(Layers = 2, DModel = 30, Heads = 5, FeedForward = 70, Vocab = 53, Context = 23, Head = BertHead.TokenClassifier, Classes = 7, MaxBatch = 3)]
+[Trainable(BatchSize = 3, SequenceLength = 17)]
+public partial class TokenBert;
+
+[Bert(Layers = 2, DModel = 30, Heads = 5, FeedForward = 70, Vocab = 53, Context = 23, MaxBatch = 3, Embeddings = Pooling.FirstToken)]
+public partial class BareBert;
+
 // What models hand out of their inside.
 
 [Gpt(Layers = 3, DModel = 30, Heads = 5, Vocab = 97, Context = 37, HiddenStates = true, AttentionWeights = true)]

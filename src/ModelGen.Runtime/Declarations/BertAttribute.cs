@@ -1,0 +1,83 @@
+namespace ModelGen;
+
+/// <summary>
+/// Declares a Transformer encoder with the architecture of BERT: token, position and segment embeddings, post-norm blocks of bidirectional
+/// self-attention and a two-layer feed-forward network, and a head that predicts masked tokens, classifies sequences or classifies tokens.
+/// Batches are padded: an entry point takes the number of tokens of each sequence, and what lies behind changes nothing.
+/// Parameters carry the names of the Hugging Face BERT layout, so that public checkpoints load by name.
+/// </summary>
+/// <remarks>Devlin et al., "BERT: Pre-training of Deep Bidirectional Transformers for Language Understanding" (2019).</remarks>
+[AttributeUsage(AttributeTargets.Class, AllowMultiple = false, Inherited = false)]
+public sealed class BertAttribute : Attribute
+{
+    /// <summary>The number of Transformer blocks. Required, 1 or more.</summary>
+    public int Layers { get; set; }
+
+    /// <summary>The width of the hidden states. Required, a multiple of <see cref="Heads"/>.</summary>
+    public int DModel { get; set; }
+
+    /// <summary>The number of attention heads; each has <c>DModel / Heads</c> channels. Required, 1 or more.</summary>
+    public int Heads { get; set; }
+
+    /// <summary>The number of token ids, 0 to <c>Vocab - 1</c>. Required, 1 or more.</summary>
+    public int Vocab { get; set; }
+
+    /// <summary>The most tokens of a sequence: the number of learned positions. Required, 1 or more.</summary>
+    public int Context { get; set; }
+
+    /// <summary>The hidden width of the feed-forward network. Default: four times <see cref="DModel"/> (which 0 stands for).</summary>
+    public int FeedForward { get; set; }
+
+    /// <summary>The number of segment ids: which sentence of a pair a token is of. Default: 2.</summary>
+    public int Segments { get; set; } = 2;
+
+    /// <summary>The activation inside the feed-forward network and the head of masked tokens. Default: <see cref="Activation.Gelu"/>.</summary>
+    public Activation Activation { get; set; } = Activation.Gelu;
+
+    /// <summary>
+    /// What is on top. <c>Predict(batch, steps, tokens, segments, lengths, …)</c> gives its logits: <see cref="BertHead.MaskedLm"/>
+    /// [batch, steps, <see cref="Vocab"/>], <see cref="BertHead.SequenceClassifier"/> [batch, <see cref="Classes"/>],
+    /// <see cref="BertHead.TokenClassifier"/> [batch, steps, <see cref="Classes"/>]; with <see cref="BertHead.None"/> (the default), the
+    /// hidden states [batch, steps, <see cref="DModel"/>] and the pooler's output [batch, <see cref="DModel"/>].
+    /// </summary>
+    public BertHead Head { get; set; }
+
+    /// <summary>The number of classes of a classifier, 2 or more. Required with <see cref="BertHead.SequenceClassifier"/> and <see cref="BertHead.TokenClassifier"/>.</summary>
+    public int Classes { get; set; }
+
+    /// <summary>
+    /// Whether a <see cref="BertHead.MaskedLm"/> also says whether a second sentence follows the first: logits [batch, 2] from the pooler, class 0
+    /// where it does, and a term of the loss. Default: false.
+    /// </summary>
+    public bool NextSentence { get; set; }
+
+    /// <summary>Whether a model without a head has the pooler, tanh(Wh + b) of the first token's hidden state h. Default: true. Models with a head have it where the head needs it.</summary>
+    public bool Pooler { get; set; } = true;
+
+    /// <summary>
+    /// What <c>Embed(batch, steps, tokens, segments, lengths, embeddings)</c> gives for each sequence, [batch, <see cref="DModel"/>]; with
+    /// <see cref="Pooling.None"/> (the default) there is no such entry point.
+    /// </summary>
+    public Pooling Embeddings { get; set; }
+
+    /// <summary>Whether embeddings are divided by their Euclidean norm, so that their dot product is the cosine. Default: false.</summary>
+    public bool Normalize { get; set; }
+
+    /// <summary>The most sequences of one call of a session, 1 to 256; memory is planned for so many of <see cref="Context"/> tokens each. Default: 1.</summary>
+    public int MaxBatch { get; set; } = 1;
+
+    /// <summary>What is added to the variance in each layer norm. Default: 1e-12.</summary>
+    public double LayerNormEpsilon { get; set; } = 1e-12;
+
+    /// <summary>
+    /// The probability that an element is dropped while training, at the embeddings, at the output of each attention and feed-forward branch, and
+    /// at a classifier's input; 0 to below 1. Attention weights are not dropped. Default: 0 (the paper's models had 0.1).
+    /// </summary>
+    public double Dropout { get; set; }
+
+    /// <summary>
+    /// What a training step computes again in its backward pass to need less memory; gradients are the same. Default:
+    /// <see cref="Recomputation.None"/>.
+    /// </summary>
+    public Recomputation Recompute { get; set; }
+}
