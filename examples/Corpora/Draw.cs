@@ -42,7 +42,7 @@ internal sealed class Draw(ulong seed, ulong stream = 0)
 internal static class Partition
 {
     /// <summary>About one text in ten is held out (FNV-1a, Fowler, Noll and Vo, then mixed so that short texts spread).</summary>
-    public static bool IsHeldOut(string text)
+    public static bool IsHeldOut(ReadOnlySpan<char> text)
     {
         ulong hash = 14695981039346656037;
         foreach (char c in text)

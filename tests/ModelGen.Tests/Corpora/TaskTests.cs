@@ -1,0 +1,138 @@
+using global::Corpora;
+
+namespace ModelGen.Tests.Corpora;
+
+/// <summary>The smaller corpora: sentences to classify, paraphrases, mappings and a series.</summary>
+public sealed class TaskTests
+{
+    public static TheoryData<bool> Tasks => [true, false];
+
+    private static SentenceTask Task(bool plausible) => plausible ? SentenceTask.Plausible() : SentenceTask.Agent();
+
+    [Theory]
+    [MemberData(nameof(Tasks))]
+    public void Tasks_are_balanced_disjoint_and_the_same_each_time(bool plausible)
+    {
+        SentenceTask task = Task(plausible), again = Task(plausible);
+        Assert.Equal(task.HeldOut.Select(one => (one.Sentence.Line, one.Label)), again.HeldOut.Select(one => (one.Sentence.Line, one.Label)));
+        Assert.Equal(64, task.Training.Count);
+        Assert.Equal(32, task.Training.Count(one => one.Label == 1));
+        Assert.Equal(500, task.HeldOut.Count(one => one.Label == 1));
+        Assert.Empty(task.Training.Select(one => one.Sentence.Line).Intersect(task.HeldOut.Select(one => one.Sentence.Line)));
+    }
+
+    /// <summary>The best classifier that counts words, without knowing which stand together, is hardly better than a coin.</summary>
+    [Theory]
+    [MemberData(nameof(Tasks))]
+    public void No_single_word_tells_the_class(bool plausible)
+    {
+        SentenceTask task = plausible ? SentenceTask.Plausible(training: 4000, heldOut: 2000) : SentenceTask.Agent(training: 4000, heldOut: 2000);
+        var scores = new Dictionary<string, double>();
+        foreach (IGrouping<string, LabelledSentence> group in task.Training.SelectMany(one => one.Sentence.Words.Distinct().Select(word => (word, one))).GroupBy(pair => pair.word, pair => pair.one))
+        {
+            // Naive Bayes, with add-one smoothing.
+            double positive = group.Count(one => one.Label == 1) + 1, negative = group.Count(one => one.Label == 0) + 1;
+            scores[group.Key] = Math.Log(positive / negative);
+        }
+        double accuracy = task.HeldOut.Average(one => (one.Sentence.Words.Distinct().Sum(word => scores.GetValueOrDefault(word)) > 0) == (one.Label == 1) ? 1.0 : 0.0);
+        Assert.InRange(accuracy, 0.4, 0.6);
+    }
+
+    /// <summary>Stories never say what is implausible: the pairs of subject and verb of their sentences are all plausible ones.</summary>
+    [Fact]
+    public void Implausible_sentences_are_not_in_stories()
+    {
+        HashSet<string> lines = [.. StoryCorpus.Generate().TrainingSentences.Select(sentence => sentence.Line)];
+        SentenceTask task = SentenceTask.Plausible(training: 5000, heldOut: 0);
+        Assert.DoesNotContain(task.Training, one => one.Label == 0 && lines.Contains(one.Sentence.Line));
+        Assert.Contains(task.Training, one => one.Label == 1 && lines.Contains(one.Sentence.Line));
+        Assert.Empty(task.Training.Concat(task.HeldOut).SelectMany(one => one.Sentence.Words).Except(StoryCorpus.Generate().Words));
+    }
+
+    [Fact]
+    public void Paraphrases_share_their_meaning_and_are_not_in_stories()
+    {
+        IReadOnlyList<Paraphrase> pairs = ParaphraseCorpus.Generate();
+        Assert.Equal(200, pairs.Count);
+        StoryCorpus stories = StoryCorpus.Generate();
+        HashSet<string> lines = [.. stories.TrainingSentences.Select(sentence => sentence.Line)];
+        string[] small = ["it", "was", "were", "who", "that", "by"];
+        foreach (Paraphrase pair in pairs)
+        {
+            Assert.NotEqual(pair.First.Line, pair.Second.Line);
+            Assert.DoesNotContain(pair.First.Line, lines);
+            Assert.DoesNotContain(pair.Second.Line, lines);
+
+            // But for the verb, whose participle may differ, the same words.
+            IEnumerable<string> Content(TaggedSentence sentence) => sentence.Tagged.Where(word => word.Tag != PartOfSpeech.Verb && !small.Contains(word.Word)).Select(word => word.Word).Order();
+            Assert.Equal(Content(pair.First), Content(pair.Second));
+        }
+        Assert.Empty(pairs.SelectMany(pair => pair.First.Words.Concat(pair.Second.Words)).Except(stories.Words));
+    }
+
+    [Fact]
+    public void Mappings_follow_one_rule_in_a_prompt_and_hold_rules_out()
+    {
+        var random = new CounterRandom(5);
+        var rules = new HashSet<string>[] { [], [] };
+        var tokens = new int[FewShotMappings.MaximumPairs * FewShotMappings.PairLength];
+        for (int trial = 0; trial < 4000; trial++)
+        {
+            bool heldOut = trial % 4 == 3;
+            FewShotMappings.Write(ref random, heldOut, tokens);
+            var first = new Dictionary<int, int>();
+            var second = new Dictionary<int, int>();
+            var inputs = new HashSet<(int, int)>();
+            bool? swapped = null;
+            for (int i = 0; i < tokens.Length; i += FewShotMappings.PairLength)
+            {
+                Assert.True(inputs.Add((tokens[i], tokens[i + 1])));
+                (int one, int other) = (tokens[i + 3], tokens[i + 4]);
+                swapped ??= one > other;
+                Assert.Equal(swapped, one > other);
+                if (one > other)
+                    (one, other) = (other, one);
+                Assert.Equal(one, first.TryGetValue(tokens[i], out int known) ? known : first[tokens[i]] = one);
+                Assert.Equal(other, second.TryGetValue(tokens[i + 1], out known) ? known : second[tokens[i + 1]] = other);
+            }
+            Assert.Equal(FewShotMappings.Choices, first.Values.Distinct().Count());
+            rules[heldOut ? 1 : 0].Add(string.Join(',', first.OrderBy(p => p.Key).Select(p => p.Value).Concat(second.OrderBy(p => p.Key).Select(p => p.Value))) + swapped);
+        }
+        Assert.Empty(rules[0].Intersect(rules[1]));
+        Assert.True(rules[0].Count > 2500);
+        Assert.Equal("a p → 1 6 ;", FewShotMappings.Show([0, 5, 20, 10, 15, 21]));
+        Assert.Throws<ArgumentException>(() => { var other = new CounterRandom(1); FewShotMappings.Write(ref other, false, new int[7]); });
+    }
+
+    /// <summary>Without a pair: two orders of five times five digits. With one: a shared letter is known, others one of the four digits left.</summary>
+    [Fact]
+    public void The_best_accuracy_of_few_shots_is_known()
+    {
+        Assert.Equal(0.02, FewShotMappings.BestAccuracy(0), 1e-9);
+        Assert.Equal((8 / 24.0 / 4) + (16 / 24.0 / 16), FewShotMappings.BestAccuracy(1), 3e-3);
+        Assert.Equal(1, FewShotMappings.BestAccuracy(24), 1e-9);
+        double[] curve = [.. Enumerable.Range(0, 12).Select(FewShotMappings.BestAccuracy)];
+        Assert.Equal(curve.Order(), curve);
+    }
+
+    [Fact]
+    public void The_series_is_seasonal_noisy_and_the_same_each_time()
+    {
+        SeasonalSeries series = SeasonalSeries.Generate(hours: 24 * 7 * 60);
+        Assert.Equal(series.Values, SeasonalSeries.Generate(hours: 24 * 7 * 60).Values);
+        Assert.NotEqual(series.Values, SeasonalSeries.Generate(seed: 2, hours: 24 * 7 * 60).Values);
+        Assert.All(series.Values, value => Assert.InRange(value, 1e-3f, 20f));
+        double Mean(Func<int, bool> hours) => Enumerable.Range(0, series.Values.Count).Where(hours).Average(t => series.Values[t]);
+
+        // Two peaks on weekdays, one at weekends.
+        Assert.True(Mean(t => t % 24 == 8 && !SeasonalSeries.IsWeekend(t)) > 2 * Mean(t => t % 24 == 13 && !SeasonalSeries.IsWeekend(t)));
+        Assert.True(Mean(t => t % 24 == 14 && SeasonalSeries.IsWeekend(t)) > 2 * Mean(t => t % 24 == 4 && SeasonalSeries.IsWeekend(t)));
+
+        // The same hour a day later differs by the noise and by the level's way: neither nothing nor all.
+        double difference = Enumerable.Range(0, series.Values.Count - (24 * 7)).Average(t => Math.Abs(Math.Log(series.Values[t + (24 * 7)] / series.Values[t])));
+        Assert.InRange(difference, 0.1, 0.6);
+        var features = new float[SeasonalSeries.Features];
+        SeasonalSeries.CopyFeatures((5 * 24) + 6, features);
+        Assert.Equal([1f, 0f, 1f], features.Select(x => MathF.Round(x, 5)));
+    }
+}
