@@ -92,6 +92,18 @@ public enum PositionEncoding
 
     /// <summary>Nothing: only the causal mask tells positions apart.</summary>
     None,
+
+    /// <summary>
+    /// Each head takes a fixed slope times the distance off its scores (Press et al., "Train Short, Test Long: Attention with Linear Biases Enables Input
+    /// Length Extrapolation", 2022): texts may be longer than those of training.
+    /// </summary>
+    Alibi,
+
+    /// <summary>
+    /// Each head adds a learned number to its scores, one for each bucket of distances (Raffel et al., "Exploring the Limits of Transfer Learning with a Unified Text-to-Text
+    /// Transformer", 2020, section 2.1): <c>relative_attention_bias.weight</c>, which all layers share.
+    /// </summary>
+    Relative,
 }
 
 /// <summary>What is on top of a BERT encoder.</summary>

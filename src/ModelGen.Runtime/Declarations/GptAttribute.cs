@@ -54,6 +54,17 @@ public sealed class GptAttribute : Attribute
     /// <summary>How the model knows where a token stands. Default: <see cref="PositionEncoding.Learned"/>.</summary>
     public PositionEncoding Positions { get; set; }
 
+    /// <summary>
+    /// With <see cref="PositionEncoding.Relative"/>, the number of buckets: half of them for a distance each, the others for ranges that grow with the distance. 2 or more. Default: 32,
+    /// as T5 has it.
+    /// </summary>
+    public int RelativeBuckets { get; set; } = 32;
+
+    /// <summary>
+    /// With <see cref="PositionEncoding.Relative"/>, the distance from which on all share the last bucket. More than half of <see cref="RelativeBuckets"/>. Default: 128, as T5 has it.
+    /// </summary>
+    public int RelativeDistance { get; set; } = 128;
+
     /// <summary>The hidden width of the feed-forward network. Default: four times <see cref="DModel"/> (which 0 stands for).</summary>
     public int FeedForward { get; set; }
 

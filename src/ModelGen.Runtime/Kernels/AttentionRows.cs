@@ -166,6 +166,41 @@ public static unsafe class AttentionRows
         Backward(scores + low, cotangents + low, high - low, total - low, logSumExp, delta, scale);
     }
 
+    /// <summary>Adds a row to another one.</summary>
+    /// <param name="row">What is added to.</param>
+    /// <param name="addend">What is added.</param>
+    /// <param name="count">Elements; none where it is negative.</param>
+    [MethodImpl(MethodImplOptions.AggressiveOptimization)]
+    public static void Add(float* row, float* addend, int count)
+    {
+        int j = 0;
+        if (Simd.Use512)
+        {
+            for (; j <= count - 16; j += 16)
+            {
+                Vector512.Store(Vector512.Load(row + j) + Vector512.Load(addend + j), row + j);
+            }
+        }
+
+        if (Simd.Use256)
+        {
+            for (; j <= count - 8; j += 8)
+            {
+                Vector256.Store(Vector256.Load(row + j) + Vector256.Load(addend + j), row + j);
+            }
+        }
+
+        for (; j <= count - 4; j += 4)
+        {
+            Vector128.Store(Vector128.Load(row + j) + Vector128.Load(addend + j), row + j);
+        }
+
+        for (; j < count; j++)
+        {
+            row[j] += addend[j];
+        }
+    }
+
     private static void Clear(float* row, int from, int to)
     {
         for (int j = from; j < to; j++)

@@ -49,6 +49,8 @@ internal enum PositionEncoding
 {
     Learned,
     None,
+    Alibi,
+    Relative,
 }
 
 internal enum BertHead

@@ -131,6 +131,8 @@ internal sealed class Gpt : IFamily
                 x = b.Add(new Embedding(), "embeddings", table, tokens);
             }
 
+            ScoreBias? ofScores = options.Attention.Bias;
+            Value[] biases = ofScores is { TableRows: > 0 and int rows } ? [b.Parameter("relative_attention_bias.weight", Shape.Of(rows, options.Heads), normal)] : [];
             x = b.Dropout("drop", x, options.Dropout, mode);
             for (int layer = 0; layer < options.Layers; layer++)
             {
@@ -140,12 +142,12 @@ internal sealed class Gpt : IFamily
                     b.Recomputed = options.Recompute == Recomputation.Blocks ? new Recomputed(b.Qualify(""), 0) : default;
                     Value normed = b.LayerNorm("ln_1", x, bias, options.LayerNormEpsilon);
                     Value qkv = b.Linear("attn.c_attn", normed, width + (2 * keyWidth), options.QkvBias, normal, transposedInFile: transposed);
-                    var op = new Attention(options.Heads, options.KeyValueHeads, headWidth, 1 / Math.Sqrt(headWidth), options.Attention.Range);
+                    var op = new Attention(options.Heads, options.KeyValueHeads, headWidth, 1 / Math.Sqrt(headWidth), options.Attention.Range) { Bias = ofScores };
                     Value[] factors = [b.Add(new SliceColumns(0, width), "attn.q", qkv), b.Add(new SliceColumns(width, keyWidth), "attn.k", qkv), b.Add(new SliceColumns(width + keyWidth, keyWidth), "attn.v", qkv)];
-                    Value[] attention = b.AddMany(op, "attn", factors);
+                    Value[] attention = b.AddMany(op, "attn", [.. factors, .. biases]);
                     if (options.AttentionWeights && targetIds is null)
                     {
-                        b.Output(CommonPrograms.AttentionWeights(layer), b.Add(new AttentionWeights(op, options.Context), "attn.weights", factors[0], factors[1], attention[1]));
+                        b.Output(CommonPrograms.AttentionWeights(layer), b.Add(new AttentionWeights(op, options.Context), "attn.weights", [factors[0], factors[1], attention[1], .. biases]));
                     }
 
                     Value projected = b.Linear("attn.c_proj", attention[0], width, bias, residual, transposedInFile: transposed);

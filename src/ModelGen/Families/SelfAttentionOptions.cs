@@ -1,5 +1,6 @@
 using System;
 using System.Collections.Generic;
+using System.Linq;
 using ModelGen.Compiler.Declarations;
 using ModelGen.Compiler.Diagnostics;
 using ModelGen.Compiler.Ops;
@@ -10,16 +11,35 @@ namespace ModelGen.Compiler.Families;
 /// <summary>What a declaration says of causal self-attention, of whatever family: which earlier positions a position sees, and how it knows where they stand.</summary>
 internal sealed record SelfAttentionOptions(AttentionPattern Pattern, int Window, PositionEncoding Positions)
 {
+    // Where buckets begin is written into emitted code.
+    private const int LargestBuckets = 1024;
+
     public static SelfAttentionOptions Of(ModelSpec spec) => new(
         spec.Choice("Attention", AttentionPattern.Full),
         spec.Int("Window", 0),
-        spec.Choice("Positions", PositionEncoding.Learned));
+        spec.Choice("Positions", PositionEncoding.Learned))
+    {
+        RelativeBuckets = spec.Int("RelativeBuckets", 32),
+        RelativeDistance = spec.Int("RelativeDistance", 128),
+    };
+
+    public int RelativeBuckets { get; private init; }
+
+    public int RelativeDistance { get; private init; }
 
     /// <summary>Whether decoding needs the latest keys alone, and no position beyond them.</summary>
     public bool IsEndless => Pattern == AttentionPattern.Window && Positions != PositionEncoding.Learned;
 
     /// <summary>What a query sees. A window counts its own position, and a range distances.</summary>
     public KeyRange Range => Pattern == AttentionPattern.Window ? KeyRange.Causal with { Window = Window - 1 } : KeyRange.Causal;
+
+    /// <summary>What is added to the scores of queries that see no key behind them.</summary>
+    public ScoreBias? Bias => Positions switch
+    {
+        PositionEncoding.Alibi => new AlibiBias(),
+        PositionEncoding.Relative => new RelativeBias(RelativeBuckets, RelativeDistance, IsBidirectional: false),
+        _ => null,
+    };
 
     /// <summary>What weight files record of it: what is not as it is by default, so that files of the default say nothing.</summary>
     public IEnumerable<FileOption> Files
@@ -40,6 +60,12 @@ internal sealed record SelfAttentionOptions(AttentionPattern Pattern, int Window
             {
                 yield return FileOption.Of("Positions", Positions);
             }
+
+            if (Positions == PositionEncoding.Relative)
+            {
+                yield return FileOption.Of("RelativeBuckets", RelativeBuckets);
+                yield return FileOption.Of("RelativeDistance", RelativeDistance);
+            }
         }
     }
 
@@ -50,11 +76,33 @@ internal sealed record SelfAttentionOptions(AttentionPattern Pattern, int Window
     /// <summary>Checks the arguments; the result says whether sizes may be computed from them.</summary>
     public bool Validate(ModelSpec spec, ArgumentChecks checks, Action<SpecProblem> report)
     {
+        bool pattern = ValidatePattern(spec, checks, report);
+        return ValidatePositions(spec, checks, report) && pattern;
+    }
+
+    private bool ValidatePositions(ModelSpec spec, ArgumentChecks checks, Action<SpecProblem> report)
+    {
+        if (Positions == PositionEncoding.Relative)
+        {
+            return checks.OptionalSize("RelativeBuckets", minimum: 2) && checks.AtMost("RelativeBuckets", "RelativeBuckets", RelativeBuckets, LargestBuckets)
+                && checks.OptionalSize("RelativeDistance", minimum: (RelativeBuckets / 2) + 1L) && checks.AtMost("RelativeDistance", "RelativeDistance", RelativeDistance, KeyRange.LargestWindow);
+        }
+
+        foreach (string name in new[] { "RelativeBuckets", "RelativeDistance" }.Where(spec.Has))
+        {
+            report(new SpecProblem(DiagnosticIds.UnsupportedCombination, name, [name, $"PositionEncoding.{Positions}", "only PositionEncoding.Relative has buckets of distances"]));
+        }
+
+        return true;
+    }
+
+    private bool ValidatePattern(ModelSpec spec, ArgumentChecks checks, Action<SpecProblem> report)
+    {
         if (Pattern != AttentionPattern.Window)
         {
             if (spec.Int("Window", 0) != 0)
             {
-                report(new SpecProblem(DiagnosticIds.UnsupportedCombination, "Window", ["Window", $"Attention.{Pattern}", "only AttentionPattern.Window has a window"]));
+                report(new SpecProblem(DiagnosticIds.UnsupportedCombination, "Window", ["Window", $"AttentionPattern.{Pattern}", "only AttentionPattern.Window has a window"]));
                 return false;
             }
 

@@ -6,7 +6,7 @@ namespace ModelGen.Compiler.Kernels;
 
 /// <summary>
 /// Attention, streamed. Operands: q, k, v, output and, where <c>HasLogSumExp</c>, the rows' log-sum-exp; then what the key range asks for,
-/// under the names that it gives.
+/// under the names that it gives; then the table of a learned bias.
 /// </summary>
 internal sealed class AttentionKernel(string name, IReadOnlyList<KernelOperand> operands, Attention op, RowExtent batch, RowExtent queries, RowExtent keys, bool hasLogSumExp, long flops, long bytes)
     : Kernel(name, operands, flops, bytes)
@@ -36,7 +36,7 @@ internal sealed class AttentionKernel(string name, IReadOnlyList<KernelOperand> 
     public int CacheStride { get; init; }
 }
 
-/// <summary>The gradient of attention. Operands: q, k, v, output, log-sum-exp, output's cotangent; dq, dk, dv; what the key range asks for.</summary>
+/// <summary>The gradient of attention. Operands: q, k, v, output, log-sum-exp, output's cotangent; dq, dk, dv; what the key range asks for; the table of a learned bias and, for each sequence, its cotangent.</summary>
 internal sealed class AttentionGradientKernel(string name, IReadOnlyList<KernelOperand> operands, Attention op, int batch, int queries, int keys, long flops, long bytes)
     : Kernel(name, operands, flops, bytes)
 {

@@ -4,7 +4,7 @@ using ModelGen.Compiler.Ops;
 
 namespace ModelGen.Compiler.Kernels;
 
-/// <summary>The weights of attention [Batch, heads, Queries, Columns]. Operands: q, k, log-sum-exp, weights.</summary>
+/// <summary>The weights of attention [Batch, heads, Queries, Columns]. Operands: q, k, log-sum-exp, weights; the table of a learned bias.</summary>
 internal sealed class AttentionWeightsKernel(string name, IReadOnlyList<KernelOperand> operands, Attention op, RowExtent batch, RowExtent queries, int keys, int columns, long flops, long bytes)
     : Kernel(name, operands, flops, bytes)
 {

@@ -59,6 +59,7 @@ internal sealed record Footprint(View View, IReadOnlyList<(RowExtent Stride, Row
             },
             AttentionKernel k => operand switch
             {
+                _ when k.Op.HasTable && operand == k.Operands.Count - 1 => Matrix(RowExtent.Literal(k.Op.Bias!.TableRows), k.Op.Heads),
                 0 or 3 => Matrix(k.Batch * k.Queries, k.Op.Heads * k.Op.HeadDim),
                 1 or 2 when k.Caches > 0 => [(RowExtent.Literal(k.CacheStride), RowExtent.Literal(k.Caches)), .. Matrix(RowExtent.Literal(k.MaximumKeys), k.Op.KeyValueHeads * k.Op.HeadDim)],
                 1 or 2 => Matrix(k.Batch * k.Keys, k.Op.KeyValueHeads * k.Op.HeadDim),
@@ -67,6 +68,7 @@ internal sealed record Footprint(View View, IReadOnlyList<(RowExtent Stride, Row
             },
             AttentionWeightsKernel k => operand switch
             {
+                4 => Matrix(RowExtent.Literal(k.Op.Bias!.TableRows), k.Op.Heads),
                 0 => Matrix(k.Batch * k.Queries, k.Op.Heads * k.Op.HeadDim),
                 1 => Matrix(k.Batch * RowExtent.Literal(k.Keys), k.Op.KeyValueHeads * k.Op.HeadDim),
                 2 => Matrix(k.Batch * k.Queries, k.Op.Heads),
@@ -74,6 +76,7 @@ internal sealed record Footprint(View View, IReadOnlyList<(RowExtent Stride, Row
             },
             AttentionGradientKernel k => operand switch
             {
+                _ when k.Op.HasTable && operand >= k.Operands.Count - 2 => Matrix(RowExtent.Literal(k.Op.Bias!.TableRows * (operand == k.Operands.Count - 1 ? k.Batch : 1)), k.Op.Heads),
                 > 8 => Matrix(RowExtent.Literal(k.Batch), 1),
                 4 => Matrix(RowExtent.Literal(k.Batch * k.Queries), k.Op.Heads),
                 1 or 2 or 7 or 8 => Matrix(RowExtent.Literal(k.Batch * k.Keys), k.Op.KeyValueHeads * k.Op.HeadDim),

@@ -204,7 +204,7 @@ internal static class KernelVerifier
                 break;
             case AttentionKernel k:
                 VerifyMatrices(k.Operands);
-                VerifyIndices(k.HasLogSumExp ? 5 : 4, k.Range.InputNames);
+                VerifyIndices(k.HasLogSumExp ? 5 : 4, k.Range.InputNames, k.Op.HasTable ? ["bias"] : []);
                 require(!k.Range.IsRing || (k.Range is { IsCached: true, IsCausal: true, Window: { } window } && window + (long)k.Queries.Maximum <= k.MaximumKeys), k, $"its ring of {k.MaximumKeys} rows does not hold what {k.Queries} queries see");
                 require(k.Caches > 0 == k.Range.HasSequences && (k.Caches < 2 || k.CacheStride >= (long)k.MaximumKeys * k.Operands[1].Access.RowStride), k, $"its {k.Caches} caches lie {k.CacheStride} elements apart");
                 require(k.Range.IsCached || !(k.Range.IsCausal || k.Range.Window is not null) || k.Queries == k.Keys, k, $"it has {k.Queries} queries for {k.Keys} keys of one sequence");
@@ -212,7 +212,7 @@ internal static class KernelVerifier
                 break;
             case AttentionGradientKernel k:
                 VerifyMatrices(k.Operands);
-                VerifyIndices(9, k.Range.InputNames);
+                VerifyIndices(9, k.Range.InputNames, k.Op.HasTable ? ["bias", "d_bias"] : []);
                 require(!k.Range.IsCached, k, $"caches have no gradient");
                 break;
             case ScatterKernel k:
@@ -230,9 +230,9 @@ internal static class KernelVerifier
                 break;
         }
 
-        // Behind the others, one number for each sequence.
-        void VerifyIndices(int first, IEnumerable<string> names)
-            => require(kernel.Operands.Skip(first).Select(o => o.Name).SequenceEqual(names) && kernel.Operands.Skip(first).All(o => !o.IsWritten && o.Access is { Element: ElementType.Int32, RowStride: 1 }), kernel,
+        // Behind the first operands, one number for each sequence; then those that are none.
+        void VerifyIndices(int first, IEnumerable<string> names, params string[] others)
+            => require(kernel.Operands.Skip(first).Select(o => o.Name).SequenceEqual(names.Concat(others)) && kernel.Operands.Skip(first).All(o => others.Contains(o.Name) || (!o.IsWritten && o.Access is { Element: ElementType.Int32, RowStride: 1 })), kernel,
                 $"behind {first} operands it has {string.Join(", ", kernel.Operands.Skip(first).Select(o => $"{o.Name} ({o.Access.Element})"))} for {string.Join(", ", names)} of each sequence");
 
         void VerifyOperands(IEnumerable<KernelOperand> operands, int axes, bool anyColumns)

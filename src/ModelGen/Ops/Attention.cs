@@ -11,38 +11,61 @@ namespace ModelGen.Compiler.Ops;
 /// Scaled dot-product attention (Vaswani et al. 2017, section 3.2.1) of <c>Heads</c> query heads over
 /// <c>KeyValueHeads</c> key/value heads of <c>HeadDim</c> columns: softmax(<c>Scale</c>·QKᵀ)V, streamed, so that no T × T
 /// matrix exists. <c>Range</c> says which keys a query sees.
-/// Inputs: q [B, T, Heads·HeadDim], k and v [B, S, KeyValueHeads·HeadDim], and what the range asks for, i32 [B] each. Results: the output, as
-/// q, and the rows' log-sum-exp [B, T, Heads], which the gradient needs; both are zero where a query sees no key.
+/// Inputs: q [B, T, Heads·HeadDim], k and v [B, S, KeyValueHeads·HeadDim], what the range asks for, i32 [B] each, and the table [rows, Heads] of a learned
+/// <see cref="Bias"/>. Results: the output, as q, and the rows' log-sum-exp [B, T, Heads], which the gradient needs; both are zero where a query sees no key.
 /// </summary>
 internal sealed record Attention(int Heads, int KeyValueHeads, int HeadDim, double Scale, KeyRange Range) : KernelOperator
 {
+    /// <summary>What is added to the scaled scores; null for nothing.</summary>
+    public ScoreBias? Bias { get; init; }
+
+    /// <summary>Whether the last input is a table that the bias is looked up in.</summary>
+    public bool HasTable => Bias is { TableRows: > 0 };
+
+    /// <summary>The inputs behind queries, keys and values: what the range asks for, and the table.</summary>
+    public int Extras => Range.InputNames.Count + (HasTable ? 1 : 0);
+
     public override string Mnemonic => "attention";
 
-    public override string Attributes => string.Format(CultureInfo.InvariantCulture, "heads={0}/{1} d={2} scale={3:R}{4}",
-        Heads, KeyValueHeads, HeadDim, Scale, Range.Attributes);
+    public override string Attributes => string.Format(CultureInfo.InvariantCulture, "heads={0}/{1} d={2} scale={3:R}{4}{5}",
+        Heads, KeyValueHeads, HeadDim, Scale, Range.Attributes, Bias is null ? "" : " " + Bias.Attributes);
 
     public override IReadOnlyList<TensorType> Infer(IReadOnlyList<TensorType> inputs)
     {
-        Require(inputs.Count == 3 + Range.InputNames.Count && inputs[0].Shape.Rank == 3 && inputs[0].Shape.Columns == Heads * HeadDim
+        Require(inputs.Count == 3 + Extras && inputs[0].Shape.Rank == 3 && inputs[0].Shape.Columns == Heads * HeadDim
             && inputs[1].Shape.Rank > 1 && inputs[1].Shape.Columns == KeyValueHeads * HeadDim && inputs[2].Shape.Equals(inputs[1].Shape)
             && Heads % KeyValueHeads == 0, $"the inputs do not fit {Attributes}: {List(inputs)}");
         string? problem = Range.Problem(inputs[0].Shape, inputs[1].Shape);
         Require(problem is null, $"{problem}: {Attributes} of {List(inputs)}");
-        RequirePerSequence(inputs.Skip(3), inputs[0].Shape[0]);
+        RequirePerSequence(inputs.Skip(3).Take(Range.InputNames.Count), inputs[0].Shape[0]);
+        RequireBias(inputs);
         return [inputs[0], TensorType.Float(inputs[0].Shape.WithLast(Heads))];
     }
 
     public override int? IndexLimit(Node node, int input)
-        => input < 3 ? null : Range.LimitOf(Range.InputNames[input - 3], node.Inputs[0].Shape[1].Maximum, node.Inputs[1].Shape[-2].Maximum, node.Inputs[1].Shape[0].Maximum);
+        => input < 3 || input >= 3 + Range.InputNames.Count ? null : Range.LimitOf(Range.InputNames[input - 3], node.Inputs[0].Shape[1].Maximum, node.Inputs[1].Shape[-2].Maximum, node.Inputs[1].Shape[0].Maximum);
 
     public override void Gradient(GradientContext context)
     {
-        Value[] inputs = [context.Input(0), context.Input(1), context.Input(2), context.Output(0), context.Output(1), context.OutputCotangent(0), .. Enumerable.Range(3, Range.InputNames.Count).Select(context.Input)];
+        Value[] inputs = [context.Input(0), context.Input(1), context.Input(2), context.Output(0), context.Output(1), context.OutputCotangent(0), .. Enumerable.Range(3, Extras).Select(context.Input)];
         Value[] gradients = context.AddAll(new AttentionGradient(this), inputs);
         for (int i = 0; i < 3; i++)
         {
             context.Accumulate(i, gradients[i]);
         }
+
+        if (HasTable)
+        {
+            context.Accumulate(2 + Extras, gradients[3]);
+        }
+    }
+
+    /// <summary>Requires that the last of the inputs is the table that a learned bias is looked up in.</summary>
+    internal void RequireBias(IReadOnlyList<TensorType> inputs)
+    {
+        Require(Bias is not RelativeBias { Problem: { } problem }, $"a relative bias of {(Bias as RelativeBias)?.Problem}: {Attributes}");
+        Require(Bias is null || Scale != 0, $"a bias beside scores that are all zero: {Attributes}");
+        Require(!HasTable || inputs[inputs.Count - 1].Equals(TensorType.Float(Shape.Of(Bias!.TableRows, Heads))), $"the table does not fit {Attributes}: {List(inputs)}");
     }
 
     public override long Flops(Node node) => Flops(node, 4);
@@ -58,11 +81,12 @@ internal sealed record Attention(int Heads, int KeyValueHeads, int HeadDim, doub
 
 /// <summary>
 /// The gradient of <see cref="Attention"/>, with probabilities computed again from the saved log-sum-exp (Dao et al.
-/// 2022, algorithm 4). Inputs: q, k, v, output, log-sum-exp, the output's cotangent, and what the range asks for. Results: those of q, k and v.
+/// 2022, algorithm 4). Inputs: q, k, v, output, log-sum-exp, the output's cotangent, and what attention takes behind q, k and v. Results: those of q, k and v and,
+/// for each sequence, of a learned bias's table [B, rows, Heads].
 /// </summary>
 internal sealed record AttentionGradient(Attention Of) : KernelOperator
 {
-    /// <summary>The inputs before those that the range asks for.</summary>
+    /// <summary>The inputs before those that attention takes behind queries, keys and values.</summary>
     public const int Tensors = 6;
 
     public override string Mnemonic => "attention_gradient";
@@ -71,9 +95,10 @@ internal sealed record AttentionGradient(Attention Of) : KernelOperator
 
     public override IReadOnlyList<TensorType> Infer(IReadOnlyList<TensorType> inputs)
     {
-        Require(inputs.Count == Tensors + Of.Range.InputNames.Count && !Of.Range.IsCached && inputs[3].Equals(inputs[0]) && inputs[5].Equals(inputs[0]), $"the inputs do not fit {Attributes}: {List(inputs)}");
-        RequirePerSequence(inputs.Skip(Tensors), inputs[0].Shape[0]);
-        return inputs.Take(3).ToArray();
+        Require(inputs.Count == Tensors + Of.Extras && !Of.Range.IsCached && inputs[3].Equals(inputs[0]) && inputs[5].Equals(inputs[0]), $"the inputs do not fit {Attributes}: {List(inputs)}");
+        RequirePerSequence(inputs.Skip(Tensors).Take(Of.Range.InputNames.Count), inputs[0].Shape[0]);
+        Of.RequireBias(inputs);
+        return [.. inputs.Take(3), .. Of.HasTable ? [TensorType.Float(new Shape([inputs[0].Shape[0], .. inputs[inputs.Count - 1].Shape.Dims]))] : Array.Empty<TensorType>()];
     }
 
     public override int? IndexLimit(Node node, int input) => input < Tensors ? null : Of.IndexLimit(node, input - Tensors + 3);

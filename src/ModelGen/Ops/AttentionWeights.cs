@@ -5,7 +5,7 @@ namespace ModelGen.Compiler.Ops;
 
 /// <summary>
 /// The weights of <see cref="Attention"/>, which itself never stores them: softmax(<c>Scale</c>·QKᵀ), computed again from the log-sum-exp.
-/// Inputs: q [B, T, Heads·HeadDim], k [B, S, KeyValueHeads·HeadDim] or a cache [S, ..], the log-sum-exp [B, T, Heads]. Result: [B, Heads, T, <c>Keys</c>],
+/// Inputs: q [B, T, Heads·HeadDim], k [B, S, KeyValueHeads·HeadDim] or a cache [S, ..], the log-sum-exp [B, T, Heads], the table of a learned bias. Result: [B, Heads, T, <c>Keys</c>],
 /// the most keys that there can be: zero for those that a query does not see.
 /// </summary>
 internal sealed record AttentionWeights(Attention Of, int Keys) : KernelOperator
@@ -16,8 +16,9 @@ internal sealed record AttentionWeights(Attention Of, int Keys) : KernelOperator
 
     public override IReadOnlyList<TensorType> Infer(IReadOnlyList<TensorType> inputs)
     {
-        Require(inputs.Count == 3 && inputs[0].Shape.Rank == 3 && inputs[1].Shape.Rank > 1 && inputs[2].Equals(TensorType.Float(inputs[0].Shape.WithLast(Of.Heads))), $"the inputs do not fit {Attributes}: {List(inputs)}");
+        Require(inputs.Count == (Of.HasTable ? 4 : 3) && inputs[0].Shape.Rank == 3 && inputs[1].Shape.Rank > 1 && inputs[2].Equals(TensorType.Float(inputs[0].Shape.WithLast(Of.Heads))), $"the inputs do not fit {Attributes}: {List(inputs)}");
         Require(Of.Range is { Window: null, IsRing: false, VariesBySequence: false }, $"has no windows, rings or lengths: {Attributes}");
+        Of.RequireBias(inputs);
         Require(inputs[1].Shape[-2].Maximum <= Keys, $"{inputs[1].Shape[-2]} keys are more than {Keys}");
         string? problem = Of.Range.Problem(inputs[0].Shape, inputs[1].Shape);
         Require(problem is null, $"{problem}: {Attributes} of {List(inputs)}");

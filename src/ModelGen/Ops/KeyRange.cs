@@ -71,6 +71,10 @@ internal sealed record KeyRange
     /// <summary>The most keys that one query sees of <paramref name="keys"/>.</summary>
     public int MostKeysOfOne(int keys) => (int)Math.Min(keys, Window is { } window ? (IsCausal ? window : 2L * window) + 1 : keys);
 
+    /// <summary>The largest distances to keys before and behind a query that any of so many queries sees of so many keys.</summary>
+    public (int Before, int Behind) Distances(int queries, int keys)
+        => ((int)Math.Min(Window ?? int.MaxValue, IsRing ? int.MaxValue : Math.Max(queries, keys) - 1L), IsCausal ? 0 : Math.Min(Window ?? int.MaxValue, keys - 1));
+
     /// <summary>The most keys that any of <paramref name="queries"/> neighbours sees.</summary>
     public int MostKeys(int queries, int keys) => (int)Math.Min(keys, Window is { } window ? (IsCausal ? window : 2L * window) + queries : keys);
 

@@ -51,7 +51,7 @@ internal static class BatchSequences
                         return b.Add(new ScatterRows { IsRing = cached.IsRing }, name, all, rows, Sequences(b), Positions(b, node));
                     }
 
-                    return b.AddMany(attention with { Range = cached }, node.Name, [inputs[0], Cache("key_cache", inputs[1]), Cache("value_cache", inputs[2]), Sequences(b), Positions(b, node)]);
+                    return b.AddMany(attention with { Range = cached }, node.Name, [inputs[0], Cache("key_cache", inputs[1]), Cache("value_cache", inputs[2]), Sequences(b), Positions(b, node), .. inputs.Skip(3)]);
                 case Scan or LastRow or Attention:
                     throw new GraphException($"{node}: takes several steps, and each sequence has one");
                 case MatMul { Form: MatMulForm.NT } product:

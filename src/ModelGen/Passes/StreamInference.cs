@@ -30,7 +30,7 @@ internal static class StreamInference
             {
                 // Their keys are those of the attention that they belong to.
                 KeyRange all = caches.Cached(seen);
-                return [builder.Add(weights with { Of = weights.Of with { Range = all } }, node.Name, inputs[0], Cache(node.Inputs[2].Node.Name, "key_cache", inputs[1], all), inputs[2])];
+                return [builder.Add(weights with { Of = weights.Of with { Range = all } }, node.Name, [inputs[0], Cache(node.Inputs[2].Node.Name, "key_cache", inputs[1], all), .. inputs.Skip(2)])];
             }
 
             if (node.Op is not Attention { Range: { IsCausal: true, IsCached: false } range } attention)
@@ -44,7 +44,7 @@ internal static class StreamInference
             }
 
             KeyRange cached = caches.Cached(range);
-            return builder.AddMany(attention with { Range = cached }, node.Name, [inputs[0], Cache(node.Name, "key_cache", inputs[1], cached), Cache(node.Name, "value_cache", inputs[2], cached)]);
+            return builder.AddMany(attention with { Range = cached }, node.Name, [inputs[0], Cache(node.Name, "key_cache", inputs[1], cached), Cache(node.Name, "value_cache", inputs[2], cached), .. inputs.Skip(3)]);
         }, (builder, map) =>
         {
             if (!everyStep)

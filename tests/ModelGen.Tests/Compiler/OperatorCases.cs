@@ -321,6 +321,32 @@ internal static class OperatorCases
             }, hasGradient: false);
         }
 
+        foreach (ScoreBias bias in Biases.Take(3))
+        {
+            foreach (bool cached in new[] { false, true })
+            {
+                var op = new Attention(4, 2, 3, 0.5, KeyRange.Causal with { IsCached = cached }) { Bias = bias };
+                yield return Case($"attention_weights with a bias {op.Attributes}", b =>
+                {
+                    Value Keys(string name) => cached ? b.Add(new AppendState(), name + ".cache", b.Add(new StateRead(name + ".state", Shape.Of(21, 6)), name + ".state"), Parameter(b, name, 1, 9, 6)) : Parameter(b, name, 1, 9, 6);
+                    Value q = Parameter(b, "q", 1, 9, 12), k = Keys("k");
+                    Value[] table = BiasTable(b, op);
+                    return [b.Add(new AttentionWeights(op, 24), "weights", [q, k, b.AddMany(op, "y", [q, k, Keys("v"), .. table])[1], .. table])];
+                }, hasGradient: false);
+            }
+        }
+
+        foreach (ScoreBias bias in Biases)
+        {
+            var op = new Attention(3, 3, 5, 0.3, KeyRange.Causal) { Bias = bias };
+            yield return Case($"attention_gradient {op.Attributes}", b =>
+            {
+                Value[] factors = [Parameter(b, "q", 2, 11, 15), Parameter(b, "k", 2, 11, 15), Parameter(b, "v", 2, 11, 15)], table = BiasTable(b, op);
+                Value[] y = b.AddMany(op, "y", [.. factors, .. table]);
+                return b.AddMany(new AttentionGradient(op), "d", [.. factors, y[0], y[1], Parameter(b, "cotangent", 2, 11, 15), .. table]);
+            }, hasGradient: false);
+        }
+
         yield return Case("attention on itself", b =>
         {
             Value x = Parameter(b, "x", 2, 3, 6);
@@ -365,8 +391,17 @@ internal static class OperatorCases
             return b.Add(new AppendState { IsRing = range.IsRing, HasPositions = range.HasPositions, HasLengths = range.HasQueryLengths }, name, [.. inputs]);
         }
 
-        return b.Add(op, "y", [Rows("q", queries, op.Heads), Memory("k"), Memory("v"), .. given]);
+        return b.Add(op, "y", [Rows("q", queries, op.Heads), Memory("k"), Memory("v"), .. given, .. BiasTable(b, op)]);
     }
+
+    /// <summary>The table that a learned bias is looked up in.</summary>
+    public static Value[] BiasTable(GraphBuilder b, Attention op) => op.HasTable ? [Parameter(b, "bias", op.Bias!.TableRows, op.Heads)] : [];
+
+    /// <summary>What may be added to scores: slopes, and tables with buckets of one position, of several, and of none.</summary>
+    public static IReadOnlyList<ScoreBias> Biases { get; } =
+    [
+        new AlibiBias(), new RelativeBias(8, 20, false), new RelativeBias(6, 9, true), new RelativeBias(32, 20, false), new RelativeBias(32, 128, true), new RelativeBias(2, 3, false),
+    ];
 
     /// <summary>Every combination of the rules of a key range that makes sense, with some windows.</summary>
     public static IEnumerable<KeyRange> Ranges(bool cached)
@@ -407,10 +442,20 @@ internal static class OperatorCases
             }, hasGradient: false);
         }
 
+        int drawn = 0;
         foreach (bool cached in new[] { false, true })
         {
             foreach (KeyRange range in Ranges(cached))
             {
+                // One bias after the other, for ranges of every kind.
+                ScoreBias bias = Biases[drawn++ % Biases.Count];
+                foreach ((int batch, int queries, int heads, int keyHeads, int headDim) in new[] { (2, 7, 6, 2, 3), (2, 1, 4, 4, 4), (3, 1, 2, 1, 19) })
+                {
+                    int keys = cached ? 17 : range.IsCausal || range.Window is not null ? queries : queries + 3;
+                    var op = new Attention(heads, keyHeads, headDim, 0.5, range) { Bias = bias };
+                    yield return Case($"attention with a bias b={batch} q={queries} k={keys} {op.Attributes}", b => [Attend(b, op, batch, queries, keys)], hasGradient: !cached);
+                }
+
                 int number = 0;
                 foreach ((int batch, int queries, int heads, int keyHeads, int headDim) in new[] { (3, 5, 2, 1, 3), (4, 1, 2, 2, 4) })
                 {

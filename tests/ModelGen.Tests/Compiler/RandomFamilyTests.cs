@@ -92,7 +92,14 @@ public sealed class RandomFamilyTests
             yield return Of("Window", Size(random, 6));
         }
 
-        yield return Of("Positions", random.Next(2) == 0 ? (int)PositionEncoding.Learned : (int)PositionEncoding.None);
+        var positions = (PositionEncoding)random.Next(4);
+        yield return Of("Positions", (int)positions);
+        if (positions == PositionEncoding.Relative)
+        {
+            int buckets = 2 + random.Next(40);
+            yield return Of("RelativeBuckets", buckets);
+            yield return Of("RelativeDistance", (buckets / 2) + 1 + random.Next(150));
+        }
     }
 
     private static ModelSpec Mlp(Random random) => Families.Spec("Mlp", Size(random, 11), 0,

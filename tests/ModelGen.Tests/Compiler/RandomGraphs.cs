@@ -361,7 +361,10 @@ internal sealed class RandomGraphs
             return _b.Add(append, name, [state, rows, .. numbers.Where((_, i) => range.InputNames[i] != "keyLengths")]);
         }
 
-        return _b.Add(new Attention(heads, keyHeads, headDim, 1 / Math.Sqrt(headDim), range), Name("attention"), [q, cached ? Cache(k) : k, cached ? Cache(v) : v, .. numbers]);
+        ScoreBias? bias = _random.Next(3) > 0 ? null : OperatorCases.Biases[_random.Next(OperatorCases.Biases.Count)];
+        Value[] table = bias is { TableRows: > 0 and int tableRows } ? [Leaf(Shape.Of(tableRows, heads))] : [];
+        var attention = new Attention(heads, keyHeads, headDim, 1 / Math.Sqrt(headDim), range) { Bias = bias };
+        return _b.Add(attention, Name("attention"), [q, cached ? Cache(k) : k, cached ? Cache(v) : v, .. numbers, .. table]);
     }
 
     private Value? Streamed()

@@ -467,7 +467,7 @@ internal sealed class ReferenceInterpreter
         => (-t * Math.Log(ScalarFunctions.Sigmoid(x))) - ((1 - t) * Math.Log(ScalarFunctions.Sigmoid(-x)));
 
     /// <summary>The rows of the keys that a query sees, by the rules that a range states, asked of every position one by one.</summary>
-    private int[] Seen(KeyRange range, Tensor q, Tensor k, Tensor[] lengths, int batch, int time)
+    private (int Row, int Relative)[] Seen(KeyRange range, Tensor q, Tensor k, Tensor[] lengths, int batch, int time)
     {
         double Given(string name) => lengths[range.InputNames.ToList().IndexOf(name)].Data[batch];
         int rows = k.Dims[^2];
@@ -478,14 +478,15 @@ internal sealed class ReferenceInterpreter
         bool Sees(int key) => key < present && time < queries && (range.IsRing || position < rows || !range.IsCached)
             && (!range.IsCausal || key <= position)
             && (range.Window is not { } window || Math.Abs(key - position) <= window);
-        return [.. Enumerable.Range(0, Math.Max(rows, position + 1)).Where(Sees).Select(key => ((k.Dims.Length < 3 ? 0 : batch) * rows) + (range.IsRing ? key % rows : key))];
+        return [.. Enumerable.Range(0, Math.Max(rows, position + 1)).Where(Sees).Select(key => (((k.Dims.Length < 3 ? 0 : batch) * rows) + (range.IsRing ? key % rows : key), key - position))];
     }
 
     /// <summary>One query's head: which rows of keys it sees, and their probabilities.</summary>
     private (int[] Rows, double[] Probabilities, double LogSum) Softmax(Attention op, Tensor q, Tensor k, Tensor[] lengths, int batch, int time, int head)
     {
         int steps = q.Dims[1];
-        int[] seen = Seen(op.Range, q, k, lengths, batch, time);
+        (int Row, int Relative)[] all = Seen(op.Range, q, k, lengths, batch, time);
+        int[] seen = [.. all.Select(s => s.Row)];
         if (seen.Length == 0)
         {
             return (seen, [], 0);
@@ -501,9 +502,46 @@ internal sealed class ReferenceInterpreter
             }
         }
 
+        for (int s = 0; s < seen.Length; s++)
+        {
+            scores[s] += BiasOf(op, lengths.LastOrDefault(), head, all[s].Relative);
+        }
+
         double maximum = scores.Max();
         double logSum = maximum + Math.Log(scores.Sum(s => Math.Exp(s - maximum)));
         return (seen, [.. scores.Select(s => Math.Exp(s - logSum))], logSum);
+    }
+
+    /// <summary>What a score is greater by, as the papers have it.</summary>
+    private static double BiasOf(Attention op, Tensor? table, int head, int relative) => op.Bias switch
+    {
+        AlibiBias => -SlopesOf(op.Heads)[head] * Math.Abs(relative),
+        RelativeBias bias => table![BucketOf(bias, relative), head],
+        _ => 0,
+    };
+
+    /// <summary>For n heads, a power of two, a geometric sequence that begins with its own ratio, 2^(−8/n).</summary>
+    private static double[] SlopesOf(int heads)
+    {
+        int lower = (int)System.Numerics.BitOperations.RoundUpToPowerOf2((uint)heads + 1) / 2;
+        double ratio = Math.Pow(2, -8.0 / lower);
+        double[] slopes = [.. Enumerable.Range(1, lower).Select(i => Math.Pow(ratio, i))];
+        return lower == heads ? slopes : [.. slopes, .. SlopesOf(2 * lower).Where((_, i) => i % 2 == 0).Take(heads - lower)];
+    }
+
+    private static int BucketOf(RelativeBias bias, int relative)
+    {
+        int buckets = bias.Buckets, first = 0;
+        if (bias.IsBidirectional)
+        {
+            buckets /= 2;
+            first = relative > 0 ? buckets : 0;
+            relative = -Math.Abs(relative);
+        }
+
+        int distance = Math.Max(0, -relative), exact = buckets / 2;
+        return first + (distance < exact ? distance
+            : Math.Min(buckets - 1, exact + (int)((Math.Log((double)distance / exact) / Math.Log((double)bias.MaxDistance / exact) * (buckets - exact)) + 1e-9)));
     }
 
     private Tensor WeightsOf(AttentionWeights op, Tensor[] inputs)
@@ -514,7 +552,7 @@ internal sealed class ReferenceInterpreter
         for (int row = 0; row < result.Rows; row++)
         {
             int batch = row / steps / heads;
-            (int[] rows, double[] p, _) = Softmax(op.Of, q, inputs[1], [], batch, row % steps, row / steps % heads);
+            (int[] rows, double[] p, _) = Softmax(op.Of, q, inputs[1], inputs[3..], batch, row % steps, row / steps % heads);
             for (int s = 0; s < p.Length; s++)
             {
                 result[row, rows[s] % keys] = p[s];
@@ -565,6 +603,7 @@ internal sealed class ReferenceInterpreter
         (Tensor q, Tensor k, Tensor v, Tensor cotangent) = (inputs[0], inputs[1], inputs[2], inputs[5]);
         int steps = q.Dims[1];
         Tensor dq = new(q.Dims), dk = new(k.Dims), dv = new(v.Dims);
+        Tensor? table = op.HasTable ? new Tensor([q.Dims[0], .. inputs[^1].Dims]) : null;
         for (int batch = 0; batch < q.Dims[0]; batch++)
         {
             for (int time = 0; time < steps; time++)
@@ -589,6 +628,12 @@ internal sealed class ReferenceInterpreter
                     for (int s = 0; s < p.Length; s++)
                     {
                         double ds = op.Scale * p[s] * (dp[s] - mean);
+                        if (op.Bias is RelativeBias bias)
+                        {
+                            int relative = Seen(op.Range, q, k, inputs[AttentionGradient.Tensors..], batch, time)[s].Relative;
+                            table![(batch * bias.Buckets) + BucketOf(bias, relative), head] += p[s] * (dp[s] - mean);
+                        }
+
                         for (int d = 0; d < op.HeadDim; d++)
                         {
                             dq[query, column + d] += ds * k[rows[s], keyColumn + d];
@@ -599,7 +644,7 @@ internal sealed class ReferenceInterpreter
             }
         }
 
-        return [dq, dk, dv];
+        return [dq, dk, dv, .. table is null ? [] : new[] { table }];
     }
 
     /// <summary>With lengths, row b of a step is one of its sequence where the step is below that row's length; elsewhere it has no part in the run.</summary>

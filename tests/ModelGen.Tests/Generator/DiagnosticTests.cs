@@ -118,6 +118,8 @@ public sealed class DiagnosticTests
     [Theory]
     [InlineData("[Gpt(Layers = {|MG0007:0|}, DModel = {|MG0007:-8|}, Heads = {|MG0007:0|}, Vocab = {|MG0007:int.MinValue|}, Context = {|MG0007:-(1 + 1)|}, FeedForward = {|MG0007:-1|})] public partial class Model;")]
     [InlineData("[Gpt(Layers = 1, DModel = 8, Heads = 2, Vocab = 11, Context = 6, Attention = AttentionPattern.Window, Window = {|MG0007:0|})] public partial class Model;")]
+    [InlineData("[Gpt(Layers = 1, DModel = 8, Heads = 2, Vocab = 11, Context = 6, Positions = PositionEncoding.Relative, RelativeBuckets = {|MG0007:1|})] public partial class Model;")]
+    [InlineData("[Gpt(Layers = 1, DModel = 8, Heads = 2, Vocab = 11, Context = 6, Positions = PositionEncoding.Relative, RelativeBuckets = 40, RelativeDistance = {|MG0007:20|})] public partial class Model;")]
     [InlineData("[RecurrentLm(Layers = {|MG0007:0|}, Hidden = {|MG0007:0|}, Embedding = {|MG0007:-1|}, Vocab = {|MG0007:0|})] public partial class Model;")]
     [InlineData("[RecurrentTagger(Layers = {|MG0007:0|}, Hidden = {|MG0007:0|}, Embedding = {|MG0007:-1|}, Vocab = {|MG0007:0|}, Tags = {|MG0007:0|}, Context = {|MG0007:0|}, MaxBatch = {|MG0007:0|}, Dropout = {|MG0010:-0.5|})] public partial class Model;")]
     [InlineData("[RecurrentRegressor(Layers = {|MG0007:0|}, Hidden = {|MG0007:0|}, Inputs = {|MG0007:-1|}, Outputs = {|MG0007:0|}, Dropout = {|MG0010:1.0|})] public partial class Model;")]
@@ -217,6 +219,7 @@ public sealed class DiagnosticTests
     [InlineData("[Mlp(2, 3, 1, Loss = Loss.BinaryCrossEntropy, OutputActivation = {|MG0012:Activation.Sigmoid|})] [Trainable(BatchSize = 1)] public partial class Model;")]
     [InlineData(Tiny + " [MemoryBudget(TrainingBytes = {|MG0012:1|})] public partial class Model;")]
     [InlineData("[Gpt(Layers = 1, DModel = 8, Heads = 2, Vocab = 11, Context = 6, Window = {|MG0012:3|})] public partial class Model;")]
+    [InlineData("[Gpt(Layers = 1, DModel = 8, Heads = 2, Vocab = 11, Context = 6, Positions = PositionEncoding.Alibi, RelativeBuckets = {|MG0012:16|}, RelativeDistance = {|MG0012:64|})] public partial class Model;")]
     [InlineData("[Gpt(Layers = 1, DModel = 8, Heads = 2, Vocab = 11, Context = 6, Attention = AttentionPattern.Window, Window = 3, AttentionWeights = {|MG0012:true|})] public partial class Model;")]
     public Task Arguments_must_go_together(string declaration) => GeneratorHarness.ExpectAsync($"using ModelGen;\n{declaration}\n{Use}");
 

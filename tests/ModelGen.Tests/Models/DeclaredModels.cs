@@ -200,6 +200,14 @@ public partial class OpenLstm;
 [Trainable(BatchSize = 3, SequenceLength = 29)]
 public partial class EndlessGpt;
 
+[Gpt(Layers = 3, DModel = 30, Heads = 5, Vocab = 97, Attention = AttentionPattern.Window, Window = 7, Positions = PositionEncoding.Alibi, MaxBatch = 3)]
+[Trainable(BatchSize = 3, SequenceLength = 29)]
+public partial class AlibiGpt;
+
+[Gpt(Layers = 2, DModel = 40, Heads = 4, KeyValueHeads = 2, FeedForward = 56, Vocab = 50, Context = 700, Positions = PositionEncoding.Relative, RelativeBuckets = 8, RelativeDistance = 20, AttentionWeights = true, MaxBatch = 2)]
+[Trainable(BatchSize = 2, SequenceLength = 33)]
+public partial class RelativeGpt;
+
 [Gpt(Layers = 2, DModel = 40, Heads = 4, KeyValueHeads = 2, FeedForward = 56, Vocab = 50, Context = 700, Attention = AttentionPattern.Window, Window = 24, MaxBatch = 2)]
 [Trainable(BatchSize = 2, SequenceLength = 48)]
 public partial class WindowGpt;

@@ -29,6 +29,20 @@ public sealed class LongSequenceTests
         DeclaredArgument.Of("Vocab", 50), DeclaredArgument.Of("Context", 700), DeclaredArgument.Of("Attention", 1), DeclaredArgument.Of("Window", 24),
     });
 
+    [Fact]
+    public void A_window_with_linear_biases() => Check<AlibiGpt>(AlibiGpt.Parameters, new DeclaredArgument[]
+    {
+        DeclaredArgument.Of("Layers", 3), DeclaredArgument.Of("DModel", 30), DeclaredArgument.Of("Heads", 5), DeclaredArgument.Of("Vocab", 97),
+        DeclaredArgument.Of("Attention", 1), DeclaredArgument.Of("Window", 7), DeclaredArgument.Of("Positions", 2),
+    });
+
+    [Fact]
+    public void Relative_biases() => Check<RelativeGpt>(RelativeGpt.Parameters, new DeclaredArgument[]
+    {
+        DeclaredArgument.Of("Layers", 2), DeclaredArgument.Of("DModel", 40), DeclaredArgument.Of("Heads", 4), DeclaredArgument.Of("KeyValueHeads", 2), DeclaredArgument.Of("FeedForward", 56),
+        DeclaredArgument.Of("Vocab", 50), DeclaredArgument.Of("Context", 700), DeclaredArgument.Of("Positions", 3), DeclaredArgument.Of("RelativeBuckets", 8), DeclaredArgument.Of("RelativeDistance", 20),
+    });
+
     /// <summary>A ring holds the window and what a run appends, however long the sequence.</summary>
     [Fact]
     public void Caches_follow_the_window()

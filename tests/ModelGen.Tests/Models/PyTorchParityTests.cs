@@ -33,6 +33,24 @@ public sealed class PyTorchParityTests
     public void Shared_keys_gpt_training() => Parity.Training<SharedKeysGpt>("gpt-shared-keys");
 
     [Fact]
+    public void Alibi_gpt_logits() => Parity.Logits<AlibiGpt>("gpt-window-alibi");
+
+    [Fact]
+    public void Alibi_gpt_gradients() => Parity.Gradients<AlibiGpt>("gpt-window-alibi", AlibiGpt.Parameters);
+
+    [Fact]
+    public void Alibi_gpt_training() => Parity.Training<AlibiGpt>("gpt-window-alibi");
+
+    [Fact]
+    public void Relative_gpt_logits() => Parity.Logits<RelativeGpt>("gpt-relative");
+
+    [Fact]
+    public void Relative_gpt_gradients() => Parity.Gradients<RelativeGpt>("gpt-relative", RelativeGpt.Parameters);
+
+    [Fact]
+    public void Relative_gpt_training() => Parity.Training<RelativeGpt>("gpt-relative");
+
+    [Fact]
     public void Lstm_logits() => Parity.Logits<LstmLm>("lstm");
 
     [Fact]

@@ -23,7 +23,7 @@ internal static partial class AttentionEmitter
         ArgumentKinds arguments = Arguments.Of(kernel.Batch) | Arguments.Of(kernel.Queries) | Arguments.Of(kernel.Keys) | (kernel.Range is { IsCached: true, HasPositions: false } ? ArgumentKinds.Position : ArgumentKinds.None);
         var code = new KernelCode(
             $"Attention_{Text.Extent(kernel.Batch)}x{Text.Extent(kernel.Queries)}_{kernel.Op.Heads}x{kernel.Op.HeadDim}",
-            $"softmax(q·kᵀ·{CodeWriter.Literal(kernel.Op.Scale)})·v, {kernel.Op.Heads} heads of {kernel.Op.HeadDim}{Describe(kernel.Range)}.",
+            $"softmax(q·kᵀ·{CodeWriter.Literal(kernel.Op.Scale)})·v, {kernel.Op.Heads} heads of {kernel.Op.HeadDim}{Describe(kernel.Range)}{ScoreBiasText.Describe(kernel.Op)}.",
             kernel, arguments);
         foreach (IGrouping<AttentionAlgorithm, AttentionScheme> group in plan.Schemes.GroupBy(s => s.Algorithm))
         {
@@ -66,7 +66,7 @@ internal static partial class AttentionEmitter
     {
         var code = new KernelCode(
             $"AttentionGradient_{kernel.Batch}x{kernel.Queries}_{kernel.Op.Heads}x{kernel.Op.HeadDim}",
-            $"The gradient of softmax(q·kᵀ·{CodeWriter.Literal(kernel.Op.Scale)})·v, {kernel.Op.Heads} heads of {kernel.Op.HeadDim}{Describe(kernel.Range)}.",
+            $"The gradient of softmax(q·kᵀ·{CodeWriter.Literal(kernel.Op.Scale)})·v, {kernel.Op.Heads} heads of {kernel.Op.HeadDim}{Describe(kernel.Range)}{ScoreBiasText.Describe(kernel.Op)}.",
             kernel, ArgumentKinds.None);
         code.Generic("Tiles", code.Parameters, Bits(plan.Schemes), (w, _) => Backward(w, kernel, plan.Schemes));
         return code;
@@ -77,6 +77,11 @@ internal static partial class AttentionEmitter
         range.Window is { } window ? $", at a distance of {window} at the most" : "",
         range.IsRing ? ", over the ring" : range.IsCached ? ", over the cache" : "",
         range.VariesBySequence ? ", each sequence's own" : "");
+
+    private static ScoreBiasText BiasOf(Attention op, Kernel kernel)
+        => new(op, StrideOf(kernel, "bias"), StrideOf(kernel, "d_bias"));
+
+    private static int StrideOf(Kernel kernel, string operand) => kernel.Operands.FirstOrDefault(o => o.Name == operand)?.Access.RowStride ?? 0;
 
     private static KeyRangeText RangeOf(AttentionKernel kernel) => new(kernel.Range, Text.RowCount(kernel.Queries), !kernel.Queries.IsDynamic, kernel.Keys);
 
@@ -91,6 +96,14 @@ internal static partial class AttentionEmitter
         (string rows, string scores, string padded) = Constants(w, schemes);
         Scratch(w, schemes, AttentionPlan.KeysTransposed, AttentionPlan.Values, AttentionPlan.Scores, AttentionPlan.Tile);
         w.Line($"float* factors = stackalloc float[{schemes.Max(s => s.Tile.Rows)}];");
+        ScoreBiasText bias = BiasOf(kernel.Op, kernel);
+        (int before, int behind) = kernel.Range.Distances(kernel.Queries.Maximum, kernel.MaximumKeys);
+        if (bias.Exists)
+        {
+            Scratch(w, schemes, AttentionPlan.Biases);
+            bias.Declare(w);
+        }
+
         if (!kernel.Range.VariesBySequence)
         {
             range.Declare(w);
@@ -125,6 +138,11 @@ internal static partial class AttentionEmitter
             w.Line();
         }
 
+        if (bias.Exists)
+        {
+            bias.Fill(w, CodeWriter.Number(-before), CodeWriter.Number(before + 1 + behind));
+        }
+
         string? begin = range.Begin("i");
         string Behind(string pointer, string step = "") => begin is null ? pointer : $"{pointer} + begin{step}";
         w.Open($"for (int i = 0; i < {range.Queries}; i += {rows})");
@@ -135,9 +153,18 @@ internal static partial class AttentionEmitter
         w.Line();
         w.Open("for (int row = 0; row < height; row++)");
         string scale = CodeWriter.Literal(kernel.Op.Scale), maximum = kernel.HasLogSumExp ? "float maximum" : "float _", some = range.MayBeEmpty ? "high > low ? " : "", none = range.MayBeEmpty ? " : 0" : "";
-        if (range.IsBounded)
+        if (range.IsBounded || bias.Exists)
         {
             w.Line($"int low = {range.Low("i + row")}, high = {range.High("i + row")};");
+        }
+
+        if (bias.Exists)
+        {
+            w.Line($"AttentionRows.Add(scores + row * {scores} + low, {AttentionPlan.Biases} + {before} + {range.Relative("low", "i + row")}, high - low);");
+        }
+
+        if (range.IsBounded)
+        {
             w.Line($"float sum = AttentionRows.Exponentials(scores + row * {scores}, {(begin is null ? "0" : "begin")}, low, high, limit, {scale}, out {maximum});");
         }
         else
@@ -191,6 +218,20 @@ internal static partial class AttentionEmitter
             Scratch(w, schemes, AttentionPlan.Tile);
         }
 
+        ScoreBiasText bias = BiasOf(kernel.Op, kernel);
+        (int before, int behind) = kernel.Range.Distances(kernel.Queries, kernel.Keys);
+        string relatives = CodeWriter.Number(before + 1 + behind);
+        if (bias.Exists)
+        {
+            Scratch(w, schemes, AttentionPlan.Biases);
+            if (bias.IsLearned)
+            {
+                Scratch(w, schemes, AttentionPlan.BiasCotangents);
+            }
+
+            bias.Declare(w);
+        }
+
         var range = new KeyRangeText(kernel.Range, CodeWriter.Number(kernel.Queries), isLiteral: true, RowExtent.Literal(kernel.Keys), "length");
         string all = kernel.Range.VariesBySequence ? CodeWriter.Number(kernel.Keys) : "keys";
         if (!kernel.Range.VariesBySequence)
@@ -216,6 +257,15 @@ internal static partial class AttentionEmitter
         w.Close();
         w.Line();
         w.Open(group == 1 ? "for (int head = keyHead; head <= keyHead; head++)" : $"for (int head = keyHead * {group}; head < (keyHead + 1) * {group}; head++)");
+        if (bias.Exists)
+        {
+            bias.Fill(w, CodeWriter.Number(-before), relatives);
+            if (bias.IsLearned)
+            {
+                Clear(w, AttentionPlan.BiasCotangents, relatives);
+            }
+        }
+
         string? begin = range.Begin("first");
         string start = begin is null ? "0" : "begin";
         string Behind(string pointer, string step = "") => begin is null ? pointer : $"{pointer} + begin{step}";
@@ -235,7 +285,19 @@ internal static partial class AttentionEmitter
         w.Line($"float products = AttentionTiles.Product<V>(output + (firstRow + row) * {Stride(kernel, 3)} + head * {d}, outputBlock + row * {padded}, {d});");
         w.Line($"float logSum = logsumexp[(firstRow + row) * {Stride(kernel, 4)} + head];");
         string bounds = range.IsBounded ? $"{start}, {range.Low("first + row")}, {range.High("first + row")}" : range.High("first + row");
+        string ofRelative = $" + {before} + {range.Relative("low", "first + row")}";
+        if (bias.Exists)
+        {
+            w.Line($"int low = {range.Low("first + row")}, high = {range.High("first + row")};");
+            w.Line($"AttentionRows.Add(probabilities + row * {scores} + low, {AttentionPlan.Biases}{ofRelative}, high - low);");
+        }
+
         w.Line($"AttentionRows.Backward(probabilities + row * {scores}, cotangents + row * {scores}, {bounds}, limit, logSum, products, {CodeWriter.Literal(kernel.Op.Scale)});");
+        if (bias.IsLearned)
+        {
+            w.Line($"AttentionRows.Add({AttentionPlan.BiasCotangents}{ofRelative}, cotangents + row * {scores} + low, high - low);");
+        }
+
         w.Close();
         w.Line();
         w.Open($"for (int c = 0; c < {d}; c += columns)");
@@ -275,6 +337,12 @@ internal static partial class AttentionEmitter
         w.Close();
         w.Close();
         w.Close();
+        if (bias.IsLearned)
+        {
+            w.Line();
+            bias.Sum(w, CodeWriter.Number(-before), relatives);
+        }
+
         if (range.HasPadding)
         {
             w.Line();
@@ -319,6 +387,12 @@ internal static partial class AttentionEmitter
         (string first, string last) = several ? ("firstHead", "lastHead") : ("start", "end");
         string scores = Constant(w, schemes, "scoreStride", s => s.ScoreStride);
         w.Line($"float* scores = (float*)worker.Scratch, factors = stackalloc float[{heads}];");
+        if (BiasOf(kernel.Op, kernel) is { Exists: true } bias)
+        {
+            Scratch(w, schemes, AttentionPlan.Biases);
+            bias.Declare(w);
+        }
+
         KeyRangeText range = RangeOf(kernel);
         if (!kernel.Range.VariesBySequence)
         {
@@ -481,6 +555,12 @@ internal static partial class AttentionEmitter
     {
         int d = kernel.Op.HeadDim;
         w.Open($"for (int head = {first}; head < {last}; head++)");
+        if (BiasOf(kernel.Op, kernel) is { Exists: true } bias)
+        {
+            bias.Fill(w, RangeOf(kernel).FirstOfSingle, "keys");
+            w.Line($"AttentionRows.Add(scores + (head * {scores}), {AttentionPlan.Biases}, keys);");
+        }
+
         w.Line($"float sum = AttentionRows.Exponentials(scores + (head * {scores}), keys, keys, {CodeWriter.Literal(kernel.Op.Scale)}, out {(kernel.HasLogSumExp ? "float maximum" : "float _")});");
         w.Line("factors[head] = 1 / sum;");
         if (kernel.HasLogSumExp)
@@ -504,6 +584,12 @@ internal static partial class AttentionEmitter
         int together = v.Lanes / d;
         (string first, string last) = several ? ("firstHead", "lastHead") : ("start", "end");
         w.Line($"float* scores = (float*)worker.Scratch, factors = stackalloc float[{heads}];");
+        if (BiasOf(kernel.Op, kernel) is { Exists: true } bias)
+        {
+            Scratch(w, [scheme], AttentionPlan.Biases);
+            bias.Declare(w);
+        }
+
         KeyRangeText range = RangeOf(kernel);
         if (!kernel.Range.VariesBySequence)
         {

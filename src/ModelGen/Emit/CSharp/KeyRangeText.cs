@@ -76,6 +76,12 @@ internal sealed class KeyRangeText(KeyRange range, string count, bool isLiteral,
     /// <summary>The first key that any of some neighbouring queries sees, in whole tiles of <c>columns</c>; null where that is the first one there is.</summary>
     public string? Begin(string query) => range.Window is null ? null : $"{Low(query)} / columns * columns";
 
+    /// <summary>What the number of a key is less than that of a query: their relative position.</summary>
+    public string Relative(string key, string query) => $"{key} - ({Sum(Origin, query)})";
+
+    /// <summary>The position of a sequence's first key relative to that of its single query.</summary>
+    public string FirstOfSingle => IsShifted ? "first - position" : range.IsCached ? "-position" : "0";
+
     /// <summary>Declares which keys a sequence's single query sees.</summary>
     public void DeclareSingle(CodeWriter w)
     {

@@ -40,7 +40,7 @@ internal sealed class AttentionPlan : KernelPlan
 {
     /// <summary>Names of the parts of a worker's memory.</summary>
     public const string KeysTransposed = "keysTransposed", ValuesTransposed = "valuesTransposed", KeyRows = "keyRows", Values = "values", Scores = "scores",
-        Probabilities = "probabilities", Cotangents = "cotangents", Queries = "queryBlock", OutputCotangents = "outputBlock", Tile = "tile";
+        Probabilities = "probabilities", Cotangents = "cotangents", Queries = "queryBlock", OutputCotangents = "outputBlock", Tile = "tile", Biases = "biases", BiasCotangents = "biasCotangents";
 
     // So many blocks of queries compute an eighth more than what causal attention needs.
     private const int CausalBlocks = 8;
@@ -57,7 +57,10 @@ internal sealed class AttentionPlan : KernelPlan
         => _schemes = RegisterTile.Heads.ToDictionary(t => t.Lanes, t =>
         {
             int stride = StrideOfScores(kernel.Keys, t);
-            return new AttentionScheme(AttentionAlgorithm.Tiles, t, stride, 0, 0, ScratchLayout.Of((KeysTransposed, (long)kernel.Op.HeadDim * stride), (Scores, (long)stride * t.Rows)));
+            return new AttentionScheme(AttentionAlgorithm.Tiles, t, stride, 0, 0, ScratchLayout.Of(
+                (KeysTransposed, (long)kernel.Op.HeadDim * stride),
+                (Scores, (long)stride * t.Rows),
+                (Biases, BiasesOf(kernel.Op, kernel.Queries.Maximum, kernel.Keys))));
         });
 
     public AttentionPlan(AttentionGradientKernel kernel, CacheSizes caches)
@@ -79,16 +82,18 @@ internal sealed class AttentionPlan : KernelPlan
         int stride = StrideOfScores(keys, tile), padded = Padded(kernel.Op.HeadDim, tile);
         if (kernel.Queries == RowExtent.Literal(1))
         {
-            AttentionAlgorithm algorithm = HeadsFillVectors(kernel.Op, tile.Lanes) ? AttentionAlgorithm.NarrowHeads
+            // Biases are added to scores of one head that lie side by side.
+            AttentionAlgorithm algorithm = kernel.Op.Bias is null && HeadsFillVectors(kernel.Op, tile.Lanes) ? AttentionAlgorithm.NarrowHeads
                 : HeadsShareVectors(kernel.Op, tile.Lanes) ? AttentionAlgorithm.SharedHeads : AttentionAlgorithm.SingleQuery;
-            return new AttentionScheme(algorithm, tile, stride, padded, 0, ScratchLayout.Of((Scores, (long)stride * kernel.Op.Heads)));
+            return new AttentionScheme(algorithm, tile, stride, padded, 0, ScratchLayout.Of((Scores, (long)stride * kernel.Op.Heads), (Biases, kernel.Op.Bias is null ? 0 : stride)));
         }
 
         return new AttentionScheme(AttentionAlgorithm.Tiles, tile, stride, padded, 0, ScratchLayout.Of(
             (KeysTransposed, (long)kernel.Op.HeadDim * stride),
             (Values, (long)stride * padded),
             (Scores, (long)stride * tile.Rows),
-            (Tile, tile.Rows * tile.Columns)));
+            (Tile, tile.Rows * tile.Columns),
+            (Biases, BiasesOf(kernel.Op, kernel.Queries.Maximum, kernel.MaximumKeys))));
     }
 
     private static AttentionScheme Backward(AttentionGradientKernel kernel, RegisterTile tile, CacheSizes caches)
@@ -107,7 +112,15 @@ internal sealed class AttentionPlan : KernelPlan
             (Cotangents, block * stride),
             (Queries, block * padded),
             (OutputCotangents, block * padded),
-            (Tile, tile.Rows * tile.Columns)));
+            (Tile, tile.Rows * tile.Columns),
+            (Biases, BiasesOf(kernel.Op, kernel.Queries, kernel.Keys)),
+            (BiasCotangents, kernel.Op.HasTable ? BiasesOf(kernel.Op, kernel.Queries, kernel.Keys) : 0)));
+    }
+
+    private static int BiasesOf(Attention attention, int queries, int keys)
+    {
+        (int before, int behind) = attention.Range.Distances(queries, keys);
+        return attention.Bias is null ? 0 : before + 1 + behind;
     }
 
     private static int StrideOfScores(int keys, RegisterTile tile) => Padded(keys, tile) + Line;

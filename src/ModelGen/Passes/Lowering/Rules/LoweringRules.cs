@@ -130,6 +130,7 @@ internal static class LoweringRules
         }
 
         operands.AddRange(Indices(lowering, node, 3, attention.Range.InputNames));
+        operands.AddRange(Table(lowering, node, attention));
         Add(lowering, node, new AttentionKernel(node.Name, operands, attention, RowExtent.Of(q[0]), RowExtent.Of(q[1]), RowExtent.Of(node.Inputs[1].Shape[-2]), logSumExp, attention.Flops(node), 16L * q.MaximumElements)
         {
             Caches = ofSequences ? node.Inputs[1].Shape[0].Maximum : 0,
@@ -149,6 +150,10 @@ internal static class LoweringRules
         }
     }
 
+    /// <summary>The table of a learned bias, which is the last input.</summary>
+    private static IEnumerable<KernelOperand> Table(Lowering lowering, Node node, Attention attention)
+        => attention.HasTable ? [Read(lowering, node, node.Inputs.Count - 1, "bias")] : [];
+
     private static void LowerAttentionWeights(Lowering lowering, Node node)
     {
         var weights = (AttentionWeights)node.Op;
@@ -159,7 +164,7 @@ internal static class LoweringRules
             throw new GraphException($"{node}: keys of a dynamic number that are in no cache");
         }
 
-        KernelOperand[] operands = [Read(lowering, node, 0, "q"), Read(lowering, node, 1, "k"), Read(lowering, node, 2, "logsumexp"), Write(lowering, node, 0, "weights")];
+        KernelOperand[] operands = [Read(lowering, node, 0, "q"), Read(lowering, node, 1, "k"), Read(lowering, node, 2, "logsumexp"), Write(lowering, node, 0, "weights"), .. Table(lowering, node, weights.Of)];
         Add(lowering, node, new AttentionWeightsKernel(node.Name, operands, weights.Of, RowExtent.Of(shape[0]), RowExtent.Of(shape[2]), keys.Maximum, shape.Columns, weights.Flops(node), 4 * shape.MaximumElements));
     }
 
@@ -175,7 +180,8 @@ internal static class LoweringRules
         string[] reads = ["q", "k", "v", "output", "logsumexp", "d_output"];
         string[] writes = ["dq", "dk", "dv"];
         KernelOperand[] operands = [.. reads.Select((name, i) => Read(lowering, node, i, name)), .. writes.Select((name, i) => Write(lowering, node, i, name)),
-            .. Indices(lowering, node, AttentionGradient.Tensors, gradient.Of.Range.InputNames)];
+            .. Indices(lowering, node, AttentionGradient.Tensors, gradient.Of.Range.InputNames),
+            .. Table(lowering, node, gradient.Of), .. gradient.Of.HasTable ? [Write(lowering, node, 3, "d_bias")] : Array.Empty<KernelOperand>()];
         Add(lowering, node, new AttentionGradientKernel(node.Name, operands, gradient.Of, q[0].Maximum, q[1].Maximum, node.Inputs[1].Shape[1].Maximum, gradient.Flops(node), 36L * q.MaximumElements));
     }
 
