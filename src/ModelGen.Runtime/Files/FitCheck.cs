@@ -37,10 +37,11 @@ internal sealed class FitCheck(SafetensorsFile file, ParameterTable table, bool 
     /// <param name="map">The parameters' tensors.</param>
     /// <param name="unexpected">What is not the model's.</param>
     /// <param name="ignoreUnexpected">Whether that is passed over.</param>
-    public void Parameters(TensorMap map, IReadOnlyList<SafetensorsTensor> unexpected, bool ignoreUnexpected)
+    /// <param name="mayBeMissing">What the names of parameters begin with that need not be there; null for nothing.</param>
+    public void Parameters(TensorMap map, IReadOnlyList<SafetensorsTensor> unexpected, bool ignoreUnexpected, IReadOnlyList<string>? mayBeMissing = null)
     {
         int before = _problems.Count;
-        map.Check(_problems, new NearestName(unexpected));
+        map.Check(_problems, new NearestName(unexpected), mayBeMissing ?? []);
         if (ignoreUnexpected)
         {
             return;

@@ -26,12 +26,17 @@ internal static unsafe class ParameterFiles
         }
     }
 
-    /// <summary>Reads every parameter's part of a block, after the map was checked.</summary>
+    /// <summary>Reads every parameter's part of a block, after the map was checked; what the file may lack and does keeps its numbers.</summary>
     public static void Read(SafetensorsFile file, ParameterTable table, TensorMap map, float* block)
     {
         for (int index = 0; index < table.Parameters.Count; index++)
         {
             ParameterInfo parameter = table.Parameters[index];
+            if (!map.Has(index))
+            {
+                continue;
+            }
+
             SafetensorsTensor tensor = map[index];
             float* target = block + parameter.Offset;
             if (parameter.TransposedInFile)

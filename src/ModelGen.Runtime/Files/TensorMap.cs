@@ -56,6 +56,9 @@ internal sealed class TensorMap
 
     private bool IsComplete => Count == _tensors.Length;
 
+    /// <summary>Whether a parameter has a tensor.</summary>
+    public bool Has(int parameter) => _tensors[parameter] is not null;
+
     /// <summary>The tensor of a parameter, after <see cref="Check"/>.</summary>
     public SafetensorsTensor this[int parameter] => _tensors[parameter]!;
 
@@ -97,7 +100,7 @@ internal sealed class TensorMap
     }
 
     /// <summary>Reports every parameter that is missing, or of another type or shape than the model's.</summary>
-    public void Check(List<ModelFileProblem> problems, NearestName nearest)
+    public void Check(List<ModelFileProblem> problems, NearestName nearest, IReadOnlyList<string> mayBeMissing)
     {
         for (int index = 0; index < _tensors.Length; index++)
         {
@@ -105,6 +108,11 @@ internal sealed class TensorMap
             string field = $"tensor {Quoted.Text(NameOf(index))}";
             if (_tensors[index] is not { } tensor)
             {
+                if (mayBeMissing.Any(beginning => parameter.Name.StartsWith(beginning, StringComparison.Ordinal)))
+                {
+                    continue;
+                }
+
                 string found = nearest.Of(NameOf(index)) is { } near ? $"none (the nearest name is {Quoted.Text(near)})" : "none";
                 problems.Add(new ModelFileProblem(field, $"a tensor of shape {ShapeOf(parameter)} for {_table.ModelName}", found));
             }

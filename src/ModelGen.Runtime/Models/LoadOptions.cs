@@ -19,6 +19,15 @@ public sealed record LoadOptions
     public bool IgnoreDeclaration { get; init; }
 
     /// <summary>
+    /// What the names of parameters begin with that the file may lack, such as <c>classifier.</c>: a new head on a pre-trained model. Those that it
+    /// lacks are as <c>Create</c> draws them from <see cref="Seed"/>; all others must be there. Default: none.
+    /// </summary>
+    public IReadOnlyList<string> MayBeMissing { get; init; } = [];
+
+    /// <summary>The seed of what the file lacks. Default: 0.</summary>
+    public int Seed { get; init; }
+
+    /// <summary>
     /// What stands before every name in the file, such as <c>teacher.</c>; tensors without it are not looked at. Default: null, which
     /// finds by itself what training frameworks put there (<c>module.</c>, <c>_orig_mod.</c>, <c>model.</c>) and whether a family's own
     /// prefix (GPT-2's <c>transformer.</c>) was left out.

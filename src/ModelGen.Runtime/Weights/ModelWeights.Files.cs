@@ -30,10 +30,10 @@ public sealed unsafe partial class ModelWeights
         TensorMap map = TensorMap.Find(file, table, options.NamePrefix);
         List<SafetensorsTensor> unexpected = map.Unexpected();
         unexpected.RemoveAll(tensor => FileMetadata.IsOfTraining(file, tensor));
-        check.Parameters(map, unexpected, options.IgnoreUnexpected);
+        check.Parameters(map, unexpected, options.IgnoreUnexpected, options.MayBeMissing);
         check.ThrowIfAny();
 
-        var weights = new ModelWeights(table);
+        ModelWeights weights = options.MayBeMissing.Count > 0 ? Create(table, options.Seed) : new ModelWeights(table);
         ParameterFiles.Read(file, table, map, weights.Pointer);
         GC.KeepAlive(weights);
         return weights;

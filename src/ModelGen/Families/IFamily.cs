@@ -59,6 +59,8 @@ internal static class FamilyRegistry
         new RecurrentRegressor(),
         new RecurrentTagger(),
         new Bert(),
+        new Nnlm(),
+        new WordAutoencoder(),
     ];
 
     public static IFamily Get(string name)

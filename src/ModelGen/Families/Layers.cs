@@ -53,15 +53,24 @@ internal static class Layers
         => mode == BuildMode.Training && probability > 0 ? b.Add(new Dropout(probability, (int)(StableHash.Of(b.Qualify(name)) & int.MaxValue)), name, x) : x;
 
     /// <summary>
-    /// The mean of each sequence's rows, x [B, T, C] and lengths i32 [B] to [B, C], without padding: attention of a query of zeros, which scores all
-    /// keys alike. A sequence of length zero gives zeros.
+    /// The mean of each sequence's rows, x [B, T, C] and lengths i32 [B] to [B, C], without padding: a sum by a mask or, where T varies, attention of
+    /// a query of zeros, which scores all keys alike. A sequence of length zero gives zeros.
     /// </summary>
     public static Value MeanOverLengths(this GraphBuilder b, string name, Value x, Value lengths, int heads)
     {
-        Shape one = Shape.Of(x.Shape[0], 1, x.Shape[-1]);
+        Shape one = Shape.Of(x.Shape[0], 1, x.Shape[-1]), result = Shape.Of(x.Shape[0], x.Shape[-1]);
+        if (x.Shape[1].IsLiteral)
+        {
+            int steps = x.Shape[1].Maximum;
+            Value mask = b.Add(new LengthMask(steps), name + ".mask", lengths);
+            Value present = b.Add(new Multiply(), name + ".present", x, b.Add(new Reshape(Shape.Of(x.Shape[0], steps, 1)), name + ".mask.steps", mask));
+            Value sum = b.Add(new Reshape(result), name + ".sum", b.Add(new ColumnSum(one), name + ".sums", present));
+            return b.Add(new Divide(), name, sum, b.Add(new Affine(1, 1e-30), name + ".length", b.Add(new RowSum(), name + ".steps", mask)));
+        }
+
         var mean = new Attention(heads, heads, x.Shape.Columns / heads, 1, KeyRange.All with { HasKeyLengths = true });
         Value pooled = b.Add(mean, name, b.Add(new Constant(0, one), name + ".query"), x, x, lengths);
-        return b.Add(new Reshape(Shape.Of(x.Shape[0], x.Shape[-1])), name, pooled);
+        return b.Add(new Reshape(result), name, pooled);
     }
 
     /// <summary>Each row divided by its Euclidean norm.</summary>

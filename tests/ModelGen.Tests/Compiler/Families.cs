@@ -50,6 +50,9 @@ internal static class Families
         yield return ("bert masked", Spec("Bert", 2, 5, [.. bert, I("Head", 1), I("MaxBatch", 3), I("Embeddings", 1), I("Normalize", 1)]));
         yield return ("bert pre-training with dropout", Spec("Bert", 3, 6, [.. bert, I("Head", 1), I("NextSentence", 1), R("Dropout", 0.25), I("Recompute", 1), I("Activation", 0)]));
         yield return ("bert sequence classifier", Spec("Bert", 3, 7, [.. bert, I("Head", 2), I("Classes", 4), I("Segments", 3), I("Embeddings", 2)]));
+        yield return ("nnlm", Spec("Nnlm", 3, 0, I("Window", 3), I("Embedding", 5), I("Hidden", 7), I("Vocab", 11)));
+        yield return ("nnlm without direct connections", Spec("Nnlm", 5, 0, I("Window", 1), I("Embedding", 3), I("Hidden", 9), I("Vocab", 2), I("DirectConnections", 0)));
+        yield return ("word autoencoder", Spec("WordAutoencoder", 4, 0, I("Vocab", 13), I("Code", 5), I("Window", 3)));
         yield return ("bert token classifier", Spec("Bert", 2, 3, [.. bert, I("Head", 3), I("Classes", 5)]));
         foreach ((int number, string cell) in new[] { (0, "rnn"), (1, "lstm"), (2, "gru") })
         {

@@ -21,7 +21,7 @@ public sealed class RandomFamilyTests
     public void A_training_step_computes_what_the_interpreter_does(int seed) => RandomCase.Run(seed, random =>
     {
         CacheSizes caches = Caches(random);
-        foreach (ModelSpec spec in new[] { Gpt(random), Mlp(random), Recurrent(random), Regressor(random), Tagger(random) })
+        foreach (ModelSpec spec in new[] { Gpt(random), Mlp(random), Recurrent(random), Regressor(random), Tagger(random), Bert(random), Nnlm(random), Words(random) })
         {
             ModelGraph graph = KernelCases.PrepareTraining(BindExtents.Run(
                 FamilyRegistry.Get(spec.Family).Build(spec, BuildMode.Training), spec.Training!.BatchSize, Math.Max(1, spec.Training.SequenceLength)));
@@ -113,6 +113,21 @@ public sealed class RandomFamilyTests
 
     private static ModelSpec Tagger(Random random) => Families.Spec("RecurrentTagger", Size(random, 6), Size(random, 5),
         Of("Cell", random.Next(3)), Of("Layers", 1 + random.Next(2)), Of("Hidden", Size(random, 6)), Of("Embedding", Size(random, 6)), Of("Vocab", 2 + Size(random, 8)), Of("Tags", Size(random, 5)), Of("Bidirectional", random.Next(2)));
+
+    private static ModelSpec Bert(Random random)
+    {
+        int heads = 1 + random.Next(5), sequence = Size(random, 6), head = 1 + random.Next(3);
+        return Families.Spec("Bert", Size(random, 3), sequence,
+        [
+            Of("Layers", 1), Of("DModel", heads * (1 + random.Next(30))), Of("Heads", heads), Of("FeedForward", Size(random, 8)), Of("Vocab", 2 + Size(random, 9)),
+            Of("Context", sequence + random.Next(9)), Of("Segments", 1 + random.Next(3)), Of("Head", head), .. head == 1 ? new[] { Of("NextSentence", random.Next(2)) } : [Of("Classes", 2 + random.Next(9))],
+        ]);
+    }
+
+    private static ModelSpec Nnlm(Random random) => Families.Spec("Nnlm", Size(random, 8), 0,
+        Of("Window", Size(random, 4)), Of("Embedding", Size(random, 5)), Of("Hidden", Size(random, 7)), Of("Vocab", 2 + Size(random, 9)), Of("DirectConnections", random.Next(2)));
+
+    private static ModelSpec Words(Random random) => Families.Spec("WordAutoencoder", Size(random, 7), 0, Of("Vocab", 2 + Size(random, 9)), Of("Code", Size(random, 7)), Of("Window", Size(random, 3)));
 
     private static DeclaredArgument Of(string name, long value) => DeclaredArgument.Of(name, value);
 

@@ -33,6 +33,12 @@ public sealed class DiagnosticTests
     [InlineData("[RecurrentRegressor(Hidden = 3, Inputs = 2)] public partial class Model;")]
     [InlineData("[RecurrentTagger(Hidden = 3, Vocab = 5, Tags = 2)] public partial class Model;")]
     [InlineData("[RecurrentTagger(Cell = Cell.Gru, Layers = 2, Hidden = 3, Embedding = 2, Vocab = 5, Tags = 2, Bidirectional = false, Dropout = 0.1, Context = 7, MaxBatch = 3)] [Trainable(BatchSize = 2, SequenceLength = 9)] public partial class Model;")]
+    [InlineData("[Bert(Layers = 1, DModel = 8, Heads = 2, Vocab = 11, Context = 6)] public partial class Model;")]
+    [InlineData("[Bert(Layers = 1, DModel = 8, Heads = 2, Vocab = 11, Context = 6, FeedForward = 0, Segments = 1, Pooler = false, MaxBatch = 256, Embeddings = Pooling.FirstToken, Normalize = true)] public partial class Model;")]
+    [InlineData("[Bert(Layers = 1, DModel = 8, Heads = 2, Vocab = 11, Context = 6, Head = BertHead.MaskedLm, NextSentence = true, Dropout = 0.1)] [Trainable(BatchSize = 2, SequenceLength = 6)] public partial class Model;")]
+    [InlineData("[Bert(Layers = 1, DModel = 8, Heads = 2, Vocab = 11, Context = 6, Head = BertHead.SequenceClassifier, Classes = 2)] [Trainable(BatchSize = 2, SequenceLength = 3, Frozen = new[] { \"bert.\" })] public partial class Model;")]
+    [InlineData("[Nnlm(Window = 1, Embedding = 1, Hidden = 1, Vocab = 1, DirectConnections = false)] [Trainable(BatchSize = 1)] public partial class Model;")]
+    [InlineData("[WordAutoencoder(Vocab = 2)] [Trainable(BatchSize = 1)] public partial class Model;")]
     [InlineData("[RecurrentLm(Hidden = 8, Embedding = 6, Vocab = 5, TieEmbeddings = true)] public partial class Model;")]
     [InlineData("[RecurrentRegressor(Cell = Cell.Rnn, Layers = 2, Hidden = 3, Inputs = 2, Outputs = 4, Dropout = 0.5, CarryState = true)] [Trainable(BatchSize = 2, SequenceLength = 3)] public partial class Model;")]
     [InlineData($"{Tiny} [Trainable(BatchSize = 2, SequenceLength = 3)] [MemoryBudget(InferenceBytes = 100000000, TrainingBytes = 100000000)] public partial class Model;")]
@@ -104,6 +110,10 @@ public sealed class DiagnosticTests
     [InlineData("[{|MG0006,MG0006:RecurrentLm|}] public partial class Model;", "Hidden", "Vocab")]
     [InlineData("[{|MG0006:RecurrentLm|}(Hidden = 4)] public partial class Model;", "Vocab")]
     [InlineData("[{|MG0006,MG0006,MG0006:RecurrentTagger|}] public partial class Model;", "Hidden", "Vocab", "Tags")]
+    [InlineData("[{|MG0006,MG0006,MG0006,MG0006,MG0006:Bert|}] public partial class Model;", "Layers", "DModel", "Heads", "Vocab", "Context")]
+    [InlineData("[{|MG0006:Bert|}(Layers = 1, DModel = 8, Heads = 2, Vocab = 11, Context = 6, Head = BertHead.TokenClassifier)] public partial class Model;", "Classes")]
+    [InlineData("[{|MG0006,MG0006,MG0006,MG0006:Nnlm|}] public partial class Model;", "Window", "Embedding", "Hidden", "Vocab")]
+    [InlineData("[{|MG0006:WordAutoencoder|}(Code = 3)] public partial class Model;", "Vocab")]
     [InlineData("[{|MG0006,MG0006:RecurrentRegressor|}] public partial class Model;", "Hidden", "Inputs")]
     [InlineData("[RecurrentRegressor(Hidden = 4, Inputs = 1)] [{|MG0006:Trainable|}(BatchSize = 1)] public partial class Model;", "SequenceLength")]
     [InlineData(Tiny + " [{|MG0006,MG0006:Trainable|}] public partial class Model;", "BatchSize", "SequenceLength")]
@@ -122,6 +132,9 @@ public sealed class DiagnosticTests
     [InlineData("[Gpt(Layers = 1, DModel = 8, Heads = 2, Vocab = 11, Context = 6, Positions = PositionEncoding.Relative, RelativeBuckets = 40, RelativeDistance = {|MG0007:20|})] public partial class Model;")]
     [InlineData("[RecurrentLm(Layers = {|MG0007:0|}, Hidden = {|MG0007:0|}, Embedding = {|MG0007:-1|}, Vocab = {|MG0007:0|})] public partial class Model;")]
     [InlineData("[RecurrentTagger(Layers = {|MG0007:0|}, Hidden = {|MG0007:0|}, Embedding = {|MG0007:-1|}, Vocab = {|MG0007:0|}, Tags = {|MG0007:0|}, Context = {|MG0007:0|}, MaxBatch = {|MG0007:0|}, Dropout = {|MG0010:-0.5|})] public partial class Model;")]
+    [InlineData("[Bert(Layers = {|MG0007:0|}, DModel = {|MG0007:0|}, Heads = {|MG0007:0|}, Vocab = {|MG0007:0|}, Context = {|MG0007:0|}, FeedForward = {|MG0007:-1|}, Segments = {|MG0007:0|}, MaxBatch = {|MG0007:0|}, Head = BertHead.SequenceClassifier, Classes = {|MG0007:1|}, Dropout = {|MG0010:1.0|}, LayerNormEpsilon = {|MG0010:0.0|})] public partial class Model;")]
+    [InlineData("[Nnlm(Window = {|MG0007:0|}, Embedding = {|MG0007:0|}, Hidden = {|MG0007:0|}, Vocab = {|MG0007:0|})] public partial class Model;")]
+    [InlineData("[WordAutoencoder(Vocab = {|MG0007:1|}, Code = {|MG0007:0|}, Window = {|MG0007:0|})] public partial class Model;")]
     [InlineData("[RecurrentRegressor(Layers = {|MG0007:0|}, Hidden = {|MG0007:0|}, Inputs = {|MG0007:-1|}, Outputs = {|MG0007:0|}, Dropout = {|MG0010:1.0|})] public partial class Model;")]
     [InlineData("[Mlp(2, {|MG0007:0|}, {|MG0007:-3|})] [Trainable(BatchSize = {|MG0007:0|})] public partial class Model;")]
     [InlineData("[Mlp(new int[] { 2, {|MG0007:0|}, 3 }, Bias = false)] public partial class Model;")]
@@ -197,6 +210,23 @@ public sealed class DiagnosticTests
     public Task Values_must_be_in_range(string argument)
         => GeneratorHarness.ExpectAsync($"using ModelGen;\n[Gpt(Layers = 1, DModel = 8, Heads = 2, Vocab = 11, Context = 6, {argument})] public partial class Model;\n{Use}");
 
+    /// <summary>Options of a BERT that do not go together.</summary>
+    [Theory]
+    [InlineData("DModel = {|MG0008:9|}, Heads = 2")]
+    [InlineData("DModel = 8, Heads = 2, Classes = {|MG0012:3|}")]
+    [InlineData("DModel = 8, Heads = 2, NextSentence = {|MG0012:true|}")]
+    [InlineData("DModel = 8, Heads = 2, Head = BertHead.MaskedLm, Pooler = {|MG0012:false|}")]
+    [InlineData("DModel = 8, Heads = 2, Normalize = {|MG0012:true|}")]
+    public Task Options_of_a_bert_fit_each_other(string options)
+        => GeneratorHarness.ExpectAsync($"using ModelGen;\n[Bert(Layers = 1, Vocab = 11, Context = 6, {options})] public partial class Model;\n{Use}");
+
+    [Fact]
+    public async Task A_bert_without_a_head_has_nothing_to_train()
+    {
+        await GeneratorHarness.ExpectAsync($"using ModelGen;\n[Bert(Layers = 1, DModel = 8, Heads = 2, Vocab = 11, Context = 6, Head = {{|MG0012:BertHead.None|}})] [Trainable(BatchSize = 1, SequenceLength = 2)] public partial class Model;\n{Use}");
+        await GeneratorHarness.ExpectAsync($"using ModelGen;\n[Bert(Layers = 1, DModel = 8, Heads = 2, Vocab = 11, Context = 6, Head = BertHead.MaskedLm)] [Trainable(BatchSize = 1, SequenceLength = {{|MG0009:7|}})] public partial class Model;\n{Use}");
+    }
+
     [Fact]
     public async Task Dropout_of_a_recurrent_model_must_be_in_range()
     {
@@ -254,6 +284,10 @@ public sealed class DiagnosticTests
     [InlineData("[{|MG0017,MG0017:Gpt|}(Layers = 1024, DModel = int.MaxValue, Heads = 1, Vocab = int.MaxValue, Context = int.MaxValue, FeedForward = int.MaxValue)] public partial class Model;")]
     [InlineData("[Gpt(Layers = 1, DModel = 8, Heads = 1, Vocab = 50257, Context = 1024)] [Trainable(BatchSize = {|MG0017:64|}, SequenceLength = 1024)] public partial class Model;")]
     [InlineData("[{|MG0017:Mlp|}(int.MaxValue, int.MaxValue)] public partial class Model;")]
+    [InlineData("[Bert(Layers = {|MG0017:5000|}, DModel = 8, Heads = 2, Vocab = 11, Context = 6, MaxBatch = {|MG0017:257|})] public partial class Model;")]
+    [InlineData("[{|MG0017:Bert|}(Layers = 1, DModel = 8, Heads = 2, Vocab = 100000, Context = 512, MaxBatch = 256, Head = BertHead.MaskedLm)] public partial class Model;")]
+    [InlineData("[{|MG0017:Nnlm|}(Window = 100, Embedding = 1000, Hidden = 8, Vocab = 100000)] public partial class Model;")]
+    [InlineData("[WordAutoencoder(Vocab = 11, Window = {|MG0017:1025|})] public partial class Model;")]
     [InlineData("[RecurrentLm(Layers = {|MG0017:5000|}, Hidden = 8, Vocab = 11)] public partial class Model;")]
     [InlineData("[{|MG0017:RecurrentLm|}(Hidden = 100000, Vocab = 11)] public partial class Model;")]
     [InlineData("[RecurrentLm(Hidden = 8, Vocab = 11, MaxBatch = {|MG0007:0|})] public partial class Model;")]

@@ -180,6 +180,18 @@ public partial class TokenBert;
 [Bert(Layers = 2, DModel = 30, Heads = 5, FeedForward = 70, Vocab = 53, Context = 23, MaxBatch = 3, Embeddings = Pooling.FirstToken)]
 public partial class BareBert;
 
+[Nnlm(Window = 3, Embedding = 7, Hidden = 13, Vocab = 29)]
+[Trainable(BatchSize = 11)]
+public partial class DirectNnlm;
+
+[Nnlm(Window = 4, Embedding = 6, Hidden = 10, Vocab = 23, DirectConnections = false)]
+[Trainable(BatchSize = 9)]
+public partial class IndirectNnlm;
+
+[WordAutoencoder(Vocab = 27, Code = 9)]
+[Trainable(BatchSize = 13)]
+public partial class WordCodes;
+
 // What models hand out of their inside.
 
 [Gpt(Layers = 3, DModel = 30, Heads = 5, Vocab = 97, Context = 37, HiddenStates = true, AttentionWeights = true)]

@@ -100,7 +100,7 @@ internal static unsafe partial class Kernels<V> where V : struct, IVector<V>
         {
           int row = m * 6, rowCount = Math.Min(6, count - row);
           RegisterTile.MultiplyStrip<V>(6, 2, rows + (long)m * 48, 6, panel, 8, tile, 8, 8);
-          LinearBias_Nx8x24_Epilogue(tile, bias, c_attn, count, row, rowCount, n, 8);
+          LinearBias_Nx8x24_Epilogue(tile, bias, c_attn, row, rowCount, n, 8);
         }
       }
     }
@@ -127,14 +127,14 @@ internal static unsafe partial class Kernels<V> where V : struct, IVector<V>
           }
 
           RegisterTile.MultiplyRows<V>(6, vectors, a, 8, panel, vectors * V.Lanes, tile, vectors * V.Lanes, 8);
-          LinearBias_Nx8x24_Epilogue(tile, bias, c_attn, count, row, rowCount, n, columns);
+          LinearBias_Nx8x24_Epilogue(tile, bias, c_attn, row, rowCount, n, columns);
         }
       }
     }
   }}
 
   [@MethodImpl(AggressiveOptimization)]
-  private static void LinearBias_Nx8x24_Epilogue(float* tile, float* bias, float* c_attn, int count, int row, int rows, int column, int columns)
+  private static void LinearBias_Nx8x24_Epilogue(float* tile, float* bias, float* c_attn, int row, int rows, int column, int columns)
   { unchecked {
     for (int r = row; r < row + rows; r++)
     {

@@ -20,6 +20,22 @@ public sealed class EmittedModelTests
     public void Regressor() => Snapshot.VerifyFiles(Emit("RecurrentRegressor", "TinyRegressor", DeclaredArgument.Of("Hidden", 8L), DeclaredArgument.Of("Inputs", 1L))
         .Where(f => f.Name.Contains("Next", StringComparison.Ordinal) || f.Name.Contains("Inference", StringComparison.Ordinal)));
 
+    /// <summary>The surface and the plan of an encoder whose sentences are embedded.</summary>
+    [Fact]
+    public void Encoder() => Snapshot.VerifyFiles(Emit("Bert", "TinyBert", DeclaredArgument.Of("Layers", 1L), DeclaredArgument.Of("DModel", 8L), DeclaredArgument.Of("Heads", 2L),
+            DeclaredArgument.Of("Vocab", 11L), DeclaredArgument.Of("Context", 6L), DeclaredArgument.Of("Embeddings", 1L), DeclaredArgument.Of("Normalize", 1L))
+        .Where(f => f.Name.Contains("Embed", StringComparison.Ordinal) || f.Name.Contains("Inference", StringComparison.Ordinal)));
+
+    /// <summary>The surface and the plan of a prediction from a window.</summary>
+    [Fact]
+    public void Words_from_a_window() => Snapshot.VerifyFiles(Emit("Nnlm", "TinyNnlm", DeclaredArgument.Of("Window", 2L), DeclaredArgument.Of("Embedding", 3L), DeclaredArgument.Of("Hidden", 5L), DeclaredArgument.Of("Vocab", 7L))
+        .Where(f => f.Name.Contains("Predict", StringComparison.Ordinal) || f.Name.Contains("Inference", StringComparison.Ordinal)));
+
+    /// <summary>The surface and the plan of codes of words.</summary>
+    [Fact]
+    public void Codes_of_words() => Snapshot.VerifyFiles(Emit("WordAutoencoder", "TinyWords", DeclaredArgument.Of("Vocab", 7L), DeclaredArgument.Of("Code", 3L))
+        .Where(f => f.Name.Contains("Predict", StringComparison.Ordinal) || f.Name.Contains("Inference", StringComparison.Ordinal)));
+
     private static IEnumerable<(string Name, string Text)> Emit(string family, string name, params DeclaredArgument[] arguments)
         => ModelCompiler.Compile(new ModelSpec(new TypeIdentity("Example", [], name, "public", "Example." + name), family, new(arguments), null, null), CacheSizes.Default, CancellationToken.None)
             .Files.Select(f => (f.HintName, f.Text));

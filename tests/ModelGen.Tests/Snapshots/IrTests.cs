@@ -44,7 +44,33 @@ public sealed class IrTests
         DeclaredArgument.Of("Vocab", 7L),
         DeclaredArgument.Of("Tags", 4L));
 
+    private static readonly ModelSpec TinyBert = Spec(
+        "Bert",
+        new TrainingSpec(2, 4),
+        DeclaredArgument.Of("Layers", 1L),
+        DeclaredArgument.Of("DModel", 8L),
+        DeclaredArgument.Of("Heads", 2L),
+        DeclaredArgument.Of("FeedForward", 9L),
+        DeclaredArgument.Of("Vocab", 11L),
+        DeclaredArgument.Of("Context", 6L),
+        DeclaredArgument.Of("Head", 1L),
+        DeclaredArgument.Of("NextSentence", 1L));
+
+    private static readonly ModelSpec TinyNnlm = Spec(
+        "Nnlm", new TrainingSpec(2, 0), DeclaredArgument.Of("Window", 2L), DeclaredArgument.Of("Embedding", 3L), DeclaredArgument.Of("Hidden", 5L), DeclaredArgument.Of("Vocab", 7L));
+
+    private static readonly ModelSpec TinyWords = Spec("WordAutoencoder", new TrainingSpec(2, 0), DeclaredArgument.Of("Vocab", 7L), DeclaredArgument.Of("Code", 3L));
+
     private static readonly ModelSpec TinyMlp = Spec("Mlp", new TrainingSpec(2, 0), DeclaredArgument.Of("Sizes", [3, 5, 2]));
+
+    [Fact]
+    public void Bert_as_built() => Snapshot.Verify(GraphPrinter.Print(Build(TinyBert, BuildMode.Training)));
+
+    [Fact]
+    public void Nnlm_as_built() => Snapshot.Verify(GraphPrinter.Print(Build(TinyNnlm, BuildMode.Training)));
+
+    [Fact]
+    public void Word_autoencoder_as_built() => Snapshot.Verify(GraphPrinter.Print(Build(TinyWords, BuildMode.Training)));
 
     [Fact]
     public void Gpt_as_built() => Snapshot.Verify(GraphPrinter.Print(Build(TinyGpt, BuildMode.Inference)));

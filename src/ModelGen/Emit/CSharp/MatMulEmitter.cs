@@ -89,7 +89,7 @@ internal static class MatMulEmitter
     private static bool IsRow(MatMulKernel kernel) => kernel.Rows == RowExtent.Literal(1);
 
     private static ArgumentKinds EpilogueArguments(MatMulKernel kernel)
-        => Arguments.Of(kernel.Stores) | Addressing.Arguments(kernel.Axes, kernel.Operands.Skip(2));
+        => Arguments.Of(kernel.Stores) | Addressing.Arguments(kernel.Axes.Count > 1 ? kernel.Axes : [], kernel.Operands.Skip(2));
 
     private static string Pointers(MatMulKernel kernel, bool declared)
         => string.Join("", kernel.Operands.Skip(2).Select(o => $", {(!declared ? "" : o.Access.Element == ElementType.Int32 ? "int* " : "float* ")}{o.Name}"));
