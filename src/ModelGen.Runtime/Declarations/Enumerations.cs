@@ -137,3 +137,19 @@ public enum Pooling
     /// <summary>The first token's, which BERT reserves for the whole sequence ([CLS]).</summary>
     FirstToken,
 }
+
+/// <summary>How a recurrent decoder looks at the source.</summary>
+public enum RecurrentAttention
+{
+    /// <summary>Not at all: all it has of the source is the state that the encoder ends in (Sutskever et al., "Sequence to Sequence Learning with Neural Networks", 2014).</summary>
+    None,
+
+    /// <summary>By the dot product of its state with each of the encoder's outputs, after the cell's step (Luong et al., "Effective Approaches to Attention-based Neural Machine Translation", 2015).</summary>
+    Dot,
+
+    /// <summary>
+    /// By <c>v · tanh(Wh + Ur)</c> of its state before the step and each of the encoder's outputs; the cell reads what it saw beside the token (Bahdanau et al., "Neural
+    /// Machine Translation by Jointly Learning to Align and Translate", 2015).
+    /// </summary>
+    Additive,
+}

@@ -67,3 +67,10 @@ internal enum Pooling
     Mean,
     FirstToken,
 }
+
+internal enum RecurrentAttention
+{
+    None,
+    Dot,
+    Additive,
+}

@@ -61,6 +61,7 @@ internal static class FamilyRegistry
         new Bert(),
         new Nnlm(),
         new WordAutoencoder(),
+        new RecurrentSeq2Seq(),
     ];
 
     public static IFamily Get(string name)

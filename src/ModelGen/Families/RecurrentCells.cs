@@ -44,11 +44,18 @@ internal static class RecurrentCells
     /// <param name="weights">The parameters, in the order of <see cref="CellParameters"/>.</param>
     /// <returns>What it carries to the next step.</returns>
     public static Value[] CellStep(this GraphBuilder b, Cell cell, Value x, IReadOnlyList<Value> state, IReadOnlyList<Value> weights)
+        => b.CellStep(cell, b.InputGates(x, weights[0], weights[2]), state, weights[1], weights[3]);
+
+    /// <summary>What a step's input gives to the gates.</summary>
+    public static Value InputGates(this GraphBuilder b, Value x, Value weight, Value bias)
+        => b.Add(new Add(), "input_gates", b.Add(new MatMul(MatMulForm.NT), "input_product", x, weight), bias);
+
+    /// <summary>One step of a cell, of what its input gives to the gates.</summary>
+    public static Value[] CellStep(this GraphBuilder b, Cell cell, Value fromInput, IReadOnlyList<Value> state, Value weight, Value bias)
     {
         Value h = state[0];
         int hidden = h.Shape[-1].Maximum;
-        Value fromInput = b.Add(new Add(), "input_gates", b.Add(new MatMul(MatMulForm.NT), "input_product", x, weights[0]), weights[2]);
-        Value fromHidden = b.Add(new Add(), "hidden_gates", b.Add(new MatMul(MatMulForm.NT), "hidden_product", h, weights[1]), weights[3]);
+        Value fromHidden = b.Add(new Add(), "hidden_gates", b.Add(new MatMul(MatMulForm.NT), "hidden_product", h, weight), bias);
         Value Part(Value gates, int index, string name) => b.Add(new SliceColumns(index * hidden, hidden), name, gates);
         switch (cell)
         {

@@ -60,6 +60,7 @@ internal static class Families
             yield return (cell, Spec("RecurrentLm", 2, 4, [.. sizes, I("Embedding", 3)]));
             yield return ($"{cell} tied with dropout", Spec("RecurrentLm", 3, 3, [.. sizes, I("TieEmbeddings", 1), R("Dropout", 0.3)]));
             yield return ($"{cell} regressor", Spec("RecurrentRegressor", 3, 4, I("Cell", number), I("Layers", 2), I("Hidden", 5), I("Inputs", 3), I("Outputs", 2), R("Dropout", 0.3), I("CarryState", number & 1)));
+            yield return ($"{cell} to {cell}", Spec("RecurrentSeq2Seq", 3, 4, [I("Cell", number), I("Layers", 2), I("Hidden", 5), I("Embedding", 3), I("SourceVocab", 7), I("TargetVocab", 6), I("Attention", number), I("SourceContext", 4), R("Dropout", 0.3), I("MaxBatch", 2)]));
             yield return ($"{cell} tagger", Spec("RecurrentTagger", 3, 4, [.. sizes, I("Embedding", 3), I("Tags", 4), R("Dropout", 0.3), I("Bidirectional", number & 1), I("Context", 6), I("MaxBatch", 2)]));
         }
     }

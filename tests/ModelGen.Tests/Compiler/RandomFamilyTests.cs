@@ -21,7 +21,7 @@ public sealed class RandomFamilyTests
     public void A_training_step_computes_what_the_interpreter_does(int seed) => RandomCase.Run(seed, random =>
     {
         CacheSizes caches = Caches(random);
-        foreach (ModelSpec spec in new[] { Gpt(random), Mlp(random), Recurrent(random), Regressor(random), Tagger(random), Bert(random), Nnlm(random), Words(random) })
+        foreach (ModelSpec spec in new[] { Gpt(random), Mlp(random), Recurrent(random), Regressor(random), Tagger(random), Seq2Seq(random), Bert(random), Nnlm(random), Words(random) })
         {
             ModelGraph graph = KernelCases.PrepareTraining(BindExtents.Run(
                 FamilyRegistry.Get(spec.Family).Build(spec, BuildMode.Training), spec.Training!.BatchSize, Math.Max(1, spec.Training.SequenceLength)));
@@ -128,6 +128,13 @@ public sealed class RandomFamilyTests
         Of("Window", Size(random, 4)), Of("Embedding", Size(random, 5)), Of("Hidden", Size(random, 7)), Of("Vocab", 2 + Size(random, 9)), Of("DirectConnections", random.Next(2)));
 
     private static ModelSpec Words(Random random) => Families.Spec("WordAutoencoder", Size(random, 7), 0, Of("Vocab", 2 + Size(random, 9)), Of("Code", Size(random, 7)), Of("Window", Size(random, 3)));
+
+    private static ModelSpec Seq2Seq(Random random)
+    {
+        ModelSpec spec = Families.Spec("RecurrentSeq2Seq", Size(random, 5), Size(random, 4), Of("Cell", random.Next(3)), Of("Layers", 1 + random.Next(2)), Of("Hidden", Size(random, 6)), Of("Embedding", Size(random, 6)),
+            Of("SourceVocab", 2 + Size(random, 7)), Of("TargetVocab", 2 + Size(random, 7)), Of("Attention", random.Next(3)));
+        return spec with { Training = spec.Training! with { SourceLength = Size(random, 4) } };
+    }
 
     private static DeclaredArgument Of(string name, long value) => DeclaredArgument.Of(name, value);
 

@@ -258,3 +258,24 @@ public partial class RnnTagger;
 [RecurrentLm(Cell = Cell.Gru, Embedding = 14, Hidden = 23, Vocab = 37, TieEmbeddings = true)]
 [Trainable(BatchSize = 3, SequenceLength = 11)]
 public partial class ProjectedGruLm;
+
+// From one sequence to another: those of the PyTorch fixtures, and a trained model that spells out how words are spoken.
+
+[RecurrentSeq2Seq(Cell = Cell.Gru, Layers = 2, Hidden = 10, Embedding = 7, SourceVocab = 17, TargetVocab = 13, SourceContext = 9, MaxBatch = 4)]
+[Trainable(BatchSize = 4, SequenceLength = 5, SourceLength = 6)]
+public partial class PlainSeq2Seq;
+
+[RecurrentSeq2Seq(Cell = Cell.Lstm, Layers = 2, Hidden = 9, Embedding = 6, SourceVocab = 17, TargetVocab = 13, Attention = RecurrentAttention.Dot, SourceContext = 7, MaxBatch = 4)]
+[Trainable(BatchSize = 4, SequenceLength = 5, SourceLength = 7)]
+public partial class DotSeq2Seq;
+
+[RecurrentSeq2Seq(Hidden = 11, Embedding = 6, SourceVocab = 17, TargetVocab = 13, Attention = RecurrentAttention.Additive, SourceContext = 10, MaxBatch = 4)]
+[Trainable(BatchSize = 4, SequenceLength = 5, SourceLength = 7)]
+public partial class AdditiveSeq2Seq;
+
+[RecurrentSeq2Seq(Cell = Cell.Lstm, Layers = 2, Hidden = 8, Embedding = 5, SourceVocab = 11, TargetVocab = 9, Attention = RecurrentAttention.Additive, SourceContext = 6, MaxBatch = 3)]
+[Trainable(BatchSize = 3, SequenceLength = 4, SourceLength = 5)]
+public partial class AdditiveLstmSeq2Seq;
+
+[RecurrentSeq2Seq(Cell = Cell.Gru, Hidden = 256, SourceVocab = 29, TargetVocab = 74)]
+public partial class GraphemesToPhonemes;

@@ -61,6 +61,16 @@ public sealed class IrTests
 
     private static readonly ModelSpec TinyWords = Spec("WordAutoencoder", new TrainingSpec(2, 0), DeclaredArgument.Of("Vocab", 7L), DeclaredArgument.Of("Code", 3L));
 
+    private static readonly ModelSpec TinySeq2Seq = Spec(
+        "RecurrentSeq2Seq",
+        new TrainingSpec(2, 4),
+        DeclaredArgument.Of("Cell", 2L),
+        DeclaredArgument.Of("Hidden", 5L),
+        DeclaredArgument.Of("Embedding", 3L),
+        DeclaredArgument.Of("SourceVocab", 7L),
+        DeclaredArgument.Of("TargetVocab", 6L),
+        DeclaredArgument.Of("Attention", 2L));
+
     private static readonly ModelSpec TinyMlp = Spec("Mlp", new TrainingSpec(2, 0), DeclaredArgument.Of("Sizes", [3, 5, 2]));
 
     [Fact]
@@ -92,6 +102,9 @@ public sealed class IrTests
 
     [Fact]
     public void Tagger_as_built() => Snapshot.Verify(GraphPrinter.Print(Build(TinyTagger, BuildMode.Training)));
+
+    [Fact]
+    public void Seq2Seq_as_built() => Snapshot.Verify(GraphPrinter.Print(Build(TinySeq2Seq, BuildMode.Training)));
 
     [Fact]
     public void Mlp_differentiated() => Snapshot.Verify(GraphPrinter.Print(Differentiate(TinyMlp)));
