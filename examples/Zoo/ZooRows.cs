@@ -8,5 +8,6 @@ internal static class ZooRows
     public static IReadOnlyList<ZooRow> All { get; } =
     [
         new MlpRow(),
+        new NGramRow(),
     ];
 }

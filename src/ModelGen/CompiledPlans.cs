@@ -98,6 +98,9 @@ internal sealed record EntryValue(string Name, long Offset, int Length)
 /// <summary>Everything that the emitters print of a model.</summary>
 internal sealed record CompiledPlans(ModelSpec Spec, ModelProgram Program, ModelLayout Layout, IReadOnlyList<CompiledEntry> Entries, long InferenceStateBytes, long TrainingStateBytes)
 {
+    /// <summary>The states of a session that grow by a row with each step: of a sequence, as many rows as its position says hold something.</summary>
+    public IReadOnlyList<StateCache> Caches { get; init; } = [];
+
     public IReadOnlyList<CompiledPlan> Inference => [.. Entries.Where(e => !e.Entry.BelongsToTrainer).Select(e => e.Plan)];
 
     public IReadOnlyList<CompiledPlan> Training => [.. Entries.Where(e => e.Entry.BelongsToTrainer).Select(e => e.Plan)];
@@ -123,3 +126,6 @@ internal sealed record CompiledPlans(ModelSpec Spec, ModelProgram Program, Model
     public long StateBytesPerToken
         => Entries.Where(e => !e.Entry.BelongsToTrainer).Select(e => e.Graph.NodesOf<AppendState>().Sum(n => StorageFormat.Of(n.Outputs[0].Element).Bytes(n.Outputs[0].Shape.Columns))).DefaultIfEmpty(0).Max();
 }
+
+/// <summary>A key/value cache among the states of a sequence: where it lies, and its rows.</summary>
+internal sealed record StateCache(long Offset, long RowBytes, int Rows);

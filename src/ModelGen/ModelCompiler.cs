@@ -63,7 +63,44 @@ internal static class ModelCompiler
         });
         CompiledEntry[] entries = [.. program.Entries.Select((entry, i) =>
             new CompiledEntry(entry, graphs[i], Lower(entry.Name, graphs[i], entry.BelongsToTrainer ? trainer : session, caches, stages)))];
-        return new CompiledPlans(spec, program, layout, entries, session.StateBytes, trainer.StateBytes);
+        return new CompiledPlans(spec, program, layout, entries, session.StateBytes, trainer.StateBytes) { Caches = Caches(program, graphs, session) };
+    }
+
+    /// <summary>The states of a session that every entry point only appends rows to, at a sequence's position.</summary>
+    private static StateCache[] Caches(ModelProgram program, ModelGraph[] graphs, ModelLayout session)
+    {
+        var grown = new Dictionary<string, Shape>();
+        var others = new HashSet<string>();
+        for (int i = 0; i < graphs.Length; i++)
+        {
+            if (program.Entries[i].BelongsToTrainer)
+            {
+                continue;
+            }
+
+            others.UnionWith(graphs[i].StateUpdates.Select(update => update.State));
+            foreach (Node append in graphs[i].NodesOf<AppendState>())
+            {
+                if (append.Inputs[0].Node.Op is StateRead state)
+                {
+                    bool atPosition = program.Entries[i].Continues && state.Shape.Rank == 2 && !((AppendState)append.Op).HasPositions;
+                    if (atPosition)
+                    {
+                        grown[state.State] = state.Shape;
+                    }
+                    else
+                    {
+                        others.Add(state.State);
+                    }
+                }
+            }
+        }
+
+        return
+        [
+            .. grown.Where(state => !others.Contains(state.Key)).Select(state => (Buffer: session.State(state.Key, state.Value), Shape: state.Value))
+                .Select(state => new StateCache(state.Buffer.Offset, state.Buffer.Format.Bytes(state.Shape.Columns), state.Shape[0].Maximum)).OrderBy(cache => cache.Offset),
+        ];
     }
 
     /// <summary>A forward graph as an inference plan runs it; one that continues a sequence hands out its last step.</summary>

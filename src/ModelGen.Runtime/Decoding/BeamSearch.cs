@@ -15,6 +15,7 @@ namespace ModelGen;
 public sealed class BeamSearch
 {
     private readonly RunGuard _guard = new("beam search");
+    private readonly int[][] _single = new int[1][];
     private readonly ISequenceDecoder _decoder;
     private readonly BeamSearchOptions _options;
     private readonly DecodingInputs _inputs;
@@ -102,7 +103,11 @@ public sealed class BeamSearch
     /// <summary>Searches the outputs that continue one prompt.</summary>
     /// <inheritdoc cref="Search(IReadOnlyList{int[]}, IReadOnlyList{int[]}?, bool)"/>
     /// <param name="prompt">What comes before the output, at least one token.</param>
-    public void Search(int[] prompt) => Search([prompt]);
+    public void Search(int[] prompt)
+    {
+        _single[0] = prompt;
+        Search(_single);
+    }
 
     /// <summary>Searches the outputs that continue prompts.</summary>
     /// <param name="prompts">Of each input, what comes before its output: at least one token. They must stay as they are during the call.</param>

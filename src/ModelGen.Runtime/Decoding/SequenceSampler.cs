@@ -10,6 +10,7 @@ namespace ModelGen;
 public sealed class SequenceSampler
 {
     private readonly RunGuard _guard = new("sequence sampler");
+    private readonly int[][] _single = new int[1][];
     private readonly ISequenceDecoder _decoder;
     private readonly DecodingOptions _options;
     private readonly DecodingInputs _inputs;
@@ -66,7 +67,11 @@ public sealed class SequenceSampler
     /// <summary>Samples outputs that continue one prompt.</summary>
     /// <inheritdoc cref="Sample(IReadOnlyList{int[]}, IReadOnlyList{int[]}?, bool)"/>
     /// <param name="prompt">What comes before the output, at least one token.</param>
-    public void Sample(int[] prompt) => Sample([prompt]);
+    public void Sample(int[] prompt)
+    {
+        _single[0] = prompt;
+        Sample(_single);
+    }
 
     /// <summary>Samples outputs that continue prompts. Each call draws anew: a sampler that was just made repeats the first.</summary>
     /// <param name="prompts">Of each input, what comes before its outputs: at least one token. They must stay as they are during the call.</param>

@@ -165,11 +165,23 @@ public abstract unsafe class ModelSession : IDisposable
     {
     }
 
+    /// <summary>Copies the states of a sequence to another one, or exchanges them. Of caches, what holds something is copied, and what held something else is cleared.</summary>
     private void MoveState(int to, int from, bool exchange)
     {
         if (!exchange)
         {
-            NativeMemory.Copy(StateOf(from), StateOf(to), (nuint)PlanLayout.StateBytes);
+            byte* source = (byte*)StateOf(from), target = (byte*)StateOf(to);
+            long copied = 0;
+            foreach (StateCache cache in PlanLayout.Caches)
+            {
+                NativeMemory.Copy(source + copied, target + copied, (nuint)(cache.Offset - copied));
+                long filled = cache.RowBytes * Math.Min(_positions[from], cache.Rows), before = cache.RowBytes * Math.Min(_positions[to], cache.Rows);
+                NativeMemory.Copy(source + cache.Offset, target + cache.Offset, (nuint)filled);
+                NativeMemory.Clear(target + cache.Offset + filled, (nuint)Math.Max(0, before - filled));
+                copied = cache.Offset + (cache.RowBytes * cache.Rows);
+            }
+
+            NativeMemory.Copy(source + copied, target + copied, (nuint)(PlanLayout.StateBytes - copied));
             return;
         }
 

@@ -74,6 +74,13 @@ public sealed class EntryLayout
     public string[]? Updates { get; init; }
 }
 
+/// <summary>A state that grows by a row with each step of its sequence, from the first row on: rows behind the position are zeros.</summary>
+/// <param name="Offset">Where it lies among the states of a sequence, in bytes.</param>
+/// <param name="RowBytes">The bytes of a row.</param>
+/// <param name="Rows">The number of rows.</param>
+[EditorBrowsable(EditorBrowsableState.Never)]
+public sealed record StateCache(long Offset, long RowBytes, int Rows);
+
 /// <summary>The entry points that one session or one trainer runs, and the memory that it needs for them.</summary>
 [EditorBrowsable(EditorBrowsableState.Never)]
 public sealed class ProgramLayout
@@ -102,6 +109,9 @@ public sealed class ProgramLayout
     /// <summary>The most sequences that a session holds, each with states of its own of <see cref="StateBytes"/>.</summary>
     public int MaximumBatch { get; init; } = 1;
 
+    /// <summary>The caches among a sequence's states, in the order in which they lie.</summary>
+    public StateCache[] Caches { get; init; } = [];
+
     /// <summary>The number of sequences (or examples) in a training micro-batch.</summary>
     public int BatchSize { get; init; } = 1;
 
@@ -120,6 +130,19 @@ public sealed class ProgramLayout
     internal void Check()
     {
         ArgumentOutOfRangeException.ThrowIfNegativeOrZero(MaximumBatch);
+        long end = 0;
+        foreach (StateCache cache in Caches)
+        {
+            ArgumentOutOfRangeException.ThrowIfNegativeOrZero(cache.RowBytes);
+            ArgumentOutOfRangeException.ThrowIfNegativeOrZero(cache.Rows);
+            if (cache.Offset < end || cache.Offset > StateBytes || cache.Rows > (StateBytes - cache.Offset) / cache.RowBytes)
+            {
+                throw new ArgumentException($"The layout of {ModelName} is invalid: a cache is not inside the states, or not behind the one before it.");
+            }
+
+            end = cache.Offset + (cache.RowBytes * cache.Rows);
+        }
+
         foreach (EntryLayout entry in Entries)
         {
             if (entry.Extents.Length > ExtentCounts.Length)

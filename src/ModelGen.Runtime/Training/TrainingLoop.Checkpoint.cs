@@ -31,7 +31,8 @@ public sealed partial class TrainingLoop
         IReadOnlyDictionary<string, string> metadata = _trainer.LoadCheckpoint(path, (step, found) => saved = Read(path, step, found));
         _loader.State = saved.Loader;
         (_smoothedSum, _smoothedWeight, _lastLoss, _bestLoss) = (saved.SmoothedSum, saved.SmoothedWeight, saved.LastLoss, saved.BestLoss);
-        (_bestStep, _evaluatedStep, _staleEvaluations) = (saved.BestStep, saved.EvaluatedStep, saved.StaleEvaluations);
+        (_bestStep, _evaluatedStep) = (saved.BestStep, saved.EvaluatedStep);
+        _progress.Restore(saved.Best, saved.StaleEvaluations);
         (_savedStep, _sampledStep) = (-1, -1);
 
         var own = new Dictionary<string, string>(StringComparer.Ordinal);
@@ -63,15 +64,26 @@ public sealed partial class TrainingLoop
             throw new ModelFileException(path, KeyPrefix + "position", "a position inside the data", $"{Text(loader.Position)} of epoch {Text(loader.Epoch)}");
         long evaluatedStep = Integer(path, metadata, "evaluated_step", -1, step);
         long bestStep = Integer(path, metadata, "best_step", -1, evaluatedStep);
+        string? metric = metadata.GetValueOrDefault(KeyPrefix + "metric");
+        double bestLoss = Number(path, metadata, "best_loss", bestStep < 0 && metric is null ? -1 : double.MaxValue, orNone: bestStep < 0 || metric is not null);
+        int stale = (int)Integer(path, metadata, "stale_evaluations", 0, int.MaxValue);
+        double best = metric is null ? bestLoss : FiniteOrNone(path, metadata, "best_metric", isNone: bestStep < 0);
+        if (metric != _options.Metric?.Name)
+        {
+            // What was best by another measure says nothing of this one.
+            (bestStep, bestLoss, best, stale) = (-1, double.NaN, double.NaN, 0);
+        }
+
         return new Saved(
             loader,
             Number(path, metadata, "smoothed_sum", double.MaxValue, orNone: false),
             Number(path, metadata, "smoothed_weight", 1 + WeightTolerance, orNone: false),
             Number(path, metadata, "last_loss", evaluatedStep < 0 ? -1 : double.PositiveInfinity, orNone: true),
-            Number(path, metadata, "best_loss", bestStep < 0 ? -1 : double.MaxValue, orNone: bestStep < 0),
+            bestLoss,
+            best,
             bestStep,
             evaluatedStep,
-            (int)Integer(path, metadata, "stale_evaluations", 0, int.MaxValue));
+            stale);
     }
 
     private static string Text(long value) => value.ToString(CultureInfo.InvariantCulture);
@@ -113,6 +125,15 @@ public sealed partial class TrainingLoop
         throw new ModelFileException(path, KeyPrefix + key, expected, Quoted.Text(text));
     }
 
+    /// <summary>A finite number, or NaN where there is none yet.</summary>
+    private static double FiniteOrNone(string path, IReadOnlyDictionary<string, string> metadata, string key, bool isNone)
+    {
+        string text = Value(path, metadata, key);
+        return double.TryParse(text, NumberStyles.Float, CultureInfo.InvariantCulture, out double value) && (isNone ? double.IsNaN(value) : double.IsFinite(value))
+            ? value
+            : throw new ModelFileException(path, KeyPrefix + key, isNone ? "NaN, since no evaluation improved" : "a finite number", Quoted.Text(text));
+    }
+
     private void Save(string path)
     {
         LoaderState state = _loader.State;
@@ -133,8 +154,13 @@ public sealed partial class TrainingLoop
             [KeyPrefix + "best_loss"] = Text(_bestLoss),
             [KeyPrefix + "best_step"] = Text(_bestStep),
             [KeyPrefix + "evaluated_step"] = Text(_evaluatedStep),
-            [KeyPrefix + "stale_evaluations"] = Text(_staleEvaluations),
+            [KeyPrefix + "stale_evaluations"] = Text(_progress.StaleCount),
         };
+        if (_options.Metric is { } metric)
+        {
+            metadata[KeyPrefix + "metric"] = metric.Name;
+            metadata[KeyPrefix + "best_metric"] = Text(_progress.Best);
+        }
         if (_options.Metadata is { } own)
         {
             foreach ((string key, string value) in own)
@@ -150,6 +176,7 @@ public sealed partial class TrainingLoop
         double SmoothedWeight,
         double LastLoss,
         double BestLoss,
+        double Best,
         long BestStep,
         long EvaluatedStep,
         int StaleEvaluations);

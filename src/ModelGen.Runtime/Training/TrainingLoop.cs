@@ -31,7 +31,7 @@ public sealed partial class TrainingLoop
     private double _bestLoss = double.NaN;
     private long _bestStep = -1;
     private long _evaluatedStep = -1;
-    private int _staleEvaluations;
+    private readonly EarlyStopping _progress;
 
     // Of this run.
     private long _stepsInRun;
@@ -72,6 +72,7 @@ public sealed partial class TrainingLoop
         _loader = loader;
         _evaluator = evaluator;
         _options = options;
+        _progress = new EarlyStopping(options.Patience, options.MinimumImprovement, options.Metric?.Direction ?? MetricDirection.Lower);
         int size = checked(loader.BatchSize * loader.SequenceLength * trainer.AccumulationSteps);
         _inputs = new int[size];
         _targets = new int[size];
@@ -128,7 +129,7 @@ public sealed partial class TrainingLoop
                 reason = TrainingStopReason.Completed;
                 break;
             }
-            if (_options.Patience > 0 && _staleEvaluations >= _options.Patience)
+            if (_progress.ShouldStop)
             {
                 reason = TrainingStopReason.EarlyStop;
                 break;
@@ -144,7 +145,10 @@ public sealed partial class TrainingLoop
         }
         SaveCheckpoint();
         return new TrainingResult(
-            reason, _trainer.StepCount, SmoothedLoss, _lastLoss, _bestLoss, _bestStep, TokensPerSecond, _measuredSteps, _allocatedBytes);
+            reason, _trainer.StepCount, SmoothedLoss, _lastLoss, _bestLoss, _bestStep, TokensPerSecond, _measuredSteps, _allocatedBytes)
+        {
+            BestMetric = _options.Metric is null ? double.NaN : _progress.Best,
+        };
     }
 
     private double SmoothedLoss => _smoothedWeight > 0 ? _smoothedSum / _smoothedWeight : double.NaN;
@@ -194,29 +198,27 @@ public sealed partial class TrainingLoop
     }
 
     private bool EvaluationIsDue(long step, bool ended) =>
-        _evaluator is not null && _evaluatedStep != step
+        (_evaluator is not null || _options.Metric is not null) && _evaluatedStep != step
         && (ended || (_options.EvaluateEvery > 0 && step > 0 && step % _options.EvaluateEvery == 0));
 
     private bool TryEvaluate(long step, CancellationToken cancellationToken)
     {
-        if (!_evaluator!.TryEvaluate(_trainer, cancellationToken, out double loss))
+        double loss = double.NaN;
+        if (_evaluator is not null && !_evaluator.TryEvaluate(_trainer, cancellationToken, out loss))
             return false;
+        double metric = _options.Metric?.Measure() ?? double.NaN;
         _lastLoss = loss;
         _evaluatedStep = step;
-        bool improved = double.IsFinite(loss) && (double.IsNaN(_bestLoss) || loss < _bestLoss - _options.MinimumImprovement);
+        bool improved = _progress.Improves(_options.Metric is null ? loss : metric);
+        if (_options.Metric is null ? improved : double.IsFinite(loss) && !(loss >= _bestLoss))
+            _bestLoss = loss;
         if (improved)
         {
-            _bestLoss = loss;
             _bestStep = step;
-            _staleEvaluations = 0;
             if (_options.BestCheckpointPath is { } path)
                 Save(path);
         }
-        else if (_staleEvaluations < int.MaxValue)
-        {
-            _staleEvaluations++;
-        }
-        OnEvaluate?.Invoke(new TrainingEvaluation(step, loss, _bestLoss, improved));
+        OnEvaluate?.Invoke(new TrainingEvaluation(step, loss, _bestLoss, improved) { Metric = metric });
         return true;
     }
 

@@ -46,8 +46,11 @@ public sealed record TrainingLoopOptions
     /// <summary>The file of the checkpoint to resume from; null: none is written.</summary>
     public string? CheckpointPath { get; init; }
 
-    /// <summary>The file that keeps the checkpoint with the best validation loss (<see cref="TrainingEvaluation.BestLoss"/>); null: none is written.</summary>
+    /// <summary>The file that keeps the checkpoint of the best evaluation: that with the best validation loss, or the best value of <see cref="Metric"/>; null: none is written.</summary>
     public string? BestCheckpointPath { get; init; }
+
+    /// <summary>What decides which evaluation is the best, and when training stops early; null: the validation loss. It is measured at every evaluation, and needs no held-out part.</summary>
+    public TrainingMetric? Metric { get; init; }
 
     /// <summary>Stop early after this many evaluations in a row without improvement (<see cref="MinimumImprovement"/>); 0: never.</summary>
     /// <exception cref="ArgumentOutOfRangeException">The value is negative.</exception>
@@ -57,7 +60,7 @@ public sealed record TrainingLoopOptions
         init => _patience = (int)NotNegative(value, nameof(Patience));
     }
 
-    /// <summary>An evaluation improves if its loss is lower than the best one by more than this, in nats.</summary>
+    /// <summary>An evaluation improves if its loss is lower than the best one by more than this, in nats; or its <see cref="Metric"/> better, in the metric's unit.</summary>
     /// <exception cref="ArgumentOutOfRangeException">The value is negative or not finite.</exception>
     public double MinimumImprovement
     {

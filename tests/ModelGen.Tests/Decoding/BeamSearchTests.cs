@@ -270,6 +270,7 @@ public sealed class BeamSearchTests
         int[][] prompts = [[1, 2, 3], [4]], prefixes = [[6], []];
         Assert.Equal(0, Allocated.Least(() =>
         {
+            search.Search(prompts[1]);
             search.Search(prompts, prefixes);
             Assert.True(search.Count(0) == 0 || search.Result(0).Tokens[0] == 6);
         }));

@@ -145,6 +145,67 @@ public class TrainingLoopTests
         Assert.Equal(12, loop.Run().Steps);
     }
 
+    /// <summary>A metric that rises and then falls: the best step is the metric's, whatever the loss does; without a held-out part, too, and over a resume.</summary>
+    [Theory]
+    [InlineData(true)]
+    [InlineData(false)]
+    public void AMetricDecidesWhatIsBest(bool evaluates)
+    {
+        using var folder = new TemporaryFolder();
+        double[] values = [0.25, 0.5, double.NaN, 0.75, 0.76, 0.75, 0.5, 0.25, 1];
+        int next = 0;
+        var options = new TrainingLoopOptions
+        {
+            Steps = 1000,
+            EvaluateEvery = 2,
+            Patience = 3,
+            MinimumImprovement = 0.1,
+            Metric = new TrainingMetric("exact match", () => values[next++]),
+            CheckpointPath = folder.File("run.safetensors"),
+            BestCheckpointPath = folder.File("best.safetensors"),
+        };
+        using (BigramTrainer first = NewTrainer())
+            Assert.Equal(10, Loop(first, options with { Steps = 10 }).Run().Steps);
+        using BigramTrainer second = NewTrainer();
+        TrainingLoop loop = Loop(second, options);
+        loop.Resume(options.CheckpointPath);
+        var evaluations = new List<TrainingEvaluation>();
+        loop.OnEvaluate = evaluations.Add;
+        TrainingResult result = loop.Run();
+
+        // At 10 the value was better by 0.01 only; 12 and 14 are worse.
+        Assert.Equal(TrainingStopReason.EarlyStop, result.Reason);
+        Assert.Equal((14, 8, 0.75), (result.Steps, result.BestStep, result.BestMetric));
+        Assert.Equal([0.75, 0.5], evaluations.Select(e => e.Metric));
+        Assert.Equal(evaluates, double.IsFinite(result.ValidationLoss));
+        Assert.Equal(evaluates, double.IsFinite(result.BestLoss));
+        using BigramTrainer best = NewTrainer();
+        best.LoadCheckpoint(options.BestCheckpointPath!);
+        Assert.Equal(8, best.StepCount);
+
+        // By another measure, nothing is known to be the best.
+        using BigramTrainer third = NewTrainer();
+        loop = NewLoop(third, BatchOrder.Shuffled, new TrainingLoopOptions { Steps = 14 });
+        loop.Resume(options.CheckpointPath);
+        Assert.Equal(-1, loop.Run().BestStep);
+
+        TrainingLoop Loop(BigramTrainer trainer, TrainingLoopOptions options)
+            => evaluates ? NewLoop(trainer, BatchOrder.Shuffled, options) : new TrainingLoop(trainer, new TokenBatchLoader(Training(), Batch, Length, BatchOrder.Shuffled, 1), null, options);
+    }
+
+    [Fact]
+    public void EarlyStoppingWatchesEitherDirection()
+    {
+        var lower = new EarlyStopping(patience: 2, minimumImprovement: 0.5);
+        Assert.Equal([true, false, true, false, false], new[] { 3, 2.6, 2.4, 2, double.NaN }.Select(lower.Improves));
+        Assert.Equal((2.4, 2, true), (lower.Best, lower.StaleCount, lower.ShouldStop));
+        var higher = new EarlyStopping(patience: 0, direction: MetricDirection.Higher);
+        Assert.Equal([false, true, true, false], new[] { double.PositiveInfinity, 1, 1.5, 1.5 }.Select(higher.Improves));
+        Assert.False(higher.ShouldStop);
+        Assert.Throws<ArgumentOutOfRangeException>(() => new EarlyStopping(-1));
+        Assert.Throws<ArgumentOutOfRangeException>(() => new EarlyStopping(1, double.NaN));
+    }
+
     [Fact]
     public void CancellationDuringAnEvaluationIsRepeatedAfterResuming()
     {
