@@ -7,7 +7,7 @@ namespace Corpora;
 /// each second letter a digit of the other kind, one to one, and says which of the two comes first: <c>a q → 3 7 ; c q → 1 7 ; a r →</c>.
 /// </summary>
 /// <remarks>
-/// <para>A prompt never asks for a pair that it has shown, so copying is of no use: the answer is put together from what different pairs say of the two letters, in the rule's order. What no pair has
+/// <para>A prompt of all letters never asks for a pair that it has shown, so copying is of no use: the answer is put together from what different pairs say of the two letters, in the rule's order. What no pair has
 /// shown can only be guessed, among what is left; the more pairs, the less of that, so that accuracy must rise with their number. Without any pair two answers in a hundred are right.</para>
 /// <para>There are 28,800 rules. About a tenth is held out, by a hash of the rule: training never sees them.</para>
 /// </remarks>
@@ -35,13 +35,22 @@ public static class FewShotMappings
     /// <param name="random">The numbers.</param>
     /// <param name="heldOut">Whether the rule is a held-out one.</param>
     /// <param name="tokens">Receives whole pairs, <see cref="PairLength"/> tokens each, at most <see cref="MaximumPairs"/>.</param>
+    /// <param name="letters">
+    /// How many different first letters and second letters the prompt uses, 1 to <see cref="Choices"/>. No pair comes twice before all of them have come. Fewer letters come up again sooner: among prompts of
+    /// all kinds a model finds out first that what a prompt has shown helps at all, and then how, where it otherwise guesses for long.
+    /// </param>
     /// <exception cref="ArgumentException">The tokens are no whole number of pairs, or too many.</exception>
-    public static void Write(ref CounterRandom random, bool heldOut, Span<int> tokens)
+    /// <exception cref="ArgumentOutOfRangeException"><paramref name="letters"/> is out of range.</exception>
+    public static void Write(ref CounterRandom random, bool heldOut, Span<int> tokens, int letters = Choices)
     {
         (int pairs, int rest) = Math.DivRem(tokens.Length, PairLength);
         if (rest != 0 || pairs > MaximumPairs)
             throw new ArgumentException(FormattableString.Invariant($"Expected whole pairs of {PairLength} tokens, at most {MaximumPairs}, found {tokens.Length} tokens."), nameof(tokens));
-        Span<int> first = stackalloc int[Choices], second = stackalloc int[Choices], inputs = stackalloc int[MaximumPairs];
+        ArgumentOutOfRangeException.ThrowIfNegativeOrZero(letters);
+        ArgumentOutOfRangeException.ThrowIfGreaterThan(letters, Choices);
+        Span<int> first = stackalloc int[Choices], second = stackalloc int[Choices], lefts = stackalloc int[Choices], rights = stackalloc int[Choices];
+        Span<int> inputs = stackalloc int[MaximumPairs];
+        inputs = inputs[..(letters * letters)];
         bool swapped;
         do
         {
@@ -51,10 +60,14 @@ public static class FewShotMappings
         }
         while (IsHeldOut(first, second, swapped) != heldOut);
 
-        Permute(ref random, inputs);
+        Permute(ref random, lefts);
+        Permute(ref random, rights);
         for (int i = 0; i < pairs; i++)
         {
-            (int left, int right) = Math.DivRem(inputs[i], Choices);
+            if (i % inputs.Length == 0)
+                Permute(ref random, inputs);
+            (int left, int right) = Math.DivRem(inputs[i % inputs.Length], letters);
+            (left, right) = (lefts[left], rights[right]);
             Span<int> pair = tokens.Slice(i * PairLength, PairLength);
             int one = (2 * Choices) + first[left], other = (3 * Choices) + second[right];
             pair[0] = left;

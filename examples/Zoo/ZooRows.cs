@@ -9,5 +9,6 @@ internal static class ZooRows
     [
         new MlpRow(),
         new NGramRow(),
+        new GptRow(),
     ];
 }
