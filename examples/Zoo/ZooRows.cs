@@ -10,5 +10,8 @@ internal static class ZooRows
         new MlpRow(),
         new NGramRow(),
         new GptRow(),
+        new TagRow(),
+        new GradientsRow(),
+        new SeriesRow(),
     ];
 }
