@@ -13,5 +13,6 @@ internal static class ZooRows
         new TagRow(),
         new GradientsRow(),
         new SeriesRow(),
+        new TranslateRow(),
     ];
 }

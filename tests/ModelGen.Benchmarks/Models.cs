@@ -100,3 +100,18 @@ public partial class ScalingLength256;
 [Gpt(Layers = 2, DModel = 128, Heads = 4, Vocab = 256, Context = 1024)]
 [Trainable(BatchSize = 4, SequenceLength = 1024)]
 public partial class ScalingLength1024;
+
+/// <summary>A recurrent encoder–decoder without attention.</summary>
+[RecurrentSeq2Seq(Hidden = 512, SourceVocab = 2000, TargetVocab = 2000, Attention = RecurrentAttention.None, SourceContext = 30)]
+[Trainable(BatchSize = 32, SequenceLength = 30)]
+public partial class Seq2SeqNone;
+
+/// <summary>A recurrent encoder–decoder with dot products for attention.</summary>
+[RecurrentSeq2Seq(Hidden = 512, SourceVocab = 2000, TargetVocab = 2000, Attention = RecurrentAttention.Dot, SourceContext = 30)]
+[Trainable(BatchSize = 32, SequenceLength = 30)]
+public partial class Seq2SeqDot;
+
+/// <summary>A recurrent encoder–decoder with additive attention.</summary>
+[RecurrentSeq2Seq(Hidden = 512, SourceVocab = 2000, TargetVocab = 2000, Attention = RecurrentAttention.Additive, SourceContext = 30)]
+[Trainable(BatchSize = 32, SequenceLength = 30)]
+public partial class Seq2SeqAdditive;

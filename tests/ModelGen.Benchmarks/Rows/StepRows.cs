@@ -15,6 +15,42 @@ internal static class StepRows
     public static IEnumerable<Measurement> WordLstm(MeasureSettings settings)
         => Language<WordLstm>(settings.Default(repeats: 5, seconds: 0.2), "lstm-step", 6.0 * 32 * 35 * ((2 * 4 * 512 * 1024) + (512 * 10000)), settings.ThreadCounts(2));
 
+    public static IEnumerable<Measurement> Seq2Seq(MeasureSettings settings)
+    {
+        MeasureSettings own = settings.Default(repeats: 5, seconds: 0.2);
+        foreach (int threads in settings.ThreadCounts(2))
+        {
+            var options = new TrainerOptions { Threads = threads };
+            AdamW optimizer = new() { LearningRate = 1e-4f };
+            foreach ((string kind, Func<SequencePairTrainer> create) in new (string, Func<SequencePairTrainer>)[]
+            {
+                ("none", () => Seq2SeqNone.Create(1).CreateTrainer(optimizer, options)),
+                ("dot", () => Seq2SeqDot.Create(1).CreateTrainer(optimizer, options)),
+                ("additive", () => Seq2SeqAdditive.Create(1).CreateTrainer(optimizer, options)),
+            })
+            {
+                using SequencePairTrainer trainer = create();
+                const int Batch = 32, Length = 30;
+                int[] source = [.. Enumerable.Range(0, Batch * Length).Select(i => i * 7919 % 2000)], targets = [.. Enumerable.Range(1, Batch * Length).Select(i => i * 7919 % 2000)];
+                int[] lengths = [.. Enumerable.Repeat(Length, Batch)];
+                yield return new Measurement
+                {
+                    Row = "seq2seq-step",
+                    Case = kind,
+                    Threads = threads,
+                    Tokens = Batch * Length,
+                    Seconds = Stopclock.Run(own, count =>
+                    {
+                        for (int i = 0; i < count; i++)
+                        {
+                            trainer.Step(source, lengths, source, targets);
+                        }
+                    }),
+                };
+            }
+        }
+    }
+
     public static IEnumerable<Measurement> TinyMlp(MeasureSettings settings)
     {
         MeasureSettings own = settings.Default(repeats: 9, seconds: 0.1);
