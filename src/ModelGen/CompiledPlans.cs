@@ -118,13 +118,13 @@ internal sealed record CompiledPlans(ModelSpec Spec, ModelProgram Program, Model
 
     public long GradientBytes => Training.Count == 0 ? 0 : StorageFormat.Float32.Bytes(Layout.TrainedElements);
 
-    public long ParameterCount => Layout.Parameters.Sum(p => p.Parameter.Shape.MaximumElements);
+    public long ParameterCount => Layout.Parameters.Sum(p => p.Parameter.IsTable ? 0 : p.Parameter.Shape.MaximumElements);
 
     public long ScratchBytes => Entries.Max(e => e.Plan.ScratchBytes);
 
     /// <summary>What each token adds to a session's states that grow, in bytes.</summary>
     public long StateBytesPerToken
-        => Entries.Where(e => !e.Entry.BelongsToTrainer).Select(e => e.Graph.NodesOf<AppendState>().Sum(n => StorageFormat.Of(n.Outputs[0].Element).Bytes(n.Outputs[0].Shape.Columns))).DefaultIfEmpty(0).Max();
+        => Entries.Where(e => e.Entry.Continues).Select(e => e.Graph.NodesOf<AppendState>().Sum(n => StorageFormat.Of(n.Outputs[0].Element).Bytes(n.Outputs[0].Shape.Columns))).DefaultIfEmpty(0).Max();
 }
 
 /// <summary>A key/value cache among the states of a sequence: where it lies, and its rows.</summary>

@@ -28,18 +28,18 @@ internal sealed class ModelLayout
     /// <summary>The bytes of all states of a sequence.</summary>
     public long StateBytes { get; private set; }
 
-    /// <summary>Every parameter and state of some graphs, in the order in which the graphs name them first, but what is frozen after what is trained.</summary>
+    /// <summary>Every parameter and state of some graphs, in the order in which the graphs name them first, but what is frozen after what is trained, and tables last.</summary>
     public static ModelLayout Of(IReadOnlyList<ModelGraph> graphs, Func<Parameter, bool>? isFrozen = null)
     {
         var layout = new ModelLayout();
         Parameter[] parameters = [.. graphs.SelectMany(g => g.NodesOf<Parameter>()).Select(n => (Parameter)n.Op)];
-        foreach (Parameter parameter in parameters.Where(p => isFrozen is null || !isFrozen(p)))
+        foreach (Parameter parameter in parameters.Where(p => !p.IsTable && (isFrozen is null || !isFrozen(p))))
         {
             layout.Add(parameter);
         }
 
         layout.TrainedElements = layout.WeightElements;
-        foreach (Parameter parameter in parameters)
+        foreach (Parameter parameter in parameters.OrderBy(p => p.IsTable))
         {
             layout.Add(parameter);
         }

@@ -8,17 +8,11 @@ namespace ModelGen;
 /// (or recurrent state) and its threads. Nothing is allocated once it is created. A session may be used by one thread at a time: a call that comes while another one runs is refused
 /// and changes nothing. Sessions of one model run independently.
 /// </summary>
-public abstract class CausalSession : ModelSession, ISequenceDecoder
+public abstract class CausalSession : DecodingSession
 {
     private readonly int _prefill;
-    private readonly int _decode;
     private readonly int _score;
-    private readonly int _decodeBatch;
     private readonly int _forward;
-    private readonly bool _hasPositions;
-    private readonly float[] _logits;
-    private readonly int[] _rows;
-    private readonly int[] _staged;
 
     /// <summary>Called by emitted code.</summary>
     /// <param name="weights">The model's weights.</param>
@@ -32,27 +26,13 @@ public abstract class CausalSession : ModelSession, ISequenceDecoder
         : base(weights, layout, options)
     {
         _prefill = layout.IndexOf(nameof(Prefill));
-        _decode = layout.IndexOf(nameof(Decode));
         _score = Array.FindIndex(layout.Entries, static entry => entry.Name == "Score");
-        _decodeBatch = Array.FindIndex(layout.Entries, static entry => entry.Name == "DecodeBatch");
         _forward = Array.FindIndex(layout.Entries, static entry => entry.Name == "Forward");
-        _hasPositions = _decodeBatch >= 0 && layout.Entries[_decodeBatch].Inputs.Length > 2;
-        VocabularySize = layout.Entries[_prefill].Inputs[0].Classes;
-        ArgumentOutOfRangeException.ThrowIfNegativeOrZero(VocabularySize);
-        _logits = new float[checked(Batch * VocabularySize)];
-        _rows = new int[Batch];
-        _staged = new int[Batch];
     }
-
-    /// <summary>The number of token ids, and of logits.</summary>
-    public int VocabularySize { get; }
-
-    /// <summary>The most tokens that the session holds; 0 where there is no limit.</summary>
-    public int ContextLength => PlanLayout.ContextLength;
 
     /// <summary>Appends tokens and computes the logits of the token that follows the last of them.</summary>
     /// <param name="tokens">One token or more.</param>
-    /// <returns><see cref="VocabularySize"/> logits; the next call overwrites them.</returns>
+    /// <returns><see cref="DecodingSession.VocabularySize"/> logits; the next call overwrites them.</returns>
     /// <exception cref="ArgumentException">There are no tokens.</exception>
     /// <exception cref="ArgumentOutOfRangeException">A token id is outside the vocabulary. The session is unchanged.</exception>
     /// <exception cref="InvalidOperationException">
@@ -69,7 +49,7 @@ public abstract class CausalSession : ModelSession, ISequenceDecoder
     /// <summary>Appends tokens to one of the session's sequences and computes the logits of the token that follows the last of them; the others stay as they are.</summary>
     /// <param name="row">The number of the sequence, 0 to below <see cref="ModelSession.Batch"/>.</param>
     /// <param name="tokens">One token or more.</param>
-    /// <returns><see cref="VocabularySize"/> logits, bit for bit those of a session that holds this sequence alone; the next call that continues or empties it overwrites them.</returns>
+    /// <returns><see cref="DecodingSession.VocabularySize"/> logits, bit for bit those of a session that holds this sequence alone; the next call that continues or empties it overwrites them.</returns>
     /// <exception cref="ArgumentException">There are no tokens.</exception>
     /// <exception cref="ArgumentOutOfRangeException">There is no such sequence, or a token id is outside the vocabulary. The session is unchanged.</exception>
     /// <exception cref="InvalidOperationException">
@@ -81,122 +61,6 @@ public abstract class CausalSession : ModelSession, ISequenceDecoder
         using RunGuard.Section call = Enter(nameof(Prefill));
         CheckRow(row);
         return Append(row, tokens);
-    }
-
-    /// <summary>Appends one token and computes the logits of the token that follows it.</summary>
-    /// <param name="token">The token's id.</param>
-    /// <returns><see cref="VocabularySize"/> logits; the next call overwrites them.</returns>
-    /// <exception cref="ArgumentOutOfRangeException">The token id is outside the vocabulary. The session is unchanged.</exception>
-    /// <exception cref="InvalidOperationException">
-    /// The context is full, the session holds several sequences, or another thread is using it. The session is unchanged.
-    /// </exception>
-    /// <exception cref="ObjectDisposedException">The session was disposed.</exception>
-    public ReadOnlySpan<float> Decode(int token)
-    {
-        using RunGuard.Section call = Enter(nameof(Decode));
-        RequireOne(nameof(Decode));
-        var tokens = new ReadOnlySpan<int>(in token);
-        RunChecks.TokenIds(tokens, VocabularySize, nameof(token));
-        CheckSpace(1);
-        Stage(_decode, 0, tokens);
-        Run(_decode, 1);
-        return Keep(_decode, 0);
-    }
-
-    /// <summary>
-    /// Appends one token to each of the session's sequences, whatever their positions, and computes the logits of the tokens that follow
-    /// them. The weights are read once for all of them.
-    /// </summary>
-    /// <param name="tokens">A token's id for each sequence, or -1 where the sequence is to stay as it is.</param>
-    /// <returns>
-    /// The logits of all sequences, <see cref="ModelSession.Batch"/> × <see cref="VocabularySize"/>: bit for bit those of sessions that hold one sequence each.
-    /// A sequence that stayed as it is has those that Decode or Prefill gave it last, zeros if it is empty. The next call overwrites them.
-    /// </returns>
-    /// <exception cref="ArgumentException">There are not as many tokens as sequences. The session is unchanged.</exception>
-    /// <exception cref="ArgumentOutOfRangeException">A token id is outside the vocabulary. The session is unchanged.</exception>
-    /// <exception cref="InvalidOperationException">
-    /// The context of a sequence that is to go on is full, or another thread is using the session. The session is unchanged.
-    /// </exception>
-    /// <exception cref="ObjectDisposedException">The session was disposed.</exception>
-    public ReadOnlySpan<float> Decode(ReadOnlySpan<int> tokens)
-    {
-        using RunGuard.Section call = Enter(nameof(Decode));
-        if (tokens.Length != Batch)
-        {
-            throw new ArgumentException(FormattableString.Invariant($"There must be a token, or -1, for each of the session's {Batch} sequences, but there are {tokens.Length}."), nameof(tokens));
-        }
-
-        int count = 0;
-        for (int row = 0; row < tokens.Length; row++)
-        {
-            if (tokens[row] == -1)
-            {
-                continue;
-            }
-
-            RunChecks.TokenId(tokens, row, VocabularySize, nameof(tokens));
-            CheckSpace(1, row);
-            _staged[count] = tokens[row];
-            _rows[count++] = row;
-        }
-
-        for (int row = 0; row < tokens.Length; row++)
-        {
-            if (tokens[row] == -1 && Positions[row] == 0)
-            {
-                _logits.AsSpan(row * VocabularySize, VocabularySize).Clear();
-            }
-        }
-
-        if (_decodeBatch < 0 || count == 1)
-        {
-            // One sequence alone takes the plan of one.
-            if (count > 0)
-            {
-                Stage<int>(_decode, 0, _staged.AsSpan(0, 1));
-                Run(_decode, 1, _rows[0]);
-                Keep(_decode, _rows[0]);
-            }
-
-            return _logits;
-        }
-
-        if (count > 0)
-        {
-            Stage<int>(_decodeBatch, 0, _staged.AsSpan(0, count));
-            Stage<int>(_decodeBatch, 1, _rows.AsSpan(0, count));
-            if (_hasPositions)
-            {
-                for (int i = 0; i < count; i++)
-                {
-                    _staged[i] = Positions[_rows[i]];
-                }
-
-                Stage<int>(_decodeBatch, 2, _staged.AsSpan(0, count));
-            }
-
-            Run(_decodeBatch, count);
-            ReadOnlySpan<float> logits = Result(_decodeBatch, 0, count);
-            for (int i = 0; i < count; i++)
-            {
-                logits.Slice(i * VocabularySize, VocabularySize).CopyTo(_logits.AsSpan(_rows[i] * VocabularySize));
-                Advance(_rows[i], 1);
-            }
-        }
-
-        return _logits;
-    }
-
-    /// <summary>Lets each sequence continue what another one was: afterwards sequence i is what sequence <paramref name="from"/>[i] was before, bit for bit.</summary>
-    /// <param name="from">The number of a sequence for each sequence. One that keeps its own costs nothing.</param>
-    /// <exception cref="ArgumentException">There are not as many numbers as sequences. Nothing has changed.</exception>
-    /// <exception cref="ArgumentOutOfRangeException">There is no sequence of that number. Nothing has changed.</exception>
-    /// <exception cref="InvalidOperationException">Another thread is using the session.</exception>
-    /// <exception cref="ObjectDisposedException">The session was disposed.</exception>
-    public void Reorder(ReadOnlySpan<int> from)
-    {
-        using RunGuard.Section call = Enter(nameof(Reorder));
-        ReorderSequences(from);
     }
 
     /// <summary>Called by emitted code where the declaration asks for scoring: appends tokens and gives the log-probability of each but the first.</summary>
@@ -243,7 +107,7 @@ public abstract class CausalSession : ModelSession, ISequenceDecoder
 
     /// <summary>Called by emitted code where the declaration asks for hidden states or attention weights: appends tokens and gives what is computed on the way.</summary>
     /// <param name="tokens">One token or more.</param>
-    /// <param name="logits">Tokens × <see cref="VocabularySize"/>; or empty.</param>
+    /// <param name="logits">Tokens × <see cref="DecodingSession.VocabularySize"/>; or empty.</param>
     /// <param name="hiddenStates">Hidden states × tokens × their width; or empty.</param>
     /// <param name="attentionWeights">Layers × heads × tokens × positions of the sequence with these tokens; or empty.</param>
     [EditorBrowsable(EditorBrowsableState.Never)]
@@ -307,35 +171,10 @@ public abstract class CausalSession : ModelSession, ISequenceDecoder
     }
 
     /// <inheritdoc/>
-    private protected override void Forget(int row)
-    {
-        // What a session of one handed out stays what it was.
-        if (Batch > 1)
-        {
-            _logits.AsSpan(row * VocabularySize, VocabularySize).Clear();
-        }
-    }
+    private protected sealed override void BeginSequence(int row) => Reset(row);
 
     /// <inheritdoc/>
-    private protected override void Move(int to, int from, bool exchange)
-    {
-        Span<float> target = _logits.AsSpan(to * VocabularySize, VocabularySize), source = _logits.AsSpan(from * VocabularySize, VocabularySize);
-        if (exchange)
-        {
-            RowOrder.Exchange(target, source);
-        }
-        else
-        {
-            source.CopyTo(target);
-        }
-    }
-
-    void ISequenceDecoder.Begin(int row) => Reset(row);
-
-    void ISequenceDecoder.Prefill(int row, ReadOnlySpan<int> tokens) => Prefill(row, tokens);
-
-    // Logits are kept for each sequence.
-    private protected override bool KeepsOutputs => false;
+    private protected sealed override void PrefillSequence(int row, ReadOnlySpan<int> tokens) => Prefill(row, tokens);
 
     private ReadOnlySpan<float> Append(int row, ReadOnlySpan<int> tokens)
     {
@@ -355,21 +194,5 @@ public abstract class CausalSession : ModelSession, ISequenceDecoder
         }
 
         return Keep(_prefill, row);
-    }
-
-    // A copy is safe to hold after the session is disposed; it costs nothing beside what it took to compute it.
-    private ReadOnlySpan<float> Keep(int entry, int row)
-    {
-        Span<float> kept = _logits.AsSpan(row * VocabularySize, VocabularySize);
-        Result(entry, 0, 1).CopyTo(kept);
-        return kept;
-    }
-
-    private void RequireOne(string call)
-    {
-        if (Batch > 1)
-        {
-            throw new InvalidOperationException(FormattableString.Invariant($"{call} was called without saying for which of the session's {Batch} sequences."));
-        }
     }
 }

@@ -7,7 +7,7 @@ namespace ModelGen;
 /// A session that continues sequences token by token, one or several (<see cref="SessionOptions.Batch"/>): each has states and a position of
 /// its own. Nothing is allocated once it is created.
 /// </summary>
-public abstract class DecodingSession : ModelSession
+public abstract class DecodingSession : ModelSession, ISequenceDecoder
 {
     private readonly int _decode;
     private readonly int _decodeBatch;
@@ -139,6 +139,30 @@ public abstract class DecodingSession : ModelSession
         return _logits;
     }
 
+    /// <summary>Lets each sequence continue what another one was: afterwards sequence i is what sequence <paramref name="from"/>[i] was before, bit for bit.</summary>
+    /// <param name="from">The number of a sequence for each sequence. One that keeps its own costs nothing.</param>
+    /// <exception cref="ArgumentException">There are not as many numbers as sequences. Nothing has changed.</exception>
+    /// <exception cref="ArgumentOutOfRangeException">There is no sequence of that number. Nothing has changed.</exception>
+    /// <exception cref="InvalidOperationException">Another thread is using the session.</exception>
+    /// <exception cref="ObjectDisposedException">The session was disposed.</exception>
+    public void Reorder(ReadOnlySpan<int> from)
+    {
+        using RunGuard.Section call = Enter(nameof(Reorder));
+        ReorderSequences(from);
+    }
+
+    void ISequenceDecoder.Begin(int row) => BeginSequence(row);
+
+    void ISequenceDecoder.Prefill(int row, ReadOnlySpan<int> tokens) => PrefillSequence(row, tokens);
+
+    int ISequenceDecoder.SourceLength(int row) => SourceLengthOf(row);
+
+    /// <summary>Lets a new output begin, outside of a call's section.</summary>
+    private protected abstract void BeginSequence(int row);
+
+    /// <summary>Appends tokens to a sequence, outside of a call's section.</summary>
+    private protected abstract void PrefillSequence(int row, ReadOnlySpan<int> tokens);
+
     /// <summary>The number of tokens of a sequence's source.</summary>
     private protected virtual int SourceLengthOf(int row) => 0;
 
@@ -155,6 +179,19 @@ public abstract class DecodingSession : ModelSession
         if (Batch > 1)
         {
             Logits(row).Clear();
+        }
+    }
+
+    /// <inheritdoc/>
+    private protected override void Move(int to, int from, bool exchange)
+    {
+        if (exchange)
+        {
+            RowOrder.Exchange(Logits(to), Logits(from));
+        }
+        else
+        {
+            Logits(from).CopyTo(Logits(to));
         }
     }
 

@@ -13,6 +13,7 @@ public abstract class EncoderDecoderSession : DecodingSession
     private readonly int _encode;
     private readonly int[] _sourceLengths;
     private readonly int[] _padded;
+    private readonly bool _takesLength;
 
     /// <summary>Called by emitted code.</summary>
     /// <param name="weights">The model's weights.</param>
@@ -28,10 +29,11 @@ public abstract class EncoderDecoderSession : DecodingSession
         _encode = layout.IndexOf(nameof(Encode));
         EntryInput source = layout.Entries[_encode].Inputs[0];
         SourceVocabularySize = source.Classes;
-        SourceContextLength = source.Length;
+        SourceContextLength = source.Extents.Length == 0 ? source.Length : layout.Entries[_encode].MaximumCount;
+        _takesLength = layout.Entries[_encode].Inputs.Length > 1;
         ArgumentOutOfRangeException.ThrowIfNegativeOrZero(SourceVocabularySize);
         _sourceLengths = new int[Batch];
-        _padded = new int[SourceContextLength];
+        _padded = new int[_takesLength ? SourceContextLength : 0];
     }
 
     /// <summary>The number of token ids of sources.</summary>
@@ -66,12 +68,20 @@ public abstract class EncoderDecoderSession : DecodingSession
 
         RunChecks.TokenIds(source, SourceVocabularySize, nameof(source));
         Clear(row);
-        source.CopyTo(_padded);
-        _padded.AsSpan(source.Length).Clear();
         int length = source.Length;
-        Stage<int>(_encode, 0, _padded);
-        Stage(_encode, 1, new ReadOnlySpan<int>(in length));
-        Run(_encode, 1, row);
+        if (_takesLength)
+        {
+            source.CopyTo(_padded);
+            _padded.AsSpan(length).Clear();
+            Stage<int>(_encode, 0, _padded);
+            Stage(_encode, 1, new ReadOnlySpan<int>(in length));
+        }
+        else
+        {
+            Stage(_encode, 0, source);
+        }
+
+        Run(_encode, _takesLength ? 1 : length, row);
         _sourceLengths[row] = length;
     }
 
@@ -97,6 +107,36 @@ public abstract class EncoderDecoderSession : DecodingSession
         }
 
         base.CheckRoom(row);
+    }
+
+    /// <inheritdoc/>
+    private protected sealed override void BeginSequence(int row)
+    {
+        CheckRow(row);
+        if (Positions[row] > 0)
+        {
+            throw new InvalidOperationException(FormattableString.Invariant($"The target of sequence {row} has begun: {nameof(Encode)} comes before another one."));
+        }
+    }
+
+    /// <inheritdoc/>
+    private protected sealed override void PrefillSequence(int row, ReadOnlySpan<int> tokens)
+    {
+        CheckRow(row);
+        Span<int> next = Batch <= 1024 ? stackalloc int[Batch] : new int[Batch];
+        next.Fill(-1);
+        foreach (int token in tokens)
+        {
+            next[row] = token;
+            Decode(next);
+        }
+    }
+
+    /// <inheritdoc/>
+    private protected override void Move(int to, int from, bool exchange)
+    {
+        base.Move(to, from, exchange);
+        (_sourceLengths[to], _sourceLengths[from]) = (_sourceLengths[from], exchange ? _sourceLengths[to] : _sourceLengths[from]);
     }
 
     /// <inheritdoc/>

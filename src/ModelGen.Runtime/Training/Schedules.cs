@@ -79,3 +79,41 @@ public sealed class WarmupCosine : ILearningRateSchedule
     /// <summary>The schedule's name and numbers.</summary>
     public override string ToString() => string.Create(CultureInfo.InvariantCulture, $"{nameof(WarmupCosine)}({WarmupSteps}, {TotalSteps}, {MinimumFactor})");
 }
+
+/// <summary>
+/// A linear warm-up followed by a decay with the inverse square root of the step. The factor is w^(−½) · min(s^(−½), s · W^(−1.5)) at step s = 1, 2, …, whose
+/// largest value is (w·W)^(−½) at s = W: the learning rate itself where the optimizer's is 1.
+/// </summary>
+/// <remarks>Vaswani et al., "Attention Is All You Need" (2017), section 5.3.</remarks>
+public sealed class InverseSquareRoot : ILearningRateSchedule
+{
+    /// <summary>Creates a schedule.</summary>
+    /// <param name="width">w, the model's width (512 in the paper); 1 or more.</param>
+    /// <param name="warmupSteps">W, the number of steps of the warm-up (4,000 in the paper); 1 or more.</param>
+    /// <exception cref="ArgumentOutOfRangeException">An argument is less than 1.</exception>
+    public InverseSquareRoot(int width, long warmupSteps = 4000)
+    {
+        ArgumentOutOfRangeException.ThrowIfNegativeOrZero(width);
+        ArgumentOutOfRangeException.ThrowIfNegativeOrZero(warmupSteps);
+        Width = width;
+        WarmupSteps = warmupSteps;
+    }
+
+    /// <summary>The model's width.</summary>
+    public int Width { get; }
+
+    /// <summary>The number of steps of the warm-up.</summary>
+    public long WarmupSteps { get; }
+
+    /// <inheritdoc/>
+    /// <exception cref="ArgumentOutOfRangeException">The step is negative.</exception>
+    public double Factor(long step)
+    {
+        ArgumentOutOfRangeException.ThrowIfNegative(step);
+        double number = step + 1.0;
+        return Math.Min(1 / Math.Sqrt(number), number / (WarmupSteps * Math.Sqrt(WarmupSteps))) / Math.Sqrt(Width);
+    }
+
+    /// <summary>The schedule's name and numbers.</summary>
+    public override string ToString() => string.Create(CultureInfo.InvariantCulture, $"{nameof(InverseSquareRoot)}({Width}, {WarmupSteps})");
+}

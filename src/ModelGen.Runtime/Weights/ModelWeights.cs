@@ -19,6 +19,15 @@ public sealed unsafe partial class ModelWeights : IDisposable
     {
         Table = table;
         _block = new PinnedBlock(table.TotalLength);
+        foreach (ParameterInfo numbers in table.Tables)
+        {
+            Sinusoids.Fill(_block.Span(numbers.Offset, checked((int)numbers.Length)), numbers.Shape[^1], (int)numbers.Scale, numbers.Kind switch
+            {
+                ParameterInitializerKind.Sinusoids => false,
+                ParameterInitializerKind.SinusoidHalves => true,
+                _ => throw new InvalidOperationException($"The table '{numbers.Name}' has no known initializer: {numbers.Kind}."),
+            });
+        }
     }
 
     /// <summary>The parameters.</summary>

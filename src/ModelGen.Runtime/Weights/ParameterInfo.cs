@@ -16,6 +16,12 @@ public enum ParameterInitializerKind
 
     /// <summary>Independent elements, uniform from minus the parameter's scale to plus its scale.</summary>
     Uniform,
+
+    /// <summary>The sinusoids of positions, a row for each: sines in even columns and cosines in odd ones; the scale is the first row's position.</summary>
+    Sinusoids,
+
+    /// <summary>The sinusoids of positions, a row for each: sines in the first half of the columns, cosines in the second; the scale is the first row's position.</summary>
+    SinusoidHalves,
 }
 
 /// <summary>One parameter of a model: its name, where it lies, and how it is initialized, stored and trained.</summary>
@@ -37,6 +43,9 @@ public sealed record ParameterInfo(
 {
     /// <summary>Whether training leaves it as it is: it has no gradient and no optimizer state, and lies behind everything that is trained.</summary>
     public bool IsFrozen { get; init; }
+
+    /// <summary>Whether it is no parameter but a table of numbers that its initializer says all of: it is not listed, nothing trains it, and no file holds it.</summary>
+    public bool IsTable { get; init; }
 
     /// <summary>The number of elements.</summary>
     /// <exception cref="OverflowException">The product of the extents exceeds a 64-bit integer.</exception>

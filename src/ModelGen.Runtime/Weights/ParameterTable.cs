@@ -21,22 +21,23 @@ public sealed class ParameterTable
     /// <param name="parameters">The parameters in ascending order of their offsets.</param>
     /// <exception cref="ArgumentException">
     /// A name occurs twice, an extent is not positive, an offset is not aligned or overlaps the parameter before, or a transposed
-    /// parameter is no matrix, or what is frozen does not come last.
+    /// parameter is no matrix, or what is frozen does not come last but for tables.
     /// </exception>
     public ParameterTable(string modelName, params ParameterInfo[] parameters)
     {
         ArgumentException.ThrowIfNullOrEmpty(modelName);
         ArgumentNullException.ThrowIfNull(parameters);
         ModelName = modelName;
-        _parameters = [.. parameters];
+        _parameters = [.. parameters.Where(static parameter => !parameter.IsTable)];
+        Tables = [.. parameters.Where(static parameter => parameter.IsTable)];
         _indexByName = new Dictionary<string, int>(_parameters.Length, StringComparer.Ordinal);
         Parameters = Array.AsReadOnly(_parameters);
 
         long end = 0;
-        for (int index = 0; index < _parameters.Length; index++)
+        for (int index = 0; index < parameters.Length; index++)
         {
-            ParameterInfo parameter = _parameters[index];
-            if (string.IsNullOrEmpty(parameter.Name) || !_indexByName.TryAdd(parameter.Name, index))
+            ParameterInfo parameter = parameters[index];
+            if (string.IsNullOrEmpty(parameter.Name) || !(parameter.IsTable ? !_indexByName.ContainsKey(parameter.Name) : _indexByName.TryAdd(parameter.Name, index)))
             {
                 throw Invalid(parameter, "its name is empty or not unique");
             }
@@ -51,9 +52,9 @@ public sealed class ParameterTable
                 throw Invalid(parameter, "only a matrix can be transposed in the file");
             }
 
-            if (!parameter.IsFrozen && index > 0 && _parameters[index - 1].IsFrozen)
+            if (index > 0 && (parameters[index - 1].IsTable ? !parameter.IsTable : parameters[index - 1].IsFrozen && parameter is { IsFrozen: false, IsTable: false }))
             {
-                throw Invalid(parameter, "it is trained, and lies behind one that is frozen");
+                throw Invalid(parameter, "it lies behind a table, or is trained and lies behind one that is frozen");
             }
 
             if (parameter.Offset < end || parameter.Offset % Alignment != 0)
@@ -70,6 +71,9 @@ public sealed class ParameterTable
 
     /// <summary>The model's name.</summary>
     public string ModelName { get; }
+
+    /// <summary>What lies behind the parameters and is none: tables that follow from the declaration.</summary>
+    internal ParameterInfo[] Tables { get; }
 
     /// <summary>The parameters, in ascending order of their offsets.</summary>
     public IReadOnlyList<ParameterInfo> Parameters { get; }
@@ -106,7 +110,7 @@ public sealed class ParameterTable
     public IReadOnlyList<DeclaredOption> Declaration { get; init; } = [];
 
     /// <summary>The parameters that are not frozen: gradients and optimizer slots are laid out as these.</summary>
-    public ParameterTable Trained => _trained ??= Array.Exists(_parameters, parameter => parameter.IsFrozen) ? new ParameterTable(ModelName, Array.FindAll(_parameters, parameter => !parameter.IsFrozen)) : this;
+    public ParameterTable Trained => _trained ??= Tables.Length > 0 || Array.Exists(_parameters, parameter => parameter.IsFrozen) ? new ParameterTable(ModelName, Array.FindAll(_parameters, parameter => !parameter.IsFrozen)) : this;
 
     /// <summary>A hash of the parameters' names and shapes: equal exactly if files of one model fit the other. 64 hexadecimal digits.</summary>
     public string Fingerprint { get; }

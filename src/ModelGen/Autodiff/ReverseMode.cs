@@ -137,7 +137,7 @@ internal sealed class ReverseMode(GraphBuilder builder, Func<Value, Value> forwa
         Value seed = builder.Add(new RuntimeScalar(Kernels.RuntimeScalarKind.GradientScale), "");
         Value lossValue = graph.Output(loss);
         engine.Accumulate(lossValue, builder.Add(new BroadcastTo(lossValue.Shape), "d " + loss, seed));
-        engine.Run(graph, node => node.Op is Parameter parameter && (isTrained is null || isTrained(parameter)));
+        engine.Run(graph, node => node.Op is Parameter { IsTable: false } parameter && (isTrained is null || isTrained(parameter)));
         foreach (Node node in graph.Nodes)
         {
             if (node.Op is Parameter parameter)

@@ -74,3 +74,17 @@ internal enum RecurrentAttention
     Dot,
     Additive,
 }
+
+internal enum TransformerPositions
+{
+    Sinusoids,
+    Learned,
+    SinusoidHalves,
+}
+
+internal enum EmbeddingSharing
+{
+    None,
+    TargetAndHead,
+    All,
+}

@@ -66,7 +66,7 @@ internal static class DeclarationReader
         if (!hasErrors)
         {
             CheckChoices(attribute, problems);
-            CheckTraining(attributes.Training, family, problems);
+            CheckTraining(attributes.Training, family, spec, problems);
             CheckBudget(attributes.Budget, attributes.Training is not null, problems);
             family.Validate(spec, problems.Add);
             if (problems.Count == 0)
@@ -139,7 +139,7 @@ internal static class DeclarationReader
         }
     }
 
-    private static void CheckTraining(DeclaredAttribute? training, IFamily family, List<SpecProblem> problems)
+    private static void CheckTraining(DeclaredAttribute? training, IFamily family, ModelSpec spec, List<SpecProblem> problems)
     {
         if (training is null)
         {
@@ -148,6 +148,11 @@ internal static class DeclarationReader
 
         var checks = new ArgumentChecks(training.ToValues(), DeclaredAttributes.Trainable, DeclaredAttributes.Trainable, problems.Add);
         checks.RequireSize("BatchSize");
+        if (checks.OptionalSize("SourceLength", minimum: 0) && training.Integer("SourceLength", 0) > 0 && family.Describe(spec).Adapter != ProgramAdapter.EncoderDecoder)
+        {
+            problems.Add(new SpecProblem(DiagnosticIds.UnsupportedCombination, "SourceLength", ["SourceLength", $"[{family.Name}]", "it has no sources"], DeclaredAttributes.Trainable));
+        }
+
         if (family.HasSequence)
         {
             checks.RequireSize("SequenceLength");
@@ -170,7 +175,7 @@ internal static class DeclarationReader
             return;
         }
 
-        Parameter[] parameters = [.. step.Build().NodesOf<Parameter>().Select(node => (Parameter)node.Op)];
+        Parameter[] parameters = [.. step.Build().NodesOf<Parameter>().Select(node => (Parameter)node.Op).Where(parameter => !parameter.IsTable)];
         foreach (string beginning in frozen)
         {
             if (!parameters.Any(ParameterGroup.Of(beginning).Contains))

@@ -2,6 +2,7 @@ using System;
 using System.Collections.Generic;
 using System.Linq;
 using ModelGen.Compiler.Declarations;
+using ModelGen.Compiler.Diagnostics;
 using ModelGen.Compiler.Graph;
 using ModelGen.Compiler.Ops;
 using ModelGen.Compiler.Programs;
@@ -75,11 +76,11 @@ internal static class CommonPrograms
         Input? lengths = sizes.DecodesWithLengths ? Lengths(one, sourceContext) : null;
         Input[] decoded = [tokens, .. lengths is null ? Array.Empty<Input>() : [lengths]];
         Func<ModelGraph> decode = Once(() => graphs.Decode(tokens, lengths));
-        var source = new Input("source", TensorType.Int(Shape.Of(1, sourceContext)), sizes.SourceVocabulary);
+        var source = new Input("source", TensorType.Int(Shape.Of(1, sizes.EncodesAnyLength ? Dim.Named("S", sourceContext) : sourceContext)), sizes.SourceVocabulary);
         Input length = Lengths(1, sourceContext);
         var entries = new List<EntryPoint>
         {
-            new("Encode", EntryKind.Infer, [source, length], [], Once(() => graphs.Encode(source, length))),
+            new("Encode", EntryKind.Infer, sizes.EncodesAnyLength ? [source] : [source, length], [], Once(() => graphs.Encode(source, length))),
             new("Decode", EntryKind.Infer, decoded, ["logits"], decode) { Continues = true },
         };
         if (most > 1)
@@ -102,6 +103,21 @@ internal static class CommonPrograms
         }
 
         return new ModelProgram(ProgramAdapter.EncoderDecoder, entries) { Training = spec.Training, Context = sizes.TargetContext, SourceContext = sizes.SourceContext, MaxBatch = most };
+    }
+
+    /// <summary>Checks the lengths of a micro-batch against what an encoder and a decoder take; 0 stands for no limit.</summary>
+    public static void ValidateLengths(TrainingSpec training, int sourceContext, int targetContext, Action<SpecProblem> report)
+    {
+        if (targetContext > 0 && training.SequenceLength > targetContext)
+        {
+            report(new SpecProblem(DiagnosticIds.ContextTooShort, "SequenceLength", [$"{training.SequenceLength}", $"{targetContext}"], "Trainable"));
+        }
+
+        (string argument, int length) = training.SourceLength > 0 ? ("SourceLength", training.SourceLength) : ("SequenceLength", training.SequenceLength);
+        if (sourceContext > 0 && length > sourceContext)
+        {
+            report(new SpecProblem(DiagnosticIds.OutOfRange, argument, [argument == "SourceLength" ? argument : "SequenceLength, which SourceLength is where it is not given,", $"at most {sourceContext}, the most tokens of a source", $"{length}"], "Trainable"));
+        }
     }
 
     /// <summary>Remembers rows [1, S, C] of an encoder in a state of <paramref name="most"/> rows, for the decoder.</summary>
@@ -188,7 +204,11 @@ internal static class CommonPrograms
 /// <param name="SourceContext">The most tokens of a source.</param>
 /// <param name="TargetContext">The most tokens of a target; 0 where there is no limit.</param>
 /// <param name="DecodesWithLengths">Whether the decoder's graph takes the lengths of sources, as one with attention does.</param>
-internal sealed record EncoderDecoderSizes(int SourceVocabulary, int TargetVocabulary, int SourceContext, int TargetContext, bool DecodesWithLengths);
+internal sealed record EncoderDecoderSizes(int SourceVocabulary, int TargetVocabulary, int SourceContext, int TargetContext, bool DecodesWithLengths)
+{
+    /// <summary>Whether the encoder's graph takes as many tokens as a source has, and no length beside them; otherwise sources are padded to the most.</summary>
+    public bool EncodesAnyLength { get; init; }
+}
 
 /// <summary>The graphs of a family of models from one sequence of tokens to another.</summary>
 /// <param name="Encode">

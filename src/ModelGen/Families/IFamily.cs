@@ -62,6 +62,7 @@ internal static class FamilyRegistry
         new Nnlm(),
         new WordAutoencoder(),
         new RecurrentSeq2Seq(),
+        new Transformer(),
     ];
 
     public static IFamily Get(string name)

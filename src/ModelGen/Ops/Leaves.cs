@@ -13,9 +13,11 @@ internal enum InitializerKind
     Ones,
     Normal,
     Uniform,
+    Sinusoids,
+    SinusoidHalves,
 }
 
-/// <summary>A distribution: normal with standard deviation <c>Scale</c>, or uniform in ±<c>Scale</c>.</summary>
+/// <summary>A distribution: normal with standard deviation <c>Scale</c>, or uniform in ±<c>Scale</c>; or the sinusoids of positions from <c>Scale</c> on.</summary>
 internal sealed record Initializer(InitializerKind Kind, double Scale)
 {
     public static Initializer Zeros { get; } = new(InitializerKind.Zeros, 0);
@@ -25,6 +27,11 @@ internal sealed record Initializer(InitializerKind Kind, double Scale)
     public static Initializer Normal(double standardDeviation) => new(InitializerKind.Normal, standardDeviation);
 
     public static Initializer Uniform(double bound) => new(InitializerKind.Uniform, bound);
+
+    /// <summary>The sinusoids of positions (Vaswani et al. 2017, section 3.5), a row for each, from position <paramref name="first"/> on.</summary>
+    /// <param name="first">The position of the first row.</param>
+    /// <param name="halves">Whether sines come first and cosines behind them, of frequencies from 1 to 1/10,000, both included; otherwise they alternate.</param>
+    public static Initializer Sinusoids(int first, bool halves) => new(halves ? InitializerKind.SinusoidHalves : InitializerKind.Sinusoids, first);
 }
 
 /// <summary>
@@ -35,7 +42,10 @@ internal sealed record Parameter(string ParameterName, Shape Shape, Initializer 
 {
     public override string Mnemonic => "parameter";
 
-    public override string Attributes => ParameterName;
+    public override string Attributes => IsTable ? ParameterName + " table" : ParameterName;
+
+    /// <summary>Whether it is no parameter but a table that its initializer says all of: nothing trains it, no file holds it, and it does not count.</summary>
+    public bool IsTable { get; init; }
 
     public override Operator BindExtents(Func<Dim, Dim> bind) => this with { Shape = Shape.Select(bind) };
 

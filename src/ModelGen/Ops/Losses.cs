@@ -1,4 +1,5 @@
 using System.Collections.Generic;
+using System.Globalization;
 using System.Linq;
 using ModelGen.Compiler.Graph;
 
@@ -6,11 +7,14 @@ namespace ModelGen.Compiler.Ops;
 
 /// <summary>
 /// The cross-entropy of each row from logits, log Σ exp(x) − x[target], shifted by the row's maximum; zero where the
-/// target is −1. Inputs: logits [.., V], targets i32 [..]; result [.., 1].
+/// target is −1. With <c>Smoothing</c> ε the target's probability is to be 1 − ε, and ε is shared by all classes alike, the target's own too: label
+/// smoothing (Szegedy et al. 2016, section 7), log Σ exp(x) − (1 − ε)·x[target] − ε·mean(x). Inputs: logits [.., V], targets i32 [..]; result [.., 1].
 /// </summary>
-internal sealed record CrossEntropy : CompositeOperator
+internal sealed record CrossEntropy(double Smoothing = 0) : CompositeOperator
 {
     public override string Mnemonic => "cross_entropy";
+
+    public override string Attributes => Smoothing == 0 ? "" : string.Format(CultureInfo.InvariantCulture, "smoothing={0:R}", Smoothing);
 
     public override IReadOnlyList<TensorType> Infer(IReadOnlyList<TensorType> inputs)
     {
@@ -25,6 +29,12 @@ internal sealed record CrossEntropy : CompositeOperator
         Value exponentials = b.Add(new Exp(), name + ".exp", b.Add(new Subtract(), name + ".shifted", x, maximum));
         Value logSum = b.Add(new Add(), name + ".logsumexp", b.Add(new Log(), name + ".log", b.Add(new RowSum(), name + ".sum", exponentials)), maximum);
         Value chosen = b.Add(new RowSum(), name + ".target_logit", b.Add(new SelectColumn(x.Shape.Columns), name + ".target_column", x, inputs[1]));
+        if (Smoothing > 0)
+        {
+            Value mean = b.Add(new Affine(Smoothing / x.Shape.Columns, 0), name + ".uniform", b.Add(new RowSum(), name + ".logits_sum", x));
+            chosen = b.Add(new Add(), name + ".smoothed", b.Add(new Affine(1 - Smoothing, 0), name + ".target", chosen), mean);
+        }
+
         Value loss = b.Add(new Subtract(), name + ".nll", logSum, chosen);
         return [b.Add(new Multiply(), name, loss, b.Add(new IsTarget(), name + ".counts", inputs[1]))];
     }

@@ -125,12 +125,35 @@ internal sealed record RowsAtPosition(Dim Time) : ViewOperator
         => context.Accumulate(0, context.Add(new PadRows(context.Input(0).Shape[0].Maximum), context.OutputCotangent(0)));
 }
 
-/// <summary>The input as the first rows of a taller tensor [<c>Rows</c>, C] that is zero below.</summary>
-internal sealed record PadRows(int Rows) : ViewOperator
+/// <summary><c>Length</c> rows of a matrix, or elements of a vector, from row <c>Offset</c> on.</summary>
+internal sealed record SliceRows(int Offset, int Length) : ViewOperator
+{
+    public override string Mnemonic => "slice_rows";
+
+    public override string Attributes => string.Format(CultureInfo.InvariantCulture, "{0}..{1}", Offset, Offset + Length);
+
+    public override IReadOnlyList<TensorType> Infer(IReadOnlyList<TensorType> inputs)
+    {
+        Require(inputs.Count == 1 && inputs[0].Shape.Rank is 1 or 2 && inputs[0].Shape[0].IsLiteral && Offset >= 0 && Length > 0 && Offset + Length <= inputs[0].Shape[0].Maximum, $"rows {Attributes} are not in {List(inputs)}");
+        return Single(inputs[0] with { Shape = inputs[0].Shape.WithFirst(Length) });
+    }
+
+    public override void Gradient(GradientContext context)
+        => context.Accumulate(0, context.Add(new PadRows(context.Input(0).Shape[0].Maximum, Offset), context.OutputCotangent(0)));
+}
+
+/// <summary>The input as the rows from <c>Offset</c> on of a taller tensor [<c>Rows</c>, C] that is zero above and below.</summary>
+internal sealed record PadRows(int Rows, int Offset = 0) : ViewOperator
 {
     public override string Mnemonic => "pad_rows";
 
-    public override IReadOnlyList<TensorType> Infer(IReadOnlyList<TensorType> inputs) => Single(inputs[0] with { Shape = inputs[0].Shape.WithFirst(Rows) });
+    public override string Attributes => Offset == 0 ? "" : string.Format(CultureInfo.InvariantCulture, "at {0}", Offset);
+
+    public override IReadOnlyList<TensorType> Infer(IReadOnlyList<TensorType> inputs)
+    {
+        Require(inputs.Count == 1 && Offset + (long)inputs[0].Shape[0].Maximum <= Rows, $"{Rows} rows do not hold {List(inputs)} from {Offset} on");
+        return Single(inputs[0] with { Shape = inputs[0].Shape.WithFirst(Rows) });
+    }
 }
 
 /// <summary>The last time step of one sequence: [.., T, .., C] with all other outer extents one, to [1, C].</summary>

@@ -8,7 +8,7 @@ namespace ModelGen.Compiler.Passes;
 /// <summary>
 /// Decides how each store meets what a gradient holds already: the first one of a run takes its place (or is added, when the
 /// run accumulates), every later one of a parameter that is used more than once is added. A first one that leaves rows
-/// out gets zeros before it where others follow.
+/// out gets zeros before it where others follow that meet its rows; those that share no row with another take its place each.
 /// Guarantees: after a run that does not accumulate, a gradient is the sum of its contributions, whatever it held before, but
 /// for rows that none of them covers, which are left alone.
 /// </summary>
@@ -16,17 +16,21 @@ internal static class GradientStores
 {
     public static KernelProgram Run(KernelProgram program)
     {
-        Dictionary<PlanBuffer, int> stores = program.Kernels.SelectMany(Written).GroupBy(o => o.View.Buffer).ToDictionary(g => g.Key, g => g.Count());
+        ILookup<PlanBuffer, (long First, long End)> stores = program.Kernels
+            .SelectMany(k => Written(k).Select(o => (o.View.Buffer, Rows: (o.View.Offset, o.View.Offset + Covered(k)))))
+            .ToLookup(s => s.Buffer, s => s.Rows);
         if (stores.Count == 0)
         {
             return program;
         }
 
+        // Where no store meets another, each is the first one of its rows.
+        var meeting = new HashSet<PlanBuffer>(stores.Where(s => Meet([.. s.OrderBy(r => r.First)])).Select(s => s.Key));
         var begun = new HashSet<PlanBuffer>();
         var result = new List<Kernel>();
         foreach (Kernel kernel in program.Kernels)
         {
-            foreach (PlanBuffer buffer in Written(kernel).Where(o => stores[o.View.Buffer] > 1 && Covered(kernel) < o.View.Buffer.Elements).Select(o => o.View.Buffer))
+            foreach (PlanBuffer buffer in Written(kernel).Where(o => meeting.Contains(o.View.Buffer) && Covered(kernel) < o.View.Buffer.Elements).Select(o => o.View.Buffer))
             {
                 if (begun.Add(buffer))
                 {
@@ -34,11 +38,13 @@ internal static class GradientStores
                 }
             }
 
-            result.Add(WithModes(kernel, begun));
+            result.Add(WithModes(kernel, meeting, begun));
         }
 
         return program with { Kernels = result };
     }
+
+    private static bool Meet(IReadOnlyList<(long First, long End)> stores) => Enumerable.Range(1, stores.Count - 1).Any(i => stores[i].First < stores[i - 1].End);
 
     private static IEnumerable<KernelOperand> Written(Kernel kernel) => kernel.Operands.Where(o => o.IsWritten && o.View.Buffer.Space == MemorySpace.Gradients);
 
@@ -59,7 +65,7 @@ internal static class GradientStores
         return new RowKernel(buffer.Name + ".zeros", [operand], [RowExtent.Literal(1)], columns, [new RowPhase([], [new Store(0, 0.0, StoreMode.AddWhenAccumulating)])], 0, buffer.Bytes);
     }
 
-    private static Kernel WithModes(Kernel kernel, HashSet<PlanBuffer> begun)
+    private static Kernel WithModes(Kernel kernel, HashSet<PlanBuffer> meeting, HashSet<PlanBuffer> begun)
     {
         if (!Written(kernel).Any())
         {
@@ -67,7 +73,7 @@ internal static class GradientStores
         }
 
         StoreMode Mode(int operand, StoreMode mode)
-            => kernel.Operands[operand].View.Buffer is { Space: MemorySpace.Gradients } buffer && !begun.Add(buffer) ? StoreMode.Add : mode;
+            => kernel.Operands[operand].View.Buffer is { Space: MemorySpace.Gradients } buffer && meeting.Contains(buffer) && !begun.Add(buffer) ? StoreMode.Add : mode;
         Store[] Modes(IEnumerable<Store> stores) => stores.Select(s => s with { Mode = Mode(s.Operand, s.Mode) }).ToArray();
         return kernel switch
         {

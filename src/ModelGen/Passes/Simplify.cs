@@ -44,6 +44,8 @@ internal static class Simplify
                 return builder.Add(new Constant(c.Value, b.Shape), node.Name);
             case SliceColumns { Offset: 0 } slice when slice.Length == inputs[0].Shape.Columns:
                 return inputs[0];
+            case SliceRows { Offset: 0 } rows when inputs[0].Shape[0] == (Graph.Dim)rows.Length:
+                return inputs[0];
             case SliceColumns slice when inputs[0].Op is SliceColumns inner:
                 return builder.Add(new SliceColumns(inner.Offset + slice.Offset, slice.Length), node.Name, inputs[0].Node.Inputs[0]);
             case SliceColumns slice when inputs[0].Op is ConcatColumns:

@@ -26,6 +26,9 @@ internal static class Families
     public static ModelSpec Spec(string family, int batch, int sequence, params DeclaredArgument[] arguments)
         => new(new TypeIdentity("Tests", [], "Model", "public", "Tests.Model"), family, new EquatableArray<DeclaredArgument>(arguments), new TrainingSpec(batch, sequence), null);
 
+    /// <summary>A declaration whose sources have a length of their own.</summary>
+    public static ModelSpec Pairs(ModelSpec spec, int sourceLength) => spec with { Training = spec.Training! with { SourceLength = sourceLength } };
+
     private static IEnumerable<(string Name, ModelSpec Spec)> Declare()
     {
         DeclaredArgument I(string name, long value) => DeclaredArgument.Of(name, value);
@@ -63,5 +66,11 @@ internal static class Families
             yield return ($"{cell} to {cell}", Spec("RecurrentSeq2Seq", 3, 4, [I("Cell", number), I("Layers", 2), I("Hidden", 5), I("Embedding", 3), I("SourceVocab", 7), I("TargetVocab", 6), I("Attention", number), I("SourceContext", 4), R("Dropout", 0.3), I("MaxBatch", 2)]));
             yield return ($"{cell} tagger", Spec("RecurrentTagger", 3, 4, [.. sizes, I("Embedding", 3), I("Tags", 4), R("Dropout", 0.3), I("Bidirectional", number & 1), I("Context", 6), I("MaxBatch", 2)]));
         }
+
+        DeclaredArgument[] transformer = [I("EncoderLayers", 2), I("DecoderLayers", 2), I("DModel", 8), I("Heads", 2), I("FeedForward", 11), I("SourceVocab", 9), I("TargetVocab", 7), I("Context", 6)];
+        yield return ("transformer", Pairs(Spec("Transformer", 2, 5, transformer), sourceLength: 4));
+        yield return ("transformer with norms before", Spec("Transformer", 2, 4,
+            [.. transformer.Where(a => a.Name != "TargetVocab"), I("TargetVocab", 9), I("PreNorm", 1), I("Shared", 2), I("Positions", 1), I("SourceContext", 5), R("LabelSmoothing", 0.1), R("Dropout", 0.2), I("Activation", 1)]));
+        yield return ("transformer without bias", Pairs(Spec("Transformer", 1, 3, [.. transformer, I("Bias", 0), I("Shared", 1), I("FinalNorm", 1), I("Positions", 2), I("FirstPosition", 1), I("MaxBatch", 3)]), sourceLength: 6));
     }
 }

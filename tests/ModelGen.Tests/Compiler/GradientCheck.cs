@@ -121,7 +121,7 @@ internal static class GradientCheck
     {
         var random = new Random(17);
         var result = new Dictionary<string, (int Element, double Difference)[]>();
-        foreach (string name in graph.Nodes.Select(n => n.Op).OfType<Parameter>().Select(p => p.ParameterName).Distinct())
+        foreach (string name in graph.Nodes.Select(n => n.Op).OfType<Parameter>().Where(p => !p.IsTable).Select(p => p.ParameterName).Distinct())
         {
             double[] data = run.Parameters[name].Data;
             int[] elements = Enumerable.Range(0, data.Length).ToArray();

@@ -152,6 +152,7 @@ internal static class OperatorCases
             yield return Case($"select_column {Text(x)} from one column", b => [b.Add(new SelectColumn(x[^1]), "y", Parameter(b, "x", [.. Dims(index), 1]), Indices(b, "targets", x[^1], Dims(index)))]);
             yield return Case($"is_target {Text(index)}", b => [b.Add(new Multiply(), "y", Parameter(b, "x", Dims(x)), b.Add(new IsTarget(), "counts", Indices(b, "targets", 5, Dims(index))))]);
             yield return Case($"cross_entropy {Text(x)}", b => [b.Add(new CrossEntropy(), "y", Parameter(b, "x", Dims(x)), Indices(b, "targets", x[^1], Dims(index)))]);
+            yield return Case($"cross_entropy smoothed {Text(x)}", b => [b.Add(new CrossEntropy(0.1), "y", Parameter(b, "x", Dims(x)), Indices(b, "targets", x[^1], Dims(index)))]);
             yield return Case($"mean cross_entropy {Text(x)}", b => [b.Add(new MeanLoss(), "loss", b.Add(new CrossEntropy(), "y", Parameter(b, "x", Dims(x)), Indices(b, "targets", x[^1], Dims(index))))]);
         }
 
@@ -248,6 +249,20 @@ internal static class OperatorCases
         });
         yield return Case("rows_at_position", b => [b.Add(new Tanh(), "t", b.Add(new RowsAtPosition(3), "y", Parameter(b, "x", 7, 5)))]);
         yield return Case("rows_at_position all", b => [b.Add(new RowsAtPosition(7), "y", Parameter(b, "x", 7, 5))]);
+        yield return Case("slice_rows", b =>
+        {
+            // Parts of one weight and of one bias; what no part covers has no gradient.
+            Value w = Parameter(b, "w", 11, 5), c = Parameter(b, "c", 11), x = Parameter(b, "x", 4, 5);
+            Value Part(int from, int rows) => b.Add(new Add(), "part", b.Add(new MatMul(MatMulForm.NT), "product", x, b.Add(new SliceRows(from, rows), "rows", w)), b.Add(new SliceRows(from, rows), "elements", c));
+            return [b.Add(new Tanh(), "t", Part(0, 3)), Part(5, 6)];
+        });
+        yield return Case("slice_rows that meet", b =>
+        {
+            Value w = Parameter(b, "w", 9, 5);
+            return [b.Add(new Tanh(), "t", b.Add(new SliceRows(1, 4), "first", w)), b.Add(new Exp(), "e", b.Add(new SliceRows(3, 6), "second", w))];
+        });
+        yield return Case("slice_rows of a value", b => [b.Add(new SliceRows(1, 3), "y", b.Add(new Tanh(), "t", Parameter(b, "x", 7, 5)))]);
+        yield return Case("pad_rows between", b => [b.Add(new PadRows(9, 2), "y", Parameter(b, "x", 3, 5))], hasGradient: false);
         yield return Case("pad_rows", b => [b.Add(new PadRows(7), "y", Parameter(b, "x", 3, 5))], hasGradient: false);
         yield return Case("last_row", b => [b.Add(new Tanh(), "y", b.Add(new LastRow(), "last", Parameter(b, "x", 1, 5, 7)))], hasGradient: false);
         yield return Case("constant", b => [b.Add(new Multiply(), "y", Parameter(b, "x", 3, 5), OperatorCases.Constant(b, 2.5, Shape.Of(5)))]);
@@ -344,6 +359,18 @@ internal static class OperatorCases
                 Value[] factors = [Parameter(b, "q", 2, 11, 15), Parameter(b, "k", 2, 11, 15), Parameter(b, "v", 2, 11, 15)], table = BiasTable(b, op);
                 Value[] y = b.AddMany(op, "y", [.. factors, .. table]);
                 return b.AddMany(new AttentionGradient(op), "d", [.. factors, y[0], y[1], Parameter(b, "cotangent", 2, 11, 15), .. table]);
+            }, hasGradient: false);
+        }
+
+        foreach ((int batch, int queries, int keys, int heads, int keyHeads, int headDim) in new[] { (3, 1, 7, 2, 2, 8), (2, 5, 9, 4, 2, 3), (4, 1, 6, 3, 1, 20), (1, 1, 5, 2, 2, 4) })
+        {
+            // Keys that are there already, of more sequences than the batch has.
+            var op = new Attention(heads, keyHeads, headDim, 0.5, KeyRange.All with { HasSequences = true, HasKeyLengths = true });
+            yield return Case($"attention of sequences b={batch} q={queries} k={keys} {op.Attributes}", b =>
+            {
+                Value Stored(string name) => b.Add(new SequenceStates(name, Shape.Of(5, keys, keyHeads * headDim)), name);
+                Value other = b.Add(new Embedding(), "other", b.Add(new SequenceStates("o", Shape.Of(5, 3)), "o"), Indices(b, "sequences", 5, batch));
+                return [b.Add(op, "y", Parameter(b, "q", batch, queries, heads * headDim), Stored("k"), Stored("v"), Indices(b, "sequences", 5, batch), Indices(b, "lengths", keys + 1, batch)), b.Add(new Tanh(), "z", other)];
             }, hasGradient: false);
         }
 

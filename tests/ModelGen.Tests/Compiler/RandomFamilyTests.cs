@@ -21,7 +21,7 @@ public sealed class RandomFamilyTests
     public void A_training_step_computes_what_the_interpreter_does(int seed) => RandomCase.Run(seed, random =>
     {
         CacheSizes caches = Caches(random);
-        foreach (ModelSpec spec in new[] { Gpt(random), Mlp(random), Recurrent(random), Regressor(random), Tagger(random), Seq2Seq(random), Bert(random), Nnlm(random), Words(random) })
+        foreach (ModelSpec spec in new[] { Gpt(random), Mlp(random), Recurrent(random), Regressor(random), Tagger(random), Seq2Seq(random), Bert(random), Nnlm(random), Words(random), Transformer(random) })
         {
             ModelGraph graph = KernelCases.PrepareTraining(BindExtents.Run(
                 FamilyRegistry.Get(spec.Family).Build(spec, BuildMode.Training), spec.Training!.BatchSize, Math.Max(1, spec.Training.SequenceLength)));
@@ -134,6 +134,18 @@ public sealed class RandomFamilyTests
         ModelSpec spec = Families.Spec("RecurrentSeq2Seq", Size(random, 5), Size(random, 4), Of("Cell", random.Next(3)), Of("Layers", 1 + random.Next(2)), Of("Hidden", Size(random, 6)), Of("Embedding", Size(random, 6)),
             Of("SourceVocab", 2 + Size(random, 7)), Of("TargetVocab", 2 + Size(random, 7)), Of("Attention", random.Next(3)));
         return spec with { Training = spec.Training! with { SourceLength = Size(random, 4) } };
+    }
+
+    private static ModelSpec Transformer(Random random)
+    {
+        int heads = 1 + random.Next(6), sequence = Size(random, 6), source = Size(random, 6), vocabulary = 2 + Size(random, 8), shared = random.Next(3);
+        return Families.Pairs(
+            Families.Spec("Transformer", Size(random, 4), sequence,
+                Of("EncoderLayers", 1), Of("DecoderLayers", 1 + random.Next(2)), Of("DModel", heads * 2 * (1 + random.Next(20))), Of("Heads", heads), Of("FeedForward", Size(random, 9)),
+                Of("SourceVocab", vocabulary), Of("TargetVocab", shared == (int)EmbeddingSharing.All ? vocabulary : 2 + Size(random, 8)), Of("Context", sequence + random.Next(9)),
+                Of("SourceContext", source + random.Next(5)), Of("Positions", random.Next(3)), Of("PreNorm", random.Next(2)), Of("FinalNorm", random.Next(2)), Of("Shared", shared),
+                Of("Bias", random.Next(2)), Of("HeadBias", random.Next(2)), Of("ScaleEmbeddings", random.Next(2)), DeclaredArgument.Of("LabelSmoothing", random.Next(2) * 0.1)),
+            source);
     }
 
     private static DeclaredArgument Of(string name, long value) => DeclaredArgument.Of(name, value);

@@ -223,13 +223,16 @@ internal sealed class ReferenceInterpreter
             case RowsAtPosition rows:
                 return [Tensor.Filled([Resolve(rows.Time), inputs[0].Columns], i => inputs[0].Data[(_run.Position * inputs[0].Columns) + i])];
             case PadRows pad:
-                return [Tensor.Filled([pad.Rows, inputs[0].Columns], i => i < inputs[0].Data.Length ? inputs[0].Data[i] : 0)];
+                int above = pad.Offset * inputs[0].Data.Length / inputs[0].Dims[0];
+                return [Tensor.Filled([pad.Rows, .. inputs[0].Dims[1..]], i => i >= above && i - above < inputs[0].Data.Length ? inputs[0].Data[i - above] : 0)];
+            case SliceRows slice:
+                return [Tensor.Filled([slice.Length, .. inputs[0].Dims[1..]], i => inputs[0].Data[(slice.Offset * inputs[0].Data.Length / inputs[0].Dims[0]) + i])];
             case LastRow:
                 return [Tensor.Filled([1, inputs[0].Columns], i => inputs[0][inputs[0].Rows - 1, i])];
             case LayerNorm norm:
                 return [Normalize(norm.Epsilon, inputs)];
-            case CrossEntropy:
-                return [CrossEntropyOf(inputs[0], inputs[1])];
+            case CrossEntropy cross:
+                return [CrossEntropyOf(cross.Smoothing, inputs[0], inputs[1])];
             case SquaredError:
                 return [Columns(inputs[0], 1, (row, _) => Enumerable.Range(0, inputs[0].Columns).Sum(c => 0.5 * Math.Pow(inputs[0][row, c] - inputs[1][row, c], 2)))];
             case BinaryCrossEntropy:
@@ -448,7 +451,8 @@ internal sealed class ReferenceInterpreter
         return result;
     }
 
-    private static Tensor CrossEntropyOf(Tensor logits, Tensor targets)
+    /// <summary>−Σ t·log p, where t is 1 − smoothing at the target, and smoothing divided by all classes beside.</summary>
+    private static Tensor CrossEntropyOf(double smoothing, Tensor logits, Tensor targets)
         => Columns(logits, 1, (row, _) =>
         {
             int target = (int)targets.Data[row];
@@ -459,7 +463,8 @@ internal sealed class ReferenceInterpreter
 
             double maximum = Enumerable.Range(0, logits.Columns).Max(c => logits[row, c]);
             double sum = Enumerable.Range(0, logits.Columns).Sum(c => Math.Exp(logits[row, c] - maximum));
-            return -Math.Log(Math.Exp(logits[row, target] - maximum) / sum);
+            double Nll(int c) => -Math.Log(Math.Exp(logits[row, c] - maximum) / sum);
+            return ((1 - smoothing) * Nll(target)) + (smoothing == 0 ? 0 : smoothing * Enumerable.Range(0, logits.Columns).Average(Nll));
         });
 
     /// <summary>−t·log σ(x) − (1 − t)·log(1 − σ(x)); 1 − σ(x) is σ(−x).</summary>

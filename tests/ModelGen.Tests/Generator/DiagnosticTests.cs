@@ -231,6 +231,27 @@ public sealed class DiagnosticTests
         await GeneratorHarness.ExpectAsync($"using ModelGen;\n[Bert(Layers = 1, DModel = 8, Heads = 2, Vocab = 11, Context = 6, Head = BertHead.MaskedLm)] [Trainable(BatchSize = 1, SequenceLength = {{|MG0009:7|}})] public partial class Model;\n{Use}");
     }
 
+    [Theory]
+    [InlineData("EncoderLayers = {|MG0007:0|}, DecoderLayers = {|MG0007:-1|}")]
+    [InlineData("DModel = {|MG0007:0|}, Heads = {|MG0007:0|}, FeedForward = {|MG0007:0|}")]
+    [InlineData("DModel = {|MG0008:9|}")]
+    [InlineData("Heads = {|MG0008:7|}")]
+    [InlineData("SourceContext = {|MG0007:-1|}, FirstPosition = {|MG0007:-1|}")]
+    [InlineData("LabelSmoothing = {|MG0010:1|}, Dropout = {|MG0010:-0.1|}, LayerNormEpsilon = {|MG0010:0|}")]
+    [InlineData("MaxBatch = {|MG0007:0|}")]
+    [InlineData("MaxBatch = {|MG0017:257|}")]
+    [InlineData("EncoderLayers = {|MG0017:100000|}")]
+    [InlineData("Positions = {|MG0011:(TransformerPositions)9|}, Shared = {|MG0011:(EmbeddingSharing)(-1)|}")]
+    public Task Arguments_of_a_transformer(string arguments)
+        => GeneratorHarness.ExpectAsync($"using ModelGen;\n[Transformer(SourceVocab = 5, TargetVocab = 6, Context = 4, {arguments})] public partial class Model;\n{Use}");
+
+    [Theory]
+    [InlineData("SequenceLength = {|MG0009:{|MG0010:5|}|}")]
+    [InlineData("SequenceLength = 4, SourceLength = {|MG0010:5|}")]
+    [InlineData("SequenceLength = 4, SourceLength = {|MG0007:-1|}")]
+    public Task Lengths_of_a_transformers_training(string arguments)
+        => GeneratorHarness.ExpectAsync($"using ModelGen;\n[Transformer(SourceVocab = 5, TargetVocab = 6, Context = 4)] [Trainable(BatchSize = 1, {arguments})] public partial class Model;\n{Use}");
+
     [Fact]
     public async Task Dropout_of_a_recurrent_model_must_be_in_range()
     {
@@ -252,6 +273,10 @@ public sealed class DiagnosticTests
     [InlineData("[Mlp(2, 3, 2, OutputActivation = {|MG0012:Activation.Tanh|}, Loss = Loss.CrossEntropy)] public partial class Model;")]
     [InlineData("[Mlp(2, 3, 1, Loss = Loss.BinaryCrossEntropy, OutputActivation = {|MG0012:Activation.Sigmoid|})] [Trainable(BatchSize = 1)] public partial class Model;")]
     [InlineData(Tiny + " [MemoryBudget(TrainingBytes = {|MG0012:1|})] public partial class Model;")]
+    [InlineData(Tiny + " [Trainable(BatchSize = 1, SequenceLength = 2, SourceLength = {|MG0012:2|})] public partial class Model;")]
+    [InlineData("[Transformer(SourceVocab = 5, TargetVocab = 6, Context = 4, Shared = {|MG0012:EmbeddingSharing.All|})] public partial class Model;")]
+    [InlineData("[Transformer(SourceVocab = 5, TargetVocab = 6, Context = 4, Positions = TransformerPositions.Learned, FirstPosition = {|MG0012:1|})] public partial class Model;")]
+    [InlineData("[Transformer(SourceVocab = 5, TargetVocab = 6, Context = 4, DModel = 9, Heads = 3, Positions = {|MG0012:TransformerPositions.SinusoidHalves|})] public partial class Model;")]
     [InlineData("[Gpt(Layers = 1, DModel = 8, Heads = 2, Vocab = 11, Context = 6, Window = {|MG0012:3|})] public partial class Model;")]
     [InlineData("[Gpt(Layers = 1, DModel = 8, Heads = 2, Vocab = 11, Context = 6, Positions = PositionEncoding.Alibi, RelativeBuckets = {|MG0012:16|}, RelativeDistance = {|MG0012:64|})] public partial class Model;")]
     [InlineData("[Gpt(Layers = 1, DModel = 8, Heads = 2, Vocab = 11, Context = 6, Attention = AttentionPattern.Window, Window = 3, AttentionWeights = {|MG0012:true|})] public partial class Model;")]

@@ -279,3 +279,23 @@ public partial class AdditiveLstmSeq2Seq;
 
 [RecurrentSeq2Seq(Cell = Cell.Gru, Hidden = 256, SourceVocab = 29, TargetVocab = 74)]
 public partial class GraphemesToPhonemes;
+// Transformers from one sequence to another: those of the fixtures, and one that decodes several targets at once.
+
+[Transformer(EncoderLayers = 2, DecoderLayers = 2, DModel = 20, Heads = 4, FeedForward = 27, SourceVocab = 13, TargetVocab = 11, Context = 8, SourceContext = 9, FinalNorm = true, MaxBatch = 4)]
+[Trainable(BatchSize = 3, SequenceLength = 7, SourceLength = 9)]
+public partial class PostNormTransformer;
+
+[Transformer(EncoderLayers = 1, DecoderLayers = 2, DModel = 24, Heads = 3, FeedForward = 40, SourceVocab = 15, TargetVocab = 15, Context = 6, SourceContext = 8,
+    Positions = TransformerPositions.Learned, PreNorm = true, Activation = Activation.Gelu, Shared = EmbeddingSharing.All, ScaleEmbeddings = false, LabelSmoothing = 0.1, MaxBatch = 3)]
+[Trainable(BatchSize = 4, SequenceLength = 6, SourceLength = 5)]
+public partial class PreNormTransformer;
+
+[Transformer(EncoderLayers = 1, DecoderLayers = 1, DModel = 24, Heads = 2, FeedForward = 48, SourceVocab = 9, TargetVocab = 9, Context = 8, Shared = EmbeddingSharing.TargetAndHead)]
+[Trainable(BatchSize = 8, SequenceLength = 8, SourceLength = 7)]
+public partial class LearningTransformer;
+
+// The trained transliteration model of the reference data.
+
+[Transformer(EncoderLayers = 6, DecoderLayers = 6, DModel = 32, Heads = 8, FeedForward = 128, SourceVocab = 51, TargetVocab = 43, Context = 32,
+    Positions = TransformerPositions.SinusoidHalves, FirstPosition = 1, PreNorm = true, MaxBatch = 8)]
+public partial class Transliterator;

@@ -101,6 +101,23 @@ public sealed unsafe class OptimizerTests
         Assert.Throws<ArgumentOutOfRangeException>("Momentum", () => new Sgd { Momentum = 1.5f });
     }
 
+    /// <summary>Vaswani et al. 2017, section 5.3, and its peak, 0.0007 for the base model.</summary>
+    [Fact]
+    public void The_papers_schedule_rises_to_the_end_of_the_warm_up_and_falls_with_the_root_of_the_step()
+    {
+        var schedule = new InverseSquareRoot(512);
+        for (long step = 1; step < 50_000; step += 173)
+        {
+            Assert.Equal(Math.Pow(512, -0.5) * Math.Min(Math.Pow(step, -0.5), step * Math.Pow(4000, -1.5)), schedule.Factor(step - 1), 1e-15);
+        }
+
+        Assert.Equal(6.987712e-4, schedule.Factor(3999), 1e-9);
+        Assert.Equal("InverseSquareRoot(512, 4000)", schedule.ToString());
+        Assert.Throws<ArgumentOutOfRangeException>(() => new InverseSquareRoot(0));
+        Assert.Throws<ArgumentOutOfRangeException>(() => new InverseSquareRoot(512, 0));
+        Assert.Throws<ArgumentOutOfRangeException>(() => schedule.Factor(-1));
+    }
+
     [Fact]
     public void The_schedule_has_the_shape_of_nanoGPT()
     {

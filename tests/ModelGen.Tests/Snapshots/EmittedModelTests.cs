@@ -36,6 +36,13 @@ public sealed class EmittedModelTests
     public void Codes_of_words() => Snapshot.VerifyFiles(Emit("WordAutoencoder", "TinyWords", DeclaredArgument.Of("Vocab", 7L), DeclaredArgument.Of("Code", 3L))
         .Where(f => f.Name.Contains("Predict", StringComparison.Ordinal) || f.Name.Contains("Inference", StringComparison.Ordinal)));
 
+    /// <summary>The surface, and the plans that fill and read what a decoder remembers of its source.</summary>
+    [Fact]
+    public void Transformer() => Snapshot.VerifyFiles(Emit("Transformer", "TinyTransformer",
+        DeclaredArgument.Of("EncoderLayers", 1L), DeclaredArgument.Of("DecoderLayers", 1L), DeclaredArgument.Of("DModel", 8L), DeclaredArgument.Of("Heads", 2L), DeclaredArgument.Of("FeedForward", 16L),
+        DeclaredArgument.Of("SourceVocab", 7L), DeclaredArgument.Of("TargetVocab", 9L), DeclaredArgument.Of("Context", 6L), DeclaredArgument.Of("MaxBatch", 2L))
+        .Where(f => !f.Name.Contains("Kernels", StringComparison.Ordinal) && !f.Name.Contains("Offsets", StringComparison.Ordinal)));
+
     private static IEnumerable<(string Name, string Text)> Emit(string family, string name, params DeclaredArgument[] arguments)
         => ModelCompiler.Compile(new ModelSpec(new TypeIdentity("Example", [], name, "public", "Example." + name), family, new(arguments), null, null), CacheSizes.Default, CancellationToken.None)
             .Files.Select(f => (f.HintName, f.Text));

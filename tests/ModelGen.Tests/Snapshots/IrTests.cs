@@ -71,6 +71,18 @@ public sealed class IrTests
         DeclaredArgument.Of("TargetVocab", 6L),
         DeclaredArgument.Of("Attention", 2L));
 
+    private static readonly ModelSpec TinyTransformer = Spec(
+        "Transformer",
+        new TrainingSpec(2, 4) { SourceLength = 3 },
+        DeclaredArgument.Of("EncoderLayers", 1L),
+        DeclaredArgument.Of("DecoderLayers", 1L),
+        DeclaredArgument.Of("DModel", 8L),
+        DeclaredArgument.Of("Heads", 2L),
+        DeclaredArgument.Of("FeedForward", 16L),
+        DeclaredArgument.Of("SourceVocab", 7L),
+        DeclaredArgument.Of("TargetVocab", 9L),
+        DeclaredArgument.Of("Context", 6L));
+
     private static readonly ModelSpec TinyMlp = Spec("Mlp", new TrainingSpec(2, 0), DeclaredArgument.Of("Sizes", [3, 5, 2]));
 
     [Fact]
@@ -87,6 +99,11 @@ public sealed class IrTests
 
     [Fact]
     public void Gpt_differentiated() => Snapshot.Verify(GraphPrinter.Print(Differentiate(TinyGpt)));
+
+    /// <summary>The encoder, which ends with what it remembers; the decoder; and both as a training step has them.</summary>
+    [Fact]
+    public void Transformer_as_built()
+        => Snapshot.VerifyFiles(new[] { "Encode", "Decode", "Step" }.Select(entry => ($"{entry}.txt", GraphPrinter.Print(FamilyRegistry.Get("Transformer").Describe(TinyTransformer).Entry(entry).Build()))));
 
     [Fact]
     public void Lstm_as_built() => Snapshot.Verify(GraphPrinter.Print(Build(TinyLstm, BuildMode.Inference)));

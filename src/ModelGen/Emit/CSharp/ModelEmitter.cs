@@ -112,7 +112,7 @@ internal static class ModelEmitter
         {
             string shape = string.Join(", ", parameter.Shape.Dims);
             w.Line($"    new(\"{parameter.ParameterName}\", [{shape}], {CodeWriter.Number(offset)}, {(parameter.TransposedInFile ? "true" : "false")}, "
-                + $"{parameter.Initializer.Kind}, {CodeWriter.Literal(parameter.Initializer.Scale)}, {(parameter.WeightDecay ? "true" : "false")}){(offset >= plans.Layout.TrainedElements ? " { IsFrozen = true }" : "")},");
+                + $"{parameter.Initializer.Kind}, {CodeWriter.Literal(parameter.Initializer.Scale)}, {(parameter.WeightDecay ? "true" : "false")}){(parameter.IsTable ? " { IsTable = true }" : offset >= plans.Layout.TrainedElements ? " { IsFrozen = true }" : "")},");
         }
 
         w.Line("  ])");

@@ -45,9 +45,13 @@ internal sealed class Placement
     /// <summary>The value whose contributions a gradient's rows are.</summary>
     public static Value GradientValue(Value value) => value.Op is PadRows ? value.Node.Inputs[0] : value;
 
-    /// <summary>Where a contribution to a gradient is stored: in the parameter's first rows.</summary>
+    /// <summary>Where a contribution to a gradient is stored: in the parameter's rows that it is of.</summary>
     public TensorView GradientPlace(GradientContribution gradient)
-        => TensorView.Dense(new View(_layout.Gradient(gradient.Parameter), 0), GradientValue(gradient.Value).Shape);
+    {
+        Shape shape = GradientValue(gradient.Value).Shape;
+        long above = gradient.Value.Op is PadRows { Offset: > 0 and int rows } ? rows * shape.DropFirst().MaximumElements : 0;
+        return TensorView.Dense(new View(_layout.Gradient(gradient.Parameter), above), shape);
+    }
 
     public TensorView StatePlace(string state, Shape shape) => TensorView.Dense(new View(_layout.State(state, shape), 0), shape);
 
@@ -121,6 +125,8 @@ internal sealed class Placement
             case SelectRow select:
                 TensorView rows = seen with { Strides = new([.. seen.Strides.Where((_, i) => i != from.Rank - 2)]) };
                 return select.Row == 0 ? rows : rows.Move((long)select.Row * TensorView.Literal(seen.Strides[from.Rank - 2]));
+            case SliceRows slice:
+                return seen.Move((long)slice.Offset * TensorView.Literal(seen.Strides[0]));
             case RowsAtPosition:
                 return seen with { Base = seen.Base with { PositionStride = TensorView.Literal(seen.Strides[0]) } };
             case LastRow when seen.MatrixStride(value.Node.Inputs[0].Type) is { } stride:

@@ -227,9 +227,11 @@ internal static class LoweringRules
         }
         else
         {
-            int rows = content.Shape[0].Maximum;
-            lowering.Copy(content, place, StoreMode.Replace, node.Name, lowering.PositionOf(node));
-            Zeros(place.Move((long)rows * columns), value.Shape.WithFirst(value.Shape[0].Maximum - rows));
+            int above = ((PadRows)node.Op).Offset, end = above + content.Shape[0].Maximum;
+            long row = value.Shape.DropFirst().MaximumElements;
+            lowering.Copy(content, place.Move(above * row), StoreMode.Replace, node.Name, lowering.PositionOf(node));
+            Zeros(place, value.Shape.WithFirst(above));
+            Zeros(place.Move(end * row), value.Shape.WithFirst(value.Shape[0].Maximum - end));
         }
 
         void Zeros(TensorView part, Shape shape)
