@@ -14,5 +14,6 @@ internal static class ZooRows
         new GradientsRow(),
         new SeriesRow(),
         new TranslateRow(),
+        new TransformerRow(),
     ];
 }
