@@ -15,5 +15,6 @@ internal static class ZooRows
         new SeriesRow(),
         new TranslateRow(),
         new TransformerRow(),
+        new InContextRow(),
     ];
 }

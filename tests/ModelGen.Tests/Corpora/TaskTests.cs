@@ -75,44 +75,51 @@ public sealed class TaskTests
     {
         var random = new CounterRandom(5);
         var rules = new HashSet<string>[] { [], [] };
-        var tokens = new int[FewShotMappings.MaximumPairs * FewShotMappings.PairLength];
+        var tokens = new int[100 * FewShotMappings.PairLength];
         for (int trial = 0; trial < 4000; trial++)
         {
             bool heldOut = trial % 4 == 3;
             FewShotMappings.Write(ref random, heldOut, tokens);
-            var first = new Dictionary<int, int>();
-            var second = new Dictionary<int, int>();
-            var inputs = new HashSet<(int, int)>();
-            bool? swapped = null;
+            var digits = new SortedDictionary<int, int>();
             for (int i = 0; i < tokens.Length; i += FewShotMappings.PairLength)
-            {
-                Assert.True(inputs.Add((tokens[i], tokens[i + 1])));
-                (int one, int other) = (tokens[i + 3], tokens[i + 4]);
-                swapped ??= one > other;
-                Assert.Equal(swapped, one > other);
-                if (one > other)
-                    (one, other) = (other, one);
-                Assert.Equal(one, first.TryGetValue(tokens[i], out int known) ? known : first[tokens[i]] = one);
-                Assert.Equal(other, second.TryGetValue(tokens[i + 1], out known) ? known : second[tokens[i + 1]] = other);
-            }
-            Assert.Equal(FewShotMappings.Choices, first.Values.Distinct().Count());
-            rules[heldOut ? 1 : 0].Add(string.Join(',', first.OrderBy(p => p.Key).Select(p => p.Value).Concat(second.OrderBy(p => p.Key).Select(p => p.Value))) + swapped);
+                Assert.Equal(tokens[i + 1], digits.TryGetValue(tokens[i], out int known) ? known : digits[tokens[i]] = tokens[i + 1]);
+            Assert.Equal(FewShotMappings.Choices, digits.Values.Distinct().Count());
+            Assert.All(digits.Values, digit => Assert.InRange(digit, FewShotMappings.Choices, FewShotMappings.VocabularySize - 1));
+            rules[heldOut ? 1 : 0].Add(string.Join(',', digits.Values));
         }
         Assert.Empty(rules[0].Intersect(rules[1]));
         Assert.True(rules[0].Count > 2500);
-        Assert.Equal("a p → 1 6 ;", FewShotMappings.Show([0, 5, 20, 10, 15, 21]));
-        Assert.Throws<ArgumentException>(() => { var other = new CounterRandom(1); FewShotMappings.Write(ref other, false, new int[7]); });
+        Assert.Equal("a 1 h 8", FewShotMappings.Show([0, 8, 7, 15]));
+        Assert.True(FewShotMappings.IsAnswer(1) && !FewShotMappings.IsAnswer(2));
+        Assert.Throws<ArgumentException>(() =>
+        {
+            var other = new CounterRandom(1);
+            FewShotMappings.Write(ref other, false, new int[7]);
+        });
     }
 
-    /// <summary>Without a pair: two orders of five times five digits. With one: a shared letter is known, others one of the four digits left.</summary>
+    /// <summary>Without a pair, one of eight digits. With one: the same letter again, or one of seven digits. Then by counting prompts.</summary>
     [Fact]
     public void The_best_accuracy_of_few_shots_is_known()
     {
-        Assert.Equal(0.02, FewShotMappings.BestAccuracy(0), 1e-9);
-        Assert.Equal((8 / 24.0 / 4) + (16 / 24.0 / 16), FewShotMappings.BestAccuracy(1), 3e-3);
-        Assert.Equal(1, FewShotMappings.BestAccuracy(24), 1e-9);
-        double[] curve = [.. Enumerable.Range(0, 12).Select(FewShotMappings.BestAccuracy)];
-        Assert.Equal(curve.Order(), curve);
+        Assert.Equal(1 / 8.0, FewShotMappings.BestAccuracy(0), 1e-12);
+        Assert.Equal((1 / 8.0) + (7 / 8.0 / 7), FewShotMappings.BestAccuracy(1), 1e-12);
+        Assert.Equal(1, FewShotMappings.BestAccuracy(400), 1e-9);
+        var random = new CounterRandom(9);
+        double[] sums = new double[11];
+        const int Trials = 20_000;
+        for (int trial = 0; trial < Trials; trial++)
+        {
+            var seen = new HashSet<int>();
+            for (int shots = 0; shots < sums.Length; shots++)
+            {
+                int letter = random.NextInt32(8);
+                sums[shots] += seen.Contains(letter) ? 1 : 1.0 / (8 - seen.Count);
+                seen.Add(letter);
+            }
+        }
+        for (int shots = 0; shots < sums.Length; shots++)
+            Assert.Equal(sums[shots] / Trials, FewShotMappings.BestAccuracy(shots), 0.012);
     }
 
     [Fact]
