@@ -82,6 +82,17 @@ public enum AttentionPattern
 
     /// <summary>The latest ones, as many as <c>Window</c> says, its own included (Beltagy et al., "Longformer: The Long-Document Transformer", 2020, section 3.1).</summary>
     Window,
+
+    /// <summary>
+    /// The latest ones, as many as <c>Stride</c> says, and of those before, every one at a multiple of that distance (Child et al., "Generating Long Sequences with
+    /// Sparse Transformers", 2019, section 4.2).
+    /// </summary>
+    Strided,
+
+    /// <summary>
+    /// Those of its own block of <c>Stride</c> positions and, of every block before, the last <c>SummaryTokens</c> (Child et al. 2019, section 4.2).
+    /// </summary>
+    Fixed,
 }
 
 /// <summary>How a Transformer knows where a token stands.</summary>

@@ -51,6 +51,21 @@ public sealed class GptAttribute : Attribute
     /// </summary>
     public int Window { get; set; }
 
+    /// <summary>
+    /// With <see cref="AttentionPattern.Window"/>, how many of a sequence's first positions are seen by all later ones beside the window: global attention (Beltagy et al. 2020,
+    /// section 3.1). A session's ring keeps them. Default: 0.
+    /// </summary>
+    public int GlobalTokens { get; set; }
+
+    /// <summary>
+    /// With <see cref="AttentionPattern.Strided"/> and <see cref="AttentionPattern.Fixed"/>, how many of the latest positions are seen, or how many a block has: 1 or more. About the square root of the
+    /// length makes work least.
+    /// </summary>
+    public int Stride { get; set; }
+
+    /// <summary>With <see cref="AttentionPattern.Fixed"/>, how many of a block's last positions are seen by all later blocks: 1 to <see cref="Stride"/>. Default: 1.</summary>
+    public int SummaryTokens { get; set; } = 1;
+
     /// <summary>How the model knows where a token stands. Default: <see cref="PositionEncoding.Learned"/>.</summary>
     public PositionEncoding Positions { get; set; }
 

@@ -70,6 +70,67 @@ public static unsafe class AttentionBias
         }
     }
 
+    /// <summary>As <see cref="Linear"/>, added to the scores of keys that are listed, none of which is behind the query.</summary>
+    /// <param name="scores">The scores.</param>
+    /// <param name="keys">The keys' positions.</param>
+    /// <param name="count">How many there are.</param>
+    /// <param name="query">The query's position.</param>
+    /// <param name="slope">The head's slope.</param>
+    public static void LinearOfListed(float* scores, int* keys, int count, int query, float slope)
+    {
+        for (int j = 0; j < count; j++)
+        {
+            scores[j] -= slope * (query - keys[j]);
+        }
+    }
+
+    /// <summary>As <see cref="Buckets"/>, added to the scores of keys that are listed in their order, none of which is behind the query.</summary>
+    /// <param name="scores">The scores.</param>
+    /// <param name="keys">The keys' positions.</param>
+    /// <param name="count">How many there are.</param>
+    /// <param name="query">The query's position.</param>
+    /// <param name="starts">The least distance of each bucket.</param>
+    /// <param name="table">The head's number of the first bucket.</param>
+    /// <param name="step">Elements from there to that of the next bucket.</param>
+    /// <param name="factor">The factor.</param>
+    public static void BucketsOfListed(float* scores, int* keys, int count, int query, ReadOnlySpan<int> starts, float* table, int step, float factor)
+    {
+        for (int j = 0, bucket = starts.Length - 1; j < count; j++)
+        {
+            bucket = Nearer(starts, bucket, query - keys[j]);
+            scores[j] += table[(long)bucket * step] * factor;
+        }
+    }
+
+    /// <summary>The gradient of <see cref="BucketsOfListed"/>, added to what is there.</summary>
+    /// <param name="cotangents">The cotangents of the scores.</param>
+    /// <param name="keys">The keys' positions.</param>
+    /// <param name="count">How many there are.</param>
+    /// <param name="query">The query's position.</param>
+    /// <param name="starts">The least distance of each bucket.</param>
+    /// <param name="table">Where the sum of the head's first bucket is.</param>
+    /// <param name="step">Elements from there to that of the next bucket.</param>
+    /// <param name="factor">The factor.</param>
+    public static void SumsOfListed(float* cotangents, int* keys, int count, int query, ReadOnlySpan<int> starts, float* table, int step, float factor)
+    {
+        for (int j = 0, bucket = starts.Length - 1; j < count; j++)
+        {
+            bucket = Nearer(starts, bucket, query - keys[j]);
+            table[(long)bucket * step] += cotangents[j] * factor;
+        }
+    }
+
+    // The last bucket that begins at a distance or before, from one on that begins no nearer than that.
+    private static int Nearer(ReadOnlySpan<int> starts, int bucket, int distance)
+    {
+        while (starts[bucket] > distance)
+        {
+            bucket--;
+        }
+
+        return bucket;
+    }
+
     // The part of a row that a bucket has.
     private static (int From, int To) Range(int bucket, int first, int count, ReadOnlySpan<int> starts, bool both)
     {

@@ -43,6 +43,8 @@ internal enum AttentionPattern
 {
     Full,
     Window,
+    Strided,
+    Fixed,
 }
 
 internal enum PositionEncoding

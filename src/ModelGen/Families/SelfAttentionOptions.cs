@@ -19,6 +19,9 @@ internal sealed record SelfAttentionOptions(AttentionPattern Pattern, int Window
         spec.Int("Window", 0),
         spec.Choice("Positions", PositionEncoding.Learned))
     {
+        GlobalTokens = spec.Int("GlobalTokens", 0),
+        Stride = spec.Int("Stride", 0),
+        SummaryTokens = spec.Int("SummaryTokens", 1),
         RelativeBuckets = spec.Int("RelativeBuckets", 32),
         RelativeDistance = spec.Int("RelativeDistance", 128),
     };
@@ -30,8 +33,20 @@ internal sealed record SelfAttentionOptions(AttentionPattern Pattern, int Window
     /// <summary>Whether decoding needs the latest keys alone, and no position beyond them.</summary>
     public bool IsEndless => Pattern == AttentionPattern.Window && Positions != PositionEncoding.Learned;
 
+    public int GlobalTokens { get; private init; }
+
+    public int Stride { get; private init; }
+
+    public int SummaryTokens { get; private init; }
+
     /// <summary>What a query sees. A window counts its own position, and a range distances.</summary>
-    public KeyRange Range => Pattern == AttentionPattern.Window ? KeyRange.Causal with { Window = Window - 1 } : KeyRange.Causal;
+    public KeyRange Range => Pattern switch
+    {
+        AttentionPattern.Window => KeyRange.Causal with { Window = Window - 1, Pattern = GlobalTokens > 0 ? new GlobalKeys(GlobalTokens) : null },
+        AttentionPattern.Strided => KeyRange.Causal with { Pattern = new StridedKeys(Stride) },
+        AttentionPattern.Fixed => KeyRange.Causal with { Pattern = new FixedKeys(Stride, SummaryTokens) },
+        _ => KeyRange.Causal,
+    };
 
     /// <summary>What is added to the scores of queries that see no key behind them.</summary>
     public ScoreBias? Bias => Positions switch
@@ -56,6 +71,21 @@ internal sealed record SelfAttentionOptions(AttentionPattern Pattern, int Window
                 yield return FileOption.Of("Window", Window);
             }
 
+            if (GlobalTokens > 0)
+            {
+                yield return FileOption.Of("GlobalTokens", GlobalTokens);
+            }
+
+            if (Pattern is AttentionPattern.Strided or AttentionPattern.Fixed)
+            {
+                yield return FileOption.Of("Stride", Stride);
+            }
+
+            if (Pattern == AttentionPattern.Fixed)
+            {
+                yield return FileOption.Of("SummaryTokens", SummaryTokens);
+            }
+
             if (Positions != PositionEncoding.Learned)
             {
                 yield return FileOption.Of("Positions", Positions);
@@ -71,7 +101,10 @@ internal sealed record SelfAttentionOptions(AttentionPattern Pattern, int Window
 
     /// <summary>The rows of a cache of keys or values: those of the context, unless a window and a run are less.</summary>
     public double CacheRows(int context)
-        => Pattern == AttentionPattern.Window && (context == 0 || Window - 1.0 + CommonPrograms.LargestChunk < context) ? Window - 1.0 + CommonPrograms.LargestChunk : context;
+    {
+        double ring = GlobalTokens + Window - 1.0 + CommonPrograms.LargestChunk;
+        return Pattern == AttentionPattern.Window && (context == 0 || ring < context) ? ring : context;
+    }
 
     /// <summary>Checks the arguments; the result says whether sizes may be computed from them.</summary>
     public bool Validate(ModelSpec spec, ArgumentChecks checks, Action<SpecProblem> report)
@@ -98,22 +131,34 @@ internal sealed record SelfAttentionOptions(AttentionPattern Pattern, int Window
 
     private bool ValidatePattern(ModelSpec spec, ArgumentChecks checks, Action<SpecProblem> report)
     {
-        if (Pattern != AttentionPattern.Window)
+        (string Name, string Patterns, bool Holds)[] sizes =
+        [
+            ("Window", "AttentionPattern.Window has a window", Pattern == AttentionPattern.Window),
+            ("GlobalTokens", "AttentionPattern.Window has global tokens", Pattern == AttentionPattern.Window),
+            ("Stride", "AttentionPattern.Strided and AttentionPattern.Fixed have a stride", Pattern is AttentionPattern.Strided or AttentionPattern.Fixed),
+            ("SummaryTokens", "AttentionPattern.Fixed has summaries", Pattern == AttentionPattern.Fixed),
+        ];
+        foreach ((string name, string patterns, bool holds) in sizes)
         {
-            if (spec.Int("Window", 0) != 0)
+            if (!holds && spec.Has(name))
             {
-                report(new SpecProblem(DiagnosticIds.UnsupportedCombination, "Window", ["Window", $"AttentionPattern.{Pattern}", "only AttentionPattern.Window has a window"]));
-                return false;
+                report(new SpecProblem(DiagnosticIds.UnsupportedCombination, name, [name, $"AttentionPattern.{Pattern}", $"only {patterns}"]));
             }
-
-            return true;
         }
 
-        if (spec.Flag("AttentionWeights", false))
+        if (Pattern != AttentionPattern.Full && spec.Flag("AttentionWeights", false))
         {
-            report(new SpecProblem(DiagnosticIds.UnsupportedCombination, "AttentionWeights", ["AttentionWeights", $"AttentionPattern.{Pattern}", "a sequence's weights are handed out for all its positions, of which caches keep the latest"]));
+            report(new SpecProblem(DiagnosticIds.UnsupportedCombination, "AttentionWeights", ["AttentionWeights", $"AttentionPattern.{Pattern}", "weights are handed out for all positions of a sequence, of which each sees a part"]));
         }
 
-        return checks.RequireSize("Window") && checks.AtMost("Window", "Window", Window, KeyRange.LargestWindow);
+        return Pattern switch
+        {
+            AttentionPattern.Window => Size("Window", Window) && checks.OptionalSize("GlobalTokens", minimum: 0) && checks.AtMost("GlobalTokens", "GlobalTokens", GlobalTokens, KeyRange.LargestWindow),
+            AttentionPattern.Strided => Size("Stride", Stride),
+            AttentionPattern.Fixed => Size("Stride", Stride) && checks.OptionalSize("SummaryTokens") && checks.AtMost("SummaryTokens", "SummaryTokens", SummaryTokens, Stride),
+            _ => true,
+        };
+
+        bool Size(string name, int value) => checks.RequireSize(name) && checks.AtMost(name, name, value, KeyRange.LargestWindow);
     }
 }

@@ -21,6 +21,9 @@ internal sealed class AppendRowsKernel(string name, IReadOnlyList<KernelOperand>
     /// <summary>Whether position p lies in row p modulo <see cref="StateRows"/>; otherwise, rows beyond the last are not written.</summary>
     public bool IsRing { get; } = isRing;
 
+    /// <summary>Of a ring, the first positions, which stay in their rows while those behind go around.</summary>
+    public int Kept { get; init; }
+
     public bool Has(string operand)
     {
         foreach (KernelOperand o in Operands)

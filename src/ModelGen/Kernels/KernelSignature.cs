@@ -56,13 +56,13 @@ internal static class KernelSignature
                 text.Append('|').Append(k.Op).Append(' ').Append(k.Batch).Append('x').Append(k.Queries).Append('x').Append(k.Keys);
                 break;
             case AppendRowsKernel k:
-                text.Append('|').Append(k.Batch).Append('x').Append(k.Rows).Append('x').Append(k.Columns).Append(" to ").Append(k.StateRows).Append(k.IsRing);
+                text.Append('|').Append(k.Batch).Append('x').Append(k.Rows).Append('x').Append(k.Columns).Append(" to ").Append(k.StateRows).Append(k.IsRing).Append(k.Kept);
                 break;
             case EmbeddingKernel k:
                 text.Append('|').Append(k.Rows).Append('x').Append(k.Columns);
                 break;
             case ScatterKernel k:
-                text.Append('|').Append(k.Rows).Append('x').Append(k.Columns).Append(" of ").Append(k.Sequences).Append('x').Append(k.Positions).Append(' ').Append(k.PositionStride).Append(k.IsRing ? " ring" : "");
+                text.Append('|').Append(k.Rows).Append('x').Append(k.Columns).Append(" of ").Append(k.Sequences).Append('x').Append(k.Positions).Append(' ').Append(k.PositionStride).Append(k.IsRing ? " ring" : "").Append(k.Kept);
                 break;
             case EmbeddingGradientKernel k:
                 text.Append('|').Append(k.Rows).Append('x').Append(k.Columns).Append(" of ").Append(k.TableRows).Append(' ').Append(k.Mode);

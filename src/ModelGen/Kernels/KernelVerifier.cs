@@ -205,7 +205,7 @@ internal static class KernelVerifier
             case AttentionKernel k:
                 VerifyMatrices(k.Operands);
                 VerifyIndices(k.HasLogSumExp ? 5 : 4, k.Range.InputNames, k.Op.HasTable ? ["bias"] : []);
-                require(!k.Range.IsRing || (k.Range is { IsCached: true, IsCausal: true, Window: { } window } && window + (long)k.Queries.Maximum <= k.MaximumKeys), k, $"its ring of {k.MaximumKeys} rows does not hold what {k.Queries} queries see");
+                require(!k.Range.IsRing || (k.Range is { IsCached: true, IsCausal: true, Window: { } window } && k.Range.Kept + window + (long)k.Queries.Maximum <= k.MaximumKeys), k, $"its ring of {k.MaximumKeys} rows does not hold what {k.Queries} queries see");
                 require(k.Caches > 0 == k.Range.HasSequences && (k.Caches < 2 || k.CacheStride >= (long)k.MaximumKeys * k.Operands[1].Access.RowStride), k, $"its {k.Caches} caches lie {k.CacheStride} elements apart");
                 require(k.Range.IsCached || !(k.Range.IsCausal || k.Range.Window is not null) || k.Queries == k.Keys, k, $"it has {k.Queries} queries for {k.Keys} keys of one sequence");
                 require(!k.Range.IsCached || !k.Keys.IsDynamic, k, $"its caches have {k.Keys} rows");
@@ -223,7 +223,7 @@ internal static class KernelVerifier
             case AppendRowsKernel k:
                 VerifyMatrices(k.Operands);
                 VerifyIndices(2, new[] { "positions", "lengths" }.Where(k.Has));
-                require(k.Rows.Maximum <= k.StateRows, k, $"it appends {k.Rows} rows to {k.StateRows}");
+                require(k.Rows.Maximum <= k.StateRows - k.Kept && k.Kept >= 0 && (k.IsRing || k.Kept == 0), k, $"it appends {k.Rows} rows to {k.StateRows}");
                 break;
             default:
                 VerifyMatrices(kernel.Operands);

@@ -32,4 +32,7 @@ internal sealed class ScatterKernel(string name, IReadOnlyList<KernelOperand> op
 
     /// <summary>Whether positions go around: position p is row p modulo <see cref="Positions"/>.</summary>
     public bool IsRing { get; init; }
+
+    /// <summary>The first positions, which stay in their rows while those behind go around.</summary>
+    public int Kept { get; init; }
 }

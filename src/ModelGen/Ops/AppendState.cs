@@ -14,6 +14,9 @@ internal sealed record AppendState : KernelOperator
     /// <summary>Whether position p lies in row p modulo N.</summary>
     public bool IsRing { get; init; }
 
+    /// <summary>Of a ring, the first rows, which hold the first positions for good; the others go around behind them.</summary>
+    public int Kept { get; init; }
+
     /// <summary>Whether each sequence has a position of its own, and not the run's.</summary>
     public bool HasPositions { get; init; }
 
@@ -25,12 +28,12 @@ internal sealed record AppendState : KernelOperator
 
     public override string Mnemonic => "append_state";
 
-    public override string Attributes => string.Join(" ", new[] { IsRing ? "ring" : "", HasPositions ? "positions" : "", HasLengths ? "lengths" : "" }.Where(a => a.Length > 0));
+    public override string Attributes => string.Join(" ", new[] { IsRing ? Kept > 0 ? $"ring behind {Kept}" : "ring" : "", HasPositions ? "positions" : "", HasLengths ? "lengths" : "" }.Where(a => a.Length > 0));
 
     public override IReadOnlyList<TensorType> Infer(IReadOnlyList<TensorType> inputs)
     {
         Require(inputs.Count == 2 + InputNames.Count && inputs[1].Shape.Rank == 3 && inputs[0].Shape.Rank is 2 or 3 && inputs[0].Shape[-1] == inputs[1].Shape[-1]
-            && inputs[0].Shape[-2].IsLiteral && inputs[1].Shape[1].Maximum <= inputs[0].Shape[-2].Maximum
+            && inputs[0].Shape[-2].IsLiteral && Kept >= 0 && (IsRing || Kept == 0) && inputs[1].Shape[1].Maximum <= inputs[0].Shape[-2].Maximum - Kept
             && (inputs[0].Shape.Rank == 2 ? (Dim)1 : inputs[0].Shape[0]) == inputs[1].Shape[0], $"takes a state and rows of it and got {List(inputs)}");
         RequirePerSequence(inputs.Skip(2), inputs[1].Shape[0]);
         return Single(inputs[0]);

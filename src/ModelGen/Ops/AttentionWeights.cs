@@ -17,7 +17,7 @@ internal sealed record AttentionWeights(Attention Of, int Keys) : KernelOperator
     public override IReadOnlyList<TensorType> Infer(IReadOnlyList<TensorType> inputs)
     {
         Require(inputs.Count == (Of.HasTable ? 4 : 3) && inputs[0].Shape.Rank == 3 && inputs[1].Shape.Rank > 1 && inputs[2].Equals(TensorType.Float(inputs[0].Shape.WithLast(Of.Heads))), $"the inputs do not fit {Attributes}: {List(inputs)}");
-        Require(Of.Range is { Window: null, IsRing: false, VariesBySequence: false }, $"has no windows, rings or lengths: {Attributes}");
+        Require(Of.Range is { Window: null, Pattern: null, IsRing: false, VariesBySequence: false }, $"has no windows, patterns, rings or lengths: {Attributes}");
         Of.RequireBias(inputs);
         Require(inputs[1].Shape[-2].Maximum <= Keys, $"{inputs[1].Shape[-2]} keys are more than {Keys}");
         string? problem = Of.Range.Problem(inputs[0].Shape, inputs[1].Shape);

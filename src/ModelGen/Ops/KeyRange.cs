@@ -24,13 +24,16 @@ internal sealed record KeyRange
     /// <summary>The largest distance in positions between a query and a key that it sees; null for any.</summary>
     public int? Window { get; init; }
 
+    /// <summary>What a query sees beside or in the place of the window; null for nothing.</summary>
+    public KeyPattern? Pattern { get; init; }
+
     /// <summary>
     /// Whether keys and values are caches [N, ..], or [B, N, ..] for several sequences, whose first offset + T rows are filled. The offset is
     /// the run's position, unless <see cref="HasPositions"/>.
     /// </summary>
     public bool IsCached { get; init; }
 
-    /// <summary>Whether the caches are rings: position p lies in row p modulo N.</summary>
+    /// <summary>Whether the caches are rings: position p lies in row p modulo N; behind those that a pattern keeps, which stay where they are.</summary>
     public bool IsRing { get; init; }
 
     /// <summary>
@@ -62,14 +65,17 @@ internal sealed record KeyRange
 
     /// <summary>The attributes as the graph printer shows them.</summary>
     public string Attributes => string.Concat(
-        IsCausal ? " causal" : "", Window is { } window ? $" window={window}" : "", IsCached ? " cached" : "", IsRing ? " ring" : "", HasSequences ? " sequences" : "",
+        IsCausal ? " causal" : "", Window is { } window ? $" window={window}" : "", Pattern is null ? "" : " " + Pattern.Attributes, IsCached ? " cached" : "", IsRing ? " ring" : "", HasSequences ? " sequences" : "",
         HasPositions ? " positions" : "", HasQueryLengths ? " query_lengths" : "", HasKeyLengths ? " key_lengths" : "");
 
     /// <summary>The largest distance: what is added to a position must not overflow.</summary>
     public const int LargestWindow = 1 << 29;
 
+    /// <summary>The first keys of a sequence that a ring keeps.</summary>
+    public int Kept => Pattern?.Kept ?? 0;
+
     /// <summary>The most keys that one query sees of <paramref name="keys"/>.</summary>
-    public int MostKeysOfOne(int keys) => (int)Math.Min(keys, Window is { } window ? (IsCausal ? window : 2L * window) + 1 : keys);
+    public int MostKeysOfOne(int keys) => Pattern is not null ? Pattern.MostKeysOfOne(keys, Window) : (int)Math.Min(keys, Window is { } window ? (IsCausal ? window : 2L * window) + 1 : keys);
 
     /// <summary>The largest distances to keys before and behind a query that any of so many queries sees of so many keys.</summary>
     public (int Before, int Behind) Distances(int queries, int keys)
@@ -94,9 +100,11 @@ internal sealed record KeyRange
         bool perSequence = keys.Rank == 3 && keys[0] == batch;
         return HasSequences && !(keys.Rank == 3 && (IsCached ? HasPositions : !IsCausal && Window is null)) ? "sequences have caches and positions of their own"
             : Window < 0 ? "a window of less than the query's own position"
+            : Pattern is not null && !IsCausal ? "a pattern is of what came before"
+            : Pattern?.Problem(Window) is { } problem ? problem
             : Window > LargestWindow ? $"a window beyond {LargestWindow}, which is beyond any sequence"
             : IsCached ? !(perSequence || HasSequences || (keys.Rank == 2 && batch == (Dim)1)) ? "there is no cache for each sequence"
-                : IsRing && !(IsCausal && Window is { } window && !HasKeyLengths && window + (long)time.Maximum <= keys[-2].Maximum) ? "a ring holds the window of every query of a run, and no lengths of keys"
+                : IsRing && !(IsCausal && Window is { } window && !HasKeyLengths && Kept + window + (long)time.Maximum <= keys[-2].Maximum) ? "a ring holds the window of every query of a run, and no lengths of keys"
                 : null
             : !(perSequence || HasSequences) ? "batches differ"
             : IsRing || HasPositions ? "rings and positions are those of caches"

@@ -33,13 +33,16 @@ internal sealed record ScatterRows : KernelOperator
     /// <summary>Whether position p lies in row p modulo P.</summary>
     public bool IsRing { get; init; }
 
+    /// <summary>Of a ring, the first rows, which hold the first positions for good; the others go around behind them.</summary>
+    public int Kept { get; init; }
+
     public override string Mnemonic => "scatter_rows";
 
-    public override string Attributes => IsRing ? "ring" : "";
+    public override string Attributes => IsRing ? Kept > 0 ? $"ring behind {Kept}" : "ring" : "";
 
     public override IReadOnlyList<TensorType> Infer(IReadOnlyList<TensorType> inputs)
     {
-        Require((inputs.Count == 4 || (inputs.Count == 3 && !IsRing)) && inputs[0].Shape.Rank == inputs.Count - 1 && inputs[1].Element == ElementType.Float32 && inputs[0].Shape[-1] == inputs[1].Shape[-1]
+        Require((inputs.Count == 4 || (inputs.Count == 3 && !IsRing)) && Kept >= 0 && (IsRing || Kept == 0) && Kept < inputs[0].Shape[1].Maximum && inputs[0].Shape.Rank == inputs.Count - 1 && inputs[1].Element == ElementType.Float32 && inputs[0].Shape[-1] == inputs[1].Shape[-1]
             && inputs.Skip(2).All(i => i.Element == ElementType.Int32 && i.Shape.Rank == 1 && RowExtent.Of(i.Shape[0]) == inputs[1].Shape.Rows),
             $"takes states, rows of them and where each goes, and got {List(inputs)}");
         return Single(inputs[0]);

@@ -48,7 +48,7 @@ internal static class BatchSequences
                     {
                         name = node.Name + "." + name;
                         Value all = b.Add(new SequenceStates(name, Shape.Of(sequences.Classes, caches.Rows(cached), rows.Shape[-1])), name);
-                        return b.Add(new ScatterRows { IsRing = cached.IsRing }, name, all, rows, Sequences(b), Positions(b, node));
+                        return b.Add(new ScatterRows { IsRing = cached.IsRing, Kept = cached.IsRing ? cached.Kept : 0 }, name, all, rows, Sequences(b), Positions(b, node));
                     }
 
                     return b.AddMany(attention with { Range = cached }, node.Name, [inputs[0], Cache("key_cache", inputs[1]), Cache("value_cache", inputs[2]), Sequences(b), Positions(b, node), .. inputs.Skip(3)]);

@@ -15,10 +15,10 @@ internal readonly record struct SequenceCaches(int Context, int Steps)
     /// <exception cref="GraphException">Attention sees everything, and a sequence has no end.</exception>
     public KeyRange Cached(KeyRange range)
     {
-        bool isRing = range.Window is { } window && (Context == 0 || window + (long)Steps < Context);
+        bool isRing = range.Window is { } window && (Context == 0 || range.Kept + window + (long)Steps < Context);
         return isRing || Context > 0 ? range with { IsCached = true, IsRing = isRing } : throw new GraphException($"attention{range.Attributes}: a sequence without end has no cache for all its keys");
     }
 
     /// <summary>Rows of a cache that <see cref="Cached"/> gave the range of.</summary>
-    public int Rows(KeyRange cached) => cached.IsRing ? cached.Window!.Value + Steps : Context;
+    public int Rows(KeyRange cached) => cached.IsRing ? cached.Kept + cached.Window!.Value + Steps : Context;
 }

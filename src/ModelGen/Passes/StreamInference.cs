@@ -23,7 +23,7 @@ internal static class StreamInference
             Value Cache(string owner, string name, Value rows, KeyRange cached)
             {
                 var state = builder.Add(new StateRead(owner + "." + name, Shape.Of(caches.Rows(cached), rows.Shape[-1])), owner + "." + name);
-                return builder.Add(new AppendState { IsRing = cached.IsRing }, owner + "." + name, state, rows);
+                return builder.Add(new AppendState { IsRing = cached.IsRing, Kept = cached.IsRing ? cached.Kept : 0 }, owner + "." + name, state, rows);
             }
 
             if (node.Op is AttentionWeights { Of.Range: { IsCausal: true, IsCached: false } seen } weights)

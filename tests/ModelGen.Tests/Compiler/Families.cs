@@ -42,6 +42,9 @@ internal static class Families
         yield return ("gpt with a window and no positions", Spec("Gpt", 2, 9, [I("Layers", 2), I("DModel", 8), I("Heads", 4), I("KeyValueHeads", 2), I("Vocab", 11), I("Attention", 1), I("Window", 2), I("Positions", 1)]));
         yield return ("gpt with linear biases", Spec("Gpt", 2, 9, [I("Layers", 2), I("DModel", 9), I("Heads", 3), I("Vocab", 11), I("Context", 12), I("Attention", 1), I("Window", 5), I("Positions", 2)]));
         yield return ("gpt with relative biases", Spec("Gpt", 2, 9, [I("Layers", 2), I("DModel", 8), I("Heads", 4), I("KeyValueHeads", 2), I("Vocab", 11), I("Context", 12), I("Positions", 3), I("RelativeBuckets", 6), I("RelativeDistance", 8)]));
+        yield return ("gpt with global tokens", Spec("Gpt", 2, 9, [I("Layers", 2), I("DModel", 8), I("Heads", 2), I("Vocab", 11), I("Attention", 1), I("Window", 3), I("GlobalTokens", 2), I("Positions", 3), I("RelativeBuckets", 4), I("RelativeDistance", 8)]));
+        yield return ("gpt with a stride", Spec("Gpt", 2, 9, [I("Layers", 2), I("DModel", 8), I("Heads", 2), I("Vocab", 11), I("Context", 12), I("Attention", 2), I("Stride", 3)]));
+        yield return ("gpt with blocks", Spec("Gpt", 2, 9, [I("Layers", 2), I("DModel", 8), I("Heads", 2), I("KeyValueHeads", 1), I("Vocab", 11), I("Context", 12), I("Attention", 3), I("Stride", 4), I("SummaryTokens", 2), I("Positions", 2)]));
         yield return ("gpt of one of everything", Spec("Gpt", 1, 1, I("Layers", 1), I("DModel", 1), I("Heads", 1), I("Vocab", 2), I("Context", 1)));
         foreach ((int number, string loss) in new[] { (0, "cross-entropy"), (1, "squared error"), (2, "binary cross-entropy") })
         {

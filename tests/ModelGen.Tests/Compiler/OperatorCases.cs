@@ -415,7 +415,7 @@ internal static class OperatorCases
             Value state = b.Add(new StateRead(name, batch == (Dim)1 && !range.VariesBySequence ? Shape.Of(keys, columns) : Shape.Of(batch, keys, columns)), name);
             List<Value> inputs = [state, Rows("new_" + name, queries, op.KeyValueHeads)];
             inputs.AddRange(range.InputNames.Where(n => n != "keyLengths").Select(Given));
-            return b.Add(new AppendState { IsRing = range.IsRing, HasPositions = range.HasPositions, HasLengths = range.HasQueryLengths }, name, [.. inputs]);
+            return b.Add(new AppendState { IsRing = range.IsRing, Kept = range.IsRing ? range.Kept : 0, HasPositions = range.HasPositions, HasLengths = range.HasQueryLengths }, name, [.. inputs]);
         }
 
         return b.Add(op, "y", [Rows("q", queries, op.Heads), Memory("k"), Memory("v"), .. given, .. BiasTable(b, op)]);
@@ -429,6 +429,29 @@ internal static class OperatorCases
     [
         new AlibiBias(), new RelativeBias(8, 20, false), new RelativeBias(6, 9, true), new RelativeBias(32, 20, false), new RelativeBias(32, 128, true), new RelativeBias(2, 3, false),
     ];
+
+    /// <summary>Patterns of keys that do not lie side by side, with and without lengths, over sequences and over caches.</summary>
+    public static IEnumerable<KeyRange> Patterns(bool cached)
+    {
+        int number = 0;
+        foreach (KeyRange pattern in new KeyRange[]
+        {
+            new() { Window = 2, Pattern = new GlobalKeys(3) }, new() { Window = 0, Pattern = new GlobalKeys(1) }, new() { Pattern = new StridedKeys(3) }, new() { Pattern = new StridedKeys(1) },
+            new() { Pattern = new StridedKeys(50) }, new() { Pattern = new FixedKeys(4, 1) }, new() { Pattern = new FixedKeys(3, 2) }, new() { Pattern = new FixedKeys(5, 5) },
+        })
+        {
+            foreach (int lengths in new[] { 0, number++ % 3 + 1 })
+            {
+                KeyRange range = pattern with { IsCausal = true, IsCached = cached, HasQueryLengths = (lengths & 1) != 0, HasKeyLengths = (lengths & 2) != 0, HasPositions = cached && number % 2 == 0 };
+                yield return range;
+                if (cached && range is { Window: not null, HasKeyLengths: false })
+                {
+                    yield return range with { IsRing = true };
+                    yield return range with { IsRing = true, HasPositions = true };
+                }
+            }
+        }
+    }
 
     /// <summary>Every combination of the rules of a key range that makes sense, with some windows.</summary>
     public static IEnumerable<KeyRange> Ranges(bool cached)
@@ -472,6 +495,16 @@ internal static class OperatorCases
         int drawn = 0;
         foreach (bool cached in new[] { false, true })
         {
+            foreach (KeyRange range in Patterns(cached))
+            {
+                ScoreBias? bias = Enumerable.Range(0, 4).Select(i => i < 2 ? null : i == 2 ? Biases[0] : Biases[1]).ElementAt(drawn++ % 4);
+                foreach ((int batch, int queries, int heads, int keyHeads, int headDim) in new[] { (2, 9, 4, 2, 3), (1, 1, 2, 2, 19), (3, 5, 2, 1, 16) })
+                {
+                    var op = new Attention(heads, keyHeads, headDim, 0.5, range) { Bias = bias };
+                    yield return Case($"attention to a pattern b={batch} q={queries} {op.Attributes}", b => [Attend(b, op, batch, queries, cached ? 17 : queries)], hasGradient: !cached);
+                }
+            }
+
             foreach (KeyRange range in Ranges(cached))
             {
                 // One bias after the other, for ranges of every kind.

@@ -86,10 +86,23 @@ public sealed class RandomFamilyTests
     /// <summary>Full attention as often as all patterns together.</summary>
     private static IEnumerable<DeclaredArgument> Attention(Random random)
     {
-        if (random.Next(2) == 0)
+        var pattern = (AttentionPattern)Math.Max(0, random.Next(7) - 3);
+        yield return Of("Attention", (int)pattern);
+        int stride = Size(random, 6);
+        if (pattern is AttentionPattern.Window)
         {
-            yield return Of("Attention", (int)AttentionPattern.Window);
-            yield return Of("Window", Size(random, 6));
+            yield return Of("Window", stride);
+            yield return Of("GlobalTokens", Math.Max(0, random.Next(12) - 6));
+        }
+
+        if (pattern is AttentionPattern.Strided or AttentionPattern.Fixed)
+        {
+            yield return Of("Stride", stride);
+        }
+
+        if (pattern is AttentionPattern.Fixed)
+        {
+            yield return Of("SummaryTokens", 1 + random.Next(stride));
         }
 
         var positions = (PositionEncoding)random.Next(4);

@@ -374,9 +374,10 @@ internal sealed class ReferenceInterpreter
             {
                 if (append.IsRing || position + time < stateRows)
                 {
+                    int row = append.IsRing ? RingRow(position + time, stateRows, append.Kept) : position + time;
                     for (int c = 0; c < rows.Columns; c++)
                     {
-                        result[(batch * stateRows) + ((position + time) % stateRows), c] = rows[(batch * steps) + time, c];
+                        result[(batch * stateRows) + row, c] = rows[(batch * steps) + time, c];
                     }
                 }
             }
@@ -397,7 +398,7 @@ internal sealed class ReferenceInterpreter
         for (int row = 0; row < inputs[1].Rows; row++)
         {
             int position = inputs.Length == 4 ? (int)inputs[3].Data[row] : 0;
-            position = node.Op is ScatterRows { IsRing: true } ? position % positions : position;
+            position = node.Op is ScatterRows { IsRing: true } ring ? RingRow(position, positions, ring.Kept) : position;
             inputs[1].Data.AsSpan(row * result.Columns, result.Columns).CopyTo(result.Data.AsSpan((((int)inputs[2].Data[row] * positions) + position) * result.Columns));
         }
 
@@ -482,8 +483,10 @@ internal sealed class ReferenceInterpreter
         int position = offset + time;
         bool Sees(int key) => key < present && time < queries && (range.IsRing || position < rows || !range.IsCached)
             && (!range.IsCausal || key <= position)
-            && (range.Window is not { } window || Math.Abs(key - position) <= window);
-        return [.. Enumerable.Range(0, Math.Max(rows, position + 1)).Where(Sees).Select(key => (((k.Dims.Length < 3 ? 0 : batch) * rows) + (range.IsRing ? key % rows : key), key - position))];
+            && (range.Window is not { } window || Math.Abs(key - position) <= window || (range.Pattern is GlobalKeys global && key < global.Count))
+            && (range.Pattern is not StridedKeys strided || position - key < strided.Stride || (position - key) % strided.Stride == 0)
+            && (range.Pattern is not FixedKeys block || key / block.Stride == position / block.Stride || key % block.Stride >= block.Stride - block.Summary);
+        return [.. Enumerable.Range(0, Math.Max(rows, position + 1)).Where(Sees).Select(key => (((k.Dims.Length < 3 ? 0 : batch) * rows) + (range.IsRing ? RingRow(key, rows, range.Kept) : key), key - position))];
     }
 
     /// <summary>One query's head: which rows of keys it sees, and their probabilities.</summary>
@@ -516,6 +519,9 @@ internal sealed class ReferenceInterpreter
         double logSum = maximum + Math.Log(scores.Sum(s => Math.Exp(s - maximum)));
         return (seen, [.. scores.Select(s => Math.Exp(s - logSum))], logSum);
     }
+
+    /// <summary>The first positions stay where they are; the others go around in the rows behind.</summary>
+    private static int RingRow(int position, int rows, int kept) => position < kept ? position : kept + ((position - kept) % (rows - kept));
 
     /// <summary>What a score is greater by, as the papers have it.</summary>
     private static double BiasOf(Attention op, Tensor? table, int head, int relative) => op.Bias switch

@@ -133,6 +133,8 @@ public sealed class DiagnosticTests
     [InlineData("[Gpt(Layers = 1, DModel = 8, Heads = 2, Vocab = 11, Context = 6, Attention = AttentionPattern.Window, Window = {|MG0007:0|})] public partial class Model;")]
     [InlineData("[Gpt(Layers = 1, DModel = 8, Heads = 2, Vocab = 11, Context = 6, Positions = PositionEncoding.Relative, RelativeBuckets = {|MG0007:1|})] public partial class Model;")]
     [InlineData("[Gpt(Layers = 1, DModel = 8, Heads = 2, Vocab = 11, Context = 6, Positions = PositionEncoding.Relative, RelativeBuckets = 40, RelativeDistance = {|MG0007:20|})] public partial class Model;")]
+    [InlineData("[Gpt(Layers = 1, DModel = 8, Heads = 2, Vocab = 11, Context = 6, Attention = AttentionPattern.Fixed, Stride = {|MG0007:0|})] public partial class Model;")]
+    [InlineData("[Gpt(Layers = 1, DModel = 8, Heads = 2, Vocab = 11, Context = 6, Attention = AttentionPattern.Window, Window = 3, GlobalTokens = {|MG0007:-1|})] public partial class Model;")]
     [InlineData("[RecurrentLm(Layers = {|MG0007:0|}, Hidden = {|MG0007:0|}, Embedding = {|MG0007:-1|}, Vocab = {|MG0007:0|})] public partial class Model;")]
     [InlineData("[RecurrentTagger(Layers = {|MG0007:0|}, Hidden = {|MG0007:0|}, Embedding = {|MG0007:-1|}, Vocab = {|MG0007:0|}, Tags = {|MG0007:0|}, Context = {|MG0007:0|}, MaxBatch = {|MG0007:0|}, Dropout = {|MG0010:-0.5|})] public partial class Model;")]
     [InlineData("[Bert(Layers = {|MG0007:0|}, DModel = {|MG0007:0|}, Heads = {|MG0007:0|}, Vocab = {|MG0007:0|}, Context = {|MG0007:0|}, FeedForward = {|MG0007:-1|}, Segments = {|MG0007:0|}, MaxBatch = {|MG0007:0|}, Head = BertHead.SequenceClassifier, Classes = {|MG0007:1|}, Dropout = {|MG0010:1.0|}, LayerNormEpsilon = {|MG0010:0.0|})] public partial class Model;")]
@@ -278,6 +280,8 @@ public sealed class DiagnosticTests
     [InlineData("[Transformer(SourceVocab = 5, TargetVocab = 6, Context = 4, Positions = TransformerPositions.Learned, FirstPosition = {|MG0012:1|})] public partial class Model;")]
     [InlineData("[Transformer(SourceVocab = 5, TargetVocab = 6, Context = 4, DModel = 9, Heads = 3, Positions = {|MG0012:TransformerPositions.SinusoidHalves|})] public partial class Model;")]
     [InlineData("[Gpt(Layers = 1, DModel = 8, Heads = 2, Vocab = 11, Context = 6, Window = {|MG0012:3|})] public partial class Model;")]
+    [InlineData("[Gpt(Layers = 1, DModel = 8, Heads = 2, Vocab = 11, Context = 6, Attention = AttentionPattern.Strided, Stride = 3, GlobalTokens = {|MG0012:3|}, SummaryTokens = {|MG0012:2|})] public partial class Model;")]
+    [InlineData("[Gpt(Layers = 1, DModel = 8, Heads = 2, Vocab = 11, Context = 6, Attention = AttentionPattern.Window, Window = 3, Stride = {|MG0012:3|})] public partial class Model;")]
     [InlineData("[Gpt(Layers = 1, DModel = 8, Heads = 2, Vocab = 11, Context = 6, Positions = PositionEncoding.Alibi, RelativeBuckets = {|MG0012:16|}, RelativeDistance = {|MG0012:64|})] public partial class Model;")]
     [InlineData("[Gpt(Layers = 1, DModel = 8, Heads = 2, Vocab = 11, Context = 6, Attention = AttentionPattern.Window, Window = 3, AttentionWeights = {|MG0012:true|})] public partial class Model;")]
     public Task Arguments_must_go_together(string declaration) => GeneratorHarness.ExpectAsync($"using ModelGen;\n{declaration}\n{Use}");

@@ -220,6 +220,18 @@ public partial class AlibiGpt;
 [Trainable(BatchSize = 2, SequenceLength = 33)]
 public partial class RelativeGpt;
 
+[Gpt(Layers = 2, DModel = 36, Heads = 3, Vocab = 61, Context = 700, Attention = AttentionPattern.Strided, Stride = 6, MaxBatch = 2)]
+[Trainable(BatchSize = 2, SequenceLength = 42)]
+public partial class StridedGpt;
+
+[Gpt(Layers = 2, DModel = 40, Heads = 4, KeyValueHeads = 2, Vocab = 50, Context = 700, Attention = AttentionPattern.Fixed, Stride = 8, SummaryTokens = 3, Positions = PositionEncoding.Alibi, MaxBatch = 2)]
+[Trainable(BatchSize = 2, SequenceLength = 40)]
+public partial class FixedGpt;
+
+[Gpt(Layers = 2, DModel = 40, Heads = 4, KeyValueHeads = 2, Vocab = 50, Attention = AttentionPattern.Window, Window = 7, GlobalTokens = 3, Positions = PositionEncoding.Relative, RelativeBuckets = 8, RelativeDistance = 20, MaxBatch = 2)]
+[Trainable(BatchSize = 2, SequenceLength = 33)]
+public partial class GlobalGpt;
+
 [Gpt(Layers = 2, DModel = 40, Heads = 4, KeyValueHeads = 2, FeedForward = 56, Vocab = 50, Context = 700, Attention = AttentionPattern.Window, Window = 24, MaxBatch = 2)]
 [Trainable(BatchSize = 2, SequenceLength = 48)]
 public partial class WindowGpt;

@@ -43,6 +43,27 @@ public sealed class LongSequenceTests
         DeclaredArgument.Of("Vocab", 50), DeclaredArgument.Of("Context", 700), DeclaredArgument.Of("Positions", 3), DeclaredArgument.Of("RelativeBuckets", 8), DeclaredArgument.Of("RelativeDistance", 20),
     });
 
+    [Fact]
+    public void A_stride() => Check<StridedGpt>(StridedGpt.Parameters, new DeclaredArgument[]
+    {
+        DeclaredArgument.Of("Layers", 2), DeclaredArgument.Of("DModel", 36), DeclaredArgument.Of("Heads", 3), DeclaredArgument.Of("Vocab", 61), DeclaredArgument.Of("Context", 700),
+        DeclaredArgument.Of("Attention", 2), DeclaredArgument.Of("Stride", 6),
+    });
+
+    [Fact]
+    public void Blocks() => Check<FixedGpt>(FixedGpt.Parameters, new DeclaredArgument[]
+    {
+        DeclaredArgument.Of("Layers", 2), DeclaredArgument.Of("DModel", 40), DeclaredArgument.Of("Heads", 4), DeclaredArgument.Of("KeyValueHeads", 2), DeclaredArgument.Of("Vocab", 50), DeclaredArgument.Of("Context", 700),
+        DeclaredArgument.Of("Attention", 3), DeclaredArgument.Of("Stride", 8), DeclaredArgument.Of("SummaryTokens", 3), DeclaredArgument.Of("Positions", 2),
+    });
+
+    [Fact]
+    public void Global_tokens() => Check<GlobalGpt>(GlobalGpt.Parameters, new DeclaredArgument[]
+    {
+        DeclaredArgument.Of("Layers", 2), DeclaredArgument.Of("DModel", 40), DeclaredArgument.Of("Heads", 4), DeclaredArgument.Of("KeyValueHeads", 2), DeclaredArgument.Of("Vocab", 50),
+        DeclaredArgument.Of("Attention", 1), DeclaredArgument.Of("Window", 7), DeclaredArgument.Of("GlobalTokens", 3), DeclaredArgument.Of("Positions", 3), DeclaredArgument.Of("RelativeBuckets", 8), DeclaredArgument.Of("RelativeDistance", 20),
+    });
+
     /// <summary>A ring holds the window and what a run appends, however long the sequence.</summary>
     [Fact]
     public void Caches_follow_the_window()

@@ -51,6 +51,33 @@ public sealed class PyTorchParityTests
     public void Relative_gpt_training() => Parity.Training<RelativeGpt>("gpt-relative");
 
     [Fact]
+    public void Strided_gpt_logits() => Parity.Logits<StridedGpt>("gpt-strided");
+
+    [Fact]
+    public void Strided_gpt_gradients() => Parity.Gradients<StridedGpt>("gpt-strided", StridedGpt.Parameters);
+
+    [Fact]
+    public void Strided_gpt_training() => Parity.Training<StridedGpt>("gpt-strided");
+
+    [Fact]
+    public void Fixed_gpt_logits() => Parity.Logits<FixedGpt>("gpt-fixed");
+
+    [Fact]
+    public void Fixed_gpt_gradients() => Parity.Gradients<FixedGpt>("gpt-fixed", FixedGpt.Parameters);
+
+    [Fact]
+    public void Fixed_gpt_training() => Parity.Training<FixedGpt>("gpt-fixed");
+
+    [Fact]
+    public void Global_gpt_logits() => Parity.Logits<GlobalGpt>("gpt-global");
+
+    [Fact]
+    public void Global_gpt_gradients() => Parity.Gradients<GlobalGpt>("gpt-global", GlobalGpt.Parameters);
+
+    [Fact]
+    public void Global_gpt_training() => Parity.Training<GlobalGpt>("gpt-global");
+
+    [Fact]
     public void Lstm_logits() => Parity.Logits<LstmLm>("lstm");
 
     [Fact]

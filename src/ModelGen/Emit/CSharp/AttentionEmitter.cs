@@ -33,6 +33,9 @@ internal static partial class AttentionEmitter
                 case AttentionAlgorithm.Tiles:
                     code.Generic("Tiles", code.Parameters, Bits(schemes), (w, _) => Forward(w, kernel, schemes));
                     break;
+                case AttentionAlgorithm.Listed:
+                    code.Generic("Listed", code.Parameters, Bits(schemes), (w, _) => ListedKeysEmitter.Forward(w, kernel, schemes));
+                    break;
                 case AttentionAlgorithm.SingleQuery:
                     // A head that does not fill a vector is read in narrower ones.
                     (int Bits, int VectorBits)[] widths = [.. schemes.Select(s => Spelling.OfLanes(s.Tile.Lanes)).Select(v => (v.Bits, v.FilledBy(kernel.Op.HeadDim).Bits))];
@@ -68,6 +71,12 @@ internal static partial class AttentionEmitter
             $"AttentionGradient_{kernel.Batch}x{kernel.Queries}_{kernel.Op.Heads}x{kernel.Op.HeadDim}",
             $"The gradient of softmax(q·kᵀ·{CodeWriter.Literal(kernel.Op.Scale)})·v, {kernel.Op.Heads} heads of {kernel.Op.HeadDim}{Describe(kernel.Range)}{ScoreBiasText.Describe(kernel.Op)}.",
             kernel, ArgumentKinds.None);
+        if (kernel.Range.Pattern is not null)
+        {
+            code.Generic("Listed", code.Parameters, Bits(plan.Schemes), (w, _) => ListedKeysEmitter.Backward(w, kernel, plan.Schemes));
+            return code;
+        }
+
         code.Generic("Tiles", code.Parameters, Bits(plan.Schemes), (w, _) => Backward(w, kernel, plan.Schemes));
         return code;
     }
@@ -75,10 +84,17 @@ internal static partial class AttentionEmitter
     private static string Describe(KeyRange range) => string.Concat(
         range.IsCausal ? ", causal" : "",
         range.Window is { } window ? $", at a distance of {window} at the most" : "",
+        range.Pattern switch
+        {
+            GlobalKeys pattern => $", and to the first {pattern.Count}",
+            StridedKeys pattern => $", to the latest {pattern.Stride} and to every {pattern.Stride}th before",
+            FixedKeys pattern => $", within blocks of {pattern.Stride} and to the last {pattern.Summary} of those before",
+            _ => "",
+        },
         range.IsRing ? ", over the ring" : range.IsCached ? ", over the cache" : "",
         range.VariesBySequence ? ", each sequence's own" : "");
 
-    private static ScoreBiasText BiasOf(Attention op, Kernel kernel)
+    internal static ScoreBiasText BiasOf(Attention op, Kernel kernel)
         => new(op, StrideOf(kernel, "bias"), StrideOf(kernel, "d_bias"));
 
     private static int StrideOf(Kernel kernel, string operand) => kernel.Operands.FirstOrDefault(o => o.Name == operand)?.Access.RowStride ?? 0;
@@ -362,7 +378,7 @@ internal static partial class AttentionEmitter
         return (Constant(w, schemes, "rows", s => s.Tile.Rows), Constant(w, schemes, "scoreStride", s => s.ScoreStride), Constant(w, schemes, "padded", s => s.PaddedHead));
     }
 
-    private static string Constant(CodeWriter w, IReadOnlyList<AttentionScheme> schemes, string name, Func<AttentionScheme, long> value)
+    internal static string Constant(CodeWriter w, IReadOnlyList<AttentionScheme> schemes, string name, Func<AttentionScheme, long> value)
     {
         if (schemes.Select(value).Distinct().Count() == 1)
         {
@@ -688,7 +704,7 @@ internal static partial class AttentionEmitter
         : $"Simd.Join({Spread(bits / 2, parts / 2, scalar)}, {Spread(bits / 2, parts / 2, i => scalar((parts / 2) + i))})";
 
     // The parts of a worker's own memory, where the plan put them.
-    private static void Scratch(CodeWriter w, IReadOnlyList<AttentionScheme> schemes, params string[] parts)
+    internal static void Scratch(CodeWriter w, IReadOnlyList<AttentionScheme> schemes, params string[] parts)
     {
         foreach (string part in parts)
         {

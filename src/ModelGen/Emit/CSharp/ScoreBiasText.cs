@@ -57,6 +57,27 @@ internal sealed class ScoreBiasText(Attention attention, int tableStride, int co
         }
     }
 
+    /// <summary>Adds a head's biases of keys that are listed to their scores.</summary>
+    public void AddListed(CodeWriter w, string scores, string query)
+    {
+        switch (attention.Bias)
+        {
+            case AlibiBias:
+                w.Line($"AttentionBias.LinearOfListed({scores}, listed, n, {query}, slopes[head] * {Factor});");
+                break;
+            case RelativeBias:
+                w.Line($"AttentionBias.BucketsOfListed({scores}, listed, n, {query}, starts, bias + head, {tableStride}, {Factor});");
+                break;
+        }
+    }
+
+    /// <summary>Adds the cotangents of listed keys' scores to those of the table of a sequence.</summary>
+    public void SumListed(CodeWriter w, string cotangents, string query)
+        => w.Line($"AttentionBias.SumsOfListed({cotangents}, listed, n, {query}, starts, {TableCotangent} + head, {cotangentStride}, {Factor});");
+
+    /// <summary>The cotangent of the table of a sequence.</summary>
+    public string TableCotangent => $"d_bias + (sequence * {(attention.Bias?.TableRows ?? 0) * cotangentStride})";
+
     /// <summary>Sums a head's cotangents of some relative positions into those of the table of a sequence.</summary>
     public void Sum(CodeWriter w, string first, string count)
     {

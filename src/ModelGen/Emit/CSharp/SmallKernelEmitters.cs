@@ -185,13 +185,17 @@ internal static class GatherEmitter
         {
             Text.Range(w, kernel.IsSerial(), Text.RowCount(kernel.Rows), 1);
             w.Open("for (int r = start; r < end; r++)");
-            string row = kernel.IsRing ? $"((uint)positions[r] % {kernel.Positions})" : "positions[r]";
+            string row = kernel.IsRing ? RingRow("positions[r]", kernel.Positions, kernel.Kept) : "positions[r]";
             string target = $"states + (long)sequences[r] * {kernel.Operands[1].Access.RowStride}{(kernel.HasPositions ? $" + (long){row} * {kernel.PositionStride}" : "")}";
             w.Line($"new global::System.ReadOnlySpan<float>(input + (long)r * {kernel.Operands[0].Access.RowStride}, {kernel.Columns}).CopyTo(new global::System.Span<float>({target}, {kernel.Columns}));");
             w.Close();
         });
         return code;
     }
+
+    /// <summary>The row that a position lies in, of a ring of so many rows of which the first ones are kept.</summary>
+    public static string RingRow(string position, int rows, int kept)
+        => kept == 0 ? $"(int)((uint){position} % {rows})" : $"({position} < {kept} ? {position} : {kept} + (int)((uint)({position} - {kept}) % {rows - kept}))";
 
     // Workers divide the columns: every table element is one worker's, and rows are added in their order.
     public static KernelCode Emit(EmbeddingGradientKernel kernel)
@@ -264,7 +268,7 @@ internal static class GatherEmitter
             w.Line($"float* source = rows + (long)sequence * {count} * {kernel.Operands[0].Access.RowStride};");
             w.Line($"float* target = state + (long)sequence * {(long)kernel.StateRows * kernel.Operands[1].Access.RowStride};");
             w.Open("for (int t = 0; t < length; t++)");
-            string row = kernel.IsRing ? $"(int)((uint)(position + t) % {kernel.StateRows})" : "(position + t)";
+            string row = kernel.IsRing ? RingRow("(position + t)", kernel.StateRows, kernel.Kept) : "(position + t)";
             w.Line($"new global::System.ReadOnlySpan<float>(source + (long)t * {kernel.Operands[0].Access.RowStride}, {kernel.Columns}).CopyTo(new global::System.Span<float>(target + (long){row} * {kernel.Operands[1].Access.RowStride}, {kernel.Columns}));");
             w.Close();
             w.Close();

@@ -22,6 +22,9 @@ internal enum AttentionAlgorithm
     /// <summary>One query whose heads are so narrow and few that a vector holds a score of each.</summary>
     NarrowHeads,
 
+    /// <summary>One query after the other over a list of the keys that it sees, forwards and backwards.</summary>
+    Listed,
+
     /// <summary>Backwards: probabilities are formed again, a block of queries at a time.</summary>
     Gradient,
 }
@@ -40,7 +43,7 @@ internal sealed class AttentionPlan : KernelPlan
 {
     /// <summary>Names of the parts of a worker's memory.</summary>
     public const string KeysTransposed = "keysTransposed", ValuesTransposed = "valuesTransposed", KeyRows = "keyRows", Values = "values", Scores = "scores",
-        Probabilities = "probabilities", Cotangents = "cotangents", Queries = "queryBlock", OutputCotangents = "outputBlock", Tile = "tile", Biases = "biases", BiasCotangents = "biasCotangents";
+        Probabilities = "probabilities", Cotangents = "cotangents", Queries = "queryBlock", OutputCotangents = "outputBlock", Tile = "tile", Biases = "biases", BiasCotangents = "biasCotangents", Listed = "listed", Rows = "rows";
 
     // So many blocks of queries compute an eighth more than what causal attention needs.
     private const int CausalBlocks = 8;
@@ -77,6 +80,12 @@ internal sealed class AttentionPlan : KernelPlan
 
     private static AttentionScheme Forward(AttentionKernel kernel, RegisterTile tile)
     {
+        if (kernel.Range.Pattern is not null)
+        {
+            int listed = StrideOfScores(kernel.Range.MostKeysOfOne(kernel.Range.IsRing ? int.MaxValue : kernel.MaximumKeys), tile);
+            return new AttentionScheme(AttentionAlgorithm.Listed, tile, listed, 0, 0, ScratchLayout.Of((Scores, listed), (Listed, listed), (Rows, kernel.Range.IsRing ? listed : 0)));
+        }
+
         // A ring's rows are copied in tiles that end where the ring does, and the last of which may begin anywhere.
         int keys = kernel.Range.MostKeys(kernel.Queries.Maximum, kernel.MaximumKeys) + (kernel.Range.IsRing ? tile.Columns : 0);
         int stride = StrideOfScores(keys, tile), padded = Padded(kernel.Op.HeadDim, tile);
@@ -98,6 +107,12 @@ internal sealed class AttentionPlan : KernelPlan
 
     private static AttentionScheme Backward(AttentionGradientKernel kernel, RegisterTile tile, CacheSizes caches)
     {
+        if (kernel.Range.Pattern is not null)
+        {
+            int listed = StrideOfScores(kernel.Range.MostKeysOfOne(kernel.Keys), tile);
+            return new AttentionScheme(AttentionAlgorithm.Listed, tile, listed, 0, 0, ScratchLayout.Of((Probabilities, listed), (Cotangents, listed), (Listed, listed)));
+        }
+
         long stride = StrideOfScores(kernel.Keys, tile), padded = Padded(kernel.Op.HeadDim, tile);
 
         // Every pass adds to all keys' cotangents, so there should be few; but a block of queries and its output's cotangents stay in the

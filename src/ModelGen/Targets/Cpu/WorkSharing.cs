@@ -13,7 +13,7 @@ internal static class WorkSharing
     public static bool IsSerial(this Kernel kernel) => kernel switch
     {
         LoopKernel k => k.Body.All(IsSerial),
-        AttentionKernel k when k.Batch.Maximum * k.Op.Heads == 1 => true,
+        AttentionKernel k when k.Batch.Maximum * k.Op.Heads == 1 && k.Range.Pattern is null => true,
         AttentionGradientKernel k when k.Batch * k.Op.KeyValueHeads == 1 => true,
         _ => kernel.Flops < 8192 && kernel.Bytes < 32768,
     };

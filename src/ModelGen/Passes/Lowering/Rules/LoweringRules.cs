@@ -98,7 +98,7 @@ internal static class LoweringRules
         }
 
         KernelOperand[] operands = [Read(lowering, node, 1, "rows"), Write(node, "state", node.Inputs[0].Type, state), .. Indices(lowering, node, 2, append.InputNames)];
-        Add(lowering, node, new AppendRowsKernel(node.Name, operands, RowExtent.Of(rows[0]), RowExtent.Of(rows[1]), node.Inputs[0].Shape[-2].Maximum, rows.Columns, append.IsRing, 8L * rows.MaximumElements));
+        Add(lowering, node, new AppendRowsKernel(node.Name, operands, RowExtent.Of(rows[0]), RowExtent.Of(rows[1]), node.Inputs[0].Shape[-2].Maximum, rows.Columns, append.IsRing, 8L * rows.MaximumElements) { Kept = append.Kept });
     }
 
     private static void LowerScatterRows(Lowering lowering, Node node)
@@ -111,7 +111,7 @@ internal static class LoweringRules
         var table = new KernelOperand("states", states.Base, Access.Matrix(TensorView.Literal(states.Strides[0])), IsWritten: true);
         var kernel = new ScatterKernel(node.Name, [Read(lowering, node, 1, "input"), table, .. indices], rows.Rows, rows.Columns, shape[0].Maximum,
             hasPositions ? shape[1].Maximum : 1, hasPositions ? TensorView.Literal(states.Strides[1]) : 0, 8 * rows.MaximumElements)
-        { Origins = [node.Origin], IsRing = ((ScatterRows)node.Op).IsRing };
+        { Origins = [node.Origin], IsRing = ((ScatterRows)node.Op).IsRing, Kept = ((ScatterRows)node.Op).Kept };
 
         // What nobody reads as it is then is written when nobody reads any more what it was before.
         lowering.Schedule.Add(kernel, lowering.PositionOf(node), lowering.Readers[value].Any() ? Turn.Node : Turn.Last);
