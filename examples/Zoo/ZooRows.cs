@@ -16,5 +16,6 @@ internal static class ZooRows
         new TranslateRow(),
         new TransformerRow(),
         new InContextRow(),
+        new LongAttentionRow(),
     ];
 }

@@ -115,3 +115,41 @@ public partial class Seq2SeqDot;
 [RecurrentSeq2Seq(Hidden = 512, SourceVocab = 2000, TargetVocab = 2000, Attention = RecurrentAttention.Additive, SourceContext = 30)]
 [Trainable(BatchSize = 32, SequenceLength = 30)]
 public partial class Seq2SeqAdditive;
+
+// One narrow layer over long sequences, by patterns of attention.
+
+[Gpt(Layers = 1, DModel = 64, Heads = 4, Vocab = 64, Attention = AttentionPattern.Window, Window = 256, Context = 16384, Positions = PositionEncoding.Alibi)]
+[Trainable(BatchSize = 1, SequenceLength = 1024)]
+public partial class Window1K;
+
+[Gpt(Layers = 1, DModel = 64, Heads = 4, Vocab = 64, Attention = AttentionPattern.Window, Window = 256, Context = 16384, Positions = PositionEncoding.Alibi)]
+[Trainable(BatchSize = 1, SequenceLength = 4096)]
+public partial class Window4K;
+
+[Gpt(Layers = 1, DModel = 64, Heads = 4, Vocab = 64, Attention = AttentionPattern.Window, Window = 256, Context = 16384, Positions = PositionEncoding.Alibi)]
+[Trainable(BatchSize = 1, SequenceLength = 16384)]
+public partial class Window16K;
+
+[Gpt(Layers = 1, DModel = 64, Heads = 4, Vocab = 64, Attention = AttentionPattern.Strided, Stride = 128, Context = 16384, Positions = PositionEncoding.Alibi)]
+[Trainable(BatchSize = 1, SequenceLength = 1024)]
+public partial class Strided1K;
+
+[Gpt(Layers = 1, DModel = 64, Heads = 4, Vocab = 64, Attention = AttentionPattern.Strided, Stride = 128, Context = 16384, Positions = PositionEncoding.Alibi)]
+[Trainable(BatchSize = 1, SequenceLength = 4096)]
+public partial class Strided4K;
+
+[Gpt(Layers = 1, DModel = 64, Heads = 4, Vocab = 64, Attention = AttentionPattern.Strided, Stride = 128, Context = 16384, Positions = PositionEncoding.Alibi)]
+[Trainable(BatchSize = 1, SequenceLength = 16384)]
+public partial class Strided16K;
+
+[Gpt(Layers = 1, DModel = 64, Heads = 4, Vocab = 64, Context = 16384, Positions = PositionEncoding.Alibi)]
+[Trainable(BatchSize = 1, SequenceLength = 1024)]
+public partial class Full1K;
+
+[Gpt(Layers = 1, DModel = 64, Heads = 4, Vocab = 64, Context = 16384, Positions = PositionEncoding.Alibi)]
+[Trainable(BatchSize = 1, SequenceLength = 4096)]
+public partial class Full4K;
+
+[Gpt(Layers = 1, DModel = 64, Heads = 4, Vocab = 64, Context = 16384, Positions = PositionEncoding.Alibi)]
+[Trainable(BatchSize = 1, SequenceLength = 16384)]
+public partial class Full16K;

@@ -12,6 +12,7 @@ internal sealed record Row(string Name, string Description, Func<MeasureSettings
         new("gpt2-step", "GPT-2 124M training step, B 4 × T 64", StepRows.Gpt2),
         new("matmul", "the matrix products of that step, alone", ProductRow.Measure),
         new("attention", "attention forward and backward, 12 heads of 64, B 4", AttentionRow.Measure),
+        new("long-attention", "a layer's training step and prefill over up to 16,384 tokens, by patterns of attention", LongAttentionRow.Measure),
         new("chargpt-step", "0.8M-parameter GPT training step, B 12 × T 64", StepRows.CharGpt),
         new("adamw", "AdamW over 124M parameters", UpdateRow.Measure),
         new("decode-gpt2", "GPT-2 124M, one token at a time", InferenceRows.Decode),

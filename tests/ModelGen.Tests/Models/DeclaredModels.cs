@@ -220,7 +220,7 @@ public partial class AlibiGpt;
 [Trainable(BatchSize = 2, SequenceLength = 33)]
 public partial class RelativeGpt;
 
-[Gpt(Layers = 2, DModel = 36, Heads = 3, Vocab = 61, Context = 700, Attention = AttentionPattern.Strided, Stride = 6, MaxBatch = 2)]
+[Gpt(Layers = 2, DModel = 36, Heads = 3, Vocab = 61, Context = 700, Attention = AttentionPattern.Strided, Stride = 6, Positions = PositionEncoding.None, MaxBatch = 2)]
 [Trainable(BatchSize = 2, SequenceLength = 42)]
 public partial class StridedGpt;
 

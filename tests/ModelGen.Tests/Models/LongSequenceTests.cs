@@ -47,7 +47,7 @@ public sealed class LongSequenceTests
     public void A_stride() => Check<StridedGpt>(StridedGpt.Parameters, new DeclaredArgument[]
     {
         DeclaredArgument.Of("Layers", 2), DeclaredArgument.Of("DModel", 36), DeclaredArgument.Of("Heads", 3), DeclaredArgument.Of("Vocab", 61), DeclaredArgument.Of("Context", 700),
-        DeclaredArgument.Of("Attention", 2), DeclaredArgument.Of("Stride", 6),
+        DeclaredArgument.Of("Attention", 2), DeclaredArgument.Of("Stride", 6), DeclaredArgument.Of("Positions", 1),
     });
 
     [Fact]

@@ -56,7 +56,7 @@ internal sealed class ListedKeysEmitter
         List(kernel.MaximumKeys, $"row - (sequence * {count})");
         _w.Close();
         _w.Line();
-        string cache = range.HasSequences ? $"{AttentionEmitter.CacheAt(kernel)}" : kernel.Batch == RowExtent.Literal(1) ? "0" : $"(long)sequence * {kernel.MaximumKeys} * ";
+        string cache = range.HasSequences ? $"{AttentionEmitter.CacheAt(kernel)}" : kernel.Batch == RowExtent.Literal(1) ? "0" : $"(long)sequence * {Text.RowCount(kernel.Keys)} * ";
         string Keys(string name, int operand) => range.HasSequences ? $"{name} + {cache} + {KeyHead()}" : cache == "0" ? $"{name} + {KeyHead()}" : $"{name} + {cache}{Stride(operand)} + {KeyHead()}";
         _w.Line($"float* keys = {Keys("k", 1)}, values = {Keys("v", 2)};");
         _w.Line($"float* given = q + (long)row * {Stride(0)} + head * {_d}, result = output + (long)row * {Stride(3)} + head * {_d};");
