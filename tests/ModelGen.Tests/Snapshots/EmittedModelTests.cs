@@ -43,6 +43,18 @@ public sealed class EmittedModelTests
         DeclaredArgument.Of("SourceVocab", 7L), DeclaredArgument.Of("TargetVocab", 9L), DeclaredArgument.Of("Context", 6L), DeclaredArgument.Of("MaxBatch", 2L))
         .Where(f => !f.Name.Contains("Kernels", StringComparison.Ordinal) && !f.Name.Contains("Offsets", StringComparison.Ordinal)));
 
+    /// <summary>The kernels of a decoder whose attention sees a window, in a ring, and adds learned biases.</summary>
+    [Fact]
+    public void Gpt_with_a_window() => Snapshot.VerifyFiles(EmitKernels("WindowGpt", DeclaredArgument.Of("Attention", 1L), DeclaredArgument.Of("Window", 4L), DeclaredArgument.Of("Positions", 3L), DeclaredArgument.Of("RelativeBuckets", 4L), DeclaredArgument.Of("RelativeDistance", 4L)));
+
+    /// <summary>The kernels of a decoder whose attention has a stride, and linear biases.</summary>
+    [Fact]
+    public void Gpt_with_a_stride() => Snapshot.VerifyFiles(EmitKernels("StridedGpt", DeclaredArgument.Of("Context", 12L), DeclaredArgument.Of("Attention", 2L), DeclaredArgument.Of("Stride", 4L), DeclaredArgument.Of("Positions", 2L)));
+
+    private static IEnumerable<(string Name, string Text)> EmitKernels(string name, params DeclaredArgument[] arguments)
+        => Emit("Gpt", name, [DeclaredArgument.Of("Layers", 1L), DeclaredArgument.Of("DModel", 16L), DeclaredArgument.Of("Heads", 2L), DeclaredArgument.Of("Vocab", 11L), .. arguments])
+            .Where(f => f.Name.Contains("Kernels", StringComparison.Ordinal));
+
     private static IEnumerable<(string Name, string Text)> Emit(string family, string name, params DeclaredArgument[] arguments)
         => ModelCompiler.Compile(new ModelSpec(new TypeIdentity("Example", [], name, "public", "Example." + name), family, new(arguments), null, null), CacheSizes.Default, CancellationToken.None)
             .Files.Select(f => (f.HintName, f.Text));
