@@ -21,17 +21,17 @@ internal static class LongAttentionRow
             yield return Step<Full16K>(own, threads, "full", Full16K.TrainingArenaBytes + (threads * Full16K.WorkerScratchBytes));
             foreach (int length in new[] { 1024, 4096, 16384 })
             {
-                yield return Prefill<Window16K>(own, threads, "window 256", length, Window16K.InferenceArenaBytes + Window16K.SessionStateBytes + (threads * Window16K.WorkerScratchBytes));
-                yield return Prefill<Full16K>(own, threads, "full", length, Full16K.InferenceArenaBytes + Full16K.SessionStateBytes + (threads * Full16K.WorkerScratchBytes));
+                yield return Prefill<Window16K>(own, threads, "window 256", length, Window16K.InferenceArenaBytes + Window16K.SessionStateBytes);
+                yield return Prefill<Full16K>(own, threads, "full", length, Full16K.InferenceArenaBytes + Full16K.SessionStateBytes);
             }
         }
     }
 
     private static Measurement Step<TModel>(MeasureSettings settings, int threads, string pattern, long bytes)
-        where TModel : ITrainableCausalLanguageModel<TModel>
+        where TModel : ITrainableLanguageModel<TModel>
     {
         using TokenTrainer trainer = TModel.Create(seed: 1).CreateTrainer(new Sgd(), new TrainerOptions { Threads = threads });
-        int[] tokens = Tokens(TModel.SequenceLength, TModel.VocabularySize);
+        int[] tokens = Tokens(TModel.TrainingSequenceLength, TModel.VocabularySize);
         return Of(pattern, "step", threads, tokens.Length, bytes, Stopclock.Run(settings, count =>
         {
             for (int i = 0; i < count; i++)
