@@ -17,5 +17,7 @@ internal static class ZooRows
         new TransformerRow(),
         new InContextRow(),
         new LongAttentionRow(),
+        new WordsRow(),
+        new NnlmRow(),
     ];
 }
