@@ -19,5 +19,6 @@ internal static class ZooRows
         new LongAttentionRow(),
         new WordsRow(),
         new NnlmRow(),
+        new BertRow(),
     ];
 }
