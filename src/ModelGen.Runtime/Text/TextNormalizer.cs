@@ -51,6 +51,6 @@ public sealed record TextNormalizer
             collapsed.Append(c);
         }
 
-        return collapsed.Length == text.Length ? text : collapsed.ToString();
+        return collapsed.ToString();
     }
 }

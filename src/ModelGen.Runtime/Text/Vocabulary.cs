@@ -144,60 +144,72 @@ public sealed class Vocabulary
 
         using (document)
         {
-            JsonElement root = document.RootElement;
-            if (root.ValueKind != JsonValueKind.Object || !root.TryGetProperty("format", out JsonElement format) || format.ValueKind != JsonValueKind.String || !format.ValueEquals(FormatName))
+            try
             {
-                throw new ModelFileException(path, "format", $"\"{FormatName}\"", "something else");
+                return Read(path, document.RootElement);
+            }
+            catch (InvalidOperationException exception)
+            {
+                // An escape sequence of half a surrogate pair in a text or a name.
+                throw new ModelFileException(path, "JSON", "valid Unicode", "half a surrogate pair", exception);
+            }
+        }
+    }
+
+    private static Vocabulary Read(string path, JsonElement root)
+    {
+        if (root.ValueKind != JsonValueKind.Object || !root.TryGetProperty("format", out JsonElement format) || format.ValueKind != JsonValueKind.String || !format.ValueEquals(FormatName))
+        {
+            throw new ModelFileException(path, "format", $"\"{FormatName}\"", "something else");
+        }
+
+        if (Number("version", 1, 1) != 1)
+        {
+            throw new ModelFileException(path, "version", "1", "another one");
+        }
+
+        JsonElement tokens = List("tokens"), counts = List("counts");
+        int length = tokens.GetArrayLength(), special = (int)Number("special", 0, length);
+        if (length == 0 || counts.GetArrayLength() != length)
+        {
+            throw new ModelFileException(path, "counts", FormattableString.Invariant($"one for each of {length} tokens, at least one"), FormattableString.Invariant($"{counts.GetArrayLength()}"));
+        }
+
+        string[] texts = new string[length];
+        long[] numbers = new long[length];
+        var seen = new HashSet<string>(length, StringComparer.Ordinal);
+        for (int id = 0; id < length; id++)
+        {
+            texts[id] = TextOf(tokens[id], id);
+            if (!seen.Add(texts[id]))
+            {
+                throw new ModelFileException(path, FormattableString.Invariant($"tokens[{id}]"), "each token once", Quoted.Text(texts[id]));
             }
 
-            if (Number("version", 1, 1) != 1)
+            numbers[id] = counts[id].ValueKind == JsonValueKind.Number && counts[id].TryGetInt64(out long count) && count >= 0
+                ? count
+                : throw new ModelFileException(path, FormattableString.Invariant($"counts[{id}]"), "an integer, 0 or more", Quoted.Printable(counts[id].GetRawText(), 60));
+        }
+
+        return new Vocabulary(texts, numbers, special);
+
+        JsonElement List(string name) => root.TryGetProperty(name, out JsonElement list) && list.ValueKind == JsonValueKind.Array ? list : throw new ModelFileException(path, name, "a list", "none");
+
+        long Number(string name, long minimum, long maximum)
+            => root.TryGetProperty(name, out JsonElement number) && number.ValueKind == JsonValueKind.Number && number.TryGetInt64(out long value) && value >= minimum && value <= maximum
+                ? value
+                : throw new ModelFileException(path, name, FormattableString.Invariant($"an integer from {minimum} to {maximum}"), "something else");
+
+        string TextOf(JsonElement element, int id)
+        {
+            try
             {
-                throw new ModelFileException(path, "version", "1", "another one");
+                return element.ValueKind == JsonValueKind.String && element.GetString() is { Length: > 0 } text ? text : throw new ModelFileException(path, FormattableString.Invariant($"tokens[{id}]"), "a text", "none");
             }
-
-            JsonElement tokens = List("tokens"), counts = List("counts");
-            int length = tokens.GetArrayLength(), special = (int)Number("special", 0, length);
-            if (length == 0 || counts.GetArrayLength() != length)
+            catch (InvalidOperationException exception)
             {
-                throw new ModelFileException(path, "counts", FormattableString.Invariant($"one for each of {length} tokens, at least one"), FormattableString.Invariant($"{counts.GetArrayLength()}"));
-            }
-
-            string[] texts = new string[length];
-            long[] numbers = new long[length];
-            var seen = new HashSet<string>(length, StringComparer.Ordinal);
-            for (int id = 0; id < length; id++)
-            {
-                texts[id] = TextOf(tokens[id], id);
-                if (!seen.Add(texts[id]))
-                {
-                    throw new ModelFileException(path, FormattableString.Invariant($"tokens[{id}]"), "each token once", Quoted.Text(texts[id]));
-                }
-
-                numbers[id] = counts[id].ValueKind == JsonValueKind.Number && counts[id].TryGetInt64(out long count) && count >= 0
-                    ? count
-                    : throw new ModelFileException(path, FormattableString.Invariant($"counts[{id}]"), "an integer, 0 or more", Quoted.Printable(counts[id].GetRawText(), 60));
-            }
-
-            return new Vocabulary(texts, numbers, special);
-
-            JsonElement List(string name) => root.TryGetProperty(name, out JsonElement list) && list.ValueKind == JsonValueKind.Array ? list : throw new ModelFileException(path, name, "a list", "none");
-
-            long Number(string name, long minimum, long maximum)
-                => root.TryGetProperty(name, out JsonElement number) && number.ValueKind == JsonValueKind.Number && number.TryGetInt64(out long value) && value >= minimum && value <= maximum
-                    ? value
-                    : throw new ModelFileException(path, name, FormattableString.Invariant($"an integer from {minimum} to {maximum}"), "something else");
-
-            string TextOf(JsonElement element, int id)
-            {
-                try
-                {
-                    return element.ValueKind == JsonValueKind.String && element.GetString() is { Length: > 0 } text ? text : throw new ModelFileException(path, FormattableString.Invariant($"tokens[{id}]"), "a text", "none");
-                }
-                catch (InvalidOperationException exception)
-                {
-                    // An escape sequence of half a surrogate pair.
-                    throw new ModelFileException(path, FormattableString.Invariant($"tokens[{id}]"), "valid Unicode", "half a surrogate pair", exception);
-                }
+                // An escape sequence of half a surrogate pair.
+                throw new ModelFileException(path, FormattableString.Invariant($"tokens[{id}]"), "valid Unicode", "half a surrogate pair", exception);
             }
         }
     }

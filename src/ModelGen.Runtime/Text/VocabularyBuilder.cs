@@ -56,9 +56,9 @@ public sealed class VocabularyBuilder
 
     /// <summary>Makes the vocabulary: special tokens first, then what occurred, most frequent first, in the order of code points among equals.</summary>
     /// <param name="minimumCount">How often a token must have occurred.</param>
-    /// <param name="maximumSize">The most tokens, special ones among them; 0 for no limit.</param>
+    /// <param name="maximumSize">The most tokens, special ones among them, which must have room; 0 for no limit.</param>
     /// <param name="specials">The special tokens; null for <see cref="Vocabulary.StandardSpecials"/>.</param>
-    /// <exception cref="ArgumentOutOfRangeException">A number is negative, or no tokens would be left.</exception>
+    /// <exception cref="ArgumentOutOfRangeException">A number is negative, there are more special tokens than the most, or no tokens would be left.</exception>
     /// <exception cref="ArgumentException">A special token is empty or there twice.</exception>
     public Vocabulary Build(long minimumCount = 1, int maximumSize = 0, IReadOnlyList<string>? specials = null)
     {
@@ -70,16 +70,34 @@ public sealed class VocabularyBuilder
             throw new ArgumentException("Special tokens must not be empty, nor be there twice.", nameof(specials));
         }
 
+        if (maximumSize > 0 && maximumSize < specials.Count)
+        {
+            throw new ArgumentOutOfRangeException(nameof(maximumSize), maximumSize, FormattableString.Invariant($"There are {specials.Count} special tokens alone."));
+        }
+
         // A text may have what looks like a special token: it is none.
         IEnumerable<KeyValuePair<string, long>> ordinary = _counts.Where(pair => pair.Value >= minimumCount && !specials.Contains(pair.Key, StringComparer.Ordinal))
-            .OrderByDescending(pair => pair.Value).ThenBy(pair => pair.Key, StringComparer.Ordinal);
+            .OrderByDescending(pair => pair.Value).ThenBy(pair => pair.Key, Comparer<string>.Create(CompareCodePoints));
         if (maximumSize > 0)
         {
-            ordinary = ordinary.Take(Math.Max(0, maximumSize - specials.Count));
+            ordinary = ordinary.Take(maximumSize - specials.Count);
         }
 
         KeyValuePair<string, long>[] kept = [.. ordinary];
         ArgumentOutOfRangeException.ThrowIfZero(specials.Count + kept.Length, nameof(maximumSize));
         return new Vocabulary([.. specials, .. kept.Select(pair => pair.Key)], [.. specials.Select(_ => 0L), .. kept.Select(pair => pair.Value)], specials.Count);
+    }
+
+    /// <summary>Compares texts by code points. UTF-16 writes those above U+FFFF with surrogates, which are no letters by themselves but stand before U+E000.</summary>
+    private static int CompareCodePoints(string a, string b)
+    {
+        int same = a.AsSpan().CommonPrefixLength(b);
+        if (same == a.Length || same == b.Length)
+        {
+            return a.Length - b.Length;
+        }
+
+        (char x, char y) = (a[same], b[same]);
+        return char.IsSurrogate(x) == char.IsSurrogate(y) ? x - y : char.IsSurrogate(x) ? 1 : -1;
     }
 }

@@ -86,9 +86,10 @@ public sealed class VocabularyTokenizer : ITokenizer
         var bytes = new List<byte>();
         foreach (int token in tokens)
         {
-            if (token != Vocabulary.PaddingId && token != Vocabulary.BeginningId && token != Vocabulary.EndId)
+            // A vocabulary that has no such token has -1 for its id.
+            if (Check(token) != Vocabulary.PaddingId && token != Vocabulary.BeginningId && token != Vocabulary.EndId)
             {
-                bytes.AddRange(_bytes[Check(token)]);
+                bytes.AddRange(_bytes[token]);
             }
         }
 

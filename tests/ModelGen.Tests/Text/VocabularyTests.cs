@@ -135,4 +135,37 @@ public sealed class VocabularyTests
         File.WriteAllText(path, "");
         Assert.Throws<ModelFileException>(() => Vocabulary.Load(path));
     }
+
+    [Fact]
+    public void White_space_of_one_character_becomes_a_space_too()
+    {
+        var normalizer = new TextNormalizer { CollapseWhiteSpace = true };
+        Assert.Equal("a b c", normalizer.Normalize("a\tb\nc"));
+        Assert.Equal("a b", normalizer.Normalize("a\u00a0b"));
+    }
+
+    [Fact]
+    public void Sizes_orders_and_ids_are_what_was_asked_for()
+    {
+        var builder = new VocabularyBuilder(TextUnit.Word);
+        builder.Add("\U0001f600 \uff01 \U0001f600a z za");
+        Vocabulary vocabulary = builder.Build(specials: []);
+        Assert.Equal(["z", "za", "\uff01", "\U0001f600", "\U0001f600a"], Enumerable.Range(0, vocabulary.Count).Select(id => vocabulary[id]));
+        Assert.Equal(5, builder.Build(maximumSize: 5).Count);
+        Assert.Equal("maximumSize", Assert.Throws<ArgumentOutOfRangeException>(() => builder.Build(maximumSize: 4)).ParamName);
+        var tokenizer = new VocabularyTokenizer(vocabulary, TextUnit.Word);
+        Assert.Equal("z", tokenizer.DecodeText([0]));
+        Assert.Throws<ArgumentOutOfRangeException>(() => tokenizer.DecodeText([-1, 0]));
+    }
+
+    [Theory]
+    [InlineData(""" {"format":"modelgen.vocabulary","version":1,"special":0,"tokens":["a"],"counts":[1],"\ud800xxxxxxxxxxxxxxxxxxxx":1} """)]
+    [InlineData(""" {"format":"\ud800modelgen.vocabulary","version":1,"special":0,"tokens":["a"],"counts":[1]} """)]
+    [InlineData(""" {"format":"modelgen.vocabulary","version":1,"special":0,"tokens":["a\udc00"],"counts":[1]} """)]
+    public void Half_a_surrogate_pair_is_a_damaged_file(string json)
+    {
+        using var folder = new TemporaryFolder();
+        File.WriteAllText(folder.File("vocabulary.json"), json);
+        Assert.Throws<ModelFileException>(() => Vocabulary.Load(folder.File("vocabulary.json")));
+    }
 }
