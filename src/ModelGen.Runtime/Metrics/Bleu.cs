@@ -71,6 +71,11 @@ public sealed class Bleu
             throw new ArgumentException("A translation needs a reference to be compared with.", nameof(references));
         }
 
+        foreach (string reference in references)
+        {
+            ArgumentNullException.ThrowIfNull(reference, nameof(references));
+        }
+
         string[] tokens = Tokens(hypothesis);
         Dictionary<string, int>[] most = [.. Enumerable.Range(0, Order).Select(_ => new Dictionary<string, int>(StringComparer.Ordinal))];
         int nearest = -1;

@@ -47,6 +47,11 @@ public sealed class Chrf
             throw new ArgumentException("A translation needs a reference to be compared with.", nameof(references));
         }
 
+        foreach (string reference in references)
+        {
+            ArgumentNullException.ThrowIfNull(reference, nameof(references));
+        }
+
         Dictionary<string, int>[] own = NGrams(hypothesis);
         Statistics[] best = [];
         foreach (string reference in references)

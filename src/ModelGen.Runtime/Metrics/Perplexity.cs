@@ -36,7 +36,9 @@ public sealed class Perplexity
     public void Add(double meanLoss, long count)
     {
         ArgumentOutOfRangeException.ThrowIfNegative(count);
-        _sum += meanLoss * count;
+
+        // The mean of nothing is no number.
+        _sum += count > 0 ? meanLoss * count : 0;
         Count += count;
     }
 }

@@ -104,4 +104,20 @@ public sealed class MetricTests
         Assert.Equal(2, perplexity.BitsPerToken, 1e-6);
         Assert.Equal(4, perplexity.Count);
     }
+
+    [Fact]
+    public void The_mean_of_nothing_does_not_spoil_a_perplexity()
+    {
+        var perplexity = new Perplexity();
+        perplexity.Add(1.5, 10);
+        perplexity.Add(new Perplexity().MeanLoss, 0);
+        Assert.Equal(1.5, perplexity.MeanLoss);
+    }
+
+    [Fact]
+    public void A_reference_is_a_text()
+    {
+        Assert.Equal("references", Assert.Throws<ArgumentNullException>(() => new Bleu().Add("a", "b", null!)).ParamName);
+        Assert.Equal("references", Assert.Throws<ArgumentNullException>(() => new Chrf().Add("a", "b", null!)).ParamName);
+    }
 }
