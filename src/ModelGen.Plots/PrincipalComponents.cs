@@ -47,14 +47,15 @@ public static class PrincipalComponents
         var next = new double[size];
         for (int iteration = 0; iteration < Iterations; iteration++)
         {
+            double before = Math.Sqrt(Dot(direction, 0, direction));
             if (across is not null)
             {
-                double along = Dot(direction, 0, across);
-                for (int i = 0; i < size; i++)
-                    direction[i] -= along * across[i];
+                // Twice, since what is left of a vector that lies along the other one is rounding, and lies anywhere.
+                Remove(direction, across);
+                Remove(direction, across);
             }
             double norm = Math.Sqrt(Dot(direction, 0, direction));
-            if (norm < 1e-300)
+            if (norm < 1e-300 || norm < 1e-12 * before)
                 return new double[size];
             for (int i = 0; i < size; i++)
                 direction[i] /= norm;
@@ -83,6 +84,13 @@ public static class PrincipalComponents
                 direction[i] = -direction[i];
         }
         return direction;
+    }
+
+    private static void Remove(double[] direction, double[] across)
+    {
+        double along = Dot(direction, 0, across);
+        for (int i = 0; i < direction.Length; i++)
+            direction[i] -= along * across[i];
     }
 
     private static double Dot(double[] values, int start, double[] direction)

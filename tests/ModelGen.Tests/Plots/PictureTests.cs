@@ -86,4 +86,18 @@ public sealed class PictureTests
         Assert.Equal([(0.0, 0.0), (0.0, 0.0)], PrincipalComponents.Project([3f, 4f, 3f, 4f], 2));
         Assert.Throws<ArgumentException>(() => PrincipalComponents.Project([1f, 2f, 3f], 2));
     }
+
+    /// <summary>Two points, and points of a line, differ in one direction only.</summary>
+    [Fact]
+    public void What_lies_on_a_line_is_drawn_as_a_line()
+    {
+        for (int seed = 0; seed < 20; seed++)
+        {
+            var random = new Random(seed);
+            float[] along = [.. Enumerable.Range(0, 32).Select(_ => random.NextSingle() - 0.5f)];
+            float[] two = [.. Enumerable.Range(0, 64).Select(_ => random.NextSingle() - 0.5f)], line = [.. Enumerable.Range(0, 9).SelectMany(i => along.Select(x => i * x))];
+            Assert.All(PrincipalComponents.Project(two, 32), point => Assert.Equal(0, point.Y, 1e-6));
+            Assert.All(PrincipalComponents.Project(line, 32), point => Assert.Equal(0, point.Y, 1e-5));
+        }
+    }
 }
