@@ -105,8 +105,9 @@ public sealed class BeamSearch
     /// <param name="prompt">What comes before the output, at least one token.</param>
     public void Search(int[] prompt)
     {
+        using RunGuard.Section call = _guard.Enter(nameof(Search), this);
         _single[0] = prompt;
-        Search(_single);
+        Run(_single, null, continues: false);
     }
 
     /// <summary>Searches the outputs that continue prompts.</summary>
@@ -121,6 +122,11 @@ public sealed class BeamSearch
     public void Search(IReadOnlyList<int[]> prompts, IReadOnlyList<int[]>? prefixes = null, bool continues = false)
     {
         using RunGuard.Section call = _guard.Enter(nameof(Search), this);
+        Run(prompts, prefixes, continues);
+    }
+
+    private void Run(IReadOnlyList<int[]> prompts, IReadOnlyList<int[]>? prefixes, bool continues)
+    {
         InputCount = 0;
         _inputs.Take(prompts, prefixes);
         _inputs.Feed(continues, _next);

@@ -30,7 +30,8 @@ public record DecodingOptions
     /// <summary>The most tokens of an output of this session.</summary>
     internal int Length(ISequenceDecoder decoder)
     {
-        int length = MaxLength > 0 ? MaxLength : decoder.ContextLength;
+        // What has no room in the context needs none in memory: the last token of an output is not fed.
+        int length = MaxLength > 0 && (decoder.ContextLength == 0 || MaxLength < decoder.ContextLength) ? MaxLength : decoder.ContextLength;
         return length > 0 ? length : throw new ArgumentException("MaxLength must be given, as the session's context has no limit.", "options");
     }
 

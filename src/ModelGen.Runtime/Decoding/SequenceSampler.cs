@@ -69,8 +69,9 @@ public sealed class SequenceSampler
     /// <param name="prompt">What comes before the output, at least one token.</param>
     public void Sample(int[] prompt)
     {
+        using RunGuard.Section call = _guard.Enter(nameof(Sample), this);
         _single[0] = prompt;
-        Sample(_single);
+        Run(_single, null, continues: false);
     }
 
     /// <summary>Samples outputs that continue prompts. Each call draws anew: a sampler that was just made repeats the first.</summary>
@@ -85,6 +86,11 @@ public sealed class SequenceSampler
     public void Sample(IReadOnlyList<int[]> prompts, IReadOnlyList<int[]>? prefixes = null, bool continues = false)
     {
         using RunGuard.Section call = _guard.Enter(nameof(Sample), this);
+        Run(prompts, prefixes, continues);
+    }
+
+    private void Run(IReadOnlyList<int[]> prompts, IReadOnlyList<int[]>? prefixes, bool continues)
+    {
         InputCount = 0;
         _inputs.Take(prompts, prefixes);
         _inputs.Feed(continues, _next);

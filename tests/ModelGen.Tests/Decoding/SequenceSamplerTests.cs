@@ -87,4 +87,59 @@ public sealed class SequenceSamplerTests
         int[][] prompts = [[1, 2, 3], [4]];
         Assert.Equal(0, Allocated.Least(() => sampler.Sample(prompts)));
     }
+
+    /// <summary>A call that is refused leaves the one that runs as it is: what must not be repeated is looked up in its prompt.</summary>
+    [Fact]
+    public void A_refused_call_does_not_change_the_prompt()
+    {
+        int refusals = 0;
+        foreach (bool searches in new[] { true, false })
+        {
+            Action<int[]> run = _ => { };
+            var decoder = new TableDecoder(1, 4, seed: 5) { IsFlat = true };
+            var constraint = new Calling(() =>
+            {
+                Assert.Throws<InvalidOperationException>(() => run([0]));
+                Assert.Throws<InvalidOperationException>(() => run(null!));
+                refusals++;
+            });
+            int[] tokens;
+            if (searches)
+            {
+                var search = new BeamSearch(decoder, new BeamSearchOptions { Beams = 1, MaxLength = 2, NoRepeatNGram = 1, Constraint = constraint });
+                run = search.Search;
+                run([0, 1]);
+                tokens = search.Result(0).Tokens.ToArray();
+            }
+            else
+            {
+                var sampler = new SequenceSampler(decoder, new DecodingOptions { MaxLength = 2, NoRepeatNGram = 1, Constraint = constraint }, new SamplingOptions { Temperature = 0 });
+                run = sampler.Sample;
+                run([0, 1]);
+                tokens = sampler.Result(0).Tokens.ToArray();
+            }
+
+            Assert.Equal([2, 3], tokens);
+        }
+
+        Assert.Equal(4, refusals);
+    }
+
+    /// <summary>Room is made for what the context holds, not for what was asked for.</summary>
+    [Fact]
+    public void The_longest_output_is_that_of_the_context()
+    {
+        var decoder = new TableDecoder(2, 4, seed: 5, context: 6);
+        var search = new BeamSearch(decoder, new BeamSearchOptions { Beams = 2, MaxLength = int.MaxValue });
+        search.Search([1]);
+        Assert.Equal(6, search.Result(0).Tokens.Length);
+        var sampler = new SequenceSampler(decoder, new DecodingOptions { MaxLength = int.MaxValue }, new SamplingOptions());
+        sampler.Sample([1, 2]);
+        Assert.Equal(5, sampler.Result(0).Tokens.Length);
+    }
+
+    private sealed class Calling(Action call) : ITokenConstraint
+    {
+        public void Restrict(int input, ReadOnlySpan<int> tokens, Span<float> logits) => call();
+    }
 }
