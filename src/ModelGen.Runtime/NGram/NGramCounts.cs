@@ -245,7 +245,7 @@ public sealed class NGramCounts
         public int Suffix = suffix;
 
         /// <summary>How often the n-gram's last token followed the others.</summary>
-        public int Count;
+        public long Count;
 
         /// <summary>How many tokens came before the n-gram, and how many texts began with it.</summary>
         public int Predecessors;

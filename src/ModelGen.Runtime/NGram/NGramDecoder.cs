@@ -3,6 +3,7 @@ namespace ModelGen.Runtime;
 /// <summary>Sequences that an n-gram model continues.</summary>
 internal sealed class NGramDecoder(NGramModel model, int batch) : ISequenceDecoder
 {
+    private readonly RunGuard _guard = new("decoder");
     private readonly RowOrder _order = new(batch);
     private readonly int[] _nodes = Enumerable.Repeat(-1, checked(batch * model.Order)).ToArray();
     private readonly int[] _positions = new int[batch];
@@ -18,6 +19,7 @@ internal sealed class NGramDecoder(NGramModel model, int batch) : ISequenceDecod
 
     public ReadOnlySpan<float> Decode(ReadOnlySpan<int> tokens)
     {
+        using RunGuard.Section call = _guard.Enter(nameof(Decode), this);
         if (tokens.Length != batch)
         {
             throw new ArgumentException(FormattableString.Invariant($"There must be a token, or -1, for each of {batch} sequences, but there are {tokens.Length}."), nameof(tokens));
@@ -46,6 +48,7 @@ internal sealed class NGramDecoder(NGramModel model, int batch) : ISequenceDecod
 
     public void Reorder(ReadOnlySpan<int> from)
     {
+        using RunGuard.Section call = _guard.Enter(nameof(Reorder), this);
         foreach ((int to, int source, bool exchange) in _order.Moves(from))
         {
             if (exchange)
@@ -65,6 +68,9 @@ internal sealed class NGramDecoder(NGramModel model, int batch) : ISequenceDecod
 
     public void Begin(int row)
     {
+        using RunGuard.Section call = _guard.Enter(nameof(Begin), this);
+        ArgumentOutOfRangeException.ThrowIfNegative(row);
+        ArgumentOutOfRangeException.ThrowIfGreaterThanOrEqual(row, batch);
         NGramModel.Begin(Nodes(row));
         Logits(row).Clear();
         _positions[row] = 0;

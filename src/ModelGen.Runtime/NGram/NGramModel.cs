@@ -210,7 +210,14 @@ public sealed class NGramModel
         writer.Save(path);
 
         void Add(string name, int[] values)
-            => writer.Add(name, [values.Length], SafetensorsType.I32, values.Length, stream => stream.Write(MemoryMarshal.AsBytes(values.AsSpan())));
+            => writer.Add(name, [values.Length], SafetensorsType.I32, values.Length, stream =>
+            {
+                // The bytes of many n-grams are more than a span counts.
+                for (int start = 0; start < values.Length; start += 1 << 28)
+                {
+                    stream.Write(MemoryMarshal.AsBytes(values.AsSpan(start, Math.Min(values.Length - start, 1 << 28))));
+                }
+            });
     }
 
     /// <summary>Reads what <see cref="Save"/> wrote.</summary>
@@ -269,10 +276,9 @@ public sealed class NGramModel
         {
             SafetensorsTensor tensor = Tensor(name, SafetensorsType.I32, length);
             int[] values = new int[tensor.Length];
-            for (long start = 0; start < tensor.ByteLength; start += 1 << 30)
+            for (int start = 0; start < values.Length; start += 1 << 28)
             {
-                Span<byte> bytes = MemoryMarshal.AsBytes(values.AsSpan((int)(start / sizeof(int))));
-                file.ReadBytes(tensor, start, bytes[..Math.Min(bytes.Length, 1 << 30)]);
+                file.ReadBytes(tensor, start * (long)sizeof(int), MemoryMarshal.AsBytes(values.AsSpan(start, Math.Min(values.Length - start, 1 << 28))));
             }
 
             return values;

@@ -211,6 +211,34 @@ public sealed class NGramModelTests
         Assert.Equal(0, Allocated.Least(() => search.Search(prompts)));
     }
 
+    /// <summary>One thread decodes, another one disturbs it: each call of either is whole, or refused.</summary>
+    [Fact]
+    public void A_decoder_refuses_a_second_call()
+    {
+        NGramModel model = Train(3, NGramSmoothing.KneserNey);
+        ISequenceDecoder decoder = model.CreateDecoder(2);
+        Assert.Equal("row", Assert.Throws<ArgumentOutOfRangeException>(() => decoder.Begin(2)).ParamName);
+        Assert.Equal("row", Assert.Throws<ArgumentOutOfRangeException>(() => decoder.Begin(-1)).ParamName);
+        int done = 0, refused = 0;
+        Thread[] threads = [.. Enumerable.Range(0, 2).Select(_ => new Thread(() =>
+        {
+            int[] tokens = [A, B];
+            while (Volatile.Read(ref refused) == 0 && Interlocked.Increment(ref done) < 50_000_000)
+            {
+                try
+                {
+                    decoder.Decode(tokens);
+                }
+                catch (InvalidOperationException)
+                {
+                    Interlocked.Increment(ref refused);
+                }
+            }
+        }))];
+        Array.ForEach(threads, static thread => thread.Start());
+        Array.ForEach(threads, static thread => thread.Join());
+        Assert.True(refused > 0);
+    }
     [Fact]
     public void Scoring_allocates_nothing()
     {
