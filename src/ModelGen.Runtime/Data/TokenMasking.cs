@@ -30,13 +30,16 @@ public sealed class TokenMasking
     public int FirstWord { get; }
 
     /// <summary>The probability that a token is chosen. Default: 0.15.</summary>
-    public double Probability { get; init; } = 0.15;
+    /// <exception cref="ArgumentOutOfRangeException">The value is not from 0 to 1.</exception>
+    public double Probability { get; init => field = Part(value, nameof(Probability)); } = 0.15;
 
     /// <summary>Of the chosen tokens, the share that becomes the mask. Default: 0.8.</summary>
-    public double MaskedShare { get; init; } = 0.8;
+    /// <exception cref="ArgumentOutOfRangeException">The value is not from 0 to 1.</exception>
+    public double MaskedShare { get; init => field = Part(value, nameof(MaskedShare)); } = 0.8;
 
     /// <summary>Of the chosen tokens, the share that becomes a random token; the rest stays. Default: 0.1.</summary>
-    public double RandomShare { get; init; } = 0.1;
+    /// <exception cref="ArgumentOutOfRangeException">The value is not from 0 to 1.</exception>
+    public double RandomShare { get; init => field = Part(value, nameof(RandomShare)); } = 0.1;
 
     /// <summary>Masks sequences of tokens. Where none is chosen, one is, so that there is something to predict.</summary>
     /// <param name="tokens">The tokens; those that are special are left alone.</param>
@@ -45,11 +48,17 @@ public sealed class TokenMasking
     /// <param name="random">Where random numbers come from.</param>
     /// <returns>How many tokens were chosen; 0 only if all of them are special.</returns>
     /// <exception cref="ArgumentException">The spans differ in length.</exception>
+    /// <exception cref="InvalidOperationException"><see cref="MaskedShare"/> and <see cref="RandomShare"/> are more than 1 together.</exception>
     public int Mask(ReadOnlySpan<int> tokens, Span<int> inputs, Span<int> targets, ref CounterRandom random)
     {
         if (inputs.Length != tokens.Length || targets.Length != tokens.Length)
         {
             throw new ArgumentException(FormattableString.Invariant($"There are {tokens.Length} tokens, and room for {inputs.Length} inputs and {targets.Length} targets."));
+        }
+
+        if (MaskedShare + RandomShare > 1 + 1e-9)
+        {
+            throw new InvalidOperationException(FormattableString.Invariant($"{nameof(MaskedShare)} is {MaskedShare} and {nameof(RandomShare)} {RandomShare}: together at most 1."));
         }
 
         int chosen = 0, words = 0;
@@ -85,6 +94,9 @@ public sealed class TokenMasking
 
         return 1;
     }
+
+    private static double Part(double value, string name)
+        => value is >= 0 and <= 1 ? value : throw new ArgumentOutOfRangeException(name, value, "Expected a number from 0 to 1.");
 
     private void Choose(int index, ReadOnlySpan<int> tokens, Span<int> inputs, Span<int> targets, ref CounterRandom random)
     {

@@ -1,9 +1,11 @@
+using ModelGen.Runtime;
+
 namespace ModelGen;
 
 /// <summary>
 /// Scheduled sampling (Bengio et al., "Scheduled Sampling for Sequence Prediction with Recurrent Neural Networks", 2015): a decoder that was only ever shown right
 /// targets has never seen its own mistakes, so some of its inputs become what it would have written there itself, more of them as training goes on. Nothing is
-/// allocated once it is created, and the same seed gives the same choices.
+/// allocated once it is created, and the same seed gives the same choices. It may be used by one thread at a time.
 /// </summary>
 /// <example>
 /// <code>
@@ -14,6 +16,7 @@ namespace ModelGen;
 /// </example>
 public sealed class ScheduledSampling
 {
+    private readonly RunGuard _guard = new("scheduled sampling");
     private readonly EncoderDecoderSession _session;
     private readonly int[] _tokens;
     private CounterRandom _random;
@@ -34,17 +37,33 @@ public sealed class ScheduledSampling
     /// <param name="step">The steps that were taken.</param>
     /// <param name="steps">After how many steps it would be 0.</param>
     /// <param name="least">What it does not fall below, 0 to 1.</param>
-    public static double Linear(long step, long steps, double least = 0) => Math.Max(least, 1 - ((double)step / steps));
+    /// <exception cref="ArgumentOutOfRangeException">The step is negative, the number of steps is not positive, or <paramref name="least"/> is not from 0 to 1.</exception>
+    public static double Linear(long step, long steps, double least = 0)
+    {
+        ArgumentOutOfRangeException.ThrowIfNegative(step);
+        ArgumentOutOfRangeException.ThrowIfNegativeOrZero(steps);
+        return Math.Max(Probability(least, nameof(least)), 1 - ((double)step / steps));
+    }
 
     /// <summary>The probability of a right token after some steps, falling by a factor with each: rate^step.</summary>
     /// <param name="step">The steps that were taken.</param>
-    /// <param name="rate">The factor, below 1.</param>
-    public static double Exponential(long step, double rate) => Math.Pow(rate, step);
+    /// <param name="rate">The factor, 0 to 1.</param>
+    /// <exception cref="ArgumentOutOfRangeException">The step is negative, or the factor is not from 0 to 1.</exception>
+    public static double Exponential(long step, double rate)
+    {
+        ArgumentOutOfRangeException.ThrowIfNegative(step);
+        return Math.Pow(Probability(rate, nameof(rate)), step);
+    }
 
     /// <summary>The probability of a right token after some steps, as an inverse sigmoid: k ÷ (k + exp(step ÷ k)).</summary>
     /// <param name="step">The steps that were taken.</param>
     /// <param name="k">How late it falls, 1 or more.</param>
-    public static double InverseSigmoid(long step, double k) => k / (k + Math.Exp(step / k));
+    /// <exception cref="ArgumentOutOfRangeException">The step is negative, or <paramref name="k"/> is not a finite number of 1 or more.</exception>
+    public static double InverseSigmoid(long step, double k)
+    {
+        ArgumentOutOfRangeException.ThrowIfNegative(step);
+        return k >= 1 && double.IsFinite(k) ? k / (k + Math.Exp(step / k)) : throw new ArgumentOutOfRangeException(nameof(k), k, "Expected a finite number, 1 or more.");
+    }
 
     /// <summary>
     /// Replaces some of a batch's inputs, but for the first of each target, by the most probable token that the model gives after the inputs before it, those replaced
@@ -54,19 +73,27 @@ public sealed class ScheduledSampling
     /// <param name="sourceLengths">How many tokens of each source count, 1 or more.</param>
     /// <param name="inputs">The targets' token ids, shifted right behind the one that every target begins with: batch × sequence length, row-major. They are changed in place.</param>
     /// <param name="right">The probability that a token stays as it is, 0 to 1.</param>
-    /// <exception cref="ArgumentException">The lengths are not those of as many pairs as the session has sequences, or a source is empty.</exception>
-    /// <exception cref="ArgumentOutOfRangeException">The probability is not between 0 and 1, or an id is outside its vocabulary.</exception>
+    /// <exception cref="ArgumentException">The lengths are not those of as many pairs as the session has sequences, a source is empty, or targets are longer than the session's context. The inputs are unchanged.</exception>
+    /// <exception cref="ArgumentOutOfRangeException">The probability is not between 0 and 1, or an id is outside its vocabulary. The inputs are unchanged.</exception>
+    /// <exception cref="InvalidOperationException">Another thread is using this or the session.</exception>
+    /// <exception cref="ObjectDisposedException">The session was disposed.</exception>
     public void Mix(ReadOnlySpan<int> source, ReadOnlySpan<int> sourceLengths, Span<int> inputs, double right)
     {
+        using RunGuard.Section call = _guard.Enter(nameof(Mix), this);
         int batch = _session.Batch;
-        if (!(right is >= 0 and <= 1))
-        {
-            throw new ArgumentOutOfRangeException(nameof(right), right, "A probability is between 0 and 1.");
-        }
+        Probability(right, nameof(right));
 
         if (sourceLengths.Length != batch || source.Length % batch != 0 || inputs.Length % batch != 0)
         {
             throw new ArgumentException(FormattableString.Invariant($"The session has {batch} sequences, and there are {sourceLengths.Length} lengths, {source.Length} tokens of sources and {inputs.Length} of targets."), nameof(sourceLengths));
+        }
+
+        // An id of -1 would leave a sequence where it is.
+        RunChecks.TokenIds(inputs, _session.VocabularySize, nameof(inputs));
+        (int sourceLength, int steps) = (source.Length / batch, inputs.Length / batch);
+        if (_session.ContextLength > 0 && steps - 1 > _session.ContextLength)
+        {
+            throw new ArgumentException(FormattableString.Invariant($"Targets of {steps} tokens do not fit: the context length is {_session.ContextLength}."), nameof(inputs));
         }
 
         if (right == 1)
@@ -74,7 +101,6 @@ public sealed class ScheduledSampling
             return;
         }
 
-        (int sourceLength, int steps) = (source.Length / batch, inputs.Length / batch);
         for (int row = 0; row < batch; row++)
         {
             if ((uint)sourceLengths[row] > (uint)sourceLength)
@@ -103,4 +129,7 @@ public sealed class ScheduledSampling
             }
         }
     }
+
+    private static double Probability(double value, string name)
+        => value is >= 0 and <= 1 ? value : throw new ArgumentOutOfRangeException(name, value, "A probability is between 0 and 1.");
 }

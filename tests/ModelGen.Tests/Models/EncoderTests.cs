@@ -274,6 +274,10 @@ public sealed class EncoderTests
         Assert.Equal([-1, 17, -1, -1], targets);
         Assert.Equal(0, never.Mask([1, 2], inputs.AsSpan(0, 2), targets.AsSpan(0, 2), ref numbers));
         Assert.Throws<ArgumentException>(() => never.Mask(new int[3], new int[3], new int[2], ref numbers));
+        Assert.Equal("Probability", Assert.Throws<ArgumentOutOfRangeException>(() => new TokenMasking(3, 1000, 5) { Probability = 15 }).ParamName);
+        Assert.Throws<ArgumentOutOfRangeException>(() => new TokenMasking(3, 1000, 5) { MaskedShare = double.NaN });
+        Assert.Throws<ArgumentOutOfRangeException>(() => new TokenMasking(3, 1000, 5) { RandomShare = -0.1 });
+        Assert.Throws<InvalidOperationException>(() => new TokenMasking(3, 1000, 5) { RandomShare = 0.3 }.Mask(few, inputs, targets, ref numbers));
         Assert.Equal(0, Allocated.Least(() =>
         {
             var own = new CounterRandom(9);

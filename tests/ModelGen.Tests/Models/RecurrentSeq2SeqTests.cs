@@ -117,6 +117,22 @@ public sealed class RecurrentSeq2SeqTests
         Assert.Equal(0, Allocated.Least(() => sampling.Mix(source, lengths, mixed, 0.5)));
         Assert.Throws<ArgumentOutOfRangeException>(() => sampling.Mix(source, lengths, mixed, 1.5));
         Assert.Throws<ArgumentException>(() => sampling.Mix(source, [1, 2], mixed, 0.5));
+        foreach (double probability in new[] { 0.5, 1 })
+        {
+            foreach (int wrong in new[] { -1, session.VocabularySize })
+            {
+                int[] ids = [.. mixed];
+                ids[7] = wrong;
+                int[] unchanged = [.. ids];
+                Assert.Equal("inputs", Assert.Throws<ArgumentOutOfRangeException>(() => sampling.Mix(source, lengths, ids, probability)).ParamName);
+                Assert.Equal(unchanged, ids);
+            }
+        }
+
+        Assert.Throws<ArgumentOutOfRangeException>(() => ScheduledSampling.Linear(0, 0));
+        Assert.Throws<ArgumentOutOfRangeException>(() => ScheduledSampling.Linear(1, 5, 1.5));
+        Assert.Throws<ArgumentOutOfRangeException>(() => ScheduledSampling.Exponential(3, 1.1));
+        Assert.Throws<ArgumentOutOfRangeException>(() => ScheduledSampling.InverseSigmoid(3, -1));
         Assert.Equal([1.0, 0.5, 0.2], [ScheduledSampling.Linear(0, 10, 0.2), ScheduledSampling.Linear(5, 10, 0.2), ScheduledSampling.Linear(20, 10, 0.2)]);
         Assert.Equal(0.25, ScheduledSampling.Exponential(2, 0.5));
         Assert.Equal(10 / (10 + Math.E), ScheduledSampling.InverseSigmoid(10, 10), 1e-12);
