@@ -58,14 +58,17 @@ internal sealed record RelativeBias(int Buckets, int MaxDistance, bool IsBidirec
         {
             int count = BucketsOfOne, exact = count / 2;
             var starts = new int[count];
-            for (int bucket = 0, distance = 0; bucket < count; bucket++)
+            for (int bucket = 1; bucket < count; bucket++)
             {
-                while (BucketOf(distance) < bucket)
+                // Buckets grow with the distance, which may be large: the least one is found by halves.
+                int least = starts[bucket - 1], most = MaxDistance;
+                while (least < most)
                 {
-                    distance++;
+                    int middle = least + ((most - least) / 2);
+                    (least, most) = BucketOf(middle) < bucket ? (middle + 1, most) : (least, middle);
                 }
 
-                starts[bucket] = distance;
+                starts[bucket] = least;
             }
 
             return starts;

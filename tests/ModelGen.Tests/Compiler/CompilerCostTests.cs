@@ -1,5 +1,6 @@
 using ModelGen.Compiler;
 using ModelGen.Compiler.Families;
+using ModelGen.Compiler.Ops;
 using ModelGen.Compiler.Targets.Cpu;
 
 namespace ModelGen.Tests.Compiler;
@@ -11,22 +12,44 @@ public sealed class CompilerCostTests
     /// Four times the layers are four times the work, in every stage. What is counted is what a stage allocates: who looks at everything
     /// for each of everything allocates so too, and bytes are the same on every machine.
     /// </summary>
-    [Fact]
-    public void Work_grows_linearly_with_layers()
+    [Theory]
+    [InlineData("Gpt")]
+    [InlineData("RecurrentTagger")]
+    [InlineData("Transformer")]
+    public void Work_grows_linearly_with_layers(string family)
     {
         // Twice, since the compiler that runs this compiler moves some of what is allocated to the stack later on.
-        Allocations(12);
-        Dictionary<string, long> shallow = Allocations(12), deep = Allocations(48);
+        Allocations(family, 12);
+        Dictionary<string, long> shallow = Allocations(family, 12), deep = Allocations(family, 48);
         Assert.Contains("Lowering", shallow.Keys);
         Assert.Contains("MemoryPlanVerifier", shallow.Keys);
         string[] worse = [.. deep.Where(d => d.Value > (4.6 * shallow[d.Key]) + 100_000).Select(d => $"{d.Key}: {shallow[d.Key]} bytes for 12 layers, {d.Value} for 48")];
         Assert.Empty(worse);
     }
 
-    private static Dictionary<string, long> Allocations(int layers)
+    /// <summary>Where buckets begin is not counted out, distance by distance: for these that would take an hour.</summary>
+    [Fact]
+    public void Buckets_of_long_distances_are_found_at_once()
     {
-        ModelSpec spec = Families.Spec("Gpt", 2, 8,
-            DeclaredArgument.Of("Layers", (long)layers), DeclaredArgument.Of("DModel", 16L), DeclaredArgument.Of("Heads", 2L), DeclaredArgument.Of("Vocab", 32L), DeclaredArgument.Of("Context", 16L));
+        IReadOnlyList<int> starts = [];
+        for (int i = 0; i < 1000; i++)
+        {
+            starts = new RelativeBias(32, KeyRange.LargestWindow, IsBidirectional: false).Starts;
+        }
+
+        Assert.Equal(Enumerable.Range(0, 17), starts.Take(17));
+        Assert.All(Enumerable.Range(17, 15), bucket => Assert.Equal(Math.Ceiling(16 * Math.Pow(KeyRange.LargestWindow / 16.0, (bucket - 16) / 16.0)), starts[bucket], 1.0));
+    }
+
+    private static Dictionary<string, long> Allocations(string family, long layers)
+    {
+        (string Name, long Size)[] sizes = family switch
+        {
+            "Gpt" => [("Layers", layers), ("DModel", 16), ("Heads", 2), ("Vocab", 32), ("Context", 16)],
+            "RecurrentTagger" => [("Layers", layers), ("Hidden", 16), ("Vocab", 32), ("Tags", 3), ("MaxBatch", 2)],
+            _ => [("EncoderLayers", layers / 2), ("DecoderLayers", layers / 2), ("DModel", 16), ("Heads", 2), ("FeedForward", 20), ("SourceVocab", 32), ("TargetVocab", 32), ("Context", 16)],
+        };
+        ModelSpec spec = Families.Spec(family, 2, 8, [.. sizes.Select(size => DeclaredArgument.Of(size.Name, size.Size))]);
         var counter = new Counter();
         ModelCompiler.Compile(spec, FamilyRegistry.Get(spec.Family).Describe(spec), CacheSizes.Default, new Stages(default, counter));
         return counter.Bytes;

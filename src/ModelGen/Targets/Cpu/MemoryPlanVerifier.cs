@@ -36,6 +36,21 @@ internal static class MemoryPlanVerifier
             lastReads[output.Buffer] = int.MaxValue;
         }
 
+        // The kernel that alone uses a buffer; null where several do, or the caller.
+        var users = new Dictionary<PlanBuffer, Kernel?>();
+        foreach (Kernel kernel in program.Kernels)
+        {
+            foreach (PlanBuffer buffer in Arena(kernel, written: false).Concat(Arena(kernel, written: true)))
+            {
+                users[buffer] = !users.TryGetValue(buffer, out Kernel? other) || other == kernel ? kernel : null;
+            }
+        }
+
+        foreach (View view in program.Outputs.Values.Concat(program.Inputs.Values))
+        {
+            users[view.Buffer] = null;
+        }
+
         // What dies with each kernel.
         var ends = new List<PlanBuffer>?[program.Kernels.Count];
         foreach (View input in program.Inputs.Values)
@@ -127,13 +142,12 @@ internal static class MemoryPlanVerifier
 
         IEnumerable<PlanBuffer> OwnOfSteps(LoopKernel loop)
         {
-            var outside = new HashSet<PlanBuffer>(program.Kernels.Where(k => k != loop).SelectMany(k => Arena(k, false).Concat(Arena(k, true))).Concat(program.Outputs.Values.Concat(program.Inputs.Values).Select(v => v.Buffer)));
             var read = new HashSet<PlanBuffer>();
             var own = new HashSet<PlanBuffer>();
             foreach (Kernel inner in loop.Body)
             {
                 read.UnionWith(Arena(inner, written: false));
-                own.UnionWith(Arena(inner, written: true).Where(b => !read.Contains(b) && !outside.Contains(b)));
+                own.UnionWith(Arena(inner, written: true).Where(b => !read.Contains(b) && users[b] == loop));
             }
 
             return own;
