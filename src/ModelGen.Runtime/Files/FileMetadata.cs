@@ -37,7 +37,7 @@ internal static class FileMetadata
 
     /// <summary>
     /// Where the recorded declaration differs from another one. A file without one, or without an option (an earlier version wrote it),
-    /// does not differ in it.
+    /// does not differ in it, unless the option says what its absence stands for.
     /// </summary>
     public static IEnumerable<(string Name, string Expected, string Found)> Differences(SafetensorsFile file, IReadOnlyList<DeclaredOption> declaration, bool training)
     {
@@ -46,9 +46,11 @@ internal static class FileMetadata
             yield break;
         }
 
+        bool isRecorded = file.Metadata.ContainsKey(DeclarationPrefix + Family);
         foreach (DeclaredOption option in declaration)
         {
-            if ((training || !option.TrainingOnly) && file.Metadata.TryGetValue(KeyOf(option), out string? found) && found != option.Value)
+            string? found = file.Metadata.TryGetValue(KeyOf(option), out string? recorded) ? recorded : isRecorded ? option.Absent : null;
+            if ((training || !option.TrainingOnly) && found is not null && found != option.Value)
             {
                 yield return (option.Name, option.Value, Quoted.Text(found));
                 if (option.Name == Family)

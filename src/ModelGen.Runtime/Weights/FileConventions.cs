@@ -22,4 +22,8 @@ public sealed record KnownBuffer(string Pattern, int Rank);
 /// <param name="Value">Its value; where it was not given, the one that holds.</param>
 /// <param name="TrainingOnly">Whether only training computes with it, so that a checkpoint must agree but a weight file need not.</param>
 [EditorBrowsable(EditorBrowsableState.Never)]
-public sealed record DeclaredOption(string Name, string Value, bool TrainingOnly = false);
+public sealed record DeclaredOption(string Name, string Value, bool TrainingOnly = false)
+{
+    /// <summary>The value that a file has which records a declaration and not this option, since models of that value do not record it; null where it may be any.</summary>
+    public string? Absent { get; init; }
+}

@@ -56,14 +56,20 @@ internal sealed record SelfAttentionOptions(AttentionPattern Pattern, int Window
         _ => null,
     };
 
-    /// <summary>What weight files record of it: what is not as it is by default, so that files of the default say nothing.</summary>
+    /// <summary>The elements of a learned bias's gradient for each sequence of a micro-batch.</summary>
+    public double BiasElements(int heads) => (Bias?.TableRows ?? 0) * (double)heads;
+
+    /// <summary>
+    /// What weight files record of it: what is not as it is by default, so that files of the default say nothing. A file of this library that says
+    /// nothing is one of the default.
+    /// </summary>
     public IEnumerable<FileOption> Files
     {
         get
         {
             if (Pattern != AttentionPattern.Full)
             {
-                yield return FileOption.Of("Attention", Pattern);
+                yield return FileOption.Of("Attention", Pattern) with { Absent = nameof(AttentionPattern.Full) };
             }
 
             if (Pattern == AttentionPattern.Window)
@@ -73,7 +79,7 @@ internal sealed record SelfAttentionOptions(AttentionPattern Pattern, int Window
 
             if (GlobalTokens > 0)
             {
-                yield return FileOption.Of("GlobalTokens", GlobalTokens);
+                yield return FileOption.Of("GlobalTokens", GlobalTokens) with { Absent = "0" };
             }
 
             if (Pattern is AttentionPattern.Strided or AttentionPattern.Fixed)
@@ -88,7 +94,7 @@ internal sealed record SelfAttentionOptions(AttentionPattern Pattern, int Window
 
             if (Positions != PositionEncoding.Learned)
             {
-                yield return FileOption.Of("Positions", Positions);
+                yield return FileOption.Of("Positions", Positions) with { Absent = nameof(PositionEncoding.Learned) };
             }
 
             if (Positions == PositionEncoding.Relative)
@@ -118,7 +124,8 @@ internal sealed record SelfAttentionOptions(AttentionPattern Pattern, int Window
         if (Positions == PositionEncoding.Relative)
         {
             return checks.OptionalSize("RelativeBuckets", minimum: 2) && checks.AtMost("RelativeBuckets", "RelativeBuckets", RelativeBuckets, LargestBuckets)
-                && checks.OptionalSize("RelativeDistance", minimum: (RelativeBuckets / 2) + 1L) && checks.AtMost("RelativeDistance", "RelativeDistance", RelativeDistance, KeyRange.LargestWindow);
+                && checks.OptionalSize("RelativeDistance", minimum: (RelativeBuckets / 2) + 1L) && checks.AtMost("RelativeDistance", "RelativeDistance", RelativeDistance, KeyRange.LargestWindow)
+                && checks.AtMost("RelativeBuckets", $"RelativeBuckets, half of which have one distance each below RelativeDistance = {RelativeDistance},", RelativeBuckets, (2L * RelativeDistance) - 1);
         }
 
         foreach (string name in new[] { "RelativeBuckets", "RelativeDistance" }.Where(spec.Has))

@@ -27,6 +27,9 @@ internal sealed record FileConventions(IReadOnlyList<FileOption> Options)
 /// <param name="TrainingOnly">Whether only training computes with it.</param>
 internal sealed record FileOption(string Name, string Value, bool TrainingOnly = false)
 {
+    /// <summary>The value that a file has which records a declaration and not this option; null where it may be any.</summary>
+    public string? Absent { get; init; }
+
     public static FileOption Of(string name, int value) => new(name, value.ToString(CultureInfo.InvariantCulture));
 
     public static FileOption Of(string name, bool value) => new(name, value ? "true" : "false");

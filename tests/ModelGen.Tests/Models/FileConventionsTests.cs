@@ -87,6 +87,51 @@ public sealed class FileConventionsTests : IDisposable
         OtherBatchLstm.Load(_file.Path);
     }
 
+    /// <summary>What a declaration leaves as it is by default no file mentions: a plain model's does not go into one with a window without a word.</summary>
+    [Fact]
+    public void A_plain_model_is_not_one_with_a_window()
+    {
+        WindowGpt.Create(seed: 3).Save(_file.Path);
+        Strip("Attention", "Window");
+        ModelFileException refused = Assert.Throws<ModelFileException>(() => WindowGpt.Load(_file.Path));
+        Assert.Equal([new("declaration, Attention", "Window", "'Full'")], refused.Problems);
+        WindowGpt.Load(_file.Path, new LoadOptions { IgnoreDeclaration = true });
+
+        // A file that records nothing is another program's.
+        Rewrite(WindowGpt.Create(seed: 3).Save, static name => name, static _ => { });
+        WindowGpt.Load(_file.Path);
+
+        GlobalGpt.Create(seed: 3).Save(_file.Path);
+        Strip("GlobalTokens");
+        Assert.Equal([new("declaration, GlobalTokens", "3", "'0'")], Assert.Throws<ModelFileException>(() => GlobalGpt.Load(_file.Path)).Problems);
+
+        EndlessGpt.Create(seed: 3).Save(_file.Path);
+        Strip("Positions");
+        Assert.Equal([new("declaration, Positions", "None", "'Learned'")], Assert.Throws<ModelFileException>(() => EndlessGpt.Load(_file.Path)).Problems);
+
+        void Strip(params string[] options)
+        {
+            Dictionary<string, string> metadata;
+            using (SafetensorsFile original = SafetensorsFile.Open(_file.Path))
+            {
+                metadata = new(original.Metadata);
+            }
+
+            foreach (string option in options)
+            {
+                Assert.True(metadata.Remove("modelgen.declaration." + option));
+            }
+
+            Rewrite(static _ => { }, static name => name, writer =>
+            {
+                foreach ((string key, string value) in metadata)
+                {
+                    writer.Metadata[key] = value;
+                }
+            });
+        }
+    }
+
     [Fact]
     public void A_model_of_another_family_names_it()
     {

@@ -149,7 +149,7 @@ internal static class ModelEmitter
         w.Line("  [");
         foreach (FileOption option in options)
         {
-            w.Line($"    new(\"{option.Name}\", \"{option.Value}\"{(option.TrainingOnly ? ", TrainingOnly: true" : "")}),");
+            w.Line($"    new(\"{option.Name}\", \"{option.Value}\"{(option.TrainingOnly ? ", TrainingOnly: true" : "")}){(option.Absent is null ? "" : $" {{ Absent = \"{option.Absent}\" }}")},");
         }
 
         w.Line("  ],");
