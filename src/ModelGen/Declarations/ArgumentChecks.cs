@@ -81,14 +81,15 @@ internal sealed class ArgumentChecks(EquatableArray<DeclaredArgument> arguments,
     /// <param name="largestParameter">The number of elements of the largest parameter.</param>
     /// <param name="inferred">The number of elements of the largest activation or state of inference.</param>
     /// <param name="widest">The row length of the widest activation of training.</param>
-    public void ModelSize(ModelSpec spec, double largestParameter, double inferred, double widest)
+    /// <param name="widestOfSource">That of those that have a row for each token of a source, where sources have a length of their own.</param>
+    public void ModelSize(ModelSpec spec, double largestParameter, double inferred, double widest, double widestOfSource = 0)
     {
         const string Elements = "The number of elements of the largest activation";
         AtMost(null, "The number of elements of the largest parameter", largestParameter, SizeLimits.TensorElements);
         if (AtMost(null, Elements, inferred, SizeLimits.TensorElements)
             && spec.Training is { BatchSize: > 0, SequenceLength: > 0 } training)
         {
-            double elements = (double)training.BatchSize * training.SequenceLength * widest;
+            double elements = training.BatchSize * Math.Max(training.SequenceLength * widest, training.SourceLength * widestOfSource);
             new ArgumentChecks([], DeclaredAttributes.Trainable, DeclaredAttributes.Trainable, report)
                 .AtMost("BatchSize", Elements, elements, SizeLimits.TensorElements);
         }

@@ -58,7 +58,8 @@ internal sealed class Gpt : IFamily
             // A run takes a chunk of the context and gives one row of logits; the cache holds all keys that are seen.
             double rows = attention.CacheRows(options.Context);
             double inferred = Math.Max(vocabulary, Math.Max(Math.Min(rows, CommonPrograms.LargestChunk) * hidden, rows * (projections - width) / 2));
-            checks.ModelSize(spec, largest, inferred, widest: Math.Max(vocabulary, hidden));
+            double biases = attention.BiasElements(options.Heads) / Math.Max(1, spec.Training?.SequenceLength ?? 1);
+            checks.ModelSize(spec, largest, inferred, widest: Math.Max(Math.Max(vocabulary, hidden), biases));
             CommonPrograms.ValidateSessions(spec, checks, states: options.Layers * rows * (projections - width), Math.Max(vocabulary, hidden));
         }
     }

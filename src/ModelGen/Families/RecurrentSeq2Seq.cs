@@ -43,7 +43,7 @@ internal sealed class RecurrentSeq2Seq : IFamily
         // Training with additive attention keeps what each target's step sees of each source's.
         double sourceLength = spec.Training is { } training ? Math.Max(training.SourceLength > 0 ? training.SourceLength : training.SequenceLength, 1) : 1;
         double widest = Math.Max(Math.Max(vocabulary, gates), Math.Max(embedding, options.Attention == RecurrentAttention.Additive ? sourceLength * hidden : 2 * hidden));
-        checks.ModelSize(spec, Math.Max(Math.Max(gates * Math.Max(read, hidden), vocabulary * Math.Max(embedding, hidden)), 2 * hidden * hidden), inferred: Math.Max(vocabulary, options.SourceContext * Math.Max(gates, embedding)), widest);
+        checks.ModelSize(spec, Math.Max(Math.Max(gates * Math.Max(read, hidden), vocabulary * Math.Max(embedding, hidden)), 2 * hidden * hidden), inferred: Math.Max(vocabulary, options.SourceContext * Math.Max(gates, embedding)), widest, widestOfSource: Math.Max(gates, embedding));
         CommonPrograms.ValidateSessions(spec, checks, states: options.SourceContext * hidden, Math.Max(Math.Max(vocabulary, gates), options.SourceContext * hidden));
     }
 

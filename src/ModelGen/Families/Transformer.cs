@@ -57,7 +57,7 @@ internal sealed class Transformer : IFamily
             // Real numbers, since as integers the products could overflow.
             double width = options.Width, vocabulary = Math.Max(options.SourceVocabulary, options.TargetVocabulary), hidden = Math.Max(3 * width, options.FeedForward);
             double rows = Math.Max(options.Context, options.SourceContext), widest = Math.Max(vocabulary, hidden);
-            checks.ModelSize(spec, width * Math.Max(Math.Max(vocabulary, rows), hidden), Math.Max(options.TargetVocabulary, rows * hidden), widest);
+            checks.ModelSize(spec, width * Math.Max(Math.Max(vocabulary, rows), hidden), Math.Max(options.TargetVocabulary, rows * hidden), widest, widestOfSource: hidden);
             CommonPrograms.ValidateSessions(spec, checks, states: 2 * width * options.DecoderLayers * (options.Context + (double)options.SourceContext), widest);
         }
     }
