@@ -43,6 +43,12 @@ public sealed class RecurrentSeq2SeqAttribute : Attribute
     public double Dropout { get; set; }
 
     /// <summary>
+    /// Whether each step of a session also gives what it attends to in the source (<see cref="EncoderDecoderSession.Alignment"/>,
+    /// <see cref="EncoderDecoderSession.AttentionWeights"/>), which takes an <see cref="Attention"/>; beam search then knows the alignment of its outputs. It takes about as long as the attention itself. Default: false.
+    /// </summary>
+    public bool AttentionWeights { get; set; }
+
+    /// <summary>
     /// The most pairs that a session may hold (<see cref="SessionOptions.Batch"/>), 1 to 256. With more than one there is a plan that
     /// decodes all of them in one step, which takes not much longer than a step of one. Default: 1.
     /// </summary>

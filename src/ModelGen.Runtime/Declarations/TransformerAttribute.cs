@@ -81,6 +81,12 @@ public sealed class TransformerAttribute : Attribute
     /// </summary>
     public double Dropout { get; set; }
 
+    /// <summary>
+    /// Whether each step of a session also gives what it attends to in the source (<see cref="EncoderDecoderSession.Alignment"/>,
+    /// <see cref="EncoderDecoderSession.AttentionWeights"/>), of every head of every decoder layer; beam search then knows the alignment of its outputs. It takes about as long as the attention itself. Default: false.
+    /// </summary>
+    public bool AttentionWeights { get; set; }
+
     /// <summary>The most sequences that a session may hold (<see cref="SessionOptions.Batch"/>), 1 to 256: a beam, for one. Default: 1.</summary>
     public int MaxBatch { get; set; } = 1;
 }

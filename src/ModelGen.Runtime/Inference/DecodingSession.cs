@@ -155,13 +155,32 @@ public abstract class DecodingSession : ModelSession, ISequenceDecoder
 
     void ISequenceDecoder.Prefill(int row, ReadOnlySpan<int> tokens) => PrefillSequence(row, tokens);
 
+    int ISequenceDecoder.AlignmentLength => SourcePositions;
+
     int ISequenceDecoder.SourceLength(int row) => SourceLengthOf(row);
+
+    void ISequenceDecoder.Alignment(int row, Span<float> weights) => Align(row, weights);
 
     /// <summary>Lets a new output begin, outside of a call's section.</summary>
     private protected abstract void BeginSequence(int row);
 
     /// <summary>Appends tokens to a sequence, outside of a call's section.</summary>
     private protected abstract void PrefillSequence(int row, ReadOnlySpan<int> tokens);
+
+    /// <summary>The most source positions that an alignment tells apart; 0 where the session gives none.</summary>
+    private protected virtual int SourcePositions => 0;
+
+    /// <summary>Which positions of its source a sequence attended to when it last went on.</summary>
+    private protected virtual void Align(int row, Span<float> weights) => throw new NotSupportedException("The session gives no alignment.");
+
+    /// <summary>Keeps what else a step gave a sequence than its logits.</summary>
+    /// <param name="entry">The entry point that was run.</param>
+    /// <param name="row">The number of the sequence.</param>
+    /// <param name="index">Which row of the run it was.</param>
+    /// <param name="count">Rows of the run.</param>
+    private protected virtual void KeepStep(int entry, int row, int index, int count)
+    {
+    }
 
     /// <summary>The number of tokens of a sequence's source.</summary>
     private protected virtual int SourceLengthOf(int row) => 0;
@@ -225,6 +244,7 @@ public abstract class DecodingSession : ModelSession, ISequenceDecoder
         }
 
         Run(_decode, 1, row);
+        KeepStep(_decode, row, 0, 1);
         return Keep(_decode, row);
     }
 
@@ -252,6 +272,7 @@ public abstract class DecodingSession : ModelSession, ISequenceDecoder
         for (int i = 0; i < rows.Length; i++)
         {
             logits.Slice(i * VocabularySize, VocabularySize).CopyTo(Logits(rows[i]));
+            KeepStep(_decodeBatch, rows[i], i, rows.Length);
             Advance(rows[i], 1);
         }
     }

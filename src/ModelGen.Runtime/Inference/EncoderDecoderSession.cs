@@ -14,6 +14,8 @@ public abstract class EncoderDecoderSession : DecodingSession
     private readonly int[] _sourceLengths;
     private readonly int[] _padded;
     private readonly bool _takesLength;
+    private readonly int _heads;
+    private readonly float[] _attended;
 
     /// <summary>Called by emitted code.</summary>
     /// <param name="weights">The model's weights.</param>
@@ -34,6 +36,12 @@ public abstract class EncoderDecoderSession : DecodingSession
         ArgumentOutOfRangeException.ThrowIfNegativeOrZero(SourceVocabularySize);
         _sourceLengths = new int[Batch];
         _padded = new int[_takesLength ? SourceContextLength : 0];
+
+        // Behind the logits, the decoder hands out the weights of its attention, layer by layer.
+        EntryOutput[] outputs = layout.Entries[layout.IndexOf(nameof(Decode))].Outputs;
+        AttentionLayers = outputs.Length - 1;
+        _heads = AttentionLayers > 0 ? (int)(outputs[1].Length / SourceContextLength) : 0;
+        _attended = new float[checked(Batch * AttentionLayers * _heads * SourceContextLength)];
     }
 
     /// <summary>The number of token ids of sources.</summary>
@@ -41,6 +49,15 @@ public abstract class EncoderDecoderSession : DecodingSession
 
     /// <summary>The most tokens of a source.</summary>
     public int SourceContextLength { get; }
+
+    /// <summary>The number of layers whose attention to the source the session hands out: 0 unless the declaration asks for <c>AttentionWeights</c>.</summary>
+    public int AttentionLayers { get; }
+
+    /// <summary>The number of heads of each of those layers.</summary>
+    public int AttentionHeads => _heads;
+
+    /// <summary>The most source positions that <see cref="Alignment"/> tells apart: <see cref="SourceContextLength"/>, or 0 unless the declaration asks for <c>AttentionWeights</c>.</summary>
+    public int AlignmentLength => SourcePositions;
 
     /// <summary>Encodes a source for the session's first sequence, whose target begins anew.</summary>
     /// <param name="source">The source's token ids, one or more.</param>
@@ -94,6 +111,77 @@ public abstract class EncoderDecoderSession : DecodingSession
         return _sourceLengths[row];
     }
 
+    /// <summary>What a head attended to when a sequence last went on: how much to each token of the source. The next call of the session overwrites it.</summary>
+    /// <param name="row">The number of the sequence, 0 to below <see cref="ModelSession.Batch"/>.</param>
+    /// <param name="layer">The number of the decoder's layer, 0 to below <see cref="AttentionLayers"/>.</param>
+    /// <param name="head">The number of the head, 0 to below <see cref="AttentionHeads"/>.</param>
+    /// <returns>As many weights as the source has tokens, which sum to one; zeros before the first step.</returns>
+    /// <exception cref="ArgumentOutOfRangeException">There is no such sequence, layer or head.</exception>
+    public ReadOnlySpan<float> AttentionWeights(int row, int layer, int head)
+    {
+        CheckRow(row);
+        ArgumentOutOfRangeException.ThrowIfNegative(layer);
+        ArgumentOutOfRangeException.ThrowIfGreaterThanOrEqual(layer, AttentionLayers);
+        ArgumentOutOfRangeException.ThrowIfNegative(head);
+        ArgumentOutOfRangeException.ThrowIfGreaterThanOrEqual(head, _heads);
+        return Attended(row).Slice(((layer * _heads) + head) * SourceContextLength, _sourceLengths[row]);
+    }
+
+    /// <summary>Which tokens of its source a sequence attended to when it last went on: the mean of all heads of all layers.</summary>
+    /// <param name="row">The number of the sequence, 0 to below <see cref="ModelSession.Batch"/>.</param>
+    /// <param name="weights">Receives them; <see cref="AlignmentLength"/> elements, zero from the source's length on.</param>
+    /// <exception cref="ArgumentException">There is not room for as many.</exception>
+    /// <exception cref="ArgumentOutOfRangeException">There is no such sequence.</exception>
+    /// <exception cref="NotSupportedException">The declaration does not ask for <c>AttentionWeights</c>.</exception>
+    public void Alignment(int row, Span<float> weights) => Align(row, weights);
+
+    /// <inheritdoc/>
+    private protected sealed override int SourcePositions => AttentionLayers > 0 ? SourceContextLength : 0;
+
+    /// <inheritdoc/>
+    private protected sealed override void Align(int row, Span<float> weights)
+    {
+        if (AttentionLayers == 0)
+        {
+            base.Align(row, weights);
+        }
+
+        CheckRow(row);
+        if (weights.Length != SourceContextLength)
+        {
+            throw new ArgumentException(FormattableString.Invariant($"An alignment has {SourceContextLength} weights, but there is room for {weights.Length}."), nameof(weights));
+        }
+
+        weights.Clear();
+        ReadOnlySpan<float> attended = Attended(row);
+        int heads = AttentionLayers * _heads;
+        for (int head = 0; head < heads; head++)
+        {
+            ReadOnlySpan<float> one = attended.Slice(head * SourceContextLength, SourceContextLength);
+            for (int i = 0; i < weights.Length; i++)
+            {
+                weights[i] += one[i] / heads;
+            }
+        }
+    }
+
+    /// <inheritdoc/>
+    private protected sealed override void KeepStep(int entry, int row, int index, int count)
+    {
+        Span<float> attended = Attended(row);
+        int each = _heads * SourceContextLength;
+        for (int layer = 0; layer < AttentionLayers; layer++)
+        {
+            Result(entry, 1 + layer, count).Slice(index * each, each).CopyTo(attended[(layer * each)..]);
+        }
+    }
+
+    private Span<float> Attended(int row)
+    {
+        int each = _attended.Length / Batch;
+        return _attended.AsSpan(row * each, each);
+    }
+
     /// <inheritdoc/>
     private protected sealed override int SourceLengthOf(int row) => _sourceLengths[row];
 
@@ -136,6 +224,15 @@ public abstract class EncoderDecoderSession : DecodingSession
     private protected override void Move(int to, int from, bool exchange)
     {
         base.Move(to, from, exchange);
+        if (exchange)
+        {
+            RowOrder.Exchange(Attended(to), Attended(from));
+        }
+        else
+        {
+            Attended(from).CopyTo(Attended(to));
+        }
+
         (_sourceLengths[to], _sourceLengths[from]) = (_sourceLengths[from], exchange ? _sourceLengths[to] : _sourceLengths[from]);
     }
 
@@ -143,6 +240,7 @@ public abstract class EncoderDecoderSession : DecodingSession
     private protected override void Forget(int row)
     {
         base.Forget(row);
+        Attended(row).Clear();
         _sourceLengths[row] = 0;
     }
 }

@@ -76,18 +76,19 @@ internal static class CommonPrograms
         Input? lengths = sizes.DecodesWithLengths ? Lengths(one, sourceContext) : null;
         Input[] decoded = [tokens, .. lengths is null ? Array.Empty<Input>() : [lengths]];
         Func<ModelGraph> decode = Once(() => graphs.Decode(tokens, lengths));
+        string[] outputs = ["logits", .. Enumerable.Range(0, sizes.AttentionLayers).Select(AttentionWeights)];
         var source = new Input("source", TensorType.Int(Shape.Of(1, sizes.EncodesAnyLength ? Dim.Named("S", sourceContext) : sourceContext)), sizes.SourceVocabulary);
         Input length = Lengths(1, sourceContext);
         var entries = new List<EntryPoint>
         {
             new("Encode", EntryKind.Infer, sizes.EncodesAnyLength ? [source] : [source, length], [], Once(() => graphs.Encode(source, length))),
-            new("Decode", EntryKind.Infer, decoded, ["logits"], decode) { Continues = true },
+            new("Decode", EntryKind.Infer, decoded, outputs, decode) { Continues = true, EveryStep = sizes.AttentionLayers > 0 },
         };
         if (most > 1)
         {
             Dim rows = Dim.Batch(most);
             Input[] where = [new Input(EntryPoint.SequencesInput, TensorType.Int(Shape.Of(rows)), most), .. sizes.TargetContext > 0 ? [new Input(EntryPoint.PositionsInput, TensorType.Int(Shape.Of(rows)), sizes.TargetContext)] : Array.Empty<Input>()];
-            entries.Add(new EntryPoint("DecodeBatch", EntryKind.Infer, [.. decoded, .. where], ["logits"], decode) { Batch = rows, ContinuesEach = true });
+            entries.Add(new EntryPoint("DecodeBatch", EntryKind.Infer, [.. decoded, .. where], outputs, decode) { Batch = rows, ContinuesEach = true });
         }
 
         if (spec.Training is { } training)
@@ -208,6 +209,9 @@ internal sealed record EncoderDecoderSizes(int SourceVocabulary, int TargetVocab
 {
     /// <summary>Whether the encoder's graph takes as many tokens as a source has, and no length beside them; otherwise sources are padded to the most.</summary>
     public bool EncodesAnyLength { get; init; }
+
+    /// <summary>The layers whose weights of attention to the source each step of the decoder hands out (<see cref="CommonPrograms.AttentionWeights"/>), [B, heads, 1, S] each.</summary>
+    public int AttentionLayers { get; init; }
 }
 
 /// <summary>The graphs of a family of models from one sequence of tokens to another.</summary>

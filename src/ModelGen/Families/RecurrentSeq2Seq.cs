@@ -2,6 +2,7 @@ using System;
 using System.Collections.Generic;
 using System.Linq;
 using ModelGen.Compiler.Declarations;
+using ModelGen.Compiler.Diagnostics;
 using ModelGen.Compiler.Graph;
 using ModelGen.Compiler.Ops;
 using ModelGen.Compiler.Programs;
@@ -30,6 +31,11 @@ internal sealed class RecurrentSeq2Seq : IFamily
         holds &= checks.RequireSize("TargetVocab");
         holds &= checks.OptionalSize("SourceContext");
         checks.OptionalProbability("Dropout");
+        if (options.AttentionWeights && options.Attention == RecurrentAttention.None)
+        {
+            report(new SpecProblem(DiagnosticIds.UnsupportedCombination, "AttentionWeights", ["AttentionWeights", "RecurrentAttention.None", "a decoder without attention looks at no token of the source"]));
+        }
+
         if (!holds)
         {
             return;
@@ -50,7 +56,7 @@ internal sealed class RecurrentSeq2Seq : IFamily
     public ModelProgram Describe(ModelSpec spec)
     {
         RecurrentSeq2SeqOptions options = RecurrentSeq2SeqOptions.Of(spec);
-        var sizes = new EncoderDecoderSizes(options.SourceVocabulary, options.TargetVocabulary, options.SourceContext, TargetContext: 0, DecodesWithLengths: options.Attention != RecurrentAttention.None);
+        var sizes = new EncoderDecoderSizes(options.SourceVocabulary, options.TargetVocabulary, options.SourceContext, TargetContext: 0, DecodesWithLengths: options.Attention != RecurrentAttention.None) { AttentionLayers = options.AttentionWeights ? 1 : 0 };
         var graphs = new EncoderDecoderGraphs(
             (source, lengths) => Encode(options, source, lengths),
             (tokens, lengths) => Decode(options, tokens, lengths),
@@ -110,6 +116,11 @@ internal sealed class RecurrentSeq2Seq : IFamily
         }
 
         b.Output("logits", decoded.Logits);
+        if (decoded.Weights is { } weights)
+        {
+            b.Output(CommonPrograms.AttentionWeights(0), weights);
+        }
+
         return b.Build();
     }
 
@@ -129,7 +140,8 @@ internal sealed class RecurrentSeq2Seq : IFamily
     /// <summary>What the decoder takes from the encoder: what it begins with, and what it looks at, [B, S, hidden] each.</summary>
     private sealed record Encoded(Value[] Final, Value? Rows, Value? Keys);
 
-    private sealed record Decoded(Value Logits, Value[] Final, bool IsTimeMajor);
+    /// <summary>What the decoder gives; the weights of its attention [B, .., T, S] only where they are asked for.</summary>
+    private sealed record Decoded(Value Logits, Value[] Final, bool IsTimeMajor, Value? Weights);
 
     /// <summary>An embedding and layers of cells over each source's own tokens; what each carries behind the last is what the decoder's begins with.</summary>
     private static Encoded Encoder(GraphBuilder b, RecurrentSeq2SeqOptions options, Input source, Value lengths, BuildMode mode)
@@ -169,10 +181,12 @@ internal sealed class RecurrentSeq2Seq : IFamily
         Value x = b.Add(new Embedding(), "decoder.embedding", table, b.Add(new TransposeIndices(), "target.time_major", b.Add(tokens, tokens.InputName)));
         x = b.Dropout("decoder.dropout", x, options.Dropout, mode);
         Value[] final;
+        Value? weights = null;
+        bool asksForWeights = options.AttentionWeights && mode == BuildMode.Inference;
         bool isTimeMajor = options.Attention != RecurrentAttention.Dot;
         if (options.Attention == RecurrentAttention.Additive)
         {
-            (Value hidden, Value context, final) = Attentive(b, options, x, encoded, lengths!.Value);
+            (Value hidden, Value context, weights, final) = Attentive(b, options, x, encoded, lengths!.Value, asksForWeights);
             x = Combined(b, options, context, hidden);
         }
         else
@@ -191,20 +205,22 @@ internal sealed class RecurrentSeq2Seq : IFamily
             {
                 Value hidden = b.Add(new Permute([1, 0, 2]), "decoder.outputs", x);
                 var attention = new Attention(1, 1, options.Hidden, 1, KeyRange.All with { HasKeyLengths = true });
-                Value context = b.AddMany(attention, "attention", [hidden, encoded.Rows!.Value, encoded.Rows.Value, lengths!.Value])[0];
-                x = Combined(b, options, context, hidden);
+                Value rows = encoded.Rows!.Value;
+                Value[] seen = b.AddMany(attention, "attention", [hidden, rows, rows, lengths!.Value]);
+                weights = asksForWeights ? b.Add(new AttentionWeights(attention, options.SourceContext), "attention.weights", [hidden, rows, seen[1], lengths.Value]) : null;
+                x = Combined(b, options, seen[0], hidden);
             }
         }
 
         x = b.Dropout("dropout", x, options.Dropout, mode);
-        return new Decoded(b.Linear("head", x, options.TargetVocabulary, bias: true, options.Uniform, Initializer.Zeros), final, isTimeMajor);
+        return new Decoded(b.Linear("head", x, options.TargetVocabulary, bias: true, options.Uniform, Initializer.Zeros), final, isTimeMajor, weights);
     }
 
     private static Value Combined(GraphBuilder b, RecurrentSeq2SeqOptions options, Value context, Value hidden)
         => b.Add(new Tanh(), "attention.combined", b.Linear("attention.combine", b.Add(new ConcatColumns(), "attention.seen", context, hidden), options.Hidden, bias: true, options.Uniform, Initializer.Zeros));
 
     /// <summary>All layers over time at once, since the first one reads what the last one's state before looked at.</summary>
-    private static (Value Hidden, Value Context, Value[] Final) Attentive(GraphBuilder b, RecurrentSeq2SeqOptions options, Value x, Encoded encoded, Value lengths)
+    private static (Value Hidden, Value Context, Value? Weights, Value[] Final) Attentive(GraphBuilder b, RecurrentSeq2SeqOptions options, Value x, Encoded encoded, Value lengths, bool asksForWeights)
     {
         (int hidden, int embedding) = (options.Hidden, options.Embedding);
         string[] states = options.Cell.States();
@@ -261,18 +277,26 @@ internal sealed class RecurrentSeq2Seq : IFamily
             }
 
             step.Output("context", context);
+            if (asksForWeights)
+            {
+                step.Output("weights", probabilities);
+            }
         }
 
         var scan = new Scan(step.Build(), x.Shape[0], Reverse: false, encoded.Final.Length, Sequences: 1);
         Value[] results = b.AddMany(scan, "decoder", [.. encoded.Final, x, .. invariants]);
         Value outputs = results[Scan.After((options.Layers - 1) * states.Length)];
-        return (outputs, results[scan.Sequence(0)], [.. encoded.Final.Select((_, i) => results[Scan.Final(i)])]);
+        Value? attended = asksForWeights ? b.Add(new Permute([1, 0, 2]), "attention.weights", results[scan.Sequence(1)]) : null;
+        return (outputs, results[scan.Sequence(0)], attended, [.. encoded.Final.Select((_, i) => results[Scan.Final(i)])]);
     }
 }
 
 /// <summary>A declaration's options, with the defaults in the place of what was not given.</summary>
 internal sealed record RecurrentSeq2SeqOptions(Cell Cell, int Layers, int Hidden, int Embedding, int SourceVocabulary, int TargetVocabulary, RecurrentAttention Attention, int SourceContext, double Dropout)
 {
+    /// <summary>Whether sessions hand out what each step attends to.</summary>
+    public bool AttentionWeights { get; private init; }
+
     public Initializer Uniform => Initializer.Uniform(1 / Math.Sqrt(Hidden));
 
     /// <summary>The states that the decoder carries, layer by layer.</summary>
@@ -290,6 +314,9 @@ internal sealed record RecurrentSeq2SeqOptions(Cell Cell, int Layers, int Hidden
             spec.Int("TargetVocab", 0),
             spec.Choice("Attention", RecurrentAttention.None),
             spec.Int("SourceContext", 64),
-            spec.Real("Dropout", 0));
+            spec.Real("Dropout", 0))
+        {
+            AttentionWeights = spec.Flag("AttentionWeights", false),
+        };
     }
 }

@@ -65,7 +65,7 @@ internal sealed class Transformer : IFamily
     public ModelProgram Describe(ModelSpec spec)
     {
         TransformerOptions options = TransformerOptions.Of(spec);
-        var sizes = new EncoderDecoderSizes(options.SourceVocabulary, options.TargetVocabulary, options.SourceContext, options.Context, DecodesWithLengths: true) { EncodesAnyLength = true };
+        var sizes = new EncoderDecoderSizes(options.SourceVocabulary, options.TargetVocabulary, options.SourceContext, options.Context, DecodesWithLengths: true) { EncodesAnyLength = true, AttentionLayers = options.AttentionWeights ? options.DecoderLayers : 0 };
         return CommonPrograms.EncoderDecoder(spec, sizes, new EncoderDecoderGraphs(
             (source, _) => Encode(options, source),
             (tokens, lengths) => Decode(options, tokens, lengths!),
@@ -189,13 +189,14 @@ internal sealed class Transformer : IFamily
             {
                 for (int layer = 0; layer < options.DecoderLayers; layer++)
                 {
+                    string? weights = options.AttentionWeights && mode == BuildMode.Inference ? CommonPrograms.AttentionWeights(layer) : null;
                     using (B.Scope($"layers.{layer}"))
                     {
                         x = Sublayer("norm1", "dropout1", x, y => SelfAttention(y, KeyRange.Causal));
                         x = Sublayer("norm2", "dropout2", x, y =>
                         {
                             (Value keys, Value values) = memory();
-                            return Attend("multihead_attn", KeyRange.All with { HasKeyLengths = true }, Project(y, 0, 1, "q"), keys, values, lengths);
+                            return Attend("multihead_attn", KeyRange.All with { HasKeyLengths = true }, Project(y, 0, 1, "q"), keys, values, weights, lengths);
                         });
                         x = Sublayer("norm3", "dropout3", x, FeedForward);
                     }
@@ -262,13 +263,20 @@ internal sealed class Transformer : IFamily
             Value product = B.Add(new MatMul(MatMulForm.NT), Name + (bias is null ? ".in_proj" : ".in_proj.product"), x, weight);
             Value all = bias is null ? product : B.Add(new Add(), Name + ".in_proj", product, bias.Value);
             Value Part(int index, string part) => B.Add(new SliceColumns(index * _width, _width), $"{Name}.{part}", all);
-            return Attend(Name, range, Part(0, "q"), Part(1, "k"), Part(2, "v"), lengths);
+            return Attend(Name, range, Part(0, "q"), Part(1, "k"), Part(2, "v"), weights: null, lengths);
         }
 
-        private Value Attend(string name, KeyRange range, Value queries, Value keys, Value values, params Value[] lengths)
+        /// <summary>Attention and its projection; its weights are an output of the name <paramref name="weights"/>, where there is one.</summary>
+        private Value Attend(string name, KeyRange range, Value queries, Value keys, Value values, string? weights, params Value[] lengths)
         {
             var attention = new Attention(options.Heads, options.Heads, _headWidth, 1 / Math.Sqrt(_headWidth), range);
-            return Linear(name + ".out_proj", B.Add(attention, name, [queries, keys, values, .. lengths]), _width);
+            Value[] results = B.AddMany(attention, name, [queries, keys, values, .. lengths]);
+            if (weights is not null)
+            {
+                B.Output(weights, B.Add(new AttentionWeights(attention, options.SourceContext), name + ".weights", [queries, keys, results[1], .. lengths]));
+            }
+
+            return Linear(name + ".out_proj", results[0], _width);
         }
 
         /// <summary>Some thirds of what cross-attention projects to: queries, keys, values, whose weights lie one below the other.</summary>
@@ -315,6 +323,9 @@ internal sealed record TransformerOptions(int EncoderLayers, int DecoderLayers, 
 
     public double LayerNormEpsilon { get; private init; }
 
+    /// <summary>Whether sessions hand out what each step attends to.</summary>
+    public bool AttentionWeights { get; private init; }
+
     public double LabelSmoothing { get; private init; }
 
     public double Dropout { get; private init; }
@@ -345,6 +356,7 @@ internal sealed record TransformerOptions(int EncoderLayers, int DecoderLayers, 
             Bias = bias,
             HeadBias = spec.Flag("HeadBias", bias && shared == EmbeddingSharing.None),
             LayerNormEpsilon = spec.Real("LayerNormEpsilon", 1e-5),
+            AttentionWeights = spec.Flag("AttentionWeights", false),
             LabelSmoothing = spec.Real("LabelSmoothing", 0),
             Dropout = spec.Real("Dropout", 0),
         };

@@ -68,11 +68,13 @@ internal sealed record Footprint(View View, IReadOnlyList<(RowExtent Stride, Row
             },
             AttentionWeightsKernel k => operand switch
             {
-                4 => Matrix(RowExtent.Literal(k.Op.Bias!.TableRows), k.Op.Heads),
+                _ when k.Op.HasTable && operand == k.Operands.Count - 1 => Matrix(RowExtent.Literal(k.Op.Bias!.TableRows), k.Op.Heads),
                 0 => Matrix(k.Batch * k.Queries, k.Op.Heads * k.Op.HeadDim),
-                1 => Matrix(k.Batch * RowExtent.Literal(k.Keys), k.Op.KeyValueHeads * k.Op.HeadDim),
+                1 when k.Caches > 0 => [(RowExtent.Literal(k.CacheStride), RowExtent.Literal(k.Caches)), .. Matrix(RowExtent.Literal(k.MaximumKeys), k.Op.KeyValueHeads * k.Op.HeadDim)],
+                1 => Matrix(k.Batch * k.Keys, k.Op.KeyValueHeads * k.Op.HeadDim),
                 2 => Matrix(k.Batch * k.Queries, k.Op.Heads),
-                _ => Matrix(k.Batch * k.Queries * RowExtent.Literal(k.Op.Heads), k.Columns),
+                3 => Matrix(k.Batch * k.Queries * RowExtent.Literal(k.Op.Heads), k.Columns),
+                _ => Matrix(k.Batch, 1),
             },
             AttentionGradientKernel k => operand switch
             {

@@ -50,7 +50,7 @@ internal static class KernelSignature
                 text.Append('|').Append(k.Op).Append(' ').Append(k.Batch).Append('x').Append(k.Queries).Append('x').Append(k.Keys).Append(k.HasLogSumExp).Append(k.Caches > 0 ? $" of {k.Caches} by {k.CacheStride}" : "");
                 break;
             case AttentionWeightsKernel k:
-                text.Append('|').Append(k.Op).Append(' ').Append(k.Batch).Append('x').Append(k.Queries).Append('x').Append(k.Keys).Append('x').Append(k.Columns);
+                text.Append('|').Append(k.Op).Append(' ').Append(k.Batch).Append('x').Append(k.Queries).Append('x').Append(k.Keys).Append('x').Append(k.Columns).Append(k.Caches > 0 ? $" of {k.Caches} by {k.CacheStride}" : "");
                 break;
             case AttentionGradientKernel k:
                 text.Append('|').Append(k.Op).Append(' ').Append(k.Batch).Append('x').Append(k.Queries).Append('x').Append(k.Keys);

@@ -210,6 +210,13 @@ internal static class KernelVerifier
                 require(k.Range.IsCached || !(k.Range.IsCausal || k.Range.Window is not null) || k.Queries == k.Keys, k, $"it has {k.Queries} queries for {k.Keys} keys of one sequence");
                 require(!k.Range.IsCached || !k.Keys.IsDynamic, k, $"its caches have {k.Keys} rows");
                 break;
+            case AttentionWeightsKernel k:
+                VerifyMatrices(k.Operands);
+                VerifyIndices(4, k.Op.Range.InputNames, k.Op.HasTable ? ["bias"] : []);
+                require(k.Caches > 0 == k.Op.Range.HasSequences && (k.Caches < 2 || k.CacheStride >= (long)k.MaximumKeys * k.Operands[1].Access.RowStride), k, $"its {k.Caches} caches lie {k.CacheStride} elements apart");
+                require(k.Columns >= k.MaximumKeys, k, $"it has {k.Columns} weights for {k.Keys} keys");
+                require(!k.Op.Range.IsCached || !k.Keys.IsDynamic, k, $"its caches have {k.Keys} rows");
+                break;
             case AttentionGradientKernel k:
                 VerifyMatrices(k.Operands);
                 VerifyIndices(9, k.Range.InputNames, k.Op.HasTable ? ["bias", "d_bias"] : []);

@@ -26,6 +26,7 @@ internal static class BatchSequences
         var states = new Dictionary<string, Value>();
         return GraphRewriter.Rewrite(graph, (b, node, inputs) =>
         {
+            Value Stored(Value of) => b.Add(new SequenceStates(((StateRead)of.Op).State, of.Shape.WithFirst(sequences.Classes)), of.Name);
             switch (node.Op)
             {
                 case StateRead state:
@@ -35,8 +36,10 @@ internal static class BatchSequences
                     return [own.Shape.Equals(state.Shape) ? own : b.Add(new Reshape(state.Shape), node.Name, own)];
                 case Attention { Range: { IsCausal: false, IsCached: false, HasSequences: false, Window: null } seen } attention when IsState(node.Inputs[1]) && IsState(node.Inputs[2]):
                     // Keys and values that were there before are read where they lie.
-                    Value Stored(Value of) => b.Add(new SequenceStates(((StateRead)of.Op).State, of.Shape.WithFirst(sequences.Classes)), of.Name);
                     return b.AddMany(attention with { Range = seen with { HasSequences = true } }, node.Name, [inputs[0], Stored(node.Inputs[1]), Stored(node.Inputs[2]), Sequences(b), .. inputs.Skip(3)]);
+                case AttentionWeights { Of.Range: { IsCausal: false, IsCached: false, HasSequences: false } of } weights when IsState(node.Inputs[1]):
+                    return [b.Add(weights with { Of = weights.Of with { Range = of with { HasSequences = true } } }, node.Name, [inputs[0], Stored(node.Inputs[1]), inputs[2], Sequences(b), .. inputs.Skip(AttentionWeights.Tensors)])];
+                case AttentionWeights { Of.Range: { IsCausal: false, IsCached: false, HasSequences: false } }:
                 case Attention { Range: { IsCausal: false, IsCached: false, HasSequences: false, Window: null } }:
                     return null;
                 case RowsAtPosition rows when rows.Time == (Dim)1:
@@ -52,7 +55,7 @@ internal static class BatchSequences
                     }
 
                     return b.AddMany(attention with { Range = cached }, node.Name, [inputs[0], Cache("key_cache", inputs[1]), Cache("value_cache", inputs[2]), Sequences(b), Positions(b, node), .. inputs.Skip(3)]);
-                case Scan or LastRow or Attention:
+                case Scan or LastRow or Attention or AttentionWeights:
                     throw new GraphException($"{node}: takes several steps, and each sequence has one");
                 case MatMul { Form: MatMulForm.NT } product:
                     return [b.Add(product with { RowByRow = true }, node.Name, [.. inputs])];

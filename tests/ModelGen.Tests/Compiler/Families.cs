@@ -66,7 +66,7 @@ internal static class Families
             yield return (cell, Spec("RecurrentLm", 2, 4, [.. sizes, I("Embedding", 3)]));
             yield return ($"{cell} tied with dropout", Spec("RecurrentLm", 3, 3, [.. sizes, I("TieEmbeddings", 1), R("Dropout", 0.3)]));
             yield return ($"{cell} regressor", Spec("RecurrentRegressor", 3, 4, I("Cell", number), I("Layers", 2), I("Hidden", 5), I("Inputs", 3), I("Outputs", 2), R("Dropout", 0.3), I("CarryState", number & 1)));
-            yield return ($"{cell} to {cell}", Spec("RecurrentSeq2Seq", 3, 4, [I("Cell", number), I("Layers", 2), I("Hidden", 5), I("Embedding", 3), I("SourceVocab", 7), I("TargetVocab", 6), I("Attention", number), I("SourceContext", 4), R("Dropout", 0.3), I("MaxBatch", 2)]));
+            yield return ($"{cell} to {cell}", Spec("RecurrentSeq2Seq", 3, 4, [I("Cell", number), I("Layers", 2), I("Hidden", 5), I("Embedding", 3), I("SourceVocab", 7), I("TargetVocab", 6), I("Attention", number), I("AttentionWeights", number == 0 ? 0 : 1), I("SourceContext", 4), R("Dropout", 0.3), I("MaxBatch", 2)]));
             yield return ($"{cell} tagger", Spec("RecurrentTagger", 3, 4, [.. sizes, I("Embedding", 3), I("Tags", 4), R("Dropout", 0.3), I("Bidirectional", number & 1), I("Context", 6), I("MaxBatch", 2)]));
         }
 
@@ -74,6 +74,6 @@ internal static class Families
         yield return ("transformer", Pairs(Spec("Transformer", 2, 5, transformer), sourceLength: 4));
         yield return ("transformer with norms before", Spec("Transformer", 2, 4,
             [.. transformer.Where(a => a.Name != "TargetVocab"), I("TargetVocab", 9), I("PreNorm", 1), I("Shared", 2), I("Positions", 1), I("SourceContext", 5), R("LabelSmoothing", 0.1), R("Dropout", 0.2), I("Activation", 1)]));
-        yield return ("transformer without bias", Pairs(Spec("Transformer", 1, 3, [.. transformer, I("Bias", 0), I("Shared", 1), I("FinalNorm", 1), I("Positions", 2), I("FirstPosition", 1), I("MaxBatch", 3)]), sourceLength: 6));
+        yield return ("transformer without bias", Pairs(Spec("Transformer", 1, 3, [.. transformer, I("Bias", 0), I("Shared", 1), I("FinalNorm", 1), I("Positions", 2), I("FirstPosition", 1), I("AttentionWeights", 1), I("MaxBatch", 3)]), sourceLength: 6));
     }
 }

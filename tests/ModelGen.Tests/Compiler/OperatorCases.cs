@@ -351,6 +351,27 @@ internal static class OperatorCases
             }
         }
 
+        foreach ((int batch, int queries, int keys, int heads, int keyHeads, int headDim) in new[] { (3, 1, 7, 2, 2, 8), (2, 5, 9, 4, 2, 3), (4, 1, 6, 1, 1, 20), (1, 19, 33, 2, 1, 4) })
+        {
+            var op = new Attention(heads, keyHeads, headDim, 0.5, KeyRange.All with { HasKeyLengths = true });
+            var ofSequences = op with { Range = op.Range with { HasSequences = true } };
+            Value Q(GraphBuilder b) => Parameter(b, "q", batch, queries, heads * headDim);
+            yield return Case($"attention_weights b={batch} q={queries} k={keys} {op.Attributes}", b =>
+            {
+                Value Keys(string name) => Parameter(b, name, batch, keys, keyHeads * headDim);
+                Value lengths = Indices(b, "lengths", keys + 1, batch);
+                return [b.Add(new AttentionWeights(op, keys + 2), "weights", Q(b), Keys("k"), b.AddMany(op, "y", [Q(b), Keys("k"), Keys("v"), lengths])[1], lengths)];
+            }, hasGradient: false);
+            yield return Case($"attention_weights b={batch} q={queries} k={keys} {ofSequences.Attributes}", b =>
+            {
+                Value Stored(string name) => b.Add(new SequenceStates(name, Shape.Of(5, keys, keyHeads * headDim)), name);
+                Value other = b.Add(new Embedding(), "other", b.Add(new SequenceStates("o", Shape.Of(5, 3)), "o"), Indices(b, "sequences", 5, batch));
+                Value[] given = [Indices(b, "sequences", 5, batch), Indices(b, "lengths", keys + 1, batch)];
+                Value logSums = b.AddMany(ofSequences, "y", [Q(b), Stored("k"), Stored("v"), .. given])[1];
+                return [b.Add(new AttentionWeights(ofSequences, keys), "weights", [Q(b), Stored("k"), logSums, .. given]), b.Add(new Tanh(), "z", other)];
+            }, hasGradient: false);
+        }
+
         foreach (ScoreBias bias in Biases)
         {
             var op = new Attention(3, 3, 5, 0.3, KeyRange.Causal) { Bias = bias };

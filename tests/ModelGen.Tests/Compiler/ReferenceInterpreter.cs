@@ -558,6 +558,11 @@ internal sealed class ReferenceInterpreter
     private Tensor WeightsOf(AttentionWeights op, Tensor[] inputs)
     {
         (Tensor q, int steps, int heads) = (inputs[0], inputs[0].Dims[1], op.Of.Heads);
+        if (op.Of.Range.HasSequences)
+        {
+            return WeightsOf(op with { Of = op.Of with { Range = op.Of.Range with { HasSequences = false } } }, [q, OfSequences(inputs[1], inputs[3]), inputs[2], .. inputs[4..]]);
+        }
+
         var result = new Tensor([q.Dims[0], heads, steps, op.Keys]);
         int keys = inputs[1].Dims[^2];
         for (int row = 0; row < result.Rows; row++)
@@ -573,14 +578,19 @@ internal sealed class ReferenceInterpreter
         return result;
     }
 
+    /// <summary>The keys or values of the sequences that a batch names.</summary>
+    private static Tensor OfSequences(Tensor caches, Tensor sequences)
+    {
+        int elements = caches.Dims[1] * caches.Columns;
+        return Tensor.Filled([sequences.Dims[0], .. caches.Dims[1..]], i => caches.Data[((int)sequences.Data[i / elements] * elements) + (i % elements)]);
+    }
+
     private Tensor[] Attend(Attention op, Tensor[] inputs)
     {
         (Tensor q, Tensor k, Tensor v) = (inputs[0], inputs[1], inputs[2]);
         if (op.Range.HasSequences)
         {
-            int elements = k.Dims[1] * k.Columns;
-            Tensor Own(Tensor caches) => Tensor.Filled([q.Dims[0], .. caches.Dims[1..]], i => caches.Data[((int)inputs[3].Data[i / elements] * elements) + (i % elements)]);
-            return Attend(op with { Range = op.Range with { HasSequences = false } }, [q, Own(k), Own(v), .. inputs[4..]]);
+            return Attend(op with { Range = op.Range with { HasSequences = false } }, [q, OfSequences(k, inputs[3]), OfSequences(v, inputs[3]), .. inputs[4..]]);
         }
 
         int steps = q.Dims[1];

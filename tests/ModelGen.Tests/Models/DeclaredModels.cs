@@ -311,3 +311,14 @@ public partial class LearningTransformer;
 [Transformer(EncoderLayers = 6, DecoderLayers = 6, DModel = 32, Heads = 8, FeedForward = 128, SourceVocab = 51, TargetVocab = 43, Context = 32,
     Positions = TransformerPositions.SinusoidHalves, FirstPosition = 1, PreNorm = true, MaxBatch = 8)]
 public partial class Transliterator;
+
+// What hands out the attention of each decoded token.
+
+[Transformer(EncoderLayers = 1, DecoderLayers = 2, DModel = 24, Heads = 3, FeedForward = 40, SourceVocab = 15, TargetVocab = 13, Context = 7, SourceContext = 19, Positions = TransformerPositions.Learned, AttentionWeights = true, MaxBatch = 3)]
+public partial class AligningTransformer;
+
+[RecurrentSeq2Seq(Cell = Cell.Gru, Layers = 2, Hidden = 9, Embedding = 6, SourceVocab = 15, TargetVocab = 13, Attention = RecurrentAttention.Dot, SourceContext = 19, AttentionWeights = true, MaxBatch = 3)]
+public partial class AligningDotSeq2Seq;
+
+[RecurrentSeq2Seq(Cell = Cell.Lstm, Layers = 2, Hidden = 9, Embedding = 6, SourceVocab = 15, TargetVocab = 13, Attention = RecurrentAttention.Additive, SourceContext = 19, AttentionWeights = true, MaxBatch = 3)]
+public partial class AligningAdditiveSeq2Seq;

@@ -13,7 +13,7 @@ internal static partial class AttentionEmitter
         var code = new KernelCode(
             $"AttentionWeights_{Text.Extent(kernel.Batch)}x{Text.Extent(kernel.Queries)}_{kernel.Op.Heads}x{kernel.Op.HeadDim}",
             $"softmax(q·kᵀ·{CodeWriter.Literal(kernel.Op.Scale)}), {kernel.Op.Heads} heads of {kernel.Op.HeadDim}{Describe(kernel.Op.Range)}{ScoreBiasText.Describe(kernel.Op)}.",
-            kernel, Arguments.Of(kernel.Batch) | Arguments.Of(kernel.Queries) | (kernel.Op.Range.IsCached ? ArgumentKinds.Position : ArgumentKinds.None));
+            kernel, Arguments.Of(kernel.Batch) | Arguments.Of(kernel.Queries) | Arguments.Of(kernel.Keys) | (kernel.Op.Range.IsCached ? ArgumentKinds.Position : ArgumentKinds.None));
         code.Generic("Tiles", code.Parameters, Bits(plan.Schemes), (w, _) => Weights(w, kernel, plan.Schemes));
         return code;
     }
@@ -21,30 +21,40 @@ internal static partial class AttentionEmitter
     private static void Weights(CodeWriter w, AttentionWeightsKernel kernel, IReadOnlyList<AttentionScheme> schemes)
     {
         (int d, int heads, int group) = (kernel.Op.HeadDim, kernel.Op.Heads, kernel.Op.Heads / kernel.Op.KeyValueHeads);
-        bool cached = kernel.Op.Range.IsCached;
-        string count = Text.RowCount(kernel.Queries), all = CodeWriter.Number(kernel.Keys);
+        string count = Text.RowCount(kernel.Queries), all = Text.RowCount(kernel.Keys);
+        var range = new KeyRangeText(kernel.Op.Range, count, !kernel.Queries.IsDynamic, kernel.Keys);
         (string rows, string scores, _) = Constants(w, schemes);
         Scratch(w, schemes, AttentionPlan.KeysTransposed, AttentionPlan.Scores);
         ScoreBiasText bias = BiasOf(kernel.Op, kernel);
-        (int before, int behind) = kernel.Op.Range.Distances(kernel.Queries.Maximum, kernel.Keys);
+        (int before, int behind) = kernel.Op.Range.Distances(kernel.Queries.Maximum, kernel.MaximumKeys);
         if (bias.Exists)
         {
             Scratch(w, schemes, AttentionPlan.Biases);
             bias.Declare(w);
         }
 
-        w.Line(cached ? $"int keys = position + {count};" : $"const int keys = {all};");
+        if (!kernel.Op.Range.VariesBySequence)
+        {
+            range.Declare(w);
+        }
+
         Text.OpenUnits(w, kernel, Text.RowCount(kernel.Batch * RowExtent.Literal(heads)), "task");
         w.Line($"int sequence = task / {heads}, head = task % {heads};");
+        if (kernel.Op.Range.VariesBySequence)
+        {
+            range.Declare(w);
+        }
+
+        string keys = kernel.Op.Range.HasSequences ? $"(long)sequences[sequence] * {kernel.CacheStride}" : $"(long)sequence * {all} * {Stride(kernel, 1)}";
         w.Line($"float* queryRows = q + (long)sequence * {count} * {Stride(kernel, 0)} + head * {d};");
-        Transpose(w, $"k + (long)sequence * {all} * {Stride(kernel, 1)} + head / {group} * {d}", "keysTransposed", Stride(kernel, 1), d, scores);
+        Transpose(w, $"k + {keys} + head / {group} * {d}", "keysTransposed", Stride(kernel, 1), d, scores);
         if (bias.Exists)
         {
             bias.Fill(w, CodeWriter.Number(-before), CodeWriter.Number(before + 1 + behind));
         }
 
         w.Open($"for (int i = 0; i < {count}; i += {rows})");
-        w.Line($"int height = Math.Min({rows}, {count} - i), limit = {(kernel.Op.Range.IsCausal ? (cached ? "position + " : "") + "i + height" : "keys")};");
+        w.Line($"int height = Math.Min({rows}, {count} - i), limit = {range.Limit("i + height")};");
         w.Open("for (int n = 0; n < limit; n += columns)");
         w.Line($"RegisterTile.MultiplyRows<V>(height, {Vectors}, queryRows + (long)i * {Stride(kernel, 0)}, {Stride(kernel, 0)}, keysTransposed + n, {scores}, scores + n, {scores}, {d});");
         w.Close();
@@ -52,13 +62,13 @@ internal static partial class AttentionEmitter
         w.Open("for (int row = 0; row < height; row++)");
         w.Line($"float logSum = logsumexp[((long)sequence * {count} + i + row) * {Stride(kernel, 2)} + head];");
         w.Line($"float* target = weights + (((long)sequence * {heads} + head) * {count} + i + row) * {Stride(kernel, 3)};");
-        string valid = kernel.Op.Range.IsCausal ? "limit - height + 1 + row" : "keys";
+        w.Line($"int high = {range.High("i + row")};");
         if (bias.Exists)
         {
-            w.Line($"AttentionRows.Add(scores + row * {scores}, {AttentionPlan.Biases} + {before} - ({(cached ? "position + " : "")}i + row), {valid});");
+            w.Line($"AttentionRows.Add(scores + row * {scores}, {AttentionPlan.Biases} + {before} + {range.Relative("0", "i + row")}, high);");
         }
 
-        w.Line($"AttentionTiles.Probabilities<V>(scores + row * {scores}, {valid}, {CodeWriter.Literal(kernel.Op.Scale)}, logSum, target, {kernel.Columns});");
+        w.Line($"AttentionTiles.Probabilities<V>(scores + row * {scores}, high, {CodeWriter.Literal(kernel.Op.Scale)}, logSum, target, {kernel.Columns});");
         w.Close();
         w.Close();
         w.Close();

@@ -59,11 +59,11 @@ internal sealed class AttentionPlan : KernelPlan
     public AttentionPlan(AttentionWeightsKernel kernel)
         => _schemes = RegisterTile.Heads.ToDictionary(t => t.Lanes, t =>
         {
-            int stride = StrideOfScores(kernel.Keys, t);
+            int stride = StrideOfScores(kernel.MaximumKeys, t);
             return new AttentionScheme(AttentionAlgorithm.Tiles, t, stride, 0, 0, ScratchLayout.Of(
                 (KeysTransposed, (long)kernel.Op.HeadDim * stride),
                 (Scores, (long)stride * t.Rows),
-                (Biases, BiasesOf(kernel.Op, kernel.Queries.Maximum, kernel.Keys))));
+                (Biases, BiasesOf(kernel.Op, kernel.Queries.Maximum, kernel.MaximumKeys))));
         });
 
     public AttentionPlan(AttentionGradientKernel kernel, CacheSizes caches)

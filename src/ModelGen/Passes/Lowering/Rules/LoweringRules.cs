@@ -123,7 +123,7 @@ internal static class LoweringRules
         Shape q = node.Inputs[0].Shape;
         bool ofSequences = attention.Range.HasSequences;
         bool logSumExp = lowering.Readers[new Value(node, 1)].Any();
-        var operands = new List<KernelOperand> { Read(lowering, node, 0, "q"), Keys(1, "k"), Keys(2, "v"), Write(lowering, node, 0, "output") };
+        var operands = new List<KernelOperand> { Read(lowering, node, 0, "q"), Keys(lowering, node, attention.Range, 1, "k"), Keys(lowering, node, attention.Range, 2, "v"), Write(lowering, node, 0, "output") };
         if (logSumExp)
         {
             operands.Add(Write(lowering, node, 1, "logsumexp"));
@@ -136,18 +136,18 @@ internal static class LoweringRules
             Caches = ofSequences ? node.Inputs[1].Shape[0].Maximum : 0,
             CacheStride = ofSequences ? TensorView.Literal(lowering.ViewOf(node.Inputs[1]).Strides[0]) : 0,
         });
+    }
 
-        // Caches of sequences have other states between them; what is one's own is a matrix.
-        KernelOperand Keys(int input, string name)
+    /// <summary>Keys or values. Those of sequences have other states between them; what is one's own is a matrix.</summary>
+    private static KernelOperand Keys(Lowering lowering, Node node, KeyRange range, int input, string name)
+    {
+        if (!range.HasSequences)
         {
-            if (!ofSequences)
-            {
-                return Read(lowering, node, input, name);
-            }
-
-            TensorView caches = lowering.ViewOf(node.Inputs[input]);
-            return new KernelOperand(name, caches.Base, Access.Matrix(TensorView.Literal(caches.Strides[1])), IsWritten: false);
+            return Read(lowering, node, input, name);
         }
+
+        TensorView caches = lowering.ViewOf(node.Inputs[input]);
+        return new KernelOperand(name, caches.Base, Access.Matrix(TensorView.Literal(caches.Strides[1])), IsWritten: false);
     }
 
     /// <summary>The table of a learned bias, which is the last input.</summary>
@@ -158,14 +158,17 @@ internal static class LoweringRules
     {
         var weights = (AttentionWeights)node.Op;
         Shape shape = node.Outputs[0].Shape;
-        Dim keys = node.Inputs[1].Shape[-2];
-        if (!keys.IsLiteral)
+        bool ofSequences = weights.Of.Range.HasSequences;
+        KernelOperand[] operands =
+        [
+            Read(lowering, node, 0, "q"), Keys(lowering, node, weights.Of.Range, 1, "k"), Read(lowering, node, 2, "logsumexp"), Write(lowering, node, 0, "weights"),
+            .. Indices(lowering, node, AttentionWeights.Tensors, weights.Of.Range.InputNames), .. Table(lowering, node, weights.Of),
+        ];
+        Add(lowering, node, new AttentionWeightsKernel(node.Name, operands, weights.Of, RowExtent.Of(shape[0]), RowExtent.Of(shape[2]), RowExtent.Of(node.Inputs[1].Shape[-2]), shape.Columns, weights.Flops(node), 4 * shape.MaximumElements)
         {
-            throw new GraphException($"{node}: keys of a dynamic number that are in no cache");
-        }
-
-        KernelOperand[] operands = [Read(lowering, node, 0, "q"), Read(lowering, node, 1, "k"), Read(lowering, node, 2, "logsumexp"), Write(lowering, node, 0, "weights"), .. Table(lowering, node, weights.Of)];
-        Add(lowering, node, new AttentionWeightsKernel(node.Name, operands, weights.Of, RowExtent.Of(shape[0]), RowExtent.Of(shape[2]), keys.Maximum, shape.Columns, weights.Flops(node), 4 * shape.MaximumElements));
+            Caches = ofSequences ? node.Inputs[1].Shape[0].Maximum : 0,
+            CacheStride = ofSequences ? TensorView.Literal(lowering.ViewOf(node.Inputs[1]).Strides[0]) : 0,
+        });
     }
 
     private static void LowerAttentionGradient(Lowering lowering, Node node)
