@@ -1,3 +1,4 @@
+using System.Runtime.InteropServices;
 using System.Text;
 
 namespace ModelGen.Runtime;
@@ -100,16 +101,28 @@ internal static class CanonicalComposition
     /// <summary>Sorts marks that follow each other by their classes; those of one class keep their order.</summary>
     private static void Sort(List<int> characters)
     {
-        for (int i = 1; i < characters.Count; i++)
+        for (int start = 0; start < characters.Count; start++)
         {
-            int character = characters[i], own = Class(character), place = i;
-            while (own > 0 && place > 0 && Class(characters[place - 1]) > own)
+            int end = start;
+            while (end < characters.Count && Class(characters[end]) > 0)
             {
-                characters[place] = characters[place - 1];
-                place--;
+                end++;
             }
 
-            characters[place] = character;
+            if (end - start > 1)
+            {
+                // Not by insertion, whose time is the square of their number: a hostile text may be nothing but marks.
+                Span<int> marks = CollectionsMarshal.AsSpan(characters)[start..end];
+                long[] keys = new long[marks.Length];
+                for (int i = 0; i < keys.Length; i++)
+                {
+                    keys[i] = ((long)Class(marks[i]) << 32) | (uint)i;
+                }
+
+                keys.AsSpan().Sort(marks);
+            }
+
+            start = end;
         }
     }
 
