@@ -4,8 +4,8 @@ namespace ModelGen.TensorBoard;
 public static class TrainingEvents
 {
     /// <summary>
-    /// Adds an observer to a loop's callbacks, beside those it has: the loss of each step, its moving average, the learning rate, the norm of the gradients and the speed; the validation loss, after
-    /// which the file is flushed. Tags: <c>loss/train</c>, <c>loss/train_smoothed</c>, <c>loss/validation</c>, <c>loss/validation_best</c>, <c>training/learning_rate</c>, <c>training/gradient_norm</c>,
+    /// Adds an observer to a loop's callbacks, beside those it has: the loss of each step, its moving average, the learning rate, the norm of the gradients and the speed; the validation loss and the metric, if there is one, after
+    /// which the file is flushed. Tags: <c>loss/train</c>, <c>loss/train_smoothed</c>, <c>loss/validation</c>, <c>loss/validation_best</c>, <c>metric/validation</c>, <c>training/learning_rate</c>, <c>training/gradient_norm</c>,
     /// <c>training/tokens_per_second</c>.
     /// </summary>
     /// <param name="loop">The loop, before it runs.</param>
@@ -37,8 +37,15 @@ public static class TrainingEvents
 
     private static void Write(EventFileWriter writer, TrainingEvaluation evaluation)
     {
-        writer.AddScalar("loss/validation", evaluation.Step, evaluation.Loss);
-        writer.AddScalar("loss/validation_best", evaluation.Step, evaluation.BestLoss);
+        // Without a held-out part there is a metric alone.
+        bool measured = !double.IsNaN(evaluation.Metric);
+        if (!measured || !double.IsNaN(evaluation.Loss))
+        {
+            writer.AddScalar("loss/validation", evaluation.Step, evaluation.Loss);
+            writer.AddScalar("loss/validation_best", evaluation.Step, evaluation.BestLoss);
+        }
+        if (measured)
+            writer.AddScalar("metric/validation", evaluation.Step, evaluation.Metric);
         writer.Flush();
     }
 }

@@ -82,6 +82,33 @@ public sealed class EventFileTests
     }
 
     [Fact]
+    public void A_metric_is_followed_with_or_without_a_held_out_part()
+    {
+        foreach (bool holdsOut in new[] { true, false })
+        {
+            using var folder = new TemporaryFolder();
+            TokenDataset data = TokenDataset.FromTokens(Enumerable.Range(0, 400).Select(i => i * i % 11).ToArray());
+            using TokenTrainer trainer = LearningGpt.Create(1).CreateTrainer(new AdamW { LearningRate = 1e-2f });
+            double value = 0;
+            var loop = new TrainingLoop(
+                trainer,
+                new TokenBatchLoader(data, trainer.BatchSize, trainer.SequenceLength),
+                holdsOut ? new LossEvaluator(data, trainer.BatchSize, trainer.SequenceLength) : null,
+                new TrainingLoopOptions { Steps = 4, EvaluateEvery = 2, Metric = new TrainingMetric("accuracy", () => value += 0.25) });
+            List<Event> events = Write(folder.Path, writer =>
+            {
+                loop.WriteEvents(writer);
+                loop.Run(TestContext.Current.CancellationToken);
+            });
+            ILookup<string, Event> byTag = events.Skip(1).ToLookup(one => one.Summary.Text(1));
+            Assert.Equal([2, 4], byTag["metric/validation"].Select(one => (int)one.Number(2)));
+            Assert.Equal([0.25f, 0.5f], byTag["metric/validation"].Select(one => BitConverter.UInt32BitsToSingle((uint)one.Summary.Number(2))));
+            Assert.Equal(holdsOut ? 2 : 0, byTag["loss/validation"].Count());
+            Assert.Equal(holdsOut ? 2 : 0, byTag["loss/validation_best"].Count());
+        }
+    }
+
+    [Fact]
     public void What_cannot_be_shown_is_refused()
     {
         using var folder = new TemporaryFolder();
