@@ -117,7 +117,7 @@ public sealed class BeamSearch
     /// <exception cref="ArgumentException">There are no inputs, or more than <see cref="Capacity"/>; a prompt is empty; a prefix is too long, or there are not as many as prompts.</exception>
     /// <exception cref="ArgumentOutOfRangeException">A token is outside the vocabulary.</exception>
     /// <exception cref="ArithmeticException">The model's logits are not finite.</exception>
-    /// <exception cref="InvalidOperationException">A prompt does not fit into the context, or another thread is using the search or its session.</exception>
+    /// <exception cref="InvalidOperationException">A prompt does not fit into the context, an encoder–decoder has no source that was encoded since its last output, or another thread is using the search or its session.</exception>
     /// <exception cref="ObjectDisposedException">The session was disposed.</exception>
     public void Search(IReadOnlyList<int[]> prompts, IReadOnlyList<int[]>? prefixes = null, bool continues = false)
     {

@@ -211,6 +211,13 @@ public abstract class EncoderDecoderSession : DecodingSession
     private protected sealed override void PrefillSequence(int row, ReadOnlySpan<int> tokens)
     {
         CheckRow(row);
+        if (tokens.IsEmpty)
+        {
+            throw new ArgumentException("There are no tokens.", nameof(tokens));
+        }
+
+        // Of an id of -1, a sequence would stay as it is.
+        RunChecks.TokenIds(tokens, VocabularySize, nameof(tokens));
         Span<int> next = Batch <= 1024 ? stackalloc int[Batch] : new int[Batch];
         next.Fill(-1);
         foreach (int token in tokens)

@@ -1,3 +1,5 @@
+using ModelGen.Runtime;
+
 namespace ModelGen;
 
 /// <summary>
@@ -43,6 +45,8 @@ public interface ISequenceDecoder
     /// Called before a new output begins. A language model forgets the sequence; an encoder–decoder, where encoding a source does that already, leaves it as it is.
     /// </summary>
     /// <param name="row">The number of the sequence.</param>
+    /// <exception cref="ArgumentOutOfRangeException">There is no such sequence.</exception>
+    /// <exception cref="InvalidOperationException">The output of an encoder–decoder's sequence has begun, and no source was encoded since.</exception>
     void Begin(int row)
     {
     }
@@ -57,6 +61,13 @@ public interface ISequenceDecoder
     {
         ArgumentOutOfRangeException.ThrowIfNegative(row);
         ArgumentOutOfRangeException.ThrowIfGreaterThanOrEqual(row, Batch);
+        if (tokens.IsEmpty)
+        {
+            throw new ArgumentException("There are no tokens.", nameof(tokens));
+        }
+
+        // Of an id of -1, a sequence would stay as it is.
+        RunChecks.TokenIds(tokens, VocabularySize, nameof(tokens));
         Span<int> next = Batch <= 1024 ? stackalloc int[Batch] : new int[Batch];
         next.Fill(-1);
         foreach (int token in tokens)

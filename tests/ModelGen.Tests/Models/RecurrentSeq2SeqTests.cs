@@ -129,6 +129,11 @@ public sealed class RecurrentSeq2SeqTests
             }
         }
 
+        ISequenceDecoder decoder = session;
+        session.Encode(1, source.AsSpan(0, 3));
+        Assert.Throws<ArgumentException>(() => decoder.Prefill(1, []));
+        Assert.Throws<ArgumentOutOfRangeException>(() => decoder.Prefill(1, [0, -1]));
+        Assert.Equal(0, session.Positions[1]);
         Assert.Throws<ArgumentOutOfRangeException>(() => ScheduledSampling.Linear(0, 0));
         Assert.Throws<ArgumentOutOfRangeException>(() => ScheduledSampling.Linear(1, 5, 1.5));
         Assert.Throws<ArgumentOutOfRangeException>(() => ScheduledSampling.Exponential(3, 1.1));

@@ -219,6 +219,10 @@ public sealed class NGramModelTests
         ISequenceDecoder decoder = model.CreateDecoder(2);
         Assert.Equal("row", Assert.Throws<ArgumentOutOfRangeException>(() => decoder.Begin(2)).ParamName);
         Assert.Equal("row", Assert.Throws<ArgumentOutOfRangeException>(() => decoder.Begin(-1)).ParamName);
+        Assert.Throws<ArgumentException>(() => decoder.Prefill(0, []));
+        Assert.Throws<ArgumentOutOfRangeException>(() => decoder.Prefill(0, [A, -1]));
+        Assert.Throws<ArgumentOutOfRangeException>(() => decoder.Prefill(0, [A, 5]));
+        Assert.Equal(0, decoder.Positions[0]);
         int done = 0, refused = 0;
         Thread[] threads = [.. Enumerable.Range(0, 2).Select(_ => new Thread(() =>
         {
