@@ -34,7 +34,7 @@ public sealed class SentenceTask
     /// <param name="seed">The seed.</param>
     /// <param name="training">The number of sentences to train on.</param>
     /// <param name="heldOut">The number of held-out sentences.</param>
-    public static SentenceTask Plausible(ulong seed = 1, int training = 64, int heldOut = 1000) => Generate(["implausible", "plausible"], seed, training, heldOut, clefts: true, (draw, label) =>
+    public static SentenceTask Plausible(ulong seed = 1, int training = 64, int heldOut = 1000) => Generate(["implausible", "plausible"], seed, training, heldOut, clefts: true, (draw, label, _) =>
     {
         Realm actors = draw.One(StoryWorld.Realms);
         return Clause.Random(actors, label == 1 ? actors : draw.Other(StoryWorld.Realms, actors), draw);
@@ -43,18 +43,46 @@ public sealed class SentenceTask
     /// <summary>
     /// Who acts, when a person and an animal meet: "The fox saw the queen." and "The queen was seen by the fox." are of one class, "The queen saw the fox." is of the other.
     /// </summary>
-    /// <remarks>Each sentence names one of both, in active and passive, the place first or last: neither words nor their order alone tell, only both together. (There are no clefts, whose "who" and
-    /// "that" would tell.)</remarks>
-    /// <param name="seed">The seed.</param>
+    /// <remarks>
+    /// <para>Each sentence names one of both, in active and passive, the place first or last: neither words nor their order alone tell, only both together. (There are no clefts, whose "who" and
+    /// "that" would tell.)</para>
+    /// <para>Half of the people and animals, and of the adjectives that only they have, are in the sentences to train on, the other half in the held-out ones: a model that knows no more than those
+    /// labels can know that "saw" and "was seen by" are opposites, but not which of an otter and a duke is the animal. Who has read the stories can.</para>
+    /// </remarks>
+    /// <param name="seed">The seed, of the halves too.</param>
     /// <param name="training">The number of sentences to train on.</param>
     /// <param name="heldOut">The number of held-out sentences.</param>
-    public static SentenceTask Agent(ulong seed = 1, int training = 64, int heldOut = 1000) => Generate(["an animal acts", "a person acts"], seed, training, heldOut, clefts: false, (draw, label) =>
+    public static SentenceTask Agent(ulong seed = 1, int training = 64, int heldOut = 1000)
     {
-        Realm people = draw.Other(StoryWorld.Realms, StoryWorld.Wild);
-        return label == 1 ? Clause.Meeting(people, StoryWorld.Wild, draw) : Clause.Meeting(StoryWorld.Wild, people, draw);
-    });
+        Realm[] known = [.. StoryWorld.Realms.Select(realm => Half(realm, seed, second: false))], others = [.. StoryWorld.Realms.Select(realm => Half(realm, seed, second: true))];
+        return Generate(["an animal acts", "a person acts"], seed, training, heldOut, clefts: false, (draw, label, ofHeldOut) =>
+        {
+            Realm[] realms = ofHeldOut ? others : known;
+            Realm wild = realms[Array.IndexOf(StoryWorld.Realms, StoryWorld.Wild)];
+            Realm people = draw.Other(realms, wild);
+            return label == 1 ? Clause.Meeting(people, wild, draw) : Clause.Meeting(wild, people, draw);
+        });
+    }
 
-    private static SentenceTask Generate(IReadOnlyList<string> classes, ulong seed, int training, int heldOut, bool clefts, Func<Draw, int, Clause> clause)
+    /// <summary>Half of those who lead a walk of life, and of the adjectives that are theirs alone.</summary>
+    private static Realm Half(Realm realm, ulong seed, bool second)
+    {
+        return realm with
+        {
+            Roles = Of(realm.Roles),
+            Adjectives = Of(realm.Adjectives.Where(adjective => !StoryWorld.Realms.Any(other => other != realm && other.Adjectives.Contains(adjective)))),
+        };
+
+        T[] Of<T>(IEnumerable<T> all)
+        {
+            List<T> shuffled = [.. all];
+            new Draw(seed, 2).Shuffle(shuffled);
+            int half = shuffled.Count / 2;
+            return [.. second ? shuffled.Skip(half) : shuffled.Take(half)];
+        }
+    }
+
+    private static SentenceTask Generate(IReadOnlyList<string> classes, ulong seed, int training, int heldOut, bool clefts, Func<Draw, int, bool, Clause> clause)
     {
         ArgumentOutOfRangeException.ThrowIfNegative(training);
         ArgumentOutOfRangeException.ThrowIfNegative(heldOut);
@@ -68,7 +96,7 @@ public sealed class SentenceTask
             while (sentences.Count < count)
             {
                 int label = sentences.Count % classes.Count;
-                Clause drawn = clause(draw, label);
+                Clause drawn = clause(draw, label, heldOut);
                 TaggedSentence sentence = drawn.Sentence(draw.One([.. drawn.Forms.Where(form => clefts || form != ClauseForm.Cleft)]));
                 if (Partition.IsHeldOut(sentence.Line) == heldOut && seen.Add(sentence.Line))
                     sentences.Add(new LabelledSentence(sentence, label));

@@ -38,6 +38,42 @@ public sealed class TaskTests
         Assert.InRange(accuracy, 0.4, 0.6);
     }
 
+    /// <summary>Who acts in a held-out sentence, and who is acted on, is nobody that a label named, nor like them.</summary>
+    [Fact]
+    public void Who_acts_is_asked_of_words_that_no_label_had()
+    {
+        for (ulong seed = 1; seed <= 3; seed++)
+        {
+            SentenceTask task = SentenceTask.Agent(seed);
+            HashSet<string> Words(IEnumerable<LabelledSentence> sentences) => [.. sentences.SelectMany(one => one.Sentence.Words)];
+            HashSet<string> known = Words(task.Training), asked = Words(task.HeldOut);
+            string[] people = ["king", "queen", "duke", "fox", "otter", "armadillo", "hare", "farmer", "baker", "sailor", "diver", "noble", "hungry", "poor", "bold"];
+            Assert.Empty(people.Where(known.Contains).Where(asked.Contains));
+            Assert.Contains(people, known.Contains);
+            Assert.Contains(people, asked.Contains);
+            Assert.Contains("saw", known);
+            Assert.Contains("saw", asked);
+        }
+    }
+
+    /// <summary>The paraphrase and the distractors differ from the sentence in one word each, so that common words tell nothing.</summary>
+    [Fact]
+    public void Reworded_sentences_and_their_distractors_share_as_many_words()
+    {
+        StoryCorpus stories = StoryCorpus.Generate();
+        IReadOnlyList<RewordedSentence> reworded = ParaphraseCorpus.Reword(stories.HeldOutSentences);
+        Assert.True(reworded.Count > 300);
+        Assert.Equal(reworded.Select(one => one.Distractors[0].Line), ParaphraseCorpus.Reword(stories.HeldOutSentences).Select(one => one.Distractors[0].Line));
+        foreach (RewordedSentence one in reworded)
+        {
+            Assert.Equal(10, one.Distractors.Count);
+            int Differences(TaggedSentence other) => one.Sentence.Words.Zip(other.Words).Count(pair => pair.First != pair.Second);
+            Assert.All(one.Distractors.Append(one.Paraphrase), other => Assert.Equal((one.Sentence.Tagged.Count, 1), (other.Tagged.Count, Differences(other))));
+            Assert.DoesNotContain(one.Paraphrase.Line, one.Distractors.Select(other => other.Line));
+        }
+        Assert.Empty(reworded.SelectMany(one => one.Distractors.Append(one.Paraphrase)).SelectMany(sentence => sentence.Words).Except(stories.Words));
+    }
+
     /// <summary>Stories never say what is implausible: the pairs of subject and verb of their sentences are all plausible ones.</summary>
     [Fact]
     public void Implausible_sentences_are_not_in_stories()
