@@ -148,15 +148,6 @@ internal static class DiagnosticDescriptors
         isEnabledByDefault: true,
         helpLinkUri: HelpRoot + DiagnosticIds.SequenceLengthWithoutSequence + ".md");
 
-    public static readonly DiagnosticDescriptor TiedSizesDiffer = new(
-        DiagnosticIds.TiedSizesDiffer,
-        "Tied embeddings must have the hidden size",
-        "TieEmbeddings requires Embedding to equal Hidden, but Embedding is {0} and Hidden is {1}",
-        Category,
-        DiagnosticSeverity.Error,
-        isEnabledByDefault: true,
-        helpLinkUri: HelpRoot + DiagnosticIds.TiedSizesDiffer + ".md");
-
     public static readonly DiagnosticDescriptor TooLarge = new(
         DiagnosticIds.TooLarge,
         "The model is too large",
@@ -237,7 +228,6 @@ internal static class DiagnosticDescriptors
         TooFewSizes,
         OutputDoesNotFitLoss,
         SequenceLengthWithoutSequence,
-        TiedSizesDiffer,
         TooLarge,
         BudgetExceeded,
         UnsafeNotAllowed,

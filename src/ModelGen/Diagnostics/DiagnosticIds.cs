@@ -18,7 +18,6 @@ internal static class DiagnosticIds
     public const string TooFewSizes = "MG0013";
     public const string OutputDoesNotFitLoss = "MG0014";
     public const string SequenceLengthWithoutSequence = "MG0015";
-    public const string TiedSizesDiffer = "MG0016";
     public const string TooLarge = "MG0017";
     public const string BudgetExceeded = "MG0018";
     public const string UnsafeNotAllowed = "MG0019";

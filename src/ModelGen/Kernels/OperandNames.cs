@@ -25,7 +25,7 @@ internal static class OperandNames
         + "void volatile while").Split(' '), StringComparer.Ordinal);
 
     /// <summary>
-    /// The last part of a node's name as an identifier, so that layers of one shape share a kernel: <c>transformer.h.3.ln_1.mean</c>
+    /// The last part of a node's name as an identifier, so that layers of one shape share a kernel: <c>h.3.ln_1.mean</c>
     /// is <c>mean</c>, and a cotangent <c>d ….mean</c> is <c>d_mean</c>.
     /// </summary>
     public static string Role(string nodeName)
