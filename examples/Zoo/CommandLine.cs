@@ -71,17 +71,20 @@ internal static class CommandLine
         {
             string path = result.GetValue(output)
                 ?? (Repository.Root is { } folder ? Path.Combine(folder, "docs", "models", "README.md") : throw new UserException("There is no repository here to write the table to: --output FILE."));
+            Directory.CreateDirectory(Path.GetDirectoryName(Path.GetFullPath(path))!);
             var reports = new List<RowReport>();
             foreach (ZooRow row in ZooRows.All)
+            {
+                // Written after each row, so that half an hour's figures do not hang on the last.
                 reports.Add(Run(row, json: false, result.GetValue(seed), null, result.GetValue(plots), null, null));
+                File.WriteAllText(path, ZooTable.Markdown(reports));
+            }
             var table = new Table().Border(TableBorder.Rounded);
             foreach (string head in ZooTable.Heads)
                 table.AddColumn(head);
             foreach (RowReport report in reports)
                 table.AddRow([.. ZooTable.Cells(report).Select(Markup.Escape)]);
             AnsiConsole.Write(table);
-            Directory.CreateDirectory(Path.GetDirectoryName(Path.GetFullPath(path))!);
-            File.WriteAllText(path, ZooTable.Markdown(reports));
             return reports.TrueForAll(report => report.Outcome.Met) ? ExitCode.Success : ExitCode.Failure;
         });
         return command;
