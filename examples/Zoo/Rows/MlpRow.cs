@@ -11,7 +11,7 @@ namespace Zoo.Rows;
 public partial class XorNet;
 
 /// <summary>Two spirals that wind around each other (Lang and Witbrock, 1988), as probabilities of one of them.</summary>
-[Mlp(2, 32, 32, 1, Activation = Activation.Tanh, Loss = Loss.BinaryCrossEntropy)]
+[Mlp(2, 64, 64, 1, Activation = Activation.Tanh, Loss = Loss.BinaryCrossEntropy)]
 [Trainable(BatchSize = 97)]
 public partial class SpiralNet;
 
@@ -90,7 +90,7 @@ internal sealed class MlpRow : ZooRow
         (float[] between, float[] expected) = Spiral(0.5, 96);
         SpiralNet model = SpiralNet.Create(context.Seed);
         const int Batch = 97;
-        using (SpiralNet.Trainer trainer = model.CreateTrainer(new AdamW { LearningRate = 0.01f, WeightDecay = 1e-4f }))
+        using (SpiralNet.Trainer trainer = model.CreateTrainer(new AdamW { LearningRate = 0.01f, WeightDecay = 0.01f, Schedule = new WarmupCosine(100, 6000, 0.05) }))
         {
             context.Train("two spirals", 6000, "examples", Batch, step =>
             {
