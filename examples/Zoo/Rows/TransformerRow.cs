@@ -1,11 +1,12 @@
 using Corpora;
 using Examples;
 using ModelGen;
+using ModelGen.Plots;
 
 namespace Zoo.Rows;
 
 /// <summary>English to French, word by word.</summary>
-[Transformer(EncoderLayers = 2, DecoderLayers = 2, DModel = 96, Heads = 4, FeedForward = 192, SourceVocab = 512, TargetVocab = 512, Context = 24, PreNorm = true, LabelSmoothing = 0.1, MaxBatch = 4)]
+[Transformer(EncoderLayers = 2, DecoderLayers = 2, DModel = 96, Heads = 4, FeedForward = 192, SourceVocab = 512, TargetVocab = 512, Context = 24, PreNorm = true, LabelSmoothing = 0.1, AttentionWeights = true, MaxBatch = 4)]
 [Trainable(BatchSize = 32, SequenceLength = 22, SourceLength = 20)]
 public partial class WordTransformer;
 
@@ -53,7 +54,24 @@ internal sealed class TransformerRow : ZooRow
         using WordTransformer.Session session = model.CreateSession(new SessionOptions { Batch = 4 });
         var accuracy = new SequenceAccuracy();
         Decode(session, Pairs(corpus.HeldOut.Take(300)), (expected, output) => accuracy.Add(expected, output));
+        if (context.Plot("transformer-attention") is { } plot)
+            DrawAttention(session, "Do they see the old king ?", english, plot);
         return accuracy.ExactMatch;
+    }
+
+    /// <summary>What the mean head attends to, for each word of a translation: source words × target words.</summary>
+    private static void DrawAttention(WordTransformer.Session session, string sentence, Dictionary<string, int> english, string path)
+    {
+        IReadOnlyList<string> words = TranslationCorpus.TokenizeEnglish(sentence);
+        var search = new BeamSearch(session, new BeamSearchOptions { Beams = 4, EndTokens = [End], Alignment = true });
+        session.Encode(0, [.. words.Select(word => english[word])]);
+        search.Search([Beginning]);
+        Hypothesis found = search.Result(0);
+        string[] written = [.. found.Tokens.ToArray().Select(id => id == End ? "(end)" : id >= Specials && id - Specials < TranslationCorpus.FrenchWords.Count ? TranslationCorpus.FrenchWords[id - Specials] : "?")];
+        var weights = new float[written.Length * words.Count];
+        for (int t = 0; t < written.Length; t++)
+            found.Alignment.Slice(t * session.AlignmentLength, words.Count).CopyTo(weights.AsSpan(t * words.Count));
+        Pictures.AttentionMap("Cross-attention of a Transformer, the mean of its heads", weights, written, words).SaveBoth(path);
     }
 
     private static double Spell(RowContext context, string path)

@@ -1,12 +1,13 @@
 using Corpora;
 using Examples;
 using ModelGen;
+using ModelGen.Plots;
 
 namespace Zoo.Rows;
 
 /// <summary>English to French.</summary>
 [RecurrentSeq2Seq(Cell = Cell.Gru, Hidden = 128, Embedding = 64, SourceVocab = TranslateRow.Vocabulary, TargetVocab = TranslateRow.Vocabulary, Attention = RecurrentAttention.Dot,
-    SourceContext = TranslationCorpus.MaximumLength, MaxBatch = TranslateRow.Together)]
+    SourceContext = TranslationCorpus.MaximumLength, AttentionWeights = true, MaxBatch = TranslateRow.Together)]
 [Trainable(BatchSize = 64, SequenceLength = TranslationCorpus.MaximumLength + 1, SourceLength = TranslationCorpus.MaximumLength)]
 public partial class Translator;
 
@@ -87,7 +88,28 @@ internal sealed class TranslateRow : ZooRow
             string[] french2 = [.. Translate(session, [ids])[0].Select(id => id >= FirstWord && id - FirstWord < TranslationCorpus.FrenchWords.Count ? TranslationCorpus.FrenchWords[id - FirstWord] : "?")];
             context.Message($"{sentence} → {TranslationCorpus.WriteFrench(french2)}");
         }
+        if (context.Plot("translate-attention") is { } plot)
+            DrawAttention(session, context.Argument ?? "Do they see the old king ?", english, plot);
         return new RowOutcome(Translator.ParameterCount, new Figure("held-out sentences: exact translations", (double)right / corpus.HeldOut.Count, 0.95));
+    }
+
+    /// <summary>What each word of a translation attends to: source words × target words.</summary>
+    private static void DrawAttention(Translator.Session session, string sentence, Dictionary<string, int> english, string path)
+    {
+        IReadOnlyList<string> words = TranslationCorpus.TokenizeEnglish(sentence);
+        session.Encode(0, Encode(words, english));
+        var written = new List<string>();
+        var weights = new List<float>();
+        var tokens = new int[Together];
+        tokens.AsSpan().Fill(-1);
+        for (tokens[0] = Bos; tokens[0] != Eos && written.Count < Target;)
+        {
+            tokens[0] = Sampler.ArgMax(session.Decode(tokens)[..Vocabulary]);
+            weights.AddRange(session.AttentionWeights(0, 0, 0));
+            int word = tokens[0] - FirstWord;
+            written.Add(tokens[0] == Eos ? "(end)" : word >= 0 && word < TranslationCorpus.FrenchWords.Count ? TranslationCorpus.FrenchWords[word] : "?");
+        }
+        Pictures.AttentionMap("Attention of a GRU encoder–decoder", weights.ToArray(), written, words).SaveBoth(path);
     }
 
     /// <summary>The most probable word after the other, for several sentences at once.</summary>
