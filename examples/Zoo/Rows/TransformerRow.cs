@@ -71,7 +71,7 @@ internal sealed class TransformerRow : ZooRow
         var weights = new float[written.Length * words.Count];
         for (int t = 0; t < written.Length; t++)
             found.Alignment.Slice(t * session.AlignmentLength, words.Count).CopyTo(weights.AsSpan(t * words.Count));
-        Pictures.AttentionMap("Cross-attention of a Transformer, the mean of its heads", weights, written, words).SaveBoth(path);
+        Pictures.AttentionMap("Cross-attention, the mean of all heads", weights, written, words).SaveBoth(path);
     }
 
     private static double Spell(RowContext context, string path)
