@@ -1,7 +1,7 @@
-using Examples;
 using System.Globalization;
 using CharGpt;
 using CharGpt.Corpus;
+using Examples;
 using ModelGen.Tests.Text;
 
 namespace ModelGen.Tests.CharGpt;

@@ -1,6 +1,6 @@
-using Examples;
 using System.Text;
 using CharGpt;
+using Examples;
 using ModelGen.Tests.Text;
 
 namespace ModelGen.Tests.CharGpt;

@@ -72,10 +72,33 @@ public sealed class TranslationCorpusTests
             (nouns[pair.Split(':')[0]], nouns[pair.Split(':')[1]]) = ((false, false), (false, true));
         Dictionary<string, (bool? Feminine, bool Plural)> others = new()
         {
-            ["le"] = (false, false), ["la"] = (true, false), ["les"] = (null, true), ["un"] = (false, false), ["une"] = (true, false), ["ce"] = (false, false), ["cet"] = (false, false),
-            ["cette"] = (true, false), ["ces"] = (null, true), ["ma"] = (true, false), ["ta"] = (true, false), ["sa"] = (true, false), ["mes"] = (null, true), ["nos"] = (null, true), ["notre"] = (null, false),
-            ["grand"] = (false, false), ["grande"] = (true, false), ["grands"] = (false, true), ["grandes"] = (true, true), ["vieil"] = (false, false), ["vieille"] = (true, false),
-            ["vieilles"] = (true, true), ["nouvel"] = (false, false), ["nouvelles"] = (true, true), ["jolis"] = (false, true), ["jolies"] = (true, true), ["petites"] = (true, true),
+            ["le"] = (false, false),
+            ["la"] = (true, false),
+            ["les"] = (null, true),
+            ["un"] = (false, false),
+            ["une"] = (true, false),
+            ["ce"] = (false, false),
+            ["cet"] = (false, false),
+            ["cette"] = (true, false),
+            ["ces"] = (null, true),
+            ["ma"] = (true, false),
+            ["ta"] = (true, false),
+            ["sa"] = (true, false),
+            ["mes"] = (null, true),
+            ["nos"] = (null, true),
+            ["notre"] = (null, false),
+            ["grand"] = (false, false),
+            ["grande"] = (true, false),
+            ["grands"] = (false, true),
+            ["grandes"] = (true, true),
+            ["vieil"] = (false, false),
+            ["vieille"] = (true, false),
+            ["vieilles"] = (true, true),
+            ["nouvel"] = (false, false),
+            ["nouvelles"] = (true, true),
+            ["jolis"] = (false, true),
+            ["jolies"] = (true, true),
+            ["petites"] = (true, true),
         };
         int checkedPairs = 0;
         foreach (SentencePair pair in s_corpus.Training)
