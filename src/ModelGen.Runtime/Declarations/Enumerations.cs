@@ -1,6 +1,6 @@
 namespace ModelGen;
 
-/// <summary>An element-wise nonlinearity.</summary>
+/// <summary>A nonlinearity: a function of each element, or, of them only <see cref="Softmax"/>, of each row.</summary>
 public enum Activation
 {
     /// <summary>max(0, x).</summary>
@@ -23,6 +23,12 @@ public enum Activation
 
     /// <summary>x itself.</summary>
     Identity,
+
+    /// <summary>The exponential linear unit, x where it is positive and eˣ − 1 elsewhere (Clevert et al., 2016, equation 15 with α = 1).</summary>
+    Elu,
+
+    /// <summary>The softmax over a row's units, eˣⁱ / Σⱼ eˣʲ: positive shares that add up to 1.</summary>
+    Softmax,
 }
 
 /// <summary>A recurrent cell.</summary>

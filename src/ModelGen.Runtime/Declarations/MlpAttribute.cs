@@ -21,6 +21,12 @@ public sealed class MlpAttribute : Attribute
     public Activation Activation { get; set; } = Activation.Relu;
 
     /// <summary>
+    /// The activation after each hidden layer, where they differ: one for every size but the first and the last, in place of
+    /// <see cref="Activation"/>. Default: none, so that <see cref="Activation"/> stands after each.
+    /// </summary>
+    public Activation[]? Activations { get; set; }
+
+    /// <summary>
     /// The activation after the last layer. Default: <see cref="Activation.Identity"/>, and there is no other with
     /// <see cref="Loss.CrossEntropy"/> and <see cref="Loss.BinaryCrossEntropy"/>, which are computed from logits. With the first of them a
     /// session's outputs are the logits; with the second they are probabilities, the logistic function of the logits.

@@ -11,6 +11,8 @@ internal enum Activation
     Sigmoid,
     Silu,
     Identity,
+    Elu,
+    Softmax,
 }
 
 internal enum Cell

@@ -1,4 +1,5 @@
 using System.Collections.Generic;
+using System.Collections.Immutable;
 using System.Globalization;
 using System.Linq;
 using System.Threading;
@@ -124,16 +125,20 @@ internal static class DeclarationReader
     {
         foreach (KeyValuePair<string, TypedConstant> argument in attribute.Arguments)
         {
-            if (argument.Value is { Kind: TypedConstantKind.Enum, Type: { } type, Value: { } value })
+            IReadOnlyList<TypedConstant> choices = argument.Value is { Kind: TypedConstantKind.Array, IsNull: false } ? argument.Value.Values : ImmutableArray.Create(argument.Value);
+            for (int element = 0; element < choices.Count; element++)
             {
-                List<IFieldSymbol> members = [.. type.GetMembers().OfType<IFieldSymbol>().Where(member => member.HasConstantValue)];
-                if (!members.Any(member => value.Equals(member.ConstantValue)))
+                if (choices[element] is { Kind: TypedConstantKind.Enum, Type: { } type, Value: { } value })
                 {
-                    string choices = string.Join(", ", members.Select(member => member.Name));
-                    problems.Add(new SpecProblem(
-                        DiagnosticIds.UndefinedChoice,
-                        argument.Key,
-                        [argument.Key, type.Name, choices, string.Format(CultureInfo.InvariantCulture, "{0}", value)]));
+                    List<IFieldSymbol> members = [.. type.GetMembers().OfType<IFieldSymbol>().Where(member => member.HasConstantValue)];
+                    if (!members.Any(member => value.Equals(member.ConstantValue)))
+                    {
+                        problems.Add(new SpecProblem(
+                            DiagnosticIds.UndefinedChoice,
+                            argument.Key,
+                            [argument.Key, type.Name, string.Join(", ", members.Select(member => member.Name)), string.Format(CultureInfo.InvariantCulture, "{0}", value)])
+                        { Element = element });
+                    }
                 }
             }
         }

@@ -43,7 +43,7 @@ internal static class ProblemLocation
                 ?? (argument.NameColon is { } colon ? DeclaredAttribute.PropertyName(colon.Name.Identifier.ValueText) : null);
             if (given == name)
             {
-                return argument.NameColon is null ? argument.Expression : ElementOf([argument.Expression], element) ?? argument.Expression;
+                return element < 0 ? argument.Expression : ElementOf([argument.Expression], element) ?? argument.Expression;
             }
         }
 

@@ -41,6 +41,8 @@ internal static class Layers
         Activation.Tanh => b.Add(new Tanh(), name, x),
         Activation.Sigmoid => b.Add(new Sigmoid(), name, x),
         Activation.Silu => b.Add(new Silu(), name, x),
+        Activation.Elu => b.Add(new Elu(), name, x),
+        Activation.Softmax => b.Add(new Softmax(), name, x),
         Activation.Identity => x,
         _ => throw new ArgumentOutOfRangeException(nameof(activation)),
     };

@@ -1,4 +1,6 @@
 using System;
+using System.Collections.Generic;
+using System.Linq;
 using ModelGen.Compiler.Declarations;
 using ModelGen.Compiler.Diagnostics;
 using ModelGen.Compiler.Graph;
@@ -45,6 +47,20 @@ internal sealed class Mlp : IFamily
             checks.ModelSize(spec, largest, inferred: widest, widest);
         }
 
+        if (spec.Has("Activations"))
+        {
+            if (spec.Has("Activation"))
+            {
+                report(new SpecProblem(DiagnosticIds.UnsupportedCombination, "Activation", ["Activation", "Activations", "that gives each hidden layer its own"]));
+            }
+
+            int given = spec.Ints("Activations").Count;
+            if (given != sizes.Count - 2)
+            {
+                report(new SpecProblem(DiagnosticIds.OutOfRange, "Activations", ["Activations", $"a list of {sizes.Count - 2}, one for each hidden layer", $"a list of {given}"]));
+            }
+        }
+
         // Without training the loss is not used, so its default obliges to nothing.
         Loss loss = options.Loss;
         if (spec.Training is null && !spec.Has("Loss"))
@@ -83,7 +99,7 @@ internal sealed class Mlp : IFamily
     private static FileConventions Files(MlpOptions options) => new(
     [
         FileOption.Of("Sizes", options.Sizes),
-        FileOption.Of("Activation", options.Activation),
+        new FileOption("Activation", string.Join(", ", options.Hidden.Distinct().Count() > 1 ? options.Hidden : [options.Hidden.FirstOrDefault()])),
         FileOption.Of("OutputActivation", options.Loss == Loss.BinaryCrossEntropy ? Activation.Sigmoid : options.OutputActivation),
         FileOption.Of("Bias", options.Bias),
         FileOption.Of("Loss", options.Loss) with { TrainingOnly = true },
@@ -99,7 +115,7 @@ internal sealed class Mlp : IFamily
         {
             Initializer uniform = Initializer.Uniform(1 / Math.Sqrt(sizes[layer - 1]));
             x = b.Linear($"fc{layer}", x, sizes[layer], options.Bias, uniform, uniform);
-            x = b.Activate($"fc{layer}.activation", x, layer < sizes.Count - 1 ? options.Activation : options.OutputActivation);
+            x = b.Activate($"fc{layer}.activation", x, layer < sizes.Count - 1 ? options.Hidden[layer - 1] : options.OutputActivation);
         }
 
         // Losses take logits, which is exact where probabilities would round; a caller gets the probability.
@@ -122,11 +138,14 @@ internal sealed class Mlp : IFamily
 }
 
 /// <summary>A declaration's options, with the defaults in the place of what was not given.</summary>
-internal sealed record MlpOptions(EquatableArray<int> Sizes, Activation Activation, Activation OutputActivation, Loss Loss, bool Bias)
+/// <param name="Hidden">The activation after each layer but the last.</param>
+internal sealed record MlpOptions(EquatableArray<int> Sizes, IReadOnlyList<Activation> Hidden, Activation OutputActivation, Loss Loss, bool Bias)
 {
     public static MlpOptions Of(ModelSpec spec) => new(
         spec.Ints("Sizes"),
-        spec.Choice("Activation", Activation.Relu),
+        spec.Has("Activations")
+            ? [.. spec.Ints("Activations").Select(activation => (Activation)activation)]
+            : [.. Enumerable.Repeat(spec.Choice("Activation", Activation.Relu), Math.Max(1, spec.Ints("Sizes").Count - 2))],
         spec.Choice("OutputActivation", Activation.Identity),
         spec.Choice("Loss", Loss.CrossEntropy),
         spec.Flag("Bias", true));

@@ -64,6 +64,17 @@ public sealed class GraphParityTests
         Of("Loss", 1));
 
     [Fact]
+    public void Mlp_of_every_activation() => Check(
+        "mlp-activations",
+        "Mlp",
+        5,
+        1,
+        DeclaredArgument.Of("Sizes", [5, 17, 16, 15, 9, 8, 7, 6, 5]),
+        DeclaredArgument.Of("Activations", [(int)Activation.Tanh, (int)Activation.Elu, (int)Activation.Gelu, (int)Activation.Softmax, (int)Activation.GeluTanh, (int)Activation.Relu, (int)Activation.Silu]),
+        Of("OutputActivation", (int)Activation.Softmax),
+        Of("Loss", 1));
+
+    [Fact]
     public void Mlp_with_binary_cross_entropy() => Check("mlp-binary", "Mlp", 5, 1, DeclaredArgument.Of("Sizes", [9, 19, 2]), Of("Activation", (int)Activation.Silu), Of("Loss", 2));
 
     private static void Check(string fixture, string family, int batch, int time, params DeclaredArgument[] arguments)

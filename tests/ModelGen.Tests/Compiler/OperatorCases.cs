@@ -36,6 +36,7 @@ internal static class OperatorCases
         (new Gelu(), "x"),
         (new GeluTanh(), "x"),
         (new Silu(), "x"),
+        (new Elu(), "apart"),
         (new Softplus(), "apart"),
         (new Rsqrt(0.01), "positive"),
         (new Dropout(0.3, 5), "x"),
@@ -161,6 +162,7 @@ internal static class OperatorCases
             yield return Case($"layer_norm {Text(shape)}", b => [b.Add(new LayerNorm(1e-5), "y", Parameter(b, "x", Dims(shape)), Parameter(b, "gamma.positive", shape[^1]), Parameter(b, "beta", shape[^1]))]);
             yield return Case($"layer_norm without bias {Text(shape)}", b => [b.Add(new LayerNorm(0.1), "y", Parameter(b, "x", Dims(shape)), Parameter(b, "gamma.positive", shape[^1]))]);
             yield return Case($"squared_error {Text(shape)}", b => [b.Add(new SquaredError(), "y", Parameter(b, "x", Dims(shape)), Parameter(b, "t", Dims(shape)))]);
+            yield return Case($"softmax {Text(shape)}", b => [b.Add(new Softmax(), "y", Parameter(b, "x", Dims(shape)))]);
             yield return Case($"binary_cross_entropy {Text(shape)}", b => [b.Add(new BinaryCrossEntropy(), "y", Parameter(b, "apart", Dims(shape)), Parameter(b, "probability", Dims(shape)))]);
             yield return Case($"mean_loss {Text(shape)}", b => [b.Add(new MeanLoss(), "loss", b.Add(new SquaredError(), "y", Parameter(b, "x", Dims(shape)), Parameter(b, "t", Dims(shape))))]);
         }

@@ -231,6 +231,8 @@ internal sealed class ReferenceInterpreter
                 return [Tensor.Filled([1, inputs[0].Columns], i => inputs[0][inputs[0].Rows - 1, i])];
             case LayerNorm norm:
                 return [Normalize(norm.Epsilon, inputs)];
+            case global::ModelGen.Compiler.Ops.Softmax:
+                return [Columns(inputs[0], inputs[0].Columns, (row, column) => 1 / Enumerable.Range(0, inputs[0].Columns).Sum(c => Math.Exp(inputs[0][row, c] - inputs[0][row, column])))];
             case CrossEntropy cross:
                 return [CrossEntropyOf(cross.Smoothing, inputs[0], inputs[1])];
             case SquaredError:

@@ -267,11 +267,14 @@ public sealed class DiagnosticTests
     {
         IReadOnlyList<string> messages = await GeneratorHarness.ExpectAsync(
             $"using ModelGen;\n[Mlp(2, 3, 2, Activation = {{|MG0011:(Activation)99|}}, Loss = {{|MG0011:(Loss)(-1)|}})] public partial class Model;\n{Use}");
-        Assert.Equal("Activation must be one of Activation.Relu, Gelu, GeluTanh, Tanh, Sigmoid, Silu, Identity, but is 99", messages[0]);
+        Assert.Equal("Activation must be one of Activation.Relu, Gelu, GeluTanh, Tanh, Sigmoid, Silu, Identity, Elu, Softmax, but is 99", messages[0]);
     }
 
     [Theory]
     [InlineData("[Mlp(2, 3, 2, OutputActivation = {|MG0012:Activation.Sigmoid|})] [Trainable(BatchSize = 1)] public partial class Model;")]
+    [InlineData("[Mlp(2, 3, 2, Activation = {|MG0012:Activation.Tanh|}, Activations = [Activation.Tanh])] public partial class Model;")]
+    [InlineData("[Mlp(2, 3, 4, 2, Activations = {|MG0010:[Activation.Tanh]|})] public partial class Model;")]
+    [InlineData("[Mlp(2, 3, 4, 2, Activations = new[] { Activation.Tanh, {|MG0011:(Activation)99|} })] public partial class Model;")]
     [InlineData("[Mlp(2, 3, 2, OutputActivation = {|MG0012:Activation.Tanh|}, Loss = Loss.CrossEntropy)] public partial class Model;")]
     [InlineData("[Mlp(2, 3, 1, Loss = Loss.BinaryCrossEntropy, OutputActivation = {|MG0012:Activation.Sigmoid|})] [Trainable(BatchSize = 1)] public partial class Model;")]
     [InlineData(Tiny + " [MemoryBudget(TrainingBytes = {|MG0012:1|})] public partial class Model;")]

@@ -34,6 +34,14 @@ public partial class CrossEntropyMlp;
 [Trainable(BatchSize = 5)]
 public partial class SquaredErrorMlp;
 
+[Mlp(5, 17, 16, 15, 9, 8, 7, 6, 5, Activations = [Activation.Tanh, Activation.Elu, Activation.Gelu, Activation.Softmax, Activation.GeluTanh, Activation.Relu, Activation.Silu], OutputActivation = Activation.Softmax, Loss = Loss.SquaredError)]
+[Trainable(BatchSize = 5)]
+public partial class MixedMlp;
+
+/// <summary>The dense network of RTNeural's tests.</summary>
+[Mlp(1, 8, 8, 8, 8, 1, 8, 8, 1, Activations = [Activation.Tanh, Activation.Relu, Activation.Elu, Activation.Softmax, Activation.Identity, Activation.Identity, Activation.Identity])]
+public partial class DenseSeries;
+
 [Mlp(9, 19, 2, Activation = Activation.Silu, Loss = Loss.BinaryCrossEntropy)]
 [Trainable(BatchSize = 5)]
 public partial class BinaryMlp;

@@ -164,6 +164,21 @@ public sealed class PyTorchParityTests
     }
 
     [Fact]
+    public void Mlp_of_every_activation()
+    {
+        ReferenceFile reference = ReferenceFile.OfFixture("mlp-activations.reference");
+        MixedMlp Load() => MixedMlp.Load(SourceTree.Fixture("mlp-activations.safetensors"));
+        using (FeedForwardSession session = Load().CreateSession())
+        {
+            CheckOutputs(session, reference, "mlp-activations");
+        }
+
+        MixedMlp first = Load();
+        MixedMlp second = Load();
+        CheckRegression("mlp-activations", reference, (optimizer, again) => (again ? second : first).CreateTrainer(optimizer), MixedMlp.Parameters, second.Save);
+    }
+
+    [Fact]
     public void Mlp_with_binary_cross_entropy()
     {
         ReferenceFile reference = ReferenceFile.OfFixture("mlp-binary.reference");
