@@ -22,11 +22,58 @@ public sealed class BertAttribute : Attribute
     /// <summary>The number of token ids, 0 to <c>Vocab - 1</c>. Required, 1 or more.</summary>
     public int Vocab { get; set; }
 
-    /// <summary>The most tokens of a sequence: the number of learned positions. Required, 1 or more.</summary>
+    /// <summary>The most tokens of a sequence, and the number of learned positions. Required, 1 or more.</summary>
     public int Context { get; set; }
 
     /// <summary>The hidden width of the feed-forward network. Default: four times <see cref="DModel"/> (which 0 stands for).</summary>
     public int FeedForward { get; set; }
+
+    /// <summary>
+    /// Which other positions a position  sees. With a pattern, work and memory grow with what is seen, and not with the square of the
+    /// length. Default: <see cref="AttentionPattern.Full"/>.
+    /// </summary>
+    public AttentionPattern Attention { get; set; }
+
+    /// <summary>
+    /// With <see cref="AttentionPattern.Window"/>, a position sees those at a distance of less than this, on both sides; Longformer's attention window <c>w</c> is <c>w / 2 + 1</c> here: 1 or more. A layer sees what the one below saw, so that what is seen of
+    /// the text grows by a window with each layer.
+    /// </summary>
+    public int Window { get; set; }
+
+    /// <summary>
+    /// With <see cref="AttentionPattern.Window"/> and in the place of <see cref="Window"/>, the window of each layer, from the first one again where there are more layers: <c>{ 64, 0 }</c> alternates, and <c>{ 64, 64, 64, 64, 64, 0 }</c>
+    /// is five to one. 0 stands for a layer that sees all positions. Default: all layers have <see cref="Window"/>.
+    /// </summary>
+    public int[] LayerWindows { get; set; } = [];
+
+    /// <summary>
+    /// With <see cref="AttentionPattern.Window"/>, how many of a sequence's first positions are seen by all others beside the window; they see all positions. 1 is the token that stands for the sequence: global attention (Beltagy et al. 2020,
+    /// section 3.1). Default: 0.
+    /// </summary>
+    public int GlobalTokens { get; set; }
+
+    /// <summary>
+    /// With <see cref="AttentionPattern.Strided"/> and <see cref="AttentionPattern.Fixed"/>, the distance that is seen, or how many positions a block has: 1 or more. About the square root of the
+    /// length makes work least.
+    /// </summary>
+    public int Stride { get; set; }
+
+    /// <summary>With <see cref="AttentionPattern.Fixed"/>, how many of a block's last positions are seen by all other blocks: 1 to <see cref="Stride"/>. Default: 1.</summary>
+    public int SummaryTokens { get; set; } = 1;
+
+    /// <summary>How the model knows where a token stands; segments are added in any case. Default: <see cref="PositionEncoding.Learned"/>.</summary>
+    public PositionEncoding Positions { get; set; }
+
+    /// <summary>
+    /// With <see cref="PositionEncoding.Relative"/>, the number of buckets, half of them for each direction; in each, half are for a distance each, and the others for ranges that grow with the distance. Even, 4 or more. Default: 32,
+    /// as T5 has it.
+    /// </summary>
+    public int RelativeBuckets { get; set; } = 32;
+
+    /// <summary>
+    /// With <see cref="PositionEncoding.Relative"/>, the distance from which on all share the last bucket. More than a quarter of <see cref="RelativeBuckets"/>. Default: 128, as T5 has it.
+    /// </summary>
+    public int RelativeDistance { get; set; } = 128;
 
     /// <summary>The number of segment ids: which sentence of a pair a token is of. Default: 2.</summary>
     public int Segments { get; set; } = 2;

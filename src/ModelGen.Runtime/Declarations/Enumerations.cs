@@ -80,23 +80,23 @@ public enum ParameterLayout
     Linear,
 }
 
-/// <summary>Which earlier positions a position of causal self-attention sees.</summary>
+/// <summary>Which other positions a position of self-attention sees: of a decoder, of those before it; of an encoder, on both sides.</summary>
 public enum AttentionPattern
 {
     /// <summary>All of them.</summary>
     Full,
 
-    /// <summary>The latest ones, as many as <c>Window</c> says, its own included (Beltagy et al., "Longformer: The Long-Document Transformer", 2020, section 3.1).</summary>
+    /// <summary>The nearest ones, at a distance of less than <c>Window</c> (Beltagy et al., "Longformer: The Long-Document Transformer", 2020, section 3.1).</summary>
     Window,
 
     /// <summary>
-    /// The latest ones, as many as <c>Stride</c> says, and of those before, every one at a multiple of that distance (Child et al., "Generating Long Sequences with
+    /// The nearest ones, at a distance of less than <c>Stride</c>, and of the others every one at a multiple of that distance (Child et al., "Generating Long Sequences with
     /// Sparse Transformers", 2019, section 4.2).
     /// </summary>
     Strided,
 
     /// <summary>
-    /// Those of its own block of <c>Stride</c> positions and, of every block before, the last <c>SummaryTokens</c> (Child et al. 2019, section 4.2).
+    /// Those of its own block of <c>Stride</c> positions and, of every other block, the last <c>SummaryTokens</c> (Child et al. 2019, section 4.2).
     /// </summary>
     Fixed,
 }
@@ -107,7 +107,7 @@ public enum PositionEncoding
     /// <summary>A learned vector for each position is added to the token's embedding: positions beyond the last have none.</summary>
     Learned,
 
-    /// <summary>Nothing: only the causal mask tells positions apart.</summary>
+    /// <summary>Nothing: only what a position sees, the causal mask for one, tells positions apart.</summary>
     None,
 
     /// <summary>
@@ -118,9 +118,15 @@ public enum PositionEncoding
 
     /// <summary>
     /// Each head adds a learned number to its scores, one for each bucket of distances (Raffel et al., "Exploring the Limits of Transfer Learning with a Unified Text-to-Text
-    /// Transformer", 2020, section 2.1): <c>relative_attention_bias.weight</c>, which all layers share.
+    /// Transformer", 2020, section 2.1): <c>relative_attention_bias.weight</c>, which all layers of a stack share. Encoders have buckets of their own for what follows.
     /// </summary>
     Relative,
+
+    /// <summary>sin(p·f) and cos(p·f) in columns 2i and 2i + 1, with frequencies f = 10,000^(−2i/width), are added to the token's embedding (Vaswani et al. 2017, section 3.5). They take memory beside the weights, and no file holds them.</summary>
+    Sinusoids,
+
+    /// <summary>Sines in the first half of the columns and cosines in the second, with frequencies 10,000^(−i/(width/2 − 1)), as Tensor2Tensor and OpenNMT have them.</summary>
+    SinusoidHalves,
 }
 
 /// <summary>What is on top of a BERT encoder.</summary>

@@ -33,8 +33,8 @@ public sealed class GptAttribute : Attribute
     public int Vocab { get; set; }
 
     /// <summary>
-    /// The most tokens that a sequence may hold: the number of learned positions. Required, 1 or more; but where attention sees a
-    /// <see cref="Window"/> alone and <see cref="Positions"/> are not learned, it may be left out, and sequences have no end.
+    /// The most tokens that a sequence may hold: the number of learned positions. Required, 1 or more; but where every layer sees a
+    /// <see cref="Window"/> alone and <see cref="Positions"/> are no table, it may be left out, and sequences have no end.
     /// </summary>
     public int Context { get; set; }
 
@@ -50,6 +50,12 @@ public sealed class GptAttribute : Attribute
     /// the text grows by a window with each layer.
     /// </summary>
     public int Window { get; set; }
+
+    /// <summary>
+    /// With <see cref="AttentionPattern.Window"/> and in the place of <see cref="Window"/>, the window of each layer, from the first one again where there are more layers: <c>{ 64, 0 }</c> alternates, and <c>{ 64, 64, 64, 64, 64, 0 }</c>
+    /// is five to one. 0 stands for a layer that sees all positions. Default: all layers have <see cref="Window"/>.
+    /// </summary>
+    public int[] LayerWindows { get; set; } = [];
 
     /// <summary>
     /// With <see cref="AttentionPattern.Window"/>, how many of a sequence's first positions are seen by all later ones beside the window: global attention (Beltagy et al. 2020,

@@ -36,8 +36,54 @@ public sealed class TransformerAttribute : Attribute
     /// <summary>The most tokens of a source. Default: <see cref="Context"/> (which 0 stands for).</summary>
     public int SourceContext { get; set; }
 
-    /// <summary>How the model knows positions. Default: <see cref="TransformerPositions.Sinusoids"/>.</summary>
-    public TransformerPositions Positions { get; set; }
+    /// <summary>
+    /// Which other positions a position  of self-attention sees. With a pattern, work and memory grow with what is seen, and not with the square of the
+    /// length. Default: <see cref="AttentionPattern.Full"/>.
+    /// </summary>
+    public AttentionPattern Attention { get; set; }
+
+    /// <summary>
+    /// With <see cref="AttentionPattern.Window"/>, a position sees those at a distance of less than this: in the encoder on both sides, in the decoder before it. Sessions keep a target's keys and values in a ring of so many, however long it is: 1 or more. A layer sees what the one below saw, so that what is seen of
+    /// the text grows by a window with each layer.
+    /// </summary>
+    public int Window { get; set; }
+
+    /// <summary>
+    /// With <see cref="AttentionPattern.Window"/> and in the place of <see cref="Window"/>, the window of each layer of either stack, from the first one again where there are more layers: <c>{ 64, 0 }</c> alternates, and <c>{ 64, 64, 64, 64, 64, 0 }</c>
+    /// is five to one. 0 stands for a layer that sees all positions. Default: all layers have <see cref="Window"/>.
+    /// </summary>
+    public int[] LayerWindows { get; set; } = [];
+
+    /// <summary>
+    /// With <see cref="AttentionPattern.Window"/>, how many of a sequence's first positions are seen by all others beside the window; in the encoder, those see all positions: global attention (Beltagy et al. 2020,
+    /// section 3.1). Default: 0.
+    /// </summary>
+    public int GlobalTokens { get; set; }
+
+    /// <summary>
+    /// With <see cref="AttentionPattern.Strided"/> and <see cref="AttentionPattern.Fixed"/>, the distance that is seen, or how many positions a block has: 1 or more. About the square root of the
+    /// length makes work least.
+    /// </summary>
+    public int Stride { get; set; }
+
+    /// <summary>With <see cref="AttentionPattern.Fixed"/>, how many of a block's last positions are seen by all other blocks: 1 to <see cref="Stride"/>. Default: 1.</summary>
+    public int SummaryTokens { get; set; } = 1;
+
+    /// <summary>
+    /// How the model knows positions. <see cref="PositionEncoding.Alibi"/> and <see cref="PositionEncoding.Relative"/> bias the scores of self-attention; cross-attention has no distances. Default: <see cref="PositionEncoding.Sinusoids"/>.
+    /// </summary>
+    public PositionEncoding Positions { get; set; } = PositionEncoding.Sinusoids;
+
+    /// <summary>
+    /// With <see cref="PositionEncoding.Relative"/>, the number of buckets, half of them for each direction in the encoder, and all for what came before in the decoder; in each, half are for a distance each, and the others for ranges that grow with the distance. Even, 4 or more. Default: 32,
+    /// as T5 has it.
+    /// </summary>
+    public int RelativeBuckets { get; set; } = 32;
+
+    /// <summary>
+    /// With <see cref="PositionEncoding.Relative"/>, the distance from which on all share the last bucket. More than half of <see cref="RelativeBuckets"/>. Default: 128, as T5 has it.
+    /// </summary>
+    public int RelativeDistance { get; set; } = 128;
 
     /// <summary>The number of the first position, with sinusoids, 0 or more. Default: 0.</summary>
     public int FirstPosition { get; set; }
@@ -89,19 +135,6 @@ public sealed class TransformerAttribute : Attribute
 
     /// <summary>The most sequences that a session may hold (<see cref="SessionOptions.Batch"/>), 1 to 256: a beam, for one. Default: 1.</summary>
     public int MaxBatch { get; set; } = 1;
-}
-
-/// <summary>How a Transformer knows positions.</summary>
-public enum TransformerPositions
-{
-    /// <summary>sin(p·f) and cos(p·f) in columns 2i and 2i + 1, with frequencies f = 10,000^(−2i/width) (Vaswani et al. 2017, section 3.5). They take memory beside the weights, and no file holds them.</summary>
-    Sinusoids,
-
-    /// <summary>A trained row for each position, <c>src_pos.weight</c> and <c>tgt_pos.weight</c>.</summary>
-    Learned,
-
-    /// <summary>Sines in the first half of the columns and cosines in the second, with frequencies 10,000^(−i/(width/2 − 1)), as Tensor2Tensor and OpenNMT have them.</summary>
-    SinusoidHalves,
 }
 
 /// <summary>Which embeddings are one parameter.</summary>

@@ -70,7 +70,7 @@ public static unsafe class AttentionBias
         }
     }
 
-    /// <summary>As <see cref="Linear"/>, added to the scores of keys that are listed, none of which is behind the query.</summary>
+    /// <summary>As <see cref="Linear"/>, added to the scores of keys that are listed.</summary>
     /// <param name="scores">The scores.</param>
     /// <param name="keys">The keys' positions.</param>
     /// <param name="count">How many there are.</param>
@@ -80,25 +80,26 @@ public static unsafe class AttentionBias
     {
         for (int j = 0; j < count; j++)
         {
-            scores[j] -= slope * (query - keys[j]);
+            scores[j] -= slope * Math.Abs(query - keys[j]);
         }
     }
 
-    /// <summary>As <see cref="Buckets"/>, added to the scores of keys that are listed in their order, none of which is behind the query.</summary>
+    /// <summary>As <see cref="Buckets"/>, added to the scores of keys that are listed in their order.</summary>
     /// <param name="scores">The scores.</param>
     /// <param name="keys">The keys' positions.</param>
     /// <param name="count">How many there are.</param>
     /// <param name="query">The query's position.</param>
-    /// <param name="starts">The least distance of each bucket.</param>
+    /// <param name="starts">The least distance of each bucket of one direction.</param>
+    /// <param name="both">Whether keys behind the query have buckets of their own.</param>
     /// <param name="table">The head's number of the first bucket.</param>
     /// <param name="step">Elements from there to that of the next bucket.</param>
     /// <param name="factor">The factor.</param>
-    public static void BucketsOfListed(float* scores, int* keys, int count, int query, ReadOnlySpan<int> starts, float* table, int step, float factor)
+    public static void BucketsOfListed(float* scores, int* keys, int count, int query, ReadOnlySpan<int> starts, bool both, float* table, int step, float factor)
     {
         for (int j = 0, bucket = starts.Length - 1; j < count; j++)
         {
-            bucket = Nearer(starts, bucket, query - keys[j]);
-            scores[j] += table[(long)bucket * step] * factor;
+            bucket = Next(starts, both, bucket, keys[j] - query);
+            scores[j] += table[BucketOf(starts, both, bucket, keys[j] - query) * step] * factor;
         }
     }
 
@@ -107,29 +108,38 @@ public static unsafe class AttentionBias
     /// <param name="keys">The keys' positions.</param>
     /// <param name="count">How many there are.</param>
     /// <param name="query">The query's position.</param>
-    /// <param name="starts">The least distance of each bucket.</param>
+    /// <param name="starts">The least distance of each bucket of one direction.</param>
+    /// <param name="both">Whether keys behind the query have buckets of their own.</param>
     /// <param name="table">Where the sum of the head's first bucket is.</param>
     /// <param name="step">Elements from there to that of the next bucket.</param>
     /// <param name="factor">The factor.</param>
-    public static void SumsOfListed(float* cotangents, int* keys, int count, int query, ReadOnlySpan<int> starts, float* table, int step, float factor)
+    public static void SumsOfListed(float* cotangents, int* keys, int count, int query, ReadOnlySpan<int> starts, bool both, float* table, int step, float factor)
     {
         for (int j = 0, bucket = starts.Length - 1; j < count; j++)
         {
-            bucket = Nearer(starts, bucket, query - keys[j]);
-            table[(long)bucket * step] += cotangents[j] * factor;
+            bucket = Next(starts, both, bucket, keys[j] - query);
+            table[BucketOf(starts, both, bucket, keys[j] - query) * step] += cotangents[j] * factor;
         }
     }
 
-    // The last bucket that begins at a distance or before, from one on that begins no nearer than that.
-    private static int Nearer(ReadOnlySpan<int> starts, int bucket, int distance)
+    // The last bucket of one direction that begins at a key's distance or before, from that of a neighbour on.
+    private static int Next(ReadOnlySpan<int> starts, bool both, int bucket, int relative)
     {
+        int distance = relative <= 0 ? -relative : both ? relative : 0;
         while (starts[bucket] > distance)
         {
             bucket--;
         }
 
+        while (bucket + 1 < starts.Length && starts[bucket + 1] <= distance)
+        {
+            bucket++;
+        }
+
         return bucket;
     }
+
+    private static long BucketOf(ReadOnlySpan<int> starts, bool both, int bucket, int relative) => both && relative > 0 ? bucket + starts.Length : bucket;
 
     // The part of a row that a bucket has.
     private static (int From, int To) Range(int bucket, int first, int count, ReadOnlySpan<int> starts, bool both)

@@ -48,6 +48,62 @@ public static unsafe class KeyLists
         return Append(keys, n, own, query + 1);
     }
 
+    /// <summary>As <see cref="Window(int*, int, int, int)"/>, on both sides; the first queries see all keys.</summary>
+    /// <param name="keys">Where the list goes.</param>
+    /// <param name="query">The query's position.</param>
+    /// <param name="window">The largest distance that the window has.</param>
+    /// <param name="first">How many of the first keys are seen as well, and how many of the first queries see all keys.</param>
+    /// <param name="count">How many keys there are.</param>
+    public static int Window(int* keys, int query, int window, int first, int count)
+    {
+        if (query < first)
+        {
+            return Append(keys, 0, 0, count);
+        }
+
+        int low = Math.Max(0, query - window), n = Append(keys, 0, 0, Math.Min(Math.Min(first, low), count));
+        return Append(keys, n, low, Math.Min(query + window + 1, count));
+    }
+
+    /// <summary>As <see cref="Strided(int*, int, int)"/>, on both sides.</summary>
+    /// <param name="keys">Where the list goes.</param>
+    /// <param name="query">The query's position.</param>
+    /// <param name="stride">The stride.</param>
+    /// <param name="count">How many keys there are.</param>
+    public static int Strided(int* keys, int query, int stride, int count)
+    {
+        int n = 0;
+        for (int key = query % stride; key <= query - stride && key < count; key += stride)
+        {
+            keys[n++] = key;
+        }
+
+        n = Append(keys, n, Math.Max(0, query - stride + 1), Math.Min(query + stride, count));
+        for (int key = query + stride; key < count; key += stride)
+        {
+            keys[n++] = key;
+        }
+
+        return n;
+    }
+
+    /// <summary>As <see cref="Fixed(int*, int, int, int)"/>, with the blocks behind.</summary>
+    /// <param name="keys">Where the list goes.</param>
+    /// <param name="query">The query's position.</param>
+    /// <param name="stride">The keys of a block.</param>
+    /// <param name="summary">How many of a block's last keys are seen by all others.</param>
+    /// <param name="count">How many keys there are.</param>
+    public static int Fixed(int* keys, int query, int stride, int summary, int count)
+    {
+        int n = 0, own = query / stride * stride;
+        for (int block = 0; block < count; block += stride)
+        {
+            n = Append(keys, n, block == own ? block : block + stride - summary, Math.Min(block + stride, count));
+        }
+
+        return n;
+    }
+
     private static int Append(int* keys, int n, int from, int to)
     {
         for (int key = from; key < to; key++)

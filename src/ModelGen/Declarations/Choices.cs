@@ -55,6 +55,8 @@ internal enum PositionEncoding
     None,
     Alibi,
     Relative,
+    Sinusoids,
+    SinusoidHalves,
 }
 
 internal enum BertHead
@@ -77,13 +79,6 @@ internal enum RecurrentAttention
     None,
     Dot,
     Additive,
-}
-
-internal enum TransformerPositions
-{
-    Sinusoids,
-    Learned,
-    SinusoidHalves,
 }
 
 internal enum EmbeddingSharing

@@ -28,6 +28,7 @@ internal sealed class Bert : IFamily
         bool feedForwardHolds = checks.OptionalSize("FeedForward", minimum: 0);
         bool segmentsHold = checks.OptionalSize("Segments");
         bool batchHolds = checks.OptionalSize("MaxBatch") && checks.AtMost("MaxBatch", "MaxBatch", options.MaxBatch, SizeLimits.SequencesOfSession);
+        bool attentionHolds = options.Attention.Validate(spec, checks, options.Layers, modelHolds ? options.Width : 0, report);
         checks.OptionalPositive("LayerNormEpsilon");
         checks.OptionalProbability("Dropout");
         if (modelHolds && headsHold && options.Width % options.Heads != 0)
@@ -55,7 +56,7 @@ internal sealed class Bert : IFamily
         Unsupported(options.Head == BertHead.None || !spec.Has("Pooler"), "Pooler", "Pooler", head, "a head says itself whether it needs the pooler");
         Unsupported(options.Embeddings != Pooling.None || !options.Normalize, "Normalize", "Normalize = true", "Embeddings = None", "there is nothing to normalize");
         Unsupported(options.Head != BertHead.None || spec.Training is null, "Head", head, "[Trainable]", "hidden states have no loss");
-        if (layersHold && modelHolds && headsHold && vocabHolds && contextHolds && feedForwardHolds && segmentsHold && batchHolds && classesHold)
+        if (layersHold && modelHolds && headsHold && vocabHolds && contextHolds && feedForwardHolds && segmentsHold && batchHolds && classesHold && attentionHolds)
         {
             // Real numbers, since as integers the products could overflow.
             double width = options.Width;
@@ -110,6 +111,7 @@ internal sealed class Bert : IFamily
         FileOption.Of("Segments", options.Segments),
         FileOption.Of("Activation", options.Activation),
         FileOption.Of("LayerNormEpsilon", options.LayerNormEpsilon),
+        .. options.Attention.Files,
         FileOption.Of("Dropout", options.Dropout) with { TrainingOnly = true },
     ])
     {
@@ -167,18 +169,24 @@ internal sealed class Bert : IFamily
                 using (b.Scope("embeddings"))
                 {
                     _table = b.Parameter("word_embeddings.weight", Shape.Of(options.Vocabulary, options.Width), Normal);
-                    Value positions = b.Parameter("position_embeddings.weight", Shape.Of(options.Context, options.Width), Normal);
+                    Value? positions = options.Attention.PositionTable(b, "position_embeddings.weight", options.Context, options.Width);
                     Value types = b.Parameter("token_type_embeddings.weight", Shape.Of(options.Segments, options.Width), Normal);
-                    Value words = b.Add(new Add(), "sum", b.Add(new Embedding(), "word_embeddings", _table, tokens), b.Add(new Embedding(), "token_type_embeddings", types, segments));
-                    x = b.Add(new Add(), "sum", words, b.Add(new RowsAtPosition(tokens.Shape[1]), "position_embeddings", positions));
+                    x = b.Add(new Add(), "sum", b.Add(new Embedding(), "word_embeddings", _table, tokens), b.Add(new Embedding(), "token_type_embeddings", types, segments));
+                    x = positions is null ? x : b.Add(new Add(), "sum", x, b.Add(new RowsAtPosition(tokens.Shape[1]), "position_embeddings", positions.Value));
                     x = b.Dropout("dropout", b.LayerNorm("LayerNorm", x, bias: true, options.LayerNormEpsilon), options.Dropout, mode);
+                }
+
+                Value[] biases;
+                using (b.Scope("encoder"))
+                {
+                    biases = options.Attention.BiasTable(b, options.Heads, Normal);
                 }
 
                 for (int layer = 0; layer < options.Layers; layer++)
                 {
                     using (b.Scope($"encoder.layer.{layer}"))
                     {
-                        x = Block(x);
+                        x = Block(x, options.Attention.RangeOf(layer, isCausal: false) with { HasKeyLengths = true }, biases);
                     }
                 }
             }
@@ -245,14 +253,14 @@ internal sealed class Bert : IFamily
             return _b.Add(new RowSum(), name, _b.Add(new Reshape(Shape.Of(1, checked((int)counts.Shape.MaximumElements))), name + ".row", counts));
         }
 
-        private Value Block(Value x)
+        private Value Block(Value x, KeyRange range, Value[] biases)
         {
             (GraphBuilder b, BertOptions options) = (_b, _options);
             (int width, int headWidth) = (options.Width, options.Width / options.Heads);
             b.Recomputed = options.Recompute == Recomputation.Blocks ? new Recomputed(b.Qualify(""), 0) : default;
             Value Projected(string name) => b.Linear("attention.self." + name, x, width, bias: true, Normal);
-            var attention = new Attention(options.Heads, options.Heads, headWidth, 1 / Math.Sqrt(headWidth), KeyRange.All with { HasKeyLengths = true });
-            Value attended = b.Add(attention, "attention.self", Projected("query"), Projected("key"), Projected("value"), _lengths);
+            var attention = new Attention(options.Heads, options.Heads, headWidth, 1 / Math.Sqrt(headWidth), range) { Bias = options.Attention.BiasOf(isCausal: false) };
+            Value attended = b.Attend("attention.self", attention, [Projected("query"), Projected("key"), Projected("value"), _lengths, .. biases]);
             x = Residual("attention.output", x, attended);
             Value hidden = b.Activate("intermediate.act", b.Linear("intermediate.dense", x, (int)options.FeedForward, bias: true, Normal), options.Activation);
             return Residual("output", x, hidden);
@@ -313,6 +321,8 @@ internal sealed class Bert : IFamily
 /// <summary>A declaration's options, with the defaults in the place of what was not given.</summary>
 internal sealed record BertOptions(int Layers, int Width, int Heads, int Vocabulary, int Context)
 {
+    public SelfAttentionOptions Attention { get; private init; } = null!;
+
     public long FeedForward { get; private init; }
 
     public int Segments { get; private init; }
@@ -346,6 +356,7 @@ internal sealed record BertOptions(int Layers, int Width, int Heads, int Vocabul
         int width = spec.Int("DModel", 0);
         return new BertOptions(spec.Int("Layers", 0), width, spec.Int("Heads", 0), spec.Int("Vocab", 0), spec.Int("Context", 0))
         {
+            Attention = SelfAttentionOptions.Of(spec, AttentionDirections.Bidirectional),
             FeedForward = spec.Size("FeedForward", 0) is not 0 and int given ? given : 4L * width,
             Segments = spec.Int("Segments", 2),
             Activation = spec.Choice("Activation", Activation.Gelu),

@@ -1,4 +1,5 @@
 using System;
+using System.Linq;
 using ModelGen.Compiler.Declarations;
 using ModelGen.Compiler.Diagnostics;
 using ModelGen.Compiler.Graph;
@@ -26,7 +27,12 @@ internal sealed class Gpt : IFamily
         bool vocabHolds = checks.RequireSize("Vocab");
         SelfAttentionOptions attention = options.Attention;
         bool contextHolds = attention.IsEndless ? checks.OptionalSize("Context", minimum: 0) : checks.RequireSize("Context");
-        bool attentionHolds = attention.Validate(spec, checks, report);
+        bool attentionHolds = attention.Validate(spec, checks, options.Layers, modelHolds ? options.Width : 0, report);
+        if (attention.Pattern != AttentionPattern.Full && options.AttentionWeights)
+        {
+            report(new SpecProblem(DiagnosticIds.UnsupportedCombination, "AttentionWeights", ["AttentionWeights", $"AttentionPattern.{attention.Pattern}", "weights are handed out for all positions of a sequence, of which each sees a part"]));
+        }
+
         bool feedForwardHolds = checks.OptionalSize("FeedForward", minimum: 0);
         checks.OptionalPositive("LayerNormEpsilon");
         checks.OptionalProbability("Dropout");
@@ -53,14 +59,15 @@ internal sealed class Gpt : IFamily
             double feedForward = options.FeedForward;
             double vocabulary = options.Vocabulary;
             double hidden = Math.Max(projections, feedForward);
-            double largest = width * Math.Max(Math.Max(vocabulary, attention.Positions == PositionEncoding.Learned ? options.Context : 1), hidden);
+            double largest = width * Math.Max(Math.Max(vocabulary, attention.HasTable ? options.Context : 1), hidden);
 
-            // A run takes a chunk of the context and gives one row of logits; the cache holds all keys that are seen.
-            double rows = attention.CacheRows(options.Context);
+            // A run takes a chunk of the context and gives one row of logits; the caches hold all keys that are seen.
+            double[] caches = [.. Enumerable.Range(0, options.Layers).Select(layer => attention.CacheRows(layer, options.Context))];
+            double rows = caches.Max();
             double inferred = Math.Max(vocabulary, Math.Max(Math.Min(rows, CommonPrograms.LargestChunk) * hidden, rows * (projections - width) / 2));
             double biases = attention.BiasElements(options.Heads) / Math.Max(1, spec.Training?.SequenceLength ?? 1);
             checks.ModelSize(spec, largest, inferred, widest: Math.Max(Math.Max(vocabulary, hidden), biases));
-            CommonPrograms.ValidateSessions(spec, checks, states: options.Layers * rows * (projections - width), Math.Max(vocabulary, hidden));
+            CommonPrograms.ValidateSessions(spec, checks, states: caches.Sum() * (projections - width), Math.Max(vocabulary, hidden));
         }
     }
 
@@ -121,19 +128,11 @@ internal sealed class Gpt : IFamily
         using (b.Scope("transformer"))
         {
             table = b.Parameter("wte.weight", Shape.Of(options.Vocabulary, width), normal);
-            Value x;
-            if (options.Attention.Positions == PositionEncoding.Learned)
-            {
-                Value positions = b.Parameter("wpe.weight", Shape.Of(options.Context, width), normal);
-                x = b.Add(new Add(), "embeddings", b.Add(new Embedding(), "wte", table, tokens), b.Add(new RowsAtPosition(tokens.Shape[1]), "wpe", positions));
-            }
-            else
-            {
-                x = b.Add(new Embedding(), "embeddings", table, tokens);
-            }
-
-            ScoreBias? ofScores = options.Attention.Bias;
-            Value[] biases = ofScores is { TableRows: > 0 and int rows } ? [b.Parameter("relative_attention_bias.weight", Shape.Of(rows, options.Heads), normal)] : [];
+            Value x = options.Attention.PositionTable(b, "wpe.weight", options.Context, width) is { } positions
+                ? b.Add(new Add(), "embeddings", b.Add(new Embedding(), "wte", table, tokens), b.Add(new RowsAtPosition(tokens.Shape[1]), "wpe", positions))
+                : b.Add(new Embedding(), "embeddings", table, tokens);
+            ScoreBias? ofScores = options.Attention.BiasOf(isCausal: true);
+            Value[] biases = options.Attention.BiasTable(b, options.Heads, normal);
             x = b.Dropout("drop", x, options.Dropout, mode);
             for (int layer = 0; layer < options.Layers; layer++)
             {
@@ -143,15 +142,11 @@ internal sealed class Gpt : IFamily
                     b.Recomputed = options.Recompute == Recomputation.Blocks ? new Recomputed(b.Qualify(""), 0) : default;
                     Value normed = b.LayerNorm("ln_1", x, bias, options.LayerNormEpsilon);
                     Value qkv = b.Linear("attn.c_attn", normed, width + (2 * keyWidth), options.QkvBias, normal, transposedInFile: transposed);
-                    var op = new Attention(options.Heads, options.KeyValueHeads, headWidth, 1 / Math.Sqrt(headWidth), options.Attention.Range) { Bias = ofScores };
+                    var op = new Attention(options.Heads, options.KeyValueHeads, headWidth, 1 / Math.Sqrt(headWidth), options.Attention.RangeOf(layer, isCausal: true)) { Bias = ofScores };
                     Value[] factors = [b.Add(new SliceColumns(0, width), "attn.q", qkv), b.Add(new SliceColumns(width, keyWidth), "attn.k", qkv), b.Add(new SliceColumns(width + keyWidth, keyWidth), "attn.v", qkv)];
-                    Value[] attention = b.AddMany(op, "attn", [.. factors, .. biases]);
-                    if (options.AttentionWeights && targetIds is null)
-                    {
-                        b.Output(CommonPrograms.AttentionWeights(layer), b.Add(new AttentionWeights(op, options.Context), "attn.weights", [factors[0], factors[1], attention[1], .. biases]));
-                    }
-
-                    Value projected = b.Linear("attn.c_proj", attention[0], width, bias, residual, transposedInFile: transposed);
+                    string? weights = options.AttentionWeights && targetIds is null ? CommonPrograms.AttentionWeights(layer) : null;
+                    Value attended = b.Attend("attn", op, [.. factors, .. biases], weights, options.Context);
+                    Value projected = b.Linear("attn.c_proj", attended, width, bias, residual, transposedInFile: transposed);
                     x = b.Add(new Add(), "attn.residual", x, b.Dropout("attn.resid_dropout", projected, options.Dropout, mode));
 
                     Value hidden = b.Linear("mlp.c_fc", b.LayerNorm("ln_2", x, bias, options.LayerNormEpsilon), (int)options.FeedForward, bias, normal, transposedInFile: transposed);
@@ -235,7 +230,7 @@ internal sealed record GptOptions(int Layers, int Width, int Heads, int Vocabula
         return new GptOptions(spec.Int("Layers", 0), width, heads, spec.Int("Vocab", 0), spec.Int("Context", 0))
         {
             KeyValueHeads = spec.Size("KeyValueHeads", heads),
-            Attention = SelfAttentionOptions.Of(spec),
+            Attention = SelfAttentionOptions.Of(spec, AttentionDirections.Causal),
             FeedForward = spec.Size("FeedForward", 0) is not 0 and int given ? given : 4L * width,
             Activation = spec.Choice("Activation", Activation.GeluTanh),
             TieEmbeddings = spec.Flag("TieEmbeddings", true),

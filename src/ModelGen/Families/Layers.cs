@@ -1,4 +1,5 @@
 using System;
+using System.Linq;
 using ModelGen.Compiler.Graph;
 using ModelGen.Compiler.Ops;
 
@@ -53,6 +54,24 @@ internal static class Layers
     /// </summary>
     public static Value Dropout(this GraphBuilder b, string name, Value x, double probability, BuildMode mode)
         => mode == BuildMode.Training && probability > 0 ? b.Add(new Dropout(probability, (int)(StableHash.Of(b.Qualify(name)) & int.MaxValue)), name, x) : x;
+
+    /// <summary>Attention [B, T, heads · columns]; its weights are an output too, where one is named.</summary>
+    /// <param name="b">The graph.</param>
+    /// <param name="name">The node's name.</param>
+    /// <param name="attention">The attention.</param>
+    /// <param name="inputs">Queries, keys and values, what the range asks for, and the table of a learned bias.</param>
+    /// <param name="weights">The name of the weights' output; null for none.</param>
+    /// <param name="keys">The most keys that there can be, which weights have a column for each of.</param>
+    public static Value Attend(this GraphBuilder b, string name, Attention attention, Value[] inputs, string? weights = null, int keys = 0)
+    {
+        Value[] results = b.AddMany(attention, name, inputs);
+        if (weights is not null)
+        {
+            b.Output(weights, b.Add(new AttentionWeights(attention, keys), name + ".weights", [inputs[0], inputs[1], results[1], .. inputs.Skip(3)]));
+        }
+
+        return results[0];
+    }
 
     /// <summary>
     /// The mean of each sequence's rows, x [B, T, C] and lengths i32 [B] to [B, C], without padding: a sum by a mask or, where T varies, attention of

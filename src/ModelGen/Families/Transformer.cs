@@ -1,4 +1,5 @@
 using System;
+using System.Linq;
 using ModelGen.Compiler.Declarations;
 using ModelGen.Compiler.Diagnostics;
 using ModelGen.Compiler.Graph;
@@ -32,14 +33,11 @@ internal sealed class Transformer : IFamily
             report(new SpecProblem(DiagnosticIds.HeadsDoNotDivide, spec.Has("DModel") || !spec.Has("Heads") ? "DModel" : "Heads", ["DModel", "Heads", $"{options.Width}", $"{options.Heads}"]));
         }
 
-        if (options.Positions == TransformerPositions.Learned && spec.Has("FirstPosition") && options.FirstPosition > 0)
+        SelfAttentionOptions attention = options.Attention;
+        holds &= attention.Validate(spec, checks, Math.Max(options.EncoderLayers, options.DecoderLayers), widths ? options.Width : 0, report);
+        if (!attention.HasSinusoids && options.FirstPosition > 0)
         {
-            report(new SpecProblem(DiagnosticIds.UnsupportedCombination, "FirstPosition", ["FirstPosition", "learned positions", "the first row of a trained table is the first position's"]));
-        }
-
-        if (options.Positions == TransformerPositions.SinusoidHalves && widths && options.Width % 2 != 0)
-        {
-            report(new SpecProblem(DiagnosticIds.UnsupportedCombination, "Positions", ["TransformerPositions.SinusoidHalves", "an odd DModel", "sines fill one half of the columns and cosines the other"]));
+            report(new SpecProblem(DiagnosticIds.UnsupportedCombination, "FirstPosition", ["FirstPosition", $"PositionEncoding.{attention.Positions}", "only sinusoids begin with any position"]));
         }
 
         if (options.Shared == EmbeddingSharing.All && options.SourceVocabulary != options.TargetVocabulary)
@@ -58,7 +56,8 @@ internal sealed class Transformer : IFamily
             double width = options.Width, vocabulary = Math.Max(options.SourceVocabulary, options.TargetVocabulary), hidden = Math.Max(3 * width, options.FeedForward);
             double rows = Math.Max(options.Context, options.SourceContext), widest = Math.Max(vocabulary, hidden);
             checks.ModelSize(spec, width * Math.Max(Math.Max(vocabulary, rows), hidden), Math.Max(options.TargetVocabulary, rows * hidden), widest, widestOfSource: hidden);
-            CommonPrograms.ValidateSessions(spec, checks, states: 2 * width * options.DecoderLayers * (options.Context + (double)options.SourceContext), widest);
+            double cached = Enumerable.Range(0, options.DecoderLayers).Sum(layer => attention.CacheRows(layer, options.Context) + options.SourceContext);
+            CommonPrograms.ValidateSessions(spec, checks, states: 2 * width * cached, Math.Max(widest, attention.BiasElements(options.Heads)));
         }
     }
 
@@ -84,7 +83,7 @@ internal sealed class Transformer : IFamily
         FileOption.Of("TargetVocab", options.TargetVocabulary),
         FileOption.Of("Context", options.Context),
         FileOption.Of("SourceContext", options.SourceContext),
-        FileOption.Of("Positions", options.Positions),
+        .. options.Attention.Files,
         FileOption.Of("FirstPosition", options.FirstPosition),
         FileOption.Of("PreNorm", options.PreNorm),
         FileOption.Of("FinalNorm", options.FinalNorm),
@@ -167,11 +166,13 @@ internal sealed class Transformer : IFamily
             Value x = Embed("src", source, Table(source: true), options.SourceContext);
             using (B.Scope("transformer.encoder"))
             {
+                Value[] biases = BiasTable();
                 for (int layer = 0; layer < options.EncoderLayers; layer++)
                 {
+                    KeyRange range = options.Attention.RangeOf(layer, isCausal: false) with { HasKeyLengths = lengths.Length > 0 };
                     using (B.Scope($"layers.{layer}"))
                     {
-                        x = Sublayer("norm1", "dropout1", x, y => SelfAttention(y, KeyRange.All with { HasKeyLengths = lengths.Length > 0 }, lengths));
+                        x = Sublayer("norm1", "dropout1", x, y => SelfAttention(y, range, [.. lengths, .. biases]));
                         x = Sublayer("norm2", "dropout2", x, FeedForward);
                     }
                 }
@@ -187,16 +188,18 @@ internal sealed class Transformer : IFamily
             Value x = Embed("tgt", tokens, Table(source: false), options.Context);
             using (B.Scope("transformer.decoder"))
             {
+                Value[] biases = BiasTable();
                 for (int layer = 0; layer < options.DecoderLayers; layer++)
                 {
+                    KeyRange range = options.Attention.RangeOf(layer, isCausal: true);
                     string? weights = options.AttentionWeights && mode == BuildMode.Inference ? CommonPrograms.AttentionWeights(layer) : null;
                     using (B.Scope($"layers.{layer}"))
                     {
-                        x = Sublayer("norm1", "dropout1", x, y => SelfAttention(y, KeyRange.Causal));
+                        x = Sublayer("norm1", "dropout1", x, y => SelfAttention(y, range, biases));
                         x = Sublayer("norm2", "dropout2", x, y =>
                         {
                             (Value keys, Value values) = memory();
-                            return Attend("multihead_attn", KeyRange.All with { HasKeyLengths = true }, Project(y, 0, 1, "q"), keys, values, weights, lengths);
+                            return Attend("multihead_attn", Op(KeyRange.All with { HasKeyLengths = true }), [Project(y, 0, 1, "q"), keys, values, lengths], weights);
                         });
                         x = Sublayer("norm3", "dropout3", x, FeedForward);
                     }
@@ -233,11 +236,11 @@ internal sealed class Transformer : IFamily
             x = options.ScaleEmbeddings ? B.Add(new Affine(Math.Sqrt(_width), 0), side + "_embed.scaled", x) : x;
 
             // One table of sinusoids does for both sides.
-            int rows = Math.Max(options.Context, options.SourceContext);
-            Value positions = options.Positions == TransformerPositions.Learned
-                ? B.Parameter(side + "_pos.weight", Shape.Of(context, _width), Initializer.Normal(0.02))
-                : B.Add(new Parameter("sinusoids", Shape.Of(rows, _width), Initializer.Sinusoids(options.FirstPosition, options.Positions == TransformerPositions.SinusoidHalves), false, false) { IsTable = true }, "sinusoids");
-            x = B.Add(new Add(), side + "_positioned", x, B.Add(new RowsAtPosition(ids.Type.Shape[1]), side + "_pos", positions));
+            if (options.Attention.PositionTable(B, side + "_pos.weight", context, _width, Math.Max(options.Context, options.SourceContext), options.FirstPosition) is { } positions)
+            {
+                x = B.Add(new Add(), side + "_positioned", x, B.Add(new RowsAtPosition(ids.Type.Shape[1]), side + "_pos", positions));
+            }
+
             return B.Dropout(side + "_dropout", x, options.Dropout, mode);
         }
 
@@ -256,28 +259,24 @@ internal sealed class Transformer : IFamily
             return Linear("linear2", hidden, _width);
         }
 
-        private Value SelfAttention(Value x, KeyRange range, params Value[] lengths)
+        private Value[] BiasTable() => options.Attention.BiasTable(B, options.Heads, Initializer.Normal(0.02));
+
+        private Attention Op(KeyRange range, ScoreBias? bias = null) => new(options.Heads, options.Heads, _headWidth, 1 / Math.Sqrt(_headWidth), range) { Bias = bias };
+
+        /// <summary>Self-attention and its projection, with what the range and the bias ask for.</summary>
+        private Value SelfAttention(Value x, KeyRange range, Value[] given)
         {
             const string Name = "self_attn";
             (Value weight, Value? bias) = InProjection(Name);
             Value product = B.Add(new MatMul(MatMulForm.NT), Name + (bias is null ? ".in_proj" : ".in_proj.product"), x, weight);
             Value all = bias is null ? product : B.Add(new Add(), Name + ".in_proj", product, bias.Value);
             Value Part(int index, string part) => B.Add(new SliceColumns(index * _width, _width), $"{Name}.{part}", all);
-            return Attend(Name, range, Part(0, "q"), Part(1, "k"), Part(2, "v"), weights: null, lengths);
+            return Attend(Name, Op(range, options.Attention.BiasOf(range.IsCausal)), [Part(0, "q"), Part(1, "k"), Part(2, "v"), .. given]);
         }
 
         /// <summary>Attention and its projection; its weights are an output of the name <paramref name="weights"/>, where there is one.</summary>
-        private Value Attend(string name, KeyRange range, Value queries, Value keys, Value values, string? weights, params Value[] lengths)
-        {
-            var attention = new Attention(options.Heads, options.Heads, _headWidth, 1 / Math.Sqrt(_headWidth), range);
-            Value[] results = B.AddMany(attention, name, [queries, keys, values, .. lengths]);
-            if (weights is not null)
-            {
-                B.Output(weights, B.Add(new AttentionWeights(attention, options.SourceContext), name + ".weights", [queries, keys, results[1], .. lengths]));
-            }
-
-            return Linear(name + ".out_proj", results[0], _width);
-        }
+        private Value Attend(string name, Attention attention, Value[] inputs, string? weights = null)
+            => Linear(name + ".out_proj", B.Attend(name, attention, inputs, weights, options.SourceContext), _width);
 
         /// <summary>Some thirds of what cross-attention projects to: queries, keys, values, whose weights lie one below the other.</summary>
         private Value Project(Value x, int first, int thirds, string part)
@@ -303,7 +302,7 @@ internal sealed class Transformer : IFamily
 /// <summary>A declaration's options, with the defaults in the place of what was not given.</summary>
 internal sealed record TransformerOptions(int EncoderLayers, int DecoderLayers, int Width, int Heads, int FeedForward, int SourceVocabulary, int TargetVocabulary, int Context, int SourceContext)
 {
-    public TransformerPositions Positions { get; private init; }
+    public SelfAttentionOptions Attention { get; private init; } = null!;
 
     public int FirstPosition { get; private init; }
 
@@ -346,7 +345,7 @@ internal sealed record TransformerOptions(int EncoderLayers, int DecoderLayers, 
             context,
             spec.Size("SourceContext", context))
         {
-            Positions = spec.Choice("Positions", TransformerPositions.Sinusoids),
+            Attention = SelfAttentionOptions.Of(spec, AttentionDirections.Causal | AttentionDirections.Bidirectional, PositionEncoding.Sinusoids),
             FirstPosition = spec.Int("FirstPosition", 0),
             PreNorm = preNorm,
             FinalNorm = spec.Flag("FinalNorm", preNorm),

@@ -75,7 +75,7 @@ internal sealed record Attention(int Heads, int KeyValueHeads, int HeadDim, doub
     {
         int keys = node.Inputs[1].Shape[-2].Maximum;
         long products = (long)each * Heads * HeadDim * node.Inputs[0].Shape.Rows.Maximum;
-        return Range is { Window: null, Pattern: null } ? products * keys / (Range.IsCausal ? 2 : 1) : products * Range.MostKeysOfOne(keys);
+        return Range is { Window: null, Pattern: null } ? products * keys / (Range.IsCausal ? 2 : 1) : products * Range.KeysOfEach(keys);
     }
 }
 

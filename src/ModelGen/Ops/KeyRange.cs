@@ -75,7 +75,10 @@ internal sealed record KeyRange
     public int Kept => Pattern?.Kept ?? 0;
 
     /// <summary>The most keys that one query sees of <paramref name="keys"/>.</summary>
-    public int MostKeysOfOne(int keys) => Pattern is not null ? Pattern.MostKeysOfOne(keys, Window) : (int)Math.Min(keys, Window is { } window ? (IsCausal ? window : 2L * window) + 1 : keys);
+    public int MostKeysOfOne(int keys) => Pattern is not null ? Pattern.MostKeysOfOne(keys, this) : (int)Math.Min(keys, Window is { } window ? (IsCausal ? window : 2L * window) + 1 : keys);
+
+    /// <summary>The keys that the queries see of <paramref name="keys"/>, shared out among them.</summary>
+    public int KeysOfEach(int keys) => Pattern?.KeysOfEach(keys, this) ?? MostKeysOfOne(keys);
 
     /// <summary>The largest distances to keys before and behind a query that any of so many queries sees of so many keys.</summary>
     public (int Before, int Behind) Distances(int queries, int keys)
@@ -98,17 +101,17 @@ internal sealed record KeyRange
     {
         Dim batch = queries[0], time = queries[1];
         bool perSequence = keys.Rank == 3 && keys[0] == batch;
-        return HasSequences && !(keys.Rank == 3 && (IsCached ? HasPositions : !IsCausal && Window is null)) ? "sequences have caches and positions of their own"
+        return HasSequences && !(keys.Rank == 3 && (IsCached ? HasPositions : !IsCausal && Window is null && Pattern is null)) ? "sequences have caches and positions of their own"
             : Window < 0 ? "a window of less than the query's own position"
-            : Pattern is not null && !IsCausal ? "a pattern is of what came before"
-            : Pattern?.Problem(Window) is { } problem ? problem
+            : Pattern is not null && IsCached && !IsCausal ? "a pattern over a cache is of what came before"
+            : Pattern?.Problem(this) is { } problem ? problem
             : Window > LargestWindow ? $"a window beyond {LargestWindow}, which is beyond any sequence"
             : IsCached ? !(perSequence || HasSequences || (keys.Rank == 2 && batch == (Dim)1)) ? "there is no cache for each sequence"
                 : IsRing && !(IsCausal && Window is { } window && !HasKeyLengths && Kept + window + (long)time.Maximum <= keys[-2].Maximum) ? "a ring holds the window of every query of a run, and no lengths of keys"
                 : null
             : !(perSequence || HasSequences) ? "batches differ"
             : IsRing || HasPositions ? "rings and positions are those of caches"
-            : (IsCausal || Window is not null) && time != keys[1] ? "queries and keys of one sequence are as many"
+            : (IsCausal || Window is not null || Pattern is not null) && time != keys[1] ? "queries and keys of one sequence are as many"
             : null;
     }
 }

@@ -73,7 +73,16 @@ internal static class Families
         DeclaredArgument[] transformer = [I("EncoderLayers", 2), I("DecoderLayers", 2), I("DModel", 8), I("Heads", 2), I("FeedForward", 11), I("SourceVocab", 9), I("TargetVocab", 7), I("Context", 6)];
         yield return ("transformer", Pairs(Spec("Transformer", 2, 5, transformer), sourceLength: 4));
         yield return ("transformer with norms before", Spec("Transformer", 2, 4,
-            [.. transformer.Where(a => a.Name != "TargetVocab"), I("TargetVocab", 9), I("PreNorm", 1), I("Shared", 2), I("Positions", 1), I("SourceContext", 5), R("LabelSmoothing", 0.1), R("Dropout", 0.2), I("Activation", 1)]));
-        yield return ("transformer without bias", Pairs(Spec("Transformer", 1, 3, [.. transformer, I("Bias", 0), I("Shared", 1), I("FinalNorm", 1), I("Positions", 2), I("FirstPosition", 1), I("AttentionWeights", 1), I("MaxBatch", 3)]), sourceLength: 6));
+            [.. transformer.Where(a => a.Name != "TargetVocab"), I("TargetVocab", 9), I("PreNorm", 1), I("Shared", 2), I("Positions", 0), I("SourceContext", 5), R("LabelSmoothing", 0.1), R("Dropout", 0.2), I("Activation", 1)]));
+        yield return ("transformer without bias", Pairs(Spec("Transformer", 1, 3, [.. transformer, I("Bias", 0), I("Shared", 1), I("FinalNorm", 1), I("Positions", 5), I("FirstPosition", 1), I("AttentionWeights", 1), I("MaxBatch", 3)]), sourceLength: 6));
+        yield return ("gpt with windows of layers", Spec("Gpt", 2, 9, [I("Layers", 3), I("DModel", 8), I("Heads", 2), I("Vocab", 11), I("Context", 12), I("Attention", 1), DeclaredArgument.Of("LayerWindows", [3, 0]), I("Positions", 4)]));
+        DeclaredArgument[] relative = [I("Positions", 3), I("RelativeBuckets", 6), I("RelativeDistance", 8)];
+        yield return ("bert with a window and global tokens", Spec("Bert", 3, 7, [.. bert, I("Head", 3), I("Classes", 5), I("Attention", 1), I("Window", 2), I("GlobalTokens", 1), .. relative]));
+        yield return ("bert with a window and linear biases", Spec("Bert", 2, 6, [.. bert, I("Head", 1), I("Attention", 1), I("Window", 3), I("Positions", 2), I("MaxBatch", 2)]));
+        yield return ("bert with a stride", Spec("Bert", 2, 7, [.. bert, I("Head", 1), I("Attention", 2), I("Stride", 3), I("Positions", 4)]));
+        yield return ("bert with blocks", Spec("Bert", 2, 7, [.. bert, I("Head", 1), I("Attention", 3), I("Stride", 3), I("SummaryTokens", 2), I("Positions", 1)]));
+        yield return ("transformer with a window and relative biases", Pairs(Spec("Transformer", 3, 6, [.. transformer, I("Attention", 1), I("Window", 3), I("MaxBatch", 2), .. relative]), sourceLength: 5));
+        yield return ("transformer with global tokens", Pairs(Spec("Transformer", 2, 6, [.. transformer, I("Attention", 1), DeclaredArgument.Of("LayerWindows", [2, 3]), I("GlobalTokens", 1), I("Positions", 2), I("AttentionWeights", 1)]), sourceLength: 5));
+        yield return ("transformer with blocks", Pairs(Spec("Transformer", 2, 6, [.. transformer, I("Attention", 3), I("Stride", 3), I("Positions", 1)]), sourceLength: 5));
     }
 }

@@ -81,9 +81,10 @@ public sealed class NamedExtentTests
     {
         const int Most = 21;
         Dim steps = Dim.Named("S", Most);
-        foreach (KeyRange range in new[] { KeyRange.All, KeyRange.Causal, KeyRange.All with { HasKeyLengths = true }, KeyRange.All with { Window = 3, HasKeyLengths = true }, KeyRange.All with { HasQueryLengths = true, HasKeyLengths = true } })
+        foreach (KeyRange range in new[] { KeyRange.All, KeyRange.Causal, KeyRange.All with { HasKeyLengths = true }, KeyRange.All with { Window = 3, HasKeyLengths = true }, KeyRange.All with { HasQueryLengths = true, HasKeyLengths = true },
+            KeyRange.All with { Window = 2, Pattern = new GlobalKeys(3), HasKeyLengths = true }, KeyRange.All with { Pattern = new StridedKeys(4) }, KeyRange.All with { Pattern = new FixedKeys(5, 2), HasKeyLengths = true }, KeyRange.Causal with { Pattern = new FixedKeys(5, 2) } })
         {
-            foreach (bool single in range.IsCausal || range.Window is not null ? [false] : new[] { false, true })
+            foreach (bool single in range.IsCausal || range.Window is not null || range.Pattern is not null ? [false] : new[] { false, true })
             {
                 var b = new GraphBuilder();
                 Value[] lengths = [.. range.InputNames.Select(n => b.Add(new Input(n, TensorType.Int(Shape.Of(B)), single && n == "queryLengths" ? 2 : Most + 1), n))];

@@ -465,6 +465,11 @@ internal static class OperatorCases
         {
             foreach (int lengths in new[] { 0, number++ % 3 + 1 })
             {
+                if (!cached)
+                {
+                    yield return pattern with { HasQueryLengths = (lengths & 1) != 0, HasKeyLengths = (lengths & 2) != 0 };
+                }
+
                 KeyRange range = pattern with { IsCausal = true, IsCached = cached, HasQueryLengths = (lengths & 1) != 0, HasKeyLengths = (lengths & 2) != 0, HasPositions = cached && number % 2 == 0 };
                 yield return range;
                 if (cached && range is { Window: not null, HasKeyLengths: false })
@@ -520,7 +525,7 @@ internal static class OperatorCases
         {
             foreach (KeyRange range in Patterns(cached))
             {
-                ScoreBias? bias = Enumerable.Range(0, 4).Select(i => i < 2 ? null : i == 2 ? Biases[0] : Biases[1]).ElementAt(drawn++ % 4);
+                ScoreBias? bias = drawn++ % 2 == 0 ? null : Biases[drawn / 2 % Biases.Count];
                 foreach ((int batch, int queries, int heads, int keyHeads, int headDim) in new[] { (2, 9, 4, 2, 3), (1, 1, 2, 2, 19), (3, 5, 2, 1, 16) })
                 {
                     var op = new Attention(heads, keyHeads, headDim, 0.5, range) { Bias = bias };

@@ -79,19 +79,22 @@ public sealed class RandomFamilyTests
         [
             Of("Layers", 1), Of("DModel", heads * (1 + random.Next(40))), Of("Heads", heads), Of("KeyValueHeads", keyHeads), Of("FeedForward", Size(random, 9)),
             Of("Vocab", 2 + Size(random, 10)), Of("Context", sequence + random.Next(9)), Of("Bias", random.Next(2)), Of("TieEmbeddings", random.Next(2)),
-            .. Attention(random),
+            .. Attention(random, directions: 1, tables: 1),
         ]);
     }
 
     /// <summary>Full attention as often as all patterns together.</summary>
-    private static IEnumerable<DeclaredArgument> Attention(Random random)
+    /// <param name="random">The random numbers.</param>
+    /// <param name="directions">In how many directions self-attention looks, so that each has its buckets.</param>
+    /// <param name="tables">What widths are multiples of: 2 for a table of sinusoids in halves.</param>
+    private static IEnumerable<DeclaredArgument> Attention(Random random, int directions, int tables)
     {
         var pattern = (AttentionPattern)Math.Max(0, random.Next(7) - 3);
         yield return Of("Attention", (int)pattern);
         int stride = Size(random, 6);
         if (pattern is AttentionPattern.Window)
         {
-            yield return Of("Window", stride);
+            yield return random.Next(3) == 0 ? DeclaredArgument.Of("LayerWindows", [stride]) : Of("Window", stride);
             yield return Of("GlobalTokens", Math.Max(0, random.Next(12) - 6));
         }
 
@@ -105,11 +108,11 @@ public sealed class RandomFamilyTests
             yield return Of("SummaryTokens", 1 + random.Next(stride));
         }
 
-        var positions = (PositionEncoding)random.Next(4);
+        var positions = (PositionEncoding)random.Next(tables == 2 ? 6 : 5);
         yield return Of("Positions", (int)positions);
         if (positions == PositionEncoding.Relative)
         {
-            int buckets = 2 + random.Next(40);
+            int buckets = directions * (2 + random.Next(40 / directions));
             yield return Of("RelativeBuckets", buckets);
             yield return Of("RelativeDistance", (buckets / 2) + 1 + random.Next(150));
         }
@@ -143,6 +146,7 @@ public sealed class RandomFamilyTests
         [
             Of("Layers", 1), Of("DModel", heads * (1 + random.Next(30))), Of("Heads", heads), Of("FeedForward", Size(random, 8)), Of("Vocab", 2 + Size(random, 9)),
             Of("Context", sequence + random.Next(9)), Of("Segments", 1 + random.Next(3)), Of("Head", head), .. head == 1 ? new[] { Of("NextSentence", random.Next(2)) } : [Of("Classes", 2 + random.Next(9))],
+            .. Attention(random, directions: 2, tables: 1),
         ]);
     }
 
@@ -163,10 +167,13 @@ public sealed class RandomFamilyTests
         int heads = 1 + random.Next(6), sequence = Size(random, 6), source = Size(random, 6), vocabulary = 2 + Size(random, 8), shared = random.Next(3);
         return Families.Pairs(
             Families.Spec("Transformer", Size(random, 4), sequence,
+            [
                 Of("EncoderLayers", 1), Of("DecoderLayers", 1 + random.Next(2)), Of("DModel", heads * 2 * (1 + random.Next(20))), Of("Heads", heads), Of("FeedForward", Size(random, 9)),
                 Of("SourceVocab", vocabulary), Of("TargetVocab", shared == (int)EmbeddingSharing.All ? vocabulary : 2 + Size(random, 8)), Of("Context", sequence + random.Next(9)),
-                Of("SourceContext", source + random.Next(5)), Of("Positions", random.Next(3)), Of("PreNorm", random.Next(2)), Of("FinalNorm", random.Next(2)), Of("Shared", shared),
-                Of("Bias", random.Next(2)), Of("HeadBias", random.Next(2)), Of("ScaleEmbeddings", random.Next(2)), DeclaredArgument.Of("LabelSmoothing", random.Next(2) * 0.1)),
+                Of("SourceContext", source + random.Next(5)), Of("PreNorm", random.Next(2)), Of("FinalNorm", random.Next(2)), Of("Shared", shared),
+                Of("Bias", random.Next(2)), Of("HeadBias", random.Next(2)), Of("ScaleEmbeddings", random.Next(2)), DeclaredArgument.Of("LabelSmoothing", random.Next(2) * 0.1),
+                .. Attention(random, directions: 2, tables: 2),
+            ]),
             source);
     }
 

@@ -350,6 +350,10 @@ internal sealed class RandomGraphs
             HasQueryLengths = _random.Next(4) == 0,
             HasKeyLengths = _random.Next(4) == 0,
         };
+        KeyPattern? pattern = _random.Next(3) > 0 ? null : range.Window is not null ? new GlobalKeys(1 + _random.Next(4)) : _random.Next(2) == 0 ? new StridedKeys(1 + _random.Next(6)) : new FixedKeys(4, 1 + _random.Next(4));
+
+        // A ring keeps the first keys beside the window of every query of a run.
+        range = range with { Pattern = cached && pattern is GlobalKeys { Count: var kept } && kept + range.Window > Spare ? null : pattern };
         range = range with { IsRing = range is { IsCausal: true, IsCached: true, Window: not null, HasKeyLengths: false } && _random.Next(2) == 0 };
         Value[] numbers = [.. range.InputNames.Select(n => Lengths(x.Shape[0], range.LimitOf(n, _rows.Maximum, memory, 0) ?? 3 * memory, n))];
         Value Cache(Value rows)
@@ -357,7 +361,7 @@ internal sealed class RandomGraphs
             string name = Name("cache");
             bool own = x.Shape[0] != (Dim)1 || range.VariesBySequence;
             Value state = _b.Add(new StateRead(name, own ? Shape.Of(x.Shape[0], memory, rows.Shape[-1]) : Shape.Of(memory, rows.Shape[-1])), name);
-            var append = new AppendState { IsRing = range.IsRing, HasPositions = range.HasPositions, HasLengths = range.HasQueryLengths };
+            var append = new AppendState { IsRing = range.IsRing, Kept = range.IsRing ? range.Kept : 0, HasPositions = range.HasPositions, HasLengths = range.HasQueryLengths };
             return _b.Add(append, name, [state, rows, .. numbers.Where((_, i) => range.InputNames[i] != "keyLengths")]);
         }
 

@@ -485,8 +485,8 @@ internal sealed class ReferenceInterpreter
         int position = offset + time;
         bool Sees(int key) => key < present && time < queries && (range.IsRing || position < rows || !range.IsCached)
             && (!range.IsCausal || key <= position)
-            && (range.Window is not { } window || Math.Abs(key - position) <= window || (range.Pattern is GlobalKeys global && key < global.Count))
-            && (range.Pattern is not StridedKeys strided || position - key < strided.Stride || (position - key) % strided.Stride == 0)
+            && (range.Window is not { } window || Math.Abs(key - position) <= window || (range.Pattern is GlobalKeys global && Math.Min(key, position) < global.Count))
+            && (range.Pattern is not StridedKeys strided || Math.Abs(position - key) < strided.Stride || (position - key) % strided.Stride == 0)
             && (range.Pattern is not FixedKeys block || key / block.Stride == position / block.Stride || key % block.Stride >= block.Stride - block.Summary);
         return [.. Enumerable.Range(0, Math.Max(rows, position + 1)).Where(Sees).Select(key => (((k.Dims.Length < 3 ? 0 : batch) * rows) + (range.IsRing ? RingRow(key, rows, range.Kept) : key), key - position))];
     }

@@ -243,7 +243,7 @@ public sealed class DiagnosticTests
     [InlineData("MaxBatch = {|MG0007:0|}")]
     [InlineData("MaxBatch = {|MG0017:257|}")]
     [InlineData("EncoderLayers = {|MG0017:100000|}")]
-    [InlineData("Positions = {|MG0011:(TransformerPositions)9|}, Shared = {|MG0011:(EmbeddingSharing)(-1)|}")]
+    [InlineData("Positions = {|MG0011:(PositionEncoding)9|}, Shared = {|MG0011:(EmbeddingSharing)(-1)|}")]
     public Task Arguments_of_a_transformer(string arguments)
         => GeneratorHarness.ExpectAsync($"using ModelGen;\n[Transformer(SourceVocab = 5, TargetVocab = 6, Context = 4, {arguments})] public partial class Model;\n{Use}");
 
@@ -280,14 +280,21 @@ public sealed class DiagnosticTests
     [InlineData(Tiny + " [MemoryBudget(TrainingBytes = {|MG0012:1|})] public partial class Model;")]
     [InlineData(Tiny + " [Trainable(BatchSize = 1, SequenceLength = 2, SourceLength = {|MG0012:2|})] public partial class Model;")]
     [InlineData("[Transformer(SourceVocab = 5, TargetVocab = 6, Context = 4, Shared = {|MG0012:EmbeddingSharing.All|})] public partial class Model;")]
-    [InlineData("[Transformer(SourceVocab = 5, TargetVocab = 6, Context = 4, Positions = TransformerPositions.Learned, FirstPosition = {|MG0012:1|})] public partial class Model;")]
-    [InlineData("[Transformer(SourceVocab = 5, TargetVocab = 6, Context = 4, DModel = 9, Heads = 3, Positions = {|MG0012:TransformerPositions.SinusoidHalves|})] public partial class Model;")]
+    [InlineData("[Transformer(SourceVocab = 5, TargetVocab = 6, Context = 4, Positions = PositionEncoding.Learned, FirstPosition = {|MG0012:1|})] public partial class Model;")]
+    [InlineData("[Transformer(SourceVocab = 5, TargetVocab = 6, Context = 4, DModel = 9, Heads = 3, Positions = {|MG0012:PositionEncoding.SinusoidHalves|})] public partial class Model;")]
     [InlineData("[Gpt(Layers = 1, DModel = 8, Heads = 2, Vocab = 11, Context = 6, Window = {|MG0012:3|})] public partial class Model;")]
     [InlineData("[Gpt(Layers = 1, DModel = 8, Heads = 2, Vocab = 11, Context = 6, Attention = AttentionPattern.Strided, Stride = 3, GlobalTokens = {|MG0012:3|}, SummaryTokens = {|MG0012:2|})] public partial class Model;")]
     [InlineData("[Gpt(Layers = 1, DModel = 8, Heads = 2, Vocab = 11, Context = 6, Attention = AttentionPattern.Window, Window = 3, Stride = {|MG0012:3|})] public partial class Model;")]
     [InlineData("[Gpt(Layers = 1, DModel = 8, Heads = 2, Vocab = 11, Context = 6, Positions = PositionEncoding.Alibi, RelativeBuckets = {|MG0012:16|}, RelativeDistance = {|MG0012:64|})] public partial class Model;")]
     [InlineData("[Gpt(Layers = 1, DModel = 8, Heads = 2, Vocab = 11, Context = 6, Attention = AttentionPattern.Window, Window = 3, AttentionWeights = {|MG0012:true|})] public partial class Model;")]
     [InlineData("[RecurrentSeq2Seq(Hidden = 5, SourceVocab = 5, TargetVocab = 6, AttentionWeights = {|MG0012:true|})] public partial class Model;")]
+    [InlineData("[Gpt(Layers = 1, DModel = 9, Heads = 3, Vocab = 11, Context = 6, Positions = {|MG0012:PositionEncoding.SinusoidHalves|})] public partial class Model;")]
+    [InlineData("[Gpt(Layers = 2, DModel = 8, Heads = 2, Vocab = 11, Context = 6, Attention = AttentionPattern.Window, Window = {|MG0012:3|}, LayerWindows = new[] { 3, 0 })] public partial class Model;")]
+    [InlineData("[Gpt(Layers = 2, DModel = 8, Heads = 2, Vocab = 11, Context = 6, LayerWindows = {|MG0012:new[] { 3, 0 }|})] public partial class Model;")]
+    [InlineData("[Bert(Layers = 1, DModel = 8, Heads = 2, Vocab = 11, Context = 6, Window = {|MG0012:3|}, Stride = {|MG0012:2|})] public partial class Model;")]
+    [InlineData("[Bert(Layers = 1, DModel = 8, Heads = 2, Vocab = 11, Context = 6, RelativeBuckets = {|MG0012:16|})] public partial class Model;")]
+    [InlineData("[Transformer(SourceVocab = 5, TargetVocab = 6, Context = 4, Attention = AttentionPattern.Fixed, Stride = 2, GlobalTokens = {|MG0012:1|})] public partial class Model;")]
+    [InlineData("[Transformer(SourceVocab = 5, TargetVocab = 6, Context = 4, Positions = PositionEncoding.Alibi, FirstPosition = {|MG0012:1|}, RelativeDistance = {|MG0012:16|})] public partial class Model;")]
     public Task Arguments_must_go_together(string declaration) => GeneratorHarness.ExpectAsync($"using ModelGen;\n{declaration}\n{Use}");
 
     [Theory]

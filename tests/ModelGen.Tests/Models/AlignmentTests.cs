@@ -19,7 +19,7 @@ public sealed class AlignmentTests
     private const int TargetVocabulary = 13;
 
     private static readonly ModelSpec s_transformer = Spec("Transformer", ("EncoderLayers", 1), ("DecoderLayers", 2), ("DModel", 24), ("Heads", 3), ("FeedForward", 40), ("SourceVocab", 15), ("TargetVocab", 13), ("Context", 7),
-        ("SourceContext", 19), ("Positions", (int)TransformerPositions.Learned), ("AttentionWeights", 1), ("MaxBatch", 3));
+        ("SourceContext", 19), ("Positions", (int)PositionEncoding.Learned), ("AttentionWeights", 1), ("MaxBatch", 3));
 
     private static readonly ModelSpec s_dot = Spec("RecurrentSeq2Seq", ("Cell", (int)Cell.Gru), ("Layers", 2), ("Hidden", 9), ("Embedding", 6), ("SourceVocab", 15), ("TargetVocab", 13),
         ("Attention", (int)RecurrentAttention.Dot), ("SourceContext", 19), ("AttentionWeights", 1), ("MaxBatch", 3));

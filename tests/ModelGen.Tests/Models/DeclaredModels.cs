@@ -306,7 +306,7 @@ public partial class GraphemesToPhonemes;
 public partial class PostNormTransformer;
 
 [Transformer(EncoderLayers = 1, DecoderLayers = 2, DModel = 24, Heads = 3, FeedForward = 40, SourceVocab = 15, TargetVocab = 15, Context = 6, SourceContext = 8,
-    Positions = TransformerPositions.Learned, PreNorm = true, Activation = Activation.Gelu, Shared = EmbeddingSharing.All, ScaleEmbeddings = false, LabelSmoothing = 0.1, MaxBatch = 3)]
+    Positions = PositionEncoding.Learned, PreNorm = true, Activation = Activation.Gelu, Shared = EmbeddingSharing.All, ScaleEmbeddings = false, LabelSmoothing = 0.1, MaxBatch = 3)]
 [Trainable(BatchSize = 4, SequenceLength = 6, SourceLength = 5)]
 public partial class PreNormTransformer;
 
@@ -314,15 +314,46 @@ public partial class PreNormTransformer;
 [Trainable(BatchSize = 8, SequenceLength = 8, SourceLength = 7)]
 public partial class LearningTransformer;
 
+// Transformers in both directions whose self-attention sees a part, and knows distances: those of the fixtures.
+
+[Transformer(EncoderLayers = 2, DecoderLayers = 2, DModel = 20, Heads = 4, FeedForward = 27, SourceVocab = 13, TargetVocab = 11, Context = 16, SourceContext = 17, FinalNorm = true, MaxBatch = 4,
+    Attention = AttentionPattern.Window, Window = 3, GlobalTokens = 1, Positions = PositionEncoding.Relative, RelativeBuckets = 8, RelativeDistance = 9, AttentionWeights = true)]
+[Trainable(BatchSize = 3, SequenceLength = 11, SourceLength = 13)]
+public partial class WindowTransformer;
+
+[Transformer(EncoderLayers = 2, DecoderLayers = 2, DModel = 18, Heads = 3, FeedForward = 30, SourceVocab = 13, TargetVocab = 13, Context = 15, SourceContext = 16, PreNorm = true, Activation = Activation.Gelu,
+    Shared = EmbeddingSharing.All, ScaleEmbeddings = false, LabelSmoothing = 0.1, MaxBatch = 3, Attention = AttentionPattern.Strided, Stride = 3, Positions = PositionEncoding.Alibi)]
+[Trainable(BatchSize = 3, SequenceLength = 12, SourceLength = 14)]
+public partial class StridedTransformer;
+
+[Transformer(EncoderLayers = 1, DecoderLayers = 2, DModel = 16, Heads = 2, FeedForward = 24, SourceVocab = 13, TargetVocab = 11, Context = 100_000, SourceContext = 9, Attention = AttentionPattern.Window, Window = 5, Positions = PositionEncoding.Alibi, MaxBatch = 2)]
+public partial class LongTransformer;
+
+[Bert(Layers = 2, DModel = 30, Heads = 5, FeedForward = 70, Vocab = 53, Context = 23, Head = BertHead.MaskedLm, Attention = AttentionPattern.Window, Window = 4, GlobalTokens = 1, Positions = PositionEncoding.Relative, RelativeBuckets = 8, RelativeDistance = 11, MaxBatch = 3)]
+[Trainable(BatchSize = 3, SequenceLength = 17)]
+public partial class WindowBert;
+
+[Bert(Layers = 2, DModel = 30, Heads = 5, FeedForward = 70, Vocab = 53, Context = 23, Head = BertHead.TokenClassifier, Classes = 7, Attention = AttentionPattern.Fixed, Stride = 4, SummaryTokens = 2, Positions = PositionEncoding.Alibi, MaxBatch = 3)]
+[Trainable(BatchSize = 3, SequenceLength = 17)]
+public partial class FixedBert;
+
+[Bert(Layers = 2, DModel = 30, Heads = 5, FeedForward = 70, Vocab = 53, Context = 23, Head = BertHead.TokenClassifier, Classes = 7, Activation = Activation.Relu, Attention = AttentionPattern.Window, LayerWindows = new[] { 3, 0 }, Positions = PositionEncoding.Sinusoids, MaxBatch = 3)]
+[Trainable(BatchSize = 3, SequenceLength = 17)]
+public partial class LayerWindowsBert;
+
+[Gpt(Layers = 5, DModel = 40, Heads = 4, KeyValueHeads = 2, Vocab = 50, Context = 700, Attention = AttentionPattern.Window, LayerWindows = new[] { 6, 11, 0 }, Positions = PositionEncoding.SinusoidHalves, MaxBatch = 2)]
+[Trainable(BatchSize = 2, SequenceLength = 33)]
+public partial class LayerWindowsGpt;
+
 // The trained transliteration model of the reference data.
 
 [Transformer(EncoderLayers = 6, DecoderLayers = 6, DModel = 32, Heads = 8, FeedForward = 128, SourceVocab = 51, TargetVocab = 43, Context = 32,
-    Positions = TransformerPositions.SinusoidHalves, FirstPosition = 1, PreNorm = true, MaxBatch = 8)]
+    Positions = PositionEncoding.SinusoidHalves, FirstPosition = 1, PreNorm = true, MaxBatch = 8)]
 public partial class Transliterator;
 
 // What hands out the attention of each decoded token.
 
-[Transformer(EncoderLayers = 1, DecoderLayers = 2, DModel = 24, Heads = 3, FeedForward = 40, SourceVocab = 15, TargetVocab = 13, Context = 7, SourceContext = 19, Positions = TransformerPositions.Learned, AttentionWeights = true, MaxBatch = 3)]
+[Transformer(EncoderLayers = 1, DecoderLayers = 2, DModel = 24, Heads = 3, FeedForward = 40, SourceVocab = 15, TargetVocab = 13, Context = 7, SourceContext = 19, Positions = PositionEncoding.Learned, AttentionWeights = true, MaxBatch = 3)]
 public partial class AligningTransformer;
 
 [RecurrentSeq2Seq(Cell = Cell.Gru, Layers = 2, Hidden = 9, Embedding = 6, SourceVocab = 15, TargetVocab = 13, Attention = RecurrentAttention.Dot, SourceContext = 19, AttentionWeights = true, MaxBatch = 3)]

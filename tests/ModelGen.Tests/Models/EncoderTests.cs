@@ -61,6 +61,61 @@ public sealed class EncoderTests
             MaskedBert.Parameters);
     }
 
+    /// <summary>A window on both sides, a first token that sees all and is seen by all, and T5's biases in both directions.</summary>
+    [Fact]
+    public void Bert_with_a_window_and_relative_biases()
+    {
+        var fixture = new Fixture("bert-window-relative");
+        using WindowBert.Session session = WindowBert.Load(fixture.Path).CreateSession(new SessionOptions { Threads = 2 });
+        float[] logits = new float[3 * Time * 53];
+        session.Predict(3, Time, fixture.Ints("tokens"), fixture.Ints("segments"), fixture.Ints("lengths"), logits);
+        fixture.Near("logits", Masked(logits, fixture.Ints("lengths"), 53));
+        fixture.CheckTraining(
+            optimizer =>
+            {
+                WindowBert trained = WindowBert.Load(fixture.Path);
+                WindowBert.Trainer trainer = trained.CreateTrainer(optimizer, new TrainerOptions { Threads = 2 });
+                return (trainer, i => trainer.Step(fixture.Ints("tokens", i), fixture.Ints("segments", i), fixture.Ints("lengths", i), fixture.Ints("targets", i)), trained.Save);
+            },
+            WindowBert.Parameters);
+    }
+
+    [Fact]
+    public void Bert_with_blocks_and_linear_biases()
+    {
+        var fixture = new Fixture("bert-fixed-alibi");
+        using FixedBert.Session session = FixedBert.Load(fixture.Path).CreateSession(new SessionOptions { Threads = 2 });
+        float[] logits = new float[3 * Time * 7];
+        session.Predict(3, Time, fixture.Ints("tokens"), fixture.Ints("segments"), fixture.Ints("lengths"), logits);
+        fixture.Near("logits", Masked(logits, fixture.Ints("lengths"), 7));
+        fixture.CheckTraining(
+            optimizer =>
+            {
+                FixedBert trained = FixedBert.Load(fixture.Path);
+                FixedBert.Trainer trainer = trained.CreateTrainer(optimizer, new TrainerOptions { Threads = 2 });
+                return (trainer, i => trainer.Step(fixture.Ints("tokens", i), fixture.Ints("segments", i), fixture.Ints("lengths", i), fixture.Ints("targets", i)), trained.Save);
+            },
+            FixedBert.Parameters);
+    }
+
+    [Fact]
+    public void Bert_with_windows_of_layers_and_sinusoids()
+    {
+        var fixture = new Fixture("bert-layer-windows");
+        using LayerWindowsBert.Session session = LayerWindowsBert.Load(fixture.Path).CreateSession(new SessionOptions { Threads = 2 });
+        float[] logits = new float[3 * Time * 7];
+        session.Predict(3, Time, fixture.Ints("tokens"), fixture.Ints("segments"), fixture.Ints("lengths"), logits);
+        fixture.Near("logits", Masked(logits, fixture.Ints("lengths"), 7));
+        fixture.CheckTraining(
+            optimizer =>
+            {
+                LayerWindowsBert trained = LayerWindowsBert.Load(fixture.Path);
+                LayerWindowsBert.Trainer trainer = trained.CreateTrainer(optimizer, new TrainerOptions { Threads = 2 });
+                return (trainer, i => trainer.Step(fixture.Ints("tokens", i), fixture.Ints("segments", i), fixture.Ints("lengths", i), fixture.Ints("targets", i)), trained.Save);
+            },
+            LayerWindowsBert.Parameters);
+    }
+
     [Fact]
     public void Sequence_classifier()
     {

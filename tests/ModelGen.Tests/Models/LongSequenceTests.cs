@@ -64,6 +64,14 @@ public sealed class LongSequenceTests
         DeclaredArgument.Of("Attention", 1), DeclaredArgument.Of("Window", 7), DeclaredArgument.Of("GlobalTokens", 3), DeclaredArgument.Of("Positions", 3), DeclaredArgument.Of("RelativeBuckets", 8), DeclaredArgument.Of("RelativeDistance", 20),
     });
 
+    /// <summary>Layers of two windows, and every third one that sees all.</summary>
+    [Fact]
+    public void Windows_of_layers() => Check<LayerWindowsGpt>(LayerWindowsGpt.Parameters, new DeclaredArgument[]
+    {
+        DeclaredArgument.Of("Layers", 5), DeclaredArgument.Of("DModel", 40), DeclaredArgument.Of("Heads", 4), DeclaredArgument.Of("KeyValueHeads", 2), DeclaredArgument.Of("Vocab", 50), DeclaredArgument.Of("Context", 700),
+        DeclaredArgument.Of("Attention", 1), DeclaredArgument.Of("LayerWindows", [6, 11, 0]), DeclaredArgument.Of("Positions", 5),
+    });
+
     /// <summary>A ring holds the window and what a run appends, however long the sequence.</summary>
     [Fact]
     public void Caches_follow_the_window()
@@ -72,6 +80,10 @@ public sealed class LongSequenceTests
         Assert.InRange(EndlessGpt.SessionStateBytes, rings, rings + (3 * 2 * 64));
         Assert.Equal(0, EndlessGpt.ContextLength);
         Assert.Equal(700, WindowGpt.ContextLength);
+
+        // Two layers with a window of 6, two with one of 11, and one that keeps all.
+        long rows = (2 * (5 + 256)) + (2 * (10 + 256)) + 700;
+        Assert.InRange(LayerWindowsGpt.SessionStateBytes, rows * 2 * 20 * sizeof(float), (rows * 2 * 20 * sizeof(float)) + (5 * 2 * 64));
     }
 
     [Fact]

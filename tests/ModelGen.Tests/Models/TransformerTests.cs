@@ -26,6 +26,76 @@ public sealed class TransformerTests
     public void Pre_norm_training_with_shared_embeddings_and_smoothed_labels() => Training<PreNormTransformer>("transformer-pre-norm");
 
     [Fact]
+    public void Logits_with_windows_and_relative_biases() => Logits<WindowTransformer>("transformer-window-relative");
+
+    [Fact]
+    public void Gradients_with_windows_and_relative_biases() => Gradients<WindowTransformer>("transformer-window-relative");
+
+    [Fact]
+    public void Training_with_windows_and_relative_biases() => Training<WindowTransformer>("transformer-window-relative");
+
+    [Fact]
+    public void Logits_with_strides_and_linear_biases() => Logits<StridedTransformer>("transformer-strided-alibi");
+
+    [Fact]
+    public void Gradients_with_strides_and_linear_biases() => Gradients<StridedTransformer>("transformer-strided-alibi");
+
+    [Fact]
+    public void Training_with_strides_and_linear_biases() => Training<StridedTransformer>("transformer-strided-alibi");
+
+    /// <summary>What each token of a padded batch attends to in its source, as PyTorch's own module has it.</summary>
+    [Fact]
+    public void Maps_of_cross_attention()
+    {
+        ReferenceFile reference = ReferenceFile.OfFixture("transformer-window-relative.reference");
+        using EncoderDecoderSession session = WindowTransformer.Load(SourceTree.Fixture("transformer-window-relative.safetensors")).CreateSession();
+        int[] source = reference.Ints("source"), lengths = reference.Ints("lengths"), inputs = reference.Ints("inputs");
+        const int Time = 11, Source = 13;
+        for (int layer = 0; layer < 2; layer++)
+        {
+            float[] maps = reference.Floats($"attentions.{layer}");
+            Assert.Equal([3, 4, Time, Source], reference.Shape($"attentions.{layer}"));
+            for (int b = 0; b < 3; b++)
+            {
+                session.Encode(source.AsSpan(b * Source, lengths[b]));
+                for (int t = 0; t < Time; t++)
+                {
+                    session.Decode(inputs[(b * Time) + t]);
+                    for (int head = 0; head < 4; head++)
+                    {
+                        ReadOnlySpan<float> found = session.AttentionWeights(0, layer, head);
+                        Compare.Absolute(maps.AsSpan(((((b * 4) + head) * Time) + t) * Source, lengths[b]), found[..lengths[b]], 1e-5, $"layer {layer}, sequence {b}, head {head}, position {t}");
+                    }
+                }
+            }
+        }
+    }
+
+    /// <summary>A target of any length is decoded in the memory of a window, and from what the window holds alone.</summary>
+    [Fact]
+    public void Decoding_beyond_the_window_keeps_a_ring()
+    {
+        long rings = 2 * 2 * 5 * 16 * sizeof(float), memory = 2 * 2 * 9 * 16 * sizeof(float);
+        Assert.InRange(LongTransformer.SessionStateBytes, rings + memory, rings + memory + (8 * 64));
+        LongTransformer model = LongTransformer.Create(seed: 3);
+        using EncoderDecoderSession session = model.CreateSession(), later = model.CreateSession();
+        int[] source = [1, 5, 3, 9];
+        session.Encode(source);
+        later.Encode(source);
+        int Token(int t) => ((t * t) + (t / 3)) % 11;
+
+        // Two layers of windows of five see what the last nine tokens are, and distances alone.
+        float[] all = [], last = [];
+        for (int t = 0; t < 1000; t++)
+        {
+            all = session.Decode(Token(t)).ToArray();
+            last = t < 900 ? [] : later.Decode(Token(t)).ToArray();
+        }
+
+        Compare.Absolute(last, all, 1e-5, "after 1,000 tokens and after 100");
+    }
+
+    [Fact]
     public void Each_of_several_sequences_is_bit_for_bit_that_of_a_session_of_its_own()
     {
         PreNormTransformer model = PreNormTransformer.Create(seed: 5);

@@ -86,9 +86,9 @@ internal static partial class AttentionEmitter
         range.Window is { } window ? $", at a distance of {window} at the most" : "",
         range.Pattern switch
         {
-            GlobalKeys pattern => $", and to the first {pattern.Count}",
-            StridedKeys pattern => $", to the latest {pattern.Stride} and to every {pattern.Stride}th before",
-            FixedKeys pattern => $", within blocks of {pattern.Stride} and to the last {pattern.Summary} of those before",
+            GlobalKeys pattern => $", and to the first {pattern.Count}{(range.IsCausal ? "" : ", which see all")}",
+            StridedKeys pattern => $", to the {(range.IsCausal ? "latest" : "nearest")} {pattern.Stride} and to every {pattern.Stride}th {(range.IsCausal ? "before" : "beyond")}",
+            FixedKeys pattern => $", within blocks of {pattern.Stride} and to the last {pattern.Summary} of those {(range.IsCausal ? "before" : "around")}",
             _ => "",
         },
         range.IsRing ? ", over the ring" : range.IsCached ? ", over the cache" : "",

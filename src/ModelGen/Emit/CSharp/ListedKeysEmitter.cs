@@ -53,7 +53,7 @@ internal sealed class ListedKeysEmitter
         _w.Line("last = row;");
         string offset = range.HasPositions ? "positions[sequence] + " : range.IsCached ? "position + " : "";
         _w.Line($"query = {offset}row - (sequence * {count});");
-        List(kernel.MaximumKeys, $"row - (sequence * {count})");
+        List(kernel.Keys, $"row - (sequence * {count})");
         _w.Close();
         _w.Line();
         string cache = range.HasSequences ? $"{AttentionEmitter.CacheAt(kernel)}" : kernel.Batch == RowExtent.Literal(1) ? "0" : $"(long)sequence * {Text.RowCount(kernel.Keys)} * ";
@@ -107,7 +107,7 @@ internal sealed class ListedKeysEmitter
         }
 
         _w.Open($"for (int query = 0; query < {kernel.Queries}; query++)");
-        List(kernel.Keys, "query");
+        List(RowExtent.Literal(kernel.Keys), "query");
         _w.Line($"long row = ((long)sequence * {kernel.Queries}) + query;");
         _w.Open($"for (int head = keyHead * {group}; head < (keyHead + 1) * {group}; head++)");
         _w.Line($"float* given = q + row * {Stride(0)} + head * {_d}, cotangent = d_output + row * {Stride(5)} + head * {_d}, target = dq + row * {Stride(6)} + head * {_d};");
@@ -154,19 +154,24 @@ internal sealed class ListedKeysEmitter
     }
 
     // The keys that a query sees, in their order, and the rows of the cache where those of a ring lie.
-    private void List(int keyRows, string number)
+    private void List(RowExtent rows, string number)
     {
         KeyRange range = _op.Range;
+        string keyRows = Text.RowCount(rows);
+
+        // Without a causal limit, lists end with the keys that exist: a caller's lengths are checked against the most keys, and a run may have fewer.
+        string existing = !range.HasKeyLengths ? keyRows : rows.IsDynamic ? $"Math.Min(keyLengths[sequence], {keyRows})" : "keyLengths[sequence]";
+        string end = range.IsCausal ? "" : $", {existing}";
         string list = range.Pattern switch
         {
-            GlobalKeys pattern => $"KeyLists.Window(listed, query, {range.Window}, {pattern.Count})",
-            StridedKeys pattern => $"KeyLists.Strided(listed, query, {pattern.Stride})",
-            FixedKeys pattern => $"KeyLists.Fixed(listed, query, {pattern.Stride}, {pattern.Summary})",
+            GlobalKeys pattern => $"KeyLists.Window(listed, query, {range.Window}, {pattern.Count}{end})",
+            StridedKeys pattern => $"KeyLists.Strided(listed, query, {pattern.Stride}{end})",
+            FixedKeys pattern => $"KeyLists.Fixed(listed, query, {pattern.Stride}, {pattern.Summary}{end})",
             _ => throw new InvalidOperationException($"{range.Pattern} has no list"),
         };
         string[] conditions = [.. range.HasQueryLengths ? [$"{number} < queryLengths[sequence]"] : Array.Empty<string>(), .. range is { HasPositions: true, IsRing: false } ? [$"query < {keyRows}"] : Array.Empty<string>()];
         _w.Line(conditions.Length > 0 ? $"n = {string.Join(" && ", conditions)} ? {list} : 0;" : $"n = {list};");
-        if (range.HasKeyLengths)
+        if (range is { HasKeyLengths: true, IsCausal: true })
         {
             _w.Open("while (n > 0 && listed[n - 1] >= keyLengths[sequence])");
             _w.Line("n--;");
@@ -176,7 +181,7 @@ internal sealed class ListedKeysEmitter
         if (range.IsRing)
         {
             _w.Open("for (int j = 0; j < n; j++)");
-            _w.Line($"rows[j] = {GatherEmitter.RingRow("listed[j]", keyRows, range.Kept)};");
+            _w.Line($"rows[j] = {GatherEmitter.RingRow("listed[j]", rows.Maximum, range.Kept)};");
             _w.Close();
         }
     }

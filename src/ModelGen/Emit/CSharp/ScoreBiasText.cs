@@ -65,15 +65,15 @@ internal sealed class ScoreBiasText(Attention attention, int tableStride, int co
             case AlibiBias:
                 w.Line($"AttentionBias.LinearOfListed({scores}, listed, n, {query}, slopes[head] * {Factor});");
                 break;
-            case RelativeBias:
-                w.Line($"AttentionBias.BucketsOfListed({scores}, listed, n, {query}, starts, bias + head, {tableStride}, {Factor});");
+            case RelativeBias relative:
+                w.Line($"AttentionBias.BucketsOfListed({scores}, listed, n, {query}, starts, {Both(relative)}, bias + head, {tableStride}, {Factor});");
                 break;
         }
     }
 
     /// <summary>Adds the cotangents of listed keys' scores to those of the table of a sequence.</summary>
     public void SumListed(CodeWriter w, string cotangents, string query)
-        => w.Line($"AttentionBias.SumsOfListed({cotangents}, listed, n, {query}, starts, {TableCotangent} + head, {cotangentStride}, {Factor});");
+        => w.Line($"AttentionBias.SumsOfListed({cotangents}, listed, n, {query}, starts, {Both((RelativeBias)attention.Bias!)}, {TableCotangent} + head, {cotangentStride}, {Factor});");
 
     /// <summary>The cotangent of the table of a sequence.</summary>
     public string TableCotangent => $"d_bias + (sequence * {(attention.Bias?.TableRows ?? 0) * cotangentStride})";
