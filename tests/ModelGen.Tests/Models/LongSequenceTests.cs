@@ -124,6 +124,17 @@ public sealed class LongSequenceTests
             run.Parameters[parameter.Name] = new Tensor(shape.Dims, [.. model.Parameter(parameter.Name).ToArray().Select(x => (double)x)]);
         }
 
+        if (run.Parameters.TryGetValue("sinusoids", out Tensor? table))
+        {
+            // Sines in the first half of the columns, cosines in the second.
+            (int width, int half) = (table.Columns, table.Columns / 2);
+            run.Parameters["sinusoids"] = new Tensor(table.Dims, [.. Enumerable.Range(0, table.Data.Length).Select(i =>
+            {
+                double angle = i / width * Math.Pow(10_000, -(i % width % half) / (half - 1.0));
+                return i % width < half ? Math.Sin(angle) : Math.Cos(angle);
+            })]);
+        }
+
         Tensor expected = ReferenceInterpreter.Run(graph, run).Outputs["logits"];
         int vocabulary = TModel.VocabularySize;
         void Compare(ReadOnlySpan<float> logits, int position, string what)
