@@ -116,6 +116,14 @@ public partial class Seq2SeqDot;
 [Trainable(BatchSize = 32, SequenceLength = 30)]
 public partial class Seq2SeqAdditive;
 
+/// <summary>
+/// One encoder and one decoder layer of the base model (Vaswani et al. 2017). The layers are what is measured: the vocabularies are small, and nothing is dropped, which costs the peer
+/// more than it costs us.
+/// </summary>
+[Transformer(EncoderLayers = 1, DecoderLayers = 1, DModel = 512, Heads = 8, FeedForward = 2048, SourceVocab = 1000, TargetVocab = 1000, Context = 64)]
+[Trainable(BatchSize = 8, SequenceLength = 64)]
+public partial class TransformerBaseLayers;
+
 // One narrow layer over long sequences, by patterns of attention.
 
 [Gpt(Layers = 1, DModel = 64, Heads = 4, Vocab = 64, Attention = AttentionPattern.Window, Window = 256, Context = 16384, Positions = PositionEncoding.Alibi)]

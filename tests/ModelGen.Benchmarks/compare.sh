@@ -6,15 +6,16 @@ cd "$(dirname "${BASH_SOURCE[0]}")"
 
 usage() {
   cat <<'TEXT'
-compare.sh [--rows ROW,…] [--rounds N] [--no-aot] [--no-peers] [--no-build] [--prefix COMMAND] [--results FILE] [--llama2 PROGRAM --llama2-model FILE]
+compare.sh [--rows ROW,…] [--rounds N] [--no-aot] [--no-peers] [--no-build] [--prefix COMMAND] [--results FILE] [--libtorch PROGRAM] [--llama2 PROGRAM --llama2-model FILE]
 
   --rows          the rows to measure, with commas between; see `dotnet run -c Release -- list`. Default: all
   --rounds        how often each row is measured on each side, in turn. Default: 3
   --no-aot        leave out the NativeAOT column
-  --no-peers      leave out PyTorch and llama2.c
+  --no-peers      leave out PyTorch, libtorch and llama2.c
   --no-build      take the programs as they were last built
   --prefix        a command that every measurement is run through, such as "taskset -c 0,1"
   --results       keep the measurements, one line of JSON each, in this file; it is added to
+  --libtorch      a second peer: peers/libtorch as published, or a command that runs it
   --llama2        a compiled run.c of llama2.c, and its stories260K.bin, for the row decode-260k
   --llama2-model
 
@@ -22,8 +23,8 @@ The environment variable PYTHON names a Python that has PyTorch; without it, tho
 TEXT
 }
 
-all_rows=calibration,gpt2-step,matmul,attention,chargpt-step,adamw,decode-gpt2,prefill-gpt2,lstm-step,lstm-cell,mlp-step,decode-260k,memory,scaling
-rows=$all_rows rounds=3 aot=1 peers=1 build=1 prefix=() results= llama2= llama2_model=
+all_rows=calibration,gpt2-step,matmul,attention,chargpt-step,adamw,decode-gpt2,prefill-gpt2,lstm-step,seq2seq-step,transformer-step,lstm-cell,mlp-step,decode-260k,memory,scaling
+rows=$all_rows rounds=3 aot=1 peers=1 build=1 prefix=() results= libtorch=() llama2= llama2_model=
 while (($#)); do
   case $1 in
     --rows) rows=$2; shift ;;
@@ -33,6 +34,7 @@ while (($#)); do
     --no-build) build=0 ;;
     --prefix) read -ra prefix <<<"$2"; shift ;;
     --results) results=$2; shift ;;
+    --libtorch) read -ra libtorch <<<"$2"; shift ;;
     --llama2) llama2=$2; shift ;;
     --llama2-model) llama2_model=$2; shift ;;
     --help) usage; exit ;;
@@ -122,6 +124,10 @@ torch() { # row, threads, round
   run torch env "${torch_environment[@]}" OMP_NUM_THREADS="$2" OPENBLAS_NUM_THREADS="$2" "$python" "peers/$1.py" --threads "$2" --round "$3"
 }
 
+libtorch() { # row, threads, round
+  run libtorch env "${torch_environment[@]}" OMP_NUM_THREADS="$2" MKL_NUM_THREADS="$2" "${libtorch[@]}" "$1" --threads "$2" --round "$3"
+}
+
 llama2() { # round
   local rate
   if rate=$(${prefix[@]+"${prefix[@]}"} env OMP_NUM_THREADS=1 "$llama2" "$llama2_model" -t 0 -n 256 2>&1 | sed -n 's/.*tok\/s: *\([0-9.]*\).*/\1/p') && [ -n "$rate" ]; then
@@ -143,6 +149,9 @@ for ((round = first; round < first + rounds; round++)); do
         mlp-step) torch "$row" 1 $round ;;
         *) torch "$row" 2 $round ;;
       esac
+    fi
+    if ((${#libtorch[@]} && peers)); then
+      case $row in lstm-step | seq2seq-step | transformer-step) libtorch "$row" 2 $round ;; esac
     fi
     ours jit "$jit" "$row" $round
     [[ $row == decode-260k && -n $llama2 ]] && llama2 $round

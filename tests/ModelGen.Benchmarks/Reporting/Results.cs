@@ -53,6 +53,10 @@ internal sealed class Results(IEnumerable<Measurement> measurements)
         return best;
     }
 
+    /// <summary>The lower of two numbers, for each round; the one that there is where there is one.</summary>
+    public static SortedDictionary<int, double> Best(SortedDictionary<int, double> one, SortedDictionary<int, double> other)
+        => new(one.Concat(other).GroupBy(static pair => pair.Key).ToDictionary(static g => g.Key, static g => g.Min(static pair => pair.Value)));
+
     public static SortedDictionary<int, double> Map(SortedDictionary<int, double> series, Func<double, double> function)
         => new(series.ToDictionary(static pair => pair.Key, pair => function(pair.Value)));
 

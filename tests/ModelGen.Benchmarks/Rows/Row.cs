@@ -20,6 +20,7 @@ internal sealed record Row(string Name, string Description, Func<MeasureSettings
         new("lstm-step", "2-layer LSTM language model training step, B 32 × T 35", StepRows.WordLstm),
         new("lstm-cell", "one LSTM cell's decoding step, one thread", InferenceRows.LstmCell),
         new("seq2seq-step", "recurrent encoder–decoder training step, hidden 512, B 32, 30 tokens on either side", StepRows.Seq2Seq),
+        new("transformer-step", "training step of a Transformer-base encoder and decoder layer, B 8 × T 64", StepRows.Transformer),
         new("series-step", "a time series model's step of 8 hidden units, as a user calls it, one thread", InferenceRows.SeriesStep),
         new("mlp-step", "4→2→1 network training step, batch 4, one thread", StepRows.TinyMlp),
         new("decode-260k", "stories260K's shape, greedy decoding, one thread", InferenceRows.Decode260K),

@@ -29,25 +29,17 @@ internal static class StepRows
                 ("additive", () => Seq2SeqAdditive.Create(1).CreateTrainer(optimizer, options)),
             })
             {
-                using SequencePairTrainer trainer = create();
-                const int Batch = 32, Length = 30;
-                int[] source = [.. Enumerable.Range(0, Batch * Length).Select(i => i * 7919 % 2000)], targets = [.. Enumerable.Range(1, Batch * Length).Select(i => i * 7919 % 2000)];
-                int[] lengths = [.. Enumerable.Repeat(Length, Batch)];
-                yield return new Measurement
-                {
-                    Row = "seq2seq-step",
-                    Case = kind,
-                    Threads = threads,
-                    Tokens = Batch * Length,
-                    Seconds = Stopclock.Run(own, count =>
-                    {
-                        for (int i = 0; i < count; i++)
-                        {
-                            trainer.Step(source, lengths, source, targets);
-                        }
-                    }),
-                };
+                yield return SequencePairs(own, "seq2seq-step", kind, threads, create, vocabulary: 2000);
             }
+        }
+    }
+
+    public static IEnumerable<Measurement> Transformer(MeasureSettings settings)
+    {
+        MeasureSettings own = settings.Default(repeats: 5, seconds: 0.2);
+        foreach (int threads in settings.ThreadCounts(2))
+        {
+            yield return SequencePairs(own, "transformer-step", "", threads, () => TransformerBaseLayers.Create(1).CreateTrainer(new AdamW { LearningRate = 1e-4f }, new TrainerOptions { Threads = threads }), vocabulary: 1000);
         }
     }
 
@@ -132,6 +124,29 @@ internal static class StepRows
                 }),
             };
         }
+    }
+
+    /// <summary>Times the steps of one encoder–decoder, always on the same sequences, all of full length.</summary>
+    private static Measurement SequencePairs(MeasureSettings settings, string row, string name, int threads, Func<SequencePairTrainer> create, int vocabulary)
+    {
+        using SequencePairTrainer trainer = create();
+        int count = trainer.BatchSize * trainer.SequenceLength;
+        int[] source = [.. Enumerable.Range(0, count).Select(i => i * 7919 % vocabulary)], targets = [.. Enumerable.Range(1, count).Select(i => i * 7919 % vocabulary)];
+        int[] lengths = [.. Enumerable.Repeat(trainer.SequenceLength, trainer.BatchSize)];
+        return new Measurement
+        {
+            Row = row,
+            Case = name,
+            Threads = threads,
+            Tokens = count,
+            Seconds = Stopclock.Run(settings, operations =>
+            {
+                for (int i = 0; i < operations; i++)
+                {
+                    trainer.Step(source, lengths, source, targets);
+                }
+            }),
+        };
     }
 
     /// <summary>
