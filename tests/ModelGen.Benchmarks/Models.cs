@@ -161,3 +161,11 @@ public partial class Full4K;
 [Gpt(Layers = 1, DModel = 64, Heads = 4, Vocab = 64, Context = 16384, Positions = PositionEncoding.Alibi)]
 [Trainable(BatchSize = 1, SequenceLength = 16384)]
 public partial class Full16K;
+
+/// <summary>BERT-base (Devlin et al. 2019): what it hands out are the hidden states.</summary>
+[Bert(Layers = 12, DModel = 768, Heads = 12, Vocab = 30522, Context = 512, Pooler = false)]
+public partial class BertBase;
+
+/// <summary>The sizes of all-MiniLM-L6-v2.</summary>
+[Bert(Layers = 6, DModel = 384, Heads = 12, FeedForward = 1536, Vocab = 30522, Context = 512, Pooler = false)]
+public partial class MiniLm;

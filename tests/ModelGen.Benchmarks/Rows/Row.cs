@@ -17,6 +17,7 @@ internal sealed record Row(string Name, string Description, Func<MeasureSettings
         new("adamw", "AdamW over 124M parameters", UpdateRow.Measure),
         new("decode-gpt2", "GPT-2 124M, one token at a time", InferenceRows.Decode),
         new("prefill-gpt2", "GPT-2 124M, a prompt of 256 tokens", InferenceRows.Prefill),
+        new("encoder", "BERT-base and all-MiniLM-L6-v2's shape, the hidden states of a sentence of 128 tokens", EncoderRow.Measure),
         new("lstm-step", "2-layer LSTM language model training step, B 32 × T 35", StepRows.WordLstm),
         new("lstm-cell", "one LSTM cell's decoding step, one thread", InferenceRows.LstmCell),
         new("seq2seq-step", "recurrent encoder–decoder training step, hidden 512, B 32, 30 tokens on either side", StepRows.Seq2Seq),

@@ -126,8 +126,8 @@ internal sealed class MatMulBlocking
             _ => 0,
         };
         FetchesPanels = division == MatMulDivision.Panels && !PacksAhead && !isRightPacked && Panels > 1 && 4L * kernel.Columns * kernel.Depth > caches.L2;
-        FetchesRows = isTransposed && !kernel.Rows.IsDynamic && Panels > 1 && 4L * kernel.Columns * kernel.Depth > caches.L2
-            && 4L * kernel.Depth * (Width + Height + FetchedRows) <= caches.L2 / 2;
+        FetchesRows = isTransposed && Panels > 1 && 4L * kernel.Columns * kernel.Depth > caches.L2 / 8
+            && 4L * kernel.Depth * (Width + Height + FetchedRows) <= caches.L2;
         Share(kernel, rows);
         Scratch = ScratchLayout.Of((Piece, PieceElements), (Next, PacksAhead ? PieceElements : 0), (Shared, IsSharedInScratch ? SharedElements : 0), (Padded, PaddedElements));
     }
@@ -206,8 +206,8 @@ internal sealed class MatMulBlocking
     public bool FetchesPanels { get; }
 
     /// <summary>
-    /// Whether the first panel's tiles ask for the weights that come next, where the transpose is computed: those from beyond the
-    /// second-level cache, which holds the panel beside them.
+    /// Whether the first panel's tiles ask for the weights that come next, where the transpose is computed: the second-level cache holds
+    /// them beside the panel. Only a small matrix may be there already, and with it a whole small model.
     /// </summary>
     public bool FetchesRows { get; }
 
