@@ -28,9 +28,9 @@ internal sealed class Gpt : IFamily
         SelfAttentionOptions attention = options.Attention;
         bool contextHolds = attention.IsEndless ? checks.OptionalSize("Context", minimum: 0) : checks.RequireSize("Context");
         bool attentionHolds = attention.Validate(spec, checks, options.Layers, modelHolds ? options.Width : 0, report);
-        if (attention.Pattern != AttentionPattern.Full && options.AttentionWeights)
+        if (options.AttentionWeights && attention.IsEndless && contextHolds && options.Context == 0)
         {
-            report(new SpecProblem(DiagnosticIds.UnsupportedCombination, "AttentionWeights", ["AttentionWeights", $"AttentionPattern.{attention.Pattern}", "weights are handed out for all positions of a sequence, of which each sees a part"]));
+            report(new SpecProblem(DiagnosticIds.UnsupportedCombination, "AttentionWeights", ["AttentionWeights", "no Context", "weights are handed out for every position that a sequence may have"]));
         }
 
         bool feedForwardHolds = checks.OptionalSize("FeedForward", minimum: 0);

@@ -207,14 +207,16 @@ internal static class KernelVerifier
                 VerifyIndices(k.HasLogSumExp ? 5 : 4, k.Range.InputNames, k.Op.HasTable ? ["bias"] : []);
                 require(!k.Range.IsRing || (k.Range is { IsCached: true, IsCausal: true, Window: { } window } && k.Range.Kept + window + (long)k.Queries.Maximum <= k.MaximumKeys), k, $"its ring of {k.MaximumKeys} rows does not hold what {k.Queries} queries see");
                 require(k.Caches > 0 == k.Range.HasSequences && (k.Caches < 2 || k.CacheStride >= (long)k.MaximumKeys * k.Operands[1].Access.RowStride), k, $"its {k.Caches} caches lie {k.CacheStride} elements apart");
-                require(k.Range.IsCached || !(k.Range.IsCausal || k.Range.Window is not null) || k.Queries == k.Keys, k, $"it has {k.Queries} queries for {k.Keys} keys of one sequence");
+                require(k.Range.IsCached || k.Range is { IsCausal: false, Window: null, Pattern: null } || k.Queries == k.Keys, k, $"it has {k.Queries} queries for {k.Keys} keys of one sequence");
                 require(!k.Range.IsCached || !k.Keys.IsDynamic, k, $"its caches have {k.Keys} rows");
                 break;
             case AttentionWeightsKernel k:
                 VerifyMatrices(k.Operands);
                 VerifyIndices(4, k.Op.Range.InputNames, k.Op.HasTable ? ["bias"] : []);
                 require(k.Caches > 0 == k.Op.Range.HasSequences && (k.Caches < 2 || k.CacheStride >= (long)k.MaximumKeys * k.Operands[1].Access.RowStride), k, $"its {k.Caches} caches lie {k.CacheStride} elements apart");
-                require(k.Columns >= k.MaximumKeys, k, $"it has {k.Columns} weights for {k.Keys} keys");
+                require(k.Op.Range.IsRing || k.Columns >= k.MaximumKeys, k, $"it has {k.Columns} weights for {k.Keys} keys");
+                require(k.Op.Range.IsCached || k.Op.Range is { IsCausal: false, Window: null, Pattern: null } || k.Queries == k.Keys, k, $"it has {k.Queries} queries for {k.Keys} keys of one sequence");
+                require(!k.Op.Range.IsRing || (k.Op.Range is { IsCached: true, IsCausal: true, Window: { } seen } && k.Op.Range.Kept + seen + (long)k.Queries.Maximum <= k.MaximumKeys), k, $"its ring of {k.MaximumKeys} rows does not hold what {k.Queries} queries see");
                 require(!k.Op.Range.IsCached || !k.Keys.IsDynamic, k, $"its caches have {k.Keys} rows");
                 break;
             case AttentionGradientKernel k:

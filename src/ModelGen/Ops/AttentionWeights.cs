@@ -7,7 +7,7 @@ namespace ModelGen.Compiler.Ops;
 /// <summary>
 /// The weights of <see cref="Attention"/>, which itself never stores them: softmax(<c>Scale</c>·QKᵀ), computed again from the log-sum-exp.
 /// Inputs: q [B, T, Heads·HeadDim], k [B, S, KeyValueHeads·HeadDim] or a cache [S, ..], the log-sum-exp [B, T, Heads], what the range asks for, i32 [B] each (the keys of more sequences than
-/// the batch has are [N, S, ..]), and the table of a learned bias. Result: [B, Heads, T, <c>Keys</c>], the most keys that there can be: zero for those that a query does not see.
+/// the batch has are [N, S, ..]), and the table of a learned bias. Result: [B, Heads, T, <c>Keys</c>], the most positions that there can be, of rings too: zero for those that a query does not see.
 /// </summary>
 internal sealed record AttentionWeights(Attention Of, int Keys) : KernelOperator
 {
@@ -21,10 +21,10 @@ internal sealed record AttentionWeights(Attention Of, int Keys) : KernelOperator
     public override IReadOnlyList<TensorType> Infer(IReadOnlyList<TensorType> inputs)
     {
         Require(inputs.Count == Tensors + Of.Extras && inputs[0].Shape.Rank == 3 && inputs[1].Shape.Rank > 1 && inputs[2].Equals(TensorType.Float(inputs[0].Shape.WithLast(Of.Heads))), $"the inputs do not fit {Attributes}: {List(inputs)}");
-        Require(Of.Range is { Window: null, Pattern: null, IsRing: false, HasPositions: false, HasQueryLengths: false }, $"has no windows, patterns, rings, positions or lengths of queries: {Attributes}");
+        Require(Of.Range is { HasPositions: false, HasQueryLengths: false }, $"has no positions or lengths of queries: {Attributes}");
         RequirePerSequence(inputs.Skip(Tensors).Take(Of.Range.InputNames.Count), inputs[0].Shape[0]);
         Of.RequireBias(inputs);
-        Require(inputs[1].Shape[-2].Maximum <= Keys, $"{inputs[1].Shape[-2]} keys are more than {Keys}");
+        Require(Of.Range.IsRing || inputs[1].Shape[-2].Maximum <= Keys, $"{inputs[1].Shape[-2]} keys are more than {Keys}");
         string? problem = Of.Range.Problem(inputs[0].Shape, inputs[1].Shape);
         Require(problem is null, $"{problem}: {Attributes} of {List(inputs)}");
         return Single(TensorType.Float(Shape.Of(inputs[0].Shape[0], Of.Heads, inputs[0].Shape[1], Keys)));
@@ -32,5 +32,5 @@ internal sealed record AttentionWeights(Attention Of, int Keys) : KernelOperator
 
     public override int? IndexLimit(Node node, int input) => Of.IndexLimit(node, input);
 
-    public override long Flops(Node node) => 2L * Of.HeadDim * node.Outputs[0].Shape.MaximumElements / (Of.Range.IsCausal ? 2 : 1);
+    public override long Flops(Node node) => Of.Flops(node, 2);
 }

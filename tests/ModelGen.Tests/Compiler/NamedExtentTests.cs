@@ -89,7 +89,14 @@ public sealed class NamedExtentTests
                 var b = new GraphBuilder();
                 Value[] lengths = [.. range.InputNames.Select(n => b.Add(new Input(n, TensorType.Int(Shape.Of(B)), single && n == "queryLengths" ? 2 : Most + 1), n))];
                 var op = new Attention(heads, keyHeads, headDim, 1 / Math.Sqrt(headDim), range);
-                b.Output("y", b.Add(op, "y", [Floats(b, "q", B, single ? 1 : steps, heads * headDim), Floats(b, "k", B, steps, keyHeads * headDim), Floats(b, "v", B, steps, keyHeads * headDim), .. lengths]));
+                (Value q, Value k) = (Floats(b, "q", B, single ? 1 : steps, heads * headDim), Floats(b, "k", B, steps, keyHeads * headDim));
+                Value[] results = b.AddMany(op, "y", [q, k, Floats(b, "v", B, steps, keyHeads * headDim), .. lengths]);
+                b.Output("y", results[0]);
+                if (!range.HasQueryLengths)
+                {
+                    b.Output("weights", b.Add(new AttentionWeights(op, Most + 2), "weights", [q, k, results[1], .. lengths]));
+                }
+
                 ModelGraph graph = GradientCheck.Verified(b.Build(), "construction");
                 GraphFunction function = GraphFunction.Compile([graph], BufferPlacement.RedZones)[0];
                 foreach ((int batch, int count) in new[] { (1, 1), (3, Most), (2, 5), (3, 8) })

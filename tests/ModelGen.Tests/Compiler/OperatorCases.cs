@@ -338,6 +338,27 @@ internal static class OperatorCases
             }, hasGradient: false);
         }
 
+        foreach (bool cached in new[] { false, true })
+        {
+            // Of caches, one sequence's.
+            foreach (KeyRange range in Ranges(cached).Where(r => r.Window is not null).Concat(Patterns(cached)).Where(r => r is { HasPositions: false, HasQueryLengths: false }))
+            {
+                int batch = cached ? 1 : 3;
+                foreach (ScoreBias? bias in new[] { null, Biases[0], Biases[2] })
+                {
+                    var op = new Attention(4, 2, 3, 0.5, range) { Bias = bias };
+                    yield return Case($"attention_weights of a part {op.Attributes}", b =>
+                    {
+                        Value Keys(string name) => !cached ? Parameter(b, name, batch, 9, 6)
+                            : b.Add(new AppendState { IsRing = range.IsRing, Kept = range.IsRing ? range.Kept : 0 }, name + ".cache", b.Add(new StateRead(name + ".state", Shape.Of(17, 6)), name + ".state"), Parameter(b, name, 1, 9, 6));
+                        Value q = Parameter(b, "q", batch, 9, 12), k = Keys("k");
+                        Value[] given = [.. range.HasKeyLengths ? [Indices(b, "lengths", (cached ? 17 : 9) + 1, batch)] : Array.Empty<Value>(), .. BiasTable(b, op)];
+                        return [b.Add(new AttentionWeights(op, 40), "weights", [q, k, b.AddMany(op, "y", [q, k, Keys("v"), .. given])[1], .. given])];
+                    }, hasGradient: false);
+                }
+            }
+        }
+
         foreach (ScoreBias bias in Biases.Take(3))
         {
             foreach (bool cached in new[] { false, true })

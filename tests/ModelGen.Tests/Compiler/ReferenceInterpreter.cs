@@ -475,7 +475,7 @@ internal sealed class ReferenceInterpreter
         => (-t * Math.Log(ScalarFunctions.Sigmoid(x))) - ((1 - t) * Math.Log(ScalarFunctions.Sigmoid(-x)));
 
     /// <summary>The rows of the keys that a query sees, by the rules that a range states, asked of every position one by one.</summary>
-    private (int Row, int Relative)[] Seen(KeyRange range, Tensor q, Tensor k, Tensor[] lengths, int batch, int time)
+    private (int Row, int Key, int Relative)[] Seen(KeyRange range, Tensor q, Tensor k, Tensor[] lengths, int batch, int time)
     {
         double Given(string name) => lengths[range.InputNames.ToList().IndexOf(name)].Data[batch];
         int rows = k.Dims[^2];
@@ -488,18 +488,18 @@ internal sealed class ReferenceInterpreter
             && (range.Window is not { } window || Math.Abs(key - position) <= window || (range.Pattern is GlobalKeys global && Math.Min(key, position) < global.Count))
             && (range.Pattern is not StridedKeys strided || Math.Abs(position - key) < strided.Stride || (position - key) % strided.Stride == 0)
             && (range.Pattern is not FixedKeys block || key / block.Stride == position / block.Stride || key % block.Stride >= block.Stride - block.Summary);
-        return [.. Enumerable.Range(0, Math.Max(rows, position + 1)).Where(Sees).Select(key => (((k.Dims.Length < 3 ? 0 : batch) * rows) + (range.IsRing ? RingRow(key, rows, range.Kept) : key), key - position))];
+        return [.. Enumerable.Range(0, Math.Max(rows, position + 1)).Where(Sees).Select(key => (((k.Dims.Length < 3 ? 0 : batch) * rows) + (range.IsRing ? RingRow(key, rows, range.Kept) : key), key, key - position))];
     }
 
-    /// <summary>One query's head: which rows of keys it sees, and their probabilities.</summary>
-    private (int[] Rows, double[] Probabilities, double LogSum) Softmax(Attention op, Tensor q, Tensor k, Tensor[] lengths, int batch, int time, int head)
+    /// <summary>One query's head: which rows of keys it sees, where they stand, and their probabilities.</summary>
+    private (int[] Rows, int[] Keys, double[] Probabilities, double LogSum) Softmax(Attention op, Tensor q, Tensor k, Tensor[] lengths, int batch, int time, int head)
     {
         int steps = q.Dims[1];
-        (int Row, int Relative)[] all = Seen(op.Range, q, k, lengths, batch, time);
-        int[] seen = [.. all.Select(s => s.Row)];
+        (int Row, int Key, int Relative)[] all = Seen(op.Range, q, k, lengths, batch, time);
+        int[] seen = [.. all.Select(s => s.Row)], where = [.. all.Select(s => s.Key)];
         if (seen.Length == 0)
         {
-            return (seen, [], 0);
+            return (seen, where, [], 0);
         }
 
         int keyHead = head / (op.Heads / op.KeyValueHeads);
@@ -519,7 +519,7 @@ internal sealed class ReferenceInterpreter
 
         double maximum = scores.Max();
         double logSum = maximum + Math.Log(scores.Sum(s => Math.Exp(s - maximum)));
-        return (seen, [.. scores.Select(s => Math.Exp(s - logSum))], logSum);
+        return (seen, where, [.. scores.Select(s => Math.Exp(s - logSum))], logSum);
     }
 
     /// <summary>The first positions stay where they are; the others go around in the rows behind.</summary>
@@ -566,14 +566,13 @@ internal sealed class ReferenceInterpreter
         }
 
         var result = new Tensor([q.Dims[0], heads, steps, op.Keys]);
-        int keys = inputs[1].Dims[^2];
         for (int row = 0; row < result.Rows; row++)
         {
             int batch = row / steps / heads;
-            (int[] rows, double[] p, _) = Softmax(op.Of, q, inputs[1], inputs[3..], batch, row % steps, row / steps % heads);
+            (_, int[] where, double[] p, _) = Softmax(op.Of, q, inputs[1], inputs[3..], batch, row % steps, row / steps % heads);
             for (int s = 0; s < p.Length; s++)
             {
-                result[row, rows[s] % keys] = p[s];
+                result[row, where[s]] = p[s];
             }
         }
 
@@ -604,7 +603,7 @@ internal sealed class ReferenceInterpreter
             {
                 for (int head = 0; head < op.Heads; head++)
                 {
-                    (int[] rows, double[] p, logSums[(batch * steps) + time, head]) = Softmax(op, q, k, inputs[3..], batch, time, head);
+                    (int[] rows, _, double[] p, logSums[(batch * steps) + time, head]) = Softmax(op, q, k, inputs[3..], batch, time, head);
                     int keyHead = head / (op.Heads / op.KeyValueHeads);
                     for (int s = 0; s < p.Length; s++)
                     {
@@ -634,7 +633,7 @@ internal sealed class ReferenceInterpreter
                 int query = (batch * steps) + time;
                 for (int head = 0; head < op.Heads; head++)
                 {
-                    (int[] rows, double[] p, _) = Softmax(op, q, k, inputs[AttentionGradient.Tensors..], batch, time, head);
+                    (int[] rows, _, double[] p, _) = Softmax(op, q, k, inputs[AttentionGradient.Tensors..], batch, time, head);
                     int column = head * op.HeadDim;
                     int keyColumn = head / (op.Heads / op.KeyValueHeads) * op.HeadDim;
                     var dp = new double[p.Length];

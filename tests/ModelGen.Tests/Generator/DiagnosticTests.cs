@@ -286,7 +286,7 @@ public sealed class DiagnosticTests
     [InlineData("[Gpt(Layers = 1, DModel = 8, Heads = 2, Vocab = 11, Context = 6, Attention = AttentionPattern.Strided, Stride = 3, GlobalTokens = {|MG0012:3|}, SummaryTokens = {|MG0012:2|})] public partial class Model;")]
     [InlineData("[Gpt(Layers = 1, DModel = 8, Heads = 2, Vocab = 11, Context = 6, Attention = AttentionPattern.Window, Window = 3, Stride = {|MG0012:3|})] public partial class Model;")]
     [InlineData("[Gpt(Layers = 1, DModel = 8, Heads = 2, Vocab = 11, Context = 6, Positions = PositionEncoding.Alibi, RelativeBuckets = {|MG0012:16|}, RelativeDistance = {|MG0012:64|})] public partial class Model;")]
-    [InlineData("[Gpt(Layers = 1, DModel = 8, Heads = 2, Vocab = 11, Context = 6, Attention = AttentionPattern.Window, Window = 3, AttentionWeights = {|MG0012:true|})] public partial class Model;")]
+    [InlineData("[Gpt(Layers = 1, DModel = 8, Heads = 2, Vocab = 11, Attention = AttentionPattern.Window, Window = 3, Positions = PositionEncoding.None, AttentionWeights = {|MG0012:true|})] public partial class Model;")]
     [InlineData("[RecurrentSeq2Seq(Hidden = 5, SourceVocab = 5, TargetVocab = 6, AttentionWeights = {|MG0012:true|})] public partial class Model;")]
     [InlineData("[Gpt(Layers = 1, DModel = 9, Heads = 3, Vocab = 11, Context = 6, Positions = {|MG0012:PositionEncoding.SinusoidHalves|})] public partial class Model;")]
     [InlineData("[Gpt(Layers = 2, DModel = 8, Heads = 2, Vocab = 11, Context = 6, Attention = AttentionPattern.Window, Window = {|MG0012:3|}, LayerWindows = new[] { 3, 0 })] public partial class Model;")]

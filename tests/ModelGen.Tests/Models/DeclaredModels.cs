@@ -214,6 +214,12 @@ public partial class OpenAttentionGpt;
 [RecurrentLm(Cell = Cell.Lstm, Layers = 2, Embedding = 18, Hidden = 35, Vocab = 41, HiddenStates = true)]
 public partial class OpenLstm;
 
+[Gpt(Layers = 3, DModel = 30, Heads = 5, Vocab = 97, Context = 700, Attention = AttentionPattern.Window, LayerWindows = new[] { 9, 0, 4 }, GlobalTokens = 2, Positions = PositionEncoding.Alibi, AttentionWeights = true)]
+public partial class OpenWindowGpt;
+
+[Gpt(Layers = 2, DModel = 40, Heads = 4, KeyValueHeads = 2, Vocab = 50, Context = 600, Attention = AttentionPattern.Window, Window = 6, Positions = PositionEncoding.None, AttentionWeights = true)]
+public partial class OpenRingGpt;
+
 // Attention that sees a part of what came before.
 
 [Gpt(Layers = 3, DModel = 30, Heads = 5, Vocab = 97, Attention = AttentionPattern.Window, Window = 7, Positions = PositionEncoding.None, MaxBatch = 3, Score = true)]

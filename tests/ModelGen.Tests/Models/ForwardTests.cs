@@ -20,6 +20,11 @@ public sealed class ForwardTests
 
     private static readonly ModelSpec s_attention = Spec("Gpt", ("Layers", 2), ("DModel", 40), ("Heads", 4), ("KeyValueHeads", 2), ("Vocab", 50), ("Context", 600), ("TieEmbeddings", 0), ("Bias", 0), ("AttentionWeights", 1));
 
+    private static readonly ModelSpec s_ring = Spec("Gpt", ("Layers", 2), ("DModel", 40), ("Heads", 4), ("KeyValueHeads", 2), ("Vocab", 50), ("Context", 600), ("Attention", 1), ("Window", 6), ("Positions", 1), ("AttentionWeights", 1));
+
+    private static readonly ModelSpec s_window = With(
+        Spec("Gpt", ("Layers", 3), ("DModel", 30), ("Heads", 5), ("Vocab", 97), ("Context", 700), ("Attention", 1), ("GlobalTokens", 2), ("Positions", 2), ("AttentionWeights", 1)), DeclaredArgument.Of("LayerWindows", [9, 0, 4]));
+
     [Theory]
     [InlineData(1, 0)]
     [InlineData(29, 0)]
@@ -64,6 +69,30 @@ public sealed class ForwardTests
         float[] weights = new float[2 * 4 * count * count];
         session.Forward(tokens, [], weights);
         Weights(Expected(s_attention, OpenAttentionGpt.Parameters, model.Parameter, tokens), weights, layers: 2, heads: 4, count, count, context: 600);
+    }
+
+    /// <summary>Of windows, which lie in rings that have gone around, at the positions of the sequence; of layers with windows of their own, beside global tokens.</summary>
+    [Theory]
+    [InlineData(7, 0)]
+    [InlineData(20, 540)]
+    public void Of_windows_are_those_of_their_graph(int count, int before)
+    {
+        OpenRingGpt ring = OpenRingGpt.Create(4);
+        using OpenRingGpt.Session rings = ring.CreateSession(new SessionOptions { Threads = 2 });
+        OpenWindowGpt window = OpenWindowGpt.Create(5);
+        using OpenWindowGpt.Session windows = window.CreateSession(new SessionOptions { Threads = 2 });
+        int[] tokens = Tokens(before + count, 50);
+        if (before > 0)
+        {
+            rings.Prefill(tokens.AsSpan(0, before));
+            windows.Prefill(tokens.AsSpan(0, before));
+        }
+
+        float[] weights = new float[2 * 4 * count * tokens.Length], others = new float[3 * 5 * count * tokens.Length];
+        rings.Forward(tokens.AsSpan(before), [], weights);
+        windows.Forward(tokens.AsSpan(before), [], others);
+        Weights(Expected(s_ring, OpenRingGpt.Parameters, ring.Parameter, tokens), weights, layers: 2, heads: 4, count, tokens.Length, context: 600);
+        Weights(Expected(s_window, OpenWindowGpt.Parameters, window.Parameter, tokens), others, layers: 3, heads: 5, count, tokens.Length, context: 700);
     }
 
     [Theory]
@@ -143,6 +172,8 @@ public sealed class ForwardTests
         Compare.Absolute(reference.Floats("hidden_states"), states, 1e-5, $"{fixture} hidden states");
         Compare.Absolute(reference.Floats("attentions"), weights, 1e-6, $"{fixture} attention weights");
     }
+
+    private static ModelSpec With(ModelSpec spec, DeclaredArgument argument) => spec with { Arguments = [.. spec.Arguments, argument] };
 
     private static ModelSpec Without(ModelSpec spec) => spec with { Arguments = [.. spec.Arguments.Where(a => a.Name is not ("HiddenStates" or "AttentionWeights"))] };
 

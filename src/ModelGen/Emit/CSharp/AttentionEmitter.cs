@@ -146,8 +146,7 @@ internal static partial class AttentionEmitter
         }
         else
         {
-            w.Open($"for (int j = 0, row = {range.FirstRow}, height; j < keys; j += height, row = (row + height) % {keyRows})");
-            w.Line($"height = Math.Min(columns, Math.Min(keys - j, {keyRows} - row));");
+            OpenRing(w, range, keyRows);
             w.Line($"Panels.PackTransposed(k{Keys(1)} + (long)row * {Stride(kernel, 1)}, {Stride(kernel, 1)}, {d}, height, keysTransposed + j, columns, {scores});");
             w.Line($"Panels.PackRows(v{Keys(2)} + (long)row * {Stride(kernel, 2)}, {Stride(kernel, 2)}, height, {d}, values + j * {padded}, {padded});");
             w.Close();
@@ -215,6 +214,13 @@ internal static partial class AttentionEmitter
         }
 
         w.Close();
+    }
+
+    // Tiles of a ring's rows, each of which ends where the ring does.
+    private static void OpenRing(CodeWriter w, KeyRangeText range, string keyRows)
+    {
+        w.Open($"for (int j = 0, row = {range.FirstRow}, height; j < keys; j += height, row = (row + height) % {keyRows})");
+        w.Line($"height = Math.Min(columns, Math.Min(keys - j, {keyRows} - row));");
     }
 
     private static void Clear(CodeWriter w, string pointer, string elements) => w.Line($"new global::System.Span<float>({pointer}, {elements}).Clear();");

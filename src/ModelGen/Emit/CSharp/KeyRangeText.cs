@@ -121,6 +121,9 @@ internal sealed class KeyRangeText(KeyRange range, string count, bool isLiteral,
     /// <summary>The row of the first key.</summary>
     public string FirstRow => !IsShifted ? "0" : range.IsRing ? $"first % {_rows}" : "first";
 
+    /// <summary>The position of the first key.</summary>
+    public string FirstPosition => IsShifted ? "first" : "0";
+
     private string Length => IsShifted ? $"{Existing} - first" : Existing;
 
     // A caller's lengths are checked against the most keys that there can be, and a run may have fewer.

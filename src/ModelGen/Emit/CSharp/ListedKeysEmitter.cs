@@ -37,6 +37,9 @@ internal sealed class ListedKeysEmitter
     public static void Backward(CodeWriter w, AttentionGradientKernel kernel, IReadOnlyList<AttentionScheme> schemes)
         => new ListedKeysEmitter(w, kernel, kernel.Op, schemes).Backward(kernel, schemes);
 
+    public static void Weights(CodeWriter w, AttentionWeightsKernel kernel, IReadOnlyList<AttentionScheme> schemes)
+        => new ListedKeysEmitter(w, kernel, kernel.Op, schemes).Weights(kernel, schemes);
+
     private void Forward(AttentionKernel kernel, IReadOnlyList<AttentionScheme> schemes)
     {
         KeyRange range = _op.Range;
@@ -138,6 +141,33 @@ internal sealed class ListedKeysEmitter
             Store($"V.MultiplyAdd(p, {Read("cotangent + " + at, tail)}, {Read("value + " + at, tail)})", "value + " + at, tail);
         });
         _w.Close();
+        _w.Close();
+        _w.Close();
+        _w.Close();
+    }
+
+    // Zeros, and the probabilities of the listed keys where they stand.
+    private void Weights(AttentionWeightsKernel kernel, IReadOnlyList<AttentionScheme> schemes)
+    {
+        string count = Text.RowCount(kernel.Queries);
+        AttentionEmitter.Scratch(_w, schemes, AttentionPlan.Scores);
+        DeclareLists(schemes);
+        ScoreBiasText bias = AttentionEmitter.BiasOf(_op, kernel);
+        bias.Declare(_w);
+        Text.OpenUnits(_w, kernel, Text.RowCount(kernel.Batch * RowExtent.Literal(_op.Heads)), "task");
+        _w.Line($"int sequence = task / {_op.Heads}, head = task % {_op.Heads}, n = 0;");
+        _w.Line($"float* keys = k + (long)sequence * {Text.RowCount(kernel.Keys)} * {Stride(1)} + {KeyHead()};");
+        _w.Open($"for (int i = 0; i < {count}; i++)");
+        _w.Line($"int query = {(_op.Range.IsCached ? "position + " : "")}i;");
+        List(kernel.Keys, "i");
+        _w.Line($"long row = ((long)sequence * {count}) + i;");
+        _w.Line($"float* given = q + row * {Stride(0)} + head * {_d}, target = weights + (((long)task * {count}) + i) * {Stride(3)};");
+        _w.Line($"new global::System.Span<float>(target, {kernel.Columns}).Clear();");
+        Products("given", "keys", 1, "scores");
+        bias.AddListed(_w, "scores", "query");
+        _w.Line($"AttentionTiles.Probabilities<V>(scores, n, {CodeWriter.Literal(_op.Scale)}, logsumexp[row * {Stride(2)} + head], scores, n);");
+        _w.Open("for (int j = 0; j < n; j++)");
+        _w.Line("target[listed[j]] = scores[j];");
         _w.Close();
         _w.Close();
         _w.Close();

@@ -59,7 +59,12 @@ internal sealed class AttentionPlan : KernelPlan
     public AttentionPlan(AttentionWeightsKernel kernel)
         => _schemes = RegisterTile.Heads.ToDictionary(t => t.Lanes, t =>
         {
-            int stride = StrideOfScores(kernel.MaximumKeys, t);
+            if (kernel.Op.Range.Pattern is not null)
+            {
+                return OfLists(kernel.Op.Range, kernel.MaximumKeys, t, Scores);
+            }
+
+            int stride = StrideOfScores(KeysOf(kernel.Op.Range, kernel.Queries, kernel.MaximumKeys, t), t);
             return new AttentionScheme(AttentionAlgorithm.Tiles, t, stride, 0, 0, ScratchLayout.Of(
                 (KeysTransposed, (long)kernel.Op.HeadDim * stride),
                 (Scores, (long)stride * t.Rows),
@@ -82,13 +87,10 @@ internal sealed class AttentionPlan : KernelPlan
     {
         if (kernel.Range.Pattern is not null)
         {
-            int listed = StrideOfScores(kernel.Range.MostKeysOfOne(kernel.Range.IsRing ? int.MaxValue : kernel.MaximumKeys), tile);
-            return new AttentionScheme(AttentionAlgorithm.Listed, tile, listed, 0, 0, ScratchLayout.Of((Scores, listed), (Listed, listed), (Rows, kernel.Range.IsRing ? listed : 0)));
+            return OfLists(kernel.Range, kernel.MaximumKeys, tile, Scores);
         }
 
-        // A ring's rows are copied in tiles that end where the ring does, and the last of which may begin anywhere.
-        int keys = kernel.Range.MostKeys(kernel.Queries.Maximum, kernel.MaximumKeys) + (kernel.Range.IsRing ? tile.Columns : 0);
-        int stride = StrideOfScores(keys, tile), padded = Padded(kernel.Op.HeadDim, tile);
+        int stride = StrideOfScores(KeysOf(kernel.Range, kernel.Queries, kernel.MaximumKeys, tile), tile), padded = Padded(kernel.Op.HeadDim, tile);
         if (kernel.Queries == RowExtent.Literal(1))
         {
             // Biases are added to scores of one head that lie side by side.
@@ -109,8 +111,7 @@ internal sealed class AttentionPlan : KernelPlan
     {
         if (kernel.Range.Pattern is not null)
         {
-            int listed = StrideOfScores(kernel.Range.MostKeysOfOne(kernel.Keys), tile);
-            return new AttentionScheme(AttentionAlgorithm.Listed, tile, listed, 0, 0, ScratchLayout.Of((Probabilities, listed), (Cotangents, listed), (Listed, listed)));
+            return OfLists(kernel.Range, kernel.Keys, tile, Probabilities, Cotangents);
         }
 
         long stride = StrideOfScores(kernel.Keys, tile), padded = Padded(kernel.Op.HeadDim, tile);
@@ -131,6 +132,16 @@ internal sealed class AttentionPlan : KernelPlan
             (Biases, BiasesOf(kernel.Op, kernel.Queries, kernel.Keys)),
             (BiasCotangents, kernel.Op.HasTable ? BiasesOf(kernel.Op, kernel.Queries, kernel.Keys) : 0)));
     }
+
+    // Lists of keys as long as one query's, and rows of as many numbers.
+    private static AttentionScheme OfLists(KeyRange range, int keys, RegisterTile tile, params string[] rows)
+    {
+        int most = StrideOfScores(range.MostKeysOfOne(range.IsRing ? int.MaxValue : keys), tile);
+        return new AttentionScheme(AttentionAlgorithm.Listed, tile, most, 0, 0, ScratchLayout.Of([.. rows.Select(row => (row, (long)most)), (Listed, most), (Rows, range.IsRing ? most : 0)]));
+    }
+
+    // A ring's rows are copied in tiles that end where the ring does, and the last of which may begin anywhere.
+    private static int KeysOf(KeyRange range, RowExtent queries, int keys, RegisterTile tile) => range.MostKeys(queries.Maximum, keys) + (range.IsRing ? tile.Columns : 0);
 
     private static int BiasesOf(Attention attention, int queries, int keys)
     {
