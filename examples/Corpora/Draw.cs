@@ -28,14 +28,7 @@ internal sealed class Draw(ulong seed, ulong stream = 0)
 
     public double Normal() => _random.NextNormal();
 
-    public void Shuffle<T>(IList<T> items)
-    {
-        for (int i = items.Count - 1; i > 0; i--)
-        {
-            int j = Below(i + 1);
-            (items[i], items[j]) = (items[j], items[i]);
-        }
-    }
+    public void Shuffle<T>(Span<T> items) => _random.Shuffle(items);
 }
 
 /// <summary>Which part of a corpus a text belongs to. It depends on the text alone, so that no text is ever in both.</summary>

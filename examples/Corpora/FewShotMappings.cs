@@ -105,10 +105,7 @@ public static class FewShotMappings
     private static void Permute(ref CounterRandom random, Span<int> items)
     {
         for (int i = 0; i < items.Length; i++)
-        {
-            int j = random.NextInt32(i + 1);
-            items[i] = items[j];
-            items[j] = i;
-        }
+            items[i] = i;
+        random.Shuffle(items);
     }
 }

@@ -13,8 +13,8 @@ public sealed record RewordedSentence(TaggedSentence Sentence, TaggedSentence Pa
 
 /// <summary>Pairs of sentences that say the same in other words: active and passive, clefts, the place first or last; over the words and forms of <see cref="StoryCorpus"/>.</summary>
 /// <remarks>
-/// A model that represents sentences should find each one's paraphrase among all the others', many of which speak of the same people and things. Neither sentence of a pair is in any training
-/// story, and no two pairs say the same.
+/// A model that represents sentences should find each one's paraphrase among all the others', many of which speak of the same people and things. Neither sentence of a held-out pair is in any training
+/// story or pair, and no two pairs say the same.
 /// </remarks>
 public static class ParaphraseCorpus
 {
@@ -27,8 +27,9 @@ public static class ParaphraseCorpus
     /// <summary>Writes pairs.</summary>
     /// <param name="seed">The seed.</param>
     /// <param name="count">The number of pairs.</param>
+    /// <param name="heldOut">Whether both sentences are held-out ones; otherwise neither is, and the pairs may be trained on.</param>
     /// <exception cref="ArgumentOutOfRangeException">The number is negative.</exception>
-    public static IReadOnlyList<Paraphrase> Generate(ulong seed = 1, int count = 200)
+    public static IReadOnlyList<Paraphrase> Generate(ulong seed = 1, int count = 200, bool heldOut = true)
     {
         ArgumentOutOfRangeException.ThrowIfNegative(count);
         var draw = new Draw(seed);
@@ -38,11 +39,11 @@ public static class ParaphraseCorpus
         {
             Realm realm = draw.One(StoryWorld.Realms);
             Clause clause = draw.Chance(70) ? Clause.Random(realm, realm, draw) : Clause.Meeting(realm, draw.One(StoryWorld.Realms), draw);
-            TaggedSentence[] heldOut = [.. clause.Forms.Select(clause.Sentence).Where(sentence => Partition.IsHeldOut(sentence.Line))];
-            if (heldOut.Length < 2 || !seen.Add(clause.Write(ClauseForm.Active)))
+            TaggedSentence[] forms = [.. clause.Forms.Select(clause.Sentence).Where(sentence => Partition.IsHeldOut(sentence.Line) == heldOut)];
+            if (forms.Length < 2 || !seen.Add(clause.Write(ClauseForm.Active)))
                 continue;
-            draw.Shuffle(heldOut);
-            pairs.Add(new Paraphrase(heldOut[0], heldOut[1]));
+            draw.Shuffle(forms.AsSpan());
+            pairs.Add(new Paraphrase(forms[0], forms[1]));
         }
         return pairs;
     }

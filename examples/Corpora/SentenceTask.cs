@@ -1,3 +1,5 @@
+using System.Runtime.InteropServices;
+
 namespace Corpora;
 
 /// <summary>A sentence and its class.</summary>
@@ -75,10 +77,10 @@ public sealed class SentenceTask
 
         T[] Of<T>(IEnumerable<T> all)
         {
-            List<T> shuffled = [.. all];
-            new Draw(seed, 2).Shuffle(shuffled);
-            int half = shuffled.Count / 2;
-            return [.. second ? shuffled.Skip(half) : shuffled.Take(half)];
+            T[] shuffled = [.. all];
+            new Draw(seed, 2).Shuffle(shuffled.AsSpan());
+            int half = shuffled.Length / 2;
+            return second ? shuffled[half..] : shuffled[..half];
         }
     }
 
@@ -101,7 +103,7 @@ public sealed class SentenceTask
                 if (Partition.IsHeldOut(sentence.Line) == heldOut && seen.Add(sentence.Line))
                     sentences.Add(new LabelledSentence(sentence, label));
             }
-            draw.Shuffle(sentences);
+            draw.Shuffle(CollectionsMarshal.AsSpan(sentences));
             return sentences;
         }
     }

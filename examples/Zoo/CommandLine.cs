@@ -33,8 +33,9 @@ internal static class CommandLine
         Option<long?> steps = Steps();
         Option<string?> text = new("--text") { Description = $"Train on this file instead: {row.TextHelp}.", HelpName = "FILE" };
         Option<string?> plots = Plots();
+        Option<string?> export = new("--export") { Description = "Write the trainings that PyTorch can repeat to this folder: weights, batches, learning rates.", HelpName = "FOLDER" };
         Option<bool> json = new("--json") { Description = "Print one line of JSON at the end, and nothing else, to standard output. Progress goes to standard error." };
-        var command = new Command(row.Name, row.Description) { seed, steps, plots, json };
+        var command = new Command(row.Name, row.Description) { seed, steps, plots, export, json };
         if (row.TextHelp is not null)
             command.Add(text);
         Argument<string?>? argument = null;
@@ -46,7 +47,7 @@ internal static class CommandLine
         command.SetAction(result =>
         {
             bool asJson = result.GetValue(json);
-            RowReport report = Run(row, asJson, result.GetValue(seed), result.GetValue(steps), result.GetValue(plots), row.TextHelp is null ? null : result.GetValue(text), argument is null ? null : result.GetValue(argument));
+            RowReport report = Run(row, asJson, result.GetValue(seed), result.GetValue(steps), result.GetValue(plots), result.GetValue(export), row.TextHelp is null ? null : result.GetValue(text), argument is null ? null : result.GetValue(argument));
             if (asJson)
             {
                 Console.Out.WriteLine(report.ToJson());
@@ -76,7 +77,7 @@ internal static class CommandLine
             foreach (ZooRow row in ZooRows.All)
             {
                 // Written after each row, so that half an hour's figures do not hang on the last.
-                reports.Add(Run(row, json: false, result.GetValue(seed), null, result.GetValue(plots), null, null));
+                reports.Add(Run(row, json: false, result.GetValue(seed), null, result.GetValue(plots), null, null, null));
                 File.WriteAllText(path, ZooTable.Markdown(reports));
             }
             var table = new Table().Border(TableBorder.Rounded);
@@ -90,7 +91,7 @@ internal static class CommandLine
         return command;
     }
 
-    private static RowReport Run(ZooRow row, bool json, int seed, long? steps, string? plots, string? text, string? argument)
+    private static RowReport Run(ZooRow row, bool json, int seed, long? steps, string? plots, string? export, string? text, string? argument)
     {
         if (plots is not null)
             Directory.CreateDirectory(plots);
@@ -102,6 +103,7 @@ internal static class CommandLine
             TextPath = text,
             Argument = argument,
             PlotsFolder = plots,
+            ExportFolder = export,
             DataFolder = Repository.DataFolder,
         };
         RowOutcome outcome = row.Run(context);

@@ -13,6 +13,7 @@ internal sealed class RowContext(Func<string, ITrainingView> openView)
 
     private long _measuredSteps;
     private long _allocatedBytes;
+    private TrainingExport? _export;
 
     /// <summary>The seed of weights, data and batches.</summary>
     public int Seed { get; init; } = 1;
@@ -28,6 +29,9 @@ internal sealed class RowContext(Func<string, ITrainingView> openView)
 
     /// <summary>Where pictures go; null for nowhere.</summary>
     public string? PlotsFolder { get; init; }
+
+    /// <summary>Where trainings are written down for another library to repeat; null for nowhere.</summary>
+    public string? ExportFolder { get; init; }
 
     /// <summary>The folder of reference data; null where there is none.</summary>
     public string? DataFolder { get; init; }
@@ -67,6 +71,11 @@ internal sealed class RowContext(Func<string, ITrainingView> openView)
         return new WarmupCosine(Math.Min(warmup, steps), steps, minimumFactor);
     }
 
+    /// <summary>Writes the next training down, if that was asked for.</summary>
+    /// <inheritdoc cref="TrainingExport(string, string, Action{string}, AdamW, long, double)"/>
+    public TrainingExport? Export(string name, Action<string> save, AdamW optimizer, long defaultSteps, double labelSmoothing = 0)
+        => _export = ExportFolder is null ? null : new TrainingExport(ExportFolder, name, save, optimizer, Steps ?? defaultSteps, labelSmoothing);
+
     /// <summary>Trains: takes steps, shows them, and measures what they allocate, over all threads, from the eleventh on.</summary>
     /// <param name="what">What is trained, for the view.</param>
     /// <param name="defaultSteps">The number of steps where the user asked for none.</param>
@@ -80,6 +89,8 @@ internal sealed class RowContext(Func<string, ITrainingView> openView)
     public double Train(string what, long defaultSteps, string unit, int unitsPerStep, Func<long, float> step, Trainer? trainer = null, Action<long, ITrainingView>? after = null)
     {
         long steps = Steps ?? defaultSteps;
+        using TrainingExport? export = _export;
+        _export = null;
         var losses = new List<float>();
         using ITrainingView view = openView(unit);
         view.Message(what);
@@ -100,6 +111,7 @@ internal sealed class RowContext(Func<string, ITrainingView> openView)
                 }
                 if (!float.IsFinite(loss))
                     throw new ArithmeticException(FormattableString.Invariant($"{what}, step {i + 1}: the loss is {loss}."));
+                export?.Append();
                 losses.Add(loss);
                 sum = Smoothing * sum + (1 - Smoothing) * loss;
                 weight = Smoothing * weight + (1 - Smoothing);

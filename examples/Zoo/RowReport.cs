@@ -12,11 +12,14 @@ internal sealed record RowReport(ZooRow Row, RowOutcome Outcome, TimeSpan Total,
     public IReadOnlyList<(string Name, string Value)> Figures =>
     [
         .. Outcome.Figures.Select(figure => (figure.Name, string.Create(
-            CultureInfo.InvariantCulture, $"{figure.Value:0.####} (target: {(figure.LowerIsBetter ? "at most" : "at least")} {figure.Target:0.####}{(figure.Met ? "" : ", MISSED")})"))),
+            CultureInfo.InvariantCulture, $"{figure.Value:0.####} (target: {(figure.LowerIsBetter ? "at most" : "at least")} {figure.Target:0.####}{(figure.Met ? "" : ", MISSED")}{Beside(figure)})"))),
         ("parameters", Outcome.Parameters.ToString("N0", CultureInfo.InvariantCulture)),
         ("time", string.Create(CultureInfo.InvariantCulture, $"{Total.TotalSeconds:F0} s, of which training {Training.TotalSeconds:F0} s")),
         ("allocated per step", string.Create(CultureInfo.InvariantCulture, $"{AllocatedBytesPerStep} bytes")),
     ];
+
+    /// <summary>What PyTorch reached, behind a comma; empty where that was not measured.</summary>
+    public static string Beside(Figure figure) => PeerValues.Of(figure.Peer) is { } value ? string.Create(CultureInfo.InvariantCulture, $", PyTorch {value:0.####}") : "";
 
     /// <summary>One line.</summary>
     public string ToJson()
@@ -46,6 +49,8 @@ internal sealed record RowReport(ZooRow Row, RowOutcome Outcome, TimeSpan Total,
                 WriteNumber(writer, "value", one.Value);
                 WriteNumber(writer, "target", one.Target);
                 writer.WriteBoolean("met", one.Met);
+                if (PeerValues.Of(one.Peer) is { } value)
+                    WriteNumber(writer, "pytorch", value);
                 writer.WriteEndObject();
             }
             writer.WriteEndArray();

@@ -1,72 +1,60 @@
 using Corpora;
 using Examples;
+using ModelGen;
 
 namespace Zoo;
 
-/// <summary>Texts as ids of words: the story corpus, or the user's, a text for each line. Each begins and ends with <see cref="End"/>.</summary>
+/// <summary>Texts of words as ids: the stories, or the user's, a text for each line. Each begins with &lt;bos&gt; and ends with &lt;eos&gt;.</summary>
 internal sealed class WordTexts
 {
-    /// <summary>What stands between texts.</summary>
-    public const int End = 0;
+    /// <summary>The ids that models of the stories have: a round number, and more than there are words.</summary>
+    public const int StoryVocabulary = 640;
 
-    /// <summary>What stands for a word outside of the vocabulary.</summary>
-    public const int Unknown = 1;
+    private static readonly TextNormalizer s_normalizer = new() { Lowercase = true };
 
-    private readonly Dictionary<string, int> _ids;
-
-    private WordTexts(IEnumerable<string> words, IEnumerable<IEnumerable<string>> training, IEnumerable<IEnumerable<string>> heldOut)
+    private WordTexts(IReadOnlyList<string> training, IReadOnlyList<string> heldOut, int maximumSize)
     {
-        Words = ["<end>", "<unk>", .. words];
-        _ids = Words.Select((word, id) => (word, id)).ToDictionary(pair => pair.word, pair => pair.id);
+        Tokenizer = TokenizerOf(training, maximumSize, minimumCount: 2);
         Training = [.. training.Select(Encode)];
         HeldOut = [.. heldOut.Select(Encode)];
     }
 
-    /// <summary>The words by their ids.</summary>
-    public IReadOnlyList<string> Words { get; }
+    public VocabularyTokenizer Tokenizer { get; }
 
     public IReadOnlyList<int[]> Training { get; }
 
     public IReadOnlyList<int[]> HeldOut { get; }
 
-    /// <summary>The stories, or the user's lines of text.</summary>
+    /// <summary>The stories.</summary>
+    public static WordTexts Of(StoryCorpus stories, int maximumSize = StoryVocabulary) => new([.. stories.Training.Select(Line)], [.. stories.HeldOut.Select(Line)], maximumSize);
+
+    /// <summary>The stories, or the user's lines of text, of which the last tenth is held out.</summary>
     /// <param name="context">What was asked for.</param>
-    /// <param name="vocabulary">The most words, <see cref="End"/> and <see cref="Unknown"/> included.</param>
+    /// <param name="maximumSize">The most token ids.</param>
     /// <param name="stories">The number of stories to train on.</param>
     /// <exception cref="UserException">The user's text has too few lines.</exception>
-    public static WordTexts Load(RowContext context, int vocabulary, int stories = 4000)
+    public static WordTexts Load(RowContext context, int maximumSize, int stories = 4000)
     {
         if (context.TextPath is null)
-        {
-            StoryCorpus corpus = StoryCorpus.Generate(StoryCorpus.DefaultSeed + (ulong)context.Seed - 1, stories);
-            return new WordTexts(corpus.Words.Take(vocabulary - 2), corpus.Training.Select(story => story.Words), corpus.HeldOut.Select(story => story.Words));
-        }
-        string[][] lines = [.. context.Text(() => "").Split('\n').Select(Split).Where(words => words.Length > 1)];
+            return Of(StoryCorpus.Generate(StoryCorpus.DefaultSeed + (ulong)context.Seed - 1, stories), maximumSize);
+        string[] lines = [.. context.Text(() => "").Split('\n').Where(line => line.Split((char[]?)null, 3, StringSplitOptions.RemoveEmptyEntries).Length > 1)];
         int heldOut = lines.Length / 10;
-        if (heldOut == 0)
-            throw new UserException($"{context.TextPath}: expected at least ten lines of two words or more, found {lines.Length}.");
-        string[][] training = lines[..^heldOut];
-        IEnumerable<string> frequent = training.SelectMany(words => words).CountBy(word => word).OrderByDescending(pair => pair.Value).ThenBy(pair => pair.Key, StringComparer.Ordinal).Select(pair => pair.Key);
-        return new WordTexts(frequent.Where(word => word is not ("<end>" or "<unk>")).Take(vocabulary - 2), training, lines[^heldOut..]);
+        return heldOut > 0 ? new WordTexts(lines[..^heldOut], lines[^heldOut..], maximumSize) : throw new UserException($"{context.TextPath}: expected at least ten lines of two words or more, found {lines.Length}.");
     }
 
-    /// <summary>The ids of words, with <see cref="End"/> before and behind.</summary>
-    public int[] Encode(IEnumerable<string> words) => [End, .. words.Select(word => _ids.GetValueOrDefault(word, Unknown)), End];
-
-    /// <summary>Lower case, with punctuation as words.</summary>
-    public static string[] Split(string text)
+    /// <summary>A vocabulary of the units of texts, in lower case.</summary>
+    /// <param name="texts">The texts.</param>
+    /// <param name="maximumSize">The most token ids; 0 for no limit.</param>
+    /// <param name="minimumCount">How often a unit must have occurred; rarer ones are unknown.</param>
+    /// <param name="unit">What texts are cut into.</param>
+    public static VocabularyTokenizer TokenizerOf(IEnumerable<string> texts, int maximumSize = 0, long minimumCount = 1, TextUnit unit = TextUnit.WordAndPunctuation)
     {
-        var spaced = new System.Text.StringBuilder();
-        foreach (char c in text.ToLowerInvariant())
-        {
-            if (char.IsPunctuation(c) && c != '\'')
-                spaced.Append(' ').Append(c).Append(' ');
-            else
-                spaced.Append(c);
-        }
-        return spaced.ToString().Split((char[]?)null, StringSplitOptions.RemoveEmptyEntries);
+        var builder = new VocabularyBuilder(unit, s_normalizer);
+        builder.Add(texts);
+        return new VocabularyTokenizer(builder.Build(minimumCount, maximumSize), unit, s_normalizer);
     }
 
-    /// <summary>The words with spaces between them.</summary>
-    public string Decode(IEnumerable<int> ids) => string.Join(' ', ids.Select(id => Words[id]));
+    public int[] Encode(string text) => Tokenizer.EncodeText(text, beginning: true, end: true);
+
+    private static string Line(Story story) => string.Join(' ', story.Words);
 }

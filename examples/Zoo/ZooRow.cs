@@ -18,9 +18,6 @@ internal abstract class ZooRow
     /// <summary>One sentence: what is trained on what.</summary>
     public abstract string Description { get; }
 
-    /// <summary>What PyTorch reaches with the same model on the same data, where that was measured.</summary>
-    public virtual string? PyTorch => null;
-
     /// <summary>Whether <c>--text</c> gives the row data of the user's: what it is, for the help; null where the row makes its own and nothing else would do.</summary>
     public virtual string? TextHelp => null;
 
@@ -39,6 +36,9 @@ internal abstract class ZooRow
 /// <param name="LowerIsBetter">Whether the value should be at most the target; otherwise at least.</param>
 internal sealed record Figure(string Name, double Value, double Target, bool LowerIsBetter = false)
 {
+    /// <summary>The name under which its training is exported for PyTorch to repeat; null if it is not.</summary>
+    public string? Peer { get; init; }
+
     public bool Met => LowerIsBetter ? Value <= Target : Value >= Target;
 }
 

@@ -21,7 +21,7 @@ internal static class ZooTable
             figure.Name,
             figure.Value.ToString("0.####", CultureInfo.InvariantCulture) + (report.Outcome.Met ? "" : " (missed)"),
             string.Create(CultureInfo.InvariantCulture, $"{(figure.LowerIsBetter ? "≤" : "≥")} {figure.Target:0.####}"),
-            report.Row.PyTorch ?? "-",
+            PeerValues.Of(figure.Peer)?.ToString("0.####", CultureInfo.InvariantCulture) ?? "-",
             Repository.Lines(report.Row.FamilyFile)?.ToString(CultureInfo.InvariantCulture) ?? "-",
         ];
     }
@@ -33,6 +33,7 @@ internal static class ZooTable
         var text = new StringBuilder();
         text.Append("# The zoo\n\n");
         text.Append("Every family of models, trained on data that can go wrong. Written by `dotnet run -c Release --project examples/Zoo -- all`; one row: `-- ROW`, `-- list` names them.\n\n");
+        text.Append("PyTorch's values are those of its own modules from the same initial weights, on the same batches in the same order, with the same optimizer, schedule and decoding: `-- ROW --export FOLDER` writes them down, and `tests/fixtures/train_zoo.py` repeats the training.\n\n");
         text.Append("| ").AppendJoin(" | ", s_heads).Append(" |\n|").Append(string.Concat(Enumerable.Repeat("---|", s_heads.Length))).Append('\n');
         foreach (RowReport report in reports)
         {
@@ -48,7 +49,7 @@ internal static class ZooTable
             text.Append("- `").Append(report.Row.Name).Append("`: ").Append(report.Row.Description);
             foreach (Figure figure in report.Outcome.Figures.Skip(1))
             {
-                text.Append(CultureInfo.InvariantCulture, $" {figure.Name}: {figure.Value:0.####} ({(figure.LowerIsBetter ? "≤" : "≥")} {figure.Target:0.####}{(figure.Met ? "" : ", missed")}).");
+                text.Append(CultureInfo.InvariantCulture, $" {figure.Name}: {figure.Value:0.####} ({(figure.LowerIsBetter ? "≤" : "≥")} {figure.Target:0.####}{(figure.Met ? "" : ", missed")}{RowReport.Beside(figure)}).");
             }
             text.Append('\n');
         }

@@ -187,6 +187,46 @@ public static class Pictures
         return new Picture(plot, MapWidth, MapHeight);
     }
 
+    /// <summary>What a classifier of two inputs says all over the plane, and the points that it was trained on.</summary>
+    /// <param name="title">The title.</param>
+    /// <param name="values">What it says, 0 to 1, of size × size places in the middle of as many cells of the square from -extent to extent: row-major, from bottom to top and from left to right.</param>
+    /// <param name="size">The number of cells along a side.</param>
+    /// <param name="extent">Where the square ends.</param>
+    /// <param name="points">The points; those of a group have a colour of their own.</param>
+    /// <exception cref="ArgumentException">There are not size × size values.</exception>
+    /// <exception cref="ArgumentOutOfRangeException">The size or the extent is not positive.</exception>
+    public static Picture DecisionMap(string title, ReadOnlySpan<float> values, int size, double extent, IReadOnlyList<MapPoint> points)
+    {
+        ArgumentNullException.ThrowIfNull(points);
+        ArgumentOutOfRangeException.ThrowIfNegativeOrZero(size);
+        ArgumentOutOfRangeException.ThrowIfNegativeOrZero(extent);
+        if (values.Length != (long)size * size)
+            throw new ArgumentException(FormattableString.Invariant($"Expected {size} × {size} values, found {values.Length}."), nameof(values));
+        var shades = new double[size, size];
+        for (int i = 0; i < values.Length; i++)
+            shades[size - 1 - (i / size), i % size] = values[i];
+        Plot plot = Start(title, "", "");
+        plot.HideGrid();
+        var map = plot.Add.Heatmap(shades);
+        map.Extent = new CoordinateRect(-extent, extent, -extent, extent);
+        map.Colormap = new ScottPlot.Colormaps.Viridis();
+        map.ManualRange = new ScottPlot.Range(0, 1);
+        foreach ((int number, IGrouping<string, MapPoint> group) in points.GroupBy(point => point.Group).Index())
+        {
+            var markers = plot.Add.ScatterPoints(group.Select(point => point.X).ToArray(), group.Select(point => point.Y).ToArray());
+            markers.LegendText = group.Key;
+            markers.MarkerSize = 8;
+            markers.Color = number % 2 == 0 ? Colors.White : Colors.OrangeRed;
+            markers.MarkerLineColor = Colors.Black;
+            markers.MarkerLineWidth = 1;
+        }
+        if (points.Any(point => point.Group.Length > 0))
+            plot.ShowLegend(Edge.Right);
+        plot.Add.ColorBar(map);
+        plot.Axes.SetLimits(-extent, extent, -extent, extent);
+        return new Picture(plot, MapWidth, MapHeight);
+    }
+
     private static Picture Matrix(string title, double[,] shades, IReadOnlyList<string> rows, IReadOnlyList<string> columns, (double Least, double Greatest)? range, int[,]? numbers)
     {
         bool confusion = numbers is not null;

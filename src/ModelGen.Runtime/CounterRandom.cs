@@ -108,6 +108,17 @@ public struct CounterRandom
         return (int)(product >> 32);
     }
 
+    /// <summary>Puts items into a random order, each with the same probability (Durstenfeld, "Algorithm 235: Random permutation", 1964).</summary>
+    /// <param name="items">The items, which are moved in place. Consumes one word for each but the first, rarely more.</param>
+    public void Shuffle<T>(Span<T> items)
+    {
+        for (int i = items.Length - 1; i > 0; i--)
+        {
+            int j = NextInt32(i + 1);
+            (items[i], items[j]) = (items[j], items[i]);
+        }
+    }
+
     /// <summary>A number from the standard normal distribution: the cosine half of <see cref="NextNormalPair"/>. Consumes two words.</summary>
     public float NextNormal()
     {

@@ -29,35 +29,44 @@ internal sealed class GptRow : ZooRow
     {
         WordTexts texts = WordTexts.Load(context, WordGpt.VocabularySize, stories: 12_000);
         (double ngram, int order) = BestNGram(texts);
-        var random = new CounterRandom((ulong)context.Seed, 1);
-        int[] inputs = new int[Batch * Length], targets = new int[Batch * Length];
+        SequenceDataset training = SequenceDataset.FromSequences(texts.Training.Select(Cut)), heldOut = SequenceDataset.FromSequences(texts.HeldOut.Select(Cut));
+        var loader = new SequenceBatchLoader(training, Batch, seed: (ulong)context.Seed);
+        int padding = texts.Tokenizer.Vocabulary.PaddingId;
+        int[] rows = new int[Batch], inputs = new int[Batch * Length], targets = new int[Batch * Length];
+
+        // Each word's target is the next one; behind the end nothing counts.
+        int[] heldOutInputs = new int[heldOut.Count * Length], heldOutTargets = new int[heldOut.Count * Length];
+        heldOut.CopyShifted([.. Enumerable.Range(0, heldOut.Count)], padding, heldOutInputs, heldOutTargets);
         List<double> at = [], validation = [];
         WordGpt model = WordGpt.Create(context.Seed);
         double loss;
-        using (WordGpt.Trainer trainer = model.CreateTrainer(new AdamW { LearningRate = 3e-3f, Beta2 = 0.99f, WeightDecay = 0.1f, GradientClip = 1, Schedule = context.Cosine(Steps, warmup: 100) }))
+        var optimizer = new AdamW { LearningRate = 3e-3f, Beta2 = 0.99f, WeightDecay = 0.1f, GradientClip = 1, Schedule = context.Cosine(Steps, warmup: 100) };
+        using (WordGpt.Trainer trainer = model.CreateTrainer(optimizer))
         {
+            context.Export("gpt", model.Save, optimizer, Steps)?.Batch("inputs", inputs, Batch, Length).Batch("targets", targets, Batch, Length)
+                .Data("inputs", heldOutInputs, heldOut.Count, Length).Data("targets", heldOutTargets, heldOut.Count, Length);
             context.Train("stories", Steps, "tokens", Batch * Length, _ =>
             {
-                for (int row = 0; row < Batch; row++)
-                    Fill(texts.Training[random.NextInt32(texts.Training.Count)], row, inputs, targets);
+                loader.Next(rows);
+                training.CopyShifted(rows, padding, inputs, targets);
                 return trainer.Step(inputs, targets);
             }, trainer, (step, view) =>
             {
                 if (step % 500 == 0)
                 {
                     at.Add(step);
-                    validation.Add(Evaluate(trainer, texts.HeldOut));
+                    validation.Add(trainer.Evaluate(heldOutInputs, heldOutTargets));
                     view.Evaluation(new TrainingEvaluation(step, validation[^1], validation.Min(), validation[^1] == validation.Min()));
                 }
             });
-            loss = Evaluate(trainer, texts.HeldOut);
+            loss = trainer.Evaluate(heldOutInputs, heldOutTargets);
         }
         Write(context, texts, model);
         if (context.Plot("gpt-loss") is { } plot)
         {
             Pictures.LossCurves("GPT over the words of stories", [Line.OfSteps("training", context.Losses), new Line("held out", at, validation), new Line($"{order}-gram, held out", [1, context.Losses.Count], [ngram, ngram])]).SaveBoth(plot);
         }
-        return new RowOutcome(WordGpt.ParameterCount, new Figure($"perplexity of held-out stories (target: the {order}-gram model's)", Math.Exp(loss), Math.Exp(ngram), LowerIsBetter: true));
+        return new RowOutcome(WordGpt.ParameterCount, new Figure($"perplexity of held-out stories (target: the {order}-gram model's)", Math.Exp(loss), Math.Exp(ngram), LowerIsBetter: true) { Peer = "gpt" });
     }
 
     /// <summary>The n-gram model, of those of two to six words, that does best on the held-out part itself.</summary>
@@ -68,47 +77,21 @@ internal sealed class GptRow : ZooRow
     /// <summary>What of a text the GPT sees: the same words are predicted by both.</summary>
     private static int[] Cut(int[] text) => text.Length > Length + 1 ? text[..(Length + 1)] : text;
 
-    /// <summary>A text as a row of a batch: each word's target is the next one; behind its end nothing counts.</summary>
-    private static void Fill(int[] text, int row, int[] inputs, int[] targets)
-    {
-        for (int t = 0; t < Length; t++)
-        {
-            inputs[row * Length + t] = t + 1 < text.Length ? text[t] : WordTexts.End;
-            targets[row * Length + t] = t + 1 < text.Length ? text[t + 1] : -1;
-        }
-    }
-
-    /// <summary>The mean loss of all words of the texts, in nats.</summary>
-    private static double Evaluate(TokenTrainer trainer, IReadOnlyList<int[]> texts)
-    {
-        int[] inputs = new int[Length], targets = new int[Length];
-        double sum = 0;
-        long count = 0;
-        foreach (int[] text in texts)
-        {
-            Fill(text, 0, inputs, targets);
-            int words = targets.Count(target => target >= 0);
-            sum += trainer.Evaluate(inputs, targets) * words;
-            count += words;
-        }
-        return sum / count;
-    }
-
     private static void Write(RowContext context, WordTexts texts, WordGpt model)
     {
         string prompt = context.Argument ?? "once there was";
         using WordGpt.Session session = model.CreateSession();
         var generator = new TokenGenerator(session, new Sampler(new SamplingOptions { Temperature = 0.7f, Seed = (ulong)context.Seed }, session.VocabularySize));
-        int[] start = texts.Encode(WordTexts.Split(prompt))[..^1];
+        int[] start = texts.Tokenizer.EncodeText(prompt, beginning: true);
         generator.Start(start);
         var words = new List<int>();
         while (words.Count + start.Length < WordGpt.ContextLength)
         {
             int word = generator.Next();
-            if (word == WordTexts.End)
+            if (word == texts.Tokenizer.Vocabulary.EndId || word >= texts.Tokenizer.VocabularySize)
                 break;
             words.Add(word);
         }
-        context.Message($"{prompt} {texts.Decode(words)}");
+        context.Message($"{prompt} {texts.Tokenizer.DecodeText(words.ToArray())}");
     }
 }

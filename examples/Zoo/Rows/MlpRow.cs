@@ -1,7 +1,9 @@
 using System.Buffers.Binary;
+using System.Globalization;
 using System.IO.Compression;
 using Examples;
 using ModelGen;
+using ModelGen.Plots;
 
 namespace Zoo.Rows;
 
@@ -50,7 +52,7 @@ internal sealed class MlpRow : ZooRow
             return new RowOutcome(SpiralNet.ParameterCount, [further[1], further[0]]);
         }
         double digits = Digits(context, images);
-        return new RowOutcome(DigitNet.ParameterCount, [new Figure("held-out digits: accuracy", digits, 0.97), .. further]);
+        return new RowOutcome(DigitNet.ParameterCount, [new Figure("held-out digits: accuracy", digits, 0.97) { Peer = "mlp-digits" }, .. further]);
     }
 
     private static (double LargestError, float[] Outputs) Xor(RowContext context)
@@ -101,7 +103,29 @@ internal sealed class MlpRow : ZooRow
         using SpiralNet.Session session = model.CreateSession();
         var outputs = new float[expected.Length];
         session.Predict(between, outputs);
+        if (context.Plot("mlp-spirals") is { } plot)
+            DrawSpirals(session, inputs, targets, plot);
         return Enumerable.Range(0, expected.Length).Average(i => (outputs[i] > 0.5f) == (expected[i] > 0.5f) ? 1.0 : 0.0);
+    }
+
+    /// <summary>The probability of one of the spirals all over the plane, and the training points on it.</summary>
+    private static void DrawSpirals(SpiralNet.Session session, float[] points, float[] spirals, string path)
+    {
+        const int Cells = 160;
+        const double Extent = 1.1;
+        var places = new float[Cells * Cells * 2];
+        var probabilities = new float[Cells * Cells];
+        for (int row = 0; row < Cells; row++)
+        {
+            for (int column = 0; column < Cells; column++)
+            {
+                places[((row * Cells) + column) * 2] = (float)(Extent * ((2 * column) + 1 - Cells) / Cells);
+                places[(((row * Cells) + column) * 2) + 1] = (float)(Extent * ((2 * row) + 1 - Cells) / Cells);
+            }
+        }
+        session.Predict(places, probabilities);
+        MapPoint[] marks = [.. spirals.Select((spiral, i) => new MapPoint("", points[2 * i], points[(2 * i) + 1], spiral > 0.5f ? "one spiral" : "the other"))];
+        Pictures.DecisionMap("Two spirals: the probability of one of them", probabilities, Cells, Extent, marks).SaveBoth(path);
     }
 
     /// <summary>Trains on nine tenths of the file, each image moved, turned and scaled a little anew whenever it is drawn, and tests on the rest.</summary>
@@ -110,19 +134,25 @@ internal sealed class MlpRow : ZooRow
         (byte[] images, byte[] labels) = Read(path);
         var random = new CounterRandom((ulong)context.Seed, 7);
         int[] order = [.. Enumerable.Range(0, labels.Length)];
-        for (int i = order.Length - 1; i > 0; i--)
-        {
-            int j = random.NextInt32(i + 1);
-            (order[i], order[j]) = (order[j], order[i]);
-        }
+        random.Shuffle(order.AsSpan());
         int heldOut = labels.Length / 10, training = labels.Length - heldOut;
 
         DigitNet model = DigitNet.Create(context.Seed);
         const int Batch = 100, Steps = 6000;
         var inputs = new float[Batch * Pixels];
         var targets = new int[Batch];
-        using (DigitNet.Trainer trainer = model.CreateTrainer(new AdamW { LearningRate = 2e-3f, WeightDecay = 0.01f, Schedule = context.Cosine(Steps, warmup: 100) }))
+        int[] expected = [.. order[training..].Select(image => (int)labels[image])];
+        var test = new float[heldOut * Pixels];
+        for (int i = 0; i < heldOut; i++)
         {
+            for (int p = 0; p < Pixels; p++)
+                test[i * Pixels + p] = images[order[training + i] * Pixels + p] / 255f;
+        }
+        var optimizer = new AdamW { LearningRate = 2e-3f, WeightDecay = 0.01f, Schedule = context.Cosine(Steps, warmup: 100) };
+        using (DigitNet.Trainer trainer = model.CreateTrainer(optimizer))
+        {
+            context.Export("mlp-digits", model.Save, optimizer, Steps)?.Batch("inputs", inputs, Batch, Pixels).Batch("targets", targets, Batch)
+                .Data("inputs", test, heldOut, Pixels).Data("targets", expected, heldOut);
             context.Train($"digits: {training} to train on, {heldOut} held out", Steps, "images", Batch, _ =>
             {
                 for (int i = 0; i < Batch; i++)
@@ -136,15 +166,19 @@ internal sealed class MlpRow : ZooRow
         }
 
         using DigitNet.Session session = model.CreateSession();
-        var test = new float[heldOut * Pixels];
         var outputs = new float[heldOut * 10];
-        for (int i = 0; i < heldOut; i++)
-        {
-            for (int p = 0; p < Pixels; p++)
-                test[i * Pixels + p] = images[order[training + i] * Pixels + p] / 255f;
-        }
         session.Predict(test, outputs);
-        return Enumerable.Range(0, heldOut).Average(i => Sampler.ArgMax(outputs.AsSpan(i * 10, 10)) == labels[order[training + i]] ? 1.0 : 0.0);
+        int[] given = [.. Enumerable.Range(0, heldOut).Select(i => Sampler.ArgMax(outputs.AsSpan(i * 10, 10)))];
+        if (context.Plot("mlp-digits-loss") is { } losses)
+            Pictures.LossCurves("A net over digits", [Line.OfSteps("training", context.Losses)]).SaveBoth(losses);
+        if (context.Plot("mlp-digits-confusions") is { } plot)
+        {
+            var confusions = new int[10, 10];
+            for (int i = 0; i < heldOut; i++)
+                confusions[expected[i], given[i]]++;
+            Pictures.ConfusionMatrix("Held-out digits", confusions, [.. Enumerable.Range(0, 10).Select(digit => digit.ToString(CultureInfo.InvariantCulture))]).SaveBoth(plot);
+        }
+        return given.Zip(expected).Average(pair => pair.First == pair.Second ? 1.0 : 0.0);
     }
 
     /// <summary>The image, moved by up to two pixels, turned by up to twelve degrees and scaled by up to a tenth, by bilinear interpolation; 0 to 1.</summary>

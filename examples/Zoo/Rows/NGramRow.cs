@@ -1,4 +1,3 @@
-using Corpora;
 using ModelGen;
 
 namespace Zoo.Rows;
@@ -20,12 +19,9 @@ internal sealed class NGramRow : ZooRow
 
     public override RowOutcome Run(RowContext context)
     {
-        (string[] training, string[] heldOut) = Texts(context);
-        var builder = new VocabularyBuilder(TextUnit.Word);
-        builder.Add(training);
-        var tokenizer = new VocabularyTokenizer(builder.Build(minimumCount: 2), TextUnit.Word);
-        int[][] seen = Encode(training), unseen = Encode(heldOut);
-        int words = tokenizer.VocabularySize;
+        WordTexts texts = WordTexts.Load(context, maximumSize: 0);
+        VocabularyTokenizer tokenizer = texts.Tokenizer;
+        (IReadOnlyList<int[]> seen, IReadOnlyList<int[]> unseen, int words) = (texts.Training, texts.HeldOut, tokenizer.VocabularySize);
 
         NGramModel model = NGramModel.Train(seen, new NGramOptions { Order = Order, VocabularySize = words });
         double Perplexity(int order, NGramSmoothing smoothing)
@@ -35,12 +31,12 @@ internal sealed class NGramRow : ZooRow
         // A step scores a held-out text, and allocates nothing.
         var scores = new float[unseen.Max(text => text.Length)];
         var perplexity = new Perplexity();
-        context.Train("held-out texts are scored", unseen.Length, "words", (int)unseen.Average(text => text.Length - 1), step =>
+        context.Train("held-out texts are scored", unseen.Count, "words", (int)unseen.Average(text => text.Length - 1), step =>
         {
-            int[] text = unseen[step % unseen.Length];
+            int[] text = unseen[(int)(step % unseen.Count)];
             Span<float> own = scores.AsSpan(0, text.Length - 1);
             model.Score(text, own);
-            if (step < unseen.Length)
+            if (step < unseen.Count)
                 perplexity.Add(own);
             float sum = 0;
             foreach (float logProbability in own)
@@ -65,26 +61,7 @@ internal sealed class NGramRow : ZooRow
             new Figure("held-out perplexity per word", value, context.TextPath is null ? TargetPerplexity : bigram, LowerIsBetter: true),
             new Figure("held-out perplexity divided by that of pairs of words", value / bigram, 0.9, LowerIsBetter: true),
             new Figure("held-out perplexity divided by that of Katz's back-off", value / katz, 1, LowerIsBetter: true));
-
-        int[][] Encode(string[] texts) => [.. texts.Select(text => tokenizer.EncodeText(text, beginning: true, end: true))];
     }
 
     private const double TargetPerplexity = 4;
-
-    private static (string[] Training, string[] HeldOut) Texts(RowContext context)
-    {
-        if (context.TextPath is not null)
-        {
-            string[] lines = [.. context.Text(() => "").Split('\n').Where(line => !string.IsNullOrWhiteSpace(line))];
-            if (lines.Length < 20)
-                throw new Examples.UserException($"{context.TextPath}: expected at least 20 lines, found {lines.Length}.");
-            int training = lines.Length - (lines.Length / 10);
-            return (lines[..training], lines[training..]);
-        }
-
-        StoryCorpus corpus = StoryCorpus.Generate();
-        return ([.. corpus.Training.Select(Line)], [.. corpus.HeldOut.Select(Line)]);
-
-        static string Line(Story story) => string.Join(' ', story.Words);
-    }
 }

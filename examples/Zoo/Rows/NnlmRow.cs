@@ -4,7 +4,7 @@ using ModelGen;
 namespace Zoo.Rows;
 
 /// <summary>Bengio's model over the words of the stories.</summary>
-[Nnlm(Window = 4, Embedding = 40, Hidden = 80, Vocab = StoryWords.VocabularySize)]
+[Nnlm(Window = 4, Embedding = 40, Hidden = 80, Vocab = WordTexts.StoryVocabulary)]
 [Trainable(BatchSize = 256)]
 public partial class StoryNnlm;
 
@@ -21,25 +21,22 @@ internal sealed class NnlmRow : ZooRow
 
     public override RowOutcome Run(RowContext context)
     {
-        StoryCorpus stories = StoryCorpus.Generate();
-        var words = new StoryWords(stories);
-        int[][] Texts(IReadOnlyList<Story> of) => [.. of.Select(story => (int[])[StoryWords.Begin, .. words.Ids(story.Words), StoryWords.End])];
-        int[][] training = Texts(stories.Training), heldOut = Texts(stories.HeldOut);
+        WordTexts texts = WordTexts.Of(StoryCorpus.Generate());
         double counted = double.PositiveInfinity;
         for (int order = 2; order <= 6; order++)
         {
-            NGramModel model = NGramModel.Train(training, new NGramOptions { Order = order, VocabularySize = words.Count });
-            double perplexity = Math.Exp(model.Evaluate(heldOut));
+            NGramModel model = NGramModel.Train(texts.Training, new NGramOptions { Order = order, VocabularySize = texts.Tokenizer.VocabularySize });
+            double perplexity = Math.Exp(model.Evaluate(texts.HeldOut));
             context.Message(FormattableString.Invariant($"{order}-gram: perplexity {perplexity:F2} on the held-out stories"));
             counted = Math.Min(counted, perplexity);
         }
-        double learned = Math.Exp(Train(context, Windows(training), Windows(heldOut)));
+        double learned = Math.Exp(Train(context, Windows(texts.Training), Windows(texts.HeldOut)));
         return new RowOutcome(StoryNnlm.ParameterCount,
-            new Figure("perplexity on held-out stories; the target is the best n-gram model's", learned, counted, LowerIsBetter: true));
+            new Figure("perplexity on held-out stories; the target is the best n-gram model's", learned, counted, LowerIsBetter: true) { Peer = "nnlm" });
     }
 
     /// <summary>Every token but the first of each text, behind the four before it; a text begins behind as many begins.</summary>
-    private static (int[] Windows, int[] Targets) Windows(int[][] texts)
+    private static (int[] Windows, int[] Targets) Windows(IReadOnlyList<int[]> texts)
     {
         (List<int> windows, List<int> targets) = ([], []);
         foreach (int[] text in texts)
@@ -60,7 +57,10 @@ internal sealed class NnlmRow : ZooRow
         StoryNnlm model = StoryNnlm.Create(context.Seed);
         var random = new CounterRandom((ulong)context.Seed, 12);
         int[] windows = new int[Batch * Window], targets = new int[Batch];
-        using StoryNnlm.Trainer trainer = model.CreateTrainer(new AdamW { LearningRate = 4e-3f, WeightDecay = 0.01f, GradientClip = 1, Schedule = context.Cosine(Steps, warmup: 100) });
+        var optimizer = new AdamW { LearningRate = 4e-3f, WeightDecay = 0.01f, GradientClip = 1, Schedule = context.Cosine(Steps, warmup: 100) };
+        using StoryNnlm.Trainer trainer = model.CreateTrainer(optimizer);
+        context.Export("nnlm", model.Save, optimizer, Steps)?.Batch("window", windows, Batch, Window).Batch("targets", targets, Batch)
+            .Data("window", heldOut.Windows, heldOut.Targets.Length, Window).Data("targets", heldOut.Targets, heldOut.Targets.Length);
         context.Train(FormattableString.Invariant($"{training.Targets.Length} words"), Steps, "words", Batch, _ =>
         {
             for (int i = 0; i < Batch; i++)

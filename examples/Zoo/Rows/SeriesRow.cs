@@ -36,13 +36,18 @@ internal sealed class SeriesRow : ZooRow
             SeasonalSeries.CopyFeatures(t + 1, features.AsSpan((t * Inputs) + 1, SeasonalSeries.Features));
         }
 
+        double[] linear = Autoregression(values, training);
         DemandModel model = DemandModel.Create(context.Seed);
         var random = new CounterRandom((ulong)context.Seed, 6);
         var inputs = new float[Batch * Window * Inputs];
         var targets = new float[Batch * Window];
-        using (DemandModel.Trainer trainer = model.CreateTrainer(new AdamW { LearningRate = 5e-3f, GradientClip = 1, WeightDecay = 1e-4f, Schedule = context.Cosine(1500, warmup: 50) }))
+        const int Steps = 1500;
+        var optimizer = new AdamW { LearningRate = 5e-3f, GradientClip = 1, WeightDecay = 1e-4f, Schedule = context.Cosine(Steps, warmup: 50) };
+        using (DemandModel.Trainer trainer = model.CreateTrainer(optimizer))
         {
-            context.Train($"{training} hours to train on, {HeldOutWeeks} weeks held out", 1500, "hours", Batch * Window, _ =>
+            context.Export("series", model.Save, optimizer, Steps)?.Batch("inputs", inputs, Batch, Window, Inputs).Batch("targets", targets, Batch, Window, 1)
+                .Data("inputs", features, values.Length, Inputs).Data("values", values, values.Length).Data("linear", [.. Enumerable.Range(training - 1, values.Length - training).Select(t => (float)Forecast(linear, values, t))], values.Length - training);
+            context.Train($"{training} hours to train on, {HeldOutWeeks} weeks held out", Steps, "hours", Batch * Window, _ =>
             {
                 for (int row = 0; row < Batch; row++)
                 {
@@ -55,7 +60,6 @@ internal sealed class SeriesRow : ZooRow
         }
 
         // The session follows the whole series, hour by hour, as it would in use.
-        double[] linear = Autoregression(values, training);
         var network = new List<double>();
         var autoregression = new List<double>();
         double squaredNetwork = 0, squaredLast = 0, squaredLinear = 0;
@@ -84,7 +88,7 @@ internal sealed class SeriesRow : ZooRow
         }
         return new RowOutcome(
             DemandModel.ParameterCount,
-            new Figure("held-out error (RMS) relative to a linear autoregression's", Math.Sqrt(squaredNetwork / squaredLinear), 0.9, LowerIsBetter: true),
+            new Figure("held-out error (RMS) relative to a linear autoregression's", Math.Sqrt(squaredNetwork / squaredLinear), 0.9, LowerIsBetter: true) { Peer = "series" },
             new Figure("relative to the last value's", Math.Sqrt(squaredNetwork / squaredLast), 0.5, LowerIsBetter: true));
     }
 

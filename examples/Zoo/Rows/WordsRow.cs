@@ -5,7 +5,7 @@ using ModelGen.Plots;
 namespace Zoo.Rows;
 
 /// <summary>A narrow code for the words of the stories.</summary>
-[WordAutoencoder(Vocab = StoryWords.VocabularySize, Code = 256, Window = 4)]
+[WordAutoencoder(Vocab = WordTexts.StoryVocabulary, Code = 256, Window = 4)]
 [Trainable(BatchSize = 256)]
 public partial class StoryCodes;
 
@@ -33,19 +33,20 @@ internal sealed class WordsRow : ZooRow
     public override RowOutcome Run(RowContext context)
     {
         StoryCorpus stories = StoryCorpus.Generate();
-        var words = new StoryWords(stories);
-        (int[] contexts, int[] lengths, int[] targets) = Gaps(stories, words);
-        int king = words["king"], queen = words["queen"], armadillo = words["armadillo"], right = 0;
+        VocabularyTokenizer tokenizer = WordTexts.Of(stories).Tokenizer;
+        Vocabulary words = tokenizer.Vocabulary;
+        (int[] contexts, int[] lengths, int[] targets) = Gaps(stories, tokenizer);
+        int king = words.IdOf("king"), queen = words.IdOf("queen"), armadillo = words.IdOf("armadillo"), right = 0;
         double ofAKind = 0;
         float[] codes = [];
         for (int seed = 0; seed < Seeds; seed++)
         {
             codes = Train(context, context.Seed + seed, contexts, lengths, targets, words.Count);
             right += Cosine(codes, king, queen) > Cosine(codes, king, armadillo) ? 1 : 0;
-            ofAKind += s_kinds.SelectMany(kind => kind, (kind, word) => kind.Contains(Nearest(codes, words, words[word], 1).Single().Word) ? 1.0 : 0.0).Average() / Seeds;
+            ofAKind += s_kinds.SelectMany(kind => kind, (kind, word) => kind.Contains(Nearest(codes, words, words.IdOf(word), 1).Single().Word) ? 1.0 : 0.0).Average() / Seeds;
         }
         foreach (string word in new[] { "king", "queen", "armadillo", "captain", "castle", "bread", "sailed", "golden" })
-            context.Message($"{word}: {string.Join(", ", Nearest(codes, words, words[word], 6).Select(n => $"{n.Word} {n.Cosine:F2}"))}");
+            context.Message($"{word}: {string.Join(", ", Nearest(codes, words, words.IdOf(word), 6).Select(n => $"{n.Word} {n.Cosine:F2}"))}");
         Draw(context, codes, words, stories);
         return new RowOutcome(StoryCodes.ParameterCount,
             new Figure("seeds of five in which king is nearer to queen than to armadillo", right, Seeds),
@@ -53,12 +54,12 @@ internal sealed class WordsRow : ZooRow
     }
 
     /// <summary>Every word with those around it, of the same sentence.</summary>
-    private static (int[] Contexts, int[] Lengths, int[] Targets) Gaps(StoryCorpus stories, StoryWords words)
+    private static (int[] Contexts, int[] Lengths, int[] Targets) Gaps(StoryCorpus stories, VocabularyTokenizer tokenizer)
     {
         (List<int> contexts, List<int> lengths, List<int> targets) = ([], [], []);
         foreach (TaggedSentence sentence in stories.TrainingSentences)
         {
-            int[] ids = [.. words.Ids(sentence.Words)];
+            int[] ids = tokenizer.EncodeText(sentence.Line);
             for (int i = 0; i < ids.Length; i++)
             {
                 int before = contexts.Count;
@@ -68,7 +69,7 @@ internal sealed class WordsRow : ZooRow
                         contexts.Add(ids[j]);
                 }
                 int length = contexts.Count - before;
-                contexts.AddRange(Enumerable.Repeat(StoryWords.Pad, 2 * Window - length));
+                contexts.AddRange(Enumerable.Repeat(tokenizer.Vocabulary.PaddingId, 2 * Window - length));
                 lengths.Add(length);
                 targets.Add(ids[i]);
             }
@@ -106,23 +107,14 @@ internal sealed class WordsRow : ZooRow
         return codes;
     }
 
-    private static double Cosine(float[] codes, int a, int b)
-    {
-        (double product, double first, double second) = (0, 0, 0);
-        for (int i = 0; i < Size; i++)
-        {
-            (double x, double y) = (codes[a * Size + i], codes[b * Size + i]);
-            (product, first, second) = (product + x * y, first + x * x, second + y * y);
-        }
-        return product / Math.Sqrt(first * second);
-    }
+    private static double Cosine(float[] codes, int a, int b) => Vectors.Cosine(codes.AsSpan(a * Size, Size), codes.AsSpan(b * Size, Size));
 
-    private static IEnumerable<(string Word, double Cosine)> Nearest(float[] codes, StoryWords words, int word, int count)
-        => Enumerable.Range(StoryWords.FirstWord, words.Count - StoryWords.FirstWord).Where(other => other != word)
+    private static IEnumerable<(string Word, double Cosine)> Nearest(float[] codes, Vocabulary words, int word, int count)
+        => Enumerable.Range(words.SpecialCount, words.Count - words.SpecialCount).Where(other => other != word)
             .Select(other => (words[other], Cosine(codes, word, other))).OrderByDescending(pair => pair.Item2).Take(count);
 
     /// <summary>Two maps, each by the two directions in which its words differ most: the frequent nouns, adjectives, verbs and names, and people and animals alone.</summary>
-    private static void Draw(RowContext context, float[] codes, StoryWords words, StoryCorpus stories)
+    private static void Draw(RowContext context, float[] codes, Vocabulary words, StoryCorpus stories)
     {
         if (context.Plot("words-map") is not { } path)
             return;
@@ -136,7 +128,7 @@ internal sealed class WordsRow : ZooRow
         {
             float[] vectors = [.. chosen.SelectMany(word =>
             {
-                float[] code = codes[(words[word.Word] * Size)..((words[word.Word] + 1) * Size)];
+                float[] code = codes[(words.IdOf(word.Word) * Size)..((words.IdOf(word.Word) + 1) * Size)];
                 float norm = MathF.Sqrt(code.Sum(x => x * x));
                 return code.Select(x => x / norm);
             })];

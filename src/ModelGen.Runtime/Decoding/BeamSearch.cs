@@ -35,6 +35,9 @@ public sealed class BeamSearch
     private readonly int[] _from;
     private readonly float[] _nextLogProbabilities;
 
+    // Of each input: the log-probability of its forced prefix, as far as it does not count.
+    private readonly double[] _forced;
+
     // Of each input: the sequences of its unfinished hypotheses, best first.
     private readonly int[] _order;
     private readonly int[] _live;
@@ -79,6 +82,7 @@ public sealed class BeamSearch
         _next = new int[rows];
         _from = new int[rows];
         _nextLogProbabilities = new float[hypotheses];
+        _forced = new double[Capacity];
         _order = new int[hypotheses];
         _live = new int[Capacity];
         _finished = new Lines(hypotheses, _length, options.Alignment ? _sources : 0);
@@ -139,7 +143,7 @@ public sealed class BeamSearch
         for (int input = 0; input < active; input++)
         {
             int first = input * _beams;
-            (_live[input], _order[first], _counts[input], _sums[first]) = (1, first, 0, 0);
+            (_live[input], _order[first], _counts[input], _sums[first], _forced[input]) = (1, first, 0, 0, 0);
             if (_coverage.Length > 0)
             {
                 _coverage.AsSpan(first * _sources, _sources).Clear();
@@ -210,6 +214,7 @@ public sealed class BeamSearch
             {
                 int token = prefix[length - 1];
                 Add(new Candidate(_sums[row] + ((double)own[token] - normalizer), (float)(own[token] - normalizer), row, token));
+                _forced[input] = _options.ScorePrefix ? 0 : _candidates[0].Sum;
             }
             else
             {
@@ -247,7 +252,7 @@ public sealed class BeamSearch
 
             live = 0;
         }
-        else if (live > 0 && IsThrough(input, length, next[0].Sum))
+        else if (live > 0 && IsThrough(input, length, next[0].Sum - _forced[input]))
         {
             live = 0;
         }
@@ -307,7 +312,7 @@ public sealed class BeamSearch
         _candidates[place] = candidate;
     }
 
-    /// <summary>Whether an input needs no more steps, the best of what goes on being of this log-probability.</summary>
+    /// <summary>Whether an input needs no more steps, the best of what goes on being of this log-probability, as far as it counts.</summary>
     private bool IsThrough(int input, int length, double sum)
     {
         int needed = _options.Stopping == BeamStopping.Exact ? _options.Results : _beams;
@@ -330,7 +335,7 @@ public sealed class BeamSearch
     {
         int row = candidate.Row, first = input * _beams, count = _counts[input];
         Span<int> places = _places.AsSpan(first, _beams);
-        double score = (candidate.Sum / _penalties[length]) + Coverage(row);
+        double score = ((candidate.Sum - _forced[input]) / _penalties[length]) + Coverage(row);
         if (count == _beams && !(score > _scores[places[^1]]))
         {
             return;

@@ -23,7 +23,7 @@ public enum BeamStopping
 /// <remarks>
 /// <para>
 /// A hypothesis Y with n tokens, its end token included, scores log P(Y) / lp(n) + cp(Y). log P is the sum of its tokens' log-probabilities, which are the model's own: what a constraint forbids is left out,
-/// and the rest is not renormalized. A prompt counts neither in the sum nor in the length, a forced prefix does in both.
+/// and the rest is not renormalized. A prompt counts neither in the sum nor in the length, a forced prefix does in both, or with <see cref="ScorePrefix"/> false in the length alone.
 /// </para>
 /// <para>
 /// The length penalty lp(n) is n^α (Hugging Face's transformers and CTranslate2), or ((5 + n) / 6)^α (Wu et al., "Google's neural machine translation system", 2016, equation 14). α = 0 ranks by probability,
@@ -47,6 +47,12 @@ public sealed record BeamSearchOptions : DecodingOptions
 
     /// <summary>Whether the length penalty is ((5 + n) / 6)^α instead of n^α. Default: false.</summary>
     public bool GnmtLengthPenalty { get; init; }
+
+    /// <summary>
+    /// Whether the log-probability of a forced prefix counts in scores, which are then those that the same outputs have in a search without it. False: it counts as certain, so that an unlikely prefix does not make longer outputs better
+    /// than shorter ones, whose mean it weighs down more (CTranslate2's rule). Default: true.
+    /// </summary>
+    public bool ScorePrefix { get; init; } = true;
 
     /// <summary>
     /// The factor β of the coverage penalty cp(Y) = β Σᵢ log min(Σⱼ pᵢⱼ, 1), where pᵢⱼ is the weight of source position i for token j (Wu et al. 2016, equation 14): source positions that no token attended to cost. It is added when a hypothesis ends, and

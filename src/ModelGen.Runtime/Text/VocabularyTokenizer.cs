@@ -54,7 +54,7 @@ public sealed class VocabularyTokenizer : ITokenizer
     /// <param name="text">The text.</param>
     /// <param name="beginning">Whether <see cref="Vocabulary.Beginning"/> is put before it.</param>
     /// <param name="end">Whether <see cref="Vocabulary.End"/> is put behind it.</param>
-    /// <param name="specials">Whether what looks like a special token in the text, such as <c>&lt;mask&gt;</c>, is one.</param>
+    /// <param name="specials">Whether what looks like a special token, such as <c>&lt;mask&gt;</c>, is one, wherever it stands in the text.</param>
     /// <exception cref="ArgumentException">The text has a lone surrogate, or a token that is not in a vocabulary without <see cref="Vocabulary.Unknown"/>.</exception>
     /// <exception cref="InvalidOperationException">The vocabulary has no token for the beginning or the end.</exception>
     public int[] EncodeText(string text, bool beginning = false, bool end = false, bool specials = false)
@@ -127,6 +127,42 @@ public sealed class VocabularyTokenizer : ITokenizer
     private int Encode(ReadOnlySpan<char> text, Span<int> destination, bool isCounted, bool specials = false)
     {
         SurrogateCheck.Require(text);
+        int count = 0;
+
+        // Special tokens are no units of a text (some would be cut into several): what lies between them is cut.
+        while (specials && FirstSpecial(text) is { Id: >= 0 } found)
+        {
+            count += EncodeUnits(text[..found.Start], isCounted ? default : destination[count..], isCounted);
+            if (!isCounted)
+            {
+                destination[count] = found.Id;
+            }
+
+            count++;
+            text = text[(found.Start + Vocabulary[found.Id].Length)..];
+        }
+
+        return count + EncodeUnits(text, isCounted ? default : destination[count..], isCounted);
+    }
+
+    /// <summary>The special token that a text has first, the longest of those that begin there; -1 for none.</summary>
+    private (int Id, int Start) FirstSpecial(ReadOnlySpan<char> text)
+    {
+        (int id, int start) = (-1, text.Length);
+        for (int special = 0; special < Vocabulary.SpecialCount; special++)
+        {
+            int place = text.IndexOf(Vocabulary[special], StringComparison.Ordinal);
+            if (place >= 0 && (place < start || (place == start && Vocabulary[special].Length > Vocabulary[id].Length)))
+            {
+                (id, start) = (special, place);
+            }
+        }
+
+        return (id, start);
+    }
+
+    private int EncodeUnits(ReadOnlySpan<char> text, Span<int> destination, bool isCounted)
+    {
         var units = new TextUnits(text, Unit);
         int count = 0;
         while (units.MoveNext())
@@ -134,8 +170,8 @@ public sealed class VocabularyTokenizer : ITokenizer
             ReadOnlySpan<char> token = Unit == TextUnit.Byte ? ByteToken(units.Byte) : units.Current;
             int id = Vocabulary.IdOf(token);
 
-            // What looks like a special token in a text is none, unless it is said to be one.
-            id = id < Vocabulary.SpecialCount && !specials ? Vocabulary.UnknownId : id;
+            // What looks like a special token in a text is none.
+            id = id < Vocabulary.SpecialCount ? Vocabulary.UnknownId : id;
             if (id < 0)
             {
                 throw new ArgumentException($"{ModelGen.Runtime.Quoted.Printable(token.ToString(), 60)} is not in the vocabulary, which has no token for what is unknown.", nameof(text));

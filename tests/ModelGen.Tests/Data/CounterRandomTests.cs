@@ -150,6 +150,30 @@ public class CounterRandomTests
         Assert.Equal(2.0, values.Average(), 0.5);
     }
 
+    /// <summary>Every order of three comes up as often, and nothing is lost.</summary>
+    [Fact]
+    public void ShuffledOrdersAreEquallyLikely()
+    {
+        var random = new CounterRandom(4);
+        var counts = new Dictionary<string, int>();
+        for (int i = 0; i < 6000; i++)
+        {
+            char[] items = ['a', 'b', 'c'];
+            random.Shuffle(items.AsSpan());
+            counts[new string(items)] = counts.GetValueOrDefault(new string(items)) + 1;
+        }
+        Assert.Equal(["abc", "acb", "bac", "bca", "cab", "cba"], counts.Keys.Order());
+        Assert.All(counts.Values, count => Assert.InRange(count, 880, 1120));
+
+        int[] many = [.. Enumerable.Range(0, 100)], again = [.. many];
+        new CounterRandom(5).Shuffle(many.AsSpan());
+        new CounterRandom(5).Shuffle(again.AsSpan());
+        Assert.Equal(many, again);
+        Assert.NotEqual(Enumerable.Range(0, 100), many);
+        Assert.Equal(Enumerable.Range(0, 100), many.Order());
+        new CounterRandom(5).Shuffle(Span<int>.Empty);
+    }
+
     [Fact]
     public void DrawingAllocatesNothing()
     {

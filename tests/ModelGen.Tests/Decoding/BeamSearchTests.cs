@@ -40,6 +40,7 @@ public sealed class BeamSearchTests
             EndTokens = [.. Enumerable.Range(0, random.Next(3)).Select(_ => random.Next(vocabulary)).Distinct()],
             LengthPenalty = random.Next(4) switch { 0 => 0, 1 => 1, 2 => -0.5, _ => 2 * random.NextDouble() },
             GnmtLengthPenalty = random.Next(2) == 0,
+            ScorePrefix = random.Next(2) == 0,
             CoveragePenalty = sources > 0 ? random.NextDouble() : 0,
             Alignment = sources > 0 && random.Next(2) == 0,
             NoRepeatNGram = random.Next(3) == 0 ? 1 + random.Next(3) : 0,

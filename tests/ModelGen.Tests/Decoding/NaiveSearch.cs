@@ -63,7 +63,7 @@ internal sealed class NaiveSearch(BeamSearchOptions options, int limit, int[] pr
             }
 
             int needed = options.Stopping == BeamStopping.Exact ? options.Results : options.Beams;
-            if (live.Count == 0 || (pool.Count >= needed && Ends(pool[needed - 1].Score, live[0].Sum, length)))
+            if (live.Count == 0 || (pool.Count >= needed && Ends(pool[needed - 1].Score, live[0].Sum - Uncounted(live[0].Tokens), length)))
             {
                 break;
             }
@@ -85,7 +85,7 @@ internal sealed class NaiveSearch(BeamSearchOptions options, int limit, int[] pr
 
     private Output Finished(int[] tokens, bool hasEnded, double sum)
     {
-        double score = sum / Penalty(tokens.Length);
+        double score = (sum - Uncounted(tokens)) / Penalty(tokens.Length);
         if (options.CoveragePenalty > 0)
         {
             float[][] weights = [.. Enumerable.Range(0, tokens.Length).Select(j => alignment!([.. prompt, .. tokens[..j]]))];
@@ -94,6 +94,13 @@ internal sealed class NaiveSearch(BeamSearchOptions options, int limit, int[] pr
 
         return new Output(tokens, hasEnded, sum, score);
     }
+
+    /// <summary>The log-probability of what the prefix forced, if it does not count.</summary>
+    private double Uncounted(int[] tokens) => options.ScorePrefix ? 0 : Enumerable.Range(0, Math.Min(tokens.Length, prefix.Length)).Sum(i =>
+    {
+        float[] all = logits([.. prompt, .. tokens[..i]]);
+        return all[tokens[i]] - Math.Log(all.Sum(logit => Math.Exp(logit)));
+    });
 
     private List<(int Token, double LogProbability)> Allowed(int[] tokens)
     {

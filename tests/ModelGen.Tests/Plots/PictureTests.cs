@@ -62,6 +62,9 @@ public sealed class PictureTests
         Assert.Throws<ArgumentException>(() => Pictures.AttentionMap("", [1f], ["a"], ["b", "c"]));
         Assert.Throws<ArgumentException>(() => Pictures.ConfusionMatrix("", new int[1, 2], ["a"]));
         Assert.Throws<ArgumentException>(() => Pictures.EmbeddingMap("", []));
+        Assert.Throws<ArgumentException>(() => Pictures.DecisionMap("", [1f, 0f, 1f], 2, 1, []));
+        Assert.Throws<ArgumentOutOfRangeException>(() => Pictures.DecisionMap("", [], 0, 1, []));
+        Assert.Throws<ArgumentOutOfRangeException>(() => Pictures.DecisionMap("", [1f], 1, 0, []));
         Assert.Throws<ArgumentOutOfRangeException>(() => Lines.ToPng(0));
     }
 

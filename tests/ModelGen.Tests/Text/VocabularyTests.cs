@@ -68,6 +68,8 @@ public sealed class VocabularyTests
 
         var masked = new VocabularyTokenizer(vocabulary, TextUnit.Word);
         Assert.Equal([vocabulary.IdOf("i"), vocabulary.MaskId, vocabulary.IdOf("king")], masked.EncodeText("i <mask> king", specials: true));
+        Assert.Equal(["<bos>", "i", "am", "<mask>", "a", "<unk>", "<mask>", ".", "<eos>"], tokenizer.EncodeText("I am <mask>a queen<mask>.", beginning: true, end: true, specials: true).Select(id => vocabulary[id]));
+        Assert.Equal([vocabulary.MaskId, vocabulary.UnknownId], masked.EncodeText("<mask>< mask>", specials: true)[..2]);
         Assert.Equal("", masked.DecodeText([]));
         Assert.Throws<ArgumentOutOfRangeException>(() => masked.DecodeText([99]));
         Assert.Throws<ArgumentException>(() => masked.Encode("i am", new int[1]));
