@@ -222,6 +222,7 @@ public static class Pictures
         }
         if (points.Any(point => point.Group.Length > 0))
             plot.ShowLegend(Edge.Right);
+        plot.Legend.BackgroundColor = Colors.LightGray;
         plot.Add.ColorBar(map);
         plot.Axes.SetLimits(-extent, extent, -extent, extent);
         return new Picture(plot, MapWidth, MapHeight);

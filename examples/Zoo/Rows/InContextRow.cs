@@ -4,8 +4,8 @@ using ModelGen.Plots;
 
 namespace Zoo.Rows;
 
-/// <summary>A GPT over the tokens of mappings: eleven pairs of a rule.</summary>
-[Gpt(Layers = 2, DModel = 64, Heads = 4, Vocab = FewShotMappings.VocabularySize, Context = 22, Positions = PositionEncoding.Relative)]
+/// <summary>A GPT over the tokens of mappings: eleven pairs of a rule. It has a bucket for each distance: where letters and digits of a distance share one, the first pairs of a long prompt are lost.</summary>
+[Gpt(Layers = 2, DModel = 64, Heads = 4, Vocab = FewShotMappings.VocabularySize, Context = 22, Positions = PositionEncoding.Relative, RelativeBuckets = 64)]
 [Trainable(BatchSize = 64, SequenceLength = 22)]
 public partial class MappingGpt;
 
@@ -18,7 +18,7 @@ internal sealed class InContextRow : ZooRow
     private const int Pairs = 11;
     private const int Length = Pairs * FewShotMappings.PairLength;
     private const int Batch = 64;
-    private const int Steps = 7000;
+    private const int Steps = 6000;
     private const int Prompts = 4000;
 
     public override string Name => "incontext";
@@ -40,7 +40,7 @@ internal sealed class InContextRow : ZooRow
             context.Train("mappings", Steps, "tokens", Batch * Length, step =>
             {
                 // Prompts of few letters first, those that are asked for at last.
-                bool easy = step < (context.Steps ?? Steps) / 2;
+                bool easy = step < (context.Steps ?? Steps) * 2 / 5;
                 for (int row = 0; row < Batch; row++)
                 {
                     Span<int> tokens = inputs.AsSpan(row * Length, Length);
