@@ -12,8 +12,6 @@ public abstract class EncoderDecoderSession : DecodingSession
 {
     private readonly int _encode;
     private readonly int[] _sourceLengths;
-    private readonly int[] _padded;
-    private readonly bool _takesLength;
     private readonly int _heads;
     private readonly float[] _attended;
 
@@ -32,10 +30,8 @@ public abstract class EncoderDecoderSession : DecodingSession
         EntryInput source = layout.Entries[_encode].Inputs[0];
         SourceVocabularySize = source.Classes;
         SourceContextLength = source.Extents.Length == 0 ? source.Length : layout.Entries[_encode].MaximumCount;
-        _takesLength = layout.Entries[_encode].Inputs.Length > 1;
         ArgumentOutOfRangeException.ThrowIfNegativeOrZero(SourceVocabularySize);
         _sourceLengths = new int[Batch];
-        _padded = new int[_takesLength ? SourceContextLength : 0];
 
         // Behind the logits, the decoder hands out the weights of its attention, layer by layer.
         EntryOutput[] outputs = layout.Entries[layout.IndexOf(nameof(Decode))].Outputs;
@@ -85,21 +81,9 @@ public abstract class EncoderDecoderSession : DecodingSession
 
         RunChecks.TokenIds(source, SourceVocabularySize, nameof(source));
         Clear(row);
-        int length = source.Length;
-        if (_takesLength)
-        {
-            source.CopyTo(_padded);
-            _padded.AsSpan(length).Clear();
-            Stage<int>(_encode, 0, _padded);
-            Stage(_encode, 1, new ReadOnlySpan<int>(in length));
-        }
-        else
-        {
-            Stage(_encode, 0, source);
-        }
-
-        Run(_encode, _takesLength ? 1 : length, row);
-        _sourceLengths[row] = length;
+        Stage(_encode, 0, source);
+        Run(_encode, source.Length, row);
+        _sourceLengths[row] = source.Length;
     }
 
     /// <summary>The number of tokens of a sequence's source; 0 before one was encoded.</summary>

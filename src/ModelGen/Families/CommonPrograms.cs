@@ -77,11 +77,10 @@ internal static class CommonPrograms
         Input[] decoded = [tokens, .. lengths is null ? Array.Empty<Input>() : [lengths]];
         Func<ModelGraph> decode = Once(() => graphs.Decode(tokens, lengths));
         string[] outputs = ["logits", .. Enumerable.Range(0, sizes.AttentionLayers).Select(AttentionWeights)];
-        var source = new Input("source", TensorType.Int(Shape.Of(1, sizes.EncodesAnyLength ? Dim.Named("S", sourceContext) : sourceContext)), sizes.SourceVocabulary);
-        Input length = Lengths(1, sourceContext);
+        var source = new Input("source", TensorType.Int(Shape.Of(1, Dim.Named("S", sourceContext))), sizes.SourceVocabulary);
         var entries = new List<EntryPoint>
         {
-            new("Encode", EntryKind.Infer, sizes.EncodesAnyLength ? [source] : [source, length], [], Once(() => graphs.Encode(source, length))),
+            new("Encode", EntryKind.Infer, [source], [], Once(() => graphs.Encode(source))),
             new("Decode", EntryKind.Infer, decoded, outputs, decode) { Continues = true, EveryStep = sizes.AttentionLayers > 0 },
         };
         if (most > 1)
@@ -207,16 +206,13 @@ internal static class CommonPrograms
 /// <param name="DecodesWithLengths">Whether the decoder's graph takes the lengths of sources, as one with attention does.</param>
 internal sealed record EncoderDecoderSizes(int SourceVocabulary, int TargetVocabulary, int SourceContext, int TargetContext, bool DecodesWithLengths)
 {
-    /// <summary>Whether the encoder's graph takes as many tokens as a source has, and no length beside them; otherwise sources are padded to the most.</summary>
-    public bool EncodesAnyLength { get; init; }
-
     /// <summary>The layers whose weights of attention to the source each step of the decoder hands out (<see cref="CommonPrograms.AttentionWeights"/>), [B, heads, 1, S] each.</summary>
     public int AttentionLayers { get; init; }
 }
 
 /// <summary>The graphs of a family of models from one sequence of tokens to another.</summary>
 /// <param name="Encode">
-/// From one source i32 [1, S] and how many of its tokens count, i32 [1], to updates of the states that the decoder reads
+/// From one source i32 [1, S], all of whose tokens count, to updates of the states that the decoder reads
 /// (<see cref="CommonPrograms.Remember"/>). States are zero before.
 /// </param>
 /// <param name="Decode">
@@ -227,7 +223,7 @@ internal sealed record EncoderDecoderSizes(int SourceVocabulary, int TargetVocab
 /// From sources i32 [B, S], their lengths i32 [B], the targets shifted right behind the first token i32 [B, T], and the targets, −1 where none
 /// counts, to the loss.
 /// </param>
-internal sealed record EncoderDecoderGraphs(Func<Input, Input, ModelGraph> Encode, Func<Input, Input?, ModelGraph> Decode, Func<Input, Input, Input, Input, ModelGraph> Train);
+internal sealed record EncoderDecoderGraphs(Func<Input, ModelGraph> Encode, Func<Input, Input?, ModelGraph> Decode, Func<Input, Input, Input, Input, ModelGraph> Train);
 
 /// <summary>What a declaration asks a model of sequences to hand out of its inside, step by step.</summary>
 /// <param name="HiddenStates">The number of hidden states of a step.</param>

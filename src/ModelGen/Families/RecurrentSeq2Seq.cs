@@ -58,7 +58,7 @@ internal sealed class RecurrentSeq2Seq : IFamily
         RecurrentSeq2SeqOptions options = RecurrentSeq2SeqOptions.Of(spec);
         var sizes = new EncoderDecoderSizes(options.SourceVocabulary, options.TargetVocabulary, options.SourceContext, TargetContext: 0, DecodesWithLengths: options.Attention != RecurrentAttention.None) { AttentionLayers = options.AttentionWeights ? 1 : 0 };
         var graphs = new EncoderDecoderGraphs(
-            (source, lengths) => Encode(options, source, lengths),
+            source => Encode(options, source),
             (tokens, lengths) => Decode(options, tokens, lengths),
             (source, lengths, inputs, targets) => Train(options, source, lengths, inputs, targets));
         return CommonPrograms.EncoderDecoder(spec, sizes, graphs) with { Files = Files(options) };
@@ -78,10 +78,10 @@ internal sealed class RecurrentSeq2Seq : IFamily
 
     // ---------------------------------------------------------------- entry points
 
-    private static ModelGraph Encode(RecurrentSeq2SeqOptions options, Input source, Input lengths)
+    private static ModelGraph Encode(RecurrentSeq2SeqOptions options, Input source)
     {
         var b = new GraphBuilder();
-        Encoded encoded = Encoder(b, options, source, b.Add(lengths, lengths.InputName), BuildMode.Inference);
+        Encoded encoded = Encoder(b, options, source, lengths: null, BuildMode.Inference);
         for (int i = 0; i < encoded.Final.Length; i++)
         {
             b.UpdateState(options.States[i], encoded.Final[i]);
@@ -143,8 +143,11 @@ internal sealed class RecurrentSeq2Seq : IFamily
     /// <summary>What the decoder gives; the weights of its attention [B, .., T, S] only where they are asked for.</summary>
     private sealed record Decoded(Value Logits, Value[] Final, bool IsTimeMajor, Value? Weights);
 
-    /// <summary>An embedding and layers of cells over each source's own tokens; what each carries behind the last is what the decoder's begins with.</summary>
-    private static Encoded Encoder(GraphBuilder b, RecurrentSeq2SeqOptions options, Input source, Value lengths, BuildMode mode)
+    /// <summary>
+    /// An embedding and layers of cells over each source's own tokens, which are all of them where there are no lengths; what each carries behind the last is what
+    /// the decoder's begins with.
+    /// </summary>
+    private static Encoded Encoder(GraphBuilder b, RecurrentSeq2SeqOptions options, Input source, Value? lengths, BuildMode mode)
     {
         Value table = b.Parameter("encoder.embedding.weight", Shape.Of(options.SourceVocabulary, options.Embedding), Initializer.Uniform(0.1));
         Value x = b.Add(new Embedding(), "encoder.embedding", table, b.Add(new TransposeIndices(), "source.time_major", b.Add(source, source.InputName)));

@@ -64,9 +64,9 @@ internal sealed class Transformer : IFamily
     public ModelProgram Describe(ModelSpec spec)
     {
         TransformerOptions options = TransformerOptions.Of(spec);
-        var sizes = new EncoderDecoderSizes(options.SourceVocabulary, options.TargetVocabulary, options.SourceContext, options.Context, DecodesWithLengths: true) { EncodesAnyLength = true, AttentionLayers = options.AttentionWeights ? options.DecoderLayers : 0 };
+        var sizes = new EncoderDecoderSizes(options.SourceVocabulary, options.TargetVocabulary, options.SourceContext, options.Context, DecodesWithLengths: true) { AttentionLayers = options.AttentionWeights ? options.DecoderLayers : 0 };
         return CommonPrograms.EncoderDecoder(spec, sizes, new EncoderDecoderGraphs(
-            (source, _) => Encode(options, source),
+            source => Encode(options, source),
             (tokens, lengths) => Decode(options, tokens, lengths!),
             (source, lengths, inputs, targets) => Train(options, source, lengths, inputs, targets))) with
         { Files = Files(options) };

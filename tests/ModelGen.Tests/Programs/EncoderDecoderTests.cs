@@ -44,14 +44,20 @@ public sealed class EncoderDecoderTests
         return CommonPrograms.EncoderDecoder(spec, new EncoderDecoderSizes(SourceVocabulary, TargetVocabulary, SourceContext, TargetContext, DecodesWithLengths: true), new EncoderDecoderGraphs(Encode, Decode, Train));
     }
 
-    // The source's rows, and what a recurrence begins with: their sum, where they count.
-    private static (Value Rows, Value First) Encoder(GraphBuilder b, Input source, Input lengths)
+    // The source's rows, and what a recurrence begins with: their sum, where they count (everywhere without lengths).
+    private static (Value Rows, Value First) Encoder(GraphBuilder b, Input source, Input? lengths)
     {
         Value x = b.Add(new Embedding(), "encoder.embedding", Table(b, "encoder.embedding.weight", SourceVocabulary), b.Add(source, "source"));
         x = b.Add(new Tanh(), "encoder.rows", b.Linear("encoder.fc", x, Width, true, Initializer.Normal(0.3)));
-        Value counts = b.Add(new LengthMask(x.Shape[1].Maximum), "encoder.counts", b.Add(lengths, "sourceLengths"));
-        counts = b.Add(new Reshape(Shape.Of(x.Shape[0], x.Shape[1], 1)), "encoder.counts", counts);
-        Value sum = b.Add(new ColumnSum(Shape.Of(x.Shape[0], 1, Width)), "encoder.sum", b.Add(new Where(), "encoder.counted", counts, x, b.Add(new ModelGen.Compiler.Ops.Constant(0, Shape.Scalar), "zero")));
+        Value counted = x;
+        if (lengths is not null)
+        {
+            Value counts = b.Add(new LengthMask(x.Shape[1].Maximum), "encoder.counts", b.Add(lengths, "sourceLengths"));
+            counts = b.Add(new Reshape(Shape.Of(x.Shape[0], x.Shape[1], 1)), "encoder.counts", counts);
+            counted = b.Add(new Where(), "encoder.counted", counts, x, b.Add(new ModelGen.Compiler.Ops.Constant(0, Shape.Scalar), "zero"));
+        }
+
+        Value sum = b.Add(new ColumnSum(Shape.Of(x.Shape[0], 1, Width)), "encoder.sum", counted);
         return (x, b.Add(new Reshape(Shape.Of(x.Shape[0], Width)), "encoder.first", sum));
     }
 
@@ -59,10 +65,10 @@ public sealed class EncoderDecoderTests
 
     private static Value Keys(GraphBuilder b, string name, Value rows) => b.Linear("memory." + name, rows, Width, true, Initializer.Normal(0.3));
 
-    private static ModelGraph Encode(Input source, Input lengths)
+    private static ModelGraph Encode(Input source)
     {
         var b = new GraphBuilder();
-        (Value rows, Value first) = Encoder(b, source, lengths);
+        (Value rows, Value first) = Encoder(b, source, lengths: null);
         b.Remember("keys", Keys(b, "keys", rows), SourceContext);
         b.Remember("values", Keys(b, "values", rows), SourceContext);
         b.Remember("rows", rows, SourceContext);
@@ -182,6 +188,15 @@ public sealed class EncoderDecoderTests
             Assert.Equal(source.Length, session.SourceLength(0));
             Assert.Equal(target.Length, session.Position);
         }
+    }
+
+    [Fact]
+    public void A_source_is_encoded_in_as_many_steps_as_it_has_tokens()
+    {
+        ModelSpec spec = ProgramModel.Spec with { Arguments = [DeclaredArgument.Of("Hidden", 8), DeclaredArgument.Of("SourceVocab", 5), DeclaredArgument.Of("TargetVocab", 5), DeclaredArgument.Of("SourceContext", 7)] };
+        Input source = Assert.Single(new RecurrentSeq2Seq().Describe(spec).Entries.Single(e => e.Name == "Encode").Inputs);
+        Assert.False(source.Type.Shape[1].IsLiteral);
+        Assert.Equal(7, source.Type.Shape[1].Maximum);
     }
 
     [Fact]
