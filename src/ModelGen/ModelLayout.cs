@@ -64,6 +64,9 @@ internal sealed class ModelLayout
         return layout;
     }
 
+    /// <summary>What parameters, their gradients and states are called.</summary>
+    public IEnumerable<string> Names => [.. _weights.Keys, .. _gradients.Keys.Select(n => "d " + n), .. _states.Keys];
+
     public PlanBuffer Weight(string name) => _weights[name];
 
     public PlanBuffer Gradient(string name) => _gradients[name];
@@ -85,7 +88,7 @@ internal sealed class ModelLayout
         int sequences = shape[0].Maximum;
         if (!_statesOfSequences.TryGetValue((name, sequences), out PlanBuffer? buffer))
         {
-            buffer = new PlanBuffer(name, MemorySpace.State, one.Format, ((sequences - 1) * StatesApart(one.Format)) + one.Elements) { Offset = one.Offset };
+            buffer = new PlanBuffer(name, MemorySpace.State, one.Format, ((sequences - 1) * StatesApart(one.Format)) + one.Elements) { Offset = one.Offset, Columns = one.Columns };
             _statesOfSequences.Add((name, sequences), buffer);
         }
 
@@ -110,8 +113,8 @@ internal sealed class ModelLayout
         long elements = parameter.Shape.MaximumElements;
         long offset = format.Bytes(WeightElements);
         _parameters.Add(name, parameter);
-        _weights.Add(name, new PlanBuffer(name, MemorySpace.Weights, format, elements) { Offset = offset });
-        _gradients.Add(name, new PlanBuffer(name, MemorySpace.Gradients, format, elements) { Offset = offset });
+        _weights.Add(name, new PlanBuffer(name, MemorySpace.Weights, format, elements) { Offset = offset, Columns = parameter.Shape.Columns });
+        _gradients.Add(name, new PlanBuffer(name, MemorySpace.Gradients, format, elements) { Offset = offset, Columns = parameter.Shape.Columns });
         Parameters.Add((parameter, WeightElements));
         WeightElements += MemoryPlanner.Align(format.Bytes(elements)) / format.BlockBytes;
     }
@@ -122,7 +125,7 @@ internal sealed class ModelLayout
         {
             if (!_states.TryGetValue(name, out PlanBuffer? buffer))
             {
-                buffer = new PlanBuffer(name, MemorySpace.State, StorageFormat.Float32, shape.MaximumElements) { Offset = StateBytes };
+                buffer = new PlanBuffer(name, MemorySpace.State, StorageFormat.Float32, shape.MaximumElements) { Offset = StateBytes, Columns = shape.Columns };
                 _states.Add(name, buffer);
                 StateBytes += MemoryPlanner.Align(buffer.Bytes);
             }

@@ -8,6 +8,8 @@ namespace ModelGen.Compiler.Autodiff;
 /// <summary>What an operator's gradient rule works with: one node, its results' cotangents, and a builder for the answer.</summary>
 internal sealed class GradientContext(ReverseMode engine, Node node)
 {
+    private string _name = "d " + node.Name;
+
     public Node Node { get; } = node;
 
     public ReverseMode Engine => engine;
@@ -34,13 +36,19 @@ internal sealed class GradientContext(ReverseMode engine, Node node)
     {
         if (Needs(input))
         {
-            engine.Accumulate(Node.Inputs[input], SumTo(cotangent(), Input(input).Shape));
+            // What is computed for an input is called after it: before it is summed, after its rows.
+            string outer = _name, own = Node.Inputs[input].OwnName is { Length: > 0 } name ? "d " + name : outer;
+            _name = own != outer && Node.Op is ElementwiseOperator && !Node.Outputs[0].Shape.Equals(Input(input).Shape) ? own + ".rows" : own;
+            Value value = cotangent();
+            _name = own;
+            engine.Accumulate(Node.Inputs[input], SumTo(value, Input(input).Shape));
+            _name = outer;
         }
     }
 
-    public Value Add(Operator op, params Value[] inputs) => Builder.Add(op, "d " + Node.Name, inputs);
+    public Value Add(Operator op, params Value[] inputs) => Builder.Add(op, _name, inputs);
 
-    public Value[] AddAll(Operator op, params Value[] inputs) => Builder.AddMany(op, "d " + Node.Name, inputs);
+    public Value[] AddAll(Operator op, params Value[] inputs) => Builder.AddMany(op, _name, inputs);
 
     public Value Multiply(Value a, Value b) => Add(new Multiply(), a, b);
 

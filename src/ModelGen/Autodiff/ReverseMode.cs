@@ -39,7 +39,7 @@ internal sealed class ReverseMode(GraphBuilder builder, Func<Value, Value> forwa
     }
 
     /// <summary>The contributions to a value's cotangent, not yet added up, but with column ranges put together.</summary>
-    public IReadOnlyList<Value> Contributions(Value value) => _cotangents.TryGetValue(value, out List<Value>? list) ? Concatenate(list, value.Name) : [];
+    public IReadOnlyList<Value> Contributions(Value value) => _cotangents.TryGetValue(value, out List<Value>? list) ? Concatenate(list, value.OwnName) : [];
 
     /// <summary>A value's cotangent: its contributions added up, or zeros.</summary>
     public Value Cotangent(Value value)
@@ -51,7 +51,11 @@ internal sealed class ReverseMode(GraphBuilder builder, Func<Value, Value> forwa
 
         if (contributions.Count > 1 || contributions[0].Op is PadColumns)
         {
-            Value sum = Concatenate(contributions, value.Name).Aggregate((sum, term) => Builder.Add(new Add(), "d " + value.Name, sum, term));
+            // A sum of parts of one operation's gradient is part of it; another is the value's own, and none of that of the operation that asks for it first.
+            Origin? asking = Builder.Within;
+            Builder.Within = contributions.All(c => c.Node.Within is { } within && within.Equals(contributions[0].Node.Within)) ? contributions[0].Node.Within : new Origin("add", "d " + value.OwnName, [], IsGradient: true);
+            Value sum = Concatenate(contributions, value.OwnName).Aggregate((sum, term) => Builder.Add(new Add(), "d " + value.OwnName, sum, term));
+            Builder.Within = asking;
             contributions.Clear();
             contributions.Add(sum);
         }

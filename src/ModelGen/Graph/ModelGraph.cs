@@ -68,6 +68,9 @@ internal readonly record struct Value(Node Node, int Index)
 
     public string Name => Node.Name;
 
+    /// <summary>The node's name and, where it has several results, which of them it is.</summary>
+    public string OwnName => Op.ResultNames is { } names && names[Index].Length > 0 ? $"{Name}.{names[Index]}" : Name;
+
     public override string ToString() => Index == 0 ? $"%{Node.Id}" : $"%{Node.Id}.{Index}";
 }
 

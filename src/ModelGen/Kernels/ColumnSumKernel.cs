@@ -42,5 +42,5 @@ internal sealed class ColumnSumKernel(
     public override bool SumsOverRows => true;
 
     /// <summary>The same sums with other stores.</summary>
-    public ColumnSumKernel With(IReadOnlyList<Store> sums) => new(Name, Operands, Kept, Summed, RowNumber, Columns, sums, Flops, Bytes) { Origins = Origins };
+    public ColumnSumKernel With(IReadOnlyList<Store> sums) => new(Name, Operands, Kept, Summed, RowNumber, Columns, sums, Flops, Bytes) { Derivation = Derivation };
 }

@@ -1,6 +1,5 @@
 using System.Collections.Generic;
 using System.Linq;
-using ModelGen.Compiler.Graph;
 
 namespace ModelGen.Compiler.Kernels;
 
@@ -13,8 +12,8 @@ internal abstract class Kernel(string name, IReadOnlyList<KernelOperand> operand
     /// <summary>What the kernel computes, in the declaration's names.</summary>
     public string Name { get; } = name;
 
-    /// <summary>The operations that the kernel computes, or takes part in, in the graph's order: what readers know it by.</summary>
-    public IReadOnlyList<Origin> Origins { get; set; } = [];
+    /// <summary>What the kernel computes in the declaration's operations: what readers know it by.</summary>
+    public Derivation Derivation { get; set; } = Derivation.None;
 
     public IReadOnlyList<KernelOperand> Operands { get; } = operands;
 

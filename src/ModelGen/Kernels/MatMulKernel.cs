@@ -42,7 +42,7 @@ internal sealed class MatMulKernel(
 
     /// <summary>The same product with other stores.</summary>
     public MatMulKernel With(IReadOnlyList<Store> stores)
-        => new(Name, Operands, Form, Rows, Columns, Depth, stores, Flops, Bytes) { Axes = Axes, RowByRow = RowByRow, Origins = Origins };
+        => new(Name, Operands, Form, Rows, Columns, Depth, stores, Flops, Bytes) { Axes = Axes, RowByRow = RowByRow, Derivation = Derivation };
 
     public override IEnumerable<(int Read, int Written)> InPlaceCandidates
         => from store in Stores

@@ -25,6 +25,9 @@ internal sealed class PlanBuffer(string name, MemorySpace space, StorageFormat f
 
     public long Elements { get; } = elements;
 
+    /// <summary>Elements of one of its rows, where it is a matrix: what readers count its parts in. Nothing is decided by it.</summary>
+    public int Columns { get; init; }
+
     public long Bytes => Format.Bytes(Elements);
 
     /// <summary>Where the buffer starts in its space, in bytes: known at once for parameters and states, after planning in the arena.</summary>

@@ -27,6 +27,8 @@ internal sealed record Attention(int Heads, int KeyValueHeads, int HeadDim, doub
 
     public override string Mnemonic => "attention";
 
+    public override IReadOnlyList<string>? ResultNames => ["", "logsumexp"];
+
     public override string Attributes => string.Format(CultureInfo.InvariantCulture, "heads={0}/{1} d={2} scale={3:R}{4}{5}",
         Heads, KeyValueHeads, HeadDim, Scale, Range.Attributes, Bias is null ? "" : " " + Bias.Attributes);
 
@@ -90,6 +92,8 @@ internal sealed record AttentionGradient(Attention Of) : KernelOperator
     public const int Tensors = 6;
 
     public override string Mnemonic => "attention_gradient";
+
+    public override IReadOnlyList<string>? ResultNames => ["q", "k", "v", "bias"];
 
     public override string Attributes => Of.Attributes;
 

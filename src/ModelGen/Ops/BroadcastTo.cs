@@ -11,6 +11,8 @@ internal sealed record BroadcastTo(Shape Shape) : ElementwiseOperator
 {
     public override string Mnemonic => "broadcast";
 
+    public override string? Spell(IReadOnlyList<string> inputs) => inputs[0];
+
     public override int Arity => 1;
 
     public override Expr Express(IReadOnlyList<Expr> inputs) => inputs[0];

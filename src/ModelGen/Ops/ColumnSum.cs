@@ -14,6 +14,8 @@ internal sealed record ColumnSum(Shape Shape) : KernelOperator
 {
     public override string Mnemonic => "column_sum";
 
+    public override string? Spell(IReadOnlyList<string> inputs) => $"sum over rows of {inputs[0]}";
+
     public override Operator BindExtents(Func<Dim, Dim> bind) => this with { Shape = Shape.Select(bind) };
 
     public override IReadOnlyList<TensorType> Infer(IReadOnlyList<TensorType> inputs)
@@ -25,7 +27,7 @@ internal sealed record ColumnSum(Shape Shape) : KernelOperator
     }
 
     public override void Gradient(GradientContext context)
-        => context.Accumulate(0, context.Add(new BroadcastTo(context.Input(0).Shape), context.OutputCotangent(0)));
+        => context.Accumulate(0, () => context.Add(new BroadcastTo(context.Input(0).Shape), context.OutputCotangent(0)));
 
     public override long Flops(Node node) => node.Inputs[0].Shape.MaximumElements;
 }

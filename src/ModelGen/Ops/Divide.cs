@@ -9,6 +9,8 @@ internal sealed record Divide : ElementwiseOperator
 {
     public override string Mnemonic => "divide";
 
+    public override string? Spell(IReadOnlyList<string> inputs) => $"({inputs[0]} / {inputs[1]})";
+
     public override int Arity => 2;
 
     public override Expr Express(IReadOnlyList<Expr> inputs) => inputs[0] / inputs[1];

@@ -21,5 +21,5 @@ internal sealed record Dropout(double Probability, int Stream) : UnaryOperator
     public override Expr Express(Expr x)
         => Expr.Select(Comparison.GreaterThanOrEqual, new UniformExpr(Stream), Probability, x * (1 / (1 - Probability)), 0.0);
 
-    public override void Gradient(GradientContext context) => context.Accumulate(0, context.Add(this, context.OutputCotangent(0)));
+    public override void Gradient(GradientContext context) => context.Accumulate(0, () => context.Add(this, context.OutputCotangent(0)));
 }

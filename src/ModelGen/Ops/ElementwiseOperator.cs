@@ -38,13 +38,15 @@ internal abstract record UnaryOperator : ElementwiseOperator
     public override Expr Express(IReadOnlyList<Expr> inputs) => Express(inputs[0]);
 
     public override void Gradient(GradientContext context)
-        => context.Accumulate(0, context.Multiply(context.OutputCotangent(0), context.Add(new Derivative(this), context.Input(0))));
+        => context.Accumulate(0, () => context.Multiply(context.OutputCotangent(0), context.Builder.Add(new Derivative(this), context.Node.Name + ".derivative", context.Input(0))));
 }
 
 /// <summary>The derivative of a unary operator at its input, derived from the operator's expression.</summary>
 internal sealed record Derivative(UnaryOperator Of) : UnaryOperator
 {
     public override string Mnemonic => "derivative";
+
+    public override string? Spell(IReadOnlyList<string> inputs) => Of.Spell(inputs) is null ? $"{Of.Mnemonic}'({inputs[0]})" : null;
 
     public override string Attributes => Of.Attributes.Length == 0 ? Of.Mnemonic : Of.Mnemonic + " " + Of.Attributes;
 

@@ -21,6 +21,12 @@ internal abstract record Operator
     /// <summary>The attributes as the graph printer shows them.</summary>
     public virtual string Attributes => "";
 
+    /// <summary>What several results are called behind the node's name, empty for the node's name alone; null where there is one.</summary>
+    public virtual IReadOnlyList<string>? ResultNames => null;
+
+    /// <summary>The operation in the mathematical notation of its inputs' names; null where it is written as a function of them.</summary>
+    public virtual string? Spell(IReadOnlyList<string> inputs) => null;
+
     /// <summary>The shape rule: the types of the results for inputs of these types.</summary>
     public abstract IReadOnlyList<TensorType> Infer(IReadOnlyList<TensorType> inputs);
 

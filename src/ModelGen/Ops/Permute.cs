@@ -20,5 +20,5 @@ internal sealed record Permute(EquatableArray<int> Axes) : ViewOperator
     }
 
     public override void Gradient(GradientContext context)
-        => context.Accumulate(0, context.Add(new Permute(new EquatableArray<int>([.. Enumerable.Range(0, Axes.Count).OrderBy(i => Axes[i])])), context.OutputCotangent(0)));
+        => context.Accumulate(0, () => context.Add(new Permute(new EquatableArray<int>([.. Enumerable.Range(0, Axes.Count).OrderBy(i => Axes[i])])), context.OutputCotangent(0)));
 }

@@ -24,7 +24,7 @@ internal sealed record RowSum : RowReduction
     public override string Mnemonic => "row_sum";
 
     public override void Gradient(GradientContext context)
-        => context.Accumulate(0, context.Add(new BroadcastTo(context.Input(0).Shape), context.OutputCotangent(0)));
+        => context.Accumulate(0, () => context.Add(new BroadcastTo(context.Input(0).Shape), context.OutputCotangent(0)));
 }
 
 /// <summary>The largest element of each row. It has no gradient: softmax uses it as a shift, which cancels.</summary>

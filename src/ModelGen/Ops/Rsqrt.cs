@@ -16,6 +16,6 @@ internal sealed record Rsqrt(double Epsilon) : UnaryOperator
     public override void Gradient(GradientContext context)
     {
         var y = context.Output(0);
-        context.Accumulate(0, context.Scale(context.Multiply(context.OutputCotangent(0), context.Multiply(y, context.Multiply(y, y))), -0.5));
+        context.Accumulate(0, () => context.Scale(context.Multiply(context.OutputCotangent(0), context.Multiply(y, context.Multiply(y, y))), -0.5));
     }
 }

@@ -21,6 +21,9 @@ internal sealed record Scan(ModelGraph Body, Dim Extent, bool Reverse, int Carri
 
     public override string Attributes => string.Format(CultureInfo.InvariantCulture, "{0}{1} carries={2} sequences={3}", Extent, Reverse ? " reverse" : "", Carries, Sequences);
 
+    public override IReadOnlyList<string>? ResultNames
+        => [.. Body.Outputs.Take(Carries).SelectMany(o => new[] { o.Name + ".before", o.Name, o.Name + ".final" }), .. Body.Outputs.Skip(Carries).Select(o => o.Value.Name.Length > 0 ? o.Value.Name.Substring(o.Value.Name.LastIndexOf('.') + 1) : o.Name)];
+
     public int OutputSequences => Body.Outputs.Count - Carries;
 
     public static int Before(int carry) => 3 * carry;
@@ -235,7 +238,7 @@ internal sealed record Scan(ModelGraph Body, Dim Extent, bool Reverse, int Carri
 
         for (int i = 0; i < results.Count; i++)
         {
-            body.Output((i < carries.Length ? "carry" : "y") + i.ToString(CultureInfo.InvariantCulture), results[i]);
+            body.Output(i < carries.Length ? Body.Outputs[carries[i]].Name : "y" + i.ToString(CultureInfo.InvariantCulture), results[i]);
         }
 
         var scan = new Scan(body.Build(), Extent, !Reverse, carries.Length, sequences.Count);
@@ -259,7 +262,7 @@ internal sealed record Scan(ModelGraph Body, Dim Extent, bool Reverse, int Carri
                 BodyInput b => throw new GraphException($"{node}: the gradient of an invariant contracts the invariant {b.Number} over time"),
                 _ => outputs[scan.Sequence(OutputOf(value) - carries.Length)],
             };
-            context.Accumulate(input, ContractsRows(contribution.Op)
+            context.Accumulate(input, () => ContractsRows(contribution.Op)
                 ? context.Add(contribution.Op, contribution.Node.Inputs.Select(Outside).ToArray())
                 : context.Add(new ColumnSum(contribution.Shape), Outside(contribution)));
         }

@@ -28,5 +28,5 @@ internal sealed record SelectColumn(int Columns) : ElementwiseOperator
     }
 
     public override void Gradient(GradientContext context)
-        => context.Accumulate(0, context.Add(this, context.OutputCotangent(0), context.Input(1)));
+        => context.Accumulate(0, () => context.Add(this, context.OutputCotangent(0), context.Input(1)));
 }

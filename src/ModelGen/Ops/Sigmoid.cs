@@ -1,4 +1,5 @@
 using ModelGen.Compiler.Autodiff;
+using ModelGen.Compiler.Graph;
 using ModelGen.Compiler.Kernels;
 
 namespace ModelGen.Compiler.Ops;
@@ -12,7 +13,10 @@ internal sealed record Sigmoid : UnaryOperator
 
     public override void Gradient(GradientContext context)
     {
-        var dy = context.Multiply(context.OutputCotangent(0), context.Output(0));
-        context.Accumulate(0, context.Add(new Subtract(), dy, context.Multiply(dy, context.Output(0))));
+        context.Accumulate(0, () =>
+        {
+            Value dy = context.Multiply(context.OutputCotangent(0), context.Output(0));
+            return context.Add(new Subtract(), dy, context.Multiply(dy, context.Output(0)));
+        });
     }
 }

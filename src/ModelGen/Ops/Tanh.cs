@@ -14,6 +14,6 @@ internal sealed record Tanh : UnaryOperator
     {
         var d = context.OutputCotangent(0);
         var y = context.Output(0);
-        context.Accumulate(0, context.Add(new Subtract(), d, context.Multiply(d, context.Multiply(y, y))));
+        context.Accumulate(0, () => context.Add(new Subtract(), d, context.Multiply(d, context.Builder.Add(new Multiply(), context.Node.Name + ".squared", y, y))));
     }
 }

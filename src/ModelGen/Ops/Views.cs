@@ -21,7 +21,7 @@ internal sealed record Reshape(Shape Shape) : ViewOperator
     }
 
     public override void Gradient(GradientContext context)
-        => context.Accumulate(0, context.Add(new Reshape(context.Input(0).Shape), context.OutputCotangent(0)));
+        => context.Accumulate(0, () => context.Add(new Reshape(context.Input(0).Shape), context.OutputCotangent(0)));
 }
 
 /// <summary><c>Length</c> columns from column <c>Offset</c> on.</summary>
@@ -40,7 +40,7 @@ internal sealed record SliceColumns(int Offset, int Length) : ViewOperator
     }
 
     public override void Gradient(GradientContext context)
-        => context.Accumulate(0, context.Add(new PadColumns(Offset, context.Input(0).Shape.Columns), context.OutputCotangent(0)));
+        => context.Accumulate(0, () => context.Add(new PadColumns(Offset, context.Input(0).Shape.Columns), context.OutputCotangent(0)));
 }
 
 /// <summary>
@@ -75,7 +75,7 @@ internal sealed record ConcatColumns : KernelOperator
         for (int i = 0; i < context.Node.Inputs.Count; i++)
         {
             int columns = context.Input(i).Shape.Columns;
-            context.Accumulate(i, context.Add(new SliceColumns(offset, columns), context.OutputCotangent(0)));
+            context.Accumulate(i, () => context.Add(new SliceColumns(offset, columns), context.OutputCotangent(0)));
             offset += columns;
         }
     }
@@ -101,7 +101,7 @@ internal sealed record SelectRow(int Row) : ViewOperator
     public override void Gradient(GradientContext context)
     {
         Shape from = context.Input(0).Shape;
-        context.Accumulate(0, context.Add(new Reshape(from), context.Add(new PadColumns(Row * from.Columns, from[-2].Maximum * from.Columns), context.OutputCotangent(0))));
+        context.Accumulate(0, () => context.Add(new Reshape(from), context.Add(new PadColumns(Row * from.Columns, from[-2].Maximum * from.Columns), context.OutputCotangent(0))));
     }
 }
 
@@ -122,7 +122,7 @@ internal sealed record RowsAtPosition(Dim Time) : ViewOperator
     }
 
     public override void Gradient(GradientContext context)
-        => context.Accumulate(0, context.Add(new PadRows(context.Input(0).Shape[0].Maximum), context.OutputCotangent(0)));
+        => context.Accumulate(0, () => context.Add(new PadRows(context.Input(0).Shape[0].Maximum), context.OutputCotangent(0)));
 }
 
 /// <summary><c>Length</c> rows of a matrix, or elements of a vector, from row <c>Offset</c> on.</summary>
@@ -139,7 +139,7 @@ internal sealed record SliceRows(int Offset, int Length) : ViewOperator
     }
 
     public override void Gradient(GradientContext context)
-        => context.Accumulate(0, context.Add(new PadRows(context.Input(0).Shape[0].Maximum, Offset), context.OutputCotangent(0)));
+        => context.Accumulate(0, () => context.Add(new PadRows(context.Input(0).Shape[0].Maximum, Offset), context.OutputCotangent(0)));
 }
 
 /// <summary>The input as the rows from <c>Offset</c> on of a taller tensor [<c>Rows</c>, C] that is zero above and below.</summary>

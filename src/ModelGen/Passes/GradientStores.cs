@@ -62,7 +62,10 @@ internal static class GradientStores
     {
         int columns = checked((int)buffer.Elements);
         var operand = new KernelOperand("gradient", new View(buffer, 0), Access.Matrix(columns, buffer.Format), true);
-        return new RowKernel(buffer.Name + ".zeros", [operand], [RowExtent.Literal(1)], columns, [new RowPhase([], [new Store(0, 0.0, StoreMode.AddWhenAccumulating)])], 0, buffer.Bytes);
+        return new RowKernel(buffer.Name + ".zeros", [operand], [RowExtent.Literal(1)], columns, [new RowPhase([], [new Store(0, 0.0, StoreMode.AddWhenAccumulating)])], 0, buffer.Bytes)
+        {
+            Derivation = Derivations.OfCopy(buffer.Name, null, 0),
+        };
     }
 
     private static Kernel WithModes(Kernel kernel, HashSet<PlanBuffer> meeting, HashSet<PlanBuffer> begun)
@@ -77,10 +80,10 @@ internal static class GradientStores
         Store[] Modes(IEnumerable<Store> stores) => stores.Select(s => s with { Mode = Mode(s.Operand, s.Mode) }).ToArray();
         return kernel switch
         {
-            RowKernel k => new RowKernel(k.Name, k.Operands, k.Axes, k.Columns, k.Phases.Select(p => p with { Stores = Modes(p.Stores) }).ToArray(), k.Flops, k.Bytes) { Origins = k.Origins },
+            RowKernel k => new RowKernel(k.Name, k.Operands, k.Axes, k.Columns, k.Phases.Select(p => p with { Stores = Modes(p.Stores) }).ToArray(), k.Flops, k.Bytes) { Derivation = k.Derivation },
             MatMulKernel k => k.With(Modes(k.Stores)),
             ColumnSumKernel k => k.With(Modes(k.Sums)),
-            EmbeddingGradientKernel k => new EmbeddingGradientKernel(k.Name, k.Operands, k.Rows, k.Columns, k.TableRows, Mode(2, k.Mode), k.Bytes) { Origins = k.Origins },
+            EmbeddingGradientKernel k => new EmbeddingGradientKernel(k.Name, k.Operands, k.Rows, k.Columns, k.TableRows, Mode(2, k.Mode), k.Bytes) { Derivation = k.Derivation },
             _ => throw new GraphException($"{kernel.Name}: a {kernel.GetType().Name} does not write gradients"),
         };
     }

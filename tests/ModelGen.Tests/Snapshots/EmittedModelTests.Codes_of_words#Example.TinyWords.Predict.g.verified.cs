@@ -34,19 +34,19 @@ unsafe partial class Kernels<V>
     {
       // codes = embedding(encoder.weight, context)  [4·B, 3]
       Embedding_4Nx3(w + W.encoder_weight, (int*)(a + A.context), a + A.codes, context.Count, worker);
-      // mean.mask = length_mask(lengths); mean.length = affine(row_sum(mask))  [B, 4]
+      // mean.mask = length_mask(lengths); mean.length = row_sum(mean.mask) + 1E-30  [B, 4]
       LengthMaskRowSumAffine_Nx4((int*)(a + A.lengths), a + A.mean_mask, a + A.mean_length, context.Count, worker);
     }
 
     worker.Barrier();
 
-    // mean.sums = column_sum(present)  [B, 3]
+    // mean.sums = sum over rows of (codes * mean.mask)  [B, 3]
     ColumnSum_4Nx3_N(a + A.codes, a + A.mean_mask, a + A.mean_sums, context.Count, worker);
     worker.Barrier();
 
     if (worker.Index == 0)
     {
-      // mean = divide(sum, length)  [B, 3]
+      // mean = mean.sums / mean.length  [B, 3]
       Divide_Nx3(a + A.mean_sums, a + A.mean_length, a + A.mean, context.Count, worker);
     }
 

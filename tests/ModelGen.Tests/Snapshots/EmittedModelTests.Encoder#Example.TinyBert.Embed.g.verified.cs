@@ -32,35 +32,40 @@ unsafe partial class Kernels<V>
 
     if (worker.Index == 0)
     {
-      // embeddings.word_embeddings = embedding(tokens)  [B·T, 8]
+      // embeddings.word_embeddings = embedding(embeddings.word_embeddings.weight, tokens)  [B·T, 8]
       Embedding_Nx8(w + W.embeddings_word_embeddings_weight, (int*)(a + A.tokens), a + A.embeddings_word_embeddings, context.Count, context.Counts[1], worker);
-      // embeddings.token_type_embeddings = embedding(segments)  [B·T, 8]
+      // embeddings.token_type_embeddings = embedding(embeddings.token_type_embeddings.weight, segments)  [B·T, 8]
       Embedding_Nx8(w + W.embeddings_token_type_embeddings_weight, (int*)(a + A.segments), a + A.embeddings_token_type_embeddings, context.Count, context.Counts[1], worker);
-      // embeddings.LayerNorm = layer_norm(word_embeddings + token_type_embeddings)  [B·T, 8]
+      // embeddings.LayerNorm = layer_norm((embeddings.word_embeddings + embeddings.token_type_embeddings) +
+      //     embeddings.position_embeddings.weight[position..], embeddings.LayerNorm.weight, embeddings.LayerNorm.bias)  [B·T, 8]
       AddLayerNorm_Nx8(a + A.embeddings_word_embeddings, a + A.embeddings_token_type_embeddings, w + W.embeddings_position_embeddings_weight + (long)context.Position * 8, w + W.embeddings_LayerNorm_weight, w + W.embeddings_LayerNorm_bias, a + A.embeddings_LayerNorm, context.Count, context.Counts[1], worker);
-      // encoder.layer.0.attention.self.query = matmul(embeddings.LayerNorm, weight) + bias  [B·T, 8]
+
+      // ---- encoder.layer.0 ----
+      // attention.self.query = matmul(embeddings.LayerNorm, attention.self.query.weight) + attention.self.query.bias  [B·T, 8]
       LinearBias_Nx8x8(a + A.embeddings_LayerNorm, w + W.encoder_layer0_attention_self_query_weight, w + W.encoder_layer0_attention_self_query_bias, a + A.encoder_layer0_attention_self_query, context.Count, context.Counts[1], worker);
-      // encoder.layer.0.attention.self.key = matmul(embeddings.LayerNorm, weight) + bias  [B·T, 8]
+      // attention.self.key = matmul(embeddings.LayerNorm, attention.self.key.weight) + attention.self.key.bias  [B·T, 8]
       LinearBias_Nx8x8(a + A.embeddings_LayerNorm, w + W.encoder_layer0_attention_self_key_weight, w + W.encoder_layer0_attention_self_key_bias, a + A.encoder_layer0_attention_self_key, context.Count, context.Counts[1], worker);
-      // encoder.layer.0.attention.self.value = matmul(embeddings.LayerNorm, weight) + bias  [B·T, 8]
+      // attention.self.value = matmul(embeddings.LayerNorm, attention.self.value.weight) + attention.self.value.bias  [B·T, 8]
       LinearBias_Nx8x8(a + A.embeddings_LayerNorm, w + W.encoder_layer0_attention_self_value_weight, w + W.encoder_layer0_attention_self_value_bias, a + A.encoder_layer0_attention_self_value, context.Count, context.Counts[1], worker);
-      // encoder.layer.0.attention.self = attention(lengths)  [B, T, 8]
+      // attention.self = attention(attention.self.query, attention.self.key, attention.self.value, lengths)  [B, T, 8]
       Attention_NxN_2x4(a + A.encoder_layer0_attention_self_query, a + A.encoder_layer0_attention_self_key, a + A.encoder_layer0_attention_self_value, a + A.encoder_layer0_attention_self, (int*)(a + A.lengths), context.Count, context.Counts[1], worker);
-      // encoder.layer.0.attention.output.residual = embeddings.LayerNorm + (matmul(encoder.layer.0.attention.self, weight) + bias)  [B·T, 8]
+      // attention.output.residual = embeddings.LayerNorm + (matmul(attention.self, attention.output.dense.weight) + attention.output.dense.bias)  [B·T, 8]
       LinearBiasAdd_Nx8x8(a + A.encoder_layer0_attention_self, w + W.encoder_layer0_attention_output_dense_weight, a + A.embeddings_LayerNorm, w + W.encoder_layer0_attention_output_dense_bias, a + A.encoder_layer0_attention_output_residual, context.Count, context.Counts[1], worker);
-      // encoder.layer.0.attention.output.LayerNorm = layer_norm(residual)  [B·T, 8]
+      // attention.output.LayerNorm = layer_norm(attention.output.residual, attention.output.LayerNorm.weight, attention.output.LayerNorm.bias)  [B·T, 8]
       LayerNorm_Nx8(a + A.encoder_layer0_attention_output_residual, w + W.encoder_layer0_attention_output_LayerNorm_weight, w + W.encoder_layer0_attention_output_LayerNorm_bias, a + A.encoder_layer0_attention_output_LayerNorm, context.Count, context.Counts[1], worker);
-      // encoder.layer.0.intermediate.act = gelu(matmul(encoder.layer.0.attention.output.LayerNorm, weight) + bias)  [B·T, 32]
+      // intermediate.act = gelu(matmul(attention.output.LayerNorm, intermediate.dense.weight) + intermediate.dense.bias)  [B·T, 32]
       LinearBiasGelu_Nx8x32(a + A.encoder_layer0_attention_output_LayerNorm, w + W.encoder_layer0_intermediate_dense_weight, w + W.encoder_layer0_intermediate_dense_bias, a + A.encoder_layer0_intermediate_act, context.Count, context.Counts[1], worker);
-      // encoder.layer.0.output.residual = encoder.layer.0.attention.output.LayerNorm + (matmul(encoder.layer.0.intermediate.act, weight) + bias)  [B·T, 8]
+      // output.residual = attention.output.LayerNorm + (matmul(intermediate.act, output.dense.weight) + output.dense.bias)  [B·T, 8]
       LinearBiasAdd_Nx32x8(a + A.encoder_layer0_intermediate_act, w + W.encoder_layer0_output_dense_weight, a + A.encoder_layer0_attention_output_LayerNorm, w + W.encoder_layer0_output_dense_bias, a + A.encoder_layer0_output_residual, context.Count, context.Counts[1], worker);
-      // encoder.layer.0.output.LayerNorm = layer_norm(residual)  [B·T, 8]
+      // output.LayerNorm = layer_norm(output.residual, output.LayerNorm.weight, output.LayerNorm.bias)  [B·T, 8]
       LayerNorm_Nx8(a + A.encoder_layer0_output_residual, w + W.encoder_layer0_output_LayerNorm_weight, w + W.encoder_layer0_output_LayerNorm_bias, a + A.encoder_layer0_output_LayerNorm, context.Count, context.Counts[1], worker);
+
+      // ---- bert ----
       // mean.query = 0  [B, 8]
       Fill_Nx8(a + A.mean_query, context.Count, worker);
-      // mean = attention(encoder.layer.0.output.LayerNorm, encoder.layer.0.output.LayerNorm, lengths)  [B, 1, 8]
+      // mean = attention(mean.query, encoder.layer.0.output.LayerNorm, encoder.layer.0.output.LayerNorm, lengths)  [B, 1, 8]
       Attention_Nx1_2x4(a + A.mean_query, a + A.encoder_layer0_output_LayerNorm, a + A.encoder_layer0_output_LayerNorm, a + A.mean, (int*)(a + A.lengths), context.Count, context.Counts[1], worker);
-      // normalized = multiply(mean)  [B, 8]
+      // normalized = mean * rsqrt(row_sum(mean * mean))  [B, 8]
       MultiplyRowSumRsqrt_Nx8(a + A.mean, a + A.normalized, context.Count, worker);
     }
 

@@ -34,27 +34,31 @@ unsafe partial class Kernels<V>
 
     if (worker.Index == 0)
     {
-      // wte = embedding(tokens)  [T, 8]
+      // wte = embedding(wte.weight, tokens)  [T, 8]
       Embedding_Nx8(w + W.wte_weight, (int*)(a + A.tokens), a + A.wte, context.Count, worker);
-      // embeddings = wte + wpe; h.0.ln_1 = layer_norm(embeddings)  [T, 8]
+      // embeddings = wte + wpe.weight[position..]; h.0.ln_1 = layer_norm(embeddings, h.0.ln_1.weight, h.0.ln_1.bias)  [T, 8]
       AddLayerNorm_Nx8(a + A.wte, w + W.wpe_weight + (long)context.Position * 8, w + W.h0_ln_1_weight, w + W.h0_ln_1_bias, a + A.embeddings, a + A.h0_ln_1, context.Count, worker);
-      // h.0.attn.c_attn = matmul(h.0.ln_1, weight) + bias  [T, 24]
+
+      // ---- h.0 ----
+      // attn.c_attn = matmul(ln_1, attn.c_attn.weight) + attn.c_attn.bias  [T, 24]
       LinearBias_Nx8x24(a + A.h0_ln_1, w + W.h0_attn_c_attn_weight, w + W.h0_attn_c_attn_bias, a + A.h0_attn_c_attn, context.Count, worker);
-      // h.0.attn.key_cache = h.0.attn.c_attn[8..16]  [T, 8]
+      // attn.key_cache[position..] = attn.c_attn[.., 8..16]  [T, 8]
       Copy_Nx8(a + A.h0_attn_c_attn + 8, s + S.h0_attn_key_cache + (long)context.Position * 8, context.Count, worker);
-      // h.0.attn.value_cache = h.0.attn.c_attn[16..24]  [T, 8]
+      // attn.value_cache[position..] = attn.c_attn[.., 16..24]  [T, 8]
       Copy_Nx8(a + A.h0_attn_c_attn + 16, s + S.h0_attn_value_cache + (long)context.Position * 8, context.Count, worker);
-      // h.0.attn = attention(q, key_cache, value_cache)  [1, T, 8]
+      // attn = attention(q: attn.c_attn[.., 0..8], attn.key_cache, attn.value_cache)  [1, T, 8]
       Attention_1xN_2x4(a + A.h0_attn_c_attn, s + S.h0_attn_key_cache, s + S.h0_attn_value_cache, a + A.h0_attn, context.Count, context.Position, worker);
-      // h.0.attn.residual = residual + (matmul(product, weight) + bias)  [8]
+      // attn.residual = embeddings[last] + (matmul(attn[last], attn.c_proj.weight) + attn.c_proj.bias)  [8]
       LinearBiasAdd_1x8x8(a + A.h0_attn + (context.Count - 1L) * 8, w + W.h0_attn_c_proj_weight, a + A.embeddings + (context.Count - 1L) * 8, w + W.h0_attn_c_proj_bias, a + A.h0_attn_residual, worker);
-      // h.0.ln_2 = layer_norm(h.0.attn.residual)  [8]
+      // ln_2 = layer_norm(attn.residual, ln_2.weight, ln_2.bias)  [8]
       LayerNorm_1x8(a + A.h0_attn_residual, w + W.h0_ln_2_weight, w + W.h0_ln_2_bias, a + A.h0_ln_2, worker);
-      // h.0.mlp.act = gelu_tanh(matmul(h.0.ln_2, weight) + bias)  [32]
+      // mlp.act = gelu_tanh(matmul(ln_2, mlp.c_fc.weight) + mlp.c_fc.bias)  [32]
       LinearBiasGeluTanh_1x8x32(a + A.h0_ln_2, w + W.h0_mlp_c_fc_weight, w + W.h0_mlp_c_fc_bias, a + A.h0_mlp_act, worker);
-      // h.0.mlp.residual = h.0.attn.residual + (matmul(h.0.mlp.act, weight) + bias)  [8]
+      // mlp.residual = attn.residual + (matmul(mlp.act, mlp.c_proj.weight) + mlp.c_proj.bias)  [8]
       LinearBiasAdd_1x32x8(a + A.h0_mlp_act, w + W.h0_mlp_c_proj_weight, a + A.h0_attn_residual, w + W.h0_mlp_c_proj_bias, a + A.h0_mlp_residual, worker);
-      // ln_f = layer_norm(h.0.mlp.residual)  [8]
+
+      // ---- transformer ----
+      // ln_f = layer_norm(h.0.mlp.residual, ln_f.weight, ln_f.bias)  [8]
       LayerNorm_1x8(a + A.h0_mlp_residual, w + W.ln_f_weight, w + W.ln_f_bias, a + A.ln_f, worker);
       // lm_head = matmul(ln_f, wte.weight)  [11]
       Linear_1x8x11(a + A.ln_f, w + W.wte_weight, a + A.lm_head, worker);

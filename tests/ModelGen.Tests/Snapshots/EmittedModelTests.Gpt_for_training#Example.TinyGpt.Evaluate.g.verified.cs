@@ -32,23 +32,27 @@ unsafe partial class Kernels<V>
 
     if (worker.Index == 0)
     {
-      // wte = embedding(tokens)  [8, 8]
+      // wte = embedding(wte.weight, tokens)  [8, 8]
       Embedding_8x8(w + W.wte_weight, (int*)(a + A.tokens), a + A.wte, worker);
-      // h.0.ln_1 = layer_norm(wte + wpe)  [8, 8]
+
+      // ---- h.0 ----
+      // ln_1 = layer_norm(wte + wpe.weight[0..4], ln_1.weight, ln_1.bias)  [8, 8]
       AddLayerNorm_8x8(a + A.wte, w + W.wpe_weight, w + W.h0_ln_1_weight, w + W.h0_ln_1_bias, a + A.h0_ln_1, worker);
-      // h.0.attn.c_attn = matmul(h.0.ln_1, weight) + bias  [8, 24]
+      // attn.c_attn = matmul(ln_1, attn.c_attn.weight) + attn.c_attn.bias  [8, 24]
       LinearBias_8x8x24(a + A.h0_ln_1, w + W.h0_attn_c_attn_weight, w + W.h0_attn_c_attn_bias, a + A.h0_attn_c_attn, worker);
-      // h.0.attn = attention(q, k, v)  [2, 4, 8]
+      // attn = attention(q: attn.c_attn[.., 0..8], k: attn.c_attn[.., 8..16], v: attn.c_attn[.., 16..24])  [2, 4, 8]
       Attention_2x4_2x4_without_logsumexp(a + A.h0_attn_c_attn, a + A.h0_attn_c_attn + 8, a + A.h0_attn_c_attn + 16, a + A.h0_attn, worker);
-      // h.0.attn.residual = embeddings + (matmul(h.0.attn, weight) + bias)  [8, 8]
+      // attn.residual = (wte + wpe.weight[0..4]) + (matmul(attn, attn.c_proj.weight) + attn.c_proj.bias)  [8, 8]
       LinearBiasAdd_8x8x8(a + A.h0_attn, w + W.h0_attn_c_proj_weight, a + A.wte, w + W.wpe_weight, w + W.h0_attn_c_proj_bias, a + A.h0_attn_residual, worker);
-      // h.0.ln_2 = layer_norm(h.0.attn.residual)  [8, 8]
+      // ln_2 = layer_norm(attn.residual, ln_2.weight, ln_2.bias)  [8, 8]
       LayerNorm_8x8(a + A.h0_attn_residual, w + W.h0_ln_2_weight, w + W.h0_ln_2_bias, a + A.h0_ln_2, worker);
-      // h.0.mlp.act = gelu_tanh(matmul(h.0.ln_2, weight) + bias)  [8, 32]
+      // mlp.act = gelu_tanh(matmul(ln_2, mlp.c_fc.weight) + mlp.c_fc.bias)  [8, 32]
       LinearBiasGeluTanh_8x8x32(a + A.h0_ln_2, w + W.h0_mlp_c_fc_weight, w + W.h0_mlp_c_fc_bias, a + A.h0_mlp_act, worker);
-      // h.0.mlp.residual = h.0.attn.residual + (matmul(h.0.mlp.act, weight) + bias)  [8, 8]
+      // mlp.residual = attn.residual + (matmul(mlp.act, mlp.c_proj.weight) + mlp.c_proj.bias)  [8, 8]
       LinearBiasAdd_8x32x8(a + A.h0_mlp_act, w + W.h0_mlp_c_proj_weight, a + A.h0_attn_residual, w + W.h0_mlp_c_proj_bias, a + A.h0_mlp_residual, worker);
-      // ln_f = layer_norm(h.0.mlp.residual)  [8, 8]
+
+      // ---- transformer ----
+      // ln_f = layer_norm(h.0.mlp.residual, ln_f.weight, ln_f.bias)  [8, 8]
       LayerNorm_8x8(a + A.h0_mlp_residual, w + W.ln_f_weight, w + W.ln_f_bias, a + A.ln_f, worker);
       // lm_head = matmul(ln_f, wte.weight)  [8, 11]
       Linear_8x8x11(a + A.ln_f, w + W.wte_weight, a + A.lm_head, worker);

@@ -33,85 +33,94 @@ unsafe partial class Kernels<V>
 
     if (worker.Index == 0)
     {
-      // wte = embedding(tokens)  [8, 8]
+      // wte = embedding(wte.weight, tokens)  [8, 8]
       Embedding_8x8(w + W.wte_weight, (int*)(a + A.tokens), a + A.wte, worker);
-      // d loss = gradient_scale * loss_normalizer
-      Fill_1x1(a + A.d_loss, context.LossNormalizer, context.GradientScale, worker);
-      // h.0.ln_1 = layer_norm(wte + wpe)  [8, 8]
-      AddLayerNormWithGradient_8x8(a + A.wte, w + W.wpe_weight, w + W.h0_ln_1_weight, w + W.h0_ln_1_bias, a + A.h0_ln_1_mean, a + A.h0_ln_1_rstd, a + A.h0_ln_1, a + A.d_h0_ln_1_rstd, worker);
-      // h.0.attn.c_attn = matmul(h.0.ln_1, weight) + bias  [8, 24]
+      // d loss.sum = gradient_scale * loss_normalizer
+      Fill_1x1(a + A.d_loss_sum, context.LossNormalizer, context.GradientScale, worker);
+
+      // ---- h.0 ----
+      // ln_1.mean, ln_1.rstd, ln_1 = layer_norm(wte + wpe.weight[0..4], ln_1.weight, ln_1.bias); d ln_1.variance = layer_norm'(ln_1.rstd)  [8, 8]
+      AddLayerNormWithGradient_8x8(a + A.wte, w + W.wpe_weight, w + W.h0_ln_1_weight, w + W.h0_ln_1_bias, a + A.h0_ln_1_mean, a + A.h0_ln_1_rstd, a + A.h0_ln_1, a + A.d_h0_ln_1_variance, worker);
+      // attn.c_attn = matmul(ln_1, attn.c_attn.weight) + attn.c_attn.bias  [8, 24]
       LinearBias_8x8x24(a + A.h0_ln_1, w + W.h0_attn_c_attn_weight, w + W.h0_attn_c_attn_bias, a + A.h0_attn_c_attn, worker);
-      // h.0.attn = attention(q, k, v)  [2, 4, 8]
-      Attention_2x4_2x4(a + A.h0_attn_c_attn, a + A.h0_attn_c_attn + 8, a + A.h0_attn_c_attn + 16, a + A.h0_attn, a + A.h0_attn_2, worker);
-      // h.0.attn.residual = embeddings + (matmul(h.0.attn, weight) + bias)  [8, 8]
+      // attn, attn.logsumexp = attention(q: attn.c_attn[.., 0..8], k: attn.c_attn[.., 8..16], v: attn.c_attn[.., 16..24])  [2, 4, 8]
+      Attention_2x4_2x4(a + A.h0_attn_c_attn, a + A.h0_attn_c_attn + 8, a + A.h0_attn_c_attn + 16, a + A.h0_attn, a + A.h0_attn_logsumexp, worker);
+      // attn.residual = (wte + wpe.weight[0..4]) + (matmul(attn, attn.c_proj.weight) + attn.c_proj.bias)  [8, 8]
       LinearBiasAdd_8x8x8(a + A.h0_attn, w + W.h0_attn_c_proj_weight, a + A.wte, w + W.wpe_weight, w + W.h0_attn_c_proj_bias, a + A.h0_attn_residual, worker);
-      // h.0.ln_2 = layer_norm(h.0.attn.residual)  [8, 8]
-      LayerNormWithGradient_8x8(a + A.h0_attn_residual, w + W.h0_ln_2_weight, w + W.h0_ln_2_bias, a + A.h0_ln_2_mean, a + A.h0_ln_2_rstd, a + A.h0_ln_2, a + A.d_h0_ln_2_rstd, worker);
-      // h.0.mlp.act = gelu_tanh(matmul(h.0.ln_2, weight) + bias)  [8, 32]
-      LinearBiasGeluTanhWithGradient_8x8x32(a + A.h0_ln_2, w + W.h0_mlp_c_fc_weight, w + W.h0_mlp_c_fc_bias, a + A.h0_mlp_act, a + A.d_h0_mlp_act, worker);
-      // h.0.mlp.residual = h.0.attn.residual + (matmul(h.0.mlp.act, weight) + bias)  [8, 8]
+      // ln_2.mean, ln_2.rstd, ln_2 = layer_norm(attn.residual, ln_2.weight, ln_2.bias); d ln_2.variance = layer_norm'(ln_2.rstd)  [8, 8]
+      LayerNormWithGradient_8x8(a + A.h0_attn_residual, w + W.h0_ln_2_weight, w + W.h0_ln_2_bias, a + A.h0_ln_2_mean, a + A.h0_ln_2_rstd, a + A.h0_ln_2, a + A.d_h0_ln_2_variance, worker);
+      // mlp.c_fc = matmul(ln_2, mlp.c_fc.weight) + mlp.c_fc.bias; mlp.act = gelu_tanh(mlp.c_fc); mlp.act.derivative = gelu_tanh'(mlp.c_fc)  [8, 32]
+      LinearBiasGeluTanhWithGradient_8x8x32(a + A.h0_ln_2, w + W.h0_mlp_c_fc_weight, w + W.h0_mlp_c_fc_bias, a + A.h0_mlp_act, a + A.h0_mlp_act_derivative, worker);
+      // mlp.residual = attn.residual + (matmul(mlp.act, mlp.c_proj.weight) + mlp.c_proj.bias)  [8, 8]
       LinearBiasAdd_8x32x8(a + A.h0_mlp_act, w + W.h0_mlp_c_proj_weight, a + A.h0_attn_residual, w + W.h0_mlp_c_proj_bias, a + A.h0_mlp_residual, worker);
-      // ln_f = layer_norm(h.0.mlp.residual)  [8, 8]
-      LayerNormWithGradient_8x8(a + A.h0_mlp_residual, w + W.ln_f_weight, w + W.ln_f_bias, a + A.ln_f_mean, a + A.ln_f_rstd, a + A.ln_f, a + A.d_ln_f_rstd, worker);
+
+      // ---- transformer ----
+      // ln_f.mean, ln_f.rstd, ln_f = layer_norm(h.0.mlp.residual, ln_f.weight, ln_f.bias); d ln_f.variance = layer_norm'(ln_f.rstd)  [8, 8]
+      LayerNormWithGradient_8x8(a + A.h0_mlp_residual, w + W.ln_f_weight, w + W.ln_f_bias, a + A.ln_f_mean, a + A.ln_f_rstd, a + A.ln_f, a + A.d_ln_f_variance, worker);
       // lm_head = matmul(ln_f, wte.weight)  [8, 11]
       Linear_8x8x11(a + A.ln_f, w + W.wte_weight, a + A.lm_head, worker);
-      // loss.rows = cross_entropy(lm_head, targets); d lm_head  [8, 11]
-      CrossEntropyMeanLossMatmulGradient_8x11(a + A.lm_head, (int*)(a + A.targets), a + A.d_loss, a + A.loss_rows, a + A.d_lm_head, worker);
-      // loss = mean_loss(rows)
+      // loss.rows = cross_entropy(lm_head, targets); d lm_head = cross_entropy'(lm_head, targets, d loss.sum)  [8, 11]
+      CrossEntropyMeanLossGradient_8x11(a + A.lm_head, (int*)(a + A.targets), a + A.d_loss_sum, a + A.loss_rows, a + A.d_lm_head, worker);
+      // loss = mean_loss(loss.rows, loss_normalizer)
       MeanLoss_1x8(a + A.loss_rows, a + A.loss, context.LossNormalizer, worker);
       // d wte.weight = (d lm_head)ᵀ · ln_f  [11, 8]
       Contract_11x8x8(a + A.d_lm_head, a + A.ln_f, g + W.wte_weight, context.Accumulate, worker);
-      // d lm_head, d ln_f.scaled = layer_norm'(d lm_head · wte.weight)  [8, 8]
-      MultiplyLayerNormGradient_8x11x8(a + A.d_lm_head, w + W.wte_weight, a + A.d_lm_head_2, a + A.h0_mlp_residual, a + A.ln_f_mean, a + A.ln_f_rstd, a + A.d_ln_f_scaled, worker);
-      // d ln_f.bias = sum over rows of d lm_head  [8]
-      ColumnSum_8x8(a + A.d_lm_head_2, g + W.ln_f_bias, context.Accumulate, worker);
-      // d ln_f.weight = sum over rows of d ln_f.scaled  [8]
-      ColumnSum_8x8(a + A.d_ln_f_scaled, g + W.ln_f_weight, context.Accumulate, worker);
-      // d h.0.mlp.residual = add'(layer_norm'(d lm_head, d ln_f.rstd))  [8, 8]
-      LayerNormAddGradient_8x8(a + A.d_lm_head_2, w + W.ln_f_weight, a + A.ln_f_rstd, a + A.h0_mlp_residual, a + A.ln_f_mean, a + A.d_ln_f_rstd, a + A.d_h0_mlp_residual, worker);
-      // d h.0.mlp.c_proj.bias = sum over rows of d h.0.mlp.residual  [8]
+      // d ln_f = d lm_head · wte.weight; d ln_f.weight.rows = layer_norm'(h.0.mlp.residual, ln_f.mean, ln_f.rstd, d ln_f)  [8, 8]
+      MultiplyLayerNormGradient_8x11x8(a + A.d_lm_head, w + W.wte_weight, a + A.d_ln_f, a + A.h0_mlp_residual, a + A.ln_f_mean, a + A.ln_f_rstd, a + A.d_ln_f_weight_rows, worker);
+      // d ln_f.bias = sum over rows of d ln_f  [8]
+      ColumnSum_8x8(a + A.d_ln_f, g + W.ln_f_bias, context.Accumulate, worker);
+      // d ln_f.weight = sum over rows of d ln_f.weight.rows  [8]
+      ColumnSum_8x8(a + A.d_ln_f_weight_rows, g + W.ln_f_weight, context.Accumulate, worker);
+
+      // ---- h.0 ----
+      // d mlp.residual = layer_norm'(mlp.residual, ln_f.mean, d ln_f, ln_f.weight, ln_f.rstd, d ln_f.variance)  [8, 8]
+      LayerNormGradient_8x8(a + A.d_ln_f, w + W.ln_f_weight, a + A.ln_f_rstd, a + A.h0_mlp_residual, a + A.ln_f_mean, a + A.d_ln_f_variance, a + A.d_h0_mlp_residual, worker);
+      // d mlp.c_proj.bias = sum over rows of d mlp.residual  [8]
       ColumnSum_8x8(a + A.d_h0_mlp_residual, g + W.h0_mlp_c_proj_bias, context.Accumulate, worker);
-      // d h.0.mlp.c_proj.weight = (d h.0.mlp.residual)ᵀ · h.0.mlp.act  [8, 32]
+      // d mlp.c_proj.weight = (d mlp.residual)ᵀ · mlp.act  [8, 32]
       Contract_8x8x32(a + A.d_h0_mlp_residual, a + A.h0_mlp_act, g + W.h0_mlp_c_proj_weight, context.Accumulate, worker);
-      // d h.0.mlp.act = gelu_tanh'(d h.0.mlp.residual · h.0.mlp.c_proj.weight)  [8, 32]
-      MultiplyGeluTanhGradient_8x8x32(a + A.d_h0_mlp_residual, w + W.h0_mlp_c_proj_weight, a + A.d_h0_mlp_act, a + A.d_h0_mlp_act, worker);
-      // d h.0.mlp.c_fc.bias = sum over rows of d h.0.mlp.act  [32]
-      ColumnSum_8x32(a + A.d_h0_mlp_act, g + W.h0_mlp_c_fc_bias, context.Accumulate, worker);
-      // d h.0.mlp.c_fc.weight = (d h.0.mlp.act)ᵀ · h.0.ln_2  [32, 8]
-      Contract_32x8x8(a + A.d_h0_mlp_act, a + A.h0_ln_2, g + W.h0_mlp_c_fc_weight, context.Accumulate, worker);
-      // d h.0.mlp.c_fc.product, d h.0.ln_2.scaled = layer_norm'(d h.0.mlp.act · h.0.mlp.c_fc.weight)  [8, 8]
-      MultiplyLayerNormGradient_8x32x8(a + A.d_h0_mlp_act, w + W.h0_mlp_c_fc_weight, a + A.d_h0_mlp_c_fc_product, a + A.h0_attn_residual, a + A.h0_ln_2_mean, a + A.h0_ln_2_rstd, a + A.d_h0_ln_2_scaled, worker);
-      // d h.0.ln_2.bias = sum over rows of d h.0.mlp.c_fc.product  [8]
-      ColumnSum_8x8(a + A.d_h0_mlp_c_fc_product, g + W.h0_ln_2_bias, context.Accumulate, worker);
-      // d h.0.ln_2.weight = sum over rows of d h.0.ln_2.scaled  [8]
-      ColumnSum_8x8(a + A.d_h0_ln_2_scaled, g + W.h0_ln_2_weight, context.Accumulate, worker);
-      // d h.0.attn.residual = add'(layer_norm'(d h.0.mlp.residual, d h.0.mlp.c_fc.product, d h.0.ln_2.rstd))  [8, 8]
-      LayerNormAddGradient_8x8_d_residual(a + A.d_h0_mlp_residual, a + A.d_h0_mlp_c_fc_product, w + W.h0_ln_2_weight, a + A.h0_ln_2_rstd, a + A.h0_attn_residual, a + A.h0_ln_2_mean, a + A.d_h0_ln_2_rstd, a + A.d_h0_attn_residual, worker);
-      // d h.0.attn.c_proj.bias = sum over rows of d h.0.attn.residual  [8]
+      // d mlp.c_fc = (d mlp.residual · mlp.c_proj.weight) * mlp.act.derivative  [8, 32]
+      MultiplyGeluTanhGradient_8x8x32(a + A.d_h0_mlp_residual, w + W.h0_mlp_c_proj_weight, a + A.h0_mlp_act_derivative, a + A.d_h0_mlp_c_fc, worker);
+      // d mlp.c_fc.bias = sum over rows of d mlp.c_fc  [32]
+      ColumnSum_8x32(a + A.d_h0_mlp_c_fc, g + W.h0_mlp_c_fc_bias, context.Accumulate, worker);
+      // d mlp.c_fc.weight = (d mlp.c_fc)ᵀ · ln_2  [32, 8]
+      Contract_32x8x8(a + A.d_h0_mlp_c_fc, a + A.h0_ln_2, g + W.h0_mlp_c_fc_weight, context.Accumulate, worker);
+      // d ln_2 = d mlp.c_fc · mlp.c_fc.weight; d ln_2.weight.rows = layer_norm'(attn.residual, ln_2.mean, ln_2.rstd, d ln_2)  [8, 8]
+      MultiplyLayerNormGradient_8x32x8(a + A.d_h0_mlp_c_fc, w + W.h0_mlp_c_fc_weight, a + A.d_h0_ln_2, a + A.h0_attn_residual, a + A.h0_ln_2_mean, a + A.h0_ln_2_rstd, a + A.d_h0_ln_2_weight_rows, worker);
+      // d ln_2.bias = sum over rows of d ln_2  [8]
+      ColumnSum_8x8(a + A.d_h0_ln_2, g + W.h0_ln_2_bias, context.Accumulate, worker);
+      // d ln_2.weight = sum over rows of d ln_2.weight.rows  [8]
+      ColumnSum_8x8(a + A.d_h0_ln_2_weight_rows, g + W.h0_ln_2_weight, context.Accumulate, worker);
+      // d attn.residual = d mlp.residual + layer_norm'(attn.residual, ln_2.mean, d ln_2, ln_2.weight, ln_2.rstd, d ln_2.variance)  [8, 8]
+      LayerNormAddGradient_8x8(a + A.d_h0_mlp_residual, a + A.d_h0_ln_2, w + W.h0_ln_2_weight, a + A.h0_ln_2_rstd, a + A.h0_attn_residual, a + A.h0_ln_2_mean, a + A.d_h0_ln_2_variance, a + A.d_h0_attn_residual, worker);
+      // d attn.c_proj.bias = sum over rows of d attn.residual  [8]
       ColumnSum_8x8(a + A.d_h0_attn_residual, g + W.h0_attn_c_proj_bias, context.Accumulate, worker);
-      // d h.0.attn.c_proj.product = d h.0.attn.residual · h.0.attn.c_proj.weight  [8, 8]
-      Multiply_8x8x8(a + A.d_h0_attn_residual, w + W.h0_attn_c_proj_weight, a + A.d_h0_attn_c_proj_product, worker);
-      // d h.0.attn.c_proj.weight = (d h.0.attn.residual)ᵀ · h.0.attn  [8, 8]
+      // d attn = d attn.residual · attn.c_proj.weight  [8, 8]
+      Multiply_8x8x8(a + A.d_h0_attn_residual, w + W.h0_attn_c_proj_weight, a + A.d_h0_attn, worker);
+      // d attn.c_proj.weight = (d attn.residual)ᵀ · attn  [8, 8]
       Contract_8x8x8(a + A.d_h0_attn_residual, a + A.h0_attn, g + W.h0_attn_c_proj_weight, context.Accumulate, worker);
-      // d h.0.attn.c_attn = attention'(d h.0.attn.c_proj.product)
-      AttentionGradient_2x4_2x4(a + A.h0_attn_c_attn, a + A.h0_attn_c_attn + 8, a + A.h0_attn_c_attn + 16, a + A.h0_attn, a + A.h0_attn_2, a + A.d_h0_attn_c_proj_product, a + A.d_h0_attn_c_attn, a + A.d_h0_attn_c_attn + 8, a + A.d_h0_attn_c_attn + 16, worker);
-      // d h.0.attn.c_attn.bias = sum over rows of d h.0.attn.c_attn  [24]
+      // d attn.c_attn = attention'(q: attn.c_attn[.., 0..8], k: attn.c_attn[.., 8..16], v: attn.c_attn[.., 16..24], attn, attn.logsumexp, d attn)
+      AttentionGradient_2x4_2x4(a + A.h0_attn_c_attn, a + A.h0_attn_c_attn + 8, a + A.h0_attn_c_attn + 16, a + A.h0_attn, a + A.h0_attn_logsumexp, a + A.d_h0_attn, a + A.d_h0_attn_c_attn, a + A.d_h0_attn_c_attn + 8, a + A.d_h0_attn_c_attn + 16, worker);
+      // d attn.c_attn.bias = sum over rows of d attn.c_attn  [24]
       ColumnSum_8x24(a + A.d_h0_attn_c_attn, g + W.h0_attn_c_attn_bias, context.Accumulate, worker);
-      // d h.0.attn.c_attn.weight = (d h.0.attn.c_attn)ᵀ · h.0.ln_1  [24, 8]
+      // d attn.c_attn.weight = (d attn.c_attn)ᵀ · ln_1  [24, 8]
       Contract_24x8x8(a + A.d_h0_attn_c_attn, a + A.h0_ln_1, g + W.h0_attn_c_attn_weight, context.Accumulate, worker);
-      // d h.0.attn.c_attn.product, d h.0.ln_1.scaled = layer_norm'(d h.0.attn.c_attn · h.0.attn.c_attn.weight)  [8, 8]
-      MultiplyLayerNormGradient_8x24x8(a + A.d_h0_attn_c_attn, w + W.h0_attn_c_attn_weight, a + A.d_h0_attn_c_attn_product, a + A.wte, w + W.wpe_weight, a + A.h0_ln_1_mean, a + A.h0_ln_1_rstd, a + A.d_h0_ln_1_scaled, worker);
-      // d h.0.ln_1.bias = sum over rows of d h.0.attn.c_attn.product  [8]
-      ColumnSum_8x8(a + A.d_h0_attn_c_attn_product, g + W.h0_ln_1_bias, context.Accumulate, worker);
-      // d h.0.ln_1.weight = sum over rows of d h.0.ln_1.scaled  [8]
-      ColumnSum_8x8(a + A.d_h0_ln_1_scaled, g + W.h0_ln_1_weight, context.Accumulate, worker);
-      // d embeddings = add'(layer_norm'(d h.0.attn.residual, d h.0.attn.c_attn.product, d h.0.ln_1.rstd))  [8, 8]
-      LayerNormAddGradient_8x8_d_residual_d_product(a + A.d_h0_attn_residual, a + A.d_h0_attn_c_attn_product, w + W.h0_ln_1_weight, a + A.h0_ln_1_rstd, a + A.wte, w + W.wpe_weight, a + A.h0_ln_1_mean, a + A.d_h0_ln_1_rstd, a + A.d_embeddings, worker);
-      // d embeddings = sum over rows of d embeddings  [4, 8]
-      ColumnSum_8x8_4(a + A.d_embeddings, a + A.d_embeddings_2, worker);
-      // d wpe.weight = d embeddings  [4, 8]
-      Copy_4x8(a + A.d_embeddings_2, g + W.wpe_weight, context.Accumulate, worker);
-      // d wte.weight = embedding'(d embeddings)
+      // d ln_1 = d attn.c_attn · attn.c_attn.weight; d ln_1.weight.rows = layer_norm'(wte + wpe.weight[0..4], ln_1.mean, ln_1.rstd, d ln_1)  [8, 8]
+      MultiplyLayerNormGradient_8x24x8(a + A.d_h0_attn_c_attn, w + W.h0_attn_c_attn_weight, a + A.d_h0_ln_1, a + A.wte, w + W.wpe_weight, a + A.h0_ln_1_mean, a + A.h0_ln_1_rstd, a + A.d_h0_ln_1_weight_rows, worker);
+      // d ln_1.bias = sum over rows of d ln_1  [8]
+      ColumnSum_8x8(a + A.d_h0_ln_1, g + W.h0_ln_1_bias, context.Accumulate, worker);
+      // d ln_1.weight = sum over rows of d ln_1.weight.rows  [8]
+      ColumnSum_8x8(a + A.d_h0_ln_1_weight_rows, g + W.h0_ln_1_weight, context.Accumulate, worker);
+
+      // ---- transformer ----
+      // d embeddings = d h.0.attn.residual + layer_norm'(wte +
+      //     wpe.weight[0..4], h.0.ln_1.mean, d h.0.ln_1, h.0.ln_1.weight, h.0.ln_1.rstd, d h.0.ln_1.variance)  [8, 8]
+      LayerNormAddGradient_8x8_wte(a + A.d_h0_attn_residual, a + A.d_h0_ln_1, w + W.h0_ln_1_weight, a + A.h0_ln_1_rstd, a + A.wte, w + W.wpe_weight, a + A.h0_ln_1_mean, a + A.d_h0_ln_1_variance, a + A.d_embeddings, worker);
+      // d wpe = sum over rows of d embeddings  [4, 8]
+      ColumnSum_8x8_4(a + A.d_embeddings, a + A.d_wpe, worker);
+      // d wpe.weight[0..4] = d wpe  [4, 8]
+      Copy_4x8(a + A.d_wpe, g + W.wpe_weight, context.Accumulate, worker);
+      // d wte.weight += embedding'(tokens, d embeddings)
       EmbeddingGradient_8x8((int*)(a + A.tokens), a + A.d_embeddings, g + W.wte_weight, worker);
     }
 
@@ -123,22 +132,25 @@ unsafe partial class Kernels<V>
 internal static class StepArena
 {
   public const long
-    tokens = 0, d_loss = 1312, lm_head = 752, targets = 16, d_lm_head = 752, loss = 32, d_lm_head_2 = 1232,
+    tokens = 0, lm_head = 752, targets = 16, d_lm_head = 752, loss = 32,
     wte = 848, ln_f = 1232,
+    d_loss_sum = 1312,
     h0_ln_1_mean = 1392, h0_ln_1_rstd = 1408,
-    h0_ln_1 = 912, h0_attn = 976, h0_attn_2 = 1360, h0_ln_2 = 1104,
-    d_h0_ln_1_rstd = 1376, d_h0_ln_1_scaled = 304,
-    h0_attn_c_attn = 560, h0_attn_residual = 1040,
+    h0_ln_1 = 912, h0_attn = 976, h0_ln_2 = 1104,
+    d_h0_ln_1_variance = 1376,
+    h0_attn_c_attn = 560, h0_attn_logsumexp = 1360, h0_attn_residual = 1040,
     h0_ln_2_mean = 1440, h0_ln_2_rstd = 1456,
-    d_h0_ln_2_rstd = 1424, d_h0_ln_2_scaled = 304,
-    h0_mlp_act = 304, h0_mlp_residual = 1168,
-    d_h0_mlp_act = 48, d_h0_mlp_residual = 1232,
+    d_h0_ln_2_variance = 1424,
+    h0_mlp_act = 48, h0_mlp_residual = 1168,
+    h0_mlp_act_derivative = 304,
     ln_f_mean = 1488, ln_f_rstd = 1504,
-    d_ln_f_rstd = 1472, d_ln_f_scaled = 1296,
+    d_ln_f_variance = 1472,
     loss_rows = 1296,
-    d_h0_mlp_c_fc_product = 368,
-    d_h0_attn_residual = 368, d_h0_attn_c_attn = 48,
-    d_h0_attn_c_proj_product = 240,
-    d_h0_attn_c_attn_product = 240,
-    d_embeddings = 240, d_embeddings_2 = 48;
+    d_ln_f = 1232, d_embeddings = 304, d_wpe = 48,
+    d_ln_f_weight_rows = 1296,
+    d_h0_mlp_residual = 1232, d_h0_mlp_c_fc = 304,
+    d_h0_ln_2 = 240, d_h0_attn = 304, d_h0_ln_1 = 304,
+    d_h0_ln_2_weight_rows = 48,
+    d_h0_attn_residual = 240, d_h0_attn_c_attn = 48,
+    d_h0_ln_1_weight_rows = 368;
 }

@@ -34,13 +34,14 @@ unsafe partial class Kernels<V>
 
     if (worker.Index == 0)
     {
-      // l0.input_gates = matmul(inputs.time_major, weight_ih_l0) + bias_ih_l0  [32]
+      // l0.input_gates = matmul(inputs, weight_ih_l0) + bias_ih_l0  [32]
       LinearAdd_1x1x32(a + A.inputs, w + W.weight_ih_l0, w + W.bias_ih_l0, a + A.l0_input_gates, worker);
-      // l0.gates = input_gates + (matmul(h_l0, weight_hh_l0) + bias_hh_l0)  [32]
+      // l0.gates = l0.input_gates + (matmul(h_l0, weight_hh_l0) + bias_hh_l0)  [32]
       LinearAdd_1x8x32(s + S.h_l0, w + W.weight_hh_l0, a + A.l0_input_gates, w + W.bias_hh_l0, a + A.l0_gates, worker);
-      // l0.c = (sigmoid(l0.gates.f) * c_l0) + (sigmoid(l0.gates.i) * tanh(l0.gates.g)); l0.h = sigmoid(l0.gates.o) * tanh(l0.c)  [8]
+      // l0.c = (sigmoid(f: l0.gates[8..16]) * c_l0) + (sigmoid(i: l0.gates[0..8]) * tanh(g: l0.gates[16..24]))
+      // l0.h = sigmoid(o: l0.gates[24..32]) * tanh(l0.c)  [8]
       SigmoidMultiplyTanhAdd_1x8(a + A.l0_gates + 8, s + S.c_l0, a + A.l0_gates, a + A.l0_gates + 16, a + A.l0_gates + 24, a + A.l0_c, a + A.l0_h, worker);
-      // head = matmul(product, weight) + bias
+      // head = matmul(l0.h, head.weight) + head.bias
       LinearBias_1x8x1(a + A.l0_h, w + W.head_weight, w + W.head_bias, a + A.head, worker);
       // h_l0 = l0.h  [8]
       Copy_1x8(a + A.l0_h, s + S.h_l0, worker);

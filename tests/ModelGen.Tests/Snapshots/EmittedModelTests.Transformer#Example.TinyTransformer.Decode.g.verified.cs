@@ -34,37 +34,41 @@ unsafe partial class Kernels<V>
 
     if (worker.Index == 0)
     {
-      // tgt_embed = embedding(tokens)  [8]
+      // tgt_embed = embedding(tgt_embed.weight, tokens)  [8]
       Embedding_1x8(w + W.tgt_embed_weight, (int*)(a + A.tokens), a + A.tgt_embed, worker);
-      // tgt_positioned = affine(tgt_embed) + tgt_pos  [8]
+      // tgt_positioned = (tgt_embed * 2.82843) + sinusoids[position]  [8]
       AffineAdd_1x8(a + A.tgt_embed, w + W.sinusoids + (long)context.Position * 8, a + A.tgt_positioned, worker);
-      // decoder.layers.0.self_attn.in_proj = add(in_proj_bias)  [24]
+
+      // ---- decoder.layers.0 ----
+      // self_attn.in_proj = matmul(tgt_positioned, self_attn.in_proj_weight) + self_attn.in_proj_bias  [24]
       LinearBias_1x8x24(a + A.tgt_positioned, w + W.decoder_layers0_self_attn_in_proj_weight, w + W.decoder_layers0_self_attn_in_proj_bias, a + A.decoder_layers0_self_attn_in_proj, worker);
-      // decoder.layers.0.self_attn.key_cache = decoder.layers.0.self_attn.in_proj[8..16]  [8]
+      // self_attn.key_cache[position] = self_attn.in_proj[8..16]  [8]
       Copy_1x8(a + A.decoder_layers0_self_attn_in_proj + 8, s + S.decoder_layers0_self_attn_key_cache + (long)context.Position * 8, worker);
-      // decoder.layers.0.self_attn.value_cache = decoder.layers.0.self_attn.in_proj[16..24]  [8]
+      // self_attn.value_cache[position] = self_attn.in_proj[16..24]  [8]
       Copy_1x8(a + A.decoder_layers0_self_attn_in_proj + 16, s + S.decoder_layers0_self_attn_value_cache + (long)context.Position * 8, worker);
-      // decoder.layers.0.self_attn = attention(q, key_cache, value_cache)  [1, 1, 8]
+      // self_attn = attention(q: self_attn.in_proj[0..8], self_attn.key_cache, self_attn.value_cache)  [1, 1, 8]
       Attention_1x1_2x4(a + A.decoder_layers0_self_attn_in_proj, s + S.decoder_layers0_self_attn_key_cache, s + S.decoder_layers0_self_attn_value_cache, a + A.decoder_layers0_self_attn, context.Position, worker);
-      // decoder.layers.0.residual1 = tgt_positioned + (matmul(decoder.layers.0.self_attn, weight) + bias)  [8]
+      // residual1 = tgt_positioned + (matmul(self_attn, self_attn.out_proj.weight) + self_attn.out_proj.bias)  [8]
       LinearBiasAdd_1x8x8(a + A.decoder_layers0_self_attn, w + W.decoder_layers0_self_attn_out_proj_weight, a + A.tgt_positioned, w + W.decoder_layers0_self_attn_out_proj_bias, a + A.decoder_layers0_residual1, worker);
-      // decoder.layers.0.norm1 = layer_norm(residual1)  [8]
+      // norm1 = layer_norm(residual1, norm1.weight, norm1.bias)  [8]
       LayerNorm_1x8(a + A.decoder_layers0_residual1, w + W.decoder_layers0_norm1_weight, w + W.decoder_layers0_norm1_bias, a + A.decoder_layers0_norm1, worker);
-      // decoder.layers.0.multihead_attn.q = matmul(decoder.layers.0.norm1, weight) + bias  [8]
+      // multihead_attn.q = matmul(norm1, multihead_attn.in_proj_weight[0..8]) + multihead_attn.in_proj_bias[0..8]  [8]
       LinearBias_1x8x8(a + A.decoder_layers0_norm1, w + W.decoder_layers0_multihead_attn_in_proj_weight, w + W.decoder_layers0_multihead_attn_in_proj_bias, a + A.decoder_layers0_multihead_attn_q, worker);
-      // decoder.layers.0.multihead_attn = attention(sourceLengths)  [1, 1, 8]
+      // multihead_attn = attention(multihead_attn.q, multihead_attn.memory_keys, multihead_attn.memory_values, sourceLengths)  [1, 1, 8]
       Attention_1x1_2x4_keyLengths(a + A.decoder_layers0_multihead_attn_q, s + S.decoder_layers0_multihead_attn_memory_keys, s + S.decoder_layers0_multihead_attn_memory_values, a + A.decoder_layers0_multihead_attn, (int*)(a + A.sourceLengths), worker);
-      // decoder.layers.0.residual2 = residual2 + (matmul(product, weight) + bias)  [8]
+      // residual2 = norm1 + (matmul(multihead_attn, multihead_attn.out_proj.weight) + multihead_attn.out_proj.bias)  [8]
       LinearBiasAdd_1x8x8(a + A.decoder_layers0_multihead_attn, w + W.decoder_layers0_multihead_attn_out_proj_weight, a + A.decoder_layers0_norm1, w + W.decoder_layers0_multihead_attn_out_proj_bias, a + A.decoder_layers0_residual2, worker);
-      // decoder.layers.0.norm2 = layer_norm(residual2)  [8]
+      // norm2 = layer_norm(residual2, norm2.weight, norm2.bias)  [8]
       LayerNorm_1x8(a + A.decoder_layers0_residual2, w + W.decoder_layers0_norm2_weight, w + W.decoder_layers0_norm2_bias, a + A.decoder_layers0_norm2, worker);
-      // decoder.layers.0.activation = relu(matmul(decoder.layers.0.norm2, weight) + bias)  [16]
+      // activation = relu(matmul(norm2, linear1.weight) + linear1.bias)  [16]
       LinearBiasRelu_1x8x16(a + A.decoder_layers0_norm2, w + W.decoder_layers0_linear1_weight, w + W.decoder_layers0_linear1_bias, a + A.decoder_layers0_activation, worker);
-      // decoder.layers.0.residual3 = norm2 + (matmul(decoder.layers.0.activation, weight) + bias)  [8]
+      // residual3 = norm2 + (matmul(activation, linear2.weight) + linear2.bias)  [8]
       LinearBiasAdd_1x16x8(a + A.decoder_layers0_activation, w + W.decoder_layers0_linear2_weight, a + A.decoder_layers0_norm2, w + W.decoder_layers0_linear2_bias, a + A.decoder_layers0_residual3, worker);
-      // decoder.layers.0.norm3 = layer_norm(residual3)  [8]
+      // norm3 = layer_norm(residual3, norm3.weight, norm3.bias)  [8]
       LayerNorm_1x8(a + A.decoder_layers0_residual3, w + W.decoder_layers0_norm3_weight, w + W.decoder_layers0_norm3_bias, a + A.decoder_layers0_norm3, worker);
-      // generator = matmul(decoder.layers.0.norm3, weight) + bias  [9]
+
+      // ---- transformer ----
+      // generator = matmul(decoder.layers.0.norm3, generator.weight) + generator.bias  [9]
       LinearBias_1x8x9(a + A.decoder_layers0_norm3, w + W.generator_weight, w + W.generator_bias, a + A.generator, worker);
     }
 

@@ -34,39 +34,43 @@ unsafe partial class Kernels<V>
 
     if (worker.Index == 0)
     {
-      // tgt_embed = embedding(tokens)  [B, 8]
+      // tgt_embed = embedding(tgt_embed.weight, tokens)  [B, 8]
       Embedding_Nx8_tgt_embed(w + W.tgt_embed_weight, (int*)(a + A.tokens), a + A.tgt_embed, context.Count, worker);
       // tgt_pos = embedding(sinusoids, positions)  [B, 8]
       Embedding_Nx8_tgt_embed(w + W.sinusoids, (int*)(a + A.positions), a + A.tgt_pos, context.Count, worker);
-      // tgt_positioned = affine(tgt_embed) + tgt_pos  [B, 8]
+      // tgt_positioned = (tgt_embed * 2.82843) + tgt_pos  [B, 8]
       AffineAdd_Nx8_tgt_embed(a + A.tgt_embed, a + A.tgt_pos, a + A.tgt_positioned, context.Count, worker);
-      // decoder.layers.0.self_attn.in_proj = add(in_proj_bias)  [B, 24]
+
+      // ---- decoder.layers.0 ----
+      // self_attn.in_proj = matmul(tgt_positioned, self_attn.in_proj_weight) + self_attn.in_proj_bias  [B, 24]
       LinearBias_Nx8x24_decoder_layers0_self_attn_in_proj(a + A.tgt_positioned, w + W.decoder_layers0_self_attn_in_proj_weight, w + W.decoder_layers0_self_attn_in_proj_bias, a + A.decoder_layers0_self_attn_in_proj, context.Count, worker);
-      // decoder.layers.0.self_attn.key_cache = scatter_rows(key_cache, k, sequences, positions)
+      // self_attn.key_cache = scatter_rows(self_attn.in_proj[.., 8..16], sequences, positions)
       ScatterRows_Nx8(a + A.decoder_layers0_self_attn_in_proj + 8, s + S.decoder_layers0_self_attn_key_cache, (int*)(a + A.sequences), (int*)(a + A.positions), context.Count, worker);
-      // decoder.layers.0.self_attn.value_cache = scatter_rows(value_cache, v, sequences, positions)
+      // self_attn.value_cache = scatter_rows(self_attn.in_proj[.., 16..24], sequences, positions)
       ScatterRows_Nx8(a + A.decoder_layers0_self_attn_in_proj + 16, s + S.decoder_layers0_self_attn_value_cache, (int*)(a + A.sequences), (int*)(a + A.positions), context.Count, worker);
-      // decoder.layers.0.self_attn = attention(sequences, positions)  [B, 1, 8]
+      // self_attn = attention(q: self_attn.in_proj[.., 0..8], self_attn.key_cache, self_attn.value_cache, sequences, positions)  [B, 1, 8]
       Attention_Nx1_2x4(a + A.decoder_layers0_self_attn_in_proj, s + S.decoder_layers0_self_attn_key_cache, s + S.decoder_layers0_self_attn_value_cache, a + A.decoder_layers0_self_attn, (int*)(a + A.sequences), (int*)(a + A.positions), context.Count, worker);
-      // decoder.layers.0.residual1 = tgt_positioned + (matmul(decoder.layers.0.self_attn, weight) + bias)  [B, 8]
+      // residual1 = tgt_positioned + (matmul(self_attn, self_attn.out_proj.weight) + self_attn.out_proj.bias)  [B, 8]
       LinearBiasAdd_Nx8x8_tgt_positioned(a + A.decoder_layers0_self_attn, w + W.decoder_layers0_self_attn_out_proj_weight, a + A.tgt_positioned, w + W.decoder_layers0_self_attn_out_proj_bias, a + A.decoder_layers0_residual1, context.Count, worker);
-      // decoder.layers.0.norm1 = layer_norm(residual1)  [B, 8]
+      // norm1 = layer_norm(residual1, norm1.weight, norm1.bias)  [B, 8]
       LayerNorm_Nx8_decoder_layers0_norm1(a + A.decoder_layers0_residual1, w + W.decoder_layers0_norm1_weight, w + W.decoder_layers0_norm1_bias, a + A.decoder_layers0_norm1, context.Count, worker);
-      // decoder.layers.0.multihead_attn.q = matmul(decoder.layers.0.norm1, weight) + bias  [B, 8]
+      // multihead_attn.q = matmul(norm1, multihead_attn.in_proj_weight[0..8]) + multihead_attn.in_proj_bias[0..8]  [B, 8]
       LinearBias_Nx8x8(a + A.decoder_layers0_norm1, w + W.decoder_layers0_multihead_attn_in_proj_weight, w + W.decoder_layers0_multihead_attn_in_proj_bias, a + A.decoder_layers0_multihead_attn_q, context.Count, worker);
-      // decoder.layers.0.multihead_attn = attention(sequences, sourceLengths)  [B, 1, 8]
+      // multihead_attn = attention(multihead_attn.q, multihead_attn.memory_keys, multihead_attn.memory_values, sequences, sourceLengths)  [B, 1, 8]
       Attention_Nx1_2x4_keyLengths(a + A.decoder_layers0_multihead_attn_q, s + S.decoder_layers0_multihead_attn_memory_keys, s + S.decoder_layers0_multihead_attn_memory_values, a + A.decoder_layers0_multihead_attn, (int*)(a + A.sequences), (int*)(a + A.sourceLengths), context.Count, worker);
-      // decoder.layers.0.residual2 = norm1 + (matmul(decoder.layers.0.multihead_attn, weight) + bias)  [B, 8]
+      // residual2 = norm1 + (matmul(multihead_attn, multihead_attn.out_proj.weight) + multihead_attn.out_proj.bias)  [B, 8]
       LinearBiasAdd_Nx8x8_tgt_positioned(a + A.decoder_layers0_multihead_attn, w + W.decoder_layers0_multihead_attn_out_proj_weight, a + A.decoder_layers0_norm1, w + W.decoder_layers0_multihead_attn_out_proj_bias, a + A.decoder_layers0_residual2, context.Count, worker);
-      // decoder.layers.0.norm2 = layer_norm(residual2)  [B, 8]
+      // norm2 = layer_norm(residual2, norm2.weight, norm2.bias)  [B, 8]
       LayerNorm_Nx8_decoder_layers0_norm1(a + A.decoder_layers0_residual2, w + W.decoder_layers0_norm2_weight, w + W.decoder_layers0_norm2_bias, a + A.decoder_layers0_norm2, context.Count, worker);
-      // decoder.layers.0.activation = relu(matmul(decoder.layers.0.norm2, weight) + bias)  [B, 16]
+      // activation = relu(matmul(norm2, linear1.weight) + linear1.bias)  [B, 16]
       LinearBiasRelu_Nx8x16_decoder_layers0_activation(a + A.decoder_layers0_norm2, w + W.decoder_layers0_linear1_weight, w + W.decoder_layers0_linear1_bias, a + A.decoder_layers0_activation, context.Count, worker);
-      // decoder.layers.0.residual3 = norm2 + (matmul(decoder.layers.0.activation, weight) + bias)  [B, 8]
+      // residual3 = norm2 + (matmul(activation, linear2.weight) + linear2.bias)  [B, 8]
       LinearBiasAdd_Nx16x8_decoder_layers0_residual3(a + A.decoder_layers0_activation, w + W.decoder_layers0_linear2_weight, a + A.decoder_layers0_norm2, w + W.decoder_layers0_linear2_bias, a + A.decoder_layers0_residual3, context.Count, worker);
-      // decoder.layers.0.norm3 = layer_norm(residual3)  [B, 8]
+      // norm3 = layer_norm(residual3, norm3.weight, norm3.bias)  [B, 8]
       LayerNorm_Nx8_decoder_layers0_norm1(a + A.decoder_layers0_residual3, w + W.decoder_layers0_norm3_weight, w + W.decoder_layers0_norm3_bias, a + A.decoder_layers0_norm3, context.Count, worker);
-      // generator = matmul(decoder.layers.0.norm3, weight) + bias  [B, 9]
+
+      // ---- transformer ----
+      // generator = matmul(decoder.layers.0.norm3, generator.weight) + generator.bias  [B, 9]
       LinearBias_Nx8x9(a + A.decoder_layers0_norm3, w + W.generator_weight, w + W.generator_bias, a + A.generator, context.Count, worker);
     }
 

@@ -34,29 +34,33 @@ unsafe partial class Kernels<V>
 
     if (worker.Index == 0)
     {
-      // src_embed = embedding(source)  [S, 8]
+      // src_embed = embedding(src_embed.weight, source)  [S, 8]
       Embedding_Nx8(w + W.src_embed_weight, (int*)(a + A.source), a + A.src_embed, context.Count, worker);
-      // src_positioned = affine(src_embed) + src_pos  [S, 8]
+      // src_positioned = (src_embed * 2.82843) + sinusoids[position..]  [S, 8]
       AffineAdd_Nx8(a + A.src_embed, w + W.sinusoids + (long)context.Position * 8, a + A.src_positioned, context.Count, worker);
-      // encoder.layers.0.self_attn.in_proj = add(in_proj_bias)  [S, 24]
+
+      // ---- encoder.layers.0 ----
+      // self_attn.in_proj = matmul(src_positioned, self_attn.in_proj_weight) + self_attn.in_proj_bias  [S, 24]
       LinearBias_Nx8x24(a + A.src_positioned, w + W.encoder_layers0_self_attn_in_proj_weight, w + W.encoder_layers0_self_attn_in_proj_bias, a + A.encoder_layers0_self_attn_in_proj, context.Count, worker);
-      // encoder.layers.0.self_attn = attention(q, k, v)  [1, S, 8]
+      // self_attn = attention(q: self_attn.in_proj[.., 0..8], k: self_attn.in_proj[.., 8..16], v: self_attn.in_proj[.., 16..24])  [1, S, 8]
       Attention_1xN_2x4(a + A.encoder_layers0_self_attn_in_proj, a + A.encoder_layers0_self_attn_in_proj + 8, a + A.encoder_layers0_self_attn_in_proj + 16, a + A.encoder_layers0_self_attn, context.Count, worker);
-      // encoder.layers.0.residual1 = src_positioned + (matmul(encoder.layers.0.self_attn, weight) + bias)  [S, 8]
+      // residual1 = src_positioned + (matmul(self_attn, self_attn.out_proj.weight) + self_attn.out_proj.bias)  [S, 8]
       LinearBiasAdd_Nx8x8(a + A.encoder_layers0_self_attn, w + W.encoder_layers0_self_attn_out_proj_weight, a + A.src_positioned, w + W.encoder_layers0_self_attn_out_proj_bias, a + A.encoder_layers0_residual1, context.Count, worker);
-      // encoder.layers.0.norm1 = layer_norm(residual1)  [S, 8]
+      // norm1 = layer_norm(residual1, norm1.weight, norm1.bias)  [S, 8]
       LayerNorm_Nx8(a + A.encoder_layers0_residual1, w + W.encoder_layers0_norm1_weight, w + W.encoder_layers0_norm1_bias, a + A.encoder_layers0_norm1, context.Count, worker);
-      // encoder.layers.0.activation = relu(matmul(encoder.layers.0.norm1, weight) + bias)  [S, 16]
+      // activation = relu(matmul(norm1, linear1.weight) + linear1.bias)  [S, 16]
       LinearBiasRelu_Nx8x16(a + A.encoder_layers0_norm1, w + W.encoder_layers0_linear1_weight, w + W.encoder_layers0_linear1_bias, a + A.encoder_layers0_activation, context.Count, worker);
-      // encoder.layers.0.residual2 = norm1 + (matmul(encoder.layers.0.activation, weight) + bias)  [S, 8]
+      // residual2 = norm1 + (matmul(activation, linear2.weight) + linear2.bias)  [S, 8]
       LinearBiasAdd_Nx16x8(a + A.encoder_layers0_activation, w + W.encoder_layers0_linear2_weight, a + A.encoder_layers0_norm1, w + W.encoder_layers0_linear2_bias, a + A.encoder_layers0_residual2, context.Count, worker);
-      // encoder.layers.0.norm2 = layer_norm(residual2)  [S, 8]
+      // norm2 = layer_norm(residual2, norm2.weight, norm2.bias)  [S, 8]
       LayerNorm_Nx8(a + A.encoder_layers0_residual2, w + W.encoder_layers0_norm2_weight, w + W.encoder_layers0_norm2_bias, a + A.encoder_layers0_norm2, context.Count, worker);
-      // decoder.layers.0.multihead_attn.memory = matmul(encoder.layers.0.norm2, weight) + bias  [S, 16]
+
+      // ---- decoder.layers.0 ----
+      // multihead_attn.memory = matmul(encoder.layers.0.norm2, multihead_attn.in_proj_weight[8..24]) + multihead_attn.in_proj_bias[8..24]  [S, 16]
       LinearBias_Nx8x16(a + A.encoder_layers0_norm2, w + W.decoder_layers0_multihead_attn_in_proj_weight + 64, w + W.decoder_layers0_multihead_attn_in_proj_bias + 8, a + A.decoder_layers0_multihead_attn_memory, context.Count, worker);
-      // decoder.layers.0.multihead_attn.memory_keys = decoder.layers.0.multihead_attn.memory[0..8]  [S, 8]
+      // multihead_attn.memory_keys[position..] = multihead_attn.memory[.., 0..8]  [S, 8]
       Copy_Nx8(a + A.decoder_layers0_multihead_attn_memory, s + S.decoder_layers0_multihead_attn_memory_keys + (long)context.Position * 8, context.Count, worker);
-      // decoder.layers.0.multihead_attn.memory_values = decoder.layers.0.multihead_attn.memory[8..16]  [S, 8]
+      // multihead_attn.memory_values[position..] = multihead_attn.memory[.., 8..16]  [S, 8]
       Copy_Nx8(a + A.decoder_layers0_multihead_attn_memory + 8, s + S.decoder_layers0_multihead_attn_memory_values + (long)context.Position * 8, context.Count, worker);
     }
 

@@ -38,7 +38,7 @@ unsafe partial class Kernels<V>
 
     worker.Barrier();
 
-    // hidden = tanh(matmul(x, H) + d)  [B, 5]
+    // hidden = tanh(matmul(embeddings, H) + d)  [B, 5]
     LinearAddTanh_Nx6x5(a + A.embeddings, w + W.H, w + W.d, a + A.hidden, context.Count, worker);
     worker.Barrier();
 
@@ -46,7 +46,7 @@ unsafe partial class Kernels<V>
     LinearAdd_Nx5x7(a + A.hidden, w + W.U, w + W.b, a + A.y_hidden, context.Count, worker);
     worker.Barrier();
 
-    // y = add(matmul(x, W))  [B, 7]
+    // y = y.hidden + matmul(embeddings, W)  [B, 7]
     LinearAdd_Nx6x7(a + A.embeddings, w + W.W_2, a + A.y_hidden, a + A.y, context.Count, worker);
     worker.Barrier();
   }}

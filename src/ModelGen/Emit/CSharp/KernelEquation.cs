@@ -9,153 +9,276 @@ using ModelGen.Compiler.Targets.Cpu;
 namespace ModelGen.Compiler.Emit.CSharp;
 
 /// <summary>
-/// What a kernel computes, as an equation over the declaration's values: <c>ln_1 = layer_norm(embeddings)  [256, 768]</c>. A gradient is
-/// spelled <c>d x</c>, the backward pass of an operation f as <c>f'</c>, which takes the gradients that it is given.
+/// What a kernel computes, as equations over the buffers, parameters and states that it reads and writes:
+/// <c>ln_1 = layer_norm(embeddings, ln_1.weight, ln_1.bias)  [256, 768]</c>. A gradient is spelled <c>d x</c>, the backward pass of an operation f as
+/// <c>f'</c>, what is added to what is there <c>+=</c>. Of what is read in part it is said which: rows <c>[8..16]</c>, columns <c>[.., 8..16]</c>, or the row
+/// of the step <c>[t]</c>, of the sequence's position, or of the last time step.
 /// </summary>
-/// <param name="kernel">The kernel.</param>
-/// <param name="names">The declaration's names.</param>
-/// <param name="scope">The scope whose values are called by what follows it; empty for none.</param>
-internal sealed class KernelEquation(Kernel kernel, DeclaredNames names, string scope)
+internal sealed class KernelEquation
 {
-    private const int MostOperations = 4;
-    private const int MostInputs = 3;
-    private const int Longest = 150;
+    // A term that several others read, and that is longer than this, has a line of its own.
+    private const int LongestRepeated = 24;
 
-    private readonly IReadOnlyList<Origin> _forward = [.. kernel.Origins.Where(o => !o.IsGradient)];
-    private readonly IReadOnlyList<Origin> _backward = [.. kernel.Origins.Where(o => o.IsGradient)];
+    private readonly Kernel _kernel;
+    private readonly DeclaredNames _names;
+    private readonly string _scope;
+    private readonly string? _variable;
+    private readonly bool _hasPosition;
+    private readonly bool _adds;
+    private readonly IReadOnlyList<Term> _terms;
 
-    /// <summary>The equation and the result's shape.</summary>
-    public static string Of(Kernel kernel, DeclaredNames names, string scope)
+    private KernelEquation(Kernel kernel, DeclaredNames names, string scope, string? variable, bool hasPosition, bool adds)
     {
-        string equation = new KernelEquation(kernel, names, scope).Equation();
-        return (equation.Length > Longest ? equation.Substring(0, Longest - 1) + "…" : equation) + ShapeOf(kernel);
+        (_kernel, _names, _scope, _variable, _hasPosition, _adds) = (kernel, names, scope, variable, hasPosition, adds);
+        _terms = kernel.Derivation.Terms;
     }
 
-    private string Equation()
+    /// <summary>The equations and the result's shape.</summary>
+    /// <param name="kernel">The kernel.</param>
+    /// <param name="names">The declaration's names.</param>
+    /// <param name="scope">The scope whose values are called by what follows it; empty for none.</param>
+    /// <param name="variable">The variable of the loop around the kernel; null for none.</param>
+    /// <param name="hasPosition">Whether runs begin at other positions of a sequence than its first.</param>
+    /// <param name="adds">Whether the loop's later blocks add to what its earlier ones stored.</param>
+    public static string Of(Kernel kernel, DeclaredNames names, string scope, string? variable = null, bool hasPosition = true, bool adds = false)
+        => new KernelEquation(kernel, names, scope, variable, hasPosition, adds).Text() + ShapeOf(kernel);
+
+    private string Text()
     {
-        string[] written = [.. kernel.Operands.Where(o => o.IsWritten).Select(Name).Distinct()];
-        if (kernel is PackKernel)
+        if (_kernel is PackKernel)
         {
-            return $"{Name(kernel.Operands[0])}, in panels of columns";
+            return $"{Name(1)} = {Name(0)}, in panels of columns";
         }
 
-        if (kernel is TransposeIndicesKernel or EmbeddingKernel || (_forward.Count > 0 && !written.All(DeclaredNames.IsGradient)))
+        var equations = new List<string>();
+        var known = new Dictionary<int, string>();
+        var alone = new List<string>();
+        for (int i = 0; i < _terms.Count; i++)
         {
-            string[] gradients = _backward.Select(o => o.Mnemonic).Except(_forward.Select(o => o.Mnemonic)).Any() ? [.. written.Where(DeclaredNames.IsGradient)] : [];
-            return string.Join("; ", Forward().Concat(gradients.Length > 0 ? [string.Join(", ", gradients)] : Array.Empty<string>()));
-        }
-
-        return $"{string.Join(", ", written)} = {Gradient()}";
-    }
-
-    // Every value that is stored, with what is not written into its formula.
-    private IEnumerable<string> Forward()
-    {
-        var stored = new HashSet<string>(kernel.Operands.Where(o => o.IsWritten).Select(o => o.View.Buffer.Name));
-        var known = new Dictionary<string, string>();
-        for (int i = 0; i < _forward.Count; i++)
-        {
-            Origin origin = _forward[i];
-            string text = Formula(origin, known);
-            if (!stored.Contains(origin.Name) && _forward.Skip(i + 1).Any(later => later.Inputs.Contains(origin.Name)))
+            Term term = _terms[i];
+            string text = Formula(term, known);
+            int readers = _terms.Sum(t => t.Inputs.Count(input => input.Term == i));
+            if (term.Stored.Count > 0)
             {
-                known[origin.Name] = text;
+                equations.Add($"{Results(term.Stored)} {(Adds(term.Stored) ? "+=" : "=")} {Bare(text)}");
+                known[i] = text;
+            }
+            else if (readers > 1 && text.Length > LongestRepeated)
+            {
+                string name = Unused(_names.Short(term.Name.Length > 0 ? term.Name : term.Mnemonic, _scope), alone);
+                equations.Add($"{name} = {Bare(text)}");
+                alone.Add(name);
+                known[i] = name;
             }
             else
             {
-                yield return $"{names.Short(origin.Name, scope)} = {Bare(text)}";
+                known[i] = text;
             }
         }
+
+        return string.Join(CSharp.Text.Sentence, equations);
     }
 
-    private string Formula(Origin origin, Dictionary<string, string> known)
+    // What is not stored is called by a name that nothing which the kernel reads or writes has.
+    private string Unused(string name, List<string> alone)
+        => OperandNames.Unique(name, [.. alone, .. _kernel.Operands.Select(o => NameOf(o.View.Buffer))]);
+
+    private string Formula(Term term, Dictionary<int, string> known)
     {
-        // What lies in the value's own scope is called as there. An operation's own parameters go without saying: those beside what
-        // it is computed from, and not beside what stands for its own name.
-        string own = origin.Name + ".";
-        string around = origin.Name.Substring(0, origin.Name.LastIndexOf('.') + 1);
-        bool hasOthers = origin.Inputs.Any(i => !i.StartsWith(own, StringComparison.Ordinal));
-        string[] inputs = [.. origin.Inputs.Where(i => !hasOthers || !i.StartsWith(own, StringComparison.Ordinal)).Select(i => known.TryGetValue(i, out string? text) ? text
-            : Within(own, i) ?? Within(around, i) ?? names.Short(i, scope))];
-        return origin.Mnemonic switch
+        string[] inputs = [.. term.Inputs.Select(i => i.Text ?? (i.Operand >= 0 ? Read(i) : known[i.Term]))];
+        return term.Kind switch
         {
-            "add" when inputs.Length == 2 => $"({inputs[0]} + {inputs[1]})",
-            "subtract" when inputs.Length == 2 => $"({inputs[0]} - {inputs[1]})",
-            "multiply" when inputs.Length == 2 => $"({inputs[0]} * {inputs[1]})",
-            _ => $"{origin.Mnemonic}({string.Join(", ", inputs.Select(Bare))})",
+            TermKind.Copy => term.Inputs[0].Text ?? Name(term.Inputs[0].Operand),
+            TermKind.Sum => $"({string.Join(" + ", inputs)})",
+            TermKind.Product => Product((MatMulKernel)_kernel, inputs),
+            TermKind.Operator when term.Operator!.Spell(inputs) is { } spelled => spelled,
+            TermKind.Operator => $"{term.Operator!.Mnemonic}({string.Join(", ", inputs.Select(Bare))})",
+            _ => $"{term.Mnemonic}({string.Join(", ", inputs.Select(Bare))})",
         };
     }
 
-    // What a backward kernel stores, or one that only moves numbers.
-    private string Gradient()
+    // A linear layer is spelled as its declaration has it.
+    private static string Product(MatMulKernel kernel, string[] factors)
+        => kernel.Form == MatMulForm.NT && !kernel.Derivation.Origins[0].IsGradient ? $"matmul({Bare(factors[0])}, {Bare(factors[1])})"
+            : $"({Factor(factors[0], kernel.Form == MatMulForm.TN)} · {Factor(factors[1], kernel.Form == MatMulForm.NT)})";
+
+    private static string Factor(string name, bool isTransposed) => !isTransposed ? name : name.IndexOf(' ') >= 0 && name[0] != '(' ? $"({name})ᵀ" : name + "ᵀ";
+
+    private bool Adds(IReadOnlyList<int> stored)
     {
-        switch (kernel)
+        IEnumerable<Store> stores = _kernel switch
         {
-            case MatMulKernel product:
-                string factors = Factors(product);
-                return product.Stores.All(s => s.Value is AccumulatorExpr) ? factors : Back(_backward.Where(o => o.Mnemonic != _backward[0].Mnemonic), factors);
-            case ColumnSumKernel sum when sum.Sums.All(s => s.Value is OperandExpr):
-                return $"sum over rows of {string.Join(", ", Read())}";
-            case ColumnSumKernel:
-                return $"sum over rows of {Back(_backward, string.Join(", ", Read()))}";
-            case RowKernel row when row.Phases.Count == 1 && row.Phases[0].Reductions.Count == 0 && row.Phases[0].Stores.All(s => IsMoved(s.Value)):
-                return string.Join(", ", row.Phases[0].Stores.Select(s => s.Value is OperandExpr o ? Part(row.Operands[o.Operand], row) : Uniform(s.Value)).Distinct());
-            default:
-                string[] read = [.. Read()];
-                string[] gradients = [.. read.Where(DeclaredNames.IsGradient)];
-                return Back(_backward.Count > 0 ? _backward : _forward, Listed(gradients.Length > 0 ? gradients : read));
-        }
+            RowKernel k => k.Phases.SelectMany(p => p.Stores),
+            MatMulKernel k => k.Stores,
+            ColumnSumKernel k => k.Sums,
+            _ => [],
+        };
+        return _adds || _kernel is EmbeddingGradientKernel { Mode: StoreMode.Add } || stores.Any(s => s.Mode == StoreMode.Add && stored.Contains(s.Operand));
     }
 
-    private IEnumerable<string> Read() => kernel.Operands.Where(o => !o.IsWritten && o.Access.Element == ElementType.Float32).Select(Name).Distinct();
+    /// <summary>What is stored; parts of one buffer that follow each other are one.</summary>
+    private string Results(IReadOnlyList<int> stored)
+        => string.Join(", ", stored.GroupBy(i => _kernel.Operands[i].View.Buffer).SelectMany(g => Wholly(g.Key, [.. g]) ? [NameOf(g.Key)] : g.Select(Name)).Distinct());
 
-    /// <summary>The operations' backward passes, the first of which comes last.</summary>
-    private static string Back(IEnumerable<Origin> operations, string inputs)
+    private bool Wholly(PlanBuffer buffer, int[] operands)
     {
-        string[] mnemonics = [.. operations.Select(o => o.Mnemonic).Distinct()];
-        if (mnemonics.Length > MostOperations)
+        long end = 0;
+        foreach (int operand in operands.OrderBy(i => _kernel.Operands[i].View.Offset))
         {
-            mnemonics = [.. mnemonics.Take(MostOperations - 1), mnemonics[mnemonics.Length - 1]];
+            (_, int columns) = Extent(operand);
+            if (operands.Length == 1 || columns == 0 || _kernel.Operands[operand].View.Offset != end || _kernel.Operands[operand].View.StepStride != 0)
+            {
+                return false;
+            }
+
+            end += columns;
         }
 
-        return mnemonics.Aggregate(inputs, (text, mnemonic) => $"{mnemonic}'({text})");
+        return end == buffer.Columns;
     }
 
-    private string Factors(MatMulKernel product)
+    private string Read(TermInput input)
     {
-        string left = Name(product.Operands[0]), right = Name(product.Operands[1]);
-        return $"{Factor(left, product.Form == MatMulForm.TN)} · {Factor(right, product.Form == MatMulForm.NT)}";
+        PlanBuffer buffer = _kernel.Operands[input.Operand].View.Buffer;
+        string name = Name(input.Operand), own = NameOf(buffer);
+        (_, int columns) = Extent(input.Operand);
+        return input.Label is { } label && buffer.Space == MemorySpace.Arena && columns > 1 && columns < buffer.Columns && own != label && !own.EndsWith("." + label, StringComparison.Ordinal) ? $"({label}: {name})" : name;
     }
 
-    private static string Factor(string name, bool isTransposed) => !isTransposed ? name : name.IndexOf(' ') >= 0 ? $"({name})ᵀ" : name + "ᵀ";
+    private string NameOf(PlanBuffer buffer) => _names.Short((buffer.Space == MemorySpace.Gradients ? "d " : "") + buffer.Name, _scope);
 
-    private static string Listed(IReadOnlyList<string> inputs) => string.Join(", ", inputs.Count <= MostInputs ? inputs : [.. inputs.Take(MostInputs), "…"]);
-
-    private static bool IsMoved(Expr value) => value is OperandExpr || Uniform(value).Length > 0;
-
-    /// <summary>A number that reads no memory; empty if the value is none.</summary>
-    private static string Uniform(Expr value) => value switch
+    private string Name(int operand)
     {
-        ConstantExpr c => c.ToString(),
-        RuntimeScalarExpr { Kind: RuntimeScalarKind.LossNormalizer } => "loss_normalizer",
-        RuntimeScalarExpr => "gradient_scale",
-        BinaryExpr { Function: BinaryFunction.Multiply } b when Uniform(b.Left) is { Length: > 0 } left && Uniform(b.Right) is { Length: > 0 } right => $"{left} * {right}",
-        _ => "",
+        KernelOperand o = _kernel.Operands[operand];
+        string part = Part(o, Extent(operand));
+        return NameOf(o.View.Buffer) + (part.Length == 0 ? "" : $"[{part}]");
+    }
+
+    /// <summary>Which part of its buffer an operand is; empty for all of it.</summary>
+    private string Part(KernelOperand operand, (int Rows, int Columns) extent)
+    {
+        View view = operand.View;
+        PlanBuffer buffer = view.Buffer;
+        int width = buffer.Columns > 0 ? buffer.Columns : (int)Math.Min(int.MaxValue, buffer.Elements);
+        (long offset, string moving) = (view.Offset, "");
+        if (view.StepStride == 1 && width > 1)
+        {
+            // A step is a column.
+            return $".., {_variable}{(offset == 0 ? "" : " + " + CodeWriter.Number(offset))}";
+        }
+
+        if (view.StepStride != 0)
+        {
+            long step = offset / view.StepStride;
+            moving = _variable + (step == 0 ? "" : " + " + CodeWriter.Number(step));
+            offset -= step * view.StepStride;
+        }
+        else if (view.PositionStride != 0 && _hasPosition)
+        {
+            moving = extent.Rows == 1 ? "position" : "position..";
+        }
+        else if (view.LastStride != 0)
+        {
+            moving = "last";
+        }
+
+        if (extent.Columns == 0 || (moving.Length == 0 && offset == 0 && Math.Max(extent.Rows, MaximumRows(operand)) * extent.Columns >= buffer.Elements))
+        {
+            return moving;
+        }
+
+        if (extent.Columns == 1 && operand.Access.RowStrides.Count > 0 && operand.Access.RowStrides[operand.Access.RowStrides.Count - 1] == RowExtent.Literal(1))
+        {
+            // Numbers that follow each other, one for each row.
+            width = 1;
+        }
+        else if (extent.Rows == 1 && extent.Columns > width)
+        {
+            width = (int)Math.Min(int.MaxValue, buffer.Elements);
+        }
+
+        (long row, long column) = (offset / width, offset % width);
+        string columns = Columns(operand, extent.Columns, column, width);
+        if (moving.Length > 0)
+        {
+            return columns.Length > 0 ? $"{moving}, {columns}" : moving;
+        }
+
+        long rows = buffer.Elements / width;
+        bool isPart = row > 0 || (extent.Rows > 0 && extent.Rows < rows && extent.Columns <= width);
+        string rowText = !isPart || rows == 1 ? "" : extent.Rows == 1 ? CodeWriter.Number(row) : extent.Rows > 0 ? $"{row}..{row + extent.Rows}" : $"{row}..";
+        return columns.Length == 0 ? rowText : rowText.Length > 0 ? $"{rowText}, {columns}" : rows == 1 ? columns : $".., {columns}";
+    }
+
+    /// <summary>The rows that an operand of a kernel over rows has at the most; 0 of one whose rows are not counted by axes.</summary>
+    private long MaximumRows(KernelOperand operand) => _kernel switch
+    {
+        RowKernel k => Touched(operand, k.Axes, 1, e => e.Maximum).Rows,
+        ColumnSumKernel k => Touched(operand, [.. k.Kept, .. k.Summed], 1, e => e.Maximum).Rows,
+        MatMulKernel k when operand != k.Operands[0] && operand != k.Operands[1] => Touched(operand, k.Axes, 1, e => e.Maximum).Rows,
+        _ => 0,
     };
 
-    private string Name(KernelOperand operand)
-        => names.Short((operand.View.Buffer.Space == MemorySpace.Gradients ? "d " : "") + operand.View.Buffer.Name, scope);
-
-    // Columns of a wider matrix are said which.
-    private string Part(KernelOperand operand, RowKernel row)
+    private static string Columns(KernelOperand operand, int columns, long column, int width)
     {
-        long first = operand.View.Offset, last = first + row.Columns;
-        bool isPart = row.Rows == RowExtent.Literal(1) ? first > 0 : operand.Access.IsMatrix && row.Columns < operand.Access.RowStride && last <= operand.Access.RowStride;
-        return Name(operand) + (isPart ? $"[{first}..{last}]" : "");
+        int stride = Math.Max(1, operand.Access.ColumnStride);
+        return columns >= width || column + columns > width ? "" : stride > 1 ? (stride < width ? $"{column}.. by {stride}" : "") : columns == 1 ? CodeWriter.Number(column) : $"{column}..{column + columns}";
     }
 
-    private static string? Within(string scope, string name)
-        => scope.Length > 0 && name.StartsWith(scope, StringComparison.Ordinal) && name.IndexOf('.', scope.Length) < 0 ? name.Substring(scope.Length) : null;
+    private static int Literal(params RowExtent[] extents) => extents.Any(e => e.IsDynamic) ? 0 : extents.Aggregate(1, (product, e) => product * e.Maximum);
+
+    /// <summary>The rows, 0 for as many as a run brings along, and columns of an operand that the kernel touches; no columns where it touches all of it, or what indices choose.</summary>
+    private (int Rows, int Columns) Extent(int operand)
+    {
+        KernelOperand o = _kernel.Operands[operand];
+        switch (_kernel)
+        {
+            case RowKernel k:
+                return Touched(o, k.Axes, k.Columns);
+            case ColumnSumKernel k:
+                return Touched(o, [.. k.Kept, .. k.Summed], k.Columns);
+            case MatMulKernel k when operand == 0:
+                return k.Form == MatMulForm.TN ? (k.Depth, k.Rows.Maximum) : (Literal(k.Rows), k.Depth);
+            case MatMulKernel k when operand == 1:
+                return k.Form == MatMulForm.NT ? (k.Columns, k.Depth) : (k.Depth, k.Columns);
+            case MatMulKernel k:
+                return Touched(o, k.Axes, k.Columns);
+            case AttentionKernel k:
+                return OfAttention(o, k.Op, Literal(k.Batch, k.Queries), Literal(k.Batch, k.Keys));
+            case AttentionWeightsKernel k:
+                return OfAttention(o, k.Op, Literal(k.Batch, k.Queries), Literal(k.Batch, k.Keys));
+            case AttentionGradientKernel k:
+                return OfAttention(o, k.Op, k.Batch * k.Queries, k.Batch * k.Keys);
+            case EmbeddingKernel k when operand == 2:
+                return (Literal(k.Rows), k.Columns);
+            case EmbeddingGradientKernel k when operand == 1:
+                return (k.Rows, k.Columns);
+            case AppendRowsKernel k when operand == 0:
+                return (Literal(k.Batch, k.Rows), k.Columns);
+            case ScatterKernel k when operand == 0:
+                return (Literal(k.Rows), k.Columns);
+            default:
+                return (0, 0);
+        }
+    }
+
+    private static (int Rows, int Columns) Touched(KernelOperand operand, IReadOnlyList<RowExtent> axes, int columns, Func<RowExtent, int>? count = null)
+    {
+        int rows = 1;
+        for (int i = 0; i < axes.Count && i < operand.Access.RowStrides.Count; i++)
+        {
+            rows *= operand.Access.RowStrides[i].Coefficient != 0 ? (count ?? (e => Literal(e)))(axes[i]) : 1;
+        }
+
+        return (rows, operand.Access.ColumnStride != 0 ? columns : 1);
+    }
+
+    private static (int Rows, int Columns) OfAttention(KernelOperand operand, Attention op, int queries, int keys) => operand.Name switch
+    {
+        "q" or "output" or "d_output" or "dq" => (queries, op.Heads * op.HeadDim),
+        "k" or "v" or "dk" or "dv" => (op.Range.IsCached ? 0 : keys, op.KeyValueHeads * op.HeadDim),
+        _ => (0, 0),
+    };
 
     /// <summary>The text without parentheses around all of it.</summary>
     private static string Bare(string text)

@@ -14,7 +14,7 @@ internal static class KernelNames
     /// <summary>What a kernel does, as the beginning of a name: <c>LayerNorm</c>, <c>LinearBiasGeluTanh</c>.</summary>
     public static string Operation(Kernel kernel, KernelCode code)
     {
-        if (kernel is not (RowKernel or MatMulKernel) || kernel.Origins.Count == 0)
+        if (kernel is not (RowKernel or MatMulKernel) || kernel.Derivation.Origins.Count == 0)
         {
             return code.Operation;
         }
@@ -25,7 +25,7 @@ internal static class KernelNames
         }
 
         // A product's own operation is the beginning of its name; what is left is its epilogue.
-        IEnumerable<Origin> origins = kernel is MatMulKernel ? kernel.Origins.Where(o => o.Mnemonic != kernel.Origins[0].Mnemonic) : kernel.Origins;
+        IEnumerable<Origin> origins = kernel is MatMulKernel ? kernel.Derivation.Origins.Where(o => o.Mnemonic != kernel.Derivation.Origins[0].Mnemonic) : kernel.Derivation.Origins;
         if (kernel.Operands.Where(o => o.IsWritten).All(o => DeclaredNames.IsGradient(o.View.Buffer.Name)))
         {
             return (kernel is MatMulKernel ? code.Operation : "") + (origins.Any() ? Joined([.. origins.Select(Operation).Distinct()]) + "Gradient" : "");

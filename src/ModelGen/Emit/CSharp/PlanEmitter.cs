@@ -15,6 +15,9 @@ internal sealed class PlanEmitter
 {
     public const string KernelClass = "Kernels";
 
+    // Equations that are longer go on in the next line.
+    private const int LineLength = 150;
+
     /// <summary>
     /// What the text of kernels takes for granted. These lines stand inside the namespace declaration, where nothing outside is
     /// looked at before them. <c>System</c> is not imported, since users may well have types of their own there.
@@ -223,12 +226,14 @@ internal sealed class PlanEmitter
             {
                 if (step is LoopStep loop)
                 {
+                    Heading(w, step, variable);
                     OpenLoop(w, loop.Loop);
                     Alone(w, loop.Body, Variable(loop.Loop));
                     w.Close();
                 }
                 else
                 {
+                    Heading(w, step, variable);
                     Call(w, (KernelStep)step, variable);
                 }
             }
@@ -258,7 +263,11 @@ internal sealed class PlanEmitter
             }
 
             string? accumulates = step.AddsToEarlierBlocks ? $"{variable} > 0 || context.Accumulate" : null;
-            w.Line($"// {KernelEquation.Of(kernel, emitter._names, _scope)}");
+            foreach (string line in Text.Wrap(KernelEquation.Of(kernel, emitter._names, _scope, variable, hasPosition, step.AddsToEarlierBlocks), LineLength, [" + ", ", "]))
+            {
+                w.Line($"// {line}");
+            }
+
             w.Line($"{method}({string.Join(", ", arguments.Concat(Arguments.Values(code.Extra, program.Program.Counts, accumulates)).Append("worker"))});");
         }
 

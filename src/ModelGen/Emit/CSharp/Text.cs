@@ -1,4 +1,5 @@
 using System;
+using System.Collections.Generic;
 using System.Globalization;
 using System.Linq;
 using ModelGen.Compiler.Graph;
@@ -10,6 +11,9 @@ namespace ModelGen.Compiler.Emit.CSharp;
 /// <summary>Phrases that several kernel classes share.</summary>
 internal static class Text
 {
+    /// <summary>What stands between the equations of one kernel.</summary>
+    public const string Sentence = "; ";
+
     /// <summary>A row extent as part of a name: <c>768</c> or <c>N</c>.</summary>
     public static string Extent(RowExtent rows) => rows.IsDynamic ? (rows.Coefficient == 1 ? "N" : CodeWriter.Number(rows.Coefficient) + "N") : CodeWriter.Number(rows.Coefficient);
 
@@ -67,6 +71,39 @@ internal static class Text
             _ => $"accumulate ? {present} + {value} : {value}",
         };
         w.Line(tail is null ? v.Store(stored, pointer) : v.StoreTail(stored, pointer, tail));
+    }
+
+    /// <summary>Sentences in a line or, where that is too long, in a line each; those that are still too long go on, indented, behind one of the marks.</summary>
+    public static IEnumerable<string> Wrap(string text, int length, string[] marks)
+        => text.Length <= length ? [text] : text.Split([Sentence], StringSplitOptions.None).SelectMany(s => Lines(s, length, marks));
+
+    private static IEnumerable<string> Lines(string text, int length, string[] marks)
+    {
+        string indent = "";
+        while (indent.Length + text.Length > length)
+        {
+            int room = length - indent.Length;
+            int end = marks.Select(m => LastEnd(text, m, room)).FirstOrDefault(e => e > length / 3);
+            end = end > 0 ? end : text.LastIndexOf(' ', room) is > 0 and int space ? space + 1 : text.Length;
+            yield return indent + text.Substring(0, end).TrimEnd();
+            text = text.Substring(end);
+            indent = "    ";
+        }
+
+        yield return indent + text;
+    }
+
+    // Not inside of brackets.
+    private static int LastEnd(string text, string mark, int room)
+    {
+        int at = room - mark.Length + 1;
+        do
+        {
+            at = at > 0 ? text.LastIndexOf(mark, at - 1, StringComparison.Ordinal) : -1;
+        }
+        while (at > 0 && text.Take(at).Count(c => c == '[') > text.Take(at).Count(c => c == ']'));
+
+        return at < 0 ? -1 : at + mark.Length;
     }
 
     /// <summary>What a kernel computes, by the roles of what it stores.</summary>

@@ -21,12 +21,16 @@ internal sealed class KernelExpressions(Lowering lowering, Cluster? cluster, IRe
     private readonly Dictionary<Expr, int> _phases = [];
     private readonly List<PendingOperand> _operands = [];
     private readonly HashSet<string> _names = [.. matrices];
+    private readonly Dictionary<Value, int> _readValues = [];
 
     public IReadOnlyList<Dim> Rows { get; } = rows;
 
     public int Columns { get; } = columns;
 
     public IReadOnlyList<PendingOperand> Operands => _operands;
+
+    /// <summary>The values that are read from memory, and the operands that they are.</summary>
+    public IReadOnlyDictionary<Value, int> Reads => _readValues;
 
     public List<(int Phase, Reduction Reduction)> Reductions { get; } = [];
 
@@ -63,7 +67,8 @@ internal sealed class KernelExpressions(Lowering lowering, Cluster? cluster, IRe
         }
         else
         {
-            expr = new OperandExpr(Read(value));
+            _readValues.Add(value, Read(value));
+            expr = new OperandExpr(_readValues[value]);
         }
 
         expr = _unique.Unify(expr);

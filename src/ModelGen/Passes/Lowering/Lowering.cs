@@ -19,14 +19,14 @@ internal sealed class Lowering
 
     private readonly Dictionary<Value, TensorView> _copies = [];
 
-    private Lowering(ModelLayout layout, ModelGraph graph, Fusion fusion, Dictionary<Value, TensorView> leaves, Dictionary<Value, (TensorView View, StoreMode Mode)> targets, List<PlanBuffer> buffers, bool insideLoop)
+    private Lowering(ModelLayout layout, ModelGraph graph, Fusion fusion, Dictionary<Value, TensorView> leaves, Dictionary<Value, (TensorView View, StoreMode Mode)> targets, List<PlanBuffer> buffers, HashSet<string> names, bool insideLoop)
     {
         Layout = layout;
         Graph = graph;
         InsideLoop = insideLoop;
         Fusion = fusion;
         Readers = graph.Nodes.SelectMany(n => n.Inputs.Select(i => (i, n))).ToLookup(p => p.i, p => p.n);
-        Placement = new Placement(layout, graph, Readers, leaves, targets, buffers);
+        Placement = new Placement(layout, graph, Readers, leaves, targets, buffers, names);
     }
 
     public ModelLayout Layout { get; }
@@ -57,14 +57,14 @@ internal sealed class Lowering
         foreach (Node node in graph.NodesOf<Input>())
         {
             var input = (Input)node.Op;
-            var buffer = new PlanBuffer(input.InputName, MemorySpace.Arena, StorageFormat.Of(input.Type.Element), input.Type.Shape.MaximumElements);
+            var buffer = new PlanBuffer(input.InputName, MemorySpace.Arena, StorageFormat.Of(input.Type.Element), input.Type.Shape.MaximumElements) { Columns = input.Type.Shape.Columns };
             buffers.Add(buffer);
             var view = TensorView.Dense(new View(buffer, 0), input.Type.Shape);
             leaves.Add(new Value(node, 0), view);
             inputs.Add(input.InputName, view.Base);
         }
 
-        var lowering = new Lowering(layout, graph, fusion, leaves, [], buffers, insideLoop: false);
+        var lowering = new Lowering(layout, graph, fusion, leaves, [], buffers, [.. layout.Names, .. buffers.Select(b => b.Name)], insideLoop: false);
         lowering.LowerNodes(cancellation);
         Dictionary<string, View> outputs = graph.Outputs.ToDictionary(o => o.Name, o => lowering.OutputOf(o.Value));
         Dim[] counts = [.. graph.Nodes.SelectMany(n => n.Outputs).SelectMany(t => t.Shape.Dims).Where(d => !d.IsLiteral).Select(d => d + -d.Plus).Distinct()];
@@ -83,7 +83,7 @@ internal sealed class Lowering
     /// <param name="copies">Results that are wanted where their producers cannot put them.</param>
     public List<Kernel> LowerBody(Scan scan, Dictionary<Value, TensorView> leaves, Dictionary<Value, (TensorView View, StoreMode Mode)> targets, IEnumerable<(Value Value, TensorView Place)> copies)
     {
-        var lowering = new Lowering(Layout, scan.Body, Fusion.OfBody(scan), leaves, targets, Placement.Buffers, insideLoop: true);
+        var lowering = new Lowering(Layout, scan.Body, Fusion.OfBody(scan), leaves, targets, Placement.Buffers, Placement.Names, insideLoop: true);
         lowering.LowerNodes(default);
         Kernel[] last = [.. copies.Select(c => lowering.CopyKernel(c.Value, c.Place, StoreMode.Replace, c.Value.Name + ".kept"))];
         return [.. lowering.Schedule.Sort(), .. last];
@@ -148,10 +148,12 @@ internal sealed class Lowering
         TensorType type = TensorType.Float(shape);
         Dim[] rows = shape.Dims.Take(System.Math.Max(0, shape.Rank - 1)).ToArray();
         var output = PendingOperand.Of("output", place, type, rows, shape.Columns, isWritten: true);
-        return source is null
+        RowKernel kernel = source is null
             ? RowKernels.Map(name, [output], rows, shape.Columns, [new Store(0, ((Constant)value.Op).Value, mode)], 0, 4 * shape.MaximumElements)
             : RowKernels.Map(name, [PendingOperand.Of("input", source, type, rows, shape.Columns, isWritten: false), output], rows, shape.Columns,
                 [new Store(1, new OperandExpr(0), mode)], 0, 8 * shape.MaximumElements);
+        kernel.Derivation = Derivations.OfCopy(name, source is null ? null : value, source is null ? ((Constant)value.Op).Value : 0);
+        return kernel;
     }
 
     /// <summary>Adds what fills a place with a number.</summary>
@@ -159,7 +161,9 @@ internal sealed class Lowering
     {
         Dim[] rows = shape.Dims.Take(System.Math.Max(0, shape.Rank - 1)).ToArray();
         PendingOperand output = PendingOperand.Of("output", place, TensorType.Float(shape), rows, shape.Columns, isWritten: true);
-        Schedule.Add(RowKernels.Map(name, [output], rows, shape.Columns, [new Store(0, constant, StoreMode.Replace)], 0, 4 * shape.MaximumElements), position);
+        RowKernel kernel = RowKernels.Map(name, [output], rows, shape.Columns, [new Store(0, constant, StoreMode.Replace)], 0, 4 * shape.MaximumElements);
+        kernel.Derivation = Derivations.OfCopy(name, null, constant);
+        Schedule.Add(kernel, position);
     }
 
     /// <summary>The operations that nodes, and what their clusters compute for them, belong to.</summary>

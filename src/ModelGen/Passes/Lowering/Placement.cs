@@ -17,6 +17,7 @@ internal sealed class Placement
     private readonly Dictionary<Value, TensorView> _views;
     private readonly Dictionary<Value, (TensorView View, StoreMode Mode)> _targets;
     private readonly List<PlanBuffer> _buffers;
+    private readonly HashSet<string> _names;
     private readonly ILookup<Value, Node> _readers;
 
     /// <param name="layout">Where parameters, gradients and states lie.</param>
@@ -25,20 +26,25 @@ internal sealed class Placement
     /// <param name="leaves">Where values lie that come from outside.</param>
     /// <param name="targets">Where values are wanted.</param>
     /// <param name="buffers">Every buffer of the plan; new ones are added.</param>
-    public Placement(ModelLayout layout, ModelGraph graph, ILookup<Value, Node> readers, Dictionary<Value, TensorView> leaves, Dictionary<Value, (TensorView View, StoreMode Mode)> targets, List<PlanBuffer> buffers)
+    /// <param name="names">What buffers of any space are called already; new ones are added.</param>
+    public Placement(ModelLayout layout, ModelGraph graph, ILookup<Value, Node> readers, Dictionary<Value, TensorView> leaves, Dictionary<Value, (TensorView View, StoreMode Mode)> targets, List<PlanBuffer> buffers, HashSet<string> names)
     {
-        (_layout, _graph, _readers, _views, _targets, _buffers) = (layout, graph, readers, leaves, targets, buffers);
+        (_layout, _graph, _readers, _views, _targets, _buffers, _names) = (layout, graph, readers, leaves, targets, buffers, names);
         ChooseTargets();
     }
 
     public List<PlanBuffer> Buffers => _buffers;
 
-    public PlanBuffer NewBuffer(string name, TensorType type) => NewBuffer(name, StorageFormat.Of(type.Element), type.Shape.MaximumElements);
+    public HashSet<string> Names => _names;
 
-    public PlanBuffer NewBuffer(string name, StorageFormat format, long elements)
+    public PlanBuffer NewBuffer(string name, TensorType type) => NewBuffer(name, StorageFormat.Of(type.Element), type.Shape.MaximumElements, type.Shape.Columns);
+
+    /// <summary>A buffer of its own, called like none before it: readers know values by their names.</summary>
+    public PlanBuffer NewBuffer(string name, StorageFormat format, long elements, int columns)
     {
-        var buffer = new PlanBuffer(name, MemorySpace.Arena, format, elements);
+        var buffer = new PlanBuffer(OperandNames.Unique(name, _names), MemorySpace.Arena, format, elements) { Columns = columns };
         _buffers.Add(buffer);
+        _names.Add(buffer.Name);
         return buffer;
     }
 
@@ -75,7 +81,7 @@ internal sealed class Placement
     {
         if (!_targets.TryGetValue(value, out (TensorView View, StoreMode Mode) target))
         {
-            var buffer = NewBuffer(value.Name.Length > 0 ? value.Name : value.Op.Mnemonic, value.Type);
+            var buffer = NewBuffer(value.Name.Length > 0 ? value.OwnName : value.Op is Constant { Value: 0 } ? "zeros" : value.Op.Mnemonic, value.Type);
             target = (TensorView.Dense(new View(buffer, 0), value.Shape), StoreMode.Replace);
             _targets.Add(value, target);
         }

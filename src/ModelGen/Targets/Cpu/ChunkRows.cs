@@ -119,7 +119,7 @@ internal static class ChunkRows
             }
         }
 
-        var blocks = group.Matrices.ToDictionary(m => m, m => new PlanBuffer(m.Name, m.Space, m.Format, m.Elements / rows * block));
+        var blocks = group.Matrices.ToDictionary(m => m, m => new PlanBuffer(m.Name, m.Space, m.Format, m.Elements / rows * block) { Columns = m.Columns });
         buffers.AddRange(blocks.Values);
         Kernel[] body = kernels.Skip(from).Take(to - from + 1).Where(group.Kernels.Contains).Select(k => Narrow(k, block, blocks)).ToArray();
         var loop = new LoopKernel(body[0].Name, RowExtent.Literal(rows / block), reverse: false, body) { BlockRows = block };
@@ -162,13 +162,13 @@ internal static class ChunkRows
         switch (kernel)
         {
             case RowKernel k:
-                return new RowKernel(k.Name, operands, [RowExtent.Literal(block)], k.Columns, k.Phases, Scale(k.Flops), Scale(k.Bytes)) { Origins = k.Origins };
+                return new RowKernel(k.Name, operands, [RowExtent.Literal(block)], k.Columns, k.Phases, Scale(k.Flops), Scale(k.Bytes)) { Derivation = k.Derivation };
             case ColumnSumKernel k:
-                return new ColumnSumKernel(k.Name, operands, [], [RowExtent.Literal(block)], k.RowNumber, k.Columns, k.Sums, Scale(k.Flops), Scale(k.Bytes)) { Origins = k.Origins };
+                return new ColumnSumKernel(k.Name, operands, [], [RowExtent.Literal(block)], k.RowNumber, k.Columns, k.Sums, Scale(k.Flops), Scale(k.Bytes)) { Derivation = k.Derivation };
             default:
                 var product = (MatMulKernel)kernel;
                 bool contracts = product.Form == MatMulForm.TN;
-                return new MatMulKernel(product.Name, operands, product.Form, contracts ? product.Rows : RowExtent.Literal(block), product.Columns, contracts ? block : product.Depth, product.Stores, Scale(product.Flops), Scale(product.Bytes)) { Origins = product.Origins };
+                return new MatMulKernel(product.Name, operands, product.Form, contracts ? product.Rows : RowExtent.Literal(block), product.Columns, contracts ? block : product.Depth, product.Stores, Scale(product.Flops), Scale(product.Bytes)) { Derivation = product.Derivation };
         }
     }
 

@@ -35,10 +35,12 @@ internal static class ClusterRule
         }
 
         var stores = new List<(int Phase, Store Store)>();
+        var places = new Dictionary<Value, int>();
         foreach (Value value in stored)
         {
             Expr expr = build.Of(value);
-            stores.Add((build.PhaseOf(expr), new Store(build.Write(value), expr, lowering.Placement.ModeOf(value))));
+            places.Add(value, build.Write(value));
+            stores.Add((build.PhaseOf(expr), new Store(places[value], expr, lowering.Placement.ModeOf(value))));
         }
 
         int phases = Math.Max(stores.Max(s => s.Phase), build.Reductions.Count == 0 ? 0 : build.Reductions.Max(r => r.Phase)) + 1;
@@ -48,7 +50,7 @@ internal static class ClusterRule
         long elements = (long)cluster.Rows.Maximum * cluster.Columns;
         int cost = list.SelectMany(p => p.Reductions.Select(r => r.Value).Concat(p.Stores.Select(s => s.Value))).Sum(ExprTransforms.Cost);
         RowKernel kernel = RowKernels.Of(NameOf(stored), build.Operands, rows, cluster.Columns, list, elements * Math.Max(1, cost), 4 * elements * build.Operands.Count);
-        kernel.Origins = lowering.OriginsOf(stored.Select(s => s.Node));
+        kernel.Derivation = Derivations.Of(lowering, places, build.Reads);
         lowering.Schedule.Add(kernel, members.Max(lowering.PositionOf));
     }
 

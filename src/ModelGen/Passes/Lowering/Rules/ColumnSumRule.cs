@@ -43,7 +43,7 @@ internal static class ColumnSumRule
                 [new Store(operands.Length - 1, value, lowering.Placement.ModeOf(output))],
                 elements * (1 + ExprTransforms.Cost(value)),
                 4 * elements * operands.Length)
-            { Origins = [node.Origin] },
+            { Derivation = Derivations.Of(lowering, new Dictionary<Value, int> { [output] = operands.Length - 1 }, build.Reads) },
             lowering.PositionOf(node));
     }
 }

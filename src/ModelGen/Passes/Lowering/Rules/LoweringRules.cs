@@ -109,9 +109,10 @@ internal static class LoweringRules
         bool hasPositions = node.Inputs.Count == 4;
         KernelOperand[] indices = [ReadIndices(lowering, node, 2, "sequences"), .. hasPositions ? [ReadIndices(lowering, node, 3, "positions")] : Array.Empty<KernelOperand>()];
         var table = new KernelOperand("states", states.Base, Access.Matrix(TensorView.Literal(states.Strides[0])), IsWritten: true);
-        var kernel = new ScatterKernel(node.Name, [Read(lowering, node, 1, "input"), table, .. indices], rows.Rows, rows.Columns, shape[0].Maximum,
+        KernelOperand[] operands = [Read(lowering, node, 1, "input"), table, .. indices];
+        var kernel = new ScatterKernel(node.Name, operands, rows.Rows, rows.Columns, shape[0].Maximum,
             hasPositions ? shape[1].Maximum : 1, hasPositions ? TensorView.Literal(states.Strides[1]) : 0, 8 * rows.MaximumElements)
-        { Origins = [node.Origin], IsRing = ((ScatterRows)node.Op).IsRing, Kept = ((ScatterRows)node.Op).Kept };
+        { Derivation = Derivations.Of(node, operands), IsRing = ((ScatterRows)node.Op).IsRing, Kept = ((ScatterRows)node.Op).Kept };
 
         // What nobody reads as it is then is written when nobody reads any more what it was before.
         lowering.Schedule.Add(kernel, lowering.PositionOf(node), lowering.Readers[value].Any() ? Turn.Node : Turn.Last);
@@ -248,7 +249,7 @@ internal static class LoweringRules
 
     private static void Add(Lowering lowering, Node node, Kernel kernel)
     {
-        kernel.Origins = [node.Origin];
+        kernel.Derivation = Derivations.Of(node, kernel.Operands);
         lowering.Schedule.Add(kernel, lowering.PositionOf(node));
     }
 

@@ -1,3 +1,4 @@
+using System.Collections.Generic;
 using System.Linq;
 using ModelGen.Compiler.Graph;
 using ModelGen.Compiler.Kernels;
@@ -21,11 +22,19 @@ internal static class ProductRule
 
         int depth = contracts ? a.Shape.Rows.Maximum : a.Shape.Columns;
         (KernelOperand[] factors, MatMulForm form) = Factors(lowering, op, a, b, ["input", contracts ? "other" : "weight"]);
-        Store[] stores = stored.Select(v => (v, build.Of(v))).Select(p => new Store(build.Write(p.v), p.Item2, lowering.Placement.ModeOf(p.v))).ToArray();
+        var places = new Dictionary<Value, int>();
+        var stores = new List<Store>();
+        foreach (Value value in stored)
+        {
+            Expr expr = build.Of(value);
+            places.Add(value, build.Write(value));
+            stores.Add(new Store(places[value], expr, lowering.Placement.ModeOf(value)));
+        }
+
         (EquatableArray<RowExtent> axes, KernelOperand[] operands) = KernelAxes.Of(build.Rows, build.Columns, build.Operands);
         long flops = 2L * rows.Maximum * columns * depth;
         long bytes = 4 * (a.Shape.MaximumElements + b.Shape.MaximumElements + ((long)rows.Maximum * columns));
-        var kernel = new MatMulKernel(ClusterRule.NameOf(stored), [.. factors, .. operands], form, rows, columns, depth, stores, flops, bytes) { Axes = axes, RowByRow = op.RowByRow, Origins = lowering.OriginsOf(stored.Select(s => s.Node)) };
+        var kernel = new MatMulKernel(ClusterRule.NameOf(stored), [.. factors, .. operands], form, rows, columns, depth, stores, flops, bytes) { Axes = axes, RowByRow = op.RowByRow, Derivation = Derivations.Of(lowering, places, build.Reads, node) };
         lowering.Schedule.Add(kernel, stored.Select(s => s.Node).Append(node).Max(lowering.PositionOf));
     }
 

@@ -1,3 +1,4 @@
+using System;
 using System.Collections.Generic;
 using System.Linq;
 using ModelGen.Compiler.Graph;
@@ -28,7 +29,7 @@ internal static class ScanRule
             string name = node.Name + "." + scan.Body.Outputs[i].Name;
             Shape slot = node.Outputs[Scan.Final(i)].Shape;
             int size = checked((int)slot.MaximumElements);
-            var history = placement.NewBuffer(name, StorageFormat.Float32, (scan.Extent.Maximum + 1L) * size);
+            var history = placement.NewBuffer(name, StorageFormat.Float32, (scan.Extent.Maximum + 1L) * size, slot.Columns);
             TensorView first = TensorView.Dense(new View(history, 0), slot);
             TensorView second = first.Move(size);
             (TensorView before, TensorView after) = scan.Reverse ? (second, first) : (first, second);
@@ -62,7 +63,8 @@ internal static class ScanRule
                 continue;
             }
 
-            string name = node.Name + "." + (value.Name.Length > 0 ? value.Name : scan.Body.Outputs[scan.Carries + i].Name);
+            string own = value.Name.Length > 0 ? value.Name : scan.Body.Outputs[scan.Carries + i].Name;
+            string name = own.StartsWith(node.Name + ".", StringComparison.Ordinal) ? own : node.Name + "." + own;
             TensorView place = TensorView.Dense(new View(placement.NewBuffer(name, output.Type), 0), output.Shape);
             placement.SetView(output, place);
             Target(value, place.Step());

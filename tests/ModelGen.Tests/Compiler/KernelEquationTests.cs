@@ -1,0 +1,54 @@
+using ModelGen.Compiler;
+using ModelGen.Compiler.Emit.CSharp;
+using ModelGen.Compiler.Graph;
+using ModelGen.Compiler.Ops;
+using ModelGen.Compiler.Targets.Cpu;
+
+namespace ModelGen.Tests.Compiler;
+
+/// <summary>The equation over each kernel in emitted plans: readers can find in it every buffer, parameter and state that the kernel touches.</summary>
+public sealed class KernelEquationTests
+{
+    [Theory]
+    [MemberData(nameof(Families.Names), MemberType = typeof(Families))]
+    public void Equations_name_what_kernels_read_and_write(string family)
+    {
+        CompiledPlans plans = ModelCompiler.Plan(Families.All[family], CacheSizes.Default, default);
+        var names = new DeclaredNames(plans.Layout.Parameters.Select(p => p.Parameter.ParameterName));
+        string[] problems = [.. plans.Entries.SelectMany(e => EquationCheck.Problems(e.Plan.Cpu, names).Select(p => $"{e.Entry.Name}: {p}"))];
+        Assert.True(problems.Length == 0, string.Join("\n", problems));
+    }
+
+    /// <summary>What no family happens to have: views of views, reductions of everything, parameters that several operations share.</summary>
+    [Theory]
+    [InlineData(false, false)]
+    [InlineData(true, false)]
+    [InlineData(false, true)]
+    public void Equations_of_random_graphs_do_so_too(bool differentiable, bool dynamic)
+    {
+        var problems = new List<string>();
+        for (int seed = 0; seed < 60; seed++)
+        {
+            ModelGraph source = RandomGraphs.Build(new Random(seed), differentiable, dynamic);
+            ModelGraph graph = differentiable ? KernelCases.PrepareTraining(GradientCheck.WithLoss(source)) : KernelCases.Prepare(source);
+            ModelLayout layout = ModelLayout.Of(graph);
+            CpuProgram program = ModelCompiler.Target(ModelCompiler.Kernels(graph, layout, default), CacheSizes.Default, default);
+            problems.AddRange(EquationCheck.Problems(program, new DeclaredNames(layout.Parameters.Select(p => p.Parameter.ParameterName))).Select(p => $"seed {seed}: {p}"));
+        }
+
+        Assert.True(problems.Count == 0, string.Join("\n", problems.Take(20)));
+    }
+
+    /// <summary>Logits of a large vocabulary are computed in blocks of rows, whose gradients add up.</summary>
+    [Fact]
+    public void Equations_of_blocks_of_rows_say_which_and_that_they_add_up()
+    {
+        ModelSpec spec = Families.Spec("Gpt", 4, 64, DeclaredArgument.Of("Layers", 1L), DeclaredArgument.Of("DModel", 64L), DeclaredArgument.Of("Heads", 4L), DeclaredArgument.Of("Vocab", 50257L), DeclaredArgument.Of("Context", 64L));
+        CompiledPlans plans = ModelCompiler.Plan(spec, CacheSizes.Default, default);
+        var names = new DeclaredNames(plans.Layout.Parameters.Select(p => p.Parameter.ParameterName));
+        Assert.Empty(EquationCheck.Problems(plans.Entry("Step").Plan.Cpu, names));
+        string step = ModelCompiler.Compile(spec, CacheSizes.Default, default).Files.Single(f => f.HintName.EndsWith(".Step.g.cs", StringComparison.Ordinal)).Text;
+        Assert.Contains("// lm_head = matmul(ln_f[block], wte.weight)", step, StringComparison.Ordinal);
+        Assert.Contains("// d wte.weight += (d lm_head)ᵀ · ln_f[block]", step, StringComparison.Ordinal);
+    }
+}
