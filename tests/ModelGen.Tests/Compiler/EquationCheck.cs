@@ -25,7 +25,7 @@ internal static class EquationCheck
 
     private static IEnumerable<string> Problems(Kernel kernel, string text, DeclaredNames names)
     {
-        string[][] equations = [.. text.Split(Text.Sentence).Select(e => e.Split([" += ", " = "], 2, StringSplitOptions.None))];
+        string[][] equations = [.. text.Split(global::ModelGen.Compiler.Emit.CSharp.Text.Sentence).Select(e => e.Split([" += ", " = "], 2, StringSplitOptions.None))];
         string read = string.Join(" ; ", equations.Select(e => e[^1])), written = string.Join(" ; ", equations.Select(e => e.Length == 2 ? e[0] : ""));
         if (equations.Any(e => e.Length != 2))
         {
