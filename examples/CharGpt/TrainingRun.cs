@@ -58,7 +58,11 @@ internal static class TrainingRun<TModel>
             CultureInfo.InvariantCulture,
             $"{recipe.Name}: {TModel.ParameterTotal:N0} parameters, {ComputePath.VectorBits}-bit vectors, {trainer.Threads} threads; {training.Length:N0} bytes to train on, {heldOut.Length:N0} held out"));
         if (settings.Resume)
+        {
             view.Message(string.Create(CultureInfo.InvariantCulture, $"resumed from {settings.CheckpointPath} at step {trainer.StepCount}"));
+            foreach (ChangedSetting changed in trainer.ChangedSettings)
+                view.Message($"  {changed.Name} was {changed.Before ?? "none"}, and is {changed.Now ?? "none"} from here on");
+        }
 
         var writer = new SampleWriter(settings);
         TrainingResult result = view.While(() =>

@@ -69,6 +69,8 @@ public static class Pictures
         Plot plot = Start(title, xLabel, yLabel);
         foreach (Line line in lines)
         {
+            if (line is not { Name: not null, X: not null, Y: not null })
+                throw new ArgumentException("Expected lines with names, places and values, found a null.", nameof(lines));
             if (line.X.Count != line.Y.Count)
                 throw new ArgumentException(FormattableString.Invariant($"{line.Name}: expected as many places as values, found {line.X.Count} and {line.Y.Count}."), nameof(lines));
             double[] y = [.. line.Y.Select(value => !double.IsFinite(value) || (logarithmic && value <= 0) ? double.NaN : logarithmic ? Math.Log10(value) : value)];
@@ -106,7 +108,7 @@ public static class Pictures
     /// <param name="rows">The rows' labels, from top to bottom.</param>
     /// <param name="columns">The columns' labels, from left to right.</param>
     /// <param name="range">The values of the darkest and of the brightest colour; null: the least and the greatest.</param>
-    /// <exception cref="ArgumentException">There are not as many values as rows times columns, or none.</exception>
+    /// <exception cref="ArgumentException">There are not as many values as rows times columns, or none; all are NaN, which leaves a cell empty, or one is infinite; a label is null; or the range is none.</exception>
     public static Picture HeatMap(string title, ReadOnlySpan<float> values, IReadOnlyList<string> rows, IReadOnlyList<string> columns, (double Least, double Greatest)? range = null)
     {
         ArgumentNullException.ThrowIfNull(rows);
@@ -116,6 +118,15 @@ public static class Pictures
             throw new ArgumentException(
                 FormattableString.Invariant($"Expected {rows.Count} × {columns.Count} values, at least one, found {values.Length}."), nameof(values));
         }
+        RequireLabels(rows, nameof(rows));
+        RequireLabels(columns, nameof(columns));
+        if (range is { } given && !(double.IsFinite(given.Least) && double.IsFinite(given.Greatest) && given.Least < given.Greatest))
+            throw new ArgumentException(FormattableString.Invariant($"Expected a finite least value and a greater one, found {given.Least} and {given.Greatest}."), nameof(range));
+        if (!values.ContainsAnyExcept(float.NaN))
+            throw new ArgumentException(FormattableString.Invariant($"Expected a number to show, found {values.Length} values of NaN."), nameof(values));
+        int infinite = values.IndexOfAny(float.PositiveInfinity, float.NegativeInfinity);
+        if (infinite >= 0)
+            throw new ArgumentException(FormattableString.Invariant($"Expected finite numbers, or NaN for a cell without one, found {values[infinite]} at row {infinite / columns.Count}, column {infinite % columns.Count}."), nameof(values));
         var matrix = new double[rows.Count, columns.Count];
         for (int i = 0; i < values.Length; i++)
             matrix[i / columns.Count, i % columns.Count] = values[i];
@@ -137,6 +148,7 @@ public static class Pictures
             throw new ArgumentException(
                 FormattableString.Invariant($"Expected {size} × {size} counts, of at least one class, found {counts.GetLength(0)} × {counts.GetLength(1)}."), nameof(counts));
         }
+        RequireLabels(classes, nameof(classes));
         var shares = new double[size, size];
         for (int row = 0; row < size; row++)
         {
@@ -159,6 +171,7 @@ public static class Pictures
         ArgumentNullException.ThrowIfNull(points);
         if (points.Count == 0)
             throw new ArgumentException("Expected a point, found none.", nameof(points));
+        RequirePoints(points);
         Plot plot = Start(title, "", "");
         plot.HideGrid();
         bool legend = points.Any(point => point.Group.Length > 0);
@@ -202,6 +215,9 @@ public static class Pictures
         ArgumentOutOfRangeException.ThrowIfNegativeOrZero(extent);
         if (values.Length != (long)size * size)
             throw new ArgumentException(FormattableString.Invariant($"Expected {size} × {size} values, found {values.Length}."), nameof(values));
+        RequirePoints(points);
+        if (!double.IsFinite(extent))
+            throw new ArgumentOutOfRangeException(nameof(extent), extent, "Expected a finite number.");
         var shades = new double[size, size];
         for (int i = 0; i < values.Length; i++)
             shades[size - 1 - (i / size), i % size] = values[i];
@@ -226,6 +242,24 @@ public static class Pictures
         plot.Add.ColorBar(map);
         plot.Axes.SetLimits(-extent, extent, -extent, extent);
         return new Picture(plot, MapWidth, MapHeight);
+    }
+
+    private static void RequirePoints(IReadOnlyList<MapPoint> points)
+    {
+        foreach (MapPoint point in points)
+        {
+            if (point.Label is null || point.Group is null || !double.IsFinite(point.X) || !double.IsFinite(point.Y))
+                throw new ArgumentException(FormattableString.Invariant($"Expected points with labels, groups and finite places, found {point}."), nameof(points));
+        }
+    }
+
+    private static void RequireLabels(IReadOnlyList<string> labels, string name)
+    {
+        for (int i = 0; i < labels.Count; i++)
+        {
+            if (labels[i] is null)
+                throw new ArgumentException(FormattableString.Invariant($"Expected a label for each row and column, found null at {i}."), name);
+        }
     }
 
     private static Picture Matrix(string title, double[,] shades, IReadOnlyList<string> rows, IReadOnlyList<string> columns, (double Least, double Greatest)? range, int[,]? numbers)

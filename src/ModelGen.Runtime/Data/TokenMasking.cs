@@ -7,16 +7,21 @@ namespace ModelGen;
 /// <remarks>Devlin et al., "BERT: Pre-training of Deep Bidirectional Transformers for Language Understanding" (2019), section 3.1.</remarks>
 public sealed class TokenMasking
 {
-    /// <param name="maskToken">The id of the mask token.</param>
+    /// <param name="maskToken">The id of the mask token, one of the special tokens.</param>
     /// <param name="vocabularySize">The number of token ids.</param>
     /// <param name="firstWord">The first id that is no special token: those before it (padding, separators, the mask) are never chosen and never drawn.</param>
-    /// <exception cref="ArgumentOutOfRangeException">The mask is not in the vocabulary, or no token is left that is not special.</exception>
+    /// <exception cref="ArgumentOutOfRangeException">The mask is not in the vocabulary or no special token, or no token is left that is not special.</exception>
     public TokenMasking(int maskToken, int vocabularySize, int firstWord)
     {
         ArgumentOutOfRangeException.ThrowIfNegative(maskToken);
         ArgumentOutOfRangeException.ThrowIfGreaterThanOrEqual(maskToken, vocabularySize);
         ArgumentOutOfRangeException.ThrowIfNegative(firstWord);
         ArgumentOutOfRangeException.ThrowIfGreaterThanOrEqual(firstWord, vocabularySize);
+        if (maskToken >= firstWord)
+        {
+            throw new ArgumentOutOfRangeException(nameof(maskToken), maskToken, FormattableString.Invariant($"Expected a special token, below the first word's id {firstWord}, found {maskToken}: as a word it would be drawn, and be there to predict."));
+        }
+
         (MaskToken, VocabularySize, FirstWord) = (maskToken, vocabularySize, firstWord);
     }
 

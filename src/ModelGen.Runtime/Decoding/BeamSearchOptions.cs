@@ -82,6 +82,11 @@ public sealed record BeamSearchOptions : DecodingOptions
             throw new ArgumentOutOfRangeException(nameof(CoveragePenalty), CoveragePenalty, "The coverage penalty must be a finite number, 0 or more.");
         }
 
+        if (!Enum.IsDefined(Stopping))
+        {
+            throw new ArgumentOutOfRangeException(nameof(Stopping), Stopping, $"Expected a value of {nameof(BeamStopping)}.");
+        }
+
         if (CoveragePenalty > 0 && decoder.AlignmentLength == 0)
         {
             throw new ArgumentException("A coverage penalty needs a session with an alignment.", nameof(CoveragePenalty));

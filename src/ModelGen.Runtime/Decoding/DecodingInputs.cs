@@ -68,6 +68,12 @@ internal sealed class DecodingInputs(ISequenceDecoder decoder, int rows, int max
             }
 
             _limits[input] = context > 0 ? Math.Min(maximumLength, context - position - prompt.Length + 1) : maximumLength;
+            if (Prefix(input).Length > _limits[input])
+            {
+                throw new ArgumentException(
+                    FormattableString.Invariant($"The prefix of input {input} has {Prefix(input).Length} tokens, and an output has room for {_limits[input]}: the context length is {context}, of which {position + prompt.Length} are taken."), "prefixes");
+            }
+
             if (prompt.Length > 1)
             {
                 decoder.Prefill(row, prompt.AsSpan(0, prompt.Length - 1));

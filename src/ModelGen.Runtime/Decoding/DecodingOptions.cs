@@ -6,7 +6,7 @@ public record DecodingOptions
     /// <summary>The most tokens of an output, the end token and a forced prefix included. 0: as many as the session's context has room for. Default: 0.</summary>
     public int MaxLength { get; init; }
 
-    /// <summary>How many tokens an output has at least before an end token may follow. Default: 0.</summary>
+    /// <summary>How many tokens an output has at least before an end token may follow; no more than an output has at most. Default: 0.</summary>
     public int MinLength { get; init; }
 
     /// <summary>The tokens any of which ends an output. With none, outputs end at <see cref="MaxLength"/>.</summary>
@@ -41,6 +41,12 @@ public record DecodingOptions
         ArgumentOutOfRangeException.ThrowIfNegative(MaxLength);
         ArgumentOutOfRangeException.ThrowIfNegative(MinLength);
         ArgumentOutOfRangeException.ThrowIfNegative(NoRepeatNGram);
+        int most = MaxLength > 0 && decoder.ContextLength > 0 ? Math.Min(MaxLength, decoder.ContextLength) : Math.Max(MaxLength, decoder.ContextLength);
+        if (most > 0 && MinLength > most)
+        {
+            throw new ArgumentOutOfRangeException(nameof(MinLength), MinLength, FormattableString.Invariant($"Expected at most the {most} tokens that an output has at most ({(most == MaxLength ? nameof(MaxLength) : "the session's context")}), found {MinLength}."));
+        }
+
         ArgumentNullException.ThrowIfNull(EndTokens);
         ArgumentNullException.ThrowIfNull(Suppressed);
         CheckTokens(EndTokens, nameof(EndTokens));

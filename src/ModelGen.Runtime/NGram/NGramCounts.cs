@@ -24,7 +24,7 @@ public sealed class NGramCounts
         ArgumentOutOfRangeException.ThrowIfNegativeOrZero(options.VocabularySize);
         if (!Enum.IsDefined(options.Smoothing))
         {
-            throw new ArgumentOutOfRangeException(nameof(options), options.Smoothing, "There is no such smoothing.");
+            throw new ArgumentOutOfRangeException(nameof(options), options.Smoothing, $"Expected a value of {nameof(NGramSmoothing)} for {nameof(NGramOptions.Smoothing)}.");
         }
 
         _options = options;

@@ -42,7 +42,17 @@ public abstract class Optimizer
     }
 
     /// <summary>Parameters with a learning rate or a weight decay of their own; none by default.</summary>
-    public IReadOnlyList<OptimizerGroup> Groups { get; init; } = [];
+    /// <exception cref="ArgumentNullException">The value is null.</exception>
+    /// <exception cref="ArgumentException">A group is null.</exception>
+    public IReadOnlyList<OptimizerGroup> Groups
+    {
+        get;
+        init
+        {
+            ArgumentNullException.ThrowIfNull(value, nameof(Groups));
+            field = value.All(static group => group is not null) ? value : throw new ArgumentException("Expected groups, found a null among them.", nameof(Groups));
+        }
+    } = [];
 
     /// <summary>The optimizer's name, as checkpoints record it.</summary>
     public abstract string Name { get; }

@@ -320,7 +320,18 @@ public abstract unsafe partial class Trainer : IDisposable
 
     private float ScheduledRate(int entry) => ScheduledRate(entry, Optimizer.LearningRate);
 
-    private float ScheduledRate(int entry, float rate) => Optimizer.Schedule is { } schedule ? (float)(rate * schedule.Factor(_entrySteps[entry])) : rate;
+    private float ScheduledRate(int entry, float rate)
+    {
+        if (Optimizer.Schedule is not { } schedule)
+        {
+            return rate;
+        }
+
+        double factor = schedule.Factor(_entrySteps[entry]);
+        return factor >= 0 && double.IsFinite(factor)
+            ? (float)(rate * factor)
+            : throw new InvalidOperationException(FormattableString.Invariant($"The schedule {schedule} is {factor} at step {_entrySteps[entry]}, expected a finite factor of 0 or more."));
+    }
 
     /// <summary>
     /// One step or evaluation: all inputs are checked, and then staged and run one micro-batch after the other. Only an evaluation's last

@@ -68,7 +68,12 @@ public sealed partial class TrainingLoop
         double bestLoss = Number(path, metadata, "best_loss", bestStep < 0 && metric is null ? -1 : double.MaxValue, orNone: bestStep < 0 || metric is not null);
         int stale = (int)Integer(path, metadata, "stale_evaluations", 0, int.MaxValue);
         double best = metric is null ? bestLoss : FiniteOrNone(path, metadata, "best_metric", isNone: bestStep < 0);
-        if (metric != _options.Metric?.Name)
+
+        // Earlier versions did not write which way is better.
+        string? direction = metadata.GetValueOrDefault(KeyPrefix + "metric_direction");
+        if (metric is not null && direction is not null && !Enum.GetNames<MetricDirection>().Contains(direction))
+            throw new ModelFileException(path, KeyPrefix + "metric_direction", string.Join(" or ", Enum.GetNames<MetricDirection>()), Quoted.Text(direction));
+        if (metric != _options.Metric?.Name || (metric is not null && direction is not null && direction != _options.Metric!.Direction.ToString()))
         {
             // What was best by another measure says nothing of this one.
             (bestStep, bestLoss, best, stale) = (-1, double.NaN, double.NaN, 0);
@@ -159,6 +164,7 @@ public sealed partial class TrainingLoop
         if (_options.Metric is { } metric)
         {
             metadata[KeyPrefix + "metric"] = metric.Name;
+            metadata[KeyPrefix + "metric_direction"] = metric.Direction.ToString();
             metadata[KeyPrefix + "best_metric"] = Text(_progress.Best);
         }
         if (_options.Metadata is { } own)

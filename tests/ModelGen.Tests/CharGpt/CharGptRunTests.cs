@@ -52,6 +52,12 @@ public class CharGptRunTests
         Assert.Equal(whole.Output, resumed.Output);
         foreach (string suffix in new[] { ".safetensors", ".best.safetensors" })
             Assert.Equal(File.ReadAllBytes(folder.File("whole" + suffix)), File.ReadAllBytes(folder.File("part" + suffix)));
+
+        // What is not as it was is said.
+        Assert.DoesNotContain(" from here on", resumed.Error, StringComparison.Ordinal);
+        Outcome changed = Run(folder, [.. arguments, "--checkpoint", "part.safetensors", "--resume", "--learning-rate", "0.0125"]);
+        Assert.Contains("LearningRate was ", changed.Error, StringComparison.Ordinal);
+        Assert.Contains("and is 0.0125 from here on", changed.Error, StringComparison.Ordinal);
     }
 
     [Fact]

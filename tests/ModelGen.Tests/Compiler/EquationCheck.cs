@@ -26,6 +26,7 @@ internal static class EquationCheck
     private static IEnumerable<string> Problems(Kernel kernel, string text, DeclaredNames names)
     {
         string[][] equations = [.. text.Split(global::ModelGen.Compiler.Emit.CSharp.Text.Sentence).Select(e => e.Split([" += ", " = "], 2, StringSplitOptions.None))];
+        bool[] adds = [.. text.Split(global::ModelGen.Compiler.Emit.CSharp.Text.Sentence).Select(e => e.Contains(" += ", StringComparison.Ordinal))];
         string read = string.Join(" ; ", equations.Select(e => e[^1])), written = string.Join(" ; ", equations.Select(e => e.Length == 2 ? e[0] : ""));
         if (equations.Any(e => e.Length != 2))
         {
@@ -53,6 +54,11 @@ internal static class EquationCheck
         {
             foreach (string result in Results(equations[i][0]))
             {
+                if (adds[i])
+                {
+                    continue;
+                }
+
                 if (!known.Add(result))
                 {
                     yield return $"{result} is computed twice";
@@ -75,7 +81,7 @@ internal static class EquationCheck
     private static IEnumerable<string> Results(string text) => Regex.Split(text, @", (?![^\[]*\])");
 
     private static bool Names(string text, string name, bool wholly = false)
-        => Regex.IsMatch(text, $@"(?<![\w.]|\bd ){Regex.Escape(name)}(?![\w'(]|\.\w{(wholly ? @"|\[" : "")})");
+        => Regex.IsMatch(text, $@"(?<![A-Za-z0-9_.]|\bd ){Regex.Escape(name)}(?![A-Za-z0-9_'(]|\.[A-Za-z0-9_]{(wholly ? @"|\[" : "")})");
 
     private static string NameOf(PlanBuffer buffer, DeclaredNames names) => names.Short((buffer.Space == MemorySpace.Gradients ? "d " : "") + buffer.Name, "");
 

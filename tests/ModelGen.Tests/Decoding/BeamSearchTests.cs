@@ -36,7 +36,7 @@ public sealed class BeamSearchTests
             Beams = beams,
             Results = 1 + random.Next(Math.Min(beams, 5)),
             MaxLength = length,
-            MinLength = random.Next(3),
+            MinLength = random.Next(Math.Min(2, length) + 1),
             EndTokens = [.. Enumerable.Range(0, random.Next(3)).Select(_ => random.Next(vocabulary)).Distinct()],
             LengthPenalty = random.Next(4) switch { 0 => 0, 1 => 1, 2 => -0.5, _ => 2 * random.NextDouble() },
             GnmtLengthPenalty = random.Next(2) == 0,
@@ -53,6 +53,7 @@ public sealed class BeamSearchTests
         int[][] prompts = [.. Enumerable.Range(0, inputs).Select(_ => Tokens(1 + random.Next(context > 0 ? 10 : 3)))];
         int[][]? prefixes = random.Next(3) == 0 ? [.. prompts.Select(_ => Tokens(random.Next(length + 1)))] : null;
         prompts = [.. prompts.Select(prompt => context > 0 && prompt.Length > context ? prompt[..context] : prompt)];
+        prefixes = prefixes is null ? null : [.. prefixes.Zip(prompts, (prefix, prompt) => prefix[..Math.Min(prefix.Length, context > 0 ? context - prompt.Length + 1 : prefix.Length)])];
         search.Search([.. prompts.Select(_ => Tokens(2))]);
         search.Search(prompts, prefixes);
         Assert.Equal(inputs, search.InputCount);

@@ -68,6 +68,22 @@ public sealed class PictureTests
         Assert.Throws<ArgumentOutOfRangeException>(() => Lines.ToPng(0));
     }
 
+    /// <summary>What a plotting library would stumble over much later is refused by its place.</summary>
+    [Fact]
+    public void Values_and_labels_that_nothing_can_be_drawn_of_are_refused()
+    {
+        Assert.Equal("values", Assert.Throws<ArgumentException>(() => Pictures.HeatMap("", [float.NaN, float.NaN], ["a"], ["b", "c"])).ParamName);
+        Assert.Contains("row 0, column 1", Assert.Throws<ArgumentException>(() => Pictures.HeatMap("", [1f, float.PositiveInfinity], ["a"], ["b", "c"])).Message, StringComparison.Ordinal);
+        Assert.Equal("rows", Assert.Throws<ArgumentException>(() => Pictures.HeatMap("", [1f, 2f], [null!], ["b", "c"])).ParamName);
+        Assert.Equal("columns", Assert.Throws<ArgumentException>(() => Pictures.AttentionMap("", [1f, 0f], ["a"], ["b", null!])).ParamName);
+        Assert.Equal("range", Assert.Throws<ArgumentException>(() => Pictures.HeatMap("", [1f], ["a"], ["b"], (1, double.NaN))).ParamName);
+        Assert.Equal("classes", Assert.Throws<ArgumentException>(() => Pictures.ConfusionMatrix("", new int[1, 1], [null!])).ParamName);
+        Assert.Equal("points", Assert.Throws<ArgumentException>(() => Pictures.EmbeddingMap("", [default])).ParamName);
+        Assert.Equal("points", Assert.Throws<ArgumentException>(() => Pictures.EmbeddingMap("", [new MapPoint("", 0, double.NaN)])).ParamName);
+        Assert.Equal("lines", Assert.Throws<ArgumentException>(() => Pictures.Lines("", "", "", [null!])).ParamName);
+        Assert.NotEmpty(Pictures.HeatMap("", [1f, float.NaN], ["a"], ["b", "c"]).ToSvg());
+    }
+
     /// <summary>Points on a tilted ellipse: the projection turns it onto the axes, the long one first.</summary>
     [Fact]
     public void Principal_components_are_those_of_an_ellipse()

@@ -183,6 +183,13 @@ public class TrainingLoopTests
         best.LoadCheckpoint(options.BestCheckpointPath!);
         Assert.Equal(8, best.StepCount);
 
+        // Nor is it where the same measure is better the other way.
+        using BigramTrainer other = NewTrainer();
+        next = 0;
+        loop = Loop(other, options with { Steps = 14, Metric = new TrainingMetric("exact match", () => values[next++], MetricDirection.Lower), CheckpointPath = null, BestCheckpointPath = null });
+        loop.Resume(options.CheckpointPath!);
+        Assert.Equal(-1, loop.Run().BestStep);
+
         // By another measure, nothing is known to be the best.
         using BigramTrainer third = NewTrainer();
         loop = NewLoop(third, BatchOrder.Shuffled, new TrainingLoopOptions { Steps = 14 });

@@ -198,6 +198,12 @@ internal sealed class KernelEquation
         }
 
         (long row, long column) = (offset / width, offset % width);
+        if (width > 1 && extent.Columns > 1 && operand.Access.ColumnStride >= width)
+        {
+            // Vectors run along the rows of a column.
+            return moving.Length > 0 ? $"{moving}, {column}" : $".., {column}";
+        }
+
         string columns = Columns(operand, extent.Columns, column, width);
         if (moving.Length > 0)
         {

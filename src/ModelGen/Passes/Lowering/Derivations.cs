@@ -52,8 +52,8 @@ internal sealed class Derivations
     public static Derivation OfCopy(string name, Value? source, double constant)
         => new([], [new Term(TermKind.Copy, name, "", null, [source is { } value ? TermInput.OfOperand(0, LabelOf(value)) : TermInput.OfNumber(TextOf(constant))], [source is null ? 0 : 1])]);
 
-    /// <summary>What a view is called, without the scope.</summary>
-    public static string? LabelOf(Value value) => value.Op is ViewOperator ? value.Name.Substring(value.Name.LastIndexOf('.') + 1) : null;
+    /// <summary>What a view is called, without the scope; null for what is none, and for parts of gradients, which are called after their wholes.</summary>
+    public static string? LabelOf(Value value) => value.Op is ViewOperator && !value.Name.StartsWith("d ", StringComparison.Ordinal) ? value.Name.Substring(value.Name.LastIndexOf('.') + 1) : null;
 
     private static IEnumerable<int> Indices(IReadOnlyList<KernelOperand> operands, bool written) => Enumerable.Range(0, operands.Count).Where(i => operands[i].IsWritten == written);
 
