@@ -19,6 +19,9 @@ internal static class FileMetadata
     // Options that only a file knows and that are listed one by one: it may have any number.
     private const int UnknownLimit = 20;
 
+    // What is repeated of a limit at most.
+    private const int LimitLength = 200;
+
     // Options that any use computes with, and those of training only.
     private const string DeclarationPrefix = Prefix + "declaration.";
     private const string TrainingPrefix = Prefix + "training.";
@@ -36,7 +39,7 @@ internal static class FileMetadata
     }
 
     /// <summary>
-    /// Where the recorded declaration differs from another one. A file without one, or without an option (an earlier version wrote it),
+    /// Where the recorded declaration differs from another one, but for limits. A file without one, or without an option (an earlier version wrote it),
     /// does not differ in it, unless the option says what its absence stands for.
     /// </summary>
     public static IEnumerable<(string Name, string Expected, string Found)> Differences(SafetensorsFile file, IReadOnlyList<DeclaredOption> declaration, bool training)
@@ -50,7 +53,7 @@ internal static class FileMetadata
         foreach (DeclaredOption option in declaration)
         {
             string? found = file.Metadata.TryGetValue(KeyOf(option), out string? recorded) ? recorded : isRecorded ? option.Absent : null;
-            if ((training || !option.TrainingOnly) && found is not null && found != option.Value)
+            if ((training || !option.TrainingOnly) && !option.IsLimit && found is not null && found != option.Value)
             {
                 yield return (option.Name, option.Value, Quoted.Text(found));
                 if (option.Name == Family)
@@ -77,6 +80,12 @@ internal static class FileMetadata
             }
         }
     }
+
+    /// <summary>Limits of the declaration that a file records otherwise.</summary>
+    public static IEnumerable<ChangedSetting> ChangedLimits(SafetensorsFile file, IReadOnlyList<DeclaredOption> declaration)
+        => declaration.Where(static option => option.IsLimit)
+            .Where(option => file.Metadata.TryGetValue(KeyOf(option), out string? found) && found != option.Value)
+            .Select(option => new ChangedSetting(option.Name, Quoted.Printable(file.Metadata[KeyOf(option)], LimitLength), option.Value));
 
     /// <summary>Whether a tensor is one of a checkpoint's own, beside the model's.</summary>
     public static bool IsOfTraining(SafetensorsFile file, SafetensorsTensor tensor)

@@ -33,7 +33,7 @@ public abstract unsafe partial class Trainer
     private const string EvaluationStateTensor = FileMetadata.TrainerTensors + "evaluation_state";
 
     /// <summary>
-    /// In what this trainer's optimizer and accumulation differ from those of the run whose checkpoint was loaded last; empty where they do
+    /// In what this trainer's optimizer and accumulation, and how long the model's sequences may be where that shapes no parameter, differ from those of the run whose checkpoint was loaded last; empty where they do
     /// not, where none was loaded, and where the file records no settings, as those of version 0.1. The settings given in code hold: a
     /// checkpoint brings back the optimizer's slots, the step and the seed, and none of the settings. It may be read at any time, by any thread.
     /// </summary>
@@ -255,6 +255,7 @@ public abstract unsafe partial class Trainer
             }
         }
 
+        changed.AddRange(FileMetadata.ChangedLimits(file, _weights.Table.Declaration));
         return changed.AsReadOnly();
     }
 

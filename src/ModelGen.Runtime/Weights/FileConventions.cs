@@ -26,4 +26,7 @@ public sealed record DeclaredOption(string Name, string Value, bool TrainingOnly
 {
     /// <summary>The value that a file has which records a declaration and not this option, since models of that value do not record it; null where it may be any.</summary>
     public string? Absent { get; init; }
+
+    /// <summary>Whether it only says how long sequences may be: a file of another limit fits, and a trainer tells of it (<see cref="Trainer.ChangedSettings"/>).</summary>
+    public bool IsLimit { get; init; }
 }

@@ -106,7 +106,7 @@ internal sealed class Bert : IFamily
         FileOption.Of("DModel", options.Width),
         FileOption.Of("Heads", options.Heads),
         FileOption.Of("Vocab", options.Vocabulary),
-        FileOption.Of("Context", options.Context),
+        FileOption.Of("Context", options.Context) with { IsLimit = options.Attention.ContextIsLimit },
         FileOption.Of("FeedForward", unchecked((int)options.FeedForward)),
         FileOption.Of("Segments", options.Segments),
         FileOption.Of("Activation", options.Activation),

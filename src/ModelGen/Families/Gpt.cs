@@ -86,7 +86,7 @@ internal sealed class Gpt : IFamily
         FileOption.Of("Heads", options.Heads),
         FileOption.Of("KeyValueHeads", options.KeyValueHeads),
         FileOption.Of("Vocab", options.Vocabulary),
-        FileOption.Of("Context", options.Context),
+        FileOption.Of("Context", options.Context) with { IsLimit = options.Attention.ContextIsLimit },
         FileOption.Of("FeedForward", unchecked((int)options.FeedForward)),
         FileOption.Of("Activation", options.Activation),
         FileOption.Of("TieEmbeddings", options.TieEmbeddings),

@@ -66,6 +66,9 @@ internal sealed record SelfAttentionOptions(AttentionPattern Pattern, int Window
     /// <summary>Whether a table has a row for each position, so that there is a last one.</summary>
     public bool HasTable => Positions == PositionEncoding.Learned || HasSinusoids;
 
+    /// <summary>Whether the context only says how long sequences may be, and shapes no parameter.</summary>
+    public bool ContextIsLimit => Positions != PositionEncoding.Learned;
+
     /// <summary>Whether decoding needs the latest keys alone, and no position beyond them.</summary>
     public bool IsEndless => Pattern == AttentionPattern.Window && !HasTable && LayerWindows.All(w => w > 0);
 

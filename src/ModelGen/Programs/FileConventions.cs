@@ -30,6 +30,9 @@ internal sealed record FileOption(string Name, string Value, bool TrainingOnly =
     /// <summary>The value that a file has which records a declaration and not this option; null where it may be any.</summary>
     public string? Absent { get; init; }
 
+    /// <summary>Whether it only says how long sequences may be: no tensor's shape follows from it, nor what is computed of shorter ones.</summary>
+    public bool IsLimit { get; init; }
+
     public static FileOption Of(string name, int value) => new(name, value.ToString(CultureInfo.InvariantCulture));
 
     public static FileOption Of(string name, bool value) => new(name, value ? "true" : "false");

@@ -141,6 +141,20 @@ public sealed class KeyRangeTests
         }
     }
 
+    /// <summary>Backwards, what a window's scores take does not grow with the sequence: only the copies of keys and values do, by a row for each.</summary>
+    [Theory]
+    [InlineData(true)]
+    [InlineData(false)]
+    public void Scratch_of_a_windows_gradient_holds_the_window(bool causal)
+    {
+        var op = new Attention(4, 4, 16, 0.25, new KeyRange { IsCausal = causal, Window = 63 });
+        AttentionScheme Of(Attention attention, int keys) => new AttentionPlan(new AttentionGradientKernel("gradient", [], attention, 1, keys, keys, 0, 0), CacheSizes.Default).Scheme(8);
+        (AttentionScheme less, AttentionScheme more) = (Of(op, 2048), Of(op, 8192));
+        Assert.Equal((less.ScoreStride, less.QueryBlock), (more.ScoreStride, more.QueryBlock));
+        Assert.Equal((long)(8192 - 2048) * (16 + 16 + less.PaddedHead), more.Scratch.Elements - less.Scratch.Elements);
+        Assert.True(Of(op with { Range = op.Range with { Window = null } }, 8192).Scratch.Elements > 3 * more.Scratch.Elements);
+    }
+
     private static (string Problem, Action<GraphBuilder> Build)[] Broken { get; } =
     [
         ("is not one integer for each of 3 sequences", b => Attend(b, KeyRange.All with { HasKeyLengths = true }, 3, 5, 5, TensorType.Int(Shape.Of(2)), 6)),

@@ -132,6 +132,39 @@ public sealed class FileConventionsTests : IDisposable
         }
     }
 
+    /// <summary>A context that shapes no parameter is no part of the model: trained with one, decoded with another; a trainer tells of it.</summary>
+    [Fact]
+    public void A_longer_context_takes_a_model_without_learned_positions()
+    {
+        ShortAlibiGpt trained = ShortAlibiGpt.Create(seed: 3);
+        using ShortAlibiGpt.Trainer trainer = trained.CreateTrainer(new AdamW());
+        trainer.SaveCheckpoint(_file.Path);
+        using LongAlibiGpt.Trainer longer = LongAlibiGpt.Create(seed: 4).CreateTrainer(new AdamW());
+        longer.LoadCheckpoint(_file.Path);
+        Assert.Equal([new ChangedSetting("Context", "16", "64")], longer.ChangedSettings);
+        trainer.LoadCheckpoint(_file.Path);
+        Assert.Empty(trainer.ChangedSettings);
+
+        trained.Save(_file.Path);
+        using LongAlibiGpt.Session on = LongAlibiGpt.Load(_file.Path).CreateSession();
+        using ShortAlibiGpt.Session before = trained.CreateSession();
+        for (int t = 0; t < 64; t++)
+        {
+            float[] logits = on.Decode(t % 11).ToArray();
+            if (t < 16)
+            {
+                Compare.Absolute(before.Decode(t % 11), logits, 1e-5, $"token {t}");
+            }
+        }
+
+        // Learned positions are a parameter.
+        OtherHeadsGpt.Create(seed: 3).Save(_file.Path);
+        ModelFileException refused = Assert.Throws<ModelFileException>(() => LongOtherHeadsGpt.Load(_file.Path));
+        Assert.Equal(2, refused.Problems.Count);
+        Assert.Equal("declaration, Context", refused.Problems[0].Field);
+        Assert.EndsWith("shape", refused.Problems[1].Field, StringComparison.Ordinal);
+    }
+
     [Fact]
     public void A_model_of_another_family_names_it()
     {
@@ -206,6 +239,17 @@ public partial class BiasFreeGpt;
 [Gpt(Layers = 3, DModel = 30, Heads = 3, Vocab = 97, Context = 37, Activation = Activation.Relu, Dropout = 0.25)]
 [Trainable(BatchSize = 3, SequenceLength = 29)]
 public partial class OtherHeadsGpt;
+
+[Gpt(Layers = 3, DModel = 30, Heads = 3, Vocab = 97, Context = 41, Activation = Activation.Relu, Dropout = 0.25)]
+public partial class LongOtherHeadsGpt;
+
+[Gpt(Layers = 2, DModel = 12, Heads = 3, Vocab = 11, Context = 16, Positions = PositionEncoding.Alibi)]
+[Trainable(BatchSize = 1, SequenceLength = 8)]
+public partial class ShortAlibiGpt;
+
+[Gpt(Layers = 2, DModel = 12, Heads = 3, Vocab = 11, Context = 64, Positions = PositionEncoding.Alibi)]
+[Trainable(BatchSize = 1, SequenceLength = 8)]
+public partial class LongAlibiGpt;
 
 [RecurrentLm(Cell = Cell.Lstm, Layers = 2, Embedding = 18, Hidden = 24, Vocab = 41)]
 [Trainable(BatchSize = 4, SequenceLength = 13)]

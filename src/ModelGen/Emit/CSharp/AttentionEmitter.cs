@@ -230,6 +230,7 @@ internal static partial class AttentionEmitter
         int d = kernel.Op.HeadDim;
         int group = kernel.Op.Heads / kernel.Op.KeyValueHeads;
         (string rows, string scores, string padded) = Constants(w, schemes);
+        string keyStride = schemes.All(s => s.KeyStride == s.ScoreStride) ? scores : Constant(w, schemes, "keyStride", s => s.KeyStride);
         string block = Constant(w, schemes, "block", s => s.QueryBlock);
         Scratch(w, schemes, AttentionPlan.KeysTransposed, AttentionPlan.ValuesTransposed, AttentionPlan.KeyRows, AttentionPlan.Probabilities, AttentionPlan.Cotangents, AttentionPlan.Queries, AttentionPlan.OutputCotangents);
 
@@ -270,8 +271,8 @@ internal static partial class AttentionEmitter
 
         string Keys(int operand) => $" + (long)sequence * {all} * {Stride(kernel, operand)} + keyHead * {d}";
         w.Line($"float* keyCotangents = dk{Keys(7)}, valueCotangents = dv{Keys(8)};");
-        Transpose(w, $"k{Keys(1)}", "keysTransposed", Stride(kernel, 1), d, scores);
-        Transpose(w, $"v{Keys(2)}", "valuesTransposed", Stride(kernel, 2), d, scores);
+        Transpose(w, $"k{Keys(1)}", "keysTransposed", Stride(kernel, 1), d, keyStride);
+        Transpose(w, $"v{Keys(2)}", "valuesTransposed", Stride(kernel, 2), d, keyStride);
         w.Line($"Panels.PackRows(k{Keys(1)}, {Stride(kernel, 1)}, keys, {d}, keyRows, {padded});");
         w.Open($"for (int j = 0; j < {all}; j++)");
         Clear(w, $"keyCotangents + (long)j * {Stride(kernel, 7)}", CodeWriter.Number(d));
@@ -291,16 +292,23 @@ internal static partial class AttentionEmitter
         string? begin = range.Begin("first");
         string start = begin is null ? "0" : "begin";
         string Behind(string pointer, string step = "") => begin is null ? pointer : $"{pointer} + begin{step}";
+        (string probabilities, string cotangents) = begin is null ? ("probabilities", "cotangents") : ("ofProbabilities", "ofCotangents");
         w.Open($"for (int first = 0; first < {range.Queries}; first += {block})");
         w.Line($"int queries = Math.Min({block}, {range.Queries} - first), limit = {range.Limit("first + queries")}{(begin is null ? "" : $", begin = {begin}")};");
+        if (begin is not null)
+        {
+            w.Line("// Rows of the block's scores hold what it sees, and are counted as keys are.");
+            w.Line($"float* {probabilities} = probabilities - begin, {cotangents} = cotangents - begin;");
+        }
+
         w.Line($"long firstRow = (long)sequence * {kernel.Queries} + first;");
         w.Line($"Panels.PackRows(q + firstRow * {Stride(kernel, 0)} + head * {d}, {Stride(kernel, 0)}, queries, {d}, queryBlock, {padded});");
         w.Line($"Panels.PackRows(d_output + firstRow * {Stride(kernel, 5)} + head * {d}, {Stride(kernel, 5)}, queries, {d}, outputBlock, {padded});");
         w.Open($"for (int i = 0; i < queries; i += {rows})");
         w.Line($"int height = Math.Min({rows}, queries - i);");
         w.Open($"for (int n = {start}; n < limit; n += columns)");
-        w.Line($"RegisterTile.MultiplyRows<V>(height, {Vectors}, queryBlock + i * {padded}, {padded}, keysTransposed + n, {scores}, probabilities + i * {scores} + n, {scores}, {d});");
-        w.Line($"RegisterTile.MultiplyRows<V>(height, {Vectors}, outputBlock + i * {padded}, {padded}, valuesTransposed + n, {scores}, cotangents + i * {scores} + n, {scores}, {d});");
+        w.Line($"RegisterTile.MultiplyRows<V>(height, {Vectors}, queryBlock + i * {padded}, {padded}, keysTransposed + n, {keyStride}, {probabilities} + i * {scores} + n, {scores}, {d});");
+        w.Line($"RegisterTile.MultiplyRows<V>(height, {Vectors}, outputBlock + i * {padded}, {padded}, valuesTransposed + n, {keyStride}, {cotangents} + i * {scores} + n, {scores}, {d});");
         w.Close();
         w.Line();
         w.Open("for (int row = i; row < i + height; row++)");
@@ -311,20 +319,20 @@ internal static partial class AttentionEmitter
         if (bias.Exists)
         {
             w.Line($"int low = {range.Low("first + row")}, high = {range.High("first + row")};");
-            w.Line($"AttentionRows.Add(probabilities + row * {scores} + low, {AttentionPlan.Biases}{ofRelative}, high - low);");
+            w.Line($"AttentionRows.Add({probabilities} + row * {scores} + low, {AttentionPlan.Biases}{ofRelative}, high - low);");
         }
 
-        w.Line($"AttentionRows.Backward(probabilities + row * {scores}, cotangents + row * {scores}, {bounds}, limit, logSum, products, {CodeWriter.Literal(kernel.Op.Scale)});");
+        w.Line($"AttentionRows.Backward({probabilities} + row * {scores}, {cotangents} + row * {scores}, {bounds}, limit, logSum, products, {CodeWriter.Literal(kernel.Op.Scale)});");
         if (bias.IsLearned)
         {
-            w.Line($"AttentionRows.Add({AttentionPlan.BiasCotangents}{ofRelative}, cotangents + row * {scores} + low, high - low);");
+            w.Line($"AttentionRows.Add({AttentionPlan.BiasCotangents}{ofRelative}, {cotangents} + row * {scores} + low, high - low);");
         }
 
         w.Close();
         w.Line();
         w.Open($"for (int c = 0; c < {d}; c += columns)");
         string queryCotangents = $"dq + (firstRow + i) * {Stride(kernel, 6)} + head * {d} + c";
-        string queryTile = $"RegisterTile.MultiplyRows<V>(height, {Vectors}, {Behind($"cotangents + i * {scores}")}, {scores}, {Behind("keyRows", $" * {padded}")} + c, {padded}";
+        string queryTile = $"RegisterTile.MultiplyRows<V>(height, {Vectors}, {Behind($"{cotangents} + i * {scores}")}, {scores}, {Behind("keyRows", $" * {padded}")} + c, {padded}";
         string depth = begin is null ? "limit" : "limit - begin";
         if (isWhole)
         {
@@ -343,7 +351,7 @@ internal static partial class AttentionEmitter
         w.Open($"for (int m = {start}; m < limit; m += {rows})");
         w.Line($"int height = Math.Min({rows}, limit - m);");
         w.Open($"for (int c = 0; c < {d}; c += columns)");
-        foreach ((string a, string b, string target, int index) in new[] { ("cotangents", "queryBlock", "keyCotangents", 7), ("probabilities", "outputBlock", "valueCotangents", 8) })
+        foreach ((string a, string b, string target, int index) in new[] { (cotangents, "queryBlock", "keyCotangents", 7), (probabilities, "outputBlock", "valueCotangents", 8) })
         {
             string rowTile = $"RegisterTile.MultiplyStrip<V>(height, {Vectors}, {a} + m, {scores}, {b} + c, {padded}", sums = $"{target} + (long)m * {Stride(kernel, index)} + c";
             if (isWhole)

@@ -149,7 +149,8 @@ internal static class ModelEmitter
         w.Line("  [");
         foreach (FileOption option in options)
         {
-            w.Line($"    new(\"{option.Name}\", \"{option.Value}\"{(option.TrainingOnly ? ", TrainingOnly: true" : "")}){(option.Absent is null ? "" : $" {{ Absent = \"{option.Absent}\" }}")},");
+            string[] more = [.. option.Absent is null ? Array.Empty<string>() : [$"Absent = \"{option.Absent}\""], .. option.IsLimit ? ["IsLimit = true"] : Array.Empty<string>()];
+            w.Line($"    new(\"{option.Name}\", \"{option.Value}\"{(option.TrainingOnly ? ", TrainingOnly: true" : "")}){(more.Length == 0 ? "" : $" {{ {string.Join(", ", more)} }}")},");
         }
 
         w.Line("  ],");

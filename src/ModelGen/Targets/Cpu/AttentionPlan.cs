@@ -32,11 +32,15 @@ internal enum AttentionAlgorithm
 /// <summary>Attention or its gradient at one vector width.</summary>
 /// <param name="Algorithm">How it is computed.</param>
 /// <param name="Tile">The register tile.</param>
-/// <param name="ScoreStride">Elements from one row of scores, or of transposed keys, to the next.</param>
+/// <param name="ScoreStride">Elements from one row of scores to the next and, unless <see cref="KeyStride"/> says otherwise, of transposed keys.</param>
 /// <param name="PaddedHead">Elements of a head's row that is copied for the tile.</param>
 /// <param name="QueryBlock">Queries that share one pass over the keys, backwards; otherwise 0.</param>
 /// <param name="Scratch">A worker's own memory.</param>
-internal sealed record AttentionScheme(AttentionAlgorithm Algorithm, RegisterTile Tile, int ScoreStride, int PaddedHead, int QueryBlock, ScratchLayout Scratch);
+internal sealed record AttentionScheme(AttentionAlgorithm Algorithm, RegisterTile Tile, int ScoreStride, int PaddedHead, int QueryBlock, ScratchLayout Scratch)
+{
+    /// <summary>Elements from one row of transposed keys to the next.</summary>
+    public int KeyStride { get; init; } = ScoreStride;
+}
 
 /// <summary>Attention or its gradient.</summary>
 internal sealed class AttentionPlan : KernelPlan
@@ -118,19 +122,25 @@ internal sealed class AttentionPlan : KernelPlan
 
         // Every pass adds to all keys' cotangents, so there should be few; but a block of queries and its output's cotangents stay in the
         // first-level cache, and causal attention computes half a block's square in vain.
+        // A block's queries all meet what any of them sees, a block more than a window.
         int most = Math.Min(caches.L1 / (2 * 4 * (int)padded), kernel.Range.IsCausal ? kernel.Queries / CausalBlocks : kernel.Queries + RegisterTile.WholeRows - 1);
+        most = Math.Min(most, Math.Max(kernel.Range.Window ?? most, RegisterTile.WholeRows));
         int block = Math.Max(1, most / RegisterTile.WholeRows) * RegisterTile.WholeRows;
-        return new AttentionScheme(AttentionAlgorithm.Gradient, tile, (int)stride, (int)padded, block, ScratchLayout.Of(
+
+        // What a block sees begins in any column of a tile.
+        long scores = kernel.Range.Window is null ? stride : StrideOfScores(Math.Min(kernel.Keys, kernel.Range.MostKeys(block, kernel.Keys) + tile.Columns), tile);
+        return new AttentionScheme(AttentionAlgorithm.Gradient, tile, (int)scores, (int)padded, block, ScratchLayout.Of(
             (KeysTransposed, kernel.Op.HeadDim * stride),
             (ValuesTransposed, kernel.Op.HeadDim * stride),
             (KeyRows, stride * padded),
-            (Probabilities, block * stride),
-            (Cotangents, block * stride),
+            (Probabilities, block * scores),
+            (Cotangents, block * scores),
             (Queries, block * padded),
             (OutputCotangents, block * padded),
             (Tile, tile.Rows * tile.Columns),
             (Biases, BiasesOf(kernel.Op, kernel.Queries, kernel.Keys)),
-            (BiasCotangents, kernel.Op.HasTable ? BiasesOf(kernel.Op, kernel.Queries, kernel.Keys) : 0)));
+            (BiasCotangents, kernel.Op.HasTable ? BiasesOf(kernel.Op, kernel.Queries, kernel.Keys) : 0)))
+        { KeyStride = (int)stride };
     }
 
     // Lists of keys as long as one query's, and rows of as many numbers.
