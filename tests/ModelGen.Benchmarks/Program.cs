@@ -49,7 +49,11 @@ list.SetAction(_ =>
     }
 });
 
-RootCommand root = new("Measures what the compiler emits.") { measure, report, list };
+Argument<DirectoryInfo> folder = new("folder") { Description = "Where the files go." };
+Command export = new("export", "Writes the encoders of the row `encoder` for a peer: weights, tokens, and the hidden states that it must find too.") { folder };
+export.SetAction(result => EncoderRow.Export(result.GetValue(folder)!.FullName));
+
+RootCommand root = new("Measures what the compiler emits.") { measure, report, list, export };
 #if BENCHMARKDOTNET
 Command benchmark = new("benchmark", "Runs BenchmarkDotNet; its arguments follow.") { TreatUnmatchedTokensAsErrors = false };
 benchmark.SetAction(static result =>

@@ -6,16 +6,17 @@ cd "$(dirname "${BASH_SOURCE[0]}")"
 
 usage() {
   cat <<'TEXT'
-compare.sh [--rows ROW,…] [--rounds N] [--no-aot] [--no-peers] [--no-build] [--prefix COMMAND] [--results FILE] [--libtorch PROGRAM] [--llama2 PROGRAM --llama2-model FILE]
+compare.sh [--rows ROW,…] [--rounds N] [--no-aot] [--no-peers] [--no-build] [--prefix COMMAND] [--results FILE] [--libtorch PROGRAM] [--onnxruntime] [--llama2 PROGRAM --llama2-model FILE]
 
   --rows          the rows to measure, with commas between; see `dotnet run -c Release -- list`. Default: all
   --rounds        how often each row is measured on each side, in turn. Default: 3
   --no-aot        leave out the NativeAOT column
-  --no-peers      leave out PyTorch, libtorch and llama2.c
+  --no-peers      leave out PyTorch, libtorch, ONNX Runtime and llama2.c
   --no-build      take the programs as they were last built
   --prefix        a command that every measurement is run through, such as "taskset -c 0,1"
   --results       keep the measurements, one line of JSON each, in this file; it is added to
   --libtorch      a second peer: peers/libtorch as published, or a command that runs it
+  --onnxruntime   measure ONNX Runtime in the row encoder: build peers/onnxruntime, whose package takes 390 MB, and have PyTorch export its models
   --llama2        a compiled run.c of llama2.c, and its stories260K.bin, for the row decode-260k
   --llama2-model
 
@@ -23,8 +24,8 @@ The environment variable PYTHON names a Python that has PyTorch; without it, tho
 TEXT
 }
 
-all_rows=calibration,gpt2-step,matmul,attention,chargpt-step,adamw,decode-gpt2,prefill-gpt2,lstm-step,seq2seq-step,transformer-step,lstm-cell,mlp-step,decode-260k,memory,scaling
-rows=$all_rows rounds=3 aot=1 peers=1 build=1 prefix=() results= libtorch=() llama2= llama2_model=
+all_rows=calibration,gpt2-step,matmul,attention,chargpt-step,adamw,decode-gpt2,prefill-gpt2,encoder,lstm-step,seq2seq-step,transformer-step,lstm-cell,mlp-step,decode-260k,memory,scaling
+rows=$all_rows rounds=3 aot=1 peers=1 build=1 prefix=() results= libtorch=() onnxruntime=0 llama2= llama2_model=
 while (($#)); do
   case $1 in
     --rows) rows=$2; shift ;;
@@ -35,6 +36,7 @@ while (($#)); do
     --prefix) read -ra prefix <<<"$2"; shift ;;
     --results) results=$2; shift ;;
     --libtorch) read -ra libtorch <<<"$2"; shift ;;
+    --onnxruntime) onnxruntime=1 ;;
     --llama2) llama2=$2; shift ;;
     --llama2-model) llama2_model=$2; shift ;;
     --help) usage; exit ;;
@@ -96,6 +98,20 @@ sys.exit(not fast)'; then
   [ -n "$llama2" ] || note "no --llama2: decode-260k is compared with the figure of another machine"
 fi
 
+# The folder lies where a Python in a changed root sees it too.
+onnx_models=../../artifacts/onnx onnx_program=../../artifacts/onnxruntime/onnxruntime
+((peers)) || onnxruntime=0
+if ((onnxruntime && build)); then
+  note "exporting for ONNX Runtime"
+  if [ -z "$python" ]; then
+    note "that takes PyTorch: ONNX Runtime's column stays empty"
+    onnxruntime=0
+  elif ! { dotnet build peers/onnxruntime -c Release -v quiet -o "${onnx_program%/*}" && "$jit" export "$onnx_models" && PYTHONDONTWRITEBYTECODE=1 "$python" peers/export_onnx.py "$onnx_models"; } >&2; then
+    note "that failed: ONNX Runtime's column stays empty"
+    onnxruntime=0
+  fi
+fi
+
 # One measurement: side, then the command. Its lines go to the results, or its failure to the standard error.
 failures=0
 run() {
@@ -145,7 +161,7 @@ for ((round = first; round < first + rounds; round++)); do
     if [ -n "$python" ] && [ -f "peers/$row.py" ]; then
       # What one thread does is measured with one: OpenBLAS takes its number from the environment.
       case $row in
-        matmul | adamw) torch "$row" 1 $round && torch "$row" 2 $round ;;
+        matmul | adamw | encoder) torch "$row" 1 $round && torch "$row" 2 $round ;;
         mlp-step) torch "$row" 1 $round ;;
         *) torch "$row" 2 $round ;;
       esac
@@ -153,6 +169,7 @@ for ((round = first; round < first + rounds; round++)); do
     if ((${#libtorch[@]} && peers)); then
       case $row in lstm-step | seq2seq-step | transformer-step) libtorch "$row" 2 $round ;; esac
     fi
+    if ((onnxruntime)) && [[ $row == encoder ]]; then run onnxruntime "$onnx_program" "$onnx_models" --round $round; fi
     ours jit "$jit" "$row" $round
     [[ $row == decode-260k && -n $llama2 ]] && llama2 $round
     case $row in calibration | memory | scaling) continue ;; esac

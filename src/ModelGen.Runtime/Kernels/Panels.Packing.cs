@@ -28,14 +28,14 @@ public static unsafe partial class Panels
         {
             int columns = Math.Min(width, count - first);
             int panelWidth = columns == width ? width : (columns + granule - 1) / granule * granule;
-            TransposePanel(source + ((long)first * stride), stride, depth, columns, target, panelWidth);
+            TransposePanel(source + ((long)first * stride), stride, depth, columns, target, panelWidth, panelWidth);
             target += (long)panelWidth * depth;
         }
     }
 
     /// <summary>
     /// As <see cref="PackPanelsTransposed(float*, int, int, int, float*, int, int)"/>, done by all workers together: each packs its share
-    /// of the panels, and they meet when all of them are there.
+    /// of the rows, and they meet when all panels are there.
     /// </summary>
     /// <param name="worker">The worker.</param>
     /// <param name="source">The first row.</param>
@@ -47,8 +47,17 @@ public static unsafe partial class Panels
     /// <param name="granule">What a panel's width is a multiple of.</param>
     public static void PackPanelsTransposed(Worker worker, float* source, int stride, int depth, int count, float* target, int width, int granule)
     {
-        worker.Range(count, width, out int first, out int last);
-        PackPanelsTransposed(source + ((long)first * stride), stride, depth, last - first, target + ((long)first * depth), width, granule);
+        // Where a panel may be cut, panels that are few, as those of some dozen rows are, make even shares.
+        worker.Range(count, width % granule == 0 ? granule : width, out int first, out int last);
+        while (first < last)
+        {
+            int panel = first / width * width, end = Math.Min(panel + width, last);
+            int panelWidth = count - panel >= width ? width : (count - panel + granule - 1) / granule * granule;
+            int filled = end == count ? panelWidth - (first - panel) : end - first;
+            TransposePanel(source + ((long)first * stride), stride, depth, end - first, target + ((long)panel * depth) + (first - panel), filled, panelWidth);
+            first = end;
+        }
+
         worker.Barrier();
     }
 
@@ -241,15 +250,16 @@ public static unsafe partial class Panels
         }
     }
 
+    // Columns that are not there, up to the width, are zeros; the panel's rows lie a pitch apart.
     [MethodImpl(MethodImplOptions.AggressiveOptimization)]
-    private static void TransposePanel(float* source, int stride, int depth, int columns, float* panel, int width)
+    private static void TransposePanel(float* source, int stride, int depth, int columns, float* panel, int width, int pitch)
     {
         int j = 0;
         if (Avx512F.IsSupported)
         {
             for (; j <= columns - 16; j += 16)
             {
-                Transpose16(source + ((long)j * stride), stride, depth, panel + j, width);
+                Transpose16(source + ((long)j * stride), stride, depth, panel + j, pitch);
             }
         }
 
@@ -257,10 +267,10 @@ public static unsafe partial class Panels
         {
             for (; j <= columns - 8; j += 8)
             {
-                Transpose8(source + ((long)j * stride), stride, 8, depth, panel + j, width);
+                Transpose8(source + ((long)j * stride), stride, 8, depth, panel + j, pitch);
             }
 
-            if (columns == 6 && width == 6)
+            if (columns == 6 && width == 6 && pitch == 6)
             {
                 Transpose8(source, stride, 6, depth, panel, width);
                 return;
@@ -271,7 +281,7 @@ public static unsafe partial class Panels
         {
             for (; j <= columns - 4; j += 4)
             {
-                Transpose4(source + ((long)j * stride), stride, depth, panel + j, width);
+                Transpose4(source + ((long)j * stride), stride, depth, panel + j, pitch);
             }
         }
 
@@ -282,7 +292,7 @@ public static unsafe partial class Panels
             for (int k = 0; k < depth; k++)
             {
                 *column = row[k];
-                column += width;
+                column += pitch;
             }
         }
 
@@ -292,7 +302,7 @@ public static unsafe partial class Panels
             {
                 for (int c = columns; c < width; c++)
                 {
-                    panel[((long)k * width) + c] = 0;
+                    panel[((long)k * pitch) + c] = 0;
                 }
             }
         }

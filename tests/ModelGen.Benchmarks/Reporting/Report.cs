@@ -9,6 +9,9 @@ internal sealed class Report
     private const string Ours = "jit";
     private const string Torch = "torch";
     private const string Libtorch = "libtorch";
+    private const string OnnxRuntime = "onnxruntime";
+
+    private static readonly (string Name, string Side)[] s_torches = [("PyTorch", Torch), ("libtorch", Libtorch)];
 
     private readonly Results _results;
     private readonly StringBuilder _text = new();
@@ -119,6 +122,12 @@ internal sealed class Report
             }
         }
 
+        foreach (int threads in new[] { 1, 2 })
+        {
+            Against($"BERT-base, hidden states of 128 tokens, {Plural(threads)}", "encoder", "bert-base", threads, 0.8, ("ONNX Runtime", OnnxRuntime), ("PyTorch", Torch));
+            Against($"all-MiniLM-L6-v2's shape, hidden states of 128 tokens, {Plural(threads)}", "encoder", "minilm", threads, 1.0, ("ONNX Runtime", OnnxRuntime), ("PyTorch", Torch));
+        }
+
         Against("2-layer LSTM language model, hidden 512, B 32 × T 35, training step, 2 threads", "lstm-step", "", 2, 0.75);
         foreach ((string kind, string attention) in new[] { ("none", "no"), ("dot", "dot"), ("additive", "additive") })
         {
@@ -132,18 +141,19 @@ internal sealed class Report
         Llama();
     }
 
-    /// <summary>A row whose peer is the better of PyTorch and libtorch in each round, where both were measured.</summary>
-    private void Against(string work, string row, string name, int threads, double target)
+    /// <summary>A row whose peer is the best of several in each round, of those that were measured: PyTorch and libtorch if none are named.</summary>
+    private void Against(string work, string row, string name, int threads, double target, params (string Name, string Side)[] peers)
     {
         if (!Has(row))
         {
             return;
         }
 
-        SortedDictionary<int, double> ours = _results.Seconds(Ours, row, name, threads), torch = _results.Seconds(Torch, row, name, threads), libtorch = _results.Seconds(Libtorch, row, name, threads);
-        Spread ratio = Results.Ratio(ours, Results.Best(torch, libtorch));
-        string peers = "PyTorch: " + Results.Over(torch).Text(Words.Time) + (libtorch.Count > 0 ? "; libtorch: " + Results.Over(libtorch).Text(Words.Time) : "");
-        Line(work, peers, Results.Over(ours).Text(Words.Time), ratio.Text(Words.Ratio), $"≤ {Words.Ratio(target)} × its time", Verdict(ratio, ratio.Median <= target));
+        SortedDictionary<int, double> ours = _results.Seconds(Ours, row, name, threads);
+        (string Name, SortedDictionary<int, double> Seconds)[] measured = [.. (peers.Length > 0 ? peers : s_torches).Select((p, i) => (p.Name, Seconds: _results.Seconds(p.Side, row, name, threads), IsFirst: i == 0))
+            .Where(static p => p.IsFirst || p.Seconds.Count > 0).Select(static p => (p.Name, p.Seconds))];
+        Spread ratio = Results.Ratio(ours, measured.Select(static p => p.Seconds).Aggregate(Results.Best));
+        Line(work, string.Join("; ", measured.Select(static p => $"{p.Name}: {Results.Over(p.Seconds).Text(Words.Time)}")), Results.Over(ours).Text(Words.Time), ratio.Text(Words.Ratio), $"≤ {Words.Ratio(target)} × its time", Verdict(ratio, ratio.Median <= target));
     }
 
     private void Share(string work, SortedDictionary<int, double> whole, SortedDictionary<int, double> ours, Func<double, string> format, string of, double target)

@@ -12,33 +12,25 @@ internal static class EncoderRow
 
     private delegate void Predict(ReadOnlySpan<int> tokens, Span<float> hidden);
 
+    private delegate IDisposable Start(SessionOptions options, out Predict predict);
+
     public static IEnumerable<Measurement> Measure(MeasureSettings settings)
     {
         MeasureSettings own = settings.Default(repeats: 9, seconds: 0.2);
+        int[] tokens = Sentence();
         foreach (int threads in settings.ThreadCounts(1, 2))
         {
-            var options = new SessionOptions { Threads = threads };
-            using (BertBase.Session session = BertBase.Create(1).CreateSession(options))
+            foreach (Case encoder in Cases())
             {
-                yield return Measured("bert-base", 12, 768, (tokens, hidden) => session.Predict(1, SentenceTokens, tokens, default, default, hidden));
-            }
-
-            using (MiniLm.Session session = MiniLm.Create(1).CreateSession(options))
-            {
-                yield return Measured("minilm", 6, 384, (tokens, hidden) => session.Predict(1, SentenceTokens, tokens, default, default, hidden));
-            }
-
-            Measurement Measured(string name, double layers, int width, Predict predict)
-            {
-                int[] tokens = Sentence();
-                float[] hidden = new float[SentenceTokens * width];
-                return new Measurement
+                float[] hidden = new float[SentenceTokens * encoder.Width];
+                using IDisposable session = encoder.Session(new SessionOptions { Threads = threads }, out Predict predict);
+                yield return new Measurement
                 {
                     Row = "encoder",
-                    Case = name,
+                    Case = encoder.Name,
                     Threads = threads,
                     Tokens = SentenceTokens,
-                    Flops = layers * 2 * SentenceTokens * width * ((12.0 * width) + (2 * SentenceTokens)),
+                    Flops = encoder.Layers * 2.0 * SentenceTokens * encoder.Width * ((12.0 * encoder.Width) + (2 * SentenceTokens)),
                     Seconds = Stopclock.Run(own, count =>
                     {
                         for (int i = 0; i < count; i++)
@@ -51,5 +43,46 @@ internal static class EncoderRow
         }
     }
 
+    /// <summary>Writes what a peer reads, for each encoder: its weights, the tokens, and the hidden states that the peer must find too.</summary>
+    public static void Export(string folder)
+    {
+        Directory.CreateDirectory(folder);
+        int[] tokens = Sentence();
+        foreach (Case encoder in Cases())
+        {
+            float[] hidden = new float[SentenceTokens * encoder.Width];
+            using IDisposable session = encoder.Session(new SessionOptions(), out Predict predict);
+            predict(tokens, hidden);
+            string path = Path.Combine(folder, encoder.Name);
+            encoder.Save(path + ".safetensors");
+            File.WriteAllBytes(path + ".tokens", MemoryMarshal.AsBytes(tokens.AsSpan()));
+            File.WriteAllBytes(path + ".hidden", MemoryMarshal.AsBytes(hidden.AsSpan()));
+        }
+    }
+
+    private static IEnumerable<Case> Cases()
+    {
+        BertBase bert = BertBase.Create(1);
+        yield return new Case("bert-base", 12, 768, bert.Save, Bert);
+        MiniLm small = MiniLm.Create(1);
+        yield return new Case("minilm", 6, 384, small.Save, Small);
+
+        IDisposable Bert(SessionOptions options, out Predict predict)
+        {
+            BertBase.Session session = bert.CreateSession(options);
+            predict = (tokens, hidden) => session.Predict(1, SentenceTokens, tokens, default, default, hidden);
+            return session;
+        }
+
+        IDisposable Small(SessionOptions options, out Predict predict)
+        {
+            MiniLm.Session session = small.CreateSession(options);
+            predict = (tokens, hidden) => session.Predict(1, SentenceTokens, tokens, default, default, hidden);
+            return session;
+        }
+    }
+
     private static int[] Sentence() => [.. Enumerable.Range(0, SentenceTokens).Select(i => i * 7919 % Vocabulary)];
+
+    private sealed record Case(string Name, int Layers, int Width, Action<string> Save, Start Session);
 }
