@@ -182,6 +182,20 @@ public sealed class DiagnosticTests
         Assert.Equal(["Frozen must be a part of the parameters, but is all of them"], messages);
     }
 
+    [Theory]
+    [InlineData("[Gpt(Layers = 2, DModel = 8, Heads = 2, Vocab = 11, Context = 6, Attention = AttentionPattern.Window, LayerWindows = {|MG0010:new[] { 3, 4, 5 }|})]", "LayerWindows must be a list of windows, for 2 layers at the most, but is a list of 3")]
+    [InlineData("[Bert(Layers = 2, DModel = 8, Heads = 2, Vocab = 11, Context = 6, Attention = AttentionPattern.Window, LayerWindows = {|MG0010:new int[] { }|})]", "LayerWindows must be a list of windows, for 2 layers at the most, but is an empty list")]
+    [InlineData("[Transformer(SourceVocab = 5, TargetVocab = 6, Context = 4, Attention = AttentionPattern.Window, LayerWindows = {|MG0010:new[] { 0, 0 }|})]", "LayerWindows must be a list of windows, for 6 layers at the most, but is a list without a window")]
+    [InlineData("[Bert(Layers = 2, DModel = 8, Heads = 2, Vocab = 11, Context = 6, Positions = PositionEncoding.Relative, RelativeBuckets = {|MG0010:5|})]", "RelativeBuckets must be even, half of them for each direction, but is 5")]
+    [InlineData("[Bert(Layers = 2, DModel = 8, Heads = 2, Vocab = 11, Context = 6, Positions = PositionEncoding.Relative, RelativeBuckets = {|MG0007:2|})]", "RelativeBuckets must be at least 4, but is 2")]
+    [InlineData("[Transformer(SourceVocab = 5, TargetVocab = 6, Context = 4, Positions = PositionEncoding.Relative, RelativeBuckets = 16, RelativeDistance = {|MG0007:8|})]", "RelativeDistance must be at least 9, but is 8")]
+    [InlineData("[{|MG0006:Bert|}(Layers = 2, DModel = 8, Heads = 2, Vocab = 11, Context = 6, Attention = AttentionPattern.Window)]", "Window")]
+    public async Task Attention_of_every_Transformer_is_checked_alike(string declaration, string message)
+    {
+        IReadOnlyList<string> messages = await GeneratorHarness.ExpectAsync($"using ModelGen;\n{declaration} public partial class Model;\n{Use}");
+        Assert.Contains(message, Assert.Single(messages), StringComparison.Ordinal);
+    }
+
     [Fact]
     public async Task Heads_must_be_a_multiple_of_the_key_value_heads()
     {

@@ -82,6 +82,12 @@ public sealed class EmittedModelTests
     [Fact]
     public void Gpt_with_a_stride() => Snapshot.VerifyFiles(EmitKernels("StridedGpt", DeclaredArgument.Of("Context", 12L), DeclaredArgument.Of("Attention", 2L), DeclaredArgument.Of("Stride", 4L), DeclaredArgument.Of("Positions", 2L)));
 
+    /// <summary>The kernels of an encoder that sees a window on both sides and, beside it, a first token that sees all.</summary>
+    [Fact]
+    public void Encoder_with_a_window() => Snapshot.VerifyFiles(Emit("Bert", "WindowBert", DeclaredArgument.Of("Layers", 2L), DeclaredArgument.Of("DModel", 16L), DeclaredArgument.Of("Heads", 2L), DeclaredArgument.Of("FeedForward", 8L), DeclaredArgument.Of("Vocab", 11L), DeclaredArgument.Of("Context", 12L),
+        DeclaredArgument.Of("Attention", 1L), DeclaredArgument.Of("Window", 3L), DeclaredArgument.Of("GlobalTokens", 1L), DeclaredArgument.Of("Positions", 3L), DeclaredArgument.Of("RelativeBuckets", 4L), DeclaredArgument.Of("RelativeDistance", 4L))
+        .Where(f => f.Name.Contains("Kernels", StringComparison.Ordinal)));
+
     private static IEnumerable<(string Name, string Text)> EmitKernels(string name, params DeclaredArgument[] arguments)
         => Emit("Gpt", name, [DeclaredArgument.Of("Layers", 1L), DeclaredArgument.Of("DModel", 16L), DeclaredArgument.Of("Heads", 2L), DeclaredArgument.Of("Vocab", 11L), .. arguments])
             .Where(f => f.Name.Contains("Kernels", StringComparison.Ordinal));

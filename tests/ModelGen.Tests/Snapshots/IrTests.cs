@@ -105,6 +105,20 @@ public sealed class IrTests
     public void Transformer_as_built()
         => Snapshot.VerifyFiles(new[] { "Encode", "Decode", "Step" }.Select(entry => ($"{entry}.txt", GraphPrinter.Print(FamilyRegistry.Get("Transformer").Describe(TinyTransformer).Entry(entry).Build()))));
 
+    /// <summary>Self-attention to windows and a first token, in both directions, and to the whole source across; with a table of biases for each stack.</summary>
+    [Fact]
+    public void Transformer_with_windows_as_built()
+        => Snapshot.Verify(GraphPrinter.Print(Build(
+            TinyTransformer with
+            {
+                Arguments =
+                [
+                    .. TinyTransformer.Arguments, DeclaredArgument.Of("Attention", 1L), DeclaredArgument.Of("Window", 2L), DeclaredArgument.Of("GlobalTokens", 1L),
+                    DeclaredArgument.Of("Positions", 3L), DeclaredArgument.Of("RelativeBuckets", 4L), DeclaredArgument.Of("RelativeDistance", 4L),
+                ],
+            },
+            BuildMode.Training)));
+
     [Fact]
     public void Lstm_as_built() => Snapshot.Verify(GraphPrinter.Print(Build(TinyLstm, BuildMode.Inference)));
 
