@@ -140,8 +140,12 @@ internal static class KernelVerifier
 
     private static StoreMode ModeOf(IEnumerable<Store> stores, int operand) => stores.First(s => s.Operand == operand).Mode;
 
+    /// <summary>The operands that are written, in the order in which they are.</summary>
+    private static IEnumerable<int> WrittenOf(Kernel kernel)
+        => kernel is RowKernel row ? row.Phases.SelectMany(p => p.Stores).Select(s => s.Operand) : Enumerable.Range(0, kernel.Operands.Count).Where(i => kernel.Operands[i].IsWritten);
+
     private static IEnumerable<Write> WritesOf(Kernel kernel, LoopKernel? loop)
-        => Enumerable.Range(0, kernel.Operands.Count).Where(i => kernel.Operands[i].IsWritten).Select(i =>
+        => WrittenOf(kernel).Select(i =>
         {
             Footprint step = Footprint.Of(kernel, i);
 

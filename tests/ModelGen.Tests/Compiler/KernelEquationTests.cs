@@ -27,7 +27,9 @@ public sealed class KernelEquationTests
     public void Equations_of_random_graphs_do_so_too(bool differentiable, bool dynamic)
     {
         var problems = new List<string>();
-        for (int seed = 0; seed < 60; seed++)
+
+        // One of these graphs adds to a gradient in several phases of one kernel, the last of them through the first operand.
+        foreach (int seed in Enumerable.Range(0, 60).Append(167))
         {
             ModelGraph source = RandomGraphs.Build(new Random(seed), differentiable, dynamic);
             ModelGraph graph = differentiable ? KernelCases.PrepareTraining(GradientCheck.WithLoss(source)) : KernelCases.Prepare(source);
