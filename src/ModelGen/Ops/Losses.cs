@@ -24,10 +24,11 @@ internal sealed record CrossEntropy(double Smoothing = 0) : CompositeOperator
 
     public override IReadOnlyList<Value> Expand(GraphBuilder b, string name, IReadOnlyList<Value> inputs)
     {
+        Value maximum = b.Add(new StopGradient(), name + ".shift", b.Add(new RowMax(), name + ".maximum", inputs[0]));
+
         // A choice and no product: what a row holds that does not count, be it infinite, counts neither in the loss nor in the gradient.
         Value counts = b.Add(new IsTarget(), name + ".counts", inputs[1]), zero = b.Add(new Constant(0, Shape.Scalar), "");
         Value x = b.Add(new Where(), name + ".logits", counts, inputs[0], zero);
-        Value maximum = b.Add(new StopGradient(), name + ".shift", b.Add(new RowMax(), name + ".maximum", inputs[0]));
         Value exponentials = b.Add(new Exp(), name + ".exp", b.Add(new Subtract(), name + ".shifted", x, maximum));
         Value logSum = b.Add(new Add(), name + ".logsumexp", b.Add(new Log(), name + ".log", b.Add(new RowSum(), name + ".sum", exponentials)), maximum);
         Value chosen = b.Add(new RowSum(), name + ".target_logit", b.Add(new SelectColumn(x.Shape.Columns), name + ".target_column", x, inputs[1]));
