@@ -152,6 +152,7 @@ public sealed class OperatorGradientTests
             ["gelu_tanh"] = x => 0.5 * x * (1 + Math.Tanh(Math.Sqrt(2 / Math.PI) * (x + (0.044715 * x * x * x)))),
             ["silu"] = x => x / (1 + Math.Exp(-x)),
             ["softplus"] = x => Math.Log(1 + Math.Exp(x)),
+            ["elu"] = x => x > 0 ? x : Math.Exp(x) - 1,
             ["rsqrt"] = x => Math.Pow(x + 0.01, -0.5),
         };
         foreach ((UnaryOperator op, string domain) in OperatorCases.Unary.Where(u => u.Op is not Dropout))

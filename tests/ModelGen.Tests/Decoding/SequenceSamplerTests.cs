@@ -17,7 +17,7 @@ public sealed class SequenceSamplerTests
             RandomCase.Run(seed, random =>
             {
                 int vocabulary = 4 + random.Next(8), samples = 1 + random.Next(3), length = 1 + random.Next(9);
-                var options = new DecodingOptions { MaxLength = length, EndTokens = [0], MinLength = random.Next(3), NoRepeatNGram = random.Next(2) * (2 + random.Next(2)), Alignment = true };
+                var options = new DecodingOptions { MaxLength = length, EndTokens = [0], MinLength = random.Next(Math.Min(2, length) + 1), NoRepeatNGram = random.Next(2) * (2 + random.Next(2)), Alignment = true };
                 int[][] prompts = [.. Enumerable.Range(0, 3).Select(_ => Enumerable.Range(0, 1 + random.Next(3)).Select(_ => random.Next(vocabulary)).ToArray())];
                 var decoder = new TableDecoder(3 * samples, vocabulary, random.Next(99), sources: 4);
                 var sampler = new SequenceSampler(decoder, options, s_sampling, samples);
