@@ -233,7 +233,7 @@ internal sealed unsafe class GraphFunction
         }
     }
 
-    private static IEnumerable<(string Name, Shape Shape, PlanBuffer Buffer)> StatesOf(ModelGraph graph, ModelLayout layout)
+    internal static IEnumerable<(string Name, Shape Shape, PlanBuffer Buffer)> StatesOf(ModelGraph graph, ModelLayout layout)
     {
         var found = new HashSet<string>();
         foreach (SequenceStates states in graph.NodesOf<SequenceStates>().Select(n => (SequenceStates)n.Op).Where(s => found.Add(s.State)))

@@ -1,0 +1,394 @@
+using System;
+using System.Collections.Generic;
+using System.Linq;
+using ModelGen.Compiler.Graph;
+using ModelGen.Compiler.Kernels;
+using ModelGen.Compiler.Ops;
+
+namespace ModelGen.Compiler.Emit.Ptx;
+
+/// <summary>
+/// Attention in single precision, streamed: a warp for each head of each query, whose lanes have the head's columns, and in the gradient also
+/// one for each head of each key. Sums run over keys and queries in their order, so that no result depends on which warp is quicker.
+/// </summary>
+internal sealed class PtxAttention
+{
+    private const int Warp = 32;
+    private const int Warps = PtxEmitter.Threads / Warp;
+
+    private readonly PtxWriter _w = new();
+    private readonly PtxKernel _k;
+    private readonly Kernel _kernel;
+    private readonly Attention _op;
+    private readonly RowExtent _queries;
+    private readonly RowExtent _keys;
+    private readonly int _caches;
+    private readonly int _cacheStride;
+    private readonly string _lane;
+
+    private PtxAttention(Kernel kernel, Attention op, RowExtent queries, RowExtent keys, int caches, int cacheStride, IReadOnlyList<Dim> counts)
+    {
+        (_kernel, _op, _queries, _keys, _caches, _cacheStride) = (kernel, op, queries, keys, caches, cacheStride);
+        _k = new PtxKernel(_w, kernel, counts);
+        _lane = _w.Once("and.b32", _w.Special("%tid.x"), "31");
+    }
+
+    private KeyRange Range => _op.Range;
+
+    private int Parts => (_op.HeadDim + Warp - 1) / Warp;
+
+    public static PtxEntry Emit(AttentionKernel kernel, IReadOnlyList<Dim> counts)
+    {
+        var a = new PtxAttention(kernel, kernel.Op, kernel.Queries, kernel.Keys, kernel.Caches, kernel.CacheStride, counts);
+        a.Forward(kernel.Batch, kernel.HasLogSumExp);
+        return a.Entry("Attention", "attention, streamed", kernel.Batch * kernel.Queries * RowExtent.Literal(kernel.Op.Heads));
+    }
+
+    public static PtxEntry Emit(AttentionWeightsKernel kernel, IReadOnlyList<Dim> counts)
+    {
+        var a = new PtxAttention(kernel, kernel.Op, kernel.Queries, kernel.Keys, kernel.Caches, kernel.CacheStride, counts);
+        a.Weights(kernel.Batch, kernel.Columns);
+        return a.Entry("AttentionWeights", "the weights of attention", kernel.Batch * kernel.Queries * RowExtent.Literal(kernel.Op.Heads));
+    }
+
+    public static IEnumerable<PtxEntry> Emit(AttentionGradientKernel kernel, IReadOnlyList<Dim> counts)
+    {
+        PtxAttention Of() => new(kernel, kernel.Op, RowExtent.Literal(kernel.Queries), RowExtent.Literal(kernel.Keys), 0, 0, counts);
+        PtxAttention queries = Of(), keys = Of();
+        queries.QueryGradient(kernel);
+        yield return queries.Entry("AttentionGradientOfQueries", "the cotangents of attention's queries", RowExtent.Literal(kernel.Batch * kernel.Queries * kernel.Op.Heads));
+        keys.KeyGradient(kernel);
+        yield return keys.Entry("AttentionGradientOfKeys", "the cotangents of attention's keys and values", RowExtent.Literal(kernel.Batch * kernel.Keys * kernel.Op.KeyValueHeads));
+        if (kernel.Op.Bias is RelativeBias bias)
+        {
+            PtxAttention table = Of();
+            table.TableGradient(kernel, bias);
+            yield return table.Entry("AttentionGradientOfBias", "the cotangents of attention's learned bias", RowExtent.Literal(kernel.Batch * bias.Buckets * kernel.Op.Heads));
+        }
+    }
+
+    private PtxEntry Entry(string stem, string what, RowExtent warps)
+        => new($"{stem}_{PtxEmitter.Text(_queries)}x{PtxEmitter.Text(_keys)}_{_op.Heads}x{_op.HeadDim}", $"{_kernel.Name}: {what}, {_queries} queries, {_keys} keys, {_op.Heads} heads of {_op.HeadDim}{Range.Attributes}{(_op.Bias is { } bias ? " " + bias.Attributes : "")}.", _w, PtxEmitter.BlocksFor((long)warps.Maximum * Warp), PtxEmitter.Threads);
+
+    /// <summary>The number of this warp, with those that have nothing to do at the exit.</summary>
+    private string WarpIndex(RowExtent total)
+    {
+        string index = _w.Op("mad.lo.s32", _w.Special("%ctaid.x"), PtxWriter.Int(Warps), _w.Op("shr.u32", _w.Special("%tid.x"), "5"));
+        _w.Line($"@{_w.Op("setp.ge.s32", index, _k.Extent(total))} bra {PtxWriter.Exit};");
+        return index;
+    }
+
+    private void Forward(RowExtent batch, bool hasLogSumExp)
+    {
+        string index = WarpIndex(batch * _queries * RowExtent.Literal(_op.Heads));
+        string head = _w.Op("rem.s32", index, PtxWriter.Int(_op.Heads)), row = _w.Op("div.s32", index, PtxWriter.Int(_op.Heads));
+        string sequence = _w.Op("div.s32", row, _k.Extent(_queries)), query = _w.Op("rem.s32", row, _k.Extent(_queries));
+        string[] q = Lanes(0, QueryOffset(0, row, head));
+        string maximum = Variable(double.NegativeInfinity), sum = Variable(0);
+        string[] output = [.. Enumerable.Range(0, Parts).Select(_ => Variable(0))];
+        EachKey(sequence, query, head, q, (score, memory, _) =>
+        {
+            string larger = _w.Op("max.NaN.f32", maximum, score);
+            string old = PtxFunctions.Exp(_w, _w.Op("sub.rn.f32", maximum, larger)), p = PtxFunctions.Exp(_w, _w.Op("sub.rn.f32", score, larger));
+            _w.Set(sum, "fma.rn.f32", sum, old, p);
+            string[] v = Lanes(2, KeyOffset(2, memory, KeyHead(head)));
+            for (int i = 0; i < Parts; i++)
+            {
+                _w.Set(output[i], "fma.rn.f32", p, v[i], _w.Op("mul.rn.f32", output[i], old));
+            }
+
+            _w.Set(maximum, "mov.f32", larger);
+        });
+        string some = _w.Op("setp.gt.f32", sum, PtxWriter.Float(0));
+        string scale = _w.Op("selp.f32", _w.Op("rcp.rn.f32", sum), PtxWriter.Float(0), some);
+        StoreLanes(3, QueryOffset(3, row, head), [.. output.Select(o => _w.Op("mul.rn.f32", o, scale))]);
+        if (hasLogSumExp)
+        {
+            string value = _w.Op("selp.f32", _w.Op("add.rn.f32", maximum, PtxFunctions.Log(_w, sum)), PtxWriter.Float(0), some);
+            _w.If(_w.Op("setp.eq.s32", _lane, "0"), () => _k.Store(4, Element(4, row, head), value, StoreMode.Replace));
+        }
+    }
+
+    private void Weights(RowExtent batch, int columns)
+    {
+        string index = WarpIndex(batch * _queries * RowExtent.Literal(_op.Heads));
+        string query = _w.Op("rem.s32", index, _k.Extent(_queries)), above = _w.Op("div.s32", index, _k.Extent(_queries));
+        string head = _w.Op("rem.s32", above, PtxWriter.Int(_op.Heads)), sequence = _w.Op("div.s32", above, PtxWriter.Int(_op.Heads));
+        string row = _w.Op("mad.lo.s32", sequence, _k.Extent(_queries), query);
+        _w.For(_lane, PtxWriter.Int(columns), PtxWriter.Int(Warp), c => _k.Store(3, Element(3, index, c), PtxWriter.Float(0), StoreMode.Replace));
+        _w.Line("bar.warp.sync -1;");
+        string[] q = Lanes(0, QueryOffset(0, row, head));
+        string logSum = _k.Load(2, Element(2, row, head));
+        EachKey(sequence, query, head, q, (score, memory, _) =>
+        {
+            string p = PtxFunctions.Exp(_w, _w.Op("sub.rn.f32", score, logSum));
+            _w.If(_w.Op("setp.eq.s32", _lane, "0"), () => _k.Store(3, Element(3, index, RowInCache(memory)), p, StoreMode.Replace));
+        });
+    }
+
+    private void QueryGradient(AttentionGradientKernel kernel)
+    {
+        string index = WarpIndex(RowExtent.Literal(kernel.Batch * kernel.Queries * _op.Heads));
+        string head = _w.Op("rem.s32", index, PtxWriter.Int(_op.Heads)), row = _w.Op("div.s32", index, PtxWriter.Int(_op.Heads));
+        string sequence = _w.Op("div.s32", row, _k.Extent(_queries)), query = _w.Op("rem.s32", row, _k.Extent(_queries));
+        string[] q = Lanes(0, QueryOffset(0, row, head)), cotangent = Lanes(5, QueryOffset(5, row, head)), sums = [.. Enumerable.Range(0, Parts).Select(_ => Variable(0))];
+        string mean = Dot(cotangent, Lanes(3, QueryOffset(3, row, head))), logSum = _k.Load(4, Element(4, row, head));
+        EachKey(sequence, query, head, q, (score, memory, keys) =>
+        {
+            string ds = ScoreCotangent(score, logSum, Dot(cotangent, Lanes(2, KeyOffset(2, memory, KeyHead(head)))), mean, out _);
+            for (int i = 0; i < Parts; i++)
+            {
+                _w.Set(sums[i], "fma.rn.f32", ds, keys[i], sums[i]);
+            }
+        });
+        StoreLanes(6, QueryOffset(6, row, head), sums);
+    }
+
+    private void KeyGradient(AttentionGradientKernel kernel)
+    {
+        string index = WarpIndex(RowExtent.Literal(kernel.Batch * kernel.Keys * _op.KeyValueHeads));
+        string keyHead = _w.Op("rem.s32", index, PtxWriter.Int(_op.KeyValueHeads)), memory = _w.Op("div.s32", index, PtxWriter.Int(_op.KeyValueHeads));
+        string sequence = _w.Op("div.s32", memory, _k.Extent(_keys)), key = _w.Op("rem.s32", memory, _k.Extent(_keys));
+        string[] keys = Lanes(1, KeyOffset(1, memory, keyHead)), values = Lanes(2, KeyOffset(2, memory, keyHead));
+        string[] dk = [.. Enumerable.Range(0, Parts).Select(_ => Variable(0))], dv = [.. Enumerable.Range(0, Parts).Select(_ => Variable(0))];
+
+        // No earlier query sees the key where attention is causal, and none beyond the window.
+        string from = Range.IsCausal ? key : Range.Window is { } before ? _w.Op("max.s32", _w.Op("sub.s32", key, PtxWriter.Int(before)), "0") : "0";
+        string end = Range is { Window: { } behind, Pattern: null } ? _w.Op("min.s32", _w.Op("add.s32", key, PtxWriter.Int(behind + 1L)), _k.Extent(_queries)) : _k.Extent(_queries);
+        int group = _op.Heads / _op.KeyValueHeads;
+        string firstHead = group == 1 ? keyHead : _w.Op("mul.lo.s32", keyHead, PtxWriter.Int(group)), endHead = _w.Op("add.s32", firstHead, PtxWriter.Int(group));
+        _w.For(firstHead, endHead, "1", head => _w.For(from, end, "1", query =>
+        {
+            string next = _w.Label();
+            (string low, string high, string position) = Seen(sequence, query);
+            _w.Line($"@{_w.Op("setp.lt.s32", key, low)} bra {next};");
+            _w.Line($"@{_w.Op("setp.ge.s32", key, high)} bra {next};");
+            SkipUnseen(key, position, next);
+            string row = _w.Op("mad.lo.s32", sequence, _k.Extent(_queries), query);
+            string[] q = Lanes(0, QueryOffset(0, row, head)), cotangent = Lanes(5, QueryOffset(5, row, head));
+            string mean = Dot(cotangent, Lanes(3, QueryOffset(3, row, head))), logSum = _k.Load(4, Element(4, row, head));
+            string ds = ScoreCotangent(Score(q, keys, head, key, position), logSum, Dot(cotangent, values), mean, out string p);
+            for (int i = 0; i < Parts; i++)
+            {
+                _w.Set(dv[i], "fma.rn.f32", p, cotangent[i], dv[i]);
+                _w.Set(dk[i], "fma.rn.f32", ds, q[i], dk[i]);
+            }
+
+            _w.Place(next);
+        }));
+        StoreLanes(7, KeyOffset(7, memory, keyHead), dk);
+        StoreLanes(8, KeyOffset(8, memory, keyHead), dv);
+    }
+
+    private void TableGradient(AttentionGradientKernel kernel, RelativeBias bias)
+    {
+        int cotangents = kernel.Operands.Count - 1;
+        string index = WarpIndex(RowExtent.Literal(kernel.Batch * bias.Buckets * _op.Heads));
+        string head = _w.Op("rem.s32", index, PtxWriter.Int(_op.Heads)), place = _w.Op("div.s32", index, PtxWriter.Int(_op.Heads));
+        string sequence = _w.Op("div.s32", place, PtxWriter.Int(bias.Buckets)), bucket = _w.Op("rem.s32", place, PtxWriter.Int(bias.Buckets)), sum = Variable(0);
+        _w.For("0", _k.Extent(_queries), "1", query =>
+        {
+            string row = _w.Op("mad.lo.s32", sequence, _k.Extent(_queries), query);
+            string[] q = Lanes(0, QueryOffset(0, row, head)), cotangent = Lanes(5, QueryOffset(5, row, head));
+            string mean = Dot(cotangent, Lanes(3, QueryOffset(3, row, head))), logSum = _k.Load(4, Element(4, row, head));
+            EachKey(sequence, query, head, q, (score, memory, _) =>
+            {
+                ScoreCotangent(score, logSum, Dot(cotangent, Lanes(2, KeyOffset(2, memory, KeyHead(head)))), mean, out string p, out string raw);
+                _w.Set(sum, "fma.rn.f32", p, raw, sum);
+            }, (key, position, next) => _w.Line($"@{_w.Op("setp.ne.s32", Bucket(bias, key, position), bucket)} bra {next};"));
+        });
+        _w.If(_w.Op("setp.eq.s32", _lane, "0"), () => _k.Store(cotangents, Element(cotangents, place, head), sum, StoreMode.Replace));
+    }
+
+    private string ScoreCotangent(string score, string logSum, string dp, string mean, out string p) => ScoreCotangent(score, logSum, dp, mean, out p, out _);
+
+    /// <summary>The cotangent of a product of query and key, p·(dp − Σ p·dp) times the scale; <paramref name="raw"/> is what p is multiplied by.</summary>
+    private string ScoreCotangent(string score, string logSum, string dp, string mean, out string p, out string raw)
+    {
+        p = PtxFunctions.Exp(_w, _w.Op("sub.rn.f32", score, logSum));
+        raw = _w.Op("sub.rn.f32", dp, mean);
+        return _w.Op("mul.rn.f32", _w.Op("mul.rn.f32", p, raw), PtxWriter.Float(_op.Scale));
+    }
+
+    /// <summary>Goes through the keys that a query sees, with each one's score, the row of its memory, and its columns.</summary>
+    private void EachKey(string sequence, string query, string head, string[] q, Action<string, string, string[]> body, Action<string, string, string>? skip = null)
+    {
+        (string low, string high, string position) = Seen(sequence, query);
+        string first = FirstRow(sequence);
+        _w.For(low, high, "1", key =>
+        {
+            string next = _w.Label();
+            SkipUnseen(key, position, next);
+            skip?.Invoke(key, position, next);
+            string row = Range.IsRing ? PtxGathers.RingRow(_w, key, _keys.Maximum, Range.Kept) : key;
+            string memory = _caches > 0 ? row : _k.Sum(first, row)!;
+            _rowsOfCache[memory] = row;
+            _firstElement = _caches > 0 ? first : null;
+            string[] keys = Lanes(1, KeyOffset(1, memory, KeyHead(head)));
+            body(Score(q, keys, head, key, position), memory, keys);
+            _w.Place(next);
+        });
+    }
+
+    private readonly Dictionary<string, string> _rowsOfCache = [];
+    private string? _firstElement;
+
+    private string RowInCache(string memory) => _rowsOfCache[memory];
+
+    /// <summary>The first row of a sequence's keys; of those that an input names, their first element.</summary>
+    private string FirstRow(string sequence)
+        => _caches > 0 ? _w.Op("mul.lo.s32", _k.Load(Index("sequences"), sequence), PtxWriter.Int(_cacheStride)) : _w.Op("mul.lo.s32", sequence, _k.Extent(_keys));
+
+    /// <summary>The first key that a query may see, the one behind the last, and the query's position.</summary>
+    private (string Low, string High, string Position) Seen(string sequence, string query)
+    {
+        string offset = Range.HasPositions ? _k.Load(Index("positions"), sequence) : Range.IsCached ? _k.Position : "0";
+        string position = _k.Sum(offset, query)!, queries = Range.HasQueryLengths ? _k.Load(Index("queryLengths"), sequence) : _k.Extent(_queries), rows = _k.Extent(_keys);
+        string high = Range.HasKeyLengths ? _w.Op("min.s32", _k.Load(Index("keyLengths"), sequence), rows)
+            : Range.IsCached ? Range.IsRing ? _k.Sum(offset, queries)! : _w.Op("min.s32", _k.Sum(offset, queries)!, rows)
+            : rows;
+        if (Range.IsCausal)
+        {
+            high = _w.Op("min.s32", high, _w.Op("add.s32", position, "1"));
+        }
+        else if (Range is { Window: { } behind, Pattern: null })
+        {
+            high = _w.Op("min.s32", high, _w.Op("add.s32", position, PtxWriter.Int(behind + 1L)));
+        }
+
+        if (Range.HasQueryLengths)
+        {
+            high = _w.Op("selp.b32", high, "0", _w.Op("setp.lt.s32", query, queries));
+        }
+
+        if (Range is { IsCached: true, IsRing: false })
+        {
+            high = _w.Op("selp.b32", high, "0", _w.Op("setp.lt.s32", position, rows));
+        }
+
+        string low = Range is { Window: { } before, Pattern: null } ? _w.Op("max.s32", _w.Op("sub.s32", position, PtxWriter.Int(before)), "0") : "0";
+        return (low, high, position);
+    }
+
+    /// <summary>Goes on with the next key where a pattern hides one.</summary>
+    private void SkipUnseen(string key, string position, string next)
+    {
+        string distance = Range.Pattern is null ? "" : _w.Op("sub.s32", position, key);
+        string? seen = Range.Pattern switch
+        {
+            GlobalKeys global => _w.Op("or.pred", _w.Op("setp.le.s32", _w.Op("abs.s32", distance), PtxWriter.Int(Range.Window!.Value)), _w.Op("setp.lt.s32", key, PtxWriter.Int(global.Count))),
+            StridedKeys strided => _w.Op("or.pred", _w.Op("setp.lt.s32", distance, PtxWriter.Int(strided.Stride)), _w.Op("setp.eq.s32", _w.Op("rem.s32", distance, PtxWriter.Int(strided.Stride)), "0")),
+            FixedKeys block => _w.Op("or.pred",
+                _w.Op("setp.eq.s32", _w.Op("div.s32", key, PtxWriter.Int(block.Stride)), _w.Op("div.s32", position, PtxWriter.Int(block.Stride))),
+                _w.Op("setp.ge.s32", _w.Op("rem.s32", key, PtxWriter.Int(block.Stride)), PtxWriter.Int(block.Stride - block.Summary))),
+            null => null,
+            _ => throw new GraphException($"{Range.Pattern.GetType().Name} is not known here"),
+        };
+        if (seen is not null)
+        {
+            _w.Line($"@!{seen} bra {next};");
+        }
+    }
+
+    private string Score(string[] q, string[] keys, string head, string key, string position)
+    {
+        string product = Dot(q, keys), scale = PtxWriter.Float(_op.Scale);
+        switch (_op.Bias)
+        {
+            case null:
+                return _w.Op("mul.rn.f32", product, scale);
+            case AlibiBias:
+                string distance = _w.Op("cvt.rn.f32.s32", _w.Op("abs.s32", _w.Op("sub.s32", key, position)));
+                return PtxFunctions.Fma(_w, product, scale, _w.Op("mul.rn.f32", distance, Slope(head)));
+            case RelativeBias bias:
+                int table = Index("bias");
+                return PtxFunctions.Fma(_w, product, scale, _k.Load(table, Element(table, Bucket(bias, key, position), head)));
+            default:
+                throw new GraphException($"{_op.Bias.GetType().Name} is not known here");
+        }
+    }
+
+    /// <summary>A head's slope, less than zero.</summary>
+    private string Slope(string head)
+    {
+        IReadOnlyList<double> slopes = AlibiBias.Slopes(_op.Heads);
+        string slope = Variable(-slopes[0]);
+        for (int i = 1; i < slopes.Count; i++)
+        {
+            _w.Set(slope, "selp.f32", PtxWriter.Float(-slopes[i]), slope, _w.Op("setp.eq.s32", head, PtxWriter.Int(i)));
+        }
+
+        return slope;
+    }
+
+    private string Bucket(RelativeBias bias, string key, string position)
+    {
+        string relative = _w.Op("sub.s32", key, position), distance = bias.IsBidirectional ? _w.Op("abs.s32", relative) : _w.Op("max.s32", _w.Op("neg.s32", relative), "0"), bucket = "0";
+        foreach (int start in bias.Starts.Skip(1))
+        {
+            bucket = _w.Op("add.s32", bucket, _w.Op("selp.b32", "1", "0", _w.Op("setp.ge.s32", distance, PtxWriter.Int(start))));
+        }
+
+        return bias.IsBidirectional ? _w.Op("add.s32", bucket, _w.Op("selp.b32", PtxWriter.Int(bias.BucketsOfOne), "0", _w.Op("setp.gt.s32", relative, "0"))) : bucket;
+    }
+
+    private string KeyHead(string head) => _op.Heads == _op.KeyValueHeads ? head : _w.Op("div.s32", head, PtxWriter.Int(_op.Heads / _op.KeyValueHeads));
+
+    private string Dot(string[] a, string[] b)
+    {
+        string sum = _w.Op("mul.rn.f32", a[0], b[0]);
+        for (int i = 1; i < a.Length; i++)
+        {
+            sum = PtxFunctions.Fma(_w, a[i], b[i], sum);
+        }
+
+        return _k.AllLanes(sum);
+    }
+
+    private string QueryOffset(int operand, string row, string head)
+        => _w.Op("mad.lo.s32", row, PtxWriter.Int(_kernel.Operands[operand].Access.RowStride), _w.Op("mul.lo.s32", head, PtxWriter.Int(_op.HeadDim)));
+
+    private string KeyOffset(int operand, string row, string keyHead)
+        => _k.Sum(_firstElement, _w.Op("mad.lo.s32", row, PtxWriter.Int(_kernel.Operands[operand].Access.RowStride), _w.Op("mul.lo.s32", keyHead, PtxWriter.Int(_op.HeadDim))))!;
+
+    private string Element(int operand, string row, string column) => _w.Op("mad.lo.s32", row, PtxWriter.Int(_kernel.Operands[operand].Access.RowStride), column);
+
+    private int Index(string name) => _kernel.Operands.ToList().FindIndex(o => o.Name == name);
+
+    /// <summary>A head's columns, this lane's of each 32; zeros behind the last.</summary>
+    private string[] Lanes(int operand, string offset) => [.. Enumerable.Range(0, Parts).Select(part =>
+    {
+        string value = Variable(0);
+        InLane(part, column => _w.Set(value, "ld.global.f32", $"[{_k.Address(operand, _w.Op("add.s32", offset, column))}]"));
+        return value;
+    })];
+
+    private void StoreLanes(int operand, string offset, string[] values)
+    {
+        for (int part = 0; part < Parts; part++)
+        {
+            string value = values[part];
+            InLane(part, column => _k.Store(operand, _w.Op("add.s32", offset, column), value, StoreMode.Replace));
+        }
+    }
+
+    private void InLane(int part, Action<string> body)
+    {
+        string column = part == 0 ? _lane : _w.Op("add.s32", _lane, PtxWriter.Int(part * Warp));
+        if ((part + 1) * Warp <= _op.HeadDim)
+        {
+            body(column);
+        }
+        else
+        {
+            _w.If(_w.Op("setp.lt.s32", column, PtxWriter.Int(_op.HeadDim)), () => body(column));
+        }
+    }
+
+    private string Variable(double value)
+    {
+        string variable = _w.Register('f');
+        _w.Set(variable, "mov.f32", PtxWriter.Float(value));
+        return variable;
+    }
+}

@@ -1,0 +1,42 @@
+using System;
+using System.Collections.Generic;
+using ModelGen.Compiler.Graph;
+using ModelGen.Compiler.Kernels;
+
+namespace ModelGen.Compiler.Emit.Ptx;
+
+/// <summary>An entry of a module, and how it is launched.</summary>
+/// <param name="Stem">What its name begins with.</param>
+/// <param name="Comment">What it computes.</param>
+/// <param name="Writer">Its instructions.</param>
+/// <param name="Blocks">Blocks of threads, for the largest counts.</param>
+/// <param name="Threads">Threads of a block.</param>
+internal sealed record PtxEntry(string Stem, string Comment, PtxWriter Writer, (int X, int Y) Blocks, int Threads);
+
+/// <summary>The entries that a kernel is made of, which run one after the other.</summary>
+internal static class PtxEmitter
+{
+    /// <summary>Threads of a block where each has an element of its own.</summary>
+    public const int Threads = 256;
+
+    public static IReadOnlyList<PtxEntry> Emit(Kernel kernel, IReadOnlyList<Dim> counts) => kernel switch
+    {
+        RowKernel k => [PtxRows.Emit(k, counts)],
+        ColumnSumKernel k => [PtxColumnSum.Emit(k, counts)],
+        MatMulKernel k => [PtxMatMul.Emit(k, counts)],
+        EmbeddingKernel k => [PtxGathers.Emit(k, counts)],
+        EmbeddingGradientKernel k => [.. PtxGathers.Emit(k, counts)],
+        ScatterKernel k => [PtxGathers.Emit(k, counts)],
+        AppendRowsKernel k => [PtxGathers.Emit(k, counts)],
+        TransposeIndicesKernel k => [PtxGathers.Emit(k, counts)],
+        AttentionKernel k => [PtxAttention.Emit(k, counts)],
+        AttentionWeightsKernel k => [PtxAttention.Emit(k, counts)],
+        AttentionGradientKernel k => [.. PtxAttention.Emit(k, counts)],
+        _ => throw new GraphException($"{kernel.GetType().Name} has no entry for a device"),
+    };
+
+    /// <summary>Blocks of so many threads for some elements.</summary>
+    public static (int X, int Y) BlocksFor(long elements, int threads = Threads) => (checked((int)Math.Max(1, (elements + threads - 1) / threads)), 1);
+
+    public static string Text(RowExtent rows) => rows.IsDynamic ? "N" : PtxWriter.Int(rows.Coefficient);
+}

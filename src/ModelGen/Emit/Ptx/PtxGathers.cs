@@ -1,0 +1,124 @@
+using System;
+using System.Collections.Generic;
+using ModelGen.Compiler.Graph;
+using ModelGen.Compiler.Kernels;
+
+namespace ModelGen.Compiler.Emit.Ptx;
+
+/// <summary>Gathers, scatters and index shuffles: a thread for each element.</summary>
+internal static class PtxGathers
+{
+    public static PtxEntry Emit(EmbeddingKernel kernel, IReadOnlyList<Dim> counts)
+    {
+        (PtxWriter w, PtxKernel k, string row, string column, _) = Begin(kernel, kernel.Rows, kernel.Columns, counts);
+        string token = k.Load(1, Scaled(w, row, kernel.Operands[1].Access.RowStride));
+        k.Store(2, At(w, row, kernel.Operands[2].Access.RowStride, column), k.Load(0, At(w, token, kernel.Operands[0].Access.RowStride, column)), StoreMode.Replace);
+        return Entry($"Embedding_{PtxEmitter.Text(kernel.Rows)}x{kernel.Columns}", $"{kernel.Name}: rows of a table by index, [{kernel.Rows}, {kernel.Columns}].", w, kernel.Rows, kernel.Columns);
+    }
+
+    /// <summary>
+    /// Rows that go to the same row of the table are added by the threads of the first of them, in their order: no sum depends on which thread is quicker.
+    /// </summary>
+    public static IEnumerable<PtxEntry> Emit(EmbeddingGradientKernel kernel, IReadOnlyList<Dim> counts)
+    {
+        int tableStride = kernel.Operands[2].Access.RowStride;
+        if (kernel.Mode != StoreMode.Add)
+        {
+            (PtxWriter z, PtxKernel zeros, string zeroRow, string zeroColumn, _) = Begin(kernel, RowExtent.Literal(kernel.TableRows), kernel.Columns, counts);
+            if (kernel.Mode == StoreMode.AddWhenAccumulating)
+            {
+                z.Line($"@{zeros.Accumulates} bra {PtxWriter.Exit};");
+            }
+
+            zeros.Store(2, At(z, zeroRow, tableStride, zeroColumn), PtxWriter.Float(0), StoreMode.Replace);
+            yield return Entry($"Zeros_{kernel.TableRows}x{kernel.Columns}", $"{kernel.Name}: a table of zeros, [{kernel.TableRows}, {kernel.Columns}].", z, RowExtent.Literal(kernel.TableRows), kernel.Columns);
+        }
+
+        (PtxWriter w, PtxKernel k, string row, string column, _) = Begin(kernel, RowExtent.Literal(kernel.Rows), kernel.Columns, counts);
+        int indexStride = kernel.Operands[0].Access.RowStride, rowStride = kernel.Operands[1].Access.RowStride;
+        string token = k.Load(0, Scaled(w, row, indexStride));
+        w.For("0", row, "1", earlier => w.Line($"@{w.Op("setp.eq.s32", k.Load(0, Scaled(w, earlier, indexStride)), token)} bra {PtxWriter.Exit};"));
+        string target = At(w, token, tableStride, column), sum = w.Register('f');
+        w.Set(sum, "mov.f32", k.Load(2, target));
+        w.For(row, PtxWriter.Int(kernel.Rows), "1", later =>
+            w.If(w.Op("setp.eq.s32", k.Load(0, Scaled(w, later, indexStride)), token), () => w.Set(sum, "add.rn.f32", sum, k.Load(1, At(w, later, rowStride, column)))));
+        k.Store(2, target, sum, StoreMode.Replace);
+        yield return Entry($"EmbeddingGradient_{kernel.Rows}x{kernel.Columns}", $"{kernel.Name}: adds {kernel.Rows} rows of {kernel.Columns} into the table rows that the indices name.", w, RowExtent.Literal(kernel.Rows), kernel.Columns);
+    }
+
+    public static PtxEntry Emit(ScatterKernel kernel, IReadOnlyList<Dim> counts)
+    {
+        (PtxWriter w, PtxKernel k, string row, string column, _) = Begin(kernel, kernel.Rows, kernel.Columns, counts);
+        string target = At(w, k.Load(2, Scaled(w, row, kernel.Operands[2].Access.RowStride)), kernel.Operands[1].Access.RowStride, column);
+        if (kernel.HasPositions)
+        {
+            string position = k.Load(3, Scaled(w, row, kernel.Operands[3].Access.RowStride));
+            target = w.Op("mad.lo.s32", kernel.IsRing ? RingRow(w, position, kernel.Positions, kernel.Kept) : position, PtxWriter.Int(kernel.PositionStride), target);
+        }
+
+        k.Store(1, target, k.Load(0, At(w, row, kernel.Operands[0].Access.RowStride, column)), StoreMode.Replace);
+        return Entry($"ScatterRows_{PtxEmitter.Text(kernel.Rows)}x{kernel.Columns}", $"{kernel.Name}: [{kernel.Rows}, {kernel.Columns}] into rows of states by the number of their sequence.", w, kernel.Rows, kernel.Columns);
+    }
+
+    public static PtxEntry Emit(AppendRowsKernel kernel, IReadOnlyList<Dim> counts)
+    {
+        (PtxWriter w, PtxKernel k, string row, string column, _) = Begin(kernel, kernel.Batch * kernel.Rows, kernel.Columns, counts);
+        string count = k.Extent(kernel.Rows);
+        string sequence = w.Op("div.s32", row, count), t = w.Op("rem.s32", row, count);
+        int next = 2;
+        string position = kernel.Has("positions") ? k.Load(next++, Scaled(w, sequence, 1)) : k.Position;
+        if (kernel.Has("lengths"))
+        {
+            w.Line($"@{w.Op("setp.ge.s32", t, k.Load(next, Scaled(w, sequence, 1)))} bra {PtxWriter.Exit};");
+        }
+
+        string at = w.Op("add.s32", position, t);
+        if (kernel.IsRing)
+        {
+            at = RingRow(w, at, kernel.StateRows, kernel.Kept);
+        }
+        else
+        {
+            w.Line($"@{w.Op("setp.ge.s32", at, PtxWriter.Int(kernel.StateRows))} bra {PtxWriter.Exit};");
+        }
+
+        string target = At(w, w.Op("mad.lo.s32", sequence, PtxWriter.Int(kernel.StateRows), at), kernel.Operands[1].Access.RowStride, column);
+        k.Store(1, target, k.Load(0, At(w, row, kernel.Operands[0].Access.RowStride, column)), StoreMode.Replace);
+        return Entry($"AppendRows_{PtxEmitter.Text(kernel.Batch)}x{PtxEmitter.Text(kernel.Rows)}x{kernel.Columns}", $"{kernel.Name}: rows [{kernel.Batch}, {kernel.Rows}, {kernel.Columns}] into states of {kernel.StateRows} rows.", w, kernel.Batch * kernel.Rows, kernel.Columns);
+    }
+
+    public static PtxEntry Emit(TransposeIndicesKernel kernel, IReadOnlyList<Dim> counts)
+    {
+        (PtxWriter w, PtxKernel k, string t, string b, string index) = Begin(kernel, kernel.Inner, kernel.Outer, counts);
+        string source = k.Load(0, w.Op("mad.lo.s32", b, k.Extent(kernel.Inner), t));
+        w.Line($"st.global.u32 [{k.Address(1, index)}], {source};");
+        return Entry($"TransposeIndices_{kernel.Outer}x{PtxEmitter.Text(kernel.Inner)}", $"{kernel.Name}: indices [{kernel.Outer}, {kernel.Inner}] as [{kernel.Inner}, {kernel.Outer}].", w, kernel.Inner, kernel.Outer);
+    }
+
+    /// <summary>The row that a position lies in, of a ring of so many rows of which the first ones are kept.</summary>
+    public static string RingRow(PtxWriter w, string position, int rows, int kept)
+    {
+        if (kept == 0)
+        {
+            return w.Op("rem.u32", position, PtxWriter.Int(rows));
+        }
+
+        string turning = w.Op("add.s32", w.Op("rem.u32", w.Op("sub.s32", position, PtxWriter.Int(kept)), PtxWriter.Int(rows - kept)), PtxWriter.Int(kept));
+        return w.Op("selp.b32", position, turning, w.Op("setp.lt.s32", position, PtxWriter.Int(kept)));
+    }
+
+    private static (PtxWriter W, PtxKernel K, string Row, string Column, string Index) Begin(Kernel kernel, RowExtent rows, int columns, IReadOnlyList<Dim> counts)
+    {
+        var w = new PtxWriter();
+        var k = new PtxKernel(w, kernel, counts);
+        string index = k.Element(k.Extent(rows * RowExtent.Literal(columns)), PtxEmitter.Threads);
+        return (w, k, w.Op("div.s32", index, PtxWriter.Int(columns)), w.Op("rem.s32", index, PtxWriter.Int(columns)), index);
+    }
+
+    private static PtxEntry Entry(string stem, string comment, PtxWriter w, RowExtent rows, int columns)
+        => new(stem, comment, w, PtxEmitter.BlocksFor((long)rows.Maximum * columns), PtxEmitter.Threads);
+
+    private static string Scaled(PtxWriter w, string row, int stride) => stride == 1 ? row : w.Op("mul.lo.s32", row, PtxWriter.Int(stride));
+
+    private static string At(PtxWriter w, string row, int stride, string column) => w.Op("mad.lo.s32", row, PtxWriter.Int(stride), column);
+}

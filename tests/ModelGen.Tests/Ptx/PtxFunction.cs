@@ -1,0 +1,238 @@
+using System.Runtime.InteropServices;
+using ModelGen.Compiler;
+using ModelGen.Compiler.Graph;
+using ModelGen.Compiler.Kernels;
+using ModelGen.Compiler.Ops;
+using ModelGen.Compiler.Targets.Cuda;
+using ModelGen.Compiler.Emit.Ptx;
+using ModelGen.Tests.Compiler;
+
+namespace ModelGen.Tests.Ptx;
+
+/// <summary>A graph as a device's program, run by the machine for PTX: every buffer is memory of its own, which nothing may go beyond.</summary>
+internal sealed unsafe class PtxFunction
+{
+    private const uint Poison = 0x7FC0BAAD;
+
+    private readonly ModelGraph _graph;
+    private readonly ModelLayout _layout;
+    private readonly KernelProgram _program;
+    private readonly Dictionary<string, PtxEntryPoint> _entries;
+
+    private PtxFunction(ModelGraph graph, ModelLayout layout, KernelProgram program, CudaProgram device)
+    {
+        (_graph, _layout, _program, Device) = (graph, layout, program, device);
+        _entries = PtxEntryPoint.Read(device.Module);
+    }
+
+    public CudaProgram Device { get; }
+
+    /// <summary>Thread instructions of the last run.</summary>
+    public long Executed { get; private set; }
+
+    public static PtxFunction Compile(ModelGraph graph)
+    {
+        ModelLayout layout = ModelLayout.Of(graph);
+        KernelProgram program = ModelCompiler.Kernels(graph, layout, default);
+        return new PtxFunction(graph, layout, program, CudaProgram.Of(program));
+    }
+
+    public RunResults Run(RunArguments run, IReadOnlyDictionary<string, Tensor>? accumulateInto = null)
+    {
+        using var memory = new Memory(this);
+        foreach ((Parameter parameter, long _) in _layout.Parameters)
+        {
+            Write(memory[_layout.Weight(parameter.ParameterName)], run.Parameters[parameter.ParameterName], ElementType.Float32);
+            PlanBuffer gradient = _layout.Gradient(parameter.ParameterName);
+
+            // Rows that no contribution covers stay as they are, and they are zero from the beginning.
+            if (_graph.Gradients.Any(g => g.Parameter == parameter.ParameterName && g.Value.Op is PadRows))
+            {
+                new Span<float>(memory[gradient], (int)gradient.Elements).Clear();
+            }
+
+            if (accumulateInto is not null && accumulateInto.TryGetValue(parameter.ParameterName, out Tensor? present))
+            {
+                Write(memory[gradient], present, ElementType.Float32);
+            }
+        }
+
+        foreach (Input input in _graph.NodesOf<Input>().Select(n => (Input)n.Op))
+        {
+            View view = _program.Inputs[input.InputName];
+            Write(memory[view.Buffer], run.Inputs[input.InputName], input.Type.Element);
+        }
+
+        foreach ((_, PlanBuffer buffer, _, _) in States())
+        {
+            new Span<float>(memory[buffer], (int)buffer.Elements).Clear();
+        }
+
+        foreach ((string name, PlanBuffer buffer, _, Func<int, long> at) in States())
+        {
+            if (run.State.TryGetValue(name, out Tensor? held))
+            {
+                for (int i = 0; i < held.Data.Length; i++)
+                {
+                    memory[buffer][at(i)] = (float)held.Data[i];
+                }
+            }
+        }
+
+        byte[] record = new byte[(RunRecord.Bytes(_program.Counts.Count) + 7) / 8 * 8];
+        void Put<T>(int offset, T value)
+            where T : unmanaged => MemoryMarshal.Write(record.AsSpan(offset), in value);
+        Put(RunRecord.Seed, run.Seed);
+        Put(RunRecord.Position, run.Position);
+        Put(RunRecord.Accumulate, accumulateInto is null ? 0 : 1);
+        Put(RunRecord.LossNormalizer, (float)run.LossNormalizer);
+        Put(RunRecord.GradientScale, (float)run.GradientScale);
+        for (int i = 0; i < _program.Counts.Count; i++)
+        {
+            Put(RunRecord.Counts + (4 * i), run.CountOf(_program.Counts[i].Symbol!));
+        }
+
+        GCHandle pinned = GCHandle.Alloc(record, GCHandleType.Pinned);
+        try
+        {
+            var machine = new PtxMachine();
+            machine.Allow((void*)pinned.AddrOfPinnedObject(), record.Length, "the run's record");
+            memory.Allow(machine);
+            Steps(Device.Steps, 0);
+            Executed = machine.Executed;
+
+            void Steps(IReadOnlyList<CudaStep> steps, int step)
+            {
+                foreach (CudaStep each in steps)
+                {
+                    if (each is CudaLoop loop)
+                    {
+                        int count = loop.Loop.Steps.Factors.Aggregate(loop.Loop.Steps.Coefficient, (product, dim) => product * (run.CountOf(dim.Symbol!) + dim.Plus));
+                        for (int i = 0; i < count; i++)
+                        {
+                            Steps(loop.Body, loop.Loop.Reverse ? count - 1 - i : i);
+                        }
+
+                        continue;
+                    }
+
+                    var launch = (CudaLaunch)each;
+                    PtxEntryPoint entry = _entries[launch.Entry];
+                    machine.Launch(entry, launch.Blocks.X, launch.Blocks.Y, launch.Threads, Parameters(entry, launch, memory, (ulong)pinned.AddrOfPinnedObject(), step));
+                }
+            }
+        }
+        finally
+        {
+            pinned.Free();
+        }
+
+        var results = new RunResults();
+        foreach (GraphOutput output in _graph.Outputs)
+        {
+            View view = _program.Outputs[output.Name];
+            float* start = memory[view.Buffer] + view.Offset;
+            results.Outputs.Add(output.Name, Tensor.Filled(CaseData.Resolve(output.Value.Shape, run), i => start[i]));
+        }
+
+        foreach ((string name, PlanBuffer buffer, Shape shape, Func<int, long> at) in States())
+        {
+            float* start = memory[buffer];
+            results.State.Add(name, Tensor.Filled(CaseData.Resolve(shape, run), i => start[at(i)]));
+        }
+
+        foreach (string name in _graph.Gradients.Select(g => g.Parameter).Distinct())
+        {
+            float* start = memory[_layout.Gradient(name)];
+            Parameter parameter = _layout.Parameters.First(p => p.Parameter.ParameterName == name).Parameter;
+            results.Gradients.Add(name, Tensor.Filled(CaseData.Resolve(parameter.Shape, run), i => start[i]));
+        }
+
+        return results;
+    }
+
+    /// <summary>The parameters of a launch as a driver lays them out.</summary>
+    private static byte[] Parameters(PtxEntryPoint entry, CudaLaunch launch, Memory memory, ulong record, int step)
+    {
+        var bytes = new List<byte>();
+        foreach ((string name, int size) in entry.Parameters)
+        {
+            while (bytes.Count % size != 0)
+            {
+                bytes.Add(0);
+            }
+
+            bytes.AddRange(name switch
+            {
+                "run" => BitConverter.GetBytes(record),
+                "step" => BitConverter.GetBytes(step),
+                _ => BitConverter.GetBytes(Address(launch.Operands[int.Parse(name.AsSpan(1), System.Globalization.CultureInfo.InvariantCulture)].View)),
+            });
+        }
+
+        return [.. bytes];
+
+        ulong Address(View view) => (ulong)(memory[view.Buffer] + view.Offset);
+    }
+
+    private IEnumerable<(string Name, PlanBuffer Buffer, Shape Shape, Func<int, long> At)> States()
+    {
+        foreach ((string name, Shape shape, PlanBuffer buffer) in GraphFunction.StatesOf(_graph, _layout))
+        {
+            int each = (int)shape.DropFirst().MaximumElements;
+            yield return (name, buffer, shape, buffer.Elements == shape.MaximumElements ? i => i : i => (i / each * _layout.StatesApart(buffer.Format)) + (i % each));
+        }
+    }
+
+    private static void Write(float* target, Tensor tensor, ElementType element)
+    {
+        for (int i = 0; i < tensor.Data.Length; i++)
+        {
+            if (element == ElementType.Int32)
+            {
+                ((int*)target)[i] = (int)tensor.Data[i];
+            }
+            else
+            {
+                target[i] = (float)tensor.Data[i];
+            }
+        }
+    }
+
+    /// <summary>A piece of memory for each buffer, whose contents are not numbers at first.</summary>
+    private sealed class Memory : IDisposable
+    {
+        private readonly Dictionary<PlanBuffer, nint> _pieces = [];
+
+        public Memory(PtxFunction function)
+        {
+            IEnumerable<PlanBuffer> buffers = function._program.Buffers
+                .Concat(function._layout.Parameters.SelectMany(p => new[] { function._layout.Weight(p.Parameter.ParameterName), function._layout.Gradient(p.Parameter.ParameterName) }))
+                .Concat(function.States().Select(s => s.Buffer));
+            foreach (PlanBuffer buffer in buffers.Distinct())
+            {
+                nint piece = (nint)NativeMemory.AlignedAlloc((nuint)Math.Max(buffer.Bytes, 4), 256);
+                new Span<uint>((void*)piece, (int)(buffer.Bytes / 4)).Fill(Poison);
+                _pieces.Add(buffer, piece);
+            }
+        }
+
+        public float* this[PlanBuffer buffer] => (float*)_pieces[buffer];
+
+        public void Allow(PtxMachine machine)
+        {
+            foreach ((PlanBuffer buffer, nint piece) in _pieces)
+            {
+                machine.Allow((void*)piece, buffer.Bytes, buffer.Name);
+            }
+        }
+
+        public void Dispose()
+        {
+            foreach (nint piece in _pieces.Values)
+            {
+                NativeMemory.AlignedFree((void*)piece);
+            }
+        }
+    }
+}

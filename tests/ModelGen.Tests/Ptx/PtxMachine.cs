@@ -1,0 +1,595 @@
+using System.Numerics;
+using System.Runtime.InteropServices;
+
+namespace ModelGen.Tests.Ptx;
+
+/// <summary>
+/// Runs entries of PTX modules on the processor, a warp at a time, and reports what no program may do: accesses outside of what was allocated, or
+/// misaligned; shared memory that is read before it is written; two threads that meet in a word without a barrier between them; barriers that not all
+/// threads reach, and shuffles without the whole warp.
+/// </summary>
+internal sealed unsafe class PtxMachine
+{
+    private const int Lanes = 32;
+
+    private readonly List<Allocation> _allocations = [];
+
+    /// <summary>Thread instructions that were run.</summary>
+    public long Executed { get; private set; }
+
+    private uint[] _f = [];
+    private uint[] _r = [];
+    private ulong[] _d = [];
+    private uint[] _p = [];
+
+    /// <summary>Memory that entries may use.</summary>
+    public void Allow(void* memory, long bytes, string name) => _allocations.Add(new Allocation((ulong)memory, bytes, name));
+
+    /// <summary>Runs all blocks of an entry. Parameters are laid out as the entry declares them.</summary>
+    public void Launch(PtxEntryPoint entry, int blocksX, int blocksY, int threads, ReadOnlySpan<byte> parameters)
+    {
+        if (threads > entry.MaximumThreads || threads > 1024 || threads % Lanes != 0 || blocksX < 1 || blocksY < 1 || blocksY > 65535)
+        {
+            throw new PtxException($"{entry.Name}: {blocksX} x {blocksY} blocks of {threads} threads");
+        }
+
+        int bytes = 0;
+        foreach ((string _, int each) in entry.Parameters)
+        {
+            bytes = ((bytes + each - 1) / each * each) + each;
+        }
+
+        if (parameters.Length != bytes)
+        {
+            throw new PtxException($"{entry.Name}: {parameters.Length} bytes of parameters for {bytes}");
+        }
+
+        foreach (Allocation allocation in _allocations)
+        {
+            allocation.Forget();
+        }
+
+        int warps = threads / Lanes;
+        var run = new Warp[warps];
+        for (int warp = 0; warp < warps; warp++)
+        {
+            run[warp] = new Warp(entry, warp);
+        }
+
+        var shared = new SharedMemory(entry);
+        for (int y = 0; y < blocksY; y++)
+        {
+            for (int x = 0; x < blocksX; x++)
+            {
+                shared.Clear();
+                foreach (Warp warp in run)
+                {
+                    warp.Begin(entry, x, y);
+                }
+
+                RunBlock(entry, run, shared, parameters, (y * blocksX) + x);
+            }
+        }
+    }
+
+    private void RunBlock(PtxEntryPoint entry, Warp[] warps, SharedMemory shared, ReadOnlySpan<byte> parameters, int block)
+    {
+        for (int epoch = 0; ; epoch++)
+        {
+            foreach (Warp warp in warps)
+            {
+                Run(entry, warp, shared, parameters, block, epoch);
+            }
+
+            if (warps.All(w => w.Live == 0))
+            {
+                return;
+            }
+
+            if (warps.Any(w => !w.AtBarrier) || warps.Any(w => w.Pc[0] != warps[0].Pc[0]))
+            {
+                throw new PtxException($"{entry.Name}: a barrier that not all threads of the block reach");
+            }
+
+            foreach (Warp warp in warps)
+            {
+                warp.AtBarrier = false;
+                warp.WarpEpoch++;
+                for (int lane = 0; lane < Lanes; lane++)
+                {
+                    warp.Pc[lane]++;
+                }
+            }
+        }
+    }
+
+    private void Run(PtxEntryPoint entry, Warp warp, SharedMemory shared, ReadOnlySpan<byte> parameters, int block, int epoch)
+    {
+        (_f, _r, _d, _p) = (warp.F, warp.R, warp.D, warp.P);
+        List<PtxInstruction> code = entry.Code;
+        while (warp.Live != 0 && !warp.AtBarrier)
+        {
+            // Threads that lag behind go first, so that those that parted meet again.
+            int pc = int.MaxValue, next = int.MaxValue;
+            uint mask = 0;
+            for (uint lanes = warp.Live; lanes != 0; lanes &= lanes - 1)
+            {
+                int lane = BitOperations.TrailingZeroCount(lanes), at = warp.Pc[lane];
+                if (at < pc)
+                {
+                    (next, pc, mask) = (pc, at, 1u << lane);
+                }
+                else if (at == pc)
+                {
+                    mask |= 1u << lane;
+                }
+                else
+                {
+                    next = Math.Min(next, at);
+                }
+            }
+
+            bool parted = false;
+            while (!parted && pc < next)
+            {
+                PtxInstruction instruction = code[pc];
+                uint active = instruction.Guard < 0 ? mask : mask & (instruction.IsGuardNegated ? ~_p[instruction.Guard] : _p[instruction.Guard]);
+                Executed += BitOperations.PopCount(mask);
+                switch (instruction.Opcode)
+                {
+                    case PtxOpcode.Branch:
+                        if (active == mask)
+                        {
+                            // Who jumps over others waits for them.
+                            pc = instruction.Target;
+                            continue;
+                        }
+
+                        if (active != 0)
+                        {
+                            for (uint lanes = active; lanes != 0; lanes &= lanes - 1)
+                            {
+                                warp.Pc[BitOperations.TrailingZeroCount(lanes)] = instruction.Target;
+                            }
+
+                            mask &= ~active;
+                            pc++;
+                            parted = true;
+                            continue;
+                        }
+
+                        break;
+                    case PtxOpcode.Return:
+                        warp.Live &= ~mask;
+                        mask = 0;
+                        parted = true;
+                        continue;
+                    case PtxOpcode.Barrier:
+                        if (mask != uint.MaxValue || active != mask)
+                        {
+                            throw new PtxException($"{entry.Name}: a barrier that not all threads of a warp reach");
+                        }
+
+                        for (int lane = 0; lane < Lanes; lane++)
+                        {
+                            warp.Pc[lane] = pc;
+                        }
+
+                        warp.AtBarrier = true;
+                        return;
+                    case PtxOpcode.WarpBarrier:
+                    case PtxOpcode.Shuffle:
+                        if (active != uint.MaxValue)
+                        {
+                            throw new PtxException($"{entry.Name}: not all threads of the warp are at: {instruction.Text}");
+                        }
+
+                        if (instruction.Opcode == PtxOpcode.Shuffle)
+                        {
+                            ShuffleLanes(entry, instruction);
+                        }
+
+                        warp.WarpEpoch++;
+                        break;
+                    case PtxOpcode.LoadGlobal or PtxOpcode.StoreGlobal:
+                        AccessGlobal(entry, instruction, active, new Accessor(block, (warp.Index * Lanes) + 1, epoch, warp.WarpEpoch));
+                        break;
+                    case PtxOpcode.LoadShared or PtxOpcode.StoreShared:
+                        AccessShared(entry, instruction, active, shared, new Accessor(block, (warp.Index * Lanes) + 1, epoch, warp.WarpEpoch));
+                        break;
+                    case PtxOpcode.LoadParameter32:
+                        uint word = MemoryMarshal.Read<uint>(parameters[instruction.Offset..]);
+                        Each32(_r, instruction.Result.Index, active, word);
+                        break;
+                    case PtxOpcode.LoadParameter64:
+                        ulong address = MemoryMarshal.Read<ulong>(parameters[instruction.Offset..]);
+                        for (uint lanes = active; lanes != 0; lanes &= lanes - 1)
+                        {
+                            _d[(instruction.Result.Index * Lanes) + BitOperations.TrailingZeroCount(lanes)] = address;
+                        }
+
+                        break;
+                    case PtxOpcode.MoveSpecial:
+                        for (uint lanes = active; lanes != 0; lanes &= lanes - 1)
+                        {
+                            int lane = BitOperations.TrailingZeroCount(lanes);
+                            _r[(instruction.Result.Index * Lanes) + lane] = instruction.A.Index switch { 0 => (uint)((warp.Index * Lanes) + lane), 1 => (uint)warp.X, _ => (uint)warp.Y };
+                        }
+
+                        break;
+                    default:
+                        Compute(instruction, active);
+                        break;
+                }
+
+                pc++;
+            }
+
+            for (uint lanes = mask; lanes != 0; lanes &= lanes - 1)
+            {
+                warp.Pc[BitOperations.TrailingZeroCount(lanes)] = pc;
+            }
+        }
+    }
+
+    private static void Each32(uint[] file, int register, uint active, uint value)
+    {
+        for (uint lanes = active; lanes != 0; lanes &= lanes - 1)
+        {
+            file[(register * Lanes) + BitOperations.TrailingZeroCount(lanes)] = value;
+        }
+    }
+
+    private void ShuffleLanes(PtxEntryPoint entry, PtxInstruction instruction)
+    {
+        Span<uint> values = stackalloc uint[Lanes];
+        _r.AsSpan(instruction.A.Index * Lanes, Lanes).CopyTo(values);
+        for (int lane = 0; lane < Lanes; lane++)
+        {
+            if (_r[(instruction.C.Index * Lanes) + lane] != 31)
+            {
+                throw new PtxException($"{entry.Name}: shuffles are among all lanes: {instruction.Text}");
+            }
+
+            _r[(instruction.Result.Index * Lanes) + lane] = values[lane ^ (int)(_r[(instruction.B.Index * Lanes) + lane] & 31)];
+        }
+    }
+
+    private void Compute(PtxInstruction instruction, uint active)
+    {
+        PtxRegister result = instruction.Result, a = instruction.A, b = instruction.B, c = instruction.C;
+        uint[] fileA = a.Kind == RegisterKind.F32 ? _f : _r, fileB = b.Kind == RegisterKind.F32 ? _f : _r, fileC = c.Kind == RegisterKind.F32 ? _f : _r;
+        int indexA = a.Index * Lanes, indexB = b.Index * Lanes, indexC = c.Index * Lanes;
+        for (uint lanes = active; lanes != 0; lanes &= lanes - 1)
+        {
+            int lane = BitOperations.TrailingZeroCount(lanes);
+            switch (result.Kind)
+            {
+                case RegisterKind.F32:
+                    _f[(result.Index * Lanes) + lane] = Word(lane);
+                    break;
+                case RegisterKind.B32:
+                    _r[(result.Index * Lanes) + lane] = Word(lane);
+                    break;
+                case RegisterKind.B64:
+                    _d[(result.Index * Lanes) + lane] = Long(lane);
+                    break;
+                default:
+                    uint bit = 1u << lane;
+                    _p[result.Index] = Holds(lane) ? _p[result.Index] | bit : _p[result.Index] & ~bit;
+                    break;
+            }
+        }
+
+        float F(int lane) => BitConverter.UInt32BitsToSingle(fileA[indexA + lane]);
+        float G(int lane) => BitConverter.UInt32BitsToSingle(fileB[indexB + lane]);
+        float H(int lane) => BitConverter.UInt32BitsToSingle(fileC[indexC + lane]);
+        int I(int lane) => (int)fileA[indexA + lane];
+        int J(int lane) => (int)fileB[indexB + lane];
+        static uint U(float value) => BitConverter.SingleToUInt32Bits(value);
+
+        uint Word(int lane) => instruction.Opcode switch
+        {
+            PtxOpcode.Move32 => fileA[indexA + lane],
+            PtxOpcode.AddF => U(F(lane) + G(lane)),
+            PtxOpcode.SubtractF => U(F(lane) - G(lane)),
+            PtxOpcode.MultiplyF => U(F(lane) * G(lane)),
+            PtxOpcode.DivideF => U(F(lane) / G(lane)),
+            PtxOpcode.MaximumF => U(MathF.Max(F(lane), G(lane))),
+            PtxOpcode.MinimumF => U(MathF.Min(F(lane), G(lane))),
+            PtxOpcode.FusedF => U(MathF.FusedMultiplyAdd(F(lane), G(lane), H(lane))),
+            PtxOpcode.NegateF => U(-F(lane)),
+            PtxOpcode.AbsoluteF => U(MathF.Abs(F(lane))),
+            PtxOpcode.SquareRootF => U(MathF.Sqrt(F(lane))),
+            PtxOpcode.ReciprocalF => U(1 / F(lane)),
+            PtxOpcode.CopySignF => U(MathF.CopySign(G(lane), F(lane))),
+            PtxOpcode.SelectF or PtxOpcode.SelectI => (_p[c.Index] >> lane & 1) != 0 ? fileA[indexA + lane] : fileB[indexB + lane],
+            PtxOpcode.AddI => (uint)(I(lane) + J(lane)),
+            PtxOpcode.SubtractI => (uint)(I(lane) - J(lane)),
+            PtxOpcode.MultiplyI => (uint)(I(lane) * J(lane)),
+            PtxOpcode.MultiplyAddI => (uint)((I(lane) * J(lane)) + (int)fileC[indexC + lane]),
+            PtxOpcode.DivideS => (uint)(I(lane) / J(lane)),
+            PtxOpcode.RemainderS => (uint)(I(lane) % J(lane)),
+            PtxOpcode.RemainderU => fileA[indexA + lane] % fileB[indexB + lane],
+            PtxOpcode.MaximumS => (uint)Math.Max(I(lane), J(lane)),
+            PtxOpcode.MinimumS => (uint)Math.Min(I(lane), J(lane)),
+            PtxOpcode.NegateI => (uint)-I(lane),
+            PtxOpcode.AbsoluteS => (uint)Math.Abs(I(lane)),
+            PtxOpcode.AndI => fileA[indexA + lane] & fileB[indexB + lane],
+            PtxOpcode.OrI => fileA[indexA + lane] | fileB[indexB + lane],
+            PtxOpcode.XorI => fileA[indexA + lane] ^ fileB[indexB + lane],
+            PtxOpcode.ShiftLeft => J(lane) is < 0 or > 31 ? 0 : fileA[indexA + lane] << J(lane),
+            PtxOpcode.ShiftRightU => J(lane) is < 0 or > 31 ? 0 : fileA[indexA + lane] >> J(lane),
+            PtxOpcode.ShiftRightS => (uint)(I(lane) >> Math.Min(31, J(lane))),
+            PtxOpcode.RotateLeft => fileA[indexA + lane] == fileB[indexB + lane] ? BitOperations.RotateLeft(fileA[indexA + lane], (int)fileC[indexC + lane]) : throw new PtxException($"a funnel of two words: {instruction.Text}"),
+            PtxOpcode.FloatOfSigned => U(I(lane)),
+            PtxOpcode.FloatOfUnsigned => U(fileA[indexA + lane]),
+            PtxOpcode.LowOfLong => (uint)_d[indexA + lane],
+            _ => throw new PtxException($"not known: {instruction.Text}"),
+        };
+
+        ulong Long(int lane) => instruction.Opcode switch
+        {
+            PtxOpcode.SameAddress or PtxOpcode.Move64 => _d[indexA + lane],
+            PtxOpcode.AddL => _d[indexA + lane] + _d[indexB + lane],
+            PtxOpcode.MultiplyL => _d[indexA + lane] * _d[indexB + lane],
+            PtxOpcode.MultiplyWideS => (ulong)((long)I(lane) * J(lane)),
+            PtxOpcode.ShiftRightL => _d[indexA + lane] >> J(lane),
+            PtxOpcode.LongOfSigned => (ulong)(long)I(lane),
+            _ => throw new PtxException($"not known: {instruction.Text}"),
+        };
+
+        bool Holds(int lane) => instruction.Opcode switch
+        {
+            PtxOpcode.LessF => F(lane) < G(lane),
+            PtxOpcode.EqualF => F(lane) == G(lane),
+            PtxOpcode.GreaterF => F(lane) > G(lane),
+            PtxOpcode.GreaterOrEqualF => F(lane) >= G(lane),
+            PtxOpcode.LessS => I(lane) < J(lane),
+            PtxOpcode.LessOrEqualS => I(lane) <= J(lane),
+            PtxOpcode.EqualS => I(lane) == J(lane),
+            PtxOpcode.NotEqualS => I(lane) != J(lane),
+            PtxOpcode.GreaterS => I(lane) > J(lane),
+            PtxOpcode.GreaterOrEqualS => I(lane) >= J(lane),
+            PtxOpcode.GreaterOrEqualU => fileA[indexA + lane] >= fileB[indexB + lane],
+            PtxOpcode.AndP => (_p[a.Index] >> lane & _p[b.Index] >> lane & 1) != 0,
+            PtxOpcode.OrP => ((_p[a.Index] >> lane | _p[b.Index] >> lane) & 1) != 0,
+            _ => throw new PtxException($"not known: {instruction.Text}"),
+        };
+    }
+
+    private void AccessGlobal(PtxEntryPoint entry, PtxInstruction instruction, uint active, Accessor first)
+    {
+        bool load = instruction.Opcode == PtxOpcode.LoadGlobal;
+        (PtxRegister address, PtxRegister value) = load ? (instruction.A, instruction.Result) : (instruction.Result, instruction.A);
+        int bytes = value.Kind == RegisterKind.B64 ? 8 : 4;
+        for (uint lanes = active; lanes != 0; lanes &= lanes - 1)
+        {
+            int lane = BitOperations.TrailingZeroCount(lanes);
+            ulong at = _d[(address.Index * Lanes) + lane] + (ulong)instruction.Offset;
+            if (at % (ulong)bytes != 0)
+            {
+                throw new PtxException($"{entry.Name}: misaligned: {instruction.Text}");
+            }
+
+            Allocation? allocation = _allocations.Find(a => at >= a.Start && at + (ulong)bytes <= a.Start + (ulong)a.Bytes);
+            if (allocation is null)
+            {
+                Allocation near = _allocations.MinBy(a => at < a.Start ? a.Start - at : at - a.Start)!;
+                throw new PtxException($"{entry.Name}: {(long)(at - near.Start)} bytes from the beginning of {near.Name} of {near.Bytes} bytes: {instruction.Text}");
+            }
+
+            Accessor by = first with { Thread = first.Thread + lane };
+            for (int word = 0; word < bytes; word += 4)
+            {
+                if (allocation.Note((long)(at - allocation.Start + (ulong)word) / 4, by, !load) is { } problem)
+                {
+                    throw new PtxException($"{entry.Name}: {problem} in {allocation.Name} at {(long)(at - allocation.Start) / 4}: {instruction.Text}");
+                }
+            }
+
+            switch (value.Kind)
+            {
+                case RegisterKind.B64 when load:
+                    _d[(value.Index * Lanes) + lane] = *(ulong*)at;
+                    break;
+                case RegisterKind.F32 when load:
+                    _f[(value.Index * Lanes) + lane] = *(uint*)at;
+                    break;
+                case RegisterKind.B32 when load:
+                    _r[(value.Index * Lanes) + lane] = *(uint*)at;
+                    break;
+                default:
+                    *(uint*)at = (value.Kind == RegisterKind.F32 ? _f : _r)[(value.Index * Lanes) + lane];
+                    break;
+            }
+        }
+    }
+
+    private void AccessShared(PtxEntryPoint entry, PtxInstruction instruction, uint active, SharedMemory shared, Accessor first)
+    {
+        bool load = instruction.Opcode == PtxOpcode.LoadShared;
+        (PtxRegister address, PtxRegister value) = load ? (instruction.A, instruction.Result) : (instruction.Result, instruction.A);
+        for (uint lanes = active; lanes != 0; lanes &= lanes - 1)
+        {
+            int lane = BitOperations.TrailingZeroCount(lanes);
+            long at = _r[(address.Index * Lanes) + lane] + (long)instruction.Offset;
+            if (at % 4 != 0)
+            {
+                throw new PtxException($"{entry.Name}: misaligned: {instruction.Text}");
+            }
+
+            if (at < 0 || at + 4 > entry.SharedBytes)
+            {
+                throw new PtxException($"{entry.Name}: byte {at} of {entry.SharedBytes} of shared memory: {instruction.Text}");
+            }
+
+            if (load && !shared.Written[at / 4])
+            {
+                throw new PtxException($"{entry.Name}: shared memory that nobody wrote: {instruction.Text}");
+            }
+
+            if (shared.Access.Note(at / 4, first with { Thread = first.Thread + lane }, !load) is { } problem)
+            {
+                throw new PtxException($"{entry.Name}: {problem} in shared memory: {instruction.Text}");
+            }
+
+            if (load)
+            {
+                _f[(value.Index * Lanes) + lane] = shared.Words[at / 4];
+            }
+            else
+            {
+                shared.Words[at / 4] = _f[(value.Index * Lanes) + lane];
+                shared.Written[at / 4] = true;
+            }
+        }
+    }
+
+    /// <summary>Who touches a word, and when: between which barriers of its block, and between which meetings of its warp. Threads count from one.</summary>
+    private readonly record struct Accessor(int Block, int Thread, int Epoch, int WarpEpoch)
+    {
+        /// <summary>Whether an access of another thread has happened before this one, and not beside it.</summary>
+        public bool IsBehind(Accessor other)
+            => other.Thread == 0 || (other.Block == Block && (other.Thread == Thread || other.Epoch < Epoch || ((other.Thread - 1) / Lanes == (Thread - 1) / Lanes && other.WarpEpoch < WarpEpoch)));
+    }
+
+    /// <summary>Who touched the words of a memory last.</summary>
+    private sealed class Accesses(long words)
+    {
+        private readonly Accessor[] _writers = new Accessor[words];
+        private readonly Accessor[] _readers = new Accessor[words];
+        private readonly bool[] _severalRead = new bool[words];
+        private bool _touched;
+
+        public void Forget()
+        {
+            if (_touched)
+            {
+                Array.Clear(_writers);
+                Array.Clear(_readers);
+                Array.Clear(_severalRead);
+                _touched = false;
+            }
+        }
+
+        public string? Note(long word, Accessor by, bool write)
+        {
+            _touched = true;
+            if (!by.IsBehind(_writers[word]))
+            {
+                return write ? "two threads write" : "a thread reads what another writes";
+            }
+
+            if (write)
+            {
+                if (!by.IsBehind(_readers[word]) || _severalRead[word])
+                {
+                    return "a thread writes what another reads";
+                }
+
+                _writers[word] = by;
+            }
+            else
+            {
+                // Readers that a barrier of the block parts from each other are no danger to who writes behind it.
+                _severalRead[word] |= _readers[word].Thread != 0 && _readers[word].Block != by.Block;
+                if (by.IsBehind(_readers[word]) || _readers[word].Block != by.Block)
+                {
+                    _readers[word] = by;
+                }
+                else if (_readers[word] != by)
+                {
+                    // Of several at once, one of another warp stands for all: only a barrier of the block lets anybody write.
+                    _readers[word] = by with { Thread = int.MaxValue, WarpEpoch = int.MaxValue };
+                }
+            }
+
+            return null;
+        }
+    }
+
+    private sealed class Allocation(ulong start, long bytes, string name)
+    {
+        private readonly Accesses _accesses = new(bytes / 4);
+
+        public ulong Start => start;
+
+        public long Bytes => bytes;
+
+        public string Name => name;
+
+        public void Forget() => _accesses.Forget();
+
+        public string? Note(long word, Accessor by, bool write) => _accesses.Note(word, by, write);
+    }
+
+    private sealed class SharedMemory(PtxEntryPoint entry)
+    {
+        public uint[] Words { get; } = new uint[(entry.SharedBytes + 3) / 4];
+
+        public bool[] Written { get; } = new bool[(entry.SharedBytes + 3) / 4];
+
+        public Accesses Access { get; } = new((entry.SharedBytes + 3) / 4);
+
+        public void Clear()
+        {
+            Array.Clear(Written);
+            Access.Forget();
+        }
+    }
+
+    private sealed class Warp(PtxEntryPoint entry, int index)
+    {
+        public int Index { get; } = index;
+
+        public uint[] F { get; } = new uint[Math.Max(1, entry.CountOf(RegisterKind.F32)) * Lanes];
+
+        public uint[] R { get; } = new uint[Math.Max(1, entry.CountOf(RegisterKind.B32)) * Lanes];
+
+        public ulong[] D { get; } = new ulong[Math.Max(1, entry.CountOf(RegisterKind.B64)) * Lanes];
+
+        public uint[] P { get; } = new uint[Math.Max(1, entry.CountOf(RegisterKind.Pred))];
+
+        public int[] Pc { get; } = new int[Lanes];
+
+        public uint Live { get; set; }
+
+        public bool AtBarrier { get; set; }
+
+        public int WarpEpoch { get; set; }
+
+        public int X { get; private set; }
+
+        public int Y { get; private set; }
+
+        public void Begin(PtxEntryPoint code, int x, int y)
+        {
+            (X, Y, Live, AtBarrier, WarpEpoch) = (x, y, uint.MaxValue, false, 0);
+            Array.Clear(Pc);
+
+            // A register that is read before it is written holds anything: here, what shows in any result.
+            Array.Fill(F, 0x7FC0DEADu);
+            Array.Fill(R, 0xDEADDEADu);
+            Array.Fill(D, 0xDEADDEADDEADDEADul);
+            foreach ((PtxRegister register, ulong value) in code.Literals)
+            {
+                for (int lane = 0; lane < Lanes; lane++)
+                {
+                    switch (register.Kind)
+                    {
+                        case RegisterKind.F32:
+                            F[(register.Index * Lanes) + lane] = (uint)value;
+                            break;
+                        case RegisterKind.B32:
+                            R[(register.Index * Lanes) + lane] = (uint)value;
+                            break;
+                        default:
+                            D[(register.Index * Lanes) + lane] = value;
+                            break;
+                    }
+                }
+            }
+        }
+    }
+}

@@ -1,0 +1,385 @@
+using System.Globalization;
+using System.Text.RegularExpressions;
+
+namespace ModelGen.Tests.Ptx;
+
+/// <summary>What an assembler or a device would refuse, or what no program may do.</summary>
+public sealed class PtxException(string message) : Exception(message);
+
+/// <summary>The kinds of registers.</summary>
+internal enum RegisterKind
+{
+    F32,
+    B32,
+    B64,
+    Pred,
+}
+
+/// <summary>An operand: a register of a kind, where literals have registers of their own.</summary>
+internal readonly record struct PtxRegister(RegisterKind Kind, int Index);
+
+/// <summary>One instruction.</summary>
+/// <param name="Name">Its name with all suffixes.</param>
+/// <param name="Text">As it is written.</param>
+internal sealed record PtxInstruction(string Name, string Text)
+{
+    public PtxOpcode Opcode { get; init; }
+
+    /// <summary>The predicate that guards it; −1 for none.</summary>
+    public int Guard { get; init; } = -1;
+
+    public bool IsGuardNegated { get; init; }
+
+    public PtxRegister Result { get; init; }
+
+    public PtxRegister A { get; init; }
+
+    public PtxRegister B { get; init; }
+
+    public PtxRegister C { get; init; }
+
+    /// <summary>What is added to an address.</summary>
+    public int Offset { get; init; }
+
+    public int Target { get; set; }
+}
+
+/// <summary>What an instruction does, with the type of its numbers.</summary>
+internal enum PtxOpcode
+{
+    Move32, Move64, MoveSpecial, LoadParameter32, LoadParameter64, LoadGlobal, StoreGlobal, LoadShared, StoreShared, SameAddress,
+    AddF, SubtractF, MultiplyF, DivideF, MaximumF, MinimumF, FusedF, NegateF, AbsoluteF, SquareRootF, ReciprocalF, CopySignF, SelectF,
+    AddI, SubtractI, MultiplyI, MultiplyAddI, DivideS, RemainderS, RemainderU, MaximumS, MinimumS, NegateI, AbsoluteS,
+    AndI, OrI, XorI, ShiftLeft, ShiftRightU, ShiftRightS, RotateLeft, SelectI,
+    AddL, MultiplyL, MultiplyWideS, ShiftRightL,
+    FloatOfSigned, FloatOfUnsigned, LongOfSigned, LowOfLong,
+    LessF, EqualF, GreaterF, GreaterOrEqualF, LessS, LessOrEqualS, EqualS, NotEqualS, GreaterS, GreaterOrEqualS, GreaterOrEqualU, AndP, OrP,
+    Branch, Return, Barrier, WarpBarrier, Shuffle,
+}
+
+/// <summary>An entry of a module, read and checked as an assembler would.</summary>
+internal sealed class PtxEntryPoint
+{
+    private readonly Dictionary<string, (RegisterKind Kind, int Index)> _registers = [];
+    private readonly Dictionary<string, int> _labels = [];
+    private readonly Dictionary<string, PtxRegister> _literals = [];
+    private readonly int[] _counts = new int[4];
+    private readonly List<(PtxInstruction Instruction, string Label)> _branches = [];
+
+    public required string Name { get; init; }
+
+    public List<(string Name, int Bytes)> Parameters { get; } = [];
+
+    public List<PtxInstruction> Code { get; } = [];
+
+    /// <summary>Literals, and the registers that hold them from the beginning.</summary>
+    public List<(PtxRegister Register, ulong Value)> Literals { get; } = [];
+
+    public Dictionary<string, int> SharedOffsets { get; } = [];
+
+    public int SharedBytes { get; private set; }
+
+    public int MaximumThreads { get; private init; }
+
+    public int CountOf(RegisterKind kind) => _counts[(int)kind];
+
+    /// <summary>Reads a module.</summary>
+    public static Dictionary<string, PtxEntryPoint> Read(string module)
+    {
+        string text = Regex.Replace(module, @"//[^\n]*", "");
+        Match version = Regex.Match(text, @"\.version\s+(\d+)\.(\d+)"), target = Regex.Match(text, @"\.target\s+sm_(\d+)");
+        if (!version.Success || !target.Success || !text.Contains(".address_size 64", StringComparison.Ordinal))
+        {
+            throw new PtxException("a module states its version, its target and the size of addresses");
+        }
+
+        int isa = (10 * int.Parse(version.Groups[1].Value, CultureInfo.InvariantCulture)) + int.Parse(version.Groups[2].Value, CultureInfo.InvariantCulture), processor = int.Parse(target.Groups[1].Value, CultureInfo.InvariantCulture);
+        var entries = new Dictionary<string, PtxEntryPoint>();
+        foreach (Match match in Regex.Matches(text, @"\.visible\s+\.entry\s+([\w$]+)\s*\(([^)]*)\)\s*\.maxntid\s+(\d+),\s*1,\s*1\s*\{([^}]*)\}"))
+        {
+            var entry = new PtxEntryPoint { Name = match.Groups[1].Value, MaximumThreads = int.Parse(match.Groups[3].Value, CultureInfo.InvariantCulture) };
+            foreach (Match parameter in Regex.Matches(match.Groups[2].Value, @"\.param\s+\.(\w+)\s+(\w+)"))
+            {
+                entry.Parameters.Add((parameter.Groups[2].Value, parameter.Groups[1].Value.EndsWith("64", StringComparison.Ordinal) ? 8 : 4));
+            }
+
+            entry.ReadBody(match.Groups[4].Value, isa, processor);
+            if (!entries.TryAdd(entry.Name, entry))
+            {
+                throw new PtxException($"two entries are called {entry.Name}");
+            }
+        }
+
+        return entries;
+    }
+
+    private void ReadBody(string body, int isa, int processor)
+    {
+        foreach (string line in body.Split('\n').Select(l => l.Trim()).Where(l => l.Length > 0))
+        {
+            if (Regex.Match(line, @"^(\w+):$") is { Success: true } label)
+            {
+                if (!_labels.TryAdd(label.Groups[1].Value, Code.Count))
+                {
+                    throw new PtxException($"{Name}: two places are called {label.Groups[1].Value}");
+                }
+            }
+            else if (Regex.Match(line, @"^\.reg\s+\.(\w+)\s+(%\w+)<(\d+)>;$") is { Success: true } declared)
+            {
+                RegisterKind kind = declared.Groups[1].Value switch { "f32" => RegisterKind.F32, "b32" => RegisterKind.B32, "b64" => RegisterKind.B64, "pred" => RegisterKind.Pred, string other => throw new PtxException($"{Name}: registers of {other}") };
+                for (int i = 0; i < int.Parse(declared.Groups[3].Value, CultureInfo.InvariantCulture); i++)
+                {
+                    _registers.Add(declared.Groups[2].Value + i.ToString(CultureInfo.InvariantCulture), (kind, _counts[(int)kind]++));
+                }
+            }
+            else if (Regex.Match(line, @"^\.shared\s+\.align\s+(\d+)\s+\.b8\s+(\w+)\[(\d+)\];$") is { Success: true } shared)
+            {
+                int alignment = int.Parse(shared.Groups[1].Value, CultureInfo.InvariantCulture);
+                SharedBytes = (SharedBytes + alignment - 1) / alignment * alignment;
+                SharedOffsets.Add(shared.Groups[2].Value, SharedBytes);
+                SharedBytes += int.Parse(shared.Groups[3].Value, CultureInfo.InvariantCulture);
+            }
+            else
+            {
+                Code.Add(ReadInstruction(line, isa, processor));
+            }
+        }
+
+        if (Code.Count == 0 || Code[^1].Opcode != PtxOpcode.Return)
+        {
+            throw new PtxException($"{Name}: it does not end with a return");
+        }
+
+        if (SharedBytes > 48 * 1024)
+        {
+            throw new PtxException($"{Name}: {SharedBytes} bytes of shared memory are more than a block has without asking");
+        }
+
+        foreach ((PtxInstruction branch, string to) in _branches)
+        {
+            branch.Target = _labels.TryGetValue(to, out int target) ? target : throw new PtxException($"{Name}: no place is called {to}");
+        }
+    }
+
+    private PtxInstruction ReadInstruction(string line, int isa, int processor)
+    {
+        Match match = Regex.Match(line, @"^(?:@(!?)(%\w+)\s+)?([a-z][\w.]*)\s*(.*);$", RegexOptions.IgnoreCase);
+        if (!match.Success)
+        {
+            throw new PtxException($"{Name}: cannot be read: {line}");
+        }
+
+        string name = match.Groups[3].Value;
+        string[] operands = match.Groups[4].Value.Length == 0 ? [] : [.. match.Groups[4].Value.Split(',').Select(o => o.Trim())];
+        if (!Table.TryGetValue(name, out (PtxOpcode Opcode, string Signature, int Isa, int Processor) known))
+        {
+            throw new PtxException($"{Name}: unknown instruction: {line}");
+        }
+
+        if (known.Isa > isa || known.Processor > processor)
+        {
+            throw new PtxException($"{Name}: needs PTX {known.Isa / 10}.{known.Isa % 10} and sm_{known.Processor}: {line}");
+        }
+
+        if (operands.Length != known.Signature.Length)
+        {
+            throw new PtxException($"{Name}: takes {known.Signature.Length} operands: {line}");
+        }
+
+        PtxOpcode opcode = known.Opcode;
+        var read = new PtxRegister[5];
+        int offset = 0;
+        string? label = null;
+        for (int i = 0; i < operands.Length; i++)
+        {
+            switch (known.Signature[i])
+            {
+                case 'L':
+                    label = operands[i];
+                    break;
+                case 'P':
+                    string parameter = operands[i].Trim('[', ']');
+                    offset = 0;
+                    foreach ((string each, int bytes) in Parameters)
+                    {
+                        offset = (offset + bytes - 1) / bytes * bytes;
+                        if (each == parameter)
+                        {
+                            if (bytes != (opcode == PtxOpcode.LoadParameter64 ? 8 : 4))
+                            {
+                                throw new PtxException($"{Name}: a parameter of {bytes} bytes: {line}");
+                            }
+
+                            parameter = "";
+                            break;
+                        }
+
+                        offset += bytes;
+                    }
+
+                    if (parameter.Length > 0)
+                    {
+                        throw new PtxException($"{Name}: no parameter: {line}");
+                    }
+
+                    break;
+                case 'G' or 'S':
+                    Match address = Regex.Match(operands[i], @"^\[(%\w+)(?:\+(\d+))?\]$");
+                    if (!address.Success)
+                    {
+                        throw new PtxException($"{Name}: no address: {line}");
+                    }
+
+                    offset = address.Groups[2].Success ? int.Parse(address.Groups[2].Value, CultureInfo.InvariantCulture) : 0;
+                    read[i] = Operand(address.Groups[1].Value, known.Signature[i] == 'G' ? 'd' : 'r', line);
+                    break;
+                default:
+                    read[i] = Operand(operands[i], known.Signature[i], line);
+                    if (name == "mov.u32" && i == 1 && operands[i][0] == '%' && !_registers.ContainsKey(operands[i]))
+                    {
+                        opcode = PtxOpcode.MoveSpecial;
+                    }
+
+                    break;
+            }
+        }
+
+        int guard = match.Groups[2].Length > 0 ? Operand(match.Groups[2].Value, 'p', line).Index : -1;
+        var instruction = new PtxInstruction(name, line) { Opcode = opcode, Guard = guard, IsGuardNegated = match.Groups[1].Length > 0, Result = read[0], A = read[1], B = read[2], C = read[3], Offset = offset };
+        if (label is not null)
+        {
+            _branches.Add((instruction, label));
+        }
+
+        if (operands.Length > 1 && known.Signature[0] is 'f' or 'r' or 'd' or 'p' or 'x' && operands[0][0] != '%')
+        {
+            throw new PtxException($"{Name}: the result is no register: {line}");
+        }
+
+        return instruction;
+    }
+
+    // Kinds: f, r, d and p are registers of that kind or literals that fit; x is a register of 32 bits of either kind.
+    private PtxRegister Operand(string text, char kind, string line)
+    {
+        if (text.StartsWith('%') && _registers.TryGetValue(text, out (RegisterKind Kind, int Index) register))
+        {
+            char has = register.Kind switch { RegisterKind.F32 => 'f', RegisterKind.B32 => 'r', RegisterKind.B64 => 'd', _ => 'p' };
+            return has == kind || (kind == 'x' && has is 'f' or 'r') ? new PtxRegister(register.Kind, register.Index) : throw new PtxException($"{Name}: {text} is of another type: {line}");
+        }
+
+        if (text is "%tid.x" or "%ctaid.x" or "%ctaid.y" && kind == 'r')
+        {
+            return new PtxRegister(RegisterKind.B32, text switch { "%tid.x" => 0, "%ctaid.x" => 1, _ => 2 });
+        }
+
+        if (text.StartsWith('%'))
+        {
+            throw new PtxException($"{Name}: {text} is not declared: {line}");
+        }
+
+        ulong value;
+        RegisterKind of = kind switch { 'f' => RegisterKind.F32, 'd' => RegisterKind.B64, 'r' => RegisterKind.B32, _ => throw new PtxException($"{Name}: {text} is no register: {line}") };
+        if (text.StartsWith("0f", StringComparison.Ordinal) && kind == 'f')
+        {
+            value = uint.Parse(text.AsSpan(2), NumberStyles.HexNumber, CultureInfo.InvariantCulture);
+        }
+        else if (SharedOffsets.TryGetValue(text, out int place) && kind == 'r')
+        {
+            value = (ulong)place;
+        }
+        else if (kind != 'f' && long.TryParse(text, NumberStyles.AllowLeadingSign, CultureInfo.InvariantCulture, out long integer))
+        {
+            value = kind == 'r' ? integer is >= int.MinValue and <= uint.MaxValue ? (uint)integer : throw new PtxException($"{Name}: {text} does not fit 32 bits: {line}") : (ulong)integer;
+        }
+        else
+        {
+            throw new PtxException($"{Name}: {text} is no operand of this type: {line}");
+        }
+
+        if (!_literals.TryGetValue($"{kind}{value}", out PtxRegister literal))
+        {
+            literal = new PtxRegister(of, _counts[(int)of]++);
+            _literals.Add($"{kind}{value}", literal);
+            Literals.Add((literal, value));
+        }
+
+        return literal;
+    }
+
+    private static readonly Dictionary<string, (PtxOpcode Opcode, string Signature, int Isa, int Processor)> Table = new()
+    {
+        ["mov.u32"] = (PtxOpcode.Move32, "rr", 10, 10),
+        ["mov.f32"] = (PtxOpcode.Move32, "ff", 10, 10),
+        ["mov.b32"] = (PtxOpcode.Move32, "xx", 10, 10),
+        ["ld.param.u32"] = (PtxOpcode.LoadParameter32, "rP", 10, 10),
+        ["ld.param.u64"] = (PtxOpcode.LoadParameter64, "dP", 10, 10),
+        ["ld.global.f32"] = (PtxOpcode.LoadGlobal, "fG", 10, 10),
+        ["ld.global.u32"] = (PtxOpcode.LoadGlobal, "rG", 10, 10),
+        ["ld.global.u64"] = (PtxOpcode.LoadGlobal, "dG", 10, 10),
+        ["st.global.f32"] = (PtxOpcode.StoreGlobal, "Gf", 10, 10),
+        ["st.global.u32"] = (PtxOpcode.StoreGlobal, "Gr", 10, 10),
+        ["ld.shared.f32"] = (PtxOpcode.LoadShared, "fS", 10, 10),
+        ["st.shared.f32"] = (PtxOpcode.StoreShared, "Sf", 10, 10),
+        ["cvta.to.global.u64"] = (PtxOpcode.SameAddress, "dd", 20, 20),
+        ["add.rn.f32"] = (PtxOpcode.AddF, "fff", 10, 10),
+        ["sub.rn.f32"] = (PtxOpcode.SubtractF, "fff", 10, 10),
+        ["mul.rn.f32"] = (PtxOpcode.MultiplyF, "fff", 10, 10),
+        ["div.rn.f32"] = (PtxOpcode.DivideF, "fff", 14, 20),
+        ["max.NaN.f32"] = (PtxOpcode.MaximumF, "fff", 70, 80),
+        ["min.NaN.f32"] = (PtxOpcode.MinimumF, "fff", 70, 80),
+        ["fma.rn.f32"] = (PtxOpcode.FusedF, "ffff", 20, 20),
+        ["neg.f32"] = (PtxOpcode.NegateF, "ff", 10, 10),
+        ["abs.f32"] = (PtxOpcode.AbsoluteF, "ff", 10, 10),
+        ["sqrt.rn.f32"] = (PtxOpcode.SquareRootF, "ff", 14, 20),
+        ["rcp.rn.f32"] = (PtxOpcode.ReciprocalF, "ff", 14, 20),
+        ["copysign.f32"] = (PtxOpcode.CopySignF, "fff", 20, 20),
+        ["selp.f32"] = (PtxOpcode.SelectF, "fffp", 10, 10),
+        ["selp.b32"] = (PtxOpcode.SelectI, "rrrp", 10, 10),
+        ["add.s32"] = (PtxOpcode.AddI, "rrr", 10, 10),
+        ["sub.s32"] = (PtxOpcode.SubtractI, "rrr", 10, 10),
+        ["mul.lo.s32"] = (PtxOpcode.MultiplyI, "rrr", 10, 10),
+        ["mul.lo.u32"] = (PtxOpcode.MultiplyI, "rrr", 10, 10),
+        ["mad.lo.s32"] = (PtxOpcode.MultiplyAddI, "rrrr", 10, 10),
+        ["div.s32"] = (PtxOpcode.DivideS, "rrr", 10, 10),
+        ["rem.s32"] = (PtxOpcode.RemainderS, "rrr", 10, 10),
+        ["rem.u32"] = (PtxOpcode.RemainderU, "rrr", 10, 10),
+        ["max.s32"] = (PtxOpcode.MaximumS, "rrr", 10, 10),
+        ["min.s32"] = (PtxOpcode.MinimumS, "rrr", 10, 10),
+        ["neg.s32"] = (PtxOpcode.NegateI, "rr", 10, 10),
+        ["abs.s32"] = (PtxOpcode.AbsoluteS, "rr", 10, 10),
+        ["and.b32"] = (PtxOpcode.AndI, "rrr", 10, 10),
+        ["or.b32"] = (PtxOpcode.OrI, "rrr", 10, 10),
+        ["xor.b32"] = (PtxOpcode.XorI, "rrr", 10, 10),
+        ["shl.b32"] = (PtxOpcode.ShiftLeft, "rrr", 10, 10),
+        ["shr.u32"] = (PtxOpcode.ShiftRightU, "rrr", 10, 10),
+        ["shr.s32"] = (PtxOpcode.ShiftRightS, "rrr", 10, 10),
+        ["shf.l.wrap.b32"] = (PtxOpcode.RotateLeft, "rrrr", 31, 32),
+        ["add.s64"] = (PtxOpcode.AddL, "ddd", 10, 10),
+        ["mul.lo.s64"] = (PtxOpcode.MultiplyL, "ddd", 10, 10),
+        ["mul.wide.s32"] = (PtxOpcode.MultiplyWideS, "drr", 10, 10),
+        ["shr.u64"] = (PtxOpcode.ShiftRightL, "ddr", 10, 10),
+        ["cvt.rn.f32.s32"] = (PtxOpcode.FloatOfSigned, "fr", 10, 10),
+        ["cvt.rn.f32.u32"] = (PtxOpcode.FloatOfUnsigned, "fr", 10, 10),
+        ["cvt.s64.s32"] = (PtxOpcode.LongOfSigned, "dr", 10, 10),
+        ["cvt.u32.u64"] = (PtxOpcode.LowOfLong, "rd", 10, 10),
+        ["setp.lt.f32"] = (PtxOpcode.LessF, "pff", 10, 10),
+        ["setp.eq.f32"] = (PtxOpcode.EqualF, "pff", 10, 10),
+        ["setp.gt.f32"] = (PtxOpcode.GreaterF, "pff", 10, 10),
+        ["setp.ge.f32"] = (PtxOpcode.GreaterOrEqualF, "pff", 10, 10),
+        ["setp.lt.s32"] = (PtxOpcode.LessS, "prr", 10, 10),
+        ["setp.le.s32"] = (PtxOpcode.LessOrEqualS, "prr", 10, 10),
+        ["setp.eq.s32"] = (PtxOpcode.EqualS, "prr", 10, 10),
+        ["setp.ne.s32"] = (PtxOpcode.NotEqualS, "prr", 10, 10),
+        ["setp.gt.s32"] = (PtxOpcode.GreaterS, "prr", 10, 10),
+        ["setp.ge.s32"] = (PtxOpcode.GreaterOrEqualS, "prr", 10, 10),
+        ["setp.ge.u32"] = (PtxOpcode.GreaterOrEqualU, "prr", 10, 10),
+        ["and.pred"] = (PtxOpcode.AndP, "ppp", 10, 10),
+        ["or.pred"] = (PtxOpcode.OrP, "ppp", 10, 10),
+        ["bra"] = (PtxOpcode.Branch, "L", 10, 10),
+        ["ret"] = (PtxOpcode.Return, "", 10, 10),
+        ["bar.sync"] = (PtxOpcode.Barrier, "r", 10, 10),
+        ["bar.warp.sync"] = (PtxOpcode.WarpBarrier, "r", 60, 30),
+        ["shfl.sync.bfly.b32"] = (PtxOpcode.Shuffle, "rrrrr", 60, 30),
+    };
+}
