@@ -30,11 +30,13 @@ internal sealed unsafe class PtxFunction
     /// <summary>Thread instructions of the last run.</summary>
     public long Executed { get; private set; }
 
-    public static PtxFunction Compile(ModelGraph graph)
+    /// <summary>A graph's program; <paramref name="edit"/> changes its module before it is read.</summary>
+    public static PtxFunction Compile(ModelGraph graph, Func<string, string>? edit = null)
     {
         ModelLayout layout = ModelLayout.Of(graph);
         KernelProgram program = ModelCompiler.Kernels(graph, layout, default);
-        return new PtxFunction(graph, layout, program, CudaProgram.Of(program));
+        CudaProgram device = CudaProgram.Of(program);
+        return new PtxFunction(graph, layout, program, edit is null ? device : device with { Module = edit(device.Module) });
     }
 
     public RunResults Run(RunArguments run, IReadOnlyDictionary<string, Tensor>? accumulateInto = null)

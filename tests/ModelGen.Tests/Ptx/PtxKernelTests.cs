@@ -1,3 +1,5 @@
+using ModelGen.Compiler.Graph;
+using ModelGen.Compiler.Ops;
 using ModelGen.Tests.Compiler;
 
 namespace ModelGen.Tests.Ptx;
@@ -16,6 +18,38 @@ public sealed class PtxKernelTests
     [Theory]
     [MemberData(nameof(Backward))]
     public void A_devices_gradients_are_those_of_the_graph(string name) => Check(KernelCases.Backward[name]);
+
+    /// <summary>Every barrier is there for something, and the machine says so where one is missing.</summary>
+    [Theory]
+    [InlineData("rows 1x1500")]
+    [InlineData("sums 70x40")]
+    [InlineData("product 70x33x90")]
+    public void A_barrier_that_is_left_out_is_found(string name)
+    {
+        ModelGraph graph = KernelCases.Prepare(OperatorCases.Case(name, b => name[0] switch
+        {
+            'r' => [b.Add(new LayerNorm(1e-5), "y", OperatorCases.Parameter(b, "x", 1, 1500), OperatorCases.Parameter(b, "gamma.positive", 1500))],
+            's' => [b.Add(new ColumnSum(Shape.Of(40)), "y", OperatorCases.Parameter(b, "x", 70, 40))],
+            _ => [b.Add(new MatMul(MatMulForm.NN), "y", OperatorCases.Parameter(b, "a", 70, 33), OperatorCases.Parameter(b, "b", 33, 90))],
+        }).Graph);
+        RunArguments run = CaseData.Random(graph, 3);
+        int barriers = PtxFunction.Compile(graph).Device.Module.Split("\tbar.sync 0;\n").Length - 1;
+        Assert.True(barriers > 0);
+        int found = 0;
+        for (int i = 0; i < barriers; i++)
+        {
+            int left = i;
+            PtxFunction function = PtxFunction.Compile(graph, module =>
+            {
+                string[] parts = module.Split("\tbar.sync 0;\n");
+                return string.Concat(parts.Select((part, j) => j == parts.Length - 1 ? part : j == left ? part : part + "\tbar.sync 0;\n"));
+            });
+            PtxException fault = Assert.Throws<PtxException>(() => function.Run(run));
+            found += fault.Message.Contains("shared memory", StringComparison.Ordinal) ? 1 : 0;
+        }
+
+        Assert.Equal(barriers, found);
+    }
 
     private static void Check(KernelCase c)
     {

@@ -73,7 +73,8 @@ internal static class PtxRows
         }
 
         w.Line($"@{w.Op("setp.ge.s32", row, k.Extent(kernel.Rows))} bra {PtxWriter.Exit};");
-        string? partials = team == Warp ? null : w.Shared("partials", team / Warp);
+        string? partials = team == Warp ? null : w.Shared("partials", kernel.Phases.Sum(p => p.Reductions.Count) * (team / Warp));
+        int combined = 0;
         string column = "";
         var expressions = new PtxExpressions(k, o => k.Number(o, Offset(k, kernel, o, row, column)), o => kernel.Operands[o].Access.ColumnStride != 0);
         foreach (RowPhase phase in kernel.Phases)
@@ -113,7 +114,7 @@ internal static class PtxRows
             for (int i = 0; i < sums.Length; i++)
             {
                 string total = k.AllLanes(sums[i], phase.Reductions[i].Kind);
-                expressions.RowValues[phase.Reductions[i].Index] = partials is null ? total : OfBlock(w, total, partials, thread, team / Warp, phase.Reductions[i].Kind);
+                expressions.RowValues[phase.Reductions[i].Index] = partials is null ? total : OfBlock(w, total, partials, 4 * (team / Warp) * combined++, thread, team / Warp, phase.Reductions[i].Kind);
             }
 
             Store[] single = [.. phase.Stores.Except(wide)];
@@ -132,20 +133,18 @@ internal static class PtxRows
         }
     }
 
-    /// <summary>What all warps of a block have, in every thread, combined in the order of the warps.</summary>
-    private static string OfBlock(PtxWriter w, string value, string partials, string thread, int warps, ReductionKind kind)
+    /// <summary>What all warps of a block have, in every thread, combined in the order of the warps. Each reduction has words of its own, so that none waits for the last one's readers.</summary>
+    private static string OfBlock(PtxWriter w, string value, string partials, int place, string thread, int warps, ReductionKind kind)
     {
         string slot = w.Op("add.s32", partials, w.Op("shl.b32", w.Op("shr.u32", thread, "5"), "2"));
-        w.If(w.Op("setp.eq.s32", w.Op("and.b32", thread, "31"), "0"), () => w.Line($"st.shared.f32 [{slot}], {value};"));
+        w.If(w.Op("setp.eq.s32", w.Op("and.b32", thread, "31"), "0"), () => w.Line(FormattableString.Invariant($"st.shared.f32 [{slot}+{place}], {value};")));
         w.Barrier();
-        string total = w.Op("ld.shared.f32", $"[{partials}]");
+        string total = w.Op("ld.shared.f32", FormattableString.Invariant($"[{partials}+{place}]"));
         for (int i = 1; i < warps; i++)
         {
-            total = w.Op(Combining(kind), total, w.Op("ld.shared.f32", FormattableString.Invariant($"[{partials}+{4 * i}]")));
+            total = w.Op(Combining(kind), total, w.Op("ld.shared.f32", FormattableString.Invariant($"[{partials}+{place + (4 * i)}]")));
         }
 
-        // What the next one stores must not come before all have read this one.
-        w.Barrier();
         return total;
     }
 
