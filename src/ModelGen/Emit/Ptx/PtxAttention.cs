@@ -26,6 +26,9 @@ internal sealed class PtxAttention
     private readonly int _cacheStride;
     private readonly string _lane;
 
+    // Of keys that an input names the caches of, the first element of a sequence's.
+    private string? _firstElement;
+
     private PtxAttention(Kernel kernel, Attention op, RowExtent queries, RowExtent keys, int caches, int cacheStride, IReadOnlyList<Dim> counts)
     {
         (_kernel, _op, _queries, _keys, _caches, _cacheStride) = (kernel, op, queries, keys, caches, cacheStride);
@@ -86,7 +89,7 @@ internal sealed class PtxAttention
         string[] q = Lanes(0, QueryOffset(0, row, head));
         string maximum = Variable(double.NegativeInfinity), sum = Variable(0);
         string[] output = [.. Enumerable.Range(0, Parts).Select(_ => Variable(0))];
-        EachKey(sequence, query, head, q, (score, memory, _) =>
+        EachKey(sequence, query, head, q, (score, memory, _, _) =>
         {
             string larger = _w.Op("max.NaN.f32", maximum, score);
             string old = PtxFunctions.Exp(_w, _w.Op("sub.rn.f32", maximum, larger)), p = PtxFunctions.Exp(_w, _w.Op("sub.rn.f32", score, larger));
@@ -119,10 +122,10 @@ internal sealed class PtxAttention
         _w.Line("bar.warp.sync -1;");
         string[] q = Lanes(0, QueryOffset(0, row, head));
         string logSum = _k.Load(2, Element(2, row, head));
-        EachKey(sequence, query, head, q, (score, memory, _) =>
+        EachKey(sequence, query, head, q, (score, _, _, key) =>
         {
             string p = PtxFunctions.Exp(_w, _w.Op("sub.rn.f32", score, logSum));
-            _w.If(_w.Op("setp.eq.s32", _lane, "0"), () => _k.Store(3, Element(3, index, RowInCache(memory)), p, StoreMode.Replace));
+            _w.If(_w.Op("setp.eq.s32", _lane, "0"), () => _k.Store(3, Element(3, index, key), p, StoreMode.Replace));
         });
     }
 
@@ -133,7 +136,7 @@ internal sealed class PtxAttention
         string sequence = _w.Op("div.s32", row, _k.Extent(_queries)), query = _w.Op("rem.s32", row, _k.Extent(_queries));
         string[] q = Lanes(0, QueryOffset(0, row, head)), cotangent = Lanes(5, QueryOffset(5, row, head)), sums = [.. Enumerable.Range(0, Parts).Select(_ => Variable(0))];
         string mean = Dot(cotangent, Lanes(3, QueryOffset(3, row, head))), logSum = _k.Load(4, Element(4, row, head));
-        EachKey(sequence, query, head, q, (score, memory, keys) =>
+        EachKey(sequence, query, head, q, (score, memory, keys, _) =>
         {
             string ds = ScoreCotangent(score, logSum, Dot(cotangent, Lanes(2, KeyOffset(2, memory, KeyHead(head)))), mean, out _);
             for (int i = 0; i < Parts; i++)
@@ -153,7 +156,7 @@ internal sealed class PtxAttention
         string[] dk = [.. Enumerable.Range(0, Parts).Select(_ => Variable(0))], dv = [.. Enumerable.Range(0, Parts).Select(_ => Variable(0))];
 
         // No earlier query sees the key where attention is causal, and none beyond the window.
-        string from = Range.IsCausal ? key : Range.Window is { } before ? _w.Op("max.s32", _w.Op("sub.s32", key, PtxWriter.Int(before)), "0") : "0";
+        string from = Range.IsCausal ? key : Range is { Window: { } before, Pattern: null } ? _w.Op("max.s32", _w.Op("sub.s32", key, PtxWriter.Int(before)), "0") : "0";
         string end = Range is { Window: { } behind, Pattern: null } ? _w.Op("min.s32", _w.Op("add.s32", key, PtxWriter.Int(behind + 1L)), _k.Extent(_queries)) : _k.Extent(_queries);
         int group = _op.Heads / _op.KeyValueHeads;
         string firstHead = group == 1 ? keyHead : _w.Op("mul.lo.s32", keyHead, PtxWriter.Int(group)), endHead = _w.Op("add.s32", firstHead, PtxWriter.Int(group));
@@ -191,7 +194,7 @@ internal sealed class PtxAttention
             string row = _w.Op("mad.lo.s32", sequence, _k.Extent(_queries), query);
             string[] q = Lanes(0, QueryOffset(0, row, head)), cotangent = Lanes(5, QueryOffset(5, row, head));
             string mean = Dot(cotangent, Lanes(3, QueryOffset(3, row, head))), logSum = _k.Load(4, Element(4, row, head));
-            EachKey(sequence, query, head, q, (score, memory, _) =>
+            EachKey(sequence, query, head, q, (score, memory, _, _) =>
             {
                 ScoreCotangent(score, logSum, Dot(cotangent, Lanes(2, KeyOffset(2, memory, KeyHead(head)))), mean, out string p, out string raw);
                 _w.Set(sum, "fma.rn.f32", p, raw, sum);
@@ -210,8 +213,8 @@ internal sealed class PtxAttention
         return _w.Op("mul.rn.f32", _w.Op("mul.rn.f32", p, raw), PtxWriter.Float(_op.Scale));
     }
 
-    /// <summary>Goes through the keys that a query sees, with each one's score, the row of its memory, and its columns.</summary>
-    private void EachKey(string sequence, string query, string head, string[] q, Action<string, string, string[]> body, Action<string, string, string>? skip = null)
+    /// <summary>Goes through the keys that a query sees, with each one's score, the row of its memory, its columns, and itself.</summary>
+    private void EachKey(string sequence, string query, string head, string[] q, Action<string, string, string[], string> body, Action<string, string, string>? skip = null)
     {
         (string low, string high, string position) = Seen(sequence, query);
         string first = FirstRow(sequence);
@@ -222,18 +225,12 @@ internal sealed class PtxAttention
             skip?.Invoke(key, position, next);
             string row = Range.IsRing ? PtxGathers.RingRow(_w, key, _keys.Maximum, Range.Kept) : key;
             string memory = _caches > 0 ? row : _k.Sum(first, row)!;
-            _rowsOfCache[memory] = row;
             _firstElement = _caches > 0 ? first : null;
             string[] keys = Lanes(1, KeyOffset(1, memory, KeyHead(head)));
-            body(Score(q, keys, head, key, position), memory, keys);
+            body(Score(q, keys, head, key, position), memory, keys, key);
             _w.Place(next);
         });
     }
-
-    private readonly Dictionary<string, string> _rowsOfCache = [];
-    private string? _firstElement;
-
-    private string RowInCache(string memory) => _rowsOfCache[memory];
 
     /// <summary>The first row of a sequence's keys; of those that an input names, their first element.</summary>
     private string FirstRow(string sequence)
@@ -276,8 +273,8 @@ internal sealed class PtxAttention
         string distance = Range.Pattern is null ? "" : _w.Op("sub.s32", position, key);
         string? seen = Range.Pattern switch
         {
-            GlobalKeys global => _w.Op("or.pred", _w.Op("setp.le.s32", _w.Op("abs.s32", distance), PtxWriter.Int(Range.Window!.Value)), _w.Op("setp.lt.s32", key, PtxWriter.Int(global.Count))),
-            StridedKeys strided => _w.Op("or.pred", _w.Op("setp.lt.s32", distance, PtxWriter.Int(strided.Stride)), _w.Op("setp.eq.s32", _w.Op("rem.s32", distance, PtxWriter.Int(strided.Stride)), "0")),
+            GlobalKeys global => _w.Op("or.pred", _w.Op("setp.le.s32", _w.Op("abs.s32", distance), PtxWriter.Int(Range.Window!.Value)), _w.Op("setp.lt.s32", _w.Op("min.s32", key, position), PtxWriter.Int(global.Count))),
+            StridedKeys strided => _w.Op("or.pred", _w.Op("setp.lt.s32", _w.Op("abs.s32", distance), PtxWriter.Int(strided.Stride)), _w.Op("setp.eq.s32", _w.Op("rem.s32", distance, PtxWriter.Int(strided.Stride)), "0")),
             FixedKeys block => _w.Op("or.pred",
                 _w.Op("setp.eq.s32", _w.Op("div.s32", key, PtxWriter.Int(block.Stride)), _w.Op("div.s32", position, PtxWriter.Int(block.Stride))),
                 _w.Op("setp.ge.s32", _w.Op("rem.s32", key, PtxWriter.Int(block.Stride)), PtxWriter.Int(block.Stride - block.Summary))),
