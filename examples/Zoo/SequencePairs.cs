@@ -73,5 +73,5 @@ internal sealed class SequencePairs(SequenceDataset sources, SequenceDataset tar
     }
 
     private BeamSearch Search(EncoderDecoderSession session, int beams, bool alignment = false)
-        => new(session, new BeamSearchOptions { Beams = beams, EndTokens = [targetVocabulary.EndId], Alignment = alignment });
+        => new(session, new BeamSearchOptions { Beams = beams, MaxLength = 2 * targets.MaximumLength, EndTokens = [targetVocabulary.EndId], Alignment = alignment });
 }
