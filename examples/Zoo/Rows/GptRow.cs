@@ -13,7 +13,7 @@ internal sealed class GptRow : ZooRow
 {
     private const int Length = 128;
     private const int Batch = 16;
-    private const int Steps = 2000;
+    private const int Steps = 1200;
 
     public override string Name => "gpt";
 
@@ -52,7 +52,7 @@ internal sealed class GptRow : ZooRow
                 return trainer.Step(inputs, targets);
             }, trainer, (step, view) =>
             {
-                if (step % 500 == 0)
+                if (step % 200 == 0)
                 {
                     at.Add(step);
                     validation.Add(trainer.Evaluate(heldOutInputs, heldOutTargets));
