@@ -31,6 +31,34 @@ public sealed class TransliterationTests
         }
     }
 
+    private sealed record Word(int[] Source, int[] Target);
+
+    /// <summary>The reference data has two words. Two hundred of random letters are written as PyTorch's nn.Transformer writes them with the same weights (make_transliteration.py), greedily and by a search of one beam.</summary>
+    [Fact]
+    public void Words_of_random_letters_are_those_of_PyTorch()
+    {
+        (Transliterator model, _) = Load();
+        Word[] words = JsonSerializer.Deserialize<Word[]>(File.ReadAllBytes(SourceTree.Fixture("transliteration.json")), new JsonSerializerOptions { PropertyNameCaseInsensitive = true })!;
+        Assert.Equal(200, words.Length);
+        using EncoderDecoderSession session = model.CreateSession(new SessionOptions { Threads = 1, Batch = 8 });
+        using EncoderDecoderSession single = model.CreateSession(new SessionOptions { Threads = 1 });
+        var search = new BeamSearch(session, new BeamSearchOptions { Beams = 1, EndTokens = [Eos], MaxLength = 20, Stopping = BeamStopping.WhenFull });
+        foreach (Word[] some in words.Chunk(8))
+        {
+            for (int i = 0; i < some.Length; i++)
+            {
+                session.Encode(i, some[i].Source);
+                Assert.Equal(some[i].Target, Greedy(single, some[i].Source, []).Tokens);
+            }
+
+            search.Search([.. some.Select(_ => (int[])[Bos])]);
+            for (int i = 0; i < some.Length; i++)
+            {
+                Assert.Equal(some[i].Target, Tokens(search, i));
+            }
+        }
+    }
+
     [Fact]
     public void Greedy_outputs_behind_a_prefix()
     {
