@@ -108,7 +108,7 @@ internal sealed class BertRow : ZooRow
     /// </summary>
     private static StoryBert Pretrain(RowContext context, StoryCorpus stories, VocabularyTokenizer words)
     {
-        const int Steps = 7000, Pairs = 20_000, Alone = Batch / 4, Paired = Batch - Alone;
+        const int Steps = 7000, Pairs = 20_000, Alone = Batch / 2, Paired = Batch - Alone;
         SequenceDataset sentences = Encode(stories.TrainingSentences.Where(s => s.Tagged.Count <= Tokens - 2), words);
         SequenceDataset pairs = SequenceDataset.FromSequences(ParaphraseCorpus.Generate(seed: 99, Pairs, heldOut: false)
             .Select(pair => (int[])[.. words.EncodeText(pair.First.Line, beginning: true, end: true), .. words.EncodeText(pair.Second.Line, end: true)]).Where(pair => pair.Length <= Tokens));
