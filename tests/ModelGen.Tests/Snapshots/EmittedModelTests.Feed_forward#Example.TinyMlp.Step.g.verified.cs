@@ -39,7 +39,7 @@ unsafe partial class Kernels<V>
       LinearBiasReluWithGradient_3x5x7(a + A.inputs, w + W.fc1_weight, w + W.fc1_bias, a + A.fc1_activation, a + A.fc1_activation_derivative, worker);
       // fc2 = matmul(fc1.activation, fc2.weight) + fc2.bias  [3, 3]
       LinearBias_3x7x3(a + A.fc1_activation, w + W.fc2_weight, w + W.fc2_bias, a + A.fc2, worker);
-      // loss.rows = cross_entropy(targets, fc2); d fc2 = cross_entropy'(targets, fc2, d loss.sum)  [3, 3]
+      // loss.rows = cross_entropy(fc2, targets); d fc2 = cross_entropy'(fc2, targets, d loss.sum)  [3, 3]
       CrossEntropyMeanLossGradient_3x3((int*)(a + A.targets), a + A.fc2, a + A.d_loss_sum, a + A.loss_rows, a + A.d_fc2, worker);
       // loss = mean_loss(loss.rows, loss_normalizer)
       MeanLoss_1x3(a + A.loss_rows, a + A.loss, context.LossNormalizer, worker);

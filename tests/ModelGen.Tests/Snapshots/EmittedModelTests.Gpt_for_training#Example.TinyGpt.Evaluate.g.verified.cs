@@ -56,7 +56,7 @@ unsafe partial class Kernels<V>
       LayerNorm_8x8(a + A.h0_mlp_residual, w + W.ln_f_weight, w + W.ln_f_bias, a + A.ln_f, worker);
       // lm_head = matmul(ln_f, wte.weight)  [8, 11]
       Linear_8x8x11(a + A.ln_f, w + W.wte_weight, a + A.lm_head, worker);
-      // loss.rows = cross_entropy(targets, lm_head)  [8]
+      // loss.rows = cross_entropy(lm_head, targets)  [8]
       CrossEntropy_8x11((int*)(a + A.targets), a + A.lm_head, a + A.loss_rows, worker);
     }
 

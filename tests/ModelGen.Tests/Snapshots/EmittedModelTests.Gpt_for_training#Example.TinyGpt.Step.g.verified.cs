@@ -59,7 +59,7 @@ unsafe partial class Kernels<V>
       LayerNormWithGradient_8x8(a + A.h0_mlp_residual, w + W.ln_f_weight, w + W.ln_f_bias, a + A.ln_f_mean, a + A.ln_f_rstd, a + A.ln_f, a + A.d_ln_f_variance, worker);
       // lm_head = matmul(ln_f, wte.weight)  [8, 11]
       Linear_8x8x11(a + A.ln_f, w + W.wte_weight, a + A.lm_head, worker);
-      // loss.rows = cross_entropy(targets, lm_head); d lm_head = cross_entropy'(targets, lm_head, d loss.sum)  [8, 11]
+      // loss.rows = cross_entropy(lm_head, targets); d lm_head = cross_entropy'(lm_head, targets, d loss.sum)  [8, 11]
       CrossEntropyMeanLossGradient_8x11((int*)(a + A.targets), a + A.lm_head, a + A.d_loss_sum, a + A.loss_rows, a + A.d_lm_head, worker);
       // loss = mean_loss(loss.rows, loss_normalizer)
       MeanLoss_1x8(a + A.loss_rows, a + A.loss, context.LossNormalizer, worker);
