@@ -1,10 +1,10 @@
 using System.Runtime.InteropServices;
 using ModelGen.Compiler;
+using ModelGen.Compiler.Emit.Ptx;
 using ModelGen.Compiler.Graph;
 using ModelGen.Compiler.Kernels;
 using ModelGen.Compiler.Ops;
 using ModelGen.Compiler.Targets.Cuda;
-using ModelGen.Compiler.Emit.Ptx;
 using ModelGen.Tests.Compiler;
 
 namespace ModelGen.Tests.Ptx;
