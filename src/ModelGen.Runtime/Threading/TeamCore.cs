@@ -70,8 +70,7 @@ internal sealed unsafe class TeamCore
         }
 
         _mutual = threads <= LargestMutual;
-
-
+        _workers[0].WakeUp.WaitOne(0);
         _threads = new Thread[threads - 1];
         try
         {
@@ -316,6 +315,8 @@ internal sealed unsafe class TeamCore
 
     private void WorkLoop(Worker worker)
     {
+        // A thread's first wait allocates what it is known by to those who wake it: here, and not within some step.
+        worker.WakeUp.WaitOne(0);
         for (long number = 1; ; number++)
         {
             // A dispatch follows only upon the completion of the one before, so none is ever skipped.
