@@ -10,26 +10,6 @@ public sealed unsafe class WorkerTeamTests
 {
     private static readonly TimeSpan s_deadline = TimeSpan.FromMinutes(2);
 
-    /// <summary>A thread's first wait needs memory, once: a team has it from its beginning, and not in some step.</summary>
-    [Fact]
-    public void Workers_that_fall_asleep_for_the_first_time_allocate_nothing()
-    {
-        var work = new Work(_ => { });
-        Thread.Sleep(1);
-        long least = long.MaxValue;
-        for (int attempt = 0; attempt < 10 && least != 0; attempt++)
-        {
-            using var team = new WorkerTeam(3, 0);
-            team.Run(work);
-            long before = GC.GetTotalAllocatedBytes(precise: true);
-            Thread.Sleep(150);
-            team.Run(work);
-            least = Math.Min(least, GC.GetTotalAllocatedBytes(precise: true) - before);
-        }
-
-        Assert.Equal(0, least);
-    }
-
     [Theory]
     [InlineData(1, 50_000)]
     [InlineData(2, 50_000)]
