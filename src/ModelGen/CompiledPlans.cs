@@ -6,6 +6,7 @@ using ModelGen.Compiler.Kernels;
 using ModelGen.Compiler.Ops;
 using ModelGen.Compiler.Programs;
 using ModelGen.Compiler.Targets.Cpu;
+using ModelGen.Compiler.Targets.Cuda;
 
 namespace ModelGen.Compiler;
 
@@ -26,9 +27,15 @@ internal sealed record CompiledPlan(string Name, CpuProgram Cpu, long ArenaBytes
     public long ScratchBytes => Cpu.ScratchBytes;
 }
 
+/// <summary>An entry point's launches on a device, with their memory planned: an arena of its own, as kernels are other ones there than on the processor.</summary>
+internal sealed record CudaPlan(CudaModule Module, CudaProgram Device, long ArenaBytes);
+
 /// <summary>An entry point, the graph that it runs, and the plan that runs it.</summary>
 internal sealed record CompiledEntry(EntryPoint Entry, ModelGraph Graph, CompiledPlan Plan)
 {
+    /// <summary>What a device runs for it; null where the declaration asks for none.</summary>
+    public CudaPlan? Cuda { get; init; }
+
     /// <summary>What callers pass, and where this plan takes it.</summary>
     public IReadOnlyList<EntryValue> Inputs => [.. Entry.Inputs.Select(InputOf)];
 
@@ -110,6 +117,12 @@ internal sealed record CompiledPlans(ModelSpec Spec, ModelProgram Program, Model
     public long InferenceArenaBytes => Inference.Select(p => p.ArenaBytes).DefaultIfEmpty(0).Max();
 
     public long TrainingArenaBytes => Training.Select(p => p.ArenaBytes).DefaultIfEmpty(0).Max();
+
+    /// <summary>Whether there is a path for devices.</summary>
+    public bool HasCuda => Entries.Any(e => e.Cuda is not null);
+
+    /// <summary>The arena of a session, or of a trainer, on a device.</summary>
+    public long CudaArenaBytes(bool ofTrainer) => Entries.Where(e => e.Entry.BelongsToTrainer == ofTrainer).Select(e => e.Cuda?.ArenaBytes ?? 0).DefaultIfEmpty(0).Max();
 
     /// <summary>Weights, gradients, AdamW's two slots, the arena, and the carried states of training and of evaluation.</summary>
     public long AdamWTrainingBytes => Training.Count == 0 ? 0 : WeightBytes + (3 * GradientBytes) + TrainingArenaBytes + (2 * TrainingStateBytes);

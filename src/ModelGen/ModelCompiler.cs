@@ -10,7 +10,9 @@ using ModelGen.Compiler.Kernels;
 using ModelGen.Compiler.Ops;
 using ModelGen.Compiler.Passes;
 using ModelGen.Compiler.Programs;
+using ModelGen.Compiler.Targets;
 using ModelGen.Compiler.Targets.Cpu;
+using ModelGen.Compiler.Targets.Cuda;
 
 namespace ModelGen.Compiler;
 
@@ -61,8 +63,15 @@ internal static class ModelCompiler
             var layout = ModelLayout.Of(built, parameter => trained.Count > 0 && !trained.Contains(parameter.ParameterName));
             return (layout, layout.WithStates([.. graphs.Where((_, i) => !program.Entries[i].BelongsToTrainer)]), layout.WithStates([.. graphs.Where((_, i) => program.Entries[i].BelongsToTrainer)]));
         });
+        CudaModule inference = new(), training = new();
         CompiledEntry[] entries = [.. program.Entries.Select((entry, i) =>
-            new CompiledEntry(entry, graphs[i], Lower(entry.Name, graphs[i], entry.BelongsToTrainer ? trainer : session, caches, stages)))];
+        {
+            ModelLayout places = entry.BelongsToTrainer ? trainer : session;
+            return new CompiledEntry(entry, graphs[i], Lower(entry.Name, graphs[i], places, caches, stages))
+            {
+                Cuda = spec.HasCuda ? LowerForDevice(entry.BelongsToTrainer ? training : inference, graphs[i], places, stages) : null,
+            };
+        })];
         return new CompiledPlans(spec, program, layout, entries, session.StateBytes, trainer.StateBytes) { Caches = Caches(program, graphs, session) };
     }
 
@@ -155,6 +164,16 @@ internal static class ModelCompiler
         long arena = stages.Run(nameof(MemoryPlanner), () => MemoryPlanner.Plan(program));
         stages.Run(nameof(MemoryPlanVerifier), () => MemoryPlanVerifier.Verify(program, arena));
         return new CompiledPlan(name, program, arena);
+    }
+
+    /// <summary>What a device does for a graph, with every buffer in its place; the entries that it launches go into a module.</summary>
+    public static CudaPlan LowerForDevice(CudaModule module, ModelGraph graph, ModelLayout layout, Stages stages)
+    {
+        KernelProgram kernels = Kernels(graph, layout, stages);
+        CudaProgram program = stages.Run(nameof(CudaModule), () => module.Add(kernels));
+        long arena = stages.Run(nameof(MemoryPlanner), () => MemoryPlanner.Plan(program));
+        stages.Run(nameof(MemoryPlanVerifier), () => MemoryPlanVerifier.Verify(program, arena));
+        return new CudaPlan(module, program, arena);
     }
 
     /// <summary>A graph as kernels, which know of no processor.</summary>

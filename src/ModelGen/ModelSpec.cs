@@ -16,6 +16,9 @@ internal sealed record ModelSpec(
     TrainingSpec? Training,
     MemoryBudgetSpec? Budget)
 {
+    /// <summary>Whether a path for CUDA devices is asked for.</summary>
+    public bool HasCuda { get; init; }
+
     public bool Has(string name) => Find(name) is not null;
 
     public int Int(string name, int otherwise) => Find(name) is { } a ? checked((int)a.Integer) : otherwise;

@@ -20,6 +20,8 @@ public abstract unsafe class ModelSession : IDisposable
     private readonly EntryTask[] _tasks;
     private readonly int[] _positions;
     private readonly RowOrder _order;
+    private readonly CudaExecution? _cuda;
+    private readonly CudaMemory? _exchange;
     private PlanContext _context;
 
     /// <summary>Called by emitted code.</summary>
@@ -41,9 +43,17 @@ public abstract unsafe class ModelSession : IDisposable
         Positions = Array.AsReadOnly(_positions);
         _order = new RowOrder(Batch);
         _weights = weights;
+        _cuda = CudaExecution.Choose(options?.Device, layout, (context, cuda) => new CudaExecution(context, weights, layout, cuda, Batch), out DeviceInUse device);
+        Device = device;
+        if (_cuda is not null)
+        {
+            (layout, threads) = (_cuda.Layout, 1);
+            _exchange = Batch > 1 ? new CudaMemory(_cuda.Context, layout.StateBytes, _cuda.Stream, $"exchanging states of {layout.ModelName}") : null;
+        }
+
         PlanLayout = layout;
-        _arena = new NativeBlock(layout.ArenaBytes);
-        _state = new NativeBlock(checked(layout.StateBytes * Batch));
+        _arena = _cuda?.Staging ?? new NativeBlock(layout.ArenaBytes);
+        _state = new NativeBlock(_cuda is null ? checked(layout.StateBytes * Batch) : 0);
         _outputs = [.. layout.Entries.Select(entry => new float[]?[entry.Outputs.Length])];
         for (int i = 0; i < layout.Entries.Length; i++)
         {
@@ -67,6 +77,9 @@ public abstract unsafe class ModelSession : IDisposable
     /// <summary>The number of steps (tokens) of each of the session's sequences. They may be read at any time, by any thread.</summary>
     public IReadOnlyList<int> Positions { get; }
 
+    /// <summary>Where the session runs.</summary>
+    public DeviceInUse Device { get; }
+
     /// <summary>The number of threads that compute, the caller's included: as many as the options allow, but no more than processors.</summary>
     public int Threads => _team.Count;
 
@@ -87,6 +100,11 @@ public abstract unsafe class ModelSession : IDisposable
         using RunGuard.Section call = Enter(nameof(Reset));
         Array.Clear(_positions);
         _state.Clear();
+        for (int row = 0; row < Batch && _cuda is not null; row++)
+        {
+            _cuda.ClearState(row);
+        }
+
         for (int row = 0; row < Batch; row++)
         {
             Forget(row);
@@ -114,6 +132,8 @@ public abstract unsafe class ModelSession : IDisposable
             _team.End();
             _arena.Dispose();
             _state.Dispose();
+            _exchange?.Dispose();
+            _cuda?.Dispose();
         }
 
         GC.SuppressFinalize(this);
@@ -140,7 +160,15 @@ public abstract unsafe class ModelSession : IDisposable
     private protected void Clear(int row)
     {
         _positions[row] = 0;
-        NativeMemory.Clear(StateOf(row), (nuint)PlanLayout.StateBytes);
+        if (_cuda is not null)
+        {
+            _cuda.ClearState(row);
+        }
+        else
+        {
+            NativeMemory.Clear(StateOf(row), (nuint)PlanLayout.StateBytes);
+        }
+
         Forget(row);
     }
 
@@ -168,6 +196,12 @@ public abstract unsafe class ModelSession : IDisposable
     /// <summary>Copies the states of a sequence to another one, or exchanges them. Of caches, what holds something is copied, and what held something else is cleared.</summary>
     private void MoveState(int to, int from, bool exchange)
     {
+        if (_cuda is not null)
+        {
+            _cuda.MoveState(to, from, exchange ? _exchange!.Address : 0);
+            return;
+        }
+
         if (!exchange)
         {
             byte* source = (byte*)StateOf(from), target = (byte*)StateOf(to);
@@ -235,15 +269,19 @@ public abstract unsafe class ModelSession : IDisposable
 
     private void Run(int entry, ExtentCounts counts, int steps, int row)
     {
-        _context = new PlanContext
+        _context = new PlanContext { Counts = counts, Position = _positions[row] };
+        if (_cuda is not null)
         {
-            Weights = _weights.Pointer,
-            Arena = _arena.Floats,
-            State = StateOf(row),
-            Counts = counts,
-            Position = _positions[row],
-        };
-        _team.RunInside(_tasks[entry]);
+            _cuda.Run(entry, row, in _context);
+        }
+        else
+        {
+            _context.Weights = _weights.Pointer;
+            _context.Arena = _arena.Floats;
+            _context.State = StateOf(row);
+            _team.RunInside(_tasks[entry]);
+        }
+
         if (PlanLayout.Entries[entry].Continues)
         {
             Advance(row, steps);

@@ -7,6 +7,8 @@ internal sealed unsafe class NativeBlock : SafeHandle
 {
     internal const int Alignment = 64;
 
+    private readonly Action? _free;
+
     public NativeBlock(long byteLength)
         : base(0, ownsHandle: true)
     {
@@ -22,6 +24,18 @@ internal sealed unsafe class NativeBlock : SafeHandle
         {
             GC.AddMemoryPressure(ByteLength);
         }
+    }
+
+    /// <summary>Takes memory that somebody else allocated.</summary>
+    /// <param name="byteLength">Its bytes.</param>
+    /// <param name="memory">Where it begins.</param>
+    /// <param name="free">Frees it, from any thread.</param>
+    public NativeBlock(long byteLength, void* memory, Action free)
+        : base(0, ownsHandle: true)
+    {
+        NativeMemory.Clear(memory, checked((nuint)byteLength));
+        (ByteLength, _free) = (byteLength, free);
+        SetHandle((nint)memory);
     }
 
     public static NativeBlock OfFloats(long count) => new(checked(count * sizeof(float)));
@@ -47,6 +61,12 @@ internal sealed unsafe class NativeBlock : SafeHandle
 
     protected override bool ReleaseHandle()
     {
+        if (_free is not null)
+        {
+            _free();
+            return true;
+        }
+
         NativeMemory.AlignedFree((void*)handle);
         if (ByteLength > 0)
         {

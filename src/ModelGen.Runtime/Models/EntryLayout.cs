@@ -118,6 +118,36 @@ public sealed class ProgramLayout
     /// <summary>The number of positions in a sequence of a micro-batch; 1 where there are no sequences.</summary>
     public int SequenceLength { get; init; } = 1;
 
+    /// <summary>What it needs on a CUDA device; null where the declaration asks for no such path.</summary>
+    public CudaLayout? Cuda { get; init; }
+
+    /// <summary>The same entry points where their inputs and outputs lie on a device.</summary>
+    internal ProgramLayout OnDevice(CudaLayout cuda) => new()
+    {
+        ModelName = ModelName,
+        ArenaBytes = cuda.ArenaBytes,
+        StateBytes = StateBytes,
+        ScratchBytes = 0,
+        ContextLength = ContextLength,
+        PositionLimit = PositionLimit,
+        MaximumBatch = MaximumBatch,
+        Caches = Caches,
+        BatchSize = BatchSize,
+        SequenceLength = SequenceLength,
+        Cuda = cuda,
+        Entries = [.. Entries.Select((entry, i) => new EntryLayout
+        {
+            Name = entry.Name,
+            Inputs = [.. entry.Inputs.Select((input, k) => input with { Offset = cuda.Entries[i].Inputs[k] })],
+            Outputs = [.. entry.Outputs.Select((output, k) => output with { Offset = cuda.Entries[i].Outputs[k] })],
+            Extents = entry.Extents,
+            Steps = entry.Steps,
+            Continues = entry.Continues,
+            IsStep = entry.IsStep,
+            Updates = entry.Updates,
+        })],
+    };
+
     /// <summary>The number of an entry point.</summary>
     /// <exception cref="ArgumentException">There is none of that name.</exception>
     internal int IndexOf(string name)

@@ -14,6 +14,11 @@ public sealed record SessionOptions
     /// gives as <c>MaxBatch</c>. A step of all of them reads the weights once. Default: 1.
     /// </summary>
     public int Batch { get; init; } = 1;
+
+    /// <summary>
+    /// Where it runs. On a CUDA device, <see cref="Threads"/> is of no matter. Default: <see cref="Device.Cpu"/>.
+    /// </summary>
+    public Device Device { get; init; } = Device.Cpu;
 }
 
 /// <summary>How a trainer runs.</summary>

@@ -43,6 +43,7 @@ public sealed unsafe partial class ModelWeights : IDisposable
         get
         {
             ObjectDisposedException.ThrowIf(_disposed, this);
+            Fetch();
             return _block.Floats;
         }
     }
@@ -62,7 +63,10 @@ public sealed unsafe partial class ModelWeights : IDisposable
         return weights;
     }
 
-    /// <summary>A parameter's elements, row-major. The span keeps them in memory, whatever becomes of the model.</summary>
+    /// <summary>
+    /// A parameter's elements, row-major. The span keeps them in memory, whatever becomes of the model. A device sees what is written to them
+    /// before its next call, but not what is written later without asking for them again.
+    /// </summary>
     /// <param name="name">The parameter's name.</param>
     /// <exception cref="ArgumentException">The model has no such parameter.</exception>
     /// <exception cref="InvalidOperationException">The parameter has more elements than a span can hold.</exception>
@@ -70,7 +74,10 @@ public sealed unsafe partial class ModelWeights : IDisposable
     public Span<float> Parameter(string name)
     {
         ObjectDisposedException.ThrowIf(_disposed, this);
-        return Table.Span(_block, name);
+        Span<float> span = Table.Span(_block, name);
+        Fetch();
+        ChangedHere();
+        return span;
     }
 
     /// <summary>
@@ -80,13 +87,25 @@ public sealed unsafe partial class ModelWeights : IDisposable
     public void Dispose() => _disposed = true;
 
     /// <summary>
-    /// Says that weights change until <see cref="EndChange"/>. It shuts nobody out: who reads a long time meanwhile, to
+    /// Says that weights change until <see cref="EndChange()"/>. It shuts nobody out: who reads a long time meanwhile, to
     /// write a file, finds out afterwards (<see cref="ThrowIfChanged"/>). A model's session, which reads at every call, does not ask.
     /// </summary>
     internal void BeginChange() => Interlocked.Add(ref _changes, (1L << 32) + 1);
 
-    /// <summary>The end of a change.</summary>
-    internal void EndChange() => Interlocked.Decrement(ref _changes);
+    /// <summary>The end of a change of this block.</summary>
+    internal void EndChange()
+    {
+        ChangedHere();
+        Interlocked.Decrement(ref _changes);
+    }
+
+    /// <summary>The end of a change of a device's copy.</summary>
+    /// <param name="copy">The copy.</param>
+    internal void EndChange(DeviceCopy copy)
+    {
+        ChangedOn(copy);
+        Interlocked.Decrement(ref _changes);
+    }
 
     /// <summary>What the weights are now, for <see cref="ThrowIfChanged"/>.</summary>
     /// <exception cref="InvalidOperationException">They are changing.</exception>

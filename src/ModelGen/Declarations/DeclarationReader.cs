@@ -51,13 +51,16 @@ internal static class DeclarationReader
     public static Declaration Read(INamedTypeSymbol type, DeclaredAttributes attributes, Compilation compilation, CancellationToken cancellation)
     {
         (IFamily family, DeclaredAttribute attribute) = attributes.Families[0];
-        bool hasErrors = attribute.HasErrors || attributes.Training is { HasErrors: true } || attributes.Budget is { HasErrors: true };
+        bool hasErrors = attribute.HasErrors || attributes.Training is { HasErrors: true } || attributes.Budget is { HasErrors: true } || attributes.Cuda is { HasErrors: true };
         var spec = new ModelSpec(
             TypeIdentityReader.Read(type),
             family.Name,
             attribute.ToValues(),
             ReadTraining(attributes.Training, family),
-            ReadBudget(attributes.Budget));
+            ReadBudget(attributes.Budget))
+        {
+            HasCuda = attributes.Cuda is not null,
+        };
 
         var problems = new List<SpecProblem>();
         bool canExtend = TypeChecks.Check(type, attribute, cancellation, problems.Add);

@@ -12,6 +12,8 @@ internal sealed class DeclaredAttributes
 
     public const string MemoryBudget = "MemoryBudget";
 
+    public const string CudaPath = "Cuda";
+
     private const string Namespace = "ModelGen";
 
     private const string Suffix = "Attribute";
@@ -23,8 +25,10 @@ internal sealed class DeclaredAttributes
 
     public DeclaredAttribute? Budget { get; private set; }
 
+    public DeclaredAttribute? Cuda { get; private set; }
+
     /// <summary>Whether there is any of them at all.</summary>
-    public bool Any => Families.Count > 0 || Training is not null || Budget is not null;
+    public bool Any => Families.Count > 0 || Training is not null || Budget is not null || Cuda is not null;
 
     public static DeclaredAttributes Of(INamedTypeSymbol type, CancellationToken cancellation)
     {
@@ -45,6 +49,9 @@ internal sealed class DeclaredAttributes
                 case MemoryBudget + Suffix:
                     found.Budget ??= new DeclaredAttribute(MemoryBudget, data);
                     break;
+                case CudaPath + Suffix:
+                    found.Cuda ??= new DeclaredAttribute(CudaPath, data);
+                    break;
                 default:
                     if (FindFamily(attribute.Name) is { } family)
                     {
@@ -63,6 +70,7 @@ internal sealed class DeclaredAttributes
     {
         Trainable => Training,
         MemoryBudget => Budget,
+        CudaPath => Cuda,
         null => Families.Count > 0 ? Families[0].Attribute : null,
         _ => Families.Find(family => family.Family.Name == name).Attribute,
     };

@@ -2,7 +2,7 @@ using System;
 using System.Collections.Generic;
 using System.Linq;
 using ModelGen.Compiler.Kernels;
-using ModelGen.Compiler.Targets.Cpu;
+using ModelGen.Compiler.Targets;
 
 namespace ModelGen.Compiler.Passes;
 
@@ -23,9 +23,9 @@ internal static class MemoryPlanner
     public static long Align(long bytes) => (bytes + Line - 1) / Line * Line;
 
     /// <returns>The arena's size in bytes.</returns>
-    public static long Plan(CpuProgram cpu)
+    public static long Plan(IPlacedProgram target)
     {
-        KernelProgram program = cpu.Program;
+        KernelProgram program = target.Program;
         var lives = new Dictionary<PlanBuffer, Life>();
         var inPlace = new List<(PlanBuffer Read, PlanBuffer Written, int At)>();
         int position = 0;
@@ -158,7 +158,7 @@ internal static class MemoryPlanner
                 return;
             }
 
-            foreach (PlanBuffer buffer in cpu.BuffersOf(kernel))
+            foreach (PlanBuffer buffer in target.BuffersOf(kernel))
             {
                 Touch(buffer, position);
             }

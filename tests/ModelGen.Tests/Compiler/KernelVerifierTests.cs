@@ -4,6 +4,7 @@ using ModelGen.Compiler.Graph;
 using ModelGen.Compiler.Kernels;
 using ModelGen.Compiler.Ops;
 using ModelGen.Compiler.Passes;
+using ModelGen.Compiler.Targets;
 using ModelGen.Compiler.Targets.Cpu;
 
 namespace ModelGen.Tests.Compiler;

@@ -19,13 +19,16 @@ internal sealed unsafe class PtxFunction
     private readonly KernelProgram _program;
     private readonly Dictionary<string, PtxEntryPoint> _entries;
 
-    private PtxFunction(ModelGraph graph, ModelLayout layout, KernelProgram program, CudaProgram device)
+    private PtxFunction(ModelGraph graph, ModelLayout layout, KernelProgram program, CudaProgram device, string module)
     {
-        (_graph, _layout, _program, Device) = (graph, layout, program, device);
-        _entries = PtxEntryPoint.Read(device.Module);
+        (_graph, _layout, _program, Device, Module) = (graph, layout, program, device, module);
+        _entries = PtxEntryPoint.Read(module);
     }
 
     public CudaProgram Device { get; }
+
+    /// <summary>The text of the module.</summary>
+    public string Module { get; }
 
     /// <summary>Thread instructions of the last run.</summary>
     public long Executed { get; private set; }
@@ -35,8 +38,9 @@ internal sealed unsafe class PtxFunction
     {
         ModelLayout layout = ModelLayout.Of(graph);
         KernelProgram program = ModelCompiler.Kernels(graph, layout, default);
-        CudaProgram device = CudaProgram.Of(program);
-        return new PtxFunction(graph, layout, program, edit is null ? device : device with { Module = edit(device.Module) });
+        var module = new CudaModule();
+        CudaProgram device = module.Add(program);
+        return new PtxFunction(graph, layout, program, device, edit is null ? module.Text : edit(module.Text));
     }
 
     public RunResults Run(RunArguments run, IReadOnlyDictionary<string, Tensor>? accumulateInto = null)
@@ -168,7 +172,7 @@ internal sealed unsafe class PtxFunction
             {
                 "run" => BitConverter.GetBytes(record),
                 "step" => BitConverter.GetBytes(step),
-                _ => BitConverter.GetBytes(Address(launch.Operands[int.Parse(name.AsSpan(1), System.Globalization.CultureInfo.InvariantCulture)].View)),
+                _ => BitConverter.GetBytes(Address(launch.Kernel.Operands[int.Parse(name.AsSpan(1), System.Globalization.CultureInfo.InvariantCulture)].View)),
             });
         }
 

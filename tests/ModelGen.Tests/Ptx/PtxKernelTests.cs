@@ -33,7 +33,7 @@ public sealed class PtxKernelTests
             _ => [b.Add(new MatMul(MatMulForm.NN), "y", OperatorCases.Parameter(b, "a", 70, 33), OperatorCases.Parameter(b, "b", 33, 90))],
         }).Graph);
         RunArguments run = CaseData.Random(graph, 3);
-        int barriers = PtxFunction.Compile(graph).Device.Module.Split("\tbar.sync 0;\n").Length - 1;
+        int barriers = PtxFunction.Compile(graph).Module.Split("\tbar.sync 0;\n").Length - 1;
         Assert.True(barriers > 0);
         int found = 0;
         for (int i = 0; i < barriers; i++)

@@ -25,6 +25,9 @@ internal sealed unsafe class PtxMachine
     /// <summary>Memory that entries may use.</summary>
     public void Allow(void* memory, long bytes, string name) => _allocations.Add(new Allocation((ulong)memory, bytes, name));
 
+    /// <summary>Memory that entries may no longer use.</summary>
+    public void Forbid(void* memory) => _allocations.RemoveAll(a => a.Start == (ulong)memory);
+
     /// <summary>Runs all blocks of an entry. Parameters are laid out as the entry declares them.</summary>
     public void Launch(PtxEntryPoint entry, int blocksX, int blocksY, int threads, ReadOnlySpan<byte> parameters)
     {

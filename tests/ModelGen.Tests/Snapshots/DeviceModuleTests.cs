@@ -17,5 +17,5 @@ public sealed class DeviceModuleTests
             Value x = OperatorCases.Parameter(b, "x", 1, 48);
             Value product = b.Add(new MatMul(MatMulForm.NT), "product", x, OperatorCases.Parameter(b, "weight", 48, 48));
             return [b.Add(new Add(), "residual", x, b.Add(new Add(), "biased", product, OperatorCases.Parameter(b, "bias", 48)))];
-        }).Graph)).Device.Module);
+        }).Graph)).Module);
 }

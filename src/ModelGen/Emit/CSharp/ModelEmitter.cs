@@ -39,6 +39,11 @@ internal static class ModelEmitter
             files.Add(Plan(plans.Spec, entry, planEmitter));
         }
 
+        if (plans.HasCuda)
+        {
+            files.Add(CodeFile(plans.Spec, "Cuda", w => Cuda(w, plans, planEmitter.Cuda)));
+        }
+
         cancellation.ThrowIfCancellationRequested();
         files.Add(CodeFile(plans.Spec, "Offsets", planEmitter.Weights));
         files.Add(Kernels(plans.Spec, planEmitter));
@@ -162,6 +167,20 @@ internal static class ModelEmitter
         CompiledPlan plan = entry.Plan;
         emitter.Emit(w, CodeNamespace(spec.Type), plan.Name, $"{plan.Name}: {plan.Program.Kernels.Count} kernels, {ModelSurface.Bytes(plan.ArenaBytes)} of arena. Every worker runs it.", plan.Cpu, hasPosition: !entry.Entry.BelongsToTrainer);
     });
+
+    private static void Cuda(CodeWriter w, CompiledPlans plans, CudaEmitter emitter)
+    {
+        w.Line("using global::ModelGen.Runtime;");
+        foreach (bool ofTrainer in new[] { false, true })
+        {
+            CompiledEntry[] entries = [.. plans.Entries.Where(e => e.Entry.BelongsToTrainer == ofTrainer)];
+            if (entries.Length > 0)
+            {
+                w.Line();
+                emitter.Emit(w, entries, ofTrainer);
+            }
+        }
+    }
 
     private static EmittedFile Kernels(ModelSpec spec, PlanEmitter emitter) => CodeFile(spec, "Kernels", w =>
     {

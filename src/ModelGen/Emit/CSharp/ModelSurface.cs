@@ -117,6 +117,15 @@ internal sealed class ModelSurface
             yield return Count("int", "BatchSize", _program.Training!.BatchSize, "Sequences (or examples) in a training micro-batch.");
         }
 
+        if (_spec.HasCuda)
+        {
+            yield return InBytes("CudaArenaBytes", Of(p => p.CudaArenaBytes(ofTrainer: false)), "The memory of a session's activations on a CUDA device in bytes.", "Inference arena on a device");
+            if (IsTrained)
+            {
+                yield return InBytes("CudaTrainingArenaBytes", Of(p => p.CudaArenaBytes(ofTrainer: true)), "The memory of a trainer's activations on a CUDA device in bytes; gradients and optimizer state come on top.", "Training arena on a device");
+            }
+        }
+
         if (IsLanguageModel || IsEncoderDecoder)
         {
             if (IsLanguageModel)
@@ -479,6 +488,11 @@ internal sealed class ModelSurface
 
                 yield return "  ],";
             }
+        }
+
+        if (entries.Any(e => e.Cuda is not null))
+        {
+            yield return $"  Cuda = {_code}.{CudaEmitter.ClassName(ofTrainer)}.Layout,";
         }
 
         yield return "  Entries =";

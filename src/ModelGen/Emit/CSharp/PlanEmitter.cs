@@ -3,6 +3,7 @@ using System.Collections.Generic;
 using System.Linq;
 using ModelGen.Compiler.Graph;
 using ModelGen.Compiler.Kernels;
+using ModelGen.Compiler.Targets;
 using ModelGen.Compiler.Targets.Cpu;
 
 namespace ModelGen.Compiler.Emit.CSharp;
@@ -47,6 +48,9 @@ internal sealed class PlanEmitter
 
     /// <summary>The declaration of the kernels' class, whose vector is as wide as the processor's.</summary>
     public const string KernelClassDeclaration = $"internal static unsafe partial class {KernelClass}<V> where V : struct, IVector<V>";
+
+    /// <summary>Who prints the launches of the same plans on a device, with the same names and places of parameters.</summary>
+    public CudaEmitter Cuda => new(_names, _weights);
 
     /// <summary>The kernels' texts in the order of their first use.</summary>
     public IReadOnlyList<string> Kernels => _library.Texts;

@@ -25,6 +25,9 @@ internal sealed class PtxWriter
     /// <summary>Where threads go that have nothing to do.</summary>
     public const string Exit = "EXIT";
 
+    /// <summary>The names of the entry's parameters, in order.</summary>
+    public IEnumerable<string> Parameters => _parameters.Select(p => p.Name);
+
     /// <summary>A new register: f32 (<c>f</c>), 32 bits (<c>r</c>), 64 bits (<c>d</c>) or a predicate (<c>p</c>).</summary>
     public string Register(char kind)
     {

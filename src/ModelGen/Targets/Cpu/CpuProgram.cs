@@ -5,7 +5,7 @@ using ModelGen.Compiler.Kernels;
 namespace ModelGen.Compiler.Targets.Cpu;
 
 /// <summary>A program for the processor: kernels in order, and how each of them is executed.</summary>
-internal sealed class CpuProgram(KernelProgram program, IReadOnlyDictionary<Kernel, KernelPlan> plans)
+internal sealed class CpuProgram(KernelProgram program, IReadOnlyDictionary<Kernel, KernelPlan> plans) : IPlacedProgram
 {
     /// <summary>The kernels, with those that the target added, and all buffers.</summary>
     public KernelProgram Program { get; } = program;
@@ -22,10 +22,5 @@ internal sealed class CpuProgram(KernelProgram program, IReadOnlyDictionary<Kern
     /// <summary>Where a kernel's operands lie.</summary>
     public IReadOnlyList<KernelOperand> OperandsOf(Kernel kernel) => PlanOf(kernel).Operands(kernel);
 
-    /// <summary>The buffers that a kernel, which is no loop, touches.</summary>
-    public IEnumerable<PlanBuffer> BuffersOf(Kernel kernel)
-    {
-        IEnumerable<PlanBuffer> own = OperandsOf(kernel).Select(o => o.View.Buffer);
-        return (PlanOf(kernel).Workspace is { } workspace ? own.Append(workspace) : own).Distinct();
-    }
+    public PlanBuffer? WorkspaceOf(Kernel kernel) => PlanOf(kernel).Workspace;
 }

@@ -1,7 +1,5 @@
 using System.Collections.Generic;
 using System.Linq;
-using System.Text;
-using ModelGen.Compiler.Emit.Ptx;
 using ModelGen.Compiler.Kernels;
 
 namespace ModelGen.Compiler.Targets.Cuda;
@@ -10,65 +8,31 @@ namespace ModelGen.Compiler.Targets.Cuda;
 internal abstract record CudaStep;
 
 /// <summary>An entry is launched with the addresses of a kernel's operands.</summary>
+/// <param name="Kernel">The kernel, or a part of it.</param>
 /// <param name="Entry">The entry's name.</param>
-/// <param name="Operands">Where the operands lie.</param>
+/// <param name="Parameters">What the entry is given, by name and in order: <c>run</c>, <c>step</c>, and <c>p0</c>, <c>p1</c>, … for operands.</param>
 /// <param name="Blocks">Blocks of threads.</param>
 /// <param name="Threads">Threads of a block.</param>
-internal sealed record CudaLaunch(string Entry, IReadOnlyList<KernelOperand> Operands, (int X, int Y) Blocks, int Threads) : CudaStep;
+internal sealed record CudaLaunch(Kernel Kernel, string Entry, IReadOnlyList<string> Parameters, (int X, int Y) Blocks, int Threads) : CudaStep;
 
 /// <summary>Steps for each step of a loop, whose number every launch gets.</summary>
 internal sealed record CudaLoop(LoopKernel Loop, IReadOnlyList<CudaStep> Body) : CudaStep;
 
-/// <summary>A module, and what is launched of it, one step after the other.</summary>
-/// <param name="Module">The text of the module.</param>
+/// <summary>Kernels, and what is launched for them, one step after the other.</summary>
+/// <param name="Program">The kernels and their buffers.</param>
 /// <param name="Steps">The steps.</param>
-internal sealed record CudaProgram(string Module, IReadOnlyList<CudaStep> Steps)
+internal sealed record CudaProgram(KernelProgram Program, IReadOnlyList<CudaStep> Steps) : IPlacedProgram
 {
-    /// <summary>The processors whose instructions are used, and what their assembler must understand.</summary>
-    private const string Header = ".version 7.0\n.target sm_80\n.address_size 64\n";
+    /// <summary>All launches, those of loops once.</summary>
+    public IEnumerable<CudaLaunch> Launches => LaunchesOf(Steps);
 
-    /// <summary>Kernels that are the same but for where their operands lie have one entry.</summary>
-    public static CudaProgram Of(KernelProgram program)
-    {
-        var names = new Dictionary<string, string>();
-        var taken = new HashSet<string>();
-        var module = new StringBuilder(Header);
-        return new CudaProgram(null!, [.. Steps(program.Kernels)]) with { Module = module.ToString() };
+    /// <summary>Whether every run launches the same: no loop has as many steps as a run has of something.</summary>
+    public bool IsFixed => !Steps.OfType<CudaLoop>().Any(loop => loop.Loop.Steps.IsDynamic);
 
-        List<CudaStep> Steps(IReadOnlyList<Kernel> kernels)
-        {
-            var steps = new List<CudaStep>();
-            foreach (Kernel kernel in kernels)
-            {
-                if (kernel is LoopKernel loop)
-                {
-                    steps.Add(new CudaLoop(loop, Steps(loop.Body)));
-                    continue;
-                }
+    public IReadOnlyList<KernelOperand> OperandsOf(Kernel kernel) => kernel.Operands;
 
-                steps.AddRange(PtxEmitter.Emit(kernel, program.Counts).Select(e => new CudaLaunch(Named(e), kernel.Operands, e.Blocks, e.Threads)));
-            }
+    public PlanBuffer? WorkspaceOf(Kernel kernel) => null;
 
-            return steps;
-        }
-
-        string Named(PtxEntry entry)
-        {
-            const string Placeholder = "ENTRY";
-            string body = entry.Writer.Entry(Placeholder, "", entry.Threads);
-            if (!names.TryGetValue(body, out string? name))
-            {
-                name = entry.Stem;
-                for (int i = 2; !taken.Add(name); i++)
-                {
-                    name = $"{entry.Stem}_v{i}";
-                }
-
-                names.Add(body, name);
-                module.Append('\n').Append(entry.Writer.Entry(name, entry.Comment, entry.Threads));
-            }
-
-            return name;
-        }
-    }
+    private static IEnumerable<CudaLaunch> LaunchesOf(IEnumerable<CudaStep> steps)
+        => steps.SelectMany(step => step is CudaLoop loop ? LaunchesOf(loop.Body) : [(CudaLaunch)step]);
 }

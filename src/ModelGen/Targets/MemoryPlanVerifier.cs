@@ -5,7 +5,7 @@ using System.Runtime.CompilerServices;
 using ModelGen.Compiler.Graph;
 using ModelGen.Compiler.Kernels;
 
-namespace ModelGen.Compiler.Targets.Cpu;
+namespace ModelGen.Compiler.Targets;
 
 /// <summary>The rule that a plan of memory keeps.</summary>
 internal static class MemoryPlanVerifier
@@ -15,9 +15,9 @@ internal static class MemoryPlanVerifier
     /// for the last time, in the buffer's place.
     /// </summary>
     /// <exception cref="GraphException">Two buffers that are alive overlap, or one lies outside the arena.</exception>
-    public static void Verify(CpuProgram cpu, long arenaBytes)
+    public static void Verify(IPlacedProgram placed, long arenaBytes)
     {
-        KernelProgram program = cpu.Program;
+        KernelProgram program = placed.Program;
         var alive = new AliveBuffers();
         var begun = new HashSet<PlanBuffer>();
 
@@ -156,8 +156,8 @@ internal static class MemoryPlanVerifier
         // A loop's are those of its kernels; workers write the memory that they share.
         PlanBuffer[] Arena(Kernel kernel, bool written)
             => kernel is LoopKernel loop ? loop.Body.SelectMany(k => Arena(k, written)).Distinct().ToArray()
-                : cpu.OperandsOf(kernel).Where(o => o.IsWritten == written).Select(o => o.View.Buffer)
-                    .Concat(written && cpu.PlanOf(kernel).Workspace is { } workspace ? [workspace] : []).Where(b => b.Space == MemorySpace.Arena).Distinct().ToArray();
+                : placed.OperandsOf(kernel).Where(o => o.IsWritten == written).Select(o => o.View.Buffer)
+                    .Concat(written && placed.WorkspaceOf(kernel) is { } workspace ? [workspace] : []).Where(b => b.Space == MemorySpace.Arena).Distinct().ToArray();
 
         // A kernel that reads a buffer for the last time may put its result there.
         static bool IsReplaced(Kernel kernel, PlanBuffer read, PlanBuffer written)

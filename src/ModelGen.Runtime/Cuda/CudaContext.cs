@@ -1,0 +1,72 @@
+namespace ModelGen.Runtime;
+
+/// <summary>One device of a driver: its primary context, which is kept until the process ends, and the modules that are loaded there.</summary>
+internal sealed class CudaContext
+{
+    private const int CapabilityMajor = 75;
+    private const int CapabilityMinor = 76;
+
+    // What modules are written for: sm_80.
+    private const int LeastMajor = 8;
+
+    private readonly nint _handle;
+    private readonly Lock _sync = new();
+    private readonly Dictionary<CudaLayout, nint[]> _modules = new(ReferenceEqualityComparer.Instance);
+
+    public CudaContext(CudaDriver driver, int index)
+    {
+        (Driver, Index) = (driver, index);
+        int device = driver.DeviceOf(index);
+        Name = driver.NameOf(device);
+        MemoryBytes = driver.MemoryOf(device);
+        (int major, int minor) = (driver.AttributeOf(device, CapabilityMajor), driver.AttributeOf(device, CapabilityMinor));
+        Capability = FormattableString.Invariant($"{major}.{minor}");
+        if (major < LeastMajor)
+        {
+            throw new CudaException(FormattableString.Invariant($"CUDA device {index}, {Name}, is of compute capability {Capability}, and {LeastMajor}.0 or later is needed."));
+        }
+
+        _handle = driver.RetainContext(device);
+    }
+
+    public CudaDriver Driver { get; }
+
+    public int Index { get; }
+
+    public string Name { get; }
+
+    public string Capability { get; }
+
+    public long MemoryBytes { get; }
+
+    public nint Handle => _handle;
+
+    /// <summary>Makes this the context of the thread that calls.</summary>
+    public void Use() => Driver.Use(_handle);
+
+    /// <summary>The kernels of a layout's module, which is assembled when they are asked for first.</summary>
+    public nint[] Kernels(CudaLayout layout, string modelName)
+    {
+        lock (_sync)
+        {
+            if (!_modules.TryGetValue(layout, out nint[]? kernels))
+            {
+                Use();
+                nint module = Driver.LoadModule(layout.Module(), $"the kernels of {modelName}");
+                try
+                {
+                    kernels = [.. layout.Kernels.Select(name => Driver.FunctionOf(module, name))];
+                }
+                catch
+                {
+                    Driver.UnloadModule(module);
+                    throw;
+                }
+
+                _modules.Add(layout, kernels);
+            }
+
+            return kernels;
+        }
+    }
+}

@@ -1,0 +1,306 @@
+using System.Runtime.CompilerServices;
+
+namespace ModelGen.Runtime;
+
+/// <summary>
+/// A session's or a trainer's side of a device: its stream, its memory there, pinned memory that takes inputs and outputs, and the graphs of its
+/// entry points. An entry point whose launches are always the same is captured when it first runs; afterwards a run is one launch.
+/// </summary>
+internal sealed unsafe class CudaExecution : IDisposable
+{
+    // The run's record as kernels read it, in front of the arena, so that it is copied with the inputs.
+    private const int RecordBytes = 64;
+    private const int RecordSeed = 0;
+    private const int RecordPosition = 8;
+    private const int RecordAccumulate = 12;
+    private const int RecordLossNormalizer = 16;
+    private const int RecordGradientScale = 20;
+    private const int RecordCounts = 24;
+
+    // The arena begins at a whole line of 256 bytes.
+    private const int ArenaStart = 256;
+
+    private readonly ModelWeights _weights;
+    private readonly CudaLauncher _launcher;
+    private readonly nint[][] _graphs;
+    private readonly bool[] _isFixed;
+    private readonly Span[][] _outputs;
+    private readonly Span[][] _inputs;
+    private ModelWeights.DeviceCopy? _copy;
+    private CudaMemory? _arena;
+    private CudaMemory? _state;
+    private NativeBlock? _staging;
+
+    /// <param name="context">The device.</param>
+    /// <param name="weights">The model's weights.</param>
+    /// <param name="layout">The layout as the processor has it.</param>
+    /// <param name="cuda">The device's part of it.</param>
+    /// <param name="states">How many sequences, or other runs, have states of their own.</param>
+    public CudaExecution(CudaContext context, ModelWeights weights, ProgramLayout layout, CudaLayout cuda, int states)
+    {
+        (Context, _weights) = (context, weights);
+        Layout = layout.OnDevice(cuda);
+        Layout.Check();
+        nint[] kernels = context.Kernels(cuda, layout.ModelName);
+        _inputs = [.. Layout.Entries.Select(entry => entry.Inputs.Select(i => new Span(i.Offset, i.Length, i.Extents)).ToArray())];
+        _outputs = [.. Layout.Entries.Select(entry => entry.Outputs.Select(o => new Span(o.Offset, o.Length, o.Extents)).ToArray())];
+        _graphs = [.. Layout.Entries.Select(_ => new nint[states])];
+        _isFixed = [.. cuda.Entries.Select(entry => entry.IsFixed)];
+        long staged = 1;
+        for (int entry = 0; entry < _inputs.Length; entry++)
+        {
+            foreach (Span span in _inputs[entry].Concat(_outputs[entry]))
+            {
+                ExtentCounts most = default;
+                for (int extent = 0; extent < Layout.Entries[entry].Extents.Length; extent++)
+                {
+                    most[extent] = Layout.Entries[entry].Extents[extent].Maximum;
+                }
+
+                staged = Math.Max(staged, span.Offset + span.LengthOf(most));
+            }
+        }
+
+        context.Use();
+        Stream = context.Driver.CreateStream();
+        try
+        {
+            _copy = weights.Acquire(context, Stream);
+            _arena = new CudaMemory(context, checked(ArenaStart + cuda.ArenaBytes), Stream, $"the arena of {layout.ModelName}");
+            _state = new CudaMemory(context, checked(layout.StateBytes * states), Stream, $"the states of {layout.ModelName}");
+            byte* pinned = (byte*)context.Driver.AllocateHost(checked(RecordBytes + (staged * sizeof(float))));
+            Unsafe.InitBlockUnaligned(pinned, 0, RecordBytes);
+            _staging = new NativeBlock(staged * sizeof(float), pinned + RecordBytes, () => context.Driver.FreeHost(context.Handle, pinned));
+            context.Driver.Synchronize(Stream, "zeroing device memory");
+        }
+        catch
+        {
+            Dispose();
+            throw;
+        }
+
+        _launcher = new CudaLauncher(context, cuda, kernels, Stream)
+        {
+            Weights = new CudaArgument(_copy.Memory.Address),
+            Arena = new CudaArgument(_arena.Address + ArenaStart),
+            Run = new CudaArgument(_arena.Address + ArenaStart - RecordBytes),
+        };
+    }
+
+    public CudaContext Context { get; }
+
+    public nint Stream { get; private set; }
+
+    /// <summary>The layout as the device has it: offsets are those of its arena, and of <see cref="Staging"/>.</summary>
+    public ProgramLayout Layout { get; }
+
+    /// <summary>Pinned memory in the place of the arena's beginning: callers' inputs are written there, and outputs come back to it.</summary>
+    public NativeBlock Staging => _staging!;
+
+    public ulong Arena => _arena!.Address + ArenaStart;
+
+    public ModelWeights.DeviceCopy Weights => _copy!;
+
+    /// <summary>The device of the options; null for the processor.</summary>
+    /// <param name="device">What is asked for; null for the processor.</param>
+    /// <param name="layout">The layout.</param>
+    /// <param name="create">Makes what runs there.</param>
+    /// <param name="inUse">What was chosen, and why.</param>
+    /// <exception cref="CudaException">There is no such device, or it fails.</exception>
+    /// <exception cref="InvalidOperationException">The declaration asks for no CUDA path.</exception>
+    public static CudaExecution? Choose(Device? device, ProgramLayout layout, Func<CudaContext, CudaLayout, CudaExecution> create, out DeviceInUse inUse)
+    {
+        if (device is null || device.Kind == DeviceKind.Cpu)
+        {
+            inUse = new DeviceInUse(reason: null);
+            return null;
+        }
+
+        if (layout.Cuda is not { } cuda)
+        {
+            string reason = $"{layout.ModelName} was declared without [Cuda], so that nothing was emitted for a device";
+            inUse = new DeviceInUse(reason);
+            return device.MayFallBack ? null : throw new InvalidOperationException($"{reason}.");
+        }
+
+        try
+        {
+            CudaContext context = device.Context()!;
+            CudaExecution execution = create(context, cuda);
+            inUse = new DeviceInUse(context);
+            return execution;
+        }
+        catch (CudaException exception) when (device.MayFallBack)
+        {
+            inUse = new DeviceInUse(exception.Message.TrimEnd('.'));
+            return null;
+        }
+    }
+
+    /// <summary>The address of the states of one sequence.</summary>
+    public ulong StateOf(int row) => _state!.Address + (ulong)(Layout.StateBytes * row);
+
+    /// <summary>Lets launches find gradients.</summary>
+    public void SetGradients(ulong address) => _launcher.Gradients = new CudaArgument(address);
+
+    /// <summary>Runs an entry point over inputs that were staged, and brings its outputs to <see cref="Staging"/>.</summary>
+    /// <param name="entry">The entry point.</param>
+    /// <param name="row">Whose states it reads and updates.</param>
+    /// <param name="run">The run's numbers; its addresses are of no matter.</param>
+    public void Run(int entry, int row, in PlanContext run)
+    {
+        Context.Use();
+        _weights.Update(_copy!);
+        WriteRecord(in run);
+        CopyIn(entry, in run.Counts);
+        Launch(entry, row, in run.Counts);
+        foreach (Span span in _outputs[entry])
+        {
+            Context.Driver.CopyToHost(Staging.Floats + span.Offset, Arena + (ulong)(span.Offset * sizeof(float)), span.LengthOf(in run.Counts) * sizeof(float), Stream, "copying outputs from the device");
+        }
+
+        Synchronize(entry);
+    }
+
+    /// <summary>Zeroes the states of one sequence.</summary>
+    public void ClearState(int row)
+    {
+        Context.Use();
+        Context.Driver.Clear(StateOf(row), Layout.StateBytes, Stream, "zeroing states");
+        Context.Driver.Synchronize(Stream, "zeroing states");
+    }
+
+    /// <summary>Copies the states of a sequence to another one; through a third place, where they are exchanged.</summary>
+    public void MoveState(int to, int from, ulong exchange)
+    {
+        const string What = "copying states";
+        Context.Use();
+        if (exchange != 0)
+        {
+            Context.Driver.CopyOnDevice(exchange, StateOf(to), Layout.StateBytes, Stream, What);
+        }
+
+        Context.Driver.CopyOnDevice(StateOf(to), StateOf(from), Layout.StateBytes, Stream, What);
+        if (exchange != 0)
+        {
+            Context.Driver.CopyOnDevice(StateOf(from), exchange, Layout.StateBytes, Stream, What);
+        }
+
+        Context.Driver.Synchronize(Stream, What);
+    }
+
+    public void Dispose()
+    {
+        foreach (nint graph in _graphs.SelectMany(g => g).Where(g => g != 0))
+        {
+            Context.Driver.DestroyGraph(Context.Handle, graph);
+        }
+
+        if (Stream != 0)
+        {
+            Context.Driver.DestroyStream(Context.Handle, Stream);
+            Stream = 0;
+        }
+
+        _arena?.Dispose();
+        _state?.Dispose();
+        _staging?.Dispose();
+        if (_copy is { } copy)
+        {
+            _copy = null;
+            _weights.Release(copy);
+        }
+    }
+
+    private void WriteRecord(in PlanContext run)
+    {
+        byte* record = Staging.Bytes - RecordBytes;
+        *(ulong*)(record + RecordSeed) = run.Seed;
+        *(int*)(record + RecordPosition) = run.Position;
+        *(int*)(record + RecordAccumulate) = run.Accumulate ? 1 : 0;
+        *(float*)(record + RecordLossNormalizer) = run.LossNormalizer;
+        *(float*)(record + RecordGradientScale) = run.GradientScale;
+        for (int i = 0; i < ExtentCounts.Length; i++)
+        {
+            ((int*)(record + RecordCounts))[i] = run.Counts[i];
+        }
+    }
+
+    private void CopyIn(int entry, in ExtentCounts counts)
+    {
+        const string What = "copying inputs to the device";
+        bool varies = false;
+        long end = 0;
+        foreach (Span span in _inputs[entry])
+        {
+            varies |= span.Varies;
+            end = Math.Max(end, span.Offset + span.LengthOf(in counts));
+        }
+
+        // Inputs lie side by side behind the record.
+        Context.Driver.CopyToDevice(Arena - RecordBytes, Staging.Bytes - RecordBytes, RecordBytes + (varies ? 0 : end * sizeof(float)), Stream, What);
+        foreach (Span span in varies ? _inputs[entry] : [])
+        {
+            Context.Driver.CopyToDevice(Arena + (ulong)(span.Offset * sizeof(float)), Staging.Floats + span.Offset, span.LengthOf(in counts) * sizeof(float), Stream, What);
+        }
+    }
+
+    private void Launch(int entry, int row, in ExtentCounts counts)
+    {
+        nint graph = _graphs[entry][row];
+        if (graph == 0)
+        {
+            _launcher.State = new CudaArgument(StateOf(row));
+            _launcher.SetCounts(in counts);
+            if (!_isFixed[entry])
+            {
+                Layout.Cuda!.Launch(entry, _launcher);
+                return;
+            }
+
+            graph = _graphs[entry][row] = Capture(() => Layout.Cuda!.Launch(entry, _launcher), Layout.Entries[entry].Name);
+        }
+
+        Context.Driver.LaunchGraph(graph, Stream, Layout.Entries[entry].Name);
+    }
+
+    /// <summary>What is launched, as one launch.</summary>
+    public nint Capture(Action launch, string name)
+    {
+        Context.Driver.BeginCapture(Stream);
+        bool failed = true;
+        nint graph = 0;
+        try
+        {
+            launch();
+            failed = false;
+        }
+        finally
+        {
+            graph = Context.Driver.EndCapture(Stream, failed, name);
+        }
+
+        return graph;
+    }
+
+    private void Synchronize(int entry) => Context.Driver.Synchronize(Stream, Layout.Entries[entry].Name);
+
+    /// <summary>Where an input or output lies, and how much of it a run has.</summary>
+    private sealed class Span(long offset, int length, int[] extents)
+    {
+        public long Offset => offset;
+
+        public bool Varies => extents.Length > 0;
+
+        public long LengthOf(in ExtentCounts counts)
+        {
+            long elements = length;
+            foreach (int extent in extents)
+            {
+                elements *= counts[extent];
+            }
+
+            return elements;
+        }
+    }
+}

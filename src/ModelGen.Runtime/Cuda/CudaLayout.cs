@@ -1,0 +1,121 @@
+using System.ComponentModel;
+
+namespace ModelGen.Runtime;
+
+/// <summary>The text of a module, which lies in the program's own image.</summary>
+[EditorBrowsable(EditorBrowsableState.Never)]
+public delegate ReadOnlySpan<byte> CudaModuleText();
+
+/// <summary>Launches an entry point's kernels, one after the other.</summary>
+/// <param name="entry">The number of the entry point.</param>
+/// <param name="cuda">Where they go.</param>
+[EditorBrowsable(EditorBrowsableState.Never)]
+public delegate void CudaPlan(int entry, CudaLauncher cuda);
+
+/// <summary>Where an entry point's plan takes its inputs and leaves its outputs on a device.</summary>
+/// <param name="Inputs">Of each input, where it lies in the arena, in floats.</param>
+/// <param name="Outputs">Of each output, where it lies in the arena, in floats.</param>
+[EditorBrowsable(EditorBrowsableState.Never)]
+public sealed record CudaEntry(long[] Inputs, long[] Outputs)
+{
+    /// <summary>Whether every run launches the same, so that it is captured once; otherwise loops have as many steps as the run.</summary>
+    public bool IsFixed { get; init; } = true;
+}
+
+/// <summary>What a session or a trainer needs on a device.</summary>
+[EditorBrowsable(EditorBrowsableState.Never)]
+public sealed class CudaLayout
+{
+    /// <summary>The PTX module.</summary>
+    public required CudaModuleText Module { get; init; }
+
+    /// <summary>The names of the kernels in the module, in the order in which launches number them.</summary>
+    public required string[] Kernels { get; init; }
+
+    /// <summary>The size of the arena on the device in bytes.</summary>
+    public required long ArenaBytes { get; init; }
+
+    /// <summary>Of each entry point, where its inputs and outputs lie.</summary>
+    public required CudaEntry[] Entries { get; init; }
+
+    /// <summary>Launches an entry point's kernels.</summary>
+    public required CudaPlan Launch { get; init; }
+}
+
+/// <summary>What a kernel is given: an address in the device's memory, or an integer.</summary>
+[EditorBrowsable(EditorBrowsableState.Never)]
+public readonly struct CudaArgument
+{
+    internal CudaArgument(ulong bits) => Bits = bits;
+
+    internal ulong Bits { get; }
+
+    /// <summary>An integer.</summary>
+    /// <param name="value">The integer.</param>
+    public static implicit operator CudaArgument(int value) => new((uint)value);
+
+    /// <summary>The address some floats further on.</summary>
+    /// <param name="address">An address.</param>
+    /// <param name="floats">How many.</param>
+    public static CudaArgument operator +(CudaArgument address, long floats) => new(unchecked(address.Bits + (ulong)(floats * sizeof(float))));
+}
+
+/// <summary>Where emitted code launches kernels: the memory of one run of a plan, and the numbers that a loop runs to.</summary>
+[EditorBrowsable(EditorBrowsableState.Never)]
+public sealed unsafe class CudaLauncher
+{
+    private readonly CudaContext _context;
+    private readonly CudaLayout _layout;
+    private readonly nint[] _kernels;
+    private readonly nint _stream;
+    private ExtentCounts _counts;
+
+    internal CudaLauncher(CudaContext context, CudaLayout layout, nint[] kernels, nint stream)
+        => (_context, _layout, _kernels, _stream) = (context, layout, kernels, stream);
+
+    /// <summary>The weight block.</summary>
+    public CudaArgument Weights { get; internal set; }
+
+    /// <summary>The gradient block, laid out as the weights.</summary>
+    public CudaArgument Gradients { get; internal set; }
+
+    /// <summary>The arena of intermediate buffers.</summary>
+    public CudaArgument Arena { get; internal set; }
+
+    /// <summary>What lives on between runs.</summary>
+    public CudaArgument State { get; internal set; }
+
+    /// <summary>The record of the run: seed, position, counts, and the scalars of a step.</summary>
+    public CudaArgument Run { get; internal set; }
+
+    /// <summary>How many indices a named extent has in this run.</summary>
+    /// <param name="extent">The extent's number.</param>
+    public int Counts(int extent) => _counts[extent];
+
+    /// <summary>Launches a kernel behind what was launched before.</summary>
+    /// <param name="kernel">The kernel's number.</param>
+    /// <param name="blocksX">Blocks of threads, the quicker index.</param>
+    /// <param name="blocksY">Blocks of threads, the other one.</param>
+    /// <param name="threads">Threads of a block.</param>
+    /// <param name="arguments">The kernel's parameters, in order.</param>
+    /// <exception cref="CudaException">The driver refuses.</exception>
+    public void Launch(int kernel, int blocksX, int blocksY, int threads, ReadOnlySpan<CudaArgument> arguments)
+    {
+        void** addresses = stackalloc void*[arguments.Length];
+        fixed (CudaArgument* first = arguments)
+        {
+            for (int i = 0; i < arguments.Length; i++)
+            {
+                addresses[i] = first + i;
+            }
+
+            int result = _context.Driver.Launch(_kernels[kernel], blocksX, blocksY, threads, _stream, addresses);
+            if (result != 0)
+            {
+                throw _context.Driver.Error(result, "cuLaunchKernel", $"launching {_layout.Kernels[kernel]}");
+            }
+        }
+    }
+
+    internal void SetCounts(in ExtentCounts counts) => _counts = counts;
+}

@@ -1,0 +1,208 @@
+using System.Collections.Generic;
+using System.Linq;
+using ModelGen.Compiler.Graph;
+using ModelGen.Compiler.Kernels;
+using ModelGen.Compiler.Targets.Cuda;
+
+namespace ModelGen.Compiler.Emit.CSharp;
+
+/// <summary>
+/// Prints what a session or a trainer needs on a device: the module, where inputs and outputs lie in the device's arena, and for each entry point
+/// its launches in order, as straight code with literal offsets, each with the equation of its kernel.
+/// </summary>
+/// <param name="names">The declaration's names.</param>
+/// <param name="weights">Where parameters begin: the same as on the processor.</param>
+internal sealed class CudaEmitter(DeclaredNames names, OffsetTable weights)
+{
+    private const int LineLength = 150;
+    private const string Run = "cuda.Run";
+
+    private readonly DeclaredNames _names = names;
+    private readonly OffsetTable _weights = weights;
+
+    /// <summary>The class of a session's launches, or of a trainer's.</summary>
+    public static string ClassName(bool ofTrainer) => ofTrainer ? "CudaTraining" : "CudaInference";
+
+    /// <summary>Prints the class of the launches of some entry points, which share a module.</summary>
+    public void Emit(CodeWriter w, IReadOnlyList<CompiledEntry> entries, bool ofTrainer)
+    {
+        CudaModule module = entries[0].Cuda!.Module;
+        w.Line($"// {(ofTrainer ? "Training" : "Inference")} on a device: {CodeWriter.Number(module.Entries.Count)} kernels, and what is launched of them for each entry point.");
+        w.Open($"internal static class {ClassName(ofTrainer)}");
+        w.Open("public static readonly CudaLayout Layout = new()");
+        w.Line($"ArenaBytes = {CodeWriter.Number(entries.Max(e => e.Cuda!.ArenaBytes))},");
+        w.Line("Module = static () => Module,");
+        w.Line("Kernels =");
+        w.Line("[");
+        foreach (string kernel in module.Entries)
+        {
+            w.Line($"  \"{kernel}\",");
+        }
+
+        w.Line("],");
+        w.Line("// Where each entry point's inputs and outputs lie in the arena, in floats.");
+        w.Line("Entries =");
+        w.Line("[");
+        foreach (CompiledEntry entry in entries)
+        {
+            w.Line($"  new([{Offsets(entry, entry.Entry.Inputs.Select(i => i.InputName), entry.Cuda!.Device.Program.Inputs)}], [{Offsets(entry, entry.Entry.Outputs, entry.Cuda!.Device.Program.Outputs)}])"
+                + $"{(entry.Cuda.Device.IsFixed ? "" : " { IsFixed = false }")}, // {entry.Entry.Name}");
+        }
+
+        w.Line("],");
+        w.Line("Launch = Launch,");
+        w.Close(";");
+        w.Line();
+        w.Open("private static void Launch(int entry, CudaLauncher cuda)");
+        w.Open("switch (entry)");
+        for (int i = 0; i < entries.Count; i++)
+        {
+            w.Line(i == entries.Count - 1 ? "default:" : $"case {CodeWriter.Number(i)}:");
+            w.Line($"  {PlanEmitter.PlanClass(entries[i].Entry.Name)}.Launch(cuda);");
+            w.Line("  break;");
+        }
+
+        w.Close();
+        w.Close();
+        foreach (CompiledEntry entry in entries)
+        {
+            w.Line();
+            new Plan(this, entry).Print(w);
+        }
+
+        w.Line();
+        w.Line("// The kernels by their number in the module.");
+        w.Open("private static class K");
+        w.Line("public const int");
+        for (int i = 0; i < module.Entries.Count; i++)
+        {
+            w.Line($"  {module.Entries[i]} = {CodeWriter.Number(i)}{(i == module.Entries.Count - 1 ? ";" : ",")}");
+        }
+
+        w.Close();
+        w.Line();
+        w.Line("private static global::System.ReadOnlySpan<byte> Module =>");
+        w.Line("\"\"\"");
+        w.Lines(module.Text.TrimEnd('\n'));
+        w.Line("\"\"\"u8;");
+        w.Close();
+    }
+
+    private static string Offsets(CompiledEntry entry, IEnumerable<string> values, IReadOnlyDictionary<string, View> views)
+        => string.Join(", ", values.Select(name =>
+        {
+            View view = views[name];
+            return view.Buffer.Space == MemorySpace.Arena ? CodeWriter.Number(view.Buffer.WordOf(view.Offset)) : throw new GraphException($"{name} of {entry.Entry.Name} lies in {view.Buffer.Space}");
+        }));
+
+    /// <summary>The launches of one entry point.</summary>
+    private sealed class Plan(CudaEmitter emitter, CompiledEntry entry)
+    {
+        private readonly OffsetTable _arena = new("A", "Where buffers begin in the device's arena, in floats; those that are never alive together may overlap.", emitter._names);
+        private readonly OffsetTable _states = new("S", "Where states begin in what outlives a run, in floats.", emitter._names);
+        private readonly CudaProgram _program = entry.Cuda!.Device;
+        private string _scope = "";
+
+        public void Print(CodeWriter w)
+        {
+            CudaLaunch[] launches = [.. _program.Launches];
+            w.Line($"// {entry.Entry.Name}: {CodeWriter.Number(launches.Length)} launches, {ModelSurface.Bytes(entry.Cuda!.ArenaBytes)} of arena.");
+            w.Open($"private static class {PlanEmitter.PlanClass(entry.Entry.Name)}");
+            w.Open("public static void Launch(CudaLauncher cuda)");
+            var used = new HashSet<MemorySpace>(launches.SelectMany(Operands).Select(o => o.View.Buffer.Space));
+            foreach (MemorySpace space in new[] { MemorySpace.Weights, MemorySpace.Gradients, MemorySpace.State, MemorySpace.Arena }.Where(used.Contains))
+            {
+                w.Line($"CudaArgument {Pointer(space)} = cuda.{space};");
+            }
+
+            Steps(w, _program.Steps, null);
+            w.Close();
+            foreach (OffsetTable table in new[] { _arena, _states }.Where(t => !t.IsEmpty))
+            {
+                w.Line();
+                table.Print(w, table.Name);
+            }
+
+            w.Close();
+        }
+
+        private void Steps(CodeWriter w, IReadOnlyList<CudaStep> steps, string? variable)
+        {
+            Kernel? last = null;
+            foreach (CudaStep step in steps)
+            {
+                if (step is CudaLoop loop)
+                {
+                    Heading(w, FirstOf(loop.Body), variable);
+                    w.Gap();
+                    string count = Text.RowCount(loop.Loop.Steps, e => $"cuda.Counts({CodeWriter.Number(_program.Program.Counts.ToList().FindIndex(c => c.Symbol == e))})");
+                    w.Line($"// {emitter._names.Short(loop.Loop.Name)}: {(loop.Loop.Reverse ? "backwards " : "")}over {loop.Loop.Steps} time steps");
+                    w.Open(loop.Loop.Reverse ? $"for (int t = {count} - 1; t >= 0; t--)" : $"for (int t = 0; t < {count}; t++)");
+                    Steps(w, loop.Body, "t");
+                    w.Close();
+                    last = null;
+                    continue;
+                }
+
+                var launch = (CudaLaunch)step;
+                Heading(w, launch, variable);
+                if (launch.Kernel != last)
+                {
+                    w.Gap();
+                    foreach (string line in Text.Wrap(KernelEquation.Of(launch.Kernel, emitter._names, _scope, variable, !entry.Entry.BelongsToTrainer), LineLength, [" + ", ", "]))
+                    {
+                        w.Line($"// {line}");
+                    }
+                }
+
+                last = launch.Kernel;
+                w.Line($"cuda.Launch(K.{launch.Entry}, {CodeWriter.Number(launch.Blocks.X)}, {CodeWriter.Number(launch.Blocks.Y)}, {CodeWriter.Number(launch.Threads)}, [{string.Join(", ", launch.Parameters.Select(p => Argument(launch, p, variable)))}]);");
+            }
+        }
+
+        // Says whose turn it is where that changes.
+        private void Heading(CodeWriter w, CudaLaunch launch, string? variable)
+        {
+            string scope = emitter._names.ScopeOf(launch.Kernel.Operands.First(o => o.IsWritten).View.Buffer.Name);
+            if (variable is null && scope != _scope)
+            {
+                _scope = scope;
+                w.Gap();
+                w.Line($"// ---- {(scope.Length == 0 ? emitter._names.Whole : scope)} ----");
+            }
+        }
+
+        private static CudaLaunch FirstOf(IReadOnlyList<CudaStep> steps) => steps[0] is CudaLoop loop ? FirstOf(loop.Body) : (CudaLaunch)steps[0];
+
+        private string Argument(CudaLaunch launch, string parameter, string? variable)
+        {
+            if (parameter == "run")
+            {
+                return Run;
+            }
+
+            if (parameter == "step")
+            {
+                return variable ?? throw new GraphException($"{launch.Kernel.Name} asks for the step of no loop");
+            }
+
+            KernelOperand operand = OperandOf(launch, parameter);
+            View view = operand.View;
+            OffsetTable table = view.Buffer.Space switch { MemorySpace.Arena => _arena, MemorySpace.State => _states, _ => emitter._weights };
+            return Text.Plus($"{Pointer(view.Buffer.Space)} + {table.Of(view.Buffer)}", view.Offset);
+        }
+
+        private static IEnumerable<KernelOperand> Operands(CudaLaunch launch) => launch.Parameters.Where(p => p[0] == 'p').Select(p => OperandOf(launch, p));
+
+        private static KernelOperand OperandOf(CudaLaunch launch, string parameter)
+            => launch.Kernel.Operands[int.Parse(parameter.Substring(1), System.Globalization.CultureInfo.InvariantCulture)];
+
+        private static string Pointer(MemorySpace space) => space switch
+        {
+            MemorySpace.Weights => "w",
+            MemorySpace.Gradients => "g",
+            MemorySpace.State => "s",
+            _ => "a",
+        };
+    }
+}
