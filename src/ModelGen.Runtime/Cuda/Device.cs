@@ -12,7 +12,7 @@ public enum DeviceKind
     Cuda,
 }
 
-/// <summary>Where a session or a trainer is to run: <see cref="SessionOptions.Device"/>, <see cref="TrainerOptions.Device"/>.</summary>
+/// <summary>Where a session is to run: <see cref="SessionOptions.Device"/>.</summary>
 public sealed class Device
 {
     private readonly Func<CudaDriver>? _driver;
@@ -66,7 +66,7 @@ public sealed class Device
     internal CudaContext? Context() => _driver?.Invoke().Context(Index);
 }
 
-/// <summary>Where a session or a trainer runs.</summary>
+/// <summary>Where a session runs.</summary>
 public sealed class DeviceInUse
 {
     internal DeviceInUse(string? reason)

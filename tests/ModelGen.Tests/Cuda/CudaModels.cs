@@ -1,13 +1,58 @@
 namespace ModelGen.Tests.Cuda;
 
-// Tiny models with a path for devices: every kernel of theirs is run by the machine for PTX.
+// Tiny models of every family with a path for devices: every kernel of theirs is run by the machine for PTX.
 
 [Gpt(Layers = 2, DModel = 12, Heads = 2, Vocab = 17, Context = 9)]
 [Trainable(BatchSize = 2, SequenceLength = 5)]
 [Cuda]
 public partial class DeviceGpt;
 
+[Gpt(Layers = 2, DModel = 12, Heads = 3, Vocab = 17, Attention = AttentionPattern.Window, Window = 4, Positions = PositionEncoding.Alibi, MaxBatch = 3, Score = true, HiddenStates = true)]
+[Trainable(BatchSize = 2, SequenceLength = 5)]
+[Cuda]
+public partial class DeviceWindowGpt;
+
+[RecurrentLm(Cell = Cell.Lstm, Layers = 2, Embedding = 6, Hidden = 9, Vocab = 13, MaxBatch = 3, Dropout = 0.2)]
+[Trainable(BatchSize = 3, SequenceLength = 4)]
+[Cuda]
+public partial class DeviceLstm;
+
+[Transformer(DModel = 12, Heads = 2, EncoderLayers = 1, DecoderLayers = 2, FeedForward = 16, SourceVocab = 13, TargetVocab = 11, Context = 8, MaxBatch = 3, AttentionWeights = true)]
+[Trainable(BatchSize = 2, SequenceLength = 5, SourceLength = 6)]
+[Cuda]
+public partial class DeviceTransformer;
+
+[RecurrentSeq2Seq(Cell = Cell.Gru, Layers = 1, Hidden = 8, Embedding = 5, SourceVocab = 13, TargetVocab = 11, Attention = RecurrentAttention.Additive, SourceContext = 7, MaxBatch = 3)]
+[Trainable(BatchSize = 2, SequenceLength = 5, SourceLength = 6)]
+[Cuda]
+public partial class DeviceSeq2Seq;
+
+[Bert(Layers = 2, DModel = 12, Heads = 3, FeedForward = 17, Vocab = 13, Context = 7, Head = BertHead.MaskedLm, NextSentence = true, MaxBatch = 3, Embeddings = Pooling.Mean, Normalize = true)]
+[Trainable(BatchSize = 2, SequenceLength = 6)]
+[Cuda]
+public partial class DeviceBert;
+
 [Mlp(5, 7, 3)]
 [Trainable(BatchSize = 4)]
 [Cuda]
 public partial class DeviceMlp;
+
+[Nnlm(Window = 3, Embedding = 5, Hidden = 7, Vocab = 11)]
+[Trainable(BatchSize = 3)]
+[Cuda]
+public partial class DeviceNnlm;
+
+[WordAutoencoder(Vocab = 9, Code = 4)]
+[Trainable(BatchSize = 3)]
+[Cuda]
+public partial class DeviceWords;
+
+[RecurrentRegressor(Cell = Cell.Lstm, Layers = 2, Hidden = 6, Inputs = 2, Outputs = 3, CarryState = true)]
+[Trainable(BatchSize = 2, SequenceLength = 4)]
+[Cuda]
+public partial class DeviceRegressor;
+
+[RecurrentTagger(Cell = Cell.Gru, Layers = 1, Hidden = 5, Embedding = 6, Vocab = 11, Tags = 4, Context = 7, MaxBatch = 3)]
+[Trainable(BatchSize = 2, SequenceLength = 5)]
+[Cuda]
+public partial class DeviceTagger;
