@@ -127,6 +127,22 @@ public enum PositionEncoding
 
     /// <summary>Sines in the first half of the columns and cosines in the second, with frequencies 10,000^(−i/(width/2 − 1)), as Tensor2Tensor and OpenNMT have them.</summary>
     SinusoidHalves,
+
+    /// <summary>
+    /// Pairs of the columns of each query and key are turned by angles that grow with the position, so that their products depend on the distance (Su et al., "RoFormer: Enhanced Transformer with
+    /// Rotary Position Embedding", 2021). Cosines and sines take memory beside the weights, and no file holds them. Of <see cref="DecoderAttribute"/> and its presets.
+    /// </summary>
+    Rotary,
+}
+
+/// <summary>Which columns of a head are a pair that rotary positions turn. One layout is the other with the rows of the query and key projections in another order.</summary>
+public enum RotaryLayout
+{
+    /// <summary>Columns i and i + half of those that are turned, as in Hugging Face's Llama files (and GPT-NeoX).</summary>
+    Halves,
+
+    /// <summary>Columns 2i and 2i + 1, as in Meta's Llama files, in llama2.c's, and in GPT-J.</summary>
+    Interleaved,
 }
 
 /// <summary>What is on top of a BERT encoder.</summary>

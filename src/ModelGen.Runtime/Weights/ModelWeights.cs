@@ -21,12 +21,18 @@ public sealed unsafe partial class ModelWeights : IDisposable
         _block = new PinnedBlock(table.TotalLength);
         foreach (ParameterInfo numbers in table.Tables)
         {
-            Sinusoids.Fill(_block.Span(numbers.Offset, checked((int)numbers.Length)), numbers.Shape[^1], (int)numbers.Scale, numbers.Kind switch
+            Span<float> rows = _block.Span(numbers.Offset, checked((int)numbers.Length));
+            switch (numbers.Kind)
             {
-                ParameterInitializerKind.Sinusoids => false,
-                ParameterInitializerKind.SinusoidHalves => true,
-                _ => throw new InvalidOperationException($"The table '{numbers.Name}' has no known initializer: {numbers.Kind}."),
-            });
+                case ParameterInitializerKind.Sinusoids or ParameterInitializerKind.SinusoidHalves:
+                    Sinusoids.Fill(rows, numbers.Shape[^1], (int)numbers.Scale, numbers.Kind == ParameterInitializerKind.SinusoidHalves);
+                    break;
+                case ParameterInitializerKind.Rotary:
+                    Sinusoids.FillRotary(rows, numbers.Frequencies.AsSpan(), numbers.Scale);
+                    break;
+                default:
+                    throw new InvalidOperationException($"The table '{numbers.Name}' has no known initializer: {numbers.Kind}.");
+            }
         }
     }
 

@@ -22,6 +22,9 @@ public enum ParameterInitializerKind
 
     /// <summary>The sinusoids of positions, a row for each: sines in the first half of the columns, cosines in the second; the scale is the first row's position.</summary>
     SinusoidHalves,
+
+    /// <summary>Rotary positions, a row for each: the cosines of its angles and, behind them, the sines, all of them times the scale.</summary>
+    Rotary,
 }
 
 /// <summary>One parameter of a model: its name, where it lies, and how it is initialized, stored and trained.</summary>
@@ -46,6 +49,9 @@ public sealed record ParameterInfo(
 
     /// <summary>Whether it is no parameter but a table of numbers that its initializer says all of: it is not listed, nothing trains it, and no file holds it.</summary>
     public bool IsTable { get; init; }
+
+    /// <summary>Of rotary positions, the radians that each pair of columns is turned by from one position to the next.</summary>
+    public ImmutableArray<double> Frequencies { get; init; } = [];
 
     /// <summary>The number of elements.</summary>
     /// <exception cref="OverflowException">The product of the extents exceeds a 64-bit integer.</exception>
@@ -105,7 +111,8 @@ public sealed record ParameterInfo(
     /// <param name="other">The parameter to compare with.</param>
     public bool Equals(ParameterInfo? other)
         => other is not null && Name == other.Name && Shape.AsSpan().SequenceEqual(other.Shape.AsSpan()) && Offset == other.Offset
-            && TransposedInFile == other.TransposedInFile && Kind == other.Kind && Scale.Equals(other.Scale) && WeightDecay == other.WeightDecay && IsFrozen == other.IsFrozen;
+            && TransposedInFile == other.TransposedInFile && Kind == other.Kind && Scale.Equals(other.Scale) && WeightDecay == other.WeightDecay && IsFrozen == other.IsFrozen
+            && Frequencies.AsSpan().SequenceEqual(other.Frequencies.AsSpan());
 
     /// <inheritdoc/>
     public override int GetHashCode() => HashCode.Combine(Name, Offset, Shape.Length);

@@ -41,6 +41,36 @@ internal static class Sinusoids
         }
     }
 
+    /// <summary>Fills a table of rotary positions: in row p, the cosines of p times each frequency and, behind them, the sines.</summary>
+    /// <param name="table">The rows, one after the other, of two columns for each frequency.</param>
+    /// <param name="frequencies">The radians from one position to the next.</param>
+    /// <param name="factor">What cosines and sines are multiplied by.</param>
+    public static void FillRotary(Span<float> table, ReadOnlySpan<double> frequencies, double factor)
+    {
+        // The angle of p is that of a multiple of 128 and a rest, each of which is computed once: long contexts have many positions.
+        const int Block = 128;
+        int width = 2 * frequencies.Length, rows = width == 0 ? 0 : table.Length / width;
+        Span<(double Sin, double Cos)> rests = stackalloc (double, double)[Block];
+        for (int i = 0; i < frequencies.Length; i++)
+        {
+            for (int rest = 0; rest < Math.Min(Block, rows); rest++)
+            {
+                rests[rest] = SinCos(rest * frequencies[i]);
+            }
+
+            for (int begin = 0; begin < rows; begin += Block)
+            {
+                (double sin, double cos) = SinCos(begin * frequencies[i]);
+                for (int rest = 0; rest < Math.Min(Block, rows - begin); rest++)
+                {
+                    Span<float> row = table.Slice((begin + rest) * width, width);
+                    row[i] = (float)(factor * ((cos * rests[rest].Cos) - (sin * rests[rest].Sin)));
+                    row[frequencies.Length + i] = (float)(factor * ((sin * rests[rest].Cos) + (cos * rests[rest].Sin)));
+                }
+            }
+        }
+    }
+
     /// <summary>eˣ for x from −10 to 0: the power series at x/16, squared four times.</summary>
     private static double Exp(double x)
     {

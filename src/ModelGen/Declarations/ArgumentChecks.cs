@@ -64,6 +64,9 @@ internal sealed class ArgumentChecks(EquatableArray<DeclaredArgument> arguments,
     public bool OptionalPositive(string name)
         => Find(name) is not { } argument || InRange(argument, (float)argument.Real is > 0 and < float.PositiveInfinity, "finite and greater than 0 in single precision");
 
+    /// <summary>A number that, when given, holds what the family expects of it, as <paramref name="expectation"/> says.</summary>
+    public bool OptionalReal(string name, bool holds, string expectation) => Find(name) is not { } argument || InRange(argument, holds, expectation);
+
     /// <summary>A count or size that must not exceed what the compiler or the runtime can represent.</summary>
     public bool AtMost(string? argument, string what, double value, long maximum)
     {

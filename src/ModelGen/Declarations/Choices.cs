@@ -57,6 +57,7 @@ internal enum PositionEncoding
     Relative,
     Sinusoids,
     SinusoidHalves,
+    Rotary,
 }
 
 internal enum BertHead
@@ -86,4 +87,10 @@ internal enum EmbeddingSharing
     None,
     TargetAndHead,
     All,
+}
+
+internal enum RotaryLayout
+{
+    Halves,
+    Interleaved,
 }

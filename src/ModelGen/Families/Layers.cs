@@ -34,6 +34,15 @@ internal static class Layers
         }
     }
 
+    /// <summary>Root mean square normalization with the parameter <c>name.weight</c>, which may be what is added to 1 and is zero then at first.</summary>
+    public static Value RmsNorm(this GraphBuilder b, string name, Value x, double epsilon, bool weightIsOffset = false)
+    {
+        using (b.Scope(name))
+        {
+            return b.Add(new RmsNorm(epsilon, weightIsOffset), "", x, b.Parameter("weight", Shape.Of(x.Shape[-1]), weightIsOffset ? Initializer.Zeros : Initializer.Ones));
+        }
+    }
+
     public static Value Activate(this GraphBuilder b, string name, Value x, Activation activation) => activation switch
     {
         Activation.Relu => b.Add(new Relu(), name, x),

@@ -64,7 +64,7 @@ internal sealed record SelfAttentionOptions(AttentionPattern Pattern, int Window
     public bool HasSinusoids => Positions is PositionEncoding.Sinusoids or PositionEncoding.SinusoidHalves;
 
     /// <summary>Whether a table has a row for each position, so that there is a last one.</summary>
-    public bool HasTable => Positions == PositionEncoding.Learned || HasSinusoids;
+    public bool HasTable => Positions is PositionEncoding.Learned or PositionEncoding.Rotary || HasSinusoids;
 
     /// <summary>Whether the context only says how long sequences may be, and shapes no parameter.</summary>
     public bool ContextIsLimit => Positions != PositionEncoding.Learned;
@@ -187,6 +187,12 @@ internal sealed record SelfAttentionOptions(AttentionPattern Pattern, int Window
 
     private bool ValidatePositions(ModelSpec spec, ArgumentChecks checks, int width, Action<SpecProblem> report)
     {
+        if (Positions == PositionEncoding.Rotary && Usual != PositionEncoding.Rotary)
+        {
+            report(new SpecProblem(DiagnosticIds.UnsupportedCombination, "Positions", ["PositionEncoding.Rotary", $"[{spec.Family}]", "[Decoder] and its presets turn queries and keys"]));
+            return false;
+        }
+
         if (Positions == PositionEncoding.SinusoidHalves && width % 2 != 0)
         {
             report(new SpecProblem(DiagnosticIds.UnsupportedCombination, "Positions", ["PositionEncoding.SinusoidHalves", "an odd DModel", "sines fill one half of the columns and cosines the other"]));

@@ -15,11 +15,15 @@ internal enum InitializerKind
     Uniform,
     Sinusoids,
     SinusoidHalves,
+    Rotary,
 }
 
-/// <summary>A distribution: normal with standard deviation <c>Scale</c>, or uniform in ±<c>Scale</c>; or the sinusoids of positions from <c>Scale</c> on.</summary>
+/// <summary>A distribution: normal with standard deviation <c>Scale</c>, or uniform in ±<c>Scale</c>; or the sinusoids of positions from <c>Scale</c> on; or the cosines and sines of rotary positions, times <c>Scale</c>.</summary>
 internal sealed record Initializer(InitializerKind Kind, double Scale)
 {
+    /// <summary>The radians that each pair of columns is turned by from one position to the next, where the tensor holds rotary positions.</summary>
+    public EquatableArray<double> Frequencies { get; private init; } = [];
+
     public static Initializer Zeros { get; } = new(InitializerKind.Zeros, 0);
 
     public static Initializer Ones { get; } = new(InitializerKind.Ones, 1);
@@ -32,6 +36,9 @@ internal sealed record Initializer(InitializerKind Kind, double Scale)
     /// <param name="first">The position of the first row.</param>
     /// <param name="halves">Whether sines come first and cosines behind them, of frequencies from 1 to 1/10,000, both included; otherwise they alternate.</param>
     public static Initializer Sinusoids(int first, bool halves) => new(halves ? InitializerKind.SinusoidHalves : InitializerKind.Sinusoids, first);
+
+    /// <summary>A row for each position: the cosines of its angles and, behind them, the sines, each times <paramref name="factor"/>.</summary>
+    public static Initializer Rotary(EquatableArray<double> frequencies, double factor) => new(InitializerKind.Rotary, factor) { Frequencies = frequencies };
 }
 
 /// <summary>

@@ -24,6 +24,24 @@ internal sealed record Reshape(Shape Shape) : ViewOperator
         => context.Accumulate(0, () => context.Add(new Reshape(context.Input(0).Shape), context.OutputCotangent(0)));
 }
 
+/// <summary>The same elements with one more extent, of one, before the last <c>Behind</c> extents.</summary>
+internal sealed record Unsqueeze(int Behind) : ViewOperator
+{
+    public override string Mnemonic => "unsqueeze";
+
+    public override string Attributes => Behind.ToString(CultureInfo.InvariantCulture);
+
+    public override IReadOnlyList<TensorType> Infer(IReadOnlyList<TensorType> inputs)
+    {
+        Require(inputs.Count == 1 && inputs[0].Element == ElementType.Float32 && Behind >= 0 && Behind <= inputs[0].Shape.Rank, $"{List(inputs)} has not {Attributes} extents");
+        int before = inputs[0].Shape.Rank - Behind;
+        return Single(TensorType.Float(new Shape([.. inputs[0].Shape.Dims.Take(before), 1, .. inputs[0].Shape.Dims.Skip(before)])));
+    }
+
+    public override void Gradient(GradientContext context)
+        => context.Accumulate(0, () => context.Add(new Reshape(context.Input(0).Shape), context.OutputCotangent(0)));
+}
+
 /// <summary><c>Length</c> columns from column <c>Offset</c> on.</summary>
 internal sealed record SliceColumns(int Offset, int Length) : ViewOperator
 {

@@ -11,6 +11,9 @@ namespace ModelGen.Compiler.Programs;
 /// <param name="Options">Every option of the family that shapes parameters or changes what is computed, with the value that holds.</param>
 internal sealed record FileConventions(IReadOnlyList<FileOption> Options)
 {
+    /// <summary>The family that files name, where several attributes declare one; null for the attribute's.</summary>
+    public string? Family { get; init; }
+
     /// <summary>What stands before parameters' names and may be left out.</summary>
     public IReadOnlyList<string> OptionalPrefixes { get; init; } = [];
 

@@ -12,7 +12,7 @@ internal static class Families
 
     public static TheoryData<string> Names => [.. All.Keys];
 
-    public static TheoryData<string> LanguageModels => [.. All.Where(p => p.Value.Family is "Gpt" or "RecurrentLm").Select(p => p.Key)];
+    public static TheoryData<string> LanguageModels => [.. All.Where(p => p.Value.Family is "Gpt" or "RecurrentLm" or "Decoder").Select(p => p.Key)];
 
     public static ModelGraph Build(string name, BuildMode mode) => FamilyRegistry.Get(All[name].Family).Build(All[name], mode);
 
@@ -84,5 +84,10 @@ internal static class Families
         yield return ("transformer with a window and relative biases", Pairs(Spec("Transformer", 3, 6, [.. transformer, I("Attention", 1), I("Window", 3), I("MaxBatch", 2), .. relative]), sourceLength: 5));
         yield return ("transformer with global tokens", Pairs(Spec("Transformer", 2, 6, [.. transformer, I("Attention", 1), DeclaredArgument.Of("LayerWindows", [2, 3]), I("GlobalTokens", 1), I("Positions", 2), I("AttentionWeights", 1)]), sourceLength: 5));
         yield return ("transformer with blocks", Pairs(Spec("Transformer", 2, 6, [.. transformer, I("Attention", 3), I("Stride", 3), I("Positions", 1)]), sourceLength: 5));
+        DeclaredArgument[] decoder = [I("Layers", 2), I("DModel", 12), I("Heads", 4), I("KeyValueHeads", 2), I("HeadWidth", 6), I("FeedForward", 17), I("Vocab", 11), I("Context", 12)];
+        yield return ("decoder", Spec("Decoder", 2, 9, decoder));
+        yield return ("decoder of interleaved pairs", Spec("Decoder", 3, 5, [.. decoder, I("RotaryLayout", 1), I("TieEmbeddings", 1), I("QkvBias", 1), R("Dropout", 0.25), I("Recompute", 1)]));
+        yield return ("decoder of half-turned heads", Spec("Decoder", 1, 12, [.. decoder, R("RotaryFraction", 0.4), R("RotaryBase", 100), I("Attention", 1), DeclaredArgument.Of("LayerWindows", [3, 0])]));
+        yield return ("decoder with linear biases", Spec("Decoder", 2, 9, [.. decoder, I("Positions", 2)]));
     }
 }

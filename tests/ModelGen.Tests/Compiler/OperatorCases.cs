@@ -161,6 +161,9 @@ internal static class OperatorCases
         {
             yield return Case($"layer_norm {Text(shape)}", b => [b.Add(new LayerNorm(1e-5), "y", Parameter(b, "x", Dims(shape)), Parameter(b, "gamma.positive", shape[^1]), Parameter(b, "beta", shape[^1]))]);
             yield return Case($"layer_norm without bias {Text(shape)}", b => [b.Add(new LayerNorm(0.1), "y", Parameter(b, "x", Dims(shape)), Parameter(b, "gamma.positive", shape[^1]))]);
+            yield return Case($"rms_norm {Text(shape)}", b => [b.Add(new RmsNorm(1e-5), "y", Parameter(b, "x", Dims(shape)), Parameter(b, "gamma.positive", shape[^1]))]);
+            yield return Case($"rms_norm by 1 + weight {Text(shape)}", b => [b.Add(new RmsNorm(0.1, WeightIsOffset: true), "y", Parameter(b, "x", Dims(shape)), Parameter(b, "gamma", shape[^1]))]);
+            yield return Case($"rms_norm without weight {Text(shape)}", b => [b.Add(new RmsNorm(0.1), "y", Parameter(b, "x", Dims(shape)))]);
             yield return Case($"squared_error {Text(shape)}", b => [b.Add(new SquaredError(), "y", Parameter(b, "x", Dims(shape)), Parameter(b, "t", Dims(shape)))]);
             yield return Case($"softmax {Text(shape)}", b => [b.Add(new Softmax(), "y", Parameter(b, "x", Dims(shape)))]);
             yield return Case($"binary_cross_entropy {Text(shape)}", b => [b.Add(new BinaryCrossEntropy(), "y", Parameter(b, "apart", Dims(shape)), Parameter(b, "probability", Dims(shape)))]);
@@ -250,6 +253,24 @@ internal static class OperatorCases
             return [x, first, b.Add(new Tanh(), "turned", b.Add(new SelectRow(1), "row", b.Add(new Permute([1, 0, 2]), "view", x)))];
         });
         yield return Case("rows_at_position", b => [b.Add(new Tanh(), "t", b.Add(new RowsAtPosition(3), "y", Parameter(b, "x", 7, 5)))]);
+        foreach (int[] shape in new int[][] { [3, 7], [2, 3, 5], [4, 1] })
+        {
+            for (int behind = 0; behind <= shape.Length; behind++)
+            {
+                int at = behind;
+                yield return Case($"unsqueeze {behind} {Text(shape)}", b => [b.Add(new Tanh(), "t", b.Add(new Unsqueeze(at), "y", Parameter(b, "x", Dims(shape)))), b.Add(new Exp(), "e", Parameter(b, "x", Dims(shape)))]);
+            }
+        }
+
+        foreach ((int batch, int steps, int heads, int width, int rotated) in new[] { (2, 3, 2, 6, 6), (1, 5, 3, 8, 4), (3, 4, 1, 34, 34), (2, 1, 4, 2, 2), (1, 7, 5, 16, 10) })
+        {
+            foreach (bool interleaved in new[] { false, true })
+            {
+                yield return Case($"rotary {batch} {steps} {heads} {width} {rotated}{(interleaved ? " interleaved" : "")}", b =>
+                    [b.Add(new Rotary(width, rotated, interleaved), "y", Parameter(b, "x", batch, steps, heads * width), b.Add(new RowsAtPosition(steps), "angles", Parameter(b, "table", steps + 2, rotated)))]);
+            }
+        }
+
         yield return Case("rows_at_position all", b => [b.Add(new RowsAtPosition(7), "y", Parameter(b, "x", 7, 5))]);
         yield return Case("slice_rows", b =>
         {

@@ -21,7 +21,7 @@ public sealed class RandomFamilyTests
     public void A_training_step_computes_what_the_interpreter_does(int seed) => RandomCase.Run(seed, random =>
     {
         CacheSizes caches = Caches(random);
-        foreach (ModelSpec spec in new[] { Gpt(random), Mlp(random), MixedMlp(random), Recurrent(random), Regressor(random), Tagger(random), Seq2Seq(random), Bert(random), Nnlm(random), Words(random), Transformer(random) })
+        foreach (ModelSpec spec in new[] { Gpt(random), Mlp(random), MixedMlp(random), Recurrent(random), Regressor(random), Tagger(random), Seq2Seq(random), Bert(random), Nnlm(random), Words(random), Transformer(random), Decoder(random) })
         {
             ModelGraph graph = KernelCases.PrepareTraining(BindExtents.Run(
                 FamilyRegistry.Get(spec.Family).Build(spec, BuildMode.Training), spec.Training!.BatchSize, Math.Max(1, spec.Training.SequenceLength)));
@@ -37,7 +37,7 @@ public sealed class RandomFamilyTests
     public void Pieces_of_a_prompt_and_a_token_compute_what_the_interpreter_does(int seed) => RandomCase.Run(seed, random =>
     {
         CacheSizes caches = Caches(random);
-        foreach (ModelSpec spec in new[] { Gpt(random), Recurrent(random) })
+        foreach (ModelSpec spec in new[] { Gpt(random), Recurrent(random), Decoder(random) })
         {
             int context = spec.Size("Context", 256);
             int chunk = Math.Min(context, Size(random, 7));
@@ -80,6 +80,18 @@ public sealed class RandomFamilyTests
             Of("Layers", 1), Of("DModel", heads * (1 + random.Next(40))), Of("Heads", heads), Of("KeyValueHeads", keyHeads), Of("FeedForward", Size(random, 9)),
             Of("Vocab", 2 + Size(random, 10)), Of("Context", sequence + random.Next(9)), Of("Bias", random.Next(2)), Of("TieEmbeddings", random.Next(2)),
             .. Attention(random, directions: 1, tables: 1),
+        ]);
+    }
+
+    private static ModelSpec Decoder(Random random)
+    {
+        int heads = 1 + random.Next(6), keyHeads = Enumerable.Range(1, heads).Where(h => heads % h == 0).OrderBy(_ => random.Next()).First();
+        int sequence = Size(random, 7), width = 2 * (1 + random.Next(40)), turned = 2 * (1 + random.Next(width / 2));
+        return Families.Spec("Decoder", Size(random, 4), sequence,
+        [
+            Of("Layers", 1), Of("DModel", 1 + Size(random, 7)), Of("Heads", heads), Of("KeyValueHeads", keyHeads), Of("HeadWidth", width), Of("FeedForward", Size(random, 9)),
+            Of("Vocab", 2 + Size(random, 10)), Of("Context", sequence + random.Next(9)), Of("QkvBias", random.Next(2)), Of("TieEmbeddings", random.Next(2)),
+            DeclaredArgument.Of("RotaryFraction", (turned + 0.5) / (width + 0.5)), Of("RotaryLayout", random.Next(2)),
         ]);
     }
 

@@ -150,7 +150,8 @@ internal sealed class RandomGraphs
             case 12:
                 return x.Shape.Rank < 2 ? null : Softmax(x);
             case 13:
-                return x.Shape.Rank < 2 ? null : _b.Add(new LayerNorm(0.1), Name("norm"), x, Leaf(Shape.Of(x.Shape[-1])), Leaf(Shape.Of(x.Shape[-1])));
+                return x.Shape.Rank < 2 ? null : _random.Next(2) == 0 ? _b.Add(new RmsNorm(0.1, _random.Next(2) == 0), Name("norm"), x, Leaf(Shape.Of(x.Shape[-1])))
+                    : _b.Add(new LayerNorm(0.1), Name("norm"), x, Leaf(Shape.Of(x.Shape[-1])), Leaf(Shape.Of(x.Shape[-1])));
             case 14 or 15 or 16:
                 return x.Shape.Rank < 2 ? null : Linear(x);
             case 17:
@@ -168,7 +169,7 @@ internal sealed class RandomGraphs
             case 23:
                 return _dynamic ? Streamed() : Recur();
             case 24:
-                return x.Shape.Rank < 2 ? null : Transpose(x);
+                return _random.Next(3) == 0 ? Turn() : x.Shape.Rank < 2 ? null : _random.Next(4) > 0 ? Transpose(x) : x.Shape.Rank > 3 ? null : _b.Add(new Unsqueeze(1 + _random.Next(x.Shape.Rank)), Name("unsqueezed"), x);
             case 25:
                 return x.Shape.Rank < 2 || x.Shape.Columns < 2 ? null : _dynamic && _random.Next(2) == 0 ? SumOver(x) : EveryOther(x);
             case 26:
@@ -242,6 +243,20 @@ internal sealed class RandomGraphs
         int[] axes = [.. Enumerable.Range(0, x.Shape.Rank)];
         _random.Shuffle(axes);
         return x.Shape[axes[^1]].IsLiteral ? _b.Add(new Permute(new(axes)), Name("permuted"), x) : x;
+    }
+
+    /// <summary>Pairs of columns, turned by angles of whatever size.</summary>
+    private Value? Turn()
+    {
+        Value x = Any(v => v.Shape.Rank == 3 && v.Shape.Columns > 1);
+        int[] widths = x.Shape.Rank != 3 ? [] : [.. Enumerable.Range(2, x.Shape.Columns - 1).Where(w => x.Shape.Columns % w == 0)];
+        if (widths.Length == 0)
+        {
+            return null;
+        }
+
+        int width = Pick(widths), rotated = 2 * (1 + _random.Next(width / 2));
+        return Scaled(_b.Add(new Rotary(width, rotated, _random.Next(2) == 0), Name("turned"), x, Leaf(Shape.Of(x.Shape[1], rotated))), 0.5);
     }
 
     /// <summary>Columns some number apart, as a view; now and then put back between others.</summary>

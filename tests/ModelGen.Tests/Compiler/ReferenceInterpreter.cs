@@ -229,6 +229,14 @@ internal sealed class ReferenceInterpreter
                 return [Tensor.Filled([slice.Length, .. inputs[0].Dims[1..]], i => inputs[0].Data[(slice.Offset * inputs[0].Data.Length / inputs[0].Dims[0]) + i])];
             case LastRow:
                 return [Tensor.Filled([1, inputs[0].Columns], i => inputs[0][inputs[0].Rows - 1, i])];
+            case Unsqueeze unsqueeze:
+                return [inputs[0].As([.. inputs[0].Dims[..^unsqueeze.Behind], 1, .. inputs[0].Dims[^unsqueeze.Behind..]])];
+            case Rotary rotary:
+                return [Turn(rotary, inputs[0], inputs[1])];
+            case RmsNorm norm:
+                double Weight(int column) => inputs.Length == 1 ? 1 : inputs[1].Data[column] + (norm.WeightIsOffset ? 1 : 0);
+                return [Columns(inputs[0], inputs[0].Columns, (row, column) => inputs[0][row, column] * Weight(column)
+                    / Math.Sqrt((Enumerable.Range(0, inputs[0].Columns).Sum(c => inputs[0][row, c] * inputs[0][row, c]) / inputs[0].Columns) + norm.Epsilon))];
             case LayerNorm norm:
                 return [Normalize(norm.Epsilon, inputs)];
             case global::ModelGen.Compiler.Ops.Softmax:
@@ -425,6 +433,28 @@ internal sealed class ReferenceInterpreter
 
             return parts[part][row, column];
         });
+    }
+
+    /// <summary>Each pair of columns times the rotation by its angle: as a complex number, times cos + i·sin.</summary>
+    private static Tensor Turn(Rotary rotary, Tensor x, Tensor angles)
+    {
+        Tensor result = x.Clone();
+        int pairs = rotary.Rotated / 2;
+        for (int row = 0; row < x.Rows; row++)
+        {
+            for (int head = 0; head < x.Columns / rotary.HeadWidth; head++)
+            {
+                for (int pair = 0; pair < pairs; pair++)
+                {
+                    int step = row % angles.Rows, first = head * rotary.HeadWidth;
+                    (int real, int imaginary) = rotary.IsInterleaved ? (first + (2 * pair), first + (2 * pair) + 1) : (first + pair, first + pairs + pair);
+                    var turned = new System.Numerics.Complex(x[row, real], x[row, imaginary]) * new System.Numerics.Complex(angles[step, pair], angles[step, pairs + pair]);
+                    (result[row, real], result[row, imaginary]) = (turned.Real, turned.Imaginary);
+                }
+            }
+        }
+
+        return result;
     }
 
     private static Tensor Normalize(double epsilon, Tensor[] inputs)

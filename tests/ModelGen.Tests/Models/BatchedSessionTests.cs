@@ -26,6 +26,7 @@ public sealed class BatchedSessionTests
         Check<BatchedSharedKeysGpt>(BatchedSharedKeysGpt.Parameters, 3, threads);
         Check<BatchedNarrowGpt>(BatchedNarrowGpt.Parameters, 7, threads);
         Check<BatchedWideGpt>(BatchedWideGpt.Parameters, 2, threads);
+        Check<InterleavedDecoder>(InterleavedDecoder.Parameters, 3, threads);
     }
 
     [Fact]

@@ -367,3 +367,26 @@ public partial class AligningDotSeq2Seq;
 
 [RecurrentSeq2Seq(Cell = Cell.Lstm, Layers = 2, Hidden = 9, Embedding = 6, SourceVocab = 15, TargetVocab = 13, Attention = RecurrentAttention.Additive, SourceContext = 19, AttentionWeights = true, MaxBatch = 3)]
 public partial class AligningAdditiveSeq2Seq;
+
+// Decoders of the kind that followed GPT-2.
+
+[Decoder(Layers = 2, DModel = 40, Heads = 4, KeyValueHeads = 2, FeedForward = 52, Vocab = 53, Context = 19)]
+[Trainable(BatchSize = 2, SequenceLength = 17)]
+public partial class LlamaDecoder;
+
+[Decoder(Layers = 3, DModel = 30, Heads = 3, HeadWidth = 16, FeedForward = 44, Vocab = 47, Context = 21, RotaryLayout = RotaryLayout.Interleaved, RotaryFraction = 0.5, RotaryBase = 500, NormEpsilon = 1e-6, TieEmbeddings = true, MaxBatch = 3)]
+[Trainable(BatchSize = 3, SequenceLength = 17)]
+public partial class InterleavedDecoder;
+
+[Decoder(Layers = 2, DModel = 36, Heads = 6, KeyValueHeads = 3, HeadWidth = 16, FeedForward = 50, Vocab = 51, Context = 700, QkvBias = true, RotaryBase = 1e6, TieEmbeddings = true)]
+[Trainable(BatchSize = 2, SequenceLength = 17)]
+public partial class BiasedDecoder;
+
+/// <summary>The trained model of the reference data, whose pairs lie as in Meta's files.</summary>
+[Decoder(Layers = 5, DModel = 64, Heads = 8, KeyValueHeads = 4, FeedForward = 172, Vocab = 512, Context = 512, RotaryLayout = RotaryLayout.Interleaved, TieEmbeddings = true)]
+[Trainable(BatchSize = 4, SequenceLength = 128)]
+public partial class Stories260K;
+
+/// <summary>The same with pairs as in Hugging Face's files.</summary>
+[Decoder(Layers = 5, DModel = 64, Heads = 8, KeyValueHeads = 4, FeedForward = 172, Vocab = 512, Context = 512, TieEmbeddings = true, MaxBatch = 3)]
+public partial class Stories260KInHalves;

@@ -27,6 +27,12 @@ public sealed class EmittedModelTests
             DeclaredArgument.Of("Vocab", 11L), DeclaredArgument.Of("Context", 6L), DeclaredArgument.Of("Embeddings", 1L), DeclaredArgument.Of("Normalize", 1L))
         .Where(f => f.Name.Contains("Embed", StringComparison.Ordinal) || f.Name.Contains("Inference", StringComparison.Ordinal)));
 
+    /// <summary>The weights, the plan and the kernels of a step of a decoder with rotary positions.</summary>
+    [Fact]
+    public void Decoder() => Snapshot.VerifyFiles(Emit("Decoder", "TinyDecoder", DeclaredArgument.Of("Layers", 1L), DeclaredArgument.Of("DModel", 8L), DeclaredArgument.Of("Heads", 2L), DeclaredArgument.Of("KeyValueHeads", 1L),
+            DeclaredArgument.Of("FeedForward", 9L), DeclaredArgument.Of("Vocab", 11L), DeclaredArgument.Of("Context", 6L))
+        .Where(f => f.Name.Contains("Decode.", StringComparison.Ordinal) || f.Name.Contains("Weights", StringComparison.Ordinal)));
+
     /// <summary>The surface and the plan of a prediction from a window.</summary>
     [Fact]
     public void Words_from_a_window() => Snapshot.VerifyFiles(Emit("Nnlm", "TinyNnlm", DeclaredArgument.Of("Window", 2L), DeclaredArgument.Of("Embedding", 3L), DeclaredArgument.Of("Hidden", 5L), DeclaredArgument.Of("Vocab", 7L))

@@ -56,6 +56,17 @@ public sealed class IrTests
         DeclaredArgument.Of("Head", 1L),
         DeclaredArgument.Of("NextSentence", 1L));
 
+    private static readonly ModelSpec TinyDecoder = Spec(
+        "Decoder",
+        new TrainingSpec(2, 4),
+        DeclaredArgument.Of("Layers", 1L),
+        DeclaredArgument.Of("DModel", 8L),
+        DeclaredArgument.Of("Heads", 2L),
+        DeclaredArgument.Of("KeyValueHeads", 1L),
+        DeclaredArgument.Of("FeedForward", 9L),
+        DeclaredArgument.Of("Vocab", 11L),
+        DeclaredArgument.Of("Context", 6L));
+
     private static readonly ModelSpec TinyNnlm = Spec(
         "Nnlm", new TrainingSpec(2, 0), DeclaredArgument.Of("Window", 2L), DeclaredArgument.Of("Embedding", 3L), DeclaredArgument.Of("Hidden", 5L), DeclaredArgument.Of("Vocab", 7L));
 
@@ -87,6 +98,12 @@ public sealed class IrTests
 
     [Fact]
     public void Bert_as_built() => Snapshot.Verify(GraphPrinter.Print(Build(TinyBert, BuildMode.Training)));
+
+    [Fact]
+    public void Decoder_as_built() => Snapshot.Verify(GraphPrinter.Print(Build(TinyDecoder, BuildMode.Inference)));
+
+    [Fact]
+    public void Decoder_differentiated() => Snapshot.Verify(GraphPrinter.Print(Differentiate(TinyDecoder)));
 
     [Fact]
     public void Nnlm_as_built() => Snapshot.Verify(GraphPrinter.Print(Build(TinyNnlm, BuildMode.Training)));

@@ -117,7 +117,7 @@ internal static class ModelEmitter
         {
             string shape = string.Join(", ", parameter.Shape.Dims);
             w.Line($"    new(\"{parameter.ParameterName}\", [{shape}], {CodeWriter.Number(offset)}, {(parameter.TransposedInFile ? "true" : "false")}, "
-                + $"{parameter.Initializer.Kind}, {CodeWriter.Literal(parameter.Initializer.Scale)}, {(parameter.WeightDecay ? "true" : "false")}){(parameter.IsTable ? " { IsTable = true }" : offset >= plans.Layout.TrainedElements ? " { IsFrozen = true }" : "")},");
+                + $"{parameter.Initializer.Kind}, {CodeWriter.Literal(parameter.Initializer.Scale)}, {(parameter.WeightDecay ? "true" : "false")}){(parameter.IsTable ? $" {{ IsTable = true{Frequencies(parameter.Initializer)} }}" : offset >= plans.Layout.TrainedElements ? " { IsFrozen = true }" : "")},");
         }
 
         w.Line("  ])");
@@ -125,11 +125,14 @@ internal static class ModelEmitter
         w.Close();
     }
 
+    private static string Frequencies(Initializer initializer)
+        => initializer.Frequencies.Count == 0 ? "" : $", Frequencies = [{string.Join(", ", initializer.Frequencies.Select(f => f.ToString("R", CultureInfo.InvariantCulture)))}]";
+
     /// <summary>The initializer of a parameter table: how files may be spelled, and what they record of the declaration.</summary>
     private static void FileConventions(CodeWriter w, CompiledPlans plans)
     {
         FileConventions files = plans.Program.Files;
-        var options = new List<FileOption> { new("Family", plans.Spec.Family) };
+        var options = new List<FileOption> { new("Family", files.Family ?? plans.Spec.Family) };
         options.AddRange(files.Options);
         if (plans.TrainingStateBytes > 0)
         {

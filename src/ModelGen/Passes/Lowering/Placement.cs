@@ -126,6 +126,8 @@ internal sealed class Placement
                 return seen.Reshape(from, reshape.Shape);
             case Permute permute:
                 return seen.Permute(permute.Axes);
+            case Unsqueeze unsqueeze:
+                return seen.Insert(from.Rank - unsqueeze.Behind);
             case SliceColumns slice:
                 return seen.ColumnStride.IsDynamic ? null : seen.Columns(slice.Offset);
             case SelectRow select:

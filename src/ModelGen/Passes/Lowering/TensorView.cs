@@ -27,6 +27,9 @@ internal sealed record TensorView(View Base, EquatableArray<RowExtent> Strides)
     /// <summary>A tensor with one more extent, of one, behind.</summary>
     public TensorView Append() => this with { Strides = new([.. Strides, RowExtent.Literal(1)]) };
 
+    /// <summary>A tensor with one more extent, of one, at a place.</summary>
+    public TensorView Insert(int at) => this with { Strides = new([.. Strides.Take(at), RowExtent.Literal(1), .. Strides.Skip(at)]) };
+
     /// <summary>One step of the outermost extent, at an address that moves with the loop's.</summary>
     public TensorView Step() => new(Base with { StepStride = Literal(Strides[0]) }, new([.. Strides.Skip(1)]));
 

@@ -1,0 +1,152 @@
+namespace ModelGen;
+
+/// <summary>
+/// Declares a decoder-only Transformer language model of the kind that followed GPT-2: a token embedding, blocks of causal self-attention and a gated feed-forward
+/// network with norms before them, a final norm, and a linear head. By default it is Llama's: root mean square norms, rotary positions, <see cref="Activation.Silu"/>, no biases.
+/// Parameters carry the names of the Hugging Face layout (<c>model.layers.0.self_attn.q_proj.weight</c>), so that public checkpoints load by name.
+/// </summary>
+/// <remarks>Touvron et al., "LLaMA: Open and Efficient Foundation Language Models" (2023).</remarks>
+[AttributeUsage(AttributeTargets.Class, AllowMultiple = false, Inherited = false)]
+public class DecoderAttribute : Attribute
+{
+    /// <summary>The number of Transformer blocks. Required, 1 or more.</summary>
+    public int Layers { get; set; }
+
+    /// <summary>The width of the residual stream. Required; a multiple of <see cref="Heads"/> where no <see cref="HeadWidth"/> is given.</summary>
+    public int DModel { get; set; }
+
+    /// <summary>The number of query heads. Required, 1 or more.</summary>
+    public int Heads { get; set; }
+
+    /// <summary>
+    /// The number of heads of keys and values, a divisor of <see cref="Heads"/>: each serves <c>Heads / KeyValueHeads</c> consecutive
+    /// query heads, and the cache of decoding shrinks by that factor. Default: <see cref="Heads"/> (which 0 stands for).
+    /// </summary>
+    /// <remarks>Ainslie et al., "GQA: Training Generalized Multi-Query Transformer Models from Multi-Head Checkpoints" (2023).</remarks>
+    public int KeyValueHeads { get; set; }
+
+    /// <summary>The channels of each head of queries, keys and values. Even, where positions turn all of them. Default: <c>DModel / Heads</c> (which 0 stands for).</summary>
+    public int HeadWidth { get; set; }
+
+    /// <summary>The number of token ids, 0 to <c>Vocab - 1</c>. Required, 1 or more.</summary>
+    public int Vocab { get; set; }
+
+    /// <summary>
+    /// The most tokens that a sequence may hold. Required, 1 or more; but where every layer sees a <see cref="Window"/> alone and <see cref="Positions"/> are no table, it may be
+    /// left out, and sequences have no end. No parameter's shape follows from it, unless positions are learned: a file's longer context need not be taken whole.
+    /// </summary>
+    public int Context { get; set; }
+
+    /// <summary>The hidden width of the feed-forward network. Required, 1 or more.</summary>
+    public int FeedForward { get; set; }
+
+    /// <summary>The activation of the feed-forward network's gate. Default: <see cref="Activation.Silu"/>.</summary>
+    public Activation Activation { get; set; } = Activation.Silu;
+
+    /// <summary>What is added to the mean square in each norm. Default: 1e-5.</summary>
+    public double NormEpsilon { get; set; } = 1e-5;
+
+    /// <summary>
+    /// Which earlier positions a position sees. With a pattern, work and memory grow with what is seen, and not with the square of the
+    /// length. Default: <see cref="AttentionPattern.Full"/>.
+    /// </summary>
+    public AttentionPattern Attention { get; set; }
+
+    /// <summary>
+    /// With <see cref="AttentionPattern.Window"/>, how many of the latest positions each position sees, its own included: 1 or more. Sessions keep the keys
+    /// and values of a window and of a run in a ring, however long the sequence. A layer sees what the one below saw, so that what is seen of
+    /// the text grows by a window with each layer.
+    /// </summary>
+    public int Window { get; set; }
+
+    /// <summary>
+    /// With <see cref="AttentionPattern.Window"/> and in the place of <see cref="Window"/>, the window of each layer, from the first one again where there are more layers: <c>{ 64, 0 }</c> alternates, and <c>{ 64, 64, 64, 64, 64, 0 }</c>
+    /// is five to one. 0 stands for a layer that sees all positions. Default: all layers have <see cref="Window"/>.
+    /// </summary>
+    public int[] LayerWindows { get; set; } = [];
+
+    /// <summary>
+    /// With <see cref="AttentionPattern.Window"/>, how many of a sequence's first positions are seen by all later ones beside the window: global attention (Beltagy et al. 2020,
+    /// section 3.1). A session's ring keeps them. Default: 0.
+    /// </summary>
+    public int GlobalTokens { get; set; }
+
+    /// <summary>
+    /// With <see cref="AttentionPattern.Strided"/> and <see cref="AttentionPattern.Fixed"/>, how many of the latest positions are seen, or how many a block has: 1 or more. About the square root of the
+    /// length makes work least.
+    /// </summary>
+    public int Stride { get; set; }
+
+    /// <summary>With <see cref="AttentionPattern.Fixed"/>, how many of a block's last positions are seen by all later blocks: 1 to <see cref="Stride"/>. Default: 1.</summary>
+    public int SummaryTokens { get; set; } = 1;
+
+    /// <summary>How the model knows where a token stands. Default: <see cref="PositionEncoding.Rotary"/>.</summary>
+    public PositionEncoding Positions { get; set; } = PositionEncoding.Rotary;
+
+    /// <summary>
+    /// With <see cref="PositionEncoding.Relative"/>, the number of buckets: half of them for a distance each, the others for ranges that grow with the distance. 2 or more. Default: 32,
+    /// as T5 has it.
+    /// </summary>
+    public int RelativeBuckets { get; set; } = 32;
+
+    /// <summary>
+    /// With <see cref="PositionEncoding.Relative"/>, the distance from which on all share the last bucket. More than half of <see cref="RelativeBuckets"/>. Default: 128, as T5 has it.
+    /// </summary>
+    public int RelativeDistance { get; set; } = 128;
+
+    /// <summary>
+    /// With <see cref="PositionEncoding.Rotary"/>, what the angles follow from: pair i of r turned columns turns by <c>RotaryBase</c>^(−2i/r) radians from one position to the next. Greater than 1.
+    /// Default: 10,000.
+    /// </summary>
+    public double RotaryBase { get; set; } = 10_000;
+
+    /// <summary>With <see cref="PositionEncoding.Rotary"/>, the part of each head's columns, the first ones, that is turned: more than 0, at most 1. Default: 1.</summary>
+    public double RotaryFraction { get; set; } = 1;
+
+    /// <summary>With <see cref="PositionEncoding.Rotary"/>, which columns are a pair, as the files to load have it. Default: <see cref="RotaryLayout.Halves"/>, as Hugging Face's.</summary>
+    public RotaryLayout RotaryLayout { get; set; }
+
+    /// <summary>Whether the head's weight is the token embedding. Default: false, and the head has its own <c>lm_head.weight</c>.</summary>
+    public bool TieEmbeddings { get; set; }
+
+    /// <summary>Whether the projections to queries, keys and values have biases. Default: false.</summary>
+    public bool QkvBias { get; set; }
+
+    /// <summary>
+    /// The probability that an element is dropped while training, at the sum of the embeddings and at the output of each attention
+    /// and feed-forward branch; 0 to below 1. Default: 0.
+    /// </summary>
+    public double Dropout { get; set; }
+
+    /// <summary>
+    /// What a training step computes again in its backward pass to need less memory; gradients are the same. Default:
+    /// <see cref="Recomputation.None"/>.
+    /// </summary>
+    public Recomputation Recompute { get; set; }
+
+    /// <summary>
+    /// Whether sessions can score texts: <c>Score(tokens, logProbabilities)</c> appends tokens and gives the log-probability of each of them
+    /// in one pass. It takes a plan of its own, and an arena for the logits of several hundred positions. Default: false.
+    /// </summary>
+    public bool Score { get; set; }
+
+    /// <summary>
+    /// Whether sessions hand out hidden states: <c>Forward(tokens, logits, hiddenStates)</c> appends tokens and gives, for each of them, the logits,
+    /// the sum of the embeddings, the output of each block but the last, and the output of the final norm: <c>Layers + 1</c> rows of <see cref="DModel"/>.
+    /// It takes a plan of its own, and nothing of any other. Default: false.
+    /// </summary>
+    public bool HiddenStates { get; set; }
+
+    /// <summary>
+    /// Whether sessions hand out attention weights: <c>Forward(tokens, logits, attentionWeights)</c> appends tokens and gives, for each of them, the logits,
+    /// and how much each head of each block attends to each position: <c>Layers × Heads</c> rows, each of which sums up to 1. It takes a plan of its own,
+    /// and nothing of any other. Default: false.
+    /// </summary>
+    public bool AttentionWeights { get; set; }
+
+    /// <summary>
+    /// The most sequences that a session may hold (<see cref="SessionOptions.Batch"/>), 1 to 256. With more than one there is a plan that
+    /// decodes all of them in one step, which takes not much longer than a step of one. Default: 1.
+    /// </summary>
+    public int MaxBatch { get; set; } = 1;
+}

@@ -1,0 +1,244 @@
+using System.Buffers.Binary;
+using System.Globalization;
+using System.Runtime.InteropServices;
+using ModelGen.Tests.Infrastructure;
+
+namespace ModelGen.Tests.Models;
+
+/// <summary>[Decoder] against PyTorch, and a trained Llama.</summary>
+public sealed class DecoderTests
+{
+    [Fact]
+    public void Llama_logits() => Parity.Logits<LlamaDecoder>("decoder-llama");
+
+    [Fact]
+    public void Llama_gradients_with_ignored_targets() => Parity.Gradients<LlamaDecoder>("decoder-llama", LlamaDecoder.Parameters);
+
+    [Fact]
+    public void Llama_training() => Parity.Training<LlamaDecoder>("decoder-llama");
+
+    [Fact]
+    public void Half_turned_interleaved_logits() => Parity.Logits<InterleavedDecoder>("decoder-interleaved");
+
+    [Fact]
+    public void Half_turned_interleaved_gradients() => Parity.Gradients<InterleavedDecoder>("decoder-interleaved", InterleavedDecoder.Parameters);
+
+    [Fact]
+    public void Half_turned_interleaved_training() => Parity.Training<InterleavedDecoder>("decoder-interleaved");
+
+    [Fact]
+    public void Biases_logits() => Parity.Logits<BiasedDecoder>("decoder-biased");
+
+    [Fact]
+    public void Biases_gradients() => Parity.Gradients<BiasedDecoder>("decoder-biased", BiasedDecoder.Parameters);
+
+    [Fact]
+    public void Biases_training() => Parity.Training<BiasedDecoder>("decoder-biased");
+
+    [Fact]
+    public void A_trained_llama_tells_the_known_story()
+    {
+        Stories260K model = Stories260K.Create();
+        foreach ((string name, float[] values) in Stories())
+        {
+            values.CopyTo(model.Parameter(name));
+        }
+
+        using Stories260K.Session session = model.CreateSession();
+        CheckStory(() => session);
+    }
+
+    /// <summary>The same with the rows of the query and key projections in Hugging Face's order, decoded among other sequences.</summary>
+    [Fact]
+    public void A_trained_llama_in_halves_tells_the_known_story()
+    {
+        Stories260KInHalves model = InHalves();
+        using Stories260KInHalves.Session session = model.CreateSession();
+        CheckStory(() => session);
+    }
+
+    /// <summary>Prompts in pieces of any length, and one token at a time, give the same logits.</summary>
+    [Fact]
+    public void Pieces_of_a_story_continue_it()
+    {
+        Stories260KInHalves model = InHalves();
+        int[] story = Story();
+        using Stories260KInHalves.Session steps = model.CreateSession();
+        var expected = new List<float[]>();
+        foreach (int token in story)
+        {
+            expected.Add(steps.Decode(token).ToArray());
+        }
+
+        foreach (int length in new[] { 1, 7, 64, 200 })
+        {
+            using Stories260KInHalves.Session session = model.CreateSession();
+            for (int begin = 0; begin < story.Length; begin += length)
+            {
+                int[] piece = story[begin..Math.Min(story.Length, begin + length)];
+                Compare.Absolute(expected[begin + piece.Length - 1], session.Prefill(piece), 2e-4, FormattableString.Invariant($"pieces of {length} at {begin}"));
+            }
+        }
+    }
+
+    /// <summary>Steps of several sequences at positions of their own are bit for bit those of each alone.</summary>
+    [Fact]
+    public void Sequences_at_other_positions_do_not_matter()
+    {
+        Stories260KInHalves model = InHalves();
+        int[] story = Story();
+        using Stories260KInHalves.Session batch = model.CreateSession(new SessionOptions { Batch = 3 });
+        int[] begins = [0, 5, 41];
+        for (int sequence = 0; sequence < begins.Length; sequence++)
+        {
+            if (begins[sequence] > 0)
+            {
+                batch.Prefill(sequence, story.AsSpan(0, begins[sequence]));
+            }
+        }
+
+        var alone = begins.Select(begin =>
+        {
+            Stories260KInHalves.Session session = model.CreateSession();
+            if (begin > 0)
+            {
+                session.Prefill(story.AsSpan(0, begin));
+            }
+
+            return session;
+        }).ToArray();
+        for (int step = 0; step < 20; step++)
+        {
+            int[] tokens = [.. begins.Select(begin => story[begin + step])];
+            ReadOnlySpan<float> logits = batch.Decode(tokens);
+            for (int sequence = 0; sequence < begins.Length; sequence++)
+            {
+                Assert.Equal(alone[sequence].Decode(tokens[sequence]).ToArray(), logits.Slice(sequence * 512, 512).ToArray());
+            }
+        }
+
+        Array.ForEach(alone, session => session.Dispose());
+    }
+
+    /// <summary>A model that knows one story learns from others.</summary>
+    [Fact]
+    public void Training_goes_on_from_a_trained_model()
+    {
+        Stories260K model = Stories260K.Create();
+        foreach ((string name, float[] values) in Stories())
+        {
+            values.CopyTo(model.Parameter(name));
+        }
+
+        // Stories that the model tells itself at a temperature, with other names in them: not what it was trained on, and not noise.
+        const int Rows = 4, Steps = 128;
+        var random = new Random(5);
+        var text = new int[Rows * (Steps + 1)];
+        using (Stories260K.Session session = model.CreateSession())
+        {
+            for (int row = 0; row < Rows; row++)
+            {
+                session.Reset();
+                int token = 1;
+                for (int i = 0; i <= Steps; i++)
+                {
+                    text[(row * (Steps + 1)) + i] = token;
+                    float[] logits = session.Decode(token).ToArray();
+                    double[] weights = [.. logits.Select(l => Math.Exp((l - logits.Max()) / 1.3))];
+                    double at = random.NextDouble() * weights.Sum();
+                    token = 0;
+                    while (token < 511 && (at -= weights[token]) > 0)
+                    {
+                        token++;
+                    }
+                }
+            }
+        }
+
+        int[] inputs = [.. Enumerable.Range(0, Rows).SelectMany(row => text[(row * (Steps + 1))..((row + 1) * (Steps + 1) - 1)])];
+        int[] targets = [.. Enumerable.Range(0, Rows).SelectMany(row => text[((row * (Steps + 1)) + 1)..((row + 1) * (Steps + 1))])];
+        using Stories260K.Trainer trainer = model.CreateTrainer(new AdamW { LearningRate = 3e-4f });
+        float first = trainer.Step(inputs, targets), last = first;
+        for (int step = 0; step < 15; step++)
+        {
+            last = trainer.Step(inputs, targets);
+        }
+
+        Assert.InRange(first, 1.5f, 4.5f);
+        Assert.True(last < first - 0.5f, FormattableString.Invariant($"the loss went from {first} to {last}"));
+    }
+
+    private static int[] Story()
+        => [1, .. File.ReadAllText(TestData.File("stories260K", "expected_greedy_tokens.txt")).Split((char[]?)null, StringSplitOptions.RemoveEmptyEntries).Select(t => int.Parse(t, CultureInfo.InvariantCulture))];
+
+    private static void CheckStory(Func<CausalSession> session)
+    {
+        int[] story = Story();
+        int token = story[0];
+        var told = new List<int>();
+        for (int i = 1; i < story.Length; i++)
+        {
+            token = Sampler.ArgMax(session().Decode(token));
+            told.Add(token);
+        }
+
+        Assert.Equal(200, told.Count);
+        Assert.Equal(story[1..], told);
+    }
+
+    private static Stories260KInHalves InHalves()
+    {
+        const int HeadWidth = 8;
+        Stories260KInHalves model = Stories260KInHalves.Create();
+        foreach ((string name, float[] values) in Stories())
+        {
+            Span<float> target = model.Parameter(name);
+            if (!name.Contains("q_proj", StringComparison.Ordinal) && !name.Contains("k_proj", StringComparison.Ordinal))
+            {
+                values.CopyTo(target);
+                continue;
+            }
+
+            int columns = 64;
+            for (int row = 0; row < values.Length / columns; row++)
+            {
+                // Row 2i of a head is its row i, and row 2i + 1 its row i + half.
+                int inHead = row % HeadWidth, to = row - inHead + (inHead / 2) + (inHead % 2 * (HeadWidth / 2));
+                values.AsSpan(row * columns, columns).CopyTo(target[(to * columns)..]);
+            }
+        }
+
+        return model;
+    }
+
+    /// <summary>The tensors of llama2.c's file, in its order (Karpathy's run.c, version 0), under Hugging Face's names.</summary>
+    private static IEnumerable<(string Name, float[] Values)> Stories()
+    {
+        byte[] file = File.ReadAllBytes(TestData.File("stories260K", "stories260K.bin"));
+        int[] sizes = [.. Enumerable.Range(0, 7).Select(i => BinaryPrimitives.ReadInt32LittleEndian(file.AsSpan(4 * i)))];
+        Assert.Equal([64, 172, 5, 8, 4, 512, 512], sizes);
+        (int width, int hidden, int layers, int keys) = (sizes[0], sizes[1], sizes[2], sizes[0] / sizes[3] * sizes[4]);
+        int at = 7 * sizeof(int);
+        float[] Next(int count)
+        {
+            float[] values = MemoryMarshal.Cast<byte, float>(file.AsSpan(at, count * sizeof(float))).ToArray();
+            at += count * sizeof(float);
+            return values;
+        }
+
+        yield return ("model.embed_tokens.weight", Next(sizes[5] * width));
+        foreach ((string name, int count) in new[]
+        {
+            ("input_layernorm", width), ("self_attn.q_proj", width * width), ("self_attn.k_proj", keys * width), ("self_attn.v_proj", keys * width), ("self_attn.o_proj", width * width),
+            ("post_attention_layernorm", width), ("mlp.gate_proj", hidden * width), ("mlp.down_proj", hidden * width), ("mlp.up_proj", hidden * width),
+        })
+        {
+            for (int layer = 0; layer < layers; layer++)
+            {
+                yield return (FormattableString.Invariant($"model.layers.{layer}.{name}.weight"), Next(count));
+            }
+        }
+
+        yield return ("model.norm.weight", Next(width));
+    }
+}
