@@ -346,7 +346,7 @@ public sealed class DiagnosticTests
 
     [Theory]
     [InlineData("[Gpt(Layers = {|MG0017:1025|}, DModel = 8, Heads = 2, Vocab = 11, Context = 6)] public partial class Model;")]
-    [InlineData("[Decoder(Layers = {|MG0017:1025|}, DModel = 8, Heads = 2, FeedForward = 9, Vocab = 11, Context = 6, MaxBatch = {|MG0017:257|})] public partial class Model;")]
+    [InlineData("[Decoder(Layers = {|MG0017:1025|}, DModel = 8, Heads = 2, FeedForward = 9, Vocab = 11, Context = 6)] public partial class Model;")]
     [InlineData("[{|MG0017:Decoder|}(Layers = 1, DModel = 65536, Heads = 2, FeedForward = 65536, Vocab = 11, Context = 6)] public partial class Model;")]
     [InlineData("[Gpt(Layers = {|MG0017:int.MaxValue|}, DModel = 8, Heads = 2, Vocab = 11, Context = 6)] public partial class Model;")]
     [InlineData("[{|MG0017:Gpt|}(Layers = 1, DModel = 32768, Heads = 2, Vocab = 65536, Context = 6)] public partial class Model;")]
