@@ -117,6 +117,34 @@ public static unsafe partial class RegisterTile
         where TVector : struct, IVector<TVector>
         => Whole<TVector, Rows, Fetching>(vectors, a, aStep, b, bStep, c, cStep, depth, false, null, Line, distance);
 
+    /// <summary>a · b, where whole tiles' rows of a are read where they lie.</summary>
+    /// <typeparam name="TVector">The vectors of b: of 512 bits for tiles of 8 rows, of 256 for 6.</typeparam>
+    /// <param name="rows">Rows of a: a multiple of a tile's.</param>
+    /// <param name="vectors">Vectors of a row of b: 1, 2 or 3.</param>
+    /// <param name="a">The first row.</param>
+    /// <param name="aStep">Elements from one row of a to the next.</param>
+    /// <param name="b">The row of the first step; the others follow upon it.</param>
+    /// <param name="product">Where the first row of a · b goes; the others follow upon it.</param>
+    /// <param name="depth">Steps of the contraction.</param>
+    /// <param name="distance">Elements from a tile's rows to those that are asked for meanwhile, which need not exist; 0 if none are.</param>
+    [MethodImpl(MethodImplOptions.NoInlining | MethodImplOptions.AggressiveOptimization)]
+    public static void MultiplyTiles<TVector>(int rows, int vectors, float* a, long aStep, float* b, float* product, int depth, long distance)
+        where TVector : struct, IVector<TVector>
+    {
+        int height = TVector.Lanes == 8 ? 6 : 8, columns = vectors * TVector.Lanes;
+        for (int i = 0; i < rows; i += height)
+        {
+            if (distance == 0)
+            {
+                MultiplyRows<TVector>(height, vectors, a + (i * aStep), aStep, b, columns, product + (i * columns), columns, depth);
+            }
+            else
+            {
+                MultiplyRowsFetching<TVector>(vectors, a + (i * aStep), aStep, b, columns, product + (i * columns), columns, depth, distance);
+            }
+        }
+    }
+
     /// <summary>
     /// The transpose of a · b, where whole tiles' rows of a are read where they lie: turned while it is in the first-level cache, so that the
     /// rows of a become columns.
@@ -136,19 +164,8 @@ public static unsafe partial class RegisterTile
     public static void MultiplyTransposed<TVector>(int rows, int kept, int vectors, float* a, long aStep, float* b, float* product, float* c, int depth, long distance)
         where TVector : struct, IVector<TVector>
     {
-        int height = TVector.Lanes == 8 ? 6 : 8, columns = vectors * TVector.Lanes;
-        for (int i = 0; i < rows; i += height)
-        {
-            if (distance == 0)
-            {
-                MultiplyRows<TVector>(height, vectors, a + (i * aStep), aStep, b, columns, product + (i * columns), columns, depth);
-            }
-            else
-            {
-                MultiplyRowsFetching<TVector>(vectors, a + (i * aStep), aStep, b, columns, product + (i * columns), columns, depth, distance);
-            }
-        }
-
+        int columns = vectors * TVector.Lanes;
+        MultiplyTiles<TVector>(rows, vectors, a, aStep, b, product, depth, distance);
         Panels.PackPanelsTransposed(product, columns, columns, kept, c, rows, TVector.Lanes);
     }
 

@@ -19,6 +19,8 @@ internal static class MatMulEmitter
     /// <summary>Lanes of the widest vectors.</summary>
     private const int WidestLanes = 16;
 
+    private const string PanelEpilogueSuffix = "PanelEpilogue";
+
     public static KernelCode Emit(MatMulKernel kernel, ProductPlan plan)
     {
         ArgumentKinds arguments = Arguments.Of(kernel.Rows) | EpilogueArguments(kernel);
@@ -46,7 +48,8 @@ internal static class MatMulEmitter
             }
         }
 
-        code.Generic("Epilogue", $"float* tile{Pointers(kernel, declared: true)}{string.Join("", Arguments.Declarations(EpilogueArguments(kernel)).Select(d => ", " + d))}{(IsRow(kernel) ? "" : ", int row, int rows")}, int column, int columns", [], (w, _) => Epilogue(w, kernel));
+        code.Generic("Epilogue", $"float* tile{Pointers(kernel, declared: true)}{Declared(EpilogueArguments(kernel))}{(IsRow(kernel) ? "" : ", int row, int rows")}, int column, int columns", [], (w, _) => Epilogue(w, kernel));
+        code.Generic(PanelEpilogueSuffix, $"float* tile{Pointers(kernel, declared: true)}{Declared(EpilogueArguments(kernel))}, int row, int column, int columns, int width", [], (w, _) => PanelEpilogue(w, kernel));
         return code;
     }
 
@@ -85,6 +88,12 @@ internal static class MatMulEmitter
 
     /// <summary>Whether what is stored is added to what is there, as an expression.</summary>
     public static string Adds(Store store) => store.Mode switch { StoreMode.Replace => "false", StoreMode.Add => "true", _ => "accumulate" };
+
+    /// <summary>Runs the epilogue on a transposed tile of sums, a row for each column of the result, and stores it in a panel of <paramref name="width"/> rows of the result.</summary>
+    public static string PanelEpilogueCall(Func<string, string> name, MatMulKernel kernel, string tile, string row, string column, string columns, string width)
+        => $"{name(PanelEpilogueSuffix)}({tile}{Pointers(kernel, declared: false)}{string.Join("", Arguments.Names(EpilogueArguments(kernel)).Select(n => ", " + n))}, {row}, {column}, {columns}, {width});";
+
+    private static string Declared(ArgumentKinds arguments) => string.Join("", Arguments.Declarations(arguments).Select(d => ", " + d));
 
     private static bool IsRow(MatMulKernel kernel) => kernel.Rows == RowExtent.Literal(1);
 
@@ -165,6 +174,47 @@ internal static class MatMulEmitter
                 Text.VectorStore(w, v, emitter.Vector(store.Value), $"{RowPointer(kernel, target)} + {column}", tail, store.Mode);
             }
         }
+    }
+
+    private static void PanelEpilogue(CodeWriter w, MatMulKernel kernel)
+    {
+        Spelling v = Spelling.Generic;
+        Store store = kernel.Stores[0];
+        w.Line($"float* panel = {kernel.Operands[store.Operand].Name} + (long)row * {kernel.Columns} + (long)column * width;");
+        w.Open("for (int c = column; c < column + columns; c++)");
+        var leaves = new PanelLeaves(kernel, v);
+        var scalars = new Dictionary<Expr, string>();
+        var broadcasts = new Dictionary<Expr, string>();
+        new ExprEmitter(w, v, leaves, "", scalars, broadcasts).Hoist(store.Value);
+        w.Open("for (int j = 0; j < width; j += V.Lanes)");
+        var emitter = new ExprEmitter(w, v, leaves, "e", scalars, broadcasts);
+        emitter.Count(store.Value);
+        Text.VectorStore(w, v, emitter.Vector(store.Value), "panel + j", null, StoreMode.Replace);
+        w.Close();
+        w.Line();
+        w.Line("tile += width;");
+        w.Line("panel += width;");
+        w.Close();
+    }
+
+    // Vectors run along the rows of the result: what a column has is the same in all lanes.
+    private sealed class PanelLeaves(MatMulKernel kernel, Spelling v) : IExprLeaves
+    {
+        public string Column => throw new NotSupportedException();
+
+        public string Element => throw new NotSupportedException();
+
+        public string Accumulator => v.Load("tile + j");
+
+        public bool VariesByColumn(int operand) => false;
+
+        public string Scalar(OperandExpr operand)
+        {
+            KernelOperand o = kernel.Operands[operand.Operand];
+            return $"{o.Name}[{(o.Access.Kind == AccessKind.ColumnVector ? "c" : "0")}]";
+        }
+
+        public string Vector(OperandExpr operand) => throw new NotSupportedException();
     }
 
     private sealed class TileLeaves(MatMulKernel kernel, Spelling v) : IExprLeaves

@@ -14,6 +14,8 @@ internal static class CpuTarget
     public static CpuProgram Plan(PackedProgram packed, CacheSizes caches)
     {
         KernelProgram program = packed.Program;
+        IReadOnlyDictionary<MatMulKernel, MatMulKernel> readers = PassedPanels.Find(program);
+        Dictionary<MatMulKernel, MatMulKernel> writers = readers.ToDictionary(p => p.Value, p => p.Key);
         var plans = new Dictionary<Kernel, KernelPlan>();
         foreach (Kernel kernel in program.Kernels)
         {
@@ -22,11 +24,14 @@ internal static class CpuTarget
 
         return new CpuProgram(program with { Buffers = [.. program.Buffers, .. plans.Values.Select(p => p.Workspace).OfType<PlanBuffer>()] }, plans);
 
+        static TValue? Of<TKey, TValue>(IReadOnlyDictionary<TKey, TValue> values, TKey key)
+            where TValue : class => values.TryGetValue(key, out TValue? value) ? value : null;
+
         void Decide(Kernel kernel)
         {
             plans.Add(kernel, kernel switch
             {
-                MatMulKernel k => new ProductPlan(k, packed.Panels.TryGetValue(k, out View? panels) ? panels : null, caches),
+                MatMulKernel k => new ProductPlan(k, Of(packed.Panels, k), caches, Of(readers, k), Of(writers, k)),
                 AttentionKernel k => new AttentionPlan(k),
                 AttentionWeightsKernel k => new AttentionPlan(k),
                 AttentionGradientKernel k => new AttentionPlan(k, caches),

@@ -37,14 +37,24 @@ internal sealed class ProductPlan : KernelPlan
     /// <param name="kernel">The product.</param>
     /// <param name="rightPanels">The panels that its right operand was packed into ahead, if it was.</param>
     /// <param name="caches">What blocks are sized for.</param>
-    public ProductPlan(MatMulKernel kernel, View? rightPanels, CacheSizes caches)
+    /// <param name="reader">The product that alone reads the result, if it might be stored in that one's panels.</param>
+    /// <param name="writer">The product whose result the left operand is, if that might be stored in this one's panels.</param>
+    public ProductPlan(MatMulKernel kernel, View? rightPanels, CacheSizes caches, MatMulKernel? reader = null, MatMulKernel? writer = null)
     {
         RightPanels = rightPanels;
         IsDotProducts = AreDotProducts(kernel);
-        _blockings = IsDotProducts ? [] : RegisterTile.Products.ToDictionary(t => t.Lanes, t => MatMulBlocking.Of(kernel, rightPanels is not null, t, caches));
+        _blockings = IsDotProducts ? [] : RegisterTile.Products.ToDictionary(t => t.Lanes, Blocked);
         long workspace = _blockings.Values.Select(b => b.WorkspaceElements).DefaultIfEmpty(0).Max();
         Workspace = workspace > 0 ? new PlanBuffer(kernel.Name + ".packed", MemorySpace.Arena, StorageFormat.Float32, workspace) : null;
         FetchedOperands = [.. kernel.Operands.Skip(2).Where(o => !o.IsWritten && o.Access is { IsMatrix: true, RowStride: > 0 } && 4L * kernel.Rows.Maximum * kernel.Columns > caches.L2)];
+
+        MatMulBlocking Blocked(RegisterTile tile)
+        {
+            MatMulBlocking own = MatMulBlocking.Of(kernel, rightPanels is not null, tile, caches);
+            bool stores = reader is not null && !AreDotProducts(reader) && MatMulBlocking.MayPass(own, MatMulBlocking.Of(reader, isRightPacked: false, tile, caches), kernel);
+            bool reads = writer is not null && !AreDotProducts(writer) && MatMulBlocking.MayPass(MatMulBlocking.Of(writer, isRightPacked: false, tile, caches), own, kernel);
+            return own.Passing(kernel, tile, caches, stores, reads);
+        }
     }
 
     /// <summary>Where the right operand lies in panels that a <see cref="PackKernel"/> made; null where the product reads it as it lies.</summary>
@@ -60,7 +70,9 @@ internal sealed class ProductPlan : KernelPlan
     public IReadOnlyList<KernelOperand> FetchedOperands { get; }
 
     /// <inheritdoc/>
-    public override string Signature => (RightPanels is null ? "" : " packed") + (Workspace is null ? "" : " workspace");
+    public override string Signature => (RightPanels is null ? "" : " packed") + (Workspace is null ? "" : " workspace")
+        + string.Concat(_blockings.Values.Where(b => b.StoresPanels).Select(b => $" stores panels of {b.Lanes}"))
+        + string.Concat(_blockings.Values.Where(b => b.ReadsPanels).Select(b => $" reads panels of {b.Lanes}"));
 
     /// <summary>Whether a product is one of dot products: that of a single row is, and so are those whose rows sum like single ones.</summary>
     public static bool AreDotProducts(MatMulKernel kernel) => kernel.Form == MatMulForm.NT && (kernel.RowByRow || kernel.Rows == RowExtent.Literal(1));

@@ -38,7 +38,7 @@ internal enum WorkDivision
 }
 
 /// <summary>What of a product's plan makes its text another one: at vector widths that have this in common, only numbers differ.</summary>
-internal sealed record ProductStructure(MatMulDivision Division, WorkDivision Work, bool CutsDepth, bool PacksAhead, bool IsLeftInPlace, bool HasShared, bool IsSharedInScratch, bool FetchesPanels);
+internal sealed record ProductStructure(MatMulDivision Division, WorkDivision Work, bool CutsDepth, bool PacksAhead, bool IsLeftInPlace, bool HasShared, bool IsSharedInScratch, bool FetchesPanels, bool StoresPanels, bool ReadsPanels);
 
 /// <summary>
 /// How one matrix product is cut: the work is divided by whatever gives even shares and reads and packs least, what is read
@@ -66,13 +66,15 @@ internal sealed class MatMulBlocking
     // Multiply-adds that one worker does together, at least.
     private const long LeastWork = 1 << 19;
 
-    private MatMulBlocking(MatMulKernel kernel, bool isRightPacked, RegisterTile tile, int vectors, MatMulDivision division, CacheSizes caches)
+    private MatMulBlocking(MatMulKernel kernel, bool isRightPacked, RegisterTile tile, int vectors, MatMulDivision division, CacheSizes caches, bool storesPanels = false, bool readsPanels = false)
     {
         bool isTransposed = division == MatMulDivision.Transposed;
         (int rows, int columns) = isTransposed ? (kernel.Columns, kernel.Rows.Maximum) : (kernel.Rows.Maximum, kernel.Columns);
         Lanes = tile.Lanes;
         Vectors = vectors;
         Division = division;
+        StoresPanels = storesPanels;
+        ReadsPanels = readsPanels;
         Height = isTransposed ? tile.Rows : Math.Min(tile.Rows, rows);
         Strips = Divide(rows, Height);
         Panels = Divide(columns, Width);
@@ -109,12 +111,12 @@ internal sealed class MatMulBlocking
         {
             // Where rows collide, several lines of each at a time are stored faster than one.
             int group = LeastCommonMultiple(Height, Lanes);
-            bool collides = kernel.Stores.Any(s => kernel.Operands[s.Operand].Access is { IsMatrix: true, RowStride: > 0 and int stride } && stride % CollidingStride == 0);
+            bool collides = !storesPanels && kernel.Stores.Any(s => kernel.Operands[s.Operand].Access is { IsMatrix: true, RowStride: > 0 and int stride } && stride % CollidingStride == 0);
             GroupStrips = group * (collides && kernel.Columns % (CollidingLines * group) == 0 ? CollidingLines : 1) / Height;
             BlockStrips = Math.Max(1, BlockStrips / GroupStrips) * GroupStrips;
         }
 
-        long shared = isRightPacked && sharesPanels ? 0 : sharesPanels ? (((Panels - 1L) * Width) + (LastVectors * Lanes)) * DepthBlock : sharedPerStep * DepthBlock;
+        long shared = readsPanels || (isRightPacked && sharesPanels) ? 0 : sharesPanels ? (((Panels - 1L) * Width) + (LastVectors * Lanes)) * DepthBlock : sharedPerStep * DepthBlock;
         IsSharedInScratch = shared > 0 && (kernel.IsSerial() || (shared <= PackedByEach && DepthBlocks == 1));
         SharedElements = Align(shared, Line);
         bool isRagged = isTransposed ? rows % (GroupStrips * Height) != 0 : kernel.Rows.IsDynamic || rows % Height != 0;
@@ -133,7 +135,7 @@ internal sealed class MatMulBlocking
     }
 
     /// <summary>What the text depends on.</summary>
-    public ProductStructure Structure => new(Division, Work, DepthBlocks > 1, PacksAhead, IsLeftInPlace, SharedElements > 0, IsSharedInScratch, FetchesPanels);
+    public ProductStructure Structure => new(Division, Work, DepthBlocks > 1, PacksAhead, IsLeftInPlace, SharedElements > 0, IsSharedInScratch, FetchesPanels, StoresPanels, ReadsPanels);
 
     /// <summary>How workers come to their parts.</summary>
     public WorkDivision Work { get; private set; }
@@ -201,6 +203,12 @@ internal sealed class MatMulBlocking
 
     /// <summary>A copy of the last rows of an operand that is read in place, filled up to a whole strip.</summary>
     public long PaddedElements { get; }
+
+    /// <summary>Whether the result is stored in the panels that the product which reads it would pack: its rows are the result's columns.</summary>
+    public bool StoresPanels { get; }
+
+    /// <summary>Whether the left operand was stored in panels: nothing is packed.</summary>
+    public bool ReadsPanels { get; }
 
     /// <summary>Whether the panel that comes next is asked for while one is multiplied: what fits the second-level cache is there already.</summary>
     public bool FetchesPanels { get; }
@@ -281,6 +289,14 @@ internal sealed class MatMulBlocking
             }
         }
     }
+
+    /// <summary>Whether one product's result may be stored in the panels that another one reads: both compute transposes, and the panels take no more room than the rows.</summary>
+    public static bool MayPass(MatMulBlocking writer, MatMulBlocking reader, MatMulKernel kernel)
+        => writer.Division == MatMulDivision.Transposed && reader.Division == MatMulDivision.Transposed && writer.Width == reader.Width && kernel.Rows.Maximum % writer.Lanes == 0;
+
+    /// <summary>The same product, where results or the left operand are in panels.</summary>
+    public MatMulBlocking Passing(MatMulKernel kernel, RegisterTile tile, CacheSizes caches, bool stores, bool reads)
+        => stores || reads ? new MatMulBlocking(kernel, isRightPacked: false, tile, Vectors, Division, caches, stores, reads) : this;
 
     private void Share(MatMulKernel kernel, int rows)
     {
