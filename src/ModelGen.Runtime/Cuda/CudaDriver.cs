@@ -157,6 +157,19 @@ internal sealed unsafe class CudaDriver
         }
     }
 
+    /// <summary>The context of a device; null where models cannot run on it.</summary>
+    public CudaContext? TryContext(int index)
+    {
+        try
+        {
+            return Context(index);
+        }
+        catch (CudaException exception) when (exception.ErrorCode == Success)
+        {
+            return null;
+        }
+    }
+
     public int DeviceOf(int index)
     {
         int device = 0;

@@ -29,6 +29,7 @@ internal sealed unsafe class CudaExecution : IDisposable
     private ModelWeights.DeviceCopy? _copy;
     private CudaMemory? _arena;
     private CudaMemory? _state;
+    private CudaMemory? _exchange;
     private NativeBlock? _staging;
 
     /// <param name="context">The device.</param>
@@ -36,7 +37,8 @@ internal sealed unsafe class CudaExecution : IDisposable
     /// <param name="layout">The layout as the processor has it.</param>
     /// <param name="cuda">The device's part of it.</param>
     /// <param name="states">How many sequences, or other runs, have states of their own.</param>
-    public CudaExecution(CudaContext context, ModelWeights weights, ProgramLayout layout, CudaLayout cuda, int states)
+    /// <param name="moves">Whether they are moved about.</param>
+    public CudaExecution(CudaContext context, ModelWeights weights, ProgramLayout layout, CudaLayout cuda, int states, bool moves)
     {
         (Context, _weights) = (context, weights);
         Layout = layout.OnDevice(cuda);
@@ -68,6 +70,7 @@ internal sealed unsafe class CudaExecution : IDisposable
             _copy = weights.Acquire(context, Stream);
             _arena = new CudaMemory(context, checked(ArenaStart + cuda.ArenaBytes), Stream, $"the arena of {layout.ModelName}");
             _state = new CudaMemory(context, checked(layout.StateBytes * states), Stream, $"the states of {layout.ModelName}");
+            _exchange = moves ? new CudaMemory(context, layout.StateBytes, Stream, $"exchanging states of {layout.ModelName}") : null;
             byte* pinned = (byte*)context.Driver.AllocateHost(checked(RecordBytes + (staged * sizeof(float))));
             Unsafe.InitBlockUnaligned(pinned, 0, RecordBytes);
             _staging = new NativeBlock(staged * sizeof(float), pinned + RecordBytes, () => context.Driver.FreeHost(context.Handle, pinned));
@@ -149,6 +152,13 @@ internal sealed unsafe class CudaExecution : IDisposable
     /// <param name="run">The run's numbers; its addresses are of no matter.</param>
     public void Run(int entry, int row, in PlanContext run)
     {
+        Start(entry, row, in run);
+        Finish(entry);
+    }
+
+    /// <summary>Gives a run to the device, as <see cref="Run"/>, and does not wait for it.</summary>
+    public void Start(int entry, int row, in PlanContext run)
+    {
         Context.Use();
         _weights.Update(_copy!);
         WriteRecord(in run);
@@ -158,9 +168,10 @@ internal sealed unsafe class CudaExecution : IDisposable
         {
             Context.Driver.CopyToHost(Staging.Floats + span.Offset, Arena + (ulong)(span.Offset * sizeof(float)), span.LengthOf(in run.Counts) * sizeof(float), Stream, "copying outputs from the device");
         }
-
-        Synchronize(entry);
     }
+
+    /// <summary>Waits for what the device was given.</summary>
+    public void Finish(int entry) => Context.Driver.Synchronize(Stream, Layout.Entries[entry].Name);
 
     /// <summary>Zeroes the states of one sequence.</summary>
     public void ClearState(int row)
@@ -171,19 +182,19 @@ internal sealed unsafe class CudaExecution : IDisposable
     }
 
     /// <summary>Copies the states of a sequence to another one; through a third place, where they are exchanged.</summary>
-    public void MoveState(int to, int from, ulong exchange)
+    public void MoveState(int to, int from, bool exchange)
     {
         const string What = "copying states";
         Context.Use();
-        if (exchange != 0)
+        if (exchange)
         {
-            Context.Driver.CopyOnDevice(exchange, StateOf(to), Layout.StateBytes, Stream, What);
+            Context.Driver.CopyOnDevice(_exchange!.Address, StateOf(to), Layout.StateBytes, Stream, What);
         }
 
         Context.Driver.CopyOnDevice(StateOf(to), StateOf(from), Layout.StateBytes, Stream, What);
-        if (exchange != 0)
+        if (exchange)
         {
-            Context.Driver.CopyOnDevice(StateOf(from), exchange, Layout.StateBytes, Stream, What);
+            Context.Driver.CopyOnDevice(StateOf(from), _exchange!.Address, Layout.StateBytes, Stream, What);
         }
 
         Context.Driver.Synchronize(Stream, What);
@@ -204,6 +215,7 @@ internal sealed unsafe class CudaExecution : IDisposable
 
         _arena?.Dispose();
         _state?.Dispose();
+        _exchange?.Dispose();
         _staging?.Dispose();
         if (_copy is { } copy)
         {
@@ -282,8 +294,6 @@ internal sealed unsafe class CudaExecution : IDisposable
 
         return graph;
     }
-
-    private void Synchronize(int entry) => Context.Driver.Synchronize(Stream, Layout.Entries[entry].Name);
 
     /// <summary>Where an input or output lies, and how much of it a run has.</summary>
     private sealed class Span(long offset, int length, int[] extents)

@@ -12,7 +12,7 @@ public enum DeviceKind
     Cuda,
 }
 
-/// <summary>Where a session is to run: <see cref="SessionOptions.Device"/>.</summary>
+/// <summary>Where a session or a trainer is to run: <see cref="SessionOptions.Device"/>, <see cref="TrainerOptions.Device"/>.</summary>
 public sealed class Device
 {
     private readonly Func<CudaDriver>? _driver;
@@ -52,7 +52,7 @@ public sealed class Device
     public static IReadOnlyList<DeviceInUse> CudaDevices()
     {
         CudaDriver driver = CudaDriver.Installed();
-        return [.. Enumerable.Range(0, driver.DeviceCount).Select(index => new DeviceInUse(driver.Context(index)))];
+        return [.. Enumerable.Range(0, driver.DeviceCount).Select(driver.TryContext).OfType<CudaContext>().Select(context => new DeviceInUse(context))];
     }
 
     /// <inheritdoc/>
@@ -66,7 +66,7 @@ public sealed class Device
     internal CudaContext? Context() => _driver?.Invoke().Context(Index);
 }
 
-/// <summary>Where a session runs.</summary>
+/// <summary>Where a session or a trainer runs.</summary>
 public sealed class DeviceInUse
 {
     internal DeviceInUse(string? reason)

@@ -21,7 +21,6 @@ public abstract unsafe class ModelSession : IDisposable
     private readonly int[] _positions;
     private readonly RowOrder _order;
     private readonly CudaExecution? _cuda;
-    private readonly CudaMemory? _exchange;
     private PlanContext _context;
 
     /// <summary>Called by emitted code.</summary>
@@ -43,12 +42,11 @@ public abstract unsafe class ModelSession : IDisposable
         Positions = Array.AsReadOnly(_positions);
         _order = new RowOrder(Batch);
         _weights = weights;
-        _cuda = CudaExecution.Choose(options?.Device, layout, (context, cuda) => new CudaExecution(context, weights, layout, cuda, Batch), out DeviceInUse device);
+        _cuda = CudaExecution.Choose(options?.Device, layout, (context, cuda) => new CudaExecution(context, weights, layout, cuda, Batch, moves: Batch > 1), out DeviceInUse device);
         Device = device;
         if (_cuda is not null)
         {
             (layout, threads) = (_cuda.Layout, 1);
-            _exchange = Batch > 1 ? new CudaMemory(_cuda.Context, layout.StateBytes, _cuda.Stream, $"exchanging states of {layout.ModelName}") : null;
         }
 
         PlanLayout = layout;
@@ -132,7 +130,6 @@ public abstract unsafe class ModelSession : IDisposable
             _team.End();
             _arena.Dispose();
             _state.Dispose();
-            _exchange?.Dispose();
             _cuda?.Dispose();
         }
 
@@ -198,7 +195,7 @@ public abstract unsafe class ModelSession : IDisposable
     {
         if (_cuda is not null)
         {
-            _cuda.MoveState(to, from, exchange ? _exchange!.Address : 0);
+            _cuda.MoveState(to, from, exchange);
             return;
         }
 

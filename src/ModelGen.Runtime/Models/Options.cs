@@ -35,4 +35,9 @@ public sealed record TrainerOptions
 
     /// <summary>The seed of everything random in training, such as dropout. Default: 0.</summary>
     public int Seed { get; init; }
+
+    /// <summary>
+    /// Where it trains. On a CUDA device, <see cref="Threads"/> is of no matter. Default: <see cref="Device.Cpu"/>.
+    /// </summary>
+    public Device Device { get; init; } = Device.Cpu;
 }

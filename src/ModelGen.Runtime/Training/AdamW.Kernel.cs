@@ -51,6 +51,13 @@ public sealed partial class AdamW
 
         public override void Begin(long step, float learningRate) => _coefficients = new Coefficients(_optimizer, step, learningRate, weightDecay);
 
+        public override void WriteCoefficients(bool decays, Span<float> coefficients)
+        {
+            ref readonly Coefficients c = ref _coefficients;
+            ReadOnlySpan<float> values = [decays ? c.Decay : 1, c.Beta1, c.Beta2, c.Rest1, c.Rest2, c.Epsilon, c.Root, c.NegativeRate];
+            values.CopyTo(coefficients);
+        }
+
         public override void Update(in OptimizerRange range) => Kernel.Update(in _coefficients, in range);
 
         public override double UpdateAndSum(in OptimizerRange range) => Kernel.UpdateAndSum(in _coefficients, in range);

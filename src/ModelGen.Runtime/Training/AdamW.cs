@@ -90,6 +90,8 @@ public sealed partial class AdamW : Optimizer
     // The mean of squared gradients.
     internal override bool IsNonNegative(int slot) => slot == 1;
 
+    internal override string? DeviceKernel => nameof(AdamW);
+
     internal override OptimizerUpdate CreateUpdate(float? weightDecay) => new Updater(this, DecayOf(weightDecay));
 
     private double DecayOf(float? weightDecay) => weightDecay is { } own ? Written(own) : _exactWeightDecay;

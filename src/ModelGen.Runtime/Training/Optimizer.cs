@@ -80,6 +80,9 @@ public abstract class Optimizer
     /// <param name="weightDecay">The group's weight decay; null for the optimizer's.</param>
     internal virtual OptimizerUpdate CreateUpdate(float? weightDecay) => new(this);
 
+    /// <summary>The kernel of <see cref="CudaOptimizers"/> that does what <see cref="Update"/> does; null where there is none, and a device's gradients are fetched for it.</summary>
+    internal virtual string? DeviceKernel => null;
+
     /// <summary>Every setting, those that all optimizers have first.</summary>
     internal IEnumerable<KeyValuePair<string, string>> AllSettings()
     {

@@ -11,6 +11,11 @@ internal class OptimizerUpdate(Optimizer optimizer)
     {
     }
 
+    /// <summary>This step's numbers as the device's kernel wants them (<see cref="Optimizer.DeviceKernel"/>).</summary>
+    /// <param name="decays">Whether those for parameters that weight decay applies to.</param>
+    /// <param name="coefficients">Receives them.</param>
+    public virtual void WriteCoefficients(bool decays, Span<float> coefficients) => throw new NotSupportedException($"{optimizer.Name} has no kernel for devices.");
+
     /// <summary>Updates a range, on any thread.</summary>
     /// <param name="range">The range.</param>
     public virtual void Update(in OptimizerRange range) => optimizer.Update(in range);

@@ -102,4 +102,22 @@ public sealed class Sgd : Optimizer
             w[i] += (nesterov ? gradient + (buffer * momentum) : buffer) * negativeRate;
         }
     }
+
+    internal override string? DeviceKernel => _momentum == 0 ? nameof(Sgd) : Nesterov ? "SgdNesterov" : "SgdMomentum";
+
+    internal override OptimizerUpdate CreateUpdate(float? weightDecay) => new Updater(this, weightDecay ?? _weightDecay);
+
+    private sealed class Updater(Sgd optimizer, float weightDecay) : OptimizerUpdate(optimizer)
+    {
+        private readonly float _momentum = optimizer._momentum;
+        private float _rate;
+
+        public override void Begin(long step, float learningRate) => _rate = learningRate;
+
+        public override void WriteCoefficients(bool decays, Span<float> coefficients)
+        {
+            coefficients.Clear();
+            (coefficients[0], coefficients[1], coefficients[2]) = (decays ? weightDecay : 0, -_rate, _momentum);
+        }
+    }
 }

@@ -54,6 +54,7 @@ public abstract unsafe partial class Trainer
     {
         using RunGuard.Section call = Enter(nameof(SaveCheckpoint));
         long version = _weights.Version();
+        FetchFromDevice();
         ThrowIfDiverged();
         ParameterTable table = _weights.Table;
         var writer = new SafetensorsWriter { BeforeReplacing = () => _weights.ThrowIfChanged(version) };
@@ -143,6 +144,7 @@ public abstract unsafe partial class Trainer
 
         ReadState(file, StateTensor, _state);
         ReadState(file, EvaluationStateTensor, _evaluationState);
+        PutToDevice();
         Volatile.Write(ref _stepCount, step);
         Volatile.Write(ref _changedSettings, changed);
         _seed = seed;
@@ -153,6 +155,28 @@ public abstract unsafe partial class Trainer
         }
 
         return metadata;
+    }
+
+    /// <summary>Brings what a device has changed to where checkpoints are written from; weights come when they are asked for.</summary>
+    private void FetchFromDevice()
+    {
+        if (_cuda is { } cuda)
+        {
+            cuda.FetchSlots(_slots.Floats);
+            cuda.FetchState(TrainingState, _state.Floats);
+            cuda.FetchState(EvaluationState, _evaluationState.Floats);
+        }
+    }
+
+    /// <summary>Brings what a checkpoint held to the device; weights follow with the next run.</summary>
+    private void PutToDevice()
+    {
+        if (_cuda is { } cuda)
+        {
+            cuda.PutSlots(_slots.Floats);
+            cuda.PutState(TrainingState, _state.Floats);
+            cuda.PutState(EvaluationState, _evaluationState.Floats);
+        }
     }
 
     private static string Metadata(SafetensorsFile file, string key, string expected)

@@ -9,7 +9,7 @@ public abstract unsafe partial class Trainer
     /// depend on the number of threads, and the chunks' partial sums are added in order, so that neither do the results. A worker's
     /// chunks are contiguous memory, but for what it takes over from others.
     /// </summary>
-    private sealed class Update
+    private sealed class Update : ITeamTask, IDisposable
     {
         // A chunk of gradients stays in the first-level cache between being summed and being used.
         private const int ChunkLength = 4096;
@@ -27,6 +27,7 @@ public abstract unsafe partial class Trainer
         private readonly double[] _partialSums;
         private readonly bool _shared;
         private readonly long _slotLength;
+        private readonly CudaUpdate? _device;
         private float _stepRate;
         private float _limit;
 
@@ -59,7 +60,14 @@ public abstract unsafe partial class Trainer
 
             _chunks = [.. chunks];
             _partialSums = new double[_chunks.Length];
+            if (trainer._cuda is { } cuda && trainer.Optimizer.DeviceKernel is { } kernel)
+            {
+                _device = new CudaUpdate(cuda, kernel, [.. _chunks.Select(c => new CudaChunk(c.Offset, c.Length, SetOf(c.Group, c.WeightDecay)))], 2 * _groups.Length);
+            }
         }
+
+        /// <summary>Whether the device updates the weights.</summary>
+        public bool HasKernel => _device is not null;
 
         /// <summary>The number of the step's entry point.</summary>
         public int Entry { get; }
@@ -85,8 +93,22 @@ public abstract unsafe partial class Trainer
         public void End()
         {
             LearningRate = _stepRate;
-            GradientNorm = (float)Norm();
+            GradientNorm = _device?.Norm ?? (float)Norm();
         }
+
+        /// <summary>Gives the update to the device, behind the step's gradients.</summary>
+        public void StartOnDevice()
+        {
+            for (int group = 0; group < _groups.Length; group++)
+            {
+                _groups[group].Update.WriteCoefficients(decays: false, _device!.CoefficientsOf(SetOf(group, decays: false)));
+                _groups[group].Update.WriteCoefficients(decays: true, _device.CoefficientsOf(SetOf(group, decays: true)));
+            }
+
+            _device!.Start(_limit);
+        }
+
+        public void Dispose() => _device?.Dispose();
 
         /// <summary>Every worker's part, once all gradients are there.</summary>
         public void Execute(Worker worker)
@@ -142,6 +164,9 @@ public abstract unsafe partial class Trainer
                 }
             }
         }
+
+        // A group's parameters have the same numbers, but for those that weight decay does not apply to.
+        private static int SetOf(int group, bool decays) => (2 * group) + (decays ? 1 : 0);
 
         private double Norm()
         {

@@ -13,6 +13,10 @@ namespace ModelGen;
 /// </summary>
 public abstract unsafe partial class Trainer : IDisposable
 {
+    // The states on a device: what training carries, and what evaluations do.
+    private const int TrainingState = 0;
+    private const int EvaluationState = 1;
+
     private readonly ModelWeights _weights;
     private readonly ProgramLayout _layout;
     private readonly RunGuard _guard = new("trainer");
@@ -27,6 +31,7 @@ public abstract unsafe partial class Trainer : IDisposable
     private readonly long[] _entrySteps;
     private readonly EntryInput?[] _ignorable;
     private readonly int _slotCount;
+    private readonly CudaTraining? _cuda;
     private PlanContext _context;
     private ulong _seed;
     private long _stepCount;
@@ -61,11 +66,7 @@ public abstract unsafe partial class Trainer : IDisposable
         Optimizer = optimizer;
         AccumulationSteps = options.AccumulationSteps;
         _slotCount = optimizer.Slots.Count;
-        _arena = new NativeBlock(layout.ArenaBytes);
-        _gradients = new PinnedBlock(Trained.TotalLength);
-        _slots = NativeBlock.OfFloats(checked(Trained.TotalLength * _slotCount));
-        _state = new NativeBlock(layout.StateBytes);
-        _evaluationState = new NativeBlock(layout.StateBytes);
+
         foreach (OptimizerGroup group in optimizer.Groups)
         {
             if (!Trained.Parameters.Any(group.Contains))
@@ -74,8 +75,50 @@ public abstract unsafe partial class Trainer : IDisposable
             }
         }
 
+        // An optimizer without a kernel for devices keeps its slots here, and its gradients are fetched.
+        CudaTraining? device = null;
+        CudaExecution.Choose(
+            options.Device,
+            layout,
+            (context, cuda) =>
+            {
+                var execution = new CudaExecution(context, weights, layout, cuda, states: 2, moves: false);
+                try
+                {
+                    device = new CudaTraining(execution, layout.ModelName, Trained.TotalLength, optimizer.DeviceKernel is null ? 0 : optimizer.Slots.Count);
+                    return execution;
+                }
+                catch
+                {
+                    execution.Dispose();
+                    throw;
+                }
+            },
+            out DeviceInUse inUse);
+        Device = inUse;
+        _cuda = device;
+        if (device is not null)
+        {
+            (layout, threads) = (device.Execution.Layout, 1);
+            _layout = layout;
+        }
+
+        _arena = device?.Execution.Staging ?? new NativeBlock(layout.ArenaBytes);
+        _gradients = new PinnedBlock(Trained.TotalLength);
+        _slots = NativeBlock.OfFloats(checked(Trained.TotalLength * _slotCount));
+        _state = new NativeBlock(layout.StateBytes);
+        _evaluationState = new NativeBlock(layout.StateBytes);
         _tasks = [.. layout.Entries.Select((_, index) => new EntryTask(this, index))];
-        _updates = [.. layout.Entries.Select((entry, index) => entry.IsStep ? new Update(this, index, entry.Updates) : null)];
+        try
+        {
+            _updates = [.. layout.Entries.Select((entry, index) => entry.IsStep ? new Update(this, index, entry.Updates) : null)];
+        }
+        catch
+        {
+            _cuda?.Dispose();
+            throw;
+        }
+
         _entrySteps = new long[layout.Entries.Length];
         _ignorable = [.. layout.Entries.Select(entry => Array.Find(entry.Inputs, input => input.MayBeIgnored))];
         _lastUpdate = Array.Find(_updates, update => update is not null) ?? throw new ArgumentException($"The layout of {layout.ModelName} is invalid: nothing in it is a step.");
@@ -99,6 +142,9 @@ public abstract unsafe partial class Trainer : IDisposable
 
     /// <summary>The number of micro-batches whose gradients are averaged in one step.</summary>
     public int AccumulationSteps { get; }
+
+    /// <summary>Where the trainer runs.</summary>
+    public DeviceInUse Device { get; }
 
     /// <summary>The number of threads that compute, the caller's included: as many as the options allow, but no more than processors.</summary>
     public int Threads => _team.Count;
@@ -129,6 +175,7 @@ public abstract unsafe partial class Trainer : IDisposable
     public ReadOnlySpan<float> Gradient(string parameterName)
     {
         using RunGuard.Section call = Enter(nameof(Gradient));
+        _cuda?.FetchGradients(_gradients.Floats);
         return _weights.Table.Parameters[_weights.Table.IndexOf(parameterName)].IsFrozen
             ? throw new ArgumentException($"The parameter '{parameterName}' is frozen: it has no gradient.", nameof(parameterName))
             : _weights.Table.Span(_gradients, parameterName);
@@ -141,6 +188,7 @@ public abstract unsafe partial class Trainer : IDisposable
     {
         using RunGuard.Section call = Enter(nameof(ResetState));
         _state.Clear();
+        _cuda?.Execution.ClearState(TrainingState);
     }
 
     /// <summary>
@@ -153,6 +201,7 @@ public abstract unsafe partial class Trainer : IDisposable
     {
         using RunGuard.Section call = Enter(nameof(ResetEvaluationState));
         _evaluationState.Clear();
+        _cuda?.Execution.ClearState(EvaluationState);
     }
 
     /// <summary>Ends the trainer's threads and frees its memory. The model keeps its weights.</summary>
@@ -167,6 +216,12 @@ public abstract unsafe partial class Trainer : IDisposable
             _slots.Dispose();
             _state.Dispose();
             _evaluationState.Dispose();
+            foreach (Update? update in _updates)
+            {
+                update?.Dispose();
+            }
+
+            _cuda?.Dispose();
         }
 
         GC.SuppressFinalize(this);
@@ -241,16 +296,21 @@ public abstract unsafe partial class Trainer : IDisposable
     {
         _context = new PlanContext
         {
-            Weights = _weights.Pointer,
-            Gradients = _gradients.Floats,
-            Arena = _arena.Floats,
-            State = _state.Floats,
             Count = Positions,
             Seed = WeightRandom.MixSeed(_seed, (ulong)_stepCount, (ulong)micro),
             LossNormalizer = 1f / Counted(entry, _layout.BatchSize),
             GradientScale = 1f / AccumulationSteps,
             Accumulate = micro > 0,
         };
+        if (_cuda is not null)
+        {
+            return RunStepOnDevice(_cuda, entry, updates: micro == AccumulationSteps - 1);
+        }
+
+        _context.Weights = _weights.Pointer;
+        _context.Gradients = _gradients.Floats;
+        _context.Arena = _arena.Floats;
+        _context.State = _state.Floats;
         if (micro < AccumulationSteps - 1)
         {
             _tasks[entry].Updates = false;
@@ -263,6 +323,55 @@ public abstract unsafe partial class Trainer : IDisposable
             try
             {
                 _team.RunInside(_tasks[entry]);
+            }
+            finally
+            {
+                _weights.EndChange();
+            }
+        }
+
+        return _arena.Floats[_layout.Entries[entry].Outputs[0].Offset];
+    }
+
+    /// <summary>As <see cref="RunStep"/>, once the run's numbers are known.</summary>
+    private float RunStepOnDevice(CudaTraining cuda, int entry, bool updates)
+    {
+        cuda.Execution.Start(entry, TrainingState, in _context);
+        if (!updates)
+        {
+            cuda.Execution.Finish(entry);
+        }
+        else if (_updates[entry]!.HasKernel)
+        {
+            bool done = false;
+            _weights.BeginChange();
+            try
+            {
+                _updates[entry]!.StartOnDevice();
+                cuda.Execution.Finish(entry);
+                done = true;
+            }
+            finally
+            {
+                if (done)
+                {
+                    _weights.EndChange(cuda.Execution.Weights);
+                }
+                else
+                {
+                    _weights.EndWithoutChange();
+                }
+            }
+        }
+        else
+        {
+            // The optimizer is somebody's own: its update runs here, and the weights follow with the next run.
+            cuda.Execution.Finish(entry);
+            cuda.FetchGradients(_gradients.Floats);
+            _weights.BeginChange();
+            try
+            {
+                _team.RunInside(_updates[entry]!);
             }
             finally
             {
@@ -287,16 +396,18 @@ public abstract unsafe partial class Trainer : IDisposable
     private (double Loss, long Count) RunEvaluation(int entry, int examples)
     {
         int counted = Counted(entry, examples);
-        _context = new PlanContext
+        _context = new PlanContext { Count = Positions, LossNormalizer = 1f / counted, GradientScale = 1 };
+        if (_cuda is not null)
         {
-            Weights = _weights.Pointer,
-            Arena = _arena.Floats,
-            State = _evaluationState.Floats,
-            Count = Positions,
-            LossNormalizer = 1f / counted,
-            GradientScale = 1,
-        };
-        _team.RunInside(_tasks[entry]);
+            _cuda.Execution.Run(entry, EvaluationState, in _context);
+        }
+        else
+        {
+            _context.Weights = _weights.Pointer;
+            _context.Arena = _arena.Floats;
+            _context.State = _evaluationState.Floats;
+            _team.RunInside(_tasks[entry]);
+        }
 
         // Rows that are ignored have no loss, wherever they lie; real targets are all there but for the last examples.
         EntryOutput losses = _layout.Entries[entry].Outputs[0];

@@ -105,6 +105,9 @@ public sealed unsafe partial class ModelWeights : IDisposable
         Interlocked.Decrement(ref _changes);
     }
 
+    /// <summary>The end of a change that came to nothing.</summary>
+    internal void EndWithoutChange() => Interlocked.Decrement(ref _changes);
+
     /// <summary>The end of a change of a device's copy.</summary>
     /// <param name="copy">The copy.</param>
     internal void EndChange(DeviceCopy copy)
