@@ -270,11 +270,14 @@ internal sealed unsafe class CudaExecution : IDisposable
                 return;
             }
 
-            graph = _graphs[entry][row] = Capture(() => Layout.Cuda!.Launch(entry, _launcher), Layout.Entries[entry].Name);
+            graph = _graphs[entry][row] = CaptureEntry(entry);
         }
 
         Context.Driver.LaunchGraph(graph, Stream, Layout.Entries[entry].Name);
     }
+
+    // A method of its own: what a lambda captures is allocated where the method begins, whether it is used or not.
+    private nint CaptureEntry(int entry) => Capture(() => Layout.Cuda!.Launch(entry, _launcher), Layout.Entries[entry].Name);
 
     /// <summary>What is launched, as one launch.</summary>
     public nint Capture(Action launch, string name)

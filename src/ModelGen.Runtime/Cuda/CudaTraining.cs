@@ -93,12 +93,12 @@ internal sealed unsafe class CudaUpdate : IDisposable
     private const int CoefficientsStart = CudaOptimizers.Coefficients;
 
     private readonly CudaTraining _training;
-    private readonly CudaMemory _table;
-    private readonly CudaMemory _numbers;
-    private readonly CudaMemory _sums;
-    private readonly NativeBlock _staging;
-    private readonly nint _graph;
     private readonly long _numberBytes;
+    private readonly CudaMemory? _table;
+    private readonly CudaMemory? _numbers;
+    private readonly CudaMemory? _sums;
+    private readonly NativeBlock? _staging;
+    private readonly nint _graph;
 
     /// <param name="training">The trainer's memory.</param>
     /// <param name="kernel">The optimizer's kernel.</param>
@@ -122,40 +122,44 @@ internal sealed unsafe class CudaUpdate : IDisposable
 
         context.Use();
         nint[] kernels = context.Kernels(CudaOptimizers.Layout, "the optimizers");
-        _table = new CudaMemory(context, table.Length, execution.Stream, "the table of parameters");
-        _numbers = new CudaMemory(context, _numberBytes, execution.Stream, "the optimizer's numbers");
-
-        // The sums of chunks, behind the norm and what gradients are multiplied with.
-        _sums = new CudaMemory(context, (2 + chunks.Length) * sizeof(float), execution.Stream, "the gradients' sums");
-        long staged = _numberBytes + (2 * sizeof(float));
-        void* pinned = driver.AllocateHost(staged);
-        _staging = new NativeBlock(staged, pinned, () => driver.FreeHost(context.Handle, pinned));
-        fixed (byte* first = table)
+        try
         {
-            driver.CopyToDevice(_table.Address, first, table.Length, execution.Stream, "copying the table of parameters to the device");
-            driver.Synchronize(execution.Stream, "copying the table of parameters to the device");
-        }
+            _table = new CudaMemory(context, table.Length, execution.Stream, "the table of parameters");
+            _numbers = new CudaMemory(context, _numberBytes, execution.Stream, "the optimizer's numbers");
 
-        int count = chunks.Length, number = CudaOptimizers.NumberOf(kernel);
-        var launcher = new CudaLauncher(context, CudaOptimizers.Layout, kernels, execution.Stream);
-        CudaArgument chunkTable = new(_table.Address), numbers = new(_numbers.Address), result = new(_sums.Address), gradients = new(training.Gradients);
-        _graph = execution.Capture(
-            () =>
+            // The sums of chunks, behind the norm and what gradients are multiplied with.
+            _sums = new CudaMemory(context, (2 + chunks.Length) * sizeof(float), execution.Stream, "the gradients' sums");
+            long staged = _numberBytes + (2 * sizeof(float));
+            void* pinned = driver.AllocateHost(staged);
+            _staging = new NativeBlock(staged, pinned, () => driver.FreeHost(context.Handle, pinned));
+            fixed (byte* first = table)
             {
-                launcher.Launch(CudaOptimizers.SumOfSquares, count, 1, CudaOptimizers.Threads, [chunkTable, gradients, result + 2]);
-                launcher.Launch(CudaOptimizers.Norm, 1, 1, CudaOptimizers.Threads, [result + 2, count, numbers, result]);
-                launcher.Launch(
-                    number,
-                    count,
-                    1,
-                    CudaOptimizers.Threads,
-                    [chunkTable, numbers + CoefficientsStart, result, new(execution.Weights.Memory.Address), gradients, new(training.SlotOf(0)), new(training.SlotOf(1))]);
-            },
-            What);
+                driver.CopyToDevice(_table.Address, first, table.Length, execution.Stream, "copying the table of parameters to the device");
+                driver.Synchronize(execution.Stream, "copying the table of parameters to the device");
+            }
+
+            int count = chunks.Length, number = CudaOptimizers.NumberOf(kernel);
+            var launcher = new CudaLauncher(context, CudaOptimizers.Layout, kernels, execution.Stream);
+            CudaArgument chunkTable = new(_table.Address), numbers = new(_numbers.Address), result = new(_sums.Address), gradients = new(training.Gradients), weights = new(execution.Weights.Memory.Address);
+            CudaArgument slot0 = new(training.SlotOf(0)), slot1 = new(training.SlotOf(1));
+            _graph = execution.Capture(
+                () =>
+                {
+                    launcher.Launch(CudaOptimizers.SumOfSquares, count, 1, CudaOptimizers.Threads, [chunkTable, gradients, result + 2]);
+                    launcher.Launch(CudaOptimizers.Norm, 1, 1, CudaOptimizers.Threads, [result + 2, count, numbers, result]);
+                    launcher.Launch(number, count, 1, CudaOptimizers.Threads, [chunkTable, numbers + CoefficientsStart, result, weights, gradients, slot0, slot1]);
+                },
+                What);
+        }
+        catch
+        {
+            Dispose();
+            throw;
+        }
     }
 
     /// <summary>Where the numbers of a set of coefficients are written, before <see cref="Start"/>.</summary>
-    public Span<float> CoefficientsOf(int set) => new(_staging.Floats + CoefficientsStart + (set * CudaOptimizers.Coefficients), CudaOptimizers.Coefficients);
+    public Span<float> CoefficientsOf(int set) => new(_staging!.Floats + CoefficientsStart + (set * CudaOptimizers.Coefficients), CudaOptimizers.Coefficients);
 
     /// <summary>Updates the weights behind what the device has been given before.</summary>
     /// <param name="limit">The largest norm of the gradients; 0 for none.</param>
@@ -163,21 +167,25 @@ internal sealed unsafe class CudaUpdate : IDisposable
     {
         CudaExecution execution = _training.Execution;
         CudaDriver driver = execution.Context.Driver;
-        *_staging.Floats = limit;
-        driver.CopyToDevice(_numbers.Address, _staging.Floats, _numberBytes, execution.Stream, What);
+        *_staging!.Floats = limit;
+        driver.CopyToDevice(_numbers!.Address, _staging.Floats, _numberBytes, execution.Stream, What);
         driver.LaunchGraph(_graph, execution.Stream, What);
-        driver.CopyToHost(_staging.Bytes + _numberBytes, _sums.Address, 2 * sizeof(float), execution.Stream, What);
+        driver.CopyToHost(_staging.Bytes + _numberBytes, _sums!.Address, 2 * sizeof(float), execution.Stream, What);
     }
 
     /// <summary>The norm of the last update's gradients, before clipping, once the device is done.</summary>
-    public float Norm => *(float*)(_staging.Bytes + _numberBytes);
+    public float Norm => *(float*)(_staging!.Bytes + _numberBytes);
 
     public void Dispose()
     {
-        _training.Execution.Context.Driver.DestroyGraph(_training.Execution.Context.Handle, _graph);
-        _table.Dispose();
-        _numbers.Dispose();
-        _sums.Dispose();
-        _staging.Dispose();
+        if (_graph != 0)
+        {
+            _training.Execution.Context.Driver.DestroyGraph(_training.Execution.Context.Handle, _graph);
+        }
+
+        _table?.Dispose();
+        _numbers?.Dispose();
+        _sums?.Dispose();
+        _staging?.Dispose();
     }
 }

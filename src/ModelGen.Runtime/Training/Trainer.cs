@@ -66,7 +66,6 @@ public abstract unsafe partial class Trainer : IDisposable
         Optimizer = optimizer;
         AccumulationSteps = options.AccumulationSteps;
         _slotCount = optimizer.Slots.Count;
-
         foreach (OptimizerGroup group in optimizer.Groups)
         {
             if (!Trained.Parameters.Any(group.Contains))
@@ -109,13 +108,17 @@ public abstract unsafe partial class Trainer : IDisposable
         _state = new NativeBlock(layout.StateBytes);
         _evaluationState = new NativeBlock(layout.StateBytes);
         _tasks = [.. layout.Entries.Select((_, index) => new EntryTask(this, index))];
+        _updates = new Update?[layout.Entries.Length];
         try
         {
-            _updates = [.. layout.Entries.Select((entry, index) => entry.IsStep ? new Update(this, index, entry.Updates) : null)];
+            for (int entry = 0; entry < _updates.Length; entry++)
+            {
+                _updates[entry] = layout.Entries[entry].IsStep ? new Update(this, entry, layout.Entries[entry].Updates) : null;
+            }
         }
         catch
         {
-            _cuda?.Dispose();
+            ReleaseDevice();
             throw;
         }
 
@@ -216,12 +219,7 @@ public abstract unsafe partial class Trainer : IDisposable
             _slots.Dispose();
             _state.Dispose();
             _evaluationState.Dispose();
-            foreach (Update? update in _updates)
-            {
-                update?.Dispose();
-            }
-
-            _cuda?.Dispose();
+            ReleaseDevice();
         }
 
         GC.SuppressFinalize(this);
@@ -246,6 +244,17 @@ public abstract unsafe partial class Trainer : IDisposable
 
     /// <summary>Enters the critical section that a public call is.</summary>
     private protected RunGuard.Section Enter(string call) => _guard.Enter(call, this);
+
+    /// <summary>Gives back what the trainer has on a device.</summary>
+    private void ReleaseDevice()
+    {
+        foreach (Update? update in _updates)
+        {
+            update?.Dispose();
+        }
+
+        _cuda?.Dispose();
+    }
 
     /// <summary>Before the first micro-batch of a step.</summary>
     private void BeginStep(int entry)

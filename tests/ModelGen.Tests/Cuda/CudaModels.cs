@@ -42,7 +42,7 @@ public partial class DeviceMlp;
 [Cuda]
 public partial class DeviceNnlm;
 
-[WordAutoencoder(Vocab = 9, Code = 4)]
+[WordAutoencoder(Vocab = 9, Code = 4, Window = 1)]
 [Trainable(BatchSize = 3)]
 [Cuda]
 public partial class DeviceWords;

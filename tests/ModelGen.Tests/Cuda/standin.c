@@ -1,0 +1,53 @@
+// A library in the place of libcuda.so.1, for what the stand-in in C# cannot show: that the runtime finds a driver's functions in a library, and
+// that a call of a session or a trainer allocates nothing. Memory is the processor's, copies copy, and kernels do nothing.
+#include <stdint.h>
+#include <stdlib.h>
+#include <string.h>
+
+static long launches, graphs, memory, streams;
+static int fail_after = -1, fail_code;
+
+#define API __attribute__((visibility("default"))) int
+
+// Graph launches from now on until one fails, and with what.
+API standin_fail(int after, int code) { fail_after = after; fail_code = code; return 0; }
+API standin_launches(void) { return (int)launches; }
+API standin_graphs(void) { return (int)graphs; }
+API standin_live(void) { return (int)(memory + streams); }
+
+API cuInit(unsigned flags) { return flags; }
+API cuDriverGetVersion(int *version) { *version = 12040; return 0; }
+API cuGetErrorName(int error, const char **text) { *text = error == 719 ? "CUDA_ERROR_LAUNCH_FAILED" : "CUDA_ERROR_UNKNOWN"; return 0; }
+API cuGetErrorString(int error, const char **text) { *text = error == 719 ? "unspecified launch failure" : "unknown error"; return 0; }
+API cuDeviceGetCount(int *count) { *count = 1; return 0; }
+API cuDeviceGet(int *device, int index) { *device = index; return index == 0 ? 0 : 101; }
+API cuDeviceGetName(char *name, int length, int device) { strncpy(name, "Stand-in library", (size_t)length); return device; }
+API cuDeviceGetAttribute(int *value, int attribute, int device) { *value = attribute == 75 ? 9 : 0; return device; }
+API cuDeviceTotalMem_v2(size_t *bytes, int device) { *bytes = (size_t)1 << 30; return device; }
+API cuDevicePrimaryCtxRetain(void **context, int device) { *context = (void *)1; return device; }
+API cuCtxSetCurrent(void *context) { return context == (void *)1 ? 0 : 201; }
+API cuMemAlloc_v2(uint64_t *address, size_t bytes) { *address = (uint64_t)(uintptr_t)aligned_alloc(256, (bytes + 255) / 256 * 256); memory++; return *address ? 0 : 2; }
+API cuMemFree_v2(uint64_t address) { free((void *)(uintptr_t)address); memory--; return 0; }
+API cuMemHostAlloc(void **host, size_t bytes, unsigned flags) { *host = aligned_alloc(4096, (bytes + 4095) / 4096 * 4096); memory++; return *host ? (int)flags : 2; }
+API cuMemFreeHost(void *host) { free(host); memory--; return 0; }
+API cuMemcpyHtoDAsync_v2(uint64_t to, const void *from, size_t bytes, void *stream) { (void)stream; memcpy((void *)(uintptr_t)to, from, bytes); return 0; }
+API cuMemcpyDtoHAsync_v2(void *to, uint64_t from, size_t bytes, void *stream) { (void)stream; memcpy(to, (void *)(uintptr_t)from, bytes); return 0; }
+API cuMemcpyDtoDAsync_v2(uint64_t to, uint64_t from, size_t bytes, void *stream) { (void)stream; memcpy((void *)(uintptr_t)to, (void *)(uintptr_t)from, bytes); return 0; }
+API cuMemsetD32Async(uint64_t to, unsigned value, size_t words, void *stream) { (void)stream; for (size_t i = 0; i < words; i++) ((unsigned *)(uintptr_t)to)[i] = value; return 0; }
+API cuStreamCreate(void **stream, unsigned flags) { *stream = malloc(1); streams++; return flags == 1 ? 0 : 1; }
+API cuStreamDestroy_v2(void *stream) { free(stream); streams--; return 0; }
+API cuStreamSynchronize(void *stream) { (void)stream; return 0; }
+API cuStreamBeginCapture_v2(void *stream, int mode) { return stream && mode == 1 ? 0 : 1; }
+API cuStreamEndCapture(void *stream, void **graph) { *graph = stream; return 0; }
+API cuGraphInstantiateWithFlags(void **executable, void *graph, uint64_t flags) { *executable = malloc(1); memory++; return graph && !flags ? 0 : 1; }
+API cuGraphLaunch(void *executable, void *stream) { graphs++; return !executable || !stream ? 400 : fail_after >= 0 && fail_after-- == 0 ? fail_code : 0; }
+API cuGraphExecDestroy(void *executable) { free(executable); memory--; return 0; }
+API cuGraphDestroy(void *graph) { return graph ? 0 : 400; }
+API cuModuleLoadDataEx(void **module, const void *image, unsigned count, int *options, void **values) { (void)options; (void)values; *module = (void *)image; return strstr(image, ".version 7.0") && count == 4 ? 0 : 218; }
+API cuModuleUnload(void *module) { return module ? 0 : 400; }
+API cuModuleGetFunction(void **function, void *module, const char *name) { *function = (void *)1; return module && *name ? 0 : 500; }
+API cuLaunchKernel(void *function, unsigned x, unsigned y, unsigned z, unsigned tx, unsigned ty, unsigned tz, unsigned shared, void *stream, void **arguments, void **extra)
+{
+    launches++;
+    return function && x && y && y < 65536 && z == 1 && tx && tx <= 1024 && ty == 1 && tz == 1 && !shared && stream && arguments && !extra ? 0 : 1;
+}
