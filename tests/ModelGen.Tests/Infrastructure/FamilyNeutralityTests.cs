@@ -11,6 +11,9 @@ public sealed class FamilyNeutralityTests
     // Families are told by more names than their attributes'.
     private static readonly string[] OtherNames = ["rnn", "lstm", "gru", "perceptron", "bert", "llama"];
 
+    // An encoder–decoder is a kind of interface of the runtime, as a causal language model is: no family, though a family's name is part of it.
+    private static readonly Regex InterfaceKinds = new("EncoderDecoder", RegexOptions.CultureInvariant);
+
     [Fact]
     public void No_family_is_named_outside_its_file()
     {
@@ -31,7 +34,8 @@ public sealed class FamilyNeutralityTests
                 string[] lines = File.ReadAllLines(file);
                 for (int i = 0; i < lines.Length; i++)
                 {
-                    if (pattern.IsMatch(lines[i]) || anyCase.IsMatch(lines[i]))
+                    string line = InterfaceKinds.Replace(lines[i], "");
+                    if (pattern.IsMatch(line) || anyCase.IsMatch(line))
                     {
                         found.Add($"{folder}/{Path.GetFileName(file)}({i + 1}): {lines[i].Trim()}");
                     }
