@@ -42,7 +42,7 @@ internal static class FileMetadata
     /// Where the recorded declaration differs from another one, but for limits. A file without one, or without an option (an earlier version wrote it),
     /// does not differ in it, unless the option says what its absence stands for.
     /// </summary>
-    public static IEnumerable<(string Name, string Expected, string Found)> Differences(SafetensorsFile file, IReadOnlyList<DeclaredOption> declaration, bool training)
+    public static IEnumerable<(string Name, string Expected, string Found)> Differences(WeightFile file, IReadOnlyList<DeclaredOption> declaration, bool training)
     {
         if (declaration.Count == 0)
         {
@@ -82,13 +82,13 @@ internal static class FileMetadata
     }
 
     /// <summary>Limits of the declaration that a file records otherwise.</summary>
-    public static IEnumerable<ChangedSetting> ChangedLimits(SafetensorsFile file, IReadOnlyList<DeclaredOption> declaration)
+    public static IEnumerable<ChangedSetting> ChangedLimits(WeightFile file, IReadOnlyList<DeclaredOption> declaration)
         => declaration.Where(static option => option.IsLimit)
             .Where(option => file.Metadata.TryGetValue(KeyOf(option), out string? found) && found != option.Value)
             .Select(option => new ChangedSetting(option.Name, Quoted.Printable(file.Metadata[KeyOf(option)], LimitLength), option.Value));
 
     /// <summary>Whether a tensor is one of a checkpoint's own, beside the model's.</summary>
-    public static bool IsOfTraining(SafetensorsFile file, SafetensorsTensor tensor)
+    public static bool IsOfTraining(WeightFile file, WeightTensor tensor)
         => file.Metadata.ContainsKey(Checkpoint)
             && (tensor.Name.StartsWith(OptimizerTensors, StringComparison.Ordinal) || tensor.Name.StartsWith(TrainerTensors, StringComparison.Ordinal));
 

@@ -6,7 +6,7 @@ namespace ModelGen.Runtime;
 /// <param name="file">The file.</param>
 /// <param name="table">The model's parameters.</param>
 /// <param name="training">Whether the file is to train on from, which leaves no options.</param>
-internal sealed class FitCheck(SafetensorsFile file, ParameterTable table, bool training)
+internal sealed class FitCheck(WeightFile file, ParameterTable table, bool training)
 {
     // Tensors beyond the model's that are listed one by one: a file may have any number.
     private const int UnexpectedLimit = 100;
@@ -38,7 +38,7 @@ internal sealed class FitCheck(SafetensorsFile file, ParameterTable table, bool 
     /// <param name="unexpected">What is not the model's.</param>
     /// <param name="ignoreUnexpected">Whether that is passed over.</param>
     /// <param name="mayBeMissing">What the names of parameters begin with that need not be there; null for nothing.</param>
-    public void Parameters(TensorMap map, IReadOnlyList<SafetensorsTensor> unexpected, bool ignoreUnexpected, IReadOnlyList<string>? mayBeMissing = null)
+    public void Parameters(TensorMap map, IReadOnlyList<WeightTensor> unexpected, bool ignoreUnexpected, IReadOnlyList<string>? mayBeMissing = null)
     {
         int before = _problems.Count;
         map.Check(_problems, new NearestName(unexpected), mayBeMissing ?? []);
@@ -55,11 +55,11 @@ internal sealed class FitCheck(SafetensorsFile file, ParameterTable table, bool 
     }
 
     /// <summary>Reports tensors that the model does not have.</summary>
-    public void Unexpected(IReadOnlyList<SafetensorsTensor> unexpected)
+    public void Unexpected(IReadOnlyList<WeightTensor> unexpected)
     {
-        foreach (SafetensorsTensor tensor in unexpected.Take(UnexpectedLimit))
+        foreach (WeightTensor tensor in unexpected.Take(UnexpectedLimit))
         {
-            Add($"tensor {Quoted.Text(tensor.Name)}", "no such parameter", $"{SafetensorsFormat.NameOf(tensor.Type)} {Quoted.List(tensor.Shape.AsSpan())}");
+            Add($"tensor {Quoted.Text(tensor.Name)}", "no such parameter", $"{tensor.TypeName} {Quoted.List(tensor.Shape.AsSpan())}");
         }
 
         if (unexpected.Count > UnexpectedLimit)
@@ -93,14 +93,14 @@ internal sealed class FitCheck(SafetensorsFile file, ParameterTable table, bool 
     // A head that is tied in the declaration must be so in the file, or the model would compute something else.
     private void Copies(TensorMap map)
     {
-        foreach ((SafetensorsTensor copy, int parameter) in map.Copies())
+        foreach ((WeightTensor copy, int parameter) in map.Copies())
         {
-            SafetensorsTensor original = map[parameter];
+            WeightTensor original = map[parameter];
             string field = $"tensor {Quoted.Text(copy.Name)}";
             string expected = $"a copy of {Quoted.Text(original.Name)}, which {table.ModelName} has in its place";
             if (!copy.IsFloat || !copy.Shape.AsSpan().SequenceEqual(original.Shape.AsSpan()))
             {
-                Add(field, expected, $"{SafetensorsFormat.NameOf(copy.Type)} {Quoted.List(copy.Shape.AsSpan())}");
+                Add(field, expected, $"{copy.TypeName} {Quoted.List(copy.Shape.AsSpan())}");
                 _hasUnexpected = true;
             }
             else if (FirstDifference(copy, original) is { } element)
@@ -111,7 +111,7 @@ internal sealed class FitCheck(SafetensorsFile file, ParameterTable table, bool 
         }
     }
 
-    private long? FirstDifference(SafetensorsTensor left, SafetensorsTensor right)
+    private long? FirstDifference(WeightTensor left, WeightTensor right)
     {
         float[] a = new float[(int)Math.Min(Strip, left.Length)];
         float[] b = new float[a.Length];

@@ -1,7 +1,7 @@
 namespace ModelGen.Runtime;
 
 /// <summary>Finds which of a file's names may have been meant by one that it lacks.</summary>
-internal sealed class NearestName(IEnumerable<SafetensorsTensor> candidates)
+internal sealed class NearestName(IEnumerable<WeightTensor> candidates)
 {
     // Names that are compared, and their length: a file may have any number of any length.
     private const int CandidateLimit = 1000;

@@ -27,7 +27,7 @@ internal static unsafe class ParameterFiles
     }
 
     /// <summary>Reads every parameter's part of a block, after the map was checked; what the file may lack and does keeps its numbers.</summary>
-    public static void Read(SafetensorsFile file, ParameterTable table, TensorMap map, float* block)
+    public static void Read(WeightFile file, ParameterTable table, TensorMap map, float* block)
     {
         for (int index = 0; index < table.Parameters.Count; index++)
         {
@@ -37,7 +37,7 @@ internal static unsafe class ParameterFiles
                 continue;
             }
 
-            SafetensorsTensor tensor = map[index];
+            WeightTensor tensor = map[index];
             float* target = block + parameter.Offset;
             if (parameter.TransposedInFile)
             {
@@ -53,7 +53,7 @@ internal static unsafe class ParameterFiles
     }
 
     // The file's rows are the memory's columns.
-    private static void ReadTransposed(SafetensorsFile file, SafetensorsTensor tensor, float* target, int rows, int columns)
+    private static void ReadTransposed(WeightFile file, WeightTensor tensor, float* target, int rows, int columns)
     {
         float[] strip = new float[checked(TransposeRows * columns)];
         for (int first = 0; first < rows; first += TransposeRows)

@@ -1,6 +1,4 @@
-using System.IO.MemoryMappedFiles;
 using System.Runtime.InteropServices;
-using Microsoft.Win32.SafeHandles;
 using ModelGen.Runtime;
 
 namespace ModelGen;
@@ -9,88 +7,56 @@ namespace ModelGen;
 /// A safetensors file, mapped into memory. Opening it checks the whole header against the file; the elements are read on demand. The
 /// file must not be truncated by others while it is open (files that this library writes are replaced, never truncated).
 /// </summary>
-public sealed unsafe class SafetensorsFile : IDisposable
+public sealed unsafe class SafetensorsFile : WeightFile
 {
-    private readonly MemoryMappedFile _file;
-    private readonly MemoryMappedViewAccessor _view;
-    private readonly SafeMemoryMappedViewHandle _handle;
-    private readonly byte* _data;
-    private readonly Dictionary<string, SafetensorsTensor> _byName;
-    private int _disposed;
+    private readonly MappedFile _file;
+    private readonly long _dataStart;
+    private readonly SafetensorsHeader _header;
 
-    private SafetensorsFile(string path, FileStream stream)
+    private SafetensorsFile(MappedFile file)
     {
-        Path = path;
-        long length = stream.Length;
-
-        // An empty file cannot be mapped.
-        int prefixLength = (int)Math.Min(length, SafetensorsFormat.PrefixLength);
-        Span<byte> prefix = stackalloc byte[SafetensorsFormat.PrefixLength];
-        stream.ReadExactly(prefix[..prefixLength]);
-        int headerLength = SafetensorsFormat.HeaderLength(path, prefix[..prefixLength], length);
-
-        _file = MemoryMappedFile.CreateFromFile(stream, mapName: null, capacity: 0, MemoryMappedFileAccess.Read, HandleInheritability.None, leaveOpen: true);
-        bool pinned = false;
-        try
-        {
-            _view = _file.CreateViewAccessor(0, length, MemoryMappedFileAccess.Read);
-            _handle = _view.SafeMemoryMappedViewHandle;
-            byte* start = null;
-            _handle.AcquirePointer(ref start);
-            pinned = true;
-            start += _view.PointerOffset;
-            long dataLength = length - SafetensorsFormat.PrefixLength - headerLength;
-            SafetensorsHeader header = SafetensorsFormat.Parse(
-                path,
-                new ReadOnlySpan<byte>(start + SafetensorsFormat.PrefixLength, headerLength),
-                dataLength);
-            _data = start + SafetensorsFormat.PrefixLength + headerLength;
-            Tensors = header.Tensors.AsReadOnly();
-            Metadata = header.Metadata.AsReadOnly();
-            _byName = header.ByName;
-        }
-        catch
-        {
-            if (pinned)
-            {
-                _handle!.ReleasePointer();
-            }
-
-            _view?.Dispose();
-            _file.Dispose();
-            throw;
-        }
+        _file = file;
+        int headerLength = SafetensorsFormat.HeaderLength(file.Path, file.Span(0, (int)Math.Min(file.Length, SafetensorsFormat.PrefixLength)), file.Length);
+        _dataStart = SafetensorsFormat.PrefixLength + headerLength;
+        _header = SafetensorsFormat.Parse(file.Path, file.Span(SafetensorsFormat.PrefixLength, headerLength), file.Length - _dataStart);
+        Tensors = _header.Tensors.AsReadOnly();
+        Metadata = _header.Metadata.AsReadOnly();
     }
 
     /// <summary>The file.</summary>
-    public string Path { get; }
+    public override string Path => _file.Path;
+
+    /// <inheritdoc/>
+    public override WeightFileFormat Format => WeightFileFormat.Safetensors;
 
     /// <summary>The tensors, in the order of the header.</summary>
-    public IReadOnlyList<SafetensorsTensor> Tensors { get; }
+    public override IReadOnlyList<SafetensorsTensor> Tensors { get; }
 
     /// <summary>The header's metadata; empty if there is none.</summary>
-    public IReadOnlyDictionary<string, string> Metadata { get; }
+    public override IReadOnlyDictionary<string, string> Metadata { get; }
 
     /// <summary>Opens a file and checks its header.</summary>
     /// <param name="path">The file.</param>
     /// <exception cref="ModelFileException">The file is no safetensors file, or a damaged one; a directory, a pipe or a device; or may not be read.</exception>
     /// <exception cref="IOException">The file cannot be read.</exception>
-    public static SafetensorsFile Open(string path)
+    public static new SafetensorsFile Open(string path)
     {
-        ArgumentException.ThrowIfNullOrEmpty(path);
-        if (!BitConverter.IsLittleEndian)
+        MappedFile file = MappedFile.Open(path);
+        try
         {
-            throw new PlatformNotSupportedException("Safetensors files are little-endian, and this processor is not.");
+            return new SafetensorsFile(file);
         }
-
-        using FileStream stream = InputFile.Open(path, FileShare.Read | FileShare.Delete);
-        return new SafetensorsFile(path, stream);
+        catch
+        {
+            file.Dispose();
+            throw;
+        }
     }
 
     /// <summary>Finds a tensor.</summary>
     /// <param name="name">The tensor's name.</param>
     /// <returns>The tensor, or null if there is none with this name.</returns>
-    public SafetensorsTensor? Find(string name) => _byName.GetValueOrDefault(name);
+    public override SafetensorsTensor? Find(string name) => _header.ByName.GetValueOrDefault(name);
 
     /// <summary>Finds a tensor that must be there.</summary>
     /// <param name="name">The tensor's name.</param>
@@ -106,11 +72,11 @@ public sealed unsafe class SafetensorsFile : IDisposable
     /// <exception cref="ArgumentException">The tensor is not of this file.</exception>
     /// <exception cref="ArgumentOutOfRangeException">The range is not inside the tensor.</exception>
     /// <exception cref="ObjectDisposedException">The file was closed.</exception>
-    public void ReadFloats(SafetensorsTensor tensor, long start, Span<float> destination)
+    public override void ReadFloats(WeightTensor tensor, long start, Span<float> destination)
     {
-        using Reading reading = Read();
-        byte* source = Locate(tensor, start, destination.Length);
-        switch (tensor.Type)
+        using MappedFile.Reading reading = _file.Read();
+        byte* source = Locate(tensor, start, destination.Length, out SafetensorsType type);
+        switch (type)
         {
             case SafetensorsType.F32:
                 new ReadOnlySpan<byte>(source, destination.Length * sizeof(float)).CopyTo(MemoryMarshal.AsBytes(destination));
@@ -151,8 +117,8 @@ public sealed unsafe class SafetensorsFile : IDisposable
     /// <exception cref="ObjectDisposedException">The file was closed.</exception>
     public void ReadIntegers(SafetensorsTensor tensor, long start, Span<long> destination)
     {
-        using Reading reading = Read();
-        byte* source = Locate(tensor, start, destination.Length);
+        using MappedFile.Reading reading = _file.Read();
+        byte* source = Locate(tensor, start, destination.Length, out _);
         for (int i = 0; i < destination.Length; i++)
         {
             destination[i] = tensor.Type switch
@@ -178,74 +144,33 @@ public sealed unsafe class SafetensorsFile : IDisposable
     /// <exception cref="ObjectDisposedException">The file was closed.</exception>
     public void ReadBytes(SafetensorsTensor tensor, long startByte, Span<byte> destination)
     {
-        using Reading reading = Read();
-        Check(tensor);
+        using MappedFile.Reading reading = _file.Read();
+        CheckOwn(tensor);
         if (startByte < 0 || startByte > tensor.ByteLength - destination.Length)
         {
             throw new ArgumentOutOfRangeException(nameof(startByte), startByte, FormattableString.Invariant($"{destination.Length} bytes from {startByte} on are not inside the tensor's {tensor.ByteLength}."));
         }
 
-        new ReadOnlySpan<byte>(_data + tensor.Offset + startByte, destination.Length).CopyTo(destination);
+        _file.Span(_dataStart + tensor.Offset + startByte, destination.Length).CopyTo(destination);
     }
 
-    /// <summary>Closes the file. Reads of other threads that have begun end undisturbed.</summary>
-    public void Dispose()
-    {
-        if (Interlocked.Exchange(ref _disposed, 1) == 0)
-        {
-            _handle.ReleasePointer();
-            _view.Dispose();
-            _file.Dispose();
-        }
-    }
+    private protected override void Close() => _file.Dispose();
 
     // Tensors start at any byte.
     private static T Load<T>(byte* source, int index)
         where T : unmanaged
         => System.Runtime.CompilerServices.Unsafe.ReadUnaligned<T>(source + ((long)index * sizeof(T)));
 
-    private Reading Read()
+    private byte* Locate(WeightTensor tensor, long start, int count, out SafetensorsType type)
     {
-        ObjectDisposedException.ThrowIf(Volatile.Read(ref _disposed) != 0, this);
-        return new Reading(_handle);
+        CheckOwn(tensor);
+        CheckRange(tensor, start, count);
+        var own = (SafetensorsTensor)tensor;
+        type = own.Type;
+        int size = SafetensorsFormat.SizeOf(type);
+        return _file.Address(_dataStart + own.Offset + (start * size), (long)count * size);
     }
 
-    private byte* Locate(SafetensorsTensor tensor, long start, int count)
-    {
-        Check(tensor);
-        if (start < 0 || start > tensor.Length - count)
-        {
-            throw new ArgumentOutOfRangeException(nameof(start), start, FormattableString.Invariant($"{count} elements from {start} on are not inside the tensor's {tensor.Length}."));
-        }
-
-        return _data + tensor.Offset + (start * SafetensorsFormat.SizeOf(tensor.Type));
-    }
-
-    private void Check(SafetensorsTensor tensor)
-    {
-        ArgumentNullException.ThrowIfNull(tensor);
-        ObjectDisposedException.ThrowIf(Volatile.Read(ref _disposed) != 0, this);
-        if (!ReferenceEquals(Find(tensor.Name), tensor))
-        {
-            throw new ArgumentException("The tensor is not of this file.", nameof(tensor));
-        }
-    }
-
-    private ModelFileException WrongType(SafetensorsTensor tensor, string expected)
-        => new(Path, $"tensor {Quoted.Text(tensor.Name)}, dtype", expected, SafetensorsFormat.NameOf(tensor.Type));
-
-    /// <summary>Keeps the mapping until a read has ended, whoever closes the file meanwhile.</summary>
-    private readonly ref struct Reading
-    {
-        private readonly SafeMemoryMappedViewHandle _handle;
-
-        public Reading(SafeMemoryMappedViewHandle handle)
-        {
-            bool added = false;
-            handle.DangerousAddRef(ref added);
-            _handle = handle;
-        }
-
-        public void Dispose() => _handle.DangerousRelease();
-    }
+    private ModelFileException WrongType(WeightTensor tensor, string expected)
+        => new(Path, $"tensor {Quoted.Text(tensor.Name)}, dtype", expected, tensor.TypeName);
 }

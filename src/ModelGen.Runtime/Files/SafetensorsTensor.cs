@@ -58,10 +58,14 @@ public enum SafetensorsType
 /// <param name="Offset">Where the elements start, in bytes from the end of the header.</param>
 /// <param name="ByteLength">The length of the elements in bytes.</param>
 public sealed record SafetensorsTensor(string Name, SafetensorsType Type, ImmutableArray<long> Shape, long Offset, long ByteLength)
+    : WeightTensor(Name, Shape, ByteLength)
 {
-    /// <summary>The number of elements.</summary>
-    public long Length => ByteLength / SafetensorsFormat.SizeOf(Type);
+    /// <inheritdoc/>
+    public override string TypeName => SafetensorsFormat.NameOf(Type);
+
+    /// <inheritdoc/>
+    public override long Length => ByteLength / SafetensorsFormat.SizeOf(Type);
 
     /// <summary>Whether the elements are floating-point numbers that can be read as such.</summary>
-    public bool IsFloat => Type is SafetensorsType.F16 or SafetensorsType.BF16 or SafetensorsType.F32 or SafetensorsType.F64;
+    public override bool IsFloat => Type is SafetensorsType.F16 or SafetensorsType.BF16 or SafetensorsType.F32 or SafetensorsType.F64;
 }

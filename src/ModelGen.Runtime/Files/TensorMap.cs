@@ -15,23 +15,23 @@ internal sealed class TensorMap
     // Wrappers around wrappers that are looked for.
     private const int WrapperDepth = 2;
 
-    private readonly SafetensorsFile _file;
+    private readonly WeightFile _file;
     private readonly ParameterTable _table;
     private readonly Spelling _spelling;
-    private readonly SafetensorsTensor?[] _tensors;
+    private readonly WeightTensor?[] _tensors;
     private readonly bool _onlyFront;
 
     /// <param name="file">The file.</param>
     /// <param name="table">The parameters.</param>
     /// <param name="spelling">Their names in the file.</param>
     /// <param name="onlyFront">Whether tensors without what stands in front are none of this map's.</param>
-    private TensorMap(SafetensorsFile file, ParameterTable table, Spelling spelling, bool onlyFront)
+    private TensorMap(WeightFile file, ParameterTable table, Spelling spelling, bool onlyFront)
     {
         _onlyFront = onlyFront;
         _file = file;
         _table = table;
         _spelling = spelling;
-        _tensors = new SafetensorsTensor?[table.Parameters.Count];
+        _tensors = new WeightTensor?[table.Parameters.Count];
         for (int index = 0; index < _tensors.Length; index++)
         {
             string name = table.Parameters[index].Name;
@@ -52,7 +52,7 @@ internal sealed class TensorMap
     public int Count { get; }
 
     /// <summary>The tensors that parameters are read from, or that were found in their place.</summary>
-    public IEnumerable<SafetensorsTensor> Tensors => _tensors.OfType<SafetensorsTensor>();
+    public IEnumerable<WeightTensor> Tensors => _tensors.OfType<WeightTensor>();
 
     private bool IsComplete => Count == _tensors.Length;
 
@@ -60,14 +60,14 @@ internal sealed class TensorMap
     public bool Has(int parameter) => _tensors[parameter] is not null;
 
     /// <summary>The tensor of a parameter, after <see cref="Check"/>.</summary>
-    public SafetensorsTensor this[int parameter] => _tensors[parameter]!;
+    public WeightTensor this[int parameter] => _tensors[parameter]!;
 
     /// <summary>The tensors under the parameters' own names, with a prefix.</summary>
-    public static TensorMap Exact(SafetensorsFile file, ParameterTable table, string prefix) => new(file, table, new Spelling(prefix, ""), onlyFront: true);
+    public static TensorMap Exact(WeightFile file, ParameterTable table, string prefix) => new(file, table, new Spelling(prefix, ""), onlyFront: true);
 
     /// <summary>The tensors in the file's spelling; where nothing is complete, in that which finds most.</summary>
     /// <exception cref="ModelFileException">The file is complete in more than one spelling, none of which is the model's own.</exception>
-    public static TensorMap Find(SafetensorsFile file, ParameterTable table, string? namePrefix)
+    public static TensorMap Find(WeightFile file, ParameterTable table, string? namePrefix)
     {
         TensorMap? best = null;
         foreach (string front in namePrefix is null ? Fronts(file) : [namePrefix])
@@ -118,7 +118,7 @@ internal sealed class TensorMap
             }
             else if (!tensor.IsFloat)
             {
-                problems.Add(new ModelFileProblem($"{field}, dtype", "F32, F16, BF16 or F64", SafetensorsFormat.NameOf(tensor.Type)));
+                problems.Add(new ModelFileProblem($"{field}, dtype", "F32, F16, BF16 or F64", tensor.TypeName));
             }
             else if (!HasShape(tensor, parameter))
             {
@@ -128,7 +128,7 @@ internal sealed class TensorMap
     }
 
     /// <summary>The aliases that the file has beside their parameter, whose elements must be equal.</summary>
-    public IEnumerable<(SafetensorsTensor Copy, int Parameter)> Copies()
+    public IEnumerable<(WeightTensor Copy, int Parameter)> Copies()
     {
         foreach (TensorAlias alias in _table.Aliases)
         {
@@ -141,12 +141,12 @@ internal sealed class TensorMap
     }
 
     /// <summary>What of the file is neither a parameter nor a known buffer.</summary>
-    public List<SafetensorsTensor> Unexpected()
+    public List<WeightTensor> Unexpected()
     {
-        var known = new HashSet<SafetensorsTensor>(Tensors.Concat(Copies().Select(static pair => pair.Copy)), ReferenceEqualityComparer.Instance);
+        var known = new HashSet<WeightTensor>(Tensors.Concat(Copies().Select(static pair => pair.Copy)), ReferenceEqualityComparer.Instance);
         (string Pattern, int Rank)[] buffers = [.. _table.Buffers.Select(buffer => (_spelling.Of(buffer.Pattern), buffer.Rank))];
-        var unexpected = new List<SafetensorsTensor>();
-        foreach (SafetensorsTensor tensor in _file.Tensors)
+        var unexpected = new List<WeightTensor>();
+        foreach (WeightTensor tensor in _file.Tensors)
         {
             if (!known.Contains(tensor)
                 && (!_onlyFront || tensor.Name.StartsWith(_spelling.Front, StringComparison.Ordinal))
@@ -159,7 +159,7 @@ internal sealed class TensorMap
         return unexpected;
     }
 
-    private static bool IsBuffer(SafetensorsTensor tensor, (string Pattern, int Rank)[] buffers)
+    private static bool IsBuffer(WeightTensor tensor, (string Pattern, int Rank)[] buffers)
     {
         foreach ((string pattern, int rank) in buffers)
         {
@@ -174,7 +174,7 @@ internal sealed class TensorMap
 
     private static string ShapeOf(ParameterInfo parameter) => $"[{string.Join(", ", parameter.ShapeInFile)}]";
 
-    private static bool HasShape(SafetensorsTensor tensor, ParameterInfo parameter)
+    private static bool HasShape(WeightTensor tensor, ParameterInfo parameter)
     {
         ReadOnlySpan<int> expected = parameter.ShapeInFile.AsSpan();
         if (tensor.Shape.Length != expected.Length)
@@ -194,10 +194,10 @@ internal sealed class TensorMap
     }
 
     /// <summary>The wrappers that tensors of the file carry, and their outer ones; none first.</summary>
-    private static List<string> Fronts(SafetensorsFile file)
+    private static List<string> Fronts(WeightFile file)
     {
         var fronts = new List<string> { "" };
-        foreach (SafetensorsTensor tensor in file.Tensors)
+        foreach (WeightTensor tensor in file.Tensors)
         {
             int length = 0;
             for (int depth = 0; depth < WrapperDepth && WrapperLength(tensor.Name.AsSpan(length)) is > 0 and int wrapper; depth++)

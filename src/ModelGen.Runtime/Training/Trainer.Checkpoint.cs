@@ -301,7 +301,7 @@ public abstract unsafe partial class Trainer
 
         check.Declaration();
         TensorMap weights = TensorMap.Exact(file, table, prefix: "");
-        List<SafetensorsTensor> unexpected = weights.Unexpected();
+        List<WeightTensor> unexpected = weights.Unexpected();
         unexpected.RemoveAll(tensor => FileMetadata.IsOfTraining(file, tensor));
         check.Parameters(weights, unexpected, ignoreUnexpected: false);
         check.ThrowIfAny();
@@ -312,7 +312,7 @@ public abstract unsafe partial class Trainer
     private TensorMap[] CheckTensors(SafetensorsFile file, TensorMap weights)
     {
         var check = new FitCheck(file, _weights.Table, training: true);
-        var known = new HashSet<SafetensorsTensor>(weights.Tensors, ReferenceEqualityComparer.Instance);
+        var known = new HashSet<WeightTensor>(weights.Tensors, ReferenceEqualityComparer.Instance);
         var slots = new TensorMap[_slotCount];
         for (int slot = 0; slot < _slotCount; slot++)
         {
@@ -320,7 +320,7 @@ public abstract unsafe partial class Trainer
             known.UnionWith(slots[slot].Tensors);
         }
 
-        List<SafetensorsTensor> unexpected =
+        List<WeightTensor> unexpected =
             [.. file.Tensors.Where(tensor => !known.Contains(tensor) && tensor.Name is not (StateTensor or EvaluationStateTensor))];
         foreach (TensorMap slot in slots)
         {
@@ -336,14 +336,14 @@ public abstract unsafe partial class Trainer
     private void CheckNumbers(SafetensorsFile file, TensorMap weights, TensorMap[] slots)
     {
         float[] strip = new float[CheckStrip];
-        foreach (SafetensorsTensor tensor in weights.Tensors)
+        foreach (WeightTensor tensor in weights.Tensors)
         {
             Check(tensor, nonNegative: false);
         }
 
         for (int slot = 0; slot < _slotCount; slot++)
         {
-            foreach (SafetensorsTensor tensor in slots[slot].Tensors)
+            foreach (WeightTensor tensor in slots[slot].Tensors)
             {
                 Check(tensor, Optimizer.IsNonNegative(slot));
             }
@@ -352,7 +352,7 @@ public abstract unsafe partial class Trainer
         Check(file.Get(StateTensor), nonNegative: false);
         Check(file.Get(EvaluationStateTensor), nonNegative: false);
 
-        void Check(SafetensorsTensor tensor, bool nonNegative)
+        void Check(WeightTensor tensor, bool nonNegative)
         {
             for (long start = 0; start < tensor.Length; start += CheckStrip)
             {

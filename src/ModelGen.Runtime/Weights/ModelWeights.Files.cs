@@ -20,7 +20,7 @@ public sealed unsafe partial class ModelWeights
     {
         ArgumentNullException.ThrowIfNull(table);
         options ??= new LoadOptions();
-        using SafetensorsFile file = SafetensorsFile.Open(path);
+        using WeightFile file = WeightFile.Open(path);
         var check = new FitCheck(file, table, training: false);
         if (!options.IgnoreDeclaration)
         {
@@ -28,7 +28,7 @@ public sealed unsafe partial class ModelWeights
         }
 
         TensorMap map = TensorMap.Find(file, table, options.NamePrefix);
-        List<SafetensorsTensor> unexpected = map.Unexpected();
+        List<WeightTensor> unexpected = map.Unexpected();
         unexpected.RemoveAll(tensor => FileMetadata.IsOfTraining(file, tensor));
         check.Parameters(map, unexpected, options.IgnoreUnexpected, options.MayBeMissing);
         check.ThrowIfAny();

@@ -1,0 +1,243 @@
+using System.Buffers.Binary;
+using System.Text;
+using ModelGen.Runtime;
+
+namespace ModelGen;
+
+/// <summary>Gives elements of a tensor that is being written.</summary>
+/// <param name="start">The first element.</param>
+/// <param name="destination">Where the elements go; its length says how many.</param>
+public delegate void TensorReader(long start, Span<float> destination);
+
+/// <summary>
+/// Writes a GGUF file of version 3: gather metadata and tensors, then save. The file is written beside an existing one, forced to the disk and renamed.
+/// </summary>
+public sealed class GgufWriter
+{
+    // Elements converted at a time, whole blocks of every type.
+    private const int Strip = 1 << 16;
+
+    private readonly List<(string Key, Action<Stream> Write)> _values = [];
+    private readonly List<Entry> _tensors = [];
+    private readonly HashSet<string> _names = new(StringComparer.Ordinal);
+    private readonly HashSet<string> _keys = new(StringComparer.Ordinal);
+
+    /// <summary>Adds a text to the metadata.</summary>
+    /// <param name="key">The key.</param>
+    /// <param name="value">The value.</param>
+    /// <exception cref="ArgumentException">The key is empty, taken or too long, or the value is no valid Unicode.</exception>
+    public void Set(string key, string value)
+    {
+        ArgumentNullException.ThrowIfNull(value);
+        SurrogateCheck.Require(value);
+        Set(key, GgufValueType.String, stream => Write(stream, value));
+    }
+
+    /// <summary>Adds an unsigned integer of 32 bits, which most sizes are.</summary>
+    /// <inheritdoc cref="Set(string, string)"/>
+    public void Set(string key, uint value) => Set(key, GgufValueType.UInt32, stream => Write(stream, value));
+
+    /// <summary>Adds a 32-bit float.</summary>
+    /// <inheritdoc cref="Set(string, string)"/>
+    public void Set(string key, float value) => Set(key, GgufValueType.Float32, stream => Write(stream, BitConverter.SingleToUInt32Bits(value)));
+
+    /// <summary>Adds a truth value.</summary>
+    /// <inheritdoc cref="Set(string, string)"/>
+    public void Set(string key, bool value) => Set(key, GgufValueType.Bool, stream => stream.WriteByte(value ? (byte)1 : (byte)0));
+
+    /// <summary>Adds texts.</summary>
+    /// <inheritdoc cref="Set(string, string)"/>
+    public void Set(string key, IReadOnlyList<string> values) => Set(key, values, GgufValueType.String, Write);
+
+    /// <summary>Adds 32-bit floats.</summary>
+    /// <inheritdoc cref="Set(string, string)"/>
+    public void Set(string key, IReadOnlyList<float> values)
+        => Set(key, values, GgufValueType.Float32, static (stream, value) => Write(stream, BitConverter.SingleToUInt32Bits(value)));
+
+    /// <summary>Adds integers of 32 bits.</summary>
+    /// <inheritdoc cref="Set(string, string)"/>
+    public void Set(string key, IReadOnlyList<int> values) => Set(key, values, GgufValueType.Int32, static (stream, value) => Write(stream, unchecked((uint)value)));
+
+    /// <summary>Adds a value of another file as it is.</summary>
+    /// <param name="key">The key.</param>
+    /// <param name="value">The value; its file must be open when this one is saved.</param>
+    /// <exception cref="ArgumentException">The key is empty, taken or too long.</exception>
+    public void Set(string key, GgufValue value)
+    {
+        ArgumentNullException.ThrowIfNull(value);
+        AddKey(key, stream =>
+        {
+            Write(stream, (uint)(value.IsArray ? GgufValueType.Array : value.ElementType));
+            if (value.IsArray)
+            {
+                Write(stream, (uint)value.ElementType);
+                Write(stream, (ulong)value.Count);
+            }
+
+            value.CopyTo(stream);
+        });
+    }
+
+    /// <summary>Adds a tensor.</summary>
+    /// <param name="name">The tensor's name.</param>
+    /// <param name="shape">The extents, row-major; at most four. The last must be a multiple of the type's block.</param>
+    /// <param name="type">How elements are stored: F32, F16, BF16, Q8_0, Q4_0, Q4_1, Q5_0 or Q5_1.</param>
+    /// <param name="read">Gives the elements while the file is saved.</param>
+    /// <exception cref="ArgumentException">The name is empty, taken or too long; there are more than four extents; or an extent is negative or does not suit the type.</exception>
+    /// <exception cref="NotSupportedException">Tensors are not written in this type.</exception>
+    public void Add(string name, ReadOnlySpan<long> shape, GgmlType type, TensorReader read)
+    {
+        ArgumentException.ThrowIfNullOrEmpty(name);
+        ArgumentNullException.ThrowIfNull(read);
+        if (!GgmlBlocks.CanWrite(type))
+        {
+            throw new NotSupportedException($"Tensors are not written as {type}.");
+        }
+
+        (int elements, int bytes) = GgmlBlocks.Size(type);
+        long length = 1;
+        foreach (long extent in shape)
+        {
+            ArgumentOutOfRangeException.ThrowIfNegative(extent, nameof(shape));
+            length = checked(length * extent);
+        }
+
+        if (shape.Length > GgufFormat.MaximumRank || (shape.IsEmpty ? 1 : shape[^1]) % elements != 0)
+        {
+            throw new ArgumentException($"The tensor '{Quoted.Printable(name, 60)}' has the extents {Quoted.List(shape)}, but there are at most {GgufFormat.MaximumRank}, and the last is a multiple of {elements} for {type}.", nameof(shape));
+        }
+
+        if (Encoding.UTF8.GetByteCount(name) > GgufFormat.MaximumNameBytes || !_names.Add(name))
+        {
+            throw new ArgumentException($"The name '{Quoted.Printable(name, 60)}' is taken or too long.", nameof(name));
+        }
+
+        SurrogateCheck.Require(name);
+        _tensors.Add(new Entry(name, shape.ToArray(), type, length, checked(length / elements * bytes), read));
+    }
+
+    /// <summary>Writes the file.</summary>
+    /// <param name="path">The file to create or replace.</param>
+    /// <exception cref="IOException">The file cannot be written; an existing one is untouched.</exception>
+    public void Save(string path)
+    {
+        if (!BitConverter.IsLittleEndian)
+        {
+            throw new PlatformNotSupportedException("GGUF files are written little-endian, and this processor is not.");
+        }
+
+        AtomicFile.Write(path, Write);
+    }
+
+    private static void Write(Stream stream, uint value)
+    {
+        Span<byte> bytes = stackalloc byte[sizeof(uint)];
+        BinaryPrimitives.WriteUInt32LittleEndian(bytes, value);
+        stream.Write(bytes);
+    }
+
+    private static void Write(Stream stream, ulong value)
+    {
+        Span<byte> bytes = stackalloc byte[sizeof(ulong)];
+        BinaryPrimitives.WriteUInt64LittleEndian(bytes, value);
+        stream.Write(bytes);
+    }
+
+    private static void Write(Stream stream, string value)
+    {
+        byte[] bytes = Encoding.UTF8.GetBytes(value);
+        Write(stream, (ulong)bytes.Length);
+        stream.Write(bytes);
+    }
+
+    private static void Pad(Stream stream)
+    {
+        while (stream.Position % GgufFormat.DefaultAlignment != 0)
+        {
+            stream.WriteByte(0);
+        }
+    }
+
+    private static long Padded(long length) => (length + GgufFormat.DefaultAlignment - 1) / GgufFormat.DefaultAlignment * GgufFormat.DefaultAlignment;
+
+    private void Set(string key, GgufValueType type, Action<Stream> write) => AddKey(key, stream =>
+    {
+        Write(stream, (uint)type);
+        write(stream);
+    });
+
+    private void Set<T>(string key, IReadOnlyList<T> values, GgufValueType type, Action<Stream, T> write)
+    {
+        ArgumentNullException.ThrowIfNull(values);
+        AddKey(key, stream =>
+        {
+            Write(stream, (uint)GgufValueType.Array);
+            Write(stream, (uint)type);
+            Write(stream, (ulong)values.Count);
+            foreach (T value in values)
+            {
+                write(stream, value);
+            }
+        });
+    }
+
+    private void AddKey(string key, Action<Stream> write)
+    {
+        ArgumentException.ThrowIfNullOrEmpty(key);
+        SurrogateCheck.Require(key);
+        if (key == GgufFormat.AlignmentKey || Encoding.UTF8.GetByteCount(key) > GgufFormat.MaximumNameBytes || !_keys.Add(key))
+        {
+            throw new ArgumentException($"The key '{Quoted.Printable(key, 60)}' is taken or too long.", nameof(key));
+        }
+
+        _values.Add((key, write));
+    }
+
+    private void Write(Stream stream)
+    {
+        stream.Write(GgufFile.Magic);
+        Write(stream, 3u);
+        Write(stream, (ulong)_tensors.Count);
+        Write(stream, (ulong)_values.Count);
+        foreach ((string key, Action<Stream> write) in _values)
+        {
+            Write(stream, key);
+            write(stream);
+        }
+
+        long offset = 0;
+        foreach (Entry entry in _tensors)
+        {
+            Write(stream, entry.Name);
+            Write(stream, (uint)entry.Shape.Length);
+            foreach (long extent in entry.Shape.Reverse())
+            {
+                Write(stream, (ulong)extent);
+            }
+
+            Write(stream, (uint)entry.Type);
+            Write(stream, (ulong)offset);
+            offset = Padded(offset + entry.ByteLength);
+        }
+
+        Pad(stream);
+        float[] values = new float[Strip];
+        byte[] blocks = new byte[Strip * sizeof(float)];
+        foreach (Entry entry in _tensors)
+        {
+            (int elements, int bytes) = GgmlBlocks.Size(entry.Type);
+            for (long start = 0; start < entry.Length; start += Strip)
+            {
+                int count = (int)Math.Min(Strip, entry.Length - start);
+                entry.Read(start, values.AsSpan(0, count));
+                Span<byte> written = blocks.AsSpan(0, count / elements * bytes);
+                GgmlBlocks.Write(entry.Type, values.AsSpan(0, count), written);
+                stream.Write(written);
+            }
+
+            Pad(stream);
+        }
+    }
+
+    private sealed record Entry(string Name, long[] Shape, GgmlType Type, long Length, long ByteLength, TensorReader Read);
+}

@@ -1,0 +1,139 @@
+using System.Globalization;
+
+namespace ModelGen.Runtime;
+
+/// <summary>What becomes of a tensor's elements between a GGUF file and a Hugging Face checkpoint.</summary>
+internal enum TensorChange
+{
+    /// <summary>Nothing.</summary>
+    None,
+
+    /// <summary>Rows of query heads change between the orders of <see cref="RotaryRows"/>.</summary>
+    QueryRows,
+
+    /// <summary>The same of key heads.</summary>
+    KeyRows,
+
+    /// <summary>The matrix is transposed: GPT-2's Conv1D.</summary>
+    Transposed,
+
+    /// <summary>Scales of a norm are 1 larger in the GGUF file: Gemma's checkpoints hold them less 1.</summary>
+    LessOne,
+}
+
+/// <summary>
+/// The names of tensors in GGUF files and in Hugging Face checkpoints, by the architecture that a GGUF file names. A # stands for the number of a block.
+/// </summary>
+internal sealed class HuggingFaceNames
+{
+    private static readonly (string Gguf, string HuggingFace)[] s_llama =
+    [
+        ("token_embd", "model.embed_tokens"),
+        ("output_norm", "model.norm"),
+        ("output", "lm_head"),
+        ("blk.#.attn_norm", "model.layers.#.input_layernorm"),
+        ("blk.#.attn_q", "model.layers.#.self_attn.q_proj"),
+        ("blk.#.attn_k", "model.layers.#.self_attn.k_proj"),
+        ("blk.#.attn_v", "model.layers.#.self_attn.v_proj"),
+        ("blk.#.attn_output", "model.layers.#.self_attn.o_proj"),
+        ("blk.#.attn_q_norm", "model.layers.#.self_attn.q_norm"),
+        ("blk.#.attn_k_norm", "model.layers.#.self_attn.k_norm"),
+        ("blk.#.ffn_gate", "model.layers.#.mlp.gate_proj"),
+        ("blk.#.ffn_up", "model.layers.#.mlp.up_proj"),
+        ("blk.#.ffn_down", "model.layers.#.mlp.down_proj"),
+    ];
+
+    private static readonly (string Gguf, string HuggingFace)[] s_preNorm = [("blk.#.ffn_norm", "model.layers.#.post_attention_layernorm")];
+
+    private static readonly (string Gguf, string HuggingFace)[] s_sandwich =
+    [
+        ("blk.#.post_attention_norm", "model.layers.#.post_attention_layernorm"),
+        ("blk.#.ffn_norm", "model.layers.#.pre_feedforward_layernorm"),
+        ("blk.#.post_ffw_norm", "model.layers.#.post_feedforward_layernorm"),
+    ];
+
+    private static readonly (string Gguf, string HuggingFace)[] s_gpt2 =
+    [
+        ("token_embd", "transformer.wte"),
+        ("position_embd", "transformer.wpe"),
+        ("output_norm", "transformer.ln_f"),
+        ("output", "lm_head"),
+        ("blk.#.attn_norm", "transformer.h.#.ln_1"),
+        ("blk.#.attn_qkv", "transformer.h.#.attn.c_attn"),
+        ("blk.#.attn_output", "transformer.h.#.attn.c_proj"),
+        ("blk.#.ffn_norm", "transformer.h.#.ln_2"),
+        ("blk.#.ffn_up", "transformer.h.#.mlp.c_fc"),
+        ("blk.#.ffn_down", "transformer.h.#.mlp.c_proj"),
+    ];
+
+    private static readonly HuggingFaceNames s_none = new([], _ => TensorChange.None);
+
+    private static readonly Dictionary<string, HuggingFaceNames> s_architectures = new(StringComparer.Ordinal)
+    {
+        ["llama"] = new([.. s_llama, .. s_preNorm], static stem => stem switch
+        {
+            "blk.#.attn_q" => TensorChange.QueryRows,
+            "blk.#.attn_k" => TensorChange.KeyRows,
+            _ => TensorChange.None,
+        }),
+        ["qwen2"] = new([.. s_llama, .. s_preNorm], static _ => TensorChange.None),
+        ["qwen3"] = new([.. s_llama, .. s_preNorm], static _ => TensorChange.None),
+        ["gemma"] = new([.. s_llama, .. s_preNorm], GemmaChange),
+        ["gemma2"] = new([.. s_llama, .. s_sandwich], GemmaChange),
+        ["gemma3"] = new([.. s_llama, .. s_sandwich], GemmaChange),
+        ["gpt2"] = new(s_gpt2, static stem => stem is "blk.#.attn_qkv" or "blk.#.attn_output" or "blk.#.ffn_up" or "blk.#.ffn_down" ? TensorChange.Transposed : TensorChange.None),
+    };
+
+    private readonly Dictionary<string, string> _toHuggingFace;
+    private readonly Dictionary<string, string> _toGguf;
+    private readonly Func<string, TensorChange> _change;
+
+    private HuggingFaceNames((string Gguf, string HuggingFace)[] names, Func<string, TensorChange> change)
+    {
+        _toHuggingFace = names.ToDictionary(static pair => pair.Gguf, static pair => pair.HuggingFace, StringComparer.Ordinal);
+        _toGguf = names.ToDictionary(static pair => pair.HuggingFace, static pair => pair.Gguf, StringComparer.Ordinal);
+        _change = change;
+    }
+
+    /// <summary>Whether the names of an architecture are known.</summary>
+    public static bool Knows(string architecture) => s_architectures.ContainsKey(architecture);
+
+    /// <summary>The names of an architecture; of one that is not known, names stay what they are.</summary>
+    public static HuggingFaceNames Of(string architecture) => s_architectures.GetValueOrDefault(architecture, s_none);
+
+    /// <summary>The name in a checkpoint of what a GGUF file calls so, and what becomes of it. A name that is not known stays.</summary>
+    public (string Name, TensorChange Change) ToHuggingFace(string name) => Translate(name, _toHuggingFace, stem => stem);
+
+    /// <summary>The name in a GGUF file of what a checkpoint calls so, and what became of it. A name that is not known stays.</summary>
+    public (string Name, TensorChange Change) ToGguf(string name) => Translate(name, _toGguf, stem => _toGguf[stem]);
+
+    private static TensorChange GemmaChange(string stem) => stem.EndsWith("norm", StringComparison.Ordinal) ? TensorChange.LessOne : TensorChange.None;
+
+    private (string Name, TensorChange Change) Translate(string name, Dictionary<string, string> names, Func<string, string> ggufStem)
+    {
+        int dot = name.LastIndexOf('.');
+        if (dot < 0 || name[dot..] is not (".weight" or ".bias"))
+        {
+            return (name, TensorChange.None);
+        }
+
+        // The number of a block, if there is one, is the first part that consists of digits.
+        string[] parts = name[..dot].Split('.');
+        int block = Array.FindIndex(parts, static part => part.Length is > 0 and < 10 && part.All(char.IsAsciiDigit));
+        string number = block < 0 ? "" : parts[block];
+        if (block >= 0)
+        {
+            parts[block] = "#";
+        }
+
+        string stem = string.Join('.', parts);
+        if (!names.TryGetValue(stem, out string? other) || (block >= 0 && number != int.Parse(number, CultureInfo.InvariantCulture).ToString(CultureInfo.InvariantCulture)))
+        {
+            return (name, TensorChange.None);
+        }
+
+        bool isBias = name.EndsWith(".bias", StringComparison.Ordinal);
+        TensorChange change = _change(ggufStem(stem));
+        return (other.Replace("#", number, StringComparison.Ordinal) + name[dot..], change is TensorChange.Transposed or TensorChange.LessOne && isBias ? TensorChange.None : change);
+    }
+}

@@ -1,0 +1,170 @@
+using System.Collections.Immutable;
+
+namespace ModelGen.Runtime;
+
+/// <summary>A GGUF file under the names, and with the shapes and the order of rows, of the Hugging Face checkpoint that it was made from.</summary>
+internal sealed class HuggingFaceView : WeightFile
+{
+    // What only tells how to compute with positions, which a model's declaration says.
+    private const string RotaryFactors = "rope_freqs.weight";
+
+    private readonly GgufFile _file;
+    private readonly Dictionary<string, Renamed> _byName = new(StringComparer.Ordinal);
+    private readonly Dictionary<string, string> _metadata = new(StringComparer.Ordinal);
+    private readonly int _headWidth;
+    private readonly Lock _lock = new();
+
+    // The last transposed matrix that was read.
+    private Renamed? _last;
+    private float[] _lastValues = [];
+
+    private HuggingFaceView(GgufFile file)
+    {
+        _file = file;
+        string architecture = file.Values.GetValueOrDefault("general.architecture")?.AsText() ?? "";
+        HuggingFaceNames names = HuggingFaceNames.Of(architecture);
+        var tensors = new List<Renamed>(file.Tensors.Count);
+        foreach (GgufTensor tensor in file.Tensors)
+        {
+            if (tensor.Name == RotaryFactors)
+            {
+                continue;
+            }
+
+            (string name, TensorChange change) = names.ToHuggingFace(tensor.Name);
+            change = change == TensorChange.Transposed && tensor.Shape.Length != 2 ? TensorChange.None : change;
+            ImmutableArray<long> shape = change == TensorChange.Transposed ? [tensor.Shape[1], tensor.Shape[0]] : tensor.Shape;
+            var renamed = new Renamed(name, shape, tensor, change);
+            if (!_byName.TryAdd(name, renamed))
+            {
+                throw new ModelFileException(file.Path, $"tensor {Quoted.Text(tensor.Name)}", "one tensor", $"another that is {Quoted.Text(name)}");
+            }
+
+            if (change is TensorChange.QueryRows or TensorChange.KeyRows)
+            {
+                _headWidth = _headWidth > 0 ? _headWidth : HeadWidth(architecture);
+                if (tensor.Shape.IsEmpty || tensor.Shape[0] % _headWidth != 0)
+                {
+                    throw new ModelFileException(file.Path, $"tensor {Quoted.Text(tensor.Name)}, dimensions", FormattableString.Invariant($"rows of heads of {_headWidth}"), Quoted.List(tensor.Shape.AsSpan()));
+                }
+            }
+
+            tensors.Add(renamed);
+        }
+
+        Tensors = tensors.AsReadOnly();
+        foreach ((string key, GgufValue value) in file.Values)
+        {
+            if (key.StartsWith(FileMetadata.Prefix, StringComparison.Ordinal) && value.AsText() is { } text)
+            {
+                _metadata.Add(key, text);
+            }
+        }
+    }
+
+    public override string Path => _file.Path;
+
+    public override WeightFileFormat Format => WeightFileFormat.Gguf;
+
+    public override IReadOnlyList<WeightTensor> Tensors { get; }
+
+    /// <summary>What this library recorded: the rest is of the file's architecture, not of the checkpoint.</summary>
+    public override IReadOnlyDictionary<string, string> Metadata => _metadata;
+
+    /// <summary>The file under other names, whose it then is to close.</summary>
+    public static HuggingFaceView Of(GgufFile file)
+    {
+        try
+        {
+            return new HuggingFaceView(file);
+        }
+        catch
+        {
+            file.Dispose();
+            throw;
+        }
+    }
+
+    public override WeightTensor? Find(string name) => _byName.GetValueOrDefault(name);
+
+    public override void ReadFloats(WeightTensor tensor, long start, Span<float> destination)
+    {
+        CheckOwn(tensor);
+        CheckRange(tensor, start, destination.Length);
+        var own = (Renamed)tensor;
+        switch (own.Change)
+        {
+            case TensorChange.None:
+                _file.ReadFloats(own.Source, start, destination);
+                break;
+            case TensorChange.LessOne:
+                _file.ReadFloats(own.Source, start, destination);
+                foreach (ref float value in destination)
+                {
+                    value -= 1;
+                }
+
+                break;
+            case TensorChange.Transposed:
+                ReadTransposed(own, start, destination);
+                break;
+            default:
+                long columns = own.Shape.Length > 1 ? own.Length / own.Shape[0] : 1;
+                while (!destination.IsEmpty)
+                {
+                    long column = start % columns;
+                    int count = (int)Math.Min(columns - column, destination.Length);
+                    _file.ReadFloats(own.Source, (RotaryRows.ToNeighbours(start / columns, _headWidth) * columns) + column, destination[..count]);
+                    destination = destination[count..];
+                    start += count;
+                }
+
+                break;
+        }
+    }
+
+    private protected override void Close() => _file.Dispose();
+
+    private int HeadWidth(string architecture)
+    {
+        string field = $"metadata '{architecture}.attention.head_count'";
+        long heads = _file.Values.GetValueOrDefault(architecture + ".attention.head_count")?.AsInteger() ?? 0;
+        long width = _file.Values.GetValueOrDefault(architecture + ".embedding_length")?.AsInteger() ?? 0;
+        long headWidth = _file.Values.GetValueOrDefault(architecture + ".attention.key_length")?.AsInteger() ?? (heads > 0 && width % heads == 0 ? width / heads : 0);
+        return headWidth is > 0 and <= int.MaxValue && headWidth % 2 == 0
+            ? (int)headWidth
+            : throw new ModelFileException(_file.Path, field, "heads of an even width, which the rotary order of their rows is told by", FormattableString.Invariant($"{heads} heads of {width} channels"));
+    }
+
+    private void ReadTransposed(Renamed tensor, long start, Span<float> destination)
+    {
+        lock (_lock)
+        {
+            if (!ReferenceEquals(_last, tensor))
+            {
+                _last = null;
+                _lastValues = new float[tensor.Length];
+                _file.ReadFloats(tensor.Source, 0, _lastValues);
+                _last = tensor;
+            }
+
+            long columns = tensor.Shape[1];
+            long rows = tensor.Shape[0];
+            for (int i = 0; i < destination.Length; i++)
+            {
+                long at = start + i;
+                destination[i] = _lastValues[(at % columns * rows) + (at / columns)];
+            }
+        }
+    }
+
+    private sealed record Renamed(string Name, ImmutableArray<long> Shape, GgufTensor Source, TensorChange Change)
+        : WeightTensor(Name, Shape, Source.ByteLength)
+    {
+        public override string TypeName => Source.TypeName;
+
+        public override long Length => Source.Length;
+
+        public override bool IsFloat => Source.IsFloat;
+    }
+}

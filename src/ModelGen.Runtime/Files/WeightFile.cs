@@ -1,0 +1,127 @@
+using System.Collections.Immutable;
+using ModelGen.Runtime;
+
+namespace ModelGen;
+
+/// <summary>A kind of weight file.</summary>
+public enum WeightFileFormat
+{
+    /// <summary>Safetensors: <see cref="SafetensorsFile"/>.</summary>
+    Safetensors,
+
+    /// <summary>GGUF, llama.cpp's: <see cref="GgufFile"/>.</summary>
+    Gguf,
+
+    /// <summary>The <c>.bin</c> files of llama2.c: <see cref="Llama2cFile"/>.</summary>
+    Llama2c,
+}
+
+/// <summary>One tensor of a weight file, whatever its format.</summary>
+/// <param name="Name">The tensor's name.</param>
+/// <param name="Shape">The extents, row-major; none for a scalar.</param>
+/// <param name="ByteLength">The length of the elements in bytes, as the file stores them.</param>
+public abstract record WeightTensor(string Name, ImmutableArray<long> Shape, long ByteLength)
+{
+    /// <summary>What the format calls the type of the elements.</summary>
+    public abstract string TypeName { get; }
+
+    /// <summary>The number of elements.</summary>
+    public abstract long Length { get; }
+
+    /// <summary>Whether the elements are numbers that <see cref="WeightFile.ReadFloats"/> reads.</summary>
+    public abstract bool IsFloat { get; }
+}
+
+/// <summary>
+/// A file of named weights, mapped into memory. Opening it checks everything that its header says against the file; the elements are read on
+/// demand, widened to 32-bit floats.
+/// </summary>
+public abstract class WeightFile : IDisposable
+{
+    private protected WeightFile()
+    {
+    }
+
+    /// <summary>The file.</summary>
+    public abstract string Path { get; }
+
+    /// <summary>The file's format.</summary>
+    public abstract WeightFileFormat Format { get; }
+
+    /// <summary>The tensors, in the order of the file.</summary>
+    public abstract IReadOnlyList<WeightTensor> Tensors { get; }
+
+    /// <summary>What the file says beside its tensors, as text; empty if nothing.</summary>
+    public abstract IReadOnlyDictionary<string, string> Metadata { get; }
+
+    /// <summary>
+    /// Opens a file of any format that is known here, which its first bytes tell. Tensors have the names, the shapes and the order of rows of Hugging Face's
+    /// checkpoints: those of GGUF and llama2.c files are renamed, and rows that they keep in another order are read in this one.
+    /// </summary>
+    /// <param name="path">The file.</param>
+    /// <exception cref="ModelFileException">The file is of no format that is known here, or is damaged; a directory, a pipe or a device; or may not be read.</exception>
+    /// <exception cref="IOException">The file cannot be read.</exception>
+    public static WeightFile Open(string path) => FormatOf(path) switch
+    {
+        WeightFileFormat.Gguf => HuggingFaceView.Of(GgufFile.Open(path)),
+        WeightFileFormat.Llama2c => Llama2cFile.Open(path),
+        _ => SafetensorsFile.Open(path),
+    };
+
+    /// <summary>Which format a file is of, by its first bytes; safetensors where they tell nothing else.</summary>
+    /// <param name="path">The file.</param>
+    /// <exception cref="ModelFileException">The file is empty; a directory, a pipe or a device; or may not be read.</exception>
+    /// <exception cref="IOException">The file cannot be read.</exception>
+    public static WeightFileFormat FormatOf(string path)
+    {
+        using FileStream stream = InputFile.Open(path, FileShare.Read | FileShare.Delete);
+        Span<byte> head = stackalloc byte[Llama2cFile.HeaderLength];
+        head = head[..stream.ReadAtLeast(head, head.Length, throwOnEndOfStream: false)];
+        return head.StartsWith(GgufFile.Magic) ? WeightFileFormat.Gguf
+            : Llama2cFile.LooksLikeOne(head, stream.Length) ? WeightFileFormat.Llama2c
+            : WeightFileFormat.Safetensors;
+    }
+
+    /// <summary>Finds a tensor.</summary>
+    /// <param name="name">The tensor's name.</param>
+    /// <returns>The tensor, or null if there is none with this name.</returns>
+    public abstract WeightTensor? Find(string name);
+
+    /// <summary>Reads elements, converted to 32-bit floats.</summary>
+    /// <param name="tensor">A tensor of this file.</param>
+    /// <param name="start">The first element to read.</param>
+    /// <param name="destination">Where the elements go; its length says how many.</param>
+    /// <exception cref="ModelFileException">The elements are of a type that is not read.</exception>
+    /// <exception cref="ArgumentException">The tensor is not of this file.</exception>
+    /// <exception cref="ArgumentOutOfRangeException">The range is not inside the tensor.</exception>
+    /// <exception cref="ObjectDisposedException">The file was closed.</exception>
+    public abstract void ReadFloats(WeightTensor tensor, long start, Span<float> destination);
+
+    /// <summary>Closes the file. Reads of other threads that have begun end undisturbed.</summary>
+    public void Dispose()
+    {
+        Close();
+        GC.SuppressFinalize(this);
+    }
+
+    private protected abstract void Close();
+
+    /// <summary>Requires that a range of elements lies inside a tensor.</summary>
+    private protected static void CheckRange(WeightTensor tensor, long start, int count)
+    {
+        if (start < 0 || start > tensor.Length - count)
+        {
+            throw new ArgumentOutOfRangeException(nameof(start), start, FormattableString.Invariant($"{count} elements from {start} on are not inside the tensor's {tensor.Length}."));
+        }
+    }
+
+    /// <summary>Requires that a tensor is one of this file's.</summary>
+    private protected void CheckOwn(WeightTensor tensor)
+    {
+        ArgumentNullException.ThrowIfNull(tensor);
+        if (!ReferenceEquals(Find(tensor.Name), tensor))
+        {
+            throw new ArgumentException("The tensor is not of this file.", nameof(tensor));
+        }
+    }
+}

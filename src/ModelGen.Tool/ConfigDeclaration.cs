@@ -1,0 +1,85 @@
+using System.Globalization;
+
+namespace ModelGen.Tool;
+
+/// <summary>The declaration of a model by its configuration.</summary>
+internal static class ConfigDeclaration
+{
+    /// <summary>The declaration.</summary>
+    /// <param name="config">The configuration.</param>
+    /// <param name="weights">The tensors, which say what a configuration may leave out.</param>
+    public static ModelCode Of(ModelConfig config, WeightFile weights) => config.ModelType switch
+    {
+        "gpt2" => Gpt2(config, weights),
+        string other => throw new ToolException($"{config.Origin}: model_type: expected gpt2, found {other}."),
+    };
+
+    private static ModelCode Gpt2(ModelConfig config, WeightFile weights)
+    {
+        // What would be computed otherwise, in ways that [Gpt] does not have.
+        foreach (string option in (string[])["scale_attn_by_inverse_layer_idx", "reorder_and_upcast_attn", "add_cross_attention"])
+        {
+            if (config.Flag(option) == true && option != "reorder_and_upcast_attn")
+            {
+                throw config.Problem(option, "false", "true");
+            }
+        }
+
+        if (config.Flag("scale_attn_weights") == false)
+        {
+            throw config.Problem("scale_attn_weights", "true", "false");
+        }
+
+        int width = config.Required("n_embd");
+        var arguments = new List<(string, string)>
+        {
+            ("Layers", Text(config.Required("n_layer"))),
+            ("DModel", Text(width)),
+            ("Heads", Text(config.Required("n_head"))),
+            ("Vocab", Text(config.Required("vocab_size"))),
+            ("Context", Text(config.Integer("n_positions") ?? config.Required("n_ctx"))),
+        };
+        if (config.Integer("n_inner") is { } inner && inner != 4L * width)
+        {
+            arguments.Add(("FeedForward", Text(inner)));
+        }
+
+        string activation = Activation(config, "activation_function", "gelu_new");
+        if (activation != "Activation.GeluTanh")
+        {
+            arguments.Add(("Activation", activation));
+        }
+
+        if (config.Real("layer_norm_epsilon") is { } epsilon && epsilon != 1e-5)
+        {
+            arguments.Add(("LayerNormEpsilon", Text(epsilon)));
+        }
+
+        if (!IsTied(config, weights, "wte.weight", byDefault: true))
+        {
+            arguments.Add(("TieEmbeddings", "false"));
+        }
+
+        return new ModelCode("Gpt", arguments);
+    }
+
+    /// <summary>Whether the head is the token embedding: by the configuration, or by there being no other.</summary>
+    private static bool IsTied(ModelConfig config, WeightFile weights, string table, bool byDefault)
+        => !weights.Tensors.Any(static tensor => tensor.Name.EndsWith("lm_head.weight", StringComparison.Ordinal))
+            ? weights.Tensors.Any(tensor => tensor.Name.EndsWith(table, StringComparison.Ordinal)) || (config.Flag("tie_word_embeddings") ?? byDefault)
+            : config.Flag("tie_word_embeddings") ?? byDefault;
+
+    private static string Activation(ModelConfig config, string name, string byDefault) => "Activation." + ((config.Text(name) ?? byDefault) switch
+    {
+        "gelu_new" or "gelu_pytorch_tanh" or "gelu_fast" => nameof(ModelGen.Activation.GeluTanh),
+        "gelu" => nameof(ModelGen.Activation.Gelu),
+        "relu" => nameof(ModelGen.Activation.Relu),
+        "silu" or "swish" => nameof(ModelGen.Activation.Silu),
+        "tanh" => nameof(ModelGen.Activation.Tanh),
+        string other => throw config.Problem(name, "gelu_new, gelu, relu, silu or tanh", other),
+    });
+
+    private static string Text(int value) => value.ToString(CultureInfo.InvariantCulture);
+
+    private static string Text(double value) => double.IsFinite(value) ? value.ToString("R", CultureInfo.InvariantCulture) : "0";
+}

@@ -1,0 +1,82 @@
+using System.Globalization;
+using System.Text.Json;
+using System.Text.Json.Nodes;
+
+namespace ModelGen.Tool;
+
+/// <summary>
+/// What a checkpoint's <c>config.json</c> says of its model, in Hugging Face's terms; other formats are translated into these. Nothing of it is trusted: a value that is of
+/// another kind than expected is an error that names it.
+/// </summary>
+/// <param name="values">The entries.</param>
+/// <param name="origin">Where they come from, for messages.</param>
+internal sealed class ModelConfig(JsonObject values, string origin)
+{
+    // A configuration has a few kilobytes; one with a vocabulary in it some megabytes.
+    private const long LargestFile = 64 << 20;
+
+    /// <summary>Where the entries come from, for messages.</summary>
+    public string Origin => origin;
+
+    /// <summary>The entries.</summary>
+    public JsonObject Values => values;
+
+    /// <summary>The kind of model: <c>gpt2</c>, <c>llama</c>.</summary>
+    public string ModelType => Text("model_type") ?? throw new ToolException($"{origin}: model_type: expected the kind of model, found nothing.");
+
+    /// <summary>Reads a JSON file.</summary>
+    public static ModelConfig Read(string path)
+    {
+        var file = new FileInfo(path);
+        if (!file.Exists || file.Length > LargestFile)
+        {
+            throw new ToolException($"{path}: expected a file of at most {LargestFile >> 20} MB, found {(file.Exists ? $"{file.Length >> 20}" : "none")}.");
+        }
+
+        return Parse(File.ReadAllText(path), path);
+    }
+
+    /// <summary>Reads JSON text.</summary>
+    public static ModelConfig Parse(string json, string origin)
+    {
+        try
+        {
+            return JsonNode.Parse(json, documentOptions: new JsonDocumentOptions { AllowTrailingCommas = true, CommentHandling = JsonCommentHandling.Skip }) is JsonObject values
+                ? new ModelConfig(values, origin)
+                : throw new ToolException($"{origin}: expected a JSON object.");
+        }
+        catch (JsonException exception)
+        {
+            throw new ToolException($"{origin}: expected JSON, found an error in line {exception.LineNumber + 1}.", exception);
+        }
+    }
+
+    public string? Text(string name) => Find(name) is { } node ? Value<string>(node, name, "a text") : null;
+
+    public bool? Flag(string name) => Find(name) is { } node ? Value<bool>(node, name, "true or false") : null;
+
+    public double? Real(string name) => Find(name) is { } node ? Value<double>(node, name, "a number") : null;
+
+    public int? Integer(string name)
+    {
+        if (Find(name) is not { } node)
+        {
+            return null;
+        }
+
+        double value = Value<double>(node, name, "an integer");
+        return value == Math.Floor(value) && Math.Abs(value) < int.MaxValue ? (int)value : throw Problem(name, "an integer", value.ToString(CultureInfo.InvariantCulture));
+    }
+
+    public int Required(string name) => Integer(name) ?? throw Problem(name, "an integer", "nothing");
+
+    /// <summary>A part that is an object itself; null if there is none.</summary>
+    public ModelConfig? Part(string name) => Find(name) is JsonObject part ? new ModelConfig(part, $"{origin}, {name}") : null;
+
+    public ToolException Problem(string name, string expected, string found) => new($"{origin}: {name}: expected {expected}, found {found}.");
+
+    private JsonNode? Find(string name) => values.TryGetPropertyValue(name, out JsonNode? node) ? node : null;
+
+    private T Value<T>(JsonNode node, string name, string expected)
+        => node is JsonValue value && value.TryGetValue(out T? found) ? found : throw Problem(name, expected, node.GetValueKind().ToString());
+}

@@ -1,0 +1,105 @@
+using System.Text.Json.Nodes;
+
+namespace ModelGen.Tool;
+
+/// <summary>A model's file: its weights, and what is known of the model.</summary>
+internal sealed class ModelSource : IDisposable
+{
+    /// <summary>The key of a safetensors file's metadata under which its configuration lies where no config.json does.</summary>
+    public const string ConfigKey = "modelgen.config";
+
+    private const string DeclarationPrefix = "modelgen.declaration.";
+
+    private ModelSource(WeightFile weights, ModelConfig? config)
+    {
+        Weights = weights;
+        Config = config;
+    }
+
+    /// <summary>The weights, under Hugging Face's names.</summary>
+    public WeightFile Weights { get; }
+
+    /// <summary>What is known of the model; null where it is nothing but its tensors, or what this library recorded of its declaration.</summary>
+    public ModelConfig? Config { get; }
+
+    /// <summary>Opens a file of any format, or the safetensors file of a folder.</summary>
+    public static ModelSource Open(string path)
+    {
+        if (Directory.Exists(path))
+        {
+            string inside = Path.Combine(path, "model.safetensors");
+            path = File.Exists(inside) ? inside : throw new ToolException($"{path}: expected a file, or a folder with model.safetensors in it.");
+        }
+
+        if (!File.Exists(path))
+        {
+            throw new ToolException($"{path}: there is no such file.");
+        }
+
+        WeightFile weights = WeightFile.Open(path);
+        try
+        {
+            return new ModelSource(weights, FindConfig(weights));
+        }
+        catch
+        {
+            weights.Dispose();
+            throw;
+        }
+    }
+
+    /// <summary>The declaration of the file's model.</summary>
+    /// <param name="context">The longest sequence; null for the model's, or 4,096 where that is less.</param>
+    public ModelCode Declare(int? context)
+    {
+        Dictionary<string, string> recorded = Weights.Metadata
+            .Where(static entry => entry.Key.StartsWith(DeclarationPrefix, StringComparison.Ordinal))
+            .ToDictionary(static entry => entry.Key[DeclarationPrefix.Length..], static entry => entry.Value, StringComparer.Ordinal);
+        ModelCode code = recorded.ContainsKey("Family") ? RecordedDeclaration.Read(recorded, Weights.Path)
+            : Config is not null ? ConfigDeclaration.Of(Config, Weights)
+            : throw new ToolException($"{Weights.Path}: nothing says what model it is of: expected a config.json beside it, or a file that ModelGen has saved.");
+        return DeclaredContext.Limit(code, context);
+    }
+
+    public void Dispose() => Weights.Dispose();
+
+    private static ModelConfig? FindConfig(WeightFile weights)
+    {
+        switch (weights.Format)
+        {
+            case WeightFileFormat.Gguf:
+                using (GgufFile file = GgufFile.Open(weights.Path))
+                {
+                    return GgufConfig.Of(file);
+                }
+
+            case WeightFileFormat.Llama2c:
+                Llama2cHeader header = ((Llama2cFile)weights).Header;
+                return new ModelConfig(
+                    new JsonObject
+                    {
+                        ["model_type"] = "llama",
+                        ["hidden_size"] = header.Width,
+                        ["intermediate_size"] = header.FeedForward,
+                        ["num_hidden_layers"] = header.Layers,
+                        ["num_attention_heads"] = header.Heads,
+                        ["num_key_value_heads"] = header.KeyValueHeads,
+                        ["vocab_size"] = header.Vocabulary,
+                        ["max_position_embeddings"] = header.Context,
+                        ["rms_norm_eps"] = 1e-5,
+                        ["rope_theta"] = 10000.0,
+                        ["hidden_act"] = "silu",
+                        ["tie_word_embeddings"] = header.TiedHead,
+                        ["bos_token_id"] = 1,
+                        ["eos_token_id"] = 2,
+                    },
+                    weights.Path);
+
+            default:
+                string beside = Path.Combine(Path.GetDirectoryName(Path.GetFullPath(weights.Path))!, "config.json");
+                return weights.Metadata.TryGetValue(ConfigKey, out string? recorded) ? ModelConfig.Parse(recorded, $"{weights.Path}, metadata {ConfigKey}")
+                    : File.Exists(beside) ? ModelConfig.Read(beside)
+                    : null;
+        }
+    }
+}

@@ -1,0 +1,3 @@
+using ModelGen.Tool;
+
+return CommandLine.Run(args);
