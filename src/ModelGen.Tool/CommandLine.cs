@@ -21,6 +21,9 @@ internal static class CommandLine
             """)
         {
             GenerateCommand.Create(),
+            ConvertCommand.Create(),
+            InspectCommand.Create(),
+            TokenizeCommand.Create(),
         };
         ParseResult parsed = root.Parse(arguments);
         if (parsed.Errors.Count > 0)

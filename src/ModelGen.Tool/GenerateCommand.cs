@@ -15,6 +15,7 @@ internal static class GenerateCommand
         Argument<string> file = new("FILE") { Description = "A GGUF, safetensors or llama2.c file, or a folder with model.safetensors and config.json." };
         Option<string?> prompt = new("--prompt") { Description = "The text to continue. Without it the model starts from its first token.", HelpName = "TEXT" };
         Option<string?> promptIds = new("--prompt-ids") { Description = "The token ids to continue, with commas between, in the place of a text.", HelpName = "IDS" };
+        Option<string?> tokenizer = new("--tokenizer") { Description = "The tokenizer, where the model's file has none: tokenizer.json, tok512.bin, or a GGUF file.", HelpName = "FILE" };
         Option<int> tokens = new("--tokens") { Description = "The most tokens to add.", HelpName = "N", DefaultValueFactory = static _ => 128 };
         Option<float> temperature = new("--temperature") { Description = "0 takes the likeliest token, 1 draws by the model's own distribution.", HelpName = "T", DefaultValueFactory = static _ => 0.8f };
         Option<int> topK = new("--top-k") { Description = "Draw among so many of the likeliest tokens; 0 for all.", HelpName = "N", DefaultValueFactory = static _ => 0 };
@@ -26,7 +27,7 @@ internal static class GenerateCommand
         Option<bool> json = new("--json") { Description = "Print one line of JSON and nothing else." };
         var command = new Command("generate", "Continue a text with a model.")
         {
-            file, prompt, promptIds, tokens, temperature, topK, topP, seed, threads, context, ignoreEnd, json,
+            file, prompt, promptIds, tokenizer, tokens, temperature, topK, topP, seed, threads, context, ignoreEnd, json,
         };
         command.SetAction(result =>
         {
@@ -47,6 +48,7 @@ internal static class GenerateCommand
                 result.GetValue(file)!,
                 result.GetValue(prompt),
                 Ids(result.GetValue(promptIds)),
+                result.GetValue(tokenizer),
                 count,
                 sampling,
                 new SessionOptions { Threads = result.GetValue(threads) },
@@ -69,9 +71,10 @@ internal static class GenerateCommand
         return [.. parts.Select(part => int.TryParse(part, NumberStyles.None, CultureInfo.InvariantCulture, out int id) ? id : throw new ToolException($"--prompt-ids: expected token ids with commas between, found '{part}'."))];
     }
 
-    private static void Run(string path, string? prompt, int[]? promptIds, int tokens, SamplingOptions sampling, SessionOptions sessionOptions, int? context, bool ignoreEnd, bool json)
+    private static void Run(string path, string? prompt, int[]? promptIds, string? tokenizerPath, int tokens, SamplingOptions sampling, SessionOptions sessionOptions, int? context, bool ignoreEnd, bool json)
     {
         using ModelSource source = ModelSource.Open(path);
+        TextTokenizer? tokenizer = Tokenizers.Find(source, tokenizerPath) is { } vocabulary ? TextTokenizer.Create(vocabulary) : null;
         ModelCode code = source.Declare(context);
         ModelAssembly assembly = ModelAssembly.Of(code);
         IModelHost model = ModelHost.Of(assembly.Type);
@@ -81,15 +84,15 @@ internal static class GenerateCommand
         using CausalSession session = model.CreateSession(sessionOptions);
         double loadMilliseconds = Stopwatch.GetElapsedTime(loadStart).TotalMilliseconds;
 
-        int[] start = promptIds ?? throw new ToolException("--prompt needs a tokenizer, which this file has none of: --tokenizer FILE, or --prompt-ids.");
+        int[] start = Prompt(source, tokenizer, prompt, promptIds);
         if (start.Length == 0)
         {
-            throw new ToolException("--prompt-ids: expected a token id or more, found none.");
+            throw new ToolException("The prompt has no tokens.");
         }
 
         if (start.FirstOrDefault(id => id >= model.VocabularySize, -1) is >= 0 and int outside)
         {
-            throw new ToolException($"--prompt-ids: expected ids below {model.VocabularySize}, found {outside}.");
+            throw new ToolException($"The prompt has the token {outside}, but the model has {model.VocabularySize}.");
         }
 
         int room = model.ContextLength > 0 ? model.ContextLength - start.Length : int.MaxValue;
@@ -98,12 +101,19 @@ internal static class GenerateCommand
             throw new ToolException($"The prompt has {start.Length} tokens, but the context holds {model.ContextLength}.");
         }
 
+        // Continuing from the first token alone, the space that this kind of tokenizer puts before a text is none of the model's.
+        GeneratedText? text = tokenizer is null ? null : new GeneratedText(tokenizer, dropsSpace: prompt is null && tokenizer.Vocabulary.AddsSpace, json ? null : Console.Out);
+        if (!json && text is not null && prompt is not null)
+        {
+            Console.Out.Write(prompt);
+        }
+
         var sampler = new Sampler(sampling, model.VocabularySize);
         var ids = new List<int>(Math.Min(tokens, 1 << 16));
         long prefillStart = Stopwatch.GetTimestamp();
         ReadOnlySpan<float> logits = session.Prefill(start);
         TimeSpan prefill = Stopwatch.GetElapsedTime(prefillStart);
-        int? end = ignoreEnd ? null : source.Config?.Integer("eos_token_id");
+        int? end = ignoreEnd ? null : tokenizer?.Vocabulary.EndToken ?? source.Config?.Integer("eos_token_id");
         long decodeStart = Stopwatch.GetTimestamp();
         while (ids.Count < tokens)
         {
@@ -114,6 +124,7 @@ internal static class GenerateCommand
             }
 
             ids.Add(token);
+            text?.Add(token);
             if (ids.Count == tokens || ids.Count > room)
             {
                 break;
@@ -127,7 +138,7 @@ internal static class GenerateCommand
         {
             var line = new JsonObject
             {
-                ["text"] = null,
+                ["text"] = text?.Finish(),
                 ["ids"] = new JsonArray([.. ids.Select(static id => (JsonNode)id)]),
                 ["tokens_per_second"] = Rate(Math.Max(0, ids.Count - 1), decode),
                 ["prefill_tokens_per_second"] = Rate(start.Length, prefill),
@@ -136,12 +147,30 @@ internal static class GenerateCommand
                 ["compiled"] = assembly.WasCached ? "cached" : "new",
                 ["weights"] = "F32",
             };
-            Console.Out.WriteLine(line.ToJsonString(new JsonSerializerOptions { Encoder = System.Text.Encodings.Web.JavaScriptEncoder.UnsafeRelaxedJsonEscaping }));
+            Console.Out.WriteLine(line.ToJsonString(JsonText.Options));
         }
         else
         {
-            Console.Out.WriteLine(string.Join(", ", ids));
+            text?.Finish();
+            Console.Out.WriteLine(text is null ? string.Join(", ", ids) : "");
         }
+    }
+
+    private static int[] Prompt(ModelSource source, TextTokenizer? tokenizer, string? prompt, int[]? promptIds)
+    {
+        if (promptIds is not null)
+        {
+            return prompt is null ? promptIds : throw new ToolException("--prompt-ids: expected no --prompt beside it.");
+        }
+
+        if (prompt is { Length: > 0 })
+        {
+            return tokenizer is not null ? tokenizer.EncodePrompt(prompt)
+                : throw new ToolException($"--prompt: {source.Weights.Path} has no tokenizer: expected --tokenizer FILE, or --prompt-ids.");
+        }
+
+        return (tokenizer?.Vocabulary.BeginningToken ?? source.Config?.Integer("bos_token_id")) is { } first and >= 0 ? [first]
+            : throw new ToolException("--prompt: nothing says what token a text begins with: expected a prompt.");
     }
 
     private static double Rate(int count, TimeSpan time) => time > TimeSpan.Zero ? Math.Round(count / time.TotalSeconds, 1) : 0;

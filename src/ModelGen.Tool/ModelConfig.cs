@@ -55,7 +55,7 @@ internal sealed class ModelConfig(JsonObject values, string origin)
 
     public bool? Flag(string name) => Find(name) is { } node ? Value<bool>(node, name, "true or false") : null;
 
-    public double? Real(string name) => Find(name) is { } node ? Value<double>(node, name, "a number") : null;
+    public double? Real(string name) => Find(name) is { } node ? Number(node, name, "a number") : null;
 
     public int? Integer(string name)
     {
@@ -64,7 +64,7 @@ internal sealed class ModelConfig(JsonObject values, string origin)
             return null;
         }
 
-        double value = Value<double>(node, name, "an integer");
+        double value = Number(node, name, "an integer");
         return value == Math.Floor(value) && Math.Abs(value) < int.MaxValue ? (int)value : throw Problem(name, "an integer", value.ToString(CultureInfo.InvariantCulture));
     }
 
@@ -76,6 +76,12 @@ internal sealed class ModelConfig(JsonObject values, string origin)
     public ToolException Problem(string name, string expected, string found) => new($"{origin}: {name}: expected {expected}, found {found}.");
 
     private JsonNode? Find(string name) => values.TryGetPropertyValue(name, out JsonNode? node) ? node : null;
+
+    // By its text, since a value that was put there by code is a number of one type only.
+    private double Number(JsonNode node, string name, string expected)
+        => node.GetValueKind() == JsonValueKind.Number && double.TryParse(node.ToJsonString(), NumberStyles.Float, CultureInfo.InvariantCulture, out double value)
+            ? value
+            : throw Problem(name, expected, node.GetValueKind().ToString());
 
     private T Value<T>(JsonNode node, string name, string expected)
         => node is JsonValue value && value.TryGetValue(out T? found) ? found : throw Problem(name, expected, node.GetValueKind().ToString());

@@ -12,7 +12,7 @@ public delegate void TensorReader(long start, Span<float> destination);
 /// <summary>
 /// Writes a GGUF file of version 3: gather metadata and tensors, then save. The file is written beside an existing one, forced to the disk and renamed.
 /// </summary>
-public sealed class GgufWriter
+public sealed partial class GgufWriter
 {
     // Elements converted at a time, whole blocks of every type.
     private const int Strip = 1 << 16;
@@ -210,9 +210,9 @@ public sealed class GgufWriter
         {
             Write(stream, entry.Name);
             Write(stream, (uint)entry.Shape.Length);
-            foreach (long extent in entry.Shape.Reverse())
+            for (int i = entry.Shape.Length - 1; i >= 0; i--)
             {
-                Write(stream, (ulong)extent);
+                Write(stream, (ulong)entry.Shape[i]);
             }
 
             Write(stream, (uint)entry.Type);

@@ -15,6 +15,9 @@ public sealed class SafetensorsWriter
     // The elements start at a multiple of this many bytes, so that a mapped file can be used in place.
     private const int DataAlignment = 64;
 
+    // Elements converted at a time.
+    private const int Strip = 1 << 16;
+
     private readonly List<Entry> _entries = [];
     private readonly HashSet<string> _names = new(StringComparer.Ordinal);
 
@@ -44,6 +47,47 @@ public sealed class SafetensorsWriter
     /// <inheritdoc cref="Add(string, ReadOnlySpan{int}, ReadOnlyMemory{float})"/>
     public void Add(string name, ReadOnlySpan<int> shape, ReadOnlyMemory<byte> values)
         => Add(name, shape, SafetensorsType.U8, values.Length, stream => stream.Write(values.Span));
+
+    /// <summary>Adds a tensor of floats whose elements are given while the file is saved.</summary>
+    /// <param name="name">The tensor's name.</param>
+    /// <param name="shape">The extents, row-major; none for a scalar.</param>
+    /// <param name="type">How elements are stored: F32, F16 or BF16.</param>
+    /// <param name="read">Gives the elements.</param>
+    /// <exception cref="ArgumentException">
+    /// The name is empty, taken, no valid Unicode or too long (2048 bytes of JSON); an extent is negative; there are more than 64 extents, or they make 2^63 bytes or more.
+    /// </exception>
+    /// <exception cref="NotSupportedException">Floats are not written in this type.</exception>
+    public void Add(string name, ReadOnlySpan<int> shape, SafetensorsType type, TensorReader read)
+    {
+        ArgumentNullException.ThrowIfNull(read);
+        GgmlType stored = type switch
+        {
+            SafetensorsType.F32 => GgmlType.F32,
+            SafetensorsType.F16 => GgmlType.F16,
+            SafetensorsType.BF16 => GgmlType.BF16,
+            _ => throw new NotSupportedException($"Floats are not written as {type}."),
+        };
+        long length = 1;
+        foreach (int extent in shape)
+        {
+            ArgumentOutOfRangeException.ThrowIfNegative(extent, nameof(shape));
+            length = checked(length * extent);
+        }
+
+        int size = SafetensorsFormat.SizeOf(type);
+        Add(name, shape, type, length, stream =>
+        {
+            float[] values = new float[(int)Math.Min(Strip, length)];
+            byte[] bytes = new byte[values.Length * size];
+            for (long start = 0; start < length; start += Strip)
+            {
+                int count = (int)Math.Min(Strip, length - start);
+                read(start, values.AsSpan(0, count));
+                GgmlBlocks.Write(stored, values.AsSpan(0, count), bytes.AsSpan(0, count * size));
+                stream.Write(bytes.AsSpan(0, count * size));
+            }
+        });
+    }
 
     /// <summary>Writes the file.</summary>
     /// <param name="path">The file to create or replace.</param>

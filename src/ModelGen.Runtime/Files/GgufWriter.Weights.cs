@@ -1,0 +1,119 @@
+using ModelGen.Runtime;
+
+namespace ModelGen;
+
+public sealed partial class GgufWriter
+{
+    /// <summary>Adds all weights of a model under GGUF's names, with the shapes and the order of rows that GGUF files have.</summary>
+    /// <param name="weights">The weights under Hugging Face's names; the file must be open when this one is saved.</param>
+    /// <param name="architecture">GGUF's name for the kind of model: <c>llama</c>, <c>gpt2</c>, <c>qwen2</c>, <c>qwen3</c>, <c>gemma</c>, <c>gemma2</c> or <c>gemma3</c>.</param>
+    /// <param name="headWidth">The channels of a head of queries and keys, which tell the order of their rows.</param>
+    /// <param name="typeOf">How each tensor is stored.</param>
+    /// <exception cref="NotSupportedException">The architecture's names are not known.</exception>
+    /// <exception cref="ModelFileException">Tensors are no floats, are of no name that the architecture has, or are no rows of heads; all are listed.</exception>
+    public void Add(WeightFile weights, string architecture, int headWidth, Func<WeightTensor, GgmlType> typeOf)
+    {
+        ArgumentNullException.ThrowIfNull(weights);
+        ArgumentNullException.ThrowIfNull(architecture);
+        ArgumentNullException.ThrowIfNull(typeOf);
+        if (!HuggingFaceNames.Knows(architecture))
+        {
+            throw new NotSupportedException($"The names of tensors in GGUF files of the architecture '{Quoted.Printable(architecture, 40)}' are not known here.");
+        }
+
+        HuggingFaceNames names = HuggingFaceNames.Of(architecture);
+        var problems = new List<ModelFileProblem>();
+        var added = new List<(string Name, TensorChange Change, WeightTensor Tensor)>();
+        foreach (WeightTensor tensor in weights.Tensors)
+        {
+            (string name, TensorChange change) = names.ToGguf(tensor.Name);
+            string field = $"tensor {Quoted.Text(tensor.Name)}";
+            string found = $"{tensor.TypeName} {Quoted.List(tensor.Shape.AsSpan())}";
+            if (name == tensor.Name)
+            {
+                problems.Add(new ModelFileProblem(field, $"none: GGUF files of {architecture} have no place for it", found));
+            }
+            else if (!tensor.IsFloat)
+            {
+                problems.Add(new ModelFileProblem(field, "floats", found));
+            }
+            else if (change is TensorChange.QueryRows or TensorChange.KeyRows && (headWidth <= 0 || headWidth % 2 != 0 || tensor.Shape.IsEmpty || tensor.Shape[0] % headWidth != 0))
+            {
+                problems.Add(new ModelFileProblem(field, FormattableString.Invariant($"rows of heads of {headWidth}"), found));
+            }
+            else if (change == TensorChange.Transposed && tensor.Shape.Length != 2)
+            {
+                problems.Add(new ModelFileProblem(field, "a matrix", found));
+            }
+            else
+            {
+                added.Add((name, change, tensor));
+            }
+        }
+
+        if (problems.Count > 0)
+        {
+            throw new ModelFileException(weights.Path, $"the weights do not fit a GGUF file of {architecture}", problems, "");
+        }
+
+        foreach ((string name, TensorChange change, WeightTensor tensor) in added)
+        {
+            ReadOnlySpan<long> shape = change == TensorChange.Transposed ? [tensor.Shape[1], tensor.Shape[0]] : tensor.Shape.AsSpan();
+            Add(name, shape, typeOf(tensor), Reader(weights, tensor, change, headWidth));
+        }
+    }
+
+    private static TensorReader Reader(WeightFile weights, WeightTensor tensor, TensorChange change, int headWidth)
+    {
+        switch (change)
+        {
+            case TensorChange.None:
+                return (start, destination) => weights.ReadFloats(tensor, start, destination);
+
+            case TensorChange.LessOne:
+                return (start, destination) =>
+                {
+                    weights.ReadFloats(tensor, start, destination);
+                    foreach (ref float value in destination)
+                    {
+                        value += 1;
+                    }
+                };
+
+            case TensorChange.Transposed:
+                float[]? all = null;
+                return (start, destination) =>
+                {
+                    if (all is null)
+                    {
+                        all = new float[tensor.Length];
+                        weights.ReadFloats(tensor, 0, all);
+                    }
+
+                    long rows = tensor.Shape[0];
+                    long columns = tensor.Shape[1];
+                    for (int i = 0; i < destination.Length; i++)
+                    {
+                        long at = start + i;
+                        destination[i] = all[(at % rows * columns) + (at / rows)];
+                    }
+
+                    all = start + destination.Length == tensor.Length ? null : all;
+                };
+
+            default:
+                return (start, destination) =>
+                {
+                    long columns = tensor.Length / tensor.Shape[0];
+                    while (!destination.IsEmpty)
+                    {
+                        long column = start % columns;
+                        int count = (int)Math.Min(columns - column, destination.Length);
+                        weights.ReadFloats(tensor, (RotaryRows.ToHalves(start / columns, headWidth) * columns) + column, destination[..count]);
+                        destination = destination[count..];
+                        start += count;
+                    }
+                };
+        }
+    }
+}

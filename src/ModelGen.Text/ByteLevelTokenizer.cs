@@ -1,0 +1,140 @@
+using System.Text;
+using System.Text.RegularExpressions;
+using Library = Microsoft.ML.Tokenizers;
+
+namespace ModelGen;
+
+/// <summary>GPT-2's byte-pair encoding of bytes, each of which is spelled as a character.</summary>
+internal sealed class ByteLevelTokenizer : TextTokenizer
+{
+    private static readonly Dictionary<char, byte> s_bytes = Spelling();
+
+    private readonly Library.BpeTokenizer _library;
+    private readonly NameMatcher _userDefined;
+
+    public ByteLevelTokenizer(TokenizerVocabulary vocabulary)
+        : base(vocabulary, token => BytesOf(token))
+    {
+        var ids = new Dictionary<string, int>(vocabulary.Tokens.Count, StringComparer.Ordinal);
+        for (int id = 0; id < vocabulary.Tokens.Count; id++)
+        {
+            // No text may become a control token, and none does whose spelling has a character that no byte has.
+            if (vocabulary.Kinds[id] is TokenKind.Normal or TokenKind.Byte && !ids.TryAdd(vocabulary.Tokens[id], id))
+            {
+                throw new ArgumentException($"The token '{vocabulary.Tokens[id]}' occurs twice.", nameof(vocabulary));
+            }
+        }
+
+        // Every byte has a token, or a text could not be encoded.
+        if (s_bytes.Keys.FirstOrDefault(spelled => !ids.ContainsKey(spelled.ToString())) is not '\0' and char missing)
+        {
+            throw new ArgumentException(FormattableString.Invariant($"The byte {s_bytes[missing]} has no token."), nameof(vocabulary));
+        }
+
+        foreach (string merge in vocabulary.Merges)
+        {
+            int space = merge.IndexOf(' ', StringComparison.Ordinal);
+            if (space <= 0 || space == merge.Length - 1 || merge.IndexOf(' ', space + 1) >= 0)
+            {
+                throw new ArgumentException($"The merge '{merge}' is none of two tokens.", nameof(vocabulary));
+            }
+        }
+
+        _userDefined = new NameMatcher(SpecialTokens.Where(token => vocabulary.Kinds[token.Value] == TokenKind.UserDefined));
+        _library = Library.BpeTokenizer.Create(new Library.BpeOptions(ids)
+        {
+            Merges = vocabulary.Merges,
+            ByteLevel = true,
+            PreTokenizer = new WordPattern(WordPatterns.Of(vocabulary.Pattern)),
+        });
+    }
+
+    private protected override IReadOnlyList<int> EncodeText(string text)
+    {
+        if (text.Length == 0)
+        {
+            return [];
+        }
+
+        if (_userDefined.IsEmpty)
+        {
+            return _library.EncodeToIds(text);
+        }
+
+        var ids = new List<int>();
+        foreach ((int start, int length, int id) in _userDefined.Cut(text))
+        {
+            if (id >= 0)
+            {
+                ids.Add(id);
+            }
+            else
+            {
+                ids.AddRange(_library.EncodeToIds(text.Substring(start, length)));
+            }
+        }
+
+        return ids;
+    }
+
+    // A token that spells no bytes stands for its characters.
+    private static byte[] BytesOf(string token)
+    {
+        byte[] bytes = new byte[token.Length];
+        for (int i = 0; i < bytes.Length; i++)
+        {
+            if (!s_bytes.TryGetValue(token[i], out bytes[i]))
+            {
+                return Encoding.UTF8.GetBytes(token);
+            }
+        }
+
+        return bytes;
+    }
+
+    // Printable bytes of Latin-1 are spelled as themselves; the others as the characters from U+0100 on.
+    private static Dictionary<char, byte> Spelling()
+    {
+        var spelling = new Dictionary<char, byte>(256);
+        char next = (char)256;
+        for (int value = 0; value < 256; value++)
+        {
+            bool isPrintable = value is (>= '!' and <= '~') or (>= 0xA1 and <= 0xAC) or (>= 0xAE and <= 0xFF);
+            spelling.Add(isPrintable ? (char)value : next++, (byte)value);
+        }
+
+        return spelling;
+    }
+
+    /// <summary>Cuts a text where a pattern's matches begin and end: everything is in one of them or between two.</summary>
+    private sealed class WordPattern(Regex pattern) : Library.PreTokenizer
+    {
+        public override IEnumerable<(int Offset, int Length)> PreTokenize(string text) => Cut(text);
+
+        public override IEnumerable<(int Offset, int Length)> PreTokenize(ReadOnlySpan<char> text) => Cut(text.ToString());
+
+        private IEnumerable<(int Offset, int Length)> Cut(string text)
+        {
+            int end = 0;
+            foreach (Match match in pattern.Matches(WordPatterns.Shown(text)))
+            {
+                if (match.Index > end)
+                {
+                    yield return (end, match.Index - end);
+                }
+
+                if (match.Length > 0)
+                {
+                    yield return (match.Index, match.Length);
+                }
+
+                end = match.Index + match.Length;
+            }
+
+            if (end < text.Length)
+            {
+                yield return (end, text.Length - end);
+            }
+        }
+    }
+}

@@ -1,0 +1,181 @@
+using System.Text;
+
+namespace ModelGen;
+
+/// <summary>
+/// A published model's tokenizer. A text is only text: the names of special tokens in it are encoded as the characters that they are, unless <see cref="EncodeSpecial"/> is asked. Encoding allocates; decoding does not.
+/// </summary>
+public abstract class TextTokenizer : ITokenizer
+{
+    private readonly byte[][] _bytes;
+    private readonly Dictionary<string, int> _special;
+
+    private protected TextTokenizer(TokenizerVocabulary vocabulary, Func<string, byte[]> bytesOf)
+    {
+        Vocabulary = vocabulary;
+        _bytes = new byte[vocabulary.Tokens.Count][];
+        _special = new Dictionary<string, int>(StringComparer.Ordinal);
+        for (int id = 0; id < _bytes.Length; id++)
+        {
+            string token = vocabulary.Tokens[id];
+            TokenKind kind = vocabulary.Kinds[id];
+            _bytes[id] = kind switch
+            {
+                TokenKind.Control or TokenKind.Unused or TokenKind.Unknown => [],
+                TokenKind.UserDefined => Encoding.UTF8.GetBytes(token),
+                _ => bytesOf(token),
+            };
+            MaximumTokenBytes = Math.Max(MaximumTokenBytes, _bytes[id].Length);
+            if (kind is TokenKind.Control or TokenKind.UserDefined && token.Length > 0)
+            {
+                _special.TryAdd(token, id);
+            }
+        }
+    }
+
+    /// <summary>The tokens.</summary>
+    public TokenizerVocabulary Vocabulary { get; }
+
+    /// <inheritdoc/>
+    public int VocabularySize => _bytes.Length;
+
+    /// <inheritdoc/>
+    public int MaximumTokenBytes { get; } = 1;
+
+    /// <summary>The special tokens by their names: control tokens, and texts that are always tokens of their own.</summary>
+    public IReadOnlyDictionary<string, int> SpecialTokens => _special;
+
+    /// <summary>Makes the tokenizer of a vocabulary.</summary>
+    /// <param name="vocabulary">The vocabulary.</param>
+    /// <exception cref="ArgumentException">The vocabulary is empty, or its parts have not one length; a special token is outside it; or a merge is none of two tokens.</exception>
+    /// <exception cref="NotSupportedException">Words are found by a pattern that is not known here.</exception>
+    public static TextTokenizer Create(TokenizerVocabulary vocabulary)
+    {
+        ArgumentNullException.ThrowIfNull(vocabulary);
+        int count = vocabulary.Tokens.Count;
+        if (count == 0 || vocabulary.Kinds.Count != count || (vocabulary.Kind == TokenizerKind.SentencePiece && vocabulary.Scores.Count != count))
+        {
+            throw new ArgumentException(FormattableString.Invariant($"A vocabulary needs tokens, and a kind and (for SentencePiece) a score for each: it has {count}, {vocabulary.Kinds.Count} and {vocabulary.Scores.Count}."), nameof(vocabulary));
+        }
+
+        foreach (int? special in (int?[])[vocabulary.BeginningToken, vocabulary.EndToken, vocabulary.UnknownToken])
+        {
+            if (special is { } id && (id < 0 || id >= count))
+            {
+                throw new ArgumentException(FormattableString.Invariant($"A special token is {id}, but there are {count}."), nameof(vocabulary));
+            }
+        }
+
+        return vocabulary.Kind == TokenizerKind.SentencePiece ? new SentencePieceTokenizer(vocabulary) : new ByteLevelTokenizer(vocabulary);
+    }
+
+    /// <summary>Reads the tokenizer of a file: a GGUF file's metadata, Hugging Face's <c>tokenizer.json</c>, or a llama2.c vocabulary (<c>tokenizer.bin</c>).</summary>
+    /// <param name="path">The file.</param>
+    /// <exception cref="ModelFileException">The file is damaged, or of a kind that is not known.</exception>
+    /// <exception cref="NotSupportedException">The file's tokenizer works in a way that is not known here.</exception>
+    /// <exception cref="IOException">The file cannot be read.</exception>
+    public static TextTokenizer Load(string path)
+    {
+        TokenizerVocabulary vocabulary = TokenizerFiles.Read(path);
+        try
+        {
+            return Create(vocabulary);
+        }
+        catch (ArgumentException exception)
+        {
+            throw new ModelFileException(path, "tokenizer", "a vocabulary that fits together", exception.Message, exception);
+        }
+    }
+
+    /// <inheritdoc/>
+    public int CountTokens(ReadOnlySpan<char> text) => EncodeText(Checked(text)).Count;
+
+    /// <inheritdoc/>
+    public int Encode(ReadOnlySpan<char> text, Span<int> destination)
+    {
+        IReadOnlyList<int> ids = EncodeText(Checked(text));
+        if (ids.Count > destination.Length)
+        {
+            throw new ArgumentException(FormattableString.Invariant($"The text has {ids.Count} tokens, but the destination holds {destination.Length}."), nameof(destination));
+        }
+
+        for (int i = 0; i < ids.Count; i++)
+        {
+            destination[i] = ids[i];
+        }
+
+        return ids.Count;
+    }
+
+    /// <summary>Encodes a prompt: the token that texts begin with, if prompts have it, and the text.</summary>
+    /// <param name="text">The text.</param>
+    /// <exception cref="ArgumentException">The text has a lone surrogate.</exception>
+    public int[] EncodePrompt(string text)
+    {
+        IReadOnlyList<int> ids = EncodeText(Checked(text));
+        return Vocabulary is { AddsBeginning: true, BeginningToken: { } beginning } ? [beginning, .. ids] : [.. ids];
+    }
+
+    /// <summary>Encodes a text in which the names of special tokens stand for them: a filled-in template, never what a user wrote.</summary>
+    /// <param name="text">The text.</param>
+    /// <exception cref="ArgumentException">The text has a lone surrogate.</exception>
+    public int[] EncodeSpecial(string text)
+    {
+        ArgumentNullException.ThrowIfNull(text);
+        var ids = new List<int>();
+        foreach ((int start, int length, int id) in new NameMatcher(_special).Cut(text))
+        {
+            if (id >= 0)
+            {
+                ids.Add(id);
+            }
+            else
+            {
+                ids.AddRange(EncodePart(Checked(text.AsSpan(start, length)), start == 0));
+            }
+        }
+
+        return [.. ids];
+    }
+
+    /// <inheritdoc/>
+    public int GetBytes(int token, Span<byte> destination)
+    {
+        if ((uint)token >= (uint)_bytes.Length)
+        {
+            throw new ArgumentOutOfRangeException(nameof(token), token, FormattableString.Invariant($"The token id must be below {_bytes.Length}."));
+        }
+
+        byte[] bytes = _bytes[token];
+        if (bytes.Length > destination.Length)
+        {
+            throw new ArgumentException(FormattableString.Invariant($"The token has {bytes.Length} bytes, but the destination holds {destination.Length}."), nameof(destination));
+        }
+
+        bytes.CopyTo(destination);
+        return bytes.Length;
+    }
+
+    private protected abstract IReadOnlyList<int> EncodeText(string text);
+
+    /// <summary>Encodes a part of a text that stands at its beginning or behind a special token.</summary>
+    private protected virtual IReadOnlyList<int> EncodePart(string text, bool isFirst) => EncodeText(text);
+
+    private static string Checked(ReadOnlySpan<char> text)
+    {
+        for (int i = 0; i < text.Length; i++)
+        {
+            if (char.IsSurrogate(text[i]))
+            {
+                if (!char.IsHighSurrogate(text[i]) || i + 1 == text.Length || !char.IsLowSurrogate(text[i + 1]))
+                {
+                    throw new ArgumentException(FormattableString.Invariant($"The text has half a surrogate pair at {i}."), nameof(text));
+                }
+
+                i++;
+            }
+        }
+
+        return text.ToString();
+    }
+}

@@ -1,0 +1,266 @@
+using System.Globalization;
+using System.Text;
+using System.Text.Json;
+
+namespace ModelGen;
+
+/// <summary>Reads vocabularies from files. Nothing of a file is trusted: counts and lengths are compared with what it can hold.</summary>
+public static class TokenizerFiles
+{
+    // tokenizer.json of the largest vocabularies in use has 33 MB.
+    private const long LargestFile = 256L << 20;
+
+    // Far more than any vocabulary in use.
+    private const int LargestVocabulary = 1 << 22;
+
+    /// <summary>Reads a vocabulary: from a GGUF file's metadata, from Hugging Face's <c>tokenizer.json</c>, or from a llama2.c vocabulary (<c>tokenizer.bin</c>).</summary>
+    /// <param name="path">The file.</param>
+    /// <exception cref="ModelFileException">The file is damaged, or of a kind that is not known.</exception>
+    /// <exception cref="NotSupportedException">The file's tokenizer works in a way that is not known here.</exception>
+    /// <exception cref="IOException">The file cannot be read.</exception>
+    public static TokenizerVocabulary Read(string path)
+    {
+        ArgumentException.ThrowIfNullOrEmpty(path);
+        if (WeightFile.FormatOf(path) == WeightFileFormat.Gguf)
+        {
+            using GgufFile file = GgufFile.Open(path);
+            return Read(file) ?? throw new ModelFileException(path, "metadata 'tokenizer.ggml.model'", "a tokenizer", "none");
+        }
+
+        long length = new FileInfo(path).Length;
+        if (length > LargestFile)
+        {
+            throw new ModelFileException(path, "length", FormattableString.Invariant($"at most {LargestFile} bytes"), FormattableString.Invariant($"{length}"));
+        }
+
+        byte[] bytes = File.ReadAllBytes(path);
+        return bytes.AsSpan().TrimStart(" \t\r\n\uFEFF"u8) is [(byte)'{', ..] ? ReadJson(path, bytes) : ReadLlama2c(path, bytes);
+    }
+
+    /// <summary>The vocabulary in a GGUF file's metadata; null if there is none.</summary>
+    /// <param name="file">The file.</param>
+    /// <exception cref="ModelFileException">The metadata do not fit together.</exception>
+    /// <exception cref="NotSupportedException">The file's tokenizer works in a way that is not known here.</exception>
+    public static TokenizerVocabulary? Read(GgufFile file)
+    {
+        ArgumentNullException.ThrowIfNull(file);
+        if (file.Values.GetValueOrDefault("tokenizer.ggml.model")?.AsText() is not { } model || model == "none")
+        {
+            return null;
+        }
+
+        TokenizerKind kind = model switch
+        {
+            "llama" => TokenizerKind.SentencePiece,
+            "gpt2" => TokenizerKind.ByteLevel,
+            _ => throw new NotSupportedException($"{file.Path}: the tokenizer '{(model.Length > 40 ? model[..40] : model)}' is not known here: llama (SentencePiece) and gpt2 (byte level) are."),
+        };
+        if (Find("tokens") is not { IsArray: true, ElementType: GgufValueType.String } tokens || tokens.Count is 0 or > LargestVocabulary)
+        {
+            throw Problem("tokens", FormattableString.Invariant($"1 to {LargestVocabulary} texts"), Find("tokens")?.ToString() ?? "nothing");
+        }
+
+        int count = (int)tokens.Count;
+        string[] texts = tokens.Texts();
+        TokenKind[] kinds = [.. Enumerable.Repeat(TokenKind.Normal, count)];
+        if (Find("token_type") is { } types)
+        {
+            if (!types.IsArray || !types.IsInteger || types.Count != count)
+            {
+                throw Problem("token_type", FormattableString.Invariant($"{count} integers"), types.ToString());
+            }
+
+            long[] numbers = types.Integers();
+            for (int id = 0; id < count; id++)
+            {
+                kinds[id] = numbers[id] is >= 1 and <= 6 ? (TokenKind)numbers[id] : throw Problem("token_type", "kinds of 1 to 6", FormattableString.Invariant($"{numbers[id]} of the token {id}"));
+            }
+        }
+
+        float[] scores = [];
+        if (kind == TokenizerKind.SentencePiece)
+        {
+            if (Find("scores") is not { IsArray: true, ElementType: GgufValueType.Float32 } found || found.Count != count)
+            {
+                throw Problem("scores", FormattableString.Invariant($"{count} floats"), Find("scores")?.ToString() ?? "nothing");
+            }
+
+            scores = [.. found.Reals().Select(static score => (float)score)];
+            if (Array.FindIndex(scores, static score => !float.IsFinite(score)) is >= 0 and int id)
+            {
+                throw Problem("scores", "finite numbers", FormattableString.Invariant($"{scores[id]} of the token {id}"));
+            }
+        }
+
+        string[] merges = [];
+        if (kind == TokenizerKind.ByteLevel)
+        {
+            if (Find("merges") is not { IsArray: true, ElementType: GgufValueType.String } found || found.Count > LargestVocabulary)
+            {
+                throw Problem("merges", FormattableString.Invariant($"texts, at most {LargestVocabulary}"), Find("merges")?.ToString() ?? "nothing");
+            }
+
+            merges = found.Texts();
+        }
+
+        return new TokenizerVocabulary
+        {
+            Kind = kind,
+            Tokens = texts,
+            Kinds = kinds,
+            Scores = scores,
+            Merges = merges,
+            Pattern = Find("pre")?.AsText() ?? "gpt-2",
+            BeginningToken = Id("bos_token_id"),
+            EndToken = Id("eos_token_id"),
+            UnknownToken = Id("unknown_token_id"),
+            AddsBeginning = Find("add_bos_token")?.AsFlag() ?? kind == TokenizerKind.SentencePiece,
+            AddsSpace = kind == TokenizerKind.SentencePiece && (Find("add_space_prefix")?.AsFlag() ?? true),
+        };
+
+        GgufValue? Find(string key) => file.Values.GetValueOrDefault("tokenizer.ggml." + key);
+
+        ModelFileException Problem(string key, string expected, string found) => new(file.Path, $"metadata 'tokenizer.ggml.{key}'", expected, found);
+
+        int? Id(string key)
+        {
+            if (Find(key) is not { } value)
+            {
+                return null;
+            }
+
+            // Files without such a token have been seen to say 2^32 - 1.
+            long? id = value.AsInteger();
+            return id == uint.MaxValue ? null
+                : id is >= 0 && id < count ? (int)id
+                : throw Problem(key, FormattableString.Invariant($"a token id below {count}"), value.ToString());
+        }
+    }
+
+    /// <summary>Adds a vocabulary to a GGUF file's metadata.</summary>
+    /// <param name="writer">The file that is being written.</param>
+    /// <param name="vocabulary">The vocabulary.</param>
+    public static void Write(GgufWriter writer, TokenizerVocabulary vocabulary)
+    {
+        ArgumentNullException.ThrowIfNull(writer);
+        ArgumentNullException.ThrowIfNull(vocabulary);
+        bool isPieces = vocabulary.Kind == TokenizerKind.SentencePiece;
+        writer.Set("tokenizer.ggml.model", isPieces ? "llama" : "gpt2");
+        writer.Set("tokenizer.ggml.pre", isPieces ? "default" : vocabulary.Pattern);
+        writer.Set("tokenizer.ggml.tokens", vocabulary.Tokens);
+        if (isPieces)
+        {
+            writer.Set("tokenizer.ggml.scores", vocabulary.Scores);
+        }
+        else
+        {
+            writer.Set("tokenizer.ggml.merges", vocabulary.Merges);
+        }
+
+        writer.Set("tokenizer.ggml.token_type", [.. vocabulary.Kinds.Select(static kind => (int)kind)]);
+        Id("bos_token_id", vocabulary.BeginningToken);
+        Id("eos_token_id", vocabulary.EndToken);
+        Id("unknown_token_id", vocabulary.UnknownToken);
+        writer.Set("tokenizer.ggml.add_bos_token", vocabulary.AddsBeginning);
+        writer.Set("tokenizer.ggml.add_eos_token", false);
+        if (isPieces)
+        {
+            writer.Set("tokenizer.ggml.add_space_prefix", vocabulary.AddsSpace);
+        }
+
+        void Id(string key, int? id)
+        {
+            if (id is { } token)
+            {
+                writer.Set("tokenizer.ggml." + key, (uint)token);
+            }
+        }
+    }
+
+    // The length of the longest token; then of each token its score, its length and its bytes, with a space for what SentencePiece spells ▁.
+    private static TokenizerVocabulary ReadLlama2c(string path, byte[] bytes)
+    {
+        const int EntryHeader = sizeof(float) + sizeof(int);
+        var tokens = new List<string>();
+        var scores = new List<float>();
+        int longest = bytes.Length >= sizeof(int) ? BitConverter.ToInt32(bytes, 0) : throw new ModelFileException(path, "max_token_length", "4 bytes", FormattableString.Invariant($"a file of {bytes.Length} bytes"));
+        if (longest <= 0 || longest > bytes.Length)
+        {
+            throw new ModelFileException(path, "max_token_length", FormattableString.Invariant($"1 to {bytes.Length}, the file's length (or a GGUF file, or tokenizer.json)"), FormattableString.Invariant($"{longest}"));
+        }
+
+        for (int at = sizeof(int); at < bytes.Length;)
+        {
+            string field = FormattableString.Invariant($"token {tokens.Count}");
+            if (bytes.Length - at < EntryHeader)
+            {
+                throw new ModelFileException(path, field, FormattableString.Invariant($"{EntryHeader} bytes at {at}"), FormattableString.Invariant($"the end of the file at {bytes.Length}: it is truncated"));
+            }
+
+            float score = BitConverter.ToSingle(bytes, at);
+            int length = BitConverter.ToInt32(bytes, at + sizeof(float));
+            at += EntryHeader;
+            if (!float.IsFinite(score))
+            {
+                throw new ModelFileException(path, field + ", score", "a finite number", score.ToString(CultureInfo.InvariantCulture));
+            }
+
+            if (length < 0 || length > bytes.Length - at)
+            {
+                throw new ModelFileException(path, field + ", length", FormattableString.Invariant($"0 to {bytes.Length - at}, the bytes that follow"), FormattableString.Invariant($"{length}: the file is truncated or damaged"));
+            }
+
+            tokens.Add(Encoding.UTF8.GetString(bytes, at, length));
+            scores.Add(score);
+            at += length;
+        }
+
+        // As all Llama vocabularies begin: unknown, beginning, end, and a token for each byte.
+        const int FirstByte = 3;
+        if (tokens.Count < FirstByte + 256)
+        {
+            throw new ModelFileException(path, "tokens", FormattableString.Invariant($"at least {FirstByte + 256}: three special ones and one for each byte"), FormattableString.Invariant($"{tokens.Count}"));
+        }
+
+        (tokens[0], tokens[1], tokens[2]) = ("<unk>", "<s>", "</s>");
+        TokenKind[] kinds = [.. tokens.Select(static (_, id) => id == 0 ? TokenKind.Unknown : id < FirstByte ? TokenKind.Control : id < FirstByte + 256 ? TokenKind.Byte : TokenKind.Normal)];
+        for (int value = 0; value < 256; value++)
+        {
+            string spelled = FormattableString.Invariant($"<0x{value:X2}>");
+            if (tokens[FirstByte + value] != spelled)
+            {
+                throw new ModelFileException(path, FormattableString.Invariant($"token {FirstByte + value}"), spelled, "another");
+            }
+        }
+
+        return new TokenizerVocabulary
+        {
+            Kind = TokenizerKind.SentencePiece,
+            Tokens = [.. tokens.Select((token, id) => id < FirstByte + 256 ? token : token.Replace(' ', '▁'))],
+            Kinds = kinds,
+            Scores = scores,
+            BeginningToken = 1,
+            EndToken = 2,
+            UnknownToken = 0,
+            AddsBeginning = true,
+            AddsSpace = true,
+        };
+    }
+
+    private static TokenizerVocabulary ReadJson(string path, byte[] bytes)
+    {
+        try
+        {
+            using JsonDocument document = JsonDocument.Parse(bytes, new JsonDocumentOptions { MaxDepth = 32 });
+            return TokenizerJson.Read(path, document.RootElement);
+        }
+        catch (JsonException exception)
+        {
+            throw new ModelFileException(path, "file", "well-formed JSON", FormattableString.Invariant($"an error in line {exception.LineNumber + 1}"), exception);
+        }
+        catch (Exception exception) when (exception is InvalidOperationException or KeyNotFoundException or FormatException)
+        {
+            throw new ModelFileException(path, "file", "the entries of tokenizer.json", exception.Message, exception);
+        }
+    }
+}

@@ -1,0 +1,160 @@
+using System.Text.Json;
+
+namespace ModelGen;
+
+/// <summary>Reads Hugging Face's <c>tokenizer.json</c>: byte-pair encoding of bytes, and of SentencePiece's pieces.</summary>
+internal static class TokenizerJson
+{
+    private const int LargestVocabulary = 1 << 22;
+
+    public static TokenizerVocabulary Read(string path, JsonElement root)
+    {
+        JsonElement model = root.GetProperty("model");
+        if (model.TryGetProperty("type", out JsonElement type) && type.GetString() != "BPE")
+        {
+            throw new NotSupportedException($"{path}: the model of the tokenizer is {type.GetString()}, but BPE alone is known here.");
+        }
+
+        var byId = new SortedDictionary<int, (string Token, TokenKind Kind)>();
+        bool isBytes = HasByteLevel(root);
+        foreach (JsonProperty entry in model.GetProperty("vocab").EnumerateObject())
+        {
+            Add(entry.Value.GetInt32(), entry.Name, TokenKind.Normal);
+        }
+
+        if (root.TryGetProperty("added_tokens", out JsonElement added) && added.ValueKind == JsonValueKind.Array)
+        {
+            foreach (JsonElement token in added.EnumerateArray())
+            {
+                bool isSpecial = token.TryGetProperty("special", out JsonElement special) && special.ValueKind == JsonValueKind.True;
+                byId.Remove(token.GetProperty("id").GetInt32());
+                Add(token.GetProperty("id").GetInt32(), token.GetProperty("content").GetString()!, isSpecial ? TokenKind.Control : TokenKind.UserDefined);
+            }
+        }
+
+        // Ids that nothing has stand for nothing.
+        int count = byId.Count == 0 ? throw Problem("model, vocab", "tokens", "none") : byId.Keys.Last() + 1;
+        if (count > LargestVocabulary || count > (4 * byId.Count) + 1024)
+        {
+            throw Problem("model, vocab", "ids without large gaps", FormattableString.Invariant($"{byId.Count} tokens with ids up to {count - 1}"));
+        }
+
+        var tokens = new string[count];
+        var kinds = new TokenKind[count];
+        for (int id = 0; id < count; id++)
+        {
+            (tokens[id], kinds[id]) = byId.TryGetValue(id, out (string, TokenKind) entry) ? entry : ("", TokenKind.Unused);
+        }
+
+        List<string> merges = [];
+        foreach (JsonElement merge in model.GetProperty("merges").EnumerateArray())
+        {
+            merges.Add(merge.ValueKind == JsonValueKind.Array ? $"{merge[0].GetString()} {merge[1].GetString()}" : merge.GetString()!);
+        }
+
+        int? Find(params string[] names) => names.Select(name => (int?)Array.IndexOf(tokens, name)).FirstOrDefault(static id => id >= 0);
+
+        if (isBytes)
+        {
+            return new TokenizerVocabulary
+            {
+                Kind = TokenizerKind.ByteLevel,
+                Tokens = tokens,
+                Kinds = kinds,
+                Merges = merges,
+                Pattern = Pattern(path, root),
+                BeginningToken = Find("<|begin_of_text|>", "<|endoftext|>", "<s>"),
+                EndToken = Find("<|end_of_text|>", "<|endoftext|>", "<|im_end|>", "</s>"),
+                AddsBeginning = AddsBeginning(root),
+            };
+        }
+
+        if (!(model.TryGetProperty("byte_fallback", out JsonElement fallback) && fallback.ValueKind == JsonValueKind.True))
+        {
+            throw new NotSupportedException($"{path}: the tokenizer works neither on bytes (ByteLevel) nor with bytes to fall back on (byte_fallback).");
+        }
+
+        // Merges are in the order of the scores that they were made from, the highest first.
+        var rank = new Dictionary<string, int>(StringComparer.Ordinal);
+        for (int i = 0; i < merges.Count; i++)
+        {
+            rank.TryAdd(merges[i].Replace(" ", "", StringComparison.Ordinal), i);
+        }
+
+        for (int id = 0; id < count; id++)
+        {
+            kinds[id] = kinds[id] == TokenKind.Normal && tokens[id].Length == 6 && tokens[id].StartsWith("<0x", StringComparison.Ordinal) ? TokenKind.Byte : kinds[id];
+        }
+
+        int? unknown = Find("<unk>");
+        if (unknown is { } known)
+        {
+            kinds[known] = TokenKind.Unknown;
+        }
+
+        return new TokenizerVocabulary
+        {
+            Kind = TokenizerKind.SentencePiece,
+            Tokens = tokens,
+            Kinds = kinds,
+            Scores = [.. tokens.Select(token => rank.TryGetValue(token, out int place) ? -1f - place : -1e9f)],
+            BeginningToken = Find("<s>", "<bos>"),
+            EndToken = Find("</s>", "<eos>"),
+            UnknownToken = unknown,
+            AddsBeginning = AddsBeginning(root),
+            AddsSpace = root.TryGetProperty("normalizer", out JsonElement normalizer) && normalizer.ValueKind == JsonValueKind.Object && Mentions(normalizer, "Prepend"),
+        };
+
+        void Add(int id, string token, TokenKind kind)
+        {
+            if (id < 0 || id >= LargestVocabulary || !byId.TryAdd(id, (token, kind)))
+            {
+                throw Problem("model, vocab", FormattableString.Invariant($"ids from 0 to below {LargestVocabulary}, each once"), FormattableString.Invariant($"{id}"));
+            }
+        }
+
+        ModelFileException Problem(string field, string expected, string found) => new(path, field, expected, found);
+    }
+
+    private static bool HasByteLevel(JsonElement root)
+        => root.TryGetProperty("pre_tokenizer", out JsonElement words) && words.ValueKind == JsonValueKind.Object && Mentions(words, "ByteLevel");
+
+    private static bool AddsBeginning(JsonElement root)
+        => root.TryGetProperty("post_processor", out JsonElement processor) && processor.ValueKind == JsonValueKind.Object && Mentions(processor, "TemplateProcessing");
+
+    /// <summary>Whether a step, or one of a sequence of them, is of a type.</summary>
+    private static bool Mentions(JsonElement step, string type) => Steps(step).Any(part => part.TryGetProperty("type", out JsonElement found) && found.GetString() == type);
+
+    private static IEnumerable<JsonElement> Steps(JsonElement step)
+    {
+        yield return step;
+        foreach (string name in (string[])["pretokenizers", "normalizers", "processors"])
+        {
+            if (step.TryGetProperty(name, out JsonElement parts) && parts.ValueKind == JsonValueKind.Array)
+            {
+                foreach (JsonElement part in parts.EnumerateArray())
+                {
+                    foreach (JsonElement inner in Steps(part))
+                    {
+                        yield return inner;
+                    }
+                }
+            }
+        }
+    }
+
+    // A pattern of its own, GPT-2's where there is none, or GPT-2's with every digit by itself.
+    private static string Pattern(string path, JsonElement root)
+    {
+        JsonElement words = root.GetProperty("pre_tokenizer");
+        foreach (JsonElement step in Steps(words))
+        {
+            if (step.TryGetProperty("pattern", out JsonElement pattern) && pattern.TryGetProperty("Regex", out JsonElement text))
+            {
+                return WordPatterns.NameOf(text.GetString()!) ?? throw new NotSupportedException($"{path}: the tokenizer's words are found by a pattern that is not known here.");
+            }
+        }
+
+        return Mentions(words, "Digits") ? "smollm" : "gpt-2";
+    }
+}

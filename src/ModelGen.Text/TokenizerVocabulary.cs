@@ -1,0 +1,70 @@
+namespace ModelGen;
+
+/// <summary>How a text is cut into tokens.</summary>
+public enum TokenizerKind
+{
+    /// <summary>SentencePiece's byte-pair encoding: characters are merged by their pieces' scores, and what has no piece becomes bytes. GGUF calls it <c>llama</c>.</summary>
+    SentencePiece,
+
+    /// <summary>GPT-2's byte-pair encoding: bytes are merged by the rank of pairs, within words that a pattern finds. GGUF calls it <c>gpt2</c>.</summary>
+    ByteLevel,
+}
+
+/// <summary>What a token is for. The numbers are those of SentencePiece and of GGUF.</summary>
+public enum TokenKind
+{
+    /// <summary>A piece of text.</summary>
+    Normal = 1,
+
+    /// <summary>Stands for what has no token.</summary>
+    Unknown = 2,
+
+    /// <summary>No text: the beginning or the end of one, a turn of a dialogue.</summary>
+    Control = 3,
+
+    /// <summary>A text that is always a token of its own.</summary>
+    UserDefined = 4,
+
+    /// <summary>Stands for nothing.</summary>
+    Unused = 5,
+
+    /// <summary>A byte of a character that has no piece.</summary>
+    Byte = 6,
+}
+
+/// <summary>The tokens of a model and how they come about, as files hold them.</summary>
+public sealed record TokenizerVocabulary
+{
+    /// <summary>How a text is cut.</summary>
+    public required TokenizerKind Kind { get; init; }
+
+    /// <summary>The tokens by id, spelled as GGUF files do: with ▁ for a space (SentencePiece), or with a character for each byte (byte level).</summary>
+    public required IReadOnlyList<string> Tokens { get; init; }
+
+    /// <summary>What each token is for.</summary>
+    public required IReadOnlyList<TokenKind> Kinds { get; init; }
+
+    /// <summary>SentencePiece: the pieces' scores, the highest merged first. Empty otherwise.</summary>
+    public IReadOnlyList<float> Scores { get; init; } = [];
+
+    /// <summary>Byte level: pairs in the order in which they are merged, each with a space between. Empty otherwise.</summary>
+    public IReadOnlyList<string> Merges { get; init; } = [];
+
+    /// <summary>Byte level: the name of the pattern that finds words, as GGUF names it: <c>gpt-2</c>, <c>llama-bpe</c>, <c>qwen2</c>, ….</summary>
+    public string Pattern { get; init; } = "gpt-2";
+
+    /// <summary>The token that a text begins with; null if there is none.</summary>
+    public int? BeginningToken { get; init; }
+
+    /// <summary>The token that a text ends with; null if there is none.</summary>
+    public int? EndToken { get; init; }
+
+    /// <summary>The token for what has none; null if there is none.</summary>
+    public int? UnknownToken { get; init; }
+
+    /// <summary>Whether prompts begin with <see cref="BeginningToken"/>.</summary>
+    public bool AddsBeginning { get; init; }
+
+    /// <summary>SentencePiece: whether a space is put before a text.</summary>
+    public bool AddsSpace { get; init; }
+}

@@ -1,0 +1,108 @@
+using System.CommandLine;
+using System.Globalization;
+using System.Text.Json.Nodes;
+
+namespace ModelGen.Tool;
+
+/// <summary>Writes a model's file in another format, or with its weights stored otherwise.</summary>
+internal static class ConvertCommand
+{
+    public static Command Create()
+    {
+        Argument<string> input = new("IN") { Description = "A GGUF, safetensors or llama2.c file." };
+        Argument<string> output = new("OUT") { Description = "The file to write: .gguf, .safetensors or .bin (llama2.c)." };
+        Option<string?> weights = new("--weights") { Description = "How matrices are stored: F32, F16 or BF16; in GGUF also Q8_0, Q4_0, Q4_1, Q5_0, Q5_1. [default: F32]", HelpName = "TYPE" };
+        Option<string?> tokenizer = new("--tokenizer") { Description = "A tokenizer to put into a GGUF file, where the input has none: tokenizer.json, tok512.bin, or a GGUF file.", HelpName = "FILE" };
+        Option<bool> json = new("--json") { Description = "Print one line of JSON." };
+        var command = new Command("convert", "Write a model's file in another format, which the extension tells.") { input, output, weights, tokenizer, json };
+        command.SetAction(result =>
+        {
+            Run(result.GetValue(input)!, result.GetValue(output)!, result.GetValue(weights), result.GetValue(tokenizer), result.GetValue(json));
+            return ExitCode.Success;
+        });
+        return command;
+    }
+
+    private static void Run(string input, string output, string? weights, string? tokenizerPath, bool json)
+    {
+        GgmlType type = Type(weights ?? "F32");
+        using ModelSource source = ModelSource.Open(input);
+        switch (Path.GetExtension(output).ToLowerInvariant())
+        {
+            case ".gguf":
+                GgufExport.Save(source, output, type, Tokenizers.Find(source, tokenizerPath));
+                break;
+
+            case ".safetensors":
+                Require(tokenizerPath is null, "--tokenizer: expected a .gguf file to write, which alone can hold one.");
+                SaveSafetensors(source, output, type switch
+                {
+                    GgmlType.F32 => SafetensorsType.F32,
+                    GgmlType.F16 => SafetensorsType.F16,
+                    GgmlType.BF16 => SafetensorsType.BF16,
+                    _ => throw new ToolException($"--weights: expected F32, F16 or BF16 for a safetensors file, found {type}."),
+                });
+                break;
+
+            case ".bin":
+                Require(tokenizerPath is null, "--tokenizer: expected a .gguf file to write, which alone can hold one.");
+                Require(type == GgmlType.F32, $"--weights: expected F32 for a llama2.c file, found {type}.");
+                Llama2cFile.Save(output, Llama2cExport.Header(source), source.Weights);
+                break;
+
+            default:
+                throw new ToolException($"{output}: expected a name that ends in .gguf, .safetensors or .bin.");
+        }
+
+        long bytes = new FileInfo(output).Length;
+        if (json)
+        {
+            Console.Out.WriteLine(new JsonObject { ["file"] = output, ["bytes"] = bytes, ["tensors"] = source.Weights.Tensors.Count, ["weights"] = type.ToString() }.ToJsonString());
+        }
+        else
+        {
+            Console.Out.WriteLine(string.Create(CultureInfo.InvariantCulture, $"{output}: {source.Weights.Tensors.Count} tensors, {bytes:N0} bytes"));
+        }
+    }
+
+    private static GgmlType Type(string name)
+    {
+        GgmlType[] writable = [GgmlType.F32, GgmlType.F16, GgmlType.BF16, GgmlType.Q8_0, GgmlType.Q4_0, GgmlType.Q4_1, GgmlType.Q5_0, GgmlType.Q5_1];
+        int index = Array.FindIndex(writable, type => string.Equals(type.ToString(), name, StringComparison.OrdinalIgnoreCase));
+        return index >= 0 ? writable[index] : throw new ToolException($"--weights: expected one of {string.Join(", ", writable)}, found {name}.");
+    }
+
+    private static void Require(bool holds, string message)
+    {
+        if (!holds)
+        {
+            throw new ToolException(message);
+        }
+    }
+
+    private static void SaveSafetensors(ModelSource source, string output, SafetensorsType type)
+    {
+        var writer = new SafetensorsWriter();
+        foreach ((string key, string value) in source.Weights.Metadata)
+        {
+            if (source.Weights.Format != WeightFileFormat.Llama2c)
+            {
+                writer.Metadata[key] = value;
+            }
+        }
+
+        writer.Metadata["format"] = "pt";
+        if (source.Config is { } config)
+        {
+            writer.Metadata[ModelSource.ConfigKey] = config.Values.ToJsonString();
+        }
+
+        foreach (WeightTensor tensor in source.Weights.Tensors)
+        {
+            int[] shape = [.. tensor.Shape.Select(extent => extent <= int.MaxValue ? (int)extent : throw new ToolException($"The tensor {tensor.Name} has an extent of {extent}, which is not written."))];
+            writer.Add(tensor.Name, shape, tensor.Shape.Length > 1 ? type : SafetensorsType.F32, (start, destination) => source.Weights.ReadFloats(tensor, start, destination));
+        }
+
+        writer.Save(output);
+    }
+}
