@@ -49,7 +49,7 @@ internal static class TokenizerJson
         List<string> merges = [];
         foreach (JsonElement merge in model.GetProperty("merges").EnumerateArray())
         {
-            merges.Add(merge.ValueKind == JsonValueKind.Array ? $"{merge[0].GetString()} {merge[1].GetString()}" : merge.GetString()!);
+            merges.Add(merge.ValueKind == JsonValueKind.Array ? merge.GetArrayLength() != 2 ? throw Problem("model, merges", "pairs of tokens", $"{merge.GetArrayLength()} in one") : $"{merge[0].GetString()} {merge[1].GetString()}" : merge.GetString()!);
         }
 
         int? Find(params string[] names) => names.Select(name => (int?)Array.IndexOf(tokens, name)).FirstOrDefault(static id => id >= 0);

@@ -16,6 +16,7 @@ internal static class CommandLine
               modelgen generate model.gguf --prompt "Once upon a time" --tokens 100
               modelgen convert stories260K.bin stories260K.gguf --tokenizer tok512.bin
               modelgen inspect model.safetensors
+              modelgen import model.gguf --project MyProgram
 
             Exit codes: 0 done, 1 a file is damaged or not understood, or something failed, 2 an option is wrong.
             """)
@@ -23,6 +24,7 @@ internal static class CommandLine
             GenerateCommand.Create(),
             ConvertCommand.Create(),
             InspectCommand.Create(),
+            ImportCommand.Create(),
             TokenizeCommand.Create(),
         };
         ParseResult parsed = root.Parse(arguments);

@@ -11,8 +11,8 @@ internal static class ConfigDeclaration
     public static ModelCode Of(ModelConfig config, WeightFile weights) => config.ModelType switch
     {
         "gpt2" => Gpt2(config, weights),
-        "llama" or "mistral" or "qwen2" => Llama(config, weights),
-        string other => throw new ToolException($"{config.Origin}: model_type: expected gpt2, llama, mistral or qwen2, found {other}."),
+        "llama" or "mistral" or "qwen2" or "qwen3" or "gemma3" or "gemma3_text" => DecoderDeclaration.Of(config, weights),
+        string other => throw new ToolException($"{config.Origin}: model_type: expected gpt2, llama, mistral, qwen2, qwen3 or gemma3_text, found {other}."),
     };
 
     private static ModelCode Gpt2(ModelConfig config, WeightFile weights)
@@ -64,88 +64,13 @@ internal static class ConfigDeclaration
         return new ModelCode("Gpt", arguments);
     }
 
-    private static ModelCode Llama(ModelConfig config, WeightFile weights)
-    {
-        if (config.Part("rope_scaling") is { } scaling && (scaling.Text("rope_type") ?? scaling.Text("type")) is { } kind and not "default")
-        {
-            throw config.Problem("rope_scaling", "none, or default", kind);
-        }
-
-        foreach (string bias in (string[])["mlp_bias", "attention_bias"])
-        {
-            if (config.Flag(bias) == true)
-            {
-                throw config.Problem(bias, "false", "true");
-            }
-        }
-
-        int width = config.Required("hidden_size");
-        int heads = config.Required("num_attention_heads");
-        var arguments = new List<(string, string)>
-        {
-            ("Layers", Text(config.Required("num_hidden_layers"))),
-            ("DModel", Text(width)),
-            ("Heads", Text(heads)),
-        };
-        if (config.Integer("num_key_value_heads") is { } keyHeads && keyHeads != heads)
-        {
-            arguments.Add(("KeyValueHeads", Text(keyHeads)));
-        }
-
-        if (config.Integer("head_dim") is { } headWidth && heads > 0 && headWidth != width / heads)
-        {
-            arguments.Add(("HeadWidth", Text(headWidth)));
-        }
-
-        arguments.Add(("Vocab", Text(config.Required("vocab_size"))));
-        int context = config.Required("max_position_embeddings");
-        arguments.Add(("Context", Text(context)));
-        arguments.Add(("FeedForward", Text(config.Required("intermediate_size"))));
-        string activation = Activation(config, "hidden_act", "silu");
-        if (activation != "Activation.Silu")
-        {
-            arguments.Add(("Activation", activation));
-        }
-
-        // What configurations that leave it out stand for.
-        double epsilon = config.Real("rms_norm_eps") ?? 1e-6;
-        if (epsilon != 1e-5)
-        {
-            arguments.Add(("NormEpsilon", Text(epsilon)));
-        }
-
-        if (config.Real("rope_theta") is { } rotary && rotary != 10000)
-        {
-            arguments.Add(("RotaryBase", Text(rotary)));
-        }
-
-        // Qwen2 has biases there and no option that says so.
-        if (weights.Tensors.Any(static tensor => tensor.Name.EndsWith("self_attn.q_proj.bias", StringComparison.Ordinal)))
-        {
-            arguments.Add(("QkvBias", "true"));
-        }
-
-        if (config.Integer("sliding_window") is { } window && window < context && config.Flag("use_sliding_window") != false)
-        {
-            arguments.Add(("Attention", "AttentionPattern.Window"));
-            arguments.Add(("Window", Text(window)));
-        }
-
-        if (IsTied(config, weights, "embed_tokens.weight", byDefault: false))
-        {
-            arguments.Add(("TieEmbeddings", "true"));
-        }
-
-        return new ModelCode("Decoder", arguments);
-    }
-
     /// <summary>Whether the head is the token embedding: by the configuration, or by there being no other.</summary>
-    private static bool IsTied(ModelConfig config, WeightFile weights, string table, bool byDefault)
+    public static bool IsTied(ModelConfig config, WeightFile weights, string table, bool byDefault)
         => !weights.Tensors.Any(static tensor => tensor.Name.EndsWith("lm_head.weight", StringComparison.Ordinal))
             ? config.Flag("tie_word_embeddings") != false || weights.Tensors.Any(tensor => tensor.Name.EndsWith(table, StringComparison.Ordinal))
             : config.Flag("tie_word_embeddings") ?? byDefault;
 
-    private static string Activation(ModelConfig config, string name, string byDefault) => "Activation." + ((config.Text(name) ?? byDefault) switch
+    public static string Activation(ModelConfig config, string name, string byDefault) => "Activation." + ((config.Text(name) ?? byDefault) switch
     {
         "gelu_new" or "gelu_pytorch_tanh" or "gelu_fast" => nameof(ModelGen.Activation.GeluTanh),
         "gelu" => nameof(ModelGen.Activation.Gelu),
@@ -155,7 +80,7 @@ internal static class ConfigDeclaration
         string other => throw config.Problem(name, "gelu_new, gelu, relu, silu or tanh", other),
     });
 
-    private static string Text(int value) => value.ToString(CultureInfo.InvariantCulture);
+    public static string Text(int value) => value.ToString(CultureInfo.InvariantCulture);
 
-    private static string Text(double value) => double.IsFinite(value) ? value.ToString("R", CultureInfo.InvariantCulture) : "0";
+    public static string Text(double value) => double.IsFinite(value) ? value.ToString("R", CultureInfo.InvariantCulture) : "0";
 }

@@ -5,6 +5,31 @@ namespace ModelGen.Tool;
 /// <summary>What the metadata of a GGUF file says of its model, in the terms of Hugging Face's configurations.</summary>
 internal static class GgufConfig
 {
+    // What all models have that slow rotary positions down by a table: Llama 3.1 and 3.2. The file holds what follows from it.
+    private const int FirstContext = 8192;
+    private const double LowFrequency = 1;
+    private const double HighFrequency = 4;
+
+    /// <summary>How each pair of rotary columns is slowed down by Llama 3.1's rule.</summary>
+    /// <param name="pairs">The number of pairs.</param>
+    /// <param name="rotaryBase">The base of the angles.</param>
+    /// <param name="factor">What slow pairs are divided by.</param>
+    /// <param name="low">The turns over the first context at the most of a slow pair.</param>
+    /// <param name="high">The turns at least of a fast one.</param>
+    /// <param name="context">The first context.</param>
+    public static float[] RotaryFactors(int pairs, double rotaryBase, double factor, double low, double high, double context)
+    {
+        float[] factors = new float[pairs];
+        for (int pair = 0; pair < pairs; pair++)
+        {
+            double turns = context * Math.Pow(rotaryBase, -(double)pair / pairs) / (2 * Math.PI);
+            double part = Math.Clamp((turns - low) / (high - low), 0, 1);
+            factors[pair] = (float)(1 / (((1 - part) / factor) + part));
+        }
+
+        return factors;
+    }
+
     /// <summary>The configuration; null if the file names no architecture.</summary>
     public static ModelConfig? Of(GgufFile file)
     {
@@ -46,13 +71,9 @@ internal static class GgufConfig
         Integer("tokenizer.ggml.bos_token_id", "bos_token_id", isOfArchitecture: false);
         Integer("tokenizer.ggml.eos_token_id", "eos_token_id", isOfArchitecture: false);
         values["tie_word_embeddings"] = file.Find("output.weight") is null;
-        if (file.Values.GetValueOrDefault(architecture + ".rope.scaling.type")?.AsText() is { } scaling and not "none")
+        if (RotaryScaling(file, architecture) is { } scaling)
         {
-            values["rope_scaling"] = new JsonObject { ["rope_type"] = scaling };
-        }
-        else if (file.Find("rope_freqs.weight") is not null)
-        {
-            values["rope_scaling"] = new JsonObject { ["rope_type"] = "llama3" };
+            values["rope_scaling"] = scaling;
         }
 
         return new ModelConfig(values, file.Path);
@@ -76,5 +97,51 @@ internal static class GgufConfig
                 values[name] = double.Parse(((float)real).ToString("R", System.Globalization.CultureInfo.InvariantCulture), System.Globalization.CultureInfo.InvariantCulture);
             }
         }
+    }
+
+    private static JsonObject? RotaryScaling(GgufFile file, string architecture)
+    {
+        if (file.Values.GetValueOrDefault(architecture + ".rope.scaling.type")?.AsText() is { } type and not "none")
+        {
+            var scaling = new JsonObject { ["rope_type"] = type };
+            if (file.Values.GetValueOrDefault(architecture + ".rope.scaling.factor")?.AsReal() is { } given)
+            {
+                scaling["factor"] = given;
+            }
+
+            if (file.Values.GetValueOrDefault(architecture + ".rope.scaling.original_context_length")?.AsInteger() is { } context)
+            {
+                scaling["original_max_position_embeddings"] = context;
+            }
+
+            return scaling;
+        }
+
+        if (file.Find("rope_freqs.weight") is not { Shape: [> 0 and < 4096] } table)
+        {
+            return null;
+        }
+
+        float[] found = new float[table.Length];
+        file.ReadFloats(table, 0, found);
+        double rotaryBase = file.Values.GetValueOrDefault(architecture + ".rope.freq_base")?.AsReal() ?? 10000;
+        double factor = found.Max();
+        float[] expected = RotaryFactors(found.Length, rotaryBase, factor, LowFrequency, HighFrequency, FirstContext);
+        for (int pair = 0; pair < found.Length; pair++)
+        {
+            if (!(Math.Abs(found[pair] - expected[pair]) <= 1e-3 * Math.Abs(expected[pair])))
+            {
+                throw new ToolException(FormattableString.Invariant($"{file.Path}: tensor 'rope_freqs.weight': expected Llama 3.1's factors, {expected[pair]:G5} for pair {pair}, found {found[pair]:G5}."));
+            }
+        }
+
+        return new JsonObject
+        {
+            ["rope_type"] = "llama3",
+            ["factor"] = factor,
+            ["low_freq_factor"] = LowFrequency,
+            ["high_freq_factor"] = HighFrequency,
+            ["original_max_position_embeddings"] = FirstContext,
+        };
     }
 }

@@ -6,7 +6,12 @@ internal static class GgufExport
     public static void Save(ModelSource source, string output, GgmlType type, TokenizerVocabulary? vocabulary)
     {
         ModelConfig config = source.Config ?? throw new ToolException($"{source.Weights.Path}: nothing says what model it is of: expected a config.json beside it.");
-        string architecture = config.ModelType == "mistral" ? "llama" : config.ModelType;
+        string architecture = config.ModelType switch
+        {
+            "mistral" => "llama",
+            "gemma3_text" => "gemma3",
+            string other => other,
+        };
         var writer = new GgufWriter();
         writer.Set("general.architecture", architecture);
         writer.Set("general.name", Path.GetFileNameWithoutExtension(output));
@@ -76,15 +81,46 @@ internal static class GgufExport
         Set("rope.dimension_count", headWidth);
         Set("vocab_size", config.Required("vocab_size"));
         writer.Set(architecture + ".attention.layer_norm_rms_epsilon", (float)(config.Real("rms_norm_eps") ?? 1e-6));
-        writer.Set(architecture + ".rope.freq_base", (float)(config.Real("rope_theta") ?? 10000));
-        if (config.Part("rope_scaling") is not null)
+        writer.Set(architecture + ".rope.freq_base", (float)(config.Real("rope_theta") ?? config.Part("rope_parameters")?.Real("rope_theta") ?? 10000));
+        if (config.Integer("sliding_window") is { } window && config.Flag("use_sliding_window") != false)
         {
-            throw config.Problem("rope_scaling", "none, which alone is written", "some");
+            Set("attention.sliding_window", window);
+        }
+
+        if (DecoderDeclaration.RotaryScaling(config) is { } scaling)
+        {
+            WriteScaling(config, writer, architecture, headWidth, scaling);
         }
 
         return headWidth;
 
         void Set(string key, int value) => writer.Set($"{architecture}.{key}", (uint)value);
+    }
+
+    private static void WriteScaling(ModelConfig config, GgufWriter writer, string architecture, int headWidth, (string Type, ModelConfig Options) scaling)
+    {
+        double factor = scaling.Options.Real("factor") ?? 1;
+        switch (scaling.Type)
+        {
+            case "linear":
+                writer.Set(architecture + ".rope.scaling.type", "linear");
+                writer.Set(architecture + ".rope.scaling.factor", (float)factor);
+                break;
+
+            case "llama3":
+                float[] factors = GgufConfig.RotaryFactors(
+                    headWidth / 2,
+                    config.Real("rope_theta") ?? 10000,
+                    factor,
+                    scaling.Options.Real("low_freq_factor") ?? 1,
+                    scaling.Options.Real("high_freq_factor") ?? 4,
+                    scaling.Options.Real("original_max_position_embeddings") ?? 8192);
+                writer.Add("rope_freqs.weight", [factors.Length], GgmlType.F32, (start, destination) => factors.AsSpan((int)start, destination.Length).CopyTo(destination));
+                break;
+
+            default:
+                throw config.Problem("rope_scaling", "linear or llama3, which alone are written", scaling.Type);
+        }
     }
 
     private static int Gpt2(ModelConfig config, GgufWriter writer)

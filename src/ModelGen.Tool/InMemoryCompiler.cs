@@ -44,6 +44,19 @@ internal static class InMemoryCompiler
         return image.ToArray();
     }
 
+    /// <summary>Compiles the files of a program with models in it, which must have no errors: what <c>import</c> writes is tested by it.</summary>
+    internal static void CompileFiles(IEnumerable<string> sources, IEnumerable<string> references)
+    {
+        var compilation = CSharpCompilation.Create(
+            "Program",
+            sources.Select(static source => CSharpSyntaxTree.ParseText(SourceText.From(source, Encoding.UTF8), s_parse)),
+            References().Concat(references.Select(static path => MetadataReference.CreateFromFile(path))),
+            new CSharpCompilationOptions(OutputKind.ConsoleApplication, allowUnsafe: true, nullableContextOptions: NullableContextOptions.Enable));
+        CSharpGeneratorDriver.Create([new ModelGenerator().AsSourceGenerator()], parseOptions: s_parse)
+            .RunGeneratorsAndUpdateCompilation(compilation, out Compilation generated, out _);
+        Require([.. generated.GetDiagnostics().Where(static diagnostic => diagnostic.Severity >= DiagnosticSeverity.Warning)], new ModelCode("", []));
+    }
+
     private static void Require(ImmutableArray<Diagnostic> diagnostics, ModelCode code)
     {
         Diagnostic[] errors = [.. diagnostics.Where(static diagnostic => diagnostic.Severity == DiagnosticSeverity.Error)];

@@ -58,11 +58,12 @@ public sealed class GgufTests : IDisposable
         Assert.Throws<ArgumentException>(() => file.ReadFloats(matrix with { Name = "other" }, 0, read));
     }
 
+    // Half a step; with an even number of levels about zero, one end lacks the last.
     [Theory]
-    [InlineData(GgmlType.Q8_0, 0.004)]
-    [InlineData(GgmlType.Q4_0, 0.07)]
+    [InlineData(GgmlType.Q8_0, 0.005)]
+    [InlineData(GgmlType.Q4_0, 0.13)]
     [InlineData(GgmlType.Q4_1, 0.07)]
-    [InlineData(GgmlType.Q5_0, 0.035)]
+    [InlineData(GgmlType.Q5_0, 0.07)]
     [InlineData(GgmlType.Q5_1, 0.035)]
     [InlineData(GgmlType.BF16, 0.004)]
     public void Quantized_tensors_come_back_about_as_they_were(GgmlType type, double tolerance)

@@ -1,0 +1,107 @@
+using System.Reflection;
+using System.Runtime.InteropServices;
+using System.Runtime.Intrinsics.X86;
+using LLama;
+using LLama.Common;
+using LLama.Native;
+
+namespace ModelGen.ToolTests;
+
+/// <summary>llama.cpp, as LLamaSharp packs it: another reader of our files, and the reference of the block formats.</summary>
+internal static unsafe class LlamaCpp
+{
+    private static readonly Lazy<string?> s_folder = new(Load);
+
+    private static nint s_base;
+
+    /// <summary>Skips the test where there is no llama.cpp for this machine.</summary>
+    public static void Require() => Assert.SkipWhen(s_folder.Value is null, "llama.cpp is not here for this machine.");
+
+    /// <summary>The logits behind each of a text's tokens.</summary>
+    public static float[][] Logits(string path, ReadOnlySpan<int> tokens)
+    {
+        Require();
+        var parameters = new ModelParams(path) { ContextSize = 512, Threads = 1, BatchThreads = 1, GpuLayerCount = 0, FlashAttention = false, TypeK = GGMLType.GGML_TYPE_F32, TypeV = GGMLType.GGML_TYPE_F32 };
+        using LLamaWeights weights = LLamaWeights.LoadFromFile(parameters);
+        using LLamaContext context = weights.CreateContext(parameters);
+        var logits = new float[tokens.Length][];
+        for (int i = 0; i < tokens.Length; i++)
+        {
+            var batch = new LLamaBatch();
+            batch.Add(tokens[i], i, LLamaSeqId.Zero, true);
+            Assert.Equal(DecodeResult.Ok, context.Decode(batch));
+            logits[i] = context.NativeHandle.GetLogitsIth(0).ToArray();
+        }
+
+        return logits;
+    }
+
+    /// <summary>llama.cpp's tokens of a text.</summary>
+    public static int[] Tokenize(string path, string text)
+    {
+        Require();
+        var parameters = new ModelParams(path) { VocabOnly = true };
+        using LLamaWeights weights = LLamaWeights.LoadFromFile(parameters);
+        return [.. weights.Tokenize(text, true, false, System.Text.Encoding.UTF8).Select(static token => (int)token)];
+    }
+
+    /// <summary>Blocks as ggml makes them from floats, rows of 256.</summary>
+    public static byte[] Quantize(GgmlType type, float[] values, int rowBytes)
+    {
+        Require();
+        var quantize = (delegate* unmanaged[Cdecl]<int, float*, void*, long, long, long, float*, nuint>)NativeLibrary.GetExport(s_base, "ggml_quantize_chunk");
+        byte[] blocks = new byte[values.Length / 256 * rowBytes];
+        fixed (float* source = values)
+        fixed (byte* target = blocks)
+        {
+            Assert.Equal((nuint)blocks.Length, quantize((int)type, source, target, 0, values.Length / 256, 256, null));
+        }
+
+        return blocks;
+    }
+
+    /// <summary>The floats that ggml reads blocks as.</summary>
+    public static float[] Dequantize(GgmlType type, byte[] blocks, int count)
+    {
+        Require();
+        var traits = (delegate* unmanaged[Cdecl]<int, Traits*>)NativeLibrary.GetExport(s_base, "ggml_get_type_traits");
+        var toFloat = (delegate* unmanaged[Cdecl]<void*, float*, long, void>)traits((int)type)->ToFloat;
+        float[] values = new float[count];
+        fixed (byte* source = blocks)
+        fixed (float* target = values)
+        {
+            toFloat(source, target, count);
+        }
+
+        return values;
+    }
+
+    private static string? Load()
+    {
+        string root = typeof(LlamaCpp).Assembly.GetCustomAttributes<AssemblyMetadataAttribute>().Single(static entry => entry.Key == "LlamaCpp").Value!;
+        string folder = Path.Combine(root, "linux-x64", "native", Avx2.IsSupported ? "avx2" : "noavx");
+        if (!OperatingSystem.IsLinux() || RuntimeInformation.ProcessArchitecture != Architecture.X64 || !Directory.Exists(folder))
+        {
+            return null;
+        }
+
+        // In the order of their needs, so that each finds those before it.
+        s_base = NativeLibrary.Load(Path.Combine(folder, "libggml-base.so"));
+        NativeLibrary.Load(Path.Combine(folder, "libggml-cpu.so"));
+        NativeLibrary.Load(Path.Combine(folder, "libggml.so"));
+        NativeLibraryConfig.LLama.WithLibrary(Path.Combine(folder, "libllama.so")).WithLogCallback(static (_, _) => { });
+        return folder;
+    }
+
+    [StructLayout(LayoutKind.Sequential)]
+    private struct Traits
+    {
+        public nint Name;
+        public long BlockElements;
+        public long BlockInterleave;
+        public nuint BlockBytes;
+        public byte IsQuantized;
+        public nint ToFloat;
+        public nint FromFloat;
+    }
+}

@@ -1,0 +1,225 @@
+using System.Text;
+using ModelGen.Tests.Infrastructure;
+using ModelGen.Tool;
+
+namespace ModelGen.ToolTests;
+
+/// <summary>Our files in llama.cpp, and llama.cpp's blocks here.</summary>
+[Collection(ToolCommand.Collection)]
+public sealed class LlamaCppTests : IDisposable
+{
+    private readonly TemporaryFile _file = new("model.gguf");
+
+    public void Dispose() => _file.Dispose();
+
+    [Theory]
+    [InlineData(GgmlType.Q4_0, 144)]
+    [InlineData(GgmlType.Q4_1, 160)]
+    [InlineData(GgmlType.Q5_0, 176)]
+    [InlineData(GgmlType.Q5_1, 192)]
+    [InlineData(GgmlType.Q8_0, 272)]
+    [InlineData(GgmlType.Q2_K, 84)]
+    [InlineData(GgmlType.Q3_K, 110)]
+    [InlineData(GgmlType.Q4_K, 144)]
+    [InlineData(GgmlType.Q5_K, 176)]
+    [InlineData(GgmlType.Q6_K, 210)]
+    [InlineData(GgmlType.IQ4_NL, 144)]
+    [InlineData(GgmlType.MXFP4, 136)]
+    [InlineData(GgmlType.F16, 512)]
+    [InlineData(GgmlType.BF16, 512)]
+    public void Blocks_are_read_and_written_as_ggml_does(GgmlType type, int rowBytes)
+    {
+        LlamaCpp.Require();
+        const int Rows = 24;
+        var random = new Random(5);
+        float[] values = [.. Enumerable.Range(0, Rows * 256).Select(i => i < 256 ? 0 : (float)((random.NextDouble() - 0.5) * Math.Pow(10, (i / 256 % 5) - 3) * (i % 37 == 0 ? 6 : 1)))];
+        byte[] blocks = LlamaCpp.Quantize(type, values, rowBytes);
+        Write(type, Rows, blocks);
+        float[] found = new float[values.Length];
+        using (GgufFile file = GgufFile.Open(_file.Path))
+        {
+            file.ReadFloats(file.Tensors[0], 0, found);
+        }
+
+        float[] expected = LlamaCpp.Dequantize(type, blocks, values.Length);
+        for (int i = 0; i < found.Length; i++)
+        {
+            // ggml may be compiled to multiply and add in one.
+            Assert.Equal(expected[i], found[i], Math.Abs(expected[i]) * 2e-6f + 1e-12f);
+        }
+
+        if (type is GgmlType.Q4_0 or GgmlType.Q4_1 or GgmlType.Q5_0 or GgmlType.Q5_1 or GgmlType.Q8_0 or GgmlType.F16 or GgmlType.BF16)
+        {
+            var writer = new GgufWriter();
+            writer.Add("x", [Rows, 256], type, (start, destination) => values.AsSpan((int)start, destination.Length).CopyTo(destination));
+            writer.Save(_file.Path);
+            using GgufFile file = GgufFile.Open(_file.Path);
+            byte[] written = new byte[blocks.Length];
+            file.ReadBytes(file.Tensors[0], 0, written);
+            Assert.Equal(blocks, written);
+        }
+    }
+
+    // Where weights are 16 bits or less, llama.cpp rounds activations to the same before it multiplies.
+    [Theory]
+    [InlineData("F32", 0.001)]
+    [InlineData("F16", 0.05)]
+    [InlineData("BF16", 0.4)]
+    [InlineData("Q8_0", 0.6)]
+    [InlineData("Q5_1", 0.6)]
+    [InlineData("Q5_0", 0.6)]
+    [InlineData("Q4_1", 0.6)]
+    [InlineData("Q4_0", 0.6)]
+    public void Our_files_of_stories260K_give_llama_cpps_logits(string weights, double tolerance)
+    {
+        LlamaCpp.Require();
+        string data = TestData.File("stories260K", "stories260K.bin");
+        string vocabulary = TestData.File("stories260K", "tok512.bin");
+        Assert.Equal(0, ToolCommand.Run("convert", data, _file.Path, "--tokenizer", vocabulary, "--weights", weights, "--json").Code);
+        int[] tokens = [1, .. File.ReadAllText(TestData.File("stories260K", "expected_greedy_tokens.txt")).Split(' ', StringSplitOptions.RemoveEmptyEntries).Select(int.Parse)];
+        float[][] expected = LlamaCpp.Logits(_file.Path, tokens);
+
+        using ModelSource source = ModelSource.Open(_file.Path);
+        IModelHost model = ModelHost.Of(ModelAssembly.Of(source.Declare(null)).Type);
+        model.Load(_file.Path);
+        using CausalSession session = model.CreateSession(new SessionOptions());
+        int agreements = 0;
+        double largest = 0;
+        for (int i = 0; i < tokens.Length; i++)
+        {
+            ReadOnlySpan<float> found = session.Decode(tokens[i]);
+            agreements += Sampler.ArgMax(found) == Sampler.ArgMax(expected[i]) ? 1 : 0;
+            for (int token = 0; token < found.Length; token++)
+            {
+                largest = Math.Max(largest, Math.Abs(found[token] - expected[i][token]));
+            }
+        }
+
+        TestContext.Current.TestOutputHelper?.WriteLine(FormattableString.Invariant($"{weights}: {agreements} of {tokens.Length} likeliest tokens, largest difference of logits {largest:G3}"));
+        Assert.InRange(largest, 0, tolerance);
+        Assert.InRange(agreements, weights is "F32" or "F16" ? tokens.Length : tokens.Length * 9 / 10, tokens.Length);
+        if (weights == "F32")
+        {
+            Assert.Equal(tokens[1..], tokens[..^1].Select((_, i) => Sampler.ArgMax(expected[i])));
+        }
+    }
+
+    // Sizes that have no factor in common, so that nothing stands in the place of another.
+    [Theory]
+    [InlineData("llama", """ "num_key_value_heads": 2, "rope_theta": 50000.0, "rms_norm_eps": 1e-6 """)]
+    [InlineData("mistral", """ "num_key_value_heads": 6, "tie_word_embeddings": true """)]
+    [InlineData("qwen2", """ "num_key_value_heads": 3, "rope_theta": 1000000.0, "rms_norm_eps": 1e-6 """)]
+    public void Random_models_give_llama_cpps_logits(string type, string options)
+    {
+        LlamaCpp.Require();
+        string folder = Path.GetDirectoryName(_file.Path)!;
+        const int Width = 96, Heads = 6, HeadWidth = 16, Hidden = 160, Vocabulary = 512;
+        File.WriteAllText(Path.Combine(folder, "config.json"), $$"""
+            {
+              "model_type": "{{type}}", "hidden_size": {{Width}}, "num_attention_heads": {{Heads}}, "num_hidden_layers": 3, "intermediate_size": {{Hidden}}, "vocab_size": {{Vocabulary}},
+              "max_position_embeddings": 128, {{options}}
+            }
+            """);
+        ModelConfig config = ModelConfig.Read(Path.Combine(folder, "config.json"));
+        int keys = HeadWidth * config.Integer("num_key_value_heads")!.Value;
+        var random = new Random(11);
+        var writer = new SafetensorsWriter();
+        Add("model.embed_tokens.weight", Vocabulary, Width);
+        for (int layer = 0; layer < 3; layer++)
+        {
+            string block = FormattableString.Invariant($"model.layers.{layer}.");
+            Add(block + "input_layernorm.weight", Width);
+            Add(block + "post_attention_layernorm.weight", Width);
+            foreach ((string name, int rows) in ((string, int)[])[("q", Heads * HeadWidth), ("k", keys), ("v", keys)])
+            {
+                Add(FormattableString.Invariant($"{block}self_attn.{name}_proj.weight"), rows, Width);
+                if (type == "qwen2")
+                {
+                    Add(FormattableString.Invariant($"{block}self_attn.{name}_proj.bias"), rows);
+                }
+            }
+
+            Add(block + "self_attn.o_proj.weight", Width, Heads * HeadWidth);
+            Add(block + "mlp.gate_proj.weight", Hidden, Width);
+            Add(block + "mlp.up_proj.weight", Hidden, Width);
+            Add(block + "mlp.down_proj.weight", Width, Hidden);
+        }
+
+        Add("model.norm.weight", Width);
+        if (config.Flag("tie_word_embeddings") != true)
+        {
+            Add("lm_head.weight", Vocabulary, Width);
+        }
+
+        string model = Path.Combine(folder, "model.safetensors");
+        writer.Save(model);
+        Assert.Equal("", ToolCommand.Run("convert", model, _file.Path, "--tokenizer", TestData.File("stories260K", "tok512.bin"), "--json").Error);
+        int[] tokens = [1, .. Enumerable.Range(0, 60).Select(_ => random.Next(3, Vocabulary))];
+        float[][] expected = LlamaCpp.Logits(_file.Path, tokens);
+        foreach (string path in (string[])[model, _file.Path])
+        {
+            using ModelSource source = ModelSource.Open(path);
+            IModelHost host = ModelHost.Of(ModelAssembly.Of(source.Declare(null)).Type);
+            host.Load(path);
+            using CausalSession session = host.CreateSession(new SessionOptions());
+            double largest = 0;
+            for (int i = 0; i < tokens.Length; i++)
+            {
+                ReadOnlySpan<float> found = session.Decode(tokens[i]);
+                for (int token = 0; token < found.Length; token++)
+                {
+                    largest = Math.Max(largest, Math.Abs(found[token] - expected[i][token]));
+                }
+            }
+
+            float range = expected[^1].Max() - expected[^1].Min();
+            TestContext.Current.TestOutputHelper?.WriteLine(FormattableString.Invariant($"{type}, {Path.GetExtension(path)}: largest difference of logits {largest:G3}, whose range is {range:G3}"));
+            Assert.InRange(range, 1, 1000);
+            Assert.InRange(largest, 0, 1e-4 * range);
+        }
+
+        void Add(string name, params int[] shape)
+        {
+            bool isNorm = name.Contains("norm", StringComparison.Ordinal);
+            double scale = isNorm ? 0.3 : 1 / Math.Sqrt(shape[^1]);
+            float[] values = [.. Enumerable.Range(0, shape.Aggregate(static (a, b) => a * b)).Select(_ => (float)((isNorm ? 1 : 0) + (scale * ((random.NextDouble() * 2) - 1) * 1.7)))];
+            writer.Add(name, shape, values);
+        }
+    }
+
+    [Fact]
+    public void Our_vocabulary_of_stories260K_is_llama_cpps()
+    {
+        LlamaCpp.Require();
+        string vocabulary = TestData.File("stories260K", "tok512.bin");
+        Assert.Equal(0, ToolCommand.Run("convert", TestData.File("stories260K", "stories260K.bin"), _file.Path, "--tokenizer", vocabulary, "--json").Code);
+        TextTokenizer tokenizer = TextTokenizer.Load(vocabulary);
+        TextTokenizer again = TextTokenizer.Load(_file.Path);
+        foreach (string text in (string[])["Once upon a time", "a", "  two  spaces\n", "Lily's mom said, \"Let's go!!!!!!\"", "naïve 漢字 😀", "<s>no token</s>"])
+        {
+            int[] expected = LlamaCpp.Tokenize(_file.Path, text);
+            Assert.Equal(expected, tokenizer.EncodePrompt(text));
+            Assert.Equal(expected, again.EncodePrompt(text));
+        }
+    }
+
+    // A file of one tensor, with blocks that our writer does not make.
+    private void Write(GgmlType type, int rows, byte[] blocks)
+    {
+        using FileStream stream = File.Create(_file.Path);
+        using var writer = new BinaryWriter(stream, Encoding.UTF8);
+        writer.Write("GGUF"u8);
+        writer.Write(3);
+        writer.Write(1L);
+        writer.Write(0L);
+        writer.Write(1L);
+        writer.Write((byte)'x');
+        writer.Write(2);
+        writer.Write(256L);
+        writer.Write((long)rows);
+        writer.Write((int)type);
+        writer.Write(0L);
+        writer.Write(new byte[32 - (stream.Position % 32)]);
+        writer.Write(blocks);
+    }
+}

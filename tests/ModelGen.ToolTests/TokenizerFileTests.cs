@@ -1,0 +1,153 @@
+using System.Buffers.Binary;
+using System.Text;
+using ModelGen.Tests.Infrastructure;
+
+namespace ModelGen.ToolTests;
+
+/// <summary>Vocabularies in every format, and that nothing of their files is trusted.</summary>
+public sealed class TokenizerFileTests : IDisposable
+{
+    private readonly TemporaryFile _file = new("tokenizer");
+
+    public void Dispose() => _file.Dispose();
+
+    [Fact]
+    public void Llama2c_and_gguf_hold_the_same_vocabulary_of_Llama()
+    {
+        TextTokenizer tokenizer = TextTokenizer.Load(TestData.File("tokenizers", "tokenizer.bin"));
+        TextTokenizer gguf = TextTokenizer.Load(TestData.File("tokenizers", "ggml-vocab-llama-spm.gguf"));
+        Assert.Equal(gguf.Vocabulary.Tokens, tokenizer.Vocabulary.Tokens);
+        Assert.Equal(gguf.Vocabulary.Kinds, tokenizer.Vocabulary.Kinds);
+        string[] texts = File.ReadAllText(TestData.File("tokenizers", "ggml-vocab-llama-spm.gguf.inp")).Split("\n__ggml_vocab_test__\n");
+        Assert.All(texts, text => Assert.Equal(gguf.Encode(text), tokenizer.Encode(text)));
+    }
+
+    [Fact]
+    public void Tokenizer_json_of_bytes_and_of_pieces()
+    {
+        // Hugging Face's spelling of both vocabularies, from their files.
+        TextTokenizer gpt2 = TextTokenizer.Load(TestData.File("tokenizers", "ggml-vocab-gpt-2.gguf"));
+        Write(gpt2.Vocabulary, """{ "type": "ByteLevel", "add_prefix_space": false }""", "null", "\"byte_fallback\": false", gpt2.Vocabulary.Merges);
+        Same(gpt2, TextTokenizer.Load(_file.Path), "ggml-vocab-gpt-2.gguf.inp");
+        TextTokenizer llama = TextTokenizer.Load(TestData.File("tokenizers", "ggml-vocab-llama-spm.gguf"));
+
+        // A piece's best parts, in the order of the scores: as Hugging Face's converter writes merges.
+        TokenizerVocabulary pieces = llama.Vocabulary;
+        var scores = pieces.Tokens.Select((token, id) => (token, id)).Where(piece => pieces.Kinds[piece.id] == TokenKind.Normal).ToDictionary(static piece => piece.token, piece => pieces.Scores[piece.id]);
+        IEnumerable<string> merges = scores.Where(static piece => piece.Key.Length > 1).OrderByDescending(static piece => piece.Value)
+            .SelectMany(piece => Enumerable.Range(1, piece.Key.Length - 1).Where(cut => scores.ContainsKey(piece.Key[..cut]) && scores.ContainsKey(piece.Key[cut..])).Select(cut => $"{piece.Key[..cut]} {piece.Key[cut..]}"));
+        Write(pieces, "null", """{ "type": "Sequence", "normalizers": [ { "type": "Prepend", "prepend": "▁" }, { "type": "Replace", "pattern": { "String": " " }, "content": "▁" } ] }""", "\"byte_fallback\": true", merges);
+        Same(llama, TextTokenizer.Load(_file.Path), "ggml-vocab-llama-spm.gguf.inp");
+
+        static void Same(TextTokenizer expected, TextTokenizer found, string name)
+            => Assert.All(File.ReadAllText(TestData.File("tokenizers", name)).Split("\n__ggml_vocab_test__\n"), text => Assert.Equal(expected.Encode(text), found.Encode(text)));
+    }
+
+    [Fact]
+    public void Special_tokens_stand_for_themselves_only_where_asked()
+    {
+        TextTokenizer tokenizer = TextTokenizer.Load(TestData.File("tokenizers", "ggml-vocab-llama-spm.gguf"));
+        Assert.DoesNotContain(2, tokenizer.Encode("a</s>b"));
+        Assert.Equal([1, .. tokenizer.Encode("a")], tokenizer.EncodePrompt("a"));
+        int[] special = tokenizer.EncodeSpecial("<s>a</s>");
+        Assert.Equal(1, special[0]);
+        Assert.Equal(2, special[^1]);
+        TextTokenizer bytes = TextTokenizer.Load(TestData.File("tokenizers", "ggml-vocab-gpt-2.gguf"));
+        Assert.Throws<ArgumentException>(() => bytes.Encode("\uD800"));
+        Assert.Throws<ArgumentOutOfRangeException>(() => bytes.GetBytes(50257, new byte[100]));
+    }
+
+    [Fact]
+    public void Characters_are_whole_as_they_come()
+    {
+        TextTokenizer tokenizer = TextTokenizer.Load(TestData.File("tokenizers", "ggml-vocab-llama-spm.gguf"));
+        var decoder = new TextDecoder(tokenizer);
+        var text = new StringBuilder();
+        char[] characters = new char[decoder.MaximumCharactersPerToken];
+        foreach (int token in tokenizer.Encode("日本 𐍈😀é"))
+        {
+            ReadOnlySpan<char> added = characters.AsSpan(0, decoder.Append(token, characters));
+            Assert.DoesNotContain('\uFFFD', added.ToString());
+            Assert.False(added.Length > 0 && char.IsHighSurrogate(added[^1]));
+            text.Append(added);
+        }
+
+        Assert.Equal(" 日本 𐍈😀é", text.ToString());
+    }
+
+    [Fact]
+    public void Nothing_of_a_llama2c_vocabulary_is_trusted()
+    {
+        byte[] whole = File.ReadAllBytes(TestData.File("stories260K", "tok512.bin"));
+        for (int length = 0; length < whole.Length; length += length < 64 ? 1 : 64)
+        {
+            // A file that ends between two tokens is one of fewer tokens.
+            Try(whole[..length], mayBeRead: length > 3500);
+        }
+
+        int at = 4;
+        for (int token = 0; token < 512; token += token < 8 ? 1 : 63)
+        {
+            for (int i = at, seen = 0; seen <= token; seen++)
+            {
+                at = i;
+                i += 8 + BinaryPrimitives.ReadInt32LittleEndian(whole.AsSpan(i + 4));
+            }
+
+            foreach (int value in (int[])[-1, int.MinValue, int.MaxValue, whole.Length, 1 << 20])
+            {
+                byte[] changed = [.. whole];
+                BinaryPrimitives.WriteInt32LittleEndian(changed.AsSpan(at + 4), value);
+                Try(changed, mayBeRead: false);
+            }
+
+            byte[] odd = [.. whole];
+            BinaryPrimitives.WriteSingleLittleEndian(odd.AsSpan(at), float.NaN);
+            Try(odd, mayBeRead: false);
+            at = 4;
+        }
+    }
+
+    [Theory]
+    [InlineData("{}")]
+    [InlineData("{ \"model\": 1 }")]
+    [InlineData("{ \"model\": { \"type\": \"BPE\", \"vocab\": {}, \"merges\": [] } }")]
+    [InlineData("{ \"model\": { \"type\": \"BPE\", \"vocab\": { \"a\": -1 }, \"merges\": [] } }")]
+    [InlineData("{ \"model\": { \"type\": \"BPE\", \"vocab\": { \"a\": 2000000000 }, \"merges\": [] } }")]
+    [InlineData("{ \"model\": { \"type\": \"BPE\", \"vocab\": { \"a\": 0, \"b\": 0 }, \"merges\": [] } }")]
+    [InlineData("{ \"model\": { \"type\": \"BPE\", \"vocab\": { \"a\": \"b\" }, \"merges\": [] } }")]
+    [InlineData("{ \"model\": { \"type\": \"BPE\", \"vocab\": { \"a\": 0 }, \"merges\": [ \"a\" ] }, \"pre_tokenizer\": { \"type\": \"ByteLevel\" } }")]
+    [InlineData("{ \"model\": { \"type\": \"BPE\", \"vocab\": { \"a\": 0 }, \"merges\": [ [ \"a\" ] ] }, \"pre_tokenizer\": { \"type\": \"ByteLevel\" } }")]
+    [InlineData("{ \"model\": ")]
+    public void Nothing_of_tokenizer_json_is_trusted(string json) => Try(Encoding.UTF8.GetBytes(json), mayBeRead: false);
+
+    [Fact]
+    public void Deep_nesting_is_refused() => Try(Encoding.UTF8.GetBytes("{ \"a\": " + new string('[', 100_000)), mayBeRead: false);
+
+    private void Try(byte[] bytes, bool mayBeRead)
+    {
+        File.WriteAllBytes(_file.Path, bytes);
+        try
+        {
+            TextTokenizer.Load(_file.Path);
+            Assert.True(mayBeRead, "The file was read.");
+        }
+        catch (ModelFileException exception)
+        {
+            Assert.NotEqual("", exception.Field);
+        }
+    }
+
+    private void Write(TokenizerVocabulary vocabulary, string words, string normalizer, string fallback, IEnumerable<string> merges)
+    {
+        var text = new StringBuilder();
+        text.Append("{ \"added_tokens\": [");
+        text.AppendJoin(", ", vocabulary.Tokens.Select((token, id) => (token, id)).Where(token => vocabulary.Kinds[token.id] is TokenKind.Control or TokenKind.Unknown).Select(static token => $"{{ \"id\": {token.id}, \"content\": {Json(token.token)}, \"special\": true }}"));
+        text.Append($"], \"normalizer\": {normalizer}, \"pre_tokenizer\": {words}, \"model\": {{ \"type\": \"BPE\", {fallback}, \"vocab\": {{");
+        text.AppendJoin(", ", vocabulary.Tokens.Select(static (token, id) => $"{Json(token)}: {id}"));
+        text.Append("}, \"merges\": [").AppendJoin(", ", merges.Select(Json)).Append("] } }");
+        File.WriteAllText(_file.Path, text.ToString());
+
+        static string Json(string value) => System.Text.Json.JsonSerializer.Serialize(value);
+    }
+}
