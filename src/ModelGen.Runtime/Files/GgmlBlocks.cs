@@ -1,5 +1,6 @@
 using System.Runtime.CompilerServices;
 using System.Runtime.InteropServices;
+using System.Runtime.Intrinsics;
 
 namespace ModelGen.Runtime;
 
@@ -124,6 +125,47 @@ internal static unsafe class GgmlBlocks
         }
     }
 
+    /// <summary>Reads 16-bit floats of IEEE 754.</summary>
+    public static void ReadHalves(byte* source, Span<float> destination)
+    {
+        int i = 0;
+        for (; i <= destination.Length - Vector256<float>.Count; i += Vector256<float>.Count)
+        {
+            // Exponent and fraction in the place of a float's, times what the exponents' biases differ by: subnormals come right too. What has the largest exponent keeps the largest one.
+            Vector256<uint> halves = Widened(source + (2L * i));
+            Vector256<uint> magnitude = (halves & Vector256.Create(0x7FFFu)) << 13;
+            Vector256<uint> special = Vector256.GreaterThan(magnitude, Vector256.Create(0x7BFFu << 13)) & Vector256.Create(0x7F800000u);
+            Vector256<uint> value = (magnitude.AsSingle() * BitConverter.UInt32BitsToSingle(0x77800000)).AsUInt32() | special | ((halves & Vector256.Create(0x8000u)) << 16);
+            value.AsSingle().CopyTo(destination[i..]);
+        }
+
+        for (; i < destination.Length; i++)
+        {
+            destination[i] = HalfAt(source + (2L * i));
+        }
+    }
+
+    /// <summary>Reads 16-bit floats that are the upper halves of 32-bit ones.</summary>
+    public static void ReadUpperHalves(byte* source, Span<float> destination)
+    {
+        int i = 0;
+        for (; i <= destination.Length - Vector256<float>.Count; i += Vector256<float>.Count)
+        {
+            (Widened(source + (2L * i)) << 16).AsSingle().CopyTo(destination[i..]);
+        }
+
+        for (; i < destination.Length; i++)
+        {
+            destination[i] = BitConverter.UInt32BitsToSingle((uint)Unsafe.ReadUnaligned<ushort>(source + (2L * i)) << 16);
+        }
+    }
+
+    private static Vector256<uint> Widened(byte* source)
+    {
+        (Vector128<uint> lower, Vector128<uint> upper) = Vector128.Widen(Vector128.Load((ushort*)source));
+        return Vector256.Create(lower, upper);
+    }
+
     private static void ReadScalars(GgmlType type, byte* source, Span<float> destination)
     {
         switch (type)
@@ -132,18 +174,10 @@ internal static unsafe class GgmlBlocks
                 new ReadOnlySpan<byte>(source, destination.Length * sizeof(float)).CopyTo(MemoryMarshal.AsBytes(destination));
                 break;
             case GgmlType.F16:
-                for (int i = 0; i < destination.Length; i++)
-                {
-                    destination[i] = HalfAt(source + (2L * i));
-                }
-
+                ReadHalves(source, destination);
                 break;
             case GgmlType.BF16:
-                for (int i = 0; i < destination.Length; i++)
-                {
-                    destination[i] = BitConverter.UInt32BitsToSingle((uint)Unsafe.ReadUnaligned<ushort>(source + (2L * i)) << 16);
-                }
-
+                ReadUpperHalves(source, destination);
                 break;
             default:
                 for (int i = 0; i < destination.Length; i++)
@@ -157,21 +191,24 @@ internal static unsafe class GgmlBlocks
 
     private static void ReadBlock(GgmlType type, byte* block, Span<float> values)
     {
+        // Of the formats that begin with them.
+        float scale = HalfAt(block);
+        float minimum = HalfAt(block + 2);
         switch (type)
         {
             case GgmlType.Q4_0:
                 for (int i = 0; i < 16; i++)
                 {
-                    values[i] = ((block[2 + i] & 15) - 8) * HalfAt(block);
-                    values[i + 16] = ((block[2 + i] >> 4) - 8) * HalfAt(block);
+                    values[i] = ((block[2 + i] & 15) - 8) * scale;
+                    values[i + 16] = ((block[2 + i] >> 4) - 8) * scale;
                 }
 
                 break;
             case GgmlType.Q4_1:
                 for (int i = 0; i < 16; i++)
                 {
-                    values[i] = ((block[4 + i] & 15) * HalfAt(block)) + HalfAt(block + 2);
-                    values[i + 16] = ((block[4 + i] >> 4) * HalfAt(block)) + HalfAt(block + 2);
+                    values[i] = ((block[4 + i] & 15) * scale) + minimum;
+                    values[i + 16] = ((block[4 + i] >> 4) * scale) + minimum;
                 }
 
                 break;
@@ -179,8 +216,8 @@ internal static unsafe class GgmlBlocks
                 uint fifths = Unsafe.ReadUnaligned<uint>(block + 2);
                 for (int i = 0; i < 16; i++)
                 {
-                    values[i] = (((block[6 + i] & 15) | FifthBit(fifths, i)) - 16) * HalfAt(block);
-                    values[i + 16] = (((block[6 + i] >> 4) | FifthBit(fifths, i + 16)) - 16) * HalfAt(block);
+                    values[i] = (((block[6 + i] & 15) | FifthBit(fifths, i)) - 16) * scale;
+                    values[i + 16] = (((block[6 + i] >> 4) | FifthBit(fifths, i + 16)) - 16) * scale;
                 }
 
                 break;
@@ -188,23 +225,28 @@ internal static unsafe class GgmlBlocks
                 fifths = Unsafe.ReadUnaligned<uint>(block + 4);
                 for (int i = 0; i < 16; i++)
                 {
-                    values[i] = (((block[8 + i] & 15) | FifthBit(fifths, i)) * HalfAt(block)) + HalfAt(block + 2);
-                    values[i + 16] = (((block[8 + i] >> 4) | FifthBit(fifths, i + 16)) * HalfAt(block)) + HalfAt(block + 2);
+                    values[i] = (((block[8 + i] & 15) | FifthBit(fifths, i)) * scale) + minimum;
+                    values[i + 16] = (((block[8 + i] >> 4) | FifthBit(fifths, i + 16)) * scale) + minimum;
                 }
 
                 break;
             case GgmlType.Q8_0:
-                for (int i = 0; i < 32; i++)
+                Vector256<float> scales = Vector256.Create(scale);
+                for (int i = 0; i < 32; i += 16)
                 {
-                    values[i] = (sbyte)block[2 + i] * HalfAt(block);
+                    (Vector128<short> lower, Vector128<short> upper) = Vector128.Widen(Vector128.Load((sbyte*)block + 2 + i));
+                    (Vector128<int> first, Vector128<int> second) = Vector128.Widen(lower);
+                    (Vector256.ConvertToSingle(Vector256.Create(first, second)) * scales).CopyTo(values[i..]);
+                    (first, second) = Vector128.Widen(upper);
+                    (Vector256.ConvertToSingle(Vector256.Create(first, second)) * scales).CopyTo(values[(i + 8)..]);
                 }
 
                 break;
             case GgmlType.IQ4_NL:
                 for (int i = 0; i < 16; i++)
                 {
-                    values[i] = HalfAt(block) * NonLinear[block[2 + i] & 15];
-                    values[i + 16] = HalfAt(block) * NonLinear[block[2 + i] >> 4];
+                    values[i] = scale * NonLinear[block[2 + i] & 15];
+                    values[i + 16] = scale * NonLinear[block[2 + i] >> 4];
                 }
 
                 break;

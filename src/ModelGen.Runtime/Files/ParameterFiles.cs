@@ -1,3 +1,4 @@
+using System.Runtime.ExceptionServices;
 using System.Runtime.InteropServices;
 
 namespace ModelGen.Runtime;
@@ -7,6 +8,9 @@ internal static unsafe class ParameterFiles
 {
     // Rows of a transposed matrix that are handled together: whole cache lines on the strided side.
     private const int TransposeRows = 32;
+
+    // Elements that are worth several threads.
+    private const long ParallelLength = 1 << 22;
 
     // Elements converted or written at a time.
     private const int Strip = 1 << 20;
@@ -29,12 +33,32 @@ internal static unsafe class ParameterFiles
     /// <summary>Reads every parameter's part of a block, after the map was checked; what the file may lack and does keeps its numbers.</summary>
     public static void Read(WeightFile file, ParameterTable table, TensorMap map, float* block)
     {
-        for (int index = 0; index < table.Parameters.Count; index++)
+        // Widening weights takes a processor longer than reading them does.
+        if (table.TotalLength < ParallelLength)
+        {
+            for (int index = 0; index < table.Parameters.Count; index++)
+            {
+                Read(index);
+            }
+
+            return;
+        }
+
+        try
+        {
+            Parallel.For(0, table.Parameters.Count, Read);
+        }
+        catch (AggregateException exception)
+        {
+            ExceptionDispatchInfo.Throw(exception.InnerExceptions[0]);
+        }
+
+        void Read(int index)
         {
             ParameterInfo parameter = table.Parameters[index];
             if (!map.Has(index))
             {
-                continue;
+                return;
             }
 
             WeightTensor tensor = map[index];
@@ -42,7 +66,7 @@ internal static unsafe class ParameterFiles
             if (parameter.TransposedInFile)
             {
                 ReadTransposed(file, tensor, target, parameter.Shape[1], parameter.Shape[0]);
-                continue;
+                return;
             }
 
             for (long start = 0; start < parameter.Length; start += Strip)

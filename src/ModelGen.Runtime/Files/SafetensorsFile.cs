@@ -82,18 +82,10 @@ public sealed unsafe class SafetensorsFile : WeightFile
                 new ReadOnlySpan<byte>(source, destination.Length * sizeof(float)).CopyTo(MemoryMarshal.AsBytes(destination));
                 break;
             case SafetensorsType.F16:
-                for (int i = 0; i < destination.Length; i++)
-                {
-                    destination[i] = (float)BitConverter.UInt16BitsToHalf(Load<ushort>(source, i));
-                }
-
+                GgmlBlocks.ReadHalves(source, destination);
                 break;
             case SafetensorsType.BF16:
-                for (int i = 0; i < destination.Length; i++)
-                {
-                    destination[i] = BitConverter.UInt32BitsToSingle((uint)Load<ushort>(source, i) << 16);
-                }
-
+                GgmlBlocks.ReadUpperHalves(source, destination);
                 break;
             case SafetensorsType.F64:
                 for (int i = 0; i < destination.Length; i++)

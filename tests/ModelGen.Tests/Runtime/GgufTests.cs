@@ -91,6 +91,26 @@ public sealed class GgufTests : IDisposable
     }
 
     [Fact]
+    public unsafe void Every_16_bit_float_is_widened_exactly()
+    {
+        ushort[] patterns = [.. Enumerable.Range(0, 1 << 16).Select(static bits => (ushort)bits), 0x3C01];
+        float[] halves = new float[patterns.Length];
+        float[] uppers = new float[patterns.Length];
+        fixed (ushort* source = patterns)
+        {
+            GgmlBlocks.ReadHalves((byte*)source, halves);
+            GgmlBlocks.ReadUpperHalves((byte*)source, uppers);
+        }
+
+        for (int i = 0; i < patterns.Length; i++)
+        {
+            float expected = (float)BitConverter.UInt16BitsToHalf(patterns[i]);
+            Assert.True(float.IsNaN(expected) ? float.IsNaN(halves[i]) : BitConverter.SingleToUInt32Bits(expected) == BitConverter.SingleToUInt32Bits(halves[i]), $"{patterns[i]:X4}");
+            Assert.Equal((uint)patterns[i] << 16, BitConverter.SingleToUInt32Bits(uppers[i]));
+        }
+    }
+
+    [Fact]
     public void Llama_rows_are_turned_between_the_two_orders()
     {
         // Two heads of four channels: Hugging Face pairs 0 with 2, GGUF neighbours.
