@@ -123,7 +123,7 @@ public sealed class GenerateTests : IDisposable
             ToolCommand.Result result = ToolCommand.Run(arguments);
             Assert.Equal(code, result.Code);
             Assert.StartsWith("error: ", result.Error, StringComparison.Ordinal);
-            Assert.Equal(1, result.Error.TrimEnd().Split('\n').Length);
+            Assert.Single(result.Error.TrimEnd().Split('\n'));
             Assert.Contains(part, result.Error, StringComparison.Ordinal);
         }
     }
@@ -174,7 +174,7 @@ public sealed class GenerateTests : IDisposable
             ToolCommand.Result result = ToolCommand.Run("generate", Beside("model.safetensors"), "--prompt-ids", "1", "--tokens", "1");
             Assert.Equal(1, result.Code);
             Assert.Contains(part, result.Error, StringComparison.Ordinal);
-            Assert.Equal(1, result.Error.TrimEnd().Split('\n').Length);
+            Assert.Single(result.Error.TrimEnd().Split('\n'));
         }
     }
 
