@@ -86,6 +86,12 @@ internal sealed class PtxEntryPoint
     /// <summary>Reads a module.</summary>
     public static Dictionary<string, PtxEntryPoint> Read(string module)
     {
+        if (module.FirstOrDefault(c => c > 0x7E) is not '\0' and char foreign)
+        {
+            // In comments too.
+            throw new PtxException(FormattableString.Invariant($"U+{(int)foreign:X4} is no character of a module"));
+        }
+
         string text = Regex.Replace(module, @"//[^\n]*", "");
         Match version = Regex.Match(text, @"\.version\s+(\d+)\.(\d+)"), target = Regex.Match(text, @"\.target\s+sm_(\d+)");
         if (!version.Success || !target.Success || !text.Contains(".address_size 64", StringComparison.Ordinal))
@@ -95,9 +101,14 @@ internal sealed class PtxEntryPoint
 
         int isa = (10 * int.Parse(version.Groups[1].Value, CultureInfo.InvariantCulture)) + int.Parse(version.Groups[2].Value, CultureInfo.InvariantCulture), processor = int.Parse(target.Groups[1].Value, CultureInfo.InvariantCulture);
         var entries = new Dictionary<string, PtxEntryPoint>();
-        foreach (Match match in Regex.Matches(text, @"\.visible\s+\.entry\s+([\w$]+)\s*\(([^)]*)\)\s*\.maxntid\s+(\d+),\s*1,\s*1\s*\{([^}]*)\}"))
+        foreach (Match match in Regex.Matches(text, @"\.visible\s+\.entry\s+([^\s(]+)\s*\(([^)]*)\)\s*\.maxntid\s+(\d+),\s*1,\s*1\s*\{([^}]*)\}"))
         {
             var entry = new PtxEntryPoint { Name = match.Groups[1].Value, MaximumThreads = int.Parse(match.Groups[3].Value, CultureInfo.InvariantCulture) };
+            if (!Regex.IsMatch(entry.Name, @"^[a-zA-Z][a-zA-Z0-9_$]*$"))
+            {
+                throw new PtxException($"{entry.Name} is no name of an entry");
+            }
+
             foreach (Match parameter in Regex.Matches(match.Groups[2].Value, @"\.param\s+\.(\w+)\s+(\w+)"))
             {
                 entry.Parameters.Add((parameter.Groups[2].Value, parameter.Groups[1].Value.EndsWith("64", StringComparison.Ordinal) ? 8 : 4));
@@ -110,7 +121,7 @@ internal sealed class PtxEntryPoint
             }
         }
 
-        return entries;
+        return entries.Count == Regex.Count(text, @"\.entry\b") ? entries : throw new PtxException("an entry that cannot be read");
     }
 
     private void ReadBody(string body, int isa, int processor)

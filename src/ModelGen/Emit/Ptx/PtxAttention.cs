@@ -26,8 +26,8 @@ internal sealed class PtxAttention
     private readonly int _cacheStride;
     private readonly string _lane;
 
-    // Of keys that an input names the caches of, the first element of a sequence's.
-    private string? _firstElement;
+    // Of keys that an input names the caches of, the bytes to the first element of a sequence's.
+    private string? _cache;
 
     private PtxAttention(Kernel kernel, Attention op, RowExtent queries, RowExtent keys, int caches, int cacheStride, IReadOnlyList<Dim> counts)
     {
@@ -94,7 +94,7 @@ internal sealed class PtxAttention
             string larger = _w.Op("max.NaN.f32", maximum, score);
             string old = PtxFunctions.Exp(_w, _w.Op("sub.rn.f32", maximum, larger)), p = PtxFunctions.Exp(_w, _w.Op("sub.rn.f32", score, larger));
             _w.Set(sum, "fma.rn.f32", sum, old, p);
-            string[] v = Lanes(2, KeyOffset(2, memory, KeyHead(head)));
+            string[] v = Lanes(2, KeyOffset(2, memory, KeyHead(head)), _cache);
             for (int i = 0; i < Parts; i++)
             {
                 _w.Set(output[i], "fma.rn.f32", p, v[i], _w.Op("mul.rn.f32", output[i], old));
@@ -225,16 +225,16 @@ internal sealed class PtxAttention
             skip?.Invoke(key, position, next);
             string row = Range.IsRing ? PtxGathers.RingRow(_w, key, _keys.Maximum, Range.Kept) : key;
             string memory = _caches > 0 ? row : _k.Sum(first, row)!;
-            _firstElement = _caches > 0 ? first : null;
-            string[] keys = Lanes(1, KeyOffset(1, memory, KeyHead(head)));
+            _cache = _caches > 0 ? first : null;
+            string[] keys = Lanes(1, KeyOffset(1, memory, KeyHead(head)), _cache);
             body(Score(q, keys, head, key, position), memory, keys, key);
             _w.Place(next);
         });
     }
 
-    /// <summary>The first row of a sequence's keys; of those that an input names, their first element.</summary>
+    /// <summary>The first row of a sequence's keys; of those that an input names, the bytes to their first element.</summary>
     private string FirstRow(string sequence)
-        => _caches > 0 ? _w.Op("mul.lo.s32", _k.Load(Index("sequences"), sequence), PtxWriter.Int(_cacheStride)) : _w.Op("mul.lo.s32", sequence, _k.Extent(_keys));
+        => _caches > 0 ? _k.Far(_k.Load(Index("sequences"), sequence), _cacheStride) : _w.Op("mul.lo.s32", sequence, _k.Extent(_keys));
 
     /// <summary>The first key that a query may see, the one behind the last, and the query's position.</summary>
     private (string Low, string High, string Position) Seen(string sequence, string query)
@@ -346,17 +346,17 @@ internal sealed class PtxAttention
         => _w.Op("mad.lo.s32", row, PtxWriter.Int(_kernel.Operands[operand].Access.RowStride), _w.Op("mul.lo.s32", head, PtxWriter.Int(_op.HeadDim)));
 
     private string KeyOffset(int operand, string row, string keyHead)
-        => _k.Sum(_firstElement, _w.Op("mad.lo.s32", row, PtxWriter.Int(_kernel.Operands[operand].Access.RowStride), _w.Op("mul.lo.s32", keyHead, PtxWriter.Int(_op.HeadDim))))!;
+        => _w.Op("mad.lo.s32", row, PtxWriter.Int(_kernel.Operands[operand].Access.RowStride), _w.Op("mul.lo.s32", keyHead, PtxWriter.Int(_op.HeadDim)));
 
     private string Element(int operand, string row, string column) => _w.Op("mad.lo.s32", row, PtxWriter.Int(_kernel.Operands[operand].Access.RowStride), column);
 
     private int Index(string name) => _kernel.Operands.ToList().FindIndex(o => o.Name == name);
 
     /// <summary>A head's columns, this lane's of each 32; zeros behind the last.</summary>
-    private string[] Lanes(int operand, string offset) => [.. Enumerable.Range(0, Parts).Select(part =>
+    private string[] Lanes(int operand, string offset, string? far = null) => [.. Enumerable.Range(0, Parts).Select(part =>
     {
         string value = Variable(0);
-        InLane(part, column => _w.Set(value, "ld.global.f32", $"[{_k.Address(operand, _w.Op("add.s32", offset, column))}]"));
+        InLane(part, column => _w.Set(value, "ld.global.f32", $"[{_k.Address(operand, far, _w.Op("add.s32", offset, column))}]"));
         return value;
     })];
 

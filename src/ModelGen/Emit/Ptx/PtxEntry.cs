@@ -1,5 +1,6 @@
 using System;
 using System.Collections.Generic;
+using System.Linq;
 using ModelGen.Compiler.Graph;
 using ModelGen.Compiler.Kernels;
 
@@ -34,6 +35,17 @@ internal static class PtxEmitter
         AttentionGradientKernel k => [.. PtxAttention.Emit(k, counts)],
         _ => throw new GraphException($"{kernel.GetType().Name} has no entry for a device"),
     };
+
+    /// <summary>
+    /// The largest distance, in elements from an operand's first one, that entries count in 32 bits. Rows that an index names, those of a table and
+    /// the states of sequences, are found in 64 (<see cref="PtxKernel.Far"/>), and what is counted from there on is the distance within one.
+    /// </summary>
+    public static long Reach(Kernel kernel, int operand)
+        => Footprint.Of(kernel, operand).Steps.Skip((kernel, operand) switch
+        {
+            (AttentionKernel { Caches: > 0 }, 1 or 2) or (AttentionWeightsKernel { Caches: > 0 }, 1) or (EmbeddingKernel, 0) or (ScatterKernel, 1) => 1,
+            _ => 0,
+        }).Sum(step => (long)step.Stride.Maximum * (step.Count.Maximum - 1));
 
     /// <summary>Blocks of so many threads for some elements.</summary>
     public static (int X, int Y) BlocksFor(long elements, int threads = Threads) => (checked((int)Math.Max(1, (elements + threads - 1) / threads)), 1);

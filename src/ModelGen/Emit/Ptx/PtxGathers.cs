@@ -12,7 +12,7 @@ internal static class PtxGathers
     {
         (PtxWriter w, PtxKernel k, string row, string column, _) = Begin(kernel, kernel.Rows, kernel.Columns, counts);
         string token = k.Load(1, Scaled(w, row, kernel.Operands[1].Access.RowStride));
-        k.Store(2, At(w, row, kernel.Operands[2].Access.RowStride, column), k.Load(0, At(w, token, kernel.Operands[0].Access.RowStride, column)), StoreMode.Replace);
+        k.Store(2, At(w, row, kernel.Operands[2].Access.RowStride, column), k.Load(0, k.Far(token, kernel.Operands[0].Access.RowStride), column), StoreMode.Replace);
         return Entry($"Embedding_{PtxEmitter.Text(kernel.Rows)}x{kernel.Columns}", $"{kernel.Name}: rows of a table by index, [{kernel.Rows}, {kernel.Columns}].", w, kernel.Rows, kernel.Columns);
     }
 
@@ -49,14 +49,14 @@ internal static class PtxGathers
     public static PtxEntry Emit(ScatterKernel kernel, IReadOnlyList<Dim> counts)
     {
         (PtxWriter w, PtxKernel k, string row, string column, _) = Begin(kernel, kernel.Rows, kernel.Columns, counts);
-        string target = At(w, k.Load(2, Scaled(w, row, kernel.Operands[2].Access.RowStride)), kernel.Operands[1].Access.RowStride, column);
+        string sequence = k.Far(k.Load(2, Scaled(w, row, kernel.Operands[2].Access.RowStride)), kernel.Operands[1].Access.RowStride), target = column;
         if (kernel.HasPositions)
         {
             string position = k.Load(3, Scaled(w, row, kernel.Operands[3].Access.RowStride));
-            target = w.Op("mad.lo.s32", kernel.IsRing ? RingRow(w, position, kernel.Positions, kernel.Kept) : position, PtxWriter.Int(kernel.PositionStride), target);
+            target = w.Op("mad.lo.s32", kernel.IsRing ? RingRow(w, position, kernel.Positions, kernel.Kept) : position, PtxWriter.Int(kernel.PositionStride), column);
         }
 
-        k.Store(1, target, k.Load(0, At(w, row, kernel.Operands[0].Access.RowStride, column)), StoreMode.Replace);
+        k.Store(1, sequence, target, k.Load(0, At(w, row, kernel.Operands[0].Access.RowStride, column)), StoreMode.Replace);
         return Entry($"ScatterRows_{PtxEmitter.Text(kernel.Rows)}x{kernel.Columns}", $"{kernel.Name}: [{kernel.Rows}, {kernel.Columns}] into rows of states by the number of their sequence.", w, kernel.Rows, kernel.Columns);
     }
 

@@ -96,7 +96,23 @@ internal sealed class PtxKernel(PtxWriter writer, Kernel kernel, IReadOnlyList<D
     }
 
     /// <summary>The address of an element so many further on than the first; null for the first.</summary>
-    public string Address(int operand, string? element) => element is null or "0" ? Base(operand) : W.Op("add.s64", Base(operand), W.Op("mul.wide.s32", element, "4"));
+    public string Address(int operand, string? element) => Address(operand, null, element);
+
+    /// <summary>The address of an element so many further on than the one <paramref name="far"/> bytes behind the first.</summary>
+    public string Address(int operand, string? far, string? element)
+    {
+        string first = far is null ? Base(operand) : W.Op("add.s64", Base(operand), far);
+        return element is null or "0" ? first : W.Op("add.s64", first, W.Op("mul.wide.s32", element, "4"));
+    }
+
+    /// <summary>
+    /// Bytes to a row that an index names, in 64 bits: the states of all sequences are more than 32 bits count. All other distances are
+    /// within what <see cref="PtxEmitter.Reach"/> is for, and are counted in 32.
+    /// </summary>
+    public string Far(string row, long stride)
+        => stride * PlanBuffer.WordBytes <= int.MaxValue
+            ? W.Op("mul.wide.s32", row, PtxWriter.Int(stride * PlanBuffer.WordBytes))
+            : W.Op("mul.lo.s64", W.Op("cvt.s64.s32", row), PtxWriter.Int(stride * PlanBuffer.WordBytes));
 
     /// <summary>Elements from an operand's first one to the first one of a row; null where that is the first one.</summary>
     public string? RowOffset(IReadOnlyList<RowExtent> axes, IReadOnlyList<RowExtent> strides, string row)
@@ -136,11 +152,15 @@ internal sealed class PtxKernel(PtxWriter writer, Kernel kernel, IReadOnlyList<D
     public string Number(int operand, string? element)
         => kernel.Operands[operand].Access.Element == ElementType.Int32 ? W.Op("cvt.rn.f32.s32", Load(operand, element)) : Load(operand, element);
 
-    public string Load(int operand, string? element) => W.Op(kernel.Operands[operand].Access.Element == ElementType.Int32 ? "ld.global.u32" : "ld.global.f32", $"[{Address(operand, element)}]");
+    public string Load(int operand, string? element) => Load(operand, null, element);
 
-    public void Store(int operand, string? element, string value, StoreMode mode)
+    public string Load(int operand, string? far, string? element) => W.Op(kernel.Operands[operand].Access.Element == ElementType.Int32 ? "ld.global.u32" : "ld.global.f32", $"[{Address(operand, far, element)}]");
+
+    public void Store(int operand, string? element, string value, StoreMode mode) => Store(operand, null, element, value, mode);
+
+    public void Store(int operand, string? far, string? element, string value, StoreMode mode)
     {
-        string address = Address(operand, element);
+        string address = Address(operand, far, element);
         switch (mode)
         {
             case StoreMode.Replace:

@@ -77,8 +77,6 @@ internal sealed class PtxWriter
 
     public void Line(string text) => _body.Append('\t').Append(text).Append('\n');
 
-    public void Comment(string text) => Line("// " + text);
-
     /// <summary>Memory of a block of threads, as the register of its address.</summary>
     public string Shared(string name, int words)
     {
@@ -128,7 +126,7 @@ internal sealed class PtxWriter
     public string Entry(string name, string comment, int threads)
     {
         var text = new StringBuilder();
-        text.Append("// ").Append(comment).Append('\n');
+        text.Append("// ").Append(Printable(comment)).Append('\n');
         text.Append(".visible .entry ").Append(name).Append("(\n").Append(string.Join(",\n", _parameters.Select(p => $"\t.param {p.Type} {p.Name}"))).Append("\n)\n");
         text.Append(FormattableString.Invariant($".maxntid {threads}, 1, 1\n{{\n"));
         foreach ((char kind, string type, string prefix) in Kinds)
@@ -142,6 +140,14 @@ internal sealed class PtxWriter
         text.Append(string.Concat(_shared)).Append(_prologue).Append(_body).Append(Exit).Append(":\n\tret;\n}\n");
         return text.ToString();
     }
+
+    /// <summary>A text as a module may have it: drivers refuse bytes beyond ASCII, and a line of a comment ends with its line.</summary>
+    private static string Printable(string text) => new([.. text.Select(c => c switch
+    {
+        '\u00B7' => '*',
+        >= ' ' and <= '~' => c,
+        _ => '?',
+    })]);
 
     private static char KindOf(string instruction)
     {

@@ -32,11 +32,6 @@ internal sealed class CudaModule
     /// <exception cref="GraphException">A device cannot run it.</exception>
     public CudaProgram Add(KernelProgram program)
     {
-        foreach (PlanBuffer buffer in program.Buffers.Where(b => b.Elements > int.MaxValue))
-        {
-            throw new GraphException(FormattableString.Invariant($"{buffer.Name} has {buffer.Elements} elements, and a device's threads count to {int.MaxValue}"));
-        }
-
         return new CudaProgram(program, [.. Steps(program.Kernels)]);
 
         List<CudaStep> Steps(IReadOnlyList<Kernel> kernels)
@@ -50,8 +45,21 @@ internal sealed class CudaModule
                     continue;
                 }
 
+                for (int operand = 0; operand < kernel.Operands.Count; operand++)
+                {
+                    if (PtxEmitter.Reach(kernel, operand) is > int.MaxValue and long reach)
+                    {
+                        throw new GraphException(FormattableString.Invariant($"{kernel.Operands[operand].View.Buffer.Name} is {reach + 1} elements to {kernel.Name}, and a device's threads count to {int.MaxValue}"));
+                    }
+                }
+
                 foreach (PtxEntry entry in PtxEmitter.Emit(kernel, program.Counts))
                 {
+                    if ((long)entry.Blocks.X * entry.Threads > int.MaxValue)
+                    {
+                        throw new GraphException(FormattableString.Invariant($"{kernel.Name} has {(long)entry.Blocks.X * entry.Threads} threads, and a device's threads count to {int.MaxValue}"));
+                    }
+
                     if (entry.Blocks.Y > MostBlocks)
                     {
                         throw new GraphException(FormattableString.Invariant($"{kernel.Name} has {entry.Blocks.Y} rows of blocks, and a device runs {MostBlocks}"));
