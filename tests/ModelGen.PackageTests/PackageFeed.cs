@@ -41,7 +41,7 @@ public sealed class PackageFeed : IDisposable
     /// Writes a console project that installs the package, as a user would have it: no build file of the repository above it, the local feed besides
     /// the machine's own sources, and a package folder of its own that the test takes away again.
     /// </summary>
-    internal string NewProject(string name, string properties)
+    internal string NewProject(string name, string properties, string program = "Consumer")
     {
         string folder = NewFolder();
         string fallback = _machinePackages is null ? "" : $"""<fallbackPackageFolders><add key="machine" value="{_machinePackages}" /></fallbackPackageFolders>""";
@@ -69,7 +69,7 @@ public sealed class PackageFeed : IDisposable
               </ItemGroup>
             </Project>
             """);
-        File.Copy(Path.Combine(AppContext.BaseDirectory, "Consumer", "Program.cs"), Path.Combine(folder, "Program.cs"));
+        File.Copy(Path.Combine(AppContext.BaseDirectory, program, "Program.cs"), Path.Combine(folder, "Program.cs"));
         return folder;
     }
 }

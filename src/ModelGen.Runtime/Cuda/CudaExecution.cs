@@ -4,7 +4,7 @@ namespace ModelGen.Runtime;
 
 /// <summary>
 /// A session's or a trainer's side of a device: its stream, its memory there, pinned memory that takes inputs and outputs, and the graphs of its
-/// entry points. An entry point whose launches are always the same is captured when it first runs; afterwards a run is one launch.
+/// entry points. An entry point whose launches are always the same is captured when it runs for the second time; from then on a run is one launch.
 /// </summary>
 internal sealed unsafe class CudaExecution : IDisposable
 {
@@ -24,6 +24,7 @@ internal sealed unsafe class CudaExecution : IDisposable
     private readonly CudaLauncher _launcher;
     private readonly nint[][] _graphs;
     private readonly bool[] _isFixed;
+    private readonly bool[] _hasRun;
     private readonly Span[][] _outputs;
     private readonly Span[][] _inputs;
     private ModelWeights.DeviceCopy? _copy;
@@ -47,6 +48,7 @@ internal sealed unsafe class CudaExecution : IDisposable
         _inputs = [.. Layout.Entries.Select(entry => entry.Inputs.Select(i => new Span(i.Offset, i.Length, i.Extents)).ToArray())];
         _outputs = [.. Layout.Entries.Select(entry => entry.Outputs.Select(o => new Span(o.Offset, o.Length, o.Extents)).ToArray())];
         _graphs = [.. Layout.Entries.Select(_ => new nint[states])];
+        _hasRun = new bool[Layout.Entries.Length];
         _isFixed = [.. cuda.Entries.Select(entry => entry.IsFixed)];
         long staged = 1;
         for (int entry = 0; entry < _inputs.Length; entry++)
@@ -264,9 +266,11 @@ internal sealed unsafe class CudaExecution : IDisposable
         {
             _launcher.State = new CudaArgument(StateOf(row));
             _launcher.SetCounts(in counts);
-            if (!_isFixed[entry])
+            if (!_isFixed[entry] || !_hasRun[entry])
             {
+                // A driver may load kernels when they are first launched, which is no time to capture them.
                 Layout.Cuda!.Launch(entry, _launcher);
+                _hasRun[entry] = true;
                 return;
             }
 

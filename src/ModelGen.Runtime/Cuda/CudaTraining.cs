@@ -84,7 +84,7 @@ internal sealed unsafe class CudaTraining : IDisposable
 /// <param name="Coefficients">The number of its coefficients.</param>
 internal readonly record struct CudaChunk(long Offset, int Length, int Coefficients);
 
-/// <summary>The end of a step on a device: the gradients' norm, clipping and the optimizer, captured as one launch.</summary>
+/// <summary>The end of a step on a device: the gradients' norm, clipping and the optimizer, one launch from the second one on.</summary>
 internal sealed unsafe class CudaUpdate : IDisposable
 {
     private const string What = "updating the weights";
@@ -98,7 +98,9 @@ internal sealed unsafe class CudaUpdate : IDisposable
     private readonly CudaMemory? _numbers;
     private readonly CudaMemory? _sums;
     private readonly NativeBlock? _staging;
-    private readonly nint _graph;
+    private readonly Action _launch;
+    private bool _hasRun;
+    private nint _graph;
 
     /// <param name="training">The trainer's memory.</param>
     /// <param name="kernel">The optimizer's kernel.</param>
@@ -142,14 +144,12 @@ internal sealed unsafe class CudaUpdate : IDisposable
             var launcher = new CudaLauncher(context, CudaOptimizers.Layout, kernels, execution.Stream);
             CudaArgument chunkTable = new(_table.Address), numbers = new(_numbers.Address), result = new(_sums.Address), gradients = new(training.Gradients), weights = new(execution.Weights.Memory.Address);
             CudaArgument slot0 = new(training.SlotOf(0)), slot1 = new(training.SlotOf(1));
-            _graph = execution.Capture(
-                () =>
-                {
-                    launcher.Launch(CudaOptimizers.SumOfSquares, count, 1, CudaOptimizers.Threads, [chunkTable, gradients, result + 2]);
-                    launcher.Launch(CudaOptimizers.Norm, 1, 1, CudaOptimizers.Threads, [result + 2, count, numbers, result]);
-                    launcher.Launch(number, count, 1, CudaOptimizers.Threads, [chunkTable, numbers + CoefficientsStart, result, weights, gradients, slot0, slot1]);
-                },
-                What);
+            _launch = () =>
+            {
+                launcher.Launch(CudaOptimizers.SumOfSquares, count, 1, CudaOptimizers.Threads, [chunkTable, gradients, result + 2]);
+                launcher.Launch(CudaOptimizers.Norm, 1, 1, CudaOptimizers.Threads, [result + 2, count, numbers, result]);
+                launcher.Launch(number, count, 1, CudaOptimizers.Threads, [chunkTable, numbers + CoefficientsStart, result, weights, gradients, slot0, slot1]);
+            };
         }
         catch
         {
@@ -169,7 +169,21 @@ internal sealed unsafe class CudaUpdate : IDisposable
         CudaDriver driver = execution.Context.Driver;
         *_staging!.Floats = limit;
         driver.CopyToDevice(_numbers!.Address, _staging.Floats, _numberBytes, execution.Stream, What);
-        driver.LaunchGraph(_graph, execution.Stream, What);
+        if (_graph == 0 && _hasRun)
+        {
+            _graph = execution.Capture(_launch, What);
+        }
+
+        if (_graph != 0)
+        {
+            driver.LaunchGraph(_graph, execution.Stream, What);
+        }
+        else
+        {
+            _launch();
+            _hasRun = true;
+        }
+
         driver.CopyToHost(_staging.Bytes + _numberBytes, _sums!.Address, 2 * sizeof(float), execution.Stream, What);
     }
 

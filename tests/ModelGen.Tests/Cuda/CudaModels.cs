@@ -56,3 +56,8 @@ public partial class DeviceRegressor;
 [Trainable(BatchSize = 2, SequenceLength = 5)]
 [Cuda]
 public partial class DeviceTagger;
+
+[Decoder(Layers = 2, DModel = 12, Heads = 4, KeyValueHeads = 2, HeadWidth = 4, FeedForward = 14, Vocab = 17, Context = 9, MaxBatch = 3)]
+[Trainable(BatchSize = 2, SequenceLength = 5)]
+[Cuda]
+public partial class DeviceDecoder;

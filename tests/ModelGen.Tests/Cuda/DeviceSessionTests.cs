@@ -1,3 +1,5 @@
+using System.Reflection;
+using ModelGen.Compiler.Families;
 using static ModelGen.Tests.Cuda.DeviceCheck;
 
 namespace ModelGen.Tests.Cuda;
@@ -10,6 +12,12 @@ public sealed class DeviceSessionTests
 
     [Fact]
     public void Gpt_with_a_window() => LanguageModel<DeviceWindowGpt>(12);
+
+    [Fact]
+    public void Decoder() => LanguageModel<DeviceDecoder>(9);
+
+    [Fact]
+    public void Several_sequences_of_a_decoder_in_any_order() => Batch<DeviceDecoder>();
 
     [Fact]
     public void Lstm() => LanguageModel<DeviceLstm>(9);
@@ -25,6 +33,17 @@ public sealed class DeviceSessionTests
 
     [Fact]
     public void Recurrent_encoder_and_decoder() => Pairs<DeviceSeq2Seq>();
+
+    /// <summary>None is left out of these tests: a family that comes gets a tiny model here. Presets of one family are one.</summary>
+    [Fact]
+    public void Every_family_has_a_model()
+    {
+        HashSet<string?> attributes = [.. typeof(DeviceGpt).Assembly.GetTypes().Where(type => type.Namespace == typeof(DeviceGpt).Namespace && type.GetCustomAttribute<CudaAttribute>() is not null)
+            .SelectMany(type => type.GetCustomAttributes()).Select(attribute => attribute.GetType().FullName)];
+        Assert.Equal(
+            FamilyRegistry.All.Select(family => family.GetType()).Distinct(),
+            FamilyRegistry.All.Where(family => attributes.Contains(family.AttributeMetadataName)).Select(family => family.GetType()).Distinct());
+    }
 
     [Fact]
     public void Scores_and_hidden_states()

@@ -26,6 +26,13 @@ public sealed class DeviceTrainerTests
         return Run.Of(model.CreateTrainer(Optimizer, options), i => t => t.Step(Ids(10, 17, i), Ids(10, 17, i + 5)), t => t.Evaluate(Ids(10, 17, 9), Ids(10, 17, 8)), n => model.Parameter(n).ToArray(), DeviceWindowGpt.Parameters);
     });
 
+    [Fact]
+    public void Decoder() => Same(options =>
+    {
+        DeviceDecoder model = DeviceDecoder.Create(seed: 3);
+        return Run.Of(model.CreateTrainer(Optimizer, options), i => t => t.Step(Ids(10, 17, i), Ids(10, 17, i + 5)), t => t.Evaluate(Ids(10, 17, 9), Ids(10, 17, 8)), n => model.Parameter(n).ToArray(), DeviceDecoder.Parameters);
+    });
+
     /// <summary>With dropout, whose seed the device gets with each run, and a state that goes on from step to step.</summary>
     [Fact]
     public void Lstm() => Same(options =>
@@ -209,6 +216,7 @@ public sealed class DeviceTrainerTests
     {
         using var driver = new StandInDriver();
         using DeviceGpt.Trainer trainer = DeviceGpt.Create(seed: 3).CreateTrainer(Optimizer, new TrainerOptions { Device = DeviceOf(driver) });
+        trainer.Step(Ids(10, 17), Ids(10, 17, 3));
         trainer.Step(Ids(10, 17), Ids(10, 17, 3));
         driver.Calls.Clear();
         trainer.Step(Ids(10, 17), Ids(10, 17, 3));

@@ -1,0 +1,44 @@
+namespace ModelGen.PackageTests;
+
+/// <summary>
+/// A fresh project outside the tree declares a model for CUDA devices. Without a driver it says why it runs on the processor; with a library in the driver's
+/// place it finds that, under the JIT and published with NativeAOT, and its calls allocate nothing.
+/// </summary>
+[Collection(PackageCollection.Name)]
+public sealed class DeviceTests(PackageFeed feed)
+{
+    [Theory]
+    [InlineData(false)]
+    [InlineData(true)]
+    public void A_driver_is_found_where_there_is_one(bool native)
+    {
+        NativeAot.Require();
+        string folder = feed.NewProject("device", $"<TargetFramework>{NativeAot.Framework}</TargetFramework>{(native ? "<PublishAot>true</PublishAot><TrimmerSingleWarn>false</TrimmerSingleWarn>" : "")}", "Device");
+        string output = Path.Combine(folder, "out");
+        CommandResult build = Command.Dotnet(folder, [native ? "publish" : "build", "-c", "Release", .. native ? ["-r", NativeAot.RuntimeIdentifier] : Array.Empty<string>(), "-clp:NoSummary", "-o", output]).Succeeded();
+        Assert.Empty(build.Warnings);
+
+        string driver = Directory.CreateDirectory(Path.Combine(folder, "driver")).FullName;
+        string source = Path.Combine(Repository.Root, "tests", "ModelGen.Tests", "Cuda", "standin.c");
+        Command.Run(folder, "cc", ["-shared", "-fPIC", "-O1", "-o", Path.Combine(driver, "libcuda.so.1"), source]).Succeeded();
+
+        CommandResult with = Run("device", ("LD_LIBRARY_PATH", driver));
+        Assert.Contains($"dynamic_code {!native}", with.Lines);
+        Assert.Contains("auto Stand-in library (CUDA device 0)", with.Lines);
+        Assert.Contains("allocated 0", with.Lines);
+        Assert.Contains("steps 13", with.Lines);
+        Assert.Contains("seventh There is no CUDA device 7: the driver knows of 1, from 0 on.", with.Lines);
+
+        if (!File.Exists("/usr/lib/x86_64-linux-gnu/libcuda.so.1"))
+        {
+            Assert.Contains("auto CPU (There is no NVIDIA driver: the library libcuda.so.1 is not found)", Run().Lines);
+        }
+
+        CommandResult Run(string? argument = null, params (string Name, string Value)[] environment)
+        {
+            string program = Path.Combine(output, native ? "device" : "device.dll");
+            string[] arguments = argument is null ? [] : [argument];
+            return (native ? Command.Run(folder, program, arguments, environment) : Command.Run(folder, "dotnet", [program, .. arguments], environment)).Succeeded();
+        }
+    }
+}
