@@ -40,11 +40,35 @@ public class DecoderAttribute : Attribute
     /// <summary>The hidden width of the feed-forward network. Required, 1 or more.</summary>
     public int FeedForward { get; set; }
 
-    /// <summary>The activation of the feed-forward network's gate. Default: <see cref="Activation.Silu"/>.</summary>
+    /// <summary>The activation of the feed-forward network, of its gate where it has one. Default: <see cref="Activation.Silu"/>.</summary>
     public Activation Activation { get; set; } = Activation.Silu;
 
-    /// <summary>What is added to the mean square in each norm. Default: 1e-5.</summary>
+    /// <summary>
+    /// Whether the feed-forward network is gated, <c>down_proj(activation(gate_proj(x)) ⊙ up_proj(x))</c> (Shazeer, "GLU Variants Improve Transformer", 2020), or plain,
+    /// <c>down_proj(activation(up_proj(x)))</c>. Default: true.
+    /// </summary>
+    public bool GatedFeedForward { get; set; } = true;
+
+    /// <summary>How norms normalize. Default: <see cref="Normalization.RootMeanSquare"/>.</summary>
+    public Normalization Norm { get; set; }
+
+    /// <summary>Where the norms of a block stand. Default: <see cref="NormPlacement.Before"/>.</summary>
+    public NormPlacement NormPlacement { get; set; }
+
+    /// <summary>What is added to the mean square, or to the variance, in each norm. Default: 1e-5.</summary>
     public double NormEpsilon { get; set; } = 1e-5;
+
+    /// <summary>With <see cref="Normalization.Layer"/>, whether norms have biases. Default: true.</summary>
+    public bool NormBias { get; set; } = true;
+
+    /// <summary>Whether queries and keys are normalized. Default: <see cref="QueryKeyNorm.None"/>.</summary>
+    public QueryKeyNorm QueryKeyNorm { get; set; }
+
+    /// <summary>How attention and the feed-forward network of a block stand to each other. Default: <see cref="BlockForm.Sequential"/>.</summary>
+    public BlockForm Form { get; set; }
+
+    /// <summary>What products of queries and keys are multiplied by, greater than 0. Default: 1/√<see cref="HeadWidth"/> (which 0 stands for).</summary>
+    public double AttentionScale { get; set; }
 
     /// <summary>
     /// Which earlier positions a position sees. With a pattern, work and memory grow with what is seen, and not with the square of the
@@ -100,17 +124,74 @@ public class DecoderAttribute : Attribute
     /// </summary>
     public double RotaryBase { get; set; } = 10_000;
 
+    /// <summary>
+    /// With <see cref="PositionEncoding.Rotary"/>, the base of layers that see a window alone (<see cref="LayerWindows"/>), whose angles are not scaled then: Gemma 3 has 10,000 for those and 1,000,000 for the
+    /// others. Default: <see cref="RotaryBase"/> (which 0 stands for).
+    /// </summary>
+    public double WindowRotaryBase { get; set; }
+
     /// <summary>With <see cref="PositionEncoding.Rotary"/>, the part of each head's columns, the first ones, that is turned: more than 0, at most 1. Default: 1.</summary>
     public double RotaryFraction { get; set; } = 1;
 
     /// <summary>With <see cref="PositionEncoding.Rotary"/>, which columns are a pair, as the files to load have it. Default: <see cref="RotaryLayout.Halves"/>, as Hugging Face's.</summary>
     public RotaryLayout RotaryLayout { get; set; }
 
+    /// <summary>
+    /// With <see cref="PositionEncoding.Rotary"/>, 1 for layers whose queries and keys are turned and 0 for those that know no positions, from the first one again where there are more layers:
+    /// <c>{ 1, 1, 1, 0 }</c> is SmolLM3. Default: all are turned.
+    /// </summary>
+    public int[] RotaryPattern { get; set; } = [];
+
+    /// <summary>With <see cref="PositionEncoding.Rotary"/>, how angles are slowed down. Default: <see cref="RotaryScaling.None"/>.</summary>
+    public RotaryScaling RotaryScaling { get; set; }
+
+    /// <summary>With a <see cref="RotaryScaling"/>, the factor: 1 or more. Default: 1.</summary>
+    public double RotaryFactor { get; set; } = 1;
+
+    /// <summary>With <see cref="RotaryScaling.Llama3"/> and <see cref="RotaryScaling.Yarn"/>, the positions that the model was first trained on. Required there, 1 or more.</summary>
+    public int RotaryOriginalContext { get; set; }
+
+    /// <summary>With <see cref="RotaryScaling.Llama3"/>, how many times a pair turns over the first context at the most to be divided by the whole factor. Default: 1.</summary>
+    public double RotaryLowFrequencyFactor { get; set; } = 1;
+
+    /// <summary>With <see cref="RotaryScaling.Llama3"/>, how many times a pair turns over the first context at least to stay as it was. Default: 4.</summary>
+    public double RotaryHighFrequencyFactor { get; set; } = 4;
+
+    /// <summary>With <see cref="RotaryScaling.Yarn"/>, how many times the pair turns over the first context that the ramp begins with. Default: 32.</summary>
+    public double RotaryBetaFast { get; set; } = 32;
+
+    /// <summary>With <see cref="RotaryScaling.Yarn"/>, how many times the pair turns over the first context that the ramp ends with. Default: 1.</summary>
+    public double RotaryBetaSlow { get; set; } = 1;
+
+    /// <summary>With <see cref="RotaryScaling.Yarn"/>, what cosines and sines are multiplied by. Default: 0.1·ln(<see cref="RotaryFactor"/>) + 1 (which 0 stands for).</summary>
+    public double RotaryAttentionFactor { get; set; }
+
     /// <summary>Whether the head's weight is the token embedding. Default: false, and the head has its own <c>lm_head.weight</c>.</summary>
     public bool TieEmbeddings { get; set; }
 
     /// <summary>Whether the projections to queries, keys and values have biases. Default: false.</summary>
     public bool QkvBias { get; set; }
+
+    /// <summary>Whether the projection behind attention, <c>self_attn.o_proj</c>, has a bias. Default: false.</summary>
+    public bool OutputBias { get; set; }
+
+    /// <summary>Whether the layers of the feed-forward network have biases. Default: false.</summary>
+    public bool FeedForwardBias { get; set; }
+
+    /// <summary>Whether the head has a bias, <c>lm_head.bias</c>. Default: false.</summary>
+    public bool HeadBias { get; set; }
+
+    /// <summary>What token embeddings are multiplied by, greater than 0: √<see cref="DModel"/> in Gemma, a number of its own in Granite. Default: 1 (which 0 stands for).</summary>
+    public double EmbeddingMultiplier { get; set; } = 1;
+
+    /// <summary>What the outputs of attention and of the feed-forward network are multiplied by before they are added to the residual stream, greater than 0, as in Granite. Default: 1.</summary>
+    public double ResidualMultiplier { get; set; } = 1;
+
+    /// <summary>What logits are multiplied by, greater than 0, as in Cohere; Granite's <c>logits_scaling</c> is what they are divided by. Default: 1.</summary>
+    public double LogitScale { get; set; } = 1;
+
+    /// <summary>Squeezes scaled logits into ±cap as <c>cap · tanh(logits / cap)</c> does, as Gemma 2 has it. Default: 0, and they are left as they are.</summary>
+    public double LogitSoftCap { get; set; }
 
     /// <summary>
     /// The probability that an element is dropped while training, at the sum of the embeddings and at the output of each attention

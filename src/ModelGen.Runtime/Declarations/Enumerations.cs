@@ -29,6 +29,9 @@ public enum Activation
 
     /// <summary>The softmax over a row's units, eˣⁱ / Σⱼ eˣʲ: positive shares that add up to 1.</summary>
     Softmax,
+
+    /// <summary>max(0, x)² (So et al., "Primer: Searching for Efficient Transformers for Language Modeling", 2021), as Nemotron has it.</summary>
+    ReluSquared,
 }
 
 /// <summary>A recurrent cell.</summary>
@@ -143,6 +146,77 @@ public enum RotaryLayout
 
     /// <summary>Columns 2i and 2i + 1, as in Meta's Llama files, in llama2.c's, and in GPT-J.</summary>
     Interleaved,
+}
+
+/// <summary>How rotary positions are slowed down, so that a model takes longer texts than it was first trained on.</summary>
+public enum RotaryScaling
+{
+    /// <summary>They are not.</summary>
+    None,
+
+    /// <summary>All angles are divided by the factor (Chen et al., "Extending Context Window of Large Language Models via Position Interpolation", 2023).</summary>
+    Linear,
+
+    /// <summary>Pairs that turn slowly over the first context are divided by the factor, fast ones are not, and those in between partly, as Llama 3.1 has it.</summary>
+    Llama3,
+
+    /// <summary>
+    /// As <see cref="Llama3"/>, with a ramp over the numbers of pairs, and cosines and sines are multiplied by an attention factor (Peng et al., "YaRN: Efficient Context Window Extension of Large
+    /// Language Models", 2023).
+    /// </summary>
+    Yarn,
+}
+
+/// <summary>How the norms of a decoder normalize.</summary>
+public enum Normalization
+{
+    /// <summary>x / √(mean(x²) + ε) · weight (Zhang and Sennrich, "Root Mean Square Layer Normalization", 2019).</summary>
+    RootMeanSquare,
+
+    /// <summary>x / √(mean(x²) + ε) · (1 + weight), as Gemma has it.</summary>
+    OffsetRootMeanSquare,
+
+    /// <summary>(x − mean) / √(variance + ε) · weight + bias (Ba et al., "Layer Normalization", 2016).</summary>
+    Layer,
+}
+
+/// <summary>Where the norms of a block stand.</summary>
+public enum NormPlacement
+{
+    /// <summary>Before attention and before the feed-forward network: <c>input_layernorm</c>, <c>post_attention_layernorm</c>.</summary>
+    Before,
+
+    /// <summary>Behind them, before their outputs are added to the residual stream, as in OLMo 2: <c>post_attention_layernorm</c>, <c>post_feedforward_layernorm</c>.</summary>
+    After,
+
+    /// <summary>Before and behind, as in Gemma 2 and 3: <c>input_layernorm</c>, <c>post_attention_layernorm</c>, <c>pre_feedforward_layernorm</c>, <c>post_feedforward_layernorm</c>.</summary>
+    Both,
+}
+
+/// <summary>What of queries and keys is normalized, before they are turned: <c>self_attn.q_norm</c> and <c>self_attn.k_norm</c>.</summary>
+public enum QueryKeyNorm
+{
+    /// <summary>Nothing.</summary>
+    None,
+
+    /// <summary>Each head, with weights that the heads share, as in Qwen3 and Gemma 3.</summary>
+    Head,
+
+    /// <summary>All heads of a position at once, as in OLMo 2.</summary>
+    Whole,
+}
+
+/// <summary>How attention and the feed-forward network of a block stand to each other.</summary>
+public enum BlockForm
+{
+    /// <summary>The feed-forward network reads what attention has added to the residual stream.</summary>
+    Sequential,
+
+    /// <summary>Both read the same normalized input, <c>input_layernorm</c>, as in GPT-J and Phi.</summary>
+    Parallel,
+
+    /// <summary>Both read the block's input, each through a norm of its own, as in GPT-NeoX: <c>input_layernorm</c> and <c>post_attention_layernorm</c>.</summary>
+    ParallelTwoNorms,
 }
 
 /// <summary>What is on top of a BERT encoder.</summary>

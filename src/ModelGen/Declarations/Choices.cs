@@ -13,6 +13,7 @@ internal enum Activation
     Identity,
     Elu,
     Softmax,
+    ReluSquared,
 }
 
 internal enum Cell
@@ -93,4 +94,40 @@ internal enum RotaryLayout
 {
     Halves,
     Interleaved,
+}
+
+internal enum RotaryScaling
+{
+    None,
+    Linear,
+    Llama3,
+    Yarn,
+}
+
+internal enum Normalization
+{
+    RootMeanSquare,
+    OffsetRootMeanSquare,
+    Layer,
+}
+
+internal enum NormPlacement
+{
+    Before,
+    After,
+    Both,
+}
+
+internal enum QueryKeyNorm
+{
+    None,
+    Head,
+    Whole,
+}
+
+internal enum BlockForm
+{
+    Sequential,
+    Parallel,
+    ParallelTwoNorms,
 }

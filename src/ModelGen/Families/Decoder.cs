@@ -44,6 +44,21 @@ internal sealed class Decoder(DecoderPreset preset) : IFamily
         }
 
         checks.OptionalPositive("NormEpsilon");
+        checks.OptionalReal("AttentionScale", spec.Real("AttentionScale", 0) is >= 0 and < float.MaxValue, "at least 0 and finite");
+        checks.OptionalReal("EmbeddingMultiplier", spec.Real("EmbeddingMultiplier", 0) is >= 0 and < float.MaxValue, "at least 0 and finite");
+        checks.OptionalPositive("ResidualMultiplier");
+        checks.OptionalPositive("LogitScale");
+        checks.OptionalReal("LogitSoftCap", options.LogitSoftCap is >= 0 and < float.MaxValue, "at least 0 and finite");
+        if (spec.Has("NormBias") && options.Norm != Normalization.Layer)
+        {
+            report(new SpecProblem(DiagnosticIds.UnsupportedCombination, "NormBias", ["NormBias", $"Normalization.{options.Norm}", "only Normalization.Layer has biases"]));
+        }
+
+        if (options is { Form: not BlockForm.Sequential, NormPlacement: not NormPlacement.Before })
+        {
+            report(new SpecProblem(DiagnosticIds.UnsupportedCombination, "NormPlacement", [$"NormPlacement.{options.NormPlacement}", $"BlockForm.{options.Form}", "what runs beside each other is normalized before"]));
+        }
+
         checks.OptionalProbability("Dropout");
         if (modelHolds && headsHold && headWidthHolds && spec.Int("HeadWidth", 0) == 0 && options.Width % options.Heads != 0)
         {
@@ -57,7 +72,7 @@ internal sealed class Decoder(DecoderPreset preset) : IFamily
         }
 
         bool sizesHold = modelHolds && headsHold && headWidthHolds;
-        bool rotaryHolds = options.Rotary.Validate(spec, checks, attention.Positions == PositionEncoding.Rotary, sizesHold ? options.HeadWidth : 0, attention.Positions, report);
+        bool rotaryHolds = options.Rotary.Validate(spec, checks, layersHold ? options.Layers : 0, attention.Positions == PositionEncoding.Rotary, sizesHold ? options.HeadWidth : 0, attention.Positions, report);
         if (contextHolds && options.Context > 0 && spec.Training is { } training && training.SequenceLength > options.Context)
         {
             report(new SpecProblem(DiagnosticIds.ContextTooShort, "SequenceLength", [$"{training.SequenceLength}", $"{options.Context}"], "Trainable"));
@@ -101,9 +116,23 @@ internal sealed class Decoder(DecoderPreset preset) : IFamily
         FileOption.Of("Context", options.Context) with { IsLimit = options.Attention.ContextIsLimit },
         FileOption.Of("FeedForward", options.FeedForward),
         FileOption.Of("Activation", options.Activation),
+        FileOption.Of("GatedFeedForward", options.GatedFeedForward),
         FileOption.Of("TieEmbeddings", options.TieEmbeddings),
         FileOption.Of("QkvBias", options.QkvBias),
+        FileOption.Of("OutputBias", options.OutputBias),
+        FileOption.Of("FeedForwardBias", options.FeedForwardBias),
+        FileOption.Of("HeadBias", options.HeadBias),
+        FileOption.Of("Norm", options.Norm),
+        FileOption.Of("NormPlacement", options.NormPlacement),
         FileOption.Of("NormEpsilon", options.NormEpsilon),
+        .. options.Norm == Normalization.Layer ? [FileOption.Of("NormBias", options.NormBias)] : Array.Empty<FileOption>(),
+        FileOption.Of("QueryKeyNorm", options.QueryKeyNorm),
+        FileOption.Of("Form", options.Form),
+        FileOption.Of("AttentionScale", options.AttentionScale),
+        FileOption.Of("EmbeddingMultiplier", options.EmbeddingMultiplier),
+        FileOption.Of("ResidualMultiplier", options.ResidualMultiplier),
+        FileOption.Of("LogitScale", options.LogitScale),
+        FileOption.Of("LogitSoftCap", options.LogitSoftCap),
         .. options.Attention.Files,
         .. options.Attention.Positions == PositionEncoding.Rotary ? options.Rotary.Files : [],
         FileOption.Of("Dropout", options.Dropout) with { TrainingOnly = true },
@@ -128,8 +157,8 @@ internal sealed class Decoder(DecoderPreset preset) : IFamily
 
         private readonly GraphBuilder _b = new();
 
-        // The cosines and sines of this run's positions; null where positions are not rotary.
-        private Value? _angles;
+        // The cosines and sines of this run's positions, of layers that see all and of those that see a window; null where positions are not rotary.
+        private (Value All, Value Window)? _angles;
 
         private Value[] _biases = [];
 
@@ -156,9 +185,7 @@ internal sealed class Decoder(DecoderPreset preset) : IFamily
                 HiddenState(options.Layers, x);
             }
 
-            Value logits = options.TieEmbeddings
-                ? _b.Add(new MatMul(MatMulForm.NT), "lm_head", x, table)
-                : _b.Linear("lm_head", x, options.Vocabulary, bias: false, _normal);
+            Value logits = Head(x, table);
             _b.Output("logits", logits);
             if (targetIds is not null)
             {
@@ -173,59 +200,112 @@ internal sealed class Decoder(DecoderPreset preset) : IFamily
         {
             Dim time = tokens.Shape[1];
             _biases = options.Attention.BiasTable(_b, options.Heads, _normal);
-            Value x = options.Attention.PositionTable(_b, "embed_positions.weight", options.Context, options.Width) is { } positions
-                ? _b.Add(new Add(), "embeddings", _b.Add(new Embedding(), "embed_tokens", table, tokens), _b.Add(new RowsAtPosition(time), "embed_positions", positions))
-                : _b.Add(new Embedding(), "embeddings", table, tokens);
+            Value? positions = options.Attention.PositionTable(_b, "embed_positions.weight", options.Context, options.Width);
+            Value x = _b.Add(new Embedding(), positions is null && options.EmbeddingMultiplier.Equals(1) ? "embeddings" : "embed_tokens", table, tokens);
+            x = Times(positions is null ? "embeddings" : "embed_tokens.scaled", x, options.EmbeddingMultiplier);
+            x = positions is null ? x : _b.Add(new Add(), "embeddings", x, _b.Add(new RowsAtPosition(time), "embed_positions", positions.Value));
             if (options.Attention.Positions == PositionEncoding.Rotary)
             {
-                _angles = _b.Add(new RowsAtPosition(time), "rotary.angles", options.Rotary.Table(_b, options.Context, options.HeadWidth));
+                Value Angles(bool ofWindow) => _b.Add(new RowsAtPosition(time), "rotary.angles", options.Rotary.Table(_b, options.Context, options.HeadWidth, ofWindow));
+                _angles = (Angles(ofWindow: false), Angles(ofWindow: true));
             }
 
             return _b.Dropout("embed_dropout", x, options.Dropout, _mode);
         }
 
-        /// <summary>x + attention(norm(x)), and of that x + feed-forward(norm(x)).</summary>
+        /// <summary>The logits: scaled, and squeezed into ±cap (Gemma Team 2024, section 2).</summary>
+        private Value Head(Value x, Value table)
+        {
+            Value logits = options.TieEmbeddings ? _b.Add(new MatMul(MatMulForm.NT), options.HeadBias ? "lm_head.product" : "lm_head", x, table)
+                : _b.Linear("lm_head", x, options.Vocabulary, options.HeadBias, _normal);
+            if (options is { TieEmbeddings: true, HeadBias: true })
+            {
+                logits = _b.Add(new Add(), "lm_head", logits, _b.Parameter("lm_head.bias", Shape.Of(options.Vocabulary), Initializer.Zeros));
+            }
+
+            double cap = options.LogitSoftCap;
+            if (cap <= 0)
+            {
+                return Times("logits", logits, options.LogitScale);
+            }
+
+            return Times("logits", _b.Add(new Tanh(), "logits.tanh", Times("logits.scaled", logits, options.LogitScale / cap)), cap);
+        }
+
         private Value Block(int layer, Value x)
         {
-            x = Residual("self_attn", x, Attend(layer, Norm("input_layernorm", x)));
-            return Residual("mlp", x, FeedForward(Norm("post_attention_layernorm", x)));
+            NormPlacement placement = options.NormPlacement;
+            if (options.Form != BlockForm.Sequential)
+            {
+                Value normed = Norm("input_layernorm", x);
+                Value fed = FeedForward(options.Form == BlockForm.Parallel ? normed : Norm("post_attention_layernorm", x));
+                return Residual("mlp", Residual("self_attn", x, Attend(layer, normed)), fed);
+            }
+
+            Value attended = Attend(layer, placement == NormPlacement.After ? x : Norm("input_layernorm", x));
+            x = Residual("self_attn", x, placement == NormPlacement.Before ? attended : Norm("post_attention_layernorm", attended));
+            Value output = FeedForward(placement == NormPlacement.After ? x : Norm(placement == NormPlacement.Both ? "pre_feedforward_layernorm" : "post_attention_layernorm", x));
+            return Residual("mlp", x, placement == NormPlacement.Before ? output : Norm("post_feedforward_layernorm", output));
         }
 
         private Value Residual(string name, Value x, Value branch)
-            => _b.Add(new Add(), name + ".residual", x, _b.Dropout(name + ".dropout", branch, options.Dropout, _mode));
+            => _b.Add(new Add(), name + ".residual", x, _b.Dropout(name + ".dropout", Times(name + ".scaled", branch, options.ResidualMultiplier), options.Dropout, _mode));
 
-        private Value Norm(string name, Value x) => _b.RmsNorm(name, x, options.NormEpsilon);
+        private Value Times(string name, Value x, double factor) => factor.Equals(1) ? x : _b.Add(new Affine(factor, 0), name, x);
+
+        private Value Norm(string name, Value x) => options.Norm == Normalization.Layer
+            ? _b.LayerNorm(name, x, options.NormBias, options.NormEpsilon)
+            : _b.RmsNorm(name, x, options.NormEpsilon, options.Norm == Normalization.OffsetRootMeanSquare);
 
         private Value Attend(int layer, Value x)
         {
             int queries = options.Heads * options.HeadWidth, keys = options.KeyValueHeads * options.HeadWidth;
+            KeyRange range = options.Attention.RangeOf(layer, isCausal: true);
             using (_b.Scope("self_attn"))
             {
-                Value q = _b.Linear("q_proj", x, queries, options.QkvBias, _normal);
-                Value k = _b.Linear("k_proj", x, keys, options.QkvBias, _normal);
+                Value q = NormedHeads("q_norm", _b.Linear("q_proj", x, queries, options.QkvBias, _normal), options.Heads);
+                Value k = NormedHeads("k_norm", _b.Linear("k_proj", x, keys, options.QkvBias, _normal), options.KeyValueHeads);
                 Value v = _b.Linear("v_proj", x, keys, options.QkvBias, _normal);
-                if (_angles is { } angles)
+                if (_angles is { } angles && options.Rotary.Turns(layer))
                 {
                     // Queries and keys beside each other, so that one kernel turns both.
-                    Value turned = _b.Add(new Rotary(options.HeadWidth, options.Rotary.Rotated(options.HeadWidth), options.Rotary.Layout == RotaryLayout.Interleaved), "rotary", _b.Add(new ConcatColumns(), "qk", q, k), angles);
+                    var rotary = new Rotary(options.HeadWidth, options.Rotary.Rotated(options.HeadWidth), options.Rotary.Layout == RotaryLayout.Interleaved);
+                    Value turned = _b.Add(rotary, "rotary", _b.Add(new ConcatColumns(), "qk", q, k), range.Window is null ? angles.All : angles.Window);
                     (q, k) = (_b.Add(new SliceColumns(0, queries), "q", turned), _b.Add(new SliceColumns(queries, keys), "k", turned));
                 }
 
-                var op = new Attention(options.Heads, options.KeyValueHeads, options.HeadWidth, 1 / Math.Sqrt(options.HeadWidth), options.Attention.RangeOf(layer, isCausal: true)) { Bias = options.Attention.BiasOf(isCausal: true) };
+                var op = new Attention(options.Heads, options.KeyValueHeads, options.HeadWidth, options.AttentionScale, range) { Bias = options.Attention.BiasOf(isCausal: true) };
                 string? weights = options.AttentionWeights && !isTraining ? CommonPrograms.AttentionWeights(layer) : null;
                 Value attended = _b.Attend("attention", op, [q, k, v, .. _biases], weights, options.Context);
-                return _b.Linear("o_proj", attended, options.Width, bias: false, _residual);
+                return _b.Linear("o_proj", attended, options.Width, options.OutputBias, _residual);
             }
         }
 
-        /// <summary>A gated feed-forward network (Shazeer 2020): down(activation(gate(x)) ⊙ up(x)).</summary>
+        private Value NormedHeads(string name, Value x, int heads)
+        {
+            switch (options.QueryKeyNorm)
+            {
+                case QueryKeyNorm.Whole:
+                    return Norm(name, x);
+                case QueryKeyNorm.Head:
+                    Value rows = _b.Add(new Reshape(Shape.Of(x.Shape[0], x.Shape[1], heads, options.HeadWidth)), name + ".heads", x);
+                    return _b.Add(new Reshape(x.Shape), name + ".all", Norm(name, rows));
+                default:
+                    return x;
+            }
+        }
+
+        /// <summary>A gated feed-forward network (Shazeer 2020), down(activation(gate(x)) ⊙ up(x)), or a plain one, down(activation(up(x))).</summary>
         private Value FeedForward(Value x)
         {
+            bool bias = options.FeedForwardBias;
             using (_b.Scope("mlp"))
             {
-                Value gate = _b.Activate("act", _b.Linear("gate_proj", x, options.FeedForward, bias: false, _normal), options.Activation);
-                Value hidden = _b.Add(new Multiply(), "hidden", gate, _b.Linear("up_proj", x, options.FeedForward, bias: false, _normal));
-                return _b.Linear("down_proj", hidden, options.Width, bias: false, _residual);
+                Value Up() => _b.Linear("up_proj", x, options.FeedForward, bias, _normal);
+                Value hidden = options.GatedFeedForward
+                    ? _b.Add(new Multiply(), "hidden", _b.Activate("act", _b.Linear("gate_proj", x, options.FeedForward, bias, _normal), options.Activation), Up())
+                    : _b.Activate("act", Up(), options.Activation);
+                return _b.Linear("down_proj", hidden, options.Width, bias, _residual);
             }
         }
 
@@ -247,15 +327,45 @@ internal sealed record DecoderPreset(string Name)
     public static IReadOnlyList<DecoderPreset> All { get; } =
     [
         Plain,
+        new("Llama"),
+        new("Mistral"),
+        new("Qwen") { NormEpsilon = 1e-6, RotaryBase = 1e6, QueryKeyNorm = QueryKeyNorm.Head },
+        new("Gemma")
+        {
+            NormEpsilon = 1e-6, RotaryBase = 1e6, WindowRotaryBase = 10_000, QueryKeyNorm = QueryKeyNorm.Head, Norm = Normalization.OffsetRootMeanSquare, NormPlacement = NormPlacement.Both,
+            Activation = Activation.GeluTanh, TieEmbeddings = true, ScaleEmbeddings = true,
+        },
+        new("Phi") { Norm = Normalization.Layer, Form = BlockForm.Parallel, Activation = Activation.GeluTanh, GatedFeedForward = false, Bias = true, HeadBias = true },
     ];
 
     public double NormEpsilon { get; init; } = 1e-5;
 
     public double RotaryBase { get; init; } = 10_000;
 
+    /// <summary>0 where it is <see cref="RotaryBase"/>.</summary>
+    public double WindowRotaryBase { get; init; }
+
     public bool TieEmbeddings { get; init; }
 
-    public bool QkvBias { get; init; }
+    /// <summary>Whether embeddings are multiplied by the square root of their width.</summary>
+    public bool ScaleEmbeddings { get; init; }
+
+    /// <summary>Whether the projections of attention and of the feed-forward network have biases.</summary>
+    public bool Bias { get; init; }
+
+    public bool HeadBias { get; init; }
+
+    public Normalization Norm { get; init; }
+
+    public NormPlacement NormPlacement { get; init; }
+
+    public QueryKeyNorm QueryKeyNorm { get; init; }
+
+    public BlockForm Form { get; init; }
+
+    public Activation Activation { get; init; } = Activation.Silu;
+
+    public bool GatedFeedForward { get; init; } = true;
 }
 
 /// <summary>A declaration's options, with the defaults in the place of what was not given.</summary>
@@ -269,15 +379,43 @@ internal sealed record DecoderOptions(int Layers, int Width, int Heads, int Voca
 
     public RotaryOptions Rotary { get; private init; } = null!;
 
+    public double AttentionScale { get; private init; }
+
+    public QueryKeyNorm QueryKeyNorm { get; private init; }
+
     public int FeedForward { get; private init; }
 
     public Activation Activation { get; private init; }
 
+    public bool GatedFeedForward { get; private init; }
+
+    public Normalization Norm { get; private init; }
+
+    public NormPlacement NormPlacement { get; private init; }
+
     public double NormEpsilon { get; private init; }
+
+    public bool NormBias { get; private init; }
+
+    public BlockForm Form { get; private init; }
 
     public bool TieEmbeddings { get; private init; }
 
     public bool QkvBias { get; private init; }
+
+    public bool OutputBias { get; private init; }
+
+    public bool FeedForwardBias { get; private init; }
+
+    public bool HeadBias { get; private init; }
+
+    public double EmbeddingMultiplier { get; private init; }
+
+    public double ResidualMultiplier { get; private init; }
+
+    public double LogitScale { get; private init; }
+
+    public double LogitSoftCap { get; private init; }
 
     public double Dropout { get; private init; }
 
@@ -289,18 +427,33 @@ internal sealed record DecoderOptions(int Layers, int Width, int Heads, int Voca
 
     public static DecoderOptions Of(ModelSpec spec, DecoderPreset preset)
     {
-        int width = spec.Int("DModel", 0), heads = spec.Int("Heads", 0);
+        int width = spec.Int("DModel", 0), heads = spec.Int("Heads", 0), headWidth = spec.Size("HeadWidth", width / Math.Max(1, heads));
+        double Real(string name, double otherwise) => spec.Real(name, 0) is not 0 and double given ? given : otherwise;
         return new DecoderOptions(spec.Int("Layers", 0), width, heads, spec.Int("Vocab", 0), spec.Int("Context", 0))
         {
             KeyValueHeads = spec.Size("KeyValueHeads", heads),
-            HeadWidth = spec.Size("HeadWidth", width / Math.Max(1, heads)),
+            HeadWidth = headWidth,
             Attention = SelfAttentionOptions.Of(spec, AttentionDirections.Causal, PositionEncoding.Rotary),
-            Rotary = RotaryOptions.Of(spec, preset.RotaryBase),
+            Rotary = RotaryOptions.Of(spec, preset.RotaryBase, preset.WindowRotaryBase),
+            AttentionScale = Real("AttentionScale", 1 / Math.Sqrt(Math.Max(1, headWidth))),
+            QueryKeyNorm = spec.Choice("QueryKeyNorm", preset.QueryKeyNorm),
             FeedForward = spec.Int("FeedForward", 0),
-            Activation = spec.Choice("Activation", Activation.Silu),
+            Activation = spec.Choice("Activation", preset.Activation),
+            GatedFeedForward = spec.Flag("GatedFeedForward", preset.GatedFeedForward),
+            Norm = spec.Choice("Norm", preset.Norm),
+            NormPlacement = spec.Choice("NormPlacement", preset.NormPlacement),
             NormEpsilon = spec.Real("NormEpsilon", preset.NormEpsilon),
+            NormBias = spec.Flag("NormBias", true),
+            Form = spec.Choice("Form", preset.Form),
             TieEmbeddings = spec.Flag("TieEmbeddings", preset.TieEmbeddings),
-            QkvBias = spec.Flag("QkvBias", preset.QkvBias),
+            QkvBias = spec.Flag("QkvBias", preset.Bias),
+            OutputBias = spec.Flag("OutputBias", preset.Bias),
+            FeedForwardBias = spec.Flag("FeedForwardBias", preset.Bias),
+            HeadBias = spec.Flag("HeadBias", preset.HeadBias),
+            EmbeddingMultiplier = Real("EmbeddingMultiplier", preset.ScaleEmbeddings ? Math.Sqrt(width) : 1),
+            ResidualMultiplier = spec.Real("ResidualMultiplier", 1),
+            LogitScale = spec.Real("LogitScale", 1),
+            LogitSoftCap = spec.Real("LogitSoftCap", 0),
             Dropout = spec.Real("Dropout", 0),
             Recompute = spec.Choice("Recompute", Recomputation.None),
             HiddenStates = spec.Flag("HiddenStates", false),

@@ -53,9 +53,12 @@ internal static class Layers
         Activation.Silu => b.Add(new Silu(), name, x),
         Activation.Elu => b.Add(new Elu(), name, x),
         Activation.Softmax => b.Add(new Softmax(), name, x),
+        Activation.ReluSquared => Squared(b, name, b.Add(new Relu(), name + ".relu", x)),
         Activation.Identity => x,
         _ => throw new ArgumentOutOfRangeException(nameof(activation)),
     };
+
+    private static Value Squared(GraphBuilder b, string name, Value x) => b.Add(new Multiply(), name, x, x);
 
     /// <summary>
     /// Dropout in a training graph; otherwise nothing. Its random stream follows from its name, so that a change elsewhere in the model

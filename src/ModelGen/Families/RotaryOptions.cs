@@ -15,49 +15,179 @@ internal sealed record RotaryOptions(double Base, double Fraction, RotaryLayout 
     // ln 2.
     private const double LogTwo = 0.69314718055994531;
 
-    private static readonly string[] Names = ["RotaryBase", "RotaryFraction", "RotaryLayout"];
+    private const double TwoPi = 6.2831853071795862;
 
-    public static RotaryOptions Of(ModelSpec spec, double usualBase = 10_000) => new(
-        spec.Real("RotaryBase", usualBase),
-        spec.Real("RotaryFraction", 1),
-        spec.Choice("RotaryLayout", RotaryLayout.Halves));
+    private static readonly string[] Names = ["RotaryBase", "WindowRotaryBase", "RotaryFraction", "RotaryLayout", "RotaryPattern", "RotaryScaling"];
 
-    public IEnumerable<FileOption> Files =>
+    private static readonly (string Name, string Scalings, Func<RotaryScaling, bool> Holds)[] Scales =
     [
-        FileOption.Of("RotaryBase", Base),
-        FileOption.Of("RotaryFraction", Fraction) with { Absent = "1" },
-        FileOption.Of("RotaryLayout", Layout),
+        ("RotaryFactor", "RotaryScaling.Linear, Llama3 and Yarn have a factor", scaling => scaling != RotaryScaling.None),
+        ("RotaryOriginalContext", "RotaryScaling.Llama3 and Yarn know the first context", scaling => scaling is RotaryScaling.Llama3 or RotaryScaling.Yarn),
+        ("RotaryLowFrequencyFactor", "RotaryScaling.Llama3 has low and high frequencies", scaling => scaling == RotaryScaling.Llama3),
+        ("RotaryHighFrequencyFactor", "RotaryScaling.Llama3 has low and high frequencies", scaling => scaling == RotaryScaling.Llama3),
+        ("RotaryBetaFast", "RotaryScaling.Yarn has a ramp", scaling => scaling == RotaryScaling.Yarn),
+        ("RotaryBetaSlow", "RotaryScaling.Yarn has a ramp", scaling => scaling == RotaryScaling.Yarn),
+        ("RotaryAttentionFactor", "RotaryScaling.Yarn multiplies cosines and sines", scaling => scaling == RotaryScaling.Yarn),
     ];
+
+    public static RotaryOptions Of(ModelSpec spec, double usualBase = 10_000, double usualWindowBase = 0)
+    {
+        double rotaryBase = spec.Real("RotaryBase", usualBase);
+        return new(rotaryBase, spec.Real("RotaryFraction", 1), spec.Choice("RotaryLayout", RotaryLayout.Halves))
+        {
+            WindowBase = spec.Real("WindowRotaryBase", 0) is not 0 and double given ? given : usualWindowBase > 0 ? usualWindowBase : rotaryBase,
+            Pattern = spec.Ints("RotaryPattern"),
+            Scaling = spec.Choice("RotaryScaling", RotaryScaling.None),
+            Factor = spec.Real("RotaryFactor", 1),
+            OriginalContext = spec.Int("RotaryOriginalContext", 0),
+            LowFrequencyFactor = spec.Real("RotaryLowFrequencyFactor", 1),
+            HighFrequencyFactor = spec.Real("RotaryHighFrequencyFactor", 4),
+            BetaFast = spec.Real("RotaryBetaFast", 32),
+            BetaSlow = spec.Real("RotaryBetaSlow", 1),
+            GivenAttentionFactor = spec.Real("RotaryAttentionFactor", 0),
+        };
+    }
+
+    /// <summary>The base of layers that see a window alone, whose angles are not scaled where it is another one.</summary>
+    public double WindowBase { get; private init; }
+
+    /// <summary>For each layer, from the first one again where there are more, 1 where its queries and keys are turned and 0 where not. Empty where all are.</summary>
+    public EquatableArray<int> Pattern { get; private init; } = [];
+
+    public RotaryScaling Scaling { get; private init; }
+
+    public double Factor { get; private init; } = 1;
+
+    public int OriginalContext { get; private init; }
+
+    public double LowFrequencyFactor { get; private init; }
+
+    public double HighFrequencyFactor { get; private init; }
+
+    public double BetaFast { get; private init; }
+
+    public double BetaSlow { get; private init; }
+
+    private double GivenAttentionFactor { get; init; }
+
+    /// <summary>What cosines and sines are multiplied by: of YaRN, 0.1·ln(factor) + 1 unless it is given (Peng et al. 2023, equation 22).</summary>
+    private double AttentionFactor => Scaling != RotaryScaling.Yarn ? 1 : GivenAttentionFactor > 0 ? GivenAttentionFactor : (0.1 * Log(Factor)) + 1;
+
+    public IEnumerable<FileOption> Files
+    {
+        get
+        {
+            yield return FileOption.Of("RotaryBase", Base);
+            yield return FileOption.Of("RotaryLayout", Layout);
+            if (!WindowBase.Equals(Base))
+            {
+                yield return FileOption.Of("WindowRotaryBase", WindowBase);
+            }
+
+            if (Fraction < 1)
+            {
+                yield return FileOption.Of("RotaryFraction", Fraction) with { Absent = "1" };
+            }
+
+            if (Pattern.Count > 0)
+            {
+                yield return FileOption.Of("RotaryPattern", Pattern);
+            }
+
+            if (Scaling != RotaryScaling.None)
+            {
+                yield return FileOption.Of("RotaryScaling", Scaling) with { Absent = nameof(RotaryScaling.None) };
+                yield return FileOption.Of("RotaryFactor", Factor);
+            }
+
+            if (Scaling is RotaryScaling.Llama3 or RotaryScaling.Yarn)
+            {
+                yield return FileOption.Of("RotaryOriginalContext", OriginalContext);
+            }
+
+            if (Scaling == RotaryScaling.Llama3)
+            {
+                yield return FileOption.Of("RotaryLowFrequencyFactor", LowFrequencyFactor);
+                yield return FileOption.Of("RotaryHighFrequencyFactor", HighFrequencyFactor);
+            }
+
+            if (Scaling == RotaryScaling.Yarn)
+            {
+                yield return FileOption.Of("RotaryBetaFast", BetaFast);
+                yield return FileOption.Of("RotaryBetaSlow", BetaSlow);
+                yield return FileOption.Of("RotaryAttentionFactor", AttentionFactor);
+            }
+        }
+    }
+
+    /// <summary>Whether a layer's queries and keys are turned.</summary>
+    public bool Turns(int layer) => Pattern.Count == 0 || Pattern[layer % Pattern.Count] != 0;
 
     /// <summary>How many of a head's columns are turned: the fraction's, rounded down.</summary>
     public int Rotated(int headWidth) => (int)(headWidth * Fraction);
 
-    /// <summary>The table [<paramref name="rows"/>, turned columns] of positions' cosines and sines.</summary>
-    public Value Table(GraphBuilder b, int rows, int headWidth)
+    /// <summary>The table [<paramref name="rows"/>, turned columns] of positions' cosines and sines, of layers that see a window alone or of the others.</summary>
+    public Value Table(GraphBuilder b, int rows, int headWidth, bool ofWindow = false)
     {
         int rotated = Rotated(headWidth);
-        return b.Add(new Parameter("rotary", Shape.Of(rows, rotated), Initializer.Rotary(Frequencies(rotated), 1), false, false) { IsTable = true }, "rotary");
+        bool own = ofWindow && !WindowBase.Equals(Base);
+        string name = own ? "rotary.window" : "rotary";
+        Initializer angles = own ? Initializer.Rotary(Powers(WindowBase, rotated), 1) : Initializer.Rotary(Frequencies(rotated), AttentionFactor);
+        return b.Add(new Parameter(name, Shape.Of(rows, rotated), angles, false, false) { IsTable = true }, name);
     }
 
-    /// <summary>The radians from one position to the next: base^(−2i/<paramref name="rotated"/>) of pair i.</summary>
+    /// <summary>The radians from one position to the next, scaled.</summary>
     public EquatableArray<double> Frequencies(int rotated)
     {
-        double log = Log(Base);
+        EquatableArray<double> usual = Powers(Base, rotated);
+        return Scaling switch
+        {
+            RotaryScaling.Linear => new([.. usual.Select(f => f / Factor)]),
+            RotaryScaling.Llama3 => new([.. usual.Select(Llama3)]),
+            RotaryScaling.Yarn => new([.. usual.Select((f, i) => Blend(f, 1 - Ramp(i, rotated)))]),
+            _ => usual,
+        };
+    }
+
+    /// <summary>base^(−2i/<paramref name="rotated"/>) of pair i.</summary>
+    private static EquatableArray<double> Powers(double of, int rotated)
+    {
+        double log = Log(of);
         return new([.. Enumerable.Range(0, rotated / 2).Select(i => Exp(-log * (2.0 * i / rotated)))]);
+    }
+
+    /// <summary>A frequency as it was, in the part <paramref name="kept"/>, and divided by the factor in the rest.</summary>
+    private double Blend(double frequency, double kept) => (frequency * kept) + (frequency / Factor * (1 - kept));
+
+    /// <summary>By how many times a pair turns over the first context: up to the low factor slowed down, from the high factor on as it was.</summary>
+    private double Llama3(double frequency)
+    {
+        double turns = OriginalContext * frequency / TwoPi;
+        return Blend(frequency, Math.Max(0, Math.Min(1, (turns - LowFrequencyFactor) / (HighFrequencyFactor - LowFrequencyFactor))));
+    }
+
+    /// <summary>0 for pairs before that which turns BetaFast times over the first context, 1 behind that which turns BetaSlow times, a ramp in between (Peng et al. 2023, section 3.2).</summary>
+    private double Ramp(int pair, int rotated)
+    {
+        double Pair(double turns) => rotated * Log(OriginalContext / (turns * TwoPi)) / (2 * Log(Base));
+        double low = Math.Max(0, Math.Floor(Pair(BetaFast))), high = Math.Min(rotated - 1, Math.Ceiling(Pair(BetaSlow)));
+        high = high.Equals(low) ? low + 0.001 : high;
+        return Math.Max(0, Math.Min(1, (pair - low) / (high - low)));
     }
 
     /// <summary>Checks the arguments.</summary>
     /// <param name="spec">The declaration.</param>
     /// <param name="checks">Its checks.</param>
+    /// <param name="layers">The number of layers.</param>
     /// <param name="isUsed">Whether positions are rotary.</param>
     /// <param name="headWidth">The columns of a head; 0 where that is wrong already.</param>
     /// <param name="positions">How positions are known instead.</param>
     /// <param name="report">Where problems go.</param>
-    public bool Validate(ModelSpec spec, ArgumentChecks checks, bool isUsed, int headWidth, PositionEncoding positions, Action<SpecProblem> report)
+    public bool Validate(ModelSpec spec, ArgumentChecks checks, int layers, bool isUsed, int headWidth, PositionEncoding positions, Action<SpecProblem> report)
     {
         if (!isUsed)
         {
-            foreach (string name in Names.Where(spec.Has))
+            foreach (string name in Names.Concat(Scales.Select(scale => scale.Name)).Where(spec.Has))
             {
                 report(new SpecProblem(DiagnosticIds.UnsupportedCombination, name, [name, $"PositionEncoding.{positions}", "only PositionEncoding.Rotary turns columns of heads"]));
             }
@@ -65,8 +195,30 @@ internal sealed record RotaryOptions(double Base, double Fraction, RotaryLayout 
             return true;
         }
 
+        foreach ((string name, string scalings, Func<RotaryScaling, bool> has) in Scales)
+        {
+            if (spec.Has(name) && !has(Scaling))
+            {
+                report(new SpecProblem(DiagnosticIds.UnsupportedCombination, name, [name, $"RotaryScaling.{Scaling}", $"only {scalings}"]));
+            }
+        }
+
         bool holds = checks.OptionalReal("RotaryBase", Base is > 1 and <= 1e15, "greater than 1 and at most 1e15")
-            & checks.OptionalReal("RotaryFraction", Fraction is > 0 and <= 1, "greater than 0 and at most 1");
+            & checks.OptionalReal("WindowRotaryBase", WindowBase is > 1 and <= 1e15, "greater than 1 and at most 1e15, or 0 for RotaryBase")
+            & checks.OptionalReal("RotaryFraction", Fraction is > 0 and <= 1, "greater than 0 and at most 1")
+            & checks.OptionalReal("RotaryFactor", Factor is >= 1 and <= 1e6, "at least 1 and at most 1e6")
+            & (Scaling is not (RotaryScaling.Llama3 or RotaryScaling.Yarn) || checks.RequireSize("RotaryOriginalContext"))
+            & checks.OptionalReal("RotaryLowFrequencyFactor", LowFrequencyFactor is > 0 and <= 1e6, "greater than 0 and at most 1e6")
+            & checks.OptionalReal("RotaryHighFrequencyFactor", HighFrequencyFactor > LowFrequencyFactor && HighFrequencyFactor <= 1e6, "greater than RotaryLowFrequencyFactor and at most 1e6")
+            & checks.OptionalReal("RotaryBetaSlow", BetaSlow is > 0 and <= 1e6, "greater than 0 and at most 1e6")
+            & checks.OptionalReal("RotaryBetaFast", BetaFast >= BetaSlow && BetaFast <= 1e6, "at least RotaryBetaSlow and at most 1e6")
+            & checks.OptionalReal("RotaryAttentionFactor", GivenAttentionFactor is >= 0 and <= 1e6, "at least 0 and at most 1e6");
+        if (spec.Has("RotaryPattern") && (Pattern.Count == 0 || (layers > 0 && Pattern.Count > layers) || Pattern.Any(turns => turns is not (0 or 1)) || Pattern.All(turns => turns == 0)))
+        {
+            report(new SpecProblem(DiagnosticIds.OutOfRange, "RotaryPattern", ["RotaryPattern", $"a list of 0 and 1, not all of them 0, for {(layers == 1 ? "1 layer" : $"{layers} layers")} at the most", Pattern.Count == 0 ? "an empty list" : string.Join(", ", Pattern)]));
+            holds = false;
+        }
+
         if (!holds || headWidth == 0)
         {
             return holds;
@@ -85,7 +237,7 @@ internal sealed record RotaryOptions(double Base, double Fraction, RotaryLayout 
 
     // Of correctly rounded operations alone, so that what is emitted is the same on every machine.
 
-    /// <summary>ln x for x from 1 to 1e15: of x/2ᵏ in √½ … √2 by the series of the inverse hyperbolic tangent, and k·ln 2.</summary>
+    /// <summary>ln x for x from 1e-15 to 1e15: of x/2ᵏ in √½ … √2 by the series of the inverse hyperbolic tangent, and k·ln 2.</summary>
     private static double Log(double x)
     {
         int halvings = 0;
@@ -93,6 +245,12 @@ internal sealed record RotaryOptions(double Base, double Fraction, RotaryLayout 
         {
             x /= 2;
             halvings++;
+        }
+
+        while (x < 0.70710678118654757)
+        {
+            x *= 2;
+            halvings--;
         }
 
         double t = (x - 1) / (x + 1), square = t * t, sum = 0;

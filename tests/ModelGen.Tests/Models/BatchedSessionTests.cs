@@ -27,6 +27,8 @@ public sealed class BatchedSessionTests
         Check<BatchedNarrowGpt>(BatchedNarrowGpt.Parameters, 7, threads);
         Check<BatchedWideGpt>(BatchedWideGpt.Parameters, 2, threads);
         Check<InterleavedDecoder>(InterleavedDecoder.Parameters, 3, threads);
+        Check<QwenDecoder>(QwenDecoder.Parameters, 2, threads);
+        Check<GemmaDecoder>(GemmaDecoder.Parameters, 2, threads);
     }
 
     [Fact]

@@ -390,3 +390,31 @@ public partial class Stories260K;
 /// <summary>The same with pairs as in Hugging Face's files.</summary>
 [Decoder(Layers = 5, DModel = 64, Heads = 8, KeyValueHeads = 4, FeedForward = 172, Vocab = 512, Context = 512, TieEmbeddings = true, MaxBatch = 3)]
 public partial class Stories260KInHalves;
+
+[Qwen(Layers = 2, DModel = 32, Heads = 4, KeyValueHeads = 2, HeadWidth = 10, FeedForward = 44, Vocab = 43, Context = 30, TieEmbeddings = true, MaxBatch = 2)]
+[Trainable(BatchSize = 2, SequenceLength = 17)]
+public partial class QwenDecoder;
+
+[Gemma(Layers = 3, DModel = 32, Heads = 4, KeyValueHeads = 2, HeadWidth = 12, FeedForward = 40, Vocab = 41, Context = 300, Attention = AttentionPattern.Window, LayerWindows = new[] { 5, 5, 0 },
+    LogitSoftCap = 3, AttentionScale = 0.25, RotaryScaling = RotaryScaling.Linear, RotaryFactor = 8, MaxBatch = 2)]
+[Trainable(BatchSize = 2, SequenceLength = 17)]
+public partial class GemmaDecoder;
+
+[Phi(Layers = 2, DModel = 36, Heads = 3, FeedForward = 50, Vocab = 45, Context = 30)]
+[Trainable(BatchSize = 2, SequenceLength = 17)]
+public partial class PhiDecoder;
+
+[Decoder(Layers = 2, DModel = 40, Heads = 4, FeedForward = 60, Vocab = 45, Context = 30, Norm = Normalization.Layer, NormBias = false, Form = BlockForm.ParallelTwoNorms, GatedFeedForward = false, Activation = Activation.Gelu,
+    OutputBias = true, FeedForwardBias = true, RotaryFraction = 0.4)]
+[Trainable(BatchSize = 2, SequenceLength = 17)]
+public partial class NeoxDecoder;
+
+[Llama(Layers = 4, DModel = 32, Heads = 4, KeyValueHeads = 2, FeedForward = 44, Vocab = 43, Context = 30, EmbeddingMultiplier = 6, ResidualMultiplier = 0.25, LogitScale = 0.5, AttentionScale = 0.15,
+    RotaryPattern = new[] { 1, 1, 0 }, RotaryScaling = RotaryScaling.Llama3, RotaryFactor = 8, RotaryOriginalContext = 16, RotaryBase = 100, TieEmbeddings = true)]
+[Trainable(BatchSize = 2, SequenceLength = 17)]
+public partial class GraniteDecoder;
+
+[Mistral(Layers = 2, DModel = 32, Heads = 4, FeedForward = 44, Vocab = 43, Context = 30, NormPlacement = NormPlacement.After, QueryKeyNorm = QueryKeyNorm.Whole, GatedFeedForward = false, Activation = Activation.ReluSquared,
+    RotaryScaling = RotaryScaling.Yarn, RotaryFactor = 4, RotaryOriginalContext = 64, RotaryBase = 500)]
+[Trainable(BatchSize = 2, SequenceLength = 17)]
+public partial class OlmoDecoder;

@@ -36,6 +36,60 @@ public sealed class DecoderTests
     public void Biases_training() => Parity.Training<BiasedDecoder>("decoder-biased");
 
     [Fact]
+    public void Qwen_logits() => Parity.Logits<QwenDecoder>("decoder-qwen");
+
+    [Fact]
+    public void Qwen_gradients() => Parity.Gradients<QwenDecoder>("decoder-qwen", QwenDecoder.Parameters);
+
+    [Fact]
+    public void Qwen_training() => Parity.Training<QwenDecoder>("decoder-qwen");
+
+    [Fact]
+    public void Gemma_logits() => Parity.Logits<GemmaDecoder>("decoder-gemma");
+
+    [Fact]
+    public void Gemma_gradients() => Parity.Gradients<GemmaDecoder>("decoder-gemma", GemmaDecoder.Parameters);
+
+    [Fact]
+    public void Gemma_training() => Parity.Training<GemmaDecoder>("decoder-gemma");
+
+    [Fact]
+    public void Phi_logits() => Parity.Logits<PhiDecoder>("decoder-phi");
+
+    [Fact]
+    public void Phi_gradients() => Parity.Gradients<PhiDecoder>("decoder-phi", PhiDecoder.Parameters);
+
+    [Fact]
+    public void Phi_training() => Parity.Training<PhiDecoder>("decoder-phi");
+
+    [Fact]
+    public void Neox_logits() => Parity.Logits<NeoxDecoder>("decoder-neox");
+
+    [Fact]
+    public void Neox_gradients() => Parity.Gradients<NeoxDecoder>("decoder-neox", NeoxDecoder.Parameters);
+
+    [Fact]
+    public void Neox_training() => Parity.Training<NeoxDecoder>("decoder-neox");
+
+    [Fact]
+    public void Granite_logits() => Parity.Logits<GraniteDecoder>("decoder-granite");
+
+    [Fact]
+    public void Granite_gradients() => Parity.Gradients<GraniteDecoder>("decoder-granite", GraniteDecoder.Parameters);
+
+    [Fact]
+    public void Granite_training() => Parity.Training<GraniteDecoder>("decoder-granite");
+
+    [Fact]
+    public void Olmo_logits() => Parity.Logits<OlmoDecoder>("decoder-olmo");
+
+    [Fact]
+    public void Olmo_gradients() => Parity.Gradients<OlmoDecoder>("decoder-olmo", OlmoDecoder.Parameters);
+
+    [Fact]
+    public void Olmo_training() => Parity.Training<OlmoDecoder>("decoder-olmo");
+
+    [Fact]
     public void A_trained_llama_tells_the_known_story()
     {
         Stories260K model = Stories260K.Create();
