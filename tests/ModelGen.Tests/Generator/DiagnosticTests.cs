@@ -297,7 +297,7 @@ public sealed class DiagnosticTests
     {
         IReadOnlyList<string> messages = await GeneratorHarness.ExpectAsync(
             $"using ModelGen;\n[Mlp(2, 3, 2, Activation = {{|MG0011:(Activation)99|}}, Loss = {{|MG0011:(Loss)(-1)|}})] public partial class Model;\n{Use}");
-        Assert.Equal("Activation must be one of Activation.Relu, Gelu, GeluTanh, Tanh, Sigmoid, Silu, Identity, Elu, Softmax, but is 99", messages[0]);
+        Assert.Equal("Activation must be one of Activation.Relu, Gelu, GeluTanh, Tanh, Sigmoid, Silu, Identity, Elu, Softmax, ReluSquared, but is 99", messages[0]);
     }
 
     [Theory]
