@@ -109,6 +109,10 @@ public sealed class LlamaCppTests : IDisposable
     [InlineData("llama", """ "num_key_value_heads": 2, "rope_theta": 50000.0, "rms_norm_eps": 1e-6 """)]
     [InlineData("mistral", """ "num_key_value_heads": 6, "tie_word_embeddings": true """)]
     [InlineData("qwen2", """ "num_key_value_heads": 3, "rope_theta": 1000000.0, "rms_norm_eps": 1e-6 """)]
+    [InlineData("qwen3", """ "num_key_value_heads": 2, "head_dim": 24, "rope_theta": 1000000.0, "rms_norm_eps": 1e-6, "tie_word_embeddings": true """)]
+    [InlineData("gemma3_text", """ "num_key_value_heads": 1, "head_dim": 32, "rms_norm_eps": 1e-6, "rope_theta": 1000000.0, "rope_local_base_freq": 10000.0, "sliding_window": 20, "tie_word_embeddings": true """)]
+    [InlineData("llama", """ "num_key_value_heads": 2, "rope_theta": 500000.0, "rope_scaling": { "rope_type": "llama3", "factor": 32.0, "low_freq_factor": 1.0, "high_freq_factor": 4.0, "original_max_position_embeddings": 8192 } """)]
+    [InlineData("llama", """ "num_key_value_heads": 2, "rope_scaling": { "type": "linear", "factor": 4.0 } """)]
     public void Random_models_give_llama_cpps_logits(string type, string options)
     {
         LlamaCpp.Require();
