@@ -70,6 +70,9 @@ public class DecoderAttribute : Attribute
     /// <summary>What products of queries and keys are multiplied by, greater than 0. Default: 1/√<see cref="HeadWidth"/> (which 0 stands for).</summary>
     public double AttentionScale { get; set; }
 
+    /// <summary>Squeezes scaled scores of attention into ±cap as <c>cap · tanh(score / cap)</c> does, as Gemma 2 has it. Default: 0, and they are left as they are.</summary>
+    public double AttentionSoftCap { get; set; }
+
     /// <summary>
     /// Which earlier positions a position sees. With a pattern, work and memory grow with what is seen, and not with the square of the
     /// length. Default: <see cref="AttentionPattern.Full"/>.

@@ -49,6 +49,12 @@ internal sealed class Decoder(DecoderPreset preset) : IFamily
         checks.OptionalPositive("ResidualMultiplier");
         checks.OptionalPositive("LogitScale");
         checks.OptionalReal("LogitSoftCap", options.LogitSoftCap is >= 0 and < float.MaxValue, "at least 0 and finite");
+        if (checks.OptionalReal("AttentionSoftCap", options.AttentionSoftCap is >= 0 and < float.MaxValue, "at least 0 and finite")
+            && options.AttentionSoftCap > 0 && attention.Positions is PositionEncoding.Alibi or PositionEncoding.Relative)
+        {
+            report(new SpecProblem(DiagnosticIds.UnsupportedCombination, "AttentionSoftCap", ["AttentionSoftCap", $"PositionEncoding.{attention.Positions}", "a bias that grows with the distance is not capped"]));
+        }
+
         if (spec.Has("NormBias") && options.Norm != Normalization.Layer)
         {
             report(new SpecProblem(DiagnosticIds.UnsupportedCombination, "NormBias", ["NormBias", $"Normalization.{options.Norm}", "only Normalization.Layer has biases"]));
@@ -129,6 +135,7 @@ internal sealed class Decoder(DecoderPreset preset) : IFamily
         FileOption.Of("QueryKeyNorm", options.QueryKeyNorm),
         FileOption.Of("Form", options.Form),
         FileOption.Of("AttentionScale", options.AttentionScale),
+        FileOption.Of("AttentionSoftCap", options.AttentionSoftCap),
         FileOption.Of("EmbeddingMultiplier", options.EmbeddingMultiplier),
         FileOption.Of("ResidualMultiplier", options.ResidualMultiplier),
         FileOption.Of("LogitScale", options.LogitScale),
@@ -274,7 +281,11 @@ internal sealed class Decoder(DecoderPreset preset) : IFamily
                     (q, k) = (_b.Add(new SliceColumns(0, queries), "q", turned), _b.Add(new SliceColumns(queries, keys), "k", turned));
                 }
 
-                var op = new Attention(options.Heads, options.KeyValueHeads, options.HeadWidth, options.AttentionScale, range) { Bias = options.Attention.BiasOf(isCausal: true) };
+                var op = new Attention(options.Heads, options.KeyValueHeads, options.HeadWidth, options.AttentionScale, range)
+                {
+                    Bias = options.Attention.BiasOf(isCausal: true),
+                    SoftCap = options.AttentionSoftCap,
+                };
                 string? weights = options.AttentionWeights && !isTraining ? CommonPrograms.AttentionWeights(layer) : null;
                 Value attended = _b.Attend("attention", op, [q, k, v, .. _biases], weights, options.Context);
                 return _b.Linear("o_proj", attended, options.Width, options.OutputBias, _residual);
@@ -381,6 +392,8 @@ internal sealed record DecoderOptions(int Layers, int Width, int Heads, int Voca
 
     public double AttentionScale { get; private init; }
 
+    public double AttentionSoftCap { get; private init; }
+
     public QueryKeyNorm QueryKeyNorm { get; private init; }
 
     public int FeedForward { get; private init; }
@@ -436,6 +449,7 @@ internal sealed record DecoderOptions(int Layers, int Width, int Heads, int Voca
             Attention = SelfAttentionOptions.Of(spec, AttentionDirections.Causal, PositionEncoding.Rotary),
             Rotary = RotaryOptions.Of(spec, preset.RotaryBase, preset.WindowRotaryBase),
             AttentionScale = Real("AttentionScale", 1 / Math.Sqrt(Math.Max(1, headWidth))),
+            AttentionSoftCap = spec.Real("AttentionSoftCap", 0),
             QueryKeyNorm = spec.Choice("QueryKeyNorm", preset.QueryKeyNorm),
             FeedForward = spec.Int("FeedForward", 0),
             Activation = spec.Choice("Activation", preset.Activation),

@@ -19,6 +19,12 @@ internal sealed record Attention(int Heads, int KeyValueHeads, int HeadDim, doub
     /// <summary>What is added to the scaled scores; null for nothing.</summary>
     public ScoreBias? Bias { get; init; }
 
+    /// <summary>What scaled scores are squeezed into, cap · tanh(score / cap) (Gemma Team 2024, section 2); 0 for nothing.</summary>
+    public double SoftCap { get; init; }
+
+    /// <summary>The cap of scores that are not yet scaled.</summary>
+    public double CapOfProducts => SoftCap / Scale;
+
     /// <summary>Whether the last input is a table that the bias is looked up in.</summary>
     public bool HasTable => Bias is { TableRows: > 0 };
 
@@ -29,8 +35,8 @@ internal sealed record Attention(int Heads, int KeyValueHeads, int HeadDim, doub
 
     public override IReadOnlyList<string>? ResultNames => ["", "logsumexp"];
 
-    public override string Attributes => string.Format(CultureInfo.InvariantCulture, "heads={0}/{1} d={2} scale={3:R}{4}{5}",
-        Heads, KeyValueHeads, HeadDim, Scale, Range.Attributes, Bias is null ? "" : " " + Bias.Attributes);
+    public override string Attributes => string.Format(CultureInfo.InvariantCulture, "heads={0}/{1} d={2} scale={3:R}{4}{5}{6}",
+        Heads, KeyValueHeads, HeadDim, Scale, Range.Attributes, Bias is null ? "" : " " + Bias.Attributes, SoftCap > 0 ? string.Format(CultureInfo.InvariantCulture, " cap={0:R}", SoftCap) : "");
 
     public override IReadOnlyList<TensorType> Infer(IReadOnlyList<TensorType> inputs)
     {
@@ -67,6 +73,7 @@ internal sealed record Attention(int Heads, int KeyValueHeads, int HeadDim, doub
     {
         Require(Bias is not RelativeBias { Problem: { } problem }, $"a relative bias of {(Bias as RelativeBias)?.Problem}: {Attributes}");
         Require(Bias is null || Scale != 0, $"a bias beside scores that are all zero: {Attributes}");
+        Require(SoftCap == 0 || (SoftCap > 0 && Bias is null && Scale > 0), $"a cap of {SoftCap.ToString("R", CultureInfo.InvariantCulture)} on scores with a bias, or on none: {Attributes}");
         Require(!HasTable || inputs[inputs.Count - 1].Equals(TensorType.Float(Shape.Of(Bias!.TableRows, Heads))), $"the table does not fit {Attributes}: {List(inputs)}");
     }
 

@@ -89,7 +89,7 @@ internal static class Families
         yield return ("decoder of interleaved pairs", Spec("Decoder", 3, 5, [.. decoder, I("RotaryLayout", 1), I("TieEmbeddings", 1), I("QkvBias", 1), R("Dropout", 0.25), I("Recompute", 1)]));
         yield return ("decoder of half-turned heads", Spec("Decoder", 1, 12, [.. decoder, R("RotaryFraction", 0.4), R("RotaryBase", 100), I("Attention", 1), DeclaredArgument.Of("LayerWindows", [3, 0])]));
         yield return ("qwen", Spec("Qwen", 2, 9, decoder));
-        yield return ("gemma", Spec("Gemma", 2, 9, [.. decoder, I("Attention", 1), DeclaredArgument.Of("LayerWindows", [3, 0]), R("LogitSoftCap", 2), I("RotaryScaling", 1), R("RotaryFactor", 3)]));
+        yield return ("gemma", Spec("Gemma", 2, 9, [.. decoder, I("Attention", 1), DeclaredArgument.Of("LayerWindows", [3, 0]), R("LogitSoftCap", 2), R("AttentionSoftCap", 3), I("RotaryScaling", 1), R("RotaryFactor", 3)]));
         yield return ("phi", Spec("Phi", 2, 9, [.. decoder, R("RotaryFraction", 0.7)]));
         yield return ("decoder of parallel norms", Spec("Decoder", 2, 9, [.. decoder, I("Norm", 2), I("NormBias", 0), I("Form", 2), I("GatedFeedForward", 0), I("Activation", 1), I("OutputBias", 1), I("FeedForwardBias", 1), I("HeadBias", 1)]));
         yield return ("llama with multipliers", Spec("Llama", 2, 9, [.. decoder, R("EmbeddingMultiplier", 3), R("ResidualMultiplier", 0.5), R("LogitScale", 0.5), R("AttentionScale", 0.3), DeclaredArgument.Of("RotaryPattern", [0, 1]), I("RotaryScaling", 2), R("RotaryFactor", 4), I("RotaryOriginalContext", 8)]));

@@ -64,7 +64,7 @@ internal static class KernelCases
 
                 range = range.Window is null or 4 ? range with { Window = range.Window is null ? null : 1 + random.Next(isCached ? 10 : size) } : range;
                 ScoreBias? bias = random.Next(2) == 0 ? null : OperatorCases.Biases[random.Next(OperatorCases.Biases.Count)];
-                var op = new Attention(heads, keyHeads, headDim, 1 / Math.Sqrt(headDim), range) { Bias = bias };
+                var op = new Attention(heads, keyHeads, headDim, 1 / Math.Sqrt(headDim), range) { Bias = bias, SoftCap = bias is null && draw % 3 > 0 ? 0.7 : 0 };
                 string name = $"attention over t={queries} k={keys} {op.Attributes} #{size} {draw}";
                 ModelGraph graph = OperatorCases.Case(name, b => [OperatorCases.Attend(b, op, 1 + random.Next(3), queries, keys)]).Graph;
                 graph = backward ? GradientCheck.WithLoss(graph) : graph;

@@ -331,9 +331,9 @@ internal static class OperatorCases
             (1, 17, 17, 3, 3, 8, true), (3, 2, 9, 2, 2, 7, false), (1, 33, 33, 1, 1, 2, true),
             (2, 1, 9, 8, 4, 8, false), (1, 1, 11, 2, 2, 8, false), (2, 1, 6, 4, 4, 4, false), (3, 1, 21, 1, 1, 16, false), (1, 1, 1, 8, 8, 4, true),
         ];
-        foreach (var s in sizes)
+        foreach ((var s, double cap) in sizes.SelectMany(s => new[] { (s, 0.0), (s, 0.8) }))
         {
-            var op = new Attention(s.Heads, s.KeyValueHeads, s.HeadDim, 1 / Math.Sqrt(s.HeadDim), s.Causal ? KeyRange.Causal : KeyRange.All);
+            var op = new Attention(s.Heads, s.KeyValueHeads, s.HeadDim, 1 / Math.Sqrt(s.HeadDim), s.Causal ? KeyRange.Causal : KeyRange.All) { SoftCap = cap };
             string text = $"b={s.Batch} q={s.Queries} k={s.Keys} {op.Attributes}";
             Value Q(GraphBuilder b) => Parameter(b, "q", s.Batch, s.Queries, s.Heads * s.HeadDim);
             Value Keys(GraphBuilder b, string name) => Parameter(b, name, s.Batch, s.Keys, s.KeyValueHeads * s.HeadDim);
@@ -365,9 +365,9 @@ internal static class OperatorCases
             foreach (KeyRange range in Ranges(cached).Where(r => r.Window is not null).Concat(Patterns(cached)).Where(r => r is { HasPositions: false, HasQueryLengths: false }))
             {
                 int batch = cached ? 1 : 3;
-                foreach (ScoreBias? bias in new[] { null, Biases[0], Biases[2] })
+                foreach ((ScoreBias? bias, double cap) in new (ScoreBias?, double)[] { (null, 0), (null, 0.8), (Biases[0], 0), (Biases[2], 0) })
                 {
-                    var op = new Attention(4, 2, 3, 0.5, range) { Bias = bias };
+                    var op = new Attention(4, 2, 3, 0.5, range) { Bias = bias, SoftCap = cap };
                     yield return Case($"attention_weights of a part {op.Attributes}", b =>
                     {
                         Value Keys(string name) => !cached ? Parameter(b, name, batch, 9, 6)

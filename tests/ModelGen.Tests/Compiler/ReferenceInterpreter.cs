@@ -547,6 +547,11 @@ internal sealed class ReferenceInterpreter
             scores[s] += BiasOf(op, lengths.LastOrDefault(), head, all[s].Relative);
         }
 
+        if (op.SoftCap > 0)
+        {
+            scores = [.. scores.Select(s => op.SoftCap * Math.Tanh(s / op.SoftCap))];
+        }
+
         double maximum = scores.Max();
         double logSum = maximum + Math.Log(scores.Sum(s => Math.Exp(s - maximum)));
         return (seen, where, [.. scores.Select(s => Math.Exp(s - logSum))], logSum);
@@ -663,7 +668,7 @@ internal sealed class ReferenceInterpreter
                 int query = (batch * steps) + time;
                 for (int head = 0; head < op.Heads; head++)
                 {
-                    (int[] rows, _, double[] p, _) = Softmax(op, q, k, inputs[AttentionGradient.Tensors..], batch, time, head);
+                    (int[] rows, _, double[] p, double logSum) = Softmax(op, q, k, inputs[AttentionGradient.Tensors..], batch, time, head);
                     int column = head * op.HeadDim;
                     int keyColumn = head / (op.Heads / op.KeyValueHeads) * op.HeadDim;
                     var dp = new double[p.Length];
@@ -680,6 +685,12 @@ internal sealed class ReferenceInterpreter
                     for (int s = 0; s < p.Length; s++)
                     {
                         double ds = op.Scale * p[s] * (dp[s] - mean);
+                        if (op.SoftCap > 0)
+                        {
+                            // The logarithm of a probability is the capped score, less the log of the sum.
+                            ds *= 1 - Math.Pow((Math.Log(p[s]) + logSum) / op.SoftCap, 2);
+                        }
+
                         if (op.Bias is RelativeBias bias)
                         {
                             int relative = Seen(op.Range, q, k, inputs[AttentionGradient.Tensors..], batch, time)[s].Relative;

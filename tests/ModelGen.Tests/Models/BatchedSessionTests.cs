@@ -29,6 +29,7 @@ public sealed class BatchedSessionTests
         Check<InterleavedDecoder>(InterleavedDecoder.Parameters, 3, threads);
         Check<QwenDecoder>(QwenDecoder.Parameters, 2, threads);
         Check<GemmaDecoder>(GemmaDecoder.Parameters, 2, threads);
+        Check<CappedDecoder>(CappedDecoder.Parameters, 2, threads);
     }
 
     [Fact]

@@ -418,3 +418,8 @@ public partial class GraniteDecoder;
     RotaryScaling = RotaryScaling.Yarn, RotaryFactor = 4, RotaryOriginalContext = 64, RotaryBase = 500)]
 [Trainable(BatchSize = 2, SequenceLength = 17)]
 public partial class OlmoDecoder;
+
+[Gemma(Layers = 2, DModel = 32, Heads = 4, KeyValueHeads = 2, HeadWidth = 12, FeedForward = 40, Vocab = 41, Context = 30, QueryKeyNorm = QueryKeyNorm.None, RotaryBase = 10_000, Attention = AttentionPattern.Window,
+    LayerWindows = new[] { 4, 0 }, AttentionScale = 0.5, AttentionSoftCap = 0.6, LogitSoftCap = 2, MaxBatch = 2)]
+[Trainable(BatchSize = 2, SequenceLength = 17)]
+public partial class CappedDecoder;

@@ -54,6 +54,15 @@ public sealed class DecoderTests
     public void Gemma_training() => Parity.Training<GemmaDecoder>("decoder-gemma");
 
     [Fact]
+    public void Capped_logits() => Parity.Logits<CappedDecoder>("decoder-capped");
+
+    [Fact]
+    public void Capped_gradients() => Parity.Gradients<CappedDecoder>("decoder-capped", CappedDecoder.Parameters);
+
+    [Fact]
+    public void Capped_training() => Parity.Training<CappedDecoder>("decoder-capped");
+
+    [Fact]
     public void Phi_logits() => Parity.Logits<PhiDecoder>("decoder-phi");
 
     [Fact]

@@ -88,6 +88,11 @@ internal static partial class AttentionEmitter
                 w.Line($"AttentionRows.Add(scores + row * {scores}, {AttentionPlan.Biases} + {before} + {range.Relative("0", "i + row")}, high);");
             }
 
+            if (kernel.Op.SoftCap > 0)
+            {
+                w.Line(Capped(kernel.Op, $"scores + row * {scores}", "high"));
+            }
+
             w.Line($"AttentionTiles.Probabilities<V>(scores + row * {scores}, high, {CodeWriter.Literal(kernel.Op.Scale)}, logSum, target, {kernel.Columns});");
         }
         else
@@ -97,6 +102,11 @@ internal static partial class AttentionEmitter
             if (bias.Exists)
             {
                 w.Line($"AttentionRows.Add(scores + row * {scores} + low, {AttentionPlan.Biases} + {before} + {range.Relative("low", "i + row")}, seen);");
+            }
+
+            if (kernel.Op.SoftCap > 0)
+            {
+                w.Line(Capped(kernel.Op, $"scores + row * {scores} + low", "seen"));
             }
 
             Clear(w, "target", "before");

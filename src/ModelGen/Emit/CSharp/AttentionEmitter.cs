@@ -168,9 +168,15 @@ internal static partial class AttentionEmitter
         w.Line();
         w.Open("for (int row = 0; row < height; row++)");
         string scale = CodeWriter.Literal(kernel.Op.Scale), maximum = kernel.HasLogSumExp ? "float maximum" : "float _", some = range.MayBeEmpty ? "high > low ? " : "", none = range.MayBeEmpty ? " : 0" : "";
-        if (range.IsBounded || bias.Exists)
+        bool capped = kernel.Op.SoftCap > 0;
+        if (range.IsBounded || bias.Exists || capped)
         {
             w.Line($"int low = {range.Low("i + row")}, high = {range.High("i + row")};");
+        }
+
+        if (capped)
+        {
+            w.Line(Capped(kernel.Op, $"scores + row * {scores} + low", "high - low"));
         }
 
         if (bias.Exists)
@@ -322,7 +328,7 @@ internal static partial class AttentionEmitter
             w.Line($"AttentionRows.Add({probabilities} + row * {scores} + low, {AttentionPlan.Biases}{ofRelative}, high - low);");
         }
 
-        w.Line($"AttentionRows.Backward({probabilities} + row * {scores}, {cotangents} + row * {scores}, {bounds}, limit, logSum, products, {CodeWriter.Literal(kernel.Op.Scale)});");
+        w.Line($"{Backwards(kernel.Op)}({probabilities} + row * {scores}, {cotangents} + row * {scores}, {bounds}, limit, logSum, products, {Factors(kernel.Op)});");
         if (bias.IsLearned)
         {
             w.Line($"AttentionRows.Add({AttentionPlan.BiasCotangents}{ofRelative}, {cotangents} + row * {scores} + low, high - low);");
@@ -384,6 +390,14 @@ internal static partial class AttentionEmitter
         w.Close();
         w.Close();
     }
+
+    /// <summary>A statement that squeezes scores into the cap.</summary>
+    internal static string Capped(Attention op, string scores, string count) => $"AttentionCap.Apply({scores}, {count}, {CodeWriter.Literal(op.CapOfProducts)});";
+
+    /// <summary>The method that takes a row of scores and cotangents back, and the last of its arguments.</summary>
+    internal static string Backwards(Attention op) => op.SoftCap > 0 ? "AttentionCap.Backward" : "AttentionRows.Backward";
+
+    internal static string Factors(Attention op) => op.SoftCap > 0 ? $"{CodeWriter.Literal(op.Scale)}, {CodeWriter.Literal(op.CapOfProducts)}" : CodeWriter.Literal(op.Scale);
 
     // Of the register tile: rows, and the elements from one row of scores, or of a padded head, to the next.
     private static (string Rows, string Scores, string Padded) Constants(CodeWriter w, IReadOnlyList<AttentionScheme> schemes)
@@ -589,6 +603,11 @@ internal static partial class AttentionEmitter
         {
             bias.Fill(w, RangeOf(kernel).FirstOfSingle, "keys");
             w.Line($"AttentionRows.Add(scores + (head * {scores}), {AttentionPlan.Biases}, keys);");
+        }
+
+        if (kernel.Op.SoftCap > 0)
+        {
+            w.Line(Capped(kernel.Op, $"scores + (head * {scores})", "keys"));
         }
 
         w.Line($"float sum = AttentionRows.Exponentials(scores + (head * {scores}), keys, keys, {CodeWriter.Literal(kernel.Op.Scale)}, out {(kernel.HasLogSumExp ? "float maximum" : "float _")});");

@@ -75,6 +75,7 @@ internal sealed class ListedKeysEmitter
         _w.Line();
         Products("given", "keys", 1, "scores");
         bias.AddListed(_w, "scores", "query");
+        Cap();
         _w.Line($"float sum = AttentionRows.Exponentials(scores, n, n, {CodeWriter.Literal(_op.Scale)}, out {(kernel.HasLogSumExp ? "float maximum" : "float _")}), factor = 1 / sum;");
         if (kernel.HasLogSumExp)
         {
@@ -125,7 +126,7 @@ internal sealed class ListedKeysEmitter
         Products("given", "keys", 1, "probabilities");
         bias.AddListed(_w, "probabilities", "query");
         Products("cotangent", "values", 2, "cotangents");
-        _w.Line($"AttentionRows.Backward(probabilities, cotangents, n, n, logsumexp[row * {Stride(4)} + head], V.Sum(total), {CodeWriter.Literal(_op.Scale)});");
+        _w.Line($"{AttentionEmitter.Backwards(_op)}(probabilities, cotangents, n, n, logsumexp[row * {Stride(4)} + head], V.Sum(total), {AttentionEmitter.Factors(_op)});");
         if (bias.IsLearned)
         {
             bias.SumListed(_w, "cotangents", "query");
@@ -165,12 +166,21 @@ internal sealed class ListedKeysEmitter
         _w.Line($"new global::System.Span<float>(target, {kernel.Columns}).Clear();");
         Products("given", "keys", 1, "scores");
         bias.AddListed(_w, "scores", "query");
+        Cap();
         _w.Line($"AttentionTiles.Probabilities<V>(scores, n, {CodeWriter.Literal(_op.Scale)}, logsumexp[row * {Stride(2)} + head], scores, n);");
         _w.Open("for (int j = 0; j < n; j++)");
         _w.Line("target[listed[j]] = scores[j];");
         _w.Close();
         _w.Close();
         _w.Close();
+    }
+
+    private void Cap()
+    {
+        if (_op.SoftCap > 0)
+        {
+            _w.Line(AttentionEmitter.Capped(_op, "scores", "n"));
+        }
     }
 
     private void DeclareLists(IReadOnlyList<AttentionScheme> schemes)

@@ -167,6 +167,11 @@ internal sealed class NarrowHeadsEmitter
                 _w.Line($"{_v.Type} score = Simd.{(_d == _v.Lanes ? "SumsOfParts" : "SumsOfHalves")}({string.Join(", ", parts)});");
             }
 
+            if (_kernel.Op.SoftCap > 0)
+            {
+                _w.Line($"score = VectorMath.Tanh(score * {_v.Broadcast(CodeWriter.Literal(1 / _kernel.Op.CapOfProducts))}) * {_v.Broadcast(CodeWriter.Literal(_kernel.Op.CapOfProducts))};");
+            }
+
             _w.Line(_v.Store("score", $"scores + (long)j * {_heads}"));
             _w.Line($"maximum = {_v.Class}.MaxNative(maximum, {(ragged ? Valid("score", _v.Broadcast("float.NegativeInfinity")) : "score")});");
         });

@@ -21,7 +21,7 @@ internal sealed class ScoreBiasText(Attention attention, int tableStride, int co
     public bool IsLearned => attention.HasTable;
 
     /// <summary>What follows the description of attention in a comment.</summary>
-    public static string Describe(Attention attention) => attention.Bias switch
+    public static string Describe(Attention attention) => attention.SoftCap > 0 ? $", capped at {CodeWriter.Literal(attention.SoftCap)}" : attention.Bias switch
     {
         AlibiBias => ", less a slope times the distance",
         RelativeBias => ", with a learned bias for each bucket of distances",

@@ -210,7 +210,15 @@ internal sealed class PtxAttention
     {
         p = PtxFunctions.Exp(_w, _w.Op("sub.rn.f32", score, logSum));
         raw = _w.Op("sub.rn.f32", dp, mean);
-        return _w.Op("mul.rn.f32", _w.Op("mul.rn.f32", p, raw), PtxWriter.Float(_op.Scale));
+        string cotangent = _w.Op("mul.rn.f32", _w.Op("mul.rn.f32", p, raw), PtxWriter.Float(_op.Scale));
+        if (_op.SoftCap == 0)
+        {
+            return cotangent;
+        }
+
+        // The derivative of a squeezed score, 1 − tanh².
+        string squeezed = _w.Op("mul.rn.f32", score, PtxWriter.Float(1 / _op.SoftCap));
+        return _w.Op("mul.rn.f32", cotangent, PtxFunctions.Fma(_w, _w.Op("neg.f32", squeezed), squeezed, PtxWriter.Float(1)));
     }
 
     /// <summary>Goes through the keys that a query sees, with each one's score, the row of its memory, its columns, and itself.</summary>
@@ -292,6 +300,9 @@ internal sealed class PtxAttention
         string product = Dot(q, keys), scale = PtxWriter.Float(_op.Scale);
         switch (_op.Bias)
         {
+            case null when _op.SoftCap > 0:
+                string squeezed = PtxFunctions.Apply(_w, UnaryFunction.Tanh, _w.Op("mul.rn.f32", product, PtxWriter.Float(_op.Scale / _op.SoftCap)));
+                return _w.Op("mul.rn.f32", squeezed, PtxWriter.Float(_op.SoftCap));
             case null:
                 return _w.Op("mul.rn.f32", product, scale);
             case AlibiBias:
