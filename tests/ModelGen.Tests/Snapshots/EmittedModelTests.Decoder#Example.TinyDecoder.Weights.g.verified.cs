@@ -56,6 +56,7 @@ internal static class Layout
       new("QueryKeyNorm", "None"),
       new("Form", "Sequential"),
       new("AttentionScale", "0.5"),
+      new("AttentionSoftCap", "0"),
       new("EmbeddingMultiplier", "1"),
       new("ResidualMultiplier", "1"),
       new("LogitScale", "1"),
