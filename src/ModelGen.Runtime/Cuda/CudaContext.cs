@@ -1,6 +1,9 @@
 namespace ModelGen.Runtime;
 
-/// <summary>One device of a driver: its primary context, which is kept until the process ends, and the modules that are loaded there.</summary>
+/// <summary>
+/// One device of a driver: its primary context, which is made when something is to run there and kept until the process ends, and the modules that
+/// are loaded there.
+/// </summary>
 internal sealed class CudaContext
 {
     private const int CapabilityMajor = 75;
@@ -9,14 +12,15 @@ internal sealed class CudaContext
     // What modules are written for: sm_80.
     private const int LeastMajor = 8;
 
-    private readonly nint _handle;
+    private readonly int _device;
+    private nint _handle;
     private readonly Lock _sync = new();
     private readonly Dictionary<CudaLayout, nint[]> _modules = new(ReferenceEqualityComparer.Instance);
 
     public CudaContext(CudaDriver driver, int index)
     {
         (Driver, Index) = (driver, index);
-        int device = driver.DeviceOf(index);
+        int device = _device = driver.DeviceOf(index);
         Name = driver.NameOf(device);
         MemoryBytes = driver.MemoryOf(device);
         (int major, int minor) = (driver.AttributeOf(device, CapabilityMajor), driver.AttributeOf(device, CapabilityMinor));
@@ -25,8 +29,6 @@ internal sealed class CudaContext
         {
             throw new CudaException(FormattableString.Invariant($"CUDA device {index}, {Name}, is of compute capability {Capability}, and {LeastMajor}.0 or later is needed."));
         }
-
-        _handle = driver.RetainContext(device);
     }
 
     public CudaDriver Driver { get; }
@@ -39,10 +41,12 @@ internal sealed class CudaContext
 
     public long MemoryBytes { get; }
 
-    public nint Handle => _handle;
+    /// <summary>The primary context: some hundred megabytes of the device's memory, which who only asks for its name shall not take.</summary>
+    /// <exception cref="CudaException">It cannot be made.</exception>
+    public nint Handle => Volatile.Read(ref _handle) is not 0 and nint handle ? handle : Retain();
 
     /// <summary>Makes this the context of the thread that calls.</summary>
-    public void Use() => Driver.Use(_handle);
+    public void Use() => Driver.Use(Handle);
 
     /// <summary>The kernels of a layout's module, which is assembled when they are asked for first.</summary>
     public nint[] Kernels(CudaLayout layout, string modelName)
@@ -67,6 +71,19 @@ internal sealed class CudaContext
             }
 
             return kernels;
+        }
+    }
+
+    private nint Retain()
+    {
+        lock (_sync)
+        {
+            if (_handle == 0)
+            {
+                Volatile.Write(ref _handle, Driver.RetainContext(_device));
+            }
+
+            return _handle;
         }
     }
 }

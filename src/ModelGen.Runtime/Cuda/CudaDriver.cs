@@ -291,6 +291,15 @@ internal sealed unsafe class CudaDriver
 
     public void Synchronize(nint stream, string what) => Check(_streamSynchronize(stream), "cuStreamSynchronize", what);
 
+    /// <summary>Waits for a stream of a context where something has failed already, or what it uses is given back; what else fails is of no matter.</summary>
+    public void TrySynchronize(nint context, nint stream)
+    {
+        if (_contextSetCurrent(context) == Success)
+        {
+            _ = _streamSynchronize(stream);
+        }
+    }
+
     /// <summary>Begins to take down what goes into a stream instead of running it.</summary>
     public void BeginCapture(nint stream)
     {

@@ -69,7 +69,7 @@ internal sealed unsafe class CudaExecution : IDisposable
         Stream = context.Driver.CreateStream();
         try
         {
-            _copy = weights.Acquire(context, Stream);
+            _copy = weights.Acquire(context);
             _arena = new CudaMemory(context, checked(ArenaStart + cuda.ArenaBytes), Stream, $"the arena of {layout.ModelName}");
             _state = new CudaMemory(context, checked(layout.StateBytes * states), Stream, $"the states of {layout.ModelName}");
             _exchange = moves ? new CudaMemory(context, layout.StateBytes, Stream, $"exchanging states of {layout.ModelName}") : null;
@@ -158,8 +158,21 @@ internal sealed unsafe class CudaExecution : IDisposable
         Finish(entry);
     }
 
-    /// <summary>Gives a run to the device, as <see cref="Run"/>, and does not wait for it.</summary>
+    /// <summary>Gives a run to the device, as <see cref="Run"/>, and does not wait for it, unless it fails: then nothing of it goes on behind the exception.</summary>
     public void Start(int entry, int row, in PlanContext run)
+    {
+        try
+        {
+            Give(entry, row, in run);
+        }
+        catch (CudaException)
+        {
+            Drain();
+            throw;
+        }
+    }
+
+    private void Give(int entry, int row, in PlanContext run)
     {
         Context.Use();
         _weights.Update(_copy!);
@@ -172,8 +185,28 @@ internal sealed unsafe class CudaExecution : IDisposable
         }
     }
 
+    /// <summary>Waits for what the device was given where something has failed already, or what it uses is about to be given back.</summary>
+    public void Drain()
+    {
+        if (Stream != 0)
+        {
+            Context.Driver.TrySynchronize(Context.Handle, Stream);
+        }
+    }
+
     /// <summary>Waits for what the device was given.</summary>
-    public void Finish(int entry) => Context.Driver.Synchronize(Stream, Layout.Entries[entry].Name);
+    public void Finish(int entry)
+    {
+        try
+        {
+            Context.Driver.Synchronize(Stream, Layout.Entries[entry].Name);
+        }
+        catch (CudaException)
+        {
+            Drain();
+            throw;
+        }
+    }
 
     /// <summary>Zeroes the states of one sequence.</summary>
     public void ClearState(int row)
@@ -204,6 +237,7 @@ internal sealed unsafe class CudaExecution : IDisposable
 
     public void Dispose()
     {
+        Drain();
         foreach (nint graph in _graphs.SelectMany(g => g).Where(g => g != 0))
         {
             Context.Driver.DestroyGraph(Context.Handle, graph);

@@ -58,6 +58,7 @@ internal sealed unsafe class CudaTraining : IDisposable
 
     public void Dispose()
     {
+        Execution.Drain();
         _gradients.Dispose();
         _slots?.Dispose();
         Execution.Dispose();
@@ -146,9 +147,17 @@ internal sealed unsafe class CudaUpdate : IDisposable
             CudaArgument slot0 = new(training.SlotOf(0)), slot1 = new(training.SlotOf(1));
             _launch = () =>
             {
-                launcher.Launch(CudaOptimizers.SumOfSquares, count, 1, CudaOptimizers.Threads, [chunkTable, gradients, result + 2]);
+                // A step may update nothing; a grid has a block at least.
+                if (count > 0)
+                {
+                    launcher.Launch(CudaOptimizers.SumOfSquares, count, 1, CudaOptimizers.Threads, [chunkTable, gradients, result + 2]);
+                }
+
                 launcher.Launch(CudaOptimizers.Norm, 1, 1, CudaOptimizers.Threads, [result + 2, count, numbers, result]);
-                launcher.Launch(number, count, 1, CudaOptimizers.Threads, [chunkTable, numbers + CoefficientsStart, result, weights, gradients, slot0, slot1]);
+                if (count > 0)
+                {
+                    launcher.Launch(number, count, 1, CudaOptimizers.Threads, [chunkTable, numbers + CoefficientsStart, result, weights, gradients, slot0, slot1]);
+                }
             };
         }
         catch
@@ -167,6 +176,7 @@ internal sealed unsafe class CudaUpdate : IDisposable
     {
         CudaExecution execution = _training.Execution;
         CudaDriver driver = execution.Context.Driver;
+        IsLaunched = false;
         *_staging!.Floats = limit;
         driver.CopyToDevice(_numbers!.Address, _staging.Floats, _numberBytes, execution.Stream, What);
         if (_graph == 0 && _hasRun)
@@ -174,6 +184,7 @@ internal sealed unsafe class CudaUpdate : IDisposable
             _graph = execution.Capture(_launch, What);
         }
 
+        IsLaunched = true;
         if (_graph != 0)
         {
             driver.LaunchGraph(_graph, execution.Stream, What);
@@ -187,11 +198,15 @@ internal sealed unsafe class CudaUpdate : IDisposable
         driver.CopyToHost(_staging.Bytes + _numberBytes, _sums!.Address, 2 * sizeof(float), execution.Stream, What);
     }
 
+    /// <summary>Whether the device was given the last update.</summary>
+    public bool IsLaunched { get; private set; }
+
     /// <summary>The norm of the last update's gradients, before clipping, once the device is done.</summary>
     public float Norm => *(float*)(_staging!.Bytes + _numberBytes);
 
     public void Dispose()
     {
+        _training.Execution.Drain();
         if (_graph != 0)
         {
             _training.Execution.Context.Driver.DestroyGraph(_training.Execution.Context.Handle, _graph);

@@ -128,9 +128,9 @@ public abstract unsafe class ModelSession : IDisposable
         if (_guard.Close())
         {
             _team.End();
+            _cuda?.Dispose();
             _arena.Dispose();
             _state.Dispose();
-            _cuda?.Dispose();
         }
 
         GC.SuppressFinalize(this);

@@ -98,7 +98,8 @@ public abstract unsafe partial class Trainer
     /// <param name="path">The file.</param>
     /// <returns>What the caller gave to <see cref="SaveCheckpoint"/>.</returns>
     /// <exception cref="ModelFileException">The file is damaged, or is no checkpoint, or one of another model or optimizer.</exception>
-    /// <exception cref="IOException">The file cannot be read.</exception>
+    /// <exception cref="IOException">The file cannot be read. If that was in the middle of it, the trainer does nothing more until one is loaded.</exception>
+    /// <exception cref="CudaException">The trainer's device fails, and the trainer does nothing more until a checkpoint is loaded.</exception>
     /// <exception cref="InvalidOperationException">Another thread is using the trainer.</exception>
     /// <exception cref="ObjectDisposedException">The trainer was disposed.</exception>
     public IReadOnlyDictionary<string, string> LoadCheckpoint(string path) => LoadCheckpoint(path, check: null);
@@ -127,14 +128,24 @@ public abstract unsafe partial class Trainer
         check?.Invoke(step, metadata);
         IReadOnlyList<ChangedSetting> changed = FindChangedSettings(file);
 
+        _isPartlyLoaded = true;
+        bool whole = false;
         _weights.BeginChange();
         try
         {
-            ParameterFiles.Read(file, table, weights, _weights.Pointer);
+            ParameterFiles.Read(file, table, weights, _weights.Overwritten);
+            whole = true;
         }
         finally
         {
-            _weights.EndChange();
+            if (whole)
+            {
+                _weights.EndOverwriting();
+            }
+            else
+            {
+                _weights.EndChange();
+            }
         }
 
         for (int slot = 0; slot < _slotCount; slot++)
@@ -154,6 +165,7 @@ public abstract unsafe partial class Trainer
             update.LearningRate = float.NaN;
         }
 
+        _isPartlyLoaded = false;
         return metadata;
     }
 

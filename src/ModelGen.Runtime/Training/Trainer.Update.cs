@@ -32,9 +32,10 @@ public abstract unsafe partial class Trainer
         private float _limit;
 
         /// <param name="trainer">The trainer.</param>
+        /// <param name="device">What it has on a device; null on the processor.</param>
         /// <param name="entry">The number of the step's entry point.</param>
         /// <param name="names">The parameters that it updates; null for all that are not frozen.</param>
-        public Update(Trainer trainer, int entry, string[]? names)
+        public Update(Trainer trainer, CudaTraining? device, int entry, string[]? names)
         {
             _trainer = trainer;
             Entry = entry;
@@ -60,14 +61,17 @@ public abstract unsafe partial class Trainer
 
             _chunks = [.. chunks];
             _partialSums = new double[_chunks.Length];
-            if (trainer._cuda is { } cuda && trainer.Optimizer.DeviceKernel is { } kernel)
+            if (device is not null && trainer.Optimizer.DeviceKernel is { } kernel)
             {
-                _device = new CudaUpdate(cuda, kernel, [.. _chunks.Select(c => new CudaChunk(c.Offset, c.Length, SetOf(c.Group, c.WeightDecay)))], 2 * _groups.Length);
+                _device = new CudaUpdate(device, kernel, [.. _chunks.Select(c => new CudaChunk(c.Offset, c.Length, SetOf(c.Group, c.WeightDecay)))], 2 * _groups.Length);
             }
         }
 
         /// <summary>Whether the device updates the weights.</summary>
         public bool HasKernel => _device is not null;
+
+        /// <summary>Whether the device was given the last update that it was to do.</summary>
+        public bool IsLaunched => _device!.IsLaunched;
 
         /// <summary>The number of the step's entry point.</summary>
         public int Entry { get; }

@@ -27,6 +27,8 @@ public abstract unsafe partial class Trainer : IDisposable
     private readonly NativeBlock _state;
     private readonly NativeBlock _evaluationState;
     private readonly EntryTask[] _tasks;
+    // Set while a checkpoint's numbers are written over the trainer's.
+    private bool _isPartlyLoaded;
     private readonly Update?[] _updates;
     private readonly long[] _entrySteps;
     private readonly EntryInput?[] _ignorable;
@@ -74,8 +76,9 @@ public abstract unsafe partial class Trainer : IDisposable
             }
         }
 
-        // An optimizer without a kernel for devices keeps its slots here, and its gradients are fetched.
+        // An optimizer without a kernel for devices keeps its slots here, and its gradients are fetched. Where anything of it fails, all of it is gone.
         CudaTraining? device = null;
+        Update?[]? updates = null;
         CudaExecution.Choose(
             options.Device,
             layout,
@@ -85,47 +88,44 @@ public abstract unsafe partial class Trainer : IDisposable
                 try
                 {
                     device = new CudaTraining(execution, layout.ModelName, Trained.TotalLength, optimizer.DeviceKernel is null ? 0 : optimizer.Slots.Count);
+                    updates = CreateUpdates(device);
                     return execution;
                 }
                 catch
                 {
-                    execution.Dispose();
+                    (device as IDisposable ?? execution).Dispose();
+                    device = null;
                     throw;
                 }
             },
             out DeviceInUse inUse);
         Device = inUse;
         _cuda = device;
-        if (device is not null)
-        {
-            (layout, threads) = (device.Execution.Layout, 1);
-            _layout = layout;
-        }
-
-        _arena = device?.Execution.Staging ?? new NativeBlock(layout.ArenaBytes);
-        _gradients = new PinnedBlock(Trained.TotalLength);
-        _slots = NativeBlock.OfFloats(checked(Trained.TotalLength * _slotCount));
-        _state = new NativeBlock(layout.StateBytes);
-        _evaluationState = new NativeBlock(layout.StateBytes);
-        _tasks = [.. layout.Entries.Select((_, index) => new EntryTask(this, index))];
-        _updates = new Update?[layout.Entries.Length];
+        _updates = updates ?? CreateUpdates(null);
         try
         {
-            for (int entry = 0; entry < _updates.Length; entry++)
+            if (device is not null)
             {
-                _updates[entry] = layout.Entries[entry].IsStep ? new Update(this, entry, layout.Entries[entry].Updates) : null;
+                (layout, threads) = (device.Execution.Layout, 1);
+                _layout = layout;
             }
+
+            _arena = device?.Execution.Staging ?? new NativeBlock(layout.ArenaBytes);
+            _gradients = new PinnedBlock(Trained.TotalLength);
+            _slots = NativeBlock.OfFloats(checked(Trained.TotalLength * _slotCount));
+            _state = new NativeBlock(layout.StateBytes);
+            _evaluationState = new NativeBlock(layout.StateBytes);
+            _tasks = [.. layout.Entries.Select((_, index) => new EntryTask(this, index))];
+            _entrySteps = new long[layout.Entries.Length];
+            _ignorable = [.. layout.Entries.Select(entry => Array.Find(entry.Inputs, input => input.MayBeIgnored))];
+            _lastUpdate = Array.Find(_updates, update => update is not null) ?? throw new ArgumentException($"The layout of {layout.ModelName} is invalid: nothing in it is a step.");
+            _team = new WorkerTeam(threads, layout.ScratchBytes, _guard);
         }
         catch
         {
             ReleaseDevice();
             throw;
         }
-
-        _entrySteps = new long[layout.Entries.Length];
-        _ignorable = [.. layout.Entries.Select(entry => Array.Find(entry.Inputs, input => input.MayBeIgnored))];
-        _lastUpdate = Array.Find(_updates, update => update is not null) ?? throw new ArgumentException($"The layout of {layout.ModelName} is invalid: nothing in it is a step.");
-        _team = new WorkerTeam(threads, layout.ScratchBytes, _guard);
     }
 
     /// <summary>The number of steps done, those before a loaded checkpoint included. It may be read at any time, by any thread.</summary>
@@ -214,12 +214,12 @@ public abstract unsafe partial class Trainer : IDisposable
         if (_guard.Close())
         {
             _team.End();
+            ReleaseDevice();
             _arena.Dispose();
             _gradients.Release();
             _slots.Dispose();
             _state.Dispose();
             _evaluationState.Dispose();
-            ReleaseDevice();
         }
 
         GC.SuppressFinalize(this);
@@ -243,11 +243,46 @@ public abstract unsafe partial class Trainer : IDisposable
     protected TrainerCall Begin(int entry) => new(this, entry, Enter(_layout.Entries[entry].Name));
 
     /// <summary>Enters the critical section that a public call is.</summary>
-    private protected RunGuard.Section Enter(string call) => _guard.Enter(call, this);
+    private protected RunGuard.Section Enter(string call)
+    {
+        RunGuard.Section section = _guard.Enter(call, this);
+        if (_isPartlyLoaded && call != nameof(LoadCheckpoint))
+        {
+            section.Dispose();
+            throw new InvalidOperationException($"Loading a checkpoint of {ModelName} failed halfway, and what the trainer holds is of two runs. Load one again before {call}, or make another trainer.");
+        }
 
-    /// <summary>Gives back what the trainer has on a device.</summary>
+        return section;
+    }
+
+    /// <summary>What ends the steps of each entry point that is one.</summary>
+    private Update?[] CreateUpdates(CudaTraining? device)
+    {
+        var updates = new Update?[_layout.Entries.Length];
+        try
+        {
+            for (int entry = 0; entry < updates.Length; entry++)
+            {
+                updates[entry] = _layout.Entries[entry].IsStep ? new Update(this, device, entry, _layout.Entries[entry].Updates) : null;
+            }
+
+            return updates;
+        }
+        catch
+        {
+            foreach (Update? update in updates)
+            {
+                update?.Dispose();
+            }
+
+            throw;
+        }
+    }
+
+    /// <summary>Gives back what the trainer has on a device, once the device is done with it.</summary>
     private void ReleaseDevice()
     {
+        _cuda?.Execution.Drain();
         foreach (Update? update in _updates)
         {
             update?.Dispose();
@@ -345,6 +380,20 @@ public abstract unsafe partial class Trainer : IDisposable
     /// <summary>As <see cref="RunStep"/>, once the run's numbers are known.</summary>
     private float RunStepOnDevice(CudaTraining cuda, int entry, bool updates)
     {
+        try
+        {
+            return StartAndFinish(cuda, entry, updates);
+        }
+        catch (CudaException)
+        {
+            // What was given to the device before still uses the memory of this step.
+            cuda.Execution.Drain();
+            throw;
+        }
+    }
+
+    private float StartAndFinish(CudaTraining cuda, int entry, bool updates)
+    {
         cuda.Execution.Start(entry, TrainingState, in _context);
         if (!updates)
         {
@@ -352,17 +401,16 @@ public abstract unsafe partial class Trainer : IDisposable
         }
         else if (_updates[entry]!.HasKernel)
         {
-            bool done = false;
             _weights.BeginChange();
             try
             {
                 _updates[entry]!.StartOnDevice();
                 cuda.Execution.Finish(entry);
-                done = true;
             }
             finally
             {
-                if (done)
+                // An update that was launched may have been done, whatever failed behind it.
+                if (_updates[entry]!.IsLaunched)
                 {
                     _weights.EndChange(cuda.Execution.Weights);
                 }

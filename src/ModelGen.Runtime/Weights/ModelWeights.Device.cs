@@ -9,16 +9,23 @@ public sealed unsafe partial class ModelWeights
     private long _newestVersion;
     private long _hostVersion;
     private string? _loss;
+    private string? _putting;
+    private string? _fetching;
+
+    // What messages say is made once: an optimizer of one's own has weights copied at every step.
+    private string Putting => _putting ??= $"copying the weights of {Table.ModelName} to the device";
+
+    private string Fetching => _fetching ??= $"copying the weights of {Table.ModelName} from the device";
 
     /// <summary>The weights on a device, which all sessions and trainers there share; the caller gives it back with <see cref="Release"/>.</summary>
-    internal DeviceCopy Acquire(CudaContext context, nint stream)
+    internal DeviceCopy Acquire(CudaContext context)
     {
         lock (_deviceSync)
         {
             DeviceCopy? copy = _copies.Find(c => c.Context == context);
             if (copy is null)
             {
-                copy = new DeviceCopy(context, new CudaMemory(context, checked(Length * sizeof(float)), stream, $"the weights of {Table.ModelName}"));
+                copy = new DeviceCopy(context, checked(Length * sizeof(float)), $"the weights of {Table.ModelName}");
                 _copies.Add(copy);
             }
 
@@ -27,7 +34,10 @@ public sealed unsafe partial class ModelWeights
         }
     }
 
-    /// <summary>Gives a device's copy back. With the last one that used it goes the copy, and what it alone knew comes to this block first.</summary>
+    /// <summary>
+    /// Gives a device's copy back. With the last one that used it goes the copy, and what it alone knew comes to this block first. A device that has
+    /// failed is given back too: nothing is thrown.
+    /// </summary>
     internal void Release(DeviceCopy copy)
     {
         lock (_deviceSync)
@@ -39,16 +49,21 @@ public sealed unsafe partial class ModelWeights
 
             try
             {
-                FetchInside();
+                if (copy.IsFilled && copy.Version == _newestVersion && _loss is null)
+                {
+                    FetchInside();
+                }
             }
-            catch (CudaException exception)
+            catch (Exception exception) when (exception is CudaException or InvalidOperationException)
             {
                 // Whoever asks for the weights is told: they are those of before the device's steps.
                 _loss = exception.Message;
             }
-
-            _copies.Remove(copy);
-            copy.Memory.Dispose();
+            finally
+            {
+                _copies.Remove(copy);
+                copy.Dispose();
+            }
         }
     }
 
@@ -63,9 +78,7 @@ public sealed unsafe partial class ModelWeights
             }
 
             FetchInside();
-            copy.Context.Use();
-            copy.Context.Driver.CopyToDevice(copy.Memory.Address, _block.Floats, checked(Length * sizeof(float)), 0, $"copying the weights of {Table.ModelName} to the device");
-            copy.Context.Driver.Synchronize(0, $"copying the weights of {Table.ModelName} to the device");
+            Copy(copy, toDevice: true);
             copy.Version = _newestVersion;
             copy.IsFilled = true;
         }
@@ -87,6 +100,16 @@ public sealed unsafe partial class ModelWeights
     {
         lock (_deviceSync)
         {
+            _hostVersion = ++_newestVersion;
+        }
+    }
+
+    /// <summary>Says that all of this block was written over: what a device knew, or has lost, is of no matter any more.</summary>
+    private void OverwrittenHere()
+    {
+        lock (_deviceSync)
+        {
+            _loss = null;
             _hostVersion = ++_newestVersion;
         }
     }
@@ -113,24 +136,75 @@ public sealed unsafe partial class ModelWeights
         if (_hostVersion != _newestVersion)
         {
             DeviceCopy newest = _copies.Find(c => c.IsFilled && c.Version == _newestVersion) ?? throw new InvalidOperationException("No device has the newest weights.");
-            newest.Context.Use();
-            newest.Context.Driver.CopyToHost(_block.Floats, newest.Memory.Address, checked(Length * sizeof(float)), 0, $"copying the weights of {Table.ModelName} from the device");
-            newest.Context.Driver.Synchronize(0, $"copying the weights of {Table.ModelName} from the device");
+            Copy(newest, toDevice: false);
             _hostVersion = _newestVersion;
         }
     }
 
-    /// <summary>The weights in a device's memory.</summary>
-    internal sealed class DeviceCopy(CudaContext context, CudaMemory memory)
+    private void Copy(DeviceCopy copy, bool toDevice)
     {
-        public CudaContext Context { get; } = context;
+        CudaDriver driver = copy.Context.Driver;
+        long bytes = checked(Length * sizeof(float));
+        copy.Context.Use();
+        try
+        {
+            if (toDevice)
+            {
+                driver.CopyToDevice(copy.Memory.Address, _block.Floats, bytes, copy.Stream, Putting);
+            }
+            else
+            {
+                driver.CopyToHost(_block.Floats, copy.Memory.Address, bytes, copy.Stream, Fetching);
+            }
 
-        public CudaMemory Memory { get; } = memory;
+            driver.Synchronize(copy.Stream, toDevice ? Putting : Fetching);
+        }
+        catch (CudaException)
+        {
+            // Nothing is copied behind the exception.
+            driver.TrySynchronize(copy.Context.Handle, copy.Stream);
+            throw;
+        }
+    }
+
+    /// <summary>
+    /// The weights in a device's memory, and a stream to copy them in, which waits for nobody's. The memory holds anything until the first copy, which
+    /// is of all of it: clearing it in somebody's stream would be behind that of whoever was quicker.
+    /// </summary>
+    internal sealed class DeviceCopy : IDisposable
+    {
+        public DeviceCopy(CudaContext context, long bytes, string what)
+        {
+            Context = context;
+            Memory = new CudaMemory(context, bytes, what);
+            try
+            {
+                Stream = context.Driver.CreateStream();
+            }
+            catch
+            {
+                Memory.Dispose();
+                throw;
+            }
+        }
+
+        public CudaContext Context { get; }
+
+        public CudaMemory Memory { get; }
+
+        public nint Stream { get; }
 
         public int Users { get; set; }
 
         public long Version { get; set; }
 
         public bool IsFilled { get; set; }
+
+        public void Dispose()
+        {
+            Context.Driver.TrySynchronize(Context.Handle, Stream);
+            Context.Driver.DestroyStream(Context.Handle, Stream);
+            Memory.Dispose();
+        }
     }
 }

@@ -105,6 +105,24 @@ public sealed unsafe partial class ModelWeights : IDisposable
         Interlocked.Decrement(ref _changes);
     }
 
+    /// <summary>The block, to write over all of it between <see cref="BeginChange"/> and <see cref="EndOverwriting"/>: what it holds need not be the newest.</summary>
+    /// <exception cref="ObjectDisposedException">The weights were disposed.</exception>
+    internal float* Overwritten
+    {
+        get
+        {
+            ObjectDisposedException.ThrowIf(_disposed, this);
+            return _block.Floats;
+        }
+    }
+
+    /// <summary>The end of a change in which all of this block was written over.</summary>
+    internal void EndOverwriting()
+    {
+        OverwrittenHere();
+        Interlocked.Decrement(ref _changes);
+    }
+
     /// <summary>The end of a change that came to nothing.</summary>
     internal void EndWithoutChange() => Interlocked.Decrement(ref _changes);
 

@@ -29,9 +29,12 @@ internal static class DeviceCheck
         }
     }
 
-    /// <summary>Nothing is left on the device.</summary>
+    /// <summary>Nothing is left on the device, and what there was went when nobody used it any more.</summary>
     public static void Empty(StandInDriver driver)
-        => Assert.Equal((0, 0, 0, 0), (driver.LiveMemory, driver.LiveHostMemory, driver.LiveStreams, driver.LiveGraphs));
+    {
+        Assert.Null(driver.Fault);
+        Assert.Equal((0, 0, 0, 0), (driver.LiveMemory, driver.LiveHostMemory, driver.LiveStreams, driver.LiveGraphs));
+    }
 
     public static float[] Numbers(int count) => [.. Enumerable.Range(0, count).Select(i => MathF.Sin(1.3f * i))];
 

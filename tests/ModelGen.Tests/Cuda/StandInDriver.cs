@@ -10,7 +10,7 @@ namespace ModelGen.Tests.Cuda;
 /// <summary>
 /// A CUDA driver that runs on the processor: the functions that the runtime asks a driver for, as addresses. Modules are read and kernels run by
 /// the machine for PTX, over memory that nothing has been written to. What a program may not do with a driver is an error, as it is there, and
-/// errors can be asked for.
+/// errors can be asked for. As a device does, it does nothing before it is waited for: what goes into a stream is done when that is synchronized.
 /// </summary>
 internal sealed unsafe class StandInDriver : IDisposable
 {
@@ -47,12 +47,13 @@ internal sealed unsafe class StandInDriver : IDisposable
     private readonly nint _context = NewHandle();
     private readonly PtxMachine _machine = new();
     private readonly Dictionary<ulong, long> _memory = [];
-    private readonly HashSet<nint> _host = [];
+    private readonly Dictionary<nint, long> _host = [];
     private readonly Dictionary<nint, Dictionary<string, PtxEntryPoint>> _modules = [];
     private readonly Dictionary<nint, PtxEntryPoint> _functions = [];
     private readonly Dictionary<nint, List<Func<int>>?> _streams = new() { [0] = null };
     private readonly Dictionary<nint, List<Func<int>>> _graphs = [];
     private readonly Dictionary<nint, List<Func<int>>> _executables = [];
+    private readonly Dictionary<nint, Queue<(Func<int> Work, ulong[] Uses)>> _pending = [];
     private bool _initialized;
     private int _lost;
 
@@ -75,6 +76,12 @@ internal sealed unsafe class StandInDriver : IDisposable
     /// <summary>The memory of the device in bytes.</summary>
     public long TotalBytes { get; init; } = 1L << 30;
 
+    /// <summary>Whether what goes into a stream is done at once, as by a device that is quicker than its host.</summary>
+    public bool IsQuick { get; init; }
+
+    /// <summary>What happens in the middle of a function's next call, before it does anything.</summary>
+    public Dictionary<string, Action> Meanwhile { get; } = [];
+
     /// <summary>A function that the driver does not have.</summary>
     public string? Lacks { get; init; }
 
@@ -92,6 +99,9 @@ internal sealed unsafe class StandInDriver : IDisposable
 
     /// <summary>Thread instructions that were run.</summary>
     public long Executed => _machine.Executed;
+
+    /// <summary>What was given to streams and is not done.</summary>
+    public int Pending => _pending.Values.Sum(queue => queue.Count);
 
     public long UsedBytes => _memory.Values.Sum();
 
@@ -118,7 +128,7 @@ internal sealed unsafe class StandInDriver : IDisposable
             NativeMemory.AlignedFree((void*)memory);
         }
 
-        foreach (nint memory in _host)
+        foreach (nint memory in _host.Keys)
         {
             NativeMemory.AlignedFree((void*)memory);
         }
@@ -150,6 +160,11 @@ internal sealed unsafe class StandInDriver : IDisposable
         lock (driver)
         {
             int calls = driver.Calls[function] = driver.Calls.GetValueOrDefault(function) + 1;
+            if (driver.Meanwhile.Remove(function, out Action? meanwhile))
+            {
+                meanwhile();
+            }
+
             if (driver._lost != 0 && needsContext)
             {
                 return driver._lost;
@@ -159,6 +174,15 @@ internal sealed unsafe class StandInDriver : IDisposable
             {
                 // A device that has failed stays so.
                 driver._lost = failure.Error is IllegalAddress or 719 ? failure.Error : 0;
+                if (function == nameof(cuStreamEndCapture))
+                {
+                    // A capture that fails is over too.
+                    foreach (nint stream in driver._streams.Keys)
+                    {
+                        driver._streams[stream] = null;
+                    }
+                }
+
                 return failure.Error;
             }
 
@@ -166,8 +190,8 @@ internal sealed unsafe class StandInDriver : IDisposable
         }
     }
 
-    /// <summary>Does something in a stream's turn: now, or whenever the graph is launched that it is captured in.</summary>
-    private int InStream(nint stream, Func<int> work)
+    /// <summary>Does something in a stream's turn: when somebody waits for the stream, and whenever the graph is launched that it is captured in.</summary>
+    private int InStream(nint stream, Func<int> work, params ulong[] uses)
     {
         if (!_streams.TryGetValue(stream, out List<Func<int>>? captured))
         {
@@ -180,7 +204,39 @@ internal sealed unsafe class StandInDriver : IDisposable
             return Success;
         }
 
-        return work();
+        if (IsQuick)
+        {
+            return work();
+        }
+
+        if (!_pending.TryGetValue(stream, out Queue<(Func<int>, ulong[])>? queue))
+        {
+            _pending.Add(stream, queue = []);
+        }
+
+        queue.Enqueue((work, uses));
+        return Success;
+    }
+
+    /// <summary>Does what is to be done in a stream.</summary>
+    private int Finish(nint stream)
+    {
+        int result = _lost;
+        while (_pending.TryGetValue(stream, out Queue<(Func<int> Work, ulong[] Uses)>? queue) && queue.TryDequeue(out (Func<int> Work, ulong[] Uses) next))
+        {
+            result = result != Success ? result : next.Work();
+        }
+
+        return result;
+    }
+
+    /// <summary>What is freed must be what nobody uses any more; kernels may use anything.</summary>
+    private void Freeing(string what, ulong address, long bytes)
+    {
+        if (_lost == 0 && _pending.Values.Any(queue => queue.Any(next => next.Uses.Length == 0 || next.Uses.Any(use => use >= address && use < address + (ulong)bytes))))
+        {
+            Fault ??= $"{what} is freed while a stream has something to do";
+        }
     }
 
     private bool IsMemory(ulong address, nuint bytes) => _memory.Any(m => address >= m.Key && address + bytes <= m.Key + (ulong)m.Value);
@@ -306,11 +362,12 @@ internal sealed unsafe class StandInDriver : IDisposable
     [UnmanagedCallersOnly]
     private static int cuMemFree_v2(ulong address) => Do(d =>
     {
-        if (!d._memory.Remove(address))
+        if (!d._memory.Remove(address, out long bytes))
         {
             return InvalidValue;
         }
 
+        d.Freeing("device memory", address, bytes);
         d._machine.Forbid((void*)address);
         NativeMemory.AlignedFree((void*)address);
         return Success;
@@ -321,18 +378,19 @@ internal sealed unsafe class StandInDriver : IDisposable
     {
         *memory = NativeMemory.AlignedAlloc(bytes, 4096);
         NativeMemory.Fill(*memory, bytes, 0xFF);
-        d._host.Add((nint)(*memory));
+        d._host.Add((nint)(*memory), (long)bytes);
         return Success;
     }, function: nameof(cuMemHostAlloc));
 
     [UnmanagedCallersOnly]
     private static int cuMemFreeHost(void* memory) => Do(d =>
     {
-        if (!d._host.Remove((nint)memory))
+        if (!d._host.Remove((nint)memory, out long bytes))
         {
             return InvalidValue;
         }
 
+        d.Freeing("pinned memory", (ulong)memory, bytes);
         NativeMemory.AlignedFree(memory);
         return Success;
     }, function: nameof(cuMemFreeHost));
@@ -342,21 +400,21 @@ internal sealed unsafe class StandInDriver : IDisposable
     {
         NativeMemory.Copy(from, (void*)to, bytes);
         return Success;
-    }), function: nameof(cuMemcpyHtoDAsync_v2));
+    }, to, (ulong)from), function: nameof(cuMemcpyHtoDAsync_v2));
 
     [UnmanagedCallersOnly]
     private static int cuMemcpyDtoHAsync_v2(void* to, ulong from, nuint bytes, nint stream) => Do(d => !d.IsMemory(from, bytes) ? InvalidValue : d.InStream(stream, () =>
     {
         NativeMemory.Copy((void*)from, to, bytes);
         return Success;
-    }), function: nameof(cuMemcpyDtoHAsync_v2));
+    }, (ulong)to, from), function: nameof(cuMemcpyDtoHAsync_v2));
 
     [UnmanagedCallersOnly]
     private static int cuMemcpyDtoDAsync_v2(ulong to, ulong from, nuint bytes, nint stream) => Do(d => !d.IsMemory(from, bytes) || !d.IsMemory(to, bytes) ? InvalidValue : d.InStream(stream, () =>
     {
         NativeMemory.Copy((void*)from, (void*)to, bytes);
         return Success;
-    }), function: nameof(cuMemcpyDtoDAsync_v2));
+    }, to, from), function: nameof(cuMemcpyDtoDAsync_v2));
 
     [UnmanagedCallersOnly]
     private static int cuMemsetD32Async(ulong to, uint value, nuint words, nint stream) => Do(d => !d.IsMemory(to, words * 4) ? InvalidValue : d.InStream(stream, () =>
@@ -367,7 +425,7 @@ internal sealed unsafe class StandInDriver : IDisposable
         }
 
         return Success;
-    }), function: nameof(cuMemsetD32Async));
+    }, to), function: nameof(cuMemsetD32Async));
 
     [UnmanagedCallersOnly]
     private static int cuStreamCreate(nint* stream, uint flags) => Do(d =>
@@ -381,7 +439,7 @@ internal sealed unsafe class StandInDriver : IDisposable
     private static int cuStreamDestroy_v2(nint stream) => Do(d => stream != 0 && d._streams.Remove(stream) ? Success : InvalidHandle, function: nameof(cuStreamDestroy_v2));
 
     [UnmanagedCallersOnly]
-    private static int cuStreamSynchronize(nint stream) => Do(d => !d._streams.TryGetValue(stream, out List<Func<int>>? captured) ? InvalidHandle : captured is null ? Success : CaptureUnsupported, function: nameof(cuStreamSynchronize));
+    private static int cuStreamSynchronize(nint stream) => Do(d => !d._streams.TryGetValue(stream, out List<Func<int>>? captured) ? InvalidHandle : captured is null ? d.Finish(stream) : CaptureUnsupported, function: nameof(cuStreamSynchronize));
 
     [UnmanagedCallersOnly]
     private static int cuStreamBeginCapture_v2(nint stream, int mode) => Do(d =>

@@ -30,6 +30,7 @@ public sealed unsafe class PtxMachineTests
         { "add.s32 %r0, %r1, 4294967296;", "does not fit 32 bits" },
         { "add.s32 %r0, %r1;", "takes 3 operands" },
         { "mov.u32 5, %r1;", "no register" },
+        { "cvt.rn.f32.s32 %f0, 0;", "a literal is converted" },
         { "bra NOWHERE;", "no place is called NOWHERE" },
         { "ld.param.u64 %rd0, [q];", "no parameter" },
         { "ld.param.u32 %r0, [p0];", "a parameter of 8 bytes" },

@@ -262,6 +262,11 @@ internal sealed class PtxEntryPoint
             _branches.Add((instruction, label));
         }
 
+        if (name.StartsWith("cvt", StringComparison.Ordinal) && operands[1][0] != '%')
+        {
+            throw new PtxException($"{Name}: a literal is converted: {line}");
+        }
+
         if (operands.Length > 1 && known.Signature[0] is 'f' or 'r' or 'd' or 'p' or 'x' && operands[0][0] != '%')
         {
             throw new PtxException($"{Name}: the result is no register: {line}");

@@ -261,7 +261,7 @@ internal sealed class PtxExpressions(PtxKernel k, Func<int, string> operand, Fun
                 OperandExpr o => operand(o.Operand),
                 AccumulatorExpr => Accumulator,
                 RowValueExpr r => RowValues[r.Index],
-                ColumnExpr => k.W.Op("cvt.rn.f32.s32", Column),
+                ColumnExpr => Column == "0" ? PtxWriter.Float(0) : k.W.Op("cvt.rn.f32.s32", Column),
                 RuntimeScalarExpr s => k.Scalar(s.Kind),
                 UniformExpr u => PtxFunctions.Uniform(k.W, Position, u.Stream, k.Seed),
                 UnaryExpr u => PtxFunctions.Apply(k.W, u.Function, Value(u.Operand)),
