@@ -33,6 +33,24 @@ public sealed class EmittedModelTests
             DeclaredArgument.Of("FeedForward", 9L), DeclaredArgument.Of("Vocab", 11L), DeclaredArgument.Of("Context", 6L))
         .Where(f => f.Name.Contains("Decode.", StringComparison.Ordinal) || f.Name.Contains("Weights", StringComparison.Ordinal)));
 
+    // What each preset of a decoder is: its parameters, and the options that its files record.
+    private static readonly DeclaredArgument[] SmallDecoder = [DeclaredArgument.Of("Layers", 1L), DeclaredArgument.Of("DModel", 8L), DeclaredArgument.Of("Heads", 2L), DeclaredArgument.Of("FeedForward", 9L), DeclaredArgument.Of("Vocab", 11L), DeclaredArgument.Of("Context", 6L)];
+
+    [Fact]
+    public void Llama() => Snapshot.VerifyFiles(Emit("Llama", "TinyLlama", [.. SmallDecoder]).Where(f => f.Name.Contains("Weights", StringComparison.Ordinal)));
+
+    [Fact]
+    public void Mistral() => Snapshot.VerifyFiles(Emit("Mistral", "TinyMistral", [.. SmallDecoder]).Where(f => f.Name.Contains("Weights", StringComparison.Ordinal)));
+
+    [Fact]
+    public void Qwen() => Snapshot.VerifyFiles(Emit("Qwen", "TinyQwen", [.. SmallDecoder]).Where(f => f.Name.Contains("Weights", StringComparison.Ordinal)));
+
+    [Fact]
+    public void Gemma() => Snapshot.VerifyFiles(Emit("Gemma", "TinyGemma", [.. SmallDecoder]).Where(f => f.Name.Contains("Weights", StringComparison.Ordinal)));
+
+    [Fact]
+    public void Phi() => Snapshot.VerifyFiles(Emit("Phi", "TinyPhi", [.. SmallDecoder]).Where(f => f.Name.Contains("Weights", StringComparison.Ordinal)));
+
     /// <summary>The surface and the plan of a prediction from a window.</summary>
     [Fact]
     public void Words_from_a_window() => Snapshot.VerifyFiles(Emit("Nnlm", "TinyNnlm", DeclaredArgument.Of("Window", 2L), DeclaredArgument.Of("Embedding", 3L), DeclaredArgument.Of("Hidden", 5L), DeclaredArgument.Of("Vocab", 7L))
