@@ -51,6 +51,18 @@ public sealed class EmittedModelTests
     [Fact]
     public void Phi() => Snapshot.VerifyFiles(Emit("Phi", "TinyPhi", [.. SmallDecoder]).Where(f => f.Name.Contains("Weights", StringComparison.Ordinal)));
 
+    /// <summary>The plan of a step of a decoder that is normalized before and behind its layers, queries and keys too.</summary>
+    [Fact]
+    public void Decoder_with_more_norms() => Snapshot.VerifyFiles(Emit("Gemma", "TinyGemma", DeclaredArgument.Of("Layers", 1L), DeclaredArgument.Of("DModel", 8L), DeclaredArgument.Of("Heads", 2L), DeclaredArgument.Of("KeyValueHeads", 1L),
+            DeclaredArgument.Of("FeedForward", 9L), DeclaredArgument.Of("Vocab", 11L), DeclaredArgument.Of("Context", 6L))
+        .Where(f => f.Name.Contains("Decode.", StringComparison.Ordinal)));
+
+    /// <summary>The plan of a step of a decoder whose attention and feed-forward network run beside each other.</summary>
+    [Fact]
+    public void Parallel_decoder() => Snapshot.VerifyFiles(Emit("Phi", "TinyPhi", DeclaredArgument.Of("Layers", 1L), DeclaredArgument.Of("DModel", 8L), DeclaredArgument.Of("Heads", 2L),
+            DeclaredArgument.Of("FeedForward", 9L), DeclaredArgument.Of("Vocab", 11L), DeclaredArgument.Of("Context", 6L))
+        .Where(f => f.Name.Contains("Decode.", StringComparison.Ordinal)));
+
     /// <summary>The surface and the plan of a prediction from a window.</summary>
     [Fact]
     public void Words_from_a_window() => Snapshot.VerifyFiles(Emit("Nnlm", "TinyNnlm", DeclaredArgument.Of("Window", 2L), DeclaredArgument.Of("Embedding", 3L), DeclaredArgument.Of("Hidden", 5L), DeclaredArgument.Of("Vocab", 7L))
