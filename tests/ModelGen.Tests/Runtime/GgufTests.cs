@@ -184,6 +184,7 @@ public sealed class GgufTests : IDisposable
     public void No_integer_of_a_header_is_trusted()
     {
         byte[] whole = Sample(out _);
+        Span<byte> bytes = stackalloc byte[8];
         int refused = 0;
         foreach ((int offset, int width) in Integers(whole))
         {
@@ -191,7 +192,6 @@ public sealed class GgufTests : IDisposable
             foreach (ulong value in (ulong[])[0, 1, 2, 9, most, most >> 1, (most >> 1) + 1, most - 7, (ulong)whole.Length, (ulong)whole.Length / 2, most / 8, 1UL << 31, 1UL << 40])
             {
                 byte[] changed = [.. whole];
-                Span<byte> bytes = stackalloc byte[8];
                 BinaryPrimitives.WriteUInt64LittleEndian(bytes, value);
                 bytes[..width].CopyTo(changed.AsSpan(offset));
                 refused += IsRefused(changed) ? 1 : 0;
