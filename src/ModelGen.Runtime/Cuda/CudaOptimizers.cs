@@ -68,20 +68,7 @@ internal static class CudaOptimizers
         	ld.param.u64 %rd5, [gradients];
         	cvta.to.global.u64 %rd5, %rd5;
         	add.s64 %rd5, %rd5, %rd2;
-        	mov.f32 %f0, 0f00000000;
-        L0:
-        	setp.ge.s32 %p0, %r0, %r2;
-        	@%p0 bra L1;
-        	mul.wide.s32 %rd6, %r0, 4;
-        	add.s64 %rd7, %rd5, %rd6;
-        	ld.global.f32 %f1, [%rd7];
-        	fma.rn.f32 %f0, %f1, %f1, %f0;
-        	add.s32 %r0, %r0, 256;
-        	bra L0;
-        L1:
-        {{Total}}
-        	setp.ne.s32 %p1, %r4, 0;
-        	@%p1 bra EXIT;
+        {{Sum("fma.rn.f32 %f0, %f1, %f1, %f0;")}}
         	ld.param.u64 %rd8, [sums];
         	cvta.to.global.u64 %rd8, %rd8;
         	mul.wide.s32 %rd9, %r1, 4;
@@ -110,20 +97,7 @@ internal static class CudaOptimizers
         	ld.param.u64 %rd5, [sums];
         	cvta.to.global.u64 %rd5, %rd5;
         	ld.param.u32 %r2, [count];
-        	mov.f32 %f0, 0f00000000;
-        L0:
-        	setp.ge.s32 %p0, %r0, %r2;
-        	@%p0 bra L1;
-        	mul.wide.s32 %rd6, %r0, 4;
-        	add.s64 %rd7, %rd5, %rd6;
-        	ld.global.f32 %f1, [%rd7];
-        	add.rn.f32 %f0, %f0, %f1;
-        	add.s32 %r0, %r0, 256;
-        	bra L0;
-        L1:
-        {{Total}}
-        	setp.ne.s32 %p1, %r4, 0;
-        	@%p1 bra EXIT;
+        {{Sum("add.rn.f32 %f0, %f0, %f1;")}}
         	sqrt.rn.f32 %f1, %f0;
         	ld.param.u64 %rd8, [limit];
         	cvta.to.global.u64 %rd8, %rd8;
@@ -167,6 +141,26 @@ internal static class CudaOptimizers
         	ld.global.u64 %rd2, [%rd0];
         	ld.global.u32 %r2, [%rd0+8];
         	ld.global.u32 %r3, [%rd0+12];
+        """;
+
+    /// <summary>The sum over the %r2 floats at %rd5 in the first thread's %f0; the other threads leave.</summary>
+    /// <param name="add">Adds a float, %f1, to %f0.</param>
+    private static string Sum(string add) =>
+        $$"""
+        	mov.f32 %f0, 0f00000000;
+        L0:
+        	setp.ge.s32 %p0, %r0, %r2;
+        	@%p0 bra L1;
+        	mul.wide.s32 %rd6, %r0, 4;
+        	add.s64 %rd7, %rd5, %rd6;
+        	ld.global.f32 %f1, [%rd7];
+        	{{add}}
+        	add.s32 %r0, %r0, 256;
+        	bra L0;
+        L1:
+        {{Total}}
+        	setp.ne.s32 %p1, %r4, 0;
+        	@%p1 bra EXIT;
         """;
 
     /// <summary>The sum of all threads' %f0 in the first thread's: of each warp by shuffles, and the warps in their order.</summary>

@@ -3,7 +3,7 @@ namespace ModelGen;
 /// <summary>
 /// Declares a decoder-only Transformer language model of the kind that followed GPT-2: a token embedding, blocks of causal self-attention and a gated feed-forward
 /// network with norms before them, a final norm, and a linear head. By default it is Llama's: root mean square norms, rotary positions, <see cref="Activation.Silu"/>, no biases.
-/// Parameters carry the names of the Hugging Face layout (<c>model.layers.0.self_attn.q_proj.weight</c>), so that public checkpoints load by name.
+/// Parameters carry the names of the Hugging Face layout (<c>model.layers.0.self_attn.q_proj.weight</c>), so that public checkpoints of Llama, Mistral, Qwen and Gemma load by name.
 /// </summary>
 /// <remarks>Touvron et al., "LLaMA: Open and Efficient Foundation Language Models" (2023).</remarks>
 [AttributeUsage(AttributeTargets.Class, AllowMultiple = false, Inherited = false)]
@@ -129,7 +129,7 @@ public class DecoderAttribute : Attribute
 
     /// <summary>
     /// With <see cref="PositionEncoding.Rotary"/>, the base of layers that see a window alone (<see cref="LayerWindows"/>), whose angles are not scaled then: Gemma 3 has 10,000 for those and 1,000,000 for the
-    /// others. Default: <see cref="RotaryBase"/> (which 0 stands for).
+    /// others. 0 stands for the default: <see cref="RotaryBase"/>; 10,000 in <see cref="GemmaAttribute"/>.
     /// </summary>
     public double WindowRotaryBase { get; set; }
 
@@ -184,7 +184,7 @@ public class DecoderAttribute : Attribute
     /// <summary>Whether the head has a bias, <c>lm_head.bias</c>. Default: false.</summary>
     public bool HeadBias { get; set; }
 
-    /// <summary>What token embeddings are multiplied by, greater than 0: √<see cref="DModel"/> in Gemma, a number of its own in Granite. Default: 1 (which 0 stands for).</summary>
+    /// <summary>What token embeddings are multiplied by, greater than 0: √<see cref="DModel"/> in Gemma, a number of its own in Granite. 0 stands for the default: 1; √<see cref="DModel"/> in <see cref="GemmaAttribute"/>.</summary>
     public double EmbeddingMultiplier { get; set; } = 1;
 
     /// <summary>What the outputs of attention and of the feed-forward network are multiplied by before they are added to the residual stream, greater than 0, as in Granite. Default: 1.</summary>

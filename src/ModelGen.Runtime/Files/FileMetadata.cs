@@ -1,3 +1,5 @@
+using System.Globalization;
+
 namespace ModelGen.Runtime;
 
 /// <summary>What weight files and checkpoints say of their model in the header's metadata.</summary>
@@ -53,7 +55,7 @@ internal static class FileMetadata
         foreach (DeclaredOption option in declaration)
         {
             string? found = file.Metadata.TryGetValue(KeyOf(option), out string? recorded) ? recorded : isRecorded ? option.Absent : null;
-            if ((training || !option.TrainingOnly) && !option.IsLimit && found is not null && found != option.Value)
+            if ((training || !option.TrainingOnly) && !option.IsLimit && found is not null && !IsSame(found, option.Value))
             {
                 yield return (option.Name, option.Value, Quoted.Text(found));
                 if (option.Name == Family)
@@ -91,6 +93,11 @@ internal static class FileMetadata
     public static bool IsOfTraining(WeightFile file, WeightTensor tensor)
         => file.Metadata.ContainsKey(Checkpoint)
             && (tensor.Name.StartsWith(OptimizerTensors, StringComparison.Ordinal) || tensor.Name.StartsWith(TrainerTensors, StringComparison.Ordinal));
+
+    // Real numbers are what single precision makes of them: whoever has computed one may have rounded it earlier or later.
+    private static bool IsSame(string found, string expected)
+        => found == expected || (!long.TryParse(expected, NumberStyles.Integer, CultureInfo.InvariantCulture, out _)
+            && float.TryParse(found, NumberStyles.Float, CultureInfo.InvariantCulture, out float a) && float.TryParse(expected, NumberStyles.Float, CultureInfo.InvariantCulture, out float b) && a.Equals(b));
 
     private static string KeyOf(DeclaredOption option) => (option.TrainingOnly ? TrainingPrefix : DeclarationPrefix) + option.Name;
 }

@@ -49,21 +49,29 @@ public abstract unsafe class ModelSession : IDisposable
             (layout, threads) = (_cuda.Layout, 1);
         }
 
-        PlanLayout = layout;
-        _arena = _cuda?.Staging ?? new NativeBlock(layout.ArenaBytes);
-        _state = new NativeBlock(_cuda is null ? checked(layout.StateBytes * Batch) : 0);
-        _outputs = [.. layout.Entries.Select(entry => new float[]?[entry.Outputs.Length])];
-        for (int i = 0; i < layout.Entries.Length; i++)
+        try
         {
-            for (int o = 0; o < _outputs[i].Length; o++)
+            PlanLayout = layout;
+            _arena = _cuda?.Staging ?? new NativeBlock(layout.ArenaBytes);
+            _state = new NativeBlock(_cuda is null ? checked(layout.StateBytes * Batch) : 0);
+            _outputs = [.. layout.Entries.Select(entry => new float[]?[entry.Outputs.Length])];
+            for (int i = 0; i < layout.Entries.Length; i++)
             {
-                // What varies goes to a caller's span.
-                _outputs[i][o] = KeepsOutputs && layout.Entries[i].Outputs[o] is { Extents: [] } output ? new float[output.Length] : null;
+                for (int o = 0; o < _outputs[i].Length; o++)
+                {
+                    // What varies goes to a caller's span.
+                    _outputs[i][o] = KeepsOutputs && layout.Entries[i].Outputs[o] is { Extents: [] } output ? new float[output.Length] : null;
+                }
             }
-        }
 
-        _tasks = [.. layout.Entries.Select((_, index) => new EntryTask(this, index))];
-        _team = new WorkerTeam(threads, layout.ScratchBytes, _guard);
+            _tasks = [.. layout.Entries.Select((_, index) => new EntryTask(this, index))];
+            _team = new WorkerTeam(threads, layout.ScratchBytes, _guard);
+        }
+        catch
+        {
+            _cuda?.Dispose();
+            throw;
+        }
     }
 
     /// <summary>The number of steps (tokens) of the sequence that the session holds, the first where it holds several. It may be read at any time, by any thread.</summary>

@@ -55,6 +55,7 @@ public static unsafe class AttentionCap
     /// <param name="limit">The cap, divided by the factor of the scores.</param>
     public static void Backward(float* scores, float* cotangents, int begin, int low, int high, int total, float logSumExp, float delta, float scale, float limit)
     {
+        high = Math.Max(low, high);
         if (high - low == 1)
         {
             // The softmax of one score is 1 whatever the score and whatever rounding says.
@@ -74,13 +75,10 @@ public static unsafe class AttentionCap
             Backward<F128>(scores + low, cotangents + low, high - low, logSumExp, delta, scale, limit);
         }
 
-        for (int j = begin; j < total; j++)
-        {
-            if (j < low || j >= high)
-            {
-                scores[j] = cotangents[j] = 0;
-            }
-        }
+        AttentionRows.Clear(scores, begin, low);
+        AttentionRows.Clear(cotangents, begin, low);
+        AttentionRows.Clear(scores, high, total);
+        AttentionRows.Clear(cotangents, high, total);
     }
 
     [MethodImpl(MethodImplOptions.AggressiveOptimization)]

@@ -201,7 +201,7 @@ public static unsafe class AttentionRows
         }
     }
 
-    private static void Clear(float* row, int from, int to)
+    internal static void Clear(float* row, int from, int to)
     {
         for (int j = from; j < to; j++)
         {

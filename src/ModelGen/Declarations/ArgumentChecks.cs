@@ -64,6 +64,9 @@ internal sealed class ArgumentChecks(EquatableArray<DeclaredArgument> arguments,
     public bool OptionalPositive(string name)
         => Find(name) is not { } argument || InRange(argument, (float)argument.Real is > 0 and < float.PositiveInfinity, "finite and greater than 0 in single precision");
 
+    /// <summary>As <see cref="OptionalPositive"/>, or 0, which stands for a default.</summary>
+    public bool OptionalPositiveOrZero(string name) => (Find(name) is { } argument && argument.Real.Equals(0.0)) || OptionalPositive(name);
+
     /// <summary>A number that, when given, holds what the family expects of it, as <paramref name="expectation"/> says.</summary>
     public bool OptionalReal(string name, bool holds, string expectation) => Find(name) is not { } argument || InRange(argument, holds, expectation);
 

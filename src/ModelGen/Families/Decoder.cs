@@ -44,12 +44,12 @@ internal sealed class Decoder(DecoderPreset preset) : IFamily
         }
 
         checks.OptionalPositive("NormEpsilon");
-        checks.OptionalReal("AttentionScale", spec.Real("AttentionScale", 0) is >= 0 and < float.MaxValue, "at least 0 and finite");
-        checks.OptionalReal("EmbeddingMultiplier", spec.Real("EmbeddingMultiplier", 0) is >= 0 and < float.MaxValue, "at least 0 and finite");
+        bool scaleHolds = checks.OptionalPositiveOrZero("AttentionScale");
+        checks.OptionalPositiveOrZero("EmbeddingMultiplier");
         checks.OptionalPositive("ResidualMultiplier");
-        checks.OptionalPositive("LogitScale");
-        checks.OptionalReal("LogitSoftCap", options.LogitSoftCap is >= 0 and < float.MaxValue, "at least 0 and finite");
-        if (checks.OptionalReal("AttentionSoftCap", options.AttentionSoftCap is >= 0 and < float.MaxValue, "at least 0 and finite")
+        bool logitsHold = checks.OptionalPositive("LogitScale");
+        Cap("LogitSoftCap", options.LogitSoftCap, logitsHold, options.LogitScale);
+        if (Cap("AttentionSoftCap", options.AttentionSoftCap, scaleHolds, options.AttentionScale)
             && options.AttentionSoftCap > 0 && attention.Positions is PositionEncoding.Alibi or PositionEncoding.Relative)
         {
             report(new SpecProblem(DiagnosticIds.UnsupportedCombination, "AttentionSoftCap", ["AttentionSoftCap", $"PositionEncoding.{attention.Positions}", "a bias that grows with the distance is not capped"]));
@@ -101,6 +101,11 @@ internal sealed class Decoder(DecoderPreset preset) : IFamily
             checks.ModelSize(spec, largest, inferred, widest: Math.Max(Math.Max(vocabulary, hidden), biases));
             CommonPrograms.ValidateSessions(spec, checks, states: caches.Sum() * 2 * keys, Math.Max(vocabulary, hidden));
         }
+
+        // What is capped is divided by the cap and multiplied by it: neither may overflow in single precision.
+        bool Cap(string name, double cap, bool factorHolds, double factor)
+            => checks.OptionalPositiveOrZero(name)
+                && (cap.Equals(0.0) || !factorHolds || checks.OptionalReal(name, (float)(cap / factor) is > 0 and < float.PositiveInfinity && (float)(factor / cap) is > 0 and < float.PositiveInfinity, "neither too large nor too small beside the factor of what it caps, in single precision"));
     }
 
     public ModelProgram Describe(ModelSpec spec)

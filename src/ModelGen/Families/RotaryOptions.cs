@@ -81,7 +81,7 @@ internal sealed record RotaryOptions(double Base, double Fraction, RotaryLayout 
             yield return FileOption.Of("RotaryLayout", Layout);
             if (!WindowBase.Equals(Base))
             {
-                yield return FileOption.Of("WindowRotaryBase", WindowBase);
+                yield return FileOption.Of("WindowRotaryBase", WindowBase) with { Absent = FileOption.Of("", Base).Value };
             }
 
             if (Fraction < 1)
@@ -91,7 +91,7 @@ internal sealed record RotaryOptions(double Base, double Fraction, RotaryLayout 
 
             if (Pattern.Count > 0)
             {
-                yield return FileOption.Of("RotaryPattern", Pattern);
+                yield return FileOption.Of("RotaryPattern", Pattern) with { Absent = "" };
             }
 
             if (Scaling != RotaryScaling.None)

@@ -266,6 +266,31 @@ public sealed class TrainerTests
         Assert.Equal(1, trainer.StepCount);
     }
 
+    /// <summary>Who writes a file may have computed a real number in another precision than who reads it; integers are what they are.</summary>
+    [Theory]
+    [InlineData("0.1", "0.10000000149011612", true)]
+    [InlineData("1", "1.0", false)]
+    [InlineData("1E-05", "0.00001", true)]
+    [InlineData("0.1", "0.1000001", false)]
+    [InlineData("16777217", "16777216", false)]
+    [InlineData("Gelu", "Relu", false)]
+    public void Recorded_real_numbers_are_compared_in_single_precision(string declared, string recorded, bool isSame)
+    {
+        using var file = new TemporaryFile();
+        ModelWeights.Create(Table(recorded), seed: 4).Save(file.Path);
+        ParameterTable table = Table(declared);
+        if (isSame)
+        {
+            ModelWeights.Load(table, file.Path).Dispose();
+        }
+        else
+        {
+            Assert.Equal("declaration, Option", Assert.Single(Assert.Throws<ModelFileException>(() => ModelWeights.Load(table, file.Path)).Problems).Field);
+        }
+
+        static ParameterTable Table(string option) => new("Fake", [.. FakeModels.Table().Parameters]) { Declaration = [new("Family", "F"), new("Option", option)] };
+    }
+
     [Fact]
     public void A_checkpoint_of_another_declaration_is_refused_with_every_option_that_differs()
     {

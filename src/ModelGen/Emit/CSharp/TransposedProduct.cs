@@ -17,12 +17,12 @@ internal sealed class TransposedProduct(Func<string, string> name, MatMulKernel 
         string group = Constant("group", b => b.GroupStrips * b.Height);
         string columns = CodeWriter.Number(Kernel.Columns);
         long tile = Widths.Max(b => (long)b.GroupStrips * b.Height * b.Width);
-        W.Line($"// The transpose is computed: rows of the tile are {Right.Name}'s, read where they lie, and its columns are rows of {Left.Name}.");
+        W.Line($"// The transpose is computed: rows of the tile are {Right.Name}'s, read where they lie, and its columns are rows of {Left.Name}.{(Structure.StoresPanels ? " It is stored as it is, in the panels that the next product takes." : "")}");
         W.Line(Structure.StoresPanels ? $"float* tile = stackalloc float[{tile}];" : $"float* transpose = stackalloc float[{tile}], tile = stackalloc float[{tile}];");
         Memory("rows");
         if (Structure.ReadsPanels)
         {
-            W.Line($"float* rows = {Left.Name}; // which is in panels");
+            W.Line($"float* rows = {Left.Name}; // in panels already, as the product before stores it");
         }
         else
         {

@@ -1,0 +1,78 @@
+using System.Globalization;
+using ModelGen.Compiler;
+using ModelGen.Compiler.Families;
+using ModelGen.Compiler.Programs;
+
+namespace ModelGen.Tests.Compiler;
+
+/// <summary>What decoders' attributes, options and files say of each other.</summary>
+public sealed class DecoderOptionTests
+{
+    private static readonly DeclaredArgument[] Small =
+    [
+        DeclaredArgument.Of("Layers", 2L), DeclaredArgument.Of("DModel", 8L), DeclaredArgument.Of("Heads", 2L), DeclaredArgument.Of("FeedForward", 9L), DeclaredArgument.Of("Vocab", 11L), DeclaredArgument.Of("Context", 6L),
+    ];
+
+    /// <summary>Presets by name.</summary>
+    public static TheoryData<string> Presets => [.. FamilyRegistry.All.OfType<Decoder>().Select(family => family.Name)];
+
+    /// <summary>Declarations that compute otherwise than a plain one.</summary>
+    public static TheoryData<string, object> Others => new()
+    {
+        { "RotaryBase", 100.0 },
+        { "RotaryFraction", 0.5 },
+        { "RotaryLayout", 1L },
+        { "RotaryPattern", new[] { 1, 0 } },
+        { "RotaryScaling", 1L },
+        { "WindowRotaryBase", 100.0 },
+        { "QkvBias", 1L },
+        { "NormEpsilon", 1e-6 },
+        { "QueryKeyNorm", 1L },
+        { "AttentionSoftCap", 5.0 },
+        { "LogitSoftCap", 5.0 },
+        { "EmbeddingMultiplier", 3.0 },
+        { "AttentionScale", 0.25 },
+    };
+
+    /// <summary>An attribute's properties show an editor what holds where nothing is given; the compiler has its own.</summary>
+    [Theory]
+    [MemberData(nameof(Presets))]
+    public void Attributes_and_compiler_have_the_same_defaults(string preset)
+    {
+        Type type = typeof(DecoderAttribute).Assembly.GetType($"ModelGen.{preset}Attribute", throwOnError: true)!;
+        object attribute = Activator.CreateInstance(type)!;
+        int compared = 0;
+        foreach (FileOption option in Options(preset))
+        {
+            if (Small.Any(given => given.Name == option.Name) || type.GetProperty(option.Name)?.GetValue(attribute) is not { } value || value is 0 or 0.0)
+            {
+                continue; // Given, of no attribute, or a default that 0 stands for.
+            }
+
+            string text = value is bool flag ? flag ? "true" : "false" : value is double number ? number.ToString("R", CultureInfo.InvariantCulture) : value.ToString()!;
+            Assert.Equal($"{option.Name} = {text}", $"{option.Name} = {option.Value}");
+            compared++;
+        }
+
+        Assert.InRange(compared, 15, int.MaxValue);
+    }
+
+    /// <summary>Weights of one declaration that come into another which computes something else are noticed either way, though files record some options only where they are not the usual ones.</summary>
+    [Theory]
+    [MemberData(nameof(Others))]
+    public void Files_of_another_declaration_are_noticed_both_ways(string name, object value)
+    {
+        DeclaredArgument[] windows = [DeclaredArgument.Of("Attention", 1L), DeclaredArgument.Of("LayerWindows", [3, 0])];
+        DeclaredArgument[] other = [value switch { long integer => DeclaredArgument.Of(name, integer), double real => DeclaredArgument.Of(name, real), _ => DeclaredArgument.Of(name, (int[])value) }];
+        IReadOnlyList<FileOption> plain = Options("Decoder", windows), changed = Options("Decoder", [.. windows, .. other, .. name == "RotaryScaling" ? [DeclaredArgument.Of("RotaryFactor", 4.0)] : Array.Empty<DeclaredArgument>()]);
+        Assert.True(IsRefused(plain, changed), $"A plain declaration takes files with {name}.");
+        Assert.True(IsRefused(changed, plain), $"A declaration with {name} takes plain files.");
+    }
+
+    private static bool IsRefused(IReadOnlyList<FileOption> declared, IReadOnlyList<FileOption> recorded)
+        => declared.Any(option => (recorded.FirstOrDefault(r => r.Name == option.Name)?.Value ?? option.Absent) is { } found && found != option.Value)
+            || recorded.Any(option => declared.All(d => d.Name != option.Name));
+
+    private static IReadOnlyList<FileOption> Options(string family, params DeclaredArgument[] further)
+        => FamilyRegistry.Get(family).Describe(new ModelSpec(new TypeIdentity("Tests", [], "Model", "public", "Tests.Model"), family, [.. Small, .. further], null, null)).Files.Options;
+}
