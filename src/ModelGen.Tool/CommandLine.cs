@@ -1,10 +1,15 @@
 using System.CommandLine;
+using System.Globalization;
+using System.Text;
 
 namespace ModelGen.Tool;
 
 /// <summary>The commands, and how they end.</summary>
 internal static class CommandLine
 {
+    // UTF-16 units: several faults of a file and the names in them.
+    private const int LongestMessage = 2000;
+
     public static int Run(string[] arguments)
     {
         var root = new RootCommand(
@@ -41,9 +46,24 @@ internal static class CommandLine
         catch (Exception exception) when (exception is ToolException or IOException or InvalidDataException or UnauthorizedAccessException or NotSupportedException or ArgumentException or OutOfMemoryException)
         {
             Console.Error.WriteLine($"error: {OneLine(exception.Message)}");
-            return ExitCode.Failure;
+            return exception is UsageException ? ExitCode.Usage : ExitCode.Failure;
         }
     }
 
-    private static string OneLine(string message) => message.ReplaceLineEndings(" ").Trim();
+    /// <summary>A message as it is shown. Messages repeat what files say, which may be long and is for no terminal to obey: this is where it is made harmless.</summary>
+    public static string OneLine(string message) => Printable(message.ReplaceLineEndings(" ").Trim(), LongestMessage);
+
+    /// <summary>A text of a file without what moves the cursor or turns the direction of what follows, cut off after so many UTF-16 units.</summary>
+    public static string Printable(string text, int limit)
+    {
+        var shown = new StringBuilder(Math.Min(text.Length, limit) + 1);
+        foreach (Rune rune in text.AsSpan(0, Math.Min(text.Length, limit)).EnumerateRunes())
+        {
+            bool isHarmless = Rune.GetUnicodeCategory(rune) is not (UnicodeCategory.Control or UnicodeCategory.Format or UnicodeCategory.LineSeparator or UnicodeCategory.ParagraphSeparator
+                or UnicodeCategory.PrivateUse or UnicodeCategory.OtherNotAssigned);
+            shown.Append((isHarmless ? rune : Rune.ReplacementChar).ToString());
+        }
+
+        return (text.Length > limit ? shown.Append('…') : shown).ToString();
+    }
 }

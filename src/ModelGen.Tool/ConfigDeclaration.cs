@@ -18,9 +18,9 @@ internal static class ConfigDeclaration
     private static ModelCode Gpt2(ModelConfig config, WeightFile weights)
     {
         // What would be computed otherwise, in ways that [Gpt] does not have.
-        foreach (string option in (string[])["scale_attn_by_inverse_layer_idx", "reorder_and_upcast_attn", "add_cross_attention"])
+        foreach (string option in (string[])["scale_attn_by_inverse_layer_idx", "add_cross_attention"])
         {
-            if (config.Flag(option) == true && option != "reorder_and_upcast_attn")
+            if (config.Flag(option) == true)
             {
                 throw config.Problem(option, "false", "true");
             }

@@ -40,7 +40,7 @@ internal static class ConvertCommand
                     GgmlType.F32 => SafetensorsType.F32,
                     GgmlType.F16 => SafetensorsType.F16,
                     GgmlType.BF16 => SafetensorsType.BF16,
-                    _ => throw new ToolException($"--weights: expected F32, F16 or BF16 for a safetensors file, found {type}."),
+                    _ => throw new UsageException($"--weights: expected F32, F16 or BF16 for a safetensors file, found {type}."),
                 });
                 break;
 
@@ -51,7 +51,7 @@ internal static class ConvertCommand
                 break;
 
             default:
-                throw new ToolException($"{output}: expected a name that ends in .gguf, .safetensors or .bin.");
+                throw new UsageException($"{output}: expected a name that ends in .gguf, .safetensors or .bin.");
         }
 
         long bytes = new FileInfo(output).Length;
@@ -69,14 +69,14 @@ internal static class ConvertCommand
     {
         GgmlType[] writable = [GgmlType.F32, GgmlType.F16, GgmlType.BF16, GgmlType.Q8_0, GgmlType.Q4_0, GgmlType.Q4_1, GgmlType.Q5_0, GgmlType.Q5_1];
         int index = Array.FindIndex(writable, type => string.Equals(type.ToString(), name, StringComparison.OrdinalIgnoreCase));
-        return index >= 0 ? writable[index] : throw new ToolException($"--weights: expected one of {string.Join(", ", writable)}, found {name}.");
+        return index >= 0 ? writable[index] : throw new UsageException($"--weights: expected one of {string.Join(", ", writable)}, found {name}.");
     }
 
     private static void Require(bool holds, string message)
     {
         if (!holds)
         {
-            throw new ToolException(message);
+            throw new UsageException(message);
         }
     }
 

@@ -20,7 +20,7 @@ internal static class DeclaredContext
         int wanted = context ?? Math.Min(declared, Default);
         if (wanted > declared)
         {
-            throw new ToolException($"--context: expected at most {declared}, which the model was made for, found {wanted}.");
+            throw new UsageException($"--context: expected at most {declared}, which the model was made for, found {wanted}.");
         }
 
         // A table of positions is a parameter: its rows are the context.

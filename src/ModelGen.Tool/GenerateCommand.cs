@@ -34,30 +34,36 @@ internal static class GenerateCommand
             int count = result.GetValue(tokens);
             if (count < 0)
             {
-                throw new ToolException($"--tokens: expected 0 or more, found {count}.");
+                throw new UsageException($"--tokens: expected 0 or more, found {count}.");
             }
 
-            var sampling = new SamplingOptions
-            {
-                Temperature = result.GetValue(temperature),
-                TopK = result.GetValue(topK),
-                TopP = result.GetValue(topP),
-                Seed = result.GetValue(seed),
-            };
             Run(
                 result.GetValue(file)!,
                 result.GetValue(prompt),
                 Ids(result.GetValue(promptIds)),
                 result.GetValue(tokenizer),
                 count,
-                sampling,
-                new SessionOptions { Threads = result.GetValue(threads) },
+                Option(() => new SamplingOptions { Temperature = result.GetValue(temperature), TopK = result.GetValue(topK), TopP = result.GetValue(topP), Seed = result.GetValue(seed) }),
+                Option(() => new SessionOptions { Threads = result.GetValue(threads) }),
                 result.GetValue(context),
                 result.GetValue(ignoreEnd),
                 result.GetValue(json));
             return ExitCode.Success;
         });
         return command;
+    }
+
+    // Options check themselves.
+    private static T Option<T>(Func<T> make)
+    {
+        try
+        {
+            return make();
+        }
+        catch (ArgumentException exception)
+        {
+            throw new UsageException(exception.Message, exception);
+        }
     }
 
     private static int[]? Ids(string? text)
@@ -68,7 +74,7 @@ internal static class GenerateCommand
         }
 
         string[] parts = text.Split(',', StringSplitOptions.TrimEntries | StringSplitOptions.RemoveEmptyEntries);
-        return [.. parts.Select(part => int.TryParse(part, NumberStyles.None, CultureInfo.InvariantCulture, out int id) ? id : throw new ToolException($"--prompt-ids: expected token ids with commas between, found '{part}'."))];
+        return [.. parts.Select(part => int.TryParse(part, NumberStyles.None, CultureInfo.InvariantCulture, out int id) ? id : throw new UsageException($"--prompt-ids: expected token ids with commas between, found '{part}'."))];
     }
 
     private static void Run(string path, string? prompt, int[]? promptIds, string? tokenizerPath, int tokens, SamplingOptions sampling, SessionOptions sessionOptions, int? context, bool ignoreEnd, bool json)
@@ -160,17 +166,17 @@ internal static class GenerateCommand
     {
         if (promptIds is not null)
         {
-            return prompt is null ? promptIds : throw new ToolException("--prompt-ids: expected no --prompt beside it.");
+            return prompt is null ? promptIds : throw new UsageException("--prompt-ids: expected no --prompt beside it.");
         }
 
         if (prompt is { Length: > 0 })
         {
             return tokenizer is not null ? tokenizer.EncodePrompt(prompt)
-                : throw new ToolException($"--prompt: {source.Weights.Path} has no tokenizer: expected --tokenizer FILE, or --prompt-ids.");
+                : throw new UsageException($"--prompt: {source.Weights.Path} has no tokenizer: expected --tokenizer FILE, or --prompt-ids.");
         }
 
         return (tokenizer?.Vocabulary.BeginningToken ?? source.Config?.Integer("bos_token_id")) is { } first and >= 0 ? [first]
-            : throw new ToolException("--prompt: nothing says what token a text begins with: expected a prompt.");
+            : throw new UsageException("--prompt: nothing says what token a text begins with: expected a prompt.");
     }
 
     private static double Rate(int count, TimeSpan time) => time > TimeSpan.Zero ? Math.Round(count / time.TotalSeconds, 1) : 0;

@@ -29,7 +29,7 @@ internal static class ImportCommand
         string typeName = name ?? NameOf(path);
         if (!SyntaxFacts.IsValidIdentifier(typeName) || SyntaxFacts.GetKeywordKind(typeName) != SyntaxKind.None)
         {
-            throw new ToolException($"--name: expected the name of a class, found {typeName}.");
+            throw new UsageException($"--name: expected the name of a class, found {typeName}.");
         }
 
         if (folder is null)
@@ -40,13 +40,13 @@ internal static class ImportCommand
 
         if (Directory.Exists(folder) && Directory.EnumerateFileSystemEntries(folder).Any())
         {
-            throw new ToolException($"--project: expected an empty folder or a new one, found {folder} with something in it.");
+            throw new UsageException($"--project: expected an empty folder or a new one, found {folder} with something in it.");
         }
 
+        string program = Program(typeName, Path.GetFullPath(source.Weights.Path), Tokenizers.PathOf(source) is { } tokenizer ? Path.GetFullPath(tokenizer) : null);
         Directory.CreateDirectory(folder);
-        bool hasTokenizer = Tokenizers.Find(source, null) is not null;
         File.WriteAllText(Path.Combine(folder, typeName + ".cs"), code.SourceText(typeName));
-        File.WriteAllText(Path.Combine(folder, "Program.cs"), Program(typeName, Path.GetFullPath(source.Weights.Path), hasTokenizer));
+        File.WriteAllText(Path.Combine(folder, "Program.cs"), program);
         File.WriteAllText(Path.Combine(folder, typeName + ".csproj"), Project());
         Console.Out.WriteLine(string.Create(CultureInfo.InvariantCulture, $"{folder}: {typeName}.cs, Program.cs and {typeName}.csproj. dotnet run -c Release --project {folder} runs it."));
     }
@@ -60,14 +60,14 @@ internal static class ImportCommand
         return joined.Length == 0 ? "Model" : char.IsAsciiDigit(joined[0]) ? "Model" + joined : joined;
     }
 
-    internal static string Program(string typeName, string weights, bool hasTokenizer) =>
+    private static string Program(string typeName, string weights, string? tokenizer) =>
         $$"""
         using System;
         using ModelGen;
 
         // The weights and the tokenizer: here they lie where they were imported from.
         string weights = args.Length > 1 ? args[1] : {{SymbolDisplay.FormatLiteral(weights, quote: true)}};
-        string vocabulary = args.Length > 2 ? args[2] : {{(hasTokenizer ? "weights" : "\"tokenizer.json\"")}};
+        string vocabulary = args.Length > 2 ? args[2] : {{(tokenizer == weights ? "weights" : SymbolDisplay.FormatLiteral(tokenizer ?? "tokenizer.json", quote: true))}};
         TextTokenizer tokenizer = TextTokenizer.Load(vocabulary);
         {{typeName}} model = {{typeName}}.Load(weights);
         using CausalSession session = model.CreateSession();

@@ -41,7 +41,7 @@ internal static class InspectCommand
     private static void Run(string path, int? context, bool withCost, bool json)
     {
         using ModelSource source = ModelSource.Open(path);
-        using GgufFile? gguf = source.Weights.Format == WeightFileFormat.Gguf ? GgufFile.Open(source.Weights.Path) : null;
+        GgufFile? gguf = source.Gguf;
 
         // As the file has it, not as checkpoints do.
         WeightFile file = gguf ?? source.Weights;
@@ -57,10 +57,10 @@ internal static class InspectCommand
                 costs = Costs(ModelAssembly.Of(code).Type);
             }
         }
-        catch (ToolException exception)
+        catch (ToolException exception) when (exception is not UsageException)
         {
             // A file can be listed whose model is not known.
-            unknown = exception.Message;
+            unknown = CommandLine.OneLine(exception.Message);
         }
 
         if (json)
@@ -134,7 +134,7 @@ internal static class InspectCommand
             Table metadata = new Table { Border = TableBorder.Simple }.AddColumns("metadata", "value");
             foreach ((string key, string value) in file.Metadata.OrderBy(static entry => entry.Key, StringComparer.Ordinal))
             {
-                metadata.AddRow(new Text(Printable(key, 100)), new Text(Printable(value, 200)));
+                metadata.AddRow(new Text(CommandLine.Printable(key, 100)), new Text(CommandLine.Printable(value, 200)));
             }
 
             console.Write(metadata);
@@ -143,7 +143,7 @@ internal static class InspectCommand
         Table tensors = new Table { Border = TableBorder.Simple }.AddColumns("tensor", "type", "shape", "bytes");
         foreach (WeightTensor tensor in file.Tensors)
         {
-            tensors.AddRow(new Text(Printable(tensor.Name, 100)), new Text(tensor.TypeName), new Text(string.Join(" × ", tensor.Shape)), new Text(tensor.ByteLength.ToString("N0", CultureInfo.InvariantCulture)));
+            tensors.AddRow(new Text(CommandLine.Printable(tensor.Name, 100)), new Text(tensor.TypeName), new Text(string.Join(" × ", tensor.Shape)), new Text(tensor.ByteLength.ToString("N0", CultureInfo.InvariantCulture)));
         }
 
         console.Write(tensors);
@@ -161,8 +161,4 @@ internal static class InspectCommand
         // Not through the console's own wrapping, which would cut a declaration in lines.
         static void Line(string text) => Console.Out.WriteLine(text);
     }
-
-    // Nothing of a file moves the cursor.
-    private static string Printable(string text, int limit)
-        => new string([.. text.Take(limit).Select(static c => char.IsControl(c) || char.IsSurrogate(c) ? '?' : c)]) + (text.Length > limit ? "…" : "");
 }

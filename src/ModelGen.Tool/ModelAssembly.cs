@@ -41,13 +41,14 @@ internal sealed class ModelAssembly
         string source = code.SourceText();
         string name = "Model_" + Key(source);
         string path = Path.Combine(CacheFolder, name + ".dll");
-        if (Load(path) is { } cached)
+        bool hasCache = !MayBeWrittenByOthers(CacheFolder);
+        if (hasCache && Load(path) is { } cached)
         {
             return new ModelAssembly(cached, wasCached: true, Stopwatch.GetElapsedTime(start));
         }
 
         byte[] image = Compile(source, name, code);
-        bool isKept = Keep(path, image);
+        bool isKept = hasCache && Keep(path, image) && !MayBeWrittenByOthers(CacheFolder);
         Type compiled = (isKept ? Load(path) : null) ?? TypeOf(AssemblyLoadContext.Default.LoadFromStream(new MemoryStream(image)))
             ?? throw new InvalidOperationException($"The compiled assembly has no class {ModelCode.TypeName}.");
         return new ModelAssembly(compiled, wasCached: false, Stopwatch.GetElapsedTime(start));
@@ -68,7 +69,7 @@ internal sealed class ModelAssembly
 
     private static Type? Load(string path)
     {
-        if (!File.Exists(path))
+        if (!File.Exists(path) || MayBeWrittenByOthers(path))
         {
             return null;
         }
@@ -83,6 +84,10 @@ internal sealed class ModelAssembly
             return null;
         }
     }
+
+    /// <summary>Whether a file or a folder is there that other users may change: what they put there is not run.</summary>
+    private static bool MayBeWrittenByOthers(string path)
+        => !OperatingSystem.IsWindows() && Path.Exists(path) && (File.GetUnixFileMode(path) & (UnixFileMode.GroupWrite | UnixFileMode.OtherWrite)) != 0;
 
     private static Type? TypeOf(Assembly assembly) => assembly.GetType(ModelCode.TypeName);
 
@@ -102,7 +107,17 @@ internal sealed class ModelAssembly
                 Directory.CreateDirectory(folder, UnixFileMode.UserRead | UnixFileMode.UserWrite | UnixFileMode.UserExecute);
             }
 
-            File.WriteAllBytes(temporary, image);
+            var options = new FileStreamOptions { Mode = FileMode.Create, Access = FileAccess.Write };
+            if (!OperatingSystem.IsWindows())
+            {
+                options.UnixCreateMode = UnixFileMode.UserRead | UnixFileMode.UserWrite;
+            }
+
+            using (var stream = new FileStream(temporary, options))
+            {
+                stream.Write(image);
+            }
+
             File.Move(temporary, path, overwrite: true);
             return true;
         }

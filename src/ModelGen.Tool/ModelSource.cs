@@ -10,14 +10,18 @@ internal sealed class ModelSource : IDisposable
 
     private const string DeclarationPrefix = "modelgen.declaration.";
 
-    private ModelSource(WeightFile weights, ModelConfig? config)
+    private ModelSource(WeightFile weights, GgufFile? gguf)
     {
         Weights = weights;
-        Config = config;
+        Gguf = gguf;
+        Config = FindConfig(weights, gguf);
     }
 
     /// <summary>The weights, under Hugging Face's names.</summary>
     public WeightFile Weights { get; }
+
+    /// <summary>The file as GGUF has it, with its metadata; null where it is of another format.</summary>
+    public GgufFile? Gguf { get; }
 
     /// <summary>What is known of the model; null where it is nothing but its tensors, or what this library recorded of its declaration.</summary>
     public ModelConfig? Config { get; }
@@ -37,12 +41,15 @@ internal sealed class ModelSource : IDisposable
         }
 
         WeightFile weights = WeightFile.Open(path);
+        GgufFile? gguf = null;
         try
         {
-            return new ModelSource(weights, FindConfig(weights));
+            gguf = weights.Format == WeightFileFormat.Gguf ? GgufFile.Open(path) : null;
+            return new ModelSource(weights, gguf);
         }
         catch
         {
+            gguf?.Dispose();
             weights.Dispose();
             throw;
         }
@@ -61,17 +68,18 @@ internal sealed class ModelSource : IDisposable
         return DeclaredContext.Limit(code, context);
     }
 
-    public void Dispose() => Weights.Dispose();
+    public void Dispose()
+    {
+        Gguf?.Dispose();
+        Weights.Dispose();
+    }
 
-    private static ModelConfig? FindConfig(WeightFile weights)
+    private static ModelConfig? FindConfig(WeightFile weights, GgufFile? gguf)
     {
         switch (weights.Format)
         {
             case WeightFileFormat.Gguf:
-                using (GgufFile file = GgufFile.Open(weights.Path))
-                {
-                    return GgufConfig.Of(file);
-                }
+                return GgufConfig.Of(gguf!);
 
             case WeightFileFormat.Llama2c:
                 Llama2cHeader header = ((Llama2cFile)weights).Header;

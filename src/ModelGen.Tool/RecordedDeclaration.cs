@@ -15,7 +15,7 @@ internal static class RecordedDeclaration
     public static ModelCode Read(IReadOnlyDictionary<string, string> options, string path)
     {
         string family = options["Family"];
-        Type attribute = ModelCode.AttributeType(family) ?? throw new ToolException($"{path}: declaration, Family: expected a family of this version, found '{Printable(family)}'.");
+        Type attribute = ModelCode.AttributeType(family) ?? throw new ToolException($"{path}: declaration, Family: expected a family of this version, found '{family}'.");
         var arguments = new List<(string, string)>();
         foreach ((string name, string value) in options.OrderBy(static option => option.Key, StringComparer.Ordinal))
         {
@@ -25,8 +25,8 @@ internal static class RecordedDeclaration
             }
 
             PropertyInfo option = ModelCode.Option(attribute, name)
-                ?? throw new ToolException($"{path}: declaration, {Printable(name)}: expected an option of [{family}], found none of that name.");
-            arguments.Add((name, Text(option.PropertyType, value) ?? throw new ToolException($"{path}: declaration, {name}: expected {Kind(option.PropertyType)}, found '{Printable(value)}'.")));
+                ?? throw new ToolException($"{path}: declaration, {name}: expected an option of [{family}], found none of that name.");
+            arguments.Add((name, Text(option.PropertyType, value) ?? throw new ToolException($"{path}: declaration, {name}: expected {Kind(option.PropertyType)}, found '{value}'.")));
         }
 
         return new ModelCode(family, arguments);
@@ -66,6 +66,4 @@ internal static class RecordedDeclaration
 
     private static string Kind(Type type) => type == typeof(int) ? "an integer" : type == typeof(bool) ? "true or false" : type == typeof(double) ? "a number"
         : type.IsEnum ? $"one of {string.Join(", ", Enum.GetNames(type))}" : "integers";
-
-    private static string Printable(string text) => new([.. text.Take(60).Select(static c => char.IsControl(c) || char.IsSurrogate(c) ? '?' : c)]);
 }

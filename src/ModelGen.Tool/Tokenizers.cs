@@ -11,13 +11,20 @@ internal static class Tokenizers
             return TokenizerFiles.Read(path);
         }
 
-        if (source.Weights.Format == WeightFileFormat.Gguf)
+        return source.Gguf is { } gguf ? TokenizerFiles.Read(gguf)
+            : PathOf(source) is { } found ? TokenizerFiles.Read(found)
+            : null;
+    }
+
+    /// <summary>The file that has the model's tokenizer: its own, or a tokenizer.json beside it; null if there is none.</summary>
+    public static string? PathOf(ModelSource source)
+    {
+        if (source.Gguf is { } gguf)
         {
-            using GgufFile file = GgufFile.Open(source.Weights.Path);
-            return TokenizerFiles.Read(file);
+            return TokenizerFiles.Read(gguf) is not null ? gguf.Path : null;
         }
 
         string beside = Path.Combine(Path.GetDirectoryName(Path.GetFullPath(source.Weights.Path))!, "tokenizer.json");
-        return source.Weights.Format == WeightFileFormat.Safetensors && File.Exists(beside) ? TokenizerFiles.Read(beside) : null;
+        return source.Weights.Format == WeightFileFormat.Safetensors && File.Exists(beside) ? beside : null;
     }
 }

@@ -184,16 +184,9 @@ public sealed class Llama2cFile : WeightFile
         }
     }
 
-    /// <summary>Whether a file's first bytes are such a header, as far as they can tell.</summary>
-    internal static bool LooksLikeOne(ReadOnlySpan<byte> head, long length)
-    {
-        if (head.Length < HeaderLength || head[8] == (byte)'{')
-        {
-            return false;
-        }
-
-        return BinaryPrimitives.ReadInt32LittleEndian(head) == LaterMagic || Problem(MemoryMarshal.Cast<byte, int>(head[..HeaderLength])) is null;
-    }
+    /// <summary>Whether a file's first bytes are such a header, as far as they can tell. Those of a safetensors file are none: its text begins where the number of layers has two bytes of zero.</summary>
+    internal static bool LooksLikeOne(ReadOnlySpan<byte> head)
+        => head.Length >= HeaderLength && (BinaryPrimitives.ReadInt32LittleEndian(head) == LaterMagic || Problem(MemoryMarshal.Cast<byte, int>(head[..HeaderLength])) is null);
 
     private protected override void Close() => _file.Dispose();
 

@@ -78,7 +78,7 @@ public abstract class WeightFile : IDisposable
         Span<byte> head = stackalloc byte[Llama2cFile.HeaderLength];
         head = head[..stream.ReadAtLeast(head, head.Length, throwOnEndOfStream: false)];
         return head.StartsWith(GgufFile.Magic) ? WeightFileFormat.Gguf
-            : Llama2cFile.LooksLikeOne(head, stream.Length) ? WeightFileFormat.Llama2c
+            : Llama2cFile.LooksLikeOne(head) ? WeightFileFormat.Llama2c
             : WeightFileFormat.Safetensors;
     }
 
