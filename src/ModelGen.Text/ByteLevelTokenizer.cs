@@ -9,7 +9,11 @@ internal sealed class ByteLevelTokenizer : TextTokenizer
 {
     private static readonly Dictionary<char, byte> s_bytes = Spelling();
 
+    private static readonly char[] s_spelled = Reverse();
+
     private readonly Library.BpeTokenizer _library;
+    private readonly Dictionary<string, int>? _wholeWords;
+    private readonly WordPattern _words;
     private readonly NameMatcher _userDefined;
 
     public ByteLevelTokenizer(TokenizerVocabulary vocabulary)
@@ -41,11 +45,15 @@ internal sealed class ByteLevelTokenizer : TextTokenizer
         }
 
         _userDefined = new NameMatcher(SpecialTokens.Where(token => vocabulary.Kinds[token.Value] == TokenKind.UserDefined));
+        _words = new WordPattern(WordPatterns.Of(vocabulary.Pattern));
+        _wholeWords = WordPatterns.TakesWholeWords(vocabulary.Pattern) ? ids : null;
         _library = Library.BpeTokenizer.Create(new Library.BpeOptions(ids)
         {
             Merges = vocabulary.Merges,
             ByteLevel = true,
-            PreTokenizer = new WordPattern(WordPatterns.Of(vocabulary.Pattern)),
+
+            // Where words may be tokens at once, they are cut before.
+            PreTokenizer = _wholeWords is null ? _words : new OneWord(),
         });
     }
 
@@ -58,7 +66,7 @@ internal sealed class ByteLevelTokenizer : TextTokenizer
 
         if (_userDefined.IsEmpty)
         {
-            return _library.EncodeToIds(text);
+            return EncodeWords(text);
         }
 
         var ids = new List<int>();
@@ -70,11 +78,56 @@ internal sealed class ByteLevelTokenizer : TextTokenizer
             }
             else
             {
-                ids.AddRange(_library.EncodeToIds(text.Substring(start, length)));
+                ids.AddRange(EncodeWords(text.Substring(start, length)));
             }
         }
 
         return ids;
+    }
+
+    private IReadOnlyList<int> EncodeWords(string text)
+    {
+        if (_wholeWords is null)
+        {
+            return _library.EncodeToIds(text);
+        }
+
+        var ids = new List<int>();
+        foreach ((int start, int length) in _words.PreTokenize(text))
+        {
+            string word = text.Substring(start, length);
+            if (_wholeWords.TryGetValue(Spelled(word), out int id))
+            {
+                ids.Add(id);
+            }
+            else
+            {
+                ids.AddRange(_library.EncodeToIds(word));
+            }
+        }
+
+        return ids;
+    }
+
+    private static string Spelled(string word) => string.Create(Encoding.UTF8.GetByteCount(word), word, static (spelled, text) =>
+    {
+        Span<byte> bytes = spelled.Length <= 256 ? stackalloc byte[spelled.Length] : new byte[spelled.Length];
+        Encoding.UTF8.GetBytes(text, bytes);
+        for (int i = 0; i < spelled.Length; i++)
+        {
+            spelled[i] = s_spelled[bytes[i]];
+        }
+    });
+
+    private static char[] Reverse()
+    {
+        char[] spelled = new char[256];
+        foreach ((char character, byte value) in s_bytes)
+        {
+            spelled[value] = character;
+        }
+
+        return spelled;
     }
 
     // A token that spells no bytes stands for its characters.
@@ -104,6 +157,14 @@ internal sealed class ByteLevelTokenizer : TextTokenizer
         }
 
         return spelling;
+    }
+
+    /// <summary>Leaves a text whole.</summary>
+    private sealed class OneWord : Library.PreTokenizer
+    {
+        public override IEnumerable<(int Offset, int Length)> PreTokenize(string text) => [(0, text.Length)];
+
+        public override IEnumerable<(int Offset, int Length)> PreTokenize(ReadOnlySpan<char> text) => [(0, text.Length)];
     }
 
     /// <summary>Cuts a text where a pattern's matches begin and end: everything is in one of them or between two.</summary>

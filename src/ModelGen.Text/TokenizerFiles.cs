@@ -103,6 +103,7 @@ public static class TokenizerFiles
             merges = found.Texts();
         }
 
+        string pattern = Find("pre")?.AsText() ?? "gpt-2";
         return new TokenizerVocabulary
         {
             Kind = kind,
@@ -110,11 +111,11 @@ public static class TokenizerFiles
             Kinds = kinds,
             Scores = scores,
             Merges = merges,
-            Pattern = Find("pre")?.AsText() ?? "gpt-2",
+            Pattern = pattern,
             BeginningToken = Id("bos_token_id"),
             EndToken = Id("eos_token_id"),
             UnknownToken = Id("unknown_token_id"),
-            AddsBeginning = Find("add_bos_token")?.AsFlag() ?? kind == TokenizerKind.SentencePiece,
+            AddsBeginning = Find("add_bos_token")?.AsFlag() ?? (kind == TokenizerKind.SentencePiece || WordPatterns.TakesWholeWords(pattern)),
             AddsSpace = kind == TokenizerKind.SentencePiece && (Find("add_space_prefix")?.AsFlag() ?? true),
         };
 

@@ -147,14 +147,16 @@ internal static class TokenizerJson
     private static string Pattern(string path, JsonElement root)
     {
         JsonElement words = root.GetProperty("pre_tokenizer");
+        bool takesWholeWords = root.GetProperty("model").TryGetProperty("ignore_merges", out JsonElement ignores) && ignores.ValueKind == JsonValueKind.True;
         foreach (JsonElement step in Steps(words))
         {
             if (step.TryGetProperty("pattern", out JsonElement pattern) && pattern.TryGetProperty("Regex", out JsonElement text))
             {
-                return WordPatterns.NameOf(text.GetString()!) ?? throw new NotSupportedException($"{path}: the tokenizer's words are found by a pattern that is not known here.");
+                return WordPatterns.NameOf(text.GetString()!, takesWholeWords) ?? throw new NotSupportedException($"{path}: the tokenizer's words are found by a pattern that is not known here.");
             }
         }
 
-        return Mentions(words, "Digits") ? "smollm" : "gpt-2";
+        return takesWholeWords ? throw new NotSupportedException($"{path}: the tokenizer takes whole words (ignore_merges), but finds them by another pattern than Llama 3's.")
+            : Mentions(words, "Digits") ? "smollm" : "gpt-2";
     }
 }

@@ -34,11 +34,17 @@ internal static partial class WordPatterns
         ? pattern()
         : throw new NotSupportedException($"The tokenizer's words are found by the pattern '{(name.Length > 40 ? name[..40] : name)}', which is not known here: {string.Join(", ", s_patterns.Keys)}.");
 
+    /// <summary>Whether a word that is a token is one at once, whatever merges would make of it: so with Llama 3's vocabularies, whose files say it by the name alone.</summary>
+    public static bool TakesWholeWords(string name) => name is "llama-bpe" or "llama-v3" or "llama3";
+
     /// <summary>The name of a pattern's text; null if it is none of these.</summary>
-    public static string? NameOf(string pattern) => pattern switch
+    /// <param name="pattern">The text.</param>
+    /// <param name="takesWholeWords">Whether a word that is a token is one at once.</param>
+    public static string? NameOf(string pattern, bool takesWholeWords) => pattern switch
     {
+        _ when takesWholeWords && pattern != ThreeDigitsText => null,
         Gpt2Text => "gpt-2",
-        ThreeDigitsText => "llama-bpe",
+        ThreeDigitsText => takesWholeWords ? "llama-bpe" : "dbrx",
         OneDigitText or QwenText => "qwen2",
         _ => null,
     };

@@ -30,7 +30,8 @@ internal static class ConvertCommand
         switch (Path.GetExtension(output).ToLowerInvariant())
         {
             case ".gguf":
-                GgufExport.Save(source, output, type, Tokenizers.Find(source, tokenizerPath));
+                // A GGUF file's own vocabulary goes along as it is.
+                GgufExport.Save(source, output, type, source.Gguf is not null && tokenizerPath is null ? null : Tokenizers.Find(source, tokenizerPath));
                 break;
 
             case ".safetensors":

@@ -10,7 +10,7 @@ internal static class DecoderDeclaration
     public static ModelCode Of(ModelConfig config, WeightFile weights)
     {
         string type = config.ModelType;
-        bool isGemma = type.StartsWith("gemma3", StringComparison.Ordinal);
+        bool isGemma = IsGemma3(config);
         int width = config.Required("hidden_size");
         int heads = config.Required("num_attention_heads");
         var arguments = new List<(string Name, string Value)>
@@ -40,7 +40,7 @@ internal static class DecoderDeclaration
         Add("Activation", activation, "Activation.Silu");
 
         // What configurations that leave it out stand for.
-        Add("NormEpsilon", ConfigDeclaration.Text(config.Real("rms_norm_eps") ?? 1e-6), "1E-05");
+        Add("NormEpsilon", ((float)(config.Real("rms_norm_eps") ?? 1e-6)).ToString("R", CultureInfo.InvariantCulture), "1E-05");
         Positions(config, isGemma, arguments);
         Windows(config, isGemma, context, arguments);
 
@@ -54,7 +54,8 @@ internal static class DecoderDeclaration
             arguments.Add(("Norm", "Normalization.OffsetRootMeanSquare"));
             arguments.Add(("NormPlacement", "NormPlacement.Both"));
             arguments.Add(("EmbeddingMultiplier", ConfigDeclaration.Text((double)(float)Math.Sqrt(width))));
-            if (config.Real("query_pre_attn_scalar") is { } scalar && scalar != headWidth && scalar > 0)
+            double scalar = config.Real("query_pre_attn_scalar") ?? 256;
+            if (scalar != headWidth && scalar > 0)
             {
                 arguments.Add(("AttentionScale", ConfigDeclaration.Text(1 / Math.Sqrt(scalar))));
             }
@@ -86,11 +87,33 @@ internal static class DecoderDeclaration
 
     /// <summary>How rotary positions are slowed down: the kind, and the options of it; null if they are not.</summary>
     public static (string Type, ModelConfig Options)? RotaryScaling(ModelConfig config)
-        => (config.Part("rope_scaling") ?? config.Part("rope_parameters")) is { } scaling && (scaling.Text("rope_type") ?? scaling.Text("type")) is { } kind and not "default" ? (kind, scaling) : null;
+        => (config.Part("rope_scaling") ?? RotaryParameters(config)) is { } scaling && (scaling.Text("rope_type") ?? scaling.Text("type")) is { } kind and not "default" ? (kind, scaling) : null;
+
+    /// <summary>The base of the rotary angles; of layers that see everything, where others have another.</summary>
+    public static double RotaryBase(ModelConfig config)
+        => config.Real("rope_theta") ?? RotaryParameters(config)?.Real("rope_theta") ?? (IsGemma3(config) ? 1e6 : 10000);
+
+    /// <summary>The base of the rotary angles of Gemma's layers that see a window.</summary>
+    public static double WindowRotaryBase(ModelConfig config)
+        => config.Real("rope_local_base_freq") ?? config.Part("rope_parameters")?.Part("sliding_attention")?.Real("rope_theta") ?? 10000;
+
+    /// <summary>The part of a head's channels that positions turn.</summary>
+    public static double RotaryFraction(ModelConfig config)
+        => config.Real("partial_rotary_factor") ?? RotaryParameters(config)?.Real("partial_rotary_factor") ?? 1;
+
+    /// <summary>How far layers look back that do not see everything; null if all do. Mistral's and Gemma's do where a number is given, Qwen's only where it is said beside it.</summary>
+    public static int? SlidingWindow(ModelConfig config)
+        => config.Integer("sliding_window") is { } window && (config.Flag("use_sliding_window") ?? !config.ModelType.StartsWith("qwen", StringComparison.Ordinal)) ? window : null;
+
+    // Since version 5 of transformers they lie together, by kinds of layers where those differ.
+    private static ModelConfig? RotaryParameters(ModelConfig config)
+        => config.Part("rope_parameters") is { } all ? all.Part("full_attention") ?? all : null;
+
+    private static bool IsGemma3(ModelConfig config) => config.ModelType.StartsWith("gemma3", StringComparison.Ordinal);
 
     private static void Positions(ModelConfig config, bool isGemma, List<(string Name, string Value)> arguments)
     {
-        double rotaryBase = config.Real("rope_theta") ?? config.Part("rope_parameters")?.Real("rope_theta") ?? (isGemma ? 1e6 : 10000);
+        double rotaryBase = RotaryBase(config);
         if (rotaryBase != 10000)
         {
             arguments.Add(("RotaryBase", ConfigDeclaration.Text(rotaryBase)));
@@ -98,10 +121,10 @@ internal static class DecoderDeclaration
 
         if (isGemma)
         {
-            arguments.Add(("WindowRotaryBase", ConfigDeclaration.Text(config.Real("rope_local_base_freq") ?? 10000)));
+            arguments.Add(("WindowRotaryBase", ConfigDeclaration.Text(WindowRotaryBase(config))));
         }
 
-        if (config.Real("partial_rotary_factor") is { } fraction && fraction != 1)
+        if (RotaryFraction(config) is double fraction and not 1)
         {
             arguments.Add(("RotaryFraction", ConfigDeclaration.Text(fraction)));
         }
@@ -149,8 +172,7 @@ internal static class DecoderDeclaration
 
     private static void Windows(ModelConfig config, bool isGemma, int context, List<(string Name, string Value)> arguments)
     {
-        // Mistral and Gemma look back as far as they say, Qwen only where it says so.
-        if (config.Integer("sliding_window") is not { } window || window >= context || config.Flag("use_sliding_window") == false)
+        if (SlidingWindow(config) is not { } window || window >= context)
         {
             return;
         }
@@ -162,6 +184,18 @@ internal static class DecoderDeclaration
                 ? kind == "full_attention" ? "0" : ConfigDeclaration.Text(window)
                 : throw config.Problem("layer_types", "sliding_attention or full_attention", $"{layer}")))} }}"));
             return;
+        }
+
+        // Qwen's first layers see everything.
+        if (config.ModelType.StartsWith("qwen", StringComparison.Ordinal))
+        {
+            int layers = config.Required("num_hidden_layers");
+            int first = Math.Clamp(config.Integer("max_window_layers") ?? 28, 0, Math.Max(0, layers));
+            if (first > 0 && layers is > 0 and <= 1024)
+            {
+                arguments.Add(("LayerWindows", $"new int[] {{ {string.Join(", ", Enumerable.Range(0, layers).Select(layer => layer < first ? "0" : ConfigDeclaration.Text(window)))} }}"));
+                return;
+            }
         }
 
         int pattern = isGemma ? config.Integer("sliding_window_pattern") ?? 6 : 0;

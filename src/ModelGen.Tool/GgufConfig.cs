@@ -5,6 +5,9 @@ namespace ModelGen.Tool;
 /// <summary>What the metadata of a GGUF file says of its model, in the terms of Hugging Face's configurations.</summary>
 internal static class GgufConfig
 {
+    /// <summary>The blocks of the one Gemma 3 whose scores are divided by the root of the width over the heads: 27B.</summary>
+    public const int LargestGemmaLayers = 62;
+
     // What all models have that slow rotary positions down by a table: Llama 3.1 and 3.2. The file holds what follows from it.
     private const int FirstContext = 8192;
     private const double LowFrequency = 1;
@@ -60,6 +63,20 @@ internal static class GgufConfig
             Integer("attention.sliding_window", "sliding_window");
             Real("attention.layer_norm_rms_epsilon", "rms_norm_eps");
             Real("rope.freq_base", "rope_theta");
+            if (architecture == "gemma3")
+            {
+                Real("rope.freq_base_swa", "rope_local_base_freq");
+
+                // No entry says it: the model of 62 layers divides scores by another width than its heads', and is known by their number.
+                if (Number("block_count") == LargestGemmaLayers && Number("embedding_length") is { } width && Number("attention.head_count") is { } heads and > 0)
+                {
+                    values["query_pre_attn_scalar"] = width / heads;
+                }
+                else if (Number("attention.key_length") is { } headWidth)
+                {
+                    values["query_pre_attn_scalar"] = headWidth;
+                }
+            }
         }
 
         // The table of token embeddings says it in every file, the metadata in some.
@@ -77,6 +94,8 @@ internal static class GgufConfig
         }
 
         return new ModelConfig(values, file.Path);
+
+        long? Number(string key) => file.Values.GetValueOrDefault($"{architecture}.{key}")?.AsInteger();
 
         void Integer(string key, string name, bool isOfArchitecture = true)
         {

@@ -3,6 +3,8 @@ namespace ModelGen.Tool;
 /// <summary>Writes a model as a GGUF file that llama.cpp reads.</summary>
 internal static class GgufExport
 {
+    private const string RotaryFactors = "rope_freqs.weight";
+
     public static void Save(ModelSource source, string output, GgmlType type, TokenizerVocabulary? vocabulary)
     {
         ModelConfig config = source.Config ?? throw new ToolException($"{source.Weights.Path}: nothing says what model it is of: expected a config.json beside it.");
@@ -14,33 +16,26 @@ internal static class GgufExport
         };
         var writer = new GgufWriter();
         writer.Set("general.architecture", architecture);
-        writer.Set("general.name", Path.GetFileNameWithoutExtension(output));
         writer.Set("general.file_type", FileType(type));
         writer.Set("general.quantization_version", 2u);
         int headWidth;
-        if (source.Weights.Format == WeightFileFormat.Gguf)
+        if (source.Gguf is { } file)
         {
-            // What is known of the model in other words than these goes along.
-            using GgufFile file = GgufFile.Open(source.Weights.Path);
             headWidth = HeadWidth(config);
-            foreach ((string key, GgufValue value) in file.Values)
-            {
-                if (key.StartsWith(architecture + ".", StringComparison.Ordinal) || key == "tokenizer.chat_template")
-                {
-                    writer.Set(key, value);
-                }
-            }
+            CopyMetadata(file, writer, hasOtherVocabulary: vocabulary is not null);
 
-            Save(source, writer, architecture, headWidth, type, vocabulary, output);
-            return;
+            // The factors of Llama 3.1's positions are a tensor that no checkpoint has.
+            if (file.Find(RotaryFactors) is { } factors)
+            {
+                writer.Add(factors.Name, factors.Shape.AsSpan(), GgmlType.F32, (start, destination) => file.ReadFloats(factors, start, destination));
+            }
+        }
+        else
+        {
+            writer.Set("general.name", Path.GetFileNameWithoutExtension(output));
+            headWidth = architecture == "gpt2" ? Gpt2(config, writer) : Llama(config, writer, architecture);
         }
 
-        headWidth = architecture == "gpt2" ? Gpt2(config, writer) : Llama(config, writer, architecture);
-        Save(source, writer, architecture, headWidth, type, vocabulary, output);
-    }
-
-    private static void Save(ModelSource source, GgufWriter writer, string architecture, int headWidth, GgmlType type, TokenizerVocabulary? vocabulary, string output)
-    {
         if (vocabulary is not null)
         {
             TokenizerFiles.Write(writer, vocabulary);
@@ -48,6 +43,20 @@ internal static class GgufExport
 
         writer.Add(source.Weights, architecture, headWidth, tensor => TypeOf(tensor, type));
         writer.Save(output);
+    }
+
+    /// <summary>What a file says of its model and its texts goes along as it is, also what nothing here reads; not what tells how it was stored.</summary>
+    private static void CopyMetadata(GgufFile file, GgufWriter writer, bool hasOtherVocabulary)
+    {
+        foreach ((string key, GgufValue value) in file.Values)
+        {
+            bool isOfStorage = key is "general.architecture" or "general.file_type" or "general.quantization_version" or "general.alignment"
+                || key.StartsWith("split.", StringComparison.Ordinal) || key.StartsWith("quantize.", StringComparison.Ordinal);
+            if (!isOfStorage && !(hasOtherVocabulary && key.StartsWith("tokenizer.ggml.", StringComparison.Ordinal)))
+            {
+                writer.Set(key, value);
+            }
+        }
     }
 
     // Vectors are small and sensitive, as are tables of positions; rows that are no whole number of blocks cannot be cut into them.
@@ -70,6 +79,7 @@ internal static class GgufExport
     {
         int heads = config.Required("num_attention_heads");
         int headWidth = HeadWidth(config);
+        RequireWritable(config, architecture, headWidth);
         Set("context_length", config.Required("max_position_embeddings"));
         Set("embedding_length", config.Required("hidden_size"));
         Set("block_count", config.Required("num_hidden_layers"));
@@ -81,10 +91,15 @@ internal static class GgufExport
         Set("rope.dimension_count", headWidth);
         Set("vocab_size", config.Required("vocab_size"));
         writer.Set(architecture + ".attention.layer_norm_rms_epsilon", (float)(config.Real("rms_norm_eps") ?? 1e-6));
-        writer.Set(architecture + ".rope.freq_base", (float)(config.Real("rope_theta") ?? config.Part("rope_parameters")?.Real("rope_theta") ?? 10000));
-        if (config.Integer("sliding_window") is { } window && config.Flag("use_sliding_window") != false)
+        writer.Set(architecture + ".rope.freq_base", (float)DecoderDeclaration.RotaryBase(config));
+        if (DecoderDeclaration.SlidingWindow(config) is { } window)
         {
             Set("attention.sliding_window", window);
+        }
+
+        if (architecture == "gemma3" && DecoderDeclaration.WindowRotaryBase(config) is double windowBase and not 10000)
+        {
+            writer.Set(architecture + ".rope.freq_base_swa", (float)windowBase);
         }
 
         if (DecoderDeclaration.RotaryScaling(config) is { } scaling)
@@ -95,6 +110,37 @@ internal static class GgufExport
         return headWidth;
 
         void Set(string key, int value) => writer.Set($"{architecture}.{key}", (uint)value);
+    }
+
+    /// <summary>Refuses what readers of the file would compute otherwise, since no entry of it says so.</summary>
+    private static void RequireWritable(ModelConfig config, string architecture, int headWidth)
+    {
+        bool isGemma = architecture == "gemma3";
+        string name = config.Text("hidden_activation") is not null ? "hidden_activation" : "hidden_act";
+        string expected = isGemma ? "gelu_pytorch_tanh" : "silu";
+        Require((config.Text(name) ?? expected) == expected, name, expected, config.Text(name)!);
+        double fraction = DecoderDeclaration.RotaryFraction(config);
+        Require(fraction == 1, "partial_rotary_factor", "1", Text(fraction));
+        if (!isGemma)
+        {
+            return;
+        }
+
+        double scalar = config.Real("query_pre_attn_scalar") ?? 256;
+        int heads = Math.Max(1, config.Required("num_attention_heads"));
+        int divisor = config.Required("num_hidden_layers") == GgufConfig.LargestGemmaLayers ? config.Required("hidden_size") / heads : headWidth;
+        Require(scalar == divisor, "query_pre_attn_scalar", Text(divisor), Text(scalar));
+        Require(config.Real("final_logit_softcapping") is null, "final_logit_softcapping", "none", Text(config.Real("final_logit_softcapping") ?? 0));
+
+        static string Text(double value) => value.ToString("R", System.Globalization.CultureInfo.InvariantCulture);
+
+        void Require(bool holds, string option, string wanted, string found)
+        {
+            if (!holds)
+            {
+                throw config.Problem(option, $"{wanted}, which is what readers of GGUF files of {architecture} compute with", found);
+            }
+        }
     }
 
     private static void WriteScaling(ModelConfig config, GgufWriter writer, string architecture, int headWidth, (string Type, ModelConfig Options) scaling)
@@ -110,12 +156,12 @@ internal static class GgufExport
             case "llama3":
                 float[] factors = GgufConfig.RotaryFactors(
                     headWidth / 2,
-                    config.Real("rope_theta") ?? 10000,
+                    DecoderDeclaration.RotaryBase(config),
                     factor,
                     scaling.Options.Real("low_freq_factor") ?? 1,
                     scaling.Options.Real("high_freq_factor") ?? 4,
                     scaling.Options.Real("original_max_position_embeddings") ?? 8192);
-                writer.Add("rope_freqs.weight", [factors.Length], GgmlType.F32, (start, destination) => factors.AsSpan((int)start, destination.Length).CopyTo(destination));
+                writer.Add(RotaryFactors, [factors.Length], GgmlType.F32, (start, destination) => factors.AsSpan((int)start, destination.Length).CopyTo(destination));
                 break;
 
             default:

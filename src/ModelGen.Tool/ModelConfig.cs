@@ -41,9 +41,8 @@ internal sealed class ModelConfig(JsonObject values, string origin)
     {
         try
         {
-            return JsonNode.Parse(json, documentOptions: new JsonDocumentOptions { AllowTrailingCommas = true, CommentHandling = JsonCommentHandling.Skip }) is JsonObject values
-                ? new ModelConfig(values, origin)
-                : throw new ToolException($"{origin}: expected a JSON object.");
+            var values = JsonNode.Parse(json, documentOptions: new JsonDocumentOptions { AllowTrailingCommas = true, CommentHandling = JsonCommentHandling.Skip, AllowDuplicateProperties = false }) as JsonObject;
+            return values is not null ? new ModelConfig(values, origin) : throw new ToolException($"{origin}: expected a JSON object.");
         }
         catch (JsonException exception)
         {

@@ -40,16 +40,14 @@ internal sealed class ModelSource : IDisposable
             throw new ToolException($"{path}: there is no such file.");
         }
 
-        WeightFile weights = WeightFile.Open(path);
-        GgufFile? gguf = null;
+        GgufFile? gguf = WeightFile.FormatOf(path) == WeightFileFormat.Gguf ? GgufFile.Open(path) : null;
+        WeightFile weights = gguf?.WithHuggingFaceNames() ?? WeightFile.Open(path);
         try
         {
-            gguf = weights.Format == WeightFileFormat.Gguf ? GgufFile.Open(path) : null;
             return new ModelSource(weights, gguf);
         }
         catch
         {
-            gguf?.Dispose();
             weights.Dispose();
             throw;
         }
@@ -68,11 +66,8 @@ internal sealed class ModelSource : IDisposable
         return DeclaredContext.Limit(code, context);
     }
 
-    public void Dispose()
-    {
-        Gguf?.Dispose();
-        Weights.Dispose();
-    }
+    // The weights are the GGUF file under other names, and close it.
+    public void Dispose() => Weights.Dispose();
 
     private static ModelConfig? FindConfig(WeightFile weights, GgufFile? gguf)
     {

@@ -111,12 +111,21 @@ public sealed class GenerateTests : IDisposable
         Wrong(1, "length", "generate", Beside("cut.bin"), "--tokens", "1");
         Wrong(1, "header", "inspect", Beside("no.safetensors"));
         Wrong(1, "no such file", "generate", Beside("none.gguf"));
-        Wrong(1, ".gguf, .safetensors or .bin", "convert", data, Beside("m.txt"));
-        Wrong(1, "--weights", "convert", data, Beside("m.gguf"), "--weights", "Q9");
-        Wrong(1, "tokenizer", "generate", data, "--prompt", "x");
-        Wrong(1, "--context", "generate", data, "--context", "100000");
+        Wrong(2, ".gguf, .safetensors or .bin", "convert", data, Beside("m.txt"));
+        Wrong(2, "--weights", "convert", data, Beside("m.gguf"), "--weights", "Q9");
+        Wrong(2, "tokenizer", "generate", data, "--prompt", "x");
+        Wrong(2, "--context", "generate", data, "--context", "100000");
         Wrong(2, "--tokens", "generate", data, "--tokens", "many");
+        Wrong(2, "temperature", "generate", data, "--temperature", "-1");
         Wrong(2, "", "unheard");
+        var hostile = new GgufWriter();
+        hostile.Set("general.architecture", "\u001b]0;title\u0007\u202Ex" + new string('y', 5000));
+        hostile.Add("x", [1], GgmlType.F32, static (_, _) => { });
+        hostile.Save(Beside("hostile.gguf"));
+        Wrong(1, "model_type", "generate", Beside("hostile.gguf"));
+        string told = ToolCommand.Run("generate", Beside("hostile.gguf")).Error.TrimEnd();
+        Assert.DoesNotContain(told, static c => char.IsControl(c) || c == '\u202E');
+        Assert.InRange(told.Length, 1, 2100);
 
         static void Wrong(int code, string part, params string[] arguments)
         {
@@ -141,9 +150,17 @@ public sealed class GenerateTests : IDisposable
         InMemoryCompiler.CompileFiles(
             [File.ReadAllText(Path.Combine(folder, "Stories.cs")), File.ReadAllText(Path.Combine(folder, "Program.cs"))],
             [typeof(TextTokenizer).Assembly.Location]);
-        Assert.Equal(1, ToolCommand.Run("import", data, "--project", folder).Code);
-        Assert.Equal(1, ToolCommand.Run("import", data, "--name", "class").Code);
-        Assert.Equal(1, ToolCommand.Run("import", data, "--name", "x; }").Code);
+        Assert.Equal(2, ToolCommand.Run("import", data, "--project", folder).Code);
+        Assert.Equal(2, ToolCommand.Run("import", data, "--name", "class").Code);
+        Assert.Equal(2, ToolCommand.Run("import", data, "--name", "x; }").Code);
+
+        // The tokenizer of a checkpoint lies beside it.
+        string gpt2 = Path.GetDirectoryName(TestData.File("tiny-random-gpt2", "model.safetensors"))!;
+        File.Copy(Path.Combine(gpt2, "model.safetensors"), Beside("model.safetensors"));
+        File.Copy(Path.Combine(gpt2, "config.json"), Beside("config.json"));
+        File.WriteAllText(Beside("tokenizer.json"), "{}");
+        Assert.Equal(0, ToolCommand.Run("import", Beside("model.safetensors"), "--name", "Tiny", "--project", Beside("Tiny")).Code);
+        Assert.Contains($"args.Length > 2 ? args[2] : \"{Beside("tokenizer.json")}\"", File.ReadAllText(Path.Combine(Beside("Tiny"), "Program.cs")), StringComparison.Ordinal);
     }
 
     [Fact]

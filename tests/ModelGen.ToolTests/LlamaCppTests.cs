@@ -110,72 +110,19 @@ public sealed class LlamaCppTests : IDisposable
     [InlineData("mistral", """ "num_key_value_heads": 6, "tie_word_embeddings": true """)]
     [InlineData("qwen2", """ "num_key_value_heads": 3, "rope_theta": 1000000.0, "rms_norm_eps": 1e-6 """)]
     [InlineData("qwen3", """ "num_key_value_heads": 2, "head_dim": 24, "rope_theta": 1000000.0, "rms_norm_eps": 1e-6, "tie_word_embeddings": true """)]
-    [InlineData("gemma3_text", """ "num_key_value_heads": 1, "head_dim": 32, "rms_norm_eps": 1e-6, "rope_theta": 1000000.0, "rope_local_base_freq": 10000.0, "sliding_window": 20, "tie_word_embeddings": true """)]
+    [InlineData("gemma3_text", """ "num_key_value_heads": 1, "head_dim": 32, "query_pre_attn_scalar": 32, "rms_norm_eps": 1e-6, "rope_theta": 1000000.0, "rope_local_base_freq": 10000.0, "sliding_window": 20, "tie_word_embeddings": true """)]
     [InlineData("llama", """ "num_key_value_heads": 2, "rope_theta": 500000.0, "rope_scaling": { "rope_type": "llama3", "factor": 32.0, "low_freq_factor": 1.0, "high_freq_factor": 4.0, "original_max_position_embeddings": 8192 } """)]
+    [InlineData("llama", """ "num_key_value_heads": 3, "rope_parameters": { "rope_type": "llama3", "rope_theta": 500000.0, "factor": 8.0, "low_freq_factor": 1.0, "high_freq_factor": 4.0, "original_max_position_embeddings": 8192 } """)]
     [InlineData("llama", """ "num_key_value_heads": 2, "rope_scaling": { "type": "linear", "factor": 4.0 } """)]
     public void Random_models_give_llama_cpps_logits(string type, string options)
     {
         LlamaCpp.Require();
         string folder = Path.GetDirectoryName(_file.Path)!;
-        const int Width = 96, Heads = 6, Hidden = 160, Vocabulary = 512;
+        var random = new Random(12);
+        string model = RandomCheckpoint.Write(folder, type, options);
         bool isGemma = type == "gemma3_text";
-
-        // Of Gemma's layers, the sixth sees everything.
-        int layers = isGemma ? 7 : 3;
-        File.WriteAllText(Path.Combine(folder, "config.json"), $$"""
-            {
-              "model_type": "{{type}}", "hidden_size": {{Width}}, "num_attention_heads": {{Heads}}, "num_hidden_layers": {{layers}}, "intermediate_size": {{Hidden}}, "vocab_size": {{Vocabulary}},
-              "max_position_embeddings": 128, {{options}}
-            }
-            """);
-        ModelConfig config = ModelConfig.Read(Path.Combine(folder, "config.json"));
-        int headWidth = config.Integer("head_dim") ?? Width / Heads;
-        int keys = headWidth * config.Integer("num_key_value_heads")!.Value;
-        var random = new Random(11);
-        var writer = new SafetensorsWriter();
-        Add("model.embed_tokens.weight", Vocabulary, Width);
-        for (int layer = 0; layer < layers; layer++)
-        {
-            string block = FormattableString.Invariant($"model.layers.{layer}.");
-            Add(block + "input_layernorm.weight", Width);
-            Add(block + "post_attention_layernorm.weight", Width);
-            foreach ((string name, int rows) in ((string, int)[])[("q", Heads * headWidth), ("k", keys), ("v", keys)])
-            {
-                Add(FormattableString.Invariant($"{block}self_attn.{name}_proj.weight"), rows, Width);
-                if (type == "qwen2")
-                {
-                    Add(FormattableString.Invariant($"{block}self_attn.{name}_proj.bias"), rows);
-                }
-            }
-
-            if (type is "qwen3" or "gemma3_text")
-            {
-                Add(block + "self_attn.q_norm.weight", headWidth);
-                Add(block + "self_attn.k_norm.weight", headWidth);
-            }
-
-            if (isGemma)
-            {
-                Add(block + "pre_feedforward_layernorm.weight", Width);
-                Add(block + "post_feedforward_layernorm.weight", Width);
-            }
-
-            Add(block + "self_attn.o_proj.weight", Width, Heads * headWidth);
-            Add(block + "mlp.gate_proj.weight", Hidden, Width);
-            Add(block + "mlp.up_proj.weight", Hidden, Width);
-            Add(block + "mlp.down_proj.weight", Width, Hidden);
-        }
-
-        Add("model.norm.weight", Width);
-        if (config.Flag("tie_word_embeddings") != true)
-        {
-            Add("lm_head.weight", Vocabulary, Width);
-        }
-
-        string model = Path.Combine(folder, "model.safetensors");
-        writer.Save(model);
         Assert.Equal("", ToolCommand.Run("convert", model, _file.Path, "--tokenizer", TestData.File("stories260K", "tok512.bin"), "--json").Error);
-        int[] tokens = [1, .. Enumerable.Range(0, 60).Select(_ => random.Next(3, Vocabulary))];
+        int[] tokens = [1, .. Enumerable.Range(0, 60).Select(_ => random.Next(3, RandomCheckpoint.Vocabulary))];
         float[][] expected = LlamaCpp.Logits(_file.Path, tokens);
         foreach (string path in (string[])[model, _file.Path])
         {
@@ -199,14 +146,6 @@ public sealed class LlamaCppTests : IDisposable
 
             // ggml takes GELU from a table of 16-bit floats.
             Assert.InRange(largest, 0, (isGemma ? 1e-3 : 1e-4) * range);
-        }
-
-        void Add(string name, params int[] shape)
-        {
-            bool isNorm = name.Contains("norm", StringComparison.Ordinal);
-            double scale = isNorm ? 0.3 : 1 / Math.Sqrt(shape[^1]);
-            float[] values = [.. Enumerable.Range(0, shape.Aggregate(static (a, b) => a * b)).Select(_ => (float)((isNorm && !isGemma ? 1 : 0) + (scale * ((random.NextDouble() * 2) - 1) * 1.7)))];
-            writer.Add(name, shape, values);
         }
     }
 

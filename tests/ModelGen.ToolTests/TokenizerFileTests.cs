@@ -57,6 +57,44 @@ public sealed class TokenizerFileTests : IDisposable
         Assert.Throws<ArgumentOutOfRangeException>(() => bytes.GetBytes(50257, new byte[100]));
     }
 
+    // Llama 3's files say by the pattern's name alone that words which are tokens are not merged, and that texts begin with a token.
+    [Theory]
+    [InlineData("llama-bpe", true)]
+    [InlineData("llama-v3", true)]
+    [InlineData("dbrx", false)]
+    [InlineData("gpt-2", false)]
+    public void Llama3_takes_words_that_are_tokens(string pattern, bool takesWholeWords)
+    {
+        // Merges make "ab" of "abc", and never the whole.
+        string[] letters = [.. TextTokenizer.Load(TestData.File("tokenizers", "ggml-vocab-gpt-2.gguf")).Vocabulary.Tokens.Take(256)];
+        string[] tokens = [.. letters, "ab", "abc", "Ġabc", "<|begin_of_text|>"];
+        var writer = new GgufWriter();
+        writer.Set("tokenizer.ggml.model", "gpt2");
+        writer.Set("tokenizer.ggml.pre", pattern);
+        writer.Set("tokenizer.ggml.tokens", tokens);
+        writer.Set("tokenizer.ggml.merges", ["a b"]);
+        writer.Set("tokenizer.ggml.token_type", [.. tokens.Select(static token => token.StartsWith("<|", StringComparison.Ordinal) ? 3 : 1)]);
+        writer.Set("tokenizer.ggml.bos_token_id", (uint)tokens.Length - 1);
+        writer.Add("x", [1], GgmlType.F32, static (_, _) => { });
+        writer.Save(_file.Path);
+        TextTokenizer tokenizer = TextTokenizer.Load(_file.Path);
+        int c = Array.IndexOf(letters, "c");
+        int space = Array.IndexOf(letters, "Ġ");
+        Assert.Equal(takesWholeWords ? [257, 258, 256] : [256, c, space, 256, c, 256], takesWholeWords ? tokenizer.Encode("abc abc\nab").Where(id => id >= 256) : tokenizer.Encode("abc abcab"));
+        Assert.Equal(takesWholeWords ? [259, 256] : [256], tokenizer.EncodePrompt("ab"));
+        Assert.All(["abc abc\nab 漢", "  ab  漢 \r\n é\t😀 ", " "], text => Assert.Equal(text, tokenizer.Decode(tokenizer.Encode(text))));
+
+        // Hugging Face's files say it outright.
+        if (pattern is "llama-bpe" or "dbrx")
+        {
+            const string Words = """{ "type": "Sequence", "pretokenizers": [ { "type": "Split", "pattern": { "Regex": "(?i:'s|'t|'re|'ve|'m|'ll|'d)|[^\\r\\n\\p{L}\\p{N}]?\\p{L}+|\\p{N}{1,3}| ?[^\\s\\p{L}\\p{N}]+[\\r\\n]*|\\s*[\\r\\n]+|\\s+(?!\\S)|\\s+" } }, { "type": "ByteLevel", "use_regex": false } ] }""";
+            Write(tokenizer.Vocabulary, Words, "null", takesWholeWords ? "\"ignore_merges\": true" : "\"byte_fallback\": false", tokenizer.Vocabulary.Merges);
+            TextTokenizer json = TextTokenizer.Load(_file.Path);
+            Assert.Equal(pattern, json.Vocabulary.Pattern);
+            Assert.Equal(tokenizer.Encode("abc abc ab"), json.Encode("abc abc ab"));
+        }
+    }
+
     [Fact]
     public void Characters_are_whole_as_they_come()
     {

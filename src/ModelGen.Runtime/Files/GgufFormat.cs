@@ -120,18 +120,21 @@ internal static class GgufFormat
             return (long)count;
         }
 
-        /// <summary>Passes over a string and gives where it lies.</summary>
-        private (long Offset, int Length) Text(string field)
+        /// <summary>Passes over a string and gives where it lies. A vocabulary has many: which one it is, is spelled only when it is wrong.</summary>
+        private unsafe (long Offset, int Length) Text(string field, long number = -1)
         {
-            ulong length = Read<ulong>(field + ", length");
+            ulong length = _file.Length - _at >= sizeof(ulong) ? Unsafe.ReadUnaligned<ulong>(_file.Address(_at, sizeof(ulong))) : Read<ulong>(Field());
+            _at += sizeof(ulong);
             if (length > (ulong)(_file.Length - _at) || length > int.MaxValue)
             {
-                throw Problem(field + ", length", Invariant($"at most the {Math.Min(_file.Length - _at, int.MaxValue)} bytes that follow"), Invariant($"{length}: the file is truncated or damaged"));
+                throw Problem(Field(), Invariant($"at most the {Math.Min(_file.Length - _at, int.MaxValue)} bytes that follow"), Invariant($"{length}: the file is truncated or damaged"));
             }
 
             long offset = _at;
             _at += (long)length;
             return (offset, (int)length);
+
+            string Field() => (number >= 0 ? field + Invariant($", text {number}") : field) + ", length";
         }
 
         private string Name(string field)
@@ -182,7 +185,7 @@ internal static class GgufFormat
             {
                 for (long i = 0; i < count; i++)
                 {
-                    Text(isArray ? field + Invariant($", text {i}") : field);
+                    Text(field, isArray ? i : -1);
                 }
             }
             else if (count * size > _file.Length - _at)

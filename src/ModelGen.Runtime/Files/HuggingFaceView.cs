@@ -1,3 +1,4 @@
+using System.Buffers;
 using System.Collections.Immutable;
 
 namespace ModelGen.Runtime;
@@ -12,11 +13,6 @@ internal sealed class HuggingFaceView : WeightFile
     private readonly Dictionary<string, Renamed> _byName = new(StringComparer.Ordinal);
     private readonly Dictionary<string, string> _metadata = new(StringComparer.Ordinal);
     private readonly int _headWidth;
-    private readonly Lock _lock = new();
-
-    // The last transposed matrix that was read.
-    private Renamed? _last;
-    private float[] _lastValues = [];
 
     private HuggingFaceView(GgufFile file)
     {
@@ -138,23 +134,35 @@ internal sealed class HuggingFaceView : WeightFile
 
     private void ReadTransposed(Renamed tensor, long start, Span<float> destination)
     {
-        lock (_lock)
+        if (destination.IsEmpty)
         {
-            if (!ReferenceEquals(_last, tensor))
-            {
-                _last = null;
-                _lastValues = new float[tensor.Length];
-                _file.ReadFloats(tensor.Source, 0, _lastValues);
-                _last = tensor;
-            }
+            return;
+        }
 
-            long columns = tensor.Shape[1];
-            long rows = tensor.Shape[0];
-            for (int i = 0; i < destination.Length; i++)
+        // A column of what is asked for is a piece of a row in the file.
+        long rows = tensor.Shape[0];
+        long columns = tensor.Shape[1];
+        long firstRow = start / columns;
+        int count = (int)(((start + destination.Length - 1) / columns) - firstRow + 1);
+        float[] piece = ArrayPool<float>.Shared.Rent(count);
+        try
+        {
+            for (long column = 0; column < columns; column++)
             {
-                long at = start + i;
-                destination[i] = _lastValues[(at % columns * rows) + (at / columns)];
+                _file.ReadFloats(tensor.Source, (column * rows) + firstRow, piece.AsSpan(0, count));
+                for (int row = 0; row < count; row++)
+                {
+                    long at = ((firstRow + row) * columns) + column - start;
+                    if (at >= 0 && at < destination.Length)
+                    {
+                        destination[(int)at] = piece[row];
+                    }
+                }
             }
+        }
+        finally
+        {
+            ArrayPool<float>.Shared.Return(piece);
         }
     }
 

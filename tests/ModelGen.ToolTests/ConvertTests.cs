@@ -1,0 +1,207 @@
+using ModelGen.Tests.Infrastructure;
+using ModelGen.Tool;
+
+namespace ModelGen.ToolTests;
+
+/// <summary>What a configuration says, through declarations and other formats.</summary>
+[Collection(ToolCommand.Collection)]
+public sealed class ConvertTests : IDisposable
+{
+    private const string Scaling = """ "rope_type": "llama3", "factor": 32.0, "low_freq_factor": 1.0, "high_freq_factor": 4.0, "original_max_position_embeddings": 8192 """;
+
+    private readonly TemporaryFile _folder = new("out");
+
+    public void Dispose() => _folder.Dispose();
+
+    [Fact]
+    public void A_gguf_file_loses_nothing_by_another_conversion()
+    {
+        string model = RandomCheckpoint.Write(Folder, "llama", $$""" "rope_theta": 500000.0, "rms_norm_eps": 1e-5, "rope_scaling": { {{Scaling}} } """);
+        Convert(model, Beside("a.gguf"), "--tokenizer", TestData.File("stories260K", "tok512.bin"));
+
+        // What other programs put there, and this one does not read.
+        using (GgufFile first = GgufFile.Open(Beside("a.gguf")))
+        {
+            var writer = new GgufWriter();
+            foreach ((string key, GgufValue value) in first.Values)
+            {
+                writer.Set(key, value);
+            }
+
+            writer.Set("tokenizer.chat_template", "{{ messages }}");
+            writer.Set("tokenizer.ggml.eot_token_id", 2u);
+            writer.Set("general.license", "mit");
+            writer.Set("llama.unheard", 3.5f);
+            foreach (GgufTensor tensor in first.Tensors)
+            {
+                writer.Add(tensor.Name, tensor.Shape.AsSpan(), GgmlType.F32, (start, destination) => first.ReadFloats(tensor, start, destination));
+            }
+
+            writer.Save(Beside("b.gguf"));
+        }
+
+        Convert(Beside("b.gguf"), Beside("c.gguf"), "--weights", "F16");
+        using GgufFile before = GgufFile.Open(Beside("b.gguf"));
+        using (GgufFile after = GgufFile.Open(Beside("c.gguf")))
+        {
+            Assert.Equal(before.Values.Keys.Order(StringComparer.Ordinal), after.Values.Keys.Order(StringComparer.Ordinal));
+            Assert.Equal(before.Tensors.Select(static tensor => tensor.Name).Order(StringComparer.Ordinal), after.Tensors.Select(static tensor => tensor.Name).Order(StringComparer.Ordinal));
+            Assert.Equal(before.Metadata.Where(static entry => entry.Key != "general.file_type").OrderBy(static entry => entry.Key, StringComparer.Ordinal), after.Metadata.Where(static entry => entry.Key != "general.file_type").OrderBy(static entry => entry.Key, StringComparer.Ordinal));
+            Assert.Equal(before.Values["tokenizer.ggml.tokens"].Texts(), after.Values["tokenizer.ggml.tokens"].Texts());
+            Assert.Equal(Floats(before, "rope_freqs.weight"), Floats(after, "rope_freqs.weight"));
+        }
+
+        // With another vocabulary, that is the one; the template stays.
+        Convert(Beside("b.gguf"), Beside("d.gguf"), "--tokenizer", TestData.File("tokenizers", "tokenizer.bin"));
+        using (GgufFile other = GgufFile.Open(Beside("d.gguf")))
+        {
+            Assert.Equal(32000, other.Values["tokenizer.ggml.tokens"].Count);
+            Assert.Equal("{{ messages }}", other.Metadata["tokenizer.chat_template"]);
+            Assert.False(other.Values.ContainsKey("tokenizer.ggml.eot_token_id"));
+        }
+
+        string declared = Declared(model);
+        Assert.Contains("RotaryScaling = RotaryScaling.Llama3", declared, StringComparison.Ordinal);
+        Assert.Contains("RotaryBase = 500000", declared, StringComparison.Ordinal);
+        Convert(Beside("c.gguf"), Beside("c.safetensors"));
+        Assert.All(["a.gguf", "c.gguf", "c.safetensors"], name => Assert.Equal(Sorted(declared), Sorted(Declared(Beside(name)))));
+
+        static float[] Floats(GgufFile file, string name)
+        {
+            float[] values = new float[file.Find(name)!.Length];
+            file.ReadFloats(file.Find(name)!, 0, values);
+            return values;
+        }
+
+        static string Sorted(string declaration) => string.Join(", ", declaration[(declaration.IndexOf('(', StringComparison.Ordinal) + 1)..^2].Split(", ").Order(StringComparer.Ordinal));
+    }
+
+    // Transformers 4 and 5 say the same in other places.
+    [Theory]
+    [InlineData("llama", "\"rope_theta\": 500000.0, \"rope_scaling\": { " + Scaling + " }", "\"rope_parameters\": { \"rope_theta\": 500000.0, " + Scaling + " }")]
+    [InlineData("llama", "\"rope_theta\": 20000.0", "\"rope_parameters\": { \"rope_type\": \"default\", \"rope_theta\": 20000.0 }")]
+    [InlineData("llama", "\"partial_rotary_factor\": 0.5", "\"rope_parameters\": { \"rope_type\": \"default\", \"rope_theta\": 10000.0, \"partial_rotary_factor\": 0.5 }")]
+    [InlineData("gemma3_text", "\"head_dim\": 32, \"rope_theta\": 1000000.0, \"rope_local_base_freq\": 5000.0, \"rope_scaling\": { \"rope_type\": \"linear\", \"factor\": 8.0 }", "\"head_dim\": 32, \"rope_parameters\": { \"full_attention\": { \"rope_type\": \"linear\", \"factor\": 8.0, \"rope_theta\": 1000000.0 }, \"sliding_attention\": { \"rope_type\": \"default\", \"rope_theta\": 5000.0 } }")]
+    [InlineData("qwen2", "\"sliding_window\": 16", "\"sliding_window\": 16, \"use_sliding_window\": false")]
+    [InlineData("qwen2", "\"sliding_window\": 16, \"use_sliding_window\": true, \"max_window_layers\": 2", "\"sliding_window\": 16, \"use_sliding_window\": true, \"layer_types\": [\"full_attention\", \"full_attention\", \"sliding_attention\"]")]
+    [InlineData("llama", "\"rms_norm_eps\": 1e-5", "\"rms_norm_eps\": 9.999999747378752e-06")]
+    public void Configurations_that_say_the_same_are_declared_alike(string type, string one, string other)
+    {
+        string declared = Declared(RandomCheckpoint.Write(Folder, type, one));
+        Assert.Equal(declared, Declared(RandomCheckpoint.Write(Folder, type, other)));
+        Assert.Equal(one.Contains("use_sliding_window\": true", StringComparison.Ordinal), declared.Contains("LayerWindows", StringComparison.Ordinal) && type == "qwen2");
+    }
+
+    [Theory]
+    [InlineData("llama", "\"rms_norm_eps\": 1e-5", "")]
+    [InlineData("mistral", "\"rms_norm_eps\": 1e-5, \"sliding_window\": 128, \"num_key_value_heads\": 2, \"tie_word_embeddings\": true", "")]
+    [InlineData("llama", "\"tie_word_embeddings\": true", "NormEpsilon")]
+    [InlineData("llama", "\"rms_norm_eps\": 1e-5, \"rope_theta\": 20000.0", "RotaryBase")]
+    [InlineData("llama", "\"rms_norm_eps\": 1e-5, \"rope_parameters\": { \"rope_theta\": 20000.0 }", "RotaryBase")]
+    [InlineData("llama", "\"rms_norm_eps\": 1e-5, \"rope_scaling\": { \"type\": \"linear\", \"factor\": 2.0 }", "RotaryScaling")]
+    [InlineData("llama", "\"rms_norm_eps\": 1e-5, \"partial_rotary_factor\": 0.5", "RotaryFraction")]
+    [InlineData("llama", "\"rms_norm_eps\": 1e-5, \"hidden_act\": \"gelu\"", "Activation")]
+    [InlineData("mistral", "\"rms_norm_eps\": 1e-5, \"sliding_window\": 64", "Window")]
+    [InlineData("llama", "\"rms_norm_eps\": 1e-5, \"head_dim\": 32", "HeadWidth")]
+    [InlineData("qwen2", "\"rms_norm_eps\": 1e-5", "QkvBias")]
+    [InlineData("llama", "\"rms_norm_eps\": 1e-5, \"x\": 1", "num_attention_heads")]
+    [InlineData("llama", "\"rms_norm_eps\": 1e-5, \"x\": 1, \"x\": 2", "expected JSON")]
+    public void Llama2c_files_hold_what_they_can(string type, string options, string refused)
+    {
+        string model = refused == "expected JSON" ? RandomCheckpoint.Write(Folder, type, "\"x\": 1") : RandomCheckpoint.Write(Folder, type, options);
+        if (refused == "expected JSON")
+        {
+            File.WriteAllText(Beside("config.json"), "{ \"model_type\": \"llama\", " + options + " }");
+        }
+
+        if (refused == "num_attention_heads")
+        {
+            string config = File.ReadAllText(Beside("config.json"));
+            File.WriteAllText(Beside("config.json"), config.Replace("\"num_attention_heads\": 6", "\"num_attention_heads\": 0", StringComparison.Ordinal));
+        }
+
+        ToolCommand.Result result = ToolCommand.Run("convert", model, Beside("m.bin"));
+        Assert.Equal(refused.Length > 0 ? 1 : 0, result.Code);
+        Assert.Contains(refused, result.Error, StringComparison.Ordinal);
+        Assert.Equal(refused.Length == 0, File.Exists(Beside("m.bin")));
+    }
+
+    [Theory]
+    [InlineData("llama", "\"hidden_act\": \"gelu\"", "hidden_act")]
+    [InlineData("llama", "\"partial_rotary_factor\": 0.5", "partial_rotary_factor")]
+    [InlineData("gemma3_text", "\"head_dim\": 32, \"query_pre_attn_scalar\": 64", "query_pre_attn_scalar")]
+    [InlineData("gemma3_text", "\"head_dim\": 32, \"query_pre_attn_scalar\": 32, \"final_logit_softcapping\": 30.0", "final_logit_softcapping")]
+    [InlineData("gemma3_text", "\"head_dim\": 32, \"query_pre_attn_scalar\": 32, \"rope_local_base_freq\": 5000.0", "")]
+    public void Gguf_files_hold_what_their_readers_compute(string type, string options, string refused)
+    {
+        string model = RandomCheckpoint.Write(Folder, type, options);
+        ToolCommand.Result result = ToolCommand.Run("convert", model, Beside("m.gguf"));
+        Assert.Equal(refused.Length > 0 ? 1 : 0, result.Code);
+        Assert.Contains(refused, result.Error, StringComparison.Ordinal);
+        if (refused.Length == 0)
+        {
+            Assert.Contains("WindowRotaryBase = 5000", Declared(Beside("m.gguf")), StringComparison.Ordinal);
+        }
+    }
+
+    // 27B: 5,376 channels over 32 heads of 128; the others divide by their heads' width.
+    [Theory]
+    [InlineData(62, 1 / 12.961481396815721)]
+    [InlineData(48, null)]
+    public void Gemmas_scale_is_known_by_its_layers(int layers, double? scale)
+    {
+        var writer = new GgufWriter();
+        writer.Set("general.architecture", "gemma3");
+        foreach ((string key, uint value) in ((string, uint)[])[("embedding_length", 5376), ("block_count", (uint)layers), ("attention.head_count", 32), ("attention.head_count_kv", 16), ("attention.key_length", 128), ("context_length", 1024), ("feed_forward_length", 21504)])
+        {
+            writer.Set("gemma3." + key, value);
+        }
+
+        writer.Add("token_embd.weight", [1, 1], GgmlType.F32, static (_, _) => { });
+        writer.Save(Beside("m.gguf"));
+        string declared = Declared(Beside("m.gguf"));
+        int at = declared.IndexOf("AttentionScale = ", StringComparison.Ordinal);
+        Assert.Equal(scale is null, at < 0);
+        if (scale is { } expected)
+        {
+            Assert.Equal(expected, double.Parse(declared[(at + "AttentionScale = ".Length)..].Split(',')[0], System.Globalization.CultureInfo.InvariantCulture), 1e-12);
+        }
+    }
+
+    [Fact]
+    public void Parts_of_transposed_matrices_are_parts_of_the_whole()
+    {
+        string folder = Path.GetDirectoryName(TestData.File("tiny-random-gpt2", "model.safetensors"))!;
+        Convert(folder, Beside("g.gguf"));
+        using WeightFile gguf = WeightFile.Open(Beside("g.gguf"));
+        using WeightFile checkpoint = WeightFile.Open(Path.Combine(folder, "model.safetensors"));
+        WeightTensor matrix = gguf.Find("transformer.h.0.attn.c_attn.weight")!;
+        float[] whole = new float[matrix.Length];
+        checkpoint.ReadFloats(checkpoint.Find(matrix.Name)!, 0, whole);
+        Parallel.For(0, 200, number =>
+        {
+            var random = new Random(number);
+            int start = random.Next(whole.Length);
+            float[] part = new float[number == 0 ? 0 : random.Next(whole.Length - start + 1)];
+            gguf.ReadFloats(matrix, start, part);
+            Assert.Equal(whole[start..(start + part.Length)], part);
+        });
+    }
+
+    private string Folder => Path.GetDirectoryName(_folder.Path)!;
+
+    private static string Declared(string path)
+    {
+        using ModelSource source = ModelSource.Open(path);
+        return source.Declare(null).Shown;
+    }
+
+    private static void Convert(string from, string to, params string[] options)
+    {
+        ToolCommand.Result result = ToolCommand.Run(["convert", from, to, .. options]);
+        Assert.Equal("", result.Error);
+        Assert.Equal(0, result.Code);
+    }
+
+    private string Beside(string name) => Path.Combine(Folder, name);
+}

@@ -1,0 +1,88 @@
+using ModelGen.Tool;
+
+namespace ModelGen.ToolTests;
+
+/// <summary>Small checkpoints with random weights.</summary>
+internal static class RandomCheckpoint
+{
+    public const int Vocabulary = 512;
+
+    // Sizes that have no factor in common, so that nothing stands in the place of another.
+    private const int Width = 96;
+    private const int Heads = 6;
+    private const int Hidden = 160;
+
+    /// <summary>Writes a checkpoint and its configuration.</summary>
+    /// <param name="folder">Where to.</param>
+    /// <param name="type">The kind of model.</param>
+    /// <param name="options">What the configuration says beside the sizes.</param>
+    /// <returns>The safetensors file.</returns>
+    public static string Write(string folder, string type, string options)
+    {
+        bool isGemma = type == "gemma3_text";
+
+        // Of Gemma's layers, the sixth sees everything.
+        int layers = isGemma ? 7 : 3;
+        File.WriteAllText(Path.Combine(folder, "config.json"), $$"""
+            {
+              "model_type": "{{type}}", "hidden_size": {{Width}}, "num_attention_heads": {{Heads}}, "num_hidden_layers": {{layers}}, "intermediate_size": {{Hidden}}, "vocab_size": {{Vocabulary}},
+              "max_position_embeddings": 128, {{options}}
+            }
+            """);
+        ModelConfig config = ModelConfig.Read(Path.Combine(folder, "config.json"));
+        int headWidth = config.Integer("head_dim") ?? Width / Heads;
+        int keys = headWidth * (config.Integer("num_key_value_heads") ?? Heads);
+        var random = new Random(11);
+        var writer = new SafetensorsWriter();
+        Add("model.embed_tokens.weight", Vocabulary, Width);
+        for (int layer = 0; layer < layers; layer++)
+        {
+            string block = FormattableString.Invariant($"model.layers.{layer}.");
+            Add(block + "input_layernorm.weight", Width);
+            Add(block + "post_attention_layernorm.weight", Width);
+            foreach ((string name, int rows) in ((string, int)[])[("q", Heads * headWidth), ("k", keys), ("v", keys)])
+            {
+                Add(FormattableString.Invariant($"{block}self_attn.{name}_proj.weight"), rows, Width);
+                if (type == "qwen2")
+                {
+                    Add(FormattableString.Invariant($"{block}self_attn.{name}_proj.bias"), rows);
+                }
+            }
+
+            if (type is "qwen3" or "gemma3_text")
+            {
+                Add(block + "self_attn.q_norm.weight", headWidth);
+                Add(block + "self_attn.k_norm.weight", headWidth);
+            }
+
+            if (isGemma)
+            {
+                Add(block + "pre_feedforward_layernorm.weight", Width);
+                Add(block + "post_feedforward_layernorm.weight", Width);
+            }
+
+            Add(block + "self_attn.o_proj.weight", Width, Heads * headWidth);
+            Add(block + "mlp.gate_proj.weight", Hidden, Width);
+            Add(block + "mlp.up_proj.weight", Hidden, Width);
+            Add(block + "mlp.down_proj.weight", Width, Hidden);
+        }
+
+        Add("model.norm.weight", Width);
+        if (config.Flag("tie_word_embeddings") != true)
+        {
+            Add("lm_head.weight", Vocabulary, Width);
+        }
+
+        string model = Path.Combine(folder, "model.safetensors");
+        writer.Save(model);
+        return model;
+
+        void Add(string name, params int[] shape)
+        {
+            bool isNorm = name.Contains("norm", StringComparison.Ordinal);
+            double scale = isNorm ? 0.3 : 1 / Math.Sqrt(shape[^1]);
+            float[] values = [.. Enumerable.Range(0, shape.Aggregate(static (a, b) => a * b)).Select(_ => (float)((isNorm && !isGemma ? 1 : 0) + (scale * ((random.NextDouble() * 2) - 1) * 1.7)))];
+            writer.Add(name, shape, values);
+        }
+    }
+}
