@@ -8,7 +8,7 @@ namespace ModelGen.Tests.Ptx;
 /// misaligned; shared memory that is read before it is written; two threads that meet in a word without a barrier between them; barriers that not all
 /// threads reach, and shuffles without the whole warp.
 /// </summary>
-internal sealed unsafe class PtxMachine
+internal sealed unsafe partial class PtxMachine
 {
     private const int Lanes = 32;
 
@@ -31,6 +31,38 @@ internal sealed unsafe class PtxMachine
     /// <summary>Runs all blocks of an entry. Parameters are laid out as the entry declares them.</summary>
     public void Launch(PtxEntryPoint entry, int blocksX, int blocksY, int threads, ReadOnlySpan<byte> parameters)
     {
+        if (blocksX == 1 && blocksY == 1)
+        {
+            LaunchTogether(entry, 1, threads, parameters);
+            return;
+        }
+
+        Check(entry, blocksX, blocksY, threads, parameters);
+        int warps = threads / Lanes;
+        var run = new Warp[warps];
+        for (int warp = 0; warp < warps; warp++)
+        {
+            run[warp] = new Warp(entry, warp, blocksX);
+        }
+
+        var shared = new SharedMemory(entry);
+        for (int y = 0; y < blocksY; y++)
+        {
+            for (int x = 0; x < blocksX; x++)
+            {
+                shared.Clear();
+                foreach (Warp warp in run)
+                {
+                    warp.Begin(entry, x, y);
+                }
+
+                RunBlock(entry, run, shared, parameters, (y * blocksX) + x);
+            }
+        }
+    }
+
+    private void Check(PtxEntryPoint entry, int blocksX, int blocksY, int threads, ReadOnlySpan<byte> parameters)
+    {
         if (threads > entry.MaximumThreads || threads > 1024 || threads % Lanes != 0 || blocksX < 1 || blocksY < 1 || blocksY > 65535)
         {
             throw new PtxException($"{entry.Name}: {blocksX} x {blocksY} blocks of {threads} threads");
@@ -52,27 +84,8 @@ internal sealed unsafe class PtxMachine
             allocation.Forget();
         }
 
-        int warps = threads / Lanes;
-        var run = new Warp[warps];
-        for (int warp = 0; warp < warps; warp++)
-        {
-            run[warp] = new Warp(entry, warp);
-        }
-
-        var shared = new SharedMemory(entry);
-        for (int y = 0; y < blocksY; y++)
-        {
-            for (int x = 0; x < blocksX; x++)
-            {
-                shared.Clear();
-                foreach (Warp warp in run)
-                {
-                    warp.Begin(entry, x, y);
-                }
-
-                RunBlock(entry, run, shared, parameters, (y * blocksX) + x);
-            }
-        }
+        _meetings.Clear();
+        _blocks = [];
     }
 
     private void RunBlock(PtxEntryPoint entry, Warp[] warps, SharedMemory shared, ReadOnlySpan<byte> parameters, int block)
@@ -89,19 +102,29 @@ internal sealed unsafe class PtxMachine
                 return;
             }
 
-            if (warps.Any(w => !w.AtBarrier) || warps.Any(w => w.Pc[0] != warps[0].Pc[0]))
+            if (warps.Any(w => w.Yields))
             {
-                throw new PtxException($"{entry.Name}: a barrier that not all threads of the block reach");
+                throw new PtxException($"{entry.Name}: blocks wait for each other that need not be there at once");
             }
 
-            foreach (Warp warp in warps)
+            PassBarrier(entry, warps);
+        }
+    }
+
+    private static void PassBarrier(PtxEntryPoint entry, Warp[] warps)
+    {
+        if (warps.Any(w => !w.AtBarrier) || warps.Any(w => w.Pc[0] != warps[0].Pc[0]))
+        {
+            throw new PtxException($"{entry.Name}: a barrier that not all threads of the block reach");
+        }
+
+        foreach (Warp warp in warps)
+        {
+            warp.AtBarrier = false;
+            warp.WarpEpoch++;
+            for (int lane = 0; lane < Lanes; lane++)
             {
-                warp.AtBarrier = false;
-                warp.WarpEpoch++;
-                for (int lane = 0; lane < Lanes; lane++)
-                {
-                    warp.Pc[lane]++;
-                }
+                warp.Pc[lane]++;
             }
         }
     }
@@ -110,7 +133,8 @@ internal sealed unsafe class PtxMachine
     {
         (_f, _r, _d, _p) = (warp.F, warp.R, warp.D, warp.P);
         List<PtxInstruction> code = entry.Code;
-        while (warp.Live != 0 && !warp.AtBarrier)
+        warp.Yields = false;
+        while (warp.Live != 0 && !warp.AtBarrier && !warp.Yields)
         {
             // Threads that lag behind go first, so that those that parted meet again.
             int pc = int.MaxValue, next = int.MaxValue;
@@ -180,6 +204,35 @@ internal sealed unsafe class PtxMachine
 
                         warp.AtBarrier = true;
                         return;
+                    case PtxOpcode.Call:
+                        if (active != uint.MaxValue)
+                        {
+                            throw new PtxException($"{entry.Name}: not all threads of the warp are at: {instruction.Text}");
+                        }
+
+                        Call(warp, instruction, pc);
+                        pc = instruction.Target;
+                        continue;
+                    case PtxOpcode.ReturnFromCall:
+                        for (uint lanes = mask; lanes != 0; lanes &= lanes - 1)
+                        {
+                            warp.Pc[BitOperations.TrailingZeroCount(lanes)] = warp.ReturnTo;
+                        }
+
+                        mask = 0;
+                        parted = true;
+                        continue;
+                    case PtxOpcode.AddRelease or PtxOpcode.AddRelaxed or PtxOpcode.LoadAcquire or PtxOpcode.LoadRelaxed:
+                        if (active != 0)
+                        {
+                            Meet(entry, warp, instruction, active, block, epoch, pc);
+                            parted = warp.Yields;
+                        }
+
+                        break;
+                    case PtxOpcode.Prefetch:
+                        Prefetch(entry, instruction, active);
+                        break;
                     case PtxOpcode.WarpBarrier:
                     case PtxOpcode.Shuffle:
                         if (active != uint.MaxValue)
@@ -195,10 +248,10 @@ internal sealed unsafe class PtxMachine
                         warp.WarpEpoch++;
                         break;
                     case PtxOpcode.LoadGlobal or PtxOpcode.StoreGlobal:
-                        AccessGlobal(entry, instruction, active, new Accessor(block, (warp.Index * Lanes) + 1, epoch, warp.WarpEpoch));
+                        AccessGlobal(entry, instruction, active, new Accessor(block, (warp.Index * Lanes) + 1, epoch, warp.WarpEpoch) { Clock = warp.Clock });
                         break;
                     case PtxOpcode.LoadShared or PtxOpcode.StoreShared:
-                        AccessShared(entry, instruction, active, shared, new Accessor(block, (warp.Index * Lanes) + 1, epoch, warp.WarpEpoch));
+                        AccessShared(entry, instruction, active, shared, new Accessor(block, (warp.Index * Lanes) + 1, epoch, warp.WarpEpoch) { Clock = warp.Clock });
                         break;
                     case PtxOpcode.LoadParameter32:
                         uint word = MemoryMarshal.Read<uint>(parameters[instruction.Offset..]);
@@ -216,7 +269,7 @@ internal sealed unsafe class PtxMachine
                         for (uint lanes = active; lanes != 0; lanes &= lanes - 1)
                         {
                             int lane = BitOperations.TrailingZeroCount(lanes);
-                            _r[(instruction.Result.Index * Lanes) + lane] = instruction.A.Index switch { 0 => (uint)((warp.Index * Lanes) + lane), 1 => (uint)warp.X, _ => (uint)warp.Y };
+                            _r[(instruction.Result.Index * Lanes) + lane] = instruction.A.Index switch { 0 => (uint)((warp.Index * Lanes) + lane), 1 => (uint)warp.X, 2 => (uint)warp.Y, _ => (uint)warp.Blocks };
                         }
 
                         break;
@@ -355,6 +408,7 @@ internal sealed unsafe class PtxMachine
             PtxOpcode.GreaterS => I(lane) > J(lane),
             PtxOpcode.GreaterOrEqualS => I(lane) >= J(lane),
             PtxOpcode.GreaterOrEqualU => fileA[indexA + lane] >= fileB[indexB + lane],
+            PtxOpcode.LessU => fileA[indexA + lane] < fileB[indexB + lane],
             PtxOpcode.AndP => (_p[a.Index] >> lane & _p[b.Index] >> lane & 1) != 0,
             PtxOpcode.OrP => ((_p[a.Index] >> lane | _p[b.Index] >> lane) & 1) != 0,
             _ => throw new PtxException($"not known: {instruction.Text}"),
@@ -375,11 +429,10 @@ internal sealed unsafe class PtxMachine
                 throw new PtxException($"{entry.Name}: misaligned: {instruction.Text}");
             }
 
-            Allocation? allocation = _allocations.Find(a => at >= a.Start && at + (ulong)bytes <= a.Start + (ulong)a.Bytes);
-            if (allocation is null)
+            Allocation allocation = AllocationOf(entry, instruction, at, bytes);
+            if (_meetings.ContainsKey(at))
             {
-                Allocation near = _allocations.MinBy(a => at < a.Start ? a.Start - at : at - a.Start)!;
-                throw new PtxException($"{entry.Name}: {(long)(at - near.Start)} bytes from the beginning of {near.Name} of {near.Bytes} bytes: {instruction.Text}");
+                throw new PtxException($"{entry.Name}: a word that threads meet at is accessed otherwise: {instruction.Text}");
             }
 
             Accessor by = first with { Thread = first.Thread + lane };
@@ -407,6 +460,18 @@ internal sealed unsafe class PtxMachine
                     break;
             }
         }
+    }
+
+    private Allocation AllocationOf(PtxEntryPoint entry, PtxInstruction instruction, ulong at, int bytes)
+    {
+        Allocation? allocation = _allocations.Find(a => at >= a.Start && at + (ulong)bytes <= a.Start + (ulong)a.Bytes);
+        if (allocation is null)
+        {
+            Allocation near = _allocations.MinBy(a => at < a.Start ? a.Start - at : at - a.Start)!;
+            throw new PtxException($"{entry.Name}: {(long)(at - near.Start)} bytes from the beginning of {near.Name} of {near.Bytes} bytes: {instruction.Text}");
+        }
+
+        return allocation;
     }
 
     private void AccessShared(PtxEntryPoint entry, PtxInstruction instruction, uint active, SharedMemory shared, Accessor first)
@@ -452,9 +517,16 @@ internal sealed unsafe class PtxMachine
     /// <summary>Who touches a word, and when: between which barriers of its block, and between which meetings of its warp. Threads count from one.</summary>
     private readonly record struct Accessor(int Block, int Thread, int Epoch, int WarpEpoch)
     {
+        /// <summary>Of blocks that meet, how many barriers of each other block are known to be behind.</summary>
+        public int[]? Clock { get; init; }
+
+        public bool Equals(Accessor other) => (Block, Thread, Epoch, WarpEpoch) == (other.Block, other.Thread, other.Epoch, other.WarpEpoch);
+
+        public override int GetHashCode() => HashCode.Combine(Block, Thread, Epoch, WarpEpoch);
+
         /// <summary>Whether an access of another thread has happened before this one, and not beside it.</summary>
         public bool IsBehind(Accessor other)
-            => other.Thread == 0 || (other.Block == Block && (other.Thread == Thread || other.Epoch < Epoch || ((other.Thread - 1) / Lanes == (Thread - 1) / Lanes && other.WarpEpoch < WarpEpoch)));
+            => other.Thread == 0 || (other.Block != Block && Clock is not null && other.Epoch < Clock[other.Block]) || (other.Block == Block && (other.Thread == Thread || other.Epoch < Epoch || ((other.Thread - 1) / Lanes == (Thread - 1) / Lanes && other.WarpEpoch < WarpEpoch)));
     }
 
     /// <summary>Who touched the words of a memory last.</summary>
@@ -462,7 +534,7 @@ internal sealed unsafe class PtxMachine
     {
         private readonly Accessor[] _writers = new Accessor[words];
         private readonly Accessor[] _readers = new Accessor[words];
-        private readonly bool[] _severalRead = new bool[words];
+        private readonly Dictionary<long, Dictionary<int, Accessor>> _severalRead = [];
         private bool _touched;
 
         public void Forget()
@@ -471,10 +543,12 @@ internal sealed unsafe class PtxMachine
             {
                 Array.Clear(_writers);
                 Array.Clear(_readers);
-                Array.Clear(_severalRead);
+                _severalRead.Clear();
                 _touched = false;
             }
         }
+
+        public bool IsTouched(long word) => _writers[word].Thread != 0 || _readers[word].Thread != 0;
 
         public string? Note(long word, Accessor by, bool write)
         {
@@ -486,17 +560,29 @@ internal sealed unsafe class PtxMachine
 
             if (write)
             {
-                if (!by.IsBehind(_readers[word]) || _severalRead[word])
+                if (!by.IsBehind(_readers[word]) || (_severalRead.TryGetValue(word, out Dictionary<int, Accessor>? others) && !others.Values.All(by.IsBehind)))
                 {
                     return "a thread writes what another reads";
                 }
 
                 _writers[word] = by;
+                _readers[word] = default;
+                _severalRead.Remove(word);
             }
             else
             {
-                // Readers that a barrier of the block parts from each other are no danger to who writes behind it.
-                _severalRead[word] |= _readers[word].Thread != 0 && _readers[word].Block != by.Block;
+                // Readers that a barrier parts from each other are no danger to who writes behind it; those of other blocks are kept block by block.
+                if (_readers[word].Thread != 0 && _readers[word].Block != by.Block && !by.IsBehind(_readers[word]))
+                {
+                    if (!_severalRead.TryGetValue(word, out Dictionary<int, Accessor>? several))
+                    {
+                        _severalRead.Add(word, several = []);
+                    }
+
+                    several[_readers[word].Block] = _readers[word];
+                    _readers[word] = several.Remove(by.Block, out Accessor before) ? before : default;
+                }
+
                 if (by.IsBehind(_readers[word]) || _readers[word].Block != by.Block)
                 {
                     _readers[word] = by;
@@ -525,6 +611,8 @@ internal sealed unsafe class PtxMachine
         public void Forget() => _accesses.Forget();
 
         public string? Note(long word, Accessor by, bool write) => _accesses.Note(word, by, write);
+
+        public bool IsTouched(long word) => _accesses.IsTouched(word);
     }
 
     private sealed class SharedMemory(PtxEntryPoint entry)
@@ -542,9 +630,27 @@ internal sealed unsafe class PtxMachine
         }
     }
 
-    private sealed class Warp(PtxEntryPoint entry, int index)
+    private sealed class Warp(PtxEntryPoint entry, int index, int blocks)
     {
         public int Index { get; } = index;
+
+        /// <summary>The blocks of the grid's first dimension.</summary>
+        public int Blocks { get; } = blocks;
+
+        /// <summary>Where a function that was called goes on.</summary>
+        public int ReturnTo { get; set; }
+
+        /// <summary>Whether it lets others run: it has looked whether they have come.</summary>
+        public bool Yields { get; set; }
+
+        /// <summary>What its block knows of others.</summary>
+        public int[]? Clock { get; set; }
+
+        /// <summary>What one of its threads has learned of others, and the block does at its next barrier.</summary>
+        public int[]? Learned { get; set; }
+
+        /// <summary>The last look that made it yield, and what was seen.</summary>
+        public (int Pc, uint Seen)? Look { get; set; }
 
         public uint[] F { get; } = new uint[Math.Max(1, entry.CountOf(RegisterKind.F32)) * Lanes];
 
@@ -568,8 +674,8 @@ internal sealed unsafe class PtxMachine
 
         public void Begin(PtxEntryPoint code, int x, int y)
         {
-            (X, Y, Live, AtBarrier, WarpEpoch) = (x, y, uint.MaxValue, false, 0);
-            Array.Clear(Pc);
+            (X, Y, Live, AtBarrier, WarpEpoch, Yields, Look, Clock, Learned) = (x, y, uint.MaxValue, false, 0, false, null, null, null);
+            Array.Fill(Pc, code.Start);
 
             // A register that is read before it is written holds anything: here, what shows in any result.
             Array.Fill(F, 0x7FC0DEADu);

@@ -42,6 +42,9 @@ internal sealed record PtxInstruction(string Name, string Text)
     public int Offset { get; init; }
 
     public int Target { get; set; }
+
+    /// <summary>Of a call, which registers go into which of the function's.</summary>
+    public List<(PtxRegister From, PtxRegister To)> Arguments { get; init; } = [];
 }
 
 /// <summary>What an instruction does, with the type of its numbers.</summary>
@@ -53,8 +56,9 @@ internal enum PtxOpcode
     AndI, OrI, XorI, ShiftLeft, ShiftRightU, ShiftRightS, RotateLeft, SelectI,
     AddL, MultiplyL, MultiplyWideS, ShiftRightL,
     FloatOfSigned, FloatOfUnsigned, LongOfSigned, LowOfLong,
-    LessF, EqualF, GreaterF, GreaterOrEqualF, LessS, LessOrEqualS, EqualS, NotEqualS, GreaterS, GreaterOrEqualS, GreaterOrEqualU, AndP, OrP,
+    LessF, EqualF, GreaterF, GreaterOrEqualF, LessS, LessOrEqualS, EqualS, NotEqualS, GreaterS, GreaterOrEqualS, GreaterOrEqualU, LessU, AndP, OrP,
     Branch, Return, Barrier, WarpBarrier, Shuffle,
+    Call, ReturnFromCall, StoreParameter, AddRelease, AddRelaxed, LoadAcquire, LoadRelaxed, Prefetch,
 }
 
 /// <summary>An entry of a module, read and checked as an assembler would.</summary>
@@ -65,12 +69,24 @@ internal sealed class PtxEntryPoint
     private readonly Dictionary<string, PtxRegister> _literals = [];
     private readonly int[] _counts = new int[4];
     private readonly List<(PtxInstruction Instruction, string Label)> _branches = [];
+    private readonly Dictionary<string, (PtxEntryPoint Function, int Start, int[] Registers)> _functions = [];
+    private readonly Dictionary<string, PtxRegister> _arguments = [];
 
     public required string Name { get; init; }
 
     public List<(string Name, int Bytes)> Parameters { get; } = [];
 
+    /// <summary>The instructions: first those of the functions that it calls, then its own, so that who comes back from a call waits for those that are in it.</summary>
     public List<PtxInstruction> Code { get; } = [];
+
+    /// <summary>The first instruction of its own.</summary>
+    public int Start { get; private set; }
+
+    /// <summary>Whether it is a function, whose parameters are registers.</summary>
+    public bool IsFunction { get; private init; }
+
+    /// <summary>The registers that are declared, of each kind: what a function's hold where a call begins is anything.</summary>
+    public List<(RegisterKind Kind, int First, int Count)> Declared { get; } = [];
 
     /// <summary>Literals, and the registers that hold them from the beginning.</summary>
     public List<(PtxRegister Register, ulong Value)> Literals { get; } = [];
@@ -101,62 +117,66 @@ internal sealed class PtxEntryPoint
 
         int isa = (10 * int.Parse(version.Groups[1].Value, CultureInfo.InvariantCulture)) + int.Parse(version.Groups[2].Value, CultureInfo.InvariantCulture), processor = int.Parse(target.Groups[1].Value, CultureInfo.InvariantCulture);
         var entries = new Dictionary<string, PtxEntryPoint>();
-        foreach (Match match in Regex.Matches(text, @"\.visible\s+\.entry\s+([^\s(]+)\s*\(([^)]*)\)\s*\.maxntid\s+(\d+),\s*1,\s*1\s*\{([^}]*)\}"))
+        var functions = new Dictionary<string, PtxEntryPoint>();
+        MatchCollection shared = Regex.Matches(text[..Regex.Match(text, @"\.entry\b|\.func\b").Index], @"^\.shared\s.*$", RegexOptions.Multiline);
+        foreach (Match match in Regex.Matches(text, @"^(?:(\.visible)\s+\.entry|\.func)\s+([^\s(]+)\s*\(([^)]*)\)\s*(?:\.maxntid\s+(\d+),\s*1,\s*1\s*)?\{(.*?)\n\}", RegexOptions.Multiline | RegexOptions.Singleline))
         {
-            var entry = new PtxEntryPoint { Name = match.Groups[1].Value, MaximumThreads = int.Parse(match.Groups[3].Value, CultureInfo.InvariantCulture) };
+            bool isFunction = !match.Groups[1].Success;
+            if (isFunction == match.Groups[4].Success)
+            {
+                continue;
+            }
+
+            var entry = new PtxEntryPoint { Name = match.Groups[2].Value, IsFunction = isFunction, MaximumThreads = isFunction ? 0 : int.Parse(match.Groups[4].Value, CultureInfo.InvariantCulture) };
             if (!Regex.IsMatch(entry.Name, @"^[a-zA-Z][a-zA-Z0-9_$]*$"))
             {
                 throw new PtxException($"{entry.Name} is no name of an entry");
             }
 
-            foreach (Match parameter in Regex.Matches(match.Groups[2].Value, @"\.param\s+\.(\w+)\s+(\w+)"))
+            foreach (Match parameter in Regex.Matches(match.Groups[3].Value, @"\.param\s+\.(\w+)\s+(\w+)"))
             {
                 entry.Parameters.Add((parameter.Groups[2].Value, parameter.Groups[1].Value.EndsWith("64", StringComparison.Ordinal) ? 8 : 4));
             }
 
-            entry.ReadBody(match.Groups[4].Value, isa, processor);
-            if (!entries.TryAdd(entry.Name, entry))
+            // Memory of the module is a block's own; a function's lies at the same place in whoever calls it.
+            foreach (Match declaration in shared)
+            {
+                entry.ReadLine(declaration.Value, isa, processor);
+            }
+
+            entry.ReadBody(match.Groups[5].Value, isa, processor, functions);
+            if (!(isFunction ? functions : entries).TryAdd(entry.Name, entry))
             {
                 throw new PtxException($"two entries are called {entry.Name}");
             }
         }
 
-        return entries.Count == Regex.Count(text, @"\.entry\b") ? entries : throw new PtxException("an entry that cannot be read");
+        return entries.Count == Regex.Count(text, @"\.entry\b") && functions.Count == Regex.Count(text, @"\.func\b") ? entries : throw new PtxException("an entry that cannot be read");
     }
 
-    private void ReadBody(string body, int isa, int processor)
+    private void ReadBody(string body, int isa, int processor, Dictionary<string, PtxEntryPoint> functions)
     {
-        foreach (string line in body.Split('\n').Select(l => l.Trim()).Where(l => l.Length > 0))
+        if (IsFunction)
         {
-            if (Regex.Match(line, @"^(\w+):$") is { Success: true } label)
+            foreach ((string name, int bytes) in Parameters)
             {
-                if (!_labels.TryAdd(label.Groups[1].Value, Code.Count))
-                {
-                    throw new PtxException($"{Name}: two places are called {label.Groups[1].Value}");
-                }
-            }
-            else if (Regex.Match(line, @"^\.reg\s+\.(\w+)\s+(%\w+)<(\d+)>;$") is { Success: true } declared)
-            {
-                RegisterKind kind = declared.Groups[1].Value switch { "f32" => RegisterKind.F32, "b32" => RegisterKind.B32, "b64" => RegisterKind.B64, "pred" => RegisterKind.Pred, string other => throw new PtxException($"{Name}: registers of {other}") };
-                for (int i = 0; i < int.Parse(declared.Groups[3].Value, CultureInfo.InvariantCulture); i++)
-                {
-                    _registers.Add(declared.Groups[2].Value + i.ToString(CultureInfo.InvariantCulture), (kind, _counts[(int)kind]++));
-                }
-            }
-            else if (Regex.Match(line, @"^\.shared\s+\.align\s+(\d+)\s+\.b8\s+(\w+)\[(\d+)\];$") is { Success: true } shared)
-            {
-                int alignment = int.Parse(shared.Groups[1].Value, CultureInfo.InvariantCulture);
-                SharedBytes = (SharedBytes + alignment - 1) / alignment * alignment;
-                SharedOffsets.Add(shared.Groups[2].Value, SharedBytes);
-                SharedBytes += int.Parse(shared.Groups[3].Value, CultureInfo.InvariantCulture);
-            }
-            else
-            {
-                Code.Add(ReadInstruction(line, isa, processor));
+                RegisterKind kind = bytes == 8 ? RegisterKind.B64 : RegisterKind.B32;
+                _arguments.Add(name, new PtxRegister(kind, _counts[(int)kind]++));
             }
         }
 
-        if (Code.Count == 0 || Code[^1].Opcode != PtxOpcode.Return)
+        foreach (string name in Regex.Matches(body, @"\bcall\.uni\s+(\w+)").Select(call => call.Groups[1].Value).Distinct())
+        {
+            Include(functions.TryGetValue(name, out PtxEntryPoint? function) ? function : throw new PtxException($"{Name}: no function before it is called {name}"));
+        }
+
+        Start = Code.Count;
+        foreach (string line in body.Split('\n').Select(l => l.Trim()).Where(l => l.Length > 0))
+        {
+            ReadLine(line, isa, processor);
+        }
+
+        if (Code.Count == Start || Code[^1].Opcode != PtxOpcode.Return)
         {
             throw new PtxException($"{Name}: it does not end with a return");
         }
@@ -169,6 +189,109 @@ internal sealed class PtxEntryPoint
         foreach ((PtxInstruction branch, string to) in _branches)
         {
             branch.Target = _labels.TryGetValue(to, out int target) ? target : throw new PtxException($"{Name}: no place is called {to}");
+        }
+    }
+
+    /// <summary>Takes a function's instructions, with registers of their own.</summary>
+    private void Include(PtxEntryPoint function)
+    {
+        if (function._functions.Count > 0 || IsFunction)
+        {
+            throw new PtxException($"{Name}: a function that calls another one is not known here");
+        }
+
+        int[] registers = [.. _counts];
+        PtxRegister Moved(PtxRegister register) => register with { Index = register.Index + registers[(int)register.Kind] };
+        _functions.Add(function.Name, (function, Code.Count, registers));
+        int first = Code.Count;
+        foreach (PtxInstruction instruction in function.Code)
+        {
+            // An instruction that has no second operand, say, names a register all the same, which is not looked at.
+            Code.Add(instruction with
+            {
+                Opcode = instruction.Opcode == PtxOpcode.Return ? PtxOpcode.ReturnFromCall : instruction.Opcode,
+                Guard = instruction.Guard < 0 ? -1 : instruction.Guard + registers[(int)RegisterKind.Pred],
+                Result = Moved(instruction.Result),
+                A = instruction.Opcode == PtxOpcode.MoveSpecial ? instruction.A : Moved(instruction.A),
+                B = Moved(instruction.B),
+                C = Moved(instruction.C),
+                Target = instruction.Target + first,
+            });
+        }
+
+        Literals.AddRange(function.Literals.Select(literal => (Moved(literal.Register), literal.Value)));
+        for (int kind = 0; kind < _counts.Length; kind++)
+        {
+            _counts[kind] += function._counts[kind];
+        }
+    }
+
+    private void ReadLine(string line, int isa, int processor)
+    {
+        if (Regex.Match(line, @"^(\w+):$") is { Success: true } label)
+        {
+            if (!_labels.TryAdd(label.Groups[1].Value, Code.Count))
+            {
+                throw new PtxException($"{Name}: two places are called {label.Groups[1].Value}");
+            }
+        }
+        else if (Regex.Match(line, @"^\.reg\s+\.(\w+)\s+(%\w+)<(\d+)>;$") is { Success: true } declared)
+        {
+            RegisterKind kind = declared.Groups[1].Value switch { "f32" => RegisterKind.F32, "b32" => RegisterKind.B32, "b64" => RegisterKind.B64, "pred" => RegisterKind.Pred, string other => throw new PtxException($"{Name}: registers of {other}") };
+            int count = int.Parse(declared.Groups[3].Value, CultureInfo.InvariantCulture);
+            Declared.Add((kind, _counts[(int)kind], count));
+            for (int i = 0; i < count; i++)
+            {
+                _registers.Add(declared.Groups[2].Value + i.ToString(CultureInfo.InvariantCulture), (kind, _counts[(int)kind]++));
+            }
+        }
+        else if (Regex.Match(line, @"^\.shared\s+\.align\s+(\d+)\s+\.b8\s+(\w+)\[(\d+)\];$") is { Success: true } shared)
+        {
+            int alignment = int.Parse(shared.Groups[1].Value, CultureInfo.InvariantCulture);
+            SharedBytes = (SharedBytes + alignment - 1) / alignment * alignment;
+            SharedOffsets.Add(shared.Groups[2].Value, SharedBytes);
+            SharedBytes += int.Parse(shared.Groups[3].Value, CultureInfo.InvariantCulture);
+        }
+        else if (line is "{" or "}" && !IsFunction)
+        {
+            // A scope of a call's parameters.
+            _arguments.Clear();
+        }
+        else if (Regex.Match(line, @"^\.param\s+\.b(32|64)\s+(\w+);$") is { Success: true } argument && !IsFunction)
+        {
+            RegisterKind kind = argument.Groups[1].Value == "64" ? RegisterKind.B64 : RegisterKind.B32;
+            if (!_arguments.TryAdd(argument.Groups[2].Value, new PtxRegister(kind, _counts[(int)kind]++)))
+            {
+                throw new PtxException($"{Name}: two parameters are called {argument.Groups[2].Value}");
+            }
+        }
+        else if (Regex.Match(line, @"^call\.uni\s+(\w+),\s*\(([^)]*)\);$") is { Success: true } call)
+        {
+            (PtxEntryPoint function, int start, int[] registers) = _functions[call.Groups[1].Value];
+            string[] given = [.. call.Groups[2].Value.Split(',').Select(a => a.Trim())];
+            if (given.Length != function.Parameters.Count)
+            {
+                throw new PtxException($"{Name}: {function.Name} takes {function.Parameters.Count} parameters: {line}");
+            }
+
+            var arguments = new List<(PtxRegister, PtxRegister)>();
+            for (int i = 0; i < given.Length; i++)
+            {
+                PtxRegister to = function._arguments[function.Parameters[i].Name];
+                if (!_arguments.TryGetValue(given[i], out PtxRegister from) || from.Kind != to.Kind)
+                {
+                    throw new PtxException($"{Name}: {given[i]} is no parameter of {function.Parameters[i].Bytes} bytes: {line}");
+                }
+
+                arguments.Add((from, to with { Index = to.Index + registers[(int)to.Kind] }));
+            }
+
+            arguments.AddRange(function.Declared.SelectMany(d => Enumerable.Range(d.First + registers[(int)d.Kind], d.Kind == RegisterKind.Pred ? 0 : d.Count).Select(i => (new PtxRegister(d.Kind, -1), new PtxRegister(d.Kind, i)))));
+            Code.Add(new PtxInstruction("call.uni", line) { Opcode = PtxOpcode.Call, Target = start, Arguments = arguments });
+        }
+        else
+        {
+            Code.Add(ReadInstruction(line, isa, processor));
         }
     }
 
@@ -207,6 +330,20 @@ internal sealed class PtxEntryPoint
             {
                 case 'L':
                     label = operands[i];
+                    break;
+                case 'P' when IsFunction || opcode == PtxOpcode.StoreParameter:
+                    if (!_arguments.TryGetValue(operands[i].Trim('[', ']'), out PtxRegister place))
+                    {
+                        throw new PtxException($"{Name}: no parameter: {line}");
+                    }
+
+                    if (place.Kind != (name.EndsWith("64", StringComparison.Ordinal) ? RegisterKind.B64 : RegisterKind.B32))
+                    {
+                        throw new PtxException($"{Name}: a parameter of {(place.Kind == RegisterKind.B64 ? 8 : 4)} bytes: {line}");
+                    }
+
+                    read[i] = place;
+                    opcode = place.Kind == RegisterKind.B64 ? PtxOpcode.Move64 : PtxOpcode.Move32;
                     break;
                 case 'P':
                     string parameter = operands[i].Trim('[', ']');
@@ -284,9 +421,9 @@ internal sealed class PtxEntryPoint
             return has == kind || (kind == 'x' && has is 'f' or 'r') ? new PtxRegister(register.Kind, register.Index) : throw new PtxException($"{Name}: {text} is of another type: {line}");
         }
 
-        if (text is "%tid.x" or "%ctaid.x" or "%ctaid.y" && kind == 'r')
+        if (text is "%tid.x" or "%ctaid.x" or "%ctaid.y" or "%nctaid.x" && kind == 'r')
         {
-            return new PtxRegister(RegisterKind.B32, text switch { "%tid.x" => 0, "%ctaid.x" => 1, _ => 2 });
+            return new PtxRegister(RegisterKind.B32, text switch { "%tid.x" => 0, "%ctaid.x" => 1, "%ctaid.y" => 2, _ => 3 });
         }
 
         if (text.StartsWith('%'))
@@ -300,9 +437,9 @@ internal sealed class PtxEntryPoint
         {
             value = uint.Parse(text.AsSpan(2), NumberStyles.HexNumber, CultureInfo.InvariantCulture);
         }
-        else if (SharedOffsets.TryGetValue(text, out int place) && kind == 'r')
+        else if (Regex.Match(text, @"^(\w+?)(?:\+(\d+))?$") is { Success: true } named && SharedOffsets.TryGetValue(named.Groups[1].Value, out int place) && kind == 'r')
         {
-            value = (ulong)place;
+            value = (ulong)place + (named.Groups[2].Success ? ulong.Parse(named.Groups[2].Value, CultureInfo.InvariantCulture) : 0);
         }
         else if (kind != 'f' && long.TryParse(text, NumberStyles.AllowLeadingSign, CultureInfo.InvariantCulture, out long integer))
         {
@@ -397,5 +534,13 @@ internal sealed class PtxEntryPoint
         ["bar.sync"] = (PtxOpcode.Barrier, "r", 10, 10),
         ["bar.warp.sync"] = (PtxOpcode.WarpBarrier, "r", 60, 30),
         ["shfl.sync.bfly.b32"] = (PtxOpcode.Shuffle, "rrrrr", 60, 30),
+        ["st.param.b32"] = (PtxOpcode.StoreParameter, "Pr", 20, 20),
+        ["st.param.b64"] = (PtxOpcode.StoreParameter, "Pd", 20, 20),
+        ["red.release.gpu.global.add.u32"] = (PtxOpcode.AddRelease, "Gr", 60, 70),
+        ["red.relaxed.gpu.global.add.u32"] = (PtxOpcode.AddRelaxed, "Gr", 60, 70),
+        ["ld.acquire.gpu.global.u32"] = (PtxOpcode.LoadAcquire, "rG", 60, 70),
+        ["ld.relaxed.gpu.global.u32"] = (PtxOpcode.LoadRelaxed, "rG", 60, 70),
+        ["prefetch.global.L2"] = (PtxOpcode.Prefetch, "G", 20, 20),
+        ["setp.lt.u32"] = (PtxOpcode.LessU, "prr", 10, 10),
     };
 }
