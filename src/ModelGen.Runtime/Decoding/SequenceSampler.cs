@@ -46,6 +46,11 @@ public sealed class SequenceSampler
         int length = options.Length(decoder);
         _inputs = new DecodingInputs(decoder, samples, length);
         _rules = new TokenRules(options, decoder);
+        if (sampling.Chain is not null)
+        {
+            throw new ArgumentException("A chain remembers one text, and this sampler draws for several in turns: expected Temperature, TopK and TopP alone.", nameof(sampling));
+        }
+
         _sampler = new Sampler(sampling, decoder.VocabularySize);
         int rows = decoder.Batch, sources = options.Alignment ? decoder.AlignmentLength : 0;
         _random = [.. Enumerable.Range(0, rows).Select(row => new CounterRandom(sampling.Seed, (ulong)row))];

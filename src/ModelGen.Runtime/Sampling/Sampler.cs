@@ -5,7 +5,7 @@ using System.Runtime.InteropServices;
 namespace ModelGen;
 
 /// <summary>
-/// Chooses tokens from logits: greedy, by temperature, top-k and top-p. The same options and logits give the same tokens.
+/// Chooses tokens from logits: greedy, by temperature, top-k and top-p, or by a chain of steps (<see cref="SamplingOptions.Chain"/>). The same options, logits and text give the same tokens.
 /// Nothing is allocated after construction. Not for use by several threads at once.
 /// </summary>
 public sealed class Sampler
@@ -14,12 +14,17 @@ public sealed class Sampler
     private readonly double[] _weights;
     private readonly ulong[] _heap;
     private readonly int[] _kept;
+    private readonly SamplingState[] _steps = [];
+    private readonly SamplingCandidates? _candidates;
+    private float[] _constrained = [];
+    private TokenConstraint? _constraint;
     private CounterRandom _random;
 
     /// <summary>Makes a sampler.</summary>
     /// <param name="options">How to choose.</param>
     /// <param name="vocabularySize">The length of the logits.</param>
     /// <exception cref="ArgumentOutOfRangeException"><paramref name="vocabularySize"/> is not positive.</exception>
+    /// <exception cref="ArgumentException">A chain stands beside a temperature, top-k or top-p; a step of it is for other tokens than there are; or something comes behind a step that must be the last.</exception>
     public Sampler(SamplingOptions options, int vocabularySize)
     {
         ArgumentNullException.ThrowIfNull(options);
@@ -27,6 +32,17 @@ public sealed class Sampler
         _options = options;
         VocabularySize = vocabularySize;
         _random = new CounterRandom(options.Seed);
+        if (options.Chain is { } chain)
+        {
+            if (options.Temperature != 1f || options.TopK != 0 || options.TopP != 1f)
+                throw new ArgumentException("A chain stands in the place of Temperature, TopK and TopP: expected their defaults beside it.", nameof(options));
+            _steps = [.. chain.Select(step => step.CreateState(vocabularySize))];
+            if (Array.FindIndex(_steps, static step => step.IsLast) is >= 0 and int last && last != _steps.Length - 1)
+                throw new ArgumentException($"Expected nothing behind the step '{chain[last]}', found '{chain[last + 1]}'.", nameof(options));
+            _candidates = new SamplingCandidates(vocabularySize);
+            (_weights, _heap, _kept) = ([], [], []);
+            return;
+        }
         bool greedy = options.Temperature == 0f;
         _weights = greedy ? [] : new double[vocabularySize];
         bool ordered = !greedy && (KeepsSome(options.TopK, vocabularySize) || options.TopP < 1f);
@@ -47,6 +63,18 @@ public sealed class Sampler
         set => _random.Position = value;
     }
 
+    /// <summary>What tokens may come next, by a grammar; null for all. It is told of every token that is chosen or accepted.</summary>
+    public TokenConstraint? Constraint
+    {
+        get => _constraint;
+        set
+        {
+            _constraint = value;
+            if (value is not null && _constrained.Length == 0)
+                _constrained = new float[VocabularySize];
+        }
+    }
+
     /// <summary>Where the draws come from, for what draws for several sequences in turns.</summary>
     internal CounterRandom Random
     {
@@ -60,6 +88,7 @@ public sealed class Sampler
     /// <exception cref="ArgumentException">
     /// The number of logits is not <see cref="VocabularySize"/>, a logit is NaN or positive infinity, or every logit is negative infinity.
     /// </exception>
+    /// <exception cref="InvalidOperationException">The chain's biases or the constraint exclude every token.</exception>
     public int Sample(ReadOnlySpan<float> logits)
     {
         if (logits.Length != VocabularySize)
@@ -67,7 +96,144 @@ public sealed class Sampler
             throw new ArgumentException(
                 $"Expected {VocabularySize} logits, found {logits.Length}.", nameof(logits));
         }
-        int best = ArgMax(logits);
+        int best = ArgMax(Constrain(ref logits));
+        int token = Choose(logits, best, out double probability);
+        Accept(token);
+        foreach (SamplingState step in _steps)
+            step.Drawn(probability);
+        return token;
+    }
+
+    /// <summary>The distribution that <see cref="Sample"/> would draw from now: nothing is drawn, and nothing remembered.</summary>
+    /// <param name="logits">The logits.</param>
+    /// <param name="destination">Receives the probability of every token.</param>
+    /// <exception cref="ArgumentException">As of <see cref="Sample"/>, or <paramref name="destination"/> is not <see cref="VocabularySize"/> long.</exception>
+    /// <exception cref="InvalidOperationException">The chain's biases or the constraint exclude every token.</exception>
+    public void GetProbabilities(ReadOnlySpan<float> logits, Span<double> destination)
+    {
+        if (logits.Length != VocabularySize || destination.Length != VocabularySize)
+            throw new ArgumentException($"Expected {VocabularySize} logits and room for as many probabilities, found {logits.Length} and {destination.Length}.", nameof(destination));
+        int best = ArgMax(Constrain(ref logits));
+        destination.Clear();
+        if (_candidates is not null)
+        {
+            _candidates.Fill(logits);
+            CounterRandom random = _random;
+            foreach (SamplingState step in _steps)
+                step.Apply(_candidates, ref random);
+            double sum = _candidates.Weigh();
+            for (int i = 0; i < _candidates.Count; i++)
+                destination[_candidates.Ids[i]] = _candidates.Weights[i] / sum;
+        }
+        else if (_options.Temperature == 0f)
+        {
+            destination[best] = 1;
+        }
+        else if (_heap.Length == 0)
+        {
+            double sum = Weigh(logits, logits[best]);
+            for (int i = 0; i < destination.Length; i++)
+                destination[i] = _weights[i] / sum;
+        }
+        else
+        {
+            int kept = Keep(logits, logits[best], out double sum);
+            for (int i = 0; i < kept; i++)
+                destination[_kept[i]] = _weights[i] / sum;
+        }
+    }
+
+    /// <summary>Tells the steps and the constraint of a token that has become part of the text by another way than <see cref="Sample"/>: of a prompt whose tokens count as repeated.</summary>
+    /// <param name="token">The token.</param>
+    /// <exception cref="ArgumentOutOfRangeException">The token is outside the vocabulary.</exception>
+    public void Accept(int token)
+    {
+        if ((uint)token >= (uint)VocabularySize)
+            throw new ArgumentOutOfRangeException(nameof(token), token, $"Expected a token below {VocabularySize}.");
+        foreach (SamplingState step in _steps)
+            step.Accept(token);
+        _constraint?.Accept(token);
+    }
+
+    /// <summary>Begins another text: what the steps and the constraint remember is forgotten. The draws go on where they are.</summary>
+    public void Reset()
+    {
+        foreach (SamplingState step in _steps)
+            step.Reset();
+        _constraint?.Reset();
+    }
+
+    /// <summary>ln p of a token under the model's own distribution, the softmax of all logits.</summary>
+    /// <param name="logits">The logits.</param>
+    /// <param name="token">The token.</param>
+    /// <exception cref="ArgumentOutOfRangeException">The token is outside the logits.</exception>
+    /// <exception cref="ArgumentException">There are no logits, one is NaN or positive infinity, or all are negative infinity.</exception>
+    public static double LogProbability(ReadOnlySpan<float> logits, int token)
+    {
+        ArgumentOutOfRangeException.ThrowIfNegative(token);
+        ArgumentOutOfRangeException.ThrowIfGreaterThanOrEqual(token, logits.Length);
+        return logits[token] - LogSum(logits);
+    }
+
+    /// <summary>The likeliest tokens under the model's own distribution and their ln p, the likeliest first, lower ids first among equals.</summary>
+    /// <param name="logits">The logits.</param>
+    /// <param name="destination">Receives as many as it holds; a few, since the time is that many times the logits' number at the most.</param>
+    /// <returns>How many were written: the length of <paramref name="destination"/>, or the number of logits where there are fewer.</returns>
+    /// <exception cref="ArgumentException">There are no logits, one is NaN or positive infinity, or all are negative infinity.</exception>
+    public static int LogProbabilities(ReadOnlySpan<float> logits, Span<TokenLogProbability> destination)
+    {
+        double sum = LogSum(logits);
+        int count = 0;
+        if (destination.IsEmpty)
+            return 0;
+        for (int token = 0; token < logits.Length; token++)
+        {
+            double value = logits[token] - sum;
+            if (count == destination.Length && value <= destination[count - 1].LogProbability)
+                continue;
+            int place = count < destination.Length ? count++ : count - 1;
+            for (; place > 0 && destination[place - 1].LogProbability < value; place--)
+                destination[place] = destination[place - 1];
+            destination[place] = new TokenLogProbability(token, value);
+        }
+        return count;
+    }
+
+    private static double LogSum(ReadOnlySpan<float> logits)
+    {
+        double maximum = logits[ArgMax(logits)];
+        double sum = 0;
+        foreach (float logit in logits)
+            sum += Math.Exp(logit - maximum);
+        return maximum + Math.Log(sum);
+    }
+
+    // The logits of what may come next.
+    private ReadOnlySpan<float> Constrain(ref ReadOnlySpan<float> logits)
+    {
+        if (_constraint is not null)
+        {
+            // What is no number is found before it is hidden.
+            ArgMax(logits);
+            logits.CopyTo(_constrained);
+            _constraint.Exclude(_constrained);
+            logits = _constrained;
+            if (!logits.ContainsAnyExcept(float.NegativeInfinity))
+                throw new InvalidOperationException("The constraint excludes every token that the model can choose.");
+        }
+        return logits;
+    }
+
+    private int Choose(ReadOnlySpan<float> logits, int best, out double probability)
+    {
+        if (_candidates is not null)
+        {
+            _candidates.Fill(logits);
+            foreach (SamplingState step in _steps)
+                step.Apply(_candidates, ref _random);
+            return _candidates.Draw(ref _random, out probability);
+        }
+        probability = 1;
         if (_options.Temperature == 0f)
             return best;
 

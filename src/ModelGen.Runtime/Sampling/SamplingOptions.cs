@@ -1,7 +1,7 @@
 namespace ModelGen;
 
 /// <summary>How the next token is chosen from logits. Immutable; every value is checked when it is set.</summary>
-/// <remarks>The order is that of the field: temperature, then top-k, then top-p on the renormalized rest, then a draw.</remarks>
+/// <remarks>The order is that of the field: temperature, then top-k, then top-p on the renormalized rest, then a draw; or the steps of <see cref="Chain"/>, in the order in which they stand there.</remarks>
 public sealed record SamplingOptions
 {
     private readonly float _temperature = 1f;
@@ -49,6 +49,14 @@ public sealed record SamplingOptions
             _topP = value;
         }
     }
+
+    /// <summary>
+    /// Steps that stand in the place of <see cref="Temperature"/>, <see cref="TopK"/> and <see cref="TopP"/>, which then keep their defaults; after the last one a token is drawn. Null: those three.
+    /// </summary>
+    /// <example><code>
+    /// new SamplingOptions { Chain = [SamplingStep.Penalties(last: 64, repetition: 1.1f), SamplingStep.TopK(40), SamplingStep.MinP(0.05f), SamplingStep.Temperature(0.8f)] }
+    /// </code></example>
+    public IReadOnlyList<SamplingStep>? Chain { get; init; }
 
     /// <summary>The seed of the draws.</summary>
     public ulong Seed { get; init; }
