@@ -8,7 +8,7 @@ namespace ModelGen;
 /// </summary>
 /// <remarks>Devlin et al., "BERT: Pre-training of Deep Bidirectional Transformers for Language Understanding" (2019).</remarks>
 [AttributeUsage(AttributeTargets.Class, AllowMultiple = false, Inherited = false)]
-public sealed class BertAttribute : Attribute
+public class BertAttribute : Attribute
 {
     /// <summary>The number of Transformer blocks. Required, 1 or more.</summary>
     public int Layers { get; set; }
@@ -29,7 +29,7 @@ public sealed class BertAttribute : Attribute
     public int FeedForward { get; set; }
 
     /// <summary>
-    /// Which other positions a position  sees. With a pattern, work and memory grow with what is seen, and not with the square of the
+    /// Which other positions a position sees. With a pattern, work and memory grow with what is seen, and not with the square of the
     /// length. Default: <see cref="AttentionPattern.Full"/>.
     /// </summary>
     public AttentionPattern Attention { get; set; }
@@ -61,7 +61,7 @@ public sealed class BertAttribute : Attribute
     /// <summary>With <see cref="AttentionPattern.Fixed"/>, how many of a block's last positions are seen by all other blocks: 1 to <see cref="Stride"/>. Default: 1.</summary>
     public int SummaryTokens { get; set; } = 1;
 
-    /// <summary>How the model knows where a token stands; segments are added in any case. Default: <see cref="PositionEncoding.Learned"/>.</summary>
+    /// <summary>How the model knows where a token stands; segments are added in any case. Default: <see cref="PositionEncoding.Learned"/>; <see cref="PositionEncoding.Rotary"/> in <see cref="ModernBertAttribute"/>.</summary>
     public PositionEncoding Positions { get; set; }
 
     /// <summary>
@@ -75,7 +75,79 @@ public sealed class BertAttribute : Attribute
     /// </summary>
     public int RelativeDistance { get; set; } = 128;
 
-    /// <summary>The number of segment ids: which sentence of a pair a token is of. Default: 2.</summary>
+    /// <summary>
+    /// With <see cref="PositionEncoding.Rotary"/>, what the angles follow from: pair i of r turned columns turns by <c>RotaryBase</c>^(−2i/r) radians from one position to the next. Greater than 1.
+    /// Default: 10,000; 160,000 in <see cref="ModernBertAttribute"/>.
+    /// </summary>
+    public double RotaryBase { get; set; } = 10_000;
+
+    /// <summary>
+    /// With <see cref="PositionEncoding.Rotary"/>, the base of layers that see a window alone (<see cref="LayerWindows"/>), whose angles are not scaled then. 0 stands for the default: <see cref="RotaryBase"/>; 10,000 in
+    /// <see cref="ModernBertAttribute"/>.
+    /// </summary>
+    public double WindowRotaryBase { get; set; }
+
+    /// <summary>With <see cref="PositionEncoding.Rotary"/>, the part of each head's columns, the first ones, that is turned: more than 0, at most 1. Default: 1.</summary>
+    public double RotaryFraction { get; set; } = 1;
+
+    /// <summary>With <see cref="PositionEncoding.Rotary"/>, which columns are a pair, as the files to load have it. Default: <see cref="RotaryLayout.Halves"/>, as Hugging Face's.</summary>
+    public RotaryLayout RotaryLayout { get; set; }
+
+    /// <summary>
+    /// With <see cref="PositionEncoding.Rotary"/>, 1 for layers whose queries and keys are turned and 0 for those that know no positions, from the first one again where there are more layers.
+    /// Default: all are turned.
+    /// </summary>
+    public int[] RotaryPattern { get; set; } = [];
+
+    /// <summary>With <see cref="PositionEncoding.Rotary"/>, how angles are slowed down. Default: <see cref="RotaryScaling.None"/>.</summary>
+    public RotaryScaling RotaryScaling { get; set; }
+
+    /// <summary>With a <see cref="RotaryScaling"/>, the factor: 1 or more. Default: 1.</summary>
+    public double RotaryFactor { get; set; } = 1;
+
+    /// <summary>With <see cref="RotaryScaling.Llama3"/> and <see cref="RotaryScaling.Yarn"/>, the positions that the model was first trained on. Required there, 1 or more.</summary>
+    public int RotaryOriginalContext { get; set; }
+
+    /// <summary>With <see cref="RotaryScaling.Llama3"/>, how many times a pair turns over the first context at the most to be divided by the whole factor. Default: 1.</summary>
+    public double RotaryLowFrequencyFactor { get; set; } = 1;
+
+    /// <summary>With <see cref="RotaryScaling.Llama3"/>, how many times a pair turns over the first context at least to stay as it was. Default: 4.</summary>
+    public double RotaryHighFrequencyFactor { get; set; } = 4;
+
+    /// <summary>With <see cref="RotaryScaling.Yarn"/>, how many times the pair turns over the first context that the ramp begins with. Default: 32.</summary>
+    public double RotaryBetaFast { get; set; } = 32;
+
+    /// <summary>With <see cref="RotaryScaling.Yarn"/>, how many times the pair turns over the first context that the ramp ends with. Default: 1.</summary>
+    public double RotaryBetaSlow { get; set; } = 1;
+
+    /// <summary>With <see cref="RotaryScaling.Yarn"/>, what cosines and sines are multiplied by. Default: 0.1·ln(<see cref="RotaryFactor"/>) + 1 (which 0 stands for).</summary>
+    public double RotaryAttentionFactor { get; set; }
+
+    /// <summary>
+    /// Whether norms are before attention and the feed-forward network, with one more at the end, and not behind each residual connection. In the Hugging Face layout they are then <c>attention.LayerNorm</c>,
+    /// <c>intermediate.LayerNorm</c> and <c>LayerNorm</c>. Default: false; true in <see cref="ModernBertAttribute"/>.
+    /// </summary>
+    public bool PreNorm { get; set; }
+
+    /// <summary>
+    /// Whether the feed-forward network is gated: its first layer gives 2 · <see cref="FeedForward"/> columns, of which the activation of the first half is multiplied by the second (Shazeer, "GLU Variants Improve Transformer", 2020).
+    /// Default: false; true in <see cref="ModernBertAttribute"/>.
+    /// </summary>
+    public bool GatedFeedForward { get; set; }
+
+    /// <summary>Whether the projections of attention and of the feed-forward network have biases. Default: true; false in <see cref="ModernBertAttribute"/>.</summary>
+    public bool Bias { get; set; } = true;
+
+    /// <summary>Whether norms have biases. Default: true; false in <see cref="ModernBertAttribute"/>.</summary>
+    public bool NormBias { get; set; } = true;
+
+    /// <summary>
+    /// With <see cref="BertHead.SequenceClassifier"/>, which vector of a sequence its class is read from. Default: <see cref="Pooling.None"/>, the pooler's output; <see cref="Pooling.FirstToken"/> in
+    /// <see cref="ModernBertAttribute"/>, whose encoders have no pooler.
+    /// </summary>
+    public Pooling ClassifierPooling { get; set; }
+
+    /// <summary>The number of segment ids: which sentence of a pair a token is of. With 0 there are none, and no such input. Default: 2; 0 in <see cref="ModernBertAttribute"/>.</summary>
     public int Segments { get; set; } = 2;
 
     /// <summary>The activation inside the feed-forward network and the head of masked tokens. Default: <see cref="Activation.Gelu"/>.</summary>
@@ -113,7 +185,7 @@ public sealed class BertAttribute : Attribute
     /// <summary>The most sequences of one call of a session, 1 to 256; memory is planned for so many of <see cref="Context"/> tokens each. Default: 1.</summary>
     public int MaxBatch { get; set; } = 1;
 
-    /// <summary>What is added to the variance in each layer norm. Default: 1e-12.</summary>
+    /// <summary>What is added to the variance in each layer norm. Default: 1e-12; 1e-5 in <see cref="ModernBertAttribute"/>.</summary>
     public double LayerNormEpsilon { get; set; } = 1e-12;
 
     /// <summary>

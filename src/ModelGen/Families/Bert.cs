@@ -1,5 +1,6 @@
 using System;
 using System.Collections.Generic;
+using System.Linq;
 using ModelGen.Compiler.Declarations;
 using ModelGen.Compiler.Diagnostics;
 using ModelGen.Compiler.Graph;
@@ -8,17 +9,23 @@ using ModelGen.Compiler.Programs;
 
 namespace ModelGen.Compiler.Families;
 
-internal sealed class Bert : IFamily
+/// <summary>
+/// Transformer encoders, which are one graph with different parts: BERT (Devlin et al. 2019) is what it is by default. A preset is other defaults, and a layout of other names, under a name of its own.
+/// </summary>
+internal sealed class Bert(EncoderPreset preset) : IFamily
 {
-    public string Name => "Bert";
+    /// <summary>[Bert] and its presets.</summary>
+    public static IReadOnlyList<IFamily> All { get; } = [.. EncoderPreset.All.Select(preset => new Bert(preset))];
 
-    public string AttributeMetadataName => "ModelGen.BertAttribute";
+    public string Name => preset.Name;
+
+    public string AttributeMetadataName => $"ModelGen.{preset.Name}Attribute";
 
     public bool HasSequence => true;
 
     public void Validate(ModelSpec spec, Action<SpecProblem> report)
     {
-        BertOptions options = BertOptions.Of(spec);
+        BertOptions options = BertOptions.Of(spec, preset);
         var checks = new ArgumentChecks(spec, report);
         bool layersHold = checks.RequireSize("Layers") && checks.AtMost("Layers", "Layers", options.Layers, SizeLimits.Layers);
         bool modelHolds = checks.RequireSize("DModel");
@@ -26,7 +33,7 @@ internal sealed class Bert : IFamily
         bool vocabHolds = checks.RequireSize("Vocab");
         bool contextHolds = checks.RequireSize("Context");
         bool feedForwardHolds = checks.OptionalSize("FeedForward", minimum: 0);
-        bool segmentsHold = checks.OptionalSize("Segments");
+        bool segmentsHold = checks.OptionalSize("Segments", minimum: 0);
         bool batchHolds = checks.OptionalSize("MaxBatch") && checks.AtMost("MaxBatch", "MaxBatch", options.MaxBatch, SizeLimits.SequencesOfSession);
         bool attentionHolds = options.Attention.Validate(spec, checks, options.Layers, modelHolds ? options.Width : 0, report);
         checks.OptionalPositive("LayerNormEpsilon");
@@ -36,6 +43,8 @@ internal sealed class Bert : IFamily
             report(new SpecProblem(DiagnosticIds.HeadsDoNotDivide, "DModel", ["DModel", "Heads", $"{options.Width}", $"{options.Heads}"]));
         }
 
+        bool sizesHold = modelHolds && headsHold && options.Width % options.Heads == 0;
+        attentionHolds &= options.Rotary.Validate(spec, checks, layersHold ? options.Layers : 0, options.Attention.Positions == PositionEncoding.Rotary, sizesHold ? options.Width / options.Heads : 0, options.Attention.Positions, report);
         if (contextHolds && spec.Training is { } training && training.SequenceLength > options.Context)
         {
             report(new SpecProblem(DiagnosticIds.ContextTooShort, "SequenceLength", [$"{training.SequenceLength}", $"{options.Context}"], "Trainable"));
@@ -54,6 +63,10 @@ internal sealed class Bert : IFamily
         Unsupported(options.IsClassifier || classesHold, "Classes", "Classes", head, "only a classifier has classes");
         Unsupported(options.Head == BertHead.MaskedLm || !options.NextSentence, "NextSentence", "NextSentence = true", head, "the sentence that follows is predicted beside masked tokens");
         Unsupported(options.Head == BertHead.None || !spec.Has("Pooler"), "Pooler", "Pooler", head, "a head says itself whether it needs the pooler");
+        Unsupported(preset.HasPooler || !spec.Has("Pooler"), "Pooler", "Pooler", $"[{Name}]", "these encoders have none");
+        Unsupported(preset.HasPooler || !options.NextSentence, "NextSentence", "NextSentence = true", $"[{Name}]", "the sentence that follows is predicted by a pooler, which these encoders do not have");
+        Unsupported(options.Head == BertHead.SequenceClassifier || !spec.Has("ClassifierPooling"), "ClassifierPooling", "ClassifierPooling", head, "only a classifier of sequences reads one vector of each");
+        Unsupported(preset.HasPooler || options.Head != BertHead.SequenceClassifier || options.ClassifierPooling != Pooling.None, "ClassifierPooling", "ClassifierPooling = None", $"[{Name}]", "these encoders have no pooler to read");
         Unsupported(options.Embeddings != Pooling.None || !options.Normalize, "Normalize", "Normalize = true", "Embeddings = None", "there is nothing to normalize");
         Unsupported(options.Head != BertHead.None || spec.Training is null, "Head", head, "[Trainable]", "hidden states have no loss");
         if (layersHold && modelHolds && headsHold && vocabHolds && contextHolds && feedForwardHolds && segmentsHold && batchHolds && classesHold && attentionHolds)
@@ -61,15 +74,16 @@ internal sealed class Bert : IFamily
             // Real numbers, since as integers the products could overflow.
             double width = options.Width;
             double outputs = options.Head == BertHead.MaskedLm ? options.Vocabulary : options.Classes;
-            double widest = Math.Max(outputs, Math.Max(width, options.FeedForward));
-            double rows = Math.Max(Math.Max(options.Vocabulary, options.Context), Math.Max(options.Segments, Math.Max(options.FeedForward, Math.Max(width, options.Classes))));
+            double hidden = options.FeedForward * (options.GatedFeedForward ? 2.0 : 1), projected = width * (options.Names.Projections.Count == 1 ? 3 : options.Attention.Positions == PositionEncoding.Rotary ? 2 : 1);
+            double widest = Math.Max(outputs, Math.Max(projected, hidden));
+            double rows = Math.Max(Math.Max(options.Vocabulary, options.Context), Math.Max(options.Segments, Math.Max(hidden, Math.Max(projected, options.Classes))));
             checks.ModelSize(spec, width * rows, inferred: (double)options.MaxBatch * options.Context * widest, widest);
         }
     }
 
     public ModelProgram Describe(ModelSpec spec)
     {
-        BertOptions options = BertOptions.Of(spec);
+        BertOptions options = BertOptions.Of(spec, preset);
         int most = Math.Max(1, options.Context), sequence = Math.Max(1, spec.Training?.SequenceLength ?? 1);
         BertInputs inference = BertInputs.Of(options, Dim.Batch(Math.Max(1, options.MaxBatch)), Dim.Time(most), most);
         EntryPoint Inference(string name, string[] outputs, string[] optional, Func<GraphBuilder, Encoder> build)
@@ -111,19 +125,28 @@ internal sealed class Bert : IFamily
         FileOption.Of("Segments", options.Segments),
         FileOption.Of("Activation", options.Activation),
         FileOption.Of("LayerNormEpsilon", options.LayerNormEpsilon),
+        .. Unusual("PreNorm", options.PreNorm, false),
+        .. Unusual("GatedFeedForward", options.GatedFeedForward, false),
+        .. Unusual("Bias", options.Bias, true),
+        .. Unusual("NormBias", options.NormBias, true),
         .. options.Attention.Files,
+        .. options.Attention.Positions == PositionEncoding.Rotary ? options.Rotary.Files : [],
         FileOption.Of("Dropout", options.Dropout) with { TrainingOnly = true },
     ])
     {
-        OptionalPrefixes = ["bert."],
-        Aliases = options.Head == BertHead.MaskedLm ? [("cls.predictions.decoder.weight", "bert.embeddings.word_embeddings.weight"), ("cls.predictions.decoder.bias", "cls.predictions.bias")] : [],
-        Buffers = [("bert.embeddings.position_ids", 2), ("bert.embeddings.token_type_ids", 2)],
+        OptionalPrefixes = [options.Names.Scope + "."],
+        Aliases = options.Head == BertHead.MaskedLm ? options.Names.Aliases : [],
+        Buffers = options.Names.Buffers,
     };
 
+    // Files of what BERT is say nothing of it.
+    private static FileOption[] Unusual(string name, bool value, bool usual)
+        => value == usual ? [] : [FileOption.Of(name, value) with { Absent = FileOption.Of(name, usual).Value }];
+
     /// <summary>The inputs of an entry point: padded sequences, and in training what they are compared with.</summary>
-    private sealed record BertInputs(Dim Batch, Dim Time, Input Tokens, Input Segments, Input Lengths, IReadOnlyList<Input> Targets)
+    private sealed record BertInputs(Dim Batch, Dim Time, Input Tokens, Input? Segments, Input Lengths, IReadOnlyList<Input> Targets)
     {
-        public IReadOnlyList<Input> Sequences => [Tokens, Segments, Lengths];
+        public IReadOnlyList<Input> Sequences => Segments is null ? [Tokens, Lengths] : [Tokens, Segments, Lengths];
 
         public static BertInputs Of(BertOptions options, Dim batch, Dim time, int most)
         {
@@ -136,14 +159,14 @@ internal sealed class Bert : IFamily
                 _ => [new Input("targets", sequences, options.Classes) { MayBeIgnored = true }],
             };
             return new BertInputs(batch, time,
-                new Input("tokens", sequences, options.Vocabulary), new Input("segments", sequences, options.Segments) { Default = 0 },
+                new Input("tokens", sequences, options.Vocabulary), options.Segments == 0 ? null : new Input("segments", sequences, options.Segments) { Default = 0 },
                 new Input("lengths", one, most + 1) { Default = most }, targets);
         }
     }
 
     /// <summary>
-    /// The encoder of Devlin et al. 2019 and what may be on top. Blocks are those of Vaswani et al. 2017, with the norm behind each residual
-    /// connection; parameters are named as in the Hugging Face layout of the family.
+    /// The encoder and what may be on top. Blocks are those of Vaswani et al. 2017, with the norm behind each residual connection or, before each branch, in front of it; parameters are named as in the
+    /// Hugging Face layout of the family.
     /// </summary>
     private sealed class Encoder
     {
@@ -151,47 +174,61 @@ internal sealed class Bert : IFamily
 
         private readonly GraphBuilder _b;
         private readonly BertOptions _options;
+        private readonly EncoderNames _names;
         private readonly BertInputs _inputs;
         private readonly BuildMode _mode;
         private readonly Value _table;
         private readonly Value _lengths;
         private readonly Value _hidden;
 
+        // The cosines and sines of this run's positions, of layers that see all and of those that see a window; null where positions are not rotary.
+        private readonly (Value All, Value Window)? _angles;
+
+        private readonly Value[] _biases;
+
         public Encoder(GraphBuilder b, BertOptions options, BertInputs inputs, BuildMode mode)
         {
-            (_b, _options, _inputs, _mode) = (b, options, inputs, mode);
+            (_b, _options, _names, _inputs, _mode) = (b, options, options.Names, inputs, mode);
             Value tokens = b.Add(inputs.Tokens, inputs.Tokens.InputName);
-            Value segments = b.Add(inputs.Segments, inputs.Segments.InputName);
+            Value? segments = inputs.Segments is { } ids ? b.Add(ids, ids.InputName) : null;
             _lengths = b.Add(inputs.Lengths, inputs.Lengths.InputName);
             Value x;
-            using (b.Scope("bert"))
+            using (b.Scope(_names.Scope))
             {
                 using (b.Scope("embeddings"))
                 {
-                    _table = b.Parameter("word_embeddings.weight", Shape.Of(options.Vocabulary, options.Width), Normal);
+                    _table = b.Parameter(_names.Tokens + ".weight", Shape.Of(options.Vocabulary, options.Width), Normal);
                     Value? positions = options.Attention.PositionTable(b, "position_embeddings.weight", options.Context, options.Width);
-                    Value types = b.Parameter("token_type_embeddings.weight", Shape.Of(options.Segments, options.Width), Normal);
-                    x = b.Add(new Add(), "sum", b.Add(new Embedding(), "word_embeddings", _table, tokens), b.Add(new Embedding(), "token_type_embeddings", types, segments));
+                    Value? types = segments is null ? null : b.Parameter("token_type_embeddings.weight", Shape.Of(options.Segments, options.Width), Normal);
+                    x = b.Add(new Embedding(), _names.Tokens, _table, tokens);
+                    x = types is null ? x : b.Add(new Add(), "sum", x, b.Add(new Embedding(), "token_type_embeddings", types.Value, segments!.Value));
                     x = positions is null ? x : b.Add(new Add(), "sum", x, b.Add(new RowsAtPosition(tokens.Shape[1]), "position_embeddings", positions.Value));
-                    x = b.Dropout("dropout", b.LayerNorm("LayerNorm", x, bias: true, options.LayerNormEpsilon), options.Dropout, mode);
+                    x = b.Dropout("dropout", Norm(_names.EmbeddingsNorm, x), options.Dropout, mode);
+                    if (options.Attention.Positions == PositionEncoding.Rotary)
+                    {
+                        Value Angles(bool ofWindow) => b.Add(new RowsAtPosition(tokens.Shape[1]), "rotary.angles", options.Rotary.Table(b, options.Context, options.Width / options.Heads, ofWindow));
+                        _angles = (Angles(ofWindow: false), Angles(ofWindow: true));
+                    }
                 }
 
-                Value[] biases;
                 using (b.Scope("encoder"))
                 {
-                    biases = options.Attention.BiasTable(b, options.Heads, Normal);
+                    _biases = options.Attention.BiasTable(b, options.Heads, Normal);
                 }
 
                 for (int layer = 0; layer < options.Layers; layer++)
                 {
-                    using (b.Scope($"encoder.layer.{layer}"))
+                    using (b.Scope($"{_names.Layers}.{layer}"))
                     {
-                        x = Block(x, options.Attention.RangeOf(layer, isCausal: false) with { HasKeyLengths = true }, biases);
+                        b.Recomputed = options.Recompute == Recomputation.Blocks ? new Recomputed(b.Qualify(""), 0) : default;
+                        x = Block(layer, x);
                     }
                 }
+
+                b.Recomputed = default;
+                x = options.PreNorm ? Norm(_names.FinalNorm, x) : x;
             }
 
-            b.Recomputed = default;
             _hidden = x;
         }
 
@@ -212,7 +249,7 @@ internal sealed class Bert : IFamily
         /// <summary>The output <c>embeddings</c> [B, width]: one vector for each sequence.</summary>
         public Encoder Embedding()
         {
-            Value e = _options.Embeddings == Pooling.FirstToken ? _b.Add(new SelectRow(0), "first", _hidden) : _b.MeanOverLengths("mean", _hidden, _lengths, _options.Heads);
+            Value e = Sequences(_options.Embeddings);
             _b.Output("embeddings", _options.Normalize ? _b.Normalize("normalized", e) : e);
             return this;
         }
@@ -253,28 +290,76 @@ internal sealed class Bert : IFamily
             return _b.Add(new RowSum(), name, _b.Add(new Reshape(Shape.Of(1, checked((int)counts.Shape.MaximumElements))), name + ".row", counts));
         }
 
-        private Value Block(Value x, KeyRange range, Value[] biases)
+        private Value Norm(string name, Value x) => _b.LayerNorm(name, x, _options.NormBias, _options.LayerNormEpsilon);
+
+        private Value Block(int layer, Value x)
         {
-            (GraphBuilder b, BertOptions options) = (_b, _options);
-            (int width, int headWidth) = (options.Width, options.Width / options.Heads);
-            b.Recomputed = options.Recompute == Recomputation.Blocks ? new Recomputed(b.Qualify(""), 0) : default;
-            Value Projected(string name) => b.Linear("attention.self." + name, x, width, bias: true, Normal);
-            var attention = new Attention(options.Heads, options.Heads, headWidth, 1 / Math.Sqrt(headWidth), range) { Bias = options.Attention.BiasOf(isCausal: false) };
-            Value attended = b.Attend("attention.self", attention, [Projected("query"), Projected("key"), Projected("value"), _lengths, .. biases]);
-            x = Residual("attention.output", x, attended);
-            Value hidden = b.Activate("intermediate.act", b.Linear("intermediate.dense", x, (int)options.FeedForward, bias: true, Normal), options.Activation);
-            return Residual("output", x, hidden);
+            // The embeddings are normalized: where norms are before branches, ModernBERT's first one has none of its own (Warner et al. 2024, section 2.1.1).
+            Value normed = !_options.PreNorm || (layer == 0 && _names.SharesFirstNorm) ? x : Norm(_names.AttentionNorm(_options.PreNorm), x);
+            x = Residual(_names.AttentionOutput, _names.AttentionNorm(_options.PreNorm), x, Attend(layer, normed));
+            normed = _options.PreNorm ? Norm(_names.FeedForwardNorm(_options.PreNorm), x) : x;
+            return Residual(_names.FeedForwardOutput, _names.FeedForwardNorm(_options.PreNorm), x, FeedForward(normed));
         }
 
-        // layer_norm(x + dropout(Wy + b))
-        private Value Residual(string name, Value x, Value y)
+        private Value Attend(int layer, Value x)
         {
-            using (_b.Scope(name))
+            int width = _options.Width, headWidth = width / _options.Heads;
+            KeyRange range = _options.Attention.RangeOf(layer, isCausal: false) with { HasKeyLengths = true };
+            Value q, k, v;
+            if (_names.Projections is { Count: 1 } one)
             {
-                Value projected = _b.Dropout("dropout", _b.Linear("dense", y, _options.Width, bias: true, Normal), _options.Dropout, _mode);
-                return _b.LayerNorm("LayerNorm", _b.Add(new Add(), "residual", x, projected), bias: true, _options.LayerNormEpsilon);
+                Value all = _b.Linear(one[0], x, 3 * width, _options.Bias, Normal);
+                Value Part(string name, int index) => _b.Add(new SliceColumns(index * width, width), one[0] + name, all);
+                (q, k, v) = (Part(".q", 0), Part(".k", 1), Part(".v", 2));
             }
+            else
+            {
+                Value Projected(int index) => _b.Linear(_names.Projections[index], x, width, _options.Bias, Normal);
+                (q, k, v) = (Projected(0), Projected(1), Projected(2));
+            }
+
+            if (_angles is { } angles && _options.Rotary.Turns(layer))
+            {
+                // Queries and keys beside each other, so that one kernel turns both.
+                var rotary = new Rotary(headWidth, _options.Rotary.Rotated(headWidth), _options.Rotary.Layout == RotaryLayout.Interleaved);
+                Value turned = _b.Add(rotary, "rotary", _b.Add(new ConcatColumns(), "qk", q, k), range.Window is null ? angles.All : angles.Window);
+                (q, k) = (_b.Add(new SliceColumns(0, width), "q", turned), _b.Add(new SliceColumns(width, width), "k", turned));
+            }
+
+            var attention = new Attention(_options.Heads, _options.Heads, headWidth, 1 / Math.Sqrt(headWidth), range) { Bias = _options.Attention.BiasOf(isCausal: false) };
+            return _b.Attend(_names.Attention, attention, [q, k, v, _lengths, .. _biases]);
         }
+
+        /// <summary>activation(Wx + b) or, gated (Shazeer 2020), activation(a) ⊙ c of both halves of Wx + b.</summary>
+        private Value FeedForward(Value x)
+        {
+            int hidden = (int)_options.FeedForward;
+            if (!_options.GatedFeedForward)
+            {
+                return _b.Activate(_names.FeedForwardInput.Scope + ".act", _b.Linear(_names.FeedForwardInput.Name, x, hidden, _options.Bias, Normal), _options.Activation);
+            }
+
+            Value both = _b.Linear(_names.FeedForwardInput.Name, x, 2 * hidden, _options.Bias, Normal);
+            Value Half(string name, int index) => _b.Add(new SliceColumns(index * hidden, hidden), $"{_names.FeedForwardInput.Scope}.{name}", both);
+            return _b.Add(new Multiply(), _names.FeedForwardInput.Scope + ".hidden", _b.Activate(_names.FeedForwardInput.Scope + ".act", Half("input", 0), _options.Activation), Half("gate", 1));
+        }
+
+        // x + dropout(Wy + b), and its norm unless norms are before branches.
+        private Value Residual(string output, string norm, Value x, Value y)
+        {
+            (string scope, string dense) = EncoderNames.Split(output);
+            Value sum;
+            using (_b.Scope(scope))
+            {
+                Value projected = _b.Dropout("dropout", _b.Linear(dense, y, _options.Width, _options.Bias, Normal), _options.Dropout, _mode);
+                sum = _b.Add(new Add(), "residual", x, projected);
+            }
+
+            return _options.PreNorm ? sum : Norm(norm, sum);
+        }
+
+        private Value Sequences(Pooling pooling)
+            => pooling == Pooling.FirstToken ? _b.Add(new SelectRow(0), "first", _hidden) : _b.MeanOverLengths("mean", _hidden, _lengths, _options.Heads);
 
         private Value Pooled()
         {
@@ -303,16 +388,25 @@ internal sealed class Bert : IFamily
             switch (_options.Head)
             {
                 case BertHead.SequenceClassifier or BertHead.TokenClassifier:
-                    Value features = _options.Head == BertHead.SequenceClassifier ? Pooled() : _hidden;
+                    Value features = _options.Head == BertHead.TokenClassifier ? _hidden : _options.ClassifierPooling == Pooling.None ? Pooled() : Sequences(_options.ClassifierPooling);
+                    features = _names.ClassifiersTransform ? Transformed(features) : features;
                     return _b.Linear("classifier", _b.Dropout("dropout", features, _options.Dropout, _mode), _options.Classes, bias: true, Normal);
                 default:
-                    using (_b.Scope("cls.predictions"))
+                    Value x = Transformed(_hidden);
+                    using (_b.Scope(_names.Decoder))
                     {
-                        Value x = _b.Activate("transform.act", _b.Linear("transform.dense", _hidden, _options.Width, bias: true, Normal), _options.Activation);
-                        x = _b.LayerNorm("transform.LayerNorm", x, bias: true, _options.LayerNormEpsilon);
                         Value product = _b.Add(new MatMul(MatMulForm.NT), "decoder.product", x, _table);
                         return _b.Add(new Add(), "decoder", product, _b.Parameter("bias", Shape.Of(_options.Vocabulary), Initializer.Zeros));
                     }
+            }
+        }
+
+        // LN(activation(Wx + b))
+        private Value Transformed(Value x)
+        {
+            using (_b.Scope(_names.Head))
+            {
+                return Norm(_names.HeadNorm, _b.Activate("act", _b.Linear("dense", x, _options.Width, _names.HeadHasBias || _options.Bias, Normal), _options.Activation));
             }
         }
     }
@@ -324,6 +418,22 @@ internal sealed record BertOptions(int Layers, int Width, int Heads, int Vocabul
     public SelfAttentionOptions Attention { get; private init; } = null!;
 
     public long FeedForward { get; private init; }
+
+    public EncoderNames Names { get; private init; } = null!;
+
+    public RotaryOptions Rotary { get; private init; } = null!;
+
+    public bool PreNorm { get; private init; }
+
+    public bool GatedFeedForward { get; private init; }
+
+    /// <summary>Whether the projections of attention and of the feed-forward network have biases.</summary>
+    public bool Bias { get; private init; }
+
+    public bool NormBias { get; private init; }
+
+    /// <summary>What a sequence's class is read from; <see cref="Pooling.None"/> for the pooler's output.</summary>
+    public Pooling ClassifierPooling { get; private init; }
 
     public int Segments { get; private init; }
 
@@ -351,25 +461,131 @@ internal sealed record BertOptions(int Layers, int Width, int Heads, int Vocabul
 
     public bool IsClassifier => Head is BertHead.SequenceClassifier or BertHead.TokenClassifier;
 
-    public static BertOptions Of(ModelSpec spec)
+    public static BertOptions Of(ModelSpec spec, EncoderPreset preset)
     {
         int width = spec.Int("DModel", 0);
         return new BertOptions(spec.Int("Layers", 0), width, spec.Int("Heads", 0), spec.Int("Vocab", 0), spec.Int("Context", 0))
         {
-            Attention = SelfAttentionOptions.Of(spec, AttentionDirections.Bidirectional),
+            Names = preset.Names,
+            Attention = SelfAttentionOptions.Of(spec, AttentionDirections.Bidirectional, preset.Positions, hasRotary: true),
+            Rotary = RotaryOptions.Of(spec, preset.RotaryBase, preset.WindowRotaryBase),
+            PreNorm = spec.Flag("PreNorm", preset.PreNorm),
+            GatedFeedForward = spec.Flag("GatedFeedForward", preset.GatedFeedForward),
+            Bias = spec.Flag("Bias", preset.Bias),
+            NormBias = spec.Flag("NormBias", preset.Bias),
+            ClassifierPooling = spec.Choice("ClassifierPooling", preset.HasPooler ? Pooling.None : Pooling.FirstToken),
             FeedForward = spec.Size("FeedForward", 0) is not 0 and int given ? given : 4L * width,
-            Segments = spec.Int("Segments", 2),
+            Segments = spec.Int("Segments", preset.Segments),
             Activation = spec.Choice("Activation", Activation.Gelu),
             Head = spec.Choice("Head", BertHead.None),
             Classes = spec.Int("Classes", 0),
             NextSentence = spec.Flag("NextSentence", false),
-            Pooler = spec.Flag("Pooler", true),
+            Pooler = spec.Flag("Pooler", preset.HasPooler),
             Embeddings = spec.Choice("Embeddings", Pooling.None),
             Normalize = spec.Flag("Normalize", false),
             MaxBatch = CommonPrograms.MaxBatch(spec),
-            LayerNormEpsilon = spec.Real("LayerNormEpsilon", 1e-12),
+            LayerNormEpsilon = spec.Real("LayerNormEpsilon", preset.LayerNormEpsilon),
             Dropout = spec.Real("Dropout", 0),
             Recompute = spec.Choice("Recompute", Recomputation.None),
         };
     }
+}
+
+/// <summary>The defaults of an encoder's options and the names of its parameters, under the name of the attribute that has them.</summary>
+internal sealed record EncoderPreset(string Name, EncoderNames Names)
+{
+    public static IReadOnlyList<EncoderPreset> All { get; } =
+    [
+        new("Bert", EncoderNames.Bert),
+        new("ModernBert", EncoderNames.ModernBert)
+        {
+            Segments = 0, Positions = PositionEncoding.Rotary, RotaryBase = 160_000, WindowRotaryBase = 10_000, PreNorm = true, GatedFeedForward = true, Bias = false, HasPooler = false, LayerNormEpsilon = 1e-5,
+        },
+    ];
+
+    public int Segments { get; init; } = 2;
+
+    public PositionEncoding Positions { get; init; } = PositionEncoding.Learned;
+
+    public double RotaryBase { get; init; } = 10_000;
+
+    /// <summary>0 where it is <see cref="RotaryBase"/>.</summary>
+    public double WindowRotaryBase { get; init; }
+
+    public bool PreNorm { get; init; }
+
+    public bool GatedFeedForward { get; init; }
+
+    public bool Bias { get; init; } = true;
+
+    public bool HasPooler { get; init; } = true;
+
+    public double LayerNormEpsilon { get; init; } = 1e-12;
+}
+
+/// <summary>What a layout of Hugging Face's calls the parameters of an encoder.</summary>
+internal sealed record EncoderNames(string Scope, string Tokens, string EmbeddingsNorm, string Layers, IReadOnlyList<string> Projections, string Attention, string AttentionOutput, string FeedForwardOutput)
+{
+    /// <summary>That of BERT and, with norms before branches, of RoBERTa-PreLayerNorm.</summary>
+    public static EncoderNames Bert { get; } = new(
+        "bert", "word_embeddings", "LayerNorm", "encoder.layer", ["attention.self.query", "attention.self.key", "attention.self.value"], "attention.self", "attention.output.dense", "output.dense")
+    {
+        FeedForwardInput = ("intermediate", "intermediate.dense"),
+        FinalNorm = "LayerNorm",
+        Head = "cls.predictions.transform",
+        HeadNorm = "LayerNorm",
+        Decoder = "cls.predictions",
+        HeadHasBias = true,
+        Aliases = [("cls.predictions.decoder.weight", "bert.embeddings.word_embeddings.weight"), ("cls.predictions.decoder.bias", "cls.predictions.bias")],
+        Buffers = [("bert.embeddings.position_ids", 2), ("bert.embeddings.token_type_ids", 2)],
+    };
+
+    /// <summary>That of ModernBERT (Warner et al. 2024).</summary>
+    public static EncoderNames ModernBert { get; } = new("model", "tok_embeddings", "norm", "layers", ["attn.Wqkv"], "attn", "attn.Wo", "mlp.Wo")
+    {
+        FeedForwardInput = ("mlp", "mlp.Wi"),
+        FinalNorm = "final_norm",
+        Head = "head",
+        HeadNorm = "norm",
+        Decoder = "decoder",
+        SharesFirstNorm = true,
+        ClassifiersTransform = true,
+        Aliases = [("decoder.weight", "model.embeddings.tok_embeddings.weight")],
+    };
+
+    /// <summary>The scope of the feed-forward network's values, and the name of its first layer.</summary>
+    public (string Scope, string Name) FeedForwardInput { get; private init; }
+
+    public string FinalNorm { get; private init; } = "";
+
+    /// <summary>The scope of what comes before the logits of masked tokens.</summary>
+    public string Head { get; private init; } = "";
+
+    public string HeadNorm { get; private init; } = "";
+
+    /// <summary>The scope of the bias of masked tokens' logits.</summary>
+    public string Decoder { get; private init; } = "";
+
+    /// <summary>Whether the head's linear layer has a bias whatever the blocks have.</summary>
+    public bool HeadHasBias { get; private init; }
+
+    /// <summary>Whether, with norms before branches, the first layer's attention has none beside that of the embeddings.</summary>
+    public bool SharesFirstNorm { get; private init; }
+
+    /// <summary>Whether classifiers have the linear layer, activation and norm that masked tokens have.</summary>
+    public bool ClassifiersTransform { get; private init; }
+
+    public IReadOnlyList<(string Name, string Parameter)> Aliases { get; private init; } = [];
+
+    public IReadOnlyList<(string Pattern, int Rank)> Buffers { get; private init; } = [];
+
+    public static (string Scope, string Name) Split(string name)
+    {
+        int dot = name.LastIndexOf('.');
+        return (name.Substring(0, dot), name.Substring(dot + 1));
+    }
+
+    public string AttentionNorm(bool isBefore) => Projections.Count == 1 ? "attn_norm" : isBefore ? "attention.LayerNorm" : "attention.output.LayerNorm";
+
+    public string FeedForwardNorm(bool isBefore) => Projections.Count == 1 ? "mlp_norm" : isBefore ? "intermediate.LayerNorm" : "output.LayerNorm";
 }

@@ -58,7 +58,7 @@ internal static class FamilyRegistry
         new RecurrentLm(),
         new RecurrentRegressor(),
         new RecurrentTagger(),
-        new Bert(),
+        .. Bert.All,
         new Nnlm(),
         new WordAutoencoder(),
         new RecurrentSeq2Seq(),

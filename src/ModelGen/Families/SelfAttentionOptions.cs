@@ -29,13 +29,15 @@ internal sealed record SelfAttentionOptions(AttentionPattern Pattern, int Window
     /// <param name="spec">The declaration.</param>
     /// <param name="directions">In which directions the family's layers look.</param>
     /// <param name="usual">How the family knows positions where the declaration does not say.</param>
-    public static SelfAttentionOptions Of(ModelSpec spec, AttentionDirections directions, PositionEncoding usual = PositionEncoding.Learned) => new(
+    /// <param name="hasRotary">Whether the family can turn queries and keys.</param>
+    public static SelfAttentionOptions Of(ModelSpec spec, AttentionDirections directions, PositionEncoding usual = PositionEncoding.Learned, bool hasRotary = false) => new(
         spec.Choice("Attention", AttentionPattern.Full),
         spec.Int("Window", 0),
         spec.Choice("Positions", usual))
     {
         Directions = directions,
         Usual = usual,
+        HasRotary = hasRotary || usual == PositionEncoding.Rotary,
         LayerWindows = spec.Ints("LayerWindows"),
         GlobalTokens = spec.Int("GlobalTokens", 0),
         Stride = spec.Int("Stride", 0),
@@ -47,6 +49,9 @@ internal sealed record SelfAttentionOptions(AttentionPattern Pattern, int Window
     public AttentionDirections Directions { get; private init; }
 
     public PositionEncoding Usual { get; private init; }
+
+    /// <summary>Whether the family can turn queries and keys.</summary>
+    public bool HasRotary { get; private init; }
 
     /// <summary>The windows of layers, from the first one again where there are more layers; 0 for one that sees all. Empty where all have <see cref="Window"/>.</summary>
     public EquatableArray<int> LayerWindows { get; private init; } = [];
@@ -187,9 +192,9 @@ internal sealed record SelfAttentionOptions(AttentionPattern Pattern, int Window
 
     private bool ValidatePositions(ModelSpec spec, ArgumentChecks checks, int width, Action<SpecProblem> report)
     {
-        if (Positions == PositionEncoding.Rotary && Usual != PositionEncoding.Rotary)
+        if (Positions == PositionEncoding.Rotary && !HasRotary)
         {
-            report(new SpecProblem(DiagnosticIds.UnsupportedCombination, "Positions", ["PositionEncoding.Rotary", $"[{spec.Family}]", "[Decoder] and its presets turn queries and keys"]));
+            report(new SpecProblem(DiagnosticIds.UnsupportedCombination, "Positions", ["PositionEncoding.Rotary", $"[{spec.Family}]", "[Bert], [Decoder] and their presets turn queries and keys"]));
             return false;
         }
 

@@ -81,6 +81,9 @@ internal static class Families
         yield return ("bert with a window and linear biases", Spec("Bert", 2, 6, [.. bert, I("Head", 1), I("Attention", 1), I("Window", 3), I("Positions", 2), I("MaxBatch", 2)]));
         yield return ("bert with a stride", Spec("Bert", 2, 7, [.. bert, I("Head", 1), I("Attention", 2), I("Stride", 3), I("Positions", 4)]));
         yield return ("bert with blocks", Spec("Bert", 2, 7, [.. bert, I("Head", 1), I("Attention", 3), I("Stride", 3), I("SummaryTokens", 2), I("Positions", 1)]));
+        yield return ("modern bert", Spec("ModernBert", 2, 6, [.. bert, I("Head", 1), I("Attention", 1), DeclaredArgument.Of("LayerWindows", [0, 3]), I("MaxBatch", 2), I("Embeddings", 1), R("Dropout", 0.2), I("Recompute", 1)]));
+        yield return ("modern bert classifier", Spec("ModernBert", 3, 5, [.. bert, I("Head", 2), I("Classes", 4), I("ClassifierPooling", 1)]));
+        yield return ("bert with norms before and rotary positions", Spec("Bert", 2, 7, [.. bert, I("Head", 2), I("Classes", 3), I("PreNorm", 1), I("GatedFeedForward", 1), I("Bias", 0), I("Positions", 6), R("RotaryFraction", 0.5), I("ClassifierPooling", 2)]));
         yield return ("transformer with a window and relative biases", Pairs(Spec("Transformer", 3, 6, [.. transformer, I("Attention", 1), I("Window", 3), I("MaxBatch", 2), .. relative]), sourceLength: 5));
         yield return ("transformer with global tokens", Pairs(Spec("Transformer", 2, 6, [.. transformer, I("Attention", 1), DeclaredArgument.Of("LayerWindows", [2, 3]), I("GlobalTokens", 1), I("Positions", 2), I("AttentionWeights", 1)]), sourceLength: 5));
         yield return ("transformer with blocks", Pairs(Spec("Transformer", 2, 6, [.. transformer, I("Attention", 3), I("Stride", 3), I("Positions", 1)]), sourceLength: 5));

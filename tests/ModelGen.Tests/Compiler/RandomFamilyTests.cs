@@ -153,12 +153,14 @@ public sealed class RandomFamilyTests
 
     private static ModelSpec Bert(Random random)
     {
+        bool isModern = random.Next(2) == 0;
         int heads = 1 + random.Next(5), sequence = Size(random, 6), head = 1 + random.Next(3);
-        return Families.Spec("Bert", Size(random, 3), sequence,
+        return Families.Spec(isModern ? "ModernBert" : "Bert", Size(random, 3), sequence,
         [
-            Of("Layers", 1), Of("DModel", heads * (1 + random.Next(30))), Of("Heads", heads), Of("FeedForward", Size(random, 8)), Of("Vocab", 2 + Size(random, 9)),
-            Of("Context", sequence + random.Next(9)), Of("Segments", 1 + random.Next(3)), Of("Head", head), .. head == 1 ? new[] { Of("NextSentence", random.Next(2)) } : [Of("Classes", 2 + random.Next(9))],
-            .. Attention(random, directions: 2, tables: 1),
+            Of("Layers", 1 + random.Next(2)), Of("DModel", heads * (isModern ? 2 * (1 + random.Next(15)) : 1 + random.Next(30))), Of("Heads", heads), Of("FeedForward", Size(random, 8)), Of("Vocab", 2 + Size(random, 9)),
+            Of("Context", sequence + random.Next(9)), Of("Segments", random.Next(4)), Of("Head", head), .. head == 1 ? new[] { Of("NextSentence", isModern ? 0 : random.Next(2)) } : [Of("Classes", 2 + random.Next(9))],
+            Of("PreNorm", random.Next(2)), Of("GatedFeedForward", random.Next(2)), Of("Bias", random.Next(2)), Of("NormBias", random.Next(2)), .. head == 2 ? new[] { Of("ClassifierPooling", (isModern ? 1 : 0) + random.Next(2)) } : [],
+            .. isModern && random.Next(2) == 0 ? [] : Attention(random, directions: 2, tables: 1),
         ]);
     }
 

@@ -188,6 +188,18 @@ public partial class TokenBert;
 [Bert(Layers = 2, DModel = 30, Heads = 5, FeedForward = 70, Vocab = 53, Context = 23, MaxBatch = 3, Embeddings = Pooling.FirstToken)]
 public partial class BareBert;
 
+[ModernBert(Layers = 3, DModel = 30, Heads = 5, FeedForward = 35, Vocab = 53, Context = 23, Head = BertHead.MaskedLm, Attention = AttentionPattern.Window, LayerWindows = new[] { 0, 4, 4 }, MaxBatch = 3, Embeddings = Pooling.Mean, Normalize = true)]
+[Trainable(BatchSize = 3, SequenceLength = 17)]
+public partial class MaskedModernBert;
+
+[ModernBert(Layers = 2, DModel = 30, Heads = 5, FeedForward = 35, Vocab = 53, Context = 23, Head = BertHead.SequenceClassifier, Classes = 4, ClassifierPooling = Pooling.Mean, Attention = AttentionPattern.Window, LayerWindows = new[] { 5, 0 }, MaxBatch = 5)]
+[Trainable(BatchSize = 5, SequenceLength = 17)]
+public partial class SequenceModernBert;
+
+[Bert(Layers = 2, DModel = 30, Heads = 5, FeedForward = 35, Vocab = 53, Context = 23, Head = BertHead.TokenClassifier, Classes = 7, PreNorm = true, GatedFeedForward = true, Bias = false, Activation = Activation.Silu, Segments = 0, MaxBatch = 3)]
+[Trainable(BatchSize = 3, SequenceLength = 17)]
+public partial class PreNormBert;
+
 [Nnlm(Window = 3, Embedding = 7, Hidden = 13, Vocab = 29)]
 [Trainable(BatchSize = 11)]
 public partial class DirectNnlm;

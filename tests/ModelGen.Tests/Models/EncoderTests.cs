@@ -152,6 +152,64 @@ public sealed class EncoderTests
             TokenBert.Parameters);
     }
 
+    /// <summary>Windows, rotary positions of two bases, gated feed-forward networks and norms before them, as ModernBERT has them.</summary>
+    [Fact]
+    public void Masked_modern_bert()
+    {
+        var fixture = new Fixture("modernbert-masked");
+        using MaskedModernBert.Session session = MaskedModernBert.Load(fixture.Path).CreateSession(new SessionOptions { Threads = 2 });
+        (float[] logits, float[] embeddings) = (new float[3 * Time * 53], new float[3 * 30]);
+        session.Predict(3, Time, fixture.Ints("tokens"), fixture.Ints("lengths"), logits);
+        fixture.Near("logits", Masked(logits, fixture.Ints("lengths"), 53));
+        session.Embed(3, Time, fixture.Ints("tokens"), fixture.Ints("lengths"), embeddings);
+        fixture.Near("embeddings", embeddings);
+        fixture.CheckTraining(
+            optimizer =>
+            {
+                MaskedModernBert trained = MaskedModernBert.Load(fixture.Path);
+                MaskedModernBert.Trainer trainer = trained.CreateTrainer(optimizer, new TrainerOptions { Threads = 2 });
+                return (trainer, i => trainer.Step(fixture.Ints("tokens", i), fixture.Ints("lengths", i), fixture.Ints("targets", i)), trained.Save);
+            },
+            MaskedModernBert.Parameters);
+    }
+
+    /// <summary>Classes are read from the mean of a sequence, by the same transformation as masked tokens.</summary>
+    [Fact]
+    public void Sequence_classifier_of_a_modern_bert()
+    {
+        var fixture = new Fixture("modernbert-sequence");
+        using SequenceModernBert.Session session = SequenceModernBert.Load(fixture.Path).CreateSession();
+        float[] logits = new float[5 * 4];
+        session.Predict(5, Time, fixture.Ints("tokens"), fixture.Ints("lengths"), logits);
+        fixture.Near("logits", logits);
+        fixture.CheckTraining(
+            optimizer =>
+            {
+                SequenceModernBert trained = SequenceModernBert.Load(fixture.Path);
+                SequenceModernBert.Trainer trainer = trained.CreateTrainer(optimizer, new TrainerOptions { Threads = 2 });
+                return (trainer, i => trainer.Step(fixture.Ints("tokens", i), fixture.Ints("lengths", i), fixture.Ints("targets", i)), trained.Save);
+            },
+            SequenceModernBert.Parameters);
+    }
+
+    [Fact]
+    public void Bert_with_norms_before_gates_and_no_biases()
+    {
+        var fixture = new Fixture("bert-prenorm");
+        using PreNormBert.Session session = PreNormBert.Load(fixture.Path).CreateSession(new SessionOptions { Threads = 2 });
+        float[] logits = new float[3 * Time * 7];
+        session.Predict(3, Time, fixture.Ints("tokens"), fixture.Ints("lengths"), logits);
+        fixture.Near("logits", Masked(logits, fixture.Ints("lengths"), 7));
+        fixture.CheckTraining(
+            optimizer =>
+            {
+                PreNormBert trained = PreNormBert.Load(fixture.Path);
+                PreNormBert.Trainer trainer = trained.CreateTrainer(optimizer, new TrainerOptions { Threads = 2 });
+                return (trainer, i => trainer.Step(fixture.Ints("tokens", i), fixture.Ints("lengths", i), fixture.Ints("targets", i)), trained.Save);
+            },
+            PreNormBert.Parameters);
+    }
+
     [Fact]
     public void Nnlm_with_direct_connections()
     {

@@ -56,6 +56,19 @@ public sealed class IrTests
         DeclaredArgument.Of("Head", 1L),
         DeclaredArgument.Of("NextSentence", 1L));
 
+    private static readonly ModelSpec TinyModernBert = Spec(
+        "ModernBert",
+        new TrainingSpec(2, 4),
+        DeclaredArgument.Of("Layers", 2L),
+        DeclaredArgument.Of("DModel", 8L),
+        DeclaredArgument.Of("Heads", 2L),
+        DeclaredArgument.Of("FeedForward", 9L),
+        DeclaredArgument.Of("Vocab", 11L),
+        DeclaredArgument.Of("Context", 6L),
+        DeclaredArgument.Of("Head", 1L),
+        DeclaredArgument.Of("Attention", 1L),
+        DeclaredArgument.Of("LayerWindows", [0, 3]));
+
     private static readonly ModelSpec TinyDecoder = Spec(
         "Decoder",
         new TrainingSpec(2, 4),
@@ -110,6 +123,9 @@ public sealed class IrTests
 
     [Fact]
     public void Word_autoencoder_as_built() => Snapshot.Verify(GraphPrinter.Print(Build(TinyWords, BuildMode.Training)));
+
+    [Fact]
+    public void Modern_bert_as_built() => Snapshot.Verify(GraphPrinter.Print(Build(TinyModernBert, BuildMode.Training)));
 
     [Fact]
     public void Gpt_as_built() => Snapshot.Verify(GraphPrinter.Print(Build(TinyGpt, BuildMode.Inference)));
