@@ -63,6 +63,7 @@ internal static class FamilyRegistry
         new WordAutoencoder(),
         new RecurrentSeq2Seq(),
         new Transformer(),
+        new T5(),
         .. Decoder.All,
     ];
 

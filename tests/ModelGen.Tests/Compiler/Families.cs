@@ -87,6 +87,9 @@ internal static class Families
         yield return ("transformer with a window and relative biases", Pairs(Spec("Transformer", 3, 6, [.. transformer, I("Attention", 1), I("Window", 3), I("MaxBatch", 2), .. relative]), sourceLength: 5));
         yield return ("transformer with global tokens", Pairs(Spec("Transformer", 2, 6, [.. transformer, I("Attention", 1), DeclaredArgument.Of("LayerWindows", [2, 3]), I("GlobalTokens", 1), I("Positions", 2), I("AttentionWeights", 1)]), sourceLength: 5));
         yield return ("transformer with blocks", Pairs(Spec("Transformer", 2, 6, [.. transformer, I("Attention", 3), I("Stride", 3), I("Positions", 1)]), sourceLength: 5));
+        DeclaredArgument[] t5 = [I("Layers", 2), I("DModel", 8), I("Heads", 2), I("HeadWidth", 5), I("FeedForward", 11), I("Vocab", 9), I("Context", 6), I("RelativeBuckets", 4), I("RelativeDistance", 5)];
+        yield return ("t5", Pairs(Spec("T5", 2, 5, [.. t5, I("MaxBatch", 2)]), sourceLength: 4));
+        yield return ("t5 of the first kind", Pairs(Spec("T5", 3, 4, [.. t5, I("DecoderLayers", 1), I("GatedFeedForward", 0), I("Activation", 0), I("TieEmbeddings", 1), R("Dropout", 0.2), R("LabelSmoothing", 0.1), I("AttentionWeights", 1)]), sourceLength: 6));
         DeclaredArgument[] decoder = [I("Layers", 2), I("DModel", 12), I("Heads", 4), I("KeyValueHeads", 2), I("HeadWidth", 6), I("FeedForward", 17), I("Vocab", 11), I("Context", 12)];
         yield return ("decoder", Spec("Decoder", 2, 9, decoder));
         yield return ("decoder of interleaved pairs", Spec("Decoder", 3, 5, [.. decoder, I("RotaryLayout", 1), I("TieEmbeddings", 1), I("QkvBias", 1), R("Dropout", 0.25), I("Recompute", 1)]));

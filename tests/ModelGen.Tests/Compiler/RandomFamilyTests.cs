@@ -21,7 +21,7 @@ public sealed class RandomFamilyTests
     public void A_training_step_computes_what_the_interpreter_does(int seed) => RandomCase.Run(seed, random =>
     {
         CacheSizes caches = Caches(random);
-        foreach (ModelSpec spec in new[] { Gpt(random), Mlp(random), MixedMlp(random), Recurrent(random), Regressor(random), Tagger(random), Seq2Seq(random), Bert(random), Nnlm(random), Words(random), Transformer(random), Decoder(random) })
+        foreach (ModelSpec spec in new[] { Gpt(random), Mlp(random), MixedMlp(random), Recurrent(random), Regressor(random), Tagger(random), Seq2Seq(random), Bert(random), Nnlm(random), Words(random), Transformer(random), T5(random), Decoder(random) })
         {
             ModelGraph graph = KernelCases.PrepareTraining(BindExtents.Run(
                 FamilyRegistry.Get(spec.Family).Build(spec, BuildMode.Training), spec.Training!.BatchSize, Math.Max(1, spec.Training.SequenceLength)));
@@ -174,6 +174,17 @@ public sealed class RandomFamilyTests
         ModelSpec spec = Families.Spec("RecurrentSeq2Seq", Size(random, 5), Size(random, 4), Of("Cell", random.Next(3)), Of("Layers", 1 + random.Next(2)), Of("Hidden", Size(random, 6)), Of("Embedding", Size(random, 6)),
             Of("SourceVocab", 2 + Size(random, 7)), Of("TargetVocab", 2 + Size(random, 7)), Of("Attention", random.Next(3)));
         return spec with { Training = spec.Training! with { SourceLength = Size(random, 4) } };
+    }
+
+    private static ModelSpec T5(Random random)
+    {
+        int heads = 1 + random.Next(5), sequence = Size(random, 6), source = Size(random, 6), buckets = 2 * (2 + random.Next(6));
+        return Families.Pairs(
+            Families.Spec("T5", Size(random, 4), sequence,
+                Of("Layers", 1 + random.Next(2)), Of("DecoderLayers", 1), Of("DModel", 1 + random.Next(90)), Of("Heads", heads), Of("HeadWidth", 1 + random.Next(20)), Of("FeedForward", Size(random, 9)),
+                Of("Vocab", 2 + Size(random, 8)), Of("Context", sequence + random.Next(9)), Of("SourceContext", source + random.Next(5)), Of("RelativeBuckets", buckets), Of("RelativeDistance", buckets + random.Next(9)),
+                Of("GatedFeedForward", random.Next(2)), Of("TieEmbeddings", random.Next(2)), DeclaredArgument.Of("LabelSmoothing", random.Next(2) * 0.1)),
+            source);
     }
 
     private static ModelSpec Transformer(Random random)

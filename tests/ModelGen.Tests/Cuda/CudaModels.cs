@@ -22,6 +22,11 @@ public partial class DeviceLstm;
 [Cuda]
 public partial class DeviceTransformer;
 
+[T5(Layers = 1, DModel = 12, Heads = 2, HeadWidth = 5, FeedForward = 16, Vocab = 13, Context = 8, RelativeBuckets = 4, RelativeDistance = 5, MaxBatch = 3)]
+[Trainable(BatchSize = 2, SequenceLength = 5, SourceLength = 6)]
+[Cuda]
+public partial class DeviceT5;
+
 [RecurrentSeq2Seq(Cell = Cell.Gru, Layers = 1, Hidden = 8, Embedding = 5, SourceVocab = 13, TargetVocab = 11, Attention = RecurrentAttention.Additive, SourceContext = 7, MaxBatch = 3)]
 [Trainable(BatchSize = 2, SequenceLength = 5, SourceLength = 6)]
 [Cuda]

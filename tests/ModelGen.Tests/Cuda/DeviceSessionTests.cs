@@ -32,6 +32,9 @@ public sealed class DeviceSessionTests
     public void Transformer() => Pairs<DeviceTransformer>();
 
     [Fact]
+    public void T5() => Pairs<DeviceT5>();
+
+    [Fact]
     public void Recurrent_encoder_and_decoder() => Pairs<DeviceSeq2Seq>();
 
     /// <summary>None is left out of these tests: a family that comes gets a tiny model here. Presets of one family are one.</summary>

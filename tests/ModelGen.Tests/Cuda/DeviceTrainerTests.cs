@@ -42,6 +42,18 @@ public sealed class DeviceTrainerTests
     });
 
     [Fact]
+    public void T5() => Same(options =>
+    {
+        DeviceT5 model = DeviceT5.Create(seed: 3);
+        return Run.Of(
+            model.CreateTrainer(Optimizer, options),
+            i => t => t.Step(Ids(12, 13, i), [6, 4], Ids(10, 13, i), Ignoring(Ids(10, 13, i + 5))),
+            t => t.Evaluate(Ids(12, 13, 7), [5, 6], Ids(10, 13, 8), Ids(10, 13, 9)),
+            n => model.Parameter(n).ToArray(),
+            DeviceT5.Parameters);
+    });
+
+    [Fact]
     public void Transformer() => Same(options =>
     {
         DeviceTransformer model = DeviceTransformer.Create(seed: 3);

@@ -328,6 +328,14 @@ public partial class PostNormTransformer;
 [Trainable(BatchSize = 4, SequenceLength = 6, SourceLength = 5)]
 public partial class PreNormTransformer;
 
+[T5(Layers = 2, DModel = 20, Heads = 3, HeadWidth = 8, FeedForward = 27, Vocab = 13, Context = 16, SourceContext = 17, RelativeBuckets = 8, RelativeDistance = 9, MaxBatch = 3)]
+[Trainable(BatchSize = 3, SequenceLength = 11, SourceLength = 13)]
+public partial class GatedT5;
+
+[T5(Layers = 2, DecoderLayers = 1, DModel = 24, Heads = 3, FeedForward = 31, Vocab = 15, Context = 14, RelativeBuckets = 6, RelativeDistance = 10, GatedFeedForward = false, Activation = Activation.Relu, TieEmbeddings = true, LabelSmoothing = 0.1, MaxBatch = 3)]
+[Trainable(BatchSize = 3, SequenceLength = 12, SourceLength = 9)]
+public partial class TiedT5;
+
 [Transformer(EncoderLayers = 1, DecoderLayers = 1, DModel = 24, Heads = 2, FeedForward = 48, SourceVocab = 9, TargetVocab = 9, Context = 8, Shared = EmbeddingSharing.TargetAndHead)]
 [Trainable(BatchSize = 8, SequenceLength = 8, SourceLength = 7)]
 public partial class LearningTransformer;

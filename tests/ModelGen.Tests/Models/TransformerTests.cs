@@ -43,6 +43,24 @@ public sealed class TransformerTests
     [Fact]
     public void Training_with_strides_and_linear_biases() => Training<StridedTransformer>("transformer-strided-alibi");
 
+    [Fact]
+    public void T5_logits() => Logits<GatedT5>("t5");
+
+    [Fact]
+    public void T5_gradients() => Gradients<GatedT5>("t5");
+
+    [Fact]
+    public void T5_training() => Training<GatedT5>("t5");
+
+    [Fact]
+    public void Tied_t5_logits() => Logits<TiedT5>("t5-tied");
+
+    [Fact]
+    public void Tied_t5_gradients() => Gradients<TiedT5>("t5-tied");
+
+    [Fact]
+    public void Tied_t5_training() => Training<TiedT5>("t5-tied");
+
     /// <summary>What each token of a padded batch attends to in its source, as PyTorch's own module has it.</summary>
     [Fact]
     public void Maps_of_cross_attention()

@@ -66,6 +66,12 @@ public sealed class EmittedModelTests
             DeclaredArgument.Of("FeedForward", 9L), DeclaredArgument.Of("Vocab", 11L), DeclaredArgument.Of("Context", 6L))
         .Where(f => f.Name.Contains("Decode.", StringComparison.Ordinal)));
 
+    /// <summary>The plans of the encoder and of a step of the decoder of T5.</summary>
+    [Fact]
+    public void Encoder_decoder_of_t5() => Snapshot.VerifyFiles(Emit("T5", "TinyT5", DeclaredArgument.Of("Layers", 1L), DeclaredArgument.Of("DModel", 8L), DeclaredArgument.Of("Heads", 2L), DeclaredArgument.Of("HeadWidth", 3L),
+            DeclaredArgument.Of("FeedForward", 9L), DeclaredArgument.Of("Vocab", 11L), DeclaredArgument.Of("Context", 6L))
+        .Where(f => f.Name.Contains("Decode.", StringComparison.Ordinal) || f.Name.Contains("Encode.", StringComparison.Ordinal)));
+
     /// <summary>The surface and the plan of a prediction from a window.</summary>
     [Fact]
     public void Words_from_a_window() => Snapshot.VerifyFiles(Emit("Nnlm", "TinyNnlm", DeclaredArgument.Of("Window", 2L), DeclaredArgument.Of("Embedding", 3L), DeclaredArgument.Of("Hidden", 5L), DeclaredArgument.Of("Vocab", 7L))

@@ -152,6 +152,13 @@ public sealed class IrTests
             },
             BuildMode.Training)));
 
+    /// <summary>Encoder and decoder of T5 as a training step has them.</summary>
+    [Fact]
+    public void T5_as_built() => Snapshot.Verify(GraphPrinter.Print(Build(
+        Spec("T5", new TrainingSpec(2, 4) { SourceLength = 3 }, DeclaredArgument.Of("Layers", 1L), DeclaredArgument.Of("DModel", 8L), DeclaredArgument.Of("Heads", 2L), DeclaredArgument.Of("HeadWidth", 3L),
+            DeclaredArgument.Of("FeedForward", 9L), DeclaredArgument.Of("Vocab", 11L), DeclaredArgument.Of("Context", 6L), DeclaredArgument.Of("RelativeBuckets", 4L), DeclaredArgument.Of("RelativeDistance", 4L)),
+        BuildMode.Training)));
+
     [Fact]
     public void Lstm_as_built() => Snapshot.Verify(GraphPrinter.Print(Build(TinyLstm, BuildMode.Inference)));
 
