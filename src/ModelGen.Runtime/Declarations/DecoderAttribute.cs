@@ -67,6 +67,18 @@ public class DecoderAttribute : Attribute
     /// <summary>How attention and the feed-forward network of a block stand to each other. Default: <see cref="BlockForm.Sequential"/>.</summary>
     public BlockForm Form { get; set; }
 
+    /// <summary>
+    /// What mixes the tokens of each layer, from the first one again where there are more layers: <c>{ TokenMixer.ShortConvolution, TokenMixer.ShortConvolution, TokenMixer.Attention }</c> is two to one. Default: all
+    /// layers have attention.
+    /// </summary>
+    public TokenMixer[] Mixers { get; set; } = [];
+
+    /// <summary>With <see cref="TokenMixer.ShortConvolution"/>, how many steps a convolution sees, its own included: 1 to 64. Default: 3.</summary>
+    public int ConvolutionTaps { get; set; } = 3;
+
+    /// <summary>With <see cref="TokenMixer.ShortConvolution"/>, whether the convolution and the projections around it have biases. Default: false.</summary>
+    public bool ConvolutionBias { get; set; }
+
     /// <summary>What products of queries and keys are multiplied by, greater than 0. Default: 1/√<see cref="HeadWidth"/> (which 0 stands for).</summary>
     public double AttentionScale { get; set; }
 

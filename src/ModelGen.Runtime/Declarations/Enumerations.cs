@@ -266,3 +266,16 @@ public enum RecurrentAttention
     /// </summary>
     Additive,
 }
+
+/// <summary>What mixes the tokens of a decoder's layer.</summary>
+public enum TokenMixer
+{
+    /// <summary>Causal self-attention, <c>self_attn</c>.</summary>
+    Attention,
+
+    /// <summary>
+    /// A gated short convolution, <c>conv</c>: of B, C and x, three projections of the input, <c>C ⊙ convolution(B ⊙ x)</c>, projected. The convolution is causal and of each channel by itself; a session carries the
+    /// last <see cref="DecoderAttribute.ConvolutionTaps"/> − 1 of its inputs, however long the sequence (Liquid AI, "LFM2 Technical Report", 2025).
+    /// </summary>
+    ShortConvolution,
+}

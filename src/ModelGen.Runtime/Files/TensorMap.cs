@@ -177,6 +177,12 @@ internal sealed class TensorMap
     private static bool HasShape(WeightTensor tensor, ParameterInfo parameter)
     {
         ReadOnlySpan<int> expected = parameter.ShapeInFile.AsSpan();
+        if (tensor.Shape.Length == 3 && expected.Length == 2 && parameter.TransposedInFile)
+        {
+            // A convolution of each channel by itself has one channel to read: [channels, 1, taps].
+            return tensor.Shape[0] == expected[0] && tensor.Shape[1] == 1 && tensor.Shape[2] == expected[1];
+        }
+
         if (tensor.Shape.Length != expected.Length)
         {
             return false;

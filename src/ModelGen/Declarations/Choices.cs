@@ -131,3 +131,9 @@ internal enum BlockForm
     Parallel,
     ParallelTwoNorms,
 }
+
+internal enum TokenMixer
+{
+    Attention,
+    ShortConvolution,
+}

@@ -18,6 +18,9 @@ internal sealed class Decoder(DecoderPreset preset) : IFamily
     /// <summary>[Decoder] and its presets.</summary>
     public static IReadOnlyList<IFamily> All { get; } = [.. DecoderPreset.All.Select(preset => new Decoder(preset))];
 
+    // What a tap reads is written into emitted code.
+    private const int LargestTaps = 64;
+
     public string Name => preset.Name;
 
     public string AttributeMetadataName => $"ModelGen.{preset.Name}Attribute";
@@ -43,6 +46,7 @@ internal sealed class Decoder(DecoderPreset preset) : IFamily
             report(new SpecProblem(DiagnosticIds.UnsupportedCombination, "AttentionWeights", ["AttentionWeights", "no Context", "weights are handed out for every position that a sequence may have"]));
         }
 
+        bool mixersHold = ValidateMixers(spec, checks, options, layersHold, report);
         checks.OptionalPositive("NormEpsilon");
         bool scaleHolds = checks.OptionalPositiveOrZero("AttentionScale");
         checks.OptionalPositiveOrZero("EmbeddingMultiplier");
@@ -84,22 +88,24 @@ internal sealed class Decoder(DecoderPreset preset) : IFamily
             report(new SpecProblem(DiagnosticIds.ContextTooShort, "SequenceLength", [$"{training.SequenceLength}", $"{options.Context}"], "Trainable"));
         }
 
-        if (layersHold && sizesHold && keyHeadsHold && vocabHolds && contextHolds && attentionHolds && rotaryHolds && feedForwardHolds)
+        if (layersHold && mixersHold && sizesHold && keyHeadsHold && vocabHolds && contextHolds && attentionHolds && rotaryHolds && feedForwardHolds)
         {
             // Real numbers, since as integers the products could overflow.
             double width = options.Width, headWidth = options.HeadWidth, vocabulary = options.Vocabulary;
             double queries = options.Heads * headWidth, keys = options.KeyValueHeads * headWidth;
-            double hidden = Math.Max(Math.Max(width, queries + (2 * keys)), (double)options.FeedForward);
+            bool convolves = options.AttentionLayers < options.Layers;
+            double hidden = Math.Max(Math.Max(convolves ? 3 * width : width, queries + (2 * keys)), (double)options.FeedForward);
             double table = attention.Positions == PositionEncoding.Rotary ? options.Context * headWidth : attention.HasTable ? options.Context * width : 1;
             double largest = Math.Max(table, width * Math.Max(vocabulary, hidden));
 
             // A run takes a chunk of the context and gives one row of logits; the caches hold all keys that are seen.
-            double[] caches = [.. Enumerable.Range(0, options.Layers).Select(layer => attention.CacheRows(layer, options.Context))];
+            double[] caches = [.. Enumerable.Range(0, options.Layers).Select(layer => options.MixerOf(layer) == TokenMixer.Attention ? attention.CacheRows(layer, options.Context) : 0)];
+            double carried = (options.Layers - options.AttentionLayers) * (options.ConvolutionTaps - 1.0) * width;
             double rows = caches.Max();
             double inferred = Math.Max(vocabulary, Math.Max(Math.Min(rows, CommonPrograms.LargestChunk) * hidden, rows * keys));
             double biases = attention.BiasElements(options.Heads) / Math.Max(1, spec.Training?.SequenceLength ?? 1);
             checks.ModelSize(spec, largest, inferred, widest: Math.Max(Math.Max(vocabulary, hidden), biases));
-            CommonPrograms.ValidateSessions(spec, checks, states: caches.Sum() * 2 * keys, Math.Max(vocabulary, hidden));
+            CommonPrograms.ValidateSessions(spec, checks, states: (caches.Sum() * 2 * keys) + carried, Math.Max(vocabulary, hidden));
         }
 
         // What is capped is divided by the cap and multiplied by it: neither may overflow in single precision.
@@ -108,11 +114,32 @@ internal sealed class Decoder(DecoderPreset preset) : IFamily
                 && (cap.Equals(0.0) || !factorHolds || checks.OptionalReal(name, (float)(cap / factor) is > 0 and < float.PositiveInfinity && (float)(factor / cap) is > 0 and < float.PositiveInfinity, "neither too large nor too small beside the factor of what it caps, in single precision"));
     }
 
+    private static bool ValidateMixers(ModelSpec spec, ArgumentChecks checks, DecoderOptions options, bool layersHold, Action<SpecProblem> report)
+    {
+        if (spec.Has("Mixers") && (options.Mixers.Count == 0 || (layersHold && options.Mixers.Count > options.Layers)))
+        {
+            report(new SpecProblem(DiagnosticIds.OutOfRange, "Mixers", ["Mixers", $"a list of mixers, for {(options.Layers == 1 ? "1 layer" : $"{options.Layers} layers")} at the most", options.Mixers.Count == 0 ? "an empty list" : $"a list of {options.Mixers.Count}"]));
+            return false;
+        }
+
+        if (options.Mixes(TokenMixer.ShortConvolution))
+        {
+            return checks.OptionalSize("ConvolutionTaps") && checks.AtMost("ConvolutionTaps", "ConvolutionTaps", options.ConvolutionTaps, LargestTaps);
+        }
+
+        foreach (string name in new[] { "ConvolutionTaps", "ConvolutionBias" }.Where(spec.Has))
+        {
+            report(new SpecProblem(DiagnosticIds.UnsupportedCombination, name, [name, "Mixers without TokenMixer.ShortConvolution", "only that convolves"]));
+        }
+
+        return true;
+    }
+
     public ModelProgram Describe(ModelSpec spec)
     {
         DecoderOptions options = DecoderOptions.Of(spec, preset);
         var inside = new InsideOutputs(
-            options.HiddenStates ? options.Layers + 1 : 0, options.Width, options.AttentionWeights ? options.Layers : 0, options.Heads);
+            options.HiddenStates ? options.Layers + 1 : 0, options.Width, options.AttentionWeights ? options.AttentionLayers : 0, options.Heads);
         return CommonPrograms.CausalLanguageModel(spec, options.Vocabulary, options.Context, (tokens, targets) => new Builder(options, targets is not null).Build(tokens, targets), inside, hasPositions: true) with { Files = Files(options) };
     }
 
@@ -137,6 +164,8 @@ internal sealed class Decoder(DecoderPreset preset) : IFamily
         FileOption.Of("NormPlacement", options.NormPlacement),
         FileOption.Of("NormEpsilon", options.NormEpsilon),
         .. options.Norm == Normalization.Layer ? [FileOption.Of("NormBias", options.NormBias)] : Array.Empty<FileOption>(),
+        .. options.Mixes(TokenMixer.ShortConvolution)
+            ? [FileOption.Of("Mixers", options.Mixers) with { Absent = "" }, FileOption.Of("ConvolutionTaps", options.ConvolutionTaps), FileOption.Of("ConvolutionBias", options.ConvolutionBias)] : Array.Empty<FileOption>(),
         FileOption.Of("QueryKeyNorm", options.QueryKeyNorm),
         FileOption.Of("Form", options.Form),
         FileOption.Of("AttentionScale", options.AttentionScale),
@@ -152,11 +181,31 @@ internal sealed class Decoder(DecoderPreset preset) : IFamily
     {
         Family = DecoderPreset.Plain.Name,
         OptionalPrefixes = ["model."],
-        Aliases = options.TieEmbeddings ? [("lm_head.weight", "model.embed_tokens.weight")] : [],
+        Aliases = [.. options.TieEmbeddings ? [("lm_head.weight", "model.embed_tokens.weight")] : Array.Empty<(string, string)>(), .. options.Mixes(TokenMixer.ShortConvolution) ? ConvolutionNames(options) : []],
 
         // What older files hold of rotary positions, which the declaration says.
         Buffers = [("model.layers.#.self_attn.rotary_emb.inv_freq", 1)],
     };
+
+    /// <summary>What the files of models with short convolutions call parameters otherwise.</summary>
+    private static IEnumerable<(string Name, string Parameter)> ConvolutionNames(DecoderOptions options)
+    {
+        (string Theirs, string Ours)[] all = [("operator_norm", "input_layernorm"), ("ffn_norm", "post_attention_layernorm"), ("feed_forward.w1", "mlp.gate_proj"), ("feed_forward.w3", "mlp.up_proj"), ("feed_forward.w2", "mlp.down_proj")];
+        (string Theirs, string Ours)[] attention = [("self_attn.out_proj", "self_attn.o_proj"), ("self_attn.q_layernorm", "self_attn.q_norm"), ("self_attn.k_layernorm", "self_attn.k_norm")];
+        if (options is not { NormPlacement: NormPlacement.Before, Form: BlockForm.Sequential, Norm: Normalization.RootMeanSquare, GatedFeedForward: true, QueryKeyNorm: QueryKeyNorm.Head, OutputBias: false, FeedForwardBias: false })
+        {
+            yield break;
+        }
+
+        yield return ("model.embedding_norm.weight", "model.norm.weight");
+        for (int layer = 0; layer < options.Layers; layer++)
+        {
+            foreach ((string theirs, string ours) in options.MixerOf(layer) == TokenMixer.Attention ? all.Concat(attention) : all)
+            {
+                yield return ($"model.layers.{layer}.{theirs}.weight", $"model.layers.{layer}.{ours}.weight");
+            }
+        }
+    }
 
     /// <summary>The graph, for inference or for training. Parameters are named as in the Hugging Face layout of the families.</summary>
     private sealed class Builder(DecoderOptions options, bool isTraining)
@@ -251,11 +300,11 @@ internal sealed class Decoder(DecoderPreset preset) : IFamily
             {
                 Value normed = Norm("input_layernorm", x);
                 Value fed = FeedForward(options.Form == BlockForm.Parallel ? normed : Norm("post_attention_layernorm", x));
-                return Residual("mlp", Residual("self_attn", x, Attend(layer, normed)), fed);
+                return Residual("mlp", Residual("self_attn", x, Mix(layer, normed)), fed);
             }
 
-            Value attended = Attend(layer, placement == NormPlacement.After ? x : Norm("input_layernorm", x));
-            x = Residual("self_attn", x, placement == NormPlacement.Before ? attended : Norm("post_attention_layernorm", attended));
+            Value mixed = Mix(layer, placement == NormPlacement.After ? x : Norm("input_layernorm", x));
+            x = Residual("self_attn", x, placement == NormPlacement.Before ? mixed : Norm("post_attention_layernorm", mixed));
             Value output = FeedForward(placement == NormPlacement.After ? x : Norm(placement == NormPlacement.Both ? "pre_feedforward_layernorm" : "post_attention_layernorm", x));
             return Residual("mlp", x, placement == NormPlacement.Before ? output : Norm("post_feedforward_layernorm", output));
         }
@@ -268,6 +317,22 @@ internal sealed class Decoder(DecoderPreset preset) : IFamily
         private Value Norm(string name, Value x) => options.Norm == Normalization.Layer
             ? _b.LayerNorm(name, x, options.NormBias, options.NormEpsilon)
             : _b.RmsNorm(name, x, options.NormEpsilon, options.Norm == Normalization.OffsetRootMeanSquare);
+
+        private Value Mix(int layer, Value x) => options.MixerOf(layer) == TokenMixer.ShortConvolution ? Convolve(x) : Attend(layer, x);
+
+        /// <summary>A gated short convolution (Liquid AI 2025): out(C ⊙ convolution(B ⊙ x)).</summary>
+        private Value Convolve(Value x)
+        {
+            (int width, bool bias) = (options.Width, options.ConvolutionBias);
+            using (_b.Scope("conv"))
+            {
+                Value parts = _b.Linear("in_proj", x, 3 * width, bias, _normal);
+                Value Part(int number, string name) => _b.Add(new SliceColumns(number * width, width), name, parts);
+                Value gated = _b.Add(new Multiply(), "gated", Part(0, "b"), Part(2, "x"));
+                Value convolved = _b.CausalConvolution("conv", gated, options.ConvolutionTaps, bias);
+                return _b.Linear("out_proj", _b.Add(new Multiply(), "hidden", Part(1, "c"), convolved), width, bias, _residual);
+            }
+        }
 
         private Value Attend(int layer, Value x)
         {
@@ -291,7 +356,7 @@ internal sealed class Decoder(DecoderPreset preset) : IFamily
                     Bias = options.Attention.BiasOf(isCausal: true),
                     SoftCap = options.AttentionSoftCap,
                 };
-                string? weights = options.AttentionWeights && !isTraining ? CommonPrograms.AttentionWeights(layer) : null;
+                string? weights = options.AttentionWeights && !isTraining ? CommonPrograms.AttentionWeights(Enumerable.Range(0, layer).Count(before => options.MixerOf(before) == TokenMixer.Attention)) : null;
                 Value attended = _b.Attend("attention", op, [q, k, v, .. _biases], weights, options.Context);
                 return _b.Linear("o_proj", attended, options.Width, options.OutputBias, _residual);
             }
@@ -351,6 +416,7 @@ internal sealed record DecoderPreset(string Name)
             NormEpsilon = 1e-6, RotaryBase = 1e6, WindowRotaryBase = 10_000, QueryKeyNorm = QueryKeyNorm.Head, Norm = Normalization.OffsetRootMeanSquare, NormPlacement = NormPlacement.Both,
             Activation = Activation.GeluTanh, TieEmbeddings = true, ScaleEmbeddings = true,
         },
+        new("Lfm2") { RotaryBase = 1e6, QueryKeyNorm = QueryKeyNorm.Head, TieEmbeddings = true },
         new("Phi") { Norm = Normalization.Layer, Form = BlockForm.Parallel, Activation = Activation.GeluTanh, GatedFeedForward = false, Bias = true, HeadBias = true },
     ];
 
@@ -394,6 +460,13 @@ internal sealed record DecoderOptions(int Layers, int Width, int Heads, int Voca
     public SelfAttentionOptions Attention { get; private init; } = null!;
 
     public RotaryOptions Rotary { get; private init; } = null!;
+
+    /// <summary>The numbers of the layers' <see cref="TokenMixer"/>, from the first one again where there are more layers; empty where all have attention.</summary>
+    public EquatableArray<int> Mixers { get; private init; } = [];
+
+    public int ConvolutionTaps { get; private init; }
+
+    public bool ConvolutionBias { get; private init; }
 
     public double AttentionScale { get; private init; }
 
@@ -443,6 +516,14 @@ internal sealed record DecoderOptions(int Layers, int Width, int Heads, int Voca
 
     public bool AttentionWeights { get; private init; }
 
+    /// <summary>The layers that have attention.</summary>
+    public int AttentionLayers => Enumerable.Range(0, Layers).Count(layer => MixerOf(layer) == TokenMixer.Attention);
+
+    public TokenMixer MixerOf(int layer) => Mixers.Count == 0 ? TokenMixer.Attention : (TokenMixer)Mixers[layer % Mixers.Count];
+
+    /// <summary>Whether a list of mixers has a kind.</summary>
+    public bool Mixes(TokenMixer mixer) => Mixers.Contains((int)mixer);
+
     public static DecoderOptions Of(ModelSpec spec, DecoderPreset preset)
     {
         int width = spec.Int("DModel", 0), heads = spec.Int("Heads", 0), headWidth = spec.Size("HeadWidth", width / Math.Max(1, heads));
@@ -453,6 +534,9 @@ internal sealed record DecoderOptions(int Layers, int Width, int Heads, int Voca
             HeadWidth = headWidth,
             Attention = SelfAttentionOptions.Of(spec, AttentionDirections.Causal, PositionEncoding.Rotary),
             Rotary = RotaryOptions.Of(spec, preset.RotaryBase, preset.WindowRotaryBase),
+            Mixers = spec.Ints("Mixers"),
+            ConvolutionTaps = spec.Int("ConvolutionTaps", 3),
+            ConvolutionBias = spec.Flag("ConvolutionBias", false),
             AttentionScale = Real("AttentionScale", 1 / Math.Sqrt(Math.Max(1, headWidth))),
             AttentionSoftCap = spec.Real("AttentionSoftCap", 0),
             QueryKeyNorm = spec.Choice("QueryKeyNorm", preset.QueryKeyNorm),

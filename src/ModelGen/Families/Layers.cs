@@ -43,6 +43,17 @@ internal static class Layers
         }
     }
 
+    /// <summary>A causal convolution over time, of each channel by itself, with parameters <c>name.weight</c>, [channels, taps] in files, and, optionally, <c>name.bias</c>.</summary>
+    public static Value CausalConvolution(this GraphBuilder b, string name, Value x, int taps, bool bias)
+    {
+        using (b.Scope(name))
+        {
+            // As PyTorch draws them: a tap in so many is what a channel sees.
+            Value weight = b.Parameter("weight", Shape.Of(taps, x.Shape[-1]), Initializer.Uniform(1 / Math.Sqrt(taps)), transposedInFile: true);
+            return bias ? b.Add(new CausalConvolution(), "", x, weight, b.Parameter("bias", Shape.Of(x.Shape[-1]), Initializer.Zeros)) : b.Add(new CausalConvolution(), "", x, weight);
+        }
+    }
+
     public static Value Activate(this GraphBuilder b, string name, Value x, Activation activation) => activation switch
     {
         Activation.Relu => b.Add(new Relu(), name, x),

@@ -155,7 +155,21 @@ internal sealed record Footprint(View View, IReadOnlyList<(RowExtent Stride, Row
             }
         }
 
-        return false;
+        return Steps.Any(s => s.Stride.IsDynamic && other.Steps.Contains(s) && Along(s) is { } own && other.Along(s) is { } others && (own.Last < others.View.Offset || others.Last < own.View.Offset));
+    }
+
+    // What it touches at the first index of a step within which it stays for all counts, as steps of a sequence do within the sequence; null where it does not. A reach and a stride are of the first degree in each
+    // count, so that what holds for the least and the largest of them holds between.
+    private Footprint? Along((RowExtent Stride, RowExtent Count) step)
+    {
+        Footprint rest = new(View, [.. Steps.Where(s => s != step)]);
+        Dim[] counts = [.. rest.Steps.SelectMany(s => s.Stride.Factors.Concat(s.Count.Factors)).Concat(step.Stride.Factors).Select(d => d + -d.Plus).Distinct()];
+        bool stays = Enumerable.Range(0, 1 << counts.Length).All(corner =>
+        {
+            long Of(RowExtent extent) => extent.Factors.Aggregate((long)extent.Coefficient, (product, d) => product * (((corner >> Array.IndexOf(counts, d + -d.Plus)) & 1) == 0 ? 1 + d.Plus : d.Maximum));
+            return View.Offset + rest.Steps.Sum(s => Of(s.Stride) * (Of(s.Count) - 1)) < Of(step.Stride);
+        });
+        return stays ? rest : null;
     }
 
     // Whether it moves with the last index of an extent, and begins behind what the other touches at that index, its last: for any count of the extent.

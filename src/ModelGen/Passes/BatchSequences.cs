@@ -55,6 +55,14 @@ internal static class BatchSequences
                     }
 
                     return b.AddMany(attention with { Range = cached }, node.Name, [inputs[0], Cache("key_cache", inputs[1]), Cache("value_cache", inputs[2]), Sequences(b), Positions(b, node), .. inputs.Skip(3)]);
+                case Preceded preceded when inputs.Count == 1:
+                    string carried = node.Name + ".state";
+                    Shape before = preceded.Before(inputs[0].Shape);
+                    Value every = b.Add(new SequenceStates(carried, Shape.Of(sequences.Classes, Elements(before))), carried);
+                    Value past = b.Add(new Reshape(before), carried, b.Add(new Embedding(), carried, every, Sequences(b)));
+                    Value whole = b.Add(preceded, node.Name, inputs[0], past);
+                    b.UpdateState(carried, b.Add(new ScatterRows(), carried, every, Flat(b, b.Add(new LastSteps(preceded.Steps), carried, whole)), Sequences(b)));
+                    return [whole];
                 case Scan or LastRow or Attention or AttentionWeights:
                     throw new GraphException($"{node}: takes several steps, and each sequence has one");
                 case MatMul { Form: MatMulForm.NT } product:

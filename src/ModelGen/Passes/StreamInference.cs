@@ -7,7 +7,7 @@ namespace ModelGen.Compiler.Passes;
 
 /// <summary>
 /// Turns a graph over whole sequences into one that continues a sequence: causal attention reads caches that grow by
-/// this run's keys and values (scans carry state already), and of the output only the last row may be wanted.
+/// this run's keys and values, and what reads some steps back is carried them from run to run (scans carry state already), and of the output only the last row may be wanted.
 /// Guarantees: running the result over a sequence in pieces gives what the input graph gives over the whole.
 /// </summary>
 internal static class StreamInference
@@ -31,6 +31,14 @@ internal static class StreamInference
                 // Their keys are those of the attention that they belong to.
                 KeyRange all = caches.Cached(seen);
                 return [builder.Add(weights with { Of = weights.Of with { Range = all } }, node.Name, [inputs[0], Cache(node.Inputs[2].Node.Name, "key_cache", inputs[1], all), .. inputs.Skip(2)])];
+            }
+
+            if (node.Op is Preceded { Steps: var steps } preceded && inputs.Count == 1)
+            {
+                string state = node.Name + ".state";
+                Value whole = builder.Add(preceded, node.Name, inputs[0], builder.Add(new StateRead(state, preceded.Before(inputs[0].Shape)), state));
+                builder.UpdateState(state, builder.Add(new LastSteps(steps), state, whole));
+                return [whole];
             }
 
             if (node.Op is not Attention { Range: { IsCausal: true, IsCached: false } range } attention)

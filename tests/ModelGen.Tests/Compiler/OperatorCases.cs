@@ -271,6 +271,31 @@ internal static class OperatorCases
             }
         }
 
+        foreach ((int batch, int steps, int channels, int taps) in new[] { (1, 1, 5, 3), (2, 4, 7, 3), (3, 2, 16, 4), (1, 9, 1, 2), (2, 3, 19, 1) })
+        {
+            foreach (bool bias in new[] { false, true })
+            {
+                yield return Case($"causal_convolution {batch} {steps} {channels} {taps}{(bias ? " bias" : "")}", b =>
+                {
+                    Value[] inputs = [Parameter(b, "x", batch, steps, channels), Parameter(b, "w", taps, channels), .. bias ? [Parameter(b, "c", channels)] : Array.Empty<Value>()];
+                    return [b.Add(new Tanh(), "t", b.Add(new CausalConvolution(), "y", inputs))];
+                });
+            }
+        }
+
+        foreach ((int batch, int steps) in new[] { (1, 1), (2, 3), (3, 2) })
+        {
+            yield return Case($"preceded {batch} {steps} by what was before", b =>
+            {
+                Value all = b.Add(new Preceded(3), "all", b.Add(new Tanh(), "t", Parameter(b, "x", batch, steps, 5)), Parameter(b, "before", batch, 3, 5));
+                return [b.Add(new Exp(), "late", b.Add(new LastSteps(3), "last", all)), b.Add(new Tanh(), "early", b.Add(new SliceSteps(1, steps), "slice", all)), b.Add(new Exp(), "whole", all)];
+            });
+            yield return Case($"preceded {batch} {steps} by zeros", b => [b.Add(new Preceded(2), "y", Parameter(b, "x", batch, steps, 6))]);
+            yield return Case($"preceded product {batch} {steps}", b =>
+                [b.Add(new SliceSteps(1, steps), "y", b.Add(new Preceded(2), "all", b.Add(new MatMul(MatMulForm.NT), "product", Parameter(b, "x", batch, steps, 6), Parameter(b, "w", 5, 6))))]);
+            yield return Case($"pad_steps {batch} {steps}", b => [b.Add(new PadSteps(2, steps + 3), "y", Parameter(b, "x", batch, steps, 6)), b.Add(new PadSteps(0, steps), "z", Parameter(b, "x", batch, steps, 6))], hasGradient: false);
+        }
+
         yield return Case("rows_at_position all", b => [b.Add(new RowsAtPosition(7), "y", Parameter(b, "x", 7, 5))]);
         yield return Case("slice_rows", b =>
         {

@@ -169,7 +169,7 @@ internal sealed class RandomGraphs
             case 23:
                 return _dynamic ? Streamed() : Recur();
             case 24:
-                return _random.Next(3) == 0 ? Turn() : x.Shape.Rank < 2 ? null : _random.Next(4) > 0 ? Transpose(x) : x.Shape.Rank > 3 ? null : _b.Add(new Unsqueeze(1 + _random.Next(x.Shape.Rank)), Name("unsqueezed"), x);
+                return _random.Next(3) == 0 ? _random.Next(2) == 0 ? Turn() : Convolve() : x.Shape.Rank < 2 ? null : _random.Next(4) > 0 ? Transpose(x) : x.Shape.Rank > 3 ? null : _b.Add(new Unsqueeze(1 + _random.Next(x.Shape.Rank)), Name("unsqueezed"), x);
             case 25:
                 return x.Shape.Rank < 2 || x.Shape.Columns < 2 ? null : _dynamic && _random.Next(2) == 0 ? SumOver(x) : EveryOther(x);
             case 26:
@@ -257,6 +257,27 @@ internal sealed class RandomGraphs
 
         int width = Pick(widths), rotated = 2 * (1 + _random.Next(width / 2));
         return Scaled(_b.Add(new Rotary(width, rotated, _random.Next(2) == 0), Name("turned"), x, Leaf(Shape.Of(x.Shape[1], rotated))), 0.5);
+    }
+
+    /// <summary>A convolution over a sequence, or steps of a longer one.</summary>
+    private Value? Convolve()
+    {
+        Value x = Any(v => v.Shape.Rank == 3);
+        if (x.Shape.Rank != 3)
+        {
+            return null;
+        }
+
+        int taps = 1 + _random.Next(4);
+        if (_random.Next(3) > 0)
+        {
+            Value[] bias = _random.Next(2) == 0 ? [Leaf(Shape.Of(x.Shape[2]))] : [];
+            return Scaled(_b.Add(new CausalConvolution(), Name("convolved"), [x, Leaf(Shape.Of(taps, x.Shape[2])), .. bias]), 1.0 / taps);
+        }
+
+        Value all = _b.Add(new Preceded(taps), Name("preceded"), _random.Next(2) == 0 ? [x, Leaf(Shape.Of(x.Shape[0], taps, x.Shape[2]))] : [x]);
+        int steps = 1 + _random.Next(taps);
+        return _random.Next(2) == 0 ? _b.Add(new LastSteps(steps), Name("last"), all) : _b.Add(new SliceSteps(taps - steps, x.Shape[1]), Name("steps"), all);
     }
 
     /// <summary>Columns some number apart, as a view; now and then put back between others.</summary>

@@ -231,6 +231,18 @@ internal sealed class ReferenceInterpreter
                 return [Tensor.Filled([1, inputs[0].Columns], i => inputs[0][inputs[0].Rows - 1, i])];
             case Unsqueeze unsqueeze:
                 return [inputs[0].As([.. inputs[0].Dims[..^unsqueeze.Behind], 1, .. inputs[0].Dims[^unsqueeze.Behind..]])];
+            case Preceded preceded:
+                return [Lengthened(inputs[0], preceded.Steps, 0, inputs.Length > 1 ? inputs[1] : null)];
+            case PadSteps pad:
+                return [Lengthened(inputs[0], pad.Offset, pad.Steps - pad.Offset - inputs[0].Dims[1], null)];
+            case SliceSteps slice:
+                return [StepsOf(inputs[0], slice.Offset, Resolve(slice.Length))];
+            case LastSteps last:
+                return [StepsOf(inputs[0], inputs[0].Dims[1] - last.Steps, last.Steps)];
+            case CausalConvolution:
+                (int time, int channels, int taps) = (inputs[0].Dims[1], inputs[0].Columns, inputs[1].Dims[0]);
+                return [Columns(inputs[0], channels, (row, c) => (inputs.Length > 2 ? inputs[2].Data[c] : 0)
+                    + Enumerable.Range(0, taps).Where(i => (row % time) - taps + 1 + i >= 0).Sum(i => inputs[1][i, c] * inputs[0][row - taps + 1 + i, c]))];
             case Rotary rotary:
                 return [Turn(rotary, inputs[0], inputs[1])];
             case RmsNorm norm:
@@ -311,6 +323,20 @@ internal sealed class ReferenceInterpreter
     /// <summary>A tensor with the rows of another and some columns.</summary>
     private static Tensor Columns(Tensor x, int columns, Func<int, int, double> element)
         => Tensor.Filled([.. x.Dims[..^1], columns], i => element(i / columns, i % columns));
+
+    /// <summary>A sequence [B, T, C] with steps before it, zeros where none are given, and zeros behind it.</summary>
+    private static Tensor Lengthened(Tensor x, int before, int behind, Tensor? past)
+    {
+        int steps = x.Dims[1], all = before + steps + behind, columns = x.Columns;
+        return Tensor.Filled([x.Dims[0], all, columns], i =>
+        {
+            (int sequence, int step, int column) = (i / columns / all, i / columns % all, i % columns);
+            return step < before ? past?[(sequence * before) + step, column] ?? 0 : step < before + steps ? x[(sequence * steps) + step - before, column] : 0;
+        });
+    }
+
+    private static Tensor StepsOf(Tensor x, int first, int count)
+        => Tensor.Filled([x.Dims[0], count, x.Columns], i => x[(i / x.Columns / count * x.Dims[1]) + first + (i / x.Columns % count), i % x.Columns]);
 
     /// <summary>Every element is added to the one that it would be stretched from.</summary>
     private static Tensor SumTo(Tensor x, int[] dims)

@@ -443,3 +443,12 @@ public partial class OlmoDecoder;
     LayerWindows = new[] { 4, 0 }, AttentionScale = 0.5, AttentionSoftCap = 0.6, LogitSoftCap = 2, MaxBatch = 2)]
 [Trainable(BatchSize = 2, SequenceLength = 17)]
 public partial class CappedDecoder;
+
+[Lfm2(Layers = 3, DModel = 32, Heads = 4, KeyValueHeads = 2, FeedForward = 44, Vocab = 43, Context = 30, Mixers = new[] { TokenMixer.ShortConvolution, TokenMixer.Attention }, MaxBatch = 3)]
+[Trainable(BatchSize = 2, SequenceLength = 17)]
+public partial class Lfm2Decoder;
+
+[Decoder(Layers = 2, DModel = 30, Heads = 3, FeedForward = 44, Vocab = 43, Context = 30, Mixers = new[] { TokenMixer.ShortConvolution }, ConvolutionTaps = 5, ConvolutionBias = true, Form = BlockForm.Parallel,
+    GatedFeedForward = false, Activation = Activation.Gelu)]
+[Trainable(BatchSize = 3, SequenceLength = 4)]
+public partial class ConvolutionDecoder;

@@ -99,6 +99,24 @@ public sealed class DecoderTests
     public void Olmo_training() => Parity.Training<OlmoDecoder>("decoder-olmo");
 
     [Fact]
+    public void Lfm2_logits() => Parity.Logits<Lfm2Decoder>("decoder-lfm2");
+
+    [Fact]
+    public void Lfm2_gradients() => Parity.Gradients<Lfm2Decoder>("decoder-lfm2", Lfm2Decoder.Parameters);
+
+    [Fact]
+    public void Lfm2_training() => Parity.Training<Lfm2Decoder>("decoder-lfm2");
+
+    [Fact]
+    public void Convolutions_logits() => Parity.Logits<ConvolutionDecoder>("decoder-convolutions");
+
+    [Fact]
+    public void Convolutions_gradients() => Parity.Gradients<ConvolutionDecoder>("decoder-convolutions", ConvolutionDecoder.Parameters);
+
+    [Fact]
+    public void Convolutions_training() => Parity.Training<ConvolutionDecoder>("decoder-convolutions");
+
+    [Fact]
     public void A_trained_llama_tells_the_known_story()
     {
         Stories260K model = Stories260K.Create();

@@ -143,12 +143,23 @@ internal sealed class Placement
                 return moves ? last with { Base = last.Base with { LastStride = stride, LastExtent = from.Rows.Factors[0].Symbol } } : last;
             case LastRow:
                 return null;
+            case SliceSteps slice:
+                return seen.Move((long)slice.Offset * TensorView.Literal(seen.Strides[1]));
+            case LastSteps end:
+                // A varying extent counts from its last one: what is added to it lies behind that.
+                Dim steps = from[1];
+                int step = TensorView.Literal(seen.Strides[1]);
+                TensorView first = seen.Move((steps.IsLiteral ? steps.Maximum - end.Steps : (long)steps.Plus + 1 - end.Steps) * step);
+                return steps.IsLiteral ? first : first with { Base = first.Base with { LastStride = step, LastExtent = steps.Symbol } };
             case PadRows or PadColumns:
                 return PlaceOf(value);
             default:
                 throw new GraphException($"{value.Node}: nothing says how this view looks at memory");
         }
     }
+
+    /// <summary>Where a sequence stands in a longer one.</summary>
+    public static TensorView PartOf(TensorView whole, Operator of) => whole.Move((of is PadSteps pad ? pad.Offset : (long)((Preceded)of).Steps) * TensorView.Literal(whole.Strides[1]));
 
     /// <summary>Lets producers write where their value is wanted. What cannot be forwarded is copied afterwards.</summary>
     private void ChooseTargets()
@@ -168,6 +179,14 @@ internal sealed class Placement
             }
         }
 
+        foreach (Node whole in _graph.Nodes.Where(n => n.Op is Preceded or PadSteps))
+        {
+            if (CanForward(whole.Inputs[0]) && whole.Inputs[0].Op is ElementwiseOperator or RowReduction or MatMul)
+            {
+                _targets.Add(whole.Inputs[0], (PartOf(PlaceOf(new Value(whole, 0)), whole.Op), StoreMode.Replace));
+            }
+        }
+
         Dictionary<Value, int> contributions = _graph.Gradients.GroupBy(g => GradientValue(g.Value)).ToDictionary(g => g.Key, g => g.Count());
         foreach (GradientContribution gradient in _graph.Gradients)
         {
@@ -180,5 +199,5 @@ internal sealed class Placement
     }
 
     private bool CanForward(Value value)
-        => value.Op is not (LeafOperator or ViewOperator or ConcatColumns or Scan or AppendState or ScatterRows) && !_targets.ContainsKey(value) && !_views.ContainsKey(value);
+        => value.Op is not (LeafOperator or ViewOperator or ConcatColumns or Preceded or PadSteps or Scan or AppendState or ScatterRows) && !_targets.ContainsKey(value) && !_views.ContainsKey(value);
 }

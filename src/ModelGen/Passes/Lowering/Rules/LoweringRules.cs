@@ -28,6 +28,8 @@ internal static class LoweringRules
         [typeof(ConcatColumns)] = LowerConcatColumns,
         [typeof(PadRows)] = LowerPadding,
         [typeof(PadColumns)] = LowerPadding,
+        [typeof(Preceded)] = LowerLongerSequence,
+        [typeof(PadSteps)] = LowerLongerSequence,
         [typeof(Scan)] = ScanRule.Lower,
     };
 
@@ -202,6 +204,37 @@ internal static class LoweringRules
             }
 
             offset += part.Shape.Columns;
+        }
+    }
+
+    // A sequence among other steps, which are those before it or zeros.
+    private static void LowerLongerSequence(Lowering lowering, Node node)
+    {
+        TensorView whole = lowering.ViewOf(new Value(node, 0));
+        Value content = node.Inputs[0];
+        Shape shape = content.Shape;
+        TensorView place = Placement.PartOf(whole, node.Op);
+        if (!lowering.Placement.IsStoredAt(content, place))
+        {
+            lowering.Copy(content, place, StoreMode.Replace, node.Name, lowering.PositionOf(node));
+        }
+
+        if (node.Inputs.Count > 1)
+        {
+            lowering.Copy(node.Inputs[1], whole, StoreMode.Replace, node.Name + ".before", lowering.PositionOf(node));
+            return;
+        }
+
+        int before = node.Op is PadSteps pad ? pad.Offset : ((Preceded)node.Op).Steps, behind = node.Op is PadSteps of ? of.Steps - before - shape[1].Maximum : 0;
+        Zeros(whole, before);
+        Zeros(behind == 0 ? whole : whole.Move((before + (long)shape[1].Maximum) * TensorView.Literal(whole.Strides[1])), behind);
+
+        void Zeros(TensorView part, int steps)
+        {
+            if (steps > 0)
+            {
+                lowering.Fill(part, Shape.Of(shape[0], steps, shape[2]), 0, node.Name + ".zeros", lowering.PositionOf(node));
+            }
         }
     }
 
