@@ -33,22 +33,26 @@ internal static class DecoderDeclaration
         int context = config.Required("max_position_embeddings");
         arguments.Add(("Vocab", ConfigDeclaration.Text(config.Required("vocab_size"))));
         arguments.Add(("Context", ConfigDeclaration.Text(context)));
-        arguments.Add(("FeedForward", ConfigDeclaration.Text(config.Required("intermediate_size"))));
+        arguments.Add(("FeedForward", ConfigDeclaration.Text(FeedForward(config, weights))));
         string activation = config.Text("hidden_activation") is not null
             ? ConfigDeclaration.Activation(config, "hidden_activation", "gelu_pytorch_tanh")
             : ConfigDeclaration.Activation(config, "hidden_act", isGemma ? "gelu_pytorch_tanh" : "silu");
         Add("Activation", activation, "Activation.Silu");
 
         // What configurations that leave it out stand for.
-        Add("NormEpsilon", ((float)(config.Real("rms_norm_eps") ?? 1e-6)).ToString("R", CultureInfo.InvariantCulture), "1E-05");
+        Add("NormEpsilon", ((float)NormEpsilon(config)).ToString("R", CultureInfo.InvariantCulture), "1E-05");
         Positions(config, isGemma, arguments);
         Windows(config, isGemma, context, arguments);
+        if (type == "lfm2")
+        {
+            Convolutions(config, arguments);
+        }
 
         // Biases that configurations do not name: Qwen2 has them at queries, keys and values.
         Add("QkvBias", Has("self_attn.q_proj.bias"), "false");
         Add("OutputBias", Has("self_attn.o_proj.bias"), "false");
         Add("FeedForwardBias", Has("mlp.up_proj.bias"), "false");
-        Add("QueryKeyNorm", Has("self_attn.q_norm.weight") == "true" ? "QueryKeyNorm.Head" : "none", "none");
+        Add("QueryKeyNorm", type == "lfm2" || Has("self_attn.q_norm.weight") == "true" ? "QueryKeyNorm.Head" : "none", "none");
         if (isGemma)
         {
             arguments.Add(("Norm", "Normalization.OffsetRootMeanSquare"));
@@ -71,7 +75,7 @@ internal static class DecoderDeclaration
             }
         }
 
-        Add("TieEmbeddings", ConfigDeclaration.IsTied(config, weights, "embed_tokens.weight", byDefault: isGemma) ? "true" : "false", "false");
+        Add("TieEmbeddings", ConfigDeclaration.IsTied(config, weights, "embed_tokens.weight", byDefault: isGemma || type == "lfm2") ? "true" : "false", "false");
         return new ModelCode("Decoder", arguments);
 
         void Add(string name, string value, string byDefault)
@@ -85,13 +89,41 @@ internal static class DecoderDeclaration
         string Has(string tensor) => weights.Tensors.Any(found => found.Name.EndsWith(tensor, StringComparison.Ordinal)) ? "true" : "false";
     }
 
+    /// <summary>What is added to the mean square in norms, where a configuration may leave it out.</summary>
+    public static double NormEpsilon(ModelConfig config) => config.Real("rms_norm_eps") ?? config.Real("norm_eps") ?? (config.ModelType == "lfm2" ? 1e-5 : 1e-6);
+
+    /// <summary>The hidden width of the feed-forward network. What LFM2's configurations say of it is rounded and multiplied before it is used: its tensors tell.</summary>
+    public static int FeedForward(ModelConfig config, WeightFile weights)
+        => config.ModelType == "lfm2" && weights.Tensors.FirstOrDefault(static tensor => tensor.Name.EndsWith("feed_forward.w1.weight", StringComparison.Ordinal)) is { Shape: [> 0 and <= int.MaxValue, _] } gate
+            ? (int)gate.Shape[0]
+            : config.Required("intermediate_size");
+
+    /// <summary>What mixes the tokens of each layer of LFM2: <c>conv</c> or <c>full_attention</c>.</summary>
+    public static string[] Mixers(ModelConfig config)
+    {
+        int layers = config.Required("num_hidden_layers");
+        if (config.Values["layer_types"] is JsonArray { Count: > 0 and <= 1024 } types)
+        {
+            string[] found = [.. types.Select(layer => layer is JsonValue text && text.TryGetValue(out string? kind) && kind is "conv" or "full_attention" ? kind : throw config.Problem("layer_types", "conv or full_attention", $"{layer}"))];
+            return found.Length == layers ? found : throw config.Problem("layer_types", $"{layers} of them", $"{found.Length}");
+        }
+
+        if (config.Values["full_attn_idxs"] is JsonArray { Count: > 0 and <= 1024 } attending && layers is > 0 and <= 1024)
+        {
+            int[] numbers = [.. attending.Select(layer => layer is JsonValue number && number.TryGetValue(out int index) && index >= 0 && index < layers ? index : throw config.Problem("full_attn_idxs", $"0 to {layers - 1}", $"{layer}"))];
+            return [.. Enumerable.Range(0, layers).Select(layer => numbers.Contains(layer) ? "full_attention" : "conv")];
+        }
+
+        throw config.Problem("layer_types", "a list of what each layer has", "nothing");
+    }
+
     /// <summary>How rotary positions are slowed down: the kind, and the options of it; null if they are not.</summary>
     public static (string Type, ModelConfig Options)? RotaryScaling(ModelConfig config)
         => (config.Part("rope_scaling") ?? RotaryParameters(config)) is { } scaling && (scaling.Text("rope_type") ?? scaling.Text("type")) is { } kind and not "default" ? (kind, scaling) : null;
 
     /// <summary>The base of the rotary angles; of layers that see everything, where others have another.</summary>
     public static double RotaryBase(ModelConfig config)
-        => config.Real("rope_theta") ?? RotaryParameters(config)?.Real("rope_theta") ?? (IsGemma3(config) ? 1e6 : 10000);
+        => config.Real("rope_theta") ?? RotaryParameters(config)?.Real("rope_theta") ?? (IsGemma3(config) || config.ModelType == "lfm2" ? 1e6 : 10000);
 
     /// <summary>The base of the rotary angles of Gemma's layers that see a window.</summary>
     public static double WindowRotaryBase(ModelConfig config)
@@ -167,6 +199,20 @@ internal static class DecoderDeclaration
             {
                 arguments.Add((option, ConfigDeclaration.Text(value)));
             }
+        }
+    }
+
+    private static void Convolutions(ModelConfig config, List<(string Name, string Value)> arguments)
+    {
+        arguments.Add(("Mixers", $"new[] {{ {string.Join(", ", Mixers(config).Select(static mixer => mixer == "conv" ? "TokenMixer.ShortConvolution" : "TokenMixer.Attention"))} }}"));
+        if (config.Integer("conv_L_cache") is { } taps and not 3)
+        {
+            arguments.Add(("ConvolutionTaps", ConfigDeclaration.Text(taps)));
+        }
+
+        if (config.Flag("conv_bias") == true)
+        {
+            arguments.Add(("ConvolutionBias", "true"));
         }
     }
 

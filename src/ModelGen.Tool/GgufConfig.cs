@@ -56,7 +56,16 @@ internal static class GgufConfig
             Integer("embedding_length", "hidden_size");
             Integer("block_count", "num_hidden_layers");
             Integer("attention.head_count", "num_attention_heads");
-            Integer("attention.head_count_kv", "num_key_value_heads");
+            if (architecture == "lfm2")
+            {
+                Mixers(file, architecture, values);
+                Integer("shortconv.l_cache", "conv_L_cache");
+            }
+            else
+            {
+                Integer("attention.head_count_kv", "num_key_value_heads");
+            }
+
             Integer("attention.key_length", "head_dim");
             Integer("context_length", "max_position_embeddings");
             Integer("feed_forward_length", "intermediate_size");
@@ -116,6 +125,26 @@ internal static class GgufConfig
                 values[name] = double.Parse(((float)real).ToString("R", System.Globalization.CultureInfo.InvariantCulture), System.Globalization.CultureInfo.InvariantCulture);
             }
         }
+    }
+
+    /// <summary>What mixes the tokens of each layer: one without heads of keys and values convolves.</summary>
+    private static void Mixers(GgufFile file, string architecture, JsonObject values)
+    {
+        string key = architecture + ".attention.head_count_kv";
+        if (!file.Values.TryGetValue(key, out GgufValue? heads) || !heads.IsArray || !heads.IsInteger || heads.Count is 0 or > 1024)
+        {
+            throw new ToolException($"{file.Path}: metadata '{key}': expected a list of an integer for each layer, found {heads?.ToString() ?? "nothing"}.");
+        }
+
+        long[] counts = heads.Integers();
+        long most = counts.Max();
+        if (counts.Any(count => count != 0 && count != most))
+        {
+            throw new ToolException($"{file.Path}: metadata '{key}': expected 0 or one number of heads for all layers, found {heads}.");
+        }
+
+        values["num_key_value_heads"] = most;
+        values["layer_types"] = new JsonArray([.. counts.Select(static count => (JsonNode)(count == 0 ? "conv" : "full_attention"))]);
     }
 
     private static JsonObject? RotaryScaling(GgufFile file, string architecture)

@@ -33,7 +33,7 @@ internal static class GgufExport
         else
         {
             writer.Set("general.name", Path.GetFileNameWithoutExtension(output));
-            headWidth = architecture == "gpt2" ? Gpt2(config, writer) : Llama(config, writer, architecture);
+            headWidth = architecture == "gpt2" ? Gpt2(config, writer) : Llama(config, source.Weights, writer, architecture);
         }
 
         if (vocabulary is not null)
@@ -62,7 +62,8 @@ internal static class GgufExport
     // Vectors are small and sensitive, as are tables of positions; rows that are no whole number of blocks cannot be cut into them.
     private static GgmlType TypeOf(WeightTensor tensor, GgmlType type)
     {
-        if (tensor.Shape.Length < 2 || tensor.Name.EndsWith("wpe.weight", StringComparison.Ordinal))
+        // ggml convolves by floats.
+        if (tensor.Shape.Length < 2 || tensor.Name.EndsWith(".conv.conv.weight", StringComparison.Ordinal) || tensor.Name.EndsWith("wpe.weight", StringComparison.Ordinal))
         {
             return GgmlType.F32;
         }
@@ -75,7 +76,7 @@ internal static class GgufExport
     private static int HeadWidth(ModelConfig config)
         => config.ModelType == "gpt2" ? 0 : config.Integer("head_dim") ?? (config.Required("hidden_size") / Math.Max(1, config.Required("num_attention_heads")));
 
-    private static int Llama(ModelConfig config, GgufWriter writer, string architecture)
+    private static int Llama(ModelConfig config, WeightFile weights, GgufWriter writer, string architecture)
     {
         int heads = config.Required("num_attention_heads");
         int headWidth = HeadWidth(config);
@@ -83,14 +84,24 @@ internal static class GgufExport
         Set("context_length", config.Required("max_position_embeddings"));
         Set("embedding_length", config.Required("hidden_size"));
         Set("block_count", config.Required("num_hidden_layers"));
-        Set("feed_forward_length", config.Required("intermediate_size"));
+        Set("feed_forward_length", DecoderDeclaration.FeedForward(config, weights));
         Set("attention.head_count", heads);
-        Set("attention.head_count_kv", config.Integer("num_key_value_heads") ?? heads);
+        int keyHeads = config.Integer("num_key_value_heads") ?? heads;
+        if (architecture == "lfm2")
+        {
+            writer.Set(architecture + ".attention.head_count_kv", [.. DecoderDeclaration.Mixers(config).Select(mixer => mixer == "conv" ? 0 : keyHeads)]);
+            Set("shortconv.l_cache", config.Integer("conv_L_cache") ?? 3);
+        }
+        else
+        {
+            Set("attention.head_count_kv", keyHeads);
+        }
+
         Set("attention.key_length", headWidth);
         Set("attention.value_length", headWidth);
         Set("rope.dimension_count", headWidth);
         Set("vocab_size", config.Required("vocab_size"));
-        writer.Set(architecture + ".attention.layer_norm_rms_epsilon", (float)(config.Real("rms_norm_eps") ?? 1e-6));
+        writer.Set(architecture + ".attention.layer_norm_rms_epsilon", (float)DecoderDeclaration.NormEpsilon(config));
         writer.Set(architecture + ".rope.freq_base", (float)DecoderDeclaration.RotaryBase(config));
         if (DecoderDeclaration.SlidingWindow(config) is { } window)
         {

@@ -37,6 +37,12 @@ internal static class RandomCheckpoint
         Add("model.embed_tokens.weight", Vocabulary, Width);
         for (int layer = 0; layer < layers; layer++)
         {
+            if (type == "lfm2")
+            {
+                Lfm2(layer);
+                continue;
+            }
+
             string block = FormattableString.Invariant($"model.layers.{layer}.");
             Add(block + "input_layernorm.weight", Width);
             Add(block + "post_attention_layernorm.weight", Width);
@@ -67,7 +73,7 @@ internal static class RandomCheckpoint
             Add(block + "mlp.down_proj.weight", Width, Hidden);
         }
 
-        Add("model.norm.weight", Width);
+        Add(type == "lfm2" ? "model.embedding_norm.weight" : "model.norm.weight", Width);
         if (config.Flag("tie_word_embeddings") != true)
         {
             Add("lm_head.weight", Vocabulary, Width);
@@ -76,6 +82,33 @@ internal static class RandomCheckpoint
         string model = Path.Combine(folder, "model.safetensors");
         writer.Save(model);
         return model;
+
+        // Convolutions and attention under names of their own.
+        void Lfm2(int layer)
+        {
+            string block = FormattableString.Invariant($"model.layers.{layer}.");
+            Add(block + "operator_norm.weight", Width);
+            Add(block + "ffn_norm.weight", Width);
+            if (DecoderDeclaration.Mixers(config)[layer] == "conv")
+            {
+                Add(block + "conv.in_proj.weight", 3 * Width, Width);
+                Add(block + "conv.conv.weight", Width, 1, config.Integer("conv_L_cache")!.Value);
+                Add(block + "conv.out_proj.weight", Width, Width);
+            }
+            else
+            {
+                Add(block + "self_attn.q_proj.weight", Heads * headWidth, Width);
+                Add(block + "self_attn.k_proj.weight", keys, Width);
+                Add(block + "self_attn.v_proj.weight", keys, Width);
+                Add(block + "self_attn.out_proj.weight", Width, Heads * headWidth);
+                Add(block + "self_attn.q_layernorm.weight", headWidth);
+                Add(block + "self_attn.k_layernorm.weight", headWidth);
+            }
+
+            Add(block + "feed_forward.w1.weight", Hidden, Width);
+            Add(block + "feed_forward.w3.weight", Hidden, Width);
+            Add(block + "feed_forward.w2.weight", Width, Hidden);
+        }
 
         void Add(string name, params int[] shape)
         {

@@ -6,7 +6,7 @@ public sealed partial class GgufWriter
 {
     /// <summary>Adds all weights of a model under GGUF's names, with the shapes and the order of rows that GGUF files have.</summary>
     /// <param name="weights">The weights under Hugging Face's names; the file must be open when this one is saved.</param>
-    /// <param name="architecture">GGUF's name for the kind of model: <c>llama</c>, <c>gpt2</c>, <c>qwen2</c>, <c>qwen3</c>, <c>gemma</c>, <c>gemma2</c> or <c>gemma3</c>.</param>
+    /// <param name="architecture">GGUF's name for the kind of model: <c>llama</c>, <c>gpt2</c>, <c>qwen2</c>, <c>qwen3</c>, <c>gemma</c>, <c>gemma2</c>, <c>gemma3</c> or <c>lfm2</c>.</param>
     /// <param name="headWidth">The channels of a head of queries and keys, which tell the order of their rows.</param>
     /// <param name="typeOf">How each tensor is stored.</param>
     /// <exception cref="NotSupportedException">The architecture's names are not known.</exception>
@@ -45,6 +45,10 @@ public sealed partial class GgufWriter
             {
                 problems.Add(new ModelFileProblem(field, "a matrix", found));
             }
+            else if (change == TensorChange.Channels && (tensor.Shape.Length != 3 || tensor.Shape[1] != 1))
+            {
+                problems.Add(new ModelFileProblem(field, "a convolution of each channel by itself, [channels, 1, taps]", found));
+            }
             else
             {
                 added.Add((name, change, tensor));
@@ -58,7 +62,12 @@ public sealed partial class GgufWriter
 
         foreach ((string name, TensorChange change, WeightTensor tensor) in added)
         {
-            ReadOnlySpan<long> shape = change == TensorChange.Transposed ? [tensor.Shape[1], tensor.Shape[0]] : tensor.Shape.AsSpan();
+            ReadOnlySpan<long> shape = change switch
+            {
+                TensorChange.Transposed => [tensor.Shape[1], tensor.Shape[0]],
+                TensorChange.Channels => [tensor.Shape[0], tensor.Shape[2]],
+                _ => tensor.Shape.AsSpan(),
+            };
             Add(name, shape, typeOf(tensor), Reader(weights, tensor, change, headWidth));
         }
     }
@@ -67,7 +76,7 @@ public sealed partial class GgufWriter
     {
         switch (change)
         {
-            case TensorChange.None:
+            case TensorChange.None or TensorChange.Channels:
                 return (start, destination) => weights.ReadFloats(tensor, start, destination);
 
             case TensorChange.LessOne:

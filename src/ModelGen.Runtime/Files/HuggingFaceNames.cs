@@ -19,6 +19,9 @@ internal enum TensorChange
 
     /// <summary>Scales of a norm are 1 larger in the GGUF file: Gemma's checkpoints hold them less 1.</summary>
     LessOne,
+
+    /// <summary>A convolution of each channel by itself: [channels, 1, taps] in checkpoints, [channels, taps] in GGUF files.</summary>
+    Channels,
 }
 
 /// <summary>
@@ -66,6 +69,27 @@ internal sealed class HuggingFaceNames
         ("blk.#.ffn_down", "transformer.h.#.mlp.c_proj"),
     ];
 
+    private static readonly (string Gguf, string HuggingFace)[] s_lfm2 =
+    [
+        ("token_embd", "model.embed_tokens"),
+        ("token_embd_norm", "model.embedding_norm"),
+        ("output", "lm_head"),
+        ("blk.#.attn_norm", "model.layers.#.operator_norm"),
+        ("blk.#.attn_q", "model.layers.#.self_attn.q_proj"),
+        ("blk.#.attn_k", "model.layers.#.self_attn.k_proj"),
+        ("blk.#.attn_v", "model.layers.#.self_attn.v_proj"),
+        ("blk.#.attn_output", "model.layers.#.self_attn.out_proj"),
+        ("blk.#.attn_q_norm", "model.layers.#.self_attn.q_layernorm"),
+        ("blk.#.attn_k_norm", "model.layers.#.self_attn.k_layernorm"),
+        ("blk.#.shortconv.in_proj", "model.layers.#.conv.in_proj"),
+        ("blk.#.shortconv.conv", "model.layers.#.conv.conv"),
+        ("blk.#.shortconv.out_proj", "model.layers.#.conv.out_proj"),
+        ("blk.#.ffn_norm", "model.layers.#.ffn_norm"),
+        ("blk.#.ffn_gate", "model.layers.#.feed_forward.w1"),
+        ("blk.#.ffn_up", "model.layers.#.feed_forward.w3"),
+        ("blk.#.ffn_down", "model.layers.#.feed_forward.w2"),
+    ];
+
     private static readonly HuggingFaceNames s_none = new([], _ => TensorChange.None);
 
     private static readonly Dictionary<string, HuggingFaceNames> s_architectures = new(StringComparer.Ordinal)
@@ -81,6 +105,7 @@ internal sealed class HuggingFaceNames
         ["gemma"] = new([.. s_llama, .. s_preNorm], GemmaChange),
         ["gemma2"] = new([.. s_llama, .. s_sandwich], GemmaChange),
         ["gemma3"] = new([.. s_llama, .. s_sandwich], GemmaChange),
+        ["lfm2"] = new(s_lfm2, static stem => stem == "blk.#.shortconv.conv" ? TensorChange.Channels : TensorChange.None),
         ["gpt2"] = new(s_gpt2, static stem => stem is "blk.#.attn_qkv" or "blk.#.attn_output" or "blk.#.ffn_up" or "blk.#.ffn_down" ? TensorChange.Transposed : TensorChange.None),
     };
 
@@ -134,6 +159,6 @@ internal sealed class HuggingFaceNames
 
         bool isBias = name.EndsWith(".bias", StringComparison.Ordinal);
         TensorChange change = _change(ggufStem(stem));
-        return (other.Replace("#", number, StringComparison.Ordinal) + name[dot..], change is TensorChange.Transposed or TensorChange.LessOne && isBias ? TensorChange.None : change);
+        return (other.Replace("#", number, StringComparison.Ordinal) + name[dot..], change is TensorChange.Transposed or TensorChange.LessOne or TensorChange.Channels && isBias ? TensorChange.None : change);
     }
 }

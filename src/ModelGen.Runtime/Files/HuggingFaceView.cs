@@ -28,8 +28,13 @@ internal sealed class HuggingFaceView : WeightFile
             }
 
             (string name, TensorChange change) = names.ToHuggingFace(tensor.Name);
-            change = change == TensorChange.Transposed && tensor.Shape.Length != 2 ? TensorChange.None : change;
-            ImmutableArray<long> shape = change == TensorChange.Transposed ? [tensor.Shape[1], tensor.Shape[0]] : tensor.Shape;
+            change = change is TensorChange.Transposed or TensorChange.Channels && tensor.Shape.Length != 2 ? TensorChange.None : change;
+            ImmutableArray<long> shape = change switch
+            {
+                TensorChange.Transposed => [tensor.Shape[1], tensor.Shape[0]],
+                TensorChange.Channels => [tensor.Shape[0], 1, tensor.Shape[1]],
+                _ => tensor.Shape,
+            };
             var renamed = new Renamed(name, shape, tensor, change);
             if (!_byName.TryAdd(name, renamed))
             {
@@ -90,7 +95,7 @@ internal sealed class HuggingFaceView : WeightFile
         var own = (Renamed)tensor;
         switch (own.Change)
         {
-            case TensorChange.None:
+            case TensorChange.None or TensorChange.Channels:
                 _file.ReadFloats(own.Source, start, destination);
                 break;
             case TensorChange.LessOne:

@@ -24,6 +24,7 @@ public sealed class DecoderOptionTests
         { "RotaryLayout", 1L },
         { "RotaryPattern", new[] { 1, 0 } },
         { "RotaryScaling", 1L },
+        { "Mixers", new[] { 1, 0 } },
         { "WindowRotaryBase", 100.0 },
         { "QkvBias", 1L },
         { "NormEpsilon", 1e-6 },

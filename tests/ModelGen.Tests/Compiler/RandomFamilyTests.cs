@@ -92,6 +92,7 @@ public sealed class RandomFamilyTests
             Of("Layers", 1), Of("DModel", 1 + Size(random, 7)), Of("Heads", heads), Of("KeyValueHeads", keyHeads), Of("HeadWidth", width), Of("FeedForward", Size(random, 9)),
             Of("Vocab", 2 + Size(random, 10)), Of("Context", sequence + random.Next(9)), Of("QkvBias", random.Next(2)), Of("TieEmbeddings", random.Next(2)),
             DeclaredArgument.Of("RotaryFraction", (turned + 0.5) / (width + 0.5)), Of("RotaryLayout", random.Next(2)),
+            .. random.Next(3) == 0 ? [DeclaredArgument.Of("Mixers", [1]), Of("ConvolutionTaps", 1 + random.Next(5)), Of("ConvolutionBias", random.Next(2))] : Array.Empty<DeclaredArgument>(),
         ]);
     }
 

@@ -30,6 +30,7 @@ public sealed class BatchedSessionTests
         Check<QwenDecoder>(QwenDecoder.Parameters, 2, threads);
         Check<GemmaDecoder>(GemmaDecoder.Parameters, 2, threads);
         Check<CappedDecoder>(CappedDecoder.Parameters, 2, threads);
+        Check<Lfm2Decoder>(Lfm2Decoder.Parameters, 3, threads);
     }
 
     [Fact]

@@ -107,6 +107,37 @@ public sealed class DecoderTests
     [Fact]
     public void Lfm2_training() => Parity.Training<Lfm2Decoder>("decoder-lfm2");
 
+    /// <summary>Prompts in pieces of any length, and one token at a time, give the same logits: the last inputs of convolutions go along.</summary>
+    [Fact]
+    public void Pieces_of_a_sequence_continue_it()
+    {
+        Lfm2Decoder model = Lfm2Decoder.Create(5);
+        using Lfm2Decoder.Session pieces = model.CreateSession(), steps = model.CreateSession();
+        int[] tokens = [.. Enumerable.Range(0, 30).Select(i => i * 17 % 43)];
+        int position = 0;
+        foreach (int length in (int[])[7, 1, 1, 2, 13, 1, 5])
+        {
+            float[] expected = [];
+            foreach (int token in tokens.AsSpan(position, length))
+            {
+                expected = steps.Decode(token).ToArray();
+            }
+
+            ReadOnlySpan<float> found = pieces.Prefill(tokens.AsSpan(position, length));
+            for (int i = 0; i < expected.Length; i++)
+            {
+                Assert.Equal(expected[i], found[i], 1e-5f);
+            }
+
+            position += length;
+        }
+
+        // An emptied session begins anew.
+        using Lfm2Decoder.Session fresh = model.CreateSession();
+        pieces.Reset();
+        Assert.Equal(fresh.Prefill(tokens).ToArray(), pieces.Prefill(tokens).ToArray());
+    }
+
     [Fact]
     public void Convolutions_logits() => Parity.Logits<ConvolutionDecoder>("decoder-convolutions");
 

@@ -35,6 +35,12 @@ public sealed class EmittedModelTests
             DeclaredArgument.Of("FeedForward", 9L), DeclaredArgument.Of("Vocab", 11L), DeclaredArgument.Of("Context", 6L))
         .Where(f => f.Name.Contains("Decode.", StringComparison.Ordinal) || f.Name.Contains("Weights", StringComparison.Ordinal)));
 
+    /// <summary>The plan of a step of a decoder whose layer is a short convolution.</summary>
+    [Fact]
+    public void Decoder_with_a_convolution() => Snapshot.VerifyFiles(Emit("Lfm2", "TinyLfm2", DeclaredArgument.Of("Layers", 1L), DeclaredArgument.Of("DModel", 8L), DeclaredArgument.Of("Heads", 2L),
+            DeclaredArgument.Of("FeedForward", 9L), DeclaredArgument.Of("Vocab", 11L), DeclaredArgument.Of("Context", 6L), DeclaredArgument.Of("Mixers", [1]))
+        .Where(f => f.Name.Contains("Decode.", StringComparison.Ordinal)));
+
     /// <summary>What each preset of a decoder has that a plain one has otherwise: options that its files record, and parameters.</summary>
     [Fact]
     public void Presets_of_a_decoder()

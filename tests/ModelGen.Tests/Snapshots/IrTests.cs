@@ -119,6 +119,9 @@ public sealed class IrTests
     public void Decoder_differentiated() => Snapshot.Verify(GraphPrinter.Print(Differentiate(TinyDecoder)));
 
     [Fact]
+    public void Short_convolution_differentiated() => Snapshot.Verify(GraphPrinter.Print(Differentiate(TinyDecoder with { Arguments = [.. TinyDecoder.Arguments, DeclaredArgument.Of("Mixers", [1])] })));
+
+    [Fact]
     public void Nnlm_as_built() => Snapshot.Verify(GraphPrinter.Print(Build(TinyNnlm, BuildMode.Training)));
 
     [Fact]
