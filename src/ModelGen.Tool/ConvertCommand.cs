@@ -86,7 +86,7 @@ internal static class ConvertCommand
         var writer = new SafetensorsWriter();
         foreach ((string key, string value) in source.Weights.Metadata)
         {
-            if (source.Weights.Format != WeightFileFormat.Llama2c)
+            if (source.Weights.Format is not (WeightFileFormat.Llama2c or WeightFileFormat.Llmc))
             {
                 writer.Metadata[key] = value;
             }

@@ -91,6 +91,9 @@ internal static class InspectCommand
     {
         WeightFileFormat.Gguf => $"GGUF v{gguf!.Version}",
         WeightFileFormat.Llama2c => "llama2.c",
+        WeightFileFormat.Llmc => "llm.c",
+        WeightFileFormat.PyTorch => "PyTorch",
+        WeightFileFormat.NumPy => "NumPy",
         _ => "safetensors",
     };
 

@@ -1,3 +1,4 @@
+using System.Globalization;
 using System.Text.Json.Nodes;
 
 namespace ModelGen.Tool;
@@ -95,6 +96,24 @@ internal sealed class ModelSource : IDisposable
                         ["tie_word_embeddings"] = header.TiedHead,
                         ["bos_token_id"] = 1,
                         ["eos_token_id"] = 2,
+                    },
+                    weights.Path);
+
+            case WeightFileFormat.Llmc:
+                int Field(string name) => int.Parse(weights.Metadata[name], CultureInfo.InvariantCulture);
+                return new ModelConfig(
+                    new JsonObject
+                    {
+                        ["model_type"] = "gpt2",
+                        ["n_embd"] = Field("C"),
+                        ["n_layer"] = Field("L"),
+                        ["n_head"] = Field("NH"),
+                        ["n_positions"] = Field("maxT"),
+                        ["vocab_size"] = Field("V"),
+                        ["activation_function"] = "gelu_new",
+                        ["layer_norm_epsilon"] = 1e-5,
+                        ["bos_token_id"] = 50256,
+                        ["eos_token_id"] = 50256,
                     },
                     weights.Path);
 

@@ -68,7 +68,7 @@ public sealed unsafe class SafetensorsFile : WeightFile
     /// <param name="tensor">A tensor of this file.</param>
     /// <param name="start">The first element to read.</param>
     /// <param name="destination">Where the elements go; its length says how many.</param>
-    /// <exception cref="ModelFileException">The elements are no floating-point numbers of 16, 32 or 64 bits.</exception>
+    /// <exception cref="ModelFileException">The elements are no floating-point numbers.</exception>
     /// <exception cref="ArgumentException">The tensor is not of this file.</exception>
     /// <exception cref="ArgumentOutOfRangeException">The range is not inside the tensor.</exception>
     /// <exception cref="ObjectDisposedException">The file was closed.</exception>
@@ -76,26 +76,9 @@ public sealed unsafe class SafetensorsFile : WeightFile
     {
         using MappedFile.Reading reading = _file.Read();
         byte* source = Locate(tensor, start, destination.Length, out SafetensorsType type);
-        switch (type)
+        if (!Elements.TryReadFloats(source, type, destination))
         {
-            case SafetensorsType.F32:
-                new ReadOnlySpan<byte>(source, destination.Length * sizeof(float)).CopyTo(MemoryMarshal.AsBytes(destination));
-                break;
-            case SafetensorsType.F16:
-                GgmlBlocks.ReadHalves(source, destination);
-                break;
-            case SafetensorsType.BF16:
-                GgmlBlocks.ReadUpperHalves(source, destination);
-                break;
-            case SafetensorsType.F64:
-                for (int i = 0; i < destination.Length; i++)
-                {
-                    destination[i] = (float)Load<double>(source, i);
-                }
-
-                break;
-            default:
-                throw WrongType(tensor, "F32, F16, BF16 or F64");
+            throw WrongType(tensor, "F32, F16, BF16, F64, F8_E4M3 or F8_E5M2");
         }
     }
 
@@ -117,11 +100,11 @@ public sealed unsafe class SafetensorsFile : WeightFile
             {
                 SafetensorsType.Bool or SafetensorsType.U8 => source[i],
                 SafetensorsType.I8 => (sbyte)source[i],
-                SafetensorsType.I16 => Load<short>(source, i),
-                SafetensorsType.U16 => Load<ushort>(source, i),
-                SafetensorsType.I32 => Load<int>(source, i),
-                SafetensorsType.U32 => Load<uint>(source, i),
-                SafetensorsType.I64 => Load<long>(source, i),
+                SafetensorsType.I16 => Elements.Load<short>(source, i),
+                SafetensorsType.U16 => Elements.Load<ushort>(source, i),
+                SafetensorsType.I32 => Elements.Load<int>(source, i),
+                SafetensorsType.U32 => Elements.Load<uint>(source, i),
+                SafetensorsType.I64 => Elements.Load<long>(source, i),
                 _ => throw WrongType(tensor, "BOOL, U8, I8, I16, U16, I32, U32 or I64"),
             };
         }
@@ -147,11 +130,6 @@ public sealed unsafe class SafetensorsFile : WeightFile
     }
 
     private protected override void Close() => _file.Dispose();
-
-    // Tensors start at any byte.
-    private static T Load<T>(byte* source, int index)
-        where T : unmanaged
-        => System.Runtime.CompilerServices.Unsafe.ReadUnaligned<T>(source + ((long)index * sizeof(T)));
 
     private byte* Locate(WeightTensor tensor, long start, int count, out SafetensorsType type)
     {

@@ -1,4 +1,5 @@
 using System.Collections.Immutable;
+using ModelGen.Runtime;
 
 namespace ModelGen;
 
@@ -67,5 +68,5 @@ public sealed record SafetensorsTensor(string Name, SafetensorsType Type, Immuta
     public override long Length => ByteLength / SafetensorsFormat.SizeOf(Type);
 
     /// <summary>Whether the elements are floating-point numbers that can be read as such.</summary>
-    public override bool IsFloat => Type is SafetensorsType.F16 or SafetensorsType.BF16 or SafetensorsType.F32 or SafetensorsType.F64;
+    public override bool IsFloat => Elements.IsFloat(Type);
 }

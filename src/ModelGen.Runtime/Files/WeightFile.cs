@@ -1,3 +1,4 @@
+using System.Buffers.Binary;
 using System.Collections.Immutable;
 using ModelGen.Runtime;
 
@@ -6,7 +7,7 @@ namespace ModelGen;
 /// <summary>A kind of weight file.</summary>
 public enum WeightFileFormat
 {
-    /// <summary>Safetensors: <see cref="SafetensorsFile"/>.</summary>
+    /// <summary>Safetensors: <see cref="SafetensorsFile"/>, or several of them by their index (<c>model.safetensors.index.json</c>).</summary>
     Safetensors,
 
     /// <summary>GGUF, llama.cpp's: <see cref="GgufFile"/>.</summary>
@@ -14,6 +15,15 @@ public enum WeightFileFormat
 
     /// <summary>The <c>.bin</c> files of llama2.c: <see cref="Llama2cFile"/>.</summary>
     Llama2c,
+
+    /// <summary>The <c>.bin</c> files of llm.c: a GPT-2 in 32-bit floats or bfloat16.</summary>
+    Llmc,
+
+    /// <summary>PyTorch's, as <c>torch.save</c> writes a state dictionary (<c>.pt</c>, <c>.pth</c>, <c>.bin</c>): nothing but tensors and what holds them is read of it, and nothing is run.</summary>
+    PyTorch,
+
+    /// <summary>NumPy archives (<c>.npz</c>).</summary>
+    NumPy,
 }
 
 /// <summary>One tensor of a weight file, whatever its format.</summary>
@@ -65,7 +75,9 @@ public abstract class WeightFile : IDisposable
     {
         WeightFileFormat.Gguf => HuggingFaceView.Of(GgufFile.Open(path)),
         WeightFileFormat.Llama2c => Llama2cFile.Open(path),
-        _ => SafetensorsFile.Open(path),
+        WeightFileFormat.Llmc => LlmcFile.Open(path),
+        WeightFileFormat.PyTorch or WeightFileFormat.NumPy => OpenArchive(path),
+        _ => IsIndex(path) ? SafetensorsIndex.Open(path) : SafetensorsFile.Open(path),
     };
 
     /// <summary>Which format a file is of, by its first bytes; safetensors where they tell nothing else.</summary>
@@ -74,10 +86,22 @@ public abstract class WeightFile : IDisposable
     /// <exception cref="IOException">The file cannot be read.</exception>
     public static WeightFileFormat FormatOf(string path)
     {
-        using FileStream stream = InputFile.Open(path, FileShare.Read | FileShare.Delete);
         Span<byte> head = stackalloc byte[Llama2cFile.HeaderLength];
-        head = head[..stream.ReadAtLeast(head, head.Length, throwOnEndOfStream: false)];
+        head = Head(path, head);
+        if (head.StartsWith(ZipContainer.Magic))
+        {
+            using MappedFile file = MappedFile.Open(path);
+            using MappedFile.Reading reading = file.Read();
+            return PyTorchFile.IsOne(ZipContainer.Read(file)) ? WeightFileFormat.PyTorch : WeightFileFormat.NumPy;
+        }
+
+        if (PyTorchFile.LooksOld(head))
+        {
+            throw new ModelFileException(path, "format", "a file of PyTorch 1.6 or later: torch.save(torch.load(old), new) writes one", "an older one");
+        }
+
         return head.StartsWith(GgufFile.Magic) ? WeightFileFormat.Gguf
+            : head.Length >= sizeof(int) && BinaryPrimitives.ReadInt32LittleEndian(head) == LlmcFile.Magic ? WeightFileFormat.Llmc
             : Llama2cFile.LooksLikeOne(head) ? WeightFileFormat.Llama2c
             : WeightFileFormat.Safetensors;
     }
@@ -105,6 +129,34 @@ public abstract class WeightFile : IDisposable
     }
 
     private protected abstract void Close();
+
+    private static Span<byte> Head(string path, Span<byte> head)
+    {
+        using FileStream stream = InputFile.Open(path, FileShare.Read | FileShare.Delete);
+        return head[..stream.ReadAtLeast(head, head.Length, throwOnEndOfStream: false)];
+    }
+
+    private static bool IsIndex(string path)
+    {
+        Span<byte> head = stackalloc byte[sizeof(long)];
+        return SafetensorsIndex.LooksLikeOne(Head(path, head));
+    }
+
+    private static WeightFile OpenArchive(string path)
+    {
+        MappedFile file = MappedFile.Open(path);
+        try
+        {
+            using MappedFile.Reading reading = file.Read();
+            List<ZipMember> members = ZipContainer.Read(file);
+            return PyTorchFile.IsOne(members) ? PyTorchFile.Of(file, members) : NumPyArchive.Of(file, members);
+        }
+        catch
+        {
+            file.Dispose();
+            throw;
+        }
+    }
 
     /// <summary>Requires that a range of elements lies inside a tensor.</summary>
     private protected static void CheckRange(WeightTensor tensor, long start, int count)

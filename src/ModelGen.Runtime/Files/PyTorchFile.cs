@@ -1,0 +1,96 @@
+using System.Collections.ObjectModel;
+
+namespace ModelGen.Runtime;
+
+/// <summary>The tensors of a PyTorch file, as <c>torch.save</c> writes it since PyTorch 1.6: a ZIP archive of storages, and a pickle that says which tensors are views of them (<see cref="PickleReader"/>).</summary>
+internal sealed class PyTorchFile : IndexedFile
+{
+    private const string PickleName = "/data.pkl";
+
+    private PyTorchFile(MappedFile file, List<PlacedTensor> tensors)
+        : base(file, tensors.AsReadOnly(), ReadOnlyDictionary<string, string>.Empty)
+    {
+    }
+
+    public override WeightFileFormat Format => WeightFileFormat.PyTorch;
+
+    /// <summary>Whether an archive is such a file.</summary>
+    public static bool IsOne(List<ZipMember> members) => members.Exists(IsPickle);
+
+    /// <summary>Whether a file's first bytes are a pickle's alone: that of a state dictionary as PyTorch saved it before 1.6.</summary>
+    public static bool LooksOld(ReadOnlySpan<byte> head) => head.Length > 2 && head[0] == 0x80 && head[1] is >= 2 and <= 5;
+
+    /// <summary>Takes a mapped archive, whose it then is to close.</summary>
+    public static PyTorchFile Of(MappedFile file, List<ZipMember> members)
+    {
+        ZipMember pickle = members.Find(IsPickle)!;
+        string folder = pickle.Name[..(pickle.Name.Length - PickleName.Length + 1)];
+        var byName = new Dictionary<string, ZipMember>(StringComparer.Ordinal);
+        foreach (ZipMember member in members)
+        {
+            if (!byName.TryAdd(member.Name, member))
+            {
+                throw new ModelFileException(file.Path, $"member {Quoted.Text(member.Name)}", "one of this name", "another");
+            }
+        }
+
+        if (byName.TryGetValue(folder + "byteorder", out ZipMember? order) && !(order.StoredLength == 6 && file.Span(order.Offset, 6).SequenceEqual("little"u8)))
+        {
+            throw new ModelFileException(file.Path, "byteorder", "little", "another");
+        }
+
+        if (pickle.IsCompressed || pickle.Length > SafetensorsFormat.MaximumHeaderLength)
+        {
+            throw new ModelFileException(file.Path, "data.pkl", FormattableString.Invariant($"at most {SafetensorsFormat.MaximumHeaderLength} bytes, stored as they are"), pickle.IsCompressed ? "compressed ones" : FormattableString.Invariant($"{pickle.Length}"));
+        }
+
+        var tensors = new List<PlacedTensor>();
+        foreach ((string name, PickledTensor tensor) in PickleReader.ReadTensors(file.Path, file.Span(pickle.Offset, (int)pickle.Length)))
+        {
+            tensors.Add(Place(file, byName.GetValueOrDefault($"{folder}data/{tensor.Storage.Key}"), name, tensor));
+        }
+
+        return new PyTorchFile(file, tensors);
+    }
+
+    private static bool IsPickle(ZipMember member) => member.Name.EndsWith(PickleName, StringComparison.Ordinal) && member.Name.IndexOf('/', StringComparison.Ordinal) == member.Name.Length - PickleName.Length;
+
+    private static PlacedTensor Place(MappedFile file, ZipMember? member, string name, PickledTensor tensor)
+    {
+        string field = $"tensor {Quoted.Text(name)}";
+        if (member is null || member.IsCompressed)
+        {
+            throw new ModelFileException(file.Path, field, $"the storage {Quoted.Text(tensor.Storage.Key)} in the archive, stored as it is", member is null ? "none" : "a compressed one");
+        }
+
+        if (CountOf(tensor.Shape) is not { } count)
+        {
+            throw new ModelFileException(file.Path, $"{field}, size", "at most 2^60 elements", Quoted.List(tensor.Shape));
+        }
+
+        // The last element that is reached, and whether each follows the one before.
+        int size = SafetensorsFormat.SizeOf(tensor.Type);
+        Int128 last = tensor.Offset;
+        long dense = 1;
+        bool isDense = true;
+        for (int d = tensor.Shape.Length - 1; d >= 0; d--)
+        {
+            last += count == 0 ? 0 : (Int128)(tensor.Shape[d] - 1) * tensor.Strides[d];
+            isDense &= tensor.Shape[d] <= 1 || tensor.Strides[d] == dense;
+            dense *= count == 0 ? 1 : tensor.Shape[d];
+        }
+
+        if (count > 0 && (last + 1) * size > member.Length)
+        {
+            throw new ModelFileException(file.Path, field, FormattableString.Invariant($"elements within the {member.Length} bytes of its storage"), FormattableString.Invariant($"one that ends at {(last + 1) * size}"));
+        }
+
+        // Elements that are shared by several indices could be more than the file has bytes.
+        if ((Int128)count * size > member.Length)
+        {
+            throw new ModelFileException(file.Path, $"{field}, size", FormattableString.Invariant($"at most the {member.Length} bytes of its storage"), Quoted.List(tensor.Shape));
+        }
+
+        return new PlacedTensor(name, tensor.Type, [.. tensor.Shape], count == 0 ? 0 : member.Offset + (tensor.Offset * size)) { Strides = isDense || count == 0 ? [] : [.. tensor.Strides] };
+    }
+}
