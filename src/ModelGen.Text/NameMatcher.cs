@@ -30,12 +30,14 @@ internal sealed class NameMatcher
     }
 
     /// <summary>The parts of a text between names, and the names' ids: -1 for a part.</summary>
-    public IEnumerable<(int Start, int Length, int Id)> Cut(string text)
+    /// <param name="text">The text.</param>
+    /// <param name="isName">Whether what stands at a place, with a length, may be a name; null where everything may.</param>
+    public IEnumerable<(int Start, int Length, int Id)> Cut(string text, Func<int, int, bool>? isName = null)
     {
         int start = 0;
         for (int at = 0; at < text.Length;)
         {
-            if (At(text.AsSpan(at)) is { } found)
+            if (At(text.AsSpan(at)) is { } found && isName?.Invoke(at, found.Name.Length) != false)
             {
                 if (at > start)
                 {

@@ -3,12 +3,16 @@ using System.Text;
 namespace ModelGen;
 
 /// <summary>
-/// A published model's tokenizer. A text is only text: the names of special tokens in it are encoded as the characters that they are, unless <see cref="EncodeSpecial"/> is asked. Encoding allocates; decoding does not.
+/// A published model's tokenizer. A text is only text: the names of special tokens in it are encoded as the characters that they are, unless <see cref="EncodeSpecial(string)"/> is asked. Encoding allocates; decoding does not.
 /// </summary>
 public abstract class TextTokenizer : ITokenizer
 {
+    // Files often name one of them only.
+    private static readonly string[] s_endNames = ["<|im_end|>", "<|eot_id|>", "<|eom_id|>", "<end_of_turn>", "<|end|>", "<|end_of_text|>", "<|endoftext|>", "<|return|>", "<|call|>", "<turn|>", "<｜end▁of▁sentence｜>"];
+
     private readonly byte[][] _bytes;
     private readonly Dictionary<string, int> _special;
+    private NameMatcher? _names;
 
     private protected TextTokenizer(TokenizerVocabulary vocabulary, Func<string, byte[]> bytesOf)
     {
@@ -31,7 +35,17 @@ public abstract class TextTokenizer : ITokenizer
                 _special.TryAdd(token, id);
             }
         }
+
+        EndTokens = [.. new[] { vocabulary.EndToken }.OfType<int>().Concat(vocabulary.TurnEndTokens).Concat(s_endNames.Where(_special.ContainsKey).Select(name => _special[name])).Distinct()];
     }
+
+    /// <summary>The tokens that an answer ends with: of the vocabulary, and those whose names say so in published models.</summary>
+    public IReadOnlyList<int> EndTokens { get; }
+
+    /// <summary>The names of special tokens under what templates call them: <c>bos_token</c>, <c>eos_token</c>, <c>unk_token</c>.</summary>
+    public IReadOnlyDictionary<string, string> TemplateTokens
+        => new (string Name, int? Id)[] { ("bos_token", Vocabulary.BeginningToken), ("eos_token", Vocabulary.EndToken), ("unk_token", Vocabulary.UnknownToken) }
+            .Where(static token => token.Id is not null).ToDictionary(static token => token.Name, token => Vocabulary.Tokens[token.Id!.Value], StringComparer.Ordinal);
 
     /// <summary>The tokens.</summary>
     public TokenizerVocabulary Vocabulary { get; }
@@ -122,8 +136,22 @@ public abstract class TextTokenizer : ITokenizer
     public int[] EncodeSpecial(string text)
     {
         ArgumentNullException.ThrowIfNull(text);
+        return EncodeSpecial(text, null);
+    }
+
+    /// <summary>Encodes what a chat template has made. Names of special tokens stand for them where the template wrote them; in what came from messages they are the characters that they are.</summary>
+    /// <param name="prompt">The prompt.</param>
+    /// <exception cref="ArgumentException">The text has a lone surrogate.</exception>
+    public int[] Encode(ChatPrompt prompt)
+    {
+        ArgumentNullException.ThrowIfNull(prompt);
+        return EncodeSpecial(prompt.Text, prompt.AreOwn);
+    }
+
+    private int[] EncodeSpecial(string text, Func<int, int, bool>? isName)
+    {
         var ids = new List<int>();
-        foreach ((int start, int length, int id) in new NameMatcher(_special).Cut(text))
+        foreach ((int start, int length, int id) in (_names ??= new NameMatcher(_special)).Cut(text, isName))
         {
             if (id >= 0)
             {

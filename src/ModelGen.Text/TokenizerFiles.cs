@@ -115,6 +115,7 @@ public static class TokenizerFiles
             BeginningToken = Id("bos_token_id"),
             EndToken = Id("eos_token_id"),
             UnknownToken = Id("unknown_token_id"),
+            TurnEndTokens = [.. new[] { Id("eot_token_id"), Id("eom_token_id") }.OfType<int>()],
             AddsBeginning = Find("add_bos_token")?.AsFlag() ?? (kind == TokenizerKind.SentencePiece || WordPatterns.TakesWholeWords(pattern)),
             AddsSpace = kind == TokenizerKind.SentencePiece && (Find("add_space_prefix")?.AsFlag() ?? true),
         };
@@ -162,6 +163,8 @@ public static class TokenizerFiles
         Id("bos_token_id", vocabulary.BeginningToken);
         Id("eos_token_id", vocabulary.EndToken);
         Id("unknown_token_id", vocabulary.UnknownToken);
+        Id("eot_token_id", vocabulary.TurnEndTokens.Count > 0 ? vocabulary.TurnEndTokens[0] : null);
+        Id("eom_token_id", vocabulary.TurnEndTokens.Count > 1 ? vocabulary.TurnEndTokens[1] : null);
         writer.Set("tokenizer.ggml.add_bos_token", vocabulary.AddsBeginning);
         writer.Set("tokenizer.ggml.add_eos_token", false);
         if (isPieces)

@@ -59,6 +59,9 @@ public sealed record TokenizerVocabulary
     /// <summary>The token that a text ends with; null if there is none.</summary>
     public int? EndToken { get; init; }
 
+    /// <summary>More tokens that end an answer: of a turn of a dialogue, or of a message that asks for a tool.</summary>
+    public IReadOnlyList<int> TurnEndTokens { get; init; } = [];
+
     /// <summary>The token for what has none; null if there is none.</summary>
     public int? UnknownToken { get; init; }
 
