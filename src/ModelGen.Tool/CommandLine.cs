@@ -18,6 +18,7 @@ internal static class CommandLine
 
             The file's model is declared in C#, compiled to C# by ModelGen and kept in a cache, so that the next start finds it.
 
+              modelgen chat model.gguf --system "Answer briefly."
               modelgen generate model.gguf --prompt "Once upon a time" --tokens 100
               modelgen convert stories260K.bin stories260K.gguf --tokenizer tok512.bin
               modelgen inspect model.safetensors
@@ -31,6 +32,8 @@ internal static class CommandLine
             InspectCommand.Create(),
             ImportCommand.Create(),
             TokenizeCommand.Create(),
+            ChatCommand.Create(),
+            ChatCommand.CreateRun(),
         };
         ParseResult parsed = root.Parse(arguments);
         if (parsed.Errors.Count > 0)
@@ -52,6 +55,11 @@ internal static class CommandLine
 
     /// <summary>A message as it is shown. Messages repeat what files say, which may be long and is for no terminal to obey: this is where it is made harmless.</summary>
     public static string OneLine(string message) => Printable(message.ReplaceLineEndings(" ").Trim(), LongestMessage);
+
+    /// <summary>A model's text as a terminal may show it: with its lines and tabs, without other controls.</summary>
+    public static string ShownText(string text) => text.AsSpan().ContainsAnyInRange('\0', '\u001F') || text.AsSpan().ContainsAnyInRange('\u007F', '\u009F')
+        ? string.Concat(text.Select(static c => char.IsControl(c) && c is not ('\n' or '\t' or '\r') ? '\uFFFD' : c))
+        : text;
 
     /// <summary>A text of a file without what moves the cursor or turns the direction of what follows, cut off after so many UTF-16 units.</summary>
     public static string Printable(string text, int limit)

@@ -12,23 +12,16 @@ internal static class GenerateCommand
 {
     public static Command Create()
     {
-        Argument<string> file = new("FILE") { Description = "A GGUF, safetensors or llama2.c file, or a folder with model.safetensors and config.json." };
+        var model = new ModelFlags();
+        var sampling = new SamplingFlags();
         Option<string?> prompt = new("--prompt") { Description = "The text to continue. Without it the model starts from its first token.", HelpName = "TEXT" };
         Option<string?> promptIds = new("--prompt-ids") { Description = "The token ids to continue, with commas between, in the place of a text.", HelpName = "IDS" };
-        Option<string?> tokenizer = new("--tokenizer") { Description = "The tokenizer, where the model's file has none: tokenizer.json, tok512.bin, or a GGUF file.", HelpName = "FILE" };
         Option<int> tokens = new("--tokens") { Description = "The most tokens to add.", HelpName = "N", DefaultValueFactory = static _ => 128 };
-        Option<float> temperature = new("--temperature") { Description = "0 takes the likeliest token, 1 draws by the model's own distribution.", HelpName = "T", DefaultValueFactory = static _ => 0.8f };
-        Option<int> topK = new("--top-k") { Description = "Draw among so many of the likeliest tokens; 0 for all.", HelpName = "N", DefaultValueFactory = static _ => 0 };
-        Option<float> topP = new("--top-p") { Description = "Draw among the likeliest tokens that together have this probability.", HelpName = "P", DefaultValueFactory = static _ => 1f };
-        Option<ulong> seed = new("--seed") { Description = "The same seed draws the same tokens.", HelpName = "N", DefaultValueFactory = static _ => 0 };
-        Option<int> threads = new("--threads") { Description = "The most threads; 0 for one per processor.", HelpName = "N", DefaultValueFactory = static _ => 0 };
-        Option<int?> context = new("--context") { Description = $"The longest sequence, prompt included. [default: the model's, at most {DeclaredContext.Default}]", HelpName = "N" };
         Option<bool> ignoreEnd = new("--ignore-eos") { Description = "Go on behind the token that ends a text." };
         Option<bool> json = new("--json") { Description = "Print one line of JSON and nothing else." };
-        var command = new Command("generate", "Continue a text with a model.")
-        {
-            file, prompt, promptIds, tokenizer, tokens, temperature, topK, topP, seed, threads, context, ignoreEnd, json,
-        };
+        var command = new Command("generate", "Continue a text with a model.") { prompt, promptIds, tokens, ignoreEnd, json };
+        model.AddTo(command);
+        sampling.AddTo(command);
         command.SetAction(result =>
         {
             int count = result.GetValue(tokens);
@@ -37,33 +30,13 @@ internal static class GenerateCommand
                 throw new UsageException($"--tokens: expected 0 or more, found {count}.");
             }
 
-            Run(
-                result.GetValue(file)!,
-                result.GetValue(prompt),
-                Ids(result.GetValue(promptIds)),
-                result.GetValue(tokenizer),
-                count,
-                Option(() => new SamplingOptions { Temperature = result.GetValue(temperature), TopK = result.GetValue(topK), TopP = result.GetValue(topP), Seed = result.GetValue(seed) }),
-                Option(() => new SessionOptions { Threads = result.GetValue(threads) }),
-                result.GetValue(context),
-                result.GetValue(ignoreEnd),
-                result.GetValue(json));
+            int[]? ids = Ids(result.GetValue(promptIds));
+            SamplingOptions options = sampling.Read(result);
+            using LoadedModel loaded = model.Load(result);
+            Run(loaded, result.GetValue(prompt), ids, count, options, result.GetValue(ignoreEnd), result.GetValue(json));
             return ExitCode.Success;
         });
         return command;
-    }
-
-    // Options check themselves.
-    private static T Option<T>(Func<T> make)
-    {
-        try
-        {
-            return make();
-        }
-        catch (ArgumentException exception)
-        {
-            throw new UsageException(exception.Message, exception);
-        }
     }
 
     private static int[]? Ids(string? text)
@@ -77,19 +50,9 @@ internal static class GenerateCommand
         return [.. parts.Select(part => int.TryParse(part, NumberStyles.None, CultureInfo.InvariantCulture, out int id) ? id : throw new UsageException($"--prompt-ids: expected token ids with commas between, found '{part}'."))];
     }
 
-    private static void Run(string path, string? prompt, int[]? promptIds, string? tokenizerPath, int tokens, SamplingOptions sampling, SessionOptions sessionOptions, int? context, bool ignoreEnd, bool json)
+    private static void Run(LoadedModel loaded, string? prompt, int[]? promptIds, int tokens, SamplingOptions sampling, bool ignoreEnd, bool json)
     {
-        using ModelSource source = ModelSource.Open(path);
-        TextTokenizer? tokenizer = Tokenizers.Find(source, tokenizerPath) is { } vocabulary ? TextTokenizer.Create(vocabulary) : null;
-        ModelCode code = source.Declare(context);
-        ModelAssembly assembly = ModelAssembly.Of(code);
-        IModelHost model = ModelHost.Of(assembly.Type);
-
-        long loadStart = Stopwatch.GetTimestamp();
-        model.Load(source.Weights.Path);
-        using CausalSession session = model.CreateSession(sessionOptions);
-        double loadMilliseconds = Stopwatch.GetElapsedTime(loadStart).TotalMilliseconds;
-
+        (ModelSource source, TextTokenizer? tokenizer, IModelHost model, CausalSession session) = (loaded.Source, loaded.Tokenizer, loaded.Host, loaded.Session);
         int[] start = Prompt(source, tokenizer, prompt, promptIds);
         if (start.Length == 0)
         {
@@ -119,12 +82,12 @@ internal static class GenerateCommand
         long prefillStart = Stopwatch.GetTimestamp();
         ReadOnlySpan<float> logits = session.Prefill(start);
         TimeSpan prefill = Stopwatch.GetElapsedTime(prefillStart);
-        int? end = ignoreEnd ? null : tokenizer?.Vocabulary.EndToken ?? source.Config?.Integer("eos_token_id");
+        IReadOnlyList<int> ends = ignoreEnd ? [] : loaded.EndTokens;
         long decodeStart = Stopwatch.GetTimestamp();
         while (ids.Count < tokens)
         {
             int token = sampler.Sample(logits);
-            if (token == end)
+            if (ends.Contains(token))
             {
                 break;
             }
@@ -148,9 +111,9 @@ internal static class GenerateCommand
                 ["ids"] = new JsonArray([.. ids.Select(static id => (JsonNode)id)]),
                 ["tokens_per_second"] = Rate(Math.Max(0, ids.Count - 1), decode),
                 ["prefill_tokens_per_second"] = Rate(start.Length, prefill),
-                ["load_ms"] = Math.Round(loadMilliseconds, 2),
-                ["compile_ms"] = Math.Round(assembly.Time.TotalMilliseconds, 2),
-                ["compiled"] = assembly.WasCached ? "cached" : "new",
+                ["load_ms"] = Math.Round(loaded.LoadMilliseconds, 2),
+                ["compile_ms"] = Math.Round(loaded.Assembly.Time.TotalMilliseconds, 2),
+                ["compiled"] = loaded.Assembly.WasCached ? "cached" : "new",
                 ["weights"] = "F32",
             };
             Console.Out.WriteLine(line.ToJsonString(JsonText.Options));
@@ -179,5 +142,5 @@ internal static class GenerateCommand
             : throw new UsageException("--prompt: nothing says what token a text begins with: expected a prompt.");
     }
 
-    private static double Rate(int count, TimeSpan time) => time > TimeSpan.Zero ? Math.Round(count / time.TotalSeconds, 1) : 0;
+    public static double Rate(int count, TimeSpan time) => time > TimeSpan.Zero ? Math.Round(count / time.TotalSeconds, 1) : 0;
 }

@@ -42,7 +42,7 @@ internal sealed class GeneratedText(TextTokenizer tokenizer, bool dropsSpace, Te
         characters = _dropsSpace && characters[0] == ' ' ? characters[1..] : characters;
         _dropsSpace = false;
         _text.Append(characters);
-        shown?.Write(characters);
+        shown?.Write(CommandLine.ShownText(characters.ToString()));
         shown?.Flush();
     }
 }

@@ -36,6 +36,11 @@ internal static class GgufExport
             headWidth = architecture == "gpt2" ? Gpt2(config, writer) : Llama(config, source.Weights, writer, architecture);
         }
 
+        if (source.Gguf is null && ChatTemplates.Find(source) is { } template)
+        {
+            writer.Set("tokenizer.chat_template", template);
+        }
+
         if (vocabulary is not null)
         {
             TokenizerFiles.Write(writer, vocabulary);

@@ -67,6 +67,12 @@ internal sealed class ModelConfig(JsonObject values, string origin)
         return value == Math.Floor(value) && Math.Abs(value) < int.MaxValue ? (int)value : throw Problem(name, "an integer", value.ToString(CultureInfo.InvariantCulture));
     }
 
+    /// <summary>An integer or a list of them; none if there is nothing.</summary>
+    public IReadOnlyList<int> Integers(string name)
+        => Find(name) is not JsonArray list ? Integer(name) is { } one ? [one] : []
+            : list.Count > 64 ? throw Problem(name, "at most 64 integers", $"{list.Count}")
+            : [.. list.Select(node => node is not null && Number(node, name, "integers") is double value && value == Math.Floor(value) && Math.Abs(value) < int.MaxValue ? (int)value : throw Problem(name, "integers", $"{node}"))];
+
     public int Required(string name) => Integer(name) ?? throw Problem(name, "an integer", "nothing");
 
     /// <summary>A part that is an object itself; null if there is none.</summary>

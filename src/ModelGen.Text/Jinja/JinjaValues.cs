@@ -170,8 +170,15 @@ internal static class JinjaValues
         double size = Math.Abs(value);
         if (size is not 0 and (< 1e-4 or >= 1e16))
         {
-            // .NET writes an exponent here too, of two digits at least.
-            return value.ToString("R", CultureInfo.InvariantCulture).Replace('E', 'e');
+            // .NET writes an exponent here too, of two digits at least, but for numbers of 17 digits.
+            string shortest = value.ToString("R", CultureInfo.InvariantCulture).Replace('E', 'e');
+            if (shortest.Contains('e', StringComparison.Ordinal))
+            {
+                return shortest;
+            }
+
+            string digits = shortest.TrimStart('-');
+            return string.Create(CultureInfo.InvariantCulture, $"{(value < 0 ? "-" : "")}{digits[0]}.{digits[1..].TrimEnd('0')}e+{digits.Length - 1:00}");
         }
 
         // Shortest digits, which .NET writes with an exponent from 1e15 on.

@@ -1,0 +1,28 @@
+using System.CommandLine;
+
+namespace ModelGen.Tool;
+
+/// <summary>The options of a command line that say what model is run, and how.</summary>
+internal sealed class ModelFlags
+{
+    private readonly Argument<string> _file = new("FILE") { Description = "A GGUF, safetensors or llama2.c file, or a folder with model.safetensors and config.json." };
+    private readonly Option<string?> _tokenizer = new("--tokenizer") { Description = "The tokenizer, where the model's file has none: tokenizer.json, tok512.bin, or a GGUF file.", HelpName = "FILE" };
+    private readonly Option<int> _threads = new("--threads") { Description = "The most threads; 0 for one per processor.", HelpName = "N", DefaultValueFactory = static _ => 0 };
+    private readonly Option<int?> _context = new("--context") { Description = $"The longest sequence, prompt included. [default: the model's, at most {DeclaredContext.Default}]", HelpName = "N" };
+
+    public void AddTo(Command command)
+    {
+        command.Arguments.Add(_file);
+        foreach (Option option in (Option[])[_tokenizer, _threads, _context])
+        {
+            command.Options.Add(option);
+        }
+    }
+
+    /// <summary>Opens, compiles and loads the model.</summary>
+    public LoadedModel Load(ParseResult result)
+    {
+        SessionOptions session = UsageException.Of(() => new SessionOptions { Threads = result.GetValue(_threads) });
+        return LoadedModel.Of(result.GetValue(_file)!, result.GetValue(_tokenizer), result.GetValue(_context), session);
+    }
+}
