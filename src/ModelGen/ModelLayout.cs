@@ -16,10 +16,14 @@ internal sealed class ModelLayout
     private readonly Dictionary<string, PlanBuffer> _gradients = [];
     private readonly Dictionary<string, PlanBuffer> _states = [];
     private readonly Dictionary<(string, int), PlanBuffer> _statesOfSequences = [];
+    private readonly IReadOnlyDictionary<string, StorageFormat> _formats;
+
+    private ModelLayout(IReadOnlyDictionary<string, StorageFormat>? formats) => _formats = formats ?? new Dictionary<string, StorageFormat>();
 
     /// <summary>Every parameter with its offset, in the order of declaration.</summary>
     public List<(Parameter Parameter, long Offset)> Parameters { get; } = [];
 
+    /// <summary>The words of all parameters: as many elements, where all of them are single precision.</summary>
     public long WeightElements { get; private set; }
 
     /// <summary>The elements of the parameters that training changes: gradients and optimizer slots mirror this part of the weights.</summary>
@@ -28,10 +32,13 @@ internal sealed class ModelLayout
     /// <summary>The bytes of all states of a sequence.</summary>
     public long StateBytes { get; private set; }
 
+    /// <summary>Parameters that are not stored in single precision, and how they are.</summary>
+    public IReadOnlyDictionary<string, StorageFormat> Formats => _formats;
+
     /// <summary>Every parameter and state of some graphs, in the order in which the graphs name them first, but what is frozen after what is trained, and tables last.</summary>
-    public static ModelLayout Of(IReadOnlyList<ModelGraph> graphs, Func<Parameter, bool>? isFrozen = null)
+    public static ModelLayout Of(IReadOnlyList<ModelGraph> graphs, Func<Parameter, bool>? isFrozen = null, IReadOnlyDictionary<string, StorageFormat>? formats = null)
     {
-        var layout = new ModelLayout();
+        var layout = new ModelLayout(formats);
         Parameter[] parameters = [.. graphs.SelectMany(g => g.NodesOf<Parameter>()).Select(n => (Parameter)n.Op)];
         foreach (Parameter parameter in parameters.Where(p => !p.IsTable && (isFrozen is null || !isFrozen(p))))
         {
@@ -53,7 +60,7 @@ internal sealed class ModelLayout
     /// <summary>The same parameters with the states of other graphs: those that one session or one trainer holds.</summary>
     public ModelLayout WithStates(IReadOnlyList<ModelGraph> graphs)
     {
-        var layout = new ModelLayout();
+        var layout = new ModelLayout(_formats);
         foreach ((Parameter parameter, _) in Parameters)
         {
             layout.Add(parameter);
@@ -109,14 +116,15 @@ internal sealed class ModelLayout
         }
 
         // Weights that are trained, and their gradients, are single precision.
-        StorageFormat format = StorageFormat.Float32;
+        StorageFormat format = _formats.TryGetValue(name, out StorageFormat? declared) ? declared : StorageFormat.Float32;
         long elements = parameter.Shape.MaximumElements;
-        long offset = format.Bytes(WeightElements);
+        long offset = WeightElements * PlanBuffer.WordBytes;
         _parameters.Add(name, parameter);
-        _weights.Add(name, new PlanBuffer(name, MemorySpace.Weights, format, elements) { Offset = offset, Columns = parameter.Shape.Columns });
-        _gradients.Add(name, new PlanBuffer(name, MemorySpace.Gradients, format, elements) { Offset = offset, Columns = parameter.Shape.Columns });
+        var weight = new PlanBuffer(name, MemorySpace.Weights, format, (elements + format.BlockElements - 1) / format.BlockElements * format.BlockElements) { Offset = offset, Columns = parameter.Shape.Columns };
+        _weights.Add(name, weight);
+        _gradients.Add(name, new PlanBuffer(name, MemorySpace.Gradients, StorageFormat.Float32, elements) { Offset = offset, Columns = parameter.Shape.Columns });
         Parameters.Add((parameter, WeightElements));
-        WeightElements += MemoryPlanner.Align(format.Bytes(elements)) / format.BlockBytes;
+        WeightElements += MemoryPlanner.Align(weight.Bytes) / PlanBuffer.WordBytes;
     }
 
     private void AddStates(IReadOnlyList<ModelGraph> graphs)

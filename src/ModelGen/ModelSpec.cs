@@ -19,6 +19,9 @@ internal sealed record ModelSpec(
     /// <summary>Whether a path for CUDA devices is asked for.</summary>
     public bool HasCuda { get; init; }
 
+    /// <summary>How weights lie in memory while the model runs.</summary>
+    public WeightFormat WeightFormat => Choice("Weights", WeightFormat.F32);
+
     public bool Has(string name) => Find(name) is not null;
 
     public int Int(string name, int otherwise) => Find(name) is { } a ? checked((int)a.Integer) : otherwise;

@@ -40,6 +40,12 @@ public class DecoderAttribute : Attribute
     /// <summary>The hidden width of the feed-forward network. Required, 1 or more.</summary>
     public int FeedForward { get; set; }
 
+    /// <summary>
+    /// How the matrices of weights lie in memory while the model runs, tables of embeddings included; norms and biases are always single precision. Files of any format load into any
+    /// of these: blocks of the same format are taken as they are, others are converted. Not with <c>[Trainable]</c> or <c>[Cuda]</c>. Default: <see cref="WeightFormat.F32"/>.
+    /// </summary>
+    public WeightFormat Weights { get; set; }
+
     /// <summary>The activation of the feed-forward network, of its gate where it has one. Default: <see cref="Activation.Silu"/>.</summary>
     public Activation Activation { get; set; } = Activation.Silu;
 

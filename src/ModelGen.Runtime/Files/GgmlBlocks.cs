@@ -442,7 +442,7 @@ internal static unsafe class GgmlBlocks
 
     private static int FifthBit(uint fifths, int element) => (int)((fifths >> element) & 1) << 4;
 
-    private static float HalfAt(byte* source) => (float)BitConverter.UInt16BitsToHalf(Unsafe.ReadUnaligned<ushort>(source));
+    internal static float HalfAt(byte* source) => (float)BitConverter.UInt16BitsToHalf(Unsafe.ReadUnaligned<ushort>(source));
 
     // To the nearest, ties to even; a NaN stays one.
     private static ushort UpperHalf(float value)

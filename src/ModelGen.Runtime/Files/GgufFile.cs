@@ -124,5 +124,16 @@ public sealed unsafe class GgufFile : WeightFile
         _file.Span(tensor.Offset + startByte, destination.Length).CopyTo(destination);
     }
 
+    internal override bool TryReadRow(WeightTensor tensor, GgmlType type, long row, Span<byte> destination)
+    {
+        if (tensor is not GgufTensor own || own.Type != type)
+        {
+            return false;
+        }
+
+        ReadBytes(own, row * destination.Length, destination);
+        return true;
+    }
+
     private protected override void Close() => _file.Dispose();
 }

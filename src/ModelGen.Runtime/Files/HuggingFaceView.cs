@@ -124,6 +124,18 @@ internal sealed class HuggingFaceView : WeightFile
         }
     }
 
+    internal override bool TryReadRow(WeightTensor tensor, GgmlType type, long row, Span<byte> destination)
+    {
+        CheckOwn(tensor);
+        var own = (Renamed)tensor;
+        return own.Change switch
+        {
+            TensorChange.None => _file.TryReadRow(own.Source, type, row, destination),
+            TensorChange.QueryRows or TensorChange.KeyRows => _file.TryReadRow(own.Source, type, RotaryRows.ToNeighbours(row, _headWidth), destination),
+            _ => false,
+        };
+    }
+
     private protected override void Close() => _file.Dispose();
 
     private int HeadWidth(string architecture)

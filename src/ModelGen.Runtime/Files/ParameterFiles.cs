@@ -21,6 +21,12 @@ internal static unsafe class ParameterFiles
         foreach (ParameterInfo parameter in table.Parameters)
         {
             float* source = block + parameter.Offset;
+            if (parameter.Format != WeightFormat.F32)
+            {
+                PackedFiles.Add(writer, parameter, prefix, (byte*)source);
+                continue;
+            }
+
             writer.Add(
                 prefix + parameter.Name,
                 parameter.ShapeInFile.AsSpan(),
@@ -63,6 +69,12 @@ internal static unsafe class ParameterFiles
 
             WeightTensor tensor = map[index];
             float* target = block + parameter.Offset;
+            if (parameter.Format != WeightFormat.F32)
+            {
+                PackedFiles.Read(file, tensor, parameter, (byte*)target);
+                return;
+            }
+
             if (parameter.TransposedInFile)
             {
                 ReadTransposed(file, tensor, target, parameter.Shape[1], parameter.Shape[0]);

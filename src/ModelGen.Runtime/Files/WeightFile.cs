@@ -121,6 +121,14 @@ public abstract class WeightFile : IDisposable
     /// <exception cref="ObjectDisposedException">The file was closed.</exception>
     public abstract void ReadFloats(WeightTensor tensor, long start, Span<float> destination);
 
+    /// <summary>Reads a row of a tensor as it is stored, if it is stored in the type that is asked for.</summary>
+    /// <param name="tensor">A tensor of this file.</param>
+    /// <param name="type">The type.</param>
+    /// <param name="row">The row.</param>
+    /// <param name="destination">Where its bytes go: as long as a row is.</param>
+    /// <returns>Whether it was read: a file may have to convert.</returns>
+    internal virtual bool TryReadRow(WeightTensor tensor, GgmlType type, long row, Span<byte> destination) => false;
+
     /// <summary>Closes the file. Reads of other threads that have begun end undisturbed.</summary>
     public void Dispose()
     {

@@ -33,6 +33,52 @@ public static unsafe partial class Panels
         }
     }
 
+    /// <summary>As <see cref="PackPanelsTransposed(float*, int, int, int, float*, int, int)"/>, of rows of 16-bit floats.</summary>
+    /// <param name="format"><see cref="WeightFormat.F16"/> or <see cref="WeightFormat.BF16"/>.</param>
+    /// <param name="source">The first row.</param>
+    /// <param name="stride">Elements from one row to the next.</param>
+    /// <param name="depth">Elements of a row that are packed: the panels' rows.</param>
+    /// <param name="count">Rows to pack.</param>
+    /// <param name="target">The panels.</param>
+    /// <param name="width">Columns of a panel.</param>
+    /// <param name="granule">What a panel's width is a multiple of.</param>
+    [MethodImpl(MethodImplOptions.AggressiveOptimization)]
+    public static void PackPanelsTransposed(WeightFormat format, ushort* source, int stride, int depth, int count, float* target, int width, int granule)
+    {
+        const int Rows = 16, Columns = 64;
+        float* wide = stackalloc float[Rows * Columns];
+        for (int first = 0; first < count; first += width)
+        {
+            int columns = Math.Min(width, count - first);
+            int panelWidth = columns == width ? width : (columns + granule - 1) / granule * granule;
+            for (int row = 0; row < columns; row += Rows)
+            {
+                int rows = Math.Min(Rows, columns - row), filled = row + rows == columns ? panelWidth - row : rows;
+                for (int column = 0; column < depth; column += Columns)
+                {
+                    int part = Math.Min(Columns, depth - column);
+                    for (int r = 0; r < rows; r++)
+                    {
+                        byte* from = (byte*)(source + ((long)(first + row + r) * stride) + column);
+                        var to = new Span<float>(wide + (r * Columns), part);
+                        if (format == WeightFormat.F16)
+                        {
+                            GgmlBlocks.ReadHalves(from, to);
+                        }
+                        else
+                        {
+                            GgmlBlocks.ReadUpperHalves(from, to);
+                        }
+                    }
+
+                    TransposePanel(wide, Columns, part, rows, target + ((long)column * panelWidth) + row, filled, panelWidth);
+                }
+            }
+
+            target += (long)panelWidth * depth;
+        }
+    }
+
     /// <summary>
     /// As <see cref="PackPanelsTransposed(float*, int, int, int, float*, int, int)"/>, done by all workers together: each packs its share
     /// of the rows, and they meet when all panels are there.

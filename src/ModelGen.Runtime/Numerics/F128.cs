@@ -47,6 +47,30 @@ public readonly unsafe struct F128(Vector128<float> value) : IVector<F128>
 
     /// <inheritdoc/>
     [MethodImpl(MethodImplOptions.AggressiveInlining)]
+    public static F128 LoadF16(ushort* p) => new(Halves.LoadF16128(p));
+
+    /// <inheritdoc/>
+    public static F128 LoadF16Tail(ushort* p, int count)
+    {
+        ushort* all = stackalloc ushort[4];
+        Halves.CopyTail(p, count, all, 4);
+        return LoadF16(all);
+    }
+
+    /// <inheritdoc/>
+    [MethodImpl(MethodImplOptions.AggressiveInlining)]
+    public static F128 LoadBF16(ushort* p) => new(Halves.LoadBF16128(p));
+
+    /// <inheritdoc/>
+    public static F128 LoadBF16Tail(ushort* p, int count)
+    {
+        ushort* all = stackalloc ushort[4];
+        Halves.CopyTail(p, count, all, 4);
+        return LoadBF16(all);
+    }
+
+    /// <inheritdoc/>
+    [MethodImpl(MethodImplOptions.AggressiveInlining)]
     public static void Store(F128 v, float* p) => v.Value.Store(p);
 
     /// <inheritdoc/>

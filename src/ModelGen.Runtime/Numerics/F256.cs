@@ -47,6 +47,30 @@ public readonly unsafe struct F256(Vector256<float> value) : IVector<F256>
 
     /// <inheritdoc/>
     [MethodImpl(MethodImplOptions.AggressiveInlining)]
+    public static F256 LoadF16(ushort* p) => new(Halves.LoadF16256(p));
+
+    /// <inheritdoc/>
+    public static F256 LoadF16Tail(ushort* p, int count)
+    {
+        ushort* all = stackalloc ushort[8];
+        Halves.CopyTail(p, count, all, 8);
+        return LoadF16(all);
+    }
+
+    /// <inheritdoc/>
+    [MethodImpl(MethodImplOptions.AggressiveInlining)]
+    public static F256 LoadBF16(ushort* p) => new(Halves.LoadBF16256(p));
+
+    /// <inheritdoc/>
+    public static F256 LoadBF16Tail(ushort* p, int count)
+    {
+        ushort* all = stackalloc ushort[8];
+        Halves.CopyTail(p, count, all, 8);
+        return LoadBF16(all);
+    }
+
+    /// <inheritdoc/>
+    [MethodImpl(MethodImplOptions.AggressiveInlining)]
     public static void Store(F256 v, float* p) => v.Value.Store(p);
 
     /// <inheritdoc/>

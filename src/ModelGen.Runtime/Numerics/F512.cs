@@ -47,6 +47,30 @@ public readonly unsafe struct F512(Vector512<float> value) : IVector<F512>
 
     /// <inheritdoc/>
     [MethodImpl(MethodImplOptions.AggressiveInlining)]
+    public static F512 LoadF16(ushort* p) => new(Halves.LoadF16512(p));
+
+    /// <inheritdoc/>
+    public static F512 LoadF16Tail(ushort* p, int count)
+    {
+        ushort* all = stackalloc ushort[16];
+        Halves.CopyTail(p, count, all, 16);
+        return LoadF16(all);
+    }
+
+    /// <inheritdoc/>
+    [MethodImpl(MethodImplOptions.AggressiveInlining)]
+    public static F512 LoadBF16(ushort* p) => new(Halves.LoadBF16512(p));
+
+    /// <inheritdoc/>
+    public static F512 LoadBF16Tail(ushort* p, int count)
+    {
+        ushort* all = stackalloc ushort[16];
+        Halves.CopyTail(p, count, all, 16);
+        return LoadBF16(all);
+    }
+
+    /// <inheritdoc/>
+    [MethodImpl(MethodImplOptions.AggressiveInlining)]
     public static void Store(F512 v, float* p) => v.Value.Store(p);
 
     /// <inheritdoc/>

@@ -34,6 +34,18 @@ public unsafe interface IVector<TSelf>
     /// <summary>The first <paramref name="count"/> numbers (0 to <see cref="Lanes"/>) from <paramref name="p"/> on, and zeros; nothing beyond them is read.</summary>
     static abstract TSelf LoadTail(float* p, int count);
 
+    /// <summary>16-bit floats of IEEE 754 from <paramref name="p"/> on; the largest exponent, which stands for no number, is read as if it were one more.</summary>
+    static abstract TSelf LoadF16(ushort* p);
+
+    /// <summary>Upper halves of 32-bit floats from <paramref name="p"/> on.</summary>
+    static abstract TSelf LoadBF16(ushort* p);
+
+    /// <summary>As <see cref="LoadF16"/>, the first <paramref name="count"/> numbers, and zeros; nothing beyond them is read.</summary>
+    static abstract TSelf LoadF16Tail(ushort* p, int count);
+
+    /// <summary>As <see cref="LoadBF16"/>, the first <paramref name="count"/> numbers, and zeros; nothing beyond them is read.</summary>
+    static abstract TSelf LoadBF16Tail(ushort* p, int count);
+
     /// <summary>Writes all lanes from <paramref name="p"/> on; no alignment is asked for.</summary>
     static abstract void Store(TSelf v, float* p);
 

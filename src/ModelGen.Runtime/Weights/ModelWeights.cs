@@ -162,6 +162,29 @@ public sealed unsafe partial class ModelWeights : IDisposable
         ParameterInfo parameter = Table.Parameters[index];
         float* target = Pointer + parameter.Offset;
         long length = parameter.Length;
+        if (parameter.Format != WeightFormat.F32)
+        {
+            byte* matrix = (byte*)target;
+            PackedFiles.Fill(parameter, matrix, (row, values) =>
+            {
+                fixed (float* to = values)
+                {
+                    switch (parameter.Kind)
+                    {
+                        case ParameterInitializerKind.Zeros or ParameterInitializerKind.Ones:
+                            values.Fill(parameter.Kind == ParameterInitializerKind.Ones ? 1 : 0);
+                            break;
+                        default:
+                            long start = row * values.Length;
+                            new RandomFill(to - start, length, (uint)index, seed, parameter.Scale, parameter.Kind == ParameterInitializerKind.Normal).Range(start, start + values.Length);
+                            break;
+                    }
+                }
+            });
+            GC.KeepAlive(this);
+            return;
+        }
+
         switch (parameter.Kind)
         {
             case ParameterInitializerKind.Zeros:
@@ -199,11 +222,12 @@ public sealed unsafe partial class ModelWeights : IDisposable
 
     private sealed class RandomFill(float* target, long length, uint stream, uint key, float scale, bool normal)
     {
-        public void Chunk(long chunk)
+        public void Chunk(long chunk) => Range(chunk * CreationChunk, Math.Min(length, (chunk + 1) * CreationChunk));
+
+        public void Range(long start, long end)
         {
-            long end = Math.Min(length, (chunk + 1) * CreationChunk);
             Span<uint> words = stackalloc uint[4];
-            for (long i = chunk * CreationChunk; i < end; i += words.Length)
+            for (long i = start - (start % words.Length); i < end; i += words.Length)
             {
                 // The counter is the position; the stream is the parameter.
                 words[0] = (uint)(i / words.Length);
@@ -211,7 +235,7 @@ public sealed unsafe partial class ModelWeights : IDisposable
                 words[2] = stream;
                 words[3] = 0;
                 CounterRandom.Block(words, key, 0);
-                for (int word = 0; word < Math.Min(words.Length, end - i); word++)
+                for (int word = (int)Math.Max(0, start - i); word < Math.Min(words.Length, end - i); word++)
                 {
                     target[i + word] = Value(words[word]);
                 }

@@ -1,4 +1,5 @@
 using System.Collections.Immutable;
+using ModelGen.Runtime;
 
 namespace ModelGen;
 
@@ -30,7 +31,7 @@ public enum ParameterInitializerKind
 /// <summary>One parameter of a model: its name, where it lies, and how it is initialized, stored and trained.</summary>
 /// <param name="Name">The name in weight files.</param>
 /// <param name="Shape">The extents in memory, row-major; a linear layer's weight is [outputs, inputs].</param>
-/// <param name="Offset">Where the parameter starts, in floats from the start of the weight block; a multiple of 16.</param>
+/// <param name="Offset">Where the parameter starts, in floats' worth of memory from the start of the weight block; a multiple of 16.</param>
 /// <param name="TransposedInFile">Whether weight files hold the transposed matrix.</param>
 /// <param name="Kind">The distribution of the initial elements.</param>
 /// <param name="Scale">The standard deviation or half range of the initial elements, where <paramref name="Kind"/> has one.</param>
@@ -53,6 +54,9 @@ public sealed record ParameterInfo(
     /// <summary>Of rotary positions, the radians that each pair of columns is turned by from one position to the next.</summary>
     public ImmutableArray<double> Frequencies { get; init; } = [];
 
+    /// <summary>How the elements lie in memory.</summary>
+    public WeightFormat Format { get; init; }
+
     /// <summary>The number of elements.</summary>
     /// <exception cref="OverflowException">The product of the extents exceeds a 64-bit integer.</exception>
     public long Length
@@ -68,6 +72,9 @@ public sealed record ParameterInfo(
             return length;
         }
     }
+
+    /// <summary>The floats' worth of memory that the elements take, in their format.</summary>
+    internal long Words => (BlockRows.Bytes(Format, Shape.AsSpan()) + sizeof(float) - 1) / sizeof(float);
 
     /// <summary>The extents as a weight file holds them.</summary>
     public ImmutableArray<int> ShapeInFile => TransposedInFile ? [Shape[1], Shape[0]] : Shape;
@@ -111,7 +118,7 @@ public sealed record ParameterInfo(
     /// <param name="other">The parameter to compare with.</param>
     public bool Equals(ParameterInfo? other)
         => other is not null && Name == other.Name && Shape.AsSpan().SequenceEqual(other.Shape.AsSpan()) && Offset == other.Offset
-            && TransposedInFile == other.TransposedInFile && Kind == other.Kind && Scale.Equals(other.Scale) && WeightDecay == other.WeightDecay && IsFrozen == other.IsFrozen
+            && TransposedInFile == other.TransposedInFile && Kind == other.Kind && Scale.Equals(other.Scale) && WeightDecay == other.WeightDecay && IsFrozen == other.IsFrozen && Format == other.Format
             && Frequencies.AsSpan().SequenceEqual(other.Frequencies.AsSpan());
 
     /// <inheritdoc/>

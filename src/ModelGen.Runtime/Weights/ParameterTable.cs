@@ -20,8 +20,8 @@ public sealed class ParameterTable
     /// <param name="modelName">The model's name, for messages.</param>
     /// <param name="parameters">The parameters in ascending order of their offsets.</param>
     /// <exception cref="ArgumentException">
-    /// A name occurs twice, an extent is not positive, an offset is not aligned or overlaps the parameter before, or a transposed
-    /// parameter is no matrix, or what is frozen does not come last but for tables.
+    /// A name occurs twice, an extent is not positive, an offset is not aligned or overlaps the parameter before, or a
+    /// parameter that is transposed or in another format is no matrix, or what is frozen does not come last but for tables.
     /// </exception>
     public ParameterTable(string modelName, params ParameterInfo[] parameters)
     {
@@ -52,6 +52,11 @@ public sealed class ParameterTable
                 throw Invalid(parameter, "only a matrix can be transposed in the file");
             }
 
+            if (parameter.Format != WeightFormat.F32 && (parameter.Shape.Length != 2 || parameter.IsTable || (BlockRows.Has(parameter.Format) && parameter.Shape[1] % BlockRows.BlockColumns != 0)))
+            {
+                throw Invalid(parameter, $"it is no matrix of {parameter.Format}");
+            }
+
             if (index > 0 && (parameters[index - 1].IsTable ? !parameter.IsTable : parameters[index - 1].IsFrozen && parameter is { IsFrozen: false, IsTable: false }))
             {
                 throw Invalid(parameter, "it lies behind a table, or is trained and lies behind one that is frozen");
@@ -62,7 +67,7 @@ public sealed class ParameterTable
                 throw Invalid(parameter, string.Create(CultureInfo.InvariantCulture, $"its offset {parameter.Offset} is not a multiple of {Alignment} from {end} on"));
             }
 
-            end = checked(parameter.Offset + parameter.Length);
+            end = checked(parameter.Offset + parameter.Words);
         }
 
         TotalLength = checked((end + Alignment - 1) / Alignment * Alignment);
@@ -130,6 +135,11 @@ public sealed class ParameterTable
     internal Span<float> Span(PinnedBlock block, string name)
     {
         ParameterInfo parameter = _parameters[IndexOf(name)];
+        if (parameter.Format != WeightFormat.F32)
+        {
+            throw new InvalidOperationException($"The parameter '{name}' lies in memory as {parameter.Format}: there is no span of its floats. Read reads them.");
+        }
+
         return parameter.Length <= int.MaxValue
             ? block.Span(parameter.Offset, (int)parameter.Length)
             : throw new InvalidOperationException(FormattableString.Invariant($"The parameter '{name}' has {parameter.Length} elements, more than a span can hold."));

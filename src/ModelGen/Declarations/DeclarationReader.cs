@@ -1,3 +1,4 @@
+using System;
 using System.Collections.Generic;
 using System.Collections.Immutable;
 using System.Globalization;
@@ -72,6 +73,7 @@ internal static class DeclarationReader
             CheckChoices(attribute, problems);
             CheckTraining(attributes.Training, family, spec, problems);
             CheckBudget(attributes.Budget, attributes.Training is not null, problems);
+            CheckWeights(spec, problems);
             family.Validate(spec, problems.Add);
             if (problems.Count == 0)
             {
@@ -172,6 +174,25 @@ internal static class DeclarationReader
                 "SequenceLength",
                 [family.Name],
                 DeclaredAttributes.Trainable));
+        }
+    }
+
+    /// <summary>Checks that what the weights' format asks for is there to be had.</summary>
+    private static void CheckWeights(ModelSpec spec, List<SpecProblem> problems)
+    {
+        if (spec.WeightFormat == WeightFormat.F32 || !Enum.IsDefined(typeof(WeightFormat), spec.WeightFormat))
+        {
+            return;
+        }
+
+        if (spec.Training is not null)
+        {
+            problems.Add(new SpecProblem(DiagnosticIds.UnsupportedCombination, "Weights", [$"WeightFormat.{spec.WeightFormat}", "[Trainable]", "weights are trained in single precision"]));
+        }
+
+        if (spec.HasCuda)
+        {
+            problems.Add(new SpecProblem(DiagnosticIds.UnsupportedCombination, "Weights", [$"WeightFormat.{spec.WeightFormat}", "[Cuda]", "kernels of devices read single precision"]));
         }
     }
 

@@ -13,6 +13,39 @@ internal sealed record StorageFormat(string Name, ElementType Element, int Block
 
     public static StorageFormat Int32 { get; } = new("I32", ElementType.Int32, 1, 4);
 
+    /// <summary>16-bit floats of IEEE 754.</summary>
+    public static StorageFormat Float16 { get; } = new("F16", ElementType.Float32, 1, 2);
+
+    /// <summary>The upper halves of 32-bit floats.</summary>
+    public static StorageFormat BFloat16 { get; } = new("BF16", ElementType.Float32, 1, 2);
+
+    /// <summary>Rows of a group of <see cref="InGroups"/>.</summary>
+    public const int GroupRows = 16;
+
+    /// <summary>Columns of a block of numbers with a scale.</summary>
+    public const int BlockColumns = 32;
+
+    /// <summary>
+    /// Quantized rows, those of 16 beside each other: the scales of all blocks of a group, up to a multiple of 64 bytes, and then their numbers. A group is the smallest part that has
+    /// an address.
+    /// </summary>
+    /// <param name="name">The format.</param>
+    /// <param name="columns">Elements of a row.</param>
+    /// <param name="numberBytes">The bytes of a block's numbers in a row.</param>
+    public static StorageFormat InGroups(string name, int columns, int numberBytes)
+    {
+        int blocks = columns / BlockColumns;
+        return columns % BlockColumns == 0
+            ? new(name, ElementType.Float32, GroupRows * columns, checked((((blocks * GroupRows * 2) + 63) / 64 * 64) + (blocks * GroupRows * numberBytes))) { IsInGroups = true }
+            : throw new GraphException($"rows of {columns} elements are no blocks of {name}");
+    }
+
+    /// <summary>Whether it is one of <see cref="InGroups"/>.</summary>
+    public bool IsInGroups { get; private init; }
+
+    /// <summary>Whether an element is a word of its own, which every kernel reads.</summary>
+    public bool IsPlain => BlockElements == 1 && BlockBytes == PlanBuffer.WordBytes;
+
     /// <summary>The format of what a kernel computes with, unpacked.</summary>
     public static StorageFormat Of(ElementType element) => element == ElementType.Int32 ? Int32 : Float32;
 

@@ -19,6 +19,9 @@ public sealed class AllocationTests
     public void Rnn_inference() => Inference<RnnLm>();
 
     [Fact]
+    public void Quantized_inference() => Inference<Q8Decoder>();
+
+    [Fact]
     public void Gpt_training() => Training<TiedGpt>();
 
     [Fact]

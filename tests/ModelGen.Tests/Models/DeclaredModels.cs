@@ -452,3 +452,19 @@ public partial class Lfm2Decoder;
     GatedFeedForward = false, Activation = Activation.Gelu)]
 [Trainable(BatchSize = 3, SequenceLength = 4)]
 public partial class ConvolutionDecoder;
+
+// One decoder in every format of weights: rows of three and of five blocks, groups that are not filled, and two sequences at a time.
+[Llama(Layers = 2, DModel = 96, Heads = 6, KeyValueHeads = 2, FeedForward = 160, Vocab = 101, Context = 64, MaxBatch = 3)]
+public partial class SingleDecoder;
+
+[Llama(Layers = 2, DModel = 96, Heads = 6, KeyValueHeads = 2, FeedForward = 160, Vocab = 101, Context = 64, MaxBatch = 3, Weights = WeightFormat.F16)]
+public partial class F16Decoder;
+
+[Llama(Layers = 2, DModel = 96, Heads = 6, KeyValueHeads = 2, FeedForward = 160, Vocab = 101, Context = 64, MaxBatch = 3, Weights = WeightFormat.BF16)]
+public partial class BF16Decoder;
+
+[Llama(Layers = 2, DModel = 96, Heads = 6, KeyValueHeads = 2, FeedForward = 160, Vocab = 101, Context = 64, MaxBatch = 3, Weights = WeightFormat.Q8_0)]
+public partial class Q8Decoder;
+
+[Llama(Layers = 2, DModel = 96, Heads = 6, KeyValueHeads = 2, FeedForward = 160, Vocab = 101, Context = 64, MaxBatch = 3, Weights = WeightFormat.Q4_0)]
+public partial class Q4Decoder;

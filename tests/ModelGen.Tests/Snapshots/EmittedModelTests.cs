@@ -78,6 +78,12 @@ public sealed class EmittedModelTests
             DeclaredArgument.Of("FeedForward", 9L), DeclaredArgument.Of("Vocab", 11L), DeclaredArgument.Of("Context", 6L))
         .Where(f => f.Name.Contains("Decode.", StringComparison.Ordinal) || f.Name.Contains("Encode.", StringComparison.Ordinal)));
 
+    /// <summary>The kernels, the plan of a step and the parameters of a decoder with quantized weights.</summary>
+    [Fact]
+    public void Decoder_with_quantized_weights() => Snapshot.VerifyFiles(Emit("Llama", "TinyQuantized", DeclaredArgument.Of("Layers", 1L), DeclaredArgument.Of("DModel", 32L), DeclaredArgument.Of("Heads", 2L),
+            DeclaredArgument.Of("FeedForward", 64L), DeclaredArgument.Of("Vocab", 19L), DeclaredArgument.Of("Context", 6L), DeclaredArgument.Of("Weights", 3L))
+        .Where(f => f.Name.Contains("Decode.", StringComparison.Ordinal) || f.Name.Contains("Weights", StringComparison.Ordinal) || f.Name.Contains("Kernels", StringComparison.Ordinal)));
+
     /// <summary>The surface and the plan of a prediction from a window.</summary>
     [Fact]
     public void Words_from_a_window() => Snapshot.VerifyFiles(Emit("Nnlm", "TinyNnlm", DeclaredArgument.Of("Window", 2L), DeclaredArgument.Of("Embedding", 3L), DeclaredArgument.Of("Hidden", 5L), DeclaredArgument.Of("Vocab", 7L))

@@ -46,9 +46,11 @@ internal static class DotProductEmitter
         KernelOperand weight = kernel.Operands[1];
         string stride = CodeWriter.Number(weight.Access.RowStride);
         bool several = kernel.Rows != RowExtent.Literal(1);
-        string four = code.Share($"FourDots{kernel.Depth}", called => FourDots(called, shape, kernel.Depth));
-        string dot = code.Share($"Dot{kernel.Depth}", called => Dot(called, shape, kernel.Depth));
-        string dots = code.Share($"Dots{(several ? "OfRows" : "")}{kernel.Depth}", called => Dots(called, four, dot, shape.WithFour.IsLooped, kernel.Depth, weight.Access.RowStride, several ? kernel.Operands[0].Access.RowStride : 0));
+        StorageFormat format = weight.Access.Format;
+        string suffix = format.IsPlain ? "" : $"_{format}";
+        string four = code.Share($"FourDots{kernel.Depth}{suffix}", called => FourDots(called, shape, kernel.Depth, format));
+        string dot = code.Share($"Dot{kernel.Depth}{suffix}", called => Dot(called, shape, kernel.Depth, format));
+        string dots = code.Share($"Dots{(several ? "OfRows" : "")}{kernel.Depth}{suffix}", called => Dots(called, four, dot, shape.WithFour.IsLooped, kernel.Depth, weight.Access.RowStride, several ? kernel.Operands[0].Access.RowStride : 0, format));
         int block = Math.Min(Math.Min(Block, Math.Max(1, MostSums / kernel.Rows.Maximum / Grain) * Grain), (kernel.Columns + Grain - 1) / Grain * Grain);
         w.Line($"float* sums = stackalloc float[{block * kernel.Rows.Maximum}];");
         if (kernel.IsHelped())
@@ -66,7 +68,7 @@ internal static class DotProductEmitter
         }
 
         string rows = Text.RowCount(kernel.Rows);
-        w.Line($"{dots}({kernel.Operands[0].Name}, {weight.Name} + (long)column * {stride}, sums, columns{(several ? $", {rows}, {block}" : "")});");
+        w.Line($"{dots}({kernel.Operands[0].Name}, {(format.IsPlain ? "" : "(ushort*)")}{weight.Name} + (long)column * {stride}, sums, columns{(several ? $", {rows}, {block}" : "")});");
         if (several)
         {
             w.Open($"for (int r = 0; r < {rows}; r++)");
@@ -85,7 +87,7 @@ internal static class DotProductEmitter
     // side would be one. What does not make quarters is read row by row. Where several rows meet them, inputs lie a stride apart.
     // A loop over the row is there once: of four, the last would be beyond what a compiler cares to inline. Rows that are spelled out are
     // so four times, which leaves the common one in registers.
-    private static string Dots(string name, string four, string dot, bool isLooped, int depth, int stride, int inputStride)
+    private static string Dots(string name, string four, string dot, bool isLooped, int depth, int stride, int inputStride, StorageFormat format)
     {
         bool several = inputStride > 0;
         var w = new CodeWriter();
@@ -93,7 +95,7 @@ internal static class DotProductEmitter
             ? $"// The dot products of rows of {depth} elements with others, in quarters: each of them meets a few of the others while those are at hand."
             : $"// The dot products of a row of {depth} elements with others, in quarters: memory gives more to four streams than to one.");
         w.Line("[@MethodImpl(AggressiveOptimization)]");
-        w.OpenMethod($"private static void {name}(float* x, float* w, float* sums, int rows{(several ? ", int inputs, int apartSums" : "")})");
+        w.OpenMethod($"private static void {name}(float* x, {Pointed(format)}* w, float* sums, int rows{(several ? ", int inputs, int apartSums" : "")})");
         if (isLooped)
         {
             w.Line($"float* parts = stackalloc float[{4 * MostLanes}];");
@@ -158,33 +160,33 @@ internal static class DotProductEmitter
     }
 
     // The dot products of a row with four others, but for the sums of 128-bit parts.
-    private static string FourDots(string name, Shape shape, int depth)
+    private static string FourDots(string name, Shape shape, int depth, StorageFormat format)
     {
         var w = new CodeWriter();
         w.Line($"// The products of {depth} elements of a row and of four others, summed up to one vector of partial sums.");
         w.Line("[@MethodImpl(AggressiveInlining)]");
-        w.OpenMethod($"private static V {name}(float* x, float* w, long apart)");
-        w.Line("float* w1 = w + apart, w2 = w1 + apart, w3 = w2 + apart;");
-        string[] sums = Products(w, shape.Of(4), depth, ["w", "w1", "w2", "w3"]);
+        w.OpenMethod($"private static V {name}(float* x, {Pointed(format)}* w, long apart)");
+        w.Line($"{Pointed(format)}* w1 = w + apart, w2 = w1 + apart, w3 = w2 + apart;");
+        string[] sums = Products(w, shape.Of(4), depth, ["w", "w1", "w2", "w3"], format);
         w.Line($"return V.PartialSums({string.Join(", ", sums)});");
         w.Close();
         return w.ToString();
     }
 
     // The dot product of two rows, but for the sum of its last vector.
-    private static string Dot(string name, Shape shape, int depth)
+    private static string Dot(string name, Shape shape, int depth, StorageFormat format)
     {
         var w = new CodeWriter();
         w.Line($"// The products of {depth} elements, summed up to one vector.");
         w.Line("[@MethodImpl(AggressiveInlining)]");
-        w.OpenMethod($"private static V {name}(float* x, float* w)");
-        w.Line($"return {Products(w, shape.Of(1), depth, ["w"])[0]};");
+        w.OpenMethod($"private static V {name}(float* x, {Pointed(format)}* w)");
+        w.Line($"return {Products(w, shape.Of(1), depth, ["w"], format)[0]};");
         w.Close();
         return w.ToString();
     }
 
     // Products of a row x and others, as sums of few vectors for each: expressions of their totals.
-    private static string[] Products(CodeWriter w, Steps steps, int depth, string[] others)
+    private static string[] Products(CodeWriter w, Steps steps, int depth, string[] others, StorageFormat format)
     {
         int step = 0;
         int ways = steps.Ways;
@@ -234,6 +236,11 @@ internal static class DotProductEmitter
             string Read(string row)
             {
                 string pointer = at == "0" ? row : $"{row} + {at}";
+                if (!format.IsPlain && row != "x")
+                {
+                    return tail is null ? $"V.Load{format}({pointer})" : $"V.Load{format}Tail({pointer}, {tail})";
+                }
+
                 return tail is null ? Spelling.Generic.Load(pointer) : Spelling.Generic.LoadTail(pointer, tail);
             }
 
@@ -251,6 +258,9 @@ internal static class DotProductEmitter
             }
         }
     }
+
+    /// <summary>What a pointer to weights points at.</summary>
+    private static string Pointed(StorageFormat format) => format.IsPlain ? "float" : "ushort";
 
     /// <summary>How the vectors of a row are summed up.</summary>
     /// <param name="Ways">Sums at the same time.</param>

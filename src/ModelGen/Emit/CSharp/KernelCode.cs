@@ -120,7 +120,10 @@ internal sealed class KernelCode(string baseName, string summary, Kernel kernel,
     public ArgumentKinds Extra { get; } = arguments;
 
     /// <summary>The kernel's pointers, in the order of its operands.</summary>
-    public string Pointers => string.Join(", ", kernel.Operands.Select(o => $"{(o.Access.Element == ElementType.Int32 ? "int" : "float")}* {o.Name}"));
+    public string Pointers => string.Join(", ", kernel.Operands.Select(o => $"{Pointed(o)}* {o.Name}"));
+
+    /// <summary>What an operand's pointer points at: what is packed, at bytes.</summary>
+    public static string Pointed(KernelOperand operand) => !operand.Access.Format.IsPlain ? "byte" : operand.Access.Element == ElementType.Int32 ? "int" : "float";
 
     public string PointerNames => string.Join(", ", kernel.Operands.Select(o => o.Name));
 

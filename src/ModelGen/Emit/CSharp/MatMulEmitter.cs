@@ -31,7 +31,7 @@ internal static class MatMulEmitter
             MatMulForm.NN => $"[{kernel.Rows}, {kernel.Depth}] · [{kernel.Depth}, {kernel.Columns}]",
             _ => $"[{kernel.Depth}, {kernel.Rows}]ᵀ · [{kernel.Depth}, {kernel.Columns}]",
         };
-        var code = new KernelCode($"{letters}_{Text.Extent(kernel.Rows)}x{kernel.Depth}x{kernel.Columns}", $"{Text.Describe(kernel)}: {formula}.", kernel, arguments)
+        var code = new KernelCode($"{letters}_{Text.Extent(kernel.Rows)}x{kernel.Depth}x{kernel.Columns}{(kernel.Operands[1].Access.Format is { IsPlain: false } packed ? $"_{packed}" : "")}", $"{Text.Describe(kernel)}: {formula}.", kernel, arguments)
         {
             Workspace = plan.Workspace is null ? null : "workspace",
         };
@@ -48,9 +48,15 @@ internal static class MatMulEmitter
             }
         }
 
+        AddEpilogue(code, kernel);
+        return code;
+    }
+
+    /// <summary>Adds the methods that run the epilogue on tiles of sums.</summary>
+    public static void AddEpilogue(KernelCode code, MatMulKernel kernel)
+    {
         code.Generic("Epilogue", $"float* tile{Pointers(kernel, declared: true)}{Declared(EpilogueArguments(kernel))}{(IsRow(kernel) ? "" : ", int row, int rows")}, int column, int columns", [], (w, _) => Epilogue(w, kernel));
         code.Generic(PanelEpilogueSuffix, $"float* tile{Pointers(kernel, declared: true)}{Declared(EpilogueArguments(kernel))}, int row, int column, int columns, int width", [], (w, _) => PanelEpilogue(w, kernel));
-        return code;
     }
 
     public static KernelCode Emit(PackKernel kernel)
@@ -97,7 +103,7 @@ internal static class MatMulEmitter
 
     private static bool IsRow(MatMulKernel kernel) => kernel.Rows == RowExtent.Literal(1);
 
-    private static ArgumentKinds EpilogueArguments(MatMulKernel kernel)
+    public static ArgumentKinds EpilogueArguments(MatMulKernel kernel)
         => Arguments.Of(kernel.Stores) | Addressing.Arguments(kernel.Axes.Count > 1 ? kernel.Axes : [], kernel.Operands.Skip(2));
 
     private static string Pointers(MatMulKernel kernel, bool declared)

@@ -3,6 +3,7 @@ using System.Collections.Generic;
 using System.Globalization;
 using System.Linq;
 using System.Threading;
+using ModelGen.Compiler.Kernels;
 using ModelGen.Compiler.Ops;
 using ModelGen.Compiler.Programs;
 
@@ -117,7 +118,7 @@ internal static class ModelEmitter
         {
             string shape = string.Join(", ", parameter.Shape.Dims);
             w.Line($"    new(\"{parameter.ParameterName}\", [{shape}], {CodeWriter.Number(offset)}, {(parameter.TransposedInFile ? "true" : "false")}, "
-                + $"{parameter.Initializer.Kind}, {CodeWriter.Literal(parameter.Initializer.Scale)}, {(parameter.WeightDecay ? "true" : "false")}){(parameter.IsTable ? $" {{ IsTable = true{Frequencies(parameter.Initializer)} }}" : offset >= plans.Layout.TrainedElements ? " { IsFrozen = true }" : "")},");
+                + $"{parameter.Initializer.Kind}, {CodeWriter.Literal(parameter.Initializer.Scale)}, {(parameter.WeightDecay ? "true" : "false")}){(parameter.IsTable ? $" {{ IsTable = true{Frequencies(parameter.Initializer)} }}" : offset >= plans.Layout.TrainedElements ? " { IsFrozen = true }" : plans.Layout.Formats.TryGetValue(parameter.ParameterName, out StorageFormat? format) ? $" {{ Format = global::ModelGen.WeightFormat.{format} }}" : "")},");
         }
 
         w.Line("  ])");

@@ -278,9 +278,9 @@ internal sealed class PlanEmitter
         private string Address(KernelOperand operand, string? variable)
         {
             View view = operand.View;
-            if (operand.Access.Format is not { BlockElements: 1, BlockBytes: PlanBuffer.WordBytes })
+            if (!operand.Access.Format.IsPlain && (view.Offset != 0 || view.PositionStride != 0 || view.LastStride != 0 || view.StepStride != 0))
             {
-                throw new GraphException($"{operand.Name} is stored as {operand.Access.Format}: addresses are printed in words, an element each");
+                throw new GraphException($"{operand.Name} is a part of what is stored as {operand.Access.Format}: addresses are printed in words, an element each");
             }
 
             OffsetTable table = view.Buffer.Space switch { MemorySpace.Arena => _arena, MemorySpace.State => _states, _ => emitter._weights };
@@ -300,7 +300,8 @@ internal sealed class PlanEmitter
                 address += $" + (long){variable} * {CodeWriter.Number(view.StepStride)}";
             }
 
-            return operand.Access.Element == ElementType.Int32 ? $"(int*)({address})" : address;
+            string pointed = KernelCode.Pointed(operand);
+            return pointed == "float" ? address : $"({pointed}*)({address})";
         }
 
         private static string Pointer(MemorySpace space) => space switch
@@ -328,6 +329,7 @@ internal static class KernelEmitter
     {
         RowKernel k => RowKernelEmitter.Emit(k),
         ColumnSumKernel k => ColumnSumEmitter.Emit(k),
+        MatMulKernel k when plan is BlockProductPlan blocks => BlockProductEmitter.Emit(k, blocks),
         MatMulKernel k => MatMulEmitter.Emit(k, (ProductPlan)plan),
         PackKernel k => MatMulEmitter.Emit(k),
         AttentionKernel k => AttentionEmitter.Emit(k, (AttentionPlan)plan),

@@ -119,7 +119,7 @@ internal abstract class RowProduct(Func<string, string> name, MatMulKernel kerne
     {
         bool transposed = Kernel.Form == MatMulForm.NT;
         string at = column == "0" ? "" : transposed ? $" + {Long(column)} * {Right.Access.RowStride}" : $" + {column}";
-        return $"{Right.Name}{at}{DepthOffset(transposed ? 1 : Right.Access.RowStride, block)}";
+        return $"{(Right.Access.Format.IsPlain ? "" : "(ushort*)")}{Right.Name}{at}{DepthOffset(transposed ? 1 : Right.Access.RowStride, block)}";
     }
 
     protected string DepthOffset(int stride, string block) => !Structure.CutsDepth ? "" : $" + {Long(block)} * {Product(DepthBlock, CodeWriter.Number(stride))}";
@@ -128,7 +128,7 @@ internal abstract class RowProduct(Func<string, string> name, MatMulKernel kerne
         => Pack(Kernel.Form != MatMulForm.TN, LeftAt($"{first} * {Height}"), Left.Access.RowStride, $"Math.Min({last} * {Height}, {Rows}) - {first} * {Height}", target, Height, Height);
 
     protected void PackRight(string column, string count, string target)
-        => Pack(Kernel.Form == MatMulForm.NT, RightAt(column), Right.Access.RowStride, count, target, Width, "V.Lanes");
+        => Pack(Kernel.Form == MatMulForm.NT, Right.Access.Format.IsPlain ? RightAt(column) : $"global::ModelGen.WeightFormat.{Right.Access.Format}, {RightAt(column)}", Right.Access.RowStride, count, target, Width, "V.Lanes");
 
     protected void Swap() => W.Line($"float* done = {Piece};").Line($"{Piece} = next;").Line("next = done;");
 

@@ -172,6 +172,13 @@ internal static class GatherEmitter
         {
             Text.Range(w, kernel.IsSerial(), Text.RowCount(kernel.Rows), 1);
             w.Open("for (int r = start; r < end; r++)");
+            if (kernel.Operands[0].Access.Format is { IsPlain: false } packed)
+            {
+                w.Line($"BlockRows.Read(global::ModelGen.WeightFormat.{packed}, table, indices[r], {kernel.Columns}, output + (long)r * {kernel.Operands[2].Access.RowStride});");
+                w.Close();
+                return;
+            }
+
             w.Line($"new global::System.ReadOnlySpan<float>(table + (long)indices[r] * {kernel.Operands[0].Access.RowStride}, {kernel.Columns}).CopyTo(new global::System.Span<float>(output + (long)r * {kernel.Operands[2].Access.RowStride}, {kernel.Columns}));");
             w.Close();
         });

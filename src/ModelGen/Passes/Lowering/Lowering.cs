@@ -97,7 +97,7 @@ internal sealed class Lowering
     {
         TensorView view = ViewOf(value);
         int stride = view.MatrixStride(value.Type) is { } known ? known : (view = CopyOf(value)).MatrixStride(value.Type)!.Value;
-        return (view, Access.Matrix(stride, StorageFormat.Of(value.Type.Element)));
+        return (view, Access.Matrix(stride, view.Base.Buffer.Format));
     }
 
     /// <summary>Where a value is read from.</summary>

@@ -31,6 +31,7 @@ internal static class CpuTarget
         {
             plans.Add(kernel, kernel switch
             {
+                MatMulKernel k when k.Operands[1].Access.Format.IsInGroups => new BlockProductPlan(k),
                 MatMulKernel k => new ProductPlan(k, Of(packed.Panels, k), caches, Of(readers, k), Of(writers, k)),
                 AttentionKernel k => new AttentionPlan(k),
                 AttentionWeightsKernel k => new AttentionPlan(k),

@@ -127,7 +127,7 @@ internal sealed class MatMulBlocking
             MatMulDivision.Strips when !IsLeftInPlace => Align((long)BlockStrips * Height * DepthBlock, Line),
             _ => 0,
         };
-        FetchesPanels = division == MatMulDivision.Panels && !PacksAhead && !isRightPacked && Panels > 1 && 4L * kernel.Columns * kernel.Depth > caches.L2;
+        FetchesPanels = division == MatMulDivision.Panels && !PacksAhead && !isRightPacked && kernel.Operands[1].Access.Format.IsPlain && Panels > 1 && 4L * kernel.Columns * kernel.Depth > caches.L2;
         FetchesRows = isTransposed && Panels > 1 && 4L * kernel.Columns * kernel.Depth > caches.L2 / 8
             && 4L * kernel.Depth * (Width + Height + FetchedRows) <= caches.L2;
         Share(kernel, rows);
@@ -245,8 +245,9 @@ internal sealed class MatMulBlocking
     {
         int vectors = BestVectors(kernel.Columns, tile, out double unevenness);
         var byPanels = new MatMulBlocking(kernel, isRightPacked, tile, vectors, MatMulDivision.Panels, caches);
-        if (kernel.IsSerial())
+        if (kernel.IsSerial() || !kernel.Operands[1].Access.Format.IsPlain)
         {
+            // What is stored in another format becomes single precision where a worker packs its own panels, and nowhere else.
             return byPanels;
         }
 

@@ -39,7 +39,7 @@ internal static class PackInvariants
     {
         var packed = new Dictionary<(View, Access, MatMulForm), View>();
         var written = new HashSet<PlanBuffer>(loop.Body.SelectMany(k => k.Operands).Where(o => o.IsWritten).Select(o => o.View.Buffer));
-        foreach (MatMulKernel product in loop.Body.OfType<MatMulKernel>().Where(k => !ProductPlan.AreDotProducts(k)))
+        foreach (MatMulKernel product in loop.Body.OfType<MatMulKernel>().Where(k => !ProductPlan.AreDotProducts(k) && k.Operands[1].Access.Format.IsPlain))
         {
             KernelOperand source = product.Operands[1];
             if (source.View.StepStride != 0 || written.Contains(source.View.Buffer))

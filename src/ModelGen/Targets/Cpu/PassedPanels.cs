@@ -19,7 +19,7 @@ internal static class PassedPanels
         var outside = new HashSet<PlanBuffer>(program.Inputs.Values.Concat(program.Outputs.Values).Select(v => v.Buffer));
         var readers = new Dictionary<MatMulKernel, MatMulKernel>();
         var passed = new HashSet<Kernel>();
-        foreach (MatMulKernel kernel in program.Kernels.OfType<MatMulKernel>())
+        foreach (MatMulKernel kernel in program.Kernels.OfType<MatMulKernel>().Where(k => k.Operands[1].Access.Format.IsPlain))
         {
             passed.Add(kernel);
             PlanBuffer buffer = kernel.Operands[0].View.Buffer;

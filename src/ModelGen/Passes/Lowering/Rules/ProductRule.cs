@@ -33,7 +33,7 @@ internal static class ProductRule
 
         (EquatableArray<RowExtent> axes, KernelOperand[] operands) = KernelAxes.Of(build.Rows, build.Columns, build.Operands);
         long flops = 2L * rows.Maximum * columns * depth;
-        long bytes = 4 * (a.Shape.MaximumElements + b.Shape.MaximumElements + ((long)rows.Maximum * columns));
+        long bytes = (4 * (a.Shape.MaximumElements + ((long)rows.Maximum * columns))) + factors[1].Access.Format.Bytes(b.Shape.MaximumElements);
         var kernel = new MatMulKernel(ClusterRule.NameOf(stored), [.. factors, .. operands], form, rows, columns, depth, stores, flops, bytes) { Axes = axes, RowByRow = op.RowByRow, Derivation = Derivations.Of(lowering, places, build.Reads, node) };
         lowering.Schedule.Add(kernel, stored.Select(s => s.Node).Append(node).Max(lowering.PositionOf));
     }

@@ -1,0 +1,23 @@
+namespace ModelGen;
+
+/// <summary>How a parameter lies in memory while a model runs, and in what kernels read it. What computes is single precision, or, with quantized weights, sums of integer products.</summary>
+public enum WeightFormat
+{
+    /// <summary>Single precision.</summary>
+    F32,
+
+    /// <summary>16-bit floats of IEEE 754 (binary16); what is computed with them is single precision.</summary>
+    F16,
+
+    /// <summary>The upper half of single precision; what is computed with them is single precision.</summary>
+    BF16,
+
+    /// <summary>
+    /// GGUF's blocks of 32 numbers of 8 bits with a scale, 8.5 bits a weight. The inputs of products are rounded to 8 bits as well, in blocks of 32 with a scale of single
+    /// precision: by at most a 254th of the largest of a block. Matrices whose rows are no whole blocks stay <see cref="F32"/>.
+    /// </summary>
+    Q8_0,
+
+    /// <summary>GGUF's blocks of 32 numbers of 4 bits with a scale, 4.5 bits a weight; inputs as with <see cref="Q8_0"/>. Matrices whose rows are no whole blocks stay <see cref="F32"/>.</summary>
+    Q4_0,
+}

@@ -1,0 +1,246 @@
+using System.ComponentModel;
+using System.Runtime.CompilerServices;
+using System.Runtime.InteropServices;
+using System.Runtime.Intrinsics;
+
+namespace ModelGen.Runtime;
+
+/// <summary>
+/// Matrices of quantized weights in memory: the blocks of 16 rows beside each other, so that a vector holds four successive numbers of each of some rows,
+/// which meet the same four of an input, and a sum of each row is a lane. No bit more than in a file is kept, but for rows that fill the last group up.
+/// </summary>
+/// <remarks>
+/// A group of 16 rows is, for each block of 32 columns, the 16 scales (binary16); then, at the next multiple of 64 bytes, for each block the 16 rows' numbers: of
+/// <see cref="WeightFormat.Q8_0"/> eight times four bytes of each row, each number more by 128; of <see cref="WeightFormat.Q4_0"/> four times four bytes of each row, each
+/// holding the number of its column in its lower half and that of 16 columns further on in its upper one, as in a file.
+/// </remarks>
+[EditorBrowsable(EditorBrowsableState.Never)]
+public static unsafe class BlockRows
+{
+    /// <summary>Rows of a group.</summary>
+    public const int GroupRows = 16;
+
+    /// <summary>Columns of a block.</summary>
+    public const int BlockColumns = 32;
+
+    private const int ScaleBytes = GroupRows * sizeof(ushort);
+
+    /// <summary>Whether matrices of a format lie in groups of rows.</summary>
+    internal static bool Has(WeightFormat format) => format is WeightFormat.Q8_0 or WeightFormat.Q4_0;
+
+    /// <summary>The bytes of a parameter's elements in memory.</summary>
+    internal static long Bytes(WeightFormat format, ReadOnlySpan<int> shape)
+    {
+        if (shape.IsEmpty)
+        {
+            return sizeof(float);
+        }
+
+        long rows = 1;
+        foreach (int extent in shape[..^1])
+        {
+            rows = checked(rows * extent);
+        }
+
+        int columns = shape[^1];
+        return format switch
+        {
+            WeightFormat.F32 => checked(rows * columns * sizeof(float)),
+            WeightFormat.F16 or WeightFormat.BF16 => checked(rows * columns * sizeof(ushort)),
+            _ => checked((rows + GroupRows - 1) / GroupRows * GroupBytes(format, columns)),
+        };
+    }
+
+    /// <summary>The bytes of a group of rows.</summary>
+    internal static long GroupBytes(WeightFormat format, int columns)
+        => Has(format) && columns > 0 && columns % BlockColumns == 0
+            ? NumbersAt(columns / BlockColumns) + ((long)(columns / BlockColumns) * GroupRows * (BlockBytes(format) - sizeof(ushort)))
+            : throw new ArgumentException(FormattableString.Invariant($"Rows of {columns} columns are no blocks of {format}."), nameof(columns));
+
+    /// <summary>The bytes of a block in a file.</summary>
+    internal static int BlockBytes(WeightFormat format) => GgmlBlocks.Size(TypeOf(format)).Bytes;
+
+    /// <summary>The type of a format in GGUF files.</summary>
+    internal static GgmlType TypeOf(WeightFormat format) => format switch
+    {
+        WeightFormat.F32 => GgmlType.F32,
+        WeightFormat.F16 => GgmlType.F16,
+        WeightFormat.BF16 => GgmlType.BF16,
+        WeightFormat.Q8_0 => GgmlType.Q8_0,
+        WeightFormat.Q4_0 => GgmlType.Q4_0,
+        _ => throw new ArgumentOutOfRangeException(nameof(format), format, "The format is not known."),
+    };
+
+    /// <summary>Where the numbers of a group begin, behind its scales.</summary>
+    /// <param name="blocks">The blocks of a row.</param>
+    public static long NumbersAt(int blocks) => (((long)blocks * ScaleBytes) + 63) / 64 * 64;
+
+    /// <summary>Puts a row's blocks, as a file holds them, into its group.</summary>
+    /// <param name="format">The format.</param>
+    /// <param name="source">The blocks of the row.</param>
+    /// <param name="group">The group.</param>
+    /// <param name="row">The row's number in the group.</param>
+    /// <returns>Whether all scales are numbers: kernels take them for such.</returns>
+    internal static bool Put(WeightFormat format, ReadOnlySpan<byte> source, byte* group, int row)
+    {
+        int size = BlockBytes(format), blocks = source.Length / size, numbers = size - sizeof(ushort);
+        byte* target = group + NumbersAt(blocks) + (4 * row);
+        uint flip = format == WeightFormat.Q8_0 ? 0x80808080 : 0;
+        bool areNumbers = true;
+        for (int block = 0; block < blocks; block++)
+        {
+            ReadOnlySpan<byte> from = source.Slice(block * size, size);
+            ushort scale = MemoryMarshal.Read<ushort>(from);
+            areNumbers &= (scale & 0x7C00) != 0x7C00;
+            ((ushort*)group)[(block * GroupRows) + row] = scale;
+            ReadOnlySpan<uint> words = MemoryMarshal.Cast<byte, uint>(from.Slice(sizeof(ushort), numbers));
+            for (int i = 0; i < words.Length; i++)
+            {
+                *(uint*)(target + (i * 4 * GroupRows)) = words[i] ^ flip;
+            }
+
+            target += GroupRows * numbers;
+        }
+
+        return areNumbers;
+    }
+
+    /// <summary>A row's blocks as a file holds them.</summary>
+    /// <param name="format">The format.</param>
+    /// <param name="group">The group.</param>
+    /// <param name="row">The row's number in the group.</param>
+    /// <param name="destination">Where the blocks go.</param>
+    internal static void Get(WeightFormat format, byte* group, int row, Span<byte> destination)
+    {
+        int size = BlockBytes(format), blocks = destination.Length / size, numbers = size - sizeof(ushort);
+        byte* source = group + NumbersAt(blocks) + (4 * row);
+        uint flip = format == WeightFormat.Q8_0 ? 0x80808080 : 0;
+        for (int block = 0; block < blocks; block++)
+        {
+            Span<byte> to = destination.Slice(block * size, size);
+            MemoryMarshal.Write(to, ((ushort*)group)[(block * GroupRows) + row]);
+            Span<uint> words = MemoryMarshal.Cast<byte, uint>(to.Slice(sizeof(ushort), numbers));
+            for (int i = 0; i < words.Length; i++)
+            {
+                words[i] = *(uint*)(source + (i * 4 * GroupRows)) ^ flip;
+            }
+
+            source += GroupRows * numbers;
+        }
+    }
+
+    /// <summary>A row as floats, as an embedding gives it.</summary>
+    /// <param name="format">The format.</param>
+    /// <param name="matrix">The first group.</param>
+    /// <param name="row">The row.</param>
+    /// <param name="columns">Elements of a row.</param>
+    /// <param name="target">Where they go.</param>
+    public static void Read(WeightFormat format, byte* matrix, long row, int columns, float* target)
+    {
+        if (!Has(format))
+        {
+            GgmlBlocks.Read(TypeOf(format), matrix, row * columns, new Span<float>(target, columns));
+            return;
+        }
+
+        int size = BlockBytes(format), blocks = columns / BlockColumns, numbers = size - sizeof(ushort);
+        byte* group = matrix + (row / GroupRows * GroupBytes(format, columns));
+        int within = (int)(row % GroupRows);
+        byte* source = group + NumbersAt(blocks) + (4 * within);
+        for (int block = 0; block < blocks; block++)
+        {
+            float scale = GgmlBlocks.HalfAt(group + (2 * ((block * GroupRows) + within)));
+            for (int i = 0; i < numbers; i++)
+            {
+                byte number = source[(i / 4 * 4 * GroupRows) + (i % 4)];
+                if (format == WeightFormat.Q8_0)
+                {
+                    target[i] = scale * (number - 128);
+                }
+                else
+                {
+                    target[i] = scale * ((number & 15) - 8);
+                    target[i + 16] = scale * ((number >> 4) - 8);
+                }
+            }
+
+            source += GroupRows * numbers;
+            target += BlockColumns;
+        }
+    }
+
+    /// <summary>The bytes of an input row in blocks: its numbers, then a scale and a sum of each block; whole cache lines.</summary>
+    /// <param name="columns">Elements of the row, a multiple of 32.</param>
+    public static int InputBytes(int columns) => (columns + (columns / BlockColumns * 8) + 63) / 64 * 64;
+
+    /// <summary>
+    /// Rounds a row of an input to blocks of 32 numbers of 8 bits, −127 to 127, with a scale each, and says of each block what is to be added to its sum of products for
+    /// numbers of weights that are more by an offset: minus the offset times the sum of its numbers.
+    /// </summary>
+    /// <typeparam name="TFormat">The format of the weights, which has the offset.</typeparam>
+    /// <param name="row">The row.</param>
+    /// <param name="columns">Its elements, a multiple of 32.</param>
+    /// <param name="target">Where the blocks go, of <see cref="InputBytes"/>.</param>
+    [MethodImpl(MethodImplOptions.AggressiveOptimization)]
+    public static void Quantize<TFormat>(float* row, int columns, byte* target)
+        where TFormat : struct, IBlockFormat
+    {
+        int blocks = columns / BlockColumns;
+        float* scales = (float*)(target + columns);
+        int* sums = (int*)(scales + blocks);
+        for (int block = 0; block < blocks; block++)
+        {
+            // Bits of magnitudes are ordered as the magnitudes are, and what is no number comes last.
+            Vector128<int> magnitude = Vector128.Create(0x7FFFFFFF);
+            Vector128<int> largest = Vector128<int>.Zero;
+            for (int i = 0; i < BlockColumns; i += 4)
+            {
+                largest = Vector128.Max(largest, Vector128.Load(row + i).AsInt32() & magnitude);
+            }
+
+            largest = Vector128.Max(largest, Vector128.Shuffle(largest, Vector128.Create(2, 3, 0, 1)));
+            largest = Vector128.Max(largest, Vector128.Shuffle(largest, Vector128.Create(1, 0, 3, 2)));
+            float most = BitConverter.Int32BitsToSingle(largest.ToScalar());
+
+            // What has no reciprocal is as good as zero.
+            bool isZero = most < 1e-30f;
+            Vector128<float> factor = Vector128.Create(isZero ? 0 : 127 / most);
+
+            // To the nearest integer, in the lowest bits of a float of 1.5 · 2^23.
+            Vector128<float> magic = Vector128.Create(12582912f);
+            Vector128<int> sum = Vector128<int>.Zero;
+            for (int i = 0; i < BlockColumns; i += 16)
+            {
+                Vector128<int> a = ((Vector128.Load(row + i) * factor) + magic).AsInt32(), b = ((Vector128.Load(row + i + 4) * factor) + magic).AsInt32();
+                Vector128<int> c = ((Vector128.Load(row + i + 8) * factor) + magic).AsInt32(), d = ((Vector128.Load(row + i + 12) * factor) + magic).AsInt32();
+                sum += (a + b) + (c + d);
+                Vector128.Narrow(Vector128.Narrow(a, b), Vector128.Narrow(c, d)).Store((sbyte*)target + i);
+            }
+
+            scales[block] = isZero ? 0 : most / 127;
+            sums[block] = -TFormat.Offset * (Vector128.Sum(sum) - unchecked(32 * 0x4B400000));
+            row += BlockColumns;
+            target += BlockColumns;
+        }
+    }
+
+    /// <summary>Rounds rows of an input as <see cref="Quantize{TFormat}(float*, int, byte*)"/> does, all workers together; when it returns, all of them are there.</summary>
+    /// <typeparam name="TFormat">The format of the weights.</typeparam>
+    /// <param name="worker">The worker.</param>
+    /// <param name="source">The first row.</param>
+    /// <param name="stride">Elements from one row to the next.</param>
+    /// <param name="rows">The rows.</param>
+    /// <param name="columns">Elements of a row.</param>
+    /// <param name="target">The first row's blocks; those of the next one follow.</param>
+    public static void QuantizeRows<TFormat>(Worker worker, float* source, long stride, int rows, int columns, byte* target)
+        where TFormat : struct, IBlockFormat
+    {
+        worker.Range(rows, 1, out int start, out int end);
+        for (int row = start; row < end; row++)
+        {
+            Quantize<TFormat>(source + (row * stride), columns, target + ((long)row * InputBytes(columns)));
+        }
+
+        worker.Barrier();
+    }
+}

@@ -1,0 +1,11 @@
+namespace ModelGen.Compiler;
+
+// Value for value as the runtime declares it.
+internal enum WeightFormat
+{
+    F32,
+    F16,
+    BF16,
+    Q8_0,
+    Q4_0,
+}
