@@ -58,7 +58,6 @@ internal static class KernelVerifier
                 Require(whole.View.Offset >= 0 && last < operand.View.Buffer.Elements, kernel,
                     $"{operand.Name} is elements {whole.View.Offset} to {last} of the buffer {operand.View.Buffer}, which has {operand.View.Buffer.Elements}");
                 Require(operand.Access.Format == operand.View.Buffer.Format, kernel, $"{operand.Name} is taken for {operand.Access.Format}, but the buffer {operand.View.Buffer} holds {operand.View.Buffer.Format}");
-                Require(operand.Access.Format.IsPlain || (kernel, i) is (MatMulKernel { Form: MatMulForm.NT }, 1) or (EmbeddingKernel, 0), kernel, $"{operand.Name} is stored as {operand.Access.Format}, which it does not read");
                 Require(operand.View.StepStride == 0 || loop is not null, kernel, $"{operand.Name} moves with the steps of no loop");
                 for (int j = 0; j < i; j++)
                 {

@@ -47,8 +47,9 @@ internal static class DotProductEmitter
         string stride = CodeWriter.Number(weight.Access.RowStride);
         bool several = kernel.Rows != RowExtent.Literal(1);
         StorageFormat format = weight.Access.Format;
-        string suffix = format.IsPlain ? "" : $"_{format}";
-        string four = code.Share($"FourDots{kernel.Depth}{suffix}", called => FourDots(called, shape, kernel.Depth, format));
+        bool fetches = kernel.IsHelped();
+        string suffix = (format.IsPlain ? "" : $"_{format}") + (fetches ? "_Ahead" : "");
+        string four = code.Share($"FourDots{kernel.Depth}{suffix}", called => FourDots(called, shape, kernel.Depth, format, fetches));
         string dot = code.Share($"Dot{kernel.Depth}{suffix}", called => Dot(called, shape, kernel.Depth, format));
         string dots = code.Share($"Dots{(several ? "OfRows" : "")}{kernel.Depth}{suffix}", called => Dots(called, four, dot, shape.WithFour.IsLooped, kernel.Depth, weight.Access.RowStride, several ? kernel.Operands[0].Access.RowStride : 0, format));
         int block = Math.Min(Math.Min(Block, Math.Max(1, MostSums / kernel.Rows.Maximum / Grain) * Grain), (kernel.Columns + Grain - 1) / Grain * Grain);
@@ -160,14 +161,14 @@ internal static class DotProductEmitter
     }
 
     // The dot products of a row with four others, but for the sums of 128-bit parts.
-    private static string FourDots(string name, Shape shape, int depth, StorageFormat format)
+    private static string FourDots(string name, Shape shape, int depth, StorageFormat format, bool fetches)
     {
         var w = new CodeWriter();
         w.Line($"// The products of {depth} elements of a row and of four others, summed up to one vector of partial sums.");
         w.Line("[@MethodImpl(AggressiveInlining)]");
         w.OpenMethod($"private static V {name}(float* x, {Pointed(format)}* w, long apart)");
         w.Line($"{Pointed(format)}* w1 = w + apart, w2 = w1 + apart, w3 = w2 + apart;");
-        string[] sums = Products(w, shape.Of(4), depth, ["w", "w1", "w2", "w3"], format);
+        string[] sums = Products(w, shape.Of(4), depth, ["w", "w1", "w2", "w3"], format, fetches);
         w.Line($"return V.PartialSums({string.Join(", ", sums)});");
         w.Close();
         return w.ToString();
@@ -186,7 +187,7 @@ internal static class DotProductEmitter
     }
 
     // Products of a row x and others, as sums of few vectors for each: expressions of their totals.
-    private static string[] Products(CodeWriter w, Steps steps, int depth, string[] others, StorageFormat format)
+    private static string[] Products(CodeWriter w, Steps steps, int depth, string[] others, StorageFormat format, bool fetches = false)
     {
         int step = 0;
         int ways = steps.Ways;
@@ -211,6 +212,13 @@ internal static class DotProductEmitter
             for (int i = 0; i < ways; i++)
             {
                 Step(i, i == 0 ? "k" : "k + " + At(i));
+                if (fetches)
+                {
+                    foreach (string other in others)
+                    {
+                        w.Line($"Panels.PrefetchAhead({other} + k{(i == 0 ? "" : " + " + At(i))});");
+                    }
+                }
             }
 
             w.Close();

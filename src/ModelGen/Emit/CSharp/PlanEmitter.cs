@@ -3,6 +3,7 @@ using System.Collections.Generic;
 using System.Linq;
 using ModelGen.Compiler.Graph;
 using ModelGen.Compiler.Kernels;
+using ModelGen.Compiler.Ops;
 using ModelGen.Compiler.Targets;
 using ModelGen.Compiler.Targets.Cpu;
 
@@ -325,7 +326,20 @@ internal sealed class PlanEmitter
 /// <summary>The kernel classes and who prints them.</summary>
 internal static class KernelEmitter
 {
-    public static KernelCode Emit(Kernel kernel, KernelPlan plan) => kernel switch
+    public static KernelCode Emit(Kernel kernel, KernelPlan plan)
+    {
+        for (int i = 0; i < kernel.Operands.Count; i++)
+        {
+            if (!kernel.Operands[i].Access.Format.IsPlain && (kernel, i) is not ((MatMulKernel { Form: MatMulForm.NT }, 1) or (EmbeddingKernel, 0)))
+            {
+                throw new GraphException($"'{kernel.Name}': {kernel.Operands[i].Name} is stored as {kernel.Operands[i].Access.Format}, which {kernel.GetType().Name} does not read");
+            }
+        }
+
+        return Code(kernel, plan);
+    }
+
+    private static KernelCode Code(Kernel kernel, KernelPlan plan) => kernel switch
     {
         RowKernel k => RowKernelEmitter.Emit(k),
         ColumnSumKernel k => ColumnSumEmitter.Emit(k),
