@@ -24,7 +24,7 @@ internal static class DecoderDeclaration
             arguments.Add(("KeyValueHeads", ConfigDeclaration.Text(keyHeads)));
         }
 
-        int headWidth = config.Integer("head_dim") ?? (isGemma ? 256 : type == "qwen3" ? 128 : heads > 0 ? width / heads : 0);
+        int headWidth = config.Integer("head_dim") ?? (isGemma ? 256 : type is "qwen3" or "qwen3_moe" or "qwen3moe" ? 128 : heads > 0 ? width / heads : 0);
         if (heads > 0 && (width % heads != 0 || headWidth != width / heads))
         {
             arguments.Add(("HeadWidth", ConfigDeclaration.Text(headWidth)));
@@ -43,6 +43,11 @@ internal static class DecoderDeclaration
         Add("NormEpsilon", ((float)NormEpsilon(config)).ToString("R", CultureInfo.InvariantCulture), "1E-05");
         Positions(config, isGemma, arguments);
         Windows(config, isGemma, context, arguments);
+        if (IsMixture(config))
+        {
+            Experts(config, arguments);
+        }
+
         if (type == "lfm2")
         {
             Convolutions(config, arguments);
@@ -96,7 +101,33 @@ internal static class DecoderDeclaration
     public static int FeedForward(ModelConfig config, WeightFile weights)
         => config.ModelType == "lfm2" && weights.Tensors.FirstOrDefault(static tensor => tensor.Name.EndsWith("feed_forward.w1.weight", StringComparison.Ordinal)) is { Shape: [> 0 and <= int.MaxValue, _] } gate
             ? (int)gate.Shape[0]
+            : IsMixture(config) ? config.Required("moe_intermediate_size")
             : config.Required("intermediate_size");
+
+    /// <summary>Whether layers are mixtures of experts.</summary>
+    public static bool IsMixture(ModelConfig config) => config.ModelType is "qwen3_moe" or "qwen3moe";
+
+    private static void Experts(ModelConfig config, List<(string Name, string Value)> arguments)
+    {
+        if (config.Integer("decoder_sparse_step") is { } step and not 1)
+        {
+            throw config.Problem("decoder_sparse_step", "1, and experts in all layers", ConfigDeclaration.Text(step));
+        }
+
+        if (config.Values["mlp_only_layers"] is JsonArray { Count: > 0 })
+        {
+            throw config.Problem("mlp_only_layers", "none, and experts in all layers", "some");
+        }
+
+        arguments.Add(("Experts", ConfigDeclaration.Text(config.Required("num_experts"))));
+        arguments.Add(("ActiveExperts", ConfigDeclaration.Text(config.Required("num_experts_per_tok"))));
+
+        // GGUF files do not say it: llama.cpp has it so.
+        if (config.Flag("norm_topk_prob") == false || (config.ModelType == "qwen3_moe" && config.Flag("norm_topk_prob") is null))
+        {
+            arguments.Add(("NormalizeExperts", "false"));
+        }
+    }
 
     /// <summary>What mixes the tokens of each layer of LFM2: <c>conv</c> or <c>full_attention</c>.</summary>
     public static string[] Mixers(ModelConfig config)

@@ -69,6 +69,9 @@ internal static class GgufConfig
             Integer("attention.key_length", "head_dim");
             Integer("context_length", "max_position_embeddings");
             Integer("feed_forward_length", "intermediate_size");
+            Integer("expert_count", "num_experts");
+            Integer("expert_used_count", "num_experts_per_tok");
+            Integer("expert_feed_forward_length", "moe_intermediate_size");
             Integer("attention.sliding_window", "sliding_window");
             Real("attention.layer_norm_rms_epsilon", "rms_norm_eps");
             Real("rope.freq_base", "rope_theta");

@@ -12,6 +12,7 @@ internal static class GgufExport
         {
             "mistral" => "llama",
             "gemma3_text" => "gemma3",
+            "qwen3_moe" => "qwen3moe",
             string other => other,
         };
         var writer = new GgufWriter();
@@ -90,6 +91,17 @@ internal static class GgufExport
         Set("embedding_length", config.Required("hidden_size"));
         Set("block_count", config.Required("num_hidden_layers"));
         Set("feed_forward_length", DecoderDeclaration.FeedForward(config, weights));
+        if (DecoderDeclaration.IsMixture(config))
+        {
+            Set("expert_count", config.Required("num_experts"));
+            Set("expert_used_count", config.Required("num_experts_per_tok"));
+            Set("expert_feed_forward_length", config.Required("moe_intermediate_size"));
+            if (config.Flag("norm_topk_prob") != true)
+            {
+                throw config.Problem("norm_topk_prob", "true, as readers of the file have it", "false");
+            }
+        }
+
         Set("attention.head_count", heads);
         int keyHeads = config.Integer("num_key_value_heads") ?? heads;
         if (architecture == "lfm2")

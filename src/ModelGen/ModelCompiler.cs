@@ -118,6 +118,7 @@ internal static class ModelCompiler
             (nameof(BindExtents), g => BindExtents.Run(g, entry.Batch, entry.Time)),
             (nameof(ExpandComposites), ExpandComposites.Run),
             (nameof(RemoveDropout), RemoveDropout.Run),
+            (nameof(CarryStates), g => entry.Continues || entry.ContinuesEach ? CarryStates.Run(g) : g),
             (nameof(StreamInference), g => entry.Continues ? StreamInference.Run(g, entry.Outputs[0], caches, entry.EveryStep) : g),
             (nameof(InlineSingleStep), InlineSingleStep.Run),
             (nameof(BatchSequences), g => entry.ContinuesEach ? BatchSequences.Run(g, entry.Input(EntryPoint.SequencesInput)!, entry.Input(EntryPoint.PositionsInput), caches) : g),

@@ -115,6 +115,7 @@ public sealed class LlamaCppTests : IDisposable
     [InlineData("llama", """ "num_key_value_heads": 3, "rope_parameters": { "rope_type": "llama3", "rope_theta": 500000.0, "factor": 8.0, "low_freq_factor": 1.0, "high_freq_factor": 4.0, "original_max_position_embeddings": 8192 } """)]
     [InlineData("llama", """ "num_key_value_heads": 2, "rope_scaling": { "type": "linear", "factor": 4.0 } """)]
     [InlineData("lfm2", """ "num_key_value_heads": 2, "norm_eps": 1e-5, "rope_theta": 1000000.0, "conv_L_cache": 3, "conv_bias": false, "layer_types": ["conv", "full_attention", "conv"], "tie_word_embeddings": true """)]
+    [InlineData("qwen3_moe", """ "num_key_value_heads": 2, "head_dim": 24, "rope_theta": 1000000.0, "rms_norm_eps": 1e-6, "num_experts": 6, "num_experts_per_tok": 2, "moe_intermediate_size": 64, "norm_topk_prob": true """)]
     public void Random_models_give_llama_cpps_logits(string type, string options)
     {
         LlamaCpp.Require();

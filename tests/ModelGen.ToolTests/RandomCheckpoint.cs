@@ -55,7 +55,7 @@ internal static class RandomCheckpoint
                 }
             }
 
-            if (type is "qwen3" or "gemma3_text")
+            if (type is "qwen3" or "qwen3_moe" or "gemma3_text")
             {
                 Add(block + "self_attn.q_norm.weight", headWidth);
                 Add(block + "self_attn.k_norm.weight", headWidth);
@@ -68,6 +68,21 @@ internal static class RandomCheckpoint
             }
 
             Add(block + "self_attn.o_proj.weight", Width, Heads * headWidth);
+            if (config.Integer("num_experts") is { } experts)
+            {
+                int each = config.Integer("moe_intermediate_size")!.Value;
+                Add(block + "mlp.gate.weight", experts, Width);
+                for (int expert = 0; expert < experts; expert++)
+                {
+                    string name = FormattableString.Invariant($"{block}mlp.experts.{expert}.");
+                    Add(name + "gate_proj.weight", each, Width);
+                    Add(name + "up_proj.weight", each, Width);
+                    Add(name + "down_proj.weight", Width, each);
+                }
+
+                continue;
+            }
+
             Add(block + "mlp.gate_proj.weight", Hidden, Width);
             Add(block + "mlp.up_proj.weight", Hidden, Width);
             Add(block + "mlp.down_proj.weight", Width, Hidden);

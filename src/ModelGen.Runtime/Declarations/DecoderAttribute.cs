@@ -55,6 +55,33 @@ public class DecoderAttribute : Attribute
     /// </summary>
     public bool GatedFeedForward { get; set; } = true;
 
+    /// <summary>
+    /// The number of experts of each layer's feed-forward network, each of the width <see cref="FeedForward"/>: a mixture in which a token goes through <see cref="ActiveExperts"/> of them alone, <c>mlp.experts</c>, as its scores by <c>mlp.gate</c>
+    /// say. 1 to 1,024. Default: 0, and all tokens go through one network.
+    /// </summary>
+    /// <remarks>Shazeer et al., "Outrageously Large Neural Networks: The Sparsely-Gated Mixture-of-Experts Layer" (2017); Jiang et al., "Mixtral of Experts" (2024).</remarks>
+    public int Experts { get; set; }
+
+    /// <summary>With <see cref="Experts"/>, how many of them each token goes through. Required there, 1 to <see cref="Experts"/>.</summary>
+    public int ActiveExperts { get; set; }
+
+    /// <summary>
+    /// With <see cref="Experts"/>, whether the weights of those that a token goes through sum up to 1, as in Mixtral and Qwen3; otherwise they are the softmax over all of them, as in OLMoE and Qwen1.5. Default: true.
+    /// </summary>
+    public bool NormalizeExperts { get; set; } = true;
+
+    /// <summary>With <see cref="Experts"/>, the width of one more network that all tokens go through, <c>mlp.shared_expert</c>. Default: 0, and there is none.</summary>
+    public int SharedFeedForward { get; set; }
+
+    /// <summary>With <see cref="SharedFeedForward"/>, whether the shared network's output is multiplied by the sigmoid of a linear layer, <c>mlp.shared_expert_gate</c>, as in Qwen1.5. Default: false.</summary>
+    public bool SharedExpertGate { get; set; }
+
+    /// <summary>
+    /// With <see cref="Experts"/>, what training adds to the loss for experts that get more than their share, of each layer: this factor times <c>Experts · Σ f · P</c> of the tokens <c>f</c> that an expert gets, as a part of all, and its mean probability
+    /// <c>P</c> (Fedus et al., "Switch Transformers", 2021). 0 or more. Default: 0.
+    /// </summary>
+    public double BalanceLoss { get; set; }
+
     /// <summary>How norms normalize. Default: <see cref="Normalization.RootMeanSquare"/>.</summary>
     public Normalization Norm { get; set; }
 
@@ -79,8 +106,23 @@ public class DecoderAttribute : Attribute
     /// </summary>
     public TokenMixer[] Mixers { get; set; } = [];
 
-    /// <summary>With <see cref="TokenMixer.ShortConvolution"/>, how many steps a convolution sees, its own included: 1 to 64. Default: 3.</summary>
+    /// <summary>With <see cref="TokenMixer.ShortConvolution"/> and <see cref="TokenMixer.GatedDelta"/>, how many steps a convolution sees, its own included: 1 to 64. Default: 3; Qwen3.5 has 4.</summary>
     public int ConvolutionTaps { get; set; } = 3;
+
+    /// <summary>With <see cref="TokenMixer.GatedDelta"/>, the heads of queries and keys. Required there, 1 or more.</summary>
+    public int LinearKeyHeads { get; set; }
+
+    /// <summary>With <see cref="TokenMixer.GatedDelta"/>, the heads of values, a multiple of <see cref="LinearKeyHeads"/>, each of which serves as many consecutive ones. Default: <see cref="LinearKeyHeads"/> (which 0 stands for).</summary>
+    public int LinearValueHeads { get; set; }
+
+    /// <summary>With <see cref="TokenMixer.GatedDelta"/>, the channels of each head of queries and keys. Required there, 1 or more.</summary>
+    public int LinearKeyWidth { get; set; }
+
+    /// <summary>With <see cref="TokenMixer.GatedDelta"/>, the channels of each head of values. Default: <see cref="LinearKeyWidth"/> (which 0 stands for).</summary>
+    public int LinearValueWidth { get; set; }
+
+    /// <summary>Whether attention's output is multiplied by the sigmoid of a second projection of its input, which <c>self_attn.q_proj</c> holds beside each head's query, as in Qwen3.5. Default: false.</summary>
+    public bool AttentionOutputGate { get; set; }
 
     /// <summary>With <see cref="TokenMixer.ShortConvolution"/>, whether the convolution and the projections around it have biases. Default: false.</summary>
     public bool ConvolutionBias { get; set; }

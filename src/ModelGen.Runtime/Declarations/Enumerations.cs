@@ -278,4 +278,11 @@ public enum TokenMixer
     /// last <see cref="DecoderAttribute.ConvolutionTaps"/> − 1 of its inputs, however long the sequence (Liquid AI, "LFM2 Technical Report", 2025).
     /// </summary>
     ShortConvolution,
+
+    /// <summary>
+    /// The gated delta rule, <c>linear_attn</c>: each head has a matrix that forgets a part of itself with each token, is corrected towards the token's value at its key, and is read at its query. Queries, keys and values, of
+    /// <see cref="DecoderAttribute.LinearKeyHeads"/> and <see cref="DecoderAttribute.LinearValueHeads"/> heads, come through a causal convolution of <see cref="DecoderAttribute.ConvolutionTaps"/> steps and a SiLU; what is read is normalized and gated.
+    /// A session carries the matrices and the convolution's last inputs, however long the sequence (Yang et al., "Gated Delta Networks: Improving Mamba2 with Delta Rule", 2024).
+    /// </summary>
+    GatedDelta,
 }

@@ -46,6 +46,19 @@ internal sealed class HuggingFaceNames
         ("blk.#.ffn_down", "model.layers.#.mlp.down_proj"),
     ];
 
+    // Transformers keeps the experts of a layer as one tensor each since version 5, as GGUF does.
+    private static readonly (string Gguf, string HuggingFace)[] s_experts =
+    [
+        ("blk.#.ffn_gate_inp", "model.layers.#.mlp.gate"),
+        ("blk.#.ffn_gate_exps", "model.layers.#.mlp.experts.gate_proj"),
+        ("blk.#.ffn_up_exps", "model.layers.#.mlp.experts.up_proj"),
+        ("blk.#.ffn_down_exps", "model.layers.#.mlp.experts.down_proj"),
+        ("blk.#.ffn_gate_inp_shexp", "model.layers.#.mlp.shared_expert_gate"),
+        ("blk.#.ffn_gate_shexp", "model.layers.#.mlp.shared_expert.gate_proj"),
+        ("blk.#.ffn_up_shexp", "model.layers.#.mlp.shared_expert.up_proj"),
+        ("blk.#.ffn_down_shexp", "model.layers.#.mlp.shared_expert.down_proj"),
+    ];
+
     private static readonly (string Gguf, string HuggingFace)[] s_preNorm = [("blk.#.ffn_norm", "model.layers.#.post_attention_layernorm")];
 
     private static readonly (string Gguf, string HuggingFace)[] s_sandwich =
@@ -102,6 +115,7 @@ internal sealed class HuggingFaceNames
         }),
         ["qwen2"] = new([.. s_llama, .. s_preNorm], static _ => TensorChange.None),
         ["qwen3"] = new([.. s_llama, .. s_preNorm], static _ => TensorChange.None),
+        ["qwen3moe"] = new([.. s_llama, .. s_preNorm, .. s_experts], static _ => TensorChange.None),
         ["gemma"] = new([.. s_llama, .. s_preNorm], GemmaChange),
         ["gemma2"] = new([.. s_llama, .. s_sandwich], GemmaChange),
         ["gemma3"] = new([.. s_llama, .. s_sandwich], GemmaChange),

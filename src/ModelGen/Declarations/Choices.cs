@@ -136,4 +136,5 @@ internal enum TokenMixer
 {
     Attention,
     ShortConvolution,
+    GatedDelta,
 }

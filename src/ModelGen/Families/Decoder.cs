@@ -21,6 +21,9 @@ internal sealed class Decoder(DecoderPreset preset) : IFamily
     // What a tap reads is written into emitted code.
     private const int LargestTaps = 64;
 
+    // A worker counts what each of them gets on its stack.
+    private const int MostExperts = 1024;
+
     public string Name => preset.Name;
 
     public string AttributeMetadataName => $"ModelGen.{preset.Name}Attribute";
@@ -47,6 +50,7 @@ internal sealed class Decoder(DecoderPreset preset) : IFamily
         }
 
         bool mixersHold = ValidateMixers(spec, checks, options, layersHold, report);
+        bool expertsHold = ValidateExperts(spec, checks, options, report);
         checks.OptionalPositive("NormEpsilon");
         bool scaleHolds = checks.OptionalPositiveOrZero("AttentionScale");
         checks.OptionalPositiveOrZero("EmbeddingMultiplier");
@@ -88,19 +92,20 @@ internal sealed class Decoder(DecoderPreset preset) : IFamily
             report(new SpecProblem(DiagnosticIds.ContextTooShort, "SequenceLength", [$"{training.SequenceLength}", $"{options.Context}"], "Trainable"));
         }
 
-        if (layersHold && mixersHold && sizesHold && keyHeadsHold && vocabHolds && contextHolds && attentionHolds && rotaryHolds && feedForwardHolds)
+        if (layersHold && mixersHold && expertsHold && sizesHold && keyHeadsHold && vocabHolds && contextHolds && attentionHolds && rotaryHolds && feedForwardHolds)
         {
             // Real numbers, since as integers the products could overflow.
             double width = options.Width, headWidth = options.HeadWidth, vocabulary = options.Vocabulary;
             double queries = options.Heads * headWidth, keys = options.KeyValueHeads * headWidth;
+            double corrected = (2 * options.LinearKeyHeads * (double)options.LinearKeyWidth) + (options.LinearValueHeads * (double)options.LinearValueWidth);
             bool convolves = options.AttentionLayers < options.Layers;
-            double hidden = Math.Max(Math.Max(convolves ? 3 * width : width, queries + (2 * keys)), (double)options.FeedForward);
+            double hidden = Math.Max(Math.Max(Math.Max(convolves ? 3 * width : width, corrected), queries + (2 * keys) + (options.AttentionOutputGate ? queries : 0)), Math.Max(Math.Max(1, options.ActiveExperts) * Math.Max((double)options.FeedForward, options.Experts > 0 ? width : 0), Math.Max(options.SharedFeedForward, options.Experts)));
             double table = attention.Positions == PositionEncoding.Rotary ? options.Context * headWidth : attention.HasTable ? options.Context * width : 1;
-            double largest = Math.Max(table, width * Math.Max(vocabulary, hidden));
+            double largest = Math.Max(Math.Max(table, options.Experts * width * options.FeedForward), width * Math.Max(vocabulary, hidden));
 
             // A run takes a chunk of the context and gives one row of logits; the caches hold all keys that are seen.
             double[] caches = [.. Enumerable.Range(0, options.Layers).Select(layer => options.MixerOf(layer) == TokenMixer.Attention ? attention.CacheRows(layer, options.Context) : 0)];
-            double carried = (options.Layers - options.AttentionLayers) * (options.ConvolutionTaps - 1.0) * width;
+            double carried = (options.Layers - options.AttentionLayers) * (((options.ConvolutionTaps - 1.0) * Math.Max(width, corrected)) + (options.LinearValueHeads * (double)options.LinearKeyWidth * options.LinearValueWidth));
             double rows = caches.Max();
             double inferred = Math.Max(vocabulary, Math.Max(Math.Min(rows, CommonPrograms.LargestChunk) * hidden, rows * keys));
             double biases = attention.BiasElements(options.Heads) / Math.Max(1, spec.Training?.SequenceLength ?? 1);
@@ -122,17 +127,72 @@ internal sealed class Decoder(DecoderPreset preset) : IFamily
             return false;
         }
 
-        if (options.Mixes(TokenMixer.ShortConvolution))
+        bool convolves = options.Mixes(TokenMixer.ShortConvolution), corrects = options.Mixes(TokenMixer.GatedDelta);
+        Unused("ConvolutionTaps", convolves || corrects, "Mixers without TokenMixer.ShortConvolution and GatedDelta", "only those convolve");
+        Unused("ConvolutionBias", convolves, "Mixers without TokenMixer.ShortConvolution", "only that has biases");
+        string[] sizes = ["LinearKeyHeads", "LinearValueHeads", "LinearKeyWidth", "LinearValueWidth"];
+        foreach (string name in sizes)
         {
-            return checks.OptionalSize("ConvolutionTaps") && checks.AtMost("ConvolutionTaps", "ConvolutionTaps", options.ConvolutionTaps, LargestTaps);
+            Unused(name, corrects, "Mixers without TokenMixer.GatedDelta", "only that has heads of its own");
         }
 
-        foreach (string name in new[] { "ConvolutionTaps", "ConvolutionBias" }.Where(spec.Has))
+        bool holds = !(convolves || corrects) || (checks.OptionalSize("ConvolutionTaps") && checks.AtMost("ConvolutionTaps", "ConvolutionTaps", options.ConvolutionTaps, LargestTaps));
+        if (!corrects)
         {
-            report(new SpecProblem(DiagnosticIds.UnsupportedCombination, name, [name, "Mixers without TokenMixer.ShortConvolution", "only that convolves"]));
+            return holds;
         }
 
-        return true;
+        if (!(checks.RequireSize(sizes[0]) & checks.OptionalSize(sizes[1], minimum: 0) & checks.RequireSize(sizes[2]) & checks.OptionalSize(sizes[3], minimum: 0)))
+        {
+            return false;
+        }
+
+        if (options.LinearValueHeads % options.LinearKeyHeads != 0)
+        {
+            report(new SpecProblem(DiagnosticIds.HeadsDoNotDivide, "LinearKeyHeads", ["LinearValueHeads", "LinearKeyHeads", $"{options.LinearValueHeads}", $"{options.LinearKeyHeads}"]));
+            return false;
+        }
+
+        return holds & checks.AtMost("LinearKeyHeads", "The number of elements of a layer's state", options.LinearValueHeads * (double)options.LinearKeyWidth * options.LinearValueWidth, SizeLimits.TensorElements);
+
+        void Unused(string name, bool isUsed, string with, string because)
+        {
+            if (!isUsed && spec.Has(name))
+            {
+                report(new SpecProblem(DiagnosticIds.UnsupportedCombination, name, [name, with, because]));
+            }
+        }
+    }
+
+    private static bool ValidateExperts(ModelSpec spec, ArgumentChecks checks, DecoderOptions options, Action<SpecProblem> report)
+    {
+        if (!checks.OptionalSize("Experts", minimum: 0) || !checks.AtMost("Experts", "Experts", options.Experts, MostExperts))
+        {
+            return false;
+        }
+
+        if (options.Experts == 0)
+        {
+            foreach (string name in new[] { "ActiveExperts", "NormalizeExperts", "SharedFeedForward", "SharedExpertGate", "BalanceLoss" }.Where(spec.Has))
+            {
+                report(new SpecProblem(DiagnosticIds.UnsupportedCombination, name, [name, "no Experts", "only a mixture of experts chooses"]));
+            }
+
+            return true;
+        }
+
+        if (options.FeedForwardBias)
+        {
+            report(new SpecProblem(DiagnosticIds.UnsupportedCombination, spec.Has("FeedForwardBias") ? "FeedForwardBias" : "Experts", ["Experts", "FeedForwardBias", "experts have no biases"]));
+        }
+
+        if (spec.Has("SharedExpertGate") && options.SharedFeedForward == 0)
+        {
+            report(new SpecProblem(DiagnosticIds.UnsupportedCombination, "SharedExpertGate", ["SharedExpertGate", "no SharedFeedForward", "there is nothing to let through"]));
+        }
+
+        checks.OptionalReal("BalanceLoss", (float)options.BalanceLoss is >= 0 and < float.PositiveInfinity, "finite and at least 0 in single precision");
+        return checks.OptionalSize("SharedFeedForward", minimum: 0) & (checks.RequireSize("ActiveExperts") && checks.AtMost("ActiveExperts", "ActiveExperts, of so many Experts,", options.ActiveExperts, options.Experts));
     }
 
     public ModelProgram Describe(ModelSpec spec)
@@ -164,8 +224,27 @@ internal sealed class Decoder(DecoderPreset preset) : IFamily
         FileOption.Of("NormPlacement", options.NormPlacement),
         FileOption.Of("NormEpsilon", options.NormEpsilon),
         .. options.Norm == Normalization.Layer ? [FileOption.Of("NormBias", options.NormBias)] : Array.Empty<FileOption>(),
-        .. options.Mixes(TokenMixer.ShortConvolution)
+        .. options.AttentionOutputGate ? [FileOption.Of("AttentionOutputGate", true) with { Absent = "false" }] : Array.Empty<FileOption>(),
+        .. options.Mixes(TokenMixer.GatedDelta)
+            ?
+            [
+                FileOption.Of("LinearKeyHeads", options.LinearKeyHeads), FileOption.Of("LinearValueHeads", options.LinearValueHeads),
+                FileOption.Of("LinearKeyWidth", options.LinearKeyWidth), FileOption.Of("LinearValueWidth", options.LinearValueWidth),
+            ]
+            : Array.Empty<FileOption>(),
+        .. options.Mixes(TokenMixer.ShortConvolution) || options.Mixes(TokenMixer.GatedDelta)
             ? [FileOption.Of("Mixers", options.Mixers) with { Absent = "" }, FileOption.Of("ConvolutionTaps", options.ConvolutionTaps), FileOption.Of("ConvolutionBias", options.ConvolutionBias)] : Array.Empty<FileOption>(),
+        .. options.Experts > 0
+            ?
+            [
+                FileOption.Of("Experts", options.Experts) with { Absent = "0" },
+                FileOption.Of("ActiveExperts", options.ActiveExperts),
+                FileOption.Of("NormalizeExperts", options.NormalizeExperts),
+                FileOption.Of("SharedFeedForward", options.SharedFeedForward),
+                FileOption.Of("SharedExpertGate", options.SharedExpertGate),
+                FileOption.Of("BalanceLoss", options.BalanceLoss) with { TrainingOnly = true },
+            ]
+            : Array.Empty<FileOption>(),
         FileOption.Of("QueryKeyNorm", options.QueryKeyNorm),
         FileOption.Of("Form", options.Form),
         FileOption.Of("AttentionScale", options.AttentionScale),
@@ -181,11 +260,18 @@ internal sealed class Decoder(DecoderPreset preset) : IFamily
     {
         Family = DecoderPreset.Plain.Name,
         OptionalPrefixes = ["model."],
-        Aliases = [.. options.TieEmbeddings ? [("lm_head.weight", "model.embed_tokens.weight")] : Array.Empty<(string, string)>(), .. options.Mixes(TokenMixer.ShortConvolution) ? ConvolutionNames(options) : []],
+        Aliases = [.. options.TieEmbeddings ? [("lm_head.weight", "model.embed_tokens.weight")] : Array.Empty<(string, string)>(), .. options.Mixes(TokenMixer.ShortConvolution) ? ConvolutionNames(options) : [], .. options is { Experts: > 0, GatedFeedForward: true } ? ExpertNames(options) : []],
 
         // What older files hold of rotary positions, which the declaration says.
         Buffers = [("model.layers.#.self_attn.rotary_emb.inv_freq", 1)],
     };
+
+    /// <summary>What Mixtral's files call experts.</summary>
+    private static IEnumerable<(string Name, string Parameter)> ExpertNames(DecoderOptions options)
+    {
+        (string Theirs, string Ours)[] names = [("gate", "gate"), ("experts.w1", "experts.gate_proj"), ("experts.w3", "experts.up_proj"), ("experts.w2", "experts.down_proj")];
+        return Enumerable.Range(0, options.Layers).SelectMany(layer => names.Select(name => ($"model.layers.{layer}.block_sparse_moe.{name.Theirs}.weight", $"model.layers.{layer}.mlp.{name.Ours}.weight")));
+    }
 
     /// <summary>What the files of models with short convolutions call parameters otherwise.</summary>
     private static IEnumerable<(string Name, string Parameter)> ConvolutionNames(DecoderOptions options)
@@ -223,6 +309,9 @@ internal sealed class Decoder(DecoderPreset preset) : IFamily
 
         private Value[] _biases = [];
 
+        // What is lost by unevenly used experts; null for nothing.
+        private Value? _balance;
+
         public ModelGraph Build(Input tokenIds, Input? targetIds)
         {
             Value tokens = _b.Add(tokenIds, tokenIds.InputName);
@@ -251,7 +340,7 @@ internal sealed class Decoder(DecoderPreset preset) : IFamily
             if (targetIds is not null)
             {
                 Value targets = _b.Add(targetIds, targetIds.InputName);
-                _b.Loss(_b.Add(new CrossEntropy(), "loss.rows", logits, targets));
+                _b.Loss(_b.Add(new CrossEntropy(), "loss.rows", logits, targets), _balance);
             }
 
             return _b.Build();
@@ -299,13 +388,13 @@ internal sealed class Decoder(DecoderPreset preset) : IFamily
             if (options.Form != BlockForm.Sequential)
             {
                 Value normed = Norm("input_layernorm", x);
-                Value fed = FeedForward(options.Form == BlockForm.Parallel ? normed : Norm("post_attention_layernorm", x));
+                Value fed = Transform(options.Form == BlockForm.Parallel ? normed : Norm("post_attention_layernorm", x));
                 return Residual("mlp", Residual("self_attn", x, Mix(layer, normed)), fed);
             }
 
             Value mixed = Mix(layer, placement == NormPlacement.After ? x : Norm("input_layernorm", x));
             x = Residual("self_attn", x, placement == NormPlacement.Before ? mixed : Norm("post_attention_layernorm", mixed));
-            Value output = FeedForward(placement == NormPlacement.After ? x : Norm(placement == NormPlacement.Both ? "pre_feedforward_layernorm" : "post_attention_layernorm", x));
+            Value output = Transform(placement == NormPlacement.After ? x : Norm(placement == NormPlacement.Both ? "pre_feedforward_layernorm" : "post_attention_layernorm", x));
             return Residual("mlp", x, placement == NormPlacement.Before ? output : Norm("post_feedforward_layernorm", output));
         }
 
@@ -318,7 +407,67 @@ internal sealed class Decoder(DecoderPreset preset) : IFamily
             ? _b.LayerNorm(name, x, options.NormBias, options.NormEpsilon)
             : _b.RmsNorm(name, x, options.NormEpsilon, options.Norm == Normalization.OffsetRootMeanSquare);
 
-        private Value Mix(int layer, Value x) => options.MixerOf(layer) == TokenMixer.ShortConvolution ? Convolve(x) : Attend(layer, x);
+        private Value Mix(int layer, Value x) => options.MixerOf(layer) switch
+        {
+            TokenMixer.ShortConvolution => Convolve(x),
+            TokenMixer.GatedDelta => Delta(x),
+            _ => Attend(layer, x),
+        };
+
+        /// <summary>
+        /// The gated delta rule (Yang et al. 2024): a state S of each head forgets, S ← αS, is corrected towards what is to be read at a key, S ← S + k ⊗ β(v − Sᵀk), and is read at the query, o = Sᵀq. Heads of keys serve consecutive heads of values.
+        /// </summary>
+        private Value Delta(Value x)
+        {
+            (int keyHeads, int share, int keyWidth, int valueWidth) = (options.LinearKeyHeads, options.LinearValueHeads / options.LinearKeyHeads, options.LinearKeyWidth, options.LinearValueWidth);
+            (int keys, int values, int heads) = (keyHeads * keyWidth, options.LinearValueHeads * valueWidth, options.LinearValueHeads);
+            (Dim batch, Dim time) = (x.Shape[0], x.Shape[1]);
+            using (_b.Scope("linear_attn"))
+            {
+                Value all = _b.Activate("qkv", _b.CausalConvolution("conv1d", _b.Linear("in_proj_qkv", x, (2 * keys) + values, bias: false, _normal), options.ConvolutionTaps, bias: false), Activation.Silu);
+                Value Part(string name, int first, int count, int width) => _b.Add(new Reshape(Shape.Of(batch, time, count, width)), name + ".heads", _b.Add(new SliceColumns(first, count * width), name, all));
+                Value Unit(string name, int first, double scale)
+                {
+                    Value part = Part(name, first, keyHeads, keyWidth);
+                    Value factor = _b.Add(new Rsqrt(1e-6), name + ".rnorm", _b.Add(new RowSum(), name + ".squares", _b.Add(new Multiply(), name + ".squared", part, part)));
+                    return Times(name + ".scaled", _b.Add(new Multiply(), name + ".unit", part, factor), scale);
+                }
+
+                // Of a step, the keys down and the values across.
+                Value Steps(string name, Value of, params Dim[] each)
+                    => _b.Add(new Reshape(Shape.Of([time, batch, keyHeads, .. each])), name, _b.Add(new Permute(new([1, 0, .. Enumerable.Range(2, of.Shape.Rank - 2)])), name + ".time_major", of));
+                Value q = Steps("q.steps", Unit("q", 0, 1 / Math.Sqrt(keyWidth)), 1, keyWidth, 1), k = Steps("k.steps", Unit("k", keys, 1), 1, keyWidth, 1);
+                Value v = Steps("v.steps", Part("v", 2 * keys, heads, valueWidth), share, 1, valueWidth);
+                Value beta = Steps("beta.steps", _b.Add(new Sigmoid(), "beta", _b.Linear("in_proj_b", x, heads, bias: false, _normal)), share, 1, 1);
+                Value pace = _b.Add(new Softplus(), "pace", _b.Add(new Add(), "a", _b.Linear("in_proj_a", x, heads, bias: false, _normal), _b.Parameter("dt_bias", Shape.Of(heads), Initializer.Ones)));
+                Value rate = _b.Add(new Exp(), "rate", _b.Parameter("A_log", Shape.Of(heads), Initializer.Zeros));
+                Value decay = Steps("decay.steps", _b.Add(new Exp(), "decay", Times("decay.log", _b.Add(new Multiply(), "decay.rate", pace, rate), -1)), share, 1, 1);
+                Shape state = Shape.Of(batch, keyHeads, share, keyWidth, valueWidth);
+                Value start = _b.Add(new Constant(0, state), "state.start");
+                Value read = _b.AddMany(new Scan(DeltaStep(_b.Qualify("delta"), state, [q, k, v, beta, decay]), time, Reverse: false, Carries: 1, Sequences: 5), "delta", [start, q, k, v, beta, decay])[3];
+                Value rows = _b.Add(new Permute([1, 0, 2, 3]), "read.heads", _b.Add(new Reshape(Shape.Of(time, batch, heads, valueWidth)), "read", read));
+                Value gate = _b.Activate("z", _b.Linear("in_proj_z", x, values, bias: false, _normal), Activation.Silu);
+                Value normed = _b.Add(new Reshape(Shape.Of(batch, time, values)), "normed", _b.RmsNorm("norm", rows, options.NormEpsilon));
+                return _b.Linear("out_proj", _b.Add(new Multiply(), "gated", normed, gate), options.Width, bias: false, _residual);
+            }
+        }
+
+        private static ModelGraph DeltaStep(string name, Shape state, Value[] sequences)
+        {
+            var b = new GraphBuilder();
+            using (b.Scope(name))
+            {
+                Value[] step = [.. sequences.Select((s, i) => b.Add(new BodyInput(BodyInputKind.Sequence, i, TensorType.Float(s.Shape.DropFirst())), s.Name))];
+                (Value q, Value k, Value v, Value beta, Value decay) = (step[0], step[1], step[2], step[3], step[4]);
+                Value Read(string what, Value of, Value at) => b.Add(new ColumnSum(Shape.Of(state[0], state[1], state[2], 1, state[4])), what, b.Add(new Multiply(), what + ".product", of, at));
+                Value kept = b.Add(new Multiply(), "kept", b.Add(new BodyInput(BodyInputKind.Carry, 0, TensorType.Float(state)), "state"), decay);
+                Value error = b.Add(new Multiply(), "correction", b.Add(new Subtract(), "error", v, Read("known", kept, k)), beta);
+                Value next = b.Add(new Add(), "state.next", kept, b.Add(new Multiply(), "added", k, error));
+                b.Output("state", next);
+                b.Output("read", Read("read", next, q));
+                return b.Build();
+            }
+        }
 
         /// <summary>A gated short convolution (Liquid AI 2025): out(C ⊙ convolution(B ⊙ x)).</summary>
         private Value Convolve(Value x)
@@ -340,7 +489,18 @@ internal sealed class Decoder(DecoderPreset preset) : IFamily
             KeyRange range = options.Attention.RangeOf(layer, isCausal: true);
             using (_b.Scope("self_attn"))
             {
-                Value q = NormedHeads("q_norm", _b.Linear("q_proj", x, queries, options.QkvBias, _normal), options.Heads);
+                Value asked = _b.Linear("q_proj", x, options.AttentionOutputGate ? 2 * queries : queries, options.QkvBias, _normal);
+                Value? gate = null;
+                if (options.AttentionOutputGate)
+                {
+                    // Of each head, the query and, beside it, what its output is let through by.
+                    Value heads = _b.Add(new Reshape(Shape.Of(x.Shape[0], x.Shape[1], options.Heads, 2 * options.HeadWidth)), "q_proj.heads", asked);
+                    Value Half(string name, int first) => _b.Add(new Reshape(x.Shape.WithLast(queries)), name, _b.Add(new SliceColumns(first, options.HeadWidth), name + ".heads", heads));
+                    gate = _b.Add(new Sigmoid(), "gate", Half("gate.logits", options.HeadWidth));
+                    asked = Half("q_proj.q", 0);
+                }
+
+                Value q = NormedHeads("q_norm", asked, options.Heads);
                 Value k = NormedHeads("k_norm", _b.Linear("k_proj", x, keys, options.QkvBias, _normal), options.KeyValueHeads);
                 Value v = _b.Linear("v_proj", x, keys, options.QkvBias, _normal);
                 if (_angles is { } angles && options.Rotary.Turns(layer))
@@ -358,6 +518,7 @@ internal sealed class Decoder(DecoderPreset preset) : IFamily
                 };
                 string? weights = options.AttentionWeights && !isTraining ? CommonPrograms.AttentionWeights(Enumerable.Range(0, layer).Count(before => options.MixerOf(before) == TokenMixer.Attention)) : null;
                 Value attended = _b.Attend("attention", op, [q, k, v, .. _biases], weights, options.Context);
+                attended = gate is { } part ? _b.Add(new Multiply(), "attention.gated", attended, part) : attended;
                 return _b.Linear("o_proj", attended, options.Width, options.OutputBias, _residual);
             }
         }
@@ -376,17 +537,80 @@ internal sealed class Decoder(DecoderPreset preset) : IFamily
             }
         }
 
+        private Value Transform(Value x) => options.Experts > 0 ? Experts(x) : FeedForward("mlp", x, options.FeedForward);
+
         /// <summary>A gated feed-forward network (Shazeer 2020), down(activation(gate(x)) ⊙ up(x)), or a plain one, down(activation(up(x))).</summary>
-        private Value FeedForward(Value x)
+        private Value FeedForward(string name, Value x, int hiddenWidth)
         {
-            bool bias = options.FeedForwardBias;
+            using (_b.Scope(name))
+            {
+                return Hidden(projection => _b.Linear(projection, x, hiddenWidth, options.FeedForwardBias, _normal), hidden => _b.Linear("down_proj", hidden, options.Width, options.FeedForwardBias, _residual));
+            }
+        }
+
+        private Value Hidden(Func<string, Value> project, Func<Value, Value> down) => down(options.GatedFeedForward
+            ? _b.Add(new Multiply(), "hidden", _b.Activate("act", project("gate_proj"), options.Activation), project("up_proj"))
+            : _b.Activate("act", project("up_proj"), options.Activation));
+
+        /// <summary>
+        /// A mixture of experts (Shazeer et al. 2017): of feed-forward networks, those that a token's scores choose, weighted by the softmax of the scores. What is sent to the experts lies sorted by them, so that each multiplies its tokens together.
+        /// </summary>
+        private Value Experts(Value x)
+        {
+            (int experts, int chosen, int width) = (options.Experts, options.ActiveExperts, options.Width);
             using (_b.Scope("mlp"))
             {
-                Value Up() => _b.Linear("up_proj", x, options.FeedForward, bias, _normal);
-                Value hidden = options.GatedFeedForward
-                    ? _b.Add(new Multiply(), "hidden", _b.Activate("act", _b.Linear("gate_proj", x, options.FeedForward, bias, _normal), options.Activation), Up())
-                    : _b.Activate("act", Up(), options.Activation);
-                return _b.Linear("down_proj", hidden, options.Width, bias, _residual);
+                Value scores = _b.Add(new Softmax(), "gate.probabilities", _b.Linear("gate", x, experts, bias: false, _normal));
+                Value[] sent = _b.AddMany(new Route(chosen), "route", [scores]);
+                Value weights = _b.Add(new Multiply(), "gate.chosen", scores, sent[Route.Mask]);
+                if (options.NormalizeExperts)
+                {
+                    weights = _b.Add(new Divide(), "gate.weights", weights, _b.Add(new RowSum(), "gate.total", weights));
+                }
+
+                Balance(scores, sent[Route.Mask]);
+                Value output;
+                using (_b.Scope("experts"))
+                {
+                    Value rows = _b.Add(new Embedding(), "inputs", x, sent[Route.Rows]);
+                    Value Product(string name, Value of, int outputs, Initializer initializer)
+                    {
+                        Value matrices = _b.Parameter(name + ".weight", Shape.Of(experts, outputs, of.Shape[-1]), initializer);
+                        return _b.Add(new ExpertMatMul(), name, of, matrices, sent[Route.Experts]);
+                    }
+
+                    Value answers = Hidden(projection => Product(projection, rows, options.FeedForward, _normal), hidden => Product("down_proj", hidden, width, _residual));
+
+                    // Back in the order of tokens, each token's beside each other, and added up.
+                    Value own = _b.Add(new Embedding(), "answers", answers, sent[Route.Copies]);
+                    Value share = _b.Add(new Embedding(), "shares", _b.Add(new Unsqueeze(0), "weights", weights), sent[Route.Choices]);
+                    Value weighted = _b.Add(new Reshape(x.Shape.WithLast(chosen * width)), "all", _b.Add(new Multiply(), "weighted", own, share));
+                    Value Answer(int number) => _b.Add(new SliceColumns(number * width, width), "answer", weighted);
+                    output = Enumerable.Range(1, chosen - 1).Aggregate(Answer(0), (sum, number) => _b.Add(new Add(), "sum", sum, Answer(number)));
+                }
+
+                if (options.SharedFeedForward == 0)
+                {
+                    return output;
+                }
+
+                Value shared = FeedForward("shared_expert", x, options.SharedFeedForward);
+                if (options.SharedExpertGate)
+                {
+                    shared = _b.Add(new Multiply(), "shared_expert.gated", shared, _b.Add(new Sigmoid(), "shared_expert_gate.part", _b.Linear("shared_expert_gate", x, 1, bias: false, _normal)));
+                }
+
+                return _b.Add(new Add(), "output", output, shared);
+            }
+        }
+
+        /// <summary>Adds what a layer loses by sending many tokens to few experts.</summary>
+        private void Balance(Value scores, Value mask)
+        {
+            if (isTraining && options.BalanceLoss > 0)
+            {
+                Value loss = _b.Add(new Affine(options.BalanceLoss, 0), "balance.scaled", _b.Add(new BalanceLoss(), "balance", scores, mask));
+                _balance = _balance is { } before ? _b.Add(new Add(), "balance.sum", before, loss) : loss;
             }
         }
 
@@ -468,6 +692,29 @@ internal sealed record DecoderOptions(int Layers, int Width, int Heads, int Voca
 
     public bool ConvolutionBias { get; private init; }
 
+    public bool AttentionOutputGate { get; private init; }
+
+    public int LinearKeyHeads { get; private init; }
+
+    public int LinearValueHeads { get; private init; }
+
+    public int LinearKeyWidth { get; private init; }
+
+    public int LinearValueWidth { get; private init; }
+
+    /// <summary>Feed-forward networks of a layer's mixture; 0 for one network that all tokens go through.</summary>
+    public int Experts { get; private init; }
+
+    public int ActiveExperts { get; private init; }
+
+    public bool NormalizeExperts { get; private init; }
+
+    public int SharedFeedForward { get; private init; }
+
+    public bool SharedExpertGate { get; private init; }
+
+    public double BalanceLoss { get; private init; }
+
     public double AttentionScale { get; private init; }
 
     public double AttentionSoftCap { get; private init; }
@@ -537,6 +784,17 @@ internal sealed record DecoderOptions(int Layers, int Width, int Heads, int Voca
             Mixers = spec.Ints("Mixers"),
             ConvolutionTaps = spec.Int("ConvolutionTaps", 3),
             ConvolutionBias = spec.Flag("ConvolutionBias", false),
+            AttentionOutputGate = spec.Flag("AttentionOutputGate", false),
+            LinearKeyHeads = spec.Int("LinearKeyHeads", 0),
+            LinearValueHeads = spec.Size("LinearValueHeads", spec.Int("LinearKeyHeads", 0)),
+            LinearKeyWidth = spec.Int("LinearKeyWidth", 0),
+            LinearValueWidth = spec.Size("LinearValueWidth", spec.Int("LinearKeyWidth", 0)),
+            Experts = spec.Int("Experts", 0),
+            ActiveExperts = spec.Int("ActiveExperts", 0),
+            NormalizeExperts = spec.Flag("NormalizeExperts", true),
+            SharedFeedForward = spec.Int("SharedFeedForward", 0),
+            SharedExpertGate = spec.Flag("SharedExpertGate", false),
+            BalanceLoss = spec.Real("BalanceLoss", 0),
             AttentionScale = Real("AttentionScale", 1 / Math.Sqrt(Math.Max(1, headWidth))),
             AttentionSoftCap = spec.Real("AttentionSoftCap", 0),
             QueryKeyNorm = spec.Choice("QueryKeyNorm", preset.QueryKeyNorm),

@@ -124,10 +124,11 @@ internal static class Layers
         return b.Add(new Multiply(), name, x, b.Add(new Rsqrt(1e-24), name + ".factor", squares));
     }
 
-    /// <summary>What a step minimizes, the mean of the rows' losses over the targets that count, and what an evaluation adds up, the rows' losses.</summary>
-    public static void Loss(this GraphBuilder b, Value rows)
+    /// <summary>What a step minimizes, the mean of the rows' losses over the targets that count and what is added to it, [1, 1], and what an evaluation adds up, the rows' losses.</summary>
+    public static void Loss(this GraphBuilder b, Value rows, Value? penalty = null)
     {
         b.Output("losses", rows);
-        b.Output("loss", b.Add(new MeanLoss(), "loss", rows));
+        Value mean = b.Add(new MeanLoss(), penalty is null ? "loss" : "loss.mean", rows);
+        b.Output("loss", penalty is { } added ? b.Add(new Add(), "loss", mean, added) : mean);
     }
 }

@@ -109,6 +109,21 @@ internal sealed record Footprint(View View, IReadOnlyList<(RowExtent Stride, Row
                 1 => Matrix(k.Batch * RowExtent.Literal(k.StateRows), k.Columns),
                 _ => Matrix(k.Batch, 1),
             },
+            RouteKernel k => operand is 0 or 5 ? Matrix(k.Rows, k.Experts) : Matrix(k.Rows * RowExtent.Literal(k.Chosen), 1),
+            ExpertProductKernel k => operand switch
+            {
+                0 => Matrix(k.Rows, k.Depth),
+                1 => Matrix(RowExtent.Literal(k.Matrices * k.MatrixRows), k.MatrixColumns),
+                2 => Matrix(k.Rows, 1),
+                _ => Matrix(k.Rows, k.Columns),
+            },
+            ExpertGradientKernel k => operand switch
+            {
+                0 => Matrix(RowExtent.Literal(k.Rows), k.MatrixRows),
+                1 => Matrix(RowExtent.Literal(k.Rows), k.MatrixColumns),
+                2 => Matrix(RowExtent.Literal(k.Rows), 1),
+                _ => Matrix(RowExtent.Literal(k.Matrices * k.MatrixRows), k.MatrixColumns),
+            },
             TransposeIndicesKernel k => [Run(RowExtent.Literal(k.Outer) * k.Inner)],
             _ => throw new GraphException($"{kernel.GetType().Name} does not say what it touches"),
         };

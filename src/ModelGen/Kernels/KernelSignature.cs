@@ -70,6 +70,15 @@ internal static class KernelSignature
             case TransposeIndicesKernel k:
                 text.Append('|').Append(k.Outer).Append('x').Append(k.Inner);
                 break;
+            case RouteKernel k:
+                text.Append('|').Append(k.Rows).Append('x').Append(k.Experts).Append(" to ").Append(k.Chosen);
+                break;
+            case ExpertProductKernel k:
+                text.Append('|').Append(k.Rows).Append('x').Append(k.Depth).Append('x').Append(k.Columns).Append(" by ").Append(k.Matrices).Append(k.IsTransposed);
+                break;
+            case ExpertGradientKernel k:
+                text.Append('|').Append(k.Rows).Append('x').Append(k.MatrixRows).Append('x').Append(k.MatrixColumns).Append(" by ").Append(k.Matrices).Append(' ').Append(k.Mode);
+                break;
             default:
                 text.Append('|').Append(kernel.Signature ?? throw new InvalidOperationException($"{kernel.GetType().Name} has no signature"));
                 break;

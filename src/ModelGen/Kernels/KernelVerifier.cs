@@ -135,6 +135,7 @@ internal static class KernelVerifier
         ColumnSumKernel k => ModeOf(k.Sums, operand),
         MatMulKernel k => ModeOf(k.Stores, operand),
         EmbeddingGradientKernel k => k.Mode,
+        ExpertGradientKernel k => k.Mode,
         _ => StoreMode.Replace,
     };
 

@@ -101,3 +101,26 @@ internal sealed record MeanLoss : CompositeOperator
         return [b.Add(new Multiply(), name, b.Add(new RowSum(), name + ".sum", row), normalizer)];
     }
 }
+
+/// <summary>
+/// What is lost by sending many rows to few of E experts (Fedus et al. 2021, equations 4 to 6): E · Σ f · P of the rows f that an expert gets and its mean probability P. Inputs: probabilities [.., E], and [.., E], 1 where a row is sent; result [1, 1].
+/// </summary>
+internal sealed record BalanceLoss : CompositeOperator
+{
+    public override string Mnemonic => "balance_loss";
+
+    public override IReadOnlyList<TensorType> Infer(IReadOnlyList<TensorType> inputs)
+    {
+        Require(inputs.Count == 2 && inputs[0].Equals(inputs[1]) && inputs[0].Shape.Rank > 1, $"takes probabilities and what is sent and got {List(inputs)}");
+        return Single(TensorType.Float(Shape.Of(1, 1)));
+    }
+
+    public override IReadOnlyList<Value> Expand(GraphBuilder b, string name, IReadOnlyList<Value> inputs)
+    {
+        int experts = inputs[0].Shape.Columns;
+        double rows = inputs[0].Shape.Rows.Maximum;
+        Value Sum(string what, Value of) => b.Add(new Reshape(Shape.Of(1, experts)), name + what, b.Add(new ColumnSum(Shape.Of(experts)), name + what, of));
+        Value product = b.Add(new Multiply(), name + ".product", Sum(".probabilities", inputs[0]), Sum(".sent", inputs[1]));
+        return [b.Add(new Affine(experts / (rows * rows), 0), name, b.Add(new RowSum(), name + ".sum", product))];
+    }
+}

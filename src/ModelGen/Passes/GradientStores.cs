@@ -55,6 +55,7 @@ internal static class GradientStores
         MatMulKernel k => (long)k.Rows.Maximum * k.Columns,
         ColumnSumKernel k => (long)k.KeptRows.Maximum * k.Columns,
         EmbeddingGradientKernel k => (long)k.TableRows * k.Columns,
+        ExpertGradientKernel k => (long)k.Matrices * k.MatrixRows * k.MatrixColumns,
         _ => throw new GraphException($"{kernel.Name}: a {kernel.GetType().Name} does not write gradients"),
     };
 
@@ -84,6 +85,7 @@ internal static class GradientStores
             MatMulKernel k => k.With(Modes(k.Stores)),
             ColumnSumKernel k => k.With(Modes(k.Sums)),
             EmbeddingGradientKernel k => new EmbeddingGradientKernel(k.Name, k.Operands, k.Rows, k.Columns, k.TableRows, Mode(2, k.Mode), k.Bytes) { Derivation = k.Derivation },
+            ExpertGradientKernel k => new ExpertGradientKernel(k.Name, k.Operands, k.Rows, k.Matrices, k.MatrixRows, k.MatrixColumns, Mode(3, k.Mode), k.Flops, k.Bytes) { Derivation = k.Derivation },
             _ => throw new GraphException($"{kernel.Name}: a {kernel.GetType().Name} does not write gradients"),
         };
     }

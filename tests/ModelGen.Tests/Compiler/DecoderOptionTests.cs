@@ -25,6 +25,8 @@ public sealed class DecoderOptionTests
         { "RotaryPattern", new[] { 1, 0 } },
         { "RotaryScaling", 1L },
         { "Mixers", new[] { 1, 0 } },
+        { "Experts", 3L },
+        { "AttentionOutputGate", 1L },
         { "WindowRotaryBase", 100.0 },
         { "QkvBias", 1L },
         { "NormEpsilon", 1e-6 },
@@ -65,7 +67,7 @@ public sealed class DecoderOptionTests
     {
         DeclaredArgument[] windows = [DeclaredArgument.Of("Attention", 1L), DeclaredArgument.Of("LayerWindows", [3, 0])];
         DeclaredArgument[] other = [value switch { long integer => DeclaredArgument.Of(name, integer), double real => DeclaredArgument.Of(name, real), _ => DeclaredArgument.Of(name, (int[])value) }];
-        IReadOnlyList<FileOption> plain = Options("Decoder", windows), changed = Options("Decoder", [.. windows, .. other, .. name == "RotaryScaling" ? [DeclaredArgument.Of("RotaryFactor", 4.0)] : Array.Empty<DeclaredArgument>()]);
+        IReadOnlyList<FileOption> plain = Options("Decoder", windows), changed = Options("Decoder", [.. windows, .. other, .. name == "Experts" ? [DeclaredArgument.Of("ActiveExperts", 2L)] : name == "RotaryScaling" ? [DeclaredArgument.Of("RotaryFactor", 4.0)] : Array.Empty<DeclaredArgument>()]);
         Assert.True(IsRefused(plain, changed), $"A plain declaration takes files with {name}.");
         Assert.True(IsRefused(changed, plain), $"A declaration with {name} takes plain files.");
     }

@@ -12,7 +12,7 @@ internal static class Families
 
     public static TheoryData<string> Names => [.. All.Keys];
 
-    public static TheoryData<string> LanguageModels => [.. All.Where(p => p.Value.Family is "Gpt" or "RecurrentLm" or "Decoder" or "Gemma" or "Llama" or "Lfm2").Select(p => p.Key)];
+    public static TheoryData<string> LanguageModels => [.. All.Where(p => p.Value.Family is "Gpt" or "RecurrentLm" or "Decoder" or "Gemma" or "Llama" or "Lfm2" or "Qwen").Select(p => p.Key)];
 
     public static ModelGraph Build(string name, BuildMode mode) => FamilyRegistry.Get(All[name].Family).Build(All[name], mode);
 
@@ -101,6 +101,11 @@ internal static class Families
         yield return ("llama with multipliers", Spec("Llama", 2, 9, [.. decoder, R("EmbeddingMultiplier", 3), R("ResidualMultiplier", 0.5), R("LogitScale", 0.5), R("AttentionScale", 0.3), DeclaredArgument.Of("RotaryPattern", [0, 1]), I("RotaryScaling", 2), R("RotaryFactor", 4), I("RotaryOriginalContext", 8)]));
         yield return ("mistral with norms behind", Spec("Mistral", 2, 9, [.. decoder, I("NormPlacement", 1), I("QueryKeyNorm", 2), I("GatedFeedForward", 0), I("Activation", 9), I("RotaryScaling", 3), R("RotaryFactor", 4), I("RotaryOriginalContext", 40), I("HeadBias", 1), I("TieEmbeddings", 1)]));
         yield return ("decoder with linear biases", Spec("Decoder", 2, 9, [.. decoder, I("Positions", 2)]));
+        yield return ("mixture of experts", Spec("Decoder", 2, 9, [.. decoder, I("Experts", 5), I("ActiveExperts", 2), R("BalanceLoss", 0.01), I("MaxBatch", 3)]));
+        yield return ("mixture of experts and a shared one", Spec("Qwen", 3, 5, [.. decoder, I("Experts", 4), I("ActiveExperts", 3), I("NormalizeExperts", 0), I("SharedFeedForward", 10), I("SharedExpertGate", 1), I("Recompute", 1), I("GatedFeedForward", 0)]));
+        DeclaredArgument[] delta = [DeclaredArgument.Of("Mixers", [2, 0]), I("LinearKeyHeads", 2), I("LinearKeyWidth", 3), I("ConvolutionTaps", 4)];
+        yield return ("gated delta rule", Spec("Qwen", 2, 5, [.. decoder, .. delta, I("LinearValueHeads", 4), I("LinearValueWidth", 5), I("AttentionOutputGate", 1), R("RotaryFraction", 0.4), I("MaxBatch", 3)]));
+        yield return ("gated delta rule alone", Spec("Decoder", 1, 3, [.. decoder, .. delta.Skip(1), DeclaredArgument.Of("Mixers", [2]), I("Norm", 1), I("TieEmbeddings", 1)]));
         yield return ("lfm2", Spec("Lfm2", 2, 9, [.. decoder, DeclaredArgument.Of("Mixers", [1, 0]), I("MaxBatch", 3)]));
         yield return ("decoder of long convolutions", Spec("Decoder", 1, 4, [.. decoder, DeclaredArgument.Of("Mixers", [1]), I("ConvolutionTaps", 6), I("ConvolutionBias", 1), I("Form", 1), R("Dropout", 0.25), I("Recompute", 1)]));
     }

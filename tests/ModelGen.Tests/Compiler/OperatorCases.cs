@@ -296,6 +296,38 @@ internal static class OperatorCases
             yield return Case($"pad_steps {batch} {steps}", b => [b.Add(new PadSteps(2, steps + 3), "y", Parameter(b, "x", batch, steps, 6)), b.Add(new PadSteps(0, steps), "z", Parameter(b, "x", batch, steps, 6))], hasGradient: false);
         }
 
+        foreach ((int rows, int experts, int depth, int columns) in new[] { (1, 1, 1, 1), (3, 2, 5, 7), (9, 4, 33, 18), (17, 3, 16, 4), (5, 7, 20, 65) })
+        {
+            foreach (bool transposed in new[] { false, true })
+            {
+                yield return Case($"expert_matmul{(transposed ? " transposed" : "")} {rows} {experts} {depth} {columns}", b =>
+                    [b.Add(new Tanh(), "t", b.Add(new ExpertMatMul(transposed), "y", Parameter(b, "x", rows, depth), transposed ? Parameter(b, "w", experts, depth, columns) : Parameter(b, "w", experts, columns, depth), Indices(b, "experts", experts, rows)))]);
+            }
+        }
+
+        yield return Case("expert_matmul of one expert twice", b =>
+        {
+            // Two products add to one weight's gradient.
+            Value w = Parameter(b, "w", 3, 5, 5), indices = Indices(b, "experts", 3, 2, 3);
+            Value first = b.Add(new ExpertMatMul(), "first", Parameter(b, "x", 2, 3, 5), w, indices);
+            return [b.Add(new Tanh(), "t", b.Add(new ExpertMatMul(true), "second", b.Add(new Tanh(), "between", first), w, indices))];
+        });
+        yield return Case("expert_weight_gradient", b => [b.Add(new ExpertWeightGradient(3), "y", Parameter(b, "a", 7, 6), Parameter(b, "b", 7, 19), Indices(b, "experts", 3, 7))], hasGradient: false);
+        foreach ((int batch, int steps, int experts, int chosen, int width) in new[] { (1, 1, 4, 2, 5), (2, 3, 5, 2, 6), (1, 9, 8, 3, 16), (3, 2, 2, 2, 7), (2, 4, 3, 1, 3) })
+        {
+            yield return Case($"route {batch} {steps} {experts} {chosen}", b =>
+            {
+                Value x = Parameter(b, "x", batch, steps, width), scores = b.Add(new Softmax(), "p", Parameter(b, "scores", batch, steps, experts));
+                Value[] sent = b.AddMany(new Route(chosen), "route", [scores]);
+                Value gathered = b.Add(new Embedding(), "rows", x, sent[Route.Rows]);
+                Value answers = b.Add(new ExpertMatMul(), "answers", gathered, Parameter(b, "w", experts, 4, width), sent[Route.Experts]);
+                Value own = b.Add(new Embedding(), "own", answers, sent[Route.Copies]);
+                Value share = b.Add(new Embedding(), "share", b.Add(new Unsqueeze(0), "column", scores), sent[Route.Choices]);
+                return [b.Add(new Tanh(), "t", b.Add(new Multiply(), "weighted", own, share)), b.Add(new Multiply(), "chosen", scores, sent[Route.Mask]), b.Add(new BalanceLoss(), "balance", scores, sent[Route.Mask])];
+            });
+        }
+
+        yield return Case("embedding of a table of three extents", b => [b.Add(new Embedding(), "y", b.Add(new Tanh(), "t", Parameter(b, "x", 2, 3, 5)), Indices(b, "indices", 6, 4))]);
         yield return Case("rows_at_position all", b => [b.Add(new RowsAtPosition(7), "y", Parameter(b, "x", 7, 5))]);
         yield return Case("slice_rows", b =>
         {

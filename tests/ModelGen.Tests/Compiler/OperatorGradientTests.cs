@@ -23,6 +23,7 @@ public sealed class OperatorGradientTests
         [typeof(AttentionGradient)] = "part of a gradient",
         [typeof(PadColumns)] = "part of a gradient",
         [typeof(PadSteps)] = "part of a gradient",
+        [typeof(ExpertWeightGradient)] = "part of a gradient",
         [typeof(PadRows)] = "part of a gradient",
         [typeof(LastRow)] = "inference only",
         [typeof(AppendState)] = "inference only",

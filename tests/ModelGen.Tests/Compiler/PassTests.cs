@@ -71,10 +71,10 @@ public sealed class PassTests
         int context = spec.Int("Context", 9);
         ModelGraph whole = BindExtents.Run(Families.Build(name, BuildMode.Inference), 1, Dim.Time(context));
         ModelGraph streaming = GradientCheck.Verified(
-            StreamInference.Run(ExpandComposites.Run(BindExtents.Run(Families.Build(name, BuildMode.Inference), 1, Dim.Time(Math.Min(Chunk, context)))), "logits", new SequenceCaches(context, Chunk)), "streaming");
+            StreamInference.Run(CarryStates.Run(ExpandComposites.Run(BindExtents.Run(Families.Build(name, BuildMode.Inference), 1, Dim.Time(Math.Min(Chunk, context))))), "logits", new SequenceCaches(context, Chunk)), "streaming");
         ModelGraph sunk = GradientCheck.Verified(SinkLastRow.Run(GradientCheck.Verified(ScanMotion.Run(Simplify.Run(ExpandComposites.Run(streaming))), "motion")), "sinking");
         ModelGraph decode = GradientCheck.Verified(SinkLastRow.Run(Simplify.Run(ExpandComposites.Run(
-            StreamInference.Run(ExpandComposites.Run(BindExtents.Run(Families.Build(name, BuildMode.Inference), 1, 1)), "logits", new SequenceCaches(context, Chunk))))), "decoding");
+            StreamInference.Run(CarryStates.Run(ExpandComposites.Run(BindExtents.Run(Families.Build(name, BuildMode.Inference), 1, 1))), "logits", new SequenceCaches(context, Chunk))))), "decoding");
 
         RunArguments all = CaseData.Random(whole, 9, time: context);
         var states = new Dictionary<string, Tensor>[2];
@@ -107,7 +107,7 @@ public sealed class PassTests
     {
         var spec = Families.All[name];
         int context = spec.Int("Context", 6);
-        ModelGraph graph = StreamInference.Run(ExpandComposites.Run(BindExtents.Run(Families.Build(name, BuildMode.Inference), 1, Dim.Time(Math.Min(6, context)))), "logits", new SequenceCaches(context, Math.Min(6, context)));
+        ModelGraph graph = StreamInference.Run(CarryStates.Run(ExpandComposites.Run(BindExtents.Run(Families.Build(name, BuildMode.Inference), 1, Dim.Time(Math.Min(6, context))))), "logits", new SequenceCaches(context, Math.Min(6, context)));
         ModelGraph sunk = SinkLastRow.Run(ScanMotion.Run(Simplify.Run(ExpandComposites.Run(graph))));
         int vocabulary = spec.Int("Vocab", 0);
         Assert.All(sunk.NodesOf<MatMul>().Where(n => n.Outputs[0].Shape.Columns == vocabulary), n => Assert.Equal(RowExtent.Literal(1), n.Outputs[0].Shape.Rows));

@@ -93,6 +93,7 @@ public sealed class RandomFamilyTests
             Of("Vocab", 2 + Size(random, 10)), Of("Context", sequence + random.Next(9)), Of("QkvBias", random.Next(2)), Of("TieEmbeddings", random.Next(2)),
             DeclaredArgument.Of("RotaryFraction", (turned + 0.5) / (width + 0.5)), Of("RotaryLayout", random.Next(2)),
             .. random.Next(3) == 0 ? [DeclaredArgument.Of("Mixers", [1]), Of("ConvolutionTaps", 1 + random.Next(5)), Of("ConvolutionBias", random.Next(2))] : Array.Empty<DeclaredArgument>(),
+            .. random.Next(3) == 0 ? [Of("Experts", 3 + random.Next(6)), Of("ActiveExperts", 1 + random.Next(3)), Of("NormalizeExperts", random.Next(2)), Of("SharedFeedForward", random.Next(2) * Size(random, 9)), DeclaredArgument.Of("BalanceLoss", 0.1)] : Array.Empty<DeclaredArgument>(),
         ]);
     }
 

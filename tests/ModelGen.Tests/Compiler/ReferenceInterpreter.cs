@@ -243,6 +243,16 @@ internal sealed class ReferenceInterpreter
                 (int time, int channels, int taps) = (inputs[0].Dims[1], inputs[0].Columns, inputs[1].Dims[0]);
                 return [Columns(inputs[0], channels, (row, c) => (inputs.Length > 2 ? inputs[2].Data[c] : 0)
                     + Enumerable.Range(0, taps).Where(i => (row % time) - taps + 1 + i >= 0).Sum(i => inputs[1][i, c] * inputs[0][row - taps + 1 + i, c]))];
+            case Route route:
+                return Routed(route.Chosen, inputs[0]);
+            case ExpertMatMul product:
+                return [ByExperts(product.IsTransposed, inputs[0], inputs[1], inputs[2])];
+            case ExpertWeightGradient gradient:
+                (int n, int m) = (inputs[0].Columns, inputs[1].Columns);
+                return [Tensor.Filled([gradient.Experts, n, m], i => Enumerable.Range(0, inputs[0].Rows).Where(r => (int)inputs[2].Data[r] == i / (n * m)).Sum(r => inputs[0][r, i / m % n] * inputs[1][r, i % m]))];
+            case BalanceLoss:
+                double Mean(Tensor of, int expert) => Enumerable.Range(0, of.Rows).Average(r => of[r, expert]);
+                return [new Tensor([1, 1], [inputs[0].Columns * Enumerable.Range(0, inputs[0].Columns).Sum(e => Mean(inputs[0], e) * Mean(inputs[1], e))])];
             case Rotary rotary:
                 return [Turn(rotary, inputs[0], inputs[1])];
             case RmsNorm norm:
@@ -323,6 +333,27 @@ internal sealed class ReferenceInterpreter
     /// <summary>A tensor with the rows of another and some columns.</summary>
     private static Tensor Columns(Tensor x, int columns, Func<int, int, double> element)
         => Tensor.Filled([.. x.Dims[..^1], columns], i => element(i / columns, i % columns));
+
+    private static Tensor ByExperts(bool transposed, Tensor x, Tensor weights, Tensor experts)
+    {
+        int height = weights.Dims[1];
+        double Weight(int row, int column, int depth) => transposed ? weights[((int)experts.Data[row] * height) + depth, column] : weights[((int)experts.Data[row] * height) + column, depth];
+        return Columns(x, transposed ? weights.Dims[2] : height, (row, column) => Enumerable.Range(0, x.Columns).Sum(depth => x[row, depth] * Weight(row, column, depth)));
+    }
+
+    /// <summary>By sorting: of each row the experts by their scores, and of all that is sent by experts and rows.</summary>
+    private static Tensor[] Routed(int chosen, Tensor scores)
+    {
+        int experts = scores.Columns;
+        int[] dims = [.. scores.Dims[..^1], chosen];
+        (int Row, int Expert)[] choices = [.. Enumerable.Range(0, scores.Rows).SelectMany(r => Enumerable.Range(0, experts).OrderByDescending(e => scores[r, e]).ThenBy(e => e).Take(chosen).Select(e => (r, e)))];
+        int[] order = [.. Enumerable.Range(0, choices.Length).OrderBy(i => choices[i].Expert).ThenBy(i => choices[i].Row)];
+        return
+        [
+            Tensor.Filled(dims, i => choices[order[i]].Row), Tensor.Filled(dims, i => choices[order[i]].Expert), Tensor.Filled(dims, i => Array.IndexOf(order, i)),
+            Tensor.Filled(dims, i => (choices[i].Row * experts) + choices[i].Expert), Columns(scores, experts, (row, e) => choices.Contains((row, e)) ? 1 : 0),
+        ];
+    }
 
     /// <summary>A sequence [B, T, C] with steps before it, zeros where none are given, and zeros behind it.</summary>
     private static Tensor Lengthened(Tensor x, int before, int behind, Tensor? past)

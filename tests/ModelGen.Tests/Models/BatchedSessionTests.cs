@@ -31,6 +31,8 @@ public sealed class BatchedSessionTests
         Check<GemmaDecoder>(GemmaDecoder.Parameters, 2, threads);
         Check<CappedDecoder>(CappedDecoder.Parameters, 2, threads);
         Check<Lfm2Decoder>(Lfm2Decoder.Parameters, 3, threads);
+        Check<MixtralDecoder>(MixtralDecoder.Parameters, 3, threads);
+        Check<DeltaDecoder>(DeltaDecoder.Parameters, 3, threads);
     }
 
     [Fact]

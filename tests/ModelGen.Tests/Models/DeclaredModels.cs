@@ -444,6 +444,20 @@ public partial class OlmoDecoder;
 [Trainable(BatchSize = 2, SequenceLength = 17)]
 public partial class CappedDecoder;
 
+[Mistral(Layers = 2, DModel = 32, Heads = 4, KeyValueHeads = 2, FeedForward = 28, Vocab = 43, Context = 30, Experts = 5, ActiveExperts = 2, BalanceLoss = 0.02, MaxBatch = 3)]
+[Trainable(BatchSize = 2, SequenceLength = 17)]
+public partial class MixtralDecoder;
+
+[Decoder(Layers = 2, DModel = 30, Heads = 3, FeedForward = 21, Vocab = 41, Context = 30, Experts = 6, ActiveExperts = 3, NormalizeExperts = false, SharedFeedForward = 18, SharedExpertGate = true, QueryKeyNorm = QueryKeyNorm.Whole,
+    TieEmbeddings = true)]
+[Trainable(BatchSize = 3, SequenceLength = 5)]
+public partial class OlmoeDecoder;
+
+[Qwen(Layers = 3, DModel = 32, Heads = 4, KeyValueHeads = 2, HeadWidth = 10, FeedForward = 44, Vocab = 43, Context = 30, Mixers = new[] { TokenMixer.GatedDelta, TokenMixer.GatedDelta, TokenMixer.Attention }, LinearKeyHeads = 2,
+    LinearValueHeads = 4, LinearKeyWidth = 6, LinearValueWidth = 9, ConvolutionTaps = 4, Norm = Normalization.OffsetRootMeanSquare, AttentionOutputGate = true, RotaryFraction = 0.4, TieEmbeddings = true, MaxBatch = 3)]
+[Trainable(BatchSize = 2, SequenceLength = 11)]
+public partial class DeltaDecoder;
+
 [Lfm2(Layers = 3, DModel = 32, Heads = 4, KeyValueHeads = 2, FeedForward = 44, Vocab = 43, Context = 30, Mixers = new[] { TokenMixer.ShortConvolution, TokenMixer.Attention }, MaxBatch = 3)]
 [Trainable(BatchSize = 2, SequenceLength = 17)]
 public partial class Lfm2Decoder;

@@ -99,6 +99,24 @@ public sealed class DecoderTests
     public void Olmo_training() => Parity.Training<OlmoDecoder>("decoder-olmo");
 
     [Fact]
+    public void Mixtral_logits() => Parity.Logits<MixtralDecoder>("decoder-mixtral");
+
+    [Fact]
+    public void Mixtral_gradients_with_the_balance_loss() => Parity.Gradients<MixtralDecoder>("decoder-mixtral", MixtralDecoder.Parameters);
+
+    [Fact]
+    public void Mixtral_training() => Parity.Training<MixtralDecoder>("decoder-mixtral");
+
+    [Fact]
+    public void Olmoe_with_a_shared_expert_logits() => Parity.Logits<OlmoeDecoder>("decoder-olmoe");
+
+    [Fact]
+    public void Olmoe_with_a_shared_expert_gradients() => Parity.Gradients<OlmoeDecoder>("decoder-olmoe", OlmoeDecoder.Parameters);
+
+    [Fact]
+    public void Olmoe_with_a_shared_expert_training() => Parity.Training<OlmoeDecoder>("decoder-olmoe");
+
+    [Fact]
     public void Lfm2_logits() => Parity.Logits<Lfm2Decoder>("decoder-lfm2");
 
     [Fact]
@@ -107,13 +125,30 @@ public sealed class DecoderTests
     [Fact]
     public void Lfm2_training() => Parity.Training<Lfm2Decoder>("decoder-lfm2");
 
-    /// <summary>Prompts in pieces of any length, and one token at a time, give the same logits: the last inputs of convolutions go along.</summary>
+    [Fact]
+    public void Gated_delta_logits() => Parity.Logits<DeltaDecoder>("decoder-delta");
+
+    [Fact]
+    public void Gated_delta_gradients() => Parity.Gradients<DeltaDecoder>("decoder-delta", DeltaDecoder.Parameters);
+
+    [Fact]
+    public void Gated_delta_training() => Parity.Training<DeltaDecoder>("decoder-delta");
+
+    /// <summary>Prompts in pieces of any length, and one token at a time, give the same logits: the last inputs of convolutions, and what recurrences carry, go along.</summary>
     [Fact]
     public void Pieces_of_a_sequence_continue_it()
     {
-        Lfm2Decoder model = Lfm2Decoder.Create(5);
-        using Lfm2Decoder.Session pieces = model.CreateSession(), steps = model.CreateSession();
-        int[] tokens = [.. Enumerable.Range(0, 30).Select(i => i * 17 % 43)];
+        CheckPieces<Lfm2Decoder>(43);
+        CheckPieces<DeltaDecoder>(43);
+        CheckPieces<MixtralDecoder>(43);
+    }
+
+    private static void CheckPieces<TModel>(int vocabulary)
+        where TModel : ICausalLanguageModel<TModel>
+    {
+        TModel model = TModel.Create(5);
+        using CausalSession pieces = model.CreateSession(), steps = model.CreateSession(), fresh = model.CreateSession();
+        int[] tokens = [.. Enumerable.Range(0, 30).Select(i => i * 17 % vocabulary)];
         int position = 0;
         foreach (int length in (int[])[7, 1, 1, 2, 13, 1, 5])
         {
@@ -133,7 +168,6 @@ public sealed class DecoderTests
         }
 
         // An emptied session begins anew.
-        using Lfm2Decoder.Session fresh = model.CreateSession();
         pieces.Reset();
         Assert.Equal(fresh.Prefill(tokens).ToArray(), pieces.Prefill(tokens).ToArray());
     }

@@ -41,6 +41,18 @@ public sealed class EmittedModelTests
             DeclaredArgument.Of("FeedForward", 9L), DeclaredArgument.Of("Vocab", 11L), DeclaredArgument.Of("Context", 6L), DeclaredArgument.Of("Mixers", [1]))
         .Where(f => f.Name.Contains("Decode.", StringComparison.Ordinal)));
 
+    /// <summary>The plan of a step of a decoder whose layer is a gated delta rule.</summary>
+    [Fact]
+    public void Decoder_with_a_gated_delta_rule() => Snapshot.VerifyFiles(Emit("Decoder", "TinyDelta", DeclaredArgument.Of("Layers", 1L), DeclaredArgument.Of("DModel", 8L), DeclaredArgument.Of("Heads", 2L),
+            DeclaredArgument.Of("FeedForward", 9L), DeclaredArgument.Of("Vocab", 11L), DeclaredArgument.Of("Context", 6L), DeclaredArgument.Of("Mixers", [2]), DeclaredArgument.Of("LinearKeyHeads", 2L), DeclaredArgument.Of("LinearKeyWidth", 3L))
+        .Where(f => f.Name.Contains("Decode.", StringComparison.Ordinal)));
+
+    /// <summary>The plan of a step of a decoder whose feed-forward networks are experts, and the kernels.</summary>
+    [Fact]
+    public void Decoder_with_experts() => Snapshot.VerifyFiles(Emit("Decoder", "TinyMixture", DeclaredArgument.Of("Layers", 1L), DeclaredArgument.Of("DModel", 8L), DeclaredArgument.Of("Heads", 2L),
+            DeclaredArgument.Of("FeedForward", 9L), DeclaredArgument.Of("Vocab", 11L), DeclaredArgument.Of("Context", 6L), DeclaredArgument.Of("Experts", 4L), DeclaredArgument.Of("ActiveExperts", 2L))
+        .Where(f => f.Name.Contains("Decode.", StringComparison.Ordinal)));
+
     /// <summary>What each preset of a decoder has that a plain one has otherwise: options that its files record, and parameters.</summary>
     [Fact]
     public void Presets_of_a_decoder()

@@ -122,6 +122,9 @@ public sealed class IrTests
     public void Short_convolution_differentiated() => Snapshot.Verify(GraphPrinter.Print(Differentiate(TinyDecoder with { Arguments = [.. TinyDecoder.Arguments, DeclaredArgument.Of("Mixers", [1])] })));
 
     [Fact]
+    public void Mixture_of_experts_differentiated() => Snapshot.Verify(GraphPrinter.Print(Differentiate(TinyDecoder with { Arguments = [.. TinyDecoder.Arguments, DeclaredArgument.Of("Experts", 4L), DeclaredArgument.Of("ActiveExperts", 2L), DeclaredArgument.Of("BalanceLoss", 0.01)] })));
+
+    [Fact]
     public void Nnlm_as_built() => Snapshot.Verify(GraphPrinter.Print(Build(TinyNnlm, BuildMode.Training)));
 
     [Fact]

@@ -113,7 +113,7 @@ internal sealed class KernelEquation
             ColumnSumKernel k => k.Sums,
             _ => [],
         };
-        return _adds || _kernel is EmbeddingGradientKernel { Mode: StoreMode.Add } || stores.Any(s => s.Mode == StoreMode.Add && stored.Contains(s.Operand));
+        return _adds || _kernel is EmbeddingGradientKernel { Mode: StoreMode.Add } or ExpertGradientKernel { Mode: StoreMode.Add } || stores.Any(s => s.Mode == StoreMode.Add && stored.Contains(s.Operand));
     }
 
     /// <summary>What is stored; parts of one buffer that follow each other are one.</summary>
@@ -263,6 +263,12 @@ internal sealed class KernelEquation
                 return (Literal(k.Batch, k.Rows), k.Columns);
             case ScatterKernel k when operand == 0:
                 return (Literal(k.Rows), k.Columns);
+            case RouteKernel k when operand == 0:
+                return (Literal(k.Rows), k.Experts);
+            case ExpertProductKernel k when operand is 0 or 3:
+                return (Literal(k.Rows), operand == 0 ? k.Depth : k.Columns);
+            case ExpertGradientKernel k when operand < 2:
+                return (k.Rows, operand == 0 ? k.MatrixRows : k.MatrixColumns);
             default:
                 return (0, 0);
         }
@@ -308,6 +314,7 @@ internal sealed class KernelEquation
         MatMulKernel k => Shape(k.Rows, k.Columns),
         ColumnSumKernel k => Shape(k.KeptRows, k.Columns),
         EmbeddingKernel k => Shape(k.Rows, k.Columns),
+        ExpertProductKernel k => Shape(k.Rows, k.Columns),
         AppendRowsKernel k => $"  [{k.Batch}, {k.Rows}, {k.Columns}]",
         AttentionKernel k => $"  [{k.Batch}, {k.Queries}, {k.Op.Heads * k.Op.HeadDim}]",
         _ => "",

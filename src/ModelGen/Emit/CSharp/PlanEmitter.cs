@@ -354,6 +354,9 @@ internal static class KernelEmitter
         EmbeddingGradientKernel k => GatherEmitter.Emit(k),
         TransposeIndicesKernel k => GatherEmitter.Emit(k),
         AppendRowsKernel k => GatherEmitter.Emit(k),
+        RouteKernel k => ExpertEmitter.Emit(k),
+        ExpertProductKernel k => ExpertEmitter.Emit(k),
+        ExpertGradientKernel k => ExpertEmitter.Emit(k),
         _ => throw new InvalidOperationException($"{kernel.GetType().Name} has no emitter"),
     };
 }

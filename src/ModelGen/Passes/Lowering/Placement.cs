@@ -191,7 +191,7 @@ internal sealed class Placement
         foreach (GradientContribution gradient in _graph.Gradients)
         {
             Value value = GradientValue(gradient.Value);
-            if (CanForward(value) && value.Op is ElementwiseOperator or RowReduction or MatMul or ColumnSum or EmbeddingGradient && !_readers[value].Any() && contributions[value] == 1)
+            if (CanForward(value) && value.Op is ElementwiseOperator or RowReduction or MatMul or ColumnSum or EmbeddingGradient or ExpertWeightGradient && !_readers[value].Any() && contributions[value] == 1)
             {
                 _targets.Add(value, (GradientPlace(gradient), StoreMode.AddWhenAccumulating));
             }

@@ -30,6 +30,9 @@ internal static class LoweringRules
         [typeof(PadColumns)] = LowerPadding,
         [typeof(Preceded)] = LowerLongerSequence,
         [typeof(PadSteps)] = LowerLongerSequence,
+        [typeof(Route)] = LowerRoute,
+        [typeof(ExpertMatMul)] = LowerExpertMatMul,
+        [typeof(ExpertWeightGradient)] = LowerExpertWeightGradient,
         [typeof(Scan)] = ScanRule.Lower,
     };
 
@@ -73,6 +76,37 @@ internal static class LoweringRules
 
         KernelOperand[] operands = [ReadIndices(lowering, node, 0, "indices"), Read(lowering, node, 1, "rows"), Write(lowering, node, 0, "table")];
         Add(lowering, node, new EmbeddingGradientKernel(node.Name, operands, cotangent.Rows.Maximum, cotangent.Columns, rows, lowering.Placement.ModeOf(new Value(node, 0)), (8L * cotangent.MaximumElements) + (4L * rows * cotangent.Columns)));
+    }
+
+    private static void LowerRoute(Lowering lowering, Node node)
+    {
+        Shape scores = node.Inputs[0].Shape;
+        string[] results = ["rows", "experts", "copies", "choices", "mask"];
+        KernelOperand[] operands = [Read(lowering, node, 0, "scores"), .. results.Select((name, i) => Write(lowering, node, i, name))];
+        int chosen = ((Route)node.Op).Chosen;
+        Add(lowering, node, new RouteKernel(node.Name, operands, scores.Rows, scores.Columns, chosen, node.Op.Flops(node), 8L * scores.MaximumElements));
+    }
+
+    private static void LowerExpertMatMul(Lowering lowering, Node node)
+    {
+        (Shape x, Shape weights, Shape y) = (node.Inputs[0].Shape, node.Inputs[1].Shape, node.Outputs[0].Shape);
+        KernelOperand[] operands = [Read(lowering, node, 0, "input"), Read(lowering, node, 1, "weights"), ReadIndices(lowering, node, 2, "indices"), Write(lowering, node, 0, "output")];
+        int matrices = weights[0].Maximum;
+        long bytes = 4 * (x.MaximumElements + y.MaximumElements + (weights.MaximumElements / matrices * Math.Min(matrices, x.Rows.Maximum)));
+        Add(lowering, node, new ExpertProductKernel(node.Name, operands, x.Rows, matrices, y.Columns, x.Columns, ((ExpertMatMul)node.Op).IsTransposed, node.Op.Flops(node), bytes));
+    }
+
+    private static void LowerExpertWeightGradient(Lowering lowering, Node node)
+    {
+        (Shape left, Shape right, Shape matrices) = (node.Inputs[0].Shape, node.Inputs[1].Shape, node.Outputs[0].Shape);
+        if (left.Rows.IsDynamic)
+        {
+            throw new GraphException($"{node}: adds up a dynamic number of rows");
+        }
+
+        KernelOperand[] operands = [Read(lowering, node, 0, "lefts"), Read(lowering, node, 1, "rights"), ReadIndices(lowering, node, 2, "indices"), Write(lowering, node, 0, "matrices")];
+        long bytes = 4 * (left.MaximumElements + right.MaximumElements + matrices.MaximumElements);
+        Add(lowering, node, new ExpertGradientKernel(node.Name, operands, left.Rows.Maximum, matrices[0].Maximum, left.Columns, right.Columns, lowering.Placement.ModeOf(new Value(node, 0)), node.Op.Flops(node), bytes));
     }
 
     private static void LowerTransposeIndices(Lowering lowering, Node node)
