@@ -45,8 +45,6 @@ internal sealed class SentencePieceTokenizer : TextTokenizer
 
     private protected override List<int> EncodeText(string text) => Encode(text, Vocabulary.AddsSpace);
 
-    private protected override List<int> EncodePart(string text, bool isFirst) => Encode(text, isFirst && Vocabulary.AddsSpace);
-
     private static byte[] BytesOf(string token)
         => token.Length == 6 && token.StartsWith("<0x", StringComparison.Ordinal) && token[5] == '>' && byte.TryParse(token.AsSpan(3, 2), NumberStyles.AllowHexSpecifier, CultureInfo.InvariantCulture, out byte value)
             ? [value]

@@ -159,7 +159,8 @@ public abstract class TextTokenizer : ITokenizer
             }
             else
             {
-                ids.AddRange(EncodePart(Checked(text.AsSpan(start, length)), start == 0));
+                // Behind a special token a text begins as at the start of everything: with the space that SentencePiece puts before it.
+                ids.AddRange(EncodeText(Checked(text.AsSpan(start, length))));
             }
         }
 
@@ -185,9 +186,6 @@ public abstract class TextTokenizer : ITokenizer
     }
 
     private protected abstract IReadOnlyList<int> EncodeText(string text);
-
-    /// <summary>Encodes a part of a text that stands at its beginning or behind a special token.</summary>
-    private protected virtual IReadOnlyList<int> EncodePart(string text, bool isFirst) => EncodeText(text);
 
     private static string Checked(ReadOnlySpan<char> text)
     {

@@ -37,12 +37,12 @@ internal static unsafe class LlamaCpp
     }
 
     /// <summary>llama.cpp's tokens of a text.</summary>
-    public static int[] Tokenize(string path, string text)
+    public static int[] Tokenize(string path, string text, bool special = false)
     {
         Require();
         var parameters = new ModelParams(path) { VocabOnly = true };
         using LLamaWeights weights = LLamaWeights.LoadFromFile(parameters);
-        return [.. weights.Tokenize(text, true, false, System.Text.Encoding.UTF8).Select(static token => (int)token)];
+        return [.. weights.Tokenize(text, true, special, System.Text.Encoding.UTF8).Select(static token => (int)token)];
     }
 
     /// <summary>Blocks as ggml makes them from floats, rows of 256.</summary>

@@ -165,6 +165,12 @@ public sealed class LlamaCppTests : IDisposable
             Assert.Equal(expected, tokenizer.EncodePrompt(text));
             Assert.Equal(expected, again.EncodePrompt(text));
         }
+
+        // Names of special tokens, where they stand for them.
+        foreach (string text in (string[])["</s>a b</s> c<s><s>", "Once</s>\n", "<s>x", "no name < s>"])
+        {
+            Assert.Equal(LlamaCpp.Tokenize(_file.Path, text, special: true), new[] { 1 }.Concat(tokenizer.EncodeSpecial(text)));
+        }
     }
 
     // A file of one tensor, with blocks that our writer does not make.

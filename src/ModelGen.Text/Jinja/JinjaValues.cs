@@ -72,7 +72,7 @@ internal static class JinjaValues
         string text => JinjaText.FromOutside(text),
         int integer => (long)integer,
         IEnumerable<KeyValuePair<string, object?>> entries => Mapping(entries),
-        IEnumerable<object?> items when value is not List<object?> => items.Select(FromOutside).ToList(),
+        IEnumerable<object?> items => items.Select(FromOutside).ToList(),
         _ => value,
     };
 

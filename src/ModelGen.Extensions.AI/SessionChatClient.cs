@@ -1,0 +1,281 @@
+using System.Globalization;
+using System.Runtime.CompilerServices;
+using System.Text;
+using System.Text.Json;
+using Microsoft.Extensions.AI;
+
+namespace ModelGen.Extensions.AI;
+
+/// <summary>
+/// A chat with a compiled model as an <see cref="IChatClient"/>: messages become a prompt by the model's template, and the answer is streamed. Calls may come from several threads: they take turns at the session.
+/// What is asked for in vain is refused: what a template has no words for (pictures, sound) and response formats.
+/// </summary>
+public sealed class SessionChatClient : IChatClient
+{
+    private readonly TextGenerator _generator;
+    private readonly ChatTemplate _template;
+    private readonly IDisposable? _owned;
+    private readonly SemaphoreSlim _turn = new(1, 1);
+    private readonly ChatClientMetadata _metadata;
+
+    /// <summary>Makes a client.</summary>
+    /// <param name="generator">The model's session and tokenizer; nobody else's to use meanwhile.</param>
+    /// <param name="template">The model's template.</param>
+    /// <param name="modelName">What the model is called; null for nothing.</param>
+    /// <param name="owned">What is disposed with the client, such as the session; null for nothing.</param>
+    public SessionChatClient(TextGenerator generator, ChatTemplate template, string? modelName = null, IDisposable? owned = null)
+    {
+        ArgumentNullException.ThrowIfNull(generator);
+        ArgumentNullException.ThrowIfNull(template);
+        _generator = generator;
+        _template = template;
+        _owned = owned;
+        _metadata = new ChatClientMetadata("modelgen", defaultModelId: modelName);
+    }
+
+    /// <summary>What is used where a call says nothing of it.</summary>
+    public TextGenerationOptions Defaults { get; init; } = new() { MaxTokens = 1024, Sampling = new SamplingOptions { Temperature = 0.8f } };
+
+    /// <inheritdoc/>
+    public async Task<ChatResponse> GetResponseAsync(IEnumerable<ChatMessage> messages, ChatOptions? options = null, CancellationToken cancellationToken = default)
+    {
+        var updates = new List<ChatResponseUpdate>();
+        await foreach (ChatResponseUpdate update in GetStreamingResponseAsync(messages, options, cancellationToken).ConfigureAwait(false))
+        {
+            updates.Add(update);
+        }
+
+        return updates.ToChatResponse();
+    }
+
+    /// <inheritdoc/>
+    /// <exception cref="NotSupportedException">A message has content that is no text and no tool call, or the options ask for what this client does not do.</exception>
+    /// <exception cref="ChatTemplateException">The template refuses the messages.</exception>
+    /// <exception cref="ArgumentException">The messages do not fit the context, or an option is out of its range.</exception>
+    public async IAsyncEnumerable<ChatResponseUpdate> GetStreamingResponseAsync(IEnumerable<ChatMessage> messages, ChatOptions? options = null, [EnumeratorCancellation] CancellationToken cancellationToken = default)
+    {
+        ArgumentNullException.ThrowIfNull(messages);
+        List<ChatTurn> turns = Turns(messages, options);
+        TextGenerationOptions generation = Options(options);
+        var variables = new Dictionary<string, object?>(StringComparer.Ordinal);
+        if (options?.Tools is { Count: > 0 } tools && options.ToolMode is not NoneChatToolMode)
+        {
+            variables["tools"] = tools.Select(Tool).ToArray();
+        }
+
+        string id = Guid.NewGuid().ToString("N");
+        await _turn.WaitAsync(cancellationToken).ConfigureAwait(false);
+        try
+        {
+            IEnumerator<string> parts = await Task.Run(
+                () => _generator.Generate(_generator.Tokenizer.Encode(_template.Render(turns, addGenerationPrompt: true, variables, _generator.Tokenizer.TemplateTokens, cancellation: cancellationToken)), generation, cancellationToken).GetEnumerator(),
+                cancellationToken).ConfigureAwait(false);
+            using (parts)
+            {
+                // The computation is a processor's work: it is done beside the caller's thread.
+                while (await Task.Run(parts.MoveNext, cancellationToken).ConfigureAwait(false))
+                {
+                    yield return Update(new TextContent(parts.Current));
+                }
+            }
+
+            ChatResponseUpdate last = Update(new UsageContent(new UsageDetails
+            {
+                InputTokenCount = _generator.PromptTokens,
+                OutputTokenCount = _generator.Tokens.Count,
+                TotalTokenCount = _generator.PromptTokens + _generator.Tokens.Count,
+                CachedInputTokenCount = _generator.ReusedTokens,
+            }));
+            last.FinishReason = _generator.End == TextEnd.Length ? ChatFinishReason.Length : ChatFinishReason.Stop;
+            yield return last;
+        }
+        finally
+        {
+            _turn.Release();
+        }
+
+        ChatResponseUpdate Update(AIContent content) => new(ChatRole.Assistant, [content]) { ResponseId = id, MessageId = id, ModelId = options?.ModelId ?? _metadata.DefaultModelId, CreatedAt = DateTimeOffset.UtcNow };
+    }
+
+    /// <inheritdoc/>
+    public object? GetService(Type serviceType, object? serviceKey = null)
+    {
+        ArgumentNullException.ThrowIfNull(serviceType);
+        return serviceKey is not null ? null
+            : serviceType == typeof(ChatClientMetadata) ? _metadata
+            : serviceType == typeof(TextGenerator) ? _generator
+            : serviceType == typeof(ChatTemplate) ? _template
+            : serviceType.IsInstanceOfType(this) ? this
+            : null;
+    }
+
+    /// <inheritdoc/>
+    public void Dispose()
+    {
+        _turn.Dispose();
+        _owned?.Dispose();
+    }
+
+    private static List<ChatTurn> Turns(IEnumerable<ChatMessage> messages, ChatOptions? options)
+    {
+        var turns = new List<ChatTurn>();
+        if (options?.Instructions is { Length: > 0 } instructions)
+        {
+            turns.Add(new ChatTurn("system", instructions));
+        }
+
+        foreach (ChatMessage message in messages)
+        {
+            var text = new StringBuilder();
+            var calls = new List<object?>();
+            foreach (AIContent content in message.Contents)
+            {
+                switch (content)
+                {
+                    case TextContent part:
+                        text.Append(part.Text);
+                        break;
+                    case FunctionCallContent call:
+                        calls.Add(new Dictionary<string, object?>
+                        {
+                            ["type"] = "function",
+                            ["id"] = call.CallId,
+                            ["function"] = new Dictionary<string, object?> { ["name"] = call.Name, ["arguments"] = call.Arguments?.ToDictionary(static argument => argument.Key, static argument => Value(argument.Value)) ?? [] },
+                        });
+                        break;
+                    case FunctionResultContent result:
+                        turns.Add(new ChatTurn("tool", result.Result as string ?? JsonText(Value(result.Result))) { More = new Dictionary<string, object?> { ["tool_call_id"] = result.CallId } });
+                        break;
+                    case TextReasoningContent or UsageContent:
+                        break;
+                    default:
+                        throw new NotSupportedException($"A message has a {content.GetType().Name}, but the model reads texts alone.");
+                }
+            }
+
+            if (calls.Count > 0)
+            {
+                turns.Add(new ChatTurn(message.Role.Value, text.Length > 0 ? text.ToString() : null) { More = new Dictionary<string, object?> { ["tool_calls"] = calls } });
+            }
+            else if (text.Length > 0 || !message.Contents.Any(static content => content is FunctionResultContent))
+            {
+                turns.Add(new ChatTurn(message.Role.Value, text.ToString()));
+            }
+        }
+
+        return turns;
+    }
+
+    private static object? Tool(AITool tool)
+    {
+        var function = new Dictionary<string, object?> { ["name"] = tool.Name, ["description"] = tool.Description };
+        if (tool is AIFunctionDeclaration declaration)
+        {
+            function["parameters"] = Value(declaration.JsonSchema);
+        }
+
+        return new Dictionary<string, object?> { ["type"] = "function", ["function"] = function };
+    }
+
+    // What templates may look at, of what callers put into messages.
+    private static object? Value(object? value) => value switch
+    {
+        null or string or bool or int or long or double => value,
+        float real => (double)real,
+        JsonElement element => element.ValueKind switch
+        {
+            JsonValueKind.String => element.GetString(),
+            JsonValueKind.Number => element.TryGetInt64(out long integer) ? (object)integer : element.GetDouble(),
+            JsonValueKind.True => true,
+            JsonValueKind.False => false,
+            JsonValueKind.Array => element.EnumerateArray().Select(static item => Value(item)).ToArray(),
+            JsonValueKind.Object => element.EnumerateObject().ToDictionary(static member => member.Name, static member => Value(member.Value)),
+            _ => null,
+        },
+        IEnumerable<KeyValuePair<string, object?>> members => members.ToDictionary(static member => member.Key, static member => Value(member.Value)),
+        System.Collections.IEnumerable items => items.Cast<object?>().Select(Value).ToArray(),
+        IFormattable formattable => formattable.ToString(null, CultureInfo.InvariantCulture),
+        _ => value.ToString(),
+    };
+
+    private static string JsonText(object? value)
+    {
+        using var stream = new MemoryStream();
+        using (var writer = new Utf8JsonWriter(stream))
+        {
+            Write(writer, value);
+        }
+
+        return Encoding.UTF8.GetString(stream.ToArray());
+
+        static void Write(Utf8JsonWriter writer, object? value)
+        {
+            switch (value)
+            {
+                case null: writer.WriteNullValue(); break;
+                case bool flag: writer.WriteBooleanValue(flag); break;
+                case int integer: writer.WriteNumberValue(integer); break;
+                case long integer: writer.WriteNumberValue(integer); break;
+                case double real: writer.WriteNumberValue(real); break;
+                case string text: writer.WriteStringValue(text); break;
+                case IReadOnlyDictionary<string, object?> members:
+                    writer.WriteStartObject();
+                    foreach ((string name, object? member) in members)
+                    {
+                        writer.WritePropertyName(name);
+                        Write(writer, member);
+                    }
+
+                    writer.WriteEndObject();
+                    break;
+                default:
+                    writer.WriteStartArray();
+                    foreach (object? item in (IEnumerable<object?>)value)
+                    {
+                        Write(writer, item);
+                    }
+
+                    writer.WriteEndArray();
+                    break;
+            }
+        }
+    }
+
+    private TextGenerationOptions Options(ChatOptions? options)
+    {
+        if (options is null)
+        {
+            return Defaults;
+        }
+
+        if (options.ResponseFormat is not (null or ChatResponseFormatText))
+        {
+            throw new NotSupportedException("Response formats other than text are not done here.");
+        }
+
+        SamplingOptions sampling = Defaults.Sampling;
+        if (options.Temperature is not null || options.TopP is not null || options.TopK is not null || options.FrequencyPenalty is not null || options.PresencePenalty is not null)
+        {
+            // What a call says stands in the place of the defaults' chain.
+            bool isChain = sampling.Chain is not null;
+            float temperature = options.Temperature ?? (isChain ? 1f : sampling.Temperature);
+            int topK = options.TopK ?? (isChain ? 0 : sampling.TopK);
+            float topP = options.TopP ?? (isChain ? 1f : sampling.TopP);
+            sampling = options.FrequencyPenalty is not null || options.PresencePenalty is not null
+                ? new SamplingOptions
+                {
+                    Chain = [SamplingStep.Penalties(64, 1f, options.FrequencyPenalty ?? 0, options.PresencePenalty ?? 0), SamplingStep.TopK(topK), SamplingStep.TopP(topP), SamplingStep.Temperature(temperature)],
+                    Seed = sampling.Seed,
+                }
+                : new SamplingOptions { Temperature = temperature, TopK = topK, TopP = topP, Seed = sampling.Seed };
+        }
+
+        sampling = options.Seed is { } seed ? sampling with { Seed = unchecked((ulong)seed) } : sampling;
+        return Defaults with
+        {
+            Sampling = sampling,
+            MaxTokens = options.MaxOutputTokens ?? Defaults.MaxTokens,
+            Stops = options.StopSequences is { Count: > 0 } stops ? [.. stops] : Defaults.Stops,
+        };
+    }
+}
