@@ -8,7 +8,7 @@ namespace ModelGen.Extensions.AI;
 
 /// <summary>
 /// A chat with a compiled model as an <see cref="IChatClient"/>: messages become a prompt by the model's template, and the answer is streamed. Calls may come from several threads: they take turns at the session.
-/// What is asked for in vain is refused: what a template has no words for (pictures, sound) and response formats.
+/// What is asked for in vain is refused: what a template has no words for (pictures, sound) and keywords of a JSON schema that would not be kept.
 /// </summary>
 public sealed class SessionChatClient : IChatClient
 {
@@ -51,6 +51,7 @@ public sealed class SessionChatClient : IChatClient
     /// <inheritdoc/>
     /// <exception cref="NotSupportedException">A message has content that is no text and no tool call, or the options ask for what this client does not do.</exception>
     /// <exception cref="ChatTemplateException">The template refuses the messages.</exception>
+    /// <exception cref="GrammarException">The schema of the response format asks for what would not be kept.</exception>
     /// <exception cref="ArgumentException">The messages do not fit the context, or an option is out of its range.</exception>
     public async IAsyncEnumerable<ChatResponseUpdate> GetStreamingResponseAsync(IEnumerable<ChatMessage> messages, ChatOptions? options = null, [EnumeratorCancellation] CancellationToken cancellationToken = default)
     {
@@ -248,10 +249,12 @@ public sealed class SessionChatClient : IChatClient
             return Defaults;
         }
 
-        if (options.ResponseFormat is not (null or ChatResponseFormatText))
+        TokenConstraint? constraint = options.ResponseFormat switch
         {
-            throw new NotSupportedException("Response formats other than text are not done here.");
-        }
+            null or ChatResponseFormatText => Defaults.Constraint,
+            ChatResponseFormatJson json => (json.Schema is { } schema ? Grammar.FromJsonSchema(schema.GetRawText()) : Grammar.Json()).CreateConstraint(_generator.Tokenizer),
+            _ => throw new NotSupportedException("Response formats other than text and JSON are not done here."),
+        };
 
         SamplingOptions sampling = Defaults.Sampling;
         if (options.Temperature is not null || options.TopP is not null || options.TopK is not null || options.FrequencyPenalty is not null || options.PresencePenalty is not null)
@@ -274,6 +277,7 @@ public sealed class SessionChatClient : IChatClient
         return Defaults with
         {
             Sampling = sampling,
+            Constraint = constraint,
             MaxTokens = options.MaxOutputTokens ?? Defaults.MaxTokens,
             Stops = options.StopSequences is { Count: > 0 } stops ? [.. stops] : Defaults.Stops,
         };

@@ -105,7 +105,7 @@ public sealed class TextGenerator
                 break;
             }
 
-            int token = Choose(sampler, options, logits);
+            int token = options.Constraint?.IsComplete == true ? -1 : Choose(sampler, options, logits);
             if (token < 0)
             {
                 End = TextEnd.EndToken;

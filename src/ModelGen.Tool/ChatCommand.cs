@@ -25,6 +25,8 @@ internal static class ChatCommand
         var command = new Command(name, description) { prompt, system, tokens, stops, json };
         model.AddTo(command);
         sampling.AddTo(command);
+        var grammar = new GrammarFlags();
+        grammar.AddTo(command);
         command.SetAction(result =>
         {
             int count = result.GetValue(tokens);
@@ -34,7 +36,13 @@ internal static class ChatCommand
             }
 
             var options = new TextGenerationOptions { MaxTokens = count, Sampling = sampling.Read(result), Stops = result.GetValue(stops) ?? [] };
+            Grammar? rules = grammar.Read(result);
             using LoadedModel loaded = model.Load(result);
+            if (rules is not null && loaded.Tokenizer is { } tokenizer)
+            {
+                options = options with { Constraint = rules.CreateConstraint(tokenizer) };
+            }
+
             Run(loaded, options, result.GetValue(prompt), result.GetValue(system), result.GetValue(json), withoutTemplate);
             return ExitCode.Success;
         });

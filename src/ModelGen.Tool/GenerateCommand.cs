@@ -22,6 +22,8 @@ internal static class GenerateCommand
         var command = new Command("generate", "Continue a text with a model.") { prompt, promptIds, tokens, ignoreEnd, json };
         model.AddTo(command);
         sampling.AddTo(command);
+        var grammar = new GrammarFlags();
+        grammar.AddTo(command);
         command.SetAction(result =>
         {
             int count = result.GetValue(tokens);
@@ -32,8 +34,9 @@ internal static class GenerateCommand
 
             int[]? ids = Ids(result.GetValue(promptIds));
             SamplingOptions options = sampling.Read(result);
+            Grammar? rules = grammar.Read(result);
             using LoadedModel loaded = model.Load(result);
-            Run(loaded, result.GetValue(prompt), ids, count, options, result.GetValue(ignoreEnd), result.GetValue(json));
+            Run(loaded, result.GetValue(prompt), ids, count, options, rules, result.GetValue(ignoreEnd), result.GetValue(json));
             return ExitCode.Success;
         });
         return command;
@@ -50,7 +53,7 @@ internal static class GenerateCommand
         return [.. parts.Select(part => int.TryParse(part, NumberStyles.None, CultureInfo.InvariantCulture, out int id) ? id : throw new UsageException($"--prompt-ids: expected token ids with commas between, found '{part}'."))];
     }
 
-    private static void Run(LoadedModel loaded, string? prompt, int[]? promptIds, int tokens, SamplingOptions sampling, bool ignoreEnd, bool json)
+    private static void Run(LoadedModel loaded, string? prompt, int[]? promptIds, int tokens, SamplingOptions sampling, Grammar? grammar, bool ignoreEnd, bool json)
     {
         (ModelSource source, TextTokenizer? tokenizer, IModelHost model, CausalSession session) = (loaded.Source, loaded.Tokenizer, loaded.Host, loaded.Session);
         int[] start = Prompt(source, tokenizer, prompt, promptIds);
@@ -77,14 +80,15 @@ internal static class GenerateCommand
             Console.Out.Write(prompt);
         }
 
-        var sampler = new Sampler(sampling, model.VocabularySize);
+        TokenConstraint? constraint = grammar?.CreateConstraint(tokenizer ?? throw new UsageException($"--grammar: {source.Weights.Path} has no tokenizer: expected --tokenizer FILE."));
+        var sampler = new Sampler(sampling, model.VocabularySize) { Constraint = constraint };
         var ids = new List<int>(Math.Min(tokens, 1 << 16));
         long prefillStart = Stopwatch.GetTimestamp();
         ReadOnlySpan<float> logits = session.Prefill(start);
         TimeSpan prefill = Stopwatch.GetElapsedTime(prefillStart);
         IReadOnlyList<int> ends = ignoreEnd ? [] : loaded.EndTokens;
         long decodeStart = Stopwatch.GetTimestamp();
-        while (ids.Count < tokens)
+        while (ids.Count < tokens && constraint?.IsComplete != true)
         {
             int token = sampler.Sample(logits);
             if (ends.Contains(token))

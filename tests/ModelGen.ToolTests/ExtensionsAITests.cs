@@ -46,7 +46,11 @@ public sealed class ExtensionsAITests
         Assert.Equal(7, first.Usage!.OutputTokenCount);
         Assert.Equal(first.Text, (await client.GetResponseAsync(messages, drawn, TestContext.Current.CancellationToken)).Text);
         await Assert.ThrowsAsync<NotSupportedException>(() => client.GetResponseAsync([new(ChatRole.User, [new DataContent("data:image/png;base64,AA==")])], cancellationToken: TestContext.Current.CancellationToken));
-        await Assert.ThrowsAsync<NotSupportedException>(() => client.GetResponseAsync(messages, new ChatOptions { ResponseFormat = ChatResponseFormat.Json }, TestContext.Current.CancellationToken));
+        using System.Text.Json.JsonDocument schema = System.Text.Json.JsonDocument.Parse("""{ "type": "object", "properties": { "answer": { "enum": ["yes", "no"] } }, "required": ["answer"] }""");
+        ChatResponse formed = await client.GetResponseAsync(messages, new ChatOptions { ResponseFormat = ChatResponseFormat.ForJsonSchema(schema.RootElement), MaxOutputTokens = 100 }, TestContext.Current.CancellationToken);
+        using System.Text.Json.JsonDocument answer = System.Text.Json.JsonDocument.Parse(formed.Text);
+        Assert.Contains(answer.RootElement.GetProperty("answer").GetString(), (string[])["yes", "no"]);
+        Assert.Equal(ChatFinishReason.Stop, formed.FinishReason);
         Assert.Same(generator, client.GetService(typeof(TextGenerator)));
         Assert.Equal("stories", client.GetService<ChatClientMetadata>()!.DefaultModelId);
     }

@@ -1,0 +1,106 @@
+using System.Text.Json;
+using ModelGen.Grammars;
+
+namespace ModelGen;
+
+/// <summary>
+/// A grammar of texts, by which a sampler is held to what may come next (<see cref="Sampler.Constraint"/>, <see cref="TextGenerationOptions.Constraint"/>). It works on bytes of UTF-8: tokens may end within a character.
+/// </summary>
+public sealed class Grammar
+{
+    private const int LargestSource = 1 << 20;
+
+    private readonly GrammarRules _rules;
+
+    private Grammar(GrammarRules rules) => _rules = rules;
+
+    /// <summary>
+    /// Reads a grammar in GBNF, llama.cpp's notation: <c>root ::= "yes" | [a-z]+ ("," item){0,3}</c>. Rules have names of letters, digits, - and _; there are texts, classes of characters, the point, brackets, <c>* + ? {m,n}</c> and comments behind #.
+    /// </summary>
+    /// <param name="gbnf">The grammar, with a rule <c>root</c>.</param>
+    /// <exception cref="GrammarException">It is none that is understood here; a rule begins with itself, or there are too many symbols.</exception>
+    public static Grammar Parse(string gbnf)
+    {
+        ArgumentNullException.ThrowIfNull(gbnf);
+        return gbnf.Length <= LargestSource ? new Grammar(GrammarReader.Read(gbnf)) : throw new GrammarException(FormattableString.Invariant($"The grammar has {gbnf.Length} characters: expected at most {LargestSource}."));
+    }
+
+    /// <summary>
+    /// The JSON texts that a schema lets pass, or part of them: members come in the order of the schema, and none that it does not name. Known are <c>type</c>, <c>properties</c>, <c>required</c>, <c>additionalProperties</c>, <c>items</c>,
+    /// <c>prefixItems</c>, <c>minItems</c>, <c>maxItems</c>, <c>minLength</c>, <c>maxLength</c>, <c>enum</c>, <c>const</c>, <c>anyOf</c>, <c>oneOf</c>, and <c>$ref</c> within the schema; other keywords are refused, since what they ask for would not be kept.
+    /// </summary>
+    /// <param name="schema">The schema, as JSON.</param>
+    /// <exception cref="GrammarException">It is no schema that is understood here; the message says where.</exception>
+    public static Grammar FromJsonSchema(string schema)
+    {
+        ArgumentNullException.ThrowIfNull(schema);
+        try
+        {
+            using JsonDocument document = JsonDocument.Parse(schema.Length <= LargestSource ? schema : throw new GrammarException(FormattableString.Invariant($"The schema has {schema.Length} characters: expected at most {LargestSource}.")));
+            return new Grammar(JsonSchemaGrammar.Read(document.RootElement));
+        }
+        catch (JsonException exception)
+        {
+            throw new GrammarException(FormattableString.Invariant($"JSON schema: expected JSON, found an error in line {exception.LineNumber + 1}."), exception);
+        }
+        catch (InvalidOperationException exception)
+        {
+            throw new GrammarException("JSON schema: a value is of another kind than expected.", exception);
+        }
+    }
+
+    /// <summary>Any JSON value.</summary>
+    public static Grammar Json() => FromJsonSchema("{}");
+
+    /// <summary>Whether a text is one of the grammar's.</summary>
+    /// <param name="utf8">The text.</param>
+    public bool Matches(ReadOnlySpan<byte> utf8)
+    {
+        var machine = new GrammarMachine(_rules);
+        int state = machine.Start;
+        foreach (byte value in utf8)
+        {
+            state = machine.Next(state, value);
+            if (state == GrammarMachine.Dead)
+            {
+                return false;
+            }
+
+            state = machine.Count > 4096 ? machine.Forget(state) : state;
+        }
+
+        return machine.MayEnd(state);
+    }
+
+    /// <summary>What holds one text to the grammar.</summary>
+    /// <param name="tokenizer">The model's tokenizer; its end tokens may come where a text of the grammar may end.</param>
+    public TokenConstraint CreateConstraint(TextTokenizer tokenizer)
+    {
+        ArgumentNullException.ThrowIfNull(tokenizer);
+        return new GrammarConstraint(_rules, tokenizer);
+    }
+}
+
+/// <summary>A grammar or a schema is wrong, or asks for what is not known here.</summary>
+public sealed class GrammarException : FormatException
+{
+    /// <summary>Makes the exception.</summary>
+    public GrammarException()
+    {
+    }
+
+    /// <summary>Makes the exception.</summary>
+    /// <param name="message">What is wrong, and where.</param>
+    public GrammarException(string message)
+        : base(message)
+    {
+    }
+
+    /// <summary>Makes the exception.</summary>
+    /// <param name="message">What is wrong, and where.</param>
+    /// <param name="innerException">What it comes from.</param>
+    public GrammarException(string message, Exception? innerException)
+        : base(message, innerException)
+    {
+    }
+}

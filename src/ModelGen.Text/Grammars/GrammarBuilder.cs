@@ -1,0 +1,343 @@
+using System.Text;
+
+namespace ModelGen.Grammars;
+
+/// <summary>Rules as they are read: alternatives of sequences of symbols. Characters have become bytes of UTF-8, so that a token may end within one.</summary>
+internal sealed class GrammarBuilder
+{
+    private const int LargestSymbols = 1 << 20;
+
+    private readonly List<List<List<int>>?> _rules = [];
+    private readonly Dictionary<string, int> _names = new(StringComparer.Ordinal);
+    private readonly List<UInt128[]> _sets = [];
+    private readonly Dictionary<(UInt128, UInt128), int> _setIds = [];
+    private int _count;
+
+    /// <summary>A rule of a name; it is defined now or later.</summary>
+    public int Named(string name)
+    {
+        if (!_names.TryGetValue(name, out int rule))
+        {
+            rule = Add(null);
+            _names.Add(name, rule);
+        }
+
+        return rule;
+    }
+
+    public bool IsDefined(string name) => _names.TryGetValue(name, out int rule) && _rules[rule] is not null;
+
+    /// <summary>A rule without a name.</summary>
+    public int Add(List<List<int>>? alternatives)
+    {
+        _rules.Add(alternatives);
+        Count(1 + (alternatives?.Sum(static sequence => sequence.Count + 1) ?? 0));
+        return _rules.Count - 1;
+    }
+
+    public void Define(int rule, List<List<int>> alternatives)
+    {
+        _rules[rule] = alternatives;
+        Count(alternatives.Sum(static sequence => sequence.Count + 1));
+    }
+
+    /// <summary>The symbol of a rule. Symbols of 0 and more are sets of bytes.</summary>
+    public static int Reference(int rule) => -2 - rule;
+
+    /// <summary>A text, byte by byte.</summary>
+    public IEnumerable<int> Text(string text) => Encoding.UTF8.GetBytes(text).Select(value => Set(value, value));
+
+    /// <summary>One character of some ranges, or any other.</summary>
+    public int Characters(IEnumerable<(int First, int Last)> ranges, bool isNegated)
+    {
+        // In order and without overlaps; then what lies between.
+        var merged = new List<(int First, int Last)>();
+        foreach ((int first, int last) in ranges.OrderBy(static range => range.First))
+        {
+            if (merged.Count > 0 && first <= merged[^1].Last + 1)
+            {
+                merged[^1] = (merged[^1].First, Math.Max(merged[^1].Last, last));
+            }
+            else
+            {
+                merged.Add((first, last));
+            }
+        }
+
+        if (isNegated)
+        {
+            var others = new List<(int, int)>();
+            int next = 0;
+            foreach ((int first, int last) in merged)
+            {
+                if (first > next)
+                {
+                    others.Add((next, first - 1));
+                }
+
+                next = last + 1;
+            }
+
+            if (next <= 0x10FFFF)
+            {
+                others.Add((next, 0x10FFFF));
+            }
+
+            merged = others;
+        }
+
+        UInt128 low = 0;
+        UInt128 high = 0;
+        var alternatives = new List<List<int>>();
+        foreach ((int first, int last) in merged)
+        {
+            // Halves of surrogate pairs are no characters.
+            Split(first, Math.Min(last, 0xD7FF));
+            Split(Math.Max(first, 0xE000), last);
+        }
+
+        if ((low | high) != 0)
+        {
+            alternatives.Add([SetOf(low, high)]);
+        }
+
+        return alternatives.Count == 1 && alternatives[0].Count == 1 ? alternatives[0][0] : Reference(Add(alternatives));
+
+        // Into ranges whose bytes vary independently.
+        void Split(int first, int last)
+        {
+            if (first > last)
+            {
+                return;
+            }
+
+            foreach (int largest in (int[])[0x7F, 0x7FF, 0xFFFF])
+            {
+                if (first <= largest && last > largest)
+                {
+                    Split(first, largest);
+                    Split(largest + 1, last);
+                    return;
+                }
+            }
+
+            if (last <= 0x7F)
+            {
+                for (int value = first; value <= last; value++)
+                {
+                    low |= UInt128.One << value;
+                }
+
+                return;
+            }
+
+            int length = last <= 0x7FF ? 2 : last <= 0xFFFF ? 3 : 4;
+            for (int i = 1; i < length; i++)
+            {
+                int mask = (1 << (6 * i)) - 1;
+                if ((first & ~mask) != (last & ~mask))
+                {
+                    if ((first & mask) != 0)
+                    {
+                        Split(first, first | mask);
+                        Split((first | mask) + 1, last);
+                        return;
+                    }
+
+                    if ((last & mask) != mask)
+                    {
+                        Split(first, (last & ~mask) - 1);
+                        Split(last & ~mask, last);
+                        return;
+                    }
+                }
+            }
+
+            byte[] from = Encoding.UTF8.GetBytes(char.ConvertFromUtf32(first));
+            byte[] to = Encoding.UTF8.GetBytes(char.ConvertFromUtf32(last));
+            alternatives.Add([.. from.Select((value, i) => Set(value, to[i]))]);
+        }
+    }
+
+    /// <summary>A sequence so many times; −1 for without end.</summary>
+    public List<int> Repeat(List<int> sequence, int least, int most)
+    {
+        Count((long)sequence.Count * Math.Max(1, Math.Max(least, most)));
+        var repeated = new List<int>();
+        for (int i = 0; i < least; i++)
+        {
+            repeated.AddRange(sequence);
+        }
+
+        if (most < 0)
+        {
+            int rule = Add(null);
+            Define(rule, [[.. sequence, Reference(rule)], []]);
+            repeated.Add(Reference(rule));
+        }
+        else if (most > least)
+        {
+            int rule = Add([[.. sequence], []]);
+            for (int i = most - least; i > 1; i--)
+            {
+                rule = Add([[.. sequence, Reference(rule)], []]);
+            }
+
+            repeated.Add(Reference(rule));
+        }
+
+        return repeated;
+    }
+
+    /// <summary>The grammar that begins with a rule.</summary>
+    /// <exception cref="GrammarException">A rule is not defined, begins with itself, or can have no end.</exception>
+    public GrammarRules Build(string root)
+    {
+        foreach ((string name, int rule) in _names)
+        {
+            if (_rules[rule] is null)
+            {
+                throw new GrammarException($"The grammar names the rule '{name}', which is nowhere defined.");
+            }
+        }
+
+        if (!_names.TryGetValue(root, out int start))
+        {
+            throw new GrammarException($"The grammar has no rule '{root}', with which everything begins.");
+        }
+
+        List<List<List<int>>> rules = _rules.ConvertAll(static rule => rule!);
+        CheckRecursion(rules);
+        var symbols = new List<int>();
+        int[][] starts = new int[rules.Count][];
+        for (int rule = 0; rule < rules.Count; rule++)
+        {
+            starts[rule] = new int[rules[rule].Count];
+            for (int i = 0; i < starts[rule].Length; i++)
+            {
+                starts[rule][i] = symbols.Count;
+                symbols.AddRange(rules[rule][i]);
+                symbols.Add(GrammarRules.End);
+            }
+        }
+
+        return new GrammarRules([.. symbols], starts, [.. _sets], start);
+    }
+
+    private int Set(int first, int last)
+    {
+        UInt128 low = 0;
+        UInt128 high = 0;
+        for (int value = first; value <= last; value++)
+        {
+            low |= value < 128 ? UInt128.One << value : 0;
+            high |= value >= 128 ? UInt128.One << (value - 128) : 0;
+        }
+
+        return SetOf(low, high);
+    }
+
+    private int SetOf(UInt128 low, UInt128 high)
+    {
+        if (!_setIds.TryGetValue((low, high), out int id))
+        {
+            id = _sets.Count;
+            _sets.Add([low, high]);
+            _setIds.Add((low, high), id);
+        }
+
+        return id;
+    }
+
+    private void Count(long symbols)
+    {
+        _count = (int)Math.Min(int.MaxValue, _count + symbols);
+        if (_count > LargestSymbols)
+        {
+            throw new GrammarException(FormattableString.Invariant($"The grammar has more than {LargestSymbols} symbols."));
+        }
+    }
+
+    // A rule that begins with itself would be entered without end.
+    private void CheckRecursion(List<List<List<int>>> rules)
+    {
+        bool[] mayBeEmpty = new bool[rules.Count];
+        for (bool changed = true; changed;)
+        {
+            changed = false;
+            for (int rule = 0; rule < rules.Count; rule++)
+            {
+                if (!mayBeEmpty[rule] && rules[rule].Exists(sequence => sequence.TrueForAll(symbol => symbol <= -2 && mayBeEmpty[-2 - symbol])))
+                {
+                    mayBeEmpty[rule] = changed = true;
+                }
+            }
+        }
+
+        // 1: being looked at, 2: done.
+        byte[] state = new byte[rules.Count];
+        for (int first = 0; first < rules.Count; first++)
+        {
+            var path = new Stack<(int Rule, IEnumerator<int> Next)>();
+            Enter(first);
+            while (path.TryPeek(out (int Rule, IEnumerator<int> Next) top))
+            {
+                if (!top.Next.MoveNext())
+                {
+                    state[top.Rule] = 2;
+                    path.Pop();
+                }
+                else if (state[top.Next.Current] == 1)
+                {
+                    string name = _names.FirstOrDefault(entry => entry.Value == top.Next.Current).Key ?? "one without a name: what is repeated may be empty";
+                    throw new GrammarException($"A rule of the grammar begins with itself: {name}.");
+                }
+                else
+                {
+                    Enter(top.Next.Current);
+                }
+            }
+
+            void Enter(int rule)
+            {
+                if (state[rule] == 0)
+                {
+                    state[rule] = 1;
+                    path.Push((rule, Beginnings(rule).GetEnumerator()));
+                }
+            }
+        }
+
+        IEnumerable<int> Beginnings(int rule)
+        {
+            foreach (List<int> sequence in rules[rule])
+            {
+                foreach (int symbol in sequence)
+                {
+                    if (symbol >= 0)
+                    {
+                        break;
+                    }
+
+                    yield return -2 - symbol;
+                    if (!mayBeEmpty[-2 - symbol])
+                    {
+                        break;
+                    }
+                }
+            }
+        }
+    }
+}
+
+/// <summary>A grammar, flat.</summary>
+/// <param name="Symbols">Sequences one behind the other: sets of bytes (0 and more), the end of a sequence, or rules (−2 and less).</param>
+/// <param name="Starts">Of each rule where its alternatives begin.</param>
+/// <param name="Sets">The sets: bits of the bytes below 128 and of the others.</param>
+/// <param name="Root">The rule with which everything begins.</param>
+internal sealed record GrammarRules(int[] Symbols, int[][] Starts, UInt128[][] Sets, int Root)
+{
+    public const int End = -1;
+
+    public bool Has(int set, byte value) => ((Sets[set][value >> 7] >> (value & 127)) & 1) != 0;
+}
