@@ -34,6 +34,9 @@ internal static class CommandLine
             TokenizeCommand.Create(),
             ChatCommand.Create(),
             ChatCommand.CreateRun(),
+            QuantizeCommand.Create(),
+            PerplexityCommand.Create(),
+            BenchCommand.Create(),
         };
         ParseResult parsed = root.Parse(arguments);
         if (parsed.Errors.Count > 0)

@@ -66,7 +66,7 @@ internal static class ConvertCommand
         }
     }
 
-    private static GgmlType Type(string name)
+    public static GgmlType Type(string name)
     {
         GgmlType[] writable = [GgmlType.F32, GgmlType.F16, GgmlType.BF16, GgmlType.Q8_0, GgmlType.Q4_0, GgmlType.Q4_1, GgmlType.Q5_0, GgmlType.Q5_1];
         int index = Array.FindIndex(writable, type => string.Equals(type.ToString(), name, StringComparison.OrdinalIgnoreCase));

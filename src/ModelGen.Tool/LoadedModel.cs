@@ -32,13 +32,14 @@ internal sealed class LoadedModel : IDisposable
     /// <summary>The tokens that an answer ends with: the tokenizer's and the configuration's.</summary>
     public IReadOnlyList<int> EndTokens => [.. (Tokenizer?.EndTokens ?? []).Concat(Source.Config?.Integers("eos_token_id") ?? []).Distinct()];
 
-    public static LoadedModel Of(string path, string? tokenizerPath, int? context, SessionOptions options)
+    public static LoadedModel Of(string path, string? tokenizerPath, int? context, SessionOptions options, Func<ModelCode, ModelCode>? change = null)
     {
         ModelSource source = ModelSource.Open(path);
         try
         {
             TextTokenizer? tokenizer = Tokenizers.Find(source, tokenizerPath) is { } vocabulary ? TextTokenizer.Create(vocabulary) : null;
-            ModelAssembly assembly = ModelAssembly.Of(source.Declare(context));
+            ModelCode code = source.Declare(context);
+            ModelAssembly assembly = ModelAssembly.Of(change?.Invoke(code) ?? code);
             IModelHost host = ModelHost.Of(assembly.Type);
             long start = Stopwatch.GetTimestamp();
             host.Load(source.Weights.Path);

@@ -20,9 +20,11 @@ internal sealed class ModelFlags
     }
 
     /// <summary>Opens, compiles and loads the model.</summary>
-    public LoadedModel Load(ParseResult result)
+    /// <param name="result">The command line.</param>
+    /// <param name="change">What is declared otherwise than the file has it; null for nothing.</param>
+    public LoadedModel Load(ParseResult result, Func<ModelCode, ModelCode>? change = null)
     {
         SessionOptions session = UsageException.Of(() => new SessionOptions { Threads = result.GetValue(_threads) });
-        return LoadedModel.Of(result.GetValue(_file)!, result.GetValue(_tokenizer), result.GetValue(_context), session);
+        return LoadedModel.Of(result.GetValue(_file)!, result.GetValue(_tokenizer), result.GetValue(_context), session, change);
     }
 }
