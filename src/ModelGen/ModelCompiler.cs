@@ -63,7 +63,7 @@ internal static class ModelCompiler
             var layout = ModelLayout.Of(built, parameter => trained.Count > 0 && !trained.Contains(parameter.ParameterName), WeightFormats.Of(graphs, spec));
             return (layout, layout.WithStates([.. graphs.Where((_, i) => !program.Entries[i].BelongsToTrainer)]), layout.WithStates([.. graphs.Where((_, i) => program.Entries[i].BelongsToTrainer)]));
         });
-        CudaModule inference = new(), training = new();
+        CudaModule inference = new(spec.CudaPrecision), training = new(spec.CudaPrecision);
         CompiledEntry[] entries = [.. program.Entries.Select((entry, i) =>
         {
             ModelLayout places = entry.BelongsToTrainer ? trainer : session;

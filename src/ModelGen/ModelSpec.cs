@@ -19,6 +19,9 @@ internal sealed record ModelSpec(
     /// <summary>Whether a path for CUDA devices is asked for.</summary>
     public bool HasCuda { get; init; }
 
+    /// <summary>What that path rounds the factors of matrix products to.</summary>
+    public CudaPrecision CudaPrecision { get; init; }
+
     /// <summary>How weights lie in memory while the model runs.</summary>
     public WeightFormat WeightFormat => Choice("Weights", WeightFormat.F32);
 

@@ -6,4 +6,27 @@ namespace ModelGen;
 /// <see cref="TrainerOptions.Device"/>); nothing but an NVIDIA driver is needed for it. Without it nothing of the kind is emitted.
 /// </summary>
 [AttributeUsage(AttributeTargets.Class, AllowMultiple = false, Inherited = false)]
-public sealed class CudaAttribute : Attribute;
+public sealed class CudaAttribute : Attribute
+{
+    /// <summary>
+    /// What the factors of matrix products are rounded to on the device, of sessions and of trainers; <see cref="CudaPrecision.F32"/> unless it is
+    /// said otherwise. Sums, all other kernels, weights, gradients and the optimizer stay in single precision, and so do files and checkpoints.
+    /// </summary>
+    public CudaPrecision Precision { get; set; }
+}
+
+/// <summary>What the factors of matrix products are rounded to on a CUDA device. Products are summed in single precision whatever it is.</summary>
+public enum CudaPrecision
+{
+    /// <summary>Nothing: single precision, 24 bits of significand, on the ordinary units of the device.</summary>
+    F32,
+
+    /// <summary>TensorFloat-32: 11 bits of significand in the range of single precision, on tensor cores.</summary>
+    TF32,
+
+    /// <summary>
+    /// bfloat16: 8 bits of significand in the range of single precision, on tensor cores. Training with it is mixed precision training, with master weights in single
+    /// precision (Micikevicius et al., "Mixed Precision Training", 2018; Kalamkar et al., "A Study of BFLOAT16 for Deep Learning Training", 2019); its range needs no scaling of the loss.
+    /// </summary>
+    BF16,
+}

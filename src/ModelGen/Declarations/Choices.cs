@@ -16,6 +16,13 @@ internal enum Activation
     ReluSquared,
 }
 
+internal enum CudaPrecision
+{
+    F32,
+    TF32,
+    BF16,
+}
+
 internal enum Cell
 {
     Rnn,

@@ -61,6 +61,7 @@ internal static class DeclarationReader
             ReadBudget(attributes.Budget))
         {
             HasCuda = attributes.Cuda is not null,
+            CudaPrecision = (CudaPrecision)(attributes.Cuda?.Integer("Precision", 0) ?? 0),
         };
 
         var problems = new List<SpecProblem>();
@@ -70,7 +71,12 @@ internal static class DeclarationReader
         cancellation.ThrowIfCancellationRequested();
         if (!hasErrors)
         {
-            CheckChoices(attribute, problems);
+            CheckChoices(attribute, null, problems);
+            if (attributes.Cuda is { } cuda)
+            {
+                CheckChoices(cuda, DeclaredAttributes.CudaPath, problems);
+            }
+
             CheckTraining(attributes.Training, family, spec, problems);
             CheckBudget(attributes.Budget, attributes.Training is not null, problems);
             CheckWeights(spec, problems);
@@ -126,7 +132,7 @@ internal static class DeclarationReader
         }
     }
 
-    private static void CheckChoices(DeclaredAttribute attribute, List<SpecProblem> problems)
+    private static void CheckChoices(DeclaredAttribute attribute, string? name, List<SpecProblem> problems)
     {
         foreach (KeyValuePair<string, TypedConstant> argument in attribute.Arguments)
         {
@@ -141,7 +147,8 @@ internal static class DeclarationReader
                         problems.Add(new SpecProblem(
                             DiagnosticIds.UndefinedChoice,
                             argument.Key,
-                            [argument.Key, type.Name, string.Join(", ", members.Select(member => member.Name)), string.Format(CultureInfo.InvariantCulture, "{0}", value)])
+                            [argument.Key, type.Name, string.Join(", ", members.Select(member => member.Name)), string.Format(CultureInfo.InvariantCulture, "{0}", value)],
+                            name)
                         { Element = element });
                     }
                 }

@@ -66,3 +66,13 @@ public partial class DeviceTagger;
 [Trainable(BatchSize = 2, SequenceLength = 5)]
 [Cuda]
 public partial class DeviceDecoder;
+
+[Gpt(Layers = 2, DModel = 12, Heads = 2, Vocab = 17, Context = 9)]
+[Trainable(BatchSize = 2, SequenceLength = 5)]
+[Cuda(Precision = CudaPrecision.BF16)]
+public partial class RoundedGpt;
+
+[RecurrentLm(Cell = Cell.Lstm, Layers = 2, Embedding = 6, Hidden = 9, Vocab = 13, MaxBatch = 3, Dropout = 0.2)]
+[Trainable(BatchSize = 3, SequenceLength = 4)]
+[Cuda(Precision = CudaPrecision.TF32)]
+public partial class RoundedLstm;

@@ -302,6 +302,13 @@ public sealed class DiagnosticTests
     }
 
     [Fact]
+    public async Task A_devices_precision_must_be_defined()
+    {
+        IReadOnlyList<string> messages = await GeneratorHarness.ExpectAsync($"using ModelGen;\n[Mlp(2, 3, 2)] [Cuda(Precision = {{|MG0011:(CudaPrecision)3|}})] public partial class Model;\n{Use}");
+        Assert.Equal(["Precision must be one of CudaPrecision.F32, TF32, BF16, but is 3"], messages);
+    }
+
+    [Fact]
     public async Task Choices_must_be_defined()
     {
         IReadOnlyList<string> messages = await GeneratorHarness.ExpectAsync(

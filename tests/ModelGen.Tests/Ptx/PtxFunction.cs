@@ -34,11 +34,14 @@ internal sealed unsafe class PtxFunction
     public long Executed { get; private set; }
 
     /// <summary>A graph's program; <paramref name="edit"/> changes its module before it is read.</summary>
-    public static PtxFunction Compile(ModelGraph graph, Func<string, string>? edit = null)
+    /// <param name="graph">The graph.</param>
+    /// <param name="edit">What is changed.</param>
+    /// <param name="products">What a device does for products; null for what it does by itself, in single precision.</param>
+    public static PtxFunction Compile(ModelGraph graph, Func<string, string>? edit = null, Func<MatMulKernel, CudaProductPlan>? products = null)
     {
         ModelLayout layout = ModelLayout.Of(graph);
         KernelProgram program = ModelCompiler.Kernels(graph, layout, default);
-        var module = new CudaModule();
+        var module = products is null ? new CudaModule() : new CudaModule { Products = products };
         CudaProgram device = module.Add(program);
         return new PtxFunction(graph, layout, program, device, edit is null ? module.Text : edit(module.Text));
     }

@@ -6,7 +6,8 @@ namespace ModelGen.Tests.Ptx;
 /// <summary>
 /// Runs entries of PTX modules on the processor, a warp at a time, and reports what no program may do: accesses outside of what was allocated, or
 /// misaligned; shared memory that is read before it is written; two threads that meet in a word without a barrier between them; barriers that not all
-/// threads reach, and shuffles without the whole warp.
+/// threads reach, and shuffles without the whole warp; copies into shared memory that were not waited for, and factors of tensor cores that are
+/// not rounded to what these read.
 /// </summary>
 internal sealed unsafe partial class PtxMachine
 {
@@ -253,6 +254,40 @@ internal sealed unsafe partial class PtxMachine
                     case PtxOpcode.LoadShared or PtxOpcode.StoreShared:
                         AccessShared(entry, instruction, active, shared, new Accessor(block, (warp.Index * Lanes) + 1, epoch, warp.WarpEpoch) { Clock = warp.Clock });
                         break;
+                    case PtxOpcode.LoadMatrix or PtxOpcode.LoadMatrixTransposed or PtxOpcode.MultiplyTf32 or PtxOpcode.MultiplyBf16:
+                        if (active != uint.MaxValue)
+                        {
+                            throw new PtxException($"{entry.Name}: not all threads of the warp are at: {instruction.Text}");
+                        }
+
+                        if (instruction.Opcode is PtxOpcode.MultiplyTf32 or PtxOpcode.MultiplyBf16)
+                        {
+                            Multiply(entry, instruction);
+                        }
+                        else
+                        {
+                            LoadMatrices(entry, instruction, shared, new Accessor(block, (warp.Index * Lanes) + 1, epoch, warp.WarpEpoch) { Clock = warp.Clock });
+                        }
+
+                        break;
+                    case PtxOpcode.CopyAsync:
+                        Copy(entry, instruction, active, warp, shared, new Accessor(block, (warp.Index * Lanes) + 1, epoch, warp.WarpEpoch) { Clock = warp.Clock });
+                        break;
+                    case PtxOpcode.CommitCopies:
+                        for (uint lanes = active; lanes != 0; lanes &= lanes - 1)
+                        {
+                            warp.Copies[BitOperations.TrailingZeroCount(lanes)].Add([]);
+                        }
+
+                        break;
+                    case PtxOpcode.WaitForCopies:
+                        for (uint lanes = active; lanes != 0; lanes &= lanes - 1)
+                        {
+                            int lane = BitOperations.TrailingZeroCount(lanes);
+                            Arrive(entry, instruction, warp.Copies[lane], (int)_r[instruction.Result.Index * Lanes], shared, new Accessor(block, (warp.Index * Lanes) + 1 + lane, epoch, warp.WarpEpoch) { Clock = warp.Clock });
+                        }
+
+                        break;
                     case PtxOpcode.LoadParameter32:
                         uint word = MemoryMarshal.Read<uint>(parameters[instruction.Offset..]);
                         Each32(_r, instruction.Result.Index, active, word);
@@ -380,9 +415,14 @@ internal sealed unsafe partial class PtxMachine
             PtxOpcode.RotateLeft => fileA[indexA + lane] == fileB[indexB + lane] ? BitOperations.RotateLeft(fileA[indexA + lane], (int)fileC[indexC + lane]) : throw new PtxException($"a funnel of two words: {instruction.Text}"),
             PtxOpcode.FloatOfSigned => U(I(lane)),
             PtxOpcode.FloatOfUnsigned => U(fileA[indexA + lane]),
+            PtxOpcode.RoundTf32 => float.IsNaN(F(lane)) ? 0x7FFFE000 : (fileA[indexA + lane] + (float.IsInfinity(F(lane)) ? 0u : 0x1000u)) & ~0x1FFFu,
+            PtxOpcode.PackBf16 => (Bf16(fileA[indexA + lane]) << 16) | Bf16(fileB[indexB + lane]),
             PtxOpcode.LowOfLong => (uint)_d[indexA + lane],
             _ => throw new PtxException($"not known: {instruction.Text}"),
         };
+
+        // To the nearest, of two as near to the even one.
+        static uint Bf16(uint bits) => float.IsNaN(BitConverter.UInt32BitsToSingle(bits)) ? 0x7FFF : (bits + 0x7FFF + ((bits >> 16) & 1)) >> 16;
 
         ulong Long(int lane) => instruction.Opcode switch
         {
@@ -418,46 +458,61 @@ internal sealed unsafe partial class PtxMachine
     private void AccessGlobal(PtxEntryPoint entry, PtxInstruction instruction, uint active, Accessor first)
     {
         bool load = instruction.Opcode == PtxOpcode.LoadGlobal;
-        (PtxRegister address, PtxRegister value) = load ? (instruction.A, instruction.Result) : (instruction.Result, instruction.A);
-        int bytes = value.Kind == RegisterKind.B64 ? 8 : 4;
+        PtxRegister address = load ? instruction.A : instruction.Result;
+        PtxRegister[] values = instruction.Moved;
+        int bytes = values[0].Kind == RegisterKind.B64 ? 8 : 4 * values.Length;
         for (uint lanes = active; lanes != 0; lanes &= lanes - 1)
         {
             int lane = BitOperations.TrailingZeroCount(lanes);
             ulong at = _d[(address.Index * Lanes) + lane] + (ulong)instruction.Offset;
-            if (at % (ulong)bytes != 0)
+            Reach(entry, instruction, at, bytes, bytes, first with { Thread = first.Thread + lane }, !load);
+            for (int i = 0; i < values.Length; i++)
             {
-                throw new PtxException($"{entry.Name}: misaligned: {instruction.Text}");
+                PtxRegister value = values[i];
+                uint* word = (uint*)at + i;
+                switch (value.Kind)
+                {
+                    case RegisterKind.B64 when load:
+                        _d[(value.Index * Lanes) + lane] = *(ulong*)word;
+                        break;
+                    case RegisterKind.F32 when load:
+                        _f[(value.Index * Lanes) + lane] = *word;
+                        break;
+                    case RegisterKind.B32 when load:
+                        _r[(value.Index * Lanes) + lane] = *word;
+                        break;
+                    default:
+                        *word = (value.Kind == RegisterKind.F32 ? _f : _r)[(value.Index * Lanes) + lane];
+                        break;
+                }
             }
+        }
+    }
 
-            Allocation allocation = AllocationOf(entry, instruction, at, bytes);
-            if (_meetings.ContainsKey(at))
+    /// <summary>Says what is wrong with an access of some bytes of global memory, if anything is.</summary>
+    private void Reach(PtxEntryPoint entry, PtxInstruction instruction, ulong at, int alignment, int bytes, Accessor by, bool write)
+    {
+        if (at % (ulong)alignment != 0)
+        {
+            throw new PtxException($"{entry.Name}: misaligned: {instruction.Text}");
+        }
+
+        if (bytes == 0)
+        {
+            return;
+        }
+
+        Allocation allocation = AllocationOf(entry, instruction, at, bytes);
+        for (int word = 0; word < bytes; word += 4)
+        {
+            if (_meetings.ContainsKey(at + (ulong)word))
             {
                 throw new PtxException($"{entry.Name}: a word that threads meet at is accessed otherwise: {instruction.Text}");
             }
 
-            Accessor by = first with { Thread = first.Thread + lane };
-            for (int word = 0; word < bytes; word += 4)
+            if (allocation.Note((long)(at - allocation.Start + (ulong)word) / 4, by, write) is { } problem)
             {
-                if (allocation.Note((long)(at - allocation.Start + (ulong)word) / 4, by, !load) is { } problem)
-                {
-                    throw new PtxException($"{entry.Name}: {problem} in {allocation.Name} at {(long)(at - allocation.Start) / 4}: {instruction.Text}");
-                }
-            }
-
-            switch (value.Kind)
-            {
-                case RegisterKind.B64 when load:
-                    _d[(value.Index * Lanes) + lane] = *(ulong*)at;
-                    break;
-                case RegisterKind.F32 when load:
-                    _f[(value.Index * Lanes) + lane] = *(uint*)at;
-                    break;
-                case RegisterKind.B32 when load:
-                    _r[(value.Index * Lanes) + lane] = *(uint*)at;
-                    break;
-                default:
-                    *(uint*)at = (value.Kind == RegisterKind.F32 ? _f : _r)[(value.Index * Lanes) + lane];
-                    break;
+                throw new PtxException($"{entry.Name}: {problem} in {allocation.Name} at {(long)(at - allocation.Start) / 4}: {instruction.Text}");
             }
         }
     }
@@ -477,40 +532,193 @@ internal sealed unsafe partial class PtxMachine
     private void AccessShared(PtxEntryPoint entry, PtxInstruction instruction, uint active, SharedMemory shared, Accessor first)
     {
         bool load = instruction.Opcode == PtxOpcode.LoadShared;
-        (PtxRegister address, PtxRegister value) = load ? (instruction.A, instruction.Result) : (instruction.Result, instruction.A);
+        PtxRegister address = load ? instruction.A : instruction.Result;
+        PtxRegister[] values = instruction.Moved;
         for (uint lanes = active; lanes != 0; lanes &= lanes - 1)
         {
             int lane = BitOperations.TrailingZeroCount(lanes);
             long at = _r[(address.Index * Lanes) + lane] + (long)instruction.Offset;
-            if (at % 4 != 0)
+            Reach(entry, instruction, shared, at, 4 * values.Length, first with { Thread = first.Thread + lane }, !load);
+            for (int i = 0; i < values.Length; i++)
             {
-                throw new PtxException($"{entry.Name}: misaligned: {instruction.Text}");
+                uint[] file = values[i].Kind == RegisterKind.F32 ? _f : _r;
+                long word = (at / 4) + i;
+                if (load)
+                {
+                    file[(values[i].Index * Lanes) + lane] = shared.Words[word];
+                }
+                else
+                {
+                    shared.Words[word] = file[(values[i].Index * Lanes) + lane];
+                    shared.Written[word] = true;
+                }
+            }
+        }
+    }
+
+    /// <summary>Says what is wrong with an access of some bytes of shared memory, which begin at a multiple of as many, if anything is.</summary>
+    private static void Reach(PtxEntryPoint entry, PtxInstruction instruction, SharedMemory shared, long at, int bytes, Accessor by, bool write)
+    {
+        if (at % bytes != 0)
+        {
+            throw new PtxException($"{entry.Name}: misaligned: {instruction.Text}");
+        }
+
+        if (at < 0 || at + bytes > entry.SharedBytes)
+        {
+            throw new PtxException($"{entry.Name}: byte {at} of {entry.SharedBytes} of shared memory: {instruction.Text}");
+        }
+
+        for (long word = at / 4; word < (at + bytes) / 4; word++)
+        {
+            if (shared.OnTheWay[word])
+            {
+                throw new PtxException($"{entry.Name}: shared memory that a copy is on its way to: {instruction.Text}");
             }
 
-            if (at < 0 || at + 4 > entry.SharedBytes)
-            {
-                throw new PtxException($"{entry.Name}: byte {at} of {entry.SharedBytes} of shared memory: {instruction.Text}");
-            }
-
-            if (load && !shared.Written[at / 4])
+            if (!write && !shared.Written[word])
             {
                 throw new PtxException($"{entry.Name}: shared memory that nobody wrote: {instruction.Text}");
             }
 
-            if (shared.Access.Note(at / 4, first with { Thread = first.Thread + lane }, !load) is { } problem)
+            if (shared.Access.Note(word, by, write) is { } problem)
             {
                 throw new PtxException($"{entry.Name}: {problem} in shared memory: {instruction.Text}");
             }
+        }
+    }
 
-            if (load)
+    /// <summary>
+    /// Four matrices of 8 x 8 halves of words, whose rows eight lanes each have the addresses of. Lane 4 r + c gets the c-th word of a row r; transposed,
+    /// the r-th halves of the rows 2 c and 2 c + 1.
+    /// </summary>
+    private void LoadMatrices(PtxEntryPoint entry, PtxInstruction instruction, SharedMemory shared, Accessor first)
+    {
+        Span<uint> rows = stackalloc uint[8 * 4];
+        for (int matrix = 0; matrix < 4; matrix++)
+        {
+            for (int row = 0; row < 8; row++)
             {
-                _f[(value.Index * Lanes) + lane] = shared.Words[at / 4];
+                int lane = (8 * matrix) + row;
+                long at = _r[(instruction.A.Index * Lanes) + lane] + (long)instruction.Offset;
+                Reach(entry, instruction, shared, at, 16, first with { Thread = first.Thread + lane }, write: false);
+                shared.Words.AsSpan((int)(at / 4), 4).CopyTo(rows[(4 * row)..]);
+            }
+
+            for (int lane = 0; lane < Lanes; lane++)
+            {
+                (int r, int c) = (lane / 4, lane % 4);
+                _r[(instruction.Vectors[0][matrix].Index * Lanes) + lane] = instruction.Opcode == PtxOpcode.LoadMatrix
+                    ? rows[(4 * r) + c]
+                    : Half(rows[(8 * c) + (r / 2)], r % 2) | (Half(rows[(8 * c) + 4 + (r / 2)], r % 2) << 16);
+            }
+        }
+
+        static uint Half(uint word, int half) => (word >> (16 * half)) & 0xFFFF;
+    }
+
+    /// <summary>
+    /// d = a b + c on a tensor core: 16 x 8 of the contracted extent, times that x 8. Products are exact and the sum is rounded once; a device's sums are
+    /// rounded on the way, as no document says how.
+    /// </summary>
+    private void Multiply(PtxEntryPoint entry, PtxInstruction instruction)
+    {
+        bool halves = instruction.Opcode == PtxOpcode.MultiplyBf16;
+        int depth = halves ? 16 : 8;
+        Span<double> a = stackalloc double[16 * depth], b = stackalloc double[8 * depth];
+        for (int lane = 0; lane < Lanes; lane++)
+        {
+            (int r, int c) = (lane / 4, lane % 4);
+            for (int i = 0; i < 4; i++)
+            {
+                Put(a, r + (8 * (i % 2)), i / 2, instruction.Vectors[1][i], lane, c);
+            }
+
+            for (int i = 0; i < 2; i++)
+            {
+                Put(b, r, i, instruction.Vectors[2][i], lane, c);
+            }
+        }
+
+        Span<uint> results = stackalloc uint[4 * Lanes];
+        for (int lane = 0; lane < Lanes; lane++)
+        {
+            for (int i = 0; i < 4; i++)
+            {
+                int row = (lane / 4) + (8 * (i / 2)), column = (2 * (lane % 4)) + (i % 2);
+                double sum = BitConverter.UInt32BitsToSingle(_f[(instruction.Vectors[3][i].Index * Lanes) + lane]);
+                for (int d = 0; d < depth; d++)
+                {
+                    sum += a[(row * depth) + d] * b[(column * depth) + d];
+                }
+
+                results[(i * Lanes) + lane] = BitConverter.SingleToUInt32Bits((float)sum);
+            }
+        }
+
+        for (int i = 0; i < 4; i++)
+        {
+            results.Slice(i * Lanes, Lanes).CopyTo(_f.AsSpan(instruction.Vectors[0][i].Index * Lanes));
+        }
+
+        void Put(Span<double> factor, int row, int half, PtxRegister register, int lane, int c)
+        {
+            uint word = _r[(register.Index * Lanes) + lane];
+            if (halves)
+            {
+                factor[(row * depth) + (8 * half) + (2 * c)] = BitConverter.UInt32BitsToSingle(word << 16);
+                factor[(row * depth) + (8 * half) + (2 * c) + 1] = BitConverter.UInt32BitsToSingle(word & 0xFFFF0000);
             }
             else
             {
-                shared.Words[at / 4] = _f[(value.Index * Lanes) + lane];
-                shared.Written[at / 4] = true;
+                factor[(row * depth) + (4 * half) + c] = (word & 0x1FFF) == 0 ? BitConverter.UInt32BitsToSingle(word) : throw new PtxException($"{entry.Name}: a factor that is not rounded: {instruction.Text}");
             }
+        }
+    }
+
+    /// <summary>A copy from global to shared memory begins; what it does not read is zeros.</summary>
+    private void Copy(PtxEntryPoint entry, PtxInstruction instruction, uint active, Warp warp, SharedMemory shared, Accessor first)
+    {
+        for (uint lanes = active; lanes != 0; lanes &= lanes - 1)
+        {
+            int lane = BitOperations.TrailingZeroCount(lanes);
+            Accessor by = first with { Thread = first.Thread + lane };
+            int bytes = (int)_r[(instruction.B.Index * Lanes) + lane], read = (int)_r[(instruction.C.Index * Lanes) + lane];
+            if (read < 0 || read > bytes || read % 4 != 0)
+            {
+                throw new PtxException($"{entry.Name}: a copy of {bytes} bytes reads {read}: {instruction.Text}");
+            }
+
+            long to = _r[(instruction.Result.Index * Lanes) + lane] + (long)instruction.Offset;
+            ulong from = _d[(instruction.A.Index * Lanes) + lane] + (ulong)instruction.SourceOffset;
+            Reach(entry, instruction, from, bytes, read, by, write: false);
+            Reach(entry, instruction, shared, to, bytes, by, write: true);
+            uint[] words = new uint[bytes / 4];
+            for (int i = 0; i < words.Length; i++)
+            {
+                words[i] = 4 * i < read ? ((uint*)from)[i] : 0;
+                shared.OnTheWay[(to / 4) + i] = true;
+            }
+
+            warp.Copies[lane][^1].Add((to, words));
+        }
+    }
+
+    /// <summary>All but the last so many groups of a thread's copies are there: its own to read at once, and others' behind a barrier.</summary>
+    private static void Arrive(PtxEntryPoint entry, PtxInstruction instruction, List<List<(long To, uint[] Words)>> groups, int left, SharedMemory shared, Accessor by)
+    {
+        // The last group is not committed yet.
+        while (groups.Count - 1 > left)
+        {
+            foreach ((long to, uint[] words) in groups[0])
+            {
+                Array.Clear(shared.OnTheWay, (int)(to / 4), words.Length);
+                Reach(entry, instruction, shared, to, 4 * words.Length, by, write: true);
+                words.CopyTo(shared.Words.AsSpan((int)(to / 4)));
+                Array.Fill(shared.Written, true, (int)(to / 4), words.Length);
+            }
+
+            groups.RemoveAt(0);
         }
     }
 
@@ -621,11 +829,14 @@ internal sealed unsafe partial class PtxMachine
 
         public bool[] Written { get; } = new bool[(entry.SharedBytes + 3) / 4];
 
+        public bool[] OnTheWay { get; } = new bool[(entry.SharedBytes + 3) / 4];
+
         public Accesses Access { get; } = new((entry.SharedBytes + 3) / 4);
 
         public void Clear()
         {
             Array.Clear(Written);
+            Array.Clear(OnTheWay);
             Access.Forget();
         }
     }
@@ -662,6 +873,9 @@ internal sealed unsafe partial class PtxMachine
 
         public int[] Pc { get; } = new int[Lanes];
 
+        /// <summary>Of each lane, the groups of copies that are on their way, the last of which is not committed yet.</summary>
+        public List<List<(long To, uint[] Words)>>[] Copies { get; } = [.. Enumerable.Range(0, Lanes).Select(_ => new List<List<(long To, uint[] Words)>>())];
+
         public uint Live { get; set; }
 
         public bool AtBarrier { get; set; }
@@ -676,6 +890,11 @@ internal sealed unsafe partial class PtxMachine
         {
             (X, Y, Live, AtBarrier, WarpEpoch, Yields, Look, Clock, Learned) = (x, y, uint.MaxValue, false, 0, false, null, null, null);
             Array.Fill(Pc, code.Start);
+            foreach (List<List<(long To, uint[] Words)>> copies in Copies)
+            {
+                copies.Clear();
+                copies.Add([]);
+            }
 
             // A register that is read before it is written holds anything: here, what shows in any result.
             Array.Fill(F, 0x7FC0DEADu);

@@ -38,8 +38,17 @@ internal sealed record PtxInstruction(string Name, string Text)
 
     public PtxRegister C { get; init; }
 
-    /// <summary>What is added to an address.</summary>
+    /// <summary>The registers that are moved to or from memory, one after the other; those of a vector in braces, or one.</summary>
+    public PtxRegister[] Moved { get; init; } = [];
+
+    /// <summary>The registers of each operand in braces, in the order of the operands.</summary>
+    public PtxRegister[][] Vectors { get; init; } = [];
+
+    /// <summary>What is added to an address; of a copy, to that in shared memory.</summary>
     public int Offset { get; init; }
+
+    /// <summary>What is added to the address that a copy reads from.</summary>
+    public int SourceOffset { get; init; }
 
     public int Target { get; set; }
 
@@ -51,6 +60,7 @@ internal sealed record PtxInstruction(string Name, string Text)
 internal enum PtxOpcode
 {
     Move32, Move64, MoveSpecial, LoadParameter32, LoadParameter64, LoadGlobal, StoreGlobal, LoadShared, StoreShared, SameAddress,
+    LoadMatrix, LoadMatrixTransposed, CopyAsync, CommitCopies, WaitForCopies, MultiplyTf32, MultiplyBf16, RoundTf32, PackBf16,
     AddF, SubtractF, MultiplyF, DivideF, MaximumF, MinimumF, FusedF, NegateF, AbsoluteF, SquareRootF, ReciprocalF, CopySignF, SelectF,
     AddI, SubtractI, MultiplyI, MultiplyAddI, DivideS, RemainderS, RemainderU, MaximumS, MinimumS, NegateI, AbsoluteS,
     AndI, OrI, XorI, ShiftLeft, ShiftRightU, ShiftRightS, RotateLeft, SelectI,
@@ -304,7 +314,7 @@ internal sealed class PtxEntryPoint
         }
 
         string name = match.Groups[3].Value;
-        string[] operands = match.Groups[4].Value.Length == 0 ? [] : [.. match.Groups[4].Value.Split(',').Select(o => o.Trim())];
+        string[] operands = match.Groups[4].Value.Length == 0 ? [] : [.. Regex.Matches(match.Groups[4].Value, @"\{[^}]*\}|[^,{}]+").Select(o => o.Value.Trim()).Where(o => o.Length > 0)];
         if (!Table.TryGetValue(name, out (PtxOpcode Opcode, string Signature, int Isa, int Processor) known))
         {
             throw new PtxException($"{Name}: unknown instruction: {line}");
@@ -322,7 +332,8 @@ internal sealed class PtxEntryPoint
 
         PtxOpcode opcode = known.Opcode;
         var read = new PtxRegister[5];
-        int offset = 0;
+        var vectors = new List<PtxRegister[]>();
+        int offset = 0, sourceOffset = 0;
         string? label = null;
         for (int i = 0; i < operands.Length; i++)
         {
@@ -378,8 +389,12 @@ internal sealed class PtxEntryPoint
                         throw new PtxException($"{Name}: no address: {line}");
                     }
 
-                    offset = address.Groups[2].Success ? int.Parse(address.Groups[2].Value, CultureInfo.InvariantCulture) : 0;
+                    int further = address.Groups[2].Success ? int.Parse(address.Groups[2].Value, CultureInfo.InvariantCulture) : 0;
+                    (offset, sourceOffset) = opcode == PtxOpcode.CopyAsync && i == 1 ? (offset, further) : (further, sourceOffset);
                     read[i] = Operand(address.Groups[1].Value, known.Signature[i] == 'G' ? 'd' : 'r', line);
+                    break;
+                case >= '2' and <= '9':
+                    vectors.Add(Vector(operands[i], known.Signature[i], line));
                     break;
                 default:
                     read[i] = Operand(operands[i], known.Signature[i], line);
@@ -393,13 +408,37 @@ internal sealed class PtxEntryPoint
         }
 
         int guard = match.Groups[2].Length > 0 ? Operand(match.Groups[2].Value, 'p', line).Index : -1;
-        var instruction = new PtxInstruction(name, line) { Opcode = opcode, Guard = guard, IsGuardNegated = match.Groups[1].Length > 0, Result = read[0], A = read[1], B = read[2], C = read[3], Offset = offset };
+        if (opcode == PtxOpcode.CopyAsync && !(operands[2] == "16" || (operands[2] is "4" or "8" && name.StartsWith("cp.async.ca", StringComparison.Ordinal))))
+        {
+            throw new PtxException($"{Name}: no size of a copy: {line}");
+        }
+
+        if (opcode is PtxOpcode.WaitForCopies && operands[0][0] == '%')
+        {
+            throw new PtxException($"{Name}: the number of copies is no literal: {line}");
+        }
+
+        PtxRegister[] moved = vectors.Count == 1 ? vectors[0] : opcode is PtxOpcode.LoadGlobal or PtxOpcode.LoadShared ? [read[0]] : opcode is PtxOpcode.StoreGlobal or PtxOpcode.StoreShared ? [read[1]] : [];
+        var instruction = new PtxInstruction(name, line)
+        {
+            Opcode = opcode,
+            Guard = guard,
+            IsGuardNegated = match.Groups[1].Length > 0,
+            Result = read[0],
+            A = read[1],
+            B = read[2],
+            C = read[3],
+            Moved = moved,
+            Vectors = [.. vectors],
+            Offset = offset,
+            SourceOffset = sourceOffset,
+        };
         if (label is not null)
         {
             _branches.Add((instruction, label));
         }
 
-        if (name.StartsWith("cvt", StringComparison.Ordinal) && operands[1][0] != '%')
+        if (name.StartsWith("cvt", StringComparison.Ordinal) && operands.Skip(1).Any(o => o[0] != '%'))
         {
             throw new PtxException($"{Name}: a literal is converted: {line}");
         }
@@ -410,6 +449,16 @@ internal sealed class PtxEntryPoint
         }
 
         return instruction;
+    }
+
+    // Two or four registers in braces: of single precision (2, 4) or of 32 bits (3, 5).
+    private PtxRegister[] Vector(string text, char kind, string line)
+    {
+        int count = kind is '2' or '3' ? 2 : 4;
+        string[] parts = text.StartsWith('{') && text.EndsWith('}') ? [.. text[1..^1].Split(',').Select(p => p.Trim())] : [];
+        return parts.Length == count && parts.All(p => p.StartsWith('%'))
+            ? [.. parts.Select(p => Operand(p, kind is '2' or '4' ? 'f' : 'r', line))]
+            : throw new PtxException($"{Name}: {text} are not {count} registers: {line}");
     }
 
     // Kinds: f, r, d and p are registers of that kind or literals that fit; x is a register of 32 bits of either kind.
@@ -472,6 +521,21 @@ internal sealed class PtxEntryPoint
         ["ld.global.u64"] = (PtxOpcode.LoadGlobal, "dG", 10, 10),
         ["st.global.f32"] = (PtxOpcode.StoreGlobal, "Gf", 10, 10),
         ["st.global.u32"] = (PtxOpcode.StoreGlobal, "Gr", 10, 10),
+        ["ld.global.v4.f32"] = (PtxOpcode.LoadGlobal, "4G", 10, 10),
+        ["ld.global.v2.f32"] = (PtxOpcode.LoadGlobal, "2G", 10, 10),
+        ["st.shared.v2.f32"] = (PtxOpcode.StoreShared, "S2", 10, 10),
+        ["st.shared.v2.b32"] = (PtxOpcode.StoreShared, "S3", 10, 10),
+        ["st.shared.v4.b32"] = (PtxOpcode.StoreShared, "S5", 10, 10),
+        ["ldmatrix.sync.aligned.m8n8.x4.shared.b16"] = (PtxOpcode.LoadMatrix, "5S", 65, 75),
+        ["ldmatrix.sync.aligned.m8n8.x4.trans.shared.b16"] = (PtxOpcode.LoadMatrixTransposed, "5S", 65, 75),
+        ["cp.async.cg.shared.global"] = (PtxOpcode.CopyAsync, "SGrr", 70, 80),
+        ["cp.async.ca.shared.global"] = (PtxOpcode.CopyAsync, "SGrr", 70, 80),
+        ["cp.async.commit_group"] = (PtxOpcode.CommitCopies, "", 70, 80),
+        ["cp.async.wait_group"] = (PtxOpcode.WaitForCopies, "r", 70, 80),
+        ["mma.sync.aligned.m16n8k8.row.col.f32.tf32.tf32.f32"] = (PtxOpcode.MultiplyTf32, "4534", 70, 80),
+        ["mma.sync.aligned.m16n8k16.row.col.f32.bf16.bf16.f32"] = (PtxOpcode.MultiplyBf16, "4534", 70, 80),
+        ["cvt.rna.tf32.f32"] = (PtxOpcode.RoundTf32, "rx", 70, 80),
+        ["cvt.rn.bf16x2.f32"] = (PtxOpcode.PackBf16, "rff", 70, 80),
         ["ld.shared.f32"] = (PtxOpcode.LoadShared, "fS", 10, 10),
         ["st.shared.f32"] = (PtxOpcode.StoreShared, "Sf", 10, 10),
         ["cvta.to.global.u64"] = (PtxOpcode.SameAddress, "dd", 20, 20),

@@ -3,6 +3,7 @@ using System.Collections.Generic;
 using System.Linq;
 using ModelGen.Compiler.Graph;
 using ModelGen.Compiler.Kernels;
+using ModelGen.Compiler.Targets.Cuda;
 
 namespace ModelGen.Compiler.Emit.Ptx;
 
@@ -20,11 +21,15 @@ internal static class PtxEmitter
     /// <summary>Threads of a block where each has an element of its own.</summary>
     public const int Threads = 256;
 
-    public static IReadOnlyList<PtxEntry> Emit(Kernel kernel, IReadOnlyList<Dim> counts) => kernel switch
+    /// <summary>The entries of a kernel.</summary>
+    /// <param name="kernel">The kernel.</param>
+    /// <param name="product">What the device does for it where it is a matrix product.</param>
+    /// <param name="counts">The extents that a run counts.</param>
+    public static IReadOnlyList<PtxEntry> Emit(Kernel kernel, CudaProductPlan? product, IReadOnlyList<Dim> counts) => kernel switch
     {
         RowKernel k => [PtxRows.Emit(k, counts)],
         ColumnSumKernel k => [PtxColumnSum.Emit(k, counts)],
-        MatMulKernel k => [PtxMatMul.Emit(k, counts)],
+        MatMulKernel k => [PtxMatMul.Emit(k, product!, counts)],
         EmbeddingKernel k => [PtxGathers.Emit(k, counts)],
         EmbeddingGradientKernel k => [.. PtxGathers.Emit(k, counts)],
         ScatterKernel k => [PtxGathers.Emit(k, counts)],

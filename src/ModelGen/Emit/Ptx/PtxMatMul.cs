@@ -4,43 +4,49 @@ using System.Linq;
 using ModelGen.Compiler.Graph;
 using ModelGen.Compiler.Kernels;
 using ModelGen.Compiler.Ops;
+using ModelGen.Compiler.Targets.Cuda;
 
 namespace ModelGen.Compiler.Emit.Ptx;
 
 /// <summary>
-/// Matrix products in single precision. A block of threads has a tile of the result, each of its threads a part of that in registers, and both
+/// Matrix products. In single precision a block of threads has a tile of the result, each of its threads a part of that in registers, and both
 /// factors pass through memory that the block shares. Single rows, and rows that are to be summed as such, are dot products, a warp each.
+/// Tensor cores have the others where factors may be rounded (<see cref="PtxTensorProduct"/>).
 /// </summary>
 internal static class PtxMatMul
 {
     private const int Warp = 32;
-    private const int Tile = 64;
-    private const int Depth = 16;
-    private const int Each = 4;
+    private const int Tile = RegisterTiles.Tile;
+    private const int Depth = RegisterTiles.Depth;
+    private const int Each = RegisterTiles.Each;
 
     // A word more than a tile's side, so that a column of it lies in as many banks as a row.
     private const int Pitch = Tile + 1;
 
-    public static PtxEntry Emit(MatMulKernel kernel, IReadOnlyList<Dim> counts)
+    public static PtxEntry Emit(MatMulKernel kernel, CudaProductPlan plan, IReadOnlyList<Dim> counts)
     {
         var w = new PtxWriter();
         var k = new PtxKernel(w, kernel, counts);
-        string comment = $"{kernel.Name}: [{kernel.Rows}, {kernel.Depth}] times [{kernel.Depth}, {kernel.Columns}].", stem = $"{PtxEmitter.Text(kernel.Rows)}x{kernel.Depth}x{kernel.Columns}";
-        if (kernel.Form == MatMulForm.NT && (kernel.RowByRow || kernel.Rows == RowExtent.Literal(1)))
+        string comment = $"{kernel.Name}: [{kernel.Rows}, {kernel.Depth}] times [{kernel.Depth}, {kernel.Columns}]", stem = $"{PtxEmitter.Text(kernel.Rows)}x{kernel.Depth}x{kernel.Columns}";
+        switch (plan)
         {
-            Dots(w, k, kernel);
-            int warps = PtxEmitter.Threads / Warp;
-            return new PtxEntry($"Dot_{stem}", comment, w, ((kernel.Columns + warps - 1) / warps, Math.Max(1, kernel.Rows.Maximum)), PtxEmitter.Threads);
+            case DotProducts:
+                Dots(w, k, kernel);
+                return new PtxEntry($"Dot_{stem}", comment + ".", w, plan.Blocks(kernel), DotProducts.Warps * Warp);
+            case TensorTiles tensor:
+                PtxTensorProduct.Emit(w, k, kernel, tensor, (row, column, sum) => Epilogue(w, k, kernel, row, column, sum));
+                string precision = tensor.Precision.ToString().ToLowerInvariant();
+                return new PtxEntry($"MatMul{kernel.Form}_{stem}_{precision}", $"{comment}, in {precision} on tensor cores.", w, plan.Blocks(kernel), tensor.Tile.Threads);
+            default:
+                Tiles(w, k, kernel);
+                return new PtxEntry($"MatMul{kernel.Form}_{stem}", comment + ".", w, plan.Blocks(kernel), PtxEmitter.Threads);
         }
-
-        Tiles(w, k, kernel);
-        return new PtxEntry($"MatMul{kernel.Form}_{stem}", comment, w, ((kernel.Columns + Tile - 1) / Tile, Math.Max(1, (kernel.Rows.Maximum + Tile - 1) / Tile)), PtxEmitter.Threads);
     }
 
     private static void Dots(PtxWriter w, PtxKernel k, MatMulKernel kernel)
     {
         string thread = w.Special("%tid.x"), lane = w.Op("and.b32", thread, "31");
-        string row = w.Special("%ctaid.y"), column = w.Op("mad.lo.s32", w.Special("%ctaid.x"), PtxWriter.Int(PtxEmitter.Threads / Warp), w.Op("shr.u32", thread, "5"));
+        string row = w.Special("%ctaid.y"), column = w.Op("mad.lo.s32", w.Special("%ctaid.x"), PtxWriter.Int(DotProducts.Warps), w.Op("shr.u32", thread, "5"));
         w.Line($"@{w.Op("setp.ge.s32", row, k.Extent(kernel.Rows))} bra {PtxWriter.Exit};");
         w.Line($"@{w.Op("setp.ge.s32", column, PtxWriter.Int(kernel.Columns))} bra {PtxWriter.Exit};");
         string left = k.Address(0, w.Op("mul.lo.s32", row, PtxWriter.Int(kernel.Operands[0].Access.RowStride)));
@@ -60,7 +66,7 @@ internal static class PtxMatMul
     {
         string thread = w.Special("%tid.x"), x = w.Op("and.b32", thread, "15"), y = w.Op("shr.u32", thread, "4");
         string firstRow = w.Op("mul.lo.s32", w.Special("%ctaid.y"), PtxWriter.Int(Tile)), firstColumn = w.Op("mul.lo.s32", w.Special("%ctaid.x"), PtxWriter.Int(Tile));
-        string left = w.Shared("left", Depth * Pitch), right = w.Shared("right", Depth * Pitch);
+        string left = w.Shared("tiles", Math.Max(2 * Depth * Pitch, Each * Each * PtxEmitter.Threads)), right = w.Once("add.s32", left, PtxWriter.Int(4 * Depth * Pitch));
         string rows = k.Extent(kernel.Rows), columns = PtxWriter.Int(kernel.Columns), depth = PtxWriter.Int(kernel.Depth);
         w.Line($"@{w.Op("setp.ge.s32", firstRow, rows)} bra {PtxWriter.Exit};");
         string[,] sums = new string[Each, Each];
@@ -76,30 +82,39 @@ internal static class PtxMatMul
             Fill(0, left, firstRow, rows, from, kernel.Form == MatMulForm.TN);
             Fill(1, right, firstColumn, columns, from, kernel.Form != MatMulForm.NT);
             w.Barrier();
-            for (int d = 0; d < Depth; d++)
+            string leftAt = w.Op("mov.u32", leftRow), rightAt = w.Op("mov.u32", rightColumn);
+            int turns = (Math.Min(kernel.Depth, Depth) + RegisterTiles.Unrolled - 1) / RegisterTiles.Unrolled;
+            w.For("0", PtxWriter.Int(turns), "1", _ =>
             {
-                string[] a = [.. Enumerable.Range(0, Each).Select(i => w.Op("ld.shared.f32", FormattableString.Invariant($"[{leftRow}+{4 * ((d * Pitch) + (16 * i))}]")))];
-                string[] b = [.. Enumerable.Range(0, Each).Select(j => w.Op("ld.shared.f32", FormattableString.Invariant($"[{rightColumn}+{4 * ((d * Pitch) + (16 * j))}]")))];
-                for (int i = 0; i < Each * Each; i++)
+                for (int d = 0; d < RegisterTiles.Unrolled; d++)
                 {
-                    w.Set(sums[i / Each, i % Each], "fma.rn.f32", a[i / Each], b[i % Each], sums[i / Each, i % Each]);
+                    string[] a = [.. Enumerable.Range(0, Each).Select(i => w.Op("ld.shared.f32", FormattableString.Invariant($"[{leftAt}+{4 * ((d * Pitch) + (16 * i))}]")))];
+                    string[] b = [.. Enumerable.Range(0, Each).Select(j => w.Op("ld.shared.f32", FormattableString.Invariant($"[{rightAt}+{4 * ((d * Pitch) + (16 * j))}]")))];
+                    for (int i = 0; i < Each * Each; i++)
+                    {
+                        w.Set(sums[i / Each, i % Each], "fma.rn.f32", a[i / Each], b[i % Each], sums[i / Each, i % Each]);
+                    }
                 }
-            }
 
+                w.Set(leftAt, "add.s32", leftAt, PtxWriter.Int(4 * RegisterTiles.Unrolled * Pitch));
+                w.Set(rightAt, "add.s32", rightAt, PtxWriter.Int(4 * RegisterTiles.Unrolled * Pitch));
+            });
             w.Barrier();
         });
-        for (int i = 0; i < Each; i++)
-        {
-            string row = w.Op("add.s32", firstRow, w.Op("add.s32", y, PtxWriter.Int(16 * i))), next = w.Label();
-            w.Line($"@{w.Op("setp.ge.s32", row, rows)} bra {next};");
-            for (int j = 0; j < Each; j++)
-            {
-                string column = w.Op("add.s32", firstColumn, w.Op("add.s32", x, PtxWriter.Int(16 * j))), sum = sums[i, j];
-                w.If(w.Op("setp.lt.s32", column, columns), () => Epilogue(w, k, kernel, row, column, sum));
-            }
 
-            w.Place(next);
+        // Registers have no index and shared memory does: through words of its own each thread comes to its sums one by one, and the epilogue is there once.
+        string own = w.Op("add.s32", left, w.Op("shl.b32", thread, "2"));
+        for (int i = 0; i < Each * Each; i++)
+        {
+            w.Line(FormattableString.Invariant($"st.shared.f32 [{own}+{4 * i * PtxEmitter.Threads}], {sums[i / Each, i % Each]};"));
         }
+
+        w.For("0", PtxWriter.Int(Each * Each), "1", i =>
+        {
+            string row = w.Op("add.s32", firstRow, w.Op("mad.lo.s32", w.Op("shr.u32", i, "2"), "16", y)), column = w.Op("add.s32", firstColumn, w.Op("mad.lo.s32", w.Op("and.b32", i, "3"), "16", x));
+            w.If(w.Op("and.pred", w.Op("setp.lt.s32", row, rows), w.Op("setp.lt.s32", column, columns)), () =>
+                Epilogue(w, k, kernel, row, column, w.Op("ld.shared.f32", $"[{w.Op("mad.lo.s32", i, PtxWriter.Int(4 * PtxEmitter.Threads), own)}]")));
+        });
 
         // A tile of a factor, contracted extent outermost, with zeros beyond its ends. Neighbouring threads read neighbouring elements.
         void Fill(int operand, string shared, string first, string limit, string from, bool depthIsRow)

@@ -9,7 +9,8 @@ using ModelGen.Compiler.Kernels;
 namespace ModelGen.Compiler.Targets.Cuda;
 
 /// <summary>A module of entries for some programs: kernels that are the same but for where their operands lie have one entry.</summary>
-internal sealed class CudaModule
+/// <param name="precision">What factors of products are rounded to.</param>
+internal sealed class CudaModule(CudaPrecision precision = CudaPrecision.F32)
 {
     /// <summary>The processors whose instructions are used, and what their assembler must understand.</summary>
     private const string Header = ".version 7.0\n.target sm_80\n.address_size 64\n";
@@ -53,7 +54,7 @@ internal sealed class CudaModule
                     }
                 }
 
-                foreach (PtxEntry entry in PtxEmitter.Emit(kernel, program.Counts))
+                foreach (PtxEntry entry in PtxEmitter.Emit(kernel, Plan(kernel), program.Counts))
                 {
                     if ((long)entry.Blocks.X * entry.Threads > int.MaxValue)
                     {
@@ -72,6 +73,11 @@ internal sealed class CudaModule
             return steps;
         }
     }
+
+    /// <summary>What the device does for a kernel where that is a matrix product.</summary>
+    public Func<MatMulKernel, CudaProductPlan> Products { get; init; } = kernel => CudaProductPlan.Of(kernel, precision);
+
+    private CudaProductPlan? Plan(Kernel kernel) => kernel is MatMulKernel product ? Products(product) : null;
 
     private string Named(PtxEntry entry)
     {

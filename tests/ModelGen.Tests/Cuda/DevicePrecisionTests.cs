@@ -1,0 +1,85 @@
+using ModelGen.Runtime;
+using ModelGen.Tests.Infrastructure;
+using static ModelGen.Tests.Cuda.DeviceCheck;
+
+namespace ModelGen.Tests.Cuda;
+
+/// <summary>Products in TF32 and in bfloat16 on a device: near the processor's single precision, the same bits run after run, and the same files.</summary>
+public sealed class DevicePrecisionTests
+{
+    private static AdamW Optimizer => new() { LearningRate = 0.01f, Epsilon = 1e-3f, GradientClip = 0.5f, WeightDecay = 0.1f };
+
+    [Fact]
+    public void Tokens_are_decoded_in_bfloat16()
+    {
+        using var driver = new StandInDriver();
+        RoundedGpt model = RoundedGpt.Create(seed: 7);
+        using RoundedGpt.Session expected = model.CreateSession(), actual = model.CreateSession(Session(driver)), again = model.CreateSession(Session(driver));
+        int[] ids = Ids(9, 17);
+        float[] rounded = actual.Prefill(ids.AsSpan(0, 5)).ToArray(), exact = expected.Prefill(ids.AsSpan(0, 5)).ToArray();
+        Near(driver, exact, rounded, 1e-2f);
+        Assert.NotEqual(exact, rounded);
+        Assert.Equal(rounded, again.Prefill(ids.AsSpan(0, 5)).ToArray());
+        foreach (int token in ids[5..])
+        {
+            Near(driver, expected.Decode(token), actual.Decode(token), 1e-2f);
+        }
+    }
+
+    [Fact]
+    public void A_gpt_learns_in_bfloat16() => Learns(
+        options => RoundedGpt.Create(seed: 3).CreateTrainer(Optimizer, options), RoundedGpt.Parameters, (t, i) => t.Step(Ids(10, 17, i % 3), Ids(10, 17, (i % 3) + 5)), (t, name) => t.Gradient(name).ToArray(), 1e-2f);
+
+    [Fact]
+    public void An_lstm_learns_in_tf32() => Learns(
+        options => RoundedLstm.Create(seed: 3).CreateTrainer(Optimizer, options), RoundedLstm.Parameters, (t, i) => t.Step(Ids(12, 13, i % 3), Ids(12, 13, (i % 3) + 5)), (t, name) => t.Gradient(name).ToArray(), 1e-3f);
+
+    /// <summary>Weights, momentum and files are single precision: a run goes on on the processor, and comes back, bit for bit.</summary>
+    [Fact]
+    public void Checkpoints_are_single_precision()
+    {
+        using var driver = new StandInDriver();
+        using TemporaryFile file = new(), other = new();
+        Device device = DeviceOf(driver);
+        using RoundedGpt.Trainer trainer = RoundedGpt.Create(seed: 3).CreateTrainer(Optimizer, new TrainerOptions { Device = device }), resumed = RoundedGpt.Create(seed: 4).CreateTrainer(Optimizer, new TrainerOptions { Device = device });
+        using RoundedGpt.Trainer host = RoundedGpt.Create(seed: 5).CreateTrainer(Optimizer);
+        trainer.Step(Ids(10, 17), Ids(10, 17, 4));
+        trainer.Step(Ids(10, 17, 2), Ids(10, 17, 5));
+        trainer.SaveCheckpoint(file.Path);
+        host.LoadCheckpoint(file.Path);
+        host.SaveCheckpoint(other.Path);
+        Assert.Equal(File.ReadAllBytes(file.Path), File.ReadAllBytes(other.Path));
+        resumed.LoadCheckpoint(other.Path);
+        float next = trainer.Step(Ids(10, 17, 3), Ids(10, 17, 6));
+        Assert.Equal(next, resumed.Step(Ids(10, 17, 3), Ids(10, 17, 6)));
+        Near(driver, [host.Step(Ids(10, 17, 3), Ids(10, 17, 6))], [next], 1e-2f);
+    }
+
+    /// <summary>Steps in both, of which the gradients of the first, at equal weights, are near by their norm, and losses fall alike.</summary>
+    private static void Learns<TTrainer>(Func<TrainerOptions, TTrainer> create, IReadOnlyList<ParameterInfo> parameters, Func<TTrainer, int, float> step, Func<TTrainer, string, float[]> gradient, float tolerance)
+        where TTrainer : Trainer
+    {
+        using var driver = new StandInDriver();
+        using TTrainer here = create(new TrainerOptions { Seed = 5 }), there = create(new TrainerOptions { Seed = 5, Device = DeviceOf(driver) }), again = create(new TrainerOptions { Seed = 5, Device = DeviceOf(driver) });
+        float first = 0, last = 0;
+        for (int i = 0; i < 12; i++)
+        {
+            float wanted = step(here, i);
+            last = step(there, i);
+            Assert.Equal(last, step(again, i));
+            Near(driver, [wanted], [last], tolerance);
+            if (i == 0)
+            {
+                first = last;
+                foreach (ParameterInfo parameter in parameters.Where(p => !p.IsTable))
+                {
+                    float[] expected = gradient(here, parameter.Name), actual = gradient(there, parameter.Name);
+                    double norm = Math.Sqrt(expected.Sum(x => (double)x * x)), distance = Math.Sqrt(expected.Zip(actual, (x, y) => (double)(x - y) * (x - y)).Sum());
+                    Assert.True(distance <= 2 * tolerance * Math.Max(norm, 1e-3), FormattableString.Invariant($"the gradient of {parameter.Name} is {distance} away, of {norm}"));
+                }
+            }
+        }
+
+        Assert.True(last < first - 0.2f, FormattableString.Invariant($"{first} became {last}"));
+    }
+}

@@ -1,0 +1,200 @@
+using System.Globalization;
+using System.Runtime.InteropServices;
+using ModelGen.Compiler;
+using ModelGen.Compiler.Emit.Ptx;
+using ModelGen.Compiler.Graph;
+using ModelGen.Compiler.Kernels;
+using ModelGen.Compiler.Ops;
+using ModelGen.Compiler.Targets.Cpu;
+using ModelGen.Compiler.Targets.Cuda;
+using ModelGen.Tests.Compiler;
+
+namespace ModelGen.Tests.Ptx;
+
+using CudaPrecision = global::ModelGen.Compiler.CudaPrecision;
+
+/// <summary>Matrix products on tensor cores, against the interpreter in double precision.</summary>
+public sealed class PtxProductTests
+{
+    private static readonly CudaPrecision[] Precisions = [CudaPrecision.TF32, CudaPrecision.BF16];
+
+    /// <summary>Every form with every tile, at sizes of one, of primes, and around those of tiles and of what a stage holds.</summary>
+    public static TheoryData<string, string, int, int, int, int> Sizes()
+    {
+        var data = new TheoryData<string, string, int, int, int, int>();
+        foreach (CudaPrecision precision in Precisions)
+        {
+            for (int i = 0; i < TensorTile.For(precision).Count; i++)
+            {
+                TensorTile tile = TensorTile.For(precision)[i];
+                (int m, int d, int n) = (tile.Rows, tile.Depth, tile.Columns);
+                foreach ((int rows, int depth, int columns) in new[] { (1, 1, 1), (2, d, 3), (7, 13, 5), (m - 1, d + 1, n + 1), (m + 1, (3 * d) - 1, n - 1), (m, 4 * d, n), (m + 4, d - 4, 4), (6, (5 * d) + 2, n + 6), (23, 2 * d, 41) })
+                {
+                    foreach (MatMulForm form in Enum.GetValues<MatMulForm>())
+                    {
+                        data.Add(precision.ToString(), form.ToString(), i, rows, depth, columns);
+                    }
+                }
+            }
+        }
+
+        return data;
+    }
+
+    [Theory]
+    [MemberData(nameof(Sizes))]
+    public void Tensor_cores_multiply(string precision, string form, int tile, int rows, int depth, int columns)
+    {
+        CudaPrecision rounded = Enum.Parse<CudaPrecision>(precision);
+        ModelGraph graph = Product(Enum.Parse<MatMulForm>(form), rows, depth, columns);
+        PtxFunction function = PtxFunction.Compile(graph, products: kernel => With(kernel, rounded, TensorTile.For(rounded)[tile]));
+        Assert.Contains("mma.sync", function.Module, StringComparison.Ordinal);
+        RunArguments run = CaseData.Random(graph, rows + depth + columns);
+        RunResults expected = ReferenceInterpreter.Run(graph, run), actual = function.Run(run);
+        KernelCheck.Near(expected, actual, Tolerance(rounded), $"{precision} {form} {rows}x{depth}x{columns}");
+        GradientCheck.Same(actual, function.Run(run), 0, "once more");
+    }
+
+    /// <summary>Whatever orders what threads do is there for something, and so is rounding: the machine says so where one of them is missing.</summary>
+    [Theory]
+    [InlineData("TF32", "bar.sync 0;", "")]
+    [InlineData("TF32", "bar.warp.sync -1;", "")]
+    [InlineData("TF32", "cp.async.wait_group 1;", "")]
+    [InlineData("TF32", "cp.async.wait_group 1;", "cp.async.wait_group 2;")]
+    [InlineData("TF32", "cp.async.commit_group;", "")]
+    [InlineData("TF32", "cvt.rna.tf32.f32", "mov.b32")]
+    [InlineData("BF16", "bar.sync 0;", "")]
+    [InlineData("BF16", "bar.warp.sync -1;", "")]
+    public void What_is_left_out_is_found(string precision, string instruction, string instead)
+    {
+        CudaPrecision rounded = Enum.Parse<CudaPrecision>(precision);
+        TensorTile tile = TensorTile.For(rounded)[1];
+        ModelGraph graph = Product(MatMulForm.NN, tile.Rows, 7 * tile.Depth, tile.Columns);
+        RunArguments run = CaseData.Random(graph, 3);
+        PtxFunction Compile(Func<string, string>? edit) => PtxFunction.Compile(graph, edit, kernel => With(kernel, rounded, tile));
+        int there = Compile(null).Module.Split("\t" + instruction).Length - 1;
+        Assert.True(there > 0);
+        for (int i = 0; i < there; i++)
+        {
+            int left = i;
+            PtxFunction function = Compile(module =>
+            {
+                string[] parts = module.Split("\t" + instruction);
+                return string.Concat(parts.Select((part, j) => j == parts.Length - 1 ? part : part + "\t" + (j == left ? instead : instruction)));
+            });
+            Assert.Throws<PtxException>(() => function.Run(run));
+        }
+    }
+
+    public static TheoryData<string, string> FamiliesByPrecision => new(from name in Families.All.Keys from precision in Precisions select (name, precision.ToString()));
+
+    /// <summary>Each product of each family by itself, in all entry points, against the same kernel in single precision on the same numbers.</summary>
+    [Theory]
+    [MemberData(nameof(FamiliesByPrecision))]
+    public void Every_familys_products_are_near(string family, string precision)
+    {
+        CudaPrecision rounded = Enum.Parse<CudaPrecision>(precision);
+        CompiledPlans plans = ModelCompiler.Plan(Families.All[family] with { HasCuda = true }, CacheSizes.Default, default);
+        var seen = new HashSet<string>();
+        foreach (CompiledEntry entry in plans.Entries)
+        {
+            foreach (MatMulKernel kernel in entry.Cuda!.Device.Launches.Select(launch => launch.Kernel).OfType<MatMulKernel>().Distinct())
+            {
+                if (CudaProductPlan.Of(kernel, rounded) is not TensorTiles)
+                {
+                    continue;
+                }
+
+                var program = new KernelProgram([kernel], new Dictionary<string, View>(), new Dictionary<string, View>(), [], entry.Cuda.Device.Program.Counts);
+                CudaModule single = new(), tensor = new(rounded);
+                CudaProgram expecting = single.Add(program), rounding = tensor.Add(program);
+                if (seen.Add(single.Text))
+                {
+                    Near(kernel, Outcome(expecting, single.Text), Outcome(rounding, tensor.Text), Tolerance(rounded));
+                }
+            }
+        }
+    }
+
+    private static void Near(MatMulKernel kernel, Dictionary<PlanBuffer, float[]> expected, Dictionary<PlanBuffer, float[]> actual, double tolerance)
+    {
+        foreach ((PlanBuffer buffer, float[] numbers) in expected)
+        {
+            double largest = Math.Max(1, numbers.Max(Math.Abs));
+            for (int i = 0; i < numbers.Length; i++)
+            {
+                Assert.True(Math.Abs(numbers[i] - actual[buffer][i]) <= tolerance * largest, FormattableString.Invariant($"{kernel.Name}: element {i} of {buffer.Name} is {actual[buffer][i]}, expected {numbers[i]}"));
+            }
+        }
+    }
+
+    /// <summary>What a kernel leaves in its operands' memory, which holds anything at first; it adds to gradients.</summary>
+    private static unsafe Dictionary<PlanBuffer, float[]> Outcome(CudaProgram device, string module)
+    {
+        CudaLaunch launch = Assert.Single(device.Launches);
+        PtxEntryPoint entry = PtxEntryPoint.Read(module)[launch.Entry];
+        var random = new Random(7);
+        Dictionary<PlanBuffer, float[]> memory = launch.Kernel.Operands.Select(o => o.View.Buffer).Distinct().ToDictionary(b => b, b => Enumerable.Range(0, (int)b.Elements)
+            .Select(_ => b.Format.Element == ElementType.Int32 ? BitConverter.Int32BitsToSingle(random.Next(2)) : random.NextSingle() - 0.5f).ToArray());
+        float[] record = new float[((RunRecord.Bytes(device.Program.Counts.Count) + 7) / 8) * 2];
+        record[RunRecord.Accumulate / 4] = BitConverter.Int32BitsToSingle(1);
+        (record[RunRecord.LossNormalizer / 4], record[RunRecord.GradientScale / 4]) = (0.25f, 1);
+        for (int i = 0; i < device.Program.Counts.Count; i++)
+        {
+            record[(RunRecord.Counts / 4) + i] = BitConverter.Int32BitsToSingle(device.Program.Counts[i].Maximum);
+        }
+
+        var machine = new PtxMachine();
+        var pieces = new Dictionary<float[], nint>();
+        try
+        {
+            foreach (float[] data in memory.Values.Append(record))
+            {
+                pieces.Add(data, (nint)NativeMemory.AlignedAlloc((nuint)(4 * data.Length), 64));
+                data.CopyTo(new Span<float>((void*)pieces[data], data.Length));
+                machine.Allow((void*)pieces[data], 4 * data.Length, data == record ? "record" : "memory");
+            }
+
+            var parameters = new List<byte>();
+            foreach ((string name, int size) in entry.Parameters)
+            {
+                parameters.AddRange(new byte[(size - (parameters.Count % size)) % size]);
+                parameters.AddRange(name switch
+                {
+                    "run" => BitConverter.GetBytes((ulong)pieces[record]),
+                    "step" => BitConverter.GetBytes(0),
+                    _ => BitConverter.GetBytes(Address(launch.Kernel.Operands[int.Parse(name.AsSpan(1), CultureInfo.InvariantCulture)].View)),
+                });
+            }
+
+            ulong Address(View view) => (ulong)(pieces[memory[view.Buffer]] + (4 * view.Offset));
+            machine.Launch(entry, launch.Blocks.X, launch.Blocks.Y, launch.Threads, parameters.ToArray());
+            foreach (float[] data in memory.Values)
+            {
+                new Span<float>((void*)pieces[data], data.Length).CopyTo(data);
+            }
+        }
+        finally
+        {
+            foreach (nint piece in pieces.Values)
+            {
+                NativeMemory.AlignedFree((void*)piece);
+            }
+        }
+
+        return memory;
+    }
+
+    private static double Tolerance(CudaPrecision precision) => precision == CudaPrecision.TF32 ? 1e-3 : 1e-2;
+
+    private static CudaProductPlan With(MatMulKernel kernel, CudaPrecision precision, TensorTile tile)
+        => Assert.IsType<TensorTiles>(CudaProductPlan.Of(new MatMulKernel(kernel.Name, kernel.Operands, kernel.Form, kernel.Rows == RowExtent.Literal(1) ? RowExtent.Literal(2) : kernel.Rows, kernel.Columns, kernel.Depth, kernel.Stores, 0, 0), precision)) with { Tile = tile };
+
+    private static ModelGraph Product(MatMulForm form, int m, int k, int n) => KernelCases.Prepare(OperatorCases.Case("product", b =>
+    {
+        Value x = form == MatMulForm.TN ? OperatorCases.Parameter(b, "a", k, m) : OperatorCases.Parameter(b, "a", m, k);
+        Value y = form == MatMulForm.NT ? OperatorCases.Parameter(b, "b", n, k) : OperatorCases.Parameter(b, "b", k, n);
+        Value product = b.Add(new MatMul(form), "product", x, y);
+        return [b.Add(new Gelu(), "activated", b.Add(new Add(), "biased", product, OperatorCases.Parameter(b, "bias", n))), product];
+    }).Graph);
+}
