@@ -24,11 +24,13 @@ public sealed class PtxKernelTests
     [InlineData("rows 1x1500")]
     [InlineData("sums 70x40")]
     [InlineData("product 70x33x90")]
+    [InlineData("embedding 300x7")]
     public void A_barrier_that_is_left_out_is_found(string name)
     {
         ModelGraph graph = KernelCases.Prepare(OperatorCases.Case(name, b => name[0] switch
         {
             'r' => [b.Add(new LayerNorm(1e-5), "y", OperatorCases.Parameter(b, "x", 1, 1500), OperatorCases.Parameter(b, "gamma.positive", 1500))],
+            'e' => [b.Add(new EmbeddingGradient(13), "y", OperatorCases.Indices(b, "indices", 13, 300), OperatorCases.Parameter(b, "d", 300, 7))],
             's' => [b.Add(new ColumnSum(Shape.Of(40)), "y", OperatorCases.Parameter(b, "x", 70, 40))],
             _ => [b.Add(new MatMul(MatMulForm.NN), "y", OperatorCases.Parameter(b, "a", 70, 33), OperatorCases.Parameter(b, "b", 33, 90))],
         }).Graph);
@@ -49,6 +51,37 @@ public sealed class PtxKernelTests
         }
 
         Assert.Equal(barriers, found);
+    }
+
+    /// <summary>Many rows go to few of a table, over several windows of indices, parts of the table and blocks of columns: sums are those in the order of the rows, bit for bit.</summary>
+    [Theory]
+    [InlineData(700, 130, 300)]
+    [InlineData(257, 64, 7)]
+    [InlineData(1, 200, 1)]
+    public void Gradients_of_an_embedding_are_summed_in_order(int rows, int tableRows, int columns)
+    {
+        ModelGraph graph = KernelCases.Prepare(OperatorCases.Case("embedding gradient", b =>
+            [b.Add(new EmbeddingGradient(tableRows), "e", OperatorCases.Indices(b, "indices", tableRows, rows), OperatorCases.Parameter(b, "d", rows, columns))]).Graph);
+        RunArguments run = CaseData.Random(graph, rows);
+        Tensor indices = run.Inputs.Values.Single(), d = run.Parameters.Values.Single();
+        for (int i = 0; i < rows; i++)
+        {
+            // Half of them are one token's, in long runs and alone.
+            indices.Data[i] = i % 7 < 3 ? tableRows - 1 : indices.Data[i];
+        }
+
+        float[] expected = new float[tableRows * columns];
+        for (int i = 0; i < rows * columns; i++)
+        {
+            expected[((int)indices.Data[i / columns] * columns) + (i % columns)] += (float)d.Data[i];
+        }
+
+        PtxFunction function = PtxFunction.Compile(graph);
+        Assert.Equal(expected, function.Run(run).Outputs.Values.Single().Data.Select(x => (float)x));
+
+        // In proportion to the rows: each is added once, and each part of the table reads all indices once, 256 at a time.
+        int parts = (tableRows + 63) / 64, windows = (rows + 255) / 256, blocks = (columns + 255) / 256;
+        Assert.InRange(function.Executed, 1, 30L * ((256L * blocks * (rows + (8 * windows * parts))) + ((tableRows + 1) * columns)));
     }
 
     private static void Check(KernelCase c)

@@ -236,6 +236,7 @@ internal sealed unsafe partial class PtxMachine
                         break;
                     case PtxOpcode.WarpBarrier:
                     case PtxOpcode.Shuffle:
+                    case PtxOpcode.Ballot:
                         if (active != uint.MaxValue)
                         {
                             throw new PtxException($"{entry.Name}: not all threads of the warp are at: {instruction.Text}");
@@ -244,6 +245,10 @@ internal sealed unsafe partial class PtxMachine
                         if (instruction.Opcode == PtxOpcode.Shuffle)
                         {
                             ShuffleLanes(entry, instruction);
+                        }
+                        else if (instruction.Opcode == PtxOpcode.Ballot)
+                        {
+                            Each32(_r, instruction.Result.Index, active, _p[instruction.A.Index]);
                         }
 
                         warp.WarpEpoch++;
@@ -415,6 +420,7 @@ internal sealed unsafe partial class PtxMachine
             PtxOpcode.RotateLeft => fileA[indexA + lane] == fileB[indexB + lane] ? BitOperations.RotateLeft(fileA[indexA + lane], (int)fileC[indexC + lane]) : throw new PtxException($"a funnel of two words: {instruction.Text}"),
             PtxOpcode.FloatOfSigned => U(I(lane)),
             PtxOpcode.FloatOfUnsigned => U(fileA[indexA + lane]),
+            PtxOpcode.HighestBit => (uint)(31 - BitOperations.LeadingZeroCount(fileA[indexA + lane])),
             PtxOpcode.RoundTf32 => float.IsNaN(F(lane)) ? 0x7FFFE000 : (fileA[indexA + lane] + (float.IsInfinity(F(lane)) ? 0u : 0x1000u)) & ~0x1FFFu,
             PtxOpcode.PackBf16 => (Bf16(fileA[indexA + lane]) << 16) | Bf16(fileB[indexB + lane]),
             PtxOpcode.LowOfLong => (uint)_d[indexA + lane],
@@ -594,23 +600,24 @@ internal sealed unsafe partial class PtxMachine
     /// </summary>
     private void LoadMatrices(PtxEntryPoint entry, PtxInstruction instruction, SharedMemory shared, Accessor first)
     {
-        Span<uint> rows = stackalloc uint[8 * 4];
+        // All addresses are read before the first result, which may lie in the same register.
+        Span<uint> rows = stackalloc uint[4 * 8 * 4];
+        for (int lane = 0; lane < Lanes; lane++)
+        {
+            long at = _r[(instruction.A.Index * Lanes) + lane] + (long)instruction.Offset;
+            Reach(entry, instruction, shared, at, 16, first with { Thread = first.Thread + lane }, write: false);
+            shared.Words.AsSpan((int)(at / 4), 4).CopyTo(rows[(4 * lane)..]);
+        }
+
         for (int matrix = 0; matrix < 4; matrix++)
         {
-            for (int row = 0; row < 8; row++)
-            {
-                int lane = (8 * matrix) + row;
-                long at = _r[(instruction.A.Index * Lanes) + lane] + (long)instruction.Offset;
-                Reach(entry, instruction, shared, at, 16, first with { Thread = first.Thread + lane }, write: false);
-                shared.Words.AsSpan((int)(at / 4), 4).CopyTo(rows[(4 * row)..]);
-            }
-
+            ReadOnlySpan<uint> of = rows.Slice(32 * matrix, 32);
             for (int lane = 0; lane < Lanes; lane++)
             {
                 (int r, int c) = (lane / 4, lane % 4);
                 _r[(instruction.Vectors[0][matrix].Index * Lanes) + lane] = instruction.Opcode == PtxOpcode.LoadMatrix
-                    ? rows[(4 * r) + c]
-                    : Half(rows[(8 * c) + (r / 2)], r % 2) | (Half(rows[(8 * c) + 4 + (r / 2)], r % 2) << 16);
+                    ? of[(4 * r) + c]
+                    : Half(of[(8 * c) + (r / 2)], r % 2) | (Half(of[(8 * c) + 4 + (r / 2)], r % 2) << 16);
             }
         }
 

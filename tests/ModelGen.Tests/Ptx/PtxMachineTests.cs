@@ -63,6 +63,7 @@ public sealed unsafe class PtxMachineTests
         { ".shared .align 16 .b8 words[256];\nmov.u32 %r2, words;\nmov.u32 %r0, %tid.x;\nshl.b32 %r1, %r0, 2;\nadd.s32 %r3, %r2, %r1;\nst.shared.f32 [%r3], 0f00000000;\nld.shared.f32 %f0, [%r2];", "a thread reads what another writes" },
         { Own + "setp.lt.s32 %p0, %r0, 7;\n@%p0 bra L;\nbar.sync 0;\nL:", "a barrier that not all threads of a warp reach" },
         { Own + "setp.lt.s32 %p0, %r0, 32;\n@%p0 bra L;\nbar.sync 0;\nL:", "a barrier that not all threads of the block reach" },
+        { Own + "setp.lt.s32 %p0, %r0, 7;\n@%p0 bra L;\nvote.sync.ballot.b32 %r1, %p0, -1;\nL:", "not all threads of the warp" },
         { Own + "setp.lt.s32 %p0, %r0, 7;\n@%p0 bra L;\nshfl.sync.bfly.b32 %r1, %r0, 1, 31, -1;\nL:", "not all threads of the warp" },
     };
 
@@ -93,7 +94,7 @@ public sealed unsafe class PtxMachineTests
         { Tile + "cp.async.cg.shared.global [%r3], [%rd1], 16, 20;", "a copy of 16 bytes reads 20" },
         { Tile + "cp.async.cg.shared.global [%r2], [%rd1], 16, 16;", "that a copy is on its way to" },
         { Tile + "st.shared.f32 [%r3], 0f00000000;\nxor.b32 %r3, %r3, 16;\ncp.async.cg.shared.global [%r3], [%rd1], 16, 16;", "two threads write" },
-        { Tile + "st.shared.f32 [%r3], 0f00000000;\nbar.sync 0;\nld.shared.f32 %f0, [%r3];\nxor.b32 %r3, %r3, 512;\ncp.async.cg.shared.global [%r3], [%rd1], 16, 16;", "a thread writes what another reads" },
+        { Tile + "st.shared.f32 [%r3], 0f00000000;\nbar.sync 0;\nld.shared.f32 %f0, [%r3];\nxor.b32 %r3, %r3, 512;\nsetp.ge.s32 %p0, %r0, 32;\n@%p0 cp.async.cg.shared.global [%r3], [%rd1], 16, 16;", "a thread writes what another reads" },
         { Copy + "ld.shared.f32 %f0, [%r3];", "that a copy is on its way to" },
         { Copy + "cp.async.commit_group;\nbar.sync 0;\nld.shared.f32 %f0, [%r3];", "that a copy is on its way to" },
         { Copy + "cp.async.commit_group;\ncp.async.wait_group 1;\nld.shared.f32 %f0, [%r3];", "that a copy is on its way to" },
@@ -301,17 +302,18 @@ public sealed unsafe class PtxMachineTests
     private static float[] Run(string body)
     {
         float[] words = new float[64];
-        GCHandle pinned = GCHandle.Alloc(words, GCHandleType.Pinned);
+        void* memory = NativeMemory.AlignedAlloc(256, 256);
         try
         {
-            nint address = pinned.AddrOfPinnedObject();
+            NativeMemory.Clear(memory, 256);
             var machine = new PtxMachine();
-            machine.Allow((void*)address, 256, "memory");
-            machine.Launch(PtxEntryPoint.Read(Module(body))["E"], 2, 1, 64, BitConverter.GetBytes(address));
+            machine.Allow(memory, 256, "memory");
+            machine.Launch(PtxEntryPoint.Read(Module(body))["E"], 2, 1, 64, BitConverter.GetBytes((ulong)memory));
+            new Span<float>(memory, 64).CopyTo(words);
         }
         finally
         {
-            pinned.Free();
+            NativeMemory.AlignedFree(memory);
         }
 
         return words;

@@ -67,7 +67,7 @@ internal enum PtxOpcode
     AddL, MultiplyL, MultiplyWideS, ShiftRightL,
     FloatOfSigned, FloatOfUnsigned, LongOfSigned, LowOfLong,
     LessF, EqualF, GreaterF, GreaterOrEqualF, LessS, LessOrEqualS, EqualS, NotEqualS, GreaterS, GreaterOrEqualS, GreaterOrEqualU, LessU, AndP, OrP,
-    Branch, Return, Barrier, WarpBarrier, Shuffle,
+    Branch, Return, Barrier, WarpBarrier, Shuffle, Ballot, HighestBit,
     Call, ReturnFromCall, StoreParameter, AddRelease, AddRelaxed, LoadAcquire, LoadRelaxed, Prefetch,
 }
 
@@ -537,6 +537,8 @@ internal sealed class PtxEntryPoint
         ["cvt.rna.tf32.f32"] = (PtxOpcode.RoundTf32, "rx", 70, 80),
         ["cvt.rn.bf16x2.f32"] = (PtxOpcode.PackBf16, "rff", 70, 80),
         ["ld.shared.f32"] = (PtxOpcode.LoadShared, "fS", 10, 10),
+        ["ld.shared.u32"] = (PtxOpcode.LoadShared, "rS", 10, 10),
+        ["st.shared.u32"] = (PtxOpcode.StoreShared, "Sr", 10, 10),
         ["st.shared.f32"] = (PtxOpcode.StoreShared, "Sf", 10, 10),
         ["cvta.to.global.u64"] = (PtxOpcode.SameAddress, "dd", 20, 20),
         ["add.rn.f32"] = (PtxOpcode.AddF, "fff", 10, 10),
@@ -597,6 +599,8 @@ internal sealed class PtxEntryPoint
         ["ret"] = (PtxOpcode.Return, "", 10, 10),
         ["bar.sync"] = (PtxOpcode.Barrier, "r", 10, 10),
         ["bar.warp.sync"] = (PtxOpcode.WarpBarrier, "r", 60, 30),
+        ["bfind.u32"] = (PtxOpcode.HighestBit, "rr", 20, 20),
+        ["vote.sync.ballot.b32"] = (PtxOpcode.Ballot, "rpr", 60, 30),
         ["shfl.sync.bfly.b32"] = (PtxOpcode.Shuffle, "rrrrr", 60, 30),
         ["st.param.b32"] = (PtxOpcode.StoreParameter, "Pr", 20, 20),
         ["st.param.b64"] = (PtxOpcode.StoreParameter, "Pd", 20, 20),

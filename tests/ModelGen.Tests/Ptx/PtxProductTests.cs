@@ -105,12 +105,20 @@ public sealed class PtxProductTests
                     continue;
                 }
 
-                var program = new KernelProgram([kernel], new Dictionary<string, View>(), new Dictionary<string, View>(), [], entry.Cuda.Device.Program.Counts);
+                // Where a result jumps with the sum, as the derivative of a rectifier does, the sum itself is looked at.
+                bool jumps = false;
+                foreach (Store store in kernel.Stores)
+                {
+                    ExprTransforms.Visit(store.Value, e => jumps |= e is SelectExpr);
+                }
+
+                MatMulKernel alone = jumps ? kernel.With([.. kernel.Stores.Select(s => new Store(s.Operand, new AccumulatorExpr(), s.Mode))]) : kernel;
+                var program = new KernelProgram([alone], new Dictionary<string, View>(), new Dictionary<string, View>(), [], entry.Cuda.Device.Program.Counts);
                 CudaModule single = new(), tensor = new(rounded);
                 CudaProgram expecting = single.Add(program), rounding = tensor.Add(program);
                 if (seen.Add(single.Text))
                 {
-                    Near(kernel, Outcome(expecting, single.Text), Outcome(rounding, tensor.Text), Tolerance(rounded));
+                    Near(alone, Outcome(expecting, single.Text), Outcome(rounding, tensor.Text), Tolerance(rounded));
                 }
             }
         }

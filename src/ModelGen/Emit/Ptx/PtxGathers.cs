@@ -8,6 +8,9 @@ namespace ModelGen.Compiler.Emit.Ptx;
 /// <summary>Gathers, scatters and index shuffles: a thread for each element.</summary>
 internal static class PtxGathers
 {
+    // Of a table whose gradient is summed, a block's part: GPT-2's 50,257 rows are 786 blocks, each of which looks through all indices.
+    private const int TableRowsOfBlock = 64;
+
     public static PtxEntry Emit(EmbeddingKernel kernel, IReadOnlyList<Dim> counts)
     {
         (PtxWriter w, PtxKernel k, string row, string column, _) = Begin(kernel, kernel.Rows, kernel.Columns, counts);
@@ -16,9 +19,7 @@ internal static class PtxGathers
         return Entry($"Embedding_{PtxEmitter.Text(kernel.Rows)}x{kernel.Columns}", $"{kernel.Name}: rows of a table by index, [{kernel.Rows}, {kernel.Columns}].", w, kernel.Rows, kernel.Columns);
     }
 
-    /// <summary>
-    /// Rows that go to the same row of the table are added by the threads of the first of them, in their order: no sum depends on which thread is quicker.
-    /// </summary>
+    /// <summary>A table of zeros, unless sums go on, and the sums of the rows that go to each of its rows.</summary>
     public static IEnumerable<PtxEntry> Emit(EmbeddingGradientKernel kernel, IReadOnlyList<Dim> counts)
     {
         int tableStride = kernel.Operands[2].Access.RowStride;
@@ -34,16 +35,65 @@ internal static class PtxGathers
             yield return Entry($"Zeros_{kernel.TableRows}x{kernel.Columns}", $"{kernel.Name}: a table of zeros, [{kernel.TableRows}, {kernel.Columns}].", z, RowExtent.Literal(kernel.TableRows), kernel.Columns);
         }
 
-        (PtxWriter w, PtxKernel k, string row, string column, _) = Begin(kernel, RowExtent.Literal(kernel.Rows), kernel.Columns, counts);
-        int indexStride = kernel.Operands[0].Access.RowStride, rowStride = kernel.Operands[1].Access.RowStride;
-        string token = k.Load(0, Scaled(w, row, indexStride));
-        w.For("0", row, "1", earlier => w.Line($"@{w.Op("setp.eq.s32", k.Load(0, Scaled(w, earlier, indexStride)), token)} bra {PtxWriter.Exit};"));
-        string target = At(w, token, tableStride, column), sum = w.Register('f');
-        w.Set(sum, "mov.f32", k.Load(2, target));
-        w.For(row, PtxWriter.Int(kernel.Rows), "1", later =>
-            w.If(w.Op("setp.eq.s32", k.Load(0, Scaled(w, later, indexStride)), token), () => w.Set(sum, "add.rn.f32", sum, k.Load(1, At(w, later, rowStride, column)))));
-        k.Store(2, target, sum, StoreMode.Replace);
-        yield return Entry($"EmbeddingGradient_{kernel.Rows}x{kernel.Columns}", $"{kernel.Name}: adds {kernel.Rows} rows of {kernel.Columns} into the table rows that the indices name.", w, RowExtent.Literal(kernel.Rows), kernel.Columns);
+        yield return Sums(kernel, counts);
+    }
+
+    /// <summary>
+    /// A block has some rows of the table, and each of its threads a column of these. The block looks through the indices, as many at a time as it has threads; a
+    /// warp's ballot says which are its own, and these are added in their order, the sum of a run of equal ones in a register. So the indices are read
+    /// once for each part of the table, each row to be added once, and the order is that of the rows.
+    /// </summary>
+    private static PtxEntry Sums(EmbeddingGradientKernel kernel, IReadOnlyList<Dim> counts)
+    {
+        const int Words = PtxEmitter.Threads / 32;
+        var w = new PtxWriter();
+        var k = new PtxKernel(w, kernel, counts);
+        int indexStride = kernel.Operands[0].Access.RowStride, rowStride = kernel.Operands[1].Access.RowStride, tableStride = kernel.Operands[2].Access.RowStride;
+        string thread = w.Special("%tid.x"), column = w.Op("mad.lo.s32", w.Special("%ctaid.y"), PtxWriter.Int(PtxEmitter.Threads), thread), isColumn = w.Op("setp.lt.s32", column, PtxWriter.Int(kernel.Columns));
+        string first = w.Op("mul.lo.s32", w.Special("%ctaid.x"), PtxWriter.Int(TableRowsOfBlock)), rows = PtxWriter.Int(kernel.Rows);
+        string tokens = w.Shared("tokens", PtxEmitter.Threads), masks = w.Shared("masks", Words);
+        string ownToken = w.Op("add.s32", tokens, w.Op("shl.b32", thread, "2")), ownMask = w.Op("add.s32", masks, w.Op("shl.b32", w.Op("shr.u32", thread, "5"), "2")), isFirstLane = w.Op("setp.eq.s32", w.Op("and.b32", thread, "31"), "0");
+        string current = w.Op("mov.u32", "-1"), sum = w.Register('f');
+        w.Set(sum, "mov.f32", PtxWriter.Float(0));
+        w.For("0", rows, PtxWriter.Int(PtxEmitter.Threads), from =>
+        {
+            string row = w.Op("add.s32", from, thread), token = w.Op("mov.u32", "-1");
+            w.If(w.Op("setp.lt.s32", row, rows), () => w.Set(token, "mov.u32", k.Load(0, Scaled(w, row, indexStride))));
+            string isElsewhere = w.Op("setp.ge.u32", w.Op("sub.s32", token, first), PtxWriter.Int(TableRowsOfBlock));
+            string elsewhere = w.Op("vote.sync.ballot.b32", isElsewhere, "-1");
+            w.Line($"st.shared.u32 [{ownToken}], {token};");
+            w.If(isFirstLane, () => w.Line($"st.shared.u32 [{ownMask}], {w.Op("xor.b32", elsewhere, "-1")};"));
+            w.Barrier();
+            w.For("0", PtxWriter.Int(Words), "1", word =>
+            {
+                string mask = w.Op("ld.shared.u32", $"[{w.Op("mad.lo.s32", word, "4", masks)}]"), next = w.Label(), done = w.Label();
+                w.Place(next);
+                w.Line($"@{w.Op("setp.eq.s32", mask, "0")} bra {done};");
+                string lowest = w.Op("and.b32", mask, w.Op("neg.s32", mask)), slot = w.Op("mad.lo.s32", word, "32", w.Op("bfind.u32", lowest));
+                w.Set(mask, "xor.b32", mask, lowest);
+                string found = w.Op("ld.shared.u32", $"[{w.Op("mad.lo.s32", slot, "4", tokens)}]");
+                w.If(isColumn, () =>
+                {
+                    w.If(w.Op("setp.ne.s32", found, current), () =>
+                    {
+                        w.If(w.Op("setp.ge.s32", current, "0"), () => k.Store(2, At(w, current, tableStride, column), sum, StoreMode.Replace));
+                        w.Set(current, "mov.u32", found);
+                        w.Set(sum, "mov.f32", k.Load(2, At(w, found, tableStride, column)));
+                    });
+                    w.Set(sum, "add.rn.f32", sum, k.Load(1, At(w, w.Op("add.s32", from, slot), rowStride, column)));
+                });
+                w.Line($"bra {next};");
+                w.Place(done);
+            });
+            w.Barrier();
+        });
+        w.If(isColumn, () => w.If(w.Op("setp.ge.s32", current, "0"), () => k.Store(2, At(w, current, tableStride, column), sum, StoreMode.Replace)));
+        return new PtxEntry(
+            $"EmbeddingGradient_{kernel.Rows}x{kernel.Columns}",
+            $"{kernel.Name}: adds {kernel.Rows} rows of {kernel.Columns} into the table rows that the indices name.",
+            w,
+            ((kernel.TableRows + TableRowsOfBlock - 1) / TableRowsOfBlock, (kernel.Columns + PtxEmitter.Threads - 1) / PtxEmitter.Threads),
+            PtxEmitter.Threads);
     }
 
     public static PtxEntry Emit(ScatterKernel kernel, IReadOnlyList<Dim> counts)
