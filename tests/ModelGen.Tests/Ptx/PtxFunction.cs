@@ -37,11 +37,12 @@ internal sealed unsafe class PtxFunction
     /// <param name="graph">The graph.</param>
     /// <param name="edit">What is changed.</param>
     /// <param name="products">What a device does for products; null for what it does by itself, in single precision.</param>
-    public static PtxFunction Compile(ModelGraph graph, Func<string, string>? edit = null, Func<MatMulKernel, CudaProductPlan>? products = null)
+    /// <param name="precision">What factors are rounded to.</param>
+    public static PtxFunction Compile(ModelGraph graph, Func<string, string>? edit = null, Func<MatMulKernel, CudaProductPlan>? products = null, global::ModelGen.Compiler.CudaPrecision precision = default)
     {
         ModelLayout layout = ModelLayout.Of(graph);
         KernelProgram program = ModelCompiler.Kernels(graph, layout, default);
-        var module = products is null ? new CudaModule() : new CudaModule { Products = products };
+        var module = products is null ? new CudaModule(precision) : new CudaModule { Products = products };
         CudaProgram device = module.Add(program);
         return new PtxFunction(graph, layout, program, device, edit is null ? module.Text : edit(module.Text));
     }

@@ -4,6 +4,7 @@ using System.Linq;
 using ModelGen.Compiler.Graph;
 using ModelGen.Compiler.Kernels;
 using ModelGen.Compiler.Ops;
+using ModelGen.Compiler.Targets.Cuda;
 
 namespace ModelGen.Compiler.Emit.Ptx;
 
@@ -11,7 +12,7 @@ namespace ModelGen.Compiler.Emit.Ptx;
 /// Attention in single precision, streamed: a warp for each head of each query, whose lanes have the head's columns, and in the gradient also
 /// one for each head of each key. Sums run over keys and queries in their order, so that no result depends on which warp is quicker.
 /// </summary>
-internal sealed class PtxAttention
+internal sealed partial class PtxAttention
 {
     private const int Warp = 32;
     private const int Warps = PtxEmitter.Threads / Warp;
@@ -29,6 +30,9 @@ internal sealed class PtxAttention
     // Of keys that an input names the caches of, the bytes to the first element of a sequence's.
     private string? _cache;
 
+    // A head's slope, where it is known ahead of the loops.
+    private string? _slope;
+
     private PtxAttention(Kernel kernel, Attention op, RowExtent queries, RowExtent keys, int caches, int cacheStride, IReadOnlyList<Dim> counts)
     {
         (_kernel, _op, _queries, _keys, _caches, _cacheStride) = (kernel, op, queries, keys, caches, cacheStride);
@@ -40,9 +44,14 @@ internal sealed class PtxAttention
 
     private int Parts => (_op.HeadDim + Warp - 1) / Warp;
 
-    public static PtxEntry Emit(AttentionKernel kernel, IReadOnlyList<Dim> counts)
+    public static PtxEntry Emit(AttentionKernel kernel, TensorAttention? plan, IReadOnlyList<Dim> counts)
     {
         var a = new PtxAttention(kernel, kernel.Op, kernel.Queries, kernel.Keys, kernel.Caches, kernel.CacheStride, counts);
+        if (plan is not null)
+        {
+            return a.Tiles("TensorAttention", "attention, streamed, on tensor cores", plan, plan.BlocksOf(kernel.Queries, kernel.Batch, kernel.Op.Heads), () => a.ForwardTiles(plan, kernel.Batch, kernel.HasLogSumExp));
+        }
+
         a.Forward(kernel.Batch, kernel.HasLogSumExp);
         return a.Entry("Attention", "attention, streamed", kernel.Batch * kernel.Queries * RowExtent.Literal(kernel.Op.Heads));
     }
@@ -54,14 +63,25 @@ internal sealed class PtxAttention
         return a.Entry("AttentionWeights", "the weights of attention", kernel.Batch * kernel.Queries * RowExtent.Literal(kernel.Op.Heads));
     }
 
-    public static IEnumerable<PtxEntry> Emit(AttentionGradientKernel kernel, IReadOnlyList<Dim> counts)
+    public static IEnumerable<PtxEntry> Emit(AttentionGradientKernel kernel, TensorAttention? plan, IReadOnlyList<Dim> counts)
     {
         PtxAttention Of() => new(kernel, kernel.Op, RowExtent.Literal(kernel.Queries), RowExtent.Literal(kernel.Keys), 0, 0, counts);
         PtxAttention queries = Of(), keys = Of();
-        queries.QueryGradient(kernel);
-        yield return queries.Entry("AttentionGradientOfQueries", "the cotangents of attention's queries", RowExtent.Literal(kernel.Batch * kernel.Queries * kernel.Op.Heads));
-        keys.KeyGradient(kernel);
-        yield return keys.Entry("AttentionGradientOfKeys", "the cotangents of attention's keys and values", RowExtent.Literal(kernel.Batch * kernel.Keys * kernel.Op.KeyValueHeads));
+        const string OfQueries = "the cotangents of attention's queries", OfKeys = "the cotangents of attention's keys and values";
+        if (plan is not null)
+        {
+            RowExtent batch = RowExtent.Literal(kernel.Batch);
+            yield return queries.Tiles("TensorAttentionGradientOfQueries", OfQueries + ", on tensor cores", plan, plan.BlocksOf(queries._queries, batch, kernel.Op.Heads), () => queries.QueryGradientTiles(plan, batch));
+            yield return keys.Tiles("TensorAttentionGradientOfKeys", OfKeys + ", on tensor cores", plan, plan.BlocksOf(keys._keys, batch, kernel.Op.KeyValueHeads), () => keys.KeyGradientTiles(plan, batch));
+        }
+        else
+        {
+            queries.QueryGradient(kernel);
+            yield return queries.Entry("AttentionGradientOfQueries", OfQueries, RowExtent.Literal(kernel.Batch * kernel.Queries * kernel.Op.Heads));
+            keys.KeyGradient(kernel);
+            yield return keys.Entry("AttentionGradientOfKeys", OfKeys, RowExtent.Literal(kernel.Batch * kernel.Keys * kernel.Op.KeyValueHeads));
+        }
+
         if (kernel.Op.Bias is RelativeBias bias)
         {
             PtxAttention table = Of();
@@ -71,7 +91,10 @@ internal sealed class PtxAttention
     }
 
     private PtxEntry Entry(string stem, string what, RowExtent warps)
-        => new($"{stem}_{PtxEmitter.Text(_queries)}x{PtxEmitter.Text(_keys)}_{_op.Heads}x{_op.HeadDim}", $"{_kernel.Name}: {what}, {_queries} queries, {_keys} keys, {_op.Heads} heads of {_op.HeadDim}{Range.Attributes}{(_op.Bias is { } bias ? " " + bias.Attributes : "")}.", _w, PtxEmitter.BlocksFor((long)warps.Maximum * Warp), PtxEmitter.Threads);
+        => Entry(stem, what, PtxEmitter.BlocksFor((long)warps.Maximum * Warp), PtxEmitter.Threads);
+
+    private PtxEntry Entry(string stem, string what, (int X, int Y) blocks, int threads)
+        => new($"{stem}_{PtxEmitter.Text(_queries)}x{PtxEmitter.Text(_keys)}_{_op.Heads}x{_op.HeadDim}", $"{_kernel.Name}: {what}, {_queries} queries, {_keys} keys, {_op.Heads} heads of {_op.HeadDim}{Range.Attributes}{(_op.Bias is { } bias ? " " + bias.Attributes : "")}.", _w, blocks, threads);
 
     /// <summary>The number of this warp, with those that have nothing to do at the exit.</summary>
     private string WarpIndex(RowExtent total)
@@ -245,7 +268,10 @@ internal sealed class PtxAttention
         => _caches > 0 ? _k.Far(_k.Load(Index("sequences"), sequence), _cacheStride) : _w.Op("mul.lo.s32", sequence, _k.Extent(_keys));
 
     /// <summary>The first key that a query may see, the one behind the last, and the query's position.</summary>
-    private (string Low, string High, string Position) Seen(string sequence, string query)
+    private (string Low, string High, string Position) Seen(string sequence, string query) => Seen(sequence, query, isBound: false);
+
+    /// <summary>As above; as a bound for a query and those ahead of it, some of which may see what it does not, being beyond the last one.</summary>
+    private (string Low, string High, string Position) Seen(string sequence, string query, bool isBound)
     {
         string offset = Range.HasPositions ? _k.Load(Index("positions"), sequence) : Range.IsCached ? _k.Position : "0";
         string position = _k.Sum(offset, query)!, queries = Range.HasQueryLengths ? _k.Load(Index("queryLengths"), sequence) : _k.Extent(_queries), rows = _k.Extent(_keys);
@@ -261,12 +287,12 @@ internal sealed class PtxAttention
             high = _w.Op("min.s32", high, _w.Op("add.s32", position, PtxWriter.Int(behind + 1L)));
         }
 
-        if (Range.HasQueryLengths)
+        if (Range.HasQueryLengths && !isBound)
         {
             high = _w.Op("selp.b32", high, "0", _w.Op("setp.lt.s32", query, queries));
         }
 
-        if (Range is { IsCached: true, IsRing: false })
+        if (Range is { IsCached: true, IsRing: false } && !isBound)
         {
             high = _w.Op("selp.b32", high, "0", _w.Op("setp.lt.s32", position, rows));
         }
@@ -278,8 +304,17 @@ internal sealed class PtxAttention
     /// <summary>Goes on with the next key where a pattern hides one.</summary>
     private void SkipUnseen(string key, string position, string next)
     {
+        if (PatternShows(key, position) is { } seen)
+        {
+            _w.Line($"@!{seen} bra {next};");
+        }
+    }
+
+    /// <summary>Whether the pattern shows a key to a query; null where there is none.</summary>
+    private string? PatternShows(string key, string position)
+    {
         string distance = Range.Pattern is null ? "" : _w.Op("sub.s32", position, key);
-        string? seen = Range.Pattern switch
+        return Range.Pattern switch
         {
             GlobalKeys global => _w.Op("or.pred", _w.Op("setp.le.s32", _w.Op("abs.s32", distance), PtxWriter.Int(Range.Window!.Value)), _w.Op("setp.lt.s32", _w.Op("min.s32", key, position), PtxWriter.Int(global.Count))),
             StridedKeys strided => _w.Op("or.pred", _w.Op("setp.lt.s32", _w.Op("abs.s32", distance), PtxWriter.Int(strided.Stride)), _w.Op("setp.eq.s32", _w.Op("rem.s32", distance, PtxWriter.Int(strided.Stride)), "0")),
@@ -289,15 +324,13 @@ internal sealed class PtxAttention
             null => null,
             _ => throw new GraphException($"{Range.Pattern.GetType().Name} is not known here"),
         };
-        if (seen is not null)
-        {
-            _w.Line($"@!{seen} bra {next};");
-        }
     }
 
-    private string Score(string[] q, string[] keys, string head, string key, string position)
+    private string Score(string[] q, string[] keys, string head, string key, string position) => Score(Dot(q, keys), head, key, position);
+
+    private string Score(string product, string head, string key, string position)
     {
-        string product = Dot(q, keys), scale = PtxWriter.Float(_op.Scale);
+        string scale = PtxWriter.Float(_op.Scale);
         switch (_op.Bias)
         {
             case null when _op.SoftCap > 0:
@@ -307,7 +340,7 @@ internal sealed class PtxAttention
                 return _w.Op("mul.rn.f32", product, scale);
             case AlibiBias:
                 string distance = _w.Op("cvt.rn.f32.s32", _w.Op("abs.s32", _w.Op("sub.s32", key, position)));
-                return PtxFunctions.Fma(_w, product, scale, _w.Op("mul.rn.f32", distance, Slope(head)));
+                return PtxFunctions.Fma(_w, product, scale, _w.Op("mul.rn.f32", distance, _slope ?? Slope(head)));
             case RelativeBias bias:
                 int table = Index("bias");
                 return PtxFunctions.Fma(_w, product, scale, _k.Load(table, Element(table, Bucket(bias, key, position), head)));

@@ -23,13 +23,13 @@ internal static class PtxEmitter
 
     /// <summary>The entries of a kernel.</summary>
     /// <param name="kernel">The kernel.</param>
-    /// <param name="product">What the device does for it where it is a matrix product.</param>
+    /// <param name="plan">What the device does for it where there is a choice.</param>
     /// <param name="counts">The extents that a run counts.</param>
-    public static IReadOnlyList<PtxEntry> Emit(Kernel kernel, CudaProductPlan? product, IReadOnlyList<Dim> counts) => kernel switch
+    public static IReadOnlyList<PtxEntry> Emit(Kernel kernel, CudaKernelPlan? plan, IReadOnlyList<Dim> counts) => kernel switch
     {
         RowKernel k => [PtxRows.Emit(k, counts)],
         ColumnSumKernel k => [PtxColumnSum.Emit(k, counts)],
-        MatMulKernel k => [PtxMatMul.Emit(k, product!, counts)],
+        MatMulKernel k => [PtxMatMul.Emit(k, (CudaProductPlan)plan!, counts)],
         EmbeddingKernel k => [PtxGathers.Emit(k, counts)],
         EmbeddingGradientKernel k => [.. PtxGathers.Emit(k, counts)],
         ScatterKernel k => [PtxGathers.Emit(k, counts)],
@@ -38,9 +38,9 @@ internal static class PtxEmitter
         RouteKernel k => [.. PtxExperts.Emit(k, counts)],
         ExpertProductKernel k => [PtxExperts.Emit(k, counts)],
         ExpertGradientKernel k => [PtxExperts.Emit(k, counts)],
-        AttentionKernel k => [PtxAttention.Emit(k, counts)],
+        AttentionKernel k => [PtxAttention.Emit(k, plan as TensorAttention, counts)],
         AttentionWeightsKernel k => [PtxAttention.Emit(k, counts)],
-        AttentionGradientKernel k => [.. PtxAttention.Emit(k, counts)],
+        AttentionGradientKernel k => [.. PtxAttention.Emit(k, plan as TensorAttention, counts)],
         _ => throw new GraphException($"{kernel.GetType().Name} has no entry for a device"),
     };
 

@@ -74,10 +74,10 @@ internal sealed class CudaModule(CudaPrecision precision = CudaPrecision.F32)
         }
     }
 
-    /// <summary>What the device does for a kernel where that is a matrix product.</summary>
+    /// <summary>What the device does for a product.</summary>
     public Func<MatMulKernel, CudaProductPlan> Products { get; init; } = kernel => CudaProductPlan.Of(kernel, precision);
 
-    private CudaProductPlan? Plan(Kernel kernel) => kernel is MatMulKernel product ? Products(product) : null;
+    private CudaKernelPlan? Plan(Kernel kernel) => kernel is MatMulKernel product ? Products(product) : TensorAttention.Of(kernel, precision);
 
     private string Named(PtxEntry entry)
     {

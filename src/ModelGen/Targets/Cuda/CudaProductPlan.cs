@@ -7,8 +7,11 @@ using ModelGen.Compiler.Ops;
 
 namespace ModelGen.Compiler.Targets.Cuda;
 
+/// <summary>What a device does for a kernel, where there is a choice.</summary>
+internal abstract record CudaKernelPlan;
+
 /// <summary>How a device computes a matrix product.</summary>
-internal abstract record CudaProductPlan
+internal abstract record CudaProductPlan : CudaKernelPlan
 {
     /// <summary>The multiprocessors of the devices that tiles are chosen for: those of an H100.</summary>
     private const int Multiprocessors = 132;
