@@ -67,8 +67,8 @@ public partial class DeviceTagger;
 [Cuda]
 public partial class DeviceDecoder;
 
-[Gpt(Layers = 2, DModel = 12, Heads = 2, Vocab = 17, Context = 9)]
-[Trainable(BatchSize = 2, SequenceLength = 5)]
+[Gpt(Layers = 2, DModel = 12, Heads = 2, Vocab = 17, Context = 24)]
+[Trainable(BatchSize = 2, SequenceLength = 18)]
 [Cuda(Precision = CudaPrecision.BF16)]
 public partial class RoundedGpt;
 

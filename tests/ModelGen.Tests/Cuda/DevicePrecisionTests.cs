@@ -15,12 +15,12 @@ public sealed class DevicePrecisionTests
         using var driver = new StandInDriver();
         RoundedGpt model = RoundedGpt.Create(seed: 7);
         using RoundedGpt.Session expected = model.CreateSession(), actual = model.CreateSession(Session(driver)), again = model.CreateSession(Session(driver));
-        int[] ids = Ids(9, 17);
-        float[] rounded = actual.Prefill(ids.AsSpan(0, 5)).ToArray(), exact = expected.Prefill(ids.AsSpan(0, 5)).ToArray();
+        int[] ids = Ids(22, 17);
+        float[] rounded = actual.Prefill(ids.AsSpan(0, 18)).ToArray(), exact = expected.Prefill(ids.AsSpan(0, 18)).ToArray();
         Near(driver, exact, rounded, 1e-2f);
         Assert.NotEqual(exact, rounded);
-        Assert.Equal(rounded, again.Prefill(ids.AsSpan(0, 5)).ToArray());
-        foreach (int token in ids[5..])
+        Assert.Equal(rounded, again.Prefill(ids.AsSpan(0, 18)).ToArray());
+        foreach (int token in ids[18..])
         {
             Near(driver, expected.Decode(token), actual.Decode(token), 1e-2f);
         }
@@ -28,7 +28,7 @@ public sealed class DevicePrecisionTests
 
     [Fact]
     public void A_gpt_learns_in_bfloat16() => Learns(
-        options => RoundedGpt.Create(seed: 3).CreateTrainer(Optimizer, options), RoundedGpt.Parameters, (t, i) => t.Step(Ids(10, 17, i % 3), Ids(10, 17, (i % 3) + 5)), (t, name) => t.Gradient(name).ToArray(), 1e-2f);
+        options => RoundedGpt.Create(seed: 3).CreateTrainer(Optimizer, options), RoundedGpt.Parameters, (t, i) => t.Step(Ids(36, 17, i % 3), Ids(36, 17, (i % 3) + 5)), (t, name) => t.Gradient(name).ToArray(), 1e-2f);
 
     [Fact]
     public void An_lstm_learns_in_tf32() => Learns(
@@ -43,16 +43,16 @@ public sealed class DevicePrecisionTests
         Device device = DeviceOf(driver);
         using RoundedGpt.Trainer trainer = RoundedGpt.Create(seed: 3).CreateTrainer(Optimizer, new TrainerOptions { Device = device }), resumed = RoundedGpt.Create(seed: 4).CreateTrainer(Optimizer, new TrainerOptions { Device = device });
         using RoundedGpt.Trainer host = RoundedGpt.Create(seed: 5).CreateTrainer(Optimizer);
-        trainer.Step(Ids(10, 17), Ids(10, 17, 4));
-        trainer.Step(Ids(10, 17, 2), Ids(10, 17, 5));
+        trainer.Step(Ids(36, 17), Ids(36, 17, 4));
+        trainer.Step(Ids(36, 17, 2), Ids(36, 17, 5));
         trainer.SaveCheckpoint(file.Path);
         host.LoadCheckpoint(file.Path);
         host.SaveCheckpoint(other.Path);
         Assert.Equal(File.ReadAllBytes(file.Path), File.ReadAllBytes(other.Path));
         resumed.LoadCheckpoint(other.Path);
-        float next = trainer.Step(Ids(10, 17, 3), Ids(10, 17, 6));
-        Assert.Equal(next, resumed.Step(Ids(10, 17, 3), Ids(10, 17, 6)));
-        Near(driver, [host.Step(Ids(10, 17, 3), Ids(10, 17, 6))], [next], 1e-2f);
+        float next = trainer.Step(Ids(36, 17, 3), Ids(36, 17, 6));
+        Assert.Equal(next, resumed.Step(Ids(36, 17, 3), Ids(36, 17, 6)));
+        Near(driver, [host.Step(Ids(36, 17, 3), Ids(36, 17, 6))], [next], 1e-2f);
     }
 
     /// <summary>Steps in both, of which the gradients of the first, at equal weights, are near by their norm, and losses fall alike.</summary>

@@ -33,6 +33,9 @@ internal sealed unsafe class PtxFunction
     /// <summary>Thread instructions of the last run.</summary>
     public long Executed { get; private set; }
 
+    /// <summary>Conflicts in the banks of shared memory of the last run.</summary>
+    public long BankConflicts { get; private set; }
+
     /// <summary>A graph's program; <paramref name="edit"/> changes its module before it is read.</summary>
     /// <param name="graph">The graph.</param>
     /// <param name="edit">What is changed.</param>
@@ -109,7 +112,7 @@ internal sealed unsafe class PtxFunction
             machine.Allow((void*)pinned.AddrOfPinnedObject(), record.Length, "the run's record");
             memory.Allow(machine);
             Steps(Device.Steps, 0);
-            Executed = machine.Executed;
+            (Executed, BankConflicts) = (machine.Executed, machine.BankConflicts);
 
             void Steps(IReadOnlyList<CudaStep> steps, int step)
             {

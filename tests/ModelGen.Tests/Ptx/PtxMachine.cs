@@ -18,6 +18,9 @@ internal sealed unsafe partial class PtxMachine
     /// <summary>Thread instructions that were run.</summary>
     public long Executed { get; private set; }
 
+    /// <summary>Turns that accesses of shared memory take beyond the first, since several of the lanes that are served at once want other words of one bank.</summary>
+    public long BankConflicts { get; private set; }
+
     private uint[] _f = [];
     private uint[] _r = [];
     private ulong[] _d = [];
@@ -540,6 +543,7 @@ internal sealed unsafe partial class PtxMachine
         bool load = instruction.Opcode == PtxOpcode.LoadShared;
         PtxRegister address = load ? instruction.A : instruction.Result;
         PtxRegister[] values = instruction.Moved;
+        CountConflicts(address, instruction.Offset, active, 4 * values.Length);
         for (uint lanes = active; lanes != 0; lanes &= lanes - 1)
         {
             int lane = BitOperations.TrailingZeroCount(lanes);
@@ -559,6 +563,35 @@ internal sealed unsafe partial class PtxMachine
                     shared.Written[word] = true;
                 }
             }
+        }
+    }
+
+    /// <summary>Counts conflicts: of 4 bytes each 32 lanes are served at once, of 8 bytes 16, of 16 bytes 8.</summary>
+    private void CountConflicts(PtxRegister address, long offset, uint active, int bytes)
+    {
+        Span<long> words = stackalloc long[32];
+        Span<int> wanted = stackalloc int[32];
+        int together = Math.Min(Lanes, 128 / bytes);
+        for (int begin = 0; begin < Lanes; begin += together)
+        {
+            words.Fill(-1);
+            wanted.Clear();
+            int turns = 1;
+            for (int lane = begin; lane < begin + together; lane++)
+            {
+                for (int word = 0; (active >> lane & 1) != 0 && word < bytes / 4; word++)
+                {
+                    long at = ((_r[(address.Index * Lanes) + lane] + offset) / 4) + word;
+                    int bank = (int)(at % 32);
+                    if (words[bank] != at)
+                    {
+                        words[bank] = at;
+                        turns = Math.Max(turns, ++wanted[bank]);
+                    }
+                }
+            }
+
+            BankConflicts += turns - 1;
         }
     }
 
@@ -601,6 +634,7 @@ internal sealed unsafe partial class PtxMachine
     private void LoadMatrices(PtxEntryPoint entry, PtxInstruction instruction, SharedMemory shared, Accessor first)
     {
         // All addresses are read before the first result, which may lie in the same register.
+        CountConflicts(instruction.A, instruction.Offset, uint.MaxValue, 16);
         Span<uint> rows = stackalloc uint[4 * 8 * 4];
         for (int lane = 0; lane < Lanes; lane++)
         {
@@ -686,6 +720,7 @@ internal sealed unsafe partial class PtxMachine
     /// <summary>A copy from global to shared memory begins; what it does not read is zeros.</summary>
     private void Copy(PtxEntryPoint entry, PtxInstruction instruction, uint active, Warp warp, SharedMemory shared, Accessor first)
     {
+        CountConflicts(instruction.Result, instruction.Offset, active, (int)_r[instruction.B.Index * Lanes]);
         for (uint lanes = active; lanes != 0; lanes &= lanes - 1)
         {
             int lane = BitOperations.TrailingZeroCount(lanes);

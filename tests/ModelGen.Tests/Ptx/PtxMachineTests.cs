@@ -232,6 +232,14 @@ public sealed unsafe class PtxMachineTests
     public void Instructions_that_a_target_does_not_have_are_refused(string body, int isa, int processor)
         => Assert.Contains("needs PTX", Assert.Throws<PtxException>(() => PtxEntryPoint.Read(Module(body, isa, processor))).Message, StringComparison.Ordinal);
 
+    /// <summary>Lanes that want other words of one bank are served one after the other; of 16 bytes, eight lanes at a time.</summary>
+    [Theory]
+    [InlineData("mov.f32 %f0, 0f00000000;\nst.shared.f32 [%r3], %f0;", 3)]
+    [InlineData("shl.b32 %r5, %r0, 2;\nadd.s32 %r5, %r2, %r5;\nst.shared.f32 [%r5], %f0;", 0)]
+    [InlineData("mov.f32 %f0, 0f00000000;\nst.shared.v2.f32 [%r3], {%f0, %f1};", 2)]
+    [InlineData("cp.async.cg.shared.global [%r3], [%rd1], 16, 16;", 0)]
+    public void Conflicts_in_banks_are_counted(string body, int ofAWarp) => Run(Tile + body, machine => Assert.Equal(4 * ofAWarp, machine.BankConflicts));
+
     [Fact]
     public void Launches_must_fit_the_entry()
     {
@@ -299,7 +307,7 @@ public sealed unsafe class PtxMachineTests
         => $".version {isa / 10}.{isa % 10}\n.target sm_{processor}\n.address_size 64\n.visible .entry E(\n.param .u64 p0\n)\n.maxntid 64, 1, 1\n{{\n{Registers}\n{body}\nEXIT:\nret;\n}}\n";
 
     /// <summary>Runs two blocks of 64 threads over 64 words.</summary>
-    private static float[] Run(string body)
+    private static float[] Run(string body, Action<PtxMachine>? look = null)
     {
         float[] words = new float[64];
         void* memory = NativeMemory.AlignedAlloc(256, 256);
@@ -309,6 +317,7 @@ public sealed unsafe class PtxMachineTests
             var machine = new PtxMachine();
             machine.Allow(memory, 256, "memory");
             machine.Launch(PtxEntryPoint.Read(Module(body))["E"], 2, 1, 64, BitConverter.GetBytes((ulong)memory));
+            look?.Invoke(machine);
             new Span<float>(memory, 64).CopyTo(words);
         }
         finally

@@ -86,6 +86,28 @@ public sealed class PtxProductTests
         }
     }
 
+    /// <summary>Chunks change places with their rows so that what is read or written at once lies in different banks.</summary>
+    [Theory]
+    [InlineData("TF32")]
+    [InlineData("BF16")]
+    public void No_bank_of_shared_memory_is_asked_twice(string precision)
+    {
+        CudaPrecision rounded = Enum.Parse<CudaPrecision>(precision);
+        foreach (TensorTile tile in TensorTile.For(rounded))
+        {
+            foreach (MatMulForm form in Enum.GetValues<MatMulForm>())
+            {
+                ModelGraph graph = Product(form, tile.Rows, 4 * tile.Depth, tile.Columns);
+                PtxFunction function = PtxFunction.Compile(graph, products: kernel => With(kernel, rounded, tile));
+                function.Run(CaseData.Random(graph, 3));
+
+                // Where a warp has 16 columns its lanes read two rows of sums at once, which meet in half of the banks.
+                int ofEpilogue = tile.WarpColumns < 32 ? tile.Threads / 32 * 8 : 0;
+                Assert.True(function.BankConflicts == ofEpilogue, $"{function.BankConflicts} conflicts of {form} with {tile}");
+            }
+        }
+    }
+
     public static TheoryData<string, string> FamiliesByPrecision => new(from name in Families.All.Keys from precision in Precisions select (name, precision.ToString()));
 
     /// <summary>Each product of each family by itself, in all entry points, against the same kernel in single precision on the same numbers.</summary>
