@@ -77,10 +77,12 @@ internal static class PtxMatMul
         }
 
         string leftRow = w.Op("add.s32", left, w.Op("shl.b32", y, "2")), rightColumn = w.Op("add.s32", right, w.Op("shl.b32", x, "2"));
+        Action<string> fillLeft = Filling(0, left, firstRow, rows, kernel.Form == MatMulForm.TN), fillRight = Filling(1, right, firstColumn, columns, kernel.Form != MatMulForm.NT);
         w.For("0", depth, PtxWriter.Int(Depth), from =>
         {
-            Fill(0, left, firstRow, rows, from, kernel.Form == MatMulForm.TN);
-            Fill(1, right, firstColumn, columns, from, kernel.Form != MatMulForm.NT);
+            string remaining = w.Op("sub.s32", depth, from);
+            fillLeft(remaining);
+            fillRight(remaining);
             w.Barrier();
             string leftAt = w.Op("mov.u32", leftRow), rightAt = w.Op("mov.u32", rightColumn);
             int turns = (Math.Min(kernel.Depth, Depth) + RegisterTiles.Unrolled - 1) / RegisterTiles.Unrolled;
@@ -116,26 +118,36 @@ internal static class PtxMatMul
                 Epilogue(w, k, kernel, row, column, w.Op("ld.shared.f32", $"[{w.Op("mad.lo.s32", i, PtxWriter.Int(4 * PtxEmitter.Threads), own)}]")));
         });
 
-        // A tile of a factor, contracted extent outermost, with zeros beyond its ends. Neighbouring threads read neighbouring elements.
-        void Fill(int operand, string shared, string first, string limit, string from, bool depthIsRow)
+        // Stores a tile of a factor, contracted extent outermost, with zeros beyond its ends. Neighbouring threads read neighbouring elements; what a thread reads
+        // it finds at literal distances from where it begins, and reads all of it before it stores any.
+        Action<string> Filling(int operand, string shared, string first, string limit, bool depthIsRow)
         {
-            string inner = w.Op("and.b32", thread, depthIsRow ? PtxWriter.Int(Tile - 1) : PtxWriter.Int(Depth - 1)), outer = w.Op("shr.u32", thread, depthIsRow ? "6" : "4");
-            int stride = kernel.Operands[operand].Access.RowStride, step = PtxEmitter.Threads / (depthIsRow ? Tile : Depth);
-            for (int i = 0; i < (depthIsRow ? Depth : Tile) / step; i++)
+            int inners = depthIsRow ? Tile : Depth, stride = kernel.Operands[operand].Access.RowStride, step = PtxEmitter.Threads / inners, count = (depthIsRow ? Depth : Tile) / step;
+            string inner = w.Op("and.b32", thread, PtxWriter.Int(inners - 1)), outer = w.Op("shr.u32", thread, depthIsRow ? "6" : "4");
+            (string d, string n) = depthIsRow ? (outer, inner) : (inner, outer);
+            string index = w.Op("add.s32", first, n), source = k.Address(operand, depthIsRow ? w.Op("mad.lo.s32", d, PtxWriter.Int(stride), index) : w.Op("mad.lo.s32", index, PtxWriter.Int(stride), d));
+            string target = w.Op("mad.lo.s32", d, PtxWriter.Int(4 * Pitch), w.Op("mad.lo.s32", n, "4", shared));
+            string Further(string from, int i) => i == 0 ? from : w.Op("add.s32", from, PtxWriter.Int(i * step));
+            string[] isThere = [.. Enumerable.Range(0, depthIsRow ? 1 : count).Select(i => w.Op("setp.lt.s32", Further(index, i), limit))], depths = [.. Enumerable.Range(0, depthIsRow ? count : 1).Select(i => Further(d, i))];
+            return remaining =>
             {
-                string far = i == 0 ? outer : w.Op("add.s32", outer, PtxWriter.Int(i * step));
-                (string d, string n) = depthIsRow ? (far, inner) : (inner, far);
-                string depthIndex = w.Op("add.s32", from, d), index = w.Op("add.s32", first, n);
-                string value = w.Register('f');
-                w.Set(value, "mov.f32", PtxWriter.Float(0));
-                string inside = w.Op("and.pred", w.Op("setp.lt.s32", depthIndex, depth), w.Op("setp.lt.s32", index, limit));
-                w.If(inside, () =>
+                string[] reaches = [.. depths.Select(each => w.Op("setp.lt.s32", each, remaining))], values = new string[count];
+                for (int i = 0; i < count; i++)
                 {
-                    (string row, string column) = depthIsRow ? (depthIndex, index) : (index, depthIndex);
-                    w.Set(value, "ld.global.f32", $"[{k.Address(operand, w.Op("mad.lo.s32", row, PtxWriter.Int(stride), column))}]");
-                });
-                w.Line($"st.shared.f32 [{w.Op("add.s32", shared, w.Op("shl.b32", w.Op("mad.lo.s32", d, PtxWriter.Int(Pitch), n), "2"))}], {value};");
-            }
+                    long distance = 4L * i * step * stride;
+                    string at = distance <= int.MaxValue ? FormattableString.Invariant($"{source}+{distance}") : w.Op("add.s64", source, PtxWriter.Int(distance));
+                    values[i] = w.Register('f');
+                    w.Set(values[i], "mov.f32", PtxWriter.Float(0));
+                    w.Line($"@{w.Op("and.pred", isThere[depthIsRow ? 0 : i], reaches[depthIsRow ? i : 0])} ld.global.f32 {values[i]}, [{at}];");
+                }
+
+                for (int i = 0; i < count; i++)
+                {
+                    w.Line(FormattableString.Invariant($"st.shared.f32 [{target}+{4 * i * step * (depthIsRow ? Pitch : 1)}], {values[i]};"));
+                }
+
+                w.Set(source, "add.s64", source, PtxWriter.Int(4L * Depth * (depthIsRow ? stride : 1)));
+            };
         }
     }
 
