@@ -28,7 +28,7 @@ public sealed class PtxProductTests
             {
                 TensorTile tile = TensorTile.For(precision)[i];
                 (int m, int d, int n) = (tile.Rows, tile.Depth, tile.Columns);
-                foreach ((int rows, int depth, int columns) in new[] { (1, 1, 1), (2, d, 3), (7, 13, 5), (m - 1, d + 1, n + 1), (m + 1, (3 * d) - 1, n - 1), (m, 4 * d, n), (m + 4, d - 4, 4), (6, (5 * d) + 2, n + 6), (23, 2 * d, 41) })
+                foreach ((int rows, int depth, int columns) in new[] { (1, 1, 1), (2, d, 3), (7, 13, 5), (m - 1, d + 1, n + 1), (m + 1, (3 * d) - 1, n - 1), (m, 4 * d, n), (m + 4, d - 4, 4), (6, (5 * d) + 2, n + 6), (23, 2 * d, 41), (m < 64 ? 300 : 3, d, n < 64 ? 70 : 5) })
                 {
                     foreach (MatMulForm form in Enum.GetValues<MatMulForm>())
                     {
@@ -53,6 +53,31 @@ public sealed class PtxProductTests
         RunResults expected = ReferenceInterpreter.Run(graph, run), actual = function.Run(run);
         KernelCheck.Near(expected, actual, Tolerance(rounded), $"{precision} {form} {rows}x{depth}x{columns}");
         GradientCheck.Same(actual, function.Run(run), 0, "once more");
+    }
+
+    /// <summary>The products of GPT-2 with 16,384 and with 256 rows: tiles as large as still give every multiprocessor one, accesses as wide as rows are even.</summary>
+    [Theory]
+    [InlineData("NT", 16_384, 768, 2_304, 128, 4, 4)]
+    [InlineData("NT", 16_384, 768, 50_257, 128, 4, 4)]
+    [InlineData("NN", 16_384, 50_257, 768, 128, 1, 4)]
+    [InlineData("TN", 50_257, 16_384, 768, 128, 1, 4)]
+    [InlineData("TN", 768, 16_384, 768, 64, 4, 4)]
+    [InlineData("NT", 256, 768, 3_072, 64, 4, 4)]
+    [InlineData("NT", 256, 768, 768, 32, 4, 4)]
+    [InlineData("NT", 2, 6, 3, 32, 2, 2)]
+    public void Tiles_are_chosen_by_how_many_there_are(string form, int rows, int depth, int columns, int tile, int left, int right)
+    {
+        MatMulForm of = Enum.Parse<MatMulForm>(form);
+        KernelOperand Operand(string name, int stride, bool isWritten = false) => new(name, new View(new PlanBuffer(name, MemorySpace.Arena, StorageFormat.Float32, 1), 0), Access.Matrix(stride), isWritten);
+        var kernel = new MatMulKernel(
+            "product", [Operand("a", of == MatMulForm.TN ? rows : depth), Operand("b", of == MatMulForm.NT ? depth : columns), Operand("c", columns, isWritten: true)], of, RowExtent.Literal(rows), columns, depth, [new Store(2, new AccumulatorExpr(), StoreMode.Replace)], 0, 0);
+        foreach (CudaPrecision precision in Precisions)
+        {
+            TensorTiles plan = Assert.IsType<TensorTiles>(CudaProductPlan.Of(kernel, precision));
+            Assert.Equal((tile, tile, left, right), (plan.Tile.Rows, plan.Tile.Columns, plan.LeftVector, plan.RightVector));
+        }
+
+        Assert.IsType<RegisterTiles>(CudaProductPlan.Of(kernel, CudaPrecision.F32));
     }
 
     /// <summary>Whatever orders what threads do is there for something, and so is rounding: the machine says so where one of them is missing.</summary>

@@ -67,7 +67,8 @@ internal sealed class PtxTensorProduct
 
     private void Emit(TensorTiles plan)
     {
-        string firstRow = _w.Op("mul.lo.s32", _w.Special("%ctaid.y"), PtxWriter.Int(_tile.Rows)), firstColumn = _w.Op("mul.lo.s32", _w.Special("%ctaid.x"), PtxWriter.Int(_tile.Columns));
+        (string rowTile, string columnTile) = Place(plan);
+        string firstRow = _w.Op("mul.lo.s32", rowTile, PtxWriter.Int(_tile.Rows)), firstColumn = _w.Op("mul.lo.s32", columnTile, PtxWriter.Int(_tile.Columns));
         string rows = _k.Extent(_kernel.Rows), columns = PtxWriter.Int(_kernel.Columns);
         _w.Line($"@{_w.Op("setp.ge.s32", firstRow, rows)} bra {PtxWriter.Exit};");
         int stageBytes = (_tile.Rows + _tile.Columns) * _tile.Depth * ElementBytes;
@@ -128,6 +129,23 @@ internal sealed class PtxTensorProduct
         });
         _w.Barrier();
         Finish(sums, shared, firstRow, rows, firstColumn, columns);
+    }
+
+    /// <summary>This block's tile: those that run at once are some tiles high, column by column of these.</summary>
+    private (string Row, string Column) Place(TensorTiles plan)
+    {
+        (int columns, int rows) = plan.Blocks(_kernel);
+        string x = _w.Special("%ctaid.x"), y = _w.Special("%ctaid.y");
+        int high = Math.Min(rows, plan.Height);
+        if (high == 1 || columns == 1)
+        {
+            return (y, x);
+        }
+
+        string index = _w.Op("mad.lo.s32", y, PtxWriter.Int(columns), x), band = _w.Op("div.s32", index, PtxWriter.Int(high * columns)), within = _w.Op("rem.s32", index, PtxWriter.Int(high * columns));
+        string first = _w.Op("mul.lo.s32", band, PtxWriter.Int(high));
+        string ofBand = rows % high == 0 ? PtxWriter.Int(high) : _w.Op("min.s32", _w.Op("sub.s32", PtxWriter.Int(rows), first), PtxWriter.Int(high));
+        return (_w.Op("add.s32", first, _w.Op("rem.s32", within, ofBand)), _w.Op("div.s32", within, ofBand));
     }
 
     private string Zero()

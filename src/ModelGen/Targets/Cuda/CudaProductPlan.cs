@@ -98,6 +98,12 @@ internal sealed record RegisterTiles : CudaProductPlan
 /// <param name="RightVector">Elements of the right factor that one access moves.</param>
 internal sealed record TensorTiles(CudaPrecision Precision, TensorTile Tile, int LeftVector, int RightVector) : CudaProductPlan
 {
+    /// <summary>
+    /// The tiles of rows that blocks go through together, column of tiles by column. What runs at once on some hundred multiprocessors then is about as high as it is wide and reads the
+    /// fewest tiles of both factors; a row of tiles after the other would read the whole right factor again for each.
+    /// </summary>
+    public int Height { get; init; } = 8;
+
     public override (int X, int Y) Blocks(MatMulKernel kernel) => BlocksOf(kernel, Tile.Rows, Tile.Columns);
 
     /// <summary>Whether a thread finds all that it reads of a tile at literal distances from where it begins.</summary>
