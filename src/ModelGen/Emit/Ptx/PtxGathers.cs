@@ -8,7 +8,7 @@ namespace ModelGen.Compiler.Emit.Ptx;
 /// <summary>Gathers, scatters and index shuffles: a thread for each element.</summary>
 internal static class PtxGathers
 {
-    // Of a table whose gradient is summed, a block's part: GPT-2's 50,257 rows are 786 blocks, each of which looks through all indices.
+    // Of a table whose gradient is summed, a block's part: the 50,257 rows of a vocabulary are 786 blocks, each of which looks through all indices.
     private const int TableRowsOfBlock = 64;
 
     public static PtxEntry Emit(EmbeddingKernel kernel, IReadOnlyList<Dim> counts)
