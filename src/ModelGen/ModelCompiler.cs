@@ -63,13 +63,13 @@ internal static class ModelCompiler
             var layout = ModelLayout.Of(built, parameter => trained.Count > 0 && !trained.Contains(parameter.ParameterName), WeightFormats.Of(graphs, spec));
             return (layout, layout.WithStates([.. graphs.Where((_, i) => !program.Entries[i].BelongsToTrainer)]), layout.WithStates([.. graphs.Where((_, i) => program.Entries[i].BelongsToTrainer)]));
         });
-        CudaModule inference = new(spec.CudaPrecision), training = new(spec.CudaPrecision);
+        CudaModule inference = new(spec.CudaPrecision) { Launches = spec.CudaLaunches }, training = new(spec.CudaPrecision) { Launches = spec.CudaLaunches };
         CompiledEntry[] entries = [.. program.Entries.Select((entry, i) =>
         {
             ModelLayout places = entry.BelongsToTrainer ? trainer : session;
             return new CompiledEntry(entry, graphs[i], Lower(entry.Name, graphs[i], places, caches, stages))
             {
-                Cuda = spec.HasCuda ? LowerForDevice(entry.BelongsToTrainer ? training : inference, graphs[i], places, stages) : null,
+                Cuda = spec.HasCuda ? LowerForDevice(entry.BelongsToTrainer ? training : inference, entry.Name, graphs[i], places, stages) : null,
             };
         })];
         return new CompiledPlans(spec, program, layout, entries, session.StateBytes, trainer.StateBytes) { Caches = Caches(program, graphs, session) };
@@ -168,13 +168,13 @@ internal static class ModelCompiler
     }
 
     /// <summary>What a device does for a graph, with every buffer in its place; the entries that it launches go into a module.</summary>
-    public static CudaPlan LowerForDevice(CudaModule module, ModelGraph graph, ModelLayout layout, Stages stages)
+    public static CudaPlan LowerForDevice(CudaModule module, string name, ModelGraph graph, ModelLayout layout, Stages stages)
     {
         KernelProgram kernels = Kernels(graph, layout, stages);
-        CudaProgram program = stages.Run(nameof(CudaModule), () => module.Add(kernels));
+        CudaProgram program = stages.Run(nameof(CudaModule), () => module.Add(kernels, name));
         long arena = stages.Run(nameof(MemoryPlanner), () => MemoryPlanner.Plan(program));
         stages.Run(nameof(MemoryPlanVerifier), () => MemoryPlanVerifier.Verify(program, arena));
-        return new CudaPlan(module, program, arena);
+        return new CudaPlan(module, stages.Run(nameof(CudaModule.Place), () => module.Place(program)), arena);
     }
 
     /// <summary>A graph as kernels, which know of no processor.</summary>

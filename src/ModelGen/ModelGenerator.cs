@@ -67,29 +67,36 @@ public sealed class ModelGenerator : IIncrementalGenerator
     private CompileOutcome Compile(CompileRequest request, CancellationToken cancellation)
     {
         string? failure = null;
+        bool isLimit = false;
         EquatableArray<EmittedFile> files = [];
         if (request.Problem is null)
         {
-            failure = Attempt(() => files = _compile(request.Spec, request.Caches, cancellation).Files);
+            failure = Attempt(() => files = _compile(request.Spec, request.Caches, cancellation).Files, out isLimit);
         }
 
         // A model that cannot be compiled still gets its surface, so that its uses are no errors of their own.
         if ((request.Problem ?? failure) is { } problem)
         {
-            string? second = Attempt(() => files = _compileSurface(request.Spec, problem, cancellation).Files);
+            string? second = Attempt(() => files = _compileSurface(request.Spec, problem, cancellation).Files, out _);
             failure ??= second;
         }
 
-        return new CompileOutcome(request.Spec.Type.Name, files, failure);
+        return new CompileOutcome(request.Spec.Type.Name, files, failure) { IsDeviceLimit = isLimit };
     }
 
-    /// <summary>Runs a part of the compiler; the text of the exception if it has a defect. Being cancelled is none.</summary>
-    private static string? Attempt(Action action)
+    /// <summary>Runs a part of the compiler; the text of the exception if it has a defect, or if the model is beyond what a device counts. Being cancelled is none.</summary>
+    private static string? Attempt(Action action, out bool isDeviceLimit)
     {
+        isDeviceLimit = false;
         try
         {
             action();
             return null;
+        }
+        catch (Graph.DeviceLimitException exception)
+        {
+            isDeviceLimit = true;
+            return exception.Message;
         }
         catch (Exception exception) when (exception is not OperationCanceledException)
         {
@@ -107,7 +114,7 @@ public sealed class ModelGenerator : IIncrementalGenerator
 
         if (outcome.Failure is { } failure)
         {
-            context.ReportDiagnostic(Diagnostic.Create(DiagnosticDescriptors.InternalError, Location.None, outcome.ModelName, failure));
+            context.ReportDiagnostic(Diagnostic.Create(outcome.IsDeviceLimit ? DiagnosticDescriptors.DeviceLimit : DiagnosticDescriptors.InternalError, Location.None, outcome.ModelName, failure));
         }
     }
 }

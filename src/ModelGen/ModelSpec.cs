@@ -25,6 +25,9 @@ internal sealed record ModelSpec(
     /// <summary>How weights lie in memory while the model runs.</summary>
     public WeightFormat WeightFormat => Choice("Weights", WeightFormat.F32);
 
+    /// <summary>Which kernels of that path are launched together.</summary>
+    public CudaLaunches CudaLaunches { get; init; }
+
     public bool Has(string name) => Find(name) is not null;
 
     public int Int(string name, int otherwise) => Find(name) is { } a ? checked((int)a.Integer) : otherwise;

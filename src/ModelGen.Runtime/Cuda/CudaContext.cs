@@ -6,6 +6,8 @@ namespace ModelGen.Runtime;
 /// </summary>
 internal sealed class CudaContext
 {
+    private const int Processors = 16;
+    private const int CooperativeLaunch = 95;
     private const int CapabilityMajor = 75;
     private const int CapabilityMinor = 76;
 
@@ -47,6 +49,10 @@ internal sealed class CudaContext
 
     /// <summary>Makes this the context of the thread that calls.</summary>
     public void Use() => Driver.Use(Handle);
+
+    /// <summary>How many blocks of a kernel the device holds at once, of those that it may have on each processor; 1 where it does not launch blocks together.</summary>
+    public int Resident(nint kernel, int blocksOfProcessor, int threads, string name)
+        => Driver.AttributeOf(_device, CooperativeLaunch) == 0 ? 1 : Math.Max(1, Math.Min(blocksOfProcessor, Driver.BlocksOfProcessor(kernel, threads, name)) * Driver.AttributeOf(_device, Processors));
 
     /// <summary>The kernels of a layout's module, which is assembled when they are asked for first.</summary>
     public nint[] Kernels(CudaLayout layout, string modelName)

@@ -55,6 +55,8 @@ internal sealed unsafe class CudaDriver
     private readonly delegate* unmanaged<nint, int> _moduleUnload;
     private readonly delegate* unmanaged<nint*, nint, byte*, int> _moduleGetFunction;
     private readonly delegate* unmanaged<nint, uint, uint, uint, uint, uint, uint, uint, nint, void**, void**, int> _launch;
+    private readonly delegate* unmanaged<nint, uint, uint, uint, uint, uint, uint, uint, nint, void**, int> _launchTogether;
+    private readonly delegate* unmanaged<int*, nint, int, nuint, int> _occupancy;
 
     /// <summary>Takes a driver's functions and initializes it.</summary>
     /// <param name="export">The address of a function by its name; 0 where there is none.</param>
@@ -101,6 +103,8 @@ internal sealed unsafe class CudaDriver
         _moduleUnload = (delegate* unmanaged<nint, int>)Function("cuModuleUnload");
         _moduleGetFunction = (delegate* unmanaged<nint*, nint, byte*, int>)Function("cuModuleGetFunction");
         _launch = (delegate* unmanaged<nint, uint, uint, uint, uint, uint, uint, uint, nint, void**, void**, int>)Function("cuLaunchKernel");
+        _launchTogether = (delegate* unmanaged<nint, uint, uint, uint, uint, uint, uint, uint, nint, void**, int>)Function("cuLaunchCooperativeKernel");
+        _occupancy = (delegate* unmanaged<int*, nint, int, nuint, int>)Function("cuOccupancyMaxActiveBlocksPerMultiprocessor");
     }
 
     /// <summary>The version of CUDA that the driver is of: 12,040 for 12.4.</summary>
@@ -378,6 +382,18 @@ internal sealed unsafe class CudaDriver
     /// <summary>Launches a kernel; each argument lies in eight bytes.</summary>
     public int Launch(nint function, int blocksX, int blocksY, int threads, nint stream, void** arguments)
         => _launch(function, (uint)blocksX, (uint)blocksY, 1, (uint)threads, 1, 1, 0, stream, arguments, null);
+
+    /// <summary>Launches blocks of a kernel that are all there at once; each argument lies in eight bytes.</summary>
+    public int LaunchTogether(nint function, int blocks, int threads, nint stream, void** arguments)
+        => _launchTogether(function, (uint)blocks, 1, 1, (uint)threads, 1, 1, 0, stream, arguments);
+
+    /// <summary>How many blocks of a kernel one of the device's processors holds at once.</summary>
+    public int BlocksOfProcessor(nint function, int threads, string name)
+    {
+        int blocks = 0;
+        int result = _occupancy(&blocks, function, threads, 0);
+        return result == Success ? blocks : throw Error(result, "cuOccupancyMaxActiveBlocksPerMultiprocessor", $"asking how many blocks of {name} a device holds");
+    }
 
     /// <summary>What to throw of a result.</summary>
     public CudaException Error(int result, string call, string doing)

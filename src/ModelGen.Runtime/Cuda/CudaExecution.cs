@@ -8,8 +8,9 @@ namespace ModelGen.Runtime;
 /// </summary>
 internal sealed unsafe class CudaExecution : IDisposable
 {
-    // The run's record as kernels read it, in front of the arena, so that it is copied with the inputs.
-    private const int RecordBytes = 64;
+    // The run's record as kernels read it, in front of the arena, so that it is copied with the inputs. Behind its numbers are the counters at which
+    // blocks meet that stay for several kernels: zeros, which each run brings along.
+    private const int RecordBytes = 256;
     private const int RecordSeed = 0;
     private const int RecordPosition = 8;
     private const int RecordAccumulate = 12;

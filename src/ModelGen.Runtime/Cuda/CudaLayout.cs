@@ -18,7 +18,7 @@ public delegate void CudaPlan(int entry, CudaLauncher cuda);
 [EditorBrowsable(EditorBrowsableState.Never)]
 public sealed record CudaEntry(long[] Inputs, long[] Outputs)
 {
-    /// <summary>Whether every run launches the same, so that it is captured once; otherwise loops have as many steps as the run.</summary>
+    /// <summary>Whether its launches are captured once, as a graph: every run launches the same, and one by one.</summary>
     public bool IsFixed { get; init; } = true;
 }
 
@@ -68,10 +68,11 @@ public sealed unsafe class CudaLauncher
     private readonly CudaLayout _layout;
     private readonly nint[] _kernels;
     private readonly nint _stream;
+    private readonly int[] _resident;
     private ExtentCounts _counts;
 
     internal CudaLauncher(CudaContext context, CudaLayout layout, nint[] kernels, nint stream)
-        => (_context, _layout, _kernels, _stream) = (context, layout, kernels, stream);
+        => (_context, _layout, _kernels, _stream, _resident) = (context, layout, kernels, stream, new int[kernels.Length]);
 
     /// <summary>The weight block.</summary>
     public CudaArgument Weights { get; internal set; }
@@ -113,6 +114,38 @@ public sealed unsafe class CudaLauncher
             if (result != 0)
             {
                 throw _context.Driver.Error(result, "cuLaunchKernel", $"launching {_layout.Kernels[kernel]}");
+            }
+        }
+    }
+
+    /// <summary>Launches a kernel of kernels: blocks that are all there at once and stay, as many as the device holds or fewer, behind what was launched before.</summary>
+    /// <param name="kernel">The kernel's number.</param>
+    /// <param name="blocks">The most blocks that there is work for.</param>
+    /// <param name="blocksOfProcessor">The most blocks on each of the device's processors.</param>
+    /// <param name="threads">Threads of a block.</param>
+    /// <param name="arguments">The kernel's parameters, in order.</param>
+    /// <exception cref="CudaException">The driver refuses.</exception>
+    public void LaunchTogether(int kernel, int blocks, int blocksOfProcessor, int threads, ReadOnlySpan<CudaArgument> arguments)
+    {
+        if (_resident[kernel] == 0)
+        {
+            _resident[kernel] = _context.Resident(_kernels[kernel], blocksOfProcessor, threads, _layout.Kernels[kernel]);
+        }
+
+        void** addresses = stackalloc void*[arguments.Length];
+        fixed (CudaArgument* first = arguments)
+        {
+            for (int i = 0; i < arguments.Length; i++)
+            {
+                addresses[i] = first + i;
+            }
+
+            // One block waits for nobody: where a device does not hold several at once for certain, it does all the work.
+            int grid = Math.Min(blocks, _resident[kernel]);
+            int result = grid == 1 ? _context.Driver.Launch(_kernels[kernel], 1, 1, threads, _stream, addresses) : _context.Driver.LaunchTogether(_kernels[kernel], grid, threads, _stream, addresses);
+            if (result != 0)
+            {
+                throw _context.Driver.Error(result, grid == 1 ? "cuLaunchKernel" : "cuLaunchCooperativeKernel", $"launching {_layout.Kernels[kernel]}");
             }
         }
     }

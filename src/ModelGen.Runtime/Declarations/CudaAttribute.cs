@@ -13,6 +13,12 @@ public sealed class CudaAttribute : Attribute
     /// said otherwise. Sums, all other kernels, weights, gradients and the optimizer stay in single precision, and so do files and checkpoints.
     /// </summary>
     public CudaPrecision Precision { get; set; }
+
+    /// <summary>
+    /// Which kernels have one launch between them, a cooperative one: blocks of threads that stay, and meet behind each kernel. Results are the same bits
+    /// whatever is chosen.
+    /// </summary>
+    public CudaLaunches Launches { get; set; }
 }
 
 /// <summary>What the factors of matrix products are rounded to on a CUDA device. Products are summed in single precision whatever it is.</summary>

@@ -286,3 +286,16 @@ public enum TokenMixer
     /// </summary>
     GatedDelta,
 }
+
+/// <summary>Which kernels of a model have one launch between them on a CUDA device.</summary>
+public enum CudaLaunches
+{
+    /// <summary>Those that are done in about the time that a launch takes: a decoded token, a small model's step, a recurrence.</summary>
+    Automatic,
+
+    /// <summary>None: each has a launch of its own, and what every run launches is captured as a graph.</summary>
+    Separate,
+
+    /// <summary>All that can.</summary>
+    Together,
+}

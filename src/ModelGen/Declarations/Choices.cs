@@ -145,3 +145,10 @@ internal enum TokenMixer
     ShortConvolution,
     GatedDelta,
 }
+
+internal enum CudaLaunches
+{
+    Automatic,
+    Separate,
+    Together,
+}

@@ -62,6 +62,7 @@ internal static class DeclarationReader
         {
             HasCuda = attributes.Cuda is not null,
             CudaPrecision = (CudaPrecision)(attributes.Cuda?.Integer("Precision", 0) ?? 0),
+            CudaLaunches = (CudaLaunches)(attributes.Cuda?.Integer("Launches", 0) ?? 0),
         };
 
         var problems = new List<SpecProblem>();
@@ -132,6 +133,9 @@ internal static class DeclarationReader
         }
     }
 
+    /// <param name="attribute">The attribute.</param>
+    /// <param name="name">Its name where it is not the family's.</param>
+    /// <param name="problems">What is wrong with it.</param>
     private static void CheckChoices(DeclaredAttribute attribute, string? name, List<SpecProblem> problems)
     {
         foreach (KeyValuePair<string, TypedConstant> argument in attribute.Arguments)

@@ -202,6 +202,15 @@ internal static class DiagnosticDescriptors
         isEnabledByDefault: true,
         helpLinkUri: HelpRoot + DiagnosticIds.UnsafeForbidden + ".md");
 
+    public static readonly DiagnosticDescriptor DeviceLimit = new(
+        DiagnosticIds.DeviceLimit,
+        "The model is more than a CUDA device counts",
+        "The model '{0}' was not compiled, because [Cuda] asks for more than a device counts: {1}",
+        Category,
+        DiagnosticSeverity.Error,
+        isEnabledByDefault: true,
+        helpLinkUri: HelpRoot + DiagnosticIds.DeviceLimit + ".md");
+
     public static readonly DiagnosticDescriptor InternalError = new(
         DiagnosticIds.InternalError,
         "The model compiler failed",

@@ -24,5 +24,6 @@ internal static class DiagnosticIds
     public const string LanguageVersionTooOld = "MG0020";
     public const string MemberCollision = "MG0021";
     public const string UnsafeForbidden = "MG0022";
+    public const string DeviceLimit = "MG0023";
     public const string InternalError = "MG9999";
 }

@@ -275,4 +275,7 @@ internal sealed record TensorType(ElementType Element, Shape Shape)
 }
 
 /// <summary>A graph that breaks the rules of the representation: always a defect of the compiler, never of a declaration.</summary>
-internal sealed class GraphException(string message) : Exception(message);
+internal class GraphException(string message) : Exception(message);
+
+/// <summary>A model is right, and more than a device counts: the declaration's fault, not the compiler's.</summary>
+internal sealed class DeviceLimitException(string message) : GraphException(message);

@@ -76,3 +76,25 @@ public partial class RoundedGpt;
 [Trainable(BatchSize = 3, SequenceLength = 4)]
 [Cuda(Precision = CudaPrecision.TF32)]
 public partial class RoundedLstm;
+
+// As above, with a launch for each kernel, captured as graphs.
+
+[Gpt(Layers = 2, DModel = 12, Heads = 2, Vocab = 17, Context = 9)]
+[Trainable(BatchSize = 2, SequenceLength = 5)]
+[Cuda(Launches = CudaLaunches.Separate)]
+public partial class SeparateGpt;
+
+[RecurrentLm(Cell = Cell.Lstm, Layers = 2, Embedding = 6, Hidden = 9, Vocab = 13, MaxBatch = 3, Dropout = 0.2)]
+[Trainable(BatchSize = 3, SequenceLength = 4)]
+[Cuda(Launches = CudaLaunches.Separate)]
+public partial class SeparateLstm;
+
+[Transformer(DModel = 12, Heads = 2, EncoderLayers = 1, DecoderLayers = 2, FeedForward = 16, SourceVocab = 13, TargetVocab = 11, Context = 8, MaxBatch = 3, AttentionWeights = true)]
+[Trainable(BatchSize = 2, SequenceLength = 5, SourceLength = 6)]
+[Cuda(Launches = CudaLaunches.Separate)]
+public partial class SeparateTransformer;
+
+[Bert(Layers = 2, DModel = 12, Heads = 3, FeedForward = 17, Vocab = 13, Context = 7, Head = BertHead.MaskedLm, NextSentence = true, MaxBatch = 3, Embeddings = Pooling.Mean, Normalize = true)]
+[Trainable(BatchSize = 2, SequenceLength = 6)]
+[Cuda(Launches = CudaLaunches.Separate)]
+public partial class SeparateBert;

@@ -159,7 +159,7 @@ public sealed class DeviceSessionTests
         driver.Calls.Clear();
         session.Decode(3);
         Assert.Equal(
-            ["cuGraphLaunch 1", "cuMemcpyDtoHAsync_v2 1", "cuMemcpyHtoDAsync_v2 1", "cuStreamSynchronize 1"],
+            ["cuLaunchCooperativeKernel 1", "cuMemcpyDtoHAsync_v2 1", "cuMemcpyHtoDAsync_v2 1", "cuStreamSynchronize 1"],
             driver.Calls.OrderBy(c => c.Key, StringComparer.Ordinal).Select(c => FormattableString.Invariant($"{c.Key} {c.Value}")));
     }
 

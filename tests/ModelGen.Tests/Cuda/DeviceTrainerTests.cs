@@ -233,7 +233,7 @@ public sealed class DeviceTrainerTests
         driver.Calls.Clear();
         trainer.Step(Ids(10, 17), Ids(10, 17, 3));
         Assert.Equal(
-            ["cuGraphLaunch 2", "cuMemcpyDtoHAsync_v2 2", "cuMemcpyHtoDAsync_v2 2", "cuStreamSynchronize 1"],
+            ["cuGraphLaunch 1", "cuLaunchCooperativeKernel 1", "cuMemcpyDtoHAsync_v2 2", "cuMemcpyHtoDAsync_v2 2", "cuStreamSynchronize 1"],
             driver.Calls.OrderBy(c => c.Key, StringComparer.Ordinal).Select(c => FormattableString.Invariant($"{c.Key} {c.Value}")));
     }
 

@@ -26,6 +26,7 @@ public sealed unsafe class DriverLibraryTests : IDisposable
         nint handle = NativeLibrary.Load(library);
         var live = (delegate* unmanaged<int>)NativeLibrary.GetExport(handle, "standin_live");
         var graphs = (delegate* unmanaged<int>)NativeLibrary.GetExport(handle, "standin_graphs");
+        var together = (delegate* unmanaged<int>)NativeLibrary.GetExport(handle, "standin_together");
         var fail = (delegate* unmanaged<int, int, int>)NativeLibrary.GetExport(handle, "standin_fail");
         CudaDriver driver = CudaDriver.Load(library);
         Device device = Device.On(() => driver);
@@ -42,9 +43,9 @@ public sealed unsafe class DriverLibraryTests : IDisposable
                 session.Decode(1);
             }));
             Assert.Equal(0, Allocated.Least(() => trainer.Step(tokens, tokens)));
-            int before = graphs();
+            (int graphsBefore, int togetherBefore) = (graphs(), together());
             trainer.Step(tokens, tokens);
-            Assert.Equal(2, graphs() - before);
+            Assert.Equal((1, 1), (graphs() - graphsBefore, together() - togetherBefore));
 
             fail(1, 719);
             Assert.Equal("CUDA_ERROR_LAUNCH_FAILED", Assert.Throws<CudaException>(() => trainer.Step(tokens, tokens)).ErrorName);

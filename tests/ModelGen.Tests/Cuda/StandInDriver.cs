@@ -25,6 +25,7 @@ internal sealed unsafe class StandInDriver : IDisposable
     private const int NotFound = 500;
     private const int IllegalAddress = 700;
     private const int CaptureUnsupported = 900;
+    private const int CooperativeLaunchTooLarge = 720;
 
     private static readonly Dictionary<nint, StandInDriver> s_contexts = [];
     private static readonly Lock s_sync = new();
@@ -73,6 +74,14 @@ internal sealed unsafe class StandInDriver : IDisposable
 
     public (int Major, int Minor) Capability { get; init; } = (8, 0);
 
+    /// <summary>The device's processors, and the blocks that each holds at once.</summary>
+    public int Processors { get; init; } = 2;
+
+    public int BlocksOfProcessor { get; init; } = 2;
+
+    /// <summary>Whether the device launches blocks that are all there at once.</summary>
+    public bool IsCooperative { get; init; } = true;
+
     /// <summary>The memory of the device in bytes.</summary>
     public long TotalBytes { get; init; } = 1L << 30;
 
@@ -81,6 +90,9 @@ internal sealed unsafe class StandInDriver : IDisposable
 
     /// <summary>What happens in the middle of a function's next call, before it does anything.</summary>
     public Dictionary<string, Action> Meanwhile { get; } = [];
+
+    /// <summary>What is done to the text of a module before it is read.</summary>
+    public Func<string, string> Edit { get; init; } = text => text;
 
     /// <summary>A function that the driver does not have.</summary>
     public string? Lacks { get; init; }
@@ -241,12 +253,20 @@ internal sealed unsafe class StandInDriver : IDisposable
 
     private bool IsMemory(ulong address, nuint bytes) => _memory.Any(m => address >= m.Key && address + bytes <= m.Key + (ulong)m.Value);
 
-    private int RunKernel(PtxEntryPoint entry, int x, int y, int threads, byte[] parameters)
+    private int RunKernel(PtxEntryPoint entry, int x, int y, int threads, byte[] parameters, bool together)
     {
         try
         {
             KernelsRun++;
-            _machine.Launch(entry, x, y, threads, parameters);
+            if (together)
+            {
+                _machine.LaunchTogether(entry, x, threads, parameters);
+            }
+            else
+            {
+                _machine.Launch(entry, x, y, threads, parameters);
+            }
+
             return Success;
         }
         catch (PtxException exception)
@@ -311,7 +331,7 @@ internal sealed unsafe class StandInDriver : IDisposable
     [UnmanagedCallersOnly]
     private static int cuDeviceGetAttribute(int* value, int attribute, int device) => Do(d =>
     {
-        *value = attribute switch { 75 => d.Capability.Major, 76 => d.Capability.Minor, _ => 0 };
+        *value = attribute switch { 75 => d.Capability.Major, 76 => d.Capability.Minor, 16 => d.Processors, 95 => d.IsCooperative ? 1 : 0, _ => 0 };
         return Success;
     }, function: nameof(cuDeviceGetAttribute));
 
@@ -514,7 +534,7 @@ internal sealed unsafe class StandInDriver : IDisposable
         try
         {
             *module = NewHandle();
-            d._modules.Add(*module, PtxEntryPoint.Read(Marshal.PtrToStringUTF8((nint)image)!));
+            d._modules.Add(*module, PtxEntryPoint.Read(d.Edit(Marshal.PtrToStringUTF8((nint)image)!)));
             return Success;
         }
         catch (PtxException exception)
@@ -550,9 +570,23 @@ internal sealed unsafe class StandInDriver : IDisposable
     }, function: nameof(cuModuleGetFunction));
 
     [UnmanagedCallersOnly]
-    private static int cuLaunchKernel(nint function, uint x, uint y, uint z, uint threadsX, uint threadsY, uint threadsZ, uint shared, nint stream, void** arguments, void** extra) => Do(d =>
+    private static int cuLaunchKernel(nint function, uint x, uint y, uint z, uint threadsX, uint threadsY, uint threadsZ, uint shared, nint stream, void** arguments, void** extra)
+        => Do(d => z != 1 || threadsY != 1 || threadsZ != 1 ? InvalidValue : d.Give(function, (int)x, (int)y, (int)threadsX, stream, arguments, together: false), function: nameof(cuLaunchKernel));
+
+    [UnmanagedCallersOnly]
+    private static int cuLaunchCooperativeKernel(nint function, uint x, uint y, uint z, uint threadsX, uint threadsY, uint threadsZ, uint shared, nint stream, void** arguments)
+        => Do(d => y != 1 || z != 1 || threadsY != 1 || threadsZ != 1 ? InvalidValue : x > d.Processors * d.BlocksOfProcessor ? CooperativeLaunchTooLarge : d.Give(function, (int)x, 1, (int)threadsX, stream, arguments, together: true), function: nameof(cuLaunchCooperativeKernel));
+
+    [UnmanagedCallersOnly]
+    private static int cuOccupancyMaxActiveBlocksPerMultiprocessor(int* blocks, nint function, int threads, nuint shared) => Do(d =>
     {
-        if (!d._functions.TryGetValue(function, out PtxEntryPoint? entry) || z != 1 || threadsY != 1 || threadsZ != 1)
+        *blocks = d.BlocksOfProcessor;
+        return d._functions.ContainsKey(function) ? Success : InvalidHandle;
+    }, function: nameof(cuOccupancyMaxActiveBlocksPerMultiprocessor));
+
+    private int Give(nint function, int x, int y, int threads, nint stream, void** arguments, bool together)
+    {
+        if (!_functions.TryGetValue(function, out PtxEntryPoint? entry))
         {
             return InvalidValue;
         }
@@ -571,6 +605,6 @@ internal sealed unsafe class StandInDriver : IDisposable
         }
 
         byte[] laidOut = [.. parameters];
-        return d.InStream(stream, () => d.RunKernel(entry, (int)x, (int)y, (int)threadsX, laidOut));
-    }, function: nameof(cuLaunchKernel));
+        return InStream(stream, () => RunKernel(entry, x, y, threads, laidOut, together));
+    }
 }

@@ -4,14 +4,15 @@
 #include <stdlib.h>
 #include <string.h>
 
-static long launches, graphs, memory, streams;
+static long launches, together, graphs, memory, streams;
 static int fail_after = -1, fail_code;
 
 #define API __attribute__((visibility("default"))) int
 
-// Graph launches from now on until one fails, and with what.
+// Launches of graphs and of blocks that stay from now on until one fails, and with what.
 API standin_fail(int after, int code) { fail_after = after; fail_code = code; return 0; }
 API standin_launches(void) { return (int)launches; }
+API standin_together(void) { return (int)together; }
 API standin_graphs(void) { return (int)graphs; }
 API standin_live(void) { return (int)(memory + streams); }
 
@@ -22,7 +23,7 @@ API cuGetErrorString(int error, const char **text) { *text = error == 719 ? "uns
 API cuDeviceGetCount(int *count) { *count = 1; return 0; }
 API cuDeviceGet(int *device, int index) { *device = index; return index == 0 ? 0 : 101; }
 API cuDeviceGetName(char *name, int length, int device) { strncpy(name, "Stand-in library", (size_t)length); return device; }
-API cuDeviceGetAttribute(int *value, int attribute, int device) { *value = attribute == 75 ? 9 : 0; return device; }
+API cuDeviceGetAttribute(int *value, int attribute, int device) { *value = attribute == 75 ? 9 : attribute == 16 ? 132 : attribute == 95 ? 1 : 0; return device; }
 API cuDeviceTotalMem_v2(size_t *bytes, int device) { *bytes = (size_t)1 << 30; return device; }
 API cuDevicePrimaryCtxRetain(void **context, int device) { *context = (void *)1; return device; }
 API cuCtxSetCurrent(void *context) { return context == (void *)1 ? 0 : 201; }
@@ -46,6 +47,12 @@ API cuGraphDestroy(void *graph) { return graph ? 0 : 400; }
 API cuModuleLoadDataEx(void **module, const void *image, unsigned count, int *options, void **values) { (void)options; (void)values; *module = (void *)image; return strstr(image, ".version 7.0") && count == 4 ? 0 : 218; }
 API cuModuleUnload(void *module) { return module ? 0 : 400; }
 API cuModuleGetFunction(void **function, void *module, const char *name) { *function = (void *)1; return module && *name ? 0 : 500; }
+API cuOccupancyMaxActiveBlocksPerMultiprocessor(int *blocks, void *function, int threads, size_t shared) { *blocks = 2048 / threads; return function && !shared ? 0 : 1; }
+API cuLaunchCooperativeKernel(void *function, unsigned x, unsigned y, unsigned z, unsigned tx, unsigned ty, unsigned tz, unsigned shared, void *stream, void **arguments)
+{
+    together++;
+    return !(function && x > 1 && x <= 132 * 8 && y == 1 && z == 1 && tx == 256 && ty == 1 && tz == 1 && !shared && stream && arguments) ? 1 : fail_after >= 0 && fail_after-- == 0 ? fail_code : 0;
+}
 API cuLaunchKernel(void *function, unsigned x, unsigned y, unsigned z, unsigned tx, unsigned ty, unsigned tz, unsigned shared, void *stream, void **arguments, void **extra)
 {
     launches++;

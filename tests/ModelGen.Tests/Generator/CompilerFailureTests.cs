@@ -2,6 +2,7 @@ using Microsoft.CodeAnalysis;
 using Microsoft.CodeAnalysis.CSharp;
 using ModelGen.Compiler;
 using ModelGen.Compiler.Diagnostics;
+using ModelGen.Compiler.Graph;
 using ModelGen.Compiler.Targets.Cpu;
 
 namespace ModelGen.Tests.Generator;
@@ -90,6 +91,17 @@ public sealed class CompilerFailureTests
         driver = driver.RunGenerators(GeneratorHarness.Compile(Source.Replace("[Mlp(2, 3, 2)]", "[Mlp(2, 4, 2)]", StringComparison.Ordinal)));
         Assert.Equal(["Other"], compiled);
         Assert.Equal(2, driver.GetRunResult().Results[0].GeneratedSources.Length);
+    }
+
+    [Fact]
+    public void What_a_device_does_not_count_is_the_declarations_fault()
+    {
+        GeneratorRunResult result = Run((spec, _, _) => spec.Type.Name == "Model" ? throw new DeviceLimitException("attention has 16777216 x 1 blocks of 256 threads") : File(spec), (spec, _, _) => File(spec));
+        Diagnostic diagnostic = Assert.Single(result.Diagnostics);
+        Assert.Equal((DiagnosticIds.DeviceLimit, DiagnosticSeverity.Error), (diagnostic.Id, diagnostic.Severity));
+        Assert.Equal(
+            "The model 'Model' was not compiled, because [Cuda] asks for more than a device counts: attention has 16777216 x 1 blocks of 256 threads",
+            GeneratorHarness.Message(diagnostic));
     }
 
     [Fact]

@@ -225,6 +225,7 @@ internal sealed class PtxEntryPoint
                 A = instruction.Opcode == PtxOpcode.MoveSpecial ? instruction.A : Moved(instruction.A),
                 B = Moved(instruction.B),
                 C = Moved(instruction.C),
+                Moved = [.. instruction.Moved.Select(Moved)],
                 Target = instruction.Target + first,
             });
         }

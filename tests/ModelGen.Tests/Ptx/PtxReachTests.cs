@@ -43,8 +43,19 @@ public sealed unsafe class PtxReachTests
     {
         Kernel Map(int rows) => new RowKernel("map", [Operand("input", [0], 0, false), Operand("output", [40_000], 1, true)], [RowExtent.Literal(rows)], 40_000, [new RowPhase([], [new Store(1, new OperandExpr(0), StoreMode.Replace)])], 0, 0);
         Compile(Map(50_000));
-        GraphException exception = Assert.Throws<GraphException>(() => Compile(Map(60_000)));
+        DeviceLimitException exception = Assert.Throws<DeviceLimitException>(() => Compile(Map(60_000)));
         Assert.Contains("output is 2400000000 elements to map, and a device's threads count to 2147483647", exception.Message, StringComparison.Ordinal);
+    }
+
+    /// <summary>A grid that is higher than a device's may be is laid out along its other dimension, and computes the same bits.</summary>
+    [Fact]
+    public void Grids_may_be_as_high_as_they_are_wide()
+    {
+        Kernel Product() => new MatMulKernel("product", [Operand("a", [3], 1, false), Operand("b", [3], 1, false), Operand("output", [9], 1, true)], MatMulForm.NT, RowExtent.Literal(4), 9, 3, [new Store(2, new AccumulatorExpr(), StoreMode.Replace)], 0, 0) { RowByRow = true };
+        CudaLaunch high = Assert.Single(Compile(Product()).Device.Launches), wide = Assert.Single(Compile(Product(), mostRows: 3).Device.Launches);
+        Assert.Equal(((2, 4), (8, 1)), (high.Blocks, wide.Blocks));
+        Assert.Equal(Run(Product(), Near), Run(Product(), Near, mostRows: 3));
+        Assert.NotEqual(Run(Product(), Near), Data(Product()));
     }
 
     [Fact]
@@ -80,9 +91,9 @@ public sealed unsafe class PtxReachTests
     private static KernelOperand Indices(string name)
         => new(name, new View(new PlanBuffer(name, MemorySpace.Arena, StorageFormat.Int32, Near), 0), Access.Matrix(1, StorageFormat.Int32), IsWritten: false);
 
-    private static (CudaProgram Device, string Module) Compile(Kernel kernel)
+    private static (CudaProgram Device, string Module) Compile(Kernel kernel, int mostRows = 65_535)
     {
-        var module = new CudaModule();
+        var module = new CudaModule { MostRows = mostRows };
         CudaProgram device = module.Add(new KernelProgram([kernel], new Dictionary<string, View>(), new Dictionary<string, View>(), [], []));
         return (device, module.Text);
     }
@@ -96,9 +107,9 @@ public sealed unsafe class PtxReachTests
     })];
 
     /// <summary>Runs a kernel, and gives what its operands' memory holds behind it.</summary>
-    private static float[][] Run(Kernel kernel, int stride)
+    private static float[][] Run(Kernel kernel, int stride, int mostRows = 65_535)
     {
-        (CudaProgram device, string text) = Compile(kernel);
+        (CudaProgram device, string text) = Compile(kernel, mostRows);
         Dictionary<string, PtxEntryPoint> entries = PtxEntryPoint.Read(text);
         float[][] data = Data(kernel);
         var machine = new PtxMachine();

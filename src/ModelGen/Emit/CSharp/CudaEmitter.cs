@@ -46,7 +46,7 @@ internal sealed class CudaEmitter(DeclaredNames names, OffsetTable weights)
         foreach (CompiledEntry entry in entries)
         {
             w.Line($"  new([{Offsets(entry, entry.Entry.Inputs.Select(i => i.InputName), entry.Cuda!.Device.Program.Inputs)}], [{Offsets(entry, entry.Entry.Outputs, entry.Cuda!.Device.Program.Outputs)}])"
-                + $"{(entry.Cuda.Device.IsFixed ? "" : " { IsFixed = false }")}, // {entry.Entry.Name}");
+                + $"{(entry.Cuda.Device.IsCaptured ? "" : " { IsFixed = false }")}, // {entry.Entry.Name}");
         }
 
         w.Line("],");
@@ -106,7 +106,8 @@ internal sealed class CudaEmitter(DeclaredNames names, OffsetTable weights)
         public void Print(CodeWriter w)
         {
             CudaLaunch[] launches = [.. _program.Launches];
-            w.Line($"// {entry.Entry.Name}: {CodeWriter.Number(launches.Length)} launches, {ModelSurface.Bytes(entry.Cuda!.ArenaBytes)} of arena.");
+            string how = _program.Steps.All(step => step is CudaTogether) ? _program.Steps.Count == 1 ? "in one launch" : $"in {CodeWriter.Number(_program.Steps.Count)} launches" : _program.Steps.Any(step => step is CudaTogether) ? "some of them in one launch" : "a launch each";
+            w.Line($"// {entry.Entry.Name}: {CodeWriter.Number(launches.Length)} kernels, {how}, {ModelSurface.Bytes(entry.Cuda!.ArenaBytes)} of arena.");
             w.Open($"private static class {PlanEmitter.PlanClass(entry.Entry.Name)}");
             w.Open("public static void Launch(CudaLauncher cuda)");
             var used = new HashSet<MemorySpace>(launches.SelectMany(Operands).Select(o => o.View.Buffer.Space));
@@ -115,7 +116,7 @@ internal sealed class CudaEmitter(DeclaredNames names, OffsetTable weights)
                 w.Line($"CudaArgument {Pointer(space)} = cuda.{space};");
             }
 
-            Steps(w, _program.Steps, null);
+            Steps(w, _program.Steps, null, areCalls: false);
             w.Close();
             foreach (OffsetTable table in new[] { _arena, _states }.Where(t => !t.IsEmpty))
             {
@@ -126,11 +127,33 @@ internal sealed class CudaEmitter(DeclaredNames names, OffsetTable weights)
             w.Close();
         }
 
-        private void Steps(CodeWriter w, IReadOnlyList<CudaStep> steps, string? variable)
+        /// <summary>Prints launches; of kernels that blocks call which stay, what they compute.</summary>
+        private void Steps(CodeWriter w, IReadOnlyList<CudaStep> steps, string? variable, bool areCalls)
         {
             Kernel? last = null;
             foreach (CudaStep step in steps)
             {
+                if (step is CudaTogether together)
+                {
+                    Steps(w, together.Steps, variable, areCalls: true);
+                    w.Gap();
+                    string arguments = string.Join(", ", together.Spaces.Select(Pointer).Prepend(Run));
+                    w.Line($"cuda.LaunchTogether(K.{together.Entry}, {CodeWriter.Number(together.Blocks)}, {CodeWriter.Number(together.BlocksOfProcessor)}, {CodeWriter.Number(together.Threads)}, [{arguments}]);");
+                    last = null;
+                    continue;
+                }
+
+                if (step is CudaLoop { } called && areCalls)
+                {
+                    Heading(w, FirstOf(called.Body), variable);
+                    w.Gap();
+                    w.Line($"// {emitter._names.Short(called.Loop.Name)}: {(called.Loop.Reverse ? "backwards " : "")}over {called.Loop.Steps} time steps:");
+                    Steps(w, called.Body, "t", areCalls);
+                    w.Line($"// {emitter._names.Short(called.Loop.Name)} ends.");
+                    last = null;
+                    continue;
+                }
+
                 if (step is CudaLoop loop)
                 {
                     Heading(w, FirstOf(loop.Body), variable);
@@ -138,17 +161,26 @@ internal sealed class CudaEmitter(DeclaredNames names, OffsetTable weights)
                     string count = Text.RowCount(loop.Loop.Steps, e => $"cuda.Counts({CodeWriter.Number(_program.Program.Counts.ToList().FindIndex(c => c.Symbol == e))})");
                     w.Line($"// {emitter._names.Short(loop.Loop.Name)}: {(loop.Loop.Reverse ? "backwards " : "")}over {loop.Loop.Steps} time steps");
                     w.Open(loop.Loop.Reverse ? $"for (int t = {count} - 1; t >= 0; t--)" : $"for (int t = 0; t < {count}; t++)");
-                    Steps(w, loop.Body, "t");
+                    Steps(w, loop.Body, "t", areCalls);
                     w.Close();
                     last = null;
                     continue;
                 }
 
-                var launch = (CudaLaunch)step;
+                if (step is not CudaLaunch launch)
+                {
+                    // Where blocks meet is of no matter to what they compute.
+                    continue;
+                }
+
                 Heading(w, launch, variable);
                 if (launch.Kernel != last)
                 {
-                    w.Gap();
+                    if (!areCalls)
+                    {
+                        w.Gap();
+                    }
+
                     foreach (string line in Text.Wrap(KernelEquation.Of(launch.Kernel, emitter._names, _scope, variable, !entry.Entry.BelongsToTrainer), LineLength, [" + ", ", "]))
                     {
                         w.Line($"// {line}");
@@ -156,6 +188,11 @@ internal sealed class CudaEmitter(DeclaredNames names, OffsetTable weights)
                 }
 
                 last = launch.Kernel;
+                if (areCalls)
+                {
+                    continue;
+                }
+
                 w.Line($"cuda.Launch(K.{launch.Entry}, {CodeWriter.Number(launch.Blocks.X)}, {CodeWriter.Number(launch.Blocks.Y)}, {CodeWriter.Number(launch.Threads)}, [{string.Join(", ", launch.Parameters.Select(p => Argument(launch, p, variable)))}]);");
             }
         }
@@ -172,7 +209,7 @@ internal sealed class CudaEmitter(DeclaredNames names, OffsetTable weights)
             }
         }
 
-        private static CudaLaunch FirstOf(IReadOnlyList<CudaStep> steps) => steps[0] is CudaLoop loop ? FirstOf(loop.Body) : (CudaLaunch)steps[0];
+        private static CudaLaunch FirstOf(IReadOnlyList<CudaStep> steps) => CudaProgram.LaunchesOf(steps).First();
 
         private string Argument(CudaLaunch launch, string parameter, string? variable)
         {
@@ -186,16 +223,13 @@ internal sealed class CudaEmitter(DeclaredNames names, OffsetTable weights)
                 return variable ?? throw new GraphException($"{launch.Kernel.Name} asks for the step of no loop");
             }
 
-            KernelOperand operand = OperandOf(launch, parameter);
+            KernelOperand operand = launch.OperandOf(parameter);
             View view = operand.View;
             OffsetTable table = view.Buffer.Space switch { MemorySpace.Arena => _arena, MemorySpace.State => _states, _ => emitter._weights };
             return Text.Plus($"{Pointer(view.Buffer.Space)} + {table.Of(view.Buffer)}", view.Offset);
         }
 
-        private static IEnumerable<KernelOperand> Operands(CudaLaunch launch) => launch.Parameters.Where(p => p[0] == 'p').Select(p => OperandOf(launch, p));
-
-        private static KernelOperand OperandOf(CudaLaunch launch, string parameter)
-            => launch.Kernel.Operands[int.Parse(parameter.Substring(1), System.Globalization.CultureInfo.InvariantCulture)];
+        private static IEnumerable<KernelOperand> Operands(CudaLaunch launch) => launch.Parameters.Where(CudaLaunch.IsOperand).Select(launch.OperandOf);
 
         private static string Pointer(MemorySpace space) => space switch
         {

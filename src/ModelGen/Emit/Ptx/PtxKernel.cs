@@ -16,6 +16,9 @@ internal static class RunRecord
     public const int GradientScale = 20;
     public const int Counts = 24;
 
+    /// <summary>The counters at which blocks meet that stay for several kernels, a word each: zeros, as each run has a record of its own.</summary>
+    public const int Meetings = 128;
+
     /// <summary>Bytes of a record with so many counts.</summary>
     public static int Bytes(int counts) => Counts + (4 * counts);
 }

@@ -3,6 +3,7 @@ using System.Collections.Generic;
 using System.Globalization;
 using System.Linq;
 using System.Text;
+using System.Text.RegularExpressions;
 
 namespace ModelGen.Compiler.Emit.Ptx;
 
@@ -18,12 +19,21 @@ internal sealed class PtxWriter
     private readonly StringBuilder _body = new();
     private readonly Dictionary<char, int> _registers = [];
     private readonly Dictionary<string, string> _loaded = [];
-    private readonly List<string> _shared = [];
+    private readonly List<(string Name, int Bytes)> _shared = [];
     private readonly List<(string Type, string Name)> _parameters = [];
     private int _labels;
 
     /// <summary>Where threads go that have nothing to do.</summary>
     public const string Exit = "EXIT";
+
+    /// <summary>The parameters of a function that say which of the kernel's blocks it is called for.</summary>
+    public const string BlockX = "block_x";
+
+    /// <inheritdoc cref="BlockX"/>
+    public const string BlockY = "block_y";
+
+    // Where memory that threads share begins.
+    private const int Alignment = 16;
 
     /// <summary>The names of the entry's parameters, in order.</summary>
     public IEnumerable<string> Parameters => _parameters.Select(p => p.Name);
@@ -80,8 +90,30 @@ internal sealed class PtxWriter
     /// <summary>Memory of a block of threads, as the register of its address.</summary>
     public string Shared(string name, int words)
     {
-        _shared.Add(FormattableString.Invariant($"\t.shared .align 16 .b8 {name}[{4 * words}];\n"));
+        _shared.Add((name, 4 * words));
         return Once("mov.u32", name);
+    }
+
+    /// <summary>Bytes of memory that a block of threads has.</summary>
+    public int SharedBytes => _shared.Sum(s => (s.Bytes + Alignment - 1) / Alignment * Alignment);
+
+    /// <summary>A line of its own that says what follows.</summary>
+    public void Remark(string text) => _body.Append("\n\t// ").Append(Printable(text)).Append('\n');
+
+    /// <summary>All threads call a function.</summary>
+    /// <param name="function">Its name.</param>
+    /// <param name="arguments">What it is given: of each the type and the register or the literal.</param>
+    public void Call(string function, IReadOnlyList<(string Type, string Value)> arguments)
+    {
+        Line("{");
+        for (int i = 0; i < arguments.Count; i++)
+        {
+            Line(FormattableString.Invariant($".param .{arguments[i].Type} q{i};"));
+            Line(FormattableString.Invariant($"st.param.{arguments[i].Type} [q{i}], {arguments[i].Value};"));
+        }
+
+        Line($"call.uni {function}, ({string.Join(", ", Enumerable.Range(0, arguments.Count).Select(i => FormattableString.Invariant($"q{i}")))});");
+        Line("}");
     }
 
     public string Label() => FormattableString.Invariant($"L{_labels++}");
@@ -123,12 +155,54 @@ internal sealed class PtxWriter
     /// <param name="name">Its name.</param>
     /// <param name="comment">What it computes.</param>
     /// <param name="threads">The threads of a block.</param>
-    public string Entry(string name, string comment, int threads)
+    /// <param name="width">The blocks in a row of its grid where all of them are numbered along the first dimension; otherwise 0.</param>
+    public string Entry(string name, string comment, int threads, int width = 0)
+    {
+        string code = _prologue.ToString() + _body;
+        if (width > 0)
+        {
+            code = Regex.Replace(code, @"\tmov\.u32 (%r\d+), %ctaid\.([xy]);\n", block => FormattableString.Invariant($"\tmov.u32 {block.Groups[1].Value}, %ctaid.x;\n\t{(block.Groups[2].Value == "x" ? "rem" : "div")}.s32 {block.Groups[1].Value}, {block.Groups[1].Value}, {width};\n"));
+        }
+
+        string shared = string.Concat(_shared.Select(s => FormattableString.Invariant($"\t.shared .align {Alignment} .b8 {s.Name}[{s.Bytes}];\n")));
+        return Text(".visible .entry ", name, comment, _parameters, FormattableString.Invariant($".maxntid {threads}, 1, 1\n"), shared + code);
+    }
+
+    /// <summary>The same as a function, which is told in the place of the grid's dimensions which block it is called for, and whose memory is a part of a block's.</summary>
+    /// <param name="name">Its name.</param>
+    /// <param name="comment">What it computes.</param>
+    /// <param name="scratch">The memory's name.</param>
+    /// <param name="parameters">Its parameters' names, in order.</param>
+    public string Function(string name, string comment, string scratch, out IReadOnlyList<string> parameters)
+    {
+        List<(string Type, string Name)> all = [.. _parameters];
+        string code = _prologue.ToString() + _body;
+        foreach ((string register, string parameter) in new[] { ("%ctaid.x", BlockX), ("%ctaid.y", BlockY) })
+        {
+            if (code.Contains(register))
+            {
+                all.Add((".u32", parameter));
+                code = Regex.Replace(code, @"mov\.u32 (%r\d+), " + register + ";", $"ld.param.u32 $1, [{parameter}];");
+            }
+        }
+
+        int offset = 0;
+        foreach ((string own, int bytes) in _shared)
+        {
+            code = Regex.Replace(code, @"mov\.u32 (%r\d+), " + own + ";", FormattableString.Invariant($"mov.u32 $1, {scratch}{(offset == 0 ? "" : FormattableString.Invariant($"+{offset}"))};"));
+            offset += (bytes + Alignment - 1) / Alignment * Alignment;
+        }
+
+        parameters = [.. all.Select(p => p.Name)];
+        return Text(".func ", name, comment, all, "", code);
+    }
+
+    private string Text(string declaration, string name, string comment, IEnumerable<(string Type, string Name)> parameters, string directives, string code)
     {
         var text = new StringBuilder();
         text.Append("// ").Append(Printable(comment)).Append('\n');
-        text.Append(".visible .entry ").Append(name).Append("(\n").Append(string.Join(",\n", _parameters.Select(p => $"\t.param {p.Type} {p.Name}"))).Append("\n)\n");
-        text.Append(FormattableString.Invariant($".maxntid {threads}, 1, 1\n{{\n"));
+        text.Append(declaration).Append(name).Append("(\n").Append(string.Join(",\n", parameters.Select(p => $"\t.param {p.Type} {p.Name}"))).Append("\n)\n");
+        text.Append(directives).Append("{\n");
         foreach ((char kind, string type, string prefix) in Kinds)
         {
             if (_registers.TryGetValue(kind, out int count))
@@ -137,7 +211,7 @@ internal sealed class PtxWriter
             }
         }
 
-        text.Append(string.Concat(_shared)).Append(_prologue).Append(_body).Append(Exit).Append(":\n\tret;\n}\n");
+        text.Append(code).Append(Exit).Append(":\n\tret;\n}\n");
         return text.ToString();
     }
 

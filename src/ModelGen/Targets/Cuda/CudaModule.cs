@@ -15,25 +15,35 @@ internal sealed class CudaModule(CudaPrecision precision = CudaPrecision.F32)
     /// <summary>The processors whose instructions are used, and what their assembler must understand.</summary>
     private const string Header = ".version 7.0\n.target sm_80\n.address_size 64\n";
 
-    // Of a grid's second dimension; the first has as many as there are integers.
-    private const int MostBlocks = 65_535;
-
-    private readonly Dictionary<string, string> _names = [];
+    private readonly Dictionary<(string Text, bool IsFunction), (string Name, IReadOnlyList<string> Parameters)> _names = [];
     private readonly HashSet<string> _taken = [];
-    private readonly StringBuilder _text = new(Header);
+    private readonly StringBuilder _text = new();
+    private readonly StringBuilder _functions = new();
+    private readonly StringBuilder _together = new();
     private readonly List<string> _entries = [];
+    private int _scratch;
 
-    /// <summary>The text of the module.</summary>
-    public string Text => _text.ToString();
+    /// <summary>The most blocks of a grid's second dimension; the first has as many as there are integers. Grids that are higher have all blocks in the first.</summary>
+    public int MostRows { get; init; } = 65_535;
+
+    /// <summary>Which kernels are launched together.</summary>
+    public CudaLaunches Launches { get; init; } = CudaLaunches.Separate;
+
+    /// <summary>The text of the module: entries, functions, and the entries that call those.</summary>
+    public string Text => Header + Scratch + _text + (_together.Length == 0 ? "" : "\n" + PtxTogether.Meet) + _functions + _together;
+
+    private string Scratch => _scratch == 0 ? "" : FormattableString.Invariant($"\n// What the threads of a block share in one function after the other.\n.shared .align 16 .b8 {PtxTogether.Scratch}[{_scratch}];\n");
 
     /// <summary>The entries' names, in the order of the text.</summary>
     public IReadOnlyList<string> Entries => _entries;
 
     /// <summary>Adds what a program needs that is not there yet.</summary>
     /// <exception cref="GraphException">A device cannot run it.</exception>
-    public CudaProgram Add(KernelProgram program)
+    /// <param name="program">The program.</param>
+    /// <param name="name">Its name, which entries have that run several of its kernels.</param>
+    public CudaProgram Add(KernelProgram program, string name = "Plan")
     {
-        return new CudaProgram(program, [.. Steps(program.Kernels)]);
+        return new CudaProgram(program, [.. CudaGrouping.Of(Steps(program.Kernels), Launches, name).Select(step => Named(step, isFunction: false))]);
 
         List<CudaStep> Steps(IReadOnlyList<Kernel> kernels)
         {
@@ -50,23 +60,20 @@ internal sealed class CudaModule(CudaPrecision precision = CudaPrecision.F32)
                 {
                     if (PtxEmitter.Reach(kernel, operand) is > int.MaxValue and long reach)
                     {
-                        throw new GraphException(FormattableString.Invariant($"{kernel.Operands[operand].View.Buffer.Name} is {reach + 1} elements to {kernel.Name}, and a device's threads count to {int.MaxValue}"));
+                        throw new DeviceLimitException(FormattableString.Invariant($"{kernel.Operands[operand].View.Buffer.Name} is {reach + 1} elements to {kernel.Name}, and a device's threads count to {int.MaxValue}"));
                     }
                 }
 
                 foreach (PtxEntry entry in PtxEmitter.Emit(kernel, Plan(kernel), program.Counts))
                 {
-                    if ((long)entry.Blocks.X * entry.Threads > int.MaxValue)
+                    // Threads of the grid's first dimension are numbered; of a grid that is higher than a device's may be, all blocks are.
+                    (int x, int y) = entry.Blocks;
+                    if ((long)x * entry.Threads > int.MaxValue || (y > MostRows && (long)x * y > int.MaxValue))
                     {
-                        throw new GraphException(FormattableString.Invariant($"{kernel.Name} has {(long)entry.Blocks.X * entry.Threads} threads, and a device's threads count to {int.MaxValue}"));
+                        throw new DeviceLimitException(FormattableString.Invariant($"{kernel.Name} has {x} x {y} blocks of {entry.Threads} threads, and a device's threads count to {int.MaxValue}"));
                     }
 
-                    if (entry.Blocks.Y > MostBlocks)
-                    {
-                        throw new GraphException(FormattableString.Invariant($"{kernel.Name} has {entry.Blocks.Y} rows of blocks, and a device runs {MostBlocks}"));
-                    }
-
-                    steps.Add(new CudaLaunch(kernel, Named(entry), [.. entry.Writer.Parameters], entry.Blocks, entry.Threads));
+                    steps.Add(new CudaLaunch(kernel, entry.Stem, [], entry.Blocks, entry.Threads) { Code = entry, Shares = entry.Writer.SharedBytes > 0 });
                 }
             }
 
@@ -79,21 +86,72 @@ internal sealed class CudaModule(CudaPrecision precision = CudaPrecision.F32)
 
     private CudaKernelPlan? Plan(Kernel kernel) => kernel is MatMulKernel product ? Products(product) : TensorAttention.Of(kernel, precision);
 
-    private string Named(PtxEntry entry)
+    /// <summary>Decides where blocks meet that stay, once a program's buffers have their places, and writes the entries of such blocks.</summary>
+    public CudaProgram Place(CudaProgram program)
+    {
+        program = program with { Steps = [.. program.Steps.Select(step => step is CudaTogether together ? together with { Steps = CudaMeetings.Insert(together.Steps) } : step)] };
+        foreach (CudaTogether together in program.Steps.OfType<CudaTogether>())
+        {
+            int kernels = CudaProgram.LaunchesOf(together.Steps).Count();
+            _together.Append('\n').Append(PtxTogether.Emit(together, program.Program.Counts).Entry(together.Entry, FormattableString.Invariant($"{kernels} kernels, one after the other."), together.Threads));
+        }
+
+        return program;
+    }
+
+    /// <summary>A step whose kernels have names in the module: those of entries, or of functions.</summary>
+    private CudaStep Named(CudaStep step, bool isFunction)
+    {
+        switch (step)
+        {
+            case CudaLoop loop:
+                return loop with { Body = [.. loop.Body.Select(s => Named(s, isFunction))] };
+            case CudaTogether together:
+                together = together with { Entry = Unused("Together_" + together.Entry), Steps = [.. together.Steps.Select(s => Named(s, isFunction: true))] };
+                _entries.Add(together.Entry);
+                return together;
+            default:
+                var launch = (CudaLaunch)step;
+                (string name, IReadOnlyList<string> parameters) = Named(launch.Code!, isFunction);
+                return launch with { Entry = name, Parameters = parameters, Code = null, Blocks = Folds(launch.Code!, isFunction) ? (launch.Blocks.X * launch.Blocks.Y, 1) : launch.Blocks };
+        }
+    }
+
+    private (string Name, IReadOnlyList<string> Parameters) Named(PtxEntry entry, bool isFunction)
     {
         const string Placeholder = "ENTRY";
-        string body = entry.Writer.Entry(Placeholder, "", entry.Threads);
-        if (!_names.TryGetValue(body, out string? name))
+        int width = Folds(entry, isFunction) ? entry.Blocks.X : 0;
+        string body = entry.Writer.Entry(Placeholder, "", entry.Threads, width);
+        if (!_names.TryGetValue((body, isFunction), out (string Name, IReadOnlyList<string> Parameters) named))
         {
-            name = entry.Stem;
-            for (int i = 2; !_taken.Add(name); i++)
+            named = (Unused(entry.Stem), [.. entry.Writer.Parameters]);
+            if (isFunction)
             {
-                name = FormattableString.Invariant($"{entry.Stem}_v{i}");
+                _functions.Append('\n').Append(entry.Writer.Function(named.Name, entry.Comment, PtxTogether.Scratch, out IReadOnlyList<string> parameters));
+                named.Parameters = parameters;
+                _scratch = Math.Max(_scratch, entry.Writer.SharedBytes);
+            }
+            else
+            {
+                _entries.Add(named.Name);
+                _text.Append('\n').Append(entry.Writer.Entry(named.Name, entry.Comment, entry.Threads, width));
             }
 
-            _names.Add(body, name);
-            _entries.Add(name);
-            _text.Append('\n').Append(entry.Writer.Entry(name, entry.Comment, entry.Threads));
+            _names.Add((body, isFunction), named);
+        }
+
+        return named;
+    }
+
+    /// <summary>Whether an entry's grid is laid out along its first dimension, being higher than the second one may be.</summary>
+    private bool Folds(PtxEntry entry, bool isFunction) => !isFunction && entry.Blocks.Y > MostRows;
+
+    private string Unused(string stem)
+    {
+        string name = stem;
+        for (int i = 2; !_taken.Add(name); i++)
+        {
+            name = FormattableString.Invariant($"{stem}_v{i}");
         }
 
         return name;

@@ -1,5 +1,7 @@
 using System.Collections.Generic;
+using System.Globalization;
 using System.Linq;
+using ModelGen.Compiler.Emit.Ptx;
 using ModelGen.Compiler.Kernels;
 
 namespace ModelGen.Compiler.Targets.Cuda;
@@ -7,32 +9,86 @@ namespace ModelGen.Compiler.Targets.Cuda;
 /// <summary>One thing that a device does.</summary>
 internal abstract record CudaStep;
 
-/// <summary>An entry is launched with the addresses of a kernel's operands.</summary>
+/// <summary>An entry is launched with the addresses of a kernel's operands, or a function called by blocks that stay.</summary>
 /// <param name="Kernel">The kernel, or a part of it.</param>
-/// <param name="Entry">The entry's name.</param>
+/// <param name="Entry">The entry's name, or the function's.</param>
 /// <param name="Parameters">What the entry is given, by name and in order: <c>run</c>, <c>step</c>, and <c>p0</c>, <c>p1</c>, … for operands.</param>
 /// <param name="Blocks">Blocks of threads.</param>
 /// <param name="Threads">Threads of a block.</param>
-internal sealed record CudaLaunch(Kernel Kernel, string Entry, IReadOnlyList<string> Parameters, (int X, int Y) Blocks, int Threads) : CudaStep;
+internal sealed record CudaLaunch(Kernel Kernel, string Entry, IReadOnlyList<string> Parameters, (int X, int Y) Blocks, int Threads) : CudaStep
+{
+    /// <summary>Whether blocks that stay may run it: all kernels of such a launch have blocks of one size.</summary>
+    public bool CanStay => Threads == PtxEmitter.Threads;
+
+    /// <summary>Its instructions, until they are in a module under its name.</summary>
+    public PtxEntry? Code { get; init; }
+
+    /// <summary>Whether its blocks have memory that their threads share.</summary>
+    public bool Shares { get; init; }
+
+    /// <summary>Whether a parameter is the address of an operand.</summary>
+    public static bool IsOperand(string parameter) => parameter[0] == 'p';
+
+    /// <summary>The operand whose address a parameter is.</summary>
+    public KernelOperand OperandOf(string parameter) => Kernel.Operands[int.Parse(parameter.Substring(1), CultureInfo.InvariantCulture)];
+}
 
 /// <summary>Steps for each step of a loop, whose number every launch gets.</summary>
 internal sealed record CudaLoop(LoopKernel Loop, IReadOnlyList<CudaStep> Body) : CudaStep;
+
+/// <summary>Blocks that stay meet: what all of them have written is seen by all of them behind it.</summary>
+internal sealed record CudaMeeting : CudaStep;
+
+/// <summary>Steps that have one launch between them, of blocks that stay and meet between kernels of which one needs the other's results.</summary>
+/// <param name="Entry">The entry's name.</param>
+/// <param name="Steps">Launches, which are calls here, loops of them, and, once buffers have their places, the meetings in between.</param>
+/// <param name="Number">The number of the counter at which blocks meet, among those of the program.</param>
+internal sealed record CudaTogether(string Entry, IReadOnlyList<CudaStep> Steps, int Number) : CudaStep
+{
+    /// <summary>The most blocks that any of its kernels has work for.</summary>
+    public int Blocks => CudaProgram.LaunchesOf(Steps).Max(launch => checked(launch.Blocks.X * launch.Blocks.Y));
+
+    /// <summary>Of those at most so many on each of the device's processors, if it holds as many at once.</summary>
+    public int BlocksOfProcessor => CudaGrouping.BlocksOfProcessor;
+
+    /// <summary>The threads of a block.</summary>
+    public int Threads => PtxEmitter.Threads;
+
+    /// <summary>The memory that its kernels' operands lie in, in the order of the entry's parameters behind the first one, which is the run's record.</summary>
+    public IReadOnlyList<MemorySpace> Spaces
+    {
+        get
+        {
+            var used = new HashSet<MemorySpace>(CudaProgram.LaunchesOf(Steps).SelectMany(launch => launch.Kernel.Operands).Select(operand => operand.View.Buffer.Space));
+            return [.. new[] { MemorySpace.Weights, MemorySpace.Gradients, MemorySpace.State, MemorySpace.Arena }.Where(used.Contains)];
+        }
+    }
+}
 
 /// <summary>Kernels, and what is launched for them, one step after the other.</summary>
 /// <param name="Program">The kernels and their buffers.</param>
 /// <param name="Steps">The steps.</param>
 internal sealed record CudaProgram(KernelProgram Program, IReadOnlyList<CudaStep> Steps) : IPlacedProgram
 {
-    /// <summary>All launches, those of loops once.</summary>
+    /// <summary>All launches of a kernel, and calls by blocks that stay; those of loops once.</summary>
     public IEnumerable<CudaLaunch> Launches => LaunchesOf(Steps);
 
-    /// <summary>Whether every run launches the same: no loop has as many steps as a run has of something.</summary>
-    public bool IsFixed => !Steps.OfType<CudaLoop>().Any(loop => loop.Loop.Steps.IsDynamic);
+    /// <summary>
+    /// Whether its launches are captured as a graph: every run launches the same, as no loop has as many steps as a run has of something, and there
+    /// are several, none of blocks that stay.
+    /// </summary>
+    public bool IsCaptured => !Steps.Any(step => step is CudaTogether || step is CudaLoop { Loop.Steps.IsDynamic: true });
 
     public IReadOnlyList<KernelOperand> OperandsOf(Kernel kernel) => kernel.Operands;
 
     public PlanBuffer? WorkspaceOf(Kernel kernel) => null;
 
-    private static IEnumerable<CudaLaunch> LaunchesOf(IEnumerable<CudaStep> steps)
-        => steps.SelectMany(step => step is CudaLoop loop ? LaunchesOf(loop.Body) : [(CudaLaunch)step]);
+    /// <summary>The launches of steps, those of loops once.</summary>
+    public static IEnumerable<CudaLaunch> LaunchesOf(IEnumerable<CudaStep> steps) => steps.SelectMany(step => step switch
+    {
+        CudaLoop loop => LaunchesOf(loop.Body),
+        CudaTogether together => LaunchesOf(together.Steps),
+        CudaLaunch launch => [launch],
+        _ => [],
+    });
 }
