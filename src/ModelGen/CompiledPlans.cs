@@ -108,6 +108,9 @@ internal sealed record CompiledPlans(ModelSpec Spec, ModelProgram Program, Model
     /// <summary>The states of a session that grow by a row with each step: of a sequence, as many rows as its position says hold something.</summary>
     public IReadOnlyList<StateCache> Caches { get; init; } = [];
 
+    /// <summary>Whether a session has other states than these.</summary>
+    public bool HasOtherStates { get; init; }
+
     public IReadOnlyList<CompiledPlan> Inference => [.. Entries.Where(e => !e.Entry.BelongsToTrainer).Select(e => e.Plan)];
 
     public IReadOnlyList<CompiledPlan> Training => [.. Entries.Where(e => e.Entry.BelongsToTrainer).Select(e => e.Plan)];

@@ -72,11 +72,11 @@ internal static class ModelCompiler
                 Cuda = spec.HasCuda ? LowerForDevice(entry.BelongsToTrainer ? training : inference, entry.Name, graphs[i], places, stages) : null,
             };
         })];
-        return new CompiledPlans(spec, program, layout, entries, session.StateBytes, trainer.StateBytes) { Caches = Caches(program, graphs, session) };
+        return new CompiledPlans(spec, program, layout, entries, session.StateBytes, trainer.StateBytes) { Caches = Caches(program, graphs, session, out bool hasOthers), HasOtherStates = hasOthers };
     }
 
     /// <summary>The states of a session that every entry point only appends rows to, at a sequence's position.</summary>
-    private static StateCache[] Caches(ModelProgram program, ModelGraph[] graphs, ModelLayout session)
+    private static StateCache[] Caches(ModelProgram program, ModelGraph[] graphs, ModelLayout session, out bool hasOthers)
     {
         var grown = new Dictionary<string, Shape>();
         var others = new HashSet<string>();
@@ -105,6 +105,7 @@ internal static class ModelCompiler
             }
         }
 
+        hasOthers = others.Count > 0;
         return
         [
             .. grown.Where(state => !others.Contains(state.Key)).Select(state => (Buffer: session.State(state.Key, state.Value), Shape: state.Value))

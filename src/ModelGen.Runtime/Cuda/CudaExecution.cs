@@ -217,6 +217,39 @@ internal sealed unsafe class CudaExecution : IDisposable
         Context.Driver.Synchronize(Stream, "zeroing states");
     }
 
+    /// <summary>Zeroes a part of the states of one sequence.</summary>
+    public void ClearState(int row, long offset, long bytes)
+    {
+        if (bytes > 0)
+        {
+            Context.Use();
+            Context.Driver.Clear(StateOf(row) + (ulong)offset, bytes, Stream, "zeroing states");
+            Context.Driver.Synchronize(Stream, "zeroing states");
+        }
+    }
+
+    /// <summary>Copies a part of the states of one sequence to the host, or from it.</summary>
+    public unsafe void CopyState(int row, long offset, void* host, long bytes, bool toDevice)
+    {
+        const string What = "copying states";
+        if (bytes == 0)
+        {
+            return;
+        }
+
+        Context.Use();
+        if (toDevice)
+        {
+            Context.Driver.CopyToDevice(StateOf(row) + (ulong)offset, host, bytes, Stream, What);
+        }
+        else
+        {
+            Context.Driver.CopyToHost(host, StateOf(row) + (ulong)offset, bytes, Stream, What);
+        }
+
+        Context.Driver.Synchronize(Stream, What);
+    }
+
     /// <summary>Copies the states of a sequence to another one; through a third place, where they are exchanged.</summary>
     public void MoveState(int to, int from, bool exchange)
     {

@@ -120,6 +120,11 @@ public sealed class GptAttribute : Attribute
     public Recomputation Recompute { get; set; }
 
     /// <summary>
+    /// The most guessed tokens that sessions check in one pass (<see cref="CausalSession.Verify"/>, <see cref="SpeculativeGenerator"/>), 0 to 255. It takes a plan of its own. Default: 0.
+    /// </summary>
+    public int Drafts { get; set; }
+
+    /// <summary>
     /// Whether sessions can score texts: <c>Score(tokens, logProbabilities)</c> appends tokens and gives the log-probability of each of them
     /// in one pass. It takes a plan of its own, and an arena for the logits of several hundred positions. Default: false.
     /// </summary>

@@ -8,10 +8,11 @@ namespace ModelGen;
 /// (or recurrent state) and its threads. Nothing is allocated once it is created. A session may be used by one thread at a time: a call that comes while another one runs is refused
 /// and changes nothing. Sessions of one model run independently.
 /// </summary>
-public abstract class CausalSession : DecodingSession
+public abstract partial class CausalSession : DecodingSession
 {
     private readonly int _prefill;
     private readonly int _score;
+    private readonly int _verify;
     private readonly int _forward;
 
     /// <summary>Called by emitted code.</summary>
@@ -27,7 +28,41 @@ public abstract class CausalSession : DecodingSession
     {
         _prefill = layout.IndexOf(nameof(Prefill));
         _score = Array.FindIndex(layout.Entries, static entry => entry.Name == "Score");
+        _verify = Array.FindIndex(layout.Entries, static entry => entry.Name == "Verify");
         _forward = Array.FindIndex(layout.Entries, static entry => entry.Name == "Forward");
+    }
+
+    /// <summary>The most drafted tokens that <see cref="Verify"/> takes beside the one before them, as the declaration's <c>Drafts</c> says; 0 where it says nothing.</summary>
+    public int MaximumDrafts => _verify < 0 ? 0 : PlanLayout.Entries[_verify].MaximumCount - 1;
+
+    /// <summary>Appends a few tokens in one pass and computes the logits of the token that follows each of them: what a guess at several tokens is checked by (<see cref="SpeculativeGenerator"/>).</summary>
+    /// <param name="tokens">One token to <see cref="MaximumDrafts"/> + 1.</param>
+    /// <param name="logits">Receives tokens × <see cref="DecodingSession.VocabularySize"/> logits.</param>
+    /// <exception cref="ArgumentException">There are no tokens, more than that, or no room for their logits. The session is unchanged.</exception>
+    /// <exception cref="ArgumentOutOfRangeException">A token id is outside the vocabulary. The session is unchanged.</exception>
+    /// <exception cref="InvalidOperationException">
+    /// The declaration asks for no <c>Drafts</c>; the tokens do not fit into the context, the session holds several sequences, or another thread is using it. The session is unchanged.
+    /// </exception>
+    /// <exception cref="ObjectDisposedException">The session was disposed.</exception>
+    public void Verify(ReadOnlySpan<int> tokens, Span<float> logits)
+    {
+        using RunGuard.Section call = Enter(nameof(Verify));
+        RequireOne(nameof(Verify));
+        if (_verify < 0)
+        {
+            throw new InvalidOperationException($"The declaration of {PlanLayout.ModelName} asks for no Drafts.");
+        }
+
+        if (tokens.IsEmpty || tokens.Length > MaximumDrafts + 1 || logits.Length != (long)tokens.Length * VocabularySize)
+        {
+            throw new ArgumentException(FormattableString.Invariant($"Expected 1 to {MaximumDrafts + 1} tokens and {VocabularySize} logits for each, found {tokens.Length} and {logits.Length}."), nameof(tokens));
+        }
+
+        RunChecks.TokenIds(tokens, VocabularySize, nameof(tokens));
+        CheckSpace(tokens.Length);
+        Stage(_verify, 0, tokens);
+        Run(_verify, tokens.Length);
+        Result(_verify, 0, tokens.Length).CopyTo(logits);
     }
 
     /// <summary>Appends tokens and computes the logits of the token that follows the last of them.</summary>

@@ -9,7 +9,7 @@ namespace ModelGen;
 /// may be used by one thread at a time: a call that comes while another one runs is refused and changes nothing. Sessions of one model
 /// run independently.
 /// </summary>
-public abstract unsafe class ModelSession : IDisposable
+public abstract unsafe partial class ModelSession : IDisposable
 {
     private readonly ModelWeights _weights;
     private readonly RunGuard _guard = new("session");

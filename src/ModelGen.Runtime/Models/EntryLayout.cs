@@ -112,6 +112,9 @@ public sealed class ProgramLayout
     /// <summary>The caches among a sequence's states, in the order in which they lie.</summary>
     public StateCache[] Caches { get; init; } = [];
 
+    /// <summary>Whether there are other states beside the caches: of a recurrence, of rings, of memories.</summary>
+    public bool HasOtherStates { get; init; }
+
     /// <summary>The number of sequences (or examples) in a training micro-batch.</summary>
     public int BatchSize { get; init; } = 1;
 
@@ -132,6 +135,7 @@ public sealed class ProgramLayout
         PositionLimit = PositionLimit,
         MaximumBatch = MaximumBatch,
         Caches = Caches,
+        HasOtherStates = HasOtherStates,
         BatchSize = BatchSize,
         SequenceLength = SequenceLength,
         Cuda = cuda,
@@ -147,6 +151,9 @@ public sealed class ProgramLayout
             Updates = entry.Updates,
         })],
     };
+
+    /// <summary>The bytes of a sequence's states without the rows of caches behind its position.</summary>
+    internal long PackedStateBytes(int position) => StateBytes - Caches.Sum(cache => cache.RowBytes * (cache.Rows - Math.Min(position, cache.Rows)));
 
     /// <summary>The number of an entry point.</summary>
     /// <exception cref="ArgumentException">There is none of that name.</exception>

@@ -43,6 +43,11 @@ internal static class CommonPrograms
             inference.Add(new EntryPoint("Score", EntryKind.Infer, [tokens, targets], ["losses"], Once(() => build(tokens, targets))) { Time = Dim.Time(chunk), Continues = true, EveryStep = true });
         }
 
+        if (spec.Int("Drafts", 0) is > 0 and int drafts)
+        {
+            inference.Add(new EntryPoint("Verify", EntryKind.Infer, [tokens], ["logits"], forward) { Time = Dim.Time(Math.Min(chunk, drafts + 1)), Continues = true, EveryStep = true });
+        }
+
         if (inside is { Names.Count: > 0 })
         {
             inference.Add(new EntryPoint("Forward", EntryKind.Infer, [tokens], ["logits", .. inside.Names], forward) { Time = Dim.Time(inside.Chunk(chunk, context)), Continues = true, EveryStep = true });
@@ -146,6 +151,11 @@ internal static class CommonPrograms
     /// <param name="widest">The row length of the widest activation of a step.</param>
     public static void ValidateSessions(ModelSpec spec, ArgumentChecks checks, double states, double widest)
     {
+        if (checks.OptionalSize("Drafts", minimum: 0))
+        {
+            checks.AtMost("Drafts", "Drafts", spec.Int("Drafts", 0), LargestChunk - 1);
+        }
+
         if (checks.OptionalSize("MaxBatch") && checks.AtMost("MaxBatch", "MaxBatch", MaxBatch(spec), SizeLimits.SequencesOfSession) && MaxBatch(spec) > 1)
         {
             checks.AtMost("MaxBatch", "With MaxBatch, the number of elements of a sequence's states", states, SizeLimits.TensorElements);

@@ -181,6 +181,24 @@ public sealed class DeviceSessionTests
             Assert.Equal(tokens, actual.Position);
             expected.Reset();
             actual.Reset();
+            Near(driver, expected.Prefill(ids.AsSpan(4, 3)), actual.Prefill(ids.AsSpan(4, 3)));
+
+            // A state of the device's goes on here, and one of ours there.
+            SessionState theirs = actual.Capture(), ours = expected.Capture();
+            expected.Restore(theirs);
+            actual.Restore(ours);
+            Near(driver, expected.Decode(1), actual.Decode(1));
+            expected.Restore(ours);
+            actual.Restore(theirs);
+            if (actual.CanRewind)
+            {
+                expected.Rewind(2);
+                actual.Rewind(2);
+                Near(driver, expected.Decode(1), actual.Decode(1));
+            }
+
+            expected.Reset();
+            actual.Reset();
             Near(driver, expected.Prefill(ids.AsSpan(4, 2)), actual.Prefill(ids.AsSpan(4, 2)));
         }
 

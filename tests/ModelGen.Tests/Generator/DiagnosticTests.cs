@@ -401,6 +401,8 @@ public sealed class DiagnosticTests
     [InlineData("[{|MG0017,MG0017:Gpt|}(Layers = 1024, DModel = int.MaxValue, Heads = 1, Vocab = int.MaxValue, Context = int.MaxValue, FeedForward = int.MaxValue)] public partial class Model;")]
     [InlineData("[Gpt(Layers = 1, DModel = 8, Heads = 1, Vocab = 50257, Context = 1024)] [Trainable(BatchSize = {|MG0017:64|}, SequenceLength = 1024)] public partial class Model;")]
     [InlineData("[{|MG0017:Mlp|}(int.MaxValue, int.MaxValue)] public partial class Model;")]
+    [InlineData("[Gpt(Layers = 1, DModel = 8, Heads = 2, Vocab = 11, Context = 6, Drafts = {|MG0017:256|})] public partial class Model;")]
+    [InlineData("[Llama(Layers = 1, DModel = 8, Heads = 2, FeedForward = 9, Vocab = 11, Context = 6, Drafts = {|MG0017:256|})] public partial class Model;")]
     [InlineData("[Bert(Layers = {|MG0017:5000|}, DModel = 8, Heads = 2, Vocab = 11, Context = 6, MaxBatch = {|MG0017:257|})] public partial class Model;")]
     [InlineData("[{|MG0017:Bert|}(Layers = 1, DModel = 8, Heads = 2, Vocab = 100000, Context = 512, MaxBatch = 256, Head = BertHead.MaskedLm)] public partial class Model;")]
     [InlineData("[{|MG0017:Nnlm|}(Window = 100, Embedding = 1000, Hidden = 8, Vocab = 100000)] public partial class Model;")]

@@ -167,6 +167,14 @@ public partial class BatchedNarrowGpt;
 [Gpt(Layers = 1, DModel = 128, Heads = 2, Vocab = 300, Context = 300, Activation = Activation.Relu, MaxBatch = 256)]
 public partial class BatchedWideGpt;
 
+// Models whose next tokens may be guessed.
+
+[Gpt(Layers = 2, DModel = 48, Heads = 3, Vocab = 41, Context = 60, Drafts = 5)]
+public partial class DraftedGpt;
+
+[Llama(Layers = 1, DModel = 32, Heads = 4, KeyValueHeads = 2, FeedForward = 40, Vocab = 41, Context = 64, Drafts = 3)]
+public partial class DraftedDecoder;
+
 // Encoders.
 
 [Bert(Layers = 2, DModel = 30, Heads = 5, FeedForward = 70, Vocab = 53, Context = 23, Head = BertHead.MaskedLm, NextSentence = true, MaxBatch = 4, Embeddings = Pooling.Mean, Normalize = true)]

@@ -477,17 +477,23 @@ internal sealed class ModelSurface
         if (!ofTrainer && _program.MaxBatch > 1)
         {
             yield return $"  MaximumBatch = {CodeWriter.Number(_program.MaxBatch)},";
-            if (_plans.Caches.Count > 0)
-            {
-                yield return "  Caches =";
-                yield return "  [";
-                foreach (StateCache cache in _plans.Caches)
-                {
-                    yield return $"    new global::ModelGen.Runtime.StateCache({CodeWriter.Number(cache.Offset)}, {CodeWriter.Number(cache.RowBytes)}, {CodeWriter.Number(cache.Rows)}),";
-                }
+        }
 
-                yield return "  ],";
+        if (!ofTrainer && _plans.Caches.Count > 0)
+        {
+            yield return "  Caches =";
+            yield return "  [";
+            foreach (StateCache cache in _plans.Caches)
+            {
+                yield return $"    new global::ModelGen.Runtime.StateCache({CodeWriter.Number(cache.Offset)}, {CodeWriter.Number(cache.RowBytes)}, {CodeWriter.Number(cache.Rows)}),";
             }
+
+            yield return "  ],";
+        }
+
+        if (!ofTrainer && _plans.HasOtherStates)
+        {
+            yield return "  HasOtherStates = true,";
         }
 
         if (entries.Any(e => e.Cuda is not null))
