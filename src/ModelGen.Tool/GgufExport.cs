@@ -76,7 +76,8 @@ internal static class GgufExport
 
         bool isBlocks = type is not (GgmlType.F32 or GgmlType.F16 or GgmlType.BF16);
         bool isTransposed = tensor.Name.Contains(".c_", StringComparison.Ordinal);
-        return isBlocks && tensor.Shape[isTransposed ? 0 : ^1] % 32 != 0 ? GgmlType.F16 : type;
+        long columns = tensor.Shape[isTransposed ? 0 : ^1];
+        return !isBlocks ? type : columns % 32 != 0 ? GgmlType.F16 : type is GgmlType.Q4_K or GgmlType.Q6_K && columns % 256 != 0 ? GgmlType.Q8_0 : type;
     }
 
     private static int HeadWidth(ModelConfig config)
@@ -219,6 +220,8 @@ internal static class GgufExport
         GgmlType.Q8_0 => 7,
         GgmlType.Q5_0 => 8,
         GgmlType.Q5_1 => 9,
+        GgmlType.Q4_K => 14,
+        GgmlType.Q6_K => 18,
         _ => 32,
     };
 }

@@ -50,7 +50,7 @@ internal static class InspectCommand
         var costs = new List<(string Name, string Meaning, long Value)>();
         try
         {
-            ModelCode code = source.Declare(context);
+            ModelCode code = source.DeclareAsStored(context);
             declaration = code.Shown;
             if (withCost)
             {

@@ -38,7 +38,7 @@ internal sealed class LoadedModel : IDisposable
         try
         {
             TextTokenizer? tokenizer = Tokenizers.Find(source, tokenizerPath) is { } vocabulary ? TextTokenizer.Create(vocabulary) : null;
-            ModelCode code = source.Declare(context);
+            ModelCode code = source.DeclareAsStored(context);
             ModelAssembly assembly = ModelAssembly.Of(change?.Invoke(code) ?? code);
             IModelHost host = ModelHost.Of(assembly.Type);
             long start = Stopwatch.GetTimestamp();

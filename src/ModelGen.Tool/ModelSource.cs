@@ -67,6 +67,9 @@ internal sealed class ModelSource : IDisposable
         return DeclaredContext.Limit(code, context);
     }
 
+    /// <summary>As <see cref="Declare"/>, with weights that lie in memory as the file stores them.</summary>
+    public ModelCode DeclareAsStored(int? context) => StoredFormats.Add(Declare(context), Weights);
+
     // The weights are the GGUF file under other names, and close it.
     public void Dispose() => Weights.Dispose();
 

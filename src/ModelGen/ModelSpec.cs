@@ -28,6 +28,9 @@ internal sealed record ModelSpec(
     /// <summary>Which kernels of that path are launched together.</summary>
     public CudaLaunches CudaLaunches { get; init; }
 
+    /// <summary>Patterns of parameters' names with the formats of those that they fit, as they were declared: <c>"*.v_proj.weight: Q6_K"</c>.</summary>
+    public EquatableArray<string> WeightsOf { get; init; } = [];
+
     public bool Has(string name) => Find(name) is not null;
 
     public int Int(string name, int otherwise) => Find(name) is { } a ? checked((int)a.Integer) : otherwise;

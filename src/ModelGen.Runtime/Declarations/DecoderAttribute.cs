@@ -46,6 +46,12 @@ public class DecoderAttribute : Attribute
     /// </summary>
     public WeightFormat Weights { get; set; }
 
+    /// <summary>
+    /// Parameters that lie in memory otherwise than <see cref="Weights"/> says: patterns of their names, in which * stands for anything, and formats, as in <c>"*.v_proj.weight: Q6_K"</c>.
+    /// The first that fits counts.
+    /// </summary>
+    public string[] WeightsOf { get; set; } = [];
+
     /// <summary>The activation of the feed-forward network, of its gate where it has one. Default: <see cref="Activation.Silu"/>.</summary>
     public Activation Activation { get; set; } = Activation.Silu;
 

@@ -20,4 +20,16 @@ public enum WeightFormat
 
     /// <summary>GGUF's blocks of 32 numbers of 4 bits with a scale, 4.5 bits a weight; inputs as with <see cref="Q8_0"/>. Matrices whose rows are no whole blocks stay <see cref="F32"/>.</summary>
     Q4_0,
+
+    /// <summary>
+    /// GGUF's blocks of 256 numbers of 4 bits, in eighths with a scale and a minimum each, 4.5 bits a weight (4.625 in memory); inputs as with <see cref="Q8_0"/>. Matrices whose rows are no
+    /// whole blocks are <see cref="Q8_0"/>, or <see cref="F32"/>.
+    /// </summary>
+    Q4_K,
+
+    /// <summary>
+    /// GGUF's blocks of 256 numbers of 6 bits, in sixteenths with a scale each, 6.5625 bits a weight (6.625 in memory); inputs as with <see cref="Q8_0"/>. Matrices whose rows are no whole
+    /// blocks are <see cref="Q8_0"/>, or <see cref="F32"/>.
+    /// </summary>
+    Q6_K,
 }

@@ -43,7 +43,7 @@ internal static unsafe class GgmlBlocks
     public static bool IsFloat(GgmlType type) => Size(type).Elements > 0 && type is not (GgmlType.I8 or GgmlType.I16 or GgmlType.I32 or GgmlType.I64);
 
     /// <summary>Whether floats can be written in this type.</summary>
-    public static bool CanWrite(GgmlType type) => type is GgmlType.F32 or GgmlType.F16 or GgmlType.BF16 or GgmlType.Q8_0 or GgmlType.Q4_0 or GgmlType.Q4_1 or GgmlType.Q5_0 or GgmlType.Q5_1;
+    public static bool CanWrite(GgmlType type) => type is GgmlType.F32 or GgmlType.F16 or GgmlType.BF16 or GgmlType.Q8_0 or GgmlType.Q4_0 or GgmlType.Q4_1 or GgmlType.Q5_0 or GgmlType.Q5_1 or GgmlType.Q4_K or GgmlType.Q6_K;
 
     /// <summary>Reads elements as floats.</summary>
     /// <param name="type">A type for which <see cref="IsFloat"/> holds.</param>
@@ -379,6 +379,12 @@ internal static unsafe class GgmlBlocks
                 }
 
                 break;
+            case GgmlType.Q4_K:
+                WriteQ4(values, block);
+                break;
+            case GgmlType.Q6_K:
+                WriteQ6(values, block);
+                break;
             case GgmlType.Q4_0:
             case GgmlType.Q5_0:
                 int levels = type == GgmlType.Q4_0 ? 16 : 32;
@@ -397,6 +403,69 @@ internal static unsafe class GgmlBlocks
                 BitConverter.TryWriteBytes(block[2..], (Half)least);
                 Pack(values, Inverse(step, block), least, 0.5f, levels, block[4..]);
                 break;
+        }
+    }
+
+    // From each eighth's least element (or zero) to its largest, in steps of a scale of 6 bits; ggml looks further for the least error.
+    private static void WriteQ4(ReadOnlySpan<float> values, Span<byte> block)
+    {
+        Span<float> steps = stackalloc float[8], minima = stackalloc float[8];
+        (float largestStep, float largestMinimum) = (0, 0);
+        for (int part = 0; part < 8; part++)
+        {
+            (float least, float most) = (0, float.MinValue);
+            foreach (float value in values.Slice(32 * part, 32))
+            {
+                (least, most) = (Math.Min(least, value), Math.Max(most, value));
+            }
+
+            (steps[part], minima[part]) = (Math.Max(0, most - least) / 15, -least);
+            (largestStep, largestMinimum) = (Math.Max(largestStep, steps[part]), Math.Max(largestMinimum, minima[part]));
+        }
+
+        block.Clear();
+        BitConverter.TryWriteBytes(block, (Half)(largestStep / 63));
+        BitConverter.TryWriteBytes(block[2..], (Half)(largestMinimum / 63));
+        float scale = (float)(Half)(largestStep / 63), minimum = (float)(Half)(largestMinimum / 63);
+        for (int part = 0; part < 8; part++)
+        {
+            int sixScale = scale > 0 ? Math.Clamp((int)MathF.Round(steps[part] / scale), 0, 63) : 0;
+            int sixMinimum = minimum > 0 ? Math.Clamp((int)MathF.Round(minima[part] / minimum), 0, 63) : 0;
+            SuperBlocks.PutSixes(block.Slice(4, 12), part, sixScale, sixMinimum);
+            float step = scale * sixScale, less = minimum * sixMinimum;
+            for (int i = 0; i < 32; i++)
+            {
+                int level = step > 0 ? Math.Clamp((int)MathF.Round((values[(32 * part) + i] + less) / step), 0, 15) : 0;
+                block[16 + (32 * (part / 2)) + i] |= (byte)(level << (4 * (part % 2)));
+            }
+        }
+    }
+
+    // Each sixteenth's element farthest from zero becomes −32 of a scale of 8 bits; ggml looks further for the least error.
+    private static void WriteQ6(ReadOnlySpan<float> values, Span<byte> block)
+    {
+        Span<float> steps = stackalloc float[16];
+        for (int part = 0; part < 16; part++)
+        {
+            steps[part] = Extreme(values.Slice(16 * part, 16)) / -32;
+        }
+
+        block.Clear();
+        var stored = (Half)(Extreme(steps) / -128);
+        BitConverter.TryWriteBytes(block[208..], stored);
+        float scale = (float)stored;
+        for (int part = 0; part < 16; part++)
+        {
+            int eight = scale != 0 ? Math.Clamp((int)MathF.Round(steps[part] / scale), -128, 127) : 0;
+            block[192 + part] = (byte)(sbyte)eight;
+            float step = scale * eight;
+            int half = part / 8, quarter = part % 8 / 2;
+            for (int i = 0; i < 16; i++)
+            {
+                int level = step != 0 ? Math.Clamp((int)MathF.Round(values[(16 * part) + i] / step), -32, 31) + 32 : 32;
+                block[(64 * half) + (32 * (quarter % 2)) + (16 * (part % 2)) + i] |= (byte)((level & 15) << (4 * (quarter / 2)));
+                block[128 + (32 * half) + (16 * (part % 2)) + i] |= (byte)(level >> 4 << (2 * quarter));
+            }
         }
     }
 

@@ -16,6 +16,12 @@ public unsafe interface IBlockFormat
     /// <summary>The bytes of 16 rows' numbers in a block.</summary>
     static abstract int Bytes { get; }
 
+    /// <summary>The columns that have a scale: 32 or 16.</summary>
+    static abstract int ScaleColumns { get; }
+
+    /// <summary>Whether numbers count from a minimum on.</summary>
+    static abstract bool HasMinima { get; }
+
     /// <summary>The numbers of columns 4 · <paramref name="step"/> to 4 · step + 3 of eight rows.</summary>
     /// <param name="block">The 16 rows' numbers in the block.</param>
     /// <param name="step">0 to 7.</param>
@@ -54,6 +60,20 @@ public readonly unsafe struct Q8_0 : IBlockFormat
     {
         [MethodImpl(MethodImplOptions.AggressiveInlining)]
         get => 512;
+    }
+
+    /// <inheritdoc/>
+    public static int ScaleColumns
+    {
+        [MethodImpl(MethodImplOptions.AggressiveInlining)]
+        get => 32;
+    }
+
+    /// <inheritdoc/>
+    public static bool HasMinima
+    {
+        [MethodImpl(MethodImplOptions.AggressiveInlining)]
+        get => false;
     }
 
     /// <inheritdoc/>
@@ -118,6 +138,20 @@ public readonly unsafe struct Q4_0 : IBlockFormat
     }
 
     /// <inheritdoc/>
+    public static int ScaleColumns
+    {
+        [MethodImpl(MethodImplOptions.AggressiveInlining)]
+        get => 32;
+    }
+
+    /// <inheritdoc/>
+    public static bool HasMinima
+    {
+        [MethodImpl(MethodImplOptions.AggressiveInlining)]
+        get => false;
+    }
+
+    /// <inheritdoc/>
     [MethodImpl(MethodImplOptions.AggressiveInlining)]
     public static Vector256<byte> Load(byte* block, int step, int half)
     {
@@ -153,7 +187,7 @@ public readonly unsafe struct Q4_0 : IBlockFormat
 /// the processor has fused multiply-adds.
 /// </summary>
 [EditorBrowsable(EditorBrowsableState.Never)]
-public static unsafe class BlockTile
+public static unsafe partial class BlockTile
 {
     /// <summary>Rows of an input that meet a group together.</summary>
     public const int Rows = 4;
@@ -211,6 +245,12 @@ public static unsafe class BlockTile
         where TVector : struct, IVector<TVector>
         where TFormat : struct, IBlockFormat
     {
+        if (typeof(TFormat) == typeof(Q4_K) || typeof(TFormat) == typeof(Q6_K))
+        {
+            SuperRow<TVector, TFormat>(input, group, blocks, sums);
+            return;
+        }
+
         byte* numbers = group + BlockRows.NumbersAt(blocks);
         if (TVector.Lanes == 4 || !Avx2.IsSupported)
         {

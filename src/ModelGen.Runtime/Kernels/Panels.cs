@@ -12,17 +12,15 @@ namespace ModelGen.Runtime;
 [EditorBrowsable(EditorBrowsableState.Never)]
 public static unsafe partial class Panels
 {
-    // Bytes: cache lines of which there is time to come while those before them are multiplied.
-    private const int Ahead = 3072;
-
     /// <summary>Asks for weights that are read once, some way ahead: a processor's own streams end at each page.</summary>
     /// <param name="p">What is read now.</param>
+    /// <param name="bytes">How far ahead.</param>
     [MethodImpl(MethodImplOptions.AggressiveInlining)]
-    public static void PrefetchAhead(void* p)
+    public static void PrefetchAhead(void* p, int bytes)
     {
         if (Sse.IsSupported)
         {
-            Sse.Prefetch0((byte*)p + Ahead);
+            Sse.Prefetch0((byte*)p + bytes);
         }
     }
 

@@ -12,7 +12,8 @@ namespace ModelGen.Runtime;
 /// <remarks>
 /// A group of 16 rows is, for each block of 32 columns, the 16 scales (binary16); then, at the next multiple of 64 bytes, for each block the 16 rows' numbers: of
 /// <see cref="WeightFormat.Q8_0"/> eight times four bytes of each row, each number more by 128; of <see cref="WeightFormat.Q4_0"/> four times four bytes of each row, each
-/// holding the number of its column in its lower half and that of 16 columns further on in its upper one, as in a file.
+/// holding the number of its column in its lower half and that of 16 columns further on in its upper one, as in a file. The formats of blocks of 256 columns are described at
+/// <see cref="SuperBlocks"/>.
 /// </remarks>
 [EditorBrowsable(EditorBrowsableState.Never)]
 public static unsafe class BlockRows
@@ -26,7 +27,10 @@ public static unsafe class BlockRows
     private const int ScaleBytes = GroupRows * sizeof(ushort);
 
     /// <summary>Whether matrices of a format lie in groups of rows.</summary>
-    internal static bool Has(WeightFormat format) => format is WeightFormat.Q8_0 or WeightFormat.Q4_0;
+    internal static bool Has(WeightFormat format) => format is WeightFormat.Q8_0 or WeightFormat.Q4_0 || SuperBlocks.Has(format);
+
+    /// <summary>The columns that a matrix of a format has a multiple of.</summary>
+    internal static int ColumnsOf(WeightFormat format) => SuperBlocks.Has(format) ? SuperBlocks.Columns : Has(format) ? BlockColumns : 1;
 
     /// <summary>The bytes of a parameter's elements in memory.</summary>
     internal static long Bytes(WeightFormat format, ReadOnlySpan<int> shape)
@@ -53,8 +57,8 @@ public static unsafe class BlockRows
 
     /// <summary>The bytes of a group of rows.</summary>
     internal static long GroupBytes(WeightFormat format, int columns)
-        => Has(format) && columns > 0 && columns % BlockColumns == 0
-            ? NumbersAt(columns / BlockColumns) + ((long)(columns / BlockColumns) * GroupRows * (BlockBytes(format) - sizeof(ushort)))
+        => Has(format) && columns > 0 && columns % ColumnsOf(format) == 0
+            ? SuperBlocks.Has(format) ? (long)(columns / SuperBlocks.Columns) * SuperBlocks.Bytes(format) : NumbersAt(columns / BlockColumns) + ((long)(columns / BlockColumns) * GroupRows * (BlockBytes(format) - sizeof(ushort)))
             : throw new ArgumentException(FormattableString.Invariant($"Rows of {columns} columns are no blocks of {format}."), nameof(columns));
 
     /// <summary>The bytes of a block in a file.</summary>
@@ -68,6 +72,8 @@ public static unsafe class BlockRows
         WeightFormat.BF16 => GgmlType.BF16,
         WeightFormat.Q8_0 => GgmlType.Q8_0,
         WeightFormat.Q4_0 => GgmlType.Q4_0,
+        WeightFormat.Q4_K => GgmlType.Q4_K,
+        WeightFormat.Q6_K => GgmlType.Q6_K,
         _ => throw new ArgumentOutOfRangeException(nameof(format), format, "The format is not known."),
     };
 
@@ -83,6 +89,11 @@ public static unsafe class BlockRows
     /// <returns>Whether all scales are numbers: kernels take them for such.</returns>
     internal static bool Put(WeightFormat format, ReadOnlySpan<byte> source, byte* group, int row)
     {
+        if (SuperBlocks.Has(format))
+        {
+            return SuperBlocks.Put(format, source, group, row);
+        }
+
         int size = BlockBytes(format), blocks = source.Length / size, numbers = size - sizeof(ushort);
         byte* target = group + NumbersAt(blocks) + (4 * row);
         uint flip = format == WeightFormat.Q8_0 ? 0x80808080 : 0;
@@ -112,6 +123,12 @@ public static unsafe class BlockRows
     /// <param name="destination">Where the blocks go.</param>
     internal static void Get(WeightFormat format, byte* group, int row, Span<byte> destination)
     {
+        if (SuperBlocks.Has(format))
+        {
+            SuperBlocks.Get(format, group, row, destination);
+            return;
+        }
+
         int size = BlockBytes(format), blocks = destination.Length / size, numbers = size - sizeof(ushort);
         byte* source = group + NumbersAt(blocks) + (4 * row);
         uint flip = format == WeightFormat.Q8_0 ? 0x80808080 : 0;
@@ -146,6 +163,19 @@ public static unsafe class BlockRows
         int size = BlockBytes(format), blocks = columns / BlockColumns, numbers = size - sizeof(ushort);
         byte* group = matrix + (row / GroupRows * GroupBytes(format, columns));
         int within = (int)(row % GroupRows);
+        if (SuperBlocks.Has(format))
+        {
+            byte* stored = stackalloc byte[size];
+            for (int at = 0; at < columns; at += SuperBlocks.Columns)
+            {
+                SuperBlocks.Get(format, group, within, new Span<byte>(stored, size));
+                GgmlBlocks.Read(TypeOf(format), stored, 0, new Span<float>(target + at, SuperBlocks.Columns));
+                group += SuperBlocks.Bytes(format);
+            }
+
+            return;
+        }
+
         byte* source = group + NumbersAt(blocks) + (4 * within);
         for (int block = 0; block < blocks; block++)
         {
@@ -169,13 +199,14 @@ public static unsafe class BlockRows
         }
     }
 
-    /// <summary>The bytes of an input row in blocks: its numbers, then a scale and a sum of each block; whole cache lines.</summary>
+    /// <summary>The bytes of an input row in blocks: its numbers, then a scale of each block, then two words of each that say of their sums what the weights' format asks for; whole cache lines.</summary>
     /// <param name="columns">Elements of the row, a multiple of 32.</param>
-    public static int InputBytes(int columns) => (columns + (columns / BlockColumns * 8) + 63) / 64 * 64;
+    public static int InputBytes(int columns) => (columns + (columns / BlockColumns * 12) + 63) / 64 * 64;
 
     /// <summary>
-    /// Rounds a row of an input to blocks of 32 numbers of 8 bits, −127 to 127, with a scale each, and says of each block what is to be added to its sum of products for
-    /// numbers of weights that are more by an offset: minus the offset times the sum of its numbers.
+    /// Rounds a row of an input to blocks of 32 numbers of 8 bits, −127 to 127, with a scale each, and says of each block, or of each half of one, what is to be added to its sum of products
+    /// for numbers of weights that are more by an offset: minus the offset times the sum of its numbers. Where weights have minima it says what those are to be multiplied with: minus the sum
+    /// of what the numbers stand for.
     /// </summary>
     /// <typeparam name="TFormat">The format of the weights, which has the offset.</typeparam>
     /// <param name="row">The row.</param>
@@ -208,17 +239,35 @@ public static unsafe class BlockRows
 
             // To the nearest integer, in the lowest bits of a float of 1.5 · 2^23.
             Vector128<float> magic = Vector128.Create(12582912f);
-            Vector128<int> sum = Vector128<int>.Zero;
+            Vector128<int> sum = Vector128<int>.Zero, before = sum;
             for (int i = 0; i < BlockColumns; i += 16)
             {
+                before = sum;
                 Vector128<int> a = ((Vector128.Load(row + i) * factor) + magic).AsInt32(), b = ((Vector128.Load(row + i + 4) * factor) + magic).AsInt32();
                 Vector128<int> c = ((Vector128.Load(row + i + 8) * factor) + magic).AsInt32(), d = ((Vector128.Load(row + i + 12) * factor) + magic).AsInt32();
                 sum += (a + b) + (c + d);
                 Vector128.Narrow(Vector128.Narrow(a, b), Vector128.Narrow(c, d)).Store((sbyte*)target + i);
             }
 
-            scales[block] = isZero ? 0 : most / 127;
-            sums[block] = -TFormat.Offset * (Vector128.Sum(sum) - unchecked(32 * 0x4B400000));
+            float scale = isZero ? 0 : most / 127;
+            scales[block] = scale;
+            const int Magic = 0x4B400000;
+            int total = unchecked(Vector128.Sum(sum) - (32 * Magic));
+            if (TFormat.HasMinima)
+            {
+                ((float*)sums)[block] = -scale * total;
+            }
+            else if (TFormat.ScaleColumns == 16)
+            {
+                int first = unchecked(Vector128.Sum(before) - (16 * Magic));
+                sums[2 * block] = -TFormat.Offset * first;
+                sums[(2 * block) + 1] = -TFormat.Offset * (total - first);
+            }
+            else
+            {
+                sums[block] = -TFormat.Offset * total;
+            }
+
             row += BlockColumns;
             target += BlockColumns;
         }

@@ -52,7 +52,7 @@ public sealed class ParameterTable
                 throw Invalid(parameter, "only a matrix can be transposed in the file");
             }
 
-            if (parameter.Format != WeightFormat.F32 && (parameter.Shape.Length != 2 || parameter.IsTable || (BlockRows.Has(parameter.Format) && parameter.Shape[1] % BlockRows.BlockColumns != 0)))
+            if (parameter.Format != WeightFormat.F32 && (parameter.Shape.Length != 2 || parameter.IsTable || parameter.Shape[1] % BlockRows.ColumnsOf(parameter.Format) != 0))
             {
                 throw Invalid(parameter, $"it is no matrix of {parameter.Format}");
             }

@@ -11,6 +11,7 @@ using ModelGen.Compiler.Diagnostics;
 using ModelGen.Compiler.Families;
 using ModelGen.Compiler.Graph;
 using ModelGen.Compiler.Ops;
+using ModelGen.Compiler.Passes;
 using ModelGen.Compiler.Programs;
 
 namespace ModelGen.Compiler.Declarations;
@@ -63,6 +64,7 @@ internal static class DeclarationReader
             HasCuda = attributes.Cuda is not null,
             CudaPrecision = (CudaPrecision)(attributes.Cuda?.Integer("Precision", 0) ?? 0),
             CudaLaunches = (CudaLaunches)(attributes.Cuda?.Integer("Launches", 0) ?? 0),
+            WeightsOf = attribute.Strings("WeightsOf"),
         };
 
         var problems = new List<SpecProblem>();
@@ -191,6 +193,20 @@ internal static class DeclarationReader
     /// <summary>Checks that what the weights' format asks for is there to be had.</summary>
     private static void CheckWeights(ModelSpec spec, List<SpecProblem> problems)
     {
+        for (int i = 0; i < spec.WeightsOf.Count; i++)
+        {
+            if (WeightFormats.Rule(spec.WeightsOf[i]) is null)
+            {
+                problems.Add(new SpecProblem(DiagnosticIds.OutOfRange, "WeightsOf", ["WeightsOf", $"a pattern of names and one of {string.Join(", ", Enum.GetNames(typeof(WeightFormat)))} behind a colon", $"'{spec.WeightsOf[i]}'"]) { Element = i });
+            }
+        }
+
+        string? packed = spec.WeightFormat != WeightFormat.F32 ? "Weights" : spec.WeightsOf.Count > 0 ? "WeightsOf" : null;
+        if (packed == "WeightsOf" && (spec.Training is not null || spec.HasCuda))
+        {
+            problems.Add(new SpecProblem(DiagnosticIds.UnsupportedCombination, "WeightsOf", ["WeightsOf", spec.Training is not null ? "[Trainable]" : "[Cuda]", "it takes single precision only"]));
+        }
+
         if (spec.WeightFormat == WeightFormat.F32 || !Enum.IsDefined(typeof(WeightFormat), spec.WeightFormat))
         {
             return;

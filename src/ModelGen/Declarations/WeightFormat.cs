@@ -8,4 +8,6 @@ internal enum WeightFormat
     BF16,
     Q8_0,
     Q4_0,
+    Q4_K,
+    Q6_K,
 }

@@ -40,7 +40,22 @@ internal sealed record StorageFormat(string Name, ElementType Element, int Block
             : throw new GraphException($"rows of {columns} elements are no blocks of {name}");
     }
 
-    /// <summary>Whether it is one of <see cref="InGroups"/>.</summary>
+    /// <summary>As <see cref="InGroups"/>, of blocks of 256 columns, each with its scales before its numbers.</summary>
+    /// <param name="name">The format.</param>
+    /// <param name="columns">Elements of a row.</param>
+    /// <param name="bytes">The bytes of a block of 16 rows.</param>
+    public static StorageFormat InSuperBlocks(string name, int columns, int bytes)
+        => columns % SuperColumns == 0
+            ? new(name, ElementType.Float32, GroupRows * columns, checked(columns / SuperColumns * bytes)) { IsInGroups = true, IsUnpacked = true }
+            : throw new GraphException($"rows of {columns} elements are no blocks of {name}");
+
+    /// <summary>Columns of a block of <see cref="InSuperBlocks"/>.</summary>
+    public const int SuperColumns = 256;
+
+    /// <summary>Whether a group is unpacked where several rows meet it.</summary>
+    public bool IsUnpacked { get; private init; }
+
+    /// <summary>Whether it is one of <see cref="InGroups"/>, or of <see cref="InSuperBlocks"/>.</summary>
     public bool IsInGroups { get; private init; }
 
     /// <summary>Whether an element is a word of its own, which every kernel reads.</summary>

@@ -19,7 +19,7 @@ internal static class WeightFormats
     public static IReadOnlyDictionary<string, StorageFormat> Of(IReadOnlyList<ModelGraph> graphs, ModelSpec spec)
     {
         var formats = new Dictionary<string, StorageFormat>();
-        if (spec.WeightFormat == WeightFormat.F32)
+        if (spec.WeightFormat == WeightFormat.F32 && spec.WeightsOf.Count == 0)
         {
             return formats;
         }
@@ -46,7 +46,7 @@ internal static class WeightFormats
 
         foreach (Parameter parameter in graphs.SelectMany(g => g.NodesOf<Parameter>()).Select(n => (Parameter)n.Op))
         {
-            if (!parameter.IsTable && parameter.Shape.Rank == 2 && !others.Contains(parameter.ParameterName) && FormatOf(spec.WeightFormat, parameter.Shape.Columns) is { } format)
+            if (!parameter.IsTable && parameter.Shape.Rank == 2 && !others.Contains(parameter.ParameterName) && FormatOf(Declared(spec, parameter.ParameterName), parameter.Shape.Columns) is { } format)
             {
                 formats[parameter.ParameterName] = format;
             }
@@ -63,13 +63,67 @@ internal static class WeightFormats
         }
     }
 
+    /// <summary>A pattern of names and a format; null where the text is none.</summary>
+    public static (string Pattern, WeightFormat Format)? Rule(string text)
+    {
+        int colon = text.LastIndexOf(':');
+        return colon > 0 && Enum.TryParse(text.Substring(colon + 1).Trim(), out WeightFormat format) && Enum.IsDefined(typeof(WeightFormat), format) ? (text.Substring(0, colon).Trim(), format) : null;
+    }
+
+    /// <summary>Whether a name is a pattern's, in which * stands for anything.</summary>
+    public static bool Fits(string name, string pattern)
+    {
+        string[] parts = pattern.Split('*');
+        int at = parts[0].Length;
+        if (parts.Length == 1)
+        {
+            return name == pattern;
+        }
+
+        if (!name.StartsWith(parts[0], StringComparison.Ordinal))
+        {
+            return false;
+        }
+
+        for (int i = 1; i < parts.Length - 1; i++)
+        {
+            int found = name.IndexOf(parts[i], at, StringComparison.Ordinal);
+            if (found < 0)
+            {
+                return false;
+            }
+
+            at = found + parts[i].Length;
+        }
+
+        string last = parts[parts.Length - 1];
+        return name.Length - last.Length >= at && name.EndsWith(last, StringComparison.Ordinal);
+    }
+
+    private static WeightFormat Declared(ModelSpec spec, string name)
+    {
+        foreach (string text in spec.WeightsOf)
+        {
+            if (Rule(text) is { } rule && Fits(name, rule.Pattern))
+            {
+                return rule.Format;
+            }
+        }
+
+        return spec.WeightFormat;
+    }
+
     /// <summary>How rows of so many elements are stored; null where they are not in this format.</summary>
     private static StorageFormat? FormatOf(WeightFormat format, int columns) => format switch
     {
+        WeightFormat.F32 => null,
         WeightFormat.F16 => StorageFormat.Float16,
         WeightFormat.BF16 => StorageFormat.BFloat16,
         WeightFormat.Q8_0 when columns % StorageFormat.BlockColumns == 0 => StorageFormat.InGroups("Q8_0", columns, 32),
         WeightFormat.Q4_0 when columns % StorageFormat.BlockColumns == 0 => StorageFormat.InGroups("Q4_0", columns, 16),
+        WeightFormat.Q4_K when columns % StorageFormat.SuperColumns == 0 => StorageFormat.InSuperBlocks("Q4_K", columns, 2368),
+        WeightFormat.Q6_K when columns % StorageFormat.SuperColumns == 0 => StorageFormat.InSuperBlocks("Q6_K", columns, 3392),
+        WeightFormat.Q4_K or WeightFormat.Q6_K => FormatOf(WeightFormat.Q8_0, columns),
         WeightFormat.Q8_0 or WeightFormat.Q4_0 => null,
         _ => throw new ArgumentOutOfRangeException(nameof(format)),
     };

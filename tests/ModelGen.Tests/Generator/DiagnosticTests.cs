@@ -352,6 +352,7 @@ public sealed class DiagnosticTests
     [InlineData("[Decoder(Layers = 1, DModel = {|MG0012:10|}, Heads = 2, FeedForward = 9, Vocab = 11, Context = 6)] public partial class Model;")]
     [InlineData("[Decoder(Layers = 1, DModel = 8, Heads = 2, FeedForward = 9, Vocab = 11, Context = 6, Positions = PositionEncoding.Alibi, RotaryBase = {|MG0012:500.0|}, RotaryFraction = {|MG0012:0.5|}, RotaryLayout = {|MG0012:RotaryLayout.Halves|})] public partial class Model;")]
     [InlineData("[Llama(Layers = 1, DModel = 8, Heads = 2, FeedForward = 9, Vocab = 11, Context = 6, Weights = {|MG0012:WeightFormat.F16|})] [Trainable(BatchSize = 1, SequenceLength = 2)] public partial class Model;")]
+    [InlineData("[Llama(Layers = 1, DModel = 8, Heads = 2, FeedForward = 9, Vocab = 11, Context = 6, WeightsOf = {|MG0012:new[] { \"lm_head.weight: F16\" }|})] [Cuda] public partial class Model;")]
     [InlineData("[Llama(Layers = 1, DModel = 8, Heads = 2, FeedForward = 9, Vocab = 11, Context = 6, Weights = {|MG0012:WeightFormat.Q8_0|})] [Cuda] public partial class Model;")]
     [InlineData("[Gpt(Layers = 2, DModel = 8, Heads = 2, Vocab = 11, Context = 6, Attention = AttentionPattern.Window, Window = {|MG0012:3|}, LayerWindows = new[] { 3, 0 })] public partial class Model;")]
     [InlineData("[Gpt(Layers = 2, DModel = 8, Heads = 2, Vocab = 11, Context = 6, LayerWindows = {|MG0012:new[] { 3, 0 }|})] public partial class Model;")]

@@ -490,3 +490,10 @@ public partial class Q8Decoder;
 
 [Llama(Layers = 2, DModel = 96, Heads = 6, KeyValueHeads = 2, FeedForward = 160, Vocab = 101, Context = 64, MaxBatch = 3, Weights = WeightFormat.Q4_0)]
 public partial class Q4Decoder;
+
+// Rows of blocks of 256 and, in the feed-forward network, of none; a file's mixture.
+[Llama(Layers = 2, DModel = 256, Heads = 8, KeyValueHeads = 2, FeedForward = 160, Vocab = 101, Context = 64, MaxBatch = 3)]
+public partial class WideDecoder;
+
+[Llama(Layers = 2, DModel = 256, Heads = 8, KeyValueHeads = 2, FeedForward = 160, Vocab = 101, Context = 64, MaxBatch = 3, Weights = WeightFormat.Q4_K, WeightsOf = new[] { "*.v_proj.weight: Q6_K", "lm_head.weight: Q6_K" })]
+public partial class Q4KDecoder;

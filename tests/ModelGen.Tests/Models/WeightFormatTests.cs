@@ -34,6 +34,7 @@ public sealed unsafe class WeightFormatTests : IDisposable
     {
         Agree<Q8Decoder>(0.02);
         Agree<Q4Decoder>(0.02);
+        Agree<Q4KDecoder>(0.02);
     }
 
     [Fact]
@@ -43,6 +44,7 @@ public sealed unsafe class WeightFormatTests : IDisposable
         SameBits<BF16Decoder>();
         SameBits<Q8Decoder>();
         SameBits<Q4Decoder>();
+        SameBits<Q4KDecoder>();
     }
 
     [Fact]
@@ -68,6 +70,7 @@ public sealed unsafe class WeightFormatTests : IDisposable
         Saved<Q8Decoder>();
         Saved<Q4Decoder>();
 
+        // What K-quants stand for is quantized to something near.
         void Saved<TModel>()
             where TModel : ICausalLanguageModel<TModel>
         {
@@ -138,6 +141,8 @@ public sealed unsafe class WeightFormatTests : IDisposable
 
         Products<Q8_0>(WeightFormat.Q8_0);
         Products<Q4_0>(WeightFormat.Q4_0);
+        Products<Q4_K>(WeightFormat.Q4_K);
+        Products<Q6_K>(WeightFormat.Q6_K);
         using var test = new WeightFormatTests();
         test.Formats_of_16_bits_compute_what_their_floats_compute();
         test.Quantized_formats_compute_what_their_floats_compute();
@@ -149,12 +154,13 @@ public sealed unsafe class WeightFormatTests : IDisposable
         where TFormat : struct, IBlockFormat
     {
         var random = new Random(5);
-        foreach (int blocks in new[] { 1, 2, 3, 24 })
+        bool isSuper = SuperBlocks.Has(format);
+        foreach (int blocks in isSuper ? new[] { 8, 24 } : [1, 2, 3, 24])
         {
             int columns = 32 * blocks, inputBytes = BlockRows.InputBytes(columns);
             float[] weights = [.. Enumerable.Range(0, 16 * columns).Select(i => (random.NextSingle() - 0.5f) * (i % 37 == 0 ? 9 : 1))];
             GgmlType type = BlockRows.TypeOf(format);
-            byte[] stored = new byte[16 * blocks * BlockRows.BlockBytes(format)];
+            byte[] stored = new byte[16 * columns / BlockRows.ColumnsOf(format) * BlockRows.BlockBytes(format)];
             GgmlBlocks.Write(type, weights, stored);
             using var group = new GuardedBuffer((int)BlockRows.GroupBytes(format, columns) / 4);
             byte[] back = new byte[stored.Length / 16];
@@ -174,6 +180,12 @@ public sealed unsafe class WeightFormatTests : IDisposable
                 }
             }
 
+            using var unpacked = new GuardedBuffer(blocks * 160);
+            if (isSuper)
+            {
+                BlockTile.Unpack<TFormat>((byte*)group.Pointer, blocks, (byte*)unpacked.Pointer);
+            }
+
             foreach (int rows in new[] { 1, 2, 4, 5, 9 })
             {
                 using var inputs = new GuardedBuffer(rows * columns);
@@ -190,7 +202,20 @@ public sealed unsafe class WeightFormatTests : IDisposable
                     BlockRows.Quantize<TFormat>(inputs.Pointer + (r * columns), columns, (byte*)rounded.Pointer + (r * inputBytes));
                 }
 
-                BlockTile.Multiply<F512, TFormat>((byte*)rounded.Pointer, rows, (byte*)group.Pointer, blocks, sums.Pointer);
+                void Multiply<TVector>()
+                    where TVector : struct, IVector<TVector>
+                {
+                    if (isSuper)
+                    {
+                        BlockTile.MultiplyUnpacked<TVector, TFormat>((byte*)rounded.Pointer, rows, (byte*)unpacked.Pointer, blocks, sums.Pointer);
+                    }
+                    else
+                    {
+                        BlockTile.Multiply<TVector, TFormat>((byte*)rounded.Pointer, rows, (byte*)group.Pointer, blocks, sums.Pointer);
+                    }
+                }
+
+                Multiply<F512>();
                 float[] found = sums.Span.ToArray();
                 for (int r = 0; r < rows; r++)
                 {
@@ -208,13 +233,20 @@ public sealed unsafe class WeightFormatTests : IDisposable
                             magnitude += Math.Abs(product);
                         }
 
-                        Assert.Equal(expected, found[(r * 16) + n], (magnitude * 3e-7) + 1e-30);
+                        Assert.Equal(expected, found[(r * 16) + n], (magnitude * (isSuper ? 1e-6 : 3e-7)) + 1e-30);
                     }
                 }
 
                 // Rows by themselves, and narrower vectors, give the same bits.
-                Same(() => BlockTile.Multiply<F128, TFormat>((byte*)rounded.Pointer, rows, (byte*)group.Pointer, blocks, sums.Pointer), "128 bits");
-                Same(() => BlockTile.Multiply<F256, TFormat>((byte*)rounded.Pointer, rows, (byte*)group.Pointer, blocks, sums.Pointer), "256 bits");
+                Same(Multiply<F128>, "128 bits");
+                Same(Multiply<F256>, "256 bits");
+                Same(() =>
+                {
+                    for (int r = 0; r < rows; r++)
+                    {
+                        BlockTile.Multiply<F128, TFormat>((byte*)rounded.Pointer + (r * inputBytes), (byte*)group.Pointer, blocks, sums.Pointer + (r * 16));
+                    }
+                }, "single rows of 128 bits");
                 Same(() =>
                 {
                     for (int r = 0; r < rows; r++)
@@ -238,10 +270,9 @@ public sealed unsafe class WeightFormatTests : IDisposable
     {
         TModel model = TModel.Create(seed: 3);
         model.Save(_file.Path);
-        SingleDecoder floats = SingleDecoder.Load(_file.Path);
         int[] tokens = [.. Enumerable.Range(0, 40).Select(i => i * 29 % 101)];
         using CausalSession session = model.CreateSession(new SessionOptions { Threads = 1 });
-        using CausalSession expected = floats.CreateSession(new SessionOptions { Threads = 1 });
+        using CausalSession expected = typeof(TModel) == typeof(Q4KDecoder) ? WideDecoder.Load(_file.Path).CreateSession(new SessionOptions { Threads = 1 }) : SingleDecoder.Load(_file.Path).CreateSession(new SessionOptions { Threads = 1 });
         Near(session.Prefill(tokens), expected.Prefill(tokens));
         foreach (int token in tokens.AsSpan(0, 12))
         {
@@ -269,7 +300,7 @@ public sealed unsafe class WeightFormatTests : IDisposable
         using CausalSession batch = model.CreateSession(new SessionOptions { Threads = 2, Batch = 3 });
         batch.Prefill(1, tokens);
         batch.Prefill(2, [7, 8]);
-        Compare.Bits(decode, batch.Decode([-1, 5, 9]).Slice(101, 101).ToArray(), $"{typeof(TModel).Name}, beside another sequence");
+        Compare.Bits(decode, batch.Decode([-1, 5, 9]).Slice(TModel.VocabularySize, TModel.VocabularySize).ToArray(), $"{typeof(TModel).Name}, beside another sequence");
     }
 
     private void Write(string path, GgmlType type)

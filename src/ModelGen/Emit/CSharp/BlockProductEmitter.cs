@@ -63,6 +63,12 @@ internal static class BlockProductEmitter
             }
         }
 
+        if (plan.IsUnpacked)
+        {
+            long at = plan.Scratch(0).OffsetOf(BlockProductPlan.Group) * PlanBuffer.WordBytes;
+            w.Line($"byte* unpacked = {Text.Plus("worker.Scratch", at)};");
+        }
+
         w.Line();
         int most = isSingle ? Math.Min(MostGroups, groups) : 1;
         w.Line($"float* sums = stackalloc float[{(isSingle ? most : Math.Min(MostRows, Math.Max(1, kernel.Rows.Maximum))) * Group}];");
@@ -92,6 +98,11 @@ internal static class BlockProductEmitter
         {
             w.Open("for (int group = first; group < last; group++)");
             w.Line($"int column = group * {Group};");
+            if (plan.IsUnpacked)
+            {
+                w.Line($"BlockTile.Unpack<{format}>({weight.Name} + group * {groupBytes}L, {blocks}, unpacked);");
+            }
+
             if (isRagged)
             {
                 w.Line($"int columns = Math.Min({Group}, {kernel.Columns} - column);");
@@ -100,7 +111,8 @@ internal static class BlockProductEmitter
             int mostRows = Math.Min(MostRows, kernel.Rows.Maximum);
             w.Open($"for (int row = 0; row < {rows}; row += {mostRows})");
             w.Line($"int height = Math.Min({mostRows}, {rows} - row);");
-            w.Line($"BlockTile.Multiply<V, {format}>(x + (long)row * {plan.InputBytes}, height, {weight.Name} + group * {groupBytes}L, {blocks}, sums);");
+            w.Line(plan.IsUnpacked ? $"BlockTile.MultiplyUnpacked<V, {format}>(x + (long)row * {plan.InputBytes}, height, unpacked, {blocks}, sums);"
+                : $"BlockTile.Multiply<V, {format}>(x + (long)row * {plan.InputBytes}, height, {weight.Name} + group * {groupBytes}L, {blocks}, sums);");
             if (isRagged)
             {
                 // Rows of a narrower tile would lie closer to each other.

@@ -26,6 +26,12 @@ internal static class DotProductEmitter
     /// <summary>The most sums of all rows that wait for the epilogue.</summary>
     private const int MostSums = 4 * Block;
 
+    /// <summary>How far ahead each of the streams is asked for, in bytes: the distances that gave most.</summary>
+    private const int AheadBytes = 2048;
+
+    /// <inheritdoc cref="AheadBytes"/>
+    private const int HalvesAheadBytes = 3072;
+
     /// <summary>The fewest dot products that a worker takes together.</summary>
     private const int LeastTogether = 64;
 
@@ -216,7 +222,7 @@ internal static class DotProductEmitter
                 {
                     foreach (string other in others)
                     {
-                        w.Line($"Panels.PrefetchAhead({other} + k{(i == 0 ? "" : " + " + At(i))});");
+                        w.Line($"Panels.PrefetchAhead({other} + k{(i == 0 ? "" : " + " + At(i))}, {(format.IsPlain ? AheadBytes : HalvesAheadBytes)});");
                     }
                 }
             }

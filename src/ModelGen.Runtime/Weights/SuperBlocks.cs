@@ -1,0 +1,144 @@
+using System.Buffers.Binary;
+
+namespace ModelGen.Runtime;
+
+/// <summary>
+/// The formats of blocks of 256 columns in memory: of each block, the 16 rows of a group beside each other. First 320 bytes: the rows' scales (binary16); of
+/// <see cref="WeightFormat.Q4_K"/> what multiplies their minima (binary16), then the scales and the minima of the eighths, a byte for each row; of <see cref="WeightFormat.Q6_K"/>, 32 bytes further
+/// on, the scales of the sixteenths, a byte for each row. Then the bytes of numbers, four of each row after the other, in the order that a file has them in.
+/// </summary>
+internal static unsafe class SuperBlocks
+{
+    /// <summary>Columns of a block.</summary>
+    public const int Columns = 256;
+
+    /// <summary>Bytes before the numbers of 16 rows.</summary>
+    public const int HeaderBytes = 320;
+
+    /// <summary>Where the scales of parts begin.</summary>
+    public const int ScalesAt = 64;
+
+    /// <summary>Where the minima of <see cref="WeightFormat.Q4_K"/> begin.</summary>
+    public const int MinimaAt = 192;
+
+    private const int Rows = BlockRows.GroupRows;
+
+    public static bool Has(WeightFormat format) => format is WeightFormat.Q4_K or WeightFormat.Q6_K;
+
+    /// <summary>The bytes of 16 rows of a block.</summary>
+    public static int Bytes(WeightFormat format) => HeaderBytes + (Rows * NumberBytes(format));
+
+    public static bool Put(WeightFormat format, ReadOnlySpan<byte> source, byte* group, int row)
+    {
+        int size = BlockRows.BlockBytes(format);
+        bool areNumbers = true;
+        for (int at = 0; at < source.Length; at += size)
+        {
+            ReadOnlySpan<byte> block = source.Slice(at, size);
+            byte* scales = group + ScalesAt + row, minima = group + MinimaAt + row;
+            if (format == WeightFormat.Q4_K)
+            {
+                ushort scale = BinaryPrimitives.ReadUInt16LittleEndian(block), minimum = BinaryPrimitives.ReadUInt16LittleEndian(block[2..]);
+                areNumbers &= IsNumber(scale) && IsNumber(minimum);
+                (((ushort*)group)[row], ((ushort*)group)[Rows + row]) = (scale, minimum);
+                for (int i = 0; i < 8; i++)
+                {
+                    (scales[i * Rows], minima[i * Rows]) = Sixes(block.Slice(4, 12), i);
+                }
+
+                PutWords(block[16..], group + HeaderBytes, row);
+            }
+            else
+            {
+                ushort scale = BinaryPrimitives.ReadUInt16LittleEndian(block[208..]);
+                areNumbers &= IsNumber(scale);
+                ((ushort*)group)[row] = scale;
+                for (int i = 0; i < 16; i++)
+                {
+                    scales[i * Rows] = block[192 + i];
+                }
+
+                PutWords(block[..192], group + HeaderBytes, row);
+            }
+
+            group += Bytes(format);
+        }
+
+        return areNumbers;
+    }
+
+    public static void Get(WeightFormat format, byte* group, int row, Span<byte> destination)
+    {
+        int size = BlockRows.BlockBytes(format);
+        for (int at = 0; at < destination.Length; at += size)
+        {
+            Span<byte> block = destination.Slice(at, size);
+            byte* scales = group + ScalesAt + row, minima = group + MinimaAt + row;
+            if (format == WeightFormat.Q4_K)
+            {
+                BinaryPrimitives.WriteUInt16LittleEndian(block, ((ushort*)group)[row]);
+                BinaryPrimitives.WriteUInt16LittleEndian(block[2..], ((ushort*)group)[Rows + row]);
+                Span<byte> packed = block.Slice(4, 12);
+                packed.Clear();
+                for (int i = 0; i < 8; i++)
+                {
+                    PutSixes(packed, i, scales[i * Rows], minima[i * Rows]);
+                }
+
+                GetWords(group + HeaderBytes, row, block[16..]);
+            }
+            else
+            {
+                BinaryPrimitives.WriteUInt16LittleEndian(block[208..], ((ushort*)group)[row]);
+                for (int i = 0; i < 16; i++)
+                {
+                    block[192 + i] = scales[i * Rows];
+                }
+
+                GetWords(group + HeaderBytes, row, block[..192]);
+            }
+
+            group += Bytes(format);
+        }
+    }
+
+    /// <summary>The scale and the minimum of an eighth, of 6 bits each: in the first four the low bits of a byte, in the others four bits here and two of the first ones' high bits.</summary>
+    public static (byte Scale, byte Minimum) Sixes(ReadOnlySpan<byte> packed, int part)
+        => part < 4 ? ((byte)(packed[part] & 63), (byte)(packed[part + 4] & 63))
+            : ((byte)((packed[part + 4] & 15) | (packed[part - 4] >> 6 << 4)), (byte)((packed[part + 4] >> 4) | (packed[part] >> 6 << 4)));
+
+    /// <summary>Puts a scale and a minimum into twelve bytes that were zeros at first.</summary>
+    public static void PutSixes(Span<byte> packed, int part, int scale, int minimum)
+    {
+        if (part < 4)
+        {
+            packed[part] |= (byte)scale;
+            packed[part + 4] |= (byte)minimum;
+            return;
+        }
+
+        packed[part + 4] |= (byte)((scale & 15) | ((minimum & 15) << 4));
+        packed[part - 4] |= (byte)(scale >> 4 << 6);
+        packed[part] |= (byte)(minimum >> 4 << 6);
+    }
+
+    private static int NumberBytes(WeightFormat format) => format == WeightFormat.Q4_K ? 128 : 192;
+
+    private static bool IsNumber(ushort half) => (half & 0x7C00) != 0x7C00;
+
+    private static void PutWords(ReadOnlySpan<byte> numbers, byte* target, int row)
+    {
+        for (int i = 0; i < numbers.Length; i += 4)
+        {
+            ((uint*)target)[(i / 4 * Rows) + row] = BinaryPrimitives.ReadUInt32LittleEndian(numbers[i..]);
+        }
+    }
+
+    private static void GetWords(byte* source, int row, Span<byte> numbers)
+    {
+        for (int i = 0; i < numbers.Length; i += 4)
+        {
+            BinaryPrimitives.WriteUInt32LittleEndian(numbers[i..], ((uint*)source)[(i / 4 * Rows) + row]);
+        }
+    }
+}

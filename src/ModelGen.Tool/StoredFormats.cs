@@ -1,0 +1,47 @@
+namespace ModelGen.Tool;
+
+/// <summary>How the matrices of a file are stored, as the declaration of a model whose weights lie in memory in the same way.</summary>
+internal static class StoredFormats
+{
+    // Of a file's tensors that are stored otherwise than most, so many are told apart.
+    private const int MostRules = 4096;
+
+    /// <summary>
+    /// The declaration with the formats of the file's matrices: that of most elements, and rules for the tensors that have another one. What there are no kernels for is held in the next
+    /// larger format.
+    /// </summary>
+    public static ModelCode Add(ModelCode code, WeightFile weights)
+    {
+        if (ModelCode.AttributeType(code.Attribute) is not { } attribute || ModelCode.Option(attribute, nameof(DecoderAttribute.Weights)) is null)
+        {
+            return code;
+        }
+
+        (WeightTensor Tensor, WeightFormat Format)[] matrices = [.. weights.Tensors.Where(static tensor => tensor.Shape.Length == 2 && tensor.IsFloat).Select(static tensor => (tensor, FormatOf(tensor.TypeName)))];
+        if (matrices.Length == 0)
+        {
+            return code;
+        }
+
+        WeightFormat most = matrices.GroupBy(static matrix => matrix.Format).MaxBy(static group => group.Sum(static matrix => matrix.Tensor.Length))!.Key;
+
+        // Names become code: those of none but the usual characters do.
+        string[] rules = [.. matrices.Where(matrix => matrix.Format != most && IsPlain(matrix.Tensor.Name)).Take(MostRules).Select(static matrix => $"\"*{matrix.Tensor.Name}: {matrix.Format}\"")];
+        code = most == WeightFormat.F32 ? code : code.With(nameof(DecoderAttribute.Weights), $"{nameof(WeightFormat)}.{most}");
+        return rules.Length == 0 ? code : code.With(nameof(DecoderAttribute.WeightsOf), $"new[] {{ {string.Join(", ", rules)} }}");
+    }
+
+    private static WeightFormat FormatOf(string type) => type switch
+    {
+        nameof(GgmlType.F16) => WeightFormat.F16,
+        nameof(GgmlType.BF16) => WeightFormat.BF16,
+        nameof(GgmlType.Q8_0) => WeightFormat.Q8_0,
+        nameof(GgmlType.Q4_0) => WeightFormat.Q4_0,
+        nameof(GgmlType.Q4_K) => WeightFormat.Q4_K,
+        nameof(GgmlType.Q6_K) => WeightFormat.Q6_K,
+        nameof(GgmlType.F32) or nameof(GgmlType.F64) => WeightFormat.F32,
+        _ => WeightFormat.Q8_0,
+    };
+
+    private static bool IsPlain(string name) => name.Length is > 0 and <= 256 && name.All(static c => char.IsAsciiLetterOrDigit(c) || c is '.' or '_' or '-');
+}
