@@ -19,6 +19,11 @@ namespace Example
           StateBytes = 384,
           ScratchBytes = 10752,
           ContextLength = 6,
+          Caches =
+          [
+            new global::ModelGen.Runtime.StateCache(0, 32, 6),
+            new global::ModelGen.Runtime.StateCache(192, 32, 6),
+          ],
           Entries =
           [
             new global::ModelGen.Runtime.EntryLayout

@@ -8,7 +8,7 @@ namespace ModelGen.Generated.Example_TinyMlp_Code;
 
 using global::ModelGen.Runtime;
 
-// Inference on a device: 2 kernels, and what is launched of them for each entry point.
+// Inference on a device: 1 kernels, and what is launched of them for each entry point.
 internal static class CudaInference
 {
   public static readonly CudaLayout Layout = new()
@@ -17,13 +17,12 @@ internal static class CudaInference
     Module = static () => Module,
     Kernels =
     [
-      "MatMulNT_Nx5x7",
-      "MatMulNT_Nx7x3",
+      "Together_Predict",
     ],
     // Where each entry point's inputs and outputs lie in the arena, in floats.
     Entries =
     [
-      new([0], [1280]), // Predict
+      new([0], [1280]) { IsFixed = false }, // Predict
     ],
     Launch = Launch,
   };
@@ -38,27 +37,17 @@ internal static class CudaInference
     }
   }
 
-  // Predict: 2 launches, 15.4 kB of arena.
+  // Predict: 2 kernels, in one launch, 15.4 kB of arena.
   private static class PredictPlan
   {
     public static void Launch(CudaLauncher cuda)
     {
       CudaArgument w = cuda.Weights;
       CudaArgument a = cuda.Arena;
-
       // fc1.activation = relu(matmul(inputs, fc1.weight) + fc1.bias)  [B, 7]
-      cuda.Launch(K.MatMulNT_Nx5x7, 1, 4, 256, [cuda.Run, a + A.inputs, w + W.fc1_weight, w + W.fc1_bias, a + A.fc1_activation]);
-
       // fc2 = matmul(fc1.activation, fc2.weight) + fc2.bias  [B, 3]
-      cuda.Launch(K.MatMulNT_Nx7x3, 1, 4, 256, [cuda.Run, a + A.fc1_activation, w + W.fc2_weight, w + W.fc2_bias, a + A.fc2]);
-    }
 
-    // Where buffers begin in the device's arena, in floats; those that are never alive together may overlap.
-    internal static class A
-    {
-      public const long
-        inputs = 0, fc2 = 1280,
-        fc1_activation = 2048;
+      cuda.LaunchTogether(K.Together_Predict, 4, 4, 256, [cuda.Run, w, a]);
     }
   }
 
@@ -66,8 +55,7 @@ internal static class CudaInference
   private static class K
   {
     public const int
-      MatMulNT_Nx5x7 = 0,
-      MatMulNT_Nx7x3 = 1;
+      Together_Predict = 0;
   }
 
   private static global::System.ReadOnlySpan<byte> Module =>
@@ -76,23 +64,39 @@ internal static class CudaInference
   .target sm_80
   .address_size 64
 
-  // fc1.activation: [B, 5] times [5, 7].
-  .visible .entry MatMulNT_Nx5x7(
+  // What the threads of a block share in one function after the other.
+  .shared .align 16 .b8 scratch[16384];
+
+  // All threads of all blocks meet: what was written before is seen behind it.
+  .func Meet(
   )
-  .maxntid 256, 1, 1
+  {
+  }
+
+  // fc1.activation: [B, 5] times [5, 7].
+  .func MatMulNT_Nx5x7(
+  )
   {
   }
 
   // fc2: [B, 7] times [7, 3].
-  .visible .entry MatMulNT_Nx7x3(
+  .func MatMulNT_Nx7x3(
+  )
+  {
+  }
+
+  // 2 kernels, one after the other.
+  .visible .entry Together_Predict(
   )
   .maxntid 256, 1, 1
   {
+
+
   }
   """u8;
 }
 
-// Training on a device: 12 kernels, and what is launched of them for each entry point.
+// Training on a device: 2 kernels, and what is launched of them for each entry point.
 internal static class CudaTraining
 {
   public static readonly CudaLayout Layout = new()
@@ -101,24 +105,14 @@ internal static class CudaTraining
     Module = static () => Module,
     Kernels =
     [
-      "Map_1x1",
-      "MatMulNT_3x5x7",
-      "MatMulNT_3x7x3",
-      "Rows_3x3",
-      "Rows_1x3",
-      "ColumnSum_3x3",
-      "MatMulTN_3x3x7",
-      "MatMulNN_3x3x7",
-      "ColumnSum_3x7",
-      "MatMulTN_7x3x5",
-      "MatMulNT_3x5x7_v2",
-      "Rows_3x3_v2",
+      "Together_Step",
+      "Together_Evaluate",
     ],
     // Where each entry point's inputs and outputs lie in the arena, in floats.
     Entries =
     [
-      new([0, 16], [32]), // Step
-      new([0, 16], [32]), // Evaluate
+      new([0, 16], [32]) { IsFixed = false }, // Step
+      new([0, 16], [32]) { IsFixed = false }, // Evaluate
     ],
     Launch = Launch,
   };
@@ -136,7 +130,7 @@ internal static class CudaTraining
     }
   }
 
-  // Step: 10 launches, 640 bytes of arena.
+  // Step: 10 kernels, in one launch, 640 bytes of arena.
   private static class StepPlan
   {
     public static void Launch(CudaLauncher cuda)
@@ -144,75 +138,33 @@ internal static class CudaTraining
       CudaArgument w = cuda.Weights;
       CudaArgument g = cuda.Gradients;
       CudaArgument a = cuda.Arena;
-
       // d loss.sum = gradient_scale * loss_normalizer
-      cuda.Launch(K.Map_1x1, 1, 1, 256, [cuda.Run, a + A.d_loss_sum]);
-
       // fc1 = matmul(inputs, fc1.weight) + fc1.bias; fc1.activation = relu(fc1); fc1.activation.derivative = relu'(fc1)  [3, 7]
-      cuda.Launch(K.MatMulNT_3x5x7, 1, 1, 256, [a + A.inputs, w + W.fc1_weight, w + W.fc1_bias, a + A.fc1_activation, a + A.fc1_activation_derivative]);
-
       // fc2 = matmul(fc1.activation, fc2.weight) + fc2.bias  [3, 3]
-      cuda.Launch(K.MatMulNT_3x7x3, 1, 1, 256, [a + A.fc1_activation, w + W.fc2_weight, w + W.fc2_bias, a + A.fc2]);
-
       // loss.rows = cross_entropy(fc2, targets); d fc2 = cross_entropy'(fc2, targets, d loss.sum)  [3, 3]
-      cuda.Launch(K.Rows_3x3, 1, 1, 256, [a + A.targets, a + A.fc2, a + A.d_loss_sum, a + A.d_fc2, a + A.loss_rows]);
-
       // loss = mean_loss(loss.rows, loss_normalizer)
-      cuda.Launch(K.Rows_1x3, 1, 1, 256, [a + A.loss_rows, cuda.Run, a + A.loss]);
-
       // d fc2.bias = sum over rows of d fc2  [3]
-      cuda.Launch(K.ColumnSum_3x3, 1, 1, 256, [a + A.d_fc2, g + W.fc2_bias, cuda.Run]);
-
       // d fc2.weight = (d fc2)ᵀ · fc1.activation  [3, 7]
-      cuda.Launch(K.MatMulTN_3x3x7, 1, 1, 256, [a + A.d_fc2, a + A.fc1_activation, g + W.fc2_weight, cuda.Run]);
-
       // d fc1 = (d fc2 · fc2.weight) * fc1.activation.derivative  [3, 7]
-      cuda.Launch(K.MatMulNN_3x3x7, 1, 1, 256, [a + A.d_fc2, w + W.fc2_weight, a + A.fc1_activation_derivative, a + A.d_fc1]);
-
       // d fc1.bias = sum over rows of d fc1  [7]
-      cuda.Launch(K.ColumnSum_3x7, 1, 1, 256, [a + A.d_fc1, g + W.fc1_bias, cuda.Run]);
-
       // d fc1.weight = (d fc1)ᵀ · inputs  [7, 5]
-      cuda.Launch(K.MatMulTN_7x3x5, 1, 1, 256, [a + A.d_fc1, a + A.inputs, g + W.fc1_weight, cuda.Run]);
-    }
 
-    // Where buffers begin in the device's arena, in floats; those that are never alive together may overlap.
-    internal static class A
-    {
-      public const long
-        d_loss_sum = 144,
-        inputs = 0, fc2 = 112, targets = 16, d_fc2 = 112, loss = 32, d_fc1 = 80,
-        fc1_activation = 48,
-        fc1_activation_derivative = 80,
-        loss_rows = 128;
+      cuda.LaunchTogether(K.Together_Step, 1, 4, 256, [cuda.Run, w, g, a]);
     }
   }
 
-  // Evaluate: 3 launches, 384 bytes of arena.
+  // Evaluate: 3 kernels, in one launch, 384 bytes of arena.
   private static class EvaluatePlan
   {
     public static void Launch(CudaLauncher cuda)
     {
       CudaArgument w = cuda.Weights;
       CudaArgument a = cuda.Arena;
-
       // fc1.activation = relu(matmul(inputs, fc1.weight) + fc1.bias)  [3, 7]
-      cuda.Launch(K.MatMulNT_3x5x7_v2, 1, 1, 256, [a + A.inputs, w + W.fc1_weight, w + W.fc1_bias, a + A.fc1_activation]);
-
       // fc2 = matmul(fc1.activation, fc2.weight) + fc2.bias  [3, 3]
-      cuda.Launch(K.MatMulNT_3x7x3, 1, 1, 256, [a + A.fc1_activation, w + W.fc2_weight, w + W.fc2_bias, a + A.fc2]);
-
       // loss.rows = cross_entropy(fc2, targets)  [3]
-      cuda.Launch(K.Rows_3x3_v2, 1, 1, 256, [a + A.targets, a + A.fc2, a + A.loss_rows]);
-    }
 
-    // Where buffers begin in the device's arena, in floats; those that are never alive together may overlap.
-    internal static class A
-    {
-      public const long
-        inputs = 0, fc2 = 80, targets = 16,
-        fc1_activation = 48,
-        loss_rows = 32;
+      cuda.LaunchTogether(K.Together_Evaluate, 1, 4, 256, [cuda.Run, w, a]);
     }
   }
 
@@ -220,18 +172,8 @@ internal static class CudaTraining
   private static class K
   {
     public const int
-      Map_1x1 = 0,
-      MatMulNT_3x5x7 = 1,
-      MatMulNT_3x7x3 = 2,
-      Rows_3x3 = 3,
-      Rows_1x3 = 4,
-      ColumnSum_3x3 = 5,
-      MatMulTN_3x3x7 = 6,
-      MatMulNN_3x3x7 = 7,
-      ColumnSum_3x7 = 8,
-      MatMulTN_7x3x5 = 9,
-      MatMulNT_3x5x7_v2 = 10,
-      Rows_3x3_v2 = 11;
+      Together_Step = 0,
+      Together_Evaluate = 1;
   }
 
   private static global::System.ReadOnlySpan<byte> Module =>
@@ -240,88 +182,112 @@ internal static class CudaTraining
   .target sm_80
   .address_size 64
 
-  // d loss.sum: every element of [1, 1].
-  .visible .entry Map_1x1(
+  // What the threads of a block share in one function after the other.
+  .shared .align 16 .b8 scratch[16384];
+
+  // All threads of all blocks meet: what was written before is seen behind it.
+  .func Meet(
   )
-  .maxntid 256, 1, 1
+  {
+  }
+
+  // d loss.sum: every element of [1, 1].
+  .func Map_1x1(
+  )
   {
   }
 
   // fc1.activation, fc1.activation.derivative: [3, 5] times [5, 7].
-  .visible .entry MatMulNT_3x5x7(
+  .func MatMulNT_3x5x7(
   )
-  .maxntid 256, 1, 1
   {
   }
 
   // fc2: [3, 7] times [7, 3].
-  .visible .entry MatMulNT_3x7x3(
+  .func MatMulNT_3x7x3(
   )
-  .maxntid 256, 1, 1
   {
   }
 
   // loss.rows, d fc2: every row of [3, 3].
-  .visible .entry Rows_3x3(
+  .func Rows_3x3(
   )
-  .maxntid 256, 1, 1
   {
   }
 
   // loss: every row of [1, 3].
-  .visible .entry Rows_1x3(
+  .func Rows_1x3(
   )
-  .maxntid 256, 1, 1
   {
   }
 
   // d fc2.bias: sums over 3 rows of 3 columns, for each of 1.
-  .visible .entry ColumnSum_3x3(
+  .func ColumnSum_3x3(
   )
-  .maxntid 256, 1, 1
   {
   }
 
   // d fc2.weight: [3, 3] times [3, 7].
-  .visible .entry MatMulTN_3x3x7(
+  .func MatMulTN_3x3x7(
   )
-  .maxntid 256, 1, 1
   {
   }
 
   // d fc1: [3, 3] times [3, 7].
-  .visible .entry MatMulNN_3x3x7(
+  .func MatMulNN_3x3x7(
   )
-  .maxntid 256, 1, 1
   {
   }
 
   // d fc1.bias: sums over 3 rows of 7 columns, for each of 1.
-  .visible .entry ColumnSum_3x7(
+  .func ColumnSum_3x7(
   )
-  .maxntid 256, 1, 1
   {
   }
 
   // d fc1.weight: [7, 3] times [3, 5].
-  .visible .entry MatMulTN_7x3x5(
+  .func MatMulTN_7x3x5(
   )
-  .maxntid 256, 1, 1
   {
   }
 
   // fc1.activation: [3, 5] times [5, 7].
-  .visible .entry MatMulNT_3x5x7_v2(
+  .func MatMulNT_3x5x7_v2(
   )
-  .maxntid 256, 1, 1
   {
   }
 
   // loss.rows: every row of [3, 3].
-  .visible .entry Rows_3x3_v2(
+  .func Rows_3x3_v2(
+  )
+  {
+  }
+
+  // 10 kernels, one after the other.
+  .visible .entry Together_Step(
   )
   .maxntid 256, 1, 1
   {
+
+
+
+
+
+
+
+
+
+
+  }
+
+  // 3 kernels, one after the other.
+  .visible .entry Together_Evaluate(
+  )
+  .maxntid 256, 1, 1
+  {
+
+
+
   }
   """u8;
 }

@@ -18,6 +18,7 @@ namespace Example
           ArenaBytes = 512,
           StateBytes = 192,
           ScratchBytes = 256,
+          HasOtherStates = true,
           Entries =
           [
             new global::ModelGen.Runtime.EntryLayout

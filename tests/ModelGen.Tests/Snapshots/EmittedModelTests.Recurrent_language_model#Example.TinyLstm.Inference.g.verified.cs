@@ -18,6 +18,7 @@ namespace Example
           ArenaBytes = 32064,
           StateBytes = 128,
           ScratchBytes = 640,
+          HasOtherStates = true,
           Entries =
           [
             new global::ModelGen.Runtime.EntryLayout

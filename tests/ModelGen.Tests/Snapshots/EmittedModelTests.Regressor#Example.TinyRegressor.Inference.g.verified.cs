@@ -18,6 +18,7 @@ namespace Example
           ArenaBytes = 51456,
           StateBytes = 128,
           ScratchBytes = 8320,
+          HasOtherStates = true,
           Entries =
           [
             new global::ModelGen.Runtime.EntryLayout

@@ -25,6 +25,7 @@ namespace Example
             new global::ModelGen.Runtime.StateCache(384, 32, 6),
             new global::ModelGen.Runtime.StateCache(576, 32, 6),
           ],
+          HasOtherStates = true,
           Entries =
           [
             new global::ModelGen.Runtime.EntryLayout
