@@ -24,7 +24,7 @@ internal static class DecoderDeclaration
             arguments.Add(("KeyValueHeads", ConfigDeclaration.Text(keyHeads)));
         }
 
-        int headWidth = config.Integer("head_dim") ?? (isGemma ? 256 : type is "qwen3" or "qwen3_moe" or "qwen3moe" ? 128 : heads > 0 ? width / heads : 0);
+        int headWidth = config.Integer("head_dim") ?? (isGemma || IsGatedDelta(config) ? 256 : type is "qwen3" or "qwen3_moe" or "qwen3moe" ? 128 : heads > 0 ? width / heads : 0);
         if (heads > 0 && (width % heads != 0 || headWidth != width / heads))
         {
             arguments.Add(("HeadWidth", ConfigDeclaration.Text(headWidth)));
@@ -46,6 +46,11 @@ internal static class DecoderDeclaration
         if (IsMixture(config))
         {
             Experts(config, arguments);
+        }
+
+        if (IsGatedDelta(config))
+        {
+            GatedDelta(config, arguments);
         }
 
         if (type == "lfm2")
@@ -129,13 +134,35 @@ internal static class DecoderDeclaration
         }
     }
 
-    /// <summary>What mixes the tokens of each layer of LFM2: <c>conv</c> or <c>full_attention</c>.</summary>
+    /// <summary>Whether layers have the gated delta rule, as in Qwen3.5.</summary>
+    public static bool IsGatedDelta(ModelConfig config) => config.ModelType is "qwen3_5_text" or "qwen35";
+
+    private static void GatedDelta(ModelConfig config, List<(string Name, string Value)> arguments)
+    {
+        arguments.Add(("Norm", "Normalization.OffsetRootMeanSquare"));
+        arguments.Add(("AttentionOutputGate", "true"));
+        arguments.Add(("Mixers", $"new[] {{ {string.Join(", ", Mixers(config).Select(static mixer => mixer == "linear_attention" ? "TokenMixer.GatedDelta" : "TokenMixer.Attention"))} }}"));
+        arguments.Add(("ConvolutionTaps", ConfigDeclaration.Text(config.Integer("linear_conv_kernel_dim") ?? 4)));
+        foreach ((string name, string argument) in ((string, string)[])[("linear_num_key_heads", "LinearKeyHeads"), ("linear_num_value_heads", "LinearValueHeads"), ("linear_key_head_dim", "LinearKeyWidth"), ("linear_value_head_dim", "LinearValueWidth")])
+        {
+            arguments.Add((argument, ConfigDeclaration.Text(config.Required(name))));
+        }
+    }
+
+    /// <summary>What mixes the tokens of each layer: <c>conv</c> or <c>full_attention</c> in LFM2, <c>linear_attention</c> or <c>full_attention</c> in Qwen3.5.</summary>
     public static string[] Mixers(ModelConfig config)
     {
         int layers = config.Required("num_hidden_layers");
+        if (IsGatedDelta(config) && config.Values["layer_types"] is null && layers is > 0 and <= 1024)
+        {
+            int interval = config.Integer("full_attention_interval") ?? 4;
+            return interval > 0 ? [.. Enumerable.Range(1, layers).Select(layer => layer % interval == 0 ? "full_attention" : "linear_attention")] : throw config.Problem("full_attention_interval", "1 or more", ConfigDeclaration.Text(interval));
+        }
+
+        string other = IsGatedDelta(config) ? "linear_attention" : "conv";
         if (config.Values["layer_types"] is JsonArray { Count: > 0 and <= 1024 } types)
         {
-            string[] found = [.. types.Select(layer => layer is JsonValue text && text.TryGetValue(out string? kind) && kind is "conv" or "full_attention" ? kind : throw config.Problem("layer_types", "conv or full_attention", $"{layer}"))];
+            string[] found = [.. types.Select(layer => layer is JsonValue text && text.TryGetValue(out string? kind) && (kind == other || kind == "full_attention") ? kind : throw config.Problem("layer_types", $"{other} or full_attention", $"{layer}"))];
             return found.Length == layers ? found : throw config.Problem("layer_types", $"{layers} of them", $"{found.Length}");
         }
 
@@ -162,7 +189,7 @@ internal static class DecoderDeclaration
 
     /// <summary>The part of a head's channels that positions turn.</summary>
     public static double RotaryFraction(ModelConfig config)
-        => config.Real("partial_rotary_factor") ?? RotaryParameters(config)?.Real("partial_rotary_factor") ?? 1;
+        => config.Real("partial_rotary_factor") ?? RotaryParameters(config)?.Real("partial_rotary_factor") ?? (IsGatedDelta(config) ? 0.25 : 1);
 
     /// <summary>How far layers look back that do not see everything; null if all do. Mistral's and Gemma's do where a number is given, Qwen's only where it is said beside it.</summary>
     public static int? SlidingWindow(ModelConfig config)

@@ -73,6 +73,11 @@ internal static class GgufConfig
             Integer("expert_used_count", "num_experts_per_tok");
             Integer("expert_feed_forward_length", "moe_intermediate_size");
             Integer("attention.sliding_window", "sliding_window");
+            if (architecture == "qwen35")
+            {
+                GatedDelta();
+            }
+
             Real("attention.layer_norm_rms_epsilon", "rms_norm_eps");
             Real("rope.freq_base", "rope_theta");
             if (architecture == "gemma3")
@@ -106,6 +111,24 @@ internal static class GgufConfig
         }
 
         return new ModelConfig(values, file.Path);
+
+        void GatedDelta()
+        {
+            Integer("ssm.group_count", "linear_num_key_heads");
+            Integer("ssm.time_step_rank", "linear_num_value_heads");
+            Integer("ssm.state_size", "linear_key_head_dim");
+            Integer("ssm.conv_kernel", "linear_conv_kernel_dim");
+            Integer("full_attention_interval", "full_attention_interval");
+            if (Number("ssm.inner_size") is { } inner && Number("ssm.time_step_rank") is { } heads and > 0)
+            {
+                values["linear_value_head_dim"] = inner / heads;
+            }
+
+            if (Number("rope.dimension_count") is { } turned && Number("attention.key_length") is { } channels and > 0)
+            {
+                values["partial_rotary_factor"] = (double)turned / channels;
+            }
+        }
 
         long? Number(string key) => file.Values.GetValueOrDefault($"{architecture}.{key}")?.AsInteger();
 

@@ -13,6 +13,7 @@ internal static class GgufExport
             "mistral" => "llama",
             "gemma3_text" => "gemma3",
             "qwen3_moe" => "qwen3moe",
+            "qwen3_5_text" => "qwen35",
             string other => other,
         };
         var writer = new GgufWriter();
@@ -69,7 +70,7 @@ internal static class GgufExport
     private static GgmlType TypeOf(WeightTensor tensor, GgmlType type)
     {
         // ggml convolves by floats.
-        if (tensor.Shape.Length < 2 || tensor.Name.EndsWith(".conv.conv.weight", StringComparison.Ordinal) || tensor.Name.EndsWith("wpe.weight", StringComparison.Ordinal))
+        if (tensor.Shape.Length < 2 || tensor.Name.EndsWith(".conv.conv.weight", StringComparison.Ordinal) || tensor.Name.EndsWith(".conv1d.weight", StringComparison.Ordinal) || tensor.Name.EndsWith("wpe.weight", StringComparison.Ordinal))
         {
             return GgmlType.F32;
         }
@@ -81,7 +82,7 @@ internal static class GgufExport
     }
 
     private static int HeadWidth(ModelConfig config)
-        => config.ModelType == "gpt2" ? 0 : config.Integer("head_dim") ?? (config.Required("hidden_size") / Math.Max(1, config.Required("num_attention_heads")));
+        => config.ModelType == "gpt2" ? 0 : config.Integer("head_dim") ?? (DecoderDeclaration.IsGatedDelta(config) ? 256 : config.Required("hidden_size") / Math.Max(1, config.Required("num_attention_heads")));
 
     private static int Llama(ModelConfig config, WeightFile weights, GgufWriter writer, string architecture)
     {
@@ -117,7 +118,12 @@ internal static class GgufExport
 
         Set("attention.key_length", headWidth);
         Set("attention.value_length", headWidth);
-        Set("rope.dimension_count", headWidth);
+        Set("rope.dimension_count", (int)(headWidth * DecoderDeclaration.RotaryFraction(config)));
+        if (DecoderDeclaration.IsGatedDelta(config))
+        {
+            WriteGatedDelta(config, writer, architecture);
+        }
+
         Set("vocab_size", config.Required("vocab_size"));
         writer.Set(architecture + ".attention.layer_norm_rms_epsilon", (float)DecoderDeclaration.NormEpsilon(config));
         writer.Set(architecture + ".rope.freq_base", (float)DecoderDeclaration.RotaryBase(config));
@@ -149,7 +155,7 @@ internal static class GgufExport
         string expected = isGemma ? "gelu_pytorch_tanh" : "silu";
         Require((config.Text(name) ?? expected) == expected, name, expected, config.Text(name)!);
         double fraction = DecoderDeclaration.RotaryFraction(config);
-        Require(fraction == 1, "partial_rotary_factor", "1", Text(fraction));
+        Require(fraction == 1 || DecoderDeclaration.IsGatedDelta(config), "partial_rotary_factor", "1", Text(fraction));
         if (!isGemma)
         {
             return;
@@ -170,6 +176,35 @@ internal static class GgufExport
                 throw config.Problem(option, $"{wanted}, which is what readers of GGUF files of {architecture} compute with", found);
             }
         }
+    }
+
+    // Readers know by an interval which layers attend, and repeat the heads of keys in an order of their own where those of values are more.
+    private static void WriteGatedDelta(ModelConfig config, GgufWriter writer, string architecture)
+    {
+        int keyHeads = config.Required("linear_num_key_heads");
+        int valueHeads = config.Required("linear_num_value_heads");
+        if (keyHeads != valueHeads)
+        {
+            throw config.Problem("linear_num_value_heads", $"{keyHeads}, as many as heads of keys, which alone are written", $"{valueHeads}");
+        }
+
+        string[] mixers = DecoderDeclaration.Mixers(config);
+        int interval = Math.Max(1, Array.IndexOf(mixers, "full_attention") + 1);
+        if (mixers.Where((mixer, layer) => (mixer == "full_attention") != ((layer + 1) % interval == 0)).Any())
+        {
+            throw config.Problem("layer_types", "attention in every so many layers", string.Join(", ", mixers));
+        }
+
+        foreach ((string key, int value) in ((string, int)[])[
+            ("ssm.conv_kernel", config.Integer("linear_conv_kernel_dim") ?? 4), ("ssm.state_size", config.Required("linear_key_head_dim")), ("ssm.group_count", keyHeads), ("ssm.time_step_rank", valueHeads),
+            ("ssm.inner_size", valueHeads * config.Required("linear_value_head_dim")), ("full_attention_interval", interval)])
+        {
+            writer.Set($"{architecture}.{key}", (uint)value);
+        }
+
+        // Positions of texts are the same in all directions that pictures have.
+        int pairs = (int)(HeadWidth(config) * DecoderDeclaration.RotaryFraction(config)) / 2;
+        writer.Set(architecture + ".rope.dimension_sections", [pairs - (2 * (pairs / 3)), pairs / 3, pairs / 3, 0]);
     }
 
     private static void WriteScaling(ModelConfig config, GgufWriter writer, string architecture, int headWidth, (string Type, ModelConfig Options) scaling)

@@ -158,6 +158,7 @@ public sealed class LlamaCppTests : IDisposable
     [InlineData("llama", """ "num_key_value_heads": 2, "rope_scaling": { "type": "linear", "factor": 4.0 } """)]
     [InlineData("lfm2", """ "num_key_value_heads": 2, "norm_eps": 1e-5, "rope_theta": 1000000.0, "conv_L_cache": 3, "conv_bias": false, "layer_types": ["conv", "full_attention", "conv"], "tie_word_embeddings": true """)]
     [InlineData("qwen3_moe", """ "num_key_value_heads": 2, "head_dim": 24, "rope_theta": 1000000.0, "rms_norm_eps": 1e-6, "num_experts": 6, "num_experts_per_tok": 2, "moe_intermediate_size": 64, "norm_topk_prob": true """)]
+    [InlineData("qwen3_5_text", """ "num_key_value_heads": 2, "head_dim": 24, "rope_theta": 1000000.0, "partial_rotary_factor": 0.5, "rms_norm_eps": 1e-6, "linear_num_key_heads": 3, "linear_num_value_heads": 3, "linear_key_head_dim": 16, "linear_value_head_dim": 16, "linear_conv_kernel_dim": 4, "layer_types": ["linear_attention", "linear_attention", "full_attention"] """)]
     public void Random_models_give_llama_cpps_logits(string type, string options)
     {
         LlamaCpp.Require();

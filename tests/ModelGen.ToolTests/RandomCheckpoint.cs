@@ -20,6 +20,7 @@ internal static class RandomCheckpoint
     public static string Write(string folder, string type, string options)
     {
         bool isGemma = type == "gemma3_text";
+        bool isDelta = type == "qwen3_5_text";
 
         // Of Gemma's layers, the sixth sees everything.
         int layers = isGemma ? 7 : 3;
@@ -46,7 +47,16 @@ internal static class RandomCheckpoint
             string block = FormattableString.Invariant($"model.layers.{layer}.");
             Add(block + "input_layernorm.weight", Width);
             Add(block + "post_attention_layernorm.weight", Width);
-            foreach ((string name, int rows) in ((string, int)[])[("q", Heads * headWidth), ("k", keys), ("v", keys)])
+            if (isDelta && DecoderDeclaration.Mixers(config)[layer] == "linear_attention")
+            {
+                GatedDelta(block + "linear_attn.");
+                Add(block + "mlp.gate_proj.weight", Hidden, Width);
+                Add(block + "mlp.up_proj.weight", Hidden, Width);
+                Add(block + "mlp.down_proj.weight", Width, Hidden);
+                continue;
+            }
+
+            foreach ((string name, int rows) in ((string, int)[])[("q", (isDelta ? 2 : 1) * Heads * headWidth), ("k", keys), ("v", keys)])
             {
                 Add(FormattableString.Invariant($"{block}self_attn.{name}_proj.weight"), rows, Width);
                 if (type == "qwen2")
@@ -55,7 +65,7 @@ internal static class RandomCheckpoint
                 }
             }
 
-            if (type is "qwen3" or "qwen3_moe" or "gemma3_text")
+            if (type is "qwen3" or "qwen3_moe" or "qwen3_5_text" or "gemma3_text")
             {
                 Add(block + "self_attn.q_norm.weight", headWidth);
                 Add(block + "self_attn.k_norm.weight", headWidth);
@@ -98,6 +108,20 @@ internal static class RandomCheckpoint
         writer.Save(model);
         return model;
 
+        void GatedDelta(string block)
+        {
+            int heads = config.Integer("linear_num_value_heads")!.Value, values = heads * config.Integer("linear_value_head_dim")!.Value, keys = config.Integer("linear_num_key_heads")!.Value * config.Integer("linear_key_head_dim")!.Value;
+            Add(block + "in_proj_qkv.weight", (2 * keys) + values, Width);
+            Add(block + "in_proj_z.weight", values, Width);
+            Add(block + "in_proj_b.weight", heads, Width);
+            Add(block + "in_proj_a.weight", heads, Width);
+            Add(block + "conv1d.weight", (2 * keys) + values, 1, config.Integer("linear_conv_kernel_dim")!.Value);
+            Add(block + "A_log", heads);
+            Add(block + "dt_bias", heads);
+            Add(block + "norm.weight", config.Integer("linear_value_head_dim")!.Value);
+            Add(block + "out_proj.weight", Width, values);
+        }
+
         // Convolutions and attention under names of their own.
         void Lfm2(int layer)
         {
@@ -129,7 +153,7 @@ internal static class RandomCheckpoint
         {
             bool isNorm = name.Contains("norm", StringComparison.Ordinal);
             double scale = isNorm ? 0.3 : 1 / Math.Sqrt(shape[^1]);
-            float[] values = [.. Enumerable.Range(0, shape.Aggregate(static (a, b) => a * b)).Select(_ => (float)((isNorm && !isGemma ? 1 : 0) + (scale * ((random.NextDouble() * 2) - 1) * 1.7)))];
+            float[] values = [.. Enumerable.Range(0, shape.Aggregate(static (a, b) => a * b)).Select(_ => (float)((isNorm && !isGemma && !(isDelta && !name.Contains("linear_attn", StringComparison.Ordinal)) ? 1 : 0) + (scale * ((random.NextDouble() * 2) - 1) * 1.7)))];
             writer.Add(name, shape, values);
         }
     }

@@ -20,6 +20,9 @@ internal enum TensorChange
     /// <summary>Scales of a norm are 1 larger in the GGUF file: Gemma's checkpoints hold them less 1.</summary>
     LessOne,
 
+    /// <summary>Rates of forgetting are −eˣ in the GGUF file.</summary>
+    Rates,
+
     /// <summary>A convolution of each channel by itself: [channels, 1, taps] in checkpoints, [channels, taps] in GGUF files.</summary>
     Channels,
 }
@@ -103,6 +106,21 @@ internal sealed class HuggingFaceNames
         ("blk.#.ffn_down", "model.layers.#.feed_forward.w2"),
     ];
 
+    // Two of them are called so as a whole, without a word for what they are behind it.
+    private static readonly (string Gguf, string HuggingFace)[] s_gatedDelta =
+    [
+        ("blk.#.post_attention_norm", "model.layers.#.post_attention_layernorm"),
+        ("blk.#.attn_qkv", "model.layers.#.linear_attn.in_proj_qkv"),
+        ("blk.#.attn_gate", "model.layers.#.linear_attn.in_proj_z"),
+        ("blk.#.ssm_beta", "model.layers.#.linear_attn.in_proj_b"),
+        ("blk.#.ssm_alpha", "model.layers.#.linear_attn.in_proj_a"),
+        ("blk.#.ssm_conv1d", "model.layers.#.linear_attn.conv1d"),
+        ("blk.#.ssm_a", "model.layers.#.linear_attn.A_log"),
+        ("blk.#.ssm_dt.bias", "model.layers.#.linear_attn.dt_bias"),
+        ("blk.#.ssm_norm", "model.layers.#.linear_attn.norm"),
+        ("blk.#.ssm_out", "model.layers.#.linear_attn.out_proj"),
+    ];
+
     private static readonly HuggingFaceNames s_none = new([], _ => TensorChange.None);
 
     private static readonly Dictionary<string, HuggingFaceNames> s_architectures = new(StringComparer.Ordinal)
@@ -120,6 +138,13 @@ internal sealed class HuggingFaceNames
         ["gemma2"] = new([.. s_llama, .. s_sandwich], GemmaChange),
         ["gemma3"] = new([.. s_llama, .. s_sandwich], GemmaChange),
         ["lfm2"] = new(s_lfm2, static stem => stem == "blk.#.shortconv.conv" ? TensorChange.Channels : TensorChange.None),
+        ["qwen35"] = new([.. s_llama, .. s_gatedDelta], static stem => stem switch
+        {
+            "blk.#.ssm_conv1d" => TensorChange.Channels,
+            "blk.#.ssm_a" => TensorChange.Rates,
+            "blk.#.ssm_norm" => TensorChange.None,
+            _ => GemmaChange(stem),
+        }),
         ["gpt2"] = new(s_gpt2, static stem => stem is "blk.#.attn_qkv" or "blk.#.attn_output" or "blk.#.ffn_up" or "blk.#.ffn_down" ? TensorChange.Transposed : TensorChange.None),
     };
 
@@ -150,29 +175,37 @@ internal sealed class HuggingFaceNames
 
     private (string Name, TensorChange Change) Translate(string name, Dictionary<string, string> names, Func<string, string> ggufStem)
     {
+        if (Find(name) is ({ } whole, { } wholeStem))
+        {
+            return (whole, _change(ggufStem(wholeStem)));
+        }
+
         int dot = name.LastIndexOf('.');
-        if (dot < 0 || name[dot..] is not (".weight" or ".bias"))
-        {
-            return (name, TensorChange.None);
-        }
-
-        // The number of a block, if there is one, is the first part that consists of digits.
-        string[] parts = name[..dot].Split('.');
-        int block = Array.FindIndex(parts, static part => part.Length is > 0 and < 10 && part.All(char.IsAsciiDigit));
-        string number = block < 0 ? "" : parts[block];
-        if (block >= 0)
-        {
-            parts[block] = "#";
-        }
-
-        string stem = string.Join('.', parts);
-        if (!names.TryGetValue(stem, out string? other) || (block >= 0 && number != int.Parse(number, CultureInfo.InvariantCulture).ToString(CultureInfo.InvariantCulture)))
+        if (dot < 0 || name[dot..] is not (".weight" or ".bias") || Find(name[..dot]) is not ({ } other, { } stem))
         {
             return (name, TensorChange.None);
         }
 
         bool isBias = name.EndsWith(".bias", StringComparison.Ordinal);
         TensorChange change = _change(ggufStem(stem));
-        return (other.Replace("#", number, StringComparison.Ordinal) + name[dot..], change is TensorChange.Transposed or TensorChange.LessOne or TensorChange.Channels && isBias ? TensorChange.None : change);
+        return (other + name[dot..], change is TensorChange.Transposed or TensorChange.LessOne or TensorChange.Channels && isBias ? TensorChange.None : change);
+
+        // The other name, and the name that it is known by.
+        (string? Name, string? Stem) Find(string of)
+        {
+            // The number of a block, if there is one, is the first part that consists of digits.
+            string[] parts = of.Split('.');
+            int block = Array.FindIndex(parts, static part => part.Length is > 0 and < 10 && part.All(char.IsAsciiDigit));
+            string number = block < 0 ? "" : parts[block];
+            if (block >= 0)
+            {
+                parts[block] = "#";
+            }
+
+            string known = string.Join('.', parts);
+            return names.TryGetValue(known, out string? found) && (block < 0 || number == int.Parse(number, CultureInfo.InvariantCulture).ToString(CultureInfo.InvariantCulture))
+                ? (found.Replace("#", number, StringComparison.Ordinal), known)
+                : (null, null);
+        }
     }
 }

@@ -106,6 +106,14 @@ internal sealed class HuggingFaceView : WeightFile
                 }
 
                 break;
+            case TensorChange.Rates:
+                _file.ReadFloats(own.Source, start, destination);
+                foreach (ref float value in destination)
+                {
+                    value = MathF.Log(-value);
+                }
+
+                break;
             case TensorChange.Transposed:
                 ReadTransposed(own, start, destination);
                 break;
