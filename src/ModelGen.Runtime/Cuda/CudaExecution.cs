@@ -18,6 +18,9 @@ internal sealed unsafe class CudaExecution : IDisposable
     private const int RecordGradientScale = 20;
     private const int RecordCounts = 24;
 
+    // Where the largest number of an output comes to, and its index: the end of the record.
+    private const int RecordLargest = RecordBytes - 8;
+
     // The arena begins at a whole line of 256 bytes.
     private const int ArenaStart = 256;
 
@@ -33,6 +36,7 @@ internal sealed unsafe class CudaExecution : IDisposable
     private CudaMemory? _state;
     private CudaMemory? _exchange;
     private NativeBlock? _staging;
+    private CudaLauncher? _sampling;
 
     /// <param name="context">The device.</param>
     /// <param name="weights">The model's weights.</param>
@@ -173,16 +177,59 @@ internal sealed unsafe class CudaExecution : IDisposable
         }
     }
 
+    /// <summary>Loads what finds the largest number of an output, for a session that is to.</summary>
+    public void PrepareLargest() => _sampling ??= new CudaLauncher(Context, CudaSampling.Layout, Context.Kernels(CudaSampling.Layout, "sampling"), Stream);
+
+    /// <summary>Runs an entry point as <see cref="Run"/>, and brings back the largest number of its first output alone.</summary>
+    /// <returns>The number's index; −1 where it is none, or not finite: then all outputs are brought to <see cref="Staging"/>.</returns>
+    public int RunForLargest(int entry, int row, in PlanContext run)
+    {
+        try
+        {
+            PrepareLargest();
+            Begin(entry, row, in run);
+            Span logits = _outputs[entry][0];
+            CudaArgument result = new(Arena - RecordBytes + RecordLargest);
+            _sampling!.Launch(CudaSampling.Largest, 1, 1, CudaSampling.Threads, [new CudaArgument(Arena + (ulong)(logits.Offset * sizeof(float))), checked((int)logits.LengthOf(in run.Counts)), result]);
+            byte* found = Staging.Bytes - RecordBytes + RecordLargest;
+            Context.Driver.CopyToHost(found, Arena - RecordBytes + RecordLargest, 8, Stream, "copying the likeliest token from the device");
+            Finish(entry);
+            if (float.IsFinite(*(float*)found))
+            {
+                return ((int*)found)[1];
+            }
+
+            CopyOut(entry, in run.Counts);
+            Finish(entry);
+            return -1;
+        }
+        catch (CudaException)
+        {
+            Drain();
+            throw;
+        }
+    }
+
     private void Give(int entry, int row, in PlanContext run)
+    {
+        Begin(entry, row, in run);
+        CopyOut(entry, in run.Counts);
+    }
+
+    private void Begin(int entry, int row, in PlanContext run)
     {
         Context.Use();
         _weights.Update(_copy!);
         WriteRecord(in run);
         CopyIn(entry, in run.Counts);
         Launch(entry, row, in run.Counts);
+    }
+
+    private void CopyOut(int entry, in ExtentCounts counts)
+    {
         foreach (Span span in _outputs[entry])
         {
-            Context.Driver.CopyToHost(Staging.Floats + span.Offset, Arena + (ulong)(span.Offset * sizeof(float)), span.LengthOf(in run.Counts) * sizeof(float), Stream, "copying outputs from the device");
+            Context.Driver.CopyToHost(Staging.Floats + span.Offset, Arena + (ulong)(span.Offset * sizeof(float)), span.LengthOf(in counts) * sizeof(float), Stream, "copying outputs from the device");
         }
     }
 

@@ -80,6 +80,51 @@ public abstract class DecodingSession : ModelSession, ISequenceDecoder
     }
 
     /// <summary>
+    /// Appends one token and gives the likeliest one to follow it, the lowest id among equals: what <see cref="Sampler.ArgMax"/> finds in the logits of
+    /// <see cref="Decode(int)"/>. On a CUDA device it is found there, and nothing else comes back.
+    /// </summary>
+    /// <param name="token">The token's id.</param>
+    /// <returns>The id of the token that is likeliest to follow.</returns>
+    /// <exception cref="ArgumentOutOfRangeException">The token id is outside the vocabulary. The session is unchanged.</exception>
+    /// <exception cref="ArgumentException">A logit is NaN or positive infinity, or all are negative infinity. The token has been appended.</exception>
+    /// <exception cref="InvalidOperationException">
+    /// The context is full, the session holds several sequences, it has no source that it needs, or another thread is using it. The session is unchanged.
+    /// </exception>
+    /// <exception cref="ObjectDisposedException">The session was disposed.</exception>
+    public int DecodeGreedy(int token)
+    {
+        int next = DecodeGreedy(token, out ReadOnlySpan<float> logits);
+        return next >= 0 ? next : Sampler.ArgMax(logits);
+    }
+
+    /// <summary>As <see cref="DecodeGreedy(int)"/>; −1 where the logits are to be looked at, because they are no finite numbers or because no device has.</summary>
+    internal int DecodeGreedy(int token, out ReadOnlySpan<float> logits)
+    {
+        using RunGuard.Section call = Enter(nameof(DecodeGreedy));
+        RequireOne(nameof(DecodeGreedy));
+        var tokens = new ReadOnlySpan<int>(in token);
+        RunChecks.TokenIds(tokens, VocabularySize, nameof(token));
+        CheckRoom(0);
+        logits = [];
+        if (!FindsGreedily)
+        {
+            logits = DecodeOne(0, token);
+            return -1;
+        }
+
+        StageOne(0, token);
+        int next = RunForLargest(_decode, 0);
+        logits = next >= 0 ? [] : Keep(_decode, 0);
+        return next;
+    }
+
+    /// <summary>Whether the likeliest token is found on a device. A step that keeps more than its logits needs all that comes back.</summary>
+    internal bool FindsGreedily => FindsLargest && Batch == 1 && PlanLayout.Entries[_decode].Outputs.Length == 1;
+
+    /// <summary>Loads what finding it takes.</summary>
+    internal void PrepareGreedy() => PrepareLargest();
+
+    /// <summary>
     /// Appends one token to each of the session's sequences, whatever their positions, and computes the logits of the tokens that follow
     /// them. The weights are read once for all of them.
     /// </summary>
@@ -236,16 +281,20 @@ public abstract class DecodingSession : ModelSession, ISequenceDecoder
 
     private ReadOnlySpan<float> DecodeOne(int row, int token)
     {
+        StageOne(row, token);
+        Run(_decode, 1, row);
+        KeepStep(_decode, row, 0, 1);
+        return Keep(_decode, row);
+    }
+
+    private void StageOne(int row, int token)
+    {
         Stage(_decode, 0, new ReadOnlySpan<int>(in token));
         for (int i = 0; i < _numbers.Length; i++)
         {
             int number = NumberOf(_numbers[i], row);
             Stage(_decode, 1 + i, new ReadOnlySpan<int>(in number));
         }
-
-        Run(_decode, 1, row);
-        KeepStep(_decode, row, 0, 1);
-        return Keep(_decode, row);
     }
 
     private void DecodeSeveral(ReadOnlySpan<int> tokens, ReadOnlySpan<int> rows)

@@ -272,6 +272,28 @@ public abstract unsafe partial class ModelSession : IDisposable
         Run(entry, counts, count, row);
     }
 
+    /// <summary>Whether the session's device finds the largest number of an output by itself.</summary>
+    private protected bool FindsLargest => _cuda is not null;
+
+    /// <summary>Loads what that takes.</summary>
+    private protected void PrepareLargest() => _cuda?.PrepareLargest();
+
+    /// <summary>Runs an entry point of one row or step, as <see cref="Run(int, int, int)"/>, on a device that finds the largest number of its first output.</summary>
+    /// <returns>The number's index; −1 where it is not finite: then the outputs are there as after any run.</returns>
+    private protected int RunForLargest(int entry, int row)
+    {
+        ExtentCounts counts = default;
+        counts[0] = 1;
+        _context = new PlanContext { Counts = counts, Position = _positions[row] };
+        int largest = _cuda!.RunForLargest(entry, row, in _context);
+        if (PlanLayout.Entries[entry].Continues)
+        {
+            Advance(row, 1);
+        }
+
+        return largest;
+    }
+
     private void Run(int entry, ExtentCounts counts, int steps, int row)
     {
         _context = new PlanContext { Counts = counts, Position = _positions[row] };

@@ -56,6 +56,9 @@ public sealed class Sampler
     /// <summary>The length of the logits.</summary>
     public int VocabularySize { get; }
 
+    /// <summary>Whether every token is the likeliest one, whatever came before it.</summary>
+    internal bool IsGreedy => _options.Temperature == 0f && _candidates is null && _constraint is null;
+
     /// <summary>How many random words have been drawn; setting it continues a saved sequence of draws exactly.</summary>
     public ulong Position
     {

@@ -14,6 +14,7 @@ public sealed class TokenGenerator
     private readonly float[] _logits;
     private readonly int[] _history;
     private int _held;
+    private int _next = -1;
     private bool _started;
 
     /// <summary>Makes a generator.</summary>
@@ -35,6 +36,8 @@ public sealed class TokenGenerator
         _sampler = sampler;
         _logits = new float[session.VocabularySize];
         _history = new int[session.ContextLength];
+        if (session.FindsGreedily)
+            session.PrepareGreedy();
     }
 
     /// <summary>Starts over with a prompt.</summary>
@@ -55,6 +58,7 @@ public sealed class TokenGenerator
             _held = prompt.Length;
         }
         _started = false;
+        _next = -1;
         _session.Reset();
         _session.Prefill(prompt).CopyTo(_logits);
         _started = true;
@@ -72,16 +76,16 @@ public sealed class TokenGenerator
         using RunGuard.Section call = _guard.Enter(nameof(Next), this);
         if (!_started)
             throw new InvalidOperationException("Start must be called before Next.");
-        int token = _sampler.Sample(_logits);
+        int token = _next >= 0 ? _next : _sampler.Sample(_logits);
         if (_history.Length == 0)
         {
-            _session.Decode(token).CopyTo(_logits);
+            Feed(token);
             return token;
         }
         if (_held < _history.Length)
         {
             // A call that is refused leaves the history as the session has it.
-            _session.Decode(token).CopyTo(_logits);
+            Feed(token);
             _history[_held++] = token;
             return token;
         }
@@ -92,9 +96,24 @@ public sealed class TokenGenerator
         _history[kept - 1] = token;
         _held = kept;
         _started = false;
+        _next = -1;
         _session.Reset();
         _session.Prefill(_history.AsSpan(0, kept)).CopyTo(_logits);
         _started = true;
         return token;
+    }
+
+    // Where a device finds the likeliest token, and that is what is asked for, the logits stay there.
+    private void Feed(int token)
+    {
+        if (!_session.FindsGreedily || !_sampler.IsGreedy)
+        {
+            _session.Decode(token).CopyTo(_logits);
+            _next = -1;
+            return;
+        }
+        _next = _session.DecodeGreedy(token, out ReadOnlySpan<float> logits);
+        if (_next < 0)
+            logits.CopyTo(_logits);
     }
 }

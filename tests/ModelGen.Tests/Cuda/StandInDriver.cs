@@ -106,6 +106,9 @@ internal sealed unsafe class StandInDriver : IDisposable
     /// <summary>What the last kernel did that no kernel may.</summary>
     public string? Fault { get; private set; }
 
+    /// <summary>Bytes that were asked for from the device.</summary>
+    public long CopiedToHost { get; set; }
+
     /// <summary>Kernels that were run.</summary>
     public int KernelsRun { get; private set; }
 
@@ -426,6 +429,7 @@ internal sealed unsafe class StandInDriver : IDisposable
     private static int cuMemcpyDtoHAsync_v2(void* to, ulong from, nuint bytes, nint stream) => Do(d => !d.IsMemory(from, bytes) ? InvalidValue : d.InStream(stream, () =>
     {
         NativeMemory.Copy((void*)from, to, bytes);
+        d.CopiedToHost += (long)bytes;
         return Success;
     }, (ulong)to, from), function: nameof(cuMemcpyDtoHAsync_v2));
 
