@@ -80,7 +80,12 @@ public abstract class TextTokenizer : ITokenizer
             }
         }
 
-        return vocabulary.Kind == TokenizerKind.SentencePiece ? new SentencePieceTokenizer(vocabulary) : new ByteLevelTokenizer(vocabulary);
+        return vocabulary.Kind switch
+        {
+            TokenizerKind.SentencePiece => new SentencePieceTokenizer(vocabulary),
+            TokenizerKind.WordPiece => new WordPieceTokenizer(vocabulary),
+            _ => new ByteLevelTokenizer(vocabulary),
+        };
     }
 
     /// <summary>Reads the tokenizer of a file: a GGUF file's metadata, Hugging Face's <c>tokenizer.json</c>, or a llama2.c vocabulary (<c>tokenizer.bin</c>).</summary>
@@ -121,13 +126,15 @@ public abstract class TextTokenizer : ITokenizer
         return ids.Count;
     }
 
-    /// <summary>Encodes a prompt: the token that texts begin with, if prompts have it, and the text.</summary>
+    /// <summary>Encodes a prompt: the token that texts begin with, if prompts have it, the text, and the token that texts end with, if prompts have that.</summary>
     /// <param name="text">The text.</param>
     /// <exception cref="ArgumentException">The text has a lone surrogate.</exception>
     public int[] EncodePrompt(string text)
     {
         IReadOnlyList<int> ids = EncodeText(Checked(text));
-        return Vocabulary is { AddsBeginning: true, BeginningToken: { } beginning } ? [beginning, .. ids] : [.. ids];
+        int[] first = Vocabulary is { AddsBeginning: true, BeginningToken: { } beginning } ? [beginning] : [];
+        int[] last = Vocabulary is { AddsEnd: true, EndToken: { } end } ? [end] : [];
+        return [.. first, .. ids, .. last];
     }
 
     /// <summary>Encodes a text in which the names of special tokens stand for them: a filled-in template, never what a user wrote.</summary>

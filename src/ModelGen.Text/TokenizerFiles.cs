@@ -53,7 +53,8 @@ public static class TokenizerFiles
         {
             "llama" => TokenizerKind.SentencePiece,
             "gpt2" => TokenizerKind.ByteLevel,
-            _ => throw new NotSupportedException($"{file.Path}: the tokenizer '{(model.Length > 40 ? model[..40] : model)}' is not known here: llama (SentencePiece) and gpt2 (byte level) are."),
+            "bert" => TokenizerKind.WordPiece,
+            _ => throw new NotSupportedException($"{file.Path}: the tokenizer '{(model.Length > 40 ? model[..40] : model)}' is not known here: llama (SentencePiece), gpt2 (byte level) and bert (WordPiece) are."),
         };
         if (Find("tokens") is not { IsArray: true, ElementType: GgufValueType.String } tokens || tokens.Count is 0 or > LargestVocabulary)
         {
@@ -104,6 +105,7 @@ public static class TokenizerFiles
         }
 
         string pattern = Find("pre")?.AsText() ?? "gpt-2";
+        bool isPieces = kind == TokenizerKind.WordPiece;
         return new TokenizerVocabulary
         {
             Kind = kind,
@@ -112,11 +114,12 @@ public static class TokenizerFiles
             Scores = scores,
             Merges = merges,
             Pattern = pattern,
-            BeginningToken = Id("bos_token_id"),
-            EndToken = Id("eos_token_id"),
+            BeginningToken = Id("bos_token_id") ?? (isPieces ? Id("cls_token_id") : null),
+            EndToken = Id("eos_token_id") ?? (isPieces ? Id("seperator_token_id") : null),
             UnknownToken = Id("unknown_token_id"),
             TurnEndTokens = [.. new[] { Id("eot_token_id"), Id("eom_token_id") }.OfType<int>()],
-            AddsBeginning = Find("add_bos_token")?.AsFlag() ?? (kind == TokenizerKind.SentencePiece || WordPatterns.TakesWholeWords(pattern)),
+            AddsBeginning = Find("add_bos_token")?.AsFlag() ?? (kind == TokenizerKind.SentencePiece || isPieces || WordPatterns.TakesWholeWords(pattern)),
+            AddsEnd = Find("add_eos_token")?.AsFlag() ?? isPieces,
             AddsSpace = kind == TokenizerKind.SentencePiece && (Find("add_space_prefix")?.AsFlag() ?? true),
         };
 
@@ -147,14 +150,15 @@ public static class TokenizerFiles
         ArgumentNullException.ThrowIfNull(writer);
         ArgumentNullException.ThrowIfNull(vocabulary);
         bool isPieces = vocabulary.Kind == TokenizerKind.SentencePiece;
-        writer.Set("tokenizer.ggml.model", isPieces ? "llama" : "gpt2");
-        writer.Set("tokenizer.ggml.pre", isPieces ? "default" : vocabulary.Pattern);
+        bool isWords = vocabulary.Kind == TokenizerKind.WordPiece;
+        writer.Set("tokenizer.ggml.model", isPieces ? "llama" : isWords ? "bert" : "gpt2");
+        writer.Set("tokenizer.ggml.pre", isPieces || isWords ? "default" : vocabulary.Pattern);
         writer.Set("tokenizer.ggml.tokens", vocabulary.Tokens);
         if (isPieces)
         {
             writer.Set("tokenizer.ggml.scores", vocabulary.Scores);
         }
-        else
+        else if (!isWords)
         {
             writer.Set("tokenizer.ggml.merges", vocabulary.Merges);
         }
@@ -166,7 +170,7 @@ public static class TokenizerFiles
         Id("eot_token_id", vocabulary.TurnEndTokens.Count > 0 ? vocabulary.TurnEndTokens[0] : null);
         Id("eom_token_id", vocabulary.TurnEndTokens.Count > 1 ? vocabulary.TurnEndTokens[1] : null);
         writer.Set("tokenizer.ggml.add_bos_token", vocabulary.AddsBeginning);
-        writer.Set("tokenizer.ggml.add_eos_token", false);
+        writer.Set("tokenizer.ggml.add_eos_token", vocabulary.AddsEnd);
         if (isPieces)
         {
             writer.Set("tokenizer.ggml.add_space_prefix", vocabulary.AddsSpace);

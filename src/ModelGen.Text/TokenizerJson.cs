@@ -10,9 +10,10 @@ internal static class TokenizerJson
     public static TokenizerVocabulary Read(string path, JsonElement root)
     {
         JsonElement model = root.GetProperty("model");
-        if (model.TryGetProperty("type", out JsonElement type) && type.GetString() != "BPE")
+        string kind = model.TryGetProperty("type", out JsonElement type) ? type.GetString() ?? "" : "BPE";
+        if (kind is not ("BPE" or "WordPiece"))
         {
-            throw new NotSupportedException($"{path}: the model of the tokenizer is {type.GetString()}, but BPE alone is known here.");
+            throw new NotSupportedException($"{path}: the model of the tokenizer is {(kind.Length > 40 ? kind[..40] : kind)}, but BPE and WordPiece alone are known here.");
         }
 
         var byId = new SortedDictionary<int, (string Token, TokenKind Kind)>();
@@ -44,6 +45,11 @@ internal static class TokenizerJson
         for (int id = 0; id < count; id++)
         {
             (tokens[id], kinds[id]) = byId.TryGetValue(id, out (string, TokenKind) entry) ? entry : ("", TokenKind.Unused);
+        }
+
+        if (kind == "WordPiece")
+        {
+            return Pieces(root, tokens, kinds);
         }
 
         List<string> merges = [];
@@ -114,6 +120,27 @@ internal static class TokenizerJson
         }
 
         ModelFileException Problem(string field, string expected, string found) => new(path, field, expected, found);
+    }
+
+    // Pieces within words have ## before them there, those that begin one ▁ here.
+    private static TokenizerVocabulary Pieces(JsonElement root, string[] tokens, TokenKind[] kinds)
+    {
+        int? Find(string name) => Array.IndexOf(tokens, name) is >= 0 and int id ? id : null;
+
+        (int? unknown, int? beginning, int? end) = (Find("[UNK]"), Find("[CLS]"), Find("[SEP]"));
+        bool lowercases = !(root.TryGetProperty("normalizer", out JsonElement normalizer) && normalizer.ValueKind == JsonValueKind.Object && normalizer.TryGetProperty("lowercase", out JsonElement lowercase) && lowercase.ValueKind == JsonValueKind.False);
+        return new TokenizerVocabulary
+        {
+            Kind = TokenizerKind.WordPiece,
+            Tokens = [.. tokens.Select(static token => token.Length > 2 && token[0] == '[' && token[^1] == ']' ? token : token.StartsWith("##", StringComparison.Ordinal) ? token[2..] : "▁" + token)],
+            Kinds = kinds,
+            BeginningToken = beginning,
+            EndToken = end,
+            UnknownToken = unknown,
+            AddsBeginning = true,
+            AddsEnd = true,
+            Lowercases = lowercases,
+        };
     }
 
     private static bool HasByteLevel(JsonElement root)

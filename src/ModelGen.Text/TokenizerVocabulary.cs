@@ -8,6 +8,9 @@ public enum TokenizerKind
 
     /// <summary>GPT-2's byte-pair encoding: bytes are merged by the rank of pairs, within words that a pattern finds. GGUF calls it <c>gpt2</c>.</summary>
     ByteLevel,
+
+    /// <summary>BERT's longest pieces of words. GGUF calls it <c>bert</c>.</summary>
+    WordPiece,
 }
 
 /// <summary>What a token is for. The numbers are those of SentencePiece and of GGUF.</summary>
@@ -38,7 +41,7 @@ public sealed record TokenizerVocabulary
     /// <summary>How a text is cut.</summary>
     public required TokenizerKind Kind { get; init; }
 
-    /// <summary>The tokens by id, spelled as GGUF files do: with ▁ for a space (SentencePiece), or with a character for each byte (byte level).</summary>
+    /// <summary>The tokens by id, spelled as GGUF files do: with ▁ for a space (SentencePiece), with a character for each byte (byte level), or with ▁ before a piece that begins a word (WordPiece).</summary>
     public required IReadOnlyList<string> Tokens { get; init; }
 
     /// <summary>What each token is for.</summary>
@@ -67,6 +70,12 @@ public sealed record TokenizerVocabulary
 
     /// <summary>Whether prompts begin with <see cref="BeginningToken"/>.</summary>
     public bool AddsBeginning { get; init; }
+
+    /// <summary>Whether prompts end with <see cref="EndToken"/>, as those of encoders do.</summary>
+    public bool AddsEnd { get; init; }
+
+    /// <summary>WordPiece: whether letters become small and lose their accents.</summary>
+    public bool Lowercases { get; init; } = true;
 
     /// <summary>SentencePiece: whether a space is put before a text.</summary>
     public bool AddsSpace { get; init; }

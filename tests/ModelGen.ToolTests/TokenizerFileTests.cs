@@ -44,6 +44,37 @@ public sealed class TokenizerFileTests : IDisposable
     }
 
     [Fact]
+    public void Pieces_of_words_from_every_format()
+    {
+        TextTokenizer tokenizer = TextTokenizer.Load(TestData.File("tokenizers", "ggml-vocab-bert-bge.gguf"));
+        Assert.Equal([101, 7592, 2088, 999, 102], tokenizer.EncodePrompt("Hello  WÖRLD!".Replace('Ö', 'o')));
+        Assert.Equal(tokenizer.Encode("cafe naive"), tokenizer.Encode("Café naïve"));
+        Assert.Equal(" hello world !", tokenizer.Decode(tokenizer.Encode("Hello World!")));
+        Assert.DoesNotContain(102, tokenizer.Encode("a [SEP] b"));
+        TokenizerVocabulary vocabulary = tokenizer.Vocabulary;
+        var text = new StringBuilder("{ \"added_tokens\": [], \"normalizer\": { \"type\": \"BertNormalizer\", \"lowercase\": true }, \"pre_tokenizer\": { \"type\": \"BertPreTokenizer\" }, \"model\": { \"type\": \"WordPiece\", \"unk_token\": \"[UNK]\", \"vocab\": {");
+        text.AppendJoin(", ", vocabulary.Tokens.Select(static (token, id) => $"{System.Text.Json.JsonSerializer.Serialize(token.Length > 2 && token[0] == '[' && token[^1] == ']' ? token : token[0] == '▁' ? token[1..] : "##" + token)}: {id}"));
+        File.WriteAllText(_file.Path, text.Append("} } }").ToString());
+        TextTokenizer json = TextTokenizer.Load(_file.Path);
+        Assert.Equal(vocabulary.Tokens, json.Vocabulary.Tokens);
+        var writer = new GgufWriter();
+        TokenizerFiles.Write(writer, vocabulary);
+        writer.Add("x", [1], GgmlType.F32, static (_, _) => { });
+        writer.Save(_file.Path);
+        TextTokenizer again = TextTokenizer.Load(_file.Path);
+        Assert.All(File.ReadAllText(TestData.File("tokenizers", "ggml-vocab-bert-bge.gguf.inp")).Split("\n__ggml_vocab_test__\n"), one =>
+        {
+            Assert.Equal(tokenizer.EncodePrompt(one), json.EncodePrompt(one));
+            Assert.Equal(tokenizer.EncodePrompt(one), again.EncodePrompt(one));
+        });
+
+        // Without what they need.
+        Assert.Throws<ArgumentException>(() => TextTokenizer.Create(vocabulary with { UnknownToken = null }));
+        Assert.Throws<ArgumentException>(() => TextTokenizer.Create(vocabulary with { Tokens = [.. vocabulary.Tokens.Take(30521), "a\nb"] }));
+        Assert.ThrowsAny<ArgumentException>(() => TextTokenizer.Create(vocabulary with { Tokens = [.. vocabulary.Tokens.Take(30521), "▁the"] }));
+    }
+
+    [Fact]
     public void Special_tokens_stand_for_themselves_only_where_asked()
     {
         TextTokenizer tokenizer = TextTokenizer.Load(TestData.File("tokenizers", "ggml-vocab-llama-spm.gguf"));

@@ -12,6 +12,7 @@ public sealed class TokenizerTests
     [Theory]
     [InlineData("ggml-vocab-llama-spm.gguf")]
     [InlineData("ggml-vocab-gpt-2.gguf")]
+    [InlineData("ggml-vocab-bert-bge.gguf")]
     public void Vocabularies_give_the_published_ids(string name)
     {
         TextTokenizer tokenizer = TextTokenizer.Load(TestData.File("tokenizers", name));
@@ -28,6 +29,12 @@ public sealed class TokenizerTests
             if (found != ids[i].Trim())
             {
                 failures.Append(CultureInfo.InvariantCulture, $"{i} '{texts[i]}': {ids[i].Trim()} but {found}\n");
+            }
+
+            // What WordPiece makes alike is lost.
+            if (tokenizer.Vocabulary.Kind == TokenizerKind.WordPiece)
+            {
+                continue;
             }
 
             string decoded = tokenizer.Decode(tokenizer.Encode(texts[i]));

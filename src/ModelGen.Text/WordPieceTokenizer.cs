@@ -1,0 +1,68 @@
+using System.Text;
+using FastBertTokenizer;
+
+namespace ModelGen;
+
+/// <summary>
+/// BERT's WordPiece: words, in small letters and without accents where the vocabulary is so, are cut into the longest pieces that the vocabulary has, from the left on; a word that cannot be cut becomes one unknown token.
+/// Unlike the other kinds it loses what it makes alike: accents, white space, and characters without a piece.
+/// </summary>
+/// <remarks>Devlin et al., "BERT: Pre-training of deep bidirectional Transformers for language understanding" (2019).</remarks>
+internal sealed class WordPieceTokenizer : TextTokenizer
+{
+    // What GGUF files write before a piece that begins a word, U+2581.
+    private const char WordStart = '▁';
+
+    private readonly BertTokenizer _library = new();
+
+    public WordPieceTokenizer(TokenizerVocabulary vocabulary)
+        : base(vocabulary, BytesOf)
+    {
+        if ("é".Normalize(NormalizationForm.FormD).Length == 1)
+        {
+            throw new NotSupportedException("WordPiece takes accents off letters by the globalization data of the system, which this program runs without: expected InvariantGlobalization to be false.");
+        }
+
+        // One token a line, as vocab.txt has them: pieces within words begin with ##.
+        var lines = new StringBuilder();
+        var seen = new HashSet<string>(StringComparer.Ordinal);
+        foreach (string token in vocabulary.Tokens)
+        {
+            if (!seen.Add(token))
+            {
+                throw new ArgumentException($"The token '{token}' occurs twice.", nameof(vocabulary));
+            }
+
+            if (token.AsSpan().ContainsAny('\n', '\r'))
+            {
+                throw new ArgumentException("A token has a line break, which no piece of a word has.", nameof(vocabulary));
+            }
+
+            lines.Append(IsName(token) ? token : token.StartsWith(WordStart) ? token[1..] : "##" + token).Append('\n');
+        }
+
+        string Name(int? id, string role) => id is { } token ? vocabulary.Tokens[token] : throw new ArgumentException($"The vocabulary has no token for {role}.", nameof(vocabulary));
+        try
+        {
+            using var reader = new StringReader(lines.ToString());
+            _library.LoadVocabulary(reader, vocabulary.Lowercases, Name(vocabulary.UnknownToken, "what has none"), Name(vocabulary.BeginningToken, "the beginning"), Name(vocabulary.EndToken, "the end"), vocabulary.Tokens[0]);
+        }
+        catch (Exception exception) when (exception is InvalidOperationException or KeyNotFoundException or ArgumentException)
+        {
+            throw new ArgumentException("The vocabulary is none of pieces of words: " + exception.Message, nameof(vocabulary), exception);
+        }
+    }
+
+    private protected override IReadOnlyList<int> EncodeText(string text)
+    {
+        // A letter may be taken apart into three, each a piece; with the beginning and the end, which are left out again.
+        long[] ids = new long[(4L * text.Length) + 2];
+        long[] mask = new long[ids.Length];
+        int count = _library.Encode(text, ids, mask);
+        return [.. ids.AsSpan(1, Math.Max(0, count - 2)).ToArray().Select(static id => (int)id)];
+    }
+
+    private static bool IsName(string token) => token.Length > 2 && token[0] == '[' && token[^1] == ']';
+
+    private static byte[] BytesOf(string token) => Encoding.UTF8.GetBytes(IsName(token) || !token.StartsWith(WordStart) ? token : " " + token[1..]);
+}
