@@ -98,3 +98,8 @@ public partial class SeparateTransformer;
 [Trainable(BatchSize = 2, SequenceLength = 6)]
 [Cuda(Launches = CudaLaunches.Separate)]
 public partial class SeparateBert;
+
+[Mlp(5, 7, 3)]
+[Trainable(BatchSize = 4)]
+[Cuda(Precision = CudaPrecision.BF16, Launches = CudaLaunches.Together)]
+public partial class RoundedMlp;

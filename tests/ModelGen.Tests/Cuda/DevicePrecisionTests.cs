@@ -34,6 +34,11 @@ public sealed class DevicePrecisionTests
     public void An_lstm_learns_in_tf32() => Learns(
         options => RoundedLstm.Create(seed: 3).CreateTrainer(Optimizer, options), RoundedLstm.Parameters, (t, i) => t.Step(Ids(12, 13, i % 3), Ids(12, 13, (i % 3) + 5)), (t, name) => t.Gradient(name).ToArray(), 1e-3f);
 
+    /// <summary>Products of the smallest tile are part of a launch of several kernels.</summary>
+    [Fact]
+    public void A_plan_is_one_launch_in_bfloat16() => Learns(
+        options => RoundedMlp.Create(seed: 3).CreateTrainer(Optimizer, options), RoundedMlp.Parameters, (t, i) => t.Step(Numbers(20), Ids(4, 3, i % 3)), (t, name) => t.Gradient(name).ToArray(), 1e-2f);
+
     /// <summary>Weights, momentum and files are single precision: a run goes on on the processor, and comes back, bit for bit.</summary>
     [Fact]
     public void Checkpoints_are_single_precision()

@@ -28,7 +28,7 @@ public sealed class PtxProductTests
             {
                 TensorTile tile = TensorTile.For(precision)[i];
                 (int m, int d, int n) = (tile.Rows, tile.Depth, tile.Columns);
-                foreach ((int rows, int depth, int columns) in new[] { (1, 1, 1), (2, d, 3), (7, 13, 5), (m - 1, d + 1, n + 1), (m + 1, (3 * d) - 1, n - 1), (m, 4 * d, n), (m + 4, d - 4, 4), (6, (5 * d) + 2, n + 6), (23, 2 * d, 41), (m < 64 ? 300 : 3, d, n < 64 ? 70 : 5) })
+                foreach ((int rows, int depth, int columns) in new[] { (1, 1, 1), (2, d, 3), (7, 13, 5), (m - 1, d + 1, n + 1), (m + 1, (3 * d) - 1, n - 1), (m, 4 * d, n), (m + 4, d - 4, 4), (6, (5 * d) + 2, n + 6), (23, 2 * d, 41), (m < 64 ? 300 : 3, d, m < 64 ? 140 : 5) })
                 {
                     foreach (MatMulForm form in Enum.GetValues<MatMulForm>())
                     {
@@ -74,7 +74,8 @@ public sealed class PtxProductTests
         foreach (CudaPrecision precision in Precisions)
         {
             TensorTiles plan = Assert.IsType<TensorTiles>(CudaProductPlan.Of(kernel, precision));
-            Assert.Equal((tile, tile, left, right), (plan.Tile.Rows, plan.Tile.Columns, plan.LeftVector, plan.RightVector));
+            Assert.Equal((tile, left, right), (plan.Tile.Rows, plan.LeftVector, plan.RightVector));
+            Assert.Equal(tile == 64 ? 128 : 256, plan.Tile.Threads);
         }
 
         Assert.IsType<RegisterTiles>(CudaProductPlan.Of(kernel, CudaPrecision.F32));

@@ -125,9 +125,9 @@ internal sealed record TensorTile(int Rows, int Columns, int Depth, int WarpRows
 
     // Factors that are rounded where tensor cores take them lie in shared memory in four bytes, and are copied there past the registers; those that
     // are rounded in between, in two bytes, pass through registers, which hold the next stage meanwhile. Registers bound a warp's part: 64 x 32 sums
-    // are 64 of each thread's.
-    private static readonly TensorTile[] Copied = [new(128, 128, 16, 64, 32, 3), new(64, 64, 32, 32, 32, 3), new(32, 32, 32, 16, 16, 4)];
-    private static readonly TensorTile[] Rounded = [new(128, 128, 32, 64, 32, 2), new(64, 64, 32, 32, 32, 2), new(32, 32, 32, 16, 16, 2)];
+    // are 64 of each thread's. Blocks of the smallest tile have as many threads as those of other kernels, so that what is small may be one launch with these.
+    private static readonly TensorTile[] Copied = [new(128, 128, 16, 64, 32, 3), new(64, 64, 32, 32, 32, 3), new(32, 64, 32, 16, 16, 3)];
+    private static readonly TensorTile[] Rounded = [new(128, 128, 32, 64, 32, 2), new(64, 64, 32, 32, 32, 2), new(32, 64, 32, 16, 16, 2)];
 
     /// <summary>Threads of a block.</summary>
     public int Threads => 32 * (Rows / WarpRows) * (Columns / WarpColumns);
