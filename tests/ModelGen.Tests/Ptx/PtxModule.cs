@@ -226,6 +226,7 @@ internal sealed class PtxEntryPoint
                 B = Moved(instruction.B),
                 C = Moved(instruction.C),
                 Moved = [.. instruction.Moved.Select(Moved)],
+                Vectors = [.. instruction.Vectors.Select(v => v.Select(Moved).ToArray())],
                 Target = instruction.Target + first,
             });
         }
