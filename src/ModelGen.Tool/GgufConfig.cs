@@ -116,6 +116,12 @@ internal static class GgufConfig
         {
             Integer("ssm.group_count", "linear_num_key_heads");
             Integer("ssm.time_step_rank", "linear_num_value_heads");
+            if (Number("ssm.group_count") is { } keyHeads && Number("ssm.time_step_rank") is { } valueHeads && keyHeads != valueHeads)
+            {
+                // llama.cpp keeps the heads of values in another order then.
+                throw new ToolException($"{file.Path}: metadata '{architecture}.ssm.time_step_rank': expected {keyHeads}, as many heads of values as of keys, found {valueHeads}.");
+            }
+
             Integer("ssm.state_size", "linear_key_head_dim");
             Integer("ssm.conv_kernel", "linear_conv_kernel_dim");
             Integer("full_attention_interval", "full_attention_interval");

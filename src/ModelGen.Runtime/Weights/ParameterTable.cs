@@ -137,7 +137,7 @@ public sealed class ParameterTable
         ParameterInfo parameter = _parameters[IndexOf(name)];
         if (parameter.Format != WeightFormat.F32)
         {
-            throw new InvalidOperationException($"The parameter '{name}' lies in memory as {parameter.Format}: there is no span of its floats. Read reads them.");
+            throw new InvalidOperationException($"The parameter '{name}' lies in memory as {parameter.Format}: there is no span of its floats. Save writes them to a file.");
         }
 
         return parameter.Length <= int.MaxValue

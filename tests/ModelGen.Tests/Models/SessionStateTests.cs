@@ -12,7 +12,7 @@ public sealed class SessionStateTests
     {
         Rewinds<DraftedGpt>();
         Rewinds<DraftedDecoder>();
-        Rewinds<AlibiGpt>();
+        Rewinds<RelativeGpt>();
 
         static void Rewinds<TModel>()
             where TModel : ICausalLanguageModel<TModel>
