@@ -50,8 +50,8 @@ public sealed unsafe class WeightFormatTests : IDisposable
     [Fact]
     public void Weights_are_as_large_as_their_format()
     {
-        Assert.Equal(Bytes(Q8Decoder.Parameters, 34), Q8Decoder.WeightBytes);
-        Assert.Equal(Bytes(Q4Decoder.Parameters, 18), Q4Decoder.WeightBytes);
+        Assert.Equal(Q8Decoder.WeightBytes, Bytes(Q8Decoder.Parameters, 34));
+        Assert.Equal(Q4Decoder.WeightBytes, Bytes(Q4Decoder.Parameters, 18));
         Assert.All(Q8Decoder.Parameters, parameter => Assert.Equal(parameter.Shape.Length == 2 ? WeightFormat.Q8_0 : WeightFormat.F32, parameter.Format));
         Assert.InRange(F16Decoder.WeightBytes, SingleDecoder.WeightBytes / 2, SingleDecoder.WeightBytes / 2 * 1.02);
 

@@ -2,10 +2,9 @@ using ModelGen.Compiler.Graph;
 using ModelGen.Compiler.Kernels;
 using ModelGen.Compiler.Ops;
 using ModelGen.Tests.Compiler;
+using Rounding = ModelGen.Compiler.CudaPrecision;
 
 namespace ModelGen.Tests.Ptx;
-
-using CudaPrecision = global::ModelGen.Compiler.CudaPrecision;
 
 /// <summary>Attention on tensor cores, forwards and backwards, against the interpreter in double precision.</summary>
 public sealed class PtxAttentionTests
@@ -20,7 +19,7 @@ public sealed class PtxAttentionTests
         {
             foreach ((string name, KernelCase c) in backward ? KernelCases.Backward : KernelCases.Forward)
             {
-                if (name.Contains("attention", StringComparison.Ordinal) && PtxFunction.Compile(c.Graph, precision: CudaPrecision.BF16).Module.Contains("TensorAttention", StringComparison.Ordinal))
+                if (name.Contains("attention", StringComparison.Ordinal) && PtxFunction.Compile(c.Graph, precision: Rounding.BF16).Module.Contains("TensorAttention", StringComparison.Ordinal))
                 {
                     data.Add(name, backward);
                 }
@@ -64,7 +63,7 @@ public sealed class PtxAttentionTests
         ModelGraph graph = OperatorCases.Case("attention", b => [OperatorCases.Attend(b, op, 1, 130, 130)]).Graph;
         graph = backward ? KernelCases.PrepareTraining(GradientCheck.WithLoss(graph)) : KernelCases.Prepare(graph);
         RunArguments run = CaseData.Random(graph, 3);
-        int barriers = PtxFunction.Compile(graph, precision: CudaPrecision.BF16).Module.Split("\tbar.sync 0;\n").Length - 1, found = 0;
+        int barriers = PtxFunction.Compile(graph, precision: Rounding.BF16).Module.Split("\tbar.sync 0;\n").Length - 1, found = 0;
         for (int i = 0; i < barriers; i++)
         {
             int left = i;
@@ -75,7 +74,7 @@ public sealed class PtxAttentionTests
                     string[] parts = module.Split("\tbar.sync 0;\n");
                     return string.Concat(parts.Select((part, j) => j == parts.Length - 1 ? part : j == left ? part : part + "\tbar.sync 0;\n"));
                 },
-                precision: CudaPrecision.BF16);
+                precision: Rounding.BF16);
             try
             {
                 function.Run(run);
@@ -93,7 +92,7 @@ public sealed class PtxAttentionTests
     private static void Check(ModelGraph graph, string name)
     {
         RunArguments run = CaseData.Random(graph, name.Length, position: graph.NodesOf<AppendState>().Any() ? 4 : 0);
-        PtxFunction function = PtxFunction.Compile(graph, precision: CudaPrecision.BF16);
+        PtxFunction function = PtxFunction.Compile(graph, precision: Rounding.BF16);
         RunResults expected = ReferenceInterpreter.Run(graph, run), actual = function.Run(run);
         GradientCheck.Same(actual, function.Run(run), 0, $"{name}, once more");
 

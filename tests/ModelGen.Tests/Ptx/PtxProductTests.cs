@@ -8,21 +8,20 @@ using ModelGen.Compiler.Ops;
 using ModelGen.Compiler.Targets.Cpu;
 using ModelGen.Compiler.Targets.Cuda;
 using ModelGen.Tests.Compiler;
+using Rounding = ModelGen.Compiler.CudaPrecision;
 
 namespace ModelGen.Tests.Ptx;
-
-using CudaPrecision = global::ModelGen.Compiler.CudaPrecision;
 
 /// <summary>Matrix products on tensor cores, against the interpreter in double precision.</summary>
 public sealed class PtxProductTests
 {
-    private static readonly CudaPrecision[] Precisions = [CudaPrecision.TF32, CudaPrecision.BF16];
+    private static readonly Rounding[] Precisions = [Rounding.TF32, Rounding.BF16];
 
     /// <summary>Every form with every tile, at sizes of one, of primes, and around those of tiles and of what a stage holds.</summary>
     public static TheoryData<string, string, int, int, int, int> Sizes()
     {
         var data = new TheoryData<string, string, int, int, int, int>();
-        foreach (CudaPrecision precision in Precisions)
+        foreach (Rounding precision in Precisions)
         {
             for (int i = 0; i < TensorTile.For(precision).Count; i++)
             {
@@ -45,7 +44,7 @@ public sealed class PtxProductTests
     [MemberData(nameof(Sizes))]
     public void Tensor_cores_multiply(string precision, string form, int tile, int rows, int depth, int columns)
     {
-        CudaPrecision rounded = Enum.Parse<CudaPrecision>(precision);
+        Rounding rounded = Enum.Parse<Rounding>(precision);
         ModelGraph graph = Product(Enum.Parse<MatMulForm>(form), rows, depth, columns);
         PtxFunction function = PtxFunction.Compile(graph, products: kernel => With(kernel, rounded, TensorTile.For(rounded)[tile]));
         Assert.Contains("mma.sync", function.Module, StringComparison.Ordinal);
@@ -71,14 +70,14 @@ public sealed class PtxProductTests
         KernelOperand Operand(string name, int stride, bool isWritten = false) => new(name, new View(new PlanBuffer(name, MemorySpace.Arena, StorageFormat.Float32, 1), 0), Access.Matrix(stride), isWritten);
         var kernel = new MatMulKernel(
             "product", [Operand("a", of == MatMulForm.TN ? rows : depth), Operand("b", of == MatMulForm.NT ? depth : columns), Operand("c", columns, isWritten: true)], of, RowExtent.Literal(rows), columns, depth, [new Store(2, new AccumulatorExpr(), StoreMode.Replace)], 0, 0);
-        foreach (CudaPrecision precision in Precisions)
+        foreach (Rounding precision in Precisions)
         {
             TensorTiles plan = Assert.IsType<TensorTiles>(CudaProductPlan.Of(kernel, precision));
             Assert.Equal((tile, left, right), (plan.Tile.Rows, plan.LeftVector, plan.RightVector));
             Assert.Equal(tile == 64 ? 128 : 256, plan.Tile.Threads);
         }
 
-        Assert.IsType<RegisterTiles>(CudaProductPlan.Of(kernel, CudaPrecision.F32));
+        Assert.IsType<RegisterTiles>(CudaProductPlan.Of(kernel, Rounding.F32));
     }
 
     /// <summary>Whatever orders what threads do is there for something, and so is rounding: the machine says so where one of them is missing.</summary>
@@ -93,7 +92,7 @@ public sealed class PtxProductTests
     [InlineData("BF16", "bar.warp.sync -1;", "")]
     public void What_is_left_out_is_found(string precision, string instruction, string instead)
     {
-        CudaPrecision rounded = Enum.Parse<CudaPrecision>(precision);
+        Rounding rounded = Enum.Parse<Rounding>(precision);
         TensorTile tile = TensorTile.For(rounded)[1];
         ModelGraph graph = Product(MatMulForm.NN, tile.Rows, 7 * tile.Depth, tile.Columns);
         RunArguments run = CaseData.Random(graph, 3);
@@ -118,7 +117,7 @@ public sealed class PtxProductTests
     [InlineData("BF16")]
     public void No_bank_of_shared_memory_is_asked_twice(string precision)
     {
-        CudaPrecision rounded = Enum.Parse<CudaPrecision>(precision);
+        Rounding rounded = Enum.Parse<Rounding>(precision);
         foreach (TensorTile tile in TensorTile.For(rounded))
         {
             foreach (MatMulForm form in Enum.GetValues<MatMulForm>())
@@ -141,7 +140,7 @@ public sealed class PtxProductTests
     [MemberData(nameof(FamiliesByPrecision))]
     public void Every_familys_products_are_near(string family, string precision)
     {
-        CudaPrecision rounded = Enum.Parse<CudaPrecision>(precision);
+        Rounding rounded = Enum.Parse<Rounding>(precision);
         CompiledPlans plans = ModelCompiler.Plan(Families.All[family] with { HasCuda = true }, CacheSizes.Default, default);
         var seen = new HashSet<string>();
         foreach (CompiledEntry entry in plans.Entries)
@@ -241,9 +240,9 @@ public sealed class PtxProductTests
         return memory;
     }
 
-    private static double Tolerance(CudaPrecision precision) => precision == CudaPrecision.TF32 ? 1e-3 : 1e-2;
+    private static double Tolerance(Rounding precision) => precision == Rounding.TF32 ? 1e-3 : 1e-2;
 
-    private static CudaProductPlan With(MatMulKernel kernel, CudaPrecision precision, TensorTile tile)
+    private static CudaProductPlan With(MatMulKernel kernel, Rounding precision, TensorTile tile)
         => Assert.IsType<TensorTiles>(CudaProductPlan.Of(new MatMulKernel(kernel.Name, kernel.Operands, kernel.Form, kernel.Rows == RowExtent.Literal(1) ? RowExtent.Literal(2) : kernel.Rows, kernel.Columns, kernel.Depth, kernel.Stores, 0, 0), precision)) with { Tile = tile };
 
     private static ModelGraph Product(MatMulForm form, int m, int k, int n) => KernelCases.Prepare(OperatorCases.Case("product", b =>
