@@ -7,6 +7,9 @@ internal sealed class PyTorchFile : IndexedFile
 {
     private const string PickleName = "/data.pkl";
 
+    // A pickle of the number 0x1950A86A20F9469CFC6C.
+    private static ReadOnlySpan<byte> OldMagic => [0x80, 2, 0x8A, 10, 0x6C, 0xFC, 0x9C, 0x46, 0xF9, 0x20, 0x6A, 0xA8, 0x50, 0x19];
+
     private PyTorchFile(MappedFile file, List<PlacedTensor> tensors)
         : base(file, tensors.AsReadOnly(), ReadOnlyDictionary<string, string>.Empty)
     {
@@ -17,8 +20,8 @@ internal sealed class PyTorchFile : IndexedFile
     /// <summary>Whether an archive is such a file.</summary>
     public static bool IsOne(List<ZipMember> members) => members.Exists(IsPickle);
 
-    /// <summary>Whether a file's first bytes are a pickle's alone: that of a state dictionary as PyTorch saved it before 1.6.</summary>
-    public static bool LooksOld(ReadOnlySpan<byte> head) => head.Length > 2 && head[0] == 0x80 && head[1] is >= 2 and <= 5;
+    /// <summary>Whether a file begins as PyTorch's did before 1.6.</summary>
+    public static bool LooksOld(ReadOnlySpan<byte> head) => head.StartsWith(OldMagic);
 
     /// <summary>Takes a mapped archive, whose it then is to close.</summary>
     public static PyTorchFile Of(MappedFile file, List<ZipMember> members)

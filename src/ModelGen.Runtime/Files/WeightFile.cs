@@ -88,6 +88,13 @@ public abstract class WeightFile : IDisposable
     {
         Span<byte> head = stackalloc byte[Llama2cFile.HeaderLength];
         head = Head(path, head);
+
+        // A length below 2^32 and the JSON behind it, whatever else the length looks like.
+        if (head.Length > sizeof(long) && head[sizeof(long)] == (byte)'{' && BinaryPrimitives.ReadUInt32LittleEndian(head[sizeof(uint)..]) == 0)
+        {
+            return WeightFileFormat.Safetensors;
+        }
+
         if (head.StartsWith(ZipContainer.Magic))
         {
             using MappedFile file = MappedFile.Open(path);

@@ -139,6 +139,33 @@ internal sealed class GuardedCausalSession : GuardedSubject
             return [];
         });
 
+        Add(nameof(CausalSession.DecodeGreedy), caller => [_session.DecodeGreedy(5 + caller)]);
+        Add(nameof(CausalSession.Rewind), _ =>
+        {
+            _session.Rewind(0);
+            return [];
+        });
+        SessionState empty = _session.Capture();
+        Add(nameof(CausalSession.Capture), _ => [_session.Capture().Position]);
+        Add(nameof(CausalSession.Restore), _ =>
+        {
+            _session.Restore(empty);
+            return [];
+        });
+        Add(nameof(CausalSession.Verify), caller =>
+        {
+            try
+            {
+                _session.Verify([5 + caller], new float[Vocabulary]);
+            }
+            catch (InvalidOperationException exception) when (exception.Message.Contains("Drafts", StringComparison.Ordinal))
+            {
+                // The layout has no such entry point, which is found out inside of the section.
+            }
+
+            return [];
+        });
+
         // Overloads.
         Add("Prefill, of a sequence", caller => Ends(_session.Prefill(0, Enumerable.Repeat(1 + caller, Count(caller)).ToArray())));
         Add("Decode, of all sequences", caller => Ends(_session.Decode([5 + caller])));

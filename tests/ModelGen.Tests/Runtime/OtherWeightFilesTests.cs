@@ -279,6 +279,26 @@ public sealed class OtherWeightFilesTests : IDisposable
         Assert.Equal("an older one", Assert.Throws<ModelFileException>(() => WeightFile.Open(_file.Path)).Found);
     }
 
+    /// <summary>The length of a header, which a safetensors file begins with, may be any number that another format begins with.</summary>
+    [Theory]
+    [InlineData(0x0280)]
+    [InlineData(0x0580)]
+    [InlineData(20240326)]
+    [InlineData(0x04034B50)]
+    public void Safetensors_files_are_told_by_more_than_their_length(int length)
+    {
+        byte[] header = [.. "{\"a\":{\"dtype\":\"F32\",\"shape\":[1],\"data_offsets\":[0,4]}}"u8];
+        byte[] bytes = new byte[sizeof(long) + length + sizeof(float)];
+        bytes.AsSpan().Fill((byte)' ');
+        BinaryPrimitives.WriteInt64LittleEndian(bytes, length);
+        header.CopyTo(bytes, sizeof(long));
+        BinaryPrimitives.WriteSingleLittleEndian(bytes.AsSpan(sizeof(long) + length), 3);
+        File.WriteAllBytes(_file.Path, bytes);
+        using WeightFile file = WeightFile.Open(_file.Path);
+        Assert.Equal(WeightFileFormat.Safetensors, file.Format);
+        Assert.Equal([3f], Read(file, "a"));
+    }
+
     [Fact]
     public void Eight_bit_floats_are_those_of_their_definition()
     {
