@@ -181,8 +181,7 @@ internal sealed class Bert(EncoderPreset preset) : IFamily
         private readonly Value _lengths;
         private readonly Value _hidden;
 
-        // The cosines and sines of this run's positions, of layers that see all and of those that see a window; null where positions are not rotary.
-        private readonly (Value All, Value Window)? _angles;
+        private readonly RotaryAngles? _angles;
 
         private readonly Value[] _biases;
 
@@ -204,11 +203,7 @@ internal sealed class Bert(EncoderPreset preset) : IFamily
                     x = types is null ? x : b.Add(new Add(), "sum", x, b.Add(new Embedding(), "token_type_embeddings", types.Value, segments!.Value));
                     x = positions is null ? x : b.Add(new Add(), "sum", x, b.Add(new RowsAtPosition(tokens.Shape[1]), "position_embeddings", positions.Value));
                     x = b.Dropout("dropout", Norm(_names.EmbeddingsNorm, x), options.Dropout, mode);
-                    if (options.Attention.Positions == PositionEncoding.Rotary)
-                    {
-                        Value Angles(bool ofWindow) => b.Add(new RowsAtPosition(tokens.Shape[1]), "rotary.angles", options.Rotary.Table(b, options.Context, options.Width / options.Heads, ofWindow));
-                        _angles = (Angles(ofWindow: false), Angles(ofWindow: true));
-                    }
+                    _angles = options.Rotary.Angles(b, options.Attention.Positions, tokens.Shape[1], options.Context, options.Width / options.Heads);
                 }
 
                 using (b.Scope("encoder"))
@@ -318,14 +313,7 @@ internal sealed class Bert(EncoderPreset preset) : IFamily
                 (q, k, v) = (Projected(0), Projected(1), Projected(2));
             }
 
-            if (_angles is { } angles && _options.Rotary.Turns(layer))
-            {
-                // Queries and keys beside each other, so that one kernel turns both.
-                var rotary = new Rotary(headWidth, _options.Rotary.Rotated(headWidth), _options.Rotary.Layout == RotaryLayout.Interleaved);
-                Value turned = _b.Add(rotary, "rotary", _b.Add(new ConcatColumns(), "qk", q, k), range.Window is null ? angles.All : angles.Window);
-                (q, k) = (_b.Add(new SliceColumns(0, width), "q", turned), _b.Add(new SliceColumns(width, width), "k", turned));
-            }
-
+            (q, k) = _angles?.Turn(_b, layer, range, q, k) ?? (q, k);
             var attention = new Attention(_options.Heads, _options.Heads, headWidth, 1 / Math.Sqrt(headWidth), range) { Bias = _options.Attention.BiasOf(isCausal: false) };
             return _b.Attend(_names.Attention, attention, [q, k, v, _lengths, .. _biases]);
         }

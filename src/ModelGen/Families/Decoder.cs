@@ -304,8 +304,7 @@ internal sealed class Decoder(DecoderPreset preset) : IFamily
 
         private readonly GraphBuilder _b = new();
 
-        // The cosines and sines of this run's positions, of layers that see all and of those that see a window; null where positions are not rotary.
-        private (Value All, Value Window)? _angles;
+        private RotaryAngles? _angles;
 
         private Value[] _biases = [];
 
@@ -354,12 +353,7 @@ internal sealed class Decoder(DecoderPreset preset) : IFamily
             Value x = _b.Add(new Embedding(), positions is null && options.EmbeddingMultiplier.Equals(1) ? "embeddings" : "embed_tokens", table, tokens);
             x = Times(positions is null ? "embeddings" : "embed_tokens.scaled", x, options.EmbeddingMultiplier);
             x = positions is null ? x : _b.Add(new Add(), "embeddings", x, _b.Add(new RowsAtPosition(time), "embed_positions", positions.Value));
-            if (options.Attention.Positions == PositionEncoding.Rotary)
-            {
-                Value Angles(bool ofWindow) => _b.Add(new RowsAtPosition(time), "rotary.angles", options.Rotary.Table(_b, options.Context, options.HeadWidth, ofWindow));
-                _angles = (Angles(ofWindow: false), Angles(ofWindow: true));
-            }
-
+            _angles = options.Rotary.Angles(_b, options.Attention.Positions, time, options.Context, options.HeadWidth);
             return _b.Dropout("embed_dropout", x, options.Dropout, _mode);
         }
 
@@ -503,14 +497,7 @@ internal sealed class Decoder(DecoderPreset preset) : IFamily
                 Value q = NormedHeads("q_norm", asked, options.Heads);
                 Value k = NormedHeads("k_norm", _b.Linear("k_proj", x, keys, options.QkvBias, _normal), options.KeyValueHeads);
                 Value v = _b.Linear("v_proj", x, keys, options.QkvBias, _normal);
-                if (_angles is { } angles && options.Rotary.Turns(layer))
-                {
-                    // Queries and keys beside each other, so that one kernel turns both.
-                    var rotary = new Rotary(options.HeadWidth, options.Rotary.Rotated(options.HeadWidth), options.Rotary.Layout == RotaryLayout.Interleaved);
-                    Value turned = _b.Add(rotary, "rotary", _b.Add(new ConcatColumns(), "qk", q, k), range.Window is null ? angles.All : angles.Window);
-                    (q, k) = (_b.Add(new SliceColumns(0, queries), "q", turned), _b.Add(new SliceColumns(queries, keys), "k", turned));
-                }
-
+                (q, k) = _angles?.Turn(_b, layer, range, q, k) ?? (q, k);
                 var op = new Attention(options.Heads, options.KeyValueHeads, options.HeadWidth, options.AttentionScale, range)
                 {
                     Bias = options.Attention.BiasOf(isCausal: true),

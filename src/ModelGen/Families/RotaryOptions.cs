@@ -127,13 +127,25 @@ internal sealed record RotaryOptions(double Base, double Fraction, RotaryLayout 
     public int Rotated(int headWidth) => (int)(headWidth * Fraction);
 
     /// <summary>The table [<paramref name="rows"/>, turned columns] of positions' cosines and sines, of layers that see a window alone or of the others.</summary>
-    public Value Table(GraphBuilder b, int rows, int headWidth, bool ofWindow = false)
+    private Value Table(GraphBuilder b, int rows, int headWidth, bool ofWindow)
     {
         int rotated = Rotated(headWidth);
         bool own = ofWindow && !WindowBase.Equals(Base);
         string name = own ? "rotary.window" : "rotary";
         Initializer angles = own ? Initializer.Rotary(Powers(WindowBase, rotated), 1) : Initializer.Rotary(Frequencies(rotated), AttentionFactor);
         return b.Add(new Parameter(name, Shape.Of(rows, rotated), angles, false, false) { IsTable = true }, name);
+    }
+
+    /// <summary>The angles of a run's positions; null where they are known otherwise.</summary>
+    /// <param name="b">The graph.</param>
+    /// <param name="positions">How positions are known.</param>
+    /// <param name="time">The positions of a run.</param>
+    /// <param name="rows">All positions that there are.</param>
+    /// <param name="headWidth">The columns of a head.</param>
+    public RotaryAngles? Angles(GraphBuilder b, PositionEncoding positions, Dim time, int rows, int headWidth)
+    {
+        Value Of(bool ofWindow) => b.Add(new RowsAtPosition(time), "rotary.angles", Table(b, rows, headWidth, ofWindow));
+        return positions == PositionEncoding.Rotary ? new RotaryAngles(this, headWidth, Of(ofWindow: false), Of(ofWindow: true)) : null;
     }
 
     /// <summary>The radians from one position to the next, scaled.</summary>
@@ -277,5 +289,24 @@ internal sealed record RotaryOptions(double Base, double Fraction, RotaryLayout 
         }
 
         return sum;
+    }
+}
+
+/// <summary>The cosines and sines of a run's positions, of layers that see all and of those that see a window.</summary>
+internal sealed record RotaryAngles(RotaryOptions Options, int HeadWidth, Value All, Value Window)
+{
+    /// <summary>A layer's queries and keys, turned by their positions unless the layer knows none.</summary>
+    public (Value Queries, Value Keys) Turn(GraphBuilder b, int layer, KeyRange range, Value queries, Value keys)
+    {
+        if (!Options.Turns(layer))
+        {
+            return (queries, keys);
+        }
+
+        // Beside each other, so that one kernel turns both.
+        var rotary = new Rotary(HeadWidth, Options.Rotated(HeadWidth), Options.Layout == RotaryLayout.Interleaved);
+        Value turned = b.Add(rotary, "rotary", b.Add(new ConcatColumns(), "qk", queries, keys), range.Window is null ? All : Window);
+        int width = queries.Shape.Columns;
+        return (b.Add(new SliceColumns(0, width), "q", turned), b.Add(new SliceColumns(width, keys.Shape.Columns), "k", turned));
     }
 }
