@@ -60,18 +60,14 @@ internal static unsafe partial class Kernels<V> where V : struct, IVector<V>
 
     float* sums = stackalloc float[96];
     worker.Range(2, 1, out int start, out int end);
-    for (int first = start; first < end; first += 1)
+    for (int group = start; group < end; group++)
     {
-      int last = Math.Min(first + 1, end);
-      for (int group = first; group < last; group++)
+      int column = group * 16;
+      for (int row = 0; row < count; row += 6)
       {
-        int column = group * 16;
-        for (int row = 0; row < count; row += 6)
-        {
-          int height = Math.Min(6, count - row);
-          BlockTile.Multiply<V, Q8_0>(x + (long)row * 64, height, weight + group * 576L, 1, sums);
-          RegisterTile.Store<V>(sums, height, 16, q_proj + (long)row * 64 + column, 64);
-        }
+        int height = Math.Min(6, count - row);
+        BlockTile.Multiply<V, Q8_0>(x + (long)row * 64, height, weight + group * 576L, 1, sums);
+        RegisterTile.Store<V>(sums, height, 16, q_proj + (long)row * 64 + column, 64);
       }
     }
   }}
@@ -87,18 +83,14 @@ internal static unsafe partial class Kernels<V> where V : struct, IVector<V>
 
     float* sums = stackalloc float[96];
     worker.Range(2, 1, out int start, out int end);
-    for (int first = start; first < end; first += 1)
+    for (int group = start; group < end; group++)
     {
-      int last = Math.Min(first + 1, end);
-      for (int group = first; group < last; group++)
+      int column = group * 16;
+      for (int row = 0; row < count; row += 6)
       {
-        int column = group * 16;
-        for (int row = 0; row < count; row += 6)
-        {
-          int height = Math.Min(6, count - row);
-          BlockTile.Multiply<V, Q8_0>(x + (long)row * 64, height, weight + group * 576L, 1, sums);
-          RegisterTile.Store<V>(sums, height, 16, v_proj + (long)row * 32 + column, 32);
-        }
+        int height = Math.Min(6, count - row);
+        BlockTile.Multiply<V, Q8_0>(x + (long)row * 64, height, weight + group * 576L, 1, sums);
+        RegisterTile.Store<V>(sums, height, 16, v_proj + (long)row * 32 + column, 32);
       }
     }
   }}

@@ -70,23 +70,27 @@ internal static class BlockProductEmitter
         }
 
         w.Line();
-        int most = isSingle ? Math.Min(MostGroups, groups) : 1;
+        int most = Math.Min(MostGroups, groups);
         w.Line($"float* sums = stackalloc float[{(isSingle ? most : Math.Min(MostRows, Math.Max(1, kernel.Rows.Maximum))) * Group}];");
+        bool takesSeveral = isSingle || kernel.IsHelped();
         if (kernel.IsHelped())
         {
             w.Line($"worker.Share({groups});");
-            w.Open($"while (worker.Take({Math.Min(isSingle ? LeastGroups : 1, most)}, {(isSingle ? most : LeastGroups)}, out int first, out int last))");
+            w.Open($"while (worker.Take({(isSingle ? Math.Min(LeastGroups, most) : 1)}, {(isSingle ? most : LeastGroups)}, out int first, out int last))");
         }
         else
         {
             Text.Range(w, kernel.IsSerial(), CodeWriter.Number(groups), 1);
-            w.Open($"for (int first = start; first < end; first += {most})");
-            w.Line($"int last = Math.Min(first + {most}, end);");
+            if (isSingle)
+            {
+                w.Open($"for (int first = start; first < end; first += {most})");
+                w.Line($"int last = Math.Min(first + {most}, end);");
+            }
         }
 
+        w.Open(takesSeveral ? "for (int group = first; group < last; group++)" : "for (int group = start; group < end; group++)");
         if (isSingle)
         {
-            w.Open("for (int group = first; group < last; group++)");
             w.Line($"BlockTile.Multiply<V, {format}>(x, {weight.Name} + group * {groupBytes}L, {blocks}, sums + (group - first) * {Group});");
             w.Close();
             w.Line();
@@ -96,7 +100,6 @@ internal static class BlockProductEmitter
         }
         else
         {
-            w.Open("for (int group = first; group < last; group++)");
             w.Line($"int column = group * {Group};");
             if (plan.IsUnpacked)
             {
@@ -131,6 +134,9 @@ internal static class BlockProductEmitter
             w.Close();
         }
 
-        w.Close();
+        if (takesSeveral)
+        {
+            w.Close();
+        }
     }
 }
