@@ -13,7 +13,7 @@ public static class TokenizerFiles
     // Far more than any vocabulary in use.
     private const int LargestVocabulary = 1 << 22;
 
-    /// <summary>Reads a vocabulary: from a GGUF file's metadata, from Hugging Face's <c>tokenizer.json</c>, or from a llama2.c vocabulary (<c>tokenizer.bin</c>).</summary>
+    /// <summary>Reads a vocabulary: from a GGUF file's metadata, from Hugging Face's <c>tokenizer.json</c>, from a llama2.c vocabulary (<c>tokenizer.bin</c>), or from BERT's <c>vocab.txt</c>.</summary>
     /// <param name="path">The file.</param>
     /// <exception cref="ModelFileException">The file is damaged, or of a kind that is not known.</exception>
     /// <exception cref="NotSupportedException">The file's tokenizer works in a way that is not known here.</exception>
@@ -34,7 +34,9 @@ public static class TokenizerFiles
         }
 
         byte[] bytes = File.ReadAllBytes(path);
-        return bytes.AsSpan().TrimStart(" \t\r\n\uFEFF"u8) is [(byte)'{', ..] ? ReadJson(path, bytes) : ReadLlama2c(path, bytes);
+        return bytes.AsSpan().TrimStart(" \t\r\n\uFEFF"u8) is [(byte)'{', ..] ? ReadJson(path, bytes)
+            : path.EndsWith(".txt", StringComparison.OrdinalIgnoreCase) ? ReadWordPieces(path, bytes)
+            : ReadLlama2c(path, bytes);
     }
 
     /// <summary>The vocabulary in a GGUF file's metadata; null if there is none.</summary>
@@ -253,6 +255,26 @@ public static class TokenizerFiles
             AddsBeginning = true,
             AddsSpace = true,
         };
+    }
+
+    // BERT's: a token in each line, whose number is its id.
+    private static TokenizerVocabulary ReadWordPieces(string path, byte[] bytes)
+    {
+        string[] lines = Encoding.UTF8.GetString(bytes).TrimStart('\uFEFF').Split('\n');
+        int count = lines[^1].Length == 0 ? lines.Length - 1 : lines.Length;
+        if (count is 0 or > LargestVocabulary)
+        {
+            throw new ModelFileException(path, "lines", FormattableString.Invariant($"1 to {LargestVocabulary} tokens, one in each"), FormattableString.Invariant($"{count}"));
+        }
+
+        string[] tokens = [.. lines.Take(count).Select(static line => line.TrimEnd('\r'))];
+        int Required(string name) => Array.IndexOf(tokens, name) is >= 0 and int id ? id : throw new ModelFileException(path, "lines", $"a token {name}", "none");
+        bool IsName(string token) => token.Length > 2 && token[0] == '[' && token[^1] == ']';
+
+        // Nothing in the file says it: in small letters are those vocabularies that have no others.
+        bool lowercases = !tokens.Any(token => !IsName(token) && token.AsSpan().ContainsAnyInRange('A', 'Z'));
+        return TokenizerJson.WordPieces(
+            tokens, [.. tokens.Select(token => IsName(token) ? TokenKind.Control : TokenKind.Normal)], Required("[UNK]"), Required("[CLS]"), Required("[SEP]"), lowercases);
     }
 
     private static TokenizerVocabulary ReadJson(string path, byte[] bytes)

@@ -60,6 +60,7 @@ internal static class TokenizerJson
 
         int? Find(params string[] names) => names.Select(name => (int?)Array.IndexOf(tokens, name)).FirstOrDefault(static id => id >= 0);
 
+        (string? first, string? last) = Ends(root);
         if (isBytes)
         {
             return new TokenizerVocabulary
@@ -69,9 +70,10 @@ internal static class TokenizerJson
                 Kinds = kinds,
                 Merges = merges,
                 Pattern = Pattern(path, root),
-                BeginningToken = Find("<|begin_of_text|>", "<|endoftext|>", "<s>"),
-                EndToken = Find("<|end_of_text|>", "<|endoftext|>", "<|im_end|>", "</s>"),
-                AddsBeginning = AddsBeginning(root),
+                BeginningToken = (first is null ? null : Find(first)) ?? Find("<|begin_of_text|>", "<|endoftext|>", "<s>"),
+                EndToken = (last is null ? null : Find(last)) ?? Find("<|end_of_text|>", "<|endoftext|>", "<|im_end|>", "</s>"),
+                AddsBeginning = first is not null,
+                AddsEnd = last is not null,
             };
         }
 
@@ -107,7 +109,8 @@ internal static class TokenizerJson
             BeginningToken = Find("<s>", "<bos>"),
             EndToken = Find("</s>", "<eos>"),
             UnknownToken = unknown,
-            AddsBeginning = AddsBeginning(root),
+            AddsBeginning = first is not null,
+            AddsEnd = last is not null,
             AddsSpace = root.TryGetProperty("normalizer", out JsonElement normalizer) && normalizer.ValueKind == JsonValueKind.Object && Mentions(normalizer, "Prepend"),
         };
 
@@ -129,7 +132,12 @@ internal static class TokenizerJson
 
         (int? unknown, int? beginning, int? end) = (Find("[UNK]"), Find("[CLS]"), Find("[SEP]"));
         bool lowercases = !(root.TryGetProperty("normalizer", out JsonElement normalizer) && normalizer.ValueKind == JsonValueKind.Object && normalizer.TryGetProperty("lowercase", out JsonElement lowercase) && lowercase.ValueKind == JsonValueKind.False);
-        return new TokenizerVocabulary
+        return WordPieces(tokens, kinds, unknown, beginning, end, lowercases);
+    }
+
+    /// <summary>The vocabulary of pieces of words, spelled as BERT's files do, with ## before those within words.</summary>
+    public static TokenizerVocabulary WordPieces(string[] tokens, TokenKind[] kinds, int? unknown, int? beginning, int? end, bool lowercases)
+        => new()
         {
             Kind = TokenizerKind.WordPiece,
             Tokens = [.. tokens.Select(static token => token.Length > 2 && token[0] == '[' && token[^1] == ']' ? token : token.StartsWith("##", StringComparison.Ordinal) ? token[2..] : "▁" + token)],
@@ -141,13 +149,30 @@ internal static class TokenizerJson
             AddsEnd = true,
             Lowercases = lowercases,
         };
-    }
 
     private static bool HasByteLevel(JsonElement root)
         => root.TryGetProperty("pre_tokenizer", out JsonElement words) && words.ValueKind == JsonValueKind.Object && Mentions(words, "ByteLevel");
 
-    private static bool AddsBeginning(JsonElement root)
-        => root.TryGetProperty("post_processor", out JsonElement processor) && processor.ValueKind == JsonValueKind.Object && Mentions(processor, "TemplateProcessing");
+    /// <summary>The tokens that are put before and behind a text; null where there is none.</summary>
+    private static (string? First, string? Last) Ends(JsonElement root)
+    {
+        if (!root.TryGetProperty("post_processor", out JsonElement processor) || processor.ValueKind != JsonValueKind.Object)
+        {
+            return default;
+        }
+
+        foreach (JsonElement step in Steps(processor))
+        {
+            if (step.TryGetProperty("type", out JsonElement type) && type.GetString() == "TemplateProcessing" && step.TryGetProperty("single", out JsonElement single) && single.ValueKind == JsonValueKind.Array && single.GetArrayLength() > 0)
+            {
+                return (Special(single[0]), Special(single[single.GetArrayLength() - 1]));
+            }
+        }
+
+        return default;
+
+        static string? Special(JsonElement piece) => piece.ValueKind == JsonValueKind.Object && piece.TryGetProperty("SpecialToken", out JsonElement token) ? token.GetProperty("id").GetString() : null;
+    }
 
     /// <summary>Whether a step, or one of a sequence of them, is of a type.</summary>
     private static bool Mentions(JsonElement step, string type) => Steps(step).Any(part => part.TryGetProperty("type", out JsonElement found) && found.GetString() == type);

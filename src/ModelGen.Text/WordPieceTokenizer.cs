@@ -1,5 +1,6 @@
 using System.Text;
 using FastBertTokenizer;
+using ModelGen.Runtime;
 
 namespace ModelGen;
 
@@ -18,11 +19,6 @@ internal sealed class WordPieceTokenizer : TextTokenizer
     public WordPieceTokenizer(TokenizerVocabulary vocabulary)
         : base(vocabulary, BytesOf)
     {
-        if ("é".Normalize(NormalizationForm.FormD).Length == 1)
-        {
-            throw new NotSupportedException("WordPiece takes accents off letters by the globalization data of the system, which this program runs without: expected InvariantGlobalization to be false.");
-        }
-
         // One token a line, as vocab.txt has them: pieces within words begin with ##.
         var lines = new StringBuilder();
         var seen = new HashSet<string>(StringComparer.Ordinal);
@@ -55,7 +51,10 @@ internal sealed class WordPieceTokenizer : TextTokenizer
 
     private protected override IReadOnlyList<int> EncodeText(string text)
     {
-        // A letter may be taken apart into three, each a piece; with the beginning and the end, which are left out again.
+        // Accents are marks of their own before they are taken off. The library decomposes letters by the globalization data of the system, which programs may run without.
+        text = Vocabulary.Lowercases ? CanonicalComposition.Decompose(text) : text;
+
+        // A piece has a character at least; with the beginning and the end, which are left out again.
         long[] ids = new long[(4L * text.Length) + 2];
         long[] mask = new long[ids.Length];
         int count = _library.Encode(text, ids, mask);

@@ -22,6 +22,7 @@ internal static class CommandLine
               modelgen generate model.gguf --prompt "Once upon a time" --tokens 100
               modelgen convert stories260K.bin stories260K.gguf --tokenizer tok512.bin
               modelgen inspect model.safetensors
+              modelgen embed minilm/model.safetensors --text "A cat." "A kitten."
               modelgen import model.gguf --project MyProgram
 
             Exit codes: 0 done, 1 a file is damaged or not understood, or something failed, 2 an option is wrong.
@@ -37,6 +38,7 @@ internal static class CommandLine
             QuantizeCommand.Create(),
             PerplexityCommand.Create(),
             BenchCommand.Create(),
+            EmbedCommand.Create(),
         };
         ParseResult parsed = root.Parse(arguments);
         if (parsed.Errors.Count > 0)

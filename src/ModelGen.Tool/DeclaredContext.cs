@@ -24,7 +24,7 @@ internal static class DeclaredContext
         }
 
         // A table of positions is a parameter: its rows are the context.
-        bool isTable = code.Attribute == "Gpt" && !code.Arguments.Any(static argument => argument.Name == "Positions" && !argument.Value.EndsWith(".Learned", StringComparison.Ordinal));
+        bool isTable = code.Attribute is "Gpt" or "Bert" && !code.Arguments.Any(static argument => argument.Name == "Positions" && !argument.Value.EndsWith(".Learned", StringComparison.Ordinal));
         return isTable ? code : code.With("Context", wanted.ToString(CultureInfo.InvariantCulture));
     }
 }

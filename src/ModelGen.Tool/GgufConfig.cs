@@ -51,6 +51,19 @@ internal static class GgufConfig
             Integer("feed_forward_length", "n_inner");
             Real("attention.layer_norm_epsilon", "layer_norm_epsilon");
         }
+        else if (architecture == "bert")
+        {
+            Integer("embedding_length", "hidden_size");
+            Integer("block_count", "num_hidden_layers");
+            Integer("attention.head_count", "num_attention_heads");
+            Integer("context_length", "max_position_embeddings");
+            Integer("feed_forward_length", "intermediate_size");
+            Real("attention.layer_norm_epsilon", "layer_norm_eps");
+            if (file.Find("token_types.weight") is { } segments)
+            {
+                values["type_vocab_size"] = segments.Shape is [var count, _] ? count : throw new ToolException($"{file.Path}: tensor 'token_types.weight': expected a matrix.");
+            }
+        }
         else
         {
             Integer("embedding_length", "hidden_size");

@@ -35,7 +35,7 @@ internal static class GgufExport
         else
         {
             writer.Set("general.name", Path.GetFileNameWithoutExtension(output));
-            headWidth = architecture == "gpt2" ? Gpt2(config, writer) : Llama(config, source.Weights, writer, architecture);
+            headWidth = architecture == "gpt2" ? Gpt2(config, writer) : architecture == "bert" ? Bert(source, config, writer) : Llama(config, source.Weights, writer, architecture);
         }
 
         if (source.Gguf is null && ChatTemplates.Find(source) is { } template)
@@ -70,7 +70,8 @@ internal static class GgufExport
     private static GgmlType TypeOf(WeightTensor tensor, GgmlType type)
     {
         // ggml convolves by floats.
-        if (tensor.Shape.Length < 2 || tensor.Name.EndsWith(".conv.conv.weight", StringComparison.Ordinal) || tensor.Name.EndsWith(".conv1d.weight", StringComparison.Ordinal) || tensor.Name.EndsWith("wpe.weight", StringComparison.Ordinal))
+        if (tensor.Shape.Length < 2 || tensor.Name.EndsWith(".conv.conv.weight", StringComparison.Ordinal) || tensor.Name.EndsWith(".conv1d.weight", StringComparison.Ordinal) || tensor.Name.EndsWith("wpe.weight", StringComparison.Ordinal)
+            || tensor.Name.EndsWith("position_embeddings.weight", StringComparison.Ordinal) || tensor.Name.EndsWith("token_type_embeddings.weight", StringComparison.Ordinal))
         {
             return GgmlType.F32;
         }
@@ -82,7 +83,7 @@ internal static class GgufExport
     }
 
     private static int HeadWidth(ModelConfig config)
-        => config.ModelType == "gpt2" ? 0 : config.Integer("head_dim") ?? (DecoderDeclaration.IsGatedDelta(config) ? 256 : config.Required("hidden_size") / Math.Max(1, config.Required("num_attention_heads")));
+        => config.ModelType is "gpt2" or "bert" ? 0 : config.Integer("head_dim") ?? (DecoderDeclaration.IsGatedDelta(config) ? 256 : config.Required("hidden_size") / Math.Max(1, config.Required("num_attention_heads")));
 
     private static int Llama(ModelConfig config, WeightFile weights, GgufWriter writer, string architecture)
     {
@@ -242,6 +243,26 @@ internal static class GgufExport
         writer.Set("gpt2.feed_forward_length", (uint)(config.Integer("n_inner") ?? (4 * width)));
         writer.Set("gpt2.attention.head_count", (uint)config.Required("n_head"));
         writer.Set("gpt2.attention.layer_norm_epsilon", (float)(config.Real("layer_norm_epsilon") ?? 1e-5));
+        return 0;
+    }
+
+    private static int Bert(ModelSource source, ModelConfig config, GgufWriter writer)
+    {
+        string activation = config.Text("hidden_act") ?? "gelu";
+        if (activation != "gelu")
+        {
+            throw config.Problem("hidden_act", "gelu, which is what readers of GGUF files of bert compute with", activation);
+        }
+
+        writer.Set("bert.context_length", (uint)config.Required("max_position_embeddings"));
+        writer.Set("bert.embedding_length", (uint)config.Required("hidden_size"));
+        writer.Set("bert.block_count", (uint)config.Required("num_hidden_layers"));
+        writer.Set("bert.feed_forward_length", (uint)config.Required("intermediate_size"));
+        writer.Set("bert.attention.head_count", (uint)config.Required("num_attention_heads"));
+        writer.Set("bert.attention.layer_norm_epsilon", (float)(config.Real("layer_norm_eps") ?? 1e-12));
+        writer.Set("bert.attention.causal", false);
+        writer.Set("bert.pooling_type", EmbeddingRecipe.Of(source).Pooling == Pooling.FirstToken ? 2u : 1u);
+        writer.Set("tokenizer.ggml.token_type_count", (uint)(config.Integer("type_vocab_size") ?? 2));
         return 0;
     }
 

@@ -12,12 +12,16 @@ namespace ModelGen.Tool;
 /// <summary>The compiled model of a declaration: from the cache, or compiled into it.</summary>
 internal sealed class ModelAssembly
 {
-    private ModelAssembly(Type type, bool wasCached, TimeSpan time)
+    private ModelAssembly(ModelCode code, Type type, bool wasCached, TimeSpan time)
     {
+        Code = code;
         Type = type;
         WasCached = wasCached;
         Time = time;
     }
+
+    /// <summary>The declaration.</summary>
+    public ModelCode Code { get; }
 
     /// <summary>The model's class.</summary>
     public Type Type { get; }
@@ -44,14 +48,14 @@ internal sealed class ModelAssembly
         bool hasCache = !MayBeWrittenByOthers(CacheFolder);
         if (hasCache && Load(path) is { } cached)
         {
-            return new ModelAssembly(cached, wasCached: true, Stopwatch.GetElapsedTime(start));
+            return new ModelAssembly(code, cached, wasCached: true, Stopwatch.GetElapsedTime(start));
         }
 
         byte[] image = Compile(source, name, code);
         bool isKept = hasCache && Keep(path, image) && !MayBeWrittenByOthers(CacheFolder);
         Type compiled = (isKept ? Load(path) : null) ?? TypeOf(AssemblyLoadContext.Default.LoadFromStream(new MemoryStream(image)))
             ?? throw new InvalidOperationException($"The compiled assembly has no class {ModelCode.TypeName}.");
-        return new ModelAssembly(compiled, wasCached: false, Stopwatch.GetElapsedTime(start));
+        return new ModelAssembly(code, compiled, wasCached: false, Stopwatch.GetElapsedTime(start));
     }
 
     // In a method of its own: what is in the cache is run without the C# compiler's assemblies.

@@ -24,7 +24,14 @@ internal sealed class ModelFlags
     /// <param name="change">What is declared otherwise than the file has it; null for nothing.</param>
     public LoadedModel Load(ParseResult result, Func<ModelCode, ModelCode>? change = null)
     {
-        SessionOptions session = UsageException.Of(() => new SessionOptions { Threads = result.GetValue(_threads) });
-        return LoadedModel.Of(result.GetValue(_file)!, result.GetValue(_tokenizer), result.GetValue(_context), session, change);
+        return LoadedModel.Of(result.GetValue(_file)!, result.GetValue(_tokenizer), result.GetValue(_context), Session(result), change);
     }
+
+    /// <summary>Opens, compiles and loads an encoder.</summary>
+    /// <param name="result">The command line.</param>
+    /// <param name="change">How embeddings are made otherwise than the model's files say.</param>
+    public EncoderModel LoadEncoder(ParseResult result, Func<EmbeddingRecipe, EmbeddingRecipe> change)
+        => EncoderModel.Of(result.GetValue(_file)!, result.GetValue(_tokenizer), result.GetValue(_context), Session(result), change);
+
+    private SessionOptions Session(ParseResult result) => UsageException.Of(() => new SessionOptions { Threads = result.GetValue(_threads) });
 }

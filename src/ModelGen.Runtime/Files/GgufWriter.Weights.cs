@@ -6,7 +6,7 @@ public sealed partial class GgufWriter
 {
     /// <summary>Adds all weights of a model under GGUF's names, with the shapes and the order of rows that GGUF files have.</summary>
     /// <param name="weights">The weights under Hugging Face's names; the file must be open when this one is saved.</param>
-    /// <param name="architecture">GGUF's name for the kind of model: <c>llama</c>, <c>gpt2</c>, <c>qwen2</c>, <c>qwen3</c>, <c>qwen3moe</c>, <c>qwen35</c>, <c>gemma</c>, <c>gemma2</c>, <c>gemma3</c> or <c>lfm2</c>.</param>
+    /// <param name="architecture">GGUF's name for the kind of model: <c>llama</c>, <c>gpt2</c>, <c>qwen2</c>, <c>qwen3</c>, <c>qwen3moe</c>, <c>qwen35</c>, <c>gemma</c>, <c>gemma2</c>, <c>gemma3</c>, <c>lfm2</c> or <c>bert</c> (whose pooler and heads are left out).</param>
     /// <param name="headWidth">The channels of a head of queries and keys, which tell the order of their rows.</param>
     /// <param name="typeOf">How each tensor is stored.</param>
     /// <exception cref="NotSupportedException">The architecture's names are not known.</exception>
@@ -26,6 +26,11 @@ public sealed partial class GgufWriter
         var added = new List<(string Name, TensorChange Change, WeightTensor Tensor)>();
         foreach (WeightTensor tensor in weights.Tensors)
         {
+            if (names.IsLeftOut(tensor.Name))
+            {
+                continue;
+            }
+
             (string name, TensorChange change) = names.ToGguf(tensor.Name);
             string field = $"tensor {Quoted.Text(tensor.Name)}";
             string found = $"{tensor.TypeName} {Quoted.List(tensor.Shape.AsSpan())}";

@@ -121,6 +121,22 @@ internal sealed class HuggingFaceNames
         ("blk.#.ssm_out", "model.layers.#.linear_attn.out_proj"),
     ];
 
+    private static readonly (string Gguf, string HuggingFace)[] s_bert =
+    [
+        ("token_embd", "bert.embeddings.word_embeddings"),
+        ("position_embd", "bert.embeddings.position_embeddings"),
+        ("token_types", "bert.embeddings.token_type_embeddings"),
+        ("token_embd_norm", "bert.embeddings.LayerNorm"),
+        ("blk.#.attn_q", "bert.encoder.layer.#.attention.self.query"),
+        ("blk.#.attn_k", "bert.encoder.layer.#.attention.self.key"),
+        ("blk.#.attn_v", "bert.encoder.layer.#.attention.self.value"),
+        ("blk.#.attn_output", "bert.encoder.layer.#.attention.output.dense"),
+        ("blk.#.attn_output_norm", "bert.encoder.layer.#.attention.output.LayerNorm"),
+        ("blk.#.ffn_up", "bert.encoder.layer.#.intermediate.dense"),
+        ("blk.#.ffn_down", "bert.encoder.layer.#.output.dense"),
+        ("blk.#.layer_output_norm", "bert.encoder.layer.#.output.LayerNorm"),
+    ];
+
     private static readonly HuggingFaceNames s_none = new([], _ => TensorChange.None);
 
     private static readonly Dictionary<string, HuggingFaceNames> s_architectures = new(StringComparer.Ordinal)
@@ -146,6 +162,13 @@ internal sealed class HuggingFaceNames
             _ => GemmaChange(stem),
         }),
         ["gpt2"] = new(s_gpt2, static stem => stem is "blk.#.attn_qkv" or "blk.#.attn_output" or "blk.#.ffn_up" or "blk.#.ffn_down" ? TensorChange.Transposed : TensorChange.None),
+        ["bert"] = new(s_bert, static _ => TensorChange.None)
+        {
+            Prefix = "bert.",
+
+            // A GGUF file of an encoder is one for embeddings: it has neither a pooler nor heads.
+            LeftOut = ["bert.pooler.", "bert.embeddings.position_ids", "bert.embeddings.token_type_ids", "bert.cls."],
+        },
     };
 
     private readonly Dictionary<string, string> _toHuggingFace;
@@ -159,6 +182,12 @@ internal sealed class HuggingFaceNames
         _change = change;
     }
 
+    /// <summary>What checkpoints may leave out before every name.</summary>
+    private string Prefix { get; init; } = "";
+
+    /// <summary>What the names begin with of tensors that checkpoints have and GGUF files do not.</summary>
+    private IReadOnlyList<string> LeftOut { get; init; } = [];
+
     /// <summary>Whether the names of an architecture are known.</summary>
     public static bool Knows(string architecture) => s_architectures.ContainsKey(architecture);
 
@@ -169,7 +198,16 @@ internal sealed class HuggingFaceNames
     public (string Name, TensorChange Change) ToHuggingFace(string name) => Translate(name, _toHuggingFace, stem => stem);
 
     /// <summary>The name in a GGUF file of what a checkpoint calls so, and what became of it. A name that is not known stays.</summary>
-    public (string Name, TensorChange Change) ToGguf(string name) => Translate(name, _toGguf, stem => _toGguf[stem]);
+    public (string Name, TensorChange Change) ToGguf(string name)
+    {
+        (string found, TensorChange change) = Translate(Whole(name), _toGguf, stem => _toGguf[stem]);
+        return (found == Whole(name) ? name : found, change);
+    }
+
+    /// <summary>Whether a tensor of a checkpoint has no place in GGUF files and is needed for nothing that they are for.</summary>
+    public bool IsLeftOut(string name) => LeftOut.Any(start => Whole(name).StartsWith(start, StringComparison.Ordinal));
+
+    private string Whole(string name) => name.StartsWith(Prefix, StringComparison.Ordinal) ? name : Prefix + name;
 
     private static TensorChange GemmaChange(string stem) => stem.EndsWith("norm", StringComparison.Ordinal) ? TensorChange.LessOne : TensorChange.None;
 

@@ -63,13 +63,38 @@ internal static class CanonicalComposition
 
         Sort(characters);
         Compose(characters);
-        var composed = new StringBuilder(text.Length);
-        foreach (int character in characters)
+        return Text(characters);
+    }
+
+    /// <summary>A text in normalization form D; it has no lone surrogates.</summary>
+    public static string Decompose(string text)
+    {
+        // Below are ASCII and signs of Latin-1 that are decomposed into nothing.
+        if (text.AsSpan().IndexOfAnyInRange('\u00C0', '\uffff') < 0)
         {
-            composed.Append(new Rune(character).ToString());
+            return text;
         }
 
-        return composed.ToString();
+        var characters = new List<int>(text.Length + 16);
+        foreach (Rune rune in text.EnumerateRunes())
+        {
+            Decompose(rune.Value, characters);
+        }
+
+        Sort(characters);
+        return Text(characters);
+    }
+
+    private static string Text(List<int> characters)
+    {
+        var text = new StringBuilder(characters.Count);
+        Span<char> units = stackalloc char[2];
+        foreach (int character in characters)
+        {
+            text.Append(units[..new Rune(character).EncodeToUtf16(units)]);
+        }
+
+        return text.ToString();
     }
 
     private static void Decompose(int character, List<int> characters)

@@ -1,0 +1,117 @@
+namespace ModelGen.Tool;
+
+/// <summary>The declaration of an encoder by its configuration.</summary>
+internal static class EncoderDeclaration
+{
+    private const string Pooler = "pooler.dense.weight";
+
+    public static ModelCode Bert(ModelConfig config, WeightFile weights)
+    {
+        string positions = config.Text("position_embedding_type") ?? "absolute";
+        if (positions != "absolute")
+        {
+            throw config.Problem("position_embedding_type", "absolute", positions);
+        }
+
+        int width = config.Required("hidden_size");
+        var arguments = new List<(string, string)>
+        {
+            ("Layers", Text(config.Required("num_hidden_layers"))),
+            ("DModel", Text(width)),
+            ("Heads", Text(config.Required("num_attention_heads"))),
+            ("Vocab", Text(config.Required("vocab_size"))),
+            ("Context", Text(config.Required("max_position_embeddings"))),
+            ("FeedForward", Text(config.Integer("intermediate_size") ?? checked(4 * width))),
+        };
+        if (config.Integer("type_vocab_size") is { } segments and not 2)
+        {
+            arguments.Add(("Segments", Text(segments)));
+        }
+
+        Common(config, arguments, "hidden_act", "layer_norm_eps", 1e-12);
+        return WithHead(new ModelCode("Bert", arguments), weights);
+    }
+
+    public static ModelCode ModernBert(ModelConfig config, WeightFile weights)
+    {
+        foreach (string option in (string[])["attention_bias", "mlp_bias", "norm_bias", "decoder_bias", "classifier_bias"])
+        {
+            // The one bias that these encoders have by default is the decoder's.
+            if (config.Flag(option) is { } has && has != (option == "decoder_bias"))
+            {
+                throw config.Problem(option, option == "decoder_bias" ? "true" : "false", has ? "true" : "false");
+            }
+        }
+
+        int every = config.Integer("global_attn_every_n_layers") ?? 3;
+        int seen = config.Integer("local_attention") ?? 128;
+        if (every is < 1 or > 1024 || seen is < 2 or > 1 << 20)
+        {
+            throw config.Problem("global_attn_every_n_layers, local_attention", "1 to 1024 layers and a window of 2 tokens or more", $"{every} and {seen}");
+        }
+
+        var arguments = new List<(string, string)>
+        {
+            ("Layers", Text(config.Required("num_hidden_layers"))),
+            ("DModel", Text(config.Required("hidden_size"))),
+            ("Heads", Text(config.Required("num_attention_heads"))),
+            ("Vocab", Text(config.Required("vocab_size"))),
+            ("Context", Text(config.Required("max_position_embeddings"))),
+            ("FeedForward", Text(config.Required("intermediate_size"))),
+        };
+        if (every > 1)
+        {
+            // Half of what a configuration says lies on each side, and a token sees itself beside.
+            string window = Text((seen / 2) + 1);
+            arguments.Add(("Attention", "AttentionPattern.Window"));
+            arguments.Add(("LayerWindows", $"new[] {{ 0{string.Concat(Enumerable.Repeat(", " + window, every - 1))} }}"));
+        }
+
+        if (config.Real("global_rope_theta") is { } all and not 160_000)
+        {
+            arguments.Add(("RotaryBase", ConfigDeclaration.Text(all)));
+        }
+
+        if (config.Real("local_rope_theta") is { } local and not 10_000)
+        {
+            arguments.Add(("WindowRotaryBase", ConfigDeclaration.Text(local)));
+        }
+
+        Common(config, arguments, "hidden_activation", "norm_eps", 1e-5);
+        return WithHead(new ModelCode("ModernBert", arguments), weights);
+    }
+
+    /// <summary>The declaration with the head that the file has.</summary>
+    public static ModelCode WithHead(ModelCode code, WeightFile weights)
+    {
+        bool Has(string name) => weights.Tensors.Any(tensor => tensor.Name.EndsWith(name, StringComparison.Ordinal));
+        if (code.Attribute == "ModernBert")
+        {
+            return Has("head.dense.weight") ? code.With("Head", "BertHead.MaskedLm") : code;
+        }
+
+        if (Has("cls.predictions.transform.dense.weight"))
+        {
+            code = code.With("Head", "BertHead.MaskedLm");
+            return Has("cls.seq_relationship.weight") ? code.With("NextSentence", "true") : code;
+        }
+
+        return Has(Pooler) ? code : code.With("Pooler", "false");
+    }
+
+    private static void Common(ModelConfig config, List<(string, string)> arguments, string activation, string epsilon, double usual)
+    {
+        string declared = ConfigDeclaration.Activation(config, activation, "gelu");
+        if (declared != "Activation.Gelu")
+        {
+            arguments.Add(("Activation", declared));
+        }
+
+        if (config.Real(epsilon) is { } value && value != usual)
+        {
+            arguments.Add(("LayerNormEpsilon", ConfigDeclaration.Text(value)));
+        }
+    }
+
+    private static string Text(int value) => ConfigDeclaration.Text(value);
+}
