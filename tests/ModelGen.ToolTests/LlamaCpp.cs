@@ -36,6 +36,25 @@ internal static unsafe class LlamaCpp
         return logits;
     }
 
+    /// <summary>The embedding of tokens, pooled as the file says and divided by its norm.</summary>
+    public static float[] Embedding(string path, ReadOnlySpan<int> tokens)
+    {
+        Require();
+        var parameters = new ModelParams(path) { ContextSize = 512, BatchSize = 512, UBatchSize = 512, Threads = 1, BatchThreads = 1, GpuLayerCount = 0, Embeddings = true, FlashAttention = false };
+        using LLamaWeights weights = LLamaWeights.LoadFromFile(parameters);
+        using LLamaContext context = weights.CreateContext(parameters);
+        var batch = new LLamaBatch();
+        for (int i = 0; i < tokens.Length; i++)
+        {
+            batch.Add(tokens[i], i, LLamaSeqId.Zero, true);
+        }
+
+        context.NativeHandle.Encode(batch);
+        float[] embedding = context.NativeHandle.GetEmbeddingsSeq(LLamaSeqId.Zero).ToArray();
+        double norm = Math.Sqrt(embedding.Sum(static value => (double)value * value));
+        return [.. embedding.Select(value => (float)(value / norm))];
+    }
+
     /// <summary>llama.cpp's tokens of a text.</summary>
     public static int[] Tokenize(string path, string text, bool special = false)
     {
