@@ -1,4 +1,5 @@
 using System;
+using System.Linq;
 using System.Threading;
 using Microsoft.CodeAnalysis;
 using ModelGen.Compiler.Declarations;
@@ -61,6 +62,9 @@ public sealed class ModelGenerator : IIncrementalGenerator
                 .WithTrackingName(StepNames.CompiledModel);
 
             context.RegisterSourceOutput(outcomes, Emit);
+
+            // Where a declaration stands is looked up of those that failed alone: others have nothing to do with an edit elsewhere.
+            context.RegisterSourceOutput(outcomes.Where(static outcome => outcome.Failure is not null).Combine(context.CompilationProvider), (output, pair) => Report(output, pair.Left, pair.Right, family));
         }
     }
 
@@ -81,7 +85,7 @@ public sealed class ModelGenerator : IIncrementalGenerator
             failure ??= second;
         }
 
-        return new CompileOutcome(request.Spec.Type.Name, files, failure) { IsDeviceLimit = isLimit };
+        return new CompileOutcome(request.Spec.Type, files, failure) { IsDeviceLimit = isLimit };
     }
 
     /// <summary>Runs a part of the compiler; the text of the exception if it has a defect, or if the model is beyond what a device counts. Being cancelled is none.</summary>
@@ -111,10 +115,17 @@ public sealed class ModelGenerator : IIncrementalGenerator
             context.CancellationToken.ThrowIfCancellationRequested();
             context.AddSource(file.HintName, Microsoft.CodeAnalysis.Text.SourceText.From(file.Text, System.Text.Encoding.UTF8));
         }
+    }
 
-        if (outcome.Failure is { } failure)
-        {
-            context.ReportDiagnostic(Diagnostic.Create(outcome.IsDeviceLimit ? DiagnosticDescriptors.DeviceLimit : DiagnosticDescriptors.InternalError, Location.None, outcome.ModelName, failure));
-        }
+    private static void Report(SourceProductionContext context, CompileOutcome outcome, Compilation compilation, IFamily family)
+    {
+        // By the attribute that asks for too much, or that the compiler has failed with.
+        string attribute = outcome.IsDeviceLimit ? "ModelGen.CudaAttribute" : family.AttributeMetadataName;
+        INamedTypeSymbol? type = compilation.GetSymbolsWithName(outcome.Type.Name.TrimStart('@'), SymbolFilter.Type, context.CancellationToken)
+            .OfType<INamedTypeSymbol>()
+            .FirstOrDefault(symbol => TypeIdentityReader.Read(symbol) == outcome.Type);
+        SyntaxReference? place = type?.GetAttributes().FirstOrDefault(data => data.AttributeClass?.ToDisplayString() == attribute)?.ApplicationSyntaxReference;
+        Location location = place?.GetSyntax(context.CancellationToken).GetLocation() ?? type?.Locations.FirstOrDefault() ?? Location.None;
+        context.ReportDiagnostic(Diagnostic.Create(outcome.IsDeviceLimit ? DiagnosticDescriptors.DeviceLimit : DiagnosticDescriptors.InternalError, location, outcome.Type.Name, outcome.Failure));
     }
 }

@@ -11,12 +11,13 @@ internal static class LongChecks
 {
     public static void Run(Report report)
     {
-        report.Check("200 greedy tokens", 0, Greedy);
+        report.Check("200 greedy tokens", 0, () => Tokens(new SamplingOptions { Temperature = 0 }));
+        report.Check("200 drawn tokens", 0, () => Tokens(new SamplingOptions { Temperature = 0.8f, TopK = 40, TopP = 0.95f, Seed = 5 }));
         report.Check("50 training steps", Checks.Steps, Fifty);
     }
 
-    /// <summary>How many of 200 greedy tokens are others than the processor's.</summary>
-    private static double Greedy()
+    /// <summary>How many of 200 tokens are others than the processor's.</summary>
+    private static double Tokens(SamplingOptions options)
     {
         CheckGpt model = CheckGpt.Create(seed: 7);
         using CheckGpt.Session here = model.CreateSession(), there = model.CreateSession(new SessionOptions { Device = Device.Cuda(0) });
@@ -29,9 +30,9 @@ internal static class LongChecks
 
         return others;
 
-        static TokenGenerator Generator(CausalSession session)
+        TokenGenerator Generator(CausalSession session)
         {
-            var generator = new TokenGenerator(session, new Sampler(new SamplingOptions { Temperature = 0 }, session.VocabularySize));
+            var generator = new TokenGenerator(session, new Sampler(options, session.VocabularySize));
             generator.Start([1, 2, 3]);
             return generator;
         }

@@ -37,6 +37,8 @@ internal sealed unsafe class CudaExecution : IDisposable
     private CudaMemory? _exchange;
     private NativeBlock? _staging;
     private CudaLauncher? _sampling;
+    private CudaMemory? _drawing;
+    private CudaChain? _chain;
 
     /// <param name="context">The device.</param>
     /// <param name="weights">The model's weights.</param>
@@ -110,6 +112,9 @@ internal sealed unsafe class CudaExecution : IDisposable
     public ulong Arena => _arena!.Address + ArenaStart;
 
     public ModelWeights.DeviceCopy Weights => _copy!;
+
+    /// <summary>How many runs there were: the outputs of a run lie on the device until the next one.</summary>
+    public long Runs { get; private set; }
 
     /// <summary>The device of the options; null for the processor.</summary>
     /// <param name="device">What is asked for; null for the processor.</param>
@@ -199,8 +204,7 @@ internal sealed unsafe class CudaExecution : IDisposable
                 return ((int*)found)[1];
             }
 
-            CopyOut(entry, in run.Counts);
-            Finish(entry);
+            BringOutputs(entry, in run);
             return -1;
         }
         catch (CudaException)
@@ -208,6 +212,87 @@ internal sealed unsafe class CudaExecution : IDisposable
             Drain();
             throw;
         }
+    }
+
+    /// <summary>Loads what draws from so many logits.</summary>
+    public void PrepareDrawing(int count)
+    {
+        PrepareLargest();
+        Context.Use();
+        _drawing ??= new CudaMemory(Context, (CudaChain.MaximumSteps + 1) * sizeof(CudaDrawingStep) + CudaDrawing.ScratchBytes(count), "drawing tokens");
+    }
+
+    /// <summary>Runs an entry point as <see cref="Run"/>, and brings back what is drawn from its first output alone.</summary>
+    /// <param name="entry">The entry point.</param>
+    /// <param name="row">Whose states it reads and updates.</param>
+    /// <param name="run">The run's numbers.</param>
+    /// <param name="chain">How to draw.</param>
+    /// <param name="uniform">A number in [0, 1) that decides.</param>
+    /// <param name="isNumberUsed">Whether there were tokens to decide among.</param>
+    /// <returns>The token; −1 where the processor has to draw it (<see cref="CudaDrawing"/>): then all outputs are brought to <see cref="Staging"/>.</returns>
+    public int RunForDraw(int entry, int row, in PlanContext run, CudaChain chain, double uniform, out bool isNumberUsed)
+    {
+        try
+        {
+            Span logits = _outputs[entry][0];
+            int count = checked((int)logits.LengthOf(in run.Counts));
+            PrepareDrawing(count);
+            if (chain != _chain)
+            {
+                GiveSteps(chain);
+            }
+
+            Begin(entry, row, in run);
+            CudaArgument result = new(Arena - RecordBytes + RecordLargest);
+            ulong scratch = _drawing!.Address + (ulong)((CudaChain.MaximumSteps + 1) * sizeof(CudaDrawingStep));
+            _sampling!.Launch(
+                CudaSampling.Draw,
+                1,
+                1,
+                CudaSampling.Threads,
+                [new CudaArgument(Arena + (ulong)(logits.Offset * sizeof(float))), count, new CudaArgument(scratch), new CudaArgument(_drawing.Address), chain.Steps.Length + 1, CudaDrawing.ShiftOf(count), new CudaArgument(BitConverter.DoubleToUInt64Bits(uniform)), result]);
+            int* found = (int*)(Staging.Bytes - RecordBytes + RecordLargest);
+            Context.Driver.CopyToHost(found, Arena - RecordBytes + RecordLargest, 8, Stream, "copying a drawn token from the device");
+            Finish(entry);
+            isNumberUsed = found[1] != 0 || chain.DrawsAlways;
+            if (found[0] == CudaDrawing.Undecided)
+            {
+                BringOutputs(entry, in run);
+            }
+
+            return found[0];
+        }
+        catch (CudaException)
+        {
+            Drain();
+            throw;
+        }
+    }
+
+    /// <summary>Brings the outputs of the last run to <see cref="Staging"/>.</summary>
+    public void BringOutputs(int entry, in PlanContext run)
+    {
+        Context.Use();
+        CopyOut(entry, in run.Counts);
+        Finish(entry);
+    }
+
+    // The device reads the steps where they lie here, so that it is waited for; they change with the sampler alone.
+    private void GiveSteps(CudaChain chain)
+    {
+        const string What = "copying a chain of samplers to the device";
+        Span<CudaDrawingStep> steps = stackalloc CudaDrawingStep[CudaChain.MaximumSteps + 1];
+        chain.Steps.CopyTo(steps);
+        steps[chain.Steps.Length] = new CudaDrawingStep(CudaDrawingKind.Draw, 0, 0);
+        Context.Use();
+        _chain = null;
+        fixed (CudaDrawingStep* first = steps)
+        {
+            Context.Driver.CopyToDevice(_drawing!.Address, first, (chain.Steps.Length + 1) * sizeof(CudaDrawingStep), Stream, What);
+            Context.Driver.Synchronize(Stream, What);
+        }
+
+        _chain = chain;
     }
 
     private void Give(int entry, int row, in PlanContext run)
@@ -218,6 +303,7 @@ internal sealed unsafe class CudaExecution : IDisposable
 
     private void Begin(int entry, int row, in PlanContext run)
     {
+        Runs++;
         Context.Use();
         _weights.Update(_copy!);
         WriteRecord(in run);
@@ -333,6 +419,7 @@ internal sealed unsafe class CudaExecution : IDisposable
         _arena?.Dispose();
         _state?.Dispose();
         _exchange?.Dispose();
+        _drawing?.Dispose();
         _staging?.Dispose();
         if (_copy is { } copy)
         {

@@ -2,7 +2,7 @@ using System.Text;
 
 namespace ModelGen.Runtime;
 
-/// <summary>What is chosen on a device from the logits that lie there, so that they need not come back: the likeliest token, the lowest id among equals.</summary>
+/// <summary>What is chosen on a device from the logits that lie there, so that they need not come back: the likeliest token, the lowest id among equals, or one that is drawn.</summary>
 internal static class CudaSampling
 {
     /// <summary>Threads of the one block that looks at all logits.</summary>
@@ -11,13 +11,16 @@ internal static class CudaSampling
     /// <summary>The kernel by its number in the module: a block's threads find the largest logit, which is no number where one of them is none, and the first that equals it.</summary>
     public const int Largest = 0;
 
-    private static readonly byte[] s_module = Encoding.UTF8.GetBytes(Module());
+    /// <summary>The kernel that draws a token (<see cref="CudaDrawing"/>).</summary>
+    public const int Draw = 1;
+
+    private static readonly byte[] s_module = Encoding.UTF8.GetBytes(Module() + "\n\n" + CudaDrawing.Entry(Threads) + "\n");
 
     /// <summary>The module.</summary>
     public static CudaLayout Layout { get; } = new()
     {
         Module = static () => s_module,
-        Kernels = [nameof(Largest)],
+        Kernels = [nameof(Largest), CudaDrawing.Name],
         ArenaBytes = 0,
         Entries = [],
         Launch = static (_, _) => { },

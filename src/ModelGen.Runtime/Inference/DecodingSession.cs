@@ -93,36 +93,62 @@ public abstract class DecodingSession : ModelSession, ISequenceDecoder
     /// <exception cref="ObjectDisposedException">The session was disposed.</exception>
     public int DecodeGreedy(int token)
     {
-        int next = DecodeGreedy(token, out ReadOnlySpan<float> logits);
+        using RunGuard.Section call = Enter(nameof(DecodeGreedy));
+        int next = DecodeOn(token, nameof(DecodeGreedy), chain: null, 0, out _, out ReadOnlySpan<float> logits);
         return next >= 0 ? next : Sampler.ArgMax(logits);
     }
 
-    /// <summary>As <see cref="DecodeGreedy(int)"/>; −1 where the logits are to be looked at, because they are no finite numbers or because no device has.</summary>
-    internal int DecodeGreedy(int token, out ReadOnlySpan<float> logits)
+    /// <summary>
+    /// Appends one token and lets the device choose the one to follow it: −1 where the logits are to be looked at, because they are no finite numbers, the device cannot decide for certain, or there is none.
+    /// </summary>
+    internal int DecodeAndChoose(int token, CudaChain? chain, double uniform, out bool isNumberUsed, out ReadOnlySpan<float> logits)
     {
-        using RunGuard.Section call = Enter(nameof(DecodeGreedy));
-        RequireOne(nameof(DecodeGreedy));
+        using RunGuard.Section call = Enter(nameof(Decode));
+        return DecodeOn(token, nameof(Decode), chain, uniform, out isNumberUsed, out logits);
+    }
+
+    private int DecodeOn(int token, string name, CudaChain? chain, double uniform, out bool isNumberUsed, out ReadOnlySpan<float> logits)
+    {
+        RequireOne(name);
         var tokens = new ReadOnlySpan<int>(in token);
         RunChecks.TokenIds(tokens, VocabularySize, nameof(token));
         CheckRoom(0);
-        logits = [];
-        if (!FindsGreedily)
+        if (!ChoosesTokens)
         {
+            isNumberUsed = false;
             logits = DecodeOne(0, token);
             return -1;
         }
 
         StageOne(0, token);
-        int next = RunForLargest(_decode, 0);
+        int next = RunToChoose(_decode, 0, chain, uniform, out isNumberUsed);
         logits = next >= 0 ? [] : Keep(_decode, 0);
         return next;
     }
 
-    /// <summary>Whether the likeliest token is found on a device. A step that keeps more than its logits needs all that comes back.</summary>
-    internal bool FindsGreedily => FindsLargest && Batch == 1 && PlanLayout.Entries[_decode].Outputs.Length == 1;
+    /// <summary>Whether tokens are chosen on a device. A step that keeps more than its logits needs all that comes back.</summary>
+    internal bool ChoosesTokens => ChoosesOnDevice && Batch == 1 && PlanLayout.Entries[_decode].Outputs.Length == 1;
 
-    /// <summary>Loads what finding it takes.</summary>
-    internal void PrepareGreedy() => PrepareLargest();
+    /// <summary>Loads what choosing takes.</summary>
+    internal void PrepareChoosing(bool draws) => PrepareChoosing(VocabularySize, draws);
+
+    /// <summary>A number that tells the last run from those before and behind it.</summary>
+    internal long LastRun => DeviceRuns;
+
+    /// <summary>The logits of a token that was decoded by <see cref="DecodeAndChoose"/>, which lie on the device until something else runs there.</summary>
+    /// <param name="run">What <see cref="LastRun"/> was then.</param>
+    /// <exception cref="InvalidOperationException">Something else ran.</exception>
+    internal ReadOnlySpan<float> RecallLogits(long run)
+    {
+        using RunGuard.Section call = Enter(nameof(Decode));
+        if (run != LastRun)
+        {
+            throw new InvalidOperationException("The logits of the last token lay on the device, and the session has been used for something else since. Start again.");
+        }
+
+        BringOutputs(_decode);
+        return Keep(_decode, 0);
+    }
 
     /// <summary>
     /// Appends one token to each of the session's sequences, whatever their positions, and computes the logits of the tokens that follow

@@ -272,27 +272,49 @@ public abstract unsafe partial class ModelSession : IDisposable
         Run(entry, counts, count, row);
     }
 
-    /// <summary>Whether the session's device finds the largest number of an output by itself.</summary>
-    private protected bool FindsLargest => _cuda is not null;
+    /// <summary>Whether the session's device chooses from an output by itself.</summary>
+    private protected bool ChoosesOnDevice => _cuda is not null;
 
-    /// <summary>Loads what that takes.</summary>
-    private protected void PrepareLargest() => _cuda?.PrepareLargest();
+    /// <summary>Loads what that takes: to find the largest of so many numbers, or to draw from them.</summary>
+    private protected void PrepareChoosing(int count, bool draws)
+    {
+        if (draws)
+        {
+            _cuda?.PrepareDrawing(count);
+        }
+        else
+        {
+            _cuda?.PrepareLargest();
+        }
+    }
 
-    /// <summary>Runs an entry point of one row or step, as <see cref="Run(int, int, int)"/>, on a device that finds the largest number of its first output.</summary>
-    /// <returns>The number's index; −1 where it is not finite: then the outputs are there as after any run.</returns>
-    private protected int RunForLargest(int entry, int row)
+    /// <summary>Runs an entry point of one row or step, as <see cref="Run(int, int, int)"/>, on a device that chooses from its first output.</summary>
+    /// <param name="entry">The number of the entry point.</param>
+    /// <param name="row">The sequence.</param>
+    /// <param name="chain">How to draw; null for the largest number.</param>
+    /// <param name="uniform">The number in [0, 1) that decides.</param>
+    /// <param name="isNumberUsed">Whether there was something to decide.</param>
+    /// <returns>The index of what was chosen; −1 where the device has not: then the outputs are there as after any run.</returns>
+    private protected int RunToChoose(int entry, int row, CudaChain? chain, double uniform, out bool isNumberUsed)
     {
         ExtentCounts counts = default;
         counts[0] = 1;
         _context = new PlanContext { Counts = counts, Position = _positions[row] };
-        int largest = _cuda!.RunForLargest(entry, row, in _context);
+        isNumberUsed = false;
+        int chosen = chain is null ? _cuda!.RunForLargest(entry, row, in _context) : _cuda!.RunForDraw(entry, row, in _context, chain, uniform, out isNumberUsed);
         if (PlanLayout.Entries[entry].Continues)
         {
             Advance(row, 1);
         }
 
-        return largest;
+        return chosen;
     }
+
+    /// <summary>How many runs there were on a device.</summary>
+    private protected long DeviceRuns => _cuda?.Runs ?? 0;
+
+    /// <summary>Brings the outputs of the device's last run, which was of this entry point, to where any run leaves them.</summary>
+    private protected void BringOutputs(int entry) => _cuda!.BringOutputs(entry, in _context);
 
     private void Run(int entry, ExtentCounts counts, int steps, int row)
     {

@@ -1,6 +1,7 @@
 using System.Globalization;
 using System.Numerics;
 using System.Runtime.InteropServices;
+using ModelGen.Runtime;
 
 namespace ModelGen;
 
@@ -16,6 +17,8 @@ public sealed class Sampler
     private readonly int[] _kept;
     private readonly SamplingState[] _steps = [];
     private readonly SamplingCandidates? _candidates;
+    private readonly CudaChain? _onDevice;
+    private readonly bool _canChooseOnDevice;
     private float[] _constrained = [];
     private TokenConstraint? _constraint;
     private CounterRandom _random;
@@ -41,6 +44,8 @@ public sealed class Sampler
                 throw new ArgumentException($"Expected nothing behind the step '{chain[last]}', found '{chain[last + 1]}'.", nameof(options));
             _candidates = new SamplingCandidates(vocabularySize);
             (_weights, _heap, _kept) = ([], [], []);
+            _onDevice = OnDevice(chain, vocabularySize, drawsAlways: false);
+            _canChooseOnDevice = _onDevice is not null;
             return;
         }
         bool greedy = options.Temperature == 0f;
@@ -48,6 +53,22 @@ public sealed class Sampler
         bool ordered = !greedy && (KeepsSome(options.TopK, vocabularySize) || options.TopP < 1f);
         _heap = ordered ? new ulong[vocabularySize] : [];
         _kept = ordered ? new int[vocabularySize] : [];
+        _onDevice = greedy ? null : OnDevice([SamplingStep.Temperature(options.Temperature), SamplingStep.TopK(options.TopK), SamplingStep.TopP(options.TopP)], vocabularySize, drawsAlways: true);
+        _canChooseOnDevice = greedy || _onDevice is not null;
+    }
+
+    // The steps that change something; null if a device does not know one.
+    private static CudaChain? OnDevice(IReadOnlyList<SamplingStep> steps, int vocabularySize, bool drawsAlways)
+    {
+        List<CudaDrawingStep> known = [];
+        foreach (SamplingStep step in steps)
+        {
+            if (!step.IsKnownToDevices(out CudaDrawingStep? each))
+                return null;
+            if (each is { } one && !(one.Kind == CudaDrawingKind.TopK && one.Count >= vocabularySize))
+                known.Add(one);
+        }
+        return known.Count <= CudaChain.MaximumSteps ? new CudaChain([.. known], drawsAlways) : null;
     }
 
     /// <summary>How tokens are chosen.</summary>
@@ -56,8 +77,13 @@ public sealed class Sampler
     /// <summary>The length of the logits.</summary>
     public int VocabularySize { get; }
 
-    /// <summary>Whether every token is the likeliest one, whatever came before it.</summary>
-    internal bool IsGreedy => _options.Temperature == 0f && _candidates is null && _constraint is null;
+    /// <summary>Whether a device can choose as this sampler does, which then remembers nothing of the text: no constraint, and steps that keep the likeliest.</summary>
+    /// <param name="chain">What the device does; null for the likeliest token, for which nothing is drawn.</param>
+    internal bool CanChooseOnDevice(out CudaChain? chain)
+    {
+        chain = _onDevice;
+        return _canChooseOnDevice && _constraint is null;
+    }
 
     /// <summary>How many random words have been drawn; setting it continues a saved sequence of draws exactly.</summary>
     public ulong Position

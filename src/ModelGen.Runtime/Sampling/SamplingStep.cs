@@ -1,4 +1,5 @@
 using System.Globalization;
+using ModelGen.Runtime;
 
 namespace ModelGen;
 
@@ -171,6 +172,13 @@ public abstract class SamplingStep
 
     /// <summary>What a sampler does and remembers for this step.</summary>
     internal abstract SamplingState CreateState(int vocabularySize);
+
+    /// <summary>Whether a device does this step; a step that changes nothing is none there.</summary>
+    internal virtual bool IsKnownToDevices(out CudaDrawingStep? step)
+    {
+        step = null;
+        return false;
+    }
 
     private protected abstract string Describe();
 

@@ -1,4 +1,5 @@
 using System.Globalization;
+using ModelGen.Runtime;
 
 namespace ModelGen;
 
@@ -6,6 +7,12 @@ namespace ModelGen;
 internal sealed class TemperatureStep(double minimum, double maximum, double exponent) : SamplingStep
 {
     internal override SamplingState CreateState(int vocabularySize) => new State(minimum, maximum, exponent);
+
+    internal override bool IsKnownToDevices(out CudaDrawingStep? step)
+    {
+        step = minimum == 0 ? new CudaDrawingStep(CudaDrawingKind.TopK, 1, 0) : minimum == 1 ? null : new CudaDrawingStep(CudaDrawingKind.Temperature, 0, minimum);
+        return minimum == maximum;
+    }
 
     private protected override string Describe() => minimum == maximum
         ? string.Create(CultureInfo.InvariantCulture, $"temperature {minimum}")
@@ -55,6 +62,12 @@ internal sealed class TopKStep(int count) : SamplingStep
 {
     internal override SamplingState CreateState(int vocabularySize) => new State(count);
 
+    internal override bool IsKnownToDevices(out CudaDrawingStep? step)
+    {
+        step = count == 0 ? null : new CudaDrawingStep(CudaDrawingKind.TopK, count, 0);
+        return true;
+    }
+
     private protected override string Describe() => string.Create(CultureInfo.InvariantCulture, $"top-k {count}");
 
     private sealed class State(int count) : SamplingState
@@ -74,6 +87,12 @@ internal sealed class TopPStep(double mass, int minimum) : SamplingStep
 {
     internal override SamplingState CreateState(int vocabularySize) => new State(mass, minimum);
 
+    internal override bool IsKnownToDevices(out CudaDrawingStep? step)
+    {
+        step = mass == 1 ? null : new CudaDrawingStep(CudaDrawingKind.TopP, 0, mass);
+        return minimum == 1 || mass == 1;
+    }
+
     private protected override string Describe() => string.Create(CultureInfo.InvariantCulture, $"top-p {mass}, at least {minimum}");
 
     private sealed class State(double mass, int minimum) : SamplingState
@@ -91,6 +110,12 @@ internal sealed class TopPStep(double mass, int minimum) : SamplingStep
 internal sealed class MinPStep(double ratio) : SamplingStep
 {
     internal override SamplingState CreateState(int vocabularySize) => new State(Math.Log(ratio));
+
+    internal override bool IsKnownToDevices(out CudaDrawingStep? step)
+    {
+        step = ratio == 0 ? null : new CudaDrawingStep(CudaDrawingKind.MinP, 0, Math.Log(ratio));
+        return true;
+    }
 
     private protected override string Describe() => string.Create(CultureInfo.InvariantCulture, $"min-p {ratio}");
 

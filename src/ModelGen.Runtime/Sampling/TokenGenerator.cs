@@ -14,7 +14,7 @@ public sealed class TokenGenerator
     private readonly float[] _logits;
     private readonly int[] _history;
     private int _held;
-    private int _next = -1;
+    private (int Token, CudaChain? Chain, bool IsNumberUsed, CounterRandom Random, long Run)? _next;
     private bool _started;
 
     /// <summary>Makes a generator.</summary>
@@ -36,8 +36,8 @@ public sealed class TokenGenerator
         _sampler = sampler;
         _logits = new float[session.VocabularySize];
         _history = new int[session.ContextLength];
-        if (session.FindsGreedily)
-            session.PrepareGreedy();
+        if (session.ChoosesTokens && sampler.CanChooseOnDevice(out CudaChain? chain))
+            session.PrepareChoosing(draws: chain is not null);
     }
 
     /// <summary>Starts over with a prompt.</summary>
@@ -58,7 +58,7 @@ public sealed class TokenGenerator
             _held = prompt.Length;
         }
         _started = false;
-        _next = -1;
+        _next = null;
         _session.Reset();
         _session.Prefill(prompt).CopyTo(_logits);
         _started = true;
@@ -76,7 +76,7 @@ public sealed class TokenGenerator
         using RunGuard.Section call = _guard.Enter(nameof(Next), this);
         if (!_started)
             throw new InvalidOperationException("Start must be called before Next.");
-        int token = _next >= 0 ? _next : _sampler.Sample(_logits);
+        int token = Choose();
         if (_history.Length == 0)
         {
             Feed(token);
@@ -96,24 +96,48 @@ public sealed class TokenGenerator
         _history[kept - 1] = token;
         _held = kept;
         _started = false;
-        _next = -1;
+        _next = null;
         _session.Reset();
         _session.Prefill(_history.AsSpan(0, kept)).CopyTo(_logits);
         _started = true;
         return token;
     }
 
-    // Where a device finds the likeliest token, and that is what is asked for, the logits stay there.
+    // What the device has chosen, as long as the sampler would still choose so: a constraint may have come, or other draws. Then the logits are fetched.
+    private int Choose()
+    {
+        if (_next is { } next)
+        {
+            CounterRandom random = _sampler.Random;
+            if (_sampler.CanChooseOnDevice(out CudaChain? chain) && chain == next.Chain
+                && (random.Seed, random.Stream, random.Position) == (next.Random.Seed, next.Random.Stream, next.Random.Position))
+            {
+                if (next.IsNumberUsed)
+                {
+                    random.NextDouble();
+                    _sampler.Random = random;
+                }
+                return next.Token;
+            }
+            _session.RecallLogits(next.Run).CopyTo(_logits);
+            _next = null;
+        }
+        return _sampler.Sample(_logits);
+    }
+
+    // Where a device chooses as the sampler does, the logits stay there.
     private void Feed(int token)
     {
-        if (!_session.FindsGreedily || !_sampler.IsGreedy)
+        if (!_session.ChoosesTokens || !_sampler.CanChooseOnDevice(out CudaChain? chain))
         {
             _session.Decode(token).CopyTo(_logits);
-            _next = -1;
+            _next = null;
             return;
         }
-        _next = _session.DecodeGreedy(token, out ReadOnlySpan<float> logits);
-        if (_next < 0)
+        CounterRandom random = _sampler.Random, number = random;
+        int next = _session.DecodeAndChoose(token, chain, number.NextDouble(), out bool isNumberUsed, out ReadOnlySpan<float> logits);
+        _next = next < 0 ? null : (next, chain, isNumberUsed, random, _session.LastRun);
+        if (next < 0)
             logits.CopyTo(_logits);
     }
 }

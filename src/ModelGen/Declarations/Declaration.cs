@@ -39,7 +39,7 @@ internal sealed record CompileRequest(ModelSpec Spec, CacheSizes Caches, string?
 }
 
 /// <summary>What came of a request: the files, and the text of an exception if the compiler failed, or if the model is beyond what a device counts.</summary>
-internal sealed record CompileOutcome(string ModelName, EquatableArray<EmittedFile> Files, string? Failure)
+internal sealed record CompileOutcome(TypeIdentity Type, EquatableArray<EmittedFile> Files, string? Failure)
 {
     public bool IsDeviceLimit { get; init; }
 }

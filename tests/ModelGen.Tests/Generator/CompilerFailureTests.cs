@@ -29,6 +29,7 @@ public sealed class CompilerFailureTests
         Assert.Equal(
             "The model 'Model' was not compiled, because of a defect in ModelGen; please report it with the declaration: KeyNotFoundException: no such buffer",
             GeneratorHarness.Message(diagnostic));
+        Assert.Equal(GeneratorHarness.Tiny, $"[{Text(diagnostic)}]");
         Assert.Equal(["KeyNotFoundException: no such buffer"], problems);
         Assert.Equal(["Model.g.cs", "Other.g.cs"], result.GeneratedSources.Select(file => file.HintName).Order(StringComparer.Ordinal));
         Assert.Null(result.Exception);
@@ -102,7 +103,37 @@ public sealed class CompilerFailureTests
         Assert.Equal(
             "The model 'Model' was not compiled, because [Cuda] asks for more than a device counts: attention has 16777216 x 1 blocks of 256 threads",
             GeneratorHarness.Message(diagnostic));
+
+        // Without [Cuda] in sight the class itself is the place.
+        Assert.Equal("Model", Text(diagnostic));
     }
+
+    /// <summary>What is too much is underlined where it was asked for, wherever the class is; an edit above it moves the place and compiles nothing.</summary>
+    [Theory]
+    [InlineData("namespace A.@class { public class @event; public partial class Outer { ", " } }")]
+    [InlineData("", "")]
+    public void What_a_device_does_not_count_is_underlined(string before, string after)
+    {
+        string source = $"using ModelGen;\n{before}{GeneratorHarness.Tiny} [Cuda(Precision = CudaPrecision.BF16)] public partial class @event;{after}";
+        int compiled = 0;
+        GeneratorDriver driver = Driver(
+            (_, _, _) =>
+            {
+                compiled++;
+                throw new DeviceLimitException("too much");
+            },
+            (spec, _, _) => File(spec));
+        foreach (string text in (string[])[source, "// A remark.\n" + source])
+        {
+            driver = driver.RunGenerators(GeneratorHarness.Compile(text));
+            Diagnostic diagnostic = Assert.Single(driver.GetRunResult().Results[0].Diagnostics);
+            Assert.Equal("Cuda(Precision = CudaPrecision.BF16)", Text(diagnostic));
+        }
+
+        Assert.Equal(1, compiled);
+    }
+
+    private static string Text(Diagnostic diagnostic) => diagnostic.Location.SourceTree!.GetText().ToString(diagnostic.Location.SourceSpan);
 
     [Fact]
     public void Invalid_declaration_is_never_compiled()

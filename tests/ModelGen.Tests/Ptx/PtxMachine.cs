@@ -385,6 +385,8 @@ internal sealed unsafe partial class PtxMachine
         float H(int lane) => BitConverter.UInt32BitsToSingle(fileC[indexC + lane]);
         int I(int lane) => (int)fileA[indexA + lane];
         int J(int lane) => (int)fileB[indexB + lane];
+        double D(int index) => BitConverter.UInt64BitsToDouble(_d[index]);
+        static ulong V(double value) => BitConverter.DoubleToUInt64Bits(value);
         static uint U(float value) => BitConverter.SingleToUInt32Bits(value);
 
         uint Word(int lane) => instruction.Opcode switch
@@ -427,6 +429,8 @@ internal sealed unsafe partial class PtxMachine
             PtxOpcode.RoundTf32 => float.IsNaN(F(lane)) ? 0x7FFFE000 : (fileA[indexA + lane] + (float.IsInfinity(F(lane)) ? 0u : 0x1000u)) & ~0x1FFFu,
             PtxOpcode.PackBf16 => (Bf16(fileA[indexA + lane]) << 16) | Bf16(fileB[indexB + lane]),
             PtxOpcode.LowOfLong => (uint)_d[indexA + lane],
+            PtxOpcode.SignedOfDouble => (uint)(int)Math.Round(D(indexA + lane), MidpointRounding.ToEven),
+            PtxOpcode.MinimumU => Math.Min(fileA[indexA + lane], fileB[indexB + lane]),
             _ => throw new PtxException($"not known: {instruction.Text}"),
         };
 
@@ -441,11 +445,31 @@ internal sealed unsafe partial class PtxMachine
             PtxOpcode.MultiplyWideS => (ulong)((long)I(lane) * J(lane)),
             PtxOpcode.ShiftRightL => _d[indexA + lane] >> J(lane),
             PtxOpcode.LongOfSigned => (ulong)(long)I(lane),
+            PtxOpcode.LongOfUnsigned => fileA[indexA + lane],
+            PtxOpcode.SubtractL => _d[indexA + lane] - _d[indexB + lane],
+            PtxOpcode.ShiftLeftL => J(lane) is < 0 or > 63 ? 0 : _d[indexA + lane] << J(lane),
+            PtxOpcode.OrL => _d[indexA + lane] | _d[indexB + lane],
+            PtxOpcode.SelectL => (_p[c.Index] >> lane & 1) != 0 ? _d[indexA + lane] : _d[indexB + lane],
+            PtxOpcode.AddD => V(D(indexA + lane) + D(indexB + lane)),
+            PtxOpcode.SubtractD => V(D(indexA + lane) - D(indexB + lane)),
+            PtxOpcode.MultiplyD => V(D(indexA + lane) * D(indexB + lane)),
+            PtxOpcode.DivideD => V(D(indexA + lane) / D(indexB + lane)),
+            PtxOpcode.FusedD => V(Math.FusedMultiplyAdd(D(indexA + lane), D(indexB + lane), D(indexC + lane))),
+            PtxOpcode.AbsoluteD => V(Math.Abs(D(indexA + lane))),
+            PtxOpcode.DoubleOfFloat => V(F(lane)),
+            PtxOpcode.DoubleOfSigned => V(I(lane)),
+            PtxOpcode.DoubleOfLong => V((long)_d[indexA + lane]),
+            PtxOpcode.LongOfDouble => (ulong)(long)Math.Round(D(indexA + lane), MidpointRounding.ToEven),
+            PtxOpcode.TruncatedDouble => (ulong)(long)D(indexA + lane),
             _ => throw new PtxException($"not known: {instruction.Text}"),
         };
 
         bool Holds(int lane) => instruction.Opcode switch
         {
+            PtxOpcode.GreaterD => D(indexA + lane) > D(indexB + lane),
+            PtxOpcode.GreaterOrEqualD => D(indexA + lane) >= D(indexB + lane),
+            PtxOpcode.GreaterL => (long)_d[indexA + lane] > (long)_d[indexB + lane],
+            PtxOpcode.GreaterOrEqualL => (long)_d[indexA + lane] >= (long)_d[indexB + lane],
             PtxOpcode.LessF => F(lane) < G(lane),
             PtxOpcode.EqualF => F(lane) == G(lane),
             PtxOpcode.GreaterF => F(lane) > G(lane),
@@ -483,6 +507,9 @@ internal sealed unsafe partial class PtxMachine
                 {
                     case RegisterKind.B64 when load:
                         _d[(value.Index * Lanes) + lane] = *(ulong*)word;
+                        break;
+                    case RegisterKind.B64:
+                        *(ulong*)word = _d[(value.Index * Lanes) + lane];
                         break;
                     case RegisterKind.F32 when load:
                         _f[(value.Index * Lanes) + lane] = *word;

@@ -64,7 +64,9 @@ internal enum PtxOpcode
     AddF, SubtractF, MultiplyF, DivideF, MaximumF, MinimumF, FusedF, NegateF, AbsoluteF, SquareRootF, ReciprocalF, CopySignF, SelectF,
     AddI, SubtractI, MultiplyI, MultiplyAddI, DivideS, RemainderS, RemainderU, MaximumS, MinimumS, NegateI, AbsoluteS,
     AndI, OrI, XorI, ShiftLeft, ShiftRightU, ShiftRightS, RotateLeft, SelectI,
-    AddL, MultiplyL, MultiplyWideS, ShiftRightL,
+    AddL, SubtractL, MultiplyL, MultiplyWideS, ShiftRightL, ShiftLeftL, OrL, SelectL, LongOfUnsigned, MinimumU,
+    AddD, SubtractD, MultiplyD, DivideD, FusedD, AbsoluteD, DoubleOfFloat, DoubleOfSigned, DoubleOfLong, LongOfDouble, TruncatedDouble, SignedOfDouble,
+    GreaterD, GreaterOrEqualD, GreaterL, GreaterOrEqualL,
     FloatOfSigned, FloatOfUnsigned, LongOfSigned, LowOfLong,
     LessF, EqualF, GreaterF, GreaterOrEqualF, LessS, LessOrEqualS, EqualS, NotEqualS, GreaterS, GreaterOrEqualS, GreaterOrEqualU, LessU, AndP, OrP,
     Branch, Return, Barrier, WarpBarrier, Shuffle, Ballot, HighestBit,
@@ -488,6 +490,10 @@ internal sealed class PtxEntryPoint
         {
             value = uint.Parse(text.AsSpan(2), NumberStyles.HexNumber, CultureInfo.InvariantCulture);
         }
+        else if (text.StartsWith("0d", StringComparison.Ordinal) && kind == 'd')
+        {
+            value = text.Length == 18 ? ulong.Parse(text.AsSpan(2), NumberStyles.HexNumber, CultureInfo.InvariantCulture) : throw new PtxException($"{Name}: {text} is no number of double precision: {line}");
+        }
         else if (Regex.Match(text, @"^(\w+?)(?:\+(\d+))?$") is { Success: true } named && SharedOffsets.TryGetValue(named.Groups[1].Value, out int place) && kind == 'r')
         {
             value = (ulong)place + (named.Groups[2].Success ? ulong.Parse(named.Groups[2].Value, CultureInfo.InvariantCulture) : 0);
@@ -612,5 +618,32 @@ internal sealed class PtxEntryPoint
         ["ld.relaxed.gpu.global.u32"] = (PtxOpcode.LoadRelaxed, "rG", 60, 70),
         ["prefetch.global.L2"] = (PtxOpcode.Prefetch, "G", 20, 20),
         ["setp.lt.u32"] = (PtxOpcode.LessU, "prr", 10, 10),
+
+        // Double precision, in registers of 64 bits, which take numbers of any type.
+        ["mov.u64"] = (PtxOpcode.Move64, "dd", 10, 10),
+        ["mov.f64"] = (PtxOpcode.Move64, "dd", 10, 13),
+        ["st.global.u64"] = (PtxOpcode.StoreGlobal, "Gd", 10, 10),
+        ["add.rn.f64"] = (PtxOpcode.AddD, "ddd", 10, 13),
+        ["sub.rn.f64"] = (PtxOpcode.SubtractD, "ddd", 10, 13),
+        ["mul.rn.f64"] = (PtxOpcode.MultiplyD, "ddd", 10, 13),
+        ["div.rn.f64"] = (PtxOpcode.DivideD, "ddd", 14, 20),
+        ["fma.rn.f64"] = (PtxOpcode.FusedD, "dddd", 10, 13),
+        ["abs.f64"] = (PtxOpcode.AbsoluteD, "dd", 10, 13),
+        ["setp.gt.f64"] = (PtxOpcode.GreaterD, "pdd", 10, 13),
+        ["setp.ge.f64"] = (PtxOpcode.GreaterOrEqualD, "pdd", 10, 13),
+        ["cvt.f64.f32"] = (PtxOpcode.DoubleOfFloat, "df", 10, 13),
+        ["cvt.rn.f64.s32"] = (PtxOpcode.DoubleOfSigned, "dr", 10, 13),
+        ["cvt.rn.f64.s64"] = (PtxOpcode.DoubleOfLong, "dd", 10, 13),
+        ["cvt.rni.s64.f64"] = (PtxOpcode.LongOfDouble, "dd", 10, 13),
+        ["cvt.rzi.s64.f64"] = (PtxOpcode.TruncatedDouble, "dd", 10, 13),
+        ["cvt.rni.s32.f64"] = (PtxOpcode.SignedOfDouble, "rd", 10, 13),
+        ["sub.s64"] = (PtxOpcode.SubtractL, "ddd", 10, 10),
+        ["shl.b64"] = (PtxOpcode.ShiftLeftL, "ddr", 10, 10),
+        ["or.b64"] = (PtxOpcode.OrL, "ddd", 10, 10),
+        ["selp.b64"] = (PtxOpcode.SelectL, "dddp", 10, 10),
+        ["cvt.u64.u32"] = (PtxOpcode.LongOfUnsigned, "dr", 10, 10),
+        ["setp.gt.s64"] = (PtxOpcode.GreaterL, "pdd", 10, 10),
+        ["setp.ge.s64"] = (PtxOpcode.GreaterOrEqualL, "pdd", 10, 10),
+        ["min.u32"] = (PtxOpcode.MinimumU, "rrr", 10, 10),
     };
 }
