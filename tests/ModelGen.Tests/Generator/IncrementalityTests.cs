@@ -82,7 +82,7 @@ public sealed class IncrementalityTests
 
         Dictionary<string, IncrementalStepRunReason> reasons = result.TrackedSteps[StepNames.CompiledModel]
             .SelectMany(step => step.Outputs)
-            .ToDictionary(output => ((CompileOutcome)output.Value).ModelName, output => output.Reason);
+            .ToDictionary(output => ((CompileOutcome)output.Value).Type.Name, output => output.Reason);
         Assert.Equal(IncrementalStepRunReason.Modified, reasons["First"]);
         Assert.Equal(IncrementalStepRunReason.Cached, reasons["Second"]);
         Assert.NotEqual(run.Files["Tests.First.g.cs"], GeneratorHarness.TextOf(result)["Tests.First.g.cs"]);
