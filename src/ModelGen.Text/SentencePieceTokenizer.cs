@@ -10,70 +10,40 @@ namespace ModelGen;
 /// <remarks>Kudo and Richardson, "SentencePiece: A simple and language independent subword tokenizer and detokenizer for Neural Text Processing" (2018).</remarks>
 internal sealed class SentencePieceTokenizer : TextTokenizer
 {
-    // What SentencePiece writes for a space, U+2581.
-    private const char Space = '▁';
-
     private readonly Dictionary<string, int>.AlternateLookup<ReadOnlySpan<char>> _pieces;
-    private readonly NameMatcher _userDefined;
+    private readonly SentencePieceText _text;
     private readonly int[] _byteTokens;
 
     public SentencePieceTokenizer(TokenizerVocabulary vocabulary)
-        : base(vocabulary, BytesOf)
+        : base(vocabulary, SentencePieceText.BytesOf)
     {
         var pieces = new Dictionary<string, int>(vocabulary.Tokens.Count, StringComparer.Ordinal);
-        _byteTokens = new int[256];
-        Array.Fill(_byteTokens, -1);
         for (int id = 0; id < vocabulary.Tokens.Count; id++)
         {
-            string token = vocabulary.Tokens[id];
-            switch (vocabulary.Kinds[id])
+            // Control tokens are in no text, and a byte's name in one is no byte.
+            if (vocabulary.Kinds[id] == TokenKind.Normal && vocabulary.Tokens[id].Length > 0)
             {
-                // Control tokens are in no text, and a byte's name in one is no byte.
-                case TokenKind.Normal when token.Length > 0:
-                    pieces.TryAdd(token, id);
-                    break;
-                case TokenKind.Byte:
-                    byte[] bytes = BytesOf(token);
-                    _byteTokens[bytes.Length == 1 ? bytes[0] : throw new ArgumentException($"The byte token {id} is '{token}', but should be <0x00> to <0xFF>.", nameof(vocabulary))] = id;
-                    break;
+                pieces.TryAdd(vocabulary.Tokens[id], id);
             }
         }
 
+        _byteTokens = SentencePieceText.ByteTokens(vocabulary);
+        _text = new SentencePieceText(vocabulary, SpecialTokens);
         _pieces = pieces.GetAlternateLookup<ReadOnlySpan<char>>();
-        _userDefined = new NameMatcher(SpecialTokens.Where(token => vocabulary.Kinds[token.Value] == TokenKind.UserDefined));
     }
 
-    private protected override List<int> EncodeText(string text) => Encode(text, Vocabulary.AddsSpace);
-
-    private static byte[] BytesOf(string token)
-        => token.Length == 6 && token.StartsWith("<0x", StringComparison.Ordinal) && token[5] == '>' && byte.TryParse(token.AsSpan(3, 2), NumberStyles.AllowHexSpecifier, CultureInfo.InvariantCulture, out byte value)
-            ? [value]
-            : Encoding.UTF8.GetBytes(token.Replace(Space, ' '));
-
-    private List<int> Encode(string text, bool addsSpace)
+    private protected override List<int> EncodeText(string text)
     {
         var ids = new List<int>();
-        if (text.Length == 0)
+        foreach ((string part, int token) in _text.Parts(text))
         {
-            return ids;
-        }
-
-        string spelled = (addsSpace ? " " + text : text).Replace(' ', Space);
-        if (_userDefined.IsEmpty)
-        {
-            Merge(spelled, ids);
-            return ids;
-        }
-
-        foreach ((int start, int length, int id) in _userDefined.Cut(spelled))
-        {
-            if (id >= 0)
+            if (token >= 0)
             {
-                ids.Add(id);
+                ids.Add(token);
             }
             else
             {
-                Merge(spelled.AsSpan(start, length), ids);
+                Merge(part, ids);
             }
         }
 

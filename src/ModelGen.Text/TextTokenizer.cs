@@ -67,7 +67,7 @@ public abstract class TextTokenizer : ITokenizer
     {
         ArgumentNullException.ThrowIfNull(vocabulary);
         int count = vocabulary.Tokens.Count;
-        if (count == 0 || vocabulary.Kinds.Count != count || (vocabulary.Kind == TokenizerKind.SentencePiece && vocabulary.Scores.Count != count))
+        if (count == 0 || vocabulary.Kinds.Count != count || (vocabulary.Kind is TokenizerKind.SentencePiece or TokenizerKind.Unigram && vocabulary.Scores.Count != count))
         {
             throw new ArgumentException(FormattableString.Invariant($"A vocabulary needs tokens, and a kind and (for SentencePiece) a score for each: it has {count}, {vocabulary.Kinds.Count} and {vocabulary.Scores.Count}."), nameof(vocabulary));
         }
@@ -83,12 +83,13 @@ public abstract class TextTokenizer : ITokenizer
         return vocabulary.Kind switch
         {
             TokenizerKind.SentencePiece => new SentencePieceTokenizer(vocabulary),
+            TokenizerKind.Unigram => new UnigramTokenizer(vocabulary),
             TokenizerKind.WordPiece => new WordPieceTokenizer(vocabulary),
             _ => new ByteLevelTokenizer(vocabulary),
         };
     }
 
-    /// <summary>Reads the tokenizer of a file: a GGUF file's metadata, Hugging Face's <c>tokenizer.json</c>, a llama2.c vocabulary (<c>tokenizer.bin</c>), or BERT's <c>vocab.txt</c>.</summary>
+    /// <summary>Reads the tokenizer of a file: a GGUF file's metadata, Hugging Face's <c>tokenizer.json</c>, SentencePiece's <c>tokenizer.model</c>, a llama2.c vocabulary (<c>tokenizer.bin</c>), or BERT's <c>vocab.txt</c>.</summary>
     /// <param name="path">The file.</param>
     /// <exception cref="ModelFileException">The file is damaged, or of a kind that is not known.</exception>
     /// <exception cref="NotSupportedException">The file's tokenizer works in a way that is not known here.</exception>

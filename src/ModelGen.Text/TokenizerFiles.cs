@@ -13,7 +13,7 @@ public static class TokenizerFiles
     // Far more than any vocabulary in use.
     private const int LargestVocabulary = 1 << 22;
 
-    /// <summary>Reads a vocabulary: from a GGUF file's metadata, from Hugging Face's <c>tokenizer.json</c>, from a llama2.c vocabulary (<c>tokenizer.bin</c>), or from BERT's <c>vocab.txt</c>.</summary>
+    /// <summary>Reads a vocabulary: from a GGUF file's metadata, from Hugging Face's <c>tokenizer.json</c>, from SentencePiece's <c>tokenizer.model</c>, from a llama2.c vocabulary (<c>tokenizer.bin</c>), or from BERT's <c>vocab.txt</c>.</summary>
     /// <param name="path">The file.</param>
     /// <exception cref="ModelFileException">The file is damaged, or of a kind that is not known.</exception>
     /// <exception cref="NotSupportedException">The file's tokenizer works in a way that is not known here.</exception>
@@ -35,6 +35,7 @@ public static class TokenizerFiles
 
         byte[] bytes = File.ReadAllBytes(path);
         return bytes.AsSpan().TrimStart(" \t\r\n\uFEFF"u8) is [(byte)'{', ..] ? ReadJson(path, bytes)
+            : path.EndsWith(".model", StringComparison.OrdinalIgnoreCase) ? SentencePieceModel.Read(path, bytes)
             : path.EndsWith(".txt", StringComparison.OrdinalIgnoreCase) ? ReadWordPieces(path, bytes)
             : ReadLlama2c(path, bytes);
     }
@@ -56,8 +57,10 @@ public static class TokenizerFiles
             "llama" => TokenizerKind.SentencePiece,
             "gpt2" => TokenizerKind.ByteLevel,
             "bert" => TokenizerKind.WordPiece,
-            _ => throw new NotSupportedException($"{file.Path}: the tokenizer '{(model.Length > 40 ? model[..40] : model)}' is not known here: llama (SentencePiece), gpt2 (byte level) and bert (WordPiece) are."),
+            "t5" => TokenizerKind.Unigram,
+            _ => throw new NotSupportedException($"{file.Path}: the tokenizer '{(model.Length > 40 ? model[..40] : model)}' is not known here: llama (SentencePiece), t5 (Unigram), gpt2 (byte level) and bert (WordPiece) are."),
         };
+        bool isScored = kind is TokenizerKind.SentencePiece or TokenizerKind.Unigram;
         if (Find("tokens") is not { IsArray: true, ElementType: GgufValueType.String } tokens || tokens.Count is 0 or > LargestVocabulary)
         {
             throw Problem("tokens", FormattableString.Invariant($"1 to {LargestVocabulary} texts"), Find("tokens")?.ToString() ?? "nothing");
@@ -81,8 +84,16 @@ public static class TokenizerFiles
         }
 
         float[] scores = [];
-        if (kind == TokenizerKind.SentencePiece)
+        byte[] characterMap = [];
+        if (isScored)
         {
+            if (Find("precompiled_charsmap") is { } map)
+            {
+                // Of bytes with or without a sign.
+                characterMap = map is { IsArray: true, ElementType: GgufValueType.UInt8 or GgufValueType.Int8 } ? [.. map.Integers().Select(static value => unchecked((byte)value))]
+                    : throw Problem("precompiled_charsmap", "bytes", map.ToString());
+            }
+
             if (Find("scores") is not { IsArray: true, ElementType: GgufValueType.Float32 } found || found.Count != count)
             {
                 throw Problem("scores", FormattableString.Invariant($"{count} floats"), Find("scores")?.ToString() ?? "nothing");
@@ -121,8 +132,10 @@ public static class TokenizerFiles
             UnknownToken = Id("unknown_token_id"),
             TurnEndTokens = [.. new[] { Id("eot_token_id"), Id("eom_token_id") }.OfType<int>()],
             AddsBeginning = Find("add_bos_token")?.AsFlag() ?? (kind == TokenizerKind.SentencePiece || isPieces || WordPatterns.TakesWholeWords(pattern)),
-            AddsEnd = Find("add_eos_token")?.AsFlag() ?? isPieces,
-            AddsSpace = kind == TokenizerKind.SentencePiece && (Find("add_space_prefix")?.AsFlag() ?? true),
+            AddsEnd = Find("add_eos_token")?.AsFlag() ?? (isPieces || kind == TokenizerKind.Unigram),
+            AddsSpace = isScored && (Find("add_space_prefix")?.AsFlag() ?? true),
+            RemovesExtraSpaces = isScored && Find("remove_extra_whitespaces")?.AsFlag() == true,
+            CharacterMap = characterMap,
         };
 
         GgufValue? Find(string key) => file.Values.GetValueOrDefault("tokenizer.ggml." + key);
@@ -151,9 +164,10 @@ public static class TokenizerFiles
     {
         ArgumentNullException.ThrowIfNull(writer);
         ArgumentNullException.ThrowIfNull(vocabulary);
-        bool isPieces = vocabulary.Kind == TokenizerKind.SentencePiece;
+        bool isUnigram = vocabulary.Kind == TokenizerKind.Unigram;
+        bool isPieces = vocabulary.Kind == TokenizerKind.SentencePiece || isUnigram;
         bool isWords = vocabulary.Kind == TokenizerKind.WordPiece;
-        writer.Set("tokenizer.ggml.model", isPieces ? "llama" : isWords ? "bert" : "gpt2");
+        writer.Set("tokenizer.ggml.model", isUnigram ? "t5" : isPieces ? "llama" : isWords ? "bert" : "gpt2");
         writer.Set("tokenizer.ggml.pre", isPieces || isWords ? "default" : vocabulary.Pattern);
         writer.Set("tokenizer.ggml.tokens", vocabulary.Tokens);
         if (isPieces)
@@ -176,6 +190,15 @@ public static class TokenizerFiles
         if (isPieces)
         {
             writer.Set("tokenizer.ggml.add_space_prefix", vocabulary.AddsSpace);
+            if (isUnigram || vocabulary.RemovesExtraSpaces)
+            {
+                writer.Set("tokenizer.ggml.remove_extra_whitespaces", vocabulary.RemovesExtraSpaces);
+            }
+
+            if (vocabulary.CharacterMap.Count > 0)
+            {
+                writer.SetBytes("tokenizer.ggml.precompiled_charsmap", vocabulary.CharacterMap);
+            }
         }
 
         void Id(string key, int? id)

@@ -2,7 +2,7 @@ using System.Text.Json;
 
 namespace ModelGen;
 
-/// <summary>Reads Hugging Face's <c>tokenizer.json</c>: byte-pair encoding of bytes, and of SentencePiece's pieces.</summary>
+/// <summary>Reads Hugging Face's <c>tokenizer.json</c>: byte-pair encoding of bytes, and of SentencePiece's pieces; pieces of words; and unigram models.</summary>
 internal static class TokenizerJson
 {
     private const int LargestVocabulary = 1 << 22;
@@ -11,16 +11,30 @@ internal static class TokenizerJson
     {
         JsonElement model = root.GetProperty("model");
         string kind = model.TryGetProperty("type", out JsonElement type) ? type.GetString() ?? "" : "BPE";
-        if (kind is not ("BPE" or "WordPiece"))
+        if (kind is not ("BPE" or "WordPiece" or "Unigram"))
         {
-            throw new NotSupportedException($"{path}: the model of the tokenizer is {(kind.Length > 40 ? kind[..40] : kind)}, but BPE and WordPiece alone are known here.");
+            throw new NotSupportedException($"{path}: the model of the tokenizer is {(kind.Length > 40 ? kind[..40] : kind)}, but BPE, WordPiece and Unigram alone are known here.");
         }
 
         var byId = new SortedDictionary<int, (string Token, TokenKind Kind)>();
         bool isBytes = HasByteLevel(root);
-        foreach (JsonProperty entry in model.GetProperty("vocab").EnumerateObject())
+        var scores = new List<float>();
+        if (kind == "Unigram")
         {
-            Add(entry.Value.GetInt32(), entry.Name, TokenKind.Normal);
+            // Each with its score, in the order of ids.
+            foreach (JsonElement piece in model.GetProperty("vocab").EnumerateArray())
+            {
+                float score = piece.GetArrayLength() == 2 ? piece[1].GetSingle() : throw Problem("model, vocab", "pairs of a token and its score", FormattableString.Invariant($"{piece.GetArrayLength()} in one"));
+                Add(scores.Count, piece[0].GetString()!, TokenKind.Normal);
+                scores.Add(float.IsFinite(score) ? score : throw Problem("model, vocab", "finite scores", FormattableString.Invariant($"{score} of the token {scores.Count}")));
+            }
+        }
+        else
+        {
+            foreach (JsonProperty entry in model.GetProperty("vocab").EnumerateObject())
+            {
+                Add(entry.Value.GetInt32(), entry.Name, TokenKind.Normal);
+            }
         }
 
         if (root.TryGetProperty("added_tokens", out JsonElement added) && added.ValueKind == JsonValueKind.Array)
@@ -45,6 +59,11 @@ internal static class TokenizerJson
         for (int id = 0; id < count; id++)
         {
             (tokens[id], kinds[id]) = byId.TryGetValue(id, out (string, TokenKind) entry) ? entry : ("", TokenKind.Unused);
+        }
+
+        if (kind == "Unigram")
+        {
+            return Unigram(path, root, model, tokens, kinds, scores);
         }
 
         if (kind == "WordPiece")
@@ -123,6 +142,74 @@ internal static class TokenizerJson
         }
 
         ModelFileException Problem(string field, string expected, string found) => new(path, field, expected, found);
+    }
+
+    private static TokenizerVocabulary Unigram(string path, JsonElement root, JsonElement model, string[] tokens, TokenKind[] kinds, List<float> scores)
+    {
+        int? Find(params string?[] names) => names.Select(name => name is null ? -1 : Array.IndexOf(tokens, name)).Where(static id => id >= 0).Select(static id => (int?)id).FirstOrDefault();
+
+        int? unknown = model.TryGetProperty("unk_id", out JsonElement id) && id.ValueKind == JsonValueKind.Number ? id.GetInt32() : null;
+        if (unknown is { } known)
+        {
+            kinds[known >= 0 && known < tokens.Length ? known : throw new ModelFileException(path, "model, unk_id", FormattableString.Invariant($"a token id below {tokens.Length}"), FormattableString.Invariant($"{known}"))] = TokenKind.Unknown;
+        }
+
+        if (model.TryGetProperty("byte_fallback", out JsonElement fallback) && fallback.ValueKind == JsonValueKind.True)
+        {
+            for (int token = 0; token < tokens.Length; token++)
+            {
+                kinds[token] = kinds[token] == TokenKind.Normal && tokens[token].Length == 6 && tokens[token].StartsWith("<0x", StringComparison.Ordinal) ? TokenKind.Byte : kinds[token];
+            }
+        }
+
+        (string? first, string? last) = Ends(root);
+        (bool addsSpace, bool removesExtraSpaces, byte[] map) = (false, false, []);
+        foreach (JsonElement step in Named(root, "normalizer").Concat(Named(root, "pre_tokenizer")))
+        {
+            switch (Text(step, "type"))
+            {
+                case "Sequence":
+                    break;
+                case "Precompiled":
+                    map = step.GetProperty("precompiled_charsmap").GetBytesFromBase64();
+                    break;
+                case "Replace" when step.GetProperty("pattern").TryGetProperty("Regex", out JsonElement regex) && regex.GetString() == " {2,}" && Text(step, "content") is " " or "▁":
+                case "WhitespaceSplit":
+                    removesExtraSpaces = true;
+                    break;
+                case "Replace" when step.GetProperty("pattern").TryGetProperty("String", out JsonElement space) && space.GetString() == " " && Text(step, "content") == "▁":
+                case "Strip":
+                    break;
+                case "Prepend" when Text(step, "prepend") == "▁":
+                    addsSpace = true;
+                    break;
+                case "Metaspace" when Text(step, "replacement") is null or "▁":
+                    addsSpace |= Text(step, "prepend_scheme") is { } scheme ? scheme != "never" : !step.TryGetProperty("add_prefix_space", out JsonElement prefix) || prefix.ValueKind != JsonValueKind.False;
+                    break;
+                case var other:
+                    throw new NotSupportedException($"{path}: the tokenizer changes texts by a step {(other is { Length: > 40 } ? other[..40] : other)}, which is not done here.");
+            }
+        }
+
+        return new TokenizerVocabulary
+        {
+            Kind = TokenizerKind.Unigram,
+            Tokens = tokens,
+            Kinds = kinds,
+            Scores = [.. scores, .. Enumerable.Repeat(0f, tokens.Length - scores.Count)],
+            CharacterMap = map,
+            RemovesExtraSpaces = removesExtraSpaces,
+            BeginningToken = Find(first, "<s>"),
+            EndToken = Find(last, "</s>"),
+            UnknownToken = unknown,
+            AddsBeginning = first is not null,
+            AddsEnd = last is not null,
+            AddsSpace = addsSpace,
+        };
+
+        static IEnumerable<JsonElement> Named(JsonElement root, string name) => root.TryGetProperty(name, out JsonElement step) && step.ValueKind == JsonValueKind.Object ? Steps(step) : [];
+
+        static string? Text(JsonElement step, string name) => step.TryGetProperty(name, out JsonElement text) && text.ValueKind == JsonValueKind.String ? text.GetString() : null;
     }
 
     // Pieces within words have ## before them there, those that begin one ▁ here.

@@ -11,6 +11,9 @@ public enum TokenizerKind
 
     /// <summary>BERT's longest pieces of words. GGUF calls it <c>bert</c>.</summary>
     WordPiece,
+
+    /// <summary>SentencePiece's unigram language model: the pieces whose scores have the highest sum. GGUF calls it <c>t5</c>.</summary>
+    Unigram,
 }
 
 /// <summary>What a token is for. The numbers are those of SentencePiece and of GGUF.</summary>
@@ -41,13 +44,13 @@ public sealed record TokenizerVocabulary
     /// <summary>How a text is cut.</summary>
     public required TokenizerKind Kind { get; init; }
 
-    /// <summary>The tokens by id, spelled as GGUF files do: with ▁ for a space (SentencePiece), with a character for each byte (byte level), or with ▁ before a piece that begins a word (WordPiece).</summary>
+    /// <summary>The tokens by id, spelled as GGUF files do: with ▁ for a space (SentencePiece, Unigram), with a character for each byte (byte level), or with ▁ before a piece that begins a word (WordPiece).</summary>
     public required IReadOnlyList<string> Tokens { get; init; }
 
     /// <summary>What each token is for.</summary>
     public required IReadOnlyList<TokenKind> Kinds { get; init; }
 
-    /// <summary>SentencePiece: the pieces' scores, the highest merged first. Empty otherwise.</summary>
+    /// <summary>SentencePiece and Unigram: the pieces' scores, the highest merged first or logarithms of probabilities. Empty otherwise.</summary>
     public IReadOnlyList<float> Scores { get; init; } = [];
 
     /// <summary>Byte level: pairs in the order in which they are merged, each with a space between. Empty otherwise.</summary>
@@ -77,6 +80,12 @@ public sealed record TokenizerVocabulary
     /// <summary>WordPiece: whether letters become small and lose their accents.</summary>
     public bool Lowercases { get; init; } = true;
 
-    /// <summary>SentencePiece: whether a space is put before a text.</summary>
+    /// <summary>SentencePiece and Unigram: whether a space is put before a text.</summary>
     public bool AddsSpace { get; init; }
+
+    /// <summary>SentencePiece and Unigram: whether runs of spaces become one, and none is left at the ends of a text.</summary>
+    public bool RemovesExtraSpaces { get; init; }
+
+    /// <summary>SentencePiece and Unigram: how characters are made alike, as SentencePiece's files hold it (<c>precompiled_charsmap</c>). Empty where they stay as they are.</summary>
+    public IReadOnlyList<byte> CharacterMap { get; init; } = [];
 }

@@ -58,6 +58,10 @@ public sealed partial class GgufWriter
     /// <inheritdoc cref="Set(string, string)"/>
     public void Set(string key, IReadOnlyList<int> values) => Set(key, values, GgufValueType.Int32, static (stream, value) => Write(stream, unchecked((uint)value)));
 
+    /// <summary>Adds bytes.</summary>
+    /// <inheritdoc cref="Set(string, string)"/>
+    public void SetBytes(string key, IReadOnlyList<byte> values) => Set(key, values, GgufValueType.UInt8, static (stream, value) => stream.WriteByte(value));
+
     /// <summary>Adds a value of another file as it is.</summary>
     /// <param name="key">The key.</param>
     /// <param name="value">The value; its file must be open when this one is saved.</param>
