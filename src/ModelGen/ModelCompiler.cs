@@ -49,6 +49,16 @@ internal static class ModelCompiler
     public static CompiledPlans Plan(ModelSpec spec, ModelProgram program, CacheSizes caches, Stages stages)
     {
         ModelGraph[] built = [.. program.Entries.Select(entry => stages.Run("Build", () => Checked(entry, entry.Build())))];
+        if (spec.Lora is { } lora)
+        {
+            built = stages.Run(nameof(LowRankAdapters), () => LowRankAdapters.Add(built, lora, program.Entries));
+            program = program with { Files = program.Files with { Options = [.. program.Files.Options, .. LowRankAdapters.Options(lora)] } };
+            foreach (ModelGraph graph in built)
+            {
+                stages.Run(nameof(GraphVerifier), () => GraphVerifier.Verify(graph, nameof(LowRankAdapters)));
+            }
+        }
+
         ModelGraph[] graphs = [.. program.Entries.Select((entry, i) => entry.Kind switch
         {
             EntryKind.Step => StepGraph(entry, built[i], program.Frozen, stages),
@@ -129,15 +139,18 @@ internal static class ModelCompiler
             (nameof(ScanMotion), ScanMotion.Run),
             (nameof(Simplify), Simplify.Run));
 
-    /// <summary>A forward graph up to its loss, with its backward pass.</summary>
+    /// <summary>A forward graph up to its loss, with its backward pass; where it has adapters, they alone are trained.</summary>
     public static ModelGraph StepGraph(EntryPoint entry, ModelGraph forward, ParameterGroup frozen, Stages stages)
-        => TrainingGraph(
+    {
+        var trained = new HashSet<Parameter>(LowRankAdapters.Trained(forward));
+        return TrainingGraph(
             stages.Rewrite(forward.WithOutputs([.. entry.Outputs]),
                 (nameof(BindExtents), g => BindExtents.Run(g, entry.Batch, entry.Time)),
                 (nameof(ExpandComposites), ExpandComposites.Run)),
             entry.Outputs[0],
-            parameter => entry.Group.Contains(parameter) && !frozen.Contains(parameter),
+            parameter => trained.Contains(parameter) && entry.Group.Contains(parameter) && !frozen.Contains(parameter),
             stages);
+    }
 
     /// <summary>A bound and expanded forward graph with its backward pass.</summary>
     public static ModelGraph TrainingGraph(ModelGraph bound, string loss, Func<Parameter, bool> isTrained, Stages stages)

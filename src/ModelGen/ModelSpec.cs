@@ -25,6 +25,9 @@ internal sealed record ModelSpec(
     /// <summary>How weights lie in memory while the model runs.</summary>
     public WeightFormat WeightFormat => Choice("Weights", WeightFormat.F32);
 
+    /// <summary>The low-rank adapters that are asked for; null for none.</summary>
+    public LoraSpec? Lora { get; init; }
+
     /// <summary>Which kernels of that path are launched together.</summary>
     public CudaLaunches CudaLaunches { get; init; }
 
@@ -79,6 +82,13 @@ internal sealed record TrainingSpec(int BatchSize, int SequenceLength)
 
     /// <summary>What the names of the parameters begin with that training leaves as they are.</summary>
     public EquatableArray<string> Frozen { get; init; } = [];
+}
+
+/// <summary>Low-rank adapters of the weights whose names fit a pattern.</summary>
+internal sealed record LoraSpec(int Rank, double Alpha, double Dropout, EquatableArray<string> On)
+{
+    /// <summary>What an adapter's output is multiplied with.</summary>
+    public double Scale => Alpha / Rank;
 }
 
 /// <summary>Upper limits in bytes that the compiled model must keep; zero where none was declared.</summary>

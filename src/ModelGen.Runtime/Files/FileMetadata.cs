@@ -29,12 +29,15 @@ internal static class FileMetadata
     private const string TrainingPrefix = Prefix + "training.";
 
     /// <summary>Records the model's name and its declaration.</summary>
-    public static void Add(SafetensorsWriter writer, ParameterTable table)
+    /// <param name="writer">The file.</param>
+    /// <param name="table">The model's parameters.</param>
+    /// <param name="withAdapters">Whether the file is of the model with its adapters, and not of what they adapt.</param>
+    public static void Add(SafetensorsWriter writer, ParameterTable table, bool withAdapters = true)
     {
         // Some readers insist on being told which framework's conventions the tensors follow.
         writer.Metadata["format"] = "pt";
         writer.Metadata[Model] = table.ModelName;
-        foreach (DeclaredOption option in table.Declaration)
+        foreach (DeclaredOption option in table.Declaration.Where(option => withAdapters || !option.Name.StartsWith(AdapterOptions.Prefix, StringComparison.Ordinal)))
         {
             writer.Metadata[KeyOf(option)] = option.Value;
         }

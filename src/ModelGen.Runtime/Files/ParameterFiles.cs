@@ -20,20 +20,26 @@ internal static unsafe class ParameterFiles
     {
         foreach (ParameterInfo parameter in table.Parameters)
         {
-            float* source = block + parameter.Offset;
-            if (parameter.Format != WeightFormat.F32)
-            {
-                PackedFiles.Add(writer, parameter, prefix, (byte*)source);
-                continue;
-            }
-
-            writer.Add(
-                prefix + parameter.Name,
-                parameter.ShapeInFile.AsSpan(),
-                SafetensorsType.F32,
-                parameter.Length,
-                stream => Write(stream, parameter, source));
+            Add(writer, parameter, prefix, block);
         }
+    }
+
+    /// <summary>Adds a parameter's part of a block, under its name with a prefix.</summary>
+    public static void Add(SafetensorsWriter writer, ParameterInfo parameter, string prefix, float* block)
+    {
+        float* source = block + parameter.Offset;
+        if (parameter.Format != WeightFormat.F32)
+        {
+            PackedFiles.Add(writer, parameter, prefix, (byte*)source);
+            return;
+        }
+
+        writer.Add(
+            prefix + parameter.Name,
+            parameter.ShapeInFile.AsSpan(),
+            SafetensorsType.F32,
+            parameter.Length,
+            stream => Write(stream, parameter, source));
     }
 
     /// <summary>Reads every parameter's part of a block, after the map was checked; what the file may lack and does keeps its numbers.</summary>

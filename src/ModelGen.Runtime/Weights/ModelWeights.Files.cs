@@ -30,10 +30,18 @@ public sealed unsafe partial class ModelWeights
         TensorMap map = TensorMap.Find(file, table, options.NamePrefix);
         List<WeightTensor> unexpected = map.Unexpected();
         unexpected.RemoveAll(tensor => FileMetadata.IsOfTraining(file, tensor));
-        check.Parameters(map, unexpected, options.IgnoreUnexpected, options.MayBeMissing);
+        check.Parameters(map, unexpected, options.IgnoreUnexpected, [.. options.MayBeMissing, .. MissingAdapters(table, map)]);
         check.ThrowIfAny();
 
-        ModelWeights weights = options.MayBeMissing.Count > 0 ? Create(table, options.Seed) : new ModelWeights(table);
+        var weights = new ModelWeights(table);
+        for (int index = 0; index < table.Parameters.Count; index++)
+        {
+            if (!map.Has(index))
+            {
+                weights.Initialize(index, unchecked((uint)options.Seed));
+            }
+        }
+
         ParameterFiles.Read(file, table, map, weights.Pointer);
         GC.KeepAlive(weights);
         return weights;

@@ -51,6 +51,9 @@ public sealed record ParameterInfo(
     /// <summary>Whether it is no parameter but a table of numbers that its initializer says all of: it is not listed, nothing trains it, and no file holds it.</summary>
     public bool IsTable { get; init; }
 
+    /// <summary>The name of the weight that it is a low-rank factor of an update of (<see cref="LoraAttribute"/>); null for what is none.</summary>
+    public string? Adapts { get; init; }
+
     /// <summary>Of rotary positions, the radians that each pair of columns is turned by from one position to the next.</summary>
     public ImmutableArray<double> Frequencies { get; init; } = [];
 
@@ -118,7 +121,7 @@ public sealed record ParameterInfo(
     /// <param name="other">The parameter to compare with.</param>
     public bool Equals(ParameterInfo? other)
         => other is not null && Name == other.Name && Shape.AsSpan().SequenceEqual(other.Shape.AsSpan()) && Offset == other.Offset
-            && TransposedInFile == other.TransposedInFile && Kind == other.Kind && Scale.Equals(other.Scale) && WeightDecay == other.WeightDecay && IsFrozen == other.IsFrozen && Format == other.Format
+            && TransposedInFile == other.TransposedInFile && Kind == other.Kind && Scale.Equals(other.Scale) && WeightDecay == other.WeightDecay && IsFrozen == other.IsFrozen && Format == other.Format && Adapts == other.Adapts
             && Frequencies.AsSpan().SequenceEqual(other.Frequencies.AsSpan());
 
     /// <inheritdoc/>

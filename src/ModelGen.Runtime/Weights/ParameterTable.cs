@@ -111,8 +111,15 @@ public sealed class ParameterTable
     /// <summary>What files may hold beside parameters.</summary>
     public IReadOnlyList<KnownBuffer> Buffers { get; init; } = [];
 
+    /// <summary>The low-rank adapters among the parameters; null where there are none.</summary>
+    public AdapterOptions? Adapters { get; init; }
+
     /// <summary>The declaration, option by option, as files record it; empty where there is none.</summary>
     public IReadOnlyList<DeclaredOption> Declaration { get; init; } = [];
+
+    /// <summary>The adapters alone, in files that hold nothing else.</summary>
+    internal ParameterTable AdapterTable
+        => new(ModelName, Array.FindAll(_parameters, static parameter => parameter.Adapts is not null)) { OptionalPrefixes = OptionalPrefixes, Declaration = Declaration, Adapters = Adapters };
 
     /// <summary>The parameters that are not frozen: gradients and optimizer slots are laid out as these.</summary>
     public ParameterTable Trained => _trained ??= Tables.Length > 0 || Array.Exists(_parameters, parameter => parameter.IsFrozen) ? new ParameterTable(ModelName, Array.FindAll(_parameters, parameter => !parameter.IsFrozen)) : this;

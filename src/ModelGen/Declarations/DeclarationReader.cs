@@ -53,7 +53,7 @@ internal static class DeclarationReader
     public static Declaration Read(INamedTypeSymbol type, DeclaredAttributes attributes, Compilation compilation, CancellationToken cancellation)
     {
         (IFamily family, DeclaredAttribute attribute) = attributes.Families[0];
-        bool hasErrors = attribute.HasErrors || attributes.Training is { HasErrors: true } || attributes.Budget is { HasErrors: true } || attributes.Cuda is { HasErrors: true };
+        bool hasErrors = attribute.HasErrors || attributes.Training is { HasErrors: true } || attributes.Budget is { HasErrors: true } || attributes.Cuda is { HasErrors: true } || attributes.Lora is { HasErrors: true };
         var spec = new ModelSpec(
             TypeIdentityReader.Read(type),
             family.Name,
@@ -65,6 +65,7 @@ internal static class DeclarationReader
             CudaPrecision = (CudaPrecision)(attributes.Cuda?.Integer("Precision", 0) ?? 0),
             CudaLaunches = (CudaLaunches)(attributes.Cuda?.Integer("Launches", 0) ?? 0),
             WeightsOf = attribute.Strings("WeightsOf"),
+            Lora = ReadLora(attributes.Lora),
         };
 
         var problems = new List<SpecProblem>();
@@ -84,9 +85,10 @@ internal static class DeclarationReader
             CheckBudget(attributes.Budget, attributes.Training is not null, problems);
             CheckWeights(spec, problems);
             family.Validate(spec, problems.Add);
-            if (problems.Count == 0)
+            bool isLora = CheckLora(attributes.Lora, spec, problems);
+            if (problems.Count == 0 && isLora)
             {
-                CheckFrozen(family.Describe(spec), problems);
+                CheckParameters(family.Describe(spec), spec, problems);
             }
         }
 
@@ -103,6 +105,18 @@ internal static class DeclarationReader
                 Frozen = training.Strings("Frozen"),
                 SourceLength = (int)training.Integer("SourceLength", 0),
             };
+
+    private static LoraSpec? ReadLora(DeclaredAttribute? lora)
+    {
+        if (lora is null)
+        {
+            return null;
+        }
+
+        int rank = (int)lora.Integer("Rank", 0);
+        double alpha = lora.Real("Alpha", 0);
+        return new LoraSpec(rank, alpha.Equals(0.0) ? rank : alpha, lora.Real("Dropout", 0), lora.Has("On") ? lora.Strings("On") : ["*"]);
+    }
 
     private static MemoryBudgetSpec? ReadBudget(DeclaredAttribute? budget)
         => budget is null ? null : new MemoryBudgetSpec(budget.Integer("InferenceBytes", 0), budget.Integer("TrainingBytes", 0));
@@ -223,15 +237,79 @@ internal static class DeclarationReader
         }
     }
 
-    /// <summary>Checks that what is to be frozen exists, and that something is left to train.</summary>
-    private static void CheckFrozen(ModelProgram program, List<SpecProblem> problems)
+    /// <summary>Checks what adapters are asked for, but for the weights that they are to be on; whether those can be looked for.</summary>
+    private static bool CheckLora(DeclaredAttribute? lora, ModelSpec spec, List<SpecProblem> problems)
     {
-        if (program.Training is not { Frozen: { Count: > 0 } frozen } || program.Find(EntryKind.Step) is not { } step)
+        if (lora is null)
+        {
+            return true;
+        }
+
+        var checks = new ArgumentChecks(lora.ToValues(), DeclaredAttributes.LowRank, DeclaredAttributes.LowRank, problems.Add);
+        bool isRank = checks.RequireSize("Rank");
+        bool isRest = checks.OptionalPositiveOrZero("Alpha") & checks.OptionalProbability("Dropout");
+        return isRank && isRest && (spec.Training is not { } training
+            || checks.AtMost("Rank", "The number of elements of the largest activation", (double)training.BatchSize * Math.Max(training.SequenceLength, training.SourceLength) * spec.Lora!.Rank, SizeLimits.TensorElements));
+    }
+
+    /// <summary>Checks what the declaration says of parameters by their names: which are frozen, and which are adapted.</summary>
+    private static void CheckParameters(ModelProgram program, ModelSpec spec, List<SpecProblem> problems)
+    {
+        bool hasFrozen = program.Training is { Frozen.Count: > 0 } && program.Find(EntryKind.Step) is not null;
+        if (!hasFrozen && spec.Lora is null)
         {
             return;
         }
 
-        Parameter[] parameters = [.. step.Build().NodesOf<Parameter>().Select(node => (Parameter)node.Op).Where(parameter => !parameter.IsTable)];
+        ModelGraph[] graphs = [.. program.Entries.Where(entry => spec.Lora is not null || entry.Kind == EntryKind.Step).Select(entry => entry.Build())];
+        if (spec.Lora is { } lora)
+        {
+            CheckAdapted(graphs, lora, problems);
+            if (problems.Count > 0)
+            {
+                return;
+            }
+
+            graphs = LowRankAdapters.Add(graphs, lora, program.Entries);
+        }
+
+        if (hasFrozen)
+        {
+            CheckFrozen(program, graphs[spec.Lora is null ? 0 : program.Entries.ToList().FindIndex(entry => entry.Kind == EntryKind.Step)], problems);
+        }
+    }
+
+    /// <summary>Checks that every pattern is one of weights that take adapters, and that these are of a size to count.</summary>
+    private static void CheckAdapted(ModelGraph[] graphs, LoraSpec lora, List<SpecProblem> problems)
+    {
+        IReadOnlyList<Parameter> candidates = LowRankAdapters.Candidates(graphs, out IReadOnlyCollection<string> repeated);
+        for (int i = 0; i < lora.On.Count; i++)
+        {
+            if (!candidates.Any(weight => LowRankAdapters.Fits(weight, lora.On[i])))
+            {
+                problems.Add(new SpecProblem(DiagnosticIds.OutOfRange, "On", ["On", "a pattern of names of weights that only linear layers read", $"'{lora.On[i]}'"], DeclaredAttributes.LowRank) { Element = i });
+            }
+        }
+
+        if (lora.On.Count == 0)
+        {
+            problems.Add(new SpecProblem(DiagnosticIds.OutOfRange, "On", ["On", "one pattern of names or more", "an empty list"], DeclaredAttributes.LowRank));
+        }
+
+        Parameter[] adapted = [.. candidates.Where(weight => LowRankAdapters.Fits(weight, lora))];
+        new ArgumentChecks([], DeclaredAttributes.LowRank, DeclaredAttributes.LowRank, problems.Add).AtMost(
+            "Rank", "The number of elements of the largest parameter", adapted.Select(weight => (double)lora.Rank * Math.Max(weight.Shape[0].Maximum, weight.Shape[1].Maximum)).DefaultIfEmpty(0).Max(), SizeLimits.TensorElements);
+        if (lora.Dropout > 0 && adapted.FirstOrDefault(weight => repeated.Contains(weight.ParameterName)) is { } inScan)
+        {
+            problems.Add(new SpecProblem(DiagnosticIds.UnsupportedCombination, "Dropout", ["Dropout", $"an adapter of {inScan.ParameterName}", "a recurrence reads it anew in each step"], DeclaredAttributes.LowRank));
+        }
+    }
+
+    /// <summary>Checks that what is to be frozen exists, and that something is left to train.</summary>
+    private static void CheckFrozen(ModelProgram program, ModelGraph step, List<SpecProblem> problems)
+    {
+        Parameter[] parameters = [.. LowRankAdapters.Trained(step)];
+        EquatableArray<string> frozen = program.Training!.Frozen;
         foreach (string beginning in frozen)
         {
             if (!parameters.Any(ParameterGroup.Of(beginning).Contains))

@@ -49,6 +49,20 @@ internal sealed class DeclaredAttribute
         return otherwise;
     }
 
+    /// <summary>The number given for <paramref name="name"/>, or <paramref name="otherwise"/>.</summary>
+    public double Real(string name, double otherwise)
+    {
+        foreach (KeyValuePair<string, TypedConstant> argument in Arguments)
+        {
+            if (argument.Key == name && ToValue(name, argument.Value) is { } value)
+            {
+                return value.Real;
+            }
+        }
+
+        return otherwise;
+    }
+
     /// <summary>The list of strings given for <paramref name="name"/>, or an empty one.</summary>
     public EquatableArray<string> Strings(string name)
     {

@@ -14,6 +14,8 @@ internal sealed class DeclaredAttributes
 
     public const string CudaPath = "Cuda";
 
+    public const string LowRank = "Lora";
+
     private const string Namespace = "ModelGen";
 
     private const string Suffix = "Attribute";
@@ -27,8 +29,10 @@ internal sealed class DeclaredAttributes
 
     public DeclaredAttribute? Cuda { get; private set; }
 
+    public DeclaredAttribute? Lora { get; private set; }
+
     /// <summary>Whether there is any of them at all.</summary>
-    public bool Any => Families.Count > 0 || Training is not null || Budget is not null || Cuda is not null;
+    public bool Any => Families.Count > 0 || Training is not null || Budget is not null || Cuda is not null || Lora is not null;
 
     public static DeclaredAttributes Of(INamedTypeSymbol type, CancellationToken cancellation)
     {
@@ -52,6 +56,9 @@ internal sealed class DeclaredAttributes
                 case CudaPath + Suffix:
                     found.Cuda ??= new DeclaredAttribute(CudaPath, data);
                     break;
+                case LowRank + Suffix:
+                    found.Lora ??= new DeclaredAttribute(LowRank, data);
+                    break;
                 default:
                     if (FindFamily(attribute.Name) is { } family)
                     {
@@ -71,6 +78,7 @@ internal sealed class DeclaredAttributes
         Trainable => Training,
         MemoryBudget => Budget,
         CudaPath => Cuda,
+        LowRank => Lora,
         null => Families.Count > 0 ? Families[0].Attribute : null,
         _ => Families.Find(family => family.Family.Name == name).Attribute,
     };

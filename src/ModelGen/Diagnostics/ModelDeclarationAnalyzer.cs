@@ -100,7 +100,7 @@ public sealed class ModelDeclarationAnalyzer : DiagnosticAnalyzer
     private static void ReportWithoutFamily(SymbolAnalysisContext context, INamedTypeSymbol type, DeclaredAttributes attributes)
     {
         string families = string.Join(", ", FamilyRegistry.All.Select(family => "[" + family.Name + "]"));
-        foreach (DeclaredAttribute attribute in new[] { attributes.Training, attributes.Budget, attributes.Cuda }.OfType<DeclaredAttribute>())
+        foreach (DeclaredAttribute attribute in new[] { attributes.Training, attributes.Budget, attributes.Cuda, attributes.Lora }.OfType<DeclaredAttribute>())
         {
             Report(context, attributes, new SpecProblem(DiagnosticIds.NoFamily, null, [attribute.Name, type.Name, families], attribute.Name));
         }

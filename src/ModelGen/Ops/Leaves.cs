@@ -54,6 +54,9 @@ internal sealed record Parameter(string ParameterName, Shape Shape, Initializer 
     /// <summary>Whether it is no parameter but a table that its initializer says all of: nothing trains it, no file holds it, and it does not count.</summary>
     public bool IsTable { get; init; }
 
+    /// <summary>The weight that it is a low-rank factor of an update of; null for what is none.</summary>
+    public string? Adapts { get; init; }
+
     public override Operator BindExtents(Func<Dim, Dim> bind) => this with { Shape = Shape.Select(bind) };
 
     public override IReadOnlyList<TensorType> Infer(IReadOnlyList<TensorType> inputs) => Single(TensorType.Float(Shape));

@@ -497,3 +497,30 @@ public partial class WideDecoder;
 
 [Llama(Layers = 2, DModel = 256, Heads = 8, KeyValueHeads = 2, FeedForward = 160, Vocab = 101, Context = 64, MaxBatch = 3, Weights = WeightFormat.Q4_K, WeightsOf = new[] { "*.v_proj.weight: Q6_K", "lm_head.weight: Q6_K" })]
 public partial class Q4KDecoder;
+
+// Low-rank adapters: of a decoder, of GPT-2's transposed weights beside a tied head, of a recurrence, and several over one file.
+[Decoder(Layers = 2, DModel = 40, Heads = 4, KeyValueHeads = 2, FeedForward = 52, Vocab = 53, Context = 19)]
+[Lora(Rank = 3, Alpha = 6, On = new[] { "*.q_proj", "*.v_proj", "*.mlp.*" })]
+[Trainable(BatchSize = 2, SequenceLength = 17)]
+public partial class LoraDecoder;
+
+[Gpt(Layers = 2, DModel = 30, Heads = 5, FeedForward = 56, Vocab = 47, Context = 19)]
+[Lora(Rank = 5, On = new[] { "*.attn.*", "*.c_fc" })]
+[Trainable(BatchSize = 2, SequenceLength = 17)]
+public partial class LoraGpt;
+
+[RecurrentLm(Cell = Cell.Lstm, Layers = 2, Embedding = 18, Hidden = 24, Vocab = 41)]
+[Lora(Rank = 2, Alpha = 3, On = new[] { "rnn.weight_*", "decoder" })]
+[Trainable(BatchSize = 3, SequenceLength = 13)]
+public partial class LoraLstm;
+
+/// <summary>As <see cref="LlamaDecoder"/>, with adapters everywhere, some of whose inputs are dropped.</summary>
+[Decoder(Layers = 2, DModel = 40, Heads = 4, KeyValueHeads = 2, FeedForward = 52, Vocab = 53, Context = 19)]
+[Lora(Rank = 4, Alpha = 8, Dropout = 0.2)]
+[Trainable(BatchSize = 2, SequenceLength = 17)]
+public partial class DropoutLoraDecoder;
+
+[Decoder(Layers = 5, DModel = 64, Heads = 8, KeyValueHeads = 4, FeedForward = 172, Vocab = 512, Context = 512, TieEmbeddings = true)]
+[Lora(Rank = 4, Alpha = 8)]
+[Trainable(BatchSize = 4, SequenceLength = 128)]
+public partial class LoraStories260K;

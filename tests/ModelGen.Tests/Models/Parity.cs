@@ -135,6 +135,12 @@ internal static class Parity
             float[] before = initial.Floats(name);
             float[] after = updated.Floats(name);
             float[] final = reference.Floats("final." + name);
+            if (final[1] == 0)
+            {
+                // It is frozen.
+                Compare.Bits(before, after, $"{fixture}: {name} after {Steps} steps");
+                continue;
+            }
 
             // Adam divides by the gradient's own size, so that elements whose gradient is zero but for rounding move by rounding:
             // the bias of the keys is all of that kind, since it shifts the scores of a row alike.

@@ -118,7 +118,7 @@ internal static class ModelEmitter
         {
             string shape = string.Join(", ", parameter.Shape.Dims);
             w.Line($"    new(\"{parameter.ParameterName}\", [{shape}], {CodeWriter.Number(offset)}, {(parameter.TransposedInFile ? "true" : "false")}, "
-                + $"{parameter.Initializer.Kind}, {CodeWriter.Literal(parameter.Initializer.Scale)}, {(parameter.WeightDecay ? "true" : "false")}){(parameter.IsTable ? $" {{ IsTable = true{Frequencies(parameter.Initializer)} }}" : offset >= plans.Layout.TrainedElements ? " { IsFrozen = true }" : plans.Layout.Formats.TryGetValue(parameter.ParameterName, out StorageFormat? format) ? $" {{ Format = global::ModelGen.WeightFormat.{format} }}" : "")},");
+                + $"{parameter.Initializer.Kind}, {CodeWriter.Literal(parameter.Initializer.Scale)}, {(parameter.WeightDecay ? "true" : "false")}){Properties(plans, parameter, offset)},");
         }
 
         w.Line("  ])");
@@ -126,8 +126,35 @@ internal static class ModelEmitter
         w.Close();
     }
 
-    private static string Frequencies(Initializer initializer)
-        => initializer.Frequencies.Count == 0 ? "" : $", Frequencies = [{string.Join(", ", initializer.Frequencies.Select(f => f.ToString("R", CultureInfo.InvariantCulture)))}]";
+    /// <summary>What is special about a parameter.</summary>
+    private static string Properties(CompiledPlans plans, Parameter parameter, long offset)
+    {
+        var properties = new List<string>();
+        if (parameter.IsTable)
+        {
+            properties.Add("IsTable = true");
+            if (parameter.Initializer.Frequencies.Count > 0)
+            {
+                properties.Add($"Frequencies = [{string.Join(", ", parameter.Initializer.Frequencies.Select(f => f.ToString("R", CultureInfo.InvariantCulture)))}]");
+            }
+        }
+        else if (offset >= plans.Layout.TrainedElements)
+        {
+            properties.Add("IsFrozen = true");
+        }
+
+        if (plans.Layout.Formats.TryGetValue(parameter.ParameterName, out StorageFormat? format))
+        {
+            properties.Add($"Format = global::ModelGen.WeightFormat.{format}");
+        }
+
+        if (parameter.Adapts is { } adapted)
+        {
+            properties.Add($"Adapts = \"{adapted}\"");
+        }
+
+        return properties.Count == 0 ? "" : $" {{ {string.Join(", ", properties)} }}";
+    }
 
     /// <summary>The initializer of a parameter table: how files may be spelled, and what they record of the declaration.</summary>
     private static void FileConventions(CodeWriter w, CompiledPlans plans)
@@ -151,6 +178,11 @@ internal static class ModelEmitter
         }
 
         w.Line("{");
+        if (plans.Spec.Lora is { } lora)
+        {
+            w.Line($"  Adapters = new({CodeWriter.Number(lora.Rank)}, {CodeWriter.Literal(lora.Alpha)}),");
+        }
+
         List("OptionalPrefixes", files.OptionalPrefixes.Select(prefix => $"\"{prefix}\""));
         List("Aliases", files.Aliases.Select(alias => $"new(\"{alias.Name}\", \"{alias.Parameter}\")"));
         List("Buffers", files.Buffers.Select(buffer => $"new(\"{buffer.Pattern}\", {CodeWriter.Number(buffer.Rank)})"));

@@ -196,6 +196,22 @@ internal sealed class ModelSurface
         yield return Public("void Save(string path)", "_weights.Save(path)",
             "<summary>Saves the weights as a safetensors file, written beside an existing one and renamed.</summary>",
             "<param name=\"path\">The file.</param>");
+        if (_spec.Lora is not null)
+        {
+            yield return Public("void SaveAdapters(string path)", "_weights.SaveAdapters(path)",
+                "<summary>Saves the low-rank adapters alone, as a safetensors file under PEFT's names; where it is called <c>adapter_model.safetensors</c>, with <c>adapter_config.json</c> beside it.</summary>",
+                "<param name=\"path\">The file.</param>");
+            yield return Public("void LoadAdapters(string path)", "_weights.LoadAdapters(path)",
+                "<summary>Loads low-rank adapters, from a file of <see cref=\"SaveAdapters\"/> or of PEFT. If the file does not fit, nothing has changed.</summary>",
+                "<param name=\"path\">The file.</param>",
+                "<exception cref=\"global::ModelGen.ModelFileException\">The file is damaged, or is of another model or of other adapters.</exception>");
+            yield return Public("void MergeAdapters()", "_weights.MergeAdapters()",
+                "<summary>Adds the adapters' updates to the weights that they adapt and sets the updates to zero: the model computes the same as before. Make another trainer afterwards.</summary>");
+            yield return Public("void SaveMerged(string path)", "_weights.SaveMerged(path)",
+                "<summary>Saves the model as one without adapters, which are merged into the file's weights; this model stays as it is.</summary>",
+                "<param name=\"path\">The file.</param>");
+        }
+
         yield return Public("global::System.Span<float> Parameter(string name)", "_weights.Parameter(name)",
             "<summary>A parameter's numbers, row-major; writing to them changes the model.</summary>",
             "<param name=\"name\">The parameter's name, as <see cref=\"Parameters\"/> lists it.</param>",

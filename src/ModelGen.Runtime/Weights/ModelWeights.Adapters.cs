@@ -1,0 +1,211 @@
+using System.Numerics;
+using System.Runtime.InteropServices;
+
+namespace ModelGen.Runtime;
+
+public sealed unsafe partial class ModelWeights
+{
+    private const string FirstFactor = ".lora_A.weight";
+    private const string SecondFactor = ".lora_B.weight";
+
+    /// <summary>
+    /// Saves the adapters alone, as a safetensors file under PEFT's names, written beside an existing one and renamed; where it is called
+    /// <c>adapter_model.safetensors</c>, as PEFT has it, <c>adapter_config.json</c> beside it is written too.
+    /// </summary>
+    /// <param name="path">The file.</param>
+    /// <exception cref="IOException">The file cannot be written; an existing one is untouched.</exception>
+    /// <exception cref="InvalidOperationException">The model has no adapters, or a trainer steps meanwhile, on another thread; an existing file is untouched.</exception>
+    /// <exception cref="ObjectDisposedException">The weights were disposed.</exception>
+    public void SaveAdapters(string path)
+    {
+        AdapterOptions options = Adapters;
+        ParameterTable adapters = Table.AdapterTable;
+        long version = Version();
+        var writer = new SafetensorsWriter { BeforeReplacing = () => ThrowIfChanged(version) };
+        FileMetadata.Add(writer, adapters);
+        ParameterFiles.Add(writer, adapters, AdapterFiles.Prefix, Pointer);
+        writer.Save(path);
+        if (AdapterFiles.HasConfig(path))
+        {
+            AdapterFiles.SaveConfig(path, options, [.. Table.Parameters.Where(IsAdapted)]);
+        }
+
+        GC.KeepAlive(this);
+    }
+
+    /// <summary>
+    /// Loads adapters from a file that <see cref="SaveAdapters"/> or PEFT wrote. If the file does not fit, nothing has changed. It must hold each of the model's adapters in its
+    /// shape and nothing else; what <c>adapter_config.json</c> beside a file of PEFT's says of their scale must be the model's.
+    /// </summary>
+    /// <param name="path">The file.</param>
+    /// <exception cref="ModelFileException">The file is damaged, or is of another model or of other adapters.</exception>
+    /// <exception cref="IOException">The file cannot be read.</exception>
+    /// <exception cref="InvalidOperationException">The model has no adapters.</exception>
+    /// <exception cref="ObjectDisposedException">The weights were disposed.</exception>
+    public void LoadAdapters(string path)
+    {
+        AdapterOptions options = Adapters;
+        ParameterTable adapters = Table.AdapterTable;
+        using WeightFile file = WeightFile.Open(path);
+        var check = new FitCheck(file, adapters, training: false);
+        check.Declaration();
+        TensorMap map = TensorMap.Find(file, adapters, AdapterFiles.Prefix);
+        if (map.Count == 0 && TensorMap.Find(file, adapters, null) is { Count: > 0 } other)
+        {
+            map = other;
+        }
+
+        var known = new HashSet<WeightTensor>(map.Tensors, ReferenceEqualityComparer.Instance);
+        check.Parameters(map, [.. file.Tensors.Where(tensor => !known.Contains(tensor))], ignoreUnexpected: false);
+        if (!file.Metadata.ContainsKey(FileMetadata.Model))
+        {
+            AdapterFiles.CheckConfig(path, options, check);
+        }
+
+        check.ThrowIfAny();
+        float* block = Pointer;
+        BeginChange();
+        try
+        {
+            ParameterFiles.Read(file, adapters, map, block);
+        }
+        finally
+        {
+            EndChange();
+        }
+
+        GC.KeepAlive(this);
+    }
+
+    /// <summary>
+    /// Adds what the adapters add to the weights that they adapt, W + s·B·A (Hu et al. 2021, section 4.1), and sets B to zero, so that the model computes the same as before up to rounding.
+    /// Weights in a format of fewer bits are rounded to it again. What a trainer of the model remembers of the adapters' gradients means nothing afterwards: another one is to be made.
+    /// </summary>
+    /// <exception cref="InvalidOperationException">The model has no adapters.</exception>
+    /// <exception cref="ObjectDisposedException">The weights were disposed.</exception>
+    public void MergeAdapters()
+    {
+        _ = Adapters;
+        float* block = Pointer;
+        BeginChange();
+        try
+        {
+            foreach (ParameterInfo weight in Table.Parameters.Where(IsAdapted))
+            {
+                if (weight.Format == WeightFormat.F32)
+                {
+                    for (int row = 0; row < weight.Shape[0]; row++)
+                    {
+                        AddUpdate(block, weight, row, new Span<float>(block + weight.Offset + ((long)row * weight.Shape[1]), weight.Shape[1]));
+                    }
+                }
+                else
+                {
+                    // A row is read before it is written, and no other is touched.
+                    PackedFiles.Fill(weight, (byte*)(block + weight.Offset), (row, values) => ReadMerged(block, weight, (int)row, values));
+                }
+
+                ParameterInfo second = Factor(weight, SecondFactor);
+                new Span<float>(block + second.Offset, checked((int)second.Length)).Clear();
+            }
+        }
+        finally
+        {
+            EndChange();
+        }
+
+        GC.KeepAlive(this);
+    }
+
+    /// <summary>
+    /// Saves the model as one without adapters, which are merged into the weights of the file: one that the same declaration without <see cref="LoraAttribute"/> loads. This model stays as it is.
+    /// </summary>
+    /// <param name="path">The file, written beside an existing one and renamed.</param>
+    /// <exception cref="IOException">The file cannot be written; an existing one is untouched.</exception>
+    /// <exception cref="InvalidOperationException">The model has no adapters, or a trainer steps meanwhile, on another thread; an existing file is untouched.</exception>
+    /// <exception cref="ObjectDisposedException">The weights were disposed.</exception>
+    public void SaveMerged(string path)
+    {
+        _ = Adapters;
+        long version = Version();
+        float* block = Pointer;
+        var writer = new SafetensorsWriter { BeforeReplacing = () => ThrowIfChanged(version) };
+        FileMetadata.Add(writer, Table, withAdapters: false);
+        foreach (ParameterInfo parameter in Table.Parameters)
+        {
+            if (IsAdapted(parameter))
+            {
+                writer.Add(parameter.Name, parameter.ShapeInFile.AsSpan(), SafetensorsType.F32, parameter.Length, stream => Write(stream, parameter));
+            }
+            else if (parameter.Adapts is null)
+            {
+                ParameterFiles.Add(writer, parameter, prefix: "", block);
+            }
+        }
+
+        writer.Save(path);
+        GC.KeepAlive(this);
+
+        void Write(Stream stream, ParameterInfo weight)
+        {
+            float[] merged = new float[weight.Length];
+            for (int row = 0; row < weight.Shape[0]; row++)
+            {
+                ReadMerged(block, weight, row, merged.AsSpan(row * weight.Shape[1], weight.Shape[1]));
+            }
+
+            float[] file = new float[merged.Length];
+            weight.ToFile(merged, file);
+            stream.Write(MemoryMarshal.AsBytes<float>(file));
+        }
+    }
+
+    private AdapterOptions Adapters => Table.Adapters ?? throw new InvalidOperationException($"The model {Table.ModelName} has no adapters: [Lora] declares them.");
+
+    /// <summary>What a file may lack: all adapters, where it has none of them.</summary>
+    private static IEnumerable<string> MissingAdapters(ParameterTable table, TensorMap map)
+    {
+        int[] adapters = [.. Enumerable.Range(0, table.Parameters.Count).Where(index => table.Parameters[index].Adapts is not null)];
+        return Array.Exists(adapters, map.Has) ? [] : adapters.Select(index => table.Parameters[index].Name);
+    }
+
+    private bool IsAdapted(ParameterInfo parameter) => parameter.Adapts is null && Table.Contains(NameOf(parameter, FirstFactor));
+
+    private static string NameOf(ParameterInfo weight, string factor)
+        => (weight.Name.EndsWith(".weight", StringComparison.Ordinal) ? weight.Name[..^".weight".Length] : weight.Name) + factor;
+
+    private ParameterInfo Factor(ParameterInfo weight, string factor) => Table.Parameters[Table.IndexOf(NameOf(weight, factor))];
+
+    /// <summary>A row of a weight with its update.</summary>
+    private void ReadMerged(float* block, ParameterInfo weight, int row, Span<float> values)
+    {
+        fixed (float* to = values)
+        {
+            BlockRows.Read(weight.Format, (byte*)(block + weight.Offset), row, values.Length, to);
+        }
+
+        AddUpdate(block, weight, row, values);
+    }
+
+    /// <summary>Adds the update of a row, s·(B·A)[row].</summary>
+    private void AddUpdate(float* block, ParameterInfo weight, int row, Span<float> values)
+    {
+        ParameterInfo first = Factor(weight, FirstFactor), second = Factor(weight, SecondFactor);
+        int rank = first.Shape[0];
+        for (int r = 0; r < rank; r++)
+        {
+            float factor = (float)(Adapters.Scale * block[second.Offset + ((long)row * rank) + r]);
+            var source = new ReadOnlySpan<float>(block + first.Offset + ((long)r * values.Length), values.Length);
+            int column = 0;
+            for (; column <= values.Length - Vector<float>.Count; column += Vector<float>.Count)
+            {
+                (new Vector<float>(values[column..]) + (factor * new Vector<float>(source[column..]))).CopyTo(values[column..]);
+            }
+
+            for (; column < values.Length; column++)
+            {
+                values[column] += factor * source[column];
+            }
+        }
+    }
+}
