@@ -1,6 +1,7 @@
 using ModelGen.Compiler;
 using ModelGen.Compiler.Families;
 using ModelGen.Compiler.Graph;
+using ModelGen.Compiler.Programs;
 
 namespace ModelGen.Tests.Compiler;
 
@@ -14,7 +15,14 @@ internal static class Families
 
     public static TheoryData<string> LanguageModels => [.. All.Where(p => p.Value.Family is "Gpt" or "RecurrentLm" or "Decoder" or "Gemma" or "Llama" or "Lfm2" or "Qwen").Select(p => p.Key)];
 
-    public static ModelGraph Build(string name, BuildMode mode) => FamilyRegistry.Get(All[name].Family).Build(All[name], mode);
+    /// <summary>The forward graph, with the adapters that are declared.</summary>
+    public static ModelGraph Build(string name, BuildMode mode)
+    {
+        ModelGraph graph = FamilyRegistry.Get(All[name].Family).Build(All[name], mode);
+        return All[name].Lora is { } lora
+            ? Assert.Single(global::ModelGen.Compiler.Passes.LowRankAdapters.Add([graph], lora, [FamilyRegistry.Get(All[name].Family).Describe(All[name]).Find(mode == BuildMode.Training ? EntryKind.Step : EntryKind.Infer)!]))
+            : graph;
+    }
 
     /// <summary>The training graph with its extents bound to the declaration's.</summary>
     public static ModelGraph Training(string name)
@@ -108,5 +116,7 @@ internal static class Families
         yield return ("gated delta rule alone", Spec("Decoder", 1, 3, [.. decoder, .. delta.Skip(1), DeclaredArgument.Of("Mixers", [2]), I("Norm", 1), I("TieEmbeddings", 1)]));
         yield return ("lfm2", Spec("Lfm2", 2, 9, [.. decoder, DeclaredArgument.Of("Mixers", [1, 0]), I("MaxBatch", 3)]));
         yield return ("decoder of long convolutions", Spec("Decoder", 1, 4, [.. decoder, DeclaredArgument.Of("Mixers", [1]), I("ConvolutionTaps", 6), I("ConvolutionBias", 1), I("Form", 1), R("Dropout", 0.25), I("Recompute", 1)]));
+        yield return ("decoder with adapters", Spec("Decoder", 2, 9, [.. decoder, I("Recompute", 1)]) with { Lora = new LoraSpec(3, 6, 0.25, ["*"]) });
+        yield return ("lstm with adapters", Spec("RecurrentLm", 2, 4, [I("Cell", 1), I("Layers", 2), I("Hidden", 5), I("Vocab", 7), I("Embedding", 3)]) with { Lora = new LoraSpec(2, 2, 0, ["rnn.*", "decoder"]) });
     }
 }

@@ -33,6 +33,27 @@ public sealed class RandomFamilyTests
     [Theory]
     [InlineData(1)]
     [InlineData(2)]
+    public void A_training_step_of_adapters_computes_what_the_interpreter_does(int seed) => RandomCase.Run(seed, random =>
+    {
+        CacheSizes caches = Caches(random);
+        foreach (ModelSpec spec in new[] { Gpt(random), Mlp(random), Recurrent(random), Tagger(random), Bert(random), Transformer(random), Decoder(random) })
+        {
+            ModelProgram program = FamilyRegistry.Get(spec.Family).Describe(spec);
+            EntryPoint step = program.Find(EntryKind.Step)!;
+            int rank = Size(random, 6);
+            var lora = new LoraSpec(rank, rank * (1 + random.Next(3)), spec.Family is "RecurrentLm" or "RecurrentTagger" ? 0 : random.Next(2) * 0.3, ["*"]);
+            ModelGraph forward = Assert.Single(LowRankAdapters.Add([step.Build()], lora, [step]));
+            ModelGraph graph = ModelCompiler.StepGraph(step, forward, program.Frozen, default);
+            Assert.NotEmpty(graph.Gradients);
+            Assert.All(graph.Gradients, gradient => Assert.Contains(".lora_", gradient.Parameter, StringComparison.Ordinal));
+            var c = new KernelCase($"{lora}, {Describe(spec, caches)}", graph, Moderate(CaseData.Random(graph, seed)), 2e-4);
+            KernelCheck.Compare(c, GraphFunction.Compile([graph], random.Next(2) == 0 ? BufferPlacement.Guarded : BufferPlacement.Planned, caches)[0]);
+        }
+    });
+
+    [Theory]
+    [InlineData(1)]
+    [InlineData(2)]
     [InlineData(3)]
     public void Pieces_of_a_prompt_and_a_token_compute_what_the_interpreter_does(int seed) => RandomCase.Run(seed, random =>
     {

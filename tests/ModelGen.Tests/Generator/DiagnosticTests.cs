@@ -42,6 +42,8 @@ public sealed class DiagnosticTests
     [InlineData("[Bert(Layers = 1, DModel = 8, Heads = 2, Vocab = 11, Context = 6, Segments = 0, PreNorm = true, GatedFeedForward = true, Bias = false, NormBias = false, Positions = PositionEncoding.Rotary, RotaryScaling = RotaryScaling.Linear, RotaryFactor = 2)] public partial class Model;")]
     [InlineData("[Bert(Layers = 1, DModel = 8, Heads = 2, Vocab = 11, Context = 6, Head = BertHead.MaskedLm, NextSentence = true, Dropout = 0.1)] [Trainable(BatchSize = 2, SequenceLength = 6)] public partial class Model;")]
     [InlineData("[Bert(Layers = 1, DModel = 8, Heads = 2, Vocab = 11, Context = 6, Head = BertHead.SequenceClassifier, Classes = 2)] [Trainable(BatchSize = 2, SequenceLength = 3, Frozen = new[] { \"bert.\" })] public partial class Model;")]
+    [InlineData($"{Tiny} [Lora(Rank = 2, Alpha = 4, Dropout = 0.1, On = new[] {{ \"*.c_attn\", \"*.mlp.*\" }})] [Trainable(BatchSize = 2, SequenceLength = 3, Frozen = new[] {{ \"transformer.h.0.mlp\" }})] public partial class Model;")]
+    [InlineData($"{Tiny} [Lora(Rank = 1)] [Cuda] public partial class Model;")]
     [InlineData("[Nnlm(Window = 1, Embedding = 1, Hidden = 1, Vocab = 1, DirectConnections = false)] [Trainable(BatchSize = 1)] public partial class Model;")]
     [InlineData("[Decoder(Layers = 1, DModel = 8, Heads = 2, FeedForward = 9, Vocab = 11, Context = 6, KeyValueHeads = 1, HeadWidth = 6, RotaryFraction = 0.4, RotaryBase = 1e6, RotaryLayout = RotaryLayout.Interleaved)] [Trainable(BatchSize = 1, SequenceLength = 6)] public partial class Model;")]
     [InlineData("[Decoder(Layers = 1, DModel = 9, Heads = 3, FeedForward = 9, Vocab = 11, Positions = PositionEncoding.None, Attention = AttentionPattern.Window, Window = 3)] public partial class Model;")]
@@ -107,7 +109,7 @@ public sealed class DiagnosticTests
     public async Task Attributes_beside_a_family_need_one()
     {
         IReadOnlyList<string> messages = await GeneratorHarness.ExpectAsync(
-            "using ModelGen;\n[{|MG0005:Trainable|}(BatchSize = 2)] [{|MG0005:MemoryBudget|}(InferenceBytes = 3)] public class Model;");
+            "using ModelGen;\n[{|MG0005:Trainable|}(BatchSize = 2)] [{|MG0005:MemoryBudget|}(InferenceBytes = 3)] [{|MG0005:Lora|}(Rank = 3)] public class Model;");
         string families = string.Join(", ", FamilyRegistry.All.Select(family => $"[{family.Name}]"));
         Assert.Equal($"[Trainable] has no effect on 'Model', which declares no model; add one of {families}", messages[0]);
     }
@@ -193,6 +195,28 @@ public sealed class DiagnosticTests
         IReadOnlyList<string> messages = await GeneratorHarness.ExpectAsync(
             $"using ModelGen;\n[Gpt(Layers = 1, DModel = {{|MG0008:100|}}, Heads = 3, Vocab = 11, Context = 6)] public partial class Model;\n{Use}");
         Assert.Equal(["DModel must be a multiple of Heads, but 100 is not a multiple of 3"], messages);
+    }
+
+    [Theory]
+    [InlineData("Gpt(Layers = 1, DModel = 8, Heads = 2, Vocab = 11, Context = 6)", "{|MG0006:Lora|}", "[Lora] requires Rank")]
+    [InlineData("Gpt(Layers = 1, DModel = 8, Heads = 2, Vocab = 11, Context = 6)", "Lora(Rank = {|MG0007:0|})", "Rank must be at least 1, but is 0")]
+    [InlineData("Gpt(Layers = 1, DModel = 8, Heads = 2, Vocab = 11, Context = 6)", "Lora(Rank = 2, Alpha = {|MG0010:-1|})", "Alpha must be finite and greater than 0 in single precision, but is -1")]
+    [InlineData("Gpt(Layers = 1, DModel = 8, Heads = 2, Vocab = 11, Context = 6)", "Lora(Rank = 2, Dropout = {|MG0010:1|})", "Dropout must be at least 0 and less than 1, but is 1")]
+    [InlineData("Gpt(Layers = 1, DModel = 8, Heads = 2, Vocab = 11, Context = 6)", "Lora(Rank = 2, On = new[] { \"*.c_fc\", {|MG0010:\"*.q_proj\"|} })", "On must be a pattern of names of weights that only linear layers read, but is '*.q_proj'")]
+    [InlineData("Gpt(Layers = 1, DModel = 8, Heads = 2, Vocab = 11, Context = 6)", "Lora(Rank = 2, On = new[] { {|MG0010:\"transformer.wte\"|} })", "On must be a pattern of names of weights that only linear layers read, but is 'transformer.wte'")]
+    [InlineData("Gpt(Layers = 1, DModel = 8, Heads = 2, Vocab = 11, Context = 6)", "Lora(Rank = 2, On = {|MG0010:new string[] { }|})", "On must be one pattern of names or more, but is an empty list")]
+    [InlineData("Gpt(Layers = 1, DModel = 8, Heads = 2, Vocab = 11, Context = 6)", "Lora(Rank = {|MG0017:2000000000|})", "")]
+    [InlineData("Nnlm(Window = 2, Embedding = 3, Hidden = 4, Vocab = 5)", "Lora(Rank = 2, On = new[] { {|MG0010:\"*embedding*\"|} })", "")]
+    [InlineData("RecurrentLm(Hidden = 8, Embedding = 6, Vocab = 5)", "Lora(Rank = 2, Dropout = {|MG0012:0.1|})", "")]
+    [InlineData("Gpt(Layers = 1, DModel = 8, Heads = 2, Vocab = 11, Context = 6)", "Lora(Rank = 2)] [Trainable(BatchSize = 1, SequenceLength = 3, Frozen = {|MG0010:new[] { \"transformer.\" }|})", "Frozen must be a part of the parameters, but is all of them")]
+    [InlineData("Gpt(Layers = 1, DModel = 8, Heads = 2, Vocab = 11, Context = 6)", "Lora(Rank = 2)] [Trainable(BatchSize = 1, SequenceLength = 3, Frozen = {|MG0010:new[] { \"transformer.wte\" }|})", "Frozen must be what names of parameters begin with, but is 'transformer.wte'")]
+    public async Task Adapters_are_of_something(string family, string lora, string message)
+    {
+        IReadOnlyList<string> messages = await GeneratorHarness.ExpectAsync($"using ModelGen;\n[{family}] [{lora}] public partial class Model;");
+        if (message.Length > 0)
+        {
+            Assert.Equal([message], messages);
+        }
     }
 
     [Fact]

@@ -524,3 +524,7 @@ public partial class DropoutLoraDecoder;
 [Lora(Rank = 4, Alpha = 8)]
 [Trainable(BatchSize = 4, SequenceLength = 128)]
 public partial class LoraStories260K;
+
+[Decoder(Layers = 5, DModel = 64, Heads = 8, KeyValueHeads = 4, FeedForward = 172, Vocab = 512, Context = 512, TieEmbeddings = true)]
+[Trainable(BatchSize = 4, SequenceLength = 128)]
+public partial class TunedStories260K;

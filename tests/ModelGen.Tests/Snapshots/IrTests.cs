@@ -186,6 +186,15 @@ public sealed class IrTests
     [Fact]
     public void Mlp_differentiated() => Snapshot.Verify(GraphPrinter.Print(Differentiate(TinyMlp)));
 
+    [Fact]
+    public void Adapters_differentiated()
+    {
+        global::ModelGen.Compiler.Programs.ModelProgram program = FamilyRegistry.Get(TinyMlp.Family).Describe(TinyMlp);
+        global::ModelGen.Compiler.Programs.EntryPoint step = program.Find(global::ModelGen.Compiler.Programs.EntryKind.Step)!;
+        ModelGraph adapted = Assert.Single(LowRankAdapters.Add([step.Build()], new LoraSpec(2, 4, 0.1, ["fc1"]), [step]));
+        Snapshot.Verify(GraphPrinter.Print(ModelCompiler.StepGraph(step, adapted, program.Frozen, default)));
+    }
+
     private static ModelSpec Spec(string family, TrainingSpec training, params DeclaredArgument[] arguments)
         => new(new TypeIdentity("", [], "Tiny", "public", "Tiny"), family, new EquatableArray<DeclaredArgument>(arguments), training, null);
 
