@@ -53,8 +53,8 @@ public sealed class LoraTests
         Assert.All(adapters, p => Assert.Equal(p.Name.Contains("lora_A") ? 3 : LoraDecoder.Parameters.Single(w => w.Name == p.Adapts).Shape[0], p.Shape[0]));
 
         long bytes = adapters.Sum(p => (p.Length + 15) / 16 * 16 * sizeof(float));
-        Assert.Equal(bytes, LoraDecoder.GradientBytes);
-        Assert.Equal(LlamaDecoder.WeightBytes + bytes, LoraDecoder.WeightBytes);
+        Assert.Equal(LoraDecoder.GradientBytes, bytes);
+        Assert.Equal(LoraDecoder.WeightBytes, LlamaDecoder.WeightBytes + bytes);
         Assert.True(bytes < LlamaDecoder.WeightBytes / 4);
         using LoraDecoder.Trainer trainer = LoraDecoder.Create().CreateTrainer(new AdamW());
         Assert.Equal(LoraDecoder.AdamWTrainingBytes, trainer.MemoryBytes);
