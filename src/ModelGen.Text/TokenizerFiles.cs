@@ -47,7 +47,7 @@ public static class TokenizerFiles
     public static TokenizerVocabulary? Read(GgufFile file)
     {
         ArgumentNullException.ThrowIfNull(file);
-        if (file.Values.GetValueOrDefault("tokenizer.ggml.model")?.AsText() is not { } model || model == "none")
+        if (file.Values.GetValueOrDefault("tokenizer.ggml.model")?.AsText() is not { } model || model is "none" or "no_vocab")
         {
             return null;
         }

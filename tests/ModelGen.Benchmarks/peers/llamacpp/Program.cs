@@ -6,117 +6,152 @@ using LLama;
 using LLama.Common;
 using LLama.Native;
 using ModelGen;
+using ModelGen.Tool;
 
-// llamacpp [--threads N] [--build avx512] [--formats F32,Q8_0,…] [--folder DIR] [--rounds N]: the same GGUF files of random weights here and in llama.cpp, round by round.
+// llamacpp [--shapes NAME,…] [--formats F32,Q8_0,…] [--threads N] [--build avx512] [--folder DIR] [--rounds N] [--batch N] [--load] [--write]: the same GGUF files of
+// random weights here and in llama.cpp, round by round. --batch decodes so many sequences together; --load measures from nothing to the first token's logits; --write only writes the files.
 string Option(string name, string otherwise) => Array.IndexOf(args, name) is >= 0 and int at && at + 1 < args.Length ? args[at + 1] : otherwise;
-int threads = int.Parse(Option("--threads", "1"), CultureInfo.InvariantCulture), rounds = int.Parse(Option("--rounds", "5"), CultureInfo.InvariantCulture);
+int threads = int.Parse(Option("--threads", "1"), CultureInfo.InvariantCulture), rounds = int.Parse(Option("--rounds", "5"), CultureInfo.InvariantCulture), sequences = int.Parse(Option("--batch", "1"), CultureInfo.InvariantCulture);
 string build = Option("--build", "avx512"), folder = Option("--folder", Path.Combine(Path.GetTempPath(), "modelgen-llamacpp"));
 Directory.CreateDirectory(folder);
 Llama.Load(build);
-int[] prompt = [.. Enumerable.Range(0, 256).Select(i => i * 91 % 32000)];
-foreach (GgmlType type in Option("--formats", "F32,F16,BF16,Q8_0,Q4_0,Q4_K,Q6_K").Split(',').Select(Enum.Parse<GgmlType>))
+foreach (string name in Option("--shapes", "llama110").Split(','))
 {
-    string path = Path.Combine(folder, $"{type}.gguf");
-    if (!File.Exists(path))
+    Shape shape = Shape.All.FirstOrDefault(shape => shape.Name == name) ?? throw new ArgumentException($"--shapes: expected {string.Join(", ", Shape.All.Select(static shape => shape.Name))}, found {name}.");
+    foreach (string format in Option("--formats", "F32,F16,Q8_0,Q4_0,Q4_K_M").Split(','))
     {
-        Files.Write(path, type);
+        string path = Path.Combine(folder, $"{name}-{format}.gguf");
+        if (!File.Exists(path))
+        {
+            shape.Write(path, format);
+        }
+
+        string about = FormattableString.Invariant($"{name,-12} {format,6}, {threads} threads, {build}");
+        if (args.Contains("--write"))
+        {
+            Console.WriteLine($"{path}: {new FileInfo(path).Length:N0} bytes");
+        }
+        else if (args.Contains("--load"))
+        {
+            Console.WriteLine($"{about}: {Loading(path)}");
+        }
+        else
+        {
+            Console.WriteLine($"{about}: {Running(path, shape)}");
+        }
+    }
+}
+
+// What a file's model does in a second here and there.
+string Running(string path, Shape shape)
+{
+    int[] prompt = [.. Enumerable.Range(0, 256).Select(i => i * 91 % shape.Vocabulary)];
+    using LoadedModel model = LoadedModel.Of(path, null, 1024, new SessionOptions { Threads = threads }, sequences == 1 ? null : code => code.With("MaxBatch", sequences.ToString(CultureInfo.InvariantCulture)));
+    using var peer = new Llama(path, threads, sequences);
+    CausalSession ours = model.Session;
+    if (sequences > 1)
+    {
+        int[] rows = new int[sequences];
+        string together = Beside(16, sequences * 16, ours.Reset, i => ours.Decode(Row(i)), peer.Reset, i => peer.Decode(Row(i)));
+        return $"{sequences} sequences together {together} tokens/s";
+
+        int[] Row(int step)
+        {
+            for (int row = 0; row < rows.Length; row++)
+            {
+                rows[row] = prompt[(step + (17 * row)) % prompt.Length];
+            }
+
+            return rows;
+        }
     }
 
-    using CausalSession ours = Files.Session(path, type, threads);
-    using var peer = new Llama(path, threads);
     double difference = 0, range = 0;
     foreach (int token in prompt.AsSpan(0, 8))
     {
-        ReadOnlySpan<float> a = ours.Decode(token), b = peer.Decode(token);
+        ReadOnlySpan<float> a = ours.Decode(token), b = peer.Decode([token]);
         for (int i = 0; i < a.Length; i++)
         {
             (difference, range) = (Math.Max(difference, Math.Abs(a[i] - b[i])), Math.Max(range, Math.Abs(b[i])));
         }
     }
 
-    List<double> decodes = [], peersDecodes = [], prefills = [], peersPrefills = [];
+    string decode = Beside(16, 16, ours.Reset, i => ours.Decode(prompt[i]), peer.Reset, i => peer.Decode([prompt[i]]));
+    string prefill = Beside(1, prompt.Length, ours.Reset, _ => ours.Prefill(prompt), peer.Reset, _ => peer.Prefill(prompt));
+    return FormattableString.Invariant($"decode {decode}; prefill 256 {prefill} tokens/s; logits differ by {difference:G2} of {range:G3}");
+}
+
+// From nothing to the logits of one token, and how long it takes to read the file: with its pages in memory, and without.
+string Loading(string path)
+{
+    List<double>[] warm = [[], [], []], cold = [[], [], []];
+    for (int round = -1; round < rounds; round++)
+    {
+        foreach (List<double>[] times in (List<double>[][])[cold, warm])
+        {
+            foreach ((int who, Action run) in (ReadOnlySpan<(int, Action)>)[
+                (0, () => { using LoadedModel model = LoadedModel.Of(path, null, 1024, new SessionOptions { Threads = threads }); model.Session.Decode(1); }),
+                (1, () => { using var peer = new Llama(path, threads, 1); peer.Decode([1]); }),
+                (2, () => Pages.Read(path))])
+            {
+                if (times == cold)
+                {
+                    Pages.Drop(path);
+                }
+
+                long start = Stopwatch.GetTimestamp();
+                run();
+                if (round >= 0)
+                {
+                    times[who].Add(Stopwatch.GetElapsedTime(start).TotalMilliseconds);
+                }
+            }
+        }
+    }
+
+    return $"first token, file in memory: {Three(warm)}; not in memory: {Three(cold)}";
+
+    static string Three(List<double>[] times) => string.Create(CultureInfo.InvariantCulture, $"ours {Median(times[0]):N0} ms (best {times[0].Min():N0}), llama.cpp {Median(times[1]):N0} ms (best {times[1].Min():N0}), reading it {Median(times[2]):N0} ms (best {times[2].Min():N0})");
+}
+
+// Alternating rounds of the two: medians and best.
+string Beside(int steps, int tokens, Action reset, Action<int> run, Action resetPeer, Action<int> runPeer)
+{
+    List<double> own = [], peers = [];
     for (int round = 0; round < rounds; round++)
     {
-        const int Steps = 16;
-        decodes.Add(Rate(Steps, ours.Reset, () => Array.ForEach(prompt[..Steps], token => ours.Decode(token))));
-        peersDecodes.Add(Rate(Steps, peer.Reset, () => Array.ForEach(prompt[..Steps], token => peer.Decode(token))));
-        prefills.Add(Rate(prompt.Length, ours.Reset, () => ours.Prefill(prompt)));
-        peersPrefills.Add(Rate(prompt.Length, peer.Reset, () => peer.Prefill(prompt)));
+        own.Add(Rate(reset, run));
+        peers.Add(Rate(resetPeer, runPeer));
     }
 
-    Console.WriteLine(FormattableString.Invariant($"{type,5}, {threads} threads, {build}: decode {Beside(decodes, peersDecodes)}; prefill 256 {Beside(prefills, peersPrefills)} tokens/s; logits differ by {difference:G2} of {range:G3}"));
-}
+    return FormattableString.Invariant($"{Median(own):F1} (best {own.Max():F1}) to {Median(peers):F1} (best {peers.Max():F1}): {Median(own) / Median(peers):F2}, best rounds {own.Max() / peers.Max():F2}");
 
-static double Rate(int tokens, Action before, Action run)
-{
-    before();
-    Thread.Sleep(20);
-    long start = Stopwatch.GetTimestamp();
-    run();
-    return tokens / Stopwatch.GetElapsedTime(start).TotalSeconds;
-}
-
-static string Beside(List<double> own, List<double> peers)
-{
-    (double a, double b) = (own.Order().ElementAt(own.Count / 2), peers.Order().ElementAt(peers.Count / 2));
-    return FormattableString.Invariant($"{a:F1} (best {own.Max():F1}) to {b:F1} (best {peers.Max():F1}): {a / b:F2}, best rounds {own.Max() / peers.Max():F2}");
-}
-
-/// <summary>The files that both read, and the model of each format.</summary>
-internal static class Files
-{
-    public static void Write(string path, GgmlType type)
+    double Rate(Action before, Action<int> step)
     {
-        string floats = Path.ChangeExtension(path, ".safetensors");
-        Llama110.Create(seed: 1).Save(floats);
-        using (WeightFile file = WeightFile.Open(floats))
+        before();
+        Thread.Sleep(20);
+        long start = Stopwatch.GetTimestamp();
+        for (int i = 0; i < steps; i++)
         {
-            var writer = new GgufWriter();
-            writer.Set("general.architecture", "llama");
-            writer.Set("general.quantization_version", 2u);
-            writer.Set("tokenizer.ggml.model", "no_vocab");
-            writer.Set("llama.attention.layer_norm_rms_epsilon", 1e-5f);
-            writer.Set("llama.rope.freq_base", 10000f);
-            foreach ((string key, uint value) in (ReadOnlySpan<(string, uint)>)[("context_length", 1024), ("embedding_length", 768), ("block_count", 12), ("feed_forward_length", 2048), ("attention.head_count", 12),
-                ("attention.head_count_kv", 12), ("rope.dimension_count", 64), ("vocab_size", 32000)])
-            {
-                writer.Set("llama." + key, value);
-            }
-
-            writer.Add(file, "llama", 64, tensor => tensor.Shape.Length == 2 ? type : GgmlType.F32);
-            writer.Save(path);
+            step(i);
         }
 
-        File.Delete(floats);
-    }
-
-    public static CausalSession Session(string path, GgmlType type, int threads)
-    {
-        var session = new SessionOptions { Threads = threads };
-        return type switch
-        {
-            GgmlType.F32 => Llama110.Load(path).CreateSession(session),
-            GgmlType.F16 => Llama110F16.Load(path).CreateSession(session),
-            GgmlType.BF16 => Llama110BF16.Load(path).CreateSession(session),
-            GgmlType.Q8_0 => Llama110Q8.Load(path).CreateSession(session),
-            GgmlType.Q4_0 => Llama110Q4.Load(path).CreateSession(session),
-            GgmlType.Q4_K => Llama110Q4K.Load(path).CreateSession(session),
-            GgmlType.Q6_K => Llama110Q6K.Load(path).CreateSession(session),
-            _ => throw new ArgumentOutOfRangeException(nameof(type), type, "There is no model of this format."),
-        };
+        return tokens / Stopwatch.GetElapsedTime(start).TotalSeconds;
     }
 }
 
-/// <summary>llama.cpp with flash attention and one sequence.</summary>
+static double Median(List<double> values) => values.Order().ElementAt(values.Count / 2);
+
+/// <summary>llama.cpp with flash attention.</summary>
 internal sealed class Llama : IDisposable
 {
     private readonly LLamaWeights _weights;
     private readonly LLamaContext _context;
     private int _position;
 
-    public Llama(string path, int threads)
+    public Llama(string path, int threads, int sequences)
     {
-        var parameters = new ModelParams(path) { ContextSize = 1024, Threads = threads, BatchThreads = threads, GpuLayerCount = 0, FlashAttention = true, BatchSize = 512, UBatchSize = 512 };
+        var parameters = new ModelParams(path) { ContextSize = (uint)(1024 * sequences), SeqMax = (uint)sequences, Threads = threads, BatchThreads = threads, GpuLayerCount = 0, FlashAttention = true, BatchSize = 512, UBatchSize = 512 };
         _weights = LLamaWeights.LoadFromFile(parameters);
         _context = _weights.CreateContext(parameters);
     }
@@ -140,9 +175,21 @@ internal sealed class Llama : IDisposable
         _position = 0;
     }
 
-    public ReadOnlySpan<float> Decode(int token) => Prefill([token]);
+    /// <summary>A token of each sequence.</summary>
+    public ReadOnlySpan<float> Decode(ReadOnlySpan<int> tokens)
+    {
+        var batch = new LLamaBatch();
+        for (int i = 0; i < tokens.Length; i++)
+        {
+            batch.Add(tokens[i], _position, (LLamaSeqId)i, true);
+        }
 
-    public ReadOnlySpan<float> Prefill(int[] tokens)
+        _position++;
+        return Logits(batch, tokens.Length - 1);
+    }
+
+    /// <summary>Tokens of the one sequence.</summary>
+    public ReadOnlySpan<float> Prefill(ReadOnlySpan<int> tokens)
     {
         var batch = new LLamaBatch();
         for (int i = 0; i < tokens.Length; i++)
@@ -150,7 +197,7 @@ internal sealed class Llama : IDisposable
             batch.Add(tokens[i], _position++, LLamaSeqId.Zero, i == tokens.Length - 1);
         }
 
-        return _context.Decode(batch) == DecodeResult.Ok ? _context.NativeHandle.GetLogitsIth(tokens.Length - 1) : throw new InvalidOperationException("llama.cpp does not decode.");
+        return Logits(batch, tokens.Length - 1);
     }
 
     public void Dispose()
@@ -158,25 +205,37 @@ internal sealed class Llama : IDisposable
         _context.Dispose();
         _weights.Dispose();
     }
+
+    private ReadOnlySpan<float> Logits(LLamaBatch batch, int row)
+        => _context.Decode(batch) == DecodeResult.Ok ? _context.NativeHandle.GetLogitsIth(row) : throw new InvalidOperationException("llama.cpp does not decode.");
 }
 
-[Llama(Layers = 12, DModel = 768, Heads = 12, Vocab = 32000, Context = 1024, FeedForward = 2048, TieEmbeddings = true)]
-internal partial class Llama110;
+/// <summary>A file's pages in the system's memory.</summary>
+internal static unsafe partial class Pages
+{
+    private const int DontNeed = 4;
 
-[Llama(Layers = 12, DModel = 768, Heads = 12, Vocab = 32000, Context = 1024, FeedForward = 2048, TieEmbeddings = true, Weights = WeightFormat.F16)]
-internal partial class Llama110F16;
+    /// <summary>Reads the file from its beginning to its end.</summary>
+    public static void Read(string path)
+    {
+        byte[] buffer = GC.AllocateUninitializedArray<byte>(1 << 22);
+        using Microsoft.Win32.SafeHandles.SafeFileHandle file = File.OpenHandle(path, options: FileOptions.SequentialScan);
+        for (long at = 0; RandomAccess.Read(file, buffer, at) is > 0 and int read; at += read)
+        {
+        }
+    }
 
-[Llama(Layers = 12, DModel = 768, Heads = 12, Vocab = 32000, Context = 1024, FeedForward = 2048, TieEmbeddings = true, Weights = WeightFormat.BF16)]
-internal partial class Llama110BF16;
+    /// <summary>Asks the system to forget the file's pages.</summary>
+    public static void Drop(string path)
+    {
+        using FileStream file = new(path, FileMode.Open, FileAccess.ReadWrite);
+        file.Flush(flushToDisk: true);
+        if (Advise(file.SafeFileHandle.DangerousGetHandle().ToInt32(), 0, 0, DontNeed) != 0)
+        {
+            throw new IOException($"{path}: the system keeps its pages.");
+        }
+    }
 
-[Llama(Layers = 12, DModel = 768, Heads = 12, Vocab = 32000, Context = 1024, FeedForward = 2048, TieEmbeddings = true, Weights = WeightFormat.Q8_0)]
-internal partial class Llama110Q8;
-
-[Llama(Layers = 12, DModel = 768, Heads = 12, Vocab = 32000, Context = 1024, FeedForward = 2048, TieEmbeddings = true, Weights = WeightFormat.Q4_0)]
-internal partial class Llama110Q4;
-
-[Llama(Layers = 12, DModel = 768, Heads = 12, Vocab = 32000, Context = 1024, FeedForward = 2048, TieEmbeddings = true, Weights = WeightFormat.Q4_K)]
-internal partial class Llama110Q4K;
-
-[Llama(Layers = 12, DModel = 768, Heads = 12, Vocab = 32000, Context = 1024, FeedForward = 2048, TieEmbeddings = true, Weights = WeightFormat.Q6_K)]
-internal partial class Llama110Q6K;
+    [LibraryImport("libc", EntryPoint = "posix_fadvise")]
+    private static partial int Advise(int file, nint offset, nint length, int advice);
+}
