@@ -16,7 +16,8 @@ namespace ModelGen.Compiler.Passes;
 /// </para>
 /// <para>
 /// A value that another kernel needs is stored, unless it is cheaper to compute again from what is stored anyway: the
-/// normalized input of a layer norm costs two operations, so the backward pass does not read it from memory.
+/// normalized input of a layer norm costs two operations, so the backward pass does not read it from memory. A sum of two
+/// matrices is not cheaper, since two are read in the place of one: residual streams would grow into the sums of all layers.
 /// </para>
 /// </summary>
 internal sealed class Fusion
@@ -33,6 +34,9 @@ internal sealed class Fusion
     // Of each node in no cluster, as a cluster's: above those of all that it needs.
     private readonly int[] _levels;
     private readonly HashSet<Value> _stored = [];
+
+    // Whether a value is stored once another kernel needs it.
+    private readonly Dictionary<Value, bool> _storedForOthers = [];
     private readonly ILookup<Node, Node> _consumers;
     private readonly Dictionary<Scan, Fusion> _bodies = [];
 
@@ -382,7 +386,48 @@ internal sealed class Fusion
     }
 
     private bool MustStore(Value value, Cluster home)
-        => value.Op is RowReduction || value.Shape.Columns == 1 || home.MatMul is not null || Cost(value, home, []) > RecomputeLimit;
+    {
+        if (!_storedForOthers.TryGetValue(value, out bool stored))
+        {
+            stored = value.Op is RowReduction || value.Shape.Columns == 1 || home.MatMul is not null || Cost(value, home, []) > RecomputeLimit || !IsOfOneStored(value, home);
+            _storedForOthers.Add(value, stored);
+        }
+
+        return stored;
+    }
+
+    /// <summary>Whether a value is computed from one matrix at the most, which is in memory, besides columns and what all rows share.</summary>
+    private bool IsOfOneStored(Value value, Cluster home)
+    {
+        var read = new HashSet<Value>();
+        var pending = new Stack<Node>();
+        pending.Push(value.Node);
+        while (pending.Count > 0)
+        {
+            Node node = pending.Pop();
+            foreach (Value input in node.Inputs)
+            {
+                if (input.Shape.Columns == 1 || !SameRows(input, node))
+                {
+                    continue;
+                }
+
+                if (input.Op is ElementwiseOperator && home.Nodes.Contains(input.Node) && !_stored.Contains(input))
+                {
+                    pending.Push(input.Node);
+                    continue;
+                }
+
+                read.Add(Root(input));
+                if (read.Count > 1 || (_clusters[IndexOf(input.Node)] is { } other && other != home && !_stored.Contains(input) && !MustStore(input, other)))
+                {
+                    return false;
+                }
+            }
+        }
+
+        return true;
+    }
 
     private int Cost(Value value, Cluster home, HashSet<Value> seen)
     {
