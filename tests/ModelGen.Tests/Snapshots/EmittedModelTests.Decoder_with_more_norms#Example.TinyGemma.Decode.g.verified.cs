@@ -10,7 +10,7 @@ using global::ModelGen.Runtime;
 using A = global::ModelGen.Generated.Example_TinyGemma_Code.DecodeArena;
 using S = global::ModelGen.Generated.Example_TinyGemma_Code.DecodeStates;
 
-// Decode: 21 kernels, 512 bytes of arena. Every worker runs it.
+// Decode: 21 kernels, 448 bytes of arena. Every worker runs it.
 internal static class DecodePlan
 {
   public static void Run(in PlanContext context, Worker worker)
@@ -66,10 +66,9 @@ unsafe partial class Kernels<V>
       Attention_1x1_2x4(a + A.layers0_self_attn_rotary_rotated, s + S.layers0_self_attn_attention_key_cache, s + S.layers0_self_attn_attention_value_cache, a + A.layers0_self_attn_attention, context.Position, worker);
       // self_attn.o_proj = matmul(self_attn.attention, self_attn.o_proj.weight); post_attention_layernorm.squared = self_attn.o_proj * self_attn.o_proj  [8]
       LinearRmsNorm_1x8x8(a + A.layers0_self_attn_attention, w + W.layers0_self_attn_o_proj_weight, a + A.layers0_self_attn_o_proj, a + A.layers0_post_attention_layernorm_squared, worker);
-      // post_attention_layernorm.rrms = rms_norm(post_attention_layernorm.squared, self_attn.o_proj, post_attention_layernorm.weight)
-      // pre_feedforward_layernorm = rms_norm(embeddings + rms_norm(post_attention_layernorm.squared, self_attn.o_proj, post_attention_layernorm.weight),
-      //     pre_feedforward_layernorm.weight)  [8]
-      RmsNormAdd_1x8(a + A.layers0_post_attention_layernorm_squared, a + A.embeddings, a + A.layers0_self_attn_o_proj, w + W.layers0_post_attention_layernorm_weight, w + W.layers0_pre_feedforward_layernorm_weight, a + A.layers0_post_attention_layernorm_rrms, a + A.layers0_pre_feedforward_layernorm, worker);
+      // self_attn.residual = embeddings + rms_norm(post_attention_layernorm.squared, self_attn.o_proj, post_attention_layernorm.weight)
+      // pre_feedforward_layernorm = rms_norm(self_attn.residual, pre_feedforward_layernorm.weight)  [8]
+      RmsNormAdd_1x8(a + A.embeddings, a + A.layers0_self_attn_o_proj, a + A.layers0_post_attention_layernorm_squared, w + W.layers0_post_attention_layernorm_weight, w + W.layers0_pre_feedforward_layernorm_weight, a + A.layers0_self_attn_residual, a + A.layers0_pre_feedforward_layernorm, worker);
       // mlp.act = gelu_tanh(matmul(pre_feedforward_layernorm, mlp.gate_proj.weight))  [9]
       LinearGeluTanh_1x8x9(a + A.layers0_pre_feedforward_layernorm, w + W.layers0_mlp_gate_proj_weight, a + A.layers0_mlp_act, worker);
       // mlp.hidden = mlp.act * matmul(pre_feedforward_layernorm, mlp.up_proj.weight)  [9]
@@ -78,10 +77,9 @@ unsafe partial class Kernels<V>
       LinearRmsNorm_1x9x8(a + A.layers0_mlp_hidden, w + W.layers0_mlp_down_proj_weight, a + A.layers0_mlp_down_proj, a + A.layers0_post_feedforward_layernorm_squared, worker);
 
       // ---- model ----
-      // norm = rms_norm((embeddings + rms_norm(layers.0.self_attn.o_proj, layers.0.post_attention_layernorm.rrms,
-      //     layers.0.post_attention_layernorm.weight)) + rms_norm(layers.0.post_feedforward_layernorm.squared, layers.0.mlp.down_proj,
+      // norm = rms_norm(layers.0.self_attn.residual + rms_norm(layers.0.post_feedforward_layernorm.squared, layers.0.mlp.down_proj,
       //     layers.0.post_feedforward_layernorm.weight), norm.weight)  [8]
-      RmsNormAdd_1x8_rrms(a + A.embeddings, a + A.layers0_self_attn_o_proj, a + A.layers0_post_attention_layernorm_rrms, w + W.layers0_post_attention_layernorm_weight, a + A.layers0_mlp_down_proj, a + A.layers0_post_feedforward_layernorm_squared, w + W.layers0_post_feedforward_layernorm_weight, w + W.norm_weight, a + A.norm, worker);
+      RmsNormAdd_1x8_down_proj(a + A.layers0_self_attn_residual, a + A.layers0_mlp_down_proj, a + A.layers0_post_feedforward_layernorm_squared, w + W.layers0_post_feedforward_layernorm_weight, w + W.norm_weight, a + A.norm, worker);
       // lm_head = matmul(norm, embed_tokens.weight)  [11]
       Linear_1x8x11(a + A.norm, w + W.embed_tokens_weight, a + A.lm_head, worker);
     }
@@ -95,14 +93,15 @@ internal static class DecodeArena
 {
   public const long
     tokens = 0, lm_head = 16,
-    embed_tokens = 32, embeddings = 64, norm = 96,
-    layers0_input_layernorm = 32, layers0_pre_feedforward_layernorm = 48,
+    embed_tokens = 32, embeddings = 64, norm = 80,
+    layers0_input_layernorm = 32, layers0_pre_feedforward_layernorm = 64,
     layers0_self_attn_q_proj = 48, layers0_self_attn_q_norm = 48, layers0_self_attn_k_proj = 80, layers0_self_attn_k_norm = 80,
     layers0_self_attn_v_proj = 96, layers0_self_attn_qk = 32, layers0_self_attn_attention = 32, layers0_self_attn_o_proj = 80,
+    layers0_self_attn_residual = 48,
     layers0_self_attn_rotary_rotated = 48,
-    layers0_post_attention_layernorm_squared = 48, layers0_post_attention_layernorm_rrms = 112,
-    layers0_mlp_act = 32, layers0_mlp_hidden = 32, layers0_mlp_down_proj = 48,
-    layers0_post_feedforward_layernorm_squared = 96;
+    layers0_post_attention_layernorm_squared = 48,
+    layers0_mlp_act = 32, layers0_mlp_hidden = 32, layers0_mlp_down_proj = 64,
+    layers0_post_feedforward_layernorm_squared = 80;
 }
 
 // Where states begin in what outlives a run, in floats.
