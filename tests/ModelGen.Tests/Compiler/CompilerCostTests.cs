@@ -16,6 +16,10 @@ public sealed class CompilerCostTests
     [InlineData("Gpt")]
     [InlineData("RecurrentTagger")]
     [InlineData("Transformer")]
+    [InlineData("Decoder")]
+    [InlineData("Gemma")]
+    [InlineData("Bert")]
+    [InlineData("T5")]
     public void Work_grows_linearly_with_layers(string family)
     {
         // Twice, since the compiler that runs this compiler moves some of what is allocated to the stack later on.
@@ -47,6 +51,9 @@ public sealed class CompilerCostTests
         {
             "Gpt" => [("Layers", layers), ("DModel", 16), ("Heads", 2), ("Vocab", 32), ("Context", 16)],
             "RecurrentTagger" => [("Layers", layers), ("Hidden", 16), ("Vocab", 32), ("Tags", 3), ("MaxBatch", 2)],
+            "Decoder" or "Gemma" => [("Layers", layers), ("DModel", 16), ("Heads", 2), ("FeedForward", 20), ("Vocab", 32), ("Context", 16)],
+            "Bert" => [("Layers", layers), ("DModel", 16), ("Heads", 2), ("FeedForward", 20), ("Vocab", 32), ("Context", 16), ("Head", 1)],
+            "T5" => [("Layers", layers / 2), ("DModel", 16), ("Heads", 2), ("FeedForward", 20), ("Vocab", 32), ("Context", 16)],
             _ => [("EncoderLayers", layers / 2), ("DecoderLayers", layers / 2), ("DModel", 16), ("Heads", 2), ("FeedForward", 20), ("SourceVocab", 32), ("TargetVocab", 32), ("Context", 16)],
         };
         ModelSpec spec = Families.Spec(family, 2, 8, [.. sizes.Select(size => DeclaredArgument.Of(size.Name, size.Size))]);
