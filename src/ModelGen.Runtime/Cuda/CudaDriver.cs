@@ -45,6 +45,7 @@ internal sealed unsafe class CudaDriver
     private readonly delegate* unmanaged<nint*, uint, int> _streamCreate;
     private readonly delegate* unmanaged<nint, int> _streamDestroy;
     private readonly delegate* unmanaged<nint, int> _streamSynchronize;
+    private readonly delegate* unmanaged<nint, int> _streamQuery;
     private readonly delegate* unmanaged<nint, int, int> _streamBeginCapture;
     private readonly delegate* unmanaged<nint, nint*, int> _streamEndCapture;
     private readonly delegate* unmanaged<nint*, nint, ulong, int> _graphInstantiate;
@@ -93,6 +94,7 @@ internal sealed unsafe class CudaDriver
         _streamCreate = (delegate* unmanaged<nint*, uint, int>)Function("cuStreamCreate");
         _streamDestroy = (delegate* unmanaged<nint, int>)Function("cuStreamDestroy_v2");
         _streamSynchronize = (delegate* unmanaged<nint, int>)Function("cuStreamSynchronize");
+        _streamQuery = (delegate* unmanaged<nint, int>)Function("cuStreamQuery");
         _streamBeginCapture = (delegate* unmanaged<nint, int, int>)Function("cuStreamBeginCapture_v2");
         _streamEndCapture = (delegate* unmanaged<nint, nint*, int>)Function("cuStreamEndCapture");
         _graphInstantiate = (delegate* unmanaged<nint*, nint, ulong, int>)Function("cuGraphInstantiateWithFlags");
@@ -294,6 +296,14 @@ internal sealed unsafe class CudaDriver
     }
 
     public void Synchronize(nint stream, string what) => Check(_streamSynchronize(stream), "cuStreamSynchronize", what);
+
+    /// <summary>Whether a stream has done what it was given.</summary>
+    public bool IsDone(nint stream, string what)
+    {
+        const int NotReady = 600;
+        int result = _streamQuery(stream);
+        return result == Success || (result == NotReady ? false : throw Error(result, "cuStreamQuery", what));
+    }
 
     /// <summary>Waits for a stream of a context where something has failed already, or what it uses is given back; what else fails is of no matter.</summary>
     public void TrySynchronize(nint context, nint stream)

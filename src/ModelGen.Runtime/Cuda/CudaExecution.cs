@@ -25,6 +25,7 @@ internal sealed unsafe class CudaExecution : IDisposable
     private const int ArenaStart = 256;
 
     private readonly ModelWeights _weights;
+    private readonly CudaLayout _cuda;
     private readonly CudaLauncher _launcher;
     private readonly nint[][] _graphs;
     private readonly bool[] _isFixed;
@@ -48,7 +49,7 @@ internal sealed unsafe class CudaExecution : IDisposable
     /// <param name="moves">Whether they are moved about.</param>
     public CudaExecution(CudaContext context, ModelWeights weights, ProgramLayout layout, CudaLayout cuda, int states, bool moves)
     {
-        (Context, _weights) = (context, weights);
+        (Context, _weights, _cuda) = (context, weights, cuda);
         Layout = layout.OnDevice(cuda);
         Layout.Check();
         nint[] kernels = context.Kernels(cuda, layout.ModelName);
@@ -112,6 +113,9 @@ internal sealed unsafe class CudaExecution : IDisposable
     public ulong Arena => _arena!.Address + ArenaStart;
 
     public ModelWeights.DeviceCopy Weights => _copy!;
+
+    /// <summary>What tells this program from one of another declaration or of another version of the compiler.</summary>
+    public string ModuleDigest => Convert.ToHexStringLower(System.Security.Cryptography.SHA256.HashData(_cuda.Module()));
 
     /// <summary>How many runs there were: the outputs of a run lie on the device until the next one.</summary>
     public long Runs { get; private set; }

@@ -40,4 +40,9 @@ public sealed record TrainerOptions
     /// Where it trains. On a CUDA device, <see cref="Threads"/> is of no matter. Default: <see cref="Device.Cpu"/>.
     /// </summary>
     public Device Device { get; init; } = Device.Cpu;
+
+    /// <summary>
+    /// Which one of several processes this is that train together, each on a CUDA device of its own; making the trainer waits for the others. Null: it trains alone. Default: null.
+    /// </summary>
+    public DataParallel? DataParallel { get; init; }
 }

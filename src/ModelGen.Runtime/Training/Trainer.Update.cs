@@ -112,6 +112,22 @@ public abstract unsafe partial class Trainer
             _device!.Start(_limit);
         }
 
+        /// <summary>Adds the gradients of all ranks, of what this step updates: parameters that lie behind each other at once, always in the same order.</summary>
+        public void AddOfAllRanks(RankGroup ranks, CudaTraining device)
+        {
+            for (int first = 0, last; first < _chunks.Length; first = last)
+            {
+                // Between neighbours is what aligns the second one, zeros; what another step updates is not touched.
+                long end = _chunks[first].Offset + _chunks[first].Length;
+                for (last = first + 1; last < _chunks.Length && _chunks[last].Offset - end < ParameterTable.Alignment; last++)
+                {
+                    end = _chunks[last].Offset + _chunks[last].Length;
+                }
+
+                ranks.AddInPlace(device.Gradients + (ulong)(_chunks[first].Offset * sizeof(float)), end - _chunks[first].Offset);
+            }
+        }
+
         public void Dispose() => _device?.Dispose();
 
         /// <summary>Every worker's part, once all gradients are there.</summary>

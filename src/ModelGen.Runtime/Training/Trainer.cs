@@ -1,4 +1,5 @@
 using System.ComponentModel;
+using System.Globalization;
 using ModelGen.Runtime;
 
 namespace ModelGen;
@@ -34,6 +35,11 @@ public abstract unsafe partial class Trainer : IDisposable
     private readonly EntryInput?[] _ignorable;
     private readonly int _slotCount;
     private readonly CudaTraining? _cuda;
+    private readonly RankGroup? _ranks;
+
+    // The first of this process's micro-batches among those of all ranks, and how many there are of all.
+    private readonly int _firstMicro;
+    private readonly int _micros;
     private PlanContext _context;
     private ulong _seed;
     private long _stepCount;
@@ -119,6 +125,13 @@ public abstract unsafe partial class Trainer : IDisposable
             _entrySteps = new long[layout.Entries.Length];
             _ignorable = [.. layout.Entries.Select(entry => Array.Find(entry.Inputs, input => input.MayBeIgnored))];
             _lastUpdate = Array.Find(_updates, update => update is not null) ?? throw new ArgumentException($"The layout of {layout.ModelName} is invalid: nothing in it is a step.");
+            (_firstMicro, _micros) = (0, AccumulationSteps);
+            if (options.DataParallel is { } parallel)
+            {
+                _ranks = Meet(parallel, options);
+                (_firstMicro, _micros) = (parallel.Rank * AccumulationSteps, checked(parallel.Ranks * AccumulationSteps));
+            }
+
             _team = new WorkerTeam(threads, layout.ScratchBytes, _guard);
         }
         catch
@@ -255,6 +268,35 @@ public abstract unsafe partial class Trainer : IDisposable
         return section;
     }
 
+    /// <summary>Meets the processes that train together with this one.</summary>
+    private RankGroup Meet(DataParallel parallel, TrainerOptions options)
+    {
+        if (parallel.Rank >= parallel.Ranks)
+        {
+            throw new ArgumentException(FormattableString.Invariant($"There is no rank {parallel.Rank} of {parallel.Ranks}: they count from 0 on."), nameof(options));
+        }
+
+        if (_cuda is null)
+        {
+            throw new InvalidOperationException($"Training by several processes needs a CUDA device for each: {Device.FallbackReason ?? "the options ask for the processor"}.");
+        }
+
+        // Whatever of this is not the same everywhere would give other gradients, or another update.
+        List<KeyValuePair<string, string>> description =
+        [
+            new("the model", ModelName),
+            new("what its parameters are", _weights.Table.Fingerprint),
+            new("the batch size", BatchSize.ToString(CultureInfo.InvariantCulture)),
+            new("the sequence length", SequenceLength.ToString(CultureInfo.InvariantCulture)),
+            new("the precision and order of its kernels", _cuda.Execution.ModuleDigest),
+            new("the optimizer", Optimizer.Name),
+            .. TrainingSettings().Select(static setting => new KeyValuePair<string, string>("the setting " + setting.Key, setting.Value)),
+            new("the seed", options.Seed.ToString(CultureInfo.InvariantCulture)),
+            new("the digest of the weights", RankGroup.DigestOf(_weights.Pointer, _weights.Length)),
+        ];
+        return new RankGroup(parallel, _cuda.Execution, description);
+    }
+
     /// <summary>What ends the steps of each entry point that is one.</summary>
     private Update?[] CreateUpdates(CudaTraining? device)
     {
@@ -282,6 +324,7 @@ public abstract unsafe partial class Trainer : IDisposable
     /// <summary>Gives back what the trainer has on a device, once the device is done with it.</summary>
     private void ReleaseDevice()
     {
+        _ranks?.Dispose();
         _cuda?.Execution.Drain();
         foreach (Update? update in _updates)
         {
@@ -341,9 +384,9 @@ public abstract unsafe partial class Trainer : IDisposable
         _context = new PlanContext
         {
             Count = Positions,
-            Seed = WeightRandom.MixSeed(_seed, (ulong)_stepCount, (ulong)micro),
+            Seed = WeightRandom.MixSeed(_seed, (ulong)_stepCount, (ulong)(_firstMicro + micro)),
             LossNormalizer = 1f / Counted(entry, _layout.BatchSize),
-            GradientScale = 1f / AccumulationSteps,
+            GradientScale = 1f / _micros,
             Accumulate = micro > 0,
         };
         if (_cuda is not null)
@@ -384,9 +427,10 @@ public abstract unsafe partial class Trainer : IDisposable
         {
             return StartAndFinish(cuda, entry, updates);
         }
-        catch (CudaException)
+        catch (CudaException exception)
         {
-            // What was given to the device before still uses the memory of this step.
+            // Nobody shall wait for this rank. What was given to the device before still uses the memory of this step.
+            _ranks?.Break(FormattableString.Invariant($"A rank of the training has failed: {exception.Message}"));
             cuda.Execution.Drain();
             throw;
         }
@@ -395,6 +439,11 @@ public abstract unsafe partial class Trainer : IDisposable
     private float StartAndFinish(CudaTraining cuda, int entry, bool updates)
     {
         cuda.Execution.Start(entry, TrainingState, in _context);
+        if (updates && _ranks is not null)
+        {
+            _updates[entry]!.AddOfAllRanks(_ranks, cuda);
+        }
+
         if (!updates)
         {
             cuda.Execution.Finish(entry);
@@ -405,6 +454,7 @@ public abstract unsafe partial class Trainer : IDisposable
             try
             {
                 _updates[entry]!.StartOnDevice();
+                _ranks?.Wait(_layout.Entries[entry].Name);
                 cuda.Execution.Finish(entry);
             }
             finally
@@ -423,6 +473,7 @@ public abstract unsafe partial class Trainer : IDisposable
         else
         {
             // The optimizer is somebody's own: its update runs here, and the weights follow with the next run.
+            _ranks?.Wait(_layout.Entries[entry].Name);
             cuda.Execution.Finish(entry);
             cuda.FetchGradients(_gradients.Floats);
             _weights.BeginChange();

@@ -12,13 +12,18 @@ namespace ModelGen.Tests.Cuda;
 public sealed unsafe class DriverLibraryTests : IDisposable
 {
     private readonly TemporaryFile _file = new("libmodelgen-standin.so");
+    private readonly TemporaryFile _nccl = new("libmodelgen-standin-nccl.so");
 
-    public void Dispose() => _file.Dispose();
+    public void Dispose()
+    {
+        _file.Dispose();
+        _nccl.Dispose();
+    }
 
     [Fact]
     public void A_library_is_loaded_and_its_calls_allocate_nothing()
     {
-        if (Build() is not { } library)
+        if (Build(_file.Path, "standin.c") is not { } library)
         {
             return;
         }
@@ -54,22 +59,58 @@ public sealed unsafe class DriverLibraryTests : IDisposable
         Assert.Equal(0, live());
     }
 
-    /// <summary>The library; null where there is no compiler for C.</summary>
-    private string? Build()
+    /// <summary>NCCL's library is loaded as its own is, a meeting's name is given by value, and a step that adds gradients allocates nothing.</summary>
+    [Fact]
+    public void Ranks_meet_through_a_library_and_steps_allocate_nothing()
+    {
+        if (Build(_file.Path, "standin.c") is not { } library || Build(_nccl.Path, "standin_nccl.c") is not { } nccl)
+        {
+            return;
+        }
+
+        nint handle = NativeLibrary.Load(nccl);
+        var live = (delegate* unmanaged<int>)NativeLibrary.GetExport(handle, "standin_nccl_live");
+        var sums = (delegate* unmanaged<int>)NativeLibrary.GetExport(handle, "standin_nccl_sums");
+        var floats = (delegate* unmanaged<int>)NativeLibrary.GetExport(handle, "standin_nccl_floats");
+        CudaDriver driver = CudaDriver.Load(library);
+        var options = new TrainerOptions
+        {
+            Device = Device.On(() => driver),
+            AccumulationSteps = 2,
+            DataParallel = new DataParallel { Rank = 0, Ranks = 1, Address = new System.Net.IPEndPoint(System.Net.IPAddress.Loopback, 0), Library = () => NcclLibrary.Load(nccl) },
+        };
+        int[] tokens = Ids(20, 17);
+        using (DeviceGpt.Trainer trainer = DeviceGpt.Create(seed: 3).CreateTrainer(new AdamW { GradientClip = 1 }, options))
+        {
+            Assert.Equal(1, live());
+            Assert.Equal(0, Allocated.Least(() => trainer.Step(tokens, tokens)));
+            int before = sums();
+            trainer.Step(tokens, tokens);
+
+            // Once a step, whatever the micro-batches, and all of the gradients at once.
+            Assert.Equal(1, sums() - before);
+            Assert.InRange(floats(), DeviceGpt.ParameterCount, DeviceGpt.WeightBytes / sizeof(float));
+        }
+
+        Assert.Equal(0, live());
+    }
+
+    /// <summary>A library; null where there is no compiler for C.</summary>
+    private static string? Build(string path, string source)
     {
         if (!OperatingSystem.IsLinux())
         {
             return null;
         }
 
-        var start = new ProcessStartInfo("cc", ["-shared", "-fPIC", "-O1", "-o", _file.Path, Path.Combine(SourceTree.Root, "tests", "ModelGen.Tests", "Cuda", "standin.c")]) { RedirectStandardError = true };
+        var start = new ProcessStartInfo("cc", ["-shared", "-fPIC", "-O1", "-o", path, Path.Combine(SourceTree.Root, "tests", "ModelGen.Tests", "Cuda", source)]) { RedirectStandardError = true };
         try
         {
             using Process process = Process.Start(start)!;
             string errors = process.StandardError.ReadToEnd();
             process.WaitForExit();
             Assert.True(process.ExitCode == 0, errors);
-            return _file.Path;
+            return path;
         }
         catch (System.ComponentModel.Win32Exception)
         {

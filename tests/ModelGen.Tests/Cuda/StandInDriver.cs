@@ -27,6 +27,9 @@ internal sealed unsafe class StandInDriver : IDisposable
     private const int CaptureUnsupported = 900;
     private const int CooperativeLaunchTooLarge = 720;
 
+    /// <summary>What work in a stream gives that is not done yet, since it waits for another process.</summary>
+    public const int NotReady = 600;
+
     private static readonly Dictionary<nint, StandInDriver> s_contexts = [];
     private static readonly Lock s_sync = new();
     private static long s_handles = 0x1000;
@@ -221,7 +224,13 @@ internal sealed unsafe class StandInDriver : IDisposable
 
         if (IsQuick)
         {
-            return work();
+            int result;
+            while ((result = work()) == NotReady)
+            {
+                Thread.Sleep(1);
+            }
+
+            return result;
         }
 
         if (!_pending.TryGetValue(stream, out Queue<(Func<int>, ulong[])>? queue))
@@ -233,13 +242,29 @@ internal sealed unsafe class StandInDriver : IDisposable
         return Success;
     }
 
+    /// <summary>Gives another library's work to a stream of the driver whose context is the thread's.</summary>
+    public static int Give(nint stream, Func<int> work, params ulong[] uses) => Do(d => d.InStream(stream, work, uses), function: "another library's work");
+
     /// <summary>Does what is to be done in a stream.</summary>
-    private int Finish(nint stream)
+    private int Finish(nint stream, bool waits = true)
     {
         int result = _lost;
-        while (_pending.TryGetValue(stream, out Queue<(Func<int> Work, ulong[] Uses)>? queue) && queue.TryDequeue(out (Func<int> Work, ulong[] Uses) next))
+        while (_pending.TryGetValue(stream, out Queue<(Func<int> Work, ulong[] Uses)>? queue) && queue.TryPeek(out (Func<int> Work, ulong[] Uses) next))
         {
-            result = result != Success ? result : next.Work();
+            int done = result != Success ? result : next.Work();
+            if (done != NotReady)
+            {
+                queue.Dequeue();
+                result = done;
+            }
+            else if (waits)
+            {
+                Thread.Sleep(1);
+            }
+            else
+            {
+                return NotReady;
+            }
         }
 
         return result;
@@ -464,6 +489,9 @@ internal sealed unsafe class StandInDriver : IDisposable
 
     [UnmanagedCallersOnly]
     private static int cuStreamSynchronize(nint stream) => Do(d => !d._streams.TryGetValue(stream, out List<Func<int>>? captured) ? InvalidHandle : captured is null ? d.Finish(stream) : CaptureUnsupported, function: nameof(cuStreamSynchronize));
+
+    [UnmanagedCallersOnly]
+    private static int cuStreamQuery(nint stream) => Do(d => !d._streams.TryGetValue(stream, out List<Func<int>>? captured) ? InvalidHandle : captured is null ? d.Finish(stream, waits: false) : CaptureUnsupported, function: nameof(cuStreamQuery));
 
     [UnmanagedCallersOnly]
     private static int cuStreamBeginCapture_v2(nint stream, int mode) => Do(d =>

@@ -38,6 +38,7 @@ API cuMemsetD32Async(uint64_t to, unsigned value, size_t words, void *stream) { 
 API cuStreamCreate(void **stream, unsigned flags) { *stream = malloc(1); streams++; return flags == 1 ? 0 : 1; }
 API cuStreamDestroy_v2(void *stream) { free(stream); streams--; return 0; }
 API cuStreamSynchronize(void *stream) { (void)stream; return 0; }
+API cuStreamQuery(void *stream) { (void)stream; return 0; }
 API cuStreamBeginCapture_v2(void *stream, int mode) { return stream && mode == 1 ? 0 : 1; }
 API cuStreamEndCapture(void *stream, void **graph) { *graph = stream; return 0; }
 API cuGraphInstantiateWithFlags(void **executable, void *graph, uint64_t flags) { *executable = malloc(1); memory++; return graph && !flags ? 0 : 1; }
