@@ -331,14 +331,14 @@ internal sealed unsafe class RankGroup : IDisposable
         }
 
         rank = claimed;
-        if (!theirs.Select(static pair => pair.Key).SequenceEqual(description.Select(static pair => pair.Key)))
+        int other = Enumerable.Range(0, Math.Min(count, description.Count)).FirstOrDefault(i => theirs[i].Key != description[i].Key || theirs[i].Value != description[i].Value, -1);
+        if (other < 0 && count == description.Count)
         {
-            return FormattableString.Invariant($"Rank {rank} has other options, or is of another version of ModelGen.");
+            return null;
         }
 
-        int other = Enumerable.Range(0, count).FirstOrDefault(i => theirs[i].Value != description[i].Value, -1);
-        return other < 0
-            ? null
+        return other < 0 || theirs[other].Key != description[other].Key
+            ? FormattableString.Invariant($"Rank {rank} has other options, or is of another version of ModelGen.")
             : FormattableString.Invariant($"Rank {rank} trains something else: {description[other].Key} is {Quoted.Printable(theirs[other].Value, 200)} there, and {description[other].Value} on rank 0. All ranks train one declaration, from the same weights and with the same options.");
     }
 

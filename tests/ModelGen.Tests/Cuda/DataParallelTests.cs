@@ -20,13 +20,13 @@ public sealed class DataParallelTests
 
     /// <summary>Two processes, two micro-batches each, against one that accumulates all four: on the device to a few bits, on the processor within tolerance. Both processes end with the same bits.</summary>
     [Fact]
-    public void Two_processes_train_as_one_does_with_the_batches_of_both()
+    public async Task Two_processes_train_as_one_does_with_the_batches_of_both()
     {
         int port = FreePort();
         using var file = new TemporaryFile("rank1.safetensors");
         Task child = Task.Run(() => ChildProcess.RunCheck(SecondRank, (Port, port.ToString(CultureInfo.InvariantCulture)), (File, file.Path)), TestContext.Current.CancellationToken);
         DeviceGpt here = Train(0, port, out float[] losses);
-        child.GetAwaiter().GetResult();
+        await child;
         DeviceGpt there = DeviceGpt.Load(file.Path);
         foreach (ParameterInfo parameter in DeviceGpt.Parameters)
         {
