@@ -12,9 +12,10 @@ internal static class ConfigDeclaration
     {
         "gpt2" => Gpt2(config, weights),
         "llama" or "mistral" or "qwen2" or "qwen3" or "gemma3" or "gemma3_text" or "lfm2" or "qwen3_moe" or "qwen3moe" or "qwen3_5_text" or "qwen35" => DecoderDeclaration.Of(config, weights),
+        "mamba2" or "granitemoehybrid" or "granitehybrid" => StateSpaceDeclaration.Of(config, weights),
         "bert" => EncoderDeclaration.Bert(config, weights),
         "modernbert" => EncoderDeclaration.ModernBert(config, weights),
-        string other => throw new ToolException($"{config.Origin}: model_type: expected bert, modernbert, gpt2, llama, mistral, qwen2, qwen3, qwen3_moe, qwen3_5_text, gemma3_text or lfm2, found {other}."),
+        string other => throw new ToolException($"{config.Origin}: model_type: expected bert, modernbert, gpt2, llama, mistral, qwen2, qwen3, qwen3_moe, qwen3_5_text, gemma3_text, lfm2, mamba2 or granitemoehybrid, found {other}."),
     };
 
     private static ModelCode Gpt2(ModelConfig config, WeightFile weights)

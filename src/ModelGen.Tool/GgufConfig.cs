@@ -71,8 +71,12 @@ internal static class GgufConfig
             Integer("attention.head_count", "num_attention_heads");
             if (architecture == "lfm2")
             {
-                Mixers(file, architecture, values);
+                Mixers(file, architecture, values, "conv", "full_attention");
                 Integer("shortconv.l_cache", "conv_L_cache");
+            }
+            else if (architecture is "mamba2" or "granitehybrid")
+            {
+                StateSpaces();
             }
             else
             {
@@ -125,6 +129,32 @@ internal static class GgufConfig
 
         return new ModelConfig(values, file.Path);
 
+        void StateSpaces()
+        {
+            bool isHybrid = architecture == "granitehybrid";
+            Integer("ssm.time_step_rank", isHybrid ? "mamba_n_heads" : "num_heads");
+            Integer("ssm.group_count", isHybrid ? "mamba_n_groups" : "n_groups");
+            Integer("ssm.state_size", isHybrid ? "mamba_d_state" : "state_size");
+            Integer("ssm.conv_kernel", isHybrid ? "mamba_d_conv" : "conv_kernel");
+            if (Number("ssm.inner_size") is { } inner && Number("ssm.time_step_rank") is { } heads and > 0)
+            {
+                values[isHybrid ? "mamba_d_head" : "head_dim"] = inner / heads;
+            }
+
+            values[isHybrid ? "mamba_conv_bias" : "use_conv_bias"] = file.Tensors.Any(static tensor => tensor.Name.EndsWith(".ssm_conv1d.bias", StringComparison.Ordinal));
+            values[isHybrid ? "mamba_proj_bias" : "use_bias"] = file.Tensors.Any(static tensor => tensor.Name.EndsWith(".ssm_in.bias", StringComparison.Ordinal));
+            if (isHybrid)
+            {
+                Mixers(file, architecture, values, "mamba", "attention");
+                values["attention_bias"] = file.Tensors.Any(static tensor => tensor.Name.EndsWith(".attn_q.bias", StringComparison.Ordinal));
+                values["position_embedding_type"] = file.Values.GetValueOrDefault(architecture + ".rope.scaling.finetuned")?.AsFlag() == false ? "nope" : "rope";
+                Real("embedding_scale", "embedding_multiplier");
+                Real("residual_scale", "residual_multiplier");
+                Real("attention.scale", "attention_multiplier");
+                Real("logit_scale", "logits_scaling");
+            }
+        }
+
         void GatedDelta()
         {
             Integer("ssm.group_count", "linear_num_key_heads");
@@ -172,8 +202,8 @@ internal static class GgufConfig
         }
     }
 
-    /// <summary>What mixes the tokens of each layer: one without heads of keys and values convolves.</summary>
-    private static void Mixers(GgufFile file, string architecture, JsonObject values)
+    /// <summary>What mixes the tokens of each layer: one without heads of keys and values has something else.</summary>
+    private static void Mixers(GgufFile file, string architecture, JsonObject values, string other, string attention)
     {
         string key = architecture + ".attention.head_count_kv";
         if (!file.Values.TryGetValue(key, out GgufValue? heads) || !heads.IsArray || !heads.IsInteger || heads.Count is 0 or > 1024)
@@ -189,7 +219,7 @@ internal static class GgufConfig
         }
 
         values["num_key_value_heads"] = most;
-        values["layer_types"] = new JsonArray([.. counts.Select(static count => (JsonNode)(count == 0 ? "conv" : "full_attention"))]);
+        values["layer_types"] = new JsonArray([.. counts.Select(count => (JsonNode)(count == 0 ? other : attention))]);
     }
 
     private static JsonObject? RotaryScaling(GgufFile file, string architecture)

@@ -14,6 +14,7 @@ internal static class GgufExport
             "gemma3_text" => "gemma3",
             "qwen3_moe" => "qwen3moe",
             "qwen3_5_text" => "qwen35",
+            "granitemoehybrid" => "granitehybrid",
             string other => other,
         };
         var writer = new GgufWriter();
@@ -35,7 +36,13 @@ internal static class GgufExport
         else
         {
             writer.Set("general.name", Path.GetFileNameWithoutExtension(output));
-            headWidth = architecture == "gpt2" ? Gpt2(config, writer) : architecture == "bert" ? Bert(source, config, writer) : Llama(config, source.Weights, writer, architecture);
+            headWidth = architecture switch
+            {
+                "gpt2" => Gpt2(config, writer),
+                "bert" => Bert(source, config, writer),
+                "mamba2" or "granitehybrid" => StateSpaces(config, writer, architecture),
+                _ => Llama(config, source.Weights, writer, architecture),
+            };
         }
 
         if (source.Gguf is null && ChatTemplates.Find(source) is { } template)
@@ -83,7 +90,7 @@ internal static class GgufExport
     }
 
     private static int HeadWidth(ModelConfig config)
-        => config.ModelType is "gpt2" or "bert" ? 0 : config.Integer("head_dim") ?? (DecoderDeclaration.IsGatedDelta(config) ? 256 : config.Required("hidden_size") / Math.Max(1, config.Required("num_attention_heads")));
+        => config.ModelType is "gpt2" or "bert" or "mamba2" ? 0 : config.Integer("head_dim") ?? (DecoderDeclaration.IsGatedDelta(config) ? 256 : config.Required("hidden_size") / Math.Max(1, config.Required("num_attention_heads")));
 
     private static int Llama(ModelConfig config, WeightFile weights, GgufWriter writer, string architecture)
     {
@@ -231,6 +238,55 @@ internal static class GgufExport
 
             default:
                 throw config.Problem("rope_scaling", "linear or llama3, which alone are written", scaling.Type);
+        }
+    }
+
+    private static int StateSpaces(ModelConfig config, GgufWriter writer, string architecture)
+    {
+        StateSpaceDeclaration.Sizes sizes = StateSpaceDeclaration.SizesOf(config);
+        bool isHybrid = StateSpaceDeclaration.IsHybrid(config);
+
+        // Mamba's readers want a context, and there is none.
+        Set("context_length", config.Integer("max_position_embeddings") ?? 1 << 20);
+        Set("embedding_length", config.Required("hidden_size"));
+        Set("block_count", config.Required("num_hidden_layers"));
+        Set("vocab_size", config.Required("vocab_size"));
+        writer.Set(architecture + ".attention.layer_norm_rms_epsilon", (float)StateSpaceDeclaration.NormEpsilon(config));
+        Set("ssm.conv_kernel", sizes.Taps);
+        Set("ssm.state_size", sizes.State);
+        Set("ssm.group_count", sizes.Groups);
+        Set("ssm.inner_size", sizes.Heads * sizes.HeadWidth);
+        Set("ssm.time_step_rank", sizes.Heads);
+        if (!isHybrid)
+        {
+            Set("feed_forward_length", 0);
+            Set("attention.head_count", 0);
+            return 0;
+        }
+
+        int heads = config.Required("num_attention_heads"), keyHeads = config.Integer("num_key_value_heads") ?? heads, headWidth = HeadWidth(config);
+        Set("feed_forward_length", StateSpaceDeclaration.FeedForward(config));
+        Set("attention.head_count", heads);
+        writer.Set(architecture + ".attention.head_count_kv", [.. StateSpaceDeclaration.Mixers(config).Select(mixer => mixer == "attention" ? keyHeads : 0)]);
+        Set("attention.key_length", headWidth);
+        Set("attention.value_length", headWidth);
+        Set("rope.dimension_count", headWidth);
+        writer.Set(architecture + ".rope.freq_base", (float)(config.Real("rope_theta") ?? 10000));
+        writer.Set(architecture + ".rope.scaling.finetuned", StateSpaceDeclaration.IsRotary(config));
+        Factor("embedding_multiplier", "embedding_scale");
+        Factor("residual_multiplier", "residual_scale");
+        Factor("attention_multiplier", "attention.scale");
+        Factor("logits_scaling", "logit_scale");
+        return headWidth;
+
+        void Set(string key, int value) => writer.Set($"{architecture}.{key}", (uint)value);
+
+        void Factor(string name, string key)
+        {
+            if (config.Real(name) is { } value)
+            {
+                writer.Set($"{architecture}.{key}", (float)value);
+            }
         }
     }
 

@@ -35,7 +35,8 @@ internal static class RandomCheckpoint
         int keys = headWidth * (config.Integer("num_key_value_heads") ?? Heads);
         var random = new Random(11);
         var writer = new SafetensorsWriter();
-        Add("model.embed_tokens.weight", Vocabulary, Width);
+        bool isStates = type is "mamba2" or "granitemoehybrid";
+        Add(type == "mamba2" ? "backbone.embeddings.weight" : "model.embed_tokens.weight", Vocabulary, Width);
         for (int layer = 0; layer < layers; layer++)
         {
             if (type == "lfm2")
@@ -44,7 +45,14 @@ internal static class RandomCheckpoint
                 continue;
             }
 
-            string block = FormattableString.Invariant($"model.layers.{layer}.");
+            string block = FormattableString.Invariant($"{(type == "mamba2" ? "backbone" : "model")}.layers.{layer}.");
+            if (type == "mamba2")
+            {
+                Add(block + "norm.weight", Width);
+                StateSpace(block + "mixer.");
+                continue;
+            }
+
             Add(block + "input_layernorm.weight", Width);
             Add(block + "post_attention_layernorm.weight", Width);
             if (isDelta && DecoderDeclaration.Mixers(config)[layer] == "linear_attention")
@@ -54,6 +62,17 @@ internal static class RandomCheckpoint
                 Add(block + "mlp.up_proj.weight", Hidden, Width);
                 Add(block + "mlp.down_proj.weight", Width, Hidden);
                 continue;
+            }
+
+            if (isStates)
+            {
+                Add(block + "shared_mlp.input_linear.weight", 2 * Hidden, Width);
+                Add(block + "shared_mlp.output_linear.weight", Width, Hidden);
+                if (StateSpaceDeclaration.Mixers(config)[layer] == "mamba")
+                {
+                    StateSpace(block + "mamba.");
+                    continue;
+                }
             }
 
             foreach ((string name, int rows) in ((string, int)[])[("q", (isDelta ? 2 : 1) * Heads * headWidth), ("k", keys), ("v", keys)])
@@ -78,6 +97,11 @@ internal static class RandomCheckpoint
             }
 
             Add(block + "self_attn.o_proj.weight", Width, Heads * headWidth);
+            if (isStates)
+            {
+                continue;
+            }
+
             if (config.Integer("num_experts") is { } experts)
             {
                 int each = config.Integer("moe_intermediate_size")!.Value;
@@ -98,7 +122,7 @@ internal static class RandomCheckpoint
             Add(block + "mlp.down_proj.weight", Width, Hidden);
         }
 
-        Add(type == "lfm2" ? "model.embedding_norm.weight" : "model.norm.weight", Width);
+        Add(type switch { "lfm2" => "model.embedding_norm.weight", "mamba2" => "backbone.norm_f.weight", _ => "model.norm.weight" }, Width);
         if (config.Flag("tie_word_embeddings") != true)
         {
             Add("lm_head.weight", Vocabulary, Width);
@@ -120,6 +144,20 @@ internal static class RandomCheckpoint
             Add(block + "dt_bias", heads);
             Add(block + "norm.weight", config.Integer("linear_value_head_dim")!.Value);
             Add(block + "out_proj.weight", Width, values);
+        }
+
+        void StateSpace(string block)
+        {
+            StateSpaceDeclaration.Sizes sizes = StateSpaceDeclaration.SizesOf(config);
+            int inner = sizes.Heads * sizes.HeadWidth, channels = inner + (2 * sizes.Groups * sizes.State);
+            Add(block + "in_proj.weight", inner + channels + sizes.Heads, Width);
+            Add(block + "conv1d.weight", channels, 1, sizes.Taps);
+            Add(block + "conv1d.bias", channels);
+            Add(block + "A_log", sizes.Heads);
+            Add(block + "D", sizes.Heads);
+            Add(block + "dt_bias", sizes.Heads);
+            Add(block + "norm.weight", inner);
+            Add(block + "out_proj.weight", Width, inner);
         }
 
         // Convolutions and attention under names of their own.

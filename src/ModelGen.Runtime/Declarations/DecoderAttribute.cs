@@ -15,7 +15,7 @@ public class DecoderAttribute : Attribute
     /// <summary>The width of the residual stream. Required; a multiple of <see cref="Heads"/> where no <see cref="HeadWidth"/> is given.</summary>
     public int DModel { get; set; }
 
-    /// <summary>The number of query heads. Required, 1 or more.</summary>
+    /// <summary>The number of query heads. Required where a layer has attention, 1 or more.</summary>
     public int Heads { get; set; }
 
     /// <summary>
@@ -37,7 +37,7 @@ public class DecoderAttribute : Attribute
     /// </summary>
     public int Context { get; set; }
 
-    /// <summary>The hidden width of the feed-forward network. Required, 1 or more.</summary>
+    /// <summary>The hidden width of the feed-forward network. Required, 1 or more; but where all layers have a <see cref="TokenMixer.StateSpace"/>, 0, the default, stands for layers without such a network, as Mamba-2's are.</summary>
     public int FeedForward { get; set; }
 
     /// <summary>
@@ -112,7 +112,7 @@ public class DecoderAttribute : Attribute
     /// </summary>
     public TokenMixer[] Mixers { get; set; } = [];
 
-    /// <summary>With <see cref="TokenMixer.ShortConvolution"/> and <see cref="TokenMixer.GatedDelta"/>, how many steps a convolution sees, its own included: 1 to 64. Default: 3; Qwen3.5 has 4.</summary>
+    /// <summary>With <see cref="TokenMixer.ShortConvolution"/>, <see cref="TokenMixer.GatedDelta"/> and <see cref="TokenMixer.StateSpace"/>, how many steps a convolution sees, its own included: 1 to 64. Default: 3; 4 in <see cref="Mamba2Attribute"/> and <see cref="GraniteAttribute"/>; Qwen3.5 has 4.</summary>
     public int ConvolutionTaps { get; set; } = 3;
 
     /// <summary>With <see cref="TokenMixer.GatedDelta"/>, the heads of queries and keys. Required there, 1 or more.</summary>
@@ -127,10 +127,28 @@ public class DecoderAttribute : Attribute
     /// <summary>With <see cref="TokenMixer.GatedDelta"/>, the channels of each head of values. Default: <see cref="LinearKeyWidth"/> (which 0 stands for).</summary>
     public int LinearValueWidth { get; set; }
 
+    /// <summary>With <see cref="TokenMixer.StateSpace"/>, the heads. Required there, 1 or more.</summary>
+    public int StateHeads { get; set; }
+
+    /// <summary>With <see cref="TokenMixer.StateSpace"/>, the groups of B and C, a divisor of <see cref="StateHeads"/>, each of which serves as many consecutive heads and is normalized by itself. Default: 1.</summary>
+    public int StateGroups { get; set; } = 1;
+
+    /// <summary>With <see cref="TokenMixer.StateSpace"/>, the channels of B and C, which are the rows of each head's matrix. 1 or more. Default: 128.</summary>
+    public int StateSize { get; set; } = 128;
+
+    /// <summary>With <see cref="TokenMixer.StateSpace"/>, the channels of each head, which are the columns of its matrix. 1 or more. Default: 64.</summary>
+    public int StateHeadWidth { get; set; } = 64;
+
+    /// <summary>With <see cref="TokenMixer.StateSpace"/>, whether the projections around it have biases. Default: false.</summary>
+    public bool StateBias { get; set; }
+
     /// <summary>Whether attention's output is multiplied by the sigmoid of a second projection of its input, which <c>self_attn.q_proj</c> holds beside each head's query, as in Qwen3.5. Default: false.</summary>
     public bool AttentionOutputGate { get; set; }
 
-    /// <summary>With <see cref="TokenMixer.ShortConvolution"/>, whether the convolution and the projections around it have biases. Default: false.</summary>
+    /// <summary>
+    /// With <see cref="TokenMixer.ShortConvolution"/>, whether the convolution and the projections around it have biases; with <see cref="TokenMixer.StateSpace"/>, whether the convolution has. Default: false; true in <see cref="Mamba2Attribute"/> and
+    /// <see cref="GraniteAttribute"/>.
+    /// </summary>
     public bool ConvolutionBias { get; set; }
 
     /// <summary>What products of queries and keys are multiplied by, greater than 0. Default: 1/√<see cref="HeadWidth"/> (which 0 stands for).</summary>

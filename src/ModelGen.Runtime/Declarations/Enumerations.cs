@@ -285,6 +285,13 @@ public enum TokenMixer
     /// A session carries the matrices and the convolution's last inputs, however long the sequence (Yang et al., "Gated Delta Networks: Improving Mamba2 with Delta Rule", 2024).
     /// </summary>
     GatedDelta,
+
+    /// <summary>
+    /// A selective state space, <c>mamba</c>: each head has a matrix that forgets a part of itself with each token, at a pace of the token's own, takes the token in at B, and is read at C. Its input, B and C come through a causal convolution of
+    /// <see cref="DecoderAttribute.ConvolutionTaps"/> steps and a SiLU; what is read is gated and normalized. A session carries the matrices and the convolution's last inputs, however long the sequence (Dao and Gu, "Transformers are SSMs: Generalized
+    /// Models and Efficient Algorithms Through Structured State Space Duality", 2024).
+    /// </summary>
+    StateSpace,
 }
 
 /// <summary>Which kernels of a model have one launch between them on a CUDA device.</summary>

@@ -6,7 +6,7 @@ public sealed partial class GgufWriter
 {
     /// <summary>Adds all weights of a model under GGUF's names, with the shapes and the order of rows that GGUF files have.</summary>
     /// <param name="weights">The weights under Hugging Face's names; the file must be open when this one is saved.</param>
-    /// <param name="architecture">GGUF's name for the kind of model: <c>llama</c>, <c>gpt2</c>, <c>qwen2</c>, <c>qwen3</c>, <c>qwen3moe</c>, <c>qwen35</c>, <c>gemma</c>, <c>gemma2</c>, <c>gemma3</c>, <c>lfm2</c> or <c>bert</c> (whose pooler and heads are left out).</param>
+    /// <param name="architecture">GGUF's name for the kind of model: <c>llama</c>, <c>gpt2</c>, <c>qwen2</c>, <c>qwen3</c>, <c>qwen3moe</c>, <c>qwen35</c>, <c>gemma</c>, <c>gemma2</c>, <c>gemma3</c>, <c>lfm2</c>, <c>mamba2</c>, <c>granitehybrid</c> or <c>bert</c> (whose pooler and heads are left out).</param>
     /// <param name="headWidth">The channels of a head of queries and keys, which tell the order of their rows.</param>
     /// <param name="typeOf">How each tensor is stored.</param>
     /// <exception cref="NotSupportedException">The architecture's names are not known.</exception>
@@ -22,6 +22,8 @@ public sealed partial class GgufWriter
         }
 
         HuggingFaceNames names = HuggingFaceNames.Of(architecture);
+        string groupsKey = architecture + ".ssm.group_count";
+        long groups = Math.Max(1, _sizes.GetValueOrDefault(groupsKey, 1u));
         var problems = new List<ModelFileProblem>();
         var added = new List<(string Name, TensorChange Change, WeightTensor Tensor)>();
         foreach (WeightTensor tensor in weights.Tensors)
@@ -54,6 +56,10 @@ public sealed partial class GgufWriter
             {
                 problems.Add(new ModelFileProblem(field, "a convolution of each channel by itself, [channels, 1, taps]", found));
             }
+            else if (change is TensorChange.RateColumn or TensorChange.Column or TensorChange.Groups && (tensor.Shape.Length != 1 || tensor.Length % groups != 0))
+            {
+                problems.Add(new ModelFileProblem(field, change == TensorChange.Groups ? $"channels of {groups} groups, as {groupsKey} says" : "a number for each head", found));
+            }
             else
             {
                 added.Add((name, change, tensor));
@@ -71,6 +77,8 @@ public sealed partial class GgufWriter
             {
                 TensorChange.Transposed => [tensor.Shape[1], tensor.Shape[0]],
                 TensorChange.Channels => [tensor.Shape[0], tensor.Shape[2]],
+                TensorChange.RateColumn or TensorChange.Column => [tensor.Length, 1],
+                TensorChange.Groups => [groups, tensor.Length / groups],
                 _ => tensor.Shape.AsSpan(),
             };
             Add(name, shape, typeOf(tensor), Reader(weights, tensor, change, headWidth));
@@ -81,7 +89,7 @@ public sealed partial class GgufWriter
     {
         switch (change)
         {
-            case TensorChange.None or TensorChange.Channels:
+            case TensorChange.None or TensorChange.Channels or TensorChange.Column or TensorChange.Groups:
                 return (start, destination) => weights.ReadFloats(tensor, start, destination);
 
             case TensorChange.LessOne:
@@ -94,7 +102,7 @@ public sealed partial class GgufWriter
                     }
                 };
 
-            case TensorChange.Rates:
+            case TensorChange.Rates or TensorChange.RateColumn:
                 return (start, destination) =>
                 {
                     weights.ReadFloats(tensor, start, destination);

@@ -22,6 +22,9 @@ public sealed partial class GgufWriter
     private readonly HashSet<string> _names = new(StringComparer.Ordinal);
     private readonly HashSet<string> _keys = new(StringComparer.Ordinal);
 
+    // Those of the values that are integers, which shapes of tensors may follow from.
+    private readonly Dictionary<string, uint> _sizes = new(StringComparer.Ordinal);
+
     /// <summary>Adds a text to the metadata.</summary>
     /// <param name="key">The key.</param>
     /// <param name="value">The value.</param>
@@ -35,7 +38,11 @@ public sealed partial class GgufWriter
 
     /// <summary>Adds an unsigned integer of 32 bits, which most sizes are.</summary>
     /// <inheritdoc cref="Set(string, string)"/>
-    public void Set(string key, uint value) => Set(key, GgufValueType.UInt32, stream => Write(stream, value));
+    public void Set(string key, uint value)
+    {
+        Set(key, GgufValueType.UInt32, stream => Write(stream, value));
+        _sizes.Add(key, value);
+    }
 
     /// <summary>Adds a 32-bit float.</summary>
     /// <inheritdoc cref="Set(string, string)"/>
@@ -80,6 +87,10 @@ public sealed partial class GgufWriter
 
             value.CopyTo(stream);
         });
+        if (value.AsInteger() is >= 0 and <= uint.MaxValue and long size)
+        {
+            _sizes.Add(key, (uint)size);
+        }
     }
 
     /// <summary>Adds a tensor.</summary>

@@ -23,6 +23,15 @@ internal enum TensorChange
     /// <summary>Rates of forgetting are −eˣ in the GGUF file.</summary>
     Rates,
 
+    /// <summary>Rates of forgetting, [heads] in checkpoints, are −eˣ and a column [heads, 1] in the GGUF file.</summary>
+    RateColumn,
+
+    /// <summary>One number for each head: [heads] in checkpoints, [heads, 1] in GGUF files.</summary>
+    Column,
+
+    /// <summary>Scales of a norm of groups: [channels] in checkpoints, a row for each group in GGUF files.</summary>
+    Groups,
+
     /// <summary>A convolution of each channel by itself: [channels, 1, taps] in checkpoints, [channels, taps] in GGUF files.</summary>
     Channels,
 }
@@ -137,6 +146,26 @@ internal sealed class HuggingFaceNames
         ("blk.#.layer_output_norm", "bert.encoder.layer.#.output.LayerNorm"),
     ];
 
+    private static readonly (string Gguf, string HuggingFace)[] s_stateSpace =
+    [
+        ("blk.#.ssm_in", "model.layers.#.mamba.in_proj"),
+        ("blk.#.ssm_conv1d", "model.layers.#.mamba.conv1d"),
+        ("blk.#.ssm_a", "model.layers.#.mamba.A_log"),
+        ("blk.#.ssm_d", "model.layers.#.mamba.D"),
+        ("blk.#.ssm_dt.bias", "model.layers.#.mamba.dt_bias"),
+        ("blk.#.ssm_norm", "model.layers.#.mamba.norm"),
+        ("blk.#.ssm_out", "model.layers.#.mamba.out_proj"),
+    ];
+
+    private static readonly (string Gguf, string HuggingFace)[] s_mamba2 =
+    [
+        ("token_embd", "backbone.embeddings"),
+        ("output_norm", "backbone.norm_f"),
+        ("output", "lm_head"),
+        ("blk.#.attn_norm", "backbone.layers.#.norm"),
+        .. s_stateSpace.Select(static pair => (pair.Gguf, pair.HuggingFace.Replace("model.layers.#.mamba.", "backbone.layers.#.mixer.", StringComparison.Ordinal))),
+    ];
+
     private static readonly HuggingFaceNames s_none = new([], _ => TensorChange.None);
 
     private static readonly Dictionary<string, HuggingFaceNames> s_architectures = new(StringComparer.Ordinal)
@@ -161,6 +190,8 @@ internal sealed class HuggingFaceNames
             "blk.#.ssm_norm" => TensorChange.None,
             _ => GemmaChange(stem),
         }),
+        ["mamba2"] = new(s_mamba2, StateSpaceChange),
+        ["granitehybrid"] = new([.. s_llama, .. s_preNorm, .. s_stateSpace], StateSpaceChange),
         ["gpt2"] = new(s_gpt2, static stem => stem is "blk.#.attn_qkv" or "blk.#.attn_output" or "blk.#.ffn_up" or "blk.#.ffn_down" ? TensorChange.Transposed : TensorChange.None),
         ["bert"] = new(s_bert, static _ => TensorChange.None)
         {
@@ -210,6 +241,17 @@ internal sealed class HuggingFaceNames
     private string Whole(string name) => name.StartsWith(Prefix, StringComparison.Ordinal) ? name : Prefix + name;
 
     private static TensorChange GemmaChange(string stem) => stem.EndsWith("norm", StringComparison.Ordinal) ? TensorChange.LessOne : TensorChange.None;
+
+    private static TensorChange StateSpaceChange(string stem) => stem switch
+    {
+        "blk.#.attn_q" => TensorChange.QueryRows,
+        "blk.#.attn_k" => TensorChange.KeyRows,
+        "blk.#.ssm_conv1d" => TensorChange.Channels,
+        "blk.#.ssm_a" => TensorChange.RateColumn,
+        "blk.#.ssm_d" => TensorChange.Column,
+        "blk.#.ssm_norm" => TensorChange.Groups,
+        _ => TensorChange.None,
+    };
 
     private (string Name, TensorChange Change) Translate(string name, Dictionary<string, string> names, Func<string, string> ggufStem)
     {

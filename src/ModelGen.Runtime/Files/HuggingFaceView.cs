@@ -33,6 +33,7 @@ internal sealed class HuggingFaceView : WeightFile
             {
                 TensorChange.Transposed => [tensor.Shape[1], tensor.Shape[0]],
                 TensorChange.Channels => [tensor.Shape[0], 1, tensor.Shape[1]],
+                TensorChange.RateColumn or TensorChange.Column or TensorChange.Groups => [tensor.Length],
                 _ => tensor.Shape,
             };
             var renamed = new Renamed(name, shape, tensor, change);
@@ -95,7 +96,7 @@ internal sealed class HuggingFaceView : WeightFile
         var own = (Renamed)tensor;
         switch (own.Change)
         {
-            case TensorChange.None or TensorChange.Channels:
+            case TensorChange.None or TensorChange.Channels or TensorChange.Column or TensorChange.Groups:
                 _file.ReadFloats(own.Source, start, destination);
                 break;
             case TensorChange.LessOne:
@@ -106,7 +107,7 @@ internal sealed class HuggingFaceView : WeightFile
                 }
 
                 break;
-            case TensorChange.Rates:
+            case TensorChange.Rates or TensorChange.RateColumn:
                 _file.ReadFloats(own.Source, start, destination);
                 foreach (ref float value in destination)
                 {

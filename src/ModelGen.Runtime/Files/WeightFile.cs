@@ -66,7 +66,7 @@ public abstract class WeightFile : IDisposable
 
     /// <summary>
     /// Opens a file of any format that is known here, which its first bytes tell. Tensors have the names, the shapes and the order of rows of Hugging Face's
-    /// checkpoints: those of GGUF and llama2.c files are renamed, and rows that they keep in another order are read in this one. Experts' matrices that a checkpoint holds one by one are one tensor.
+    /// checkpoints: those of GGUF and llama2.c files are renamed, and rows that they keep in another order are read in this one. Experts' matrices that a checkpoint holds one by one are one tensor, and projections of a gated network that it holds as one are two.
     /// </summary>
     /// <param name="path">The file.</param>
     /// <exception cref="ModelFileException">The file is of no format that is known here, or is damaged; a directory, a pipe or a device; or may not be read.</exception>
@@ -76,8 +76,8 @@ public abstract class WeightFile : IDisposable
         WeightFileFormat.Gguf => HuggingFaceView.Of(GgufFile.Open(path)),
         WeightFileFormat.Llama2c => Llama2cFile.Open(path),
         WeightFileFormat.Llmc => LlmcFile.Open(path),
-        WeightFileFormat.PyTorch or WeightFileFormat.NumPy => ExpertsView.Of(OpenArchive(path)),
-        _ => ExpertsView.Of(IsIndex(path) ? SafetensorsIndex.Open(path) : SafetensorsFile.Open(path)),
+        WeightFileFormat.PyTorch or WeightFileFormat.NumPy => ExpertsView.Of(FusedView.Of(OpenArchive(path))),
+        _ => ExpertsView.Of(FusedView.Of(IsIndex(path) ? SafetensorsIndex.Open(path) : SafetensorsFile.Open(path))),
     };
 
     /// <summary>Which format a file is of, by its first bytes; safetensors where they tell nothing else.</summary>

@@ -144,6 +144,7 @@ internal enum TokenMixer
     Attention,
     ShortConvolution,
     GatedDelta,
+    StateSpace,
 }
 
 internal enum CudaLaunches

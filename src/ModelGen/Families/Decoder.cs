@@ -18,9 +18,6 @@ internal sealed class Decoder(DecoderPreset preset) : IFamily
     /// <summary>[Decoder] and its presets.</summary>
     public static IReadOnlyList<IFamily> All { get; } = [.. DecoderPreset.All.Select(preset => new Decoder(preset))];
 
-    // What a tap reads is written into emitted code.
-    private const int LargestTaps = 64;
-
     // A worker counts what each of them gets on its stack.
     private const int MostExperts = 1024;
 
@@ -36,20 +33,28 @@ internal sealed class Decoder(DecoderPreset preset) : IFamily
         var checks = new ArgumentChecks(spec, report);
         bool layersHold = checks.RequireSize("Layers") && checks.AtMost("Layers", "Layers", options.Layers, SizeLimits.Layers);
         bool modelHolds = checks.RequireSize("DModel");
-        bool headsHold = checks.RequireSize("Heads");
+        bool headsHold = options.Attends ? checks.RequireSize("Heads") : checks.OptionalSize("Heads", minimum: 0);
         bool keyHeadsHold = checks.OptionalSize("KeyValueHeads", minimum: 0);
         bool headWidthHolds = checks.OptionalSize("HeadWidth", minimum: 0);
         bool vocabHolds = checks.RequireSize("Vocab");
-        bool feedForwardHolds = checks.RequireSize("FeedForward");
+        bool feedForwardHolds = options.Mixing.Is(TokenMixer.StateSpace) ? checks.OptionalSize("FeedForward", minimum: 0) : checks.RequireSize("FeedForward");
         SelfAttentionOptions attention = options.Attention;
-        bool contextHolds = attention.IsEndless ? checks.OptionalSize("Context", minimum: 0) : checks.RequireSize("Context");
+        if (feedForwardHolds && options.FeedForward == 0)
+        {
+            foreach (string name in new[] { "Activation", "GatedFeedForward", "FeedForwardBias", "Experts", "Form" }.Where(spec.Has))
+            {
+                report(new SpecProblem(DiagnosticIds.UnsupportedCombination, name, [name, "no FeedForward", "there is no network behind the mixer"]));
+            }
+        }
+
+        bool contextHolds = options.IsEndless ? checks.OptionalSize("Context", minimum: 0) : checks.RequireSize("Context");
         bool attentionHolds = attention.Validate(spec, checks, options.Layers, modelHolds ? options.Width : 0, report);
-        if (options.AttentionWeights && attention.IsEndless && contextHolds && options.Context == 0)
+        if (options.AttentionWeights && options.IsEndless && contextHolds && options.Context == 0)
         {
             report(new SpecProblem(DiagnosticIds.UnsupportedCombination, "AttentionWeights", ["AttentionWeights", "no Context", "weights are handed out for every position that a sequence may have"]));
         }
 
-        bool mixersHold = ValidateMixers(spec, checks, options, layersHold, report);
+        bool mixersHold = options.Mixing.Validate(spec, checks, options.Layers, layersHold, report);
         bool expertsHold = ValidateExperts(spec, checks, options, report);
         checks.OptionalPositive("NormEpsilon");
         bool scaleHolds = checks.OptionalPositiveOrZero("AttentionScale");
@@ -97,15 +102,13 @@ internal sealed class Decoder(DecoderPreset preset) : IFamily
             // Real numbers, since as integers the products could overflow.
             double width = options.Width, headWidth = options.HeadWidth, vocabulary = options.Vocabulary;
             double queries = options.Heads * headWidth, keys = options.KeyValueHeads * headWidth;
-            double corrected = (2 * options.LinearKeyHeads * (double)options.LinearKeyWidth) + (options.LinearValueHeads * (double)options.LinearValueWidth);
-            bool convolves = options.AttentionLayers < options.Layers;
-            double hidden = Math.Max(Math.Max(Math.Max(convolves ? 3 * width : width, corrected), queries + (2 * keys) + (options.AttentionOutputGate ? queries : 0)), Math.Max(Math.Max(1, options.ActiveExperts) * Math.Max((double)options.FeedForward, options.Experts > 0 ? width : 0), Math.Max(options.SharedFeedForward, options.Experts)));
+            double hidden = Math.Max(Math.Max(options.Mixing.Widest(width), queries + (2 * keys) + (options.AttentionOutputGate ? queries : 0)), Math.Max(Math.Max(1, options.ActiveExperts) * Math.Max((double)options.FeedForward, options.Experts > 0 ? width : 0), Math.Max(options.SharedFeedForward, options.Experts)));
             double table = attention.Positions == PositionEncoding.Rotary ? options.Context * headWidth : attention.HasTable ? options.Context * width : 1;
             double largest = Math.Max(Math.Max(table, options.Experts * width * options.FeedForward), width * Math.Max(vocabulary, hidden));
 
             // A run takes a chunk of the context and gives one row of logits; the caches hold all keys that are seen.
             double[] caches = [.. Enumerable.Range(0, options.Layers).Select(layer => options.MixerOf(layer) == TokenMixer.Attention ? attention.CacheRows(layer, options.Context) : 0)];
-            double carried = (options.Layers - options.AttentionLayers) * (((options.ConvolutionTaps - 1.0) * Math.Max(width, corrected)) + (options.LinearValueHeads * (double)options.LinearKeyWidth * options.LinearValueWidth));
+            double carried = Enumerable.Range(0, options.Layers).Sum(layer => options.Mixing.Carried(options.MixerOf(layer), width));
             double rows = caches.Max();
             double inferred = Math.Max(vocabulary, Math.Max(Math.Min(rows, CommonPrograms.LargestChunk) * hidden, rows * keys));
             double biases = attention.BiasElements(options.Heads) / Math.Max(1, spec.Training?.SequenceLength ?? 1);
@@ -117,51 +120,6 @@ internal sealed class Decoder(DecoderPreset preset) : IFamily
         bool Cap(string name, double cap, bool factorHolds, double factor)
             => checks.OptionalPositiveOrZero(name)
                 && (cap.Equals(0.0) || !factorHolds || checks.OptionalReal(name, (float)(cap / factor) is > 0 and < float.PositiveInfinity && (float)(factor / cap) is > 0 and < float.PositiveInfinity, "neither too large nor too small beside the factor of what it caps, in single precision"));
-    }
-
-    private static bool ValidateMixers(ModelSpec spec, ArgumentChecks checks, DecoderOptions options, bool layersHold, Action<SpecProblem> report)
-    {
-        if (spec.Has("Mixers") && (options.Mixers.Count == 0 || (layersHold && options.Mixers.Count > options.Layers)))
-        {
-            report(new SpecProblem(DiagnosticIds.OutOfRange, "Mixers", ["Mixers", $"a list of mixers, for {(options.Layers == 1 ? "1 layer" : $"{options.Layers} layers")} at the most", options.Mixers.Count == 0 ? "an empty list" : $"a list of {options.Mixers.Count}"]));
-            return false;
-        }
-
-        bool convolves = options.Mixes(TokenMixer.ShortConvolution), corrects = options.Mixes(TokenMixer.GatedDelta);
-        Unused("ConvolutionTaps", convolves || corrects, "Mixers without TokenMixer.ShortConvolution and GatedDelta", "only those convolve");
-        Unused("ConvolutionBias", convolves, "Mixers without TokenMixer.ShortConvolution", "only that has biases");
-        string[] sizes = ["LinearKeyHeads", "LinearValueHeads", "LinearKeyWidth", "LinearValueWidth"];
-        foreach (string name in sizes)
-        {
-            Unused(name, corrects, "Mixers without TokenMixer.GatedDelta", "only that has heads of its own");
-        }
-
-        bool holds = !(convolves || corrects) || (checks.OptionalSize("ConvolutionTaps") && checks.AtMost("ConvolutionTaps", "ConvolutionTaps", options.ConvolutionTaps, LargestTaps));
-        if (!corrects)
-        {
-            return holds;
-        }
-
-        if (!(checks.RequireSize(sizes[0]) & checks.OptionalSize(sizes[1], minimum: 0) & checks.RequireSize(sizes[2]) & checks.OptionalSize(sizes[3], minimum: 0)))
-        {
-            return false;
-        }
-
-        if (options.LinearValueHeads % options.LinearKeyHeads != 0)
-        {
-            report(new SpecProblem(DiagnosticIds.HeadsDoNotDivide, "LinearKeyHeads", ["LinearValueHeads", "LinearKeyHeads", $"{options.LinearValueHeads}", $"{options.LinearKeyHeads}"]));
-            return false;
-        }
-
-        return holds & checks.AtMost("LinearKeyHeads", "The number of elements of a layer's state", options.LinearValueHeads * (double)options.LinearKeyWidth * options.LinearValueWidth, SizeLimits.TensorElements);
-
-        void Unused(string name, bool isUsed, string with, string because)
-        {
-            if (!isUsed && spec.Has(name))
-            {
-                report(new SpecProblem(DiagnosticIds.UnsupportedCombination, name, [name, with, because]));
-            }
-        }
     }
 
     private static bool ValidateExperts(ModelSpec spec, ArgumentChecks checks, DecoderOptions options, Action<SpecProblem> report)
@@ -225,15 +183,7 @@ internal sealed class Decoder(DecoderPreset preset) : IFamily
         FileOption.Of("NormEpsilon", options.NormEpsilon),
         .. options.Norm == Normalization.Layer ? [FileOption.Of("NormBias", options.NormBias)] : Array.Empty<FileOption>(),
         .. options.AttentionOutputGate ? [FileOption.Of("AttentionOutputGate", true) with { Absent = "false" }] : Array.Empty<FileOption>(),
-        .. options.Mixes(TokenMixer.GatedDelta)
-            ?
-            [
-                FileOption.Of("LinearKeyHeads", options.LinearKeyHeads), FileOption.Of("LinearValueHeads", options.LinearValueHeads),
-                FileOption.Of("LinearKeyWidth", options.LinearKeyWidth), FileOption.Of("LinearValueWidth", options.LinearValueWidth),
-            ]
-            : Array.Empty<FileOption>(),
-        .. options.Mixes(TokenMixer.ShortConvolution) || options.Mixes(TokenMixer.GatedDelta)
-            ? [FileOption.Of("Mixers", options.Mixers) with { Absent = "" }, FileOption.Of("ConvolutionTaps", options.ConvolutionTaps), FileOption.Of("ConvolutionBias", options.ConvolutionBias)] : Array.Empty<FileOption>(),
+        .. options.Mixing.Files,
         .. options.Experts > 0
             ?
             [
@@ -260,7 +210,7 @@ internal sealed class Decoder(DecoderPreset preset) : IFamily
     {
         Family = DecoderPreset.Plain.Name,
         OptionalPrefixes = ["model."],
-        Aliases = [.. options.TieEmbeddings ? [("lm_head.weight", "model.embed_tokens.weight")] : Array.Empty<(string, string)>(), .. options.Mixes(TokenMixer.ShortConvolution) ? ConvolutionNames(options) : [], .. options is { Experts: > 0, GatedFeedForward: true } ? ExpertNames(options) : []],
+        Aliases = [.. options.TieEmbeddings ? [("lm_head.weight", "model.embed_tokens.weight")] : Array.Empty<(string, string)>(), .. options.Mixing.Mixes(TokenMixer.ShortConvolution) ? ConvolutionNames(options) : [], .. StateSpaceNames(options), .. options is { Experts: > 0, GatedFeedForward: true } ? ExpertNames(options) : []],
 
         // What older files hold of rotary positions, which the declaration says.
         Buffers = [("model.layers.#.self_attn.rotary_emb.inv_freq", 1)],
@@ -271,6 +221,28 @@ internal sealed class Decoder(DecoderPreset preset) : IFamily
     {
         (string Theirs, string Ours)[] names = [("gate", "gate"), ("experts.w1", "experts.gate_proj"), ("experts.w3", "experts.up_proj"), ("experts.w2", "experts.down_proj")];
         return Enumerable.Range(0, options.Layers).SelectMany(layer => names.Select(name => ($"model.layers.{layer}.block_sparse_moe.{name.Theirs}.weight", $"model.layers.{layer}.mlp.{name.Ours}.weight")));
+    }
+
+    /// <summary>What the files of models of state spaces alone, Mamba-2's, call parameters otherwise.</summary>
+    private static IEnumerable<(string Name, string Parameter)> StateSpaceNames(DecoderOptions options)
+    {
+        if (options is not { FeedForward: 0, NormPlacement: NormPlacement.Before, Form: BlockForm.Sequential })
+        {
+            yield break;
+        }
+
+        yield return ("backbone.embeddings.weight", "model.embed_tokens.weight");
+        yield return ("backbone.embedding.weight", "model.embed_tokens.weight");
+        yield return ("backbone.norm_f.weight", "model.norm.weight");
+        string[] all = ["in_proj.weight", "conv1d.weight", "dt_bias", "A_log", "D", "norm.weight", "out_proj.weight", .. options.Mixing.ConvolutionBias ? ["conv1d.bias"] : Array.Empty<string>(), .. options.Mixing.StateBias ? ["in_proj.bias", "out_proj.bias"] : Array.Empty<string>()];
+        for (int layer = 0; layer < options.Layers; layer++)
+        {
+            yield return ($"backbone.layers.{layer}.norm.weight", $"model.layers.{layer}.input_layernorm.weight");
+            foreach (string name in all)
+            {
+                yield return ($"backbone.layers.{layer}.mixer.{name}", $"model.layers.{layer}.mamba.{name}");
+            }
+        }
     }
 
     /// <summary>What the files of models with short convolutions call parameters otherwise.</summary>
@@ -388,6 +360,11 @@ internal sealed class Decoder(DecoderPreset preset) : IFamily
 
             Value mixed = Mix(layer, placement == NormPlacement.After ? x : Norm("input_layernorm", x));
             x = Residual("self_attn", x, placement == NormPlacement.Before ? mixed : Norm("post_attention_layernorm", mixed));
+            if (options.FeedForward == 0)
+            {
+                return x;
+            }
+
             Value output = Transform(placement == NormPlacement.After ? x : Norm(placement == NormPlacement.Both ? "pre_feedforward_layernorm" : "post_attention_layernorm", x));
             return Residual("mlp", x, placement == NormPlacement.Before ? output : Norm("post_feedforward_layernorm", output));
         }
@@ -401,81 +378,15 @@ internal sealed class Decoder(DecoderPreset preset) : IFamily
             ? _b.LayerNorm(name, x, options.NormBias, options.NormEpsilon)
             : _b.RmsNorm(name, x, options.NormEpsilon, options.Norm == Normalization.OffsetRootMeanSquare);
 
+        private TokenMixers Mixers => new(_b, options.Mixing, options.NormEpsilon, _normal, _residual);
+
         private Value Mix(int layer, Value x) => options.MixerOf(layer) switch
         {
-            TokenMixer.ShortConvolution => Convolve(x),
-            TokenMixer.GatedDelta => Delta(x),
+            TokenMixer.ShortConvolution => Mixers.Convolve(x),
+            TokenMixer.GatedDelta => Mixers.Delta(x),
+            TokenMixer.StateSpace => Mixers.StateSpace(x),
             _ => Attend(layer, x),
         };
-
-        /// <summary>
-        /// The gated delta rule (Yang et al. 2024): a state S of each head forgets, S ← αS, is corrected towards what is to be read at a key, S ← S + k ⊗ β(v − Sᵀk), and is read at the query, o = Sᵀq. Heads of keys serve consecutive heads of values.
-        /// </summary>
-        private Value Delta(Value x)
-        {
-            (int keyHeads, int share, int keyWidth, int valueWidth) = (options.LinearKeyHeads, options.LinearValueHeads / options.LinearKeyHeads, options.LinearKeyWidth, options.LinearValueWidth);
-            (int keys, int values, int heads) = (keyHeads * keyWidth, options.LinearValueHeads * valueWidth, options.LinearValueHeads);
-            (Dim batch, Dim time) = (x.Shape[0], x.Shape[1]);
-            using (_b.Scope("linear_attn"))
-            {
-                Value all = _b.Activate("qkv", _b.CausalConvolution("conv1d", _b.Linear("in_proj_qkv", x, (2 * keys) + values, bias: false, _normal), options.ConvolutionTaps, bias: false), Activation.Silu);
-                Value Part(string name, int first, int count, int width) => _b.Add(new Reshape(Shape.Of(batch, time, count, width)), name + ".heads", _b.Add(new SliceColumns(first, count * width), name, all));
-                Value Unit(string name, int first, double scale)
-                {
-                    Value part = Part(name, first, keyHeads, keyWidth);
-                    Value factor = _b.Add(new Rsqrt(1e-6), name + ".rnorm", _b.Add(new RowSum(), name + ".squares", _b.Add(new Multiply(), name + ".squared", part, part)));
-                    return Times(name + ".scaled", _b.Add(new Multiply(), name + ".unit", part, factor), scale);
-                }
-
-                // Of a step, the keys down and the values across.
-                Value Steps(string name, Value of, params Dim[] each)
-                    => _b.Add(new Reshape(Shape.Of([time, batch, keyHeads, .. each])), name, _b.Add(new Permute(new([1, 0, .. Enumerable.Range(2, of.Shape.Rank - 2)])), name + ".time_major", of));
-                Value q = Steps("q.steps", Unit("q", 0, 1 / Math.Sqrt(keyWidth)), 1, keyWidth, 1), k = Steps("k.steps", Unit("k", keys, 1), 1, keyWidth, 1);
-                Value v = Steps("v.steps", Part("v", 2 * keys, heads, valueWidth), share, 1, valueWidth);
-                Value beta = Steps("beta.steps", _b.Add(new Sigmoid(), "beta", _b.Linear("in_proj_b", x, heads, bias: false, _normal)), share, 1, 1);
-                Value pace = _b.Add(new Softplus(), "pace", _b.Add(new Add(), "a", _b.Linear("in_proj_a", x, heads, bias: false, _normal), _b.Parameter("dt_bias", Shape.Of(heads), Initializer.Ones)));
-                Value rate = _b.Add(new Exp(), "rate", _b.Parameter("A_log", Shape.Of(heads), Initializer.Zeros));
-                Value decay = Steps("decay.steps", _b.Add(new Exp(), "decay", Times("decay.log", _b.Add(new Multiply(), "decay.rate", pace, rate), -1)), share, 1, 1);
-                Shape state = Shape.Of(batch, keyHeads, share, keyWidth, valueWidth);
-                Value start = _b.Add(new Constant(0, state), "state.start");
-                Value read = _b.AddMany(new Scan(DeltaStep(_b.Qualify("delta"), state, [q, k, v, beta, decay]), time, Reverse: false, Carries: 1, Sequences: 5), "delta", [start, q, k, v, beta, decay])[3];
-                Value rows = _b.Add(new Permute([1, 0, 2, 3]), "read.heads", _b.Add(new Reshape(Shape.Of(time, batch, heads, valueWidth)), "read", read));
-                Value gate = _b.Activate("z", _b.Linear("in_proj_z", x, values, bias: false, _normal), Activation.Silu);
-                Value normed = _b.Add(new Reshape(Shape.Of(batch, time, values)), "normed", _b.RmsNorm("norm", rows, options.NormEpsilon));
-                return _b.Linear("out_proj", _b.Add(new Multiply(), "gated", normed, gate), options.Width, bias: false, _residual);
-            }
-        }
-
-        private static ModelGraph DeltaStep(string name, Shape state, Value[] sequences)
-        {
-            var b = new GraphBuilder();
-            using (b.Scope(name))
-            {
-                Value[] step = [.. sequences.Select((s, i) => b.Add(new BodyInput(BodyInputKind.Sequence, i, TensorType.Float(s.Shape.DropFirst())), s.Name))];
-                (Value q, Value k, Value v, Value beta, Value decay) = (step[0], step[1], step[2], step[3], step[4]);
-                Value Read(string what, Value of, Value at) => b.Add(new ColumnSum(Shape.Of(state[0], state[1], state[2], 1, state[4])), what, b.Add(new Multiply(), what + ".product", of, at));
-                Value kept = b.Add(new Multiply(), "kept", b.Add(new BodyInput(BodyInputKind.Carry, 0, TensorType.Float(state)), "state"), decay);
-                Value error = b.Add(new Multiply(), "correction", b.Add(new Subtract(), "error", v, Read("known", kept, k)), beta);
-                Value next = b.Add(new Add(), "state.next", kept, b.Add(new Multiply(), "added", k, error));
-                b.Output("state", next);
-                b.Output("read", Read("read", next, q));
-                return b.Build();
-            }
-        }
-
-        /// <summary>A gated short convolution (Liquid AI 2025): out(C ⊙ convolution(B ⊙ x)).</summary>
-        private Value Convolve(Value x)
-        {
-            (int width, bool bias) = (options.Width, options.ConvolutionBias);
-            using (_b.Scope("conv"))
-            {
-                Value parts = _b.Linear("in_proj", x, 3 * width, bias, _normal);
-                Value Part(int number, string name) => _b.Add(new SliceColumns(number * width, width), name, parts);
-                Value gated = _b.Add(new Multiply(), "gated", Part(0, "b"), Part(2, "x"));
-                Value convolved = _b.CausalConvolution("conv", gated, options.ConvolutionTaps, bias);
-                return _b.Linear("out_proj", _b.Add(new Multiply(), "hidden", Part(1, "c"), convolved), width, bias, _residual);
-            }
-        }
 
         private Value Attend(int layer, Value x)
         {
@@ -628,6 +539,8 @@ internal sealed record DecoderPreset(string Name)
             Activation = Activation.GeluTanh, TieEmbeddings = true, ScaleEmbeddings = true,
         },
         new("Lfm2") { RotaryBase = 1e6, QueryKeyNorm = QueryKeyNorm.Head, TieEmbeddings = true },
+        new("Mamba2") { Mixer = TokenMixer.StateSpace, ConvolutionTaps = 4, ConvolutionBias = true, Positions = PositionEncoding.None, TieEmbeddings = true },
+        new("Granite") { ConvolutionTaps = 4, ConvolutionBias = true, Positions = PositionEncoding.None, TieEmbeddings = true },
         new("Phi") { Norm = Normalization.Layer, Form = BlockForm.Parallel, Activation = Activation.GeluTanh, GatedFeedForward = false, Bias = true, HeadBias = true },
     ];
 
@@ -659,6 +572,15 @@ internal sealed record DecoderPreset(string Name)
     public Activation Activation { get; init; } = Activation.Silu;
 
     public bool GatedFeedForward { get; init; } = true;
+
+    public PositionEncoding Positions { get; init; } = PositionEncoding.Rotary;
+
+    /// <summary>What all layers have where none are declared.</summary>
+    public TokenMixer Mixer { get; init; }
+
+    public int ConvolutionTaps { get; init; } = 3;
+
+    public bool ConvolutionBias { get; init; }
 }
 
 /// <summary>A declaration's options, with the defaults in the place of what was not given.</summary>
@@ -672,22 +594,9 @@ internal sealed record DecoderOptions(int Layers, int Width, int Heads, int Voca
 
     public RotaryOptions Rotary { get; private init; } = null!;
 
-    /// <summary>The numbers of the layers' <see cref="TokenMixer"/>, from the first one again where there are more layers; empty where all have attention.</summary>
-    public EquatableArray<int> Mixers { get; private init; } = [];
-
-    public int ConvolutionTaps { get; private init; }
-
-    public bool ConvolutionBias { get; private init; }
+    public TokenMixerOptions Mixing { get; private init; } = null!;
 
     public bool AttentionOutputGate { get; private init; }
-
-    public int LinearKeyHeads { get; private init; }
-
-    public int LinearValueHeads { get; private init; }
-
-    public int LinearKeyWidth { get; private init; }
-
-    public int LinearValueWidth { get; private init; }
 
     /// <summary>Feed-forward networks of a layer's mixture; 0 for one network that all tokens go through.</summary>
     public int Experts { get; private init; }
@@ -750,32 +659,32 @@ internal sealed record DecoderOptions(int Layers, int Width, int Heads, int Voca
 
     public bool AttentionWeights { get; private init; }
 
+    /// <summary>Whether any layer may have attention.</summary>
+    public bool Attends => Mixing.Mixers.Count == 0 || Mixing.Mixes(TokenMixer.Attention);
+
     /// <summary>The layers that have attention.</summary>
     public int AttentionLayers => Enumerable.Range(0, Layers).Count(layer => MixerOf(layer) == TokenMixer.Attention);
 
-    public TokenMixer MixerOf(int layer) => Mixers.Count == 0 ? TokenMixer.Attention : (TokenMixer)Mixers[layer % Mixers.Count];
+    public TokenMixer MixerOf(int layer) => Mixing.MixerOf(layer);
 
-    /// <summary>Whether a list of mixers has a kind.</summary>
-    public bool Mixes(TokenMixer mixer) => Mixers.Contains((int)mixer);
+    /// <summary>Whether sequences have no last position.</summary>
+    public bool IsEndless => AttentionLayers == 0 ? !Attention.HasTable : Attention.IsEndless;
 
     public static DecoderOptions Of(ModelSpec spec, DecoderPreset preset)
     {
-        int width = spec.Int("DModel", 0), heads = spec.Int("Heads", 0), headWidth = spec.Size("HeadWidth", width / Math.Max(1, heads));
+        var mixing = TokenMixerOptions.Of(spec, preset);
+
+        // Where no layer attends, nothing has heads.
+        int width = spec.Int("DModel", 0), heads = mixing.Mixers.Count == 0 || mixing.Mixes(TokenMixer.Attention) ? spec.Int("Heads", 0) : spec.Size("Heads", 1), headWidth = spec.Size("HeadWidth", width / Math.Max(1, heads));
         double Real(string name, double otherwise) => spec.Real(name, 0) is not 0 and double given ? given : otherwise;
         return new DecoderOptions(spec.Int("Layers", 0), width, heads, spec.Int("Vocab", 0), spec.Int("Context", 0))
         {
             KeyValueHeads = spec.Size("KeyValueHeads", heads),
             HeadWidth = headWidth,
-            Attention = SelfAttentionOptions.Of(spec, AttentionDirections.Causal, PositionEncoding.Rotary),
+            Attention = SelfAttentionOptions.Of(spec, AttentionDirections.Causal, preset.Positions, hasRotary: true),
             Rotary = RotaryOptions.Of(spec, preset.RotaryBase, preset.WindowRotaryBase),
-            Mixers = spec.Ints("Mixers"),
-            ConvolutionTaps = spec.Int("ConvolutionTaps", 3),
-            ConvolutionBias = spec.Flag("ConvolutionBias", false),
+            Mixing = mixing,
             AttentionOutputGate = spec.Flag("AttentionOutputGate", false),
-            LinearKeyHeads = spec.Int("LinearKeyHeads", 0),
-            LinearValueHeads = spec.Size("LinearValueHeads", spec.Int("LinearKeyHeads", 0)),
-            LinearKeyWidth = spec.Int("LinearKeyWidth", 0),
-            LinearValueWidth = spec.Size("LinearValueWidth", spec.Int("LinearKeyWidth", 0)),
             Experts = spec.Int("Experts", 0),
             ActiveExperts = spec.Int("ActiveExperts", 0),
             NormalizeExperts = spec.Flag("NormalizeExperts", true),

@@ -52,7 +52,7 @@ public sealed class DecoderOptionTests
                 continue; // Given, of no attribute, or a default that 0 stands for.
             }
 
-            string text = value is bool flag ? flag ? "true" : "false" : value is double number ? number.ToString("R", CultureInfo.InvariantCulture) : value.ToString()!;
+            string text = value is bool flag ? flag ? "true" : "false" : value is TokenMixer[] mixers ? string.Join(", ", mixers.Select(mixer => (int)mixer)) : value is double number ? number.ToString("R", CultureInfo.InvariantCulture) : value.ToString()!;
             Assert.Equal($"{option.Name} = {text}", $"{option.Name} = {option.Value}");
             compared++;
         }

@@ -113,9 +113,25 @@ public sealed class RandomFamilyTests
             Of("Layers", 1), Of("DModel", 1 + Size(random, 7)), Of("Heads", heads), Of("KeyValueHeads", keyHeads), Of("HeadWidth", width), Of("FeedForward", Size(random, 9)),
             Of("Vocab", 2 + Size(random, 10)), Of("Context", sequence + random.Next(9)), Of("QkvBias", random.Next(2)), Of("TieEmbeddings", random.Next(2)),
             DeclaredArgument.Of("RotaryFraction", (turned + 0.5) / (width + 0.5)), Of("RotaryLayout", random.Next(2)),
-            .. random.Next(3) == 0 ? [DeclaredArgument.Of("Mixers", [1]), Of("ConvolutionTaps", 1 + random.Next(5)), Of("ConvolutionBias", random.Next(2))] : Array.Empty<DeclaredArgument>(),
+            .. Mixer(random),
             .. random.Next(3) == 0 ? [Of("Experts", 3 + random.Next(6)), Of("ActiveExperts", 1 + random.Next(3)), Of("NormalizeExperts", random.Next(2)), Of("SharedFeedForward", random.Next(2) * Size(random, 9)), DeclaredArgument.Of("BalanceLoss", 0.1)] : Array.Empty<DeclaredArgument>(),
         ]);
+    }
+
+    /// <summary>Attention, a convolution or a recurrence of matrices.</summary>
+    private static IEnumerable<DeclaredArgument> Mixer(Random random)
+    {
+        int mixer = Math.Max(0, random.Next(6) - 2), groups = 1 + random.Next(2);
+        return mixer == 0 ? [] :
+        [
+            DeclaredArgument.Of("Mixers", [mixer]), Of("ConvolutionTaps", 1 + random.Next(5)),
+            .. mixer switch
+            {
+                1 => [Of("ConvolutionBias", random.Next(2))],
+                2 => [Of("LinearKeyHeads", groups), Of("LinearValueHeads", groups * (1 + random.Next(2))), Of("LinearKeyWidth", Size(random, 5)), Of("LinearValueWidth", Size(random, 5))],
+                _ => (DeclaredArgument[])[Of("ConvolutionBias", random.Next(2)), Of("StateGroups", groups), Of("StateHeads", groups * (1 + random.Next(2))), Of("StateSize", Size(random, 5)), Of("StateHeadWidth", Size(random, 5)), Of("StateBias", random.Next(2))],
+            },
+        ];
     }
 
     /// <summary>Full attention as often as all patterns together.</summary>

@@ -243,6 +243,8 @@ internal sealed class ReferenceInterpreter
                 (int time, int channels, int taps) = (inputs[0].Dims[1], inputs[0].Columns, inputs[1].Dims[0]);
                 return [Columns(inputs[0], channels, (row, c) => (inputs.Length > 2 ? inputs[2].Data[c] : 0)
                     + Enumerable.Range(0, taps).Where(i => (row % time) - taps + 1 + i >= 0).Sum(i => inputs[1][i, c] * inputs[0][row - taps + 1 + i, c]))];
+            case LinearRecurrence:
+                return [Recurrence(inputs)];
             case Route route:
                 return Routed(route.Chosen, inputs[0]);
             case ExpertMatMul product:
@@ -278,6 +280,36 @@ internal sealed class ReferenceInterpreter
             default:
                 throw new NotSupportedException($"The reference interpreter does not know {op.GetType().Name}: an operator comes with its definition here.");
         }
+    }
+
+    /// <summary>Each head's matrix, token by token.</summary>
+    private static Tensor Recurrence(Tensor[] inputs)
+    {
+        (int batch, int time, int groups, int width) = (inputs[1].Dims[0], inputs[1].Dims[1], inputs[1].Dims[2], inputs[1].Dims[3]);
+        (int heads, int columns) = (inputs[2].Dims[2], inputs[2].Dims[3]);
+        var result = new Tensor(inputs[2].Dims);
+        for (int row = 0; row < batch * heads; row++)
+        {
+            (int b, int head) = (row / heads, row % heads);
+            double[,] state = new double[width, columns];
+            for (int t = 0; t < time; t++)
+            {
+                int step = (((b * time) + t) * heads) + head, group = (((b * time) + t) * groups) + (head * groups / heads);
+                double kept = Math.Exp(inputs[3].Data[step]);
+                for (int j = 0; j < columns; j++)
+                {
+                    double known = Enumerable.Range(0, width).Sum(i => kept * state[i, j] * inputs[1][group, i]);
+                    double taken = inputs.Length > 4 ? inputs[4].Data[step] * (inputs[2][step, j] - known) : inputs[2][step, j];
+                    for (int i = 0; i < width; i++)
+                    {
+                        state[i, j] = (kept * state[i, j]) + (inputs[1][group, i] * taken);
+                        result[step, j] += state[i, j] * inputs[0][group, i];
+                    }
+                }
+            }
+        }
+
+        return result;
     }
 
     private static Tensor Given(Dictionary<string, Tensor> given, string what, string name)

@@ -130,6 +130,8 @@ public sealed class DiagnosticTests
     [InlineData("[{|MG0006,MG0006,MG0006,MG0006,MG0006,MG0006:Decoder|}] public partial class Model;", "Layers", "DModel", "Heads", "FeedForward", "Vocab", "Context")]
     [InlineData("[{|MG0006:Llama|}(Layers = 2, DModel = 8, Heads = 2, FeedForward = 9, Vocab = 11, Context = 6, RotaryScaling = RotaryScaling.Llama3)] public partial class Model;", "RotaryOriginalContext")]
     [InlineData("[{|MG0006,MG0006:Decoder|}(Layers = 2, DModel = 8, Heads = 2, FeedForward = 9, Vocab = 11, Context = 6, Mixers = new[] { TokenMixer.GatedDelta })] public partial class Model;", "LinearKeyHeads", "LinearKeyWidth")]
+    [InlineData("[{|MG0006,MG0006,MG0006,MG0006:Mamba2|}] public partial class Model;", "Layers", "DModel", "Vocab", "StateHeads")]
+    [InlineData("[{|MG0006:Granite|}(Layers = 2, DModel = 8, Heads = 2, FeedForward = 9, Vocab = 11, Context = 6, Mixers = new[] { TokenMixer.StateSpace, TokenMixer.Attention })] public partial class Model;", "StateHeads")]
     [InlineData("[{|MG0006:WordAutoencoder|}(Code = 3)] public partial class Model;", "Vocab")]
     [InlineData("[{|MG0006,MG0006,MG0006:RecurrentSeq2Seq|}] public partial class Model;", "Hidden", "SourceVocab", "TargetVocab")]
     [InlineData("[{|MG0006,MG0006:RecurrentRegressor|}] public partial class Model;", "Hidden", "Inputs")]
@@ -166,6 +168,7 @@ public sealed class DiagnosticTests
     [InlineData("[Decoder(Layers = 2, DModel = 8, Heads = 2, FeedForward = 9, Vocab = 11, Context = 6, RotaryPattern = {|MG0010:new[] { 1, 0, 1 }|})] public partial class Model;")]
     [InlineData("[Decoder(Layers = 1, DModel = 8, Heads = 2, FeedForward = 9, Vocab = 11, Context = 6, Mixers = {|MG0010:new[] { TokenMixer.ShortConvolution, TokenMixer.Attention }|})] public partial class Model;")]
     [InlineData("[Lfm2(Layers = 1, DModel = 8, Heads = 2, FeedForward = 9, Vocab = 11, Context = 6, Mixers = {|MG0010:new TokenMixer[0]|})] public partial class Model;")]
+    [InlineData("[Mamba2(Layers = {|MG0007:0|}, DModel = {|MG0007:0|}, Vocab = {|MG0007:0|}, StateHeads = {|MG0007:0|}, StateGroups = {|MG0007:0|}, StateSize = {|MG0007:0|}, StateHeadWidth = {|MG0007:-1|}, ConvolutionTaps = {|MG0007:0|}, FeedForward = {|MG0007:-1|}, Heads = {|MG0007:-1|}, Context = {|MG0007:-1|})] public partial class Model;")]
     [InlineData("[WordAutoencoder(Vocab = {|MG0007:1|}, Code = {|MG0007:0|}, Window = {|MG0007:0|})] public partial class Model;")]
     [InlineData("[RecurrentSeq2Seq(Layers = {|MG0007:0|}, Hidden = {|MG0007:0|}, Embedding = {|MG0007:-1|}, SourceVocab = {|MG0007:0|}, TargetVocab = {|MG0007:0|}, SourceContext = {|MG0007:0|}, Dropout = {|MG0010:2.0|})] public partial class Model;")]
     [InlineData("[RecurrentRegressor(Layers = {|MG0007:0|}, Hidden = {|MG0007:0|}, Inputs = {|MG0007:-1|}, Outputs = {|MG0007:0|}, Dropout = {|MG0010:1.0|})] public partial class Model;")]
@@ -251,6 +254,8 @@ public sealed class DiagnosticTests
         IReadOnlyList<string> messages = await GeneratorHarness.ExpectAsync(
             $"using ModelGen;\n[Gpt(Layers = 1, DModel = 8, Heads = 4, KeyValueHeads = {{|MG0008:3|}}, Vocab = 11, Context = 6)] public partial class Model;\n{Use}");
         Assert.Equal(["Heads must be a multiple of KeyValueHeads, but 4 is not a multiple of 3"], messages);
+        messages = await GeneratorHarness.ExpectAsync($"using ModelGen;\n[Mamba2(Layers = 1, DModel = 8, Vocab = 11, StateHeads = 4, StateGroups = {{|MG0008:3|}})] public partial class Model;\n{Use}");
+        Assert.Equal(["StateHeads must be a multiple of StateGroups, but 4 is not a multiple of 3"], messages);
         messages = await GeneratorHarness.ExpectAsync(
             $"using ModelGen;\n[Gpt(Layers = 1, DModel = 8, Heads = 4, KeyValueHeads = {{|MG0007:-1|}}, Vocab = 11, Context = 6)] public partial class Model;\n{Use}");
         Assert.Equal(["KeyValueHeads must be at least 0, but is -1"], messages);
@@ -368,6 +373,8 @@ public sealed class DiagnosticTests
     [InlineData("[Decoder(Layers = 2, DModel = 8, Heads = 2, FeedForward = 9, Vocab = 11, Context = 6, Experts = 4, ActiveExperts = 2, FeedForwardBias = {|MG0012:true|}, SharedExpertGate = {|MG0012:true|})] public partial class Model;")]
     [InlineData("[Decoder(Layers = 2, DModel = 8, Heads = 2, FeedForward = 9, Vocab = 11, Context = 6, LinearKeyHeads = {|MG0012:2|}, LinearValueWidth = {|MG0012:4|})] public partial class Model;")]
     [InlineData("[Decoder(Layers = 2, DModel = 8, Heads = 2, FeedForward = 9, Vocab = 11, Context = 6, Mixers = new[] { TokenMixer.GatedDelta }, LinearKeyHeads = 2, LinearKeyWidth = 4, ConvolutionBias = {|MG0012:true|})] public partial class Model;")]
+    [InlineData("[Decoder(Layers = 2, DModel = 8, Heads = 2, FeedForward = 9, Vocab = 11, Context = 6, StateHeads = {|MG0012:2|}, StateGroups = {|MG0012:2|}, StateSize = {|MG0012:2|}, StateHeadWidth = {|MG0012:4|}, StateBias = {|MG0012:true|})] public partial class Model;")]
+    [InlineData("[Mamba2(Layers = 2, DModel = 8, Vocab = 11, StateHeads = 2, Activation = {|MG0012:Activation.Gelu|}, GatedFeedForward = {|MG0012:false|}, FeedForwardBias = {|MG0012:true|}, Form = {|MG0012:BlockForm.Parallel|})] public partial class Model;")]
     [InlineData("[Decoder(Layers = 2, DModel = 8, Heads = 2, FeedForward = 9, Vocab = 11, Context = 6, ConvolutionTaps = {|MG0012:3|}, ConvolutionBias = {|MG0012:true|})] public partial class Model;")]
     [InlineData("[Gemma(Layers = 2, DModel = 8, Heads = 2, FeedForward = 9, Vocab = 11, Context = 6, Form = BlockForm.Parallel, NormPlacement = {|MG0012:NormPlacement.Both|})] public partial class Model;")]
     [InlineData("[Decoder(Layers = 2, DModel = 8, Heads = 2, FeedForward = 9, Vocab = 11, Context = 6, RotaryFactor = {|MG0012:2.0|}, RotaryBetaFast = {|MG0012:2.0|}, RotaryHighFrequencyFactor = {|MG0012:2.0|}, RotaryOriginalContext = {|MG0012:8|})] public partial class Model;")]

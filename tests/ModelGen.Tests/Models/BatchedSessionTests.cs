@@ -33,6 +33,8 @@ public sealed class BatchedSessionTests
         Check<Lfm2Decoder>(Lfm2Decoder.Parameters, 3, threads);
         Check<MixtralDecoder>(MixtralDecoder.Parameters, 3, threads);
         Check<DeltaDecoder>(DeltaDecoder.Parameters, 3, threads);
+        Check<Mamba2Decoder>(Mamba2Decoder.Parameters, 3, threads);
+        Check<GraniteHybrid>(GraniteHybrid.Parameters, 3, threads);
     }
 
     [Fact]

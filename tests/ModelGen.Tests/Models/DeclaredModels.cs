@@ -475,6 +475,15 @@ public partial class Lfm2Decoder;
 [Trainable(BatchSize = 3, SequenceLength = 4)]
 public partial class ConvolutionDecoder;
 
+[Mamba2(Layers = 2, DModel = 30, Vocab = 43, StateHeads = 6, StateGroups = 3, StateSize = 7, StateHeadWidth = 5, MaxBatch = 3)]
+[Trainable(BatchSize = 2, SequenceLength = 13)]
+public partial class Mamba2Decoder;
+
+[Granite(Layers = 3, DModel = 32, Heads = 4, KeyValueHeads = 2, FeedForward = 44, Vocab = 43, Context = 30, Mixers = new[] { TokenMixer.StateSpace, TokenMixer.StateSpace, TokenMixer.Attention }, StateHeads = 4, StateSize = 6,
+    StateHeadWidth = 9, StateBias = true, EmbeddingMultiplier = 6, ResidualMultiplier = 0.4, LogitScale = 0.5, AttentionScale = 0.15, MaxBatch = 3)]
+[Trainable(BatchSize = 3, SequenceLength = 9)]
+public partial class GraniteHybrid;
+
 // One decoder in every format of weights: rows of three and of five blocks, groups that are not filled, and two sequences at a time.
 [Llama(Layers = 2, DModel = 96, Heads = 6, KeyValueHeads = 2, FeedForward = 160, Vocab = 101, Context = 64, MaxBatch = 3)]
 public partial class SingleDecoder;

@@ -134,12 +134,77 @@ public sealed class DecoderTests
     [Fact]
     public void Gated_delta_training() => Parity.Training<DeltaDecoder>("decoder-delta");
 
+    [Fact]
+    public void Mamba2_logits() => Parity.Logits<Mamba2Decoder>("decoder-mamba2");
+
+    [Fact]
+    public void Mamba2_gradients() => Parity.Gradients<Mamba2Decoder>("decoder-mamba2", Mamba2Decoder.Parameters);
+
+    [Fact]
+    public void Mamba2_training() => Parity.Training<Mamba2Decoder>("decoder-mamba2");
+
+    [Fact]
+    public void Granite_hybrid_logits() => Parity.Logits<GraniteHybrid>("decoder-granite-hybrid");
+
+    [Fact]
+    public void Granite_hybrid_gradients() => Parity.Gradients<GraniteHybrid>("decoder-granite-hybrid", GraniteHybrid.Parameters);
+
+    [Fact]
+    public void Granite_hybrid_training() => Parity.Training<GraniteHybrid>("decoder-granite-hybrid");
+
+    /// <summary>Files that call parameters otherwise, of a model of state spaces alone and of a hybrid whose two projections of a gated network are one tensor, are read as our own are.</summary>
+    [Fact]
+    public void State_spaces_load_by_their_own_names()
+    {
+        CheckRenamed<Mamba2Decoder>(Mamba2Decoder.Parameters, name => name.Replace(".input_layernorm.", ".norm.", StringComparison.Ordinal).Replace(".mamba.", ".mixer.", StringComparison.Ordinal)
+            .Replace("model.embed_tokens", "backbone.embeddings", StringComparison.Ordinal).Replace("model.norm.", "backbone.norm_f.", StringComparison.Ordinal).Replace("model.", "backbone.", StringComparison.Ordinal));
+        CheckRenamed<GraniteHybrid>(GraniteHybrid.Parameters, name => name.Replace(".mlp.gate_proj", ".shared_mlp.input_linear", StringComparison.Ordinal).Replace(".mlp.up_proj", ".shared_mlp.input_linear", StringComparison.Ordinal)
+            .Replace(".mlp.down_proj", ".shared_mlp.output_linear", StringComparison.Ordinal));
+
+        static void CheckRenamed<TModel>(IReadOnlyList<ParameterInfo> parameters, Func<string, string> rename)
+            where TModel : ICausalLanguageModel<TModel>
+        {
+            using var file = new TemporaryFile("renamed.safetensors");
+            TModel model = TModel.Create(seed: 3);
+            var writer = new SafetensorsWriter();
+            foreach (IGrouping<string, ParameterInfo> group in parameters.GroupBy(parameter => rename(parameter.Name)))
+            {
+                // Convolutions have an extent of one more in such files.
+                int[] shape = [.. group.First().Shape];
+                float[] values = [.. group.SelectMany(parameter => FileOrder(model, parameter))];
+                shape = group.First().TransposedInFile ? [shape[1], shape[0]] : shape;
+                shape[0] *= group.Count();
+                writer.Add(group.Key, group.Key.Contains("conv1d.weight", StringComparison.Ordinal) ? [shape[0], 1, shape[1]] : shape, values);
+            }
+
+            writer.Save(file.Path);
+            TModel loaded = TModel.Load(file.Path);
+            using CausalSession expected = model.CreateSession(), found = loaded.CreateSession();
+            Assert.Equal(expected.Prefill([1, 2, 3]).ToArray(), found.Prefill([1, 2, 3]).ToArray());
+        }
+
+        static float[] FileOrder<TModel>(TModel model, ParameterInfo parameter)
+            where TModel : ICausalLanguageModel<TModel>
+        {
+            float[] values = model.Parameter(parameter.Name).ToArray();
+            if (!parameter.TransposedInFile)
+            {
+                return values;
+            }
+
+            (int rows, int columns) = (parameter.Shape[0], parameter.Shape[1]);
+            return [.. Enumerable.Range(0, values.Length).Select(i => values[(i % rows * columns) + (i / rows)])];
+        }
+    }
+
     /// <summary>Prompts in pieces of any length, and one token at a time, give the same logits: the last inputs of convolutions, and what recurrences carry, go along.</summary>
     [Fact]
     public void Pieces_of_a_sequence_continue_it()
     {
         CheckPieces<Lfm2Decoder>(43);
         CheckPieces<DeltaDecoder>(43);
+        CheckPieces<Mamba2Decoder>(43);
+        CheckPieces<GraniteHybrid>(43);
         CheckPieces<MixtralDecoder>(43);
     }
 

@@ -64,6 +64,8 @@ public sealed class SessionStateTests
         Refuses<LstmLm>();
         Refuses<EndlessGpt>();
         Refuses<Lfm2Decoder>();
+        Refuses<DeltaDecoder>();
+        Refuses<Mamba2Decoder>();
 
         static void Refuses<TModel>()
             where TModel : ICausalLanguageModel<TModel>
@@ -91,6 +93,8 @@ public sealed class SessionStateTests
         GoesOn<EndlessGpt>();
         GoesOn<BatchedGpt>();
         GoesOn<Lfm2Decoder>();
+        GoesOn<DeltaDecoder>();
+        GoesOn<GraniteHybrid>();
 
         static void GoesOn<TModel>()
             where TModel : ICausalLanguageModel<TModel>
