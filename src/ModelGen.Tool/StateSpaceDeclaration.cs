@@ -39,7 +39,7 @@ internal static class StateSpaceDeclaration
             Hybrid(config, arguments);
         }
 
-        Add("TieEmbeddings", ConfigDeclaration.IsTied(config, weights, isHybrid ? "embed_tokens.weight" : "embeddings.weight", byDefault: true) ? "true" : "false", "true");
+        Add("TieEmbeddings", ConfigDeclaration.IsTied(config, weights, isHybrid ? "embed_tokens.weight" : "embeddings.weight", byDefault: false) ? "true" : "false", "true");
         return new ModelCode(isHybrid ? "Granite" : "Mamba2", arguments);
 
         void Add(string name, string value, string byDefault)

@@ -24,10 +24,10 @@ internal static class CommonPrograms
     /// <param name="context">The most tokens of a sequence; 0 where there is no limit.</param>
     /// <param name="build">The forward graph.</param>
     /// <param name="inside">What the graph hands out of its inside; null for nothing.</param>
-    /// <param name="hasPositions">Whether a step depends on how many came before, where <paramref name="context"/> sets no limit.</param>
+    /// <param name="hasPositions">Whether a step depends on how many came before.</param>
     public static ModelProgram CausalLanguageModel(ModelSpec spec, int vocabulary, int context, GraphOf build, InsideOutputs? inside = null, bool hasPositions = false)
     {
-        int positions = context > 0 ? context : hasPositions ? SizeLimits.Positions : 0;
+        int positions = !hasPositions ? 0 : context > 0 ? context : SizeLimits.Positions;
         Shape sequences = Shape.Of(Dim.Batch(spec.Training?.BatchSize ?? 1), Dim.Time(context > 0 ? context : Math.Max(1, spec.Training?.SequenceLength ?? 1)));
         var tokens = new Input("tokens", TensorType.Int(sequences), vocabulary);
         var targets = new Input("targets", TensorType.Int(sequences), vocabulary) { MayBeIgnored = true };

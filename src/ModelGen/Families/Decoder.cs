@@ -158,7 +158,7 @@ internal sealed class Decoder(DecoderPreset preset) : IFamily
         DecoderOptions options = DecoderOptions.Of(spec, preset);
         var inside = new InsideOutputs(
             options.HiddenStates ? options.Layers + 1 : 0, options.Width, options.AttentionWeights ? options.AttentionLayers : 0, options.Heads);
-        return CommonPrograms.CausalLanguageModel(spec, options.Vocabulary, options.Context, (tokens, targets) => new Builder(options, targets is not null).Build(tokens, targets), inside, hasPositions: true) with { Files = Files(options) };
+        return CommonPrograms.CausalLanguageModel(spec, options.Vocabulary, options.Context, (tokens, targets) => new Builder(options, targets is not null).Build(tokens, targets), inside, options.HasPositions) with { Files = Files(options) };
     }
 
     private static FileConventions Files(DecoderOptions options) => new(
@@ -666,6 +666,9 @@ internal sealed record DecoderOptions(int Layers, int Width, int Heads, int Voca
     public int AttentionLayers => Enumerable.Range(0, Layers).Count(layer => MixerOf(layer) == TokenMixer.Attention);
 
     public TokenMixer MixerOf(int layer) => Mixing.MixerOf(layer);
+
+    /// <summary>Whether a token's place matters: to attention, or since it is added to its embedding.</summary>
+    public bool HasPositions => AttentionLayers > 0 || Attention is { HasTable: true, Positions: not PositionEncoding.Rotary };
 
     /// <summary>Whether sequences have no last position.</summary>
     public bool IsEndless => AttentionLayers == 0 ? !Attention.HasTable : Attention.IsEndless;

@@ -118,8 +118,9 @@ internal static class Families
         yield return ("decoder of long convolutions", Spec("Decoder", 1, 4, [.. decoder, DeclaredArgument.Of("Mixers", [1]), I("ConvolutionTaps", 6), I("ConvolutionBias", 1), I("Form", 1), R("Dropout", 0.25), I("Recompute", 1)]));
         yield return ("decoder with adapters", Spec("Decoder", 2, 9, [.. decoder, I("Recompute", 1)]) with { Lora = new LoraSpec(3, 6, 0.25, ["*"]) });
         yield return ("lstm with adapters", Spec("RecurrentLm", 2, 4, [I("Cell", 1), I("Layers", 2), I("Hidden", 5), I("Vocab", 7), I("Embedding", 3)]) with { Lora = new LoraSpec(2, 2, 0, ["rnn.*", "decoder"]) });
+        yield return ("decoder of long convolutions", Spec("Decoder", 1, 4, [.. decoder, DeclaredArgument.Of("Mixers", [1]), I("ConvolutionTaps", 6), I("ConvolutionBias", 1), I("Form", 1), R("Dropout", 0.25), I("Recompute", 1), I("MaxBatch", 2)]));
         DeclaredArgument[] states = [I("StateHeads", 4), I("StateSize", 3), I("StateHeadWidth", 5), I("ConvolutionTaps", 4)];
         yield return ("granite", Spec("Granite", 2, 5, [.. decoder, .. states, DeclaredArgument.Of("Mixers", [3, 0]), I("StateGroups", 2), R("ResidualMultiplier", 0.5), I("MaxBatch", 3)]));
-        yield return ("mamba2", Spec("Mamba2", 1, 4, [I("Layers", 2), I("DModel", 12), I("Vocab", 11), .. states, I("StateBias", 1), I("Score", 1)]));
+        yield return ("mamba2", Spec("Mamba2", 1, 4, [I("Layers", 2), I("DModel", 12), I("Vocab", 11), .. states, I("StateBias", 1), I("Score", 1), I("MaxBatch", 3)]));
     }
 }

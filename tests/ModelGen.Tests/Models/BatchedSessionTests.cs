@@ -32,6 +32,7 @@ public sealed class BatchedSessionTests
         Check<CappedDecoder>(CappedDecoder.Parameters, 2, threads);
         Check<Lfm2Decoder>(Lfm2Decoder.Parameters, 3, threads);
         Check<MixtralDecoder>(MixtralDecoder.Parameters, 3, threads);
+        Check<ConvolutionDecoder>(ConvolutionDecoder.Parameters, 2, threads);
         Check<DeltaDecoder>(DeltaDecoder.Parameters, 3, threads);
         Check<Mamba2Decoder>(Mamba2Decoder.Parameters, 3, threads);
         Check<GraniteHybrid>(GraniteHybrid.Parameters, 3, threads);

@@ -471,7 +471,7 @@ public partial class DeltaDecoder;
 public partial class Lfm2Decoder;
 
 [Decoder(Layers = 2, DModel = 30, Heads = 3, FeedForward = 44, Vocab = 43, Context = 30, Mixers = new[] { TokenMixer.ShortConvolution }, ConvolutionTaps = 5, ConvolutionBias = true, Form = BlockForm.Parallel,
-    GatedFeedForward = false, Activation = Activation.Gelu)]
+    GatedFeedForward = false, Activation = Activation.Gelu, MaxBatch = 2)]
 [Trainable(BatchSize = 3, SequenceLength = 4)]
 public partial class ConvolutionDecoder;
 
