@@ -56,15 +56,16 @@ unsafe partial class Kernels<V>
       LinearSigmoid_1x8x2(a + A.layers0_input_layernorm, w + W.layers0_linear_attn_in_proj_b_weight, a + A.layers0_linear_attn_beta, worker);
       // linear_attn.pace = softplus(matmul(input_layernorm, linear_attn.in_proj_a.weight) + linear_attn.dt_bias)  [2]
       LinearBiasSoftplus_1x8x2(a + A.layers0_input_layernorm, w + W.layers0_linear_attn_in_proj_a_weight, w + W.layers0_linear_attn_dt_bias, a + A.layers0_linear_attn_pace, worker);
-      // linear_attn.decay = exp(-(linear_attn.pace * exp(linear_attn.A_log)))  [2]
-      ExpMultiplyAffine_1x2(a + A.layers0_linear_attn_pace, w + W.layers0_linear_attn_A_log, a + A.layers0_linear_attn_decay, worker);
-      // linear_attn.delta.known = sum over rows of ((linear_attn.delta.state * linear_attn.decay) * linear_attn.k.unit)  [2, 3]
-      ColumnSum_6x3_2(s + S.layers0_linear_attn_delta_state, a + A.layers0_linear_attn_decay, a + A.layers0_linear_attn_k_unit, a + A.layers0_linear_attn_delta_known, worker);
-      // linear_attn.delta.correction = ((steps: linear_attn.qkv[12..15]) - linear_attn.delta.known) * linear_attn.beta  [2, 3]
+      // linear_attn.delta.decay = exp(-(linear_attn.pace * exp(linear_attn.A_log)))  [2]
+      ExpMultiplyAffineLinearRecurrence_1x2(a + A.layers0_linear_attn_pace, w + W.layers0_linear_attn_A_log, a + A.layers0_linear_attn_delta_decay, worker);
+      // linear_attn.delta.known = linear_recurrence(linear_attn.delta.state, linear_attn.delta.decay, linear_attn.k.unit)  [2, 3]
+      ColumnSum_6x3_2(s + S.layers0_linear_attn_delta_state, a + A.layers0_linear_attn_delta_decay, a + A.layers0_linear_attn_k_unit, a + A.layers0_linear_attn_delta_known, worker);
+      // linear_attn.delta.correction = linear_recurrence(steps: linear_attn.qkv[12..15], linear_attn.delta.known, linear_attn.beta)  [2, 3]
       SubtractMultiply_2x3(a + A.layers0_linear_attn_qkv + 12, a + A.layers0_linear_attn_delta_known, a + A.layers0_linear_attn_beta, a + A.layers0_linear_attn_delta_correction, worker);
-      // linear_attn.delta.state.next = (linear_attn.delta.state * linear_attn.decay) + (linear_attn.k.unit * linear_attn.delta.correction)  [6, 3]
-      MultiplyAdd_6x3(s + S.layers0_linear_attn_delta_state, a + A.layers0_linear_attn_decay, a + A.layers0_linear_attn_k_unit, a + A.layers0_linear_attn_delta_correction, a + A.layers0_linear_attn_delta_state_next, worker);
-      // linear_attn.delta.read = sum over rows of (linear_attn.delta.state.next * linear_attn.q.scaled)  [2, 3]
+      // linear_attn.delta.state.next = linear_recurrence(linear_attn.delta.state, linear_attn.delta.decay, linear_attn.k.unit,
+      //     linear_attn.delta.correction)  [6, 3]
+      MultiplyAdd_6x3(s + S.layers0_linear_attn_delta_state, a + A.layers0_linear_attn_delta_decay, a + A.layers0_linear_attn_k_unit, a + A.layers0_linear_attn_delta_correction, a + A.layers0_linear_attn_delta_state_next, worker);
+      // linear_attn.delta.read = linear_recurrence(linear_attn.delta.state.next, linear_attn.q.scaled)  [2, 3]
       ColumnSum_6x3_2_next_value(a + A.layers0_linear_attn_delta_state_next, a + A.layers0_linear_attn_q_scaled, a + A.layers0_linear_attn_delta_read, worker);
       // linear_attn.norm = rms_norm(linear_attn.delta.read, linear_attn.norm.weight)  [2, 3]
       RmsNorm_2x3(a + A.layers0_linear_attn_delta_read, w + W.layers0_linear_attn_norm_weight, a + A.layers0_linear_attn_norm, worker);
@@ -107,11 +108,12 @@ internal static class DecodeArena
     embeddings = 144, norm = 160,
     layers0_input_layernorm = 128, layers0_post_attention_layernorm = 144,
     layers0_linear_attn_conv1d_all = 32,
-    layers0_linear_attn_qkv = 96, layers0_linear_attn_beta = 208, layers0_linear_attn_pace = 224, layers0_linear_attn_decay = 224,
-    layers0_linear_attn_norm = 176, layers0_linear_attn_gated = 176,
+    layers0_linear_attn_qkv = 96, layers0_linear_attn_beta = 208, layers0_linear_attn_pace = 224, layers0_linear_attn_norm = 176,
+    layers0_linear_attn_gated = 176,
     layers0_linear_attn_q_scaled = 160,
     layers0_linear_attn_k_unit = 176,
-    layers0_linear_attn_delta_known = 192, layers0_linear_attn_delta_correction = 192, layers0_linear_attn_delta_read = 176,
+    layers0_linear_attn_delta_decay = 224, layers0_linear_attn_delta_known = 192, layers0_linear_attn_delta_correction = 192,
+    layers0_linear_attn_delta_read = 176,
     layers0_linear_attn_delta_state_next = 96,
     layers0_self_attn_residual = 160,
     layers0_post_attention_layernorm_squared = 144,
