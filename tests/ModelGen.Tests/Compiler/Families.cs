@@ -115,7 +115,6 @@ internal static class Families
         yield return ("gated delta rule", Spec("Qwen", 2, 5, [.. decoder, .. delta, I("LinearValueHeads", 4), I("LinearValueWidth", 5), I("AttentionOutputGate", 1), R("RotaryFraction", 0.4), I("MaxBatch", 3)]));
         yield return ("gated delta rule alone", Spec("Decoder", 1, 3, [.. decoder, .. delta.Skip(1), DeclaredArgument.Of("Mixers", [2]), I("Norm", 1), I("TieEmbeddings", 1)]));
         yield return ("lfm2", Spec("Lfm2", 2, 9, [.. decoder, DeclaredArgument.Of("Mixers", [1, 0]), I("MaxBatch", 3)]));
-        yield return ("decoder of long convolutions", Spec("Decoder", 1, 4, [.. decoder, DeclaredArgument.Of("Mixers", [1]), I("ConvolutionTaps", 6), I("ConvolutionBias", 1), I("Form", 1), R("Dropout", 0.25), I("Recompute", 1)]));
         yield return ("decoder with adapters", Spec("Decoder", 2, 9, [.. decoder, I("Recompute", 1)]) with { Lora = new LoraSpec(3, 6, 0.25, ["*"]) });
         yield return ("lstm with adapters", Spec("RecurrentLm", 2, 4, [I("Cell", 1), I("Layers", 2), I("Hidden", 5), I("Vocab", 7), I("Embedding", 3)]) with { Lora = new LoraSpec(2, 2, 0, ["rnn.*", "decoder"]) });
         yield return ("decoder of long convolutions", Spec("Decoder", 1, 4, [.. decoder, DeclaredArgument.Of("Mixers", [1]), I("ConvolutionTaps", 6), I("ConvolutionBias", 1), I("Form", 1), R("Dropout", 0.25), I("Recompute", 1), I("MaxBatch", 2)]));
