@@ -91,49 +91,67 @@ public static unsafe partial class BlockTile
     {
         const int Rows = BlockRows.GroupRows;
         Vector256<byte> fifteen = Vector256.Create((byte)15), sixteens = Vector256.Create((byte)0x30);
+        float* scales = stackalloc float[2 * Rows];
         for (int first = 0; first < blocks; first += SuperParts)
         {
-            byte* numbers = group + SuperBlocks.HeaderBytes;
-            for (int part = 0; part < SuperParts; part++)
+            // A row's scale of all its blocks, and of minima the one behind: halves are dear to widen one by one.
+            for (int row = 0; row < (TFormat.HasMinima ? 2 : 1) * Rows; row += 8)
             {
-                float* factors = (float*)(target + 512);
-                if (TFormat.HasMinima)
-                {
-                    byte* words = numbers + (512 * (part / 2));
-                    for (int i = 0; i < 512; i += 32)
-                    {
-                        Vector256<byte> v = Vector256.Load(words + i);
-                        ((part % 2 == 0 ? v : (v.AsUInt16() >>> 4).AsByte()) & fifteen).Store(target + i);
-                    }
-
-                    for (int row = 0; row < Rows; row++)
-                    {
-                        factors[row] = group[SuperBlocks.ScalesAt + (part * Rows) + row] * GgmlBlocks.HalfAt(group + (2 * row));
-                        factors[Rows + row] = group[SuperBlocks.MinimaAt + (part * Rows) + row] * GgmlBlocks.HalfAt(group + 32 + (2 * row));
-                    }
-                }
-                else
-                {
-                    (int half, int quarter) = (part / 4, part % 4);
-                    byte* low = numbers + (1024 * half) + (512 * (quarter % 2)), high = numbers + 2048 + (512 * half);
-                    for (int i = 0; i < 512; i += 32)
-                    {
-                        Vector256<byte> v = Vector256.Load(low + i);
-                        Vector256<ushort> h = Vector256.Load(high + i).AsUInt16();
-                        Vector256<byte> upper = (quarter == 0 ? h << 4 : quarter == 1 ? h << 2 : quarter == 2 ? h : h >>> 2).AsByte() & sixteens;
-                        (((quarter < 2 ? v : (v.AsUInt16() >>> 4).AsByte()) & fifteen) | upper).Store(target + i);
-                    }
-
-                    for (int i = 0; i < 2 * Rows; i++)
-                    {
-                        factors[i] = (sbyte)group[SuperBlocks.ScalesAt + (part * 2 * Rows) + i] * GgmlBlocks.HalfAt(group + (2 * (i % Rows)));
-                    }
-                }
-
-                target += UnpackedBytes;
+                Halves.LoadF16256((ushort*)group + row).Store(scales + row);
             }
 
-            group += SuperBlocks.HeaderBytes + (TFormat.HasMinima ? 2048 : 3072);
+            byte* numbers = group + SuperBlocks.HeaderBytes;
+            if (TFormat.HasMinima)
+            {
+                for (int part = 0; part < SuperParts; part += 2)
+                {
+                    for (int i = 0; i < 512; i += 32)
+                    {
+                        Vector256<byte> v = Vector256.Load(numbers + i);
+                        (v & fifteen).Store(target + i);
+                        ((v.AsUInt16() >>> 4).AsByte() & fifteen).Store(target + UnpackedBytes + i);
+                    }
+
+                    numbers += 512;
+                    for (int each = part; each < part + 2; each++)
+                    {
+                        float* factors = (float*)(target + 512);
+                        Factors(group + SuperBlocks.ScalesAt + (each * Rows), scales, factors);
+                        Factors(group + SuperBlocks.MinimaAt + (each * Rows), scales + Rows, factors + Rows);
+                        target += UnpackedBytes;
+                    }
+                }
+
+                group = numbers;
+                continue;
+            }
+
+            byte* high = numbers + 2048;
+            for (int half = 0; half < 2; half++)
+            {
+                for (int i = 0; i < 512; i += 32)
+                {
+                    // Two bits of each of four blocks, which lie in the lower and upper halves of two others' bytes.
+                    Vector256<byte> v0 = Vector256.Load(numbers + i), v1 = Vector256.Load(numbers + 512 + i);
+                    Vector256<ushort> h = Vector256.Load(high + i).AsUInt16();
+                    ((v0 & fifteen) | ((h << 4).AsByte() & sixteens)).Store(target + i);
+                    ((v1 & fifteen) | ((h << 2).AsByte() & sixteens)).Store(target + UnpackedBytes + i);
+                    (((v0.AsUInt16() >>> 4).AsByte() & fifteen) | (h.AsByte() & sixteens)).Store(target + (2 * UnpackedBytes) + i);
+                    (((v1.AsUInt16() >>> 4).AsByte() & fifteen) | ((h >>> 2).AsByte() & sixteens)).Store(target + (3 * UnpackedBytes) + i);
+                }
+
+                numbers += 1024;
+                high += 512;
+                for (int part = 4 * half; part < 4 * (half + 1); part++)
+                {
+                    float* factors = (float*)(target + 512);
+                    SignedFactors(group + SuperBlocks.ScalesAt + (2 * part * Rows), scales, factors);
+                    SignedFactors(group + SuperBlocks.ScalesAt + (((2 * part) + 1) * Rows), scales, factors + Rows);
+                    target += UnpackedBytes;
+                }
+            }
+
+            group = high;
         }
     }
 
@@ -189,6 +207,39 @@ public static unsafe partial class BlockTile
             Unpack<TFormat>(group, SuperParts, unpacked);
             UnpackedRow128<TFormat>(input, unpacked, blocks, sums, first, SuperParts);
             group += SuperBlocks.HeaderBytes + (TFormat.HasMinima ? 2048 : 3072);
+        }
+    }
+
+    // The scales of 16 rows in a part of a block.
+    [MethodImpl(MethodImplOptions.AggressiveInlining)]
+    private static void Factors(byte* parts, float* scales, float* factors)
+    {
+        if (Avx2.IsSupported)
+        {
+            (Bytes256(parts) * Vector256.Load(scales)).Store(factors);
+            (Bytes256(parts + 8) * Vector256.Load(scales + 8)).Store(factors + 8);
+            return;
+        }
+
+        for (int row = 0; row < BlockRows.GroupRows; row++)
+        {
+            factors[row] = parts[row] * scales[row];
+        }
+    }
+
+    [MethodImpl(MethodImplOptions.AggressiveInlining)]
+    private static void SignedFactors(byte* parts, float* scales, float* factors)
+    {
+        if (Avx2.IsSupported)
+        {
+            (SignedBytes256(parts) * Vector256.Load(scales)).Store(factors);
+            (SignedBytes256(parts + 8) * Vector256.Load(scales + 8)).Store(factors + 8);
+            return;
+        }
+
+        for (int row = 0; row < BlockRows.GroupRows; row++)
+        {
+            factors[row] = (sbyte)parts[row] * scales[row];
         }
     }
 

@@ -46,7 +46,7 @@ foreach (string name in Option("--shapes", "llama110").Split(','))
 string Running(string path, Shape shape)
 {
     int[] prompt = [.. Enumerable.Range(0, 256).Select(i => i * 91 % shape.Vocabulary)];
-    using LoadedModel model = LoadedModel.Of(path, null, 1024, new SessionOptions { Threads = threads }, sequences == 1 ? null : code => code.With("MaxBatch", sequences.ToString(CultureInfo.InvariantCulture)));
+    using LoadedModel model = LoadedModel.Of(path, null, 1024, new SessionOptions { Threads = threads, Batch = sequences }, sequences == 1 ? null : code => code.With("MaxBatch", sequences.ToString(CultureInfo.InvariantCulture)));
     using var peer = new Llama(path, threads, sequences);
     CausalSession ours = model.Session;
     if (sequences > 1)
