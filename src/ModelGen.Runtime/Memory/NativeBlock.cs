@@ -9,6 +9,9 @@ internal sealed unsafe class NativeBlock : SafeHandle
 
     private readonly Action? _free;
 
+    // What the allocator gave, which the block begins in.
+    private readonly nint _memory;
+
     public NativeBlock(long byteLength)
         : base(0, ownsHandle: true)
     {
@@ -16,10 +19,9 @@ internal sealed unsafe class NativeBlock : SafeHandle
         ByteLength = checked((byteLength + Alignment - 1) / Alignment * Alignment);
 
         // An empty block still gets a pointer of its own, so that nobody needs to treat null specially.
-        nuint size = checked((nuint)Math.Max(ByteLength, Alignment));
-        void* memory = NativeMemory.AlignedAlloc(size, Alignment);
-        NativeMemory.Clear(memory, size);
-        SetHandle((nint)memory);
+        // Large blocks are pages that the system has cleared, and that take no memory before they are used: caches of long contexts fill up as sequences grow.
+        _memory = (nint)NativeMemory.AllocZeroed(checked((nuint)Math.Max(ByteLength, Alignment) + Alignment));
+        SetHandle((_memory + Alignment - 1) & -Alignment);
         if (ByteLength > 0)
         {
             GC.AddMemoryPressure(ByteLength);
@@ -67,7 +69,7 @@ internal sealed unsafe class NativeBlock : SafeHandle
             return true;
         }
 
-        NativeMemory.AlignedFree((void*)handle);
+        NativeMemory.Free((void*)_memory);
         if (ByteLength > 0)
         {
             GC.RemoveMemoryPressure(ByteLength);
