@@ -5,7 +5,7 @@ internal static class GgufExport
 {
     private const string RotaryFactors = "rope_freqs.weight";
 
-    public static void Save(ModelSource source, string output, GgmlType type, TokenizerVocabulary? vocabulary)
+    public static void Save(ModelSource source, string output, GgmlType type, TokenizerVocabulary? vocabulary, ImportanceMatrix? importance = null)
     {
         ModelConfig config = source.Config ?? throw new ToolException($"{source.Weights.Path}: nothing says what model it is of: expected a config.json beside it.");
         string architecture = config.ModelType switch
@@ -55,7 +55,18 @@ internal static class GgufExport
             TokenizerFiles.Write(writer, vocabulary);
         }
 
-        writer.Add(source.Weights, architecture, headWidth, tensor => TypeOf(tensor, type));
+        writer.Add(source.Weights, architecture, headWidth, tensor => TypeOf(tensor, type), (name, shape) => shape.Count < 2 ? [] : importance?.Of(name, shape[^1], shape.Count > 2 ? shape[0] : 1) ?? []);
+        if (importance is not null)
+        {
+            if (importance.Used.Count == 0)
+            {
+                throw new ToolException($"{importance.Path}: expected entries for the model's tensors, found none under their names.");
+            }
+
+            writer.Set("quantize.imatrix.file", Path.GetFileName(importance.Path));
+            writer.Set("quantize.imatrix.entries_count", (uint)importance.Used.Count);
+        }
+
         writer.Save(output);
     }
 

@@ -43,7 +43,16 @@ internal static class PerplexityCommand
         return command;
     }
 
-    private static void Run(LoadedModel model, string text, int chunk, int most, bool json)
+    /// <summary>What a model makes of a text.</summary>
+    /// <param name="Perplexity">exp of the mean of −ln p.</param>
+    /// <param name="Error">Its standard error.</param>
+    /// <param name="Tokens">The tokens that were foreseen.</param>
+    /// <param name="Chunks">The chunks that were read.</param>
+    /// <param name="Rate">Tokens read in a second.</param>
+    public sealed record Figures(double Perplexity, double Error, long Tokens, int Chunks, double Rate);
+
+    /// <summary>Reads a text with a model that was declared to score.</summary>
+    public static Figures Measure(LoadedModel model, string text, int chunk, int most, string? progress)
     {
         TextTokenizer tokenizer = model.Tokenizer ?? throw new UsageException($"{model.Source.Weights.Path} has no tokenizer: expected --tokenizer FILE.");
         int context = model.Host.ContextLength;
@@ -69,7 +78,7 @@ internal static class PerplexityCommand
         double squares = 0;
         long counted = 0;
         long start = Stopwatch.GetTimestamp();
-        Progress.Run(json ? null : "scoring", count, step =>
+        Progress.Run(progress, count, step =>
         {
             for (int i = 0; i < count; i++)
             {
@@ -93,14 +102,19 @@ internal static class PerplexityCommand
         });
         double mean = sum / counted;
         double error = counted > 1 ? Math.Sqrt(Math.Max(0, (squares / counted) - (mean * mean)) / (counted - 1)) * Math.Exp(mean) : 0;
-        double rate = GenerateCommand.Rate(count * chunk, Stopwatch.GetElapsedTime(start));
+        return new Figures(Math.Exp(mean), error, counted, count, GenerateCommand.Rate(count * chunk, Stopwatch.GetElapsedTime(start)));
+    }
+
+    private static void Run(LoadedModel model, string text, int chunk, int most, bool json)
+    {
+        Figures found = Measure(model, text, chunk, most, json ? null : "scoring");
         if (json)
         {
-            Console.Out.WriteLine(new JsonObject { ["perplexity"] = Math.Exp(mean), ["error"] = error, ["tokens"] = counted, ["chunks"] = count, ["tokens_per_second"] = rate }.ToJsonString(JsonText.Options));
+            Console.Out.WriteLine(new JsonObject { ["perplexity"] = found.Perplexity, ["error"] = found.Error, ["tokens"] = found.Tokens, ["chunks"] = found.Chunks, ["tokens_per_second"] = found.Rate }.ToJsonString(JsonText.Options));
         }
         else
         {
-            Console.Out.WriteLine(string.Create(CultureInfo.InvariantCulture, $"perplexity {Math.Exp(mean):F4} ± {error:F4} ({counted:N0} tokens in {count} chunks of {chunk}, {rate:N0} tokens/s)"));
+            Console.Out.WriteLine(string.Create(CultureInfo.InvariantCulture, $"perplexity {found.Perplexity:F4} ± {found.Error:F4} ({found.Tokens:N0} tokens in {found.Chunks} chunks of {chunk}, {found.Rate:N0} tokens/s)"));
         }
     }
 }

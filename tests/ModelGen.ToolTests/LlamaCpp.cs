@@ -65,15 +65,16 @@ internal static unsafe class LlamaCpp
     }
 
     /// <summary>Blocks as ggml makes them from floats, rows of 256.</summary>
-    public static byte[] Quantize(GgmlType type, float[] values, int rowBytes)
+    public static byte[] Quantize(GgmlType type, float[] values, int rowBytes, float[]? importance = null, int columns = 256)
     {
         Require();
         var quantize = (delegate* unmanaged[Cdecl]<int, float*, void*, long, long, long, float*, nuint>)NativeLibrary.GetExport(s_base, "ggml_quantize_chunk");
-        byte[] blocks = new byte[values.Length / 256 * rowBytes];
+        byte[] blocks = new byte[values.Length / columns * rowBytes];
         fixed (float* source = values)
         fixed (byte* target = blocks)
+        fixed (float* weights = importance)
         {
-            Assert.Equal((nuint)blocks.Length, quantize((int)type, source, target, 0, values.Length / 256, 256, null));
+            Assert.Equal((nuint)blocks.Length, quantize((int)type, source, target, 0, values.Length / columns, columns, weights));
         }
 
         return blocks;

@@ -11,8 +11,19 @@ public sealed partial class GgufWriter
     /// <param name="typeOf">How each tensor is stored.</param>
     /// <exception cref="NotSupportedException">The architecture's names are not known.</exception>
     /// <exception cref="ModelFileException">Tensors are no floats, are of no name that the architecture has, or are no rows of heads; all are listed.</exception>
-    public void Add(WeightFile weights, string architecture, int headWidth, Func<WeightTensor, GgmlType> typeOf)
+    public void Add(WeightFile weights, string architecture, int headWidth, Func<WeightTensor, GgmlType> typeOf) => Add(weights, architecture, headWidth, typeOf, static (_, _) => []);
+
+    /// <summary>As <see cref="Add(WeightFile, string, int, Func{WeightTensor, GgmlType})"/>, with blocks chosen by the importance of columns.</summary>
+    /// <param name="weights">The weights under Hugging Face's names; the file must be open when this one is saved.</param>
+    /// <param name="architecture">GGUF's name for the kind of model.</param>
+    /// <param name="headWidth">The channels of a head of queries and keys, which tell the order of their rows.</param>
+    /// <param name="typeOf">How each tensor is stored.</param>
+    /// <param name="importanceOf">The importance of the columns of a tensor, by its GGUF name and extents; empty where nothing is known.</param>
+    /// <exception cref="NotSupportedException">The architecture's names are not known.</exception>
+    /// <exception cref="ModelFileException">Tensors are no floats, are of no name that the architecture has, or are no rows of heads; all are listed.</exception>
+    public void Add(WeightFile weights, string architecture, int headWidth, Func<WeightTensor, GgmlType> typeOf, Func<string, IReadOnlyList<long>, IReadOnlyList<float>> importanceOf)
     {
+        ArgumentNullException.ThrowIfNull(importanceOf);
         ArgumentNullException.ThrowIfNull(weights);
         ArgumentNullException.ThrowIfNull(architecture);
         ArgumentNullException.ThrowIfNull(typeOf);
@@ -81,7 +92,7 @@ public sealed partial class GgufWriter
                 TensorChange.Groups => [groups, tensor.Length / groups],
                 _ => tensor.Shape.AsSpan(),
             };
-            Add(name, shape, typeOf(tensor), Reader(weights, tensor, change, headWidth));
+            Add(name, shape, typeOf(tensor), Reader(weights, tensor, change, headWidth), importanceOf(name, shape.ToArray()));
         }
     }
 

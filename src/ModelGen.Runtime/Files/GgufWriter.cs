@@ -100,8 +100,19 @@ public sealed partial class GgufWriter
     /// <param name="read">Gives the elements while the file is saved.</param>
     /// <exception cref="ArgumentException">The name is empty, taken or too long; there are more than four extents; or an extent is negative or does not suit the type.</exception>
     /// <exception cref="NotSupportedException">Tensors are not written in this type.</exception>
-    public void Add(string name, ReadOnlySpan<long> shape, GgmlType type, TensorReader read)
+    public void Add(string name, ReadOnlySpan<long> shape, GgmlType type, TensorReader read) => Add(name, shape, type, read, []);
+
+    /// <summary>Adds a tensor whose blocks are chosen so that the error is least in the columns that count most: with the bytes that llama.cpp writes with an importance matrix.</summary>
+    /// <param name="name">The tensor's name.</param>
+    /// <param name="shape">The extents, row-major; at most four. The last must be a multiple of the type's block.</param>
+    /// <param name="type">How elements are stored.</param>
+    /// <param name="read">Gives the elements while the file is saved.</param>
+    /// <param name="importance">The importance of each column, the mean square of what it is multiplied with; of a mixture of experts, of each expert's behind each other's. Empty where nothing is known: blocks are what they are without.</param>
+    /// <exception cref="ArgumentException">The name is empty, taken or too long; there are more than four extents; an extent is negative or does not suit the type; or the importance is of another number of columns.</exception>
+    /// <exception cref="NotSupportedException">Tensors are not written in this type.</exception>
+    public void Add(string name, ReadOnlySpan<long> shape, GgmlType type, TensorReader read, IReadOnlyList<float> importance)
     {
+        ArgumentNullException.ThrowIfNull(importance);
         ArgumentException.ThrowIfNullOrEmpty(name);
         ArgumentNullException.ThrowIfNull(read);
         if (!GgmlBlocks.CanWrite(type))
@@ -128,7 +139,13 @@ public sealed partial class GgufWriter
         }
 
         SurrogateCheck.Require(name);
-        _tensors.Add(new Entry(name, shape.ToArray(), type, length, checked(length / elements * bytes), read));
+        long columns = shape.IsEmpty ? 1 : shape[^1];
+        if (importance.Count > 0 && (columns == 0 || importance.Count % columns != 0 || length % importance.Count != 0))
+        {
+            throw new ArgumentException($"The importance of the tensor '{Quoted.Printable(name, 60)}' has {importance.Count} columns, but the tensor has {columns}.", nameof(importance));
+        }
+
+        _tensors.Add(new Entry(name, shape.ToArray(), type, length, checked(length / elements * bytes), read) { Importance = [.. importance] });
     }
 
     /// <summary>Writes the file.</summary>
@@ -241,6 +258,12 @@ public sealed partial class GgufWriter
         foreach (Entry entry in _tensors)
         {
             (int elements, int bytes) = GgmlBlocks.Size(entry.Type);
+            if (entry.Importance.Length > 0)
+            {
+                WriteWeighted(stream, entry);
+                continue;
+            }
+
             for (long start = 0; start < entry.Length; start += Strip)
             {
                 int count = (int)Math.Min(Strip, entry.Length - start);
@@ -254,5 +277,27 @@ public sealed partial class GgufWriter
         }
     }
 
-    private sealed record Entry(string Name, long[] Shape, GgmlType Type, long Length, long ByteLength, TensorReader Read);
+    // Row by row: how elements are weighed depends on all of a row.
+    private static void WriteWeighted(Stream stream, Entry entry)
+    {
+        (int elements, int bytes) = GgmlBlocks.Size(entry.Type);
+        int columns = checked((int)entry.Shape[^1]);
+        long rows = entry.Length / columns;
+        long rowsOfEach = rows / (entry.Importance.Length / columns);
+        float[] values = new float[columns];
+        byte[] blocks = new byte[columns / elements * bytes];
+        for (long row = 0; row < rows; row++)
+        {
+            entry.Read(row * columns, values);
+            WeightedBlocks.Write(entry.Type, values, entry.Importance.AsSpan((int)(row / rowsOfEach * columns), columns), blocks);
+            stream.Write(blocks);
+        }
+
+        Pad(stream);
+    }
+
+    private sealed record Entry(string Name, long[] Shape, GgmlType Type, long Length, long ByteLength, TensorReader Read)
+    {
+        public float[] Importance { get; init; } = [];
+    }
 }
