@@ -17,6 +17,7 @@ public sealed class SessionChatClient : IChatClient
     private readonly IDisposable? _owned;
     private readonly SemaphoreSlim _turn = new(1, 1);
     private readonly ChatClientMetadata _metadata;
+    private (string Key, TokenConstraint Constraint)? _lastTools;
 
     /// <summary>Makes a client.</summary>
     /// <param name="generator">The model's session and tokenizer; nobody else's to use meanwhile.</param>
@@ -36,6 +37,9 @@ public sealed class SessionChatClient : IChatClient
     /// <summary>What is used where a call says nothing of it.</summary>
     public TextGenerationOptions Defaults { get; init; } = new() { MaxTokens = 1024, Sampling = new SamplingOptions { Temperature = 0.8f } };
 
+    /// <summary>How the model writes calls of tools; null for what its template shows (<see cref="ToolCallSyntax.Of"/>).</summary>
+    public ToolCallSyntax? ToolCalls { get; init; }
+
     /// <inheritdoc/>
     public async Task<ChatResponse> GetResponseAsync(IEnumerable<ChatMessage> messages, ChatOptions? options = null, CancellationToken cancellationToken = default)
     {
@@ -51,23 +55,29 @@ public sealed class SessionChatClient : IChatClient
     /// <inheritdoc/>
     /// <exception cref="NotSupportedException">A message has content that is no text and no tool call, or the options ask for what this client does not do.</exception>
     /// <exception cref="ChatTemplateException">The template refuses the messages.</exception>
-    /// <exception cref="GrammarException">The schema of the response format asks for what would not be kept.</exception>
-    /// <exception cref="ArgumentException">The messages do not fit the context, or an option is out of its range.</exception>
+    /// <exception cref="GrammarException">The schema of the response format, or of a tool's parameters, asks for what would not be kept.</exception>
+    /// <exception cref="ArgumentException">The messages do not fit the context, an option is out of its range, or there is no tool of the name that is required.</exception>
+    /// <remarks>With tools the model is held to calls that their schemas let pass, which come as <see cref="FunctionCallContent"/> as soon as each is whole; in the place of a constraint of <see cref="Defaults"/>.</remarks>
     public async IAsyncEnumerable<ChatResponseUpdate> GetStreamingResponseAsync(IEnumerable<ChatMessage> messages, ChatOptions? options = null, [EnumeratorCancellation] CancellationToken cancellationToken = default)
     {
         ArgumentNullException.ThrowIfNull(messages);
         List<ChatTurn> turns = Turns(messages, options);
         TextGenerationOptions generation = Options(options);
         var variables = new Dictionary<string, object?>(StringComparer.Ordinal);
-        if (options?.Tools is { Count: > 0 } tools && options.ToolMode is not NoneChatToolMode)
-        {
-            variables["tools"] = tools.Select(Tool).ToArray();
-        }
-
+        ToolCallReader? calls = null;
         string id = Guid.NewGuid().ToString("N");
         await _turn.WaitAsync(cancellationToken).ConfigureAwait(false);
         try
         {
+            if (options?.Tools is { Count: > 0 } tools && options.ToolMode is not NoneChatToolMode)
+            {
+                variables["tools"] = tools.Select(Tool).ToArray();
+                ToolCallSyntax syntax = ToolCalls ?? ToolCallSyntax.Of(_template);
+                calls = new ToolCallReader(syntax);
+                generation = WithTools(generation, options, tools, syntax);
+            }
+
+            bool isCalling = false;
             IEnumerator<string> parts = await Task.Run(
                 () => _generator.Generate(_generator.Tokenizer.Encode(_template.Render(turns, addGenerationPrompt: true, variables, _generator.Tokenizer.TemplateTokens, cancellation: cancellationToken)), generation, cancellationToken).GetEnumerator(),
                 cancellationToken).ConfigureAwait(false);
@@ -76,8 +86,23 @@ public sealed class SessionChatClient : IChatClient
                 // The computation is a processor's work: it is done beside the caller's thread.
                 while (await Task.Run(parts.MoveNext, cancellationToken).ConfigureAwait(false))
                 {
-                    yield return Update(new TextContent(parts.Current));
+                    (string text, IReadOnlyList<ToolCall> found) = calls?.Add(parts.Current) ?? (parts.Current, []);
+                    if (text.Length > 0)
+                    {
+                        yield return Update(new TextContent(text));
+                    }
+
+                    foreach (ToolCall call in found)
+                    {
+                        isCalling = true;
+                        yield return Update(Call(call));
+                    }
                 }
+            }
+
+            if (calls?.Finish() is { Length: > 0 } rest)
+            {
+                yield return Update(new TextContent(rest));
             }
 
             ChatResponseUpdate last = Update(new UsageContent(new UsageDetails
@@ -87,7 +112,7 @@ public sealed class SessionChatClient : IChatClient
                 TotalTokenCount = _generator.PromptTokens + _generator.Tokens.Count,
                 CachedInputTokenCount = _generator.ReusedTokens,
             }));
-            last.FinishReason = _generator.End == TextEnd.Length ? ChatFinishReason.Length : ChatFinishReason.Stop;
+            last.FinishReason = isCalling ? ChatFinishReason.ToolCalls : _generator.End == TextEnd.Length ? ChatFinishReason.Length : ChatFinishReason.Stop;
             yield return last;
         }
         finally
@@ -165,6 +190,51 @@ public sealed class SessionChatClient : IChatClient
         }
 
         return turns;
+    }
+
+    private TextGenerationOptions WithTools(TextGenerationOptions generation, ChatOptions options, IList<AITool> tools, ToolCallSyntax syntax)
+    {
+        if (options.ResponseFormat is not (null or ChatResponseFormatText))
+        {
+            throw new NotSupportedException("An answer is held to a response format or to calls of tools, and not to both.");
+        }
+
+        string? required = (options.ToolMode as RequiredChatToolMode)?.RequiredFunctionName;
+        ToolDefinition[] definitions = [.. tools
+            .Select(static tool => tool as AIFunctionDeclaration ?? throw new NotSupportedException($"The tool '{tool.Name}' is no function, which alone are called here."))
+            .Where(tool => required is null || tool.Name == required)
+            .Select(static tool => new ToolDefinition(tool.Name, tool.JsonSchema.GetRawText()))];
+        if (definitions.Length == 0)
+        {
+            throw new ArgumentException($"There is no tool '{required}', which is required.", nameof(options));
+        }
+
+        // Marks that are special tokens are no text elsewhere.
+        TextTokenizer tokenizer = _generator.Tokenizer;
+        int[] shown = [.. new[] { syntax.Begin, syntax.End }
+            .Where(mark => mark.Length > 0 && tokenizer.SpecialTokens.ContainsKey(mark)).Select(mark => tokenizer.SpecialTokens[mark])
+            .Where(token => tokenizer.Vocabulary.Kinds[token] == TokenKind.Control)];
+        bool isRequired = options.ToolMode is RequiredChatToolMode;
+        bool mayBeSeveral = options.AllowMultipleToolCalls != false;
+
+        // What follows from the tools is kept for the next answer, which most often has the same ones.
+        string key = string.Join('\n', [$"{isRequired} {mayBeSeveral} {syntax}", .. definitions.Select(static tool => $"{tool.Name} {tool.ParametersSchema}")]);
+        if (_lastTools?.Key != key)
+        {
+            _lastTools = (key, Grammar.ForToolCalls(definitions, syntax, isRequired, mayBeSeveral).CreateConstraint(tokenizer, shown));
+        }
+
+        return generation with { Constraint = _lastTools.Value.Constraint, ShownTokens = [.. generation.ShownTokens, .. shown] };
+    }
+
+    // Nine letters and digits, which is what templates that look at it ask for.
+    private static FunctionCallContent Call(ToolCall call)
+    {
+        using JsonDocument arguments = JsonDocument.Parse(call.Arguments);
+        return new FunctionCallContent(
+            Guid.NewGuid().ToString("N")[..9],
+            call.Name,
+            arguments.RootElement.ValueKind == JsonValueKind.Object ? arguments.RootElement.EnumerateObject().ToDictionary(static member => member.Name, static member => (object?)member.Value.Clone(), StringComparer.Ordinal) : null);
     }
 
     private static object? Tool(AITool tool)

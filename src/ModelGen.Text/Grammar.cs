@@ -34,19 +34,32 @@ public sealed class Grammar
     public static Grammar FromJsonSchema(string schema)
     {
         ArgumentNullException.ThrowIfNull(schema);
-        try
+        return Guard(() =>
         {
             using JsonDocument document = JsonDocument.Parse(schema.Length <= LargestSource ? schema : throw new GrammarException(FormattableString.Invariant($"The schema has {schema.Length} characters: expected at most {LargestSource}.")));
             return new Grammar(JsonSchemaGrammar.Read(document.RootElement));
-        }
-        catch (JsonException exception)
+        });
+    }
+
+    /// <summary>
+    /// The answers of a model that may call tools: calls of these tools with arguments of their schemas, of which is known what <see cref="FromJsonSchema"/> knows; or, where they are not required, any text that does not begin one, and calls behind it.
+    /// </summary>
+    /// <param name="tools">The tools, one at least.</param>
+    /// <param name="syntax">How calls are written.</param>
+    /// <param name="isRequired">Whether the answer must be a call.</param>
+    /// <param name="mayBeSeveral">Whether there may be several calls.</param>
+    /// <exception cref="ArgumentException">There is no tool.</exception>
+    /// <exception cref="GrammarException">A schema is none that is understood here; the message says where.</exception>
+    public static Grammar ForToolCalls(IReadOnlyList<ToolDefinition> tools, ToolCallSyntax syntax, bool isRequired = false, bool mayBeSeveral = true)
+    {
+        ArgumentNullException.ThrowIfNull(tools);
+        ArgumentNullException.ThrowIfNull(syntax);
+        if (tools.Count == 0)
         {
-            throw new GrammarException(FormattableString.Invariant($"JSON schema: expected JSON, found an error in line {exception.LineNumber + 1}."), exception);
+            throw new ArgumentException("Expected a tool.", nameof(tools));
         }
-        catch (InvalidOperationException exception)
-        {
-            throw new GrammarException("JSON schema: a value is of another kind than expected.", exception);
-        }
+
+        return Guard(() => new Grammar(JsonSchemaGrammar.ReadTools(tools, syntax, isRequired, mayBeSeveral)));
     }
 
     /// <summary>Any JSON value.</summary>
@@ -74,10 +87,33 @@ public sealed class Grammar
 
     /// <summary>What holds one text to the grammar.</summary>
     /// <param name="tokenizer">The model's tokenizer; its end tokens may come where a text of the grammar may end.</param>
-    public TokenConstraint CreateConstraint(TextTokenizer tokenizer)
+    public TokenConstraint CreateConstraint(TextTokenizer tokenizer) => CreateConstraint(tokenizer, []);
+
+    /// <summary>What holds one text to the grammar.</summary>
+    /// <param name="tokenizer">The model's tokenizer; its end tokens may come where a text of the grammar may end.</param>
+    /// <param name="shownTokens">Special tokens that are part of the text, by their names (<see cref="TextGenerationOptions.ShownTokens"/>).</param>
+    /// <exception cref="ArgumentOutOfRangeException">A token is outside the vocabulary.</exception>
+    public TokenConstraint CreateConstraint(TextTokenizer tokenizer, IReadOnlyList<int> shownTokens)
     {
         ArgumentNullException.ThrowIfNull(tokenizer);
-        return new GrammarConstraint(_rules, tokenizer);
+        ArgumentNullException.ThrowIfNull(shownTokens);
+        return new GrammarConstraint(_rules, tokenizer, shownTokens);
+    }
+
+    private static Grammar Guard(Func<Grammar> read)
+    {
+        try
+        {
+            return read();
+        }
+        catch (JsonException exception)
+        {
+            throw new GrammarException(FormattableString.Invariant($"JSON schema: expected JSON, found an error in line {exception.LineNumber + 1}."), exception);
+        }
+        catch (InvalidOperationException exception)
+        {
+            throw new GrammarException("JSON schema: a value is of another kind than expected.", exception);
+        }
     }
 }
 

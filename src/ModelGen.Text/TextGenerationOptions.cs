@@ -23,6 +23,9 @@ public sealed record TextGenerationOptions
     /// <summary>Texts that end the answer, and are no part of it.</summary>
     public IReadOnlyList<string> Stops { get; init; } = [];
 
+    /// <summary>Special tokens that are part of the text, by their names: marks of tool calls, for example. Others are no text.</summary>
+    public IReadOnlyList<int> ShownTokens { get; init; } = [];
+
     /// <summary>Whether tokens that end an answer do so.</summary>
     public bool StopsAtEnd { get; init; } = true;
 

@@ -116,7 +116,8 @@ public sealed class TextGenerator
 
             // A model may have more tokens than its tokenizer: padding of the table.
             int written = token < Tokenizer.VocabularySize ? decoder.Append(token, characters) : 0;
-            string shown = pending.Add(characters.AsSpan(0, written), out bool isStopped);
+            ReadOnlySpan<char> added = options.ShownTokens.Contains(token) && token < Tokenizer.VocabularySize ? Tokenizer.Vocabulary.Tokens[token] : characters.AsSpan(0, written);
+            string shown = pending.Add(added, out bool isStopped);
             if (isStopped)
             {
                 End = TextEnd.StopText;

@@ -16,7 +16,7 @@ internal sealed class GrammarConstraint : TokenConstraint
     private int _state;
     private bool _isOver;
 
-    public GrammarConstraint(GrammarRules rules, TextTokenizer tokenizer)
+    public GrammarConstraint(GrammarRules rules, TextTokenizer tokenizer, IReadOnlyList<int> shownTokens)
     {
         _machine = new GrammarMachine(rules);
         _state = _machine.Start;
@@ -28,6 +28,11 @@ internal sealed class GrammarConstraint : TokenConstraint
             _bytes[token] = buffer[..tokenizer.GetBytes(token, buffer)];
         }
 
+        foreach (int token in shownTokens)
+        {
+            _bytes[(uint)token < (uint)_bytes.Length ? token : throw new ArgumentOutOfRangeException(nameof(shownTokens), token, FormattableString.Invariant($"Expected tokens below {_bytes.Length}."))] = System.Text.Encoding.UTF8.GetBytes(tokenizer.Vocabulary.Tokens[token]);
+        }
+
         // In the order of their bytes, tokens that begin alike stand together. What spells nothing would go on without end.
         _order = [.. Enumerable.Range(0, _bytes.Length).Where(token => _bytes[token].Length > 0 && !_ends.Contains(token))];
         Array.Sort(_order, (one, other) => _bytes[one].AsSpan().SequenceCompareTo(_bytes[other]));
@@ -37,7 +42,7 @@ internal sealed class GrammarConstraint : TokenConstraint
             _shared[i] = _bytes[_order[i - 1]].AsSpan().CommonPrefixLength(_bytes[_order[i]]);
         }
 
-        _path = new int[tokenizer.MaximumTokenBytes + 1];
+        _path = new int[_bytes.Max(static bytes => bytes.Length) + 1];
     }
 
     public override bool IsComplete => _isOver || (_machine.MayEnd(_state) && _machine.MustEnd(_state));

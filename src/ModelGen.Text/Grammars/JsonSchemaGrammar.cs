@@ -11,23 +11,110 @@ internal sealed class JsonSchemaGrammar
 
     private static readonly HashSet<string> s_annotations = ["title", "description", "default", "examples", "$schema", "$id", "$comment", "$defs", "definitions", "deprecated", "readOnly", "writeOnly"];
 
-    private readonly GrammarBuilder _builder = new();
+    private readonly GrammarBuilder _builder;
     private readonly JsonElement _root;
     private readonly Dictionary<string, int> _references = new(StringComparer.Ordinal);
-    private int _space;
-    private int _character;
+    private readonly int _space;
+    private readonly int _character;
     private int _value = -1;
 
-    private JsonSchemaGrammar(JsonElement root) => _root = root;
+    private JsonSchemaGrammar(JsonElement root, GrammarBuilder builder, (int Space, int Character) shared)
+        => (_root, _builder, _space, _character) = (root, builder, shared.Space, shared.Character);
 
     public static GrammarRules Read(JsonElement schema)
     {
-        var grammar = new JsonSchemaGrammar(schema);
-        GrammarBuilder builder = grammar._builder;
+        var builder = new GrammarBuilder();
+        var grammar = new JsonSchemaGrammar(schema, builder, Shared(builder));
+        builder.Define(builder.Named("root"), [[grammar.Schema(schema, "#", 0)]]);
+        return builder.Build("root");
+    }
 
+    /// <summary>Answers with calls of tools in them.</summary>
+    public static GrammarRules ReadTools(IReadOnlyList<ToolDefinition> tools, ToolCallSyntax syntax, bool isRequired, bool mayBeSeveral)
+    {
+        var builder = new GrammarBuilder();
+        (int Space, int Character) shared = Shared(builder);
+        int space = GrammarBuilder.Reference(shared.Space);
+        var alternatives = new List<List<int>>();
+        foreach (ToolDefinition tool in tools)
+        {
+            using JsonDocument document = JsonDocument.Parse(tool.ParametersSchema);
+            JsonElement schema = document.RootElement;
+
+            // A tool without parameters takes none, though a schema without properties lets any pass.
+            bool isEmpty = schema.ValueKind == JsonValueKind.Object && !schema.TryGetProperty("additionalProperties", out _) && !schema.TryGetProperty("$ref", out _)
+                && (!schema.TryGetProperty("properties", out JsonElement properties) || (properties.ValueKind == JsonValueKind.Object && !properties.EnumerateObject().Any()));
+            List<int> arguments = isEmpty ? [.. builder.Text("{"), space, .. builder.Text("}")] : [new JsonSchemaGrammar(schema, builder, shared).Schema(schema, $"{tool.Name}#", 0)];
+            alternatives.Add(
+            [
+                .. builder.Text("{"), space, .. Key(syntax.NameKey), .. builder.Text(JsonSerializer.Serialize(tool.Name)), space, .. builder.Text(","), space, .. Key(syntax.ArgumentsKey), .. arguments, space, .. builder.Text("}"),
+            ]);
+        }
+
+        int call = GrammarBuilder.Reference(builder.Add(alternatives));
+        List<int> one = [.. builder.Text(syntax.Begin), space, call, space, .. builder.Text(syntax.End)];
+        int several = mayBeSeveral ? -1 : 0;
+
+        // Behind the mark that begins them, which texts are searched for.
+        List<int> calls = syntax.IsList
+            ? [space, .. builder.Text("["), space, call, space, .. builder.Repeat([.. builder.Text(","), space, call, space], 0, several), .. builder.Text("]"), .. builder.Text(syntax.End)]
+            : [space, call, .. syntax.End.Length > 0 ? [space, .. builder.Text(syntax.End)] : System.Array.Empty<int>(), .. syntax.Begin.Length > 0 ? builder.Repeat([space, .. one], 0, several) : []];
+        int behind = GrammarBuilder.Reference(builder.Add([calls]));
+        List<int> whole = [.. builder.Text(syntax.Begin), behind];
+        int root = builder.Named("root");
+        if (isRequired)
+        {
+            builder.Define(root, [whole]);
+        }
+        else if (syntax.Begin.Length == 0)
+        {
+            // An answer is a call if it begins as an object does.
+            int first = builder.Characters([('{', '{'), (' ', ' '), ('\t', '\t'), ('\n', '\n'), ('\r', '\r')], isNegated: true);
+            List<int> any = builder.Repeat([builder.Characters([(0, 0)], isNegated: true)], 0, -1);
+            builder.Define(root, [whole, [], [first, .. any]]);
+        }
+        else
+        {
+            builder.Define(root, [[GrammarBuilder.Reference(Until(builder, syntax.Begin, behind))]]);
+        }
+
+        return builder.Build("root");
+
+        List<int> Key(string name) => [.. builder.Text(JsonSerializer.Serialize(name)), space, .. builder.Text(":"), space];
+    }
+
+    // Any text; where a mark stands in it, something else follows. A rule for each part of the mark that the text may end with, as in Knuth, Morris and Pratt's search (1977).
+    private static int Until(GrammarBuilder builder, string mark, int behind)
+    {
+        int[] rules = [.. mark.Select(_ => builder.Add(null))];
+        char[] characters = [.. mark.Distinct()];
+        int other = builder.Characters([(0, 0), .. characters.Select(static c => ((int)c, (int)c))], isNegated: true);
+        for (int state = 0; state < mark.Length; state++)
+        {
+            List<List<int>> alternatives = [[], [other, GrammarBuilder.Reference(rules[0])]];
+            foreach (char c in characters)
+            {
+                string text = mark[..state] + c;
+                int next = text.Length;
+                while (!mark.StartsWith(text[^next..], StringComparison.Ordinal))
+                {
+                    next--;
+                }
+
+                alternatives.Add([.. builder.Text(c.ToString()), next == mark.Length ? behind : GrammarBuilder.Reference(rules[next])]);
+            }
+
+            builder.Define(rules[state], alternatives);
+        }
+
+        return rules[0];
+    }
+
+    private static (int Space, int Character) Shared(GrammarBuilder builder)
+    {
         // None, one space, or a line and its indentation: what people write, and nothing that goes on without end.
         List<int> indentation = builder.Repeat([builder.Characters([(' ', ' '), ('\t', '\t')], isNegated: false)], 0, 20);
-        grammar._space = builder.Add([[], [.. builder.Text(" ")], [.. builder.Text("\n"), .. indentation]]);
+        int space = builder.Add([[], [.. builder.Text(" ")], [.. builder.Text("\n"), .. indentation]]);
         int hexadecimal = builder.Characters([('0', '9'), ('a', 'f'), ('A', 'F')], isNegated: false);
         int unit = builder.Characters([('0', '9'), ('a', 'c'), ('A', 'C'), ('e', 'f'), ('E', 'F')], isNegated: false);
         int escaped = builder.Characters([('"', '"'), ('\\', '\\'), ('/', '/'), ('b', 'b'), ('f', 'f'), ('n', 'n'), ('r', 'r'), ('t', 't')], isNegated: false);
@@ -36,9 +123,8 @@ internal sealed class JsonSchemaGrammar
         int plain = builder.Characters([('"', '"'), ('\\', '\\'), (0, 0x1F), (0x7F, 0x7F)], isNegated: true);
         int low = builder.Characters([('0', '7')], isNegated: false);
         int first = builder.Add([[unit, hexadecimal], [builder.Characters([('d', 'd'), ('D', 'D')], isNegated: false), low]]);
-        grammar._character = builder.Add([[plain], [.. builder.Text("\\"), escaped], [.. builder.Text("\\u"), GrammarBuilder.Reference(first), hexadecimal, hexadecimal]]);
-        builder.Define(builder.Named("root"), [[grammar.Schema(schema, "#", 0)]]);
-        return builder.Build("root");
+        int character = builder.Add([[plain], [.. builder.Text("\\"), escaped], [.. builder.Text("\\u"), GrammarBuilder.Reference(first), hexadecimal, hexadecimal]]);
+        return (space, character);
     }
 
     private static GrammarException Wrong(string path, string message) => new($"JSON schema, {path}: {message}");
