@@ -109,7 +109,11 @@ internal sealed class ByteLevelTokenizer : TextTokenizer
         return ids;
     }
 
-    private static string Spelled(string word) => string.Create(Encoding.UTF8.GetByteCount(word), word, static (spelled, text) =>
+    /// <summary>The character that a byte is spelled as.</summary>
+    internal static char Spelled(byte value) => s_spelled[value];
+
+    /// <summary>A word, with a character for each byte.</summary>
+    internal static string Spelled(string word) => string.Create(Encoding.UTF8.GetByteCount(word), word, static (spelled, text) =>
     {
         Span<byte> bytes = spelled.Length <= 256 ? stackalloc byte[spelled.Length] : new byte[spelled.Length];
         Encoding.UTF8.GetBytes(text, bytes);
@@ -168,7 +172,7 @@ internal sealed class ByteLevelTokenizer : TextTokenizer
     }
 
     /// <summary>Cuts a text where a pattern's matches begin and end: everything is in one of them or between two.</summary>
-    private sealed class WordPattern(Regex pattern) : Library.PreTokenizer
+    internal sealed class WordPattern(Regex pattern) : Library.PreTokenizer
     {
         public override IEnumerable<(int Offset, int Length)> PreTokenize(string text) => Cut(text);
 

@@ -195,7 +195,8 @@ public abstract class TextTokenizer : ITokenizer
 
     private protected abstract IReadOnlyList<int> EncodeText(string text);
 
-    private static string Checked(ReadOnlySpan<char> text)
+    /// <summary>The text, which has no lone surrogate.</summary>
+    internal static string Checked(ReadOnlySpan<char> text)
     {
         for (int i = 0; i < text.Length; i++)
         {

@@ -157,6 +157,37 @@ public static class TokenizerFiles
         }
     }
 
+    /// <summary>Writes a byte-level vocabulary as Hugging Face's <c>tokenizer.json</c>, which replaces the file as a whole.</summary>
+    /// <param name="path">The file.</param>
+    /// <param name="vocabulary">The vocabulary.</param>
+    /// <exception cref="NotSupportedException">The vocabulary is of another kind.</exception>
+    /// <exception cref="IOException">The file cannot be written.</exception>
+    public static void Save(string path, TokenizerVocabulary vocabulary)
+    {
+        ArgumentException.ThrowIfNullOrEmpty(path);
+        ArgumentNullException.ThrowIfNull(vocabulary);
+        if (vocabulary.Kind != TokenizerKind.ByteLevel)
+        {
+            throw new NotSupportedException($"A tokenizer.json is written of a byte-level vocabulary alone, and not of {vocabulary.Kind}.");
+        }
+
+        string temporary = path + ".tmp";
+        try
+        {
+            using (FileStream stream = File.Create(temporary))
+            {
+                TokenizerJson.Write(stream, vocabulary);
+            }
+
+            File.Move(temporary, path, overwrite: true);
+        }
+        catch
+        {
+            File.Delete(temporary);
+            throw;
+        }
+    }
+
     /// <summary>Adds a vocabulary to a GGUF file's metadata.</summary>
     /// <param name="writer">The file that is being written.</param>
     /// <param name="vocabulary">The vocabulary.</param>

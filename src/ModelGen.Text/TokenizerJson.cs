@@ -237,6 +237,173 @@ internal static class TokenizerJson
             Lowercases = lowercases,
         };
 
+    /// <summary>Writes a byte-level vocabulary.</summary>
+    public static void Write(Stream stream, TokenizerVocabulary vocabulary)
+    {
+        using var writer = new Utf8JsonWriter(stream, new JsonWriterOptions { Encoder = System.Text.Encodings.Web.JavaScriptEncoder.UnsafeRelaxedJsonEscaping });
+        writer.WriteStartObject();
+        writer.WriteString("version", "1.0");
+        writer.WriteNull("truncation");
+        writer.WriteNull("padding");
+        writer.WriteStartArray("added_tokens");
+        for (int id = 0; id < vocabulary.Tokens.Count; id++)
+        {
+            if (vocabulary.Kinds[id] is TokenKind.Control or TokenKind.UserDefined)
+            {
+                writer.WriteStartObject();
+                writer.WriteNumber("id", id);
+                writer.WriteString("content", vocabulary.Tokens[id]);
+                foreach (string flag in (string[])["single_word", "lstrip", "rstrip", "normalized"])
+                {
+                    writer.WriteBoolean(flag, false);
+                }
+
+                writer.WriteBoolean("special", vocabulary.Kinds[id] == TokenKind.Control);
+                writer.WriteEndObject();
+            }
+        }
+
+        writer.WriteEndArray();
+        writer.WriteNull("normalizer");
+        Words(writer, vocabulary.Pattern);
+        (string? first, string? last) = (Name(vocabulary.AddsBeginning, vocabulary.BeginningToken), Name(vocabulary.AddsEnd, vocabulary.EndToken));
+        if (first is null && last is null)
+        {
+            Bytes("post_processor", words: true);
+        }
+        else
+        {
+            writer.WriteStartObject("post_processor");
+            writer.WriteString("type", "TemplateProcessing");
+            writer.WriteStartArray("single");
+            Special(first);
+            writer.WriteStartObject();
+            writer.WriteStartObject("Sequence");
+            writer.WriteString("id", "A");
+            writer.WriteNumber("type_id", 0);
+            writer.WriteEndObject();
+            writer.WriteEndObject();
+            Special(last);
+            writer.WriteEndArray();
+            writer.WriteStartArray("pair");
+            writer.WriteEndArray();
+            writer.WriteStartObject("special_tokens");
+            foreach (string name in new[] { first, last }.OfType<string>().Distinct())
+            {
+                writer.WriteStartObject(name);
+                writer.WriteString("id", name);
+                writer.WriteStartArray("ids");
+                writer.WriteNumberValue((name == first ? vocabulary.BeginningToken : vocabulary.EndToken)!.Value);
+                writer.WriteEndArray();
+                writer.WriteStartArray("tokens");
+                writer.WriteStringValue(name);
+                writer.WriteEndArray();
+                writer.WriteEndObject();
+            }
+
+            writer.WriteEndObject();
+            writer.WriteEndObject();
+        }
+
+        Bytes("decoder", words: true);
+        writer.WriteStartObject("model");
+        writer.WriteString("type", "BPE");
+        foreach (string none in (string[])["dropout", "unk_token", "continuing_subword_prefix", "end_of_word_suffix"])
+        {
+            writer.WriteNull(none);
+        }
+
+        writer.WriteBoolean("fuse_unk", false);
+        writer.WriteBoolean("byte_fallback", false);
+        writer.WriteBoolean("ignore_merges", WordPatterns.TakesWholeWords(vocabulary.Pattern));
+        writer.WriteStartObject("vocab");
+        for (int id = 0; id < vocabulary.Tokens.Count; id++)
+        {
+            if (vocabulary.Kinds[id] != TokenKind.Unused)
+            {
+                writer.WriteNumber(vocabulary.Tokens[id], id);
+            }
+        }
+
+        writer.WriteEndObject();
+        writer.WriteStartArray("merges");
+        foreach (string merge in vocabulary.Merges)
+        {
+            writer.WriteStringValue(merge);
+        }
+
+        writer.WriteEndArray();
+        writer.WriteEndObject();
+        writer.WriteEndObject();
+
+        string? Name(bool isAdded, int? id) => isAdded && id is { } token ? vocabulary.Tokens[token] : null;
+
+        void Bytes(string? name, bool words)
+        {
+            if (name is null)
+            {
+                writer.WriteStartObject();
+            }
+            else
+            {
+                writer.WriteStartObject(name);
+            }
+
+            writer.WriteString("type", "ByteLevel");
+            writer.WriteBoolean("add_prefix_space", false);
+            writer.WriteBoolean("trim_offsets", true);
+            writer.WriteBoolean("use_regex", words);
+            writer.WriteEndObject();
+        }
+
+        void Special(string? name)
+        {
+            if (name is not null)
+            {
+                writer.WriteStartObject();
+                writer.WriteStartObject("SpecialToken");
+                writer.WriteString("id", name);
+                writer.WriteNumber("type_id", 0);
+                writer.WriteEndObject();
+                writer.WriteEndObject();
+            }
+        }
+
+        void Words(Utf8JsonWriter writer, string pattern)
+        {
+            string? text = WordPatterns.TextOf(pattern);
+            bool hasSingleDigits = WordPatterns.HasSingleDigits(pattern);
+            if (text is null && !hasSingleDigits)
+            {
+                Bytes("pre_tokenizer", words: true);
+                return;
+            }
+
+            writer.WriteStartObject("pre_tokenizer");
+            writer.WriteString("type", "Sequence");
+            writer.WriteStartArray("pretokenizers");
+            writer.WriteStartObject();
+            writer.WriteString("type", text is null ? "Digits" : "Split");
+            if (text is null)
+            {
+                writer.WriteBoolean("individual_digits", true);
+            }
+            else
+            {
+                writer.WriteStartObject("pattern");
+                writer.WriteString("Regex", text);
+                writer.WriteEndObject();
+                writer.WriteString("behavior", "Isolated");
+                writer.WriteBoolean("invert", false);
+            }
+
+            writer.WriteEndObject();
+            Bytes(null, words: text is null);
+            writer.WriteEndArray();
+            writer.WriteEndObject();
+        }
+    }
+
     private static bool HasByteLevel(JsonElement root)
         => root.TryGetProperty("pre_tokenizer", out JsonElement words) && words.ValueKind == JsonValueKind.Object && Mentions(words, "ByteLevel");
 

@@ -49,6 +49,12 @@ internal static partial class WordPatterns
         _ => null,
     };
 
+    /// <summary>The text of a name's pattern; null where it is GPT-2's, or GPT-2's with every digit by itself.</summary>
+    public static string? TextOf(string name) => Of(name).ToString() is Gpt2Text or Gpt2OneDigitText ? null : Of(name).ToString();
+
+    /// <summary>Whether a name's pattern is GPT-2's with every digit by itself.</summary>
+    public static bool HasSingleDigits(string name) => Of(name).ToString() == Gpt2OneDigitText;
+
     /// <summary>
     /// The text with letters beyond U+FFFF shown as letters: a pattern sees halves of surrogate pairs, which are none. Places stay what they are.
     /// </summary>

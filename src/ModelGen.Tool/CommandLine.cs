@@ -39,6 +39,7 @@ internal static class CommandLine
             PerplexityCommand.Create(),
             BenchCommand.Create(),
             EmbedCommand.Create(),
+            TrainTokenizerCommand.Create(),
         };
         ParseResult parsed = root.Parse(arguments);
         if (parsed.Errors.Count > 0)
