@@ -1,5 +1,4 @@
 using System.Text;
-using System.Text.Json;
 using Microsoft.Extensions.AI;
 using ModelGen.Extensions.AI;
 using ModelGen.Tests.Infrastructure;
@@ -151,7 +150,7 @@ public sealed class ToolCallTests
             "plan");
         using IChatClient client = new SessionChatClient(new TextGenerator(model.Session, model.Tokenizer!), Template()) { Defaults = s_greedy }
             .AsBuilder().UseFunctionInvocation().Build();
-        var options = new ChatOptions { Tools = [plan], ToolMode = ChatToolMode.RequireAny, AllowMultipleToolCalls = false, MaxOutputTokens = 60 };
+        var options = new ChatOptions { Tools = [plan], ToolMode = ChatToolMode.RequireAny, AllowMultipleToolCalls = false };
         ChatResponse response = await client.GetResponseAsync([new(ChatRole.User, "Once upon a time")], options, TestContext.Current.CancellationToken);
         Assert.Single(seen);
 
@@ -191,7 +190,7 @@ public sealed class ToolCallTests
         string answer = string.Concat(generator.Generate(tokenizer.EncodePrompt("Once"), s_greedy with { Constraint = constraint, ShownTokens = [mark] }));
         (_, IReadOnlyList<ToolCall> calls) = new ToolCallReader(ToolCallSyntax.Mistral).Add(answer);
         Assert.Single(calls);
-        Assert.True(s_tools.Select(static tool => tool.Name).Contains(calls[0].Name), answer);
+        Assert.Contains(calls[0].Name, s_tools.Select(static tool => tool.Name));
     }
 
     private static ChatTemplate Template()
