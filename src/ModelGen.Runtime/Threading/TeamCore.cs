@@ -152,7 +152,7 @@ internal sealed unsafe class TeamCore
 
     /// <summary>Takes an item from the share that has most left.</summary>
     /// <remarks>
-    /// A share is empty until its worker opens it, and when its worker is through with it: one that was left from before is never seen.
+    /// A share is empty until its worker opens it, and when its worker is through with it; another one than this worker's is never taken from.
     /// </remarks>
     public bool Help(Worker worker)
     {
@@ -172,7 +172,7 @@ internal sealed unsafe class TeamCore
     {
         while (Richest(worker) is { } other)
         {
-            if (other.TryGive(least, most, out first, out last))
+            if (other.TryGive(worker, least, most, out first, out last))
             {
                 return true;
             }
@@ -253,7 +253,7 @@ internal sealed unsafe class TeamCore
         (Worker? richest, int most) = (null, 0);
         foreach (Worker other in _workers)
         {
-            int left = other == worker ? 0 : other.Left;
+            int left = other == worker ? 0 : other.LeftFor(worker);
             if (left > most)
             {
                 (richest, most) = (other, left);
@@ -333,6 +333,7 @@ internal sealed unsafe class TeamCore
     private void Execute(ITeamTask task, Worker worker, long number)
     {
         worker.Reached = number << TaskShift;
+        worker.BeginTask();
         try
         {
             task.Execute(worker);

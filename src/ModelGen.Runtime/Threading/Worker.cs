@@ -21,12 +21,20 @@ public sealed unsafe class Worker
     /// <summary>No item's name.</summary>
     internal const long Nothing = -1;
 
+    // How many bits a share's word has for each end of it; what is left counts turns.
+    private const int ItemBits = 28;
+    private const int MostItems = (1 << ItemBits) - 1;
+    private const int TurnMask = (1 << (64 - (2 * ItemBits))) - 1;
+
     private readonly TeamCore _core;
     private PolledLines _polled;
     private int _firstUnit;
     private int _ownUnits;
     private int _rounds;
     private int _foreseen;
+
+    // Which of a task's shares is open, so that nobody takes from another one's.
+    private int _turn;
 
     internal Worker(TeamCore core, int index, int count, byte* scratch, long scratchBytes)
     {
@@ -132,7 +140,10 @@ public sealed unsafe class Worker
     /// The units are then taken one after the other, and whoever is through with its own share helps the others with theirs. Who
     /// computes a unit may therefore differ from run to run, so what it computes must not depend on that.
     /// </summary>
-    /// <remarks>From one share to the next, all workers must have met at a <see cref="Barrier"/>.</remarks>
+    /// <remarks>
+    /// All workers open the same shares in the same order. They need not meet in between: those that are at different shares do not help each
+    /// other. Only before and after a share of several rounds must they meet at a <see cref="Barrier"/>.
+    /// </remarks>
     /// <param name="units">The number of units to share; 0 or more.</param>
     /// <param name="rounds">
     /// How often each unit is computed; 1 or more. A share's units are taken round by round, and a unit's round begins when the one
@@ -144,7 +155,14 @@ public sealed unsafe class Worker
         _ownUnits = end - _firstUnit;
         _rounds = rounds;
         _foreseen = -1;
-        Volatile.Write(ref _polled.Share, Pack(0, checked(_ownUnits * rounds)));
+        _turn = (_turn + 1) & TurnMask;
+        int items = checked(_ownUnits * rounds);
+        if (items > MostItems)
+        {
+            throw new ArgumentOutOfRangeException(nameof(units), units, $"A worker's share has at most {MostItems} items.");
+        }
+
+        Volatile.Write(ref _polled.Share, Pack(_turn, 0, items));
     }
 
     /// <summary>
@@ -182,9 +200,9 @@ public sealed unsafe class Worker
         while (Remaining(share = Volatile.Read(ref _polled.Share)) > 0)
         {
             int count = Count == 1 ? Math.Min(most, Remaining(share)) : Piece(Remaining(share), least, most);
-            if (TryReplace(share, Pack((int)share + count, End(share))))
+            if (TryReplace(share, Pack(_turn, Start(share) + count, End(share))))
             {
-                first = _firstUnit + (int)share;
+                first = _firstUnit + Start(share);
                 last = first + count;
                 return true;
             }
@@ -206,7 +224,7 @@ public sealed unsafe class Worker
         long share = Volatile.Read(ref _polled.Share);
         if (Remaining(share) > 0)
         {
-            _foreseen = (int)share;
+            _foreseen = Start(share);
             round = _foreseen / _ownUnits;
             unit = _firstUnit + _foreseen - (round * _ownUnits);
             if (unit < limit)
@@ -220,25 +238,37 @@ public sealed unsafe class Worker
         return false;
     }
 
-    /// <summary>Items of this worker's share that nobody has taken; others may take them at any time.</summary>
-    internal int Left => Remaining(Volatile.Read(ref _polled.Share));
+    /// <summary>Items of this worker's share that nobody has taken, if it is the one that <paramref name="other"/> has open; others may take them at any time.</summary>
+    internal int LeftFor(Worker other)
+    {
+        long share = Volatile.Read(ref _polled.Share);
+        return Turn(share) == other._turn ? Remaining(share) : 0;
+    }
+
+    /// <summary>Begins a task: all workers count its shares from here.</summary>
+    internal void BeginTask()
+    {
+        _turn = 0;
+        Volatile.Write(ref _polled.Share, 0);
+    }
 
     /// <summary>Takes the next item of a worker's share.</summary>
     internal bool TakeNext(Worker owner)
     {
         long share;
-        while (Remaining(share = Volatile.Read(ref owner._polled.Share)) > 0)
+        while (Remaining(share = Volatile.Read(ref owner._polled.Share)) > 0 && Turn(share) == _turn)
         {
-            int item = (int)share;
+            // Read before the item is taken: with the last one gone, the owner may open its next share.
+            (int item, int firstUnit, int ownUnits) = (Start(share), owner._firstUnit, owner._ownUnits);
             if (_rounds > 1)
             {
                 // Before it is taken, so that whoever takes the unit's next round sees it.
                 Volatile.Write(ref _polled.Current, Name(owner, item));
             }
 
-            if (owner.TryReplace(share, Pack(item + 1, End(share))))
+            if (owner.TryReplace(share, Pack(_turn, item + 1, End(share))))
             {
-                Begin(owner, item);
+                Begin(owner, item, firstUnit, ownUnits);
                 return true;
             }
         }
@@ -249,23 +279,23 @@ public sealed unsafe class Worker
     /// <summary>Takes the last item of a worker's share of one round, unless there is none any more.</summary>
     internal bool TryTakeLast(Worker owner)
     {
-        if (!owner.TryGive(1, 1, out int unit, out _))
+        if (!owner.TryGive(this, 1, 1, out int unit, out _))
         {
             return false;
         }
 
-        Begin(owner, unit - owner._firstUnit);
+        (IsForeseen, Round, Unit) = (false, 0, unit);
         return true;
     }
 
     /// <summary>Takes the last units of this worker's share of one round for another one, unless there are none any more.</summary>
-    internal bool TryGive(int least, int most, out int first, out int last)
+    internal bool TryGive(Worker other, int least, int most, out int first, out int last)
     {
         long share = Volatile.Read(ref _polled.Share);
-        int count = Piece(Remaining(share), least, most);
+        int count = Turn(share) == other._turn ? Piece(Remaining(share), least, most) : 0;
         last = _firstUnit + End(share);
         first = last - count;
-        return count > 0 && TryReplace(share, Pack((int)share, End(share) - count));
+        return count > 0 && TryReplace(share, Pack(other._turn, Start(share), End(share) - count));
     }
 
     /// <summary>Closes the share that a failure left open.</summary>
@@ -275,15 +305,20 @@ public sealed unsafe class Worker
         Volatile.Write(ref _polled.Current, Nothing);
     }
 
-    private static long Pack(int start, int end) => ((long)end << 32) | (uint)start;
+    // A share in one word, which is replaced at once: its turn, one past its last item, and its first.
+    private static long Pack(int turn, int start, int end) => ((long)turn << (2 * ItemBits)) | ((long)end << ItemBits) | (uint)start;
 
-    private static int End(long share) => (int)(share >> 32);
+    private static int Turn(long share) => (int)(share >> (2 * ItemBits)) & TurnMask;
 
-    private static int Remaining(long share) => End(share) - (int)share;
+    private static int End(long share) => (int)(share >> ItemBits) & MostItems;
+
+    private static int Start(long share) => (int)share & MostItems;
+
+    private static int Remaining(long share) => End(share) - Start(share);
 
     private static int Piece(int remaining, int least, int most) => Math.Min(remaining, Math.Clamp((remaining + 1) / 2, least, most));
 
-    private static long Name(Worker owner, int item) => Pack(item, owner.Index);
+    private static long Name(Worker owner, int item) => ((long)owner.Index << 32) | (uint)item;
 
     private bool TryReplace(long share, long other)
     {
@@ -296,14 +331,14 @@ public sealed unsafe class Worker
         return Interlocked.CompareExchange(ref _polled.Share, other, share) == share;
     }
 
-    private void Begin(Worker owner, int item)
+    private void Begin(Worker owner, int item, int firstUnit, int ownUnits)
     {
         IsForeseen = owner == this && item == _foreseen;
-        Round = item / owner._ownUnits;
-        Unit = owner._firstUnit + item - (Round * owner._ownUnits);
+        Round = item / ownUnits;
+        Unit = firstUnit + item - (Round * ownUnits);
         if (Round > 0 && Count > 1)
         {
-            _core.AwaitEnd(Name(owner, item - owner._ownUnits), this);
+            _core.AwaitEnd(Name(owner, item - ownUnits), this);
         }
     }
 

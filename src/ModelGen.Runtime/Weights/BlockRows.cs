@@ -272,24 +272,4 @@ public static unsafe class BlockRows
             target += BlockColumns;
         }
     }
-
-    /// <summary>Rounds rows of an input as <see cref="Quantize{TFormat}(float*, int, byte*)"/> does, all workers together; when it returns, all of them are there.</summary>
-    /// <typeparam name="TFormat">The format of the weights.</typeparam>
-    /// <param name="worker">The worker.</param>
-    /// <param name="source">The first row.</param>
-    /// <param name="stride">Elements from one row to the next.</param>
-    /// <param name="rows">The rows.</param>
-    /// <param name="columns">Elements of a row.</param>
-    /// <param name="target">The first row's blocks; those of the next one follow.</param>
-    public static void QuantizeRows<TFormat>(Worker worker, float* source, long stride, int rows, int columns, byte* target)
-        where TFormat : struct, IBlockFormat
-    {
-        worker.Range(rows, 1, out int start, out int end);
-        for (int row = start; row < end; row++)
-        {
-            Quantize<TFormat>(source + (row * stride), columns, target + ((long)row * InputBytes(columns)));
-        }
-
-        worker.Barrier();
-    }
 }

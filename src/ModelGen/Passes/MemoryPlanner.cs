@@ -8,7 +8,7 @@ namespace ModelGen.Compiler.Passes;
 
 /// <summary>
 /// Gives every arena buffer an offset by liveness: buffers whose lifetimes do not overlap share memory, and a result
-/// takes its dying operand's place where the kernel allows it. Buffers are placed largest first, each at the lowest
+/// takes its dying operand's place where the kernel allows it. Kernels that may run at the same time are one moment. Buffers are placed largest first, each at the lowest
 /// offset that is free for its whole life. Inputs, then outputs, lie at the start, so that all plans of a trainer or a
 /// session that have the same ones have them in the same place.
 /// Guarantees: two buffers that are alive at the same time overlap only as a kernel's in-place pair; offsets are
@@ -28,13 +28,13 @@ internal static class MemoryPlanner
         KernelProgram program = target.Program;
         var lives = new Dictionary<PlanBuffer, Life>();
         var inPlace = new List<(PlanBuffer Read, PlanBuffer Written, int At)>();
+        var uses = new Dictionary<(PlanBuffer Buffer, int At), int>();
         int position = 0;
         foreach (View view in program.Inputs.Values)
         {
             Touch(view.Buffer, 0);
         }
 
-        position = 1;
         foreach (Kernel kernel in program.Kernels)
         {
             Visit(kernel);
@@ -42,8 +42,11 @@ internal static class MemoryPlanner
 
         foreach (View view in program.Outputs.Values)
         {
-            Touch(view.Buffer, position);
+            Touch(view.Buffer, position + 1);
         }
+
+        // Others that run meanwhile might read what is overwritten, or write beside the result.
+        bool IsUsedOnce(PlanBuffer buffer, int when) => uses[(buffer, when)] == 1;
 
         // A buffer that crosses the border of a loop is alive during all of it.
         int at = 1;
@@ -82,7 +85,7 @@ internal static class MemoryPlanner
 
         foreach ((PlanBuffer read, PlanBuffer written, int when) in inPlace)
         {
-            if (!lives.ContainsKey(read) || !lives.ContainsKey(written))
+            if (!lives.ContainsKey(read) || !lives.ContainsKey(written) || !IsUsedOnce(read, when) || !IsUsedOnce(written, when))
             {
                 continue;
             }
@@ -158,9 +161,11 @@ internal static class MemoryPlanner
                 return;
             }
 
+            position += target.RunsBesideEarlier(kernel) ? 0 : 1;
             foreach (PlanBuffer buffer in target.BuffersOf(kernel))
             {
                 Touch(buffer, position);
+                uses[(buffer, position)] = (uses.TryGetValue((buffer, position), out int others) ? others : 0) + 1;
             }
 
             foreach ((int read, int written) in kernel.InPlaceCandidates)
@@ -175,8 +180,6 @@ internal static class MemoryPlanner
                     inPlace.Add((source.Buffer, result.Buffer, position));
                 }
             }
-
-            position++;
         }
 
         void Touch(PlanBuffer buffer, int when)
@@ -194,7 +197,7 @@ internal static class MemoryPlanner
             life.Last = when;
         }
 
-        static int Length(Kernel kernel) => kernel is LoopKernel loop ? loop.Body.Sum(Length) : 1;
+        int Length(Kernel kernel) => kernel is LoopKernel loop ? loop.Body.Sum(Length) : target.RunsBesideEarlier(kernel) ? 0 : 1;
     }
 
     private sealed class Life

@@ -15,6 +15,9 @@ internal interface IPlacedProgram
 
     /// <summary>Memory of the arena that a kernel needs for itself; null for none.</summary>
     PlanBuffer? WorkspaceOf(Kernel kernel);
+
+    /// <summary>Whether a kernel may run while the one before it does, so that what either touches is in use all that time.</summary>
+    bool RunsBesideEarlier(Kernel kernel);
 }
 
 internal static class PlacedProgramExtensions

@@ -60,37 +60,33 @@ internal static class MemoryPlanVerifier
             Begin(input.Buffer, 0);
         }
 
-        int position = -1;
         var lost = new Dictionary<PlanBuffer, string>();
-        foreach (Kernel kernel in program.Kernels)
+        int ended = 0;
+        for (int first = 0, next; first < program.Kernels.Count; first = next)
         {
-            position++;
-            foreach (PlanBuffer buffer in position > 0 ? ends[position - 1] ?? [] : [])
+            next = End(program.Kernels, first);
+            for (; ended < first; ended++)
             {
-                alive.Remove(buffer);
+                foreach (PlanBuffer buffer in ends[ended] ?? [])
+                {
+                    alive.Remove(buffer);
+                }
             }
 
-            if (kernel is not LoopKernel loop)
+            if (program.Kernels[first] is not LoopKernel loop)
             {
-                Visit(kernel);
+                Visit(program.Kernels, first, next, next - 1);
                 continue;
             }
 
             // Twice: what the second step needs must outlive the first. What a step makes for itself begins anew.
-            foreach (Kernel inner in loop.Body)
-            {
-                Visit(inner);
-            }
-
+            VisitStep(loop, first);
             foreach (PlanBuffer buffer in OwnOfSteps(loop))
             {
                 begun.Remove(buffer);
             }
 
-            foreach (Kernel inner in loop.Body)
-            {
-                Visit(inner);
-            }
+            VisitStep(loop, first);
         }
 
         foreach (KeyValuePair<string, View> output in program.Outputs)
@@ -110,11 +106,34 @@ internal static class MemoryPlanVerifier
             }
         }
 
-        void Visit(Kernel kernel)
+        // One past the last of the kernels that run together with one.
+        int End(IReadOnlyList<Kernel> kernels, int first)
+        {
+            int end = first + 1;
+            while (end < kernels.Count && kernels[end] is not LoopKernel && placed.RunsBesideEarlier(kernels[end]))
+            {
+                end++;
+            }
+
+            return end;
+        }
+
+        void VisitStep(LoopKernel loop, int position)
+        {
+            for (int first = 0, next; first < loop.Body.Count; first = next)
+            {
+                Visit(loop.Body, first, next = End(loop.Body, first), position);
+            }
+        }
+
+        // Kernels that run together, as one.
+        void Visit(IReadOnlyList<Kernel> kernels, int first, int end, int position)
         {
             var lostHere = new List<PlanBuffer>();
-            PlanBuffer[] reads = Arena(kernel, written: false);
-            PlanBuffer[] writes = Arena(kernel, written: true);
+            Kernel[] together = [.. kernels.Skip(first).Take(end - first)];
+            Kernel kernel = together[0];
+            PlanBuffer[] reads = [.. together.SelectMany(k => Arena(k, written: false)).Distinct()];
+            PlanBuffer[] writes = [.. together.SelectMany(k => Arena(k, written: true)).Distinct()];
             foreach (PlanBuffer buffer in reads)
             {
                 Require(!lost.TryGetValue(buffer, out string? by), $"'{kernel.Name}' reads {buffer}, which '{by}' has overwritten");
@@ -126,7 +145,7 @@ internal static class MemoryPlanVerifier
                 foreach (PlanBuffer other in alive.Overlapping(buffer).Concat(lostHere.Where(o => Overlap(o, buffer))).ToArray())
                 {
                     Require(!writes.Contains(other), $"'{kernel.Name}' writes {buffer} and {other}, which overlap");
-                    Require(!reads.Contains(other) || IsReplaced(kernel, other, buffer), $"'{kernel.Name}' writes {buffer} over {other}, which it reads");
+                    Require(!reads.Contains(other) || IsReplaced(together, other, buffer), $"'{kernel.Name}' writes {buffer} over {other}, which it reads");
                     lost[other] = kernel.Name;
                     lostHere.Add(other);
                     alive.Remove(other);
@@ -159,9 +178,10 @@ internal static class MemoryPlanVerifier
                 : placed.OperandsOf(kernel).Where(o => o.IsWritten == written).Select(o => o.View.Buffer)
                     .Concat(written && placed.WorkspaceOf(kernel) is { } workspace ? [workspace] : []).Where(b => b.Space == MemorySpace.Arena).Distinct().ToArray();
 
-        // A kernel that reads a buffer for the last time may put its result there.
-        static bool IsReplaced(Kernel kernel, PlanBuffer read, PlanBuffer written)
-            => read.Offset == written.Offset && kernel.InPlaceCandidates.Any(p => kernel.Operands[p.Read].View.Buffer == read && kernel.Operands[p.Written].View.Buffer == written);
+        // A kernel that reads a buffer for the last time may put its result there, if no other that runs meanwhile touches either.
+        bool IsReplaced(Kernel[] together, PlanBuffer read, PlanBuffer written)
+            => read.Offset == written.Offset && together.Any(k => k.InPlaceCandidates.Any(p => k.Operands[p.Read].View.Buffer == read && k.Operands[p.Written].View.Buffer == written)
+                && together.All(other => other == k || !placed.BuffersOf(other).Any(b => b == read || b == written)));
 
         static void Require(bool condition, [InterpolatedStringHandlerArgument(nameof(condition))] ProblemText problem)
         {

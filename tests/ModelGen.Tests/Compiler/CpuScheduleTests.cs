@@ -1,5 +1,8 @@
 using ModelGen.Compiler;
+using ModelGen.Compiler.Graph;
 using ModelGen.Compiler.Kernels;
+using ModelGen.Compiler.Ops;
+using ModelGen.Compiler.Targets;
 using ModelGen.Compiler.Targets.Cpu;
 
 namespace ModelGen.Tests.Compiler;
@@ -16,7 +19,7 @@ public sealed class CpuScheduleTests
     {
         foreach (CompiledPlan plan in Plans(Families.All[family]))
         {
-            Check(plan.Program.Kernels);
+            Check(plan.Cpu);
         }
     }
 
@@ -24,7 +27,7 @@ public sealed class CpuScheduleTests
     public void Long_plans_are_cut_and_blocks_of_rows_add_up()
     {
         CompiledPlan step = Plans(Long).Single(p => p.Name == "Step");
-        CpuSchedule schedule = Check(step.Program.Kernels);
+        CpuSchedule schedule = Check(step.Cpu);
         Assert.True(schedule.Parts.Count > 1);
         Assert.All(schedule.Parts.SkipLast(1), p => Assert.InRange(p.Sum(s => s.KernelCount), CpuSchedule.PartLength, 2 * CpuSchedule.PartLength));
         LoopStep blocks = Assert.Single(schedule.Parts.SelectMany(p => p).OfType<LoopStep>(), l => l.Loop.BlockRows > 0);
@@ -51,13 +54,73 @@ public sealed class CpuScheduleTests
         Assert.DoesNotMatch(@"static void \w+_v\d", files.Single(f => f.HintName.EndsWith("Kernels.g.cs", StringComparison.Ordinal)).Text);
     }
 
-    private static CpuSchedule Check(IReadOnlyList<Kernel> kernels)
+    /// <summary>
+    /// Of a decoder with the sizes of real ones: queries, keys and values are computed between the same two meetings, whoever takes columns of the gate computes what it is multiplied with,
+    /// and an input is rounded once for all that read it. A layer meets eight times: in an order that has these names.
+    /// </summary>
+    [Theory]
+    [InlineData("F32")]
+    [InlineData("F16")]
+    [InlineData("BF16")]
+    [InlineData("Q8_0")]
+    [InlineData("Q4_0")]
+    [InlineData("Q4_K")]
+    [InlineData("Q6_K")]
+    public void Products_that_share_their_input_run_between_the_same_meetings(string weights)
     {
-        CpuSchedule schedule = CpuSchedule.Of(kernels);
-        Assert.Equal(kernels.SelectMany(Flat), schedule.Parts.SelectMany(Kernels).Select(k => k.Kernel));
+        CompiledPlan decode = Plans(Wide(weights)).Single(p => p.Name == "Decode");
+        CpuSchedule schedule = Check(decode.Cpu);
+        ScheduleStep[] steps = [.. schedule.Parts.SelectMany(p => p)];
+        Assert.Equal((8 * 2) + 2, steps.Count(s => s is BarrierStep));
+        foreach (int layer in (int[])[0, 1])
+        {
+            string[] projections = [.. new[] { "q_proj", "k_proj", "v_proj" }.Select(n => $"layers.{layer}.self_attn.{n}.weight")];
+            int[] at = [.. projections.Select(p => Array.FindIndex(steps, s => s is KernelStep { Kernel: MatMulKernel k } && k.Operands[1].View.Buffer.Name == p))];
+            Assert.Equal([at[0], at[0] + 1, at[0] + 2], at);
+            ChainStep chain = Assert.Single(steps.OfType<ChainStep>(), c => c.Products[0].Kernel.Operands[1].View.Buffer.Name == $"layers.{layer}.mlp.gate_proj.weight");
+            Assert.Equal($"layers.{layer}.mlp.up_proj.weight", chain.Products[1].Kernel.Operands[1].View.Buffer.Name);
+            Assert.Equal(2, chain.Products.Count);
+        }
+
+        RoundKernel[] rounded = [.. decode.Program.Kernels.OfType<RoundKernel>()];
+        Assert.Equal(weights[0] == 'Q' ? 5 : 0, rounded.Length);
+        Assert.Equal(rounded.Length, rounded.Select(r => r.Operands[0].View.Buffer).Distinct().Count());
+    }
+
+    /// <summary>What a chain's later product does not take from its own columns, it waits for.</summary>
+    [Fact]
+    public void Products_that_read_other_columns_wait()
+    {
+        PlanBuffer Buffer(string name, MemorySpace space, long elements) => new(name, space, StorageFormat.Float32, elements);
+        PlanBuffer input = Buffer("input", MemorySpace.Arena, 1024), weight = Buffer("weight", MemorySpace.Weights, 1024 * 1024), between = Buffer("between", MemorySpace.Arena, 1024), output = Buffer("output", MemorySpace.Arena, 1024);
+        RowExtent one = RowExtent.Literal(1);
+        MatMulKernel Product(string name, PlanBuffer left, PlanBuffer to, params KernelOperand[] read) => new(name,
+            [new("x", new View(left, 0), Access.Matrix(1024), false), new("w", new View(weight, 0), Access.Matrix(1024), false), .. read, new("y", new View(to, 0), Access.Matrix(1024), true)],
+            MatMulForm.NT, one, 1024, 1024, [new Store(2 + read.Length, read.Length == 0 ? new AccumulatorExpr() : new AccumulatorExpr() * new OperandExpr(2), StoreMode.Replace)], 2L << 20, 4L << 20);
+        KernelOperand Own(int stride, long offset = 0) => new("a", new View(between, offset), new Access(StorageFormat.Float32, [RowExtent.Literal(1024)], stride), false);
+        Assert.Equal(1, Meetings(Product("first", input, between), Product("second", input, output, Own(1))));
+        Assert.Equal(2, Meetings(Product("first", input, between), Product("second", input, output, Own(0))));
+        Assert.Equal(2, Meetings(Product("first", input, between), Product("second", between, output)));
+        Assert.Equal(2, Meetings(Product("first", input, between), Product("second", output, input)));
+        Assert.Equal(1, Meetings(Product("first", input, between), Product("second", input, output)));
+
+        static int Meetings(params Kernel[] kernels)
+        {
+            var plans = kernels.ToDictionary(k => k, k => (KernelPlan)new ProductPlan((MatMulKernel)k, null, CacheSizes.Default));
+            return CpuSchedule.Of(kernels, k => plans[k]).Parts.SelectMany(p => p).Count(s => s is BarrierStep);
+        }
+    }
+
+    private static ModelSpec Wide(string weights) => Families.Spec("Llama", 0, 0, DeclaredArgument.Of("Layers", 2L), DeclaredArgument.Of("DModel", 768L), DeclaredArgument.Of("Heads", 12L), DeclaredArgument.Of("FeedForward", 2048L),
+        DeclaredArgument.Of("Vocab", 32000L), DeclaredArgument.Of("Context", 64L), DeclaredArgument.Of("Weights", (long)Enum.Parse<global::ModelGen.WeightFormat>(weights))) with { Training = null };
+
+    private static CpuSchedule Check(CpuProgram program)
+    {
+        CpuSchedule schedule = program.Schedule;
+        Assert.Equal(program.Program.Kernels.SelectMany(Flat).OrderBy(k => k.GetHashCode()), schedule.Parts.SelectMany(Kernels).Select(k => k.Kernel).OrderBy(k => k.GetHashCode()));
         foreach (IReadOnlyList<ScheduleStep> part in schedule.Parts)
         {
-            CheckSteps(part);
+            CheckSteps(program, part);
         }
 
         return schedule;
@@ -65,30 +128,70 @@ public sealed class CpuScheduleTests
         static IEnumerable<Kernel> Flat(Kernel kernel) => kernel is LoopKernel loop ? loop.Body.SelectMany(Flat) : [kernel];
     }
 
-    private static void CheckSteps(IReadOnlyList<ScheduleStep> steps)
+    private static void CheckSteps(CpuProgram program, IReadOnlyList<ScheduleStep> steps)
     {
-        for (int i = 0; i < steps.Count; i++)
+        var together = new List<ScheduleStep>();
+        foreach (ScheduleStep step in steps)
         {
-            switch (steps[i])
+            switch (step)
             {
+                case BarrierStep:
+                    Assert.NotEmpty(together);
+                    Kernel[] inOrder = [.. together.SelectMany(s => Kernels([s])).Select(k => k.Kernel)];
+                    Assert.True(together.All(s => s is FirstWorkerStep) || inOrder.Count(program.RunsBesideEarlier) == inOrder.Length - 1);
+                    together.Clear();
+                    continue;
                 case KernelStep kernel:
                     Assert.False(kernel.Kernel.IsSerial());
-                    Assert.IsType<BarrierStep>(steps[i + 1]);
                     break;
                 case FirstWorkerStep alone:
                     Assert.All(Kernels(alone.Body), k => Assert.True(k.Kernel.IsSerial()));
-                    Assert.IsType<BarrierStep>(steps[i + 1]);
+                    break;
+                case ChainStep chain:
+                    Assert.True(chain.Products.Count > 1);
+                    Assert.All(chain.Products, k => Assert.False(k.Kernel.IsSerial()));
                     break;
                 case LoopStep loop:
+                    Assert.Empty(together);
                     Assert.All(Kernels(loop.Body), k => Assert.Same(loop.Loop, k.Loop));
                     Assert.IsType<BarrierStep>(loop.Body[^1]);
-                    CheckSteps(loop.Body);
-                    break;
-                default:
-                    Assert.True(i > 0 && steps[i - 1] is KernelStep or FirstWorkerStep, "a barrier after nothing");
-                    break;
+                    CheckSteps(program, loop.Body);
+                    continue;
+            }
+
+            // Whatever runs at the same time touches nothing that the other writes, said here in whole buffers but for what is written by columns or rows.
+            foreach (Kernel kernel in Kernels([step]).Select(k => k.Kernel))
+            {
+                foreach (Kernel other in together.SelectMany(s => Kernels([s])).Select(k => k.Kernel))
+                {
+                    Assert.True(AreApart(program, kernel, other), $"{kernel.Name} and {other.Name} touch the same");
+                }
+            }
+
+            together.Add(step);
+        }
+
+        Assert.Empty(together);
+    }
+
+    private static bool AreApart(CpuProgram program, Kernel first, Kernel second)
+    {
+        IReadOnlyList<KernelOperand> some = program.OperandsOf(first), others = program.OperandsOf(second);
+        for (int i = 0; i < some.Count; i++)
+        {
+            for (int j = 0; j < others.Count; j++)
+            {
+                bool overlap = some[i].View.Buffer == others[j].View.Buffer && (some[i].IsWritten || others[j].IsWritten);
+                if (overlap && !(Whole(first, i) is { } a && Whole(second, j) is { } b && a.IsApartFrom(b)))
+                {
+                    return false;
+                }
             }
         }
+
+        return (program.WorkspaceOf(first) is not { } workspace || workspace != program.WorkspaceOf(second)) && !(program.PlanOf(first).StandsAlone || program.PlanOf(second).StandsAlone);
+
+        static Footprint? Whole(Kernel kernel, int operand) => kernel is PackKernel or RoundKernel ? null : Footprint.Of(kernel, operand);
     }
 
     private static IEnumerable<KernelStep> Kernels(IEnumerable<ScheduleStep> steps) => steps.SelectMany(s => s switch
@@ -96,6 +199,7 @@ public sealed class CpuScheduleTests
         KernelStep kernel => [kernel],
         LoopStep loop => Kernels(loop.Body),
         FirstWorkerStep alone => Kernels(alone.Body),
+        ChainStep chain => chain.Products,
         _ => [],
     });
 

@@ -326,6 +326,64 @@ public sealed unsafe class WorkerTeamTests
         Assert.True(foreseen > 0);
     }
 
+    /// <summary>Kernels that do not touch what each other write: whoever is through with one share opens the next, while others help or are helped with the one before.</summary>
+    [Theory]
+    [InlineData(1)]
+    [InlineData(2)]
+    [InlineData(3)]
+    [InlineData(9)]
+    public void Shares_follow_each_other_without_a_meeting(int threads)
+    {
+        const int Shares = 6, Most = 40;
+        using var team = new WorkerTeam(threads, 0);
+        int[] taken = new int[Shares * Most];
+        long errors = 0;
+        Within(() => team.Run(new Work(worker =>
+        {
+            for (int trial = 0; trial < 1500; trial++)
+            {
+                for (int share = 0; share < Shares; share++)
+                {
+                    int units = Units(trial, share);
+                    worker.Share(units);
+                    if (share % 2 == 0)
+                    {
+                        while (worker.Take())
+                        {
+                            Interlocked.Increment(ref taken[(share * Most) + worker.Unit]);
+                            Interlocked.Add(ref errors, worker.Round == 0 && worker.Unit < units ? 0 : 1);
+                            Thread.SpinWait((trial + worker.Index + worker.Unit) % 5 == 0 ? 60 : 0);
+                        }
+                    }
+                    else
+                    {
+                        while (worker.Take(1, 3, out int first, out int last))
+                        {
+                            for (int unit = first; unit < last; unit++)
+                            {
+                                Interlocked.Increment(ref taken[(share * Most) + unit]);
+                            }
+
+                            Thread.SpinWait((trial + worker.Index) % 3 == 0 ? 40 : 0);
+                        }
+                    }
+                }
+
+                worker.Barrier();
+                for (int unit = worker.Index; unit < taken.Length; unit += worker.Count)
+                {
+                    Interlocked.Add(ref errors, taken[unit] == (unit % Most < Units(trial, unit / Most) ? 1 : 0) ? 0 : 1);
+                    taken[unit] = 0;
+                }
+
+                worker.Barrier();
+            }
+        })));
+        Assert.Equal(0, errors);
+
+        static int Units(int trial, int share) => ((trial * 7) + (share * 11)) % Most;
+    }
+
     [Theory]
     [InlineData(1)]
     [InlineData(2)]

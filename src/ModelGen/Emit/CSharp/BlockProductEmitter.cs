@@ -13,43 +13,58 @@ internal static class BlockProductEmitter
 {
     private const int Group = StorageFormat.GroupRows;
 
-    /// <summary>The most groups of one call of the epilogue, where there is one row.</summary>
-    private const int MostGroups = 64;
-
-    /// <summary>The fewest groups that a worker takes together.</summary>
-    private const int LeastGroups = 4;
-
     /// <summary>The most rows of one call of the epilogue.</summary>
     private const int MostRows = 32;
 
-    public static KernelCode Emit(MatMulKernel kernel, BlockProductPlan plan)
+    public static KernelCode Emit(MatMulKernel kernel, BlockProductPlan plan, bool ofPiece)
     {
         StorageFormat format = kernel.Operands[1].Access.Format;
         var code = new KernelCode($"Linear_{Text.Extent(kernel.Rows)}x{kernel.Depth}x{kernel.Columns}_{format.Name}",
-            $"{Text.Describe(kernel)}: [{kernel.Rows}, {kernel.Depth}] · [{kernel.Columns}, {kernel.Depth}]ᵀ, of {format} weights.", kernel, Arguments.Of(kernel.Rows) | MatMulEmitter.EpilogueArguments(kernel))
+            $"{Text.Describe(kernel)}: [{kernel.Rows}, {kernel.Depth}] · [{kernel.Columns}, {kernel.Depth}]ᵀ, of {format} weights{(ofPiece ? ", some columns" : "")}.", kernel, Arguments.Of(kernel.Rows) | MatMulEmitter.EpilogueArguments(kernel))
         {
-            Workspace = plan.Workspace is null ? null : "workspace",
+            IsOfPiece = ofPiece,
         };
-        code.Generic("Each", code.Parameters, [(512, 512), (256, 256), (128, 128)], (w, name) => Emit(w, name, kernel, plan, format));
+        code.Generic("Each", code.Parameters, [(512, 512), (256, 256), (128, 128)], (w, name) => Emit(w, name, kernel, plan, format, ofPiece));
         MatMulEmitter.AddEpilogue(code, kernel);
         return code;
     }
 
-    private static void Emit(CodeWriter w, Func<string, string> name, MatMulKernel kernel, BlockProductPlan plan, StorageFormat format)
+    public static KernelCode Emit(RoundKernel kernel)
+    {
+        int bytes = BlockProductPlan.BytesOfRow(kernel.Depth);
+        var code = new KernelCode($"Round_{Text.Extent(kernel.Rows)}x{kernel.Depth}_{kernel.Weights}", $"[{kernel.Rows}, {kernel.Depth}] in blocks of {StorageFormat.BlockColumns} numbers of 8 bits with a scale, for {kernel.Weights} weights.",
+            kernel, Arguments.Of(kernel.Rows));
+        code.Generic(w =>
+        {
+            KernelOperand source = kernel.Operands[0];
+            if (kernel.Rows == RowExtent.Literal(1))
+            {
+                w.Line($"BlockRows.Quantize<{kernel.Weights}>({source.Name}, {kernel.Depth}, (byte*){kernel.Operands[1].Name});");
+                return;
+            }
+
+            Text.Range(w, kernel.IsSerial(), Text.RowCount(kernel.Rows), 1);
+            w.Open("for (int r = start; r < end; r++)");
+            w.Line($"BlockRows.Quantize<{kernel.Weights}>({source.Name} + (long)r * {source.Access.RowStride}, {kernel.Depth}, (byte*){kernel.Operands[1].Name} + (long)r * {bytes});");
+            w.Close();
+        });
+        return code;
+    }
+
+    private static void Emit(CodeWriter w, Func<string, string> name, MatMulKernel kernel, BlockProductPlan plan, StorageFormat format, bool ofPiece)
     {
         (KernelOperand input, KernelOperand weight) = (kernel.Operands[0], kernel.Operands[1]);
         string rows = Text.RowCount(kernel.Rows), blocks = CodeWriter.Number(kernel.Depth / StorageFormat.BlockColumns), groupBytes = CodeWriter.Number((long)format.BlockBytes);
         bool isSingle = kernel.Rows == RowExtent.Literal(1);
-        int groups = (kernel.Columns + Group - 1) / Group;
+        int groups = plan.Pieces.Units;
         bool isRagged = kernel.Columns % Group != 0;
-        w.Line($"// {input.Name} in blocks of {StorageFormat.BlockColumns} numbers of 8 bits with a scale.");
-        if (plan.IsInputShared)
+        if (plan.Blocks is not null)
         {
-            w.Line("byte* x = (byte*)workspace;");
-            w.Line($"BlockRows.QuantizeRows<{format}>(worker, {input.Name}, {input.Access.RowStride}, {rows}, {kernel.Depth}, x);");
+            w.Line($"byte* x = (byte*){input.Name}; // in blocks of {StorageFormat.BlockColumns} numbers of 8 bits with a scale");
         }
         else
         {
+            w.Line($"// {input.Name} in blocks of {StorageFormat.BlockColumns} numbers of 8 bits with a scale.");
             w.Line("byte* x = worker.Scratch;");
             if (!isSingle)
             {
@@ -70,13 +85,17 @@ internal static class BlockProductEmitter
         }
 
         w.Line();
-        int most = Math.Min(MostGroups, groups);
+        int most = plan.Pieces.Most;
         w.Line($"float* sums = stackalloc float[{(isSingle ? most : Math.Min(MostRows, Math.Max(1, kernel.Rows.Maximum))) * Group}];");
-        bool takesSeveral = isSingle || kernel.IsHelped();
-        if (kernel.IsHelped())
+        bool takesSeveral = isSingle || kernel.IsHelped() || ofPiece;
+        if (ofPiece)
+        {
+            // The caller has taken the groups.
+        }
+        else if (kernel.IsHelped())
         {
             w.Line($"worker.Share({groups});");
-            w.Open($"while (worker.Take({(isSingle ? Math.Min(LeastGroups, most) : 1)}, {(isSingle ? most : LeastGroups)}, out int first, out int last))");
+            w.Open($"while (worker.Take({plan.Pieces.Least}, {most}, out int first, out int last))");
         }
         else
         {
@@ -134,7 +153,7 @@ internal static class BlockProductEmitter
             w.Close();
         }
 
-        if (takesSeveral)
+        if (takesSeveral && !ofPiece)
         {
             w.Close();
         }

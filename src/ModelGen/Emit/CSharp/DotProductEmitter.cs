@@ -14,17 +14,8 @@ namespace ModelGen.Compiler.Emit.CSharp;
 /// </summary>
 internal static class DotProductEmitter
 {
-    /// <summary>The dot products that workers divide: a vector of the widest kind.</summary>
-    private const int Grain = 16;
-
     /// <summary>The lanes of the widest vector.</summary>
     private const int MostLanes = 16;
-
-    /// <summary>The most dot products of one call of the epilogue. Streams are a quarter of it apart: the farther, the more memory gives.</summary>
-    private const int Block = 1024;
-
-    /// <summary>The most sums of all rows that wait for the epilogue.</summary>
-    private const int MostSums = 4 * Block;
 
     /// <summary>
     /// How far ahead each of the streams of halves is asked for, in bytes: the distance that gave most. Streams of floats are not asked for: the processor is as far ahead of them by itself,
@@ -32,10 +23,7 @@ internal static class DotProductEmitter
     /// </summary>
     private const int AheadBytes = 3072;
 
-    /// <summary>The fewest dot products that a worker takes together.</summary>
-    private const int LeastTogether = 64;
-
-    public static void Emit(KernelCode code, MatMulKernel kernel)
+    public static void Emit(KernelCode code, MatMulKernel kernel, ColumnPieces pieces)
     {
         // A row shorter than a vector is read in narrower ones.
         var shapes = Spelling.All.Select(width => (width.Bits, Vector: width.FilledBy(kernel.Depth))).GroupBy(p => Shape.Of(p.Vector.Lanes, kernel.Depth)).ToArray();
@@ -43,11 +31,11 @@ internal static class DotProductEmitter
         {
             (int Bits, Spelling Vector)[] widths = [.. shape];
             code.Generic(shapes.Length == 1 ? "Each" : CodeWriter.Number(widths[0].Bits), code.Parameters, widths.Select(p => (p.Bits, p.Vector.Bits)),
-                (w, name) => Emit(w, code, name, kernel, shape.Key));
+                (w, name) => Emit(w, code, name, kernel, shape.Key, pieces));
         }
     }
 
-    private static void Emit(CodeWriter w, KernelCode code, Func<string, string> name, MatMulKernel kernel, Shape shape)
+    private static void Emit(CodeWriter w, KernelCode code, Func<string, string> name, MatMulKernel kernel, Shape shape, ColumnPieces pieces)
     {
         KernelOperand weight = kernel.Operands[1];
         string stride = CodeWriter.Number(weight.Access.RowStride);
@@ -58,12 +46,17 @@ internal static class DotProductEmitter
         string four = code.Share($"FourDots{kernel.Depth}{suffix}", called => FourDots(called, shape, kernel.Depth, format, fetches));
         string dot = code.Share($"Dot{kernel.Depth}{suffix}", called => Dot(called, shape, kernel.Depth, format));
         string dots = code.Share($"Dots{(several ? "OfRows" : "")}{kernel.Depth}{suffix}", called => Dots(called, four, dot, shape.WithFour.IsLooped, kernel.Depth, weight.Access.RowStride, several ? kernel.Operands[0].Access.RowStride : 0, format));
-        int block = Math.Min(Math.Min(Block, Math.Max(1, MostSums / kernel.Rows.Maximum / Grain) * Grain), (kernel.Columns + Grain - 1) / Grain * Grain);
+        const int Grain = ColumnPieces.Unit;
+        int block = pieces.Most * Grain;
         w.Line($"float* sums = stackalloc float[{block * kernel.Rows.Maximum}];");
-        if (kernel.IsHelped())
+        if (kernel.IsHelped() || code.IsOfPiece)
         {
-            w.Line($"worker.Share({(kernel.Columns + Grain - 1) / Grain});");
-            w.Open($"while (worker.Take({Math.Min(block, LeastTogether) / Grain}, {block / Grain}, out int first, out int last))");
+            if (!code.IsOfPiece)
+            {
+                w.Line($"worker.Share({pieces.Units});");
+                w.Open($"while (worker.Take({pieces.Least}, {pieces.Most}, out int first, out int last))");
+            }
+
             w.Line($"int column = first * {Grain};");
             w.Line($"int columns = {(kernel.Columns % Grain == 0 ? $"(last - first) * {Grain}" : $"Math.Min((last - first) * {Grain}, {kernel.Columns} - column)")};");
         }
@@ -87,7 +80,10 @@ internal static class DotProductEmitter
             w.Close();
         }
 
-        w.Close();
+        if (!code.IsOfPiece)
+        {
+            w.Close();
+        }
     }
 
     // Four rows at a time, a quarter of all apart: of four streams, more of memory's lines are under way than of one, and rows side by

@@ -130,9 +130,12 @@ internal sealed class KernelCode(string baseName, string summary, Kernel kernel,
     /// <summary>Pointers that only the text knows, such as a workspace.</summary>
     public string? Workspace { get; set; }
 
-    public string Parameters => Join(Pointers, Workspace is null ? "" : "float* " + Workspace, string.Join(", ", Arguments.Declarations(Extra)), "Worker worker");
+    /// <summary>Whether it computes columns that its caller took, <c>first</c> to <c>last</c> in units of <see cref="Targets.Cpu.ColumnPieces"/>.</summary>
+    public bool IsOfPiece { get; init; }
 
-    public string Passed => Join(PointerNames, Workspace ?? "", string.Join(", ", Arguments.Names(Extra)), "worker");
+    public string Parameters => Join(Pointers, Workspace is null ? "" : "float* " + Workspace, string.Join(", ", Arguments.Declarations(Extra)), IsOfPiece ? "int first, int last" : "", "Worker worker");
+
+    public string Passed => Join(PointerNames, Workspace ?? "", string.Join(", ", Arguments.Names(Extra)), IsOfPiece ? "first, last" : "", "worker");
 
     /// <summary>Gives the kernel one method that computes with no vectors.</summary>
     public void Plain(Action<CodeWriter> body) => _methods.Add(new Method("", Parameters, (w, _) => body(w)));

@@ -50,6 +50,11 @@ internal sealed class KernelEquation
             return $"{Name(1)} = {Name(0)}, in panels of columns";
         }
 
+        if (_kernel is RoundKernel)
+        {
+            return $"{Name(1)} = {Name(0)}, in blocks of 32 numbers of 8 bits";
+        }
+
         var equations = new List<string>();
         var known = new Dictionary<int, string>();
         var alone = new List<string>();

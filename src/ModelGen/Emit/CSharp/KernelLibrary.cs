@@ -24,11 +24,11 @@ internal sealed class KernelLibrary(DeclaredNames names)
     /// <summary>The name of the method that runs a kernel, which is printed if it is the first of its kind.</summary>
     public string NameOf(Kernel kernel, KernelPlan plan, KernelCode code)
     {
-        string signature = KernelSignature.Of(kernel) + plan.Signature + (kernel.IsSerial() ? " serial" : "");
+        string signature = KernelSignature.Of(kernel) + plan.Signature + (kernel.IsSerial() ? " serial" : "") + (code.IsOfPiece ? " of a piece" : "");
         if (!_nameBySignature.TryGetValue(signature, out string? name))
         {
             string operation = KernelNames.Operation(kernel, code);
-            name = Names(kernel, operation, code.Shape).First(_taken.Add);
+            name = Names(kernel, operation, code).First(_taken.Add);
             _nameBySignature.Add(signature, name);
             _kernelByName.Add(name, kernel);
             _texts.Add(code.Print(name, this));
@@ -60,9 +60,9 @@ internal sealed class KernelLibrary(DeclaredNames names)
         return shared;
     }
 
-    private IEnumerable<string> Names(Kernel kernel, string operation, string shape)
+    private IEnumerable<string> Names(Kernel kernel, string operation, KernelCode code)
     {
-        string plain = operation + shape;
+        string plain = operation + code.Shape;
         yield return plain;
         if (_kernelByName.TryGetValue(plain, out Kernel? other))
         {
@@ -85,6 +85,11 @@ internal sealed class KernelLibrary(DeclaredNames names)
             if (placed.Length > 0)
             {
                 yield return $"{plain}_{string.Join("_", placed)}Strided";
+            }
+
+            if (code.IsOfPiece)
+            {
+                yield return plain + "_OfPiece";
             }
 
             if (kernel.IsSerial() != other.IsSerial())

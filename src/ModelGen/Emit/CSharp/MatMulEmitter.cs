@@ -21,7 +21,7 @@ internal static class MatMulEmitter
 
     private const string PanelEpilogueSuffix = "PanelEpilogue";
 
-    public static KernelCode Emit(MatMulKernel kernel, ProductPlan plan)
+    public static KernelCode Emit(MatMulKernel kernel, ProductPlan plan, bool ofPiece)
     {
         ArgumentKinds arguments = Arguments.Of(kernel.Rows) | EpilogueArguments(kernel);
         string letters = kernel.Form == MatMulForm.TN ? "Contract" : kernel.Form == MatMulForm.NT ? "Linear" : "Multiply";
@@ -31,13 +31,14 @@ internal static class MatMulEmitter
             MatMulForm.NN => $"[{kernel.Rows}, {kernel.Depth}] · [{kernel.Depth}, {kernel.Columns}]",
             _ => $"[{kernel.Depth}, {kernel.Rows}]ᵀ · [{kernel.Depth}, {kernel.Columns}]",
         };
-        var code = new KernelCode($"{letters}_{Text.Extent(kernel.Rows)}x{kernel.Depth}x{kernel.Columns}{(kernel.Operands[1].Access.Format is { IsPlain: false } packed ? $"_{packed}" : "")}", $"{Text.Describe(kernel)}: {formula}.", kernel, arguments)
+        var code = new KernelCode($"{letters}_{Text.Extent(kernel.Rows)}x{kernel.Depth}x{kernel.Columns}{(kernel.Operands[1].Access.Format is { IsPlain: false } packed ? $"_{packed}" : "")}", $"{Text.Describe(kernel)}: {formula}{(ofPiece ? ", some columns" : "")}.", kernel, arguments)
         {
             Workspace = plan.Workspace is null ? null : "workspace",
+            IsOfPiece = ofPiece,
         };
         if (plan.IsDotProducts)
         {
-            DotProductEmitter.Emit(code, kernel);
+            DotProductEmitter.Emit(code, kernel, plan.ColumnPieces!);
         }
         else
         {

@@ -194,6 +194,18 @@ internal sealed class PlanEmitter
                         w.Close();
                         w.Gap();
                         break;
+                    case ChainStep chain:
+                        w.Gap();
+                        w.Line($"worker.Share({chain.Pieces.Units});");
+                        w.Open($"while (worker.Take({chain.Pieces.Least}, {chain.Pieces.Most}, out int first, out int last))");
+                        foreach (KernelStep product in chain.Products)
+                        {
+                            Call(w, product, variable, ofPiece: true);
+                        }
+
+                        w.Close();
+                        w.Gap();
+                        break;
                     case LoopStep loop:
                         w.Gap();
                         OpenLoop(w, loop.Loop);
@@ -221,6 +233,7 @@ internal sealed class PlanEmitter
         {
             KernelStep kernel => kernel.Kernel,
             FirstWorkerStep alone => FirstKernel(alone.Body[0]),
+            ChainStep chain => chain.Products[0].Kernel,
             LoopStep loop => loop.Body.Select(FirstKernel).FirstOrDefault(k => k is not null),
             _ => null,
         };
@@ -255,11 +268,11 @@ internal sealed class PlanEmitter
 
         private static string Variable(LoopKernel loop) => loop.BlockRows > 0 ? "block" : "t";
 
-        private void Call(CodeWriter w, KernelStep step, string? variable)
+        private void Call(CodeWriter w, KernelStep step, string? variable, bool ofPiece = false)
         {
             Kernel kernel = step.Kernel;
             KernelPlan plan = program.PlanOf(kernel);
-            KernelCode code = KernelEmitter.Emit(kernel, plan);
+            KernelCode code = KernelEmitter.Emit(kernel, plan, ofPiece);
             string method = emitter._library.NameOf(kernel, plan, code);
             IEnumerable<string> arguments = program.OperandsOf(kernel).Select(o => Address(o, variable));
             if (plan.Workspace is { } workspace)
@@ -273,7 +286,7 @@ internal sealed class PlanEmitter
                 w.Line($"// {line}");
             }
 
-            w.Line($"{method}({string.Join(", ", arguments.Concat(Arguments.Values(code.Extra, program.Program.Counts, accumulates)).Append("worker"))});");
+            w.Line($"{method}({string.Join(", ", arguments.Concat(Arguments.Values(code.Extra, program.Program.Counts, accumulates)).Concat(ofPiece ? ["first", "last"] : []).Append("worker"))});");
         }
 
         private string Address(KernelOperand operand, string? variable)
@@ -317,6 +330,7 @@ internal sealed class PlanEmitter
         {
             LoopStep loop => loop.Body.SelectMany(Spaces),
             FirstWorkerStep alone => alone.Body.SelectMany(Spaces),
+            ChainStep chain => chain.Products.SelectMany(Spaces),
             KernelStep kernel => program.BuffersOf(kernel.Kernel).Select(b => b.Space),
             _ => [],
         };
@@ -326,7 +340,7 @@ internal sealed class PlanEmitter
 /// <summary>The kernel classes and who prints them.</summary>
 internal static class KernelEmitter
 {
-    public static KernelCode Emit(Kernel kernel, KernelPlan plan)
+    public static KernelCode Emit(Kernel kernel, KernelPlan plan, bool ofPiece = false)
     {
         for (int i = 0; i < kernel.Operands.Count; i++)
         {
@@ -336,16 +350,17 @@ internal static class KernelEmitter
             }
         }
 
-        return Code(kernel, plan);
+        return Code(kernel, plan, ofPiece);
     }
 
-    private static KernelCode Code(Kernel kernel, KernelPlan plan) => kernel switch
+    private static KernelCode Code(Kernel kernel, KernelPlan plan, bool ofPiece) => kernel switch
     {
         RowKernel k => RowKernelEmitter.Emit(k),
         ColumnSumKernel k => ColumnSumEmitter.Emit(k),
-        MatMulKernel k when plan is BlockProductPlan blocks => BlockProductEmitter.Emit(k, blocks),
-        MatMulKernel k => MatMulEmitter.Emit(k, (ProductPlan)plan),
+        MatMulKernel k when plan is BlockProductPlan blocks => BlockProductEmitter.Emit(k, blocks, ofPiece),
+        MatMulKernel k => MatMulEmitter.Emit(k, (ProductPlan)plan, ofPiece),
         PackKernel k => MatMulEmitter.Emit(k),
+        RoundKernel k => BlockProductEmitter.Emit(k),
         AttentionKernel k => AttentionEmitter.Emit(k, (AttentionPlan)plan),
         AttentionGradientKernel k => AttentionEmitter.Emit(k, (AttentionPlan)plan),
         AttentionWeightsKernel k => AttentionEmitter.Emit(k, (AttentionPlan)plan),

@@ -1,3 +1,6 @@
+using System;
+using System.Collections.Generic;
+using System.Linq;
 using ModelGen.Compiler.Graph;
 using ModelGen.Compiler.Kernels;
 
@@ -17,39 +20,54 @@ internal sealed class BlockProductPlan : KernelPlan
     // As the runtime has it: of 32 columns of 16 rows, a byte for each number, and 32 floats.
     private const int UnpackedBytes = 640;
 
-    // Rounding this many elements is quicker than meeting at a barrier.
-    private const long RoundedByEach = 8192;
+    /// <summary>The most groups of one call of the epilogue, where there is one row.</summary>
+    private const int MostGroups = 64;
+
+    /// <summary>The fewest groups that a worker takes together.</summary>
+    private const int LeastGroups = 4;
 
     /// <summary>Decides.</summary>
     /// <param name="kernel">The product.</param>
-    public BlockProductPlan(MatMulKernel kernel)
+    /// <param name="blocks">Where a <see cref="RoundKernel"/> puts the input's blocks; null where each worker rounds the input for itself.</param>
+    public BlockProductPlan(MatMulKernel kernel, View? blocks)
     {
-        // As the runtime has it: the numbers, then a scale and two words more of each block, whole cache lines.
-        InputBytes = (kernel.Depth + (kernel.Depth / StorageFormat.BlockColumns * 12) + 63) / 64 * 64;
-        IsInputShared = !kernel.IsSerial() && (long)kernel.Rows.Maximum * kernel.Depth > RoundedByEach && kernel.Rows != RowExtent.Literal(1);
+        InputBytes = BytesOfRow(kernel.Depth);
+        Blocks = blocks;
+        bool isSingle = kernel.Rows == RowExtent.Literal(1);
         long elements = (long)kernel.Rows.Maximum * InputBytes / PlanBuffer.WordBytes;
-        Workspace = IsInputShared ? new PlanBuffer(kernel.Name + ".blocks", MemorySpace.Arena, StorageFormat.Float32, elements) : null;
-        IsUnpacked = kernel.Operands[1].Access.Format.IsUnpacked && kernel.Rows != RowExtent.Literal(1);
-        Layout = ScratchLayout.Of((Input, IsInputShared ? 0 : elements), (Group, IsUnpacked ? kernel.Depth / StorageFormat.BlockColumns * UnpackedBytes / PlanBuffer.WordBytes : 0));
+        IsUnpacked = kernel.Operands[1].Access.Format.IsUnpacked && !isSingle;
+        Layout = ScratchLayout.Of((Input, blocks is null ? elements : 0), (Group, IsUnpacked ? kernel.Depth / StorageFormat.BlockColumns * UnpackedBytes / PlanBuffer.WordBytes : 0));
+        int most = Math.Min(MostGroups, (kernel.Columns + StorageFormat.GroupRows - 1) / StorageFormat.GroupRows);
+        Pieces = new ColumnPieces(kernel.Columns, isSingle ? Math.Min(LeastGroups, most) : 1, isSingle ? most : LeastGroups);
     }
 
     /// <summary>The bytes of a row of the input in blocks.</summary>
     public int InputBytes { get; }
 
-    /// <summary>Whether the workers round the input's rows together; otherwise each does for itself.</summary>
-    public bool IsInputShared { get; }
+    /// <summary>Where the input's blocks are, if all products that read it have them from one place.</summary>
+    public View? Blocks { get; }
 
     /// <summary>Whether each group is unpacked before all rows meet it.</summary>
     public bool IsUnpacked { get; }
 
-    /// <inheritdoc/>
-    public override PlanBuffer? Workspace { get; }
+    /// <summary>How workers take groups of 16 columns.</summary>
+    public ColumnPieces Pieces { get; }
 
     /// <inheritdoc/>
-    public override string Signature => IsInputShared ? " workspace" : "";
+    public override ColumnPieces? ColumnPieces => Blocks is null ? null : Pieces;
+
+    /// <inheritdoc/>
+    public override string Signature => Blocks is null ? "" : " of blocks";
 
     private ScratchLayout Layout { get; }
 
+    /// <summary>The bytes of a row of some elements in blocks, as the runtime has it: the numbers, then a scale and two words more of each block, whole cache lines.</summary>
+    public static int BytesOfRow(int columns) => (columns + (columns / StorageFormat.BlockColumns * 12) + 63) / 64 * 64;
+
     /// <inheritdoc/>
     public override ScratchLayout Scratch(int lanes) => Layout;
+
+    /// <inheritdoc/>
+    public override IReadOnlyList<KernelOperand> Operands(Kernel kernel)
+        => Blocks is null ? kernel.Operands : [kernel.Operands[0] with { View = Blocks, Access = Access.Matrix(InputBytes / PlanBuffer.WordBytes) }, .. kernel.Operands.Skip(1)];
 }

@@ -11,7 +11,7 @@ internal sealed class CpuProgram(KernelProgram program, IReadOnlyDictionary<Kern
     public KernelProgram Program { get; } = program;
 
     /// <summary>Who runs what, where the workers meet, and how the whole is cut into methods.</summary>
-    public CpuSchedule Schedule { get; } = CpuSchedule.Of(program.Kernels);
+    public CpuSchedule Schedule { get; } = CpuSchedule.Of(program.Kernels, kernel => plans[kernel]);
 
     /// <summary>What every worker needs for itself, in bytes, whatever the vector width.</summary>
     public long ScratchBytes => 4 * plans.Values.SelectMany(p => RegisterTile.Products.Select(t => p.Scratch(t.Lanes).Elements)).DefaultIfEmpty(0).Max();
@@ -23,4 +23,6 @@ internal sealed class CpuProgram(KernelProgram program, IReadOnlyDictionary<Kern
     public IReadOnlyList<KernelOperand> OperandsOf(Kernel kernel) => PlanOf(kernel).Operands(kernel);
 
     public PlanBuffer? WorkspaceOf(Kernel kernel) => PlanOf(kernel).Workspace;
+
+    public bool RunsBesideEarlier(Kernel kernel) => Schedule.RunsBesideEarlier(kernel);
 }

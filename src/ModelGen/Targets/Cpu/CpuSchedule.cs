@@ -1,6 +1,9 @@
+using System;
 using System.Collections.Generic;
 using System.Linq;
+using ModelGen.Compiler.Graph;
 using ModelGen.Compiler.Kernels;
+using ModelGen.Compiler.Ops;
 
 namespace ModelGen.Compiler.Targets.Cpu;
 
@@ -22,6 +25,17 @@ internal sealed record KernelStep(Kernel Kernel, LoopKernel? Loop) : ScheduleSte
     public bool AddsToEarlierBlocks => Loop is { BlockRows: > 0 } && Kernel.SumsOverRows;
 }
 
+/// <summary>
+/// Matrix products of the same columns, each of which reads of the ones before it only what they store in its own columns: whoever takes some
+/// columns computes those of all of them, one product after the other.
+/// </summary>
+/// <param name="Products">The products.</param>
+/// <param name="Pieces">How columns are taken.</param>
+internal sealed record ChainStep(IReadOnlyList<KernelStep> Products, ColumnPieces Pieces) : ScheduleStep
+{
+    public override int KernelCount => Products.Count;
+}
+
 /// <summary>Steps for each step of a loop.</summary>
 internal sealed record LoopStep(LoopKernel Loop, IReadOnlyList<ScheduleStep> Body) : ScheduleStep
 {
@@ -41,9 +55,11 @@ internal sealed record BarrierStep : ScheduleStep
 }
 
 /// <summary>
-/// How a team of workers runs a plan's kernels: who runs what, where they meet, and how the whole is cut into methods.
+/// How a team of workers runs a plan's kernels: who runs what, where they meet, and how the whole is cut into methods. Kernels that do not
+/// touch what each other write, such as the products of one input with several weights, stand between the same two meetings: whoever is
+/// through with its share of one goes on to the next.
 /// Guarantees: between two kernels of which one may read or write what the other writes, there is a barrier, or the first
-/// worker runs both.
+/// worker runs both, or they are products of one <see cref="ChainStep"/>.
 /// </summary>
 /// <param name="Parts">The steps of each method: the compiler gives up optimizing very long ones.</param>
 internal sealed record CpuSchedule(IReadOnlyList<IReadOnlyList<ScheduleStep>> Parts)
@@ -53,59 +69,186 @@ internal sealed record CpuSchedule(IReadOnlyList<IReadOnlyList<ScheduleStep>> Pa
 
     private static readonly BarrierStep Meeting = new();
 
-    public static CpuSchedule Of(IReadOnlyList<Kernel> kernels)
+    private readonly HashSet<Kernel> _joined = [];
+
+    /// <summary>Whether a kernel may run while the one before it does: no meeting is between them, and others than the first worker run one of them.</summary>
+    public bool RunsBesideEarlier(Kernel kernel) => _joined.Contains(kernel);
+
+    /// <summary>Decides.</summary>
+    /// <param name="kernels">The kernels in order.</param>
+    /// <param name="planOf">How each of them is executed.</param>
+    public static CpuSchedule Of(IReadOnlyList<Kernel> kernels, Func<Kernel, KernelPlan> planOf)
     {
         var parts = new List<IReadOnlyList<ScheduleStep>>();
+        var schedule = new CpuSchedule(parts);
         var part = new List<ScheduleStep>();
-        foreach (ScheduleStep step in Steps(kernels, null))
+        foreach (IReadOnlyList<ScheduleStep> phase in schedule.Phases(kernels, null, planOf))
         {
-            // A part ends after a barrier or a loop, which has met at its own end.
-            if (part.Sum(s => s.KernelCount) >= PartLength && step is not BarrierStep)
+            if (part.Sum(s => s.KernelCount) >= PartLength)
             {
                 parts.Add(part);
                 part = [];
             }
 
-            part.Add(step);
+            part.AddRange(phase);
         }
 
         parts.Add(part);
-        return new CpuSchedule(parts);
+        return schedule;
     }
 
-    private static List<ScheduleStep> Steps(IReadOnlyList<Kernel> kernels, LoopKernel? loop)
+    // What is between two meetings, with the later one; or a loop, whose steps end with one.
+    private List<IReadOnlyList<ScheduleStep>> Phases(IReadOnlyList<Kernel> kernels, LoopKernel? loop, Func<Kernel, KernelPlan> planOf)
     {
-        var steps = new List<ScheduleStep>();
-        for (int i = 0; i < kernels.Count;)
+        var phases = new List<IReadOnlyList<ScheduleStep>>();
+        var phase = new Phase(loop, planOf);
+        foreach (Kernel kernel in kernels)
         {
-            int end = i;
-            while (end < kernels.Count && kernels[end].IsSerial())
+            if (kernel is LoopKernel inner && !kernel.IsSerial())
             {
-                end++;
-            }
-
-            if (end > i)
-            {
-                steps.Add(new FirstWorkerStep([.. kernels.Skip(i).Take(end - i).Select(k => Alone(k, loop))]));
-                steps.Add(Meeting);
-                i = end;
+                End();
+                phases.Add([new LoopStep(inner, [.. Phases(inner.Body, inner, planOf).SelectMany(p => p)])]);
                 continue;
             }
 
-            if (kernels[i] is LoopKernel inner)
+            if (!phase.TryAdd(kernel))
             {
-                steps.Add(new LoopStep(inner, Steps(inner.Body, inner)));
+                End();
+                phase.TryAdd(kernel);
+            }
+        }
+
+        End();
+        return phases;
+
+        void End()
+        {
+            if (phase.Kernels.Count > 0)
+            {
+                phases.Add([.. phase.Steps(), Meeting]);
+                if (phase.IsDivided)
+                {
+                    _joined.UnionWith(phase.Kernels.Skip(1).SelectMany(Flat));
+                }
+            }
+
+            phase = new Phase(loop, planOf);
+        }
+
+        static IEnumerable<Kernel> Flat(Kernel kernel) => kernel is LoopKernel loop ? loop.Body.SelectMany(Flat) : [kernel];
+    }
+
+    /// <summary>What runs between two meetings.</summary>
+    private sealed class Phase(LoopKernel? loop, Func<Kernel, KernelPlan> planOf)
+    {
+        private readonly List<Kernel> _alone = [];
+        private readonly List<List<Kernel>> _divided = [];
+
+        /// <summary>The kernels in the program's order.</summary>
+        public List<Kernel> Kernels { get; } = [];
+
+        /// <summary>Whether workers divide any of them.</summary>
+        public bool IsDivided => _divided.Count > 0;
+
+        /// <summary>Adds a kernel, unless that would have to wait for one that is there.</summary>
+        public bool TryAdd(Kernel kernel)
+        {
+            Kernel[] awaited = [.. Kernels.Where(k => !AreApart(k, kernel))];
+            if (kernel.IsSerial())
+            {
+                // The first worker runs those that it runs alone in their order, and before the others. Loops stay among themselves.
+                if (awaited.Any(k => !k.IsSerial()) || (IsDivided && kernel is LoopKernel))
+                {
+                    return false;
+                }
+
+                _alone.Add(kernel);
+            }
+            else if (Kernels.Any(k => k is LoopKernel || planOf(k).StandsAlone) || (Kernels.Count > 0 && planOf(kernel).StandsAlone))
+            {
+                return false;
+            }
+            else if (awaited.Length == 0)
+            {
+                _divided.Add([kernel]);
+            }
+            else if (_divided.Count > 0 && _divided[_divided.Count - 1] is var chain && awaited.All(chain.Contains) && awaited.All(k => Follows(kernel, k)) && chain.All(k => HasSamePieces(kernel, k)))
+            {
+                chain.Add(kernel);
             }
             else
             {
-                steps.Add(new KernelStep(kernels[i], loop));
-                steps.Add(Meeting);
+                return false;
             }
 
-            i++;
+            Kernels.Add(kernel);
+            return true;
         }
 
-        return steps;
+        public IEnumerable<ScheduleStep> Steps()
+        {
+            if (_alone.Count > 0)
+            {
+                yield return new FirstWorkerStep([.. _alone.Select(k => Alone(k, loop))]);
+            }
+
+            foreach (List<Kernel> kernels in _divided)
+            {
+                yield return kernels.Count == 1 ? new KernelStep(kernels[0], loop)
+                    : new ChainStep([.. kernels.Select(k => new KernelStep(k, loop))], kernels.Select(k => planOf(k).ColumnPieces!).Aggregate((a, b) => a.And(b)));
+            }
+        }
+
+        // Whether no one of two kernels touches what the other writes.
+        private bool AreApart(Kernel first, Kernel second)
+        {
+            Footprint[] written = [.. Touched(first, true)], other = [.. Touched(second, true)];
+            return AllApart(written, other) && AllApart(written, [.. Touched(second, false)]) && AllApart(other, [.. Touched(first, false)]);
+        }
+
+        private static bool AllApart(Footprint[] some, Footprint[] others) => some.All(a => others.All(b => a.IsApartFrom(b)));
+
+        // A target's own operands lie in buffers of theirs, which are touched as a whole.
+        private IEnumerable<Footprint> Touched(Kernel kernel, bool written)
+        {
+            if (kernel is LoopKernel inner)
+            {
+                return inner.Body.SelectMany(k => Touched(k, written)).Select(f => new Footprint(new View(f.View.Buffer, 0), [(RowExtent.Literal(1), RowExtent.Literal(int.MaxValue))]));
+            }
+
+            bool isTargets = kernel is PackKernel or RoundKernel;
+            IEnumerable<Footprint> own = isTargets ? [] : Footprint.Of(kernel, written);
+            return own.Concat(planOf(kernel).Operands(kernel).Where(o => o.IsWritten == written && (isTargets || !kernel.Operands.Contains(o)))
+                .Select(o => new Footprint(o.View, [(RowExtent.Literal(1), RowExtent.Literal(int.MaxValue))])));
+        }
+
+        private bool HasSamePieces(Kernel first, Kernel second) => planOf(first).ColumnPieces is { } a && planOf(second).ColumnPieces is { } b && a.Columns == b.Columns;
+
+        // Whether all that a product touches of what another one stores, and the other way around, are the same elements of the result, read by its epilogue.
+        private bool Follows(Kernel kernel, Kernel earlier)
+        {
+            if (kernel is not MatMulKernel next || earlier is not MatMulKernel product || next.Rows != product.Rows || !next.Axes.Equals(product.Axes) || next.Columns != product.Columns)
+            {
+                return false;
+            }
+
+            IReadOnlyList<KernelOperand> own = planOf(next).Operands(next), others = planOf(product).Operands(product);
+            for (int i = 0; i < own.Count; i++)
+            {
+                for (int j = 0; j < others.Count; j++)
+                {
+                    if ((own[i].IsWritten || others[j].IsWritten) && own[i].View.Buffer == others[j].View.Buffer && !(IsOfResult(own[i], i) && IsOfResult(others[j], j) && own[i].View == others[j].View && own[i].Access.Equals(others[j].Access))
+                        && !(i < next.Operands.Count && j < product.Operands.Count && Footprint.Of(next, i).IsApartFrom(Footprint.Of(product, j))))
+                    {
+                        return false;
+                    }
+                }
+            }
+
+            return true;
+
+            static bool IsOfResult(KernelOperand operand, int index) => index >= 2 && operand.Access.Kind == AccessKind.Element;
+        }
     }
 
     private static ScheduleStep Alone(Kernel kernel, LoopKernel? loop)

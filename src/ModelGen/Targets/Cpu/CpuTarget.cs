@@ -13,7 +13,8 @@ internal static class CpuTarget
     /// <summary>Decides how each kernel is executed.</summary>
     public static CpuProgram Plan(PackedProgram packed, CacheSizes caches)
     {
-        KernelProgram program = packed.Program;
+        RoundedProgram rounded = RoundInputs.Run(packed.Program);
+        KernelProgram program = rounded.Program;
         IReadOnlyDictionary<MatMulKernel, MatMulKernel> readers = PassedPanels.Find(program);
         Dictionary<MatMulKernel, MatMulKernel> writers = readers.ToDictionary(p => p.Value, p => p.Key);
         var plans = new Dictionary<Kernel, KernelPlan>();
@@ -31,7 +32,7 @@ internal static class CpuTarget
         {
             plans.Add(kernel, kernel switch
             {
-                MatMulKernel k when k.Operands[1].Access.Format.IsInGroups => new BlockProductPlan(k),
+                MatMulKernel k when RoundInputs.IsQuantized(k) => new BlockProductPlan(k, Of(rounded.Blocks, k)),
                 MatMulKernel k => new ProductPlan(k, Of(packed.Panels, k), caches, Of(readers, k), Of(writers, k)),
                 AttentionKernel k => new AttentionPlan(k),
                 AttentionWeightsKernel k => new AttentionPlan(k),

@@ -1,3 +1,4 @@
+using System;
 using System.Collections.Generic;
 using System.Linq;
 using ModelGen.Compiler.Graph;
@@ -18,8 +19,30 @@ internal abstract class KernelPlan
     /// <summary>What a worker needs for itself while the kernel runs, at vectors of <paramref name="lanes"/> elements.</summary>
     public virtual ScratchLayout Scratch(int lanes) => ScratchLayout.Empty;
 
+    /// <summary>Whether workers meet before and after it, whatever runs before and after: those that help each other with it count on that.</summary>
+    public virtual bool StandsAlone => false;
+
+    /// <summary>How workers may take columns of the result, of which whoever takes them computes all; null where work is cut in another way.</summary>
+    public virtual ColumnPieces? ColumnPieces => null;
+
     /// <summary>The kernel's operands with the views that are read and written in the end.</summary>
     public virtual IReadOnlyList<KernelOperand> Operands(Kernel kernel) => kernel.Operands;
+}
+
+/// <summary>How workers take columns of a product's result.</summary>
+/// <param name="Columns">The columns.</param>
+/// <param name="Least">The fewest units of <see cref="Unit"/> columns that stay together where there are as many.</param>
+/// <param name="Most">The most units that are computed at a time.</param>
+internal sealed record ColumnPieces(int Columns, int Least, int Most)
+{
+    /// <summary>The columns that are not divided: a vector of the widest kind, and a group of quantized rows of weights.</summary>
+    public const int Unit = 16;
+
+    /// <summary>The units.</summary>
+    public int Units => (Columns + Unit - 1) / Unit;
+
+    /// <summary>Pieces that suit two products.</summary>
+    public ColumnPieces And(ColumnPieces other) => new(Columns, Math.Min(Math.Max(Least, other.Least), Math.Min(Most, other.Most)), Math.Min(Most, other.Most));
 }
 
 /// <summary>A kernel about which there is nothing to decide but whether its work is divided.</summary>
@@ -43,6 +66,12 @@ internal sealed class ProductPlan : KernelPlan
     {
         RightPanels = rightPanels;
         IsDotProducts = AreDotProducts(kernel);
+        if (IsDotProducts)
+        {
+            int block = Math.Min(Math.Min(DotProductBlock, Math.Max(1, MostSums / kernel.Rows.Maximum / ColumnPieces.Unit) * ColumnPieces.Unit), (kernel.Columns + ColumnPieces.Unit - 1) / ColumnPieces.Unit * ColumnPieces.Unit);
+            ColumnPieces = new ColumnPieces(kernel.Columns, Math.Min(block, LeastTogether) / ColumnPieces.Unit, block / ColumnPieces.Unit);
+        }
+
         _blockings = IsDotProducts ? [] : RegisterTile.Products.ToDictionary(t => t.Lanes, Blocked);
         long workspace = _blockings.Values.Select(b => b.WorkspaceElements).DefaultIfEmpty(0).Max();
         Workspace = workspace > 0 ? new PlanBuffer(kernel.Name + ".packed", MemorySpace.Arena, StorageFormat.Float32, workspace) : null;
@@ -73,6 +102,21 @@ internal sealed class ProductPlan : KernelPlan
     public override string Signature => (RightPanels is null ? "" : " packed") + (Workspace is null ? "" : " workspace")
         + string.Concat(_blockings.Values.Where(b => b.StoresPanels).Select(b => $" stores panels of {b.Lanes}"))
         + string.Concat(_blockings.Values.Where(b => b.ReadsPanels).Select(b => $" reads panels of {b.Lanes}"));
+
+    /// <summary>The most dot products of one call of the epilogue. Streams are a quarter of it apart: the farther, the more memory gives.</summary>
+    private const int DotProductBlock = 1024;
+
+    /// <summary>The most sums of all rows that wait for the epilogue.</summary>
+    private const int MostSums = 4 * DotProductBlock;
+
+    /// <summary>The fewest dot products that a worker takes together.</summary>
+    private const int LeastTogether = 64;
+
+    /// <inheritdoc/>
+    public override ColumnPieces? ColumnPieces { get; }
+
+    /// <inheritdoc/>
+    public override bool StandsAlone => _blockings.Values.Any(b => b.NeedsOrder);
 
     /// <summary>Whether a product is one of dot products: that of a single row is, and so are those whose rows sum like single ones.</summary>
     public static bool AreDotProducts(MatMulKernel kernel) => kernel.Form == MatMulForm.NT && (kernel.RowByRow || kernel.Rows == RowExtent.Literal(1));

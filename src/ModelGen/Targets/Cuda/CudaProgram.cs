@@ -83,6 +83,8 @@ internal sealed record CudaProgram(KernelProgram Program, IReadOnlyList<CudaStep
 
     public PlanBuffer? WorkspaceOf(Kernel kernel) => null;
 
+    public bool RunsBesideEarlier(Kernel kernel) => false;
+
     /// <summary>The launches of steps, those of loops once.</summary>
     public static IEnumerable<CudaLaunch> LaunchesOf(IEnumerable<CudaStep> steps) => steps.SelectMany(step => step switch
     {

@@ -1,0 +1,85 @@
+using System.Collections.Generic;
+using System.Linq;
+using ModelGen.Compiler.Graph;
+using ModelGen.Compiler.Kernels;
+
+namespace ModelGen.Compiler.Targets.Cpu;
+
+/// <summary>A program with what is rounded ahead of its products.</summary>
+/// <param name="Program">The kernels, those that round among them.</param>
+/// <param name="Blocks">For each product that finds its input rounded, where.</param>
+internal sealed record RoundedProgram(KernelProgram Program, IReadOnlyDictionary<MatMulKernel, View> Blocks);
+
+/// <summary>
+/// Rounds what products with quantized weights read once for all of them, where that costs no meeting of the workers or several products read the same: a single row that one product
+/// reads is otherwise rounded by each worker for itself.
+/// Guarantees: the same products of the same numbers.
+/// </summary>
+internal static class RoundInputs
+{
+    // Rounding this many elements is quicker than meeting at a barrier.
+    private const long RoundedByEach = 8192;
+
+    public static RoundedProgram Run(KernelProgram program)
+    {
+        var blocks = new Dictionary<MatMulKernel, View>();
+        List<PlanBuffer> buffers = [.. program.Buffers];
+        List<Kernel> kernels = [];
+        for (int i = 0; i < program.Kernels.Count; i++)
+        {
+            if (program.Kernels[i] is MatMulKernel product && IsQuantized(product) && !blocks.ContainsKey(product))
+            {
+                MatMulKernel[] readers = [.. Readers(program.Kernels, i)];
+                bool isCheap = product.Rows == RowExtent.Literal(1) || (long)product.Rows.Maximum * product.Depth <= RoundedByEach;
+                if (!isCheap || readers.Length > 1 || (i > 0 && program.Kernels[i - 1].IsSerial()))
+                {
+                    View place = Round(product, kernels, buffers);
+                    foreach (MatMulKernel reader in readers)
+                    {
+                        blocks.Add(reader, place);
+                    }
+                }
+            }
+
+            kernels.Add(program.Kernels[i]);
+        }
+
+        return new RoundedProgram(blocks.Count == 0 ? program : program with { Kernels = kernels, Buffers = buffers }, blocks);
+    }
+
+    /// <summary>Whether a product's weights are quantized.</summary>
+    public static bool IsQuantized(MatMulKernel product) => product.Operands[1].Access.Format.IsInGroups;
+
+    // The products that read what one does, and round it as it does, until something else is written there.
+    private static IEnumerable<MatMulKernel> Readers(IReadOnlyList<Kernel> kernels, int first)
+    {
+        var product = (MatMulKernel)kernels[first];
+        KernelOperand input = product.Operands[0];
+        for (int i = first; i < kernels.Count && kernels[i] is not LoopKernel; i++)
+        {
+            if (kernels[i] is MatMulKernel other && IsQuantized(other) && other.Operands[0].View == input.View && other.Operands[0].Access.Equals(input.Access) && other.Rows == product.Rows && other.Depth == product.Depth
+                && other.Operands[1].Access.Format.Name == product.Operands[1].Access.Format.Name)
+            {
+                yield return other;
+            }
+
+            if (kernels[i].Operands.Any(o => o.IsWritten && o.View.Buffer == input.View.Buffer))
+            {
+                yield break;
+            }
+        }
+    }
+
+    private static View Round(MatMulKernel product, List<Kernel> kernels, List<PlanBuffer> buffers)
+    {
+        KernelOperand input = product.Operands[0];
+        int words = BlockProductPlan.BytesOfRow(product.Depth) / PlanBuffer.WordBytes;
+        long elements = (long)product.Rows.Maximum * product.Depth;
+        var buffer = new PlanBuffer(input.View.Buffer.Name + ".blocks", MemorySpace.Arena, StorageFormat.Float32, (long)product.Rows.Maximum * words);
+        buffers.Add(buffer);
+        var place = new View(buffer, 0);
+        kernels.Add(new RoundKernel(input.View.Buffer.Name + ", in blocks", [input with { Name = "source" }, new KernelOperand("blocks", place, Access.Matrix(words), IsWritten: true)],
+            product.Rows, product.Depth, product.Operands[1].Access.Format, elements, 5 * elements));
+        return place;
+    }
+}
