@@ -74,11 +74,11 @@ public sealed class CpuScheduleTests
         Assert.Equal((8 * 2) + 2, steps.Count(s => s is BarrierStep));
         foreach (int layer in (int[])[0, 1])
         {
-            string[] projections = [.. new[] { "q_proj", "k_proj", "v_proj" }.Select(n => $"layers.{layer}.self_attn.{n}.weight")];
+            string[] projections = [.. new[] { "q_proj", "k_proj", "v_proj" }.Select(n => $"model.layers.{layer}.self_attn.{n}.weight")];
             int[] at = [.. projections.Select(p => Array.FindIndex(steps, s => s is KernelStep { Kernel: MatMulKernel k } && k.Operands[1].View.Buffer.Name == p))];
             Assert.Equal([at[0], at[0] + 1, at[0] + 2], at);
-            ChainStep chain = Assert.Single(steps.OfType<ChainStep>(), c => c.Products[0].Kernel.Operands[1].View.Buffer.Name == $"layers.{layer}.mlp.gate_proj.weight");
-            Assert.Equal($"layers.{layer}.mlp.up_proj.weight", chain.Products[1].Kernel.Operands[1].View.Buffer.Name);
+            ChainStep chain = Assert.Single(steps.OfType<ChainStep>(), c => c.Products[0].Kernel.Operands[1].View.Buffer.Name == $"model.layers.{layer}.mlp.gate_proj.weight");
+            Assert.Equal($"model.layers.{layer}.mlp.up_proj.weight", chain.Products[1].Kernel.Operands[1].View.Buffer.Name);
             Assert.Equal(2, chain.Products.Count);
         }
 

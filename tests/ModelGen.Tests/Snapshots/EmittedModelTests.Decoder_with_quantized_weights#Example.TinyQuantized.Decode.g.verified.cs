@@ -10,7 +10,7 @@ using global::ModelGen.Runtime;
 using A = global::ModelGen.Generated.Example_TinyQuantized_Code.DecodeArena;
 using S = global::ModelGen.Generated.Example_TinyQuantized_Code.DecodeStates;
 
-// Decode: 17 kernels, 960 bytes of arena. Every worker runs it.
+// Decode: 22 kernels, 960 bytes of arena. Every worker runs it.
 internal static class DecodePlan
 {
   public static void Run(in PlanContext context, Worker worker)
@@ -40,12 +40,14 @@ unsafe partial class Kernels<V>
       // ---- layers.0 ----
       // input_layernorm = rms_norm(embeddings, input_layernorm.weight)  [32]
       RmsNorm_1x32_embeddings(a + A.embeddings, w + W.layers0_input_layernorm_weight, a + A.layers0_input_layernorm, worker);
+      // input_layernorm.blocks = input_layernorm, in blocks of 32 numbers of 8 bits
+      Round_1x32_Q8_0(a + A.layers0_input_layernorm, a + A.layers0_input_layernorm_blocks, worker);
       // self_attn.qk[0..32] = matmul(input_layernorm, self_attn.q_proj.weight)  [32]
-      Linear_1x32x32_Q8_0(a + A.layers0_input_layernorm, (byte*)(w + W.layers0_self_attn_q_proj_weight), a + A.layers0_self_attn_qk, worker);
+      Linear_1x32x32_Q8_0(a + A.layers0_input_layernorm_blocks, (byte*)(w + W.layers0_self_attn_q_proj_weight), a + A.layers0_self_attn_qk, worker);
       // self_attn.qk[32..64] = matmul(input_layernorm, self_attn.k_proj.weight)  [32]
-      Linear_1x32x32_Q8_0(a + A.layers0_input_layernorm, (byte*)(w + W.layers0_self_attn_k_proj_weight), a + A.layers0_self_attn_qk + 32, worker);
+      Linear_1x32x32_Q8_0(a + A.layers0_input_layernorm_blocks, (byte*)(w + W.layers0_self_attn_k_proj_weight), a + A.layers0_self_attn_qk + 32, worker);
       // self_attn.v_proj = matmul(input_layernorm, self_attn.v_proj.weight)  [32]
-      Linear_1x32x32_Q8_0(a + A.layers0_input_layernorm, (byte*)(w + W.layers0_self_attn_v_proj_weight), a + A.layers0_self_attn_v_proj, worker);
+      Linear_1x32x32_Q8_0(a + A.layers0_input_layernorm_blocks, (byte*)(w + W.layers0_self_attn_v_proj_weight), a + A.layers0_self_attn_v_proj, worker);
       // self_attn.rotary.rotated[.., 0..8] = rotary(a: self_attn.qk[0..8], rotary[position, 0..8], b: self_attn.qk[8..16], rotary[position, 8..16])  [4, 8]
       Rotary_4x8(a + A.layers0_self_attn_qk, w + W.rotary + (long)context.Position * 16, a + A.layers0_self_attn_qk + 8, w + W.rotary + 8 + (long)context.Position * 16, a + A.layers0_self_attn_rotary_rotated, worker);
       // self_attn.rotary.rotated[.., 8..16] = rotary(b: self_attn.qk[8..16], rotary[position, 0..8], a: self_attn.qk[0..8], rotary[position, 8..16])  [4, 8]
@@ -56,23 +58,31 @@ unsafe partial class Kernels<V>
       Copy_1x32(a + A.layers0_self_attn_v_proj, s + S.layers0_self_attn_attention_value_cache + (long)context.Position * 32, worker);
       // self_attn.attention = attention(self_attn.rotary.rotated[0..32], self_attn.attention.key_cache, self_attn.attention.value_cache)  [1, 1, 32]
       Attention_1x1_2x16(a + A.layers0_self_attn_rotary_rotated, s + S.layers0_self_attn_attention_key_cache, s + S.layers0_self_attn_attention_value_cache, a + A.layers0_self_attn_attention, context.Position, worker);
+      // self_attn.attention.blocks = self_attn.attention, in blocks of 32 numbers of 8 bits
+      Round_1x32_Q8_0(a + A.layers0_self_attn_attention, a + A.layers0_self_attn_attention_blocks, worker);
       // self_attn.residual = embeddings + matmul(self_attn.attention, self_attn.o_proj.weight)
       // post_attention_layernorm.squared = self_attn.residual * self_attn.residual  [32]
-      LinearAddRmsNorm_1x32x32_Q8_0(a + A.layers0_self_attn_attention, (byte*)(w + W.layers0_self_attn_o_proj_weight), a + A.embeddings, a + A.layers0_self_attn_residual, a + A.layers0_post_attention_layernorm_squared, worker);
+      LinearAddRmsNorm_1x32x32_Q8_0(a + A.layers0_self_attn_attention_blocks, (byte*)(w + W.layers0_self_attn_o_proj_weight), a + A.embeddings, a + A.layers0_self_attn_residual, a + A.layers0_post_attention_layernorm_squared, worker);
       // post_attention_layernorm = rms_norm(post_attention_layernorm.squared, self_attn.residual, post_attention_layernorm.weight)  [32]
       RmsNorm_1x32(a + A.layers0_self_attn_residual, a + A.layers0_post_attention_layernorm_squared, w + W.layers0_post_attention_layernorm_weight, a + A.layers0_post_attention_layernorm, worker);
+      // post_attention_layernorm.blocks = post_attention_layernorm, in blocks of 32 numbers of 8 bits
+      Round_1x32_Q8_0(a + A.layers0_post_attention_layernorm, a + A.layers0_post_attention_layernorm_blocks, worker);
       // mlp.act = silu(matmul(post_attention_layernorm, mlp.gate_proj.weight))  [64]
-      LinearSilu_1x32x64_Q8_0(a + A.layers0_post_attention_layernorm, (byte*)(w + W.layers0_mlp_gate_proj_weight), a + A.layers0_mlp_act, worker);
+      LinearSilu_1x32x64_Q8_0(a + A.layers0_post_attention_layernorm_blocks, (byte*)(w + W.layers0_mlp_gate_proj_weight), a + A.layers0_mlp_act, worker);
       // mlp.hidden = mlp.act * matmul(post_attention_layernorm, mlp.up_proj.weight)  [64]
-      LinearMultiply_1x32x64_Q8_0(a + A.layers0_post_attention_layernorm, (byte*)(w + W.layers0_mlp_up_proj_weight), a + A.layers0_mlp_act, a + A.layers0_mlp_hidden, worker);
+      LinearMultiply_1x32x64_Q8_0(a + A.layers0_post_attention_layernorm_blocks, (byte*)(w + W.layers0_mlp_up_proj_weight), a + A.layers0_mlp_act, a + A.layers0_mlp_hidden, worker);
+      // mlp.hidden.blocks = mlp.hidden, in blocks of 32 numbers of 8 bits
+      Round_1x64_Q8_0(a + A.layers0_mlp_hidden, a + A.layers0_mlp_hidden_blocks, worker);
       // mlp.residual = self_attn.residual + matmul(mlp.hidden, mlp.down_proj.weight); norm.squared = mlp.residual * mlp.residual  [32]
-      LinearAddRmsNorm_1x64x32_Q8_0(a + A.layers0_mlp_hidden, (byte*)(w + W.layers0_mlp_down_proj_weight), a + A.layers0_self_attn_residual, a + A.layers0_mlp_residual, a + A.norm_squared, worker);
+      LinearAddRmsNorm_1x64x32_Q8_0(a + A.layers0_mlp_hidden_blocks, (byte*)(w + W.layers0_mlp_down_proj_weight), a + A.layers0_self_attn_residual, a + A.layers0_mlp_residual, a + A.norm_squared, worker);
 
       // ---- model ----
       // norm = rms_norm(norm.squared, layers.0.mlp.residual, norm.weight)  [32]
       RmsNorm_1x32(a + A.layers0_mlp_residual, a + A.norm_squared, w + W.norm_weight, a + A.norm, worker);
+      // norm.blocks = norm, in blocks of 32 numbers of 8 bits
+      Round_1x32_Q8_0(a + A.norm, a + A.norm_blocks, worker);
       // lm_head = matmul(norm, lm_head.weight[0..19])  [19]
-      Linear_1x32x19_Q8_0(a + A.norm, (byte*)(w + W.lm_head_weight), a + A.lm_head, worker);
+      Linear_1x32x19_Q8_0(a + A.norm_blocks, (byte*)(w + W.lm_head_weight), a + A.lm_head, worker);
     }
 
     worker.Barrier();
@@ -85,12 +95,15 @@ internal static class DecodeArena
   public const long
     tokens = 0, lm_head = 16,
     embeddings = 176, norm = 112,
-    layers0_input_layernorm = 112, layers0_post_attention_layernorm = 176,
+    layers0_input_layernorm = 48, layers0_post_attention_layernorm = 176,
+    layers0_input_layernorm_blocks = 112,
     layers0_self_attn_qk = 48, layers0_self_attn_v_proj = 208, layers0_self_attn_attention = 48, layers0_self_attn_residual = 112,
     layers0_self_attn_rotary_rotated = 112,
-    layers0_post_attention_layernorm_squared = 176,
-    layers0_mlp_act = 48, layers0_mlp_hidden = 48, layers0_mlp_residual = 144,
-    norm_squared = 112;
+    layers0_self_attn_attention_blocks = 80,
+    layers0_post_attention_layernorm_squared = 176, layers0_post_attention_layernorm_blocks = 144,
+    layers0_mlp_act = 48, layers0_mlp_hidden = 48, layers0_mlp_residual = 48,
+    layers0_mlp_hidden_blocks = 144,
+    norm_squared = 112, norm_blocks = 48;
 }
 
 // Where states begin in what outlives a run, in floats.

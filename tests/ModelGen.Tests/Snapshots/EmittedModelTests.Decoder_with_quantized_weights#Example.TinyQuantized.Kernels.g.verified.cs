@@ -49,14 +49,20 @@ internal static unsafe partial class Kernels<V> where V : struct, IVector<V>
     }
   }}
 
+  // [T, 32] in blocks of 32 numbers of 8 bits with a scale, for Q8_0 weights.
+  [@MethodImpl(AggressiveOptimization)]
+  public static void Round_Nx32_Q8_0(float* source, float* blocks, int count, Worker worker)
+  { unchecked {
+    int start = 0, end = count;
+    for (int r = start; r < end; r++)
+      BlockRows.Quantize<Q8_0>(source + (long)r * 32, 32, (byte*)blocks + (long)r * 64);
+  }}
+
   // q_proj from input, weight: [T, 32] · [32, 32]ᵀ, of Q8_0 weights.
   [@MethodImpl(AggressiveOptimization)]
   public static void Linear_Nx32x32_Q8_0(float* input, byte* weight, float* q_proj, int count, Worker worker)
   { unchecked {
-    // input in blocks of 32 numbers of 8 bits with a scale.
-    byte* x = worker.Scratch;
-    for (int r = 0; r < count; r++)
-      BlockRows.Quantize<Q8_0>(input + (long)r * 32, 32, x + (long)r * 64);
+    byte* x = (byte*)input; // in blocks of 32 numbers of 8 bits with a scale
 
     float* sums = stackalloc float[96];
     worker.Range(2, 1, out int start, out int end);
@@ -76,10 +82,7 @@ internal static unsafe partial class Kernels<V> where V : struct, IVector<V>
   [@MethodImpl(AggressiveOptimization)]
   public static void Linear_Nx32x32_Q8_0_v_proj(float* input, byte* weight, float* v_proj, int count, Worker worker)
   { unchecked {
-    // input in blocks of 32 numbers of 8 bits with a scale.
-    byte* x = worker.Scratch;
-    for (int r = 0; r < count; r++)
-      BlockRows.Quantize<Q8_0>(input + (long)r * 32, 32, x + (long)r * 64);
+    byte* x = (byte*)input; // in blocks of 32 numbers of 8 bits with a scale
 
     float* sums = stackalloc float[96];
     worker.Range(2, 1, out int start, out int end);
@@ -218,13 +221,18 @@ internal static unsafe partial class Kernels<V> where V : struct, IVector<V>
     }
   }}
 
+  // [1, 32] in blocks of 32 numbers of 8 bits with a scale, for Q8_0 weights.
+  [@MethodImpl(AggressiveOptimization)]
+  public static void Round_1x32_Q8_0(float* source, float* blocks, Worker worker)
+  { unchecked {
+    BlockRows.Quantize<Q8_0>(source, 32, (byte*)blocks);
+  }}
+
   // residual_2, squared from input, weight, residual: [1, 32] · [32, 32]ᵀ, of Q8_0 weights.
   [@MethodImpl(AggressiveOptimization)]
   public static void LinearAddRmsNorm_1x32x32_Q8_0(float* input, byte* weight, float* residual, float* residual_2, float* squared, Worker worker)
   { unchecked {
-    // input in blocks of 32 numbers of 8 bits with a scale.
-    byte* x = worker.Scratch;
-    BlockRows.Quantize<Q8_0>(input, 32, x);
+    byte* x = (byte*)input; // in blocks of 32 numbers of 8 bits with a scale
 
     float* sums = stackalloc float[32];
     int start = 0, end = 2;
@@ -269,9 +277,7 @@ internal static unsafe partial class Kernels<V> where V : struct, IVector<V>
   [@MethodImpl(AggressiveOptimization)]
   public static void LinearSilu_1x32x64_Q8_0(float* input, byte* weight, float* act, Worker worker)
   { unchecked {
-    // input in blocks of 32 numbers of 8 bits with a scale.
-    byte* x = worker.Scratch;
-    BlockRows.Quantize<Q8_0>(input, 32, x);
+    byte* x = (byte*)input; // in blocks of 32 numbers of 8 bits with a scale
 
     float* sums = stackalloc float[64];
     int start = 0, end = 4;
@@ -302,9 +308,7 @@ internal static unsafe partial class Kernels<V> where V : struct, IVector<V>
   [@MethodImpl(AggressiveOptimization)]
   public static void LinearMultiply_1x32x64_Q8_0(float* input, byte* weight, float* act, float* hidden, Worker worker)
   { unchecked {
-    // input in blocks of 32 numbers of 8 bits with a scale.
-    byte* x = worker.Scratch;
-    BlockRows.Quantize<Q8_0>(input, 32, x);
+    byte* x = (byte*)input; // in blocks of 32 numbers of 8 bits with a scale
 
     float* sums = stackalloc float[64];
     int start = 0, end = 4;
@@ -328,13 +332,18 @@ internal static unsafe partial class Kernels<V> where V : struct, IVector<V>
       V.Store(V.Load(act + column + j) * V.Load(tile + j), hidden + column + j);
   }}
 
+  // [1, 64] in blocks of 32 numbers of 8 bits with a scale, for Q8_0 weights.
+  [@MethodImpl(AggressiveOptimization)]
+  public static void Round_1x64_Q8_0(float* source, float* blocks, Worker worker)
+  { unchecked {
+    BlockRows.Quantize<Q8_0>(source, 64, (byte*)blocks);
+  }}
+
   // residual_2, squared from input, weight, residual: [1, 64] · [32, 64]ᵀ, of Q8_0 weights.
   [@MethodImpl(AggressiveOptimization)]
   public static void LinearAddRmsNorm_1x64x32_Q8_0(float* input, byte* weight, float* residual, float* residual_2, float* squared, Worker worker)
   { unchecked {
-    // input in blocks of 32 numbers of 8 bits with a scale.
-    byte* x = worker.Scratch;
-    BlockRows.Quantize<Q8_0>(input, 64, x);
+    byte* x = (byte*)input; // in blocks of 32 numbers of 8 bits with a scale
 
     float* sums = stackalloc float[32];
     int start = 0, end = 2;
@@ -366,9 +375,7 @@ internal static unsafe partial class Kernels<V> where V : struct, IVector<V>
   [@MethodImpl(AggressiveOptimization)]
   public static void Linear_1x32x19_Q8_0(float* input, byte* weight, float* lm_head, Worker worker)
   { unchecked {
-    // input in blocks of 32 numbers of 8 bits with a scale.
-    byte* x = worker.Scratch;
-    BlockRows.Quantize<Q8_0>(input, 32, x);
+    byte* x = (byte*)input; // in blocks of 32 numbers of 8 bits with a scale
 
     float* sums = stackalloc float[32];
     int start = 0, end = 2;
@@ -413,9 +420,7 @@ internal static unsafe partial class Kernels<V> where V : struct, IVector<V>
   [@MethodImpl(AggressiveOptimization)]
   public static void Linear_1x32x32_Q8_0(float* input, byte* weight, float* q_proj, Worker worker)
   { unchecked {
-    // input in blocks of 32 numbers of 8 bits with a scale.
-    byte* x = worker.Scratch;
-    BlockRows.Quantize<Q8_0>(input, 32, x);
+    byte* x = (byte*)input; // in blocks of 32 numbers of 8 bits with a scale
 
     float* sums = stackalloc float[32];
     int start = 0, end = 2;

@@ -15,7 +15,7 @@ namespace Example
         : base(model._weights, new global::ModelGen.Runtime.ProgramLayout
         {
           ModelName = "TinyLstm",
-          ArenaBytes = 32064,
+          ArenaBytes = 35008,
           StateBytes = 128,
           ScratchBytes = 640,
           HasOtherStates = true,
