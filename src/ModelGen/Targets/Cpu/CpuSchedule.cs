@@ -168,6 +168,11 @@ internal sealed record CpuSchedule(IReadOnlyList<IReadOnlyList<ScheduleStep>> Pa
             {
                 return false;
             }
+            else if (planOf(kernel).Workspace is not null && Kernels.Any(k => planOf(k).Workspace is not null))
+            {
+                // Workers meet within each of them: one meeting less is not worth memory for both.
+                return false;
+            }
             else if (awaited.Length == 0)
             {
                 _divided.Add([kernel]);
