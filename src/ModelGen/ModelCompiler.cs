@@ -146,7 +146,7 @@ internal static class ModelCompiler
         return TrainingGraph(
             stages.Rewrite(forward.WithOutputs([.. entry.Outputs]),
                 (nameof(BindExtents), g => BindExtents.Run(g, entry.Batch, entry.Time)),
-                (nameof(ExpandComposites), ExpandComposites.Run)),
+                (nameof(ExpandComposites), ExpandComposites.BeforeDifferentiation)),
             entry.Outputs[0],
             parameter => trained.Contains(parameter) && entry.Group.Contains(parameter) && !frozen.Contains(parameter),
             stages);
@@ -157,6 +157,7 @@ internal static class ModelCompiler
         => stages.Rewrite(bound,
             (nameof(ScanMotion.SaveForBackward), ScanMotion.SaveForBackward),
             (nameof(ReverseMode), g => ReverseMode.Differentiate(g, loss, isTrained)),
+            (nameof(ExpandComposites), ExpandComposites.Run),
             (nameof(RemoveStopGradient), RemoveStopGradient.Run),
             (nameof(Simplify), Simplify.Run),
             (nameof(ScanMotion), ScanMotion.Run),

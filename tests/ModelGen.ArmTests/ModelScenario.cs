@@ -85,7 +85,7 @@ internal sealed class ModelScenario
         TrainingSpec training = _spec.Training!;
         CompiledPlan step = _plans.Training.Single(plan => plan.Name == "Step");
         CompiledPlan evaluate = _plans.Training.Single(plan => plan.Name == "Evaluate");
-        ModelGraph bound = ExpandComposites.Run(
+        ModelGraph bound = ExpandComposites.BeforeDifferentiation(
             BindExtents.Run(FamilyRegistry.Get(_spec.Family).Build(_spec, BuildMode.Training).WithOutputs("loss", "losses"), training.BatchSize, training.SequenceLength));
         ModelGraph differentiated = ReverseMode.Differentiate(ScanMotion.SaveForBackward(bound), "loss");
 

@@ -28,6 +28,20 @@ public class DecoderAttribute : Attribute
     /// <summary>The channels of each head of queries, keys and values. Even, where positions turn all of them. Default: <c>DModel / Heads</c> (which 0 stands for).</summary>
     public int HeadWidth { get; set; }
 
+    /// <summary>
+    /// In the place of <see cref="HeadWidth"/>, that of each layer, from the first one again where there are more layers: <c>{ 256, 256, 256, 256, 512 }</c> is Gemma 4, whose layers that see all positions have wider heads. Default: all layers have
+    /// <see cref="HeadWidth"/>.
+    /// </summary>
+    public int[] LayerHeadWidths { get; set; } = [];
+
+    /// <summary>In the place of <see cref="KeyValueHeads"/>, those of each layer, from the first one again where there are more layers; divisors of <see cref="Heads"/>. Default: all layers have <see cref="KeyValueHeads"/>.</summary>
+    public int[] LayerKeyValueHeads { get; set; } = [];
+
+    /// <summary>
+    /// How many of the last layers have no keys and values of their own: they take those of the last layer before all of them that sees the same positions with the same heads, and its cache. Fewer than <see cref="Layers"/>. Default: 0; Gemma 4 E2B has 20.
+    /// </summary>
+    public int SharedKeyValueLayers { get; set; }
+
     /// <summary>The number of token ids, 0 to <c>Vocab - 1</c>. Required, 1 or more.</summary>
     public int Vocab { get; set; }
 
@@ -39,6 +53,18 @@ public class DecoderAttribute : Attribute
 
     /// <summary>The hidden width of the feed-forward network. Required, 1 or more; but where all layers have a <see cref="TokenMixer.StateSpace"/>, 0, the default, stands for layers without such a network, as Mamba-2's are.</summary>
     public int FeedForward { get; set; }
+
+    /// <summary>In the place of <see cref="FeedForward"/>, the hidden width of each layer, from the first one again where there are more layers. Default: all layers have <see cref="FeedForward"/>.</summary>
+    public int[] LayerFeedForward { get; set; } = [];
+
+    /// <summary>
+    /// The width of per-layer embeddings: each layer has a row for each token in a second table, <c>embed_tokens_per_layer</c>, and adds a projection of it to the residual stream behind its feed-forward network, let through by the activation of a projection of
+    /// that stream. Needs <see cref="BlockForm.Sequential"/>. Default: 0, and there are none; Gemma 3n and Gemma 4 have 256.
+    /// </summary>
+    public int PerLayerWidth { get; set; }
+
+    /// <summary>Whether each layer's output is multiplied by a learned number, <c>layer_scalar</c>, as in Gemma 4. Default: false.</summary>
+    public bool LayerScale { get; set; }
 
     /// <summary>
     /// How the matrices of weights lie in memory while the model runs, tables of embeddings included; norms and biases are always single precision. Files of any format load into any
@@ -62,6 +88,14 @@ public class DecoderAttribute : Attribute
     public bool GatedFeedForward { get; set; } = true;
 
     /// <summary>
+    /// With <see cref="GatedFeedForward"/>, what the gate is at the most, before its activation, and what it lets through in either direction: gpt-oss has 7. Default: 0, and neither has a limit.
+    /// </summary>
+    public double GateLimit { get; set; }
+
+    /// <summary>With <see cref="GatedFeedForward"/>, what is added to what the gate lets through: gpt-oss has 1. Default: 0.</summary>
+    public double UpOffset { get; set; }
+
+    /// <summary>
     /// The number of experts of each layer's feed-forward network, each of the width <see cref="FeedForward"/>: a mixture in which a token goes through <see cref="ActiveExperts"/> of them alone, <c>mlp.experts</c>, as its scores by <c>mlp.gate</c>
     /// say. 1 to 1,024. Default: 0, and all tokens go through one network.
     /// </summary>
@@ -75,6 +109,9 @@ public class DecoderAttribute : Attribute
     /// With <see cref="Experts"/>, whether the weights of those that a token goes through sum up to 1, as in Mixtral and Qwen3; otherwise they are the softmax over all of them, as in OLMoE and Qwen1.5. Default: true.
     /// </summary>
     public bool NormalizeExperts { get; set; } = true;
+
+    /// <summary>With <see cref="Experts"/>, whether the scores of experts have a bias, <c>mlp.gate.bias</c>. Default: false. Experts have biases where <see cref="FeedForwardBias"/> says so.</summary>
+    public bool RouterBias { get; set; }
 
     /// <summary>With <see cref="Experts"/>, the width of one more network that all tokens go through, <c>mlp.shared_expert</c>. Default: 0, and there is none.</summary>
     public int SharedFeedForward { get; set; }
@@ -141,6 +178,16 @@ public class DecoderAttribute : Attribute
 
     /// <summary>With <see cref="TokenMixer.StateSpace"/>, whether the projections around it have biases. Default: false.</summary>
     public bool StateBias { get; set; }
+
+    /// <summary>Whether values are normalized, head by head and by no weight, as in Gemma 4. Default: false.</summary>
+    public bool ValueNorm { get; set; }
+
+    /// <summary>
+    /// Whether each head has a sink, <c>self_attn.sinks</c>: a learned score beside those of the keys in the softmax, which no value belongs to, so that a head may attend to nothing, as in gpt-oss. The weights of <see cref="AttentionWeights"/> add up
+    /// to less than 1 then. Default: false.
+    /// </summary>
+    /// <remarks>OpenAI, "gpt-oss-120b and gpt-oss-20b Model Card" (2025); Xiao et al., "Efficient Streaming Language Models with Attention Sinks" (2024).</remarks>
+    public bool AttentionSinks { get; set; }
 
     /// <summary>Whether attention's output is multiplied by the sigmoid of a second projection of its input, which <c>self_attn.q_proj</c> holds beside each head's query, as in Qwen3.5. Default: false.</summary>
     public bool AttentionOutputGate { get; set; }
@@ -219,6 +266,11 @@ public class DecoderAttribute : Attribute
 
     /// <summary>With <see cref="PositionEncoding.Rotary"/>, the part of each head's columns, the first ones, that is turned: more than 0, at most 1. Default: 1.</summary>
     public double RotaryFraction { get; set; } = 1;
+
+    /// <summary>
+    /// With <see cref="PositionEncoding.Rotary"/>, the part of the pairs of each head's columns, the quickest ones, that turn in layers that see all positions; the others stand still there. More than 0, at most 1, which is the default; Gemma 4 has 0.25.
+    /// </summary>
+    public double GlobalRotaryFraction { get; set; } = 1;
 
     /// <summary>With <see cref="PositionEncoding.Rotary"/>, which columns are a pair, as the files to load have it. Default: <see cref="RotaryLayout.Halves"/>, as Hugging Face's.</summary>
     public RotaryLayout RotaryLayout { get; set; }
@@ -312,7 +364,7 @@ public class DecoderAttribute : Attribute
 
     /// <summary>
     /// Whether sessions hand out attention weights: <c>Forward(tokens, logits, attentionWeights)</c> appends tokens and gives, for each of them, the logits,
-    /// and how much each head of each block attends to each position: <c>Layers × Heads</c> rows, each of which sums up to 1. It takes a plan of its own,
+    /// and how much each head of each block attends to each position: <c>Layers × Heads</c> rows, each of which sums up to 1 unless there are <see cref="AttentionSinks"/>. It takes a plan of its own,
     /// and nothing of any other. Default: false.
     /// </summary>
     public bool AttentionWeights { get; set; }

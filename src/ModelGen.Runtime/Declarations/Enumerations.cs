@@ -32,6 +32,9 @@ public enum Activation
 
     /// <summary>max(0, x)² (So et al., "Primer: Searching for Efficient Transformers for Language Modeling", 2021), as Nemotron has it.</summary>
     ReluSquared,
+
+    /// <summary>x · sigmoid(1.702x), an approximation of GELU (Hendrycks and Gimpel, 2016), as gpt-oss has it.</summary>
+    QuickGelu,
 }
 
 /// <summary>A recurrent cell.</summary>

@@ -28,7 +28,7 @@ public static unsafe class AttentionCap
     }
 
     /// <summary>
-    /// As <see cref="AttentionRows.Backward(float*, float*, int, int, float, float, float)"/>, of scores that are squeezed before they are scaled: with t = tanh(score / limit),
+    /// As <see cref="AttentionRows.Backward(float*, float*, int, int, float, float, float, bool)"/>, of scores that are squeezed before they are scaled: with t = tanh(score / limit),
     /// p = exp(scale · limit · t − logSumExp), ds = p · (dp − delta) · scale · (1 − t²).
     /// </summary>
     /// <param name="scores">Scores, not yet squeezed; becomes probabilities.</param>
@@ -39,8 +39,9 @@ public static unsafe class AttentionCap
     /// <param name="delta">The inner product of the row's output and its cotangent.</param>
     /// <param name="scale">The factor of the scores.</param>
     /// <param name="limit">The cap, divided by the factor of the scores.</param>
-    public static void Backward(float* scores, float* cotangents, int valid, int total, float logSumExp, float delta, float scale, float limit)
-        => Backward(scores, cotangents, 0, 0, valid, total, logSumExp, delta, scale, limit);
+    /// <param name="hasSink">Whether the log-sum-exp is of a sink's score too.</param>
+    public static void Backward(float* scores, float* cotangents, int valid, int total, float logSumExp, float delta, float scale, float limit, bool hasSink = false)
+        => Backward(scores, cotangents, 0, 0, valid, total, logSumExp, delta, scale, limit, hasSink);
 
     /// <summary>As the shorter overload, of rows whose first elements do not count either.</summary>
     /// <param name="scores">Scores, not yet squeezed; becomes probabilities.</param>
@@ -53,10 +54,11 @@ public static unsafe class AttentionCap
     /// <param name="delta">The inner product of the row's output and its cotangent.</param>
     /// <param name="scale">The factor of the scores.</param>
     /// <param name="limit">The cap, divided by the factor of the scores.</param>
-    public static void Backward(float* scores, float* cotangents, int begin, int low, int high, int total, float logSumExp, float delta, float scale, float limit)
+    /// <param name="hasSink">Whether the log-sum-exp is of a sink's score too.</param>
+    public static void Backward(float* scores, float* cotangents, int begin, int low, int high, int total, float logSumExp, float delta, float scale, float limit, bool hasSink = false)
     {
         high = Math.Max(low, high);
-        if (high - low == 1)
+        if (high - low == 1 && !hasSink)
         {
             // The softmax of one score is 1 whatever the score and whatever rounding says.
             scores[low] = 1;

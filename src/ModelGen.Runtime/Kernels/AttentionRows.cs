@@ -76,11 +76,12 @@ public static unsafe class AttentionRows
     /// <param name="logSumExp">The row's log Σ exp(scale · score).</param>
     /// <param name="delta">The inner product of the row's output and its cotangent.</param>
     /// <param name="scale">The factor of the scores.</param>
+    /// <param name="hasSink">Whether the log-sum-exp is of a sink's score too.</param>
     [MethodImpl(MethodImplOptions.AggressiveOptimization)]
-    public static void Backward(float* scores, float* cotangents, int valid, int total, float logSumExp, float delta, float scale)
+    public static void Backward(float* scores, float* cotangents, int valid, int total, float logSumExp, float delta, float scale, bool hasSink = false)
     {
         int j = 0;
-        if (valid == 1)
+        if (valid == 1 && !hasSink)
         {
             // The softmax of one score is 1 whatever the score. Rounding would leave a gradient of 1e-7, which AdamW takes for a direction.
             scores[0] = 1;
@@ -152,7 +153,8 @@ public static unsafe class AttentionRows
     /// <param name="logSumExp">The row's log Σ exp(scale · score).</param>
     /// <param name="delta">The inner product of the row's output and its cotangent.</param>
     /// <param name="scale">The factor of the scores.</param>
-    public static void Backward(float* scores, float* cotangents, int begin, int low, int high, int total, float logSumExp, float delta, float scale)
+    /// <param name="hasSink">Whether the log-sum-exp is of a sink's score too.</param>
+    public static void Backward(float* scores, float* cotangents, int begin, int low, int high, int total, float logSumExp, float delta, float scale, bool hasSink = false)
     {
         if (high <= low)
         {
@@ -163,7 +165,7 @@ public static unsafe class AttentionRows
 
         Clear(scores, begin, low);
         Clear(cotangents, begin, low);
-        Backward(scores + low, cotangents + low, high - low, total - low, logSumExp, delta, scale);
+        Backward(scores + low, cotangents + low, high - low, total - low, logSumExp, delta, scale, hasSink);
     }
 
     /// <summary>Adds a row to another one.</summary>

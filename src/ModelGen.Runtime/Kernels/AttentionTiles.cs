@@ -47,12 +47,13 @@ public static unsafe class AttentionTiles
     /// <param name="logSumExp">log Σ exp(scale · score).</param>
     /// <param name="target">Where the weights go.</param>
     /// <param name="total">All keys.</param>
+    /// <param name="hasSink">Whether the log-sum-exp is of a sink's score too.</param>
     [MethodImpl(MethodImplOptions.AggressiveOptimization)]
-    public static void Probabilities<TVector>(float* scores, int valid, float scale, float logSumExp, float* target, int total)
+    public static void Probabilities<TVector>(float* scores, int valid, float scale, float logSumExp, float* target, int total, bool hasSink = false)
         where TVector : struct, IVector<TVector>
     {
         int j = 0;
-        if (valid == 1)
+        if (valid == 1 && !hasSink)
         {
             // The softmax of one score is 1 whatever rounding says.
             target[j++] = 1;

@@ -14,6 +14,7 @@ internal enum Activation
     Elu,
     Softmax,
     ReluSquared,
+    QuickGelu,
 }
 
 internal enum CudaPrecision

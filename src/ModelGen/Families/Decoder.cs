@@ -56,6 +56,8 @@ internal sealed class Decoder(DecoderPreset preset) : IFamily
 
         bool mixersHold = options.Mixing.Validate(spec, checks, options.Layers, layersHold, report);
         bool expertsHold = ValidateExperts(spec, checks, options, report);
+        bool listsHold = ValidateLayerSizes(spec, checks, options, layersHold, report);
+        ValidateGates(spec, checks, options, report);
         checks.OptionalPositive("NormEpsilon");
         bool scaleHolds = checks.OptionalPositiveOrZero("AttentionScale");
         checks.OptionalPositiveOrZero("EmbeddingMultiplier");
@@ -79,7 +81,7 @@ internal sealed class Decoder(DecoderPreset preset) : IFamily
         }
 
         checks.OptionalProbability("Dropout");
-        if (modelHolds && headsHold && headWidthHolds && spec.Int("HeadWidth", 0) == 0 && options.Width % options.Heads != 0)
+        if (modelHolds && headsHold && headWidthHolds && spec.Int("HeadWidth", 0) == 0 && options.LayerHeadWidths.Count == 0 && options.Width % options.Heads != 0)
         {
             headWidthHolds = false;
             report(new SpecProblem(DiagnosticIds.HeadsDoNotDivide, "DModel", ["DModel", "Heads", $"{options.Width}", $"{options.Heads}"]));
@@ -90,8 +92,23 @@ internal sealed class Decoder(DecoderPreset preset) : IFamily
             report(new SpecProblem(DiagnosticIds.HeadsDoNotDivide, "KeyValueHeads", ["Heads", "KeyValueHeads", $"{options.Heads}", $"{options.KeyValueHeads}"]));
         }
 
-        bool sizesHold = modelHolds && headsHold && headWidthHolds;
-        bool rotaryHolds = options.Rotary.Validate(spec, checks, layersHold ? options.Layers : 0, attention.Positions == PositionEncoding.Rotary, sizesHold ? options.HeadWidth : 0, attention.Positions, report);
+        bool sizesHold = modelHolds && headsHold && headWidthHolds && listsHold;
+        if (sizesHold && keyHeadsHold)
+        {
+            foreach (int keyHeads in options.LayerKeyValueHeads.Where(h => options.Heads % h != 0).Distinct())
+            {
+                report(new SpecProblem(DiagnosticIds.HeadsDoNotDivide, "LayerKeyValueHeads", ["Heads", "LayerKeyValueHeads", $"{options.Heads}", $"{keyHeads}"]));
+            }
+
+            sizesHold &= ValidateSharing(options, layersHold && mixersHold && attentionHolds, report);
+        }
+
+        bool rotaryHolds = options.Rotary.Validate(spec, checks, layersHold ? options.Layers : 0, attention.Positions == PositionEncoding.Rotary, sizesHold && options.LayerHeadWidths.Count == 0 ? options.HeadWidth : 0, attention.Positions, report);
+        if (rotaryHolds && sizesHold && attention.Positions == PositionEncoding.Rotary && options.LayerHeadWidths.FirstOrDefault(w => options.Rotary.Rotated(w) % 2 != 0 || options.Rotary.Rotated(w) == 0) is > 0 and int odd)
+        {
+            rotaryHolds = options.Rotary.ValidateWidth(spec, odd, "LayerHeadWidths", report);
+        }
+
         if (contextHolds && options.Context > 0 && spec.Training is { } training && training.SequenceLength > options.Context)
         {
             report(new SpecProblem(DiagnosticIds.ContextTooShort, "SequenceLength", [$"{training.SequenceLength}", $"{options.Context}"], "Trainable"));
@@ -100,26 +117,98 @@ internal sealed class Decoder(DecoderPreset preset) : IFamily
         if (layersHold && mixersHold && expertsHold && sizesHold && keyHeadsHold && vocabHolds && contextHolds && attentionHolds && rotaryHolds && feedForwardHolds)
         {
             // Real numbers, since as integers the products could overflow.
-            double width = options.Width, headWidth = options.HeadWidth, vocabulary = options.Vocabulary;
-            double queries = options.Heads * headWidth, keys = options.KeyValueHeads * headWidth;
-            double hidden = Math.Max(Math.Max(options.Mixing.Widest(width), queries + (2 * keys) + (options.AttentionOutputGate ? queries : 0)), Math.Max(Math.Max(1, options.ActiveExperts) * Math.Max((double)options.FeedForward, options.Experts > 0 ? width : 0), Math.Max(options.SharedFeedForward, options.Experts)));
+            double width = options.Width, headWidth = options.HeadWidths.Max(), vocabulary = options.Vocabulary;
+            double KeysOf(int layer) => options.KeyValueHeadsOf(layer) * (double)options.HeadWidthOf(layer);
+            double queries = options.Heads * headWidth, keys = Enumerable.Range(0, options.Layers).Max(KeysOf), perLayer = options.Layers * (double)options.PerLayerWidth;
+            double hidden = Math.Max(Math.Max(options.Mixing.Widest(width), queries + (2 * keys) + (options.AttentionOutputGate ? queries : 0)), Math.Max(Math.Max(Math.Max(1, options.ActiveExperts) * Math.Max((double)options.WidestFeedForward, options.Experts > 0 ? width : 0), perLayer), Math.Max(options.SharedFeedForward, options.Experts)));
             double table = attention.Positions == PositionEncoding.Rotary ? options.Context * headWidth : attention.HasTable ? options.Context * width : 1;
-            double largest = Math.Max(Math.Max(table, options.Experts * width * options.FeedForward), width * Math.Max(vocabulary, hidden));
+            double largest = Math.Max(Math.Max(Math.Max(table, perLayer * vocabulary), options.Experts * width * options.WidestFeedForward), width * Math.Max(vocabulary, hidden));
 
             // A run takes a chunk of the context and gives one row of logits; the caches hold all keys that are seen.
-            double[] caches = [.. Enumerable.Range(0, options.Layers).Select(layer => options.MixerOf(layer) == TokenMixer.Attention ? attention.CacheRows(layer, options.Context) : 0)];
+            double[] caches = [.. Enumerable.Range(0, options.Layers).Select(layer => options.MixerOf(layer) == TokenMixer.Attention && options.KeysFrom(layer) == layer ? attention.CacheRows(layer, options.Context) : 0)];
             double carried = Enumerable.Range(0, options.Layers).Sum(layer => options.Mixing.Carried(options.MixerOf(layer), width));
             double rows = caches.Max();
             double inferred = Math.Max(vocabulary, Math.Max(Math.Min(rows, CommonPrograms.LargestChunk) * hidden, rows * keys));
             double biases = attention.BiasElements(options.Heads) / Math.Max(1, spec.Training?.SequenceLength ?? 1);
             checks.ModelSize(spec, largest, inferred, widest: Math.Max(Math.Max(vocabulary, hidden), biases));
-            CommonPrograms.ValidateSessions(spec, checks, states: (caches.Sum() * 2 * keys) + carried, Math.Max(vocabulary, hidden));
+            CommonPrograms.ValidateSessions(spec, checks, states: (2 * caches.Select((cached, layer) => cached * KeysOf(layer)).Sum()) + carried, Math.Max(vocabulary, hidden));
         }
 
         // What is capped is divided by the cap and multiplied by it: neither may overflow in single precision.
         bool Cap(string name, double cap, bool factorHolds, double factor)
             => checks.OptionalPositiveOrZero(name)
                 && (cap.Equals(0.0) || !factorHolds || checks.OptionalReal(name, (float)(cap / factor) is > 0 and < float.PositiveInfinity && (float)(factor / cap) is > 0 and < float.PositiveInfinity, "neither too large nor too small beside the factor of what it caps, in single precision"));
+    }
+
+    private static void ValidateGates(ModelSpec spec, ArgumentChecks checks, DecoderOptions options, Action<SpecProblem> report)
+    {
+        checks.OptionalPositiveOrZero("GateLimit");
+        checks.OptionalReal("UpOffset", (float)options.UpOffset is > float.NegativeInfinity and < float.PositiveInfinity, "finite in single precision");
+        foreach (string name in new[] { "GateLimit", "UpOffset" }.Where(name => !options.GatedFeedForward && spec.Has(name)))
+        {
+            report(new SpecProblem(DiagnosticIds.UnsupportedCombination, name, [name, "GatedFeedForward = false", "only a gated network has a gate and what it lets through"]));
+        }
+
+        if (spec.Has("GlobalRotaryFraction") && options.Rotary.Layout == RotaryLayout.Interleaved)
+        {
+            report(new SpecProblem(DiagnosticIds.UnsupportedCombination, "GlobalRotaryFraction", ["GlobalRotaryFraction", "RotaryLayout.Interleaved", "pairs that stand still are columns half a head apart"]));
+        }
+
+        if (options.PerLayerWidth > 0 && options.Form != BlockForm.Sequential)
+        {
+            report(new SpecProblem(DiagnosticIds.UnsupportedCombination, "PerLayerWidth", ["PerLayerWidth", $"BlockForm.{options.Form}", "what a layer knows of its token follows the feed-forward network"]));
+        }
+    }
+
+    /// <summary>The lists of sizes that layers have, and the counts beside them.</summary>
+    private static bool ValidateLayerSizes(ModelSpec spec, ArgumentChecks checks, DecoderOptions options, bool layersHold, Action<SpecProblem> report)
+    {
+        bool holds = checks.OptionalSize("PerLayerWidth", minimum: 0) & checks.OptionalSize("SharedKeyValueLayers", minimum: 0)
+            && (!layersHold || checks.AtMost("SharedKeyValueLayers", "SharedKeyValueLayers, fewer than there are layers,", options.SharedKeyValueLayers, options.Layers - 1));
+        foreach ((string name, EquatableArray<int> sizes) in new[] { ("LayerHeadWidths", options.LayerHeadWidths), ("LayerKeyValueHeads", options.LayerKeyValueHeads), ("LayerFeedForward", options.LayerFeedForward) })
+        {
+            if (!spec.Has(name))
+            {
+                continue;
+            }
+
+            if (sizes.Count == 0 || (layersHold && sizes.Count > options.Layers))
+            {
+                report(new SpecProblem(DiagnosticIds.OutOfRange, name, [name, $"a list of sizes, for {(options.Layers == 1 ? "1 layer" : $"{options.Layers} layers")} at the most", sizes.Count == 0 ? "an empty list" : $"a list of {sizes.Count}"]));
+                holds = false;
+            }
+
+            for (int i = 0; i < sizes.Count; i++)
+            {
+                if (sizes[i] < 1)
+                {
+                    report(new SpecProblem(DiagnosticIds.OutOfRange, name, [$"{name}[{i}]", "1 or more", $"{sizes[i]}"]) { Element = i });
+                    holds = false;
+                }
+            }
+        }
+
+        return holds;
+    }
+
+    /// <summary>Layers that take the keys and values of earlier ones need one with the same heads, that sees the same.</summary>
+    private static bool ValidateSharing(DecoderOptions options, bool layersHold, Action<SpecProblem> report)
+    {
+        if (!layersHold || options.SharedKeyValueLayers == 0)
+        {
+            return true;
+        }
+
+        for (int layer = options.Layers - options.SharedKeyValueLayers; layer < options.Layers; layer++)
+        {
+            if (options.MixerOf(layer) == TokenMixer.Attention && options.KeysFrom(layer) == layer)
+            {
+                report(new SpecProblem(DiagnosticIds.UnsupportedCombination, "SharedKeyValueLayers", ["SharedKeyValueLayers", $"layer {layer}", "no layer that keeps its keys and values has its window, its head width and its heads"]));
+                return false;
+            }
+        }
+
+        return true;
     }
 
     private static bool ValidateExperts(ModelSpec spec, ArgumentChecks checks, DecoderOptions options, Action<SpecProblem> report)
@@ -131,17 +220,12 @@ internal sealed class Decoder(DecoderPreset preset) : IFamily
 
         if (options.Experts == 0)
         {
-            foreach (string name in new[] { "ActiveExperts", "NormalizeExperts", "SharedFeedForward", "SharedExpertGate", "BalanceLoss" }.Where(spec.Has))
+            foreach (string name in new[] { "ActiveExperts", "NormalizeExperts", "RouterBias", "SharedFeedForward", "SharedExpertGate", "BalanceLoss" }.Where(spec.Has))
             {
                 report(new SpecProblem(DiagnosticIds.UnsupportedCombination, name, [name, "no Experts", "only a mixture of experts chooses"]));
             }
 
             return true;
-        }
-
-        if (options.FeedForwardBias)
-        {
-            report(new SpecProblem(DiagnosticIds.UnsupportedCombination, spec.Has("FeedForwardBias") ? "FeedForwardBias" : "Experts", ["Experts", "FeedForwardBias", "experts have no biases"]));
         }
 
         if (spec.Has("SharedExpertGate") && options.SharedFeedForward == 0)
@@ -183,6 +267,16 @@ internal sealed class Decoder(DecoderPreset preset) : IFamily
         FileOption.Of("NormEpsilon", options.NormEpsilon),
         .. options.Norm == Normalization.Layer ? [FileOption.Of("NormBias", options.NormBias)] : Array.Empty<FileOption>(),
         .. options.AttentionOutputGate ? [FileOption.Of("AttentionOutputGate", true) with { Absent = "false" }] : Array.Empty<FileOption>(),
+        .. options.AttentionSinks ? [FileOption.Of("AttentionSinks", true) with { Absent = "false" }] : Array.Empty<FileOption>(),
+        .. options.ValueNorm ? [FileOption.Of("ValueNorm", true) with { Absent = "false" }] : Array.Empty<FileOption>(),
+        .. options.GateLimit > 0 ? [FileOption.Of("GateLimit", options.GateLimit) with { Absent = "0" }] : Array.Empty<FileOption>(),
+        .. options.UpOffset.Equals(0) ? Array.Empty<FileOption>() : [FileOption.Of("UpOffset", options.UpOffset) with { Absent = "0" }],
+        .. options.LayerScale ? [FileOption.Of("LayerScale", true) with { Absent = "false" }] : Array.Empty<FileOption>(),
+        .. options.LayerHeadWidths.Count > 0 ? [FileOption.Of("LayerHeadWidths", options.LayerHeadWidths) with { Absent = "" }] : Array.Empty<FileOption>(),
+        .. options.LayerKeyValueHeads.Count > 0 ? [FileOption.Of("LayerKeyValueHeads", options.LayerKeyValueHeads) with { Absent = "" }] : Array.Empty<FileOption>(),
+        .. options.LayerFeedForward.Count > 0 ? [FileOption.Of("LayerFeedForward", options.LayerFeedForward) with { Absent = "" }] : Array.Empty<FileOption>(),
+        .. options.SharedKeyValueLayers > 0 ? [FileOption.Of("SharedKeyValueLayers", options.SharedKeyValueLayers) with { Absent = "0" }] : Array.Empty<FileOption>(),
+        .. options.PerLayerWidth > 0 ? [FileOption.Of("PerLayerWidth", options.PerLayerWidth) with { Absent = "0" }] : Array.Empty<FileOption>(),
         .. options.Mixing.Files,
         .. options.Experts > 0
             ?
@@ -190,6 +284,7 @@ internal sealed class Decoder(DecoderPreset preset) : IFamily
                 FileOption.Of("Experts", options.Experts) with { Absent = "0" },
                 FileOption.Of("ActiveExperts", options.ActiveExperts),
                 FileOption.Of("NormalizeExperts", options.NormalizeExperts),
+                .. options.RouterBias ? [FileOption.Of("RouterBias", true) with { Absent = "false" }] : Array.Empty<FileOption>(),
                 FileOption.Of("SharedFeedForward", options.SharedFeedForward),
                 FileOption.Of("SharedExpertGate", options.SharedExpertGate),
                 FileOption.Of("BalanceLoss", options.BalanceLoss) with { TrainingOnly = true },
@@ -210,7 +305,7 @@ internal sealed class Decoder(DecoderPreset preset) : IFamily
     {
         Family = DecoderPreset.Plain.Name,
         OptionalPrefixes = ["model."],
-        Aliases = [.. options.TieEmbeddings ? [("lm_head.weight", "model.embed_tokens.weight")] : Array.Empty<(string, string)>(), .. options.Mixing.Mixes(TokenMixer.ShortConvolution) ? ConvolutionNames(options) : [], .. StateSpaceNames(options), .. options is { Experts: > 0, GatedFeedForward: true } ? ExpertNames(options) : []],
+        Aliases = [.. options.TieEmbeddings ? [("lm_head.weight", "model.embed_tokens.weight")] : Array.Empty<(string, string)>(), .. options.Mixing.Mixes(TokenMixer.ShortConvolution) ? ConvolutionNames(options) : [], .. StateSpaceNames(options), .. options is { Experts: > 0, GatedFeedForward: true } ? ExpertNames(options) : [], .. options is { Experts: > 0, RouterBias: true } ? RouterNames(options) : []],
 
         // What older files hold of rotary positions, which the declaration says.
         Buffers = [("model.layers.#.self_attn.rotary_emb.inv_freq", 1)],
@@ -245,6 +340,10 @@ internal sealed class Decoder(DecoderPreset preset) : IFamily
         }
     }
 
+    /// <summary>What files of gpt-oss call what chooses experts.</summary>
+    private static IEnumerable<(string Name, string Parameter)> RouterNames(DecoderOptions options)
+        => Enumerable.Range(0, options.Layers).SelectMany(layer => new[] { "weight", "bias" }.Select(kind => ($"model.layers.{layer}.mlp.router.{kind}", $"model.layers.{layer}.mlp.gate.{kind}")));
+
     /// <summary>What the files of models with short convolutions call parameters otherwise.</summary>
     private static IEnumerable<(string Name, string Parameter)> ConvolutionNames(DecoderOptions options)
     {
@@ -276,7 +375,14 @@ internal sealed class Decoder(DecoderPreset preset) : IFamily
 
         private readonly GraphBuilder _b = new();
 
-        private RotaryAngles? _angles;
+        // Of each width of heads.
+        private readonly Dictionary<int, RotaryAngles?> _angles = [];
+
+        // Of each layer, the keys and values that later ones may share.
+        private readonly Dictionary<int, (Value Keys, Value Values)> _kept = [];
+
+        // What each layer knows of a token beside the residual stream, [B, T, layers, width]; null for nothing.
+        private Value? _perLayer;
 
         private Value[] _biases = [];
 
@@ -291,6 +397,7 @@ internal sealed class Decoder(DecoderPreset preset) : IFamily
             {
                 table = _b.Parameter("embed_tokens.weight", Shape.Of(options.Vocabulary, options.Width), _normal);
                 x = Embed(tokens, table);
+                _perLayer = options.PerLayerWidth > 0 ? PerLayer(tokens, x) : null;
                 for (int layer = 0; layer < options.Layers; layer++)
                 {
                     HiddenState(layer, x);
@@ -325,8 +432,41 @@ internal sealed class Decoder(DecoderPreset preset) : IFamily
             Value x = _b.Add(new Embedding(), positions is null && options.EmbeddingMultiplier.Equals(1) ? "embeddings" : "embed_tokens", table, tokens);
             x = Times(positions is null ? "embeddings" : "embed_tokens.scaled", x, options.EmbeddingMultiplier);
             x = positions is null ? x : _b.Add(new Add(), "embeddings", x, _b.Add(new RowsAtPosition(time), "embed_positions", positions.Value));
-            _angles = options.Rotary.Angles(_b, options.Attention.Positions, time, options.Context, options.HeadWidth);
+            foreach (int width in options.HeadWidths)
+            {
+                _angles[width] = options.Rotary.Angles(_b, options.Attention.Positions, time, options.Context, width, width == options.HeadWidths[0]);
+            }
+
             return _b.Dropout("embed_dropout", x, options.Dropout, _mode);
+        }
+
+        /// <summary>
+        /// Per-layer embeddings (Gemma 3n, Google DeepMind 2025): for each layer a row of a second table, √width times, and a projection of the sum of the embeddings, 1/√DModel times and normalized; together 1/√2 times.
+        /// </summary>
+        private Value PerLayer(Value tokens, Value x)
+        {
+            int width = options.PerLayerWidth, all = options.Layers * width;
+            Shape each = Shape.Of(x.Shape[0], x.Shape[1], options.Layers, width);
+            Value table = _b.Parameter("embed_tokens_per_layer.weight", Shape.Of(options.Vocabulary, all), _normal);
+            Value rows = Times("embed_tokens_per_layer.scaled", _b.Add(new Embedding(), "embed_tokens_per_layer", table, tokens), Math.Sqrt(width));
+            Value projected = Times("per_layer_model_projection.scaled", _b.Linear("per_layer_model_projection", x, all, bias: false, _normal), 1 / Math.Sqrt(options.Width));
+            Value normed = Norm("per_layer_projection_norm", _b.Add(new Reshape(each), "per_layer_model_projection.layers", projected));
+            return Times("per_layer", _b.Add(new Add(), "per_layer.sum", normed, _b.Add(new Reshape(each), "embed_tokens_per_layer.layers", rows)), Math.Sqrt(0.5));
+        }
+
+        /// <summary>What a layer knows of its token, let through by its own output; and the whole by a learned factor.</summary>
+        private Value Output(int layer, Value x)
+        {
+            if (_perLayer is { } all)
+            {
+                int width = options.PerLayerWidth;
+                Value own = _b.Add(new SliceColumns(layer * width, width), "per_layer_input", _b.Add(new Reshape(Shape.Of(x.Shape[0], x.Shape[1], options.Layers * width)), "per_layer_inputs", all));
+                Value gate = _b.Activate("per_layer_input_gate.act", _b.Linear("per_layer_input_gate", x, width, bias: false, _normal), options.Activation);
+                Value answer = _b.Linear("per_layer_projection", _b.Add(new Multiply(), "per_layer_input.gated", gate, own), options.Width, bias: false, _residual);
+                x = Residual("per_layer_input", x, Norm("post_per_layer_input_norm", answer));
+            }
+
+            return options.LayerScale ? _b.Add(new Multiply(), "scaled", x, _b.Parameter("layer_scalar", Shape.Of(1), Initializer.Ones)) : x;
         }
 
         /// <summary>The logits: scaled, and squeezed into ±cap (Gemma Team 2024, section 2).</summary>
@@ -354,19 +494,19 @@ internal sealed class Decoder(DecoderPreset preset) : IFamily
             if (options.Form != BlockForm.Sequential)
             {
                 Value normed = Norm("input_layernorm", x);
-                Value fed = Transform(options.Form == BlockForm.Parallel ? normed : Norm("post_attention_layernorm", x));
-                return Residual("mlp", Residual("self_attn", x, Mix(layer, normed)), fed);
+                Value fed = Transform(layer, options.Form == BlockForm.Parallel ? normed : Norm("post_attention_layernorm", x));
+                return Output(layer, Residual("mlp", Residual("self_attn", x, Mix(layer, normed)), fed));
             }
 
             Value mixed = Mix(layer, placement == NormPlacement.After ? x : Norm("input_layernorm", x));
             x = Residual("self_attn", x, placement == NormPlacement.Before ? mixed : Norm("post_attention_layernorm", mixed));
             if (options.FeedForward == 0)
             {
-                return x;
+                return Output(layer, x);
             }
 
-            Value output = Transform(placement == NormPlacement.After ? x : Norm(placement == NormPlacement.Both ? "pre_feedforward_layernorm" : "post_attention_layernorm", x));
-            return Residual("mlp", x, placement == NormPlacement.Before ? output : Norm("post_feedforward_layernorm", output));
+            Value output = Transform(layer, placement == NormPlacement.After ? x : Norm(placement == NormPlacement.Both ? "pre_feedforward_layernorm" : "post_attention_layernorm", x));
+            return Output(layer, Residual("mlp", x, placement == NormPlacement.Before ? output : Norm("post_feedforward_layernorm", output)));
         }
 
         private Value Residual(string name, Value x, Value branch)
@@ -390,7 +530,8 @@ internal sealed class Decoder(DecoderPreset preset) : IFamily
 
         private Value Attend(int layer, Value x)
         {
-            int queries = options.Heads * options.HeadWidth, keys = options.KeyValueHeads * options.HeadWidth;
+            int headWidth = options.HeadWidthOf(layer), keyHeads = options.KeyValueHeadsOf(layer), source = options.KeysFrom(layer);
+            int queries = options.Heads * headWidth, keys = keyHeads * headWidth;
             KeyRange range = options.Attention.RangeOf(layer, isCausal: true);
             using (_b.Scope("self_attn"))
             {
@@ -399,23 +540,36 @@ internal sealed class Decoder(DecoderPreset preset) : IFamily
                 if (options.AttentionOutputGate)
                 {
                     // Of each head, the query and, beside it, what its output is let through by.
-                    Value heads = _b.Add(new Reshape(Shape.Of(x.Shape[0], x.Shape[1], options.Heads, 2 * options.HeadWidth)), "q_proj.heads", asked);
-                    Value Half(string name, int first) => _b.Add(new Reshape(x.Shape.WithLast(queries)), name, _b.Add(new SliceColumns(first, options.HeadWidth), name + ".heads", heads));
-                    gate = _b.Add(new Sigmoid(), "gate", Half("gate.logits", options.HeadWidth));
+                    Value heads = _b.Add(new Reshape(Shape.Of(x.Shape[0], x.Shape[1], options.Heads, 2 * headWidth)), "q_proj.heads", asked);
+                    Value Half(string name, int first) => _b.Add(new Reshape(x.Shape.WithLast(queries)), name, _b.Add(new SliceColumns(first, headWidth), name + ".heads", heads));
+                    gate = _b.Add(new Sigmoid(), "gate", Half("gate.logits", headWidth));
                     asked = Half("q_proj.q", 0);
                 }
 
                 Value q = NormedHeads("q_norm", asked, options.Heads);
-                Value k = NormedHeads("k_norm", _b.Linear("k_proj", x, keys, options.QkvBias, _normal), options.KeyValueHeads);
-                Value v = _b.Linear("v_proj", x, keys, options.QkvBias, _normal);
-                (q, k) = _angles?.Turn(_b, layer, range, q, k) ?? (q, k);
-                var op = new Attention(options.Heads, options.KeyValueHeads, options.HeadWidth, options.AttentionScale, range)
+                Value k, v;
+                if (source < layer)
+                {
+                    (k, v) = _kept[source];
+                    q = _angles[headWidth]?.Turn(_b, layer, range, q) ?? q;
+                }
+                else
+                {
+                    k = NormedHeads("k_norm", _b.Linear("k_proj", x, keys, options.QkvBias, _normal), keyHeads);
+                    v = _b.Linear("v_proj", x, keys, options.QkvBias, _normal);
+                    v = options.ValueNorm ? HeadByHead("v_norm", v, keyHeads, heads => _b.Add(new RmsNorm(options.NormEpsilon), "v_norm", heads)) : v;
+                    (q, k) = _angles[headWidth]?.Turn(_b, layer, range, q, k) ?? (q, k);
+                    _kept[layer] = (k, v);
+                }
+
+                var op = new Attention(options.Heads, keyHeads, headWidth, options.AttentionScaleOf(layer), range)
                 {
                     Bias = options.Attention.BiasOf(isCausal: true),
                     SoftCap = options.AttentionSoftCap,
                 };
                 string? weights = options.AttentionWeights && !isTraining ? CommonPrograms.AttentionWeights(Enumerable.Range(0, layer).Count(before => options.MixerOf(before) == TokenMixer.Attention)) : null;
-                Value attended = _b.Attend("attention", op, [q, k, v, .. _biases], weights, options.Context);
+                Value? sinks = options.AttentionSinks ? _b.Parameter("sinks", Shape.Of(options.Heads), _normal) : null;
+                Value attended = _b.Attend("attention", op, [q, k, v, .. _biases], weights, options.Context, sinks);
                 attended = gate is { } part ? _b.Add(new Multiply(), "attention.gated", attended, part) : attended;
                 return _b.Linear("o_proj", attended, options.Width, options.OutputBias, _residual);
             }
@@ -428,14 +582,19 @@ internal sealed class Decoder(DecoderPreset preset) : IFamily
                 case QueryKeyNorm.Whole:
                     return Norm(name, x);
                 case QueryKeyNorm.Head:
-                    Value rows = _b.Add(new Reshape(Shape.Of(x.Shape[0], x.Shape[1], heads, options.HeadWidth)), name + ".heads", x);
-                    return _b.Add(new Reshape(x.Shape), name + ".all", Norm(name, rows));
+                    return HeadByHead(name, x, heads, rows => Norm(name, rows));
                 default:
                     return x;
             }
         }
 
-        private Value Transform(Value x) => options.Experts > 0 ? Experts(x) : FeedForward("mlp", x, options.FeedForward);
+        private Value HeadByHead(string name, Value x, int heads, Func<Value, Value> norm)
+        {
+            Value rows = _b.Add(new Reshape(Shape.Of(x.Shape[0], x.Shape[1], heads, x.Shape.Columns / heads)), name + ".heads", x);
+            return _b.Add(new Reshape(x.Shape), name + ".all", norm(rows));
+        }
+
+        private Value Transform(int layer, Value x) => options.Experts > 0 ? Experts(x, options.FeedForwardOf(layer)) : FeedForward("mlp", x, options.FeedForwardOf(layer));
 
         /// <summary>A gated feed-forward network (Shazeer 2020), down(activation(gate(x)) ⊙ up(x)), or a plain one, down(activation(up(x))).</summary>
         private Value FeedForward(string name, Value x, int hiddenWidth)
@@ -446,19 +605,29 @@ internal sealed class Decoder(DecoderPreset preset) : IFamily
             }
         }
 
-        private Value Hidden(Func<string, Value> project, Func<Value, Value> down) => down(options.GatedFeedForward
-            ? _b.Add(new Multiply(), "hidden", _b.Activate("act", project("gate_proj"), options.Activation), project("up_proj"))
-            : _b.Activate("act", project("up_proj"), options.Activation));
+        /// <summary>The hidden units, of a gate and of what it lets through where there is one: they may be clamped, the gate from above alone, and a number added to the latter (gpt-oss).</summary>
+        private Value Hidden(Func<string, Value> project, Func<Value, Value> down)
+        {
+            if (!options.GatedFeedForward)
+            {
+                return down(_b.Activate("act", project("up_proj"), options.Activation));
+            }
+
+            double limit = options.GateLimit;
+            Value Limited(string name, double low) => limit > 0 ? _b.Add(new Clamp(low, limit), name + ".clamped", project(name)) : project(name);
+            Value act = _b.Activate("act", Limited("gate_proj", double.NegativeInfinity), options.Activation), up = Limited("up_proj", -limit);
+            return down(_b.Add(new Multiply(), "hidden", act, options.UpOffset.Equals(0) ? up : _b.Add(new Affine(1, options.UpOffset), "up", up)));
+        }
 
         /// <summary>
         /// A mixture of experts (Shazeer et al. 2017): of feed-forward networks, those that a token's scores choose, weighted by the softmax of the scores. What is sent to the experts lies sorted by them, so that each multiplies its tokens together.
         /// </summary>
-        private Value Experts(Value x)
+        private Value Experts(Value x, int hiddenWidth)
         {
             (int experts, int chosen, int width) = (options.Experts, options.ActiveExperts, options.Width);
             using (_b.Scope("mlp"))
             {
-                Value scores = _b.Add(new Softmax(), "gate.probabilities", _b.Linear("gate", x, experts, bias: false, _normal));
+                Value scores = _b.Add(new Softmax(), "gate.probabilities", _b.Linear("gate", x, experts, options.RouterBias, _normal));
                 Value[] sent = _b.AddMany(new Route(chosen), "route", [scores]);
                 Value weights = _b.Add(new Multiply(), "gate.chosen", scores, sent[Route.Mask]);
                 if (options.NormalizeExperts)
@@ -474,10 +643,13 @@ internal sealed class Decoder(DecoderPreset preset) : IFamily
                     Value Product(string name, Value of, int outputs, Initializer initializer)
                     {
                         Value matrices = _b.Parameter(name + ".weight", Shape.Of(experts, outputs, of.Shape[-1]), initializer);
-                        return _b.Add(new ExpertMatMul(), name, of, matrices, sent[Route.Experts]);
+                        Value product = _b.Add(new ExpertMatMul(), options.FeedForwardBias ? name + ".product" : name, of, matrices, sent[Route.Experts]);
+                        return options.FeedForwardBias
+                            ? _b.Add(new Add(), name, product, _b.Add(new Embedding(), name + ".biases", _b.Parameter(name + ".bias", Shape.Of(experts, outputs), Initializer.Zeros), sent[Route.Experts]))
+                            : product;
                     }
 
-                    Value answers = Hidden(projection => Product(projection, rows, options.FeedForward, _normal), hidden => Product("down_proj", hidden, width, _residual));
+                    Value answers = Hidden(projection => Product(projection, rows, hiddenWidth, _normal), hidden => Product("down_proj", hidden, width, _residual));
 
                     // Back in the order of tokens, each token's beside each other, and added up.
                     Value own = _b.Add(new Embedding(), "answers", answers, sent[Route.Copies]);
@@ -541,6 +713,12 @@ internal sealed record DecoderPreset(string Name)
         new("Lfm2") { RotaryBase = 1e6, QueryKeyNorm = QueryKeyNorm.Head, TieEmbeddings = true },
         new("Mamba2") { Mixer = TokenMixer.StateSpace, ConvolutionTaps = 4, ConvolutionBias = true, Positions = PositionEncoding.None, TieEmbeddings = true },
         new("Granite") { ConvolutionTaps = 4, ConvolutionBias = true, Positions = PositionEncoding.None, TieEmbeddings = true },
+        new("GptOss") { RotaryBase = 150_000, Bias = true, RouterBias = true, AttentionSinks = true, Activation = Activation.QuickGelu, GateLimit = 7, UpOffset = 1 },
+        new("Gemma4")
+        {
+            NormEpsilon = 1e-6, RotaryBase = 1e6, WindowRotaryBase = 10_000, GlobalRotaryFraction = 0.25, QueryKeyNorm = QueryKeyNorm.Head, ValueNorm = true, AttentionScale = 1, NormPlacement = NormPlacement.Both,
+            Activation = Activation.GeluTanh, LayerScale = true, TieEmbeddings = true, ScaleEmbeddings = true,
+        },
         new("Phi") { Norm = Normalization.Layer, Form = BlockForm.Parallel, Activation = Activation.GeluTanh, GatedFeedForward = false, Bias = true, HeadBias = true },
     ];
 
@@ -550,6 +728,24 @@ internal sealed record DecoderPreset(string Name)
 
     /// <summary>0 where it is <see cref="RotaryBase"/>.</summary>
     public double WindowRotaryBase { get; init; }
+
+    public double GlobalRotaryFraction { get; init; } = 1;
+
+    public bool ValueNorm { get; init; }
+
+    public bool AttentionSinks { get; init; }
+
+    /// <summary>0 where it follows from the width of heads.</summary>
+    public double AttentionScale { get; init; }
+
+    public bool LayerScale { get; init; }
+
+    public bool RouterBias { get; init; }
+
+    /// <summary>0 for none.</summary>
+    public double GateLimit { get; init; }
+
+    public double UpOffset { get; init; }
 
     public bool TieEmbeddings { get; init; }
 
@@ -589,6 +785,34 @@ internal sealed record DecoderOptions(int Layers, int Width, int Heads, int Voca
     public int KeyValueHeads { get; private init; }
 
     public int HeadWidth { get; private init; }
+
+    /// <summary>The sizes of layers, from the first one again where there are more layers; empty where all have the one above.</summary>
+    public EquatableArray<int> LayerHeadWidths { get; private init; } = [];
+
+    public EquatableArray<int> LayerKeyValueHeads { get; private init; } = [];
+
+    public EquatableArray<int> LayerFeedForward { get; private init; } = [];
+
+    /// <summary>How many of the last layers take the keys and values of earlier ones.</summary>
+    public int SharedKeyValueLayers { get; private init; }
+
+    public bool ValueNorm { get; private init; }
+
+    public bool AttentionSinks { get; private init; }
+
+    /// <summary>The width of what each layer knows of a token beside the residual stream; 0 for nothing.</summary>
+    public int PerLayerWidth { get; private init; }
+
+    public bool LayerScale { get; private init; }
+
+    /// <summary>What a gate is at the most, and what it lets through in either direction; 0 for anything.</summary>
+    public double GateLimit { get; private init; }
+
+    public double UpOffset { get; private init; }
+
+    public bool RouterBias { get; private init; }
+
+    private double GivenAttentionScale { get; init; }
 
     public SelfAttentionOptions Attention { get; private init; } = null!;
 
@@ -665,6 +889,35 @@ internal sealed record DecoderOptions(int Layers, int Width, int Heads, int Voca
     /// <summary>The layers that have attention.</summary>
     public int AttentionLayers => Enumerable.Range(0, Layers).Count(layer => MixerOf(layer) == TokenMixer.Attention);
 
+    public int HeadWidthOf(int layer) => LayerHeadWidths.Count == 0 ? HeadWidth : LayerHeadWidths[layer % LayerHeadWidths.Count];
+
+    public int KeyValueHeadsOf(int layer) => LayerKeyValueHeads.Count == 0 ? KeyValueHeads : LayerKeyValueHeads[layer % LayerKeyValueHeads.Count];
+
+    public int FeedForwardOf(int layer) => LayerFeedForward.Count == 0 ? FeedForward : LayerFeedForward[layer % LayerFeedForward.Count];
+
+    /// <summary>The widths of heads that there are, the first layer's first.</summary>
+    public IReadOnlyList<int> HeadWidths => LayerHeadWidths.Count == 0 ? [HeadWidth] : [.. LayerHeadWidths.Distinct()];
+
+    public int WidestFeedForward => LayerFeedForward.Count == 0 ? FeedForward : LayerFeedForward.Max();
+
+    public double AttentionScaleOf(int layer) => GivenAttentionScale > 0 ? GivenAttentionScale : 1 / Math.Sqrt(Math.Max(1, HeadWidthOf(layer)));
+
+    /// <summary>The layer whose keys and values a layer takes: its own or, for the last ones, the last of the others that sees the same with the same heads.</summary>
+    public int KeysFrom(int layer)
+    {
+        int first = Layers - SharedKeyValueLayers;
+        for (int source = first - 1; layer >= first && source >= 0; source--)
+        {
+            if (MixerOf(source) == TokenMixer.Attention && Attention.RangeOf(source, isCausal: true).Equals(Attention.RangeOf(layer, isCausal: true))
+                && HeadWidthOf(source) == HeadWidthOf(layer) && KeyValueHeadsOf(source) == KeyValueHeadsOf(layer) && Rotary.Turns(source) == Rotary.Turns(layer))
+            {
+                return source;
+            }
+        }
+
+        return layer;
+    }
+
     public TokenMixer MixerOf(int layer) => Mixing.MixerOf(layer);
 
     /// <summary>Whether a token's place matters: to attention, or since it is added to its embedding.</summary>
@@ -685,8 +938,20 @@ internal sealed record DecoderOptions(int Layers, int Width, int Heads, int Voca
             KeyValueHeads = spec.Size("KeyValueHeads", heads),
             HeadWidth = headWidth,
             Attention = SelfAttentionOptions.Of(spec, AttentionDirections.Causal, preset.Positions, hasRotary: true),
-            Rotary = RotaryOptions.Of(spec, preset.RotaryBase, preset.WindowRotaryBase),
+            Rotary = RotaryOptions.Of(spec, preset.RotaryBase, preset.WindowRotaryBase, preset.GlobalRotaryFraction),
             Mixing = mixing,
+            LayerHeadWidths = spec.Ints("LayerHeadWidths"),
+            LayerKeyValueHeads = spec.Ints("LayerKeyValueHeads"),
+            LayerFeedForward = spec.Ints("LayerFeedForward"),
+            SharedKeyValueLayers = spec.Int("SharedKeyValueLayers", 0),
+            ValueNorm = spec.Flag("ValueNorm", preset.ValueNorm),
+            AttentionSinks = spec.Flag("AttentionSinks", preset.AttentionSinks),
+            PerLayerWidth = spec.Int("PerLayerWidth", 0),
+            LayerScale = spec.Flag("LayerScale", preset.LayerScale),
+            GateLimit = spec.Real("GateLimit", preset.GateLimit),
+            UpOffset = spec.Real("UpOffset", preset.UpOffset),
+            RouterBias = spec.Flag("RouterBias", preset.RouterBias),
+            GivenAttentionScale = Real("AttentionScale", preset.AttentionScale),
             AttentionOutputGate = spec.Flag("AttentionOutputGate", false),
             Experts = spec.Int("Experts", 0),
             ActiveExperts = spec.Int("ActiveExperts", 0),
@@ -694,7 +959,7 @@ internal sealed record DecoderOptions(int Layers, int Width, int Heads, int Voca
             SharedFeedForward = spec.Int("SharedFeedForward", 0),
             SharedExpertGate = spec.Flag("SharedExpertGate", false),
             BalanceLoss = spec.Real("BalanceLoss", 0),
-            AttentionScale = Real("AttentionScale", 1 / Math.Sqrt(Math.Max(1, headWidth))),
+            AttentionScale = Real("AttentionScale", preset.AttentionScale > 0 ? preset.AttentionScale : 1 / Math.Sqrt(Math.Max(1, headWidth))),
             AttentionSoftCap = spec.Real("AttentionSoftCap", 0),
             QueryKeyNorm = spec.Choice("QueryKeyNorm", preset.QueryKeyNorm),
             FeedForward = spec.Int("FeedForward", 0),

@@ -65,6 +65,7 @@ internal static class Layers
         Activation.Elu => b.Add(new Elu(), name, x),
         Activation.Softmax => b.Add(new Softmax(), name, x),
         Activation.ReluSquared => Squared(b, name, b.Add(new Relu(), name + ".relu", x)),
+        Activation.QuickGelu => b.Add(new QuickGelu(), name, x),
         Activation.Identity => x,
         _ => throw new ArgumentOutOfRangeException(nameof(activation)),
     };
@@ -85,12 +86,14 @@ internal static class Layers
     /// <param name="inputs">Queries, keys and values, what the range asks for, and the table of a learned bias.</param>
     /// <param name="weights">The name of the weights' output; null for none.</param>
     /// <param name="keys">The most keys that there can be, which weights have a column for each of.</param>
-    public static Value Attend(this GraphBuilder b, string name, Attention attention, Value[] inputs, string? weights = null, int keys = 0)
+    /// <param name="sinks">The score of each head's sink; null for none.</param>
+    public static Value Attend(this GraphBuilder b, string name, Attention attention, Value[] inputs, string? weights = null, int keys = 0, Value? sinks = null)
     {
         Value[] results = b.AddMany(attention, name, inputs);
+        results = sinks is { } scores ? b.AddMany(new AttentionSinks(attention), name + ".output", [results[0], results[1], scores, .. inputs]) : results;
         if (weights is not null)
         {
-            b.Output(weights, b.Add(new AttentionWeights(attention, keys), name + ".weights", [inputs[0], inputs[1], results[1], .. inputs.Skip(3)]));
+            b.Output(weights, b.Add(new AttentionWeights(attention with { HasSinks = sinks is not null }, keys), name + ".weights", [inputs[0], inputs[1], results[1], .. inputs.Skip(3)]));
         }
 
         return results[0];

@@ -17,7 +17,7 @@ internal sealed record RotaryOptions(double Base, double Fraction, RotaryLayout 
 
     private const double TwoPi = 6.2831853071795862;
 
-    private static readonly string[] Names = ["RotaryBase", "WindowRotaryBase", "RotaryFraction", "RotaryLayout", "RotaryPattern", "RotaryScaling"];
+    private static readonly string[] Names = ["RotaryBase", "WindowRotaryBase", "RotaryFraction", "GlobalRotaryFraction", "RotaryLayout", "RotaryPattern", "RotaryScaling"];
 
     private static readonly (string Name, string Scalings, Func<RotaryScaling, bool> Holds)[] Scales =
     [
@@ -30,12 +30,13 @@ internal sealed record RotaryOptions(double Base, double Fraction, RotaryLayout 
         ("RotaryAttentionFactor", "RotaryScaling.Yarn multiplies cosines and sines", scaling => scaling == RotaryScaling.Yarn),
     ];
 
-    public static RotaryOptions Of(ModelSpec spec, double usualBase = 10_000, double usualWindowBase = 0)
+    public static RotaryOptions Of(ModelSpec spec, double usualBase = 10_000, double usualWindowBase = 0, double usualGlobalFraction = 1)
     {
         double rotaryBase = spec.Real("RotaryBase", usualBase);
         return new(rotaryBase, spec.Real("RotaryFraction", 1), spec.Choice("RotaryLayout", RotaryLayout.Halves))
         {
             WindowBase = spec.Real("WindowRotaryBase", 0) is not 0 and double given ? given : usualWindowBase > 0 ? usualWindowBase : rotaryBase,
+            GlobalFraction = spec.Real("GlobalRotaryFraction", usualGlobalFraction),
             Pattern = spec.Ints("RotaryPattern"),
             Scaling = spec.Choice("RotaryScaling", RotaryScaling.None),
             Factor = spec.Real("RotaryFactor", 1),
@@ -50,6 +51,9 @@ internal sealed record RotaryOptions(double Base, double Fraction, RotaryLayout 
 
     /// <summary>The base of layers that see a window alone, whose angles are not scaled where it is another one.</summary>
     public double WindowBase { get; private init; }
+
+    /// <summary>The part of the pairs, the quickest ones, that turn in layers that see all; the others stand still.</summary>
+    public double GlobalFraction { get; private init; } = 1;
 
     /// <summary>For each layer, from the first one again where there are more, 1 where its queries and keys are turned and 0 where not. Empty where all are.</summary>
     public EquatableArray<int> Pattern { get; private init; } = [];
@@ -87,6 +91,11 @@ internal sealed record RotaryOptions(double Base, double Fraction, RotaryLayout 
             if (Fraction < 1)
             {
                 yield return FileOption.Of("RotaryFraction", Fraction) with { Absent = "1" };
+            }
+
+            if (GlobalFraction < 1)
+            {
+                yield return FileOption.Of("GlobalRotaryFraction", GlobalFraction) with { Absent = "1" };
             }
 
             if (Pattern.Count > 0)
@@ -127,11 +136,11 @@ internal sealed record RotaryOptions(double Base, double Fraction, RotaryLayout 
     public int Rotated(int headWidth) => (int)(headWidth * Fraction);
 
     /// <summary>The table [<paramref name="rows"/>, turned columns] of positions' cosines and sines, of layers that see a window alone or of the others.</summary>
-    private Value Table(GraphBuilder b, int rows, int headWidth, bool ofWindow)
+    private Value Table(GraphBuilder b, int rows, int headWidth, bool ofWindow, bool isUsual)
     {
         int rotated = Rotated(headWidth);
-        bool own = ofWindow && !WindowBase.Equals(Base);
-        string name = own ? "rotary.window" : "rotary";
+        bool own = ofWindow && !(WindowBase.Equals(Base) && GlobalFraction.Equals(1));
+        string name = (own ? "rotary.window" : "rotary") + (isUsual ? "" : $".{headWidth}");
         Initializer angles = own ? Initializer.Rotary(Powers(WindowBase, rotated), 1) : Initializer.Rotary(Frequencies(rotated), AttentionFactor);
         return b.Add(new Parameter(name, Shape.Of(rows, rotated), angles, false, false) { IsTable = true }, name);
     }
@@ -142,16 +151,18 @@ internal sealed record RotaryOptions(double Base, double Fraction, RotaryLayout 
     /// <param name="time">The positions of a run.</param>
     /// <param name="rows">All positions that there are.</param>
     /// <param name="headWidth">The columns of a head.</param>
-    public RotaryAngles? Angles(GraphBuilder b, PositionEncoding positions, Dim time, int rows, int headWidth)
+    /// <param name="isUsual">Whether it is that of most layers, whose tables are called by no width.</param>
+    public RotaryAngles? Angles(GraphBuilder b, PositionEncoding positions, Dim time, int rows, int headWidth, bool isUsual = true)
     {
-        Value Of(bool ofWindow) => b.Add(new RowsAtPosition(time), "rotary.angles", Table(b, rows, headWidth, ofWindow));
+        Value Of(bool ofWindow) => b.Add(new RowsAtPosition(time), "rotary.angles", Table(b, rows, headWidth, ofWindow, isUsual));
         return positions == PositionEncoding.Rotary ? new RotaryAngles(this, headWidth, Of(ofWindow: false), Of(ofWindow: true)) : null;
     }
 
     /// <summary>The radians from one position to the next, scaled.</summary>
     public EquatableArray<double> Frequencies(int rotated)
     {
-        EquatableArray<double> usual = Powers(Base, rotated);
+        int turning = (int)(rotated / 2 * GlobalFraction);
+        EquatableArray<double> usual = new([.. Powers(Base, rotated).Select((f, i) => i < turning ? f : 0)]);
         return Scaling switch
         {
             RotaryScaling.Linear => new([.. usual.Select(f => f / Factor)]),
@@ -218,6 +229,7 @@ internal sealed record RotaryOptions(double Base, double Fraction, RotaryLayout 
         bool holds = checks.OptionalReal("RotaryBase", Base is > 1 and <= 1e15, "greater than 1 and at most 1e15")
             & checks.OptionalReal("WindowRotaryBase", WindowBase is > 1 and <= 1e15, "greater than 1 and at most 1e15, or 0 for RotaryBase")
             & checks.OptionalReal("RotaryFraction", Fraction is > 0 and <= 1, "greater than 0 and at most 1")
+            & checks.OptionalReal("GlobalRotaryFraction", GlobalFraction is > 0 and <= 1, "greater than 0 and at most 1")
             & checks.OptionalReal("RotaryFactor", Factor is >= 1 and <= 1e6, "at least 1 and at most 1e6")
             & (Scaling is not (RotaryScaling.Llama3 or RotaryScaling.Yarn) || checks.RequireSize("RotaryOriginalContext"))
             & checks.OptionalReal("RotaryLowFrequencyFactor", LowFrequencyFactor is > 0 and <= 1e6, "greater than 0 and at most 1e6")
@@ -231,16 +243,20 @@ internal sealed record RotaryOptions(double Base, double Fraction, RotaryLayout 
             holds = false;
         }
 
-        if (!holds || headWidth == 0)
-        {
-            return holds;
-        }
+        return !holds || headWidth == 0 ? holds : ValidateWidth(spec, headWidth, spec.Has("HeadWidth") ? "HeadWidth" : "DModel", report);
+    }
 
+    /// <summary>Checks that heads of so many columns can be turned.</summary>
+    /// <param name="spec">The declaration.</param>
+    /// <param name="headWidth">The columns of a head.</param>
+    /// <param name="argument">What says so.</param>
+    /// <param name="report">Where problems go.</param>
+    public bool ValidateWidth(ModelSpec spec, int headWidth, string argument, Action<SpecProblem> report)
+    {
         int rotated = Rotated(headWidth);
         if (rotated == 0 || rotated % 2 != 0)
         {
-            string argument = spec.Has("RotaryFraction") ? "RotaryFraction" : spec.Has("HeadWidth") ? "HeadWidth" : "DModel";
-            report(new SpecProblem(DiagnosticIds.UnsupportedCombination, argument, ["PositionEncoding.Rotary", $"{rotated} turned columns of each head", "pairs of columns are turned, so that there must be 2, 4, 6, …"]));
+            report(new SpecProblem(DiagnosticIds.UnsupportedCombination, spec.Has("RotaryFraction") ? "RotaryFraction" : argument, ["PositionEncoding.Rotary", $"{rotated} turned columns of each head", "pairs of columns are turned, so that there must be 2, 4, 6, …"]));
             return false;
         }
 
@@ -304,9 +320,14 @@ internal sealed record RotaryAngles(RotaryOptions Options, int HeadWidth, Value 
         }
 
         // Beside each other, so that one kernel turns both.
-        var rotary = new Rotary(HeadWidth, Options.Rotated(HeadWidth), Options.Layout == RotaryLayout.Interleaved);
-        Value turned = b.Add(rotary, "rotary", b.Add(new ConcatColumns(), "qk", queries, keys), range.Window is null ? All : Window);
+        Value turned = Turn(b, "rotary", range, b.Add(new ConcatColumns(), "qk", queries, keys));
         int width = queries.Shape.Columns;
         return (b.Add(new SliceColumns(0, width), "q", turned), b.Add(new SliceColumns(width, keys.Shape.Columns), "k", turned));
     }
+
+    /// <summary>A layer's queries, turned by their positions unless the layer knows none.</summary>
+    public Value Turn(GraphBuilder b, int layer, KeyRange range, Value queries) => Options.Turns(layer) ? Turn(b, "q", range, queries) : queries;
+
+    private Value Turn(GraphBuilder b, string name, KeyRange range, Value heads)
+        => b.Add(new Rotary(HeadWidth, Options.Rotated(HeadWidth), Options.Layout == RotaryLayout.Interleaved), name, heads, range.Window is null ? All : Window);
 }

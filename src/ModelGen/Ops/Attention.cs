@@ -22,6 +22,9 @@ internal sealed record Attention(int Heads, int KeyValueHeads, int HeadDim, doub
     /// <summary>What scaled scores are squeezed into, cap · tanh(score / cap) (Gemma Team 2024, section 2); 0 for nothing.</summary>
     public double SoftCap { get; init; }
 
+    /// <summary>Whether the log-sum-exp is of a sink's score too, so that the probabilities of the keys add up to less than 1: for what computes them again from it.</summary>
+    public bool HasSinks { get; init; }
+
     /// <summary>The cap of scores that are not yet scaled.</summary>
     public double CapOfProducts => SoftCap / Scale;
 
@@ -35,8 +38,8 @@ internal sealed record Attention(int Heads, int KeyValueHeads, int HeadDim, doub
 
     public override IReadOnlyList<string>? ResultNames => ["", "logsumexp"];
 
-    public override string Attributes => string.Format(CultureInfo.InvariantCulture, "heads={0}/{1} d={2} scale={3:R}{4}{5}{6}",
-        Heads, KeyValueHeads, HeadDim, Scale, Range.Attributes, Bias is null ? "" : " " + Bias.Attributes, SoftCap > 0 ? string.Format(CultureInfo.InvariantCulture, " cap={0:R}", SoftCap) : "");
+    public override string Attributes => string.Format(CultureInfo.InvariantCulture, "heads={0}/{1} d={2} scale={3:R}{4}{5}{6}{7}",
+        Heads, KeyValueHeads, HeadDim, Scale, Range.Attributes, Bias is null ? "" : " " + Bias.Attributes, SoftCap > 0 ? string.Format(CultureInfo.InvariantCulture, " cap={0:R}", SoftCap) : "", HasSinks ? " sinks" : "");
 
     public override IReadOnlyList<TensorType> Infer(IReadOnlyList<TensorType> inputs)
     {
@@ -55,6 +58,11 @@ internal sealed record Attention(int Heads, int KeyValueHeads, int HeadDim, doub
 
     public override void Gradient(GradientContext context)
     {
+        if (context.HasCotangent(1))
+        {
+            throw new GraphException($"{context.Node}: the log-sum-exp has no gradient");
+        }
+
         Value[] inputs = [context.Input(0), context.Input(1), context.Input(2), context.Output(0), context.Output(1), context.OutputCotangent(0), .. Enumerable.Range(3, Extras).Select(context.Input)];
         Value[] gradients = context.AddAll(new AttentionGradient(this), inputs);
         for (int i = 0; i < 3; i++)

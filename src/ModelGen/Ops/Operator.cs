@@ -74,6 +74,9 @@ internal abstract record Operator
 /// <summary>An operator that is written in terms of others and replaced by them before anything else looks at it.</summary>
 internal abstract record CompositeOperator : Operator
 {
+    /// <summary>Whether it states a gradient, and is replaced behind the backward pass then.</summary>
+    public virtual bool HasGradient => false;
+
     public abstract IReadOnlyList<Value> Expand(GraphBuilder builder, string name, IReadOnlyList<Value> inputs);
 }
 

@@ -24,6 +24,7 @@ internal static class BatchSequences
             ? throw new GraphException($"{node}: moves with the position of a sequence, and no input has those")
             : b.Add(positions, positions.InputName);
         var states = new Dictionary<string, Value>();
+        Dictionary<(Value Rows, KeyRange Range), string> owners = SequenceCaches.Owners(graph);
         return GraphRewriter.Rewrite(graph, (b, node, inputs) =>
         {
             Value Stored(Value of) => b.Add(new SequenceStates(((StateRead)of.Op).State, of.Shape.WithFirst(sequences.Classes)), of.Name);
@@ -47,14 +48,15 @@ internal static class BatchSequences
                     return [b.Add(new Reshape(Shape.Of(picked.Shape[0], 1, picked.Shape[-1])), node.Name, picked)];
                 case Attention { Range: { IsCausal: true, IsCached: false, VariesBySequence: false } range } attention:
                     KeyRange cached = caches.Cached(range) with { HasSequences = true, HasPositions = true };
-                    Value Cache(string name, Value rows)
+                    Value Cache(string name, int input)
                     {
-                        name = node.Name + "." + name;
+                        Value rows = inputs[input];
+                        name = owners[(node.Inputs[input], range)] + "." + name;
                         Value all = b.Add(new SequenceStates(name, Shape.Of(sequences.Classes, caches.Rows(cached), rows.Shape[-1])), name);
                         return b.Add(new ScatterRows { IsRing = cached.IsRing, Kept = cached.IsRing ? cached.Kept : 0 }, name, all, rows, Sequences(b), Positions(b, node));
                     }
 
-                    return b.AddMany(attention with { Range = cached }, node.Name, [inputs[0], Cache("key_cache", inputs[1]), Cache("value_cache", inputs[2]), Sequences(b), Positions(b, node), .. inputs.Skip(3)]);
+                    return b.AddMany(attention with { Range = cached }, node.Name, [inputs[0], Cache("key_cache", 1), Cache("value_cache", 2), Sequences(b), Positions(b, node), .. inputs.Skip(3)]);
                 case Preceded preceded when inputs.Count == 1:
                     string carried = node.Name + ".state";
                     Shape before = preceded.Before(inputs[0].Shape);

@@ -1,3 +1,4 @@
+using System.Collections.Generic;
 using ModelGen.Compiler.Graph;
 using ModelGen.Compiler.Ops;
 
@@ -17,6 +18,26 @@ internal readonly record struct SequenceCaches(int Context, int Steps)
     {
         bool isRing = range.Window is { } window && (Context == 0 || range.Kept + window + (long)Steps < Context);
         return isRing || Context > 0 ? range with { IsCached = true, IsRing = isRing } : throw new GraphException($"attention{range.Attributes}: a sequence without end has no cache for all its keys");
+    }
+
+    /// <summary>
+    /// Of the keys and of the values of attention, the name of the first over a range that takes them: it names their cache, which those share that take the same ones.
+    /// </summary>
+    public static Dictionary<(Value Rows, KeyRange Range), string> Owners(ModelGraph graph)
+    {
+        var owners = new Dictionary<(Value Rows, KeyRange Range), string>();
+        foreach (Node node in graph.NodesOf<Attention>())
+        {
+            foreach (Value rows in new[] { node.Inputs[1], node.Inputs[2] })
+            {
+                if (!owners.ContainsKey((rows, ((Attention)node.Op).Range)))
+                {
+                    owners[(rows, ((Attention)node.Op).Range)] = node.Name;
+                }
+            }
+        }
+
+        return owners;
     }
 
     /// <summary>Rows of a cache that <see cref="Cached"/> gave the range of.</summary>

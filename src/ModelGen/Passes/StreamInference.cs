@@ -18,6 +18,7 @@ internal static class StreamInference
     /// <param name="everyStep">Whether all outputs are wanted instead, for every step of the run.</param>
     public static ModelGraph Run(ModelGraph graph, string output, SequenceCaches caches, bool everyStep = false)
     {
+        Dictionary<(Value Rows, KeyRange Range), string> owners = SequenceCaches.Owners(graph);
         return GraphRewriter.Rewrite(graph, (builder, node, inputs) =>
         {
             Value Cache(string owner, string name, Value rows, KeyRange cached)
@@ -30,7 +31,7 @@ internal static class StreamInference
             {
                 // Their keys are those of the attention that they belong to.
                 KeyRange all = caches.Cached(seen);
-                return [builder.Add(weights with { Of = weights.Of with { Range = all } }, node.Name, [inputs[0], Cache(node.Inputs[2].Node.Name, "key_cache", inputs[1], all), .. inputs.Skip(2)])];
+                return [builder.Add(weights with { Of = weights.Of with { Range = all } }, node.Name, [inputs[0], Cache(owners[(node.Inputs[1], seen)], "key_cache", inputs[1], all), .. inputs.Skip(2)])];
             }
 
             if (node.Op is Preceded { Steps: var steps } preceded && inputs.Count == 1)
@@ -52,7 +53,7 @@ internal static class StreamInference
             }
 
             KeyRange cached = caches.Cached(range);
-            return builder.AddMany(attention with { Range = cached }, node.Name, [inputs[0], Cache(node.Name, "key_cache", inputs[1], cached), Cache(node.Name, "value_cache", inputs[2], cached), .. inputs.Skip(3)]);
+            return builder.AddMany(attention with { Range = cached }, node.Name, [inputs[0], Cache(owners[(node.Inputs[1], range)], "key_cache", inputs[1], cached), Cache(owners[(node.Inputs[2], range)], "value_cache", inputs[2], cached), .. inputs.Skip(3)]);
         }, (builder, map) =>
         {
             if (!everyStep)

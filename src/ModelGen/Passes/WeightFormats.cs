@@ -46,7 +46,7 @@ internal static class WeightFormats
 
         foreach (Parameter parameter in graphs.SelectMany(g => g.NodesOf<Parameter>()).Select(n => (Parameter)n.Op))
         {
-            if (!parameter.IsTable && parameter.Shape.Rank == 2 && !others.Contains(parameter.ParameterName) && FormatOf(Declared(spec, parameter.ParameterName), parameter.Shape.Columns) is { } format)
+            if (!parameter.IsTable && parameter.Shape.Rank == 2 && !parameter.ParameterName.EndsWith(".bias", StringComparison.Ordinal) && !others.Contains(parameter.ParameterName) && FormatOf(Declared(spec, parameter.ParameterName), parameter.Shape.Columns) is { } format)
             {
                 formats[parameter.ParameterName] = format;
             }

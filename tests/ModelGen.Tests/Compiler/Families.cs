@@ -13,7 +13,7 @@ internal static class Families
 
     public static TheoryData<string> Names => [.. All.Keys];
 
-    public static TheoryData<string> LanguageModels => [.. All.Where(p => p.Value.Family is "Gpt" or "RecurrentLm" or "Decoder" or "Gemma" or "Llama" or "Lfm2" or "Qwen" or "Granite" or "Mamba2").Select(p => p.Key)];
+    public static TheoryData<string> LanguageModels => [.. All.Where(p => p.Value.Family is "Gpt" or "RecurrentLm" or "Decoder" or "Gemma" or "Llama" or "Lfm2" or "Qwen" or "Granite" or "Mamba2" or "GptOss" or "Gemma4").Select(p => p.Key)];
 
     /// <summary>The forward graph, with the adapters that are declared.</summary>
     public static ModelGraph Build(string name, BuildMode mode)
@@ -121,5 +121,12 @@ internal static class Families
         DeclaredArgument[] states = [I("StateHeads", 4), I("StateSize", 3), I("StateHeadWidth", 5), I("ConvolutionTaps", 4)];
         yield return ("granite", Spec("Granite", 2, 5, [.. decoder, .. states, DeclaredArgument.Of("Mixers", [3, 0]), I("StateGroups", 2), R("ResidualMultiplier", 0.5), I("MaxBatch", 3)]));
         yield return ("mamba2", Spec("Mamba2", 1, 4, [I("Layers", 2), I("DModel", 12), I("Vocab", 11), .. states, I("StateBias", 1), I("Score", 1), I("MaxBatch", 3)]));
+        DeclaredArgument[] mixed = [.. decoder.Where(a => a.Name is not ("HeadWidth" or "KeyValueHeads" or "Layers")), I("Attention", 1)];
+        yield return ("gpt-oss", Spec("GptOss", 2, 9, [.. decoder, I("Experts", 5), I("ActiveExperts", 2), I("Attention", 1), DeclaredArgument.Of("LayerWindows", [3, 0]), R("GateLimit", 0.3), I("MaxBatch", 3)]));
+        yield return ("decoder with sinks", Spec("Decoder", 3, 5, [.. decoder, I("AttentionSinks", 1), I("AttentionOutputGate", 1), R("GateLimit", 0.2), R("UpOffset", 0.5), R("Dropout", 0.25), I("Recompute", 1)]));
+        yield return ("gemma 4", Spec("Gemma4", 2, 9, [.. mixed, I("Layers", 5), DeclaredArgument.Of("LayerWindows", [3, 3, 0, 3, 0]), DeclaredArgument.Of("LayerHeadWidths", [4, 4, 8, 4, 8]), DeclaredArgument.Of("LayerKeyValueHeads", [2, 2, 1, 2, 1]),
+            DeclaredArgument.Of("LayerFeedForward", [17, 17, 17, 13, 13]), I("SharedKeyValueLayers", 2), I("PerLayerWidth", 5), R("LogitSoftCap", 2), I("MaxBatch", 3)]));
+        yield return ("gemma 4 with dropout", Spec("Gemma4", 3, 5, [.. mixed, I("Layers", 3), I("HeadWidth", 6), DeclaredArgument.Of("LayerWindows", [3, 0, 3]), I("SharedKeyValueLayers", 1), I("PerLayerWidth", 3), R("Dropout", 0.25), I("Recompute", 1)]));
+        yield return ("decoder of shared keys", Spec("Decoder", 2, 4, [.. decoder.Where(a => a.Name != "Layers"), I("Layers", 3), I("SharedKeyValueLayers", 2), I("ValueNorm", 1), I("LayerScale", 1), I("PerLayerWidth", 6), I("NormPlacement", 1), R("GlobalRotaryFraction", 0.5)]));
     }
 }

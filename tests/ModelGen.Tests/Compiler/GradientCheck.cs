@@ -35,7 +35,7 @@ internal static class GradientCheck
     /// <summary>What the compiler does between a bound forward graph and the training graph, verified after each step.</summary>
     public static ModelGraph Differentiate(ModelGraph graph)
     {
-        ModelGraph expanded = Verified(ExpandComposites.Run(graph), "expansion");
+        ModelGraph expanded = Verified(ExpandComposites.BeforeDifferentiation(graph), "expansion");
         ModelGraph saved = Verified(ScanMotion.SaveForBackward(expanded), "saving");
         return Verified(ReverseMode.Differentiate(saved, "loss"), "differentiation");
     }

@@ -83,7 +83,7 @@ public sealed class GraphParityTests
         ReferenceFile weights = ReferenceFile.OfFixture(fixture);
         IFamily described = FamilyRegistry.Get(family);
         ModelSpec spec = new(Type, family, new EquatableArray<DeclaredArgument>(arguments), new TrainingSpec(batch, described.HasSequence ? time : 0), null);
-        ModelGraph forward = ExpandComposites.Run(BindExtents.Run(described.Build(spec, BuildMode.Training), batch, time));
+        ModelGraph forward = ExpandComposites.BeforeDifferentiation(BindExtents.Run(described.Build(spec, BuildMode.Training), batch, time));
         ModelGraph graph = ReverseMode.Differentiate(forward, "loss");
 
         Dictionary<string, Tensor> parameters = [];

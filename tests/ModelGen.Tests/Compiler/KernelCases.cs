@@ -27,7 +27,7 @@ internal static class KernelCases
 
     /// <summary>What the compiler does to a bound training graph before it lowers it.</summary>
     public static ModelGraph PrepareTraining(ModelGraph graph)
-        => ModelCompiler.TrainingGraph(ExpandComposites.Run(graph), "loss", _ => true, default);
+        => ModelCompiler.TrainingGraph(ExpandComposites.BeforeDifferentiation(graph), "loss", _ => true, default);
 
     private static IEnumerable<KernelCase> Operators(bool backward)
     {

@@ -37,6 +37,9 @@ internal static class OperatorCases
         (new GeluTanh(), "x"),
         (new Silu(), "x"),
         (new Elu(), "apart"),
+        (new Clamp(double.NegativeInfinity, 0.4), "apart"),
+        (new Clamp(-0.3, 0.6), "apart"),
+        (new QuickGelu(), "x"),
         (new Softplus(), "apart"),
         (new Rsqrt(0.01), "positive"),
         (new Dropout(0.3, 5), "x"),
@@ -510,6 +513,27 @@ internal static class OperatorCases
                 Value Stored(string name) => b.Add(new SequenceStates(name, Shape.Of(5, keys, keyHeads * headDim)), name);
                 Value other = b.Add(new Embedding(), "other", b.Add(new SequenceStates("o", Shape.Of(5, 3)), "o"), Indices(b, "sequences", 5, batch));
                 return [b.Add(op, "y", Parameter(b, "q", batch, queries, heads * headDim), Stored("k"), Stored("v"), Indices(b, "sequences", 5, batch), Indices(b, "lengths", keys + 1, batch)), b.Add(new Tanh(), "z", other)];
+            }, hasGradient: false);
+        }
+
+        foreach ((int heads, int keyHeads, KeyRange range, double cap, ScoreBias? bias) in new (int, int, KeyRange, double, ScoreBias?)[]
+        {
+            (3, 3, KeyRange.Causal, 0, null), (4, 2, KeyRange.Causal with { Window = 2 }, 0, null), (2, 1, KeyRange.All, 2, null), (4, 2, KeyRange.Causal, 0, new AlibiBias()), (2, 2, KeyRange.Causal, 0, new RelativeBias(6, 9, IsBidirectional: false)),
+        })
+        {
+            var op = new Attention(heads, keyHeads, 5, 0.4, range) { SoftCap = cap, Bias = bias };
+            yield return Case($"attention with sinks{op.Attributes}", b =>
+            {
+                Value[] inputs = [Parameter(b, "q", 2, 7, heads * 5), Parameter(b, "k", 2, 7, keyHeads * 5), Parameter(b, "v", 2, 7, keyHeads * 5), .. BiasTable(b, op)];
+                Value[] plain = b.AddMany(op, "y", inputs);
+                return [b.AddMany(new AttentionSinks(op), "sunk", [plain[0], plain[1], Parameter(b, "sinks", heads), .. inputs])[0]];
+            });
+            yield return Case($"attention weights with sinks{op.Attributes}", b =>
+            {
+                Value[] inputs = [Parameter(b, "q", 2, 7, heads * 5), Parameter(b, "k", 2, 7, keyHeads * 5), Parameter(b, "v", 2, 7, keyHeads * 5), .. BiasTable(b, op)];
+                Value[] plain = b.AddMany(op, "y", inputs);
+                Value sum = b.AddMany(new AttentionSinks(op), "sunk", [plain[0], plain[1], Parameter(b, "sinks", heads), .. inputs])[1];
+                return [b.Add(new AttentionWeights(op with { HasSinks = true }, 9), "weights", [inputs[0], inputs[1], sum, .. inputs.Skip(3)])];
             }, hasGradient: false);
         }
 

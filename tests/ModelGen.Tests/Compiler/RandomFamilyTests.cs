@@ -107,14 +107,17 @@ public sealed class RandomFamilyTests
     private static ModelSpec Decoder(Random random)
     {
         int heads = 1 + random.Next(6), keyHeads = Enumerable.Range(1, heads).Where(h => heads % h == 0).OrderBy(_ => random.Next()).First();
-        int sequence = Size(random, 7), width = 2 * (1 + random.Next(40)), turned = 2 * (1 + random.Next(width / 2));
+        int sequence = Size(random, 7), width = 2 * (1 + random.Next(40)), turned = 2 * (1 + random.Next(width / 2)), interleaved = random.Next(2), shared = random.Next(3) / 2;
         return Families.Spec("Decoder", Size(random, 4), sequence,
         [
-            Of("Layers", 1), Of("DModel", 1 + Size(random, 7)), Of("Heads", heads), Of("KeyValueHeads", keyHeads), Of("HeadWidth", width), Of("FeedForward", Size(random, 9)),
+            Of("Layers", 1 + shared), Of("SharedKeyValueLayers", shared), Of("DModel", 1 + Size(random, 7)), Of("Heads", heads), Of("KeyValueHeads", keyHeads), Of("HeadWidth", width), Of("FeedForward", Size(random, 9)),
             Of("Vocab", 2 + Size(random, 10)), Of("Context", sequence + random.Next(9)), Of("QkvBias", random.Next(2)), Of("TieEmbeddings", random.Next(2)),
-            DeclaredArgument.Of("RotaryFraction", (turned + 0.5) / (width + 0.5)), Of("RotaryLayout", random.Next(2)),
+            DeclaredArgument.Of("RotaryFraction", (turned + 0.5) / (width + 0.5)), Of("RotaryLayout", interleaved),
             .. Mixer(random),
-            .. random.Next(3) == 0 ? [Of("Experts", 3 + random.Next(6)), Of("ActiveExperts", 1 + random.Next(3)), Of("NormalizeExperts", random.Next(2)), Of("SharedFeedForward", random.Next(2) * Size(random, 9)), DeclaredArgument.Of("BalanceLoss", 0.1)] : Array.Empty<DeclaredArgument>(),
+            .. random.Next(3) == 0 ? [Of("Experts", 3 + random.Next(6)), Of("ActiveExperts", 1 + random.Next(3)), Of("NormalizeExperts", random.Next(2)), Of("SharedFeedForward", random.Next(2) * Size(random, 9)), DeclaredArgument.Of("BalanceLoss", 0.1), Of("RouterBias", random.Next(2))] : Array.Empty<DeclaredArgument>(),
+            Of("AttentionSinks", random.Next(2)), Of("ValueNorm", random.Next(2)), Of("LayerScale", random.Next(2)), Of("FeedForwardBias", random.Next(2)), Of("PerLayerWidth", random.Next(2) * Size(random, 7)),
+            .. random.Next(2) == 0 ? [DeclaredArgument.Of("GateLimit", 0.3), DeclaredArgument.Of("UpOffset", 0.5)] : Array.Empty<DeclaredArgument>(),
+            .. interleaved == 0 ? [DeclaredArgument.Of("GlobalRotaryFraction", 0.5)] : Array.Empty<DeclaredArgument>(),
         ]);
     }
 

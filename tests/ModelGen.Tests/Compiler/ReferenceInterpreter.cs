@@ -199,6 +199,8 @@ internal sealed class ReferenceInterpreter
                 return [Tensor.Filled([across, down], i => inputs[0][i % down, i / down])];
             case Attention attention:
                 return Attend(attention, inputs);
+            case AttentionSinks sinks:
+                return Sink(sinks.Of, inputs[0], inputs[1], inputs[2]);
             case AttentionWeights weights:
                 return [WeightsOf(weights, inputs)];
             case AttentionGradient gradient:
@@ -693,10 +695,11 @@ internal sealed class ReferenceInterpreter
         for (int row = 0; row < result.Rows; row++)
         {
             int batch = row / steps / heads;
-            (_, int[] where, double[] p, _) = Softmax(op.Of, q, inputs[1], inputs[3..], batch, row % steps, row / steps % heads);
+            (_, int[] where, double[] p, double logSum) = Softmax(op.Of, q, inputs[1], inputs[3..], batch, row % steps, row / steps % heads);
+            double shrunk = Math.Exp(logSum - inputs[2][(batch * steps) + (row % steps), row / steps % heads]);
             for (int s = 0; s < p.Length; s++)
             {
-                result[row, where[s]] = p[s];
+                result[row, where[s]] = p[s] * shrunk;
             }
         }
 
@@ -743,6 +746,13 @@ internal sealed class ReferenceInterpreter
         return [output, logSums];
     }
 
+    /// <summary>The softmax with one score more, which no value belongs to.</summary>
+    private static Tensor[] Sink(Attention op, Tensor output, Tensor logSums, Tensor sinks)
+    {
+        Tensor sums = Tensor.Filled(logSums.Dims, i => Math.Log(Math.Exp(logSums.Data[i]) + Math.Exp(sinks.Data[i % op.Heads])));
+        return [Tensor.Filled(output.Dims, i => output.Data[i] * Math.Exp(logSums.Data[i / op.HeadDim] - sums.Data[i / op.HeadDim])), sums];
+    }
+
     /// <summary>With P = softmax(S), O = PV and the cotangent dO: dV = PᵀdO, dP = dO·Vᵀ, dS = P ∘ (dP − rowsum(P ∘ dP)).</summary>
     private Tensor[] AttendBackwards(Attention op, Tensor[] inputs)
     {
@@ -757,7 +767,8 @@ internal sealed class ReferenceInterpreter
                 int query = (batch * steps) + time;
                 for (int head = 0; head < op.Heads; head++)
                 {
-                    (int[] rows, _, double[] p, double logSum) = Softmax(op, q, k, inputs[AttentionGradient.Tensors..], batch, time, head);
+                    (int[] rows, _, double[] own, double logSum) = Softmax(op, q, k, inputs[AttentionGradient.Tensors..], batch, time, head);
+                    double[] p = [.. own.Select(x => x * Math.Exp(logSum - inputs[4][query, head]))]; // Less than all where there is a sink.
                     int column = head * op.HeadDim;
                     int keyColumn = head / (op.Heads / op.KeyValueHeads) * op.HeadDim;
                     var dp = new double[p.Length];
@@ -777,7 +788,7 @@ internal sealed class ReferenceInterpreter
                         if (op.SoftCap > 0)
                         {
                             // The logarithm of a probability is the capped score, less the log of the sum.
-                            ds *= 1 - Math.Pow((Math.Log(p[s]) + logSum) / op.SoftCap, 2);
+                            ds *= 1 - Math.Pow((Math.Log(own[s]) + logSum) / op.SoftCap, 2);
                         }
 
                         if (op.Bias is RelativeBias bias)

@@ -342,7 +342,7 @@ public sealed class DiagnosticTests
     {
         IReadOnlyList<string> messages = await GeneratorHarness.ExpectAsync(
             $"using ModelGen;\n[Mlp(2, 3, 2, Activation = {{|MG0011:(Activation)99|}}, Loss = {{|MG0011:(Loss)(-1)|}})] public partial class Model;\n{Use}");
-        Assert.Equal("Activation must be one of Activation.Relu, Gelu, GeluTanh, Tanh, Sigmoid, Silu, Identity, Elu, Softmax, ReluSquared, but is 99", messages[0]);
+        Assert.Equal("Activation must be one of Activation.Relu, Gelu, GeluTanh, Tanh, Sigmoid, Silu, Identity, Elu, Softmax, ReluSquared, QuickGelu, but is 99", messages[0]);
     }
 
     [Theory]
@@ -370,7 +370,21 @@ public sealed class DiagnosticTests
     [InlineData("[Decoder(Layers = 1, DModel = 8, Heads = 2, FeedForward = 9, Vocab = 11, Context = 6, RotaryFraction = {|MG0012:0.3|})] public partial class Model;")]
     [InlineData("[Decoder(Layers = 2, DModel = 8, Heads = 2, FeedForward = 9, Vocab = 11, Context = 6, NormBias = {|MG0012:true|})] public partial class Model;")]
     [InlineData("[Decoder(Layers = 2, DModel = 8, Heads = 2, FeedForward = 9, Vocab = 11, Context = 6, ActiveExperts = {|MG0012:3|}, BalanceLoss = {|MG0012:0.1|}, SharedExpertGate = {|MG0012:true|})] public partial class Model;")]
-    [InlineData("[Decoder(Layers = 2, DModel = 8, Heads = 2, FeedForward = 9, Vocab = 11, Context = 6, Experts = 4, ActiveExperts = 2, FeedForwardBias = {|MG0012:true|}, SharedExpertGate = {|MG0012:true|})] public partial class Model;")]
+    [InlineData("[Decoder(Layers = 2, DModel = 8, Heads = 2, FeedForward = 9, Vocab = 11, Context = 6, GatedFeedForward = false, GateLimit = {|MG0012:7|}, UpOffset = {|MG0012:1|})] public partial class Model;")]
+    [InlineData("[Decoder(Layers = 2, DModel = 8, Heads = 2, FeedForward = 9, Vocab = 11, Context = 6, RouterBias = {|MG0012:true|})] public partial class Model;")]
+    [InlineData("[Decoder(Layers = 2, DModel = 8, Heads = 2, FeedForward = 9, Vocab = 11, Context = 6, Form = BlockForm.Parallel, PerLayerWidth = {|MG0012:4|})] public partial class Model;")]
+    [InlineData("[Decoder(Layers = 2, DModel = 8, Heads = 2, FeedForward = 9, Vocab = 11, Context = 6, RotaryLayout = RotaryLayout.Interleaved, GlobalRotaryFraction = {|MG0012:0.5|})] public partial class Model;")]
+    [InlineData("[Decoder(Layers = 2, DModel = 8, Heads = 2, FeedForward = 9, Vocab = 11, Context = 6, Positions = PositionEncoding.None, GlobalRotaryFraction = {|MG0012:0.5|})] public partial class Model;")]
+    [InlineData("[Decoder(Layers = 2, DModel = 8, Heads = 2, FeedForward = 9, Vocab = 11, Context = 6, Attention = AttentionPattern.Window, LayerWindows = new[] { 3, 0 }, SharedKeyValueLayers = {|MG0012:1|})] public partial class Model;")]
+    [InlineData("[Decoder(Layers = 2, DModel = 8, Heads = 2, FeedForward = 9, Vocab = 11, Context = 6, LayerHeadWidths = new[] { 4, 6 }, SharedKeyValueLayers = {|MG0012:1|})] public partial class Model;")]
+    [InlineData("[Decoder(Layers = 2, DModel = 8, Heads = 2, FeedForward = 9, Vocab = 11, Context = 6, LayerHeadWidths = {|MG0012:new[] { 4, 5 }|})] public partial class Model;")]
+    [InlineData("[Decoder(Layers = 2, DModel = 8, Heads = 2, FeedForward = 9, Vocab = 11, Context = 6, LayerHeadWidths = {|MG0010:new int[0]|})] public partial class Model;")]
+    [InlineData("[Decoder(Layers = 2, DModel = 8, Heads = 2, FeedForward = 9, Vocab = 11, Context = 6, LayerFeedForward = {|MG0010:new[] { 4, 5, 6 }|})] public partial class Model;")]
+    [InlineData("[Decoder(Layers = 2, DModel = 8, Heads = 2, FeedForward = 9, Vocab = 11, Context = 6, LayerFeedForward = new[] { 4, {|MG0010:0|} })] public partial class Model;")]
+    [InlineData("[Decoder(Layers = 2, DModel = 8, Heads = 2, FeedForward = 9, Vocab = 11, Context = 6, LayerKeyValueHeads = {|MG0008:new[] { 1, 3 }|})] public partial class Model;")]
+    [InlineData("[Decoder(Layers = 2, DModel = 8, Heads = 2, FeedForward = 9, Vocab = 11, Context = 6, GateLimit = {|MG0010:-1|}, GlobalRotaryFraction = {|MG0010:1.5|})] public partial class Model;")]
+    [InlineData("[Decoder(Layers = 2, DModel = 8, Heads = 2, FeedForward = 9, Vocab = 11, Context = 6, SharedKeyValueLayers = {|MG0017:2|})] public partial class Model;")]
+    [InlineData("[Decoder(Layers = 2, DModel = 8, Heads = 2, FeedForward = 9, Vocab = 11, Context = 6, Experts = 4, ActiveExperts = 2, SharedExpertGate = {|MG0012:true|})] public partial class Model;")]
     [InlineData("[Decoder(Layers = 2, DModel = 8, Heads = 2, FeedForward = 9, Vocab = 11, Context = 6, LinearKeyHeads = {|MG0012:2|}, LinearValueWidth = {|MG0012:4|})] public partial class Model;")]
     [InlineData("[Decoder(Layers = 2, DModel = 8, Heads = 2, FeedForward = 9, Vocab = 11, Context = 6, Mixers = new[] { TokenMixer.GatedDelta }, LinearKeyHeads = 2, LinearKeyWidth = 4, ConvolutionBias = {|MG0012:true|})] public partial class Model;")]
     [InlineData("[Decoder(Layers = 2, DModel = 8, Heads = 2, FeedForward = 9, Vocab = 11, Context = 6, StateHeads = {|MG0012:2|}, StateGroups = {|MG0012:2|}, StateSize = {|MG0012:2|}, StateHeadWidth = {|MG0012:4|}, StateBias = {|MG0012:true|})] public partial class Model;")]

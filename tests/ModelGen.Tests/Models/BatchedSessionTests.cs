@@ -33,6 +33,9 @@ public sealed class BatchedSessionTests
         Check<Lfm2Decoder>(Lfm2Decoder.Parameters, 3, threads);
         Check<MixtralDecoder>(MixtralDecoder.Parameters, 3, threads);
         Check<ConvolutionDecoder>(ConvolutionDecoder.Parameters, 2, threads);
+        Check<GptOssDecoder>(GptOssDecoder.Parameters, 3, threads);
+        Check<Gemma4Decoder>(Gemma4Decoder.Parameters, 3, threads);
+        Check<SinkDecoder>(SinkDecoder.Parameters, 2, threads);
         Check<DeltaDecoder>(DeltaDecoder.Parameters, 3, threads);
         Check<Mamba2Decoder>(Mamba2Decoder.Parameters, 3, threads);
         Check<GraniteHybrid>(GraniteHybrid.Parameters, 3, threads);

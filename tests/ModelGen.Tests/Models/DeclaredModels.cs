@@ -483,6 +483,20 @@ public partial class Mamba2Decoder;
     StateHeadWidth = 9, StateBias = true, EmbeddingMultiplier = 6, ResidualMultiplier = 0.4, LogitScale = 0.5, AttentionScale = 0.15, MaxBatch = 3)]
 [Trainable(BatchSize = 3, SequenceLength = 9)]
 public partial class GraniteHybrid;
+[GptOss(Layers = 3, DModel = 32, Heads = 4, KeyValueHeads = 2, HeadWidth = 10, FeedForward = 22, Vocab = 43, Context = 30, Attention = AttentionPattern.Window, LayerWindows = new[] { 5, 0 }, Experts = 5, ActiveExperts = 2, GateLimit = 0.25,
+    RotaryScaling = RotaryScaling.Yarn, RotaryFactor = 4, RotaryOriginalContext = 64, MaxBatch = 3)]
+[Trainable(BatchSize = 2, SequenceLength = 17)]
+public partial class GptOssDecoder;
+
+[Gemma4(Layers = 5, DModel = 32, Heads = 4, FeedForward = 40, Vocab = 41, Context = 300, Attention = AttentionPattern.Window, LayerWindows = new[] { 5, 5, 0, 5, 0 }, LayerHeadWidths = new[] { 8, 8, 16, 8, 16 },
+    LayerKeyValueHeads = new[] { 2, 2, 1, 2, 1 }, LayerFeedForward = new[] { 40, 40, 40, 56, 56 }, SharedKeyValueLayers = 2, PerLayerWidth = 6, LogitSoftCap = 3, NormEpsilon = 0.3, MaxBatch = 3)]
+[Trainable(BatchSize = 2, SequenceLength = 17)]
+public partial class Gemma4Decoder;
+
+[Decoder(Layers = 2, DModel = 30, Heads = 3, FeedForward = 44, Vocab = 43, Context = 30, AttentionSinks = true, AttentionSoftCap = 0.7, GateLimit = 0.3, UpOffset = 0.5, SharedKeyValueLayers = 1, LayerScale = true, PerLayerWidth = 4,
+    FeedForwardBias = true, NormEpsilon = 0.02, TieEmbeddings = true, Recompute = Recomputation.Blocks, AttentionWeights = true, MaxBatch = 2)]
+[Trainable(BatchSize = 3, SequenceLength = 9)]
+public partial class SinkDecoder;
 
 // One decoder in every format of weights: rows of three and of five blocks, groups that are not filled, and two sequences at a time.
 [Llama(Layers = 2, DModel = 96, Heads = 6, KeyValueHeads = 2, FeedForward = 160, Vocab = 101, Context = 64, MaxBatch = 3)]

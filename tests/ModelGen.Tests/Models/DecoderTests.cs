@@ -206,6 +206,9 @@ public sealed class DecoderTests
         CheckPieces<Mamba2Decoder>(43);
         CheckPieces<GraniteHybrid>(43);
         CheckPieces<MixtralDecoder>(43);
+        CheckPieces<GptOssDecoder>(43);
+        CheckPieces<Gemma4Decoder>(41);
+        CheckPieces<SinkDecoder>(43);
     }
 
     private static void CheckPieces<TModel>(int vocabulary)
@@ -245,6 +248,66 @@ public sealed class DecoderTests
 
     [Fact]
     public void Convolutions_training() => Parity.Training<ConvolutionDecoder>("decoder-convolutions");
+
+    [Fact]
+    public void Gpt_oss_logits() => Parity.Logits<GptOssDecoder>("decoder-gpt-oss");
+
+    [Fact]
+    public void Gpt_oss_gradients() => Parity.Gradients<GptOssDecoder>("decoder-gpt-oss", GptOssDecoder.Parameters);
+
+    [Fact]
+    public void Gpt_oss_training() => Parity.Training<GptOssDecoder>("decoder-gpt-oss");
+
+    [Fact]
+    public void Gemma_4_logits() => Parity.Logits<Gemma4Decoder>("decoder-gemma4");
+
+    [Fact]
+    public void Gemma_4_gradients() => Parity.Gradients<Gemma4Decoder>("decoder-gemma4", Gemma4Decoder.Parameters);
+
+    [Fact]
+    public void Gemma_4_training() => Parity.Training<Gemma4Decoder>("decoder-gemma4");
+
+    [Fact]
+    public void Sinks_and_shared_keys_logits() => Parity.Logits<SinkDecoder>("decoder-sinks");
+
+    [Fact]
+    public void Sinks_and_shared_keys_gradients() => Parity.Gradients<SinkDecoder>("decoder-sinks", SinkDecoder.Parameters);
+
+    [Fact]
+    public void Sinks_and_shared_keys_training() => Parity.Training<SinkDecoder>("decoder-sinks");
+
+    /// <summary>What a head gives its sink is missing from the weights that are handed out.</summary>
+    [Fact]
+    public void Weights_beside_a_sink_add_up_to_less_than_one()
+    {
+        SinkDecoder model = SinkDecoder.Create(5);
+        model.Parameter("model.layers.1.self_attn.sinks").Fill(1.5f);
+        using SinkDecoder.Session session = model.CreateSession();
+        int[] tokens = [3, 14, 15, 9, 26, 5];
+        var logits = new float[tokens.Length * 43];
+        var weights = new float[2 * 3 * tokens.Length * tokens.Length];
+        session.Forward(tokens, logits, weights);
+        for (int row = 0; row < 2 * 3 * tokens.Length; row++)
+        {
+            int seen = (row % tokens.Length) + 1;
+            float sum = weights.AsSpan(row * tokens.Length, tokens.Length).ToArray().Sum();
+
+            // Scores of a model that is not trained are near 0: each key has about the same part, and a sink at 1.5 has e^1.5 of them.
+            double expected = seen / (seen + Math.Exp(row / tokens.Length < 3 ? 0 : 1.5));
+            Assert.InRange(sum, expected - 0.1, expected + 0.1);
+        }
+    }
+
+    /// <summary>Layers that share keys and values have no cache of their own, and no parameters for them.</summary>
+    [Fact]
+    public void Shared_keys_have_one_cache()
+    {
+        // Three layers keep keys and values: two of 2 heads of 8 in rings, which a run and a window fit into, and one of a head of 16 for all positions.
+        string[] names = [.. Gemma4Decoder.Parameters.Select(p => p.Name)];
+        Assert.Contains("model.layers.2.self_attn.k_proj.weight", names);
+        Assert.DoesNotContain(names, name => name.StartsWith("model.layers.3.self_attn.k", StringComparison.Ordinal) || name.StartsWith("model.layers.4.self_attn.v", StringComparison.Ordinal));
+        Assert.Equal(3 * 2 * 16 * sizeof(float), Gemma4Decoder.KvBytesPerToken);
+    }
 
     [Fact]
     public void A_trained_llama_tells_the_known_story()

@@ -95,6 +95,7 @@ public sealed class SessionStateTests
         GoesOn<Lfm2Decoder>();
         GoesOn<DeltaDecoder>();
         GoesOn<GraniteHybrid>();
+        GoesOn<Gemma4Decoder>();
 
         static void GoesOn<TModel>()
             where TModel : ICausalLanguageModel<TModel>

@@ -203,6 +203,6 @@ public sealed class IrTests
     private static ModelGraph Differentiate(ModelSpec spec)
     {
         ModelGraph bound = BindExtents.Run(Build(spec, BuildMode.Training), spec.Training!.BatchSize, Math.Max(1, spec.Training.SequenceLength));
-        return Simplify.Run(RemoveStopGradient.Run(ReverseMode.Differentiate(ExpandComposites.Run(bound), "loss")));
+        return Simplify.Run(RemoveStopGradient.Run(ReverseMode.Differentiate(ExpandComposites.BeforeDifferentiation(bound), "loss")));
     }
 }

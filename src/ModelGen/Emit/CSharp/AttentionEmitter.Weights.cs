@@ -93,7 +93,7 @@ internal static partial class AttentionEmitter
                 w.Line(Capped(kernel.Op, $"scores + row * {scores}", "high"));
             }
 
-            w.Line($"AttentionTiles.Probabilities<V>(scores + row * {scores}, high, {CodeWriter.Literal(kernel.Op.Scale)}, logSum, target, {kernel.Columns});");
+            w.Line($"AttentionTiles.Probabilities<V>(scores + row * {scores}, high, {CodeWriter.Literal(kernel.Op.Scale)}, logSum, target, {kernel.Columns}{Sinks(kernel.Op)});");
         }
         else
         {
@@ -110,7 +110,7 @@ internal static partial class AttentionEmitter
             }
 
             Clear(w, "target", "before");
-            w.Line($"AttentionTiles.Probabilities<V>(scores + row * {scores} + low, seen, {CodeWriter.Literal(kernel.Op.Scale)}, logSum, target + before, {kernel.Columns} - before);");
+            w.Line($"AttentionTiles.Probabilities<V>(scores + row * {scores} + low, seen, {CodeWriter.Literal(kernel.Op.Scale)}, logSum, target + before, {kernel.Columns} - before{Sinks(kernel.Op)});");
         }
 
         w.Close();

@@ -397,7 +397,10 @@ internal static partial class AttentionEmitter
     /// <summary>The method that takes a row of scores and cotangents back, and the last of its arguments.</summary>
     internal static string Backwards(Attention op) => op.SoftCap > 0 ? "AttentionCap.Backward" : "AttentionRows.Backward";
 
-    internal static string Factors(Attention op) => op.SoftCap > 0 ? $"{CodeWriter.Literal(op.Scale)}, {CodeWriter.Literal(op.CapOfProducts)}" : CodeWriter.Literal(op.Scale);
+    internal static string Factors(Attention op) => ( op.SoftCap > 0 ? $"{CodeWriter.Literal(op.Scale)}, {CodeWriter.Literal(op.CapOfProducts)}" : CodeWriter.Literal(op.Scale)) + Sinks(op);
+
+    /// <summary>What tells functions of rows that a row of one key has a probability of less than 1.</summary>
+    internal static string Sinks(Attention op) => op.HasSinks ? ", hasSink: true" : "";
 
     // Of the register tile: rows, and the elements from one row of scores, or of a padded head, to the next.
     private static (string Rows, string Scores, string Padded) Constants(CodeWriter w, IReadOnlyList<AttentionScheme> schemes)

@@ -167,7 +167,7 @@ internal sealed class ListedKeysEmitter
         Products("given", "keys", 1, "scores");
         bias.AddListed(_w, "scores", "query");
         Cap();
-        _w.Line($"AttentionTiles.Probabilities<V>(scores, n, {CodeWriter.Literal(_op.Scale)}, logsumexp[row * {Stride(2)} + head], scores, n);");
+        _w.Line($"AttentionTiles.Probabilities<V>(scores, n, {CodeWriter.Literal(_op.Scale)}, logsumexp[row * {Stride(2)} + head], scores, n{AttentionEmitter.Sinks(_op)});");
         _w.Open("for (int j = 0; j < n; j++)");
         _w.Line("target[listed[j]] = scores[j];");
         _w.Close();
