@@ -115,7 +115,7 @@ public sealed class RandomFamilyTests
             DeclaredArgument.Of("RotaryFraction", (turned + 0.5) / (width + 0.5)), Of("RotaryLayout", interleaved),
             .. Mixer(random),
             .. random.Next(3) == 0 ? [Of("Experts", 3 + random.Next(6)), Of("ActiveExperts", 1 + random.Next(3)), Of("NormalizeExperts", random.Next(2)), Of("SharedFeedForward", random.Next(2) * Size(random, 9)), DeclaredArgument.Of("BalanceLoss", 0.1), Of("RouterBias", random.Next(2))] : Array.Empty<DeclaredArgument>(),
-            Of("AttentionSinks", random.Next(2)), Of("ValueNorm", random.Next(2)), Of("LayerScale", random.Next(2)), Of("FeedForwardBias", random.Next(2)), Of("PerLayerWidth", random.Next(2) * Size(random, 7)),
+            Of("AttentionSinks", random.Next(2)), Of("ValueNorm", random.Next(2)), Of("LayerScale", random.Next(2)), Of("FeedForwardBias", random.Next(2)), Of("PerLayerWidth", random.Next(2) * (2 + Size(random, 6))),
             .. random.Next(2) == 0 ? [DeclaredArgument.Of("GateLimit", 0.3), DeclaredArgument.Of("UpOffset", 0.5)] : Array.Empty<DeclaredArgument>(),
             .. interleaved == 0 ? [DeclaredArgument.Of("GlobalRotaryFraction", 0.5)] : Array.Empty<DeclaredArgument>(),
         ]);
