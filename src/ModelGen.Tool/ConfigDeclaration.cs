@@ -15,7 +15,9 @@ internal static class ConfigDeclaration
         "mamba2" or "granitemoehybrid" or "granitehybrid" => StateSpaceDeclaration.Of(config, weights),
         "bert" => EncoderDeclaration.Bert(config, weights),
         "modernbert" => EncoderDeclaration.ModernBert(config, weights),
-        string other => throw new ToolException($"{config.Origin}: model_type: expected bert, modernbert, gpt2, llama, mistral, qwen2, qwen3, qwen3_moe, qwen3_5_text, gemma3_text, lfm2, mamba2 or granitemoehybrid, found {other}."),
+        "gemma4_text" or "gemma4" => Gemma4Declaration.Of(config, weights),
+        "gpt_oss" or "gpt-oss" => GptOssDeclaration.Of(config, weights),
+        string other => throw new ToolException($"{config.Origin}: model_type: expected bert, modernbert, gpt2, llama, mistral, qwen2, qwen3, qwen3_moe, qwen3_5_text, gemma3_text, gemma4_text, gpt_oss, lfm2, mamba2 or granitemoehybrid, found {other}."),
     };
 
     private static ModelCode Gpt2(ModelConfig config, WeightFile weights)

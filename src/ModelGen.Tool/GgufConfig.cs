@@ -69,6 +69,11 @@ internal static class GgufConfig
             Integer("embedding_length", "hidden_size");
             Integer("block_count", "num_hidden_layers");
             Integer("attention.head_count", "num_attention_heads");
+            if (architecture == "gemma4")
+            {
+                Gemma4(file, values);
+            }
+
             if (architecture == "lfm2")
             {
                 Mixers(file, architecture, values, "conv", "full_attention");
@@ -78,14 +83,18 @@ internal static class GgufConfig
             {
                 StateSpaces();
             }
-            else
+            else if (architecture != "gemma4")
             {
                 Integer("attention.head_count_kv", "num_key_value_heads");
             }
 
-            Integer("attention.key_length", "head_dim");
             Integer("context_length", "max_position_embeddings");
-            Integer("feed_forward_length", "intermediate_size");
+            if (architecture != "gemma4")
+            {
+                Integer("attention.key_length", "head_dim");
+                Integer("feed_forward_length", "intermediate_size");
+            }
+
             Integer("expert_count", "num_experts");
             Integer("expert_used_count", "num_experts_per_tok");
             Integer("expert_feed_forward_length", "moe_intermediate_size");
@@ -122,7 +131,7 @@ internal static class GgufConfig
         Integer("tokenizer.ggml.bos_token_id", "bos_token_id", isOfArchitecture: false);
         Integer("tokenizer.ggml.eos_token_id", "eos_token_id", isOfArchitecture: false);
         values["tie_word_embeddings"] = file.Find("output.weight") is null;
-        if (RotaryScaling(file, architecture) is { } scaling)
+        if (architecture != "gemma4" && RotaryScaling(file, architecture) is { } scaling)
         {
             values["rope_scaling"] = scaling;
         }
@@ -200,6 +209,61 @@ internal static class GgufConfig
                 values[name] = double.Parse(((float)real).ToString("R", System.Globalization.CultureInfo.InvariantCulture), System.Globalization.CultureInfo.InvariantCulture);
             }
         }
+    }
+
+    /// <summary>What Gemma 4's files say of layers, each of which may be otherwise.</summary>
+    private static void Gemma4(GgufFile file, JsonObject values)
+    {
+        const string Prefix = "gemma4.";
+        if (file.Values.GetValueOrDefault(Prefix + "block_count")?.AsInteger() is not (>= 1 and <= 1024 and long layers))
+        {
+            throw Problem("block_count", "1 to 1024");
+        }
+
+        bool[] windowed = file.Values.GetValueOrDefault(Prefix + "attention.sliding_window_pattern") switch
+        {
+            { IsArray: true, ElementType: GgufValueType.Bool } flags when flags.Count == layers => flags.Flags(),
+            { IsArray: false, IsInteger: true } period when period.AsInteger() is >= 1 and <= 1024 and long each => [.. Enumerable.Range(1, (int)layers).Select(layer => layer % each != 0)],
+            _ => throw Problem("attention.sliding_window_pattern", "a truth value for each layer, or one integer"),
+        };
+        values["layer_types"] = new JsonArray([.. windowed.Select(static sees => (JsonNode)(sees ? "sliding_attention" : "full_attention"))]);
+        values["layer_key_value_heads"] = List("attention.head_count_kv");
+        values["layer_intermediate_sizes"] = List("feed_forward_length");
+        foreach ((string key, string name) in ((string, string)[])[
+            ("attention.key_length", "global_head_dim"), ("attention.key_length_swa", "head_dim"), ("attention.shared_kv_layers", "num_kv_shared_layers"), ("embedding_length_per_layer_input", "hidden_size_per_layer_input")])
+        {
+            values[name] = file.Values.TryGetValue(Prefix + key, out GgufValue? value) ? value.AsInteger() ?? throw Problem(key, "an integer") : 0;
+        }
+
+        values["rope_local_base_freq"] = file.Values.GetValueOrDefault(Prefix + "rope.freq_base_swa")?.AsReal() ?? 10000;
+        if (file.Values.GetValueOrDefault(Prefix + "final_logit_softcapping")?.AsReal() is > 0 and double cap)
+        {
+            values["final_logit_softcapping"] = cap;
+        }
+
+        // Pairs that stand still are slowed down without end.
+        values["global_rotary_fraction"] = 1;
+        if (file.Find("rope_freqs.weight") is { Shape: [> 0 and < 4096] } table)
+        {
+            float[] factors = new float[table.Length];
+            file.ReadFloats(table, 0, factors);
+            int turning = factors.TakeWhile(static factor => factor == 1).Count();
+            if (turning == 0 || factors.Skip(turning).Any(static factor => !(factor > 1e20f)))
+            {
+                throw new ToolException($"{file.Path}: tensor 'rope_freqs.weight': expected pairs that turn, with the factor 1, and behind them pairs that stand still, found others.");
+            }
+
+            values["global_rotary_fraction"] = (double)turning / factors.Length;
+        }
+
+        JsonArray List(string key)
+        {
+            GgufValue? value = file.Values.GetValueOrDefault(Prefix + key);
+            long[] numbers = value is { IsInteger: true } && (value.IsArray ? value.Count == layers : value.Count == 1) ? value.Integers() : throw Problem(key, "an integer, or one for each layer");
+            return new JsonArray([.. Enumerable.Range(0, (int)layers).Select(layer => (JsonNode)numbers[numbers.Length == 1 ? 0 : layer])]);
+        }
+
+        ToolException Problem(string key, string expected) => new($"{file.Path}: metadata '{Prefix}{key}': expected {expected}, found {file.Values.GetValueOrDefault(Prefix + key)?.ToString() ?? "nothing"}.");
     }
 
     /// <summary>What mixes the tokens of each layer: one without heads of keys and values has something else.</summary>

@@ -15,6 +15,8 @@ internal static class GgufExport
             "qwen3_moe" => "qwen3moe",
             "qwen3_5_text" => "qwen35",
             "granitemoehybrid" => "granitehybrid",
+            "gemma4_text" => "gemma4",
+            "gpt_oss" => "gpt-oss",
             string other => other,
         };
         var writer = new GgufWriter();
@@ -40,6 +42,8 @@ internal static class GgufExport
             {
                 "gpt2" => Gpt2(config, writer),
                 "bert" => Bert(source, config, writer),
+                "gemma4" => Gemma4(config, writer),
+                "gpt-oss" => GptOss(config, writer),
                 "mamba2" or "granitehybrid" => StateSpaces(config, writer, architecture),
                 _ => Llama(config, source.Weights, writer, architecture),
             };
@@ -88,7 +92,7 @@ internal static class GgufExport
     private static GgmlType TypeOf(WeightTensor tensor, GgmlType type)
     {
         // ggml convolves by floats.
-        if (tensor.Shape.Length < 2 || tensor.Name.EndsWith(".conv.conv.weight", StringComparison.Ordinal) || tensor.Name.EndsWith(".conv1d.weight", StringComparison.Ordinal) || tensor.Name.EndsWith("wpe.weight", StringComparison.Ordinal)
+        if (tensor.Shape.Length < 2 || tensor.Name.EndsWith(".bias", StringComparison.Ordinal) || tensor.Name.EndsWith(".conv.conv.weight", StringComparison.Ordinal) || tensor.Name.EndsWith(".conv1d.weight", StringComparison.Ordinal) || tensor.Name.EndsWith("wpe.weight", StringComparison.Ordinal)
             || tensor.Name.EndsWith("position_embeddings.weight", StringComparison.Ordinal) || tensor.Name.EndsWith("token_type_embeddings.weight", StringComparison.Ordinal))
         {
             return GgmlType.F32;
@@ -101,7 +105,7 @@ internal static class GgufExport
     }
 
     private static int HeadWidth(ModelConfig config)
-        => config.ModelType is "gpt2" or "bert" or "mamba2" ? 0 : config.Integer("head_dim") ?? (DecoderDeclaration.IsGatedDelta(config) ? 256 : config.Required("hidden_size") / Math.Max(1, config.Required("num_attention_heads")));
+        => config.ModelType is "gpt2" or "bert" or "mamba2" ? 0 : config.ModelType is "gemma4" or "gemma4_text" ? Gemma4Declaration.HeadWidth(config, isGlobal: true) : config.Integer("head_dim") ?? (DecoderDeclaration.IsGatedDelta(config) ? 256 : config.Required("hidden_size") / Math.Max(1, config.Required("num_attention_heads")));
 
     private static int Llama(ModelConfig config, WeightFile weights, GgufWriter writer, string architecture)
     {
@@ -299,6 +303,67 @@ internal static class GgufExport
                 writer.Set($"{architecture}.{key}", (float)value);
             }
         }
+    }
+
+    private static int Gemma4(ModelConfig config, GgufWriter writer)
+    {
+        const string Prefix = "gemma4.";
+        int headWidth = Gemma4Declaration.HeadWidth(config, isGlobal: true), windowWidth = Gemma4Declaration.HeadWidth(config, isGlobal: false);
+        int[] keyHeads = Gemma4Declaration.KeyHeads(config), hidden = Gemma4Declaration.FeedForwards(config);
+        foreach ((string key, int value) in ((string, int)[])[
+            ("context_length", config.Required("max_position_embeddings")), ("embedding_length", config.Required("hidden_size")), ("block_count", config.Required("num_hidden_layers")),
+            ("attention.head_count", config.Required("num_attention_heads")), ("attention.key_length", headWidth), ("attention.value_length", headWidth), ("attention.key_length_swa", windowWidth),
+            ("attention.value_length_swa", windowWidth), ("rope.dimension_count", headWidth), ("rope.dimension_count_swa", windowWidth), ("attention.sliding_window", config.Required("sliding_window")),
+            ("attention.shared_kv_layers", Gemma4Declaration.SharedLayers(config)), ("embedding_length_per_layer_input", Gemma4Declaration.PerLayerWidth(config)), ("vocab_size", config.Required("vocab_size"))])
+        {
+            writer.Set(Prefix + key, (uint)value);
+        }
+
+        writer.Set(Prefix + "attention.head_count_kv", keyHeads);
+        writer.Set(Prefix + "feed_forward_length", hidden);
+        writer.Set(Prefix + "attention.sliding_window_pattern", Gemma4Declaration.Windowed(config));
+        writer.Set(Prefix + "attention.layer_norm_rms_epsilon", (float)(config.Real("rms_norm_eps") ?? 1e-6));
+        writer.Set(Prefix + "rope.freq_base", (float)Gemma4Declaration.GlobalBase(config));
+        writer.Set(Prefix + "rope.freq_base_swa", (float)Gemma4Declaration.WindowBase(config));
+        if (config.Real("final_logit_softcapping") is > 0 and double cap)
+        {
+            writer.Set(Prefix + "final_logit_softcapping", (float)cap);
+        }
+
+        // Pairs that stand still are slowed down without end.
+        float[] factors = [.. Enumerable.Range(0, headWidth / 2).Select(pair => pair < (int)(headWidth / 2 * Gemma4Declaration.GlobalFraction(config)) ? 1f : 1e30f)];
+        writer.Add(RotaryFactors, [factors.Length], GgmlType.F32, (start, destination) => factors.AsSpan((int)start, destination.Length).CopyTo(destination));
+        return headWidth;
+    }
+
+    private static int GptOss(ModelConfig config, GgufWriter writer)
+    {
+        const string Prefix = "gpt-oss.";
+        int heads = config.Required("num_attention_heads"), headWidth = config.Integer("head_dim") ?? 64, context = config.Required("max_position_embeddings");
+        foreach ((string key, int value) in ((string, int)[])[
+            ("context_length", context), ("embedding_length", config.Required("hidden_size")), ("block_count", config.Required("num_hidden_layers")), ("attention.head_count", heads),
+            ("attention.head_count_kv", config.Integer("num_key_value_heads") ?? heads), ("attention.key_length", headWidth), ("attention.value_length", headWidth), ("rope.dimension_count", headWidth),
+            ("attention.sliding_window", config.Required("sliding_window")), ("feed_forward_length", GptOssDeclaration.FeedForward(config)), ("expert_feed_forward_length", GptOssDeclaration.FeedForward(config)),
+            ("expert_count", GptOssDeclaration.Experts(config)), ("expert_used_count", GptOssDeclaration.ActiveExperts(config)), ("vocab_size", config.Required("vocab_size"))])
+        {
+            writer.Set(Prefix + key, (uint)value);
+        }
+
+        writer.Set(Prefix + "attention.layer_norm_rms_epsilon", (float)(config.Real("rms_norm_eps") ?? 1e-5));
+        writer.Set(Prefix + "rope.freq_base", (float)DecoderDeclaration.RotaryBase(config));
+        if (DecoderDeclaration.RotaryScaling(config) is { } scaling)
+        {
+            if (scaling.Type != "yarn" || (scaling.Options.Real("beta_fast") ?? 32) != 32 || (scaling.Options.Real("beta_slow") ?? 1) != 1)
+            {
+                throw config.Problem("rope_scaling", "yarn with a ramp from 32 turns to 1, which readers of GGUF files of gpt-oss compute with", scaling.Type);
+            }
+
+            writer.Set(Prefix + "rope.scaling.type", "yarn");
+            writer.Set(Prefix + "rope.scaling.factor", (float)(scaling.Options.Real("factor") ?? 1));
+            writer.Set(Prefix + "rope.scaling.original_context_length", (uint)(scaling.Options.Integer("original_max_position_embeddings") ?? context));
+        }
+
+        return headWidth;
     }
 
     private static int Gpt2(ModelConfig config, GgufWriter writer)

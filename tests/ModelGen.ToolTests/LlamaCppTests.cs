@@ -162,13 +162,15 @@ public sealed class LlamaCppTests : IDisposable
     [InlineData("mamba2", """ "num_heads": 6, "head_dim": 32, "n_groups": 2, "state_size": 16, "expand": 2, "conv_kernel": 4, "layer_norm_epsilon": 1e-5, "tie_word_embeddings": true """)]
     [InlineData("granitemoehybrid", """ "num_key_value_heads": 2, "mamba_n_heads": 3, "mamba_d_head": 64, "mamba_n_groups": 1, "mamba_d_state": 16, "mamba_expand": 2, "mamba_d_conv": 4, "layer_types": ["mamba", "attention", "mamba"], "position_embedding_type": "nope", "num_local_experts": 0, "shared_intermediate_size": 160, "embedding_multiplier": 3.0, "residual_multiplier": 0.5, "attention_multiplier": 0.2, "logits_scaling": 1.5, "rms_norm_eps": 1e-5, "tie_word_embeddings": true """)]
     [InlineData("granitemoehybrid", """ "num_key_value_heads": 3, "mamba_n_heads": 6, "mamba_d_head": "auto", "mamba_n_groups": 3, "mamba_d_state": 16, "mamba_expand": 2, "layers_block_type": ["mamba", "mamba", "attention"], "position_embedding_type": "rope", "rope_theta": 50000.0, "logits_scaling": 2.0, "rms_norm_eps": 1e-6 """)]
+    [InlineData("gemma4_text", """ "head_dim": 16, "global_head_dim": 32, "num_key_value_heads": 2, "sliding_window": 20, "num_kv_shared_layers": 2, "hidden_size_per_layer_input": 32, "use_double_wide_mlp": true, "final_logit_softcapping": 30.0, "rms_norm_eps": 1e-6, "tie_word_embeddings": true, "layer_types": ["sliding_attention", "full_attention", "sliding_attention", "full_attention", "sliding_attention", "full_attention"], "rope_parameters": { "full_attention": { "rope_type": "proportional", "partial_rotary_factor": 0.25, "rope_theta": 1000000.0 }, "sliding_attention": { "rope_type": "default", "rope_theta": 10000.0 } } """)]
+    [InlineData("gpt_oss", """ "head_dim": 32, "num_key_value_heads": 2, "sliding_window": 20, "num_local_experts": 6, "num_experts_per_tok": 2, "rms_norm_eps": 1e-5, "swiglu_limit": 7.0, "rope_theta": 150000.0, "tie_word_embeddings": false, "rope_scaling": { "rope_type": "yarn", "factor": 8.0, "beta_fast": 32.0, "beta_slow": 1.0, "original_max_position_embeddings": 32 } """)]
     public void Random_models_give_llama_cpps_logits(string type, string options)
     {
         LlamaCpp.Require();
         string folder = Path.GetDirectoryName(_file.Path)!;
         var random = new Random(12);
         string model = RandomCheckpoint.Write(folder, type, options);
-        bool isGemma = type == "gemma3_text";
+        bool isGemma = type.StartsWith("gemma", StringComparison.Ordinal);
         Assert.Equal("", ToolCommand.Run("convert", model, _file.Path, "--tokenizer", TestData.File("stories260K", "tok512.bin"), "--json").Error);
         int[] tokens = [1, .. Enumerable.Range(0, 60).Select(_ => random.Next(3, RandomCheckpoint.Vocabulary))];
         float[][] expected = LlamaCpp.Logits(_file.Path, tokens);

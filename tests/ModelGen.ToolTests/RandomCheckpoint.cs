@@ -23,7 +23,7 @@ internal static class RandomCheckpoint
         bool isDelta = type == "qwen3_5_text";
 
         // Of Gemma's layers, the sixth sees everything.
-        int layers = isGemma ? 7 : 3;
+        int layers = isGemma ? 7 : type == "gemma4_text" ? 6 : type == "gpt_oss" ? 4 : 3;
         File.WriteAllText(Path.Combine(folder, "config.json"), $$"""
             {
               "model_type": "{{type}}", "hidden_size": {{Width}}, "num_attention_heads": {{Heads}}, "num_hidden_layers": {{layers}}, "intermediate_size": {{Hidden}}, "vocab_size": {{Vocabulary}},
@@ -42,6 +42,18 @@ internal static class RandomCheckpoint
             if (type == "lfm2")
             {
                 Lfm2(layer);
+                continue;
+            }
+
+            if (type == "gemma4_text")
+            {
+                Gemma4(layer);
+                continue;
+            }
+
+            if (type == "gpt_oss")
+            {
+                GptOss(layer);
                 continue;
             }
 
@@ -122,6 +134,14 @@ internal static class RandomCheckpoint
             Add(block + "mlp.down_proj.weight", Width, Hidden);
         }
 
+        if (type == "gemma4_text")
+        {
+            int all = layers * Gemma4Declaration.PerLayerWidth(config);
+            Add("model.embed_tokens_per_layer.weight", Vocabulary, all);
+            Add("model.per_layer_model_projection.weight", all, Width);
+            Add("model.per_layer_projection_norm.weight", all / layers);
+        }
+
         Add(type switch { "lfm2" => "model.embedding_norm.weight", "mamba2" => "backbone.norm_f.weight", _ => "model.norm.weight" }, Width);
         if (config.Flag("tie_word_embeddings") != true)
         {
@@ -131,6 +151,56 @@ internal static class RandomCheckpoint
         string model = Path.Combine(folder, "model.safetensors");
         writer.Save(model);
         return model;
+
+        void Gemma4(int layer)
+        {
+            string block = FormattableString.Invariant($"model.layers.{layer}.");
+            int each = Gemma4Declaration.HeadWidth(config, isGlobal: !Gemma4Declaration.Windowed(config)[layer]), ownKeys = each * Gemma4Declaration.KeyHeads(config)[layer], hidden = Gemma4Declaration.FeedForwards(config)[layer];
+            int perLayer = Gemma4Declaration.PerLayerWidth(config);
+            foreach (string norm in (string[])["input_layernorm", "post_attention_layernorm", "pre_feedforward_layernorm", "post_feedforward_layernorm", "post_per_layer_input_norm"])
+            {
+                Add($"{block}{norm}.weight", Width);
+            }
+
+            Add(block + "self_attn.q_proj.weight", Heads * each, Width);
+            Add(block + "self_attn.q_norm.weight", each);
+            if (layer < layers - Gemma4Declaration.SharedLayers(config))
+            {
+                Add(block + "self_attn.k_proj.weight", ownKeys, Width);
+                Add(block + "self_attn.v_proj.weight", ownKeys, Width);
+                Add(block + "self_attn.k_norm.weight", each);
+            }
+
+            Add(block + "self_attn.o_proj.weight", Width, Heads * each);
+            Add(block + "mlp.gate_proj.weight", hidden, Width);
+            Add(block + "mlp.up_proj.weight", hidden, Width);
+            Add(block + "mlp.down_proj.weight", Width, hidden);
+            Add(block + "per_layer_input_gate.weight", perLayer, Width);
+            Add(block + "per_layer_projection.weight", Width, perLayer);
+            Add(block + "layer_scalar", 1);
+        }
+
+        void GptOss(int layer)
+        {
+            string block = FormattableString.Invariant($"model.layers.{layer}.");
+            int experts = GptOssDeclaration.Experts(config), each = GptOssDeclaration.FeedForward(config);
+            Add(block + "input_layernorm.weight", Width);
+            Add(block + "post_attention_layernorm.weight", Width);
+            foreach ((string name, int rows, int columns) in ((string, int, int)[])[("q", Heads * headWidth, Width), ("k", keys, Width), ("v", keys, Width), ("o", Width, Heads * headWidth)])
+            {
+                Add(FormattableString.Invariant($"{block}self_attn.{name}_proj.weight"), rows, columns);
+                Add(FormattableString.Invariant($"{block}self_attn.{name}_proj.bias"), rows);
+            }
+
+            Add(block + "self_attn.sinks", Heads);
+            Add(block + "mlp.gate.weight", experts, Width);
+            Add(block + "mlp.gate.bias", experts);
+            foreach ((string name, int rows, int columns) in ((string, int, int)[])[("gate", each, Width), ("up", each, Width), ("down", Width, each)])
+            {
+                Add(FormattableString.Invariant($"{block}mlp.experts.{name}_proj.weight"), experts, rows, columns);
+                Add(FormattableString.Invariant($"{block}mlp.experts.{name}_proj.bias"), experts, rows);
+            }
+        }
 
         void GatedDelta(string block)
         {
@@ -189,9 +259,15 @@ internal static class RandomCheckpoint
 
         void Add(string name, params int[] shape)
         {
-            bool isNorm = name.Contains("norm", StringComparison.Ordinal);
+            bool isNorm = name.Contains("norm", StringComparison.Ordinal) || name.EndsWith("layer_scalar", StringComparison.Ordinal);
             double scale = isNorm ? 0.3 : 1 / Math.Sqrt(shape[^1]);
             float[] values = [.. Enumerable.Range(0, shape.Aggregate(static (a, b) => a * b)).Select(_ => (float)((isNorm && !isGemma && !(isDelta && !name.Contains("linear_attn", StringComparison.Ordinal)) ? 1 : 0) + (scale * ((random.NextDouble() * 2) - 1) * 1.7)))];
+            if (type == "gemma4_text" && (name.EndsWith("q_norm.weight", StringComparison.Ordinal) || name.EndsWith("k_norm.weight", StringComparison.Ordinal)))
+            {
+                // Scores that nothing else scales: as large as those of other models, which do not turn what rounding leaves into other tokens.
+                values = [.. values.Select(value => value / MathF.Sqrt(MathF.Sqrt(shape[0])))];
+            }
+
             writer.Add(name, shape, values);
         }
     }

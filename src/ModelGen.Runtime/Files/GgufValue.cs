@@ -110,6 +110,23 @@ public sealed unsafe class GgufValue
         return _file.Span(_offset, 1)[0] != 0;
     }
 
+    /// <summary>The truth values, of an array or one.</summary>
+    /// <exception cref="InvalidOperationException">The value is none of truth values.</exception>
+    /// <exception cref="ObjectDisposedException">The file was closed.</exception>
+    public bool[] Flags()
+    {
+        Require(ElementType == GgufValueType.Bool, "truth values");
+        using MappedFile.Reading reading = _file.Read();
+        bool[] flags = new bool[checked((int)Count)];
+        byte* source = _file.Address(_offset, _byteLength);
+        for (int i = 0; i < flags.Length; i++)
+        {
+            flags[i] = source[i] != 0;
+        }
+
+        return flags;
+    }
+
     /// <summary>A text; null if it is none. Bytes that are no UTF-8 become U+FFFD.</summary>
     /// <exception cref="ObjectDisposedException">The file was closed.</exception>
     public string? AsText() => IsArray || ElementType != GgufValueType.String ? null : Texts()[0];

@@ -69,6 +69,10 @@ public sealed partial class GgufWriter
     /// <inheritdoc cref="Set(string, string)"/>
     public void SetBytes(string key, IReadOnlyList<byte> values) => Set(key, values, GgufValueType.UInt8, static (stream, value) => stream.WriteByte(value));
 
+    /// <summary>Adds truth values.</summary>
+    /// <inheritdoc cref="Set(string, string)"/>
+    public void Set(string key, IReadOnlyList<bool> values) => Set(key, values, GgufValueType.Bool, static (stream, value) => stream.WriteByte(value ? (byte)1 : (byte)0));
+
     /// <summary>Adds a value of another file as it is.</summary>
     /// <param name="key">The key.</param>
     /// <param name="value">The value; its file must be open when this one is saved.</param>

@@ -166,6 +166,24 @@ internal sealed class HuggingFaceNames
         .. s_stateSpace.Select(static pair => (pair.Gguf, pair.HuggingFace.Replace("model.layers.#.mamba.", "backbone.layers.#.mixer.", StringComparison.Ordinal))),
     ];
 
+    // Two of them are called so as a whole, as above.
+    private static readonly (string Gguf, string HuggingFace)[] s_gemma4 =
+    [
+        ("per_layer_token_embd", "model.embed_tokens_per_layer"),
+        ("per_layer_model_proj", "model.per_layer_model_projection"),
+        ("per_layer_proj_norm", "model.per_layer_projection_norm"),
+        ("blk.#.inp_gate", "model.layers.#.per_layer_input_gate"),
+        ("blk.#.proj", "model.layers.#.per_layer_projection"),
+        ("blk.#.post_norm", "model.layers.#.post_per_layer_input_norm"),
+        ("blk.#.layer_output_scale.weight", "model.layers.#.layer_scalar"),
+    ];
+
+    private static readonly (string Gguf, string HuggingFace)[] s_gptOss =
+    [
+        ("blk.#.post_attention_norm", "model.layers.#.post_attention_layernorm"),
+        ("blk.#.attn_sinks.weight", "model.layers.#.self_attn.sinks"),
+    ];
+
     private static readonly HuggingFaceNames s_none = new([], _ => TensorChange.None);
 
     private static readonly Dictionary<string, HuggingFaceNames> s_architectures = new(StringComparer.Ordinal)
@@ -192,6 +210,8 @@ internal sealed class HuggingFaceNames
         }),
         ["mamba2"] = new(s_mamba2, StateSpaceChange),
         ["granitehybrid"] = new([.. s_llama, .. s_preNorm, .. s_stateSpace], StateSpaceChange),
+        ["gemma4"] = new([.. s_llama, .. s_sandwich, .. s_gemma4], static _ => TensorChange.None),
+        ["gpt-oss"] = new([.. s_llama, .. s_gptOss, .. s_experts], static _ => TensorChange.None),
         ["gpt2"] = new(s_gpt2, static stem => stem is "blk.#.attn_qkv" or "blk.#.attn_output" or "blk.#.ffn_up" or "blk.#.ffn_down" ? TensorChange.Transposed : TensorChange.None),
         ["bert"] = new(s_bert, static _ => TensorChange.None)
         {
