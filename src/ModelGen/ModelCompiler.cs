@@ -73,7 +73,7 @@ internal static class ModelCompiler
             var layout = ModelLayout.Of(built, parameter => trained.Count > 0 && !trained.Contains(parameter.ParameterName), WeightFormats.Of(graphs, spec));
             return (layout, layout.WithStates([.. graphs.Where((_, i) => !program.Entries[i].BelongsToTrainer)]), layout.WithStates([.. graphs.Where((_, i) => program.Entries[i].BelongsToTrainer)]));
         });
-        CudaModule inference = new(spec.CudaPrecision) { Launches = spec.CudaLaunches }, training = new(spec.CudaPrecision) { Launches = spec.CudaLaunches };
+        CudaModule inference = new(spec.CudaPrecision) { Launches = spec.CudaLaunches }, training = new(spec.CudaPrecision) { Launches = spec.CudaLaunches, Rounding = spec.CudaRounding };
         CompiledEntry[] entries = [.. program.Entries.Select((entry, i) =>
         {
             ModelLayout places = entry.BelongsToTrainer ? trainer : session;

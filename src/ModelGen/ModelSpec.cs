@@ -31,6 +31,9 @@ internal sealed record ModelSpec(
     /// <summary>Which kernels of that path are launched together.</summary>
     public CudaLaunches CudaLaunches { get; init; }
 
+    /// <summary>How that path rounds factors in training, where they are rounded to bfloat16.</summary>
+    public CudaRounding CudaRounding { get; init; }
+
     /// <summary>Patterns of parameters' names with the formats of those that they fit, as they were declared: <c>"*.v_proj.weight: Q6_K"</c>.</summary>
     public EquatableArray<string> WeightsOf { get; init; } = [];
 

@@ -15,6 +15,11 @@ public sealed class CudaAttribute : Attribute
     public CudaPrecision Precision { get; set; }
 
     /// <summary>
+    /// How training rounds the factors of matrix products in <see cref="CudaPrecision.BF16"/>; sessions, attention and other precisions round to the nearest. <see cref="CudaRounding.Nearest"/> unless it is said otherwise.
+    /// </summary>
+    public CudaRounding Rounding { get; set; }
+
+    /// <summary>
     /// Which kernels have one launch between them, a cooperative one: blocks of threads that stay, and meet behind each kernel. Results are the same bits
     /// whatever is chosen.
     /// </summary>
@@ -35,4 +40,17 @@ public enum CudaPrecision
     /// precision (Micikevicius et al., "Mixed Precision Training", 2018; Kalamkar et al., "A Study of BFLOAT16 for Deep Learning Training", 2019); its range needs no scaling of the loss.
     /// </summary>
     BF16,
+}
+
+/// <summary>How numbers are rounded that a CUDA device multiplies in training (<see cref="CudaAttribute.Rounding"/>).</summary>
+public enum CudaRounding
+{
+    /// <summary>To the nearest number that there is, of two as near to the even one.</summary>
+    Nearest,
+
+    /// <summary>
+    /// To one of the two numbers around, to the nearer one more often, so that the rounded number is right on average (Gupta et al., "Deep learning with limited numerical precision", 2015). What decides is drawn by the run's seed and the
+    /// number's place, so that a number is rounded the same wherever a product reads it, and a step the same whenever it is done again.
+    /// </summary>
+    Stochastic,
 }

@@ -148,6 +148,12 @@ internal enum TokenMixer
     StateSpace,
 }
 
+internal enum CudaRounding
+{
+    Nearest,
+    Stochastic,
+}
+
 internal enum CudaLaunches
 {
     Automatic,

@@ -63,6 +63,7 @@ internal static class DeclarationReader
         {
             HasCuda = attributes.Cuda is not null,
             CudaPrecision = (CudaPrecision)(attributes.Cuda?.Integer("Precision", 0) ?? 0),
+            CudaRounding = (CudaRounding)(attributes.Cuda?.Integer("Rounding", 0) ?? 0),
             CudaLaunches = (CudaLaunches)(attributes.Cuda?.Integer("Launches", 0) ?? 0),
             WeightsOf = attribute.Strings("WeightsOf"),
             Lora = ReadLora(attributes.Lora),

@@ -103,3 +103,9 @@ public partial class SeparateBert;
 [Trainable(BatchSize = 4)]
 [Cuda(Precision = CudaPrecision.BF16, Launches = CudaLaunches.Together)]
 public partial class RoundedMlp;
+
+
+[Gpt(Layers = 2, DModel = 12, Heads = 2, Vocab = 17, Context = 24)]
+[Trainable(BatchSize = 2, SequenceLength = 18)]
+[Cuda(Precision = CudaPrecision.BF16, Rounding = CudaRounding.Stochastic)]
+public partial class StochasticGpt;

@@ -30,6 +30,30 @@ public sealed class DevicePrecisionTests
     public void A_gpt_learns_in_bfloat16() => Learns(
         options => RoundedGpt.Create(seed: 3).CreateTrainer(Optimizer, options), RoundedGpt.Parameters, (t, i) => t.Step(Ids(36, 17, i % 3), Ids(36, 17, (i % 3) + 5)), (t, name) => t.Gradient(name).ToArray(), 1e-2f);
 
+    /// <summary>Rounding that is drawn in training: near, other bits than rounding to the nearest, the same again from a checkpoint; and sessions round to the nearest.</summary>
+    [Fact]
+    public void A_gpt_learns_with_rounding_that_is_drawn()
+    {
+        Learns(options => StochasticGpt.Create(seed: 3).CreateTrainer(Optimizer, options), StochasticGpt.Parameters, (t, i) => t.Step(Ids(36, 17, i % 3), Ids(36, 17, (i % 3) + 5)), (t, name) => t.Gradient(name).ToArray(), 2e-2f);
+        using var driver = new StandInDriver();
+        using TemporaryFile file = new();
+        var options = new TrainerOptions { Device = DeviceOf(driver), Seed = 5 };
+        using StochasticGpt.Trainer drawn = StochasticGpt.Create(seed: 3).CreateTrainer(Optimizer, options), resumed = StochasticGpt.Create(seed: 4).CreateTrainer(Optimizer, options);
+        using RoundedGpt.Trainer nearest = RoundedGpt.Create(seed: 3).CreateTrainer(Optimizer, options);
+        Assert.NotEqual(nearest.Step(Ids(36, 17), Ids(36, 17, 4)), drawn.Step(Ids(36, 17), Ids(36, 17, 4)));
+        drawn.SaveCheckpoint(file.Path);
+        resumed.LoadCheckpoint(file.Path);
+        for (int i = 0; i < 3; i++)
+        {
+            Assert.Equal(drawn.Step(Ids(36, 17, i), Ids(36, 17, 6)), resumed.Step(Ids(36, 17, i), Ids(36, 17, 6)));
+        }
+
+        using RoundedGpt.Session one = RoundedGpt.Create(seed: 7).CreateSession(Session(driver));
+        using StochasticGpt.Session other = StochasticGpt.Create(seed: 7).CreateSession(Session(driver));
+        Assert.Equal(one.Prefill(Ids(18, 17)).ToArray(), other.Prefill(Ids(18, 17)).ToArray());
+        Assert.Null(driver.Fault);
+    }
+
     [Fact]
     public void An_lstm_learns_in_tf32() => Learns(
         options => RoundedLstm.Create(seed: 3).CreateTrainer(Optimizer, options), RoundedLstm.Parameters, (t, i) => t.Step(Ids(12, 13, i % 3), Ids(12, 13, (i % 3) + 5)), (t, name) => t.Gradient(name).ToArray(), 1e-3f);

@@ -41,11 +41,12 @@ internal sealed unsafe class PtxFunction
     /// <param name="edit">What is changed.</param>
     /// <param name="products">What a device does for products; null for what it does by itself, in single precision.</param>
     /// <param name="precision">What factors are rounded to.</param>
-    public static PtxFunction Compile(ModelGraph graph, Func<string, string>? edit = null, Func<MatMulKernel, CudaProductPlan>? products = null, global::ModelGen.Compiler.CudaPrecision precision = default)
+    /// <param name="rounding">How they are rounded to bfloat16.</param>
+    public static PtxFunction Compile(ModelGraph graph, Func<string, string>? edit = null, Func<MatMulKernel, CudaProductPlan>? products = null, global::ModelGen.Compiler.CudaPrecision precision = default, global::ModelGen.Compiler.CudaRounding rounding = default)
     {
         ModelLayout layout = ModelLayout.Of(graph);
         KernelProgram program = ModelCompiler.Kernels(graph, layout, default);
-        var module = products is null ? new CudaModule(precision) : new CudaModule { Products = products };
+        var module = products is null ? new CudaModule(precision) { Rounding = rounding } : new CudaModule { Products = products, Rounding = rounding };
         CudaProgram device = module.Add(program);
         return new PtxFunction(graph, layout, program, device, edit is null ? module.Text : edit(module.Text));
     }

@@ -80,6 +80,91 @@ public sealed class PtxProductTests
         Assert.IsType<RegisterTiles>(CudaProductPlan.Of(kernel, Rounding.F32));
     }
 
+    /// <summary>
+    /// Rounding that is drawn: a factor times the unit matrix is what it was rounded to. That is one of the two numbers around, what has eight bits stays, the mean over seeds is the number itself, and every block that reads a number rounds it the same.
+    /// </summary>
+    [Theory]
+    [InlineData("NN", 0)]
+    [InlineData("NT", 1)]
+    [InlineData("TN", 2)]
+    public void Rounding_is_right_on_average(string form, int tile)
+    {
+        const int Rows = 35, Depth = 44, Seeds = 40;
+        MatMulForm of = Enum.Parse<MatMulForm>(form);
+        TensorTile tiles = TensorTile.For(Rounding.BF16)[tile];
+        int columns = Depth + tiles.Columns;
+        ModelGraph graph = Product(of, Rows, Depth, columns);
+        PtxFunction function = PtxFunction.Compile(graph, products: kernel => With(kernel, Rounding.BF16, tiles), rounding: CudaRounding.Stochastic);
+        RunArguments run = CaseData.Random(graph, 5);
+        double[] factor = run.Parameters["a"].Data, unit = run.Parameters["b"].Data;
+        Array.Clear(unit);
+
+        // The unit matrix twice, at columns that other blocks have.
+        for (int d = 0; d < Depth; d++)
+        {
+            foreach (int column in (int[])[d, d + tiles.Columns])
+            {
+                unit[of == MatMulForm.NT ? (column * Depth) + d : (d * columns) + column] = 1;
+            }
+        }
+
+        factor[3] = 1.5;
+        double[] sums = new double[Rows * Depth];
+        double[]? before = null;
+        int others = 0;
+        for (int seed = 0; seed < Seeds; seed++)
+        {
+            RunArguments each = run with { Seed = 77UL * (ulong)seed };
+            double[] product = function.Run(each).Outputs["y1"].Data;
+            for (int r = 0; r < Rows; r++)
+            {
+                for (int d = 0; d < Depth; d++)
+                {
+                    float exact = (float)factor[of == MatMulForm.TN ? (d * Rows) + r : (r * Depth) + d];
+                    int bits = BitConverter.SingleToInt32Bits(exact);
+                    float towardsZero = BitConverter.Int32BitsToSingle(bits & ~0xFFFF), away = BitConverter.Int32BitsToSingle((bits & ~0xFFFF) + ((bits & 0xFFFF) == 0 ? 0 : 0x10000));
+                    double rounded = product[(r * columns) + d];
+                    Assert.True(rounded == towardsZero || rounded == away, FormattableString.Invariant($"{exact} became {rounded}, not {towardsZero} or {away}"));
+                    Assert.Equal(rounded, product[(r * columns) + d + tiles.Columns]);
+
+                    // In units of what lies between both.
+                    sums[(r * Depth) + d] += away == towardsZero ? 0 : (rounded - exact) / Math.Abs(away - towardsZero);
+                }
+            }
+
+            others += before is not null && !before.SequenceEqual(product) ? 1 : 0;
+            before = product;
+            if (seed == 0)
+            {
+                Assert.Equal(product, function.Run(each).Outputs["y1"].Data);
+            }
+        }
+
+        // A draw's deviation is at most one half, so that a mean over so many is within five of its own.
+        Assert.Equal(Seeds - 1, others);
+        Assert.All(sums, sum => Assert.InRange(sum / Seeds, -2.5 / Math.Sqrt(Seeds), 2.5 / Math.Sqrt(Seeds)));
+        Assert.InRange(sums.Sum() / (Seeds * sums.Length), -2.5 / Math.Sqrt(Seeds * sums.Length), 2.5 / Math.Sqrt(Seeds * sums.Length));
+    }
+
+    /// <summary>What is no number stays none, and an infinity one, whatever is drawn.</summary>
+    [Fact]
+    public void Rounding_leaves_what_is_no_number()
+    {
+        ModelGraph graph = Product(MatMulForm.NN, 8, 8, 8);
+        PtxFunction function = PtxFunction.Compile(graph, products: kernel => With(kernel, Rounding.BF16, TensorTile.For(Rounding.BF16)[2]), rounding: CudaRounding.Stochastic);
+        for (int seed = 0; seed < 4; seed++)
+        {
+            RunArguments run = CaseData.Random(graph, seed);
+            run.Parameters["a"].Data[0] = double.NaN;
+            run.Parameters["a"].Data[8] = double.PositiveInfinity;
+            Array.Fill(run.Parameters["b"].Data, 1);
+            double[] product = function.Run(run).Outputs["y1"].Data;
+            Assert.All(product[..8], value => Assert.True(double.IsNaN(value)));
+            Assert.All(product[8..16], value => Assert.Equal(double.PositiveInfinity, value));
+            Assert.All(product[16..], value => Assert.True(double.IsFinite(value)));
+        }
+    }
+
     /// <summary>Whatever orders what threads do is there for something, and so is rounding: the machine says so where one of them is missing.</summary>
     [Theory]
     [InlineData("TF32", "bar.sync 0;", "")]

@@ -32,6 +32,7 @@ internal sealed class PtxTensorProduct
     private readonly MatMulKernel _kernel;
     private readonly TensorTile _tile;
     private readonly bool _isTf32;
+    private readonly bool _isStochastic;
     private readonly Action<string, string, string> _epilogue;
     private readonly string _thread;
     private readonly string _lane;
@@ -41,6 +42,7 @@ internal sealed class PtxTensorProduct
     private PtxTensorProduct(PtxWriter w, PtxKernel k, MatMulKernel kernel, TensorTiles plan, Action<string, string, string> epilogue)
     {
         (_w, _k, _kernel, _tile, _isTf32, _epilogue) = (w, k, kernel, plan.Tile, plan.Precision == CudaPrecision.TF32, epilogue);
+        _isStochastic = plan.Rounding == CudaRounding.Stochastic && !_isTf32;
         _thread = w.Special("%tid.x");
         _lane = w.Once("and.b32", _thread, "31");
         string warp = w.Once("shr.u32", _thread, "5");
@@ -276,6 +278,10 @@ internal sealed class PtxTensorProduct
         // Where a thread's pieces lie along the contracted extent, from the beginning of the stage; null where the extent is a multiple of it.
         private readonly string[]? _depths;
         private readonly string[][] _pieces;
+
+        // Where rounding draws: the place of a thread's first element in the operand, and what tells one operand's draws, and one run's, from another's.
+        private readonly string _index = "";
+        private readonly string _seed = "";
         private readonly string[] _places;
         private string[] _stage = [];
 
@@ -298,7 +304,15 @@ internal sealed class PtxTensorProduct
             string row = _w.Op("shr.u32", product._thread, PtxWriter.Int(Log2(perRow))), column = _w.Op("mul.lo.s32", _w.Op("and.b32", product._thread, PtxWriter.Int(perRow - 1)), PtxWriter.Int(Piece));
             (string depth, string outer) = isAlong ? (column, row) : (row, column);
             string place = _w.Op("add.s32", first, outer);
-            _source = product._k.Address(operand, isAlong ? _w.Op("mad.lo.s32", place, PtxWriter.Int(_stride), depth) : _w.Op("mad.lo.s32", depth, PtxWriter.Int(_stride), place));
+            string element = isAlong ? _w.Op("mad.lo.s32", place, PtxWriter.Int(_stride), depth) : _w.Op("mad.lo.s32", depth, PtxWriter.Int(_stride), place);
+            _source = product._k.Address(operand, element);
+            if (product._isStochastic)
+            {
+                _index = _w.Op("mov.u32", element);
+                string seed = product._k.Seed, low = _w.Once("cvt.u32.u64", seed), high = _w.Once("cvt.u32.u64", _w.Once("shr.u64", seed, "32"));
+                _seed = Mixed(_w.Op("add.s32", Mixed(_w.Op("add.s32", low, PtxWriter.Int(operand + 1))), high));
+            }
+
             string chunk = _w.Op("shr.u32", column, PtxWriter.Int(Log2(product.ChunkElements)));
             string within = _w.Op("mul.lo.s32", _w.Op("and.b32", column, PtxWriter.Int(product.ChunkElements - 1)), PtxWriter.Int(product.ElementBytes));
             _target = At(_w.Op("add.s32", _w.Op("add.s32", shared, PtxWriter.Int(offset)), within), row, chunk);
@@ -356,9 +370,51 @@ internal sealed class PtxTensorProduct
             string target = _w.Op("add.s32", _target, stage);
             for (int i = 0; i < _count; i++)
             {
-                string low = _w.Op("cvt.rn.bf16x2.f32", _pieces[i][1], _pieces[i][0]), high = _w.Op("cvt.rn.bf16x2.f32", _pieces[i][3], _pieces[i][2]);
+                string low, high;
+                if (_product._isStochastic)
+                {
+                    // A piece has two draws of 32 bits, 16 for each of its elements, whoever reads it: pieces begin at the same columns in every tile.
+                    string place = i == 0 ? _index : _w.Op("add.s32", _index, PtxWriter.Int((long)i * _step * _stride));
+                    string first = Mixed(_w.Op("xor.b32", place, _seed)), second = Mixed(_w.Op("add.s32", first, _seed));
+                    (low, high) = (Drawn(_pieces[i][0], _pieces[i][1], first), Drawn(_pieces[i][2], _pieces[i][3], second));
+                }
+                else
+                {
+                    (low, high) = (_w.Op("cvt.rn.bf16x2.f32", _pieces[i][1], _pieces[i][0]), _w.Op("cvt.rn.bf16x2.f32", _pieces[i][3], _pieces[i][2]));
+                }
+
                 _w.Line(FormattableString.Invariant($"st.shared.v2.b32 [{target}+{i * _step * _rowBytes}], {Vector(low, high)};"));
             }
+
+            if (_product._isStochastic)
+            {
+                _w.Set(_index, "add.s32", _index, PtxWriter.Int((long)_product._tile.Depth * (_isAlong ? 1 : _stride)));
+            }
+        }
+
+        /// <summary>Two numbers as bfloat16 in a word, each carried to the next one as often as the bits that are cut off say: 16 bits of a draw are added to them.</summary>
+        private string Drawn(string first, string second, string draw)
+        {
+            string low = _w.Op("shr.u32", Carried(first, _w.Op("and.b32", draw, "65535")), "16"), high = _w.Op("and.b32", Carried(second, _w.Op("shr.u32", draw, "16")), PtxWriter.Int(0xFFFF0000));
+            return _w.Op("or.b32", low, high);
+        }
+
+        private string Carried(string number, string draw)
+        {
+            // What is no number stays none: infinity has no bits to carry, and a carry would make another number of a NaN.
+            string bits = _w.Op("mov.b32", number), isNumber = _w.Op("setp.lt.s32", _w.Op("and.b32", bits, PtxWriter.Int(int.MaxValue)), PtxWriter.Int(0x7F800000));
+            return _w.Op("selp.b32", _w.Op("add.s32", bits, draw), bits, isNumber);
+        }
+
+        /// <summary>Each bit of the result depends on all of a word: the last step of Appleby's MurmurHash3, a bijection.</summary>
+        private string Mixed(string word)
+        {
+            foreach ((int shift, uint factor) in new[] { (16, 0x85EBCA6Bu), (13, 0xC2B2AE35u) })
+            {
+                word = _w.Op("mul.lo.u32", _w.Op("xor.b32", word, _w.Op("shr.u32", word, PtxWriter.Int(shift))), PtxWriter.Int(factor));
+            }
+
+            return _w.Op("xor.b32", word, _w.Op("shr.u32", word, "16"));
         }
 
         /// <summary>Begins to read a stage.</summary>

@@ -29,6 +29,9 @@ internal sealed class CudaModule(CudaPrecision precision = CudaPrecision.F32)
     /// <summary>Which kernels are launched together.</summary>
     public CudaLaunches Launches { get; init; } = CudaLaunches.Separate;
 
+    /// <summary>How factors are rounded to bfloat16.</summary>
+    public CudaRounding Rounding { get; init; }
+
     /// <summary>The text of the module: entries, functions, and the entries that call those.</summary>
     public string Text => Header + Scratch + _text + (_together.Length == 0 ? "" : "\n" + PtxTogether.Meet) + _functions + _together;
 
@@ -84,7 +87,9 @@ internal sealed class CudaModule(CudaPrecision precision = CudaPrecision.F32)
     /// <summary>What the device does for a product.</summary>
     public Func<MatMulKernel, CudaProductPlan> Products { get; init; } = kernel => CudaProductPlan.Of(kernel, precision);
 
-    private CudaKernelPlan? Plan(Kernel kernel) => kernel is MatMulKernel product ? Products(product) : TensorAttention.Of(kernel, precision);
+    private CudaKernelPlan? Plan(Kernel kernel) => kernel is MatMulKernel product ? Rounded(Products(product)) : TensorAttention.Of(kernel, precision);
+
+    private CudaProductPlan Rounded(CudaProductPlan plan) => plan is TensorTiles { Precision: CudaPrecision.BF16 } tiles ? tiles with { Rounding = Rounding } : plan;
 
     /// <summary>Decides where blocks meet that stay, once a program's buffers have their places, and writes the entries of such blocks.</summary>
     public CudaProgram Place(CudaProgram program)

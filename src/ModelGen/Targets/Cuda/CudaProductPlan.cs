@@ -104,6 +104,9 @@ internal sealed record TensorTiles(CudaPrecision Precision, TensorTile Tile, int
     /// </summary>
     public int Height { get; init; } = 8;
 
+    /// <summary>How factors are rounded to bfloat16.</summary>
+    public CudaRounding Rounding { get; init; }
+
     public override (int X, int Y) Blocks(MatMulKernel kernel) => BlocksOf(kernel, Tile.Rows, Tile.Columns);
 
     /// <summary>Whether a thread finds all that it reads of a tile at literal distances from where it begins.</summary>
