@@ -104,7 +104,6 @@ public partial class SeparateBert;
 [Cuda(Precision = CudaPrecision.BF16, Launches = CudaLaunches.Together)]
 public partial class RoundedMlp;
 
-
 [Gpt(Layers = 2, DModel = 12, Heads = 2, Vocab = 17, Context = 24)]
 [Trainable(BatchSize = 2, SequenceLength = 18)]
 [Cuda(Precision = CudaPrecision.BF16, Rounding = CudaRounding.Stochastic)]
