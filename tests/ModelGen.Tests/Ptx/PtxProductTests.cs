@@ -9,6 +9,7 @@ using ModelGen.Compiler.Targets.Cpu;
 using ModelGen.Compiler.Targets.Cuda;
 using ModelGen.Tests.Compiler;
 using Rounding = ModelGen.Compiler.CudaPrecision;
+using RoundingMode = ModelGen.Compiler.CudaRounding;
 
 namespace ModelGen.Tests.Ptx;
 
@@ -94,7 +95,7 @@ public sealed class PtxProductTests
         TensorTile tiles = TensorTile.For(Rounding.BF16)[tile];
         int columns = Depth + tiles.Columns;
         ModelGraph graph = Product(of, Rows, Depth, columns);
-        PtxFunction function = PtxFunction.Compile(graph, products: kernel => With(kernel, Rounding.BF16, tiles), rounding: CudaRounding.Stochastic);
+        PtxFunction function = PtxFunction.Compile(graph, products: kernel => With(kernel, Rounding.BF16, tiles), rounding: RoundingMode.Stochastic);
         RunArguments run = CaseData.Random(graph, 5);
         double[] factor = run.Parameters["a"].Data, unit = run.Parameters["b"].Data;
         Array.Clear(unit);
@@ -151,7 +152,7 @@ public sealed class PtxProductTests
     public void Rounding_leaves_what_is_no_number()
     {
         ModelGraph graph = Product(MatMulForm.NN, 8, 8, 8);
-        PtxFunction function = PtxFunction.Compile(graph, products: kernel => With(kernel, Rounding.BF16, TensorTile.For(Rounding.BF16)[2]), rounding: CudaRounding.Stochastic);
+        PtxFunction function = PtxFunction.Compile(graph, products: kernel => With(kernel, Rounding.BF16, TensorTile.For(Rounding.BF16)[2]), rounding: RoundingMode.Stochastic);
         for (int seed = 0; seed < 4; seed++)
         {
             RunArguments run = CaseData.Random(graph, seed);
