@@ -159,6 +159,62 @@ public static unsafe partial class Panels
         }
     }
 
+    /// <summary>As <see cref="PackPanels(float*, int, int, int, float*, int, int)"/>, of some rows of a matrix in another format, and of all its columns.</summary>
+    /// <param name="format">The format.</param>
+    /// <param name="matrix">The matrix.</param>
+    /// <param name="columns">Its columns.</param>
+    /// <param name="first">The first row to pack.</param>
+    /// <param name="depth">Rows to pack: the panels' rows.</param>
+    /// <param name="target">The panels.</param>
+    /// <param name="width">Columns of a panel.</param>
+    /// <param name="granule">What a panel's width is a multiple of.</param>
+    public static void PackPanels(WeightFormat format, byte* matrix, int columns, int first, int depth, float* target, int width, int granule)
+        => PackRows(format, matrix, columns, first, depth, 0, depth, target, width, granule);
+
+    /// <summary>As the overload without a worker, done by all workers together: each packs its share of the rows, and they meet when all of them are there.</summary>
+    /// <param name="worker">The worker.</param>
+    /// <param name="format">The format.</param>
+    /// <param name="matrix">The matrix.</param>
+    /// <param name="columns">Its columns.</param>
+    /// <param name="first">The first row to pack.</param>
+    /// <param name="depth">Rows to pack: the panels' rows.</param>
+    /// <param name="target">The panels.</param>
+    /// <param name="width">Columns of a panel.</param>
+    /// <param name="granule">What a panel's width is a multiple of.</param>
+    public static void PackPanels(Worker worker, WeightFormat format, byte* matrix, int columns, int first, int depth, float* target, int width, int granule)
+    {
+        worker.Range(depth, BlockRows.GroupRows, out int start, out int end);
+        PackRows(format, matrix, columns, first, depth, start, end, target, width, granule);
+        worker.Barrier();
+    }
+
+    // A row's blocks are unpacked one after the other, and each goes to the panels that it lies across.
+    [MethodImpl(MethodImplOptions.AggressiveOptimization)]
+    private static void PackRows(WeightFormat format, byte* matrix, int columns, int first, int depth, int start, int end, float* target, int width, int granule)
+    {
+        float* wide = stackalloc float[SuperBlocks.Columns];
+        for (int k = start; k < end; k++)
+        {
+            for (int column = 0; column < columns; column += SuperBlocks.Columns)
+            {
+                int part = Math.Min(SuperBlocks.Columns, columns - column);
+                BlockRows.Read(format, matrix, first + k, columns, column, part, wide);
+                for (int at = column; at < column + part;)
+                {
+                    int panel = at / width * width, last = Math.Min(panel + width, columns), count = Math.Min(last, column + part) - at;
+                    int panelWidth = last - panel == width ? width : (last - panel + granule - 1) / granule * granule;
+                    float* to = target + ((long)panel * depth) + ((long)k * panelWidth) + (at - panel);
+                    new ReadOnlySpan<float>(wide + (at - column), count).CopyTo(new Span<float>(to, count));
+                    at += count;
+                    if (at == columns)
+                    {
+                        new Span<float>(to + count, panel + panelWidth - columns).Clear();
+                    }
+                }
+            }
+        }
+    }
+
     /// <summary>Copies rows one after the other, and fills them up with zeros to a whole strip: for a tile that reads more rows than there are.</summary>
     /// <param name="source">The first row.</param>
     /// <param name="stride">Elements from one row to the next.</param>

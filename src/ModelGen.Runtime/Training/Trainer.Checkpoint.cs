@@ -387,6 +387,12 @@ public abstract unsafe partial class Trainer
     {
         foreach (ParameterInfo parameter in _weights.Table.AsSpan())
         {
+            if (parameter.Format != WeightFormat.F32)
+            {
+                // It is frozen, and no file with a number that is none was loaded into it.
+                continue;
+            }
+
             Check(_weights.Pointer + parameter.Offset, parameter.Length, nonNegative: false, parameter.Name);
             for (int slot = 0; slot < _slotCount && !parameter.IsFrozen; slot++)
             {

@@ -152,11 +152,22 @@ public static unsafe class BlockRows
     /// <param name="row">The row.</param>
     /// <param name="columns">Elements of a row.</param>
     /// <param name="target">Where they go.</param>
-    public static void Read(WeightFormat format, byte* matrix, long row, int columns, float* target)
+    public static void Read(WeightFormat format, byte* matrix, long row, int columns, float* target) => Read(format, matrix, row, columns, 0, columns, target);
+
+    /// <summary>Reads a part of a row.</summary>
+    /// <param name="format">The format.</param>
+    /// <param name="matrix">The first group.</param>
+    /// <param name="row">The row.</param>
+    /// <param name="columns">Elements of a row.</param>
+    /// <param name="first">The first of them to read, which begins a block.</param>
+    /// <param name="count">Elements to read: whole blocks.</param>
+    /// <param name="target">Where they go.</param>
+    [MethodImpl(MethodImplOptions.AggressiveOptimization)]
+    internal static void Read(WeightFormat format, byte* matrix, long row, int columns, int first, int count, float* target)
     {
         if (!Has(format))
         {
-            GgmlBlocks.Read(TypeOf(format), matrix, row * columns, new Span<float>(target, columns));
+            GgmlBlocks.Read(TypeOf(format), matrix, (row * columns) + first, new Span<float>(target, count));
             return;
         }
 
@@ -166,7 +177,8 @@ public static unsafe class BlockRows
         if (SuperBlocks.Has(format))
         {
             byte* stored = stackalloc byte[size];
-            for (int at = 0; at < columns; at += SuperBlocks.Columns)
+            group += first / SuperBlocks.Columns * SuperBlocks.Bytes(format);
+            for (int at = 0; at < count; at += SuperBlocks.Columns)
             {
                 SuperBlocks.Get(format, group, within, new Span<byte>(stored, size));
                 GgmlBlocks.Read(TypeOf(format), stored, 0, new Span<float>(target + at, SuperBlocks.Columns));
@@ -176,21 +188,22 @@ public static unsafe class BlockRows
             return;
         }
 
-        byte* source = group + NumbersAt(blocks) + (4 * within);
-        for (int block = 0; block < blocks; block++)
+        int begin = first / BlockColumns;
+        byte* source = group + NumbersAt(blocks) + ((long)begin * GroupRows * numbers) + (4 * within);
+        for (int block = begin; block < begin + (count / BlockColumns); block++)
         {
-            float scale = GgmlBlocks.HalfAt(group + (2 * ((block * GroupRows) + within)));
-            for (int i = 0; i < numbers; i++)
+            Vector128<float> scale = Vector128.Create(GgmlBlocks.HalfAt(group + (2 * ((block * GroupRows) + within))));
+            for (int i = 0; i < numbers; i += 4)
             {
-                byte number = source[(i / 4 * 4 * GroupRows) + (i % 4)];
+                uint word = *(uint*)(source + (i * GroupRows));
                 if (format == WeightFormat.Q8_0)
                 {
-                    target[i] = scale * (number - 128);
+                    (scale * Vector128.ConvertToSingle(Bytes4(word) - Vector128.Create(128))).Store(target + i);
                 }
                 else
                 {
-                    target[i] = scale * ((number & 15) - 8);
-                    target[i + 16] = scale * ((number >> 4) - 8);
+                    (scale * Vector128.ConvertToSingle(Bytes4(word & 0x0F0F0F0F) - Vector128.Create(8))).Store(target + i);
+                    (scale * Vector128.ConvertToSingle(Bytes4((word >> 4) & 0x0F0F0F0F) - Vector128.Create(8))).Store(target + i + 16);
                 }
             }
 
@@ -198,6 +211,9 @@ public static unsafe class BlockRows
             target += BlockColumns;
         }
     }
+
+    [MethodImpl(MethodImplOptions.AggressiveInlining)]
+    private static Vector128<int> Bytes4(uint word) => Vector128.WidenLower(Vector128.WidenLower(Vector128.CreateScalar(word).AsByte())).AsInt32();
 
     /// <summary>The bytes of an input row in blocks: its numbers, then a scale of each block, then two words of each that say of their sums what the weights' format asks for; whole cache lines.</summary>
     /// <param name="columns">Elements of the row, a multiple of 32.</param>

@@ -217,9 +217,10 @@ internal static class DeclarationReader
         }
 
         string? packed = spec.WeightFormat != WeightFormat.F32 ? "Weights" : spec.WeightsOf.Count > 0 ? "WeightsOf" : null;
-        if (packed == "WeightsOf" && (spec.Training is not null || spec.HasCuda))
+        bool isTrained = spec.Training is not null && spec.Lora is null;
+        if (packed == "WeightsOf" && (isTrained || spec.HasCuda))
         {
-            problems.Add(new SpecProblem(DiagnosticIds.UnsupportedCombination, "WeightsOf", ["WeightsOf", spec.Training is not null ? "[Trainable]" : "[Cuda]", "it takes single precision only"]));
+            problems.Add(new SpecProblem(DiagnosticIds.UnsupportedCombination, "WeightsOf", ["WeightsOf", isTrained ? "[Trainable] without [Lora]" : "[Cuda]", "it takes single precision only"]));
         }
 
         if (spec.WeightFormat == WeightFormat.F32 || !Enum.IsDefined(typeof(WeightFormat), spec.WeightFormat))
@@ -227,9 +228,9 @@ internal static class DeclarationReader
             return;
         }
 
-        if (spec.Training is not null)
+        if (isTrained)
         {
-            problems.Add(new SpecProblem(DiagnosticIds.UnsupportedCombination, "Weights", [$"WeightFormat.{spec.WeightFormat}", "[Trainable]", "weights are trained in single precision"]));
+            problems.Add(new SpecProblem(DiagnosticIds.UnsupportedCombination, "Weights", [$"WeightFormat.{spec.WeightFormat}", "[Trainable] without [Lora]", "weights are trained in single precision"]));
         }
 
         if (spec.HasCuda)

@@ -9,7 +9,7 @@ namespace ModelGen.Compiler.Passes;
 
 /// <summary>
 /// How parameters lie in memory: as the declaration says, where everything that reads one of them can read that, and in single precision elsewhere. Readers are products that
-/// contract the rows of both factors, of which it is the second, and embeddings.
+/// contract the rows of both factors, of which it is the second; those of their input gradients; and embeddings. What is trained is in single precision, and so are adapters.
 /// </summary>
 internal static class WeightFormats
 {
@@ -27,6 +27,7 @@ internal static class WeightFormats
         var others = new HashSet<string>();
         foreach (ModelGraph graph in graphs)
         {
+            others.UnionWith(graph.Gradients.Select(gradient => gradient.Parameter));
             foreach (Value result in graph.Results)
             {
                 Refuse(result);
@@ -36,7 +37,7 @@ internal static class WeightFormats
             {
                 for (int i = 0; i < node.Inputs.Count; i++)
                 {
-                    if (!((node.Op is MatMul { Form: MatMulForm.NT } && i == 1) || (node.Op is Embedding && i == 0)))
+                    if (!((node.Op is MatMul { Form: MatMulForm.NT or MatMulForm.NN } && i == 1) || (node.Op is Embedding && i == 0)))
                     {
                         Refuse(node.Inputs[i]);
                     }
@@ -46,7 +47,7 @@ internal static class WeightFormats
 
         foreach (Parameter parameter in graphs.SelectMany(g => g.NodesOf<Parameter>()).Select(n => (Parameter)n.Op))
         {
-            if (!parameter.IsTable && parameter.Shape.Rank == 2 && !parameter.ParameterName.EndsWith(".bias", StringComparison.Ordinal) && !others.Contains(parameter.ParameterName) && FormatOf(Declared(spec, parameter.ParameterName), parameter.Shape.Columns) is { } format)
+            if (parameter is { IsTable: false, Adapts: null, Shape.Rank: 2 } && !parameter.ParameterName.EndsWith(".bias", StringComparison.Ordinal) && !others.Contains(parameter.ParameterName) && FormatOf(Declared(spec, parameter.ParameterName), parameter.Shape.Columns) is { } format)
             {
                 formats[parameter.ParameterName] = format;
             }

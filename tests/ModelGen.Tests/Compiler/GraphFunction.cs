@@ -64,11 +64,15 @@ internal sealed unsafe class GraphFunction
     public KernelProgram Program => _cpu.Program;
 
     /// <summary>Compiles some graphs together, since starting the C# compiler costs more than one graph's text.</summary>
-    public static GraphFunction[] Compile(IReadOnlyList<ModelGraph> graphs, BufferPlacement placement, CacheSizes? caches = null)
+    /// <param name="graphs">The graphs.</param>
+    /// <param name="placement">Where their buffers lie.</param>
+    /// <param name="caches">The caches that they are compiled for.</param>
+    /// <param name="formats">Parameters that are not stored in single precision.</param>
+    public static GraphFunction[] Compile(IReadOnlyList<ModelGraph> graphs, BufferPlacement placement, CacheSizes? caches = null, IReadOnlyDictionary<string, StorageFormat>? formats = null)
     {
         // As emitted models do, kernels of one text are shared, over all graphs.
         var emitter = new PlanEmitter([]);
-        Draft[] drafts = [.. graphs.Select(g => Draft.Of(g, placement, caches))];
+        Draft[] drafts = [.. graphs.Select(g => Draft.Of(g, placement, caches, formats))];
         var files = new List<(string Name, string Text)>();
         for (int i = 0; i < drafts.Length; i++)
         {
@@ -138,7 +142,14 @@ internal sealed unsafe class GraphFunction
         foreach ((Parameter parameter, long _) in _layout.Parameters)
         {
             PlanBuffer buffer = _layout.Weight(parameter.ParameterName);
-            Write(memory[MemorySpace.Weights] + buffer.WordOf(0), run.Parameters[parameter.ParameterName], ElementType.Float32);
+            if (_layout.Formats.TryGetValue(parameter.ParameterName, out StorageFormat? format))
+            {
+                Pack(format, run.Parameters[parameter.ParameterName], (byte*)(memory[MemorySpace.Weights] + buffer.WordOf(0)));
+            }
+            else
+            {
+                Write(memory[MemorySpace.Weights] + buffer.WordOf(0), run.Parameters[parameter.ParameterName], ElementType.Float32);
+            }
 
             // Rows that no contribution covers stay as they are, and they are zero from the beginning.
             if (_graph.Gradients.Any(g => g.Parameter == parameter.ParameterName && g.Value.Op is PadRows))
@@ -248,6 +259,38 @@ internal sealed unsafe class GraphFunction
         }
     }
 
+    /// <summary>What numbers of a matrix are once they are stored in a format.</summary>
+    public static Tensor Stored(StorageFormat format, Tensor matrix)
+    {
+        byte[] memory = new byte[BlockRows.Bytes(Enum.Parse<WeightFormat>(format.Name), matrix.Dims)];
+        float[] row = new float[matrix.Dims[1]];
+        var data = new List<double>();
+        fixed (byte* packed = memory)
+        fixed (float* to = row)
+        {
+            Pack(format, matrix, packed);
+            for (int r = 0; r < matrix.Dims[0]; r++)
+            {
+                BlockRows.Read(Enum.Parse<WeightFormat>(format.Name), packed, r, row.Length, to);
+                data.AddRange(row.Select(x => (double)x));
+            }
+        }
+
+        return new Tensor(matrix.Dims, [.. data]);
+    }
+
+    private static void Pack(StorageFormat format, Tensor matrix, byte* target)
+    {
+        var info = new ParameterInfo("", [.. matrix.Dims], 0, false, ParameterInitializerKind.Zeros, 0, true) { Format = Enum.Parse<WeightFormat>(format.Name) };
+        PackedFiles.Fill(info, target, (row, values) =>
+        {
+            for (int i = 0; i < values.Length; i++)
+            {
+                values[i] = (float)matrix.Data[(row * values.Length) + i];
+            }
+        });
+    }
+
     private static void Write(float* target, Tensor tensor, ElementType element)
     {
         for (int i = 0; i < tensor.Data.Length; i++)
@@ -266,9 +309,9 @@ internal sealed unsafe class GraphFunction
     /// <summary>A graph after lowering, with every buffer in its place.</summary>
     private sealed record Draft(CpuProgram Program, ModelLayout Layout, BufferPlacement Placement, Dictionary<MemorySpace, long> Sizes)
     {
-        public static Draft Of(ModelGraph graph, BufferPlacement placement, CacheSizes? caches)
+        public static Draft Of(ModelGraph graph, BufferPlacement placement, CacheSizes? caches, IReadOnlyDictionary<string, StorageFormat>? formats)
         {
-            ModelLayout layout = ModelLayout.Of(graph);
+            ModelLayout layout = ModelLayout.Of([graph], formats: formats);
             CpuProgram program = ModelCompiler.Target(ModelCompiler.Kernels(graph, layout, default), caches ?? CacheSizes.Default, default);
             PlanBuffer[] states = [.. StatesOf(graph, layout).Select(s => s.Buffer)];
             PlanBuffer[] weights = [.. layout.Parameters.Select(p => layout.Weight(p.Parameter.ParameterName))];

@@ -551,3 +551,29 @@ public partial class LoraStories260K;
 [Decoder(Layers = 5, DModel = 64, Heads = 8, KeyValueHeads = 4, FeedForward = 172, Vocab = 512, Context = 512, TieEmbeddings = true)]
 [Trainable(BatchSize = 4, SequenceLength = 128)]
 public partial class TunedStories260K;
+
+// Adapters over weights in other formats, and the same over floats.
+[Llama(Layers = 2, DModel = 96, Heads = 6, KeyValueHeads = 2, FeedForward = 160, Vocab = 101, Context = 64)]
+[Lora(Rank = 4, Alpha = 8)]
+[Trainable(BatchSize = 2, SequenceLength = 17)]
+public partial class LoraOverFloats;
+
+[Llama(Layers = 2, DModel = 96, Heads = 6, KeyValueHeads = 2, FeedForward = 160, Vocab = 101, Context = 64, Weights = WeightFormat.BF16)]
+[Lora(Rank = 4, Alpha = 8)]
+[Trainable(BatchSize = 2, SequenceLength = 17)]
+public partial class LoraOverBF16;
+
+[Llama(Layers = 2, DModel = 96, Heads = 6, KeyValueHeads = 2, FeedForward = 160, Vocab = 101, Context = 64, Weights = WeightFormat.Q8_0)]
+[Lora(Rank = 4, Alpha = 8)]
+[Trainable(BatchSize = 2, SequenceLength = 17)]
+public partial class LoraOverQ8;
+
+[Llama(Layers = 2, DModel = 256, Heads = 8, KeyValueHeads = 2, FeedForward = 512, Vocab = 101, Context = 64)]
+[Lora(Rank = 4, Alpha = 8, On = new[] { "*.self_attn.*" })]
+[Trainable(BatchSize = 2, SequenceLength = 17)]
+public partial class WideLoraOverFloats;
+
+[Llama(Layers = 2, DModel = 256, Heads = 8, KeyValueHeads = 2, FeedForward = 512, Vocab = 101, Context = 64, Weights = WeightFormat.Q4_K, WeightsOf = new[] { "*.v_proj.weight: Q6_K", "*.o_proj.weight: Q4_0", "*.k_proj.weight: F16", "lm_head.weight: Q6_K" })]
+[Lora(Rank = 4, Alpha = 8, On = new[] { "*.self_attn.*" })]
+[Trainable(BatchSize = 2, SequenceLength = 17)]
+public partial class LoraOverQ4K;

@@ -52,7 +52,7 @@ internal abstract class RowProduct(Func<string, string> name, MatMulKernel kerne
 
     private string PanelStep => HasRaggedColumns ? "vectors * V.Lanes" : Width;
 
-    private string DepthBlock => Constant("depthBlock", b => b.DepthBlock);
+    protected string DepthBlock => Constant("depthBlock", b => b.DepthBlock);
 
     protected string Blocks => Constant("blocks", b => b.DepthBlocks);
 

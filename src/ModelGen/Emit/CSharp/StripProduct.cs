@@ -23,10 +23,19 @@ internal sealed class StripProduct(Func<string, string> name, MatMulKernel kerne
     private string Group => Constant("group", b => b.BlockStrips * b.Height);
 
     /// <summary>Whether what a worker packs next comes from memory while its first strips are multiplied, a part with each panel.</summary>
-    private bool FetchesBlock => Structure.CutsDepth;
+    private bool FetchesBlock => Structure.CutsDepth && Right.Access.Format.IsPlain;
 
     protected override void PackShared(bool together)
-        => Pack(Kernel.Form == MatMulForm.NT, RightAt("0"), Right.Access.RowStride, CodeWriter.Number(Kernel.Columns), Packed, Width, "V.Lanes", together);
+    {
+        if (!Right.Access.Format.IsPlain)
+        {
+            string first = Structure.CutsDepth ? $"block * {DepthBlock}" : "0";
+            W.Line($"Panels.PackPanels({(together ? "worker, " : "")}global::ModelGen.WeightFormat.{Right.Access.Format}, {Right.Name}, {Right.Access.RowStride}, {first}, {Depth}, {Packed}, {Width}, V.Lanes);");
+            return;
+        }
+
+        Pack(Kernel.Form == MatMulForm.NT, RightAt("0"), Right.Access.RowStride, CodeWriter.Number(Kernel.Columns), Packed, Width, "V.Lanes", together);
+    }
 
     protected override void Multiply()
     {

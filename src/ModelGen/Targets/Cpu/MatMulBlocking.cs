@@ -245,9 +245,16 @@ internal sealed class MatMulBlocking
     {
         int vectors = BestVectors(kernel.Columns, tile, out double unevenness);
         var byPanels = new MatMulBlocking(kernel, isRightPacked, tile, vectors, MatMulDivision.Panels, caches);
+        int wide = Math.Min(tile.Vectors, Divide(kernel.Columns, tile.Lanes));
+        if (!kernel.Operands[1].Access.Format.IsPlain && kernel.Form == MatMulForm.NN)
+        {
+            // Its rows become single precision where all panels of some of them are packed: blocks of a row lie across the panels.
+            return new MatMulBlocking(kernel, isRightPacked, tile, wide, MatMulDivision.Strips, caches);
+        }
+
         if (kernel.IsSerial() || !kernel.Operands[1].Access.Format.IsPlain)
         {
-            // What is stored in another format becomes single precision where a worker packs its own panels, and nowhere else.
+            // What is stored in another format becomes single precision where a worker packs its own panels of its rows.
             return byPanels;
         }
 
@@ -262,7 +269,6 @@ internal sealed class MatMulBlocking
         (MatMulBlocking best, double cost) = (byPanels, unevenness * (1 + (byPanels.PacksAhead ? packRight / 4 : packRight) + packLeft + (byPanels.DepthBlocks > 1 ? 0.02 : 0) + shared));
 
         // A worker's rows read the whole right operand, so there must be enough of them for each of its elements.
-        int wide = Math.Min(tile.Vectors, Divide(kernel.Columns, tile.Lanes));
         var byStrips = new MatMulBlocking(kernel, isRightPacked, tile, isRightPacked ? vectors : wide, MatMulDivision.Strips, caches);
         Consider(byStrips, Unevenness(rows, Math.Min(tile.Rows, rows)) * (kernel.Rows.IsDynamic ? 1.2 : 1)
             * (1 + packRight + packLeft + (byStrips.DepthBlocks > 1 ? 0.02 : 0) + (4 * byStrips.SharedElements > caches.L3 ? 0.3 : 0.01) + (rows < 16 * tile.Rows ? 0.2 : 0)));

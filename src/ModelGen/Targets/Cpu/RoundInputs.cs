@@ -2,6 +2,7 @@ using System.Collections.Generic;
 using System.Linq;
 using ModelGen.Compiler.Graph;
 using ModelGen.Compiler.Kernels;
+using ModelGen.Compiler.Ops;
 
 namespace ModelGen.Compiler.Targets.Cpu;
 
@@ -47,8 +48,8 @@ internal static class RoundInputs
         return new RoundedProgram(blocks.Count == 0 ? program : program with { Kernels = kernels, Buffers = buffers }, blocks);
     }
 
-    /// <summary>Whether a product's weights are quantized.</summary>
-    public static bool IsQuantized(MatMulKernel product) => product.Operands[1].Access.Format.IsInGroups;
+    /// <summary>Whether a product's weights are quantized, and meet an input that is: that of an input gradient unpacks them instead.</summary>
+    public static bool IsQuantized(MatMulKernel product) => product is { Form: MatMulForm.NT } && product.Operands[1].Access.Format.IsInGroups;
 
     // The products that read what one does, and round it as it does, until something else is written there.
     private static IEnumerable<MatMulKernel> Readers(IReadOnlyList<Kernel> kernels, int first)
