@@ -44,6 +44,7 @@ public sealed class DiagnosticTests
     [InlineData("[Bert(Layers = 1, DModel = 8, Heads = 2, Vocab = 11, Context = 6, Head = BertHead.SequenceClassifier, Classes = 2)] [Trainable(BatchSize = 2, SequenceLength = 3, Frozen = new[] { \"bert.\" })] public partial class Model;")]
     [InlineData($"{Tiny} [Lora(Rank = 2, Alpha = 4, Dropout = 0.1, On = new[] {{ \"*.c_attn\", \"*.mlp.*\" }})] [Trainable(BatchSize = 2, SequenceLength = 3, Frozen = new[] {{ \"transformer.h.0.mlp\" }})] public partial class Model;")]
     [InlineData($"{Tiny} [Lora(Rank = 1)] [Cuda] public partial class Model;")]
+    [InlineData("[Llama(Layers = 1, DModel = 32, Heads = 2, FeedForward = 64, Vocab = 11, Context = 6, Weights = WeightFormat.Q8_0, WeightsOf = new[] { \"lm_head.weight: F16\" })] [Lora(Rank = 2)] [Trainable(BatchSize = 1, SequenceLength = 2)] public partial class Model;")]
     [InlineData("[Nnlm(Window = 1, Embedding = 1, Hidden = 1, Vocab = 1, DirectConnections = false)] [Trainable(BatchSize = 1)] public partial class Model;")]
     [InlineData("[Decoder(Layers = 1, DModel = 8, Heads = 2, FeedForward = 9, Vocab = 11, Context = 6, KeyValueHeads = 1, HeadWidth = 6, RotaryFraction = 0.4, RotaryBase = 1e6, RotaryLayout = RotaryLayout.Interleaved)] [Trainable(BatchSize = 1, SequenceLength = 6)] public partial class Model;")]
     [InlineData("[Decoder(Layers = 1, DModel = 9, Heads = 3, FeedForward = 9, Vocab = 11, Positions = PositionEncoding.None, Attention = AttentionPattern.Window, Window = 3)] public partial class Model;")]
