@@ -146,6 +146,7 @@ internal static class ModelCompiler
         return TrainingGraph(
             stages.Rewrite(forward.WithOutputs([.. entry.Outputs]),
                 (nameof(BindExtents), g => BindExtents.Run(g, entry.Batch, entry.Time)),
+                (nameof(ChunkRecurrences), ChunkRecurrences.Run),
                 (nameof(ExpandComposites), ExpandComposites.BeforeDifferentiation)),
             entry.Outputs[0],
             parameter => trained.Contains(parameter) && entry.Group.Contains(parameter) && !frozen.Contains(parameter),
@@ -167,6 +168,7 @@ internal static class ModelCompiler
     public static ModelGraph EvaluationGraph(EntryPoint entry, ModelGraph forward, Stages stages)
         => stages.Rewrite(forward.WithOutputs([.. entry.Outputs]),
             (nameof(BindExtents), g => BindExtents.Run(g, entry.Batch, entry.Time)),
+            (nameof(ChunkRecurrences), ChunkRecurrences.Run),
             (nameof(ExpandComposites), ExpandComposites.Run),
             (nameof(RemoveDropout), RemoveDropout.Run),
             (nameof(RemoveStopGradient), RemoveStopGradient.Run),

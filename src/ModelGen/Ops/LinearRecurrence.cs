@@ -1,4 +1,5 @@
 using System.Collections.Generic;
+using System.Globalization;
 using System.Linq;
 using ModelGen.Compiler.Autodiff;
 using ModelGen.Compiler.Graph;
@@ -8,12 +9,17 @@ namespace ModelGen.Compiler.Ops;
 /// <summary>
 /// A recurrence that is linear in its state, a matrix S [K, V] of each head, which begins at zero: S forgets, S ← eᵍS, takes something in at a key, S ← S + k ⊗ u, and is read at a query, o = Sᵀq.
 /// What it takes in is the value, u = v (a state space of scalar decay: Dao and Gu 2024, equation 16, with keys B, queries C and values Δx), or, with strengths β, what corrects it towards the value,
-/// u = β(v − Sᵀk) of what was kept (the gated delta rule: Yang et al. 2024, equation 10).
+/// u = β(v − Sᵀk) of what was kept (the gated delta rule: Yang et al. 2024, equation 10), which needs keys whose length is 1 at the most.
 /// Inputs: q and k [B, T, G, K], v [B, T, H, V], the logarithms g of decays [B, T, H] and, optionally, β [B, T, H]. H is a multiple of G: a group's keys and queries serve consecutive heads. Result: [B, T, H, V].
 /// </summary>
-internal sealed record LinearRecurrence : CompositeOperator
+internal sealed partial record LinearRecurrence : CompositeOperator
 {
     public override string Mnemonic => "linear_recurrence";
+
+    public override string Attributes => Chunk > 0 ? $"chunks of {Chunk.ToString(CultureInfo.InvariantCulture)}" : "";
+
+    /// <summary>The steps that are taken at once, in products of matrices; 0 for one by one. A number of steps that is no multiple of it is filled up.</summary>
+    public int Chunk { get; init; }
 
     public override IReadOnlyList<TensorType> Infer(IReadOnlyList<TensorType> inputs)
     {
@@ -27,7 +33,9 @@ internal sealed record LinearRecurrence : CompositeOperator
     public override long Flops(Node node)
         => (node.Inputs.Count == 5 ? 7 : 5) * node.Inputs[2].Shape.MaximumElements * node.Inputs[1].Shape.Columns;
 
-    public override IReadOnlyList<Value> Expand(GraphBuilder b, string name, IReadOnlyList<Value> inputs)
+    public override IReadOnlyList<Value> Expand(GraphBuilder b, string name, IReadOnlyList<Value> inputs) => [Chunk > 0 ? InChunks(b, name, inputs) : StepByStep(b, name, inputs)];
+
+    private static Value StepByStep(GraphBuilder b, string name, IReadOnlyList<Value> inputs)
     {
         Shape keys = inputs[1].Shape, values = inputs[2].Shape;
         (Dim batch, Dim time, Dim groups, Dim share) = (keys[0], keys[1], keys[2], values[2].Maximum / keys[2].Maximum);
@@ -49,7 +57,7 @@ internal sealed record LinearRecurrence : CompositeOperator
         Value start = b.Add(new Constant(0, state), name + ".start");
         var scan = new Scan(Step(name, state, sequences), time, Reverse: false, Carries: 1, sequences.Count);
         Value read = b.AddMany(scan, name, [start, .. sequences])[scan.Sequence(0)];
-        return [b.Add(new Permute([1, 0, 2, 3]), name + ".read.heads", b.Add(new Reshape(Shape.Of(time, batch, values[2], values[3])), name + ".read", read))];
+        return b.Add(new Permute([1, 0, 2, 3]), name + ".read.heads", b.Add(new Reshape(Shape.Of(time, batch, values[2], values[3])), name + ".read", read));
     }
 
     private static ModelGraph Step(string name, Shape state, IReadOnlyList<Value> sequences)

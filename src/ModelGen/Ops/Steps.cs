@@ -74,6 +74,9 @@ internal sealed record PadSteps(int Offset, int Steps) : KernelOperator
             $"{Attributes} steps do not hold {List(inputs)}");
         return Single(TensorType.Float(Shape.Of(inputs[0].Shape[0], Steps, inputs[0].Shape[2])));
     }
+
+    public override void Gradient(GradientContext context)
+        => context.Accumulate(0, () => context.Add(new SliceSteps(Offset, context.Input(0).Shape[1]), context.OutputCotangent(0)));
 }
 
 /// <summary>The last <c>Steps</c> steps of a sequence [B, T, C], which is that long whatever T is.</summary>

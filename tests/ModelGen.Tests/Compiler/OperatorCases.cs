@@ -287,17 +287,17 @@ internal static class OperatorCases
 
         foreach ((int batch, int steps, int groups, int heads, int width, int columns) in new[] { (1, 1, 1, 1, 3, 4), (2, 5, 2, 4, 3, 9), (3, 4, 1, 3, 7, 1), (1, 9, 2, 2, 1, 6) })
         {
-            foreach (bool corrects in new[] { false, true })
+            foreach ((bool corrects, int chunk) in new[] { (false, 0), (true, 0), (false, 2), (true, 2), (true, 3), (false, steps), (true, steps) }.Where(c => c.Item2 != 1))
             {
-                yield return Case($"linear_recurrence {batch} {steps} {groups} {heads} {width} {columns}{(corrects ? " corrects" : "")}", b =>
+                yield return Case($"linear_recurrence {batch} {steps} {groups} {heads} {width} {columns}{(corrects ? " corrects" : "")}{(chunk > 0 ? $" in chunks of {chunk}" : "")}", b =>
                 {
                     Value Of(string name, params Dim[] shape) => Parameter(b, name, shape);
                     Value[] inputs =
                     [
-                        Of("q", batch, steps, groups, width), Of("k", batch, steps, groups, width), Of("v", batch, steps, heads, columns),
+                        Of("q", batch, steps, groups, width), b.Add(new Affine(1 / Math.Sqrt(width), 0), "k", b.Add(new Tanh(), "k.bounded", Of("k", batch, steps, groups, width))), Of("v", batch, steps, heads, columns),
                         b.Add(new Affine(-1, 0), "g", b.Add(new Softplus(), "pace", Of("a", batch, steps, heads))), .. corrects ? [b.Add(new Sigmoid(), "beta", Of("b", batch, steps, heads))] : Array.Empty<Value>(),
                     ];
-                    return [b.Add(new Tanh(), "t", b.Add(new LinearRecurrence(), "y", inputs))];
+                    return [b.Add(new Tanh(), "t", b.Add(new LinearRecurrence { Chunk = chunk }, "y", inputs))];
                 });
             }
         }
