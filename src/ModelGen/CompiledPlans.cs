@@ -140,7 +140,9 @@ internal sealed record CompiledPlans(ModelSpec Spec, ModelProgram Program, Model
 
     /// <summary>What each token adds to a session's states that grow, in bytes.</summary>
     public long StateBytesPerToken
-        => Entries.Where(e => e.Entry.Continues).Select(e => e.Graph.NodesOf<AppendState>().Sum(n => StorageFormat.Of(n.Outputs[0].Element).Bytes(n.Outputs[0].Shape.Columns))).DefaultIfEmpty(0).Max();
+        => Entries.Where(e => e.Entry.Continues).Select(e => e.Graph.NodesOf<AppendState>().Sum(n => FormatOf(n).Bytes(n.Outputs[0].Shape.Columns))).DefaultIfEmpty(0).Max();
+
+    private StorageFormat FormatOf(Node append) => append.Inputs[0].Node.Op is StateRead state ? Layout.FormatOfState(state.State) : StorageFormat.Of(append.Outputs[0].Element);
 }
 
 /// <summary>A key/value cache among the states of a sequence: where it lies, and its rows.</summary>

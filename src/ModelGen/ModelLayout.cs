@@ -18,7 +18,10 @@ internal sealed class ModelLayout
     private readonly Dictionary<(string, int), PlanBuffer> _statesOfSequences = [];
     private readonly IReadOnlyDictionary<string, StorageFormat> _formats;
 
-    private ModelLayout(IReadOnlyDictionary<string, StorageFormat>? formats) => _formats = formats ?? new Dictionary<string, StorageFormat>();
+    private readonly IReadOnlyDictionary<string, StorageFormat> _stateFormats;
+
+    private ModelLayout(IReadOnlyDictionary<string, StorageFormat>? formats, IReadOnlyDictionary<string, StorageFormat>? stateFormats)
+        => (_formats, _stateFormats) = (formats ?? new Dictionary<string, StorageFormat>(), stateFormats ?? new Dictionary<string, StorageFormat>());
 
     /// <summary>Every parameter with its offset, in the order of declaration.</summary>
     public List<(Parameter Parameter, long Offset)> Parameters { get; } = [];
@@ -35,10 +38,13 @@ internal sealed class ModelLayout
     /// <summary>Parameters that are not stored in single precision, and how they are.</summary>
     public IReadOnlyDictionary<string, StorageFormat> Formats => _formats;
 
+    /// <summary>How a state is stored.</summary>
+    public StorageFormat FormatOfState(string name) => _stateFormats.TryGetValue(name, out StorageFormat? format) ? format : StorageFormat.Float32;
+
     /// <summary>Every parameter and state of some graphs, in the order in which the graphs name them first, but what is frozen after what is trained, and tables last.</summary>
-    public static ModelLayout Of(IReadOnlyList<ModelGraph> graphs, Func<Parameter, bool>? isFrozen = null, IReadOnlyDictionary<string, StorageFormat>? formats = null)
+    public static ModelLayout Of(IReadOnlyList<ModelGraph> graphs, Func<Parameter, bool>? isFrozen = null, IReadOnlyDictionary<string, StorageFormat>? formats = null, IReadOnlyDictionary<string, StorageFormat>? stateFormats = null)
     {
-        var layout = new ModelLayout(formats);
+        var layout = new ModelLayout(formats, stateFormats);
         Parameter[] parameters = [.. graphs.SelectMany(g => g.NodesOf<Parameter>()).Select(n => (Parameter)n.Op)];
         foreach (Parameter parameter in parameters.Where(p => !p.IsTable && (isFrozen is null || !isFrozen(p))))
         {
@@ -60,7 +66,7 @@ internal sealed class ModelLayout
     /// <summary>The same parameters with the states of other graphs: those that one session or one trainer holds.</summary>
     public ModelLayout WithStates(IReadOnlyList<ModelGraph> graphs)
     {
-        var layout = new ModelLayout(_formats);
+        var layout = new ModelLayout(_formats, _stateFormats);
         foreach ((Parameter parameter, _) in Parameters)
         {
             layout.Add(parameter);
@@ -133,7 +139,7 @@ internal sealed class ModelLayout
         {
             if (!_states.TryGetValue(name, out PlanBuffer? buffer))
             {
-                buffer = new PlanBuffer(name, MemorySpace.State, StorageFormat.Float32, shape.MaximumElements) { Offset = StateBytes, Columns = shape.Columns };
+                buffer = new PlanBuffer(name, MemorySpace.State, FormatOfState(name), shape.MaximumElements) { Offset = StateBytes, Columns = shape.Columns };
                 _states.Add(name, buffer);
                 StateBytes += MemoryPlanner.Align(buffer.Bytes);
             }
@@ -141,6 +147,12 @@ internal sealed class ModelLayout
             {
                 throw new GraphException($"the state {name} of {buffer.Elements} elements is of shape {shape} elsewhere");
             }
+        }
+
+        // The states of one sequence and of the next are whole blocks apart, and whole cache lines.
+        while (_states.Values.Any(s => StateBytes % s.Format.BlockBytes != 0))
+        {
+            StateBytes += MemoryPlanner.Align(1);
         }
     }
 

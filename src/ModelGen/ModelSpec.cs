@@ -28,6 +28,9 @@ internal sealed record ModelSpec(
     /// <summary>The low-rank adapters that are asked for; null for none.</summary>
     public LoraSpec? Lora { get; init; }
 
+    /// <summary>How the keys and values that sessions remember lie in memory.</summary>
+    public CacheFormat KeyValueCache => Choice("KeyValueCache", CacheFormat.F32);
+
     /// <summary>Which kernels of that path are launched together.</summary>
     public CudaLaunches CudaLaunches { get; init; }
 

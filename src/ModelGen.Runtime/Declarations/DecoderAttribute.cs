@@ -78,6 +78,13 @@ public class DecoderAttribute : Attribute
     /// </summary>
     public string[] WeightsOf { get; set; } = [];
 
+    /// <summary>
+    /// How the keys and values that a session remembers lie in memory, in caches and in rings of layers with windows: they are rounded when they are written, and attention reads them as single
+    /// precision. States of recurrent mixers, and caches whose attention weights are handed out (<see cref="AttentionWeights"/>), are single precision. Not with <c>[Cuda]</c>.
+    /// Default: <see cref="CacheFormat.F32"/>.
+    /// </summary>
+    public CacheFormat KeyValueCache { get; set; }
+
     /// <summary>The activation of the feed-forward network, of its gate where it has one. Default: <see cref="Activation.Silu"/>.</summary>
     public Activation Activation { get; set; } = Activation.Silu;
 

@@ -223,6 +223,11 @@ internal static class DeclarationReader
             problems.Add(new SpecProblem(DiagnosticIds.UnsupportedCombination, "WeightsOf", ["WeightsOf", isTrained ? "[Trainable] without [Lora]" : "[Cuda]", "it takes single precision only"]));
         }
 
+        if (spec.KeyValueCache != CacheFormat.F32 && Enum.IsDefined(typeof(CacheFormat), spec.KeyValueCache) && spec.HasCuda)
+        {
+            problems.Add(new SpecProblem(DiagnosticIds.UnsupportedCombination, "KeyValueCache", [$"CacheFormat.{spec.KeyValueCache}", "[Cuda]", "kernels of devices read single precision"]));
+        }
+
         if (spec.WeightFormat == WeightFormat.F32 || !Enum.IsDefined(typeof(WeightFormat), spec.WeightFormat))
         {
             return;

@@ -5,6 +5,7 @@ using ModelGen.Compiler.Declarations;
 using ModelGen.Compiler.Diagnostics;
 using ModelGen.Compiler.Graph;
 using ModelGen.Compiler.Ops;
+using ModelGen.Compiler.Passes;
 using ModelGen.Compiler.Programs;
 
 namespace ModelGen.Compiler.Families;
@@ -101,6 +102,11 @@ internal sealed class Decoder(DecoderPreset preset) : IFamily
             }
 
             sizesHold &= ValidateSharing(options, layersHold && mixersHold && attentionHolds, report);
+        }
+
+        if (sizesHold && keyHeadsHold && (options.LayerHeadWidths.Count == 0 ? [options.HeadWidth] : options.LayerHeadWidths).FirstOrDefault(width => !CacheFormats.Suits(spec.KeyValueCache, width)) is > 0 and int unsuited)
+        {
+            report(new SpecProblem(DiagnosticIds.UnsupportedCombination, "KeyValueCache", [$"CacheFormat.{spec.KeyValueCache}", $"heads of {unsuited}", "its blocks are 32 numbers of one head"]));
         }
 
         bool rotaryHolds = options.Rotary.Validate(spec, checks, layersHold ? options.Layers : 0, attention.Positions == PositionEncoding.Rotary, sizesHold && options.LayerHeadWidths.Count == 0 ? options.HeadWidth : 0, attention.Positions, report);

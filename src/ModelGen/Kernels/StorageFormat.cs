@@ -49,6 +49,14 @@ internal sealed record StorageFormat(string Name, ElementType Element, int Block
             ? new(name, ElementType.Float32, GroupRows * columns, checked(columns / SuperColumns * bytes)) { IsInGroups = true, IsUnpacked = true }
             : throw new GraphException($"rows of {columns} elements are no blocks of {name}");
 
+    /// <summary>Rows of numbers of 8 bits and, behind them, a scale of single precision for each 32 of them. A row is the smallest part that has an address.</summary>
+    /// <param name="name">The format.</param>
+    /// <param name="columns">Elements of a row.</param>
+    public static StorageFormat InRows(string name, int columns)
+        => columns % BlockColumns == 0
+            ? new(name, ElementType.Float32, columns, columns + (columns / BlockColumns * 4))
+            : throw new GraphException($"rows of {columns} elements are no blocks of {name}");
+
     /// <summary>Columns of a block of <see cref="InSuperBlocks"/>.</summary>
     public const int SuperColumns = 256;
 

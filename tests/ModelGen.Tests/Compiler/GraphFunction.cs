@@ -68,11 +68,12 @@ internal sealed unsafe class GraphFunction
     /// <param name="placement">Where their buffers lie.</param>
     /// <param name="caches">The caches that they are compiled for.</param>
     /// <param name="formats">Parameters that are not stored in single precision.</param>
-    public static GraphFunction[] Compile(IReadOnlyList<ModelGraph> graphs, BufferPlacement placement, CacheSizes? caches = null, IReadOnlyDictionary<string, StorageFormat>? formats = null)
+    /// <param name="states">What the rows of each graph's caches are rounded to.</param>
+    public static GraphFunction[] Compile(IReadOnlyList<ModelGraph> graphs, BufferPlacement placement, CacheSizes? caches = null, IReadOnlyDictionary<string, StorageFormat>? formats = null, IReadOnlyList<ModelGen.Compiler.CacheFormat>? states = null)
     {
         // As emitted models do, kernels of one text are shared, over all graphs.
         var emitter = new PlanEmitter([]);
-        Draft[] drafts = [.. graphs.Select(g => Draft.Of(g, placement, caches, formats))];
+        Draft[] drafts = [.. graphs.Select((g, i) => Draft.Of(g, placement, caches, formats, states is null ? default : states[i]))];
         var files = new List<(string Name, string Text)>();
         for (int i = 0; i < drafts.Length; i++)
         {
@@ -172,12 +173,32 @@ internal sealed unsafe class GraphFunction
         // States are zero at first; those of sequences have others between them.
         foreach ((_, PlanBuffer buffer, _, _) in States())
         {
-            new Span<float>(memory[MemorySpace.State] + buffer.WordOf(0), (int)buffer.Elements).Clear();
+            new Span<float>(memory[MemorySpace.State] + buffer.WordOf(0), (int)(buffer.Bytes / PlanBuffer.WordBytes)).Clear();
         }
 
-        foreach ((string name, PlanBuffer buffer, _, Func<int, long> at) in States())
+        foreach ((string name, PlanBuffer buffer, Shape shape, Func<int, long> at) in States())
         {
-            if (run.State.TryGetValue(name, out Tensor? held))
+            if (run.State.TryGetValue(name, out Tensor? held) && !buffer.Format.IsPlain)
+            {
+                Rows(memory, buffer, shape, at, (row, columns, first) =>
+                {
+                    float* values = stackalloc float[columns];
+                    for (int c = 0; c < columns; c++)
+                    {
+                        values[c] = (float)held.Data[first + c];
+                    }
+
+                    if (buffer.Format.Name == "F16")
+                    {
+                        CacheRows.StoreF16(values, columns, (byte*)row);
+                    }
+                    else
+                    {
+                        CacheRows.StoreQ8_0(values, columns, (byte*)row);
+                    }
+                });
+            }
+            else if (held is not null)
             {
                 for (int i = 0; i < held.Data.Length; i++)
                 {
@@ -221,6 +242,27 @@ internal sealed unsafe class GraphFunction
         foreach ((string name, PlanBuffer buffer, Shape shape, Func<int, long> at) in States())
         {
             float* start = memory[MemorySpace.State] + buffer.WordOf(0);
+            if (!buffer.Format.IsPlain)
+            {
+                float[] values = new float[shape.MaximumElements];
+                Rows(memory, buffer, shape, at, (row, columns, first) =>
+                {
+                    fixed (float* to = values)
+                    {
+                        if (buffer.Format.Name == "F16")
+                        {
+                            CacheRows.LoadF16<F128>((byte*)row, 0, columns, 1, 0, columns, to + first, 0);
+                        }
+                        else
+                        {
+                            CacheRows.LoadQ8_0<F128>((byte*)row, 0, columns, 1, 0, columns, to + first, 0);
+                        }
+                    }
+                });
+                results.State.Add(name, Tensor.Filled(CaseData.Resolve(shape, run), i => values[i]));
+                continue;
+            }
+
             results.State.Add(name, Tensor.Filled(CaseData.Resolve(shape, run), i => start[at(i)]));
         }
 
@@ -232,6 +274,15 @@ internal sealed unsafe class GraphFunction
         }
 
         return results;
+    }
+
+    // The address of each row of a state that is not single precision, with its columns and its first element's number.
+    private static void Rows(Memory memory, PlanBuffer buffer, Shape shape, Func<int, long> at, Action<nint, int, int> visit)
+    {
+        for (int first = 0; first < shape.MaximumElements; first += shape.Columns)
+        {
+            visit((nint)((byte*)memory[MemorySpace.State] + buffer.Offset + buffer.Format.Distance(at(first))), shape.Columns, first);
+        }
     }
 
     /// <summary>The states that the graph reads or updates, with the place of each element: all states of a sequence lie together.</summary>
@@ -309,9 +360,9 @@ internal sealed unsafe class GraphFunction
     /// <summary>A graph after lowering, with every buffer in its place.</summary>
     private sealed record Draft(CpuProgram Program, ModelLayout Layout, BufferPlacement Placement, Dictionary<MemorySpace, long> Sizes)
     {
-        public static Draft Of(ModelGraph graph, BufferPlacement placement, CacheSizes? caches, IReadOnlyDictionary<string, StorageFormat>? formats)
+        public static Draft Of(ModelGraph graph, BufferPlacement placement, CacheSizes? caches, IReadOnlyDictionary<string, StorageFormat>? formats, ModelGen.Compiler.CacheFormat format)
         {
-            ModelLayout layout = ModelLayout.Of([graph], formats: formats);
+            ModelLayout layout = ModelLayout.Of([graph], formats: formats, stateFormats: CacheFormats.Of([graph], format));
             CpuProgram program = ModelCompiler.Target(ModelCompiler.Kernels(graph, layout, default), caches ?? CacheSizes.Default, default);
             PlanBuffer[] states = [.. StatesOf(graph, layout).Select(s => s.Buffer)];
             PlanBuffer[] weights = [.. layout.Parameters.Select(p => layout.Weight(p.Parameter.ParameterName))];

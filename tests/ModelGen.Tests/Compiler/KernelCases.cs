@@ -15,7 +15,7 @@ internal sealed record KernelCase(string Name, ModelGraph Graph, RunArguments Ru
 /// <summary>The graphs of which emitted code is compared with the reference interpreter.</summary>
 internal static class KernelCases
 {
-    private static readonly Lazy<IReadOnlyDictionary<string, KernelCase>> ForwardTable = new(() => Operators(backward: false).Concat(Sizes()).Concat(Ranges(backward: false)).ToDictionary(c => c.Name));
+    private static readonly Lazy<IReadOnlyDictionary<string, KernelCase>> ForwardTable = new(() => Operators(backward: false).Concat(Rounded()).Concat(Sizes()).Concat(Ranges(backward: false)).ToDictionary(c => c.Name));
     private static readonly Lazy<IReadOnlyDictionary<string, KernelCase>> BackwardTable = new(() => Operators(backward: true).Concat(FamilySteps()).Concat(Ranges(backward: true)).ToDictionary(c => c.Name));
 
     public static IReadOnlyDictionary<string, KernelCase> Forward => ForwardTable.Value;
@@ -70,6 +70,45 @@ internal static class KernelCases
                 graph = backward ? GradientCheck.WithLoss(graph) : graph;
                 yield return new KernelCase(name, backward ? PrepareTraining(graph) : Prepare(graph), CaseData.Random(graph, name.Length + size, position: isCached ? random.Next(keys - queries + 1) : 0), 5e-5);
             }
+        }
+    }
+
+    /// <summary>Attention over caches that are not single precision: of one query and of several, over rows in order, at each sequence's position, in rings and among other sequences' states.</summary>
+    private static IEnumerable<KernelCase> Rounded()
+    {
+        KeyRange[] ranges = [.. OperatorCases.Ranges(cached: true)];
+        int number = 0;
+        foreach (ModelGen.Compiler.CacheFormat format in new[] { ModelGen.Compiler.CacheFormat.F16, ModelGen.Compiler.CacheFormat.Q8_0 })
+        {
+            foreach (KeyRange range in ranges)
+            {
+                (int heads, int keyHeads, int headDim) = (number % 4) switch { 0 => (4, 2, 32), 1 => (2, 2, 64), 2 => format == ModelGen.Compiler.CacheFormat.F16 ? (4, 4, 4) : (3, 1, 32), _ => format == ModelGen.Compiler.CacheFormat.F16 ? (4, 2, 19) : (4, 4, 96) };
+                foreach (int queries in new[] { 1, 5 })
+                {
+                    ScoreBias? bias = number % 3 == 0 ? OperatorCases.Biases[number % OperatorCases.Biases.Count] : null;
+                    var op = new Attention(heads, keyHeads, headDim, 1 / Math.Sqrt(headDim), range) { Bias = bias, SoftCap = bias is null && number % 5 == 0 ? 0.7 : 0 };
+                    yield return Of($"attention over {format} q={queries} {op.Attributes} #{number}", format, b => [OperatorCases.Attend(b, op, 1 + (number % 3), queries, 37)], number % 2 == 0 ? 7 : 20);
+                    number++;
+                }
+            }
+
+            foreach (int? window in new int?[] { null, 3 })
+            {
+                var op = new Attention(4, 2, 32, 0.3, new KeyRange { IsCausal = true, Window = window, IsRing = window is not null, IsCached = true, HasSequences = true, HasPositions = true });
+                yield return Of($"attention over {format} of sequences {op.Attributes}", format, b =>
+                {
+                    Value sequences = OperatorCases.Indices(b, "sequences", 5, 3), positions = OperatorCases.Indices(b, "positions", 13, 3);
+                    Value Caches(string name) => b.Add(new ScatterRows { IsRing = window is not null }, name, b.Add(new SequenceStates(name, Shape.Of(5, 13, 64)), name), OperatorCases.Parameter(b, "new_" + name, 3, 1, 64), sequences, positions);
+                    return [b.Add(op, "y", OperatorCases.Parameter(b, "q", 3, 1, 128), Caches("k"), Caches("v"), sequences, positions)];
+                }, 0);
+            }
+        }
+
+        KernelCase Of(string name, ModelGen.Compiler.CacheFormat format, Func<GraphBuilder, IEnumerable<Value>> build, int position)
+        {
+            ModelGraph graph = Prepare(OperatorCases.Case(name, build).Graph);
+            Assert.Equal(2, CacheFormats.Of([graph], format).Count);
+            return new KernelCase(name, graph, CaseData.Random(graph, name.Length, position: position) with { Cache = format }, 5e-5);
         }
     }
 
@@ -188,7 +227,7 @@ internal static class KernelCheck
                                 int index = i;
                                 Functions.Add(
                                     (batch[i].Name, direction, place),
-                                    new Lazy<GraphFunction>(() => compiled.Value is { } all ? all[index] : GraphFunction.Compile([batch[index].Graph], place)[0]));
+                                    new Lazy<GraphFunction>(() => compiled.Value is { } all ? all[index] : GraphFunction.Compile([batch[index].Graph], place, states: [batch[index].Run.Cache])[0]));
                             }
                         }
                     }
@@ -204,7 +243,7 @@ internal static class KernelCheck
     {
         try
         {
-            return GraphFunction.Compile([.. batch.Select(c => c.Graph)], placement);
+            return GraphFunction.Compile([.. batch.Select(c => c.Graph)], placement, states: [.. batch.Select(c => c.Run.Cache)]);
         }
         catch (Exception e) when (e is GraphException or InvalidOperationException)
         {

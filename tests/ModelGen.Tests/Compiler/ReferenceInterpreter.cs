@@ -1,6 +1,8 @@
+using ModelGen.Compiler;
 using ModelGen.Compiler.Graph;
 using ModelGen.Compiler.Kernels;
 using ModelGen.Compiler.Ops;
+using ModelGen.Compiler.Passes;
 
 namespace ModelGen.Tests.Compiler;
 
@@ -33,6 +35,9 @@ internal sealed record RunArguments
 
     /// <summary>The time steps that caches hold already.</summary>
     public int Position { get; init; }
+
+    /// <summary>What the rows of caches are rounded to when they are written.</summary>
+    public ModelGen.Compiler.CacheFormat Cache { get; init; }
 
     public ulong Seed { get; init; }
 
@@ -74,12 +79,53 @@ internal sealed class ReferenceInterpreter
     private readonly Func<BodyInput, Tensor>? _bodyInputs;
     private readonly Dictionary<Value, Tensor> _values = [];
     private readonly Dictionary<string, Tensor> _appended = [];
+    private readonly IReadOnlyDictionary<string, StorageFormat> _rounded;
 
     private ReferenceInterpreter(ModelGraph graph, RunArguments run, Func<BodyInput, Tensor>? bodyInputs)
     {
         _graph = graph;
         _run = run;
         _bodyInputs = bodyInputs;
+        _rounded = CacheFormats.Of([graph], run.Cache);
+    }
+
+    // What a state holds is what was stored in it.
+    private Tensor Stored(string state, Tensor rows)
+    {
+        if (_rounded.ContainsKey(state))
+        {
+            for (int at = 0; at < rows.Data.Length; at += rows.Columns)
+            {
+                RoundRow(_run.Cache, rows.Data.AsSpan(at, rows.Columns));
+            }
+        }
+
+        return rows;
+    }
+
+    private static void RoundRow(ModelGen.Compiler.CacheFormat format, Span<double> row)
+    {
+        for (int block = 0; block < row.Length; block += format == ModelGen.Compiler.CacheFormat.Q8_0 ? 32 : 1)
+        {
+            if (format == ModelGen.Compiler.CacheFormat.F16)
+            {
+                row[block] = (double)(Half)(float)row[block];
+                continue;
+            }
+
+            Span<double> numbers = row.Slice(block, 32);
+            float most = 0;
+            foreach (double number in numbers)
+            {
+                most = Math.Max(most, Math.Abs((float)number));
+            }
+
+            (float scale, float factor) = most == 0 ? (0, 0) : (most / 127, 127 / most);
+            foreach (ref double number in numbers)
+            {
+                number = MathF.Round((float)number * factor, MidpointRounding.ToEven) * scale;
+            }
+        }
     }
 
     public static RunResults Run(ModelGraph graph, RunArguments run)
@@ -170,9 +216,9 @@ internal sealed class ReferenceInterpreter
             case Input input:
                 return [Given(_run.Inputs, "input", input.InputName)];
             case StateRead state:
-                return [_run.State.TryGetValue(state.State, out Tensor? held) ? held.Clone() : new Tensor(Resolve(state.Shape))];
+                return [_run.State.TryGetValue(state.State, out Tensor? held) ? Stored(state.State, held.Clone()) : new Tensor(Resolve(state.Shape))];
             case SequenceStates states:
-                return [_run.State.TryGetValue(states.State, out Tensor? all) ? all.Clone() : new Tensor(Resolve(states.Shape))];
+                return [_run.State.TryGetValue(states.State, out Tensor? all) ? Stored(states.State, all.Clone()) : new Tensor(Resolve(states.Shape))];
             case global::ModelGen.Compiler.Ops.Constant constant:
                 return [Tensor.Filled(Resolve(constant.Shape), _ => constant.Value)];
             case RuntimeScalar scalar:
@@ -464,7 +510,7 @@ internal sealed class ReferenceInterpreter
     private Tensor Append(Node node, Tensor[] inputs)
     {
         var append = (AppendState)node.Op;
-        (Tensor state, Tensor rows) = (inputs[0], inputs[1]);
+        (Tensor state, Tensor rows) = (inputs[0], node.Inputs[0].Op is StateRead appended ? Stored(appended.State, inputs[1].Clone()) : inputs[1]);
         Tensor result = state.Clone();
         int stateRows = state.Dims[^2], steps = rows.Dims[1];
         for (int batch = 0; batch < rows.Dims[0]; batch++)
@@ -494,13 +540,13 @@ internal sealed class ReferenceInterpreter
 
     private Tensor ScatterInto(Node node, Tensor[] inputs)
     {
-        Tensor result = inputs[0].Clone();
+        Tensor result = inputs[0].Clone(), rows = node.Inputs[0].Op is SequenceStates scattered ? Stored(scattered.State, inputs[1].Clone()) : inputs[1];
         int positions = inputs.Length == 4 ? inputs[0].Dims[1] : 1;
-        for (int row = 0; row < inputs[1].Rows; row++)
+        for (int row = 0; row < rows.Rows; row++)
         {
             int position = inputs.Length == 4 ? (int)inputs[3].Data[row] : 0;
             position = node.Op is ScatterRows { IsRing: true } ring ? RingRow(position, positions, ring.Kept) : position;
-            inputs[1].Data.AsSpan(row * result.Columns, result.Columns).CopyTo(result.Data.AsSpan((((int)inputs[2].Data[row] * positions) + position) * result.Columns));
+            rows.Data.AsSpan(row * result.Columns, result.Columns).CopyTo(result.Data.AsSpan((((int)inputs[2].Data[row] * positions) + position) * result.Columns));
         }
 
         if (node.Inputs[0].Op is SequenceStates states)

@@ -111,6 +111,12 @@ internal static partial class AttentionEmitter
         KeyRangeText range = RangeOf(kernel);
         (string rows, string scores, string padded) = Constants(w, schemes);
         Scratch(w, schemes, AttentionPlan.KeysTransposed, AttentionPlan.Values, AttentionPlan.Scores, AttentionPlan.Tile);
+        bool isRounded = CacheText.IsRounded(kernel.Operands[1]);
+        if (isRounded)
+        {
+            Scratch(w, schemes, AttentionPlan.Widened);
+        }
+
         w.Line($"float* factors = stackalloc float[{schemes.Max(s => s.Tile.Rows)}];");
         ScoreBiasText bias = BiasOf(kernel.Op, kernel);
         (int before, int behind) = kernel.Range.Distances(kernel.Queries.Maximum, kernel.MaximumKeys);
@@ -138,7 +144,28 @@ internal static partial class AttentionEmitter
         string Keys(int operand) => (kernel.Range.HasSequences ? " + " + CacheAt(kernel) : kernel.Range.IsCached && oneSequence ? "" : $" + (long)sequence * {keyRows} * {Stride(kernel, operand)}") + $" + {keyHead} * {d}";
         w.Line($"float* queryRows = q + (long)sequence * {count} * {Stride(kernel, 0)} + head * {d};");
         w.Line($"float* outputRows = output + (long)sequence * {count} * {Stride(kernel, 3)} + head * {d};");
-        if (range.RowsFollow)
+        if (isRounded)
+        {
+            // A tile of a head's rows is widened, and then packed as others are.
+            string Widened(int operand, string name) => CacheText.Load(kernel.Operands[operand], RowOf(kernel, operand, name, "row", several: !oneSequence), "height", $"{keyHead} * {d}", CodeWriter.Number(d), AttentionPlan.Widened, CodeWriter.Number(d));
+            if (range.RowsFollow)
+            {
+                w.Open($"for (int j = 0, row = {range.FirstRow}, height; j < keys; j += height, row += height)");
+                w.Line("height = Math.Min(columns, keys - j);");
+            }
+            else
+            {
+                OpenRing(w, range, keyRows);
+            }
+
+            w.Line(Widened(1, "k"));
+            w.Line($"Panels.PackTransposed({AttentionPlan.Widened}, {d}, {d}, height, keysTransposed + j, columns, {scores});");
+            w.Line(Widened(2, "v"));
+            w.Line($"Panels.PackRows({AttentionPlan.Widened}, {d}, height, {d}, values + j * {padded}, {padded});");
+            w.Close();
+            w.Line();
+        }
+        else if (range.RowsFollow)
         {
             string row = range.FirstRow == "0" ? "" : $" + (long){range.FirstRow} * ";
             Transpose(w, $"k{Keys(1)}{(row.Length > 0 ? row + Stride(kernel, 1) : "")}", "keysTransposed", Stride(kernel, 1), d, scores);
@@ -424,7 +451,7 @@ internal static partial class AttentionEmitter
     // time, so that their sums are taken together.
     private static void SingleQuery(CodeWriter w, AttentionKernel kernel, IReadOnlyList<AttentionScheme> schemes, int[] lanes)
     {
-        const int Block = 4;
+        const int Block = AttentionPlan.RowsTogether;
         int d = kernel.Op.HeadDim;
         int heads = kernel.Op.Heads;
         int group = heads / kernel.Op.KeyValueHeads;
@@ -453,6 +480,12 @@ internal static partial class AttentionEmitter
         }
 
         string keyAt = group == 1 ? "at" : "keyAt";
+        if (CacheText.IsRounded(kernel.Operands[1]))
+        {
+            Scratch(w, schemes, AttentionPlan.Widened);
+            w.Line($"int firstColumn = {first} / {group} * {d}, heldColumns = (({last} - 1) / {group} + 1) * {d} - firstColumn;");
+        }
+
         (string queries, string results) = several ? ("query", "result") : ("q", "output");
         w.Line("int j = 0;");
         Positions("key", "k", 1, rows =>
@@ -586,6 +619,21 @@ internal static partial class AttentionEmitter
     {
         w.Open(rows == 1 ? "for (; j < keys; j++)" : $"for (; j <= keys - {rows}; j += {rows})");
         KeyRangeText range = RangeOf(kernel);
+        KernelOperand cache = kernel.Operands[index];
+        if (CacheText.IsRounded(cache))
+        {
+            // What of the rows this worker's heads read is widened, at its own columns.
+            string width = CodeWriter.Number(cache.Access.RowStride);
+            foreach (int i in range.RowsFollow ? [0] : Enumerable.Range(0, rows))
+            {
+                w.Line(CacheText.Load(cache, RowOf(kernel, index, operand, range.Row(i == 0 ? "j" : $"j + {i}"), several), range.RowsFollow ? CodeWriter.Number(rows) : "1", "firstColumn", "heldColumns",
+                    $"{AttentionPlan.Widened} + {(i == 0 ? "" : $"{i} * {width} + ")}firstColumn", width));
+            }
+
+            w.Line($"float* {string.Join(", ", Enumerable.Range(0, rows).Select(i => $"{name}{i} = {(i == 0 ? AttentionPlan.Widened : $"{AttentionPlan.Widened} + {i} * {width}")}"))};");
+            return;
+        }
+
         string At(string key)
         {
             string row = range.Row(key);
@@ -595,6 +643,15 @@ internal static partial class AttentionEmitter
 
         IEnumerable<string> others = Enumerable.Range(1, rows - 1).Select(i => range.RowsFollow ? $"{name}{i - 1} + {Stride(kernel, index)}" : At($"j + {i}"));
         w.Line($"float* {name}0 = {At("j")}{string.Join("", others.Select((other, i) => $", {name}{i + 1} = {other}"))};");
+    }
+
+    // The address of a row of a rounded cache.
+    private static string RowOf(AttentionKernel kernel, int index, string operand, string row, bool several)
+    {
+        KernelOperand cache = kernel.Operands[index];
+        string sequence = kernel.Range.HasSequences ? $" + (long)sequences[sequence] * {CacheText.Step(cache, kernel.CacheStride)}"
+            : several ? $" + (long)sequence * {CacheText.Step(cache, (long)kernel.MaximumKeys * cache.Access.RowStride)}" : "";
+        return $"{operand}{sequence} + (long)({row}) * {CacheText.Step(cache, cache.Access.RowStride)}";
     }
 
     // Exponentials of each head's scores, and their sums.
@@ -628,7 +685,7 @@ internal static partial class AttentionEmitter
     // As above, of heads that are narrower than a vector and share one, where they fill it.
     private static void SharedHeads(CodeWriter w, AttentionKernel kernel, AttentionScheme scheme, Spelling v)
     {
-        const int Block = 4;
+        const int Block = AttentionPlan.RowsTogether;
         int d = kernel.Op.HeadDim;
         int heads = kernel.Op.Heads;
         int scores = scheme.ScoreStride;

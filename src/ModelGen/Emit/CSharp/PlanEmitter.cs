@@ -344,7 +344,7 @@ internal static class KernelEmitter
     {
         for (int i = 0; i < kernel.Operands.Count; i++)
         {
-            if (!kernel.Operands[i].Access.Format.IsPlain && (kernel, i) is not ((MatMulKernel { Form: MatMulForm.NT or MatMulForm.NN }, 1) or (EmbeddingKernel, 0)))
+            if (!kernel.Operands[i].Access.Format.IsPlain && (kernel, i) is not ((MatMulKernel { Form: MatMulForm.NT or MatMulForm.NN }, 1) or (EmbeddingKernel, 0) or (AppendRowsKernel or ScatterKernel, 1) or (AttentionKernel { Range.Pattern: null }, 1 or 2)))
             {
                 throw new GraphException($"'{kernel.Name}': {kernel.Operands[i].Name} is stored as {kernel.Operands[i].Access.Format}, which {kernel.GetType().Name} does not read");
             }

@@ -193,8 +193,9 @@ internal static class GatherEmitter
             Text.Range(w, kernel.IsSerial(), Text.RowCount(kernel.Rows), 1);
             w.Open("for (int r = start; r < end; r++)");
             string row = kernel.IsRing ? RingRow("positions[r]", kernel.Positions, kernel.Kept) : "positions[r]";
-            string target = $"states + (long)sequences[r] * {kernel.Operands[1].Access.RowStride}{(kernel.HasPositions ? $" + (long){row} * {kernel.PositionStride}" : "")}";
-            w.Line($"new global::System.ReadOnlySpan<float>(input + (long)r * {kernel.Operands[0].Access.RowStride}, {kernel.Columns}).CopyTo(new global::System.Span<float>({target}, {kernel.Columns}));");
+            KernelOperand states = kernel.Operands[1];
+            string target = $"states + (long)sequences[r] * {CacheText.Step(states, states.Access.RowStride)}{(kernel.HasPositions ? $" + (long){row} * {CacheText.Step(states, kernel.PositionStride)}" : "")}";
+            w.Line(CacheText.Copy(states, $"input + (long)r * {kernel.Operands[0].Access.RowStride}", kernel.Columns, target));
             w.Close();
         });
         return code;
@@ -264,6 +265,18 @@ internal static class GatherEmitter
             Arguments.Of(kernel.Batch) | Arguments.Of(kernel.Rows) | (hasPositions ? ArgumentKinds.None : ArgumentKinds.Position));
         code.Plain(w =>
         {
+            KernelOperand states = kernel.Operands[1];
+            string stride = CacheText.Step(states, states.Access.RowStride), row = kernel.IsRing ? RingRow("(position + t)", kernel.StateRows, kernel.Kept) : "(position + t)";
+            if (CacheText.IsRounded(states) && kernel.Batch == RowExtent.Literal(1) && !hasPositions && !hasLengths)
+            {
+                // Rounding is work: of one sequence, its rows are divided.
+                Text.Range(w, kernel.IsSerial(), count, 1);
+                w.Open($"for (int t = start; t < {(kernel.IsRing ? "end" : $"Math.Min(end, {kernel.StateRows} - position)")}; t++)");
+                w.Line(CacheText.Copy(states, $"rows + (long)t * {kernel.Operands[0].Access.RowStride}", kernel.Columns, $"state + (long){row} * {stride}"));
+                w.Close();
+                return;
+            }
+
             Text.OpenUnits(w, kernel, Text.RowCount(kernel.Batch), "sequence");
             if (hasPositions)
             {
@@ -273,10 +286,9 @@ internal static class GatherEmitter
             string length = hasLengths ? $"Math.Min(lengths[sequence], {count})" : count;
             w.Line($"int length = {(kernel.IsRing ? length : $"Math.Min({length}, {kernel.StateRows} - position)")};");
             w.Line($"float* source = rows + (long)sequence * {count} * {kernel.Operands[0].Access.RowStride};");
-            w.Line($"float* target = state + (long)sequence * {(long)kernel.StateRows * kernel.Operands[1].Access.RowStride};");
+            w.Line($"{KernelCode.Pointed(states)}* target = state + (long)sequence * {CacheText.Step(states, (long)kernel.StateRows * states.Access.RowStride)};");
             w.Open("for (int t = 0; t < length; t++)");
-            string row = kernel.IsRing ? RingRow("(position + t)", kernel.StateRows, kernel.Kept) : "(position + t)";
-            w.Line($"new global::System.ReadOnlySpan<float>(source + (long)t * {kernel.Operands[0].Access.RowStride}, {kernel.Columns}).CopyTo(new global::System.Span<float>(target + (long){row} * {kernel.Operands[1].Access.RowStride}, {kernel.Columns}));");
+            w.Line(CacheText.Copy(states, $"source + (long)t * {kernel.Operands[0].Access.RowStride}", kernel.Columns, $"target + (long){row} * {stride}"));
             w.Close();
             w.Close();
         });

@@ -47,10 +47,13 @@ internal sealed class AttentionPlan : KernelPlan
 {
     /// <summary>Names of the parts of a worker's memory.</summary>
     public const string KeysTransposed = "keysTransposed", ValuesTransposed = "valuesTransposed", KeyRows = "keyRows", Values = "values", Scores = "scores",
-        Probabilities = "probabilities", Cotangents = "cotangents", Queries = "queryBlock", OutputCotangents = "outputBlock", Tile = "tile", Biases = "biases", BiasCotangents = "biasCotangents", Listed = "listed", Rows = "rows";
+        Probabilities = "probabilities", Cotangents = "cotangents", Queries = "queryBlock", OutputCotangents = "outputBlock", Tile = "tile", Biases = "biases", BiasCotangents = "biasCotangents", Listed = "listed", Rows = "rows", Widened = "widened";
 
     // So many blocks of queries compute an eighth more than what causal attention needs.
     private const int CausalBlocks = 8;
+
+    /// <summary>Rows of keys, or of values, that a single query meets together.</summary>
+    public const int RowsTogether = 4;
 
     // A line more spreads rows over the cache's sets.
     private const int Line = 16;
@@ -95,6 +98,16 @@ internal sealed class AttentionPlan : KernelPlan
         }
 
         int stride = StrideOfScores(KeysOf(kernel.Range, kernel.Queries, kernel.MaximumKeys, tile), tile), padded = Padded(kernel.Op.HeadDim, tile);
+        KernelOperand keys = kernel.Operands[1];
+        bool isRounded = !keys.Access.Format.IsPlain;
+        if (kernel.Queries == RowExtent.Literal(1) && isRounded)
+        {
+            return new AttentionScheme(AttentionAlgorithm.SingleQuery, tile, stride, padded, 0, ScratchLayout.Of(
+                (Scores, (long)stride * kernel.Op.Heads),
+                (Biases, kernel.Op.Bias is null ? 0 : stride),
+                (Widened, RowsTogether * (long)keys.Access.RowStride)));
+        }
+
         if (kernel.Queries == RowExtent.Literal(1))
         {
             // Biases are added to scores of one head that lie side by side.
@@ -108,7 +121,8 @@ internal sealed class AttentionPlan : KernelPlan
             (Values, (long)stride * padded),
             (Scores, (long)stride * tile.Rows),
             (Tile, tile.Rows * tile.Columns),
-            (Biases, BiasesOf(kernel.Op, kernel.Queries.Maximum, kernel.MaximumKeys))));
+            (Biases, BiasesOf(kernel.Op, kernel.Queries.Maximum, kernel.MaximumKeys)),
+            (Widened, isRounded ? tile.Columns * (long)kernel.Op.HeadDim : 0)));
     }
 
     private static AttentionScheme Backward(AttentionGradientKernel kernel, RegisterTile tile, CacheSizes caches)

@@ -126,7 +126,7 @@ internal static class LoweringRules
         var append = (AppendState)node.Op;
         Shape rows = node.Inputs[1].Shape;
         TensorView state = lowering.ViewOf(node.Inputs[0]);
-        if (append is { IsRing: false, HasPositions: false, HasLengths: false })
+        if (append is { IsRing: false, HasPositions: false, HasLengths: false } && state.Base.Buffer.Format.IsPlain)
         {
             TensorView sequences = state.Strides.Count == 2 ? state.Prepend(RowExtent.Literal(0)) : state;
             lowering.Copy(node.Inputs[1], sequences with { Base = sequences.Base with { PositionStride = TensorView.Literal(sequences.Strides[1]) } }, StoreMode.Replace, node.Name, lowering.PositionOf(node));
@@ -144,7 +144,7 @@ internal static class LoweringRules
         Shape shape = value.Shape, rows = node.Inputs[1].Shape;
         bool hasPositions = node.Inputs.Count == 4;
         KernelOperand[] indices = [ReadIndices(lowering, node, 2, "sequences"), .. hasPositions ? [ReadIndices(lowering, node, 3, "positions")] : Array.Empty<KernelOperand>()];
-        var table = new KernelOperand("states", states.Base, Access.Matrix(TensorView.Literal(states.Strides[0])), IsWritten: true);
+        var table = new KernelOperand("states", states.Base, Access.Matrix(TensorView.Literal(states.Strides[0]), states.Base.Buffer.Format), IsWritten: true);
         KernelOperand[] operands = [Read(lowering, node, 1, "input"), table, .. indices];
         var kernel = new ScatterKernel(node.Name, operands, rows.Rows, rows.Columns, shape[0].Maximum,
             hasPositions ? shape[1].Maximum : 1, hasPositions ? TensorView.Literal(states.Strides[1]) : 0, 8 * rows.MaximumElements)
@@ -184,7 +184,7 @@ internal static class LoweringRules
         }
 
         TensorView caches = lowering.ViewOf(node.Inputs[input]);
-        return new KernelOperand(name, caches.Base, Access.Matrix(TensorView.Literal(caches.Strides[1])), IsWritten: false);
+        return new KernelOperand(name, caches.Base, Access.Matrix(TensorView.Literal(caches.Strides[1]), caches.Base.Buffer.Format), IsWritten: false);
     }
 
     /// <summary>The table of a learned bias, which is the last input.</summary>
@@ -346,6 +346,6 @@ internal static class LoweringRules
     private static KernelOperand Write(Node node, string name, TensorType type, TensorView place)
     {
         int stride = place.MatrixStride(type) ?? throw new GraphException($"{node}: its {name} is wanted in rows that do not follow each other evenly");
-        return new KernelOperand(name, place.Base, Access.Matrix(stride, StorageFormat.Of(type.Element)), IsWritten: true);
+        return new KernelOperand(name, place.Base, Access.Matrix(stride, place.Base.Buffer.Format), IsWritten: true);
     }
 }

@@ -1,0 +1,9 @@
+namespace ModelGen.Compiler;
+
+// Value for value as the runtime declares it.
+internal enum CacheFormat
+{
+    F32,
+    F16,
+    Q8_0,
+}
