@@ -577,3 +577,12 @@ public partial class WideLoraOverFloats;
 [Lora(Rank = 4, Alpha = 8, On = new[] { "*.self_attn.*" })]
 [Trainable(BatchSize = 2, SequenceLength = 17)]
 public partial class LoraOverQ4K;
+// One decoder with every format of the key/value cache: heads of a block, keys that queries share, and three sequences at a time.
+[Llama(Layers = 2, DModel = 128, Heads = 4, KeyValueHeads = 2, FeedForward = 96, Vocab = 101, Context = 64, MaxBatch = 3)]
+public partial class SingleCacheDecoder;
+
+[Llama(Layers = 2, DModel = 128, Heads = 4, KeyValueHeads = 2, FeedForward = 96, Vocab = 101, Context = 64, MaxBatch = 3, KeyValueCache = CacheFormat.F16)]
+public partial class F16CacheDecoder;
+
+[Llama(Layers = 2, DModel = 128, Heads = 4, KeyValueHeads = 2, FeedForward = 96, Vocab = 101, Context = 64, MaxBatch = 3, KeyValueCache = CacheFormat.Q8_0)]
+public partial class Q8CacheDecoder;
