@@ -65,7 +65,7 @@ public static unsafe class CacheRows
     }
 
     /// <summary>Widens some columns of some rows of 16-bit floats.</summary>
-    /// <typeparam name="V">The vector.</typeparam>
+    /// <typeparam name="TVector">The vector.</typeparam>
     /// <param name="source">The first row.</param>
     /// <param name="rowBytes">Bytes from one row to the next.</param>
     /// <param name="width">Elements of a row.</param>
@@ -75,22 +75,22 @@ public static unsafe class CacheRows
     /// <param name="target">Where they go.</param>
     /// <param name="stride">Elements from one row to the next there.</param>
     [MethodImpl(MethodImplOptions.AggressiveOptimization)]
-    public static void LoadF16<V>(byte* source, long rowBytes, int width, int rows, int first, int columns, float* target, long stride)
-        where V : struct, IVector<V>
+    public static void LoadF16<TVector>(byte* source, long rowBytes, int width, int rows, int first, int columns, float* target, long stride)
+        where TVector : struct, IVector<TVector>
     {
         _ = width;
         for (int row = 0; row < rows; row++)
         {
             ushort* from = (ushort*)source + first;
             int i = 0;
-            for (; i <= columns - V.Lanes; i += V.Lanes)
+            for (; i <= columns - TVector.Lanes; i += TVector.Lanes)
             {
-                V.Store(V.LoadF16(from + i), target + i);
+                TVector.Store(TVector.LoadF16(from + i), target + i);
             }
 
             if (i < columns)
             {
-                V.StoreTail(V.LoadF16Tail(from + i, columns - i), target + i, columns - i);
+                TVector.StoreTail(TVector.LoadF16Tail(from + i, columns - i), target + i, columns - i);
             }
 
             source += rowBytes;
@@ -98,8 +98,8 @@ public static unsafe class CacheRows
         }
     }
 
-    /// <summary>As <see cref="LoadF16{V}"/>, of rows that <see cref="StoreQ8_0"/> stored: whole blocks of 32 columns.</summary>
-    /// <typeparam name="V">The vector.</typeparam>
+    /// <summary>As <see cref="LoadF16{TVector}"/>, of rows that <see cref="StoreQ8_0"/> stored: whole blocks of 32 columns.</summary>
+    /// <typeparam name="TVector">The vector.</typeparam>
     /// <param name="source">The first row.</param>
     /// <param name="rowBytes">Bytes from one row to the next.</param>
     /// <param name="width">Elements of a row.</param>
@@ -109,8 +109,8 @@ public static unsafe class CacheRows
     /// <param name="target">Where they go.</param>
     /// <param name="stride">Elements from one row to the next there.</param>
     [MethodImpl(MethodImplOptions.AggressiveOptimization)]
-    public static void LoadQ8_0<V>(byte* source, long rowBytes, int width, int rows, int first, int columns, float* target, long stride)
-        where V : struct, IVector<V>
+    public static void LoadQ8_0<TVector>(byte* source, long rowBytes, int width, int rows, int first, int columns, float* target, long stride)
+        where TVector : struct, IVector<TVector>
     {
         for (int row = 0; row < rows; row++)
         {
@@ -120,13 +120,13 @@ public static unsafe class CacheRows
             {
                 // Integers of 8 bits and their products with a scale are the same at every width.
                 float scale = scales[i / BlockColumns];
-                if (V.Lanes == 16 && Avx512F.IsSupported)
+                if (TVector.Lanes == 16 && Avx512F.IsSupported)
                 {
                     Vector512<float> s = Vector512.Create(scale);
                     (Avx512F.ConvertToVector512Single(Avx512F.ConvertToVector512Int32(Vector128.Load(numbers + i))) * s).Store(target + i);
                     (Avx512F.ConvertToVector512Single(Avx512F.ConvertToVector512Int32(Vector128.Load(numbers + i + 16))) * s).Store(target + i + 16);
                 }
-                else if (V.Lanes >= 8 && Avx2.IsSupported)
+                else if (TVector.Lanes >= 8 && Avx2.IsSupported)
                 {
                     Vector256<float> s = Vector256.Create(scale);
                     for (int j = i; j < i + BlockColumns; j += 8)
