@@ -48,7 +48,9 @@ public static unsafe class CacheRows
                 largest = Vector128.Max(largest, Vector128.Abs(Vector128.Load(row + i)));
             }
 
-            float most = Math.Max(Math.Max(largest[0], largest[1]), Math.Max(largest[2], largest[3]));
+            largest = Vector128.Max(largest, Vector128.Shuffle(largest, Vector128.Create(2, 3, 0, 1)));
+            largest = Vector128.Max(largest, Vector128.Shuffle(largest, Vector128.Create(1, 0, 3, 2)));
+            float most = largest.ToScalar();
 
             // What has no reciprocal is as good as zero. What is no number makes a scale that is none, which its readers see.
             bool isZero = most < 1e-30f;
