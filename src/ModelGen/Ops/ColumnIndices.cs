@@ -6,7 +6,7 @@ using ModelGen.Compiler.Kernels;
 
 namespace ModelGen.Compiler.Ops;
 
-/// <summary>The number of each column plus a number for each row: x [.., 1] to [.., <c>Columns</c>]. What is counted by it, such as masks, has no gradient.</summary>
+/// <summary>The number of each column plus a number for each row: x [.., 1] to [.., <c>Columns</c>].</summary>
 internal sealed record ColumnIndices(int Columns) : ElementwiseOperator
 {
     public override string Mnemonic => "column_indices";
@@ -23,7 +23,5 @@ internal sealed record ColumnIndices(int Columns) : ElementwiseOperator
         return Single(TensorType.Float(inputs[0].Shape.WithLast(Columns)));
     }
 
-    public override void Gradient(GradientContext context)
-    {
-    }
+    public override void Gradient(GradientContext context) => context.Accumulate(0, context.OutputCotangent(0));
 }

@@ -302,6 +302,25 @@ internal static class OperatorCases
             }
         }
 
+        foreach ((int rows, int columns) in new[] { (1, 3), (4, 7), (5, 40) })
+        {
+            yield return Case($"column_indices {rows} {columns}", b => [b.Add(new Multiply(), "y", Parameter(b, "w", rows, columns), b.Add(new ColumnIndices(columns), "n", Parameter(b, "x", rows, 1)))]);
+        }
+
+        // Chunks of the lengths that training takes.
+        foreach (bool corrects in new[] { false, true })
+        {
+            yield return Case($"linear_recurrence of a training step{(corrects ? " corrects" : "")}", b =>
+            {
+                Value[] inputs =
+                [
+                    b.Add(new Affine(1 / Math.Sqrt(16), 0), "q", Parameter(b, "q.all", 1, 50, 1, 16)), b.Add(new Affine(1 / Math.Sqrt(16), 0), "k", b.Add(new Tanh(), "k.bounded", Parameter(b, "k.all", 1, 50, 1, 16))), Parameter(b, "v", 1, 50, 2, 3),
+                    b.Add(new Affine(-1, 0), "g", b.Add(new Softplus(), "pace", Parameter(b, "a", 1, 50, 2))), .. corrects ? [b.Add(new Sigmoid(), "beta", Parameter(b, "b", 1, 50, 2))] : Array.Empty<Value>(),
+                ];
+                return [b.Add(new Tanh(), "t", b.Add(new LinearRecurrence { Chunk = corrects ? 25 : 50 }, "y", inputs))];
+            });
+        }
+
         foreach ((int batch, int steps) in new[] { (1, 1), (2, 3), (3, 2) })
         {
             yield return Case($"preceded {batch} {steps} by what was before", b =>
@@ -312,7 +331,7 @@ internal static class OperatorCases
             yield return Case($"preceded {batch} {steps} by zeros", b => [b.Add(new Preceded(2), "y", Parameter(b, "x", batch, steps, 6))]);
             yield return Case($"preceded product {batch} {steps}", b =>
                 [b.Add(new SliceSteps(1, steps), "y", b.Add(new Preceded(2), "all", b.Add(new MatMul(MatMulForm.NT), "product", Parameter(b, "x", batch, steps, 6), Parameter(b, "w", 5, 6))))]);
-            yield return Case($"pad_steps {batch} {steps}", b => [b.Add(new PadSteps(2, steps + 3), "y", Parameter(b, "x", batch, steps, 6)), b.Add(new PadSteps(0, steps), "z", Parameter(b, "x", batch, steps, 6))], hasGradient: false);
+            yield return Case($"pad_steps {batch} {steps}", b => [b.Add(new PadSteps(2, steps + 3), "y", Parameter(b, "x", batch, steps, 6)), b.Add(new PadSteps(0, steps), "z", Parameter(b, "x", batch, steps, 6))]);
         }
 
         foreach ((int rows, int experts, int depth, int columns) in new[] { (1, 1, 1, 1), (3, 2, 5, 7), (9, 4, 33, 18), (17, 3, 16, 4), (5, 7, 20, 65) })

@@ -22,7 +22,6 @@ public sealed class OperatorGradientTests
         [typeof(EmbeddingGradient)] = "part of a gradient",
         [typeof(AttentionGradient)] = "part of a gradient",
         [typeof(PadColumns)] = "part of a gradient",
-        [typeof(PadSteps)] = "part of a gradient",
         [typeof(ExpertWeightGradient)] = "part of a gradient",
         [typeof(PadRows)] = "part of a gradient",
         [typeof(LastRow)] = "inference only",
