@@ -18,7 +18,7 @@ internal static class ExpandComposites
     private static ModelGraph Run(ModelGraph graph, Func<CompositeOperator, bool> expands)
     {
         ModelGraph current = graph;
-        while (current.NodesOf<CompositeOperator>().Any(node => expands((CompositeOperator)node.Op)))
+        while (HasAny(current))
         {
             current = GraphRewriter.Rewrite(current, (builder, node, inputs) =>
             {
@@ -33,5 +33,7 @@ internal static class ExpandComposites
         }
 
         return current;
+
+        bool HasAny(ModelGraph of) => of.Nodes.Any(node => (node.Op is CompositeOperator composite && expands(composite)) || (node.Op is Scan scan && HasAny(scan.Body)));
     }
 }
