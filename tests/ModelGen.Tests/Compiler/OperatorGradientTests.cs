@@ -152,6 +152,8 @@ public sealed class OperatorGradientTests
             ["gelu"] = x => 0.5 * x * (1 + ScalarFunctions.Erf(x / Math.Sqrt(2))),
             ["gelu_tanh"] = x => 0.5 * x * (1 + Math.Tanh(Math.Sqrt(2 / Math.PI) * (x + (0.044715 * x * x * x)))),
             ["silu"] = x => x / (1 + Math.Exp(-x)),
+            ["clamp"] = x => Math.Clamp(x, -0.3, 0.6),
+            ["quick_gelu"] = x => x / (1 + Math.Exp(-1.702 * x)),
             ["softplus"] = x => Math.Log(1 + Math.Exp(x)),
             ["elu"] = x => x > 0 ? x : Math.Exp(x) - 1,
             ["rsqrt"] = x => Math.Pow(x + 0.01, -0.5),
