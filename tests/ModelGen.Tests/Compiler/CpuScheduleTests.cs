@@ -111,8 +111,11 @@ public sealed class CpuScheduleTests
         }
     }
 
-    private static ModelSpec Wide(string weights) => Families.Spec("Llama", 0, 0, DeclaredArgument.Of("Layers", 2L), DeclaredArgument.Of("DModel", 768L), DeclaredArgument.Of("Heads", 12L), DeclaredArgument.Of("FeedForward", 2048L),
-        DeclaredArgument.Of("Vocab", 32000L), DeclaredArgument.Of("Context", 64L), DeclaredArgument.Of("Weights", (long)Enum.Parse<global::ModelGen.WeightFormat>(weights))) with { Training = null };
+    private static ModelSpec Wide(string weights)
+    {
+        ModelSpec spec = Families.Spec("Llama", 0, 0, DeclaredArgument.Of("Layers", 2L), DeclaredArgument.Of("DModel", 768L), DeclaredArgument.Of("Heads", 12L), DeclaredArgument.Of("FeedForward", 2048L), DeclaredArgument.Of("Vocab", 32000L), DeclaredArgument.Of("Context", 64L), DeclaredArgument.Of("Weights", (long)Enum.Parse<global::ModelGen.WeightFormat>(weights)));
+        return spec with { Training = null };
+    }
 
     private static CpuSchedule Check(CpuProgram program)
     {

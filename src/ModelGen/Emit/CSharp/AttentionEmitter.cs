@@ -424,7 +424,7 @@ internal static partial class AttentionEmitter
     /// <summary>The method that takes a row of scores and cotangents back, and the last of its arguments.</summary>
     internal static string Backwards(Attention op) => op.SoftCap > 0 ? "AttentionCap.Backward" : "AttentionRows.Backward";
 
-    internal static string Factors(Attention op) => ( op.SoftCap > 0 ? $"{CodeWriter.Literal(op.Scale)}, {CodeWriter.Literal(op.CapOfProducts)}" : CodeWriter.Literal(op.Scale)) + Sinks(op);
+    internal static string Factors(Attention op) => (op.SoftCap > 0 ? $"{CodeWriter.Literal(op.Scale)}, {CodeWriter.Literal(op.CapOfProducts)}" : CodeWriter.Literal(op.Scale)) + Sinks(op);
 
     /// <summary>What tells functions of rows that a row of one key has a probability of less than 1.</summary>
     internal static string Sinks(Attention op) => op.HasSinks ? ", hasSink: true" : "";
