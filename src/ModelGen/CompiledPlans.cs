@@ -127,12 +127,12 @@ internal sealed record CompiledPlans(ModelSpec Spec, ModelProgram Program, Model
     /// <summary>The arena of a session, or of a trainer, on a device.</summary>
     public long CudaArenaBytes(bool ofTrainer) => Entries.Where(e => e.Entry.BelongsToTrainer == ofTrainer).Select(e => e.Cuda?.ArenaBytes ?? 0).DefaultIfEmpty(0).Max();
 
-    /// <summary>Weights, gradients, AdamW's two slots, the arena, and the carried states of training and of evaluation.</summary>
-    public long AdamWTrainingBytes => Training.Count == 0 ? 0 : WeightBytes + (3 * GradientBytes) + TrainingArenaBytes + (2 * TrainingStateBytes);
+    /// <summary>Weights, what master copy of them there is, gradients, AdamW's two slots, the arena, and the carried states of training and of evaluation.</summary>
+    public long AdamWTrainingBytes => Training.Count == 0 ? 0 : WeightBytes + ((Layout.HasMasters ? 4 : 3) * GradientBytes) + TrainingArenaBytes + (2 * TrainingStateBytes);
 
     public long WeightBytes => StorageFormat.Float32.Bytes(Layout.WeightElements);
 
-    public long GradientBytes => Training.Count == 0 ? 0 : StorageFormat.Float32.Bytes(Layout.TrainedElements);
+    public long GradientBytes => Training.Count == 0 ? 0 : StorageFormat.Float32.Bytes(Layout.GradientElements);
 
     public long ParameterCount => Layout.Parameters.Sum(p => p.Parameter.IsTable ? 0 : p.Parameter.Shape.MaximumElements);
 

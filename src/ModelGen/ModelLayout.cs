@@ -17,6 +17,7 @@ internal sealed class ModelLayout
     private readonly Dictionary<string, PlanBuffer> _states = [];
     private readonly Dictionary<(string, int), PlanBuffer> _statesOfSequences = [];
     private readonly IReadOnlyDictionary<string, StorageFormat> _formats;
+    private long _gradientEnd;
 
     private readonly IReadOnlyDictionary<string, StorageFormat> _stateFormats;
 
@@ -29,8 +30,14 @@ internal sealed class ModelLayout
     /// <summary>The words of all parameters: as many elements, where all of them are single precision.</summary>
     public long WeightElements { get; private set; }
 
-    /// <summary>The elements of the parameters that training changes: gradients and optimizer slots mirror this part of the weights.</summary>
+    /// <summary>The words of the parameters that training changes, which come first.</summary>
     public long TrainedElements { get; private set; }
+
+    /// <summary>The elements of the gradients of these parameters, which are single precision, whatever the parameters are: optimizer slots mirror them.</summary>
+    public long GradientElements { get; private set; }
+
+    /// <summary>Whether a parameter that training changes is not stored in single precision: a trainer has a master copy then.</summary>
+    public bool HasMasters => Parameters.Any(p => p.Offset < TrainedElements && _formats.ContainsKey(p.Parameter.ParameterName));
 
     /// <summary>The bytes of all states of a sequence.</summary>
     public long StateBytes { get; private set; }
@@ -51,7 +58,7 @@ internal sealed class ModelLayout
             layout.Add(parameter);
         }
 
-        layout.TrainedElements = layout.WeightElements;
+        (layout.TrainedElements, layout.GradientElements) = (layout.WeightElements, layout._gradientEnd);
         foreach (Parameter parameter in parameters.OrderBy(p => p.IsTable))
         {
             layout.Add(parameter);
@@ -72,7 +79,7 @@ internal sealed class ModelLayout
             layout.Add(parameter);
         }
 
-        layout.TrainedElements = TrainedElements;
+        (layout.TrainedElements, layout.GradientElements) = (TrainedElements, GradientElements);
         layout.AddStates(graphs);
         return layout;
     }
@@ -121,14 +128,16 @@ internal sealed class ModelLayout
             return;
         }
 
-        // Weights that are trained, and their gradients, are single precision.
+        // Gradients are single precision.
         StorageFormat format = _formats.TryGetValue(name, out StorageFormat? declared) ? declared : StorageFormat.Float32;
         long elements = parameter.Shape.MaximumElements;
         long offset = WeightElements * PlanBuffer.WordBytes;
         _parameters.Add(name, parameter);
         var weight = new PlanBuffer(name, MemorySpace.Weights, format, (elements + format.BlockElements - 1) / format.BlockElements * format.BlockElements) { Offset = offset, Columns = parameter.Shape.Columns };
         _weights.Add(name, weight);
-        _gradients.Add(name, new PlanBuffer(name, MemorySpace.Gradients, StorageFormat.Float32, elements) { Offset = offset, Columns = parameter.Shape.Columns });
+        var gradient = new PlanBuffer(name, MemorySpace.Gradients, StorageFormat.Float32, elements) { Offset = _gradientEnd * PlanBuffer.WordBytes, Columns = parameter.Shape.Columns };
+        _gradients.Add(name, gradient);
+        _gradientEnd += MemoryPlanner.Align(gradient.Bytes) / PlanBuffer.WordBytes;
         Parameters.Add((parameter, WeightElements));
         WeightElements += MemoryPlanner.Align(weight.Bytes) / PlanBuffer.WordBytes;
     }

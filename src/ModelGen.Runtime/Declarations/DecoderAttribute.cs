@@ -68,7 +68,7 @@ public class DecoderAttribute : Attribute
 
     /// <summary>
     /// How the matrices of weights lie in memory while the model runs, tables of embeddings included; norms and biases are always single precision. Files of any format load into any
-    /// of these: blocks of the same format are taken as they are, others are converted. With <c>[Trainable]</c> only beside <see cref="LoraAttribute"/>, whose training leaves them as they are; not with <c>[Cuda]</c>. Default: <see cref="WeightFormat.F32"/>.
+    /// of these: blocks of the same format are taken as they are, others are converted. Training changes <see cref="WeightFormat.F32"/> and <see cref="WeightFormat.BF16"/> (from a master copy of its own), and with <see cref="LoraAttribute"/> leaves any as it is. Not with <c>[Cuda]</c>. Default: <see cref="WeightFormat.F32"/>.
     /// </summary>
     public WeightFormat Weights { get; set; }
 

@@ -36,6 +36,9 @@ public sealed record TrainerOptions
     /// <summary>The seed of everything random in training, such as dropout. Default: 0.</summary>
     public int Seed { get; init; }
 
+    /// <summary>How weights that are trained in another format than single precision are rounded from the trainer's master copy of them. Default: <see cref="WeightRounding.Nearest"/>.</summary>
+    public WeightRounding Rounding { get; init; }
+
     /// <summary>
     /// Where it trains. On a CUDA device, <see cref="Threads"/> is of no matter. Default: <see cref="Device.Cpu"/>.
     /// </summary>

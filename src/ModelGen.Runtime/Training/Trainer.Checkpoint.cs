@@ -79,7 +79,18 @@ public abstract unsafe partial class Trainer
             writer.Metadata[CallerPrefix + key] = value;
         }
 
-        ParameterFiles.Add(writer, table, prefix: "", _weights.Pointer);
+        foreach (ParameterInfo parameter in table.Parameters)
+        {
+            if (MasterOf(parameter) is { } master)
+            {
+                ParameterFiles.Add(writer, master, prefix: "", _masters!.Floats);
+            }
+            else
+            {
+                ParameterFiles.Add(writer, parameter, prefix: "", _weights.Pointer);
+            }
+        }
+
         for (int slot = 0; slot < _slotCount; slot++)
         {
             ParameterFiles.Add(writer, Trained, SlotPrefix(slot), _slots.Floats + (slot * Trained.TotalLength));
@@ -153,6 +164,11 @@ public abstract unsafe partial class Trainer
             ParameterFiles.Read(file, Trained, slots[slot], _slots.Floats + (slot * Trained.TotalLength));
         }
 
+        if (_masters is { } masters)
+        {
+            ParameterFiles.Read(file, Trained, TensorMap.Exact(file, Trained, prefix: ""), masters.Floats);
+        }
+
         ReadState(file, StateTensor, _state);
         ReadState(file, EvaluationStateTensor, _evaluationState);
         PutToDevice();
@@ -163,6 +179,17 @@ public abstract unsafe partial class Trainer
         foreach (Update update in _updates.OfType<Update>())
         {
             update.LearningRate = float.NaN;
+        }
+
+        if (_masters is not null)
+        {
+            _weights.BeginChange();
+            foreach (Update update in _updates.OfType<Update>())
+            {
+                update.RoundAgain();
+            }
+
+            _weights.EndChange();
         }
 
         _isPartlyLoaded = false;
@@ -266,7 +293,7 @@ public abstract unsafe partial class Trainer
     }
 
     private IEnumerable<KeyValuePair<string, string>> TrainingSettings()
-        => Optimizer.AllSettings().Append(new(nameof(AccumulationSteps), AccumulationSteps.ToString(CultureInfo.InvariantCulture)));
+        => [.. Optimizer.AllSettings(), new(nameof(AccumulationSteps), AccumulationSteps.ToString(CultureInfo.InvariantCulture)), .. _masters is null ? Array.Empty<KeyValuePair<string, string>>() : [new(nameof(TrainerOptions.Rounding), _rounding.ToString())]];
 
     private ReadOnlyCollection<ChangedSetting> FindChangedSettings(SafetensorsFile file)
     {
@@ -387,14 +414,20 @@ public abstract unsafe partial class Trainer
     {
         foreach (ParameterInfo parameter in _weights.Table.AsSpan())
         {
-            if (parameter.Format != WeightFormat.F32)
+            if (MasterOf(parameter) is { } master)
             {
-                // It is frozen, and no file with a number that is none was loaded into it.
-                continue;
+                Check(_masters!.Floats + master.Offset, master.Length, nonNegative: false, parameter.Name);
             }
+            else if (parameter.Format == WeightFormat.F32)
+            {
+                // What else is packed is frozen, and no file with a number that is none was loaded into it.
+                Check(_weights.Pointer + parameter.Offset, parameter.Length, nonNegative: false, parameter.Name);
+            }
+        }
 
-            Check(_weights.Pointer + parameter.Offset, parameter.Length, nonNegative: false, parameter.Name);
-            for (int slot = 0; slot < _slotCount && !parameter.IsFrozen; slot++)
+        foreach (ParameterInfo parameter in Trained.AsSpan())
+        {
+            for (int slot = 0; slot < _slotCount; slot++)
             {
                 Check(_slots.Floats + (slot * Trained.TotalLength) + parameter.Offset, parameter.Length, Optimizer.IsNonNegative(slot), SlotPrefix(slot) + parameter.Name);
             }

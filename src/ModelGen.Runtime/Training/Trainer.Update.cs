@@ -51,11 +51,12 @@ public abstract unsafe partial class Trainer
                     continue;
                 }
 
+                ParameterInfo weight = trainer._weights.Table.Parameters[trainer._weights.Table.IndexOf(parameter.Name)];
                 int number = 1 + Array.FindIndex(groups, group => group.Contains(parameter));
                 float? decay = _groups[number].Group?.WeightDecay;
                 for (long start = 0; start < parameter.Length; start += ChunkLength)
                 {
-                    chunks.Add(new Chunk(parameter.Offset + start, (int)Math.Min(ChunkLength, parameter.Length - start), decay is not null || parameter.WeightDecay, number));
+                    chunks.Add(new Chunk(parameter.Offset + start, (int)Math.Min(ChunkLength, parameter.Length - start), decay is not null || parameter.WeightDecay, number, weight.Offset, start, trainer.MasterOf(weight) is not null));
                 }
             }
 
@@ -177,11 +178,42 @@ public abstract unsafe partial class Trainer
                         break;
                     case Part.Update:
                         _groups[_chunks[index].Group].Update.Update(Range(index, scale));
+                        Round(index, _trainer._entrySteps[Entry] + 1);
                         break;
                     default:
                         _partialSums[index] = _groups[_chunks[index].Group].Update.UpdateAndSum(Range(index, scale));
+                        Round(index, _trainer._entrySteps[Entry] + 1);
                         break;
                 }
+            }
+        }
+
+        /// <summary>Rounds the master copy once more, as the last step did.</summary>
+        public void RoundAgain()
+        {
+            for (int index = 0; index < _chunks.Length; index++)
+            {
+                Round(index, _trainer._entrySteps[Entry]);
+            }
+        }
+
+        private void Round(int index, long step)
+        {
+            ref readonly Chunk chunk = ref _chunks[index];
+            if (!chunk.IsRounded)
+            {
+                return;
+            }
+
+            float* from = _trainer._masters!.Floats + chunk.Offset;
+            ushort* to = (ushort*)(_trainer._weights.Pointer + chunk.Weight) + chunk.Start;
+            if (_trainer._rounding == WeightRounding.Stochastic)
+            {
+                BFloat16Rounding.Stochastic(from, to, chunk.Length, chunk.Offset, step, _trainer._seed);
+            }
+            else
+            {
+                BFloat16Rounding.Nearest(from, to, chunk.Length);
             }
         }
 
@@ -203,7 +235,7 @@ public abstract unsafe partial class Trainer
         {
             ref readonly Chunk chunk = ref _chunks[index];
             return new OptimizerRange(
-                _trainer._weights.Pointer + chunk.Offset,
+                chunk.IsRounded ? _trainer._masters!.Floats + chunk.Offset : _trainer._weights.Pointer + chunk.Weight + chunk.Start,
                 _trainer._gradients.Floats + chunk.Offset,
                 _trainer._slots.Floats + chunk.Offset,
                 _slotLength,
@@ -225,7 +257,14 @@ public abstract unsafe partial class Trainer
             UpdateAndSum,
         }
 
-        private readonly record struct Chunk(long Offset, int Length, bool WeightDecay, int Group);
+        /// <param name="Offset">Where it begins among the gradients.</param>
+        /// <param name="Length">Its elements.</param>
+        /// <param name="WeightDecay">Whether weight decay applies.</param>
+        /// <param name="Group">The group of the optimizer.</param>
+        /// <param name="Weight">Where its parameter begins in the weights.</param>
+        /// <param name="Start">The first of the parameter's elements that is in it.</param>
+        /// <param name="IsRounded">Whether weights are rounded from a master copy.</param>
+        private readonly record struct Chunk(long Offset, int Length, bool WeightDecay, int Group, long Weight, long Start, bool IsRounded);
 
         /// <summary>A group of the optimizer, or null for the parameters that are in none, and what this step does to it.</summary>
         private sealed class GroupUpdate(OptimizerGroup? group, OptimizerUpdate update)

@@ -25,6 +25,9 @@ public abstract unsafe partial class Trainer : IDisposable
     private readonly NativeBlock _arena;
     private readonly PinnedBlock _gradients;
     private readonly NativeBlock _slots;
+    // Of weights that are trained and are not single precision in memory, what they are rounded from; laid out as gradients are.
+    private readonly NativeBlock? _masters;
+    private readonly WeightRounding _rounding;
     private readonly NativeBlock _state;
     private readonly NativeBlock _evaluationState;
     private readonly EntryTask[] _tasks;
@@ -65,12 +68,18 @@ public abstract unsafe partial class Trainer : IDisposable
             throw new ArgumentOutOfRangeException(nameof(options), options.AccumulationSteps, "AccumulationSteps must be 1 or more.");
         }
 
+        if (!Enum.IsDefined(options.Rounding))
+        {
+            throw new ArgumentOutOfRangeException(nameof(options), options.Rounding, "Rounding must be one of WeightRounding.");
+        }
+
         ArgumentOutOfRangeException.ThrowIfNegativeOrZero(layout.BatchSize);
         ArgumentOutOfRangeException.ThrowIfNegativeOrZero(layout.SequenceLength);
         layout.Check();
         _weights = weights;
         _layout = layout;
         _seed = unchecked((ulong)options.Seed);
+        _rounding = options.Rounding;
         Optimizer = optimizer;
         AccumulationSteps = options.AccumulationSteps;
         _slotCount = optimizer.Slots.Count;
@@ -119,6 +128,7 @@ public abstract unsafe partial class Trainer : IDisposable
             _arena = device?.Execution.Staging ?? new NativeBlock(layout.ArenaBytes);
             _gradients = new PinnedBlock(Trained.TotalLength);
             _slots = NativeBlock.OfFloats(checked(Trained.TotalLength * _slotCount));
+            _masters = CreateMasters();
             _state = new NativeBlock(layout.StateBytes);
             _evaluationState = new NativeBlock(layout.StateBytes);
             _tasks = [.. layout.Entries.Select((_, index) => new EntryTask(this, index))];
@@ -173,7 +183,7 @@ public abstract unsafe partial class Trainer : IDisposable
 
     /// <summary>All native memory of this trainer and of the model's weights in bytes, the threads' scratch excepted.</summary>
     internal long MemoryBytes
-        => (_weights.Length * sizeof(float)) + _arena.ByteLength + _gradients.ByteLength + _slots.ByteLength + _state.ByteLength + _evaluationState.ByteLength;
+        => (_weights.Length * sizeof(float)) + _arena.ByteLength + _gradients.ByteLength + _slots.ByteLength + (_masters?.ByteLength ?? 0) + _state.ByteLength + _evaluationState.ByteLength;
 
     internal Span<float> Arena => new(_arena.Floats, checked((int)(_arena.ByteLength / sizeof(float))));
 
@@ -194,7 +204,7 @@ public abstract unsafe partial class Trainer : IDisposable
         _cuda?.FetchGradients(_gradients.Floats);
         return _weights.Table.Parameters[_weights.Table.IndexOf(parameterName)].IsFrozen
             ? throw new ArgumentException($"The parameter '{parameterName}' is frozen: it has no gradient.", nameof(parameterName))
-            : _weights.Table.Span(_gradients, parameterName);
+            : Trained.Span(_gradients, parameterName);
     }
 
     /// <summary>Zeroes the state that a recurrence carries from one step to the next: as at the start of a text.</summary>
@@ -231,6 +241,7 @@ public abstract unsafe partial class Trainer : IDisposable
             _arena.Dispose();
             _gradients.Release();
             _slots.Dispose();
+            _masters?.Dispose();
             _state.Dispose();
             _evaluationState.Dispose();
         }
@@ -295,6 +306,33 @@ public abstract unsafe partial class Trainer : IDisposable
             new("the digest of the weights", RankGroup.DigestOf(_weights.Pointer, _weights.Length)),
         ];
         return new RankGroup(parallel, _cuda.Execution, description);
+    }
+
+    /// <summary>The parameter of the master copy that a parameter is rounded from; null for one that is trained where it lies, or not at all.</summary>
+    private ParameterInfo? MasterOf(ParameterInfo parameter) => parameter is { IsFrozen: false, Format: not WeightFormat.F32 } ? Trained.Parameters[Trained.IndexOf(parameter.Name)] : null;
+
+    /// <summary>The master copy as weights are now; null where none is needed.</summary>
+    private NativeBlock? CreateMasters()
+    {
+        if (!_weights.Table.Parameters.Any(parameter => MasterOf(parameter) is not null))
+        {
+            return null;
+        }
+
+        NativeBlock masters = NativeBlock.OfFloats(Trained.TotalLength);
+        foreach (ParameterInfo parameter in _weights.Table.Parameters)
+        {
+            if (MasterOf(parameter) is { } master)
+            {
+                int columns = parameter.Shape[1];
+                for (int row = 0; row < parameter.Shape[0]; row++)
+                {
+                    BlockRows.Read(parameter.Format, (byte*)(_weights.Pointer + parameter.Offset), row, columns, masters.Floats + master.Offset + ((long)row * columns));
+                }
+            }
+        }
+
+        return masters;
     }
 
     /// <summary>What ends the steps of each entry point that is one.</summary>

@@ -121,8 +121,8 @@ public sealed class ParameterTable
     internal ParameterTable AdapterTable
         => new(ModelName, Array.FindAll(_parameters, static parameter => parameter.Adapts is not null)) { OptionalPrefixes = OptionalPrefixes, Declaration = Declaration, Adapters = Adapters };
 
-    /// <summary>The parameters that are not frozen: gradients and optimizer slots are laid out as these.</summary>
-    public ParameterTable Trained => _trained ??= Tables.Length > 0 || Array.Exists(_parameters, parameter => parameter.IsFrozen) ? new ParameterTable(ModelName, Array.FindAll(_parameters, parameter => !parameter.IsFrozen)) : this;
+    /// <summary>The parameters that are not frozen, all in single precision: gradients, optimizer slots and master copies are laid out as these.</summary>
+    public ParameterTable Trained => _trained ??= CreateTrained();
 
     /// <summary>A hash of the parameters' names and shapes: equal exactly if files of one model fit the other. 64 hexadecimal digits.</summary>
     public string Fingerprint { get; }
@@ -155,6 +155,24 @@ public sealed class ParameterTable
     internal bool Contains(string name) => _indexByName.ContainsKey(name);
 
     internal ReadOnlySpan<ParameterInfo> AsSpan() => _parameters;
+
+    private ParameterTable CreateTrained()
+    {
+        if (Tables.Length == 0 && !Array.Exists(_parameters, static parameter => parameter.IsFrozen || parameter.Format != WeightFormat.F32))
+        {
+            return this;
+        }
+
+        ParameterInfo[] trained = Array.FindAll(_parameters, static parameter => !parameter.IsFrozen);
+        long end = 0;
+        for (int index = 0; index < trained.Length; index++)
+        {
+            trained[index] = trained[index] with { Offset = end, Format = WeightFormat.F32 };
+            end += (trained[index].Length + Alignment - 1) / Alignment * Alignment;
+        }
+
+        return new ParameterTable(ModelName, trained);
+    }
 
     private static string ComputeFingerprint(ParameterInfo[] parameters)
     {

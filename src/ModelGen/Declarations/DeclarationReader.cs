@@ -208,19 +208,27 @@ internal static class DeclarationReader
     /// <summary>Checks that what the weights' format asks for is there to be had.</summary>
     private static void CheckWeights(ModelSpec spec, List<SpecProblem> problems)
     {
+        const string Trained = "weights are trained in single precision or bfloat16";
+        bool isTrained = spec.Training is not null && spec.Lora is null;
         for (int i = 0; i < spec.WeightsOf.Count; i++)
         {
-            if (WeightFormats.Rule(spec.WeightsOf[i]) is null)
+            if (WeightFormats.Rule(spec.WeightsOf[i]) is { } rule)
+            {
+                if (isTrained && rule.Format is not (WeightFormat.F32 or WeightFormat.BF16))
+                {
+                    problems.Add(new SpecProblem(DiagnosticIds.UnsupportedCombination, "WeightsOf", [$"WeightFormat.{rule.Format}", "[Trainable] without [Lora]", Trained]) { Element = i });
+                }
+            }
+            else
             {
                 problems.Add(new SpecProblem(DiagnosticIds.OutOfRange, "WeightsOf", ["WeightsOf", $"a pattern of names and one of {string.Join(", ", Enum.GetNames(typeof(WeightFormat)))} behind a colon", $"'{spec.WeightsOf[i]}'"]) { Element = i });
             }
         }
 
         string? packed = spec.WeightFormat != WeightFormat.F32 ? "Weights" : spec.WeightsOf.Count > 0 ? "WeightsOf" : null;
-        bool isTrained = spec.Training is not null && spec.Lora is null;
-        if (packed == "WeightsOf" && (isTrained || spec.HasCuda))
+        if (packed == "WeightsOf" && spec.HasCuda)
         {
-            problems.Add(new SpecProblem(DiagnosticIds.UnsupportedCombination, "WeightsOf", ["WeightsOf", isTrained ? "[Trainable] without [Lora]" : "[Cuda]", "it takes single precision only"]));
+            problems.Add(new SpecProblem(DiagnosticIds.UnsupportedCombination, "WeightsOf", ["WeightsOf", "[Cuda]", "it takes single precision only"]));
         }
 
         if (spec.KeyValueCache != CacheFormat.F32 && Enum.IsDefined(typeof(CacheFormat), spec.KeyValueCache) && spec.HasCuda)
@@ -233,9 +241,9 @@ internal static class DeclarationReader
             return;
         }
 
-        if (isTrained)
+        if (isTrained && spec.WeightFormat != WeightFormat.BF16)
         {
-            problems.Add(new SpecProblem(DiagnosticIds.UnsupportedCombination, "Weights", [$"WeightFormat.{spec.WeightFormat}", "[Trainable] without [Lora]", "weights are trained in single precision"]));
+            problems.Add(new SpecProblem(DiagnosticIds.UnsupportedCombination, "Weights", [$"WeightFormat.{spec.WeightFormat}", "[Trainable] without [Lora]", Trained]));
         }
 
         if (spec.HasCuda)

@@ -9,7 +9,7 @@ namespace ModelGen.Compiler.Passes;
 
 /// <summary>
 /// How parameters lie in memory: as the declaration says, where everything that reads one of them can read that, and in single precision elsewhere. Readers are products that
-/// contract the rows of both factors, of which it is the second; those of their input gradients; and embeddings. What is trained is in single precision, and so are adapters.
+/// contract the rows of both factors, of which it is the second; those of their input gradients; and embeddings. What is trained is in single precision or bfloat16, and adapters are in single precision.
 /// </summary>
 internal static class WeightFormats
 {
@@ -27,7 +27,7 @@ internal static class WeightFormats
         var others = new HashSet<string>();
         foreach (ModelGraph graph in graphs)
         {
-            others.UnionWith(graph.Gradients.Select(gradient => gradient.Parameter));
+            others.UnionWith(graph.NodesOf<Parameter>().Select(n => (Parameter)n.Op).Where(parameter => parameter.Adapts is not null).Select(parameter => parameter.ParameterName));
             foreach (Value result in graph.Results)
             {
                 Refuse(result);
@@ -51,6 +51,11 @@ internal static class WeightFormats
             {
                 formats[parameter.ParameterName] = format;
             }
+        }
+
+        foreach (string trained in graphs.SelectMany(graph => graph.Gradients).Select(gradient => gradient.Parameter).Where(name => formats.TryGetValue(name, out StorageFormat? format) && format != StorageFormat.BFloat16).ToArray())
+        {
+            formats.Remove(trained);
         }
 
         return formats;

@@ -586,3 +586,12 @@ public partial class F16CacheDecoder;
 
 [Llama(Layers = 2, DModel = 128, Heads = 4, KeyValueHeads = 2, FeedForward = 96, Vocab = 101, Context = 64, MaxBatch = 3, KeyValueCache = CacheFormat.Q8_0)]
 public partial class Q8CacheDecoder;
+
+// Weights that are trained as bfloat16, and the same as floats.
+[Llama(Layers = 2, DModel = 96, Heads = 6, KeyValueHeads = 2, FeedForward = 160, Vocab = 101, Context = 64, TieEmbeddings = true, Weights = WeightFormat.BF16)]
+[Trainable(BatchSize = 2, SequenceLength = 17)]
+public partial class TrainedBF16;
+
+[Llama(Layers = 2, DModel = 96, Heads = 6, KeyValueHeads = 2, FeedForward = 160, Vocab = 101, Context = 64, TieEmbeddings = true)]
+[Trainable(BatchSize = 2, SequenceLength = 17)]
+public partial class TrainedFloats;
