@@ -10,6 +10,8 @@ public sealed class OptionRangeTests
     /// <summary>What sets a property to a value and uses the options.</summary>
     private static readonly Dictionary<string, Action<object>> Uses = new()
     {
+        ["AdapterOptions.Rank"] = v => _ = new AdapterOptions((int)v, 1),
+        ["AdapterOptions.Alpha"] = v => _ = new AdapterOptions(1, Convert.ToSingle(v)),
         ["DecodingOptions.MaxLength"] = v => Sampler(new DecodingOptions { MaxLength = (int)v }),
         ["DecodingOptions.MinLength"] = v => Sampler(new DecodingOptions { MinLength = (int)v }),
         ["DecodingOptions.NoRepeatNGram"] = v => Sampler(new DecodingOptions { NoRepeatNGram = (int)v }),

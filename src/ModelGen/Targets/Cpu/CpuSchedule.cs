@@ -143,6 +143,11 @@ internal sealed record CpuSchedule(IReadOnlyList<IReadOnlyList<ScheduleStep>> Pa
     {
         private readonly List<Kernel> _alone = [];
         private readonly List<List<Kernel>> _divided = [];
+        private readonly Dictionary<Kernel, (Footprint[] Read, Footprint[] Written)> _touched = [];
+        private bool _hasWorkspace;
+
+        // Whether a loop is among them, or one that others must not run beside.
+        private bool _isClosed;
 
         /// <summary>The kernels in the program's order.</summary>
         public List<Kernel> Kernels { get; } = [];
@@ -153,27 +158,33 @@ internal sealed record CpuSchedule(IReadOnlyList<IReadOnlyList<ScheduleStep>> Pa
         /// <summary>Adds a kernel, unless that would have to wait for one that is there.</summary>
         public bool TryAdd(Kernel kernel)
         {
-            Kernel[] awaited = [.. Kernels.Where(k => !AreApart(k, kernel))];
             if (kernel.IsSerial())
             {
                 // The first worker runs those that it runs alone in their order, and before the others. Loops stay among themselves.
-                if (awaited.Any(k => !k.IsSerial()) || (IsDivided && kernel is LoopKernel))
+                if (IsDivided && (kernel is LoopKernel || Divided.Any(k => !AreApart(k, kernel))))
                 {
                     return false;
                 }
 
                 _alone.Add(kernel);
+                Add(kernel);
+                return true;
             }
-            else if (Kernels.Any(k => k is LoopKernel || planOf(k).StandsAlone) || (Kernels.Count > 0 && planOf(kernel).StandsAlone))
+
+            bool hasWorkspace = planOf(kernel).Workspace is not null;
+            if (_isClosed || (Kernels.Count > 0 && planOf(kernel).StandsAlone) || _alone.Any(k => !AreApart(k, kernel)))
             {
                 return false;
             }
-            else if (planOf(kernel).Workspace is not null && Kernels.Any(k => planOf(k).Workspace is not null))
+
+            if (hasWorkspace && _hasWorkspace)
             {
                 // Workers meet within each of them: one meeting less is not worth memory for both.
                 return false;
             }
-            else if (awaited.Length == 0)
+
+            Kernel[] awaited = [.. Divided.Where(k => !AreApart(k, kernel))];
+            if (awaited.Length == 0)
             {
                 _divided.Add([kernel]);
             }
@@ -186,8 +197,17 @@ internal sealed record CpuSchedule(IReadOnlyList<IReadOnlyList<ScheduleStep>> Pa
                 return false;
             }
 
-            Kernels.Add(kernel);
+            Add(kernel);
             return true;
+        }
+
+        private IEnumerable<Kernel> Divided => _divided.SelectMany(static kernels => kernels);
+
+        private void Add(Kernel kernel)
+        {
+            Kernels.Add(kernel);
+            _isClosed |= kernel is LoopKernel || planOf(kernel).StandsAlone;
+            _hasWorkspace |= planOf(kernel).Workspace is not null;
         }
 
         public IEnumerable<ScheduleStep> Steps()
@@ -207,11 +227,37 @@ internal sealed record CpuSchedule(IReadOnlyList<IReadOnlyList<ScheduleStep>> Pa
         // Whether no one of two kernels touches what the other writes.
         private bool AreApart(Kernel first, Kernel second)
         {
-            Footprint[] written = [.. Touched(first, true)], other = [.. Touched(second, true)];
-            return AllApart(written, other) && AllApart(written, [.. Touched(second, false)]) && AllApart(other, [.. Touched(first, false)]);
+            (Footprint[] read, Footprint[] written) = TouchedBy(first);
+            (Footprint[] otherRead, Footprint[] otherWritten) = TouchedBy(second);
+            return AllApart(written, otherWritten) && AllApart(written, otherRead) && AllApart(otherWritten, read);
         }
 
-        private static bool AllApart(Footprint[] some, Footprint[] others) => some.All(a => others.All(b => a.IsApartFrom(b)));
+        private (Footprint[] Read, Footprint[] Written) TouchedBy(Kernel kernel)
+        {
+            if (!_touched.TryGetValue(kernel, out (Footprint[] Read, Footprint[] Written) touched))
+            {
+                touched = ([.. Touched(kernel, false)], [.. Touched(kernel, true)]);
+                _touched.Add(kernel, touched);
+            }
+
+            return touched;
+        }
+
+        private static bool AllApart(Footprint[] some, Footprint[] others)
+        {
+            foreach (Footprint one in some)
+            {
+                foreach (Footprint other in others)
+                {
+                    if (!one.IsApartFrom(other))
+                    {
+                        return false;
+                    }
+                }
+            }
+
+            return true;
+        }
 
         // A target's own operands lie in buffers of theirs, which are touched as a whole.
         private IEnumerable<Footprint> Touched(Kernel kernel, bool written)
