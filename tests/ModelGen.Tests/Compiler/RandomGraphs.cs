@@ -189,7 +189,7 @@ internal sealed class RandomGraphs
     {
         UnaryOperator op = Pick<UnaryOperator>(
         [
-            new Tanh(), new Sigmoid(), new Relu(), new Gelu(), new GeluTanh(), new Silu(), new Softplus(), new Elu(),
+            new Tanh(), new Sigmoid(), new Relu(), new Gelu(), new GeluTanh(), new Silu(), new Softplus(), new Elu(), new QuickGelu(),
             new Affine(Pick(-2, -1, 1, 2) * 0.5, Pick(-1, 0, 0, 1)),
         ]);
         return _random.Next(6) switch

@@ -7,7 +7,8 @@ namespace ModelGen.Tests.Ptx;
 /// <summary>What is emitted for a device, for every operator and every family's step, forwards and backwards, against the reference interpreter.</summary>
 public sealed class PtxKernelTests
 {
-    public static TheoryData<string> Forward => [.. KernelCases.Forward.Keys];
+    /// <summary>A device's caches are floats: other formats are refused (MG0012).</summary>
+    public static TheoryData<string> Forward => [.. KernelCases.Forward.Keys.Where(static name => !name.StartsWith("attention over F16", StringComparison.Ordinal) && !name.StartsWith("attention over Q8_0", StringComparison.Ordinal))];
 
     public static TheoryData<string> Backward => [.. KernelCases.Backward.Keys];
 
