@@ -30,6 +30,7 @@ public sealed class OptionRangeTests
         ["SessionOptions.Batch"] = v => Session(new SessionOptions { Batch = (int)v }),
         ["TrainerOptions.Threads"] = v => Trainer(new TrainerOptions { Threads = (int)v }),
         ["TrainerOptions.AccumulationSteps"] = v => Trainer(new TrainerOptions { AccumulationSteps = (int)v }),
+        ["TrainerOptions.Rounding"] = v => Trainer(new TrainerOptions { Rounding = (WeightRounding)v }),
         ["TrainingLoopOptions.Steps"] = v => _ = new TrainingLoopOptions { Steps = (int)v },
         ["TrainingLoopOptions.EvaluateEvery"] = v => _ = new TrainingLoopOptions { Steps = 1, EvaluateEvery = (int)v },
         ["TrainingLoopOptions.SampleEvery"] = v => _ = new TrainingLoopOptions { Steps = 1, SampleEvery = (int)v },
