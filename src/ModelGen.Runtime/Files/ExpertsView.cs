@@ -6,29 +6,14 @@ namespace ModelGen.Runtime;
 /// <summary>
 /// A checkpoint whose experts' matrices, which older files hold one by one (<c>mlp.experts.0.gate_proj.weight</c>, <c>mlp.experts.1.gate_proj.weight</c>, …), are one tensor each, <c>mlp.experts.gate_proj.weight</c> [experts, …], as models have them.
 /// </summary>
-internal sealed class ExpertsView : WeightFile
+internal sealed class ExpertsView : RearrangedFile
 {
     private const string Marker = ".experts.";
 
-    private readonly WeightFile _file;
-    private readonly Dictionary<string, WeightTensor> _byName = new(StringComparer.Ordinal);
-
     private ExpertsView(WeightFile file, IReadOnlyList<WeightTensor> tensors)
+        : base(file, tensors)
     {
-        (_file, Tensors) = (file, tensors);
-        foreach (WeightTensor tensor in tensors)
-        {
-            _byName.Add(tensor.Name, tensor);
-        }
     }
-
-    public override string Path => _file.Path;
-
-    public override WeightFileFormat Format => _file.Format;
-
-    public override IReadOnlyList<WeightTensor> Tensors { get; }
-
-    public override IReadOnlyDictionary<string, string> Metadata => _file.Metadata;
 
     /// <summary>The file, or a view of it that is to be closed instead. Matrices that are not alike, or whose numbers are not 0, 1, 2, …, stay what they are.</summary>
     public static WeightFile Of(WeightFile file)
@@ -80,30 +65,26 @@ internal sealed class ExpertsView : WeightFile
         return new ExpertsView(file, tensors.AsReadOnly());
     }
 
-    public override WeightTensor? Find(string name) => _byName.GetValueOrDefault(name);
-
     public override void ReadFloats(WeightTensor tensor, long start, Span<float> destination)
     {
-        CheckOwn(tensor);
         if (tensor is not Stack stack)
         {
-            _file.ReadFloats(tensor, start, destination);
+            base.ReadFloats(tensor, start, destination);
             return;
         }
 
+        CheckOwn(tensor);
         CheckRange(tensor, start, destination.Length);
         long each = stack.Parts[0].Length;
         while (!destination.IsEmpty)
         {
             (long part, long at) = Math.DivRem(start, each);
             int count = (int)Math.Min(each - at, destination.Length);
-            _file.ReadFloats(stack.Parts[(int)part], at, destination[..count]);
+            File.ReadFloats(stack.Parts[(int)part], at, destination[..count]);
             destination = destination[count..];
             start += count;
         }
     }
-
-    private protected override void Close() => _file.Dispose();
 
     /// <summary>A name without the number of its expert, and the number; nothing for what has none.</summary>
     private static (string? Name, int Number) Split(string name)

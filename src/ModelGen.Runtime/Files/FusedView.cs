@@ -5,7 +5,7 @@ namespace ModelGen.Runtime;
 /// <summary>
 /// A checkpoint that holds projections of one input as one matrix (<c>shared_mlp.input_linear</c>: <c>mlp.gate_proj</c> above <c>mlp.up_proj</c>), under the names of its parts, which models have as parameters of their own.
 /// </summary>
-internal sealed class FusedView : WeightFile
+internal sealed class FusedView : RearrangedFile
 {
     // Parts have as many rows each.
     private static readonly (string Fused, ImmutableArray<string> Parts)[] s_rules =
@@ -14,25 +14,10 @@ internal sealed class FusedView : WeightFile
         (".shared_mlp.output_linear.weight", [".mlp.down_proj.weight"]),
     ];
 
-    private readonly WeightFile _file;
-    private readonly Dictionary<string, WeightTensor> _byName = new(StringComparer.Ordinal);
-
     private FusedView(WeightFile file, IReadOnlyList<WeightTensor> tensors)
+        : base(file, tensors)
     {
-        (_file, Tensors) = (file, tensors);
-        foreach (WeightTensor tensor in tensors)
-        {
-            _byName.Add(tensor.Name, tensor);
-        }
     }
-
-    public override string Path => _file.Path;
-
-    public override WeightFileFormat Format => _file.Format;
-
-    public override IReadOnlyList<WeightTensor> Tensors { get; }
-
-    public override IReadOnlyDictionary<string, string> Metadata => _file.Metadata;
 
     /// <summary>The file, or a view of it that is to be closed instead. A matrix that has no such parts, or beside which the file has one of them, stays what it is.</summary>
     public static WeightFile Of(WeightFile file)
@@ -56,28 +41,24 @@ internal sealed class FusedView : WeightFile
         return isFused ? new FusedView(file, tensors.AsReadOnly()) : file;
     }
 
-    public override WeightTensor? Find(string name) => _byName.GetValueOrDefault(name);
-
     public override void ReadFloats(WeightTensor tensor, long start, Span<float> destination)
     {
-        CheckOwn(tensor);
         if (tensor is not Part part)
         {
-            _file.ReadFloats(tensor, start, destination);
+            base.ReadFloats(tensor, start, destination);
             return;
         }
 
+        CheckOwn(tensor);
         CheckRange(tensor, start, destination.Length);
-        _file.ReadFloats(part.Whole, part.First + start, destination);
+        File.ReadFloats(part.Whole, part.First + start, destination);
     }
 
     internal override bool TryReadRow(WeightTensor tensor, GgmlType type, long row, Span<byte> destination)
     {
         CheckOwn(tensor);
-        return tensor is Part part ? _file.TryReadRow(part.Whole, type, (part.First / part.Shape[1]) + row, destination) : _file.TryReadRow(tensor, type, row, destination);
+        return tensor is Part part ? File.TryReadRow(part.Whole, type, (part.First / part.Shape[1]) + row, destination) : File.TryReadRow(tensor, type, row, destination);
     }
-
-    private protected override void Close() => _file.Dispose();
 
     private sealed record Part(string Name, ImmutableArray<long> Shape, WeightTensor Whole, long First, long Bytes)
         : WeightTensor(Name, Shape, Bytes)

@@ -27,7 +27,6 @@ internal static class WeightFormats
         var others = new HashSet<string>();
         foreach (ModelGraph graph in graphs)
         {
-            others.UnionWith(graph.NodesOf<Parameter>().Select(n => (Parameter)n.Op).Where(parameter => parameter.Adapts is not null).Select(parameter => parameter.ParameterName));
             foreach (Value result in graph.Results)
             {
                 Refuse(result);
