@@ -17,7 +17,8 @@ internal static class StoredFormats
             return code;
         }
 
-        (WeightTensor Tensor, WeightFormat Format)[] matrices = [.. weights.Tensors.Where(static tensor => tensor.Shape.Length == 2 && tensor.IsFloat).Select(static tensor => (tensor, FormatOf(tensor.TypeName)))];
+        // Experts' matrices are stacked; a convolution of each channel by itself, [channels, 1, taps], is no stack.
+        (WeightTensor Tensor, WeightFormat Format)[] matrices = [.. weights.Tensors.Where(static tensor => tensor.IsFloat && tensor.Shape is [_, _] or [_, > 1, _]).Select(static tensor => (tensor, FormatOf(tensor.TypeName)))];
         if (matrices.Length == 0)
         {
             return code;

@@ -86,6 +86,18 @@ internal sealed class ExpertsView : RearrangedFile
         }
     }
 
+    internal override bool TryReadRow(WeightTensor tensor, GgmlType type, long row, Span<byte> destination)
+    {
+        if (tensor is not Stack stack)
+        {
+            return base.TryReadRow(tensor, type, row, destination);
+        }
+
+        CheckOwn(tensor);
+        long rows = stack.Parts[0].Shape[0];
+        return File.TryReadRow(stack.Parts[(int)(row / rows)], type, row % rows, destination);
+    }
+
     /// <summary>A name without the number of its expert, and the number; nothing for what has none.</summary>
     private static (string? Name, int Number) Split(string name)
     {

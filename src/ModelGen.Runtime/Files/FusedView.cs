@@ -56,8 +56,13 @@ internal sealed class FusedView : RearrangedFile
 
     internal override bool TryReadRow(WeightTensor tensor, GgmlType type, long row, Span<byte> destination)
     {
+        if (tensor is not Part part)
+        {
+            return base.TryReadRow(tensor, type, row, destination);
+        }
+
         CheckOwn(tensor);
-        return tensor is Part part ? File.TryReadRow(part.Whole, type, (part.First / part.Shape[1]) + row, destination) : File.TryReadRow(tensor, type, row, destination);
+        return File.TryReadRow(part.Whole, type, (part.First / part.Shape[1]) + row, destination);
     }
 
     private sealed record Part(string Name, ImmutableArray<long> Shape, WeightTensor Whole, long First, long Bytes)

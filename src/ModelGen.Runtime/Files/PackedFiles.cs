@@ -17,7 +17,7 @@ internal static unsafe class PackedFiles
         SafetensorsType type = parameter.Format switch { WeightFormat.F16 => SafetensorsType.F16, WeightFormat.BF16 => SafetensorsType.BF16, _ => SafetensorsType.F32 };
         writer.Add(prefix + parameter.Name, parameter.ShapeInFile.AsSpan(), type, parameter.Length, stream =>
         {
-            (int rows, int columns) = (parameter.Shape[0], parameter.Shape[1]);
+            (int rows, int columns) = (parameter.Rows, parameter.Columns);
             if (!parameter.TransposedInFile)
             {
                 float[] values = new float[columns];
@@ -48,7 +48,7 @@ internal static unsafe class PackedFiles
     /// <exception cref="ModelFileException">A block's scale is no number.</exception>
     public static void Read(WeightFile file, WeightTensor tensor, ParameterInfo parameter, byte* target)
     {
-        int columns = parameter.Shape[1];
+        int columns = parameter.Columns;
         if (parameter.TransposedInFile)
         {
             float[] turned = new float[parameter.Length];
@@ -67,7 +67,7 @@ internal static unsafe class PackedFiles
             return;
         }
 
-        for (int row = 0; row < parameter.Shape[0]; row++)
+        for (int row = 0; row < parameter.Rows; row++)
         {
             file.TryReadRow(tensor, type, row, stored);
             if (!Put(parameter.Format, target, row, columns, stored))
@@ -80,10 +80,10 @@ internal static unsafe class PackedFiles
     /// <summary>Converts a parameter's rows to its format.</summary>
     public static void Fill(ParameterInfo parameter, byte* target, RowReader read)
     {
-        int columns = parameter.Shape[1];
+        (int rows, int columns) = (parameter.Rows, parameter.Columns);
         GgmlType type = BlockRows.TypeOf(parameter.Format);
         int rowBytes = GgmlBlocks.Size(type).Bytes * (columns / GgmlBlocks.Size(type).Elements);
-        int strips = (parameter.Shape[0] + BlockRows.GroupRows - 1) / BlockRows.GroupRows;
+        int strips = (rows + BlockRows.GroupRows - 1) / BlockRows.GroupRows;
         if (parameter.Length < 1 << 20)
         {
             for (int strip = 0; strip < strips; strip++)
@@ -100,7 +100,7 @@ internal static unsafe class PackedFiles
         {
             float[] values = new float[columns];
             byte[] stored = new byte[rowBytes];
-            for (int row = strip * BlockRows.GroupRows; row < Math.Min(parameter.Shape[0], (strip + 1) * BlockRows.GroupRows); row++)
+            for (int row = strip * BlockRows.GroupRows; row < Math.Min(rows, (strip + 1) * BlockRows.GroupRows); row++)
             {
                 read(row, values);
                 GgmlBlocks.Write(type, values, stored);

@@ -33,5 +33,11 @@ internal abstract class RearrangedFile : WeightFile
         File.ReadFloats(tensor, start, destination);
     }
 
+    internal override bool TryReadRow(WeightTensor tensor, GgmlType type, long row, Span<byte> destination)
+    {
+        CheckOwn(tensor);
+        return File.TryReadRow(tensor, type, row, destination);
+    }
+
     private protected sealed override void Close() => File.Dispose();
 }

@@ -324,8 +324,8 @@ public abstract unsafe partial class Trainer : IDisposable
         {
             if (MasterOf(parameter) is { } master)
             {
-                int columns = parameter.Shape[1];
-                for (int row = 0; row < parameter.Shape[0]; row++)
+                int columns = parameter.Columns;
+                for (int row = 0; row < parameter.Rows; row++)
                 {
                     BlockRows.Read(parameter.Format, (byte*)(_weights.Pointer + parameter.Offset), row, columns, masters.Floats + master.Offset + ((long)row * columns));
                 }

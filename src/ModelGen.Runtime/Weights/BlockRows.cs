@@ -163,7 +163,7 @@ public static unsafe class BlockRows
     /// <param name="count">Elements to read: whole blocks.</param>
     /// <param name="target">Where they go.</param>
     [MethodImpl(MethodImplOptions.AggressiveOptimization)]
-    internal static void Read(WeightFormat format, byte* matrix, long row, int columns, int first, int count, float* target)
+    public static void Read(WeightFormat format, byte* matrix, long row, int columns, int first, int count, float* target)
     {
         if (!Has(format))
         {

@@ -76,6 +76,12 @@ public sealed record ParameterInfo(
         }
     }
 
+    /// <summary>The elements of a row of a matrix, or of a stack of matrices.</summary>
+    internal int Columns => Shape[^1];
+
+    /// <summary>The rows of a matrix, or of all matrices of a stack.</summary>
+    internal int Rows => checked((int)(Length / Columns));
+
     /// <summary>The floats' worth of memory that the elements take, in their format.</summary>
     internal long Words => (BlockRows.Bytes(Format, Shape.AsSpan()) + sizeof(float) - 1) / sizeof(float);
 

@@ -52,9 +52,9 @@ public sealed class ParameterTable
                 throw Invalid(parameter, "only a matrix can be transposed in the file");
             }
 
-            if (parameter.Format != WeightFormat.F32 && (parameter.Shape.Length != 2 || parameter.IsTable || parameter.Shape[1] % BlockRows.ColumnsOf(parameter.Format) != 0))
+            if (parameter.Format != WeightFormat.F32 && (parameter.Shape.Length is not (2 or 3) || parameter.IsTable || parameter.Shape[^1] % BlockRows.ColumnsOf(parameter.Format) != 0))
             {
-                throw Invalid(parameter, $"it is no matrix of {parameter.Format}");
+                throw Invalid(parameter, $"it is no matrix of {parameter.Format}, and no stack of them");
             }
 
             if (index > 0 && (parameters[index - 1].IsTable ? !parameter.IsTable : parameters[index - 1].IsFrozen && parameter is { IsFrozen: false, IsTable: false }))

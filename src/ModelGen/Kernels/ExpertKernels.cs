@@ -4,10 +4,23 @@ using ModelGen.Compiler.Graph;
 namespace ModelGen.Compiler.Kernels;
 
 /// <summary>
-/// Sends rows to the experts that score highest, and sorts what is sent by experts. Operands: scores; the rows and the experts of what is sent; of each row's choices, where they were sent, and row · experts + expert; the mask.
+/// Sends each row to the experts that score highest. Operands: scores; of each row's choices, best first, row · experts + expert; the mask, 1 where a row is sent.
 /// </summary>
-internal sealed class RouteKernel(string name, IReadOnlyList<KernelOperand> operands, RowExtent rows, int experts, int chosen, long flops, long bytes)
+internal sealed class ChooseKernel(string name, IReadOnlyList<KernelOperand> operands, RowExtent rows, int experts, int chosen, long flops, long bytes)
     : Kernel(name, operands, flops, bytes)
+{
+    public RowExtent Rows { get; } = rows;
+
+    public int Experts { get; } = experts;
+
+    public int Chosen { get; } = chosen;
+}
+
+/// <summary>
+/// Sorts what rows are sent to by experts, by counting: work that is linear in what is sent. Operands: choices; the rows and the experts of what is sent; of each choice, where it was sent.
+/// </summary>
+internal sealed class SortKernel(string name, IReadOnlyList<KernelOperand> operands, RowExtent rows, int experts, int chosen, long bytes)
+    : Kernel(name, operands, 0, bytes)
 {
     public RowExtent Rows { get; } = rows;
 

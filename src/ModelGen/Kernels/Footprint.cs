@@ -109,7 +109,8 @@ internal sealed record Footprint(View View, IReadOnlyList<(RowExtent Stride, Row
                 1 => Matrix(k.Batch * RowExtent.Literal(k.StateRows), k.Columns),
                 _ => Matrix(k.Batch, 1),
             },
-            RouteKernel k => operand is 0 or 5 ? Matrix(k.Rows, k.Experts) : Matrix(k.Rows * RowExtent.Literal(k.Chosen), 1),
+            ChooseKernel k => operand is 0 or 2 ? Matrix(k.Rows, k.Experts) : Matrix(k.Rows * RowExtent.Literal(k.Chosen), 1),
+            SortKernel k => Matrix(k.Rows * RowExtent.Literal(k.Chosen), 1),
             ExpertProductKernel k => operand switch
             {
                 0 => Matrix(k.Rows, k.Depth),

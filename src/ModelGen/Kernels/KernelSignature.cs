@@ -70,7 +70,10 @@ internal static class KernelSignature
             case TransposeIndicesKernel k:
                 text.Append('|').Append(k.Outer).Append('x').Append(k.Inner);
                 break;
-            case RouteKernel k:
+            case ChooseKernel k:
+                text.Append('|').Append(k.Rows).Append('x').Append(k.Experts).Append(" to ").Append(k.Chosen);
+                break;
+            case SortKernel k:
                 text.Append('|').Append(k.Rows).Append('x').Append(k.Experts).Append(" to ").Append(k.Chosen);
                 break;
             case ExpertProductKernel k:

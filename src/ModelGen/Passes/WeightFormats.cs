@@ -9,7 +9,8 @@ namespace ModelGen.Compiler.Passes;
 
 /// <summary>
 /// How parameters lie in memory: as the declaration says, where everything that reads one of them can read that, and in single precision elsewhere. Readers are products that
-/// contract the rows of both factors, of which it is the second; those of their input gradients; and embeddings. What is trained is in single precision or bfloat16, and adapters are in single precision.
+/// contract the rows of both factors, of which it is the second; those of their input gradients; products of rows with a matrix of several each; and embeddings. What is trained is in single precision or bfloat16,
+/// and adapters are in single precision.
 /// </summary>
 internal static class WeightFormats
 {
@@ -36,7 +37,7 @@ internal static class WeightFormats
             {
                 for (int i = 0; i < node.Inputs.Count; i++)
                 {
-                    if (!((node.Op is MatMul { Form: MatMulForm.NT or MatMulForm.NN } && i == 1) || (node.Op is Embedding && i == 0)))
+                    if (!((node.Op is MatMul { Form: MatMulForm.NT or MatMulForm.NN } or ExpertMatMul && i == 1) || (node.Op is Embedding && i == 0)))
                     {
                         Refuse(node.Inputs[i]);
                     }
@@ -46,7 +47,8 @@ internal static class WeightFormats
 
         foreach (Parameter parameter in graphs.SelectMany(g => g.NodesOf<Parameter>()).Select(n => (Parameter)n.Op))
         {
-            if (parameter is { IsTable: false, Adapts: null, Shape.Rank: 2 } && !parameter.ParameterName.EndsWith(".bias", StringComparison.Ordinal) && !others.Contains(parameter.ParameterName) && FormatOf(Declared(spec, parameter.ParameterName), parameter.Shape.Columns) is { } format)
+            if (parameter is { IsTable: false, Adapts: null, Shape.Rank: 2 or 3 } && !parameter.ParameterName.EndsWith(".bias", StringComparison.Ordinal) && !others.Contains(parameter.ParameterName)
+                && FormatOf(Declared(spec, parameter.ParameterName), parameter.Shape.Columns) is { } format && BeginGroups(parameter.Shape, format))
             {
                 formats[parameter.ParameterName] = format;
             }
@@ -117,6 +119,9 @@ internal static class WeightFormats
 
         return spec.WeightFormat;
     }
+
+    /// <summary>Whether each of several matrices begins a group of rows, where rows lie in groups: their addresses are those of groups.</summary>
+    private static bool BeginGroups(Shape shape, StorageFormat format) => shape.Rank == 2 || !format.IsInGroups || shape[-2].Maximum % StorageFormat.GroupRows == 0;
 
     /// <summary>How rows of so many elements are stored; null where they are not in this format.</summary>
     private static StorageFormat? FormatOf(WeightFormat format, int columns) => format switch

@@ -595,3 +595,38 @@ public partial class TrainedBF16;
 [Llama(Layers = 2, DModel = 96, Heads = 6, KeyValueHeads = 2, FeedForward = 160, Vocab = 101, Context = 64, TieEmbeddings = true)]
 [Trainable(BatchSize = 2, SequenceLength = 17)]
 public partial class TrainedFloats;
+
+// One mixture with its experts in every format: what chooses among them is the same in all.
+[Qwen(Layers = 1, DModel = 256, Heads = 4, KeyValueHeads = 2, FeedForward = 256, Vocab = 101, Context = 64, Experts = 7, ActiveExperts = 3, MaxBatch = 3)]
+public partial class SingleMixture;
+
+[Qwen(Layers = 1, DModel = 256, Heads = 4, KeyValueHeads = 2, FeedForward = 256, Vocab = 101, Context = 64, Experts = 7, ActiveExperts = 3, MaxBatch = 3, WeightsOf = new[] { "*.experts.*: F16" })]
+public partial class F16Mixture;
+
+[Qwen(Layers = 1, DModel = 256, Heads = 4, KeyValueHeads = 2, FeedForward = 256, Vocab = 101, Context = 64, Experts = 7, ActiveExperts = 3, MaxBatch = 3, WeightsOf = new[] { "*.experts.*: BF16" })]
+public partial class BF16Mixture;
+
+[Qwen(Layers = 1, DModel = 256, Heads = 4, KeyValueHeads = 2, FeedForward = 256, Vocab = 101, Context = 64, Experts = 7, ActiveExperts = 3, MaxBatch = 3, WeightsOf = new[] { "*.experts.*: Q8_0" })]
+public partial class Q8Mixture;
+
+[Qwen(Layers = 1, DModel = 256, Heads = 4, KeyValueHeads = 2, FeedForward = 256, Vocab = 101, Context = 64, Experts = 7, ActiveExperts = 3, MaxBatch = 3, WeightsOf = new[] { "*.experts.*: Q4_0" })]
+public partial class Q4Mixture;
+
+[Qwen(Layers = 1, DModel = 256, Heads = 4, KeyValueHeads = 2, FeedForward = 256, Vocab = 101, Context = 64, Experts = 7, ActiveExperts = 3, MaxBatch = 3, WeightsOf = new[] { "*.experts.down*: Q6_K", "*.experts.*: Q4_K" })]
+public partial class Q4KMixture;
+
+// Adapters before frozen experts, whose input gradients unpack them.
+[Qwen(Layers = 1, DModel = 256, Heads = 4, KeyValueHeads = 2, FeedForward = 256, Vocab = 101, Context = 34, Experts = 5, ActiveExperts = 2)]
+[Trainable(BatchSize = 2, SequenceLength = 17)]
+[Lora(Rank = 4, Alpha = 8, On = new[] { "*.self_attn.*" })]
+public partial class LoraMixture;
+
+[Qwen(Layers = 1, DModel = 256, Heads = 4, KeyValueHeads = 2, FeedForward = 256, Vocab = 101, Context = 34, Experts = 5, ActiveExperts = 2, WeightsOf = new[] { "*.experts.down*: BF16", "*.experts.*: F16" })]
+[Trainable(BatchSize = 2, SequenceLength = 17)]
+[Lora(Rank = 4, Alpha = 8, On = new[] { "*.self_attn.*" })]
+public partial class LoraOverF16Mixture;
+
+[Qwen(Layers = 1, DModel = 256, Heads = 4, KeyValueHeads = 2, FeedForward = 256, Vocab = 101, Context = 34, Experts = 5, ActiveExperts = 2, WeightsOf = new[] { "*.experts.down*: Q6_K", "*.experts.up*: Q4_K", "*.experts.*: Q8_0" })]
+[Trainable(BatchSize = 2, SequenceLength = 17)]
+[Lora(Rank = 4, Alpha = 8, On = new[] { "*.self_attn.*" })]
+public partial class LoraOverQ4KMixture;

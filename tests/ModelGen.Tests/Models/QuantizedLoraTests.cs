@@ -19,6 +19,15 @@ public sealed class QuantizedLoraTests
     [Fact]
     public void Gradients_over_a_mixture() => Gradients<LoraOverQ4K, WideLoraOverFloats>(LoraOverQ4K.Parameters, 0.05, 0.01);
 
+    // Of experts too, which each row meets its own of.
+    [Fact]
+    public void Gradients_over_experts()
+    {
+        Gradients<LoraOverF16Mixture, LoraMixture>(LoraOverF16Mixture.Parameters, 1e-5, 1e-5);
+        Gradients<LoraOverQ4KMixture, LoraMixture>(LoraOverQ4KMixture.Parameters, 0.05, 0.01);
+        Assert.Equal([WeightFormat.F32, WeightFormat.Q8_0, WeightFormat.Q4_K, WeightFormat.Q6_K], LoraOverQ4KMixture.Parameters.Select(p => p.Format).Distinct().Order());
+    }
+
     [Fact]
     public void Frozen_weights_are_as_large_as_their_format()
     {

@@ -47,6 +47,50 @@ public sealed unsafe class WeightFormatTests : IDisposable
         SameBits<Q4KDecoder>();
     }
 
+    // Rows are sent to the same experts whatever those are stored as: runs of one row, of a few and of many.
+    [Fact]
+    public void Experts_of_each_format_compute_what_their_floats_compute()
+    {
+        Agree<F16Mixture, SingleMixture>(1e-5);
+        Agree<BF16Mixture, SingleMixture>(1e-5);
+        Agree<Q8Mixture, SingleMixture>(0.02);
+        Agree<Q4Mixture, SingleMixture>(0.02);
+        Agree<Q4KMixture, SingleMixture>(0.02);
+    }
+
+    [Fact]
+    public void Bits_of_experts_do_not_depend_on_threads_or_on_sequences_beside()
+    {
+        SameBits<SingleMixture>();
+        SameBits<F16Mixture>();
+        SameBits<BF16Mixture>();
+        SameBits<Q8Mixture>();
+        SameBits<Q4Mixture>();
+        SameBits<Q4KMixture>();
+    }
+
+    // Stacked as a file has them, one behind the other as older checkpoints have them: blocks are the same.
+    [Fact]
+    public void Blocks_of_experts_are_taken_as_they_are()
+    {
+        using var gguf = new TemporaryFile("model.gguf");
+        SingleMixture.Create(seed: 3).Save(_file.Path);
+        using (WeightFile floats = WeightFile.Open(_file.Path))
+        {
+            var writer = new GgufWriter();
+            writer.Set("general.architecture", "qwen3moe");
+            writer.Add(floats, "qwen3moe", 64, tensor => tensor.Shape.Length == 3 ? GgmlType.Q4_0 : GgmlType.F32);
+            writer.Save(gguf.Path);
+        }
+
+        Dictionary<string, float[]> expected = Floats(gguf.Path);
+        Q4Mixture.Load(gguf.Path).Save(_file.Path);
+        Dictionary<string, float[]> found = Floats(_file.Path);
+        Assert.Equal(expected.Keys.Order(), found.Keys.Order());
+        Assert.All(expected, tensor => Assert.Equal(tensor.Value, found[tensor.Key]));
+        Assert.All(Q4Mixture.Parameters, parameter => Assert.Equal(parameter.Shape.Length == 3 ? WeightFormat.Q4_0 : WeightFormat.F32, parameter.Format));
+    }
+
     [Fact]
     public void Weights_are_as_large_as_their_format()
     {
@@ -147,6 +191,8 @@ public sealed unsafe class WeightFormatTests : IDisposable
         test.Formats_of_16_bits_compute_what_their_floats_compute();
         test.Quantized_formats_compute_what_their_floats_compute();
         test.Bits_do_not_depend_on_threads_or_on_sequences_beside();
+        test.Experts_of_each_format_compute_what_their_floats_compute();
+        test.Bits_of_experts_do_not_depend_on_threads_or_on_sequences_beside();
     }
 
     // The products of rounded inputs and weights, of both in double precision: what the kernel adds is its rounding between blocks.
@@ -268,11 +314,25 @@ public sealed unsafe class WeightFormatTests : IDisposable
     private void Agree<TModel>(double tolerance)
         where TModel : ICausalLanguageModel<TModel>
     {
+        if (typeof(TModel) == typeof(Q4KDecoder))
+        {
+            Agree<TModel, WideDecoder>(tolerance);
+        }
+        else
+        {
+            Agree<TModel, SingleDecoder>(tolerance);
+        }
+    }
+
+    private void Agree<TModel, TFloats>(double tolerance)
+        where TModel : ICausalLanguageModel<TModel>
+        where TFloats : ICausalLanguageModel<TFloats>
+    {
         TModel model = TModel.Create(seed: 3);
         model.Save(_file.Path);
         int[] tokens = [.. Enumerable.Range(0, 40).Select(i => i * 29 % 101)];
         using CausalSession session = model.CreateSession(new SessionOptions { Threads = 1 });
-        using CausalSession expected = typeof(TModel) == typeof(Q4KDecoder) ? WideDecoder.Load(_file.Path).CreateSession(new SessionOptions { Threads = 1 }) : SingleDecoder.Load(_file.Path).CreateSession(new SessionOptions { Threads = 1 });
+        using CausalSession expected = TFloats.Load(_file.Path).CreateSession(new SessionOptions { Threads = 1 });
         Near(session.Prefill(tokens), expected.Prefill(tokens));
         foreach (int token in tokens.AsSpan(0, 12))
         {

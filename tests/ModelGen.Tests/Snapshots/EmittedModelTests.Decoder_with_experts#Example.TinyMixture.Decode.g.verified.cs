@@ -10,7 +10,7 @@ using global::ModelGen.Runtime;
 using A = global::ModelGen.Generated.Example_TinyMixture_Code.DecodeArena;
 using S = global::ModelGen.Generated.Example_TinyMixture_Code.DecodeStates;
 
-// Decode: 26 kernels, 768 bytes of arena. Every worker runs it.
+// Decode: 27 kernels, 768 bytes of arena. Every worker runs it.
 internal static class DecodePlan
 {
   public static void Run(in PlanContext context, Worker worker)
@@ -64,8 +64,10 @@ unsafe partial class Kernels<V>
       Linear_1x8x4(a + A.layers0_post_attention_layernorm, w + W.layers0_mlp_gate_weight, a + A.layers0_mlp_gate, worker);
       // mlp.gate.probabilities = softmax(mlp.gate)  [4]
       Softmax_1x4(a + A.layers0_mlp_gate, a + A.layers0_mlp_gate_probabilities, worker);
-      // mlp.route.rows, mlp.route.experts, mlp.route.copies, mlp.route.choices, mlp.route.mask = route(mlp.gate.probabilities)
-      Route_1x4(a + A.layers0_mlp_gate_probabilities, (int*)(a + A.layers0_mlp_route_rows), (int*)(a + A.layers0_mlp_route_experts), (int*)(a + A.layers0_mlp_route_copies), (int*)(a + A.layers0_mlp_route_choices), a + A.layers0_mlp_route_mask, worker);
+      // mlp.route.choices, mlp.route.mask = route(mlp.gate.probabilities)
+      Choose_1x4(a + A.layers0_mlp_gate_probabilities, (int*)(a + A.layers0_mlp_route_choices), a + A.layers0_mlp_route_mask, worker);
+      // mlp.route.rows, mlp.route.experts, mlp.route.copies = route(mlp.route.choices)
+      Sort_1x2by4((int*)(a + A.layers0_mlp_route_choices), (int*)(a + A.layers0_mlp_route_rows), (int*)(a + A.layers0_mlp_route_experts), (int*)(a + A.layers0_mlp_route_copies), worker);
       // mlp.gate.chosen = mlp.gate.probabilities * mlp.route.mask; mlp.gate.weights = mlp.gate.chosen / row_sum(mlp.gate.chosen)  [4]
       MultiplyRowSumDivide_1x4(a + A.layers0_mlp_gate_probabilities, a + A.layers0_mlp_route_mask, a + A.layers0_mlp_gate_weights, worker);
       // mlp.experts.inputs = embedding(post_attention_layernorm, mlp.route.rows)  [2, 8]
@@ -107,8 +109,8 @@ internal static class DecodeArena
     layers0_self_attn_rotary_rotated = 48,
     layers0_mlp_gate = 128,
     layers0_mlp_gate_probabilities = 128, layers0_mlp_gate_weights = 128,
-    layers0_mlp_route_rows = 64, layers0_mlp_route_experts = 176, layers0_mlp_route_copies = 160, layers0_mlp_route_choices = 144,
-    layers0_mlp_route_mask = 48,
+    layers0_mlp_route_choices = 144, layers0_mlp_route_mask = 48, layers0_mlp_route_rows = 64, layers0_mlp_route_experts = 176,
+    layers0_mlp_route_copies = 160,
     layers0_mlp_experts_inputs = 96, layers0_mlp_experts_gate_proj = 32, layers0_mlp_experts_up_proj = 64, layers0_mlp_experts_hidden = 32,
     layers0_mlp_experts_down_proj = 64, layers0_mlp_experts_answers = 32, layers0_mlp_experts_shares = 48, layers0_mlp_experts_weighted = 32;
 }

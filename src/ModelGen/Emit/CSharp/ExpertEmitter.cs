@@ -1,5 +1,7 @@
+using System;
 using System.Collections.Generic;
 using System.Linq;
+using ModelGen.Compiler.Graph;
 using ModelGen.Compiler.Kernels;
 using ModelGen.Compiler.Targets.Cpu;
 
@@ -18,67 +20,121 @@ internal sealed class ExpertEmitter
     private const int TransposedRows = 4;
     private const int MostLanes = 16;
 
+    // What a worker takes at a time of the columns of a product that others help with.
+    private const int TakenColumns = 16;
+    private const int LeastTaken = 2;
+    private const int MostTaken = 16;
+
     private static readonly Spelling V = Spelling.Generic;
 
     private readonly CodeWriter _w;
 
     private ExpertEmitter(CodeWriter w) => _w = w;
 
-    /// <summary>One worker chooses and sorts: there is far less to do than in the products that follow.</summary>
-    public static KernelCode Emit(RouteKernel kernel)
+    /// <summary>Those that score highest are kept sorted while a row is read once: an expert that is none of them costs one comparison. Of equal ones the first is better.</summary>
+    public static KernelCode Emit(ChooseKernel kernel)
     {
-        var code = new KernelCode($"Route_{Text.Extent(kernel.Rows)}x{kernel.Experts}", $"Sends [{kernel.Rows}] rows to the {kernel.Chosen} of {kernel.Experts} experts that score highest, sorted by experts.", kernel, Arguments.Of(kernel.Rows));
+        var code = new KernelCode($"Choose_{Text.Extent(kernel.Rows)}x{kernel.Experts}", $"Sends [{kernel.Rows}] rows to the {kernel.Chosen} of {kernel.Experts} experts that score highest.", kernel, Arguments.Of(kernel.Rows));
         code.Plain(w =>
         {
             (int experts, int chosen) = (kernel.Experts, kernel.Chosen);
-            string count = Text.RowCount(kernel.Rows);
-            Text.Range(w, kernel.IsSerial(), "1", 1);
-            w.Open("if (start < end)");
-            w.Line($"int* next = stackalloc int[{experts}];");
-            w.Line($"new global::System.Span<int>(next, {experts}).Clear();");
-            w.Open($"for (int r = 0; r < {count}; r++)");
-            w.Line($"float* row = scores + (long)r * {kernel.Operands[0].Access.RowStride}, sent = mask + (long)r * {kernel.Operands[5].Access.RowStride};");
+            Text.Range(w, kernel.IsSerial(), Text.RowCount(kernel.Rows), 1);
+            w.Line($"int* best = stackalloc int[{chosen}];");
+            w.Line($"float* highest = stackalloc float[{chosen}];");
+            w.Open("for (int r = start; r < end; r++)");
+            w.Line($"float* row = scores + (long)r * {kernel.Operands[0].Access.RowStride}, sent = mask + (long)r * {kernel.Operands[2].Access.RowStride};");
+            w.Open($"for (int e = 0; e < {experts}; e++)");
+            w.Line("float score = row[e];");
+            w.Line($"int at = Math.Min(e, {chosen - 1});");
+            w.Open($"if (e >= {chosen} && !(score > highest[{chosen - 1}]))");
+            w.Line("continue;");
+            w.Close();
+            w.Line();
+            w.Open("for (; at > 0 && score > highest[at - 1]; at--)");
+            w.Line("(highest[at], best[at]) = (highest[at - 1], best[at - 1]);");
+            w.Close();
+            w.Line();
+            w.Line("(highest[at], best[at]) = (score, e);");
+            w.Close();
+            w.Line();
             w.Line($"new global::System.Span<float>(sent, {experts}).Clear();");
             w.Open($"for (int j = 0; j < {chosen}; j++)");
-            w.Line("int best = -1;");
-            w.Open($"for (int e = 0; e < {experts}; e++)");
-            w.Open("if (sent[e] == 0 && (best < 0 || row[e] > row[best]))");
-            w.Line("best = e;");
-            w.Close();
-            w.Close();
-            w.Line("sent[best] = 1;");
-            w.Line("next[best]++;");
-            w.Line($"choices[r * {chosen} + j] = r * {experts} + best;");
-            w.Close();
-            w.Close();
-            w.Line("int first = 0;");
-            w.Open($"for (int e = 0; e < {experts}; e++)");
-            w.Line("(first, next[e]) = (first + next[e], first);");
-            w.Close();
-            w.Open($"for (int r = 0; r < {count}; r++)");
-            w.Open($"for (int j = r * {chosen}; j < (r + 1) * {chosen}; j++)");
-            w.Line($"int expert = choices[j] - r * {experts};");
-            w.Line("int copy = next[expert]++;");
-            w.Line("rows[copy] = r;");
-            w.Line("experts[copy] = expert;");
-            w.Line("copies[j] = copy;");
-            w.Close();
+            w.Line("sent[best[j]] = 1;");
+            w.Line($"choices[r * {chosen} + j] = r * {experts} + best[j];");
             w.Close();
             w.Close();
         });
         return code;
     }
 
+    /// <summary>Counted, and put where the counts say: the first worker does it alone, since it takes a fraction of a meeting.</summary>
+    public static KernelCode Emit(SortKernel kernel)
+    {
+        var code = new KernelCode($"Sort_{Text.Extent(kernel.Rows)}x{kernel.Chosen}by{kernel.Experts}", $"Sorts what [{kernel.Rows}] rows are sent to, {kernel.Chosen} each, by experts.", kernel, Arguments.Of(kernel.Rows));
+        code.Plain(w =>
+        {
+            (int experts, int chosen) = (kernel.Experts, kernel.Chosen);
+            string count = Text.RowCount(kernel.Rows);
+            w.Line($"int* next = stackalloc int[{experts}];");
+            w.Line($"new global::System.Span<int>(next, {experts}).Clear();");
+            Choices("next[choices[j] - first]++;");
+            w.Line("int before = 0;");
+            w.Open($"for (int e = 0; e < {experts}; e++)");
+            w.Line("(before, next[e]) = (before + next[e], before);");
+            w.Close();
+            w.Line();
+            Choices("int expert = choices[j] - first, copy = next[expert]++;", "rows[copy] = r;", "experts[copy] = expert;", "copies[j] = copy;");
+
+            void Choices(params string[] lines)
+            {
+                w.Open($"for (int r = 0; r < {count}; r++)");
+                w.Line($"int first = r * {experts};");
+                w.Open($"for (int j = r * {chosen}; j < (r + 1) * {chosen}; j++)");
+                foreach (string line in lines)
+                {
+                    w.Line(line);
+                }
+
+                w.Close();
+                w.Close();
+                w.Line();
+            }
+        });
+        return code;
+    }
+
     public static KernelCode Emit(ExpertProductKernel kernel)
     {
-        var code = new KernelCode($"ExpertMatMul{(kernel.IsTransposed ? "Transposed" : "")}_{Text.Extent(kernel.Rows)}x{kernel.Depth}x{kernel.Columns}",
-            $"Each of [{kernel.Rows}, {kernel.Depth}] times its matrix of {kernel.Matrices} of [{kernel.MatrixRows}, {kernel.MatrixColumns}]{(kernel.IsTransposed ? ", transposed" : "")}.", kernel, Arguments.Of(kernel.Rows));
+        StorageFormat format = kernel.Operands[1].Access.Format;
+        var code = new KernelCode($"ExpertMatMul{(kernel.IsTransposed ? "Transposed" : "")}_{Text.Extent(kernel.Rows)}x{kernel.Depth}x{kernel.Columns}{(format.IsPlain ? "" : "_" + format)}",
+            $"Each of [{kernel.Rows}, {kernel.Depth}] times its matrix of {kernel.Matrices} of [{kernel.MatrixRows}, {kernel.MatrixColumns}]{(kernel.IsTransposed ? ", transposed" : "")}{(format.IsPlain ? "" : $", of {format} weights")}.", kernel, Arguments.Of(kernel.Rows));
         code.Generic(w =>
         {
             var emitter = new ExpertEmitter(w);
-            Text.Range(w, kernel.IsSerial(), CodeWriter.Number(kernel.Columns), kernel.IsTransposed ? BlockVectors * MostLanes : BlockColumns);
-            emitter.OpenRuns(Text.RowCount(kernel.Rows));
-            w.Line($"float* matrix = weights + (long)expert * {(long)kernel.MatrixRows * kernel.Operands[1].Access.RowStride};");
+            string columns = CodeWriter.Number(kernel.Columns);
+            if (kernel.IsHelped() && !kernel.IsTransposed)
+            {
+                int units = (kernel.Columns + TakenColumns - 1) / TakenColumns;
+                w.Line($"worker.Share({units});");
+                w.Open($"while (worker.Take({Math.Min(LeastTaken, units)}, {Math.Min(MostTaken, units)}, out int firstUnit, out int lastUnit))");
+                w.Line($"int start = firstUnit * {TakenColumns}, end = {(kernel.Columns % TakenColumns == 0 ? $"lastUnit * {TakenColumns}" : $"Math.Min(lastUnit * {TakenColumns}, {columns})")};");
+            }
+            else
+            {
+                Text.Range(w, kernel.IsSerial(), columns, format.IsInGroups ? format.IsUnpacked ? StorageFormat.SuperColumns : StorageFormat.BlockColumns : kernel.IsTransposed ? BlockVectors * MostLanes : BlockColumns);
+            }
+
+            OpenRuns(w, Text.RowCount(kernel.Rows));
+            if (format.IsInGroups)
+            {
+                emitter.Unpacked(kernel, format);
+                w.Line("r = last;");
+                w.Close();
+                return;
+            }
+
+            string pointed = Pointed(format);
+            w.Line($"{pointed}* matrix = {(format.IsPlain ? "" : $"({pointed}*)")}weights + (long)expert * {(long)kernel.MatrixRows * kernel.Operands[1].Access.RowStride};");
             if (kernel.IsTransposed)
             {
                 emitter.Transposed(kernel);
@@ -90,6 +146,10 @@ internal sealed class ExpertEmitter
 
             w.Line("r = last;");
             w.Close();
+            if (kernel.IsHelped() && !kernel.IsTransposed)
+            {
+                w.Close();
+            }
         });
         return code;
     }
@@ -122,7 +182,7 @@ internal sealed class ExpertEmitter
                 }
             }
 
-            emitter.OpenRuns(CodeWriter.Number(kernel.Rows));
+            OpenRuns(w, CodeWriter.Number(kernel.Rows));
             w.Line($"float* matrix = matrices + (long)expert * {(long)kernel.MatrixRows * stride};");
             emitter.Blocks("c", "start", "end", BlockColumns, rows => emitter.Vectors("d", "0", CodeWriter.Number(kernel.MatrixColumns), kernel.MatrixColumns, (vectors, tail) => emitter.OuterProducts(kernel, rows, vectors, tail)));
             w.Line("r = last;");
@@ -131,17 +191,18 @@ internal sealed class ExpertEmitter
         return code;
     }
 
-    private void OpenRuns(string count)
+    /// <summary>Opens a loop over runs of rows that meet the same matrix, <c>expert</c>: from <c>r</c> to <c>last</c>, which the loop's end is to go on from.</summary>
+    public static void OpenRuns(CodeWriter w, string count)
     {
-        _w.Open($"for (int r = 0; r < {count};)");
-        _w.Line("int expert = indices[r], last = r + 1;");
-        _w.Open($"while (last < {count} && indices[last] == expert)");
-        _w.Line("last++;");
-        _w.Close();
+        w.Open($"for (int r = 0; r < {count};)");
+        w.Line("int expert = indices[r], last = r + 1;");
+        w.Open($"while (last < {count} && indices[last] == expert)");
+        w.Line("last++;");
+        w.Close();
     }
 
     /// <summary>A loop over blocks, and one over what is left.</summary>
-    private void Blocks(string index, string start, string end, int size, System.Action<int> body)
+    private void Blocks(string index, string start, string end, int size, Action<int> body)
     {
         _w.Line($"int {index} = {start};");
         _w.Open($"for (; {index} <= {end} - {size}; {index} += {size})");
@@ -153,7 +214,7 @@ internal sealed class ExpertEmitter
     }
 
     /// <summary>Loops over blocks of vectors, vectors, and the elements behind the last whole one.</summary>
-    private void Vectors(string index, string start, string end, int elements, System.Action<int, string?> body)
+    private void Vectors(string index, string start, string end, int elements, Action<int, string?> body)
     {
         _w.Line($"int {index} = {start};");
         foreach (int vectors in new[] { BlockVectors, 1 })
@@ -172,7 +233,9 @@ internal sealed class ExpertEmitter
     }
 
     private void DotProducts(ExpertProductKernel kernel)
-        => Blocks("c", "start", "end", BlockColumns, columns => Blocks("i", "r", "last", BlockRows, rows =>
+    {
+        StorageFormat format = kernel.Operands[1].Access.Format;
+        Blocks("c", "start", "end", BlockColumns, columns => Blocks("i", "r", "last", BlockRows, rows =>
         {
             foreach (int row in Enumerable.Range(0, rows))
             {
@@ -181,7 +244,7 @@ internal sealed class ExpertEmitter
 
             foreach (int column in Enumerable.Range(0, columns))
             {
-                _w.Line($"float* w{column} = matrix + (long)(c + {column}) * {kernel.Operands[1].Access.RowStride};");
+                _w.Line($"{Pointed(format)}* w{column} = matrix + (long)(c + {column}) * {kernel.Operands[1].Access.RowStride};");
             }
 
             _w.Line($"V {string.Join(", ", Sums(rows, columns).Select(s => s + " = V.Zero"))};");
@@ -204,9 +267,14 @@ internal sealed class ExpertEmitter
 
             void Step(string? tail)
             {
-                foreach (string operand in Enumerable.Range(0, rows).Select(row => "x" + row).Concat(Enumerable.Range(0, columns).Select(column => "w" + column)))
+                for (int row = 0; row < rows; row++)
                 {
-                    _w.Line($"V {operand}v = {Load(operand + " + d", tail)};");
+                    _w.Line($"V x{row}v = {Load($"x{row} + d", tail)};");
+                }
+
+                for (int column = 0; column < columns; column++)
+                {
+                    _w.Line($"V w{column}v = {Load($"w{column} + d", tail, format)};");
                 }
 
                 for (int row = 0; row < rows; row++)
@@ -218,16 +286,19 @@ internal sealed class ExpertEmitter
                 }
             }
         }));
+    }
 
     private void Transposed(ExpertProductKernel kernel)
-        => Blocks("i", "r", "last", TransposedRows, rows => Vectors("c", "start", "end", kernel.Columns, (vectors, tail) =>
+    {
+        StorageFormat format = kernel.Operands[1].Access.Format;
+        Blocks("i", "r", "last", TransposedRows, rows => Vectors("c", "start", "end", kernel.Columns, (vectors, tail) =>
         {
             _w.Line($"V {string.Join(", ", Sums(rows, vectors).Select(s => s + " = V.Zero"))};");
             _w.Open($"for (int d = 0; d < {kernel.Depth}; d++)");
-            _w.Line($"float* w = matrix + (long)d * {kernel.Operands[1].Access.RowStride} + c;");
+            _w.Line($"{Pointed(format)}* w = matrix + (long)d * {kernel.Operands[1].Access.RowStride} + c;");
             for (int vector = 0; vector < vectors; vector++)
             {
-                _w.Line($"V w{vector} = {Load(At("w", vector), tail)};");
+                _w.Line($"V w{vector} = {Load(At("w", vector), tail, format)};");
             }
 
             for (int row = 0; row < rows; row++)
@@ -248,6 +319,50 @@ internal sealed class ExpertEmitter
                 }
             }
         }));
+    }
+
+    /// <summary>
+    /// As transposed, of quantized weights: parts of four rows of the matrix are unpacked, and every row of the run adds its products with them, in the order of the matrix's rows.
+    /// </summary>
+    private void Unpacked(ExpertProductKernel kernel, StorageFormat format)
+    {
+        const int Rows = 4;
+        int part = Math.Min(kernel.Columns, StorageFormat.SuperColumns);
+        (int inputStride, int stride) = (kernel.Operands[0].Access.RowStride, kernel.Operands[3].Access.RowStride);
+        _w.Line($"float* unpacked = stackalloc float[{Rows * part}];");
+        _w.Open($"for (int c = start; c < end; c += {part})");
+        _w.Line($"int width = Math.Min({part}, end - c);");
+        _w.Open("for (int i = r; i < last; i++)");
+        _w.Line($"new global::System.Span<float>(output + (long)i * {stride} + c, width).Clear();");
+        _w.Close();
+        _w.Line();
+        _w.Open($"for (int d = 0; d < {kernel.Depth}; d += {Rows})");
+        _w.Open($"for (int k = 0; k < {Rows}; k++)");
+        _w.Line($"BlockRows.Read(global::ModelGen.WeightFormat.{format}, weights, (long)expert * {kernel.Depth} + d + k, {kernel.Columns}, c, width, unpacked + k * {part});");
+        _w.Close();
+        _w.Line();
+        _w.Open("for (int i = r; i < last; i++)");
+        _w.Line($"float* x = input + (long)i * {inputStride} + d, sum = output + (long)i * {stride} + c;");
+        for (int k = 0; k < Rows; k++)
+        {
+            _w.Line($"V x{k} = V.Create(x[{k}]);");
+        }
+
+        // Whole blocks are whole vectors.
+        _w.Open("for (int n = 0; n < width; n += V.Lanes)");
+        _w.Line($"V s = V.Load(sum + n);");
+        for (int k = 0; k < Rows; k++)
+        {
+            _w.Line($"s = V.MultiplyAdd(x{k}, V.Load(unpacked + {(k == 0 ? "" : $"{k * part} + ")}n), s);");
+        }
+
+        _w.Line("V.Store(s, sum + n);");
+        _w.Close();
+        _w.Close();
+        _w.Close();
+        _w.Close();
+        _w.Line();
+    }
 
     private void OuterProducts(ExpertGradientKernel kernel, int rows, int vectors, string? tail)
     {
@@ -282,5 +397,11 @@ internal sealed class ExpertEmitter
 
     private static string At(string pointer, int vectors) => vectors == 0 ? pointer : $"{pointer} + {V.LanesOf(vectors)}";
 
+    /// <summary>What a pointer to weights points at.</summary>
+    private static string Pointed(StorageFormat format) => format.IsPlain ? "float" : "ushort";
+
     private static string Load(string pointer, string? tail) => tail is null ? V.Load(pointer) : V.LoadTail(pointer, tail);
+
+    private static string Load(string pointer, string? tail, StorageFormat format)
+        => format.IsPlain ? Load(pointer, tail) : tail is null ? $"V.Load{format}({pointer})" : $"V.Load{format}Tail({pointer}, {tail})";
 }

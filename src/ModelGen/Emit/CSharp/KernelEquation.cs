@@ -268,7 +268,7 @@ internal sealed class KernelEquation
                 return (Literal(k.Batch, k.Rows), k.Columns);
             case ScatterKernel k when operand == 0:
                 return (Literal(k.Rows), k.Columns);
-            case RouteKernel k when operand == 0:
+            case ChooseKernel k when operand == 0:
                 return (Literal(k.Rows), k.Experts);
             case ExpertProductKernel k when operand is 0 or 3:
                 return (Literal(k.Rows), operand == 0 ? k.Depth : k.Columns);

@@ -344,7 +344,7 @@ internal static class KernelEmitter
     {
         for (int i = 0; i < kernel.Operands.Count; i++)
         {
-            if (!kernel.Operands[i].Access.Format.IsPlain && (kernel, i) is not ((MatMulKernel { Form: MatMulForm.NT or MatMulForm.NN }, 1) or (EmbeddingKernel, 0) or (AppendRowsKernel or ScatterKernel, 1) or (AttentionKernel { Range.Pattern: null }, 1 or 2)))
+            if (!kernel.Operands[i].Access.Format.IsPlain && (kernel, i) is not ((MatMulKernel { Form: MatMulForm.NT or MatMulForm.NN }, 1) or (ExpertProductKernel, 1) or (EmbeddingKernel, 0) or (AppendRowsKernel or ScatterKernel, 1) or (AttentionKernel { Range.Pattern: null }, 1 or 2)))
             {
                 throw new GraphException($"'{kernel.Name}': {kernel.Operands[i].Name} is stored as {kernel.Operands[i].Access.Format}, which {kernel.GetType().Name} does not read");
             }
@@ -369,7 +369,9 @@ internal static class KernelEmitter
         EmbeddingGradientKernel k => GatherEmitter.Emit(k),
         TransposeIndicesKernel k => GatherEmitter.Emit(k),
         AppendRowsKernel k => GatherEmitter.Emit(k),
-        RouteKernel k => ExpertEmitter.Emit(k),
+        ChooseKernel k => ExpertEmitter.Emit(k),
+        SortKernel k => ExpertEmitter.Emit(k),
+        ExpertProductKernel k when plan is ExpertBlockPlan blocks => ExpertBlockEmitter.Emit(k, blocks),
         ExpertProductKernel k => ExpertEmitter.Emit(k),
         ExpertGradientKernel k => ExpertEmitter.Emit(k),
         _ => throw new InvalidOperationException($"{kernel.GetType().Name} has no emitter"),

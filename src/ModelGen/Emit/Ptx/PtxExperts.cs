@@ -7,20 +7,20 @@ namespace ModelGen.Compiler.Emit.Ptx;
 /// <summary>Rows that each meet a matrix of their own: a thread for each element of what is stored.</summary>
 internal static class PtxExperts
 {
-    /// <summary>A thread chooses for each row; then a thread for each choice counts what is sorted before it.</summary>
-    public static IEnumerable<PtxEntry> Emit(RouteKernel kernel, IReadOnlyList<Dim> counts)
+    /// <summary>A thread chooses for each row.</summary>
+    public static PtxEntry Emit(ChooseKernel kernel, IReadOnlyList<Dim> counts)
     {
         (int experts, int chosen) = (kernel.Experts, kernel.Chosen);
         (PtxWriter w, PtxKernel k, string row, _) = Begin(kernel, kernel.Rows, 1, counts);
-        int scoreStride = kernel.Operands[0].Access.RowStride, maskStride = kernel.Operands[5].Access.RowStride;
-        w.For("0", PtxWriter.Int(experts), "1", e => k.Store(5, At(w, row, maskStride, e), PtxWriter.Float(0), StoreMode.Replace));
+        int scoreStride = kernel.Operands[0].Access.RowStride, maskStride = kernel.Operands[2].Access.RowStride;
+        w.For("0", PtxWriter.Int(experts), "1", e => k.Store(2, At(w, row, maskStride, e), PtxWriter.Float(0), StoreMode.Replace));
         string best = w.Register('r'), highest = w.Register('f');
         w.Set(highest, "mov.f32", PtxWriter.Float(0));
         w.For("0", PtxWriter.Int(chosen), "1", j =>
         {
             // As many as there are stands for none yet.
             w.Set(best, "mov.u32", PtxWriter.Int(experts));
-            w.For("0", PtxWriter.Int(experts), "1", e => w.If(w.Op("setp.eq.f32", k.Load(5, At(w, row, maskStride, e)), PtxWriter.Float(0)), () =>
+            w.For("0", PtxWriter.Int(experts), "1", e => w.If(w.Op("setp.eq.f32", k.Load(2, At(w, row, maskStride, e)), PtxWriter.Float(0)), () =>
             {
                 string score = k.Load(0, At(w, row, scoreStride, e)), take = w.Label(), leave = w.Label();
                 w.Line($"@{w.Op("setp.eq.s32", best, PtxWriter.Int(experts))} bra {take};");
@@ -30,12 +30,17 @@ internal static class PtxExperts
                 w.Set(highest, "mov.f32", score);
                 w.Place(leave);
             }));
-            k.Store(5, At(w, row, maskStride, best), PtxWriter.Float(1), StoreMode.Replace);
-            StoreIndex(w, k, 4, At(w, row, chosen, j), At(w, row, experts, best));
+            k.Store(2, At(w, row, maskStride, best), PtxWriter.Float(1), StoreMode.Replace);
+            StoreIndex(w, k, 1, At(w, row, chosen, j), At(w, row, experts, best));
         });
-        yield return Entry($"Choose_{PtxEmitter.Text(kernel.Rows)}x{experts}", $"{kernel.Name}: the {chosen} of {experts} experts that score highest, for [{kernel.Rows}] rows.", w, kernel.Rows, 1);
+        return Entry($"Choose_{PtxEmitter.Text(kernel.Rows)}x{experts}", $"{kernel.Name}: the {chosen} of {experts} experts that score highest, for [{kernel.Rows}] rows.", w, kernel.Rows, 1);
+    }
 
-        (w, k, row, string column) = Begin(kernel, kernel.Rows, chosen, counts);
+    /// <summary>A thread for each choice counts what is sorted before it.</summary>
+    public static PtxEntry Emit(SortKernel kernel, IReadOnlyList<Dim> counts)
+    {
+        (int experts, int chosen) = (kernel.Experts, kernel.Chosen);
+        (PtxWriter w, PtxKernel k, string row, string column) = Begin(kernel, kernel.Rows, chosen, counts);
         string own = At(w, row, chosen, column), expert = Expert(own, row), before = w.Register('r');
         w.Set(before, "mov.u32", "0");
         w.For("0", k.Extent(kernel.Rows * RowExtent.Literal(chosen)), "1", other =>
@@ -51,9 +56,9 @@ internal static class PtxExperts
         StoreIndex(w, k, 1, before, row);
         StoreIndex(w, k, 2, before, expert);
         StoreIndex(w, k, 3, own, before);
-        yield return Entry($"Route_{PtxEmitter.Text(kernel.Rows)}x{experts}", $"{kernel.Name}: sorts what [{kernel.Rows}] rows are sent to, by experts.", w, kernel.Rows, chosen);
+        return Entry($"Sort_{PtxEmitter.Text(kernel.Rows)}x{chosen}by{experts}", $"{kernel.Name}: sorts what [{kernel.Rows}] rows are sent to, by experts.", w, kernel.Rows, chosen);
 
-        string Expert(string choice, string ofRow) => w.Op("sub.s32", k.Load(4, choice), w.Op("mul.lo.s32", ofRow, PtxWriter.Int(experts)));
+        string Expert(string choice, string ofRow) => w.Op("sub.s32", k.Load(0, choice), w.Op("mul.lo.s32", ofRow, PtxWriter.Int(experts)));
     }
 
     public static PtxEntry Emit(ExpertProductKernel kernel, IReadOnlyList<Dim> counts)

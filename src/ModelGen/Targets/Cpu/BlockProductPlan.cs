@@ -20,6 +20,9 @@ internal sealed class BlockProductPlan : KernelPlan
     // As the runtime has it: of 32 columns of 16 rows, a byte for each number, and 32 floats.
     private const int UnpackedBytes = 640;
 
+    /// <summary>The words of a group of rows of some elements that was unpacked.</summary>
+    public static long UnpackedWords(int columns) => columns / StorageFormat.BlockColumns * UnpackedBytes / PlanBuffer.WordBytes;
+
     /// <summary>The most groups of one call of the epilogue, where there is one row.</summary>
     private const int MostGroups = 64;
 
@@ -36,7 +39,7 @@ internal sealed class BlockProductPlan : KernelPlan
         bool isSingle = kernel.Rows == RowExtent.Literal(1);
         long elements = (long)kernel.Rows.Maximum * InputBytes / PlanBuffer.WordBytes;
         IsUnpacked = kernel.Operands[1].Access.Format.IsUnpacked && !isSingle;
-        Layout = ScratchLayout.Of((Input, blocks is null ? elements : 0), (Group, IsUnpacked ? kernel.Depth / StorageFormat.BlockColumns * UnpackedBytes / PlanBuffer.WordBytes : 0));
+        Layout = ScratchLayout.Of((Input, blocks is null ? elements : 0), (Group, IsUnpacked ? UnpackedWords(kernel.Depth) : 0));
         int most = Math.Min(MostGroups, (kernel.Columns + StorageFormat.GroupRows - 1) / StorageFormat.GroupRows);
         Pieces = new ColumnPieces(kernel.Columns, isSingle ? Math.Min(LeastGroups, most) : 1, isSingle ? most : LeastGroups);
     }

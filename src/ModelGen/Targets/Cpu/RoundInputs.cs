@@ -9,7 +9,7 @@ namespace ModelGen.Compiler.Targets.Cpu;
 /// <summary>A program with what is rounded ahead of its products.</summary>
 /// <param name="Program">The kernels, those that round among them.</param>
 /// <param name="Blocks">For each product that finds its input rounded, where.</param>
-internal sealed record RoundedProgram(KernelProgram Program, IReadOnlyDictionary<MatMulKernel, View> Blocks);
+internal sealed record RoundedProgram(KernelProgram Program, IReadOnlyDictionary<Kernel, View> Blocks);
 
 /// <summary>
 /// Rounds what products with quantized weights read once for all of them, where that costs no meeting of the workers or several products read the same: a single row that one product
@@ -23,19 +23,19 @@ internal static class RoundInputs
 
     public static RoundedProgram Run(KernelProgram program)
     {
-        var blocks = new Dictionary<MatMulKernel, View>();
+        var blocks = new Dictionary<Kernel, View>();
         List<PlanBuffer> buffers = [.. program.Buffers];
         List<Kernel> kernels = [];
         for (int i = 0; i < program.Kernels.Count; i++)
         {
-            if (program.Kernels[i] is MatMulKernel product && IsQuantized(product) && !blocks.ContainsKey(product))
+            if (Product.Of(program.Kernels[i]) is { } product && !blocks.ContainsKey(product.Kernel))
             {
-                MatMulKernel[] readers = [.. Readers(program.Kernels, i)];
+                Kernel[] readers = [.. Readers(program.Kernels, i, product)];
                 bool isCheap = product.Rows == RowExtent.Literal(1) || (long)product.Rows.Maximum * product.Depth <= RoundedByEach;
                 if (!isCheap || readers.Length > 1 || (i > 0 && program.Kernels[i - 1].IsSerial()))
                 {
                     View place = Round(product, kernels, buffers);
-                    foreach (MatMulKernel reader in readers)
+                    foreach (Kernel reader in readers)
                     {
                         blocks.Add(reader, place);
                     }
@@ -49,19 +49,17 @@ internal static class RoundInputs
     }
 
     /// <summary>Whether a product's weights are quantized, and meet an input that is: that of an input gradient unpacks them instead.</summary>
-    public static bool IsQuantized(MatMulKernel product) => product is { Form: MatMulForm.NT } && product.Operands[1].Access.Format.IsInGroups;
+    public static bool IsQuantized(Kernel kernel) => kernel is MatMulKernel { Form: MatMulForm.NT } or ExpertProductKernel { IsTransposed: false } && kernel.Operands[1].Access.Format.IsInGroups;
 
     // The products that read what one does, and round it as it does, until something else is written there.
-    private static IEnumerable<MatMulKernel> Readers(IReadOnlyList<Kernel> kernels, int first)
+    private static IEnumerable<Kernel> Readers(IReadOnlyList<Kernel> kernels, int first, Product product)
     {
-        var product = (MatMulKernel)kernels[first];
-        KernelOperand input = product.Operands[0];
+        KernelOperand input = product.Input;
         for (int i = first; i < kernels.Count && kernels[i] is not LoopKernel; i++)
         {
-            if (kernels[i] is MatMulKernel other && IsQuantized(other) && other.Operands[0].View == input.View && other.Operands[0].Access.Equals(input.Access) && other.Rows == product.Rows && other.Depth == product.Depth
-                && other.Operands[1].Access.Format.Name == product.Operands[1].Access.Format.Name)
+            if (Product.Of(kernels[i]) is { } other && other.Input.View == input.View && other.Input.Access.Equals(input.Access) && other.Rows == product.Rows && other.Depth == product.Depth && other.Weights.Name == product.Weights.Name)
             {
-                yield return other;
+                yield return other.Kernel;
             }
 
             if (kernels[i].Operands.Any(o => o.IsWritten && o.View.Buffer == input.View.Buffer))
@@ -71,16 +69,32 @@ internal static class RoundInputs
         }
     }
 
-    private static View Round(MatMulKernel product, List<Kernel> kernels, List<PlanBuffer> buffers)
+    private static View Round(Product product, List<Kernel> kernels, List<PlanBuffer> buffers)
     {
-        KernelOperand input = product.Operands[0];
+        KernelOperand input = product.Input;
         int words = BlockProductPlan.BytesOfRow(product.Depth) / PlanBuffer.WordBytes;
         long elements = (long)product.Rows.Maximum * product.Depth;
         var buffer = new PlanBuffer(input.View.Buffer.Name + ".blocks", MemorySpace.Arena, StorageFormat.Float32, (long)product.Rows.Maximum * words);
         buffers.Add(buffer);
         var place = new View(buffer, 0);
         kernels.Add(new RoundKernel(input.View.Buffer.Name + ", in blocks", [input with { Name = "source" }, new KernelOperand("blocks", place, Access.Matrix(words), IsWritten: true)],
-            product.Rows, product.Depth, product.Operands[1].Access.Format, elements, 5 * elements));
+            product.Rows, product.Depth, product.Weights, elements, 5 * elements));
         return place;
+    }
+
+    /// <summary>What rounding has to know of a product with quantized weights.</summary>
+    private sealed record Product(Kernel Kernel, RowExtent Rows, int Depth)
+    {
+        public KernelOperand Input => Kernel.Operands[0];
+
+        public StorageFormat Weights => Kernel.Operands[1].Access.Format;
+
+        /// <summary>A product; null for what is none, or one of other weights.</summary>
+        public static Product? Of(Kernel kernel) => !IsQuantized(kernel) ? null : kernel switch
+        {
+            MatMulKernel product => new Product(product, product.Rows, product.Depth),
+            ExpertProductKernel product => new Product(product, product.Rows, product.Depth),
+            _ => null,
+        };
     }
 }

@@ -16,6 +16,7 @@ internal static class WorkSharing
         LoopKernel k => k.Body.All(IsSerial),
         RowKernel k when k.Rows == RowExtent.Literal(1) => true,
         RoundKernel k when k.Rows == RowExtent.Literal(1) => true,
+        SortKernel => true,
         EmbeddingKernel k when k.Rows == RowExtent.Literal(1) => true,
         AttentionKernel k when k.Batch.Maximum * k.Op.Heads == 1 && k.Range.Pattern is null => true,
         AttentionGradientKernel k when k.Batch * k.Op.KeyValueHeads == 1 => true,

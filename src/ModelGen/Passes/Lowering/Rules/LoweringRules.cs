@@ -81,10 +81,11 @@ internal static class LoweringRules
     private static void LowerRoute(Lowering lowering, Node node)
     {
         Shape scores = node.Inputs[0].Shape;
-        string[] results = ["rows", "experts", "copies", "choices", "mask"];
-        KernelOperand[] operands = [Read(lowering, node, 0, "scores"), .. results.Select((name, i) => Write(lowering, node, i, name))];
         int chosen = ((Route)node.Op).Chosen;
-        Add(lowering, node, new RouteKernel(node.Name, operands, scores.Rows, scores.Columns, chosen, node.Op.Flops(node), 8L * scores.MaximumElements));
+        KernelOperand choices = Write(lowering, node, Route.Choices, "choices");
+        Add(lowering, node, new ChooseKernel(node.Name, [Read(lowering, node, 0, "scores"), choices, Write(lowering, node, Route.Mask, "mask")], scores.Rows, scores.Columns, chosen, node.Op.Flops(node), 8L * scores.MaximumElements));
+        KernelOperand[] operands = [choices with { IsWritten = false }, Write(lowering, node, Route.Rows, "rows"), Write(lowering, node, Route.Experts, "experts"), Write(lowering, node, Route.Copies, "copies")];
+        Add(lowering, node, new SortKernel(node.Name, operands, scores.Rows, scores.Columns, chosen, 16L * scores.Rows.Maximum * chosen));
     }
 
     private static void LowerExpertMatMul(Lowering lowering, Node node)
@@ -92,7 +93,7 @@ internal static class LoweringRules
         (Shape x, Shape weights, Shape y) = (node.Inputs[0].Shape, node.Inputs[1].Shape, node.Outputs[0].Shape);
         KernelOperand[] operands = [Read(lowering, node, 0, "input"), Read(lowering, node, 1, "weights"), ReadIndices(lowering, node, 2, "indices"), Write(lowering, node, 0, "output")];
         int matrices = weights[0].Maximum;
-        long bytes = 4 * (x.MaximumElements + y.MaximumElements + (weights.MaximumElements / matrices * Math.Min(matrices, x.Rows.Maximum)));
+        long bytes = (4 * (x.MaximumElements + y.MaximumElements)) + (operands[1].Access.Format.Bytes(weights.MaximumElements) / matrices * Math.Min(matrices, x.Rows.Maximum));
         Add(lowering, node, new ExpertProductKernel(node.Name, operands, x.Rows, matrices, y.Columns, x.Columns, ((ExpertMatMul)node.Op).IsTransposed, node.Op.Flops(node), bytes));
     }
 
