@@ -25,6 +25,9 @@ internal sealed class ExpertEmitter
     private const int LeastTaken = 2;
     private const int MostTaken = 16;
 
+    // How far ahead halves are asked for, in bytes.
+    private const int AheadBytes = 6144;
+
     private static readonly Spelling V = Spelling.Generic;
 
     private readonly CodeWriter _w;
@@ -103,7 +106,7 @@ internal sealed class ExpertEmitter
         return code;
     }
 
-    public static KernelCode Emit(ExpertProductKernel kernel)
+    public static KernelCode Emit(ExpertProductKernel kernel, KernelPlan plan)
     {
         StorageFormat format = kernel.Operands[1].Access.Format;
         var code = new KernelCode($"ExpertMatMul{(kernel.IsTransposed ? "Transposed" : "")}_{Text.Extent(kernel.Rows)}x{kernel.Depth}x{kernel.Columns}{(format.IsPlain ? "" : "_" + format)}",
@@ -141,7 +144,7 @@ internal sealed class ExpertEmitter
             }
             else
             {
-                emitter.DotProducts(kernel);
+                emitter.DotProducts(kernel, plan as ExpertRowsPlan);
             }
 
             w.Line("r = last;");
@@ -232,60 +235,108 @@ internal sealed class ExpertEmitter
         }
     }
 
-    private void DotProducts(ExpertProductKernel kernel)
+    private void DotProducts(ExpertProductKernel kernel, ExpertRowsPlan? plan)
     {
         StorageFormat format = kernel.Operands[1].Access.Format;
-        Blocks("c", "start", "end", BlockColumns, columns => Blocks("i", "r", "last", BlockRows, rows =>
+        long stride = kernel.Operands[1].Access.RowStride;
+        if (plan is null)
         {
-            foreach (int row in Enumerable.Range(0, rows))
-            {
-                _w.Line($"float* x{row} = input + (long)(i + {row}) * {kernel.Operands[0].Access.RowStride};");
-            }
+            Blocks("c", "start", "end", BlockColumns, columns => Rows(columns, format, "matrix + (long)c * " + stride, stride));
+            return;
+        }
 
-            foreach (int column in Enumerable.Range(0, columns))
-            {
-                _w.Line($"{Pointed(format)}* w{column} = matrix + (long)(c + {column}) * {kernel.Operands[1].Access.RowStride};");
-            }
-
-            _w.Line($"V {string.Join(", ", Sums(rows, columns).Select(s => s + " = V.Zero"))};");
+        // What many rows meet is widened once.
+        _w.Line("float* widened = (float*)worker.Scratch;");
+        Blocks("c", "start", "end", BlockColumns, columns =>
+        {
+            _w.Line($"{Pointed(format)}* block = matrix + (long)c * {stride};");
+            _w.Open($"if (last - r >= {ExpertRowsPlan.WidenedRows})");
+            _w.Open($"for (int n = 0; n < {columns}; n++)");
+            _w.Line($"{Pointed(format)}* from = block + n * {stride};");
+            _w.Line($"float* to = widened + n * {plan.RowWords};");
             _w.Line("int d = 0;");
             _w.Open($"for (; d <= {kernel.Depth} - V.Lanes; d += V.Lanes)");
-            Step(null);
+            _w.Line(V.Store(Load("from + d", null, format), "to + d"));
             _w.Close();
             if (kernel.Depth % MostLanes != 0)
             {
+                _w.Line();
                 _w.Open($"if (d < {kernel.Depth})");
-                Step($"{kernel.Depth} - d");
+                _w.Line(V.StoreTail(Load("from + d", $"{kernel.Depth} - d", format), "to + d", $"{kernel.Depth} - d"));
                 _w.Close();
+            }
+
+            _w.Close();
+            _w.Line();
+            Rows(columns, StorageFormat.Float32, "widened", plan.RowWords);
+            _w.Close();
+            _w.Open("else");
+            Rows(columns, format, "block", stride);
+            _w.Close();
+        });
+
+        void Rows(int columns, StorageFormat stored, string first, long apart) => Blocks("i", "r", "last", BlockRows, rows => DotProducts(kernel, rows, columns, stored, first, apart));
+    }
+
+    private void DotProducts(ExpertProductKernel kernel, int rows, int columns, StorageFormat format, string first, long apart)
+    {
+        foreach (int row in Enumerable.Range(0, rows))
+        {
+            _w.Line($"float* x{row} = input + (long)(i + {row}) * {kernel.Operands[0].Access.RowStride};");
+        }
+
+        foreach (int column in Enumerable.Range(0, columns))
+        {
+            _w.Line($"{Pointed(format)}* w{column} = {Text.Plus(first, column * apart)};");
+        }
+
+        _w.Line($"V {string.Join(", ", Sums(rows, columns).Select(s => s + " = V.Zero"))};");
+        _w.Line("int d = 0;");
+        _w.Open($"for (; d <= {kernel.Depth} - V.Lanes; d += V.Lanes)");
+        Step(null);
+        if (!format.IsPlain && rows == 1)
+        {
+            // A single row meets each of them once, at the speed of memory.
+            for (int column = 0; column < columns; column++)
+            {
+                _w.Line($"Panels.PrefetchAhead(w{column} + d, {AheadBytes});");
+            }
+        }
+
+        _w.Close();
+        if (kernel.Depth % MostLanes != 0)
+        {
+            _w.Open($"if (d < {kernel.Depth})");
+            Step($"{kernel.Depth} - d");
+            _w.Close();
+        }
+
+        for (int row = 0; row < rows; row++)
+        {
+            string target = $"output + (long)(i + {row}) * {kernel.Operands[3].Access.RowStride} + c";
+            _w.Line(columns == BlockColumns ? $"V.StoreSums({string.Join(", ", Enumerable.Range(0, columns).Select(column => $"s{row}_{column}"))}, {target});" : $"*({target}) = V.Sum(s{row}_0);");
+        }
+
+        void Step(string? tail)
+        {
+            for (int row = 0; row < rows; row++)
+            {
+                _w.Line($"V x{row}v = {Load($"x{row} + d", tail)};");
+            }
+
+            for (int column = 0; column < columns; column++)
+            {
+                _w.Line($"V w{column}v = {Load($"w{column} + d", tail, format)};");
             }
 
             for (int row = 0; row < rows; row++)
             {
-                string target = $"output + (long)(i + {row}) * {kernel.Operands[3].Access.RowStride} + c";
-                _w.Line(columns == BlockColumns ? $"V.StoreSums({string.Join(", ", Enumerable.Range(0, columns).Select(column => $"s{row}_{column}"))}, {target});" : $"*({target}) = V.Sum(s{row}_0);");
-            }
-
-            void Step(string? tail)
-            {
-                for (int row = 0; row < rows; row++)
-                {
-                    _w.Line($"V x{row}v = {Load($"x{row} + d", tail)};");
-                }
-
                 for (int column = 0; column < columns; column++)
                 {
-                    _w.Line($"V w{column}v = {Load($"w{column} + d", tail, format)};");
-                }
-
-                for (int row = 0; row < rows; row++)
-                {
-                    for (int column = 0; column < columns; column++)
-                    {
-                        _w.Line($"s{row}_{column} = V.MultiplyAdd(x{row}v, w{column}v, s{row}_{column});");
-                    }
+                    _w.Line($"s{row}_{column} = V.MultiplyAdd(x{row}v, w{column}v, s{row}_{column});");
                 }
             }
-        }));
+        }
     }
 
     private void Transposed(ExpertProductKernel kernel)

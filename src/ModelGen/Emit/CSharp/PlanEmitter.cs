@@ -372,7 +372,7 @@ internal static class KernelEmitter
         ChooseKernel k => ExpertEmitter.Emit(k),
         SortKernel k => ExpertEmitter.Emit(k),
         ExpertProductKernel k when plan is ExpertBlockPlan blocks => ExpertBlockEmitter.Emit(k, blocks),
-        ExpertProductKernel k => ExpertEmitter.Emit(k),
+        ExpertProductKernel k => ExpertEmitter.Emit(k, plan),
         ExpertGradientKernel k => ExpertEmitter.Emit(k),
         _ => throw new InvalidOperationException($"{kernel.GetType().Name} has no emitter"),
     };

@@ -33,6 +33,7 @@ internal static class CpuTarget
             plans.Add(kernel, kernel switch
             {
                 MatMulKernel k when RoundInputs.IsQuantized(k) => new BlockProductPlan(k, Of(rounded.Blocks, k)),
+                ExpertProductKernel { IsTransposed: false } k when ExpertRowsPlan.Widens(k) => new ExpertRowsPlan(k),
                 ExpertProductKernel k when RoundInputs.IsQuantized(k) => new ExpertBlockPlan(k, Of(rounded.Blocks, k)),
                 MatMulKernel k => new ProductPlan(k, Of(packed.Panels, k), caches, Of(readers, k), Of(writers, k)),
                 AttentionKernel k => new AttentionPlan(k),
