@@ -1,4 +1,5 @@
 using System.Diagnostics;
+using System.Text.Json;
 
 namespace ModelGen.GpuCheck;
 
@@ -31,9 +32,35 @@ public partial class CharGpt;
 [Cuda(Precision = CudaPrecision.TF32)]
 public partial class WordLstm;
 
-/// <summary>The rows of the table, each with its target; those that one model's step does not show (products and attention by themselves) are a profiler's.</summary>
+/// <summary>Two products of GPT-2's feed-forward layers over 16,384 rows.</summary>
+[Mlp(768, 3072, 768, Activation = Activation.Gelu)]
+[Trainable(BatchSize = 16384)]
+[Cuda(Precision = CudaPrecision.BF16)]
+public partial class TwoProducts;
+
+/// <summary>Six of them.</summary>
+[Mlp(768, 3072, 768, 3072, 768, 3072, 768, Activation = Activation.Gelu)]
+[Trainable(BatchSize = 16384)]
+[Cuda(Precision = CudaPrecision.BF16)]
+public partial class SixProducts;
+
+/// <summary>GPT-2's attention over 16 sequences of 1,024 tokens, and what is around it.</summary>
+[Gpt(Layers = 1, DModel = 768, Heads = 12, Vocab = 64, Context = 1024)]
+[Trainable(BatchSize = 16, SequenceLength = 1024)]
+[Cuda(Precision = CudaPrecision.BF16)]
+public partial class LongSequences;
+
+/// <summary>The same tokens in sequences that are so short that attention is next to nothing.</summary>
+[Gpt(Layers = 1, DModel = 768, Heads = 12, Vocab = 64, Context = 1024)]
+[Trainable(BatchSize = 1024, SequenceLength = 16)]
+[Cuda(Precision = CudaPrecision.BF16)]
+public partial class ShortSequences;
+
+/// <summary>The rows of the table, each with its target. Products and attention by themselves are differences of two steps.</summary>
 internal static class Figures
 {
+    // What a figure may take of the three minutes that all of it has, but for what cannot be stopped: the making of its model.
+    private static readonly TimeSpan s_most = TimeSpan.FromSeconds(6);
     private static readonly Device s_device = Device.Cuda(0);
 
     public static void Run(Report report)
@@ -48,6 +75,47 @@ internal static class Figures
         });
         report.Figure("GPT-2 124M, B 4 x T 64, training step, bf16", "ms", 2.5, false, () => Step(Gpt2Small.Create(1).CreateTrainer(new AdamW(), On), 20, (t, i) => t.Step(Ids(256, 50257, i), Ids(256, 50257, i + 1))));
         report.Figure("GPT-2 124M, B 16 x T 1024, training step, bf16", "ms", 33.5, false, () => Step(Gpt2Large.Create(1).CreateTrainer(new AdamW(), On), 8, (t, i) => t.Step(Ids(16384, 50257, i), Ids(16384, 50257, i + 1))));
+        report.Figure("products of 16,384 rows, 768 x 3,072 and back, forward and backward, with bias, GELU and its gradient, bf16 (cuBLAS without: 342 to 677)", "TFLOP/s", 500, true, () =>
+        {
+            float[] inputs = [.. Enumerable.Range(0, 16384 * 768).Select(i => MathF.Sin(i))];
+            double two = Step(TwoProducts.Create(1).CreateTrainer(new Sgd(), On), 20, (t, i) => t.Step(inputs, Ids(16384, 768, i)));
+            double six = Step(SixProducts.Create(1).CreateTrainer(new Sgd(), On), 20, (t, i) => t.Step(inputs, Ids(16384, 768, i)));
+            return 4 * 3 * 2.0 * 16384 * 768 * 3072 / ((six - two) * 1e9);
+        });
+        report.Figure("attention forward and backward, T 1024 less T 16, 12 heads of 64, 16,384 tokens, bf16", "ms", 0.9, false, () =>
+        {
+            double with = Step(LongSequences.Create(1).CreateTrainer(new Sgd(), On), 20, (t, i) => t.Step(Ids(16384, 64, i), Ids(16384, 64, i + 1)));
+            return with - Step(ShortSequences.Create(1).CreateTrainer(new Sgd(), On), 20, (t, i) => t.Step(Ids(16384, 64, i), Ids(16384, 64, i + 1)));
+        });
+
+        // In processes of their own, the first of which may not find what the driver has assembled.
+        foreach (bool isCached in (bool[])[false, true])
+        {
+            report.Figure($"start to first token, {(isCached ? "from the driver's cache" : "assembled by the driver")}", "s", isCached ? 0.5 : 2, false, () => InProcess(isCached, TimeSpan.FromSeconds(20)));
+        }
+    }
+
+    /// <summary>What <see cref="Start"/> measures in another process; with the cache it is asked twice, and fills it first.</summary>
+    private static double InProcess(bool isCached, TimeSpan limit)
+    {
+        double value = double.NaN;
+        for (int run = isCached ? 0 : 1; run < 2; run++)
+        {
+            var start = new ProcessStartInfo(Environment.ProcessPath!, ["start"]) { RedirectStandardOutput = true };
+            start.Environment["CUDA_CACHE_DISABLE"] = isCached ? "0" : "1";
+            using Process process = Process.Start(start)!;
+            Task<string> output = process.StandardOutput.ReadToEndAsync();
+            if (!process.WaitForExit(limit))
+            {
+                process.Kill();
+                throw new TimeoutException(FormattableString.Invariant($"it did not end within {limit.TotalSeconds} s"));
+            }
+
+            using JsonDocument json = JsonDocument.Parse(output.Result);
+            value = json.RootElement.GetProperty("figures")[0].GetProperty("value").GetDouble();
+        }
+
+        return value;
     }
 
     /// <summary>From the making of a session to the first token's logits: in a process of its own, as the driver keeps what it has assembled (CUDA_CACHE_DISABLE=1 forbids it).</summary>
@@ -75,22 +143,23 @@ internal static class Figures
         }
     }
 
-    /// <summary>The median of so many calls in milliseconds, after three that are not counted.</summary>
+    /// <summary>The median of so many calls in milliseconds, or of fewer where they take too long, after three that are not counted.</summary>
     private static double Median(int count, Action<int> call)
     {
-        double[] times = new double[count];
-        for (int i = -3; i < count; i++)
+        var times = new List<double>();
+        var all = Stopwatch.StartNew();
+        for (int i = 0; i < count + 3 && (i < 4 || all.Elapsed < s_most); i++)
         {
             long start = Stopwatch.GetTimestamp();
-            call(i + 3);
-            if (i >= 0)
+            call(i);
+            if (i >= 3)
             {
-                times[i] = Stopwatch.GetElapsedTime(start).TotalMilliseconds;
+                times.Add(Stopwatch.GetElapsedTime(start).TotalMilliseconds);
             }
         }
 
-        Array.Sort(times);
-        return times[count / 2];
+        times.Sort();
+        return times[times.Count / 2];
     }
 
     private static int[] Ids(int count, int classes, int seed) => [.. Enumerable.Range(0, count).Select(i => (int)(((i + seed) * 7919L + ((long)i * i)) % classes))];

@@ -6,21 +6,29 @@ namespace ModelGen.GpuCheck;
 [Cuda]
 public partial class CheckGpt;
 
-/// <summary>Many tokens and many steps, for which the machine for PTX of the tests would take too long.</summary>
+/// <summary>Many tokens and many steps; the tests run them with a model that the machine for PTX is quick enough for.</summary>
 internal static class LongChecks
 {
-    public static void Run(Report report)
+    /// <summary>Runs them with the model of this program.</summary>
+    public static void Run(Report report, Device device) => Run<CheckGpt>(report, device);
+
+    /// <summary>Runs them with a model.</summary>
+    /// <param name="report">Where results go.</param>
+    /// <param name="device">The device.</param>
+    public static void Run<TModel>(Report report, Device device)
+        where TModel : ITrainableLanguageModel<TModel>
     {
-        report.Check("200 greedy tokens", 0, () => Tokens(new SamplingOptions { Temperature = 0 }));
-        report.Check("200 drawn tokens", 0, () => Tokens(new SamplingOptions { Temperature = 0.8f, TopK = 40, TopP = 0.95f, Seed = 5 }));
-        report.Check("50 training steps", Checks.Steps, Fifty);
+        report.Check("200 greedy tokens", 0, () => Tokens<TModel>(device, new SamplingOptions { Temperature = 0 }));
+        report.Check("200 drawn tokens", 0, () => Tokens<TModel>(device, new SamplingOptions { Temperature = 0.8f, TopK = 40, TopP = 0.95f, Seed = 5 }));
+        report.Check("50 training steps", Checks.Steps, () => Fifty<TModel>(device));
     }
 
     /// <summary>How many of 200 tokens are others than the processor's.</summary>
-    private static double Tokens(SamplingOptions options)
+    private static double Tokens<TModel>(Device device, SamplingOptions options)
+        where TModel : ICausalLanguageModel<TModel>
     {
-        CheckGpt model = CheckGpt.Create(seed: 7);
-        using CheckGpt.Session here = model.CreateSession(), there = model.CreateSession(new SessionOptions { Device = Device.Cuda(0) });
+        var model = TModel.Create(seed: 7);
+        using CausalSession here = model.CreateSession(null), there = model.CreateSession(new SessionOptions { Device = device });
         TokenGenerator expected = Generator(here), actual = Generator(there);
         int others = 0;
         for (int i = 0; i < 200; i++)
@@ -38,13 +46,15 @@ internal static class LongChecks
         }
     }
 
-    private static double Fifty()
+    private static double Fifty<TModel>(Device device)
+        where TModel : ITrainableLanguageModel<TModel>
     {
-        using CheckGpt.Trainer here = CheckGpt.Create(3).CreateTrainer(Checks.Optimizer), there = CheckGpt.Create(3).CreateTrainer(Checks.Optimizer, new TrainerOptions { Device = Device.Cuda(0) });
+        using TokenTrainer here = TModel.Create(3).CreateTrainer(Checks.Optimizer, null), there = TModel.Create(3).CreateTrainer(Checks.Optimizer, new TrainerOptions { Device = device });
+        (int tokens, int vocabulary) = (TModel.TrainingBatchSize * TModel.TrainingSequenceLength, TModel.VocabularySize);
         double error = 0;
         for (int i = 0; i < 50; i++)
         {
-            int[] inputs = Checks.Ids(256, 193, i % 4), targets = Checks.Ids(256, 193, (i % 4) + 1);
+            int[] inputs = Checks.Ids(tokens, vocabulary, i % 4), targets = Checks.Ids(tokens, vocabulary, (i % 4) + 1);
             error = Math.Max(error, Checks.Error([here.Step(inputs, targets)], [there.Step(inputs, targets)]));
         }
 

@@ -7,14 +7,33 @@ namespace ModelGen.GpuCheck;
 /// <summary>What came out: one JSON object on standard output, and a line for each check on standard error while they run.</summary>
 internal sealed class Report
 {
+    private readonly Lock _sync = new();
+    private readonly Stopwatch _clock = Stopwatch.StartNew();
+    private string? _running;
     private readonly List<(string Name, double Error, double Tolerance, string? Failure, double Seconds)> _checks = [];
     private readonly List<(string Name, double? Value, string Unit, double Target, bool MoreIsBetter, string? Failure)> _figures = [];
+
+    /// <summary>How long all of it may take; what has not begun by then is not begun any more.</summary>
+    public TimeSpan Limit { get; init; } = TimeSpan.MaxValue;
+
+    /// <summary>What there is left of it.</summary>
+    public TimeSpan Left => Limit == TimeSpan.MaxValue ? Limit : Limit - _clock.Elapsed;
 
     /// <summary>The checks that did not pass, and why.</summary>
     public IReadOnlyList<string> Failed => [.. _checks.Where(c => c.Failure is not null).Select(c => $"{c.Name}: {c.Failure}")];
 
     /// <summary>How many checks did not pass.</summary>
-    public int Failures => Failed.Count;
+    public int Failures => Failed.Count + (_running is null ? 0 : 1);
+
+    private void Begin(string name)
+    {
+        if (Left <= TimeSpan.Zero)
+        {
+            throw new TimeoutException(FormattableString.Invariant($"no time was left of {Limit.TotalSeconds} s"));
+        }
+
+        _running = name;
+    }
 
     /// <summary>Runs a check, which gives its largest error.</summary>
     /// <param name="name">What is compared.</param>
@@ -27,6 +46,7 @@ internal sealed class Report
         string? failure = null;
         try
         {
+            Begin(name);
             error = check();
             failure = error <= tolerance ? null : FormattableString.Invariant($"the error is {error:g3}");
         }
@@ -35,7 +55,12 @@ internal sealed class Report
             failure = $"{exception.GetType().Name}: {exception.Message}";
         }
 
-        _checks.Add((name, error, tolerance, failure, clock.Elapsed.TotalSeconds));
+        lock (_sync)
+        {
+            _running = null;
+            _checks.Add((name, error, tolerance, failure, clock.Elapsed.TotalSeconds));
+        }
+
         Console.Error.WriteLine(FormattableString.Invariant($"{(failure is null ? "ok    " : "FAILED")} {name} ({error:g3} of {tolerance:g3}, {clock.Elapsed.TotalSeconds:f1} s) {failure}"));
     }
 
@@ -51,6 +76,7 @@ internal sealed class Report
         string? failure = null;
         try
         {
+            Begin(name);
             value = measure();
         }
         catch (Exception exception)
@@ -58,7 +84,12 @@ internal sealed class Report
             failure = $"{exception.GetType().Name}: {exception.Message}";
         }
 
-        _figures.Add((name, value, unit, target, moreIsBetter, failure));
+        lock (_sync)
+        {
+            _running = null;
+            _figures.Add((name, value, unit, target, moreIsBetter, failure));
+        }
+
         Console.Error.WriteLine(FormattableString.Invariant($"{name}: {value:g4} {unit}, target {target:g4} {failure}"));
     }
 
@@ -69,14 +100,27 @@ internal sealed class Report
         json.WriteString("failure", why);
     });
 
-    /// <summary>Writes everything.</summary>
-    public void Write(DeviceInUse device, double seconds) => Write(json =>
+    /// <summary>Writes everything that there is by now.</summary>
+    public void Write(DeviceInUse device)
+    {
+        lock (_sync)
+        {
+            Write(json => Members(json, device));
+        }
+    }
+
+    private void Members(Utf8JsonWriter json, DeviceInUse device)
     {
         json.WriteString("card", device.Name);
         json.WriteString("computeCapability", device.ComputeCapability);
         json.WriteNumber("memoryBytes", device.MemoryBytes);
-        json.WriteNumber("seconds", Math.Round(seconds, 1));
+        json.WriteNumber("seconds", Math.Round(_clock.Elapsed.TotalSeconds, 1));
         json.WriteNumber("failures", Failures);
+        if (_running is { } unfinished)
+        {
+            json.WriteString("unfinished", unfinished);
+        }
+
         json.WriteStartArray("checks");
         foreach ((string name, double error, double tolerance, string? failure, double each) in _checks)
         {
@@ -113,7 +157,7 @@ internal sealed class Report
         }
 
         json.WriteEndArray();
-    });
+    }
 
     private static void Write(Action<Utf8JsonWriter> members)
     {
