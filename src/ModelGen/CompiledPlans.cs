@@ -111,6 +111,16 @@ internal sealed record CompiledPlans(ModelSpec Spec, ModelProgram Program, Model
     /// <summary>Whether a session has other states than these.</summary>
     public bool HasOtherStates { get; init; }
 
+    /// <summary>Where parameters lie in a device's memory: the layout itself, unless some are in formats that its kernels do not read.</summary>
+    public ModelLayout OnDevice { get; init; } = Layout;
+
+    /// <summary>How many parameters are packed on the processor, of each format, and single precision on a device, whose kernels do not read them.</summary>
+    public IReadOnlyList<string> WidenedFormats
+        => [.. Layout.Formats.Where(format => !OnDevice.Formats.ContainsKey(format.Key)).GroupBy(format => format.Value.Name).OrderBy(group => group.Key, System.StringComparer.Ordinal).Select(group => System.FormattableString.Invariant($"{group.Count()} of {group.Key}"))];
+
+    /// <summary>The memory of the weights on a device.</summary>
+    public long CudaWeightBytes => StorageFormat.Float32.Bytes(OnDevice.WeightElements);
+
     public IReadOnlyList<CompiledPlan> Inference => [.. Entries.Where(e => !e.Entry.BelongsToTrainer).Select(e => e.Plan)];
 
     public IReadOnlyList<CompiledPlan> Training => [.. Entries.Where(e => e.Entry.BelongsToTrainer).Select(e => e.Plan)];

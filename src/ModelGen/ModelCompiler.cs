@@ -74,16 +74,19 @@ internal static class ModelCompiler
                 CacheFormats.Of([.. graphs.Where((_, i) => !program.Entries[i].BelongsToTrainer)], spec.KeyValueCache));
             return (layout, layout.WithStates([.. graphs.Where((_, i) => !program.Entries[i].BelongsToTrainer)]), layout.WithStates([.. graphs.Where((_, i) => program.Entries[i].BelongsToTrainer)]));
         });
+        ModelLayout onDevice = spec.HasCuda ? layout.WithFormats(DeviceFormats.Of(graphs, layout.Formats)) : layout;
+        ModelLayout Placed(bool ofTrainer) => onDevice == layout ? (ofTrainer ? trainer : session) : onDevice.WithStates([.. graphs.Where((_, i) => program.Entries[i].BelongsToTrainer == ofTrainer)]);
+        (ModelLayout sessionOnDevice, ModelLayout trainerOnDevice) = (Placed(ofTrainer: false), Placed(ofTrainer: true));
         CudaModule inference = new(spec.CudaPrecision) { Launches = spec.CudaLaunches }, training = new(spec.CudaPrecision) { Launches = spec.CudaLaunches, Rounding = spec.CudaRounding };
         CompiledEntry[] entries = [.. program.Entries.Select((entry, i) =>
         {
             ModelLayout places = entry.BelongsToTrainer ? trainer : session;
             return new CompiledEntry(entry, graphs[i], Lower(entry.Name, graphs[i], places, caches, stages))
             {
-                Cuda = spec.HasCuda ? LowerForDevice(entry.BelongsToTrainer ? training : inference, entry.Name, graphs[i], places, stages) : null,
+                Cuda = spec.HasCuda ? LowerForDevice(entry.BelongsToTrainer ? training : inference, entry.Name, graphs[i], entry.BelongsToTrainer ? trainerOnDevice : sessionOnDevice, stages) : null,
             };
         })];
-        return new CompiledPlans(spec, program, layout, entries, session.StateBytes, trainer.StateBytes) { Caches = Caches(program, graphs, session, out bool hasOthers), HasOtherStates = hasOthers };
+        return new CompiledPlans(spec, program, layout, entries, session.StateBytes, trainer.StateBytes) { Caches = Caches(program, graphs, session, out bool hasOthers), HasOtherStates = hasOthers, OnDevice = onDevice };
     }
 
     /// <summary>The states of a session that every entry point only appends rows to, at a sequence's position.</summary>

@@ -84,6 +84,24 @@ internal sealed class ModelLayout
         return layout;
     }
 
+    /// <summary>The same parameters, in other formats where they are not trained: those of a device.</summary>
+    public ModelLayout WithFormats(IReadOnlyDictionary<string, StorageFormat> formats)
+    {
+        if (formats.Count == _formats.Count)
+        {
+            return this;
+        }
+
+        var layout = new ModelLayout(formats, _stateFormats);
+        foreach ((Parameter parameter, _) in Parameters)
+        {
+            layout.Add(parameter);
+        }
+
+        (layout.TrainedElements, layout.GradientElements) = (TrainedElements, GradientElements);
+        return layout;
+    }
+
     /// <summary>What parameters, their gradients and states are called.</summary>
     public IEnumerable<string> Names => [.. _weights.Keys, .. _gradients.Keys.Select(n => "d " + n), .. _states.Keys];
 

@@ -77,7 +77,7 @@ internal sealed unsafe class CudaExecution : IDisposable
         Stream = context.Driver.CreateStream();
         try
         {
-            _copy = weights.Acquire(context);
+            _copy = weights.Acquire(context, cuda.Weights);
             _arena = new CudaMemory(context, checked(ArenaStart + cuda.ArenaBytes), Stream, $"the arena of {layout.ModelName}");
             _state = new CudaMemory(context, checked(layout.StateBytes * states), Stream, $"the states of {layout.ModelName}");
             _exchange = moves ? new CudaMemory(context, layout.StateBytes, Stream, $"exchanging states of {layout.ModelName}") : null;

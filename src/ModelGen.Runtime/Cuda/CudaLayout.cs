@@ -22,6 +22,13 @@ public sealed record CudaEntry(long[] Inputs, long[] Outputs)
     public bool IsFixed { get; init; } = true;
 }
 
+/// <summary>Where parameters lie on a device, some of which are packed on the processor and are not there.</summary>
+/// <param name="Length">The length of the block in floats.</param>
+/// <param name="Offsets">Where each begins, in floats, in the order of the processor's block, tables behind the others.</param>
+/// <param name="Widened">The numbers of those that are single precision there, and packed on the processor, in ascending order.</param>
+[EditorBrowsable(EditorBrowsableState.Never)]
+public sealed record CudaWeights(long Length, long[] Offsets, int[] Widened);
+
 /// <summary>What a session or a trainer needs on a device.</summary>
 [EditorBrowsable(EditorBrowsableState.Never)]
 public sealed class CudaLayout
@@ -34,6 +41,9 @@ public sealed class CudaLayout
 
     /// <summary>The size of the arena on the device in bytes.</summary>
     public required long ArenaBytes { get; init; }
+
+    /// <summary>Where parameters lie on the device; null where they lie there as on the processor.</summary>
+    public CudaWeights? Weights { get; init; }
 
     /// <summary>Of each entry point, where its inputs and outputs lie.</summary>
     public required CudaEntry[] Entries { get; init; }

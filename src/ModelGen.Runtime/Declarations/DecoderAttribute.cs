@@ -68,7 +68,7 @@ public class DecoderAttribute : Attribute
 
     /// <summary>
     /// How the matrices of weights lie in memory while the model runs, tables of embeddings and experts' matrices included; norms and biases are always single precision, and so are matrices whose rows are no whole blocks and, in formats of blocks, experts whose rows are no multiple of 16. Files of any format load into any
-    /// of these: blocks of the same format are taken as they are, others are converted. Training changes <see cref="WeightFormat.F32"/> and <see cref="WeightFormat.BF16"/> (from a master copy of its own), and with <see cref="LoraAttribute"/> leaves any as it is. Not with <c>[Cuda]</c>. Default: <see cref="WeightFormat.F32"/>.
+    /// of these: blocks of the same format are taken as they are, others are converted. Training changes <see cref="WeightFormat.F32"/> and <see cref="WeightFormat.BF16"/> (from a master copy of its own), and with <see cref="LoraAttribute"/> leaves any as it is. On a CUDA device <see cref="WeightFormat.F16"/>, <see cref="WeightFormat.BF16"/>, <see cref="WeightFormat.Q8_0"/> and <see cref="WeightFormat.Q4_0"/> stay packed, and the others, and experts' matrices, are widened to single precision when they are copied there. Default: <see cref="WeightFormat.F32"/>.
     /// </summary>
     public WeightFormat Weights { get; set; }
 

@@ -18,14 +18,16 @@ public sealed unsafe partial class ModelWeights
     private string Fetching => _fetching ??= $"copying the weights of {Table.ModelName} from the device";
 
     /// <summary>The weights on a device, which all sessions and trainers there share; the caller gives it back with <see cref="Release"/>.</summary>
-    internal DeviceCopy Acquire(CudaContext context)
+    /// <param name="context">The device.</param>
+    /// <param name="places">Where parameters lie there; null where as here.</param>
+    internal DeviceCopy Acquire(CudaContext context, CudaWeights? places)
     {
         lock (_deviceSync)
         {
             DeviceCopy? copy = _copies.Find(c => c.Context == context);
             if (copy is null)
             {
-                copy = new DeviceCopy(context, checked(Length * sizeof(float)), $"the weights of {Table.ModelName}");
+                copy = new DeviceCopy(context, checked((places?.Length ?? Length) * sizeof(float)), $"the weights of {Table.ModelName}") { Places = places };
                 _copies.Add(copy);
             }
 
@@ -148,7 +150,11 @@ public sealed unsafe partial class ModelWeights
         copy.Context.Use();
         try
         {
-            if (toDevice)
+            if (copy.Places is { } places)
+            {
+                CopyPlaced(copy, places, toDevice);
+            }
+            else if (toDevice)
             {
                 driver.CopyToDevice(copy.Memory.Address, _block.Floats, bytes, copy.Stream, Putting);
             }
@@ -164,6 +170,63 @@ public sealed unsafe partial class ModelWeights
             // Nothing is copied behind the exception.
             driver.TrySynchronize(copy.Context.Handle, copy.Stream);
             throw;
+        }
+    }
+
+    /// <summary>
+    /// Copies parameters that lie elsewhere on the device, and those to single precision that are packed here and not there. What is trained is single precision in both, and all that ever comes back.
+    /// </summary>
+    private void CopyPlaced(DeviceCopy copy, CudaWeights places, bool toDevice)
+    {
+        const long Chunk = 1 << 20;
+        CudaDriver driver = copy.Context.Driver;
+        int index = 0;
+        foreach (ParameterInfo parameter in Table.Parameters.Concat(Table.Tables))
+        {
+            long offset = places.Offsets[index];
+            bool isWidened = Array.BinarySearch(places.Widened, index++) >= 0;
+            float* here = _block.Floats + parameter.Offset;
+            ulong there = copy.Memory.Address + (ulong)(offset * sizeof(float));
+            if (!toDevice)
+            {
+                if (!parameter.IsFrozen && !parameter.IsTable)
+                {
+                    driver.CopyToHost(here, there, parameter.Words * sizeof(float), copy.Stream, Fetching);
+                }
+
+                continue;
+            }
+
+            if (!isWidened)
+            {
+                driver.CopyToDevice(there, here, parameter.Words * sizeof(float), copy.Stream, Putting);
+                continue;
+            }
+
+            int columns = parameter.Shape[^1];
+            long rows = parameter.Length / columns, most = Math.Min(rows, Math.Max(1, Chunk / columns));
+            using var widened = new NativeBlock(checked(most * columns * sizeof(float)));
+            try
+            {
+                for (long first = 0; first < rows; first += most)
+                {
+                    long count = Math.Min(most, rows - first);
+                    for (long row = 0; row < count; row++)
+                    {
+                        BlockRows.Read(parameter.Format, (byte*)here, first + row, columns, widened.Floats + (row * columns));
+                    }
+
+                    driver.CopyToDevice(there + (ulong)(first * columns * sizeof(float)), widened.Floats, count * columns * sizeof(float), copy.Stream, Putting);
+
+                    // The device reads the rows where they lie, which the next ones are about to take.
+                    driver.Synchronize(copy.Stream, Putting);
+                }
+            }
+            catch (CudaException)
+            {
+                driver.TrySynchronize(copy.Context.Handle, copy.Stream);
+                throw;
+            }
         }
     }
 
@@ -193,6 +256,9 @@ public sealed unsafe partial class ModelWeights
         public CudaMemory Memory { get; }
 
         public nint Stream { get; }
+
+        /// <summary>Where parameters lie there; null where as on the processor.</summary>
+        public CudaWeights? Places { get; init; }
 
         public int Users { get; set; }
 

@@ -208,7 +208,7 @@ internal static class DeclarationReader
     /// <summary>Checks that what the weights' format asks for is there to be had.</summary>
     private static void CheckWeights(ModelSpec spec, List<SpecProblem> problems)
     {
-        const string Trained = "weights are trained in single precision or bfloat16";
+        const string Trained = "weights are trained in single precision or bfloat16", OnDevice = "a device trains single precision, of which CudaPrecision.BF16 rounds what is multiplied";
         bool isTrained = spec.Training is not null && spec.Lora is null;
         for (int i = 0; i < spec.WeightsOf.Count; i++)
         {
@@ -218,6 +218,10 @@ internal static class DeclarationReader
                 {
                     problems.Add(new SpecProblem(DiagnosticIds.UnsupportedCombination, "WeightsOf", [$"WeightFormat.{rule.Format}", "[Trainable] without [Lora]", Trained]) { Element = i });
                 }
+                else if (isTrained && spec.HasCuda && rule.Format == WeightFormat.BF16)
+                {
+                    problems.Add(new SpecProblem(DiagnosticIds.UnsupportedCombination, "WeightsOf", [$"WeightFormat.{rule.Format}", "[Trainable] with [Cuda]", OnDevice]) { Element = i });
+                }
             }
             else
             {
@@ -225,10 +229,9 @@ internal static class DeclarationReader
             }
         }
 
-        string? packed = spec.WeightFormat != WeightFormat.F32 ? "Weights" : spec.WeightsOf.Count > 0 ? "WeightsOf" : null;
-        if (packed == "WeightsOf" && spec.HasCuda)
+        if (spec.CudaRounding == CudaRounding.Stochastic && spec.CudaPrecision != CudaPrecision.BF16)
         {
-            problems.Add(new SpecProblem(DiagnosticIds.UnsupportedCombination, "WeightsOf", ["WeightsOf", "[Cuda]", "it takes single precision only"]));
+            problems.Add(new SpecProblem(DiagnosticIds.UnsupportedCombination, "Rounding", ["CudaRounding.Stochastic", $"CudaPrecision.{spec.CudaPrecision}", "bfloat16 alone is rounded by draws"], DeclaredAttributes.CudaPath));
         }
 
         if (spec.KeyValueCache != CacheFormat.F32 && Enum.IsDefined(typeof(CacheFormat), spec.KeyValueCache) && spec.HasCuda)
@@ -246,9 +249,9 @@ internal static class DeclarationReader
             problems.Add(new SpecProblem(DiagnosticIds.UnsupportedCombination, "Weights", [$"WeightFormat.{spec.WeightFormat}", "[Trainable] without [Lora]", Trained]));
         }
 
-        if (spec.HasCuda)
+        if (isTrained && spec.HasCuda && spec.WeightFormat == WeightFormat.BF16)
         {
-            problems.Add(new SpecProblem(DiagnosticIds.UnsupportedCombination, "Weights", [$"WeightFormat.{spec.WeightFormat}", "[Cuda]", "kernels of devices read single precision"]));
+            problems.Add(new SpecProblem(DiagnosticIds.UnsupportedCombination, "Weights", [$"WeightFormat.{spec.WeightFormat}", "[Trainable] with [Cuda]", OnDevice]));
         }
     }
 

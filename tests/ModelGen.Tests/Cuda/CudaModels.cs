@@ -108,3 +108,46 @@ public partial class RoundedMlp;
 [Trainable(BatchSize = 2, SequenceLength = 18)]
 [Cuda(Precision = CudaPrecision.BF16, Rounding = CudaRounding.Stochastic)]
 public partial class StochasticGpt;
+
+// Long enough a context for 200 tokens.
+[Gpt(Layers = 1, DModel = 12, Heads = 2, Vocab = 29, Context = 204)]
+[Trainable(BatchSize = 2, SequenceLength = 5)]
+[Cuda]
+public partial class LongGpt;
+
+// Weights that stay packed on the device, those of the last one but for what its kernels do not read.
+
+[Decoder(Layers = 2, DModel = 64, Heads = 4, KeyValueHeads = 2, FeedForward = 96, Vocab = 53, Context = 24, MaxBatch = 3, Weights = WeightFormat.F16)]
+[Cuda]
+public partial class DeviceHalf;
+
+[Decoder(Layers = 2, DModel = 64, Heads = 4, KeyValueHeads = 2, FeedForward = 96, Vocab = 53, Context = 24, MaxBatch = 3, Weights = WeightFormat.BF16)]
+[Cuda(Launches = CudaLaunches.Separate)]
+public partial class DeviceBrain;
+
+[Decoder(Layers = 2, DModel = 64, Heads = 4, KeyValueHeads = 2, FeedForward = 96, Vocab = 53, Context = 24, MaxBatch = 3, Weights = WeightFormat.Q8_0)]
+[Cuda]
+public partial class DeviceEight;
+
+[Decoder(Layers = 2, DModel = 64, Heads = 4, KeyValueHeads = 2, FeedForward = 96, Vocab = 53, Context = 24, MaxBatch = 3, TieEmbeddings = true, Weights = WeightFormat.Q4_0)]
+[Cuda(Precision = CudaPrecision.TF32)]
+public partial class DeviceFour;
+
+[Decoder(Layers = 1, DModel = 256, Heads = 4, KeyValueHeads = 2, FeedForward = 96, Vocab = 53, Context = 24, Weights = WeightFormat.Q4_K, WeightsOf = new[] { "*.v_proj.weight: Q6_K", "*.o_proj.weight: Q8_0", "lm_head.weight: BF16" })]
+[Cuda(Precision = CudaPrecision.BF16)]
+public partial class DeviceMixed;
+
+[Decoder(Layers = 2, DModel = 64, Heads = 4, KeyValueHeads = 2, FeedForward = 96, Vocab = 53, Context = 24, MaxBatch = 3)]
+public partial class PlainDecoder;
+
+[Decoder(Layers = 2, DModel = 64, Heads = 4, KeyValueHeads = 2, FeedForward = 96, Vocab = 53, Context = 24, MaxBatch = 3, TieEmbeddings = true)]
+public partial class PlainTiedDecoder;
+
+[Decoder(Layers = 1, DModel = 256, Heads = 4, KeyValueHeads = 2, FeedForward = 96, Vocab = 53, Context = 24)]
+public partial class PlainWideDecoder;
+
+[Decoder(Layers = 1, DModel = 64, Heads = 4, KeyValueHeads = 2, FeedForward = 96, Vocab = 53, Context = 24, Weights = WeightFormat.Q8_0, WeightsOf = new[] { "*.down_proj.weight: Q4_0", "*.q_proj.weight: BF16", "*.k_proj.weight: F16" })]
+[Lora(Rank = 2)]
+[Trainable(BatchSize = 2, SequenceLength = 9)]
+[Cuda]
+public partial class DeviceQlora;

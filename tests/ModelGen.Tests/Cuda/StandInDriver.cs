@@ -123,6 +123,9 @@ internal sealed unsafe class StandInDriver : IDisposable
 
     public long UsedBytes => _memory.Values.Sum();
 
+    /// <summary>The sizes of what the device has given.</summary>
+    public IReadOnlyCollection<long> Allocations => _memory.Values;
+
     public int LiveMemory => _memory.Count;
 
     public int LiveHostMemory => _host.Count;

@@ -42,20 +42,30 @@ internal sealed unsafe class PtxFunction
     /// <param name="products">What a device does for products; null for what it does by itself, in single precision.</param>
     /// <param name="precision">What factors are rounded to.</param>
     /// <param name="rounding">How they are rounded to bfloat16.</param>
-    public static PtxFunction Compile(ModelGraph graph, Func<string, string>? edit = null, Func<MatMulKernel, CudaProductPlan>? products = null, global::ModelGen.Compiler.CudaPrecision precision = default, global::ModelGen.Compiler.CudaRounding rounding = default)
+    /// <param name="formats">How parameters lie in memory that are not single precision.</param>
+    public static PtxFunction Compile(ModelGraph graph, Func<string, string>? edit = null, Func<MatMulKernel, CudaProductPlan>? products = null, global::ModelGen.Compiler.CudaPrecision precision = default, global::ModelGen.Compiler.CudaRounding rounding = default, IReadOnlyDictionary<string, StorageFormat>? formats = null)
     {
-        ModelLayout layout = ModelLayout.Of(graph);
+        ModelLayout layout = ModelLayout.Of([graph], formats: formats);
         KernelProgram program = ModelCompiler.Kernels(graph, layout, default);
         var module = products is null ? new CudaModule(precision) { Rounding = rounding } : new CudaModule { Products = products, Rounding = rounding };
         CudaProgram device = module.Add(program);
         return new PtxFunction(graph, layout, program, device, edit is null ? module.Text : edit(module.Text));
     }
 
+    /// <summary>Of parameters that lie packed in memory, what is there.</summary>
+    public Dictionary<string, byte[]> Packed { get; } = [];
+
     public RunResults Run(RunArguments run, IReadOnlyDictionary<string, Tensor>? accumulateInto = null)
     {
         using var memory = new Memory(this);
         foreach ((Parameter parameter, long _) in _layout.Parameters)
         {
+            if (Packed.TryGetValue(parameter.ParameterName, out byte[]? packed))
+            {
+                packed.CopyTo(new Span<byte>(memory[_layout.Weight(parameter.ParameterName)], (int)_layout.Weight(parameter.ParameterName).Bytes));
+                continue;
+            }
+
             Write(memory[_layout.Weight(parameter.ParameterName)], run.Parameters[parameter.ParameterName], ElementType.Float32);
             PlanBuffer gradient = _layout.Gradient(parameter.ParameterName);
 

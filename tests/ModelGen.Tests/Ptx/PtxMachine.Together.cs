@@ -146,6 +146,9 @@ internal sealed unsafe partial class PtxMachine
                 case RegisterKind.F32:
                     _f.AsSpan(to.Index * Lanes, Lanes).Fill(0x7FC0DEAD);
                     break;
+                case RegisterKind.B16:
+                    _h.AsSpan(to.Index * Lanes, Lanes).Fill(0xDEAD);
+                    break;
                 case RegisterKind.B32 when from.Index < 0:
                     _r.AsSpan(to.Index * Lanes, Lanes).Fill(0xDEADDEAD);
                     break;

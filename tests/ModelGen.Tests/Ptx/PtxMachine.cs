@@ -25,6 +25,7 @@ internal sealed unsafe partial class PtxMachine
     private uint[] _r = [];
     private ulong[] _d = [];
     private uint[] _p = [];
+    private uint[] _h = [];
 
     /// <summary>Memory that entries may use.</summary>
     public void Allow(void* memory, long bytes, string name) => _allocations.Add(new Allocation((ulong)memory, bytes, name));
@@ -135,7 +136,7 @@ internal sealed unsafe partial class PtxMachine
 
     private void Run(PtxEntryPoint entry, Warp warp, SharedMemory shared, ReadOnlySpan<byte> parameters, int block, int epoch)
     {
-        (_f, _r, _d, _p) = (warp.F, warp.R, warp.D, warp.P);
+        (_f, _r, _d, _p, _h) = (warp.F, warp.R, warp.D, warp.P, warp.H);
         List<PtxInstruction> code = entry.Code;
         warp.Yields = false;
         while (warp.Live != 0 && !warp.AtBarrier && !warp.Yields)
@@ -256,7 +257,7 @@ internal sealed unsafe partial class PtxMachine
 
                         warp.WarpEpoch++;
                         break;
-                    case PtxOpcode.LoadGlobal or PtxOpcode.StoreGlobal:
+                    case PtxOpcode.LoadGlobal or PtxOpcode.StoreGlobal or PtxOpcode.LoadGlobalByte or PtxOpcode.LoadGlobalHalf or PtxOpcode.StoreGlobalHalf:
                         AccessGlobal(entry, instruction, active, new Accessor(block, (warp.Index * Lanes) + 1, epoch, warp.WarpEpoch) { Clock = warp.Clock });
                         break;
                     case PtxOpcode.LoadShared or PtxOpcode.StoreShared:
@@ -316,6 +317,24 @@ internal sealed unsafe partial class PtxMachine
                         }
 
                         break;
+                    case PtxOpcode.UnpackHalves:
+                        for (uint lanes = active; lanes != 0; lanes &= lanes - 1)
+                        {
+                            int lane = BitOperations.TrailingZeroCount(lanes);
+                            uint word32 = _r[(instruction.A.Index * Lanes) + lane];
+                            _h[(instruction.Vectors[0][0].Index * Lanes) + lane] = word32 & 0xFFFF;
+                            _h[(instruction.Vectors[0][1].Index * Lanes) + lane] = word32 >> 16;
+                        }
+
+                        break;
+                    case PtxOpcode.PackHalves:
+                        for (uint lanes = active; lanes != 0; lanes &= lanes - 1)
+                        {
+                            int lane = BitOperations.TrailingZeroCount(lanes);
+                            _r[(instruction.Result.Index * Lanes) + lane] = _h[(instruction.Vectors[0][0].Index * Lanes) + lane] | (_h[(instruction.Vectors[0][1].Index * Lanes) + lane] << 16);
+                        }
+
+                        break;
                     default:
                         Compute(instruction, active);
                         break;
@@ -357,7 +376,7 @@ internal sealed unsafe partial class PtxMachine
     private void Compute(PtxInstruction instruction, uint active)
     {
         PtxRegister result = instruction.Result, a = instruction.A, b = instruction.B, c = instruction.C;
-        uint[] fileA = a.Kind == RegisterKind.F32 ? _f : _r, fileB = b.Kind == RegisterKind.F32 ? _f : _r, fileC = c.Kind == RegisterKind.F32 ? _f : _r;
+        uint[] fileA = a.Kind == RegisterKind.F32 ? _f : a.Kind == RegisterKind.B16 ? _h : _r, fileB = b.Kind == RegisterKind.F32 ? _f : _r, fileC = c.Kind == RegisterKind.F32 ? _f : _r;
         int indexA = a.Index * Lanes, indexB = b.Index * Lanes, indexC = c.Index * Lanes;
         for (uint lanes = active; lanes != 0; lanes &= lanes - 1)
         {
@@ -369,6 +388,9 @@ internal sealed unsafe partial class PtxMachine
                     break;
                 case RegisterKind.B32:
                     _r[(result.Index * Lanes) + lane] = Word(lane);
+                    break;
+                case RegisterKind.B16:
+                    _h[(result.Index * Lanes) + lane] = Word(lane);
                     break;
                 case RegisterKind.B64:
                     _d[(result.Index * Lanes) + lane] = Long(lane);
@@ -427,12 +449,28 @@ internal sealed unsafe partial class PtxMachine
             PtxOpcode.FloatOfUnsigned => U(fileA[indexA + lane]),
             PtxOpcode.HighestBit => (uint)(31 - BitOperations.LeadingZeroCount(fileA[indexA + lane])),
             PtxOpcode.RoundTf32 => float.IsNaN(F(lane)) ? 0x7FFFE000 : (fileA[indexA + lane] + (float.IsInfinity(F(lane)) ? 0u : 0x1000u)) & ~0x1FFFu,
+            PtxOpcode.FloatOfHalf => U((float)BitConverter.UInt16BitsToHalf((ushort)fileA[indexA + lane])),
+            PtxOpcode.HalfOfFloat => BitConverter.HalfToUInt16Bits((Half)F(lane)),
+            PtxOpcode.Bf16OfFloat => Bf16(fileA[indexA + lane]),
+            PtxOpcode.Permute => Permuted(fileA[indexA + lane] | ((ulong)fileB[indexB + lane] << 32), fileC[indexC + lane]),
             PtxOpcode.PackBf16 => (Bf16(fileA[indexA + lane]) << 16) | Bf16(fileB[indexB + lane]),
             PtxOpcode.LowOfLong => (uint)_d[indexA + lane],
             PtxOpcode.SignedOfDouble => (uint)(int)Math.Round(D(indexA + lane), MidpointRounding.ToEven),
             PtxOpcode.MinimumU => Math.Min(fileA[indexA + lane], fileB[indexB + lane]),
             _ => throw new PtxException($"not known: {instruction.Text}"),
         };
+
+        // Each four bits of the selector name one of eight bytes; a ninth would repeat its sign, which no program here asks for.
+        static uint Permuted(ulong bytes, uint selector)
+        {
+            uint word = 0;
+            for (int i = 0; i < 4; i++)
+            {
+                word |= (uint)(byte)(bytes >> (8 * (int)((selector >> (4 * i)) & 7))) << (8 * i);
+            }
+
+            return (selector & 0xFFFF8888) == 0 ? word : throw new PtxException(FormattableString.Invariant($"a selector of {selector}"));
+        }
 
         // To the nearest, of two as near to the even one.
         static uint Bf16(uint bits) => float.IsNaN(BitConverter.UInt32BitsToSingle(bits)) ? 0x7FFF : (bits + 0x7FFF + ((bits >> 16) & 1)) >> 16;
@@ -490,10 +528,10 @@ internal sealed unsafe partial class PtxMachine
 
     private void AccessGlobal(PtxEntryPoint entry, PtxInstruction instruction, uint active, Accessor first)
     {
-        bool load = instruction.Opcode == PtxOpcode.LoadGlobal;
+        bool load = instruction.Opcode is PtxOpcode.LoadGlobal or PtxOpcode.LoadGlobalByte or PtxOpcode.LoadGlobalHalf;
         PtxRegister address = load ? instruction.A : instruction.Result;
         PtxRegister[] values = instruction.Moved;
-        int bytes = values[0].Kind == RegisterKind.B64 ? 8 : 4 * values.Length;
+        int bytes = instruction.Opcode switch { PtxOpcode.LoadGlobalByte => 1, PtxOpcode.LoadGlobalHalf or PtxOpcode.StoreGlobalHalf => 2, _ => values[0].Kind == RegisterKind.B64 ? 8 : 4 * values.Length };
         for (uint lanes = active; lanes != 0; lanes &= lanes - 1)
         {
             int lane = BitOperations.TrailingZeroCount(lanes);
@@ -515,7 +553,10 @@ internal sealed unsafe partial class PtxMachine
                         _f[(value.Index * Lanes) + lane] = *word;
                         break;
                     case RegisterKind.B32 when load:
-                        _r[(value.Index * Lanes) + lane] = *word;
+                        _r[(value.Index * Lanes) + lane] = bytes switch { 1 => *(byte*)word, 2 => *(ushort*)word, _ => *word };
+                        break;
+                    case RegisterKind.B16:
+                        *(ushort*)word = (ushort)_h[(value.Index * Lanes) + lane];
                         break;
                     default:
                         *word = (value.Kind == RegisterKind.F32 ? _f : _r)[(value.Index * Lanes) + lane];
@@ -541,12 +582,13 @@ internal sealed unsafe partial class PtxMachine
         Allocation allocation = AllocationOf(entry, instruction, at, bytes);
         for (int word = 0; word < bytes; word += 4)
         {
-            if (_meetings.ContainsKey(at + (ulong)word))
+            if (_meetings.ContainsKey((at + (ulong)word) & ~3ul))
             {
                 throw new PtxException($"{entry.Name}: a word that threads meet at is accessed otherwise: {instruction.Text}");
             }
 
-            if (allocation.Note((long)(at - allocation.Start + (ulong)word) / 4, by, write) is { } problem)
+            Halves halves = bytes >= 4 ? Halves.Both : (at & 2) == 0 ? Halves.Lower : Halves.Upper;
+            if (allocation.Note((long)(at - allocation.Start + (ulong)word) / 4, by, write, halves) is { } problem)
             {
                 throw new PtxException($"{entry.Name}: {problem} in {allocation.Name} at {(long)(at - allocation.Start) / 4}: {instruction.Text}");
             }
@@ -806,6 +848,14 @@ internal sealed unsafe partial class PtxMachine
             => other.Thread == 0 || (other.Block != Block && Clock is not null && other.Epoch < Clock[other.Block]) || (other.Block == Block && (other.Thread == Thread || other.Epoch < Epoch || ((other.Thread - 1) / Lanes == (Thread - 1) / Lanes && other.WarpEpoch < WarpEpoch)));
     }
 
+    /// <summary>Which halves of a word are touched; of a byte, the half that it is in.</summary>
+    private enum Halves
+    {
+        Both,
+        Lower,
+        Upper,
+    }
+
     /// <summary>Who touched the words of a memory last.</summary>
     private sealed class Accesses(long words)
     {
@@ -826,6 +876,19 @@ internal sealed unsafe partial class PtxMachine
         }
 
         public bool IsTouched(long word) => _writers[word].Thread != 0 || _readers[word].Thread != 0;
+
+        public Accesses Copy()
+        {
+            var copy = new Accesses(_writers.Length) { _touched = _touched };
+            _writers.CopyTo(copy._writers, 0);
+            _readers.CopyTo(copy._readers, 0);
+            foreach ((long word, Dictionary<int, Accessor> several) in _severalRead)
+            {
+                copy._severalRead.Add(word, new Dictionary<int, Accessor>(several));
+            }
+
+            return copy;
+        }
 
         public string? Note(long word, Accessor by, bool write)
         {
@@ -877,7 +940,7 @@ internal sealed unsafe partial class PtxMachine
 
     private sealed class Allocation(ulong start, long bytes, string name)
     {
-        private readonly Accesses _accesses = new(bytes / 4);
+        private readonly Accesses _accesses = new((bytes + 3) / 4);
 
         public ulong Start => start;
 
@@ -885,11 +948,23 @@ internal sealed unsafe partial class PtxMachine
 
         public string Name => name;
 
-        public void Forget() => _accesses.Forget();
+        // Who touched the upper halves of words, from the moment on when one half of a word is touched alone.
+        private Accesses? _upper;
 
-        public string? Note(long word, Accessor by, bool write) => _accesses.Note(word, by, write);
+        public void Forget()
+        {
+            _accesses.Forget();
+            _upper = null;
+        }
 
-        public bool IsTouched(long word) => _accesses.IsTouched(word);
+        public string? Note(long word, Accessor by, bool write, Halves halves)
+        {
+            _upper ??= halves == Halves.Both ? null : _accesses.Copy();
+            string? problem = halves == Halves.Upper ? null : _accesses.Note(word, by, write);
+            return problem ?? (halves == Halves.Lower ? null : _upper?.Note(word, by, write));
+        }
+
+        public bool IsTouched(long word) => _accesses.IsTouched(word) || _upper?.IsTouched(word) == true;
     }
 
     private sealed class SharedMemory(PtxEntryPoint entry)
@@ -938,6 +1013,8 @@ internal sealed unsafe partial class PtxMachine
 
         public ulong[] D { get; } = new ulong[Math.Max(1, entry.CountOf(RegisterKind.B64)) * Lanes];
 
+        public uint[] H { get; } = new uint[Math.Max(1, entry.CountOf(RegisterKind.B16)) * Lanes];
+
         public uint[] P { get; } = new uint[Math.Max(1, entry.CountOf(RegisterKind.Pred))];
 
         public int[] Pc { get; } = new int[Lanes];
@@ -968,6 +1045,7 @@ internal sealed unsafe partial class PtxMachine
             // A register that is read before it is written holds anything: here, what shows in any result.
             Array.Fill(F, 0x7FC0DEADu);
             Array.Fill(R, 0xDEADDEADu);
+            Array.Fill(H, 0xDEADu);
             Array.Fill(D, 0xDEADDEADDEADDEADul);
             foreach ((PtxRegister register, ulong value) in code.Literals)
             {

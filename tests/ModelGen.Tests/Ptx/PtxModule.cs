@@ -13,6 +13,7 @@ internal enum RegisterKind
     B32,
     B64,
     Pred,
+    B16,
 }
 
 /// <summary>An operand: a register of a kind, where literals have registers of their own.</summary>
@@ -69,6 +70,7 @@ internal enum PtxOpcode
     GreaterD, GreaterOrEqualD, GreaterL, GreaterOrEqualL,
     FloatOfSigned, FloatOfUnsigned, LongOfSigned, LowOfLong,
     LessF, EqualF, GreaterF, GreaterOrEqualF, LessS, LessOrEqualS, EqualS, NotEqualS, GreaterS, GreaterOrEqualS, GreaterOrEqualU, LessU, AndP, OrP,
+    UnpackHalves, PackHalves, FloatOfHalf, HalfOfFloat, Bf16OfFloat, Permute, LoadGlobalByte, LoadGlobalHalf, StoreGlobalHalf,
     Branch, Return, Barrier, WarpBarrier, Shuffle, Ballot, HighestBit,
     Call, ReturnFromCall, StoreParameter, AddRelease, AddRelaxed, LoadAcquire, LoadRelaxed, Prefetch,
 }
@@ -79,7 +81,7 @@ internal sealed class PtxEntryPoint
     private readonly Dictionary<string, (RegisterKind Kind, int Index)> _registers = [];
     private readonly Dictionary<string, int> _labels = [];
     private readonly Dictionary<string, PtxRegister> _literals = [];
-    private readonly int[] _counts = new int[4];
+    private readonly int[] _counts = new int[5];
     private readonly List<(PtxInstruction Instruction, string Label)> _branches = [];
     private readonly Dictionary<string, (PtxEntryPoint Function, int Start, int[] Registers)> _functions = [];
     private readonly Dictionary<string, PtxRegister> _arguments = [];
@@ -251,7 +253,7 @@ internal sealed class PtxEntryPoint
         }
         else if (Regex.Match(line, @"^\.reg\s+\.(\w+)\s+(%\w+)<(\d+)>;$") is { Success: true } declared)
         {
-            RegisterKind kind = declared.Groups[1].Value switch { "f32" => RegisterKind.F32, "b32" => RegisterKind.B32, "b64" => RegisterKind.B64, "pred" => RegisterKind.Pred, string other => throw new PtxException($"{Name}: registers of {other}") };
+            RegisterKind kind = declared.Groups[1].Value switch { "f32" => RegisterKind.F32, "b32" => RegisterKind.B32, "b64" => RegisterKind.B64, "pred" => RegisterKind.Pred, "b16" => RegisterKind.B16, string other => throw new PtxException($"{Name}: registers of {other}") };
             int count = int.Parse(declared.Groups[3].Value, CultureInfo.InvariantCulture);
             Declared.Add((kind, _counts[(int)kind], count));
             for (int i = 0; i < count; i++)
@@ -319,7 +321,9 @@ internal sealed class PtxEntryPoint
 
         string name = match.Groups[3].Value;
         string[] operands = match.Groups[4].Value.Length == 0 ? [] : [.. Regex.Matches(match.Groups[4].Value, @"\{[^}]*\}|[^,{}]+").Select(o => o.Value.Trim()).Where(o => o.Length > 0)];
-        if (!Table.TryGetValue(name, out (PtxOpcode Opcode, string Signature, int Isa, int Processor) known))
+        // A word and its halves: which of both is taken apart is said by the braces alone.
+        string key = name == "mov.b32" && operands.Length == 2 && operands[0][0] == '{' ? "mov.b32 {}" : name == "mov.b32" && operands.Length == 2 && operands[1][0] == '{' ? "mov.b32 ,{}" : name;
+        if (!Table.TryGetValue(key, out (PtxOpcode Opcode, string Signature, int Isa, int Processor) known))
         {
             throw new PtxException($"{Name}: unknown instruction: {line}");
         }
@@ -422,7 +426,7 @@ internal sealed class PtxEntryPoint
             throw new PtxException($"{Name}: the number of copies is no literal: {line}");
         }
 
-        PtxRegister[] moved = vectors.Count == 1 ? vectors[0] : opcode is PtxOpcode.LoadGlobal or PtxOpcode.LoadShared ? [read[0]] : opcode is PtxOpcode.StoreGlobal or PtxOpcode.StoreShared ? [read[1]] : [];
+        PtxRegister[] moved = vectors.Count == 1 ? vectors[0] : opcode is PtxOpcode.LoadGlobal or PtxOpcode.LoadGlobalByte or PtxOpcode.LoadGlobalHalf or PtxOpcode.LoadShared ? [read[0]] : opcode is PtxOpcode.StoreGlobal or PtxOpcode.StoreGlobalHalf or PtxOpcode.StoreShared ? [read[1]] : [];
         var instruction = new PtxInstruction(name, line)
         {
             Opcode = opcode,
@@ -447,7 +451,7 @@ internal sealed class PtxEntryPoint
             throw new PtxException($"{Name}: a literal is converted: {line}");
         }
 
-        if (operands.Length > 1 && known.Signature[0] is 'f' or 'r' or 'd' or 'p' or 'x' && operands[0][0] != '%')
+        if (operands.Length > 1 && known.Signature[0] is 'f' or 'r' or 'd' or 'p' or 'x' or 'h' && operands[0][0] != '%')
         {
             throw new PtxException($"{Name}: the result is no register: {line}");
         }
@@ -455,13 +459,13 @@ internal sealed class PtxEntryPoint
         return instruction;
     }
 
-    // Two or four registers in braces: of single precision (2, 4) or of 32 bits (3, 5).
+    // Two or four registers in braces: of single precision (2, 4), of 32 bits (3, 5) or of 16 (6).
     private PtxRegister[] Vector(string text, char kind, string line)
     {
-        int count = kind is '2' or '3' ? 2 : 4;
+        int count = kind is '2' or '3' or '6' ? 2 : 4;
         string[] parts = text.StartsWith('{') && text.EndsWith('}') ? [.. text[1..^1].Split(',').Select(p => p.Trim())] : [];
         return parts.Length == count && parts.All(p => p.StartsWith('%'))
-            ? [.. parts.Select(p => Operand(p, kind is '2' or '4' ? 'f' : 'r', line))]
+            ? [.. parts.Select(p => Operand(p, kind is '2' or '4' ? 'f' : kind == '6' ? 'h' : 'r', line))]
             : throw new PtxException($"{Name}: {text} are not {count} registers: {line}");
     }
 
@@ -470,7 +474,7 @@ internal sealed class PtxEntryPoint
     {
         if (text.StartsWith('%') && _registers.TryGetValue(text, out (RegisterKind Kind, int Index) register))
         {
-            char has = register.Kind switch { RegisterKind.F32 => 'f', RegisterKind.B32 => 'r', RegisterKind.B64 => 'd', _ => 'p' };
+            char has = register.Kind switch { RegisterKind.F32 => 'f', RegisterKind.B32 => 'r', RegisterKind.B64 => 'd', RegisterKind.B16 => 'h', _ => 'p' };
             return has == kind || (kind == 'x' && has is 'f' or 'r') ? new PtxRegister(register.Kind, register.Index) : throw new PtxException($"{Name}: {text} is of another type: {line}");
         }
 
@@ -522,6 +526,18 @@ internal sealed class PtxEntryPoint
         ["mov.u32"] = (PtxOpcode.Move32, "rr", 10, 10),
         ["mov.f32"] = (PtxOpcode.Move32, "ff", 10, 10),
         ["mov.b32"] = (PtxOpcode.Move32, "xx", 10, 10),
+        ["mov.b32 {}"] = (PtxOpcode.UnpackHalves, "6r", 10, 10),
+        ["mov.b32 ,{}"] = (PtxOpcode.PackHalves, "r6", 10, 10),
+        ["cvt.f32.f16"] = (PtxOpcode.FloatOfHalf, "fh", 10, 10),
+        ["cvt.rn.f16.f32"] = (PtxOpcode.HalfOfFloat, "hf", 10, 10),
+        ["cvt.rn.bf16.f32"] = (PtxOpcode.Bf16OfFloat, "hf", 70, 80),
+        ["prmt.b32"] = (PtxOpcode.Permute, "rrrr", 20, 20),
+        ["ld.global.u8"] = (PtxOpcode.LoadGlobalByte, "rG", 10, 10),
+        ["ld.global.u16"] = (PtxOpcode.LoadGlobalHalf, "rG", 10, 10),
+        ["st.global.b16"] = (PtxOpcode.StoreGlobalHalf, "Gh", 10, 10),
+        ["ld.global.v2.u32"] = (PtxOpcode.LoadGlobal, "3G", 10, 10),
+        ["ld.global.v4.u32"] = (PtxOpcode.LoadGlobal, "5G", 10, 10),
+        ["st.global.v2.b32"] = (PtxOpcode.StoreGlobal, "G3", 10, 10),
         ["ld.param.u32"] = (PtxOpcode.LoadParameter32, "rP", 10, 10),
         ["ld.param.u64"] = (PtxOpcode.LoadParameter64, "dP", 10, 10),
         ["ld.global.f32"] = (PtxOpcode.LoadGlobal, "fG", 10, 10),

@@ -24,13 +24,34 @@ internal sealed class CudaEmitter(DeclaredNames names, OffsetTable weights)
     public static string ClassName(bool ofTrainer) => ofTrainer ? "CudaTraining" : "CudaInference";
 
     /// <summary>Prints the class of the launches of some entry points, which share a module.</summary>
-    public void Emit(CodeWriter w, IReadOnlyList<CompiledEntry> entries, bool ofTrainer)
+    public void Emit(CodeWriter w, IReadOnlyList<CompiledEntry> entries, bool ofTrainer, CompiledPlans plans)
     {
         CudaModule module = entries[0].Cuda!.Module;
         w.Line($"// {(ofTrainer ? "Training" : "Inference")} on a device: {CodeWriter.Number(module.Entries.Count)} kernels, and what is launched of them for each entry point.");
         w.Open($"internal static class {ClassName(ofTrainer)}");
         w.Open("public static readonly CudaLayout Layout = new()");
         w.Line($"ArenaBytes = {CodeWriter.Number(entries.Max(e => e.Cuda!.ArenaBytes))},");
+        if (plans.OnDevice != plans.Layout)
+        {
+            w.Line($"// Where parameters begin, in floats, and which are single precision here and packed on the processor: {string.Join(" and ", plans.WidenedFormats)}.");
+            w.Line($"Weights = new({CodeWriter.Number(plans.OnDevice.WeightElements)},");
+            w.Line("[");
+            foreach (string line in Text.Wrap(string.Join(", ", plans.OnDevice.Parameters.Select(p => CodeWriter.Number(p.Offset))), LineLength, [", "]))
+            {
+                w.Line("  " + line);
+            }
+
+            int[] widened = [.. plans.Layout.Parameters.Select((p, i) => (p.Parameter.ParameterName, Index: i)).Where(p => plans.Layout.Formats.ContainsKey(p.ParameterName) && !plans.OnDevice.Formats.ContainsKey(p.ParameterName)).Select(p => p.Index)];
+            w.Line("],");
+            w.Line("[");
+            foreach (string line in Text.Wrap(string.Join(", ", widened.Select(i => CodeWriter.Number(i))), LineLength, [", "]))
+            {
+                w.Line("  " + line);
+            }
+
+            w.Line("]),");
+        }
+
         w.Line("Module = static () => Module,");
         w.Line("Kernels =");
         w.Line("[");
@@ -226,7 +247,7 @@ internal sealed class CudaEmitter(DeclaredNames names, OffsetTable weights)
             KernelOperand operand = launch.OperandOf(parameter);
             View view = operand.View;
             OffsetTable table = view.Buffer.Space switch { MemorySpace.Arena => _arena, MemorySpace.State => _states, _ => emitter._weights };
-            return Text.Plus($"{Pointer(view.Buffer.Space)} + {table.Of(view.Buffer)}", view.Offset);
+            return Text.Plus($"{Pointer(view.Buffer.Space)} + {table.Of(view.Buffer)}", view.Buffer.WordOf(view.Offset) - view.Buffer.WordOf(0));
         }
 
         private static IEnumerable<KernelOperand> Operands(CudaLaunch launch) => launch.Parameters.Where(CudaLaunch.IsOperand).Select(launch.OperandOf);

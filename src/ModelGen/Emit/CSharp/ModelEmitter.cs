@@ -213,7 +213,7 @@ internal static class ModelEmitter
             if (entries.Length > 0)
             {
                 w.Line();
-                emitter.Emit(w, entries, ofTrainer);
+                emitter.Emit(w, entries, ofTrainer, plans);
             }
         }
     }

@@ -119,6 +119,12 @@ internal sealed class ModelSurface
 
         if (_spec.HasCuda)
         {
+            if (_spec.WeightFormat != WeightFormat.F32 || _spec.WeightsOf.Count > 0)
+            {
+                string widened = _plans is null || _plans.WidenedFormats.Count == 0 ? "" : $"; of the matrices that are packed on the processor, {string.Join(" and ", _plans.WidenedFormats)} are single precision there";
+                yield return InBytes("CudaWeightBytes", Of(p => p.CudaWeightBytes), $"The memory of the weights on a CUDA device in bytes{widened}.", _plans is { WidenedFormats.Count: > 0 } ? $"Weights on a device, {string.Join(" and ", _plans.WidenedFormats)} widened to F32" : "Weights on a device");
+            }
+
             yield return InBytes("CudaArenaBytes", Of(p => p.CudaArenaBytes(ofTrainer: false)), "The memory of a session's activations on a CUDA device in bytes.", "Inference arena on a device");
             if (IsTrained)
             {

@@ -15,7 +15,8 @@ internal static class PtxGathers
     {
         (PtxWriter w, PtxKernel k, string row, string column, _) = Begin(kernel, kernel.Rows, kernel.Columns, counts);
         string token = k.Load(1, Scaled(w, row, kernel.Operands[1].Access.RowStride));
-        k.Store(2, At(w, row, kernel.Operands[2].Access.RowStride, column), k.Load(0, k.Far(token, kernel.Operands[0].Access.RowStride), column), StoreMode.Replace);
+        string number = kernel.Operands[0].Access.Format.IsPlain ? k.Load(0, k.Far(token, kernel.Operands[0].Access.RowStride), column) : new PtxPacked(w, k, 0).Number(token, column);
+        k.Store(2, At(w, row, kernel.Operands[2].Access.RowStride, column), number, StoreMode.Replace);
         return Entry($"Embedding_{PtxEmitter.Text(kernel.Rows)}x{kernel.Columns}", $"{kernel.Name}: rows of a table by index, [{kernel.Rows}, {kernel.Columns}].", w, kernel.Rows, kernel.Columns);
     }
 

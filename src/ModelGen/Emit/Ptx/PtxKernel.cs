@@ -48,6 +48,9 @@ internal sealed class PtxKernel(PtxWriter writer, Kernel kernel, IReadOnlyList<D
 
     public string Scalar(RuntimeScalarKind kind) => Loaded("f32", kind == RuntimeScalarKind.LossNormalizer ? RunRecord.LossNormalizer : RunRecord.GradientScale);
 
+    /// <summary>An operand.</summary>
+    public KernelOperand Operand(int operand) => kernel.Operands[operand];
+
     /// <summary>A number of rows, as a register or a literal.</summary>
     public string Extent(RowExtent extent)
     {
@@ -157,7 +160,7 @@ internal sealed class PtxKernel(PtxWriter writer, Kernel kernel, IReadOnlyList<D
 
     public string Load(int operand, string? element) => Load(operand, null, element);
 
-    public string Load(int operand, string? far, string? element) => W.Op(kernel.Operands[operand].Access.Element == ElementType.Int32 ? "ld.global.u32" : "ld.global.f32", $"[{Address(operand, far, element)}]");
+    public string Load(int operand, string? far, string? element) => !kernel.Operands[operand].Access.Format.IsPlain ? throw new GraphException($"{kernel.Name} reads {kernel.Operands[operand].Access.Format} as words") : W.Op(kernel.Operands[operand].Access.Element == ElementType.Int32 ? "ld.global.u32" : "ld.global.f32", $"[{Address(operand, far, element)}]");
 
     public void Store(int operand, string? element, string value, StoreMode mode) => Store(operand, null, element, value, mode);
 
@@ -183,9 +186,12 @@ internal sealed class PtxKernel(PtxWriter writer, Kernel kernel, IReadOnlyList<D
     }
 
     /// <summary>A sum over the lanes of a warp, or the largest of them, in every lane: the same tree whatever the run.</summary>
-    public string AllLanes(string value, ReductionKind kind = ReductionKind.Sum)
+    public string AllLanes(string value, ReductionKind kind = ReductionKind.Sum) => Lanes(value, [16, 8, 4, 2, 1], kind);
+
+    /// <summary>The same over the lanes that lie so far from each other.</summary>
+    public string Lanes(string value, int[] distances, ReductionKind kind = ReductionKind.Sum)
     {
-        foreach (int distance in new[] { 16, 8, 4, 2, 1 })
+        foreach (int distance in distances)
         {
             string bits = W.Register('r'), other = W.Register('f');
             W.Set(bits, "mov.b32", value);

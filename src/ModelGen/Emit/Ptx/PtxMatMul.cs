@@ -30,6 +30,12 @@ internal static class PtxMatMul
         string comment = $"{kernel.Name}: [{kernel.Rows}, {kernel.Depth}] times [{kernel.Depth}, {kernel.Columns}]", stem = $"{PtxEmitter.Text(kernel.Rows)}x{kernel.Depth}x{kernel.Columns}";
         switch (plan)
         {
+            case DotProducts dots when dots.Format.IsInGroups:
+                GroupDots(w, k, kernel, dots);
+                return new PtxEntry($"Dot_{stem}_{dots.Format}", $"{comment}, which lies in {dots.Format}.", w, plan.Blocks(kernel), DotProducts.Warps * Warp);
+            case DotProducts dots when !dots.Format.IsPlain:
+                HalfDots(w, k, kernel, dots);
+                return new PtxEntry($"Dot_{stem}_{dots.Format}", $"{comment}, which lies in {dots.Format}.", w, plan.Blocks(kernel), DotProducts.Warps * Warp);
             case DotProducts:
                 Dots(w, k, kernel);
                 return new PtxEntry($"Dot_{stem}", comment + ".", w, plan.Blocks(kernel), DotProducts.Warps * Warp);
@@ -62,6 +68,129 @@ internal static class PtxMatMul
         w.If(w.Op("setp.eq.s32", lane, "0"), () => Epilogue(w, k, kernel, row, column, total));
     }
 
+    /// <summary>Dot products with rows of 16-bit numbers: lanes take as many neighbouring ones as one access moves.</summary>
+    private static void HalfDots(PtxWriter w, PtxKernel k, MatMulKernel kernel, DotProducts plan)
+    {
+        // A row of weights may be aligned for more than the widest plain access: eight halves are 16 bytes.
+        int stride = kernel.Operands[1].Access.RowStride;
+        View view = kernel.Operands[1].View;
+        bool isWide = plan.LeftVector == 4 && plan.RightVector == 4 && kernel.Depth % 8 == 0 && stride % 8 == 0 && view.Offset % 8 == 0 && view is { PositionStride: 0, LastStride: 0, StepStride: 0 };
+        int each = isWide ? 8 : Math.Min(plan.RightVector, 4);
+        string thread = w.Special("%tid.x"), lane = w.Op("and.b32", thread, "31");
+        string row = w.Special("%ctaid.y"), column = w.Op("mad.lo.s32", w.Special("%ctaid.x"), PtxWriter.Int(DotProducts.Warps), w.Op("shr.u32", thread, "5"));
+        w.Line($"@{w.Op("setp.ge.s32", row, k.Extent(kernel.Rows))} bra {PtxWriter.Exit};");
+        w.Line($"@{w.Op("setp.ge.s32", column, PtxWriter.Int(kernel.Columns))} bra {PtxWriter.Exit};");
+        var packed = new PtxPacked(w, k, 1);
+        string left = k.Address(0, w.Op("mul.lo.s32", row, PtxWriter.Int(kernel.Operands[0].Access.RowStride)));
+        string right = w.Op("add.s64", k.Base(1), w.Op("mul.lo.s64", w.Op("cvt.s64.s32", column), PtxWriter.Int(2L * stride)));
+        string sum = w.Register('f');
+        w.Set(sum, "mov.f32", PtxWriter.Float(0));
+        w.For(w.Op("mul.lo.s32", lane, PtxWriter.Int(each)), PtxWriter.Int(kernel.Depth), PtxWriter.Int(Warp * each), d =>
+        {
+            string at = w.Op("add.s64", right, w.Op("mul.wide.s32", d, "2"));
+            string[] weights = each == 1 ? [packed.Low(w.Op("ld.global.u16", $"[{at}]"))] : [.. Words(w, at, each / 2).SelectMany(packed.Both)];
+            string[] values = Numbers(w, w.Op("add.s64", left, w.Op("mul.wide.s32", d, "4")), each, plan.LeftVector);
+            for (int i = 0; i < each; i++)
+            {
+                w.Set(sum, "fma.rn.f32", values[i], weights[i], sum);
+            }
+        });
+        string total = k.AllLanes(sum);
+        w.If(w.Op("setp.eq.s32", lane, "0"), () => Epilogue(w, k, kernel, row, column, total));
+    }
+
+    /// <summary>
+    /// Dot products with the 16 rows of a group, a block of threads each. A lane has four of the rows and, of a block of 32 columns, four columns, or twice four in a word of eight numbers: what a warp reads at once are 512 bytes
+    /// that follow each other. Each warp takes every eighth of the steps, and the warps' sums are added in their order.
+    /// </summary>
+    private static void GroupDots(PtxWriter w, PtxKernel k, MatMulKernel kernel, DotProducts plan)
+    {
+        const int Rows = StorageFormat.GroupRows, Each4 = 4;
+        var packed = new PtxPacked(w, k, 1);
+        int words = packed.NumberBytes / (Rows * 4), blocksOfWarp = 8 / words, blocks = kernel.Depth / StorageFormat.BlockColumns;
+        bool hasHalves = words == 4;
+        string thread = w.Special("%tid.x"), lane = w.Op("and.b32", thread, "31"), warp = w.Op("shr.u32", thread, "5");
+        string row = w.Special("%ctaid.y"), group = w.Special("%ctaid.x");
+        string partial = w.Shared("partial", DotProducts.Warps * Rows);
+        w.Line($"@{w.Op("setp.ge.s32", row, k.Extent(kernel.Rows))} bra {PtxWriter.Exit};");
+        string left = k.Address(0, w.Op("mul.lo.s32", row, PtxWriter.Int(kernel.Operands[0].Access.RowStride)));
+        string begin = packed.Group(group), four = w.Op("and.b32", lane, "3"), part = w.Op("shr.u32", lane, "2");
+        string word = hasHalves ? w.Op("and.b32", part, "3") : part;
+        string first = hasHalves ? w.Op("mad.lo.s32", warp, "2", w.Op("shr.u32", lane, "4")) : warp;
+        string within = w.Op("mad.lo.s32", word, PtxWriter.Int(Rows * 4), w.Op("mul.lo.s32", four, "16"));
+        string numbers = w.Op("add.s64", begin, w.Op("cvt.s64.s32", w.Op("add.s32", within, PtxWriter.Int(packed.NumbersAt))));
+        string scales = w.Op("add.s64", begin, w.Op("mul.wide.s32", four, "8"));
+        string input = w.Op("add.s64", left, w.Op("mul.wide.s32", word, "16"));
+        string[] sums = [.. Enumerable.Range(0, Each4).Select(_ => w.Op("mov.f32", PtxWriter.Float(0)))];
+        w.For(first, PtxWriter.Int(blocks), PtxWriter.Int(DotProducts.Warps * blocksOfWarp), block =>
+        {
+            string[] each = Words(w, w.Op("add.s64", numbers, w.Op("mul.wide.s32", block, PtxWriter.Int(packed.NumberBytes))), Each4);
+            string[] scale = [.. Words(w, w.Op("add.s64", scales, w.Op("mul.wide.s32", block, PtxWriter.Int(Rows * 2))), 2).SelectMany(packed.Halves)];
+            string at = w.Op("add.s64", input, w.Op("mul.wide.s32", block, PtxWriter.Int(StorageFormat.BlockColumns * 4)));
+            string[] values = Numbers(w, at, 4, plan.LeftVector), others = hasHalves ? Numbers(w, w.Op("add.s64", at, "64"), 4, plan.LeftVector) : [];
+            for (int r = 0; r < Each4; r++)
+            {
+                string[] weights = packed.Bytes(each[r]), upper = hasHalves ? packed.Bytes(w.Op("shr.u32", each[r], "4")) : [];
+                string dot = w.Op("mul.rn.f32", values[0], weights[0]);
+                for (int i = 1; i < 4; i++)
+                {
+                    w.Set(dot, "fma.rn.f32", values[i], weights[i], dot);
+                }
+
+                for (int i = 0; i < others.Length; i++)
+                {
+                    w.Set(dot, "fma.rn.f32", others[i], upper[i], dot);
+                }
+
+                w.Set(sums[r], "fma.rn.f32", dot, scale[r], sums[r]);
+            }
+        });
+        string[] totals = [.. sums.Select(sum => k.Lanes(sum, [16, 8, 4]))];
+        w.If(w.Op("setp.lt.s32", lane, "4"), () =>
+        {
+            string slot = w.Op("mad.lo.s32", w.Op("mad.lo.s32", warp, "4", four), "16", partial);
+            for (int r = 0; r < Each4; r++)
+            {
+                w.Line(FormattableString.Invariant($"st.shared.f32 [{slot}+{4 * r}], {totals[r]};"));
+            }
+        });
+        w.Barrier();
+        string column = w.Op("mad.lo.s32", group, PtxWriter.Int(Rows), thread);
+        string isMine = w.Op("and.pred", w.Op("setp.lt.s32", thread, PtxWriter.Int(Rows)), w.Op("setp.lt.s32", column, PtxWriter.Int(kernel.Columns)));
+        w.If(isMine, () =>
+        {
+            string slot = w.Op("mad.lo.s32", thread, "4", partial), total = w.Op("ld.shared.f32", $"[{slot}]");
+            for (int i = 1; i < DotProducts.Warps; i++)
+            {
+                total = w.Op("add.rn.f32", total, w.Op("ld.shared.f32", FormattableString.Invariant($"[{slot}+{4 * Rows * i}]")));
+            }
+
+            Epilogue(w, k, kernel, row, column, total);
+        });
+    }
+
+    /// <summary>One, two or four words that follow each other, in one access.</summary>
+    private static string[] Words(PtxWriter w, string address, int count)
+    {
+        string[] words = [.. Enumerable.Range(0, count).Select(_ => w.Register('r'))];
+        w.Line(count == 1 ? $"ld.global.u32 {words[0]}, [{address}];" : $"ld.global.v{PtxWriter.Int(count)}.u32 {{{string.Join(", ", words)}}}, [{address}];");
+        return words;
+    }
+
+    /// <summary>Numbers that follow each other, as many to an access as may be.</summary>
+    private static string[] Numbers(PtxWriter w, string address, int count, int vector)
+    {
+        string[] numbers = [.. Enumerable.Range(0, count).Select(_ => w.Register('f'))];
+        int each = Math.Min(vector, count);
+        for (int i = 0; i < count; i += each)
+        {
+            string from = FormattableString.Invariant($"[{address}+{4 * i}]");
+            w.Line(each == 1 ? $"ld.global.f32 {numbers[i]}, {from};" : $"ld.global.v{PtxWriter.Int(each)}.f32 {{{string.Join(", ", numbers.Skip(i).Take(each))}}}, {from};");
+        }
+
+        return numbers;
+    }
+
     private static void Tiles(PtxWriter w, PtxKernel k, MatMulKernel kernel)
     {
         string thread = w.Special("%tid.x"), x = w.Op("and.b32", thread, "15"), y = w.Op("shr.u32", thread, "4");
@@ -77,12 +206,12 @@ internal static class PtxMatMul
         }
 
         string leftRow = w.Op("add.s32", left, w.Op("shl.b32", y, "2")), rightColumn = w.Op("add.s32", right, w.Op("shl.b32", x, "2"));
-        Action<string> fillLeft = Filling(0, left, firstRow, rows, kernel.Form == MatMulForm.TN), fillRight = Filling(1, right, firstColumn, columns, kernel.Form != MatMulForm.NT);
+        Action<string, string> fillLeft = Filling(0, left, firstRow, rows, kernel.Form == MatMulForm.TN), fillRight = Filling(1, right, firstColumn, columns, kernel.Form != MatMulForm.NT);
         w.For("0", depth, PtxWriter.Int(Depth), from =>
         {
             string remaining = w.Op("sub.s32", depth, from);
-            fillLeft(remaining);
-            fillRight(remaining);
+            fillLeft(from, remaining);
+            fillRight(from, remaining);
             w.Barrier();
             string leftAt = w.Op("mov.u32", leftRow), rightAt = w.Op("mov.u32", rightColumn);
             int turns = (Math.Min(kernel.Depth, Depth) + RegisterTiles.Unrolled - 1) / RegisterTiles.Unrolled;
@@ -120,16 +249,38 @@ internal static class PtxMatMul
 
         // Stores a tile of a factor, contracted extent outermost, with zeros beyond its ends. Neighbouring threads read neighbouring elements; what a thread reads
         // it finds at literal distances from where it begins, and reads all of it before it stores any.
-        Action<string> Filling(int operand, string shared, string first, string limit, bool depthIsRow)
+        Action<string, string> Filling(int operand, string shared, string first, string limit, bool depthIsRow)
         {
             int inners = depthIsRow ? Tile : Depth, stride = kernel.Operands[operand].Access.RowStride, step = PtxEmitter.Threads / inners, count = (depthIsRow ? Depth : Tile) / step;
             string inner = w.Op("and.b32", thread, PtxWriter.Int(inners - 1)), outer = w.Op("shr.u32", thread, depthIsRow ? "6" : "4");
             (string d, string n) = depthIsRow ? (outer, inner) : (inner, outer);
-            string index = w.Op("add.s32", first, n), source = k.Address(operand, depthIsRow ? w.Op("mad.lo.s32", d, PtxWriter.Int(stride), index) : w.Op("mad.lo.s32", index, PtxWriter.Int(stride), d));
+            string index = w.Op("add.s32", first, n), source = !kernel.Operands[operand].Access.Format.IsPlain ? "" : k.Address(operand, depthIsRow ? w.Op("mad.lo.s32", d, PtxWriter.Int(stride), index) : w.Op("mad.lo.s32", index, PtxWriter.Int(stride), d));
             string target = w.Op("mad.lo.s32", d, PtxWriter.Int(4 * Pitch), w.Op("mad.lo.s32", n, "4", shared));
             string Further(string from, int i) => i == 0 ? from : w.Op("add.s32", from, PtxWriter.Int(i * step));
+            if (!kernel.Operands[operand].Access.Format.IsPlain)
+            {
+                // What is not there is read of the last row or column that is, and not taken.
+                var packed = new PtxPacked(w, k, operand);
+                return (from, remaining) =>
+                {
+                    string[] values = new string[count];
+                    for (int i = 0; i < count; i++)
+                    {
+                        string across = depthIsRow ? index : Further(index, i), depthOf = depthIsRow ? Further(d, i) : d;
+                        string guard = w.Op("and.pred", w.Op("setp.lt.s32", across, limit), w.Op("setp.lt.s32", depthOf, remaining));
+                        string outside = w.Op("min.s32", across, PtxWriter.Int(kernel.Columns - 1)), along = w.Op("min.s32", w.Op("add.s32", from, depthOf), PtxWriter.Int(kernel.Depth - 1));
+                        values[i] = w.Op("selp.f32", depthIsRow ? packed.Number(along, outside) : packed.Number(outside, along), PtxWriter.Float(0), guard);
+                    }
+
+                    for (int i = 0; i < count; i++)
+                    {
+                        w.Line(FormattableString.Invariant($"st.shared.f32 [{target}+{4 * i * step * (depthIsRow ? Pitch : 1)}], {values[i]};"));
+                    }
+                };
+            }
+
             string[] isThere = [.. Enumerable.Range(0, depthIsRow ? 1 : count).Select(i => w.Op("setp.lt.s32", Further(index, i), limit))], depths = [.. Enumerable.Range(0, depthIsRow ? count : 1).Select(i => Further(d, i))];
-            return remaining =>
+            return (from, remaining) =>
             {
                 string[] reaches = [.. depths.Select(each => w.Op("setp.lt.s32", each, remaining))], values = new string[count];
                 for (int i = 0; i < count; i++)

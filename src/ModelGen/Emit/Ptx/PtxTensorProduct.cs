@@ -105,8 +105,8 @@ internal sealed class PtxTensorProduct
             _w.If(fills, () =>
             {
                 string remaining = _w.Op("sub.s32", PtxWriter.Int(_kernel.Depth), from);
-                left.Fetch(fill, remaining);
-                right.Fetch(fill, remaining);
+                left.Fetch(fill, from, remaining);
+                right.Fetch(fill, from, remaining);
             });
             if (_isTf32)
             {
@@ -118,12 +118,15 @@ internal sealed class PtxTensorProduct
                 Multiply(left, right, read, sums);
                 Advance(read, stageBytes);
             });
-            if (!_isTf32)
+            Factor[] passing = [.. new[] { left, right }.Where(factor => factor.PassesRegisters)];
+            if (passing.Length > 0)
             {
                 _w.If(fills, () =>
                 {
-                    left.Round(fill);
-                    right.Round(fill);
+                    foreach (Factor factor in passing)
+                    {
+                        factor.Round(fill);
+                    }
                 });
             }
 
@@ -279,6 +282,13 @@ internal sealed class PtxTensorProduct
         private readonly string[]? _depths;
         private readonly string[][] _pieces;
 
+        // Of a factor that lies packed: its words, and of blocks the scale and where numbers lie in their bytes.
+        private readonly PtxPacked? _packed;
+        private readonly string[][] _words = [];
+        private readonly string _place = "";
+        private readonly string _depth = "";
+        private string? _shift;
+
         // Where rounding draws: the place of a thread's first element in the operand, and what tells one operand's draws, and one run's, from another's.
         private readonly string _index = "";
         private readonly string _seed = "";
@@ -305,7 +315,13 @@ internal sealed class PtxTensorProduct
             (string depth, string outer) = isAlong ? (column, row) : (row, column);
             string place = _w.Op("add.s32", first, outer);
             string element = isAlong ? _w.Op("mad.lo.s32", place, PtxWriter.Int(_stride), depth) : _w.Op("mad.lo.s32", depth, PtxWriter.Int(_stride), place);
-            _source = product._k.Address(operand, element);
+            if (!product._kernel.Operands[operand].Access.Format.IsPlain)
+            {
+                (_packed, _place, _depth) = (new PtxPacked(_w, product._k, operand), place, depth);
+                _words = [.. Enumerable.Range(0, _count).Select(_ => Enumerable.Range(0, _packed.IsInBlocks ? 2 : Piece / Math.Min(vector, 2)).Select(_ => _w.Register('r')).ToArray())];
+            }
+
+            _source = _packed is null ? product._k.Address(operand, element) : _packed.IsInBlocks ? "" : isAlong ? _packed.Half(place, depth) : _packed.Half(depth, place);
             if (product._isStochastic)
             {
                 _index = _w.Op("mov.u32", element);
@@ -322,13 +338,19 @@ internal sealed class PtxTensorProduct
             _depths = product._kernel.Depth % tile.Depth == 0
                 ? null
                 : [.. Enumerable.Range(0, isAlong ? pieces : _count).Select(i => i == 0 ? depth : _w.Op("add.s32", depth, PtxWriter.Int(i * (isAlong ? vector : _step))))];
-            _pieces = [.. Enumerable.Range(0, product._isTf32 ? 0 : _count).Select(_ => new[] { _w.Register('f'), _w.Register('f'), _w.Register('f'), _w.Register('f') })];
+            _pieces = [.. Enumerable.Range(0, product._isTf32 || _packed is not null ? 0 : _count).Select(_ => new[] { _w.Register('f'), _w.Register('f'), _w.Register('f'), _w.Register('f') })];
             _places = [.. Places(operand, _w.Op("add.s32", shared, PtxWriter.Int(offset)), warp)];
         }
 
         /// <summary>Has a thread's pieces of the next stage come, from global memory to shared or to registers.</summary>
-        public void Fetch(string stage, string remaining)
+        public void Fetch(string stage, string from, string remaining)
         {
+            if (_packed is not null)
+            {
+                FetchPacked(_packed, from, remaining);
+                return;
+            }
+
             string target = _product._isTf32 ? _w.Op("add.s32", _target, stage) : "";
             string?[] reaches = [.. (_depths ?? []).Select(d => _w.Op("setp.lt.s32", d, remaining))];
             for (int i = 0; i < _count; i++)
@@ -364,23 +386,93 @@ internal sealed class PtxTensorProduct
             _w.Set(_source, "add.s64", _source, PtxWriter.Int(next));
         }
 
-        /// <summary>Rounds the pieces that have come to registers, and stores them.</summary>
+        /// <summary>Whether its pieces wait in registers, where those of the others are copied past them.</summary>
+        public bool PassesRegisters => _packed is not null || !_product._isTf32;
+
+        private void FetchPacked(PtxPacked packed, string from, string remaining)
+        {
+            string?[] reaches = [.. (_depths ?? []).Select(d => _w.Op("setp.lt.s32", d, remaining))];
+            string depth = packed.IsInBlocks ? _w.Op("add.s32", from, _depth) : "";
+            _shift = packed.IsInBlocks ? packed.Shift(_isAlong ? depth : _place) : null;
+            for (int i = 0; i < _count; i++)
+            {
+                int loads = packed.IsInBlocks ? 1 : Piece / _vector;
+                (string word, string scale) = !packed.IsInBlocks ? ("", "")
+                    : _isAlong ? packed.Place(i == 0 ? _place : _w.Op("add.s32", _place, PtxWriter.Int(i * _step)), depth) : packed.Place(i == 0 ? depth : _w.Op("add.s32", depth, PtxWriter.Int(i * _step)), _place);
+                for (int j = 0; j < loads; j++)
+                {
+                    string? isThere = _isThere[_isAlong ? i : j], reach = reaches.Length == 0 ? null : reaches[_isAlong ? j : i];
+                    string? guard = isThere is null ? reach : reach is null ? isThere : _w.Op("and.pred", isThere, reach);
+                    string[] part = packed.IsInBlocks ? _words[i] : [.. _words[i].Skip(j * Math.Max(_vector / 2, 1)).Take(Math.Max(_vector / 2, 1))];
+                    foreach (string register in guard is null ? [] : part)
+                    {
+                        _w.Set(register, "mov.u32", "0");
+                    }
+
+                    string when = guard is null ? "" : $"@{guard} ";
+                    if (packed.IsInBlocks)
+                    {
+                        _w.Line($"{when}ld.global.u32 {part[0]}, [{word}];");
+                        _w.Line($"{when}ld.global.u16 {part[1]}, [{scale}];");
+                        continue;
+                    }
+
+                    long source = 2 * (((long)i * _step * _stride) + (j * _vector));
+                    string load = _vector switch { 1 => "u16 " + part[0], 2 => "u32 " + part[0], _ => "v2.u32 " + Vector(part) };
+                    _w.Line(FormattableString.Invariant($"{when}ld.global.{load}, [{_source}+{source}];"));
+                }
+            }
+
+            if (!packed.IsInBlocks)
+            {
+                _w.Set(_source, "add.s64", _source, PtxWriter.Int(2L * _product._tile.Depth * (_isAlong ? 1 : _stride)));
+            }
+        }
+
+        /// <summary>The numbers of a packed piece.</summary>
+        private string[] Unpacked(PtxPacked packed, string[] words)
+        {
+            if (!packed.IsInBlocks)
+            {
+                return [.. words.SelectMany(word => words.Length == Piece ? [packed.Low(word)] : packed.Both(word))];
+            }
+
+            string scale = packed.Low(words[1]), numbers = _shift is null ? words[0] : _w.Op("shr.u32", words[0], _shift);
+            return [.. packed.Bytes(numbers).Select(number => _w.Op("mul.rn.f32", number, scale))];
+        }
+
+        /// <summary>Rounds the pieces that have come to registers, and stores them; of those that are rounded where they are used it stores what was packed.</summary>
         public void Round(string stage)
         {
             string target = _w.Op("add.s32", _target, stage);
             for (int i = 0; i < _count; i++)
             {
                 string low, high;
+                if (_packed is { IsBf16: true } && !_product._isTf32 && _words[i].Length == 2)
+                {
+                    // They are what they would be rounded to, and two of them lie in a word as they do there.
+                    _w.Line(FormattableString.Invariant($"st.shared.v2.b32 [{target}+{i * _step * _rowBytes}], {Vector(_words[i])};"));
+                    continue;
+                }
+
+                string[] pieces = _packed is null ? _pieces[i] : Unpacked(_packed, _words[i]);
+                if (_product._isTf32)
+                {
+                    string[] bits = [.. pieces.Select(number => _w.Op("mov.b32", number))];
+                    _w.Line(FormattableString.Invariant($"st.shared.v4.b32 [{target}+{i * _step * _rowBytes}], {Vector(bits)};"));
+                    continue;
+                }
+
                 if (_product._isStochastic)
                 {
                     // A piece has two draws of 32 bits, 16 for each of its elements, whoever reads it: pieces begin at the same columns in every tile.
                     string place = i == 0 ? _index : _w.Op("add.s32", _index, PtxWriter.Int((long)i * _step * _stride));
                     string first = Mixed(_w.Op("xor.b32", place, _seed)), second = Mixed(_w.Op("add.s32", first, _seed));
-                    (low, high) = (Drawn(_pieces[i][0], _pieces[i][1], first), Drawn(_pieces[i][2], _pieces[i][3], second));
+                    (low, high) = (Drawn(pieces[0], pieces[1], first), Drawn(pieces[2], pieces[3], second));
                 }
                 else
                 {
-                    (low, high) = (_w.Op("cvt.rn.bf16x2.f32", _pieces[i][1], _pieces[i][0]), _w.Op("cvt.rn.bf16x2.f32", _pieces[i][3], _pieces[i][2]));
+                    (low, high) = (_w.Op("cvt.rn.bf16x2.f32", pieces[1], pieces[0]), _w.Op("cvt.rn.bf16x2.f32", pieces[3], pieces[2]));
                 }
 
                 _w.Line(FormattableString.Invariant($"st.shared.v2.b32 [{target}+{i * _step * _rowBytes}], {Vector(low, high)};"));

@@ -153,7 +153,7 @@ internal static class PtxTogether
             for (int operand = 0; next.Kernel is MatMulKernel && operand < next.Kernel.Operands.Count; operand++)
             {
                 View view = next.Kernel.Operands[operand].View;
-                long bytes = (PtxEmitter.Reach(next.Kernel, operand) + 1) * PlanBuffer.WordBytes;
+                long bytes = view.Buffer.Format.Bytes(PtxEmitter.Reach(next.Kernel, operand) + 1);
                 if (view.Buffer.Space != MemorySpace.Weights || bytes < LeastAhead)
                 {
                     continue;

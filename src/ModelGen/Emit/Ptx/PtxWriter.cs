@@ -13,7 +13,7 @@ namespace ModelGen.Compiler.Emit.Ptx;
 /// </summary>
 internal sealed class PtxWriter
 {
-    private static readonly (char Kind, string Type, string Prefix)[] Kinds = [('f', ".f32", "%f"), ('r', ".b32", "%r"), ('d', ".b64", "%rd"), ('p', ".pred", "%p")];
+    private static readonly (char Kind, string Type, string Prefix)[] Kinds = [('f', ".f32", "%f"), ('r', ".b32", "%r"), ('d', ".b64", "%rd"), ('p', ".pred", "%p"), ('h', ".b16", "%h")];
 
     private readonly StringBuilder _prologue = new();
     private readonly StringBuilder _body = new();
@@ -38,7 +38,7 @@ internal sealed class PtxWriter
     /// <summary>The names of the entry's parameters, in order.</summary>
     public IEnumerable<string> Parameters => _parameters.Select(p => p.Name);
 
-    /// <summary>A new register: f32 (<c>f</c>), 32 bits (<c>r</c>), 64 bits (<c>d</c>) or a predicate (<c>p</c>).</summary>
+    /// <summary>A new register: f32 (<c>f</c>), 32 bits (<c>r</c>), 64 bits (<c>d</c>) a predicate (<c>p</c>) or 16 bits (<c>h</c>).</summary>
     public string Register(char kind)
     {
         _registers.TryGetValue(kind, out int count);
@@ -237,6 +237,7 @@ internal sealed class PtxWriter
             "f32" => 'f',
             "pred" => 'p',
             "u64" or "s64" or "b64" => 'd',
+            "f16" or "bf16" or "b16" => 'h',
             _ => parts.Contains("wide") ? 'd' : 'r',
         };
     }

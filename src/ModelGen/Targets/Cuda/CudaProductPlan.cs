@@ -26,7 +26,7 @@ internal abstract record CudaProductPlan : CudaKernelPlan
     {
         if (kernel.Form == MatMulForm.NT && (kernel.RowByRow || kernel.Rows == RowExtent.Literal(1)))
         {
-            return new DotProducts();
+            return new DotProducts(kernel.Operands[1].Access.Format, VectorOf(kernel, 0), VectorOf(kernel, 1));
         }
 
         if (precision == CudaPrecision.F32)
@@ -61,10 +61,16 @@ internal abstract record CudaProductPlan : CudaKernelPlan
     }
 }
 
-/// <summary>A warp has a sum: single rows, and rows that are summed as such.</summary>
-internal sealed record DotProducts : CudaProductPlan
+/// <summary>A warp has a sum: single rows, and rows that are summed as such. Where rows of weights lie in groups, a block of threads has the sums of a group, and its warps the blocks of columns in turn.</summary>
+/// <param name="Format">How the weights lie in memory.</param>
+/// <param name="LeftVector">Elements of the row that one access moves.</param>
+/// <param name="RightVector">Elements of a row of weights that one access may move, as they are aligned.</param>
+internal sealed record DotProducts(StorageFormat Format, int LeftVector, int RightVector) : CudaProductPlan
 {
-    public override (int X, int Y) Blocks(MatMulKernel kernel) => ((kernel.Columns + Warps - 1) / Warps, Math.Max(1, kernel.Rows.Maximum));
+    public override (int X, int Y) Blocks(MatMulKernel kernel) => ((kernel.Columns + ColumnsOfBlock - 1) / ColumnsOfBlock, Math.Max(1, kernel.Rows.Maximum));
+
+    /// <summary>The sums that a block of threads has.</summary>
+    public int ColumnsOfBlock => Format.IsInGroups ? StorageFormat.GroupRows : Warps;
 
     /// <summary>The warps of a block, each with a column.</summary>
     public static int Warps => 8;
