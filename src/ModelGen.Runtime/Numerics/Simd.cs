@@ -15,7 +15,7 @@ namespace ModelGen.Runtime;
 /// <remarks>
 /// The width is the widest the processor runs well, unless the environment variable <c>MODELGEN_VECTOR_BITS</c> or the runtime
 /// configuration property <c>ModelGen.VectorBits</c> (128, 256 or 512; the environment wins) says otherwise. A width the processor
-/// lacks gives the same numbers from narrower instructions, only slower.
+/// lacks gives the same numbers from narrower instructions, only slower. A program published with NativeAOT has the widths it was published for.
 /// </remarks>
 [EditorBrowsable(EditorBrowsableState.Never)]
 public static unsafe partial class Simd
@@ -28,6 +28,13 @@ public static unsafe partial class Simd
     // Once the class is initialized the JIT takes this for a constant, so a kernel keeps only the path of its width.
     private static readonly int Forced = ReadForced();
 
+    // Under NativeAOT it is constant that nobody chooses, so that a program has only the kernels of the width it was published for.
+    private static bool CanForce
+    {
+        [MethodImpl(MethodImplOptions.AggressiveInlining)]
+        get => RuntimeFeature.IsDynamicCodeSupported;
+    }
+
     /// <summary>Whether kernels take their 512-bit path.</summary>
     /// <exception cref="InvalidOperationException">The forced vector width is none of 128, 256 and 512.</exception>
     public static bool Use512
@@ -35,6 +42,7 @@ public static unsafe partial class Simd
         [MethodImpl(MethodImplOptions.AggressiveInlining)]
         get
         {
+            if (!CanForce) return Vector512.IsHardwareAccelerated;
             if (Forced == Invalid) ThrowInvalid();
             return Forced == 512 || (Vector512.IsHardwareAccelerated && Forced == NotForced);
         }
@@ -47,6 +55,7 @@ public static unsafe partial class Simd
         [MethodImpl(MethodImplOptions.AggressiveInlining)]
         get
         {
+            if (!CanForce) return Vector256.IsHardwareAccelerated;
             if (Forced == Invalid) ThrowInvalid();
             return Forced >= 256 || (Vector256.IsHardwareAccelerated && Forced == NotForced);
         }

@@ -28,15 +28,18 @@ namespace ModelGen.Runtime;
 /// </remarks>
 internal sealed unsafe class TeamCore
 {
-    // A peer that is late by less than this is probably just behind; beyond it, it was probably descheduled.
+    // A peer that is late by less than this is probably just behind; beyond it, it was probably descheduled, or sleeps on a processor that
+    // does as well: to wake both takes some hundred microseconds.
     private const int BarrierSpinMicroseconds = 20;
-    private const int BarrierYieldMicroseconds = 100;
+    private const int BarrierYieldMicroseconds = 1000;
     private const int IdleSpinMicroseconds = 80;
 
     /// <summary>Added to a worker's progress when it is through with the task.</summary>
     private const long Finished = 1L << 31;
 
     private const int TaskShift = 32;
+    private const int SeatShift = 16;
+    private const int SeatMask = (1 << SeatShift) - 1;
 
     private static readonly long s_barrierSpinTicks = Ticks(BarrierSpinMicroseconds);
     private static readonly long s_barrierYieldTicks = Ticks(BarrierYieldMicroseconds);
@@ -289,10 +292,11 @@ internal sealed unsafe class TeamCore
     {
         long number = _shared.Dispatched + 1;
         _shared.Task = task;
+        Worker caller = _workers[0];
+        caller.Seat = Seat(number, Processors.Current);
         Volatile.Write(ref _shared.Dispatched, number);
         WakeParked(Dispatcher);
 
-        Worker caller = _workers[0];
         Execute(task, caller, number);
         long finished = (number << TaskShift) | Finished;
         for (int index = 1; index < _workers.Length; index++)
@@ -315,8 +319,10 @@ internal sealed unsafe class TeamCore
 
     private void WorkLoop(Worker worker)
     {
-        // A thread's first wait allocates what it is known by to those who wake it: here, and not within some step.
+        // A thread's first wait allocates what it is known by to those who wake it, and to leave a processor has to be compiled and linked: here,
+        // and not within some step.
         worker.WakeUp.WaitOne(0);
+        Leave(Processors.Unknown);
         for (long number = 1; ; number++)
         {
             // A dispatch follows only upon the completion of the one before, so none is ever skipped.
@@ -326,9 +332,49 @@ internal sealed unsafe class TeamCore
                 return;
             }
 
+            TakeSeat(worker, number);
             Execute(_shared.Task!, worker, number);
         }
     }
+
+    /// <summary>Sees to it that a worker does not run on the processor of another one: taking turns, they would wait for each other at every barrier.</summary>
+    private void TakeSeat(Worker worker, long number)
+    {
+        int processor = Processors.Current;
+        if (processor == Processors.Unknown)
+        {
+            return;
+        }
+
+        // The later one goes. Where there are more workers than processors, they have to share.
+        long seat = Seat(number, processor);
+        for (int index = 0; index < worker.Index; index++)
+        {
+            if (Volatile.Read(ref _workers[index].Seat) == seat && Volatile.Read(ref s_busy.Value) <= s_processors)
+            {
+                seat = Seat(number, Leave(processor));
+                break;
+            }
+        }
+
+        Volatile.Write(ref worker.Seat, seat);
+    }
+
+    [MethodImpl(MethodImplOptions.NoInlining)]
+    private int Leave(int processor)
+    {
+        // Not onto another worker's, if one is free; what they have published may be of a task before.
+        Span<int> taken = stackalloc int[_workers.Length];
+        for (int index = 0; index < taken.Length; index++)
+        {
+            long seat = Volatile.Read(ref _workers[index].Seat);
+            taken[index] = seat == 0 ? Processors.Unknown : (int)(seat & SeatMask);
+        }
+
+        return Processors.TryLeave(taken) || Processors.TryLeave([processor]) ? Processors.Current : processor;
+    }
+
+    private static long Seat(long number, int processor) => (number << SeatShift) | (uint)(processor & SeatMask);
 
     private void Execute(ITeamTask task, Worker worker, long number)
     {

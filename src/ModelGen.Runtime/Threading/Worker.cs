@@ -72,6 +72,9 @@ public sealed unsafe class Worker
     /// <summary>Whom the thread sleeps for: a worker's index, or what <see cref="TeamCore"/> has for the next task. Written before the flag.</summary>
     internal ref int Awaited => ref _polled.Awaited;
 
+    /// <summary>The task that this worker began last and the processor it then was on, as <see cref="TeamCore"/> packs them; 0 before the first.</summary>
+    internal ref long Seat => ref _polled.Seat;
+
     internal ExceptionDispatchInfo? Failure { get; set; }
 
     /// <summary>The unit that <see cref="Take()"/> took.</summary>
@@ -360,5 +363,8 @@ public sealed unsafe class Worker
 
         [FieldOffset(264)]
         public long Current;
+
+        [FieldOffset(272)]
+        public long Seat;
     }
 }

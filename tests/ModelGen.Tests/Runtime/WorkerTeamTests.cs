@@ -497,6 +497,58 @@ public sealed unsafe class WorkerTeamTests
     }
 
     [Fact]
+    public void A_worker_that_is_on_its_callers_processor_leaves_it()
+    {
+        Assert.SkipWhen(Processors.Current == Processors.Unknown || Environment.ProcessorCount < 2, "The system does not tell on which of several processors a thread is.");
+        using var team = new WorkerTeam(2, 0);
+        int[] seats = new int[2];
+        int caller = 0;
+        bool moved = true;
+        var join = new Work(worker =>
+        {
+            if (worker.Index == 1)
+            {
+                // To where the caller is, and free to go anywhere from there, as the kernel leaves a worker that was woken.
+                int[] others = [.. Enumerable.Range(0, 1024).Where(processor => processor != caller)];
+                moved &= Processors.TryLeave(others);
+            }
+
+            seats[worker.Index] = Processors.Current;
+        });
+        var look = new Work(worker => seats[worker.Index] = Processors.Current);
+        int together = 0, apart = 0;
+        Within(() =>
+        {
+            for (int i = 0; i < 20; i++)
+            {
+                caller = Processors.Current;
+                team.Run(join);
+                bool met = seats[0] == seats[1];
+                team.Run(look);
+                together += met ? 1 : 0;
+                apart += met && seats[0] != seats[1] ? 1 : 0;
+            }
+        });
+        Assert.True(moved);
+
+        // The system moves threads as well.
+        Assert.True(together >= 10 && apart >= together - 3, $"of {together} meetings {apart} ended");
+    }
+
+    [Fact]
+    public void A_thread_that_leaves_a_processor_may_run_where_it_could()
+    {
+        Assert.SkipWhen(Processors.Current == Processors.Unknown || Environment.ProcessorCount < 2, "The system does not tell on which of several processors a thread is.");
+        int first = Processors.Current;
+        Assert.True(Processors.TryLeave([first, -1]));
+        int second = Processors.Current;
+        Assert.NotEqual(first, second);
+        Assert.True(Processors.TryLeave([second]));
+        Assert.NotEqual(second, Processors.Current);
+        Assert.False(Processors.TryLeave([.. Enumerable.Range(0, 8192)]));
+    }
+
+    [Fact]
     public void A_share_that_a_failure_left_open_is_closed()
     {
         using var team = new WorkerTeam(3, 0);
