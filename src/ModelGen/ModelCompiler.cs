@@ -66,6 +66,10 @@ internal static class ModelCompiler
             _ => InferenceGraph(entry, built[i], program.Caches, stages),
         })];
 
+        // Devices take recurrences step by step.
+        ModelGraph[] ofDevice = !spec.HasCuda ? graphs : [.. program.Entries.Select((entry, i)
+            => graphs[i].Contains<ChunkedRecurrence>() ? InferenceGraph(entry, built[i], program.Caches, stages, inChunks: false) : graphs[i])];
+
         // A session and a trainer each hold the states of their own entry points; parameters are the model's, those without a gradient last.
         (ModelLayout layout, ModelLayout session, ModelLayout trainer) = stages.Run(nameof(ModelLayout), () =>
         {
@@ -83,7 +87,7 @@ internal static class ModelCompiler
             ModelLayout places = entry.BelongsToTrainer ? trainer : session;
             return new CompiledEntry(entry, graphs[i], Lower(entry.Name, graphs[i], places, caches, stages))
             {
-                Cuda = spec.HasCuda ? LowerForDevice(entry.BelongsToTrainer ? training : inference, entry.Name, graphs[i], entry.BelongsToTrainer ? trainerOnDevice : sessionOnDevice, stages) : null,
+                Cuda = spec.HasCuda ? LowerForDevice(entry.BelongsToTrainer ? training : inference, entry.Name, ofDevice[i], entry.BelongsToTrainer ? trainerOnDevice : sessionOnDevice, stages) : null,
             };
         })];
         return new CompiledPlans(spec, program, layout, entries, session.StateBytes, trainer.StateBytes) { Caches = Caches(program, graphs, session, out bool hasOthers), HasOtherStates = hasOthers, OnDevice = onDevice };
@@ -128,9 +132,15 @@ internal static class ModelCompiler
     }
 
     /// <summary>A forward graph as an inference plan runs it; one that continues a sequence hands out its last step.</summary>
-    public static ModelGraph InferenceGraph(EntryPoint entry, ModelGraph forward, SequenceCaches caches, Stages stages)
+    /// <param name="entry">The entry point.</param>
+    /// <param name="forward">Its graph.</param>
+    /// <param name="caches">How many keys and values a sequence has caches for.</param>
+    /// <param name="stages">Who runs the passes.</param>
+    /// <param name="inChunks">Whether recurrences take several steps at a time.</param>
+    public static ModelGraph InferenceGraph(EntryPoint entry, ModelGraph forward, SequenceCaches caches, Stages stages, bool inChunks = true)
         => stages.Rewrite(forward.WithOutputs([.. entry.Outputs]),
             (nameof(BindExtents), g => BindExtents.Run(g, entry.Batch, entry.Time)),
+            (nameof(ChunkRecurrences), g => inChunks ? ChunkRecurrences.ForInference(g) : g),
             (nameof(ExpandComposites), ExpandComposites.Run),
             (nameof(RemoveDropout), RemoveDropout.Run),
             (nameof(CarryStates), g => entry.Continues || entry.ContinuesEach ? CarryStates.Run(g) : g),

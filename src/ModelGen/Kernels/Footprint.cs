@@ -125,6 +125,8 @@ internal sealed record Footprint(View View, IReadOnlyList<(RowExtent Stride, Row
                 2 => Matrix(RowExtent.Literal(k.Rows), 1),
                 _ => Matrix(RowExtent.Literal(k.Matrices * k.MatrixRows), k.MatrixColumns),
             },
+            RecurrenceKernel k when operand > k.Output => Matrix(k.Batch * RowExtent.Literal(k.Sizes.Heads * k.Sizes.KeyWidth), k.Sizes.ValueWidth),
+            RecurrenceKernel k => Over([k.Batch, k.Steps, RowExtent.Literal(k.RowsOf(operand).Rows)], k.RowsOf(operand).Columns),
             TransposeIndicesKernel k => [Run(RowExtent.Literal(k.Outer) * k.Inner)],
             _ => throw new GraphException($"{kernel.GetType().Name} does not say what it touches"),
         };

@@ -55,6 +55,9 @@ internal static class KernelSignature
             case AttentionGradientKernel k:
                 text.Append('|').Append(k.Op).Append(' ').Append(k.Batch).Append('x').Append(k.Queries).Append('x').Append(k.Keys);
                 break;
+            case RecurrenceKernel k:
+                text.Append('|').Append(k.Sizes).Append(' ').Append(k.Batch).Append('x').Append(k.Steps).Append(k.IsCorrected).Append(k.HasState);
+                break;
             case AppendRowsKernel k:
                 text.Append('|').Append(k.Batch).Append('x').Append(k.Rows).Append('x').Append(k.Columns).Append(" to ").Append(k.StateRows).Append(k.IsRing).Append(k.Kept);
                 break;

@@ -239,6 +239,12 @@ internal static class KernelVerifier
                 VerifyIndices(2, new[] { "positions", "lengths" }.Where(k.Has));
                 require(k.Rows.Maximum <= k.StateRows - k.Kept && k.Kept >= 0 && (k.IsRing || k.Kept == 0), k, $"it appends {k.Rows} rows to {k.StateRows}");
                 break;
+            case RecurrenceKernel k:
+                VerifyOperands(k.Operands.Take(k.Output + 1), axes: 3, anyColumns: false);
+                VerifyMatrices(k.Operands.Skip(k.Output + 1));
+                require(k.Operands.Count == k.Output + (k.HasState ? 2 : 1) && Enumerable.Range(0, k.Output + 1).All(i => k.RowsOf(i).Columns == 1 || k.Operands[i].Access.ColumnStride == 1), k, $"its heads' columns do not follow each other");
+                require(!k.HasState || k.Operands[k.Output + 1].Access.RowStride == k.Sizes.ValueWidth, k, $"its states do not follow each other");
+                break;
             default:
                 VerifyMatrices(kernel.Operands);
                 break;

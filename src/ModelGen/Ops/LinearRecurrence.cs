@@ -14,6 +14,9 @@ namespace ModelGen.Compiler.Ops;
 /// </summary>
 internal sealed partial record LinearRecurrence : CompositeOperator
 {
+    /// <summary>What the state is called behind the name of the recurrence.</summary>
+    public const string State = "state";
+
     public override string Mnemonic => "linear_recurrence";
 
     public override string Attributes => Chunk > 0 ? $"chunks of {Chunk.ToString(CultureInfo.InvariantCulture)}" : "";
@@ -70,7 +73,7 @@ internal sealed partial record LinearRecurrence : CompositeOperator
         Value kept = b.Add(new Multiply(), name + ".kept", b.Add(new BodyInput(BodyInputKind.Carry, 0, TensorType.Float(state)), name + ".state"), decay);
         Value taken = step.Length == 4 ? v : b.Add(new Multiply(), name + ".correction", b.Add(new Subtract(), name + ".error", v, Read("known", kept, k)), step[4]);
         Value next = b.Add(new Add(), name + ".state.next", kept, b.Add(new Multiply(), name + ".added", k, taken));
-        b.Output("state", next);
+        b.Output(State, next);
         b.Output("read", Read("read", next, q));
         return b.Build();
     }

@@ -11,8 +11,16 @@ namespace ModelGen.Compiler.Passes;
 /// </summary>
 internal static class CarryStates
 {
-    public static ModelGraph Run(ModelGraph graph) => !graph.Contains<Scan>() ? graph : GraphRewriter.Rewrite(graph, (builder, node, inputs) =>
+    public static ModelGraph Run(ModelGraph graph) => !graph.Contains<Scan>() && !graph.Contains<ChunkedRecurrence>() ? graph : GraphRewriter.Rewrite(graph, (builder, node, inputs) =>
     {
+        if (node.Op is ChunkedRecurrence recurrence && inputs.Count == recurrence.Tensors)
+        {
+            string state = node.Name + "." + LinearRecurrence.State;
+            Value[] both = builder.AddMany(recurrence, node.Name, [.. inputs, builder.Add(new StateRead(state, ChunkedRecurrence.StateOf(inputs[1].Shape, inputs[2].Shape)), state)]);
+            builder.UpdateState(state, both[1]);
+            return [both[0]];
+        }
+
         if (node.Op is not Scan { Reverse: false } scan || !Begun(scan, inputs).Any())
         {
             return null;

@@ -321,6 +321,36 @@ internal static class OperatorCases
             });
         }
 
+        // By a kernel of their own: chunks that end with the steps and others, heads that fill vectors, tiles and neither, from nothing and from a state.
+        foreach ((int batch, int steps, int groups, int heads, int width, int columns, int chunk) in new[]
+        {
+            (1, 1, 1, 1, 3, 4, 1), (2, 5, 2, 4, 3, 9, 2), (3, 4, 1, 3, 7, 1, 4), (1, 9, 2, 2, 1, 6, 3), (1, 70, 1, 2, 16, 48, 32), (2, 33, 1, 2, 17, 33, 32), (1, 19, 2, 2, 40, 64, 16), (1, 64, 1, 1, 8, 16, 32), (2, 50, 1, 2, 12, 20, 9),
+        })
+        {
+            foreach ((bool corrects, bool continues) in new[] { (false, false), (false, true), (true, false), (true, true) })
+            {
+                yield return Case($"chunked_recurrence {batch} {steps} {groups} {heads} {width} {columns} by {chunk}{(corrects ? " corrects" : "")}{(continues ? " continues" : "")}", b =>
+                {
+                    // Values are a part of something wider, as those of one projection are.
+                    Value all = b.Add(new Tanh(), "all", Parameter(b, "x", batch, steps, (heads * columns) + 3));
+                    Value values = b.Add(new Reshape(Shape.Of(batch, steps, heads, columns)), "v", b.Add(new SliceColumns(2, heads * columns), "v.flat", all));
+                    Value[] inputs =
+                    [
+                        b.Add(new Affine(1 / Math.Sqrt(width), 0), "q", Parameter(b, "q.all", batch, steps, groups, width)), b.Add(new Affine(1 / Math.Sqrt(width), 0), "k", b.Add(new Tanh(), "k.bounded", Parameter(b, "k.all", batch, steps, groups, width))), values,
+                        b.Add(new Affine(-1, 0), "g", b.Add(new Softplus(), "pace", Parameter(b, "a", batch, steps, heads))), .. corrects ? [b.Add(new Sigmoid(), "beta", Parameter(b, "b", batch, steps, heads))] : Array.Empty<Value>(),
+                    ];
+                    Value[] state = continues ? [b.Add(new StateRead("s", ChunkedRecurrence.StateOf(inputs[1].Shape, values.Shape)), "s")] : [];
+                    Value[] results = b.AddMany(new ChunkedRecurrence(chunk, corrects), "y", [.. inputs, .. state]);
+                    if (continues)
+                    {
+                        b.UpdateState("s", results[1]);
+                    }
+
+                    return [b.Add(new Tanh(), "t", results[0])];
+                }, hasGradient: false);
+            }
+        }
+
         foreach ((int batch, int steps) in new[] { (1, 1), (2, 3), (3, 2) })
         {
             yield return Case($"preceded {batch} {steps} by what was before", b =>

@@ -30,6 +30,7 @@ public sealed class OperatorGradientTests
         [typeof(ScatterRows)] = "inference only",
         [typeof(LengthMask)] = "its input is an integer",
         [typeof(AttentionWeights)] = "inference only",
+        [typeof(ChunkedRecurrence)] = "inference only: where there is a gradient, LinearRecurrence",
         [typeof(IsTarget)] = "its input is an integer",
         [typeof(TransposeIndices)] = "its input is an integer",
     };

@@ -48,6 +48,7 @@ public sealed class RandomGraphTests
             [typeof(Clamp)] = "has corners where differences are no derivatives: OperatorCases, and declarations with limited gates",
             [typeof(ColumnIndices)] = "gives integers, which the chunks of recurrences alone take: OperatorCases",
             [typeof(LinearRecurrence)] = "expands to what is drawn: OperatorCases",
+            [typeof(ChunkedRecurrence)] = "a pass makes it of a linear recurrence: OperatorCases, and declarations with recurrent layers",
             [typeof(Softmax)] = "is drawn as what it expands to",
             [typeof(SquaredError)] = "expands to what is drawn: OperatorCases",
             [typeof(BinaryCrossEntropy)] = "expands to what is drawn: OperatorCases",

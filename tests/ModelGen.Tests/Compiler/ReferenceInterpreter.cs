@@ -292,7 +292,11 @@ internal sealed class ReferenceInterpreter
                 return [Columns(inputs[0], channels, (row, c) => (inputs.Length > 2 ? inputs[2].Data[c] : 0)
                     + Enumerable.Range(0, taps).Where(i => (row % time) - taps + 1 + i >= 0).Sum(i => inputs[1][i, c] * inputs[0][row - taps + 1 + i, c]))];
             case LinearRecurrence:
-                return [Recurrence(inputs)];
+                return [Recurrence(inputs, null)];
+            case ChunkedRecurrence recurrence:
+                Tensor? kept = inputs.Length > recurrence.Tensors ? inputs[^1].Clone() : null;
+                Tensor taken = Recurrence(inputs[..recurrence.Tensors], kept);
+                return kept is null ? [taken] : [taken, kept];
             case Route route:
                 return Routed(route.Chosen, inputs[0]);
             case ExpertMatMul product:
@@ -330,8 +334,8 @@ internal sealed class ReferenceInterpreter
         }
     }
 
-    /// <summary>Each head's matrix, token by token.</summary>
-    private static Tensor Recurrence(Tensor[] inputs)
+    /// <summary>Each head's matrix, token by token: from a state, which then is as it is behind the last one, or from zero.</summary>
+    private static Tensor Recurrence(Tensor[] inputs, Tensor? kept)
     {
         (int batch, int time, int groups, int width) = (inputs[1].Dims[0], inputs[1].Dims[1], inputs[1].Dims[2], inputs[1].Dims[3]);
         (int heads, int columns) = (inputs[2].Dims[2], inputs[2].Dims[3]);
@@ -340,20 +344,30 @@ internal sealed class ReferenceInterpreter
         {
             (int b, int head) = (row / heads, row % heads);
             double[,] state = new double[width, columns];
+            for (int i = 0; kept is not null && i < width * columns; i++)
+            {
+                state[i / columns, i % columns] = kept.Data[(row * width * columns) + i];
+            }
+
             for (int t = 0; t < time; t++)
             {
                 int step = (((b * time) + t) * heads) + head, group = (((b * time) + t) * groups) + (head * groups / heads);
-                double kept = Math.Exp(inputs[3].Data[step]);
+                double decay = Math.Exp(inputs[3].Data[step]);
                 for (int j = 0; j < columns; j++)
                 {
-                    double known = Enumerable.Range(0, width).Sum(i => kept * state[i, j] * inputs[1][group, i]);
+                    double known = Enumerable.Range(0, width).Sum(i => decay * state[i, j] * inputs[1][group, i]);
                     double taken = inputs.Length > 4 ? inputs[4].Data[step] * (inputs[2][step, j] - known) : inputs[2][step, j];
                     for (int i = 0; i < width; i++)
                     {
-                        state[i, j] = (kept * state[i, j]) + (inputs[1][group, i] * taken);
+                        state[i, j] = (decay * state[i, j]) + (inputs[1][group, i] * taken);
                         result[step, j] += state[i, j] * inputs[0][group, i];
                     }
                 }
+            }
+
+            for (int i = 0; kept is not null && i < width * columns; i++)
+            {
+                kept.Data[(row * width * columns) + i] = state[i / columns, i % columns];
             }
         }
 

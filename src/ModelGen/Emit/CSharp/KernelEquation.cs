@@ -320,6 +320,7 @@ internal sealed class KernelEquation
         ColumnSumKernel k => Shape(k.KeptRows, k.Columns),
         EmbeddingKernel k => Shape(k.Rows, k.Columns),
         ExpertProductKernel k => Shape(k.Rows, k.Columns),
+        RecurrenceKernel k => $"  [{k.Batch}, {k.Steps}, {k.Sizes.Heads}, {k.Sizes.ValueWidth}]",
         AppendRowsKernel k => $"  [{k.Batch}, {k.Rows}, {k.Columns}]",
         AttentionKernel k => $"  [{k.Batch}, {k.Queries}, {k.Op.Heads * k.Op.HeadDim}]",
         _ => "",

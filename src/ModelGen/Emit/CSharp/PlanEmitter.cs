@@ -369,6 +369,7 @@ internal static class KernelEmitter
         EmbeddingGradientKernel k => GatherEmitter.Emit(k),
         TransposeIndicesKernel k => GatherEmitter.Emit(k),
         AppendRowsKernel k => GatherEmitter.Emit(k),
+        RecurrenceKernel k => RecurrenceEmitter.Emit(k, (RecurrencePlan)plan),
         ChooseKernel k => ExpertEmitter.Emit(k),
         SortKernel k => ExpertEmitter.Emit(k),
         ExpertProductKernel k when plan is ExpertBlockPlan blocks => ExpertBlockEmitter.Emit(k, blocks),

@@ -39,6 +39,7 @@ internal static class CpuTarget
                 AttentionKernel k => new AttentionPlan(k),
                 AttentionWeightsKernel k => new AttentionPlan(k),
                 AttentionGradientKernel k => new AttentionPlan(k, caches),
+                RecurrenceKernel k => new RecurrencePlan(k),
                 _ => PlainPlan.Instance,
             });
             if (kernel is LoopKernel loop)

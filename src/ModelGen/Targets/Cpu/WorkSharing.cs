@@ -20,6 +20,7 @@ internal static class WorkSharing
         EmbeddingKernel k when k.Rows == RowExtent.Literal(1) => true,
         AttentionKernel k when k.Batch.Maximum * k.Op.Heads == 1 && k.Range.Pattern is null => true,
         AttentionGradientKernel k when k.Batch * k.Op.KeyValueHeads == 1 => true,
+        RecurrenceKernel k when k.Batch.Maximum * k.Sizes.Heads == 1 => true,
         _ => kernel.Flops < 8192 && kernel.Bytes < 32768,
     };
 

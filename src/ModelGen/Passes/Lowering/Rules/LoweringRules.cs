@@ -33,6 +33,7 @@ internal static class LoweringRules
         [typeof(Route)] = LowerRoute,
         [typeof(ExpertMatMul)] = LowerExpertMatMul,
         [typeof(ExpertWeightGradient)] = LowerExpertWeightGradient,
+        [typeof(ChunkedRecurrence)] = LowerRecurrence,
         [typeof(Scan)] = ScanRule.Lower,
     };
 
@@ -207,6 +208,45 @@ internal static class LoweringRules
             Caches = ofSequences ? node.Inputs[1].Shape[0].Maximum : 0,
             CacheStride = ofSequences ? TensorView.Literal(lowering.ViewOf(node.Inputs[1]).Strides[0]) : 0,
         });
+    }
+
+    private static void LowerRecurrence(Lowering lowering, Node node)
+    {
+        var recurrence = (ChunkedRecurrence)node.Op;
+        (Shape keys, Shape values) = (node.Inputs[1].Shape, node.Inputs[2].Shape);
+        KernelOperand OfHeads(string name, Value value, TensorView view, bool isWritten)
+        {
+            RowExtent[] strides = [.. view.Strides.Take(3)];
+            return new KernelOperand(name, view.Base, new Access(view.Base.Buffer.Format, new(strides), value.Shape.Rank > 3 ? 1 : 0), isWritten);
+        }
+
+        // Heads lie apart in rows of something wider; their columns follow each other.
+        KernelOperand ReadHeads(int input, string name)
+        {
+            Value value = node.Inputs[input];
+            TensorView view = lowering.ViewOf(value);
+            return OfHeads(name, value, value.Shape.Rank > 3 && value.Shape.Columns > 1 && view.Strides[3] != RowExtent.Literal(1) ? lowering.CopyOf(value) : view, isWritten: false);
+        }
+
+        var read = new Value(node, 0);
+        var operands = new List<KernelOperand> { ReadHeads(0, "q"), ReadHeads(1, "k"), ReadHeads(2, "v"), ReadHeads(3, "decays") };
+        if (recurrence.IsCorrected)
+        {
+            operands.Add(ReadHeads(RecurrenceKernel.Strengths, "beta"));
+        }
+
+        operands.Add(OfHeads("output", read, lowering.Placement.PlaceOf(read), isWritten: true));
+        bool hasState = node.Inputs.Count > recurrence.Tensors;
+        if (hasState)
+        {
+            Value state = node.Inputs[recurrence.Tensors];
+            TensorView place = state.Op is StateRead ? lowering.ViewOf(state) : throw new GraphException($"{node}: goes on from {state}, which is no state");
+            operands.Add(Write(node, "state", state.Type, place));
+            lowering.Placement.SetView(new Value(node, 1), place);
+        }
+
+        var sizes = new RecurrenceSizes(keys[2].Maximum, values[2].Maximum, keys.Columns, values.Columns, recurrence.Chunk);
+        Add(lowering, node, new RecurrenceKernel(node.Name, operands, RowExtent.Of(keys[0]), RowExtent.Of(keys[1]), sizes, recurrence.IsCorrected, hasState, recurrence.Flops(node), 8 * (keys.MaximumElements + values.MaximumElements)));
     }
 
     private static void LowerAttentionGradient(Lowering lowering, Node node)
