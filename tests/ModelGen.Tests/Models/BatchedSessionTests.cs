@@ -39,6 +39,7 @@ public sealed class BatchedSessionTests
         Check<DeltaDecoder>(DeltaDecoder.Parameters, 3, threads);
         Check<Mamba2Decoder>(Mamba2Decoder.Parameters, 3, threads);
         Check<GraniteHybrid>(GraniteHybrid.Parameters, 3, threads);
+        Check<ChunkedDecoder>(ChunkedDecoder.Parameters, 3, threads);
     }
 
     [Fact]

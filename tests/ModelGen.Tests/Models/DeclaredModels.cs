@@ -630,3 +630,8 @@ public partial class LoraOverF16Mixture;
 [Trainable(BatchSize = 2, SequenceLength = 17)]
 [Lora(Rank = 4, Alpha = 8, On = new[] { "*.self_attn.*" })]
 public partial class LoraOverQ4KMixture;
+// Heads wide enough for recurrences to be taken in chunks: sequences of several, the last of them shorter.
+[Decoder(Layers = 2, DModel = 16, Heads = 2, FeedForward = 20, Vocab = 43, Context = 128, Mixers = new[] { TokenMixer.GatedDelta, TokenMixer.StateSpace }, LinearKeyHeads = 1, LinearValueHeads = 2, LinearKeyWidth = 32, LinearValueWidth = 33,
+    StateHeads = 2, StateSize = 16, StateHeadWidth = 17, ConvolutionTaps = 4, ConvolutionBias = true, TieEmbeddings = true, MaxBatch = 3)]
+[Trainable(BatchSize = 2, SequenceLength = 70)]
+public partial class ChunkedDecoder;

@@ -197,6 +197,30 @@ public sealed class DecoderTests
         }
     }
 
+    [Fact]
+    public void Chunks_logits() => Parity.Logits<ChunkedDecoder>("decoder-chunks");
+
+    [Fact]
+    public void Chunks_gradients() => Parity.Gradients<ChunkedDecoder>("decoder-chunks", ChunkedDecoder.Parameters);
+
+    [Fact]
+    public void Chunks_training() => Parity.Training<ChunkedDecoder>("decoder-chunks");
+
+    /// <summary>Heads are divided among workers, and each is computed by one: a prompt's bits are the same however many there are.</summary>
+    [Fact]
+    public void Chunks_of_a_prompt_are_the_same_for_any_number_of_threads()
+    {
+        ChunkedDecoder model = ChunkedDecoder.Create(5);
+        int[] tokens = [.. Enumerable.Range(0, 101).Select(i => i * 17 % 43)];
+        float[][] logits = [.. new[] { 1, 2, 3, 5 }.Select(threads =>
+        {
+            using ChunkedDecoder.Session session = model.CreateSession(new SessionOptions { Threads = threads });
+            session.Prefill(tokens.AsSpan(0, 45));
+            return session.Prefill(tokens.AsSpan(45)).ToArray();
+        })];
+        Assert.All(logits, other => Assert.Equal(logits[0], other));
+    }
+
     /// <summary>Prompts in pieces of any length, and one token at a time, give the same logits: the last inputs of convolutions, and what recurrences carry, go along.</summary>
     [Fact]
     public void Pieces_of_a_sequence_continue_it()
@@ -209,16 +233,18 @@ public sealed class DecoderTests
         CheckPieces<GptOssDecoder>(43);
         CheckPieces<Gemma4Decoder>(41);
         CheckPieces<SinkDecoder>(43);
+        CheckPieces<ChunkedDecoder>(43, 33, 1, 1, 64, 5, 2, 22);
     }
 
-    private static void CheckPieces<TModel>(int vocabulary)
+    private static void CheckPieces<TModel>(int vocabulary, params int[] lengths)
         where TModel : ICausalLanguageModel<TModel>
     {
         TModel model = TModel.Create(5);
         using CausalSession pieces = model.CreateSession(), steps = model.CreateSession(), fresh = model.CreateSession();
-        int[] tokens = [.. Enumerable.Range(0, 30).Select(i => i * 17 % vocabulary)];
+        lengths = lengths.Length > 0 ? lengths : [7, 1, 1, 2, 13, 1, 5];
+        int[] tokens = [.. Enumerable.Range(0, lengths.Sum()).Select(i => i * 17 % vocabulary)];
         int position = 0;
-        foreach (int length in (int[])[7, 1, 1, 2, 13, 1, 5])
+        foreach (int length in lengths)
         {
             float[] expected = [];
             foreach (int token in tokens.AsSpan(position, length))

@@ -66,6 +66,7 @@ public sealed class SessionStateTests
         Refuses<Lfm2Decoder>();
         Refuses<DeltaDecoder>();
         Refuses<Mamba2Decoder>();
+        Refuses<ChunkedDecoder>();
 
         static void Refuses<TModel>()
             where TModel : ICausalLanguageModel<TModel>
@@ -95,6 +96,7 @@ public sealed class SessionStateTests
         GoesOn<Lfm2Decoder>();
         GoesOn<DeltaDecoder>();
         GoesOn<GraniteHybrid>();
+        GoesOn<ChunkedDecoder>();
         GoesOn<Gemma4Decoder>();
 
         static void GoesOn<TModel>()
