@@ -81,7 +81,7 @@ internal static class ModelCompiler
         ModelLayout onDevice = spec.HasCuda ? layout.WithFormats(DeviceFormats.Of(graphs, layout.Formats)) : layout;
         ModelLayout Placed(bool ofTrainer) => onDevice == layout ? (ofTrainer ? trainer : session) : onDevice.WithStates([.. graphs.Where((_, i) => program.Entries[i].BelongsToTrainer == ofTrainer)]);
         (ModelLayout sessionOnDevice, ModelLayout trainerOnDevice) = (Placed(ofTrainer: false), Placed(ofTrainer: true));
-        CudaModule inference = new(spec.CudaPrecision) { Launches = spec.CudaLaunches }, training = new(spec.CudaPrecision) { Launches = spec.CudaLaunches, Rounding = spec.CudaRounding };
+        CudaModule inference = new(spec.CudaPrecision, spec.CudaProducts) { Launches = spec.CudaLaunches }, training = new(spec.CudaPrecision, spec.CudaProducts) { Launches = spec.CudaLaunches, Rounding = spec.CudaRounding };
         CompiledEntry[] entries = [.. program.Entries.Select((entry, i) =>
         {
             ModelLayout places = entry.BelongsToTrainer ? trainer : session;

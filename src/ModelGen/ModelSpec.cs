@@ -34,6 +34,9 @@ internal sealed record ModelSpec(
     /// <summary>Which kernels of that path are launched together.</summary>
     public CudaLaunches CudaLaunches { get; init; }
 
+    /// <summary>Which products of that path are by groups of four warps.</summary>
+    public CudaProducts CudaProducts { get; init; }
+
     /// <summary>How that path rounds factors in training, where they are rounded to bfloat16.</summary>
     public CudaRounding CudaRounding { get; init; }
 

@@ -14,6 +14,10 @@ internal sealed class CudaContext
     // What modules are written for: sm_80.
     private const int LeastMajor = 8;
 
+    // What modules for products by groups of four warps need: they are for this capability alone, and PTX 8.0 came with CUDA 12.0.
+    private const string WarpgroupCapability = "9.0";
+    private const int WarpgroupVersion = 12_000;
+
     private readonly int _device;
     private nint _handle;
     private readonly Lock _sync = new();
@@ -43,6 +47,9 @@ internal sealed class CudaContext
 
     public long MemoryBytes { get; }
 
+    /// <summary>Whether it has products by groups of four warps, and a driver that knows of them.</summary>
+    public bool HasWarpgroups => Capability == WarpgroupCapability && Driver.Version >= WarpgroupVersion;
+
     /// <summary>The primary context: some hundred megabytes of the device's memory, which who only asks for its name shall not take.</summary>
     /// <exception cref="CudaException">It cannot be made.</exception>
     public nint Handle => Volatile.Read(ref _handle) is not 0 and nint handle ? handle : Retain();
@@ -54,7 +61,7 @@ internal sealed class CudaContext
     public int Resident(nint kernel, int blocksOfProcessor, int threads, string name)
         => Driver.AttributeOf(_device, CooperativeLaunch) == 0 ? 1 : Math.Max(1, Math.Min(blocksOfProcessor, Driver.BlocksOfProcessor(kernel, threads, name)) * Driver.AttributeOf(_device, Processors));
 
-    /// <summary>The kernels of a layout's module, which is assembled when they are asked for first.</summary>
+    /// <summary>The kernels of a layout's module, and behind them those for products by groups of four warps where the device has these; assembled when they are asked for first.</summary>
     public nint[] Kernels(CudaLayout layout, string modelName)
     {
         lock (_sync)
@@ -62,14 +69,24 @@ internal sealed class CudaContext
             if (!_modules.TryGetValue(layout, out nint[]? kernels))
             {
                 Use();
-                nint module = Driver.LoadModule(layout.Module(), $"the kernels of {modelName}");
+                nint module = Driver.LoadModule(layout.Module(), $"the kernels of {modelName}"), warpgroups = 0;
                 try
                 {
                     kernels = [.. layout.Kernels.Select(name => Driver.FunctionOf(module, name))];
+                    if (HasWarpgroups && layout.Warpgroups is { } large)
+                    {
+                        warpgroups = Driver.LoadModule(large.Module(), $"the large products of {modelName}");
+                        kernels = [.. kernels, .. large.Kernels.Select((name, i) => Asking(warpgroups, name, large.SharedBytes[i]))];
+                    }
                 }
                 catch
                 {
                     Driver.UnloadModule(module);
+                    if (warpgroups != 0)
+                    {
+                        Driver.UnloadModule(warpgroups);
+                    }
+
                     throw;
                 }
 
@@ -78,6 +95,17 @@ internal sealed class CudaContext
 
             return kernels;
         }
+    }
+
+    private nint Asking(nint module, string name, int sharedBytes)
+    {
+        nint kernel = Driver.FunctionOf(module, name);
+        if (sharedBytes > 0)
+        {
+            Driver.AllowShared(kernel, sharedBytes, name);
+        }
+
+        return kernel;
     }
 
     private nint Retain()

@@ -58,6 +58,7 @@ internal sealed unsafe class CudaDriver
     private readonly delegate* unmanaged<nint, uint, uint, uint, uint, uint, uint, uint, nint, void**, void**, int> _launch;
     private readonly delegate* unmanaged<nint, uint, uint, uint, uint, uint, uint, uint, nint, void**, int> _launchTogether;
     private readonly delegate* unmanaged<int*, nint, int, nuint, int> _occupancy;
+    private readonly delegate* unmanaged<nint, int, int, int> _setFunctionAttribute;
 
     /// <summary>Takes a driver's functions and initializes it.</summary>
     /// <param name="export">The address of a function by its name; 0 where there is none.</param>
@@ -107,6 +108,7 @@ internal sealed unsafe class CudaDriver
         _launch = (delegate* unmanaged<nint, uint, uint, uint, uint, uint, uint, uint, nint, void**, void**, int>)Function("cuLaunchKernel");
         _launchTogether = (delegate* unmanaged<nint, uint, uint, uint, uint, uint, uint, uint, nint, void**, int>)Function("cuLaunchCooperativeKernel");
         _occupancy = (delegate* unmanaged<int*, nint, int, nuint, int>)Function("cuOccupancyMaxActiveBlocksPerMultiprocessor");
+        _setFunctionAttribute = (delegate* unmanaged<nint, int, int, int>)Function("cuFuncSetAttribute");
     }
 
     /// <summary>The version of CUDA that the driver is of: 12,040 for 12.4.</summary>
@@ -389,9 +391,16 @@ internal sealed unsafe class CudaDriver
         }
     }
 
-    /// <summary>Launches a kernel; each argument lies in eight bytes.</summary>
-    public int Launch(nint function, int blocksX, int blocksY, int threads, nint stream, void** arguments)
-        => _launch(function, (uint)blocksX, (uint)blocksY, 1, (uint)threads, 1, 1, 0, stream, arguments, null);
+    /// <summary>Lets launches of a kernel ask for so much shared memory; more than 48 KB they may not otherwise.</summary>
+    public void AllowShared(nint function, int bytes, string name)
+    {
+        const int MaximumDynamicSharedBytes = 8;
+        Check(_setFunctionAttribute(function, MaximumDynamicSharedBytes, bytes), "cuFuncSetAttribute", FormattableString.Invariant($"asking for {bytes:N0} bytes of shared memory for {name}"));
+    }
+
+    /// <summary>Launches a kernel, whose blocks ask for some bytes of shared memory; each argument lies in eight bytes.</summary>
+    public int Launch(nint function, int blocksX, int blocksY, int threads, int sharedBytes, nint stream, void** arguments)
+        => _launch(function, (uint)blocksX, (uint)blocksY, 1, (uint)threads, 1, 1, (uint)sharedBytes, stream, arguments, null);
 
     /// <summary>Launches blocks of a kernel that are all there at once; each argument lies in eight bytes.</summary>
     public int LaunchTogether(nint function, int blocks, int threads, nint stream, void** arguments)

@@ -115,7 +115,20 @@ internal sealed unsafe class CudaExecution : IDisposable
     public ModelWeights.DeviceCopy Weights => _copy!;
 
     /// <summary>What tells this program from one of another declaration or of another version of the compiler.</summary>
-    public string ModuleDigest => Convert.ToHexStringLower(System.Security.Cryptography.SHA256.HashData(_cuda.Module()));
+    public string ModuleDigest
+    {
+        get
+        {
+            using var hash = System.Security.Cryptography.IncrementalHash.CreateHash(System.Security.Cryptography.HashAlgorithmName.SHA256);
+            hash.AppendData(_cuda.Module());
+            if (_launcher.HasWarpgroups)
+            {
+                hash.AppendData(_cuda.Warpgroups!.Module());
+            }
+
+            return Convert.ToHexStringLower(hash.GetHashAndReset());
+        }
+    }
 
     /// <summary>How many runs there were: the outputs of a run lie on the device until the next one.</summary>
     public long Runs { get; private set; }

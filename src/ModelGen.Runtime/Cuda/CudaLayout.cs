@@ -29,6 +29,13 @@ public sealed record CudaEntry(long[] Inputs, long[] Outputs)
 [EditorBrowsable(EditorBrowsableState.Never)]
 public sealed record CudaWeights(long Length, long[] Offsets, int[] Widened);
 
+/// <summary>The module for devices of compute capability 9.0, which have products by groups of four warps (<c>wgmma</c>) that no other has.</summary>
+/// <param name="Module">The PTX module.</param>
+/// <param name="Kernels">The names of its kernels, which launches number behind those of the module for all devices.</param>
+/// <param name="SharedBytes">Of each kernel, the shared memory that a block asks for.</param>
+[EditorBrowsable(EditorBrowsableState.Never)]
+public sealed record CudaWarpgroups(CudaModuleText Module, string[] Kernels, int[] SharedBytes);
+
 /// <summary>What a session or a trainer needs on a device.</summary>
 [EditorBrowsable(EditorBrowsableState.Never)]
 public sealed class CudaLayout
@@ -38,6 +45,9 @@ public sealed class CudaLayout
 
     /// <summary>The names of the kernels in the module, in the order in which launches number them.</summary>
     public required string[] Kernels { get; init; }
+
+    /// <summary>What devices load beside it that have products by groups of four warps; null where no product is large enough.</summary>
+    public CudaWarpgroups? Warpgroups { get; init; }
 
     /// <summary>The size of the arena on the device in bytes.</summary>
     public required long ArenaBytes { get; init; }
@@ -99,6 +109,9 @@ public sealed unsafe class CudaLauncher
     /// <summary>The record of the run: seed, position, counts, and the scalars of a step.</summary>
     public CudaArgument Run { get; internal set; }
 
+    /// <summary>Whether the device has loaded <see cref="CudaLayout.Warpgroups"/>.</summary>
+    public bool HasWarpgroups => _kernels.Length > _layout.Kernels.Length;
+
     /// <summary>How many indices a named extent has in this run.</summary>
     /// <param name="extent">The extent's number.</param>
     public int Counts(int extent) => _counts[extent];
@@ -120,10 +133,11 @@ public sealed unsafe class CudaLauncher
                 addresses[i] = first + i;
             }
 
-            int result = _context.Driver.Launch(_kernels[kernel], blocksX, blocksY, threads, _stream, addresses);
+            int ofWarpgroups = kernel - _layout.Kernels.Length, shared = ofWarpgroups < 0 ? 0 : _layout.Warpgroups!.SharedBytes[ofWarpgroups];
+            int result = _context.Driver.Launch(_kernels[kernel], blocksX, blocksY, threads, shared, _stream, addresses);
             if (result != 0)
             {
-                throw _context.Driver.Error(result, "cuLaunchKernel", $"launching {_layout.Kernels[kernel]}");
+                throw _context.Driver.Error(result, "cuLaunchKernel", $"launching {(ofWarpgroups < 0 ? _layout.Kernels[kernel] : _layout.Warpgroups!.Kernels[ofWarpgroups])}");
             }
         }
     }
@@ -152,7 +166,7 @@ public sealed unsafe class CudaLauncher
 
             // One block waits for nobody: where a device does not hold several at once for certain, it does all the work.
             int grid = Math.Min(blocks, _resident[kernel]);
-            int result = grid == 1 ? _context.Driver.Launch(_kernels[kernel], 1, 1, threads, _stream, addresses) : _context.Driver.LaunchTogether(_kernels[kernel], grid, threads, _stream, addresses);
+            int result = grid == 1 ? _context.Driver.Launch(_kernels[kernel], 1, 1, threads, 0, _stream, addresses) : _context.Driver.LaunchTogether(_kernels[kernel], grid, threads, _stream, addresses);
             if (result != 0)
             {
                 throw _context.Driver.Error(result, grid == 1 ? "cuLaunchKernel" : "cuLaunchCooperativeKernel", $"launching {_layout.Kernels[kernel]}");

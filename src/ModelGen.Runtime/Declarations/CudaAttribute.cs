@@ -24,6 +24,22 @@ public sealed class CudaAttribute : Attribute
     /// whatever is chosen.
     /// </summary>
     public CudaLaunches Launches { get; set; }
+
+    /// <summary>Which products of matrices in <see cref="CudaPrecision.BF16"/> are by groups of four warps, on devices of compute capability 9.0, which alone have those.</summary>
+    public CudaProducts Products { get; set; }
+}
+
+/// <summary>Which products of matrices are by groups of four warps (<c>wgmma</c>) on CUDA devices of compute capability 9.0, with factors that were rounded and laid out before.</summary>
+public enum CudaProducts
+{
+    /// <summary>Those of a training step that are large enough for that to be quicker.</summary>
+    Automatic,
+
+    /// <summary>None: products are those of other devices.</summary>
+    Warps,
+
+    /// <summary>All of a training step, whatever it costs.</summary>
+    Warpgroups,
 }
 
 /// <summary>What the factors of matrix products are rounded to on a CUDA device. Products are summed in single precision whatever it is.</summary>

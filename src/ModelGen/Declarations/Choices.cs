@@ -160,3 +160,10 @@ internal enum CudaLaunches
     Separate,
     Together,
 }
+
+internal enum CudaProducts
+{
+    Automatic,
+    Warps,
+    Warpgroups,
+}

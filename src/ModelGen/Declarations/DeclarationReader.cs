@@ -65,6 +65,7 @@ internal static class DeclarationReader
             CudaPrecision = (CudaPrecision)(attributes.Cuda?.Integer("Precision", 0) ?? 0),
             CudaRounding = (CudaRounding)(attributes.Cuda?.Integer("Rounding", 0) ?? 0),
             CudaLaunches = (CudaLaunches)(attributes.Cuda?.Integer("Launches", 0) ?? 0),
+            CudaProducts = (CudaProducts)(attributes.Cuda?.Integer("Products", 0) ?? 0),
             WeightsOf = attribute.Strings("WeightsOf"),
             Lora = ReadLora(attributes.Lora),
         };

@@ -151,3 +151,15 @@ public partial class PlainWideDecoder;
 [Trainable(BatchSize = 2, SequenceLength = 9)]
 [Cuda]
 public partial class DeviceQlora;
+
+// Products by groups of four warps where the device has those, whatever it costs.
+
+[Gpt(Layers = 2, DModel = 12, Heads = 2, Vocab = 17, Context = 24)]
+[Trainable(BatchSize = 2, SequenceLength = 18)]
+[Cuda(Precision = CudaPrecision.BF16, Products = CudaProducts.Warpgroups)]
+public partial class WarpgroupGpt;
+
+[Gpt(Layers = 2, DModel = 12, Heads = 2, Vocab = 17, Context = 24)]
+[Trainable(BatchSize = 2, SequenceLength = 18)]
+[Cuda(Precision = CudaPrecision.BF16, Rounding = CudaRounding.Stochastic, Products = CudaProducts.Warpgroups)]
+public partial class StochasticWarpgroupGpt;

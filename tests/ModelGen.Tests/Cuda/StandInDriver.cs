@@ -54,6 +54,7 @@ internal sealed unsafe class StandInDriver : IDisposable
     private readonly Dictionary<nint, long> _host = [];
     private readonly Dictionary<nint, Dictionary<string, PtxEntryPoint>> _modules = [];
     private readonly Dictionary<nint, PtxEntryPoint> _functions = [];
+    private readonly Dictionary<nint, int> _allowedShared = [];
     private readonly Dictionary<nint, List<Func<int>>?> _streams = new() { [0] = null };
     private readonly Dictionary<nint, List<Func<int>>> _graphs = [];
     private readonly Dictionary<nint, List<Func<int>>> _executables = [];
@@ -284,7 +285,7 @@ internal sealed unsafe class StandInDriver : IDisposable
 
     private bool IsMemory(ulong address, nuint bytes) => _memory.Any(m => address >= m.Key && address + bytes <= m.Key + (ulong)m.Value);
 
-    private int RunKernel(PtxEntryPoint entry, int x, int y, int threads, byte[] parameters, bool together)
+    private int RunKernel(PtxEntryPoint entry, int x, int y, int threads, int shared, byte[] parameters, bool together)
     {
         try
         {
@@ -295,7 +296,7 @@ internal sealed unsafe class StandInDriver : IDisposable
             }
             else
             {
-                _machine.Launch(entry, x, y, threads, parameters);
+                _machine.Launch(entry, x, y, threads, parameters, shared);
             }
 
             return Success;
@@ -305,6 +306,15 @@ internal sealed unsafe class StandInDriver : IDisposable
             Fault = exception.Message;
             return _lost = IllegalAddress;
         }
+    }
+
+    /// <summary>Why the device or the driver cannot have a module, if so: a processor's own instructions are for that one alone, and a driver knows the PTX of its time.</summary>
+    private string? Refuses(string text)
+    {
+        System.Text.RegularExpressions.Match target = System.Text.RegularExpressions.Regex.Match(text, @"\.target\s+sm_(\d+)(a?)\s"), version = System.Text.RegularExpressions.Regex.Match(text, @"\.version\s+(\d+)\.(\d+)");
+        int capability = (10 * Capability.Major) + Capability.Minor, of = int.Parse(target.Groups[1].Value, System.Globalization.CultureInfo.InvariantCulture);
+        bool fits = target.Groups[2].Length > 0 ? of == capability : of <= capability, isNew = int.Parse(version.Groups[1].Value, System.Globalization.CultureInfo.InvariantCulture) >= 8 && Version < 12_000;
+        return !fits ? $"{target.Value.Trim()} is not for a device of {Capability.Major}.{Capability.Minor}" : isNew ? $"{version.Value} is newer than the driver" : null;
     }
 
     // ---------------------------------------------------------------- the functions
@@ -569,7 +579,13 @@ internal sealed unsafe class StandInDriver : IDisposable
         try
         {
             *module = NewHandle();
-            d._modules.Add(*module, PtxEntryPoint.Read(d.Edit(Marshal.PtrToStringUTF8((nint)image)!)));
+            string text = d.Edit(Marshal.PtrToStringUTF8((nint)image)!);
+            if (d.Refuses(text) is { } problem)
+            {
+                throw new PtxException(problem);
+            }
+
+            d._modules.Add(*module, PtxEntryPoint.Read(text));
             return Success;
         }
         catch (PtxException exception)
@@ -606,11 +622,24 @@ internal sealed unsafe class StandInDriver : IDisposable
 
     [UnmanagedCallersOnly]
     private static int cuLaunchKernel(nint function, uint x, uint y, uint z, uint threadsX, uint threadsY, uint threadsZ, uint shared, nint stream, void** arguments, void** extra)
-        => Do(d => z != 1 || threadsY != 1 || threadsZ != 1 ? InvalidValue : d.Give(function, (int)x, (int)y, (int)threadsX, stream, arguments, together: false), function: nameof(cuLaunchKernel));
+        => Do(d => z != 1 || threadsY != 1 || threadsZ != 1 || shared > Math.Max(48 * 1024, d._allowedShared.GetValueOrDefault(function)) ? InvalidValue : d.Give(function, (int)x, (int)y, (int)threadsX, (int)shared, stream, arguments, together: false), function: nameof(cuLaunchKernel));
+
+    [UnmanagedCallersOnly]
+    private static int cuFuncSetAttribute(nint function, int attribute, int value) => Do(d =>
+    {
+        // What a block may have on request: 227 KB from 9.0 on, and 163 KB on a device of 8.0.
+        if (attribute != 8 || value < 0 || value > (d.Capability.Major >= 9 ? 227 : 163) * 1024)
+        {
+            return InvalidValue;
+        }
+
+        d._allowedShared[function] = value;
+        return d._functions.ContainsKey(function) ? Success : InvalidHandle;
+    }, function: nameof(cuFuncSetAttribute));
 
     [UnmanagedCallersOnly]
     private static int cuLaunchCooperativeKernel(nint function, uint x, uint y, uint z, uint threadsX, uint threadsY, uint threadsZ, uint shared, nint stream, void** arguments)
-        => Do(d => y != 1 || z != 1 || threadsY != 1 || threadsZ != 1 ? InvalidValue : x > d.Processors * d.BlocksOfProcessor ? CooperativeLaunchTooLarge : d.Give(function, (int)x, 1, (int)threadsX, stream, arguments, together: true), function: nameof(cuLaunchCooperativeKernel));
+        => Do(d => y != 1 || z != 1 || threadsY != 1 || threadsZ != 1 ? InvalidValue : x > d.Processors * d.BlocksOfProcessor ? CooperativeLaunchTooLarge : d.Give(function, (int)x, 1, (int)threadsX, 0, stream, arguments, together: true), function: nameof(cuLaunchCooperativeKernel));
 
     [UnmanagedCallersOnly]
     private static int cuOccupancyMaxActiveBlocksPerMultiprocessor(int* blocks, nint function, int threads, nuint shared) => Do(d =>
@@ -619,7 +648,7 @@ internal sealed unsafe class StandInDriver : IDisposable
         return d._functions.ContainsKey(function) ? Success : InvalidHandle;
     }, function: nameof(cuOccupancyMaxActiveBlocksPerMultiprocessor));
 
-    private int Give(nint function, int x, int y, int threads, nint stream, void** arguments, bool together)
+    private int Give(nint function, int x, int y, int threads, int shared, nint stream, void** arguments, bool together)
     {
         if (!_functions.TryGetValue(function, out PtxEntryPoint? entry))
         {
@@ -640,6 +669,6 @@ internal sealed unsafe class StandInDriver : IDisposable
         }
 
         byte[] laidOut = [.. parameters];
-        return InStream(stream, () => RunKernel(entry, x, y, threads, laidOut, together));
+        return InStream(stream, () => RunKernel(entry, x, y, threads, shared, laidOut, together));
     }
 }

@@ -46,6 +46,7 @@ API cuGraphLaunch(void *executable, void *stream) { graphs++; return !executable
 API cuGraphExecDestroy(void *executable) { free(executable); memory--; return 0; }
 API cuGraphDestroy(void *graph) { return graph ? 0 : 400; }
 API cuModuleLoadDataEx(void **module, const void *image, unsigned count, int *options, void **values) { (void)options; (void)values; *module = (void *)image; return strstr(image, ".version 7.0") && count == 4 ? 0 : 218; }
+API cuFuncSetAttribute(void *function, int attribute, int value) { return function && attribute == 8 && value > 0 ? 0 : 1; }
 API cuModuleUnload(void *module) { return module ? 0 : 400; }
 API cuModuleGetFunction(void **function, void *module, const char *name) { *function = (void *)1; return module && *name ? 0 : 500; }
 API cuOccupancyMaxActiveBlocksPerMultiprocessor(int *blocks, void *function, int threads, size_t shared) { *blocks = 2048 / threads; return function && !shared ? 0 : 1; }

@@ -80,6 +80,7 @@ public sealed class DeclarationReaderTests
     [InlineData(typeof(global::ModelGen.Compiler.Loss), typeof(global::ModelGen.Loss))]
     [InlineData(typeof(global::ModelGen.Compiler.ParameterLayout), typeof(global::ModelGen.ParameterLayout))]
     [InlineData(typeof(global::ModelGen.Compiler.CudaLaunches), typeof(global::ModelGen.CudaLaunches))]
+    [InlineData(typeof(global::ModelGen.Compiler.CudaProducts), typeof(global::ModelGen.CudaProducts))]
     public void Enumerations_of_the_compiler_are_those_of_the_runtime(Type compiler, Type runtime)
         => Assert.Equal(
             Enum.GetNames(runtime).Select(name => (name, Convert.ToInt64(Enum.Parse(runtime, name)))),

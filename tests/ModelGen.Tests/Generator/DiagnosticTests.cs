@@ -353,6 +353,7 @@ public sealed class DiagnosticTests
     [InlineData("[Mlp(2, 3, 4, 2, Activations = {|MG0010:[Activation.Tanh]|})] public partial class Model;")]
     [InlineData("[Mlp(2, 3, 4, 2, Activations = new[] { Activation.Tanh, {|MG0011:(Activation)99|} })] public partial class Model;")]
     [InlineData("[Mlp(2, 3, 2)] [Cuda(Launches = {|MG0011:(CudaLaunches)7|})] public partial class Model;")]
+    [InlineData("[Mlp(2, 3, 2)] [Cuda(Products = {|MG0011:(CudaProducts)7|})] public partial class Model;")]
     [InlineData("[Mlp(2, 3, 2, OutputActivation = {|MG0012:Activation.Tanh|}, Loss = Loss.CrossEntropy)] public partial class Model;")]
     [InlineData("[Mlp(2, 3, 1, Loss = Loss.BinaryCrossEntropy, OutputActivation = {|MG0012:Activation.Sigmoid|})] [Trainable(BatchSize = 1)] public partial class Model;")]
     [InlineData(Tiny + " [MemoryBudget(TrainingBytes = {|MG0012:1|})] public partial class Model;")]

@@ -25,6 +25,9 @@ internal sealed unsafe class PtxFunction
         _entries = PtxEntryPoint.Read(module);
     }
 
+    /// <summary>Whether the device has products of four warps.</summary>
+    public bool HasWarpgroups { get; private init; }
+
     public CudaProgram Device { get; }
 
     /// <summary>The text of the module.</summary>
@@ -32,6 +35,9 @@ internal sealed unsafe class PtxFunction
 
     /// <summary>Thread instructions of the last run.</summary>
     public long Executed { get; private set; }
+
+    /// <summary>Thread instructions of the last run, entry by entry.</summary>
+    public Dictionary<string, long> ExecutedBy { get; } = [];
 
     /// <summary>Conflicts in the banks of shared memory of the last run.</summary>
     public long BankConflicts { get; private set; }
@@ -43,13 +49,28 @@ internal sealed unsafe class PtxFunction
     /// <param name="precision">What factors are rounded to.</param>
     /// <param name="rounding">How they are rounded to bfloat16.</param>
     /// <param name="formats">How parameters lie in memory that are not single precision.</param>
-    public static PtxFunction Compile(ModelGraph graph, Func<string, string>? edit = null, Func<MatMulKernel, CudaProductPlan>? products = null, global::ModelGen.Compiler.CudaPrecision precision = default, global::ModelGen.Compiler.CudaRounding rounding = default, IReadOnlyDictionary<string, StorageFormat>? formats = null)
+    /// <param name="warpgroups">Which products are by groups of four warps, on a device that has these.</param>
+    public static PtxFunction Compile(ModelGraph graph, Func<string, string>? edit = null, Func<MatMulKernel, CudaProductPlan>? products = null, global::ModelGen.Compiler.CudaPrecision precision = default, global::ModelGen.Compiler.CudaRounding rounding = default, IReadOnlyDictionary<string, StorageFormat>? formats = null, Func<MatMulKernel, WarpgroupTiles?>? warpgroups = null)
     {
         ModelLayout layout = ModelLayout.Of([graph], formats: formats);
         KernelProgram program = ModelCompiler.Kernels(graph, layout, default);
         var module = products is null ? new CudaModule(precision) { Rounding = rounding } : new CudaModule { Products = products, Rounding = rounding };
+        if (warpgroups is not null)
+        {
+            module = new CudaModule(precision) { Warpgroups = warpgroups, Rounding = rounding };
+            CudaProgram packed = module.Add(program);
+            string text = edit is null ? module.WarpgroupText : edit(module.WarpgroupText);
+            var function = new PtxFunction(graph, layout, packed.Program, packed, text) { HasWarpgroups = true };
+            foreach ((string name, PtxEntryPoint entry) in PtxEntryPoint.Read(module.Text))
+            {
+                function._entries.Add(name, entry);
+            }
+
+            return function;
+        }
+
         CudaProgram device = module.Add(program);
-        return new PtxFunction(graph, layout, program, device, edit is null ? module.Text : edit(module.Text));
+        return new PtxFunction(graph, layout, device.Program, device, edit is null ? module.Text : edit(module.Text));
     }
 
     /// <summary>Of parameters that lie packed in memory, what is there.</summary>
@@ -119,6 +140,7 @@ internal sealed unsafe class PtxFunction
         GCHandle pinned = GCHandle.Alloc(record, GCHandleType.Pinned);
         try
         {
+            ExecutedBy.Clear();
             var machine = new PtxMachine();
             machine.Allow((void*)pinned.AddrOfPinnedObject(), record.Length, "the run's record");
             memory.Allow(machine);
@@ -140,9 +162,13 @@ internal sealed unsafe class PtxFunction
                         continue;
                     }
 
-                    var launch = (CudaLaunch)each;
-                    PtxEntryPoint entry = _entries[launch.Entry];
-                    machine.Launch(entry, launch.Blocks.X, launch.Blocks.Y, launch.Threads, Parameters(entry, launch, memory, (ulong)pinned.AddrOfPinnedObject(), step));
+                    foreach (CudaLaunch launch in each is CudaChoice choice ? HasWarpgroups ? choice.Warpgroups : [choice.Otherwise] : [(CudaLaunch)each])
+                    {
+                        PtxEntryPoint entry = _entries[launch.Entry];
+                        long before = machine.Executed;
+                        machine.Launch(entry, launch.Blocks.X, launch.Blocks.Y, launch.Threads, Parameters(entry, launch, memory, (ulong)pinned.AddrOfPinnedObject(), step), launch.SharedBytes);
+                        ExecutedBy[launch.Entry] = ExecutedBy.GetValueOrDefault(launch.Entry) + machine.Executed - before;
+                    }
                 }
             }
         }

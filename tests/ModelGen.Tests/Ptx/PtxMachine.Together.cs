@@ -18,10 +18,15 @@ internal sealed unsafe partial class PtxMachine
     public void LaunchTogether(PtxEntryPoint entry, int blocks, int threads, ReadOnlySpan<byte> parameters)
     {
         Check(entry, blocks, 1, threads, parameters);
+        if (entry.HasBarriers || entry.HasWarpgroups)
+        {
+            throw new PtxException($"{entry.Name}: barriers in shared memory and products of four warps are not known where blocks stay");
+        }
+
         _blocks = new Block[blocks];
         for (int x = 0; x < blocks; x++)
         {
-            Block block = _blocks[x] = new Block(x, [.. Enumerable.Range(0, threads / Lanes).Select(warp => new Warp(entry, warp, blocks))], new SharedMemory(entry), new int[blocks]);
+            Block block = _blocks[x] = new Block(x, [.. Enumerable.Range(0, threads / Lanes).Select(warp => new Warp(entry, warp, blocks))], new SharedMemory(entry, 0, threads / Lanes), new int[blocks]);
             foreach (Warp warp in block.Warps)
             {
                 warp.Begin(entry, x, 0);

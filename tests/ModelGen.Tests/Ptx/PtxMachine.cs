@@ -13,6 +13,9 @@ internal sealed unsafe partial class PtxMachine
 {
     private const int Lanes = 32;
 
+    // What a block of sm_90 may ask for: 227 KB.
+    private const int MostSharedBytes = 232_448;
+
     private readonly List<Allocation> _allocations = [];
 
     /// <summary>Thread instructions that were run.</summary>
@@ -34,9 +37,15 @@ internal sealed unsafe partial class PtxMachine
     public void Forbid(void* memory) => _allocations.RemoveAll(a => a.Start == (ulong)memory);
 
     /// <summary>Runs all blocks of an entry. Parameters are laid out as the entry declares them.</summary>
-    public void Launch(PtxEntryPoint entry, int blocksX, int blocksY, int threads, ReadOnlySpan<byte> parameters)
+    /// <param name="entry">The entry.</param>
+    /// <param name="blocksX">Blocks of the grid's first dimension.</param>
+    /// <param name="blocksY">Blocks of its second one.</param>
+    /// <param name="threads">Threads of a block.</param>
+    /// <param name="parameters">The parameters.</param>
+    /// <param name="sharedBytes">Shared memory of a block beside what the entry declares.</param>
+    public void Launch(PtxEntryPoint entry, int blocksX, int blocksY, int threads, ReadOnlySpan<byte> parameters, int sharedBytes = 0)
     {
-        if (blocksX == 1 && blocksY == 1)
+        if (blocksX == 1 && blocksY == 1 && !entry.HasBarriers && !entry.HasWarpgroups)
         {
             LaunchTogether(entry, 1, threads, parameters);
             return;
@@ -50,7 +59,12 @@ internal sealed unsafe partial class PtxMachine
             run[warp] = new Warp(entry, warp, blocksX);
         }
 
-        var shared = new SharedMemory(entry);
+        var shared = new SharedMemory(entry, sharedBytes, warps);
+        if (shared.Bytes > MostSharedBytes)
+        {
+            throw new PtxException($"{entry.Name}: {shared.Bytes} bytes of shared memory are more than a block may have");
+        }
+
         for (int y = 0; y < blocksY; y++)
         {
             for (int x = 0; x < blocksX; x++)
@@ -95,24 +109,36 @@ internal sealed unsafe partial class PtxMachine
 
     private void RunBlock(PtxEntryPoint entry, Warp[] warps, SharedMemory shared, ReadOnlySpan<byte> parameters, int block)
     {
-        for (int epoch = 0; ; epoch++)
+        BeginAsync(warps, shared);
+        for (int epoch = 0; ;)
         {
-            foreach (Warp warp in warps)
+            _moved = false;
+            foreach (Warp warp in warps.Where(w => w.Live != 0 && !w.AtBarrier))
             {
                 Run(entry, warp, shared, parameters, block, epoch);
+                _moved |= !warp.Yields;
             }
 
             if (warps.All(w => w.Live == 0))
             {
+                EndAsync(entry, warps, shared);
                 return;
             }
 
             if (warps.Any(w => w.Yields))
             {
-                throw new PtxException($"{entry.Name}: blocks wait for each other that need not be there at once");
+                if (!entry.HasBarriers)
+                {
+                    throw new PtxException($"{entry.Name}: blocks wait for each other that need not be there at once");
+                }
+
+                WaitForMore(entry, warps, shared);
+                continue;
             }
 
             PassBarrier(entry, warps);
+            PassBarrierAsync(warps, shared);
+            epoch++;
         }
     }
 
@@ -167,6 +193,11 @@ internal sealed unsafe partial class PtxMachine
                 PtxInstruction instruction = code[pc];
                 uint active = instruction.Guard < 0 ? mask : mask & (instruction.IsGuardNegated ? ~_p[instruction.Guard] : _p[instruction.Guard]);
                 Executed += BitOperations.PopCount(mask);
+                if (entry.HasWarpgroups && instruction.Floats.Length > 0 && instruction.Opcode != PtxOpcode.MultiplyWarpgroup && active != 0)
+                {
+                    TouchAccumulators(entry, warp, instruction);
+                }
+
                 switch (instruction.Opcode)
                 {
                     case PtxOpcode.Branch:
@@ -258,10 +289,10 @@ internal sealed unsafe partial class PtxMachine
                         warp.WarpEpoch++;
                         break;
                     case PtxOpcode.LoadGlobal or PtxOpcode.StoreGlobal or PtxOpcode.LoadGlobalByte or PtxOpcode.LoadGlobalHalf or PtxOpcode.StoreGlobalHalf:
-                        AccessGlobal(entry, instruction, active, new Accessor(block, (warp.Index * Lanes) + 1, epoch, warp.WarpEpoch) { Clock = warp.Clock });
+                        AccessGlobal(entry, instruction, active, AccessorOf(warp, block, epoch));
                         break;
                     case PtxOpcode.LoadShared or PtxOpcode.StoreShared:
-                        AccessShared(entry, instruction, active, shared, new Accessor(block, (warp.Index * Lanes) + 1, epoch, warp.WarpEpoch) { Clock = warp.Clock });
+                        AccessShared(entry, instruction, active, shared, AccessorOf(warp, block, epoch));
                         break;
                     case PtxOpcode.LoadMatrix or PtxOpcode.LoadMatrixTransposed or PtxOpcode.MultiplyTf32 or PtxOpcode.MultiplyBf16:
                         if (active != uint.MaxValue)
@@ -275,12 +306,12 @@ internal sealed unsafe partial class PtxMachine
                         }
                         else
                         {
-                            LoadMatrices(entry, instruction, shared, new Accessor(block, (warp.Index * Lanes) + 1, epoch, warp.WarpEpoch) { Clock = warp.Clock });
+                            LoadMatrices(entry, instruction, shared, AccessorOf(warp, block, epoch));
                         }
 
                         break;
                     case PtxOpcode.CopyAsync:
-                        Copy(entry, instruction, active, warp, shared, new Accessor(block, (warp.Index * Lanes) + 1, epoch, warp.WarpEpoch) { Clock = warp.Clock });
+                        Copy(entry, instruction, active, warp, shared, AccessorOf(warp, block, epoch));
                         break;
                     case PtxOpcode.CommitCopies:
                         for (uint lanes = active; lanes != 0; lanes &= lanes - 1)
@@ -293,9 +324,32 @@ internal sealed unsafe partial class PtxMachine
                         for (uint lanes = active; lanes != 0; lanes &= lanes - 1)
                         {
                             int lane = BitOperations.TrailingZeroCount(lanes);
-                            Arrive(entry, instruction, warp.Copies[lane], (int)_r[instruction.Result.Index * Lanes], shared, new Accessor(block, (warp.Index * Lanes) + 1 + lane, epoch, warp.WarpEpoch) { Clock = warp.Clock });
+                            Arrive(entry, instruction, warp.Copies[lane], (int)_r[instruction.Result.Index * Lanes], shared, AccessorOf(warp, block, epoch) with { Thread = (warp.Index * Lanes) + 1 + lane });
                         }
 
+                        break;
+                    case PtxOpcode.InitializeBarrier or PtxOpcode.ArriveAtBarrier or PtxOpcode.ExpectBytes or PtxOpcode.CopyBulk or PtxOpcode.FenceProxy:
+                        if (active != 0)
+                        {
+                            Async(entry, warp, instruction, active, shared, AccessorOf(warp, block, epoch));
+                        }
+
+                        break;
+                    case PtxOpcode.TryWait:
+                        if (active != 0)
+                        {
+                            TryWait(entry, warp, instruction, active, shared, pc);
+                            parted = warp.Yields;
+                        }
+
+                        break;
+                    case PtxOpcode.FenceWarpgroup or PtxOpcode.MultiplyWarpgroup or PtxOpcode.CommitWarpgroup or PtxOpcode.WaitForWarpgroup:
+                        if (active != uint.MaxValue)
+                        {
+                            throw new PtxException($"{entry.Name}: not all threads of the warp are at: {instruction.Text}");
+                        }
+
+                        Warpgroup(entry, warp, instruction, shared, AccessorOf(warp, block, epoch), pc);
                         break;
                     case PtxOpcode.LoadParameter32:
                         uint word = MemoryMarshal.Read<uint>(parameters[instruction.Offset..]);
@@ -349,6 +403,9 @@ internal sealed unsafe partial class PtxMachine
             }
         }
     }
+
+    private static Accessor AccessorOf(Warp warp, int block, int epoch)
+        => new(block, (warp.Index * Lanes) + 1, epoch, warp.WarpEpoch) { Clock = warp.Clock, Known = warp.Known, Time = warp.Known is null ? 0 : warp.Known[warp.Index] };
 
     private static void Each32(uint[] file, int register, uint active, uint value)
     {
@@ -672,9 +729,14 @@ internal sealed unsafe partial class PtxMachine
             throw new PtxException($"{entry.Name}: misaligned: {instruction.Text}");
         }
 
-        if (at < 0 || at + bytes > entry.SharedBytes)
+        if (at < 0 || at + bytes > shared.Bytes || (at + bytes > entry.SharedBytes && at < entry.DynamicOffset))
         {
-            throw new PtxException($"{entry.Name}: byte {at} of {entry.SharedBytes} of shared memory: {instruction.Text}");
+            throw new PtxException($"{entry.Name}: byte {at} of {shared.Bytes} of shared memory: {instruction.Text}");
+        }
+
+        if (shared.Async is not null)
+        {
+            ReachAsync(entry, instruction, shared, at, bytes, by, write);
         }
 
         for (long word = at / 4; word < (at + bytes) / 4; word++)
@@ -839,13 +901,20 @@ internal sealed unsafe partial class PtxMachine
         /// <summary>Of blocks that meet, how many barriers of each other block are known to be behind.</summary>
         public int[]? Clock { get; init; }
 
+        /// <summary>Where threads meet at barriers in shared memory: up to which of its own times each warp of the block is known to be behind, and its own time.</summary>
+        public int[]? Known { get; init; }
+
+        /// <inheritdoc cref="Known"/>
+        public int Time { get; init; }
+
         public bool Equals(Accessor other) => (Block, Thread, Epoch, WarpEpoch) == (other.Block, other.Thread, other.Epoch, other.WarpEpoch);
 
         public override int GetHashCode() => HashCode.Combine(Block, Thread, Epoch, WarpEpoch);
 
         /// <summary>Whether an access of another thread has happened before this one, and not beside it.</summary>
         public bool IsBehind(Accessor other)
-            => other.Thread == 0 || (other.Block != Block && Clock is not null && other.Epoch < Clock[other.Block]) || (other.Block == Block && (other.Thread == Thread || other.Epoch < Epoch || ((other.Thread - 1) / Lanes == (Thread - 1) / Lanes && other.WarpEpoch < WarpEpoch)));
+            => other.Thread == 0 || (other.Block != Block && Clock is not null && other.Epoch < Clock[other.Block]) || (other.Block == Block && (other.Thread == Thread || other.Epoch < Epoch || ((other.Thread - 1) / Lanes == (Thread - 1) / Lanes && other.WarpEpoch < WarpEpoch)
+                || (Known is not null && other.Thread != int.MaxValue && other.Time != 0 && (other.Thread - 1) / Lanes != (Thread - 1) / Lanes && other.Time <= Known[(other.Thread - 1) / Lanes])));
     }
 
     /// <summary>Which halves of a word are touched; of a byte, the half that it is in.</summary>
@@ -888,6 +957,16 @@ internal sealed unsafe partial class PtxMachine
             }
 
             return copy;
+        }
+
+        /// <summary>Whether what was last written to a word is there for somebody.</summary>
+        public bool IsThereFor(long word, Accessor by) => by.IsBehind(_writers[word]);
+
+        /// <summary>What has been done to a word is behind everybody who knows of what was done last, which is kept elsewhere.</summary>
+        public void Forget(long word)
+        {
+            (_writers[word], _readers[word]) = (default, default);
+            _severalRead.Remove(word);
         }
 
         public string? Note(long word, Accessor by, bool write)
@@ -967,21 +1046,35 @@ internal sealed unsafe partial class PtxMachine
         public bool IsTouched(long word) => _accesses.IsTouched(word) || _upper?.IsTouched(word) == true;
     }
 
-    private sealed class SharedMemory(PtxEntryPoint entry)
+    private sealed class SharedMemory
     {
-        public uint[] Words { get; } = new uint[(entry.SharedBytes + 3) / 4];
+        public SharedMemory(PtxEntryPoint entry, int dynamicBytes, int warps)
+        {
+            Bytes = entry.HasDynamicMemory ? entry.DynamicOffset + dynamicBytes : entry.SharedBytes;
+            int words = (Bytes + 3) / 4;
+            (Words, Written, OnTheWay, Access) = (new uint[words], new bool[words], new bool[words], new Accesses(words));
+            Async = entry.HasBarriers || entry.HasWarpgroups ? new AsyncState(words, warps) : null;
+        }
 
-        public bool[] Written { get; } = new bool[(entry.SharedBytes + 3) / 4];
+        public int Bytes { get; }
 
-        public bool[] OnTheWay { get; } = new bool[(entry.SharedBytes + 3) / 4];
+        public uint[] Words { get; }
 
-        public Accesses Access { get; } = new((entry.SharedBytes + 3) / 4);
+        public bool[] Written { get; }
+
+        public bool[] OnTheWay { get; }
+
+        public Accesses Access { get; }
+
+        /// <summary>What the copy engine and the tensor cores do by themselves.</summary>
+        public AsyncState? Async { get; }
 
         public void Clear()
         {
             Array.Clear(Written);
             Array.Clear(OnTheWay);
             Access.Forget();
+            Async?.Clear();
         }
     }
 
@@ -1006,6 +1099,12 @@ internal sealed unsafe partial class PtxMachine
 
         /// <summary>The last look that made it yield, and what was seen.</summary>
         public (int Pc, uint Seen)? Look { get; set; }
+
+        /// <summary>Up to which of its times each warp of the block is known to be behind, its own time, and up to which of its turns each barrier.</summary>
+        public int[]? Known { get; set; }
+
+        /// <summary>Its products on tensor cores.</summary>
+        public WarpgroupState Products { get; } = new(entry.HasWarpgroups ? entry.CountOf(RegisterKind.F32) : 0);
 
         public uint[] F { get; } = new uint[Math.Max(1, entry.CountOf(RegisterKind.F32)) * Lanes];
 
@@ -1034,7 +1133,8 @@ internal sealed unsafe partial class PtxMachine
 
         public void Begin(PtxEntryPoint code, int x, int y)
         {
-            (X, Y, Live, AtBarrier, WarpEpoch, Yields, Look, Clock, Learned) = (x, y, uint.MaxValue, false, 0, false, null, null, null);
+            (X, Y, Live, AtBarrier, WarpEpoch, Yields, Look, Clock, Learned, Known) = (x, y, uint.MaxValue, false, 0, false, null, null, null, null);
+            Products.Clear();
             Array.Fill(Pc, code.Start);
             foreach (List<List<(long To, uint[] Words)>> copies in Copies)
             {

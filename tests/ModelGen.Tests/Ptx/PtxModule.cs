@@ -51,6 +51,15 @@ internal sealed record PtxInstruction(string Name, string Text)
     /// <summary>What is added to the address that a copy reads from.</summary>
     public int SourceOffset { get; init; }
 
+    /// <summary>What is added to the address of the barrier that a bulk copy tells of its bytes.</summary>
+    public int BarrierOffset { get; init; }
+
+    /// <summary>Integers that are a part of the instruction.</summary>
+    public int[] Immediates { get; init; } = [];
+
+    /// <summary>The registers of single precision that it names.</summary>
+    public int[] Floats { get; init; } = [];
+
     public int Target { get; set; }
 
     /// <summary>Of a call, which registers go into which of the function's.</summary>
@@ -73,6 +82,8 @@ internal enum PtxOpcode
     UnpackHalves, PackHalves, FloatOfHalf, HalfOfFloat, Bf16OfFloat, Permute, LoadGlobalByte, LoadGlobalHalf, StoreGlobalHalf,
     Branch, Return, Barrier, WarpBarrier, Shuffle, Ballot, HighestBit,
     Call, ReturnFromCall, StoreParameter, AddRelease, AddRelaxed, LoadAcquire, LoadRelaxed, Prefetch,
+    InitializeBarrier, ArriveAtBarrier, ExpectBytes, TryWait, CopyBulk, FenceProxy,
+    FenceWarpgroup, MultiplyWarpgroup, CommitWarpgroup, WaitForWarpgroup,
 }
 
 /// <summary>An entry of a module, read and checked as an assembler would.</summary>
@@ -111,6 +122,18 @@ internal sealed class PtxEntryPoint
 
     public int MaximumThreads { get; private init; }
 
+    /// <summary>Whether it has memory whose size the launch says.</summary>
+    public bool HasDynamicMemory { get; private set; }
+
+    /// <summary>Where memory begins whose size the launch says: no more aligned than it asks to be.</summary>
+    public int DynamicOffset { get; private set; }
+
+    /// <summary>Whether threads meet at barriers in shared memory, to which bulk copies are told.</summary>
+    public bool HasBarriers { get; private set; }
+
+    /// <summary>Whether four warps multiply together.</summary>
+    public bool HasWarpgroups { get; private set; }
+
     public int CountOf(RegisterKind kind) => _counts[(int)kind];
 
     /// <summary>Reads a module.</summary>
@@ -123,16 +146,16 @@ internal sealed class PtxEntryPoint
         }
 
         string text = Regex.Replace(module, @"//[^\n]*", "");
-        Match version = Regex.Match(text, @"\.version\s+(\d+)\.(\d+)"), target = Regex.Match(text, @"\.target\s+sm_(\d+)");
+        Match version = Regex.Match(text, @"\.version\s+(\d+)\.(\d+)"), target = Regex.Match(text, @"\.target\s+sm_(\d+)(a?)\s");
         if (!version.Success || !target.Success || !text.Contains(".address_size 64", StringComparison.Ordinal))
         {
             throw new PtxException("a module states its version, its target and the size of addresses");
         }
 
-        int isa = (10 * int.Parse(version.Groups[1].Value, CultureInfo.InvariantCulture)) + int.Parse(version.Groups[2].Value, CultureInfo.InvariantCulture), processor = int.Parse(target.Groups[1].Value, CultureInfo.InvariantCulture);
+        int isa = (10 * int.Parse(version.Groups[1].Value, CultureInfo.InvariantCulture)) + int.Parse(version.Groups[2].Value, CultureInfo.InvariantCulture), processor = int.Parse(target.Groups[1].Value, CultureInfo.InvariantCulture) + (target.Groups[2].Length > 0 ? Specific : 0);
         var entries = new Dictionary<string, PtxEntryPoint>();
         var functions = new Dictionary<string, PtxEntryPoint>();
-        MatchCollection shared = Regex.Matches(text[..Regex.Match(text, @"\.entry\b|\.func\b").Index], @"^\.shared\s.*$", RegexOptions.Multiline);
+        MatchCollection shared = Regex.Matches(text[..Regex.Match(text, @"\.entry\b|\.func\b").Index], @"^(\.extern\s+)?\.shared\s.*$", RegexOptions.Multiline);
         foreach (Match match in Regex.Matches(text, @"^(?:(\.visible)\s+\.entry|\.func)\s+([^\s(]+)\s*\(([^)]*)\)\s*(?:\.maxntid\s+(\d+),\s*1,\s*1\s*)?\{(.*?)\n\}", RegexOptions.Multiline | RegexOptions.Singleline))
         {
             bool isFunction = !match.Groups[1].Success;
@@ -268,6 +291,14 @@ internal sealed class PtxEntryPoint
             SharedOffsets.Add(shared.Groups[2].Value, SharedBytes);
             SharedBytes += int.Parse(shared.Groups[3].Value, CultureInfo.InvariantCulture);
         }
+        else if (Regex.Match(line, @"^\.extern\s+\.shared\s+\.align\s+(\d+)\s+\.b8\s+(\w+)\[\];$") is { Success: true } dynamic)
+        {
+            // Behind all other memory, at the least multiple of what is asked for that is none of twice as much.
+            int alignment = int.Parse(dynamic.Groups[1].Value, CultureInfo.InvariantCulture);
+            DynamicOffset = (((SharedBytes + (2 * alignment) - 1) / (2 * alignment)) * 2 * alignment) + alignment;
+            HasDynamicMemory = true;
+            SharedOffsets.Add(dynamic.Groups[2].Value, DynamicOffset);
+        }
         else if (line is "{" or "}" && !IsFunction)
         {
             // A scope of a call's parameters.
@@ -313,7 +344,7 @@ internal sealed class PtxEntryPoint
 
     private PtxInstruction ReadInstruction(string line, int isa, int processor)
     {
-        Match match = Regex.Match(line, @"^(?:@(!?)(%\w+)\s+)?([a-z][\w.]*)\s*(.*);$", RegexOptions.IgnoreCase);
+        Match match = Regex.Match(line, @"^(?:@(!?)(%\w+)\s+)?([a-z][\w.:]*)\s*(.*);$", RegexOptions.IgnoreCase);
         if (!match.Success)
         {
             throw new PtxException($"{Name}: cannot be read: {line}");
@@ -328,9 +359,11 @@ internal sealed class PtxEntryPoint
             throw new PtxException($"{Name}: unknown instruction: {line}");
         }
 
-        if (known.Isa > isa || known.Processor > processor)
+        // What is a processor's own, no other has, be it older or newer.
+        bool isOwn = known.Processor > Specific;
+        if (known.Isa > isa || (isOwn ? known.Processor != processor : known.Processor > (processor > Specific ? processor - Specific : processor)))
         {
-            throw new PtxException($"{Name}: needs PTX {known.Isa / 10}.{known.Isa % 10} and sm_{known.Processor}: {line}");
+            throw new PtxException($"{Name}: needs PTX {known.Isa / 10}.{known.Isa % 10} and sm_{(isOwn ? FormattableString.Invariant($"{known.Processor - Specific}a") : known.Processor)}: {line}");
         }
 
         if (operands.Length != known.Signature.Length)
@@ -341,7 +374,9 @@ internal sealed class PtxEntryPoint
         PtxOpcode opcode = known.Opcode;
         var read = new PtxRegister[5];
         var vectors = new List<PtxRegister[]>();
-        int offset = 0, sourceOffset = 0;
+        int offset = 0, sourceOffset = 0, barrierOffset = 0;
+        var floats = new HashSet<int>();
+        var immediates = new List<int>();
         string? label = null;
         for (int i = 0; i < operands.Length; i++)
         {
@@ -398,11 +433,24 @@ internal sealed class PtxEntryPoint
                     }
 
                     int further = address.Groups[2].Success ? int.Parse(address.Groups[2].Value, CultureInfo.InvariantCulture) : 0;
-                    (offset, sourceOffset) = opcode == PtxOpcode.CopyAsync && i == 1 ? (offset, further) : (further, sourceOffset);
+                    (offset, sourceOffset, barrierOffset) = (opcode, i) switch
+                    {
+                        (PtxOpcode.CopyAsync or PtxOpcode.CopyBulk, 1) => (offset, further, barrierOffset),
+                        (PtxOpcode.CopyBulk, 3) => (offset, sourceOffset, further),
+                        _ => (further, sourceOffset, barrierOffset),
+                    };
                     read[i] = Operand(address.Groups[1].Value, known.Signature[i] == 'G' ? 'd' : 'r', line);
                     break;
-                case >= '2' and <= '9':
-                    vectors.Add(Vector(operands[i], known.Signature[i], line));
+                case >= '2' and <= '9' or 'V':
+                    vectors.Add(Vector(operands[i], known.Signature[i], line, known.Signature[i] == 'V' ? WidthOf(name) / 2 : 0));
+                    floats.UnionWith(vectors[^1].Where(r => r.Kind == RegisterKind.F32).Select(r => r.Index));
+                    break;
+                case '_':
+                    // The state of a barrier, which nobody wants.
+                    _ = operands[i] == "_" ? 0 : throw new PtxException($"{Name}: {operands[i]} is a state, which is not known here: {line}");
+                    break;
+                case 'I':
+                    immediates.Add(int.TryParse(operands[i], NumberStyles.AllowLeadingSign, CultureInfo.InvariantCulture, out int immediate) ? immediate : throw new PtxException($"{Name}: {operands[i]} is no literal: {line}"));
                     break;
                 default:
                     read[i] = Operand(operands[i], known.Signature[i], line);
@@ -411,8 +459,20 @@ internal sealed class PtxEntryPoint
                         opcode = PtxOpcode.MoveSpecial;
                     }
 
+                    if (read[i].Kind == RegisterKind.F32)
+                    {
+                        floats.Add(read[i].Index);
+                    }
+
                     break;
             }
+        }
+
+        HasBarriers |= opcode is PtxOpcode.InitializeBarrier or PtxOpcode.CopyBulk or PtxOpcode.TryWait or PtxOpcode.ArriveAtBarrier or PtxOpcode.ExpectBytes;
+        HasWarpgroups |= opcode is PtxOpcode.MultiplyWarpgroup or PtxOpcode.FenceWarpgroup or PtxOpcode.CommitWarpgroup or PtxOpcode.WaitForWarpgroup;
+        if (opcode == PtxOpcode.MultiplyWarpgroup && (immediates.Take(2).Any(i => i is not 1 and not -1) || immediates.Skip(2).Any(i => i is not 0 and not 1)))
+        {
+            throw new PtxException($"{Name}: factors are taken as they are or negated (1, -1), and turned or not (1, 0): {line}");
         }
 
         int guard = match.Groups[2].Length > 0 ? Operand(match.Groups[2].Value, 'p', line).Index : -1;
@@ -440,6 +500,9 @@ internal sealed class PtxEntryPoint
             Vectors = [.. vectors],
             Offset = offset,
             SourceOffset = sourceOffset,
+            BarrierOffset = barrierOffset,
+            Immediates = [.. immediates],
+            Floats = [.. floats],
         };
         if (label is not null)
         {
@@ -459,13 +522,19 @@ internal sealed class PtxEntryPoint
         return instruction;
     }
 
-    // Two or four registers in braces: of single precision (2, 4), of 32 bits (3, 5) or of 16 (6).
-    private PtxRegister[] Vector(string text, char kind, string line)
+    // What is added to a processor's number where it is that one and no later one.
+    private const int Specific = 1000;
+
+    // The columns of a product of four warps.
+    private static int WidthOf(string name) => int.Parse(Regex.Match(name, @"\.m64n(\d+)k").Groups[1].Value, CultureInfo.InvariantCulture);
+
+    // Two or four registers in braces: of single precision (2, 4), of 32 bits (3, 5) or of 16 (6); or so many of single precision (V).
+    private PtxRegister[] Vector(string text, char kind, string line, int accumulators = 0)
     {
-        int count = kind is '2' or '3' or '6' ? 2 : 4;
+        int count = accumulators > 0 ? accumulators : kind is '2' or '3' or '6' ? 2 : 4;
         string[] parts = text.StartsWith('{') && text.EndsWith('}') ? [.. text[1..^1].Split(',').Select(p => p.Trim())] : [];
         return parts.Length == count && parts.All(p => p.StartsWith('%'))
-            ? [.. parts.Select(p => Operand(p, kind is '2' or '4' ? 'f' : kind == '6' ? 'h' : 'r', line))]
+            ? [.. parts.Select(p => Operand(p, kind is '2' or '4' or 'V' ? 'f' : kind == '6' ? 'h' : 'r', line))]
             : throw new PtxException($"{Name}: {text} are not {count} registers: {line}");
     }
 
@@ -661,5 +730,27 @@ internal sealed class PtxEntryPoint
         ["setp.gt.s64"] = (PtxOpcode.GreaterL, "pdd", 10, 10),
         ["setp.ge.s64"] = (PtxOpcode.GreaterOrEqualL, "pdd", 10, 10),
         ["min.u32"] = (PtxOpcode.MinimumU, "rrr", 10, 10),
+        ["st.global.v4.b32"] = (PtxOpcode.StoreGlobal, "G5", 10, 10),
+
+        // Barriers in shared memory, and the copy engine that tells them of its bytes.
+        ["mbarrier.init.shared::cta.b64"] = (PtxOpcode.InitializeBarrier, "Sr", 78, 80),
+        ["mbarrier.arrive.shared::cta.b64"] = (PtxOpcode.ArriveAtBarrier, "_S", 78, 80),
+        ["mbarrier.arrive.expect_tx.shared::cta.b64"] = (PtxOpcode.ExpectBytes, "_Sr", 80, 90),
+        ["mbarrier.try_wait.parity.shared::cta.b64"] = (PtxOpcode.TryWait, "pSr", 78, 90),
+        ["cp.async.bulk.shared::cluster.global.mbarrier::complete_tx::bytes"] = (PtxOpcode.CopyBulk, "SGrS", 80, 90),
+        ["fence.proxy.async.shared::cta"] = (PtxOpcode.FenceProxy, "", 80, 90),
+
+        // Products of four warps.
+        ["wgmma.fence.sync.aligned"] = (PtxOpcode.FenceWarpgroup, "", 80, Specific + 90),
+        ["wgmma.commit_group.sync.aligned"] = (PtxOpcode.CommitWarpgroup, "", 80, Specific + 90),
+        ["wgmma.wait_group.sync.aligned"] = (PtxOpcode.WaitForWarpgroup, "I", 80, Specific + 90),
     };
+
+    static PtxEntryPoint()
+    {
+        for (int columns = 8; columns <= 256; columns += 8)
+        {
+            Table.Add(FormattableString.Invariant($"wgmma.mma_async.sync.aligned.m64n{columns}k16.f32.bf16.bf16"), (PtxOpcode.MultiplyWarpgroup, "VddpIIII", 80, Specific + 90));
+        }
+    }
 }

@@ -5,6 +5,7 @@ using ModelGen.Compiler.Emit.Ptx;
 using ModelGen.Compiler.Graph;
 using ModelGen.Compiler.Kernels;
 using ModelGen.Compiler.Ops;
+using ModelGen.Compiler.Programs;
 using ModelGen.Compiler.Targets.Cpu;
 using ModelGen.Compiler.Targets.Cuda;
 using ModelGen.Tests.Compiler;
@@ -229,6 +230,7 @@ public sealed class PtxProductTests
         Rounding rounded = Enum.Parse<Rounding>(precision);
         CompiledPlans plans = ModelCompiler.Plan(Families.All[family] with { HasCuda = true }, CacheSizes.Default, default);
         var seen = new HashSet<string>();
+        int byGroups = 0;
         foreach (CompiledEntry entry in plans.Entries)
         {
             foreach (MatMulKernel kernel in entry.Cuda!.Device.Launches.Select(launch => launch.Kernel).OfType<MatMulKernel>().Distinct())
@@ -247,14 +249,23 @@ public sealed class PtxProductTests
 
                 MatMulKernel alone = jumps ? kernel.With([.. kernel.Stores.Select(s => new Store(s.Operand, new AccumulatorExpr(), s.Mode))]) : kernel;
                 var program = new KernelProgram([alone], new Dictionary<string, View>(), new Dictionary<string, View>(), [], entry.Cuda.Device.Program.Counts);
-                CudaModule single = new(), tensor = new(rounded);
-                CudaProgram expecting = single.Add(program), rounding = tensor.Add(program);
+                CudaModule single = new(), tensor = new(rounded), groups = new(rounded, CudaProducts.Warpgroups);
+                CudaProgram expecting = single.Add(program), rounding = tensor.Add(program), grouping = groups.Add(program);
                 if (seen.Add(single.Text))
                 {
-                    Near(alone, Outcome(expecting, single.Text), Outcome(rounding, tensor.Text), Tolerance(rounded));
+                    Dictionary<PlanBuffer, float[]> expected = Outcome(alone, [Assert.Single(expecting.Launches)], expecting.Program.Counts, single.Text);
+                    Near(alone, expected, Outcome(alone, [Assert.Single(rounding.Launches)], rounding.Program.Counts, tensor.Text), Tolerance(rounded));
+                    if (Assert.Single(grouping.Steps) is CudaChoice choice)
+                    {
+                        Near(alone, expected, Outcome(alone, choice.Warpgroups, grouping.Program.Counts, groups.WarpgroupText), Tolerance(rounded));
+                        byGroups++;
+                    }
                 }
             }
         }
+
+        // Those of steps, whose rows no run counts.
+        Assert.True(rounded == Rounding.TF32 ? byGroups == 0 : byGroups > 0 || seen.Count == 0 || plans.Entries.All(e => e.Entry.Kind != EntryKind.Step), $"{byGroups} products by groups");
     }
 
     private static void Near(MatMulKernel kernel, Dictionary<PlanBuffer, float[]> expected, Dictionary<PlanBuffer, float[]> actual, double tolerance)
@@ -269,20 +280,20 @@ public sealed class PtxProductTests
         }
     }
 
-    /// <summary>What a kernel leaves in its operands' memory, which holds anything at first; it adds to gradients.</summary>
-    private static unsafe Dictionary<PlanBuffer, float[]> Outcome(CudaProgram device, string module)
+    /// <summary>What launches for a product leave in its operands' memory, which holds anything at first; it adds to gradients.</summary>
+    private static unsafe Dictionary<PlanBuffer, float[]> Outcome(MatMulKernel product, IReadOnlyList<CudaLaunch> launches, IReadOnlyList<Dim> counts, string module)
     {
-        CudaLaunch launch = Assert.Single(device.Launches);
-        PtxEntryPoint entry = PtxEntryPoint.Read(module)[launch.Entry];
+        Dictionary<string, PtxEntryPoint> entries = PtxEntryPoint.Read(module);
         var random = new Random(7);
-        Dictionary<PlanBuffer, float[]> memory = launch.Kernel.Operands.Select(o => o.View.Buffer).Distinct().ToDictionary(b => b, b => Enumerable.Range(0, (int)b.Elements)
+        PlanBuffer[] own = [.. product.Operands.Select(o => o.View.Buffer).Distinct()];
+        Dictionary<PlanBuffer, float[]> memory = own.Concat(launches.SelectMany(launch => launch.Kernel.Operands).Select(o => o.View.Buffer)).Distinct().ToDictionary(b => b, b => Enumerable.Range(0, (int)(b.Bytes / 4))
             .Select(_ => b.Format.Element == ElementType.Int32 ? BitConverter.Int32BitsToSingle(random.Next(2)) : random.NextSingle() - 0.5f).ToArray());
-        float[] record = new float[((RunRecord.Bytes(device.Program.Counts.Count) + 7) / 8) * 2];
+        float[] record = new float[((RunRecord.Bytes(counts.Count) + 7) / 8) * 2];
         record[RunRecord.Accumulate / 4] = BitConverter.Int32BitsToSingle(1);
         (record[RunRecord.LossNormalizer / 4], record[RunRecord.GradientScale / 4]) = (0.25f, 1);
-        for (int i = 0; i < device.Program.Counts.Count; i++)
+        for (int i = 0; i < counts.Count; i++)
         {
-            record[(RunRecord.Counts / 4) + i] = BitConverter.Int32BitsToSingle(device.Program.Counts[i].Maximum);
+            record[(RunRecord.Counts / 4) + i] = BitConverter.Int32BitsToSingle(counts[i].Maximum);
         }
 
         var machine = new PtxMachine();
@@ -296,20 +307,25 @@ public sealed class PtxProductTests
                 machine.Allow((void*)pieces[data], 4 * data.Length, data == record ? "record" : "memory");
             }
 
-            var parameters = new List<byte>();
-            foreach ((string name, int size) in entry.Parameters)
+            foreach (CudaLaunch launch in launches)
             {
-                parameters.AddRange(new byte[(size - (parameters.Count % size)) % size]);
-                parameters.AddRange(name switch
+                PtxEntryPoint entry = entries[launch.Entry];
+                var parameters = new List<byte>();
+                foreach ((string name, int size) in entry.Parameters)
                 {
-                    "run" => BitConverter.GetBytes((ulong)pieces[record]),
-                    "step" => BitConverter.GetBytes(0),
-                    _ => BitConverter.GetBytes(Address(launch.Kernel.Operands[int.Parse(name.AsSpan(1), CultureInfo.InvariantCulture)].View)),
-                });
+                    parameters.AddRange(new byte[(size - (parameters.Count % size)) % size]);
+                    parameters.AddRange(name switch
+                    {
+                        "run" => BitConverter.GetBytes((ulong)pieces[record]),
+                        "step" => BitConverter.GetBytes(0),
+                        _ => BitConverter.GetBytes(Address(launch.Kernel.Operands[int.Parse(name.AsSpan(1), CultureInfo.InvariantCulture)].View)),
+                    });
+                }
+
+                machine.Launch(entry, launch.Blocks.X, launch.Blocks.Y, launch.Threads, parameters.ToArray(), launch.SharedBytes);
             }
 
             ulong Address(View view) => (ulong)(pieces[memory[view.Buffer]] + (4 * view.Offset));
-            machine.Launch(entry, launch.Blocks.X, launch.Blocks.Y, launch.Threads, parameters.ToArray());
             foreach (float[] data in memory.Values)
             {
                 new Span<float>((void*)pieces[data], data.Length).CopyTo(data);
@@ -323,7 +339,7 @@ public sealed class PtxProductTests
             }
         }
 
-        return memory;
+        return own.ToDictionary(b => b, b => memory[b]);
     }
 
     private static double Tolerance(Rounding precision) => precision == Rounding.TF32 ? 1e-3 : 1e-2;

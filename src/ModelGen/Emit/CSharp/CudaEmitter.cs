@@ -61,6 +61,12 @@ internal sealed class CudaEmitter(DeclaredNames names, OffsetTable weights)
         }
 
         w.Line("],");
+        if (module.WarpgroupEntries.Count > 0)
+        {
+            w.Line("// Large products on devices of compute capability 9.0, what packs their factors, and the shared memory that each asks for.");
+            w.Line($"Warpgroups = new(static () => WarpgroupModule, [{string.Join(", ", module.WarpgroupEntries.Select(name => $"\"{name}\""))}], [{string.Join(", ", module.WarpgroupEntries.Select(name => CodeWriter.Number(module.SharedBytesOf(name))))}]),");
+        }
+
         w.Line("// Where each entry point's inputs and outputs lie in the arena, in floats.");
         w.Line("Entries =");
         w.Line("[");
@@ -95,9 +101,10 @@ internal sealed class CudaEmitter(DeclaredNames names, OffsetTable weights)
         w.Line("// The kernels by their number in the module.");
         w.Open("private static class K");
         w.Line("public const int");
-        for (int i = 0; i < module.Entries.Count; i++)
+        string[] kernels = [.. module.Entries, .. module.WarpgroupEntries];
+        for (int i = 0; i < kernels.Length; i++)
         {
-            w.Line($"  {module.Entries[i]} = {CodeWriter.Number(i)}{(i == module.Entries.Count - 1 ? ";" : ",")}");
+            w.Line($"  {kernels[i]} = {CodeWriter.Number(i)}{(i == kernels.Length - 1 ? ";" : ",")}");
         }
 
         w.Close();
@@ -106,6 +113,15 @@ internal sealed class CudaEmitter(DeclaredNames names, OffsetTable weights)
         w.Line("\"\"\"");
         w.Lines(module.Text.TrimEnd('\n'));
         w.Line("\"\"\"u8;");
+        if (module.WarpgroupEntries.Count > 0)
+        {
+            w.Line();
+            w.Line("private static global::System.ReadOnlySpan<byte> WarpgroupModule =>");
+            w.Line("\"\"\"");
+            w.Lines(module.WarpgroupText.TrimEnd('\n'));
+            w.Line("\"\"\"u8;");
+        }
+
         w.Close();
     }
 
@@ -131,7 +147,7 @@ internal sealed class CudaEmitter(DeclaredNames names, OffsetTable weights)
             w.Line($"// {entry.Entry.Name}: {CodeWriter.Number(launches.Length)} kernels, {how}, {ModelSurface.Bytes(entry.Cuda!.ArenaBytes)} of arena.");
             w.Open($"private static class {PlanEmitter.PlanClass(entry.Entry.Name)}");
             w.Open("public static void Launch(CudaLauncher cuda)");
-            var used = new HashSet<MemorySpace>(launches.SelectMany(Operands).Select(o => o.View.Buffer.Space));
+            var used = new HashSet<MemorySpace>(launches.Concat(_program.Steps.OfType<CudaChoice>().SelectMany(choice => choice.Warpgroups)).SelectMany(Operands).Select(o => o.View.Buffer.Space));
             foreach (MemorySpace space in new[] { MemorySpace.Weights, MemorySpace.Gradients, MemorySpace.State, MemorySpace.Arena }.Where(used.Contains))
             {
                 w.Line($"CudaArgument {Pointer(space)} = cuda.{space};");
@@ -188,6 +204,25 @@ internal sealed class CudaEmitter(DeclaredNames names, OffsetTable weights)
                     continue;
                 }
 
+                if (step is CudaChoice choice)
+                {
+                    Heading(w, choice.Otherwise, variable);
+                    w.Gap();
+                    Equation(w, choice.Otherwise, variable);
+                    w.Open("if (cuda.HasWarpgroups)");
+                    foreach (CudaLaunch of in choice.Warpgroups)
+                    {
+                        Launch(w, of, variable);
+                    }
+
+                    w.Close();
+                    w.Open("else");
+                    Launch(w, choice.Otherwise, variable);
+                    w.Close();
+                    last = null;
+                    continue;
+                }
+
                 if (step is not CudaLaunch launch)
                 {
                     // Where blocks meet is of no matter to what they compute.
@@ -202,10 +237,7 @@ internal sealed class CudaEmitter(DeclaredNames names, OffsetTable weights)
                         w.Gap();
                     }
 
-                    foreach (string line in Text.Wrap(KernelEquation.Of(launch.Kernel, emitter._names, _scope, variable, !entry.Entry.BelongsToTrainer), LineLength, [" + ", ", "]))
-                    {
-                        w.Line($"// {line}");
-                    }
+                    Equation(w, launch, variable);
                 }
 
                 last = launch.Kernel;
@@ -214,9 +246,20 @@ internal sealed class CudaEmitter(DeclaredNames names, OffsetTable weights)
                     continue;
                 }
 
-                w.Line($"cuda.Launch(K.{launch.Entry}, {CodeWriter.Number(launch.Blocks.X)}, {CodeWriter.Number(launch.Blocks.Y)}, {CodeWriter.Number(launch.Threads)}, [{string.Join(", ", launch.Parameters.Select(p => Argument(launch, p, variable)))}]);");
+                Launch(w, launch, variable);
             }
         }
+
+        private void Equation(CodeWriter w, CudaLaunch launch, string? variable)
+        {
+            foreach (string line in Text.Wrap(KernelEquation.Of(launch.Kernel, emitter._names, _scope, variable, !entry.Entry.BelongsToTrainer), LineLength, [" + ", ", "]))
+            {
+                w.Line($"// {line}");
+            }
+        }
+
+        private void Launch(CodeWriter w, CudaLaunch launch, string? variable)
+            => w.Line($"cuda.Launch(K.{launch.Entry}, {CodeWriter.Number(launch.Blocks.X)}, {CodeWriter.Number(launch.Blocks.Y)}, {CodeWriter.Number(launch.Threads)}, [{string.Join(", ", launch.Parameters.Select(p => Argument(launch, p, variable)))}]);");
 
         // Says whose turn it is where that changes.
         private void Heading(CodeWriter w, CudaLaunch launch, string? variable)

@@ -302,12 +302,20 @@ internal static class PtxMatMul
         }
     }
 
-    private static void Epilogue(PtxWriter w, PtxKernel k, MatMulKernel kernel, string row, string column, string sum)
+    /// <summary>What is done with a sum, given its row, its column and itself.</summary>
+    /// <param name="w">Where instructions go.</param>
+    /// <param name="k">The kernel's addresses and counts.</param>
+    /// <param name="kernel">The product.</param>
+    /// <param name="row">The sum's row.</param>
+    /// <param name="column">The sum's column.</param>
+    /// <param name="sum">The sum.</param>
+    /// <param name="rowOffsets">Of each operand the elements to the row, where they are known: several sums of a row have them once.</param>
+    public static void Epilogue(PtxWriter w, PtxKernel k, MatMulKernel kernel, string row, string column, string sum, IReadOnlyList<string?>? rowOffsets = null)
     {
         string? Offset(int operand)
         {
             Access access = kernel.Operands[operand].Access;
-            string? rows = k.RowOffset(kernel.Axes, access.RowStrides, row);
+            string? rows = rowOffsets is null ? k.RowOffset(kernel.Axes, access.RowStrides, row) : rowOffsets[operand];
             return access.ColumnStride == 0 ? rows : k.Sum(rows, k.Times(column, PtxWriter.Int(access.ColumnStride)));
         }
 

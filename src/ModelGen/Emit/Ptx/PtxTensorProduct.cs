@@ -69,7 +69,8 @@ internal sealed class PtxTensorProduct
 
     private void Emit(TensorTiles plan)
     {
-        (string rowTile, string columnTile) = Place(plan);
+        (int across, int down) = plan.Blocks(_kernel);
+        (string rowTile, string columnTile) = PtxTiles.Place(_w, _w.Special("%ctaid.x"), _w.Special("%ctaid.y"), across, down, plan.Height);
         string firstRow = _w.Op("mul.lo.s32", rowTile, PtxWriter.Int(_tile.Rows)), firstColumn = _w.Op("mul.lo.s32", columnTile, PtxWriter.Int(_tile.Columns));
         string rows = _k.Extent(_kernel.Rows), columns = PtxWriter.Int(_kernel.Columns);
         _w.Line($"@{_w.Op("setp.ge.s32", firstRow, rows)} bra {PtxWriter.Exit};");
@@ -134,23 +135,6 @@ internal sealed class PtxTensorProduct
         });
         _w.Barrier();
         Finish(sums, shared, firstRow, rows, firstColumn, columns);
-    }
-
-    /// <summary>This block's tile: those that run at once are some tiles high, column by column of these.</summary>
-    private (string Row, string Column) Place(TensorTiles plan)
-    {
-        (int columns, int rows) = plan.Blocks(_kernel);
-        string x = _w.Special("%ctaid.x"), y = _w.Special("%ctaid.y");
-        int high = Math.Min(rows, plan.Height);
-        if (high == 1 || columns == 1)
-        {
-            return (y, x);
-        }
-
-        string index = _w.Op("mad.lo.s32", y, PtxWriter.Int(columns), x), band = _w.Op("div.s32", index, PtxWriter.Int(high * columns)), within = _w.Op("rem.s32", index, PtxWriter.Int(high * columns));
-        string first = _w.Op("mul.lo.s32", band, PtxWriter.Int(high));
-        string ofBand = rows % high == 0 ? PtxWriter.Int(high) : _w.Op("min.s32", _w.Op("sub.s32", PtxWriter.Int(rows), first), PtxWriter.Int(high));
-        return (_w.Op("add.s32", first, _w.Op("rem.s32", within, ofBand)), _w.Op("div.s32", within, ofBand));
     }
 
     private string Zero()
@@ -325,8 +309,7 @@ internal sealed class PtxTensorProduct
             if (product._isStochastic)
             {
                 _index = _w.Op("mov.u32", element);
-                string seed = product._k.Seed, low = _w.Once("cvt.u32.u64", seed), high = _w.Once("cvt.u32.u64", _w.Once("shr.u64", seed, "32"));
-                _seed = Mixed(_w.Op("add.s32", Mixed(_w.Op("add.s32", low, PtxWriter.Int(operand + 1))), high));
+                _seed = PtxRounding.Seed(_w, product._k.Seed, operand + 1);
             }
 
             string chunk = _w.Op("shr.u32", column, PtxWriter.Int(Log2(product.ChunkElements)));
@@ -467,8 +450,8 @@ internal sealed class PtxTensorProduct
                 {
                     // A piece has two draws of 32 bits, 16 for each of its elements, whoever reads it: pieces begin at the same columns in every tile.
                     string place = i == 0 ? _index : _w.Op("add.s32", _index, PtxWriter.Int((long)i * _step * _stride));
-                    string first = Mixed(_w.Op("xor.b32", place, _seed)), second = Mixed(_w.Op("add.s32", first, _seed));
-                    (low, high) = (Drawn(pieces[0], pieces[1], first), Drawn(pieces[2], pieces[3], second));
+                    string first = PtxRounding.Mixed(_w, _w.Op("xor.b32", place, _seed)), second = PtxRounding.Mixed(_w, _w.Op("add.s32", first, _seed));
+                    (low, high) = (PtxRounding.Drawn(_w, pieces[0], pieces[1], first), PtxRounding.Drawn(_w, pieces[2], pieces[3], second));
                 }
                 else
                 {
@@ -482,31 +465,6 @@ internal sealed class PtxTensorProduct
             {
                 _w.Set(_index, "add.s32", _index, PtxWriter.Int((long)_product._tile.Depth * (_isAlong ? 1 : _stride)));
             }
-        }
-
-        /// <summary>Two numbers as bfloat16 in a word, each carried to the next one as often as the bits that are cut off say: 16 bits of a draw are added to them.</summary>
-        private string Drawn(string first, string second, string draw)
-        {
-            string low = _w.Op("shr.u32", Carried(first, _w.Op("and.b32", draw, "65535")), "16"), high = _w.Op("and.b32", Carried(second, _w.Op("shr.u32", draw, "16")), PtxWriter.Int(0xFFFF0000));
-            return _w.Op("or.b32", low, high);
-        }
-
-        private string Carried(string number, string draw)
-        {
-            // What is no number stays none: infinity has no bits to carry, and a carry would make another number of a NaN.
-            string bits = _w.Op("mov.b32", number), isNumber = _w.Op("setp.lt.s32", _w.Op("and.b32", bits, PtxWriter.Int(int.MaxValue)), PtxWriter.Int(0x7F800000));
-            return _w.Op("selp.b32", _w.Op("add.s32", bits, draw), bits, isNumber);
-        }
-
-        /// <summary>Each bit of the result depends on all of a word: the last step of Appleby's MurmurHash3, a bijection.</summary>
-        private string Mixed(string word)
-        {
-            foreach ((int shift, uint factor) in new[] { (16, 0x85EBCA6Bu), (13, 0xC2B2AE35u) })
-            {
-                word = _w.Op("mul.lo.u32", _w.Op("xor.b32", word, _w.Op("shr.u32", word, PtxWriter.Int(shift))), PtxWriter.Int(factor));
-            }
-
-            return _w.Op("xor.b32", word, _w.Op("shr.u32", word, "16"));
         }
 
         /// <summary>Begins to read a stage.</summary>

@@ -94,6 +94,22 @@ internal sealed class PtxWriter
         return Once("mov.u32", name);
     }
 
+    /// <summary>Memory of a block of threads whose size the launch says, as the register of its address: at a multiple of 16 bytes.</summary>
+    public string Dynamic(int bytes)
+    {
+        DynamicBytes = bytes;
+        return Once("mov.u32", DynamicMemory);
+    }
+
+    /// <summary>The name of a module's memory whose size launches say.</summary>
+    public const string DynamicMemory = "asked";
+
+    /// <summary>The declaration of it.</summary>
+    public static string DynamicDeclaration => FormattableString.Invariant($".extern .shared .align {Alignment} .b8 {DynamicMemory}[];\n");
+
+    /// <summary>Bytes of memory that a launch asks for.</summary>
+    public int DynamicBytes { get; private set; }
+
     /// <summary>Bytes of memory that a block of threads has.</summary>
     public int SharedBytes => _shared.Sum(s => (s.Bytes + Alignment - 1) / Alignment * Alignment);
 

@@ -10,17 +10,24 @@ namespace ModelGen.Compiler.Targets.Cuda;
 
 /// <summary>A module of entries for some programs: kernels that are the same but for where their operands lie have one entry.</summary>
 /// <param name="precision">What factors of products are rounded to.</param>
-internal sealed class CudaModule(CudaPrecision precision = CudaPrecision.F32)
+/// <param name="products">Which products are by groups of four warps.</param>
+internal sealed class CudaModule(CudaPrecision precision = CudaPrecision.F32, CudaProducts products = CudaProducts.Automatic)
 {
     /// <summary>The processors whose instructions are used, and what their assembler must understand.</summary>
     private const string Header = ".version 7.0\n.target sm_80\n.address_size 64\n";
 
-    private readonly Dictionary<(string Text, bool IsFunction), (string Name, IReadOnlyList<string> Parameters)> _names = [];
+    /// <summary>The same for the module that devices of compute capability 9.0 load beside it, and no others: what it has, later ones do not.</summary>
+    private const string WarpgroupHeader = ".version 8.0\n.target sm_90a\n.address_size 64\n";
+
+    private readonly Dictionary<(string Text, Part Part), (string Name, IReadOnlyList<string> Parameters)> _names = [];
     private readonly HashSet<string> _taken = [];
     private readonly StringBuilder _text = new();
     private readonly StringBuilder _functions = new();
     private readonly StringBuilder _together = new();
+    private readonly StringBuilder _warpgroups = new();
     private readonly List<string> _entries = [];
+    private readonly List<string> _warpgroupEntries = [];
+    private readonly Dictionary<string, int> _sharedBytes = [];
     private int _scratch;
 
     /// <summary>The most blocks of a grid's second dimension; the first has as many as there are integers. Grids that are higher have all blocks in the first.</summary>
@@ -37,6 +44,23 @@ internal sealed class CudaModule(CudaPrecision precision = CudaPrecision.F32)
 
     private string Scratch => _scratch == 0 ? "" : FormattableString.Invariant($"\n// What the threads of a block share in one function after the other.\n.shared .align 16 .b8 {PtxTogether.Scratch}[{_scratch}];\n");
 
+    /// <summary>Where instructions go: an entry of the module for all devices, a function of it, or an entry of the module for those with products of four warps.</summary>
+    private enum Part
+    {
+        Entry,
+        Function,
+        Warpgroups,
+    }
+
+    /// <summary>The text of the module for devices with products of four warps; empty where there is none.</summary>
+    public string WarpgroupText => _warpgroups.Length == 0 ? "" : $"{WarpgroupHeader}\n// What launches ask for.\n{PtxWriter.DynamicDeclaration}{_warpgroups}";
+
+    /// <summary>The names of its entries, in the order of its text.</summary>
+    public IReadOnlyList<string> WarpgroupEntries => _warpgroupEntries;
+
+    /// <summary>The shared memory that a block of one of them asks for.</summary>
+    public int SharedBytesOf(string warpgroupEntry) => _sharedBytes[warpgroupEntry];
+
     /// <summary>The entries' names, in the order of the text.</summary>
     public IReadOnlyList<string> Entries => _entries;
 
@@ -46,20 +70,29 @@ internal sealed class CudaModule(CudaPrecision precision = CudaPrecision.F32)
     /// <param name="name">Its name, which entries have that run several of its kernels.</param>
     public CudaProgram Add(KernelProgram program, string name = "Plan")
     {
-        return new CudaProgram(program, [.. CudaGrouping.Of(Steps(program.Kernels), Launches, name).Select(step => Named(step, isFunction: false))]);
+        program = PackFactors.Run(program, Warpgroups, out IReadOnlyDictionary<Kernel, WarpgroupProduct> large);
+        return new CudaProgram(program, [.. CudaGrouping.Of(Steps(program.Kernels), Launches, name).Select(step => Named(step, Part.Entry))]);
 
         List<CudaStep> Steps(IReadOnlyList<Kernel> kernels)
         {
             var steps = new List<CudaStep>();
+            var packing = new List<CudaLaunch>();
             foreach (Kernel kernel in kernels)
             {
+                if (kernel is CudaPackKernel pack)
+                {
+                    packing.Add(Launch(pack, PtxPack.Emit(pack, Rounding, program.Counts)));
+                    continue;
+                }
+
                 if (kernel is LoopKernel loop)
                 {
                     steps.Add(new CudaLoop(loop, Steps(loop.Body)));
                     continue;
                 }
 
-                for (int operand = 0; operand < kernel.Operands.Count; operand++)
+                int own = large.TryGetValue(kernel, out WarpgroupProduct? product) ? product.Left : kernel.Operands.Count;
+                for (int operand = 0; operand < own; operand++)
                 {
                     if (PtxEmitter.Reach(kernel, operand) is > int.MaxValue and long reach)
                     {
@@ -67,25 +100,35 @@ internal sealed class CudaModule(CudaPrecision precision = CudaPrecision.F32)
                     }
                 }
 
-                foreach (PtxEntry entry in PtxEmitter.Emit(kernel, Plan(kernel), program.Counts))
+                CudaLaunch[] launches = [.. PtxEmitter.Emit(kernel, Plan(kernel), program.Counts).Select(entry => Launch(kernel, entry))];
+                if (product is null)
                 {
-                    // Threads of the grid's first dimension are numbered; of a grid that is higher than a device's may be, all blocks are.
-                    (int x, int y) = entry.Blocks;
-                    if ((long)x * entry.Threads > int.MaxValue || (y > MostRows && (long)x * y > int.MaxValue))
-                    {
-                        throw new DeviceLimitException(FormattableString.Invariant($"{kernel.Name} has {x} x {y} blocks of {entry.Threads} threads, and a device's threads count to {int.MaxValue}"));
-                    }
-
-                    steps.Add(new CudaLaunch(kernel, entry.Stem, [], entry.Blocks, entry.Threads) { Code = entry, Shares = entry.Writer.SharedBytes > 0 });
+                    steps.AddRange(launches);
+                    continue;
                 }
+
+                steps.Add(new CudaChoice([.. packing, .. PtxWarpgroupProduct.Emit((MatMulKernel)kernel, product, program.Counts).Select(entry => Launch(kernel, entry))], launches[0]));
+                packing.Clear();
             }
 
             return steps;
+        }
+
+        CudaLaunch Launch(Kernel kernel, PtxEntry entry)
+        {
+            // Threads of the grid's first dimension are numbered; of a grid that is higher than a device's may be, all blocks are.
+            (int x, int y) = entry.Blocks;
+            return (long)x * entry.Threads <= int.MaxValue && (y <= MostRows || (long)x * y <= int.MaxValue)
+                ? new CudaLaunch(kernel, entry.Stem, [], entry.Blocks, entry.Threads) { Code = entry, Shares = entry.Writer.SharedBytes > 0, SharedBytes = entry.Writer.DynamicBytes }
+                : throw new DeviceLimitException(FormattableString.Invariant($"{kernel.Name} has {x} x {y} blocks of {entry.Threads} threads, and a device's threads count to {int.MaxValue}"));
         }
     }
 
     /// <summary>What the device does for a product.</summary>
     public Func<MatMulKernel, CudaProductPlan> Products { get; init; } = kernel => CudaProductPlan.Of(kernel, precision);
+
+    /// <summary>What devices do for a product that have products of four warps; null for the same as others.</summary>
+    public Func<MatMulKernel, WarpgroupTiles?> Warpgroups { get; init; } = kernel => WarpgroupTiles.Choose(kernel, precision, products);
 
     private CudaKernelPlan? Plan(Kernel kernel) => kernel is MatMulKernel product ? Rounded(Products(product)) : TensorAttention.Of(kernel, precision);
 
@@ -105,32 +148,38 @@ internal sealed class CudaModule(CudaPrecision precision = CudaPrecision.F32)
     }
 
     /// <summary>A step whose kernels have names in the module: those of entries, or of functions.</summary>
-    private CudaStep Named(CudaStep step, bool isFunction)
+    private CudaStep Named(CudaStep step, Part part)
     {
         switch (step)
         {
             case CudaLoop loop:
-                return loop with { Body = [.. loop.Body.Select(s => Named(s, isFunction))] };
+                return loop with { Body = [.. loop.Body.Select(s => Named(s, part))] };
             case CudaTogether together:
-                together = together with { Entry = Unused("Together_" + together.Entry), Steps = [.. together.Steps.Select(s => Named(s, isFunction: true))] };
+                together = together with { Entry = Unused("Together_" + together.Entry), Steps = [.. together.Steps.Select(s => Named(s, Part.Function))] };
                 _entries.Add(together.Entry);
                 return together;
+            case CudaChoice choice:
+                return new CudaChoice([.. choice.Warpgroups.Select(launch => Named(launch, Part.Warpgroups))], Named(choice.Otherwise, part));
             default:
-                var launch = (CudaLaunch)step;
-                (string name, IReadOnlyList<string> parameters) = Named(launch.Code!, isFunction);
-                return launch with { Entry = name, Parameters = parameters, Code = null, Blocks = Folds(launch.Code!, isFunction) ? (launch.Blocks.X * launch.Blocks.Y, 1) : launch.Blocks };
+                return Named((CudaLaunch)step, part);
         }
     }
 
-    private (string Name, IReadOnlyList<string> Parameters) Named(PtxEntry entry, bool isFunction)
+    private CudaLaunch Named(CudaLaunch launch, Part part)
+    {
+        (string name, IReadOnlyList<string> parameters) = Named(launch.Code!, part);
+        return launch with { Entry = name, Parameters = parameters, Code = null, Blocks = Folds(launch.Code!, part) ? (launch.Blocks.X * launch.Blocks.Y, 1) : launch.Blocks };
+    }
+
+    private (string Name, IReadOnlyList<string> Parameters) Named(PtxEntry entry, Part part)
     {
         const string Placeholder = "ENTRY";
-        int width = Folds(entry, isFunction) ? entry.Blocks.X : 0;
+        int width = Folds(entry, part) ? entry.Blocks.X : 0;
         string body = entry.Writer.Entry(Placeholder, "", entry.Threads, width);
-        if (!_names.TryGetValue((body, isFunction), out (string Name, IReadOnlyList<string> Parameters) named))
+        if (!_names.TryGetValue((body, part), out (string Name, IReadOnlyList<string> Parameters) named))
         {
             named = (Unused(entry.Stem), [.. entry.Writer.Parameters]);
-            if (isFunction)
+            if (part == Part.Function)
             {
                 _functions.Append('\n').Append(entry.Writer.Function(named.Name, entry.Comment, PtxTogether.Scratch, out IReadOnlyList<string> parameters));
                 named.Parameters = parameters;
@@ -138,18 +187,19 @@ internal sealed class CudaModule(CudaPrecision precision = CudaPrecision.F32)
             }
             else
             {
-                _entries.Add(named.Name);
-                _text.Append('\n').Append(entry.Writer.Entry(named.Name, entry.Comment, entry.Threads, width));
+                (part == Part.Entry ? _entries : _warpgroupEntries).Add(named.Name);
+                _sharedBytes[named.Name] = entry.Writer.DynamicBytes;
+                (part == Part.Entry ? _text : _warpgroups).Append('\n').Append(entry.Writer.Entry(named.Name, entry.Comment, entry.Threads, width));
             }
 
-            _names.Add((body, isFunction), named);
+            _names.Add((body, part), named);
         }
 
         return named;
     }
 
     /// <summary>Whether an entry's grid is laid out along its first dimension, being higher than the second one may be.</summary>
-    private bool Folds(PtxEntry entry, bool isFunction) => !isFunction && entry.Blocks.Y > MostRows;
+    private bool Folds(PtxEntry entry, Part part) => part != Part.Function && entry.Blocks.Y > MostRows;
 
     private string Unused(string stem)
     {

@@ -14,7 +14,7 @@ internal abstract record CudaKernelPlan;
 internal abstract record CudaProductPlan : CudaKernelPlan
 {
     /// <summary>The multiprocessors of the devices that tiles are chosen for: those of an H100.</summary>
-    private const int Multiprocessors = 132;
+    protected const int Multiprocessors = 132;
 
     /// <summary>
     /// The plan for a product. Single rows are read once whatever computes them, and rows that are to be summed as if they were alone are summed that

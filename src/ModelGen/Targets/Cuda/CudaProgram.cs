@@ -26,6 +26,9 @@ internal sealed record CudaLaunch(Kernel Kernel, string Entry, IReadOnlyList<str
     /// <summary>Whether its blocks have memory that their threads share.</summary>
     public bool Shares { get; init; }
 
+    /// <summary>Bytes of such memory that the launch asks for, beside what the entry declares.</summary>
+    public int SharedBytes { get; init; }
+
     /// <summary>Whether a parameter is the address of an operand.</summary>
     public static bool IsOperand(string parameter) => parameter[0] == 'p';
 
@@ -35,6 +38,11 @@ internal sealed record CudaLaunch(Kernel Kernel, string Entry, IReadOnlyList<str
 
 /// <summary>Steps for each step of a loop, whose number every launch gets.</summary>
 internal sealed record CudaLoop(LoopKernel Loop, IReadOnlyList<CudaStep> Body) : CudaStep;
+
+/// <summary>What is launched for a product by groups of four warps where the device has these, and otherwise.</summary>
+/// <param name="Warpgroups">Launches of the module for such devices: what packs the factors, the product, and what adds its parts.</param>
+/// <param name="Otherwise">The launch of the module for all devices.</param>
+internal sealed record CudaChoice(IReadOnlyList<CudaLaunch> Warpgroups, CudaLaunch Otherwise) : CudaStep;
 
 /// <summary>Blocks that stay meet: what all of them have written is seen by all of them behind it.</summary>
 internal sealed record CudaMeeting : CudaStep;
@@ -70,7 +78,7 @@ internal sealed record CudaTogether(string Entry, IReadOnlyList<CudaStep> Steps,
 /// <param name="Steps">The steps.</param>
 internal sealed record CudaProgram(KernelProgram Program, IReadOnlyList<CudaStep> Steps) : IPlacedProgram
 {
-    /// <summary>All launches of a kernel, and calls by blocks that stay; those of loops once.</summary>
+    /// <summary>All launches of a kernel on devices without products of four warps, and calls by blocks that stay; those of loops once.</summary>
     public IEnumerable<CudaLaunch> Launches => LaunchesOf(Steps);
 
     /// <summary>
@@ -90,6 +98,7 @@ internal sealed record CudaProgram(KernelProgram Program, IReadOnlyList<CudaStep
     {
         CudaLoop loop => LaunchesOf(loop.Body),
         CudaTogether together => LaunchesOf(together.Steps),
+        CudaChoice choice => [choice.Otherwise],
         CudaLaunch launch => [launch],
         _ => [],
     });

@@ -1,0 +1,104 @@
+using ModelGen.Runtime;
+using ModelGen.Tests.Infrastructure;
+using static ModelGen.Tests.Cuda.DeviceCheck;
+
+namespace ModelGen.Tests.Cuda;
+
+/// <summary>Whole training steps whose products are by groups of four warps, on a stand-in of compute capability 9.0; other devices never see their module.</summary>
+public sealed class DeviceWarpgroupTests
+{
+    private static AdamW Optimizer => new() { LearningRate = 0.01f, Epsilon = 1e-3f, GradientClip = 0.5f, WeightDecay = 0.1f };
+
+    /// <summary>Losses and gradients are near the processor's, as near as those of the products of other devices, and the same bits in two runs.</summary>
+    [Fact]
+    public void A_gpt_learns()
+    {
+        using var driver = new StandInDriver { Capability = (9, 0) };
+        var options = new TrainerOptions { Seed = 5, Device = DeviceOf(driver) };
+        using WarpgroupGpt.Trainer here = WarpgroupGpt.Create(seed: 3).CreateTrainer(Optimizer, new TrainerOptions { Seed = 5 }), there = WarpgroupGpt.Create(seed: 3).CreateTrainer(Optimizer, options), again = WarpgroupGpt.Create(seed: 3).CreateTrainer(Optimizer, options);
+        Assert.Equal("9.0", there.Device.ComputeCapability);
+        float first = 0, last = 0;
+        for (int i = 0; i < 6; i++)
+        {
+            float wanted = here.Step(Ids(36, 17, i % 3), Ids(36, 17, (i % 3) + 5));
+            last = there.Step(Ids(36, 17, i % 3), Ids(36, 17, (i % 3) + 5));
+            Near(driver, [wanted], [last], 1e-2f);
+            Assert.Equal(last, again.Step(Ids(36, 17, i % 3), Ids(36, 17, (i % 3) + 5)));
+            first = i == 2 ? last : first;
+            if (i == 0)
+            {
+                foreach (ParameterInfo parameter in WarpgroupGpt.Parameters.Where(p => !p.IsTable))
+                {
+                    float[] expected = here.Gradient(parameter.Name).ToArray(), actual = there.Gradient(parameter.Name).ToArray();
+                    double norm = Math.Sqrt(expected.Sum(x => (double)x * x)), distance = Math.Sqrt(expected.Zip(actual, (x, y) => (double)(x - y) * (x - y)).Sum());
+                    Assert.True(distance <= 2e-2 * Math.Max(norm, 1e-3), FormattableString.Invariant($"the gradient of {parameter.Name} is {distance} away, of {norm}"));
+                }
+            }
+        }
+
+        Assert.True(last < first, FormattableString.Invariant($"{first} became {last}"));
+        Assert.Null(driver.Fault);
+    }
+
+    /// <summary>Numbers that are drawn, and a run that goes on from a checkpoint bit for bit.</summary>
+    [Fact]
+    public void A_gpt_learns_with_rounding_that_is_drawn()
+    {
+        using var driver = new StandInDriver { Capability = (9, 0) };
+        using TemporaryFile file = new();
+        var options = new TrainerOptions { Seed = 5, Device = DeviceOf(driver) };
+        using StochasticWarpgroupGpt.Trainer here = StochasticWarpgroupGpt.Create(seed: 3).CreateTrainer(Optimizer, new TrainerOptions { Seed = 5 }), drawn = StochasticWarpgroupGpt.Create(seed: 3).CreateTrainer(Optimizer, options), resumed = StochasticWarpgroupGpt.Create(seed: 4).CreateTrainer(Optimizer, options);
+        using WarpgroupGpt.Trainer nearest = WarpgroupGpt.Create(seed: 3).CreateTrainer(Optimizer, options);
+        float loss = drawn.Step(Ids(36, 17), Ids(36, 17, 4));
+        Near(driver, [here.Step(Ids(36, 17), Ids(36, 17, 4))], [loss], 2e-2f);
+        Assert.NotEqual(nearest.Step(Ids(36, 17), Ids(36, 17, 4)), loss);
+        drawn.SaveCheckpoint(file.Path);
+        resumed.LoadCheckpoint(file.Path);
+        Assert.Equal(drawn.Step(Ids(36, 17, 1), Ids(36, 17, 6)), resumed.Step(Ids(36, 17, 1), Ids(36, 17, 6)));
+        Assert.Null(driver.Fault);
+    }
+
+    /// <summary>Which module is loaded is the device's and the driver's: 9.0 alone, and PTX 8.0 from CUDA 12.0 on. Bits are those of the same declaration without such products there.</summary>
+    [Theory]
+    [InlineData(8, 0, 12_040, false)]
+    [InlineData(8, 9, 12_040, false)]
+    [InlineData(9, 0, 11_080, false)]
+    [InlineData(10, 0, 12_080, false)]
+    [InlineData(9, 0, 12_000, true)]
+    public void The_module_is_chosen_where_it_is_loaded(int major, int minor, int version, bool has)
+    {
+        int modules = 0;
+        using var driver = new StandInDriver
+        {
+            Capability = (major, minor),
+            Version = version,
+            Edit = text =>
+            {
+                modules += text.Contains("sm_90a", StringComparison.Ordinal) ? 1 : 0;
+                return text;
+            },
+        };
+        using WarpgroupGpt.Trainer trainer = WarpgroupGpt.Create(seed: 3).CreateTrainer(Optimizer, new TrainerOptions { Seed = 5, Device = DeviceOf(driver) });
+        Assert.Equal(FormattableString.Invariant($"{major}.{minor}"), trainer.Device.ComputeCapability);
+        using var other = new StandInDriver();
+        using RoundedGpt.Trainer plain = RoundedGpt.Create(seed: 3).CreateTrainer(Optimizer, new TrainerOptions { Seed = 5, Device = DeviceOf(other) });
+        float loss = trainer.Step(Ids(36, 17), Ids(36, 17, 4)), twin = plain.Step(Ids(36, 17), Ids(36, 17, 4));
+        Assert.Equal(has ? 1 : 0, modules);
+        Assert.Equal(has, driver.Calls.ContainsKey("cuFuncSetAttribute"));
+        Near(driver, [twin], [loss], has ? 1e-3f : 0);
+        Assert.Null(driver.Fault);
+    }
+
+    /// <summary>What the driver refuses is an exception, behind which nothing is left.</summary>
+    [Theory]
+    [InlineData("cuFuncSetAttribute", 1, "shared memory")]
+    [InlineData("cuModuleLoadDataEx", 2, "the large products of WarpgroupGpt")]
+    public void What_the_driver_refuses_is_said(string function, int call, string problem)
+    {
+        using var driver = new StandInDriver { Capability = (9, 0) };
+        driver.Failures.Add(function, (call, 1));
+        CudaException exception = Assert.Throws<CudaException>(() => WarpgroupGpt.Create(seed: 3).CreateTrainer(Optimizer, new TrainerOptions { Device = DeviceOf(driver) }));
+        Assert.Contains(problem, exception.Message, StringComparison.Ordinal);
+        Assert.Equal((0, 0, 0), (driver.LiveMemory, driver.LiveHostMemory, driver.LiveStreams));
+    }
+}
