@@ -54,6 +54,28 @@ public sealed class PtxWarpgroupTests
         }
     }
 
+    /// <summary>A factor that is stored in bfloat16 is taken as it is.</summary>
+    [Theory]
+    [InlineData(72)]
+    [InlineData(68)]
+    [InlineData(70)]
+    [InlineData(13)]
+    public void Factors_in_bfloat16_are_taken_as_they_are(int depth)
+    {
+        ModelGraph graph = Product(MatMulForm.NT, 40, depth, 90);
+        RunArguments run = CaseData.Random(graph, depth);
+        double[] factor = run.Parameters["b"].Data;
+        ushort[] halves = [.. factor.Select(x => (ushort)(BitConverter.SingleToUInt32Bits((float)x) >> 16))];
+        for (int i = 0; i < factor.Length; i++)
+        {
+            factor[i] = BitConverter.UInt32BitsToSingle((uint)halves[i] << 16);
+        }
+
+        PtxFunction plain = Compile(graph, 128, 1), stored = Compile(graph, 128, 1, formats: new Dictionary<string, StorageFormat> { ["b"] = StorageFormat.BFloat16 });
+        stored.Packed["b"] = System.Runtime.InteropServices.MemoryMarshal.AsBytes<ushort>(halves).ToArray();
+        GradientCheck.Same(plain.Run(run), stored.Run(run), 0, "stored");
+    }
+
     /// <summary>A value that several products read is packed once, until it is written over; a device without such products packs nothing.</summary>
     [Fact]
     public void Factors_are_packed_once()
@@ -223,8 +245,8 @@ public sealed class PtxWarpgroupTests
         Assert.Contains(problem, Assert.Throws<PtxException>(() => Compile(graph, 128, 1, module => module.Replace(text, instead, StringComparison.Ordinal))).Message, StringComparison.Ordinal);
     }
 
-    private static PtxFunction Compile(ModelGraph graph, int width, int splits, Func<string, string>? edit = null, RoundingMode rounding = default)
-        => PtxFunction.Compile(graph, edit, precision: Rounding.BF16, rounding: rounding, warpgroups: _ => new WarpgroupTiles(width, splits));
+    private static PtxFunction Compile(ModelGraph graph, int width, int splits, Func<string, string>? edit = null, RoundingMode rounding = default, IReadOnlyDictionary<string, StorageFormat>? formats = null)
+        => PtxFunction.Compile(graph, edit, precision: Rounding.BF16, rounding: rounding, formats: formats, warpgroups: _ => new WarpgroupTiles(width, splits));
 
     private static ModelGraph Product(MatMulForm form, int m, int k, int n) => KernelCases.Prepare(OperatorCases.Case("product", b =>
     {

@@ -328,50 +328,84 @@ internal static class PtxPack
         string thread = w.Special("%tid.x"), chunk = w.Once("and.b32", thread, "7");
         string row = w.Op("mad.lo.s32", w.Special("%ctaid.x"), PtxWriter.Int(BlockRows), w.Op("shr.u32", thread, "3")), y = w.Special("%ctaid.y");
         string column = w.Op("mad.lo.s32", y, PtxWriter.Int(CudaPackKernel.PieceColumns), w.Op("shl.b32", chunk, "3"));
-        string element = w.Op("mad.lo.s32", row, PtxWriter.Int(stride), column), source = k.Address(0, element);
+        StorageFormat format = kernel.Operands[0].Access.Format;
+        string element = w.Op("mad.lo.s32", row, PtxWriter.Int(stride), column), source = w.Op("add.s64", k.Base(0), w.Op("mul.wide.s32", element, PtxWriter.Int(format.BlockBytes)));
         string isRow = w.Op("setp.lt.s32", row, PtxWriter.Int(kernel.Rows));
-        string[] numbers = [.. Enumerable.Range(0, ChunkElements).Select(_ => w.Register('f'))];
-        for (int i = 0; i < ChunkElements; i++)
-        {
-            w.Set(numbers[i], "mov.f32", PtxWriter.Float(0));
-        }
-
-        for (int i = 0; i < ChunkElements; i += vector)
-        {
-            string isThere = w.Op("and.pred", isRow, w.Op("setp.lt.s32", i == 0 ? column : w.Op("add.s32", column, PtxWriter.Int(i)), PtxWriter.Int(kernel.Columns)));
-            string to = vector == 1 ? $"f32 {numbers[i]}" : FormattableString.Invariant($"v{vector}.f32 {{{string.Join(", ", numbers.Skip(i).Take(vector))}}}");
-            w.Line(FormattableString.Invariant($"@{isThere} ld.global.{to}, [{source}+{4 * i}];"));
-        }
-
-        string[] words = new string[ChunkElements / 2];
-        if (rounding == CudaRounding.Stochastic)
-        {
-            string seed = PtxRounding.Seed(w, k.Seed, operand: 3), draw = PtxRounding.Mixed(w, w.Op("xor.b32", element, seed));
-            for (int i = 0; i < words.Length; i++)
-            {
-                draw = i == 0 ? draw : PtxRounding.Mixed(w, w.Op("add.s32", draw, seed));
-                words[i] = PtxRounding.Drawn(w, numbers[2 * i], numbers[(2 * i) + 1], draw);
-            }
-        }
-        else
-        {
-            for (int i = 0; i < words.Length; i++)
-            {
-                words[i] = w.Op("cvt.rn.bf16x2.f32", numbers[(2 * i) + 1], numbers[2 * i]);
-            }
-        }
-
+        string IsThere(int i) => w.Op("and.pred", isRow, w.Op("setp.lt.s32", i == 0 ? column : w.Op("add.s32", column, PtxWriter.Int(i)), PtxWriter.Int(kernel.Columns)));
+        string[] words = format.IsPlain ? Rounded() : Taken();
         string piece = w.Op("mad.lo.s32", y, PtxWriter.Int(kernel.PaddedRows / CudaPackKernel.PieceRows), w.Op("shr.u32", row, "3")), ofPiece = w.Op("and.b32", row, "7");
         string within = w.Op("mad.lo.s32", ofPiece, PtxWriter.Int(CudaPackKernel.PieceColumns * 2), w.Op("mul.lo.s32", w.Op("xor.b32", chunk, ofPiece), PtxWriter.Int(ChunkBytes)));
         string target = w.Op("add.s64", w.Op("add.s64", k.Base(1), w.Op("mul.wide.s32", piece, PtxWriter.Int(CudaPackKernel.PieceBytes))), w.Op("cvt.u64.u32", within));
         w.Line($"st.global.v4.b32 [{target}], {{{string.Join(", ", words)}}};");
         return new PtxEntry($"Pack_{kernel.Rows}x{kernel.Columns}", $"{kernel.Name}: [{kernel.Rows}, {kernel.Columns}] in bf16, in pieces of 8 rows of 64 columns.", w, (kernel.PaddedRows / BlockRows, kernel.PaddedColumns / CudaPackKernel.PieceColumns), PtxEmitter.Threads);
+
+        // Single precision, rounded.
+        string[] Rounded()
+        {
+            string[] numbers = [.. Enumerable.Range(0, ChunkElements).Select(_ => w.Register('f'))], rounded = new string[ChunkElements / 2];
+            foreach (string number in numbers)
+            {
+                w.Set(number, "mov.f32", PtxWriter.Float(0));
+            }
+
+            for (int i = 0; i < ChunkElements; i += vector)
+            {
+                string to = vector == 1 ? $"f32 {numbers[i]}" : FormattableString.Invariant($"v{vector}.f32 {{{string.Join(", ", numbers.Skip(i).Take(vector))}}}");
+                w.Line(FormattableString.Invariant($"@{IsThere(i)} ld.global.{to}, [{source}+{i * format.BlockBytes}];"));
+            }
+
+            string? seed = rounding == CudaRounding.Stochastic ? PtxRounding.Seed(w, k.Seed, operand: 3) : null, draw = seed is null ? null : w.Op("xor.b32", element, seed);
+            for (int i = 0; i < rounded.Length; i++)
+            {
+                (string low, string high) = (numbers[2 * i], numbers[(2 * i) + 1]);
+                draw = draw is null ? null : PtxRounding.Mixed(w, i == 0 ? draw : w.Op("add.s32", draw, seed!));
+                rounded[i] = draw is null ? w.Op("cvt.rn.bf16x2.f32", high, low) : PtxRounding.Drawn(w, low, high, draw);
+            }
+
+            return rounded;
+        }
+
+        // What is stored in bfloat16 is what it would be rounded to.
+        string[] Taken()
+        {
+            string[] taken = [.. Enumerable.Range(0, ChunkElements / 2).Select(_ => w.Register('r'))];
+            foreach (string word in taken)
+            {
+                w.Set(word, "mov.u32", "0");
+            }
+
+            for (int i = 0; i < ChunkElements; i += vector)
+            {
+                string[] part = [.. taken.Skip(i / 2).Take(Math.Max(1, vector / 2))];
+                string half = vector == 1 && i % 2 == 1 ? w.Register('r') : part[0];
+                if (half != part[0])
+                {
+                    w.Set(half, "mov.u32", "0");
+                }
+
+                string to = vector switch { 1 => "u16 " + half, 2 => "u32 " + half, _ => FormattableString.Invariant($"v{part.Length}.u32 {{{string.Join(", ", part)}}}") };
+                w.Line(FormattableString.Invariant($"@{IsThere(i)} ld.global.{to}, [{source}+{i * format.BlockBytes}];"));
+                if (half != part[0])
+                {
+                    w.Set(part[0], "or.b32", part[0], w.Op("shl.b32", half, "16"));
+                }
+            }
+
+            return taken;
+        }
     }
 
+    /// <summary>The elements that one access moves: as many as 16 bytes, or fewer where rows do not begin or end at as many.</summary>
     private static int VectorOf(CudaPackKernel kernel)
     {
         View view = kernel.Operands[0].View;
         long[] places = [kernel.Operands[0].Access.RowStride, kernel.Columns, view.Offset, view.PositionStride, view.LastStride, view.StepStride];
-        return Array.TrueForAll(places, p => p % 4 == 0) ? 4 : Array.TrueForAll(places, p => p % 2 == 0) ? 2 : 1;
+        int most = ChunkBytes / kernel.Operands[0].Access.Format.BlockBytes;
+        while (Array.Exists(places, p => p % most != 0))
+        {
+            most /= 2;
+        }
+
+        return most;
     }
 }

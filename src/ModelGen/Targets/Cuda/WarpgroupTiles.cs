@@ -66,7 +66,7 @@ internal sealed record WarpgroupTiles(int Columns, int Splits) : CudaProductPlan
     /// <param name="products">What the declaration asks for.</param>
     public static WarpgroupTiles? Choose(MatMulKernel kernel, CudaPrecision precision, CudaProducts products = CudaProducts.Automatic)
     {
-        if (precision != CudaPrecision.BF16 || products == CudaProducts.Warps || kernel.RowByRow || kernel.Rows.IsDynamic || kernel.Rows.Maximum == 1 || !kernel.Operands.Take(2).All(o => o.Access.Format.IsPlain && o.Access.IsMatrix))
+        if (precision != CudaPrecision.BF16 || products == CudaProducts.Warps || kernel.RowByRow || kernel.Rows.IsDynamic || kernel.Rows.Maximum == 1 || !kernel.Operands.Take(2).All(o => (o.Access.Format.IsPlain || o.Access.Format == StorageFormat.BFloat16) && o.Access.IsMatrix))
         {
             return null;
         }
