@@ -11,6 +11,7 @@ using ModelGen.Compiler.Targets.Cuda;
 using ModelGen.Tests.Compiler;
 using Rounding = ModelGen.Compiler.CudaPrecision;
 using RoundingMode = ModelGen.Compiler.CudaRounding;
+using Which = ModelGen.Compiler.CudaProducts;
 
 namespace ModelGen.Tests.Ptx;
 
@@ -249,7 +250,7 @@ public sealed class PtxProductTests
 
                 MatMulKernel alone = jumps ? kernel.With([.. kernel.Stores.Select(s => new Store(s.Operand, new AccumulatorExpr(), s.Mode))]) : kernel;
                 var program = new KernelProgram([alone], new Dictionary<string, View>(), new Dictionary<string, View>(), [], entry.Cuda.Device.Program.Counts);
-                CudaModule single = new(), tensor = new(rounded), groups = new(rounded, CudaProducts.Warpgroups);
+                CudaModule single = new(), tensor = new(rounded), groups = new(rounded, Which.Warpgroups);
                 CudaProgram expecting = single.Add(program), rounding = tensor.Add(program), grouping = groups.Add(program);
                 if (seen.Add(single.Text))
                 {

@@ -8,6 +8,7 @@ using ModelGen.Compiler.Targets.Cuda;
 using ModelGen.Tests.Compiler;
 using Rounding = ModelGen.Compiler.CudaPrecision;
 using RoundingMode = ModelGen.Compiler.CudaRounding;
+using Which = ModelGen.Compiler.CudaProducts;
 
 namespace ModelGen.Tests.Ptx;
 
@@ -149,8 +150,8 @@ public sealed class PtxWarpgroupTests
     {
         DeclaredArgument I(string name, long value) => DeclaredArgument.Of(name, value);
         ModelSpec spec = Families.Spec("Gpt", 16, 1024, I("Layers", 2), I("DModel", 768), I("Heads", 12), I("Vocab", 50_257), I("Context", 1024)) with { HasCuda = true, CudaPrecision = Rounding.BF16 };
-        CompiledEntry[] Entries(CudaProducts products) => [.. ModelCompiler.Plan(spec with { CudaProducts = products }, global::ModelGen.Compiler.Targets.Cpu.CacheSizes.Default, default).Entries];
-        CompiledEntry[] entries = Entries(CudaProducts.Automatic), plain = Entries(CudaProducts.Warps);
+        CompiledEntry[] Entries(Which products) => [.. ModelCompiler.Plan(spec with { CudaProducts = products }, global::ModelGen.Compiler.Targets.Cpu.CacheSizes.Default, default).Entries];
+        CompiledEntry[] entries = Entries(Which.Automatic), plain = Entries(Which.Warps);
         CompiledEntry step = entries.Single(e => e.Entry.Kind == EntryKind.Step), without = plain.Single(e => e.Entry.Kind == EntryKind.Step);
         CudaChoice[] choices = [.. step.Cuda!.Device.Steps.OfType<CudaChoice>()];
         TestContext.Current.TestOutputHelper?.WriteLine(FormattableString.Invariant($"{choices.Length} products, {choices.SelectMany(c => c.Warpgroups).Count(l => l.Kernel is CudaPackKernel)} packed, arena {step.Cuda.ArenaBytes} for {without.Cuda!.ArenaBytes} bytes"));
