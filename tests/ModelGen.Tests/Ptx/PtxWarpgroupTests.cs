@@ -152,16 +152,16 @@ public sealed class PtxWarpgroupTests
         ModelSpec spec = Families.Spec("Gpt", 16, 1024, I("Layers", 2), I("DModel", 768), I("Heads", 12), I("Vocab", 50_257), I("Context", 1024)) with { HasCuda = true, CudaPrecision = Rounding.BF16 };
         CompiledEntry[] Entries(Which products) => [.. ModelCompiler.Plan(spec with { CudaProducts = products }, global::ModelGen.Compiler.Targets.Cpu.CacheSizes.Default, default).Entries];
         CompiledEntry[] entries = Entries(Which.Automatic), plain = Entries(Which.Warps);
-        CompiledEntry step = entries.Single(e => e.Entry.Kind == EntryKind.Step), without = plain.Single(e => e.Entry.Kind == EntryKind.Step);
-        CudaChoice[] choices = [.. step.Cuda!.Device.Steps.OfType<CudaChoice>()];
-        TestContext.Current.TestOutputHelper?.WriteLine(FormattableString.Invariant($"{choices.Length} products, {choices.SelectMany(c => c.Warpgroups).Count(l => l.Kernel is CudaPackKernel)} packed, arena {step.Cuda.ArenaBytes} for {without.Cuda!.ArenaBytes} bytes"));
+        CudaPlan step = entries.Single(e => e.Entry.Kind == EntryKind.Step).Cuda!, without = plain.Single(e => e.Entry.Kind == EntryKind.Step).Cuda!;
+        CudaChoice[] choices = [.. step.Device.Steps.OfType<CudaChoice>()];
+        TestContext.Current.TestOutputHelper?.WriteLine(FormattableString.Invariant($"{choices.Length} products, {choices.SelectMany(c => c.Warpgroups).Count(l => l.Kernel is CudaPackKernel)} packed, arena {step.ArenaBytes} for {without.ArenaBytes} bytes"));
         Assert.Equal((2 * 4 * 3) + 3, choices.Length);
         Assert.Equal(choices.Length, choices.SelectMany(c => c.Warpgroups).Count(launch => launch.Kernel is CudaPackKernel));
         Assert.All(choices, choice => Assert.True(choice.Otherwise.Kernel.Flops > 1L << 30));
-        Assert.Empty(without.Cuda.Device.Steps.OfType<CudaChoice>());
+        Assert.Empty(without.Device.Steps.OfType<CudaChoice>());
         Assert.All(entries.Where(e => e.Entry.Kind == EntryKind.Infer), e => Assert.Empty(e.Cuda!.Device.Steps.OfType<CudaChoice>()));
-        Assert.InRange(step.Cuda.ArenaBytes, without.Cuda.ArenaBytes, 1.5 * without.Cuda.ArenaBytes);
-        PtxEntryPoint.Read(step.Cuda.Module.WarpgroupText);
+        Assert.InRange(step.ArenaBytes, without.ArenaBytes, 3 * without.ArenaBytes / 2);
+        PtxEntryPoint.Read(step.Module.WarpgroupText);
     }
 
     /// <summary>Rounding that is drawn is right on average, and the same for every product that reads a number.</summary>
