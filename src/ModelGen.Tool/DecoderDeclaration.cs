@@ -48,6 +48,11 @@ internal static class DecoderDeclaration
             Experts(config, arguments);
         }
 
+        if (IsGranite(config))
+        {
+            Multipliers(config, arguments);
+        }
+
         if (IsGatedDelta(config))
         {
             GatedDelta(config, arguments);
@@ -62,7 +67,7 @@ internal static class DecoderDeclaration
         Add("QkvBias", Has("self_attn.q_proj.bias"), "false");
         Add("OutputBias", Has("self_attn.o_proj.bias"), "false");
         Add("FeedForwardBias", Has("mlp.up_proj.bias"), "false");
-        Add("QueryKeyNorm", type == "lfm2" || Has("self_attn.q_norm.weight") == "true" ? "QueryKeyNorm.Head" : "none", "none");
+        Add("QueryKeyNorm", type == "olmoe" ? "QueryKeyNorm.Whole" : type == "lfm2" || Has("self_attn.q_norm.weight") == "true" ? "QueryKeyNorm.Head" : "none", "none");
         if (isGemma)
         {
             arguments.Add(("Norm", "Normalization.OffsetRootMeanSquare"));
@@ -106,11 +111,18 @@ internal static class DecoderDeclaration
     public static int FeedForward(ModelConfig config, WeightFile weights)
         => config.ModelType == "lfm2" && weights.Tensors.FirstOrDefault(static tensor => tensor.Name.EndsWith("feed_forward.w1.weight", StringComparison.Ordinal)) is { Shape: [> 0 and <= int.MaxValue, _] } gate
             ? (int)gate.Shape[0]
-            : IsMixture(config) ? config.Required("moe_intermediate_size")
+            : config.ModelType is "qwen3_moe" or "qwen3moe" ? config.Required("moe_intermediate_size")
             : config.Required("intermediate_size");
 
     /// <summary>Whether layers are mixtures of experts.</summary>
-    public static bool IsMixture(ModelConfig config) => config.ModelType is "qwen3_moe" or "qwen3moe";
+    public static bool IsMixture(ModelConfig config)
+        => config.ModelType is "qwen3_moe" or "qwen3moe" or "mixtral" or "olmoe" or "granitemoe" || (config.ModelType == "llama" && config.Integer("num_experts") > 0);
+
+    /// <summary>Whether the weights of the experts that a token goes through add up to 1. GGUF files do not say it: llama.cpp has it so but for OLMoE's.</summary>
+    public static bool NormalizesExperts(ModelConfig config) => config.Flag("norm_topk_prob") ?? config.ModelType is not ("qwen3_moe" or "olmoe");
+
+    /// <summary>Whether it is Granite, which scales what it adds up by numbers of its own.</summary>
+    public static bool IsGranite(ModelConfig config) => config.ModelType is "granite" or "granitemoe";
 
     private static void Experts(ModelConfig config, List<(string Name, string Value)> arguments)
     {
@@ -124,13 +136,33 @@ internal static class DecoderDeclaration
             throw config.Problem("mlp_only_layers", "none, and experts in all layers", "some");
         }
 
-        arguments.Add(("Experts", ConfigDeclaration.Text(config.Required("num_experts"))));
-        arguments.Add(("ActiveExperts", ConfigDeclaration.Text(config.Required("num_experts_per_tok"))));
+        if (config.Real("clip_qkv") is { } clip)
+        {
+            throw config.Problem("clip_qkv", "none", ConfigDeclaration.Text(clip));
+        }
 
-        // GGUF files do not say it: llama.cpp has it so.
-        if (config.Flag("norm_topk_prob") == false || (config.ModelType == "qwen3_moe" && config.Flag("norm_topk_prob") is null))
+        arguments.Add(("Experts", ConfigDeclaration.Text(GptOssDeclaration.Experts(config))));
+        arguments.Add(("ActiveExperts", ConfigDeclaration.Text(GptOssDeclaration.ActiveExperts(config))));
+        if (!NormalizesExperts(config))
         {
             arguments.Add(("NormalizeExperts", "false"));
+        }
+    }
+
+    // What its configurations leave out is 1, the scale of scores too.
+    private static void Multipliers(ModelConfig config, List<(string Name, string Value)> arguments)
+    {
+        foreach ((string name, string argument, Func<double, double> of) in ((string, string, Func<double, double>)[])[
+            ("embedding_multiplier", "EmbeddingMultiplier", static value => value), ("residual_multiplier", "ResidualMultiplier", static value => value),
+            ("attention_multiplier", "AttentionScale", static value => value), ("logits_scaling", "LogitScale", static value => 1 / value)])
+        {
+            double value = config.Real(name) ?? 1;
+            if (!(value > 0))
+            {
+                throw config.Problem(name, "more than 0", ConfigDeclaration.Text(value));
+            }
+
+            arguments.Add((argument, ConfigDeclaration.Text(of(value))));
         }
     }
 

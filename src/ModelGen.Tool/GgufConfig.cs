@@ -104,6 +104,31 @@ internal static class GgufConfig
                 GatedDelta();
             }
 
+            if (architecture is "granite" or "granitemoe")
+            {
+                Real("embedding_scale", "embedding_multiplier");
+                Real("residual_scale", "residual_multiplier");
+                Real("attention.scale", "attention_multiplier");
+                Real("logit_scale", "logits_scaling");
+            }
+
+            if (architecture == "granitehybrid")
+            {
+                Integer("expert_shared_feed_forward_length", "shared_intermediate_size");
+            }
+
+            if (architecture is "gptneox" or "phi3" && Number("rope.dimension_count") is { } turned && Number("embedding_length") is { } all && Number("attention.head_count") is { } parts and > 0 && all >= parts)
+            {
+                values["partial_rotary_factor"] = (double)turned / Math.Max(1, Number("attention.key_length") ?? (all / parts));
+            }
+
+            if (architecture == "gptneox")
+            {
+                Real("attention.layer_norm_epsilon", "layer_norm_eps");
+                values["hidden_act"] = "gelu_new";
+                values["use_parallel_residual"] = file.Values.GetValueOrDefault("gptneox.use_parallel_residual")?.AsFlag() ?? true;
+            }
+
             Real("attention.layer_norm_rms_epsilon", "rms_norm_eps");
             Real("rope.freq_base", "rope_theta");
             if (architecture == "gemma3")

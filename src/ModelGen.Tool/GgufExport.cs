@@ -10,7 +10,8 @@ internal static class GgufExport
         ModelConfig config = source.Config ?? throw new ToolException($"{source.Weights.Path}: nothing says what model it is of: expected a config.json beside it.");
         string architecture = config.ModelType switch
         {
-            "mistral" => "llama",
+            "mistral" or "mixtral" => "llama",
+            "gpt_neox" => "gptneox",
             "gemma3_text" => "gemma3",
             "qwen3_moe" => "qwen3moe",
             "qwen3_5_text" => "qwen35",
@@ -44,6 +45,7 @@ internal static class GgufExport
                 "bert" => Bert(source, config, writer),
                 "gemma4" => Gemma4(config, writer),
                 "gpt-oss" => GptOss(config, writer),
+                "gptneox" => NeoXDeclaration.Write(config, writer),
                 "mamba2" or "granitehybrid" => StateSpaces(config, writer, architecture),
                 _ => Llama(config, source.Weights, writer, architecture),
             };
@@ -118,12 +120,17 @@ internal static class GgufExport
         Set("feed_forward_length", DecoderDeclaration.FeedForward(config, weights));
         if (DecoderDeclaration.IsMixture(config))
         {
-            Set("expert_count", config.Required("num_experts"));
-            Set("expert_used_count", config.Required("num_experts_per_tok"));
-            Set("expert_feed_forward_length", config.Required("moe_intermediate_size"));
-            if (config.Flag("norm_topk_prob") != true)
+            Set("expert_count", GptOssDeclaration.Experts(config));
+            Set("expert_used_count", GptOssDeclaration.ActiveExperts(config));
+            if (architecture == "qwen3moe")
             {
-                throw config.Problem("norm_topk_prob", "true, as readers of the file have it", "false");
+                Set("expert_feed_forward_length", config.Required("moe_intermediate_size"));
+            }
+
+            bool normalizes = DecoderDeclaration.NormalizesExperts(config);
+            if (normalizes == (architecture == "olmoe"))
+            {
+                throw config.Problem("norm_topk_prob", $"{(normalizes ? "false" : "true")}, as readers of the file have it", normalizes ? "true" : "false");
             }
         }
 
@@ -142,6 +149,16 @@ internal static class GgufExport
         Set("attention.key_length", headWidth);
         Set("attention.value_length", headWidth);
         Set("rope.dimension_count", (int)(headWidth * DecoderDeclaration.RotaryFraction(config)));
+        if (DecoderDeclaration.IsGranite(config))
+        {
+            // Readers turn queries and keys where it is set.
+            writer.Set(architecture + ".rope.scaling.finetuned", true);
+            foreach ((string name, string key) in ((string, string)[])[("embedding_multiplier", "embedding_scale"), ("residual_multiplier", "residual_scale"), ("attention_multiplier", "attention.scale"), ("logits_scaling", "logit_scale")])
+            {
+                writer.Set($"{architecture}.{key}", (float)(config.Real(name) ?? 1));
+            }
+        }
+
         if (DecoderDeclaration.IsGatedDelta(config))
         {
             WriteGatedDelta(config, writer, architecture);
@@ -178,7 +195,7 @@ internal static class GgufExport
         string expected = isGemma ? "gelu_pytorch_tanh" : "silu";
         Require((config.Text(name) ?? expected) == expected, name, expected, config.Text(name)!);
         double fraction = DecoderDeclaration.RotaryFraction(config);
-        Require(fraction == 1 || DecoderDeclaration.IsGatedDelta(config), "partial_rotary_factor", "1", Text(fraction));
+        Require(fraction == 1 || architecture == "phi3" || DecoderDeclaration.IsGatedDelta(config), "partial_rotary_factor", "1", Text(fraction));
         if (!isGemma)
         {
             return;
@@ -251,15 +268,43 @@ internal static class GgufExport
                 writer.Add(RotaryFactors, [factors.Length], GgmlType.F32, (start, destination) => factors.AsSpan((int)start, destination.Length).CopyTo(destination));
                 break;
 
+            case "yarn":
+                WriteYarn(config, writer, architecture, scaling.Options);
+                break;
+
             default:
-                throw config.Problem("rope_scaling", "linear or llama3, which alone are written", scaling.Type);
+                throw config.Problem("rope_scaling", "linear, llama3 or yarn, which alone are written", scaling.Type);
         }
+    }
+
+    // Readers know the ramp that all published models have, and take what cosines and sines are multiplied by from the factor.
+    private static void WriteYarn(ModelConfig config, GgufWriter writer, string architecture, ModelConfig options)
+    {
+        double factor = options.Real("factor") ?? 1, magnitude = options.Real("attention_factor") ?? 0;
+        if ((options.Real("beta_fast") ?? 32) != 32 || (options.Real("beta_slow") ?? 1) != 1)
+        {
+            throw config.Problem("rope_scaling", $"yarn with a ramp from 32 turns to 1, which readers of GGUF files of {architecture} compute with", FormattableString.Invariant($"{options.Real("beta_fast")} to {options.Real("beta_slow")}"));
+        }
+
+        if (magnitude != 0 && Math.Abs(magnitude - ((0.1 * Math.Log(factor)) + 1)) > 1e-5)
+        {
+            throw config.Problem("attention_factor", "0.1 · ln(factor) + 1, which readers of GGUF files compute with", ConfigDeclaration.Text(magnitude));
+        }
+
+        writer.Set(architecture + ".rope.scaling.type", "yarn");
+        writer.Set(architecture + ".rope.scaling.factor", (float)factor);
+        writer.Set(architecture + ".rope.scaling.original_context_length", (uint)(options.Integer("original_max_position_embeddings") ?? config.Required("max_position_embeddings")));
     }
 
     private static int StateSpaces(ModelConfig config, GgufWriter writer, string architecture)
     {
         StateSpaceDeclaration.Sizes sizes = StateSpaceDeclaration.SizesOf(config);
         bool isHybrid = StateSpaceDeclaration.IsHybrid(config);
+        if (StateSpaceDeclaration.StepLimits(config) is not (0, double.PositiveInfinity) and var limits)
+        {
+            throw config.Problem("time_step_limit", "0 to infinity, which is what readers of GGUF files compute with", FormattableString.Invariant($"{limits.Least} to {limits.Most}"));
+        }
+
 
         // Mamba's readers want a context, and there is none.
         Set("context_length", config.Integer("max_position_embeddings") ?? 1 << 20);
@@ -281,6 +326,13 @@ internal static class GgufExport
 
         int heads = config.Required("num_attention_heads"), keyHeads = config.Integer("num_key_value_heads") ?? heads, headWidth = HeadWidth(config);
         Set("feed_forward_length", StateSpaceDeclaration.FeedForward(config));
+        if (StateSpaceDeclaration.Experts(config) is > 0 and int experts)
+        {
+            Set("expert_count", experts);
+            Set("expert_used_count", config.Required("num_experts_per_tok"));
+            Set("expert_shared_feed_forward_length", config.Integer("shared_intermediate_size") ?? 0);
+        }
+
         Set("attention.head_count", heads);
         writer.Set(architecture + ".attention.head_count_kv", [.. StateSpaceDeclaration.Mixers(config).Select(mixer => mixer == "attention" ? keyHeads : 0)]);
         Set("attention.key_length", headWidth);
@@ -353,14 +405,12 @@ internal static class GgufExport
         writer.Set(Prefix + "rope.freq_base", (float)DecoderDeclaration.RotaryBase(config));
         if (DecoderDeclaration.RotaryScaling(config) is { } scaling)
         {
-            if (scaling.Type != "yarn" || (scaling.Options.Real("beta_fast") ?? 32) != 32 || (scaling.Options.Real("beta_slow") ?? 1) != 1)
+            if (scaling.Type != "yarn")
             {
-                throw config.Problem("rope_scaling", "yarn with a ramp from 32 turns to 1, which readers of GGUF files of gpt-oss compute with", scaling.Type);
+                throw config.Problem("rope_scaling", "yarn, which readers of GGUF files of gpt-oss compute with", scaling.Type);
             }
 
-            writer.Set(Prefix + "rope.scaling.type", "yarn");
-            writer.Set(Prefix + "rope.scaling.factor", (float)(scaling.Options.Real("factor") ?? 1));
-            writer.Set(Prefix + "rope.scaling.original_context_length", (uint)(scaling.Options.Integer("original_max_position_embeddings") ?? context));
+            WriteYarn(config, writer, "gpt-oss", scaling.Options);
         }
 
         return headWidth;

@@ -41,7 +41,7 @@ internal sealed class ModelConfig(JsonObject values, string origin)
     {
         try
         {
-            var values = JsonNode.Parse(json, documentOptions: new JsonDocumentOptions { AllowTrailingCommas = true, CommentHandling = JsonCommentHandling.Skip, AllowDuplicateProperties = false }) as JsonObject;
+            var values = JsonNode.Parse(WithNumbers(json), documentOptions: new JsonDocumentOptions { AllowTrailingCommas = true, CommentHandling = JsonCommentHandling.Skip, AllowDuplicateProperties = false }) as JsonObject;
             return values is not null ? new ModelConfig(values, origin) : throw new ToolException($"{origin}: expected a JSON object.");
         }
         catch (JsonException exception)
@@ -49,6 +49,37 @@ internal sealed class ModelConfig(JsonObject values, string origin)
             throw new ToolException($"{origin}: expected JSON, found an error in line {exception.LineNumber + 1}.", exception);
         }
     }
+
+    /// <summary>Python writes numbers that JSON has no word for, as in Mamba-2's <c>"time_step_limit": [0.0, Infinity]</c>: they become numbers beyond all others, and what is none becomes nothing.</summary>
+    private static string WithNumbers(string json)
+    {
+        if (!json.Contains("Infinity", StringComparison.Ordinal) && !json.Contains("NaN", StringComparison.Ordinal))
+        {
+            return json;
+        }
+
+        var text = new System.Text.StringBuilder(json.Length);
+        bool isText = false;
+        for (int i = 0; i < json.Length; i++)
+        {
+            if (isText && json[i] == '\\' && i + 1 < json.Length)
+            {
+                text.Append(json, i++, 2);
+                continue;
+            }
+
+            isText ^= json[i] == '"';
+            (string word, string number) = isText ? ("", "") : json.AsSpan(i).StartsWith("Infinity", StringComparison.Ordinal) ? ("Infinity", "1e999") : json.AsSpan(i).StartsWith("NaN", StringComparison.Ordinal) ? ("NaN", "null") : ("", "");
+            text.Append(word.Length > 0 ? number : json[i].ToString());
+            i += Math.Max(0, word.Length - 1);
+        }
+
+        return text.ToString();
+    }
+
+    /// <summary>A list of numbers, as many as are asked for; null if there is nothing.</summary>
+    public double[]? Reals(string name, int count) => Find(name) is not { } node ? null
+        : node is JsonArray list && list.Count == count ? [.. list.Select(number => number is null ? throw Problem(name, "numbers", "none") : Number(number, name, "numbers"))] : throw Problem(name, $"a list of {count} numbers", node.GetValueKind().ToString());
 
     public string? Text(string name) => Find(name) is { } node ? Value<string>(node, name, "a text") : null;
 

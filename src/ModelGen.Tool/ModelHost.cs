@@ -12,6 +12,9 @@ internal interface IModelHost
     /// <summary>Loads the weights.</summary>
     void Load(string path);
 
+    /// <summary>Saves the weights, under the model's own names.</summary>
+    void Save(string path);
+
     /// <summary>Makes a session.</summary>
     CausalSession CreateSession(SessionOptions options);
 }
@@ -45,6 +48,8 @@ internal sealed class ModelHost<TModel> : IModelHost
     private TModel Model => _model ?? throw new UnreachableException("The weights are not loaded yet.");
 
     public void Load(string path) => _model = TModel.Load(path);
+
+    public void Save(string path) => Model.Save(path);
 
     public CausalSession CreateSession(SessionOptions options) => Model.CreateSession(options);
 }

@@ -28,6 +28,9 @@ internal static class StateSpaceDeclaration
         };
         Add("ConvolutionBias", config.Flag(isHybrid ? "mamba_conv_bias" : "use_conv_bias") == false ? "false" : "true", "true");
         Add("StateBias", config.Flag(isHybrid ? "mamba_proj_bias" : "use_bias") == true ? "true" : "false", "false");
+        (double least, double most) = StepLimits(config);
+        Add("StateStepMinimum", ConfigDeclaration.Text(least), "0");
+        Add("StateStepMaximum", double.IsInfinity(most) ? "0" : ConfigDeclaration.Text(most), "0");
         Add("NormEpsilon", ((float)NormEpsilon(config)).ToString("R", CultureInfo.InvariantCulture), "1E-05");
         if (config.Text("hidden_act") is { } activation and not ("silu" or "swish"))
         {
@@ -56,6 +59,17 @@ internal static class StateSpaceDeclaration
 
     /// <summary>What is added to the mean square in norms, where a configuration may leave it out.</summary>
     public static double NormEpsilon(ModelConfig config) => config.Real("rms_norm_eps") ?? config.Real("layer_norm_epsilon") ?? (IsHybrid(config) ? 1e-6 : 1e-5);
+
+    /// <summary>What steps are at the least and at the most. Hybrids have no limits.</summary>
+    public static (double Least, double Most) StepLimits(ModelConfig config)
+    {
+        if (IsHybrid(config) || config.Reals("time_step_limit", 2) is not { } limits)
+        {
+            return (0, double.PositiveInfinity);
+        }
+
+        return limits is [>= 0 and < double.PositiveInfinity, var most] && most > limits[0] ? (limits[0], most) : throw config.Problem("time_step_limit", "two numbers, the second of which is larger", FormattableString.Invariant($"{limits[0]} and {limits[1]}"));
+    }
 
     /// <summary>The sizes of state spaces.</summary>
     public static Sizes SizesOf(ModelConfig config)
@@ -95,13 +109,16 @@ internal static class StateSpaceDeclaration
     /// <summary>The hidden width of a hybrid's feed-forward networks.</summary>
     public static int FeedForward(ModelConfig config)
     {
-        if (config.Integer("num_local_experts") is { } experts and not 0)
+        if (Experts(config) > 0)
         {
-            throw config.Problem("num_local_experts", "0, and one network for all tokens", ConfigDeclaration.Text(experts));
+            return config.Required("intermediate_size");
         }
 
         return config.Integer("shared_intermediate_size") is { } shared and > 0 ? shared : config.Required("intermediate_size");
     }
+
+    /// <summary>The experts of a hybrid's layers, beside the network that all tokens go through; 0 where that is all there is.</summary>
+    public static int Experts(ModelConfig config) => config.Integer("num_local_experts") ?? config.Integer("num_experts") ?? 0;
 
     private static void Hybrid(ModelConfig config, List<(string Name, string Value)> arguments)
     {
@@ -119,6 +136,16 @@ internal static class StateSpaceDeclaration
 
         string[] mixers = Mixers(config);
         arguments.Add(("FeedForward", ConfigDeclaration.Text(FeedForward(config))));
+        if (Experts(config) is > 0 and int experts)
+        {
+            arguments.Add(("Experts", ConfigDeclaration.Text(experts)));
+            arguments.Add(("ActiveExperts", ConfigDeclaration.Text(config.Required("num_experts_per_tok"))));
+            if (config.Integer("shared_intermediate_size") is { } shared and > 0)
+            {
+                arguments.Add(("SharedFeedForward", ConfigDeclaration.Text(shared)));
+            }
+        }
+
         arguments.Add(("Context", ConfigDeclaration.Text(config.Required("max_position_embeddings"))));
         arguments.Add(("Mixers", $"new[] {{ {string.Join(", ", mixers.Select(static mixer => mixer == Mamba ? "TokenMixer.StateSpace" : "TokenMixer.Attention"))} }}"));
         if (IsRotary(config))

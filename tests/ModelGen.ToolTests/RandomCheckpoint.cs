@@ -36,7 +36,7 @@ internal static class RandomCheckpoint
         var random = new Random(11);
         var writer = new SafetensorsWriter();
         bool isStates = type is "mamba2" or "granitemoehybrid";
-        Add(type == "mamba2" ? "backbone.embeddings.weight" : "model.embed_tokens.weight", Vocabulary, Width);
+        Add(type switch { "mamba2" => "backbone.embeddings.weight", "gpt_neox" => "gpt_neox.embed_in.weight", _ => "model.embed_tokens.weight" }, Vocabulary, Width);
         for (int layer = 0; layer < layers; layer++)
         {
             if (type == "lfm2")
@@ -54,6 +54,12 @@ internal static class RandomCheckpoint
             if (type == "gpt_oss")
             {
                 GptOss(layer);
+                continue;
+            }
+
+            if (type == "gpt_neox")
+            {
+                NeoX(layer);
                 continue;
             }
 
@@ -80,11 +86,25 @@ internal static class RandomCheckpoint
             {
                 Add(block + "shared_mlp.input_linear.weight", 2 * Hidden, Width);
                 Add(block + "shared_mlp.output_linear.weight", Width, Hidden);
+                if (StateSpaceDeclaration.Experts(config) is > 0 and int mixed)
+                {
+                    GraniteExperts(block, mixed, StateSpaceDeclaration.FeedForward(config));
+                }
+
                 if (StateSpaceDeclaration.Mixers(config)[layer] == "mamba")
                 {
                     StateSpace(block + "mamba.");
                     continue;
                 }
+            }
+
+            if (type == "phi3")
+            {
+                Add(block + "self_attn.qkv_proj.weight", (Heads * headWidth) + (2 * keys), Width);
+                Add(block + "self_attn.o_proj.weight", Width, Heads * headWidth);
+                Add(block + "mlp.gate_up_proj.weight", 2 * Hidden, Width);
+                Add(block + "mlp.down_proj.weight", Width, Hidden);
+                continue;
             }
 
             foreach ((string name, int rows) in ((string, int)[])[("q", (isDelta ? 2 : 1) * Heads * headWidth), ("k", keys), ("v", keys)])
@@ -102,6 +122,12 @@ internal static class RandomCheckpoint
                 Add(block + "self_attn.k_norm.weight", headWidth);
             }
 
+            if (type == "olmoe")
+            {
+                Add(block + "self_attn.q_norm.weight", Heads * headWidth);
+                Add(block + "self_attn.k_norm.weight", keys);
+            }
+
             if (isGemma)
             {
                 Add(block + "pre_feedforward_layernorm.weight", Width);
@@ -114,9 +140,29 @@ internal static class RandomCheckpoint
                 continue;
             }
 
+            if (type == "granitemoe")
+            {
+                GraniteExperts(block, GptOssDeclaration.Experts(config), Hidden);
+                continue;
+            }
+
+            if (type == "mixtral")
+            {
+                Add(block + "block_sparse_moe.gate.weight", GptOssDeclaration.Experts(config), Width);
+                for (int expert = 0; expert < GptOssDeclaration.Experts(config); expert++)
+                {
+                    string name = FormattableString.Invariant($"{block}block_sparse_moe.experts.{expert}.");
+                    Add(name + "w1.weight", Hidden, Width);
+                    Add(name + "w2.weight", Width, Hidden);
+                    Add(name + "w3.weight", Hidden, Width);
+                }
+
+                continue;
+            }
+
             if (config.Integer("num_experts") is { } experts)
             {
-                int each = config.Integer("moe_intermediate_size")!.Value;
+                int each = config.Integer("moe_intermediate_size") ?? Hidden;
                 Add(block + "mlp.gate.weight", experts, Width);
                 for (int expert = 0; expert < experts; expert++)
                 {
@@ -142,10 +188,15 @@ internal static class RandomCheckpoint
             Add("model.per_layer_projection_norm.weight", all / layers);
         }
 
-        Add(type switch { "lfm2" => "model.embedding_norm.weight", "mamba2" => "backbone.norm_f.weight", _ => "model.norm.weight" }, Width);
+        Add(type switch { "lfm2" => "model.embedding_norm.weight", "mamba2" => "backbone.norm_f.weight", "gpt_neox" => "gpt_neox.final_layer_norm.weight", _ => "model.norm.weight" }, Width);
+        if (type == "gpt_neox")
+        {
+            Add("gpt_neox.final_layer_norm.bias", Width);
+        }
+
         if (config.Flag("tie_word_embeddings") != true)
         {
-            Add("lm_head.weight", Vocabulary, Width);
+            Add(type == "gpt_neox" ? "embed_out.weight" : "lm_head.weight", Vocabulary, Width);
         }
 
         string model = Path.Combine(folder, "model.safetensors");
@@ -193,12 +244,70 @@ internal static class RandomCheckpoint
             }
 
             Add(block + "self_attn.sinks", Heads);
-            Add(block + "mlp.gate.weight", experts, Width);
-            Add(block + "mlp.gate.bias", experts);
+            string stored = config.Text("stored") ?? "parts", router = stored == "parts" ? "mlp.gate." : "mlp.router.";
+            Add(block + router + "weight", experts, Width);
+            Add(block + router + "bias", experts);
+            if (stored != "parts")
+            {
+                // Gates and what they let through by turns, as checkpoints of 4 bits and of bf16 have them.
+                if (stored == "blocks")
+                {
+                    AddBlocks(block + "mlp.experts.gate_up_proj", experts, 2 * each, Width);
+                    AddBlocks(block + "mlp.experts.down_proj", experts, Width, each);
+                }
+                else
+                {
+                    Add(block + "mlp.experts.gate_up_proj", experts, Width, 2 * each);
+                    Add(block + "mlp.experts.down_proj", experts, each, Width);
+                }
+
+                Add(block + "mlp.experts.gate_up_proj_bias", experts, 2 * each);
+                Add(block + "mlp.experts.down_proj_bias", experts, Width);
+                return;
+            }
+
             foreach ((string name, int rows, int columns) in ((string, int, int)[])[("gate", each, Width), ("up", each, Width), ("down", Width, each)])
             {
                 Add(FormattableString.Invariant($"{block}mlp.experts.{name}_proj.weight"), experts, rows, columns);
                 Add(FormattableString.Invariant($"{block}mlp.experts.{name}_proj.bias"), experts, rows);
+            }
+        }
+
+        // Numbers up to 6, by scales that make up for the columns that are added up.
+        void AddBlocks(string name, int experts, int rows, int columns)
+        {
+            int count = experts * rows * columns / 32;
+            byte[] numbers = new byte[16 * count], scales = new byte[count];
+            random.NextBytes(numbers);
+            for (int i = 0; i < count; i++)
+            {
+                scales[i] = (byte)random.Next(121, 124);
+            }
+
+            writer.Add(name + "_blocks", [experts, rows, columns / 32, 16], numbers);
+            writer.Add(name + "_scales", [experts, rows, columns / 32], scales);
+        }
+
+        void GraniteExperts(string block, int experts, int each)
+        {
+            Add(block + "block_sparse_moe.router.layer.weight", experts, Width);
+            Add(block + "block_sparse_moe.input_linear.weight", experts, 2 * each, Width);
+            Add(block + "block_sparse_moe.output_linear.weight", experts, Width, each);
+        }
+
+        void NeoX(int layer)
+        {
+            string block = FormattableString.Invariant($"gpt_neox.layers.{layer}.");
+            foreach ((string name, int rows, int columns) in ((string, int, int)[])[("attention.query_key_value", 3 * Width, Width), ("attention.dense", Width, Width), ("mlp.dense_h_to_4h", Hidden, Width), ("mlp.dense_4h_to_h", Width, Hidden)])
+            {
+                Add($"{block}{name}.weight", rows, columns);
+                Add($"{block}{name}.bias", rows);
+            }
+
+            foreach (string name in (string[])["input_layernorm", "post_attention_layernorm"])
+            {
+                Add($"{block}{name}.weight", Width);
+                Add($"{block}{name}.bias", Width);
             }
         }
 

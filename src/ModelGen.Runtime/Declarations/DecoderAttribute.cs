@@ -186,6 +186,12 @@ public class DecoderAttribute : Attribute
     /// <summary>With <see cref="TokenMixer.StateSpace"/>, whether the projections around it have biases. Default: false.</summary>
     public bool StateBias { get; set; }
 
+    /// <summary>With <see cref="TokenMixer.StateSpace"/>, what steps, the softplus of their projection, are at the least: the first of <c>time_step_limit</c> of Mamba-2's configurations. 0 or more. Default: 0.</summary>
+    public double StateStepMinimum { get; set; }
+
+    /// <summary>With <see cref="TokenMixer.StateSpace"/>, what steps are at the most, more than <see cref="StateStepMinimum"/>: the second of <c>time_step_limit</c>. Default: 0, and they have no limit.</summary>
+    public double StateStepMaximum { get; set; }
+
     /// <summary>Whether values are normalized, head by head and by no weight, as in Gemma 4. Default: false.</summary>
     public bool ValueNorm { get; set; }
 

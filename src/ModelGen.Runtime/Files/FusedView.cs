@@ -1,77 +1,143 @@
 using System.Collections.Immutable;
+using static ModelGen.Runtime.RearrangedFile;
 
 namespace ModelGen.Runtime;
 
 /// <summary>
-/// A checkpoint that holds projections of one input as one matrix (<c>shared_mlp.input_linear</c>: <c>mlp.gate_proj</c> above <c>mlp.up_proj</c>), under the names of its parts, which models have as parameters of their own.
+/// A checkpoint that holds projections of one input as one matrix (<c>self_attn.qkv_proj</c>, <c>mlp.gate_up_proj</c>, <c>shared_mlp.input_linear</c>, <c>block_sparse_moe.input_linear</c>, <c>experts.gate_up_proj</c>), under the names of its parts,
+/// which models have as parameters of their own.
 /// </summary>
-internal sealed class FusedView : RearrangedFile
+internal static class FusedView
 {
-    // Parts have as many rows each.
-    private static readonly (string Fused, ImmutableArray<string> Parts)[] s_rules =
-    [
-        (".shared_mlp.input_linear.weight", [".mlp.gate_proj.weight", ".mlp.up_proj.weight"]),
-        (".shared_mlp.output_linear.weight", [".mlp.down_proj.weight"]),
-    ];
-
-    private FusedView(WeightFile file, IReadOnlyList<WeightTensor> tensors)
-        : base(file, tensors)
-    {
-    }
+    private static readonly string[] s_queryKeyValue = ["q_proj", "k_proj", "v_proj"];
 
     /// <summary>The file, or a view of it that is to be closed instead. A matrix that has no such parts, or beside which the file has one of them, stays what it is.</summary>
-    public static WeightFile Of(WeightFile file)
+    public static WeightFile Of(WeightFile file) => RearrangedFile.Of(file, tensor => Parts(file, tensor));
+
+    /// <summary>
+    /// As the other, of a checkpoint whose heads have their query, their key and their value beside each other (GPT-NeoX's <c>attention.query_key_value</c>: of each head, its rows of all three).
+    /// </summary>
+    /// <param name="file">The file.</param>
+    /// <param name="headWidth">The channels of a head, which no file says.</param>
+    public static WeightFile ByHeads(WeightFile file, long headWidth) => headWidth <= 0 ? file : RearrangedFile.Of(file, tensor =>
+        Behind(tensor, ".attention.query_key_value") is ({ } prefix, { } kind) && tensor.IsFloat && tensor.Shape.Length is 1 or 2 && tensor.Length > 0 && tensor.Shape[0] % (3 * headWidth) == 0
+            ? [.. s_queryKeyValue.Select((name, which) => new Rows($"{prefix}.attention.{name}{kind}", tensor.Shape.SetItem(0, tensor.Shape[0] / 3), tensor,
+                row => (tensor, (((3 * (row / headWidth)) + which) * headWidth) + (row % headWidth), headWidth - (row % headWidth))))]
+            : null);
+
+    /// <summary>The other way around: a file whose projections are one matrix where a format wants them so, one behind the other.</summary>
+    /// <param name="file">The file; of what is not all there nothing is joined.</param>
+    /// <param name="joins">What is joined: names without what they belong to and without their kind, and of what.</param>
+    public static WeightFile Joined(WeightFile file, IReadOnlyList<(string Name, string[] Parts)> joins) => joins.Count == 0 ? file : RearrangedFile.Of(file, tensor =>
     {
-        var tensors = new List<WeightTensor>();
-        bool isFused = false;
-        foreach (WeightTensor tensor in file.Tensors)
+        foreach ((string name, string[] parts) in joins)
         {
-            (string fused, ImmutableArray<string> parts) = s_rules.FirstOrDefault(rule => tensor.Name.EndsWith(rule.Fused, StringComparison.Ordinal));
-            string[] names = fused is null ? [] : [.. parts.Select(part => string.Concat(tensor.Name.AsSpan(0, tensor.Name.Length - fused.Length), part))];
-            if (names.Length == 0 || !tensor.IsFloat || tensor.Shape.Length != 2 || tensor.Shape[0] == 0 || tensor.Shape[0] % names.Length != 0 || names.Any(name => file.Find(name) is not null))
+            for (int i = 0; i < parts.Length; i++)
             {
-                tensors.Add(tensor);
-                continue;
+                if (Behind(tensor, parts[i]) is ({ } prefix, { } kind))
+                {
+                    WeightTensor[] all = [.. parts.Select(part => file.Find(prefix + part + kind)).OfType<WeightTensor>()];
+                    return all.Length < parts.Length || all.Any(part => !part.IsFloat || part.Shape.Length != tensor.Shape.Length || part.Shape.Length is not (1 or 2) || part.Length == 0 || (part.Shape.Length == 2 && part.Shape[1] != tensor.Shape[1])) ? null
+                        : i > 0 ? []
+                        : [new Rows(prefix + name + kind, tensor.Shape.SetItem(0, all.Sum(static part => part.Shape[0])), tensor, row =>
+                        {
+                            int number = 0;
+                            for (; row >= all[number].Shape[0]; number++)
+                            {
+                                row -= all[number].Shape[0];
+                            }
+
+                            return (all[number], row, all[number].Shape[0] - row);
+                        })];
+                }
             }
-
-            isFused = true;
-            tensors.AddRange(names.Select((name, number) => new Part(name, [tensor.Shape[0] / names.Length, tensor.Shape[1]], tensor, number * (tensor.Length / names.Length), tensor.ByteLength / names.Length)));
         }
 
-        return isFused ? new FusedView(file, tensors.AsReadOnly()) : file;
-    }
+        return null;
+    });
 
-    public override void ReadFloats(WeightTensor tensor, long start, Span<float> destination)
+    private static IReadOnlyList<WeightTensor>? Parts(WeightFile file, WeightTensor tensor)
     {
-        if (tensor is not Part part)
+        if (tensor.Length == 0)
         {
-            base.ReadFloats(tensor, start, destination);
-            return;
+            return null;
         }
 
-        CheckOwn(tensor);
-        CheckRange(tensor, start, destination.Length);
-        File.ReadFloats(part.Whole, part.First + start, destination);
-    }
-
-    internal override bool TryReadRow(WeightTensor tensor, GgmlType type, long row, Span<byte> destination)
-    {
-        if (tensor is not Part part)
+        if (MicroscaledExperts.Parts(file, tensor) is { } experts)
         {
-            return base.TryReadRow(tensor, type, row, destination);
+            return experts;
         }
 
-        CheckOwn(tensor);
-        return File.TryReadRow(part.Whole, type, (part.First / part.Shape[1]) + row, destination);
+        if (!tensor.IsFloat || tensor.Shape.IsEmpty)
+        {
+            return null;
+        }
+
+        if (Behind(tensor, ".self_attn.qkv_proj") is ({ } attention, { } kind) && file.Find(attention + ".self_attn.o_proj.weight") is { Shape: [_, > 0 and long queries] } && tensor.Shape[0] > queries && (tensor.Shape[0] - queries) % 2 == 0)
+        {
+            // As many queries as what they attend to has columns, and keys and values alike.
+            long keys = (tensor.Shape[0] - queries) / 2;
+            return Cut(tensor, [.. s_queryKeyValue.Select(name => $"{attention}.self_attn.{name}{kind}")], [queries, keys, keys]);
+        }
+
+        if (Behind(tensor, ".mlp.gate_up_proj") is ({ } network, { } of) && tensor.Shape[0] % 2 == 0)
+        {
+            return Cut(tensor, [$"{network}.mlp.gate_proj{of}", $"{network}.mlp.up_proj{of}"], [tensor.Shape[0] / 2, tensor.Shape[0] / 2]);
+        }
+
+        if (Prefix(tensor.Name, ".shared_mlp.input_linear.weight") is { } shared && tensor.Shape is [var both, _] && both % 2 == 0)
+        {
+            return Cut(tensor, [SharedName(file, shared, "gate_proj"), SharedName(file, shared, "up_proj")], [both / 2, both / 2]);
+        }
+
+        if (Prefix(tensor.Name, ".shared_mlp.output_linear.weight") is { } output)
+        {
+            return [Rows.Of(SharedName(file, output, "down_proj"), tensor.Shape, tensor)];
+        }
+
+        // Granite's experts, and what chooses among them.
+        if (Prefix(tensor.Name, ".block_sparse_moe.input_linear.weight") is { } mixture && tensor.Shape is [_, var halves, _] && halves % 2 == 0)
+        {
+            return Halves(tensor, $"{mixture}.mlp.experts.");
+        }
+
+        if (Prefix(tensor.Name, ".block_sparse_moe.output_linear.weight") is { } downs && tensor.Shape.Length == 3)
+        {
+            return [Rows.Of(downs + ".mlp.experts.down_proj.weight", tensor.Shape, tensor)];
+        }
+
+        return Prefix(tensor.Name, ".block_sparse_moe.router.layer.weight") is { } router ? [Rows.Of(router + ".mlp.gate.weight", tensor.Shape, tensor)] : null;
     }
 
-    private sealed record Part(string Name, ImmutableArray<long> Shape, WeightTensor Whole, long First, long Bytes)
-        : WeightTensor(Name, Shape, Bytes)
+    /// <summary>Gates above what they let through, of each expert: [experts, 2 · hidden, width].</summary>
+    public static IReadOnlyList<WeightTensor> Halves(WeightTensor tensor, string prefix)
     {
-        public override string TypeName => Whole.TypeName;
-
-        public override long Length => Shape[0] * Shape[1];
-
-        public override bool IsFloat => Whole.IsFloat;
+        long hidden = tensor.Shape[1] / 2;
+        return [.. ((string[])["gate_proj", "up_proj"]).Select((name, which) => new Rows($"{prefix}{name}.weight", tensor.Shape.SetItem(1, hidden), tensor,
+            row => (tensor, (((2 * (row / hidden)) + which) * hidden) + (row % hidden), hidden - (row % hidden))))];
     }
+
+    private static string SharedName(WeightFile file, string layer, string name)
+        => file.Find(layer + ".block_sparse_moe.router.layer.weight") is null ? $"{layer}.mlp.{name}.weight" : $"{layer}.mlp.shared_expert.{name}.weight";
+
+    private static List<WeightTensor> Cut(WeightTensor tensor, string[] names, long[] rows)
+    {
+        var parts = new List<WeightTensor>();
+        long first = 0;
+        for (int i = 0; i < names.Length; i++)
+        {
+            parts.Add(Rows.Of(names[i], tensor.Shape.SetItem(0, rows[i]), tensor, first));
+            first += rows[i];
+        }
+
+        return parts;
+    }
+
+    /// <summary>What a tensor belongs to whose name goes on so, and its kind: <c>.weight</c>, a matrix, or <c>.bias</c>, a vector.</summary>
+    private static (string? Prefix, string? Kind) Behind(WeightTensor tensor, string name)
+        => Prefix(tensor.Name, name + ".weight") is { } matrix && tensor.Shape.Length == 2 ? (matrix, ".weight")
+            : Prefix(tensor.Name, name + ".bias") is { } vector && tensor.Shape.Length == 1 ? (vector, ".bias")
+            : (null, null);
+
+    public static string? Prefix(string name, string end) => name.EndsWith(end, StringComparison.Ordinal) ? name[..^end.Length] : null;
 }

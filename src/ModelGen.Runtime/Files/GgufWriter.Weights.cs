@@ -33,6 +33,9 @@ public sealed partial class GgufWriter
         }
 
         HuggingFaceNames names = HuggingFaceNames.Of(architecture);
+
+        // Closing a view would close the file, which is the caller's.
+        weights = FusedView.Joined(weights, names.Joins);
         string groupsKey = architecture + ".ssm.group_count";
         long groups = Math.Max(1, _sizes.GetValueOrDefault(groupsKey, 1u));
         var problems = new List<ModelFileProblem>();
@@ -55,7 +58,7 @@ public sealed partial class GgufWriter
             {
                 problems.Add(new ModelFileProblem(field, "floats", found));
             }
-            else if (change is TensorChange.QueryRows or TensorChange.KeyRows && (headWidth <= 0 || headWidth % 2 != 0 || tensor.Shape.IsEmpty || tensor.Shape[0] % headWidth != 0))
+            else if (change is TensorChange.QueryRows or TensorChange.KeyRows or TensorChange.HeadsOfThree && (headWidth <= 0 || headWidth % 2 != 0 || tensor.Shape.IsEmpty || tensor.Shape[0] % (change == TensorChange.HeadsOfThree ? 3 * headWidth : headWidth) != 0))
             {
                 problems.Add(new ModelFileProblem(field, FormattableString.Invariant($"rows of heads of {headWidth}"), found));
             }
@@ -63,7 +66,7 @@ public sealed partial class GgufWriter
             {
                 problems.Add(new ModelFileProblem(field, "a matrix", found));
             }
-            else if (change == TensorChange.Channels && (tensor.Shape.Length != 3 || tensor.Shape[1] != 1))
+            else if (change == TensorChange.Channels && tensor.Shape is not ([_, 1, _] or [_, _]))
             {
                 problems.Add(new ModelFileProblem(field, "a convolution of each channel by itself, [channels, 1, taps]", found));
             }
@@ -87,7 +90,7 @@ public sealed partial class GgufWriter
             ReadOnlySpan<long> shape = change switch
             {
                 TensorChange.Transposed => [tensor.Shape[1], tensor.Shape[0]],
-                TensorChange.Channels => [tensor.Shape[0], tensor.Shape[2]],
+                TensorChange.Channels => [tensor.Shape[0], tensor.Shape[^1]],
                 TensorChange.RateColumn or TensorChange.Column => [tensor.Length, 1],
                 TensorChange.Groups => [groups, tensor.Length / groups],
                 _ => tensor.Shape.AsSpan(),
@@ -144,19 +147,28 @@ public sealed partial class GgufWriter
                     all = start + destination.Length == tensor.Length ? null : all;
                 };
 
-            default:
-                return (start, destination) =>
+            case TensorChange.HeadsOfThree:
+                return (start, destination) => ReadRows(weights, tensor, start, destination, row =>
                 {
-                    long columns = tensor.Length / tensor.Shape[0];
-                    while (!destination.IsEmpty)
-                    {
-                        long column = start % columns;
-                        int count = (int)Math.Min(columns - column, destination.Length);
-                        weights.ReadFloats(tensor, (RotaryRows.ToHalves(start / columns, headWidth) * columns) + column, destination[..count]);
-                        destination = destination[count..];
-                        start += count;
-                    }
-                };
+                    (long which, long within) = Math.DivRem(row, tensor.Shape[0] / 3);
+                    return (((3 * (within / headWidth)) + which) * headWidth) + (within % headWidth);
+                });
+
+            default:
+                return (start, destination) => ReadRows(weights, tensor, start, destination, row => RotaryRows.ToHalves(row, headWidth));
+        }
+    }
+
+    private static void ReadRows(WeightFile weights, WeightTensor tensor, long start, Span<float> destination, Func<long, long> rowAt)
+    {
+        long columns = tensor.Length / tensor.Shape[0];
+        while (!destination.IsEmpty)
+        {
+            (long row, long column) = Math.DivRem(start, columns);
+            int count = (int)Math.Min(columns - column, destination.Length);
+            weights.ReadFloats(tensor, (rowAt(row) * columns) + column, destination[..count]);
+            destination = destination[count..];
+            start += count;
         }
     }
 }

@@ -32,6 +32,9 @@ internal enum TensorChange
     /// <summary>Scales of a norm of groups: [channels] in checkpoints, a row for each group in GGUF files.</summary>
     Groups,
 
+    /// <summary>Rows of all heads' queries, then of their keys, then of their values, in GGUF files; of each head all three in checkpoints: GPT-NeoX's. Only written.</summary>
+    HeadsOfThree,
+
     /// <summary>A convolution of each channel by itself: [channels, 1, taps] in checkpoints, [channels, taps] in GGUF files.</summary>
     Channels,
 }
@@ -70,6 +73,49 @@ internal sealed class HuggingFaceNames
         ("blk.#.ffn_up_shexp", "model.layers.#.mlp.shared_expert.up_proj"),
         ("blk.#.ffn_down_shexp", "model.layers.#.mlp.shared_expert.down_proj"),
     ];
+
+    // What Mixtral's checkpoints call experts.
+    private static readonly (string Gguf, string HuggingFace)[] s_mixtral =
+    [
+        ("blk.#.ffn_gate_inp", "model.layers.#.block_sparse_moe.gate"),
+        ("blk.#.ffn_gate_exps", "model.layers.#.block_sparse_moe.experts.w1"),
+        ("blk.#.ffn_up_exps", "model.layers.#.block_sparse_moe.experts.w3"),
+        ("blk.#.ffn_down_exps", "model.layers.#.block_sparse_moe.experts.w2"),
+    ];
+
+    // Projections of one input are one matrix.
+    private static readonly (string Gguf, string HuggingFace)[] s_phi3 =
+    [
+        .. s_llama.Where(static pair => pair.Gguf is not ("blk.#.attn_q" or "blk.#.attn_k" or "blk.#.attn_v" or "blk.#.ffn_gate" or "blk.#.ffn_up")),
+        ("blk.#.attn_qkv", "model.layers.#.self_attn.qkv_proj"),
+        ("blk.#.ffn_up", "model.layers.#.mlp.gate_up_proj"),
+    ];
+
+    private static readonly (string Gguf, string HuggingFace)[] s_gptNeoX =
+    [
+        .. s_llama.Where(static pair => pair.Gguf is not ("blk.#.attn_q" or "blk.#.attn_k" or "blk.#.attn_v" or "blk.#.attn_q_norm" or "blk.#.attn_k_norm" or "blk.#.ffn_gate")),
+        ("blk.#.attn_qkv", "model.layers.#.self_attn.qkv_proj"),
+    ];
+
+    // What its checkpoints call the same.
+    private static readonly (string Gguf, string HuggingFace)[] s_gptNeoXOwn =
+    [
+        ("token_embd", "gpt_neox.embed_in"),
+        ("output_norm", "gpt_neox.final_layer_norm"),
+        ("output", "embed_out"),
+        ("blk.#.attn_norm", "gpt_neox.layers.#.input_layernorm"),
+        ("blk.#.ffn_norm", "gpt_neox.layers.#.post_attention_layernorm"),
+        ("blk.#.attn_qkv", QueryKeyValue),
+        ("blk.#.attn_output", "gpt_neox.layers.#.attention.dense"),
+        ("blk.#.ffn_up", "gpt_neox.layers.#.mlp.dense_h_to_4h"),
+        ("blk.#.ffn_down", "gpt_neox.layers.#.mlp.dense_4h_to_h"),
+    ];
+
+    private const string QueryKeyValue = "gpt_neox.layers.#.attention.query_key_value";
+
+    private static readonly (string Name, string[] Parts) s_joinedAttention = (".self_attn.qkv_proj", [".self_attn.q_proj", ".self_attn.k_proj", ".self_attn.v_proj"]);
+
+    private static readonly (string Name, string[] Parts) s_joinedGates = (".mlp.gate_up_proj", [".mlp.gate_proj", ".mlp.up_proj"]);
 
     private static readonly (string Gguf, string HuggingFace)[] s_preNorm = [("blk.#.ffn_norm", "model.layers.#.post_attention_layernorm")];
 
@@ -113,6 +159,14 @@ internal sealed class HuggingFaceNames
         ("blk.#.ffn_gate", "model.layers.#.feed_forward.w1"),
         ("blk.#.ffn_up", "model.layers.#.feed_forward.w3"),
         ("blk.#.ffn_down", "model.layers.#.feed_forward.w2"),
+    ];
+
+    // What models of this library call the same.
+    private static readonly (string Gguf, string HuggingFace)[] s_lfm2Own =
+    [
+        ("token_embd_norm", "model.norm"),
+        .. s_llama.Where(static pair => pair.Gguf is "blk.#.attn_norm" or "blk.#.attn_output" or "blk.#.attn_q_norm" or "blk.#.attn_k_norm" or "blk.#.ffn_gate" or "blk.#.ffn_up" or "blk.#.ffn_down"),
+        ("blk.#.ffn_norm", "model.layers.#.post_attention_layernorm"),
     ];
 
     // Two of them are called so as a whole, without a word for what they are behind it.
@@ -188,19 +242,26 @@ internal sealed class HuggingFaceNames
 
     private static readonly Dictionary<string, HuggingFaceNames> s_architectures = new(StringComparer.Ordinal)
     {
-        ["llama"] = new([.. s_llama, .. s_preNorm], static stem => stem switch
+        ["llama"] = new([.. s_llama, .. s_preNorm, .. s_experts], RotaryChange) { Others = s_mixtral },
+        ["granite"] = new([.. s_llama, .. s_preNorm], RotaryChange),
+        ["granitemoe"] = new([.. s_llama, .. s_preNorm, .. s_experts], RotaryChange),
+        ["olmoe"] = new([.. s_llama, .. s_preNorm, .. s_experts], static _ => TensorChange.None),
+        ["phi3"] = new([.. s_phi3, .. s_preNorm], static _ => TensorChange.None) { Joins = [s_joinedAttention, s_joinedGates] },
+        ["gptneox"] = new([.. s_gptNeoX, .. s_preNorm], static _ => TensorChange.None)
         {
-            "blk.#.attn_q" => TensorChange.QueryRows,
-            "blk.#.attn_k" => TensorChange.KeyRows,
-            _ => TensorChange.None,
-        }),
+            Others = s_gptNeoXOwn,
+            Joins = [s_joinedAttention],
+
+            // Masks and angles, which older checkpoints hold.
+            LeftOutEnds = [".attention.bias", ".attention.masked_bias", ".attention.rotary_emb.inv_freq"],
+        },
         ["qwen2"] = new([.. s_llama, .. s_preNorm], static _ => TensorChange.None),
         ["qwen3"] = new([.. s_llama, .. s_preNorm], static _ => TensorChange.None),
         ["qwen3moe"] = new([.. s_llama, .. s_preNorm, .. s_experts], static _ => TensorChange.None),
         ["gemma"] = new([.. s_llama, .. s_preNorm], GemmaChange),
         ["gemma2"] = new([.. s_llama, .. s_sandwich], GemmaChange),
         ["gemma3"] = new([.. s_llama, .. s_sandwich], GemmaChange),
-        ["lfm2"] = new(s_lfm2, static stem => stem == "blk.#.shortconv.conv" ? TensorChange.Channels : TensorChange.None),
+        ["lfm2"] = new(s_lfm2, static stem => stem == "blk.#.shortconv.conv" ? TensorChange.Channels : TensorChange.None) { Others = s_lfm2Own },
         ["qwen35"] = new([.. s_llama, .. s_gatedDelta], static stem => stem switch
         {
             "blk.#.ssm_conv1d" => TensorChange.Channels,
@@ -208,10 +269,10 @@ internal sealed class HuggingFaceNames
             "blk.#.ssm_norm" => TensorChange.None,
             _ => GemmaChange(stem),
         }),
-        ["mamba2"] = new(s_mamba2, StateSpaceChange),
-        ["granitehybrid"] = new([.. s_llama, .. s_preNorm, .. s_stateSpace], StateSpaceChange),
+        ["mamba2"] = new(s_mamba2, StateSpaceChange) { Others = [.. s_stateSpace, ("token_embd", "model.embed_tokens"), ("output_norm", "model.norm"), ("blk.#.attn_norm", "model.layers.#.input_layernorm")] },
+        ["granitehybrid"] = new([.. s_llama, .. s_preNorm, .. s_experts, .. s_stateSpace], StateSpaceChange),
         ["gemma4"] = new([.. s_llama, .. s_sandwich, .. s_gemma4], static _ => TensorChange.None),
-        ["gpt-oss"] = new([.. s_llama, .. s_gptOss, .. s_experts], static _ => TensorChange.None),
+        ["gpt-oss"] = new([.. s_llama, .. s_gptOss, .. s_experts], static _ => TensorChange.None) { Others = [("blk.#.ffn_gate_inp", "model.layers.#.mlp.router")] },
         ["gpt2"] = new(s_gpt2, static stem => stem is "blk.#.attn_qkv" or "blk.#.attn_output" or "blk.#.ffn_up" or "blk.#.ffn_down" ? TensorChange.Transposed : TensorChange.None),
         ["bert"] = new(s_bert, static _ => TensorChange.None)
         {
@@ -236,6 +297,24 @@ internal sealed class HuggingFaceNames
     /// <summary>What checkpoints may leave out before every name.</summary>
     private string Prefix { get; init; } = "";
 
+    /// <summary>What is one tensor in GGUF files and may be several in checkpoints: names without the layer and the kind.</summary>
+    public IReadOnlyList<(string Name, string[] Parts)> Joins { get; private init; } = [];
+
+    /// <summary>Other names in checkpoints of what a GGUF file calls so.</summary>
+    private (string Gguf, string HuggingFace)[] Others
+    {
+        init
+        {
+            foreach ((string gguf, string name) in value)
+            {
+                _toGguf.Add(name, gguf);
+            }
+        }
+    }
+
+    /// <summary>What the names end with of such tensors.</summary>
+    private IReadOnlyList<string> LeftOutEnds { get; init; } = [];
+
     /// <summary>What the names begin with of tensors that checkpoints have and GGUF files do not.</summary>
     private IReadOnlyList<string> LeftOut { get; init; } = [];
 
@@ -251,16 +330,28 @@ internal sealed class HuggingFaceNames
     /// <summary>The name in a GGUF file of what a checkpoint calls so, and what became of it. A name that is not known stays.</summary>
     public (string Name, TensorChange Change) ToGguf(string name)
     {
-        (string found, TensorChange change) = Translate(Whole(name), _toGguf, stem => _toGguf[stem]);
-        return (found == Whole(name) ? name : found, change);
+        bool isOfHeads = false;
+        (string found, TensorChange change) = Translate(Whole(name), _toGguf, stem =>
+        {
+            isOfHeads = stem == QueryKeyValue;
+            return _toGguf[stem];
+        });
+        return (found == Whole(name) ? name : found, isOfHeads ? TensorChange.HeadsOfThree : change);
     }
 
     /// <summary>Whether a tensor of a checkpoint has no place in GGUF files and is needed for nothing that they are for.</summary>
-    public bool IsLeftOut(string name) => LeftOut.Any(start => Whole(name).StartsWith(start, StringComparison.Ordinal));
+    public bool IsLeftOut(string name) => LeftOut.Any(start => Whole(name).StartsWith(start, StringComparison.Ordinal)) || LeftOutEnds.Any(end => name.EndsWith(end, StringComparison.Ordinal));
 
     private string Whole(string name) => name.StartsWith(Prefix, StringComparison.Ordinal) ? name : Prefix + name;
 
     private static TensorChange GemmaChange(string stem) => stem.EndsWith("norm", StringComparison.Ordinal) ? TensorChange.LessOne : TensorChange.None;
+
+    private static TensorChange RotaryChange(string stem) => stem switch
+    {
+        "blk.#.attn_q" => TensorChange.QueryRows,
+        "blk.#.attn_k" => TensorChange.KeyRows,
+        _ => TensorChange.None,
+    };
 
     private static TensorChange StateSpaceChange(string stem) => stem switch
     {

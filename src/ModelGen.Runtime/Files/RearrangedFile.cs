@@ -1,43 +1,142 @@
+using System.Collections.Immutable;
+
 namespace ModelGen.Runtime;
 
-/// <summary>Another file whose tensors are partly joined or cut otherwise; the rest of them are the file's own.</summary>
-internal abstract class RearrangedFile : WeightFile
+/// <summary>Another file whose tensors are partly joined, cut or unpacked otherwise; the rest of them are the file's own.</summary>
+internal sealed class RearrangedFile : WeightFile
 {
-    private readonly Dictionary<string, WeightTensor> _byName = new(StringComparer.Ordinal);
+    private readonly WeightFile _file;
+    private readonly Dictionary<string, WeightTensor> _byName;
 
-    private protected RearrangedFile(WeightFile file, IReadOnlyList<WeightTensor> tensors)
+    private RearrangedFile(WeightFile file, IReadOnlyList<WeightTensor> tensors, Dictionary<string, WeightTensor> byName) => (_file, Tensors, _byName) = (file, tensors, byName);
+
+    /// <summary>Says where rows of a tensor lie from one on: the tensor, the row there, and how many of them follow each other.</summary>
+    public delegate (WeightTensor Tensor, long Row, long Count) RowLocator(long row);
+
+    /// <summary>Gives elements of a tensor from one on.</summary>
+    public delegate void ElementReader(long start, Span<float> destination);
+
+    public override string Path => _file.Path;
+
+    public override WeightFileFormat Format => _file.Format;
+
+    public override IReadOnlyList<WeightTensor> Tensors { get; }
+
+    public override IReadOnlyDictionary<string, string> Metadata => _file.Metadata;
+
+    /// <summary>The file, or a view of it that is to be closed instead.</summary>
+    /// <param name="file">The file.</param>
+    /// <param name="replace">What stands in the place of a tensor: itself for null, and for an empty list nothing. Where the file has a name already, or two of them would be one, all stays as it is.</param>
+    public static WeightFile Of(WeightFile file, Func<WeightTensor, IReadOnlyList<WeightTensor>?> replace)
     {
-        (File, Tensors) = (file, tensors);
-        foreach (WeightTensor tensor in tensors)
+        var tensors = new List<WeightTensor>(file.Tensors.Count);
+        var byName = new Dictionary<string, WeightTensor>(file.Tensors.Count, StringComparer.Ordinal);
+        bool isOther = false;
+        foreach (WeightTensor tensor in file.Tensors)
         {
-            _byName.Add(tensor.Name, tensor);
+            IReadOnlyList<WeightTensor> others = replace(tensor) is { } found && found.All(other => file.Find(other.Name) is null) ? found : [tensor];
+            isOther |= others is not [var only] || !ReferenceEquals(only, tensor);
+            tensors.AddRange(others);
         }
+
+        return isOther && tensors.TrueForAll(tensor => byName.TryAdd(tensor.Name, tensor)) ? new RearrangedFile(file, tensors.AsReadOnly(), byName) : file;
     }
 
-    public sealed override string Path => File.Path;
-
-    public sealed override WeightFileFormat Format => File.Format;
-
-    public sealed override IReadOnlyList<WeightTensor> Tensors { get; }
-
-    public sealed override IReadOnlyDictionary<string, string> Metadata => File.Metadata;
-
-    /// <summary>The file, which is closed with this one.</summary>
-    private protected WeightFile File { get; }
-
-    public sealed override WeightTensor? Find(string name) => _byName.GetValueOrDefault(name);
+    public override WeightTensor? Find(string name) => _byName.GetValueOrDefault(name);
 
     public override void ReadFloats(WeightTensor tensor, long start, Span<float> destination)
     {
         CheckOwn(tensor);
-        File.ReadFloats(tensor, start, destination);
+        switch (tensor)
+        {
+            case Computed computed:
+                CheckRange(tensor, start, destination.Length);
+                computed.Read(start, destination);
+                break;
+
+            case Rows rows:
+                CheckRange(tensor, start, destination.Length);
+                long columns = rows.Columns;
+                while (!destination.IsEmpty)
+                {
+                    (long row, long at) = Math.DivRem(start, columns);
+                    (WeightTensor source, long first, long count) = rows.At(row);
+                    int read = (int)Math.Min((count * columns) - at, destination.Length);
+                    _file.ReadFloats(source, (first * columns) + at, destination[..read]);
+                    destination = destination[read..];
+                    start += read;
+                }
+
+                break;
+
+            default:
+                _file.ReadFloats(tensor, start, destination);
+                break;
+        }
     }
 
     internal override bool TryReadRow(WeightTensor tensor, GgmlType type, long row, Span<byte> destination)
     {
         CheckOwn(tensor);
-        return File.TryReadRow(tensor, type, row, destination);
+        switch (tensor)
+        {
+            case Computed:
+                return false;
+            case Rows rows:
+                (WeightTensor source, long found, _) = rows.At(row);
+                return _file.TryReadRow(source, type, found, destination);
+            default:
+                return _file.TryReadRow(tensor, type, row, destination);
+        }
     }
 
-    private protected sealed override void Close() => File.Dispose();
+    internal override bool TryReadBytes(WeightTensor tensor, long start, Span<byte> destination)
+    {
+        CheckOwn(tensor);
+        return tensor is not (Computed or Rows) && _file.TryReadBytes(tensor, start, destination);
+    }
+
+    private protected override void Close() => _file.Dispose();
+
+    /// <summary>A tensor whose rows are rows of others, which are as wide.</summary>
+    /// <param name="Name">The name.</param>
+    /// <param name="Shape">The extents; of a vector, each element is a row.</param>
+    /// <param name="Like">One of the others, whose type it has.</param>
+    /// <param name="At">Where its rows lie.</param>
+    public sealed record Rows(string Name, ImmutableArray<long> Shape, WeightTensor Like, RowLocator At)
+        : WeightTensor(Name, Shape, (long)((Int128)Like.ByteLength * Count(Shape) / Math.Max(1, Like.Length)))
+    {
+        public override string TypeName => Like.TypeName;
+
+        public override long Length => Count(Shape);
+
+        public override bool IsFloat => Like.IsFloat;
+
+        public long Columns => Shape.Length > 1 ? Shape[^1] : 1;
+
+        /// <summary>A part of another tensor's rows that follow each other; all of them under another name.</summary>
+        public static Rows Of(string name, ImmutableArray<long> shape, WeightTensor whole, long first = 0)
+        {
+            long rows = shape.Length > 1 ? Count(shape) / Math.Max(1, shape[^1]) : Count(shape);
+            return new Rows(name, shape, whole, row => (whole, first + row, rows - row));
+        }
+    }
+
+    /// <summary>A tensor whose elements follow from others.</summary>
+    /// <param name="Name">The name.</param>
+    /// <param name="Shape">The extents.</param>
+    /// <param name="ByteLength">The bytes that they follow from.</param>
+    /// <param name="StoredAs">How those are stored.</param>
+    /// <param name="Read">Gives the elements.</param>
+    public sealed record Computed(string Name, ImmutableArray<long> Shape, long ByteLength, string StoredAs, ElementReader Read)
+        : WeightTensor(Name, Shape, ByteLength)
+    {
+        public override string TypeName => StoredAs;
+
+        public override long Length => Count(Shape);
+
+        public override bool IsFloat => true;
+    }
+
+    private static long Count(ImmutableArray<long> shape) => shape.Aggregate(1L, static (product, extent) => checked(product * extent));
 }

@@ -129,6 +129,12 @@ public sealed unsafe class SafetensorsFile : WeightFile
         _file.Span(_dataStart + tensor.Offset + startByte, destination.Length).CopyTo(destination);
     }
 
+    internal override bool TryReadBytes(WeightTensor tensor, long start, Span<byte> destination)
+    {
+        ReadBytes((SafetensorsTensor)tensor, start, destination);
+        return true;
+    }
+
     private protected override void Close() => _file.Dispose();
 
     private byte* Locate(WeightTensor tensor, long start, int count, out SafetensorsType type)

@@ -82,6 +82,12 @@ internal sealed class SafetensorsIndex : WeightFile
         _byName[tensor.Name].Shard.ReadFloats(tensor, start, destination);
     }
 
+    internal override bool TryReadBytes(WeightTensor tensor, long start, Span<byte> destination)
+    {
+        CheckOwn(tensor);
+        return _byName[tensor.Name].Shard.TryReadBytes(tensor, start, destination);
+    }
+
     private protected override void Close() => _shards.ForEach(static shard => shard.Dispose());
 
     private static SafetensorsFile Open(string path, string folder, string file, int count)

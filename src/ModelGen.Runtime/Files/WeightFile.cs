@@ -73,7 +73,7 @@ public abstract class WeightFile : IDisposable
     /// <exception cref="IOException">The file cannot be read.</exception>
     public static WeightFile Open(string path) => FormatOf(path) switch
     {
-        WeightFileFormat.Gguf => HuggingFaceView.Of(GgufFile.Open(path)),
+        WeightFileFormat.Gguf => GgufFile.Open(path).WithHuggingFaceNames(),
         WeightFileFormat.Llama2c => Llama2cFile.Open(path),
         WeightFileFormat.Llmc => LlmcFile.Open(path),
         WeightFileFormat.PyTorch or WeightFileFormat.NumPy => ExpertsView.Of(FusedView.Of(OpenArchive(path))),
@@ -135,6 +135,13 @@ public abstract class WeightFile : IDisposable
     /// <param name="destination">Where its bytes go: as long as a row is.</param>
     /// <returns>Whether it was read: a file may have to convert.</returns>
     internal virtual bool TryReadRow(WeightTensor tensor, GgmlType type, long row, Span<byte> destination) => false;
+
+    /// <summary>Reads bytes of a tensor as they are stored, if the file stores them one behind the other.</summary>
+    /// <param name="tensor">A tensor of this file.</param>
+    /// <param name="start">The first byte.</param>
+    /// <param name="destination">Where they go.</param>
+    /// <returns>Whether they were read.</returns>
+    internal virtual bool TryReadBytes(WeightTensor tensor, long start, Span<byte> destination) => false;
 
     /// <summary>Closes the file. Reads of other threads that have begun end undisturbed.</summary>
     public void Dispose()

@@ -20,7 +20,7 @@ public sealed unsafe partial class ModelWeights
     {
         ArgumentNullException.ThrowIfNull(table);
         options ??= new LoadOptions();
-        using WeightFile file = WeightFile.Open(path);
+        using WeightFile file = FusedView.ByHeads(WeightFile.Open(path), HeadWidth(table));
         var check = new FitCheck(file, table, training: false);
         if (!options.IgnoreDeclaration)
         {
@@ -46,6 +46,10 @@ public sealed unsafe partial class ModelWeights
         GC.KeepAlive(weights);
         return weights;
     }
+
+    /// <summary>The channels of a head, as a declaration says them; 0 where it has none.</summary>
+    private static long HeadWidth(ParameterTable table)
+        => table.Declaration.FirstOrDefault(static option => option.Name == "HeadWidth") is { } option && long.TryParse(option.Value, System.Globalization.NumberStyles.None, System.Globalization.CultureInfo.InvariantCulture, out long width) ? width : 0;
 
     /// <summary>Saves the weights as a safetensors file of F32 tensors, written beside an existing one and renamed.</summary>
     /// <param name="path">The file.</param>

@@ -17,7 +17,7 @@ internal sealed record TokenMixerOptions
 
     private static readonly string[] s_delta = ["LinearKeyHeads", "LinearValueHeads", "LinearKeyWidth", "LinearValueWidth"];
 
-    private static readonly string[] s_stateSpace = ["StateHeads", "StateGroups", "StateSize", "StateHeadWidth", "StateBias"];
+    private static readonly string[] s_stateSpace = ["StateHeads", "StateGroups", "StateSize", "StateHeadWidth", "StateBias", "StateStepMinimum", "StateStepMaximum"];
 
     /// <summary>The numbers of the layers' <see cref="TokenMixer"/>, from the first one again where there are more layers; empty where all have attention.</summary>
     public EquatableArray<int> Mixers { get; private init; } = [];
@@ -44,6 +44,12 @@ internal sealed record TokenMixerOptions
 
     public bool StateBias { get; private init; }
 
+    /// <summary>How fast a state space takes in at the least.</summary>
+    public double StateStepMinimum { get; private init; }
+
+    /// <summary>And at the most; 0 for as fast as it likes.</summary>
+    public double StateStepMaximum { get; private init; }
+
     /// <summary>The channels of a state space's input: those of all heads.</summary>
     public int StateWidth => StateHeads * StateHeadWidth;
 
@@ -61,6 +67,8 @@ internal sealed record TokenMixerOptions
         StateSize = spec.Int("StateSize", 128),
         StateHeadWidth = spec.Int("StateHeadWidth", 64),
         StateBias = spec.Flag("StateBias", false),
+        StateStepMinimum = spec.Real("StateStepMinimum", 0),
+        StateStepMaximum = spec.Real("StateStepMaximum", 0),
     };
 
     public TokenMixer MixerOf(int layer) => Mixers.Count == 0 ? TokenMixer.Attention : (TokenMixer)Mixers[layer % Mixers.Count];
@@ -85,6 +93,8 @@ internal sealed record TokenMixerOptions
             [
                 FileOption.Of("StateHeads", StateHeads), FileOption.Of("StateGroups", StateGroups), FileOption.Of("StateSize", StateSize),
                 FileOption.Of("StateHeadWidth", StateHeadWidth), FileOption.Of("StateBias", StateBias),
+                .. StateStepMinimum > 0 ? [FileOption.Of("StateStepMinimum", StateStepMinimum) with { Absent = "0" }] : Array.Empty<FileOption>(),
+                .. StateStepMaximum > 0 ? [FileOption.Of("StateStepMaximum", StateStepMaximum) with { Absent = "0" }] : Array.Empty<FileOption>(),
             ]
             : Array.Empty<FileOption>(),
         .. Mixers.Any(mixer => mixer != (int)TokenMixer.Attention)
@@ -141,6 +151,10 @@ internal sealed record TokenMixerOptions
         {
             holds &= checks.RequireSize(s_stateSpace[0]) & checks.OptionalSize(s_stateSpace[1]) & checks.OptionalSize(s_stateSpace[2]) & checks.OptionalSize(s_stateSpace[3])
                 && Divides("StateGroups", StateGroups, "StateHeads", StateHeads) && StateFits("StateHeads", StateSpaceState);
+            if (checks.OptionalPositiveOrZero("StateStepMinimum") & checks.OptionalPositiveOrZero("StateStepMaximum"))
+            {
+                checks.OptionalReal("StateStepMaximum", StateStepMaximum.Equals(0.0) || StateStepMaximum > StateStepMinimum, "more than StateStepMinimum");
+            }
         }
 
         return holds;
@@ -231,6 +245,13 @@ internal sealed class TokenMixers(GraphBuilder b, TokenMixerOptions options, dou
             Value all = b.Activate("xbc", b.CausalConvolution("conv1d", b.Add(new SliceColumns(width, channels), "xbc.in", projected), options.ConvolutionTaps, options.ConvolutionBias), Activation.Silu);
             Value input = Heads("x", all, 0, heads, headWidth), keys = Heads("B", all, width, groups, size), queries = Heads("C", all, width + (groups * size), groups, size);
             Value pace = Pace(b.Add(new SliceColumns(width + channels, heads), "dt", projected));
+            if (options.StateStepMinimum > 0 || options.StateStepMaximum > 0)
+            {
+                // Softplus is more than 0 as it is.
+                double least = options.StateStepMinimum > 0 ? options.StateStepMinimum : double.NegativeInfinity, most = options.StateStepMaximum > 0 ? options.StateStepMaximum : double.PositiveInfinity;
+                pace = b.Add(new Clamp(least, most), "pace.clamped", pace);
+            }
+
             Value values = b.Add(new Multiply(), "x.paced", input, b.Add(new Reshape(Shape.Of(x.Shape[0], x.Shape[1], heads, 1)), "pace.heads", pace));
             Value read = b.Add(new LinearRecurrence(), "ssd", queries, keys, values, Decay(pace));
             Value past = b.Add(new Multiply(), "x.past", input, b.Add(new Reshape(Shape.Of(heads, 1)), "D.heads", b.Parameter("D", Shape.Of(heads), Initializer.Ones)));

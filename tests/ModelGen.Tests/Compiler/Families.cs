@@ -121,6 +121,7 @@ internal static class Families
         DeclaredArgument[] states = [I("StateHeads", 4), I("StateSize", 3), I("StateHeadWidth", 5), I("ConvolutionTaps", 4)];
         yield return ("granite", Spec("Granite", 2, 5, [.. decoder, .. states, DeclaredArgument.Of("Mixers", [3, 0]), I("StateGroups", 2), R("ResidualMultiplier", 0.5), I("MaxBatch", 3)]));
         yield return ("mamba2", Spec("Mamba2", 1, 4, [I("Layers", 2), I("DModel", 12), I("Vocab", 11), .. states, I("StateBias", 1), I("Score", 1), I("MaxBatch", 3)]));
+        yield return ("state space of bounded steps", Spec("Mamba2", 2, 5, [I("Layers", 2), I("DModel", 12), I("Vocab", 11), .. states, R("StateStepMinimum", 1.25), R("StateStepMaximum", 1.35), I("MaxBatch", 2)]));
         DeclaredArgument[] mixed = [.. decoder.Where(a => a.Name is not ("HeadWidth" or "KeyValueHeads" or "Layers")), I("Attention", 1)];
         yield return ("gpt-oss", Spec("GptOss", 2, 9, [.. decoder, I("Experts", 5), I("ActiveExperts", 2), I("Attention", 1), DeclaredArgument.Of("LayerWindows", [3, 0]), R("GateLimit", 0.3), I("MaxBatch", 3)]));
         yield return ("decoder with sinks", Spec("Decoder", 3, 5, [.. decoder, I("AttentionSinks", 1), I("AttentionOutputGate", 1), R("GateLimit", 0.2), R("UpOffset", 0.5), R("Dropout", 0.25), I("Recompute", 1)]));
