@@ -14,6 +14,10 @@ internal static class MicroscaledExperts
     private const int BlockColumns = 32;
     private const int BlockBytes = 16;
 
+    // Blocks of a row, far more than any model has; and elements of a matrix that is turned, which is read as one array.
+    private const long MostBlocks = 1 << 20;
+    private const long MostElements = 1 << 30;
+
     private static readonly string[] s_gateUp = ["gate_proj", "up_proj"];
 
     /// <summary>What stands in the place of a tensor of a file; null where it is none of these, an empty list where it belongs to another.</summary>
@@ -41,11 +45,12 @@ internal static class MicroscaledExperts
                 return [Rows.Of(prefix + "down_proj.bias", tensor.Shape, tensor)];
             case "gate_up_proj" when tensor is { IsFloat: true, Shape.Length: 3 }:
                 bool isTransposed = file.Find(prefix + "gate_up_proj_bias") is not null;
-                return tensor.Shape[isTransposed ? 2 : 1] % 2 != 0 ? null
+                return tensor.Shape[isTransposed ? 2 : 1] % 2 != 0 || (isTransposed && !CanBeTurned(tensor)) ? null
                     : isTransposed ? [.. s_gateUp.Select((name, which) => Turned(file, $"{prefix}{name}.weight", tensor, 2, which))]
                     : FusedView.Halves(tensor, prefix);
             case "down_proj" when tensor is { IsFloat: true, Shape.Length: 3 }:
-                return [file.Find(prefix + "down_proj_bias") is not null ? Turned(file, prefix + "down_proj.weight", tensor, 1, 0) : Rows.Of(prefix + "down_proj.weight", tensor.Shape, tensor)];
+                bool isTurned = file.Find(prefix + "down_proj_bias") is not null;
+                return isTurned && !CanBeTurned(tensor) ? null : [isTurned ? Turned(file, prefix + "down_proj.weight", tensor, 1, 0) : Rows.Of(prefix + "down_proj.weight", tensor.Shape, tensor)];
             default:
                 return null;
         }
@@ -53,7 +58,7 @@ internal static class MicroscaledExperts
 
     /// <summary>The scales of blocks, [experts, rows, blocks, 16] bytes and [experts, rows, blocks]; null where they are no such.</summary>
     private static WeightTensor? Blocks(WeightFile file, WeightTensor blocks, string scales)
-        => blocks is { TypeName: "U8", Shape: [_, _, _, BlockBytes] } && file.Find(scales) is { TypeName: "U8", Shape.Length: 3 } found && found.Shape.AsSpan().SequenceEqual(blocks.Shape.AsSpan()[..3]) ? found : null;
+        => blocks is { TypeName: "U8", Shape: [_, _, <= MostBlocks, BlockBytes] } && file.Find(scales) is { TypeName: "U8", Shape.Length: 3 } found && found.Shape.AsSpan().SequenceEqual(blocks.Shape.AsSpan()[..3]) ? found : null;
 
     private static Computed Unpacked(WeightFile file, string name, WeightTensor blocks, WeightTensor scales, long rows, Func<long, long> rowAt)
     {
@@ -127,6 +132,8 @@ internal static class MicroscaledExperts
             ArrayPool<float>.Shared.Return(all);
         });
     }
+
+    private static bool CanBeTurned(WeightTensor tensor) => (Int128)tensor.Shape[1] * tensor.Shape[2] <= MostElements;
 
     /// <summary>Every so manieth column of each matrix as a row.</summary>
     private static Computed Turned(WeightFile file, string name, WeightTensor tensor, int each, int which)
