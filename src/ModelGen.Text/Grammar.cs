@@ -1,4 +1,5 @@
-using System.Text.Json;
+using System.ComponentModel;
+using System.Text;
 using ModelGen.Grammars;
 
 namespace ModelGen;
@@ -8,11 +9,10 @@ namespace ModelGen;
 /// </summary>
 public sealed class Grammar
 {
-    private const int LargestSource = 1 << 20;
-
     private readonly GrammarRules _rules;
+    private readonly CompiledGrammar? _compiled;
 
-    private Grammar(GrammarRules rules) => _rules = rules;
+    private Grammar(GrammarRules rules, CompiledGrammar? compiled = null) => (_rules, _compiled) = (rules, compiled);
 
     /// <summary>
     /// Reads a grammar in GBNF, llama.cpp's notation: <c>root ::= "yes" | [a-z]+ ("," item){0,3}</c>. Rules have names of letters, digits, - and _; there are texts, classes of characters, the point, brackets, <c>* + ? {m,n}</c> and comments behind #.
@@ -22,7 +22,7 @@ public sealed class Grammar
     public static Grammar Parse(string gbnf)
     {
         ArgumentNullException.ThrowIfNull(gbnf);
-        return gbnf.Length <= LargestSource ? new Grammar(GrammarReader.Read(gbnf)) : throw new GrammarException(FormattableString.Invariant($"The grammar has {gbnf.Length} characters: expected at most {LargestSource}."));
+        return new Grammar(GrammarReader.Read(gbnf));
     }
 
     /// <summary>
@@ -34,11 +34,17 @@ public sealed class Grammar
     public static Grammar FromJsonSchema(string schema)
     {
         ArgumentNullException.ThrowIfNull(schema);
-        return Guard(() =>
-        {
-            using JsonDocument document = JsonDocument.Parse(schema.Length <= LargestSource ? schema : throw new GrammarException(FormattableString.Invariant($"The schema has {schema.Length} characters: expected at most {LargestSource}.")));
-            return new Grammar(JsonSchemaGrammar.Read(document.RootElement));
-        });
+        return new Grammar(JsonSchemaGrammar.Read(schema));
+    }
+
+    /// <summary>A grammar that was compiled while the program was built: what emitted code calls.</summary>
+    /// <param name="data">The compiled grammar.</param>
+    /// <exception cref="GrammarException">The data is damaged.</exception>
+    [EditorBrowsable(EditorBrowsableState.Never)]
+    public static Grammar FromCompiled(ReadOnlySpan<byte> data)
+    {
+        CompiledGrammar compiled = CompiledGrammar.Read(data.ToArray());
+        return new Grammar(compiled.Rules, compiled);
     }
 
     /// <summary>
@@ -59,7 +65,7 @@ public sealed class Grammar
             throw new ArgumentException("Expected a tool.", nameof(tools));
         }
 
-        return Guard(() => new Grammar(JsonSchemaGrammar.ReadTools(tools, syntax, isRequired, mayBeSeveral)));
+        return new Grammar(JsonSchemaGrammar.ReadTools(tools, syntax, isRequired, mayBeSeveral));
     }
 
     /// <summary>Any JSON value.</summary>
@@ -69,7 +75,7 @@ public sealed class Grammar
     /// <param name="utf8">The text.</param>
     public bool Matches(ReadOnlySpan<byte> utf8)
     {
-        var machine = new GrammarMachine(_rules);
+        var machine = new GrammarMachine(_rules, _compiled?.Automaton);
         int state = machine.Start;
         foreach (byte value in utf8)
         {
@@ -97,46 +103,25 @@ public sealed class Grammar
     {
         ArgumentNullException.ThrowIfNull(tokenizer);
         ArgumentNullException.ThrowIfNull(shownTokens);
-        return new GrammarConstraint(_rules, tokenizer, shownTokens);
-    }
-
-    private static Grammar Guard(Func<Grammar> read)
-    {
-        try
+        if (shownTokens.Count == 0)
         {
-            return read();
+            return new GrammarConstraint(_rules, _compiled, tokenizer.Table);
         }
-        catch (JsonException exception)
+
+        byte[][] bytes = [.. tokenizer.Table.Bytes];
+        foreach (int token in shownTokens)
         {
-            throw new GrammarException(FormattableString.Invariant($"JSON schema: expected JSON, found an error in line {exception.LineNumber + 1}."), exception);
+            bytes[(uint)token < (uint)bytes.Length ? token : throw new ArgumentOutOfRangeException(nameof(shownTokens), token, FormattableString.Invariant($"Expected tokens below {bytes.Length}."))] = Encoding.UTF8.GetBytes(tokenizer.Vocabulary.Tokens[token]);
         }
-        catch (InvalidOperationException exception)
-        {
-            throw new GrammarException("JSON schema: a value is of another kind than expected.", exception);
-        }
-    }
-}
 
-/// <summary>A grammar or a schema is wrong, or asks for what is not known here.</summary>
-public sealed class GrammarException : FormatException
-{
-    /// <summary>Makes the exception.</summary>
-    public GrammarException()
-    {
+        return new GrammarConstraint(_rules, _compiled, new TokenTable(bytes, tokenizer.EndTokens));
     }
 
-    /// <summary>Makes the exception.</summary>
-    /// <param name="message">What is wrong, and where.</param>
-    public GrammarException(string message)
-        : base(message)
+    /// <summary>Whether the masks of tokens that were computed while the program was built are of a tokenizer's vocabulary. They are used for no other: there masks are computed as they are needed, and are the same.</summary>
+    /// <param name="tokenizer">The tokenizer.</param>
+    public bool HasMasks(TextTokenizer tokenizer)
     {
-    }
-
-    /// <summary>Makes the exception.</summary>
-    /// <param name="message">What is wrong, and where.</param>
-    /// <param name="innerException">What it comes from.</param>
-    public GrammarException(string message, Exception? innerException)
-        : base(message, innerException)
-    {
+        ArgumentNullException.ThrowIfNull(tokenizer);
+        return _compiled?.HasMasksOf(tokenizer.Table) == true;
     }
 }

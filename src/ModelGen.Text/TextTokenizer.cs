@@ -1,4 +1,6 @@
+using System.Globalization;
 using System.Text;
+using ModelGen.Grammars;
 
 namespace ModelGen;
 
@@ -12,6 +14,7 @@ public abstract class TextTokenizer : ITokenizer
 
     private readonly byte[][] _bytes;
     private readonly Dictionary<string, int> _special;
+    private readonly Lazy<TokenTable> _table;
     private NameMatcher? _names;
 
     private protected TextTokenizer(TokenizerVocabulary vocabulary, Func<string, byte[]> bytesOf)
@@ -37,7 +40,11 @@ public abstract class TextTokenizer : ITokenizer
         }
 
         EndTokens = [.. new[] { vocabulary.EndToken }.OfType<int>().Concat(vocabulary.TurnEndTokens).Concat(s_endNames.Where(_special.ContainsKey).Select(name => _special[name])).Distinct()];
+        _table = new Lazy<TokenTable>(() => new TokenTable(_bytes, EndTokens));
     }
+
+    /// <summary>The tokens as grammars see them.</summary>
+    internal TokenTable Table => _table.Value;
 
     /// <summary>The tokens that an answer ends with: of the vocabulary, and those whose names say so in published models.</summary>
     public IReadOnlyList<int> EndTokens { get; }
@@ -154,6 +161,36 @@ public abstract class TextTokenizer : ITokenizer
     {
         ArgumentNullException.ThrowIfNull(prompt);
         return EncodeSpecial(prompt.Text, prompt.AreOwn);
+    }
+
+    /// <summary>
+    /// Writes the bytes of the tokens as text, for a project that compiles grammars with the masks of this vocabulary (<see cref="GrammarSourceAttribute.Vocabulary"/>): a line with <c>modelgen-vocabulary 1</c> and their number, and a line for each token:
+    /// <c>-</c>, or <c>!</c> for one that ends a text, and its bytes, of which those that are no printable ASCII, and the backslash, are written <c>\xNN</c>.
+    /// </summary>
+    /// <param name="writer">Takes the text.</param>
+    public void WriteVocabulary(TextWriter writer)
+    {
+        ArgumentNullException.ThrowIfNull(writer);
+        TokenTable table = Table;
+        writer.Write(FormattableString.Invariant($"modelgen-vocabulary 1 {table.Bytes.Length}\n"));
+        var line = new StringBuilder();
+        for (int token = 0; token < table.Bytes.Length; token++)
+        {
+            line.Clear().Append(table.IsEnd(token) ? '!' : '-');
+            foreach (byte value in table.Bytes[token])
+            {
+                if (value is > (byte)' ' and < 127 and not (byte)'\\')
+                {
+                    line.Append((char)value);
+                }
+                else
+                {
+                    line.Append("\\x").Append(value.ToString("X2", CultureInfo.InvariantCulture));
+                }
+            }
+
+            writer.Write(line.Append('\n'));
+        }
     }
 
     private int[] EncodeSpecial(string text, Func<int, int, bool>? isName)

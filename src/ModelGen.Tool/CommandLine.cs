@@ -40,6 +40,7 @@ internal static class CommandLine
             BenchCommand.Create(),
             EmbedCommand.Create(),
             TrainTokenizerCommand.Create(),
+            VocabularyCommand.Create(),
         };
         ParseResult parsed = root.Parse(arguments);
         if (parsed.Errors.Count > 0)

@@ -1,5 +1,6 @@
 using System.Text;
 using System.Text.Json;
+using ModelGen.Tests.Generator;
 using ModelGen.Tests.Infrastructure;
 using ModelGen.Tool;
 
@@ -38,20 +39,13 @@ public sealed class GrammarTests : IDisposable
     {
         int matched = 0;
         int refused = 0;
-        for (int number = 0; number < 400; number++)
+        for (int number = 0; number < RandomGrammars.Count; number++)
         {
-            var random = new Random(number);
-            var rules = new Dictionary<string, List<List<string>>>();
-            int count = random.Next(1, 5);
-            for (int rule = 0; rule < count; rule++)
-            {
-                rules[rule == 0 ? "root" : $"r{rule}"] = [.. Enumerable.Range(0, random.Next(1, 4)).Select(_ => Enumerable.Range(0, random.Next(0, 4)).Select(_ => random.Next(3) == 0 ? $"r{random.Next(1, Math.Max(2, count))}" : $"\"{"abé"[random.Next(3)]}\"").Where(symbol => !symbol.StartsWith('r') || count > 1).ToList())];
-            }
-
+            Dictionary<string, List<List<string>>> rules = RandomGrammars.Rules(number);
             Grammar grammar;
             try
             {
-                grammar = Grammar.Parse(string.Join('\n', rules.Select(static rule => $"{rule.Key} ::= {string.Join(" | ", rule.Value.Select(static sequence => string.Join(' ', sequence)))}")));
+                grammar = Grammar.Parse(RandomGrammars.Text(rules));
             }
             catch (GrammarException)
             {
@@ -59,7 +53,7 @@ public sealed class GrammarTests : IDisposable
                 continue;
             }
 
-            foreach (string text in Texts(4))
+            foreach (string text in RandomGrammars.Texts(4))
             {
                 bool expected = Ends(rules, "root", text, 0, []).Contains(text.Length);
                 matched += expected ? 1 : 0;
@@ -69,8 +63,6 @@ public sealed class GrammarTests : IDisposable
 
         Assert.InRange(refused, 10, 300);
         Assert.True(matched > 100, $"{matched}");
-
-        static IEnumerable<string> Texts(int longest) => longest == 0 ? [""] : Texts(longest - 1).SelectMany(static text => (string[])[text, text + "a", text + "b", text + "é"]).Distinct();
 
         // Where what a rule lets pass may end, from a place on. Rules that begin with themselves are refused, so this ends.
         static HashSet<int> Ends(Dictionary<string, List<List<string>>> rules, string rule, string text, int start, HashSet<(string, int)> unused)

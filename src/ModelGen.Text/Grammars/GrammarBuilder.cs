@@ -1,6 +1,13 @@
+using System;
+using System.Collections.Generic;
+using System.Linq;
 using System.Text;
 
+#if MODELGEN_COMPILER
+namespace ModelGen.Compiler.Grammars;
+#else
 namespace ModelGen.Grammars;
+#endif
 
 /// <summary>Rules as they are read: alternatives of sequences of symbols. Characters have become bytes of UTF-8, so that a token may end within one.</summary>
 internal sealed class GrammarBuilder
@@ -8,24 +15,29 @@ internal sealed class GrammarBuilder
     private const int LargestSymbols = 1 << 20;
 
     private readonly List<List<List<int>>?> _rules = [];
-    private readonly Dictionary<string, int> _names = new(StringComparer.Ordinal);
-    private readonly List<UInt128[]> _sets = [];
-    private readonly Dictionary<(UInt128, UInt128), int> _setIds = [];
+    private readonly Dictionary<string, (int Rule, int At)> _names = new(StringComparer.Ordinal);
+    private readonly List<ByteSet> _sets = [];
+    private readonly Dictionary<ByteSet, int> _setIds = [];
     private int _count;
 
-    /// <summary>A rule of a name; it is defined now or later.</summary>
-    public int Named(string name)
+    /// <summary>What is read, for messages that tell a place.</summary>
+    public string Source { get; set; } = "";
+
+    /// <summary>A rule of a name; it is defined now or later. Of where it is named the first place is kept, for messages.</summary>
+    public int Named(string name, int at = -1)
     {
-        if (!_names.TryGetValue(name, out int rule))
+        if (_names.TryGetValue(name, out (int Rule, int At) known))
         {
-            rule = Add(null);
-            _names.Add(name, rule);
+            return known.Rule;
         }
+
+        int rule = Add(null);
+        _names.Add(name, (rule, at));
 
         return rule;
     }
 
-    public bool IsDefined(string name) => _names.TryGetValue(name, out int rule) && _rules[rule] is not null;
+    public bool IsDefined(string name) => _names.TryGetValue(name, out (int Rule, int At) known) && _rules[known.Rule] is not null;
 
     /// <summary>A rule without a name.</summary>
     public int Add(List<List<int>>? alternatives)
@@ -54,9 +66,9 @@ internal sealed class GrammarBuilder
         var merged = new List<(int First, int Last)>();
         foreach ((int first, int last) in ranges.OrderBy(static range => range.First))
         {
-            if (merged.Count > 0 && first <= merged[^1].Last + 1)
+            if (merged.Count > 0 && first <= merged[merged.Count - 1].Last + 1)
             {
-                merged[^1] = (merged[^1].First, Math.Max(merged[^1].Last, last));
+                merged[merged.Count - 1] = (merged[merged.Count - 1].First, Math.Max(merged[merged.Count - 1].Last, last));
             }
             else
             {
@@ -86,8 +98,7 @@ internal sealed class GrammarBuilder
             merged = others;
         }
 
-        UInt128 low = 0;
-        UInt128 high = 0;
+        var ascii = default(ByteSet);
         var alternatives = new List<List<int>>();
         foreach ((int first, int last) in merged)
         {
@@ -96,9 +107,9 @@ internal sealed class GrammarBuilder
             Split(Math.Max(first, 0xE000), last);
         }
 
-        if ((low | high) != 0)
+        if (ascii != default)
         {
-            alternatives.Add([SetOf(low, high)]);
+            alternatives.Add([SetOf(ascii)]);
         }
 
         return alternatives.Count == 1 && alternatives[0].Count == 1 ? alternatives[0][0] : Reference(Add(alternatives));
@@ -111,7 +122,7 @@ internal sealed class GrammarBuilder
                 return;
             }
 
-            foreach (int largest in (int[])[0x7F, 0x7FF, 0xFFFF])
+            foreach (int largest in new[] { 0x7F, 0x7FF, 0xFFFF })
             {
                 if (first <= largest && last > largest)
                 {
@@ -123,11 +134,7 @@ internal sealed class GrammarBuilder
 
             if (last <= 0x7F)
             {
-                for (int value = first; value <= last; value++)
-                {
-                    low |= UInt128.One << value;
-                }
-
+                ascii = ascii.With(first, last);
                 return;
             }
 
@@ -193,15 +200,15 @@ internal sealed class GrammarBuilder
     /// <exception cref="GrammarException">A rule is not defined, begins with itself, or can have no end.</exception>
     public GrammarRules Build(string root)
     {
-        foreach ((string name, int rule) in _names)
+        foreach (KeyValuePair<string, (int Rule, int At)> name in _names)
         {
-            if (_rules[rule] is null)
+            if (_rules[name.Value.Rule] is null)
             {
-                throw new GrammarException($"The grammar names the rule '{name}', which is nowhere defined.");
+                throw GrammarException.At(PlaceOf(name.Value.At), $"the rule '{name.Key}' is nowhere defined.");
             }
         }
 
-        if (!_names.TryGetValue(root, out int start))
+        if (!_names.TryGetValue(root, out (int Rule, int At) start))
         {
             throw new GrammarException($"The grammar has no rule '{root}', with which everything begins.");
         }
@@ -221,29 +228,20 @@ internal sealed class GrammarBuilder
             }
         }
 
-        return new GrammarRules([.. symbols], starts, [.. _sets], start);
+        return new GrammarRules([.. symbols], starts, [.. _sets], start.Rule);
     }
 
-    private int Set(int first, int last)
-    {
-        UInt128 low = 0;
-        UInt128 high = 0;
-        for (int value = first; value <= last; value++)
-        {
-            low |= value < 128 ? UInt128.One << value : 0;
-            high |= value >= 128 ? UInt128.One << (value - 128) : 0;
-        }
+    private TextPlace? PlaceOf(int at) => at < 0 ? null : TextPlace.Of(Source, at);
 
-        return SetOf(low, high);
-    }
+    private int Set(int first, int last) => SetOf(default(ByteSet).With(first, last));
 
-    private int SetOf(UInt128 low, UInt128 high)
+    private int SetOf(ByteSet set)
     {
-        if (!_setIds.TryGetValue((low, high), out int id))
+        if (!_setIds.TryGetValue(set, out int id))
         {
             id = _sets.Count;
-            _sets.Add([low, high]);
-            _setIds.Add((low, high), id);
+            _sets.Add(set);
+            _setIds.Add(set, id);
         }
 
         return id;
@@ -280,8 +278,9 @@ internal sealed class GrammarBuilder
         {
             var path = new Stack<(int Rule, IEnumerator<int> Next)>();
             Enter(first);
-            while (path.TryPeek(out (int Rule, IEnumerator<int> Next) top))
+            while (path.Count > 0)
             {
+                (int Rule, IEnumerator<int> Next) top = path.Peek();
                 if (!top.Next.MoveNext())
                 {
                     state[top.Rule] = 2;
@@ -289,8 +288,11 @@ internal sealed class GrammarBuilder
                 }
                 else if (state[top.Next.Current] == 1)
                 {
-                    string name = _names.FirstOrDefault(entry => entry.Value == top.Next.Current).Key ?? "one without a name: what is repeated may be empty";
-                    throw new GrammarException($"A rule of the grammar begins with itself: {name}.");
+                    // The rule that a name stands for, or else the one around what is repeated.
+                    KeyValuePair<string, (int Rule, int At)> named = _names.FirstOrDefault(entry => entry.Value.Rule == top.Next.Current);
+                    throw named.Key is not null
+                        ? GrammarException.At(PlaceOf(named.Value.At), $"the rule '{named.Key}' begins with itself.")
+                        : new GrammarException("A rule of the grammar begins with itself: one without a name, since what is repeated may be empty.");
                 }
                 else
                 {
@@ -328,16 +330,4 @@ internal sealed class GrammarBuilder
             }
         }
     }
-}
-
-/// <summary>A grammar, flat.</summary>
-/// <param name="Symbols">Sequences one behind the other: sets of bytes (0 and more), the end of a sequence, or rules (−2 and less).</param>
-/// <param name="Starts">Of each rule where its alternatives begin.</param>
-/// <param name="Sets">The sets: bits of the bytes below 128 and of the others.</param>
-/// <param name="Root">The rule with which everything begins.</param>
-internal sealed record GrammarRules(int[] Symbols, int[][] Starts, UInt128[][] Sets, int Root)
-{
-    public const int End = -1;
-
-    public bool Has(int set, byte value) => ((Sets[set][value >> 7] >> (value & 127)) & 1) != 0;
 }

@@ -1,4 +1,12 @@
+using System;
+using System.Collections.Generic;
+using System.Linq;
+
+#if MODELGEN_COMPILER
+namespace ModelGen.Compiler.Grammars;
+#else
 namespace ModelGen.Grammars;
+#endif
 
 /// <summary>
 /// A grammar at work: a state is the set of places in the rules where the text so far may stand, each with what comes behind the rules that it is in. States, and where bytes lead from them, are kept as they are found.
@@ -7,11 +15,13 @@ internal sealed class GrammarMachine
 {
     public const int Dead = -1;
 
-    private const int Unknown = -2;
-    private const int Bottom = -1;
+    public const int Unknown = -2;
+    public const int Bottom = -1;
+
     private const int LargestNodes = 1 << 20;
 
     private readonly GrammarRules _rules;
+    private readonly GrammarAutomaton? _known;
     private readonly List<(int Place, int Parent)> _nodes = [];
     private readonly Dictionary<(int, int), int> _nodeIds = [];
     private readonly List<State> _states = [];
@@ -20,9 +30,12 @@ internal sealed class GrammarMachine
     private readonly HashSet<(int, int)> _seen = [];
     private readonly Stack<(int Place, int Parent)> _open = [];
 
-    public GrammarMachine(GrammarRules rules)
+    /// <param name="rules">The grammar.</param>
+    /// <param name="known">States that have been found before, which keep their numbers.</param>
+    public GrammarMachine(GrammarRules rules, GrammarAutomaton? known = null)
     {
         _rules = rules;
+        _known = known;
         Clear();
     }
 
@@ -41,7 +54,7 @@ internal sealed class GrammarMachine
     /// <summary>Where a byte leads from a state.</summary>
     public int Next(int state, byte value)
     {
-        int[] next = _next[state] ??= Fresh();
+        int[] next = _next[state] ??= Fresh(state);
         if (next[value] == Unknown)
         {
             next[value] = Find(state, value);
@@ -49,12 +62,81 @@ internal sealed class GrammarMachine
 
         return next[value];
 
-        static int[] Fresh()
+        int[] Fresh(int state)
         {
             int[] made = new int[256];
-            Array.Fill(made, Unknown);
+            for (int i = 0; i < made.Length; i++)
+            {
+                made[i] = Unknown;
+            }
+
+            // What is known of a state that was found before holds here too.
+            if (_known is not null && state < _known.States.Length)
+            {
+                foreach ((byte First, byte Last, int Target) range in _known.States[state].Next)
+                {
+                    for (int i = range.First; i <= range.Last; i++)
+                    {
+                        made[i] = range.Target;
+                    }
+                }
+            }
+
             return made;
         }
+    }
+
+    /// <summary>The states found so far up to a number, and where bytes lead among them, as far as that is known.</summary>
+    /// <param name="wanted">Which states, the first of which is the start.</param>
+    public GrammarAutomaton Describe(IReadOnlyList<int> wanted)
+    {
+        var states = new Dictionary<int, int>();
+        var nodes = new SortedDictionary<int, int>();
+        foreach (int state in wanted)
+        {
+            states.Add(state, states.Count);
+            foreach (int node in _states[state].Nodes)
+            {
+                for (int at = node; at != Bottom && !nodes.ContainsKey(at); at = _nodes[at].Parent)
+                {
+                    nodes.Add(at, 0);
+                }
+            }
+        }
+
+        // In the order in which they were found, what a node stands on comes before it.
+        int count = 0;
+        foreach (int node in nodes.Keys.ToArray())
+        {
+            nodes[node] = count++;
+        }
+
+        var described = new List<GrammarAutomaton.State>();
+        foreach (int state in wanted)
+        {
+            var next = new List<(byte First, byte Last, int Target)>();
+            for (int value = 0; value < 256 && _next[state] is { } targets; value++)
+            {
+                int target = targets[value] < 0 ? targets[value] : states.TryGetValue(targets[value], out int renamed) ? renamed : Unknown;
+                if (target == Unknown)
+                {
+                    continue;
+                }
+
+                if (next.Count > 0 && next[next.Count - 1] is var last && last.Target == target && last.Last == value - 1)
+                {
+                    next[next.Count - 1] = (last.First, (byte)value, target);
+                }
+                else
+                {
+                    next.Add(((byte)value, (byte)value, target));
+                }
+            }
+
+            described.Add(new GrammarAutomaton.State([.. _states[state].Nodes.Select(node => nodes[node])], _states[state].MayEnd, [.. next]));
+        }
+
+        return new GrammarAutomaton([.. nodes.Keys.Select(node => (_nodes[node].Place, _nodes[node].Parent == Bottom ? Bottom : nodes[_nodes[node].Parent]))], [.. described]);
     }
 
     /// <summary>Forgets all states but one, and gives its new number.</summary>
@@ -89,6 +171,20 @@ internal sealed class GrammarMachine
         _states.Clear();
         _stateIds.Clear();
         _next.Clear();
+        if (_known is not null)
+        {
+            _nodes.AddRange(_known.Nodes);
+            for (int node = 0; node < _nodes.Count; node++)
+            {
+                _nodeIds.Add(_nodes[node], node);
+            }
+
+            foreach (GrammarAutomaton.State state in _known.States)
+            {
+                Add(state.Nodes, state.MayEnd);
+            }
+        }
+
         foreach (int start in _rules.Starts[_rules.Root])
         {
             _open.Push((start, Bottom));
@@ -117,8 +213,9 @@ internal sealed class GrammarMachine
         _seen.Clear();
         var nodes = new List<int>();
         bool mayEnd = false;
-        while (_open.TryPop(out (int Place, int Parent) at))
+        while (_open.Count > 0)
         {
+            (int Place, int Parent) at = _open.Pop();
             if (!_seen.Add(at))
             {
                 continue;
@@ -151,7 +248,6 @@ internal sealed class GrammarMachine
             }
         }
 
-        nodes.Sort();
         return Add([.. nodes], mayEnd);
     }
 
@@ -190,14 +286,13 @@ internal sealed class GrammarMachine
         {
             Nodes = nodes;
             MayEnd = mayEnd;
-            var hash = default(HashCode);
+            int hash = mayEnd ? 1 : 0;
             foreach (int node in nodes)
             {
-                hash.Add(node);
+                hash = unchecked((hash * 31) + node);
             }
 
-            hash.Add(mayEnd);
-            _hash = hash.ToHashCode();
+            _hash = hash;
         }
 
         public int[] Nodes { get; }

@@ -1,25 +1,46 @@
+using System;
+using System.Collections.Generic;
 using System.Globalization;
 using System.Text;
 
+#if MODELGEN_COMPILER
+namespace ModelGen.Compiler.Grammars;
+#else
 namespace ModelGen.Grammars;
+#endif
 
 /// <summary>Reads GBNF, llama.cpp's notation of grammars.</summary>
 internal sealed class GrammarReader
 {
+    public const int LargestSource = 1 << 20;
+
     private const int LargestDepth = 100;
     private const int LargestRepetition = 2000;
+
+    private static readonly char[] s_lineEnds = ['\n', '\r'];
 
     private readonly string _text;
     private readonly GrammarBuilder _builder = new();
     private int _at;
     private int _depth;
 
-    private GrammarReader(string text) => _text = text;
+    private GrammarReader(string text)
+    {
+        _text = text;
+        _builder.Source = text;
+    }
 
     private char Current => _at < _text.Length ? _text[_at] : '\0';
 
+    /// <summary>Reads a grammar that begins with the rule <c>root</c>.</summary>
+    /// <exception cref="GrammarException">It is none that is understood here.</exception>
     public static GrammarRules Read(string text)
     {
+        if (text.Length > LargestSource)
+        {
+            throw new GrammarException(FormattableString.Invariant($"The grammar has {text.Length} characters: expected at most {LargestSource}."));
+        }
+
         var reader = new GrammarReader(text);
         reader.Space(withLines: true);
         while (reader._at < text.Length)
@@ -33,6 +54,7 @@ internal sealed class GrammarReader
 
     private void Rule()
     {
+        int at = _at;
         string name = Name();
         Space(withLines: false);
         if (string.CompareOrdinal(_text, _at, "::=", 0, 3) != 0)
@@ -42,12 +64,12 @@ internal sealed class GrammarReader
 
         if (_builder.IsDefined(name))
         {
-            throw new GrammarException(FormattableString.Invariant($"Line {Line}: the rule '{name}' is defined twice."));
+            throw GrammarException.At(TextPlace.Of(_text, at), $"the rule '{name}' is defined twice.");
         }
 
         _at += 3;
         Space(withLines: true);
-        _builder.Define(_builder.Named(name), Alternatives(isInside: false));
+        _builder.Define(_builder.Named(name, at), Alternatives(isInside: false));
         if (_at < _text.Length && Current is not ('\n' or '\r'))
         {
             throw Wrong("the end of a line");
@@ -58,7 +80,7 @@ internal sealed class GrammarReader
     {
         if (++_depth > LargestDepth)
         {
-            throw new GrammarException(FormattableString.Invariant($"Line {Line}: brackets stand more than {LargestDepth} deep inside each other."));
+            throw GrammarException.At(Place, FormattableString.Invariant($"brackets stand more than {LargestDepth} deep inside each other."));
         }
 
         var alternatives = new List<List<int>> { Sequence(isInside) };
@@ -120,7 +142,8 @@ internal sealed class GrammarReader
             }
             else if (IsName(c))
             {
-                last = [GrammarBuilder.Reference(_builder.Named(Name()))];
+                int at = _at;
+                last = [GrammarBuilder.Reference(_builder.Named(Name(), at))];
             }
             else
             {
@@ -137,7 +160,7 @@ internal sealed class GrammarReader
     private (int Least, int Most) Count()
     {
         int end = _text.IndexOf('}', _at);
-        string[] parts = end < 0 ? [] : _text[(_at + 1)..end].Split(',');
+        string[] parts = end < 0 ? [] : _text.Substring(_at + 1, end - _at - 1).Split(',');
         int most = -1;
         if (parts.Length is 0 or > 2 || !Number(parts[0], 0, out int least) || (parts.Length == 2 && parts[1].Trim().Length > 0 && !Number(parts[1], least, out most)))
         {
@@ -196,13 +219,18 @@ internal sealed class GrammarReader
 
         if (Current != '\\')
         {
-            if (!Rune.TryGetRuneAt(_text, _at, out Rune rune))
+            if (!char.IsSurrogate(Current))
+            {
+                return _text[_at++];
+            }
+
+            if (_at + 1 == _text.Length || !char.IsSurrogatePair(_text, _at))
             {
                 throw Wrong("a whole character");
             }
 
-            _at += rune.Utf16SequenceLength;
-            return rune.Value;
+            _at += 2;
+            return char.ConvertToUtf32(_text, _at - 2);
         }
 
         _at++;
@@ -216,7 +244,7 @@ internal sealed class GrammarReader
             case '\\' or '"' or '[' or ']' or '-' or '^' or '\'' or '/': return escaped;
             case 'x' or 'u' or 'U':
                 int digits = escaped == 'x' ? 2 : escaped == 'u' ? 4 : 8;
-                if (digits > _text.Length - _at || !int.TryParse(_text.AsSpan(_at, digits), NumberStyles.AllowHexSpecifier, CultureInfo.InvariantCulture, out int value) || !Rune.IsValid(value))
+                if (digits > _text.Length - _at || !int.TryParse(_text.Substring(_at, digits), NumberStyles.AllowHexSpecifier, CultureInfo.InvariantCulture, out int value) || value is < 0 or > 0x10FFFF or (>= 0xD800 and <= 0xDFFF))
                 {
                     throw Wrong(FormattableString.Invariant($"{digits} hexadecimal digits of a character"));
                 }
@@ -237,10 +265,10 @@ internal sealed class GrammarReader
             _at++;
         }
 
-        return _at > start ? _text[start.._at] : throw Wrong("the name of a rule");
+        return _at > start ? _text.Substring(start, _at - start) : throw Wrong("the name of a rule");
     }
 
-    private static bool IsName(char c) => char.IsAsciiLetterOrDigit(c) || c is '-' or '_';
+    private static bool IsName(char c) => c is (>= 'a' and <= 'z') or (>= 'A' and <= 'Z') or (>= '0' and <= '9') or '-' or '_';
 
     private void Space(bool withLines)
     {
@@ -248,7 +276,7 @@ internal sealed class GrammarReader
         {
             if (Current == '#')
             {
-                int end = _text.IndexOfAny(['\n', '\r'], _at);
+                int end = _text.IndexOfAny(s_lineEnds, _at);
                 _at = end < 0 ? _text.Length : end;
             }
             else
@@ -258,7 +286,7 @@ internal sealed class GrammarReader
         }
     }
 
-    private int Line => 1 + _text.AsSpan(0, Math.Min(_at, _text.Length)).Count('\n');
+    private TextPlace Place => TextPlace.Of(_text, Math.Min(_at, _text.Length));
 
-    private GrammarException Wrong(string expected) => new(FormattableString.Invariant($"Grammar, line {Line}: expected {expected}, found {(_at < _text.Length ? $"'{_text[_at]}'" : "the end")}."));
+    private GrammarException Wrong(string expected) => GrammarException.At(Place, $"expected {expected}, found {(_at < _text.Length ? $"'{_text[_at]}'" : "the end")}.");
 }

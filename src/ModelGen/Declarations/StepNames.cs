@@ -14,4 +14,13 @@ internal static class StepNames
 
     /// <summary>The emitted files.</summary>
     public const string CompiledModel = "CompiledModel";
+
+    /// <summary>The attributes of a grammar as they were read.</summary>
+    public const string GrammarDeclaration = "GrammarDeclaration";
+
+    /// <summary>A grammar with the files that it names.</summary>
+    public const string GrammarRequest = "GrammarRequest";
+
+    /// <summary>The emitted data of a grammar.</summary>
+    public const string CompiledGrammar = "CompiledGrammar";
 }

@@ -211,6 +211,42 @@ internal static class DiagnosticDescriptors
         isEnabledByDefault: true,
         helpLinkUri: HelpRoot + DiagnosticIds.DeviceLimit + ".md");
 
+    public static readonly DiagnosticDescriptor GrammarWrong = new(
+        DiagnosticIds.GrammarWrong,
+        "A grammar or a JSON schema is wrong",
+        "The grammar of '{0}' was not compiled. {1}",
+        Category,
+        DiagnosticSeverity.Error,
+        isEnabledByDefault: true,
+        helpLinkUri: HelpRoot + DiagnosticIds.GrammarWrong + ".md");
+
+    public static readonly DiagnosticDescriptor GrammarFileMissing = new(
+        DiagnosticIds.GrammarFileMissing,
+        "A grammar has no text",
+        "The grammar of '{0}' was not compiled: {1}",
+        Category,
+        DiagnosticSeverity.Error,
+        isEnabledByDefault: true,
+        helpLinkUri: HelpRoot + DiagnosticIds.GrammarFileMissing + ".md");
+
+    public static readonly DiagnosticDescriptor GrammarOnOtherType = new(
+        DiagnosticIds.GrammarOnOtherType,
+        "This type cannot have a grammar",
+        "'{0}' cannot have a grammar, because {1}; declare it on a partial class of its own",
+        Category,
+        DiagnosticSeverity.Error,
+        isEnabledByDefault: true,
+        helpLinkUri: HelpRoot + DiagnosticIds.GrammarOnOtherType + ".md");
+
+    public static readonly DiagnosticDescriptor VocabularyWrong = new(
+        DiagnosticIds.VocabularyWrong,
+        "A vocabulary file is wrong",
+        "The vocabulary '{0}' was not read. {1}",
+        Category,
+        DiagnosticSeverity.Error,
+        isEnabledByDefault: true,
+        helpLinkUri: HelpRoot + DiagnosticIds.VocabularyWrong + ".md");
+
     public static readonly DiagnosticDescriptor InternalError = new(
         DiagnosticIds.InternalError,
         "The model compiler failed",
@@ -243,7 +279,15 @@ internal static class DiagnosticDescriptors
         LanguageVersionTooOld,
         MemberCollision);
 
-    public static DiagnosticDescriptor Get(string id) => OfDeclarations.First(descriptor => descriptor.Id == id);
+    /// <summary>The diagnostics about grammars, which their analyzer reports.</summary>
+    public static ImmutableArray<DiagnosticDescriptor> OfGrammars { get; } = ImmutableArray.Create(
+        GrammarWrong,
+        GrammarFileMissing,
+        GrammarOnOtherType,
+        VocabularyWrong,
+        OutOfRange);
+
+    public static DiagnosticDescriptor Get(string id) => OfDeclarations.Concat(OfGrammars).First(descriptor => descriptor.Id == id);
 
     /// <summary>The problem as one line of text, for the exception that an invalid model's members throw.</summary>
     public static string Describe(SpecProblem problem)

@@ -25,5 +25,9 @@ internal static class DiagnosticIds
     public const string MemberCollision = "MG0021";
     public const string UnsafeForbidden = "MG0022";
     public const string DeviceLimit = "MG0023";
+    public const string GrammarWrong = "MG0030";
+    public const string GrammarFileMissing = "MG0031";
+    public const string GrammarOnOtherType = "MG0032";
+    public const string VocabularyWrong = "MG0033";
     public const string InternalError = "MG9999";
 }

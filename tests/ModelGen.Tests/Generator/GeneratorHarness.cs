@@ -8,6 +8,7 @@ using Microsoft.CodeAnalysis.Text;
 using ModelGen.Compiler;
 using ModelGen.Compiler.Declarations;
 using ModelGen.Compiler.Diagnostics;
+using ModelGen.Compiler.Grammars;
 using ModelGen.Tests.Infrastructure;
 
 namespace ModelGen.Tests.Generator;
@@ -23,6 +24,9 @@ internal static class GeneratorHarness
 
     private static readonly string[] Steps = [StepNames.Declaration, StepNames.ModelSpec, StepNames.CompiledModel];
 
+    /// <summary>What users' projects refer to: the framework, the runtime, and the package of texts, which has the attributes of grammars.</summary>
+    public static ImmutableArray<MetadataReference> References { get; } = [.. InMemoryCompilation.References, MetadataReference.CreateFromFile(typeof(GrammarAttribute).Assembly.Location)];
+
     /// <summary>As a user's project is parsed that also writes a documentation file.</summary>
     public static CSharpParseOptions ParseOptions { get; } = InMemoryCompilation.ParseOptions.WithDocumentationMode(DocumentationMode.Diagnose);
 
@@ -35,12 +39,12 @@ internal static class GeneratorHarness
         => CSharpCompilation.Create(
             "Declarations",
             sources.Select((source, index) => CSharpSyntaxTree.ParseText(SourceText.From(source, Encoding.UTF8), parseOptions, $"File{index}.cs")),
-            InMemoryCompilation.References,
+            References,
             options);
 
     public static GeneratorDriver CreateDriver(Compilation compilation)
         => CSharpGeneratorDriver.Create(
-            [new ModelGenerator().AsSourceGenerator()],
+            [new ModelGenerator().AsSourceGenerator(), new GrammarGenerator().AsSourceGenerator()],
             parseOptions: (CSharpParseOptions)compilation.SyntaxTrees.First().Options,
             driverOptions: new GeneratorDriverOptions(IncrementalGeneratorOutputKind.None, trackIncrementalGeneratorSteps: true));
 
@@ -94,7 +98,7 @@ internal static class GeneratorHarness
     /// </summary>
     public static async Task<ImmutableArray<Diagnostic>> DiagnosticsAsync(GeneratorRun run)
     {
-        ImmutableArray<Diagnostic> found = await WithWarnings(run.Output).WithAnalyzers([new ModelDeclarationAnalyzer()]).GetAllDiagnosticsAsync();
+        ImmutableArray<Diagnostic> found = await WithWarnings(run.Output).WithAnalyzers([new ModelDeclarationAnalyzer(), new GrammarAnalyzer()]).GetAllDiagnosticsAsync();
         return
         [
             .. run.Result.Diagnostics,
@@ -123,7 +127,7 @@ internal static class GeneratorHarness
     /// <summary>The generator's and the analyzer's diagnostics alone: emitted code is not looked at, which takes its time.</summary>
     public static async Task<ImmutableArray<Diagnostic>> ModelDiagnosticsAsync(GeneratorRun run)
     {
-        CompilationWithAnalyzers analysis = run.Output.WithAnalyzers([new ModelDeclarationAnalyzer()]);
+        CompilationWithAnalyzers analysis = run.Output.WithAnalyzers([new ModelDeclarationAnalyzer(), new GrammarAnalyzer()]);
         List<Diagnostic> diagnostics = [.. run.Result.Diagnostics];
         foreach (SyntaxTree tree in run.Output.SyntaxTrees.Where(tree => !IsEmitted(tree)))
         {

@@ -1,0 +1,29 @@
+using System.CommandLine;
+using System.Globalization;
+using System.Text;
+
+namespace ModelGen.Tool;
+
+/// <summary>Writes a model's vocabulary for projects that compile grammars with its masks.</summary>
+internal static class VocabularyCommand
+{
+    public static Command Create()
+    {
+        Argument<string> file = new("FILE") { Description = "A GGUF file, tokenizer.json, tokenizer.model, or a llama2.c vocabulary (tok512.bin)." };
+        Argument<string> output = new("OUT") { Description = "The file to write, by convention NAME.vocabulary." };
+        var command = new Command("vocabulary", "Write the bytes of a vocabulary's tokens as text. As one of a project's AdditionalFiles, and named by [Grammar(…, Vocabulary = \"NAME.vocabulary\")], it has the masks of a grammar's tokens computed while the project is built.") { file, output };
+        command.SetAction(result =>
+        {
+            TextTokenizer tokenizer = TextTokenizer.Load(result.GetValue(file)!);
+            string target = result.GetValue(output)!;
+            using (var writer = new StreamWriter(target, append: false, new UTF8Encoding(encoderShouldEmitUTF8Identifier: false)))
+            {
+                tokenizer.WriteVocabulary(writer);
+            }
+
+            Console.Out.WriteLine(string.Create(CultureInfo.InvariantCulture, $"{target}: {tokenizer.VocabularySize:N0} tokens"));
+            return ExitCode.Success;
+        });
+        return command;
+    }
+}
