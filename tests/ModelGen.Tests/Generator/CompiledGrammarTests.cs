@@ -215,7 +215,7 @@ public sealed class CompiledGrammarTests
 
         static IEnumerable<string> Reasons(GeneratorDriver driver)
             => driver.GetRunResult().Results[0].TrackedSteps[StepNames.CompiledGrammar].SelectMany(static step => step.Outputs)
-                .Select(static output => $"{((Compiler.EmittedFile)output.Value).HintName.Split('.')[0]} {(output.Reason == IncrementalStepRunReason.Unchanged ? IncrementalStepRunReason.Cached : output.Reason)}").Order(StringComparer.Ordinal);
+                .Select(static output => $"{((global::ModelGen.Compiler.EmittedFile)output.Value).HintName.Split('.')[0]} {(output.Reason == IncrementalStepRunReason.Unchanged ? IncrementalStepRunReason.Cached : output.Reason)}").Order(StringComparer.Ordinal);
     }
 
     [Fact]
@@ -250,7 +250,7 @@ public sealed class CompiledGrammarTests
 
                 read++;
             }
-            catch (Exception exception) when (exception is GrammarException or Compiler.Grammars.GrammarException)
+            catch (Exception exception) when (exception is GrammarException or global::ModelGen.Compiler.Grammars.GrammarException)
             {
             }
         }
