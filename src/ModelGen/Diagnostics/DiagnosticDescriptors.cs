@@ -214,7 +214,7 @@ internal static class DiagnosticDescriptors
     public static readonly DiagnosticDescriptor GrammarWrong = new(
         DiagnosticIds.GrammarWrong,
         "A grammar or a JSON schema is wrong",
-        "The grammar of '{0}' was not compiled. {1}",
+        "The grammar of '{0}' was not compiled: {1}",
         Category,
         DiagnosticSeverity.Error,
         isEnabledByDefault: true,
@@ -241,7 +241,7 @@ internal static class DiagnosticDescriptors
     public static readonly DiagnosticDescriptor VocabularyWrong = new(
         DiagnosticIds.VocabularyWrong,
         "A vocabulary file is wrong",
-        "The vocabulary '{0}' was not read. {1}",
+        "The vocabulary '{0}' was not read: {1}",
         Category,
         DiagnosticSeverity.Error,
         isEnabledByDefault: true,

@@ -151,7 +151,7 @@ public sealed class CompiledGrammarTests
     [InlineData("root ::= \"x\" a\na ::= \"\" a", "Line 1, column 14: the rule 'a' begins with itself.")]
     public async Task Wrong_grammar_is_a_diagnostic_with_its_place(string text, string message)
     {
-        Assert.Equal([$"The grammar of 'G' was not compiled. {message}"], await GeneratorHarness.ExpectAsync($"[ModelGen.Grammar({{|MG0030:{SymbolDisplay.FormatLiteral(text, true)}|}})] public static partial class G;"));
+        Assert.Equal([$"The grammar of 'G' was not compiled: {message}"], await GeneratorHarness.ExpectAsync($"[ModelGen.Grammar({{|MG0030:{SymbolDisplay.FormatLiteral(text, true)}|}})] public static partial class G;"));
         Assert.EndsWith(message, Assert.Throws<GrammarException>(() => Grammar.Parse(text)).Message, StringComparison.Ordinal);
     }
 
@@ -161,7 +161,7 @@ public sealed class CompiledGrammarTests
     [InlineData("{\n\"type\" 3}", "Line 2, column 8: expected :, found '3': it is no JSON.")]
     public async Task Wrong_schema_is_a_diagnostic_with_its_place(string text, string message)
     {
-        Assert.Equal([$"The grammar of 'G' was not compiled. {message}"], await GeneratorHarness.ExpectAsync($"[ModelGen.JsonSchema(schema: {{|MG0030:{SymbolDisplay.FormatLiteral(text, true)}|}})] public static partial class G;"));
+        Assert.Equal([$"The grammar of 'G' was not compiled: {message}"], await GeneratorHarness.ExpectAsync($"[ModelGen.JsonSchema(schema: {{|MG0030:{SymbolDisplay.FormatLiteral(text, true)}|}})] public static partial class G;"));
         GrammarException thrown = Assert.Throws<GrammarException>(() => Grammar.FromJsonSchema(text));
         Assert.EndsWith(message, thrown.Message, StringComparison.Ordinal);
         Assert.StartsWith($"Line {thrown.Line}, column {thrown.Column}:", thrown.Message, StringComparison.Ordinal);
@@ -184,14 +184,14 @@ public sealed class CompiledGrammarTests
         Assert.Equal(
             [
                 "MG0010 File0.cs 6,39 MaskBytes must be 0 to 16777216, but is -1",
-                "MG0030 /a/x.gbnf 2,0 The grammar of 'First' was not compiled. Line 3, column 1: expected ), found the end.",
+                "MG0030 /a/x.gbnf 2,0 The grammar of 'First' was not compiled: Line 3, column 1: expected ), found the end.",
                 "MG0031 File0.cs 2,19 The grammar of 'Second' was not compiled: several of the project's AdditionalFiles end in 'y.json'",
                 "MG0031 File0.cs 3,16 The grammar of 'Third' was not compiled: none of the project's AdditionalFiles ends in 'z.gbnf'",
                 "MG0031 File0.cs 4,34 The grammar of 'Fourth' was not compiled: both Gbnf and File are given",
                 "MG0031 File0.cs 5,1 The grammar of 'Fifth' was not compiled: neither Gbnf nor File is given",
                 "MG0032 File0.cs 7,1 'Seventh' cannot have a grammar, because it declares two; declare it on a partial class of its own",
                 "MG0032 File0.cs 7,28 'Seventh' cannot have a grammar, because it declares two; declare it on a partial class of its own",
-                "MG0033 /a/v.txt 2,1 The vocabulary 'v.txt' was not read. Line 3, column 2: expected printable ASCII, or \\x and two hexadecimal digits.",
+                "MG0033 /a/v.txt 2,1 The vocabulary 'v.txt' was not read: Line 3, column 2: expected printable ASCII, or \\x and two hexadecimal digits.",
             ],
             found);
     }
