@@ -36,6 +36,42 @@ internal static unsafe class LlamaCpp
         return logits;
     }
 
+    /// <summary>exp of the mean of −ln p over the second half of every chunk, each read from nothing.</summary>
+    public static double Perplexity(string path, ReadOnlySpan<int> tokens, int chunk)
+    {
+        Require();
+        var parameters = new ModelParams(path) { ContextSize = (uint)chunk, BatchSize = (uint)chunk, UBatchSize = (uint)chunk, Threads = 1, BatchThreads = 1, GpuLayerCount = 0, FlashAttention = false, TypeK = GGMLType.GGML_TYPE_F32, TypeV = GGMLType.GGML_TYPE_F32 };
+        using LLamaWeights weights = LLamaWeights.LoadFromFile(parameters);
+        using LLamaContext context = weights.CreateContext(parameters);
+        double sum = 0;
+        int counted = 0;
+        for (int start = 0; start + chunk <= tokens.Length; start += chunk)
+        {
+            context.NativeHandle.MemoryClear();
+            var batch = new LLamaBatch();
+            for (int i = 0; i < chunk; i++)
+            {
+                batch.Add(i == 0 ? weights.Vocab.BOS!.Value : tokens[start + i], i, LLamaSeqId.Zero, true);
+            }
+
+            Assert.Equal(DecodeResult.Ok, context.Decode(batch));
+            for (int i = (chunk / 2) - 1; i < chunk - 1; i++)
+            {
+                ReadOnlySpan<float> logits = context.NativeHandle.GetLogitsIth(i);
+                double largest = logits[Sampler.ArgMax(logits)], total = 0;
+                foreach (float logit in logits)
+                {
+                    total += Math.Exp(logit - largest);
+                }
+
+                sum += largest + Math.Log(total) - logits[tokens[start + i + 1]];
+                counted++;
+            }
+        }
+
+        return Math.Exp(sum / counted);
+    }
+
     /// <summary>The embedding of tokens, pooled as the file says and divided by its norm.</summary>
     public static float[] Embedding(string path, ReadOnlySpan<int> tokens)
     {
