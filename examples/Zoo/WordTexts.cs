@@ -54,6 +54,34 @@ internal sealed class WordTexts
         return new VocabularyTokenizer(builder.Build(minimumCount, maximumSize), unit, s_normalizer);
     }
 
+    /// <summary>What models of so many positions see of texts; the same words are predicted by all.</summary>
+    public SequenceDataset Sequences(IEnumerable<int[]> texts, int length) => SequenceDataset.FromSequences(texts.Select(text => Cut(text, length)));
+
+    /// <summary>The n-gram model, of those of two to six words, that does best on the held-out part itself, as far as models of so many positions see it.</summary>
+    public (double Loss, int Order) BestNGram(int vocabulary, int length) => Enumerable.Range(2, 5)
+        .Select(order => (NGramModel.Train(Training, new NGramOptions { Order = order, VocabularySize = vocabulary }).Evaluate(HeldOut.Select(text => Cut(text, length))), order))
+        .Min();
+
+    /// <summary>Continues the beginning of a story, to the end or as far as the session's context goes, and shows it.</summary>
+    public void Continue(RowContext context, CausalSession session)
+    {
+        string prompt = context.Argument ?? "once there was";
+        var generator = new TokenGenerator(session, new Sampler(new SamplingOptions { Temperature = 0.7f, Seed = (ulong)context.Seed }, session.VocabularySize));
+        int[] start = Tokenizer.EncodeText(prompt, beginning: true);
+        generator.Start(start);
+        var words = new List<int>();
+        while (words.Count + start.Length < session.ContextLength)
+        {
+            int word = generator.Next();
+            if (word == Tokenizer.Vocabulary.EndId || word >= Tokenizer.VocabularySize)
+                break;
+            words.Add(word);
+        }
+        context.Message($"{prompt} {Tokenizer.DecodeText(words.ToArray())}");
+    }
+
+    private static int[] Cut(int[] text, int length) => text.Length > length + 1 ? text[..(length + 1)] : text;
+
     public int[] Encode(string text) => Tokenizer.EncodeText(text, beginning: true, end: true);
 
     private static string Line(Story story) => string.Join(' ', story.Words);

@@ -10,6 +10,7 @@ internal static class ZooRows
         new MlpRow(),
         new NGramRow(),
         new GptRow(),
+        new DecoderRow(),
         new TagRow(),
         new GradientsRow(),
         new SeriesRow(),

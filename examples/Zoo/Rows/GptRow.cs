@@ -28,8 +28,8 @@ internal sealed class GptRow : ZooRow
     public override RowOutcome Run(RowContext context)
     {
         WordTexts texts = WordTexts.Load(context, WordGpt.VocabularySize, stories: 12_000);
-        (double ngram, int order) = BestNGram(texts);
-        SequenceDataset training = SequenceDataset.FromSequences(texts.Training.Select(Cut)), heldOut = SequenceDataset.FromSequences(texts.HeldOut.Select(Cut));
+        (double ngram, int order) = texts.BestNGram(WordGpt.VocabularySize, Length);
+        SequenceDataset training = texts.Sequences(texts.Training, Length), heldOut = texts.Sequences(texts.HeldOut, Length);
         var loader = new SequenceBatchLoader(training, Batch, seed: (ulong)context.Seed);
         int padding = texts.Tokenizer.Vocabulary.PaddingId;
         int[] rows = new int[Batch], inputs = new int[Batch * Length], targets = new int[Batch * Length];
@@ -61,37 +61,12 @@ internal sealed class GptRow : ZooRow
             });
             loss = trainer.Evaluate(heldOutInputs, heldOutTargets);
         }
-        Write(context, texts, model);
+        using (WordGpt.Session session = model.CreateSession())
+            texts.Continue(context, session);
         if (context.Plot("gpt-loss") is { } plot)
         {
             Pictures.LossCurves("GPT over the words of stories", [Line.OfSteps("training", context.Losses), new Line("held out", at, validation), new Line($"{order}-gram, held out", [1, context.Losses.Count], [ngram, ngram])]).SaveBoth(plot);
         }
         return new RowOutcome(WordGpt.ParameterCount, new Figure($"perplexity of held-out stories (target: the {order}-gram model's)", Math.Exp(loss), Math.Exp(ngram), LowerIsBetter: true) { Peer = "gpt" });
-    }
-
-    /// <summary>The n-gram model, of those of two to six words, that does best on the held-out part itself.</summary>
-    private static (double Loss, int Order) BestNGram(WordTexts texts) => Enumerable.Range(2, 5)
-        .Select(order => (NGramModel.Train(texts.Training, new NGramOptions { Order = order, VocabularySize = WordGpt.VocabularySize }).Evaluate(texts.HeldOut.Select(Cut)), order))
-        .Min();
-
-    /// <summary>What of a text the GPT sees: the same words are predicted by both.</summary>
-    private static int[] Cut(int[] text) => text.Length > Length + 1 ? text[..(Length + 1)] : text;
-
-    private static void Write(RowContext context, WordTexts texts, WordGpt model)
-    {
-        string prompt = context.Argument ?? "once there was";
-        using WordGpt.Session session = model.CreateSession();
-        var generator = new TokenGenerator(session, new Sampler(new SamplingOptions { Temperature = 0.7f, Seed = (ulong)context.Seed }, session.VocabularySize));
-        int[] start = texts.Tokenizer.EncodeText(prompt, beginning: true);
-        generator.Start(start);
-        var words = new List<int>();
-        while (words.Count + start.Length < WordGpt.ContextLength)
-        {
-            int word = generator.Next();
-            if (word == texts.Tokenizer.Vocabulary.EndId || word >= texts.Tokenizer.VocabularySize)
-                break;
-            words.Add(word);
-        }
-        context.Message($"{prompt} {texts.Tokenizer.DecodeText(words.ToArray())}");
     }
 }
