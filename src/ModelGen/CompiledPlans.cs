@@ -118,8 +118,11 @@ internal sealed record CompiledPlans(ModelSpec Spec, ModelProgram Program, Model
     public IReadOnlyList<string> WidenedFormats
         => [.. Layout.Formats.Where(format => !OnDevice.Formats.ContainsKey(format.Key)).GroupBy(format => format.Value.Name).OrderBy(group => group.Key, System.StringComparer.Ordinal).Select(group => System.FormattableString.Invariant($"{group.Count()} of {group.Key}"))];
 
-    /// <summary>The memory of the weights on a device.</summary>
-    public long CudaWeightBytes => StorageFormat.Float32.Bytes(OnDevice.WeightElements);
+    /// <summary>The copies of weights in bfloat16 on a device.</summary>
+    public RoundedCopies Copies => OnDevice.Copies;
+
+    /// <summary>The memory of the weights on a device, copies included.</summary>
+    public long CudaWeightBytes => StorageFormat.Float32.Bytes(Copies.Words);
 
     public IReadOnlyList<CompiledPlan> Inference => [.. Entries.Where(e => !e.Entry.BelongsToTrainer).Select(e => e.Plan)];
 

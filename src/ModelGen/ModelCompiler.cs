@@ -202,6 +202,11 @@ internal static class ModelCompiler
     public static CudaPlan LowerForDevice(CudaModule module, string name, ModelGraph graph, ModelLayout layout, Stages stages)
     {
         KernelProgram kernels = Kernels(graph, layout, stages);
+        if (module.StoresRounded)
+        {
+            kernels = stages.Rewrite(kernels, (nameof(StoredOperands), p => StoredOperands.Run(p, module.Products, layout.Copies)));
+        }
+
         CudaProgram program = stages.Run(nameof(CudaModule), () => module.Add(kernels, name));
         long arena = stages.Run(nameof(MemoryPlanner), () => MemoryPlanner.Plan(program));
         stages.Run(nameof(MemoryPlanVerifier), () => MemoryPlanVerifier.Verify(program, arena));

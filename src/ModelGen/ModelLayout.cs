@@ -5,6 +5,7 @@ using ModelGen.Compiler.Graph;
 using ModelGen.Compiler.Kernels;
 using ModelGen.Compiler.Ops;
 using ModelGen.Compiler.Passes;
+using ModelGen.Compiler.Targets.Cuda;
 
 namespace ModelGen.Compiler;
 
@@ -18,6 +19,10 @@ internal sealed class ModelLayout
     private readonly Dictionary<(string, int), PlanBuffer> _statesOfSequences = [];
     private readonly IReadOnlyDictionary<string, StorageFormat> _formats;
     private long _gradientEnd;
+    private RoundedCopies? _copies;
+
+    // What it has the parameters of, if it was made for some states of that.
+    private ModelLayout? _whole;
 
     private readonly IReadOnlyDictionary<string, StorageFormat> _stateFormats;
 
@@ -73,7 +78,7 @@ internal sealed class ModelLayout
     /// <summary>The same parameters with the states of other graphs: those that one session or one trainer holds.</summary>
     public ModelLayout WithStates(IReadOnlyList<ModelGraph> graphs)
     {
-        var layout = new ModelLayout(_formats, _stateFormats);
+        var layout = new ModelLayout(_formats, _stateFormats) { _whole = _whole ?? this };
         foreach ((Parameter parameter, _) in Parameters)
         {
             layout.Add(parameter);
@@ -83,6 +88,9 @@ internal sealed class ModelLayout
         layout.AddStates(graphs);
         return layout;
     }
+
+    /// <summary>The copies of weights in bfloat16 that a device's programs read: one set, whatever states a layout has.</summary>
+    public RoundedCopies Copies => _whole is not null ? _whole.Copies : _copies ??= new RoundedCopies(WeightElements);
 
     /// <summary>The same parameters, in other formats where they are not trained: those of a device.</summary>
     public ModelLayout WithFormats(IReadOnlyDictionary<string, StorageFormat> formats)

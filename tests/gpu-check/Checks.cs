@@ -11,6 +11,9 @@ internal static class Checks
     private const double Tf32 = 1e-2;
     private const double Bf16 = 6e-2;
 
+    // Of quantized weights, whose inputs the processor rounds to 8 bits and a device does not.
+    private const double Quantized = 5e-2;
+
     private static Device s_device = Device.Cpu;
 
     /// <summary>An optimizer that does not make much of gradients that are as good as zero.</summary>
@@ -27,6 +30,10 @@ internal static class Checks
         report.Check("SeparateLstm: prefill and decode", Exact, LanguageModel<SeparateLstm>);
         report.Check("RoundedGpt: prefill and decode, bf16", Bf16, LanguageModel<RoundedGpt>);
         report.Check("RoundedLstm: prefill and decode, tf32", Tf32, LanguageModel<RoundedLstm>);
+        report.Check("DeviceHalf: prefill and decode, weights in F16", Exact, LanguageModel<DeviceHalf>);
+        report.Check("DeviceBrain: prefill and decode, weights in BF16", Exact, LanguageModel<DeviceBrain>);
+        report.Check("DeviceEight: prefill and decode, weights in Q8_0", Quantized, LanguageModel<DeviceEight>);
+        report.Check("DeviceFour: prefill and decode, weights in Q4_0, tf32", Quantized, LanguageModel<DeviceFour>);
         report.Check("DeviceWindowGpt: several sequences", Exact, Batch<DeviceWindowGpt>);
         report.Check("DeviceLstm: several sequences", Exact, Batch<DeviceLstm>);
         report.Check("DeviceTransformer: encode and decode", Exact, Pairs<DeviceTransformer>);

@@ -20,6 +20,11 @@ public partial class Gpt2Small;
 [Cuda]
 public partial class Gpt2Decode;
 
+/// <summary>A Llama of 110 million parameters whose weights stay packed.</summary>
+[Decoder(Layers = 12, DModel = 768, Heads = 12, FeedForward = 2048, Vocab = 32000, Context = 1024, Weights = WeightFormat.Q8_0)]
+[Cuda]
+public partial class PackedDecode;
+
 /// <summary>0.8 million parameters.</summary>
 [Gpt(Layers = 4, DModel = 128, Heads = 4, Vocab = 65, Context = 64)]
 [Trainable(BatchSize = 12, SequenceLength = 64)]
@@ -71,6 +76,18 @@ internal static class Figures
         {
             using Gpt2Decode.Session session = Gpt2Decode.Create(1).CreateSession(new SessionOptions { Device = s_device });
             session.Prefill(Ids(200, 50257, 1));
+            return 1000 / Median(110, i => session.Decode(i));
+        });
+        report.Figure("decode GPT-2 124M, batch 1, context 256, bf16", "tokens/s", 5000, true, () =>
+        {
+            using Gpt2Small.Session session = Gpt2Small.Create(1).CreateSession(new SessionOptions { Device = s_device });
+            session.Prefill(Ids(200, 50257, 1));
+            return 1000 / Median(110, i => session.Decode(i));
+        });
+        report.Figure("decode GPT-2 124M's width as a decoder, batch 1, context 256, Q8_0 (no target)", "tokens/s", 0, true, () =>
+        {
+            using PackedDecode.Session session = PackedDecode.Create(1).CreateSession(new SessionOptions { Device = s_device });
+            session.Prefill(Ids(200, 32000, 1));
             return 1000 / Median(110, i => session.Decode(i));
         });
         report.Figure("GPT-2 124M, B 4 x T 64, training step, bf16", "ms", 2.5, false, () => Step(Gpt2Small.Create(1).CreateTrainer(new AdamW(), On), 20, (t, i) => t.Step(Ids(256, 50257, i), Ids(256, 50257, i + 1))));

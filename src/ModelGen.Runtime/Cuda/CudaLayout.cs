@@ -22,12 +22,23 @@ public sealed record CudaEntry(long[] Inputs, long[] Outputs)
     public bool IsFixed { get; init; } = true;
 }
 
-/// <summary>Where parameters lie on a device, some of which are packed on the processor and are not there.</summary>
+/// <summary>Where parameters lie on a device, some of which are packed on the processor and are not there, and some are there twice.</summary>
 /// <param name="Length">The length of the block in floats.</param>
-/// <param name="Offsets">Where each begins, in floats, in the order of the processor's block, tables behind the others.</param>
+/// <param name="Offsets">Where each begins, in floats, in the order of the processor's block, tables behind the others; none where all of them lie as there.</param>
 /// <param name="Widened">The numbers of those that are single precision there, and packed on the processor, in ascending order.</param>
 [EditorBrowsable(EditorBrowsableState.Never)]
-public sealed record CudaWeights(long Length, long[] Offsets, int[] Widened);
+public sealed record CudaWeights(long Length, long[] Offsets, int[] Widened)
+{
+    /// <summary>The copies in bfloat16 of single precision weights, which lie behind all of them.</summary>
+    public CudaWeightCopy[] Copies { get; init; } = [];
+}
+
+/// <summary>A copy in bfloat16 of a weight on a device.</summary>
+/// <param name="From">Where the weight begins, in floats.</param>
+/// <param name="To">Where the copy begins, in floats.</param>
+/// <param name="Length">The elements of both.</param>
+[EditorBrowsable(EditorBrowsableState.Never)]
+public readonly record struct CudaWeightCopy(long From, long To, long Length);
 
 /// <summary>The module for devices of compute capability 9.0, which have products by groups of four warps (<c>wgmma</c>) that no other has.</summary>
 /// <param name="Module">The PTX module.</param>

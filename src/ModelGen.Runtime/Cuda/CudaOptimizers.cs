@@ -13,8 +13,8 @@ internal static class CudaOptimizers
     /// <summary>Threads of a block.</summary>
     public const int Threads = 256;
 
-    /// <summary>Bytes of a chunk in the table: where it begins in bytes, its length, and the number of its coefficients.</summary>
-    public const int ChunkBytes = 16;
+    /// <summary>Bytes of a chunk in the table: where it begins in bytes, its length, the number of its coefficients, and where its copy in bfloat16 begins, or zero.</summary>
+    public const int ChunkBytes = 24;
 
     /// <summary>The numbers of one set of coefficients: of a group's parameters with weight decay, or of those without.</summary>
     public const int Coefficients = 8;
@@ -28,7 +28,10 @@ internal static class CudaOptimizers
     /// <summary>Where the result of <see cref="Norm"/> has the norm, in floats; behind it what gradients are multiplied with.</summary>
     public const int NormResult = 0;
 
-    private static readonly string[] s_kernels = ["SumOfSquares", "Norm", nameof(AdamW), nameof(Sgd), "SgdMomentum", "SgdNesterov"];
+    /// <summary>Makes the copies in bfloat16 of weights that have come from elsewhere.</summary>
+    public const int Round = 2;
+
+    private static readonly string[] s_kernels = ["SumOfSquares", "Norm", "Round", nameof(AdamW), nameof(Sgd), "SgdMomentum", "SgdNesterov"];
 
     private static readonly byte[] s_module = Encoding.UTF8.GetBytes(Module());
 
@@ -116,6 +119,36 @@ internal static class CudaOptimizers
         	ret;
         }
 
+        // The copy of a chunk of weights in bfloat16.
+        .visible .entry Round(
+        	.param .u64 chunks,
+        	.param .u64 weights
+        )
+        .maxntid 256, 1, 1
+        {
+        	.reg .f32 %f<4>;
+        	.reg .b16 %h<1>;
+        	.reg .b32 %r<8>;
+        	.reg .b64 %rd<20>;
+        	.reg .pred %p<2>;
+        {{Chunk}}
+        	ld.param.u64 %rd5, [weights];
+        	cvta.to.global.u64 %rd5, %rd5;
+        	add.s64 %rd5, %rd5, %rd2;
+        {{Copied}}
+        L0:
+        	setp.ge.s32 %p0, %r0, %r2;
+        	@%p0 bra EXIT;
+        	mul.wide.s32 %rd9, %r0, 4;
+        	add.s64 %rd10, %rd5, %rd9;
+        	ld.global.f32 %f2, [%rd10];
+        {{Rounded}}
+        	add.s32 %r0, %r0, 256;
+        	bra L0;
+        EXIT:
+        	ret;
+        }
+
         // m = m b1 + g (1 - b1); v = v b2 + g (1 - b2) g; w = w decay - m rate / (sqrt(v) / root + epsilon). Coefficients: decay, b1, b2, 1 - b1, 1 - b2, epsilon, root, -rate.
         {{Update(nameof(AdamW), AdamWElement)}}
 
@@ -136,11 +169,29 @@ internal static class CudaOptimizers
         	mov.u32 %r1, %ctaid.x;
         	ld.param.u64 %rd0, [chunks];
         	cvta.to.global.u64 %rd0, %rd0;
-        	mul.wide.s32 %rd1, %r1, 16;
+        	mul.wide.s32 %rd1, %r1, 24;
         	add.s64 %rd0, %rd0, %rd1;
         	ld.global.u64 %rd2, [%rd0];
         	ld.global.u32 %r2, [%rd0+8];
         	ld.global.u32 %r3, [%rd0+12];
+        """;
+
+    /// <summary>Where the chunk's copy begins, in %rd16, of weights whose chunk begins at %rd5; whether there is one, in %p1.</summary>
+    private const string Copied = """
+        	ld.global.u64 %rd15, [%rd0+16];
+        	setp.gt.s64 %p1, %rd15, 0;
+        	sub.s64 %rd16, %rd5, %rd2;
+        	add.s64 %rd16, %rd16, %rd15;
+        """;
+
+    /// <summary>Rounds the weight in %f2 to its copy.</summary>
+    private const string Rounded = """
+        	@!%p1 bra L2;
+        	cvt.rn.bf16.f32 %h0, %f2;
+        	mul.wide.s32 %rd17, %r0, 2;
+        	add.s64 %rd17, %rd16, %rd17;
+        	st.global.b16 [%rd17], %h0;
+        L2:
         """;
 
     /// <summary>The sum over the %r2 floats at %rd5 in the first thread's %f0; the other threads leave.</summary>
@@ -246,6 +297,7 @@ internal static class CudaOptimizers
         .maxntid 256, 1, 1
         {
         	.reg .f32 %f<20>;
+        	.reg .b16 %h<1>;
         	.reg .b32 %r<8>;
         	.reg .b64 %rd<20>;
         	.reg .pred %p<2>;
@@ -259,6 +311,7 @@ internal static class CudaOptimizers
         	cvta.to.global.u64 %rd4, %rd4;
         	ld.global.f32 %f0, [%rd4+4];
         {{string.Join("\n", ((string[])["weights", "gradients", "slots0", "slots1"]).Select((block, i) => $"\tld.param.u64 %rd{5 + i}, [{block}];\n\tcvta.to.global.u64 %rd{5 + i}, %rd{5 + i};\n\tadd.s64 %rd{5 + i}, %rd{5 + i}, %rd2;"))}}
+        {{Copied}}
         L0:
         	setp.ge.s32 %p0, %r0, %r2;
         	@%p0 bra EXIT;
@@ -272,6 +325,7 @@ internal static class CudaOptimizers
         	ld.global.f32 %f2, [%rd10];
         {{element.TrimEnd('\n')}}
         	st.global.f32 [%rd10], %f2;
+        {{Rounded}}
         	add.s32 %r0, %r0, 256;
         	bra L0;
         EXIT:

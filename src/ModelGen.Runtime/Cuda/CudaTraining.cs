@@ -121,6 +121,7 @@ internal sealed unsafe class CudaUpdate : IDisposable
             BitConverter.TryWriteBytes(place, chunks[i].Offset * sizeof(float));
             BitConverter.TryWriteBytes(place[sizeof(long)..], chunks[i].Length);
             BitConverter.TryWriteBytes(place[(sizeof(long) + sizeof(int))..], chunks[i].Coefficients);
+            BitConverter.TryWriteBytes(place[(sizeof(long) + (2 * sizeof(int)))..], execution.Weights.CopyOf(chunks[i].Offset));
         }
 
         context.Use();

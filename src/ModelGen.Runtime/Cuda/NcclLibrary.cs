@@ -1,3 +1,4 @@
+using System.Diagnostics;
 using System.Runtime.CompilerServices;
 using System.Runtime.InteropServices;
 
@@ -13,6 +14,9 @@ internal sealed unsafe class NcclLibrary
     private const int Success = 0;
     private const int InProgress = 7;
     private const int Float32 = 7;
+
+    // How often a meeting is asked whether it is complete.
+    private const int LookEveryMilliseconds = 2;
     private const int AddAll = 0;
 
     private static readonly Lock s_sync = new();
@@ -22,6 +26,7 @@ internal sealed unsafe class NcclLibrary
     private readonly delegate* unmanaged<int, byte*> _getErrorString;
     private readonly delegate* unmanaged<UniqueId*, int> _getUniqueId;
     private readonly delegate* unmanaged<nint*, int, UniqueId, int, int> _commInitRank;
+    private readonly delegate* unmanaged<nint*, int, UniqueId, int, Config*, int> _commInitRankConfig;
     private readonly delegate* unmanaged<nint, int> _commDestroy;
     private readonly delegate* unmanaged<nint, int> _commAbort;
     private readonly delegate* unmanaged<nint, int*, int> _commGetAsyncError;
@@ -44,6 +49,7 @@ internal sealed unsafe class NcclLibrary
 
         _getUniqueId = (delegate* unmanaged<UniqueId*, int>)Function("ncclGetUniqueId");
         _commInitRank = (delegate* unmanaged<nint*, int, UniqueId, int, int>)Function("ncclCommInitRank");
+        _commInitRankConfig = (delegate* unmanaged<nint*, int, UniqueId, int, Config*, int>)export("ncclCommInitRankConfig");
         _commDestroy = (delegate* unmanaged<nint, int>)Function("ncclCommDestroy");
         _commAbort = (delegate* unmanaged<nint, int>)Function("ncclCommAbort");
         _commGetAsyncError = (delegate* unmanaged<nint, int*, int>)Function("ncclCommGetAsyncError");
@@ -77,17 +83,91 @@ internal sealed unsafe class NcclLibrary
         return id;
     }
 
-    /// <summary>Meets the other ranks, on the device whose context is the thread's.</summary>
-    public nint Meet(in UniqueId id, int ranks, int rank)
+    /// <summary>
+    /// Meets the other ranks, on the device whose context is the thread's. Where the library has meetings that block nobody (2.14), a rank that never comes to it is waited for no longer than may be; older ones wait for ever.
+    /// </summary>
+    /// <param name="id">The meeting.</param>
+    /// <param name="ranks">How many meet.</param>
+    /// <param name="rank">This one.</param>
+    /// <param name="timeout">How long it may take.</param>
+    /// <param name="gone">Why the meeting will never be complete; null where nothing is known of that.</param>
+    /// <exception cref="CudaException">NCCL fails, a rank is gone, or it takes too long.</exception>
+    public nint Meet(in UniqueId id, int ranks, int rank, TimeSpan timeout, Func<string?> gone)
     {
         nint communicator = 0;
-        Check(_commInitRank(&communicator, ranks, id, rank), "ncclCommInitRank", FormattableString.Invariant($"meeting as rank {rank} of {ranks}"));
-        return communicator;
+        string meeting = FormattableString.Invariant($"meeting as rank {rank} of {ranks}");
+        if (_commInitRankConfig is null)
+        {
+            Check(_commInitRank(&communicator, ranks, id, rank), "ncclCommInitRank", meeting);
+            return communicator;
+        }
+
+        Config config = Config.WithoutBlocking;
+        int result = _commInitRankConfig(&communicator, ranks, id, rank, &config);
+        try
+        {
+            Check(result == InProgress ? Success : result, "ncclCommInitRankConfig", meeting);
+            WaitFor(communicator, "ncclCommInitRankConfig", meeting, timeout, gone);
+            return communicator;
+        }
+        catch (CudaException)
+        {
+            if (communicator != 0)
+            {
+                _ = _commAbort(communicator);
+            }
+
+            throw;
+        }
     }
 
     /// <summary>Adds floats of all ranks in place, behind what a stream was given before.</summary>
-    public void AddInPlace(nint communicator, ulong floats, long count, nint stream, string what)
-        => Check(_allReduce(floats, floats, (nuint)count, Float32, AddAll, communicator, stream), "ncclAllReduce", what);
+    /// <param name="communicator">What <see cref="Meet"/> gave.</param>
+    /// <param name="floats">Where they begin.</param>
+    /// <param name="count">How many there are.</param>
+    /// <param name="stream">The stream.</param>
+    /// <param name="what">What for, for messages.</param>
+    /// <param name="timeout">How long NCCL may take until the stream has it.</param>
+    /// <param name="gone">Why it never will; null where nothing is known of that.</param>
+    public void AddInPlace(nint communicator, ulong floats, long count, nint stream, string what, TimeSpan timeout, Func<string?> gone)
+    {
+        int result = _allReduce(floats, floats, (nuint)count, Float32, AddAll, communicator, stream);
+        if (result == InProgress)
+        {
+            // A meeting that blocks nobody connects ranks when they first add something, and the stream has it when that is done.
+            WaitFor(communicator, "ncclAllReduce", what, timeout, gone);
+            return;
+        }
+
+        Check(result, "ncclAllReduce", what);
+    }
+
+    private void WaitFor(nint communicator, string call, string what, TimeSpan timeout, Func<string?> gone)
+    {
+        long start = Stopwatch.GetTimestamp();
+        while (true)
+        {
+            int state = Success;
+            Check(_commGetAsyncError(communicator, &state), "ncclCommGetAsyncError", what);
+            if (state != InProgress)
+            {
+                Check(state, call, what);
+                return;
+            }
+
+            if (gone() is { } reason)
+            {
+                throw new CudaException(reason);
+            }
+
+            if (Stopwatch.GetElapsedTime(start) > timeout)
+            {
+                throw new CudaException(FormattableString.Invariant($"{char.ToUpperInvariant(what[0])}{what[1..]} has taken longer than {timeout}: a rank has not come to NCCL ({call}). Its process hangs, or its network's interface is another one (NCCL_SOCKET_IFNAME)."));
+            }
+
+            Thread.Sleep(LookEveryMilliseconds);
+        }
+    }
 
     /// <summary>What has failed since, if anything has.</summary>
     public void CheckForErrors(nint communicator, string what)
@@ -118,6 +198,22 @@ internal sealed unsafe class NcclLibrary
 
     private nint Function(string name)
         => _export(name) is not 0 and nint address ? address : throw new CudaException($"NCCL is too old: it has no {name}, which version {VersionText(MinimumVersion)} has. Install a newer one.");
+
+    /// <summary>ncclConfig_t of version 2.14, which later versions take for what it says to be: all that came later is as it is by itself.</summary>
+    [StructLayout(LayoutKind.Sequential)]
+    public struct Config
+    {
+        public nuint Size;
+        public uint Magic;
+        public uint Version;
+        public int Blocking;
+
+        // Where later versions have another number, which they do not look at.
+        public int Padding;
+
+        /// <summary>A meeting whose calls return before they are done.</summary>
+        public static Config WithoutBlocking => new() { Size = (nuint)sizeof(Config), Magic = 0xCAFEBEEF, Version = 21_400, Blocking = 0 };
+    }
 
     /// <summary>ncclUniqueId, which is given by value.</summary>
     [InlineArray(Bytes)]

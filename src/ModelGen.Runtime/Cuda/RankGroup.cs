@@ -34,6 +34,7 @@ internal sealed unsafe class RankGroup : IDisposable
 
     // Of rank 0 those of the others, in their order; of the others that of rank 0.
     private readonly (int Rank, Socket? Socket)[] _peers = [];
+    private readonly Func<string?> _isGone;
     private nint _communicator;
     private string? _broken;
     private string? _gone;
@@ -48,6 +49,7 @@ internal sealed unsafe class RankGroup : IDisposable
     public RankGroup(DataParallel options, CudaExecution execution, IReadOnlyList<KeyValuePair<string, string>> description)
     {
         (_options, _context, _stream) = (options, execution.Context, execution.Stream);
+        _isGone = Gone;
         _library = options.Library();
         try
         {
@@ -55,7 +57,16 @@ internal sealed unsafe class RankGroup : IDisposable
             description = [.. description, new("NCCL's version", FormattableString.Invariant($"{_library.Version}"))];
             NcclLibrary.UniqueId id = options.Rank == 0 ? Host(description) : Join(description);
             _context.Use();
-            _communicator = _library.Meet(in id, options.Ranks, options.Rank);
+            try
+            {
+                _communicator = _library.Meet(in id, options.Ranks, options.Rank, options.Timeout, _isGone);
+            }
+            catch (CudaException exception)
+            {
+                // The others wait for this one as it does for them.
+                Break(FormattableString.Invariant($"A rank of the training has failed: {exception.Message}"));
+                throw;
+            }
         }
         catch
         {
@@ -78,7 +89,7 @@ internal sealed unsafe class RankGroup : IDisposable
 
         try
         {
-            _library.AddInPlace(_communicator, floats, count, _stream, What);
+            _library.AddInPlace(_communicator, floats, count, _stream, What, _options.Timeout, _isGone);
         }
         catch (CudaException exception)
         {
@@ -175,6 +186,17 @@ internal sealed unsafe class RankGroup : IDisposable
     {
         _peers[peer].Socket?.Dispose();
         _peers[peer].Socket = null;
+    }
+
+    /// <summary>Why a rank will not come to what all wait for; null where nothing is known of that, or it may have been there before it left.</summary>
+    private string? Gone()
+    {
+        if (Stopwatch.GetElapsedTime(_lastLook) >= s_lookEvery)
+        {
+            Look();
+        }
+
+        return _gone is { } reason && Stopwatch.GetElapsedTime(_goneSince) > s_grace ? reason : null;
     }
 
     // A connection that has something to read has been closed, or says why it is about to be.

@@ -80,7 +80,7 @@ public class DecoderAttribute : Attribute
 
     /// <summary>
     /// How the keys and values that a session remembers lie in memory, in caches and in rings of layers with windows: they are rounded when they are written, and attention reads them as single
-    /// precision. States of recurrent mixers, and caches whose attention weights are handed out (<see cref="AttentionWeights"/>), are single precision. Not with <c>[Cuda]</c>.
+    /// precision. States of recurrent mixers, and caches whose attention weights are handed out (<see cref="AttentionWeights"/>), are single precision. The same on a CUDA device.
     /// Default: <see cref="CacheFormat.F32"/>.
     /// </summary>
     public CacheFormat KeyValueCache { get; set; }

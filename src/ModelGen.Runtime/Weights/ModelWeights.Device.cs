@@ -150,7 +150,7 @@ public sealed unsafe partial class ModelWeights
         copy.Context.Use();
         try
         {
-            if (copy.Places is { } places)
+            if (copy.Places is { Offsets.Length: > 0 } places)
             {
                 CopyPlaced(copy, places, toDevice);
             }
@@ -161,6 +161,11 @@ public sealed unsafe partial class ModelWeights
             else
             {
                 driver.CopyToHost(_block.Floats, copy.Memory.Address, bytes, copy.Stream, Fetching);
+            }
+
+            if (toDevice)
+            {
+                copy.Round();
             }
 
             driver.Synchronize(copy.Stream, toDevice ? Putting : Fetching);
@@ -236,6 +241,11 @@ public sealed unsafe partial class ModelWeights
     /// </summary>
     internal sealed class DeviceCopy : IDisposable
     {
+        // What copies are made by, once there is something to copy.
+        private CudaLauncher? _rounding;
+        private CudaMemory? _table;
+        private int _chunks;
+
         public DeviceCopy(CudaContext context, long bytes, string what)
         {
             Context = context;
@@ -260,6 +270,71 @@ public sealed unsafe partial class ModelWeights
         /// <summary>Where parameters lie there; null where as on the processor.</summary>
         public CudaWeights? Places { get; init; }
 
+        /// <summary>Where the copy in bfloat16 of a weight's element begins, in bytes from the weights; 0 where there is none.</summary>
+        /// <param name="offset">Where the element lies, in floats.</param>
+        public long CopyOf(long offset)
+        {
+            foreach (CudaWeightCopy copy in Places?.Copies ?? [])
+            {
+                if (offset >= copy.From && offset < copy.From + copy.Length)
+                {
+                    return (copy.To * sizeof(float)) + ((offset - copy.From) * sizeof(ushort));
+                }
+            }
+
+            return 0;
+        }
+
+        /// <summary>Makes the copies in bfloat16 what the weights are, behind what the stream was given.</summary>
+        public void Round()
+        {
+            if (Places is not { Copies.Length: > 0 } places)
+            {
+                return;
+            }
+
+            if (_rounding is null)
+            {
+                PrepareRounding(places);
+            }
+
+            _rounding!.Launch(CudaOptimizers.Round, _chunks, 1, CudaOptimizers.Threads, [new CudaArgument(_table!.Address), new CudaArgument(Memory.Address)]);
+        }
+
+        private void PrepareRounding(CudaWeights places)
+        {
+            const int Chunk = 1 << 14;
+            const string What = "copying the table of weights to the device";
+            var table = new List<byte>();
+            foreach (CudaWeightCopy copy in places.Copies)
+            {
+                for (long start = 0; start < copy.Length; start += Chunk)
+                {
+                    table.AddRange(BitConverter.GetBytes((copy.From + start) * sizeof(float)));
+                    table.AddRange(BitConverter.GetBytes((int)Math.Min(Chunk, copy.Length - start)));
+                    table.AddRange(BitConverter.GetBytes(0));
+                    table.AddRange(BitConverter.GetBytes((copy.To * sizeof(float)) + (start * sizeof(ushort))));
+                }
+            }
+
+            nint[] kernels = Context.Kernels(CudaOptimizers.Layout, "the optimizers");
+            _chunks = table.Count / CudaOptimizers.ChunkBytes;
+            _table ??= new CudaMemory(Context, table.Count, "the table of weights");
+            fixed (byte* first = table.ToArray())
+            {
+                try
+                {
+                    Context.Driver.CopyToDevice(_table.Address, first, table.Count, Stream, What);
+                }
+                finally
+                {
+                    Context.Driver.TrySynchronize(Context.Handle, Stream);
+                }
+            }
+
+            _rounding = new CudaLauncher(Context, CudaOptimizers.Layout, kernels, Stream);
+        }
+
         public int Users { get; set; }
 
         public long Version { get; set; }
@@ -270,6 +345,7 @@ public sealed unsafe partial class ModelWeights
         {
             Context.Driver.TrySynchronize(Context.Handle, Stream);
             Context.Driver.DestroyStream(Context.Handle, Stream);
+            _table?.Dispose();
             Memory.Dispose();
         }
     }

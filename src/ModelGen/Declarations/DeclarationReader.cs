@@ -235,11 +235,6 @@ internal static class DeclarationReader
             problems.Add(new SpecProblem(DiagnosticIds.UnsupportedCombination, "Rounding", ["CudaRounding.Stochastic", $"CudaPrecision.{spec.CudaPrecision}", "bfloat16 alone is rounded by draws"], DeclaredAttributes.CudaPath));
         }
 
-        if (spec.KeyValueCache != CacheFormat.F32 && Enum.IsDefined(typeof(CacheFormat), spec.KeyValueCache) && spec.HasCuda)
-        {
-            problems.Add(new SpecProblem(DiagnosticIds.UnsupportedCombination, "KeyValueCache", [$"CacheFormat.{spec.KeyValueCache}", "[Cuda]", "kernels of devices read single precision"]));
-        }
-
         if (spec.WeightFormat == WeightFormat.F32 || !Enum.IsDefined(typeof(WeightFormat), spec.WeightFormat))
         {
             return;

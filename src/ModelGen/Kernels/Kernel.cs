@@ -15,11 +15,19 @@ internal abstract class Kernel(string name, IReadOnlyList<KernelOperand> operand
     /// <summary>What the kernel computes in the declaration's operations: what readers know it by.</summary>
     public Derivation Derivation { get; set; } = Derivation.None;
 
-    public IReadOnlyList<KernelOperand> Operands { get; } = operands;
+    public IReadOnlyList<KernelOperand> Operands { get; private set; } = operands;
 
     public long Flops { get; } = flops;
 
     public long Bytes { get; } = bytes;
+
+    /// <summary>The same kernel with operands that lie elsewhere, or are stored otherwise.</summary>
+    public Kernel WithOperands(IReadOnlyList<KernelOperand> operands)
+    {
+        var copy = (Kernel)MemberwiseClone();
+        copy.Operands = operands;
+        return copy;
+    }
 
     /// <summary>What tells apart kernels of a class that only a target knows.</summary>
     public virtual string? Signature => null;

@@ -146,6 +146,16 @@ public partial class PlainTiedDecoder;
 [Decoder(Layers = 1, DModel = 256, Heads = 4, KeyValueHeads = 2, FeedForward = 96, Vocab = 53, Context = 24)]
 public partial class PlainWideDecoder;
 
+// Caches that are rounded.
+
+[Decoder(Layers = 2, DModel = 64, Heads = 4, KeyValueHeads = 2, FeedForward = 96, Vocab = 53, Context = 24, MaxBatch = 3, KeyValueCache = CacheFormat.F16)]
+[Cuda]
+public partial class DeviceHalfCache;
+
+[Decoder(Layers = 2, DModel = 64, Heads = 2, KeyValueHeads = 1, FeedForward = 96, Vocab = 53, Context = 24, MaxBatch = 3, KeyValueCache = CacheFormat.Q8_0, Weights = WeightFormat.F16)]
+[Cuda(Launches = CudaLaunches.Separate)]
+public partial class DeviceByteCache;
+
 [Decoder(Layers = 1, DModel = 64, Heads = 4, KeyValueHeads = 2, FeedForward = 96, Vocab = 53, Context = 24, Weights = WeightFormat.Q8_0, WeightsOf = new[] { "*.down_proj.weight: Q4_0", "*.q_proj.weight: BF16", "*.k_proj.weight: F16" })]
 [Lora(Rank = 2)]
 [Trainable(BatchSize = 2, SequenceLength = 9)]

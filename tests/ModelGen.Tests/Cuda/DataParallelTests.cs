@@ -191,6 +191,47 @@ public sealed class DataParallelTests
         Assert.Equal(0, StandInNccl.Live);
     }
 
+    /// <summary>A rank that fails between the others' greeting and NCCL's meeting, or never comes to that, keeps nobody waiting longer than the timeout says, whoever it is.</summary>
+    [Theory]
+    [InlineData(0, "Failing")]
+    [InlineData(1, "Failing")]
+    [InlineData(2, "Failing")]
+    [InlineData(0, "Absent")]
+    [InlineData(2, "Absent")]
+    public void A_rank_that_does_not_come_to_the_meeting_is_noticed(int missing, string how)
+    {
+        int port = FreePort();
+        const int Ranks = 3;
+        long start = Stopwatch.GetTimestamp();
+        string[] messages = Together(Ranks, (rank, driver) =>
+        {
+            TrainerOptions options = Options(driver, rank, Ranks, port);
+            DataParallel parallel = options.DataParallel! with { Timeout = TimeSpan.FromSeconds(how == "Absent" ? 4 : 100) };
+            options = options with { DataParallel = rank == missing ? parallel with { Library = () => StandInNccl.Load(instead: how) } : parallel };
+            string message = Throws(options).Message;
+            Empty(driver);
+            return message;
+        });
+        Assert.All(messages, message => Assert.True(message.Contains("meeting as rank", StringComparison.OrdinalIgnoreCase), message));
+        Assert.True(Stopwatch.GetElapsedTime(start) < TimeSpan.FromSeconds(60));
+        Assert.Equal(0, StandInNccl.Live);
+    }
+
+    /// <summary>Versions of NCCL before 2.14 have meetings that block alone.</summary>
+    [Fact]
+    public void Ranks_meet_in_an_older_library()
+    {
+        int port = FreePort();
+        float[] losses = Together(2, (rank, driver) =>
+        {
+            TrainerOptions options = Options(driver, rank, 2, port);
+            using DeviceMlp.Trainer trainer = Create(options with { DataParallel = options.DataParallel! with { Library = () => StandInNccl.Load(lacks: "ncclCommInitRankConfig") } });
+            return trainer.Step(Numbers(20), Ids(4, 3));
+        });
+        Assert.Equal(losses[0], losses[1]);
+        Assert.Equal(0, StandInNccl.Live);
+    }
+
     /// <summary>Who comes to the port and is no rank, or says nothing, keeps nobody from meeting; who never comes is named.</summary>
     [Fact]
     public void Strangers_and_ranks_that_never_come()

@@ -40,15 +40,18 @@ public sealed unsafe class DeviceOptimizerTests
         numbers[0] = optimizer.GradientClip;
         update.WriteCoefficients(decays: false, numbers.AsSpan(8, 8));
         update.WriteCoefficients(decays: true, numbers.AsSpan(16, 8));
-        byte[] table = [.. chunks.SelectMany(c => BitConverter.GetBytes(4L * c.Start).Concat(BitConverter.GetBytes(c.Length)).Concat(BitConverter.GetBytes(c.Decays ? 1 : 0)))];
+        byte[] table = [.. chunks.SelectMany(c => BitConverter.GetBytes(4L * c.Start).Concat(BitConverter.GetBytes(c.Length)).Concat(BitConverter.GetBytes(c.Decays ? 1 : 0)).Concat(BitConverter.GetBytes(c.Start == 0 ? 4L * Length : 0)))];
+
+        // Behind the weights is the copy of the first chunk in bfloat16, and of the others there is none.
+        float[] block = [.. weights, .. new float[Length]];
 
         Dictionary<string, PtxEntryPoint> kernels = PtxEntryPoint.Read(Encoding.UTF8.GetString(CudaOptimizers.Layout.Module()));
         Assert.Equal(CudaOptimizers.Layout.Kernels, kernels.Keys);
         var machine = new PtxMachine();
-        fixed (float* w = weights, g = gradients, m = slots[0], v = slots[1], n = numbers, s = sums)
+        fixed (float* w = block, g = gradients, m = slots[0], v = slots[1], n = numbers, s = sums)
         fixed (byte* t = table)
         {
-            machine.Allow(w, 4 * Length, nameof(weights));
+            machine.Allow(w, 4 * block.Length, nameof(weights));
             machine.Allow(g, 4 * Length, nameof(gradients));
             machine.Allow(m, 4 * Length, "slot 0");
             machine.Allow(v, 4 * Length, "slot 1");
@@ -71,7 +74,14 @@ public sealed unsafe class DeviceOptimizerTests
             }
         }
 
-        Assert.Equal(expected, weights);
+        Assert.Equal(expected, block[..Length]);
+        ReadOnlySpan<ushort> halves = MemoryMarshal.Cast<float, ushort>(block.AsSpan(Length));
+        for (int i = 0; i < halves.Length; i++)
+        {
+            uint bits = i < chunks[0].Length ? BitConverter.SingleToUInt32Bits(expected[i]) : 0;
+            Assert.Equal((ushort)((bits + 0x7FFF + ((bits >> 16) & 1)) >> 16), halves[i]);
+        }
+
         Assert.Equal(combined, (float[])[.. slots[0], .. slots[1]]);
     }
 

@@ -14,6 +14,7 @@ internal static unsafe class StandInNccl
 {
     private const int Success = 0;
     private const int InvalidArgument = 4;
+    private const int InProgress = 7;
 
     private static readonly Lock s_sync = new();
     private static readonly Dictionary<int, TcpListener> s_listeners = [];
@@ -34,8 +35,12 @@ internal static unsafe class StandInNccl
     }
 
     /// <summary>The runtime's view of it.</summary>
-    public static NcclLibrary Load(string? lacks = null, bool isOld = false) => new(name =>
+    /// <param name="lacks">A function that it does not have.</param>
+    /// <param name="isOld">Whether it is of an old version.</param>
+    /// <param name="instead">What ranks that meet without blocking come to: <c>Failing</c> or <c>Absent</c>.</param>
+    public static NcclLibrary Load(string? lacks = null, bool isOld = false, string? instead = null) => new(name =>
     {
+        name = instead is not null && name == nameof(ncclCommInitRankConfig) ? instead : name;
         name = isOld && name == nameof(ncclGetVersion) ? nameof(OldVersion) : name;
         return name == lacks ? 0 : typeof(StandInNccl).GetMethod(name, BindingFlags.Static | BindingFlags.NonPublic)?.MethodHandle.GetFunctionPointer() ?? 0;
     });
@@ -74,7 +79,62 @@ internal static unsafe class StandInNccl
     }
 
     [UnmanagedCallersOnly]
-    private static int ncclCommInitRank(nint* communicator, int ranks, NcclLibrary.UniqueId id, int rank)
+    private static int ncclCommInitRank(nint* communicator, int ranks, NcclLibrary.UniqueId id, int rank) => Meet(communicator, ranks, id, rank);
+
+    /// <summary>Returns before the meeting is complete, which others wait for in a thread of its own.</summary>
+    [UnmanagedCallersOnly]
+    private static int ncclCommInitRankConfig(nint* communicator, int ranks, NcclLibrary.UniqueId id, int rank, NcclLibrary.Config* config)
+    {
+        if (config->Size != 24 || config->Magic != 0xCAFEBEEF || config->Version != 21_400 || config->Blocking != 0)
+        {
+            return InvalidArgument;
+        }
+
+        nint handle = *communicator = (nint)Interlocked.Increment(ref s_handles);
+        var meeting = new Meeting(rank, new Socket[rank == 0 ? ranks - 1 : 1]) { State = InProgress };
+        lock (s_sync)
+        {
+            s_meetings.Add(handle, meeting);
+        }
+
+        new Thread(() =>
+        {
+            try
+            {
+                nint other;
+                int result = Meet(&other, ranks, id, rank, meeting);
+                meeting.State = result;
+            }
+            catch (Exception exception) when (exception is SocketException or ObjectDisposedException or InvalidOperationException)
+            {
+                // It waits for ever, unless it is aborted.
+            }
+        }) { IsBackground = true }.Start();
+        return InProgress;
+    }
+
+    /// <summary>A library whose rank fails when it is to meet the others.</summary>
+    [UnmanagedCallersOnly]
+    private static int Failing(nint* communicator, int ranks, NcclLibrary.UniqueId id, int rank, NcclLibrary.Config* config)
+    {
+        *communicator = 0;
+        return 1;
+    }
+
+    /// <summary>A library whose rank never comes.</summary>
+    [UnmanagedCallersOnly]
+    private static int Absent(nint* communicator, int ranks, NcclLibrary.UniqueId id, int rank, NcclLibrary.Config* config)
+    {
+        *communicator = (nint)Interlocked.Increment(ref s_handles);
+        lock (s_sync)
+        {
+            s_meetings.Add(*communicator, new Meeting(rank, []) { State = InProgress });
+        }
+
+        return InProgress;
+    }
+
+    private static int Meet(nint* communicator, int ranks, NcclLibrary.UniqueId id, int rank, Meeting? known = null)
     {
         ReadOnlySpan<byte> name = id;
         if (rank < 0 || rank >= ranks || name[4..].ContainsAnyExcept((byte)0x5A))
@@ -83,7 +143,7 @@ internal static unsafe class StandInNccl
         }
 
         int port = BitConverter.ToInt32(name);
-        var meeting = new Meeting(rank, new Socket[rank == 0 ? ranks - 1 : 1]);
+        Meeting meeting = known ?? new Meeting(rank, new Socket[rank == 0 ? ranks - 1 : 1]);
         if (rank == 0)
         {
             TcpListener listener;
@@ -91,6 +151,8 @@ internal static unsafe class StandInNccl
             {
                 s_listeners.Remove(port, out listener!);
             }
+
+            meeting.Listener = listener;
 
             for (int i = 1; i < ranks; i++)
             {
@@ -101,12 +163,27 @@ internal static unsafe class StandInNccl
             }
 
             listener.Stop();
+
+            // All are there: nobody goes on before.
+            foreach (Socket peer in meeting.Peers)
+            {
+                peer.Send([1]);
+            }
         }
         else
         {
             meeting.Peers[0] = new Socket(AddressFamily.InterNetwork, SocketType.Stream, ProtocolType.Tcp) { NoDelay = true };
             meeting.Peers[0].Connect(IPAddress.Loopback, port);
             meeting.Peers[0].Send(BitConverter.GetBytes(rank));
+            if (meeting.Peers[0].Receive(new byte[1]) == 0)
+            {
+                throw new InvalidOperationException("Rank 0 is gone.");
+            }
+        }
+
+        if (known is not null)
+        {
+            return Success;
         }
 
         *communicator = (nint)Interlocked.Increment(ref s_handles);
@@ -127,8 +204,9 @@ internal static unsafe class StandInNccl
     [UnmanagedCallersOnly]
     private static int ncclCommGetAsyncError(nint communicator, int* error)
     {
-        *error = Success;
-        return Of(communicator) is null ? InvalidArgument : Success;
+        Meeting? meeting = Of(communicator);
+        *error = meeting?.Seen() ?? Success;
+        return meeting is null ? InvalidArgument : Success;
     }
 
     [UnmanagedCallersOnly]
@@ -202,7 +280,7 @@ internal static unsafe class StandInNccl
                 }
             },
             from,
-            to) == Success ? Success : 1;
+            to) == Success ? meeting.Begun() : 1;
     }
 
     private static Meeting? Of(nint communicator)
@@ -223,9 +301,10 @@ internal static unsafe class StandInNccl
             }
 
             meeting.IsOver = true;
-            foreach (Socket socket in meeting.Peers)
+            meeting.Listener?.Stop();
+            foreach (Socket? socket in meeting.Peers)
             {
-                socket.Dispose();
+                socket?.Dispose();
             }
 
             return Success;
@@ -239,5 +318,24 @@ internal static unsafe class StandInNccl
         public Socket[] Peers => peers;
 
         public bool IsOver { get; set; }
+
+        /// <summary>What it is at: complete, or on the way there.</summary>
+        public volatile int State;
+
+        public TcpListener? Listener { get; set; }
+
+        // Looks that are still to see the first sum on its way, of a meeting that blocks nobody.
+        private int _begins = -1;
+
+        /// <summary>What a look at it sees.</summary>
+        public int Seen() => State != Success ? State : _begins > 0 && --_begins > 0 ? InProgress : Success;
+
+        /// <summary>A sum begins: the first one returns before ranks are connected.</summary>
+        public int Begun()
+        {
+            bool isFirst = _begins == -1 && Listener is not null;
+            _begins = isFirst ? 3 : Math.Max(_begins, 0);
+            return isFirst ? InProgress : Success;
+        }
     }
 }

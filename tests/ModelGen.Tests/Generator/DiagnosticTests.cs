@@ -407,7 +407,6 @@ public sealed class DiagnosticTests
     [InlineData("[Llama(Layers = 1, DModel = 8, Heads = 2, FeedForward = 9, Vocab = 11, Context = 6, Weights = {|MG0012:WeightFormat.BF16|})] [Trainable(BatchSize = 1, SequenceLength = 2)] [Cuda] public partial class Model;")]
     [InlineData("[Mlp(2, 3, 2)] [Cuda(Rounding = {|MG0012:CudaRounding.Stochastic|})] public partial class Model;")]
     [InlineData("[Mlp(2, 3, 2)] [Cuda(Precision = CudaPrecision.TF32, Rounding = {|MG0012:CudaRounding.Stochastic|})] public partial class Model;")]
-    [InlineData("[Llama(Layers = 1, DModel = 8, Heads = 2, FeedForward = 9, Vocab = 11, Context = 6, KeyValueCache = {|MG0012:CacheFormat.F16|})] [Cuda] public partial class Model;")]
     [InlineData("[Llama(Layers = 1, DModel = 8, Heads = 2, FeedForward = 9, Vocab = 11, Context = 6, KeyValueCache = {|MG0012:CacheFormat.Q8_0|})] public partial class Model;")]
     [InlineData("[Gpt(Layers = 2, DModel = 8, Heads = 2, Vocab = 11, Context = 6, Attention = AttentionPattern.Window, Window = {|MG0012:3|}, LayerWindows = new[] { 3, 0 })] public partial class Model;")]
     [InlineData("[Gpt(Layers = 2, DModel = 8, Heads = 2, Vocab = 11, Context = 6, LayerWindows = {|MG0012:new[] { 3, 0 }|})] public partial class Model;")]

@@ -4,7 +4,9 @@ using ModelGen.Compiler.Emit.Ptx;
 using ModelGen.Compiler.Graph;
 using ModelGen.Compiler.Kernels;
 using ModelGen.Compiler.Ops;
+using ModelGen.Compiler.Passes;
 using ModelGen.Compiler.Targets.Cuda;
+using ModelGen.Runtime;
 using ModelGen.Tests.Compiler;
 
 namespace ModelGen.Tests.Ptx;
@@ -73,6 +75,9 @@ internal sealed unsafe class PtxFunction
         return new PtxFunction(graph, layout, device.Program, device, edit is null ? module.Text : edit(module.Text));
     }
 
+    /// <summary>Weights and their copies in bfloat16.</summary>
+    public IReadOnlyList<(PlanBuffer From, PlanBuffer To)> Copies { get; private init; } = [];
+
     /// <summary>Of parameters that lie packed in memory, what is there.</summary>
     public Dictionary<string, byte[]> Packed { get; } = [];
 
@@ -102,6 +107,16 @@ internal sealed unsafe class PtxFunction
             }
         }
 
+        foreach ((PlanBuffer from, PlanBuffer to) in Copies)
+        {
+            var halves = (ushort*)memory[to];
+            for (int i = 0; i < from.Elements; i++)
+            {
+                uint bits = BitConverter.SingleToUInt32Bits(memory[from][i]);
+                halves[i] = (ushort)((bits + 0x7FFF + ((bits >> 16) & 1)) >> 16);
+            }
+        }
+
         foreach (Input input in _graph.NodesOf<Input>().Select(n => (Input)n.Op))
         {
             View view = _program.Inputs[input.InputName];
@@ -110,12 +125,32 @@ internal sealed unsafe class PtxFunction
 
         foreach ((_, PlanBuffer buffer, _, _) in States())
         {
-            new Span<float>(memory[buffer], (int)buffer.Elements).Clear();
+            new Span<byte>(memory[buffer], (int)buffer.Bytes).Clear();
         }
 
-        foreach ((string name, PlanBuffer buffer, _, Func<int, long> at) in States())
+        foreach ((string name, PlanBuffer buffer, Shape shape, Func<int, long> at) in States())
         {
-            if (run.State.TryGetValue(name, out Tensor? held))
+            if (run.State.TryGetValue(name, out Tensor? held) && !buffer.Format.IsPlain)
+            {
+                Rows(memory, buffer, shape, at, (row, columns, first) =>
+                {
+                    float* values = stackalloc float[columns];
+                    for (int c = 0; c < columns; c++)
+                    {
+                        values[c] = (float)held.Data[first + c];
+                    }
+
+                    if (buffer.Format.Name == "F16")
+                    {
+                        CacheRows.StoreF16(values, columns, row);
+                    }
+                    else
+                    {
+                        CacheRows.StoreQ8_0(values, columns, row);
+                    }
+                });
+            }
+            else if (held is not null)
             {
                 for (int i = 0; i < held.Data.Length; i++)
                 {
@@ -188,6 +223,27 @@ internal sealed unsafe class PtxFunction
         foreach ((string name, PlanBuffer buffer, Shape shape, Func<int, long> at) in States())
         {
             float* start = memory[buffer];
+            if (!buffer.Format.IsPlain)
+            {
+                float[] values = new float[shape.MaximumElements];
+                Rows(memory, buffer, shape, at, (row, columns, first) =>
+                {
+                    fixed (float* to = values)
+                    {
+                        if (buffer.Format.Name == "F16")
+                        {
+                            CacheRows.LoadF16<F128>(row, 0, columns, 1, 0, columns, to + first, 0);
+                        }
+                        else
+                        {
+                            CacheRows.LoadQ8_0<F128>(row, 0, columns, 1, 0, columns, to + first, 0);
+                        }
+                    }
+                });
+                results.State.Add(name, Tensor.Filled(CaseData.Resolve(shape, run), i => values[i]));
+                continue;
+            }
+
             results.State.Add(name, Tensor.Filled(CaseData.Resolve(shape, run), i => start[at(i)]));
         }
 
@@ -222,7 +278,7 @@ internal sealed unsafe class PtxFunction
 
         return [.. bytes];
 
-        ulong Address(View view) => (ulong)(memory[view.Buffer] + view.Offset);
+        ulong Address(View view) => (ulong)memory[view.Buffer] + (ulong)view.Buffer.Format.Distance(view.Offset);
     }
 
     private IEnumerable<(string Name, PlanBuffer Buffer, Shape Shape, Func<int, long> At)> States()
@@ -233,6 +289,18 @@ internal sealed unsafe class PtxFunction
             yield return (name, buffer, shape, buffer.Elements == shape.MaximumElements ? i => i : i => (i / each * _layout.StatesApart(buffer.Format)) + (i % each));
         }
     }
+
+    /// <summary>Takes an action for each row of a state: where it lies, its columns, and the number of its first element.</summary>
+    private static void Rows(Memory memory, PlanBuffer buffer, Shape shape, Func<int, long> at, RowAction each)
+    {
+        int columns = shape.Columns;
+        for (int first = 0; first < shape.MaximumElements; first += columns)
+        {
+            each((byte*)memory[buffer] + buffer.Format.Distance(at(first)), columns, first);
+        }
+    }
+
+    private delegate void RowAction(byte* row, int columns, int first);
 
     private static void Write(float* target, Tensor tensor, ElementType element)
     {
@@ -249,6 +317,25 @@ internal sealed unsafe class PtxFunction
         }
     }
 
+    /// <summary>A graph's program with what products alone read stored as they multiply it, or with rounded caches.</summary>
+    /// <param name="graph">The graph.</param>
+    /// <param name="precision">What factors are rounded to.</param>
+    /// <param name="stores">Whether what products alone read is stored so.</param>
+    /// <param name="cache">How caches lie in memory.</param>
+    public static PtxFunction CompileStored(ModelGraph graph, global::ModelGen.Compiler.CudaPrecision precision = default, bool stores = false, global::ModelGen.Compiler.CacheFormat cache = default)
+    {
+        ModelLayout layout = ModelLayout.Of([graph], stateFormats: CacheFormats.Of([graph], cache));
+        KernelProgram program = ModelCompiler.Kernels(graph, layout, default);
+        var module = new CudaModule(precision);
+        if (stores)
+        {
+            program = default(Stages).Rewrite(program, (nameof(StoredOperands), p => StoredOperands.Run(p, module.Products, layout.Copies)));
+        }
+
+        CudaProgram device = module.Add(program);
+        return new PtxFunction(graph, layout, device.Program, device, module.Text) { Copies = layout.Copies.All };
+    }
+
     /// <summary>A piece of memory for each buffer, whose contents are not numbers at first.</summary>
     private sealed class Memory : IDisposable
     {
@@ -258,7 +345,7 @@ internal sealed unsafe class PtxFunction
         {
             IEnumerable<PlanBuffer> buffers = function._program.Buffers
                 .Concat(function._layout.Parameters.SelectMany(p => new[] { function._layout.Weight(p.Parameter.ParameterName), function._layout.Gradient(p.Parameter.ParameterName) }))
-                .Concat(function.States().Select(s => s.Buffer));
+                .Concat(function.States().Select(s => s.Buffer)).Concat(function.Copies.Select(c => c.To));
             foreach (PlanBuffer buffer in buffers.Distinct())
             {
                 nint piece = (nint)NativeMemory.AlignedAlloc((nuint)Math.Max(buffer.Bytes, 4), 256);

@@ -31,10 +31,17 @@ internal sealed class CudaEmitter(DeclaredNames names, OffsetTable weights)
         w.Open($"internal static class {ClassName(ofTrainer)}");
         w.Open("public static readonly CudaLayout Layout = new()");
         w.Line($"ArenaBytes = {CodeWriter.Number(entries.Max(e => e.Cuda!.ArenaBytes))},");
+        IReadOnlyList<(PlanBuffer From, PlanBuffer To)> copies = plans.Copies.All;
+        if (plans.OnDevice == plans.Layout && copies.Count > 0)
+        {
+            w.Line($"Weights = new({CodeWriter.Number(plans.Copies.Words)}, [], [])");
+            Copies();
+        }
+
         if (plans.OnDevice != plans.Layout)
         {
             w.Line($"// Where parameters begin, in floats, and which are single precision here and packed on the processor: {string.Join(" and ", plans.WidenedFormats)}.");
-            w.Line($"Weights = new({CodeWriter.Number(plans.OnDevice.WeightElements)},");
+            w.Line($"Weights = new({CodeWriter.Number(plans.Copies.Words)},");
             w.Line("[");
             foreach (string line in Text.Wrap(string.Join(", ", plans.OnDevice.Parameters.Select(p => CodeWriter.Number(p.Offset))), LineLength, [", "]))
             {
@@ -49,7 +56,26 @@ internal sealed class CudaEmitter(DeclaredNames names, OffsetTable weights)
                 w.Line("  " + line);
             }
 
-            w.Line("]),");
+            w.Line(copies.Count > 0 ? "])" : "]),");
+            if (copies.Count > 0)
+            {
+                Copies();
+            }
+        }
+
+        void Copies()
+        {
+            w.Line("{");
+            w.Line("  // Of weights that are multiplied in bfloat16, where they begin, where their copies do, in floats, and their elements.");
+            w.Line("  Copies =");
+            w.Line("  [");
+            foreach (string line in Text.Wrap(string.Join(", ", copies.Select(c => $"new({CodeWriter.Number(c.From.WordOf(0))}, {CodeWriter.Number(c.To.WordOf(0))}, {CodeWriter.Number(c.From.Elements)})")), LineLength, ["), "]))
+            {
+                w.Line("    " + line);
+            }
+
+            w.Line("  ],");
+            w.Line("},");
         }
 
         w.Line("Module = static () => Module,");

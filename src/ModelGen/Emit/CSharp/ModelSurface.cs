@@ -119,9 +119,10 @@ internal sealed class ModelSurface
 
         if (_spec.HasCuda)
         {
-            if (_spec.WeightFormat != WeightFormat.F32 || _spec.WeightsOf.Count > 0)
+            if (_spec.WeightFormat != WeightFormat.F32 || _spec.WeightsOf.Count > 0 || _spec.CudaPrecision == CudaPrecision.BF16)
             {
                 string widened = _plans is null || _plans.WidenedFormats.Count == 0 ? "" : $"; of the matrices that are packed on the processor, {string.Join(" and ", _plans.WidenedFormats)} are single precision there";
+                widened = _plans?.Copies is { All.Count: > 0 } ? $", those that tensor cores multiply a second time in bfloat16{widened}" : widened;
                 yield return InBytes("CudaWeightBytes", Of(p => p.CudaWeightBytes), $"The memory of the weights on a CUDA device in bytes{widened}.", _plans is { WidenedFormats.Count: > 0 } ? $"Weights on a device, {string.Join(" and ", _plans.WidenedFormats)} widened to F32" : "Weights on a device");
             }
 

@@ -117,7 +117,7 @@ internal sealed partial class PtxAttention
             string larger = _w.Op("max.NaN.f32", maximum, score);
             string old = PtxFunctions.Exp(_w, _w.Op("sub.rn.f32", maximum, larger)), p = PtxFunctions.Exp(_w, _w.Op("sub.rn.f32", score, larger));
             _w.Set(sum, "fma.rn.f32", sum, old, p);
-            string[] v = Lanes(2, KeyOffset(2, memory, KeyHead(head)), _cache);
+            string[] v = KeyLanes(2, memory, KeyHead(head), _cache);
             for (int i = 0; i < Parts; i++)
             {
                 _w.Set(output[i], "fma.rn.f32", p, v[i], _w.Op("mul.rn.f32", output[i], old));
@@ -257,7 +257,7 @@ internal sealed partial class PtxAttention
             string row = Range.IsRing ? PtxGathers.RingRow(_w, key, _keys.Maximum, Range.Kept) : key;
             string memory = _caches > 0 ? row : _k.Sum(first, row)!;
             _cache = _caches > 0 ? first : null;
-            string[] keys = Lanes(1, KeyOffset(1, memory, KeyHead(head)), _cache);
+            string[] keys = KeyLanes(1, memory, KeyHead(head), _cache);
             body(Score(q, keys, head, key, position), memory, keys, key);
             _w.Place(next);
         });
@@ -265,7 +265,7 @@ internal sealed partial class PtxAttention
 
     /// <summary>The first row of a sequence's keys; of those that an input names, the bytes to their first element.</summary>
     private string FirstRow(string sequence)
-        => _caches > 0 ? _k.Far(_k.Load(Index("sequences"), sequence), _cacheStride) : _w.Op("mul.lo.s32", sequence, _k.Extent(_keys));
+        => _caches > 0 ? _k.FarBytes(_k.Load(Index("sequences"), sequence), _kernel.Operands[1].Access.Format.Distance(_cacheStride)) : _w.Op("mul.lo.s32", sequence, _k.Extent(_keys));
 
     /// <summary>The first key that a query may see, the one behind the last, and the query's position.</summary>
     private (string Low, string High, string Position) Seen(string sequence, string query) => Seen(sequence, query, isBound: false);
@@ -403,6 +403,42 @@ internal sealed partial class PtxAttention
         InLane(part, column => _w.Set(value, "ld.global.f32", $"[{_k.Address(operand, far, _w.Op("add.s32", offset, column))}]"));
         return value;
     })];
+
+    /// <summary>A key's or a value's columns in a head, as <see cref="Lanes"/>; of caches that are rounded, widened.</summary>
+    private string[] KeyLanes(int operand, string row, string keyHead, string? far)
+    {
+        KernelOperand keys = _kernel.Operands[operand];
+        StorageFormat format = keys.Access.Format;
+        if (format.IsPlain)
+        {
+            return Lanes(operand, KeyOffset(operand, row, keyHead), far);
+        }
+
+        // A row begins at a multiple of four bytes; of blocks, its numbers come before their scales.
+        string first = far is null ? _k.Base(operand) : _w.Op("add.s64", _k.Base(operand), far);
+        string begin = _w.Op("add.s64", first, _w.Op("mul.wide.s32", row, PtxWriter.Int(format.Distance(keys.Access.RowStride)))), head = _w.Op("mul.lo.s32", keyHead, PtxWriter.Int(_op.HeadDim));
+        return [.. Enumerable.Range(0, Parts).Select(part =>
+        {
+            string value = Variable(0);
+            InLane(part, column =>
+            {
+                string element = _w.Op("add.s32", head, column);
+                if (format == StorageFormat.Float16)
+                {
+                    string half = _w.Register('h'), none = _w.Register('h');
+                    _w.Line($"mov.b32 {{{half}, {none}}}, {_w.Op("ld.global.u16", $"[{_w.Op("add.s64", begin, _w.Op("mul.wide.s32", element, "2"))}]")};");
+                    _w.Set(value, "cvt.f32.f16", half);
+                    return;
+                }
+
+                string number = _w.Op("ld.global.u8", $"[{_w.Op("add.s64", begin, _w.Op("cvt.s64.s32", element))}]");
+                number = _w.Op("cvt.rn.f32.s32", _w.Op("shr.s32", _w.Op("shl.b32", number, "24"), "24"));
+                string scale = _w.Op("mad.lo.s32", _w.Op("shr.u32", element, "5"), "4", PtxWriter.Int(format.BlockElements));
+                _w.Set(value, "mul.rn.f32", number, _w.Op("ld.global.f32", $"[{_w.Op("add.s64", begin, _w.Op("cvt.s64.s32", scale))}]"));
+            });
+            return value;
+        })];
+    }
 
     private void StoreLanes(int operand, string offset, string[] values)
     {

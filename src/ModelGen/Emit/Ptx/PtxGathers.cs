@@ -100,14 +100,24 @@ internal static class PtxGathers
     public static PtxEntry Emit(ScatterKernel kernel, IReadOnlyList<Dim> counts)
     {
         (PtxWriter w, PtxKernel k, string row, string column, _) = Begin(kernel, kernel.Rows, kernel.Columns, counts);
-        string sequence = k.Far(k.Load(2, Scaled(w, row, kernel.Operands[2].Access.RowStride)), kernel.Operands[1].Access.RowStride), target = column;
+        StorageFormat format = kernel.Operands[1].Access.Format;
+        string sequence = k.FarBytes(k.Load(2, Scaled(w, row, kernel.Operands[2].Access.RowStride)), format.Distance(kernel.Operands[1].Access.RowStride)), position = "0";
         if (kernel.HasPositions)
         {
-            string position = k.Load(3, Scaled(w, row, kernel.Operands[3].Access.RowStride));
-            target = w.Op("mad.lo.s32", kernel.IsRing ? RingRow(w, position, kernel.Positions, kernel.Kept) : position, PtxWriter.Int(kernel.PositionStride), column);
+            position = k.Load(3, Scaled(w, row, kernel.Operands[3].Access.RowStride));
+            position = kernel.IsRing ? RingRow(w, position, kernel.Positions, kernel.Kept) : position;
         }
 
-        k.Store(1, sequence, target, k.Load(0, At(w, row, kernel.Operands[0].Access.RowStride, column)), StoreMode.Replace);
+        string value = k.Load(0, At(w, row, kernel.Operands[0].Access.RowStride, column));
+        if (format.IsPlain)
+        {
+            k.Store(1, sequence, kernel.HasPositions ? w.Op("mad.lo.s32", position, PtxWriter.Int(kernel.PositionStride), column) : column, value, StoreMode.Replace);
+        }
+        else
+        {
+            StoreRounded(w, k, format, kernel.Columns, w.Op("add.s64", w.Op("add.s64", k.Base(1), sequence), w.Op("mul.wide.s32", position, PtxWriter.Int(format.Distance(kernel.PositionStride)))), column, value);
+        }
+
         return Entry($"ScatterRows_{PtxEmitter.Text(kernel.Rows)}x{kernel.Columns}", $"{kernel.Name}: [{kernel.Rows}, {kernel.Columns}] into rows of states by the number of their sequence.", w, kernel.Rows, kernel.Columns);
     }
 
@@ -133,8 +143,17 @@ internal static class PtxGathers
             w.Line($"@{w.Op("setp.ge.s32", at, PtxWriter.Int(kernel.StateRows))} bra {PtxWriter.Exit};");
         }
 
-        string target = At(w, w.Op("mad.lo.s32", sequence, PtxWriter.Int(kernel.StateRows), at), kernel.Operands[1].Access.RowStride, column);
-        k.Store(1, target, k.Load(0, At(w, row, kernel.Operands[0].Access.RowStride, column)), StoreMode.Replace);
+        StorageFormat format = kernel.Operands[1].Access.Format;
+        string target = w.Op("mad.lo.s32", sequence, PtxWriter.Int(kernel.StateRows), at), value = k.Load(0, At(w, row, kernel.Operands[0].Access.RowStride, column));
+        if (format.IsPlain)
+        {
+            k.Store(1, At(w, target, kernel.Operands[1].Access.RowStride, column), value, StoreMode.Replace);
+        }
+        else
+        {
+            StoreRounded(w, k, format, kernel.Columns, w.Op("add.s64", k.Base(1), w.Op("mul.wide.s32", target, PtxWriter.Int(format.Distance(kernel.Operands[1].Access.RowStride)))), column, value);
+        }
+
         return Entry($"AppendRows_{PtxEmitter.Text(kernel.Batch)}x{PtxEmitter.Text(kernel.Rows)}x{kernel.Columns}", $"{kernel.Name}: rows [{kernel.Batch}, {kernel.Rows}, {kernel.Columns}] into states of {kernel.StateRows} rows.", w, kernel.Batch * kernel.Rows, kernel.Columns);
     }
 
@@ -144,6 +163,41 @@ internal static class PtxGathers
         string source = k.Load(0, w.Op("mad.lo.s32", b, k.Extent(kernel.Inner), t));
         w.Line($"st.global.u32 [{k.Address(1, index)}], {source};");
         return Entry($"TransposeIndices_{kernel.Outer}x{PtxEmitter.Text(kernel.Inner)}", $"{kernel.Name}: indices [{kernel.Outer}, {kernel.Inner}] as [{kernel.Inner}, {kernel.Outer}].", w, kernel.Inner, kernel.Outer);
+    }
+
+    /// <summary>
+    /// Rounds a number of a row to where a cache has it: a half, or of a block of 32 columns, which a warp has, a byte, with the block's scale. Operations are those of the processor (<c>CacheRows</c>): equal rows give equal bits.
+    /// </summary>
+    private static void StoreRounded(PtxWriter w, PtxKernel k, StorageFormat format, int columns, string row, string column, string value)
+    {
+        if (format == StorageFormat.Float16)
+        {
+            string bounded = w.Op("max.NaN.f32", PtxWriter.Float(-65504), w.Op("min.NaN.f32", PtxWriter.Float(65504), value));
+            w.Line($"st.global.b16 [{w.Op("add.s64", row, w.Op("mul.wide.s32", column, "2"))}], {w.Op("cvt.rn.f16.f32", bounded)};");
+            return;
+        }
+
+        if (format.BlockElements != columns || columns % StorageFormat.BlockColumns != 0)
+        {
+            throw new GraphException($"rows of {columns} elements in rows of {format.BlockElements}");
+        }
+
+        // A block's elements are a warp's: what is written to a row, and whether it is, is the same for all of them.
+        string most = k.AllLanes(w.Op("abs.f32", value), ReductionKind.Maximum), isZero = w.Op("setp.lt.f32", most, PtxWriter.Float(1e-30));
+        string scale = w.Op("selp.f32", PtxWriter.Float(0), w.Op("div.rn.f32", most, PtxWriter.Float(127)), isZero);
+        string factor = w.Op("selp.f32", PtxWriter.Float(0), w.Op("div.rn.f32", PtxWriter.Float(127), most), isZero);
+
+        // To the nearest integer, in the lowest bits of a number of 1.5 * 2^23; the bytes of four lanes are a word.
+        string word = w.Op("and.b32", w.Op("mov.b32", w.Op("add.rn.f32", w.Op("mul.rn.f32", value, factor), PtxWriter.Float(12582912))), "255");
+        word = w.Op("shl.b32", word, w.Op("shl.b32", w.Op("and.b32", column, "3"), "3"));
+        foreach (string distance in new[] { "1", "2" })
+        {
+            word = w.Op("or.b32", word, w.Op("shfl.sync.bfly.b32", word, distance, "31", "-1"));
+        }
+
+        w.If(w.Op("setp.eq.s32", w.Op("and.b32", column, "3"), "0"), () => w.Line($"st.global.u32 [{w.Op("add.s64", row, w.Op("cvt.s64.s32", column))}], {word};"));
+        w.If(w.Op("setp.eq.s32", w.Op("and.b32", column, "31"), "0"), () =>
+            w.Line($"st.global.f32 [{w.Op("add.s64", row, w.Op("cvt.s64.s32", w.Op("mad.lo.s32", w.Op("shr.u32", column, "5"), "4", PtxWriter.Int(columns))))}], {scale};"));
     }
 
     /// <summary>The row that a position lies in, of a ring of so many rows of which the first ones are kept.</summary>

@@ -108,17 +108,19 @@ internal sealed class PtxKernel(PtxWriter writer, Kernel kernel, IReadOnlyList<D
     public string Address(int operand, string? far, string? element)
     {
         string first = far is null ? Base(operand) : W.Op("add.s64", Base(operand), far);
-        return element is null or "0" ? first : W.Op("add.s64", first, W.Op("mul.wide.s32", element, "4"));
+        int bytes = kernel.Operands[operand].Access.Format is { BlockElements: 1 } format ? format.BlockBytes : throw new GraphException($"elements of {kernel.Operands[operand].Access.Format} have no address");
+        return element is null or "0" ? first : W.Op("add.s64", first, W.Op("mul.wide.s32", element, PtxWriter.Int(bytes)));
     }
 
     /// <summary>
     /// Bytes to a row that an index names, in 64 bits: the states of all sequences are more than 32 bits count. All other distances are
     /// within what <see cref="PtxEmitter.Reach"/> is for, and are counted in 32.
     /// </summary>
-    public string Far(string row, long stride)
-        => stride * PlanBuffer.WordBytes <= int.MaxValue
-            ? W.Op("mul.wide.s32", row, PtxWriter.Int(stride * PlanBuffer.WordBytes))
-            : W.Op("mul.lo.s64", W.Op("cvt.s64.s32", row), PtxWriter.Int(stride * PlanBuffer.WordBytes));
+    public string Far(string row, long stride) => FarBytes(row, stride * PlanBuffer.WordBytes);
+
+    /// <summary>The same, of rows so many bytes apart.</summary>
+    public string FarBytes(string row, long bytes)
+        => bytes <= int.MaxValue ? W.Op("mul.wide.s32", row, PtxWriter.Int(bytes)) : W.Op("mul.lo.s64", W.Op("cvt.s64.s32", row), PtxWriter.Int(bytes));
 
     /// <summary>Elements from an operand's first one to the first one of a row; null where that is the first one.</summary>
     public string? RowOffset(IReadOnlyList<RowExtent> axes, IReadOnlyList<RowExtent> strides, string row)
@@ -167,6 +169,14 @@ internal sealed class PtxKernel(PtxWriter writer, Kernel kernel, IReadOnlyList<D
     public void Store(int operand, string? far, string? element, string value, StoreMode mode)
     {
         string address = Address(operand, far, element);
+        StorageFormat format = kernel.Operands[operand].Access.Format;
+        if (!format.IsPlain)
+        {
+            string half = format == StorageFormat.BFloat16 && mode == StoreMode.Replace ? W.Op("cvt.rn.bf16.f32", value[0] == '%' ? value : W.Op("mov.f32", value)) : throw new GraphException($"{kernel.Name} stores {format}");
+            W.Line($"st.global.b16 [{address}], {half};");
+            return;
+        }
+
         switch (mode)
         {
             case StoreMode.Replace:

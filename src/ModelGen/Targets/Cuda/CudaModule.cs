@@ -39,6 +39,9 @@ internal sealed class CudaModule(CudaPrecision precision = CudaPrecision.F32, Cu
     /// <summary>How factors are rounded to bfloat16.</summary>
     public CudaRounding Rounding { get; init; }
 
+    /// <summary>Whether what tensor cores multiply may be stored as it is multiplied: rounding does not depend on the run.</summary>
+    public bool StoresRounded => precision == CudaPrecision.BF16 && Rounding == CudaRounding.Nearest;
+
     /// <summary>The text of the module: entries, functions, and the entries that call those.</summary>
     public string Text => Header + Scratch + _text + (_together.Length == 0 ? "" : "\n" + PtxTogether.Meet) + _functions + _together;
 

@@ -30,10 +30,10 @@ internal sealed record TensorAttention(int HeadWidth, int Vector) : CudaKernelPl
     private const int WidestForward = 128;
     private const int WidestGradient = 64;
 
-    /// <summary>The plan for a kernel; null where tensor cores have none: it is no attention, numbers are not to be rounded that far, heads are too wide, queries too few, or keys lie in a ring or in other sequences' caches.</summary>
+    /// <summary>The plan for a kernel; null where tensor cores have none: it is no attention, numbers are not to be rounded that far, heads are too wide, queries too few, or keys lie in a ring, in other sequences' caches or rounded.</summary>
     public static TensorAttention? Of(Kernel kernel, CudaPrecision precision) => (precision, kernel) switch
     {
-        (CudaPrecision.BF16, AttentionKernel { Caches: 0, Range.IsRing: false } k) when k.Queries.Maximum >= FewestQueries => Of(k, k.Op, WidestForward, [0, 1, 2]),
+        (CudaPrecision.BF16, AttentionKernel { Caches: 0, Range.IsRing: false } k) when k.Queries.Maximum >= FewestQueries && k.Operands[1].Access.Format.IsPlain => Of(k, k.Op, WidestForward, [0, 1, 2]),
         (CudaPrecision.BF16, AttentionGradientKernel k) when k.Queries >= FewestQueries => Of(k, k.Op, WidestGradient, [0, 1, 2, 5]),
         _ => null,
     };
