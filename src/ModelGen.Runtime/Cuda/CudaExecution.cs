@@ -136,11 +136,11 @@ internal sealed unsafe class CudaExecution : IDisposable
     /// <summary>The device of the options; null for the processor.</summary>
     /// <param name="device">What is asked for; null for the processor.</param>
     /// <param name="layout">The layout.</param>
-    /// <param name="create">Makes what runs there.</param>
+    /// <param name="create">Makes what runs there; null where the layout has nothing for a device.</param>
     /// <param name="inUse">What was chosen, and why.</param>
     /// <exception cref="CudaException">There is no such device, or it fails.</exception>
     /// <exception cref="InvalidOperationException">The declaration asks for no CUDA path.</exception>
-    public static CudaExecution? Choose(Device? device, ProgramLayout layout, Func<CudaContext, CudaLayout, CudaExecution> create, out DeviceInUse inUse)
+    public static CudaExecution? Choose(Device? device, ProgramLayout layout, Func<CudaContext, CudaLayout, CudaExecution>? create, out DeviceInUse inUse)
     {
         if (device is null || device.Kind == DeviceKind.Cpu)
         {
@@ -148,7 +148,7 @@ internal sealed unsafe class CudaExecution : IDisposable
             return null;
         }
 
-        if (layout.Cuda is not { } cuda)
+        if (layout.Cuda is not { } cuda || create is null)
         {
             string reason = $"{layout.ModelName} was declared without [Cuda], so that nothing was emitted for a device";
             inUse = new DeviceInUse(reason);

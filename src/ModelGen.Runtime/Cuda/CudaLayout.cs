@@ -49,7 +49,7 @@ public sealed record CudaWarpgroups(CudaModuleText Module, string[] Kernels, int
 
 /// <summary>What a session or a trainer needs on a device.</summary>
 [EditorBrowsable(EditorBrowsableState.Never)]
-public sealed class CudaLayout
+public class CudaLayout
 {
     /// <summary>The PTX module.</summary>
     public required CudaModuleText Module { get; init; }
@@ -71,6 +71,11 @@ public sealed class CudaLayout
 
     /// <summary>Launches an entry point's kernels.</summary>
     public required CudaPlan Launch { get; init; }
+
+    /// <summary>How a session is made on a device.</summary>
+    /// <remarks>Virtual, so that NativeAOT leaves all of it out of a program whose models have no such layout.</remarks>
+    internal virtual Func<CudaContext, CudaLayout, CudaExecution> ForSession(ModelWeights weights, ProgramLayout layout, int batch)
+        => (context, cuda) => new CudaExecution(context, weights, layout, cuda, batch, moves: batch > 1);
 }
 
 /// <summary>What a kernel is given: an address in the device's memory, or an integer.</summary>

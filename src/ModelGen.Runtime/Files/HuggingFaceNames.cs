@@ -289,8 +289,8 @@ internal sealed class HuggingFaceNames
 
     private HuggingFaceNames((string Gguf, string HuggingFace)[] names, Func<string, TensorChange> change)
     {
-        _toHuggingFace = names.ToDictionary(static pair => pair.Gguf, static pair => pair.HuggingFace, StringComparer.Ordinal);
-        _toGguf = names.ToDictionary(static pair => pair.HuggingFace, static pair => pair.Gguf, StringComparer.Ordinal);
+        _toHuggingFace = names.ToDictionary(static pair => pair.Gguf, static pair => pair.HuggingFace);
+        _toGguf = names.ToDictionary(static pair => pair.HuggingFace, static pair => pair.Gguf);
         _change = change;
     }
 
@@ -386,7 +386,7 @@ internal sealed class HuggingFaceNames
         {
             // The number of a block, if there is one, is the first part that consists of digits.
             string[] parts = of.Split('.');
-            int block = Array.FindIndex(parts, static part => part.Length is > 0 and < 10 && part.All(char.IsAsciiDigit));
+            int block = Array.FindIndex(parts, static part => part.Length is > 0 and < 10 && !part.AsSpan().ContainsAnyExceptInRange('0', '9'));
             string number = block < 0 ? "" : parts[block];
             if (block >= 0)
             {

@@ -1,4 +1,3 @@
-using System.Buffers;
 using System.Collections.Immutable;
 
 namespace ModelGen.Runtime;
@@ -170,25 +169,18 @@ internal sealed class HuggingFaceView : WeightFile
         long columns = tensor.Shape[1];
         long firstRow = start / columns;
         int count = (int)(((start + destination.Length - 1) / columns) - firstRow + 1);
-        float[] piece = ArrayPool<float>.Shared.Rent(count);
-        try
+        float[] piece = GC.AllocateUninitializedArray<float>(count);
+        for (long column = 0; column < columns; column++)
         {
-            for (long column = 0; column < columns; column++)
+            _file.ReadFloats(tensor.Source, (column * rows) + firstRow, piece);
+            for (int row = 0; row < count; row++)
             {
-                _file.ReadFloats(tensor.Source, (column * rows) + firstRow, piece.AsSpan(0, count));
-                for (int row = 0; row < count; row++)
+                long at = ((firstRow + row) * columns) + column - start;
+                if (at >= 0 && at < destination.Length)
                 {
-                    long at = ((firstRow + row) * columns) + column - start;
-                    if (at >= 0 && at < destination.Length)
-                    {
-                        destination[(int)at] = piece[row];
-                    }
+                    destination[(int)at] = piece[row];
                 }
             }
-        }
-        finally
-        {
-            ArrayPool<float>.Shared.Return(piece);
         }
     }
 

@@ -68,8 +68,8 @@ public sealed class Llama2cFile : WeightFile
 
         List<Llama2cTensor> tensors = Layout(Header);
         Tensors = tensors.AsReadOnly();
-        _byName = tensors.ToDictionary(static tensor => tensor.Name, StringComparer.Ordinal);
-        Metadata = Enumerable.Range(0, values.Length).ToDictionary(i => s_fields[i], i => values[i].ToString(CultureInfo.InvariantCulture), StringComparer.Ordinal).AsReadOnly();
+        _byName = tensors.ToDictionary(static tensor => tensor.Name, static tensor => tensor);
+        Metadata = Fields(s_fields, values).AsReadOnly();
     }
 
     /// <inheritdoc/>
@@ -192,7 +192,19 @@ public sealed class Llama2cFile : WeightFile
 
     private static string Invariant(FormattableString text) => FormattableString.Invariant(text);
 
-    private static string Describe(int[] values) => string.Join(", ", s_fields.Zip(values, static (field, value) => Invariant($"{field} {value}")));
+    private static string Describe(int[] values) => string.Join(", ", s_fields.Select((field, i) => Invariant($"{field} {values[i]}")));
+
+    /// <summary>A header's numbers by their names.</summary>
+    internal static Dictionary<string, string> Fields(ReadOnlySpan<string> names, ReadOnlySpan<int> values)
+    {
+        var fields = new Dictionary<string, string>(StringComparer.Ordinal);
+        for (int i = 0; i < names.Length; i++)
+        {
+            fields.Add(names[i], values[i].ToString(CultureInfo.InvariantCulture));
+        }
+
+        return fields;
+    }
 
     private static int[] Values(Llama2cHeader header)
         => [header.Width, header.FeedForward, header.Layers, header.Heads, header.KeyValueHeads, header.TiedHead ? header.Vocabulary : -header.Vocabulary, header.Context];
@@ -235,7 +247,7 @@ public sealed class Llama2cFile : WeightFile
         return values[0] % values[3] != 0 || values[0] / values[3] % 2 != 0
                 ? new ModelFileProblem("n_heads", Invariant($"a divisor of dim {values[0]} that leaves an even width"), Invariant($"{values[3]}"))
             : values[3] % values[4] != 0 ? new ModelFileProblem("n_kv_heads", Invariant($"a divisor of n_heads {values[3]}"), Invariant($"{values[4]}"))
-            : ByteLength(values) >= Int128.One << 62 ? new ModelFileProblem("header", "sizes of a model below 2^62 bytes", Quoted.List(values.ToArray().Select(static value => (long)value).ToArray()))
+            : ByteLength(values) >= Int128.One << 62 ? new ModelFileProblem("header", "sizes of a model below 2^62 bytes", Quoted.List(values.ToArray().Select(static value => (long)value)))
             : null;
     }
 
@@ -331,8 +343,8 @@ public sealed class Llama2cFile : WeightFile
             }
         }
 
-        var known = layout.Select(static tensor => tensor.Name).ToHashSet(StringComparer.Ordinal);
-        foreach (WeightTensor tensor in weights.Tensors.Where(tensor => !known.Contains(tensor.Name)).Take(100))
+        var known = new HashSet<string>(layout.Select(static tensor => tensor.Name), StringComparer.Ordinal);
+        foreach (WeightTensor tensor in weights.Tensors.Where(tensor => !known.Contains(tensor.Name)).First(100))
         {
             problems.Add(new ModelFileProblem($"tensor {Quoted.Text(tensor.Name)}", "none: the format has no place for it", $"{tensor.TypeName} {Quoted.List(tensor.Shape.AsSpan())}"));
         }

@@ -85,7 +85,7 @@ internal sealed class LlmcFile : IndexedFile
         Int128 elements = ((Int128)width * ((long)padded + context + 2)) + (layers * kinds.Aggregate(Int128.Zero, static (sum, kind) => sum + ((Int128)kind.Rows * kind.Columns)));
         if (elements * size != file.Length - HeaderLength)
         {
-            throw new ModelFileException(file.Path, "length", Invariant($"{HeaderLength + (elements * size)} bytes for {string.Join(", ", s_fields.Zip(header, static (field, value) => Invariant($"{field} {value}")))}"), Invariant($"{file.Length}: the file is truncated or damaged"));
+            throw new ModelFileException(file.Path, "length", Invariant($"{HeaderLength + (elements * size)} bytes for {string.Join(", ", s_fields.Select((field, i) => Invariant($"{field} {header[i]}")))}"), Invariant($"{file.Length}: the file is truncated or damaged"));
         }
 
         var tensors = new List<PlacedTensor>(4 + (kinds.Length * layers));
@@ -108,7 +108,7 @@ internal sealed class LlmcFile : IndexedFile
 
         tensors.Add(new PlacedTensor("transformer.ln_f.weight", type, [width], at));
         tensors.Add(new PlacedTensor("transformer.ln_f.bias", type, [width], at + ((long)width * size)));
-        return new LlmcFile(file, tensors, s_fields.Skip(1).Select((field, i) => (field, header[i + 1])).ToDictionary(static pair => pair.field, static pair => pair.Item2.ToString(CultureInfo.InvariantCulture), StringComparer.Ordinal));
+        return new LlmcFile(file, tensors, Llama2cFile.Fields(s_fields.AsSpan(1), header.AsSpan(1)));
     }
 
     private static string Invariant(FormattableString text) => FormattableString.Invariant(text);

@@ -93,7 +93,7 @@ internal static unsafe class PackedFiles
         }
         else
         {
-            Parallel.For(0, strips, Strip);
+            Crew.For(strips, Strip);
         }
 
         void Strip(int strip)

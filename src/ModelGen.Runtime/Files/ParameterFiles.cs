@@ -1,4 +1,3 @@
-using System.Runtime.ExceptionServices;
 using System.Runtime.InteropServices;
 
 namespace ModelGen.Runtime;
@@ -56,14 +55,7 @@ internal static unsafe class ParameterFiles
             return;
         }
 
-        try
-        {
-            Parallel.For(0, table.Parameters.Count, Read);
-        }
-        catch (AggregateException exception)
-        {
-            ExceptionDispatchInfo.Throw(exception.InnerExceptions[0]);
-        }
+        Crew.For(table.Parameters.Count, Read);
 
         void Read(int index)
         {

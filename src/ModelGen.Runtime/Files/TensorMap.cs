@@ -52,7 +52,7 @@ internal sealed class TensorMap
     public int Count { get; }
 
     /// <summary>The tensors that parameters are read from, or that were found in their place.</summary>
-    public IEnumerable<WeightTensor> Tensors => _tensors.OfType<WeightTensor>();
+    public IEnumerable<WeightTensor> Tensors => _tensors.Where(static tensor => tensor is not null)!;
 
     private bool IsComplete => Count == _tensors.Length;
 
@@ -143,7 +143,8 @@ internal sealed class TensorMap
     /// <summary>What of the file is neither a parameter nor a known buffer.</summary>
     public List<WeightTensor> Unexpected()
     {
-        var known = new HashSet<WeightTensor>(Tensors.Concat(Copies().Select(static pair => pair.Copy)), ReferenceEqualityComparer.Instance);
+        var known = new HashSet<WeightTensor>(Tensors, ReferenceEqualityComparer.Instance);
+        known.UnionWith(Copies().Select(static pair => pair.Copy));
         (string Pattern, int Rank)[] buffers = [.. _table.Buffers.Select(buffer => (_spelling.Of(buffer.Pattern), buffer.Rank))];
         var unexpected = new List<WeightTensor>();
         foreach (WeightTensor tensor in _file.Tensors)
@@ -295,6 +296,6 @@ internal sealed class TensorMap
 
         /// <summary>Whether all parameters keep names of their own.</summary>
         public bool TellsApart(ParameterTable table)
-            => LeftOut.Length == 0 || table.Parameters.Select(parameter => Of(parameter.Name)).Distinct(StringComparer.Ordinal).Count() == table.Parameters.Count;
+            => LeftOut.Length == 0 || new HashSet<string>(table.Parameters.Select(parameter => Of(parameter.Name)), StringComparer.Ordinal).Count == table.Parameters.Count;
     }
 }

@@ -71,14 +71,20 @@ public abstract class WeightFile : IDisposable
     /// <param name="path">The file.</param>
     /// <exception cref="ModelFileException">The file is of no format that is known here, or is damaged; a directory, a pipe or a device; or may not be read.</exception>
     /// <exception cref="IOException">The file cannot be read.</exception>
-    public static WeightFile Open(string path) => FormatOf(path) switch
+    public static WeightFile Open(string path)
     {
-        WeightFileFormat.Gguf => GgufFile.Open(path).WithHuggingFaceNames(),
-        WeightFileFormat.Llama2c => Llama2cFile.Open(path),
-        WeightFileFormat.Llmc => LlmcFile.Open(path),
-        WeightFileFormat.PyTorch or WeightFileFormat.NumPy => ExpertsView.Of(FusedView.Of(OpenArchive(path))),
-        _ => ExpertsView.Of(FusedView.Of(IsIndex(path) ? SafetensorsIndex.Open(path) : SafetensorsFile.Open(path))),
-    };
+        WeightFileFormat format = FormatOf(path);
+        return format switch
+        {
+            WeightFileFormat.Gguf when FileReaders.Gguf => GgufFile.Open(path).WithHuggingFaceNames(),
+            WeightFileFormat.Llama2c when FileReaders.Llama2c => Llama2cFile.Open(path),
+            WeightFileFormat.Llmc when FileReaders.Llmc => LlmcFile.Open(path),
+            WeightFileFormat.PyTorch when FileReaders.PyTorch => ExpertsView.Of(FusedView.Of(OpenArchive(path, PyTorchFile.Of))),
+            WeightFileFormat.NumPy when FileReaders.NumPy => ExpertsView.Of(FusedView.Of(OpenArchive(path, NumPyArchive.Of))),
+            WeightFileFormat.Safetensors when FileReaders.Safetensors => ExpertsView.Of(FusedView.Of(IsIndex(path) ? SafetensorsIndex.Open(path) : SafetensorsFile.Open(path))),
+            _ => throw new ModelFileException(path, "format", "one that the program was built to read (ModelGenWeightFiles)", NameOf(format)),
+        };
+    }
 
     /// <summary>Which format a file is of, by its first bytes; safetensors where they tell nothing else.</summary>
     /// <param name="path">The file.</param>
@@ -95,7 +101,7 @@ public abstract class WeightFile : IDisposable
             return WeightFileFormat.Safetensors;
         }
 
-        if (head.StartsWith(ZipContainer.Magic))
+        if ((FileReaders.PyTorch || FileReaders.NumPy) && head.StartsWith(ZipContainer.Magic))
         {
             using MappedFile file = MappedFile.Open(path);
             using MappedFile.Reading reading = file.Read();
@@ -164,14 +170,24 @@ public abstract class WeightFile : IDisposable
         return SafetensorsIndex.LooksLikeOne(Head(path, head));
     }
 
-    private static WeightFile OpenArchive(string path)
+    // Not by the enumeration's own names, with which it would have to bring all of itself along.
+    private static string NameOf(WeightFileFormat format) => format switch
+    {
+        WeightFileFormat.Gguf => "GGUF",
+        WeightFileFormat.Llama2c => "llama2.c",
+        WeightFileFormat.Llmc => "llm.c",
+        WeightFileFormat.PyTorch => "PyTorch",
+        WeightFileFormat.NumPy => "NumPy",
+        _ => "safetensors, or none that is known",
+    };
+
+    private static WeightFile OpenArchive(string path, Func<MappedFile, List<ZipMember>, WeightFile> open)
     {
         MappedFile file = MappedFile.Open(path);
         try
         {
             using MappedFile.Reading reading = file.Read();
-            List<ZipMember> members = ZipContainer.Read(file);
-            return PyTorchFile.IsOne(members) ? PyTorchFile.Of(file, members) : NumPyArchive.Of(file, members);
+            return open(file, ZipContainer.Read(file));
         }
         catch
         {

@@ -38,13 +38,13 @@ public abstract class DecodingSession : ModelSession, ISequenceDecoder
         _rows = new int[Batch];
         _staged = new int[Batch];
 
-        static RowNumber[] NumbersOf(EntryLayout entry) => [.. entry.Inputs.Skip(1).Select(input => input.Name switch
+        static RowNumber[] NumbersOf(EntryLayout entry) => entry.Inputs.AsSpan(1).ToArray().Select(input => input.Name switch
         {
             "sequences" => RowNumber.Sequence,
             "positions" => RowNumber.Position,
             "sourceLengths" => RowNumber.SourceLength,
             _ => throw new ArgumentException($"The layout is invalid: {entry.Name} takes {input.Name}."),
-        })];
+        });
     }
 
     /// <summary>What a plan may ask of each sequence beside its token.</summary>

@@ -42,7 +42,7 @@ public abstract unsafe partial class ModelSession : IDisposable
         Positions = Array.AsReadOnly(_positions);
         _order = new RowOrder(Batch);
         _weights = weights;
-        _cuda = CudaExecution.Choose(options?.Device, layout, (context, cuda) => new CudaExecution(context, weights, layout, cuda, Batch, moves: Batch > 1), out DeviceInUse device);
+        _cuda = CudaExecution.Choose(options?.Device, layout, layout.Cuda?.ForSession(weights, layout, Batch), out DeviceInUse device);
         Device = device;
         if (_cuda is not null)
         {

@@ -28,6 +28,7 @@ internal sealed unsafe class PinnedBlock
         ByteLength = lines * sizeof(Line);
         nuint first = (nuint)Unsafe.AsPointer(ref MemoryMarshal.GetArrayDataReference(_lines));
         _start = (float*)((first + (nuint)sizeof(Line) - 1) & ~((nuint)sizeof(Line) - 1));
+        LargePages.Ask(_start, ByteLength);
     }
 
     /// <summary>The number of bytes, rounded up to whole 64-byte lines.</summary>

@@ -153,7 +153,7 @@ public sealed class ProgramLayout
     };
 
     /// <summary>The bytes of a sequence's states without the rows of caches behind its position.</summary>
-    internal long PackedStateBytes(int position) => StateBytes - Caches.Sum(cache => cache.RowBytes * (cache.Rows - Math.Min(position, cache.Rows)));
+    internal long PackedStateBytes(int position) => StateBytes - Caches.Aggregate(0L, (sum, cache) => sum + (cache.RowBytes * (cache.Rows - Math.Min(position, cache.Rows))));
 
     /// <summary>The number of an entry point.</summary>
     /// <exception cref="ArgumentException">There is none of that name.</exception>

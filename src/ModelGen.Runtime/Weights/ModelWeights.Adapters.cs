@@ -165,8 +165,21 @@ public sealed unsafe partial class ModelWeights
     /// <summary>What a file may lack: all adapters, where it has none of them.</summary>
     private static IEnumerable<string> MissingAdapters(ParameterTable table, TensorMap map)
     {
-        int[] adapters = [.. Enumerable.Range(0, table.Parameters.Count).Where(index => table.Parameters[index].Adapts is not null)];
-        return Array.Exists(adapters, map.Has) ? [] : adapters.Select(index => table.Parameters[index].Name);
+        var names = new List<string>();
+        for (int index = 0; index < table.Parameters.Count; index++)
+        {
+            if (table.Parameters[index].Adapts is not null)
+            {
+                if (map.Has(index))
+                {
+                    return [];
+                }
+
+                names.Add(table.Parameters[index].Name);
+            }
+        }
+
+        return names;
     }
 
     private bool IsAdapted(ParameterInfo parameter) => parameter.Adapts is null && Table.Contains(NameOf(parameter, FirstFactor));

@@ -204,7 +204,7 @@ public sealed unsafe partial class ModelWeights : IDisposable
                 long chunks = (length + CreationChunk - 1) / CreationChunk;
                 if (chunks > 1)
                 {
-                    Parallel.For(0, chunks, fill.Chunk);
+                    Crew.For(checked((int)chunks), fill.Chunk);
                 }
                 else
                 {
@@ -222,7 +222,7 @@ public sealed unsafe partial class ModelWeights : IDisposable
 
     private sealed class RandomFill(float* target, long length, uint stream, uint key, float scale, bool normal)
     {
-        public void Chunk(long chunk) => Range(chunk * CreationChunk, Math.Min(length, (chunk + 1) * CreationChunk));
+        public void Chunk(int chunk) => Range((long)chunk * CreationChunk, Math.Min(length, ((long)chunk + 1) * CreationChunk));
 
         public void Range(long start, long end)
         {

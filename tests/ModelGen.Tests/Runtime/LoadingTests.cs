@@ -1,0 +1,77 @@
+using System.Globalization;
+using ModelGen.Runtime;
+
+namespace ModelGen.Tests.Runtime;
+
+/// <summary>What loading and creating weights stands on: threads of its own, large pages, short sequences.</summary>
+public sealed unsafe class LoadingTests
+{
+    [Theory]
+    [InlineData(0)]
+    [InlineData(1)]
+    [InlineData(1000)]
+    public void A_crew_runs_every_number_once(int count)
+    {
+        int[] runs = new int[count];
+        Crew.For(count, index => Interlocked.Increment(ref runs[index]));
+        Assert.All(runs, static number => Assert.Equal(1, number));
+    }
+
+    [Fact]
+    public void A_crew_throws_the_exception_of_the_lowest_number_and_begins_no_more()
+    {
+        int begun = 0;
+        FormatException thrown = Assert.Throws<FormatException>(() => Crew.For(100_000, index =>
+        {
+            Interlocked.Increment(ref begun);
+            if (index >= 3)
+            {
+                throw new FormatException(index.ToString(CultureInfo.InvariantCulture));
+            }
+        }));
+        Assert.Equal("3", thrown.Message);
+        Assert.InRange(begun, 4, 4 + Environment.ProcessorCount);
+    }
+
+    [Fact]
+    public void Weights_lie_in_large_pages_where_the_system_has_them()
+    {
+        Assert.SkipUnless(OperatingSystem.IsLinux() && File.Exists("/sys/kernel/mm/transparent_hugepage/enabled"), "This system has no transparent huge pages.");
+        var block = new PinnedBlock((32 << 20) / sizeof(float));
+        ulong middle = (ulong)block.Floats + (16 << 20);
+        bool isInside = false;
+        string? flags = null;
+        foreach (string line in File.ReadLines("/proc/self/smaps"))
+        {
+            string first = line.Split(' ')[0];
+            if (first.Split('-') is [string start, string end] && ulong.TryParse(start, NumberStyles.HexNumber, CultureInfo.InvariantCulture, out ulong from))
+            {
+                isInside = from <= middle && middle < ulong.Parse(end, NumberStyles.HexNumber, CultureInfo.InvariantCulture);
+            }
+            else if (isInside && first == "VmFlags:")
+            {
+                flags = line;
+            }
+        }
+
+        GC.KeepAlive(block);
+        Assert.Contains(" hg ", flags + " ", StringComparison.Ordinal);
+    }
+
+    [Fact]
+    public void Short_sequences_are_what_LINQ_makes_of_them()
+    {
+        for (int count = 0; count < 20; count++)
+        {
+            int[] numbers = [.. Enumerable.Range(0, count)];
+            Assert.Equal(Enumerable.Select(numbers, static number => number * 3), Sequences.Select(numbers, static number => number * 3));
+            Assert.Equal(Enumerable.Select(numbers, static (number, i) => number - (2 * i)), Sequences.Select(numbers, static (number, i) => number - (2 * i)));
+            Assert.Equal(Enumerable.Where(numbers, static number => number % 3 == 1), Sequences.Where(numbers, static number => number % 3 == 1));
+            Assert.Equal(Enumerable.Take(numbers, 7), Sequences.First(numbers, 7));
+            Assert.Equal(Enumerable.Any(numbers, static number => number == 9), Sequences.Any(numbers, static number => number == 9));
+            Assert.Equal(Enumerable.Count(numbers, static number => number > 5), Sequences.Count(numbers, static number => number > 5));
+            Assert.Equal(Enumerable.FirstOrDefault(numbers, static number => number > 5), Sequences.FirstOrDefault(numbers, static number => number > 5));
+            Assert.Equal(Enumerable.Aggregate(numbers, 1L, static (sum, number) => (sum * 7) + number), Sequences.Aggregate(numbers, 1L, static (sum, number) => (sum * 7) + number));
+        }
+    }
+}
