@@ -37,7 +37,7 @@ internal static class FileMetadata
         // Some readers insist on being told which framework's conventions the tensors follow.
         writer.Metadata["format"] = "pt";
         writer.Metadata[Model] = table.ModelName;
-        foreach (DeclaredOption option in table.Declaration.Where(option => withAdapters || !option.Name.StartsWith(AdapterOptions.Prefix, StringComparison.Ordinal)))
+        foreach (DeclaredOption option in table.Declaration.Filter(option => withAdapters || !option.Name.StartsWith(AdapterOptions.Prefix, StringComparison.Ordinal)))
         {
             writer.Metadata[KeyOf(option)] = option.Value;
         }
@@ -73,7 +73,7 @@ internal static class FileMetadata
         int unknown = 0;
         foreach ((string key, string value) in file.Metadata)
         {
-            if (key.StartsWith(DeclarationPrefix, StringComparison.Ordinal) && !declaration.Any(option => !option.TrainingOnly && key.AsSpan(DeclarationPrefix.Length).SequenceEqual(option.Name)))
+            if (key.StartsWith(DeclarationPrefix, StringComparison.Ordinal) && !declaration.Has(option => !option.TrainingOnly && key.AsSpan(DeclarationPrefix.Length).SequenceEqual(option.Name)))
             {
                 if (unknown++ == UnknownLimit)
                 {
@@ -88,9 +88,9 @@ internal static class FileMetadata
 
     /// <summary>Limits of the declaration that a file records otherwise.</summary>
     public static IEnumerable<ChangedSetting> ChangedLimits(WeightFile file, IReadOnlyList<DeclaredOption> declaration)
-        => declaration.Where(static option => option.IsLimit)
-            .Where(option => file.Metadata.TryGetValue(KeyOf(option), out string? found) && found != option.Value)
-            .Select(option => new ChangedSetting(option.Name, Quoted.Printable(file.Metadata[KeyOf(option)], LimitLength), option.Value));
+        => declaration.Filter(static option => option.IsLimit)
+            .Filter(option => file.Metadata.TryGetValue(KeyOf(option), out string? found) && found != option.Value)
+            .Map(option => new ChangedSetting(option.Name, Quoted.Printable(file.Metadata[KeyOf(option)], LimitLength), option.Value));
 
     /// <summary>Whether a tensor is one of a checkpoint's own, beside the model's.</summary>
     public static bool IsOfTraining(WeightFile file, WeightTensor tensor)

@@ -57,7 +57,7 @@ internal sealed class FitCheck(WeightFile file, ParameterTable table, bool train
     /// <summary>Reports tensors that the model does not have.</summary>
     public void Unexpected(IReadOnlyList<WeightTensor> unexpected)
     {
-        foreach (WeightTensor tensor in unexpected.First(UnexpectedLimit))
+        foreach (WeightTensor tensor in unexpected.Leading(UnexpectedLimit))
         {
             Add($"tensor {Quoted.Text(tensor.Name)}", "no such parameter", $"{tensor.TypeName} {Quoted.List(tensor.Shape.AsSpan())}");
         }

@@ -62,7 +62,7 @@ public sealed unsafe class GgufFile : WeightFile
 
     /// <summary>The metadata as text, of arrays how many values they have.</summary>
     public override IReadOnlyDictionary<string, string> Metadata
-        => _texts ??= Values.ToDictionary(static value => value.Key, static value => value.Value.ToString()).AsReadOnly();
+        => _texts ??= Values.ToTable(static value => value.Key, static value => value.Value.ToString()).AsReadOnly();
 
     /// <summary>Opens a file and checks its header.</summary>
     /// <param name="path">The file.</param>

@@ -217,7 +217,7 @@ internal sealed class HuggingFaceNames
         ("output_norm", "backbone.norm_f"),
         ("output", "lm_head"),
         ("blk.#.attn_norm", "backbone.layers.#.norm"),
-        .. s_stateSpace.Select(static pair => (pair.Gguf, pair.HuggingFace.Replace("model.layers.#.mamba.", "backbone.layers.#.mixer.", StringComparison.Ordinal))),
+        .. s_stateSpace.Map(static pair => (pair.Gguf, pair.HuggingFace.Replace("model.layers.#.mamba.", "backbone.layers.#.mixer.", StringComparison.Ordinal))),
     ];
 
     // Two of them are called so as a whole, as above.
@@ -289,8 +289,8 @@ internal sealed class HuggingFaceNames
 
     private HuggingFaceNames((string Gguf, string HuggingFace)[] names, Func<string, TensorChange> change)
     {
-        _toHuggingFace = names.ToDictionary(static pair => pair.Gguf, static pair => pair.HuggingFace);
-        _toGguf = names.ToDictionary(static pair => pair.HuggingFace, static pair => pair.Gguf);
+        _toHuggingFace = names.ToTable(static pair => pair.Gguf, static pair => pair.HuggingFace);
+        _toGguf = names.ToTable(static pair => pair.HuggingFace, static pair => pair.Gguf);
         _change = change;
     }
 

@@ -8,7 +8,7 @@ namespace ModelGen.Runtime;
 /// <param name="Shape">The extents, row-major.</param>
 /// <param name="Offset">Where the first element is, in bytes from the file's start.</param>
 internal sealed record PlacedTensor(string Name, SafetensorsType Type, ImmutableArray<long> Shape, long Offset)
-    : WeightTensor(Name, Shape, SafetensorsFormat.SizeOf(Type) * Shape.Aggregate(1L, static (product, extent) => product * extent))
+    : WeightTensor(Name, Shape, SafetensorsFormat.SizeOf(Type) * Shape.Fold(1L, static (product, extent) => product * extent))
 {
     /// <summary>The elements from one index to the next of each extent; none where they follow each other.</summary>
     public ImmutableArray<long> Strides { get; init; } = [];

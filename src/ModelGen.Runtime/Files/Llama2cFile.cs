@@ -23,7 +23,7 @@ public sealed record Llama2cHeader(int Width, int FeedForward, int Layers, int H
 /// <param name="Offset">Where the elements start, in bytes from the file's start.</param>
 /// <param name="IsRotary">Whether the file keeps rows in the order of neighbouring rotary channels; they are read in Hugging Face's.</param>
 public sealed record Llama2cTensor(string Name, ImmutableArray<long> Shape, long Offset, bool IsRotary)
-    : WeightTensor(Name, Shape, Shape.Aggregate(4L, static (product, extent) => product * extent))
+    : WeightTensor(Name, Shape, Shape.Fold(4L, static (product, extent) => product * extent))
 {
     /// <inheritdoc/>
     public override string TypeName => "F32";
@@ -68,7 +68,7 @@ public sealed class Llama2cFile : WeightFile
 
         List<Llama2cTensor> tensors = Layout(Header);
         Tensors = tensors.AsReadOnly();
-        _byName = tensors.ToDictionary(static tensor => tensor.Name, static tensor => tensor);
+        _byName = tensors.ToTable(static tensor => tensor.Name, static tensor => tensor);
         Metadata = Fields(s_fields, values).AsReadOnly();
     }
 
@@ -192,7 +192,7 @@ public sealed class Llama2cFile : WeightFile
 
     private static string Invariant(FormattableString text) => FormattableString.Invariant(text);
 
-    private static string Describe(int[] values) => string.Join(", ", s_fields.Select((field, i) => Invariant($"{field} {values[i]}")));
+    private static string Describe(int[] values) => string.Join(", ", s_fields.Map((field, i) => Invariant($"{field} {values[i]}")));
 
     /// <summary>A header's numbers by their names.</summary>
     internal static Dictionary<string, string> Fields(ReadOnlySpan<string> names, ReadOnlySpan<int> values)
@@ -247,7 +247,7 @@ public sealed class Llama2cFile : WeightFile
         return values[0] % values[3] != 0 || values[0] / values[3] % 2 != 0
                 ? new ModelFileProblem("n_heads", Invariant($"a divisor of dim {values[0]} that leaves an even width"), Invariant($"{values[3]}"))
             : values[3] % values[4] != 0 ? new ModelFileProblem("n_kv_heads", Invariant($"a divisor of n_heads {values[3]}"), Invariant($"{values[4]}"))
-            : ByteLength(values) >= Int128.One << 62 ? new ModelFileProblem("header", "sizes of a model below 2^62 bytes", Quoted.List(values.ToArray().Select(static value => (long)value)))
+            : ByteLength(values) >= Int128.One << 62 ? new ModelFileProblem("header", "sizes of a model below 2^62 bytes", Quoted.List(values.ToArray().Map(static value => (long)value)))
             : null;
     }
 
@@ -343,8 +343,8 @@ public sealed class Llama2cFile : WeightFile
             }
         }
 
-        var known = new HashSet<string>(layout.Select(static tensor => tensor.Name), StringComparer.Ordinal);
-        foreach (WeightTensor tensor in weights.Tensors.Where(tensor => !known.Contains(tensor.Name)).First(100))
+        var known = new HashSet<string>(layout.Map(static tensor => tensor.Name), StringComparer.Ordinal);
+        foreach (WeightTensor tensor in weights.Tensors.Filter(tensor => !known.Contains(tensor.Name)).Leading(100))
         {
             problems.Add(new ModelFileProblem($"tensor {Quoted.Text(tensor.Name)}", "none: the format has no place for it", $"{tensor.TypeName} {Quoted.List(tensor.Shape.AsSpan())}"));
         }

@@ -10,7 +10,7 @@ internal sealed class NearestName(IEnumerable<WeightTensor> candidates)
     // Comparisons of single characters for all searches together, a fraction of a second.
     private const long WorkLimit = 50_000_000;
 
-    private readonly string[] _candidates = candidates.Where(static tensor => tensor.Name.Length <= LengthLimit).First(CandidateLimit).Select(static tensor => tensor.Name);
+    private readonly string[] _candidates = candidates.Filter(static tensor => tensor.Name.Length <= LengthLimit).Leading(CandidateLimit).Map(static tensor => tensor.Name);
     private readonly int[] _row = new int[LengthLimit + 1];
     private long _work;
 

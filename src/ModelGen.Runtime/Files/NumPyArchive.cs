@@ -223,10 +223,10 @@ internal static class NumPyHeader
         int index = Array.FindIndex(s_types, type => type.Name == descr);
         if (index < 0)
         {
-            throw new ModelFileException(path, $"{field}, descr", $"one of {string.Join(", ", s_types.Select(static type => type.Name))}", Quoted.Text(descr));
+            throw new ModelFileException(path, $"{field}, descr", $"one of {string.Join(", ", s_types.Map(static type => type.Name))}", Quoted.Text(descr));
         }
 
-        if (isFortran && shape.Count(static extent => extent > 1) > 1)
+        if (isFortran && shape.CountOf(static extent => extent > 1) > 1)
         {
             throw new ModelFileException(path, $"{field}, fortran_order", "False", "True");
         }

@@ -45,7 +45,7 @@ internal sealed class PickleReader
     // Under which a checkpoint of training keeps the model.
     private static readonly string[] s_models = ["state_dict", "model_state_dict", "model"];
 
-    private static readonly object[] s_bytes = new byte[256].Select(static (_, value) => (object)(long)value);
+    private static readonly object[] s_bytes = new byte[256].Map(static (_, value) => (object)(long)value);
     private static readonly object s_true = true;
     private static readonly object s_false = false;
 
@@ -76,7 +76,7 @@ internal sealed class PickleReader
             throw reader.Wrong("contents", "a dictionary of tensors", KindOf(root));
         }
 
-        if (!dictionary.Values.Any(static value => value is PickledTensor) && s_models.Select(key => dictionary.GetValueOrDefault(key) as Dictionary<string, object?>).FirstOrDefault(static model => model is not null) is { } model)
+        if (!dictionary.Values.Has(static value => value is PickledTensor) && s_models.Map(key => dictionary.GetValueOrDefault(key) as Dictionary<string, object?>).FirstOf(static model => model is not null) is { } model)
         {
             dictionary = model;
         }
@@ -385,7 +385,7 @@ internal sealed class PickleReader
             throw Wrong("tensor", Invariant($"an offset, and as many strides as extents, {SafetensorsFormat.MaximumRank} at the most, none of them negative"), "others");
         }
 
-        return new PickledTensor(storage, type, offset, shape.Select(static extent => (long)extent!), strides.Select(static stride => (long)stride!));
+        return new PickledTensor(storage, type, offset, shape.Map(static extent => (long)extent!), strides.Map(static stride => (long)stride!));
     }
 
     private ReadOnlySpan<byte> Take(ReadOnlySpan<byte> code, long count)

@@ -282,7 +282,7 @@ internal static class SafetensorsFormat
             }
 
             throw new ModelFileException(
-                _path, $"{FieldOf(name)}, dtype", $"one of {string.Join(", ", s_types.Select(static entry => entry.Name))}", Quoted.Utf8(_reader.ValueSpan));
+                _path, $"{FieldOf(name)}, dtype", $"one of {string.Join(", ", s_types.Map(static entry => entry.Name))}", Quoted.Utf8(_reader.ValueSpan));
         }
 
         /// <summary>Reads a list that has at most as many elements as the destination.</summary>

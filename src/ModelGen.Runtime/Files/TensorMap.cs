@@ -45,14 +45,14 @@ internal sealed class TensorMap
             }
         }
 
-        Count = _tensors.Count(static tensor => tensor is not null);
+        Count = _tensors.CountOf(static tensor => tensor is not null);
     }
 
     /// <summary>The number of parameters that were found.</summary>
     public int Count { get; }
 
     /// <summary>The tensors that parameters are read from, or that were found in their place.</summary>
-    public IEnumerable<WeightTensor> Tensors => _tensors.Where(static tensor => tensor is not null)!;
+    public IEnumerable<WeightTensor> Tensors => _tensors.Filter(static tensor => tensor is not null)!;
 
     private bool IsComplete => Count == _tensors.Length;
 
@@ -108,7 +108,7 @@ internal sealed class TensorMap
             string field = $"tensor {Quoted.Text(NameOf(index))}";
             if (_tensors[index] is not { } tensor)
             {
-                if (mayBeMissing.Any(beginning => parameter.Name.StartsWith(beginning, StringComparison.Ordinal)))
+                if (mayBeMissing.Has(beginning => parameter.Name.StartsWith(beginning, StringComparison.Ordinal)))
                 {
                     continue;
                 }
@@ -144,8 +144,8 @@ internal sealed class TensorMap
     public List<WeightTensor> Unexpected()
     {
         var known = new HashSet<WeightTensor>(Tensors, ReferenceEqualityComparer.Instance);
-        known.UnionWith(Copies().Select(static pair => pair.Copy));
-        (string Pattern, int Rank)[] buffers = [.. _table.Buffers.Select(buffer => (_spelling.Of(buffer.Pattern), buffer.Rank))];
+        known.UnionWith(Copies().Map(static pair => pair.Copy));
+        (string Pattern, int Rank)[] buffers = [.. _table.Buffers.Map(buffer => (_spelling.Of(buffer.Pattern), buffer.Rank))];
         var unexpected = new List<WeightTensor>();
         foreach (WeightTensor tensor in _file.Tensors)
         {
@@ -296,6 +296,6 @@ internal sealed class TensorMap
 
         /// <summary>Whether all parameters keep names of their own.</summary>
         public bool TellsApart(ParameterTable table)
-            => LeftOut.Length == 0 || new HashSet<string>(table.Parameters.Select(parameter => Of(parameter.Name)), StringComparer.Ordinal).Count == table.Parameters.Count;
+            => LeftOut.Length == 0 || new HashSet<string>(table.Parameters.Map(parameter => Of(parameter.Name)), StringComparer.Ordinal).Count == table.Parameters.Count;
     }
 }

@@ -38,7 +38,7 @@ public abstract class DecodingSession : ModelSession, ISequenceDecoder
         _rows = new int[Batch];
         _staged = new int[Batch];
 
-        static RowNumber[] NumbersOf(EntryLayout entry) => entry.Inputs.AsSpan(1).ToArray().Select(input => input.Name switch
+        static RowNumber[] NumbersOf(EntryLayout entry) => entry.Inputs.AsSpan(1).ToArray().Map(input => input.Name switch
         {
             "sequences" => RowNumber.Sequence,
             "positions" => RowNumber.Position,

@@ -1,12 +1,12 @@
 namespace ModelGen;
 
 /// <summary>
-/// What the runtime asks of short sequences, under LINQ's names, at once and as arrays. LINQ's own iterators have generic virtual methods: with
-/// any of them NativeAOT brings its loader of types along, and a program that loads a model grows by a quarter of a megabyte.
+/// What sessions and readers of files ask of short sequences, at once and as arrays, so that a published program needs no LINQ: its iterators exist for every kind
+/// of source and element, a quarter of a megabyte for a program that loads a model.
 /// </summary>
 internal static class Sequences
 {
-    public static TResult[] Select<T, TResult>(this IEnumerable<T> source, Func<T, TResult> selector)
+    public static TResult[] Map<T, TResult>(this IEnumerable<T> source, Func<T, TResult> selector)
     {
         TResult[] results = [];
         int count = 0;
@@ -18,13 +18,13 @@ internal static class Sequences
         return Whole(results, count);
     }
 
-    public static TResult[] Select<T, TResult>(this IEnumerable<T> source, Func<T, int, TResult> selector)
+    public static TResult[] Map<T, TResult>(this IEnumerable<T> source, Func<T, int, TResult> selector)
     {
         int index = 0;
-        return source.Select(item => selector(item, index++));
+        return source.Map(item => selector(item, index++));
     }
 
-    public static T[] Where<T>(this IEnumerable<T> source, Func<T, bool> predicate)
+    public static T[] Filter<T>(this IEnumerable<T> source, Func<T, bool> predicate)
     {
         T[] results = [];
         int count = 0;
@@ -40,7 +40,7 @@ internal static class Sequences
     }
 
     /// <summary>The first items, or all if they are fewer.</summary>
-    public static T[] First<T>(this IEnumerable<T> source, int count)
+    public static T[] Leading<T>(this IEnumerable<T> source, int count)
     {
         T[] results = [];
         int taken = 0;
@@ -57,7 +57,7 @@ internal static class Sequences
         return Whole(results, taken);
     }
 
-    public static bool Any<T>(this IEnumerable<T> source, Func<T, bool> predicate)
+    public static bool Has<T>(this IEnumerable<T> source, Func<T, bool> predicate)
     {
         foreach (T item in source)
         {
@@ -70,7 +70,7 @@ internal static class Sequences
         return false;
     }
 
-    public static int Count<T>(this IEnumerable<T> source, Func<T, bool> predicate)
+    public static int CountOf<T>(this IEnumerable<T> source, Func<T, bool> predicate)
     {
         int count = 0;
         foreach (T item in source)
@@ -81,7 +81,7 @@ internal static class Sequences
         return count;
     }
 
-    public static T? FirstOrDefault<T>(this IEnumerable<T> source, Func<T, bool> predicate)
+    public static T? FirstOf<T>(this IEnumerable<T> source, Func<T, bool> predicate)
     {
         foreach (T item in source)
         {
@@ -94,7 +94,7 @@ internal static class Sequences
         return default;
     }
 
-    public static TSum Aggregate<T, TSum>(this IEnumerable<T> source, TSum start, Func<TSum, T, TSum> add)
+    public static TSum Fold<T, TSum>(this IEnumerable<T> source, TSum start, Func<TSum, T, TSum> add)
     {
         foreach (T item in source)
         {
@@ -104,7 +104,7 @@ internal static class Sequences
         return start;
     }
 
-    public static Dictionary<string, TValue> ToDictionary<T, TValue>(this IEnumerable<T> source, Func<T, string> key, Func<T, TValue> value)
+    public static Dictionary<string, TValue> ToTable<T, TValue>(this IEnumerable<T> source, Func<T, string> key, Func<T, TValue> value)
     {
         var results = new Dictionary<string, TValue>(StringComparer.Ordinal);
         foreach (T item in source)

@@ -139,11 +139,11 @@ public sealed class ProgramLayout
         BatchSize = BatchSize,
         SequenceLength = SequenceLength,
         Cuda = cuda,
-        Entries = [.. Entries.Select((entry, i) => new EntryLayout
+        Entries = [.. Entries.Map((entry, i) => new EntryLayout
         {
             Name = entry.Name,
-            Inputs = [.. entry.Inputs.Select((input, k) => input with { Offset = cuda.Entries[i].Inputs[k] })],
-            Outputs = [.. entry.Outputs.Select((output, k) => output with { Offset = cuda.Entries[i].Outputs[k] })],
+            Inputs = [.. entry.Inputs.Map((input, k) => input with { Offset = cuda.Entries[i].Inputs[k] })],
+            Outputs = [.. entry.Outputs.Map((output, k) => output with { Offset = cuda.Entries[i].Outputs[k] })],
             Extents = entry.Extents,
             Steps = entry.Steps,
             Continues = entry.Continues,
@@ -153,7 +153,7 @@ public sealed class ProgramLayout
     };
 
     /// <summary>The bytes of a sequence's states without the rows of caches behind its position.</summary>
-    internal long PackedStateBytes(int position) => StateBytes - Caches.Aggregate(0L, (sum, cache) => sum + (cache.RowBytes * (cache.Rows - Math.Min(position, cache.Rows))));
+    internal long PackedStateBytes(int position) => StateBytes - Caches.Fold(0L, (sum, cache) => sum + (cache.RowBytes * (cache.Rows - Math.Min(position, cache.Rows))));
 
     /// <summary>The number of an entry point.</summary>
     /// <exception cref="ArgumentException">There is none of that name.</exception>

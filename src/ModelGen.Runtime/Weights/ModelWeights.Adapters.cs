@@ -27,7 +27,7 @@ public sealed unsafe partial class ModelWeights
         writer.Save(path);
         if (AdapterFiles.HasConfig(path))
         {
-            AdapterFiles.SaveConfig(path, options, [.. Table.Parameters.Where(IsAdapted)]);
+            AdapterFiles.SaveConfig(path, options, [.. Table.Parameters.Filter(IsAdapted)]);
         }
 
         GC.KeepAlive(this);
@@ -56,7 +56,7 @@ public sealed unsafe partial class ModelWeights
         }
 
         var known = new HashSet<WeightTensor>(map.Tensors, ReferenceEqualityComparer.Instance);
-        check.Parameters(map, [.. file.Tensors.Where(tensor => !known.Contains(tensor))], ignoreUnexpected: false);
+        check.Parameters(map, [.. file.Tensors.Filter(tensor => !known.Contains(tensor))], ignoreUnexpected: false);
         if (!file.Metadata.ContainsKey(FileMetadata.Model))
         {
             AdapterFiles.CheckConfig(path, options, check);
@@ -90,7 +90,7 @@ public sealed unsafe partial class ModelWeights
         BeginChange();
         try
         {
-            foreach (ParameterInfo weight in Table.Parameters.Where(IsAdapted))
+            foreach (ParameterInfo weight in Table.Parameters.Filter(IsAdapted))
             {
                 if (weight.Format == WeightFormat.F32)
                 {

@@ -28,8 +28,8 @@ public sealed class ParameterTable
         ArgumentException.ThrowIfNullOrEmpty(modelName);
         ArgumentNullException.ThrowIfNull(parameters);
         ModelName = modelName;
-        _parameters = [.. parameters.Where(static parameter => !parameter.IsTable)];
-        Tables = [.. parameters.Where(static parameter => parameter.IsTable)];
+        _parameters = [.. parameters.Filter(static parameter => !parameter.IsTable)];
+        Tables = [.. parameters.Filter(static parameter => parameter.IsTable)];
         _indexByName = new Dictionary<string, int>(_parameters.Length, StringComparer.Ordinal);
         Parameters = Array.AsReadOnly(_parameters);
 
@@ -42,7 +42,7 @@ public sealed class ParameterTable
                 throw Invalid(parameter, "its name is empty or not unique");
             }
 
-            if (parameter.Shape.IsDefault || parameter.Shape.Any(static extent => extent <= 0))
+            if (parameter.Shape.IsDefault || parameter.Shape.Has(static extent => extent <= 0))
             {
                 throw Invalid(parameter, "an extent is not positive");
             }

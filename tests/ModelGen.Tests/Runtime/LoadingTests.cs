@@ -64,14 +64,14 @@ public sealed unsafe class LoadingTests
         for (int count = 0; count < 20; count++)
         {
             int[] numbers = [.. Enumerable.Range(0, count)];
-            Assert.Equal(Enumerable.Select(numbers, static number => number * 3), Sequences.Select(numbers, static number => number * 3));
-            Assert.Equal(Enumerable.Select(numbers, static (number, i) => number - (2 * i)), Sequences.Select(numbers, static (number, i) => number - (2 * i)));
-            Assert.Equal(Enumerable.Where(numbers, static number => number % 3 == 1), Sequences.Where(numbers, static number => number % 3 == 1));
-            Assert.Equal(Enumerable.Take(numbers, 7), Sequences.First(numbers, 7));
-            Assert.Equal(Enumerable.Any(numbers, static number => number == 9), Sequences.Any(numbers, static number => number == 9));
-            Assert.Equal(Enumerable.Count(numbers, static number => number > 5), Sequences.Count(numbers, static number => number > 5));
-            Assert.Equal(Enumerable.FirstOrDefault(numbers, static number => number > 5), Sequences.FirstOrDefault(numbers, static number => number > 5));
-            Assert.Equal(Enumerable.Aggregate(numbers, 1L, static (sum, number) => (sum * 7) + number), Sequences.Aggregate(numbers, 1L, static (sum, number) => (sum * 7) + number));
+            Assert.Equal(Enumerable.Select(numbers, static number => number * 3), Sequences.Map(numbers, static number => number * 3));
+            Assert.Equal(Enumerable.Select(numbers, static (number, i) => number - (2 * i)), Sequences.Map(numbers, static (number, i) => number - (2 * i)));
+            Assert.Equal(Enumerable.Where(numbers, static number => number % 3 == 1), Sequences.Filter(numbers, static number => number % 3 == 1));
+            Assert.Equal(Enumerable.Take(numbers, 7), Sequences.Leading(numbers, 7));
+            Assert.Equal(Enumerable.Any(numbers, static number => number == 9), Sequences.Has(numbers, static number => number == 9));
+            Assert.Equal(Enumerable.Count(numbers, static number => number > 5), Sequences.CountOf(numbers, static number => number > 5));
+            Assert.Equal(Enumerable.FirstOrDefault(numbers, static number => number > 5), Sequences.FirstOf(numbers, static number => number > 5));
+            Assert.Equal(Enumerable.Aggregate(numbers, 1L, static (sum, number) => (sum * 7) + number), Sequences.Fold(numbers, 1L, static (sum, number) => (sum * 7) + number));
         }
     }
 }
