@@ -1,6 +1,7 @@
 using System.Globalization;
 using System.Text;
 using ModelGen.Grammars;
+using ModelGen.Runtime;
 
 namespace ModelGen;
 
@@ -115,12 +116,12 @@ public abstract class TextTokenizer : ITokenizer
     }
 
     /// <inheritdoc/>
-    public int CountTokens(ReadOnlySpan<char> text) => EncodeText(Checked(text)).Count;
+    public int CountTokens(ReadOnlySpan<char> text) => EncodeText(Prepared(text)).Count;
 
     /// <inheritdoc/>
     public int Encode(ReadOnlySpan<char> text, Span<int> destination)
     {
-        IReadOnlyList<int> ids = EncodeText(Checked(text));
+        IReadOnlyList<int> ids = EncodeText(Prepared(text));
         if (ids.Count > destination.Length)
         {
             throw new ArgumentException(FormattableString.Invariant($"The text has {ids.Count} tokens, but the destination holds {destination.Length}."), nameof(destination));
@@ -139,7 +140,7 @@ public abstract class TextTokenizer : ITokenizer
     /// <exception cref="ArgumentException">The text has a lone surrogate.</exception>
     public int[] EncodePrompt(string text)
     {
-        IReadOnlyList<int> ids = EncodeText(Checked(text));
+        IReadOnlyList<int> ids = EncodeText(Prepared(text));
         int[] first = Vocabulary is { AddsBeginning: true, BeginningToken: { } beginning } ? [beginning] : [];
         int[] last = Vocabulary is { AddsEnd: true, EndToken: { } end } ? [end] : [];
         return [.. first, .. ids, .. last];
@@ -205,7 +206,7 @@ public abstract class TextTokenizer : ITokenizer
             else
             {
                 // Behind a special token a text begins as at the start of everything: with the space that SentencePiece puts before it.
-                ids.AddRange(EncodeText(Checked(text.AsSpan(start, length))));
+                ids.AddRange(EncodeText(Prepared(text.AsSpan(start, length))));
             }
         }
 
@@ -231,6 +232,8 @@ public abstract class TextTokenizer : ITokenizer
     }
 
     private protected abstract IReadOnlyList<int> EncodeText(string text);
+
+    private string Prepared(ReadOnlySpan<char> text) => Vocabulary.Composes ? CanonicalComposition.Compose(Checked(text)) : Checked(text);
 
     /// <summary>The text, which has no lone surrogate.</summary>
     internal static string Checked(ReadOnlySpan<char> text)

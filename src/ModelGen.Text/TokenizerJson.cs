@@ -80,6 +80,7 @@ internal static class TokenizerJson
         int? Find(params string[] names) => names.Select(name => (int?)Array.IndexOf(tokens, name)).FirstOrDefault(static id => id >= 0);
 
         (string? first, string? last) = Ends(root);
+        bool composes = Composes(path, root);
         if (isBytes)
         {
             return new TokenizerVocabulary
@@ -93,6 +94,7 @@ internal static class TokenizerJson
                 EndToken = (last is null ? null : Find(last)) ?? Find("<|end_of_text|>", "<|endoftext|>", "<|im_end|>", "</s>"),
                 AddsBeginning = first is not null,
                 AddsEnd = last is not null,
+                Composes = composes,
             };
         }
 
@@ -130,6 +132,7 @@ internal static class TokenizerJson
             UnknownToken = unknown,
             AddsBeginning = first is not null,
             AddsEnd = last is not null,
+            Composes = composes,
             AddsSpace = root.TryGetProperty("normalizer", out JsonElement normalizer) && normalizer.ValueKind == JsonValueKind.Object && Mentions(normalizer, "Prepend"),
         };
 
@@ -142,6 +145,23 @@ internal static class TokenizerJson
         }
 
         ModelFileException Problem(string field, string expected, string found) => new(path, field, expected, found);
+    }
+
+    // What changes characters otherwise would give other tokens than the model was trained with.
+    private static bool Composes(string path, JsonElement root)
+    {
+        bool composes = false;
+        foreach (JsonElement step in root.TryGetProperty("normalizer", out JsonElement normalizer) && normalizer.ValueKind == JsonValueKind.Object ? Steps(normalizer) : [])
+        {
+            string? type = step.TryGetProperty("type", out JsonElement name) && name.ValueKind == JsonValueKind.String ? name.GetString() : null;
+            composes |= type == "NFC";
+            if (type is "NFD" or "NFKC" or "NFKD" or "Lowercase" or "StripAccents")
+            {
+                throw new NotSupportedException($"{path}: the tokenizer changes texts by a step {type}, which is not done here.");
+            }
+        }
+
+        return composes;
     }
 
     private static TokenizerVocabulary Unigram(string path, JsonElement root, JsonElement model, string[] tokens, TokenKind[] kinds, List<float> scores)
@@ -169,6 +189,7 @@ internal static class TokenizerJson
             switch (Text(step, "type"))
             {
                 case "Sequence":
+                case "NFC":
                     break;
                 case "Precompiled":
                     map = step.GetProperty("precompiled_charsmap").GetBytesFromBase64();
@@ -198,6 +219,7 @@ internal static class TokenizerJson
             Kinds = kinds,
             Scores = [.. scores, .. Enumerable.Repeat(0f, tokens.Length - scores.Count)],
             CharacterMap = map,
+            Composes = Named(root, "normalizer").Any(static step => Text(step, "type") == "NFC"),
             RemovesExtraSpaces = removesExtraSpaces,
             BeginningToken = Find(first, "<s>"),
             EndToken = Find(last, "</s>"),
@@ -264,7 +286,17 @@ internal static class TokenizerJson
         }
 
         writer.WriteEndArray();
-        writer.WriteNull("normalizer");
+        if (vocabulary.Composes)
+        {
+            writer.WriteStartObject("normalizer");
+            writer.WriteString("type", "NFC");
+            writer.WriteEndObject();
+        }
+        else
+        {
+            writer.WriteNull("normalizer");
+        }
+
         Words(writer, vocabulary.Pattern);
         (string? first, string? last) = (Name(vocabulary.AddsBeginning, vocabulary.BeginningToken), Name(vocabulary.AddsEnd, vocabulary.EndToken));
         if (first is null && last is null)

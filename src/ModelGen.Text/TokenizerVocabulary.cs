@@ -77,6 +77,9 @@ public sealed record TokenizerVocabulary
     /// <summary>Whether prompts end with <see cref="EndToken"/>, as those of encoders do.</summary>
     public bool AddsEnd { get; init; }
 
+    /// <summary>Whether texts are composed canonically first (NFC), as many <c>tokenizer.json</c> say; GGUF files do not tell it.</summary>
+    public bool Composes { get; init; }
+
     /// <summary>WordPiece: whether letters become small and lose their accents.</summary>
     public bool Lowercases { get; init; } = true;
 

@@ -41,6 +41,7 @@ internal static class CommandLine
             EmbedCommand.Create(),
             TrainTokenizerCommand.Create(),
             VocabularyCommand.Create(),
+            ImportanceCommand.Create(),
         };
         ParseResult parsed = root.Parse(arguments);
         if (parsed.Errors.Count > 0)

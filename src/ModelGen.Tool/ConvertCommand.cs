@@ -13,20 +13,21 @@ internal static class ConvertCommand
         Argument<string> output = new("OUT") { Description = "The file to write: .gguf, .safetensors or .bin (llama2.c)." };
         Option<string?> weights = new("--weights") { Description = "How matrices are stored: F32, F16 or BF16; in GGUF also Q8_0, Q4_0, Q4_1, Q5_0, Q5_1, Q4_K, Q6_K. [default: F32]", HelpName = "TYPE" };
         Option<string?> tokenizer = new("--tokenizer") { Description = "A tokenizer to put into a GGUF file, where the input has none: tokenizer.json, tok512.bin, or a GGUF file.", HelpName = "FILE" };
+        Option<string?> merge = new("--merge") { Description = "Low-rank adapters to merge into the weights: a file of PEFT's or of SaveAdapters, or PEFT's folder.", HelpName = "FILE" };
         Option<bool> json = new("--json") { Description = "Print one line of JSON." };
-        var command = new Command("convert", "Write a model's file in another format, which the extension tells.") { input, output, weights, tokenizer, json };
+        var command = new Command("convert", "Write a model's file in another format, which the extension tells.") { input, output, weights, tokenizer, merge, json };
         command.SetAction(result =>
         {
-            Run(result.GetValue(input)!, result.GetValue(output)!, result.GetValue(weights), result.GetValue(tokenizer), result.GetValue(json));
+            Run(result.GetValue(input)!, result.GetValue(output)!, result.GetValue(weights), result.GetValue(tokenizer), result.GetValue(merge), result.GetValue(json));
             return ExitCode.Success;
         });
         return command;
     }
 
-    private static void Run(string input, string output, string? weights, string? tokenizerPath, bool json)
+    private static void Run(string input, string output, string? weights, string? tokenizerPath, string? adapter, bool json)
     {
         GgmlType type = Type(weights ?? "F32");
-        using ModelSource source = ModelSource.Open(input);
+        using ModelSource source = ModelSource.Open(input, adapter);
         switch (Path.GetExtension(output).ToLowerInvariant())
         {
             case ".gguf":

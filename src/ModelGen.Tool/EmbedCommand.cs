@@ -17,7 +17,7 @@ internal static class EmbedCommand
         Option<bool?> normalize = new("--normalize") { Description = "true or false: whether embeddings are divided by their norm. [default: as the model's files say]", HelpName = "BOOL" };
         Option<bool> json = new("--json") { Description = "Print one line of JSON and nothing else." };
         var command = new Command("embed", "Compute the embeddings of texts with an encoder (BERT, MiniLM, BGE, ModernBERT), and the cosine of the angle between each two of them.") { text, textFile, pooling, normalize, json };
-        model.AddTo(command);
+        model.AddTo(command, hasAdapter: false);
         command.SetAction(result =>
         {
             string[] texts = Texts(result.GetValue(text) ?? [], result.GetValue(textFile));

@@ -118,7 +118,7 @@ internal static class GenerateCommand
                 ["load_ms"] = Math.Round(loaded.LoadMilliseconds, 2),
                 ["compile_ms"] = Math.Round(loaded.Assembly.Time.TotalMilliseconds, 2),
                 ["compiled"] = loaded.Assembly.WasCached ? "cached" : "new",
-                ["weights"] = "F32",
+                ["weights"] = loaded.WeightFormats,
             };
             Console.Out.WriteLine(line.ToJsonString(JsonText.Options));
         }

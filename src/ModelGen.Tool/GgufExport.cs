@@ -6,6 +6,17 @@ internal static class GgufExport
     private const string RotaryFactors = "rope_freqs.weight";
 
     public static void Save(ModelSource source, string output, GgmlType type, TokenizerVocabulary? vocabulary, ImportanceMatrix? importance = null)
+        => Prepare(source, output, type, vocabulary, importance, static (_, _) => { }).Save(output);
+
+    /// <summary>The names that a model's tensors have in GGUF files, by those of Hugging Face's.</summary>
+    public static IReadOnlyDictionary<string, string> Names(ModelSource source)
+    {
+        var names = new Dictionary<string, string>(StringComparer.Ordinal);
+        Prepare(source, "model.gguf", GgmlType.F32, null, null, (tensor, name) => names[tensor.Name] = name);
+        return names;
+    }
+
+    private static GgufWriter Prepare(ModelSource source, string output, GgmlType type, TokenizerVocabulary? vocabulary, ImportanceMatrix? importance, Action<WeightTensor, string> named)
     {
         ModelConfig config = source.Config ?? throw new ToolException($"{source.Weights.Path}: nothing says what model it is of: expected a config.json beside it.");
         string architecture = config.ModelType switch
@@ -61,7 +72,18 @@ internal static class GgufExport
             TokenizerFiles.Write(writer, vocabulary);
         }
 
-        writer.Add(source.Weights, architecture, headWidth, tensor => TypeOf(tensor, type), (name, shape) => shape.Count < 2 ? [] : importance?.Of(name, shape[^1], shape.Count > 2 ? shape[0] : 1) ?? []);
+        // A tensor's type is asked for before its name is told.
+        WeightTensor? asked = null;
+        writer.Add(
+            source.Weights,
+            architecture,
+            headWidth,
+            tensor => TypeOf(asked = tensor, type),
+            (name, shape) =>
+            {
+                named(asked!, name);
+                return shape.Count < 2 ? [] : importance?.Of(name, shape[^1], shape.Count > 2 ? shape[0] : 1) ?? [];
+            });
         if (importance is not null)
         {
             if (importance.Used.Count == 0)
@@ -73,7 +95,7 @@ internal static class GgufExport
             writer.Set("quantize.imatrix.entries_count", (uint)importance.Used.Count);
         }
 
-        writer.Save(output);
+        return writer;
     }
 
     /// <summary>What a file says of its model and its texts goes along as it is, also what nothing here reads; not what tells how it was stored.</summary>

@@ -1,4 +1,5 @@
 using System.Diagnostics;
+using System.Globalization;
 
 namespace ModelGen.Tool;
 
@@ -32,17 +33,28 @@ internal sealed class LoadedModel : IDisposable
     /// <summary>The tokens that an answer ends with: the tokenizer's and the configuration's.</summary>
     public IReadOnlyList<int> EndTokens => [.. (Tokenizer?.EndTokens ?? []).Concat(Source.Config?.Integers("eos_token_id") ?? []).Distinct()];
 
-    public static LoadedModel Of(string path, string? tokenizerPath, int? context, SessionOptions options, Func<ModelCode, ModelCode>? change = null)
+    public static LoadedModel Of(string path, string? tokenizerPath, int? context, SessionOptions options, Func<ModelCode, ModelCode>? change = null, string? adapter = null)
     {
         ModelSource source = ModelSource.Open(path);
         try
         {
             TextTokenizer? tokenizer = Tokenizers.Find(source, tokenizerPath) is { } vocabulary ? TextTokenizer.Create(vocabulary) : null;
             ModelCode code = source.DeclareAsStored(context);
-            ModelAssembly assembly = ModelAssembly.Of(change?.Invoke(code) ?? code);
+            code = change?.Invoke(code) ?? code;
+            if (adapter is not null)
+            {
+                code = Adapted(code, adapter);
+            }
+
+            ModelAssembly assembly = ModelAssembly.Of(code);
             IModelHost host = ModelHost.Of(assembly.Type);
             long start = Stopwatch.GetTimestamp();
             host.Load(source.Weights.Path);
+            if (adapter is not null)
+            {
+                host.LoadAdapters(AdapterFile.Resolve(adapter));
+            }
+
             CausalSession session = host.CreateSession(options);
             return new LoadedModel(source, tokenizer, assembly, host, session, Stopwatch.GetElapsedTime(start).TotalMilliseconds);
         }
@@ -51,6 +63,27 @@ internal sealed class LoadedModel : IDisposable
             source.Dispose();
             throw;
         }
+    }
+
+    /// <summary>The formats that the weights' matrices have in memory, that of most first: <c>Q4_K+Q6_K</c>.</summary>
+    public string WeightFormats => StoredFormats.Describe(Assembly.Code);
+
+    // Names become code: those of none but the usual characters do.
+    private static ModelCode Adapted(ModelCode code, string adapter)
+    {
+        using AdapterFile file = AdapterFile.Open(adapter);
+        if (file.Rank == 0)
+        {
+            throw new ToolException($"{adapter}: expected adapters of one rank, found several; 'modelgen convert --merge' merges them into the weights.");
+        }
+
+        if (file.Modules.FirstOrDefault(static module => !StoredFormats.IsPlain(module)) is { } strange)
+        {
+            throw new ToolException($"{adapter}: expected names of letters, digits and . _ -, found '{strange}'.");
+        }
+
+        string alpha = file.Alpha(file.Rank).ToString("R", CultureInfo.InvariantCulture);
+        return code with { Beside = FormattableString.Invariant($"[Lora(Rank = {file.Rank}, Alpha = {alpha}, On = new[] {{ {string.Join(", ", file.Modules.Order(StringComparer.Ordinal).Select(static module => $"\"{module}\""))} }})]") };
     }
 
     public void Dispose()

@@ -10,8 +10,11 @@ internal sealed record ModelCode(string Attribute, IReadOnlyList<(string Name, s
     /// <summary>The class that is declared.</summary>
     public const string TypeName = "FileModel";
 
+    /// <summary>Another attribute beside it, as a user writes it; empty for none.</summary>
+    public string Beside { get; init; } = "";
+
     /// <summary>The attribute as a user writes it.</summary>
-    public string Shown => $"[{Attribute}({string.Join(", ", Arguments.Select(static argument => $"{argument.Name} = {argument.Value}"))})]";
+    public string Shown => (Beside.Length > 0 ? Beside + "\n" : "") + $"[{Attribute}({string.Join(", ", Arguments.Select(static argument => $"{argument.Name} = {argument.Value}"))})]";
 
     /// <summary>A source file with the declaration.</summary>
     public string SourceText(string typeName = TypeName) => $"using ModelGen;\n\n{Shown}\npublic partial class {typeName};\n";

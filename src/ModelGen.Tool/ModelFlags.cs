@@ -10,10 +10,14 @@ internal sealed class ModelFlags
     private readonly Option<int> _threads = new("--threads") { Description = "The most threads; 0 for one per processor.", HelpName = "N", DefaultValueFactory = static _ => 0 };
     private readonly Option<int?> _context = new("--context") { Description = $"The longest sequence, prompt included. [default: the model's, at most {DeclaredContext.Default}]", HelpName = "N" };
 
-    public void AddTo(Command command)
+    private readonly Option<string?> _adapter = new("--adapter") { Description = "Low-rank adapters of the model: a file of PEFT's or of SaveAdapters, or PEFT's folder. The weights stay as they are.", HelpName = "FILE" };
+
+    /// <param name="command">Takes the options.</param>
+    /// <param name="hasAdapter">Whether adapters can be put onto the model.</param>
+    public void AddTo(Command command, bool hasAdapter = true)
     {
         command.Arguments.Add(_file);
-        foreach (Option option in (Option[])[_tokenizer, _threads, _context])
+        foreach (Option option in (Option[])[_tokenizer, _threads, _context, .. hasAdapter ? [_adapter] : Array.Empty<Option>()])
         {
             command.Options.Add(option);
         }
@@ -24,7 +28,7 @@ internal sealed class ModelFlags
     /// <param name="change">What is declared otherwise than the file has it; null for nothing.</param>
     public LoadedModel Load(ParseResult result, Func<ModelCode, ModelCode>? change = null)
     {
-        return LoadedModel.Of(result.GetValue(_file)!, result.GetValue(_tokenizer), result.GetValue(_context), Session(result), change);
+        return LoadedModel.Of(result.GetValue(_file)!, result.GetValue(_tokenizer), result.GetValue(_context), Session(result), change, result.GetValue(_adapter));
     }
 
     /// <summary>Opens, compiles and loads an encoder.</summary>

@@ -15,6 +15,9 @@ internal interface IModelHost
     /// <summary>Saves the weights, under the model's own names.</summary>
     void Save(string path);
 
+    /// <summary>Loads adapters into a model that is declared with them.</summary>
+    void LoadAdapters(string path);
+
     /// <summary>Makes a session.</summary>
     CausalSession CreateSession(SessionOptions options);
 }
@@ -50,6 +53,9 @@ internal sealed class ModelHost<TModel> : IModelHost
     public void Load(string path) => _model = TModel.Load(path);
 
     public void Save(string path) => Model.Save(path);
+
+    // One of the few things that only some classes have.
+    public void LoadAdapters(string path) => typeof(TModel).GetMethod("LoadAdapters", [typeof(string)])!.CreateDelegate<Action<string>>(Model)(path);
 
     public CausalSession CreateSession(SessionOptions options) => Model.CreateSession(options);
 }

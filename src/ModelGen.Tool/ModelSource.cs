@@ -11,11 +11,11 @@ internal sealed class ModelSource : IDisposable
 
     private const string DeclarationPrefix = "modelgen.declaration.";
 
-    private ModelSource(WeightFile weights, GgufFile? gguf)
+    private ModelSource(WeightFile weights, GgufFile? gguf, ModelConfig? config)
     {
         Weights = weights;
         Gguf = gguf;
-        Config = FindConfig(weights, gguf);
+        Config = config;
     }
 
     /// <summary>The weights, under Hugging Face's names.</summary>
@@ -28,7 +28,9 @@ internal sealed class ModelSource : IDisposable
     public ModelConfig? Config { get; }
 
     /// <summary>Opens a file of any format, or the safetensors file of a folder.</summary>
-    public static ModelSource Open(string path)
+    /// <param name="path">The file or folder.</param>
+    /// <param name="adapter">Low-rank adapters to merge into the weights; null for none.</param>
+    public static ModelSource Open(string path, string? adapter = null)
     {
         if (Directory.Exists(path))
         {
@@ -45,7 +47,14 @@ internal sealed class ModelSource : IDisposable
         WeightFile weights = gguf?.WithHuggingFaceNames() ?? WeightFile.Open(path);
         try
         {
-            return new ModelSource(weights, gguf);
+            ModelConfig? config = FindConfig(weights, gguf);
+            if (adapter is not null)
+            {
+                using AdapterFile adapters = AdapterFile.Open(adapter);
+                weights = adapters.MergeInto(weights);
+            }
+
+            return new ModelSource(weights, gguf, config);
         }
         catch
         {

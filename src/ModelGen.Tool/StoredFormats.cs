@@ -32,6 +32,16 @@ internal static class StoredFormats
         return rules.Length == 0 ? code : code.With(nameof(DecoderAttribute.WeightsOf), $"new[] {{ {string.Join(", ", rules)} }}");
     }
 
+    /// <summary>The formats of a declaration's matrices, that of most first: <c>Q4_K+Q6_K</c>.</summary>
+    public static string Describe(ModelCode code)
+    {
+        string most = Value(nameof(DecoderAttribute.Weights)) is { } declared ? declared[(declared.LastIndexOf('.') + 1)..] : nameof(WeightFormat.F32);
+        string rules = Value(nameof(DecoderAttribute.WeightsOf)) ?? "";
+        return string.Join('+', [most, .. Enum.GetNames<WeightFormat>().Where(name => name != most && rules.Contains($": {name}\"", StringComparison.Ordinal))]);
+
+        string? Value(string name) => code.Arguments.FirstOrDefault(argument => argument.Name == name).Value;
+    }
+
     private static WeightFormat FormatOf(string type) => type switch
     {
         nameof(GgmlType.F16) => WeightFormat.F16,
@@ -44,5 +54,6 @@ internal static class StoredFormats
         _ => WeightFormat.Q8_0,
     };
 
-    private static bool IsPlain(string name) => name.Length is > 0 and <= 256 && name.All(static c => char.IsAsciiLetterOrDigit(c) || c is '.' or '_' or '-');
+    /// <summary>Whether a name is of nothing but the usual characters.</summary>
+    public static bool IsPlain(string name) => name.Length is > 0 and <= 256 && name.All(static c => char.IsAsciiLetterOrDigit(c) || c is '.' or '_' or '-');
 }

@@ -48,7 +48,13 @@ internal static class ModelCompiler
     /// </summary>
     public static CompiledPlans Plan(ModelSpec spec, ModelProgram program, CacheSizes caches, Stages stages)
     {
-        ModelGraph[] built = [.. program.Entries.Select(entry => stages.Run("Build", () => Checked(entry, entry.Build())))];
+        ModelGraph[] built = [.. program.Entries.Select(entry => stages.Run("Build", entry.Build))];
+        program = program with { Entries = [.. program.Entries.Select((entry, i) => entry.WithOutputsOf(built[i]))] };
+        for (int i = 0; i < built.Length; i++)
+        {
+            Checked(program.Entries[i], built[i]);
+        }
+
         if (spec.Lora is { } lora)
         {
             built = stages.Run(nameof(LowRankAdapters), () => LowRankAdapters.Add(built, lora, program.Entries));
@@ -231,7 +237,7 @@ internal static class ModelCompiler
     }
 
     /// <summary>Requires that a graph takes what its entry point says: callers' arguments are checked by that.</summary>
-    private static ModelGraph Checked(EntryPoint entry, ModelGraph graph)
+    private static void Checked(EntryPoint entry, ModelGraph graph)
     {
         if (entry.ContinuesEach && (entry.Continues || !entry.Time.Equals((Dim)1)))
         {
@@ -255,8 +261,6 @@ internal static class ModelCompiler
                 throw new GraphException($"{entry.Name}: the graph takes {input.InputName} of {input.Type}, which is not among the entry point's inputs");
             }
         }
-
-        return graph;
     }
 }
 

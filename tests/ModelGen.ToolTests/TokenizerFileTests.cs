@@ -44,6 +44,26 @@ public sealed class TokenizerFileTests : IDisposable
     }
 
     [Fact]
+    public void Texts_are_composed_where_tokenizer_json_says_so()
+    {
+        TextTokenizer gpt2 = TextTokenizer.Load(TestData.File("tokenizers", "ggml-vocab-gpt-2.gguf"));
+        foreach (string normalizer in (string[])["""{ "type": "NFC" }""", """{ "type": "Sequence", "normalizers": [ { "type": "NFC" } ] }"""])
+        {
+            Write(gpt2.Vocabulary, """{ "type": "ByteLevel", "add_prefix_space": false }""", normalizer, "\"byte_fallback\": false", gpt2.Vocabulary.Merges);
+            TextTokenizer composing = TextTokenizer.Load(_file.Path);
+            Assert.Equal(gpt2.Encode("caf\u00E9 \uAC00"), composing.Encode("cafe\u0301 \u1100\u1161"));
+            Assert.Equal(gpt2.Encode("caf\u00E9"), composing.EncodePrompt("cafe\u0301"));
+            Assert.NotEqual(gpt2.Encode("cafe\u0301"), composing.Encode("cafe\u0301"));
+        }
+
+        foreach (string step in (string[])["NFKC", "NFD", "Lowercase"])
+        {
+            Write(gpt2.Vocabulary, """{ "type": "ByteLevel", "add_prefix_space": false }""", $"{{ \"type\": \"{step}\" }}", "\"byte_fallback\": false", gpt2.Vocabulary.Merges);
+            Assert.Contains(step, Assert.Throws<NotSupportedException>(() => TextTokenizer.Load(_file.Path)).Message, StringComparison.Ordinal);
+        }
+    }
+
+    [Fact]
     public void Pieces_of_words_from_every_format()
     {
         TextTokenizer tokenizer = TextTokenizer.Load(TestData.File("tokenizers", "ggml-vocab-bert-bge.gguf"));

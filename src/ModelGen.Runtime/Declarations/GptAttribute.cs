@@ -131,6 +131,12 @@ public sealed class GptAttribute : Attribute
     public bool Score { get; set; }
 
     /// <summary>
+    /// Whether sessions tell how large the inputs of linear layers are: <c>MeasureInputs(tokens, measure)</c> appends tokens and gives the squares of what every weight is multiplied with, summed over them, of which an importance
+    /// matrix is made. It takes a plan of its own. Experts are left out. Default: false.
+    /// </summary>
+    public bool MeasureInputs { get; set; }
+
+    /// <summary>
     /// Whether sessions hand out hidden states: <c>Forward(tokens, logits, hiddenStates)</c> appends tokens and gives, for each of them, the logits,
     /// the sum of the embeddings, the output of each block but the last, and the output of the final layer norm: <c>Layers + 1</c> rows of <see cref="DModel"/>.
     /// It takes a plan of its own, and nothing of any other. Default: false.

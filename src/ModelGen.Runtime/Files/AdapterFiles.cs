@@ -9,7 +9,9 @@ internal static class AdapterFiles
     /// <summary>What stands before every name: the wrapper's and the adapted model's field.</summary>
     public const string Prefix = "base_model.model.";
 
-    private const string ModelName = "adapter_model.safetensors";
+    /// <summary>The name of PEFT's files.</summary>
+    public const string ModelName = "adapter_model.safetensors";
+
     private const string ConfigName = "adapter_config.json";
 
     // No configuration of adapters comes near it.
@@ -53,12 +55,7 @@ internal static class AdapterFiles
             return;
         }
 
-        using FileStream stream = InputFile.Open(config, FileShare.Read | FileShare.Delete);
-        if (stream.Length > ConfigLimit)
-        {
-            throw new ModelFileException(config, "length", FormattableString.Invariant($"at most {ConfigLimit} bytes"), FormattableString.Invariant($"{stream.Length}"));
-        }
-
+        using FileStream stream = OpenConfig(config);
         try
         {
             using var json = JsonDocument.Parse(stream, new JsonDocumentOptions { MaxDepth = 16 });
@@ -81,6 +78,54 @@ internal static class AdapterFiles
         {
             throw new ModelFileException(config, "content", "JSON", Quoted.Text(exception.Message));
         }
+    }
+
+    /// <summary>What a file of adapters says of their scale: alpha, or null for the rank; and whether it is divided by the rank's root (rsLoRA).</summary>
+    /// <exception cref="ModelFileException">The configuration beside it is no JSON object, or too long; or asks for what is not known.</exception>
+    public static (double? Alpha, bool IsStabilized) Scaling(WeightFile file)
+    {
+        if (file.Metadata.TryGetValue(FileMetadata.KeyOfOption(AdapterOptions.Prefix + "Alpha"), out string? recorded))
+        {
+            return double.TryParse(recorded, NumberStyles.Float, CultureInfo.InvariantCulture, out double alpha) && double.IsFinite(alpha) && alpha > 0 ? (alpha, false)
+                : throw new ModelFileException(file.Path, "metadata, Lora.Alpha", "a positive number", Quoted.Text(recorded));
+        }
+
+        string config = ConfigOf(file.Path);
+        if (!HasConfig(file.Path) || !File.Exists(config))
+        {
+            return (null, false);
+        }
+
+        using FileStream stream = OpenConfig(config);
+        try
+        {
+            using var json = JsonDocument.Parse(stream, new JsonDocumentOptions { MaxDepth = 16 });
+            JsonElement root = json.RootElement.ValueKind == JsonValueKind.Object ? json.RootElement : throw new ModelFileException(config, "content", "a JSON object", Quoted.Text(json.RootElement.ValueKind.ToString()));
+            if (root.TryGetProperty("use_dora", out JsonElement dora) && dora.ValueKind == JsonValueKind.True)
+            {
+                throw new ModelFileException(config, "use_dora", "false", "true");
+            }
+
+            double alpha = Number(root, "lora_alpha", double.NaN);
+            return (double.IsFinite(alpha) ? alpha : null, root.TryGetProperty("use_rslora", out JsonElement flag) && flag.ValueKind == JsonValueKind.True);
+        }
+        catch (JsonException exception)
+        {
+            throw new ModelFileException(config, "content", "JSON", Quoted.Text(exception.Message));
+        }
+    }
+
+    private static FileStream OpenConfig(string config)
+    {
+        FileStream stream = InputFile.Open(config, FileShare.Read | FileShare.Delete);
+        if (stream.Length <= ConfigLimit)
+        {
+            return stream;
+        }
+
+        long length = stream.Length;
+        stream.Dispose();
+        throw new ModelFileException(config, "length", FormattableString.Invariant($"at most {ConfigLimit} bytes"), FormattableString.Invariant($"{length}"));
     }
 
     private static double Number(JsonElement root, string name, double otherwise)

@@ -102,5 +102,8 @@ internal static class FileMetadata
         => found == expected || (!long.TryParse(expected, NumberStyles.Integer, CultureInfo.InvariantCulture, out _)
             && float.TryParse(found, NumberStyles.Float, CultureInfo.InvariantCulture, out float a) && float.TryParse(expected, NumberStyles.Float, CultureInfo.InvariantCulture, out float b) && a.Equals(b));
 
+    /// <summary>The key of an option that any use computes with.</summary>
+    public static string KeyOfOption(string name) => DeclarationPrefix + name;
+
     private static string KeyOf(DeclaredOption option) => (option.TrainingOnly ? TrainingPrefix : DeclarationPrefix) + option.Name;
 }

@@ -140,6 +140,44 @@ public abstract partial class CausalSession : DecodingSession
         }
     }
 
+    /// <summary>Called by emitted code where the declaration asks how large the inputs of layers are: appends tokens and gives the sums of the squares of what each weight is multiplied with.</summary>
+    /// <param name="tokens">One token or more.</param>
+    /// <param name="measure">Takes the sums.</param>
+    [EditorBrowsable(EditorBrowsableState.Never)]
+    protected void MeasureTokens(ReadOnlySpan<int> tokens, InputMeasure measure)
+    {
+        const string Prefix = "input_squares:";
+        ArgumentNullException.ThrowIfNull(measure);
+        using RunGuard.Section call = Enter("MeasureInputs");
+        RequireOne("MeasureInputs");
+        if (tokens.IsEmpty)
+        {
+            throw new ArgumentException("There must be at least one token.", nameof(tokens));
+        }
+
+        RunChecks.TokenIds(tokens, VocabularySize, nameof(tokens));
+        CheckSpace(tokens.Length);
+        int number = PlanLayout.IndexOf("Measure");
+        EntryLayout entry = PlanLayout.Entries[number];
+        for (int start = 0; start < tokens.Length; start += entry.MaximumCount)
+        {
+            int count = Math.Min(entry.MaximumCount, tokens.Length - start);
+            Stage(number, 0, tokens.Slice(start, count));
+            Run(number, count);
+            for (int output = 0; output < entry.Outputs.Length; output++)
+            {
+                if (entry.Outputs[output].Name.StartsWith(Prefix, StringComparison.Ordinal))
+                {
+                    // Weights that read the same rows are listed together.
+                    foreach (string weight in entry.Outputs[output].Name[Prefix.Length..].Split('|'))
+                    {
+                        measure(weight, Result(number, output, count), count);
+                    }
+                }
+            }
+        }
+    }
+
     /// <summary>Called by emitted code where the declaration asks for hidden states or attention weights: appends tokens and gives what is computed on the way.</summary>
     /// <param name="tokens">One token or more.</param>
     /// <param name="logits">Tokens × <see cref="DecodingSession.VocabularySize"/>; or empty.</param>

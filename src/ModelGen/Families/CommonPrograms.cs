@@ -5,6 +5,7 @@ using ModelGen.Compiler.Declarations;
 using ModelGen.Compiler.Diagnostics;
 using ModelGen.Compiler.Graph;
 using ModelGen.Compiler.Ops;
+using ModelGen.Compiler.Passes;
 using ModelGen.Compiler.Programs;
 
 namespace ModelGen.Compiler.Families;
@@ -51,6 +52,11 @@ internal static class CommonPrograms
         if (inside is { Names.Count: > 0 })
         {
             inference.Add(new EntryPoint("Forward", EntryKind.Infer, [tokens], ["logits", .. inside.Names], forward) { Time = Dim.Time(inside.Chunk(chunk, context)), Continues = true, EveryStep = true });
+        }
+
+        if (spec.Flag("MeasureInputs", false))
+        {
+            inference.Add(new EntryPoint("Measure", EntryKind.Infer, [tokens], ["logits", InputSquares.Prefix + EntryPoint.Any], Once(() => InputSquares.Add(forward()))) { Time = Dim.Time(chunk), Continues = true, EveryStep = true });
         }
 
         int most = MaxBatch(spec);

@@ -48,6 +48,15 @@ internal sealed record EntryPoint(string Name, EntryKind Kind, IReadOnlyList<Inp
     /// </summary>
     public bool ContinuesEach { get; init; }
 
+    /// <summary>An output's name that ends in this stands for all of the graph's that begin as it does.</summary>
+    public const string Any = "*";
+
+    /// <summary>The entry point with the names of its graph's outputs in place of <see cref="Any"/>.</summary>
+    public EntryPoint WithOutputsOf(ModelGraph graph) => !Outputs.Any(name => name.EndsWith(Any, StringComparison.Ordinal)) ? this : this with
+    {
+        Outputs = [.. Outputs.SelectMany(name => !name.EndsWith(Any, StringComparison.Ordinal) ? [name] : graph.Outputs.Select(output => output.Name).Where(output => output.StartsWith(name.Substring(0, name.Length - Any.Length), StringComparison.Ordinal)))],
+    };
+
     /// <summary>The name of the input that says which of the session's sequences each row is of.</summary>
     public const string SequencesInput = "sequences";
 

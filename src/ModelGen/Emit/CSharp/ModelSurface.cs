@@ -312,7 +312,7 @@ internal sealed class ModelSurface
             $"{_spec.Type.Reference} model, global::ModelGen.SessionOptions? options",
             ["model._weights, new " + Runtime + "ProgramLayout", .. Layout(ofTrainer: false), "}, options"],
             "null!, null!, null",
-            [Execute(ofTrainer: false), .. _program.Adapter == ProgramAdapter.None ? Entries(ofTrainer: false).Select(Inference) : [], .. Scoring(), .. Forward()]);
+            [Execute(ofTrainer: false), .. _program.Adapter == ProgramAdapter.None ? Entries(ofTrainer: false).Select(Inference) : [], .. Scoring(), .. Measuring(), .. Forward()]);
 
     private NestedClass ListTrainer()
         => new(
@@ -348,6 +348,22 @@ internal sealed class ModelSurface
                 "<param name=\"tokens\">Two tokens or more.</param>",
                 "<param name=\"logProbabilities\">One less than tokens: the natural logarithm of the probability of the token at 1, at 2, ….</param>",
                 "<exception cref=\"global::System.ArgumentException\">There are too few tokens, or the spans do not fit each other. The session is unchanged.</exception>",
+                "<exception cref=\"global::System.ArgumentOutOfRangeException\">A token id is outside the vocabulary. The session is unchanged.</exception>",
+                "<exception cref=\"global::System.InvalidOperationException\">The tokens do not fit into the context, or another thread is using the session. The session is unchanged.</exception>",
+                "<exception cref=\"global::System.ObjectDisposedException\">The session was disposed.</exception>");
+        }
+    }
+
+    /// <summary>What a session of a language model has where the declaration asks how large the inputs of its layers are.</summary>
+    private IEnumerable<BodyMember> Measuring()
+    {
+        if (IsLanguageModel && Entries(ofTrainer: false).Any(e => e.Name == "Measure"))
+        {
+            yield return Public("void MeasureInputs(global::System.ReadOnlySpan<int> tokens, global::ModelGen.InputMeasure measure)", "MeasureTokens(tokens, measure)",
+                "<summary>Appends tokens, and gives the squares of what linear layers read on the way, summed over the tokens.</summary>",
+                "<param name=\"tokens\">One token or more.</param>",
+                "<param name=\"measure\">Takes the sums of each weight, several times where there are many tokens; it must not use the session.</param>",
+                "<exception cref=\"global::System.ArgumentException\">There are no tokens. The session is unchanged.</exception>",
                 "<exception cref=\"global::System.ArgumentOutOfRangeException\">A token id is outside the vocabulary. The session is unchanged.</exception>",
                 "<exception cref=\"global::System.InvalidOperationException\">The tokens do not fit into the context, or another thread is using the session. The session is unchanged.</exception>",
                 "<exception cref=\"global::System.ObjectDisposedException\">The session was disposed.</exception>");

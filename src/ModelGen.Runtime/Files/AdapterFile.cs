@@ -1,0 +1,209 @@
+using System.Numerics;
+using ModelGen.Runtime;
+
+namespace ModelGen;
+
+/// <summary>
+/// A file of low-rank adapters (Hu et al., "LoRA", 2021), as PEFT and <c>SaveAdapters</c> of a model write it: of each adapted weight W [out, in] the factors A [rank, in] and B [out, rank], and
+/// how their product is scaled, which PEFT's <c>adapter_config.json</c> beside the file says, or the file itself.
+/// </summary>
+public sealed class AdapterFile : IDisposable
+{
+    private const string FirstFactor = ".lora_A.weight";
+    private const string SecondFactor = ".lora_B.weight";
+
+    private readonly WeightFile _file;
+    private readonly List<(string Module, WeightTensor First, WeightTensor Second)> _pairs = [];
+    private readonly double? _alpha;
+    private readonly bool _isStabilized;
+
+    private AdapterFile(WeightFile file)
+    {
+        _file = file;
+        var problems = new List<ModelFileProblem>();
+        foreach (WeightTensor tensor in file.Tensors)
+        {
+            string field = $"tensor {Quoted.Text(tensor.Name)}";
+            string found = $"{tensor.TypeName} {Quoted.List(tensor.Shape.AsSpan())}";
+            bool isFirst = tensor.Name.EndsWith(FirstFactor, StringComparison.Ordinal);
+            if (!isFirst && !tensor.Name.EndsWith(SecondFactor, StringComparison.Ordinal))
+            {
+                problems.Add(new ModelFileProblem(field, "the factors of linear layers alone, lora_A.weight and lora_B.weight", found));
+                continue;
+            }
+
+            string module = tensor.Name[..^FirstFactor.Length];
+            if (file.Find(module + (isFirst ? SecondFactor : FirstFactor)) is not { } other)
+            {
+                problems.Add(new ModelFileProblem(field, "the other factor beside it", "none"));
+            }
+            else if (isFirst)
+            {
+                if (tensor.Shape.Length == 2 && other.Shape.Length == 2 && tensor.Shape[0] == other.Shape[1] && tensor.Shape[0] > 0 && tensor.IsFloat && other.IsFloat && tensor.Length <= Array.MaxLength && other.Length <= Array.MaxLength)
+                {
+                    _pairs.Add((module.StartsWith(AdapterFiles.Prefix, StringComparison.Ordinal) ? module[AdapterFiles.Prefix.Length..] : module, tensor, other));
+                }
+                else
+                {
+                    problems.Add(new ModelFileProblem(field, "floats [rank, in], and [out, rank] in the other factor", $"{found}, and {other.TypeName} {Quoted.List(other.Shape.AsSpan())}"));
+                }
+            }
+        }
+
+        if (problems.Count > 0 || _pairs.Count == 0)
+        {
+            throw problems.Count > 0 ? new ModelFileException(file.Path, "it is no file of adapters that is understood here", problems, "") : new ModelFileException(file.Path, "tensors", "factors lora_A.weight and lora_B.weight", "none");
+        }
+
+        (_alpha, _isStabilized) = AdapterFiles.Scaling(file);
+    }
+
+    /// <summary>The weights that are adapted, by the names of their linear layers as PEFT has them: <c>model.layers.0.self_attn.q_proj</c>.</summary>
+    public IReadOnlyList<string> Modules => [.. _pairs.Select(static pair => pair.Module)];
+
+    /// <summary>The rank of all adapters; 0 if they have several.</summary>
+    public int Rank => _pairs.TrueForAll(pair => pair.First.Shape[0] == _pairs[0].First.Shape[0]) ? checked((int)_pairs[0].First.Shape[0]) : 0;
+
+    /// <summary>What an adapter of a rank is scaled with, times that rank (<see cref="LoraAttribute.Alpha"/>).</summary>
+    /// <param name="rank">The rank.</param>
+    public double Alpha(int rank) => Scale(rank) * rank;
+
+    /// <summary>Opens a file.</summary>
+    /// <param name="path">The file, or the folder of PEFT's that <c>adapter_model.safetensors</c> is in.</param>
+    /// <exception cref="ModelFileException">The file is damaged, or is no file of adapters of linear layers alone.</exception>
+    /// <exception cref="IOException">The file cannot be read.</exception>
+    public static AdapterFile Open(string path)
+    {
+        ArgumentNullException.ThrowIfNull(path);
+        WeightFile file = WeightFile.Open(Resolve(path));
+        try
+        {
+            return new AdapterFile(file);
+        }
+        catch
+        {
+            file.Dispose();
+            throw;
+        }
+    }
+
+    /// <summary>The file that a folder of PEFT's has, or the path itself.</summary>
+    /// <param name="path">A file or a folder.</param>
+    public static string Resolve(string path) => Directory.Exists(path) ? Path.Combine(path, AdapterFiles.ModelName) : path;
+
+    /// <summary>
+    /// A model's file with these adapters merged into the weights: W + s·B·A (Hu et al. 2021, section 4.1), computed as they are read. Tensors that are stored transposed, as GPT-2's, are merged transposed.
+    /// </summary>
+    /// <param name="file">The model's file, which the new one closes.</param>
+    /// <exception cref="ModelFileException">An adapted weight is not in the model's file, or has another shape; all are listed.</exception>
+    /// <exception cref="ObjectDisposedException">This file was closed.</exception>
+    public WeightFile MergeInto(WeightFile file)
+    {
+        ArgumentNullException.ThrowIfNull(file);
+        var problems = new List<ModelFileProblem>();
+        var updates = new Dictionary<WeightTensor, Update>(ReferenceEqualityComparer.Instance);
+        foreach ((string module, WeightTensor first, WeightTensor second) in _pairs)
+        {
+            long rows = second.Shape[0];
+            long columns = first.Shape[1];
+            string field = $"tensor {Quoted.Text(module + ".weight")}";
+            if (Find(file, module + ".weight") is not { } weight)
+            {
+                problems.Add(new ModelFileProblem(field, $"floats {Quoted.List([rows, columns])}, which {_file.Path} adapts", "none"));
+                continue;
+            }
+
+            bool isPlain = weight.Shape.AsSpan().SequenceEqual([rows, columns]);
+            if (!weight.IsFloat || (!isPlain && !weight.Shape.AsSpan().SequenceEqual([columns, rows])) || !updates.TryAdd(weight, new Update(Read(first), Read(second), (int)first.Shape[0], (int)columns, (float)Scale((int)first.Shape[0]), !isPlain)))
+            {
+                problems.Add(new ModelFileProblem(field, $"floats {Quoted.List([rows, columns])}, which {_file.Path} adapts once", $"{weight.TypeName} {Quoted.List(weight.Shape.AsSpan())}"));
+            }
+        }
+
+        return problems.Count == 0 ? new Merged(file, updates) : throw new ModelFileException(file.Path, $"the adapters of {_file.Path} are of another model", problems, "");
+    }
+
+    /// <summary>Closes the file.</summary>
+    public void Dispose() => _file.Dispose();
+
+    private double Scale(int rank) => (_alpha ?? rank) / (_isStabilized ? Math.Sqrt(rank) : rank);
+
+    private float[] Read(WeightTensor tensor)
+    {
+        float[] values = new float[tensor.Length];
+        _file.ReadFloats(tensor, 0, values);
+        return values;
+    }
+
+    // By its name; or where one of the two has a prefix that the other has not, as published files of GPT-2 and of Llama do.
+    private static WeightTensor? Find(WeightFile file, string name)
+    {
+        if (file.Find(name) is { } found)
+        {
+            return found;
+        }
+
+        WeightTensor[] alike = [.. file.Tensors.Where(tensor => tensor.Name.EndsWith("." + name, StringComparison.Ordinal) || name.EndsWith("." + tensor.Name, StringComparison.Ordinal))];
+        return alike.Length == 1 ? alike[0] : null;
+    }
+
+    private sealed record Update(float[] First, float[] Second, int Rank, int Columns, float Scale, bool IsTransposed);
+
+    private sealed class Merged(WeightFile file, Dictionary<WeightTensor, Update> updates) : RearrangedFile(file, file.Tensors)
+    {
+        public override void ReadFloats(WeightTensor tensor, long start, Span<float> destination)
+        {
+            base.ReadFloats(tensor, start, destination);
+            if (!updates.TryGetValue(tensor, out Update? update))
+            {
+                return;
+            }
+
+            int rows = update.Second.Length / update.Rank;
+            if (update.IsTransposed)
+            {
+                for (int i = 0; i < destination.Length; i++)
+                {
+                    (long column, long row) = Math.DivRem(start + i, rows);
+                    float sum = 0;
+                    for (int r = 0; r < update.Rank; r++)
+                    {
+                        sum += update.Second[(row * update.Rank) + r] * update.First[((long)r * update.Columns) + column];
+                    }
+
+                    destination[i] += update.Scale * sum;
+                }
+
+                return;
+            }
+
+            while (!destination.IsEmpty)
+            {
+                (long row, long column) = Math.DivRem(start, update.Columns);
+                int count = (int)Math.Min(update.Columns - column, destination.Length);
+                for (int r = 0; r < update.Rank; r++)
+                {
+                    float factor = update.Scale * update.Second[(row * update.Rank) + r];
+                    ReadOnlySpan<float> source = update.First.AsSpan((int)(((long)r * update.Columns) + column), count);
+                    Span<float> target = destination[..count];
+                    int i = 0;
+                    for (; i <= count - Vector<float>.Count; i += Vector<float>.Count)
+                    {
+                        (new Vector<float>(target[i..]) + (factor * new Vector<float>(source[i..]))).CopyTo(target[i..]);
+                    }
+
+                    for (; i < count; i++)
+                    {
+                        target[i] += factor * source[i];
+                    }
+                }
+
+                destination = destination[count..];
+                start += count;
+            }
+        }
+
+        internal override bool TryReadRow(WeightTensor tensor, GgmlType type, long row, Span<byte> destination)
+            => !updates.ContainsKey(tensor) && File.TryReadRow(tensor, type, row, destination);
+    }
+}
