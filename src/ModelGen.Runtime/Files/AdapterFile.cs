@@ -120,7 +120,16 @@ public sealed class AdapterFile : IDisposable
             }
         }
 
-        return problems.Count == 0 ? new Merged(file, updates) : throw new ModelFileException(file.Path, $"the adapters of {_file.Path} are of another model", problems, "");
+        if (problems.Count == 0)
+        {
+            return RearrangedFile.Of(file, tensor => updates.TryGetValue(tensor, out Update? update) ? [new RearrangedFile.Computed(tensor.Name, tensor.Shape, tensor.ByteLength, tensor.TypeName, (start, destination) =>
+            {
+                file.ReadFloats(tensor, start, destination);
+                update.AddTo(start, destination);
+            })] : null);
+        }
+
+        throw new ModelFileException(file.Path, $"the adapters of {_file.Path} are of another model", problems, "");
     }
 
     /// <summary>Closes the file.</summary>
@@ -143,35 +152,28 @@ public sealed class AdapterFile : IDisposable
             return found;
         }
 
-        WeightTensor[] alike = [.. file.Tensors.Where(tensor => tensor.Name.EndsWith("." + name, StringComparison.Ordinal) || name.EndsWith("." + tensor.Name, StringComparison.Ordinal))];
+        WeightTensor[] alike = [.. file.Tensors.Filter(tensor => tensor.Name.EndsWith("." + name, StringComparison.Ordinal) || name.EndsWith("." + tensor.Name, StringComparison.Ordinal))];
         return alike.Length == 1 ? alike[0] : null;
     }
 
-    private sealed record Update(float[] First, float[] Second, int Rank, int Columns, float Scale, bool IsTransposed);
-
-    private sealed class Merged(WeightFile file, Dictionary<WeightTensor, Update> updates) : RearrangedFile(file, file.Tensors)
+    private sealed record Update(float[] First, float[] Second, int Rank, int Columns, float Scale, bool IsTransposed)
     {
-        public override void ReadFloats(WeightTensor tensor, long start, Span<float> destination)
+        /// <summary>Adds the update's elements from one on.</summary>
+        public void AddTo(long start, Span<float> destination)
         {
-            base.ReadFloats(tensor, start, destination);
-            if (!updates.TryGetValue(tensor, out Update? update))
-            {
-                return;
-            }
-
-            int rows = update.Second.Length / update.Rank;
-            if (update.IsTransposed)
+            int rows = Second.Length / Rank;
+            if (IsTransposed)
             {
                 for (int i = 0; i < destination.Length; i++)
                 {
                     (long column, long row) = Math.DivRem(start + i, rows);
                     float sum = 0;
-                    for (int r = 0; r < update.Rank; r++)
+                    for (int r = 0; r < Rank; r++)
                     {
-                        sum += update.Second[(row * update.Rank) + r] * update.First[((long)r * update.Columns) + column];
+                        sum += Second[(row * Rank) + r] * First[((long)r * Columns) + column];
                     }
 
-                    destination[i] += update.Scale * sum;
+                    destination[i] += Scale * sum;
                 }
 
                 return;
@@ -179,12 +181,12 @@ public sealed class AdapterFile : IDisposable
 
             while (!destination.IsEmpty)
             {
-                (long row, long column) = Math.DivRem(start, update.Columns);
-                int count = (int)Math.Min(update.Columns - column, destination.Length);
-                for (int r = 0; r < update.Rank; r++)
+                (long row, long column) = Math.DivRem(start, Columns);
+                int count = (int)Math.Min(Columns - column, destination.Length);
+                for (int r = 0; r < Rank; r++)
                 {
-                    float factor = update.Scale * update.Second[(row * update.Rank) + r];
-                    ReadOnlySpan<float> source = update.First.AsSpan((int)(((long)r * update.Columns) + column), count);
+                    float factor = Scale * Second[(row * Rank) + r];
+                    ReadOnlySpan<float> source = First.AsSpan((int)(((long)r * Columns) + column), count);
                     Span<float> target = destination[..count];
                     int i = 0;
                     for (; i <= count - Vector<float>.Count; i += Vector<float>.Count)
@@ -202,8 +204,5 @@ public sealed class AdapterFile : IDisposable
                 start += count;
             }
         }
-
-        internal override bool TryReadRow(WeightTensor tensor, GgmlType type, long row, Span<byte> destination)
-            => !updates.ContainsKey(tensor) && File.TryReadRow(tensor, type, row, destination);
     }
 }

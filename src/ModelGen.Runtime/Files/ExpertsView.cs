@@ -32,8 +32,8 @@ internal static class ExpertsView
         foreach ((string name, SortedDictionary<int, WeightTensor> parts) in new List<KeyValuePair<string, SortedDictionary<int, WeightTensor>>>(stacks))
         {
             // No two have one number and none is below zero: if none is too large either, none is missing.
-            if (!parts.TryGetValue(0, out WeightTensor? first) || parts.Keys.Any(number => number >= parts.Count) || file.Find(name) is not null || first.Shape.IsEmpty || first.Length == 0
-                || parts.Values.Any(part => !part.IsFloat || part.TypeName != first.TypeName || !part.Shape.AsSpan().SequenceEqual(first.Shape.AsSpan())))
+            if (!parts.TryGetValue(0, out WeightTensor? first) || parts.Keys.Has(number => number >= parts.Count) || file.Find(name) is not null || first.Shape.IsEmpty || first.Length == 0
+                || parts.Values.Has(part => !part.IsFloat || part.TypeName != first.TypeName || !part.Shape.AsSpan().SequenceEqual(first.Shape.AsSpan())))
             {
                 stacks.Remove(name);
             }

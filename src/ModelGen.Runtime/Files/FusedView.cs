@@ -21,7 +21,7 @@ internal static class FusedView
     /// <param name="headWidth">The channels of a head, which no file says.</param>
     public static WeightFile ByHeads(WeightFile file, long headWidth) => headWidth <= 0 ? file : RearrangedFile.Of(file, tensor =>
         Behind(tensor, ".attention.query_key_value") is ({ } prefix, { } kind) && tensor.IsFloat && tensor.Shape.Length is 1 or 2 && tensor.Length > 0 && tensor.Shape[0] % (3 * headWidth) == 0
-            ? [.. s_queryKeyValue.Select((name, which) => new Rows($"{prefix}.attention.{name}{kind}", tensor.Shape.SetItem(0, tensor.Shape[0] / 3), tensor,
+            ? [.. s_queryKeyValue.Map((name, which) => new Rows($"{prefix}.attention.{name}{kind}", tensor.Shape.SetItem(0, tensor.Shape[0] / 3), tensor,
                 row => (tensor, (((3 * (row / headWidth)) + which) * headWidth) + (row % headWidth), headWidth - (row % headWidth))))]
             : null);
 
@@ -36,10 +36,10 @@ internal static class FusedView
             {
                 if (Behind(tensor, parts[i]) is ({ } prefix, { } kind))
                 {
-                    WeightTensor[] all = [.. parts.Select(part => file.Find(prefix + part + kind)).OfType<WeightTensor>()];
-                    return all.Length < parts.Length || all.Any(part => !part.IsFloat || part.Shape.Length != tensor.Shape.Length || part.Shape.Length is not (1 or 2) || part.Length == 0 || (part.Shape.Length == 2 && part.Shape[1] != tensor.Shape[1])) ? null
+                    WeightTensor[] all = [.. parts.Map(part => file.Find(prefix + part + kind)).Filter(static part => part is not null)!];
+                    return all.Length < parts.Length || all.Has(part => !part.IsFloat || part.Shape.Length != tensor.Shape.Length || part.Shape.Length is not (1 or 2) || part.Length == 0 || (part.Shape.Length == 2 && part.Shape[1] != tensor.Shape[1])) ? null
                         : i > 0 ? []
-                        : [new Rows(prefix + name + kind, tensor.Shape.SetItem(0, all.Sum(static part => part.Shape[0])), tensor, row =>
+                        : [new Rows(prefix + name + kind, tensor.Shape.SetItem(0, all.Fold(0L, static (sum, part) => sum + part.Shape[0])), tensor, row =>
                         {
                             int number = 0;
                             for (; row >= all[number].Shape[0]; number++)
@@ -77,7 +77,7 @@ internal static class FusedView
         {
             // As many queries as what they attend to has columns, and keys and values alike.
             long keys = (tensor.Shape[0] - queries) / 2;
-            return Cut(tensor, [.. s_queryKeyValue.Select(name => $"{attention}.self_attn.{name}{kind}")], [queries, keys, keys]);
+            return Cut(tensor, [.. s_queryKeyValue.Map(name => $"{attention}.self_attn.{name}{kind}")], [queries, keys, keys]);
         }
 
         if (Behind(tensor, ".mlp.gate_up_proj") is ({ } network, { } of) && tensor.Shape[0] % 2 == 0)
@@ -113,7 +113,7 @@ internal static class FusedView
     public static IReadOnlyList<WeightTensor> Halves(WeightTensor tensor, string prefix)
     {
         long hidden = tensor.Shape[1] / 2;
-        return [.. ((string[])["gate_proj", "up_proj"]).Select((name, which) => new Rows($"{prefix}{name}.weight", tensor.Shape.SetItem(1, hidden), tensor,
+        return [.. ((string[])["gate_proj", "up_proj"]).Map((name, which) => new Rows($"{prefix}{name}.weight", tensor.Shape.SetItem(1, hidden), tensor,
             row => (tensor, (((2 * (row / hidden)) + which) * hidden) + (row % hidden), hidden - (row % hidden))))];
     }
 

@@ -86,14 +86,14 @@ internal sealed class HuggingFaceNames
     // Projections of one input are one matrix.
     private static readonly (string Gguf, string HuggingFace)[] s_phi3 =
     [
-        .. s_llama.Where(static pair => pair.Gguf is not ("blk.#.attn_q" or "blk.#.attn_k" or "blk.#.attn_v" or "blk.#.ffn_gate" or "blk.#.ffn_up")),
+        .. s_llama.Filter(static pair => pair.Gguf is not ("blk.#.attn_q" or "blk.#.attn_k" or "blk.#.attn_v" or "blk.#.ffn_gate" or "blk.#.ffn_up")),
         ("blk.#.attn_qkv", "model.layers.#.self_attn.qkv_proj"),
         ("blk.#.ffn_up", "model.layers.#.mlp.gate_up_proj"),
     ];
 
     private static readonly (string Gguf, string HuggingFace)[] s_gptNeoX =
     [
-        .. s_llama.Where(static pair => pair.Gguf is not ("blk.#.attn_q" or "blk.#.attn_k" or "blk.#.attn_v" or "blk.#.attn_q_norm" or "blk.#.attn_k_norm" or "blk.#.ffn_gate")),
+        .. s_llama.Filter(static pair => pair.Gguf is not ("blk.#.attn_q" or "blk.#.attn_k" or "blk.#.attn_v" or "blk.#.attn_q_norm" or "blk.#.attn_k_norm" or "blk.#.ffn_gate")),
         ("blk.#.attn_qkv", "model.layers.#.self_attn.qkv_proj"),
     ];
 
@@ -165,7 +165,7 @@ internal sealed class HuggingFaceNames
     private static readonly (string Gguf, string HuggingFace)[] s_lfm2Own =
     [
         ("token_embd_norm", "model.norm"),
-        .. s_llama.Where(static pair => pair.Gguf is "blk.#.attn_norm" or "blk.#.attn_output" or "blk.#.attn_q_norm" or "blk.#.attn_k_norm" or "blk.#.ffn_gate" or "blk.#.ffn_up" or "blk.#.ffn_down"),
+        .. s_llama.Filter(static pair => pair.Gguf is "blk.#.attn_norm" or "blk.#.attn_output" or "blk.#.attn_q_norm" or "blk.#.attn_k_norm" or "blk.#.ffn_gate" or "blk.#.ffn_up" or "blk.#.ffn_down"),
         ("blk.#.ffn_norm", "model.layers.#.post_attention_layernorm"),
     ];
 
@@ -340,7 +340,7 @@ internal sealed class HuggingFaceNames
     }
 
     /// <summary>Whether a tensor of a checkpoint has no place in GGUF files and is needed for nothing that they are for.</summary>
-    public bool IsLeftOut(string name) => LeftOut.Any(start => Whole(name).StartsWith(start, StringComparison.Ordinal)) || LeftOutEnds.Any(end => name.EndsWith(end, StringComparison.Ordinal));
+    public bool IsLeftOut(string name) => LeftOut.Has(start => Whole(name).StartsWith(start, StringComparison.Ordinal)) || LeftOutEnds.Has(end => name.EndsWith(end, StringComparison.Ordinal));
 
     private string Whole(string name) => name.StartsWith(Prefix, StringComparison.Ordinal) ? name : Prefix + name;
 

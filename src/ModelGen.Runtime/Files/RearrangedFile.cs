@@ -26,7 +26,7 @@ internal sealed class RearrangedFile : WeightFile
 
     /// <summary>The file, or a view of it that is to be closed instead.</summary>
     /// <param name="file">The file.</param>
-    /// <param name="replace">What stands in the place of a tensor: itself for null, and for an empty list nothing. Where the file has a name already, or two of them would be one, all stays as it is.</param>
+    /// <param name="replace">What stands in the place of a tensor: itself for null, and for an empty list nothing. Where the file has a name of another already, or two of them would be one, all stays as it is.</param>
     public static WeightFile Of(WeightFile file, Func<WeightTensor, IReadOnlyList<WeightTensor>?> replace)
     {
         var tensors = new List<WeightTensor>(file.Tensors.Count);
@@ -34,7 +34,7 @@ internal sealed class RearrangedFile : WeightFile
         bool isOther = false;
         foreach (WeightTensor tensor in file.Tensors)
         {
-            IReadOnlyList<WeightTensor> others = replace(tensor) is { } found && found.All(other => file.Find(other.Name) is null) ? found : [tensor];
+            IReadOnlyList<WeightTensor> others = replace(tensor) is { } found && !found.Has(other => file.Find(other.Name) is { } there && !ReferenceEquals(there, tensor)) ? found : [tensor];
             isOther |= others is not [var only] || !ReferenceEquals(only, tensor);
             tensors.AddRange(others);
         }
@@ -138,5 +138,5 @@ internal sealed class RearrangedFile : WeightFile
         public override bool IsFloat => true;
     }
 
-    private static long Count(ImmutableArray<long> shape) => shape.Aggregate(1L, static (product, extent) => checked(product * extent));
+    private static long Count(ImmutableArray<long> shape) => shape.Fold(1L, static (product, extent) => checked(product * extent));
 }
