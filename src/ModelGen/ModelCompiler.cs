@@ -84,7 +84,7 @@ internal static class ModelCompiler
                 CacheFormats.Of([.. graphs.Where((_, i) => !program.Entries[i].BelongsToTrainer)], spec.KeyValueCache));
             return (layout, layout.WithStates([.. graphs.Where((_, i) => !program.Entries[i].BelongsToTrainer)]), layout.WithStates([.. graphs.Where((_, i) => program.Entries[i].BelongsToTrainer)]));
         });
-        ModelLayout onDevice = spec.HasCuda ? layout.WithFormats(DeviceFormats.Of(graphs, layout.Formats)) : layout;
+        ModelLayout onDevice = spec.HasCuda ? layout.WithFormats(DeviceFormats.Of(ofDevice, layout.Formats)) : layout;
         ModelLayout Placed(bool ofTrainer) => onDevice == layout ? (ofTrainer ? trainer : session) : onDevice.WithStates([.. graphs.Where((_, i) => program.Entries[i].BelongsToTrainer == ofTrainer)]);
         (ModelLayout sessionOnDevice, ModelLayout trainerOnDevice) = (Placed(ofTrainer: false), Placed(ofTrainer: true));
         CudaModule inference = new(spec.CudaPrecision, spec.CudaProducts) { Launches = spec.CudaLaunches }, training = new(spec.CudaPrecision, spec.CudaProducts) { Launches = spec.CudaLaunches, Rounding = spec.CudaRounding };
