@@ -286,8 +286,9 @@ public sealed class LlamaCppTests : IDisposable
         static double Gelu(double x) => 0.5 * x * (1 + Math.Tanh(Math.Sqrt(2 / Math.PI) * (x + (0.044715 * x * x * x))));
         double exact = Largest(Gelu), table = Largest(static x => x <= -10 ? 0 : x >= 10 ? x : (double)(Half)(float)Gelu((double)(Half)(float)x));
         TestContext.Current.TestOutputHelper?.WriteLine(FormattableString.Invariant($"largest difference over the range of logits: {exact:G3} from GELU, {table:G3} from its table"));
-        Assert.InRange(table, 0, 3e-5);
-        Assert.InRange(exact, 4 * table, 1e-3);
+        Assert.InRange(table, 0, 5e-5);
+        // What is still left is where sums of other roundings fall on the other side of a step of the table.
+        Assert.InRange(exact, 2.5 * table, 1e-3);
     }
 
     /// <summary>Logits of GPT-NeoX (Black et al. 2022) in double precision.</summary>
