@@ -35,9 +35,9 @@ public sealed class AdapterTests : IDisposable
             Assert.Equal(ids, Ids([Beside(name), .. flags]));
         }
 
-        // The weights stay as they are stored, and adapters are as exact as ever.
+        // The weights stay as they are stored: their rounding to 8 bits, and that of what they are multiplied with, is all that differs.
         ToolCommand.Json("convert", data, Beside("q.gguf"), "--weights", "Q8_0", "--tokenizer", vocabulary);
-        Assert.Equal(1, Perplexity(Beside("q.gguf"), "--adapter", adapter) / adapted, 0.02);
+        Assert.Equal(1, Perplexity(Beside("q.gguf"), "--adapter", adapter) / adapted, 0.05);
         Assert.StartsWith("Q8_0", ToolCommand.Json("generate", Beside("q.gguf"), "--tokens", "3", "--adapter", adapter).GetProperty("weights").GetString(), StringComparison.Ordinal);
         Assert.StartsWith("Q8_0", ToolCommand.Json("generate", Beside("q.gguf"), "--tokens", "3").GetProperty("weights").GetString(), StringComparison.Ordinal);
 
