@@ -40,7 +40,7 @@ public sealed class DevicePackedTests
         Assert.Equal(DeviceEight.WeightBytes, DeviceEight.CudaWeightBytes);
         Assert.Equal(DeviceFour.WeightBytes, DeviceFour.CudaWeightBytes);
         Assert.InRange(DeviceEight.CudaWeightBytes, 1, PlainDecoder.WeightBytes * 35 / 100);
-        
+
         // What is widened has a copy in bfloat16 too, as single precision has where products round to that.
         Assert.InRange(DeviceMixed.CudaWeightBytes, DeviceMixed.WeightBytes + 1, PlainWideDecoder.WeightBytes * 3 / 2);
         foreach ((Func<SessionOptions, CausalSession> create, long bytes) in new (Func<SessionOptions, CausalSession>, long)[] { (o => DeviceEight.Create(1).CreateSession(o), DeviceEight.CudaWeightBytes), (o => DeviceMixed.Create(1).CreateSession(o), DeviceMixed.CudaWeightBytes) })

@@ -109,7 +109,8 @@ internal static unsafe class StandInNccl
             {
                 // It waits for ever, unless it is aborted.
             }
-        }) { IsBackground = true }.Start();
+        })
+        { IsBackground = true }.Start();
         return InProgress;
     }
 

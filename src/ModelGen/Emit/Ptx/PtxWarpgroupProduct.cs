@@ -193,7 +193,8 @@ internal sealed class PtxWarpgroupProduct
                 }
 
                 _w.Set(source, "add.s64", source, PtxWriter.Int(isAlong ? down * CudaPackKernel.PieceBytes : WarpgroupTiles.Depth / CudaPackKernel.PieceRows * CudaPackKernel.PieceBytes));
-            });
+            }
+            );
         }
     }
 
