@@ -39,6 +39,10 @@ internal sealed class Fusion
     private readonly Dictionary<Value, bool> _storedForOthers = [];
     private readonly ILookup<Node, Node> _consumers;
     private readonly Dictionary<Scan, Fusion> _bodies = [];
+    private readonly IComparer<Node> _lowestLast;
+
+    // The place of the node that is being given a cluster: those behind it have none yet.
+    private int _current;
 
     private Fusion(ModelGraph graph)
     {
@@ -46,6 +50,7 @@ internal sealed class Fusion
         _consumers = graph.Nodes.SelectMany(n => n.Inputs.Select(i => (From: i.Node, To: n))).ToLookup(p => p.From, p => p.To);
         _clusters = new Cluster?[graph.Nodes.Count];
         _levels = new int[graph.Nodes.Count];
+        _lowestLast = Comparer<Node>.Create((a, b) => LevelOf(b).CompareTo(LevelOf(a)));
         _places = new int[graph.Nodes.Count == 0 ? 0 : graph.Nodes[graph.Nodes.Count - 1].Id + 1];
         for (int i = 0; i < graph.Nodes.Count; i++)
         {
@@ -107,6 +112,7 @@ internal sealed class Fusion
     {
         foreach (Node node in _graph.Nodes)
         {
+            _current = IndexOf(node);
             if (!IsRowDomain(node))
             {
                 _levels[IndexOf(node)] = LevelAbove(node, null);
@@ -239,16 +245,23 @@ internal sealed class Fusion
 
     /// <summary>
     /// Whether computing a node needs the cluster. The node's own cluster is computed as a whole, and so is every cluster on
-    /// the way, so the question is asked of clusters and not of nodes.
+    /// the way, so the question is asked of clusters and not of nodes. What lies nearest to the cluster is looked at first: from a backward pass, the way to a layer through that layer is short, and the one through the loss is as long as the model is deep.
     /// </summary>
     private bool DependsOn(Node node, Cluster cluster)
     {
-        var pending = new Stack<Node>();
+        if (!IsReadByEarlier(cluster))
+        {
+            // What parameters alone make is low in the graph, so that looking for it would lead through all layers before.
+            return false;
+        }
+
+        var pending = new List<Node>();
         var seen = new HashSet<object>();
-        pending.Push(node);
+        pending.Add(node);
         while (pending.Count > 0)
         {
-            Node next = pending.Pop();
+            Node next = pending[pending.Count - 1];
+            pending.RemoveAt(pending.Count - 1);
             Cluster? group = _clusters[IndexOf(next)];
 
             // A cluster's nodes lie far apart in the graph, so that what comes before another in it may still need it; levels know.
@@ -257,6 +270,7 @@ internal sealed class Fusion
                 continue;
             }
 
+            int first = pending.Count;
             foreach (Node member in group is null ? [next] : (IEnumerable<Node>)group.Nodes)
             {
                 foreach (Value input in member.Inputs)
@@ -266,7 +280,26 @@ internal sealed class Fusion
                         return true;
                     }
 
-                    pending.Push(input.Node);
+                    pending.Add(input.Node);
+                }
+            }
+
+            pending.Sort(first, pending.Count - first, _lowestLast);
+        }
+
+        return false;
+    }
+
+    /// <summary>Whether anything outside a cluster needs it, as far as the graph has been gone through.</summary>
+    private bool IsReadByEarlier(Cluster cluster)
+    {
+        foreach (Node member in cluster.Nodes)
+        {
+            foreach (Node consumer in _consumers[member])
+            {
+                if (IndexOf(consumer) < _current && !cluster.Nodes.Contains(consumer))
+                {
+                    return true;
                 }
             }
         }
