@@ -184,7 +184,9 @@ internal sealed class PtxWarpgroupProduct
                 : _w.Op("mad.lo.s32", _w.Op("shr.u32", first, "6"), PtxWriter.Int(down), _w.Op("shl.b32", begin, "3"));
             string source = _w.Op("add.s64", _k.Base(operand == 0 ? _product.Left : _product.Right), _w.Op("mul.wide.s32", piece, PtxWriter.Int(CudaPackKernel.PieceBytes)));
             int runs = isAlong ? 1 : width / WarpgroupTiles.Depth, bytes = width * RowBytes / runs;
-            return (source, (to, full) =>
+            return (source, Bring);
+
+            void Bring(string to, string full)
             {
                 for (int i = 0; i < runs; i++)
                 {
@@ -194,7 +196,6 @@ internal sealed class PtxWarpgroupProduct
 
                 _w.Set(source, "add.s64", source, PtxWriter.Int(isAlong ? down * CudaPackKernel.PieceBytes : WarpgroupTiles.Depth / CudaPackKernel.PieceRows * CudaPackKernel.PieceBytes));
             }
-            );
         }
     }
 
