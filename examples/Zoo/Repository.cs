@@ -18,11 +18,13 @@ internal static class Repository
         }
     }
 
-    /// <summary>The lines of a file of the repository; null if it is not there.</summary>
+    /// <summary>The lines of a file of the repository and of those beside it whose names begin with its name; null if it is not there.</summary>
     public static int? Lines(string path)
     {
         string? file = Root is null ? null : Path.Combine(Root, path);
-        return File.Exists(file) ? File.ReadLines(file).Count() : null;
+        return File.Exists(file)
+            ? Directory.EnumerateFiles(Path.GetDirectoryName(file)!, $"{Path.GetFileNameWithoutExtension(file)}*{Path.GetExtension(file)}").Sum(part => File.ReadLines(part).Count())
+            : null;
     }
 
     private static string? Above(string folder)
