@@ -27,7 +27,7 @@ internal static class RecurrenceEmitter
             w.Line($"float* sums = {RecurrencePlan.Factors}, fromStart = sums + {plan.StepColumns}, toEnd = fromStart + {plan.StepColumns};");
             Text.OpenUnits(w, kernel, Text.RowCount(kernel.Batch * RowExtent.Literal(heads)), "task");
             int share = heads / groups;
-            w.Line($"int sequence = task / {heads}, head = task % {heads}{(share == 1 ? "" : $", group = head / {share}")};");
+            w.Line($"int {(kernel.Batch == RowExtent.Literal(1) ? "" : $"sequence = task / {heads}, ")}head = task % {heads}{(share == 1 ? "" : $", group = head / {share}")};");
             string group = share == 1 ? "head" : "group";
             foreach ((string name, int operand, string at) in new[] { ("queries", 0, group), ("keys", 1, group), ("values", 2, "head"), ("logs", 3, "head"), ("strengths", RecurrenceKernel.Strengths, "head"), ("rows", kernel.Output, "head") })
             {
