@@ -453,9 +453,17 @@ internal static class TokenizerJson
             {
                 return (Special(single[0]), Special(single[single.GetArrayLength() - 1]));
             }
+
+            // BERT's and RoBERTa's, each a text and its id.
+            if (step.TryGetProperty("type", out type) && type.GetString() is "RobertaProcessing" or "BertProcessing" && Token(step, "cls") is { } first && Token(step, "sep") is { } last)
+            {
+                return (first, last);
+            }
         }
 
         return default;
+
+        static string? Token(JsonElement step, string name) => step.TryGetProperty(name, out JsonElement pair) && pair.ValueKind == JsonValueKind.Array && pair.GetArrayLength() == 2 && pair[0].ValueKind == JsonValueKind.String ? pair[0].GetString() : null;
 
         static string? Special(JsonElement piece) => piece.ValueKind == JsonValueKind.Object && piece.TryGetProperty("SpecialToken", out JsonElement token) ? token.GetProperty("id").GetString() : null;
     }

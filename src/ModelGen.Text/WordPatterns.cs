@@ -10,6 +10,7 @@ internal static partial class WordPatterns
     private static readonly Dictionary<string, Func<Regex>> s_patterns = new(StringComparer.Ordinal)
     {
         ["gpt-2"] = Gpt2,
+        ["roberta-bpe"] = Gpt2,
         ["llama-bpe"] = ThreeDigits,
         ["llama-v3"] = ThreeDigits,
         ["llama3"] = ThreeDigits,

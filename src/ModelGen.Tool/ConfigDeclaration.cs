@@ -14,11 +14,13 @@ internal static class ConfigDeclaration
         "llama" or "mistral" or "mixtral" or "phi3" or "olmoe" or "granite" or "granitemoe" or "qwen2" or "qwen3" or "gemma3" or "gemma3_text" or "lfm2" or "qwen3_moe" or "qwen3moe" or "qwen3_5_text" or "qwen35" => DecoderDeclaration.Of(config, weights),
         "mamba2" or "granitemoehybrid" or "granitehybrid" => StateSpaceDeclaration.Of(config, weights),
         "gpt_neox" or "gptneox" => NeoXDeclaration.Of(config, weights),
-        "bert" => EncoderDeclaration.Bert(config, weights),
+        "bert" or "roberta" or "xlm-roberta" or "camembert" => EncoderDeclaration.Bert(config, weights),
+        "distilbert" => EncoderDeclaration.DistilBert(config, weights),
+        "nomic_bert" => EncoderDeclaration.NomicBert(config, weights),
         "modernbert" => EncoderDeclaration.ModernBert(config, weights),
         "gemma4_text" or "gemma4" => Gemma4Declaration.Of(config, weights),
         "gpt_oss" or "gpt-oss" => GptOssDeclaration.Of(config, weights),
-        string other => throw new ToolException($"{config.Origin}: model_type: expected bert, modernbert, gpt2, gpt_neox, llama, mistral, mixtral, phi3, olmoe, granite, granitemoe, qwen2, qwen3, qwen3_moe, qwen3_5_text, gemma3_text, gemma4_text, gpt_oss, lfm2, mamba2 or granitemoehybrid, found {other}."),
+        string other => throw new ToolException($"{config.Origin}: model_type: expected bert, roberta, xlm-roberta, distilbert, nomic_bert, modernbert, gpt2, gpt_neox, llama, mistral, mixtral, phi3, olmoe, granite, granitemoe, qwen2, qwen3, qwen3_moe, qwen3_5_text, gemma3_text, gemma4_text, gpt_oss, lfm2, mamba2 or granitemoehybrid, found {other}."),
     };
 
     private static ModelCode Gpt2(ModelConfig config, WeightFile weights)

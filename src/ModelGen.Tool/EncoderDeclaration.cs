@@ -13,22 +13,110 @@ internal static class EncoderDeclaration
             throw config.Problem("position_embedding_type", "absolute", positions);
         }
 
-        int width = config.Required("hidden_size");
+        int width = config.Required("hidden_size"), first = FirstPosition(config);
         var arguments = new List<(string, string)>
         {
             ("Layers", Text(config.Required("num_hidden_layers"))),
             ("DModel", Text(width)),
             ("Heads", Text(config.Required("num_attention_heads"))),
             ("Vocab", Text(config.Required("vocab_size"))),
-            ("Context", Text(config.Required("max_position_embeddings"))),
+            ("Context", Text(Positions(config))),
             ("FeedForward", Text(config.Integer("intermediate_size") ?? checked(4 * width))),
         };
+        if (first > 0)
+        {
+            arguments.Add(("FirstPosition", Text(first)));
+        }
+
         if (config.Integer("type_vocab_size") is { } segments and not 2)
         {
             arguments.Add(("Segments", Text(segments)));
         }
 
         Common(config, arguments, "hidden_act", "layer_norm_eps", 1e-12);
+        return WithHead(new ModelCode("Bert", arguments), weights);
+    }
+
+    /// <summary>The row of the table of positions that a first token has: RoBERTa counts from the padding's id on, which itself is for padding.</summary>
+    public static int FirstPosition(ModelConfig config)
+        => config.ModelType is not ("roberta" or "xlm-roberta" or "camembert") ? 0
+            : (config.Integer("pad_token_id") ?? 1) is >= 0 and < 1 << 20 and int padding ? padding + 1
+            : throw config.Problem("pad_token_id", "0 or more", "another one");
+
+    /// <summary>The positions of a text.</summary>
+    public static int Positions(ModelConfig config)
+    {
+        int rows = config.Required("max_position_embeddings"), first = FirstPosition(config);
+        return rows > first ? rows - first : throw config.Problem("max_position_embeddings", $"more than the {first} in front of the first position", Text(rows));
+    }
+
+    /// <summary>DistilBERT (Sanh et al. 2019): BERT without segments and without a pooler.</summary>
+    public static ModelCode DistilBert(ModelConfig config, WeightFile weights)
+    {
+        // What computes the table is what filled it.
+        var arguments = new List<(string, string)>
+        {
+            ("Layers", Text(config.Required("n_layers"))),
+            ("DModel", Text(config.Required("dim"))),
+            ("Heads", Text(config.Required("n_heads"))),
+            ("Vocab", Text(config.Required("vocab_size"))),
+            ("Context", Text(config.Required("max_position_embeddings"))),
+            ("FeedForward", Text(config.Required("hidden_dim"))),
+            ("Segments", "0"),
+        };
+        Common(config, arguments, "activation", "layer_norm_eps", 1e-12);
+        return WithHead(new ModelCode("Bert", arguments), weights);
+    }
+
+    /// <summary>nomic-bert (Nussbaum et al. 2024): BERT with rotary positions and gated units, and without biases in them.</summary>
+    public static ModelCode NomicBert(ModelConfig config, WeightFile weights)
+    {
+        foreach ((string option, bool expected) in ((string, bool)[])[("prenorm", false), ("qkv_proj_bias", false), ("mlp_fc1_bias", false), ("mlp_fc2_bias", false), ("use_rms_norm", false), ("parallel_block", false), ("rotary_emb_interleaved", false), ("causal", false)])
+        {
+            if (config.Flag(option) is { } has && has != expected)
+            {
+                throw config.Problem(option, expected ? "true" : "false", has ? "true" : "false");
+            }
+        }
+
+        if ((config.Text("activation_function") ?? "swiglu") is not "swiglu" and string activation)
+        {
+            throw config.Problem("activation_function", "swiglu", activation);
+        }
+
+        // Beyond what it was trained on, angles are slowed down by how long a text is.
+        int context = config.Required("n_positions");
+        context = config.Real("rotary_scaling_factor") is not null && config.Integer("max_trained_positions") is > 0 and int trained ? Math.Min(context, trained) : context;
+        int width = config.Required("n_embd");
+        var arguments = new List<(string, string)>
+        {
+            ("Layers", Text(config.Required("n_layer"))),
+            ("DModel", Text(width)),
+            ("Heads", Text(config.Required("n_head"))),
+            ("Vocab", Text(config.Required("vocab_size"))),
+            ("Context", Text(context)),
+            ("FeedForward", Text(config.Integer("n_inner") ?? checked(4 * width))),
+            ("Positions", "PositionEncoding.Rotary"),
+            ("RotaryBase", ConfigDeclaration.Text(config.Real("rotary_emb_base") ?? 1000)),
+            ("GatedFeedForward", "true"),
+            ("Bias", "false"),
+            ("Activation", "Activation.Silu"),
+        };
+        if (config.Real("rotary_emb_fraction") is { } fraction and not 1)
+        {
+            arguments.Add(("RotaryFraction", ConfigDeclaration.Text(fraction)));
+        }
+
+        if (config.Integer("type_vocab_size") is { } segments and not 2)
+        {
+            arguments.Add(("Segments", Text(segments)));
+        }
+
+        if (config.Real("layer_norm_epsilon") is { } epsilon and not 1e-12)
+        {
+            arguments.Add(("LayerNormEpsilon", ConfigDeclaration.Text(epsilon)));
+        }
+
         return WithHead(new ModelCode("Bert", arguments), weights);
     }
 

@@ -8,6 +8,9 @@ internal static class GgufConfig
     /// <summary>The blocks of the one Gemma 3 whose scores are divided by the root of the width over the heads: 27B.</summary>
     public const int LargestGemmaLayers = 62;
 
+    // What models save under their own names.
+    private const string OwnArchitecture = "modelgen";
+
     // What all models have that slow rotary positions down by a table: Llama 3.1 and 3.2. The file holds what follows from it.
     private const int FirstContext = 8192;
     private const double LowFrequency = 1;
@@ -33,10 +36,10 @@ internal static class GgufConfig
         return factors;
     }
 
-    /// <summary>The configuration; null if the file names no architecture.</summary>
+    /// <summary>The configuration; null if the file names no architecture, or was saved by a model, whose declaration it then records.</summary>
     public static ModelConfig? Of(GgufFile file)
     {
-        if (file.Values.GetValueOrDefault("general.architecture")?.AsText() is not { } architecture)
+        if (file.Values.GetValueOrDefault("general.architecture")?.AsText() is not { } architecture || architecture == OwnArchitecture)
         {
             return null;
         }
@@ -62,6 +65,41 @@ internal static class GgufConfig
             if (file.Find("token_types.weight") is { } segments)
             {
                 values["type_vocab_size"] = segments.Shape is [var count, _] ? count : throw new ToolException($"{file.Path}: tensor 'token_types.weight': expected a matrix.");
+            }
+            else
+            {
+                values["type_vocab_size"] = 0;
+            }
+        }
+        else if (architecture == "nomic-bert")
+        {
+            values["model_type"] = "nomic_bert";
+            Integer("embedding_length", "n_embd");
+            Integer("block_count", "n_layer");
+            Integer("attention.head_count", "n_head");
+            Integer("context_length", "n_positions");
+            Integer("feed_forward_length", "n_inner");
+            Real("attention.layer_norm_epsilon", "layer_norm_epsilon");
+            Real("rope.freq_base", "rotary_emb_base");
+            values["type_vocab_size"] = file.Find("token_types.weight") is { Shape: [var types, _] } ? types : 0;
+        }
+        else if (architecture == "modern-bert")
+        {
+            values["model_type"] = "modernbert";
+            Integer("embedding_length", "hidden_size");
+            Integer("block_count", "num_hidden_layers");
+            Integer("attention.head_count", "num_attention_heads");
+            Integer("context_length", "max_position_embeddings");
+            Integer("feed_forward_length", "intermediate_size");
+            Real("attention.layer_norm_epsilon", "norm_eps");
+            Real("rope.freq_base", "global_rope_theta");
+            Real("rope.freq_base_swa", "local_rope_theta");
+            Integer("attention.sliding_window", "local_attention");
+            Integer("attention.sliding_window_pattern", "global_attn_every_n_layers");
+            if (Number("attention.sliding_window") is null or 0)
+            {
+                values["local_attention"] = 128;
+                values["global_attn_every_n_layers"] = 1;
             }
         }
         else

@@ -5,7 +5,13 @@ internal static class GgufExport
 {
     private const string RotaryFactors = "rope_freqs.weight";
 
-    public static void Save(ModelSource source, string output, GgmlType type, TokenizerVocabulary? vocabulary, ImportanceMatrix? importance = null)
+    /// <summary>Writes a model's file.</summary>
+    /// <param name="source">The model.</param>
+    /// <param name="output">The file.</param>
+    /// <param name="type">How matrices are stored; null for how the model's file stores each tensor.</param>
+    /// <param name="vocabulary">The vocabulary to write; null for the one of the model's own GGUF file, or none.</param>
+    /// <param name="importance">What counts how much; null where nothing is known.</param>
+    public static void Save(ModelSource source, string output, GgmlType? type, TokenizerVocabulary? vocabulary, ImportanceMatrix? importance = null)
         => Prepare(source, output, type, vocabulary, importance, static (_, _) => { }).Save(output);
 
     /// <summary>The names that a model's tensors have in GGUF files, by those of Hugging Face's.</summary>
@@ -16,24 +22,41 @@ internal static class GgufExport
         return names;
     }
 
-    private static GgufWriter Prepare(ModelSource source, string output, GgmlType type, TokenizerVocabulary? vocabulary, ImportanceMatrix? importance, Action<WeightTensor, string> named)
+    /// <summary>Writes low-rank adapters as a GGUF file that is read beside a model's.</summary>
+    /// <param name="adapter">The adapters' file.</param>
+    /// <param name="source">The model that they adapt.</param>
+    /// <param name="output">The file.</param>
+    public static void SaveAdapters(string adapter, ModelSource source, string output)
     {
-        ModelConfig config = source.Config ?? throw new ToolException($"{source.Weights.Path}: nothing says what model it is of: expected a config.json beside it.");
-        string architecture = config.ModelType switch
-        {
-            "mistral" or "mixtral" => "llama",
-            "gpt_neox" => "gptneox",
-            "gemma3_text" => "gemma3",
-            "qwen3_moe" => "qwen3moe",
-            "qwen3_5_text" => "qwen35",
-            "granitemoehybrid" => "granitehybrid",
-            "gemma4_text" => "gemma4",
-            "gpt_oss" => "gpt-oss",
-            string other => other,
-        };
-        var writer = new GgufWriter();
+        using AdapterFile file = AdapterFile.Open(adapter);
+        file.SaveGguf(output, Architecture(ConfigOf(source)), HeadWidth(ConfigOf(source)));
+    }
+
+    private static ModelConfig ConfigOf(ModelSource source) => source.Config ?? throw new ToolException($"{source.Weights.Path}: nothing says what model it is of: expected a config.json beside it.");
+
+    private static string Architecture(ModelConfig config) => config.ModelType switch
+    {
+        "mistral" or "mixtral" => "llama",
+        "gpt_neox" => "gptneox",
+        "gemma3_text" => "gemma3",
+        "qwen3_moe" => "qwen3moe",
+        "qwen3_5_text" => "qwen35",
+        "granitemoehybrid" => "granitehybrid",
+        "gemma4_text" => "gemma4",
+        "gpt_oss" => "gpt-oss",
+        "roberta" or "xlm-roberta" or "camembert" or "distilbert" => "bert",
+        "nomic_bert" => "nomic-bert",
+        "modernbert" => "modern-bert",
+        string other => other,
+    };
+
+    private static GgufWriter Prepare(ModelSource source, string output, GgmlType? type, TokenizerVocabulary? vocabulary, ImportanceMatrix? importance, Action<WeightTensor, string> named)
+    {
+        ModelConfig config = ConfigOf(source);
+        string architecture = Architecture(config);
+        var writer = new GgufWriter { FirstPosition = EncoderDeclaration.FirstPosition(config) };
         writer.Set("general.architecture", architecture);
-        writer.Set("general.file_type", FileType(type));
+        writer.Set("general.file_type", FileType(source, type));
         writer.Set("general.quantization_version", 2u);
         int headWidth;
         if (source.Gguf is { } file)
@@ -44,7 +67,7 @@ internal static class GgufExport
             // The factors of Llama 3.1's positions are a tensor that no checkpoint has.
             if (file.Find(RotaryFactors) is { } factors)
             {
-                writer.Add(factors.Name, factors.Shape.AsSpan(), GgmlType.F32, (start, destination) => file.ReadFloats(factors, start, destination));
+                writer.Add(file, factors);
             }
         }
         else
@@ -54,6 +77,8 @@ internal static class GgufExport
             {
                 "gpt2" => Gpt2(config, writer),
                 "bert" => Bert(source, config, writer),
+                "nomic-bert" => NomicBert(source, config, writer),
+                "modern-bert" => ModernBert(source, config, writer),
                 "gemma4" => Gemma4(config, writer),
                 "gpt-oss" => GptOss(config, writer),
                 "gptneox" => NeoXDeclaration.Write(config, writer),
@@ -78,7 +103,7 @@ internal static class GgufExport
             source.Weights,
             architecture,
             headWidth,
-            tensor => TypeOf(asked = tensor, type),
+            tensor => type is { } chosen ? TypeOf(asked = tensor, chosen) : StoredType(source, asked = tensor),
             (name, shape) =>
             {
                 named(asked!, name);
@@ -112,6 +137,26 @@ internal static class GgufExport
         }
     }
 
+    /// <summary>How a tensor is stored, as far as it can be written so.</summary>
+    private static GgmlType StoredType(ModelSource source, WeightTensor tensor)
+    {
+        GgmlType stored = tensor.TypeName switch
+        {
+            "F8_E4M3" or "F8_E5M2" => GgmlType.F16,
+            nameof(GgmlType.F64) => GgmlType.F32,
+            string name => Enum.TryParse(name, out GgmlType known) && Enum.IsDefined(known) ? known : GgmlType.F32,
+        };
+        if (source.Gguf is not null && !source.IsMerged)
+        {
+            return stored == GgmlType.F64 ? GgmlType.F32 : stored;
+        }
+
+        // What is computed from blocks that are not made here is written larger: MXFP4's numbers are 16-bit floats too.
+        return TypeOf(tensor, IsWritten(stored) ? stored : stored == GgmlType.MXFP4 ? GgmlType.BF16 : GgmlType.Q8_0);
+    }
+
+    private static bool IsWritten(GgmlType type) => type is GgmlType.F32 or GgmlType.F16 or GgmlType.BF16 or GgmlType.Q8_0 or GgmlType.Q4_0 or GgmlType.Q4_1 or GgmlType.Q5_0 or GgmlType.Q5_1 or GgmlType.Q4_K or GgmlType.Q6_K;
+
     // Vectors are small and sensitive, as are tables of positions; rows that are no whole number of blocks cannot be cut into them.
     private static GgmlType TypeOf(WeightTensor tensor, GgmlType type)
     {
@@ -128,8 +173,9 @@ internal static class GgufExport
         return !isBlocks ? type : columns % 32 != 0 ? GgmlType.F16 : type is GgmlType.Q4_K or GgmlType.Q6_K && columns % 256 != 0 ? GgmlType.Q8_0 : type;
     }
 
-    private static int HeadWidth(ModelConfig config)
-        => config.ModelType is "gpt2" or "bert" or "mamba2" ? 0 : config.ModelType is "gemma4" or "gemma4_text" ? Gemma4Declaration.HeadWidth(config, isGlobal: true) : config.Integer("head_dim") ?? (DecoderDeclaration.IsGatedDelta(config) ? 256 : config.Required("hidden_size") / Math.Max(1, config.Required("num_attention_heads")));
+    /// <summary>The channels of a head; 0 where a kind of model has none that an order of rows goes by.</summary>
+    public static int HeadWidth(ModelConfig config)
+        => config.ModelType is "gpt2" or "mamba2" || Architecture(config) is "bert" or "nomic-bert" or "modern-bert" ? 0 : config.ModelType is "gemma4" or "gemma4_text" ? Gemma4Declaration.HeadWidth(config, isGlobal: true) : config.Integer("head_dim") ?? (DecoderDeclaration.IsGatedDelta(config) ? 256 : config.Required("hidden_size") / Math.Max(1, config.Required("num_attention_heads")));
 
     private static int Llama(ModelConfig config, WeightFile weights, GgufWriter writer, string architecture)
     {
@@ -452,23 +498,76 @@ internal static class GgufExport
 
     private static int Bert(ModelSource source, ModelConfig config, GgufWriter writer)
     {
-        string activation = config.Text("hidden_act") ?? "gelu";
+        bool isDistilled = config.ModelType == "distilbert";
+        string activation = config.Text(isDistilled ? "activation" : "hidden_act") ?? "gelu";
         if (activation != "gelu")
         {
-            throw config.Problem("hidden_act", "gelu, which is what readers of GGUF files of bert compute with", activation);
+            throw config.Problem(isDistilled ? "activation" : "hidden_act", "gelu, which is what readers of GGUF files of bert compute with", activation);
         }
 
-        writer.Set("bert.context_length", (uint)config.Required("max_position_embeddings"));
-        writer.Set("bert.embedding_length", (uint)config.Required("hidden_size"));
-        writer.Set("bert.block_count", (uint)config.Required("num_hidden_layers"));
-        writer.Set("bert.feed_forward_length", (uint)config.Required("intermediate_size"));
-        writer.Set("bert.attention.head_count", (uint)config.Required("num_attention_heads"));
-        writer.Set("bert.attention.layer_norm_epsilon", (float)(config.Real("layer_norm_eps") ?? 1e-12));
-        writer.Set("bert.attention.causal", false);
-        writer.Set("bert.pooling_type", EmbeddingRecipe.Of(source).Pooling == Pooling.FirstToken ? 2u : 1u);
+        Encoder(source, config, writer, "bert", config.Real("layer_norm_eps") ?? 1e-12, EncoderDeclaration.Positions(config), isDistilled ? ["dim", "n_layers", "hidden_dim", "n_heads"] : ["hidden_size", "num_hidden_layers", "intermediate_size", "num_attention_heads"]);
+        writer.Set("tokenizer.ggml.token_type_count", (uint)(isDistilled ? 0 : config.Integer("type_vocab_size") ?? 2));
+        return 0;
+    }
+
+    private static int NomicBert(ModelSource source, ModelConfig config, GgufWriter writer)
+    {
+        if ((config.Real("rotary_emb_fraction") ?? 1) is not 1 and var fraction)
+        {
+            throw config.Problem("rotary_emb_fraction", "1, which is what readers of GGUF files of nomic-bert compute with", ConfigDeclaration.Text(fraction));
+        }
+
+        Encoder(source, config, writer, "nomic-bert", config.Real("layer_norm_epsilon") ?? 1e-12, config.Required("n_positions"), ["n_embd", "n_layer", "n_inner", "n_head"]);
+        writer.Set("nomic-bert.rope.freq_base", (float)(config.Real("rotary_emb_base") ?? 1000));
         writer.Set("tokenizer.ggml.token_type_count", (uint)(config.Integer("type_vocab_size") ?? 2));
         return 0;
     }
+
+    private static int ModernBert(ModelSource source, ModelConfig config, GgufWriter writer)
+    {
+        if ((config.Text("hidden_activation") ?? "gelu") is not "gelu" and string activation)
+        {
+            throw config.Problem("hidden_activation", "gelu, which is what readers of GGUF files of modern-bert compute with", activation);
+        }
+
+        Encoder(source, config, writer, "modern-bert", config.Real("norm_eps") ?? 1e-5, config.Required("max_position_embeddings"), ["hidden_size", "num_hidden_layers", "intermediate_size", "num_attention_heads"]);
+        writer.Set("modern-bert.rope.freq_base", (float)(config.Real("global_rope_theta") ?? 160_000));
+        int every = config.Integer("global_attn_every_n_layers") ?? 3;
+        if (every > 1)
+        {
+            writer.Set("modern-bert.rope.freq_base_swa", (float)(config.Real("local_rope_theta") ?? 10_000));
+            writer.Set("modern-bert.attention.sliding_window", (uint)(config.Integer("local_attention") ?? 128));
+            writer.Set("modern-bert.attention.sliding_window_pattern", (uint)every);
+        }
+
+        return 0;
+    }
+
+    /// <summary>What files of all encoders say.</summary>
+    /// <param name="source">The model.</param>
+    /// <param name="config">Its configuration.</param>
+    /// <param name="writer">The file.</param>
+    /// <param name="architecture">GGUF's name for the kind of model.</param>
+    /// <param name="epsilon">What norms add to the variance.</param>
+    /// <param name="positions">The longest text.</param>
+    /// <param name="names">What the configuration calls the width, the layers, the feed-forward network's width and the heads.</param>
+    private static void Encoder(ModelSource source, ModelConfig config, GgufWriter writer, string architecture, double epsilon, int positions, string[] names)
+    {
+        writer.Set(architecture + ".context_length", (uint)positions);
+        writer.Set(architecture + ".embedding_length", (uint)config.Required(names[0]));
+        writer.Set(architecture + ".block_count", (uint)config.Required(names[1]));
+        writer.Set(architecture + ".feed_forward_length", (uint)(config.Integer(names[2]) ?? checked(4 * config.Required(names[0]))));
+        writer.Set(architecture + ".attention.head_count", (uint)config.Required(names[3]));
+        writer.Set(architecture + ".attention.layer_norm_epsilon", (float)epsilon);
+        writer.Set(architecture + ".attention.causal", false);
+        writer.Set(architecture + ".pooling_type", EmbeddingRecipe.Of(source).Pooling == Pooling.FirstToken ? 2u : 1u);
+    }
+
+    // As stored, a file of another kind is what most of its elements are.
+    private static uint FileType(ModelSource source, GgmlType? type)
+        => type is { } chosen ? FileType(chosen)
+            : source.Gguf?.Values.GetValueOrDefault("general.file_type")?.AsInteger() is >= 0 and <= uint.MaxValue and long said ? (uint)said
+            : FileType(source.Weights.Tensors.Where(static tensor => tensor.Shape.Length > 1).GroupBy(tensor => StoredType(source, tensor)).MaxBy(static group => group.Sum(static tensor => tensor.Length))?.Key ?? GgmlType.F32);
 
     // llama.cpp's numbers for what most tensors of a file are.
     private static uint FileType(GgmlType type) => type switch

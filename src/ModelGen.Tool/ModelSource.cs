@@ -27,6 +27,9 @@ internal sealed class ModelSource : IDisposable
     /// <summary>What is known of the model; null where it is nothing but its tensors, or what this library recorded of its declaration.</summary>
     public ModelConfig? Config { get; }
 
+    /// <summary>Whether adapters are merged into the weights.</summary>
+    public bool IsMerged { get; private init; }
+
     /// <summary>Opens a file of any format, or the safetensors file of a folder.</summary>
     /// <param name="path">The file or folder.</param>
     /// <param name="adapter">Low-rank adapters to merge into the weights; null for none.</param>
@@ -51,10 +54,15 @@ internal sealed class ModelSource : IDisposable
             if (adapter is not null)
             {
                 using AdapterFile adapters = AdapterFile.Open(adapter);
+                if (config is not null && WeightFile.FormatOf(AdapterFile.Resolve(adapter)) == WeightFileFormat.Gguf)
+                {
+                    adapters.HeadWidth = GgufExport.HeadWidth(config);
+                }
+
                 weights = adapters.MergeInto(weights);
             }
 
-            return new ModelSource(weights, gguf, config);
+            return new ModelSource(weights, gguf, config) { IsMerged = adapter is not null };
         }
         catch
         {

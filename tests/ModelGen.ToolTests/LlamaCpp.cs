@@ -18,12 +18,17 @@ internal static unsafe class LlamaCpp
     public static void Require() => Assert.SkipWhen(s_folder.Value is null, "llama.cpp is not here for this machine.");
 
     /// <summary>The logits behind each of a text's tokens.</summary>
-    public static float[][] Logits(string path, ReadOnlySpan<int> tokens)
+    public static float[][] Logits(string path, ReadOnlySpan<int> tokens, string? adapter = null)
     {
         Require();
         var parameters = new ModelParams(path) { ContextSize = 512, Threads = 1, BatchThreads = 1, GpuLayerCount = 0, FlashAttention = false, TypeK = GGMLType.GGML_TYPE_F32, TypeV = GGMLType.GGML_TYPE_F32 };
         using LLamaWeights weights = LLamaWeights.LoadFromFile(parameters);
         using LLamaContext context = weights.CreateContext(parameters);
+        if (adapter is not null)
+        {
+            context.NativeHandle.SetLoraAdapters([(weights.NativeHandle.LoadLoraFromFile(adapter), 1f)]);
+        }
+
         var logits = new float[tokens.Length][];
         for (int i = 0; i < tokens.Length; i++)
         {

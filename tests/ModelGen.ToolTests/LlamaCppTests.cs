@@ -225,7 +225,7 @@ public sealed class LlamaCppTests : IDisposable
         var random = new Random(12);
         string model = RandomCheckpoint.Write(folder, type, options);
         bool hasGelu = type.StartsWith("gemma", StringComparison.Ordinal) || type == "gpt_neox";
-        Assert.Equal("", ToolCommand.Run("convert", model, _file.Path, "--tokenizer", TestData.File("stories260K", "tok512.bin"), "--json").Error);
+        Assert.Equal("", ToolCommand.Run("convert", model, _file.Path, "--tokenizer", TestData.File("stories260K", "tok512.bin"), "--weights", "F32", "--json").Error);
         int[] tokens = [1, .. Enumerable.Range(0, 60).Select(_ => random.Next(3, RandomCheckpoint.Vocabulary))];
         float[][] expected = LlamaCpp.Logits(_file.Path, tokens);
         foreach (string path in (string[])[model, _file.Path])

@@ -65,6 +65,12 @@ public class BertAttribute : Attribute
     public PositionEncoding Positions { get; set; }
 
     /// <summary>
+    /// With <see cref="PositionEncoding.Learned"/>, the row of the table of positions that a sequence's first token has; the table has <see cref="Context"/> rows more than this. RoBERTa's checkpoints begin with row 2. 0 or more.
+    /// Default: 0.
+    /// </summary>
+    public int FirstPosition { get; set; }
+
+    /// <summary>
     /// With <see cref="PositionEncoding.Relative"/>, the number of buckets, half of them for each direction; in each, half are for a distance each, and the others for ranges that grow with the distance. Even, 4 or more. Default: 32,
     /// as T5 has it.
     /// </summary>

@@ -4,7 +4,7 @@ using ModelGen.Runtime;
 namespace ModelGen;
 
 /// <summary>
-/// A file of low-rank adapters (Hu et al., "LoRA", 2021), as PEFT and <c>SaveAdapters</c> of a model write it: of each adapted weight W [out, in] the factors A [rank, in] and B [out, rank], and
+/// A file of low-rank adapters (Hu et al., "LoRA", 2021), as PEFT, llama.cpp (GGUF) and <c>SaveAdapters</c> of a model write it: of each adapted weight W [out, in] the factors A [rank, in] and B [out, rank], and
 /// how their product is scaled, which PEFT's <c>adapter_config.json</c> beside the file says, or the file itself.
 /// </summary>
 public sealed class AdapterFile : IDisposable
@@ -68,6 +68,45 @@ public sealed class AdapterFile : IDisposable
     /// <param name="rank">The rank.</param>
     public double Alpha(int rank) => Scale(rank) * rank;
 
+    /// <summary>
+    /// The channels of a head of the model that is adapted. GGUF files of Llama have rows of queries and keys in an order that only it tells, and need not say it; 0 where it is not known: such rows cannot be
+    /// read then, unless the file that they are merged into says it. Other files have no use for it.
+    /// </summary>
+    /// <exception cref="ArgumentOutOfRangeException">The value is negative.</exception>
+    public int HeadWidth
+    {
+        get => _file is AdapterView view ? (int)Math.Min(view.HeadWidth, int.MaxValue) : 0;
+        set
+        {
+            ArgumentOutOfRangeException.ThrowIfNegative(value);
+            if (_file is AdapterView view)
+            {
+                view.HeadWidth = value;
+            }
+        }
+    }
+
+    /// <summary>Writes the adapters as a GGUF file that llama.cpp reads beside a model's.</summary>
+    /// <param name="path">The file, written beside an existing one and renamed.</param>
+    /// <param name="architecture">GGUF's name for the kind of the model that is adapted, as <see cref="GgufWriter.Add(WeightFile, string, int, Func{WeightTensor, GgmlType})"/> takes it.</param>
+    /// <param name="headWidth">The channels of a head of queries and keys, which tell the order of their rows.</param>
+    /// <exception cref="NotSupportedException">The architecture's names are not known.</exception>
+    /// <exception cref="InvalidOperationException">The adapters have several ranks and a scale that does not go by the rank, which such a file cannot say.</exception>
+    /// <exception cref="ModelFileException">Adapted weights have no place in such a file, as parts of a matrix have that it holds as one; all are listed.</exception>
+    /// <exception cref="IOException">The file cannot be written; an existing one is untouched.</exception>
+    public void SaveGguf(string path, string architecture, int headWidth)
+    {
+        ArgumentException.ThrowIfNullOrEmpty(path);
+        ArgumentNullException.ThrowIfNull(architecture);
+        if (Rank == 0 && (_isStabilized || _alpha is null))
+        {
+            throw new InvalidOperationException("The adapters have several ranks, and no one number that a GGUF file could say of their scales.");
+        }
+
+        HeadWidth = headWidth;
+        AdapterView.Save(path, _file, _pairs, architecture, headWidth, Rank == 0 ? _alpha!.Value : Alpha(Rank));
+    }
+
     /// <summary>Opens a file.</summary>
     /// <param name="path">The file, or the folder of PEFT's that <c>adapter_model.safetensors</c> is in.</param>
     /// <exception cref="ModelFileException">The file is damaged, or is no file of adapters of linear layers alone.</exception>
@@ -100,6 +139,11 @@ public sealed class AdapterFile : IDisposable
     public WeightFile MergeInto(WeightFile file)
     {
         ArgumentNullException.ThrowIfNull(file);
+        if (HeadWidth == 0 && file.Tensors.Count > 0 && file.Original(file.Tensors[0]) is { } original && original.File.Values.GetValueOrDefault("general.architecture")?.AsText() is { } architecture)
+        {
+            HeadWidth = (int)Math.Clamp(HuggingFaceView.HeadWidth(original.File, architecture), 0, int.MaxValue);
+        }
+
         var problems = new List<ModelFileProblem>();
         var updates = new Dictionary<WeightTensor, Update>(ReferenceEqualityComparer.Instance);
         foreach ((string module, WeightTensor first, WeightTensor second) in _pairs)

@@ -36,12 +36,23 @@ internal static class FileMetadata
     {
         // Some readers insist on being told which framework's conventions the tensors follow.
         writer.Metadata["format"] = "pt";
-        writer.Metadata[Model] = table.ModelName;
-        foreach (DeclaredOption option in table.Declaration.Filter(option => withAdapters || !option.Name.StartsWith(AdapterOptions.Prefix, StringComparison.Ordinal)))
+        foreach ((string key, string value) in Entries(table, withAdapters))
         {
-            writer.Metadata[KeyOf(option)] = option.Value;
+            writer.Metadata[key] = value;
         }
     }
+
+    /// <inheritdoc cref="Add(SafetensorsWriter, ParameterTable, bool)"/>
+    public static void Add(GgufWriter writer, ParameterTable table, bool withAdapters = true)
+    {
+        foreach ((string key, string value) in Entries(table, withAdapters))
+        {
+            writer.Set(key, value);
+        }
+    }
+
+    private static IEnumerable<(string Key, string Value)> Entries(ParameterTable table, bool withAdapters)
+        => [(Model, table.ModelName), .. table.Declaration.Filter(option => withAdapters || !option.Name.StartsWith(AdapterOptions.Prefix, StringComparison.Ordinal)).Map(static option => (KeyOf(option), option.Value))];
 
     /// <summary>
     /// Where the recorded declaration differs from another one, but for limits. A file without one, or without an option (an earlier version wrote it),

@@ -11,8 +11,14 @@ internal static class FusedView
 {
     private static readonly string[] s_queryKeyValue = ["q_proj", "k_proj", "v_proj"];
 
+    private static readonly string[] s_selfAttention = ["query", "key", "value"];
+
     /// <summary>The file, or a view of it that is to be closed instead. A matrix that has no such parts, or beside which the file has one of them, stays what it is.</summary>
-    public static WeightFile Of(WeightFile file) => RearrangedFile.Of(file, tensor => Parts(file, tensor));
+    public static WeightFile Of(WeightFile file)
+    {
+        WeightFile named = EncoderView.Of(file);
+        return RearrangedFile.Of(named, tensor => Parts(named, tensor));
+    }
 
     /// <summary>
     /// As the other, of a checkpoint whose heads have their query, their key and their value beside each other (GPT-NeoX's <c>attention.query_key_value</c>: of each head, its rows of all three).
@@ -56,6 +62,23 @@ internal static class FusedView
         return null;
     });
 
+    /// <summary>The other way around: a file whose matrices are several where a format wants them so, as many rows of each.</summary>
+    /// <param name="file">The file.</param>
+    /// <param name="splits">What is cut: names without what they belong to and without their kind, and into what.</param>
+    public static WeightFile Split(WeightFile file, IReadOnlyList<(string Name, string[] Parts)> splits) => splits.Count == 0 ? file : RearrangedFile.Of(file, tensor =>
+    {
+        foreach ((string name, string[] parts) in splits)
+        {
+            if (Behind(tensor, name) is ({ } prefix, { } kind) && tensor.Length > 0 && tensor.Shape[0] % parts.Length == 0)
+            {
+                long rows = tensor.Shape[0] / parts.Length;
+                return Cut(tensor, [.. parts.Map(part => prefix + part + kind)], [.. parts.Map(_ => rows)]);
+            }
+        }
+
+        return null;
+    });
+
     private static IReadOnlyList<WeightTensor>? Parts(WeightFile file, WeightTensor tensor)
     {
         if (tensor.Length == 0)
@@ -78,6 +101,24 @@ internal static class FusedView
             // As many queries as what they attend to has columns, and keys and values alike.
             long keys = (tensor.Shape[0] - queries) / 2;
             return Cut(tensor, [.. s_queryKeyValue.Map(name => $"{attention}.self_attn.{name}{kind}")], [queries, keys, keys]);
+        }
+
+        // An encoder's, of which models have the gate and what it lets through as one.
+        if (Behind(tensor, ".attention.self.qkv") is ({ } encoder, { } projections) && tensor.Shape[0] % 3 == 0)
+        {
+            long rows = tensor.Shape[0] / 3;
+            return Cut(tensor, [.. s_selfAttention.Map(name => $"{encoder}.attention.self.{name}{projections}")], [rows, rows, rows]);
+        }
+
+        if (Behind(tensor, ".intermediate.gate") is ({ } gated, { } end) && file.Find($"{gated}.intermediate.up{end}") is { IsFloat: true } other && other.Shape.AsSpan().SequenceEqual(tensor.Shape.AsSpan()))
+        {
+            long rows = tensor.Shape[0];
+            return [new Rows($"{gated}.intermediate.dense{end}", tensor.Shape.SetItem(0, checked(2 * rows)), tensor, row => row < rows ? (tensor, row, rows - row) : (other, row - rows, (2 * rows) - row))];
+        }
+
+        if (Behind(tensor, ".intermediate.up") is ({ } let, { } kindOf) && file.Find($"{let}.intermediate.gate{kindOf}") is { IsFloat: true } gate && gate.Shape.AsSpan().SequenceEqual(tensor.Shape.AsSpan()))
+        {
+            return [];
         }
 
         if (Behind(tensor, ".mlp.gate_up_proj") is ({ } network, { } of) && tensor.Shape[0] % 2 == 0)

@@ -84,8 +84,8 @@ public sealed unsafe class GgufFile : WeightFile
     }
 
     /// <summary>The same weights under Hugging Face's names, as <see cref="WeightFile.Open"/> gives them, without reading the header again. Closing them closes this file, also where they cannot be had.</summary>
-    /// <exception cref="ModelFileException">Two tensors have one name there, or rows are none of heads.</exception>
-    public WeightFile WithHuggingFaceNames() => FusedView.Of(HuggingFaceView.Of(this));
+    /// <exception cref="ModelFileException">Two tensors have one name there, or rows are none of heads; or it is a file of adapters that is not understood.</exception>
+    public WeightFile WithHuggingFaceNames() => AdapterView.IsOne(this) ? AdapterView.Of(this) : FusedView.Of(HuggingFaceView.Of(this));
 
     /// <inheritdoc/>
     public override GgufTensor? Find(string name) => _byName.GetValueOrDefault(name);

@@ -4,9 +4,21 @@ namespace ModelGen;
 
 public sealed partial class GgufWriter
 {
+    /// <summary>The row of an encoder's table of positions that a sequence's first token has: those before it are left out, since readers of GGUF files begin with the first one. 2 for RoBERTa. Default: 0.</summary>
+    /// <exception cref="ArgumentOutOfRangeException">The value is negative.</exception>
+    public int FirstPosition
+    {
+        get;
+        init
+        {
+            ArgumentOutOfRangeException.ThrowIfNegative(value);
+            field = value;
+        }
+    }
+
     /// <summary>Adds all weights of a model under GGUF's names, with the shapes and the order of rows that GGUF files have.</summary>
     /// <param name="weights">The weights under Hugging Face's names; the file must be open when this one is saved.</param>
-    /// <param name="architecture">GGUF's name for the kind of model: <c>llama</c>, <c>gpt2</c>, <c>qwen2</c>, <c>qwen3</c>, <c>qwen3moe</c>, <c>qwen35</c>, <c>gemma</c>, <c>gemma2</c>, <c>gemma3</c>, <c>gemma4</c>, <c>gpt-oss</c>, <c>lfm2</c>, <c>mamba2</c>, <c>granitehybrid</c> or <c>bert</c> (whose pooler and heads are left out).</param>
+    /// <param name="architecture">GGUF's name for the kind of model: <c>llama</c>, <c>gpt2</c>, <c>qwen2</c>, <c>qwen3</c>, <c>qwen3moe</c>, <c>qwen35</c>, <c>gemma</c>, <c>gemma2</c>, <c>gemma3</c>, <c>gemma4</c>, <c>gpt-oss</c>, <c>lfm2</c>, <c>mamba2</c>, <c>granitehybrid</c>, <c>modern-bert</c>, <c>nomic-bert</c> or <c>bert</c> (whose pooler and heads are left out).</param>
     /// <param name="headWidth">The channels of a head of queries and keys, which tell the order of their rows.</param>
     /// <param name="typeOf">How each tensor is stored.</param>
     /// <exception cref="NotSupportedException">The architecture's names are not known.</exception>
@@ -35,7 +47,10 @@ public sealed partial class GgufWriter
         HuggingFaceNames names = HuggingFaceNames.Of(architecture);
 
         // Closing a view would close the file, which is the caller's.
-        weights = FusedView.Joined(weights, names.Joins);
+        weights = FusedView.Split(FusedView.Joined(weights, names.Joins), names.Splits);
+        weights = FirstPosition == 0 ? weights : RearrangedFile.Of(weights, tensor =>
+            tensor.Name.EndsWith("embeddings.position_embeddings.weight", StringComparison.Ordinal) && tensor.Shape is [> 0 and var positions, _] && positions > FirstPosition
+                ? [RearrangedFile.Rows.Of(tensor.Name, tensor.Shape.SetItem(0, positions - FirstPosition), tensor, FirstPosition)] : null);
         string groupsKey = architecture + ".ssm.group_count";
         long groups = Math.Max(1, _sizes.GetValueOrDefault(groupsKey, 1u));
         var problems = new List<ModelFileProblem>();
@@ -95,8 +110,35 @@ public sealed partial class GgufWriter
                 TensorChange.Groups => [groups, tensor.Length / groups],
                 _ => tensor.Shape.AsSpan(),
             };
-            Add(name, shape, typeOf(tensor), Reader(weights, tensor, change, headWidth), importanceOf(name, shape.ToArray()));
+            GgmlType type = typeOf(tensor);
+            IReadOnlyList<float> importance = importanceOf(name, shape.ToArray());
+            if (weights.Original(tensor) is { } original && original.Tensor.Name == name && original.Tensor.Shape.AsSpan().SequenceEqual(shape) && original.File.Values.GetValueOrDefault("general.architecture")?.AsText() == architecture)
+            {
+                // There and back, numbers might be rounded.
+                (GgufFile file, GgufTensor source) = original;
+                Add(name, shape, type, (start, destination) => file.ReadFloats(source, start, destination), importance, (row, destination) => file.TryReadRow(source, type, row, destination));
+                continue;
+            }
+
+            Add(name, shape, type, Reader(weights, tensor, change, headWidth), importance, Stored(weights, tensor, type, change, headWidth));
         }
+    }
+
+    /// <summary>Gives rows as they are stored, where a change leaves them whole.</summary>
+    private static StoredReader? Stored(WeightFile weights, WeightTensor tensor, GgmlType type, TensorChange change, int headWidth) => tensor.Shape.Length < 2 ? null : change switch
+    {
+        TensorChange.None => (row, destination) => weights.TryReadRow(tensor, type, row, destination),
+        TensorChange.Transposed => (row, destination) => weights.TryReadColumn(tensor, type, row, destination),
+        TensorChange.QueryRows or TensorChange.KeyRows => (row, destination) => weights.TryReadRow(tensor, type, RotaryRows.ToHalves(row, headWidth), destination),
+        TensorChange.HeadsOfThree => (row, destination) => weights.TryReadRow(tensor, type, ThirdOfHead(row, tensor.Shape[0], headWidth), destination),
+        _ => null,
+    };
+
+    /// <summary>Where a row of all heads' queries, keys and values lies among heads' own.</summary>
+    private static long ThirdOfHead(long row, long rows, int headWidth)
+    {
+        (long which, long within) = Math.DivRem(row, rows / 3);
+        return (((3 * (within / headWidth)) + which) * headWidth) + (within % headWidth);
     }
 
     private static TensorReader Reader(WeightFile weights, WeightTensor tensor, TensorChange change, int headWidth)
@@ -148,18 +190,14 @@ public sealed partial class GgufWriter
                 };
 
             case TensorChange.HeadsOfThree:
-                return (start, destination) => ReadRows(weights, tensor, start, destination, row =>
-                {
-                    (long which, long within) = Math.DivRem(row, tensor.Shape[0] / 3);
-                    return (((3 * (within / headWidth)) + which) * headWidth) + (within % headWidth);
-                });
+                return (start, destination) => ReadRows(weights, tensor, start, destination, row => ThirdOfHead(row, tensor.Shape[0], headWidth));
 
             default:
                 return (start, destination) => ReadRows(weights, tensor, start, destination, row => RotaryRows.ToHalves(row, headWidth));
         }
     }
 
-    private static void ReadRows(WeightFile weights, WeightTensor tensor, long start, Span<float> destination, Func<long, long> rowAt)
+    internal static void ReadRows(WeightFile weights, WeightTensor tensor, long start, Span<float> destination, Func<long, long> rowAt)
     {
         long columns = tensor.Length / tensor.Shape[0];
         while (!destination.IsEmpty)

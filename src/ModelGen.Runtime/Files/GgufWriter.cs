@@ -25,6 +25,12 @@ public sealed partial class GgufWriter
     // Those of the values that are integers, which shapes of tensors may follow from.
     private readonly Dictionary<string, uint> _sizes = new(StringComparer.Ordinal);
 
+    /// <summary>Gives a row of a tensor as another file stores it.</summary>
+    internal delegate bool StoredReader(long row, Span<byte> destination);
+
+    /// <summary>Called when everything is written and nothing is replaced yet: throwing leaves an existing file as it is.</summary>
+    internal Action? BeforeReplacing { get; init; }
+
     /// <summary>Adds a text to the metadata.</summary>
     /// <param name="key">The key.</param>
     /// <param name="value">The value.</param>
@@ -114,16 +120,36 @@ public sealed partial class GgufWriter
     /// <param name="importance">The importance of each column, the mean square of what it is multiplied with; of a mixture of experts, of each expert's behind each other's. Empty where nothing is known: blocks are what they are without.</param>
     /// <exception cref="ArgumentException">The name is empty, taken or too long; there are more than four extents; an extent is negative or does not suit the type; or the importance is of another number of columns.</exception>
     /// <exception cref="NotSupportedException">Tensors are not written in this type.</exception>
-    public void Add(string name, ReadOnlySpan<long> shape, GgmlType type, TensorReader read, IReadOnlyList<float> importance)
+    public void Add(string name, ReadOnlySpan<long> shape, GgmlType type, TensorReader read, IReadOnlyList<float> importance) => Add(name, shape, type, read, importance, null);
+
+    /// <summary>Adds a tensor of another file as it is stored there, whatever its type.</summary>
+    /// <param name="file">The other file, which must be open when this one is saved.</param>
+    /// <param name="tensor">A tensor of it.</param>
+    /// <exception cref="ArgumentException">The name is taken, or the tensor is not of the file.</exception>
+    public void Add(GgufFile file, GgufTensor tensor)
+    {
+        ArgumentNullException.ThrowIfNull(file);
+        ArgumentNullException.ThrowIfNull(tensor);
+        if (!ReferenceEquals(file.Find(tensor.Name), tensor))
+        {
+            throw new ArgumentException("The tensor is not of this file.", nameof(tensor));
+        }
+
+        Add(tensor.Name, tensor.Shape.AsSpan(), tensor.Type, (start, destination) => file.ReadFloats(tensor, start, destination), [], (row, destination) => file.TryReadRow(tensor, tensor.Type, row, destination));
+    }
+
+    /// <summary>As the others.</summary>
+    /// <param name="name">The tensor's name.</param>
+    /// <param name="shape">The extents, row-major.</param>
+    /// <param name="type">How elements are stored.</param>
+    /// <param name="read">Gives the elements while the file is saved.</param>
+    /// <param name="importance">The importance of each column; empty where nothing is known.</param>
+    /// <param name="stored">Gives rows that are stored in this type already, which are written as they are; null where none are.</param>
+    internal void Add(string name, ReadOnlySpan<long> shape, GgmlType type, TensorReader read, IReadOnlyList<float> importance, StoredReader? stored)
     {
         ArgumentNullException.ThrowIfNull(importance);
         ArgumentException.ThrowIfNullOrEmpty(name);
         ArgumentNullException.ThrowIfNull(read);
-        if (!GgmlBlocks.CanWrite(type))
-        {
-            throw new NotSupportedException($"Tensors are not written as {type}.");
-        }
-
         (int elements, int bytes) = GgmlBlocks.Size(type);
         long length = 1;
         foreach (long extent in shape)
@@ -144,13 +170,27 @@ public sealed partial class GgufWriter
 
         SurrogateCheck.Require(name);
         long columns = shape.IsEmpty ? 1 : shape[^1];
+        long rowBytes = columns / elements * bytes;
+        if (stored is not null && (length == 0 || rowBytes > Array.MaxLength || !stored(0, new byte[rowBytes])))
+        {
+            stored = null;
+        }
+
+        if (stored is null && !GgmlBlocks.CanWrite(type))
+        {
+            throw new NotSupportedException($"The tensor '{Quoted.Printable(name, 60)}' cannot be written as {type}: blocks of this type are copied, and not made.");
+        }
+
         if (importance.Count > 0 && (columns == 0 || importance.Count % columns != 0 || length % importance.Count != 0))
         {
             throw new ArgumentException($"The importance of the tensor '{Quoted.Printable(name, 60)}' has {importance.Count} columns, but the tensor has {columns}.", nameof(importance));
         }
 
-        _tensors.Add(new Entry(name, shape.ToArray(), type, length, checked(length / elements * bytes), read) { Importance = [.. importance] });
+        _tensors.Add(new Entry(name, shape.ToArray(), type, length, checked(length / elements * bytes), read) { Importance = [.. importance], Stored = stored });
     }
+
+    /// <summary>Whether a tensor was added under a name.</summary>
+    internal bool Has(string name) => _names.Contains(name);
 
     /// <summary>Writes the file.</summary>
     /// <param name="path">The file to create or replace.</param>
@@ -262,6 +302,12 @@ public sealed partial class GgufWriter
         foreach (Entry entry in _tensors)
         {
             (int elements, int bytes) = GgmlBlocks.Size(entry.Type);
+            if (entry.Stored is not null)
+            {
+                WriteStored(stream, entry, entry.Stored);
+                continue;
+            }
+
             if (entry.Importance.Length > 0)
             {
                 WriteWeighted(stream, entry);
@@ -279,6 +325,29 @@ public sealed partial class GgufWriter
 
             Pad(stream);
         }
+
+        BeforeReplacing?.Invoke();
+    }
+
+    // What is stored otherwise after all, as a part of a joined matrix may be, is converted.
+    private static void WriteStored(Stream stream, Entry entry, StoredReader stored)
+    {
+        (int elements, int bytes) = GgmlBlocks.Size(entry.Type);
+        int columns = checked((int)(entry.Shape.Length > 0 ? entry.Shape[^1] : 1));
+        byte[] blocks = new byte[columns / elements * bytes];
+        float[]? values = null;
+        for (long row = 0; row < entry.Length / columns; row++)
+        {
+            if (!stored(row, blocks))
+            {
+                entry.Read(row * columns, values ??= new float[columns]);
+                GgmlBlocks.Write(entry.Type, values, blocks);
+            }
+
+            stream.Write(blocks);
+        }
+
+        Pad(stream);
     }
 
     // Row by row: how elements are weighed depends on all of a row.
@@ -303,5 +372,7 @@ public sealed partial class GgufWriter
     private sealed record Entry(string Name, long[] Shape, GgmlType Type, long Length, long ByteLength, TensorReader Read)
     {
         public float[] Importance { get; init; } = [];
+
+        public StoredReader? Stored { get; init; }
     }
 }

@@ -200,6 +200,28 @@ internal sealed class HuggingFaceNames
         ("blk.#.layer_output_norm", "bert.encoder.layer.#.output.LayerNorm"),
     ];
 
+    // Projections of one input are one matrix, and a gate and what it lets through are two.
+    private static readonly (string Gguf, string HuggingFace)[] s_nomicBert =
+    [
+        .. s_bert.Filter(static pair => pair.Gguf is not ("blk.#.attn_q" or "blk.#.attn_k" or "blk.#.attn_v" or "blk.#.ffn_up")),
+        ("blk.#.attn_qkv", "bert.encoder.layer.#.attention.self.qkv"),
+        ("blk.#.ffn_gate", "bert.encoder.layer.#.intermediate.gate"),
+        ("blk.#.ffn_up", "bert.encoder.layer.#.intermediate.up"),
+    ];
+
+    private static readonly (string Gguf, string HuggingFace)[] s_modernBert =
+    [
+        ("token_embd", "model.embeddings.tok_embeddings"),
+        ("token_embd_norm", "model.embeddings.norm"),
+        ("output_norm", "model.final_norm"),
+        ("blk.#.attn_norm", "model.layers.#.attn_norm"),
+        ("blk.#.attn_qkv", "model.layers.#.attn.Wqkv"),
+        ("blk.#.attn_output", "model.layers.#.attn.Wo"),
+        ("blk.#.ffn_norm", "model.layers.#.mlp_norm"),
+        ("blk.#.ffn_up", "model.layers.#.mlp.Wi"),
+        ("blk.#.ffn_down", "model.layers.#.mlp.Wo"),
+    ];
+
     private static readonly (string Gguf, string HuggingFace)[] s_stateSpace =
     [
         ("blk.#.ssm_in", "model.layers.#.mamba.in_proj"),
@@ -281,6 +303,18 @@ internal sealed class HuggingFaceNames
             // A GGUF file of an encoder is one for embeddings: it has neither a pooler nor heads.
             LeftOut = ["bert.pooler.", "bert.embeddings.position_ids", "bert.embeddings.token_type_ids", "bert.cls."],
         },
+        ["nomic-bert"] = new(s_nomicBert, static _ => TensorChange.None)
+        {
+            Prefix = "bert.",
+            LeftOut = ["bert.pooler.", "bert.cls."],
+            Splits = [(".intermediate.dense", [".intermediate.gate", ".intermediate.up"])],
+            Joins = [(".attention.self.qkv", [".attention.self.query", ".attention.self.key", ".attention.self.value"])],
+        },
+        ["modern-bert"] = new(s_modernBert, static _ => TensorChange.None)
+        {
+            Prefix = "model.",
+            LeftOut = ["model.head.", "model.decoder.", "model.classifier."],
+        },
     };
 
     private readonly Dictionary<string, string> _toHuggingFace;
@@ -299,6 +333,9 @@ internal sealed class HuggingFaceNames
 
     /// <summary>What is one tensor in GGUF files and may be several in checkpoints: names without the layer and the kind.</summary>
     public IReadOnlyList<(string Name, string[] Parts)> Joins { get; private init; } = [];
+
+    /// <summary>What is several tensors in GGUF files and one in checkpoints, as many rows of each.</summary>
+    public IReadOnlyList<(string Name, string[] Parts)> Splits { get; private init; } = [];
 
     /// <summary>Other names in checkpoints of what a GGUF file calls so.</summary>
     private (string Gguf, string HuggingFace)[] Others

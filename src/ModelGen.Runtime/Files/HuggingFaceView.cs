@@ -144,17 +144,36 @@ internal sealed class HuggingFaceView : WeightFile
         };
     }
 
+    internal override bool TryReadColumn(WeightTensor tensor, GgmlType type, long column, Span<byte> destination)
+    {
+        CheckOwn(tensor);
+        var own = (Renamed)tensor;
+        return own.Change == TensorChange.Transposed && _file.TryReadRow(own.Source, type, column, destination);
+    }
+
+    internal override (GgufFile File, GgufTensor Tensor)? Original(WeightTensor tensor)
+    {
+        CheckOwn(tensor);
+        return (_file, ((Renamed)tensor).Source);
+    }
+
     private protected override void Close() => _file.Dispose();
 
     private int HeadWidth(string architecture)
     {
-        string field = $"metadata '{architecture}.attention.head_count'";
-        long heads = _file.Values.GetValueOrDefault(architecture + ".attention.head_count")?.AsInteger() ?? 0;
-        long width = _file.Values.GetValueOrDefault(architecture + ".embedding_length")?.AsInteger() ?? 0;
-        long headWidth = _file.Values.GetValueOrDefault(architecture + ".attention.key_length")?.AsInteger() ?? (heads > 0 && width % heads == 0 ? width / heads : 0);
+        long headWidth = HeadWidth(_file, architecture);
         return headWidth is > 0 and <= int.MaxValue && headWidth % 2 == 0
             ? (int)headWidth
-            : throw new ModelFileException(_file.Path, field, "heads of an even width, which the rotary order of their rows is told by", FormattableString.Invariant($"{heads} heads of {width} channels"));
+            : throw new ModelFileException(_file.Path, $"metadata '{architecture}.attention.head_count'", "heads of an even width, which the rotary order of their rows is told by", FormattableString.Invariant($"heads of {headWidth} channels"));
+    }
+
+    /// <summary>The channels of a head, as a file's metadata say them; 0 where they do not.</summary>
+    public static long HeadWidth(GgufFile file, string architecture)
+    {
+        long heads = Integer("attention.head_count"), width = Integer("embedding_length");
+        return Integer("attention.key_length") is not 0 and var headWidth ? headWidth : heads > 0 && width % heads == 0 ? width / heads : 0;
+
+        long Integer(string key) => file.Values.GetValueOrDefault($"{architecture}.{key}")?.AsInteger() ?? 0;
     }
 
     private void ReadTransposed(Renamed tensor, long start, Span<float> destination)

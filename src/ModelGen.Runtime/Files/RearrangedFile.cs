@@ -90,6 +90,18 @@ internal sealed class RearrangedFile : WeightFile
         }
     }
 
+    internal override bool TryReadColumn(WeightTensor tensor, GgmlType type, long column, Span<byte> destination)
+    {
+        CheckOwn(tensor);
+        return tensor is not (Computed or Rows) && _file.TryReadColumn(tensor, type, column, destination);
+    }
+
+    internal override (GgufFile File, GgufTensor Tensor)? Original(WeightTensor tensor)
+    {
+        CheckOwn(tensor);
+        return tensor is Computed or Rows ? null : _file.Original(tensor);
+    }
+
     internal override bool TryReadBytes(WeightTensor tensor, long start, Span<byte> destination)
     {
         CheckOwn(tensor);

@@ -142,6 +142,18 @@ public abstract class WeightFile : IDisposable
     /// <returns>Whether it was read: a file may have to convert.</returns>
     internal virtual bool TryReadRow(WeightTensor tensor, GgmlType type, long row, Span<byte> destination) => false;
 
+    /// <summary>Reads a column of a matrix as it is stored, if it is stored in the type that is asked for and with its columns one behind the other.</summary>
+    /// <param name="tensor">A matrix of this file.</param>
+    /// <param name="type">The type.</param>
+    /// <param name="column">The column.</param>
+    /// <param name="destination">Where its bytes go: as long as a column is.</param>
+    /// <returns>Whether it was read.</returns>
+    internal virtual bool TryReadColumn(WeightTensor tensor, GgmlType type, long column, Span<byte> destination) => false;
+
+    /// <summary>The tensor of a GGUF file that all of a tensor's elements lie in, if there is one: under another name, or in another order.</summary>
+    /// <param name="tensor">A tensor of this file.</param>
+    internal virtual (GgufFile File, GgufTensor Tensor)? Original(WeightTensor tensor) => null;
+
     /// <summary>Reads bytes of a tensor as they are stored, if the file stores them one behind the other.</summary>
     /// <param name="tensor">A tensor of this file.</param>
     /// <param name="start">The first byte.</param>

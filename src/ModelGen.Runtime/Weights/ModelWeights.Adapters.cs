@@ -13,11 +13,18 @@ public sealed unsafe partial class ModelWeights
     /// <c>adapter_model.safetensors</c>, as PEFT has it, <c>adapter_config.json</c> beside it is written too.
     /// </summary>
     /// <param name="path">The file.</param>
+    /// <exception cref="ArgumentException">The name ends in <c>.gguf</c>: such a file has the names of another, which is to be given.</exception>
     /// <exception cref="IOException">The file cannot be written; an existing one is untouched.</exception>
     /// <exception cref="InvalidOperationException">The model has no adapters, or a trainer steps meanwhile, on another thread; an existing file is untouched.</exception>
     /// <exception cref="ObjectDisposedException">The weights were disposed.</exception>
     public void SaveAdapters(string path)
     {
+        ArgumentException.ThrowIfNullOrEmpty(path);
+        if (path.EndsWith(".gguf", StringComparison.OrdinalIgnoreCase))
+        {
+            throw new ArgumentException("A GGUF file of adapters has the names of the model's GGUF file, which is to be given: SaveAdapters(path, original).", nameof(path));
+        }
+
         AdapterOptions options = Adapters;
         ParameterTable adapters = Table.AdapterTable;
         long version = Version();
@@ -33,8 +40,33 @@ public sealed unsafe partial class ModelWeights
         GC.KeepAlive(this);
     }
 
+    /// <summary>Saves the adapters alone, as a GGUF file that llama.cpp reads beside that of the model, written beside an existing one and renamed.</summary>
+    /// <param name="path">The file.</param>
+    /// <param name="original">The model's GGUF file, of a known architecture.</param>
+    /// <exception cref="ModelFileException">The model's file is damaged or of an architecture whose names are not known, or adapted weights have no place in such a file.</exception>
+    /// <exception cref="IOException">The file cannot be written, in which case an existing one is untouched; or the other one cannot be read.</exception>
+    /// <exception cref="InvalidOperationException">The model has no adapters, or a trainer steps meanwhile, on another thread; an existing file is untouched.</exception>
+    /// <exception cref="ObjectDisposedException">The weights were disposed.</exception>
+    public void SaveAdapters(string path, string original)
+    {
+        ArgumentException.ThrowIfNullOrEmpty(path);
+        ArgumentException.ThrowIfNullOrEmpty(original);
+        AdapterOptions options = Adapters;
+        long version = Version();
+        string architecture;
+        using (GgufFile file = GgufFile.Open(original))
+        {
+            architecture = KnownArchitecture(file);
+        }
+
+        var view = new ParameterView(path, Table.AdapterTable.Parameters, Pointer);
+        (string, WeightTensor, WeightTensor)[] pairs = [.. Table.Parameters.Filter(IsAdapted).Map(weight => (Module(weight), view.Find(NameOf(weight, FirstFactor))!, view.Find(NameOf(weight, SecondFactor))!))];
+        AdapterView.Save(path, view, pairs, architecture, HeadWidth(Table), options.Alpha, () => ThrowIfChanged(version));
+        GC.KeepAlive(this);
+    }
+
     /// <summary>
-    /// Loads adapters from a file that <see cref="SaveAdapters"/> or PEFT wrote. If the file does not fit, nothing has changed. It must hold each of the model's adapters in its
+    /// Loads adapters from a file that <see cref="SaveAdapters(string)"/>, PEFT or, as GGUF, llama.cpp's tools wrote. If the file does not fit, nothing has changed. It must hold each of the model's adapters in its
     /// shape and nothing else; what <c>adapter_config.json</c> beside a file of PEFT's says of their scale must be the model's.
     /// </summary>
     /// <param name="path">The file.</param>
@@ -47,6 +79,11 @@ public sealed unsafe partial class ModelWeights
         AdapterOptions options = Adapters;
         ParameterTable adapters = Table.AdapterTable;
         using WeightFile file = WeightFile.Open(path);
+        if (file is AdapterView view)
+        {
+            view.HeadWidth = HeadWidth(Table) is > 0 and var width ? width : view.HeadWidth;
+        }
+
         var check = new FitCheck(file, adapters, training: false);
         check.Declaration();
         TensorMap map = TensorMap.Find(file, adapters, AdapterFiles.Prefix);
@@ -119,6 +156,7 @@ public sealed unsafe partial class ModelWeights
 
     /// <summary>
     /// Saves the model as one without adapters, which are merged into the weights of the file: one that the same declaration without <see cref="LoraAttribute"/> loads. This model stays as it is.
+    /// Where the name ends in <c>.gguf</c>, weights are stored in the formats that they have in memory, adapted ones rounded to them.
     /// </summary>
     /// <param name="path">The file, written beside an existing one and renamed.</param>
     /// <exception cref="IOException">The file cannot be written; an existing one is untouched.</exception>
@@ -127,6 +165,26 @@ public sealed unsafe partial class ModelWeights
     public void SaveMerged(string path)
     {
         _ = Adapters;
+        if (IsGguf(path))
+        {
+            float* weights = Pointer;
+            SaveGguf(path, Table.Parameters.Filter(static parameter => parameter.Adapts is null), withAdapters: false, (parameter, row, values) =>
+            {
+                if (!IsAdapted(parameter))
+                {
+                    return false;
+                }
+
+                if (!values.IsEmpty)
+                {
+                    ReadMerged(weights, parameter, row, values);
+                }
+
+                return true;
+            });
+            return;
+        }
+
         long version = Version();
         float* block = Pointer;
         var writer = new SafetensorsWriter { BeforeReplacing = () => ThrowIfChanged(version) };
@@ -184,8 +242,9 @@ public sealed unsafe partial class ModelWeights
 
     private bool IsAdapted(ParameterInfo parameter) => parameter.Adapts is null && Table.Contains(NameOf(parameter, FirstFactor));
 
-    private static string NameOf(ParameterInfo weight, string factor)
-        => (weight.Name.EndsWith(".weight", StringComparison.Ordinal) ? weight.Name[..^".weight".Length] : weight.Name) + factor;
+    private static string Module(ParameterInfo weight) => weight.Name.EndsWith(".weight", StringComparison.Ordinal) ? weight.Name[..^".weight".Length] : weight.Name;
+
+    private static string NameOf(ParameterInfo weight, string factor) => Module(weight) + factor;
 
     private ParameterInfo Factor(ParameterInfo weight, string factor) => Table.Parameters[Table.IndexOf(NameOf(weight, factor))];
 

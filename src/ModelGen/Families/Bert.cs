@@ -34,6 +34,7 @@ internal sealed class Bert(EncoderPreset preset) : IFamily
         bool contextHolds = checks.RequireSize("Context");
         bool feedForwardHolds = checks.OptionalSize("FeedForward", minimum: 0);
         bool segmentsHold = checks.OptionalSize("Segments", minimum: 0);
+        contextHolds &= checks.OptionalSize("FirstPosition", minimum: 0);
         bool batchHolds = checks.OptionalSize("MaxBatch") && checks.AtMost("MaxBatch", "MaxBatch", options.MaxBatch, SizeLimits.SequencesOfSession);
         bool attentionHolds = options.Attention.Validate(spec, checks, options.Layers, modelHolds ? options.Width : 0, report);
         checks.OptionalPositive("LayerNormEpsilon");
@@ -60,6 +61,7 @@ internal sealed class Bert(EncoderPreset preset) : IFamily
         }
 
         string head = $"Head = {options.Head}";
+        Unsupported(options.Attention.Positions == PositionEncoding.Learned || options.FirstPosition == 0, "FirstPosition", "FirstPosition", $"PositionEncoding.{options.Attention.Positions}", "only a learned table has rows in front of the first position's");
         Unsupported(options.IsClassifier || classesHold, "Classes", "Classes", head, "only a classifier has classes");
         Unsupported(options.Head == BertHead.MaskedLm || !options.NextSentence, "NextSentence", "NextSentence = true", head, "the sentence that follows is predicted beside masked tokens");
         Unsupported(options.Head == BertHead.None || !spec.Has("Pooler"), "Pooler", "Pooler", head, "a head says itself whether it needs the pooler");
@@ -76,7 +78,7 @@ internal sealed class Bert(EncoderPreset preset) : IFamily
             double outputs = options.Head == BertHead.MaskedLm ? options.Vocabulary : options.Classes;
             double hidden = options.FeedForward * (options.GatedFeedForward ? 2.0 : 1), projected = width * (options.Names.Projections.Count == 1 ? 3 : options.Attention.Positions == PositionEncoding.Rotary ? 2 : 1);
             double widest = Math.Max(outputs, Math.Max(projected, hidden));
-            double rows = Math.Max(Math.Max(options.Vocabulary, options.Context), Math.Max(options.Segments, Math.Max(hidden, Math.Max(projected, options.Classes))));
+            double rows = Math.Max(Math.Max(options.Vocabulary, options.Context + (double)options.FirstPosition), Math.Max(options.Segments, Math.Max(hidden, Math.Max(projected, options.Classes))));
             checks.ModelSize(spec, width * rows, inferred: (double)options.MaxBatch * options.Context * widest, widest);
         }
     }
@@ -125,6 +127,7 @@ internal sealed class Bert(EncoderPreset preset) : IFamily
         FileOption.Of("Segments", options.Segments),
         FileOption.Of("Activation", options.Activation),
         FileOption.Of("LayerNormEpsilon", options.LayerNormEpsilon),
+        .. options.FirstPosition == 0 ? Array.Empty<FileOption>() : [FileOption.Of("FirstPosition", options.FirstPosition) with { Absent = "0" }],
         .. Unusual("PreNorm", options.PreNorm, false),
         .. Unusual("GatedFeedForward", options.GatedFeedForward, false),
         .. Unusual("Bias", options.Bias, true),
@@ -197,7 +200,8 @@ internal sealed class Bert(EncoderPreset preset) : IFamily
                 using (b.Scope("embeddings"))
                 {
                     _table = b.Parameter(_names.Tokens + ".weight", Shape.Of(options.Vocabulary, options.Width), Normal);
-                    Value? positions = options.Attention.PositionTable(b, "position_embeddings.weight", options.Context, options.Width);
+                    Value? positions = options.Attention.PositionTable(b, "position_embeddings.weight", options.Context + options.FirstPosition, options.Width);
+                    positions = positions is { } all && options.FirstPosition > 0 ? b.Add(new SliceRows(options.FirstPosition, options.Context), "position_embeddings.rows", all) : positions;
                     Value? types = segments is null ? null : b.Parameter("token_type_embeddings.weight", Shape.Of(options.Segments, options.Width), Normal);
                     x = b.Add(new Embedding(), _names.Tokens, _table, tokens);
                     x = types is null ? x : b.Add(new Add(), "sum", x, b.Add(new Embedding(), "token_type_embeddings", types.Value, segments!.Value));
@@ -425,6 +429,9 @@ internal sealed record BertOptions(int Layers, int Width, int Heads, int Vocabul
 
     public int Segments { get; private init; }
 
+    /// <summary>The row of the table of positions that the first token has.</summary>
+    public int FirstPosition { get; private init; }
+
     public Activation Activation { get; private init; }
 
     public BertHead Head { get; private init; }
@@ -464,6 +471,7 @@ internal sealed record BertOptions(int Layers, int Width, int Heads, int Vocabul
             ClassifierPooling = spec.Choice("ClassifierPooling", preset.HasPooler ? Pooling.None : Pooling.FirstToken),
             FeedForward = spec.Size("FeedForward", 0) is not 0 and int given ? given : 4L * width,
             Segments = spec.Int("Segments", preset.Segments),
+            FirstPosition = Math.Max(0, spec.Int("FirstPosition", 0)),
             Activation = spec.Choice("Activation", Activation.Gelu),
             Head = spec.Choice("Head", BertHead.None),
             Classes = spec.Int("Classes", 0),

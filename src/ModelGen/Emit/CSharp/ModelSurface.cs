@@ -201,15 +201,25 @@ internal sealed class ModelSurface
             "<param name=\"options\">In what the file may differ; null for the defaults.</param>",
             "<exception cref=\"global::ModelGen.ModelFileException\">The file is damaged, or is of another model.</exception>");
         yield return Public("void Save(string path)", "_weights.Save(path)",
-            "<summary>Saves the weights as a safetensors file, written beside an existing one and renamed.</summary>",
+            "<summary>Saves the weights as a safetensors file, or as a GGUF file where its name ends in <c>.gguf</c>, written beside an existing one and renamed.</summary>",
             "<param name=\"path\">The file.</param>");
+        yield return Public("void Save(string path, string original)", "_weights.Save(path, original)",
+            "<summary>Saves the weights as another GGUF file of the same model has them, with its names and its metadata: a file for the programs that read that one.</summary>",
+            "<param name=\"path\">The file.</param>",
+            "<param name=\"original\">The other file.</param>",
+            "<exception cref=\"global::ModelGen.ModelFileException\">The other file is damaged, or is of another model.</exception>");
         if (_spec.Lora is not null)
         {
             yield return Public("void SaveAdapters(string path)", "_weights.SaveAdapters(path)",
                 "<summary>Saves the low-rank adapters alone, as a safetensors file under PEFT's names; where it is called <c>adapter_model.safetensors</c>, with <c>adapter_config.json</c> beside it.</summary>",
                 "<param name=\"path\">The file.</param>");
+            yield return Public("void SaveAdapters(string path, string original)", "_weights.SaveAdapters(path, original)",
+                "<summary>Saves the low-rank adapters alone, as a GGUF file that llama.cpp reads beside the model's.</summary>",
+                "<param name=\"path\">The file.</param>",
+                "<param name=\"original\">The model's GGUF file.</param>",
+                "<exception cref=\"global::ModelGen.ModelFileException\">The model's file is damaged or of an unknown architecture, or adapted weights have no place in such a file.</exception>");
             yield return Public("void LoadAdapters(string path)", "_weights.LoadAdapters(path)",
-                "<summary>Loads low-rank adapters, from a file of <see cref=\"SaveAdapters\"/> or of PEFT. If the file does not fit, nothing has changed.</summary>",
+                "<summary>Loads low-rank adapters, from a file of <see cref=\"SaveAdapters(string)\"/>, of PEFT or, as GGUF, of llama.cpp. If the file does not fit, nothing has changed.</summary>",
                 "<param name=\"path\">The file.</param>",
                 "<exception cref=\"global::ModelGen.ModelFileException\">The file is damaged, or is of another model or of other adapters.</exception>");
             yield return Public("void MergeAdapters()", "_weights.MergeAdapters()",
