@@ -12,7 +12,7 @@ public abstract class GrammarSourceAttribute : Attribute
     public string? File { get; set; }
 
     /// <summary>
-    /// A file with the vocabulary of the model that the grammar is for, as <c>modelgen vocabulary</c> or <see cref="TextTokenizer.WriteVocabulary(TextWriter)"/> writes it: the end of the path of one of the project's <c>AdditionalFiles</c>.
+    /// A file with the vocabulary of the model that the grammar is for: its <c>tokenizer.json</c>, or what <c>modelgen vocabulary</c> or <see cref="TextTokenizer.WriteVocabulary(TextWriter)"/> writes of a GGUF file and others: the end of the path of one of the project's <c>AdditionalFiles</c>.
     /// The masks of the tokens that may come next are then computed while the project is built. Without it, or with another tokenizer, they are computed when they are first needed.
     /// </summary>
     public string? Vocabulary { get; set; }

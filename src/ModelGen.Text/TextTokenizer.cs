@@ -10,9 +10,6 @@ namespace ModelGen;
 /// </summary>
 public abstract class TextTokenizer : ITokenizer
 {
-    // Files often name one of them only.
-    private static readonly string[] s_endNames = ["<|im_end|>", "<|eot_id|>", "<|eom_id|>", "<end_of_turn>", "<|end|>", "<|end_of_text|>", "<|endoftext|>", "<|return|>", "<|call|>", "<turn|>", "<｜end▁of▁sentence｜>"];
-
     private readonly byte[][] _bytes;
     private readonly Dictionary<string, int> _special;
     private readonly Lazy<TokenTable> _table;
@@ -40,7 +37,7 @@ public abstract class TextTokenizer : ITokenizer
             }
         }
 
-        EndTokens = [.. new[] { vocabulary.EndToken }.OfType<int>().Concat(vocabulary.TurnEndTokens).Concat(s_endNames.Where(_special.ContainsKey).Select(name => _special[name])).Distinct()];
+        EndTokens = [.. new[] { vocabulary.EndToken }.OfType<int>().Concat(vocabulary.TurnEndTokens).Concat(EndTokenNames.All.Where(_special.ContainsKey).Select(name => _special[name])).Distinct()];
         _table = new Lazy<TokenTable>(() => new TokenTable(_bytes, EndTokens));
     }
 

@@ -117,13 +117,15 @@ internal static class ConvertCommand
             writer.Metadata[ModelSource.ConfigKey] = config.Values.ToJsonString();
         }
 
-        foreach (WeightTensor tensor in source.Weights.Tensors)
+        // Closing what is joined would close the source's file, which is the source's to close.
+        WeightFile weights = source.WithCheckpointTensors();
+        foreach (WeightTensor tensor in weights.Tensors)
         {
             int[] shape = [.. tensor.Shape.Select(extent => extent <= int.MaxValue ? (int)extent : throw new ToolException($"The tensor {tensor.Name} has an extent of {extent}, which is not written."))];
 
             // Such a file has no blocks: what they stand for is written.
             SafetensorsType stored = tensor.TypeName switch { nameof(GgmlType.F16) => SafetensorsType.F16, nameof(GgmlType.BF16) => SafetensorsType.BF16, _ => SafetensorsType.F32 };
-            writer.Add(tensor.Name, shape, type is null ? stored : tensor.Shape.Length > 1 ? type.Value : SafetensorsType.F32, (start, destination) => source.Weights.ReadFloats(tensor, start, destination));
+            writer.Add(tensor.Name, shape, type is null ? stored : tensor.Shape.Length > 1 ? type.Value : SafetensorsType.F32, (start, destination) => weights.ReadFloats(tensor, start, destination));
         }
 
         writer.Save(output);

@@ -32,6 +32,9 @@ internal static class GgufExport
         file.SaveGguf(output, Architecture(ConfigOf(source)), HeadWidth(ConfigOf(source)));
     }
 
+    /// <summary>GGUF's name for the kind of a model.</summary>
+    public static string Architecture(ModelSource source) => Architecture(ConfigOf(source));
+
     private static ModelConfig ConfigOf(ModelSource source) => source.Config ?? throw new ToolException($"{source.Weights.Path}: nothing says what model it is of: expected a config.json beside it.");
 
     private static string Architecture(ModelConfig config) => config.ModelType switch

@@ -18,7 +18,7 @@ internal static class ImportanceCommand
         Option<int> chunk = new("--chunk") { Description = "Tokens that are read together, each chunk as a text of its own.", HelpName = "N", DefaultValueFactory = static _ => 512 };
         Option<int> chunks = new("--chunks") { Description = "Read so many chunks at the most; 0 for the whole text.", HelpName = "N", DefaultValueFactory = static _ => 0 };
         Option<bool> json = new("--json") { Description = "Print one line of JSON and nothing else." };
-        var command = new Command("imatrix", "Make an importance matrix from a text, for quantize --imatrix: the mean squares of what each column of a matrix is multiplied with. Matrices of experts are left out.") { text, output, chunk, chunks, json };
+        var command = new Command("imatrix", "Make an importance matrix from a text, for quantize --imatrix: the mean squares of what each column of a matrix is multiplied with; of a mixture's experts, of each expert's matrix over the tokens that were sent to it.") { text, output, chunk, chunks, json };
         model.AddTo(command);
         command.SetAction(result =>
         {
@@ -44,7 +44,7 @@ internal static class ImportanceCommand
             }
 
             Console.Out.WriteLine(isJson
-                ? new JsonObject { ["file"] = target, ["entries"] = found.Count, ["tokens"] = found.Values.Max(static sums => sums.Tokens), ["chunks"] = count }.ToJsonString(JsonText.Options)
+                ? new JsonObject { ["file"] = target, ["entries"] = found.Count, ["tokens"] = found.Values.Max(static sums => sums.Counts.Max()), ["chunks"] = count }.ToJsonString(JsonText.Options)
                 : string.Create(CultureInfo.InvariantCulture, $"{target}: {found.Count} matrices, {count} chunks of {size} tokens"));
             return ExitCode.Success;
         });
@@ -73,6 +73,7 @@ internal static class ImportanceCommand
         }
 
         IReadOnlyDictionary<string, string> names = GgufExport.Names(model.Source);
+        string architecture = GgufExport.Architecture(model.Source);
         var found = new SortedDictionary<string, Sums>(StringComparer.Ordinal);
         Progress.Run(progress, whole, step =>
         {
@@ -85,20 +86,24 @@ internal static class ImportanceCommand
                 }
 
                 model.Session.Reset();
-                measure(part, (weight, sums, read) =>
+                measure(part, (weight, sums, counts) =>
                 {
                     // What has no place in GGUF files is not quantized there either.
-                    if (Name(names, weight) is not { } name)
+                    if (Name(names, architecture, weight) is not { } name)
                     {
                         return;
                     }
 
                     if (!found.TryGetValue(name, out Sums? entry))
                     {
-                        found.Add(name, entry = new Sums(new double[sums.Length]));
+                        found.Add(name, entry = new Sums(new double[sums.Length], new long[counts.Length]));
                     }
 
-                    entry.Tokens += read;
+                    for (int matrix = 0; matrix < counts.Length; matrix++)
+                    {
+                        entry.Counts[matrix] += (long)counts[matrix];
+                    }
+
                     for (int column = 0; column < sums.Length; column++)
                     {
                         entry.Columns[column] += sums[column];
@@ -110,9 +115,10 @@ internal static class ImportanceCommand
         return found.Count > 0 ? found : throw new ToolException("The model has no matrices that can be measured.");
     }
 
-    // Some checkpoints' names have a prefix that a declaration has not, and some the other way round.
-    private static string? Name(IReadOnlyDictionary<string, string> names, string weight)
+    // Some checkpoints' names have a prefix that a declaration has not, and some the other way round; others have names of their own for what models call otherwise.
+    private static string? Name(IReadOnlyDictionary<string, string> names, string architecture, string weight)
         => names.TryGetValue(weight, out string? name) ? name
+            : GgufWriter.TensorName(architecture, weight) is { } known ? names.Values.Contains(known) ? known : null
             : names.Where(pair => pair.Key.EndsWith("." + weight, StringComparison.Ordinal) || weight.EndsWith("." + pair.Key, StringComparison.Ordinal)).Select(static pair => pair.Value).ToArray() is [var one] ? one
             : null;
 
@@ -125,20 +131,26 @@ internal static class ImportanceCommand
         writer.Set("imatrix.chunk_size", (uint)chunk);
         foreach ((string name, Sums sums) in found)
         {
-            writer.Add(name + ".in_sum2", [1, sums.Columns.Length], GgmlType.F32, (start, destination) =>
+            writer.Add(name + ".in_sum2", [sums.Counts.Length, sums.Columns.Length / sums.Counts.Length], GgmlType.F32, (start, destination) =>
             {
                 for (int i = 0; i < destination.Length; i++)
                 {
                     destination[i] = (float)sums.Columns[start + i];
                 }
             });
-            writer.Add(name + ".counts", [1, 1], GgmlType.F32, (_, destination) => destination.Fill(sums.Tokens));
+            writer.Add(name + ".counts", [sums.Counts.Length, 1], GgmlType.F32, (start, destination) =>
+            {
+                for (int i = 0; i < destination.Length; i++)
+                {
+                    destination[i] = sums.Counts[start + i];
+                }
+            });
         }
 
         writer.Save(path);
     }
 
-    // The sums are those of the chunks' means.
+    // The sums are those of the chunks' means; what no token was sent to counts alike.
     private static void SaveLegacy(SortedDictionary<string, Sums> found, string path, string text, int chunks)
     {
         using var stream = new FileStream(path, FileMode.Create, FileAccess.Write);
@@ -149,9 +161,11 @@ internal static class ImportanceCommand
             Text(name);
             writer.Write(chunks);
             writer.Write(sums.Columns.Length);
-            foreach (double sum in sums.Columns)
+            int columns = sums.Columns.Length / sums.Counts.Length;
+            for (int i = 0; i < sums.Columns.Length; i++)
             {
-                writer.Write((float)(sum / sums.Tokens * chunks));
+                long tokens = sums.Counts[i / columns];
+                writer.Write((float)((tokens > 0 ? sums.Columns[i] / tokens : 1) * chunks));
             }
         }
 
@@ -167,10 +181,7 @@ internal static class ImportanceCommand
     }
 
     /// <summary>Sums of squares.</summary>
-    /// <param name="Columns">Of each column.</param>
-    internal sealed record Sums(double[] Columns)
-    {
-        /// <summary>The tokens that were summed over.</summary>
-        public long Tokens { get; set; }
-    }
+    /// <param name="Columns">Of each column, of each matrix behind each other's.</param>
+    /// <param name="Counts">The tokens that were summed over, of each matrix.</param>
+    internal sealed record Sums(double[] Columns, long[] Counts);
 }

@@ -87,6 +87,9 @@ internal sealed class ModelSource : IDisposable
     /// <summary>As <see cref="Declare"/>, with weights that lie in memory as the file stores them.</summary>
     public ModelCode DeclareAsStored(int? context) => StoredFormats.Add(Declare(context), Weights);
 
+    /// <summary>The weights with the tensors that checkpoints of the model's kind have, where they are joined otherwise than here.</summary>
+    public WeightFile WithCheckpointTensors() => Config?.ModelType == "phi3" ? Weights.WithJoinedProjections("phi3") : Weights;
+
     // The weights are the GGUF file under other names, and close it.
     public void Dispose() => Weights.Dispose();
 

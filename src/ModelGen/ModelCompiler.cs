@@ -80,7 +80,7 @@ internal static class ModelCompiler
         (ModelLayout layout, ModelLayout session, ModelLayout trainer) = stages.Run(nameof(ModelLayout), () =>
         {
             var trained = new HashSet<string>(graphs.SelectMany(g => g.Gradients).Select(g => g.Parameter));
-            var layout = ModelLayout.Of(built, parameter => trained.Count > 0 && !trained.Contains(parameter.ParameterName), WeightFormats.Of(graphs, spec),
+            var layout = ModelLayout.Of(built, parameter => trained.Count > 0 && !trained.Contains(parameter.ParameterName), WeightFormats.Of(graphs, spec, program.Files.Aliases),
                 CacheFormats.Of([.. graphs.Where((_, i) => !program.Entries[i].BelongsToTrainer)], spec.KeyValueCache));
             return (layout, layout.WithStates([.. graphs.Where((_, i) => !program.Entries[i].BelongsToTrainer)]), layout.WithStates([.. graphs.Where((_, i) => program.Entries[i].BelongsToTrainer)]));
         });

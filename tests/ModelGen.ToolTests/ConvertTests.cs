@@ -76,6 +76,113 @@ public sealed class ConvertTests : IDisposable
         static string Sorted(string declaration) => string.Join(", ", declaration[(declaration.IndexOf('(', StringComparison.Ordinal) + 1)..^2].Split(", ").Order(StringComparer.Ordinal));
     }
 
+    // Whatever an architecture does to rows, matrices and norms between the two formats: there and back, every bit is what it was.
+    [Theory]
+    [InlineData("llama", "\"num_key_value_heads\": 2", "Q8_0")]
+    [InlineData("llama", "\"num_key_value_heads\": 2", "Q4_0")]
+    [InlineData("llama", "\"num_key_value_heads\": 2, \"head_dim\": 24", "F16")]
+    [InlineData("llama", "\"num_key_value_heads\": 2", "BF16")]
+    [InlineData("gemma3_text", "\"num_key_value_heads\": 1, \"head_dim\": 32, \"query_pre_attn_scalar\": 32, \"rms_norm_eps\": 1e-6, \"sliding_window\": 20", "Q8_0")]
+    [InlineData("phi3", "\"num_key_value_heads\": 2, \"rms_norm_eps\": 1e-5", "Q5_1")]
+    [InlineData("gpt_neox", "\"hidden_act\": \"gelu_new\", \"rotary_pct\": 0.25, \"use_parallel_residual\": true, \"layer_norm_eps\": 1e-5", "Q4_1")]
+    [InlineData("mixtral", "\"num_key_value_heads\": 2, \"num_local_experts\": 5, \"num_experts_per_tok\": 2", "Q5_0")]
+    [InlineData("mamba2", "\"time_step_limit\": [0.0, Infinity], \"num_heads\": 6, \"head_dim\": 32, \"n_groups\": 2, \"state_size\": 16, \"expand\": 2, \"conv_kernel\": 4", "Q8_0")]
+    [InlineData("gpt2", "", "Q4_0")]
+    public void Files_of_one_format_keep_every_bit(string type, string options, string weights)
+    {
+        string model = type == "gpt2" ? Path.GetDirectoryName(TestData.File("tiny-random-gpt2", "model.safetensors"))! : RandomCheckpoint.Write(Folder, type, options);
+        Convert(model, Beside("a.gguf"), "--weights", weights);
+        Convert(Beside("a.gguf"), Beside("b.gguf"));
+        Convert(Beside("a.gguf"), Beside("c.gguf"), "--weights", weights);
+        using GgufFile before = GgufFile.Open(Beside("a.gguf"));
+        Assert.Contains(before.Tensors, tensor => tensor.TypeName == weights || type == "gpt2");
+        foreach (string name in (string[])["b.gguf", "c.gguf"])
+        {
+            using GgufFile after = GgufFile.Open(Beside(name));
+            Assert.Equal(before.Metadata.OrderBy(static entry => entry.Key, StringComparer.Ordinal), after.Metadata.OrderBy(static entry => entry.Key, StringComparer.Ordinal));
+            Assert.Equal(before.Tensors.Count, after.Tensors.Count);
+            Assert.All(before.Tensors, tensor =>
+            {
+                Assert.Equal(tensor.Type, after.Find(tensor.Name)!.Type);
+                Assert.Equal(Bytes(before, tensor.Name), Bytes(after, tensor.Name));
+            });
+        }
+
+        // 16-bit floats go through a checkpoint and back.
+        if (weights is "F16" or "BF16")
+        {
+            Convert(Beside("a.gguf"), Beside("d.safetensors"));
+            Convert(Beside("d.safetensors"), Beside("e.gguf"));
+            using WeightFile checkpoint = WeightFile.Open(Beside("d.safetensors"));
+            using GgufFile after = GgufFile.Open(Beside("e.gguf"));
+            Assert.Contains(checkpoint.Tensors, tensor => tensor.TypeName == weights);
+            Assert.All(before.Tensors, tensor => Assert.Equal(Bytes(before, tensor.Name), Bytes(after, tensor.Name)));
+        }
+    }
+
+    [Fact]
+    public void Phi3s_checkpoints_have_their_own_tensors_again()
+    {
+        string model = RandomCheckpoint.Write(Folder, "phi3", "\"num_key_value_heads\": 2, \"rms_norm_eps\": 1e-5");
+        Convert(model, Beside("a.gguf"));
+        Convert(Beside("a.gguf"), Beside("b.safetensors"));
+        using SafetensorsFile before = SafetensorsFile.Open(model), after = SafetensorsFile.Open(Beside("b.safetensors"));
+        Assert.Contains(before.Tensors, static tensor => tensor.Name.EndsWith("qkv_proj.weight", StringComparison.Ordinal));
+        Assert.Equal(before.Tensors.Select(static tensor => tensor.Name).Order(StringComparer.Ordinal), after.Tensors.Select(static tensor => tensor.Name).Order(StringComparer.Ordinal));
+        foreach (SafetensorsTensor tensor in before.Tensors)
+        {
+            float[] expected = new float[tensor.Length], found = new float[tensor.Length];
+            before.ReadFloats(tensor, 0, expected);
+            after.ReadFloats(after.Find(tensor.Name)!, 0, found);
+            Assert.Equal(expected, found);
+        }
+    }
+
+    // Checkpoints of LFM2 call projections otherwise than models do: rules of formats go by either name.
+    [Fact]
+    public void Mixed_files_are_held_as_they_are_stored()
+    {
+        string model = RandomCheckpoint.Write(Folder, "lfm2", """ "num_key_value_heads": 2, "norm_eps": 1e-5, "conv_L_cache": 3, "conv_bias": false, "layer_types": ["conv", "full_attention", "conv"], "tie_word_embeddings": true """);
+        Convert(model, Beside("a.gguf"), "--weights", "Q8_0");
+        using (GgufFile first = GgufFile.Open(Beside("a.gguf")))
+        {
+            var writer = new GgufWriter();
+            foreach ((string key, GgufValue value) in first.Values)
+            {
+                writer.Set(key, value);
+            }
+
+            foreach (GgufTensor tensor in first.Tensors)
+            {
+                if (tensor.Name is "blk.0.ffn_down.weight" or "blk.2.ffn_gate.weight" or "blk.1.attn_output.weight" or "blk.0.shortconv.out_proj.weight")
+                {
+                    writer.Add(tensor.Name, tensor.Shape.AsSpan(), GgmlType.F16, (start, destination) => first.ReadFloats(tensor, start, destination));
+                }
+                else
+                {
+                    writer.Add(first, tensor);
+                }
+            }
+
+            writer.Save(Beside("b.gguf"));
+        }
+
+        using GgufFile mixed = GgufFile.Open(Beside("b.gguf"));
+        using ModelSource source = ModelSource.Open(Beside("b.gguf"));
+        var parameters = (IReadOnlyList<ParameterInfo>)ModelAssembly.Of(source.DeclareAsStored(null)).Type.GetProperty("Parameters")!.GetValue(null)!;
+        int others = 0;
+        foreach (ParameterInfo parameter in parameters)
+        {
+            string name = GgufWriter.TensorName("lfm2", parameter.Name)!;
+            Assert.Equal(mixed.Find(name)!.TypeName, parameter.Format.ToString());
+            others += parameter.Format == WeightFormat.F16 ? 1 : 0;
+        }
+
+        Assert.Equal(4, others);
+        Assert.Null(GgufWriter.TensorName("lfm2", "model.layers.0.unheard.weight"));
+        Assert.Null(GgufWriter.TensorName("unheard", "model.norm.weight"));
+    }
+
     // Transformers 4 and 5 say the same in other places.
     [Theory]
     [InlineData("llama", "\"rope_theta\": 500000.0, \"rope_scaling\": { " + Scaling + " }", "\"rope_parameters\": { \"rope_theta\": 500000.0, " + Scaling + " }")]
@@ -186,6 +293,14 @@ public sealed class ConvertTests : IDisposable
             gguf.ReadFloats(matrix, start, part);
             Assert.Equal(whole[start..(start + part.Length)], part);
         });
+    }
+
+    private static byte[] Bytes(GgufFile file, string name)
+    {
+        GgufTensor tensor = file.Find(name)!;
+        byte[] bytes = new byte[tensor.ByteLength];
+        file.ReadBytes(tensor, 0, bytes);
+        return bytes;
     }
 
     private string Folder => Path.GetDirectoryName(_folder.Path)!;

@@ -37,7 +37,7 @@ public sealed class ImportanceMatrixTests : IDisposable
             {
                 int[] part = tokens[(chunk * Chunk)..((chunk + 1) * Chunk)];
                 part[0] = 1;
-                Run(file, part, expected);
+                Run(file, part, expected, []);
             }
         }
 
@@ -85,6 +85,67 @@ public sealed class ImportanceMatrixTests : IDisposable
         }
     }
 
+    // Each expert's matrices by the tokens that were sent to it, and how many those were.
+    [Fact]
+    public void Experts_have_sums_and_counts_of_their_own()
+    {
+        const int Experts = 5;
+        string model = RandomCheckpoint.Write(_folder, "mixtral", """ "num_key_value_heads": 2, "rope_theta": 10000.0, "rms_norm_eps": 1e-5, "num_local_experts": 5, "num_experts_per_tok": 2, "tie_word_embeddings": false """);
+        string vocabulary = TestData.File("stories260K", "tok512.bin");
+        string text = File.ReadAllText(TestData.File("stories260K", "expected_greedy_200.txt"));
+        File.WriteAllText(Beside("text.txt"), text);
+        int[] tokens = TextTokenizer.Load(vocabulary).EncodePrompt(text);
+        int chunks = tokens.Length / Chunk;
+        var expected = new Dictionary<string, double[]>(StringComparer.Ordinal);
+        var sent = new Dictionary<string, int[]>(StringComparer.Ordinal);
+        using (WeightFile file = WeightFile.Open(model))
+        {
+            for (int chunk = 0; chunk < chunks; chunk++)
+            {
+                int[] part = tokens[(chunk * Chunk)..((chunk + 1) * Chunk)];
+                part[0] = 1;
+                Run(file, part, expected, sent);
+            }
+        }
+
+        Assert.Equal(9, sent.Count);
+        Assert.All(sent.Values, counts => Assert.Equal(2 * chunks * Chunk, counts.Sum()));
+        foreach (string extension in (string[])["gguf", "dat"])
+        {
+            JsonElement made = ToolCommand.Json("imatrix", model, "--tokenizer", vocabulary, "--text", Beside("text.txt"), "--chunk", $"{Chunk}", "-o", Beside("m." + extension), "--threads", extension == "gguf" ? "1" : "2");
+            Assert.Equal(expected.Count, made.GetProperty("entries").GetInt32());
+            var matrix = ImportanceMatrix.Read(Beside("m." + extension));
+            foreach ((string name, double[] sums) in expected)
+            {
+                int matrices = sent.ContainsKey(name) ? Experts : 1, columns = sums.Length / matrices;
+                float[] found = matrix.Of(name, columns, matrices);
+                Assert.Equal(sums.Length, found.Length);
+                for (int i = 0; i < found.Length; i++)
+                {
+                    int count = sent.TryGetValue(name, out int[]? counts) ? counts[i / columns] : chunks * Chunk;
+                    double mean = count > 0 ? sums[i] / count : 1;
+                    Assert.True(Math.Abs(found[i] - mean) <= (2e-4 * mean) + 1e-7, $"{extension}, {name}, {i}: expected {mean}, found {found[i]}");
+                }
+            }
+        }
+
+        // As llama.cpp has it: a row and a count for each expert.
+        using (GgufFile file = GgufFile.Open(Beside("m.gguf")))
+        {
+            foreach ((string name, int[] counts) in sent)
+            {
+                GgufTensor sums = file.Find(name + ".in_sum2")!, times = file.Find(name + ".counts")!;
+                Assert.Equal([Experts, name.Contains("down", StringComparison.Ordinal) ? 160 : 96], sums.Shape);
+                Assert.Equal([Experts, 1], times.Shape);
+                float[] found = new float[Experts];
+                file.ReadFloats(times, 0, found);
+                Assert.Equal(counts.Select(static count => (float)count), found);
+            }
+        }
+
+        Assert.True(ToolCommand.Json("quantize", model, Beside("weighted.gguf"), "Q4_0", "--tokenizer", vocabulary, "--imatrix", Beside("m.gguf")).GetProperty("importance_entries").GetInt32() >= 9 + 12);
+    }
+
     [Fact]
     public void What_cannot_be_measured_is_refused()
     {
@@ -126,13 +187,10 @@ public sealed class ImportanceMatrixTests : IDisposable
     }
 
     // Llama's forward pass, one token after the other, in double precision; what every matrix reads is squared and added.
-    private static void Run(WeightFile file, int[] tokens, Dictionary<string, double[]> sums)
+    private static void Run(WeightFile file, int[] tokens, Dictionary<string, double[]> sums, Dictionary<string, int[]> sent)
     {
-        const int Width = 64;
-        const int Heads = 8;
-        const int KeyHeads = 4;
-        const int HeadWidth = Width / Heads;
-        const int Layers = 5;
+        bool isMixture = file.Tensors.Any(static tensor => tensor.Name.Contains("experts", StringComparison.Ordinal));
+        int Width = isMixture ? 96 : 64, Heads = isMixture ? 6 : 8, KeyHeads = isMixture ? 2 : 4, HeadWidth = Width / Heads, Layers = isMixture ? 3 : 5;
         float[] table = Floats(file, "model.embed_tokens.weight");
         double[][] rows = [.. tokens.Select(token => Enumerable.Range(0, Width).Select(i => (double)table[(token * Width) + i]).ToArray())];
         for (int layer = 0; layer < Layers; layer++)
@@ -152,10 +210,58 @@ public sealed class ImportanceMatrixTests : IDisposable
             double[][] mixed = [.. tokens.Select((_, t) => Attend(t))];
             Add(Linear(mixed, "self_attn.o_proj", "attn_output"));
             normal = Norm(rows, prefix + "post_attention_layernorm.weight");
+            if (isMixture)
+            {
+                Add(Mixture(normal));
+                continue;
+            }
+
             double[][] gate = Linear(normal, "mlp.gate_proj", "ffn_gate");
             double[][] up = Linear(normal, "mlp.up_proj", "ffn_up");
             double[][] hidden = [.. gate.Select((row, t) => row.Select((x, i) => x / (1 + Math.Exp(-x)) * up[t][i]).ToArray())];
             Add(Linear(hidden, "mlp.down_proj", "ffn_down"));
+
+            // The two likeliest experts of each token, by their probabilities' shares.
+            double[][] Mixture(double[][] x)
+            {
+                double[][] scores = Linear(x, "block_sparse_moe.gate", "ffn_gate_inp"), result = [.. x.Select(row => new double[row.Length])];
+                for (int t = 0; t < x.Length; t++)
+                {
+                    int[] chosen = [.. Enumerable.Range(0, scores[t].Length).OrderByDescending(expert => scores[t][expert]).Take(2)];
+                    double[] shares = [.. chosen.Select(expert => Math.Exp(scores[t][expert] - scores[t][chosen[0]]))];
+                    for (int i = 0; i < 2; i++)
+                    {
+                        double[] gate = Expert("w1", "ffn_gate_exps", chosen[i], x[t]), up = Expert("w3", "ffn_up_exps", chosen[i], x[t]);
+                        double[] down = Expert("w2", "ffn_down_exps", chosen[i], [.. gate.Select((value, c) => value / (1 + Math.Exp(-value)) * up[c])]);
+                        for (int c = 0; c < down.Length; c++)
+                        {
+                            result[t][c] += shares[i] / shares.Sum() * down[c];
+                        }
+                    }
+                }
+
+                return result;
+            }
+
+            double[] Expert(string name, string gguf, int expert, double[] x)
+            {
+                float[] weight = Floats(file, $"{prefix}block_sparse_moe.experts.{name}.weight");
+                int all = weight.Length / 5, columns = x.Length;
+                string entry = block + gguf + ".weight";
+                if (!sums.TryGetValue(entry, out double[]? squares))
+                {
+                    sums.Add(entry, squares = new double[5 * columns]);
+                    sent.Add(entry, new int[5]);
+                }
+
+                sent[entry][expert]++;
+                for (int i = 0; i < columns; i++)
+                {
+                    squares[(expert * columns) + i] += x[i] * x[i];
+                }
+
+                return [.. Enumerable.Range(0, all / columns).Select(o => Enumerable.Range(0, columns).Sum(i => weight[(expert * all) + (o * columns) + i] * x[i]))];
+            }
 
             double[][] Linear(double[][] x, string name, string gguf)
             {
@@ -185,8 +291,8 @@ public sealed class ImportanceMatrixTests : IDisposable
             }
         }
 
-        // The head is tied to the embeddings.
-        Square("token_embd.weight", Norm(rows, "model.norm.weight"));
+        // A head of its own, or one that is tied to the embeddings.
+        Square(isMixture ? "output.weight" : "token_embd.weight", Norm(rows, "model.norm.weight"));
 
         double[][] Norm(double[][] x, string name)
         {
@@ -219,7 +325,7 @@ public sealed class ImportanceMatrixTests : IDisposable
         }
 
         // Hugging Face's order: an element and the one half a head further on are a pair.
-        static void Rotate(double[] row, int position)
+        void Rotate(double[] row, int position)
         {
             for (int head = 0; head < row.Length; head += HeadWidth)
             {

@@ -16,6 +16,17 @@ public sealed partial class GgufWriter
         }
     }
 
+    /// <summary>The name that a tensor has in GGUF files.</summary>
+    /// <param name="architecture">GGUF's name for the kind of model.</param>
+    /// <param name="name">The tensor's name in Hugging Face's checkpoints, or in models of this library.</param>
+    /// <returns>The name; null where such files have no place for the tensor, or names of the architecture are not known.</returns>
+    public static string? TensorName(string architecture, string name)
+    {
+        ArgumentNullException.ThrowIfNull(architecture);
+        ArgumentNullException.ThrowIfNull(name);
+        return HuggingFaceNames.Knows(architecture) && HuggingFaceNames.Of(architecture).ToGguf(name).Name is var found && found != name ? found : null;
+    }
+
     /// <summary>Adds all weights of a model under GGUF's names, with the shapes and the order of rows that GGUF files have.</summary>
     /// <param name="weights">The weights under Hugging Face's names; the file must be open when this one is saved.</param>
     /// <param name="architecture">GGUF's name for the kind of model: <c>llama</c>, <c>gpt2</c>, <c>qwen2</c>, <c>qwen3</c>, <c>qwen3moe</c>, <c>qwen35</c>, <c>gemma</c>, <c>gemma2</c>, <c>gemma3</c>, <c>gemma4</c>, <c>gpt-oss</c>, <c>lfm2</c>, <c>mamba2</c>, <c>granitehybrid</c>, <c>modern-bert</c>, <c>nomic-bert</c> or <c>bert</c> (whose pooler and heads are left out).</param>

@@ -119,6 +119,17 @@ public abstract class WeightFile : IDisposable
             : WeightFileFormat.Safetensors;
     }
 
+    /// <summary>
+    /// The same weights with projections of one input joined as Hugging Face's checkpoints of an architecture hold them: Phi-3's queries, keys and values (<c>self_attn.qkv_proj</c>), and its gates and what they let through
+    /// (<c>mlp.gate_up_proj</c>), which <see cref="Open"/> gives as parts. Closing it closes this file, and where nothing is joined it is this file.
+    /// </summary>
+    /// <param name="architecture">GGUF's name for the kind of model.</param>
+    public WeightFile WithJoinedProjections(string architecture)
+    {
+        ArgumentNullException.ThrowIfNull(architecture);
+        return architecture == "phi3" ? FusedView.Joined(this, HuggingFaceNames.Of(architecture).Joins) : this;
+    }
+
     /// <summary>Finds a tensor.</summary>
     /// <param name="name">The tensor's name.</param>
     /// <returns>The tensor, or null if there is none with this name.</returns>

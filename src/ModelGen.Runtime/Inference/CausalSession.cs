@@ -146,7 +146,8 @@ public abstract partial class CausalSession : DecodingSession
     [EditorBrowsable(EditorBrowsableState.Never)]
     protected void MeasureTokens(ReadOnlySpan<int> tokens, InputMeasure measure)
     {
-        const string Prefix = "input_squares:";
+        const string Prefix = "input_squares:", Counts = Prefix + "counts:";
+        Span<float> one = stackalloc float[1];
         ArgumentNullException.ThrowIfNull(measure);
         using RunGuard.Section call = Enter("MeasureInputs");
         RequireOne("MeasureInputs");
@@ -166,13 +167,24 @@ public abstract partial class CausalSession : DecodingSession
             Run(number, count);
             for (int output = 0; output < entry.Outputs.Length; output++)
             {
-                if (entry.Outputs[output].Name.StartsWith(Prefix, StringComparison.Ordinal))
+                string name = entry.Outputs[output].Name;
+                if (!name.StartsWith(Prefix, StringComparison.Ordinal) || name.StartsWith(Counts, StringComparison.Ordinal))
                 {
-                    // Weights that read the same rows are listed together.
-                    foreach (string weight in entry.Outputs[output].Name[Prefix.Length..].Split('|'))
-                    {
-                        measure(weight, Result(number, output, count), count);
-                    }
+                    continue;
+                }
+
+                // What experts were sent is beside their sums.
+                one[0] = count;
+                ReadOnlySpan<float> counts = one;
+                if (output + 1 < entry.Outputs.Length && entry.Outputs[output + 1].Name.StartsWith(Counts, StringComparison.Ordinal) && entry.Outputs[output + 1].Name.AsSpan(Counts.Length).SequenceEqual(name.AsSpan(Prefix.Length)))
+                {
+                    counts = Result(number, output + 1, count);
+                }
+
+                // Weights that read the same rows are listed together.
+                foreach (string weight in name[Prefix.Length..].Split('|'))
+                {
+                    measure(weight, Result(number, output, count), counts);
                 }
             }
         }

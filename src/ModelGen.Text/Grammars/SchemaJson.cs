@@ -55,11 +55,17 @@ internal sealed class SchemaJson
 
     /// <summary>Reads a text.</summary>
     /// <exception cref="GrammarException">It is no JSON.</exception>
-    public static SchemaJson Parse(string text)
+    public static SchemaJson Parse(string text) => Parse(text, GrammarReader.LargestSource);
+
+    /// <summary>Reads a text.</summary>
+    /// <param name="text">The text.</param>
+    /// <param name="most">How many characters it may have.</param>
+    /// <exception cref="GrammarException">It is no JSON, or longer.</exception>
+    public static SchemaJson Parse(string text, int most)
     {
-        if (text.Length > GrammarReader.LargestSource)
+        if (text.Length > most)
         {
-            throw new GrammarException(FormattableString.Invariant($"The schema has {text.Length} characters: expected at most {GrammarReader.LargestSource}."));
+            throw new GrammarException(FormattableString.Invariant($"The schema has {text.Length} characters: expected at most {most}."));
         }
 
         var reader = new Reader(text);

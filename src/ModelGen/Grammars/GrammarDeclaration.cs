@@ -178,7 +178,7 @@ internal sealed record GrammarRequest(GrammarDeclaration Declaration, string Sou
 
         try
         {
-            return (TokenTableText.Read(Vocabulary), null);
+            return (TokenTableJson.IsOne(Vocabulary) ? TokenTableJson.Read(Vocabulary) : TokenTableText.Read(Vocabulary), null);
         }
         catch (GrammarException exception)
         {

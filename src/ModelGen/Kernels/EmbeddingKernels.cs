@@ -13,10 +13,10 @@ internal sealed class EmbeddingKernel(string name, IReadOnlyList<KernelOperand> 
 }
 
 /// <summary>Adds rows into the rows of a table that indices name. Operands: indices, rows, table.</summary>
-internal sealed class EmbeddingGradientKernel(string name, IReadOnlyList<KernelOperand> operands, int rows, int columns, int tableRows, StoreMode mode, long bytes)
+internal sealed class EmbeddingGradientKernel(string name, IReadOnlyList<KernelOperand> operands, RowExtent rows, int columns, int tableRows, StoreMode mode, long bytes)
     : Kernel(name, operands, 0, bytes)
 {
-    public int Rows { get; } = rows;
+    public RowExtent Rows { get; } = rows;
 
     public int Columns { get; } = columns;
 

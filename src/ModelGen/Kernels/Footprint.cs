@@ -99,8 +99,8 @@ internal sealed record Footprint(View View, IReadOnlyList<(RowExtent Stride, Row
             },
             EmbeddingGradientKernel k => operand switch
             {
-                0 => Matrix(RowExtent.Literal(k.Rows), 1),
-                1 => Matrix(RowExtent.Literal(k.Rows), k.Columns),
+                0 => Matrix(k.Rows, 1),
+                1 => Matrix(k.Rows, k.Columns),
                 _ => Matrix(RowExtent.Literal(k.TableRows), k.Columns),
             },
             AppendRowsKernel k => operand switch

@@ -14,9 +14,12 @@ internal static class InputSquares
     /// <summary>What stands before the names of weights, with | between them.</summary>
     public const string Prefix = "input_squares:";
 
+    /// <summary>What stands behind it in the name of how many rows of each expert were summed up.</summary>
+    public const string Counts = "counts:";
+
     private const char Separator = '|';
 
-    /// <summary>The graph with the outputs. Weights of recurrences and of experts, whose rows are counted otherwise, have none.</summary>
+    /// <summary>The graph with the outputs. Weights of recurrences, whose rows are counted otherwise, have none; those of experts have the sums of each expert's rows, [experts, columns], and beside them how many those are.</summary>
     public static ModelGraph Add(ModelGraph graph)
         => GraphRewriter.Rewrite(graph, static (_, _, _) => null, (builder, map) =>
         {
@@ -36,6 +39,35 @@ internal static class InputSquares
                 }
 
                 names.Add(weight.ParameterName);
+            }
+
+            var experts = new Dictionary<Value, (Value Sent, List<string> Names)>();
+            var routed = new List<Value>();
+            foreach (Node node in graph.NodesOf<ExpertMatMul>())
+            {
+                if (node.Op is not ExpertMatMul { IsTransposed: false } || node.Inputs[1].Op is not Parameter { IsTable: false, Shape.Rank: 3 } weight || node.Inputs[2] is not { Op: Route, Index: Route.Experts })
+                {
+                    continue;
+                }
+
+                if (!experts.TryGetValue(node.Inputs[0], out (Value Sent, List<string> Names) reader))
+                {
+                    experts.Add(node.Inputs[0], reader = (node.Inputs[2], []));
+                    routed.Add(node.Inputs[0]);
+                }
+
+                reader.Names.Add(weight.ParameterName);
+            }
+
+            foreach (Value rows in routed)
+            {
+                (Value sent, List<string> names) = experts[rows];
+                string name = string.Join(Separator.ToString(), names);
+                Value mask = map[new Value(sent.Node, Route.Mask)], x = map[rows];
+                int all = mask.Shape.Columns;
+                Value squares = builder.Add(new Multiply(), rows.Name + ".squares", x, x);
+                builder.Output(Prefix + name, builder.Add(new EmbeddingGradient(all), rows.Name + ".square_sums", map[sent], squares));
+                builder.Output(Prefix + Counts + name, builder.Add(new ColumnSum(Shape.Of(all)), rows.Name + ".counts", mask));
             }
 
             foreach (Value rows in order)

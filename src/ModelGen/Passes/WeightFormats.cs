@@ -17,7 +17,8 @@ internal static class WeightFormats
     /// <summary>The formats of the parameters that are not single precision.</summary>
     /// <param name="graphs">The graphs that are lowered.</param>
     /// <param name="spec">The declaration.</param>
-    public static IReadOnlyDictionary<string, StorageFormat> Of(IReadOnlyList<ModelGraph> graphs, ModelSpec spec)
+    /// <param name="aliases">Second names of parameters, which rules may have them by as well: files know some parameters by those alone.</param>
+    public static IReadOnlyDictionary<string, StorageFormat> Of(IReadOnlyList<ModelGraph> graphs, ModelSpec spec, IReadOnlyList<(string Name, string Parameter)> aliases)
     {
         var formats = new Dictionary<string, StorageFormat>();
         if (spec.WeightFormat == WeightFormat.F32 && spec.WeightsOf.Count == 0)
@@ -48,7 +49,7 @@ internal static class WeightFormats
         foreach (Parameter parameter in graphs.SelectMany(g => g.NodesOf<Parameter>()).Select(n => (Parameter)n.Op))
         {
             if (parameter is { IsTable: false, Adapts: null, Shape.Rank: 2 or 3 } && !parameter.ParameterName.EndsWith(".bias", StringComparison.Ordinal) && !others.Contains(parameter.ParameterName)
-                && FormatOf(Declared(spec, parameter.ParameterName), parameter.Shape.Columns) is { } format && BeginGroups(parameter.Shape, format))
+                && FormatOf(Declared(spec, parameter.ParameterName, aliases), parameter.Shape.Columns) is { } format && BeginGroups(parameter.Shape, format))
             {
                 formats[parameter.ParameterName] = format;
             }
@@ -107,11 +108,11 @@ internal static class WeightFormats
         return name.Length - last.Length >= at && name.EndsWith(last, StringComparison.Ordinal);
     }
 
-    private static WeightFormat Declared(ModelSpec spec, string name)
+    private static WeightFormat Declared(ModelSpec spec, string name, IReadOnlyList<(string Name, string Parameter)> aliases)
     {
         foreach (string text in spec.WeightsOf)
         {
-            if (Rule(text) is { } rule && Fits(name, rule.Pattern))
+            if (Rule(text) is { } rule && (Fits(name, rule.Pattern) || aliases.Any(alias => alias.Parameter == name && Fits(alias.Name, rule.Pattern))))
             {
                 return rule.Format;
             }

@@ -51,6 +51,6 @@ public sealed class PackedFactorTests
         var b = new GraphBuilder();
         Value x = b.Add(new Input("x", TensorType.Float(Shape.Of(1, columns)), 0), "x");
         b.Output("y", b.Add(new MatMul(MatMulForm.NT), "y", x, b.Add(new Parameter("w", Shape.Of(2, columns), Initializer.Ones, true, false), "w")));
-        return Assert.Single(global::ModelGen.Compiler.Passes.WeightFormats.Of([b.Build()], spec)).Value;
+        return Assert.Single(global::ModelGen.Compiler.Passes.WeightFormats.Of([b.Build()], spec, [])).Value;
     }
 }

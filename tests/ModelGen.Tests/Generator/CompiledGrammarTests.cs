@@ -121,6 +121,65 @@ public sealed class CompiledGrammarTests
         }
     }
 
+    // The vocabulary as a project has it beside a checkpoint: what the compiler reads of it is what a program does.
+    [Theory]
+    [InlineData("gpt-2")]
+    [InlineData("roberta")]
+    [InlineData("pieces")]
+    [InlineData("unigram")]
+    [InlineData("words")]
+    public async Task Vocabularies_of_tokenizer_json_are_those_of_run_time(string kind)
+    {
+        const string Added = """ "added_tokens": [ { "id": 3, "content": "<s>", "special": true }, { "id": 4, "content": "</s>", "special": true }, { "id": 7, "content": "<|im_end|>", "special": true }, { "id": 9, "content": "<tool ü>", "special": false } ] """;
+        const string Ends = """ "post_processor": { "type": "TemplateProcessing", "single": [ { "SpecialToken": { "id": "<s>", "type_id": 0 } }, { "Sequence": { "id": "A", "type_id": 0 } }, { "SpecialToken": { "id": "</s>", "type_id": 0 } } ] } """;
+        string json = kind switch
+        {
+            "gpt-2" => $$"""{ "added_tokens": [ { "id": 50256, "content": "<|endoftext|>", "special": true } ], "pre_tokenizer": { "type": "ByteLevel", "add_prefix_space": false }, "model": { "type": "BPE", "vocab": {{File.ReadAllText(TestData.File("tokenizers", "encoder.json"))}}, "merges": [{{string.Join(',', File.ReadLines(TestData.File("tokenizers", "vocab.bpe")).Skip(1).Where(static line => line.Length > 0).Select(static line => System.Text.Json.JsonSerializer.Serialize(line)))}}] } }""",
+            "roberta" => """{ "added_tokens": [ { "id": 0, "content": "<s>", "special": true }, { "id": 1, "content": "</s>", "special": true } ], "pre_tokenizer": { "type": "ByteLevel" }, "post_processor": { "type": "RobertaProcessing", "sep": ["</s>", 1], "cls": ["<s>", 0] }, "model": { "vocab": { "<s>": 0, "</s>": 1, "a": 2, "\u0120": 3, "\u0120a": 4, "\u00e9": 5, "漢": 6 }, "merges": ["\u0120 a"] } }""",
+            "pieces" => $$"""{ {{Added}}, {{Ends}}, "normalizer": { "type": "Prepend", "prepend": "▁" }, "model": { "type": "BPE", "byte_fallback": true, "vocab": { "<unk>": 0, "<0x41>": 1, "<0xFF>": 2, "<s>": 3, "</s>": 4, "▁": 5, "a": 6, "▁a": 8, "é": 12 }, "merges": [["▁", "a"]] } }""",
+            "unigram" => $$"""{ {{Added}}, {{Ends}}, "model": { "type": "Unigram", "unk_id": 0, "byte_fallback": true, "vocab": [ ["<unk>", 0], ["<0x41>", -1.5], ["▁a", -2], ["<s>", 0], ["</s>", 0], ["b", -3e0], ["漢▁字", -4] ] } }""",
+            _ => """{ "added_tokens": [ { "id": 0, "content": "[UNK]", "special": true }, { "id": 1, "content": "[CLS]", "special": true }, { "id": 2, "content": "[SEP]", "special": true }, { "id": 6, "content": "mail", "special": false } ], "model": { "type": "WordPiece", "vocab": { "[UNK]": 0, "[CLS]": 1, "[SEP]": 2, "cat": 3, "##s": 4, "[x]": 5, "é": 7 } } }""",
+        };
+        using var file = new TemporaryFile("tokenizer.json");
+        File.WriteAllText(file.Path, json);
+        TextTokenizer tokenizer = TextTokenizer.Load(file.Path);
+        var written = new StringWriter();
+        tokenizer.WriteVocabulary(written);
+        TokenTable expected = TokenTableText.Read(written.ToString()), found = TokenTableJson.Read(json);
+        Assert.Equal(expected.Bytes.Select(Convert.ToHexString), found.Bytes.Select(Convert.ToHexString));
+        Assert.Equal(tokenizer.EndTokens.Order(), Enumerable.Range(0, found.Bytes.Length).Where(found.IsEnd));
+        Assert.Equal(expected.Fingerprint, found.Fingerprint);
+        GrammarRun run = Run("""[ModelGen.Grammar("root ::= [a-z]+", Vocabulary = "model/tokenizer.json")] public static partial class G;""", ("/project/model/tokenizer.json", json));
+        Assert.Empty(await DiagnosticsAsync(run));
+        Assert.True(GrammarOf(Load(run.Output), "G").HasMasks(tokenizer));
+    }
+
+    [Fact]
+    public async Task Damaged_tokenizer_json_is_a_diagnostic_in_that_file()
+    {
+        string[] wrong =
+        [
+            "{", "{}", """{ "model": 3 }""", """{ "model": { "type": "WordLevel", "vocab": {} } }""", """{ "model": { "type": "BPE", "vocab": {} } }""", """{ "model": { "vocab": { "a": -1 }, "byte_fallback": true } }""",
+            """{ "model": { "vocab": { "a": 99999999 }, "byte_fallback": true } }""", """{ "model": { "vocab": { "a": 0, "b": 0 }, "byte_fallback": true } }""", """{ "model": { "vocab": { "a": 0, "b": 4000000 }, "byte_fallback": true } }""",
+            """{ "model": { "vocab": { "a": 0 } } }""", """{ "model": { "type": "Unigram", "vocab": [ ["a"] ] } }""", """{ "model": { "type": "Unigram", "vocab": [ ["a", 1] ] }, "added_tokens": [ { "id": 0 } ] }""", new string('[', 100_000),
+            "{\"model\":" + new string('{', 1000),
+        ];
+        foreach (string json in wrong)
+        {
+            Diagnostic[] found = [.. await DiagnosticsAsync(Run("""[ModelGen.Grammar("root ::= [a-z]+", Vocabulary = "t.json")] public static partial class G;""", ("/p/t.json", json)))];
+            Diagnostic problem = Assert.Single(found);
+            Assert.Equal("MG0033", problem.Id);
+        }
+
+        // Truncated anywhere, it is no JSON.
+        const string Whole = """{ "added_tokens": [ { "id": 1, "content": "</s>", "special": true } ], "model": { "type": "Unigram", "unk_id": 0, "vocab": [ ["<unk>", 0], ["</s>", 0], ["a\u00e9", -1] ] } }""";
+        Assert.Equal(3, TokenTableJson.Read(Whole).Bytes.Length);
+        for (int length = 0; length < Whole.Length; length++)
+        {
+            Assert.Throws<global::ModelGen.Compiler.Grammars.GrammarException>(() => TokenTableJson.Read(Whole[..length]));
+        }
+    }
+
     [Fact]
     public void Masks_of_another_vocabulary_are_not_used()
     {

@@ -263,7 +263,7 @@ internal sealed class KernelEquation
             case EmbeddingKernel k when operand == 2:
                 return (Literal(k.Rows), k.Columns);
             case EmbeddingGradientKernel k when operand == 1:
-                return (k.Rows, k.Columns);
+                return (Literal(k.Rows), k.Columns);
             case AppendRowsKernel k when operand == 0:
                 return (Literal(k.Batch, k.Rows), k.Columns);
             case ScatterKernel k when operand == 0:

@@ -208,8 +208,8 @@ internal static class GatherEmitter
     // Workers divide the columns: every table element is one worker's, and rows are added in their order.
     public static KernelCode Emit(EmbeddingGradientKernel kernel)
     {
-        var code = new KernelCode($"EmbeddingGradient_{kernel.Rows}x{kernel.Columns}", $"Adds {kernel.Rows} rows of {kernel.Columns} into the table rows that the indices name.", kernel,
-            kernel.Mode == StoreMode.AddWhenAccumulating ? ArgumentKinds.Accumulate : ArgumentKinds.None);
+        var code = new KernelCode($"EmbeddingGradient_{Text.Extent(kernel.Rows)}x{kernel.Columns}", $"Adds {kernel.Rows} rows of {kernel.Columns} into the table rows that the indices name.", kernel,
+            Arguments.Of(kernel.Rows) | (kernel.Mode == StoreMode.AddWhenAccumulating ? ArgumentKinds.Accumulate : ArgumentKinds.None));
         code.Generic(w =>
         {
             const int MostLanes = 16;
@@ -231,7 +231,7 @@ internal static class GatherEmitter
                 }
             }
 
-            w.Open($"for (int r = 0; r < {kernel.Rows}; r++)");
+            w.Open($"for (int r = 0; r < {Text.RowCount(kernel.Rows)}; r++)");
             w.Line($"float* row = rows + (long)r * {kernel.Operands[1].Access.RowStride};");
             w.Line($"float* target = table + (long)indices[r] * {kernel.Operands[2].Access.RowStride};");
             if (kernel.Columns % MostLanes == 0)

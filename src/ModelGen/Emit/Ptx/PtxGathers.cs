@@ -51,7 +51,7 @@ internal static class PtxGathers
         var k = new PtxKernel(w, kernel, counts);
         int indexStride = kernel.Operands[0].Access.RowStride, rowStride = kernel.Operands[1].Access.RowStride, tableStride = kernel.Operands[2].Access.RowStride;
         string thread = w.Special("%tid.x"), column = w.Op("mad.lo.s32", w.Special("%ctaid.y"), PtxWriter.Int(PtxEmitter.Threads), thread), isColumn = w.Op("setp.lt.s32", column, PtxWriter.Int(kernel.Columns));
-        string first = w.Op("mul.lo.s32", w.Special("%ctaid.x"), PtxWriter.Int(TableRowsOfBlock)), rows = PtxWriter.Int(kernel.Rows);
+        string first = w.Op("mul.lo.s32", w.Special("%ctaid.x"), PtxWriter.Int(TableRowsOfBlock)), rows = kernel.Rows.IsDynamic ? throw new GraphException($"{kernel.Name}: adds up a dynamic number of rows") : PtxWriter.Int(kernel.Rows.Maximum);
         string tokens = w.Shared("tokens", PtxEmitter.Threads), masks = w.Shared("masks", Words);
         string ownToken = w.Op("add.s32", tokens, w.Op("shl.b32", thread, "2")), ownMask = w.Op("add.s32", masks, w.Op("shl.b32", w.Op("shr.u32", thread, "5"), "2")), isFirstLane = w.Op("setp.eq.s32", w.Op("and.b32", thread, "31"), "0");
         string current = w.Op("mov.u32", "-1"), sum = w.Register('f');

@@ -70,13 +70,8 @@ internal static class LoweringRules
     {
         int rows = ((EmbeddingGradient)node.Op).Rows;
         Shape cotangent = node.Inputs[1].Shape;
-        if (cotangent.Rows.IsDynamic)
-        {
-            throw new GraphException($"{node}: adds up a dynamic number of rows");
-        }
-
         KernelOperand[] operands = [ReadIndices(lowering, node, 0, "indices"), Read(lowering, node, 1, "rows"), Write(lowering, node, 0, "table")];
-        Add(lowering, node, new EmbeddingGradientKernel(node.Name, operands, cotangent.Rows.Maximum, cotangent.Columns, rows, lowering.Placement.ModeOf(new Value(node, 0)), (8L * cotangent.MaximumElements) + (4L * rows * cotangent.Columns)));
+        Add(lowering, node, new EmbeddingGradientKernel(node.Name, operands, cotangent.Rows, cotangent.Columns, rows, lowering.Placement.ModeOf(new Value(node, 0)), (8L * cotangent.MaximumElements) + (4L * rows * cotangent.Columns)));
     }
 
     private static void LowerRoute(Lowering lowering, Node node)
