@@ -49,7 +49,7 @@ internal static class TokenTableJson
             case "Unigram":
                 foreach (SchemaJson piece in Member(model, "vocab", SchemaJsonKind.Array).Items)
                 {
-                    Add(piece, byId.Count, piece is { Kind: SchemaJsonKind.Array, Items: [{ Kind: SchemaJsonKind.String } token, _] } ? token.Text : throw Wrong(piece, "expected a token and its score"), Kind.Normal);
+                    Add(piece, byId.Count, FirstOfTwo(piece) ?? throw Wrong(piece, "expected a token and its score"), Kind.Normal);
                 }
 
                 break;
@@ -174,6 +174,9 @@ internal static class TokenTableJson
         }
     }
 
+    // Of a text and what belongs to it, the text.
+    private static string? FirstOfTwo(SchemaJson? value) => value is { Kind: SchemaJsonKind.Array, Items.Count: 2 } && value.Items[0].Kind == SchemaJsonKind.String ? value.Items[0].Text : null;
+
     // What is put behind a text.
     private static string? LastOf(SchemaJson root)
     {
@@ -184,9 +187,9 @@ internal static class TokenTableJson
                 return single.Items[single.Items.Count - 1].Find("SpecialToken")?.Find("id") is { Kind: SchemaJsonKind.String } token ? token.Text : null;
             }
 
-            if (Type(step) is "RobertaProcessing" or "BertProcessing" && step.Find("cls") is { Items: [{ Kind: SchemaJsonKind.String }, _] } && step.Find("sep") is { Items: [{ Kind: SchemaJsonKind.String } last, _] })
+            if (Type(step) is "RobertaProcessing" or "BertProcessing" && FirstOfTwo(step.Find("cls")) is not null && FirstOfTwo(step.Find("sep")) is { } last)
             {
-                return last.Text;
+                return last;
             }
         }
 
