@@ -67,6 +67,7 @@ internal static class Families
         yield return ("nnlm", Spec("Nnlm", 3, 0, I("Window", 3), I("Embedding", 5), I("Hidden", 7), I("Vocab", 11)));
         yield return ("nnlm without direct connections", Spec("Nnlm", 5, 0, I("Window", 1), I("Embedding", 3), I("Hidden", 9), I("Vocab", 2), I("DirectConnections", 0)));
         yield return ("word autoencoder", Spec("WordAutoencoder", 4, 0, I("Vocab", 13), I("Code", 5), I("Window", 3)));
+        yield return ("bert behind two rows of positions", Spec("Bert", 2, 5, [.. bert, I("Head", 1), I("FirstPosition", 2), I("Segments", 1), I("MaxBatch", 2), I("Embeddings", 1)]));
         yield return ("bert token classifier", Spec("Bert", 2, 3, [.. bert, I("Head", 3), I("Classes", 5)]));
         foreach ((int number, string cell) in new[] { (0, "rnn"), (1, "lstm"), (2, "gru") })
         {

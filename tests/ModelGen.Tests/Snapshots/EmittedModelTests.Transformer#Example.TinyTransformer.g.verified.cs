@@ -85,9 +85,15 @@ namespace Example
     /// <exception cref="global::ModelGen.ModelFileException">The file is damaged, or is of another model.</exception>
     public static TinyTransformer Load(string path, global::ModelGen.LoadOptions? options) => new(global::ModelGen.Runtime.ModelWeights.Load(global::ModelGen.Generated.Example_TinyTransformer_Code.Layout.Table, path, options));
 
-    /// <summary>Saves the weights as a safetensors file, written beside an existing one and renamed.</summary>
+    /// <summary>Saves the weights as a safetensors file, or as a GGUF file where its name ends in <c>.gguf</c>, written beside an existing one and renamed.</summary>
     /// <param name="path">The file.</param>
     public void Save(string path) => _weights.Save(path);
+
+    /// <summary>Saves the weights as another GGUF file of the same model has them, with its names and its metadata: a file for the programs that read that one.</summary>
+    /// <param name="path">The file.</param>
+    /// <param name="original">The other file.</param>
+    /// <exception cref="global::ModelGen.ModelFileException">The other file is damaged, or is of another model.</exception>
+    public void Save(string path, string original) => _weights.Save(path, original);
 
     /// <summary>A parameter's numbers, row-major; writing to them changes the model.</summary>
     /// <param name="name">The parameter's name, as <see cref="Parameters"/> lists it.</param>
