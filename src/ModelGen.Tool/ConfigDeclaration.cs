@@ -11,7 +11,7 @@ internal static class ConfigDeclaration
     public static ModelCode Of(ModelConfig config, WeightFile weights) => config.ModelType switch
     {
         "gpt2" => Gpt2(config, weights),
-        "llama" or "mistral" or "mixtral" or "phi3" or "olmoe" or "granite" or "granitemoe" or "qwen2" or "qwen3" or "gemma3" or "gemma3_text" or "lfm2" or "qwen3_moe" or "qwen3moe" or "qwen3_5_text" or "qwen35" => DecoderDeclaration.Of(config, weights),
+        "llama" or "mistral" or "mixtral" or "minicpm" or "phi3" or "smollm3" or "olmo2" or "olmoe" or "granite" or "granitemoe" or "qwen2" or "qwen2_moe" or "qwen2moe" or "qwen3" or "gemma" or "gemma2" or "gemma3" or "gemma3_text" or "lfm2" or "qwen3_moe" or "qwen3moe" or "qwen3_5_text" or "qwen35" => DecoderDeclaration.Of(config, weights),
         "mamba2" or "granitemoehybrid" or "granitehybrid" => StateSpaceDeclaration.Of(config, weights),
         "gpt_neox" or "gptneox" => NeoXDeclaration.Of(config, weights),
         "bert" or "roberta" or "xlm-roberta" or "camembert" => EncoderDeclaration.Bert(config, weights),
@@ -20,7 +20,8 @@ internal static class ConfigDeclaration
         "modernbert" => EncoderDeclaration.ModernBert(config, weights),
         "gemma4_text" or "gemma4" => Gemma4Declaration.Of(config, weights),
         "gpt_oss" or "gpt-oss" => GptOssDeclaration.Of(config, weights),
-        string other => throw new ToolException($"{config.Origin}: model_type: expected bert, roberta, xlm-roberta, distilbert, nomic_bert, modernbert, gpt2, gpt_neox, llama, mistral, mixtral, phi3, olmoe, granite, granitemoe, qwen2, qwen3, qwen3_moe, qwen3_5_text, gemma3_text, gemma4_text, gpt_oss, lfm2, mamba2 or granitemoehybrid, found {other}."),
+        string other when LayerNormDeclaration.Knows(other) => LayerNormDeclaration.Of(config, weights),
+        string other => throw new ToolException($"{config.Origin}: model_type: expected bert, roberta, xlm-roberta, distilbert, nomic_bert, modernbert, gpt2, gpt_neox, gptj, llama, mistral, mixtral, minicpm, phi, phi3, smollm3, olmo2, olmoe, granite, granitemoe, qwen2, qwen2_moe, qwen3, qwen3_moe, qwen3_5_text, stablelm, cohere, cohere2, nemotron, mpt, bloom, gemma, gemma2, gemma3_text, gemma4_text, gpt_oss, lfm2, mamba2 or granitemoehybrid, found {other}."),
     };
 
     private static ModelCode Gpt2(ModelConfig config, WeightFile weights)
@@ -83,9 +84,10 @@ internal static class ConfigDeclaration
         "gelu_new" or "gelu_pytorch_tanh" or "gelu_fast" => nameof(ModelGen.Activation.GeluTanh),
         "gelu" => nameof(ModelGen.Activation.Gelu),
         "relu" => nameof(ModelGen.Activation.Relu),
+        "relu2" => nameof(ModelGen.Activation.ReluSquared),
         "silu" or "swish" => nameof(ModelGen.Activation.Silu),
         "tanh" => nameof(ModelGen.Activation.Tanh),
-        string other => throw config.Problem(name, "gelu_new, gelu, relu, silu or tanh", other),
+        string other => throw config.Problem(name, "gelu_new, gelu, relu, relu2, silu or tanh", other),
     });
 
     public static string Text(int value) => value.ToString(CultureInfo.InvariantCulture);

@@ -10,7 +10,7 @@ internal static class DecoderDeclaration
     public static ModelCode Of(ModelConfig config, WeightFile weights)
     {
         string type = config.ModelType;
-        bool isGemma = IsGemma3(config);
+        bool isGemma = IsGemma(config);
         int width = config.Required("hidden_size");
         int heads = config.Required("num_attention_heads");
         var arguments = new List<(string Name, string Value)>
@@ -36,13 +36,14 @@ internal static class DecoderDeclaration
         arguments.Add(("FeedForward", ConfigDeclaration.Text(FeedForward(config, weights))));
         string activation = config.Text("hidden_activation") is not null
             ? ConfigDeclaration.Activation(config, "hidden_activation", "gelu_pytorch_tanh")
+            : type == "gemma" ? "Activation.GeluTanh" // Gemma 1 was trained with it, and its configurations say gelu.
             : ConfigDeclaration.Activation(config, "hidden_act", isGemma ? "gelu_pytorch_tanh" : "silu");
         Add("Activation", activation, "Activation.Silu");
 
         // What configurations that leave it out stand for.
         Add("NormEpsilon", ((float)NormEpsilon(config)).ToString("R", CultureInfo.InvariantCulture), "1E-05");
-        Positions(config, isGemma, arguments);
-        Windows(config, isGemma, context, arguments);
+        Positions(config, headWidth, arguments);
+        Windows(config, context, arguments);
         if (IsMixture(config))
         {
             Experts(config, arguments);
@@ -51,6 +52,15 @@ internal static class DecoderDeclaration
         if (IsGranite(config))
         {
             Multipliers(config, arguments);
+        }
+
+        if (type == "minicpm")
+        {
+            // By its own names, or translated from a GGUF file, which has what follows from them.
+            double residual = ResidualMultiplier(config), scale = LogitScale(config);
+            arguments.Add(("EmbeddingMultiplier", ConfigDeclaration.Text(config.Real("scale_emb") ?? 1)));
+            arguments.Add(("ResidualMultiplier", ConfigDeclaration.Text(residual)));
+            arguments.Add(("LogitScale", ConfigDeclaration.Text(scale)));
         }
 
         if (IsGatedDelta(config))
@@ -67,12 +77,21 @@ internal static class DecoderDeclaration
         Add("QkvBias", Has("self_attn.q_proj.bias"), "false");
         Add("OutputBias", Has("self_attn.o_proj.bias"), "false");
         Add("FeedForwardBias", Has("mlp.up_proj.bias"), "false");
-        Add("QueryKeyNorm", type == "olmoe" ? "QueryKeyNorm.Whole" : type == "lfm2" || Has("self_attn.q_norm.weight") == "true" ? "QueryKeyNorm.Head" : "none", "none");
+        Add("QueryKeyNorm", type is "olmoe" or "olmo2" ? "QueryKeyNorm.Whole" : type == "lfm2" || Has("self_attn.q_norm.weight") == "true" ? "QueryKeyNorm.Head" : "none", "none");
+        if (type == "olmo2")
+        {
+            arguments.Add(("NormPlacement", "NormPlacement.After"));
+        }
+
         if (isGemma)
         {
             arguments.Add(("Norm", "Normalization.OffsetRootMeanSquare"));
-            arguments.Add(("NormPlacement", "NormPlacement.Both"));
             arguments.Add(("EmbeddingMultiplier", ConfigDeclaration.Text((double)(float)Math.Sqrt(width))));
+        }
+
+        if (isGemma && type != "gemma")
+        {
+            arguments.Add(("NormPlacement", "NormPlacement.Both"));
             double scalar = config.Real("query_pre_attn_scalar") ?? 256;
             if (scalar != headWidth && scalar > 0)
             {
@@ -81,7 +100,7 @@ internal static class DecoderDeclaration
 
             if (config.Real("attn_logit_softcapping") is { } attentionCap)
             {
-                throw config.Problem("attn_logit_softcapping", "none", attentionCap.ToString(CultureInfo.InvariantCulture));
+                arguments.Add(("AttentionSoftCap", ConfigDeclaration.Text(attentionCap)));
             }
 
             if (config.Real("final_logit_softcapping") is { } cap)
@@ -111,15 +130,15 @@ internal static class DecoderDeclaration
     public static int FeedForward(ModelConfig config, WeightFile weights)
         => config.ModelType == "lfm2" && weights.Tensors.FirstOrDefault(static tensor => tensor.Name.EndsWith("feed_forward.w1.weight", StringComparison.Ordinal)) is { Shape: [> 0 and <= int.MaxValue, _] } gate
             ? (int)gate.Shape[0]
-            : config.ModelType is "qwen3_moe" or "qwen3moe" ? config.Required("moe_intermediate_size")
+            : config.ModelType is "qwen3_moe" or "qwen3moe" or "qwen2_moe" or "qwen2moe" ? config.Required("moe_intermediate_size")
             : config.Required("intermediate_size");
 
     /// <summary>Whether layers are mixtures of experts.</summary>
     public static bool IsMixture(ModelConfig config)
-        => config.ModelType is "qwen3_moe" or "qwen3moe" or "mixtral" or "olmoe" or "granitemoe" || (config.ModelType == "llama" && config.Integer("num_experts") > 0);
+        => config.ModelType is "qwen3_moe" or "qwen3moe" or "qwen2_moe" or "qwen2moe" or "mixtral" or "olmoe" or "granitemoe" || (config.ModelType == "llama" && config.Integer("num_experts") > 0);
 
     /// <summary>Whether the weights of the experts that a token goes through add up to 1. GGUF files do not say it: llama.cpp has it so but for OLMoE's.</summary>
-    public static bool NormalizesExperts(ModelConfig config) => config.Flag("norm_topk_prob") ?? config.ModelType is not ("qwen3_moe" or "olmoe");
+    public static bool NormalizesExperts(ModelConfig config) => config.Flag("norm_topk_prob") ?? config.ModelType is not ("qwen3_moe" or "qwen2_moe" or "qwen2moe" or "olmoe");
 
     /// <summary>Whether it is Granite, which scales what it adds up by numbers of its own.</summary>
     public static bool IsGranite(ModelConfig config) => config.ModelType is "granite" or "granitemoe";
@@ -146,6 +165,12 @@ internal static class DecoderDeclaration
         if (!NormalizesExperts(config))
         {
             arguments.Add(("NormalizeExperts", "false"));
+        }
+
+        if (config.ModelType is "qwen2_moe" or "qwen2moe")
+        {
+            arguments.Add(("SharedFeedForward", ConfigDeclaration.Text(config.Required("shared_expert_intermediate_size"))));
+            arguments.Add(("SharedExpertGate", "true"));
         }
     }
 
@@ -213,11 +238,63 @@ internal static class DecoderDeclaration
 
     /// <summary>The base of the rotary angles; of layers that see everything, where others have another.</summary>
     public static double RotaryBase(ModelConfig config)
-        => config.Real("rope_theta") ?? RotaryParameters(config)?.Real("rope_theta") ?? (IsGemma3(config) || config.ModelType == "lfm2" ? 1e6 : 10000);
+        => config.Real("rope_theta") ?? RotaryParameters(config)?.Real("rope_theta") ?? (IsGemma3(config) || config.ModelType == "lfm2" ? 1e6 : config.ModelType == "smollm3" ? 2e6 : 10000);
 
     /// <summary>The base of the rotary angles of Gemma's layers that see a window.</summary>
     public static double WindowRotaryBase(ModelConfig config)
         => config.Real("rope_local_base_freq") ?? config.Part("rope_parameters")?.Part("sliding_attention")?.Real("rope_theta") ?? 10000;
+
+    /// <summary>The part that so many of a head's channels are, of which the same number comes again.</summary>
+    public static double Fraction(int turned, int headWidth)
+    {
+        double fraction = turned / (double)Math.Max(1, headWidth);
+        return (int)(headWidth * fraction) < turned ? Math.BitIncrement(fraction) : fraction;
+    }
+
+    /// <summary>What layers' outputs are multiplied by in MiniCPM: its depth's factor over the root of the layers.</summary>
+    public static double ResidualMultiplier(ModelConfig config) => config.Real("residual_multiplier") ?? ((config.Real("scale_depth") ?? 1) / Math.Sqrt(Math.Max(1, config.Required("num_hidden_layers"))));
+
+    /// <summary>What logits are multiplied by in MiniCPM: the width of the smallest model over its own.</summary>
+    public static double LogitScale(ModelConfig config) => (config.Real("dim_model_base") ?? config.Required("hidden_size")) / Math.Max(1, config.Required("hidden_size"));
+
+    /// <summary>For each layer, 1 where SmolLM3 turns queries and keys; null where all models of a kind do. Its configurations have the list, or a number of layers after which one does not.</summary>
+    public static int[]? RotaryPattern(ModelConfig config)
+    {
+        if (config.ModelType != "smollm3")
+        {
+            return null;
+        }
+
+        int layers = config.Required("num_hidden_layers"), interval = config.Integer("no_rope_layer_interval") ?? 4;
+        if (layers is < 1 or > 1024)
+        {
+            throw config.Problem("num_hidden_layers", "1 to 1024", $"{layers}");
+        }
+
+        if (config.Values["no_rope_layers"] is JsonArray { Count: > 0 } given)
+        {
+            int[] pattern = [.. given.Select(layer => layer is JsonValue number && number.GetValueKind() == System.Text.Json.JsonValueKind.Number && number.ToJsonString() is "0" or "1" ? number.ToJsonString() == "1" ? 1 : 0 : throw config.Problem("no_rope_layers", "0 or 1 for each layer", $"{layer}"))];
+            return pattern.Length == layers ? pattern : throw config.Problem("no_rope_layers", $"{layers} of them", $"{pattern.Length}");
+        }
+
+        return interval > 0 ? [.. Enumerable.Range(1, layers).Select(layer => layer % interval == 0 ? 0 : 1)] : throw config.Problem("no_rope_layer_interval", "1 or more", $"{interval}");
+    }
+
+    /// <summary>LongRoPE's numbers: the first context, what pairs are divided by within it and beyond it, and what cosines and sines are multiplied by.</summary>
+    public static (int OriginalContext, double[] Short, double[] Long, double AttentionFactor) LongRope(ModelConfig config, ModelConfig options, int headWidth)
+    {
+        int pairs = (int)(headWidth * RotaryFraction(config)) / 2, longest = config.Required("max_position_embeddings");
+        int original = options.Integer("original_max_position_embeddings") ?? config.Integer("original_max_position_embeddings") ?? longest;
+        double[] List(string name) => options.Reals(name, pairs) ?? throw options.Problem(name, $"{pairs} numbers", "nothing");
+        double usual = longest > original && original > 1 ? Math.Sqrt(1 + (Math.Log(longest / (double)original) / Math.Log(original))) : 1;
+        double? given = options.Real("attention_factor");
+        if ((options.Real("short_mscale"), options.Real("long_mscale")) is ({ } within, { } beyond))
+        {
+            given ??= within == beyond ? within : throw options.Problem("long_mscale", $"{within}, as short_mscale", $"{beyond}");
+        }
+
+        return (original, List("short_factor"), List("long_factor"), given ?? usual);
+    }
 
     /// <summary>The part of a head's channels that positions turn.</summary>
     public static double RotaryFraction(ModelConfig config)
@@ -231,9 +308,12 @@ internal static class DecoderDeclaration
     private static ModelConfig? RotaryParameters(ModelConfig config)
         => config.Part("rope_parameters") is { } all ? all.Part("full_attention") ?? all : null;
 
+    /// <summary>Whether it is Gemma, of the first three generations.</summary>
+    public static bool IsGemma(ModelConfig config) => config.ModelType is "gemma" or "gemma2" || IsGemma3(config);
+
     private static bool IsGemma3(ModelConfig config) => config.ModelType.StartsWith("gemma3", StringComparison.Ordinal);
 
-    private static void Positions(ModelConfig config, bool isGemma, List<(string Name, string Value)> arguments)
+    private static void Positions(ModelConfig config, int headWidth, List<(string Name, string Value)> arguments)
     {
         double rotaryBase = RotaryBase(config);
         if (rotaryBase != 10000)
@@ -241,7 +321,7 @@ internal static class DecoderDeclaration
             arguments.Add(("RotaryBase", ConfigDeclaration.Text(rotaryBase)));
         }
 
-        if (isGemma)
+        if (IsGemma3(config))
         {
             arguments.Add(("WindowRotaryBase", ConfigDeclaration.Text(WindowRotaryBase(config))));
         }
@@ -251,18 +331,40 @@ internal static class DecoderDeclaration
             arguments.Add(("RotaryFraction", ConfigDeclaration.Text(fraction)));
         }
 
+        if (RotaryPattern(config) is { } pattern)
+        {
+            if (pattern.All(static turns => turns == 0))
+            {
+                throw config.Problem("no_rope_layers", "layers whose queries and keys are turned", "none");
+            }
+
+            arguments.Add(("RotaryPattern", $"new int[] {{ {string.Join(", ", pattern)} }}"));
+        }
+
         if (RotaryScaling(config) is not { } scaling)
         {
             return;
         }
 
         ModelConfig options = scaling.Options;
+        if (scaling.Type is "longrope" or "su")
+        {
+            (int original, double[] within, double[] beyond, double factor) = LongRope(config, options, headWidth);
+            static string List(double[] values) => $"new double[] {{ {string.Join(", ", values.Select(ConfigDeclaration.Text))} }}";
+            arguments.Add(("RotaryScaling", "RotaryScaling.LongRope"));
+            arguments.Add(("RotaryOriginalContext", ConfigDeclaration.Text(original)));
+            arguments.Add(("RotaryAttentionFactor", ConfigDeclaration.Text(factor)));
+            arguments.Add(("RotaryShortFactors", List(within)));
+            arguments.Add(("RotaryLongFactors", List(beyond)));
+            return;
+        }
+
         arguments.Add(("RotaryScaling", scaling.Type switch
         {
             "linear" => "RotaryScaling.Linear",
             "llama3" => "RotaryScaling.Llama3",
             "yarn" => "RotaryScaling.Yarn",
-            string other => throw config.Problem("rope_scaling", "linear, llama3 or yarn", other),
+            string other => throw config.Problem("rope_scaling", "linear, llama3, yarn or longrope", other),
         }));
         Real("factor", "RotaryFactor");
         if (scaling.Type is "llama3" or "yarn")
@@ -306,7 +408,7 @@ internal static class DecoderDeclaration
         }
     }
 
-    private static void Windows(ModelConfig config, bool isGemma, int context, List<(string Name, string Value)> arguments)
+    private static void Windows(ModelConfig config, int context, List<(string Name, string Value)> arguments)
     {
         if (SlidingWindow(config) is not { } window || window >= context)
         {
@@ -334,7 +436,7 @@ internal static class DecoderDeclaration
             }
         }
 
-        int pattern = isGemma ? config.Integer("sliding_window_pattern") ?? 6 : 0;
+        int pattern = config.ModelType == "gemma2" ? 2 : IsGemma3(config) ? config.Integer("sliding_window_pattern") ?? 6 : 0;
         if (pattern is < 0 or > 64)
         {
             throw config.Problem("sliding_window_pattern", "0 to 64", $"{pattern}");

@@ -5,8 +5,8 @@ namespace ModelGen.Tool;
 /// <summary>What the metadata of a GGUF file says of its model, in the terms of Hugging Face's configurations.</summary>
 internal static class GgufConfig
 {
-    /// <summary>The blocks of the one Gemma 3 whose scores are divided by the root of the width over the heads: 27B.</summary>
-    public const int LargestGemmaLayers = 62;
+    /// <summary>The blocks of the one Gemma 2 and the one Gemma 3 whose scores are divided by the root of the width over the heads: 27B.</summary>
+    public static int LargestGemma(string architecture) => architecture == "gemma2" ? 46 : 62;
 
     // What models save under their own names.
     private const string OwnArchitecture = "modelgen";
@@ -155,7 +155,53 @@ internal static class GgufConfig
                 Integer("expert_shared_feed_forward_length", "shared_intermediate_size");
             }
 
-            if (architecture is "gptneox" or "phi3" && Number("rope.dimension_count") is { } turned && Number("embedding_length") is { } all && Number("attention.head_count") is { } parts and > 0 && all >= parts)
+            if (architecture == "qwen2moe")
+            {
+                Integer("expert_shared_feed_forward_length", "shared_expert_intermediate_size");
+            }
+
+            if (architecture == "minicpm")
+            {
+                // Older files have the factors of the one model that there was.
+                values["scale_emb"] = 12;
+                values["residual_multiplier"] = 1.4 / Math.Sqrt(Math.Max(1, Number("block_count") ?? 1));
+                values["dim_model_base"] = 256;
+                Real("embedding_scale", "scale_emb");
+                Real("residual_scale", "residual_multiplier");
+                if (file.Values.GetValueOrDefault("minicpm.logit_scale")?.AsReal() is > 0 and double divisor && Number("embedding_length") is { } columns)
+                {
+                    values["dim_model_base"] = columns / divisor;
+                }
+            }
+
+            if (LayerNormDeclaration.Knows(architecture))
+            {
+                Real("attention.layer_norm_epsilon", "layer_norm_eps");
+                Real("logit_scale", "logit_scale");
+                Real("attention.max_alibi_bias", "max_alibi_bias");
+                if (file.Values.GetValueOrDefault(architecture + ".attention.clamp_kqv")?.AsReal() is double clamp and not 0)
+                {
+                    throw new ToolException($"{file.Path}: metadata '{architecture}.attention.clamp_kqv': expected 0, found {clamp.ToString(System.Globalization.CultureInfo.InvariantCulture)}.");
+                }
+
+                if (architecture is "mpt" or "bloom" or "phi2")
+                {
+                    values["hidden_act"] = "gelu_new";
+                }
+
+                if (architecture == "stablelm")
+                {
+                    values["use_parallel_residual"] = file.Find("blk.0.ffn_norm.weight") is null;
+                }
+            }
+
+            if (architecture is "gemma2" or "gemma3")
+            {
+                Real("attn_logit_softcapping", "attn_logit_softcapping");
+                Real("final_logit_softcapping", "final_logit_softcapping");
+            }
+
+            if (architecture is "gptneox" or "phi3" or "phi2" or "stablelm" or "nemotron" && Number("rope.dimension_count") is { } turned && Number("embedding_length") is { } all && Number("attention.head_count") is { } parts and > 0 && all >= parts)
             {
                 values["partial_rotary_factor"] = (double)turned / Math.Max(1, Number("attention.key_length") ?? (all / parts));
             }
@@ -169,12 +215,15 @@ internal static class GgufConfig
 
             Real("attention.layer_norm_rms_epsilon", "rms_norm_eps");
             Real("rope.freq_base", "rope_theta");
-            if (architecture == "gemma3")
+            if (architecture is "gemma2" or "gemma3")
             {
-                Real("rope.freq_base_swa", "rope_local_base_freq");
+                if (architecture == "gemma3")
+                {
+                    Real("rope.freq_base_swa", "rope_local_base_freq");
+                }
 
-                // No entry says it: the model of 62 layers divides scores by another width than its heads', and is known by their number.
-                if (Number("block_count") == LargestGemmaLayers && Number("embedding_length") is { } width && Number("attention.head_count") is { } heads and > 0)
+                // No entry says it: the largest models divide scores by another width than their heads', and are known by the number of their layers.
+                if (Number("block_count") == LargestGemma(architecture) && Number("embedding_length") is { } width && Number("attention.head_count") is { } heads and > 0)
                 {
                     values["query_pre_attn_scalar"] = width / heads;
                 }
@@ -351,6 +400,35 @@ internal static class GgufConfig
 
     private static JsonObject? RotaryScaling(GgufFile file, string architecture)
     {
+        if (file.Find("rope_factors_long.weight") is { } beyond && file.Find("rope_factors_short.weight") is { } within)
+        {
+            JsonArray List(GgufTensor tensor)
+            {
+                if (tensor.Shape is not [> 0 and < 4096])
+                {
+                    throw new ToolException($"{file.Path}: tensor '{tensor.Name}': expected a factor for each pair of turned channels.");
+                }
+
+                float[] values = new float[tensor.Length];
+                file.ReadFloats(tensor, 0, values);
+                return new JsonArray([.. values.Select(static value => (JsonNode)double.Parse(value.ToString("R", System.Globalization.CultureInfo.InvariantCulture), System.Globalization.CultureInfo.InvariantCulture))]);
+            }
+
+            var lists = new JsonObject
+            {
+                ["rope_type"] = "longrope",
+                ["short_factor"] = List(within),
+                ["long_factor"] = List(beyond),
+                ["attention_factor"] = file.Values.GetValueOrDefault(architecture + ".rope.scaling.attn_factor")?.AsReal() ?? 1,
+            };
+            if (file.Values.GetValueOrDefault(architecture + ".rope.scaling.original_context_length")?.AsInteger() is { } first)
+            {
+                lists["original_max_position_embeddings"] = first;
+            }
+
+            return lists;
+        }
+
         if (file.Values.GetValueOrDefault(architecture + ".rope.scaling.type")?.AsText() is { } type and not "none")
         {
             var scaling = new JsonObject { ["rope_type"] = type };

@@ -4,6 +4,8 @@ namespace ModelGen.Tool;
 internal static class GgufExport
 {
     private const string RotaryFactors = "rope_freqs.weight";
+    private const string ShortFactors = "rope_factors_short.weight";
+    private const string LongFactors = "rope_factors_long.weight";
 
     /// <summary>Writes a model's file.</summary>
     /// <param name="source">The model.</param>
@@ -41,6 +43,9 @@ internal static class GgufExport
     {
         "mistral" or "mixtral" => "llama",
         "gpt_neox" => "gptneox",
+        "phi" => "phi2",
+        "cohere" => "command-r",
+        "qwen2_moe" => "qwen2moe",
         "gemma3_text" => "gemma3",
         "qwen3_moe" => "qwen3moe",
         "qwen3_5_text" => "qwen35",
@@ -67,8 +72,8 @@ internal static class GgufExport
             headWidth = HeadWidth(config);
             CopyMetadata(file, writer, hasOtherVocabulary: vocabulary is not null);
 
-            // The factors of Llama 3.1's positions are a tensor that no checkpoint has.
-            if (file.Find(RotaryFactors) is { } factors)
+            // The factors of Llama 3.1's positions are a tensor that no checkpoint has, and so are LongRoPE's two.
+            foreach (GgufTensor factors in ((string[])[RotaryFactors, ShortFactors, LongFactors]).Select(file.Find).OfType<GgufTensor>())
             {
                 writer.Add(file, factors);
             }
@@ -86,6 +91,7 @@ internal static class GgufExport
                 "gpt-oss" => GptOss(config, writer),
                 "gptneox" => NeoXDeclaration.Write(config, writer),
                 "mamba2" or "granitehybrid" => StateSpaces(config, writer, architecture),
+                string other when LayerNormDeclaration.Knows(other) => LayerNormDeclaration.Write(config, source.Weights, writer, architecture),
                 _ => Llama(config, source.Weights, writer, architecture),
             };
         }
@@ -193,13 +199,18 @@ internal static class GgufExport
         {
             Set("expert_count", GptOssDeclaration.Experts(config));
             Set("expert_used_count", GptOssDeclaration.ActiveExperts(config));
-            if (architecture == "qwen3moe")
+            if (architecture is "qwen3moe" or "qwen2moe")
             {
                 Set("expert_feed_forward_length", config.Required("moe_intermediate_size"));
             }
 
+            if (architecture == "qwen2moe")
+            {
+                Set("expert_shared_feed_forward_length", config.Required("shared_expert_intermediate_size"));
+            }
+
             bool normalizes = DecoderDeclaration.NormalizesExperts(config);
-            if (normalizes == (architecture == "olmoe"))
+            if (normalizes == architecture is "olmoe" or "qwen2moe")
             {
                 throw config.Problem("norm_topk_prob", $"{(normalizes ? "false" : "true")}, as readers of the file have it", normalizes ? "true" : "false");
             }
@@ -228,6 +239,27 @@ internal static class GgufExport
             {
                 writer.Set($"{architecture}.{key}", (float)(config.Real(name) ?? 1));
             }
+        }
+
+        if (architecture == "minicpm")
+        {
+            // What logits are divided by.
+            writer.Set("minicpm.embedding_scale", (float)(config.Real("scale_emb") ?? 1));
+            writer.Set("minicpm.residual_scale", (float)DecoderDeclaration.ResidualMultiplier(config));
+            writer.Set("minicpm.logit_scale", (float)(1 / DecoderDeclaration.LogitScale(config)));
+        }
+
+        if (architecture == "gemma2")
+        {
+            foreach (string name in (string[])["attn_logit_softcapping", "final_logit_softcapping"])
+            {
+                writer.Set($"{architecture}.{name}", (float)(config.Real(name) ?? throw config.Problem(name, "a number, which readers of GGUF files of gemma2 compute with", "none")));
+            }
+        }
+
+        if (DecoderDeclaration.RotaryPattern(config) is { } pattern && pattern.Where(static (turns, layer) => turns == 1 != ((layer + 1) % 4 != 0)).Any())
+        {
+            throw config.Problem("no_rope_layers", "every fourth layer, as readers of GGUF files of smollm3 have it", string.Join(", ", pattern));
         }
 
         if (DecoderDeclaration.IsGatedDelta(config))
@@ -261,22 +293,23 @@ internal static class GgufExport
     /// <summary>Refuses what readers of the file would compute otherwise, since no entry of it says so.</summary>
     private static void RequireWritable(ModelConfig config, string architecture, int headWidth)
     {
-        bool isGemma = architecture == "gemma3";
+        bool isGemma = DecoderDeclaration.IsGemma(config);
         string name = config.Text("hidden_activation") is not null ? "hidden_activation" : "hidden_act";
         string expected = isGemma ? "gelu_pytorch_tanh" : "silu";
-        Require((config.Text(name) ?? expected) == expected, name, expected, config.Text(name)!);
+        Require((config.Text(name) ?? expected) == expected || (architecture == "gemma" && name == "hidden_act"), name, expected, config.Text(name)!);
         double fraction = DecoderDeclaration.RotaryFraction(config);
         Require(fraction == 1 || architecture == "phi3" || DecoderDeclaration.IsGatedDelta(config), "partial_rotary_factor", "1", Text(fraction));
-        if (!isGemma)
+        if (!isGemma || architecture == "gemma")
         {
             return;
         }
 
         double scalar = config.Real("query_pre_attn_scalar") ?? 256;
         int heads = Math.Max(1, config.Required("num_attention_heads"));
-        int divisor = config.Required("num_hidden_layers") == GgufConfig.LargestGemmaLayers ? config.Required("hidden_size") / heads : headWidth;
+        int divisor = config.Required("num_hidden_layers") == GgufConfig.LargestGemma(architecture) ? config.Required("hidden_size") / heads : headWidth;
         Require(scalar == divisor, "query_pre_attn_scalar", Text(divisor), Text(scalar));
-        Require(config.Real("final_logit_softcapping") is null, "final_logit_softcapping", "none", Text(config.Real("final_logit_softcapping") ?? 0));
+        Require(architecture == "gemma2" || config.Real("attn_logit_softcapping") is null, "attn_logit_softcapping", "none", Text(config.Real("attn_logit_softcapping") ?? 0));
+        Require(architecture == "gemma2" || config.Real("final_logit_softcapping") is null, "final_logit_softcapping", "none", Text(config.Real("final_logit_softcapping") ?? 0));
 
         static string Text(double value) => value.ToString("R", System.Globalization.CultureInfo.InvariantCulture);
 
@@ -343,8 +376,21 @@ internal static class GgufExport
                 WriteYarn(config, writer, architecture, scaling.Options);
                 break;
 
+            case "longrope" or "su":
+                (int original, double[] within, double[] beyond, double magnitude) = DecoderDeclaration.LongRope(config, scaling.Options, headWidth);
+                writer.Set(architecture + ".rope.scaling.type", "longrope");
+                writer.Set(architecture + ".rope.scaling.original_context_length", (uint)original);
+                writer.Set(architecture + ".rope.scaling.attn_factor", (float)magnitude);
+                foreach ((string name, double[] list) in ((string, double[])[])[(LongFactors, beyond), (ShortFactors, within)])
+                {
+                    float[] values = [.. list.Select(static value => (float)value)];
+                    writer.Add(name, [values.Length], GgmlType.F32, (start, destination) => values.AsSpan((int)start, destination.Length).CopyTo(destination));
+                }
+
+                break;
+
             default:
-                throw config.Problem("rope_scaling", "linear, llama3 or yarn, which alone are written", scaling.Type);
+                throw config.Problem("rope_scaling", "linear, llama3, yarn or longrope, which alone are written", scaling.Type);
         }
     }
 

@@ -61,9 +61,16 @@ internal static class RecordedDeclaration
             return numbers.Contains(null) ? null : $"new int[] {{ {string.Join(", ", numbers)} }}";
         }
 
+        if (type == typeof(double[]))
+        {
+            string[] parts = value.Length == 0 ? [] : value.Split(", ");
+            string?[] numbers = [.. parts.Select(part => Text(typeof(double), part))];
+            return numbers.Contains(null) ? null : $"new double[] {{ {string.Join(", ", numbers)} }}";
+        }
+
         return null;
     }
 
     private static string Kind(Type type) => type == typeof(int) ? "an integer" : type == typeof(bool) ? "true or false" : type == typeof(double) ? "a number"
-        : type.IsEnum ? $"one of {string.Join(", ", Enum.GetNames(type))}" : "integers";
+        : type.IsEnum ? $"one of {string.Join(", ", Enum.GetNames(type))}" : type == typeof(double[]) ? "numbers" : "integers";
 }

@@ -60,6 +60,8 @@ internal sealed record ModelSpec(
 
     public EquatableArray<int> Ints(string name) => Find(name)?.Integers ?? [];
 
+    public EquatableArray<double> Reals(string name) => Find(name)?.Reals ?? [];
+
     private DeclaredArgument? Find(string name)
     {
         foreach (DeclaredArgument argument in Arguments)
@@ -74,14 +76,18 @@ internal sealed record ModelSpec(
     }
 }
 
-/// <summary>One argument of the family's attribute: a number, a flag (0 or 1), an enumeration value, or a list of integers.</summary>
+/// <summary>One argument of the family's attribute: a number, a flag (0 or 1), an enumeration value, or a list of integers or of real numbers.</summary>
 internal sealed record DeclaredArgument(string Name, long Integer, double Real, EquatableArray<int> Integers)
 {
+    public EquatableArray<double> Reals { get; init; } = [];
+
     public static DeclaredArgument Of(string name, long value) => new(name, value, value, []);
 
     public static DeclaredArgument Of(string name, double value) => new(name, 0, value, []);
 
     public static DeclaredArgument Of(string name, IEnumerable<int> values) => new(name, 0, 0, new EquatableArray<int>(values.ToArray()));
+
+    public static DeclaredArgument OfReals(string name, IEnumerable<double> values) => new(name, 0, 0, []) { Reals = new EquatableArray<double>(values.ToArray()) };
 }
 
 internal sealed record TrainingSpec(int BatchSize, int SequenceLength)

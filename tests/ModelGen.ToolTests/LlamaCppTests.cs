@@ -218,13 +218,30 @@ public sealed class LlamaCppTests : IDisposable
     [InlineData("gpt_oss", """ "stored": "blocks", "head_dim": 32, "num_key_value_heads": 2, "sliding_window": 20, "num_local_experts": 6, "num_experts_per_tok": 2, "rms_norm_eps": 1e-5, "swiglu_limit": 7.0, "rope_theta": 150000.0, "tie_word_embeddings": false """)]
     [InlineData("gpt_oss", """ "stored": "turned", "head_dim": 32, "num_key_value_heads": 2, "sliding_window": 20, "num_local_experts": 6, "num_experts_per_tok": 2, "rms_norm_eps": 1e-5, "swiglu_limit": 7.0, "rope_theta": 150000.0, "tie_word_embeddings": false """)]
     [InlineData("qwen3", """ "num_key_value_heads": 2, "head_dim": 24, "rope_theta": 1000000.0, "rms_norm_eps": 1e-6, "tie_word_embeddings": true, "rope_scaling": { "rope_type": "yarn", "factor": 4.0, "original_max_position_embeddings": 32 } """)]
+    [InlineData("phi3", """ "num_key_value_heads": 2, "rms_norm_eps": 1e-5, "tie_word_embeddings": false, "original_max_position_embeddings": 32, "rope_scaling": { "type": "longrope", "short_factor": [1.0, 1.02, 1.1, 1.2, 1.3, 1.4, 1.5, 1.6], "long_factor": [1.05, 1.3, 2.1, 3.5, 5.9, 8.2, 12.1, 17.3] } """)]
+    [InlineData("phi3", """ "num_key_value_heads": 6, "partial_rotary_factor": 0.75, "rms_norm_eps": 1e-5, "tie_word_embeddings": true, "original_max_position_embeddings": 1024, "rope_scaling": { "type": "su", "attention_factor": 1.25, "short_factor": [1.0, 1.02, 1.1, 1.2, 1.3, 2.4], "long_factor": [1.05, 1.3, 2.1, 3.5, 5.9, 8.2] } """)]
+    [InlineData("minicpm", """ "num_key_value_heads": 2, "rms_norm_eps": 1e-5, "tie_word_embeddings": true, "scale_emb": 12, "scale_depth": 1.4, "dim_model_base": 32, "rope_scaling": { "rope_type": "longrope", "original_max_position_embeddings": 64, "short_factor": [1.0, 1.02, 1.1, 1.2, 1.3, 1.4, 1.5, 1.6], "long_factor": [1.05, 1.3, 2.1, 3.5, 5.9, 8.2, 12.1, 17.3] } """)]
+    [InlineData("phi", """ "partial_rotary_factor": 0.5, "hidden_act": "gelu_new", "layer_norm_eps": 1e-5, "tie_word_embeddings": false """)]
+    [InlineData("phi", """ "partial_rotary_factor": 0.25, "rope_theta": 20000.0, "hidden_act": "gelu_new", "layer_norm_eps": 1e-6, "num_key_value_heads": 3, "tie_word_embeddings": false """)]
+    [InlineData("stablelm", """ "partial_rotary_factor": 0.25, "use_qkv_bias": true, "layer_norm_eps": 1e-5, "tie_word_embeddings": false """)]
+    [InlineData("stablelm", """ "num_key_value_heads": 2, "partial_rotary_factor": 0.5, "use_parallel_residual": true, "layer_norm_eps": 1e-6, "tie_word_embeddings": false """)]
+    [InlineData("cohere", """ "num_key_value_heads": 2, "rope_theta": 50000.0, "layer_norm_eps": 1e-5, "logit_scale": 0.25, "tie_word_embeddings": true """)]
+    [InlineData("cohere2", """ "num_key_value_heads": 2, "rope_theta": 50000.0, "layer_norm_eps": 1e-5, "logit_scale": 0.25, "sliding_window": 20, "sliding_window_pattern": 4, "tie_word_embeddings": true """)]
+    [InlineData("nemotron", """ "num_key_value_heads": 2, "partial_rotary_factor": 0.5, "hidden_act": "relu2", "norm_eps": 1e-5, "tie_word_embeddings": false """)]
+    [InlineData("mpt", """ "no_bias": true, "tie_word_embeddings": true, "attn_config": { "alibi": true, "alibi_bias_max": 8, "clip_qkv": null, "qk_ln": false, "softmax_scale": null } """)]
+    [InlineData("bloom", """ "layer_norm_epsilon": 1e-5, "tie_word_embeddings": true, "apply_residual_connection_post_layernorm": false """)]
+    [InlineData("olmo2", """ "num_key_value_heads": 6, "rope_theta": 500000.0, "rms_norm_eps": 1e-6, "tie_word_embeddings": false """)]
+    [InlineData("smollm3", """ "num_key_value_heads": 2, "rope_theta": 5000000.0, "rms_norm_eps": 1e-6, "no_rope_layers": [1, 1, 1, 0], "tie_word_embeddings": true """)]
+    [InlineData("qwen2_moe", """ "num_key_value_heads": 2, "rope_theta": 1000000.0, "rms_norm_eps": 1e-6, "num_experts": 6, "num_experts_per_tok": 2, "moe_intermediate_size": 64, "shared_expert_intermediate_size": 96, "norm_topk_prob": false, "tie_word_embeddings": false """)]
+    [InlineData("gemma", """ "num_key_value_heads": 1, "head_dim": 32, "hidden_act": "gelu", "rms_norm_eps": 1e-6, "tie_word_embeddings": true """)]
+    [InlineData("gemma2", """ "num_key_value_heads": 2, "head_dim": 32, "query_pre_attn_scalar": 32, "hidden_activation": "gelu_pytorch_tanh", "attn_logit_softcapping": 5.0, "final_logit_softcapping": 3.0, "sliding_window": 20, "rms_norm_eps": 1e-6, "tie_word_embeddings": true """)]
     public void Random_models_give_llama_cpps_logits(string type, string options)
     {
         LlamaCpp.Require();
         string folder = Path.GetDirectoryName(_file.Path)!;
         var random = new Random(12);
         string model = RandomCheckpoint.Write(folder, type, options);
-        bool hasGelu = type.StartsWith("gemma", StringComparison.Ordinal) || type == "gpt_neox";
+        bool hasGelu = type.StartsWith("gemma", StringComparison.Ordinal) || type is "gpt_neox" or "phi" or "mpt" or "bloom";
         Assert.Equal("", ToolCommand.Run("convert", model, _file.Path, "--tokenizer", TestData.File("stories260K", "tok512.bin"), "--weights", "F32", "--json").Error);
         int[] tokens = [1, .. Enumerable.Range(0, 60).Select(_ => random.Next(3, RandomCheckpoint.Vocabulary))];
         float[][] expected = LlamaCpp.Logits(_file.Path, tokens);
@@ -268,6 +285,32 @@ public sealed class LlamaCppTests : IDisposable
             // ggml takes GELU from a table of 16-bit floats.
             Assert.InRange(largest, 0, (hasGelu ? 1e-3 : 1e-4) * range);
         }
+    }
+
+    // No reader of GGUF files computes it.
+    [Fact]
+    public void GptJ_is_declared_and_loaded_by_its_own_names()
+    {
+        string folder = Path.GetDirectoryName(_file.Path)!, model = RandomCheckpoint.Write(folder, "gptj", """ "rotary_dim": 6, "activation_function": "gelu_new", "layer_norm_epsilon": 1e-5, "tie_word_embeddings": false """);
+        using ModelSource source = ModelSource.Open(model);
+        ModelCode code = source.Declare(null);
+        Assert.Equal("[Decoder(Layers = 3, DModel = 96, Heads = 6, Vocab = 512, FeedForward = 384, Norm = Normalization.Layer, NormEpsilon = 9.999999747378752E-06, Activation = Activation.GeluTanh, GatedFeedForward = false, Form = BlockForm.Parallel, "
+            + "RotaryLayout = RotaryLayout.Interleaved, RotaryFraction = 0.375, FeedForwardBias = true, HeadBias = true, Context = 128)]", code.Shown);
+        IModelHost host = ModelHost.Of(ModelAssembly.Of(code).Type);
+        host.Load(model);
+        string saved = Path.Combine(folder, "saved.safetensors");
+        host.Save(saved);
+        using WeightFile theirs = WeightFile.Open(model), ours = WeightFile.Open(saved);
+        Assert.Equal(theirs.Tensors.Count, ours.Tensors.Count);
+        foreach ((string theirName, string ourName) in ((string, string)[])[("transformer.h.1.attn.out_proj.weight", "model.layers.1.self_attn.o_proj.weight"), ("transformer.h.2.mlp.fc_in.bias", "model.layers.2.mlp.up_proj.bias"), ("transformer.ln_f.bias", "model.norm.bias"), ("lm_head.bias", "lm_head.bias")])
+        {
+            float[] expected = new float[theirs.Find(theirName)!.Length], found = new float[expected.Length];
+            theirs.ReadFloats(theirs.Find(theirName)!, 0, expected);
+            ours.ReadFloats(ours.Find(ourName)!, 0, found);
+            Assert.Equal(expected, found);
+        }
+
+        Assert.Contains("gptj", ToolCommand.Run("convert", model, _file.Path, "--tokenizer", TestData.File("stories260K", "tok512.bin"), "--json").Error, StringComparison.Ordinal);
     }
 
     // What is left between logits of models with GELU and llama.cpp's is its table: it rounds what goes in and what comes out to 16-bit floats. A model written out by hand, with that and without it.

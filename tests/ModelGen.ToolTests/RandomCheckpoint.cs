@@ -19,24 +19,28 @@ internal static class RandomCheckpoint
     /// <returns>The safetensors file.</returns>
     public static string Write(string folder, string type, string options)
     {
-        bool isGemma = type == "gemma3_text";
+        bool isGemma = type is "gemma" or "gemma2" or "gemma3_text";
         bool isDelta = type == "qwen3_5_text";
 
         // Of Gemma's layers, the sixth sees everything.
-        int layers = isGemma ? 7 : type == "gemma4_text" ? 6 : type == "gpt_oss" ? 4 : 3;
-        File.WriteAllText(Path.Combine(folder, "config.json"), $$"""
-            {
-              "model_type": "{{type}}", "hidden_size": {{Width}}, "num_attention_heads": {{Heads}}, "num_hidden_layers": {{layers}}, "intermediate_size": {{Hidden}}, "vocab_size": {{Vocabulary}},
-              "max_position_embeddings": 128, {{options}}
-            }
-            """);
+        int layers = isGemma ? 7 : type == "gemma4_text" ? 6 : type is "gpt_oss" or "cohere2" or "smollm3" ? 4 : 3;
+
+        // As each calls them.
+        string sizes = type switch
+        {
+            "mpt" => $""" "d_model": {Width}, "n_heads": {Heads}, "n_layers": {layers}, "expansion_ratio": 2, "max_seq_len": 128 """,
+            "bloom" => $""" "hidden_size": {Width}, "n_head": {Heads}, "n_layer": {layers}, "seq_length": 128 """,
+            "gptj" => $""" "n_embd": {Width}, "n_head": {Heads}, "n_layer": {layers}, "n_inner": null, "n_positions": 128 """,
+            _ => $""" "hidden_size": {Width}, "num_attention_heads": {Heads}, "num_hidden_layers": {layers}, "intermediate_size": {Hidden}, "max_position_embeddings": 128 """,
+        };
+        File.WriteAllText(Path.Combine(folder, "config.json"), $$"""{ "model_type": "{{type}}", {{sizes}}, "vocab_size": {{Vocabulary}}, {{options}} }""");
         ModelConfig config = ModelConfig.Read(Path.Combine(folder, "config.json"));
         int headWidth = config.Integer("head_dim") ?? Width / Heads;
         int keys = headWidth * (config.Integer("num_key_value_heads") ?? Heads);
         var random = new Random(11);
         var writer = new SafetensorsWriter();
         bool isStates = type is "mamba2" or "granitemoehybrid";
-        Add(type switch { "mamba2" => "backbone.embeddings.weight", "gpt_neox" => "gpt_neox.embed_in.weight", _ => "model.embed_tokens.weight" }, Vocabulary, Width);
+        Add(type switch { "mamba2" => "backbone.embeddings.weight", "gpt_neox" => "gpt_neox.embed_in.weight", "mpt" or "gptj" => "transformer.wte.weight", "bloom" => "word_embeddings.weight", _ => "model.embed_tokens.weight" }, Vocabulary, Width);
         for (int layer = 0; layer < layers; layer++)
         {
             if (type == "lfm2")
@@ -63,6 +67,12 @@ internal static class RandomCheckpoint
                 continue;
             }
 
+            if (type is "phi" or "mpt" or "bloom" or "gptj")
+            {
+                Plain(layer);
+                continue;
+            }
+
             string block = FormattableString.Invariant($"{(type == "mamba2" ? "backbone" : "model")}.layers.{layer}.");
             if (type == "mamba2")
             {
@@ -71,8 +81,15 @@ internal static class RandomCheckpoint
                 continue;
             }
 
-            Add(block + "input_layernorm.weight", Width);
-            Add(block + "post_attention_layernorm.weight", Width);
+            foreach (string norm in type == "olmo2" ? ["post_attention_layernorm", "post_feedforward_layernorm"] : type is "cohere" or "cohere2" || config.Flag("use_parallel_residual") == true ? ["input_layernorm"] : (string[])["input_layernorm", "post_attention_layernorm"])
+            {
+                Add($"{block}{norm}.weight", Width);
+                if (type is "stablelm" or "nemotron")
+                {
+                    Add($"{block}{norm}.bias", Width);
+                }
+            }
+
             if (isDelta && DecoderDeclaration.Mixers(config)[layer] == "linear_attention")
             {
                 GatedDelta(block + "linear_attn.");
@@ -110,7 +127,7 @@ internal static class RandomCheckpoint
             foreach ((string name, int rows) in ((string, int)[])[("q", (isDelta ? 2 : 1) * Heads * headWidth), ("k", keys), ("v", keys)])
             {
                 Add(FormattableString.Invariant($"{block}self_attn.{name}_proj.weight"), rows, Width);
-                if (type == "qwen2")
+                if (type is "qwen2" or "qwen2_moe" || config.Flag("use_qkv_bias") == true)
                 {
                     Add(FormattableString.Invariant($"{block}self_attn.{name}_proj.bias"), rows);
                 }
@@ -122,13 +139,13 @@ internal static class RandomCheckpoint
                 Add(block + "self_attn.k_norm.weight", headWidth);
             }
 
-            if (type == "olmoe")
+            if (type is "olmoe" or "olmo2")
             {
                 Add(block + "self_attn.q_norm.weight", Heads * headWidth);
                 Add(block + "self_attn.k_norm.weight", keys);
             }
 
-            if (isGemma)
+            if (type is "gemma2" or "gemma3_text")
             {
                 Add(block + "pre_feedforward_layernorm.weight", Width);
                 Add(block + "post_feedforward_layernorm.weight", Width);
@@ -172,6 +189,21 @@ internal static class RandomCheckpoint
                     Add(name + "down_proj.weight", Width, each);
                 }
 
+                if (config.Integer("shared_expert_intermediate_size") is { } shared)
+                {
+                    Add(block + "mlp.shared_expert.gate_proj.weight", shared, Width);
+                    Add(block + "mlp.shared_expert.up_proj.weight", shared, Width);
+                    Add(block + "mlp.shared_expert.down_proj.weight", Width, shared);
+                    Add(block + "mlp.shared_expert_gate.weight", 1, Width);
+                }
+
+                continue;
+            }
+
+            if (type == "nemotron")
+            {
+                Add(block + "mlp.up_proj.weight", Hidden, Width);
+                Add(block + "mlp.down_proj.weight", Width, Hidden);
                 continue;
             }
 
@@ -188,15 +220,30 @@ internal static class RandomCheckpoint
             Add("model.per_layer_projection_norm.weight", all / layers);
         }
 
-        Add(type switch { "lfm2" => "model.embedding_norm.weight", "mamba2" => "backbone.norm_f.weight", "gpt_neox" => "gpt_neox.final_layer_norm.weight", _ => "model.norm.weight" }, Width);
+        Add(type switch { "lfm2" => "model.embedding_norm.weight", "mamba2" => "backbone.norm_f.weight", "gpt_neox" => "gpt_neox.final_layer_norm.weight", "phi" => "model.final_layernorm.weight", "mpt" => "transformer.norm_f.weight", "bloom" => "ln_f.weight", "gptj" => "transformer.ln_f.weight", _ => "model.norm.weight" }, Width);
         if (type == "gpt_neox")
         {
             Add("gpt_neox.final_layer_norm.bias", Width);
         }
 
+        if (type switch { "phi" => "model.final_layernorm", "bloom" => "ln_f", "gptj" => "transformer.ln_f", "stablelm" or "nemotron" => "model.norm", _ => null } is { } last)
+        {
+            Add(last + ".bias", Width);
+        }
+
+        if (type == "bloom")
+        {
+            Add("word_embeddings_layernorm.weight", Width);
+            Add("word_embeddings_layernorm.bias", Width);
+        }
+
         if (config.Flag("tie_word_embeddings") != true)
         {
             Add(type == "gpt_neox" ? "embed_out.weight" : "lm_head.weight", Vocabulary, Width);
+            if (type is "phi" or "gptj")
+            {
+                Add("lm_head.bias", Vocabulary);
+            }
         }
 
         string model = Path.Combine(folder, "model.safetensors");
@@ -311,6 +358,28 @@ internal static class RandomCheckpoint
             }
         }
 
+        // Attention and a plain network, by each one's names: what has a bias ends with one.
+        void Plain(int layer)
+        {
+            int hidden = type switch { "phi" => Hidden, "mpt" => 2 * Width, _ => 4 * Width };
+            (string block, string[] norms, (string Name, int Rows, int Columns)[] matrices) = type switch
+            {
+                "phi" => ("model.layers.", (string[])["input_layernorm+"], ((string, int, int)[])[("self_attn.q_proj+", Width, Width), ("self_attn.k_proj+", keys, Width), ("self_attn.v_proj+", keys, Width), ("self_attn.dense+", Width, Width), ("mlp.fc1+", hidden, Width), ("mlp.fc2+", Width, hidden)]),
+                "gptj" => ("transformer.h.", ["ln_1+"], [("attn.q_proj", Width, Width), ("attn.k_proj", Width, Width), ("attn.v_proj", Width, Width), ("attn.out_proj", Width, Width), ("mlp.fc_in+", hidden, Width), ("mlp.fc_out+", Width, hidden)]),
+                "mpt" => ("transformer.blocks.", ["norm_1", "norm_2"], [("attn.Wqkv", 3 * Width, Width), ("attn.out_proj", Width, Width), ("ffn.up_proj", hidden, Width), ("ffn.down_proj", Width, hidden)]),
+                _ => ("h.", ["input_layernorm+", "post_attention_layernorm+"], [("self_attention.query_key_value+", 3 * Width, Width), ("self_attention.dense+", Width, Width), ("mlp.dense_h_to_4h+", hidden, Width), ("mlp.dense_4h_to_h+", Width, hidden)]),
+            };
+            foreach ((string name, int rows, int columns) in norms.Select(static norm => (norm, Width, 0)).Concat(matrices))
+            {
+                string whole = FormattableString.Invariant($"{block}{layer}.{name.TrimEnd('+')}");
+                Add(whole + ".weight", columns > 0 ? [rows, columns] : [rows]);
+                if (name.EndsWith('+'))
+                {
+                    Add(whole + ".bias", rows);
+                }
+            }
+        }
+
         void GatedDelta(string block)
         {
             int heads = config.Integer("linear_num_value_heads")!.Value, values = heads * config.Integer("linear_value_head_dim")!.Value, keys = config.Integer("linear_num_key_heads")!.Value * config.Integer("linear_key_head_dim")!.Value;
@@ -368,9 +437,9 @@ internal static class RandomCheckpoint
 
         void Add(string name, params int[] shape)
         {
-            bool isNorm = name.Contains("norm", StringComparison.Ordinal) || name.EndsWith("layer_scalar", StringComparison.Ordinal);
+            bool isNorm = name.Contains("norm", StringComparison.Ordinal) || name.Contains("ln_", StringComparison.Ordinal) || name.EndsWith("layer_scalar", StringComparison.Ordinal);
             double scale = isNorm ? 0.3 : 1 / Math.Sqrt(shape[^1]);
-            float[] values = [.. Enumerable.Range(0, shape.Aggregate(static (a, b) => a * b)).Select(_ => (float)((isNorm && !isGemma && !(isDelta && !name.Contains("linear_attn", StringComparison.Ordinal)) ? 1 : 0) + (scale * ((random.NextDouble() * 2) - 1) * 1.7)))];
+            float[] values = [.. Enumerable.Range(0, shape.Aggregate(static (a, b) => a * b)).Select(_ => (float)((isNorm && !isGemma && type != "nemotron" && !name.EndsWith(".bias", StringComparison.Ordinal) && !(isDelta && !name.Contains("linear_attn", StringComparison.Ordinal)) ? 1 : 0) + (scale * ((random.NextDouble() * 2) - 1) * 1.7)))];
             if (type == "gemma4_text" && (name.EndsWith("q_norm.weight", StringComparison.Ordinal) || name.EndsWith("k_norm.weight", StringComparison.Ordinal)))
             {
                 // Scores that nothing else scales: as large as those of other models, which do not turn what rounding leaves into other tokens.

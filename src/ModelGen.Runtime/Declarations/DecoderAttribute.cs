@@ -141,8 +141,11 @@ public class DecoderAttribute : Attribute
     /// <summary>What is added to the mean square, or to the variance, in each norm. Default: 1e-5.</summary>
     public double NormEpsilon { get; set; } = 1e-5;
 
-    /// <summary>With <see cref="Normalization.Layer"/>, whether norms have biases. Default: true.</summary>
+    /// <summary>With <see cref="Normalization.Layer"/> and <see cref="Normalization.OffsetLayer"/>, whether norms have biases. Default: true.</summary>
     public bool NormBias { get; set; } = true;
+
+    /// <summary>Whether the embeddings go through a norm, <c>model.embed_norm</c>, before the first block, as in BLOOM. Default: false.</summary>
+    public bool EmbeddingNorm { get; set; }
 
     /// <summary>Whether queries and keys are normalized. Default: <see cref="QueryKeyNorm.None"/>.</summary>
     public QueryKeyNorm QueryKeyNorm { get; set; }
@@ -297,10 +300,10 @@ public class DecoderAttribute : Attribute
     /// <summary>With <see cref="PositionEncoding.Rotary"/>, how angles are slowed down. Default: <see cref="RotaryScaling.None"/>.</summary>
     public RotaryScaling RotaryScaling { get; set; }
 
-    /// <summary>With a <see cref="RotaryScaling"/>, the factor: 1 or more. Default: 1.</summary>
+    /// <summary>With a <see cref="RotaryScaling"/>, the factor: 1 or more. With <see cref="RotaryScaling.LongRope"/> only <see cref="RotaryAttentionFactor"/> follows from it. Default: 1.</summary>
     public double RotaryFactor { get; set; } = 1;
 
-    /// <summary>With <see cref="RotaryScaling.Llama3"/> and <see cref="RotaryScaling.Yarn"/>, the positions that the model was first trained on. Required there, 1 or more.</summary>
+    /// <summary>With <see cref="RotaryScaling.Llama3"/>, <see cref="RotaryScaling.Yarn"/> and <see cref="RotaryScaling.LongRope"/>, the positions that the model was first trained on. Required there, 1 or more; 2 or more with the last.</summary>
     public int RotaryOriginalContext { get; set; }
 
     /// <summary>With <see cref="RotaryScaling.Llama3"/>, how many times a pair turns over the first context at the most to be divided by the whole factor. Default: 1.</summary>
@@ -315,8 +318,21 @@ public class DecoderAttribute : Attribute
     /// <summary>With <see cref="RotaryScaling.Yarn"/>, how many times the pair turns over the first context that the ramp ends with. Default: 1.</summary>
     public double RotaryBetaSlow { get; set; } = 1;
 
-    /// <summary>With <see cref="RotaryScaling.Yarn"/>, what cosines and sines are multiplied by. Default: 0.1·ln(<see cref="RotaryFactor"/>) + 1 (which 0 stands for).</summary>
+    /// <summary>
+    /// With <see cref="RotaryScaling.Yarn"/> and <see cref="RotaryScaling.LongRope"/>, what cosines and sines are multiplied by. Default, which 0 stands for: 0.1·ln(<see cref="RotaryFactor"/>) + 1; with the latter
+    /// √(1 + ln(<see cref="RotaryFactor"/>) / ln(<see cref="RotaryOriginalContext"/>)).
+    /// </summary>
     public double RotaryAttentionFactor { get; set; }
+
+    /// <summary>
+    /// With <see cref="RotaryScaling.LongRope"/>, what the angle of each pair of turned columns is divided by where <see cref="Context"/> is at most <see cref="RotaryOriginalContext"/>. As many as there are pairs, 1e-6 to 1e6; required there.
+    /// </summary>
+    public double[] RotaryShortFactors { get; set; } = [];
+
+    /// <summary>
+    /// With <see cref="RotaryScaling.LongRope"/>, the same where <see cref="Context"/> is more than <see cref="RotaryOriginalContext"/>: for all texts of such a model, short ones too, since keys that were turned once stay in the cache.
+    /// </summary>
+    public double[] RotaryLongFactors { get; set; } = [];
 
     /// <summary>Whether the head's weight is the token embedding. Default: false, and the head has its own <c>lm_head.weight</c>.</summary>
     public bool TieEmbeddings { get; set; }

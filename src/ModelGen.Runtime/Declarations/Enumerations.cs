@@ -168,6 +168,12 @@ public enum RotaryScaling
     /// Language Models", 2023).
     /// </summary>
     Yarn,
+
+    /// <summary>
+    /// Each pair is divided by a number of its own, of one list up to the first context and of another beyond it, and cosines and sines are multiplied by an attention factor, as in Phi-3 (Ding et al., "LongRoPE: Extending LLM Context Window
+    /// Beyond 2 Million Tokens", 2024).
+    /// </summary>
+    LongRope,
 }
 
 /// <summary>How the norms of a decoder normalize.</summary>
@@ -181,6 +187,9 @@ public enum Normalization
 
     /// <summary>(x − mean) / √(variance + ε) · weight + bias (Ba et al., "Layer Normalization", 2016).</summary>
     Layer,
+
+    /// <summary>(x − mean) / √(variance + ε) · (1 + weight) + bias, as Nemotron's files have it.</summary>
+    OffsetLayer,
 }
 
 /// <summary>Where the norms of a block stand.</summary>

@@ -21,13 +21,14 @@ internal static class FusedView
     }
 
     /// <summary>
-    /// As the other, of a checkpoint whose heads have their query, their key and their value beside each other (GPT-NeoX's <c>attention.query_key_value</c>: of each head, its rows of all three).
+    /// As the other, of a checkpoint whose heads have their query, their key and their value beside each other (GPT-NeoX's <c>attention.query_key_value</c> and BLOOM's <c>self_attention.query_key_value</c>: of each head, its rows of all three).
     /// </summary>
     /// <param name="file">The file.</param>
     /// <param name="headWidth">The channels of a head, which no file says.</param>
     public static WeightFile ByHeads(WeightFile file, long headWidth) => headWidth <= 0 ? file : RearrangedFile.Of(file, tensor =>
-        Behind(tensor, ".attention.query_key_value") is ({ } prefix, { } kind) && tensor.IsFloat && tensor.Shape.Length is 1 or 2 && tensor.Length > 0 && tensor.Shape[0] % (3 * headWidth) == 0
-            ? [.. s_queryKeyValue.Map((name, which) => new Rows($"{prefix}.attention.{name}{kind}", tensor.Shape.SetItem(0, tensor.Shape[0] / 3), tensor,
+        ((string[])[".attention", ".self_attention"]).FirstOf(name => Behind(tensor, name + ".query_key_value").Prefix is not null) is { } attention && Behind(tensor, attention + ".query_key_value") is ({ } prefix, { } kind)
+            && tensor.IsFloat && tensor.Shape.Length is 1 or 2 && tensor.Length > 0 && tensor.Shape[0] % (3 * headWidth) == 0
+            ? [.. s_queryKeyValue.Map((name, which) => new Rows($"{prefix}{attention}.{name}{kind}", tensor.Shape.SetItem(0, tensor.Shape[0] / 3), tensor,
                 row => (tensor, (((3 * (row / headWidth)) + which) * headWidth) + (row % headWidth), headWidth - (row % headWidth))))]
             : null);
 
@@ -119,6 +120,13 @@ internal static class FusedView
         if (Behind(tensor, ".intermediate.up") is ({ } let, { } kindOf) && file.Find($"{let}.intermediate.gate{kindOf}") is { IsFloat: true } gate && gate.Shape.AsSpan().SequenceEqual(tensor.Shape.AsSpan()))
         {
             return [];
+        }
+
+        // MPT's, in the same order.
+        if (Behind(tensor, ".attn.Wqkv") is ({ } mixer, { } part) && file.Find(mixer + ".attn.out_proj.weight") is { Shape: [_, > 0 and long asked] } && tensor.Shape[0] > asked && (tensor.Shape[0] - asked) % 2 == 0)
+        {
+            long keys = (tensor.Shape[0] - asked) / 2;
+            return Cut(tensor, [.. s_queryKeyValue.Map(name => $"{mixer}.attn.{name}{part}")], [asked, keys, keys]);
         }
 
         if (Behind(tensor, ".mlp.gate_up_proj") is ({ } network, { } of) && tensor.Shape[0] % 2 == 0)

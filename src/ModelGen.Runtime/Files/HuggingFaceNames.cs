@@ -111,7 +111,56 @@ internal sealed class HuggingFaceNames
         ("blk.#.ffn_down", "gpt_neox.layers.#.mlp.dense_4h_to_h"),
     ];
 
+    // Of each head, the rows of its query, its key and its value.
     private const string QueryKeyValue = "gpt_neox.layers.#.attention.query_key_value";
+
+    private static readonly string[] s_byHeads = [QueryKeyValue, "transformer.h.#.self_attention.query_key_value"];
+
+    // What is the same in models with one matrix for queries, keys and values and a plain feed-forward network, by our own names.
+    private static readonly (string Gguf, string HuggingFace)[] s_bloom = [.. s_gptNeoX, ("token_embd_norm", "model.embed_norm")];
+
+    private static readonly (string Gguf, string HuggingFace)[] s_bloomOwn =
+    [
+        ("token_embd", "transformer.word_embeddings"),
+        ("token_embd_norm", "transformer.word_embeddings_layernorm"),
+        ("output_norm", "transformer.ln_f"),
+        ("blk.#.attn_norm", "transformer.h.#.input_layernorm"),
+        ("blk.#.ffn_norm", "transformer.h.#.post_attention_layernorm"),
+        ("blk.#.attn_qkv", "transformer.h.#.self_attention.query_key_value"),
+        ("blk.#.attn_output", "transformer.h.#.self_attention.dense"),
+        ("blk.#.ffn_up", "transformer.h.#.mlp.dense_h_to_4h"),
+        ("blk.#.ffn_down", "transformer.h.#.mlp.dense_4h_to_h"),
+    ];
+
+    private static readonly (string Gguf, string HuggingFace)[] s_mptOwn =
+    [
+        ("token_embd", "transformer.wte"),
+        ("output_norm", "transformer.norm_f"),
+        ("blk.#.attn_norm", "transformer.blocks.#.norm_1"),
+        ("blk.#.ffn_norm", "transformer.blocks.#.norm_2"),
+        ("blk.#.attn_output", "transformer.blocks.#.attn.out_proj"),
+        ("blk.#.ffn_up", "transformer.blocks.#.ffn.up_proj"),
+        ("blk.#.ffn_down", "transformer.blocks.#.ffn.down_proj"),
+    ];
+
+    // Older files of Phi-2 have one matrix for queries, keys and values.
+    private static readonly (string Gguf, string HuggingFace)[] s_phi2 = [.. s_llama, ("blk.#.attn_qkv", "model.layers.#.self_attn.qkv_proj")];
+
+    private static readonly (string Gguf, string HuggingFace)[] s_phi2Own =
+    [
+        ("output_norm", "model.final_layernorm"),
+        ("blk.#.attn_output", "model.layers.#.self_attn.dense"),
+        ("blk.#.ffn_up", "model.layers.#.mlp.fc1"),
+        ("blk.#.ffn_down", "model.layers.#.mlp.fc2"),
+    ];
+
+    private static readonly (string Gguf, string HuggingFace)[] s_after =
+    [
+        ("blk.#.post_attention_norm", "model.layers.#.post_attention_layernorm"),
+        ("blk.#.post_ffw_norm", "model.layers.#.post_feedforward_layernorm"),
+    ];
+
+    private static readonly (string Name, string[] Parts) s_joinedMpt = (".self_attn.qkv_proj", [".attn.q_proj", ".attn.k_proj", ".attn.v_proj"]);
 
     private static readonly (string Name, string[] Parts) s_joinedAttention = (".self_attn.qkv_proj", [".self_attn.q_proj", ".self_attn.k_proj", ".self_attn.v_proj"]);
 
@@ -277,6 +326,21 @@ internal sealed class HuggingFaceNames
             // Masks and angles, which older checkpoints hold.
             LeftOutEnds = [".attention.bias", ".attention.masked_bias", ".attention.rotary_emb.inv_freq"],
         },
+        ["phi2"] = new(s_phi2, static _ => TensorChange.None) { Others = s_phi2Own },
+        ["stablelm"] = new([.. s_llama, .. s_preNorm], static _ => TensorChange.None),
+        ["command-r"] = new([.. s_llama, .. s_preNorm], static _ => TensorChange.None),
+        ["cohere2"] = new([.. s_llama, .. s_preNorm], static _ => TensorChange.None),
+        ["nemotron"] = new([.. s_llama, .. s_preNorm], GemmaChange),
+        ["mpt"] = new([.. s_gptNeoX, .. s_preNorm], static _ => TensorChange.None)
+        {
+            Others = [.. s_mptOwn, ("blk.#.attn_qkv", "transformer.blocks.#.attn.Wqkv"), ("blk.#.attn_qkv", "transformer.blocks.#.self_attn.qkv_proj")],
+            Joins = [s_joinedAttention, s_joinedMpt],
+        },
+        ["bloom"] = new([.. s_bloom, .. s_preNorm], static _ => TensorChange.None) { Others = s_bloomOwn, Joins = [s_joinedAttention], Bare = "transformer." },
+        ["olmo2"] = new([.. s_llama, .. s_after], static _ => TensorChange.None),
+        ["smollm3"] = new([.. s_llama, .. s_preNorm], RotaryChange),
+        ["minicpm"] = new([.. s_llama, .. s_preNorm], RotaryChange),
+        ["qwen2moe"] = new([.. s_llama, .. s_preNorm, .. s_experts], static _ => TensorChange.None),
         ["qwen2"] = new([.. s_llama, .. s_preNorm], static _ => TensorChange.None),
         ["qwen3"] = new([.. s_llama, .. s_preNorm], static _ => TensorChange.None),
         ["qwen3moe"] = new([.. s_llama, .. s_preNorm, .. s_experts], static _ => TensorChange.None),
@@ -349,6 +413,9 @@ internal sealed class HuggingFaceNames
         }
     }
 
+    /// <summary>What some checkpoints leave out before all of their own names.</summary>
+    private string Bare { get; init; } = "";
+
     /// <summary>What the names end with of such tensors.</summary>
     private IReadOnlyList<string> LeftOutEnds { get; init; } = [];
 
@@ -368,12 +435,20 @@ internal sealed class HuggingFaceNames
     public (string Name, TensorChange Change) ToGguf(string name)
     {
         bool isOfHeads = false;
-        (string found, TensorChange change) = Translate(Whole(name), _toGguf, stem =>
+        foreach (string whole in Bare.Length > 0 ? (string[])[Whole(name), Bare + name] : [Whole(name)])
         {
-            isOfHeads = stem == QueryKeyValue;
-            return _toGguf[stem];
-        });
-        return (found == Whole(name) ? name : found, isOfHeads ? TensorChange.HeadsOfThree : change);
+            (string found, TensorChange change) = Translate(whole, _toGguf, stem =>
+            {
+                isOfHeads = Array.IndexOf(s_byHeads, stem) >= 0;
+                return _toGguf[stem];
+            });
+            if (found != whole)
+            {
+                return (found, isOfHeads ? TensorChange.HeadsOfThree : change);
+            }
+        }
+
+        return (name, TensorChange.None);
     }
 
     /// <summary>Whether a tensor of a checkpoint has no place in GGUF files and is needed for nothing that they are for.</summary>

@@ -6,7 +6,7 @@ namespace ModelGen.Runtime;
 internal sealed class HuggingFaceView : WeightFile
 {
     // What only tells how to compute with positions, which a model's declaration says.
-    private const string RotaryFactors = "rope_freqs.weight";
+    private static readonly string[] s_rotaryFactors = ["rope_freqs.weight", "rope_factors_long.weight", "rope_factors_short.weight"];
 
     private readonly GgufFile _file;
     private readonly Dictionary<string, Renamed> _byName = new(StringComparer.Ordinal);
@@ -21,7 +21,7 @@ internal sealed class HuggingFaceView : WeightFile
         var tensors = new List<Renamed>(file.Tensors.Count);
         foreach (GgufTensor tensor in file.Tensors)
         {
-            if (tensor.Name == RotaryFactors)
+            if (Array.IndexOf(s_rotaryFactors, tensor.Name) >= 0)
             {
                 continue;
             }

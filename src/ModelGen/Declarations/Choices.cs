@@ -110,6 +110,7 @@ internal enum RotaryScaling
     Linear,
     Llama3,
     Yarn,
+    LongRope,
 }
 
 internal enum Normalization
@@ -117,6 +118,7 @@ internal enum Normalization
     RootMeanSquare,
     OffsetRootMeanSquare,
     Layer,
+    OffsetLayer,
 }
 
 internal enum NormPlacement

@@ -144,7 +144,9 @@ internal sealed class DeclaredAttribute
                 };
             case TypedConstantKind.Array:
                 ImmutableArray<TypedConstant> elements = constant.IsNull ? ImmutableArray<TypedConstant>.Empty : constant.Values;
-                return DeclaredArgument.Of(name, elements.Select(element => element.Value is int value ? value : 0));
+                return constant.Type is IArrayTypeSymbol { ElementType.SpecialType: SpecialType.System_Double }
+                    ? DeclaredArgument.OfReals(name, elements.Select(element => element.Value is double value ? value : 0))
+                    : DeclaredArgument.Of(name, elements.Select(element => element.Value is int value ? value : 0));
             default:
                 return null;
         }

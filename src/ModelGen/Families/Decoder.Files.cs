@@ -29,7 +29,8 @@ internal sealed partial class Decoder
         FileOption.Of("Norm", options.Norm),
         FileOption.Of("NormPlacement", options.NormPlacement),
         FileOption.Of("NormEpsilon", options.NormEpsilon),
-        .. options.Norm == Normalization.Layer ? [FileOption.Of("NormBias", options.NormBias)] : Array.Empty<FileOption>(),
+        .. options.HasLayerNorm ? [FileOption.Of("NormBias", options.NormBias)] : Array.Empty<FileOption>(),
+        .. options.EmbeddingNorm ? [FileOption.Of("EmbeddingNorm", true) with { Absent = "false" }] : Array.Empty<FileOption>(),
         .. options.AttentionOutputGate ? [FileOption.Of("AttentionOutputGate", true) with { Absent = "false" }] : Array.Empty<FileOption>(),
         .. options.AttentionSinks ? [FileOption.Of("AttentionSinks", true) with { Absent = "false" }] : Array.Empty<FileOption>(),
         .. options.ValueNorm ? [FileOption.Of("ValueNorm", true) with { Absent = "false" }] : Array.Empty<FileOption>(),
@@ -69,12 +70,13 @@ internal sealed partial class Decoder
     {
         Family = DecoderPreset.Plain.Name,
         OptionalPrefixes = ["model."],
-        Aliases = [.. options.TieEmbeddings ? [("lm_head.weight", "model.embed_tokens.weight")] : Array.Empty<(string, string)>(), .. options.Mixing.Mixes(TokenMixer.ShortConvolution) ? ConvolutionNames(options) : [], .. StateSpaceNames(options), .. options is { Experts: > 0, GatedFeedForward: true } ? ExpertNames(options) : [], .. options is { Experts: > 0, RouterBias: true } ? RouterNames(options) : [], .. IsNeoX(options) ? NeoXNames(options) : []],
+        Aliases = [.. options.TieEmbeddings ? [("lm_head.weight", "model.embed_tokens.weight")] : Array.Empty<(string, string)>(), .. options.Mixing.Mixes(TokenMixer.ShortConvolution) ? ConvolutionNames(options) : [], .. StateSpaceNames(options), .. options is { Experts: > 0, GatedFeedForward: true } ? ExpertNames(options) : [], .. options is { Experts: > 0, RouterBias: true } ? RouterNames(options) : [], .. IsNeoX(options) ? NeoXNames(options) : [], .. OtherNames(options)],
 
         // What older files hold of rotary positions, which the declaration says.
         Buffers =
         [
             ("model.layers.#.self_attn.rotary_emb.inv_freq", 1),
+            .. IsGptJ(options) ? [("transformer.h.#.attn.bias", 4), ("transformer.h.#.attn.masked_bias", 0)] : Array.Empty<(string, int)>(),
             .. IsNeoX(options) ? [("gpt_neox.layers.#.attention.rotary_emb.inv_freq", 1), ("gpt_neox.layers.#.attention.bias", 4), ("gpt_neox.layers.#.attention.masked_bias", 0)] : Array.Empty<(string, int)>(),
         ],
     };
@@ -135,6 +137,75 @@ internal sealed partial class Decoder
                 foreach ((string theirs, string ours) in names)
                 {
                     yield return ($"gpt_neox.layers.{layer}.{theirs}.{kind}", $"model.layers.{layer}.{ours}.{kind}");
+                }
+            }
+        }
+    }
+
+    /// <summary>Whether it has a plain feed-forward network behind or beside attention in every layer, and layer norms.</summary>
+    private static bool IsPlain(DecoderOptions options)
+        => options is { Norm: Normalization.Layer, NormPlacement: NormPlacement.Before, GatedFeedForward: false, Experts: 0, QueryKeyNorm: QueryKeyNorm.None } && options.AttentionLayers == options.Layers;
+
+    /// <summary>Whether it has the parts of GPT-J (Wang and Komatsuzaki 2021), whatever their sizes.</summary>
+    private static bool IsGptJ(DecoderOptions options) => IsPlain(options) && options is { Form: BlockForm.Parallel, QkvBias: false, FeedForwardBias: true };
+
+    /// <summary>What files of Phi-1.5 and 2, of GPT-J, of BLOOM and of MPT call parameters: stems, each with what it is called here.</summary>
+    private static IEnumerable<(string Name, string Parameter)> OtherNames(DecoderOptions options)
+    {
+        if (!IsPlain(options))
+        {
+            return [];
+        }
+
+        if (options is { Form: BlockForm.Parallel, QkvBias: true })
+        {
+            return Stems(options, "model.layers.", [("model.final_layernorm", "model.norm")], [("self_attn.dense", "self_attn.o_proj"), ("mlp.fc1", "mlp.up_proj"), ("mlp.fc2", "mlp.down_proj")]);
+        }
+
+        if (IsGptJ(options))
+        {
+            return Stems(options, "transformer.h.", [("transformer.wte", "model.embed_tokens"), ("transformer.ln_f", "model.norm")],
+                [("ln_1", "input_layernorm"), ("attn.q_proj", "self_attn.q_proj"), ("attn.k_proj", "self_attn.k_proj"), ("attn.v_proj", "self_attn.v_proj"), ("attn.out_proj", "self_attn.o_proj"), ("mlp.fc_in", "mlp.up_proj"), ("mlp.fc_out", "mlp.down_proj")]);
+        }
+
+        if (options is { Form: BlockForm.Sequential, Attention.Positions: PositionEncoding.Alibi, EmbeddingNorm: true })
+        {
+            // With what transformers puts in front of all names, and without.
+            return new[] { "transformer.", "" }.SelectMany(prefix => Stems(options, prefix + "h.", [(prefix + "word_embeddings", "model.embed_tokens"), (prefix + "word_embeddings_layernorm", "model.embed_norm"), (prefix + "ln_f", "model.norm")],
+                [
+                    ("input_layernorm", "input_layernorm"), ("self_attention.q_proj", "self_attn.q_proj"), ("self_attention.k_proj", "self_attn.k_proj"), ("self_attention.v_proj", "self_attn.v_proj"), ("self_attention.dense", "self_attn.o_proj"),
+                    ("post_attention_layernorm", "post_attention_layernorm"), ("mlp.dense_h_to_4h", "mlp.up_proj"), ("mlp.dense_4h_to_h", "mlp.down_proj"),
+                ]));
+        }
+
+        return options is { Form: BlockForm.Sequential, Attention.Positions: PositionEncoding.Alibi }
+            ? Stems(options, "transformer.blocks.", [("transformer.wte", "model.embed_tokens"), ("transformer.norm_f", "model.norm")],
+                [
+                    ("norm_1", "input_layernorm"), ("attn.q_proj", "self_attn.q_proj"), ("attn.k_proj", "self_attn.k_proj"), ("attn.v_proj", "self_attn.v_proj"), ("attn.out_proj", "self_attn.o_proj"),
+                    ("norm_2", "post_attention_layernorm"), ("ffn.up_proj", "mlp.up_proj"), ("ffn.down_proj", "mlp.down_proj"),
+                ])
+            : [];
+    }
+
+    /// <summary>Names of weights and of biases, where there are any.</summary>
+    private static IEnumerable<(string Name, string Parameter)> Stems(DecoderOptions options, string blocks, (string Theirs, string Ours)[] ends, (string Theirs, string Ours)[] ofBlocks)
+    {
+        bool Has(string stem, string kind) => kind == "weight" || (stem.Contains("norm") ? options.NormBias
+            : stem.EndsWith("embed_tokens", StringComparison.Ordinal) ? false
+            : stem.StartsWith("mlp.", StringComparison.Ordinal) ? options.FeedForwardBias
+            : stem == "self_attn.o_proj" ? options.OutputBias : options.QkvBias);
+        foreach (string kind in new[] { "weight", "bias" })
+        {
+            foreach ((string theirs, string ours) in ends.Where(pair => Has(pair.Ours, kind)))
+            {
+                yield return ($"{theirs}.{kind}", $"{ours}.{kind}");
+            }
+
+            foreach ((string theirs, string ours) in ofBlocks.Where(pair => Has(pair.Ours, kind)))
+            {
+                for (int layer = 0; layer < options.Layers; layer++)
+                {
+                    yield return ($"{blocks}{layer}.{theirs}.{kind}", $"model.layers.{layer}.{ours}.{kind}");
                 }
             }
         }

@@ -57,9 +57,9 @@ internal sealed partial class Decoder
             report(new SpecProblem(DiagnosticIds.UnsupportedCombination, "AttentionSoftCap", ["AttentionSoftCap", $"PositionEncoding.{attention.Positions}", "a bias that grows with the distance is not capped"]));
         }
 
-        if (spec.Has("NormBias") && options.Norm != Normalization.Layer)
+        if (spec.Has("NormBias") && !options.HasLayerNorm)
         {
-            report(new SpecProblem(DiagnosticIds.UnsupportedCombination, "NormBias", ["NormBias", $"Normalization.{options.Norm}", "only Normalization.Layer has biases"]));
+            report(new SpecProblem(DiagnosticIds.UnsupportedCombination, "NormBias", ["NormBias", $"Normalization.{options.Norm}", "only Normalization.Layer and OffsetLayer have biases"]));
         }
 
         if (options is { Form: not BlockForm.Sequential, NormPlacement: not NormPlacement.Before })
@@ -96,7 +96,7 @@ internal sealed partial class Decoder
         }
 
         bool rotaryHolds = options.Rotary.Validate(spec, checks, layersHold ? options.Layers : 0, attention.Positions == PositionEncoding.Rotary, sizesHold && options.LayerHeadWidths.Count == 0 ? options.HeadWidth : 0, attention.Positions, report);
-        if (rotaryHolds && sizesHold && attention.Positions == PositionEncoding.Rotary && options.LayerHeadWidths.FirstOrDefault(w => options.Rotary.Rotated(w) % 2 != 0 || options.Rotary.Rotated(w) == 0) is > 0 and int odd)
+        if (rotaryHolds && sizesHold && attention.Positions == PositionEncoding.Rotary && options.LayerHeadWidths.FirstOrDefault(w => !options.Rotary.Fits(w)) is > 0 and int odd)
         {
             rotaryHolds = options.Rotary.ValidateWidth(spec, odd, "LayerHeadWidths", report);
         }

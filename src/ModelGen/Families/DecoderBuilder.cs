@@ -76,6 +76,7 @@ internal sealed partial class DecoderBuilder(DecoderOptions options, bool isTrai
         Value x = _b.Add(new Embedding(), positions is null && options.EmbeddingMultiplier.Equals(1) ? "embeddings" : "embed_tokens", table, tokens);
         x = Times(positions is null ? "embeddings" : "embed_tokens.scaled", x, options.EmbeddingMultiplier);
         x = positions is null ? x : _b.Add(new Add(), "embeddings", x, _b.Add(new RowsAtPosition(time), "embed_positions", positions.Value));
+        x = options.EmbeddingNorm ? Norm("embed_norm", x) : x;
         foreach (int width in options.HeadWidths)
         {
             _angles[width] = options.Rotary.Angles(_b, options.Attention.Positions, time, options.Context, width, width == options.HeadWidths[0]);
@@ -158,8 +159,8 @@ internal sealed partial class DecoderBuilder(DecoderOptions options, bool isTrai
 
     private Value Times(string name, Value x, double factor) => factor.Equals(1) ? x : _b.Add(new Affine(factor, 0), name, x);
 
-    private Value Norm(string name, Value x) => options.Norm == Normalization.Layer
-        ? _b.LayerNorm(name, x, options.NormBias, options.NormEpsilon)
+    private Value Norm(string name, Value x) => options.HasLayerNorm
+        ? _b.LayerNorm(name, x, options.NormBias, options.NormEpsilon, options.Norm == Normalization.OffsetLayer)
         : _b.RmsNorm(name, x, options.NormEpsilon, options.Norm == Normalization.OffsetRootMeanSquare);
 
     private TokenMixers Mixers => new(_b, options.Mixing, options.NormEpsilon, _normal, _residual);

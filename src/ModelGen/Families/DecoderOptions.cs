@@ -82,6 +82,12 @@ internal sealed record DecoderOptions(int Layers, int Width, int Heads, int Voca
 
     public bool NormBias { get; private init; }
 
+    /// <summary>Whether norms subtract the mean, and may have biases.</summary>
+    public bool HasLayerNorm => Norm is Normalization.Layer or Normalization.OffsetLayer;
+
+    /// <summary>Whether the sum of the embeddings is normalized.</summary>
+    public bool EmbeddingNorm { get; private init; }
+
     public BlockForm Form { get; private init; }
 
     public bool TieEmbeddings { get; private init; }
@@ -196,6 +202,7 @@ internal sealed record DecoderOptions(int Layers, int Width, int Heads, int Voca
             NormPlacement = spec.Choice("NormPlacement", preset.NormPlacement),
             NormEpsilon = spec.Real("NormEpsilon", preset.NormEpsilon),
             NormBias = spec.Flag("NormBias", true),
+            EmbeddingNorm = spec.Flag("EmbeddingNorm", false),
             Form = spec.Choice("Form", preset.Form),
             TieEmbeddings = spec.Flag("TieEmbeddings", preset.TieEmbeddings),
             QkvBias = spec.Flag("QkvBias", preset.Bias),

@@ -23,14 +23,13 @@ internal static class Layers
     }
 
     /// <summary>Layer normalization with parameters <c>name.weight</c> and, optionally, <c>name.bias</c>.</summary>
-    public static Value LayerNorm(this GraphBuilder b, string name, Value x, bool bias, double epsilon)
+    public static Value LayerNorm(this GraphBuilder b, string name, Value x, bool bias, double epsilon, bool weightIsOffset = false)
     {
         using (b.Scope(name))
         {
-            Value weight = b.Parameter("weight", Shape.Of(x.Shape[-1]), Initializer.Ones);
-            return bias
-                ? b.Add(new LayerNorm(epsilon), "", x, weight, b.Parameter("bias", Shape.Of(x.Shape[-1]), Initializer.Zeros))
-                : b.Add(new LayerNorm(epsilon), "", x, weight);
+            Value weight = b.Parameter("weight", Shape.Of(x.Shape[-1]), weightIsOffset ? Initializer.Zeros : Initializer.Ones);
+            var op = new LayerNorm(epsilon, weightIsOffset);
+            return bias ? b.Add(op, "", x, weight, b.Parameter("bias", Shape.Of(x.Shape[-1]), Initializer.Zeros)) : b.Add(op, "", x, weight);
         }
     }
 

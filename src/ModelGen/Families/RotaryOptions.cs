@@ -21,13 +21,15 @@ internal sealed record RotaryOptions(double Base, double Fraction, RotaryLayout 
 
     private static readonly (string Name, string Scalings, Func<RotaryScaling, bool> Holds)[] Scales =
     [
-        ("RotaryFactor", "RotaryScaling.Linear, Llama3 and Yarn have a factor", scaling => scaling != RotaryScaling.None),
-        ("RotaryOriginalContext", "RotaryScaling.Llama3 and Yarn know the first context", scaling => scaling is RotaryScaling.Llama3 or RotaryScaling.Yarn),
+        ("RotaryFactor", "RotaryScaling.Linear, Llama3, Yarn and LongRope have a factor", scaling => scaling != RotaryScaling.None),
+        ("RotaryOriginalContext", "RotaryScaling.Llama3, Yarn and LongRope know the first context", scaling => scaling is RotaryScaling.Llama3 or RotaryScaling.Yarn or RotaryScaling.LongRope),
+        ("RotaryShortFactors", "RotaryScaling.LongRope has a factor for each pair", scaling => scaling == RotaryScaling.LongRope),
+        ("RotaryLongFactors", "RotaryScaling.LongRope has a factor for each pair", scaling => scaling == RotaryScaling.LongRope),
         ("RotaryLowFrequencyFactor", "RotaryScaling.Llama3 has low and high frequencies", scaling => scaling == RotaryScaling.Llama3),
         ("RotaryHighFrequencyFactor", "RotaryScaling.Llama3 has low and high frequencies", scaling => scaling == RotaryScaling.Llama3),
         ("RotaryBetaFast", "RotaryScaling.Yarn has a ramp", scaling => scaling == RotaryScaling.Yarn),
         ("RotaryBetaSlow", "RotaryScaling.Yarn has a ramp", scaling => scaling == RotaryScaling.Yarn),
-        ("RotaryAttentionFactor", "RotaryScaling.Yarn multiplies cosines and sines", scaling => scaling == RotaryScaling.Yarn),
+        ("RotaryAttentionFactor", "RotaryScaling.Yarn and LongRope multiply cosines and sines", scaling => scaling is RotaryScaling.Yarn or RotaryScaling.LongRope),
     ];
 
     public static RotaryOptions Of(ModelSpec spec, double usualBase = 10_000, double usualWindowBase = 0, double usualGlobalFraction = 1)
@@ -46,6 +48,8 @@ internal sealed record RotaryOptions(double Base, double Fraction, RotaryLayout 
             BetaFast = spec.Real("RotaryBetaFast", 32),
             BetaSlow = spec.Real("RotaryBetaSlow", 1),
             GivenAttentionFactor = spec.Real("RotaryAttentionFactor", 0),
+            ShortFactors = spec.Reals("RotaryShortFactors"),
+            LongFactors = spec.Reals("RotaryLongFactors"),
         };
     }
 
@@ -74,8 +78,17 @@ internal sealed record RotaryOptions(double Base, double Fraction, RotaryLayout 
 
     private double GivenAttentionFactor { get; init; }
 
-    /// <summary>What cosines and sines are multiplied by: of YaRN, 0.1·ln(factor) + 1 unless it is given (Peng et al. 2023, equation 22).</summary>
-    private double AttentionFactor => Scaling != RotaryScaling.Yarn ? 1 : GivenAttentionFactor > 0 ? GivenAttentionFactor : (0.1 * Log(Factor)) + 1;
+    /// <summary>What each pair is divided by where there are no more positions than <see cref="OriginalContext"/>.</summary>
+    private EquatableArray<double> ShortFactors { get; init; } = [];
+
+    /// <summary>The same where there are more.</summary>
+    private EquatableArray<double> LongFactors { get; init; } = [];
+
+    /// <summary>What cosines and sines are multiplied by: of YaRN, 0.1·ln(factor) + 1 (Peng et al. 2023, equation 22), of LongRoPE √(1 + ln(factor) / ln(first context)), unless it is given.</summary>
+    private double AttentionFactor => Scaling is not (RotaryScaling.Yarn or RotaryScaling.LongRope) ? 1
+        : GivenAttentionFactor > 0 ? GivenAttentionFactor
+        : Scaling == RotaryScaling.Yarn ? (0.1 * Log(Factor)) + 1
+        : Math.Sqrt(1 + (Log(Factor) / Log(OriginalContext)));
 
     public IEnumerable<FileOption> Files
     {
@@ -109,7 +122,7 @@ internal sealed record RotaryOptions(double Base, double Fraction, RotaryLayout 
                 yield return FileOption.Of("RotaryFactor", Factor);
             }
 
-            if (Scaling is RotaryScaling.Llama3 or RotaryScaling.Yarn)
+            if (Scaling is RotaryScaling.Llama3 or RotaryScaling.Yarn or RotaryScaling.LongRope)
             {
                 yield return FileOption.Of("RotaryOriginalContext", OriginalContext);
             }
@@ -126,6 +139,13 @@ internal sealed record RotaryOptions(double Base, double Fraction, RotaryLayout 
                 yield return FileOption.Of("RotaryBetaSlow", BetaSlow);
                 yield return FileOption.Of("RotaryAttentionFactor", AttentionFactor);
             }
+
+            if (Scaling == RotaryScaling.LongRope)
+            {
+                yield return FileOption.Of("RotaryAttentionFactor", AttentionFactor);
+                yield return FileOption.Of("RotaryShortFactors", ShortFactors);
+                yield return FileOption.Of("RotaryLongFactors", LongFactors);
+            }
         }
     }
 
@@ -141,7 +161,7 @@ internal sealed record RotaryOptions(double Base, double Fraction, RotaryLayout 
         int rotated = Rotated(headWidth);
         bool own = ofWindow && !(WindowBase.Equals(Base) && GlobalFraction.Equals(1));
         string name = (own ? "rotary.window" : "rotary") + (isUsual ? "" : $".{headWidth}");
-        Initializer angles = own ? Initializer.Rotary(Powers(WindowBase, rotated), 1) : Initializer.Rotary(Frequencies(rotated), AttentionFactor);
+        Initializer angles = own ? Initializer.Rotary(Powers(WindowBase, rotated), 1) : Initializer.Rotary(Frequencies(rotated, rows), AttentionFactor);
         return b.Add(new Parameter(name, Shape.Of(rows, rotated), angles, false, false) { IsTable = true }, name);
     }
 
@@ -158,8 +178,8 @@ internal sealed record RotaryOptions(double Base, double Fraction, RotaryLayout 
         return positions == PositionEncoding.Rotary ? new RotaryAngles(this, headWidth, Of(ofWindow: false), Of(ofWindow: true)) : null;
     }
 
-    /// <summary>The radians from one position to the next, scaled.</summary>
-    public EquatableArray<double> Frequencies(int rotated)
+    /// <summary>The radians from one position to the next, scaled. LongRoPE's list is that of the positions that there are, whatever a text's length: a table has one row for each of them.</summary>
+    public EquatableArray<double> Frequencies(int rotated, int positions)
     {
         int turning = (int)(rotated / 2 * GlobalFraction);
         EquatableArray<double> usual = new([.. Powers(Base, rotated).Select((f, i) => i < turning ? f : 0)]);
@@ -168,6 +188,7 @@ internal sealed record RotaryOptions(double Base, double Fraction, RotaryLayout 
             RotaryScaling.Linear => new([.. usual.Select(f => f / Factor)]),
             RotaryScaling.Llama3 => new([.. usual.Select(Llama3)]),
             RotaryScaling.Yarn => new([.. usual.Select((f, i) => Blend(f, 1 - Ramp(i, rotated)))]),
+            RotaryScaling.LongRope => new([.. usual.Select((f, i) => f / (positions > OriginalContext ? LongFactors : ShortFactors)[i])]),
             _ => usual,
         };
     }
@@ -231,12 +252,17 @@ internal sealed record RotaryOptions(double Base, double Fraction, RotaryLayout 
             & checks.OptionalReal("RotaryFraction", Fraction is > 0 and <= 1, "greater than 0 and at most 1")
             & checks.OptionalReal("GlobalRotaryFraction", GlobalFraction is > 0 and <= 1, "greater than 0 and at most 1")
             & checks.OptionalReal("RotaryFactor", Factor is >= 1 and <= 1e6, "at least 1 and at most 1e6")
-            & (Scaling is not (RotaryScaling.Llama3 or RotaryScaling.Yarn) || checks.RequireSize("RotaryOriginalContext"))
+            & (Scaling is not (RotaryScaling.Llama3 or RotaryScaling.Yarn or RotaryScaling.LongRope) || checks.RequireSize("RotaryOriginalContext", minimum: Scaling == RotaryScaling.LongRope ? 2 : 1))
             & checks.OptionalReal("RotaryLowFrequencyFactor", LowFrequencyFactor is > 0 and <= 1e6, "greater than 0 and at most 1e6")
             & checks.OptionalReal("RotaryHighFrequencyFactor", HighFrequencyFactor > LowFrequencyFactor && HighFrequencyFactor <= 1e6, "greater than RotaryLowFrequencyFactor and at most 1e6")
             & checks.OptionalReal("RotaryBetaSlow", BetaSlow is > 0 and <= 1e6, "greater than 0 and at most 1e6")
             & checks.OptionalReal("RotaryBetaFast", BetaFast >= BetaSlow && BetaFast <= 1e6, "at least RotaryBetaSlow and at most 1e6")
             & checks.OptionalReal("RotaryAttentionFactor", GivenAttentionFactor is >= 0 and <= 1e6, "at least 0 and at most 1e6");
+        if (Scaling == RotaryScaling.LongRope)
+        {
+            holds &= ValidateFactors(spec, checks, "RotaryShortFactors", ShortFactors, report) & ValidateFactors(spec, checks, "RotaryLongFactors", LongFactors, report);
+        }
+
         if (spec.Has("RotaryPattern") && (Pattern.Count == 0 || (layers > 0 && Pattern.Count > layers) || Pattern.Any(turns => turns is not (0 or 1)) || Pattern.All(turns => turns == 0)))
         {
             report(new SpecProblem(DiagnosticIds.OutOfRange, "RotaryPattern", ["RotaryPattern", $"a list of 0 and 1, not all of them 0, for {(layers == 1 ? "1 layer" : $"{layers} layers")} at the most", Pattern.Count == 0 ? "an empty list" : string.Join(", ", Pattern)]));
@@ -245,6 +271,10 @@ internal sealed record RotaryOptions(double Base, double Fraction, RotaryLayout 
 
         return !holds || headWidth == 0 ? holds : ValidateWidth(spec, headWidth, spec.Has("HeadWidth") ? "HeadWidth" : "DModel", report);
     }
+
+    /// <summary>Whether heads of so many columns can be turned.</summary>
+    public bool Fits(int headWidth)
+        => Rotated(headWidth) is > 0 and int rotated && rotated % 2 == 0 && (Scaling != RotaryScaling.LongRope || (ShortFactors.Count == rotated / 2 && LongFactors.Count == rotated / 2));
 
     /// <summary>Checks that heads of so many columns can be turned.</summary>
     /// <param name="spec">The declaration.</param>
@@ -260,7 +290,31 @@ internal sealed record RotaryOptions(double Base, double Fraction, RotaryLayout 
             return false;
         }
 
+        foreach ((string name, EquatableArray<double> factors) in new[] { ("RotaryShortFactors", ShortFactors), ("RotaryLongFactors", LongFactors) })
+        {
+            if (Scaling == RotaryScaling.LongRope && factors.Count != rotated / 2)
+            {
+                report(new SpecProblem(DiagnosticIds.OutOfRange, name, [name, $"a list of {rotated / 2}, a number for each pair of turned columns of heads", $"a list of {factors.Count}"]));
+                return false;
+            }
+        }
+
         return true;
+    }
+
+    private static bool ValidateFactors(ModelSpec spec, ArgumentChecks checks, string name, EquatableArray<double> factors, Action<SpecProblem> report)
+    {
+        bool holds = checks.Require(name);
+        for (int i = 0; i < factors.Count; i++)
+        {
+            if (factors[i] is not (>= 1e-6 and <= 1e6))
+            {
+                report(new SpecProblem(DiagnosticIds.OutOfRange, name, [$"{name}[{i}]", "1e-6 to 1e6", factors[i].ToString("R", System.Globalization.CultureInfo.InvariantCulture)]) { Element = i });
+                holds = false;
+            }
+        }
+
+        return holds;
     }
 
     // Of correctly rounded operations alone, so that what is emitted is the same on every machine.

@@ -6,13 +6,13 @@ namespace ModelGen.Compiler.Ops;
 
 /// <summary>
 /// Layer normalization (Ba et al. 2016, equation 4): (x − mean) / √(variance + <c>Epsilon</c>) · γ + β, with the variance
-/// taken in a second pass. Inputs: x [.., C], γ [C] and, optionally, β [C].
+/// taken in a second pass; · (1 + γ) where the weight is an offset. Inputs: x [.., C], γ [C] and, optionally, β [C].
 /// </summary>
-internal sealed record LayerNorm(double Epsilon) : CompositeOperator
+internal sealed record LayerNorm(double Epsilon, bool WeightIsOffset = false) : CompositeOperator
 {
     public override string Mnemonic => "layer_norm";
 
-    public override string Attributes => string.Format(CultureInfo.InvariantCulture, "epsilon={0:R}", Epsilon);
+    public override string Attributes => string.Format(CultureInfo.InvariantCulture, "epsilon={0:R}{1}", Epsilon, WeightIsOffset ? " 1+weight" : "");
 
     public override bool IsRowWise => true;
 
@@ -33,7 +33,10 @@ internal sealed record LayerNorm(double Epsilon) : CompositeOperator
         Value squares = b.Add(new RowSum(), name + ".squares", b.Add(new Multiply(), name + ".squared", centred, centred));
         Value deviation = b.Add(new Rsqrt(Epsilon), name + ".rstd", b.Add(new Affine(perColumn, 0), name + ".variance", squares));
         Value normal = b.Add(new Multiply(), name + ".normal", centred, deviation);
-        Value scaled = b.Add(new Multiply(), inputs.Count == 2 ? name : name + ".scaled", normal, inputs[1]);
+        Value scaled = b.Add(new Multiply(), inputs.Count == 2 && !WeightIsOffset ? name : name + ".scaled", normal, inputs[1]);
+
+        // As in RmsNorm.
+        scaled = WeightIsOffset ? b.Add(new Add(), inputs.Count == 2 ? name : name + ".whole", normal, scaled) : scaled;
         return [inputs.Count == 2 ? scaled : b.Add(new Add(), name, scaled, inputs[2])];
     }
 }

@@ -1,6 +1,7 @@
 using System;
 using System.Collections.Generic;
 using System.Globalization;
+using System.Linq;
 
 namespace ModelGen.Compiler.Programs;
 
@@ -47,4 +48,6 @@ internal sealed record FileOption(string Name, string Value, bool TrainingOnly =
         => new(name, value.ToString());
 
     public static FileOption Of(string name, IEnumerable<int> values) => new(name, string.Join(", ", values));
+
+    public static FileOption Of(string name, IEnumerable<double> values) => new(name, string.Join(", ", values.Select(value => value.ToString("R", CultureInfo.InvariantCulture))));
 }

@@ -162,6 +162,8 @@ internal static class OperatorCases
         foreach (int[] shape in new int[][] { [3, 7], [1, 5], [2, 3, 5], [9, 33], [5, 1], [17, 64] })
         {
             yield return Case($"layer_norm {Text(shape)}", b => [b.Add(new LayerNorm(1e-5), "y", Parameter(b, "x", Dims(shape)), Parameter(b, "gamma.positive", shape[^1]), Parameter(b, "beta", shape[^1]))]);
+            yield return Case($"layer_norm by 1 + weight {Text(shape)}", b => [b.Add(new LayerNorm(1e-5, WeightIsOffset: true), "y", Parameter(b, "x", Dims(shape)), Parameter(b, "gamma", shape[^1]), Parameter(b, "beta", shape[^1]))]);
+            yield return Case($"layer_norm by 1 + weight without bias {Text(shape)}", b => [b.Add(new LayerNorm(0.1, WeightIsOffset: true), "y", Parameter(b, "x", Dims(shape)), Parameter(b, "gamma", shape[^1]))]);
             yield return Case($"layer_norm without bias {Text(shape)}", b => [b.Add(new LayerNorm(0.1), "y", Parameter(b, "x", Dims(shape)), Parameter(b, "gamma.positive", shape[^1]))]);
             yield return Case($"rms_norm {Text(shape)}", b => [b.Add(new RmsNorm(1e-5), "y", Parameter(b, "x", Dims(shape)), Parameter(b, "gamma.positive", shape[^1]))]);
             yield return Case($"rms_norm by 1 + weight {Text(shape)}", b => [b.Add(new RmsNorm(0.1, WeightIsOffset: true), "y", Parameter(b, "x", Dims(shape)), Parameter(b, "gamma", shape[^1]))]);

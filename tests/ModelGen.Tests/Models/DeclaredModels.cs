@@ -432,6 +432,35 @@ public partial class GemmaDecoder;
 [Trainable(BatchSize = 2, SequenceLength = 17)]
 public partial class PhiDecoder;
 
+[Llama(Layers = 2, DModel = 36, Heads = 3, FeedForward = 44, Vocab = 43, Context = 30, HeadWidth = 16, RotaryFraction = 0.75, RotaryScaling = RotaryScaling.LongRope, RotaryOriginalContext = 16, RotaryFactor = 2.5,
+    RotaryShortFactors = new[] { 1, 1.1, 1.2, 1.3, 1.4, 1.5 }, RotaryLongFactors = new[] { 1.05, 1.4, 2.2, 3.7, 7.9, 12.5 }, RotaryBase = 100, MaxBatch = 2)]
+[Trainable(BatchSize = 2, SequenceLength = 17)]
+public partial class LongRopeDecoder;
+
+[Llama(Layers = 2, DModel = 32, Heads = 4, KeyValueHeads = 2, FeedForward = 44, Vocab = 43, Context = 30, RotaryScaling = RotaryScaling.LongRope, RotaryOriginalContext = 30, RotaryAttentionFactor = 1.3,
+    RotaryShortFactors = new[] { 1.2, 0.9, 1.7, 3.5 }, RotaryLongFactors = new double[] { 2, 4, 8, 16 }, RotaryBase = 50, TieEmbeddings = true)]
+[Trainable(BatchSize = 2, SequenceLength = 17)]
+public partial class ShortRopeDecoder;
+
+[Decoder(Layers = 2, DModel = 36, Heads = 6, FeedForward = 50, Vocab = 43, Context = 30, Norm = Normalization.Layer, EmbeddingNorm = true, Positions = PositionEncoding.Alibi, GatedFeedForward = false, Activation = Activation.GeluTanh,
+    OutputBias = true, FeedForwardBias = true, TieEmbeddings = true, MaxBatch = 2)]
+[Trainable(BatchSize = 2, SequenceLength = 17)]
+public partial class BloomDecoder;
+
+[Decoder(Layers = 2, DModel = 36, Heads = 3, FeedForward = 50, Vocab = 43, Context = 30, Norm = Normalization.Layer, Form = BlockForm.Parallel, GatedFeedForward = false, Activation = Activation.GeluTanh, FeedForwardBias = true, HeadBias = true,
+    RotaryLayout = RotaryLayout.Interleaved, RotaryFraction = 0.5)]
+[Trainable(BatchSize = 2, SequenceLength = 17)]
+public partial class GptJDecoder;
+
+[Decoder(Layers = 2, DModel = 32, Heads = 4, KeyValueHeads = 2, FeedForward = 44, Vocab = 43, Context = 30, Norm = Normalization.OffsetLayer, GatedFeedForward = false, Activation = Activation.ReluSquared, RotaryFraction = 0.5, MaxBatch = 2)]
+[Trainable(BatchSize = 2, SequenceLength = 17)]
+public partial class NemotronDecoder;
+
+[Decoder(Layers = 4, DModel = 32, Heads = 4, KeyValueHeads = 2, FeedForward = 44, Vocab = 43, Context = 30, Norm = Normalization.Layer, NormBias = false, Form = BlockForm.Parallel, RotaryLayout = RotaryLayout.Interleaved, LogitScale = 0.0625,
+    Attention = AttentionPattern.Window, LayerWindows = new[] { 5, 5, 5, 0 }, RotaryPattern = new[] { 1, 1, 1, 0 }, RotaryBase = 50, TieEmbeddings = true, MaxBatch = 2)]
+[Trainable(BatchSize = 2, SequenceLength = 17)]
+public partial class CohereDecoder;
+
 [Decoder(Layers = 2, DModel = 40, Heads = 4, FeedForward = 60, Vocab = 45, Context = 30, Norm = Normalization.Layer, NormBias = false, Form = BlockForm.ParallelTwoNorms, GatedFeedForward = false, Activation = Activation.Gelu,
     OutputBias = true, FeedForwardBias = true, RotaryFraction = 0.4)]
 [Trainable(BatchSize = 2, SequenceLength = 17)]

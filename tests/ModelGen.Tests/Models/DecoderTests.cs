@@ -99,6 +99,60 @@ public sealed class DecoderTests
     public void Olmo_training() => Parity.Training<OlmoDecoder>("decoder-olmo");
 
     [Fact]
+    public void LongRoPE_beyond_the_first_context_logits() => Parity.Logits<LongRopeDecoder>("decoder-longrope");
+
+    [Fact]
+    public void LongRoPE_beyond_the_first_context_gradients() => Parity.Gradients<LongRopeDecoder>("decoder-longrope", LongRopeDecoder.Parameters);
+
+    [Fact]
+    public void LongRoPE_beyond_the_first_context_training() => Parity.Training<LongRopeDecoder>("decoder-longrope");
+
+    [Fact]
+    public void LongRoPE_within_the_first_context_logits() => Parity.Logits<ShortRopeDecoder>("decoder-longrope-short");
+
+    [Fact]
+    public void LongRoPE_within_the_first_context_gradients() => Parity.Gradients<ShortRopeDecoder>("decoder-longrope-short", ShortRopeDecoder.Parameters);
+
+    [Fact]
+    public void LongRoPE_within_the_first_context_training() => Parity.Training<ShortRopeDecoder>("decoder-longrope-short");
+
+    [Fact]
+    public void Bloom_logits() => Parity.Logits<BloomDecoder>("decoder-bloom");
+
+    [Fact]
+    public void Bloom_gradients() => Parity.Gradients<BloomDecoder>("decoder-bloom", BloomDecoder.Parameters);
+
+    [Fact]
+    public void Bloom_training() => Parity.Training<BloomDecoder>("decoder-bloom");
+
+    [Fact]
+    public void GptJ_logits() => Parity.Logits<GptJDecoder>("decoder-gptj");
+
+    [Fact]
+    public void GptJ_gradients() => Parity.Gradients<GptJDecoder>("decoder-gptj", GptJDecoder.Parameters);
+
+    [Fact]
+    public void GptJ_training() => Parity.Training<GptJDecoder>("decoder-gptj");
+
+    [Fact]
+    public void Nemotron_logits() => Parity.Logits<NemotronDecoder>("decoder-nemotron");
+
+    [Fact]
+    public void Nemotron_gradients() => Parity.Gradients<NemotronDecoder>("decoder-nemotron", NemotronDecoder.Parameters);
+
+    [Fact]
+    public void Nemotron_training() => Parity.Training<NemotronDecoder>("decoder-nemotron");
+
+    [Fact]
+    public void Cohere_logits() => Parity.Logits<CohereDecoder>("decoder-cohere");
+
+    [Fact]
+    public void Cohere_gradients() => Parity.Gradients<CohereDecoder>("decoder-cohere", CohereDecoder.Parameters);
+
+    [Fact]
+    public void Cohere_training() => Parity.Training<CohereDecoder>("decoder-cohere");
+
+    [Fact]
     public void Mixtral_logits() => Parity.Logits<MixtralDecoder>("decoder-mixtral");
 
     [Fact]
