@@ -179,7 +179,7 @@ internal static class GgufExport
         bool isBlocks = type is not (GgmlType.F32 or GgmlType.F16 or GgmlType.BF16);
         bool isTransposed = tensor.Name.Contains(".c_", StringComparison.Ordinal);
         long columns = tensor.Shape[isTransposed ? 0 : ^1];
-        return !isBlocks ? type : columns % 32 != 0 ? GgmlType.F16 : type is GgmlType.Q4_K or GgmlType.Q6_K && columns % 256 != 0 ? GgmlType.Q8_0 : type;
+        return !isBlocks ? type : columns % 32 != 0 ? GgmlType.F16 : type is GgmlType.Q4_K or GgmlType.Q5_K or GgmlType.Q6_K && columns % 256 != 0 ? GgmlType.Q8_0 : type;
     }
 
     /// <summary>The channels of a head; 0 where a kind of model has none that an order of rows goes by.</summary>
@@ -629,7 +629,10 @@ internal static class GgufExport
         GgmlType.Q5_0 => 8,
         GgmlType.Q5_1 => 9,
         GgmlType.Q4_K => 14,
+        GgmlType.Q5_K => 16,
         GgmlType.Q6_K => 18,
+        GgmlType.IQ4_NL => 25,
+        GgmlType.MXFP4 => 38,
         _ => 32,
     };
 }

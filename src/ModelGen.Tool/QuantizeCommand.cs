@@ -14,7 +14,7 @@ internal static class QuantizeCommand
     {
         Argument<string> input = new("IN") { Description = "A GGUF, safetensors or llama2.c file." };
         Argument<string> output = new("OUT") { Description = "The GGUF file to write." };
-        Argument<string> type = new("TYPE") { Description = "How matrices are stored: Q8_0, Q6_K, Q5_1, Q5_0, Q4_K, Q4_1, Q4_0, F16 or BF16." };
+        Argument<string> type = new("TYPE") { Description = "How matrices are stored: Q8_0, Q6_K, Q5_K, Q5_1, Q5_0, Q4_K, Q4_1, Q4_0, IQ4_NL, MXFP4, F16 or BF16." };
         Option<string?> tokenizer = new("--tokenizer") { Description = "A tokenizer to put into the file, where the input has none.", HelpName = "FILE" };
         Option<string?> imatrix = new("--imatrix") { Description = "An importance matrix, as llama.cpp's llama-imatrix writes it (GGUF or its older format): blocks are chosen so that the error is least in the columns that count most.", HelpName = "FILE" };
         Option<string?> text = new("--text") { Description = "A text, UTF-8: tell its perplexity before and after.", HelpName = "FILE" };

@@ -49,7 +49,13 @@ internal static class StoredFormats
         nameof(GgmlType.Q8_0) => WeightFormat.Q8_0,
         nameof(GgmlType.Q4_0) => WeightFormat.Q4_0,
         nameof(GgmlType.Q4_K) => WeightFormat.Q4_K,
+        nameof(GgmlType.Q5_K) => WeightFormat.Q5_K,
         nameof(GgmlType.Q6_K) => WeightFormat.Q6_K,
+        nameof(GgmlType.Q4_1) => WeightFormat.Q4_1,
+        nameof(GgmlType.Q5_0) => WeightFormat.Q5_0,
+        nameof(GgmlType.Q5_1) => WeightFormat.Q5_1,
+        nameof(GgmlType.IQ4_NL) => WeightFormat.IQ4_NL,
+        nameof(GgmlType.MXFP4) => WeightFormat.MXFP4,
         nameof(GgmlType.F32) or nameof(GgmlType.F64) => WeightFormat.F32,
         _ => WeightFormat.Q8_0,
     };

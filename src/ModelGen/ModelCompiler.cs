@@ -72,9 +72,9 @@ internal static class ModelCompiler
             _ => InferenceGraph(entry, built[i], program.Caches, stages),
         })];
 
-        // Devices take recurrences step by step.
+        // Devices have no kernel of recurrences.
         ModelGraph[] ofDevice = !spec.HasCuda ? graphs : [.. program.Entries.Select((entry, i)
-            => graphs[i].Contains<ChunkedRecurrence>() ? InferenceGraph(entry, built[i], program.Caches, stages, inChunks: false) : graphs[i])];
+            => !graphs[i].Contains<ChunkedRecurrence>() ? graphs[i] : entry.Kind == EntryKind.Evaluate ? EvaluationGraph(entry, built[i], stages, byKernel: false) : InferenceGraph(entry, built[i], program.Caches, stages, inChunks: false))];
 
         // A session and a trainer each hold the states of their own entry points; parameters are the model's, those without a gradient last.
         (ModelLayout layout, ModelLayout session, ModelLayout trainer) = stages.Run(nameof(ModelLayout), () =>
@@ -185,10 +185,14 @@ internal static class ModelCompiler
             (nameof(Simplify), Simplify.Run));
 
     /// <summary>A forward graph up to its loss, without dropout.</summary>
-    public static ModelGraph EvaluationGraph(EntryPoint entry, ModelGraph forward, Stages stages)
+    /// <param name="entry">The entry point.</param>
+    /// <param name="forward">Its graph.</param>
+    /// <param name="stages">Who runs the passes.</param>
+    /// <param name="byKernel">Whether recurrences are taken in chunks by their kernel, and not in the graph's operators, which have gradients.</param>
+    public static ModelGraph EvaluationGraph(EntryPoint entry, ModelGraph forward, Stages stages, bool byKernel = true)
         => stages.Rewrite(forward.WithOutputs([.. entry.Outputs]),
             (nameof(BindExtents), g => BindExtents.Run(g, entry.Batch, entry.Time)),
-            (nameof(ChunkRecurrences), ChunkRecurrences.Run),
+            (nameof(ChunkRecurrences), byKernel ? ChunkRecurrences.ForInference : ChunkRecurrences.Run),
             (nameof(ExpandComposites), ExpandComposites.Run),
             (nameof(RemoveDropout), RemoveDropout.Run),
             (nameof(RemoveStopGradient), RemoveStopGradient.Run),

@@ -43,7 +43,7 @@ internal static unsafe class GgmlBlocks
     public static bool IsFloat(GgmlType type) => Size(type).Elements > 0 && type is not (GgmlType.I8 or GgmlType.I16 or GgmlType.I32 or GgmlType.I64);
 
     /// <summary>Whether floats can be written in this type.</summary>
-    public static bool CanWrite(GgmlType type) => type is GgmlType.F32 or GgmlType.F16 or GgmlType.BF16 or GgmlType.Q8_0 or GgmlType.Q4_0 or GgmlType.Q4_1 or GgmlType.Q5_0 or GgmlType.Q5_1 or GgmlType.Q4_K or GgmlType.Q6_K;
+    public static bool CanWrite(GgmlType type) => type is GgmlType.F32 or GgmlType.F16 or GgmlType.BF16 or GgmlType.Q8_0 or GgmlType.Q4_0 or GgmlType.Q4_1 or GgmlType.Q5_0 or GgmlType.Q5_1 or GgmlType.IQ4_NL or GgmlType.MXFP4 or GgmlType.Q4_K or GgmlType.Q5_K or GgmlType.Q6_K;
 
     /// <summary>Reads elements as floats.</summary>
     /// <param name="type">A type for which <see cref="IsFloat"/> holds.</param>
@@ -380,10 +380,19 @@ internal static unsafe class GgmlBlocks
 
                 break;
             case GgmlType.Q4_K:
-                WriteQ4(values, block);
+                WriteQ4Or5(values, [], block[16..], block);
+                break;
+            case GgmlType.Q5_K:
+                WriteQ4Or5(values, block.Slice(16, 32), block[48..], block);
                 break;
             case GgmlType.Q6_K:
                 WriteQ6(values, block);
+                break;
+            case GgmlType.IQ4_NL:
+                WriteNonLinear(values, block);
+                break;
+            case GgmlType.MXFP4:
+                WriteMicroFloats(values, block);
                 break;
             case GgmlType.Q4_0:
             case GgmlType.Q5_0:
@@ -407,19 +416,20 @@ internal static unsafe class GgmlBlocks
     }
 
     // From each eighth's least element (or zero) to its largest, in steps of a scale of 6 bits; ggml looks further for the least error.
-    private static void WriteQ4(ReadOnlySpan<float> values, Span<byte> block)
+    private static void WriteQ4Or5(ReadOnlySpan<float> values, Span<byte> fifths, Span<byte> quarters, Span<byte> block)
     {
+        int most = fifths.IsEmpty ? 15 : 31;
         Span<float> steps = stackalloc float[8], minima = stackalloc float[8];
         (float largestStep, float largestMinimum) = (0, 0);
         for (int part = 0; part < 8; part++)
         {
-            (float least, float most) = (0, float.MinValue);
+            (float least, float greatest) = (0, float.MinValue);
             foreach (float value in values.Slice(32 * part, 32))
             {
-                (least, most) = (Math.Min(least, value), Math.Max(most, value));
+                (least, greatest) = (Math.Min(least, value), Math.Max(greatest, value));
             }
 
-            (steps[part], minima[part]) = (Math.Max(0, most - least) / 15, -least);
+            (steps[part], minima[part]) = (Math.Max(0, greatest - least) / most, -least);
             (largestStep, largestMinimum) = (Math.Max(largestStep, steps[part]), Math.Max(largestMinimum, minima[part]));
         }
 
@@ -435,8 +445,12 @@ internal static unsafe class GgmlBlocks
             float step = scale * sixScale, less = minimum * sixMinimum;
             for (int i = 0; i < 32; i++)
             {
-                int level = step > 0 ? Math.Clamp((int)MathF.Round((values[(32 * part) + i] + less) / step), 0, 15) : 0;
-                block[16 + (32 * (part / 2)) + i] |= (byte)(level << (4 * (part % 2)));
+                int level = step > 0 ? Math.Clamp((int)MathF.Round((values[(32 * part) + i] + less) / step), 0, most) : 0;
+                quarters[(32 * (part / 2)) + i] |= (byte)((level & 15) << (4 * (part % 2)));
+                if (level > 15)
+                {
+                    fifths[i] |= (byte)(1 << part);
+                }
             }
         }
     }
@@ -467,6 +481,49 @@ internal static unsafe class GgmlBlocks
                 block[128 + (32 * half) + (16 * (part % 2)) + i] |= (byte)(level >> 4 << (2 * quarter));
             }
         }
+    }
+
+    // The element farthest from zero becomes −127; then the scale that loses least with the numbers chosen so, larger elements counting for more. ggml looks further.
+    private static void WriteNonLinear(ReadOnlySpan<float> values, Span<byte> block)
+    {
+        float scale = Extreme(values) / -127, by = scale != 0 ? 1 / scale : 0;
+        (double products, double squares) = (0, 0);
+        foreach (float value in values)
+        {
+            (double number, double weight) = (NonLinear[Nearest(NonLinear, value * by)], (double)value * value);
+            products += weight * number * value;
+            squares += weight * number * number;
+        }
+
+        PackNearest(values, Inverse(squares > 0 ? (float)(products / squares) : 0, block), NonLinear, block[2..]);
+    }
+
+    // OCP Microscaling Formats (MX) 1.0: a power of two, by which the largest element has the largest exponent of a float of 4 bits, 2.
+    private static void WriteMicroFloats(ReadOnlySpan<float> values, Span<byte> block)
+    {
+        float largest = Math.Abs(Extreme(values));
+        int exponent = largest > 0 ? Math.Clamp(Math.ILogB(largest) - 2 + 127, 0, 254) : 0;
+        block[0] = (byte)exponent;
+        PackNearest(values, (float)Math.ScaleB(1.0, 128 - exponent), MicroFloats, block[1..]);
+    }
+
+    private static void PackNearest(ReadOnlySpan<float> values, float by, ReadOnlySpan<sbyte> table, Span<byte> elements)
+    {
+        for (int i = 0; i < 16; i++)
+        {
+            elements[i] = (byte)(Nearest(table, values[i] * by) | (Nearest(table, values[i + 16] * by) << 4));
+        }
+    }
+
+    private static int Nearest(ReadOnlySpan<sbyte> table, float value)
+    {
+        int nearest = 0;
+        for (int i = 1; i < table.Length; i++)
+        {
+            nearest = Math.Abs(value - table[i]) < Math.Abs(value - table[nearest]) ? i : nearest;
+        }
+
+        return nearest;
     }
 
     /// <summary>Writes a block's scale and gives what elements are multiplied by.</summary>

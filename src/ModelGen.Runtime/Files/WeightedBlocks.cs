@@ -19,7 +19,7 @@ internal static class WeightedBlocks
         (int elements, int bytes) = GgmlBlocks.Size(type);
         if (type is not (GgmlType.Q4_0 or GgmlType.Q4_1 or GgmlType.Q5_0 or GgmlType.Q5_1 or GgmlType.Q4_K or GgmlType.Q6_K))
         {
-            // Of the others none has a choice.
+            // What the others choose does not ask for it.
             GgmlBlocks.Write(type, row, destination);
             return;
         }

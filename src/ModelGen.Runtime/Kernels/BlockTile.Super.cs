@@ -13,10 +13,61 @@ public readonly unsafe struct Q4_K : IBlockFormat
     public static int Offset => 0;
 
     /// <inheritdoc/>
-    public static int Bytes => 512;
+    public static int Bytes => 2048;
 
     /// <inheritdoc/>
     public static int ScaleColumns => 32;
+
+    /// <inheritdoc/>
+    public static int ScaleBytes => 0;
+
+    /// <inheritdoc/>
+    public static bool HasUpperHalves => false;
+
+    /// <inheritdoc/>
+    public static int PairSteps => 8;
+
+    /// <inheritdoc/>
+    public static bool HasMinima => true;
+
+    /// <inheritdoc/>
+    [MethodImpl(MethodImplOptions.AggressiveInlining)]
+    public static Vector256<byte> Load(byte* block, int step, int half) => Vector256.Load(block + (64 * step) + (32 * half));
+
+    /// <inheritdoc/>
+    [MethodImpl(MethodImplOptions.AggressiveInlining)]
+    public static Vector128<byte> LoadQuarter(byte* block, int step, int quarter) => Vector128.Load(block + (64 * step) + (16 * quarter));
+
+    /// <inheritdoc/>
+    [MethodImpl(MethodImplOptions.AggressiveInlining)]
+    public static Vector256<int> Dot(Vector256<int> sums, Vector256<byte> weights, Vector256<sbyte> input) => Q4_0.Dot(sums, weights, input);
+
+    /// <inheritdoc/>
+    [MethodImpl(MethodImplOptions.AggressiveInlining)]
+    public static Vector128<int> Dot(Vector128<int> sums, Vector128<byte> weights, Vector128<sbyte> input) => Q4_0.Dot(sums, weights, input);
+}
+
+/// <summary>Numbers of 5 bits, an eighth of 256 with a scale and a minimum: <see cref="WeightFormat.Q5_K"/>.</summary>
+[EditorBrowsable(EditorBrowsableState.Never)]
+public readonly unsafe struct Q5_K : IBlockFormat
+{
+    /// <inheritdoc/>
+    public static int Offset => 0;
+
+    /// <inheritdoc/>
+    public static int Bytes => 2560;
+
+    /// <inheritdoc/>
+    public static int ScaleColumns => 32;
+
+    /// <inheritdoc/>
+    public static int ScaleBytes => 0;
+
+    /// <inheritdoc/>
+    public static bool HasUpperHalves => false;
+
+    /// <inheritdoc/>
+    public static int PairSteps => 4;
 
     /// <inheritdoc/>
     public static bool HasMinima => true;
@@ -46,10 +97,20 @@ public readonly unsafe struct Q6_K : IBlockFormat
     public static int Offset => 32;
 
     /// <inheritdoc/>
-    public static int Bytes => 512;
+    public static int Bytes => 3072;
 
     /// <inheritdoc/>
     public static int ScaleColumns => 16;
+
+    /// <inheritdoc/>
+    public static int ScaleBytes => 0;
+
+    /// <inheritdoc/>
+    public static bool HasUpperHalves => false;
+
+    // Two products are no more than 16,002.
+    /// <inheritdoc/>
+    public static int PairSteps => 2;
 
     /// <inheritdoc/>
     public static bool HasMinima => false;
@@ -62,7 +123,6 @@ public readonly unsafe struct Q6_K : IBlockFormat
     [MethodImpl(MethodImplOptions.AggressiveInlining)]
     public static Vector128<byte> LoadQuarter(byte* block, int step, int quarter) => Vector128.Load(block + (64 * step) + (16 * quarter));
 
-    // Two products are no more than 16,002.
     /// <inheritdoc/>
     [MethodImpl(MethodImplOptions.AggressiveInlining)]
     public static Vector256<int> Dot(Vector256<int> sums, Vector256<byte> weights, Vector256<sbyte> input) => Q4_0.Dot(sums, weights, input);
@@ -72,7 +132,7 @@ public readonly unsafe struct Q6_K : IBlockFormat
     public static Vector128<int> Dot(Vector128<int> sums, Vector128<byte> weights, Vector128<sbyte> input) => Q4_0.Dot(sums, weights, input);
 }
 
-// Blocks of 256. A single row meets them as they lie; several meet what was unpacked of a group: a byte for each number, and the scales as floats.
+// Blocks of 256, and several rows with what is dear to unpack. A single row meets blocks as they lie; several meet what was unpacked of a group: a byte for each number, and the scales as floats.
 public static unsafe partial class BlockTile
 {
     // Of 32 columns of 16 rows: 512 bytes of numbers, and 32 floats that say what they stand for.
@@ -80,13 +140,71 @@ public static unsafe partial class BlockTile
 
     private const int SuperParts = SuperBlocks.Columns / BlockRows.BlockColumns;
 
-    /// <summary>Unpacks a group of rows of blocks of 256 columns.</summary>
-    /// <typeparam name="TFormat"><see cref="Q4_K"/> or <see cref="Q6_K"/>.</typeparam>
+    /// <summary>Unpacks a group of rows.</summary>
+    /// <typeparam name="TFormat">The format.</typeparam>
     /// <param name="group">The group.</param>
     /// <param name="blocks">The blocks of 32 columns of a row.</param>
     /// <param name="target">640 bytes for each of them.</param>
-    [MethodImpl(MethodImplOptions.AggressiveOptimization)]
     public static void Unpack<TFormat>(byte* group, int blocks, byte* target)
+        where TFormat : struct, IBlockFormat
+    {
+        if (TFormat.ScaleBytes == 0)
+        {
+            UnpackSuper<TFormat>(group, blocks, target);
+        }
+        else
+        {
+            UnpackFlat<TFormat>(group, blocks, target);
+        }
+    }
+
+    [MethodImpl(MethodImplOptions.AggressiveOptimization)]
+    private static void UnpackFlat<TFormat>(byte* group, int blocks, byte* target)
+        where TFormat : struct, IBlockFormat
+    {
+        byte* numbers = group + BlockRows.NumbersAt(blocks, TFormat.ScaleBytes);
+        for (int block = 0; block < blocks; block++)
+        {
+            UnpackStep<TFormat>(numbers, 0, target);
+            UnpackStep<TFormat>(numbers, 1, target);
+            UnpackStep<TFormat>(numbers, 2, target);
+            UnpackStep<TFormat>(numbers, 3, target);
+            UnpackStep<TFormat>(numbers, 4, target);
+            UnpackStep<TFormat>(numbers, 5, target);
+            UnpackStep<TFormat>(numbers, 6, target);
+            UnpackStep<TFormat>(numbers, 7, target);
+            float* factors = (float*)(target + 512);
+            for (int i = 0; i < TFormat.ScaleBytes / sizeof(ushort); i += 4)
+            {
+                Scales128<TFormat>(group + (2 * i)).Store(factors + i);
+            }
+
+            group += TFormat.ScaleBytes;
+            numbers += TFormat.Bytes;
+            target += UnpackedBytes;
+        }
+    }
+
+    [MethodImpl(MethodImplOptions.AggressiveInlining)]
+    private static void UnpackStep<TFormat>(byte* numbers, int step, byte* target)
+        where TFormat : struct, IBlockFormat
+    {
+        target += 64 * step;
+        if (Avx2.IsSupported)
+        {
+            TFormat.Load(numbers, step, 0).Store(target);
+            TFormat.Load(numbers, step, 1).Store(target + 32);
+            return;
+        }
+
+        TFormat.LoadQuarter(numbers, step, 0).Store(target);
+        TFormat.LoadQuarter(numbers, step, 1).Store(target + 16);
+        TFormat.LoadQuarter(numbers, step, 2).Store(target + 32);
+        TFormat.LoadQuarter(numbers, step, 3).Store(target + 48);
+    }
+
+    [MethodImpl(MethodImplOptions.AggressiveOptimization)]
+    private static void UnpackSuper<TFormat>(byte* group, int blocks, byte* target)
         where TFormat : struct, IBlockFormat
     {
         const int Rows = BlockRows.GroupRows;
@@ -100,16 +218,21 @@ public static unsafe partial class BlockTile
                 Halves.LoadF16256((ushort*)group + row).Store(scales + row);
             }
 
-            byte* numbers = group + SuperBlocks.HeaderBytes;
+            byte* numbers = group + SuperBlocks.HeaderBytes, fifths = numbers + 2048;
             if (TFormat.HasMinima)
             {
                 for (int part = 0; part < SuperParts; part += 2)
                 {
                     for (int i = 0; i < 512; i += 32)
                     {
-                        Vector256<byte> v = Vector256.Load(numbers + i);
-                        (v & fifteen).Store(target + i);
-                        ((v.AsUInt16() >>> 4).AsByte() & fifteen).Store(target + UnpackedBytes + i);
+                        Vector256<byte> v = Vector256.Load(numbers + i), a = v & fifteen, b = (v.AsUInt16() >>> 4).AsByte() & fifteen;
+                        if (typeof(TFormat) == typeof(Q5_K))
+                        {
+                            Fifths(fifths + i, part, ref a, ref b);
+                        }
+
+                        a.Store(target + i);
+                        b.Store(target + UnpackedBytes + i);
                     }
 
                     numbers += 512;
@@ -122,7 +245,7 @@ public static unsafe partial class BlockTile
                     }
                 }
 
-                group = numbers;
+                group += SuperBlocks.HeaderBytes + TFormat.Bytes;
                 continue;
             }
 
@@ -189,7 +312,7 @@ public static unsafe partial class BlockTile
         {
             if (TFormat.HasMinima)
             {
-                Q4KRow256(input, group, blocks, sums);
+                MinimaRow256<TFormat>(input, group, blocks, sums);
             }
             else
             {
@@ -206,7 +329,7 @@ public static unsafe partial class BlockTile
         {
             Unpack<TFormat>(group, SuperParts, unpacked);
             UnpackedRow128<TFormat>(input, unpacked, blocks, sums, first, SuperParts);
-            group += SuperBlocks.HeaderBytes + (TFormat.HasMinima ? 2048 : 3072);
+            group += SuperBlocks.HeaderBytes + TFormat.Bytes;
         }
     }
 
@@ -250,7 +373,8 @@ public static unsafe partial class BlockTile
     private static Vector256<float> SignedBytes256(byte* p) => Vector256.ConvertToSingle(Avx2.ConvertToVector256Int32((sbyte*)p));
 
     [MethodImpl(MethodImplOptions.AggressiveOptimization)]
-    private static void Q4KRow256(byte* input, byte* group, int blocks, float* sums)
+    private static void MinimaRow256<TFormat>(byte* input, byte* group, int blocks, float* sums)
+        where TFormat : struct, IBlockFormat
     {
         float* scales = (float*)(input + (blocks * BlockRows.BlockColumns));
         float* starts = scales + blocks;
@@ -259,20 +383,36 @@ public static unsafe partial class BlockTile
         for (int first = 0; first < blocks; first += SuperParts)
         {
             Vector256<float> d0 = Scales256(group), d1 = Scales256(group + 16), m0 = Scales256(group + 32), m1 = Scales256(group + 48);
-            byte* parts = group + SuperBlocks.ScalesAt, words = group + SuperBlocks.HeaderBytes;
+            byte* parts = group + SuperBlocks.ScalesAt, words = group + SuperBlocks.HeaderBytes, high = words + 2048;
             for (int part = 0; part < SuperParts; part += 2)
             {
                 Vector256<int> a0 = Vector256<int>.Zero, a1 = a0, b0 = a0, b1 = a0;
-                for (int step = 0; step < 8; step++)
+                for (int step = 0; step < 8; step += Sums256<TFormat>.Steps)
                 {
-                    Sse.Prefetch0(words + (64 * step) + Ahead);
-                    Vector256<byte> v0 = Vector256.Load(words + (64 * step)), v1 = Vector256.Load(words + (64 * step) + 32);
-                    Vector256<sbyte> x = Four256(input + (4 * step));
-                    a0 = Q4_0.Dot(a0, v0 & fifteen, x);
-                    a1 = Q4_0.Dot(a1, v1 & fifteen, x);
-                    x = Four256(input + 32 + (4 * step));
-                    b0 = Q4_0.Dot(b0, (v0.AsUInt16() >>> 4).AsByte() & fifteen, x);
-                    b1 = Q4_0.Dot(b1, (v1.AsUInt16() >>> 4).AsByte() & fifteen, x);
+                    Sums256<TFormat> sa0 = default, sa1 = default, sb0 = default, sb1 = default;
+                    for (int k = step; k < step + Sums256<TFormat>.Steps; k++)
+                    {
+                        Sse.Prefetch0(words + (64 * k) + Ahead);
+                        Vector256<byte> v0 = Vector256.Load(words + (64 * k)), v1 = Vector256.Load(words + (64 * k) + 32);
+                        Vector256<byte> a = v0 & fifteen, b = v1 & fifteen, c = (v0.AsUInt16() >>> 4).AsByte() & fifteen, d = (v1.AsUInt16() >>> 4).AsByte() & fifteen;
+                        if (typeof(TFormat) == typeof(Q5_K))
+                        {
+                            Fifths(high + (64 * k), part, ref a, ref c);
+                            Fifths(high + (64 * k) + 32, part, ref b, ref d);
+                        }
+
+                        Vector256<sbyte> x = Four256(input + (4 * k));
+                        sa0.Add(ref a0, a, x);
+                        sa1.Add(ref a1, b, x);
+                        x = Four256(input + 32 + (4 * k));
+                        sb0.Add(ref b0, c, x);
+                        sb1.Add(ref b1, d, x);
+                    }
+
+                    sa0.End(ref a0);
+                    sa1.End(ref a1);
+                    sb0.End(ref b0);
+                    sb1.End(ref b1);
                 }
 
                 Vector256<float> scale = Vector256.Create(scales[part]), less = Vector256.Create(starts[part]);
@@ -293,18 +433,28 @@ public static unsafe partial class BlockTile
 
             scales += SuperParts;
             starts += SuperParts;
-            group += SuperBlocks.HeaderBytes + 2048;
+            group += SuperBlocks.HeaderBytes + TFormat.Bytes;
         }
 
         s0.Store(sums);
         s1.Store(sums + 8);
     }
 
+    // The fifth bits of an eighth of a block and of the next one: each has a bit of every byte.
+    [MethodImpl(MethodImplOptions.AggressiveInlining)]
+    private static void Fifths(byte* high, int part, ref Vector256<byte> first, ref Vector256<byte> second)
+    {
+        Vector256<byte> sixteen = Vector256.Create((byte)16);
+        Vector256<ushort> bits = Vector256.Load(high).AsUInt16() >>> part;
+        first |= (bits << 4).AsByte() & sixteen;
+        second |= (bits << 3).AsByte() & sixteen;
+    }
+
     [MethodImpl(MethodImplOptions.AggressiveOptimization)]
     private static void Q6KRow256(byte* input, byte* group, int blocks, float* sums)
     {
         float* scales = (float*)(input + (blocks * BlockRows.BlockColumns));
-        int* starts = (int*)(scales + blocks);
+        int* starts = (int*)(scales + (2 * blocks));
         Vector256<float> s0 = Vector256<float>.Zero, s1 = s0;
         for (int first = 0; first < blocks; first += SuperParts)
         {
@@ -314,15 +464,15 @@ public static unsafe partial class BlockTile
             {
                 // Lower halves of bytes, and their upper halves, two blocks each.
                 Q6KPart(0, low, high, input, parts, scales, starts, d0, d1, ref s0, ref s1);
-                Q6KPart(1, low + 512, high, input + 32, parts + 32, scales + 1, starts + 2, d0, d1, ref s0, ref s1);
-                Q6KPart(2, low, high, input + 64, parts + 64, scales + 2, starts + 4, d0, d1, ref s0, ref s1);
-                Q6KPart(3, low + 512, high, input + 96, parts + 96, scales + 3, starts + 6, d0, d1, ref s0, ref s1);
+                Q6KPart(1, low + 512, high, input + 32, parts + 32, scales + 1, starts + 1, d0, d1, ref s0, ref s1);
+                Q6KPart(2, low, high, input + 64, parts + 64, scales + 2, starts + 2, d0, d1, ref s0, ref s1);
+                Q6KPart(3, low + 512, high, input + 96, parts + 96, scales + 3, starts + 3, d0, d1, ref s0, ref s1);
                 low += 1024;
                 high += 512;
                 input += 128;
                 parts += 128;
                 scales += 4;
-                starts += 8;
+                starts += 4;
             }
 
             group += SuperBlocks.HeaderBytes + 3072;
@@ -338,13 +488,20 @@ public static unsafe partial class BlockTile
         Vector256<float> scale = Vector256.Create(*scales);
         for (int side = 0; side < 2; side++)
         {
-            Vector256<int> i0 = Vector256.Create(starts[side]), i1 = i0;
-            for (int step = 4 * side; step < (4 * side) + 4; step++)
+            Vector256<int> i0 = Start256<Q6_K>((byte*)starts, side), i1 = i0;
+            for (int step = 4 * side; step < (4 * side) + 4; step += 2)
             {
-                Sse.Prefetch0((quarter < 2 ? low : high) + (64 * step) + Ahead);
-                Vector256<sbyte> x = Four256(input + (4 * step));
-                i0 = Q4_0.Dot(i0, Six(quarter, low + (64 * step), high + (64 * step)), x);
-                i1 = Q4_0.Dot(i1, Six(quarter, low + (64 * step) + 32, high + (64 * step) + 32), x);
+                Sums256<Q6_K> p0 = default, p1 = default;
+                for (int k = step; k < step + 2; k++)
+                {
+                    Sse.Prefetch0((quarter < 2 ? low : high) + (64 * k) + Ahead);
+                    Vector256<sbyte> x = Four256(input + (4 * k));
+                    p0.Add(ref i0, Six(quarter, low + (64 * k), high + (64 * k)), x);
+                    p1.Add(ref i1, Six(quarter, low + (64 * k) + 32, high + (64 * k) + 32), x);
+                }
+
+                p0.End(ref i0);
+                p1.End(ref i1);
             }
 
             s0 = MultiplyAdd(Vector256.ConvertToSingle(i0), SignedBytes256(parts + (16 * side)) * d0 * scale, s0);
@@ -366,7 +523,7 @@ public static unsafe partial class BlockTile
         where TFormat : struct, IBlockFormat
     {
         nint at = blocks * BlockRows.BlockColumns;
-        nint starts = at + (blocks * sizeof(float));
+        nint less = at + (blocks * sizeof(float)), starts = less + (blocks * sizeof(float));
         byte* x0 = input, x1 = x0 + inputStep, x2 = x1 + inputStep, x3 = x2 + inputStep;
         Vector256<float> s00 = Vector256<float>.Zero, s01 = s00, s10 = s00, s11 = s00, s20 = s00, s21 = s00, s30 = s00, s31 = s00;
         for (nint block = 0; block < blocks; block++)
@@ -375,34 +532,40 @@ public static unsafe partial class BlockTile
             nint scale = at + (block * 4);
             for (int part = 0; part < 32 / TFormat.ScaleColumns; part++)
             {
-                nint start = starts + (((32 / TFormat.ScaleColumns * block) + part) * 4);
-                Vector256<int> i00 = Vector256<int>.Zero, i10 = i00, i20 = i00, i30 = i00;
-                if (!TFormat.HasMinima)
-                {
-                    i00 = Vector256.Create(*(int*)(x0 + start));
-                    i10 = Vector256.Create(*(int*)(x1 + start));
-                    i20 = Vector256.Create(*(int*)(x2 + start));
-                    i30 = Vector256.Create(*(int*)(x3 + start));
-                }
-
+                nint start = starts + (block * 4);
+                Vector256<int> i00 = Start256<TFormat>(x0 + start, part), i10 = Start256<TFormat>(x1 + start, part), i20 = Start256<TFormat>(x2 + start, part), i30 = Start256<TFormat>(x3 + start, part);
                 Vector256<int> i01 = i00, i11 = i10, i21 = i20, i31 = i30;
                 nint column = (block * BlockRows.BlockColumns) + (part * TFormat.ScaleColumns);
-                for (int step = part * TFormat.ScaleColumns / 4; step < (part + 1) * TFormat.ScaleColumns / 4; step++)
+                int each = Sums256<TFormat>.Steps;
+                for (int step = part * TFormat.ScaleColumns / 4; step < (part + 1) * TFormat.ScaleColumns / 4; step += each)
                 {
-                    Vector256<byte> w0 = TFormat.Load(group, step, 0), w1 = TFormat.Load(group, step, 1);
-                    Vector256<sbyte> x = Four256(x0 + column);
-                    i00 = TFormat.Dot(i00, w0, x);
-                    i01 = TFormat.Dot(i01, w1, x);
-                    x = Four256(x1 + column);
-                    i10 = TFormat.Dot(i10, w0, x);
-                    i11 = TFormat.Dot(i11, w1, x);
-                    x = Four256(x2 + column);
-                    i20 = TFormat.Dot(i20, w0, x);
-                    i21 = TFormat.Dot(i21, w1, x);
-                    x = Four256(x3 + column);
-                    i30 = TFormat.Dot(i30, w0, x);
-                    i31 = TFormat.Dot(i31, w1, x);
-                    column += 4;
+                    Sums256<TFormat> p00 = default, p01 = default, p10 = default, p11 = default, p20 = default, p21 = default, p30 = default, p31 = default;
+                    for (int k = step; k < step + each; k++)
+                    {
+                        Vector256<byte> w0 = Vector256.Load(group + (64 * k)), w1 = Vector256.Load(group + (64 * k) + 32);
+                        Vector256<sbyte> x = Four256(x0 + column);
+                        p00.Add(ref i00, w0, x);
+                        p01.Add(ref i01, w1, x);
+                        x = Four256(x1 + column);
+                        p10.Add(ref i10, w0, x);
+                        p11.Add(ref i11, w1, x);
+                        x = Four256(x2 + column);
+                        p20.Add(ref i20, w0, x);
+                        p21.Add(ref i21, w1, x);
+                        x = Four256(x3 + column);
+                        p30.Add(ref i30, w0, x);
+                        p31.Add(ref i31, w1, x);
+                        column += 4;
+                    }
+
+                    p00.End(ref i00);
+                    p01.End(ref i01);
+                    p10.End(ref i10);
+                    p11.End(ref i11);
+                    p20.End(ref i20);
+                    p21.End(ref i21);
+                    p30.End(ref i30);
+                    p31.End(ref i31);
                 }
 
                 Vector256<float> f0 = Vector256.Load(factors + (16 * part)), f1 = Vector256.Load(factors + (16 * part) + 8);
@@ -420,18 +583,19 @@ public static unsafe partial class BlockTile
                 s31 = MultiplyAdd(Vector256.ConvertToSingle(i31), f1 * d, s31);
                 if (TFormat.HasMinima)
                 {
+                    nint least = less + (block * 4);
                     f0 = Vector256.Load(factors + 16);
                     f1 = Vector256.Load(factors + 24);
-                    d = Vector256.Create(*(float*)(x0 + start));
+                    d = Vector256.Create(*(float*)(x0 + least));
                     s00 = MultiplyAdd(f0, d, s00);
                     s01 = MultiplyAdd(f1, d, s01);
-                    d = Vector256.Create(*(float*)(x1 + start));
+                    d = Vector256.Create(*(float*)(x1 + least));
                     s10 = MultiplyAdd(f0, d, s10);
                     s11 = MultiplyAdd(f1, d, s11);
-                    d = Vector256.Create(*(float*)(x2 + start));
+                    d = Vector256.Create(*(float*)(x2 + least));
                     s20 = MultiplyAdd(f0, d, s20);
                     s21 = MultiplyAdd(f1, d, s21);
-                    d = Vector256.Create(*(float*)(x3 + start));
+                    d = Vector256.Create(*(float*)(x3 + least));
                     s30 = MultiplyAdd(f0, d, s30);
                     s31 = MultiplyAdd(f1, d, s31);
                 }
@@ -463,7 +627,8 @@ public static unsafe partial class BlockTile
         where TFormat : struct, IBlockFormat
     {
         float* scales = (float*)(input + (blocks * BlockRows.BlockColumns));
-        int* starts = (int*)(scales + blocks);
+        float* less = scales + blocks;
+        int* pairs = (int*)(less + blocks);
         Vector128<float> s0 = Vector128.Load(sums), s1 = Vector128.Load(sums + 4), s2 = Vector128.Load(sums + 8), s3 = Vector128.Load(sums + 12);
         for (int block = first; block < first + count; block++)
         {
@@ -471,15 +636,14 @@ public static unsafe partial class BlockTile
             Vector128<float> scale = Vector128.Create(scales[block]);
             for (int part = 0; part < 32 / TFormat.ScaleColumns; part++)
             {
-                int start = (32 / TFormat.ScaleColumns * block) + part;
-                Vector128<int> i0 = TFormat.HasMinima ? Vector128<int>.Zero : Vector128.Create(starts[start]), i1 = i0, i2 = i0, i3 = i0;
+                Vector128<int> i0 = Start128<TFormat>((byte*)(pairs + block), part), i1 = i0, i2 = i0, i3 = i0;
                 for (int step = part * TFormat.ScaleColumns / 4; step < (part + 1) * TFormat.ScaleColumns / 4; step++)
                 {
                     Vector128<sbyte> x = Vector128.Create(*(int*)(input + (block * BlockRows.BlockColumns) + (4 * step))).AsSByte();
-                    i0 = TFormat.Dot(i0, TFormat.LoadQuarter(group, step, 0), x);
-                    i1 = TFormat.Dot(i1, TFormat.LoadQuarter(group, step, 1), x);
-                    i2 = TFormat.Dot(i2, TFormat.LoadQuarter(group, step, 2), x);
-                    i3 = TFormat.Dot(i3, TFormat.LoadQuarter(group, step, 3), x);
+                    i0 = TFormat.Dot(i0, Vector128.Load(group + (64 * step)), x);
+                    i1 = TFormat.Dot(i1, Vector128.Load(group + (64 * step) + 16), x);
+                    i2 = TFormat.Dot(i2, Vector128.Load(group + (64 * step) + 32), x);
+                    i3 = TFormat.Dot(i3, Vector128.Load(group + (64 * step) + 48), x);
                 }
 
                 float* f = factors + (16 * part);
@@ -489,11 +653,11 @@ public static unsafe partial class BlockTile
                 s3 = MultiplyAdd(Vector128.ConvertToSingle(i3), Vector128.Load(f + 12) * scale, s3);
                 if (TFormat.HasMinima)
                 {
-                    Vector128<float> less = Vector128.Create(((float*)starts)[block]);
-                    s0 = MultiplyAdd(Vector128.Load(factors + 16), less, s0);
-                    s1 = MultiplyAdd(Vector128.Load(factors + 20), less, s1);
-                    s2 = MultiplyAdd(Vector128.Load(factors + 24), less, s2);
-                    s3 = MultiplyAdd(Vector128.Load(factors + 28), less, s3);
+                    Vector128<float> by = Vector128.Create(less[block]);
+                    s0 = MultiplyAdd(Vector128.Load(factors + 16), by, s0);
+                    s1 = MultiplyAdd(Vector128.Load(factors + 20), by, s1);
+                    s2 = MultiplyAdd(Vector128.Load(factors + 24), by, s2);
+                    s3 = MultiplyAdd(Vector128.Load(factors + 28), by, s3);
                 }
             }
 

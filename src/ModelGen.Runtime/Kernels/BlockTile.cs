@@ -6,181 +6,6 @@ using System.Runtime.Intrinsics.X86;
 
 namespace ModelGen.Runtime;
 
-/// <summary>How kernels read the numbers of a quantized format, four columns of some rows at a time.</summary>
-[EditorBrowsable(EditorBrowsableState.Never)]
-public unsafe interface IBlockFormat
-{
-    /// <summary>By how much the numbers that <see cref="Dot(Vector256{int}, Vector256{byte}, Vector256{sbyte})"/> takes are more than those that they stand for.</summary>
-    static abstract int Offset { get; }
-
-    /// <summary>The bytes of 16 rows' numbers in a block.</summary>
-    static abstract int Bytes { get; }
-
-    /// <summary>The columns that have a scale: 32 or 16.</summary>
-    static abstract int ScaleColumns { get; }
-
-    /// <summary>Whether numbers count from a minimum on.</summary>
-    static abstract bool HasMinima { get; }
-
-    /// <summary>The numbers of columns 4 · <paramref name="step"/> to 4 · step + 3 of eight rows.</summary>
-    /// <param name="block">The 16 rows' numbers in the block.</param>
-    /// <param name="step">0 to 7.</param>
-    /// <param name="half">0 for the first eight rows, 1 for the others.</param>
-    static abstract Vector256<byte> Load(byte* block, int step, int half);
-
-    /// <summary>The numbers of columns 4 · <paramref name="step"/> to 4 · step + 3 of four rows.</summary>
-    /// <param name="block">The 16 rows' numbers in the block.</param>
-    /// <param name="step">0 to 7.</param>
-    /// <param name="quarter">Which four rows: 0 to 3.</param>
-    static abstract Vector128<byte> LoadQuarter(byte* block, int step, int quarter);
-
-    /// <summary>Adds, for each row, the products of its four numbers with those of the input.</summary>
-    /// <param name="sums">A sum of each row.</param>
-    /// <param name="weights">Numbers of weights.</param>
-    /// <param name="input">Four numbers of the input, for each row.</param>
-    static abstract Vector256<int> Dot(Vector256<int> sums, Vector256<byte> weights, Vector256<sbyte> input);
-
-    /// <inheritdoc cref="Dot(Vector256{int}, Vector256{byte}, Vector256{sbyte})"/>
-    static abstract Vector128<int> Dot(Vector128<int> sums, Vector128<byte> weights, Vector128<sbyte> input);
-}
-
-/// <summary>Numbers of 8 bits: <see cref="WeightFormat.Q8_0"/>.</summary>
-[EditorBrowsable(EditorBrowsableState.Never)]
-public readonly unsafe struct Q8_0 : IBlockFormat
-{
-    /// <inheritdoc/>
-    public static int Offset
-    {
-        [MethodImpl(MethodImplOptions.AggressiveInlining)]
-        get => AvxVnni.IsSupported ? 128 : 0;
-    }
-
-    /// <inheritdoc/>
-    public static int Bytes
-    {
-        [MethodImpl(MethodImplOptions.AggressiveInlining)]
-        get => 512;
-    }
-
-    /// <inheritdoc/>
-    public static int ScaleColumns
-    {
-        [MethodImpl(MethodImplOptions.AggressiveInlining)]
-        get => 32;
-    }
-
-    /// <inheritdoc/>
-    public static bool HasMinima
-    {
-        [MethodImpl(MethodImplOptions.AggressiveInlining)]
-        get => false;
-    }
-
-    /// <inheritdoc/>
-    [MethodImpl(MethodImplOptions.AggressiveInlining)]
-    public static Vector256<byte> Load(byte* block, int step, int half) => Vector256.Load(block + (64 * step) + (32 * half));
-
-    /// <inheritdoc/>
-    [MethodImpl(MethodImplOptions.AggressiveInlining)]
-    public static Vector128<byte> LoadQuarter(byte* block, int step, int quarter) => Vector128.Load(block + (64 * step) + (16 * quarter));
-
-    /// <inheritdoc/>
-    [MethodImpl(MethodImplOptions.AggressiveInlining)]
-    public static Vector256<int> Dot(Vector256<int> sums, Vector256<byte> weights, Vector256<sbyte> input)
-    {
-        if (AvxVnni.IsSupported)
-        {
-            return AvxVnni.MultiplyWideningAndAdd(sums, weights, input);
-        }
-
-        // Magnitudes of weights, 128 at the most, and inputs of their signs: two products are no more than 32,512.
-        Vector256<sbyte> signed = (weights ^ Vector256.Create((byte)0x80)).AsSByte();
-        Vector256<short> pairs = Avx2.MultiplyAddAdjacent(Avx2.Abs(signed), Avx2.Sign(input, signed));
-        return sums + Avx2.MultiplyAddAdjacent(pairs, Vector256<short>.One);
-    }
-
-    /// <inheritdoc/>
-    [MethodImpl(MethodImplOptions.AggressiveInlining)]
-    public static Vector128<int> Dot(Vector128<int> sums, Vector128<byte> weights, Vector128<sbyte> input)
-    {
-        if (AvxVnni.IsSupported)
-        {
-            return AvxVnni.MultiplyWideningAndAdd(sums, weights, input);
-        }
-
-        Vector128<sbyte> signed = (weights ^ Vector128.Create((byte)0x80)).AsSByte();
-        if (Ssse3.IsSupported)
-        {
-            Vector128<short> pairs = Ssse3.MultiplyAddAdjacent(Ssse3.Abs(signed), Ssse3.Sign(input, signed));
-            return sums + Sse2.MultiplyAddAdjacent(pairs, Vector128<short>.One);
-        }
-
-        return BlockTile.Dot(sums, signed, input);
-    }
-}
-
-/// <summary>Numbers of 4 bits: <see cref="WeightFormat.Q4_0"/>.</summary>
-[EditorBrowsable(EditorBrowsableState.Never)]
-public readonly unsafe struct Q4_0 : IBlockFormat
-{
-    /// <inheritdoc/>
-    public static int Offset
-    {
-        [MethodImpl(MethodImplOptions.AggressiveInlining)]
-        get => 8;
-    }
-
-    /// <inheritdoc/>
-    public static int Bytes
-    {
-        [MethodImpl(MethodImplOptions.AggressiveInlining)]
-        get => 256;
-    }
-
-    /// <inheritdoc/>
-    public static int ScaleColumns
-    {
-        [MethodImpl(MethodImplOptions.AggressiveInlining)]
-        get => 32;
-    }
-
-    /// <inheritdoc/>
-    public static bool HasMinima
-    {
-        [MethodImpl(MethodImplOptions.AggressiveInlining)]
-        get => false;
-    }
-
-    /// <inheritdoc/>
-    [MethodImpl(MethodImplOptions.AggressiveInlining)]
-    public static Vector256<byte> Load(byte* block, int step, int half)
-    {
-        Vector256<byte> bytes = Vector256.Load(block + (64 * (step % 4)) + (32 * half));
-        return (step < 4 ? bytes : (bytes.AsUInt16() >>> 4).AsByte()) & Vector256.Create((byte)15);
-    }
-
-    /// <inheritdoc/>
-    [MethodImpl(MethodImplOptions.AggressiveInlining)]
-    public static Vector128<byte> LoadQuarter(byte* block, int step, int quarter)
-    {
-        Vector128<byte> bytes = Vector128.Load(block + (64 * (step % 4)) + (16 * quarter));
-        return (step < 4 ? bytes : (bytes.AsUInt16() >>> 4).AsByte()) & Vector128.Create((byte)15);
-    }
-
-    /// <inheritdoc/>
-    [MethodImpl(MethodImplOptions.AggressiveInlining)]
-    public static Vector256<int> Dot(Vector256<int> sums, Vector256<byte> weights, Vector256<sbyte> input)
-        => AvxVnni.IsSupported ? AvxVnni.MultiplyWideningAndAdd(sums, weights, input)
-            : sums + Avx2.MultiplyAddAdjacent(Avx2.MultiplyAddAdjacent(weights, input), Vector256<short>.One);
-
-    /// <inheritdoc/>
-    [MethodImpl(MethodImplOptions.AggressiveInlining)]
-    public static Vector128<int> Dot(Vector128<int> sums, Vector128<byte> weights, Vector128<sbyte> input)
-        => AvxVnni.IsSupported ? AvxVnni.MultiplyWideningAndAdd(sums, weights, input)
-            : Ssse3.IsSupported ? sums + Sse2.MultiplyAddAdjacent(Ssse3.MultiplyAddAdjacent(weights, input), Vector128<short>.One)
-            : BlockTile.Dot(sums, weights.AsSByte(), input);
-}
-
 /// <summary>
 /// Products of quantized rows of an input with groups of 16 rows of quantized weights (<see cref="BlockRows"/>): in each block, sums of integer products, exact; between
 /// blocks, floats, times both scales. A lane is a row's, and adds up in the order of the blocks whatever the width of the vectors: the bits are the same at all of them, where
@@ -209,7 +34,7 @@ public static unsafe partial class BlockTile
         where TFormat : struct, IBlockFormat
     {
         int step = BlockRows.InputBytes(blocks * BlockRows.BlockColumns);
-        byte* numbers = group + BlockRows.NumbersAt(blocks);
+        byte* numbers = group + BlockRows.NumbersAt(blocks, TFormat.ScaleBytes);
         int row = 0;
         if (TVector.Lanes == 4 || !Avx2.IsSupported)
         {
@@ -245,13 +70,13 @@ public static unsafe partial class BlockTile
         where TVector : struct, IVector<TVector>
         where TFormat : struct, IBlockFormat
     {
-        if (typeof(TFormat) == typeof(Q4_K) || typeof(TFormat) == typeof(Q6_K))
+        if (TFormat.ScaleBytes == 0)
         {
             SuperRow<TVector, TFormat>(input, group, blocks, sums);
             return;
         }
 
-        byte* numbers = group + BlockRows.NumbersAt(blocks);
+        byte* numbers = group + BlockRows.NumbersAt(blocks, TFormat.ScaleBytes);
         if (TVector.Lanes == 4 || !Avx2.IsSupported)
         {
             Row128<TFormat>(input, group, numbers, blocks, sums);
@@ -283,39 +108,117 @@ public static unsafe partial class BlockTile
         return sums + (((w << 24) >> 24) * ((x << 24) >> 24)) + (((w << 16) >> 24) * ((x << 16) >> 24)) + (((w << 8) >> 24) * ((x << 8) >> 24)) + ((w >> 24) * (x >> 24));
     }
 
+    /// <summary>The numbers of a table of 16 that those of 4 bits stand for.</summary>
     [MethodImpl(MethodImplOptions.AggressiveInlining)]
-    private static Vector256<float> Scales256(byte* halves)
-        => Halves.LoadF16256((ushort*)halves);
+    internal static Vector256<byte> LookUp(Vector128<byte> table, Vector256<byte> numbers)
+        => Avx2.IsSupported ? Avx2.Shuffle(Vector256.Create(table, table), numbers) : Vector256.Create(LookUp(table, numbers.GetLower()), LookUp(table, numbers.GetUpper()));
+
+    /// <inheritdoc cref="LookUp(Vector128{byte}, Vector256{byte})"/>
+    [MethodImpl(MethodImplOptions.AggressiveInlining)]
+    internal static Vector128<byte> LookUp(Vector128<byte> table, Vector128<byte> numbers)
+        => Ssse3.IsSupported ? Ssse3.Shuffle(table, numbers) : AdvSimd.Arm64.IsSupported ? AdvSimd.Arm64.VectorTableLookup(table, numbers) : Vector128.Shuffle(table, numbers);
+
+    [MethodImpl(MethodImplOptions.AggressiveInlining)]
+    private static Vector256<float> Scales256(byte* halves) => Halves.LoadF16256((ushort*)halves);
+
+    [MethodImpl(MethodImplOptions.AggressiveInlining)]
+    private static Vector256<float> Scales256<TFormat>(byte* halves)
+        where TFormat : struct, IBlockFormat
+        => TFormat.HasUpperHalves ? Halves.LoadBF16256((ushort*)halves) : Halves.LoadF16256((ushort*)halves);
+
+    // What a sum of products begins with, which numbers that are more by an offset add: the offset times what the input notes of a block, or of a half of it.
+    [MethodImpl(MethodImplOptions.AggressiveInlining)]
+    private static Vector256<int> Start256<TFormat>(byte* pair, int part)
+        where TFormat : struct, IBlockFormat
+    {
+        if (TFormat.Offset == 0)
+        {
+            return Vector256<int>.Zero;
+        }
+
+        Vector256<short> offsets = TFormat.ScaleColumns == 32 ? Vector256.Create((short)TFormat.Offset) : Vector256.Create(TFormat.Offset << (16 * part)).AsInt16();
+        return Avx2.MultiplyAddAdjacent(Vector256.Create(*(int*)pair).AsInt16(), offsets);
+    }
+
+    [MethodImpl(MethodImplOptions.AggressiveInlining)]
+    private static Vector128<int> Start128<TFormat>(byte* pair, int part)
+        where TFormat : struct, IBlockFormat
+        => TFormat.Offset == 0 ? Vector128<int>.Zero : Vector128.Create(TFormat.Offset * (TFormat.ScaleColumns == 32 ? ((short*)pair)[0] + ((short*)pair)[1] : ((short*)pair)[part]));
 
     [MethodImpl(MethodImplOptions.AggressiveInlining)]
     private static Vector256<float> MultiplyAdd(Vector256<float> a, Vector256<float> b, Vector256<float> c) => F256.MultiplyAdd(new F256(a), new F256(b), new F256(c)).Value;
 
+    // Sums of products of eight rows. Without an instruction that sums up four, those of some steps are sums of 16 bits first.
+    private struct Sums256<TFormat>
+        where TFormat : struct, IBlockFormat
+    {
+        private Vector256<short> _pairs;
+
+        /// <summary>The steps between two calls of <see cref="End"/>.</summary>
+        public static int Steps
+        {
+            [MethodImpl(MethodImplOptions.AggressiveInlining)]
+            get => AvxVnni.IsSupported ? 1 : TFormat.PairSteps;
+        }
+
+        [MethodImpl(MethodImplOptions.AggressiveInlining)]
+        public void Add(ref Vector256<int> sums, Vector256<byte> weights, Vector256<sbyte> input)
+        {
+            if (Steps == 1)
+            {
+                sums = TFormat.Dot(sums, weights, input);
+            }
+            else
+            {
+                _pairs += Avx2.MultiplyAddAdjacent(weights, input);
+            }
+        }
+
+        [MethodImpl(MethodImplOptions.AggressiveInlining)]
+        public void End(ref Vector256<int> sums)
+        {
+            if (Steps > 1)
+            {
+                sums += Avx2.MultiplyAddAdjacent(_pairs, Vector256<short>.One);
+                _pairs = Vector256<short>.Zero;
+            }
+        }
+    }
+
     [MethodImpl(MethodImplOptions.AggressiveInlining)]
     private static Vector256<sbyte> Four256(byte* input) => Vector256.Create(*(int*)input).AsSByte();
 
-    [MethodImpl(MethodImplOptions.AggressiveInlining)]
+    [MethodImpl(MethodImplOptions.AggressiveOptimization)]
     private static void Row256<TFormat>(byte* input, byte* halves, byte* numbers, int blocks, float* sums)
         where TFormat : struct, IBlockFormat
     {
-        float* scales = (float*)(input + (blocks * BlockRows.BlockColumns));
-        int* starts = (int*)(scales + blocks);
+        float* scales = (float*)(input + (blocks * BlockRows.BlockColumns)), less = scales + blocks;
+        int* pairs = (int*)(less + blocks);
         Vector256<float> s0 = Vector256<float>.Zero, s1 = s0;
         for (int block = 0; block < blocks; block++)
         {
-            Vector256<int> i0 = Vector256.Create(starts[block]), i1 = i0;
-            Step256<TFormat>(input, numbers, 0, ref i0, ref i1);
-            Step256<TFormat>(input, numbers, 1, ref i0, ref i1);
-            Step256<TFormat>(input, numbers, 2, ref i0, ref i1);
-            Step256<TFormat>(input, numbers, 3, ref i0, ref i1);
-            Step256<TFormat>(input, numbers, 4, ref i0, ref i1);
-            Step256<TFormat>(input, numbers, 5, ref i0, ref i1);
-            Step256<TFormat>(input, numbers, 6, ref i0, ref i1);
-            Step256<TFormat>(input, numbers, 7, ref i0, ref i1);
+            Vector256<int> i0 = Start256<TFormat>((byte*)(pairs + block), 0), i1 = i0;
+            Sums256<TFormat> p0 = default, p1 = default;
+            Step256<TFormat>(input, numbers, 0, ref p0, ref p1, ref i0, ref i1);
+            Step256<TFormat>(input, numbers, 1, ref p0, ref p1, ref i0, ref i1);
+            Step256<TFormat>(input, numbers, 2, ref p0, ref p1, ref i0, ref i1);
+            Step256<TFormat>(input, numbers, 3, ref p0, ref p1, ref i0, ref i1);
+            Step256<TFormat>(input, numbers, 4, ref p0, ref p1, ref i0, ref i1);
+            Step256<TFormat>(input, numbers, 5, ref p0, ref p1, ref i0, ref i1);
+            Step256<TFormat>(input, numbers, 6, ref p0, ref p1, ref i0, ref i1);
+            Step256<TFormat>(input, numbers, 7, ref p0, ref p1, ref i0, ref i1);
             Vector256<float> scale = Vector256.Create(scales[block]);
-            s0 = MultiplyAdd(Vector256.ConvertToSingle(i0), Scales256(halves) * scale, s0);
-            s1 = MultiplyAdd(Vector256.ConvertToSingle(i1), Scales256(halves + 16) * scale, s1);
+            s0 = MultiplyAdd(Vector256.ConvertToSingle(i0), Scales256<TFormat>(halves) * scale, s0);
+            s1 = MultiplyAdd(Vector256.ConvertToSingle(i1), Scales256<TFormat>(halves + 16) * scale, s1);
+            if (TFormat.HasMinima)
+            {
+                Vector256<float> by = Vector256.Create(less[block]);
+                s0 = MultiplyAdd(Scales256(halves + 32), by, s0);
+                s1 = MultiplyAdd(Scales256(halves + 48), by, s1);
+            }
+
             input += BlockRows.BlockColumns;
-            halves += 2 * BlockRows.GroupRows;
+            halves += TFormat.ScaleBytes;
             numbers += TFormat.Bytes;
         }
 
@@ -324,7 +227,7 @@ public static unsafe partial class BlockTile
     }
 
     [MethodImpl(MethodImplOptions.AggressiveInlining)]
-    private static void Step256<TFormat>(byte* input, byte* numbers, int step, ref Vector256<int> i0, ref Vector256<int> i1)
+    private static void Step256<TFormat>(byte* input, byte* numbers, int step, ref Sums256<TFormat> p0, ref Sums256<TFormat> p1, ref Vector256<int> i0, ref Vector256<int> i1)
         where TFormat : struct, IBlockFormat
     {
         Vector256<sbyte> x = Four256(input + (4 * step));
@@ -333,8 +236,13 @@ public static unsafe partial class BlockTile
             Sse.Prefetch0(numbers + (64 * step) + Ahead);
         }
 
-        i0 = TFormat.Dot(i0, TFormat.Load(numbers, step, 0), x);
-        i1 = TFormat.Dot(i1, TFormat.Load(numbers, step, 1), x);
+        p0.Add(ref i0, TFormat.Load(numbers, step, 0), x);
+        p1.Add(ref i1, TFormat.Load(numbers, step, 1), x);
+        if ((step + 1) % Sums256<TFormat>.Steps == 0)
+        {
+            p0.End(ref i0);
+            p1.End(ref i1);
+        }
     }
 
     [MethodImpl(MethodImplOptions.AggressiveOptimization)]
@@ -342,34 +250,47 @@ public static unsafe partial class BlockTile
         where TFormat : struct, IBlockFormat
     {
         nint at = blocks * BlockRows.BlockColumns;
-        nint starts = at + (blocks * sizeof(float));
+        nint less = at + (blocks * sizeof(float)), starts = less + (blocks * sizeof(float));
         byte* x0 = input, x1 = x0 + inputStep, x2 = x1 + inputStep, x3 = x2 + inputStep;
         Vector256<float> s00 = Vector256<float>.Zero, s01 = s00, s10 = s00, s11 = s00, s20 = s00, s21 = s00, s30 = s00, s31 = s00;
         for (nint block = 0; block < blocks; block++)
         {
             nint start = starts + (block * 4);
-            Vector256<int> i00 = Vector256.Create(*(int*)(x0 + start)), i01 = i00, i10 = Vector256.Create(*(int*)(x1 + start)), i11 = i10;
-            Vector256<int> i20 = Vector256.Create(*(int*)(x2 + start)), i21 = i20, i30 = Vector256.Create(*(int*)(x3 + start)), i31 = i30;
+            Vector256<int> i00 = Start256<TFormat>(x0 + start, 0), i01 = i00, i10 = Start256<TFormat>(x1 + start, 0), i11 = i10;
+            Vector256<int> i20 = Start256<TFormat>(x2 + start, 0), i21 = i20, i30 = Start256<TFormat>(x3 + start, 0), i31 = i30;
             nint column = block * BlockRows.BlockColumns;
-            for (int step = 0; step < 8; step++)
+            for (int step = 0; step < 8; step += Sums256<TFormat>.Steps)
             {
-                Vector256<byte> w0 = TFormat.Load(numbers, step, 0), w1 = TFormat.Load(numbers, step, 1);
-                Vector256<sbyte> x = Four256(x0 + column);
-                i00 = TFormat.Dot(i00, w0, x);
-                i01 = TFormat.Dot(i01, w1, x);
-                x = Four256(x1 + column);
-                i10 = TFormat.Dot(i10, w0, x);
-                i11 = TFormat.Dot(i11, w1, x);
-                x = Four256(x2 + column);
-                i20 = TFormat.Dot(i20, w0, x);
-                i21 = TFormat.Dot(i21, w1, x);
-                x = Four256(x3 + column);
-                i30 = TFormat.Dot(i30, w0, x);
-                i31 = TFormat.Dot(i31, w1, x);
-                column += 4;
+                Sums256<TFormat> p00 = default, p01 = default, p10 = default, p11 = default, p20 = default, p21 = default, p30 = default, p31 = default;
+                for (int k = step; k < step + Sums256<TFormat>.Steps; k++)
+                {
+                    Vector256<byte> w0 = TFormat.Load(numbers, k, 0), w1 = TFormat.Load(numbers, k, 1);
+                    Vector256<sbyte> x = Four256(x0 + column);
+                    p00.Add(ref i00, w0, x);
+                    p01.Add(ref i01, w1, x);
+                    x = Four256(x1 + column);
+                    p10.Add(ref i10, w0, x);
+                    p11.Add(ref i11, w1, x);
+                    x = Four256(x2 + column);
+                    p20.Add(ref i20, w0, x);
+                    p21.Add(ref i21, w1, x);
+                    x = Four256(x3 + column);
+                    p30.Add(ref i30, w0, x);
+                    p31.Add(ref i31, w1, x);
+                    column += 4;
+                }
+
+                p00.End(ref i00);
+                p01.End(ref i01);
+                p10.End(ref i10);
+                p11.End(ref i11);
+                p20.End(ref i20);
+                p21.End(ref i21);
+                p30.End(ref i30);
+                p31.End(ref i31);
             }
 
-            Vector256<float> h0 = Scales256(halves), h1 = Scales256(halves + 16);
+            Vector256<float> h0 = Scales256<TFormat>(halves), h1 = Scales256<TFormat>(halves + 16);
             nint scale = at + (block * 4);
             Vector256<float> d = Vector256.Create(*(float*)(x0 + scale));
             s00 = MultiplyAdd(Vector256.ConvertToSingle(i00), h0 * d, s00);
@@ -383,7 +304,26 @@ public static unsafe partial class BlockTile
             d = Vector256.Create(*(float*)(x3 + scale));
             s30 = MultiplyAdd(Vector256.ConvertToSingle(i30), h0 * d, s30);
             s31 = MultiplyAdd(Vector256.ConvertToSingle(i31), h1 * d, s31);
-            halves += 2 * BlockRows.GroupRows;
+            if (TFormat.HasMinima)
+            {
+                h0 = Scales256(halves + 32);
+                h1 = Scales256(halves + 48);
+                scale = less + (block * 4);
+                d = Vector256.Create(*(float*)(x0 + scale));
+                s00 = MultiplyAdd(h0, d, s00);
+                s01 = MultiplyAdd(h1, d, s01);
+                d = Vector256.Create(*(float*)(x1 + scale));
+                s10 = MultiplyAdd(h0, d, s10);
+                s11 = MultiplyAdd(h1, d, s11);
+                d = Vector256.Create(*(float*)(x2 + scale));
+                s20 = MultiplyAdd(h0, d, s20);
+                s21 = MultiplyAdd(h1, d, s21);
+                d = Vector256.Create(*(float*)(x3 + scale));
+                s30 = MultiplyAdd(h0, d, s30);
+                s31 = MultiplyAdd(h1, d, s31);
+            }
+
+            halves += TFormat.ScaleBytes;
             numbers += TFormat.Bytes;
         }
 
@@ -398,19 +338,20 @@ public static unsafe partial class BlockTile
     }
 
     [MethodImpl(MethodImplOptions.AggressiveInlining)]
-    private static Vector128<float> Scales128(byte* halves)
-        => Halves.LoadF16128((ushort*)halves);
+    private static Vector128<float> Scales128<TFormat>(byte* halves)
+        where TFormat : struct, IBlockFormat
+        => TFormat.HasUpperHalves ? Halves.LoadBF16128((ushort*)halves) : Halves.LoadF16128((ushort*)halves);
 
     [MethodImpl(MethodImplOptions.AggressiveOptimization)]
     private static void Row128<TFormat>(byte* input, byte* halves, byte* numbers, int blocks, float* sums)
         where TFormat : struct, IBlockFormat
     {
-        float* scales = (float*)(input + (blocks * BlockRows.BlockColumns));
-        int* starts = (int*)(scales + blocks);
+        float* scales = (float*)(input + (blocks * BlockRows.BlockColumns)), less = scales + blocks;
+        int* pairs = (int*)(less + blocks);
         Vector128<float> s0 = Vector128<float>.Zero, s1 = s0, s2 = s0, s3 = s0;
         for (int block = 0; block < blocks; block++)
         {
-            Vector128<int> i0 = Vector128.Create(starts[block]), i1 = i0, i2 = i0, i3 = i0;
+            Vector128<int> i0 = Start128<TFormat>((byte*)(pairs + block), 0), i1 = i0, i2 = i0, i3 = i0;
             for (int step = 0; step < 8; step++)
             {
                 Vector128<sbyte> x = Vector128.Create(*(int*)(input + (4 * step))).AsSByte();
@@ -421,12 +362,21 @@ public static unsafe partial class BlockTile
             }
 
             Vector128<float> scale = Vector128.Create(scales[block]);
-            s0 = F128.MultiplyAdd(new F128(Vector128.ConvertToSingle(i0)), new F128(Scales128(halves) * scale), new F128(s0)).Value;
-            s1 = F128.MultiplyAdd(new F128(Vector128.ConvertToSingle(i1)), new F128(Scales128(halves + 8) * scale), new F128(s1)).Value;
-            s2 = F128.MultiplyAdd(new F128(Vector128.ConvertToSingle(i2)), new F128(Scales128(halves + 16) * scale), new F128(s2)).Value;
-            s3 = F128.MultiplyAdd(new F128(Vector128.ConvertToSingle(i3)), new F128(Scales128(halves + 24) * scale), new F128(s3)).Value;
+            s0 = MultiplyAdd(Vector128.ConvertToSingle(i0), Scales128<TFormat>(halves) * scale, s0);
+            s1 = MultiplyAdd(Vector128.ConvertToSingle(i1), Scales128<TFormat>(halves + 8) * scale, s1);
+            s2 = MultiplyAdd(Vector128.ConvertToSingle(i2), Scales128<TFormat>(halves + 16) * scale, s2);
+            s3 = MultiplyAdd(Vector128.ConvertToSingle(i3), Scales128<TFormat>(halves + 24) * scale, s3);
+            if (TFormat.HasMinima)
+            {
+                Vector128<float> by = Vector128.Create(less[block]);
+                s0 = MultiplyAdd(Scales128<TFormat>(halves + 32), by, s0);
+                s1 = MultiplyAdd(Scales128<TFormat>(halves + 40), by, s1);
+                s2 = MultiplyAdd(Scales128<TFormat>(halves + 48), by, s2);
+                s3 = MultiplyAdd(Scales128<TFormat>(halves + 56), by, s3);
+            }
+
             input += BlockRows.BlockColumns;
-            halves += 2 * BlockRows.GroupRows;
+            halves += TFormat.ScaleBytes;
             numbers += TFormat.Bytes;
         }
 

@@ -10,10 +10,10 @@ namespace ModelGen.Runtime;
 /// which meet the same four of an input, and a sum of each row is a lane. No bit more than in a file is kept, but for rows that fill the last group up.
 /// </summary>
 /// <remarks>
-/// A group of 16 rows is, for each block of 32 columns, the 16 scales (binary16); then, at the next multiple of 64 bytes, for each block the 16 rows' numbers: of
-/// <see cref="WeightFormat.Q8_0"/> eight times four bytes of each row, each number more by 128; of <see cref="WeightFormat.Q4_0"/> four times four bytes of each row, each
-/// holding the number of its column in its lower half and that of 16 columns further on in its upper one, as in a file. The formats of blocks of 256 columns are described at
-/// <see cref="SuperBlocks"/>.
+/// A group of 16 rows is, for each block of 32 columns, the 16 scales (binary16; the upper half of a float of <see cref="WeightFormat.MXFP4"/>) and, where there are any, 16 minima of the other sign; then, at the
+/// next multiple of 64 bytes, for each block the 16 rows' numbers: of <see cref="WeightFormat.Q8_0"/> eight times four bytes of each row, each number more by 128; of the others four times four bytes of each row, each
+/// holding the number of its column in its lower half and that of 16 columns further on in its upper one, as in a file; of numbers of 5 bits four bytes more of each row with the fifth ones, of which a byte holds
+/// those of every fourth column. The formats of blocks of 256 columns are described at <see cref="SuperBlocks"/>.
 /// </remarks>
 [EditorBrowsable(EditorBrowsableState.Never)]
 public static unsafe class BlockRows
@@ -24,10 +24,10 @@ public static unsafe class BlockRows
     /// <summary>Columns of a block.</summary>
     public const int BlockColumns = 32;
 
-    private const int ScaleBytes = GroupRows * sizeof(ushort);
+    private const uint Signs = 0x80808080;
 
     /// <summary>Whether matrices of a format lie in groups of rows.</summary>
-    internal static bool Has(WeightFormat format) => format is WeightFormat.Q8_0 or WeightFormat.Q4_0 || SuperBlocks.Has(format);
+    internal static bool Has(WeightFormat format) => format is not (WeightFormat.F32 or WeightFormat.F16 or WeightFormat.BF16);
 
     /// <summary>The columns that a matrix of a format has a multiple of.</summary>
     internal static int ColumnsOf(WeightFormat format) => SuperBlocks.Has(format) ? SuperBlocks.Columns : Has(format) ? BlockColumns : 1;
@@ -58,7 +58,7 @@ public static unsafe class BlockRows
     /// <summary>The bytes of a group of rows.</summary>
     internal static long GroupBytes(WeightFormat format, int columns)
         => Has(format) && columns > 0 && columns % ColumnsOf(format) == 0
-            ? SuperBlocks.Has(format) ? (long)(columns / SuperBlocks.Columns) * SuperBlocks.Bytes(format) : NumbersAt(columns / BlockColumns) + ((long)(columns / BlockColumns) * GroupRows * (BlockBytes(format) - sizeof(ushort)))
+            ? SuperBlocks.Has(format) ? (long)(columns / SuperBlocks.Columns) * SuperBlocks.Bytes(format) : NumbersAt(columns / BlockColumns, ScaleBytes(format)) + ((long)(columns / BlockColumns) * GroupRows * NumberBytes(format))
             : throw new ArgumentException(FormattableString.Invariant($"Rows of {columns} columns are no blocks of {format}."), nameof(columns));
 
     /// <summary>The bytes of a block in a file.</summary>
@@ -74,12 +74,19 @@ public static unsafe class BlockRows
         WeightFormat.Q4_0 => GgmlType.Q4_0,
         WeightFormat.Q4_K => GgmlType.Q4_K,
         WeightFormat.Q6_K => GgmlType.Q6_K,
+        WeightFormat.Q4_1 => GgmlType.Q4_1,
+        WeightFormat.Q5_0 => GgmlType.Q5_0,
+        WeightFormat.Q5_1 => GgmlType.Q5_1,
+        WeightFormat.IQ4_NL => GgmlType.IQ4_NL,
+        WeightFormat.MXFP4 => GgmlType.MXFP4,
+        WeightFormat.Q5_K => GgmlType.Q5_K,
         _ => throw new ArgumentOutOfRangeException(nameof(format), format, "The format is not known."),
     };
 
     /// <summary>Where the numbers of a group begin, behind its scales.</summary>
     /// <param name="blocks">The blocks of a row.</param>
-    public static long NumbersAt(int blocks) => (((long)blocks * ScaleBytes) + 63) / 64 * 64;
+    /// <param name="scaleBytes">The bytes of 16 rows' scales in a block.</param>
+    public static long NumbersAt(int blocks, int scaleBytes) => (((long)blocks * scaleBytes) + 63) / 64 * 64;
 
     /// <summary>Puts a row's blocks, as a file holds them, into its group.</summary>
     /// <param name="format">The format.</param>
@@ -94,23 +101,46 @@ public static unsafe class BlockRows
             return SuperBlocks.Put(format, source, group, row);
         }
 
-        int size = BlockBytes(format), blocks = source.Length / size, numbers = size - sizeof(ushort);
-        byte* target = group + NumbersAt(blocks) + (4 * row);
-        uint flip = format == WeightFormat.Q8_0 ? 0x80808080 : 0;
+        int size = BlockBytes(format), blocks = source.Length / size, scaleBytes = ScaleBytes(format), numberBytes = NumberBytes(format);
+        byte* target = group + NumbersAt(blocks, scaleBytes) + (4 * row);
+        uint flip = format == WeightFormat.Q8_0 ? Signs : 0;
         bool areNumbers = true;
         for (int block = 0; block < blocks; block++)
         {
             ReadOnlySpan<byte> from = source.Slice(block * size, size);
-            ushort scale = MemoryMarshal.Read<ushort>(from);
-            areNumbers &= (scale & 0x7C00) != 0x7C00;
-            ((ushort*)group)[(block * GroupRows) + row] = scale;
-            ReadOnlySpan<uint> words = MemoryMarshal.Cast<byte, uint>(from.Slice(sizeof(ushort), numbers));
+            ushort* scales = (ushort*)(group + (block * scaleBytes)) + row;
+            if (format == WeightFormat.MXFP4)
+            {
+                areNumbers &= from[0] != 255;
+                *scales = HalfPower(from[0]);
+                from = from[1..];
+            }
+            else
+            {
+                areNumbers &= IsNumber(*scales = MemoryMarshal.Read<ushort>(from));
+                from = from[sizeof(ushort)..];
+                if (scaleBytes > GroupRows * sizeof(ushort))
+                {
+                    ushort minimum = MemoryMarshal.Read<ushort>(from);
+                    areNumbers &= IsNumber(minimum);
+                    scales[GroupRows] = (ushort)(minimum ^ 0x8000);
+                    from = from[sizeof(ushort)..];
+                }
+            }
+
+            if (HasFifths(format))
+            {
+                *(uint*)(target + (16 * GroupRows)) = FifthsByColumn(MemoryMarshal.Read<uint>(from));
+                from = from[sizeof(uint)..];
+            }
+
+            ReadOnlySpan<uint> words = MemoryMarshal.Cast<byte, uint>(from);
             for (int i = 0; i < words.Length; i++)
             {
                 *(uint*)(target + (i * 4 * GroupRows)) = words[i] ^ flip;
             }
 
-            target += GroupRows * numbers;
+            target += GroupRows * numberBytes;
         }
 
         return areNumbers;
@@ -129,21 +159,88 @@ public static unsafe class BlockRows
             return;
         }
 
-        int size = BlockBytes(format), blocks = destination.Length / size, numbers = size - sizeof(ushort);
-        byte* source = group + NumbersAt(blocks) + (4 * row);
-        uint flip = format == WeightFormat.Q8_0 ? 0x80808080 : 0;
+        int size = BlockBytes(format), blocks = destination.Length / size;
         for (int block = 0; block < blocks; block++)
         {
-            Span<byte> to = destination.Slice(block * size, size);
-            MemoryMarshal.Write(to, ((ushort*)group)[(block * GroupRows) + row]);
-            Span<uint> words = MemoryMarshal.Cast<byte, uint>(to.Slice(sizeof(ushort), numbers));
-            for (int i = 0; i < words.Length; i++)
-            {
-                words[i] = *(uint*)(source + (i * 4 * GroupRows)) ^ flip;
-            }
-
-            source += GroupRows * numbers;
+            GetBlock(format, group, row, blocks, block, destination.Slice(block * size, size));
         }
+    }
+
+    private static void GetBlock(WeightFormat format, byte* group, int row, int blocks, int block, Span<byte> to)
+    {
+        int scaleBytes = ScaleBytes(format);
+        ushort* scales = (ushort*)(group + (block * scaleBytes)) + row;
+        byte* source = group + NumbersAt(blocks, scaleBytes) + ((long)block * GroupRows * NumberBytes(format)) + (4 * row);
+        if (format == WeightFormat.MXFP4)
+        {
+            to[0] = (byte)(*scales < 0x80 ? *scales >> 6 : (*scales >> 7) + 1);
+            to = to[1..];
+        }
+        else
+        {
+            MemoryMarshal.Write(to, *scales);
+            to = to[sizeof(ushort)..];
+            if (scaleBytes > GroupRows * sizeof(ushort))
+            {
+                MemoryMarshal.Write(to, (ushort)(scales[GroupRows] ^ 0x8000));
+                to = to[sizeof(ushort)..];
+            }
+        }
+
+        if (HasFifths(format))
+        {
+            MemoryMarshal.Write(to, FifthsInOrder(*(uint*)(source + (16 * GroupRows))));
+            to = to[sizeof(uint)..];
+        }
+
+        uint flip = format == WeightFormat.Q8_0 ? Signs : 0;
+        Span<uint> words = MemoryMarshal.Cast<byte, uint>(to);
+        for (int i = 0; i < words.Length; i++)
+        {
+            words[i] = *(uint*)(source + (i * 4 * GroupRows)) ^ flip;
+        }
+    }
+
+    /// <summary>The bytes of 16 rows' scales and minima in a block of 32 columns.</summary>
+    private static int ScaleBytes(WeightFormat format) => (format is WeightFormat.Q4_1 or WeightFormat.Q5_1 ? 2 : 1) * GroupRows * sizeof(ushort);
+
+    /// <summary>The bytes of a row's numbers in a block of 32 columns.</summary>
+    private static int NumberBytes(WeightFormat format) => format == WeightFormat.Q8_0 ? 32 : HasFifths(format) ? 20 : 16;
+
+    private static bool HasFifths(WeightFormat format) => format is WeightFormat.Q5_0 or WeightFormat.Q5_1;
+
+    private static bool IsNumber(ushort half) => (half & 0x7C00) != 0x7C00;
+
+    // Half of 2^(exponent − 127), as the upper half of a float: numbers are twice the floats of 4 bits. The least two are below the least normal float.
+    private static ushort HalfPower(byte exponent) => (ushort)(exponent < 2 ? 0x20 << exponent : (exponent - 1) << 7);
+
+    // From a bit for each of 32 columns to bytes that hold those of every fourth.
+    private static uint FifthsByColumn(uint bits)
+    {
+        uint columns = 0;
+        for (int column = 0; column < 4; column++)
+        {
+            uint every = (bits >> column) & 0x11111111;
+            every = (every | (every >> 3)) & 0x03030303;
+            every = (every | (every >> 6)) & 0x000F000F;
+            columns |= ((every | (every >> 12)) & 0xFF) << (8 * column);
+        }
+
+        return columns;
+    }
+
+    private static uint FifthsInOrder(uint columns)
+    {
+        uint bits = 0;
+        for (int column = 0; column < 4; column++)
+        {
+            uint every = (columns >> (8 * column)) & 0xFF;
+            every = (every | (every << 12)) & 0x000F000F;
+            every = (every | (every << 6)) & 0x03030303;
+            bits |= ((every | (every << 3)) & 0x11111111) << column;
+        }
+
+        return bits;
     }
 
     /// <summary>A row as floats, as an embedding gives it.</summary>
@@ -171,7 +268,7 @@ public static unsafe class BlockRows
             return;
         }
 
-        int size = BlockBytes(format), blocks = columns / BlockColumns, numbers = size - sizeof(ushort);
+        int size = BlockBytes(format), blocks = columns / BlockColumns;
         byte* group = matrix + (row / GroupRows * GroupBytes(format, columns));
         int within = (int)(row % GroupRows);
         if (SuperBlocks.Has(format))
@@ -189,7 +286,21 @@ public static unsafe class BlockRows
         }
 
         int begin = first / BlockColumns;
-        byte* source = group + NumbersAt(blocks) + ((long)begin * GroupRows * numbers) + (4 * within);
+        if (format is not (WeightFormat.Q8_0 or WeightFormat.Q4_0))
+        {
+            byte* stored = stackalloc byte[size];
+            for (int block = begin; block < begin + (count / BlockColumns); block++)
+            {
+                GetBlock(format, group, within, blocks, block, new Span<byte>(stored, size));
+                GgmlBlocks.Read(TypeOf(format), stored, 0, new Span<float>(target, BlockColumns));
+                target += BlockColumns;
+            }
+
+            return;
+        }
+
+        int numbers = NumberBytes(format);
+        byte* source = group + NumbersAt(blocks, ScaleBytes(format)) + ((long)begin * GroupRows * numbers) + (4 * within);
         for (int block = begin; block < begin + (count / BlockColumns); block++)
         {
             Vector128<float> scale = Vector128.Create(GgmlBlocks.HalfAt(group + (2 * ((block * GroupRows) + within))));
@@ -215,26 +326,24 @@ public static unsafe class BlockRows
     [MethodImpl(MethodImplOptions.AggressiveInlining)]
     private static Vector128<int> Bytes4(uint word) => Vector128.WidenLower(Vector128.WidenLower(Vector128.CreateScalar(word).AsByte())).AsInt32();
 
-    /// <summary>The bytes of an input row in blocks: its numbers, then a scale of each block, then two words of each that say of their sums what the weights' format asks for; whole cache lines.</summary>
+    /// <summary>The bytes of an input row in blocks: its numbers, then a scale of each block, then what minima are multiplied with, then two sums of 16 bits of each; whole cache lines.</summary>
     /// <param name="columns">Elements of the row, a multiple of 32.</param>
     public static int InputBytes(int columns) => (columns + (columns / BlockColumns * 12) + 63) / 64 * 64;
 
     /// <summary>
-    /// Rounds a row of an input to blocks of 32 numbers of 8 bits, −127 to 127, with a scale each, and says of each block, or of each half of one, what is to be added to its sum of products
-    /// for numbers of weights that are more by an offset: minus the offset times the sum of its numbers. Where weights have minima it says what those are to be multiplied with: minus the sum
-    /// of what the numbers stand for.
+    /// Rounds a row of an input to blocks of 32 numbers of 8 bits, −127 to 127, with a scale each, whatever the format of the weights that meet it, and notes of each block what those may ask for:
+    /// minus the sum of what the numbers stand for, by which minima are multiplied, and minus the sums of the first and the last 16 numbers, which numbers of weights that are more by an offset multiply with that.
     /// </summary>
-    /// <typeparam name="TFormat">The format of the weights, which has the offset.</typeparam>
     /// <param name="row">The row.</param>
     /// <param name="columns">Its elements, a multiple of 32.</param>
     /// <param name="target">Where the blocks go, of <see cref="InputBytes"/>.</param>
     [MethodImpl(MethodImplOptions.AggressiveOptimization)]
-    public static void Quantize<TFormat>(float* row, int columns, byte* target)
-        where TFormat : struct, IBlockFormat
+    public static void Quantize(float* row, int columns, byte* target)
     {
         int blocks = columns / BlockColumns;
         float* scales = (float*)(target + columns);
-        int* sums = (int*)(scales + blocks);
+        float* less = scales + blocks;
+        short* pairs = (short*)(less + blocks);
         for (int block = 0; block < blocks; block++)
         {
             // Bits of magnitudes are ordered as the magnitudes are, and what is no number comes last.
@@ -268,22 +377,10 @@ public static unsafe class BlockRows
             float scale = isZero ? 0 : most / 127;
             scales[block] = scale;
             const int Magic = 0x4B400000;
-            int total = unchecked(Vector128.Sum(sum) - (32 * Magic));
-            if (TFormat.HasMinima)
-            {
-                ((float*)sums)[block] = -scale * total;
-            }
-            else if (TFormat.ScaleColumns == 16)
-            {
-                int first = unchecked(Vector128.Sum(before) - (16 * Magic));
-                sums[2 * block] = -TFormat.Offset * first;
-                sums[(2 * block) + 1] = -TFormat.Offset * (total - first);
-            }
-            else
-            {
-                sums[block] = -TFormat.Offset * total;
-            }
-
+            int total = unchecked(Vector128.Sum(sum) - (32 * Magic)), first = unchecked(Vector128.Sum(before) - (16 * Magic));
+            less[block] = -scale * total;
+            pairs[2 * block] = (short)-first;
+            pairs[(2 * block) + 1] = (short)(first - total);
             row += BlockColumns;
             target += BlockColumns;
         }

@@ -4,8 +4,8 @@ namespace ModelGen.Runtime;
 
 /// <summary>
 /// The formats of blocks of 256 columns in memory: of each block, the 16 rows of a group beside each other. First 320 bytes: the rows' scales (binary16); of
-/// <see cref="WeightFormat.Q4_K"/> what multiplies their minima (binary16), then the scales and the minima of the eighths, a byte for each row; of <see cref="WeightFormat.Q6_K"/>, 32 bytes further
-/// on, the scales of the sixteenths, a byte for each row. Then the bytes of numbers, four of each row after the other, in the order that a file has them in.
+/// <see cref="WeightFormat.Q4_K"/> and <see cref="WeightFormat.Q5_K"/> what multiplies their minima (binary16), then the scales and the minima of the eighths, a byte for each row; of
+/// <see cref="WeightFormat.Q6_K"/>, 32 bytes further on, the scales of the sixteenths, a byte for each row. Then the bytes of numbers, four of each row after the other, in the order that a file has them in, fifth bits last.
 /// </summary>
 internal static unsafe class SuperBlocks
 {
@@ -18,12 +18,15 @@ internal static unsafe class SuperBlocks
     /// <summary>Where the scales of parts begin.</summary>
     public const int ScalesAt = 64;
 
-    /// <summary>Where the minima of <see cref="WeightFormat.Q4_K"/> begin.</summary>
+    /// <summary>Where the minima of <see cref="WeightFormat.Q4_K"/> and <see cref="WeightFormat.Q5_K"/> begin.</summary>
     public const int MinimaAt = 192;
+
+    /// <summary>Where the fifth bits of <see cref="WeightFormat.Q5_K"/> begin.</summary>
+    public const int FifthsAt = HeaderBytes + (Rows * 128);
 
     private const int Rows = BlockRows.GroupRows;
 
-    public static bool Has(WeightFormat format) => format is WeightFormat.Q4_K or WeightFormat.Q6_K;
+    public static bool Has(WeightFormat format) => format is WeightFormat.Q4_K or WeightFormat.Q5_K or WeightFormat.Q6_K;
 
     /// <summary>The bytes of 16 rows of a block.</summary>
     public static int Bytes(WeightFormat format) => HeaderBytes + (Rows * NumberBytes(format));
@@ -36,7 +39,7 @@ internal static unsafe class SuperBlocks
         {
             ReadOnlySpan<byte> block = source.Slice(at, size);
             byte* scales = group + ScalesAt + row, minima = group + MinimaAt + row;
-            if (format == WeightFormat.Q4_K)
+            if (format != WeightFormat.Q6_K)
             {
                 ushort scale = BinaryPrimitives.ReadUInt16LittleEndian(block), minimum = BinaryPrimitives.ReadUInt16LittleEndian(block[2..]);
                 areNumbers &= IsNumber(scale) && IsNumber(minimum);
@@ -46,7 +49,12 @@ internal static unsafe class SuperBlocks
                     (scales[i * Rows], minima[i * Rows]) = Sixes(block.Slice(4, 12), i);
                 }
 
-                PutWords(block[16..], group + HeaderBytes, row);
+                if (format == WeightFormat.Q5_K)
+                {
+                    PutWords(block.Slice(16, 32), group + FifthsAt, row);
+                }
+
+                PutWords(block[^128..], group + HeaderBytes, row);
             }
             else
             {
@@ -74,7 +82,7 @@ internal static unsafe class SuperBlocks
         {
             Span<byte> block = destination.Slice(at, size);
             byte* scales = group + ScalesAt + row, minima = group + MinimaAt + row;
-            if (format == WeightFormat.Q4_K)
+            if (format != WeightFormat.Q6_K)
             {
                 BinaryPrimitives.WriteUInt16LittleEndian(block, ((ushort*)group)[row]);
                 BinaryPrimitives.WriteUInt16LittleEndian(block[2..], ((ushort*)group)[Rows + row]);
@@ -85,7 +93,12 @@ internal static unsafe class SuperBlocks
                     PutSixes(packed, i, scales[i * Rows], minima[i * Rows]);
                 }
 
-                GetWords(group + HeaderBytes, row, block[16..]);
+                if (format == WeightFormat.Q5_K)
+                {
+                    GetWords(group + FifthsAt, row, block.Slice(16, 32));
+                }
+
+                GetWords(group + HeaderBytes, row, block[^128..]);
             }
             else
             {
@@ -122,7 +135,7 @@ internal static unsafe class SuperBlocks
         packed[part] |= (byte)(minimum >> 4 << 6);
     }
 
-    private static int NumberBytes(WeightFormat format) => format == WeightFormat.Q4_K ? 128 : 192;
+    private static int NumberBytes(WeightFormat format) => format switch { WeightFormat.Q4_K => 128, WeightFormat.Q5_K => 160, _ => 192 };
 
     private static bool IsNumber(ushort half) => (half & 0x7C00) != 0x7C00;
 

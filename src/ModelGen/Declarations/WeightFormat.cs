@@ -10,4 +10,10 @@ internal enum WeightFormat
     Q4_0,
     Q4_K,
     Q6_K,
+    Q4_1,
+    Q5_0,
+    Q5_1,
+    IQ4_NL,
+    MXFP4,
+    Q5_K,
 }

@@ -32,13 +32,19 @@ internal sealed record StorageFormat(string Name, ElementType Element, int Block
     /// <param name="name">The format.</param>
     /// <param name="columns">Elements of a row.</param>
     /// <param name="numberBytes">The bytes of a block's numbers in a row.</param>
-    public static StorageFormat InGroups(string name, int columns, int numberBytes)
+    /// <param name="scaleBytes">The bytes of a block's scale in a row, and of its minimum.</param>
+    public static StorageFormat InGroups(string name, int columns, int numberBytes, int scaleBytes = 2)
     {
         int blocks = columns / BlockColumns;
         return columns % BlockColumns == 0
-            ? new(name, ElementType.Float32, GroupRows * columns, checked((((blocks * GroupRows * 2) + 63) / 64 * 64) + (blocks * GroupRows * numberBytes))) { IsInGroups = true }
+            ? new(name, ElementType.Float32, GroupRows * columns, checked((((blocks * GroupRows * scaleBytes) + 63) / 64 * 64) + (blocks * GroupRows * numberBytes))) { IsInGroups = true, ReadColumns = BlockColumns }
             : throw new GraphException($"rows of {columns} elements are no blocks of {name}");
     }
+
+    /// <summary>As <see cref="InGroups"/>, of numbers that are dear to unpack: several rows meet a group that was unpacked.</summary>
+    /// <inheritdoc cref="InGroups"/>
+    public static StorageFormat InUnpackedGroups(string name, int columns, int numberBytes, int scaleBytes)
+        => InGroups(name, columns, numberBytes, scaleBytes) with { IsUnpacked = true };
 
     /// <summary>As <see cref="InGroups"/>, of blocks of 256 columns, each with its scales before its numbers.</summary>
     /// <param name="name">The format.</param>
@@ -46,7 +52,7 @@ internal sealed record StorageFormat(string Name, ElementType Element, int Block
     /// <param name="bytes">The bytes of a block of 16 rows.</param>
     public static StorageFormat InSuperBlocks(string name, int columns, int bytes)
         => columns % SuperColumns == 0
-            ? new(name, ElementType.Float32, GroupRows * columns, checked(columns / SuperColumns * bytes)) { IsInGroups = true, IsUnpacked = true }
+            ? new(name, ElementType.Float32, GroupRows * columns, checked(columns / SuperColumns * bytes)) { IsInGroups = true, IsUnpacked = true, ReadColumns = SuperColumns }
             : throw new GraphException($"rows of {columns} elements are no blocks of {name}");
 
     /// <summary>Rows of numbers of 8 bits and, behind them, a scale of single precision for each 32 of them. A row is the smallest part that has an address.</summary>
@@ -62,6 +68,9 @@ internal sealed record StorageFormat(string Name, ElementType Element, int Block
 
     /// <summary>Whether a group is unpacked where several rows meet it.</summary>
     public bool IsUnpacked { get; private init; }
+
+    /// <summary>Columns that are read together from a row of a group: those of a block.</summary>
+    public int ReadColumns { get; private init; } = 1;
 
     /// <summary>Whether it is one of <see cref="InGroups"/>, or of <see cref="InSuperBlocks"/>.</summary>
     public bool IsInGroups { get; private init; }

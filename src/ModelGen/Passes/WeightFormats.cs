@@ -132,10 +132,16 @@ internal static class WeightFormats
         WeightFormat.BF16 => StorageFormat.BFloat16,
         WeightFormat.Q8_0 when columns % StorageFormat.BlockColumns == 0 => StorageFormat.InGroups("Q8_0", columns, 32),
         WeightFormat.Q4_0 when columns % StorageFormat.BlockColumns == 0 => StorageFormat.InGroups("Q4_0", columns, 16),
+        WeightFormat.Q4_1 when columns % StorageFormat.BlockColumns == 0 => StorageFormat.InUnpackedGroups("Q4_1", columns, 16, 4),
+        WeightFormat.Q5_0 when columns % StorageFormat.BlockColumns == 0 => StorageFormat.InUnpackedGroups("Q5_0", columns, 20, 2),
+        WeightFormat.Q5_1 when columns % StorageFormat.BlockColumns == 0 => StorageFormat.InUnpackedGroups("Q5_1", columns, 20, 4),
+        WeightFormat.IQ4_NL when columns % StorageFormat.BlockColumns == 0 => StorageFormat.InUnpackedGroups("IQ4_NL", columns, 16, 2),
+        WeightFormat.MXFP4 when columns % StorageFormat.BlockColumns == 0 => StorageFormat.InUnpackedGroups("MXFP4", columns, 16, 2),
         WeightFormat.Q4_K when columns % StorageFormat.SuperColumns == 0 => StorageFormat.InSuperBlocks("Q4_K", columns, 2368),
         WeightFormat.Q6_K when columns % StorageFormat.SuperColumns == 0 => StorageFormat.InSuperBlocks("Q6_K", columns, 3392),
-        WeightFormat.Q4_K or WeightFormat.Q6_K => FormatOf(WeightFormat.Q8_0, columns),
-        WeightFormat.Q8_0 or WeightFormat.Q4_0 => null,
+        WeightFormat.Q5_K when columns % StorageFormat.SuperColumns == 0 => StorageFormat.InSuperBlocks("Q5_K", columns, 2880),
+        WeightFormat.Q4_K or WeightFormat.Q5_K or WeightFormat.Q6_K => FormatOf(WeightFormat.Q8_0, columns),
+        WeightFormat.Q8_0 or WeightFormat.Q4_0 or WeightFormat.Q4_1 or WeightFormat.Q5_0 or WeightFormat.Q5_1 or WeightFormat.IQ4_NL or WeightFormat.MXFP4 => null,
         _ => throw new ArgumentOutOfRangeException(nameof(format)),
     };
 }

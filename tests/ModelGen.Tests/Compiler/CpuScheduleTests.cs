@@ -66,9 +66,11 @@ public sealed class CpuScheduleTests
     [InlineData("Q4_0")]
     [InlineData("Q4_K")]
     [InlineData("Q6_K")]
-    public void Products_that_share_their_input_run_between_the_same_meetings(string weights)
+    [InlineData("Q5_1")]
+    [InlineData("Q4_K", "*.v_proj.weight: Q6_K", "*.k_proj.weight: Q5_K", "*.up_proj.weight: Q5_0")]
+    public void Products_that_share_their_input_run_between_the_same_meetings(string weights, params string[] others)
     {
-        CompiledPlan decode = Plans(Wide(weights)).Single(p => p.Name == "Decode");
+        CompiledPlan decode = Plans(Wide(weights, others)).Single(p => p.Name == "Decode");
         CpuSchedule schedule = Check(decode.Cpu);
         ScheduleStep[] steps = [.. schedule.Parts.SelectMany(p => p)];
         Assert.Equal((8 * 2) + 2, steps.Count(s => s is BarrierStep));
@@ -111,10 +113,10 @@ public sealed class CpuScheduleTests
         }
     }
 
-    private static ModelSpec Wide(string weights)
+    private static ModelSpec Wide(string weights, params string[] others)
     {
         ModelSpec spec = Families.Spec("Llama", 0, 0, DeclaredArgument.Of("Layers", 2L), DeclaredArgument.Of("DModel", 768L), DeclaredArgument.Of("Heads", 12L), DeclaredArgument.Of("FeedForward", 2048L), DeclaredArgument.Of("Vocab", 32000L), DeclaredArgument.Of("Context", 64L), DeclaredArgument.Of("Weights", (long)Enum.Parse<global::ModelGen.WeightFormat>(weights)));
-        return spec with { Training = null };
+        return spec with { Training = null, WeightsOf = [.. others] };
     }
 
     private static CpuSchedule Check(CpuProgram program)

@@ -11,7 +11,7 @@ public sealed class PackedFactorTests
 {
     private static readonly (int Rows, int Depth, int Columns)[] Sizes = [(1, 16, 256), (5, 33, 512), (7, 300, 256), (64, 272, 768), (130, 700, 256), (3, 1000, 1280)];
 
-    public static TheoryData<string> Formats => ["F16", "BF16", "Q8_0", "Q4_0", "Q4_K", "Q6_K"];
+    public static TheoryData<string> Formats => ["F16", "BF16", "Q8_0", "Q4_0", "Q4_K", "Q6_K", "Q4_1", "Q5_0", "Q5_1", "IQ4_NL", "MXFP4", "Q5_K"];
 
     [Theory]
     [MemberData(nameof(Formats))]
@@ -20,7 +20,7 @@ public sealed class PackedFactorTests
         var cases = new List<(KernelCase Case, ModelGraph Graph)>();
         foreach ((int rows, int depth, int columns) in Sizes)
         {
-            foreach (int narrow in format is "Q4_K" or "Q6_K" ? new[] { columns } : [columns, columns - 160])
+            foreach (int narrow in format is "Q4_K" or "Q5_K" or "Q6_K" ? new[] { columns } : [columns, columns - 160])
             {
                 ModelGraph graph = KernelCases.Prepare(OperatorCases.Case("packed", b =>
                 {

@@ -22,6 +22,13 @@ public sealed class AllocationTests
     public void Quantized_inference() => Inference<Q8Decoder>();
 
     [Fact]
+    public void Quantized_inference_of_unpacked_groups() => Inference<Q51Decoder>();
+
+    // A prompt of several chunks, the last of which is not filled.
+    [Fact]
+    public void Chunked_inference() => Inference<ChunkedDecoder>([.. Enumerable.Range(0, 101).Select(i => i * 7 % 43)]);
+
+    [Fact]
     public void Gpt_training() => Training<TiedGpt>();
 
     [Fact]
@@ -95,12 +102,12 @@ public sealed class AllocationTests
         GC.KeepAlive(kept);
     }
 
-    private static void Inference<TModel>()
+    private static void Inference<TModel>(int[]? tokens = null)
         where TModel : ICausalLanguageModel<TModel>
     {
         TModel model = TModel.Create();
         using CausalSession session = model.CreateSession(new SessionOptions { Threads = 2 });
-        int[] prompt = [1, 2, 3, 4, 5, 6, 7];
+        int[] prompt = tokens ?? [1, 2, 3, 4, 5, 6, 7];
         RequireNone("Prefill and Decode", () =>
         {
             session.Reset();

@@ -543,11 +543,26 @@ public partial class Q8Decoder;
 [Llama(Layers = 2, DModel = 96, Heads = 6, KeyValueHeads = 2, FeedForward = 160, Vocab = 101, Context = 64, MaxBatch = 3, Weights = WeightFormat.Q4_0)]
 public partial class Q4Decoder;
 
+[Llama(Layers = 2, DModel = 96, Heads = 6, KeyValueHeads = 2, FeedForward = 160, Vocab = 101, Context = 64, MaxBatch = 3, Weights = WeightFormat.Q4_1)]
+public partial class Q41Decoder;
+
+[Llama(Layers = 2, DModel = 96, Heads = 6, KeyValueHeads = 2, FeedForward = 160, Vocab = 101, Context = 64, MaxBatch = 3, Weights = WeightFormat.Q5_0)]
+public partial class Q50Decoder;
+
+[Llama(Layers = 2, DModel = 96, Heads = 6, KeyValueHeads = 2, FeedForward = 160, Vocab = 101, Context = 64, MaxBatch = 3, Weights = WeightFormat.Q5_1)]
+public partial class Q51Decoder;
+
+[Llama(Layers = 2, DModel = 96, Heads = 6, KeyValueHeads = 2, FeedForward = 160, Vocab = 101, Context = 64, MaxBatch = 3, Weights = WeightFormat.IQ4_NL)]
+public partial class IQ4NLDecoder;
+
+[Llama(Layers = 2, DModel = 96, Heads = 6, KeyValueHeads = 2, FeedForward = 160, Vocab = 101, Context = 64, MaxBatch = 3, Weights = WeightFormat.MXFP4)]
+public partial class MXFP4Decoder;
+
 // Rows of blocks of 256 and, in the feed-forward network, of none; a file's mixture.
 [Llama(Layers = 2, DModel = 256, Heads = 8, KeyValueHeads = 2, FeedForward = 160, Vocab = 101, Context = 64, MaxBatch = 3)]
 public partial class WideDecoder;
 
-[Llama(Layers = 2, DModel = 256, Heads = 8, KeyValueHeads = 2, FeedForward = 160, Vocab = 101, Context = 64, MaxBatch = 3, Weights = WeightFormat.Q4_K, WeightsOf = new[] { "*.v_proj.weight: Q6_K", "lm_head.weight: Q6_K" })]
+[Llama(Layers = 2, DModel = 256, Heads = 8, KeyValueHeads = 2, FeedForward = 160, Vocab = 101, Context = 64, MaxBatch = 3, Weights = WeightFormat.Q4_K, WeightsOf = new[] { "*.v_proj.weight: Q6_K", "*.o_proj.weight: Q5_K", "lm_head.weight: Q6_K" })]
 public partial class Q4KDecoder;
 
 // Low-rank adapters: of a decoder, of GPT-2's transposed weights beside a tied head, of a recurrence, and several over one file.
@@ -640,6 +655,9 @@ public partial class Q8Mixture;
 
 [Qwen(Layers = 1, DModel = 256, Heads = 4, KeyValueHeads = 2, FeedForward = 256, Vocab = 101, Context = 64, Experts = 7, ActiveExperts = 3, MaxBatch = 3, WeightsOf = new[] { "*.experts.*: Q4_0" })]
 public partial class Q4Mixture;
+
+[Qwen(Layers = 1, DModel = 256, Heads = 4, KeyValueHeads = 2, FeedForward = 256, Vocab = 101, Context = 64, Experts = 7, ActiveExperts = 3, MaxBatch = 3, WeightsOf = new[] { "*.experts.down*: Q5_1", "*.experts.gate*: Q5_0", "*.experts.*: MXFP4" })]
+public partial class Q5Mixture;
 
 [Qwen(Layers = 1, DModel = 256, Heads = 4, KeyValueHeads = 2, FeedForward = 256, Vocab = 101, Context = 64, Experts = 7, ActiveExperts = 3, MaxBatch = 3, WeightsOf = new[] { "*.experts.down*: Q6_K", "*.experts.*: Q4_K" })]
 public partial class Q4KMixture;

@@ -35,6 +35,11 @@ public sealed unsafe class WeightFormatTests : IDisposable
         Agree<Q8Decoder>(0.02);
         Agree<Q4Decoder>(0.02);
         Agree<Q4KDecoder>(0.02);
+        Agree<Q41Decoder>(0.02);
+        Agree<Q50Decoder>(0.02);
+        Agree<Q51Decoder>(0.02);
+        Agree<IQ4NLDecoder>(0.02);
+        Agree<MXFP4Decoder>(0.02);
     }
 
     [Fact]
@@ -45,6 +50,11 @@ public sealed unsafe class WeightFormatTests : IDisposable
         SameBits<Q8Decoder>();
         SameBits<Q4Decoder>();
         SameBits<Q4KDecoder>();
+        SameBits<Q41Decoder>();
+        SameBits<Q50Decoder>();
+        SameBits<Q51Decoder>();
+        SameBits<IQ4NLDecoder>();
+        SameBits<MXFP4Decoder>();
     }
 
     // Rows are sent to the same experts whatever those are stored as: runs of one row, of a few and of many.
@@ -56,6 +66,7 @@ public sealed unsafe class WeightFormatTests : IDisposable
         Agree<Q8Mixture, SingleMixture>(0.02);
         Agree<Q4Mixture, SingleMixture>(0.02);
         Agree<Q4KMixture, SingleMixture>(0.02);
+        Agree<Q5Mixture, SingleMixture>(0.02);
     }
 
     [Fact]
@@ -67,6 +78,7 @@ public sealed unsafe class WeightFormatTests : IDisposable
         SameBits<Q8Mixture>();
         SameBits<Q4Mixture>();
         SameBits<Q4KMixture>();
+        SameBits<Q5Mixture>();
     }
 
     // Stacked as a file has them, one behind the other as older checkpoints have them: blocks are the same.
@@ -96,12 +108,17 @@ public sealed unsafe class WeightFormatTests : IDisposable
     {
         Assert.Equal(Q8Decoder.WeightBytes, Bytes(Q8Decoder.Parameters, 34));
         Assert.Equal(Q4Decoder.WeightBytes, Bytes(Q4Decoder.Parameters, 18));
+        Assert.Equal(Q41Decoder.WeightBytes, Bytes(Q41Decoder.Parameters, 20, scales: 4));
+        Assert.Equal(Q50Decoder.WeightBytes, Bytes(Q50Decoder.Parameters, 22));
+        Assert.Equal(Q51Decoder.WeightBytes, Bytes(Q51Decoder.Parameters, 24, scales: 4));
+        Assert.Equal(IQ4NLDecoder.WeightBytes, Bytes(IQ4NLDecoder.Parameters, 18));
+        Assert.Equal(MXFP4Decoder.WeightBytes, Bytes(MXFP4Decoder.Parameters, 18));
         Assert.All(Q8Decoder.Parameters, parameter => Assert.Equal(parameter.Shape.Length == 2 ? WeightFormat.Q8_0 : WeightFormat.F32, parameter.Format));
         Assert.InRange(F16Decoder.WeightBytes, SingleDecoder.WeightBytes / 2, SingleDecoder.WeightBytes / 2 * 1.02);
 
         // Groups of 16 rows, whose scales fill cache lines, and the table of angles behind them.
-        static long Bytes(IReadOnlyList<ParameterInfo> parameters, int block)
-            => parameters.Sum(p => p.Shape.Length == 1 ? Align(4L * p.Length) : (p.Shape[0] + 15) / 16 * (Align(p.Shape[1]) + ((long)p.Shape[1] / 32 * 16 * (block - 2)))) + (64 * 16 * 4);
+        static long Bytes(IReadOnlyList<ParameterInfo> parameters, int block, int scales = 2)
+            => parameters.Sum(p => p.Shape.Length == 1 ? Align(4L * p.Length) : (p.Shape[0] + 15) / 16 * (Align(p.Shape[1] / 2 * scales) + ((long)p.Shape[1] / 32 * 16 * (block - scales)))) + (64 * 16 * 4);
 
         static long Align(long bytes) => (bytes + 63) / 64 * 64;
     }
@@ -113,6 +130,11 @@ public sealed unsafe class WeightFormatTests : IDisposable
         Saved<BF16Decoder>();
         Saved<Q8Decoder>();
         Saved<Q4Decoder>();
+        Saved<Q41Decoder>();
+        Saved<Q50Decoder>();
+        Saved<Q51Decoder>();
+        Saved<IQ4NLDecoder>();
+        Saved<MXFP4Decoder>();
 
         // What K-quants stand for is quantized to something near.
         void Saved<TModel>()
@@ -137,18 +159,39 @@ public sealed unsafe class WeightFormatTests : IDisposable
     [Theory]
     [InlineData(GgmlType.Q8_0)]
     [InlineData(GgmlType.Q4_0)]
+    [InlineData(GgmlType.Q4_1)]
+    [InlineData(GgmlType.Q5_0)]
+    [InlineData(GgmlType.Q5_1)]
+    [InlineData(GgmlType.IQ4_NL)]
+    [InlineData(GgmlType.MXFP4)]
     public void Blocks_of_a_file_are_taken_as_they_are(GgmlType type)
     {
         using var gguf = new TemporaryFile("model.gguf");
         Write(gguf.Path, type);
         Dictionary<string, float[]> expected = Floats(gguf.Path), found;
-        if (type == GgmlType.Q8_0)
+        switch (type)
         {
-            Q8Decoder.Load(gguf.Path).Save(_file.Path);
-        }
-        else
-        {
-            Q4Decoder.Load(gguf.Path).Save(_file.Path);
+            case GgmlType.Q8_0:
+                Q8Decoder.Load(gguf.Path).Save(_file.Path);
+                break;
+            case GgmlType.Q4_0:
+                Q4Decoder.Load(gguf.Path).Save(_file.Path);
+                break;
+            case GgmlType.Q4_1:
+                Q41Decoder.Load(gguf.Path).Save(_file.Path);
+                break;
+            case GgmlType.Q5_0:
+                Q50Decoder.Load(gguf.Path).Save(_file.Path);
+                break;
+            case GgmlType.Q5_1:
+                Q51Decoder.Load(gguf.Path).Save(_file.Path);
+                break;
+            case GgmlType.IQ4_NL:
+                IQ4NLDecoder.Load(gguf.Path).Save(_file.Path);
+                break;
+            default:
+                MXFP4Decoder.Load(gguf.Path).Save(_file.Path);
+                break;
         }
 
         found = Floats(_file.Path);
@@ -156,22 +199,31 @@ public sealed unsafe class WeightFormatTests : IDisposable
         Assert.All(expected, tensor => Assert.Equal(tensor.Value, found[tensor.Key]));
     }
 
+    // A scale that is infinite, or a minimum, or an exponent that stands for no number.
     [Fact]
     public void Scales_that_are_no_numbers_are_refused()
     {
+        Refused<Q8Decoder>(GgmlType.Q8_0, 34, 0, 0, 0x7C);
+        Refused<Q41Decoder>(GgmlType.Q4_1, 20, 2, 1, 0xFC);
+        Refused<MXFP4Decoder>(GgmlType.MXFP4, 17, 0, 0xFF);
+    }
+
+    private void Refused<TModel>(GgmlType type, int size, int at, params ReadOnlySpan<byte> scale)
+        where TModel : ICausalLanguageModel<TModel>
+    {
         using var gguf = new TemporaryFile("model.gguf");
-        Write(gguf.Path, GgmlType.Q8_0);
+        Write(gguf.Path, type);
         long offset;
         using (GgufFile file = GgufFile.Open(gguf.Path))
         {
             GgufTensor tensor = file.Tensors.First(t => t.Name == "blk.1.ffn_down.weight");
-            offset = tensor.Offset + (34 * 5 * 3) + 34;
+            offset = tensor.Offset + (size * 5 * 3) + size + at;
         }
 
         byte[] bytes = File.ReadAllBytes(gguf.Path);
-        (bytes[offset], bytes[offset + 1]) = (0, 0x7C);
+        scale.CopyTo(bytes.AsSpan((int)offset));
         File.WriteAllBytes(gguf.Path, bytes);
-        ModelFileException exception = Assert.Throws<ModelFileException>(() => Q8Decoder.Load(gguf.Path));
+        ModelFileException exception = Assert.Throws<ModelFileException>(() => TModel.Load(gguf.Path));
         Assert.Contains("down_proj.weight', row 3", exception.Message, StringComparison.Ordinal);
     }
 
@@ -186,7 +238,13 @@ public sealed unsafe class WeightFormatTests : IDisposable
         Products<Q8_0>(WeightFormat.Q8_0);
         Products<Q4_0>(WeightFormat.Q4_0);
         Products<Q4_K>(WeightFormat.Q4_K);
+        Products<Q5_K>(WeightFormat.Q5_K);
         Products<Q6_K>(WeightFormat.Q6_K);
+        Products<Q4_1>(WeightFormat.Q4_1);
+        Products<Q5_0>(WeightFormat.Q5_0);
+        Products<Q5_1>(WeightFormat.Q5_1);
+        Products<IQ4_NL>(WeightFormat.IQ4_NL);
+        Products<MXFP4>(WeightFormat.MXFP4);
         using var test = new WeightFormatTests();
         test.Formats_of_16_bits_compute_what_their_floats_compute();
         test.Quantized_formats_compute_what_their_floats_compute();
@@ -227,10 +285,7 @@ public sealed unsafe class WeightFormatTests : IDisposable
             }
 
             using var unpacked = new GuardedBuffer(blocks * 160);
-            if (isSuper)
-            {
-                BlockTile.Unpack<TFormat>((byte*)group.Pointer, blocks, (byte*)unpacked.Pointer);
-            }
+            BlockTile.Unpack<TFormat>((byte*)group.Pointer, blocks, (byte*)unpacked.Pointer);
 
             foreach (int rows in new[] { 1, 2, 4, 5, 9 })
             {
@@ -245,13 +300,13 @@ public sealed unsafe class WeightFormatTests : IDisposable
 
                 for (int r = 0; r < rows; r++)
                 {
-                    BlockRows.Quantize<TFormat>(inputs.Pointer + (r * columns), columns, (byte*)rounded.Pointer + (r * inputBytes));
+                    BlockRows.Quantize(inputs.Pointer + (r * columns), columns, (byte*)rounded.Pointer + (r * inputBytes));
                 }
 
-                void Multiply<TVector>()
+                void Multiply<TVector>(bool isUnpacked)
                     where TVector : struct, IVector<TVector>
                 {
-                    if (isSuper)
+                    if (isUnpacked)
                     {
                         BlockTile.MultiplyUnpacked<TVector, TFormat>((byte*)rounded.Pointer, rows, (byte*)unpacked.Pointer, blocks, sums.Pointer);
                     }
@@ -261,7 +316,7 @@ public sealed unsafe class WeightFormatTests : IDisposable
                     }
                 }
 
-                Multiply<F512>();
+                Multiply<F512>(isUnpacked: true);
                 float[] found = sums.Span.ToArray();
                 for (int r = 0; r < rows; r++)
                 {
@@ -279,13 +334,19 @@ public sealed unsafe class WeightFormatTests : IDisposable
                             magnitude += Math.Abs(product);
                         }
 
-                        Assert.Equal(expected, found[(r * 16) + n], (magnitude * (isSuper ? 1e-6 : 3e-7)) + 1e-30);
+                        Assert.Equal(expected, found[(r * 16) + n], (magnitude * (isSuper || TFormat.HasMinima ? 1e-6 : 3e-7)) + 1e-30);
                     }
                 }
 
                 // Rows by themselves, and narrower vectors, give the same bits.
-                Same(Multiply<F128>, "128 bits");
-                Same(Multiply<F256>, "256 bits");
+                Same(() => Multiply<F128>(isUnpacked: true), "128 bits, unpacked");
+                Same(() => Multiply<F256>(isUnpacked: true), "256 bits, unpacked");
+                if (!isSuper)
+                {
+                    Same(() => Multiply<F128>(isUnpacked: false), "128 bits");
+                    Same(() => Multiply<F256>(isUnpacked: false), "256 bits");
+                }
+
                 Same(() =>
                 {
                     for (int r = 0; r < rows; r++)

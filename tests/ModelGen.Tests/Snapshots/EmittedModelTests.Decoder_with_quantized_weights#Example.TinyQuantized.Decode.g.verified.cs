@@ -41,7 +41,7 @@ unsafe partial class Kernels<V>
       // input_layernorm = rms_norm(embeddings, input_layernorm.weight)  [32]
       RmsNorm_1x32_embeddings(a + A.embeddings, w + W.layers0_input_layernorm_weight, a + A.layers0_input_layernorm, worker);
       // input_layernorm.blocks = input_layernorm, in blocks of 32 numbers of 8 bits
-      Round_1x32_Q8_0(a + A.layers0_input_layernorm, a + A.layers0_input_layernorm_blocks, worker);
+      Round_1x32(a + A.layers0_input_layernorm, a + A.layers0_input_layernorm_blocks, worker);
       // self_attn.qk[0..32] = matmul(input_layernorm, self_attn.q_proj.weight)  [32]
       Linear_1x32x32_Q8_0(a + A.layers0_input_layernorm_blocks, (byte*)(w + W.layers0_self_attn_q_proj_weight), a + A.layers0_self_attn_qk, worker);
       // self_attn.qk[32..64] = matmul(input_layernorm, self_attn.k_proj.weight)  [32]
@@ -59,20 +59,20 @@ unsafe partial class Kernels<V>
       // self_attn.attention = attention(self_attn.rotary.rotated[0..32], self_attn.attention.key_cache, self_attn.attention.value_cache)  [1, 1, 32]
       Attention_1x1_2x16(a + A.layers0_self_attn_rotary_rotated, s + S.layers0_self_attn_attention_key_cache, s + S.layers0_self_attn_attention_value_cache, a + A.layers0_self_attn_attention, context.Position, worker);
       // self_attn.attention.blocks = self_attn.attention, in blocks of 32 numbers of 8 bits
-      Round_1x32_Q8_0(a + A.layers0_self_attn_attention, a + A.layers0_self_attn_attention_blocks, worker);
+      Round_1x32(a + A.layers0_self_attn_attention, a + A.layers0_self_attn_attention_blocks, worker);
       // self_attn.residual = embeddings + matmul(self_attn.attention, self_attn.o_proj.weight)
       // post_attention_layernorm.squared = self_attn.residual * self_attn.residual  [32]
       LinearAddRmsNorm_1x32x32_Q8_0(a + A.layers0_self_attn_attention_blocks, (byte*)(w + W.layers0_self_attn_o_proj_weight), a + A.embeddings, a + A.layers0_self_attn_residual, a + A.layers0_post_attention_layernorm_squared, worker);
       // post_attention_layernorm = rms_norm(post_attention_layernorm.squared, self_attn.residual, post_attention_layernorm.weight)  [32]
       RmsNorm_1x32(a + A.layers0_self_attn_residual, a + A.layers0_post_attention_layernorm_squared, w + W.layers0_post_attention_layernorm_weight, a + A.layers0_post_attention_layernorm, worker);
       // post_attention_layernorm.blocks = post_attention_layernorm, in blocks of 32 numbers of 8 bits
-      Round_1x32_Q8_0(a + A.layers0_post_attention_layernorm, a + A.layers0_post_attention_layernorm_blocks, worker);
+      Round_1x32(a + A.layers0_post_attention_layernorm, a + A.layers0_post_attention_layernorm_blocks, worker);
       // mlp.act = silu(matmul(post_attention_layernorm, mlp.gate_proj.weight))  [64]
       LinearSilu_1x32x64_Q8_0(a + A.layers0_post_attention_layernorm_blocks, (byte*)(w + W.layers0_mlp_gate_proj_weight), a + A.layers0_mlp_act, worker);
       // mlp.hidden = mlp.act * matmul(post_attention_layernorm, mlp.up_proj.weight)  [64]
       LinearMultiply_1x32x64_Q8_0(a + A.layers0_post_attention_layernorm_blocks, (byte*)(w + W.layers0_mlp_up_proj_weight), a + A.layers0_mlp_act, a + A.layers0_mlp_hidden, worker);
       // mlp.hidden.blocks = mlp.hidden, in blocks of 32 numbers of 8 bits
-      Round_1x64_Q8_0(a + A.layers0_mlp_hidden, a + A.layers0_mlp_hidden_blocks, worker);
+      Round_1x64(a + A.layers0_mlp_hidden, a + A.layers0_mlp_hidden_blocks, worker);
       // mlp.residual = self_attn.residual + matmul(mlp.hidden, mlp.down_proj.weight); norm.squared = mlp.residual * mlp.residual  [32]
       LinearAddRmsNorm_1x64x32_Q8_0(a + A.layers0_mlp_hidden_blocks, (byte*)(w + W.layers0_mlp_down_proj_weight), a + A.layers0_self_attn_residual, a + A.layers0_mlp_residual, a + A.norm_squared, worker);
 
@@ -80,7 +80,7 @@ unsafe partial class Kernels<V>
       // norm = rms_norm(norm.squared, layers.0.mlp.residual, norm.weight)  [32]
       RmsNorm_1x32(a + A.layers0_mlp_residual, a + A.norm_squared, w + W.norm_weight, a + A.norm, worker);
       // norm.blocks = norm, in blocks of 32 numbers of 8 bits
-      Round_1x32_Q8_0(a + A.norm, a + A.norm_blocks, worker);
+      Round_1x32(a + A.norm, a + A.norm_blocks, worker);
       // lm_head = matmul(norm, lm_head.weight[0..19])  [19]
       Linear_1x32x19_Q8_0(a + A.norm_blocks, (byte*)(w + W.lm_head_weight), a + A.lm_head, worker);
     }

@@ -49,13 +49,13 @@ internal static unsafe partial class Kernels<V> where V : struct, IVector<V>
     }
   }}
 
-  // [T, 32] in blocks of 32 numbers of 8 bits with a scale, for Q8_0 weights.
+  // [T, 32] in blocks of 32 numbers of 8 bits with a scale.
   [@MethodImpl(AggressiveOptimization)]
-  public static void Round_Nx32_Q8_0(float* source, float* blocks, int count, Worker worker)
+  public static void Round_Nx32(float* source, float* blocks, int count, Worker worker)
   { unchecked {
     int start = 0, end = count;
     for (int r = start; r < end; r++)
-      BlockRows.Quantize<Q8_0>(source + (long)r * 32, 32, (byte*)blocks + (long)r * 64);
+      BlockRows.Quantize(source + (long)r * 32, 32, (byte*)blocks + (long)r * 64);
   }}
 
   // q_proj from input, weight: [T, 32] · [32, 32]ᵀ, of Q8_0 weights.
@@ -221,11 +221,11 @@ internal static unsafe partial class Kernels<V> where V : struct, IVector<V>
     }
   }}
 
-  // [1, 32] in blocks of 32 numbers of 8 bits with a scale, for Q8_0 weights.
+  // [1, 32] in blocks of 32 numbers of 8 bits with a scale.
   [@MethodImpl(AggressiveOptimization)]
-  public static void Round_1x32_Q8_0(float* source, float* blocks, Worker worker)
+  public static void Round_1x32(float* source, float* blocks, Worker worker)
   { unchecked {
-    BlockRows.Quantize<Q8_0>(source, 32, (byte*)blocks);
+    BlockRows.Quantize(source, 32, (byte*)blocks);
   }}
 
   // residual_2, squared from input, weight, residual: [1, 32] · [32, 32]ᵀ, of Q8_0 weights.
@@ -332,11 +332,11 @@ internal static unsafe partial class Kernels<V> where V : struct, IVector<V>
       V.Store(V.Load(act + column + j) * V.Load(tile + j), hidden + column + j);
   }}
 
-  // [1, 64] in blocks of 32 numbers of 8 bits with a scale, for Q8_0 weights.
+  // [1, 64] in blocks of 32 numbers of 8 bits with a scale.
   [@MethodImpl(AggressiveOptimization)]
-  public static void Round_1x64_Q8_0(float* source, float* blocks, Worker worker)
+  public static void Round_1x64(float* source, float* blocks, Worker worker)
   { unchecked {
-    BlockRows.Quantize<Q8_0>(source, 64, (byte*)blocks);
+    BlockRows.Quantize(source, 64, (byte*)blocks);
   }}
 
   // residual_2, squared from input, weight, residual: [1, 64] · [32, 64]ᵀ, of Q8_0 weights.

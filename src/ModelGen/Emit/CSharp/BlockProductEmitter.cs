@@ -32,20 +32,20 @@ internal static class BlockProductEmitter
     public static KernelCode Emit(RoundKernel kernel)
     {
         int bytes = BlockProductPlan.BytesOfRow(kernel.Depth);
-        var code = new KernelCode($"Round_{Text.Extent(kernel.Rows)}x{kernel.Depth}_{kernel.Weights}", $"[{kernel.Rows}, {kernel.Depth}] in blocks of {StorageFormat.BlockColumns} numbers of 8 bits with a scale, for {kernel.Weights} weights.",
+        var code = new KernelCode($"Round_{Text.Extent(kernel.Rows)}x{kernel.Depth}", $"[{kernel.Rows}, {kernel.Depth}] in blocks of {StorageFormat.BlockColumns} numbers of 8 bits with a scale.",
             kernel, Arguments.Of(kernel.Rows));
         code.Generic(w =>
         {
             KernelOperand source = kernel.Operands[0];
             if (kernel.Rows == RowExtent.Literal(1))
             {
-                w.Line($"BlockRows.Quantize<{kernel.Weights}>({source.Name}, {kernel.Depth}, (byte*){kernel.Operands[1].Name});");
+                w.Line($"BlockRows.Quantize({source.Name}, {kernel.Depth}, (byte*){kernel.Operands[1].Name});");
                 return;
             }
 
             Text.Range(w, kernel.IsSerial(), Text.RowCount(kernel.Rows), 1);
             w.Open("for (int r = start; r < end; r++)");
-            w.Line($"BlockRows.Quantize<{kernel.Weights}>({source.Name} + (long)r * {source.Access.RowStride}, {kernel.Depth}, (byte*){kernel.Operands[1].Name} + (long)r * {bytes});");
+            w.Line($"BlockRows.Quantize({source.Name} + (long)r * {source.Access.RowStride}, {kernel.Depth}, (byte*){kernel.Operands[1].Name} + (long)r * {bytes});");
             w.Close();
         });
         return code;
@@ -71,7 +71,7 @@ internal static class BlockProductEmitter
                 w.Open($"for (int r = 0; r < {rows}; r++)");
             }
 
-            w.Line(isSingle ? $"BlockRows.Quantize<{format}>({input.Name}, {kernel.Depth}, x);" : $"BlockRows.Quantize<{format}>({input.Name} + (long)r * {input.Access.RowStride}, {kernel.Depth}, x + (long)r * {plan.InputBytes});");
+            w.Line(isSingle ? $"BlockRows.Quantize({input.Name}, {kernel.Depth}, x);" : $"BlockRows.Quantize({input.Name} + (long)r * {input.Access.RowStride}, {kernel.Depth}, x + (long)r * {plan.InputBytes});");
             if (!isSingle)
             {
                 w.Close();

@@ -42,7 +42,7 @@ internal static class ExpertBlockEmitter
             w.Line($"// {input.Name} in blocks of {StorageFormat.BlockColumns} numbers of 8 bits with a scale.");
             w.Line("byte* x = worker.Scratch;");
             w.Open($"for (int i = 0; i < {rows}; i++)");
-            w.Line($"BlockRows.Quantize<{format}>({input.Name} + (long)i * {input.Access.RowStride}, {kernel.Depth}, x + (long)i * {inputBytes});");
+            w.Line($"BlockRows.Quantize({input.Name} + (long)i * {input.Access.RowStride}, {kernel.Depth}, x + (long)i * {inputBytes});");
             w.Close();
             w.Line();
         }

@@ -124,7 +124,7 @@ internal sealed class ExpertEmitter
             }
             else
             {
-                Text.Range(w, kernel.IsSerial(), columns, format.IsInGroups ? format.IsUnpacked ? StorageFormat.SuperColumns : StorageFormat.BlockColumns : kernel.IsTransposed ? BlockVectors * MostLanes : BlockColumns);
+                Text.Range(w, kernel.IsSerial(), columns, format.IsInGroups ? format.ReadColumns : kernel.IsTransposed ? BlockVectors * MostLanes : BlockColumns);
             }
 
             OpenRuns(w, Text.RowCount(kernel.Rows));

@@ -51,13 +51,13 @@ internal static class RoundInputs
     /// <summary>Whether a product's weights are quantized, and meet an input that is: that of an input gradient unpacks them instead.</summary>
     public static bool IsQuantized(Kernel kernel) => kernel is MatMulKernel { Form: MatMulForm.NT } or ExpertProductKernel { IsTransposed: false } && kernel.Operands[1].Access.Format.IsInGroups;
 
-    // The products that read what one does, and round it as it does, until something else is written there.
+    // The products that read what one does, and find it rounded, until something else is written there.
     private static IEnumerable<Kernel> Readers(IReadOnlyList<Kernel> kernels, int first, Product product)
     {
         KernelOperand input = product.Input;
         for (int i = first; i < kernels.Count && kernels[i] is not LoopKernel; i++)
         {
-            if (Product.Of(kernels[i]) is { } other && other.Input.View == input.View && other.Input.Access.Equals(input.Access) && other.Rows == product.Rows && other.Depth == product.Depth && other.Weights.Name == product.Weights.Name)
+            if (Product.Of(kernels[i]) is { } other && other.Input.View == input.View && other.Input.Access.Equals(input.Access) && other.Rows == product.Rows && other.Depth == product.Depth)
             {
                 yield return other.Kernel;
             }
@@ -78,7 +78,7 @@ internal static class RoundInputs
         buffers.Add(buffer);
         var place = new View(buffer, 0);
         kernels.Add(new RoundKernel(input.View.Buffer.Name + ", in blocks", [input with { Name = "source" }, new KernelOperand("blocks", place, Access.Matrix(words), IsWritten: true)],
-            product.Rows, product.Depth, product.Weights, elements, 5 * elements));
+            product.Rows, product.Depth, elements, 5 * elements));
         return place;
     }
 
@@ -86,8 +86,6 @@ internal static class RoundInputs
     private sealed record Product(Kernel Kernel, RowExtent Rows, int Depth)
     {
         public KernelOperand Input => Kernel.Operands[0];
-
-        public StorageFormat Weights => Kernel.Operands[1].Access.Format;
 
         /// <summary>A product; null for what is none, or one of other weights.</summary>
         public static Product? Of(Kernel kernel) => !IsQuantized(kernel) ? null : kernel switch
