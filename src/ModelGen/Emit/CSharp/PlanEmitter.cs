@@ -74,7 +74,7 @@ internal sealed class PlanEmitter
         w.Line("using global::ModelGen.Runtime;");
         plan.Aliases(w, codeNamespace.Length == 0 ? "global::" : $"global::{codeNamespace}.");
         w.Line();
-        w.Line($"// {summary}");
+        w.Line($"// {summary}{plan.Equations.Remark}");
         w.Open($"internal static class {PlanClass(name)}");
         w.OpenMethod("public static void Run(in PlanContext context, Worker worker)");
         w.Open("if (Simd.Use512)").Line($"{KernelClass}<F512>.{name}(in context, worker);").Close();
@@ -109,6 +109,9 @@ internal sealed class PlanEmitter
         private string _scope = "";
 
         private (OffsetTable Table, string Class)[] Tables => [.. new[] { (_arena, name + "Arena"), (_states, name + "States") }.Where(t => !t.Item1.IsEmpty)];
+
+        /// <summary>The equations that were given.</summary>
+        public GivenEquations Equations { get; } = new();
 
         /// <summary>Prints the short names of the offsets' classes.</summary>
         public void Aliases(CodeWriter w, string prefix)
@@ -281,9 +284,13 @@ internal sealed class PlanEmitter
             }
 
             string? accumulates = step.AddsToEarlierBlocks ? $"{variable} > 0 || context.Accumulate" : null;
-            foreach (string line in Text.Wrap(KernelEquation.Of(kernel, emitter._names, _scope, variable, hasPosition, step.AddsToEarlierBlocks), LineLength, [" + ", ", "]))
+            string equation = KernelEquation.Of(kernel, emitter._names, _scope, variable, hasPosition, step.AddsToEarlierBlocks);
+            if (Equations.IsNew(_scope, method, equation))
             {
-                w.Line($"// {line}");
+                foreach (string line in Text.Wrap(equation, LineLength, [" + ", ", "]))
+                {
+                    w.Line($"// {line}");
+                }
             }
 
             w.Line($"{method}({string.Join(", ", arguments.Concat(Arguments.Values(code.Extra, program.Program.Counts, accumulates)).Concat(ofPiece ? ["first", "last"] : []).Append("worker"))});");
