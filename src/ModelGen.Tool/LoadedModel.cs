@@ -49,6 +49,7 @@ internal sealed class LoadedModel : IDisposable
             ModelAssembly assembly = ModelAssembly.Of(code);
             IModelHost host = ModelHost.Of(assembly.Type);
             long start = Stopwatch.GetTimestamp();
+            KernelPreparation.Begin(assembly.Type.Assembly);
             host.Load(source.Weights.Path);
             if (adapter is not null)
             {
