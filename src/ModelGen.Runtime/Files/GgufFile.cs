@@ -124,14 +124,14 @@ public sealed unsafe class GgufFile : WeightFile
         _file.Span(tensor.Offset + startByte, destination.Length).CopyTo(destination);
     }
 
-    internal override bool TryReadRow(WeightTensor tensor, GgmlType type, long row, Span<byte> destination)
+    internal override bool TryReadRows(WeightTensor tensor, GgmlType type, long row, int count, Span<byte> destination)
     {
         if (tensor is not GgufTensor own || own.Type != type)
         {
             return false;
         }
 
-        ReadBytes(own, row * destination.Length, destination);
+        ReadBytes(own, row * (destination.Length / count), destination);
         return true;
     }
 

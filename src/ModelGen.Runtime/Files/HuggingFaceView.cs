@@ -132,16 +132,30 @@ internal sealed class HuggingFaceView : WeightFile
         }
     }
 
-    internal override bool TryReadRow(WeightTensor tensor, GgmlType type, long row, Span<byte> destination)
+    internal override bool TryReadRows(WeightTensor tensor, GgmlType type, long row, int count, Span<byte> destination)
     {
         CheckOwn(tensor);
         var own = (Renamed)tensor;
-        return own.Change switch
+        if (own.Change == TensorChange.None)
         {
-            TensorChange.None => _file.TryReadRow(own.Source, type, row, destination),
-            TensorChange.QueryRows or TensorChange.KeyRows => _file.TryReadRow(own.Source, type, RotaryRows.ToNeighbours(row, _headWidth), destination),
-            _ => false,
-        };
+            return _file.TryReadRows(own.Source, type, row, count, destination);
+        }
+
+        if (own.Change is not (TensorChange.QueryRows or TensorChange.KeyRows))
+        {
+            return false;
+        }
+
+        int rowBytes = destination.Length / count;
+        for (int i = 0; i < count; i++)
+        {
+            if (!_file.TryReadRows(own.Source, type, RotaryRows.ToNeighbours(row + i, _headWidth), 1, destination.Slice(i * rowBytes, rowBytes)))
+            {
+                return false;
+            }
+        }
+
+        return true;
     }
 
     internal override bool TryReadColumn(WeightTensor tensor, GgmlType type, long column, Span<byte> destination)

@@ -44,9 +44,15 @@ internal static unsafe class PackedFiles
         });
     }
 
-    /// <summary>Reads a parameter from a file: blocks of the format as they are, other elements converted.</summary>
+    /// <summary>Reads rows of a parameter from a file: blocks of the format as they are, other elements converted.</summary>
+    /// <param name="file">The file.</param>
+    /// <param name="tensor">Its tensor.</param>
+    /// <param name="parameter">The parameter.</param>
+    /// <param name="target">Where it lies.</param>
+    /// <param name="first">The first row, which begins a group; of a matrix that the file holds the transpose of, 0.</param>
+    /// <param name="count">The rows: whole groups, or up to the last; of such a matrix, all.</param>
     /// <exception cref="ModelFileException">A block's scale is no number.</exception>
-    public static void Read(WeightFile file, WeightTensor tensor, ParameterInfo parameter, byte* target)
+    public static void Read(WeightFile file, WeightTensor tensor, ParameterInfo parameter, byte* target, long first, long count)
     {
         int columns = parameter.Columns;
         if (parameter.TransposedInFile)
@@ -60,30 +66,52 @@ internal static unsafe class PackedFiles
         }
 
         GgmlType type = BlockRows.TypeOf(parameter.Format);
-        byte[] stored = new byte[GgmlBlocks.Size(type).Bytes * (columns / GgmlBlocks.Size(type).Elements)];
-        if (!file.TryReadRow(tensor, type, 0, stored))
+        int rowBytes = GgmlBlocks.Size(type).Bytes * (columns / GgmlBlocks.Size(type).Elements);
+        if (!BlockRows.Has(parameter.Format))
         {
-            Fill(parameter, target, (row, values) => file.ReadFloats(tensor, row * columns, values));
+            // As in the file.
+            if (!file.TryReadRows(tensor, type, first, checked((int)count), new Span<byte>(target + (first * rowBytes), checked((int)(count * rowBytes)))))
+            {
+                FillRows(parameter, target, first, first + count, Floats);
+            }
+
             return;
         }
 
-        for (int row = 0; row < parameter.Rows; row++)
+        byte[] stored = new byte[rowBytes * BlockRows.GroupRows];
+        for (long row = first; row < first + count; row += BlockRows.GroupRows)
         {
-            file.TryReadRow(tensor, type, row, stored);
-            if (!Put(parameter.Format, target, row, columns, stored))
+            int rows = (int)Math.Min(BlockRows.GroupRows, first + count - row);
+            if (!file.TryReadRows(tensor, type, row, rows, stored.AsSpan(0, rows * rowBytes)))
             {
-                throw new ModelFileException(file.Path, $"tensor {Quoted.Text(tensor.Name)}, row {row}", $"scales that are numbers, in blocks of {type}", "one that is none");
+                FillRows(parameter, target, row, first + count, Floats);
+                return;
+            }
+
+            fixed (byte* from = stored)
+            {
+                if (rows == BlockRows.GroupRows && BlockGroups.TryPut(parameter.Format, from, rowBytes, target + (row / BlockRows.GroupRows * BlockRows.GroupBytes(parameter.Format, columns))))
+                {
+                    continue;
+                }
+            }
+
+            for (int i = 0; i < rows; i++)
+            {
+                if (!Put(parameter.Format, target, row + i, columns, stored.AsSpan(i * rowBytes, rowBytes)))
+                {
+                    throw new ModelFileException(file.Path, $"tensor {Quoted.Text(tensor.Name)}, row {row + i}", $"scales that are numbers, in blocks of {type}", "one that is none");
+                }
             }
         }
+
+        void Floats(long row, Span<float> values) => file.ReadFloats(tensor, row * columns, values);
     }
 
     /// <summary>Converts a parameter's rows to its format.</summary>
     public static void Fill(ParameterInfo parameter, byte* target, RowReader read)
     {
-        (int rows, int columns) = (parameter.Rows, parameter.Columns);
-        GgmlType type = BlockRows.TypeOf(parameter.Format);
-        int rowBytes = GgmlBlocks.Size(type).Bytes * (columns / GgmlBlocks.Size(type).Elements);
-        int strips = (rows + BlockRows.GroupRows - 1) / BlockRows.GroupRows;
+        int rows = parameter.Rows, strips = (rows + BlockRows.GroupRows - 1) / BlockRows.GroupRows;
         if (parameter.Length < 1 << 20)
         {
             for (int strip = 0; strip < strips; strip++)
@@ -96,16 +124,20 @@ internal static unsafe class PackedFiles
             Crew.For(strips, Strip);
         }
 
-        void Strip(int strip)
+        void Strip(int strip) => FillRows(parameter, target, (long)strip * BlockRows.GroupRows, Math.Min(rows, ((long)strip + 1) * BlockRows.GroupRows), read);
+    }
+
+    private static void FillRows(ParameterInfo parameter, byte* target, long first, long end, RowReader read)
+    {
+        int columns = parameter.Columns;
+        GgmlType type = BlockRows.TypeOf(parameter.Format);
+        float[] values = new float[columns];
+        byte[] stored = new byte[GgmlBlocks.Size(type).Bytes * (columns / GgmlBlocks.Size(type).Elements)];
+        for (long row = first; row < end; row++)
         {
-            float[] values = new float[columns];
-            byte[] stored = new byte[rowBytes];
-            for (int row = strip * BlockRows.GroupRows; row < Math.Min(rows, (strip + 1) * BlockRows.GroupRows); row++)
-            {
-                read(row, values);
-                GgmlBlocks.Write(type, values, stored);
-                Put(parameter.Format, target, row, columns, stored);
-            }
+            read(row, values);
+            GgmlBlocks.Write(type, values, stored);
+            Put(parameter.Format, target, row, columns, stored);
         }
     }
 

@@ -44,47 +44,66 @@ internal static unsafe class ParameterFiles
     /// <summary>Reads every parameter's part of a block, after the map was checked; what the file may lack and does keeps its numbers.</summary>
     public static void Read(WeightFile file, ParameterTable table, TensorMap map, float* block)
     {
+        // The first piece of each parameter, and behind the last one the number of all. A parameter may be most of a model.
+        int[] firsts = new int[table.Parameters.Count + 1];
+        for (int index = 0; index < table.Parameters.Count; index++)
+        {
+            firsts[index + 1] = firsts[index] + (map.Has(index) ? PiecesOf(table.Parameters[index]) : 0);
+        }
+
         // Widening weights takes a processor longer than reading them does.
         if (table.TotalLength < ParallelLength)
         {
-            for (int index = 0; index < table.Parameters.Count; index++)
+            for (int piece = 0; piece < firsts[^1]; piece++)
             {
-                Read(index);
+                Read(piece);
             }
 
             return;
         }
 
-        Crew.For(table.Parameters.Count, Read);
+        Crew.For(firsts[^1], Read);
 
-        void Read(int index)
+        void Read(int piece)
         {
-            ParameterInfo parameter = table.Parameters[index];
-            if (!map.Has(index))
+            int index = Array.BinarySearch(firsts, piece);
+            index = index < 0 ? ~index - 1 : index;
+
+            // Of parameters without a piece the last one has it.
+            while (firsts[index + 1] == piece)
             {
-                return;
+                index++;
             }
 
+            ParameterInfo parameter = table.Parameters[index];
             WeightTensor tensor = map[index];
             float* target = block + parameter.Offset;
+            int within = piece - firsts[index];
             if (parameter.Format != WeightFormat.F32)
             {
-                PackedFiles.Read(file, tensor, parameter, (byte*)target);
-                return;
+                long rows = parameter.TransposedInFile ? parameter.Rows : RowsOfPiece(parameter), first = within * rows;
+                PackedFiles.Read(file, tensor, parameter, (byte*)target, first, Math.Min(rows, parameter.Rows - first));
             }
-
-            if (parameter.TransposedInFile)
+            else if (parameter.TransposedInFile)
             {
                 ReadTransposed(file, tensor, target, parameter.Shape[1], parameter.Shape[0]);
-                return;
             }
-
-            for (long start = 0; start < parameter.Length; start += Strip)
+            else
             {
+                long start = (long)within * Strip;
                 file.ReadFloats(tensor, start, new Span<float>(target + start, (int)Math.Min(Strip, parameter.Length - start)));
             }
         }
     }
+
+    /// <summary>How many pieces a parameter is read in.</summary>
+    private static int PiecesOf(ParameterInfo parameter)
+        => parameter.TransposedInFile ? 1
+            : parameter.Format == WeightFormat.F32 ? checked((int)((parameter.Length + Strip - 1) / Strip))
+            : (parameter.Rows + RowsOfPiece(parameter) - 1) / RowsOfPiece(parameter);
+
+    /// <summary>The rows that are read together: whole groups.</summary>
+    private static int RowsOfPiece(ParameterInfo parameter) => Math.Max(1, Strip / parameter.Columns / BlockRows.GroupRows) * BlockRows.GroupRows;
 
     // The file's rows are the memory's columns.
     private static void ReadTransposed(WeightFile file, WeightTensor tensor, float* target, int rows, int columns)

@@ -75,7 +75,7 @@ internal sealed class RearrangedFile : WeightFile
         }
     }
 
-    internal override bool TryReadRow(WeightTensor tensor, GgmlType type, long row, Span<byte> destination)
+    internal override bool TryReadRows(WeightTensor tensor, GgmlType type, long row, int count, Span<byte> destination)
     {
         CheckOwn(tensor);
         switch (tensor)
@@ -83,10 +83,24 @@ internal sealed class RearrangedFile : WeightFile
             case Computed:
                 return false;
             case Rows rows:
-                (WeightTensor source, long found, _) = rows.At(row);
-                return _file.TryReadRow(source, type, found, destination);
+                int rowBytes = destination.Length / count;
+                while (count > 0)
+                {
+                    (WeightTensor source, long found, long together) = rows.At(row);
+                    int read = (int)Math.Min(together, count);
+                    if (!_file.TryReadRows(source, type, found, read, destination[..(read * rowBytes)]))
+                    {
+                        return false;
+                    }
+
+                    destination = destination[(read * rowBytes)..];
+                    row += read;
+                    count -= read;
+                }
+
+                return true;
             default:
-                return _file.TryReadRow(tensor, type, row, destination);
+                return _file.TryReadRows(tensor, type, row, count, destination);
         }
     }
 

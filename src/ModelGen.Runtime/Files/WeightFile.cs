@@ -1,5 +1,6 @@
 using System.Buffers.Binary;
 using System.Collections.Immutable;
+using Microsoft.Win32.SafeHandles;
 using ModelGen.Runtime;
 
 namespace ModelGen;
@@ -145,13 +146,14 @@ public abstract class WeightFile : IDisposable
     /// <exception cref="ObjectDisposedException">The file was closed.</exception>
     public abstract void ReadFloats(WeightTensor tensor, long start, Span<float> destination);
 
-    /// <summary>Reads a row of a tensor as it is stored, if it is stored in the type that is asked for.</summary>
+    /// <summary>Reads rows of a tensor as they are stored, if they are stored in the type that is asked for.</summary>
     /// <param name="tensor">A tensor of this file.</param>
     /// <param name="type">The type.</param>
-    /// <param name="row">The row.</param>
-    /// <param name="destination">Where its bytes go: as long as a row is.</param>
-    /// <returns>Whether it was read: a file may have to convert.</returns>
-    internal virtual bool TryReadRow(WeightTensor tensor, GgmlType type, long row, Span<byte> destination) => false;
+    /// <param name="row">The first row.</param>
+    /// <param name="count">Their number, 1 or more.</param>
+    /// <param name="destination">Where their bytes go, one row behind the other: as long as they are.</param>
+    /// <returns>Whether they were read: a file may have to convert.</returns>
+    internal virtual bool TryReadRows(WeightTensor tensor, GgmlType type, long row, int count, Span<byte> destination) => false;
 
     /// <summary>Reads a column of a matrix as it is stored, if it is stored in the type that is asked for and with its columns one behind the other.</summary>
     /// <param name="tensor">A matrix of this file.</param>
@@ -183,8 +185,14 @@ public abstract class WeightFile : IDisposable
 
     private static Span<byte> Head(string path, Span<byte> head)
     {
-        using FileStream stream = InputFile.Open(path, FileShare.Read | FileShare.Delete);
-        return head[..stream.ReadAtLeast(head, head.Length, throwOnEndOfStream: false)];
+        using SafeFileHandle file = InputFile.OpenHandle(path, FileShare.Read | FileShare.Delete);
+        int length = 0;
+        while (length < head.Length && RandomAccess.Read(file, head[length..], length) is > 0 and int read)
+        {
+            length += read;
+        }
+
+        return head[..length];
     }
 
     private static bool IsIndex(string path)
