@@ -27,7 +27,7 @@ public sealed class Device
     /// The first CUDA device where there is one and the model was declared with <see cref="CudaAttribute"/>, otherwise the processor:
     /// <see cref="DeviceInUse.FallbackReason"/> says why.
     /// </summary>
-    public static Device Auto { get; } = new(CudaDriver.Installed, 0, true);
+    public static Device Auto => First.Device;
 
     /// <summary>The kind that is asked for; of <see cref="Auto"/> a CUDA device.</summary>
     public DeviceKind Kind => _driver is null ? DeviceKind.Cpu : DeviceKind.Cuda;
@@ -64,6 +64,12 @@ public sealed class Device
     /// <summary>The context of the device; null for the processor.</summary>
     /// <exception cref="CudaException">There is no such device.</exception>
     internal CudaContext? Context() => _driver?.Invoke().Context(Index);
+
+    // On its own, so that a published program that asks for no device has nothing of a driver.
+    private static class First
+    {
+        public static Device Device { get; } = new(CudaDriver.Installed, 0, true);
+    }
 }
 
 /// <summary>Where a session or a trainer runs.</summary>

@@ -12,12 +12,12 @@ internal static class ExpertsView
     /// <summary>The file, or a view of it that is to be closed instead. Matrices that are not alike, or whose numbers are not 0, 1, 2, …, stay what they are.</summary>
     public static WeightFile Of(WeightFile file)
     {
-        var stacks = new Dictionary<string, SortedDictionary<int, WeightTensor>>(StringComparer.Ordinal);
+        var stacks = new Dictionary<string, Dictionary<int, WeightTensor>>(StringComparer.Ordinal);
         foreach (WeightTensor tensor in file.Tensors)
         {
             if (Split(tensor.Name) is ({ } name, int number))
             {
-                if (!stacks.TryGetValue(name, out SortedDictionary<int, WeightTensor>? parts))
+                if (!stacks.TryGetValue(name, out Dictionary<int, WeightTensor>? parts))
                 {
                     stacks.Add(name, parts = []);
                 }
@@ -29,7 +29,7 @@ internal static class ExpertsView
             }
         }
 
-        foreach ((string name, SortedDictionary<int, WeightTensor> parts) in new List<KeyValuePair<string, SortedDictionary<int, WeightTensor>>>(stacks))
+        foreach ((string name, Dictionary<int, WeightTensor> parts) in new List<KeyValuePair<string, Dictionary<int, WeightTensor>>>(stacks))
         {
             // No two have one number and none is below zero: if none is too large either, none is missing.
             if (!parts.TryGetValue(0, out WeightTensor? first) || parts.Keys.Has(number => number >= parts.Count) || file.Find(name) is not null || first.Shape.IsEmpty || first.Length == 0
@@ -41,7 +41,7 @@ internal static class ExpertsView
 
         return RearrangedFile.Of(file, tensor =>
         {
-            if (Split(tensor.Name) is not ({ } name, int number) || !stacks.TryGetValue(name, out SortedDictionary<int, WeightTensor>? parts))
+            if (Split(tensor.Name) is not ({ } name, int number) || !stacks.TryGetValue(name, out Dictionary<int, WeightTensor>? parts))
             {
                 return null;
             }
@@ -52,7 +52,12 @@ internal static class ExpertsView
             }
 
             // A vector, one of biases, is a row of what is stacked.
-            WeightTensor[] all = [.. parts.Values];
+            WeightTensor[] all = new WeightTensor[parts.Count];
+            foreach ((int part, WeightTensor of) in parts)
+            {
+                all[part] = of;
+            }
+
             long rows = all[0].Shape.Length > 1 ? all[0].Length / all[0].Shape[^1] : 1;
             return [new RearrangedFile.Rows(name, [all.Length, .. all[0].Shape], all[0], row => (all[(int)(row / rows)], row % rows, rows - (row % rows)))];
         });

@@ -1,3 +1,5 @@
+using Microsoft.Win32.SafeHandles;
+
 namespace ModelGen.Runtime;
 
 /// <summary>Opens files to read, of whose kind nothing is known yet.</summary>
@@ -8,12 +10,19 @@ internal static class InputFile
     /// <param name="share">What others may do with it meanwhile.</param>
     /// <exception cref="ModelFileException">It is a directory, a pipe or a device, is empty, or may not be read.</exception>
     /// <exception cref="IOException">There is no such file, or it cannot be read.</exception>
-    public static FileStream Open(string path, FileShare share)
-        => TryOpen(path, share) ?? throw new ModelFileException(path, "file", "a file with something in it", "an empty one, a pipe or a device");
+    public static FileStream Open(string path, FileShare share) => new(OpenHandle(path, share), FileAccess.Read, bufferSize: 0);
+
+    /// <summary>Opens a file that must hold something, to map it or to read it at once: a program that does no more needs no streams, nor what the console has for those that read.</summary>
+    /// <inheritdoc cref="Open"/>
+    public static SafeFileHandle OpenHandle(string path, FileShare share)
+        => TryOpenHandle(path, share) ?? throw new ModelFileException(path, "file", "a file with something in it", "an empty one, a pipe or a device");
 
     /// <summary>Opens a file; null if it is empty, or of a kind that has no length.</summary>
     /// <inheritdoc cref="Open"/>
     public static FileStream? TryOpen(string path, FileShare share)
+        => TryOpenHandle(path, share) is { } handle ? new FileStream(handle, FileAccess.Read, bufferSize: 0) : null;
+
+    private static SafeFileHandle? TryOpenHandle(string path, FileShare share)
     {
         ArgumentException.ThrowIfNullOrEmpty(path);
         if (Directory.Exists(path))
@@ -30,7 +39,7 @@ internal static class InputFile
 
         try
         {
-            return new FileStream(path, FileMode.Open, FileAccess.Read, share, bufferSize: 0);
+            return File.OpenHandle(path, FileMode.Open, FileAccess.Read, share);
         }
         catch (UnauthorizedAccessException exception)
         {

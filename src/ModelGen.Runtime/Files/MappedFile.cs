@@ -12,11 +12,11 @@ internal sealed unsafe class MappedFile : IDisposable
     private readonly byte* _start;
     private int _disposed;
 
-    private MappedFile(string path, FileStream stream)
+    private MappedFile(string path, SafeFileHandle file)
     {
         Path = path;
-        Length = stream.Length;
-        _file = MemoryMappedFile.CreateFromFile(stream, mapName: null, capacity: 0, MemoryMappedFileAccess.Read, HandleInheritability.None, leaveOpen: true);
+        Length = RandomAccess.GetLength(file);
+        _file = MemoryMappedFile.CreateFromFile(file, mapName: null, capacity: 0, MemoryMappedFileAccess.Read, HandleInheritability.None, leaveOpen: true);
         try
         {
             _view = _file.CreateViewAccessor(0, Length, MemoryMappedFileAccess.Read);
@@ -51,8 +51,8 @@ internal sealed unsafe class MappedFile : IDisposable
             throw new PlatformNotSupportedException("Weight files are little-endian, and this processor is not.");
         }
 
-        using FileStream stream = InputFile.Open(path, FileShare.Read | FileShare.Delete);
-        return new MappedFile(path, stream);
+        using SafeFileHandle file = InputFile.OpenHandle(path, FileShare.Read | FileShare.Delete);
+        return new MappedFile(path, file);
     }
 
     /// <summary>Bytes of the file. Whoever uses them must hold a <see cref="Read"/>.</summary>

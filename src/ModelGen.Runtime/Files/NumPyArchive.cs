@@ -1,6 +1,5 @@
 using System.Buffers.Binary;
 using System.Collections.Immutable;
-using System.IO.Compression;
 using System.Text;
 
 namespace ModelGen.Runtime;
@@ -47,11 +46,7 @@ internal sealed unsafe class NumPyArchive : WeightFile
             }
 
             int length = (int)Math.Min(head.Length, member.Length);
-            using (var stream = Inflating.Of(file, member))
-            {
-                length = stream.Read(head.AsSpan(0, length));
-            }
-
+            length = new Inflating(file, member).Read(head.AsSpan(0, length));
             NumPyArray array = NumPyHeader.Read(file.Path, member, head.AsSpan(0, length), member.Name[..^Extension.Length]);
             if (!_byName.TryAdd(array.Name, array))
             {
@@ -103,11 +98,6 @@ internal sealed unsafe class NumPyArchive : WeightFile
     {
         lock (_inflating)
         {
-            foreach (Inflating stream in _inflating.Values)
-            {
-                stream.Dispose();
-            }
-
             _inflating.Clear();
         }
 
@@ -122,8 +112,7 @@ internal sealed unsafe class NumPyArchive : WeightFile
         {
             if (!_inflating.TryGetValue(array.Name, out Inflating? stream) || stream.Position > from)
             {
-                stream?.Dispose();
-                _inflating[array.Name] = stream = Inflating.Of(_file, array.Member);
+                _inflating[array.Name] = stream = new Inflating(_file, array.Member);
             }
 
             bool isWhole = stream.Skip(from);
@@ -143,35 +132,35 @@ internal sealed unsafe class NumPyArchive : WeightFile
     }
 
     /// <summary>The bytes of a member, in order.</summary>
-    private sealed class Inflating : IDisposable
+    private sealed class Inflating(MappedFile file, ZipMember member)
     {
-        private readonly string _path;
-        private readonly string _name;
-        private readonly Stream _stream;
-
-        private Inflating(string path, string name, Stream stream) => (_path, _name, _stream) = (path, name, stream);
+        private readonly Inflater? _inflater = member.IsCompressed ? new Inflater(file.Address(member.Offset, member.StoredLength), member.StoredLength) : null;
 
         public long Position { get; private set; }
-
-        public static Inflating Of(MappedFile file, ZipMember member)
-        {
-            var bytes = new UnmanagedMemoryStream(file.Address(member.Offset, member.StoredLength), member.StoredLength);
-            return new Inflating(file.Path, member.Name, member.IsCompressed ? new DeflateStream(bytes, CompressionMode.Decompress) : bytes);
-        }
 
         /// <summary>Reads bytes; fewer where there are no more.</summary>
         public int Read(Span<byte> destination)
         {
-            try
+            int count;
+            if (_inflater is null)
             {
-                int count = _stream.ReadAtLeast(destination, destination.Length, throwOnEndOfStream: false);
-                Position += count;
-                return count;
+                count = (int)Math.Min(destination.Length, member.StoredLength - Position);
+                file.Span(member.Offset + Position, count).CopyTo(destination);
             }
-            catch (InvalidDataException exception)
+            else
             {
-                throw new ModelFileException(_path, $"member {Quoted.Text(_name)}", "deflated bytes", "others: the file is damaged", exception);
+                try
+                {
+                    count = _inflater.Read(destination);
+                }
+                catch (InvalidDataException exception)
+                {
+                    throw new ModelFileException(file.Path, $"member {Quoted.Text(member.Name)}", "deflated bytes", "others: the file is damaged", exception);
+                }
             }
+
+            Position += count;
+            return count;
         }
 
         public bool Skip(long position)
@@ -188,8 +177,6 @@ internal sealed unsafe class NumPyArchive : WeightFile
 
             return true;
         }
-
-        public void Dispose() => _stream.Dispose();
     }
 }
 

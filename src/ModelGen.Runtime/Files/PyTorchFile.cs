@@ -1,3 +1,4 @@
+using System.Collections.Immutable;
 using System.Collections.ObjectModel;
 
 namespace ModelGen.Runtime;
@@ -85,7 +86,7 @@ internal sealed class PyTorchFile : IndexedFile
 
         if (count > 0 && (last + 1) * size > member.Length)
         {
-            throw new ModelFileException(file.Path, field, FormattableString.Invariant($"elements within the {member.Length} bytes of its storage"), FormattableString.Invariant($"one that ends at {(last + 1) * size}"));
+            throw new ModelFileException(file.Path, field, FormattableString.Invariant($"elements within the {member.Length} bytes of its storage"), FormattableString.Invariant($"one that ends at {(long)Int128.Min((last + 1) * size, long.MaxValue)}"));
         }
 
         // Elements that are shared by several indices could be more than the file has bytes.
@@ -94,6 +95,6 @@ internal sealed class PyTorchFile : IndexedFile
             throw new ModelFileException(file.Path, $"{field}, size", FormattableString.Invariant($"at most the {member.Length} bytes of its storage"), Quoted.List(tensor.Shape));
         }
 
-        return new PlacedTensor(name, tensor.Type, [.. tensor.Shape], count == 0 ? 0 : member.Offset + (tensor.Offset * size)) { Strides = isDense || count == 0 ? [] : [.. tensor.Strides] };
+        return new PlacedTensor(name, tensor.Type, ImmutableArray.Create(tensor.Shape), count == 0 ? 0 : member.Offset + (tensor.Offset * size)) { Strides = isDense || count == 0 ? [] : ImmutableArray.Create(tensor.Strides) };
     }
 }

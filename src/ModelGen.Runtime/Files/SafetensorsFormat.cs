@@ -1,6 +1,5 @@
 using System.Buffers.Binary;
 using System.Collections.Immutable;
-using System.Text.Json;
 using System.Text.Unicode;
 using ModelGen.Runtime;
 
@@ -91,7 +90,7 @@ internal static class SafetensorsFormat
         private readonly List<SafetensorsTensor> _tensors = [];
         private readonly Dictionary<string, SafetensorsTensor> _byName = new(StringComparer.Ordinal);
         private readonly Dictionary<string, string> _metadata = new(StringComparer.Ordinal);
-        private Utf8JsonReader _reader = new(header, new JsonReaderOptions { MaxDepth = 4 });
+        private JsonScanner _reader = new(header, deepest: 4);
 
         public SafetensorsHeader Parse()
         {
@@ -99,14 +98,14 @@ internal static class SafetensorsFormat
             {
                 ReadHeader();
             }
-            catch (JsonException exception)
+            catch (FormatException exception)
             {
-                throw new ModelFileException(_path, "header", "well-formed JSON", Invariant($"an error after byte {_reader.BytesConsumed}"), exception);
+                throw new ModelFileException(_path, "header", "well-formed JSON", Invariant($"an error after byte {_reader.Position}"), exception);
             }
             catch (InvalidOperationException exception)
             {
                 // An escape sequence of half a surrogate pair.
-                throw new ModelFileException(_path, "header", "valid Unicode strings", Invariant($"one that is not, after byte {_reader.BytesConsumed}"), exception);
+                throw new ModelFileException(_path, "header", "valid Unicode strings", Invariant($"one that is not, after byte {_reader.Position}"), exception);
             }
 
             CheckCoverage();
@@ -119,7 +118,7 @@ internal static class SafetensorsFormat
             _reader.Read();
             while (NextKey())
             {
-                if (_reader.ValueTextEquals(MetadataKey))
+                if (_reader.Is(MetadataKey))
                 {
                     if (hasMetadata)
                     {
@@ -155,18 +154,18 @@ internal static class SafetensorsFormat
         private bool NextKey()
         {
             _reader.Read();
-            return _reader.TokenType == JsonTokenType.PropertyName;
+            return _reader.Token == JsonToken.PropertyName;
         }
 
         private readonly string ReadName(string field)
-            => _reader.ValueSpan.Length <= MaximumNameBytes
-                ? _reader.GetString()!
-                : throw new ModelFileException(_path, field, Invariant($"names of at most {MaximumNameBytes} bytes"), Quoted.Utf8(_reader.ValueSpan));
+            => _reader.Value.Length <= MaximumNameBytes
+                ? _reader.Text()
+                : throw new ModelFileException(_path, field, Invariant($"names of at most {MaximumNameBytes} bytes"), Quoted.Utf8(_reader.Value));
 
         private void ReadMetadata()
         {
             _reader.Read();
-            if (_reader.TokenType != JsonTokenType.StartObject)
+            if (_reader.Token != JsonToken.StartObject)
             {
                 throw new ModelFileException(_path, MetadataKey, "an object of strings", Found());
             }
@@ -180,12 +179,12 @@ internal static class SafetensorsFormat
 
                 string key = ReadName(MetadataKey);
                 _reader.Read();
-                if (_reader.TokenType != JsonTokenType.String)
+                if (_reader.Token != JsonToken.String)
                 {
                     throw new ModelFileException(_path, $"{MetadataKey} {Quoted.Text(key)}", "a string", Found());
                 }
 
-                if (!_metadata.TryAdd(key, _reader.GetString()!))
+                if (!_metadata.TryAdd(key, _reader.Text()))
                 {
                     throw Twice($"{MetadataKey} {Quoted.Text(key)}");
                 }
@@ -199,18 +198,18 @@ internal static class SafetensorsFormat
             int rank = -1;
             Span<long> extents = stackalloc long[MaximumRank];
             Span<long> offsets = stackalloc long[2];
-            Expect(JsonTokenType.StartObject, name, "", "an object of dtype, shape and data_offsets");
+            Expect(JsonToken.StartObject, name, "", "an object of dtype, shape and data_offsets");
             while (NextKey())
             {
-                if (_reader.ValueTextEquals("dtype"u8))
+                if (_reader.Is("dtype"))
                 {
                     type = type is null ? ReadType(name) : throw Twice($"{FieldOf(name)}, dtype");
                 }
-                else if (_reader.ValueTextEquals("shape"u8))
+                else if (_reader.Is("shape"))
                 {
                     rank = rank < 0 ? ReadIntegers(name, "shape", extents) : throw Twice($"{FieldOf(name)}, shape");
                 }
-                else if (_reader.ValueTextEquals("data_offsets"u8))
+                else if (_reader.Is("data_offsets"))
                 {
                     if (hasOffsets)
                     {
@@ -226,7 +225,7 @@ internal static class SafetensorsFormat
                 }
                 else
                 {
-                    throw new ModelFileException(_path, FieldOf(name), "dtype, shape and data_offsets", Quoted.Utf8(_reader.ValueSpan));
+                    throw new ModelFileException(_path, FieldOf(name), "dtype, shape and data_offsets", Quoted.Utf8(_reader.Value));
                 }
             }
 
@@ -272,37 +271,37 @@ internal static class SafetensorsFormat
 
         private SafetensorsType ReadType(string name)
         {
-            Expect(JsonTokenType.String, name, ", dtype", "a string");
+            Expect(JsonToken.String, name, ", dtype", "a string");
             for (int index = 0; index < s_types.Length; index++)
             {
-                if (_reader.ValueTextEquals(s_types[index].Name))
+                if (_reader.Is(s_types[index].Name))
                 {
                     return (SafetensorsType)index;
                 }
             }
 
             throw new ModelFileException(
-                _path, $"{FieldOf(name)}, dtype", $"one of {string.Join(", ", s_types.Map(static entry => entry.Name))}", Quoted.Utf8(_reader.ValueSpan));
+                _path, $"{FieldOf(name)}, dtype", $"one of {string.Join(", ", s_types.Map(static entry => entry.Name))}", Quoted.Utf8(_reader.Value));
         }
 
         /// <summary>Reads a list that has at most as many elements as the destination.</summary>
         private int ReadIntegers(string name, string key, scoped Span<long> destination)
         {
             _reader.Read();
-            if (_reader.TokenType != JsonTokenType.StartArray)
+            if (_reader.Token != JsonToken.StartArray)
             {
                 throw new ModelFileException(_path, $"{FieldOf(name)}, {key}", "an array of integers", Found());
             }
 
             int count = 0;
-            while (_reader.Read() && _reader.TokenType != JsonTokenType.EndArray)
+            while (_reader.Read() && _reader.Token != JsonToken.EndArray)
             {
                 if (count == destination.Length)
                 {
                     throw new ModelFileException(_path, $"{FieldOf(name)}, {key}", Invariant($"at most {destination.Length} numbers"), "more");
                 }
 
-                if (_reader.TokenType != JsonTokenType.Number || !_reader.TryGetInt64(out long value) || value < 0)
+                if (_reader.Token != JsonToken.Number || !_reader.TryInteger(out long value) || value < 0)
                 {
                     throw new ModelFileException(_path, $"{FieldOf(name)}, {key}", "integers from 0 to below 2^63", Found());
                 }
@@ -313,21 +312,21 @@ internal static class SafetensorsFormat
             return count;
         }
 
-        private void Expect(JsonTokenType type, string tensor, string part, string expected)
+        private void Expect(JsonToken type, string tensor, string part, string expected)
         {
             _reader.Read();
-            if (_reader.TokenType != type)
+            if (_reader.Token != type)
             {
                 throw new ModelFileException(_path, FieldOf(tensor) + part, expected, Found());
             }
         }
 
-        private readonly string Found() => _reader.TokenType switch
+        private readonly string Found() => _reader.Token switch
         {
-            JsonTokenType.StartObject => "an object",
-            JsonTokenType.StartArray => "an array",
-            JsonTokenType.String => "a string",
-            _ => Quoted.Raw(_reader.ValueSpan),
+            JsonToken.StartObject => "an object",
+            JsonToken.StartArray => "an array",
+            JsonToken.String => "a string",
+            _ => Quoted.Raw(_reader.Value),
         };
 
         private readonly ModelFileException Twice(string field) => new(_path, field, "one entry", "more than one with this name");
@@ -338,7 +337,7 @@ internal static class SafetensorsFormat
             List<SafetensorsTensor> ordered = _tensors;
             if (!IsOrdered(ordered))
             {
-                ordered = [.. _tensors];
+                ordered = new List<SafetensorsTensor>(_tensors);
                 ordered.Sort(static (a, b) => a.Offset != b.Offset ? a.Offset.CompareTo(b.Offset) : a.ByteLength.CompareTo(b.ByteLength));
             }
 

@@ -1,5 +1,4 @@
 using System.Collections.ObjectModel;
-using System.Text.Json;
 using System.Text.Unicode;
 
 namespace ModelGen.Runtime;
@@ -124,7 +123,7 @@ internal sealed class SafetensorsIndex : WeightFile
         {
             return ReadMap(path, text);
         }
-        catch (Exception exception) when (exception is JsonException or InvalidOperationException)
+        catch (Exception exception) when (exception is FormatException or InvalidOperationException)
         {
             throw new ModelFileException(path, "file", "the well-formed JSON of an index", "something else", exception);
         }
@@ -134,16 +133,16 @@ internal sealed class SafetensorsIndex : WeightFile
     {
         List<(string, string)>? map = null;
         var names = new HashSet<string>(StringComparer.Ordinal);
-        var reader = new Utf8JsonReader(text, new JsonReaderOptions { MaxDepth = 16 });
+        var reader = new JsonScanner(text, deepest: 16);
         reader.Read();
-        if (reader.TokenType != JsonTokenType.StartObject)
+        if (reader.Token != JsonToken.StartObject)
         {
             throw new ModelFileException(path, "file", "a JSON object with a weight_map", "something else");
         }
 
-        while (reader.Read() && reader.TokenType == JsonTokenType.PropertyName)
+        while (reader.Read() && reader.Token == JsonToken.PropertyName)
         {
-            bool isMap = reader.ValueTextEquals("weight_map"u8);
+            bool isMap = reader.Is("weight_map");
             reader.Read();
             if (!isMap)
             {
@@ -151,17 +150,17 @@ internal sealed class SafetensorsIndex : WeightFile
                 continue;
             }
 
-            if (map is not null || reader.TokenType != JsonTokenType.StartObject)
+            if (map is not null || reader.Token != JsonToken.StartObject)
             {
                 throw new ModelFileException(path, "weight_map", "an object of the files of tensors", map is null ? "something else" : "another");
             }
 
             map = [];
-            while (reader.Read() && reader.TokenType == JsonTokenType.PropertyName)
+            while (reader.Read() && reader.Token == JsonToken.PropertyName)
             {
                 string tensor = Text(path, ref reader);
                 reader.Read();
-                string shard = reader.TokenType == JsonTokenType.String ? Text(path, ref reader) : throw new ModelFileException(path, $"weight_map {Quoted.Text(tensor)}", "the name of a file", "something else");
+                string shard = reader.Token == JsonToken.String ? Text(path, ref reader) : throw new ModelFileException(path, $"weight_map {Quoted.Text(tensor)}", "the name of a file", "something else");
                 if (!names.Add(tensor))
                 {
                     throw new ModelFileException(path, $"weight_map {Quoted.Text(tensor)}", "one entry", "another");
@@ -184,7 +183,7 @@ internal sealed class SafetensorsIndex : WeightFile
         return map ?? throw new ModelFileException(path, "weight_map", "an object of the files of tensors", "none");
     }
 
-    private static string Text(string path, ref Utf8JsonReader reader)
-        => reader.ValueSpan.Length <= SafetensorsFormat.MaximumNameBytes ? reader.GetString()!
-            : throw new ModelFileException(path, "weight_map", FormattableString.Invariant($"names of at most {SafetensorsFormat.MaximumNameBytes} bytes"), Quoted.Utf8(reader.ValueSpan));
+    private static string Text(string path, ref JsonScanner reader)
+        => reader.Value.Length <= SafetensorsFormat.MaximumNameBytes ? reader.Text()
+            : throw new ModelFileException(path, "weight_map", FormattableString.Invariant($"names of at most {SafetensorsFormat.MaximumNameBytes} bytes"), Quoted.Utf8(reader.Value));
 }

@@ -145,7 +145,7 @@ internal sealed class TensorMap
     {
         var known = new HashSet<WeightTensor>(Tensors, ReferenceEqualityComparer.Instance);
         known.UnionWith(Copies().Map(static pair => pair.Copy));
-        (string Pattern, int Rank)[] buffers = [.. _table.Buffers.Map(buffer => (_spelling.Of(buffer.Pattern), buffer.Rank))];
+        (string Pattern, int Rank)[] buffers = _table.Buffers.Map(buffer => (_spelling.Of(buffer.Pattern), buffer.Rank));
         var unexpected = new List<WeightTensor>();
         foreach (WeightTensor tensor in _file.Tensors)
         {

@@ -39,7 +39,7 @@ public sealed class Sampler
         {
             if (options.Temperature != 1f || options.TopK != 0 || options.TopP != 1f)
                 throw new ArgumentException("A chain stands in the place of Temperature, TopK and TopP: expected their defaults beside it.", nameof(options));
-            _steps = [.. chain.Map(step => step.CreateState(vocabularySize))];
+            _steps = chain.Map(step => step.CreateState(vocabularySize));
             if (Array.FindIndex(_steps, static step => step.IsLast) is >= 0 and int last && last != _steps.Length - 1)
                 throw new ArgumentException($"Expected nothing behind the step '{chain[last]}', found '{chain[last + 1]}'.", nameof(options));
             _candidates = new SamplingCandidates(vocabularySize);

@@ -185,11 +185,12 @@ public sealed unsafe partial class ModelWeights
     {
         const long Chunk = 1 << 20;
         CudaDriver driver = copy.Context.Driver;
-        int index = 0;
-        foreach (ParameterInfo parameter in Table.Parameters.Concat(Table.Tables))
+        int parameters = Table.Parameters.Count;
+        for (int index = 0; index < parameters + Table.Tables.Length; index++)
         {
+            ParameterInfo parameter = index < parameters ? Table.Parameters[index] : Table.Tables[index - parameters];
             long offset = places.Offsets[index];
-            bool isWidened = Array.BinarySearch(places.Widened, index++) >= 0;
+            bool isWidened = Array.BinarySearch(places.Widened, index) >= 0;
             float* here = _block.Floats + parameter.Offset;
             ulong there = copy.Memory.Address + (ulong)(offset * sizeof(float));
             if (!toDevice)

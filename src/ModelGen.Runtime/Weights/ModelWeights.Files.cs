@@ -49,7 +49,7 @@ public sealed unsafe partial class ModelWeights
 
     /// <summary>The channels of a head, as a declaration says them; 0 where it has none.</summary>
     private static long HeadWidth(ParameterTable table)
-        => table.Declaration.FirstOrDefault(static option => option.Name == "HeadWidth") is { } option && long.TryParse(option.Value, System.Globalization.NumberStyles.None, System.Globalization.CultureInfo.InvariantCulture, out long width) ? width : 0;
+        => table.Declaration.FirstOf(static option => option.Name == "HeadWidth") is { } option && long.TryParse(option.Value, System.Globalization.NumberStyles.None, System.Globalization.CultureInfo.InvariantCulture, out long width) ? width : 0;
 
     /// <summary>
     /// Saves the weights, written beside an existing file and renamed: as a GGUF file where its name ends in <c>.gguf</c>, each parameter stored as it lies in memory, else as a safetensors file, which has 16-bit

@@ -16,6 +16,9 @@ public sealed class ParameterTable
     private readonly Dictionary<string, int> _indexByName;
     private ParameterTable? _trained;
 
+    // Of use to trainers alone: other programs need no hash function.
+    private string? _fingerprint;
+
     /// <summary>Checks and takes a model's parameters.</summary>
     /// <param name="modelName">The model's name, for messages.</param>
     /// <param name="parameters">The parameters in ascending order of their offsets.</param>
@@ -71,7 +74,6 @@ public sealed class ParameterTable
         }
 
         TotalLength = checked((end + Alignment - 1) / Alignment * Alignment);
-        Fingerprint = ComputeFingerprint(_parameters);
     }
 
     /// <summary>The model's name.</summary>
@@ -125,7 +127,7 @@ public sealed class ParameterTable
     public ParameterTable Trained => _trained ??= CreateTrained();
 
     /// <summary>A hash of the parameters' names and shapes: equal exactly if files of one model fit the other. 64 hexadecimal digits.</summary>
-    public string Fingerprint { get; }
+    public string Fingerprint => _fingerprint ??= ComputeFingerprint(_parameters);
 
     /// <summary>The position of a parameter in <see cref="Parameters"/>.</summary>
     /// <param name="name">The parameter's name.</param>
