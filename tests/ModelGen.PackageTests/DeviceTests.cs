@@ -2,7 +2,7 @@ namespace ModelGen.PackageTests;
 
 /// <summary>
 /// A fresh project outside the tree declares a model for CUDA devices. Without a driver it says why it runs on the processor; with a library in the driver's
-/// place it finds that, under the JIT and published with NativeAOT, and its calls allocate nothing.
+/// place it finds that, under the JIT and published with NativeAOT, and its calls allocate nothing. So with a library in cuBLASLt's place, whose products are right.
 /// </summary>
 [Collection(PackageCollection.Name)]
 public sealed class DeviceTests(PackageFeed feed)
@@ -22,9 +22,15 @@ public sealed class DeviceTests(PackageFeed feed)
         string source = Path.Combine(Repository.Root, "tests", "ModelGen.Tests", "Cuda", "standin.c");
         Command.Run(folder, "cc", ["-shared", "-fPIC", "-O1", "-o", Path.Combine(driver, "libcuda.so.1"), source]).Succeeded();
 
+        // Without cuBLASLt its products are other kernels'.
+        Assert.Contains("products Large products of LibraryNet are not cuBLASLt's. cuBLASLt is not installed: libcublasLt.so.12 is not found.", Run("device", ("LD_LIBRARY_PATH", driver)).Lines);
+        Command.Run(folder, "cc", ["-shared", "-fPIC", "-O2", "-o", Path.Combine(driver, "libcublasLt.so.12"), Path.Combine(Path.GetDirectoryName(source)!, "standin_cublaslt.c"), "-lm"]).Succeeded();
+
         CommandResult with = Run("device", ("LD_LIBRARY_PATH", driver));
         Assert.Contains($"dynamic_code {!native}", with.Lines);
         Assert.Contains("auto Stand-in library (CUDA device 0)", with.Lines);
+        Assert.Contains("products cuBLASLt 12.4.5", with.Lines);
+        Assert.Contains("product True", with.Lines);
         Assert.Contains("allocated 0", with.Lines);
         Assert.Contains("steps 13", with.Lines);
         Assert.Contains("seventh There is no CUDA device 7: the driver knows of 1, from 0 on.", with.Lines);

@@ -54,6 +54,9 @@ internal static class Checks
         Train(report, "DeviceLstm", Steps, DeviceLstm.Parameters, o => DeviceLstm.Create(3).CreateTrainer(Optimizer, o), (t, i) => t.Step(Ids(12, 13, i), Ids(12, 13, i + 5)));
         Train(report, "SeparateLstm", Steps, SeparateLstm.Parameters, o => SeparateLstm.Create(3).CreateTrainer(Optimizer, o), (t, i) => t.Step(Ids(12, 13, i), Ids(12, 13, i + 5)));
         Train(report, "RoundedLstm, tf32", Tf32, RoundedLstm.Parameters, o => RoundedLstm.Create(3).CreateTrainer(Optimizer, o), (t, i) => t.Step(Ids(12, 13, i), Ids(12, 13, i + 5)));
+        Train(report, "LibraryGpt, by cuBLASLt where it is installed", Steps, LibraryGpt.Parameters, o => LibraryGpt.Create(3).CreateTrainer(Optimizer, o), (t, i) => t.Step(Ids(10, 17, i), Ids(10, 17, i + 5)));
+        Train(report, "RoundedLibraryGpt, bf16, by cuBLASLt where it is installed", Bf16, RoundedLibraryGpt.Parameters, o => RoundedLibraryGpt.Create(3).CreateTrainer(Optimizer, o), (t, i) => t.Step(Ids(36, 17, i), Ids(36, 17, i + 5)));
+        Train(report, "LibraryMlp, by cuBLASLt where it is installed", Steps, LibraryMlp.Parameters, o => LibraryMlp.Create(3).CreateTrainer(Optimizer, o), (t, i) => t.Step(Numbers(42), Ids(6, 3, i)));
         Train(report, "DeviceTransformer", Steps, DeviceTransformer.Parameters, o => DeviceTransformer.Create(3).CreateTrainer(Optimizer, o), (t, i) => t.Step(Ids(12, 13, i), [6, 4], Ids(10, 11, i), Ids(10, 11, i + 5)));
         Train(report, "DeviceSeq2Seq", Steps, DeviceSeq2Seq.Parameters, o => DeviceSeq2Seq.Create(3).CreateTrainer(Optimizer, o), (t, i) => t.Step(Ids(12, 13, i), [6, 4], Ids(10, 11, i), Ids(10, 11, i + 5)));
         Train(report, "DeviceBert", Steps, DeviceBert.Parameters, o => DeviceBert.Create(3).CreateTrainer(Optimizer, o), (t, i) => t.Step(Ids(12, 13, i), Ids(12, 2, i), [6, 4], Ids(12, 13, i + 5), [1, 0]));

@@ -49,6 +49,18 @@ public partial class TwoProducts;
 [Cuda(Precision = CudaPrecision.BF16)]
 public partial class SixProducts;
 
+/// <summary>The two products by cuBLASLt, with what its calls leave to kernels.</summary>
+[Mlp(768, 3072, 768, Activation = Activation.Gelu)]
+[Trainable(BatchSize = 16384)]
+[Cuda(Precision = CudaPrecision.BF16, Products = CudaProducts.CublasLt)]
+public partial class TwoLibraryProducts;
+
+/// <summary>The six by cuBLASLt.</summary>
+[Mlp(768, 3072, 768, 3072, 768, 3072, 768, Activation = Activation.Gelu)]
+[Trainable(BatchSize = 16384)]
+[Cuda(Precision = CudaPrecision.BF16, Products = CudaProducts.CublasLt)]
+public partial class SixLibraryProducts;
+
 /// <summary>GPT-2's attention over 16 sequences of 1,024 tokens, and what is around it.</summary>
 [Gpt(Layers = 1, DModel = 768, Heads = 12, Vocab = 64, Context = 1024)]
 [Trainable(BatchSize = 16, SequenceLength = 1024)]
@@ -97,6 +109,13 @@ internal static class Figures
             float[] inputs = [.. Enumerable.Range(0, 16384 * 768).Select(i => MathF.Sin(i))];
             double two = Step(TwoProducts.Create(1).CreateTrainer(new Sgd(), On), 20, (t, i) => t.Step(inputs, Ids(16384, 768, i)));
             double six = Step(SixProducts.Create(1).CreateTrainer(new Sgd(), On), 20, (t, i) => t.Step(inputs, Ids(16384, 768, i)));
+            return 4 * 3 * 2.0 * 16384 * 768 * 3072 / ((six - two) * 1e9);
+        });
+        report.Figure("the same by cuBLASLt, where it is installed (no target)", "TFLOP/s", 0, true, () =>
+        {
+            float[] inputs = [.. Enumerable.Range(0, 16384 * 768).Select(i => MathF.Sin(i))];
+            double two = Step(ByLibrary(TwoLibraryProducts.Create(1).CreateTrainer(new Sgd(), On)), 20, (t, i) => t.Step(inputs, Ids(16384, 768, i)));
+            double six = Step(ByLibrary(SixLibraryProducts.Create(1).CreateTrainer(new Sgd(), On)), 20, (t, i) => t.Step(inputs, Ids(16384, 768, i)));
             return 4 * 3 * 2.0 * 16384 * 768 * 3072 / ((six - two) * 1e9);
         });
         report.Figure("attention forward and backward, T 1024 less T 16, 12 heads of 64, 16,384 tokens, bf16", "ms", 0.9, false, () =>
@@ -150,6 +169,21 @@ internal static class Figures
     }
 
     private static TrainerOptions On => new() { Seed = 1, Device = s_device };
+
+    /// <summary>A trainer whose products are cuBLASLt's.</summary>
+    /// <exception cref="NotSupportedException">They are not, or not all of them.</exception>
+    private static TTrainer ByLibrary<TTrainer>(TTrainer trainer)
+        where TTrainer : Trainer
+    {
+        if (trainer.Device.Limitations is [string limitation, ..])
+        {
+            trainer.Dispose();
+            throw new NotSupportedException(limitation);
+        }
+
+        Console.Error.WriteLine(trainer.Device.ProductLibrary);
+        return trainer;
+    }
 
     private static double Step<TTrainer>(TTrainer trainer, int count, Func<TTrainer, int, float> step)
         where TTrainer : Trainer

@@ -20,8 +20,9 @@ internal sealed class CudaContext
 
     private readonly int _device;
     private nint _handle;
+    private (CublasLtLibrary Library, nint Handle) _productLibrary;
     private readonly Lock _sync = new();
-    private readonly Dictionary<CudaLayout, nint[]> _modules = new(ReferenceEqualityComparer.Instance);
+    private readonly Dictionary<CudaLayout, Loaded> _modules = new(ReferenceEqualityComparer.Instance);
 
     public CudaContext(CudaDriver driver, int index)
     {
@@ -62,38 +63,82 @@ internal sealed class CudaContext
         => Driver.AttributeOf(_device, CooperativeLaunch) == 0 ? 1 : Math.Max(1, Math.Min(blocksOfProcessor, Driver.BlocksOfProcessor(kernel, threads, name)) * Driver.AttributeOf(_device, Processors));
 
     /// <summary>The kernels of a layout's module, and behind them those for products by groups of four warps where the device has these; assembled when they are asked for first.</summary>
-    public nint[] Kernels(CudaLayout layout, string modelName)
+    public nint[] Kernels(CudaLayout layout, string modelName) => Kernels(layout, modelName, out _);
+
+    /// <inheritdoc cref="Kernels(CudaLayout, string)"/>
+    /// <param name="layout">The layout.</param>
+    /// <param name="modelName">Whose kernels they are, for messages.</param>
+    /// <param name="refusal">Why there are none for products by groups of four warps on a device that has these; null where there are, or the layout has none.</param>
+    /// <exception cref="CudaException">The module for all devices cannot be loaded, or the device fails.</exception>
+    public nint[] Kernels(CudaLayout layout, string modelName, out string? refusal)
     {
         lock (_sync)
         {
-            if (!_modules.TryGetValue(layout, out nint[]? kernels))
+            if (!_modules.TryGetValue(layout, out Loaded? loaded))
             {
                 Use();
-                nint module = Driver.LoadModule(layout.Module(), $"the kernels of {modelName}"), warpgroups = 0;
+                nint module = Driver.LoadModule(layout.Module(), $"the kernels of {modelName}");
                 try
                 {
-                    kernels = [.. layout.Kernels.Select(name => Driver.FunctionOf(module, name))];
-                    if (HasWarpgroups && layout.Warpgroups is { } large)
-                    {
-                        warpgroups = Driver.LoadModule(large.Module(), $"the large products of {modelName}");
-                        kernels = [.. kernels, .. large.Kernels.Select((name, i) => Asking(warpgroups, name, large.SharedBytes[i]))];
-                    }
+                    nint[] kernels = [.. layout.Kernels.Select(name => Driver.FunctionOf(module, name))];
+                    loaded = HasWarpgroups && layout.Warpgroups is { } large ? WithWarpgroups(kernels, large, modelName) : new Loaded(kernels, null);
                 }
                 catch
                 {
                     Driver.UnloadModule(module);
-                    if (warpgroups != 0)
-                    {
-                        Driver.UnloadModule(warpgroups);
-                    }
-
                     throw;
                 }
 
-                _modules.Add(layout, kernels);
+                _modules.Add(layout, loaded);
             }
 
-            return kernels;
+            refusal = loaded.Refusal;
+            return loaded.Kernels;
+        }
+    }
+
+    /// <summary>Kernels of the module for all devices, which compute everything, and behind them those of the other one, unless the driver will not have that.</summary>
+    private Loaded WithWarpgroups(nint[] kernels, CudaWarpgroups large, string modelName)
+    {
+        nint module = 0;
+        try
+        {
+            module = Driver.LoadModule(large.Module(), $"the large products of {modelName} by groups of four warps");
+            return new Loaded([.. kernels, .. large.Kernels.Select((name, i) => Asking(module, name, large.SharedBytes[i]))], null);
+        }
+        catch (CudaException exception) when (CudaDriver.RefusesModule(exception.ErrorCode))
+        {
+            Unload();
+            return new Loaded(kernels, $"Large products of {modelName} are those of other devices. {exception.Message}");
+        }
+        catch
+        {
+            Unload();
+            throw;
+        }
+
+        void Unload()
+        {
+            if (module != 0)
+            {
+                Driver.UnloadModule(module);
+            }
+        }
+    }
+
+    /// <summary>The library that computes products, and its handle for this device, which is made once and kept.</summary>
+    /// <exception cref="CudaException">It is not there, is too old or refuses.</exception>
+    public (CublasLtLibrary Library, nint Handle) ProductLibrary()
+    {
+        lock (_sync)
+        {
+            if (_productLibrary.Handle == 0)
+            {
+                CublasLtLibrary library = Driver.ProductLibrary(Driver.Version);
+                _productLibrary = (library, library.Create());
+            }
+
+            return _productLibrary;
         }
     }
 
@@ -120,4 +165,9 @@ internal sealed class CudaContext
             return _handle;
         }
     }
+
+    /// <summary>What was loaded of a layout.</summary>
+    /// <param name="Kernels">The kernels that launches number.</param>
+    /// <param name="Refusal">Why there are none for products by groups of four warps, where there might be.</param>
+    private sealed record Loaded(nint[] Kernels, string? Refusal);
 }

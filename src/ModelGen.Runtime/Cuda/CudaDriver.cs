@@ -114,6 +114,9 @@ internal sealed unsafe class CudaDriver
     /// <summary>The version of CUDA that the driver is of: 12,040 for 12.4.</summary>
     public int Version { get; }
 
+    /// <summary>Finds the library that computes products where a declaration asks for it.</summary>
+    public Func<int, CublasLtLibrary> ProductLibrary { get; init; } = CublasLtLibrary.Installed;
+
     /// <summary>The number of devices.</summary>
     public int DeviceCount
     {
@@ -355,6 +358,17 @@ internal sealed unsafe class CudaDriver
         {
             _ = _graphExecDestroy(graph);
         }
+    }
+
+    /// <summary>
+    /// Whether an error says that a module is not for this device or this driver, or that the device has not what its kernels ask for, so that another one may do; anything
+    /// else is a device that has no memory, is lost, or has another reason that another module would meet too.
+    /// </summary>
+    /// <param name="result">A <c>CUresult</c>.</param>
+    public static bool RefusesModule(int result)
+    {
+        const int InvalidValue = 1, InvalidImage = 200, NoBinaryForGpu = 209, InvalidPtx = 218, JitCompilerNotFound = 221, UnsupportedPtxVersion = 222, JitCompilationDisabled = 223, InvalidSource = 300, NotFound = 500, NotSupported = 801;
+        return result is InvalidValue or InvalidImage or NoBinaryForGpu or InvalidPtx or JitCompilerNotFound or UnsupportedPtxVersion or JitCompilationDisabled or InvalidSource or NotFound or NotSupported;
     }
 
     /// <summary>Loads a module, whose PTX the driver assembles for the device.</summary>

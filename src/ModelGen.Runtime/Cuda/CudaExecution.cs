@@ -8,7 +8,7 @@ namespace ModelGen.Runtime;
 /// </summary>
 internal sealed unsafe class CudaExecution : IDisposable
 {
-    // The run's record as kernels read it, in front of the arena, so that it is copied with the inputs. Behind its numbers are the counters at which
+    // The run's record as kernels and libraries read it, in front of the arena, so that it is copied with the inputs. Behind its numbers are the counters at which
     // blocks meet that stay for several kernels: zeros, which each run brings along.
     private const int RecordBytes = 256;
     private const int RecordSeed = 0;
@@ -17,6 +17,9 @@ internal sealed unsafe class CudaExecution : IDisposable
     private const int RecordLossNormalizer = 16;
     private const int RecordGradientScale = 20;
     private const int RecordCounts = 24;
+
+    /// <summary>Where the record has a one, and behind it what products are multiplied with that there are already: a one where the run accumulates gradients, or a zero.</summary>
+    internal const int RecordOne = 120;
 
     // Where the largest number of an output comes to, and its index: the end of the record.
     private const int RecordLargest = RecordBytes - 8;
@@ -39,6 +42,7 @@ internal sealed unsafe class CudaExecution : IDisposable
     private NativeBlock? _staging;
     private CudaLauncher? _sampling;
     private CudaMemory? _drawing;
+    private readonly CublasLtProducts? _products;
     private CudaChain? _chain;
 
     /// <param name="context">The device.</param>
@@ -52,7 +56,14 @@ internal sealed unsafe class CudaExecution : IDisposable
         (Context, _weights, _cuda) = (context, weights, cuda);
         Layout = layout.OnDevice(cuda);
         Layout.Check();
-        nint[] kernels = context.Kernels(cuda, layout.ModelName);
+        nint[] kernels = context.Kernels(cuda, layout.ModelName, out string? refusal);
+        var limitations = new List<string>();
+        if (refusal is not null)
+        {
+            limitations.Add(refusal);
+        }
+
+        Limitations = limitations;
         _inputs = [.. Layout.Entries.Select(entry => entry.Inputs.Select(i => new Span(i.Offset, i.Length, i.Extents)).ToArray())];
         _outputs = [.. Layout.Entries.Select(entry => entry.Outputs.Select(o => new Span(o.Offset, o.Length, o.Extents)).ToArray())];
         _graphs = [.. Layout.Entries.Select(_ => new nint[states])];
@@ -85,6 +96,7 @@ internal sealed unsafe class CudaExecution : IDisposable
             Unsafe.InitBlockUnaligned(pinned, 0, RecordBytes);
             _staging = new NativeBlock(staged * sizeof(float), pinned + RecordBytes, () => context.Driver.FreeHost(context.Handle, pinned));
             context.Driver.Synchronize(Stream, "zeroing device memory");
+            _products = CublasLtProducts.Of(context, cuda.Products, layout.ModelName, limitations);
         }
         catch
         {
@@ -97,12 +109,19 @@ internal sealed unsafe class CudaExecution : IDisposable
             Weights = new CudaArgument(_copy.Memory.Address),
             Arena = new CudaArgument(_arena.Address + ArenaStart),
             Run = new CudaArgument(_arena.Address + ArenaStart - RecordBytes),
+            Products = _products,
         };
     }
 
     public CudaContext Context { get; }
 
     public nint Stream { get; private set; }
+
+    /// <summary>What the device does in another way than it might, and why.</summary>
+    public IReadOnlyList<string> Limitations { get; }
+
+    /// <summary>The library that computes products; null for none.</summary>
+    public string? ProductLibrary => _products?.Library;
 
     /// <summary>The layout as the device has it: offsets are those of its arena, and of <see cref="Staging"/>.</summary>
     public ProgramLayout Layout { get; }
@@ -124,6 +143,11 @@ internal sealed unsafe class CudaExecution : IDisposable
             if (_launcher.HasWarpgroups)
             {
                 hash.AppendData(_cuda.Warpgroups!.Module());
+            }
+
+            if (_products is not null)
+            {
+                hash.AppendData(System.Text.Encoding.UTF8.GetBytes(_products.ToString()));
             }
 
             return Convert.ToHexStringLower(hash.GetHashAndReset());
@@ -159,7 +183,7 @@ internal sealed unsafe class CudaExecution : IDisposable
         {
             CudaContext context = device.Context()!;
             CudaExecution execution = create(context, cuda);
-            inUse = new DeviceInUse(context);
+            inUse = new DeviceInUse(context) { Limitations = execution.Limitations, ProductLibrary = execution.ProductLibrary };
             return execution;
         }
         catch (CudaException exception) when (device.MayFallBack)
@@ -437,6 +461,7 @@ internal sealed unsafe class CudaExecution : IDisposable
         _state?.Dispose();
         _exchange?.Dispose();
         _drawing?.Dispose();
+        _products?.Dispose();
         _staging?.Dispose();
         if (_copy is { } copy)
         {
@@ -453,6 +478,8 @@ internal sealed unsafe class CudaExecution : IDisposable
         *(int*)(record + RecordAccumulate) = run.Accumulate ? 1 : 0;
         *(float*)(record + RecordLossNormalizer) = run.LossNormalizer;
         *(float*)(record + RecordGradientScale) = run.GradientScale;
+        *(float*)(record + RecordOne) = 1;
+        *(float*)(record + RecordOne + sizeof(float)) = run.Accumulate ? 1 : 0;
         for (int i = 0; i < ExtentCounts.Length; i++)
         {
             ((int*)(record + RecordCounts))[i] = run.Counts[i];

@@ -47,6 +47,69 @@ public readonly record struct CudaWeightCopy(long From, long To, long Length);
 [EditorBrowsable(EditorBrowsableState.Never)]
 public sealed record CudaWarpgroups(CudaModuleText Module, string[] Kernels, int[] SharedBytes);
 
+/// <summary>How the factors of a product lie: rows of the left one times columns of the right one, or either of them the other way round.</summary>
+[EditorBrowsable(EditorBrowsableState.Never)]
+public enum CudaProductForm
+{
+    /// <summary>x y.</summary>
+    NN,
+
+    /// <summary>x yᵀ.</summary>
+    NT,
+
+    /// <summary>xᵀ y.</summary>
+    TN,
+}
+
+/// <summary>What a product that a library computes is added to.</summary>
+[EditorBrowsable(EditorBrowsableState.Never)]
+public enum CudaProductSum
+{
+    /// <summary>Nothing.</summary>
+    Replaces,
+
+    /// <summary>The source.</summary>
+    Adds,
+
+    /// <summary>The source, where the run accumulates gradients.</summary>
+    AddsWhenAccumulating,
+}
+
+/// <summary>What becomes of each sum of a product that a library computes.</summary>
+[EditorBrowsable(EditorBrowsableState.Never)]
+public enum CudaProductActivation
+{
+    /// <summary>It stays.</summary>
+    None,
+
+    /// <summary>max(x, 0).</summary>
+    Relu,
+
+    /// <summary>GELU in its form with tanh.</summary>
+    GeluTanh,
+}
+
+/// <summary>A product that a library may compute, row-major; the result is single precision, and the factors are unless <paramref name="Precision"/> is bfloat16.</summary>
+/// <param name="Form">How the factors lie.</param>
+/// <param name="Precision">What is multiplied.</param>
+/// <param name="Rows">Rows of the result.</param>
+/// <param name="Columns">Columns of the result.</param>
+/// <param name="Depth">The contracted extent.</param>
+/// <param name="Strides">Of left factor, right factor, source and result, the elements from one row to the next.</param>
+/// <param name="Alignments">Of left factor, right factor, source, result and bias, the bytes of which each begins at a multiple, 256 at most; zero for no bias.</param>
+[EditorBrowsable(EditorBrowsableState.Never)]
+public sealed record CudaProduct(CudaProductForm Form, CudaPrecision Precision, int Rows, int Columns, int Depth, int[] Strides, int[] Alignments)
+{
+    /// <summary>What the product is added to.</summary>
+    public CudaProductSum Sum { get; init; }
+
+    /// <summary>What becomes of each sum.</summary>
+    public CudaProductActivation Activation { get; init; }
+
+    /// <summary>What it is called in messages.</summary>
+    internal string Name => FormattableString.Invariant($"MatMul{Form}_{Rows}x{Depth}x{Columns}");
+}
+
 /// <summary>What a session or a trainer needs on a device.</summary>
 [EditorBrowsable(EditorBrowsableState.Never)]
 public class CudaLayout
@@ -59,6 +122,9 @@ public class CudaLayout
 
     /// <summary>What devices load beside it that have products by groups of four warps; null where no product is large enough.</summary>
     public CudaWarpgroups? Warpgroups { get; init; }
+
+    /// <summary>The products that cuBLASLt computes where it is installed; none where the declaration does not ask for it.</summary>
+    public CudaProduct[] Products { get; init; } = [];
 
     /// <summary>The size of the arena on the device in bytes.</summary>
     public required long ArenaBytes { get; init; }
@@ -128,6 +194,9 @@ public sealed unsafe class CudaLauncher
     /// <summary>Whether the device has loaded <see cref="CudaLayout.Warpgroups"/>.</summary>
     public bool HasWarpgroups => _kernels.Length > _layout.Kernels.Length;
 
+    /// <summary>Whether a library computes any of <see cref="CudaLayout.Products"/>.</summary>
+    public bool HasProducts => Products is not null;
+
     /// <summary>How many indices a named extent has in this run.</summary>
     /// <param name="extent">The extent's number.</param>
     public int Counts(int extent) => _counts[extent];
@@ -189,6 +258,24 @@ public sealed unsafe class CudaLauncher
             }
         }
     }
+
+    /// <summary>Whether a library computes one of <see cref="CudaLayout.Products"/>.</summary>
+    /// <param name="product">Its number.</param>
+    public bool Multiplies(int product) => Products is { } products && products.Computes(product);
+
+    /// <summary>Has the library compute a product behind what was launched before.</summary>
+    /// <param name="product">The number of one that it computes.</param>
+    /// <param name="left">The left factor.</param>
+    /// <param name="right">The right factor.</param>
+    /// <param name="source">What the product is added to; the result where that is nothing.</param>
+    /// <param name="result">The result.</param>
+    /// <param name="bias">The vector that is added to each row.</param>
+    /// <exception cref="CudaException">The library refuses.</exception>
+    public void Multiply(int product, CudaArgument left, CudaArgument right, CudaArgument source, CudaArgument result, CudaArgument bias)
+        => Products!.Multiply(product, left.Bits, right.Bits, source.Bits, result.Bits, bias.Bits, Run.Bits, _stream);
+
+    /// <summary>The products of the layout that a library computes; null where there is none.</summary>
+    internal CublasLtProducts? Products { get; init; }
 
     internal void SetCounts(in ExtentCounts counts) => _counts = counts;
 }

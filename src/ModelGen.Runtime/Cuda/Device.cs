@@ -99,6 +99,15 @@ public sealed class DeviceInUse
     /// <summary>Why <see cref="Device.Auto"/> is the processor; otherwise null.</summary>
     public string? FallbackReason { get; }
 
+    /// <summary>
+    /// What a CUDA device does for the session or the trainer in another way than it might, and why, a sentence or more for each: that the driver refuses the module with the
+    /// instructions of this device's kind, so that large products are those of other devices, or that a library is not installed that the declaration asks for. Results are right all the same. Empty where there is nothing of the kind.
+    /// </summary>
+    public IReadOnlyList<string> Limitations { get; internal init; } = [];
+
+    /// <summary>The library that computes large products for the session or the trainer on a CUDA device, with its version, such as <c>cuBLASLt 12.4.5</c>; null where emitted kernels compute all. See <see cref="CudaProducts.CublasLt"/>.</summary>
+    public string? ProductLibrary { get; internal init; }
+
     /// <inheritdoc/>
     public override string ToString()
         => Kind == DeviceKind.Cuda ? FormattableString.Invariant($"{Name} (CUDA device {Index})") : FallbackReason is null ? Name : $"{Name} ({FallbackReason})";

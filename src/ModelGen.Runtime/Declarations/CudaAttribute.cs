@@ -25,11 +25,11 @@ public sealed class CudaAttribute : Attribute
     /// </summary>
     public CudaLaunches Launches { get; set; }
 
-    /// <summary>Which products of matrices in <see cref="CudaPrecision.BF16"/> are by groups of four warps, on devices of compute capability 9.0, which alone have those.</summary>
+    /// <summary>What computes large products of matrices: which of them, in <see cref="CudaPrecision.BF16"/>, are by groups of four warps on devices of compute capability 9.0, which alone have those, and whether cuBLASLt computes them where it is installed.</summary>
     public CudaProducts Products { get; set; }
 }
 
-/// <summary>Which products of matrices are by groups of four warps (<c>wgmma</c>) on CUDA devices of compute capability 9.0, with factors that were rounded and laid out before.</summary>
+/// <summary>What computes large products of matrices on CUDA devices: groups of four warps (<c>wgmma</c>) on devices of compute capability 9.0, with factors that were rounded and laid out before, other kernels, or NVIDIA's library.</summary>
 public enum CudaProducts
 {
     /// <summary>Those of a training step that are large enough for that to be quicker.</summary>
@@ -40,6 +40,14 @@ public enum CudaProducts
 
     /// <summary>All of a training step, whatever it costs.</summary>
     Warpgroups,
+
+    /// <summary>
+    /// Those of <see cref="Automatic"/> and, where NVIDIA's library cuBLASLt (<c>libcublasLt.so.13</c> or <c>.12</c>, <c>cublasLt64_13.dll</c> or <c>_12</c>) is installed, in its place: products of a literal number of rows that have a launch of their own
+    /// are computed by the library in any precision, with bias, residual, accumulation and activation in the same call where it knows them; all others, and all where it is missing or refuses
+    /// (<see cref="DeviceInUse.Limitations"/> says why), by the emitted kernels. Its algorithms are chosen once, when a session or a trainer is made, among those that always sum in the same order. With
+    /// <see cref="CudaRounding.Stochastic"/> a training step keeps the emitted kernels.
+    /// </summary>
+    CublasLt,
 }
 
 /// <summary>What the factors of matrix products are rounded to on a CUDA device. Products are summed in single precision whatever it is.</summary>

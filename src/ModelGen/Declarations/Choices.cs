@@ -168,4 +168,5 @@ internal enum CudaProducts
     Automatic,
     Warps,
     Warpgroups,
+    CublasLt,
 }

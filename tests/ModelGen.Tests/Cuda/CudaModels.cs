@@ -173,3 +173,25 @@ public partial class WarpgroupGpt;
 [Trainable(BatchSize = 2, SequenceLength = 18)]
 [Cuda(Precision = CudaPrecision.BF16, Rounding = CudaRounding.Stochastic, Products = CudaProducts.Warpgroups)]
 public partial class StochasticWarpgroupGpt;
+
+// Products of several rows by cuBLASLt where it is installed, those of the twins above and of others otherwise.
+
+[Gpt(Layers = 2, DModel = 12, Heads = 2, Vocab = 17, Context = 9)]
+[Trainable(BatchSize = 2, SequenceLength = 5)]
+[Cuda(Launches = CudaLaunches.Separate, Products = CudaProducts.CublasLt)]
+public partial class LibraryGpt;
+
+[Gpt(Layers = 2, DModel = 12, Heads = 2, Vocab = 17, Context = 24)]
+[Trainable(BatchSize = 2, SequenceLength = 18)]
+[Cuda(Precision = CudaPrecision.BF16, Launches = CudaLaunches.Separate, Products = CudaProducts.CublasLt)]
+public partial class RoundedLibraryGpt;
+
+[RecurrentLm(Cell = Cell.Lstm, Layers = 2, Embedding = 6, Hidden = 9, Vocab = 13, MaxBatch = 3, Dropout = 0.2)]
+[Trainable(BatchSize = 3, SequenceLength = 4)]
+[Cuda(Precision = CudaPrecision.TF32, Launches = CudaLaunches.Separate, Products = CudaProducts.CublasLt)]
+public partial class LibraryLstm;
+
+[Mlp(7, 21, 12, 3, Activation = Activation.Relu)]
+[Trainable(BatchSize = 6)]
+[Cuda(Launches = CudaLaunches.Separate, Products = CudaProducts.CublasLt)]
+public partial class LibraryMlp;

@@ -89,16 +89,66 @@ public sealed class DeviceWarpgroupTests
         Assert.Null(driver.Fault);
     }
 
-    /// <summary>What the driver refuses is an exception, behind which nothing is left.</summary>
+    /// <summary>A module that the driver refuses for what it is, or whose kernels ask for more than the device has, is not used: the module for all devices computes the same, and why it does is said.</summary>
     [Theory]
-    [InlineData("cuFuncSetAttribute", 1, "shared memory")]
-    [InlineData("cuModuleLoadDataEx", 2, "the large products of WarpgroupGpt")]
-    public void What_the_driver_refuses_is_said(string function, int call, string problem)
+    [InlineData("cuModuleLoadDataEx", 2, 218, "CUDA_ERROR_INVALID_PTX (218)")]
+    [InlineData("cuModuleLoadDataEx", 2, 209, "CUDA_ERROR_NO_BINARY_FOR_GPU (209)")]
+    [InlineData("cuModuleLoadDataEx", 2, 222, "CUDA_ERROR_UNSUPPORTED_PTX_VERSION (222)")]
+    [InlineData("cuModuleLoadDataEx", 2, 223, "CUDA_ERROR_JIT_COMPILATION_DISABLED (223)")]
+    [InlineData("cuFuncSetAttribute", 1, 1, "shared memory")]
+    [InlineData("cuFuncSetAttribute", 3, 1, "shared memory")]
+    public void A_module_that_the_driver_refuses_is_done_without(string function, int call, int error, string problem)
     {
         using var driver = new StandInDriver { Capability = (9, 0) };
-        driver.Failures.Add(function, (call, 1));
+        driver.Failures.Add(function, (call, error));
+        Device device = DeviceOf(driver);
+        using (WarpgroupGpt.Trainer trainer = WarpgroupGpt.Create(seed: 3).CreateTrainer(Optimizer, new TrainerOptions { Seed = 5, Device = device }))
+        {
+            string limitation = Assert.Single(trainer.Device.Limitations);
+            Assert.StartsWith("Large products of WarpgroupGpt are those of other devices.", limitation, StringComparison.Ordinal);
+            Assert.Contains(problem, limitation, StringComparison.Ordinal);
+            Assert.Equal(DeviceKind.Cuda, trainer.Device.Kind);
+            Assert.Null(trainer.Device.FallbackReason);
+
+            // The bits of a device that has no such instructions.
+            using var other = new StandInDriver();
+            using WarpgroupGpt.Trainer twin = WarpgroupGpt.Create(seed: 3).CreateTrainer(Optimizer, new TrainerOptions { Seed = 5, Device = DeviceOf(other) });
+            Assert.Empty(twin.Device.Limitations);
+            Assert.Equal(twin.Step(Ids(36, 17), Ids(36, 17, 4)), trainer.Step(Ids(36, 17), Ids(36, 17, 4)));
+
+            // What is known of a module is known to whoever asks next.
+            using WarpgroupGpt.Trainer next = WarpgroupGpt.Create(seed: 3).CreateTrainer(Optimizer, new TrainerOptions { Seed = 5, Device = device });
+            Assert.Equal(limitation, Assert.Single(next.Device.Limitations));
+        }
+
+        // The module for all devices, the optimizers' and none that was refused.
+        Assert.Equal(2, driver.LiveModules);
+        Empty(driver);
+    }
+
+    /// <summary>A module for other kinds of this device and driver than they are (as a driver may have it that knows less than its version says) is refused by the driver itself.</summary>
+    [Fact]
+    public void A_driver_that_does_not_know_the_instructions()
+    {
+        using var driver = new StandInDriver { Capability = (9, 0), Edit = text => text.Replace(".target sm_90a", ".target sm_100a", StringComparison.Ordinal) };
+        using WarpgroupGpt.Trainer trainer = WarpgroupGpt.Create(seed: 3).CreateTrainer(Optimizer, new TrainerOptions { Seed = 5, Device = DeviceOf(driver) });
+        Assert.Contains("the driver's assembler says: ptxas error   : .target sm_100a is not for a device of 9.0", Assert.Single(trainer.Device.Limitations), StringComparison.Ordinal);
+        trainer.Step(Ids(36, 17), Ids(36, 17, 4));
+        Assert.Null(driver.Fault);
+    }
+
+    /// <summary>A device that has no memory left, or is lost, is an exception whichever module it was, and so is a module for all devices that is refused; nothing is left behind.</summary>
+    [Theory]
+    [InlineData("cuModuleLoadDataEx", 2, 2)]
+    [InlineData("cuModuleLoadDataEx", 2, 719)]
+    [InlineData("cuModuleLoadDataEx", 1, 218)]
+    public void What_neither_module_can_mend_is_an_exception(string function, int call, int error)
+    {
+        using var driver = new StandInDriver { Capability = (9, 0) };
+        driver.Failures.Add(function, (call, error));
         CudaException exception = Assert.Throws<CudaException>(() => WarpgroupGpt.Create(seed: 3).CreateTrainer(Optimizer, new TrainerOptions { Device = DeviceOf(driver) }));
-        Assert.Contains(problem, exception.Message, StringComparison.Ordinal);
+        Assert.Equal(error, exception.ErrorCode);
         Assert.Equal((0, 0, 0), (driver.LiveMemory, driver.LiveHostMemory, driver.LiveStreams));
+        Assert.Equal(error == 719 ? 1 : 0, driver.LiveModules);
     }
 }

@@ -39,7 +39,10 @@ internal sealed unsafe class StandInDriver : IDisposable
         [2] = Texts("CUDA_ERROR_OUT_OF_MEMORY", "out of memory"),
         [100] = Texts("CUDA_ERROR_NO_DEVICE", "no CUDA-capable device is detected"),
         [101] = Texts("CUDA_ERROR_INVALID_DEVICE", "invalid device ordinal"),
+        [209] = Texts("CUDA_ERROR_NO_BINARY_FOR_GPU", "no kernel image is available for execution on the device"),
         [218] = Texts("CUDA_ERROR_INVALID_PTX", "a PTX JIT compilation failed"),
+        [222] = Texts("CUDA_ERROR_UNSUPPORTED_PTX_VERSION", "the provided PTX was compiled with an unsupported toolchain."),
+        [223] = Texts("CUDA_ERROR_JIT_COMPILATION_DISABLED", "the PTX JIT compilation was disabled"),
         [700] = Texts("CUDA_ERROR_ILLEGAL_ADDRESS", "an illegal memory access was encountered"),
         [719] = Texts("CUDA_ERROR_LAUNCH_FAILED", "unspecified launch failure"),
     };
@@ -131,12 +134,17 @@ internal sealed unsafe class StandInDriver : IDisposable
 
     public int LiveHostMemory => _host.Count;
 
+    public int LiveModules => _modules.Count;
+
     public int LiveStreams => _streams.Count - 1;
 
     public int LiveGraphs => _graphs.Count + _executables.Count;
 
     /// <summary>The runtime's view of the driver.</summary>
-    public CudaDriver Load() => new(Export);
+    public CudaDriver Load() => new(Export) { ProductLibrary = ProductLibrary };
+
+    /// <summary>What is found where the library is looked for that computes products; none unless a test brings one.</summary>
+    public Func<int, CublasLtLibrary> ProductLibrary { get; init; } = driver => CublasLtLibrary.Load("libmodelgen-no-such-cublasLt.so.{0}", driver);
 
     public void Dispose()
     {
@@ -248,6 +256,9 @@ internal sealed unsafe class StandInDriver : IDisposable
 
     /// <summary>Gives another library's work to a stream of the driver whose context is the thread's.</summary>
     public static int Give(nint stream, Func<int> work, params ulong[] uses) => Do(d => d.InStream(stream, work, uses), function: "another library's work");
+
+    /// <summary>Whether memory is the device's, of the driver whose context is the thread's.</summary>
+    public static bool Holds(ulong address, ulong bytes) => s_current is { } driver && driver.IsMemory(address, (nuint)bytes);
 
     /// <summary>Does what is to be done in a stream.</summary>
     private int Finish(nint stream, bool waits = true)

@@ -1,3 +1,4 @@
+using System;
 using System.Collections.Generic;
 using System.Linq;
 using ModelGen.Compiler.Graph;
@@ -19,6 +20,7 @@ internal sealed class CudaEmitter(DeclaredNames names, OffsetTable weights)
 
     private readonly DeclaredNames _names = names;
     private readonly OffsetTable _weights = weights;
+    private readonly List<string> _products = [];
 
     /// <summary>The class of a session's launches, or of a trainer's.</summary>
     public static string ClassName(bool ofTrainer) => ofTrainer ? "CudaTraining" : "CudaInference";
@@ -93,6 +95,22 @@ internal sealed class CudaEmitter(DeclaredNames names, OffsetTable weights)
             w.Line($"Warpgroups = new(static () => WarpgroupModule, [{string.Join(", ", module.WarpgroupEntries.Select(name => $"\"{name}\""))}], [{string.Join(", ", module.WarpgroupEntries.Select(name => CodeWriter.Number(module.SharedBytesOf(name))))}]),");
         }
 
+        _products.Clear();
+        _products.AddRange(entries.SelectMany(e => e.Cuda!.Device.LibraryCalls).Select(DescribedCall).Distinct());
+        if (_products.Count > 0)
+        {
+            w.Line("// Products that cuBLASLt computes where it is installed: form, precision, rows, columns and what is contracted; of left factor, right factor, source and result the elements from one row to the next;");
+            w.Line("// of these and the bias, the bytes of which each begins at a multiple.");
+            w.Line("Products =");
+            w.Line("[");
+            for (int i = 0; i < _products.Count; i++)
+            {
+                w.Line($"  {_products[i]}, // {CodeWriter.Number(i)}");
+            }
+
+            w.Line("],");
+        }
+
         w.Line("// Where each entry point's inputs and outputs lie in the arena, in floats.");
         w.Line("Entries =");
         w.Line("[");
@@ -158,6 +176,30 @@ internal sealed class CudaEmitter(DeclaredNames names, OffsetTable weights)
             return view.Buffer.Space == MemorySpace.Arena ? CodeWriter.Number(view.Buffer.WordOf(view.Offset)) : throw new GraphException($"{name} of {entry.Entry.Name} lies in {view.Buffer.Space}");
         }));
 
+    /// <summary>A call of the library as the layout has it: calls that are the same but for where their operands lie are one.</summary>
+    private static string DescribedCall(CudaLibraryCall call)
+    {
+        LibraryProduct p = call.Product;
+        int[] strides = [p.LeftStride, p.RightStride, p.SourceStride, p.ResultStride];
+        int[] alignments = [.. new[] { p.Left, p.Right, p.Source, p.Result, p.Bias }.Select(operand => operand < 0 ? 0 : Alignment(call.Kernel.Operands[operand].View))];
+        string[] more =
+        [
+            .. p.Sum == LibrarySum.Replaces ? Array.Empty<string>() : [$"Sum = CudaProductSum.{p.Sum}"],
+            .. p.Activation == LibraryActivation.None ? Array.Empty<string>() : [$"Activation = CudaProductActivation.{p.Activation}"],
+        ];
+        string sizes = string.Join(", ", new[] { call.Kernel.Rows.Maximum, call.Kernel.Columns, call.Kernel.Depth }.Select(n => CodeWriter.Number(n)));
+        return $"new(CudaProductForm.{call.Kernel.Form}, global::ModelGen.CudaPrecision.{p.Precision}, {sizes}, [{string.Join(", ", strides.Select(n => CodeWriter.Number(n)))}], [{string.Join(", ", alignments.Select(n => CodeWriter.Number(n)))}])"
+            + (more.Length == 0 ? "" : $" {{ {string.Join(", ", more)} }}");
+    }
+
+    /// <summary>The bytes of which an operand begins at a multiple; blocks of memory begin at multiples of 256.</summary>
+    private static int Alignment(View view)
+    {
+        const int OfBlocks = 256;
+        long place = (view.Buffer.WordOf(view.Offset) * PlanBuffer.WordBytes) | OfBlocks;
+        return (int)(place & -place);
+    }
+
     /// <summary>The launches of one entry point.</summary>
     private sealed class Plan(CudaEmitter emitter, CompiledEntry entry)
     {
@@ -173,7 +215,7 @@ internal sealed class CudaEmitter(DeclaredNames names, OffsetTable weights)
             w.Line($"// {entry.Entry.Name}: {CodeWriter.Number(launches.Length)} kernels, {how}, {ModelSurface.Bytes(entry.Cuda!.ArenaBytes)} of arena.");
             w.Open($"private static class {PlanEmitter.PlanClass(entry.Entry.Name)}");
             w.Open("public static void Launch(CudaLauncher cuda)");
-            var used = new HashSet<MemorySpace>(launches.Concat(_program.Steps.OfType<CudaChoice>().SelectMany(choice => choice.Warpgroups)).SelectMany(Operands).Select(o => o.View.Buffer.Space));
+            var used = new HashSet<MemorySpace>(launches.Concat(_program.Steps.OfType<CudaChoice>().SelectMany(choice => choice.Warpgroups)).Concat(_program.Steps.OfType<CudaForLibrary>().Select(step => step.Launch)).SelectMany(Operands).Concat(_program.LibraryCalls.SelectMany(call => call.Kernel.Operands)).Select(o => o.View.Buffer.Space));
             foreach (MemorySpace space in new[] { MemorySpace.Weights, MemorySpace.Gradients, MemorySpace.State, MemorySpace.Arena }.Where(used.Contains))
             {
                 w.Line($"CudaArgument {Pointer(space)} = cuda.{space};");
@@ -235,15 +277,35 @@ internal sealed class CudaEmitter(DeclaredNames names, OffsetTable weights)
                     Heading(w, choice.Otherwise, variable);
                     w.Gap();
                     Equation(w, choice.Otherwise, variable);
-                    w.Open("if (cuda.HasWarpgroups)");
-                    foreach (CudaLaunch of in choice.Warpgroups)
+                    if (choice.Library is { } call)
                     {
-                        Launch(w, of, variable);
+                        Call(w, call, variable);
                     }
 
-                    w.Close();
+                    if (choice.Warpgroups.Count > 0)
+                    {
+                        w.Open($"{(choice.Library is null ? "" : "else ")}if (cuda.HasWarpgroups)");
+                        foreach (CudaLaunch of in choice.Warpgroups)
+                        {
+                            Launch(w, of, variable);
+                        }
+
+                        w.Close();
+                    }
+
                     w.Open("else");
                     Launch(w, choice.Otherwise, variable);
+                    w.Close();
+                    last = null;
+                    continue;
+                }
+
+                if (step is CudaForLibrary rounding)
+                {
+                    Heading(w, rounding.Launch, variable);
+                    w.Gap();
+                    w.Open("if (cuda.HasProducts)");
+                    Launch(w, rounding.Launch, variable);
                     w.Close();
                     last = null;
                     continue;
@@ -274,6 +336,23 @@ internal sealed class CudaEmitter(DeclaredNames names, OffsetTable weights)
 
                 Launch(w, launch, variable);
             }
+        }
+
+        /// <summary>A product by the library, where that computes it.</summary>
+        private void Call(CodeWriter w, CudaLibraryCall call, string? variable)
+        {
+            string number = CodeWriter.Number(emitter._products.IndexOf(DescribedCall(call)));
+            LibraryProduct p = call.Product;
+            w.Open($"if (cuda.Multiplies({number}))");
+            w.Line($"cuda.Multiply({number}, {Place(p.Left)}, {Place(p.Right)}, {Place(p.Source)}, {Place(p.Result)}, {(p.Bias < 0 ? "default" : Place(p.Bias))});");
+            if (call.Epilogue is { } epilogue)
+            {
+                Launch(w, epilogue, variable);
+            }
+
+            w.Close();
+
+            string Place(int operand) => Address(call.Kernel.Operands[operand]);
         }
 
         private void Equation(CodeWriter w, CudaLaunch launch, string? variable)
@@ -313,7 +392,11 @@ internal sealed class CudaEmitter(DeclaredNames names, OffsetTable weights)
                 return variable ?? throw new GraphException($"{launch.Kernel.Name} asks for the step of no loop");
             }
 
-            KernelOperand operand = launch.OperandOf(parameter);
+            return Address(launch.OperandOf(parameter));
+        }
+
+        private string Address(KernelOperand operand)
+        {
             View view = operand.View;
             OffsetTable table = view.Buffer.Space switch { MemorySpace.Arena => _arena, MemorySpace.State => _states, _ => emitter._weights };
             return Text.Plus($"{Pointer(view.Buffer.Space)} + {table.Of(view.Buffer)}", view.Buffer.WordOf(view.Offset) - view.Buffer.WordOf(0));

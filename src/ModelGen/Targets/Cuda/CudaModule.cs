@@ -40,7 +40,10 @@ internal sealed class CudaModule(CudaPrecision precision = CudaPrecision.F32, Cu
     public CudaRounding Rounding { get; init; }
 
     /// <summary>Whether what tensor cores multiply may be stored as it is multiplied: rounding does not depend on the run.</summary>
-    public bool StoresRounded => precision == CudaPrecision.BF16 && Rounding == CudaRounding.Nearest;
+    public bool StoresRounded => precision == CudaPrecision.BF16 && RoundsAlike;
+
+    /// <summary>Whether a number is rounded the same in every run.</summary>
+    private bool RoundsAlike => precision != CudaPrecision.BF16 || Rounding == CudaRounding.Nearest;
 
     /// <summary>The text of the module: entries, functions, and the entries that call those.</summary>
     public string Text => Header + Scratch + _text + (_together.Length == 0 ? "" : "\n" + PtxTogether.Meet) + _functions + _together;
@@ -74,6 +77,7 @@ internal sealed class CudaModule(CudaPrecision precision = CudaPrecision.F32, Cu
     public CudaProgram Add(KernelProgram program, string name = "Plan")
     {
         program = PackFactors.Run(program, Warpgroups, out IReadOnlyDictionary<Kernel, WarpgroupProduct> large);
+        program = LibraryProducts.Run(program, precision, kernel => RoundsAlike && LibraryProducts.IsLarge(kernel, products, Launches), ref large, out IReadOnlyDictionary<Kernel, LibraryProduct> calls, out IReadOnlyCollection<Kernel> rounding);
         return new CudaProgram(program, [.. CudaGrouping.Of(Steps(program.Kernels), Launches, name).Select(step => Named(step, Part.Entry))]);
 
         List<CudaStep> Steps(IReadOnlyList<Kernel> kernels)
@@ -94,7 +98,14 @@ internal sealed class CudaModule(CudaPrecision precision = CudaPrecision.F32, Cu
                     continue;
                 }
 
+                if (rounding.Contains(kernel))
+                {
+                    steps.AddRange(PtxEmitter.Emit(kernel, null, program.Counts).Select(entry => new CudaForLibrary(Launch(kernel, entry))));
+                    continue;
+                }
+
                 int own = large.TryGetValue(kernel, out WarpgroupProduct? product) ? product.Left : kernel.Operands.Count;
+                own = calls.TryGetValue(kernel, out LibraryProduct? call) ? Math.Min(own, call.First) : own;
                 for (int operand = 0; operand < own; operand++)
                 {
                     if (PtxEmitter.Reach(kernel, operand) is > int.MaxValue and long reach)
@@ -104,13 +115,15 @@ internal sealed class CudaModule(CudaPrecision precision = CudaPrecision.F32, Cu
                 }
 
                 CudaLaunch[] launches = [.. PtxEmitter.Emit(kernel, Plan(kernel), program.Counts).Select(entry => Launch(kernel, entry))];
-                if (product is null)
+                if (product is null && call is null)
                 {
                     steps.AddRange(launches);
                     continue;
                 }
 
-                steps.Add(new CudaChoice([.. packing, .. PtxWarpgroupProduct.Emit((MatMulKernel)kernel, product, program.Counts).Select(entry => Launch(kernel, entry))], launches[0]));
+                CudaLaunch[] warpgroups = product is null ? [] : [.. packing, .. PtxWarpgroupProduct.Emit((MatMulKernel)kernel, product, program.Counts).Select(entry => Launch(kernel, entry))];
+                CudaLaunch? epilogue = call is { Raw: >= 0 } ? Launch(kernel, PtxLibraryProduct.Emit((MatMulKernel)kernel, call.Raw, program.Counts)) : null;
+                steps.Add(new CudaChoice(warpgroups, launches[0]) { Library = call is null ? null : new CudaLibraryCall((MatMulKernel)kernel, call, epilogue) });
                 packing.Clear();
             }
 
@@ -131,7 +144,7 @@ internal sealed class CudaModule(CudaPrecision precision = CudaPrecision.F32, Cu
     public Func<MatMulKernel, CudaProductPlan> Products { get; init; } = kernel => CudaProductPlan.Of(kernel, precision);
 
     /// <summary>What devices do for a product that have products of four warps; null for the same as others.</summary>
-    public Func<MatMulKernel, WarpgroupTiles?> Warpgroups { get; init; } = kernel => WarpgroupTiles.Choose(kernel, precision, products);
+    public Func<MatMulKernel, WarpgroupTiles?> Warpgroups { get; init; } = kernel => WarpgroupTiles.Choose(kernel, precision, products == CudaProducts.CublasLt ? CudaProducts.Automatic : products);
 
     private CudaKernelPlan? Plan(Kernel kernel) => kernel is MatMulKernel product ? Rounded(Products(product)) : TensorAttention.Of(kernel, precision);
 
@@ -162,7 +175,10 @@ internal sealed class CudaModule(CudaPrecision precision = CudaPrecision.F32, Cu
                 _entries.Add(together.Entry);
                 return together;
             case CudaChoice choice:
-                return new CudaChoice([.. choice.Warpgroups.Select(launch => Named(launch, Part.Warpgroups))], Named(choice.Otherwise, part));
+                CudaLibraryCall? call = choice.Library is { Epilogue: { } epilogue } ? choice.Library with { Epilogue = Named(epilogue, Part.Entry) } : choice.Library;
+                return new CudaChoice([.. choice.Warpgroups.Select(launch => Named(launch, Part.Warpgroups))], Named(choice.Otherwise, part)) { Library = call };
+            case CudaForLibrary { Launch: var launch }:
+                return new CudaForLibrary(Named(launch, Part.Entry));
             default:
                 return Named((CudaLaunch)step, part);
         }

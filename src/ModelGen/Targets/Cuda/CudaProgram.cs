@@ -42,7 +42,20 @@ internal sealed record CudaLoop(LoopKernel Loop, IReadOnlyList<CudaStep> Body) :
 /// <summary>What is launched for a product by groups of four warps where the device has these, and otherwise.</summary>
 /// <param name="Warpgroups">Launches of the module for such devices: what packs the factors, the product, and what adds its parts.</param>
 /// <param name="Otherwise">The launch of the module for all devices.</param>
-internal sealed record CudaChoice(IReadOnlyList<CudaLaunch> Warpgroups, CudaLaunch Otherwise) : CudaStep;
+internal sealed record CudaChoice(IReadOnlyList<CudaLaunch> Warpgroups, CudaLaunch Otherwise) : CudaStep
+{
+    /// <summary>What is done where cuBLASLt is there and computes the product; null where it is not asked.</summary>
+    public CudaLibraryCall? Library { get; init; }
+}
+
+/// <summary>A call of cuBLASLt, and the launch of what it leaves to do.</summary>
+/// <param name="Kernel">The product.</param>
+/// <param name="Product">How the call computes it.</param>
+/// <param name="Epilogue">What follows the sums; null where the call does all.</param>
+internal sealed record CudaLibraryCall(MatMulKernel Kernel, LibraryProduct Product, CudaLaunch? Epilogue);
+
+/// <summary>A launch that is needed where cuBLASLt computes products, and nowhere else: it rounds a factor of theirs.</summary>
+internal sealed record CudaForLibrary(CudaLaunch Launch) : CudaStep;
 
 /// <summary>Blocks that stay meet: what all of them have written is seen by all of them behind it.</summary>
 internal sealed record CudaMeeting : CudaStep;
@@ -92,6 +105,9 @@ internal sealed record CudaProgram(KernelProgram Program, IReadOnlyList<CudaStep
     public PlanBuffer? WorkspaceOf(Kernel kernel) => null;
 
     public bool RunsBesideEarlier(Kernel kernel) => false;
+
+    /// <summary>The calls of cuBLASLt on machines that have it.</summary>
+    public IEnumerable<CudaLibraryCall> LibraryCalls => Steps.OfType<CudaChoice>().Where(choice => choice.Library is not null).Select(choice => choice.Library!);
 
     /// <summary>The launches of steps, those of loops once.</summary>
     public static IEnumerable<CudaLaunch> LaunchesOf(IEnumerable<CudaStep> steps) => steps.SelectMany(step => step switch
