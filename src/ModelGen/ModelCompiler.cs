@@ -214,7 +214,7 @@ internal static class ModelCompiler
         KernelProgram kernels = Kernels(graph, layout, stages);
         if (module.StoresRounded)
         {
-            kernels = stages.Rewrite(kernels, (nameof(StoredOperands), p => StoredOperands.Run(p, module.Products, layout.Copies)));
+            kernels = stages.Rewrite(kernels, (nameof(StoredOperands), p => StoredOperands.Run(p, module.Products, module.Attention, layout.Copies)));
         }
 
         CudaProgram program = stages.Run(nameof(CudaModule), () => module.Add(kernels, name));

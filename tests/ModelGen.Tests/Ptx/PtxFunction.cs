@@ -52,11 +52,13 @@ internal sealed unsafe class PtxFunction
     /// <param name="rounding">How they are rounded to bfloat16.</param>
     /// <param name="formats">How parameters lie in memory that are not single precision.</param>
     /// <param name="warpgroups">Which products are by groups of four warps, on a device that has these.</param>
-    public static PtxFunction Compile(ModelGraph graph, Func<string, string>? edit = null, Func<MatMulKernel, CudaProductPlan>? products = null, global::ModelGen.Compiler.CudaPrecision precision = default, global::ModelGen.Compiler.CudaRounding rounding = default, IReadOnlyDictionary<string, StorageFormat>? formats = null, Func<MatMulKernel, WarpgroupTiles?>? warpgroups = null)
+    /// <param name="attention">What a device does for attention; null for what it does by itself.</param>
+    public static PtxFunction Compile(ModelGraph graph, Func<string, string>? edit = null, Func<MatMulKernel, CudaProductPlan>? products = null, global::ModelGen.Compiler.CudaPrecision precision = default, global::ModelGen.Compiler.CudaRounding rounding = default, IReadOnlyDictionary<string, StorageFormat>? formats = null, Func<MatMulKernel, WarpgroupTiles?>? warpgroups = null, Func<Kernel, TensorAttention?>? attention = null)
     {
         ModelLayout layout = ModelLayout.Of([graph], formats: formats);
         KernelProgram program = ModelCompiler.Kernels(graph, layout, default);
         var module = products is null ? new CudaModule(precision) { Rounding = rounding } : new CudaModule { Products = products, Rounding = rounding };
+        module = attention is null ? module : new CudaModule(precision) { Attention = attention, Rounding = rounding };
         if (warpgroups is not null)
         {
             module = new CudaModule(precision) { Warpgroups = warpgroups, Rounding = rounding };
@@ -322,18 +324,19 @@ internal sealed unsafe class PtxFunction
     /// <param name="precision">What factors are rounded to.</param>
     /// <param name="stores">Whether what products alone read is stored so.</param>
     /// <param name="cache">How caches lie in memory.</param>
-    public static PtxFunction CompileStored(ModelGraph graph, global::ModelGen.Compiler.CudaPrecision precision = default, bool stores = false, global::ModelGen.Compiler.CacheFormat cache = default)
+    /// <param name="edit">What is changed of the module before it is read.</param>
+    public static PtxFunction CompileStored(ModelGraph graph, global::ModelGen.Compiler.CudaPrecision precision = default, bool stores = false, global::ModelGen.Compiler.CacheFormat cache = default, Func<string, string>? edit = null)
     {
         ModelLayout layout = ModelLayout.Of([graph], stateFormats: CacheFormats.Of([graph], cache));
         KernelProgram program = ModelCompiler.Kernels(graph, layout, default);
         var module = new CudaModule(precision);
         if (stores)
         {
-            program = default(Stages).Rewrite(program, (nameof(StoredOperands), p => StoredOperands.Run(p, module.Products, layout.Copies)));
+            program = default(Stages).Rewrite(program, (nameof(StoredOperands), p => StoredOperands.Run(p, module.Products, module.Attention, layout.Copies)));
         }
 
         CudaProgram device = module.Add(program);
-        return new PtxFunction(graph, layout, device.Program, device, module.Text) { Copies = layout.Copies.All };
+        return new PtxFunction(graph, layout, device.Program, device, edit is null ? module.Text : edit(module.Text)) { Copies = layout.Copies.All };
     }
 
     /// <summary>A piece of memory for each buffer, whose contents are not numbers at first.</summary>

@@ -272,6 +272,7 @@ internal sealed unsafe partial class PtxMachine
                     case PtxOpcode.WarpBarrier:
                     case PtxOpcode.Shuffle:
                     case PtxOpcode.Ballot:
+                    case PtxOpcode.MatchAny:
                         if (active != uint.MaxValue)
                         {
                             throw new PtxException($"{entry.Name}: not all threads of the warp are at: {instruction.Text}");
@@ -285,8 +286,18 @@ internal sealed unsafe partial class PtxMachine
                         {
                             Each32(_r, instruction.Result.Index, active, _p[instruction.A.Index]);
                         }
+                        else if (instruction.Opcode == PtxOpcode.MatchAny)
+                        {
+                            uint[] words = [.. Enumerable.Range(0, Lanes).Select(lane => _r[(instruction.A.Index * Lanes) + lane])];
+                            for (int lane = 0; lane < Lanes; lane++)
+                            {
+                                uint value = words[lane];
+                                _r[(instruction.Result.Index * Lanes) + lane] = Enumerable.Range(0, Lanes).Aggregate(0u, (mask, other) => words[other] == value ? mask | (1u << other) : mask);
+                            }
+                        }
 
-                        warp.WarpEpoch++;
+                        // Lanes that find each other have not seen what the others wrote.
+                        warp.WarpEpoch += instruction.Opcode == PtxOpcode.MatchAny ? 0 : 1;
                         break;
                     case PtxOpcode.LoadGlobal or PtxOpcode.StoreGlobal or PtxOpcode.LoadGlobalByte or PtxOpcode.LoadGlobalHalf or PtxOpcode.StoreGlobalHalf:
                         AccessGlobal(entry, instruction, active, AccessorOf(warp, block, epoch));
@@ -482,6 +493,8 @@ internal sealed unsafe partial class PtxMachine
             PtxOpcode.AbsoluteF => U(MathF.Abs(F(lane))),
             PtxOpcode.SquareRootF => U(MathF.Sqrt(F(lane))),
             PtxOpcode.ReciprocalF => U(1 / F(lane)),
+            PtxOpcode.ApproximateReciprocalF => Approximate(1 / Flushed(F(lane)), 1, fileA[indexA + lane]),
+            PtxOpcode.ApproximatePowerF => Approximate(MathF.Pow(2, Flushed(F(lane))), 2, fileA[indexA + lane]),
             PtxOpcode.CopySignF => U(MathF.CopySign(G(lane), F(lane))),
             PtxOpcode.SelectF or PtxOpcode.SelectI => (_p[c.Index] >> lane & 1) != 0 ? fileA[indexA + lane] : fileB[indexB + lane],
             PtxOpcode.AddI => (uint)(I(lane) + J(lane)),
@@ -505,6 +518,7 @@ internal sealed unsafe partial class PtxMachine
             PtxOpcode.FloatOfSigned => U(I(lane)),
             PtxOpcode.FloatOfUnsigned => U(fileA[indexA + lane]),
             PtxOpcode.HighestBit => (uint)(31 - BitOperations.LeadingZeroCount(fileA[indexA + lane])),
+            PtxOpcode.PopulationCount => (uint)BitOperations.PopCount(fileA[indexA + lane]),
             PtxOpcode.RoundTf32 => float.IsNaN(F(lane)) ? 0x7FFFE000 : (fileA[indexA + lane] + (float.IsInfinity(F(lane)) ? 0u : 0x1000u)) & ~0x1FFFu,
             PtxOpcode.FloatOfHalf => U((float)BitConverter.UInt16BitsToHalf((ushort)fileA[indexA + lane])),
             PtxOpcode.HalfOfFloat => BitConverter.HalfToUInt16Bits((Half)F(lane)),
@@ -516,6 +530,15 @@ internal sealed unsafe partial class PtxMachine
             PtxOpcode.MinimumU => Math.Min(fileA[indexA + lane], fileB[indexB + lane]),
             _ => throw new PtxException($"not known: {instruction.Text}"),
         };
+
+        static float Flushed(float value) => float.IsSubnormal(value) ? MathF.CopySign(0, value) : value;
+
+        // A result that may be some units in the last place off is, one way or the other as bits of the operand say, where it is not exact for certain.
+        static uint Approximate(float value, uint units, uint operand)
+        {
+            uint bits = U(Flushed(value));
+            return !float.IsFinite(value) || (bits & 0x7FFFFF) == 0 ? bits : ((operand * 0x9E3779B1) >> 31) != 0 ? bits + units : bits - units;
+        }
 
         // Each four bits of the selector name one of eight bytes; a ninth would repeat its sign, which no program here asks for.
         static uint Permuted(ulong bytes, uint selector)
@@ -907,13 +930,16 @@ internal sealed unsafe partial class PtxMachine
         /// <inheritdoc cref="Known"/>
         public int Time { get; init; }
 
+        /// <summary>Whether it is one of several of its warp, for all of which it stands.</summary>
+        public bool IsOfSeveral { get; init; }
+
         public bool Equals(Accessor other) => (Block, Thread, Epoch, WarpEpoch) == (other.Block, other.Thread, other.Epoch, other.WarpEpoch);
 
         public override int GetHashCode() => HashCode.Combine(Block, Thread, Epoch, WarpEpoch);
 
         /// <summary>Whether an access of another thread has happened before this one, and not beside it.</summary>
         public bool IsBehind(Accessor other)
-            => other.Thread == 0 || (other.Block != Block && Clock is not null && other.Epoch < Clock[other.Block]) || (other.Block == Block && (other.Thread == Thread || other.Epoch < Epoch || ((other.Thread - 1) / Lanes == (Thread - 1) / Lanes && other.WarpEpoch < WarpEpoch)
+            => other.Thread == 0 || (other.Block != Block && Clock is not null && other.Epoch < Clock[other.Block]) || (other.Block == Block && ((other.Thread == Thread && !other.IsOfSeveral) || other.Epoch < Epoch || ((other.Thread - 1) / Lanes == (Thread - 1) / Lanes && other.WarpEpoch < WarpEpoch)
                 || (Known is not null && other.Thread != int.MaxValue && other.Time != 0 && (other.Thread - 1) / Lanes != (Thread - 1) / Lanes && other.Time <= Known[(other.Thread - 1) / Lanes])));
     }
 
@@ -1008,8 +1034,9 @@ internal sealed unsafe partial class PtxMachine
                 }
                 else if (_readers[word] != by)
                 {
-                    // Of several at once, one of another warp stands for all: only a barrier of the block lets anybody write.
-                    _readers[word] = by with { Thread = int.MaxValue, WarpEpoch = int.MaxValue };
+                    // Of several at once of one warp any stands for all, behind whose meeting one may write; of several warps nobody does: only a barrier of the block lets anybody write.
+                    Accessor before = _readers[word];
+                    _readers[word] = before.Thread != int.MaxValue && (before.Thread - 1) / Lanes == (by.Thread - 1) / Lanes ? by with { IsOfSeveral = true } : by with { Thread = int.MaxValue, WarpEpoch = int.MaxValue };
                 }
             }
 

@@ -71,7 +71,7 @@ internal enum PtxOpcode
 {
     Move32, Move64, MoveSpecial, LoadParameter32, LoadParameter64, LoadGlobal, StoreGlobal, LoadShared, StoreShared, SameAddress,
     LoadMatrix, LoadMatrixTransposed, CopyAsync, CommitCopies, WaitForCopies, MultiplyTf32, MultiplyBf16, RoundTf32, PackBf16,
-    AddF, SubtractF, MultiplyF, DivideF, MaximumF, MinimumF, FusedF, NegateF, AbsoluteF, SquareRootF, ReciprocalF, CopySignF, SelectF,
+    AddF, SubtractF, MultiplyF, DivideF, MaximumF, MinimumF, FusedF, NegateF, AbsoluteF, SquareRootF, ReciprocalF, ApproximateReciprocalF, ApproximatePowerF, CopySignF, SelectF,
     AddI, SubtractI, MultiplyI, MultiplyAddI, DivideS, RemainderS, RemainderU, MaximumS, MinimumS, NegateI, AbsoluteS,
     AndI, OrI, XorI, ShiftLeft, ShiftRightU, ShiftRightS, RotateLeft, SelectI,
     AddL, SubtractL, MultiplyL, MultiplyWideS, ShiftRightL, ShiftLeftL, OrL, SelectL, LongOfUnsigned, MinimumU,
@@ -80,7 +80,7 @@ internal enum PtxOpcode
     FloatOfSigned, FloatOfUnsigned, LongOfSigned, LowOfLong,
     LessF, EqualF, GreaterF, GreaterOrEqualF, LessS, LessOrEqualS, EqualS, NotEqualS, GreaterS, GreaterOrEqualS, GreaterOrEqualU, LessU, AndP, OrP,
     UnpackHalves, PackHalves, FloatOfHalf, HalfOfFloat, Bf16OfFloat, Permute, LoadGlobalByte, LoadGlobalHalf, StoreGlobalHalf,
-    Branch, Return, Barrier, WarpBarrier, Shuffle, Ballot, HighestBit,
+    Branch, Return, Barrier, WarpBarrier, Shuffle, Ballot, MatchAny, HighestBit, PopulationCount,
     Call, ReturnFromCall, StoreParameter, AddRelease, AddRelaxed, LoadAcquire, LoadRelaxed, Prefetch,
     InitializeBarrier, ArriveAtBarrier, ExpectBytes, TryWait, CopyBulk, FenceProxy,
     FenceWarpgroup, MultiplyWarpgroup, CommitWarpgroup, WaitForWarpgroup,
@@ -176,12 +176,12 @@ internal sealed class PtxEntryPoint
             }
 
             // Memory of the module is a block's own; a function's lies at the same place in whoever calls it.
-            foreach (Match declaration in shared)
+            foreach (Match declaration in shared.Where(declaration => !declaration.Groups[1].Success))
             {
                 entry.ReadLine(declaration.Value, isa, processor);
             }
 
-            entry.ReadBody(match.Groups[5].Value, isa, processor, functions);
+            entry.ReadBody(match.Groups[5].Value, isa, processor, functions, [.. shared.Where(declaration => declaration.Groups[1].Success).Select(declaration => declaration.Value)]);
             if (!(isFunction ? functions : entries).TryAdd(entry.Name, entry))
             {
                 throw new PtxException($"two entries are called {entry.Name}");
@@ -191,7 +191,7 @@ internal sealed class PtxEntryPoint
         return entries.Count == Regex.Count(text, @"\.entry\b") && functions.Count == Regex.Count(text, @"\.func\b") ? entries : throw new PtxException("an entry that cannot be read");
     }
 
-    private void ReadBody(string body, int isa, int processor, Dictionary<string, PtxEntryPoint> functions)
+    private void ReadBody(string body, int isa, int processor, Dictionary<string, PtxEntryPoint> functions, string[] dynamic)
     {
         if (IsFunction)
         {
@@ -208,7 +208,11 @@ internal sealed class PtxEntryPoint
         }
 
         Start = Code.Count;
-        foreach (string line in body.Split('\n').Select(l => l.Trim()).Where(l => l.Length > 0))
+        string[] lines = [.. body.Split('\n').Select(l => l.Trim()).Where(l => l.Length > 0)];
+
+        // Memory whose size a launch says lies behind all other.
+        static bool IsShared(string line) => line.StartsWith(".shared", StringComparison.Ordinal);
+        foreach (string line in lines.Where(IsShared).Concat(dynamic).Concat(lines.Where(line => !IsShared(line))))
         {
             ReadLine(line, isa, processor);
         }
@@ -630,6 +634,7 @@ internal sealed class PtxEntryPoint
         ["cvt.rna.tf32.f32"] = (PtxOpcode.RoundTf32, "rx", 70, 80),
         ["cvt.rn.bf16x2.f32"] = (PtxOpcode.PackBf16, "rff", 70, 80),
         ["ld.shared.f32"] = (PtxOpcode.LoadShared, "fS", 10, 10),
+        ["ld.shared.v2.f32"] = (PtxOpcode.LoadShared, "2S", 10, 10),
         ["ld.shared.u32"] = (PtxOpcode.LoadShared, "rS", 10, 10),
         ["st.shared.u32"] = (PtxOpcode.StoreShared, "Sr", 10, 10),
         ["st.shared.f32"] = (PtxOpcode.StoreShared, "Sf", 10, 10),
@@ -645,6 +650,8 @@ internal sealed class PtxEntryPoint
         ["abs.f32"] = (PtxOpcode.AbsoluteF, "ff", 10, 10),
         ["sqrt.rn.f32"] = (PtxOpcode.SquareRootF, "ff", 14, 20),
         ["rcp.rn.f32"] = (PtxOpcode.ReciprocalF, "ff", 14, 20),
+        ["rcp.approx.ftz.f32"] = (PtxOpcode.ApproximateReciprocalF, "ff", 14, 10),
+        ["ex2.approx.ftz.f32"] = (PtxOpcode.ApproximatePowerF, "ff", 14, 10),
         ["copysign.f32"] = (PtxOpcode.CopySignF, "fff", 20, 20),
         ["selp.f32"] = (PtxOpcode.SelectF, "fffp", 10, 10),
         ["selp.b32"] = (PtxOpcode.SelectI, "rrrp", 10, 10),
@@ -693,6 +700,8 @@ internal sealed class PtxEntryPoint
         ["bar.sync"] = (PtxOpcode.Barrier, "r", 10, 10),
         ["bar.warp.sync"] = (PtxOpcode.WarpBarrier, "r", 60, 30),
         ["bfind.u32"] = (PtxOpcode.HighestBit, "rr", 20, 20),
+        ["match.any.sync.b32"] = (PtxOpcode.MatchAny, "rrr", 60, 70),
+        ["popc.b32"] = (PtxOpcode.PopulationCount, "rr", 20, 20),
         ["vote.sync.ballot.b32"] = (PtxOpcode.Ballot, "rpr", 60, 30),
         ["shfl.sync.bfly.b32"] = (PtxOpcode.Shuffle, "rrrrr", 60, 30),
         ["st.param.b32"] = (PtxOpcode.StoreParameter, "Pr", 20, 20),

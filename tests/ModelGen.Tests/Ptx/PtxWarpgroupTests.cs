@@ -159,9 +159,52 @@ public sealed class PtxWarpgroupTests
         Assert.Equal(choices.Length, choices.SelectMany(c => c.Warpgroups).Count(launch => launch.Kernel is CudaPackKernel));
         Assert.All(choices, choice => Assert.True(choice.Otherwise.Kernel.Flops > 1L << 30));
         Assert.Empty(without.Device.Steps.OfType<CudaChoice>());
+
+        // A prompt is taken some 256 tokens at a time, which are too few.
         Assert.All(entries.Where(e => e.Entry.Kind == EntryKind.Infer), e => Assert.Empty(e.Cuda!.Device.Steps.OfType<CudaChoice>()));
         Assert.InRange(step.ArenaBytes, without.ArenaBytes, 2 * without.ArenaBytes);
         PtxEntryPoint.Read(step.Module.WarpgroupText);
+    }
+
+    /// <summary>Rows that a run counts: those of many are by groups of warps, those of few by the product of other devices, and each leaves the other's work alone.</summary>
+    [Theory]
+    [InlineData("NT", 1, 1)]
+    [InlineData("NT", 1, 127)]
+    [InlineData("NT", 2, 128)]
+    [InlineData("NT", 2, 129)]
+    [InlineData("NN", 1, 130)]
+    [InlineData("NN", 2, 261)]
+    [InlineData("NN", 1, 300)]
+    public void Rows_that_a_run_counts_are_multiplied(string form, int splits, int count)
+    {
+        const int Most = 300, Fewest = 128;
+        ModelGraph graph = KernelCases.Prepare(OperatorCases.Case("product", b =>
+        {
+            Value x = OperatorCases.Parameter(b, "table", 11, 70), rows = b.Add(new Embedding(), "x", x, b.Add(new Input("tokens", TensorType.Int(Shape.Of(Dim.Time(Most))), 11), "tokens"));
+            MatMulForm of = Enum.Parse<MatMulForm>(form);
+            return [b.Add(new Gelu(), "activated", b.Add(new MatMul(of), "product", rows, of == MatMulForm.NT ? OperatorCases.Parameter(b, "b", 90, 70) : OperatorCases.Parameter(b, "b", 70, 90)))];
+        }).Graph);
+        RunArguments run = CaseData.Random(graph, 5, time: count);
+        PtxFunction function = PtxFunction.Compile(graph, precision: Rounding.BF16, warpgroups: kernel => kernel.Rows.IsDynamic ? new WarpgroupTiles(128, splits) { FewestRows = Fewest } : null);
+        KernelCheck.Near(ReferenceInterpreter.Run(graph, run), function.Run(run), 1e-2, $"{form} {count}");
+        long Executed(string name) => function.ExecutedBy.Where(entry => entry.Key.StartsWith(name, StringComparison.Ordinal)).Sum(entry => entry.Value);
+        string[] ofGroups = [.. function.ExecutedBy.Keys.Where(key => key.EndsWith("_wgmma", StringComparison.Ordinal))];
+        Assert.Single(ofGroups);
+        long groups = function.ExecutedBy[ofGroups[0]], warps = Executed($"MatMul{form}") - groups;
+        Assert.Equal(count >= Fewest, groups > warps);
+    }
+
+    /// <summary>Batches of texts that a run counts: the products of BERT's layers have both ways to multiply.</summary>
+    [Fact]
+    public void Batches_of_texts_are_by_groups_of_warps()
+    {
+        DeclaredArgument I(string name, long value) => DeclaredArgument.Of(name, value);
+        ModelSpec spec = Families.Spec("Bert", 16, 128, I("Layers", 2), I("DModel", 768), I("Heads", 12), I("Vocab", 997), I("Context", 512)) with { HasCuda = true, CudaPrecision = Rounding.BF16 };
+        CompiledEntry predict = ModelCompiler.Plan(spec, global::ModelGen.Compiler.Targets.Cpu.CacheSizes.Default, default).Entries.First(e => e.Entry.Kind == EntryKind.Infer);
+        CudaChoice[] choices = [.. predict.Cuda!.Device.Steps.OfType<CudaChoice>()];
+        Assert.True(choices.Length >= 2 * 4, $"{choices.Length} products");
+        Assert.All(choices, choice => Assert.Contains(choice.Warpgroups, launch => launch.Entry.Contains("bf16", StringComparison.Ordinal)));
+        PtxEntryPoint.Read(predict.Cuda.Module.WarpgroupText);
     }
 
     /// <summary>Rounding that is drawn is right on average, and the same for every product that reads a number.</summary>

@@ -72,7 +72,12 @@ internal sealed partial class PtxAttention
         {
             RowExtent batch = RowExtent.Literal(kernel.Batch);
             yield return queries.Tiles("TensorAttentionGradientOfQueries", OfQueries + ", on tensor cores", plan, plan.BlocksOf(queries._queries, batch, kernel.Op.Heads), () => queries.QueryGradientTiles(plan, batch));
-            yield return keys.Tiles("TensorAttentionGradientOfKeys", OfKeys + ", on tensor cores", plan, plan.BlocksOf(keys._keys, batch, kernel.Op.KeyValueHeads), () => keys.KeyGradientTiles(plan, batch));
+            foreach ((bool ofKeys, bool ofValues) in plan.HasBothSums ? new[] { (true, true) } : [(true, false), (false, true)])
+            {
+                PtxAttention part = Of();
+                (string stem, string what) = (ofKeys, ofValues) switch { (true, true) => ("Keys", OfKeys), (true, _) => ("KeysAlone", "the cotangents of attention's keys"), _ => ("Values", "the cotangents of attention's values") };
+                yield return part.Tiles("TensorAttentionGradientOf" + stem, what + ", on tensor cores", plan, plan.BlocksOf(part._keys, batch, kernel.Op.KeyValueHeads), () => part.KeyGradientTiles(plan, batch, ofKeys, ofValues));
+            }
         }
         else
         {
@@ -208,7 +213,7 @@ internal sealed partial class PtxAttention
 
     private void TableGradient(AttentionGradientKernel kernel, RelativeBias bias)
     {
-        int cotangents = kernel.Operands.Count - 1;
+        int cotangents = Index("d_bias");
         string index = WarpIndex(RowExtent.Literal(kernel.Batch * bias.Buckets * _op.Heads));
         string head = _w.Op("rem.s32", index, PtxWriter.Int(_op.Heads)), place = _w.Op("div.s32", index, PtxWriter.Int(_op.Heads));
         string sequence = _w.Op("div.s32", place, PtxWriter.Int(bias.Buckets)), bucket = _w.Op("rem.s32", place, PtxWriter.Int(bias.Buckets)), sum = Variable(0);

@@ -70,6 +70,14 @@ internal sealed class PtxKernel(PtxWriter writer, Kernel kernel, IReadOnlyList<D
         return extent.Coefficient == 1 ? product! : W.Once("mul.lo.s32", product!, PtxWriter.Int(extent.Coefficient));
     }
 
+    /// <summary>Has the entry do something only in runs of so many rows or more, or, <paramref name="isBelow"/>, of fewer.</summary>
+    public void Only(RowExtent rows, int fewest, bool isBelow)
+    {
+        string other = W.Register('p');
+        W.Ahead($"{(isBelow ? "setp.ge.s32" : "setp.lt.s32")} {other}, {Extent(rows)}, {PtxWriter.Int(fewest)};");
+        W.Ahead($"@{other} bra {PtxWriter.Exit};");
+    }
+
     /// <summary>The address of an operand's first element in this run and step.</summary>
     public string Base(int operand)
     {

@@ -11,7 +11,7 @@ namespace ModelGen.Compiler.Emit.Ptx;
 /// <summary>
 /// A matrix product on tensor cores. A block of threads has a tile of the result, and each of its warps a part of that as 16 x 8 pieces in registers.
 /// Both factors pass through a ring of stages in shared memory, as they lie in global memory: those in tf32 are copied there past the registers and
-/// rounded where they are used, those in bf16 are rounded on their way. The chunks of 16 bytes of a row change places with the row, so that
+/// rounded where they are used, those in bf16 are copied where they are stored so, and rounded on their way otherwise. The chunks of 16 bytes of a row change places with the row, so that
 /// what a warp reads at once lies in different banks. At last the sums pass through shared memory, a warp's 16 rows at a time, so that the
 /// epilogue is written once and its threads touch neighbouring elements.
 /// </summary>
@@ -89,6 +89,7 @@ internal sealed class PtxTensorProduct
 
         // The stage that is filled is ahead of the one that is read by all but one: the loop begins with turns that fill only, and ends with
         // turns that read only.
+        bool copies = left.IsCopied || right.IsCopied;
         int ahead = _tile.Stages - 1, turns = ((_kernel.Depth + _tile.Depth - 1) / _tile.Depth) + ahead;
         string fill = _w.Op("mov.u32", "0"), read = _w.Op("mov.u32", "0");
         _w.For("0", PtxWriter.Int(turns * _tile.Depth), PtxWriter.Int(_tile.Depth), from =>
@@ -96,7 +97,7 @@ internal sealed class PtxTensorProduct
             string reads = _w.Op("setp.ge.s32", from, PtxWriter.Int(ahead * _tile.Depth)), fills = _w.Op("setp.lt.s32", from, PtxWriter.Int(_kernel.Depth));
             _w.If(reads, () =>
             {
-                if (_isTf32)
+                if (copies)
                 {
                     _w.Line(FormattableString.Invariant($"cp.async.wait_group {ahead - 1};"));
                 }
@@ -109,7 +110,7 @@ internal sealed class PtxTensorProduct
                 left.Fetch(fill, from, remaining);
                 right.Fetch(fill, from, remaining);
             });
-            if (_isTf32)
+            if (copies)
             {
                 _w.Line("cp.async.commit_group;");
             }
@@ -119,7 +120,7 @@ internal sealed class PtxTensorProduct
                 Multiply(left, right, read, sums);
                 Advance(read, stageBytes);
             });
-            Factor[] passing = [.. new[] { left, right }.Where(factor => factor.PassesRegisters)];
+            Factor[] passing = [.. new[] { left, right }.Where(factor => !factor.IsCopied)];
             if (passing.Length > 0)
             {
                 _w.If(fills, () =>
@@ -302,7 +303,7 @@ internal sealed class PtxTensorProduct
             if (!product._kernel.Operands[operand].Access.Format.IsPlain)
             {
                 (_packed, _place, _depth) = (new PtxPacked(_w, product._k, operand), place, depth);
-                _words = [.. Enumerable.Range(0, _count).Select(_ => Enumerable.Range(0, _packed.IsInBlocks ? 2 : Piece / Math.Min(vector, 2)).Select(_ => _w.Register('r')).ToArray())];
+                _words = [.. Enumerable.Range(0, IsCopied ? 0 : _count).Select(_ => Enumerable.Range(0, _packed.IsInBlocks ? 2 : Piece / Math.Min(vector, 2)).Select(_ => _w.Register('r')).ToArray())];
             }
 
             _source = _packed is null ? product._k.Address(operand, element) : _packed.IsInBlocks ? "" : isAlong ? _packed.Half(place, depth) : _packed.Half(depth, place);
@@ -330,7 +331,7 @@ internal sealed class PtxTensorProduct
         {
             if (_packed is not null)
             {
-                FetchPacked(_packed, from, remaining);
+                FetchPacked(_packed, stage, from, remaining);
                 return;
             }
 
@@ -369,11 +370,12 @@ internal sealed class PtxTensorProduct
             _w.Set(_source, "add.s64", _source, PtxWriter.Int(next));
         }
 
-        /// <summary>Whether its pieces wait in registers, where those of the others are copied past them.</summary>
-        public bool PassesRegisters => _packed is not null || !_product._isTf32;
+        /// <summary>Whether it is copied past the registers, being in memory what it is in shared memory; otherwise its pieces wait in registers.</summary>
+        public bool IsCopied => _packed is null ? _product._isTf32 : _packed.IsBf16 && !_product._isTf32 && _vector > 1;
 
-        private void FetchPacked(PtxPacked packed, string from, string remaining)
+        private void FetchPacked(PtxPacked packed, string stage, string from, string remaining)
         {
+            string target = IsCopied ? _w.Op("add.s32", _target, stage) : "";
             string?[] reaches = [.. (_depths ?? []).Select(d => _w.Op("setp.lt.s32", d, remaining))];
             string depth = packed.IsInBlocks ? _w.Op("add.s32", from, _depth) : "";
             _shift = packed.IsInBlocks ? packed.Shift(_isAlong ? depth : _place) : null;
@@ -386,6 +388,14 @@ internal sealed class PtxTensorProduct
                 {
                     string? isThere = _isThere[_isAlong ? i : j], reach = reaches.Length == 0 ? null : reaches[_isAlong ? j : i];
                     string? guard = isThere is null ? reach : reach is null ? isThere : _w.Op("and.pred", isThere, reach);
+                    if (IsCopied)
+                    {
+                        int bytes = 2 * _vector;
+                        string size = guard is null ? PtxWriter.Int(bytes) : _w.Op("selp.b32", PtxWriter.Int(bytes), "0", guard);
+                        _w.Line(FormattableString.Invariant($"cp.async.ca.shared.global [{target}+{(i * _step * _rowBytes) + (j * bytes)}], [{_source}+{2 * (((long)i * _step * _stride) + (j * _vector))}], {bytes}, {size};"));
+                        continue;
+                    }
+
                     string[] part = packed.IsInBlocks ? _words[i] : [.. _words[i].Skip(j * Math.Max(_vector / 2, 1)).Take(Math.Max(_vector / 2, 1))];
                     foreach (string register in guard is null ? [] : part)
                     {
@@ -431,13 +441,6 @@ internal sealed class PtxTensorProduct
             for (int i = 0; i < _count; i++)
             {
                 string low, high;
-                if (_packed is { IsBf16: true } && !_product._isTf32 && _words[i].Length == 2)
-                {
-                    // They are what they would be rounded to, and two of them lie in a word as they do there.
-                    _w.Line(FormattableString.Invariant($"st.shared.v2.b32 [{target}+{i * _step * _rowBytes}], {Vector(_words[i])};"));
-                    continue;
-                }
-
                 string[] pieces = _packed is null ? _pieces[i] : Unpacked(_packed, _words[i]);
                 if (_product._isTf32)
                 {

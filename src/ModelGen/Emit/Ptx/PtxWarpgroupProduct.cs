@@ -41,11 +41,6 @@ internal sealed class PtxWarpgroupProduct
     private PtxWarpgroupProduct(PtxWriter w, PtxKernel k, MatMulKernel kernel, WarpgroupProduct product)
     {
         (_w, _k, _kernel, _product, _plan) = (w, k, kernel, product, product.Plan);
-        if (kernel.Rows.IsDynamic)
-        {
-            throw new GraphException($"{kernel.Name} has rows that a run counts, which are not packed");
-        }
-
         _thread = w.Special("%tid.x");
         _lane = w.Once("and.b32", _thread, "31");
         _warp = w.Once("shr.u32", _thread, "5");
@@ -61,21 +56,31 @@ internal sealed class PtxWarpgroupProduct
         var w = new PtxWriter();
         var k = new PtxKernel(w, kernel, counts);
         new PtxWarpgroupProduct(w, k, kernel, product).Emit();
+        Only(k);
         string parts = product.Plan.Splits > 1 ? FormattableString.Invariant($", {product.Plan.Splits} parts of what is contracted") : "";
         yield return new PtxEntry($"MatMul{kernel.Form}_{stem}_wgmma", $"{comment}, in bf16 by groups of four warps{parts}.", w, product.Plan.Blocks(kernel), WarpgroupTiles.Threads);
         if (product.Plan.Splits > 1)
         {
-            yield return Sum(kernel, product, counts, $"Sum_{stem}", $"{comment}: its parts added.");
+            yield return Sum(kernel, product, counts, $"Sum_{stem}", $"{comment}: its parts added.", Only);
+        }
+
+        void Only(PtxKernel of)
+        {
+            if (kernel.Rows.IsDynamic)
+            {
+                of.Only(kernel.Rows, product.Plan.FewestRows, isBelow: false);
+            }
         }
     }
 
     /// <summary>Adds the parts of a product, in order, and has the epilogue: a thread for each element.</summary>
-    private static PtxEntry Sum(MatMulKernel kernel, WarpgroupProduct product, IReadOnlyList<Dim> counts, string stem, string comment)
+    private static PtxEntry Sum(MatMulKernel kernel, WarpgroupProduct product, IReadOnlyList<Dim> counts, string stem, string comment, Action<PtxKernel> only)
     {
         var w = new PtxWriter();
         var k = new PtxKernel(w, kernel, counts);
+        only(k);
         long elements = (long)kernel.Rows.Maximum * kernel.Columns;
-        string index = k.Element(PtxWriter.Int(elements), PtxEmitter.Threads), first = k.Address(product.Parts, index), sum = w.Op("ld.global.f32", $"[{first}]");
+        string index = k.Element(k.Extent(kernel.Rows * RowExtent.Literal(kernel.Columns)), PtxEmitter.Threads), first = k.Address(product.Parts, index), sum = w.Op("ld.global.f32", $"[{first}]");
         for (int i = 1; i < product.Plan.Splits; i++)
         {
             string at = w.Op("add.s64", first, PtxWriter.Int(i * elements * WordBytes));
@@ -99,6 +104,11 @@ internal sealed class PtxWarpgroupProduct
 
         (string rowTile, string columnTile) = PtxTiles.Place(_w, x, _w.Special("%ctaid.y"), across, down, _plan.Height);
         string firstRow = _w.Op("mul.lo.s32", rowTile, PtxWriter.Int(WarpgroupTiles.Rows)), firstColumn = _w.Op("mul.lo.s32", columnTile, PtxWriter.Int(_plan.Columns));
+
+        if (_kernel.Rows.IsDynamic)
+        {
+            _w.Line($"@{_w.Op("setp.ge.s32", firstRow, _k.Extent(_kernel.Rows))} bra {PtxWriter.Exit};");
+        }
 
         // What is asked for at the launch begins where it may; the pattern of rows begins at a multiple of itself.
         string stages = _w.Once("and.b32", _w.Once("add.s32", _w.Dynamic(_plan.SharedBytes), PtxWriter.Int(Pattern - 1)), PtxWriter.Int(-Pattern));
@@ -276,7 +286,7 @@ internal sealed class PtxWarpgroupProduct
                 word = _w.Op("mad.lo.s32", pass, PtxWriter.Int(WordBytes), word);
             }
 
-            string? isRow = rows % WarpgroupTiles.Rows == 0 ? null : _w.Op("setp.lt.s32", row, PtxWriter.Int(rows));
+            string? isRow = !_kernel.Rows.IsDynamic && rows % WarpgroupTiles.Rows == 0 ? null : _w.Op("setp.lt.s32", row, _k.Extent(_kernel.Rows));
             string? rowOffset = ofPart is null ? null : _w.Op("mul.lo.s32", row, PtxWriter.Int(columns));
             string?[] rowOffsets = [.. Enumerable.Range(0, _product.Left).Select(operand => operand < 2 || ofPart is not null ? null : _k.RowOffset(_kernel.Axes, _kernel.Operands[operand].Access.RowStrides, row))];
             for (int i = 0; i < PassColumns / Lanes; i++)
@@ -330,16 +340,28 @@ internal static class PtxPack
         string thread = w.Special("%tid.x"), chunk = w.Once("and.b32", thread, "7");
         string row = w.Op("mad.lo.s32", w.Special("%ctaid.x"), PtxWriter.Int(BlockRows), w.Op("shr.u32", thread, "3")), y = w.Special("%ctaid.y");
         string column = w.Op("mad.lo.s32", y, PtxWriter.Int(CudaPackKernel.PieceColumns), w.Op("shl.b32", chunk, "3"));
+        if (kernel.Rows.IsDynamic)
+        {
+            // Of what a run counts, whole tiles are laid out.
+            string first = w.Op("mul.lo.s32", w.Special("%ctaid.x"), PtxWriter.Int(BlockRows)), behind = w.Op("add.s32", k.Extent(kernel.Rows), PtxWriter.Int(WarpgroupTiles.Rows - 1));
+            w.Line($"@{w.Op("setp.ge.s32", first, w.Op("and.b32", behind, PtxWriter.Int(-WarpgroupTiles.Rows)))} bra {PtxWriter.Exit};");
+        }
+
         StorageFormat format = kernel.Operands[0].Access.Format;
         string element = w.Op("mad.lo.s32", row, PtxWriter.Int(stride), column), source = w.Op("add.s64", k.Base(0), w.Op("mul.wide.s32", element, PtxWriter.Int(format.BlockBytes)));
-        string isRow = w.Op("setp.lt.s32", row, PtxWriter.Int(kernel.Rows));
+        string isRow = w.Op("setp.lt.s32", row, k.Extent(kernel.Rows));
         string IsThere(int i) => w.Op("and.pred", isRow, w.Op("setp.lt.s32", i == 0 ? column : w.Op("add.s32", column, PtxWriter.Int(i)), PtxWriter.Int(kernel.Columns)));
         string[] words = format.IsPlain ? Rounded() : Taken();
         string piece = w.Op("mad.lo.s32", y, PtxWriter.Int(kernel.PaddedRows / CudaPackKernel.PieceRows), w.Op("shr.u32", row, "3")), ofPiece = w.Op("and.b32", row, "7");
         string within = w.Op("mad.lo.s32", ofPiece, PtxWriter.Int(CudaPackKernel.PieceColumns * 2), w.Op("mul.lo.s32", w.Op("xor.b32", chunk, ofPiece), PtxWriter.Int(ChunkBytes)));
         string target = w.Op("add.s64", w.Op("add.s64", k.Base(1), w.Op("mul.wide.s32", piece, PtxWriter.Int(CudaPackKernel.PieceBytes))), w.Op("cvt.u64.u32", within));
         w.Line($"st.global.v4.b32 [{target}], {{{string.Join(", ", words)}}};");
-        return new PtxEntry($"Pack_{kernel.Rows}x{kernel.Columns}", $"{kernel.Name}: [{kernel.Rows}, {kernel.Columns}] in bf16, in pieces of 8 rows of 64 columns.", w, (kernel.PaddedRows / BlockRows, kernel.PaddedColumns / CudaPackKernel.PieceColumns), PtxEmitter.Threads);
+        if (kernel.For is var (rows, fewest))
+        {
+            k.Only(rows, fewest, isBelow: false);
+        }
+
+        return new PtxEntry($"Pack_{PtxEmitter.Text(kernel.Rows)}x{kernel.Columns}", $"{kernel.Name}: [{kernel.Rows}, {kernel.Columns}] in bf16, in pieces of 8 rows of 64 columns.", w, (kernel.PaddedRows / BlockRows, kernel.PaddedColumns / CudaPackKernel.PieceColumns), PtxEmitter.Threads);
 
         // Single precision, rounded.
         string[] Rounded()

@@ -16,6 +16,7 @@ internal sealed class PtxWriter
     private static readonly (char Kind, string Type, string Prefix)[] Kinds = [('f', ".f32", "%f"), ('r', ".b32", "%r"), ('d', ".b64", "%rd"), ('p', ".pred", "%p"), ('h', ".b16", "%h")];
 
     private readonly StringBuilder _prologue = new();
+    private readonly StringBuilder _ahead = new();
     private readonly StringBuilder _body = new();
     private readonly Dictionary<char, int> _registers = [];
     private readonly Dictionary<string, string> _loaded = [];
@@ -86,6 +87,9 @@ internal sealed class PtxWriter
     public string Special(string name) => Once("mov.u32", name);
 
     public void Line(string text) => _body.Append('\t').Append(text).Append('\n');
+
+    /// <summary>A line between the prologue and the body.</summary>
+    public void Ahead(string text) => _ahead.Append('\t').Append(text).Append('\n');
 
     /// <summary>Memory of a block of threads, as the register of its address.</summary>
     public string Shared(string name, int words)
@@ -174,7 +178,7 @@ internal sealed class PtxWriter
     /// <param name="width">The blocks in a row of its grid where all of them are numbered along the first dimension; otherwise 0.</param>
     public string Entry(string name, string comment, int threads, int width = 0)
     {
-        string code = _prologue.ToString() + _body;
+        string code = _prologue.ToString() + _ahead + _body;
         if (width > 0)
         {
             code = Regex.Replace(code, @"\tmov\.u32 (%r\d+), %ctaid\.([xy]);\n", block => FormattableString.Invariant($"\tmov.u32 {block.Groups[1].Value}, %ctaid.x;\n\t{(block.Groups[2].Value == "x" ? "rem" : "div")}.s32 {block.Groups[1].Value}, {block.Groups[1].Value}, {width};\n"));
@@ -192,7 +196,7 @@ internal sealed class PtxWriter
     public string Function(string name, string comment, string scratch, out IReadOnlyList<string> parameters)
     {
         List<(string Type, string Name)> all = [.. _parameters];
-        string code = _prologue.ToString() + _body;
+        string code = _prologue.ToString() + _ahead + _body;
         foreach ((string register, string parameter) in new[] { ("%ctaid.x", BlockX), ("%ctaid.y", BlockY) })
         {
             if (code.Contains(register))

@@ -78,6 +78,7 @@ internal sealed class CudaModule(CudaPrecision precision = CudaPrecision.F32, Cu
     {
         program = PackFactors.Run(program, Warpgroups, out IReadOnlyDictionary<Kernel, WarpgroupProduct> large);
         program = LibraryProducts.Run(program, precision, kernel => RoundsAlike && LibraryProducts.IsLarge(kernel, products, Launches), ref large, out IReadOnlyDictionary<Kernel, LibraryProduct> calls, out IReadOnlyCollection<Kernel> rounding);
+        program = AttentionMeans.Run(program, Attention, out IReadOnlyDictionary<Kernel, TensorAttention> gradients);
         return new CudaProgram(program, [.. CudaGrouping.Of(Steps(program.Kernels), Launches, name).Select(step => Named(step, Part.Entry))]);
 
         List<CudaStep> Steps(IReadOnlyList<Kernel> kernels)
@@ -114,16 +115,24 @@ internal sealed class CudaModule(CudaPrecision precision = CudaPrecision.F32, Cu
                     }
                 }
 
-                CudaLaunch[] launches = [.. PtxEmitter.Emit(kernel, Plan(kernel), program.Counts).Select(entry => Launch(kernel, entry))];
+                CudaLaunch[] launches = [.. PtxEmitter.Emit(kernel, gradients.TryGetValue(kernel, out TensorAttention? gradient) ? gradient : Plan(kernel), program.Counts).Select(entry => Launch(kernel, entry))];
                 if (product is null && call is null)
                 {
                     steps.AddRange(launches);
                     continue;
                 }
 
-                CudaLaunch[] warpgroups = product is null ? [] : [.. packing, .. PtxWarpgroupProduct.Emit((MatMulKernel)kernel, product, program.Counts).Select(entry => Launch(kernel, entry))];
-                CudaLaunch? epilogue = call is { Raw: >= 0 } ? Launch(kernel, PtxLibraryProduct.Emit((MatMulKernel)kernel, call.Raw, program.Counts)) : null;
-                steps.Add(new CudaChoice(warpgroups, launches[0]) { Library = call is null ? null : new CudaLibraryCall((MatMulKernel)kernel, call, epilogue) });
+                // Of rows that a run counts, both ways to multiply are launched, of which one leaves at once.
+                var rows = kernel as MatMulKernel;
+                PtxEntry[] few = product is null || !rows!.Rows.IsDynamic ? [] : [.. PtxEmitter.Emit(kernel, Plan(kernel), program.Counts)];
+                foreach (PtxEntry entry in few)
+                {
+                    new PtxKernel(entry.Writer, kernel, program.Counts).Only(rows!.Rows, product!.Plan.FewestRows, isBelow: true);
+                }
+
+                CudaLaunch[] warpgroups = product is null ? [] : [.. packing, .. PtxWarpgroupProduct.Emit(rows!, product, program.Counts).Concat(few).Select(entry => Launch(kernel, entry))];
+                CudaLaunch? epilogue = call is { Raw: >= 0 } ? Launch(kernel, PtxLibraryProduct.Emit(rows!, call.Raw, program.Counts)) : null;
+                steps.Add(new CudaChoice(warpgroups, launches[0]) { Library = call is null ? null : new CudaLibraryCall(rows!, call, epilogue) });
                 packing.Clear();
             }
 
@@ -146,7 +155,10 @@ internal sealed class CudaModule(CudaPrecision precision = CudaPrecision.F32, Cu
     /// <summary>What devices do for a product that have products of four warps; null for the same as others.</summary>
     public Func<MatMulKernel, WarpgroupTiles?> Warpgroups { get; init; } = kernel => WarpgroupTiles.Choose(kernel, precision, products == CudaProducts.CublasLt ? CudaProducts.Automatic : products);
 
-    private CudaKernelPlan? Plan(Kernel kernel) => kernel is MatMulKernel product ? Rounded(Products(product)) : TensorAttention.Of(kernel, precision);
+    /// <summary>What the device does for attention; null for the same as in single precision.</summary>
+    public Func<Kernel, TensorAttention?> Attention { get; init; } = kernel => TensorAttention.Of(kernel, precision);
+
+    private CudaKernelPlan? Plan(Kernel kernel) => kernel is MatMulKernel product ? Rounded(Products(product)) : Attention(kernel);
 
     private CudaProductPlan Rounded(CudaProductPlan plan) => plan is TensorTiles { Precision: CudaPrecision.BF16 } tiles ? tiles with { Rounding = Rounding } : plan;
 

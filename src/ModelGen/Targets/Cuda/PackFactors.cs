@@ -1,6 +1,7 @@
 using System;
 using System.Collections.Generic;
 using System.Linq;
+using ModelGen.Compiler.Graph;
 using ModelGen.Compiler.Kernels;
 
 namespace ModelGen.Compiler.Targets.Cuda;
@@ -28,7 +29,7 @@ internal static class PackFactors
         var found = new Dictionary<Kernel, WarpgroupProduct>();
         var kernels = new List<Kernel>();
         List<PlanBuffer> buffers = [.. program.Buffers];
-        var packed = new Dictionary<(View, Access, int, int), View>();
+        var packed = new Dictionary<(View, Access, int, int, (RowExtent, int)?), View>();
         foreach (Kernel kernel in program.Kernels)
         {
             Kernel placed = kernel is MatMulKernel product && choose(product) is { } plan ? Pack(product, plan) : kernel;
@@ -36,7 +37,7 @@ internal static class PackFactors
 
             // What is written over is to be packed again.
             var written = new HashSet<PlanBuffer>(Footprint.Of(kernel, written: true).Select(f => f.View.Buffer));
-            foreach ((View, Access, int, int) stale in packed.Keys.Where(key => written.Contains(key.Item1.Buffer)).ToArray())
+            foreach ((View, Access, int, int, (RowExtent, int)?) stale in packed.Keys.Where(key => written.Contains(key.Item1.Buffer)).ToArray())
             {
                 packed.Remove(stale);
             }
@@ -53,12 +54,13 @@ internal static class PackFactors
             {
                 KernelOperand source = product.Operands[i];
                 (int rows, int columns) = WarpgroupTiles.Extents(product, i);
-                if (!packed.TryGetValue((source.View, source.Access, rows, columns), out View? place))
+                (RowExtent Rows, int Fewest)? counted = product.Rows.IsDynamic ? (product.Rows, plan.FewestRows) : null;
+                if (!packed.TryGetValue((source.View, source.Access, rows, columns, counted), out View? place))
                 {
                     long elements = (long)WarpgroupTiles.Padded(rows) * WarpgroupTiles.Padded(columns);
                     place = new View(Made(source.View.Buffer.Name + ".packed", StorageFormat.BFloat16, elements), 0);
-                    packed.Add((source.View, source.Access, rows, columns), place);
-                    kernels.Add(new CudaPackKernel(source.View.Buffer.Name + ", packed", [source, Of("packed", place, isWritten: true)], rows, columns));
+                    packed.Add((source.View, source.Access, rows, columns, counted), place);
+                    kernels.Add(new CudaPackKernel(source.View.Buffer.Name + ", packed", [source, Of("packed", place, isWritten: true)], i == 0 && product.Rows.IsDynamic ? product.Rows : RowExtent.Literal(rows), columns) { For = counted });
                 }
 
                 operands.Add(Of(i == 0 ? "left" : "right", place, isWritten: false));

@@ -43,7 +43,7 @@ internal sealed class RoundedCopies(long words)
 }
 
 /// <summary>
-/// Has what tensor cores multiply in bfloat16 stored as such, where nothing else reads it: of weights a copy beside the single precision that is trained, which the optimizer keeps, and of activations the result itself. Products then read half the
+/// Has what tensor cores multiply in bfloat16 stored as such, where nothing else reads it: of weights a copy beside the single precision that is trained, which the optimizer keeps, and of activations the result itself. Products and attention then read half the
 /// bytes, and round nothing: factors are the same bits as if they were rounded where they are read. Dot products read the copies of weights too.
 /// </summary>
 internal static class StoredOperands
@@ -51,11 +51,12 @@ internal static class StoredOperands
     /// <summary>Rewrites a program.</summary>
     /// <param name="program">The kernels.</param>
     /// <param name="plans">What the device does for a product.</param>
+    /// <param name="attention">What it does for attention.</param>
     /// <param name="copies">The copies of weights.</param>
-    public static KernelProgram Run(KernelProgram program, Func<MatMulKernel, CudaProductPlan> plans, RoundedCopies copies)
+    public static KernelProgram Run(KernelProgram program, Func<MatMulKernel, CudaProductPlan> plans, Func<Kernel, TensorAttention?> attention, RoundedCopies copies)
     {
         Kernel[] kernels = [.. program.Kernels.Select(kernel => WithCopies(kernel, plans, copies))];
-        Dictionary<PlanBuffer, PlanBuffer> stored = Stored(program, kernels, plans);
+        Dictionary<PlanBuffer, PlanBuffer> stored = Stored(program, kernels, plans, attention);
         if (stored.Count == 0)
         {
             return program.Kernels.SequenceEqual(kernels) ? program : program with { Kernels = kernels };
@@ -82,8 +83,8 @@ internal static class StoredOperands
         }
     }
 
-    /// <summary>Buffers of the arena that one kernel writes and that products alone read, as factors that they round, and what they become.</summary>
-    private static Dictionary<PlanBuffer, PlanBuffer> Stored(KernelProgram program, Kernel[] kernels, Func<MatMulKernel, CudaProductPlan> plans)
+    /// <summary>Buffers of the arena that one kernel writes and that products and attention alone read, as factors that they round, and what they become.</summary>
+    private static Dictionary<PlanBuffer, PlanBuffer> Stored(KernelProgram program, Kernel[] kernels, Func<MatMulKernel, CudaProductPlan> plans, Func<Kernel, TensorAttention?> attention)
     {
         var read = new HashSet<PlanBuffer>();
         var written = new HashSet<PlanBuffer>();
@@ -96,12 +97,12 @@ internal static class StoredOperands
                 continue;
             }
 
-            bool rounds = kernel is MatMulKernel product && Rounds(product, plans);
+            bool rounds = kernel is MatMulKernel product ? Rounds(product, plans) : attention(kernel) is not null;
             for (int i = 0; i < kernel.Operands.Count; i++)
             {
                 KernelOperand operand = kernel.Operands[i];
                 PlanBuffer buffer = operand.View.Buffer;
-                bool suits = buffer is { Space: MemorySpace.Arena } && buffer.Format == StorageFormat.Float32 && CanMove(operand) && (operand.IsWritten ? Writes(kernel, i) : rounds && i < 2);
+                bool suits = buffer is { Space: MemorySpace.Arena } && buffer.Format == StorageFormat.Float32 && CanMove(operand) && (operand.IsWritten ? Writes(kernel, i) : rounds && (kernel is MatMulKernel ? i < 2 : TensorAttention.Rounds(kernel, i)));
                 if (!suits || (operand.IsWritten && !written.Add(buffer)))
                 {
                     others.Add(buffer);

@@ -43,6 +43,12 @@ internal sealed record WarpgroupTiles(int Columns, int Splits) : CudaProductPlan
     // Turns of the loop that a part of the contracted extent should have at least.
     private const int LeastTurns = 16;
 
+    // Rows of a run that counts them, from which on it pays to lay out both factors.
+    private const int FewestCounted = 768;
+
+    /// <summary>Where a run counts the rows, how many of them such products are for; a run of fewer has the product of other devices.</summary>
+    public int FewestRows { get; init; }
+
     /// <summary>The tiles that blocks go through together, as in <see cref="TensorTiles.Height"/>.</summary>
     public int Height { get; init; } = 8;
 
@@ -59,20 +65,21 @@ internal sealed record WarpgroupTiles(int Columns, int Splits) : CudaProductPlan
     public static int Turns(MatMulKernel kernel) => (kernel.Depth + Depth - 1) / Depth;
 
     /// <summary>
-    /// The plan for a product; null where another is quicker. Rows that a run counts are none for it: of few of them the factors would be laid out for nothing.
+    /// The plan for a product; null where another is quicker. Where a run counts rows, it has such products from some hundreds on: of fewer the factors would be laid out for nothing.
     /// </summary>
     /// <param name="kernel">The product.</param>
     /// <param name="precision">What its factors are rounded to.</param>
     /// <param name="products">What the declaration asks for.</param>
     public static WarpgroupTiles? Choose(MatMulKernel kernel, CudaPrecision precision, CudaProducts products = CudaProducts.Automatic)
     {
-        if (precision != CudaPrecision.BF16 || products == CudaProducts.Warps || kernel.RowByRow || kernel.Rows.IsDynamic || kernel.Rows.Maximum == 1 || !kernel.Operands.Take(2).All(o => (o.Access.Format.IsPlain || o.Access.Format == StorageFormat.BFloat16) && o.Access.IsMatrix))
+        if (precision != CudaPrecision.BF16 || products == CudaProducts.Warps || kernel.RowByRow || (kernel.Rows.IsDynamic && kernel.Form == MatMulForm.TN) || kernel.Rows.Maximum == 1 || !kernel.Operands.Take(2).All(o => (o.Access.Format.IsPlain || o.Access.Format == StorageFormat.BFloat16) && o.Access.IsMatrix))
         {
             return null;
         }
 
-        long rows = kernel.Rows.Maximum, columns = kernel.Columns;
-        if (products == CudaProducts.Automatic && (kernel.Depth < LeastDepth || rows * columns < WorthWhile * (rows + columns)))
+        // What the fewest rows pay for more do.
+        long rows = kernel.Rows.Maximum, columns = kernel.Columns, fewest = kernel.Rows.IsDynamic ? FewestCounted : rows;
+        if (products == CudaProducts.Automatic && (kernel.Depth < LeastDepth || rows < fewest || fewest * columns < WorthWhile * (fewest + columns)))
         {
             return null;
         }
@@ -80,7 +87,7 @@ internal sealed record WarpgroupTiles(int Columns, int Splits) : CudaProductPlan
         // The wider tile reads less, and the narrower one leaves no processor without.
         bool isWide = Padded(kernel.Columns) % 256 == 0 && Tiles(256) >= Multiprocessors;
         int splits = isWide ? 1 : (int)Math.Max(1, Math.Min(Math.Min(2L * Multiprocessors / Tiles(128), 8), Turns(kernel) / LeastTurns));
-        return new WarpgroupTiles(isWide ? 256 : 128, splits);
+        return new WarpgroupTiles(isWide ? 256 : 128, splits) { FewestRows = !kernel.Rows.IsDynamic ? 0 : products == CudaProducts.Automatic ? FewestCounted : 2 };
 
         long Tiles(int width) => (rows + Rows - 1) / Rows * ((columns + width - 1) / width);
     }
@@ -110,7 +117,11 @@ internal sealed record WarpgroupTiles(int Columns, int Splits) : CudaProductPlan
 /// and rows across it are read from the same pieces, so that one layout serves a value in the forward pass and in both products of the backward pass. Beyond the matrix are zeros, to the next multiple of 128
 /// rows and columns. Operands: source, packed.
 /// </summary>
-internal sealed class CudaPackKernel(string name, IReadOnlyList<KernelOperand> operands, int rows, int columns) : Kernel(name, operands, 0, 6L * rows * columns)
+/// <param name="name">The kernel's name.</param>
+/// <param name="operands">Source and packed.</param>
+/// <param name="rows">The matrix's rows.</param>
+/// <param name="columns">Its columns.</param>
+internal sealed class CudaPackKernel(string name, IReadOnlyList<KernelOperand> operands, RowExtent rows, int columns) : Kernel(name, operands, 0, 6L * rows.Maximum * columns)
 {
     /// <summary>Rows of a piece.</summary>
     public const int PieceRows = 8;
@@ -121,12 +132,16 @@ internal sealed class CudaPackKernel(string name, IReadOnlyList<KernelOperand> o
     /// <summary>Bytes of a piece.</summary>
     public const int PieceBytes = 1024;
 
-    public int Rows { get; } = rows;
+    /// <summary>The rows, which a run may count.</summary>
+    public RowExtent Rows { get; } = rows;
+
+    /// <summary>The rows of a product that reads them, which a run counts, and how many of them it is for; null where they are literal.</summary>
+    public (RowExtent Rows, int Fewest)? For { get; init; }
 
     public int Columns { get; } = columns;
 
     /// <summary>Rows as they are laid out.</summary>
-    public int PaddedRows => WarpgroupTiles.Padded(Rows);
+    public int PaddedRows => WarpgroupTiles.Padded(Rows.Maximum);
 
     /// <summary>Columns as they are laid out.</summary>
     public int PaddedColumns => WarpgroupTiles.Padded(Columns);
