@@ -78,6 +78,31 @@ public sealed unsafe class PtxPackedTests
         KernelCheck.Near(ReferenceInterpreter.Run(graph, run), function.Run(run), 1e-6, format);
     }
 
+    /// <summary>Rows that each meet the matrix of an expert: whole groups and odd columns, more blocks than warps take in a turn, and the other way round as adapters' gradients have it.</summary>
+    [Theory]
+    [InlineData("F16", false, 9, 35)]
+    [InlineData("F16", false, 16, 72)]
+    [InlineData("F16", true, 7, 21)]
+    [InlineData("BF16", false, 5, 34)]
+    [InlineData("BF16", true, 16, 32)]
+    [InlineData("Q8_0", false, 48, 96)]
+    [InlineData("Q8_0", false, 16, 288)]
+    [InlineData("Q8_0", true, 32, 64)]
+    [InlineData("Q4_0", false, 32, 544)]
+    [InlineData("Q4_0", true, 16, 96)]
+    public void Packed_matrices_of_experts_are_multiplied(string format, bool transposed, int matrixRows, int matrixColumns)
+    {
+        const int Experts = 4, Rows = 11;
+        ModelGraph graph = KernelCases.Prepare(OperatorCases.Case("experts", b =>
+            [b.Add(new ExpertMatMul(transposed), "y", OperatorCases.Parameter(b, "x", Rows, transposed ? matrixRows : matrixColumns), OperatorCases.Parameter(b, "b", Experts, matrixRows, matrixColumns), OperatorCases.Indices(b, "experts", Experts, Rows))]).Graph);
+        RunArguments run = CaseData.Random(graph, matrixRows);
+        PtxFunction function = PtxFunction.Compile(graph, formats: Of(graph, format, "b"));
+        Pack(function, run, "b", Enum.Parse<Format>(format), Experts * matrixRows);
+        RunResults expected = ReferenceInterpreter.Run(graph, run), actual = function.Run(run);
+        KernelCheck.Near(expected, actual, 1e-5, $"{format} {matrixRows}x{matrixColumns}");
+        GradientCheck.Same(actual, function.Run(run), 0, "once more");
+    }
+
     /// <summary>What a row reads of the weights: their packed bytes, each once, and no more.</summary>
     [Theory]
     [InlineData("Q8_0", 16)]

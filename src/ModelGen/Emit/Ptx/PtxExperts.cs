@@ -1,12 +1,21 @@
+using System;
 using System.Collections.Generic;
+using System.Linq;
 using ModelGen.Compiler.Graph;
 using ModelGen.Compiler.Kernels;
+using ModelGen.Compiler.Targets.Cuda;
 
 namespace ModelGen.Compiler.Emit.Ptx;
 
-/// <summary>Rows that each meet a matrix of their own: a thread for each element of what is stored.</summary>
+/// <summary>Rows that each meet a matrix of their own: which that is, in what order they come, and their products (those with rows of the matrices are <see cref="PtxMatMul"/>'s).</summary>
 internal static class PtxExperts
 {
+    private const int Lanes = 32;
+    private const int WordBytes = 4;
+
+    // Of what a warp sorts, the turns whose choices are read together.
+    private const int TurnsAhead = 4;
+
     /// <summary>A thread chooses for each row.</summary>
     public static PtxEntry Emit(ChooseKernel kernel, IReadOnlyList<Dim> counts)
     {
@@ -36,41 +45,115 @@ internal static class PtxExperts
         return Entry($"Choose_{PtxEmitter.Text(kernel.Rows)}x{experts}", $"{kernel.Name}: the {chosen} of {experts} experts that score highest, for [{kernel.Rows}] rows.", w, kernel.Rows, 1);
     }
 
-    /// <summary>A thread for each choice counts what is sorted before it.</summary>
+    /// <summary>
+    /// A block sorts by counting, each of its warps a part of the choices, 32 at a time: lanes that have the same expert find each other, the first of them counts them, and what is ahead of a lane
+    /// is what was counted before and those of its own before it. First each warp counts, then the counts become where each warp's choices of each expert begin, then each goes through its part again.
+    /// </summary>
     public static PtxEntry Emit(SortKernel kernel, IReadOnlyList<Dim> counts)
     {
         (int experts, int chosen) = (kernel.Experts, kernel.Chosen);
-        (PtxWriter w, PtxKernel k, string row, string column) = Begin(kernel, kernel.Rows, chosen, counts);
-        string own = At(w, row, chosen, column), expert = Expert(own, row), before = w.Register('r');
-        w.Set(before, "mov.u32", "0");
-        w.For("0", k.Extent(kernel.Rows * RowExtent.Literal(chosen)), "1", other =>
-        {
-            string theirs = Expert(other, w.Op("div.s32", other, PtxWriter.Int(chosen))), counted = w.Label(), next = w.Label();
-            w.Line($"@{w.Op("setp.lt.s32", theirs, expert)} bra {counted};");
-            w.Line($"@!{w.Op("setp.eq.s32", theirs, expert)} bra {next};");
-            w.Line($"@!{w.Op("setp.lt.s32", other, own)} bra {next};");
-            w.Place(counted);
-            w.Set(before, "add.s32", before, "1");
-            w.Place(next);
-        });
-        StoreIndex(w, k, 1, before, row);
-        StoreIndex(w, k, 2, before, expert);
-        StoreIndex(w, k, 3, own, before);
-        return Entry($"Sort_{PtxEmitter.Text(kernel.Rows)}x{chosen}by{experts}", $"{kernel.Name}: sorts what [{kernel.Rows}] rows are sent to, by experts.", w, kernel.Rows, chosen);
+        var w = new PtxWriter();
+        var k = new PtxKernel(w, kernel, counts);
 
-        string Expert(string choice, string ofRow) => w.Op("sub.s32", k.Load(0, choice), w.Op("mul.lo.s32", ofRow, PtxWriter.Int(experts)));
+        // A count for each warp and expert, and a sum for each expert: fewer warps count where there are very many experts.
+        int warps = PtxEmitter.Threads / Lanes;
+        while (warps > 1 && WordBytes * (warps + 1) * (long)experts > TensorTile.SharedBytes)
+        {
+            warps /= 2;
+        }
+
+        if (WordBytes * (warps + 1) * (long)experts > TensorTile.SharedBytes)
+        {
+            throw new DeviceLimitException(FormattableString.Invariant($"{kernel.Name} sorts by {experts} experts, and a block of threads has memory for the counts of {TensorTile.SharedBytes / WordBytes / 2}"));
+        }
+
+        string thread = w.Special("%tid.x"), lane = w.Op("and.b32", thread, PtxWriter.Int(Lanes - 1)), warp = w.Op("shr.u32", thread, "5"), counted = w.Shared("counts", (warps + 1) * experts);
+        string sums = w.Op("add.s32", counted, PtxWriter.Int(WordBytes * warps * experts)), own = w.Op("mad.lo.s32", warp, PtxWriter.Int(WordBytes * experts), counted);
+        string before = w.Op("sub.s32", w.Op("shl.b32", "1", lane), "1"), all = k.Extent(kernel.Rows * RowExtent.Literal(chosen));
+        w.For(thread, PtxWriter.Int(warps * experts), PtxWriter.Int(PtxEmitter.Threads), i => w.Line($"st.shared.u32 [{w.Op("mad.lo.s32", i, PtxWriter.Int(WordBytes), counted)}], 0;"));
+        w.Barrier();
+
+        // A warp's part begins and ends at a whole turn.
+        string turns = w.Op("div.s32", w.Op("add.s32", all, PtxWriter.Int((Lanes * warps) - 1)), PtxWriter.Int(Lanes * warps)), part = w.Op("shl.b32", turns, "5");
+        string begin = w.Op("mul.lo.s32", warp, part), end = w.Op("min.s32", w.Op("add.s32", begin, part), all);
+        string counting = w.Op("setp.lt.s32", warp, PtxWriter.Int(warps));
+        Pass((_, _, _, _) => { });
+        w.Barrier();
+        w.For(thread, PtxWriter.Int(experts), PtxWriter.Int(PtxEmitter.Threads), expert =>
+        {
+            string sum = w.Op("mov.u32", "0"), at = w.Op("mad.lo.s32", expert, PtxWriter.Int(WordBytes), counted);
+            for (int i = 0; i < warps; i++)
+            {
+                w.Set(sum, "add.s32", sum, w.Op("ld.shared.u32", FormattableString.Invariant($"[{at}+{i * WordBytes * experts}]")));
+            }
+
+            w.Line($"st.shared.u32 [{w.Op("mad.lo.s32", expert, PtxWriter.Int(WordBytes), sums)}], {sum};");
+        });
+        w.Barrier();
+        w.For(thread, PtxWriter.Int(experts), PtxWriter.Int(PtxEmitter.Threads), expert =>
+        {
+            string from = w.Op("mov.u32", "0"), at = w.Op("mad.lo.s32", expert, PtxWriter.Int(WordBytes), counted);
+            w.For("0", expert, "1", earlier => w.Set(from, "add.s32", from, w.Op("ld.shared.u32", $"[{w.Op("mad.lo.s32", earlier, PtxWriter.Int(WordBytes), sums)}]")));
+            for (int i = 0; i < warps; i++)
+            {
+                string place = FormattableString.Invariant($"[{at}+{i * WordBytes * experts}]"), count = w.Op("ld.shared.u32", place);
+                w.Line($"st.shared.u32 {place}, {from};");
+                w.Set(from, "add.s32", from, count);
+            }
+        });
+        w.Barrier();
+        Pass((choice, row, expert, place) =>
+        {
+            StoreIndex(w, k, 1, place, row);
+            StoreIndex(w, k, 2, place, expert);
+            StoreIndex(w, k, 3, choice, place);
+        });
+        return new PtxEntry($"Sort_{PtxEmitter.Text(kernel.Rows)}x{chosen}by{experts}", $"{kernel.Name}: sorts what [{kernel.Rows}] rows are sent to, by experts.", w, (1, 1), PtxEmitter.Threads);
+
+        // Goes through a warp's choices in order, adds them to the counts, and tells of each what was there before it. What is read of several turns comes together.
+        void Pass(Action<string, string, string, string> each) => w.If(counting, () => w.For(begin, end, PtxWriter.Int(Lanes * TurnsAhead), from =>
+        {
+            string[] choices = [.. Enumerable.Range(0, TurnsAhead).Select(i => w.Op("add.s32", i == 0 ? from : w.Op("add.s32", from, PtxWriter.Int(i * Lanes)), lane))];
+            string[] isThere = [.. choices.Select(choice => w.Op("setp.lt.s32", choice, end))], loaded = [.. choices.Select(_ => w.Register('r'))];
+            for (int i = 0; i < TurnsAhead; i++)
+            {
+                // What is not there is sent to an expert that is none.
+                w.Set(loaded[i], "mov.u32", PtxWriter.Int(-1));
+                w.Line($"@{isThere[i]} ld.global.u32 {loaded[i]}, [{k.Address(0, choices[i])}];");
+            }
+
+            for (int i = 0; i < TurnsAhead; i++)
+            {
+                string row = w.Op("div.s32", choices[i], PtxWriter.Int(chosen));
+                string expert = w.Op("selp.b32", w.Op("sub.s32", loaded[i], w.Op("mul.lo.s32", row, PtxWriter.Int(experts))), PtxWriter.Int(-1), isThere[i]);
+                string same = w.Op("match.any.sync.b32", expert, "-1"), ahead = w.Op("popc.b32", w.Op("and.b32", same, before)), at = w.Op("mad.lo.s32", expert, PtxWriter.Int(WordBytes), own), count = w.Op("mov.u32", "0");
+                w.Line($"@{isThere[i]} ld.shared.u32 {count}, [{at}];");
+                w.Line("bar.warp.sync -1;");
+                string isFirst = w.Op("and.pred", isThere[i], w.Op("setp.eq.s32", ahead, "0"));
+                w.Line($"@{isFirst} st.shared.u32 [{at}], {w.Op("add.s32", count, w.Op("popc.b32", same))};");
+                w.Line("bar.warp.sync -1;");
+                w.If(isThere[i], () => each(choices[i], row, expert, w.Op("add.s32", count, ahead)));
+            }
+        }));
     }
 
     public static PtxEntry Emit(ExpertProductKernel kernel, IReadOnlyList<Dim> counts)
     {
+        if (!kernel.IsTransposed)
+        {
+            return PtxMatMul.Emit(kernel, counts);
+        }
+
         (PtxWriter w, PtxKernel k, string row, string column) = Begin(kernel, kernel.Rows, kernel.Columns, counts);
         int stride = kernel.Operands[1].Access.RowStride;
-        string matrix = k.Far(k.Load(2, row), (long)kernel.MatrixRows * stride), sum = w.Register('f');
+        string expert = k.Load(2, row), sum = w.Register('f');
+        PtxPacked? packed = kernel.Operands[1].Access.Format.IsPlain ? null : new PtxPacked(w, k, 1);
+        string matrix = packed is null ? k.Far(expert, (long)kernel.MatrixRows * stride) : w.Op("mul.lo.s32", expert, PtxWriter.Int(kernel.MatrixRows));
         w.Set(sum, "mov.f32", PtxWriter.Float(0));
         w.For("0", PtxWriter.Int(kernel.Depth), "1", d => w.Set(sum, "fma.rn.f32",
-            k.Load(0, At(w, row, kernel.Operands[0].Access.RowStride, d)), k.Load(1, matrix, kernel.IsTransposed ? At(w, d, stride, column) : At(w, column, stride, d)), sum));
+            k.Load(0, At(w, row, kernel.Operands[0].Access.RowStride, d)), packed is null ? k.Load(1, matrix, At(w, d, stride, column)) : packed.Number(w.Op("add.s32", matrix, d), column), sum));
         k.Store(3, At(w, row, kernel.Operands[3].Access.RowStride, column), sum, StoreMode.Replace);
-        return Entry($"ExpertMatMul_{PtxEmitter.Text(kernel.Rows)}x{kernel.Depth}x{kernel.Columns}", $"{kernel.Name}: each of [{kernel.Rows}, {kernel.Depth}] times its matrix of {kernel.Matrices}.", w, kernel.Rows, kernel.Columns);
+        return Entry($"ExpertMatMul_{PtxEmitter.Text(kernel.Rows)}x{kernel.Depth}x{kernel.Columns}", $"{kernel.Name}: each of [{kernel.Rows}, {kernel.Depth}] times its matrix of {kernel.Matrices}, transposed.", w, kernel.Rows, kernel.Columns);
     }
 
     public static PtxEntry Emit(ExpertGradientKernel kernel, IReadOnlyList<Dim> counts)

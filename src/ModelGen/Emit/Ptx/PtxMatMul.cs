@@ -31,13 +31,13 @@ internal static class PtxMatMul
         switch (plan)
         {
             case DotProducts dots when dots.Format.IsInGroups:
-                GroupDots(w, k, kernel, dots);
+                GroupDots(w, k, kernel, Dotted.Of(w, k, kernel), dots);
                 return new PtxEntry($"Dot_{stem}_{dots.Format}", $"{comment}, which lies in {dots.Format}.", w, plan.Blocks(kernel), DotProducts.Warps * Warp);
             case DotProducts dots when !dots.Format.IsPlain:
-                HalfDots(w, k, kernel, dots);
+                HalfDots(w, k, kernel, Dotted.Of(w, k, kernel), dots);
                 return new PtxEntry($"Dot_{stem}_{dots.Format}", $"{comment}, which lies in {dots.Format}.", w, plan.Blocks(kernel), DotProducts.Warps * Warp);
             case DotProducts:
-                Dots(w, k, kernel);
+                Dots(w, k, kernel, Dotted.Of(w, k, kernel));
                 return new PtxEntry($"Dot_{stem}", comment + ".", w, plan.Blocks(kernel), DotProducts.Warps * Warp);
             case TensorTiles tensor:
                 PtxTensorProduct.Emit(w, k, kernel, tensor, (row, column, sum) => Epilogue(w, k, kernel, row, column, sum));
@@ -49,43 +49,93 @@ internal static class PtxMatMul
         }
     }
 
-    private static void Dots(PtxWriter w, PtxKernel k, MatMulKernel kernel)
+    /// <summary>Products of rows, each with the matrix that its index names, as dot products with that matrix's rows.</summary>
+    public static PtxEntry Emit(ExpertProductKernel kernel, IReadOnlyList<Dim> counts)
+    {
+        var w = new PtxWriter();
+        var k = new PtxKernel(w, kernel, counts);
+        StorageFormat format = kernel.Operands[1].Access.Format;
+        var plan = new DotProducts(format, Vector(0), Vector(1));
+        int stride = kernel.Operands[3].Access.RowStride;
+        var dotted = new Dotted(kernel.Rows, kernel.Columns, kernel.Depth, (row, column, total) => k.Store(3, w.Op("mad.lo.s32", row, PtxWriter.Int(stride), column), total, StoreMode.Replace))
+        {
+            FirstOf = row => w.Op("mul.lo.s32", k.Load(2, row), PtxWriter.Int(kernel.MatrixRows)),
+        };
+        if (format.IsInGroups)
+        {
+            GroupDots(w, k, kernel, dotted, plan);
+        }
+        else if (!format.IsPlain)
+        {
+            HalfDots(w, k, kernel, dotted, plan);
+        }
+        else
+        {
+            Dots(w, k, kernel, dotted);
+        }
+
+        string lies = format.IsPlain ? "" : $", which lies in {format}", stem = $"ExpertDot_{PtxEmitter.Text(kernel.Rows)}x{kernel.Depth}x{kernel.Columns}{(format.IsPlain ? "" : "_" + format)}";
+        return new PtxEntry(stem, $"{kernel.Name}: each of [{kernel.Rows}, {kernel.Depth}] times its matrix of {kernel.Matrices}{lies}.", w, ((kernel.Columns + plan.ColumnsOfBlock - 1) / plan.ColumnsOfBlock, Math.Max(1, kernel.Rows.Maximum)), DotProducts.Warps * Warp);
+
+        int Vector(int operand)
+        {
+            View view = kernel.Operands[operand].View;
+            long[] places = [kernel.Operands[operand].Access.RowStride, kernel.Depth, view.Offset, view.PositionStride, view.LastStride, view.StepStride];
+            return Array.TrueForAll(places, p => p % 4 == 0) ? 4 : Array.TrueForAll(places, p => p % 2 == 0) ? 2 : 1;
+        }
+    }
+
+    /// <summary>Rows that are dot products with rows of weights.</summary>
+    /// <param name="Rows">The rows.</param>
+    /// <param name="Columns">The dot products of a row.</param>
+    /// <param name="Depth">What they contract.</param>
+    /// <param name="Finish">What is done with one, given its row, its column and itself.</param>
+    private sealed record Dotted(RowExtent Rows, int Columns, int Depth, Action<string, string, string> Finish)
+    {
+        /// <summary>The row of weights that a row's first dot product is with; null where it is the first of all.</summary>
+        public Func<string, string>? FirstOf { get; init; }
+
+        public static Dotted Of(PtxWriter w, PtxKernel k, MatMulKernel kernel) => new(kernel.Rows, kernel.Columns, kernel.Depth, (row, column, total) => Epilogue(w, k, kernel, row, column, total));
+    }
+
+    private static void Dots(PtxWriter w, PtxKernel k, Kernel kernel, Dotted dotted)
     {
         string thread = w.Special("%tid.x"), lane = w.Op("and.b32", thread, "31");
         string row = w.Special("%ctaid.y"), column = w.Op("mad.lo.s32", w.Special("%ctaid.x"), PtxWriter.Int(DotProducts.Warps), w.Op("shr.u32", thread, "5"));
-        w.Line($"@{w.Op("setp.ge.s32", row, k.Extent(kernel.Rows))} bra {PtxWriter.Exit};");
-        w.Line($"@{w.Op("setp.ge.s32", column, PtxWriter.Int(kernel.Columns))} bra {PtxWriter.Exit};");
+        w.Line($"@{w.Op("setp.ge.s32", row, k.Extent(dotted.Rows))} bra {PtxWriter.Exit};");
+        w.Line($"@{w.Op("setp.ge.s32", column, PtxWriter.Int(dotted.Columns))} bra {PtxWriter.Exit};");
         string left = k.Address(0, w.Op("mul.lo.s32", row, PtxWriter.Int(kernel.Operands[0].Access.RowStride)));
-        string right = k.Address(1, w.Op("mul.lo.s32", column, PtxWriter.Int(kernel.Operands[1].Access.RowStride)));
+        int stride = kernel.Operands[1].Access.RowStride;
+        string right = dotted.FirstOf is { } firstOf ? w.Op("add.s64", k.Base(1), k.Far(w.Op("add.s32", firstOf(row), column), stride)) : k.Address(1, w.Op("mul.lo.s32", column, PtxWriter.Int(stride)));
         string sum = w.Register('f');
         w.Set(sum, "mov.f32", PtxWriter.Float(0));
-        w.For(lane, PtxWriter.Int(kernel.Depth), PtxWriter.Int(Warp), d =>
+        w.For(lane, PtxWriter.Int(dotted.Depth), PtxWriter.Int(Warp), d =>
         {
             string bytes = w.Op("mul.wide.s32", d, "4");
             w.Set(sum, "fma.rn.f32", w.Op("ld.global.f32", $"[{w.Op("add.s64", left, bytes)}]"), w.Op("ld.global.f32", $"[{w.Op("add.s64", right, bytes)}]"), sum);
         });
         string total = k.AllLanes(sum);
-        w.If(w.Op("setp.eq.s32", lane, "0"), () => Epilogue(w, k, kernel, row, column, total));
+        w.If(w.Op("setp.eq.s32", lane, "0"), () => dotted.Finish(row, column, total));
     }
 
     /// <summary>Dot products with rows of 16-bit numbers: lanes take as many neighbouring ones as one access moves.</summary>
-    private static void HalfDots(PtxWriter w, PtxKernel k, MatMulKernel kernel, DotProducts plan)
+    private static void HalfDots(PtxWriter w, PtxKernel k, Kernel kernel, Dotted dotted, DotProducts plan)
     {
         // A row of weights may be aligned for more than the widest plain access: eight halves are 16 bytes.
         int stride = kernel.Operands[1].Access.RowStride;
         View view = kernel.Operands[1].View;
-        bool isWide = plan.LeftVector == 4 && plan.RightVector == 4 && kernel.Depth % 8 == 0 && stride % 8 == 0 && view.Offset % 8 == 0 && view is { PositionStride: 0, LastStride: 0, StepStride: 0 };
+        bool isWide = plan.LeftVector == 4 && plan.RightVector == 4 && dotted.Depth % 8 == 0 && stride % 8 == 0 && view.Offset % 8 == 0 && view is { PositionStride: 0, LastStride: 0, StepStride: 0 };
         int each = isWide ? 8 : Math.Min(plan.RightVector, 4);
         string thread = w.Special("%tid.x"), lane = w.Op("and.b32", thread, "31");
         string row = w.Special("%ctaid.y"), column = w.Op("mad.lo.s32", w.Special("%ctaid.x"), PtxWriter.Int(DotProducts.Warps), w.Op("shr.u32", thread, "5"));
-        w.Line($"@{w.Op("setp.ge.s32", row, k.Extent(kernel.Rows))} bra {PtxWriter.Exit};");
-        w.Line($"@{w.Op("setp.ge.s32", column, PtxWriter.Int(kernel.Columns))} bra {PtxWriter.Exit};");
+        w.Line($"@{w.Op("setp.ge.s32", row, k.Extent(dotted.Rows))} bra {PtxWriter.Exit};");
+        w.Line($"@{w.Op("setp.ge.s32", column, PtxWriter.Int(dotted.Columns))} bra {PtxWriter.Exit};");
         var packed = new PtxPacked(w, k, 1);
         string left = k.Address(0, w.Op("mul.lo.s32", row, PtxWriter.Int(kernel.Operands[0].Access.RowStride)));
-        string right = w.Op("add.s64", k.Base(1), w.Op("mul.lo.s64", w.Op("cvt.s64.s32", column), PtxWriter.Int(2L * stride)));
+        string right = w.Op("add.s64", k.Base(1), w.Op("mul.lo.s64", w.Op("cvt.s64.s32", dotted.FirstOf is { } firstOf ? w.Op("add.s32", firstOf(row), column) : column), PtxWriter.Int(2L * stride)));
         string sum = w.Register('f');
         w.Set(sum, "mov.f32", PtxWriter.Float(0));
-        w.For(w.Op("mul.lo.s32", lane, PtxWriter.Int(each)), PtxWriter.Int(kernel.Depth), PtxWriter.Int(Warp * each), d =>
+        w.For(w.Op("mul.lo.s32", lane, PtxWriter.Int(each)), PtxWriter.Int(dotted.Depth), PtxWriter.Int(Warp * each), d =>
         {
             string at = w.Op("add.s64", right, w.Op("mul.wide.s32", d, "2"));
             string[] weights = each == 1 ? [packed.Low(w.Op("ld.global.u16", $"[{at}]"))] : [.. Words(w, at, each / 2).SelectMany(packed.Both)];
@@ -96,25 +146,25 @@ internal static class PtxMatMul
             }
         });
         string total = k.AllLanes(sum);
-        w.If(w.Op("setp.eq.s32", lane, "0"), () => Epilogue(w, k, kernel, row, column, total));
+        w.If(w.Op("setp.eq.s32", lane, "0"), () => dotted.Finish(row, column, total));
     }
 
     /// <summary>
     /// Dot products with the 16 rows of a group, a block of threads each. A lane has four of the rows and, of a block of 32 columns, four columns, or twice four in a word of eight numbers: what a warp reads at once are 512 bytes
     /// that follow each other. Each warp takes every eighth of the steps, and the warps' sums are added in their order.
     /// </summary>
-    private static void GroupDots(PtxWriter w, PtxKernel k, MatMulKernel kernel, DotProducts plan)
+    private static void GroupDots(PtxWriter w, PtxKernel k, Kernel kernel, Dotted dotted, DotProducts plan)
     {
         const int Rows = StorageFormat.GroupRows, Each4 = 4;
         var packed = new PtxPacked(w, k, 1);
-        int words = packed.NumberBytes / (Rows * 4), blocksOfWarp = 8 / words, blocks = kernel.Depth / StorageFormat.BlockColumns;
+        int words = packed.NumberBytes / (Rows * 4), blocksOfWarp = 8 / words, blocks = dotted.Depth / StorageFormat.BlockColumns;
         bool hasHalves = words == 4;
         string thread = w.Special("%tid.x"), lane = w.Op("and.b32", thread, "31"), warp = w.Op("shr.u32", thread, "5");
         string row = w.Special("%ctaid.y"), group = w.Special("%ctaid.x");
         string partial = w.Shared("partial", DotProducts.Warps * Rows);
-        w.Line($"@{w.Op("setp.ge.s32", row, k.Extent(kernel.Rows))} bra {PtxWriter.Exit};");
+        w.Line($"@{w.Op("setp.ge.s32", row, k.Extent(dotted.Rows))} bra {PtxWriter.Exit};");
         string left = k.Address(0, w.Op("mul.lo.s32", row, PtxWriter.Int(kernel.Operands[0].Access.RowStride)));
-        string begin = packed.Group(group), four = w.Op("and.b32", lane, "3"), part = w.Op("shr.u32", lane, "2");
+        string begin = packed.Group(dotted.FirstOf is { } firstOf ? w.Op("add.s32", group, w.Op("shr.u32", firstOf(row), "4")) : group), four = w.Op("and.b32", lane, "3"), part = w.Op("shr.u32", lane, "2");
         string word = hasHalves ? w.Op("and.b32", part, "3") : part;
         string first = hasHalves ? w.Op("mad.lo.s32", warp, "2", w.Op("shr.u32", lane, "4")) : warp;
         string within = w.Op("mad.lo.s32", word, PtxWriter.Int(Rows * 4), w.Op("mul.lo.s32", four, "16"));
@@ -156,7 +206,7 @@ internal static class PtxMatMul
         });
         w.Barrier();
         string column = w.Op("mad.lo.s32", group, PtxWriter.Int(Rows), thread);
-        string isMine = w.Op("and.pred", w.Op("setp.lt.s32", thread, PtxWriter.Int(Rows)), w.Op("setp.lt.s32", column, PtxWriter.Int(kernel.Columns)));
+        string isMine = w.Op("and.pred", w.Op("setp.lt.s32", thread, PtxWriter.Int(Rows)), w.Op("setp.lt.s32", column, PtxWriter.Int(dotted.Columns)));
         w.If(isMine, () =>
         {
             string slot = w.Op("mad.lo.s32", thread, "4", partial), total = w.Op("ld.shared.f32", $"[{slot}]");
@@ -165,7 +215,7 @@ internal static class PtxMatMul
                 total = w.Op("add.rn.f32", total, w.Op("ld.shared.f32", FormattableString.Invariant($"[{slot}+{4 * Rows * i}]")));
             }
 
-            Epilogue(w, k, kernel, row, column, total);
+            dotted.Finish(row, column, total);
         });
     }
 

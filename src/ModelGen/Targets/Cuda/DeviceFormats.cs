@@ -22,7 +22,7 @@ internal static class DeviceFormats
         {
             for (int i = 0; i < node.Inputs.Count; i++)
             {
-                if (node.Inputs[i].Op is Parameter parameter && !((node.Op is MatMul { Form: MatMulForm.NT or MatMulForm.NN } && i == 1) || (node.Op is Embedding && i == 0)))
+                if (node.Inputs[i].Op is Parameter parameter && !((node.Op is MatMul { Form: MatMulForm.NT or MatMulForm.NN } && i == 1) || (node.Op is ExpertMatMul && i == 1) || (node.Op is Embedding && i == 0)))
                 {
                     widened.Add(parameter.ParameterName);
                 }
