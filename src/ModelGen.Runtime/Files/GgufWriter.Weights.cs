@@ -127,7 +127,7 @@ public sealed partial class GgufWriter
             {
                 // There and back, numbers might be rounded.
                 (GgufFile file, GgufTensor source) = original;
-                Add(name, shape, type, (start, destination) => file.ReadFloats(source, start, destination), importance, (row, destination) => file.TryReadRow(source, type, row, destination));
+                Add(name, shape, type, (start, destination) => file.ReadFloats(source, start, destination), importance, (row, destination) => file.TryReadRows(source, type, row, 1, destination));
                 continue;
             }
 
@@ -138,10 +138,10 @@ public sealed partial class GgufWriter
     /// <summary>Gives rows as they are stored, where a change leaves them whole.</summary>
     private static StoredReader? Stored(WeightFile weights, WeightTensor tensor, GgmlType type, TensorChange change, int headWidth) => tensor.Shape.Length < 2 ? null : change switch
     {
-        TensorChange.None => (row, destination) => weights.TryReadRow(tensor, type, row, destination),
+        TensorChange.None => (row, destination) => weights.TryReadRows(tensor, type, row, 1, destination),
         TensorChange.Transposed => (row, destination) => weights.TryReadColumn(tensor, type, row, destination),
-        TensorChange.QueryRows or TensorChange.KeyRows => (row, destination) => weights.TryReadRow(tensor, type, RotaryRows.ToHalves(row, headWidth), destination),
-        TensorChange.HeadsOfThree => (row, destination) => weights.TryReadRow(tensor, type, ThirdOfHead(row, tensor.Shape[0], headWidth), destination),
+        TensorChange.QueryRows or TensorChange.KeyRows => (row, destination) => weights.TryReadRows(tensor, type, RotaryRows.ToHalves(row, headWidth), 1, destination),
+        TensorChange.HeadsOfThree => (row, destination) => weights.TryReadRows(tensor, type, ThirdOfHead(row, tensor.Shape[0], headWidth), 1, destination),
         _ => null,
     };
 

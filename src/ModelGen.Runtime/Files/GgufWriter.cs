@@ -135,7 +135,7 @@ public sealed partial class GgufWriter
             throw new ArgumentException("The tensor is not of this file.", nameof(tensor));
         }
 
-        Add(tensor.Name, tensor.Shape.AsSpan(), tensor.Type, (start, destination) => file.ReadFloats(tensor, start, destination), [], (row, destination) => file.TryReadRow(tensor, tensor.Type, row, destination));
+        Add(tensor.Name, tensor.Shape.AsSpan(), tensor.Type, (start, destination) => file.ReadFloats(tensor, start, destination), [], (row, destination) => file.TryReadRows(tensor, tensor.Type, row, 1, destination));
     }
 
     /// <summary>As the others.</summary>

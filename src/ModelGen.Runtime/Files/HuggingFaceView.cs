@@ -162,7 +162,7 @@ internal sealed class HuggingFaceView : WeightFile
     {
         CheckOwn(tensor);
         var own = (Renamed)tensor;
-        return own.Change == TensorChange.Transposed && _file.TryReadRow(own.Source, type, column, destination);
+        return own.Change == TensorChange.Transposed && _file.TryReadRows(own.Source, type, column, 1, destination);
     }
 
     internal override (GgufFile File, GgufTensor Tensor)? Original(WeightTensor tensor)

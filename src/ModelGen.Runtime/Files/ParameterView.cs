@@ -74,10 +74,24 @@ internal sealed unsafe class ParameterView : WeightFile
         }
     }
 
-    internal override bool TryReadRow(WeightTensor tensor, GgmlType type, long row, Span<byte> destination)
+    internal override bool TryReadRows(WeightTensor tensor, GgmlType type, long row, int count, Span<byte> destination)
     {
         CheckOwn(tensor);
-        return ((Held)tensor).Parameter is { TransposedInFile: false } parameter && TryReadStored(parameter, type, row, destination);
+        if (((Held)tensor).Parameter is not { TransposedInFile: false } parameter)
+        {
+            return false;
+        }
+
+        int rowBytes = destination.Length / count;
+        for (int i = 0; i < count; i++)
+        {
+            if (!TryReadStored(parameter, type, row + i, destination.Slice(i * rowBytes, rowBytes)))
+            {
+                return false;
+            }
+        }
+
+        return true;
     }
 
     internal override bool TryReadColumn(WeightTensor tensor, GgmlType type, long column, Span<byte> destination)

@@ -141,7 +141,7 @@ public sealed unsafe partial class ModelWeights
         var view = new ParameterView(path, parameters, Pointer, read);
         foreach (WeightTensor tensor in view.Tensors)
         {
-            writer.Add(tensor.Name, tensor.Shape.AsSpan(), TypeOf(tensor), (start, destination) => view.ReadFloats(tensor, start, destination), [], (row, destination) => view.TryReadRow(tensor, TypeOf(tensor), row, destination));
+            writer.Add(tensor.Name, tensor.Shape.AsSpan(), TypeOf(tensor), (start, destination) => view.ReadFloats(tensor, start, destination), [], (row, destination) => view.TryReadRows(tensor, TypeOf(tensor), row, 1, destination));
         }
 
         writer.Save(path);
