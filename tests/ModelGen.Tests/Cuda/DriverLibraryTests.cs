@@ -13,11 +13,13 @@ public sealed unsafe class DriverLibraryTests : IDisposable
 {
     private readonly TemporaryFile _file = new("libmodelgen-standin.so");
     private readonly TemporaryFile _nccl = new("libmodelgen-standin-nccl.so");
+    private readonly TemporaryFile _blas = new("libmodelgen-standin-cublaslt.so.12");
 
     public void Dispose()
     {
         _file.Dispose();
         _nccl.Dispose();
+        _blas.Dispose();
     }
 
     [Fact]
@@ -93,6 +95,47 @@ public sealed unsafe class DriverLibraryTests : IDisposable
         }
 
         Assert.Equal(0, live());
+    }
+
+    /// <summary>cuBLASLt's library is loaded as its own is, what it computes first is right, and steps allocate nothing.</summary>
+    [Fact]
+    public void Products_are_a_librarys_and_steps_allocate_nothing()
+    {
+        if (Build(_file.Path, "standin.c") is not { } library)
+        {
+            return;
+        }
+
+        StandInBlas.Compile(_blas.Path);
+        nint handle = NativeLibrary.Load(library), blas = NativeLibrary.Load(_blas.Path);
+        var live = (delegate* unmanaged<int>)NativeLibrary.GetExport(handle, "standin_live");
+        var ofBlas = (delegate* unmanaged<int>)NativeLibrary.GetExport(blas, "standin_blas_live");
+        var first = (delegate* unmanaged<double>)NativeLibrary.GetExport(blas, "standin_blas_first_sum");
+        var fault = (delegate* unmanaged<nint>)NativeLibrary.GetExport(blas, "standin_blas_fault");
+        var driver = new CudaDriver(name => NativeLibrary.TryGetExport(handle, name, out nint address) ? address : 0) { ProductLibrary = version => CublasLtLibrary.Load(_blas.Path[..^2] + "{0}", version) };
+        LibraryMlp model = LibraryMlp.Create(seed: 3);
+        float[] inputs = Numbers(42);
+        int[] targets = Ids(6, 3);
+        double sum = 0;
+        for (int row = 0; row < 6; row++)
+        {
+            ReadOnlySpan<float> weights = model.Parameter("fc1.weight");
+            for (int i = 0; i < weights.Length; i++)
+            {
+                sum += inputs[(row * 7) + (i % 7)] * weights[i];
+            }
+        }
+
+        using (LibraryMlp.Trainer trainer = model.CreateTrainer(new AdamW { GradientClip = 1 }, new TrainerOptions { Device = Device.On(() => driver) }))
+        {
+            Assert.Equal("cuBLASLt 12.4.5", trainer.Device.ProductLibrary);
+            trainer.Step(inputs, targets);
+            Assert.Equal(sum, first(), 1e-4);
+            Assert.NotEqual(0, ofBlas());
+            Assert.Equal(0, Allocated.Least(() => trainer.Step(inputs, targets)));
+        }
+
+        Assert.Equal((0, 0, 0), (live(), ofBlas(), (int)fault()));
     }
 
     /// <summary>A library; null where there is no compiler for C.</summary>

@@ -120,8 +120,9 @@ internal sealed unsafe class StandInBlas : IDisposable
             return status;
         }
 
-        blas._jobs.Add(job);
-        return StandInDriver.Give(stream, () => blas._run(job)) == 0 ? 0 : ExecutionFailed;
+        nint kept = job;
+        blas._jobs.Add(kept);
+        return StandInDriver.Give(stream, () => blas._run(kept)) == 0 ? 0 : ExecutionFailed;
     }
 
     private nint Export(string name)

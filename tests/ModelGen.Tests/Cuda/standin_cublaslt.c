@@ -16,9 +16,11 @@ enum { EPILOGUE_RELU = 2, EPILOGUE_BIAS = 4, EPILOGUE_GELU = 32 };
 typedef struct { uint32_t magic; int32_t compute, scale, pointers, transposes_a, transposes_b; uint32_t epilogue; uint64_t bias; } desc;
 typedef struct { uint32_t magic; int32_t type; uint64_t rows, columns; int64_t stride; } layout;
 typedef struct { uint32_t magic; uint64_t workspace; uint32_t schemes, alignments[4]; } preference;
-typedef struct { uint64_t magic, key, workspace; uint32_t alignments[4]; uint64_t bias_alignment, rest; } algorithm;
+typedef struct { uint64_t magic, key, workspace; uint32_t alignments[4]; uint64_t bias_alignment, rest[2]; } algorithm;
 typedef struct { algorithm algo; size_t workspace; int32_t state; float waves; int32_t reserved[4]; } recommended;
 typedef struct { desc d; layout a, b, c, r; const void *alpha, *beta; float numbers[2]; uint64_t pa, pb, pc, pd; int index; } job;
+
+_Static_assert(sizeof(algorithm) == 64 && sizeof(recommended) == 96, "as cublasLtMatmulAlgo_t and cublasLtMatmulHeuristicResult_t");
 
 static int live, handles, calls, version = 120405, fail_call, fail_status;
 static long jobs;
@@ -141,7 +143,7 @@ API int cublasLtMatmulAlgoGetHeuristic(uint32_t *handle, desc *d, layout *a, lay
     if (wanted == (size_t)-1) return SUCCESS;
     memset(results, 0, sizeof *results);
     results->workspace = wanted;
-    results->algo = (algorithm){ ALGORITHM, key_of(d, a, b, c, r), wanted, { p->alignments[0], p->alignments[1], p->alignments[2], p->alignments[3] }, d->bias & -d->bias, 0 };
+    results->algo = (algorithm){ ALGORITHM, key_of(d, a, b, c, r), wanted, { p->alignments[0], p->alignments[1], p->alignments[2], p->alignments[3] }, d->bias & -d->bias, { 0, 0 } };
     *count = 1;
     return SUCCESS;
 }

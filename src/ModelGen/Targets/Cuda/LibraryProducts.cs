@@ -106,7 +106,7 @@ internal static class LibraryProducts
             kernels.Add(kernel is MatMulKernel product && isLarge(product) && Suits(product, precision) ? Placed(product) : kernel);
 
             // What is written over is to be rounded again.
-            var written = new HashSet<PlanBuffer>(Footprint.Of(kernel, written: true).Select(f => f.View.Buffer));
+            var written = new HashSet<PlanBuffer>((kernel is LoopKernel loop ? loop.Body.SelectMany(inner => inner.Operands) : kernel.Operands).Where(o => o.IsWritten).Select(o => o.View.Buffer));
             foreach ((View, Access, int, int) stale in rounded.Keys.Where(key => written.Contains(key.Item1.Buffer)).ToArray())
             {
                 rounded.Remove(stale);
@@ -125,7 +125,7 @@ internal static class LibraryProducts
             LibraryProduct? call = Direct(product, new LibraryProduct(precision, left, leftStride, right, rightStride, -1, 0));
             if (call is null)
             {
-                View raw = new(Made(product.Name + ".sums", StorageFormat.Float32, (long)product.Rows.Maximum * product.Columns), 0);
+                View raw = new(Made(product.Operands[product.Stores[0].Operand].View.Buffer.Name + ".sums", StorageFormat.Float32, (long)product.Rows.Maximum * product.Columns), 0);
                 call = new LibraryProduct(precision, left, leftStride, right, rightStride, operands.Count, product.Columns) { Raw = operands.Count };
                 operands.Add(new KernelOperand("sums", raw, Access.Matrix(1), IsWritten: true));
             }
