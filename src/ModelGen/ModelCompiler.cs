@@ -72,9 +72,13 @@ internal static class ModelCompiler
             _ => InferenceGraph(entry, built[i], program.Caches, stages),
         })];
 
-        // Devices have no kernel of recurrences.
-        ModelGraph[] ofDevice = !spec.HasCuda ? graphs : [.. program.Entries.Select((entry, i)
-            => !graphs[i].Contains<ChunkedRecurrence>() ? graphs[i] : entry.Kind == EntryKind.Evaluate ? EvaluationGraph(entry, built[i], stages, byKernel: false) : InferenceGraph(entry, built[i], program.Caches, stages, inChunks: false))];
+        // A device has a prompt's recurrence in one launch, however narrow its heads are.
+        ModelGraph[] ofDevice = !spec.HasCuda ? graphs : [.. program.Entries.Select((entry, i) => entry.Kind switch
+        {
+            EntryKind.Step => graphs[i],
+            EntryKind.Evaluate => graphs[i].Contains<ChunkedRecurrence>() ? EvaluationGraph(entry, built[i], stages, byKernel: false) : graphs[i],
+            _ => built[i].Contains<LinearRecurrence>() ? InferenceGraph(entry, built[i], program.Caches, stages, isOfDevice: true) : graphs[i],
+        })];
 
         // A session and a trainer each hold the states of their own entry points; parameters are the model's, those without a gradient last.
         (ModelLayout layout, ModelLayout session, ModelLayout trainer) = stages.Run(nameof(ModelLayout), () =>
@@ -143,10 +147,11 @@ internal static class ModelCompiler
     /// <param name="caches">How many keys and values a sequence has caches for.</param>
     /// <param name="stages">Who runs the passes.</param>
     /// <param name="inChunks">Whether recurrences take several steps at a time.</param>
-    public static ModelGraph InferenceGraph(EntryPoint entry, ModelGraph forward, SequenceCaches caches, Stages stages, bool inChunks = true)
+    /// <param name="isOfDevice">Whether they do so however narrow their heads are.</param>
+    public static ModelGraph InferenceGraph(EntryPoint entry, ModelGraph forward, SequenceCaches caches, Stages stages, bool inChunks = true, bool isOfDevice = false)
         => stages.Rewrite(forward.WithOutputs([.. entry.Outputs]),
             (nameof(BindExtents), g => BindExtents.Run(g, entry.Batch, entry.Time)),
-            (nameof(ChunkRecurrences), g => inChunks ? ChunkRecurrences.ForInference(g) : g),
+            (nameof(ChunkRecurrences), g => inChunks ? ChunkRecurrences.ForInference(g, isOfDevice) : g),
             (nameof(ExpandComposites), ExpandComposites.Run),
             (nameof(RemoveDropout), RemoveDropout.Run),
             (nameof(CarryStates), g => entry.Continues || entry.ContinuesEach ? CarryStates.Run(g) : g),
@@ -192,7 +197,7 @@ internal static class ModelCompiler
     public static ModelGraph EvaluationGraph(EntryPoint entry, ModelGraph forward, Stages stages, bool byKernel = true)
         => stages.Rewrite(forward.WithOutputs([.. entry.Outputs]),
             (nameof(BindExtents), g => BindExtents.Run(g, entry.Batch, entry.Time)),
-            (nameof(ChunkRecurrences), byKernel ? ChunkRecurrences.ForInference : ChunkRecurrences.Run),
+            (nameof(ChunkRecurrences), g => byKernel ? ChunkRecurrences.ForInference(g) : ChunkRecurrences.Run(g)),
             (nameof(ExpandComposites), ExpandComposites.Run),
             (nameof(RemoveDropout), RemoveDropout.Run),
             (nameof(RemoveStopGradient), RemoveStopGradient.Run),

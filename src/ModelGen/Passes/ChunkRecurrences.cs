@@ -26,7 +26,7 @@ internal static class ChunkRecurrences
     private const int LeastCorrectedOfKernel = 24 * 24;
 
     /// <summary>Where sequences begin in the graph and have a literal number of steps: written in the graph's operators, which have gradients.</summary>
-    public static ModelGraph Run(ModelGraph graph) => Rewrite(graph, LeastCorrected, (recurrence, inputs) =>
+    public static ModelGraph Run(ModelGraph graph) => Rewrite(graph, Least, LeastCorrected, (recurrence, inputs) =>
     {
         (Dim batch, Dim time) = (inputs[0].Shape[0], inputs[0].Shape[1]);
         int longest = IsCorrected(inputs) ? LongestCorrected : Longest, chunks = (time.Maximum + longest - 1) / longest;
@@ -36,12 +36,14 @@ internal static class ChunkRecurrences
     });
 
     /// <summary>Where there is no gradient, and however many steps a run brings along: by a kernel that may go on where a run ended.</summary>
-    public static ModelGraph ForInference(ModelGraph graph)
-        => Rewrite(graph, LeastCorrectedOfKernel, (_, inputs) => new ChunkedRecurrence(Math.Min(LongestOfKernel, inputs[0].Shape[1].Maximum), IsCorrected(inputs)));
+    /// <param name="graph">The graph.</param>
+    /// <param name="isAlways">Whether it is quicker however narrow heads are.</param>
+    public static ModelGraph ForInference(ModelGraph graph, bool isAlways = false)
+        => Rewrite(graph, isAlways ? 0 : Least, isAlways ? 0 : LeastCorrectedOfKernel, (_, inputs) => new ChunkedRecurrence(Math.Min(LongestOfKernel, inputs[0].Shape[1].Maximum), IsCorrected(inputs)));
 
-    private static ModelGraph Rewrite(ModelGraph graph, int leastCorrected, Func<LinearRecurrence, IReadOnlyList<Value>, Operator?> chunked)
+    private static ModelGraph Rewrite(ModelGraph graph, int least, int leastCorrected, Func<LinearRecurrence, IReadOnlyList<Value>, Operator?> chunked)
         => !graph.Contains<LinearRecurrence>() ? graph : GraphRewriter.Rewrite(graph, (builder, node, inputs)
-            => node.Op is LinearRecurrence recurrence && inputs[0].Shape[1].Maximum > 1 && (long)inputs[1].Shape.Columns * inputs[2].Shape.Columns >= (IsCorrected(inputs) ? leastCorrected : Least)
+            => node.Op is LinearRecurrence recurrence && inputs[0].Shape[1].Maximum > 1 && (long)inputs[1].Shape.Columns * inputs[2].Shape.Columns >= (IsCorrected(inputs) ? leastCorrected : least)
                 && chunked(recurrence, inputs) is { } op ? builder.AddMany(op, node.Name, [.. inputs]) : null);
 
     private static bool IsCorrected(IReadOnlyList<Value> inputs) => inputs.Count == 5;

@@ -1,5 +1,9 @@
+using ModelGen.Compiler;
+using ModelGen.Compiler.Families;
 using ModelGen.Compiler.Graph;
 using ModelGen.Compiler.Ops;
+using ModelGen.Compiler.Programs;
+using ModelGen.Compiler.Targets.Cuda;
 using ModelGen.Tests.Compiler;
 
 namespace ModelGen.Tests.Ptx;
@@ -7,8 +11,7 @@ namespace ModelGen.Tests.Ptx;
 /// <summary>What is emitted for a device, for every operator and every family's step, forwards and backwards, against the reference interpreter.</summary>
 public sealed class PtxKernelTests
 {
-    /// <summary>A device takes a recurrence step by step.</summary>
-    public static TheoryData<string> Forward => [.. KernelCases.Forward.Keys.Where(static name => !name.StartsWith("chunked_recurrence", StringComparison.Ordinal))];
+    public static TheoryData<string> Forward => [.. KernelCases.Forward.Keys];
 
     public static TheoryData<string> Backward => [.. KernelCases.Backward.Keys];
 
@@ -52,6 +55,31 @@ public sealed class PtxKernelTests
         }
 
         Assert.Equal(barriers, found);
+    }
+
+    /// <summary>Prompts of families whose layers are recurrences, however narrow their heads: each recurrence is one launch, which goes on from what the session holds, and no loop of launches is left.</summary>
+    [Theory]
+    [InlineData("gated delta rule")]
+    [InlineData("gated delta rule alone")]
+    [InlineData("granite")]
+    [InlineData("mamba2")]
+    [InlineData("state space of bounded steps")]
+    public void Recurrences_of_prompts_are_one_launch(string family)
+    {
+        ModelSpec spec = Families.All[family];
+        ModelProgram program = FamilyRegistry.Get(spec.Family).Describe(spec);
+        EntryPoint entry = program.Entries.Single(e => e.Name == "Prefill");
+        ModelGraph graph = ModelCompiler.InferenceGraph(entry, entry.Build(), program.Caches, default, isOfDevice: true);
+        PtxFunction function = PtxFunction.Compile(graph);
+        Assert.Contains("Recurrence_", function.Module, StringComparison.Ordinal);
+        Assert.Empty(function.Device.Steps.OfType<CudaLoop>());
+        foreach (int steps in new[] { 1, entry.Time.Maximum })
+        {
+            RunArguments run = CaseData.Random(graph, steps, time: steps);
+            RunResults expected = ReferenceInterpreter.Run(graph, run), actual = function.Run(run);
+            KernelCheck.Near(expected, actual, 1e-4, $"{family}, {steps} steps");
+            GradientCheck.Same(actual, function.Run(run), 0, family);
+        }
     }
 
     /// <summary>Many rows go to few of a table, over several windows of indices, parts of the table and blocks of columns: sums are those in the order of the rows, bit for bit.</summary>

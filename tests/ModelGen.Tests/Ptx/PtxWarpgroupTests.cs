@@ -194,6 +194,19 @@ public sealed class PtxWarpgroupTests
         Assert.Equal(count >= Fewest, groups > warps);
     }
 
+    /// <summary>Batches of texts that a run counts: the products of BERT's layers have both ways to multiply.</summary>
+    [Fact]
+    public void Batches_of_texts_are_by_groups_of_warps()
+    {
+        DeclaredArgument I(string name, long value) => DeclaredArgument.Of(name, value);
+        ModelSpec spec = Families.Spec("Bert", 16, 128, I("Layers", 2), I("DModel", 768), I("Heads", 12), I("Vocab", 997), I("Context", 512), I("MaxBatch", 16)) with { HasCuda = true, CudaPrecision = Rounding.BF16 };
+        CompiledEntry predict = ModelCompiler.Plan(spec, global::ModelGen.Compiler.Targets.Cpu.CacheSizes.Default, default).Entries.First(e => e.Entry.Kind == EntryKind.Infer);
+        CudaChoice[] choices = [.. predict.Cuda!.Device.Steps.OfType<CudaChoice>()];
+        Assert.True(choices.Length >= 2 * 4, $"{choices.Length} products");
+        Assert.All(choices, choice => Assert.Contains(choice.Warpgroups, launch => launch.Entry.Contains("bf16", StringComparison.Ordinal)));
+        PtxEntryPoint.Read(predict.Cuda.Module.WarpgroupText);
+    }
+
     /// <summary>Rounding that is drawn is right on average, and the same for every product that reads a number.</summary>
     [Fact]
     public void Rounding_is_right_on_average()

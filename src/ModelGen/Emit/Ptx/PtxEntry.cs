@@ -42,6 +42,7 @@ internal static class PtxEmitter
         AttentionKernel k => [PtxAttention.Emit(k, plan as TensorAttention, counts)],
         AttentionWeightsKernel k => [PtxAttention.Emit(k, counts)],
         AttentionGradientKernel k => [.. PtxAttention.Emit(k, plan as TensorAttention, counts)],
+        RecurrenceKernel k => [PtxRecurrence.Emit(k, counts)],
         _ => throw new GraphException($"{kernel.GetType().Name} has no entry for a device"),
     };
 
