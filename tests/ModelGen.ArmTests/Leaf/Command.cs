@@ -14,12 +14,6 @@ internal enum CommandKind
 
     /// <summary>Writes the name of the instruction set that kernels take, a character to each of <see cref="Command.Length"/> 32-bit integers.</summary>
     PathName,
-
-    /// <summary>
-    /// Quantizes 16 rows of <see cref="Command.Length"/> floats to the format <see cref="Command.Which"/>, and puts the floats that they then stand for in their place; rounds <see cref="Command.Count"/> rows of an
-    /// input; and multiplies each by itself, those together as the weights lie, and those together with unpacked weights: three results, one behind the other.
-    /// </summary>
-    Products,
 }
 
 /// <summary>The functions of the runtime's <c>VectorMath</c>.</summary>

@@ -1,7 +1,6 @@
 using System;
 using System.Runtime.InteropServices;
 using System.Runtime.Intrinsics;
-using ModelGen;
 using ModelGen.Runtime;
 
 namespace ModelGen.Leaf;
@@ -36,9 +35,6 @@ public static unsafe class Interpreter
                 case CommandKind.PathName:
                     Write(Simd.PathName, (int*)(image + command->To), command->Length);
                     break;
-                case CommandKind.Products:
-                    Multiply(image, command);
-                    break;
             }
         }
     }
@@ -57,79 +53,6 @@ public static unsafe class Interpreter
         context.GradientScale = command->GradientScale;
         context.Accumulate = command->Accumulate != 0;
         Plans.Run(command->Which, in context, new Worker(image + command->Scratch, command->ScratchBytes));
-    }
-
-    private static void Multiply(byte* image, Command* command)
-    {
-        switch ((WeightFormat)command->Which)
-        {
-            case WeightFormat.Q8_0:
-                Multiply<Q8_0>(image, command);
-                break;
-            case WeightFormat.Q4_0:
-                Multiply<Q4_0>(image, command);
-                break;
-            case WeightFormat.Q4_1:
-                Multiply<Q4_1>(image, command);
-                break;
-            case WeightFormat.Q5_0:
-                Multiply<Q5_0>(image, command);
-                break;
-            case WeightFormat.Q5_1:
-                Multiply<Q5_1>(image, command);
-                break;
-            case WeightFormat.IQ4_NL:
-                Multiply<IQ4_NL>(image, command);
-                break;
-            case WeightFormat.MXFP4:
-                Multiply<MXFP4>(image, command);
-                break;
-            case WeightFormat.Q4_K:
-                Multiply<Q4_K>(image, command);
-                break;
-            case WeightFormat.Q5_K:
-                Multiply<Q5_K>(image, command);
-                break;
-            case WeightFormat.Q6_K:
-                Multiply<Q6_K>(image, command);
-                break;
-        }
-    }
-
-    private static void Multiply<TFormat>(byte* image, Command* command)
-        where TFormat : struct, IBlockFormat
-    {
-        const int Rows = BlockRows.GroupRows;
-        var format = (WeightFormat)command->Which;
-        int columns = (int)command->Length, blocks = columns / BlockRows.BlockColumns, inputBytes = BlockRows.InputBytes(columns);
-        float* weights = (float*)(image + command->Weights), input = (float*)(image + command->From), sums = (float*)(image + command->To);
-        byte* group = image + command->State, rounded = image + command->Arena, unpacked = image + command->Scratch;
-        byte* stored = stackalloc byte[4096];
-        var row = new Span<byte>(stored, columns / BlockRows.ColumnsOf(format) * BlockRows.BlockBytes(format));
-        for (int r = 0; r < Rows; r++)
-        {
-            GgmlBlocks.Write(BlockRows.TypeOf(format), new ReadOnlySpan<float>(weights + (r * columns), columns), row);
-            BlockRows.Put(format, row, group, r);
-        }
-
-        for (int r = 0; r < Rows; r++)
-        {
-            BlockRows.Read(format, group, r, columns, weights + (r * columns));
-        }
-
-        for (int r = 0; r < command->Count; r++)
-        {
-            BlockRows.Quantize(input + (r * columns), columns, rounded + (r * inputBytes));
-            BlockTile.Multiply<F128, TFormat>(rounded + (r * inputBytes), group, blocks, sums + (r * Rows));
-        }
-
-        if (BlockRows.ColumnsOf(format) == BlockRows.BlockColumns)
-        {
-            BlockTile.Multiply<F128, TFormat>(rounded, command->Count, group, blocks, sums + (command->Count * Rows));
-        }
-
-        BlockTile.Unpack<TFormat>(group, blocks, unpacked);
-        BlockTile.MultiplyUnpacked<F128, TFormat>(rounded, command->Count, unpacked, blocks, sums + (2 * command->Count * Rows));
     }
 
     private static void Write(string text, int* characters, long length)
