@@ -21,6 +21,9 @@ public unsafe interface IBlockFormat
     /// <summary>The bytes of 16 rows' scales in a block of 32 columns, and of their minima behind them, where those do not lie in blocks of 256.</summary>
     static abstract int ScaleBytes { get; }
 
+    /// <summary>Whether a block's numbers lie behind its scales, and not those of all blocks behind the scales of all.</summary>
+    static abstract bool IsInterleaved { get; }
+
     /// <summary>Whether scales are upper halves of floats, and not binary16.</summary>
     static abstract bool HasUpperHalves { get; }
 
@@ -29,6 +32,11 @@ public unsafe interface IBlockFormat
 
     /// <summary>How many steps of four columns sums of 16 bits hold the products of, without instructions that sum up four at once: a sum is of two products in each step.</summary>
     static abstract int PairSteps { get; }
+
+    /// <summary>The numbers of columns 4 · <paramref name="step"/> to 4 · step + 3 of all rows.</summary>
+    /// <param name="block">The 16 rows' numbers in the block.</param>
+    /// <param name="step">0 to 7.</param>
+    static abstract Vector512<byte> LoadAll(byte* block, int step);
 
     /// <summary>The numbers of columns 4 · <paramref name="step"/> to 4 · step + 3 of eight rows.</summary>
     /// <param name="block">The 16 rows' numbers in the block.</param>
@@ -85,6 +93,13 @@ public readonly unsafe struct Q8_0 : IBlockFormat
     }
 
     /// <inheritdoc/>
+    public static bool IsInterleaved
+    {
+        [MethodImpl(MethodImplOptions.AggressiveInlining)]
+        get => false;
+    }
+
+    /// <inheritdoc/>
     public static bool HasUpperHalves
     {
         [MethodImpl(MethodImplOptions.AggressiveInlining)]
@@ -105,6 +120,10 @@ public readonly unsafe struct Q8_0 : IBlockFormat
         [MethodImpl(MethodImplOptions.AggressiveInlining)]
         get => false;
     }
+
+    /// <inheritdoc/>
+    [MethodImpl(MethodImplOptions.AggressiveInlining)]
+    public static Vector512<byte> LoadAll(byte* block, int step) => Vector512.Load(block + (64 * step));
 
     /// <inheritdoc/>
     [MethodImpl(MethodImplOptions.AggressiveInlining)]
@@ -182,6 +201,13 @@ public readonly unsafe struct Q4_0 : IBlockFormat
     }
 
     /// <inheritdoc/>
+    public static bool IsInterleaved
+    {
+        [MethodImpl(MethodImplOptions.AggressiveInlining)]
+        get => false;
+    }
+
+    /// <inheritdoc/>
     public static bool HasUpperHalves
     {
         [MethodImpl(MethodImplOptions.AggressiveInlining)]
@@ -201,6 +227,14 @@ public readonly unsafe struct Q4_0 : IBlockFormat
     {
         [MethodImpl(MethodImplOptions.AggressiveInlining)]
         get => false;
+    }
+
+    /// <inheritdoc/>
+    [MethodImpl(MethodImplOptions.AggressiveInlining)]
+    public static Vector512<byte> LoadAll(byte* block, int step)
+    {
+        Vector512<byte> bytes = Vector512.Load(block + (64 * (step % 4)));
+        return (step < 4 ? bytes : (bytes.AsUInt16() >>> 4).AsByte()) & Vector512.Create((byte)15);
     }
 
     /// <inheritdoc/>
@@ -267,6 +301,13 @@ public readonly unsafe struct Q4_1 : IBlockFormat
     }
 
     /// <inheritdoc/>
+    public static bool IsInterleaved
+    {
+        [MethodImpl(MethodImplOptions.AggressiveInlining)]
+        get => true;
+    }
+
+    /// <inheritdoc/>
     public static bool HasUpperHalves
     {
         [MethodImpl(MethodImplOptions.AggressiveInlining)]
@@ -286,6 +327,10 @@ public readonly unsafe struct Q4_1 : IBlockFormat
         [MethodImpl(MethodImplOptions.AggressiveInlining)]
         get => true;
     }
+
+    /// <inheritdoc/>
+    [MethodImpl(MethodImplOptions.AggressiveInlining)]
+    public static Vector512<byte> LoadAll(byte* block, int step) => Q4_0.LoadAll(block, step);
 
     /// <inheritdoc/>
     [MethodImpl(MethodImplOptions.AggressiveInlining)]
@@ -337,6 +382,13 @@ public readonly unsafe struct Q5_0 : IBlockFormat
     }
 
     /// <inheritdoc/>
+    public static bool IsInterleaved
+    {
+        [MethodImpl(MethodImplOptions.AggressiveInlining)]
+        get => true;
+    }
+
+    /// <inheritdoc/>
     public static bool HasUpperHalves
     {
         [MethodImpl(MethodImplOptions.AggressiveInlining)]
@@ -356,6 +408,14 @@ public readonly unsafe struct Q5_0 : IBlockFormat
     {
         [MethodImpl(MethodImplOptions.AggressiveInlining)]
         get => false;
+    }
+
+    /// <inheritdoc/>
+    [MethodImpl(MethodImplOptions.AggressiveInlining)]
+    public static Vector512<byte> LoadAll(byte* block, int step)
+    {
+        Vector512<ushort> fifths = Vector512.Load(block + 256).AsUInt16();
+        return Q4_0.LoadAll(block, step) | ((step < 4 ? fifths << (4 - step) : fifths >>> (step - 4)).AsByte() & Vector512.Create((byte)16));
     }
 
     /// <inheritdoc/>
@@ -416,6 +476,13 @@ public readonly unsafe struct Q5_1 : IBlockFormat
     }
 
     /// <inheritdoc/>
+    public static bool IsInterleaved
+    {
+        [MethodImpl(MethodImplOptions.AggressiveInlining)]
+        get => true;
+    }
+
+    /// <inheritdoc/>
     public static bool HasUpperHalves
     {
         [MethodImpl(MethodImplOptions.AggressiveInlining)]
@@ -438,6 +505,10 @@ public readonly unsafe struct Q5_1 : IBlockFormat
 
     /// <inheritdoc/>
     [MethodImpl(MethodImplOptions.AggressiveInlining)]
+    public static Vector512<byte> LoadAll(byte* block, int step) => Q5_0.LoadAll(block, step);
+
+    /// <inheritdoc/>
+    [MethodImpl(MethodImplOptions.AggressiveInlining)]
     public static Vector256<byte> Load(byte* block, int step, int half) => Q5_0.Load(block, step, half);
 
     /// <inheritdoc/>
@@ -457,12 +528,8 @@ public readonly unsafe struct Q5_1 : IBlockFormat
 [EditorBrowsable(EditorBrowsableState.Never)]
 public readonly unsafe struct IQ4_NL : IBlockFormat
 {
-    // More by 128, as numbers of 8 bits are.
-    private static Vector128<byte> Table
-    {
-        [MethodImpl(MethodImplOptions.AggressiveInlining)]
-        get => Vector128.Create((byte)1, 24, 45, 63, 79, 93, 106, 118, 129, 141, 153, 166, 181, 197, 217, 241);
-    }
+    // −127, −104, −83, −65, −49, −35, −22, −10, 1, 13, 25, 38, 53, 69, 89 and 113, each more by 128, as numbers of 8 bits are: the first in the lowest byte.
+    private const ulong Lower = 0x766A5D4F3F2D1801, Upper = 0xF1D9C5B5A6998D81;
 
     /// <inheritdoc/>
     public static int Offset
@@ -493,6 +560,13 @@ public readonly unsafe struct IQ4_NL : IBlockFormat
     }
 
     /// <inheritdoc/>
+    public static bool IsInterleaved
+    {
+        [MethodImpl(MethodImplOptions.AggressiveInlining)]
+        get => true;
+    }
+
+    /// <inheritdoc/>
     public static bool HasUpperHalves
     {
         [MethodImpl(MethodImplOptions.AggressiveInlining)]
@@ -515,11 +589,15 @@ public readonly unsafe struct IQ4_NL : IBlockFormat
 
     /// <inheritdoc/>
     [MethodImpl(MethodImplOptions.AggressiveInlining)]
-    public static Vector256<byte> Load(byte* block, int step, int half) => BlockTile.LookUp(Table, Q4_0.Load(block, step, half));
+    public static Vector512<byte> LoadAll(byte* block, int step) => BlockTile.LookUp(Vector512.Create(Lower, Upper, Lower, Upper, Lower, Upper, Lower, Upper).AsByte(), Q4_0.LoadAll(block, step));
 
     /// <inheritdoc/>
     [MethodImpl(MethodImplOptions.AggressiveInlining)]
-    public static Vector128<byte> LoadQuarter(byte* block, int step, int quarter) => BlockTile.LookUp(Table, Q4_0.LoadQuarter(block, step, quarter));
+    public static Vector256<byte> Load(byte* block, int step, int half) => BlockTile.LookUp(Vector256.Create(Lower, Upper, Lower, Upper).AsByte(), Q4_0.Load(block, step, half));
+
+    /// <inheritdoc/>
+    [MethodImpl(MethodImplOptions.AggressiveInlining)]
+    public static Vector128<byte> LoadQuarter(byte* block, int step, int quarter) => BlockTile.LookUp(Vector128.Create(Lower, Upper).AsByte(), Q4_0.LoadQuarter(block, step, quarter));
 
     /// <inheritdoc/>
     [MethodImpl(MethodImplOptions.AggressiveInlining)]
@@ -534,12 +612,8 @@ public readonly unsafe struct IQ4_NL : IBlockFormat
 [EditorBrowsable(EditorBrowsableState.Never)]
 public readonly unsafe struct MXFP4 : IBlockFormat
 {
-    // Twice the float, more by 12.
-    private static Vector128<byte> Table
-    {
-        [MethodImpl(MethodImplOptions.AggressiveInlining)]
-        get => Vector128.Create((byte)12, 13, 14, 15, 16, 18, 20, 24, 12, 11, 10, 9, 8, 6, 4, 0);
-    }
+    // Twice the floats 0, 0.5, 1, 1.5, 2, 3, 4, 6 and the same below zero, each more by 12: the first in the lowest byte.
+    private const ulong Lower = 0x181412100F0E0D0C, Upper = 0x00040608090A0B0C;
 
     /// <inheritdoc/>
     public static int Offset
@@ -570,6 +644,13 @@ public readonly unsafe struct MXFP4 : IBlockFormat
     }
 
     /// <inheritdoc/>
+    public static bool IsInterleaved
+    {
+        [MethodImpl(MethodImplOptions.AggressiveInlining)]
+        get => true;
+    }
+
+    /// <inheritdoc/>
     public static bool HasUpperHalves
     {
         [MethodImpl(MethodImplOptions.AggressiveInlining)]
@@ -593,11 +674,15 @@ public readonly unsafe struct MXFP4 : IBlockFormat
 
     /// <inheritdoc/>
     [MethodImpl(MethodImplOptions.AggressiveInlining)]
-    public static Vector256<byte> Load(byte* block, int step, int half) => BlockTile.LookUp(Table, Q4_0.Load(block, step, half));
+    public static Vector512<byte> LoadAll(byte* block, int step) => BlockTile.LookUp(Vector512.Create(Lower, Upper, Lower, Upper, Lower, Upper, Lower, Upper).AsByte(), Q4_0.LoadAll(block, step));
 
     /// <inheritdoc/>
     [MethodImpl(MethodImplOptions.AggressiveInlining)]
-    public static Vector128<byte> LoadQuarter(byte* block, int step, int quarter) => BlockTile.LookUp(Table, Q4_0.LoadQuarter(block, step, quarter));
+    public static Vector256<byte> Load(byte* block, int step, int half) => BlockTile.LookUp(Vector256.Create(Lower, Upper, Lower, Upper).AsByte(), Q4_0.Load(block, step, half));
+
+    /// <inheritdoc/>
+    [MethodImpl(MethodImplOptions.AggressiveInlining)]
+    public static Vector128<byte> LoadQuarter(byte* block, int step, int quarter) => BlockTile.LookUp(Vector128.Create(Lower, Upper).AsByte(), Q4_0.LoadQuarter(block, step, quarter));
 
     /// <inheritdoc/>
     [MethodImpl(MethodImplOptions.AggressiveInlining)]

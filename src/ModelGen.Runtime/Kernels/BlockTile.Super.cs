@@ -22,6 +22,9 @@ public readonly unsafe struct Q4_K : IBlockFormat
     public static int ScaleBytes => 0;
 
     /// <inheritdoc/>
+    public static bool IsInterleaved => true;
+
+    /// <inheritdoc/>
     public static bool HasUpperHalves => false;
 
     /// <inheritdoc/>
@@ -29,6 +32,10 @@ public readonly unsafe struct Q4_K : IBlockFormat
 
     /// <inheritdoc/>
     public static bool HasMinima => true;
+
+    /// <inheritdoc/>
+    [MethodImpl(MethodImplOptions.AggressiveInlining)]
+    public static Vector512<byte> LoadAll(byte* block, int step) => Vector512.Load(block + (64 * step));
 
     /// <inheritdoc/>
     [MethodImpl(MethodImplOptions.AggressiveInlining)]
@@ -64,6 +71,9 @@ public readonly unsafe struct Q5_K : IBlockFormat
     public static int ScaleBytes => 0;
 
     /// <inheritdoc/>
+    public static bool IsInterleaved => true;
+
+    /// <inheritdoc/>
     public static bool HasUpperHalves => false;
 
     /// <inheritdoc/>
@@ -71,6 +81,10 @@ public readonly unsafe struct Q5_K : IBlockFormat
 
     /// <inheritdoc/>
     public static bool HasMinima => true;
+
+    /// <inheritdoc/>
+    [MethodImpl(MethodImplOptions.AggressiveInlining)]
+    public static Vector512<byte> LoadAll(byte* block, int step) => Vector512.Load(block + (64 * step));
 
     /// <inheritdoc/>
     [MethodImpl(MethodImplOptions.AggressiveInlining)]
@@ -106,6 +120,9 @@ public readonly unsafe struct Q6_K : IBlockFormat
     public static int ScaleBytes => 0;
 
     /// <inheritdoc/>
+    public static bool IsInterleaved => true;
+
+    /// <inheritdoc/>
     public static bool HasUpperHalves => false;
 
     // Two products are no more than 16,002.
@@ -114,6 +131,10 @@ public readonly unsafe struct Q6_K : IBlockFormat
 
     /// <inheritdoc/>
     public static bool HasMinima => false;
+
+    /// <inheritdoc/>
+    [MethodImpl(MethodImplOptions.AggressiveInlining)]
+    public static Vector512<byte> LoadAll(byte* block, int step) => Vector512.Load(block + (64 * step));
 
     /// <inheritdoc/>
     [MethodImpl(MethodImplOptions.AggressiveInlining)]
@@ -162,7 +183,7 @@ public static unsafe partial class BlockTile
     private static void UnpackFlat<TFormat>(byte* group, int blocks, byte* target)
         where TFormat : struct, IBlockFormat
     {
-        byte* numbers = group + BlockRows.NumbersAt(blocks, TFormat.ScaleBytes);
+        byte* numbers = group + (TFormat.IsInterleaved ? TFormat.ScaleBytes : BlockRows.NumbersAt(blocks, TFormat.ScaleBytes));
         for (int block = 0; block < blocks; block++)
         {
             UnpackStep<TFormat>(numbers, 0, target);
@@ -179,8 +200,8 @@ public static unsafe partial class BlockTile
                 Scales128<TFormat>(group + (2 * i)).Store(factors + i);
             }
 
-            group += TFormat.ScaleBytes;
-            numbers += TFormat.Bytes;
+            group += TFormat.IsInterleaved ? TFormat.ScaleBytes + TFormat.Bytes : TFormat.ScaleBytes;
+            numbers += TFormat.IsInterleaved ? TFormat.ScaleBytes + TFormat.Bytes : TFormat.Bytes;
             target += UnpackedBytes;
         }
     }
@@ -218,21 +239,33 @@ public static unsafe partial class BlockTile
                 Halves.LoadF16256((ushort*)group + row).Store(scales + row);
             }
 
-            byte* numbers = group + SuperBlocks.HeaderBytes, fifths = numbers + 2048;
+            byte* numbers = group + SuperBlocks.HeaderBytes;
+            if (typeof(TFormat) == typeof(Q5_K))
+            {
+                for (int at = 0; at < 512; at += 32)
+                {
+                    byte* line = numbers + (at / 64 * SuperBlocks.FifthsStep) + (at % 64), to = target + at;
+                    Vector256<ushort> high = Vector256.Load(line + 256).AsUInt16();
+                    Fives(line, false, high << 4).Store(to);
+                    Fives(line, true, high << 3).Store(to + UnpackedBytes);
+                    Fives(line + 64, false, high << 2).Store(to + (2 * UnpackedBytes));
+                    Fives(line + 64, true, high << 1).Store(to + (3 * UnpackedBytes));
+                    Fives(line + 128, false, high).Store(to + (4 * UnpackedBytes));
+                    Fives(line + 128, true, high >>> 1).Store(to + (5 * UnpackedBytes));
+                    Fives(line + 192, false, high >>> 2).Store(to + (6 * UnpackedBytes));
+                    Fives(line + 192, true, high >>> 3).Store(to + (7 * UnpackedBytes));
+                }
+            }
+
             if (TFormat.HasMinima)
             {
                 for (int part = 0; part < SuperParts; part += 2)
                 {
-                    for (int i = 0; i < 512; i += 32)
+                    for (int i = 0; i < 512 && typeof(TFormat) == typeof(Q4_K); i += 32)
                     {
-                        Vector256<byte> v = Vector256.Load(numbers + i), a = v & fifteen, b = (v.AsUInt16() >>> 4).AsByte() & fifteen;
-                        if (typeof(TFormat) == typeof(Q5_K))
-                        {
-                            Fifths(fifths + i, part, ref a, ref b);
-                        }
-
-                        a.Store(target + i);
-                        b.Store(target + UnpackedBytes + i);
+                        Vector256<byte> v = Vector256.Load(numbers + i);
+                        (v & fifteen).Store(target + i);
+                        ((v.AsUInt16() >>> 4).AsByte() & fifteen).Store(target + UnpackedBytes + i);
                     }
 
                     numbers += 512;
@@ -249,22 +282,20 @@ public static unsafe partial class BlockTile
                 continue;
             }
 
-            byte* high = numbers + 2048;
             for (int half = 0; half < 2; half++)
             {
                 for (int i = 0; i < 512; i += 32)
                 {
                     // Two bits of each of four blocks, which lie in the lower and upper halves of two others' bytes.
-                    Vector256<byte> v0 = Vector256.Load(numbers + i), v1 = Vector256.Load(numbers + 512 + i);
-                    Vector256<ushort> h = Vector256.Load(high + i).AsUInt16();
+                    Vector256<byte> v0 = Vector256.Load(numbers), v1 = Vector256.Load(numbers + 64);
+                    Vector256<ushort> h = Vector256.Load(numbers + 128).AsUInt16();
                     ((v0 & fifteen) | ((h << 4).AsByte() & sixteens)).Store(target + i);
                     ((v1 & fifteen) | ((h << 2).AsByte() & sixteens)).Store(target + UnpackedBytes + i);
                     (((v0.AsUInt16() >>> 4).AsByte() & fifteen) | (h.AsByte() & sixteens)).Store(target + (2 * UnpackedBytes) + i);
                     (((v1.AsUInt16() >>> 4).AsByte() & fifteen) | ((h >>> 2).AsByte() & sixteens)).Store(target + (3 * UnpackedBytes) + i);
+                    numbers += i % 64 == 0 ? 32 : 160;
                 }
 
-                numbers += 1024;
-                high += 512;
                 for (int part = 4 * half; part < 4 * (half + 1); part++)
                 {
                     float* factors = (float*)(target + 512);
@@ -274,7 +305,7 @@ public static unsafe partial class BlockTile
                 }
             }
 
-            group = high;
+            group = numbers;
         }
     }
 
@@ -308,11 +339,39 @@ public static unsafe partial class BlockTile
         where TVector : struct, IVector<TVector>
         where TFormat : struct, IBlockFormat
     {
+        if (IsWide<TVector>())
+        {
+            if (TFormat.HasMinima)
+            {
+                if (typeof(TFormat) == typeof(Q5_K))
+                {
+                    Q5KRow512(input, group, blocks, sums);
+                }
+                else
+                {
+                    Q4KRow512(input, group, blocks, sums);
+                }
+            }
+            else
+            {
+                Q6KRow512(input, group, blocks, sums);
+            }
+
+            return;
+        }
+
         if (TVector.Lanes > 4 && Avx2.IsSupported)
         {
             if (TFormat.HasMinima)
             {
-                MinimaRow256<TFormat>(input, group, blocks, sums);
+                if (typeof(TFormat) == typeof(Q5_K))
+                {
+                    Q5KRow256(input, group, blocks, sums);
+                }
+                else
+                {
+                    Q4KRow256(input, group, blocks, sums);
+                }
             }
             else
             {
@@ -373,8 +432,7 @@ public static unsafe partial class BlockTile
     private static Vector256<float> SignedBytes256(byte* p) => Vector256.ConvertToSingle(Avx2.ConvertToVector256Int32((sbyte*)p));
 
     [MethodImpl(MethodImplOptions.AggressiveOptimization)]
-    private static void MinimaRow256<TFormat>(byte* input, byte* group, int blocks, float* sums)
-        where TFormat : struct, IBlockFormat
+    private static void Q4KRow256(byte* input, byte* group, int blocks, float* sums)
     {
         float* scales = (float*)(input + (blocks * BlockRows.BlockColumns));
         float* starts = scales + blocks;
@@ -383,24 +441,19 @@ public static unsafe partial class BlockTile
         for (int first = 0; first < blocks; first += SuperParts)
         {
             Vector256<float> d0 = Scales256(group), d1 = Scales256(group + 16), m0 = Scales256(group + 32), m1 = Scales256(group + 48);
-            byte* parts = group + SuperBlocks.ScalesAt, words = group + SuperBlocks.HeaderBytes, high = words + 2048;
+            byte* parts = group + SuperBlocks.ScalesAt, words = group + SuperBlocks.HeaderBytes;
             for (int part = 0; part < SuperParts; part += 2)
             {
                 Vector256<int> a0 = Vector256<int>.Zero, a1 = a0, b0 = a0, b1 = a0;
-                for (int step = 0; step < 8; step += Sums256<TFormat>.Steps)
+                PrefetchHeader(group, part);
+                for (int step = 0; step < 8; step += Sums256<Q4_K>.Steps)
                 {
-                    Sums256<TFormat> sa0 = default, sa1 = default, sb0 = default, sb1 = default;
-                    for (int k = step; k < step + Sums256<TFormat>.Steps; k++)
+                    Sums256<Q4_K> sa0 = default, sa1 = default, sb0 = default, sb1 = default;
+                    for (int k = step; k < step + Sums256<Q4_K>.Steps; k++)
                     {
                         Sse.Prefetch0(words + (64 * k) + Ahead);
                         Vector256<byte> v0 = Vector256.Load(words + (64 * k)), v1 = Vector256.Load(words + (64 * k) + 32);
                         Vector256<byte> a = v0 & fifteen, b = v1 & fifteen, c = (v0.AsUInt16() >>> 4).AsByte() & fifteen, d = (v1.AsUInt16() >>> 4).AsByte() & fifteen;
-                        if (typeof(TFormat) == typeof(Q5_K))
-                        {
-                            Fifths(high + (64 * k), part, ref a, ref c);
-                            Fifths(high + (64 * k) + 32, part, ref b, ref d);
-                        }
-
                         Vector256<sbyte> x = Four256(input + (4 * k));
                         sa0.Add(ref a0, a, x);
                         sa1.Add(ref a1, b, x);
@@ -433,21 +486,93 @@ public static unsafe partial class BlockTile
 
             scales += SuperParts;
             starts += SuperParts;
-            group += SuperBlocks.HeaderBytes + TFormat.Bytes;
+            group += SuperBlocks.HeaderBytes + Q4_K.Bytes;
         }
 
         s0.Store(sums);
         s1.Store(sums + 8);
     }
 
-    // The fifth bits of an eighth of a block and of the next one: each has a bit of every byte.
-    [MethodImpl(MethodImplOptions.AggressiveInlining)]
-    private static void Fifths(byte* high, int part, ref Vector256<byte> first, ref Vector256<byte> second)
+    // A half of the rows at a time: of four columns of all eighths, five lines.
+    [MethodImpl(MethodImplOptions.AggressiveOptimization)]
+    private static void Q5KRow256(byte* input, byte* group, int blocks, float* sums)
     {
-        Vector256<byte> sixteen = Vector256.Create((byte)16);
-        Vector256<ushort> bits = Vector256.Load(high).AsUInt16() >>> part;
-        first |= (bits << 4).AsByte() & sixteen;
-        second |= (bits << 3).AsByte() & sixteen;
+        float* scales = (float*)(input + (blocks * BlockRows.BlockColumns)), less = scales + blocks;
+        for (int side = 0; side < 2; side++)
+        {
+            Vector256<float> s = Vector256<float>.Zero;
+            byte* x = input, block = group;
+            for (int first = 0; first < blocks; first += SuperParts)
+            {
+                Vector256<float> d = Scales256(block + (16 * side)), m = Scales256(block + 32 + (16 * side));
+                byte* parts = block + SuperBlocks.ScalesAt + (8 * side), words = block + SuperBlocks.HeaderBytes + (32 * side);
+                Vector256<int> i0 = Vector256<int>.Zero, i1 = i0, i2 = i0, i3 = i0, i4 = i0, i5 = i0, i6 = i0, i7 = i0;
+                for (int step = 0; step < 8; step += Sums256<Q5_K>.Steps)
+                {
+                    Sums256<Q5_K> p0 = default, p1 = default, p2 = default, p3 = default, p4 = default, p5 = default, p6 = default, p7 = default;
+                    for (int k = step; k < step + Sums256<Q5_K>.Steps; k++)
+                    {
+                        byte* line = words + (SuperBlocks.FifthsStep * k), four = x + (4 * k);
+                        Vector256<ushort> high = Vector256.Load(line + 256).AsUInt16();
+                        if (side == 0)
+                        {
+                            Sse.Prefetch0(line + Ahead);
+                            Sse.Prefetch0(line + 64 + Ahead);
+                            Sse.Prefetch0(line + 128 + Ahead);
+                            Sse.Prefetch0(line + 192 + Ahead);
+                            Sse.Prefetch0(line + 256 + Ahead);
+                        }
+
+                        p0.Add(ref i0, Fives(line, false, high << 4), Four256(four));
+                        p1.Add(ref i1, Fives(line, true, high << 3), Four256(four + 32));
+                        p2.Add(ref i2, Fives(line + 64, false, high << 2), Four256(four + 64));
+                        p3.Add(ref i3, Fives(line + 64, true, high << 1), Four256(four + 96));
+                        p4.Add(ref i4, Fives(line + 128, false, high), Four256(four + 128));
+                        p5.Add(ref i5, Fives(line + 128, true, high >>> 1), Four256(four + 160));
+                        p6.Add(ref i6, Fives(line + 192, false, high >>> 2), Four256(four + 192));
+                        p7.Add(ref i7, Fives(line + 192, true, high >>> 3), Four256(four + 224));
+                    }
+
+                    p0.End(ref i0);
+                    p1.End(ref i1);
+                    p2.End(ref i2);
+                    p3.End(ref i3);
+                    p4.End(ref i4);
+                    p5.End(ref i5);
+                    p6.End(ref i6);
+                    p7.End(ref i7);
+                }
+
+                float* by = scales + first, minimum = less + first;
+                s = Part(i0, parts, 0, d, m, by, minimum, s);
+                s = Part(i1, parts, 1, d, m, by, minimum, s);
+                s = Part(i2, parts, 2, d, m, by, minimum, s);
+                s = Part(i3, parts, 3, d, m, by, minimum, s);
+                s = Part(i4, parts, 4, d, m, by, minimum, s);
+                s = Part(i5, parts, 5, d, m, by, minimum, s);
+                s = Part(i6, parts, 6, d, m, by, minimum, s);
+                s = Part(i7, parts, 7, d, m, by, minimum, s);
+                x += SuperBlocks.Columns;
+                block += SuperBlocks.HeaderBytes + Q5_K.Bytes;
+            }
+
+            s.Store(sums + (8 * side));
+        }
+    }
+
+    [MethodImpl(MethodImplOptions.AggressiveInlining)]
+    private static Vector256<float> Part(Vector256<int> products, byte* parts, int part, Vector256<float> d, Vector256<float> m, float* scales, float* less, Vector256<float> sum)
+    {
+        sum = MultiplyAdd(Vector256.ConvertToSingle(products), Bytes256(parts + (16 * part)) * d * Vector256.Create(scales[part]), sum);
+        return MultiplyAdd(Bytes256(parts + 128 + (16 * part)) * m, Vector256.Create(less[part]), sum);
+    }
+
+    // Four bits of a line's bytes, and the fifth ones where they are to be.
+    [MethodImpl(MethodImplOptions.AggressiveInlining)]
+    private static Vector256<byte> Fives(byte* line, bool isUpper, Vector256<ushort> fifths)
+    {
+        Vector256<byte> v = Vector256.Load(line);
+        return ((isUpper ? (v.AsUInt16() >>> 4).AsByte() : v) & Vector256.Create((byte)15)) | (fifths.AsByte() & Vector256.Create((byte)16));
     }
 
     [MethodImpl(MethodImplOptions.AggressiveOptimization)]
@@ -459,23 +584,24 @@ public static unsafe partial class BlockTile
         for (int first = 0; first < blocks; first += SuperParts)
         {
             Vector256<float> d0 = Scales256(group), d1 = Scales256(group + 16);
-            byte* parts = group + SuperBlocks.ScalesAt, low = group + SuperBlocks.HeaderBytes, high = low + 2048;
+            byte* parts = group + SuperBlocks.ScalesAt, words = group + SuperBlocks.HeaderBytes;
             for (int half = 0; half < 2; half++)
             {
                 // Lower halves of bytes, and their upper halves, two blocks each.
-                Q6KPart(0, low, high, input, parts, scales, starts, d0, d1, ref s0, ref s1);
-                Q6KPart(1, low + 512, high, input + 32, parts + 32, scales + 1, starts + 1, d0, d1, ref s0, ref s1);
-                Q6KPart(2, low, high, input + 64, parts + 64, scales + 2, starts + 2, d0, d1, ref s0, ref s1);
-                Q6KPart(3, low + 512, high, input + 96, parts + 96, scales + 3, starts + 3, d0, d1, ref s0, ref s1);
-                low += 1024;
-                high += 512;
+                PrefetchHeader(group, 4 * half);
+                PrefetchHeader(group, (4 * half) + 2);
+                Q6KPart(0, words, input, parts, scales, starts, d0, d1, ref s0, ref s1);
+                Q6KPart(1, words, input + 32, parts + 32, scales + 1, starts + 1, d0, d1, ref s0, ref s1);
+                Q6KPart(2, words, input + 64, parts + 64, scales + 2, starts + 2, d0, d1, ref s0, ref s1);
+                Q6KPart(3, words, input + 96, parts + 96, scales + 3, starts + 3, d0, d1, ref s0, ref s1);
+                words += 1536;
                 input += 128;
                 parts += 128;
                 scales += 4;
                 starts += 4;
             }
 
-            group += SuperBlocks.HeaderBytes + 3072;
+            group += SuperBlocks.HeaderBytes + Q6_K.Bytes;
         }
 
         s0.Store(sums);
@@ -483,7 +609,7 @@ public static unsafe partial class BlockTile
     }
 
     [MethodImpl(MethodImplOptions.AggressiveInlining)]
-    private static void Q6KPart(int quarter, byte* low, byte* high, byte* input, byte* parts, float* scales, int* starts, Vector256<float> d0, Vector256<float> d1, ref Vector256<float> s0, ref Vector256<float> s1)
+    private static void Q6KPart(int quarter, byte* words, byte* input, byte* parts, float* scales, int* starts, Vector256<float> d0, Vector256<float> d1, ref Vector256<float> s0, ref Vector256<float> s1)
     {
         Vector256<float> scale = Vector256.Create(*scales);
         for (int side = 0; side < 2; side++)
@@ -494,10 +620,15 @@ public static unsafe partial class BlockTile
                 Sums256<Q6_K> p0 = default, p1 = default;
                 for (int k = step; k < step + 2; k++)
                 {
-                    Sse.Prefetch0((quarter < 2 ? low : high) + (64 * k) + Ahead);
+                    byte* low = words + (192 * k) + (64 * (quarter % 2)), high = words + (192 * k) + 128;
+                    if (quarter < 3)
+                    {
+                        Sse.Prefetch0(words + (192 * k) + (64 * quarter) + Ahead);
+                    }
+
                     Vector256<sbyte> x = Four256(input + (4 * k));
-                    p0.Add(ref i0, Six(quarter, low + (64 * k), high + (64 * k)), x);
-                    p1.Add(ref i1, Six(quarter, low + (64 * k) + 32, high + (64 * k) + 32), x);
+                    p0.Add(ref i0, Six(quarter, low, high), x);
+                    p1.Add(ref i1, Six(quarter, low + 32, high + 32), x);
                 }
 
                 p0.End(ref i0);

@@ -34,7 +34,7 @@ public static unsafe partial class BlockTile
         where TFormat : struct, IBlockFormat
     {
         int step = BlockRows.InputBytes(blocks * BlockRows.BlockColumns);
-        byte* numbers = group + BlockRows.NumbersAt(blocks, TFormat.ScaleBytes);
+        byte* numbers = group + (TFormat.IsInterleaved ? TFormat.ScaleBytes : BlockRows.NumbersAt(blocks, TFormat.ScaleBytes));
         int row = 0;
         if (TVector.Lanes == 4 || !Avx2.IsSupported)
         {
@@ -76,8 +76,12 @@ public static unsafe partial class BlockTile
             return;
         }
 
-        byte* numbers = group + BlockRows.NumbersAt(blocks, TFormat.ScaleBytes);
-        if (TVector.Lanes == 4 || !Avx2.IsSupported)
+        byte* numbers = group + (TFormat.IsInterleaved ? TFormat.ScaleBytes : BlockRows.NumbersAt(blocks, TFormat.ScaleBytes));
+        if (IsWide<TVector>())
+        {
+            Row512<TFormat>(input, group, numbers, blocks, sums);
+        }
+        else if (TVector.Lanes == 4 || !Avx2.IsSupported)
         {
             Row128<TFormat>(input, group, numbers, blocks, sums);
         }
@@ -108,12 +112,17 @@ public static unsafe partial class BlockTile
         return sums + (((w << 24) >> 24) * ((x << 24) >> 24)) + (((w << 16) >> 24) * ((x << 16) >> 24)) + (((w << 8) >> 24) * ((x << 8) >> 24)) + ((w >> 24) * (x >> 24));
     }
 
-    /// <summary>The numbers of a table of 16 that those of 4 bits stand for.</summary>
+    /// <summary>The numbers of a table of 16, which each 16 bytes of it hold, that those of 4 bits stand for.</summary>
     [MethodImpl(MethodImplOptions.AggressiveInlining)]
-    internal static Vector256<byte> LookUp(Vector128<byte> table, Vector256<byte> numbers)
-        => Avx2.IsSupported ? Avx2.Shuffle(Vector256.Create(table, table), numbers) : Vector256.Create(LookUp(table, numbers.GetLower()), LookUp(table, numbers.GetUpper()));
+    internal static Vector512<byte> LookUp(Vector512<byte> table, Vector512<byte> numbers)
+        => Avx512BW.IsSupported ? Avx512BW.Shuffle(table, numbers) : Vector512.Create(LookUp(table.GetLower(), numbers.GetLower()), LookUp(table.GetLower(), numbers.GetUpper()));
 
-    /// <inheritdoc cref="LookUp(Vector128{byte}, Vector256{byte})"/>
+    /// <inheritdoc cref="LookUp(Vector512{byte}, Vector512{byte})"/>
+    [MethodImpl(MethodImplOptions.AggressiveInlining)]
+    internal static Vector256<byte> LookUp(Vector256<byte> table, Vector256<byte> numbers)
+        => Avx2.IsSupported ? Avx2.Shuffle(table, numbers) : Vector256.Create(LookUp(table.GetLower(), numbers.GetLower()), LookUp(table.GetLower(), numbers.GetUpper()));
+
+    /// <inheritdoc cref="LookUp(Vector512{byte}, Vector512{byte})"/>
     [MethodImpl(MethodImplOptions.AggressiveInlining)]
     internal static Vector128<byte> LookUp(Vector128<byte> table, Vector128<byte> numbers)
         => Ssse3.IsSupported ? Ssse3.Shuffle(table, numbers) : AdvSimd.Arm64.IsSupported ? AdvSimd.Arm64.VectorTableLookup(table, numbers) : Vector128.Shuffle(table, numbers);
@@ -218,12 +227,38 @@ public static unsafe partial class BlockTile
             }
 
             input += BlockRows.BlockColumns;
-            halves += TFormat.ScaleBytes;
-            numbers += TFormat.Bytes;
+            halves += TFormat.IsInterleaved ? TFormat.ScaleBytes + TFormat.Bytes : TFormat.ScaleBytes;
+            numbers += TFormat.IsInterleaved ? TFormat.ScaleBytes + TFormat.Bytes : TFormat.Bytes;
         }
 
         s0.Store(sums);
         s1.Store(sums + 8);
+    }
+
+    // A line of a block that is met later, its scales with it where they lie before its numbers.
+    [MethodImpl(MethodImplOptions.AggressiveInlining)]
+    private static void PrefetchStep<TFormat>(byte* numbers, int step)
+        where TFormat : struct, IBlockFormat
+    {
+        if (TFormat.IsInterleaved && 64 * step < TFormat.ScaleBytes + TFormat.Bytes)
+        {
+            Sse.Prefetch0(numbers - TFormat.ScaleBytes + (64 * step) + Ahead);
+        }
+        else if (64 * step < TFormat.Bytes)
+        {
+            Sse.Prefetch0(numbers + (64 * step) + Ahead);
+        }
+    }
+
+    // What lies before the numbers of a block of 256 that is met later: a line or two for each two parts.
+    [MethodImpl(MethodImplOptions.AggressiveInlining)]
+    private static void PrefetchHeader(byte* group, int part)
+    {
+        Sse.Prefetch0(group + (32 * part) + Ahead);
+        if (part == 6)
+        {
+            Sse.Prefetch0(group + 256 + Ahead);
+        }
     }
 
     [MethodImpl(MethodImplOptions.AggressiveInlining)]
@@ -231,10 +266,7 @@ public static unsafe partial class BlockTile
         where TFormat : struct, IBlockFormat
     {
         Vector256<sbyte> x = Four256(input + (4 * step));
-        if (64 * step < TFormat.Bytes)
-        {
-            Sse.Prefetch0(numbers + (64 * step) + Ahead);
-        }
+        PrefetchStep<TFormat>(numbers, step);
 
         p0.Add(ref i0, TFormat.Load(numbers, step, 0), x);
         p1.Add(ref i1, TFormat.Load(numbers, step, 1), x);
@@ -323,8 +355,8 @@ public static unsafe partial class BlockTile
                 s31 = MultiplyAdd(h1, d, s31);
             }
 
-            halves += TFormat.ScaleBytes;
-            numbers += TFormat.Bytes;
+            halves += TFormat.IsInterleaved ? TFormat.ScaleBytes + TFormat.Bytes : TFormat.ScaleBytes;
+            numbers += TFormat.IsInterleaved ? TFormat.ScaleBytes + TFormat.Bytes : TFormat.Bytes;
         }
 
         s00.Store(sums);
@@ -376,8 +408,8 @@ public static unsafe partial class BlockTile
             }
 
             input += BlockRows.BlockColumns;
-            halves += TFormat.ScaleBytes;
-            numbers += TFormat.Bytes;
+            halves += TFormat.IsInterleaved ? TFormat.ScaleBytes + TFormat.Bytes : TFormat.ScaleBytes;
+            numbers += TFormat.IsInterleaved ? TFormat.ScaleBytes + TFormat.Bytes : TFormat.Bytes;
         }
 
         s0.Store(sums);

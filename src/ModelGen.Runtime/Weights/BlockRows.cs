@@ -10,8 +10,8 @@ namespace ModelGen.Runtime;
 /// which meet the same four of an input, and a sum of each row is a lane. No bit more than in a file is kept, but for rows that fill the last group up.
 /// </summary>
 /// <remarks>
-/// A group of 16 rows is, for each block of 32 columns, the 16 scales (binary16; the upper half of a float of <see cref="WeightFormat.MXFP4"/>) and, where there are any, 16 minima of the other sign; then, at the
-/// next multiple of 64 bytes, for each block the 16 rows' numbers: of <see cref="WeightFormat.Q8_0"/> eight times four bytes of each row, each number more by 128; of the others four times four bytes of each row, each
+/// A group of 16 rows is, for each block of 32 columns, the 16 scales (binary16; the upper half of a float of <see cref="WeightFormat.MXFP4"/>) and, where there are any, 16 minima of the other sign; then, behind each block's
+/// scales or, of <see cref="WeightFormat.Q8_0"/> and <see cref="WeightFormat.Q4_0"/>, behind those of all blocks at the next multiple of 64 bytes, the 16 rows' numbers: of <see cref="WeightFormat.Q8_0"/> eight times four bytes of each row, each number more by 128; of the others four times four bytes of each row, each
 /// holding the number of its column in its lower half and that of 16 columns further on in its upper one, as in a file; of numbers of 5 bits four bytes more of each row with the fifth ones, of which a byte holds
 /// those of every fourth column. The formats of blocks of 256 columns are described at <see cref="SuperBlocks"/>.
 /// </remarks>
@@ -58,7 +58,7 @@ public static unsafe class BlockRows
     /// <summary>The bytes of a group of rows.</summary>
     internal static long GroupBytes(WeightFormat format, int columns)
         => Has(format) && columns > 0 && columns % ColumnsOf(format) == 0
-            ? SuperBlocks.Has(format) ? (long)(columns / SuperBlocks.Columns) * SuperBlocks.Bytes(format) : NumbersAt(columns / BlockColumns, ScaleBytes(format)) + ((long)(columns / BlockColumns) * GroupRows * NumberBytes(format))
+            ? SuperBlocks.Has(format) ? (long)(columns / SuperBlocks.Columns) * SuperBlocks.Bytes(format) : (((long)(columns / BlockColumns) * (ScaleBytes(format) + (GroupRows * NumberBytes(format)))) + 63) / 64 * 64
             : throw new ArgumentException(FormattableString.Invariant($"Rows of {columns} columns are no blocks of {format}."), nameof(columns));
 
     /// <summary>The bytes of a block in a file.</summary>
@@ -101,14 +101,15 @@ public static unsafe class BlockRows
             return SuperBlocks.Put(format, source, group, row);
         }
 
-        int size = BlockBytes(format), blocks = source.Length / size, scaleBytes = ScaleBytes(format), numberBytes = NumberBytes(format);
-        byte* target = group + NumbersAt(blocks, scaleBytes) + (4 * row);
+        int size = BlockBytes(format), blocks = source.Length / size, scaleBytes = ScaleBytes(format);
+        (int scaleStep, int numberStep) = Steps(format);
+        byte* target = group + NumbersOf(format, blocks) + (4 * row);
         uint flip = format == WeightFormat.Q8_0 ? Signs : 0;
         bool areNumbers = true;
         for (int block = 0; block < blocks; block++)
         {
             ReadOnlySpan<byte> from = source.Slice(block * size, size);
-            ushort* scales = (ushort*)(group + (block * scaleBytes)) + row;
+            ushort* scales = (ushort*)(group + (block * scaleStep)) + row;
             if (format == WeightFormat.MXFP4)
             {
                 areNumbers &= from[0] != 255;
@@ -140,7 +141,7 @@ public static unsafe class BlockRows
                 *(uint*)(target + (i * 4 * GroupRows)) = words[i] ^ flip;
             }
 
-            target += GroupRows * numberBytes;
+            target += numberStep;
         }
 
         return areNumbers;
@@ -169,8 +170,9 @@ public static unsafe class BlockRows
     private static void GetBlock(WeightFormat format, byte* group, int row, int blocks, int block, Span<byte> to)
     {
         int scaleBytes = ScaleBytes(format);
-        ushort* scales = (ushort*)(group + (block * scaleBytes)) + row;
-        byte* source = group + NumbersAt(blocks, scaleBytes) + ((long)block * GroupRows * NumberBytes(format)) + (4 * row);
+        (int scaleStep, int numberStep) = Steps(format);
+        ushort* scales = (ushort*)(group + (block * scaleStep)) + row;
+        byte* source = group + NumbersOf(format, blocks) + ((long)block * numberStep) + (4 * row);
         if (format == WeightFormat.MXFP4)
         {
             to[0] = (byte)(*scales < 0x80 ? *scales >> 6 : (*scales >> 7) + 1);
@@ -200,6 +202,18 @@ public static unsafe class BlockRows
             words[i] = *(uint*)(source + (i * 4 * GroupRows)) ^ flip;
         }
     }
+
+    /// <summary>Whether a block's numbers lie behind its scales.</summary>
+    private static bool IsInterleaved(WeightFormat format) => format is not (WeightFormat.Q8_0 or WeightFormat.Q4_0);
+
+    /// <summary>The bytes from a block's scales to the next one's, and from its numbers to the next one's.</summary>
+    private static (int Scales, int Numbers) Steps(WeightFormat format)
+    {
+        (int scales, int numbers) = (ScaleBytes(format), GroupRows * NumberBytes(format));
+        return IsInterleaved(format) ? (scales + numbers, scales + numbers) : (scales, numbers);
+    }
+
+    private static long NumbersOf(WeightFormat format, int blocks) => IsInterleaved(format) ? ScaleBytes(format) : NumbersAt(blocks, ScaleBytes(format));
 
     /// <summary>The bytes of 16 rows' scales and minima in a block of 32 columns.</summary>
     private static int ScaleBytes(WeightFormat format) => (format is WeightFormat.Q4_1 or WeightFormat.Q5_1 ? 2 : 1) * GroupRows * sizeof(ushort);

@@ -5,7 +5,10 @@ namespace ModelGen.Runtime;
 /// <summary>
 /// The formats of blocks of 256 columns in memory: of each block, the 16 rows of a group beside each other. First 320 bytes: the rows' scales (binary16); of
 /// <see cref="WeightFormat.Q4_K"/> and <see cref="WeightFormat.Q5_K"/> what multiplies their minima (binary16), then the scales and the minima of the eighths, a byte for each row; of
-/// <see cref="WeightFormat.Q6_K"/>, 32 bytes further on, the scales of the sixteenths, a byte for each row. Then the bytes of numbers, four of each row after the other, in the order that a file has them in, fifth bits last.
+/// <see cref="WeightFormat.Q6_K"/>, 32 bytes further on, the scales of the sixteenths, a byte for each row. Then the bytes of numbers, four of each row after the other: of
+/// <see cref="WeightFormat.Q4_K"/> in the order that a file has them in; of the others in the order in which a product takes them, which memory is read in at its best. Of <see cref="WeightFormat.Q5_K"/> those are, of four columns of
+/// all eighths, the lower bits, of two eighths in a line, and the fifth ones of all; of <see cref="WeightFormat.Q6_K"/>, of each half of a block and four columns of its quarters, the lower bits of the first and the third, of the
+/// second and the fourth, and the upper ones of all.
 /// </summary>
 internal static unsafe class SuperBlocks
 {
@@ -21,8 +24,10 @@ internal static unsafe class SuperBlocks
     /// <summary>Where the minima of <see cref="WeightFormat.Q4_K"/> and <see cref="WeightFormat.Q5_K"/> begin.</summary>
     public const int MinimaAt = 192;
 
-    /// <summary>Where the fifth bits of <see cref="WeightFormat.Q5_K"/> begin.</summary>
-    public const int FifthsAt = HeaderBytes + (Rows * 128);
+    /// <summary>The bytes of four columns of each eighth of <see cref="WeightFormat.Q5_K"/>: four lines of two eighths each, and one of the fifth bits of all.</summary>
+    public const int FifthsStep = 320;
+
+    private const int FifthsAt = HeaderBytes + 256;
 
     private const int Rows = BlockRows.GroupRows;
 
@@ -49,12 +54,12 @@ internal static unsafe class SuperBlocks
                     (scales[i * Rows], minima[i * Rows]) = Sixes(block.Slice(4, 12), i);
                 }
 
+                PutWords(block[^128..], group + HeaderBytes, row, format == WeightFormat.Q5_K);
                 if (format == WeightFormat.Q5_K)
                 {
-                    PutWords(block.Slice(16, 32), group + FifthsAt, row);
+                    PutWords(block.Slice(16, 32), group + FifthsAt, row, isSpread: true);
                 }
 
-                PutWords(block[^128..], group + HeaderBytes, row);
             }
             else
             {
@@ -66,7 +71,7 @@ internal static unsafe class SuperBlocks
                     scales[i * Rows] = block[192 + i];
                 }
 
-                PutWords(block[..192], group + HeaderBytes, row);
+                PutSixths(block, group + HeaderBytes, row);
             }
 
             group += Bytes(format);
@@ -93,12 +98,12 @@ internal static unsafe class SuperBlocks
                     PutSixes(packed, i, scales[i * Rows], minima[i * Rows]);
                 }
 
+                GetWords(group + HeaderBytes, row, block[^128..], format == WeightFormat.Q5_K);
                 if (format == WeightFormat.Q5_K)
                 {
-                    GetWords(group + FifthsAt, row, block.Slice(16, 32));
+                    GetWords(group + FifthsAt, row, block.Slice(16, 32), isSpread: true);
                 }
 
-                GetWords(group + HeaderBytes, row, block[^128..]);
             }
             else
             {
@@ -108,7 +113,7 @@ internal static unsafe class SuperBlocks
                     block[192 + i] = scales[i * Rows];
                 }
 
-                GetWords(group + HeaderBytes, row, block[..192]);
+                GetSixths(group + HeaderBytes, row, block);
             }
 
             group += Bytes(format);
@@ -139,19 +144,51 @@ internal static unsafe class SuperBlocks
 
     private static bool IsNumber(ushort half) => (half & 0x7C00) != 0x7C00;
 
-    private static void PutWords(ReadOnlySpan<byte> numbers, byte* target, int row)
+    // Where four columns of a half are: the lower bits of two quarters, those of the other two, and the upper bits.
+    private static int WordOf(int half, int step, int line) => (((8 * half) + step) * 3) + line;
+
+    private static void PutSixths(ReadOnlySpan<byte> block, byte* target, int row)
     {
-        for (int i = 0; i < numbers.Length; i += 4)
+        for (int half = 0; half < 2; half++)
         {
-            ((uint*)target)[(i / 4 * Rows) + row] = BinaryPrimitives.ReadUInt32LittleEndian(numbers[i..]);
+            for (int step = 0; step < 8; step++)
+            {
+                ((uint*)target)[(WordOf(half, step, 0) * Rows) + row] = BinaryPrimitives.ReadUInt32LittleEndian(block[((64 * half) + (4 * step))..]);
+                ((uint*)target)[(WordOf(half, step, 1) * Rows) + row] = BinaryPrimitives.ReadUInt32LittleEndian(block[((64 * half) + 32 + (4 * step))..]);
+                ((uint*)target)[(WordOf(half, step, 2) * Rows) + row] = BinaryPrimitives.ReadUInt32LittleEndian(block[(128 + (32 * half) + (4 * step))..]);
+            }
         }
     }
 
-    private static void GetWords(byte* source, int row, Span<byte> numbers)
+    private static void GetSixths(byte* source, int row, Span<byte> block)
+    {
+        for (int half = 0; half < 2; half++)
+        {
+            for (int step = 0; step < 8; step++)
+            {
+                BinaryPrimitives.WriteUInt32LittleEndian(block[((64 * half) + (4 * step))..], ((uint*)source)[(WordOf(half, step, 0) * Rows) + row]);
+                BinaryPrimitives.WriteUInt32LittleEndian(block[((64 * half) + 32 + (4 * step))..], ((uint*)source)[(WordOf(half, step, 1) * Rows) + row]);
+                BinaryPrimitives.WriteUInt32LittleEndian(block[(128 + (32 * half) + (4 * step))..], ((uint*)source)[(WordOf(half, step, 2) * Rows) + row]);
+            }
+        }
+    }
+
+    // Words of a row; spread, eight by eight over the lines of as many steps.
+    private static int Place(int word, bool isSpread) => isSpread ? (word % 8 * (FifthsStep / 4)) + (word / 8 * Rows) : word * Rows;
+
+    private static void PutWords(ReadOnlySpan<byte> numbers, byte* target, int row, bool isSpread)
     {
         for (int i = 0; i < numbers.Length; i += 4)
         {
-            BinaryPrimitives.WriteUInt32LittleEndian(numbers[i..], ((uint*)source)[(i / 4 * Rows) + row]);
+            ((uint*)target)[Place(i / 4, isSpread) + row] = BinaryPrimitives.ReadUInt32LittleEndian(numbers[i..]);
+        }
+    }
+
+    private static void GetWords(byte* source, int row, Span<byte> numbers, bool isSpread)
+    {
+        for (int i = 0; i < numbers.Length; i += 4)
+        {
+            BinaryPrimitives.WriteUInt32LittleEndian(numbers[i..], ((uint*)source)[Place(i / 4, isSpread) + row]);
         }
     }
 }

@@ -32,19 +32,24 @@ internal sealed record StorageFormat(string Name, ElementType Element, int Block
     /// <param name="name">The format.</param>
     /// <param name="columns">Elements of a row.</param>
     /// <param name="numberBytes">The bytes of a block's numbers in a row.</param>
-    /// <param name="scaleBytes">The bytes of a block's scale in a row, and of its minimum.</param>
-    public static StorageFormat InGroups(string name, int columns, int numberBytes, int scaleBytes = 2)
+    public static StorageFormat InGroups(string name, int columns, int numberBytes)
     {
         int blocks = columns / BlockColumns;
         return columns % BlockColumns == 0
-            ? new(name, ElementType.Float32, GroupRows * columns, checked((((blocks * GroupRows * scaleBytes) + 63) / 64 * 64) + (blocks * GroupRows * numberBytes))) { IsInGroups = true, ReadColumns = BlockColumns }
+            ? new(name, ElementType.Float32, GroupRows * columns, checked((((blocks * GroupRows * 2) + 63) / 64 * 64) + (blocks * GroupRows * numberBytes))) { IsInGroups = true, ReadColumns = BlockColumns }
             : throw new GraphException($"rows of {columns} elements are no blocks of {name}");
     }
 
-    /// <summary>As <see cref="InGroups"/>, of numbers that are dear to unpack: several rows meet a group that was unpacked.</summary>
-    /// <inheritdoc cref="InGroups"/>
-    public static StorageFormat InUnpackedGroups(string name, int columns, int numberBytes, int scaleBytes)
-        => InGroups(name, columns, numberBytes, scaleBytes) with { IsUnpacked = true };
+    /// <summary>
+    /// Quantized rows, those of 16 beside each other, whose numbers lie block by block behind its scales, up to a multiple of 64 bytes; several rows meet a group that was unpacked.
+    /// </summary>
+    /// <param name="name">The format.</param>
+    /// <param name="columns">Elements of a row.</param>
+    /// <param name="bytes">The bytes of a block in a row.</param>
+    public static StorageFormat InInterleavedGroups(string name, int columns, int bytes)
+        => columns % BlockColumns == 0
+            ? new(name, ElementType.Float32, GroupRows * columns, checked(((columns / BlockColumns * GroupRows * bytes) + 63) / 64 * 64)) { IsInGroups = true, IsUnpacked = true, ReadColumns = BlockColumns }
+            : throw new GraphException($"rows of {columns} elements are no blocks of {name}");
 
     /// <summary>As <see cref="InGroups"/>, of blocks of 256 columns, each with its scales before its numbers.</summary>
     /// <param name="name">The format.</param>
@@ -72,7 +77,7 @@ internal sealed record StorageFormat(string Name, ElementType Element, int Block
     /// <summary>Columns that are read together from a row of a group: those of a block.</summary>
     public int ReadColumns { get; private init; } = 1;
 
-    /// <summary>Whether it is one of <see cref="InGroups"/>, or of <see cref="InSuperBlocks"/>.</summary>
+    /// <summary>Whether it is one of <see cref="InGroups"/>, of <see cref="InInterleavedGroups"/> or of <see cref="InSuperBlocks"/>.</summary>
     public bool IsInGroups { get; private init; }
 
     /// <summary>Whether an element is a word of its own, which every kernel reads.</summary>

@@ -108,17 +108,21 @@ public sealed unsafe class WeightFormatTests : IDisposable
     {
         Assert.Equal(Q8Decoder.WeightBytes, Bytes(Q8Decoder.Parameters, 34));
         Assert.Equal(Q4Decoder.WeightBytes, Bytes(Q4Decoder.Parameters, 18));
-        Assert.Equal(Q41Decoder.WeightBytes, Bytes(Q41Decoder.Parameters, 20, scales: 4));
-        Assert.Equal(Q50Decoder.WeightBytes, Bytes(Q50Decoder.Parameters, 22));
-        Assert.Equal(Q51Decoder.WeightBytes, Bytes(Q51Decoder.Parameters, 24, scales: 4));
-        Assert.Equal(IQ4NLDecoder.WeightBytes, Bytes(IQ4NLDecoder.Parameters, 18));
-        Assert.Equal(MXFP4Decoder.WeightBytes, Bytes(MXFP4Decoder.Parameters, 18));
+        Assert.Equal(Q41Decoder.WeightBytes, Interleaved(Q41Decoder.Parameters, 20));
+        Assert.Equal(Q50Decoder.WeightBytes, Interleaved(Q50Decoder.Parameters, 22));
+        Assert.Equal(Q51Decoder.WeightBytes, Interleaved(Q51Decoder.Parameters, 24));
+        Assert.Equal(IQ4NLDecoder.WeightBytes, Interleaved(IQ4NLDecoder.Parameters, 18));
+        Assert.Equal(MXFP4Decoder.WeightBytes, Interleaved(MXFP4Decoder.Parameters, 18));
         Assert.All(Q8Decoder.Parameters, parameter => Assert.Equal(parameter.Shape.Length == 2 ? WeightFormat.Q8_0 : WeightFormat.F32, parameter.Format));
         Assert.InRange(F16Decoder.WeightBytes, SingleDecoder.WeightBytes / 2, SingleDecoder.WeightBytes / 2 * 1.02);
 
         // Groups of 16 rows, whose scales fill cache lines, and the table of angles behind them.
-        static long Bytes(IReadOnlyList<ParameterInfo> parameters, int block, int scales = 2)
-            => parameters.Sum(p => p.Shape.Length == 1 ? Align(4L * p.Length) : (p.Shape[0] + 15) / 16 * (Align(p.Shape[1] / 2 * scales) + ((long)p.Shape[1] / 32 * 16 * (block - scales)))) + (64 * 16 * 4);
+        static long Bytes(IReadOnlyList<ParameterInfo> parameters, int block)
+            => parameters.Sum(p => p.Shape.Length == 1 ? Align(4L * p.Length) : (p.Shape[0] + 15) / 16 * (Align(p.Shape[1]) + ((long)p.Shape[1] / 32 * 16 * (block - 2)))) + (64 * 16 * 4);
+
+        // Each block's scales before its numbers.
+        static long Interleaved(IReadOnlyList<ParameterInfo> parameters, int block)
+            => parameters.Sum(p => p.Shape.Length == 1 ? Align(4L * p.Length) : (p.Shape[0] + 15) / 16 * Align((long)p.Shape[1] / 32 * 16 * block)) + (64 * 16 * 4);
 
         static long Align(long bytes) => (bytes + 63) / 64 * 64;
     }
