@@ -59,7 +59,6 @@ internal static unsafe class SuperBlocks
                 {
                     PutWords(block.Slice(16, 32), group + FifthsAt, row, isSpread: true);
                 }
-
             }
             else
             {
@@ -103,7 +102,6 @@ internal static unsafe class SuperBlocks
                 {
                     GetWords(group + FifthsAt, row, block.Slice(16, 32), isSpread: true);
                 }
-
             }
             else
             {
