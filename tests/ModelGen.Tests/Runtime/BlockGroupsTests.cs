@@ -1,4 +1,5 @@
 using ModelGen.Runtime;
+using ModelGen.Tests.Infrastructure;
 
 namespace ModelGen.Tests.Runtime;
 

@@ -1,5 +1,6 @@
 using System.IO.Compression;
 using ModelGen.Runtime;
+using ModelGen.Tests.Infrastructure;
 
 namespace ModelGen.Tests.Runtime;
 
