@@ -224,7 +224,8 @@ public sealed class GgufAdapterTests : IDisposable
             {
                 using AdapterFile file = AdapterFile.Open(Beside("damaged.gguf"));
                 file.HeadWidth = 8;
-                using WeightFile merged = file.MergeInto(WeightFile.Open(_data));
+                using WeightFile model = WeightFile.Open(_data);
+                using WeightFile merged = file.MergeInto(model);
                 Assert.True(mayOpen);
             }
             catch (ModelFileException exception)
