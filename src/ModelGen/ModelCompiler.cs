@@ -146,11 +146,12 @@ internal static class ModelCompiler
     /// <param name="forward">Its graph.</param>
     /// <param name="caches">How many keys and values a sequence has caches for.</param>
     /// <param name="stages">Who runs the passes.</param>
-    /// <param name="isOfDevice">Whether recurrences take several steps at a time however narrow their heads are.</param>
-    public static ModelGraph InferenceGraph(EntryPoint entry, ModelGraph forward, SequenceCaches caches, Stages stages, bool isOfDevice = false)
+    /// <param name="inChunks">Whether recurrences take several steps at a time.</param>
+    /// <param name="isOfDevice">Whether they do so however narrow their heads are.</param>
+    public static ModelGraph InferenceGraph(EntryPoint entry, ModelGraph forward, SequenceCaches caches, Stages stages, bool inChunks = true, bool isOfDevice = false)
         => stages.Rewrite(forward.WithOutputs([.. entry.Outputs]),
             (nameof(BindExtents), g => BindExtents.Run(g, entry.Batch, entry.Time)),
-            (nameof(ChunkRecurrences), g => ChunkRecurrences.ForInference(g, isOfDevice)),
+            (nameof(ChunkRecurrences), g => inChunks ? ChunkRecurrences.ForInference(g, isOfDevice) : g),
             (nameof(ExpandComposites), ExpandComposites.Run),
             (nameof(RemoveDropout), RemoveDropout.Run),
             (nameof(CarryStates), g => entry.Continues || entry.ContinuesEach ? CarryStates.Run(g) : g),
