@@ -80,13 +80,11 @@ internal static class FusedView
         return null;
     });
 
-    private static IReadOnlyList<WeightTensor>? Parts(WeightFile file, WeightTensor tensor)
-    {
-        if (tensor.Length == 0)
-        {
-            return null;
-        }
+    // What is taken apart needs memory for its parts, and nothing else does.
+    private static IReadOnlyList<WeightTensor>? Parts(WeightFile file, WeightTensor tensor) => tensor.Length == 0 ? null : PartsOf(file, tensor);
 
+    private static IReadOnlyList<WeightTensor>? PartsOf(WeightFile file, WeightTensor tensor)
+    {
         if (MicroscaledExperts.Parts(file, tensor) is { } experts)
         {
             return experts;
@@ -184,9 +182,12 @@ internal static class FusedView
 
     /// <summary>What a tensor belongs to whose name goes on so, and its kind: <c>.weight</c>, a matrix, or <c>.bias</c>, a vector.</summary>
     private static (string? Prefix, string? Kind) Behind(WeightTensor tensor, string name)
-        => Prefix(tensor.Name, name + ".weight") is { } matrix && tensor.Shape.Length == 2 ? (matrix, ".weight")
-            : Prefix(tensor.Name, name + ".bias") is { } vector && tensor.Shape.Length == 1 ? (vector, ".bias")
+    {
+        string? kind = tensor.Shape.Length switch { 2 => ".weight", 1 => ".bias", _ => null };
+        return kind is not null && tensor.Name.EndsWith(kind, StringComparison.Ordinal) && tensor.Name.AsSpan(0, tensor.Name.Length - kind.Length).EndsWith(name, StringComparison.Ordinal)
+            ? (tensor.Name[..^(name.Length + kind.Length)], kind)
             : (null, null);
+    }
 
     public static string? Prefix(string name, string end) => name.EndsWith(end, StringComparison.Ordinal) ? name[..^end.Length] : null;
 }
