@@ -115,6 +115,22 @@ public partial class StochasticGpt;
 [Cuda]
 public partial class LongGpt;
 
+// Recurrences that are one launch of a prompt, narrow ones and wide ones.
+
+[Mamba2(Layers = 2, DModel = 12, Vocab = 17, StateHeads = 4, StateSize = 3, StateHeadWidth = 5, ConvolutionTaps = 4, MaxBatch = 3)]
+[Cuda]
+public partial class DeviceStateSpace;
+
+[Decoder(Layers = 2, DModel = 16, Heads = 2, KeyValueHeads = 1, FeedForward = 24, Vocab = 17, Context = 24, Mixers = new[] { TokenMixer.GatedDelta, TokenMixer.Attention }, LinearKeyHeads = 2, LinearKeyWidth = 32, LinearValueHeads = 4, LinearValueWidth = 24, ConvolutionTaps = 4, MaxBatch = 3)]
+[Cuda(Launches = CudaLaunches.Separate)]
+public partial class DeviceDelta;
+
+// Experts whose weights stay packed.
+
+[Decoder(Layers = 2, DModel = 64, Heads = 4, KeyValueHeads = 2, FeedForward = 96, Vocab = 53, Context = 24, MaxBatch = 3, Experts = 4, ActiveExperts = 2, Weights = WeightFormat.F16)]
+[Cuda]
+public partial class DeviceHalfExperts;
+
 // Weights that stay packed on the device, those of the last one but for what its kernels do not read.
 
 [Decoder(Layers = 2, DModel = 64, Heads = 4, KeyValueHeads = 2, FeedForward = 96, Vocab = 53, Context = 24, MaxBatch = 3, Weights = WeightFormat.F16)]

@@ -17,6 +17,20 @@ public sealed class DevicePackedTests
     public void BF16_each_kernel_a_launch() => Check<DeviceBrain, PlainDecoder>(Tolerance, 1e-4f);
 
     [Fact]
+    public void Experts_in_F16()
+    {
+        using var driver = new StandInDriver();
+        DeviceHalfExperts model = DeviceHalfExperts.Create(seed: 7);
+        using DeviceHalfExperts.Session expected = model.CreateSession(), actual = model.CreateSession(Session(driver));
+        int[] ids = Ids(23, 53);
+        Near(driver, expected.Prefill(ids.AsSpan(0, 19)), actual.Prefill(ids.AsSpan(0, 19)), 1e-4f);
+        foreach (int token in ids[19..])
+        {
+            Near(driver, expected.Decode(token), actual.Decode(token), 1e-4f);
+        }
+    }
+
+    [Fact]
     public void Q8_0() => Check<DeviceEight, PlainDecoder>(Tolerance, 5e-2f);
 
     [Fact]
@@ -39,6 +53,7 @@ public sealed class DevicePackedTests
     {
         Assert.Equal(DeviceEight.WeightBytes, DeviceEight.CudaWeightBytes);
         Assert.Equal(DeviceFour.WeightBytes, DeviceFour.CudaWeightBytes);
+        Assert.Equal(DeviceHalfExperts.WeightBytes, DeviceHalfExperts.CudaWeightBytes);
         Assert.InRange(DeviceEight.CudaWeightBytes, 1, PlainDecoder.WeightBytes * 35 / 100);
 
         // What is widened has a copy in bfloat16 too, as single precision has where products round to that.

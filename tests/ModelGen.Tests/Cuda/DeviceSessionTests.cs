@@ -23,6 +23,19 @@ public sealed class DeviceSessionTests
     public void Lstm() => LanguageModel<DeviceLstm>(9);
 
     [Fact]
+    public void State_space() => LanguageModel<DeviceStateSpace>(9);
+
+    [Fact]
+    public void Gated_delta_rule() => LanguageModel<DeviceDelta>(9);
+
+    [Fact]
+    public void Several_sequences_of_recurrences_in_any_order()
+    {
+        Batch<DeviceStateSpace>();
+        Batch<DeviceDelta>();
+    }
+
+    [Fact]
     public void Several_sequences_of_a_gpt_in_any_order() => Batch<DeviceWindowGpt>();
 
     [Fact]

@@ -58,6 +58,21 @@ public sealed class DeviceWarpgroupTests
         Assert.Null(driver.Fault);
     }
 
+    /// <summary>Prompts, whose rows a run counts: both ways to multiply are launched, and one leaves.</summary>
+    [Fact]
+    public void A_gpt_reads()
+    {
+        using var driver = new StandInDriver { Capability = (9, 0) };
+        WarpgroupGpt model = WarpgroupGpt.Create(seed: 3);
+        using WarpgroupGpt.Session here = model.CreateSession(), there = model.CreateSession(Session(driver));
+        foreach (int count in new[] { 19, 1, 2 })
+        {
+            Near(driver, here.Prefill(Ids(count, 17)), there.Prefill(Ids(count, 17)), 2e-2f);
+        }
+
+        Assert.Null(driver.Fault);
+    }
+
     /// <summary>Which module is loaded is the device's and the driver's: 9.0 alone, and PTX 8.0 from CUDA 12.0 on. Bits are those of the same declaration without such products there.</summary>
     [Theory]
     [InlineData(8, 0, 12_040, false)]
