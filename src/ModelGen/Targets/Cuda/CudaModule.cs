@@ -76,8 +76,8 @@ internal sealed class CudaModule(CudaPrecision precision = CudaPrecision.F32, Cu
     /// <param name="name">Its name, which entries have that run several of its kernels.</param>
     public CudaProgram Add(KernelProgram program, string name = "Plan")
     {
+        program = LibraryProducts.Run(program, precision, kernel => RoundsAlike && LibraryProducts.IsLarge(kernel, products, Launches), out IReadOnlyDictionary<(string Name, IReadOnlyList<Store> Stores), LibraryProduct> calls, out IReadOnlyCollection<Kernel> rounding);
         program = PackFactors.Run(program, Warpgroups, out IReadOnlyDictionary<Kernel, WarpgroupProduct> large);
-        program = LibraryProducts.Run(program, precision, kernel => RoundsAlike && LibraryProducts.IsLarge(kernel, products, Launches), ref large, out IReadOnlyDictionary<Kernel, LibraryProduct> calls, out IReadOnlyCollection<Kernel> rounding);
         program = AttentionMeans.Run(program, Attention, out IReadOnlyDictionary<Kernel, TensorAttention> gradients);
         return new CudaProgram(program, [.. CudaGrouping.Of(Steps(program.Kernels), Launches, name).Select(step => Named(step, Part.Entry))]);
 
@@ -106,7 +106,7 @@ internal sealed class CudaModule(CudaPrecision precision = CudaPrecision.F32, Cu
                 }
 
                 int own = large.TryGetValue(kernel, out WarpgroupProduct? product) ? product.Left : kernel.Operands.Count;
-                own = calls.TryGetValue(kernel, out LibraryProduct? call) ? Math.Min(own, call.First) : own;
+                own = CallOf(kernel) is { } call ? Math.Min(own, call.First) : own;
                 for (int operand = 0; operand < own; operand++)
                 {
                     if (PtxEmitter.Reach(kernel, operand) is > int.MaxValue and long reach)
@@ -116,27 +116,40 @@ internal sealed class CudaModule(CudaPrecision precision = CudaPrecision.F32, Cu
                 }
 
                 CudaLaunch[] launches = [.. PtxEmitter.Emit(kernel, gradients.TryGetValue(kernel, out TensorAttention? gradient) ? gradient : Plan(kernel), program.Counts).Select(entry => Launch(kernel, entry))];
-                if (product is null && call is null)
+                if (product is null)
                 {
                     steps.AddRange(launches);
                     continue;
                 }
 
                 // Of rows that a run counts, both ways to multiply are launched, of which one leaves at once.
-                var rows = kernel as MatMulKernel;
-                PtxEntry[] few = product is null || !rows!.Rows.IsDynamic ? [] : [.. PtxEmitter.Emit(kernel, Plan(kernel), program.Counts)];
+                var rows = (MatMulKernel)kernel;
+                PtxEntry[] few = !rows.Rows.IsDynamic ? [] : [.. PtxEmitter.Emit(kernel, Plan(kernel), program.Counts)];
                 foreach (PtxEntry entry in few)
                 {
-                    new PtxKernel(entry.Writer, kernel, program.Counts).Only(rows!.Rows, product!.Plan.FewestRows, isBelow: true);
+                    new PtxKernel(entry.Writer, kernel, program.Counts).Only(rows.Rows, product.Plan.FewestRows, isBelow: true);
                 }
 
-                CudaLaunch[] warpgroups = product is null ? [] : [.. packing, .. PtxWarpgroupProduct.Emit(rows!, product, program.Counts).Concat(few).Select(entry => Launch(kernel, entry))];
-                CudaLaunch? epilogue = call is { Raw: >= 0 } ? Launch(kernel, PtxLibraryProduct.Emit(rows!, call.Raw, program.Counts)) : null;
-                steps.Add(new CudaChoice(warpgroups, launches[0]) { Library = call is null ? null : new CudaLibraryCall(rows!, call, epilogue) });
+                steps.Add(new CudaChoice([.. packing, .. PtxWarpgroupProduct.Emit(rows, product, program.Counts).Concat(few).Select(entry => Launch(kernel, entry))], launches[0]));
                 packing.Clear();
             }
 
-            return steps;
+            return [.. steps.Select(WithLibrary)];
+        }
+
+        LibraryProduct? CallOf(Kernel kernel) => kernel is MatMulKernel of && calls.TryGetValue((of.Name, of.Stores), out LibraryProduct? found) ? found : null;
+
+        CudaStep WithLibrary(CudaStep step)
+        {
+            CudaChoice? choice = step as CudaChoice ?? (step is CudaLaunch launch ? new CudaChoice([], launch) : null);
+            if (choice is null || CallOf(choice.Otherwise.Kernel) is not { } call)
+            {
+                return step;
+            }
+
+            var kernel = (MatMulKernel)choice.Otherwise.Kernel;
+            CudaLaunch? epilogue = call.Raw >= 0 ? Launch(kernel, PtxLibraryProduct.Emit(kernel, call.Raw, program.Counts)) : null;
+            return choice with { Library = new CudaLibraryCall(kernel, call, epilogue) };
         }
 
         CudaLaunch Launch(Kernel kernel, PtxEntry entry)

@@ -81,22 +81,19 @@ internal static class LibraryProducts
         => products == CudaProducts.CublasLt && (launches == CudaLaunches.Separate || kernel.Flops > CudaGrouping.MostFlops);
 
     /// <summary>A program with what the library's products need.</summary>
-    /// <param name="program">The program, factors for groups of four warps being packed.</param>
+    /// <param name="program">The program.</param>
     /// <param name="precision">What factors are rounded to.</param>
     /// <param name="isLarge">Which products are worth a call.</param>
-    /// <param name="warpgroups">Products by groups of four warps; of those that are replaced here, what takes their place.</param>
-    /// <param name="products">The library's products.</param>
+    /// <param name="products">The library's products, by their names and stores, which they keep whatever else they are given to read.</param>
     /// <param name="rounding">The kernels that round their factors.</param>
     public static KernelProgram Run(
         KernelProgram program,
         CudaPrecision precision,
         Func<MatMulKernel, bool> isLarge,
-        ref IReadOnlyDictionary<Kernel, WarpgroupProduct> warpgroups,
-        out IReadOnlyDictionary<Kernel, LibraryProduct> products,
+        out IReadOnlyDictionary<(string Name, IReadOnlyList<Store> Stores), LibraryProduct> products,
         out IReadOnlyCollection<Kernel> rounding)
     {
-        var found = new Dictionary<Kernel, LibraryProduct>();
-        var large = warpgroups.ToDictionary(pair => pair.Key, pair => pair.Value);
+        var found = new Dictionary<(string Name, IReadOnlyList<Store> Stores), LibraryProduct>();
         var rounds = new HashSet<Kernel>();
         var kernels = new List<Kernel>();
         List<PlanBuffer> buffers = [.. program.Buffers];
@@ -113,7 +110,7 @@ internal static class LibraryProducts
             }
         }
 
-        (warpgroups, products, rounding) = (large, found, rounds);
+        (products, rounding) = (found, rounds);
         return found.Count == 0 ? program : program with { Kernels = kernels, Buffers = buffers };
 
         MatMulKernel Placed(MatMulKernel product)
@@ -127,17 +124,11 @@ internal static class LibraryProducts
             {
                 View raw = new(Made(product.Operands[product.Stores[0].Operand].View.Buffer.Name + ".sums", StorageFormat.Float32, (long)product.Rows.Maximum * product.Columns), 0);
                 call = new LibraryProduct(precision, left, leftStride, right, rightStride, operands.Count, product.Columns) { Raw = operands.Count };
-                operands.Add(new KernelOperand("sums", raw, Access.Matrix(1), IsWritten: true));
+                operands.Add(new KernelOperand("sums", raw, OfAxes(product, StorageFormat.Float32), IsWritten: true));
             }
 
             var placed = (MatMulKernel)product.WithOperands(operands);
-            found.Add(placed, call with { First = first });
-            if (large.TryGetValue(product, out WarpgroupProduct? plan))
-            {
-                large.Remove(product);
-                large.Add(placed, plan);
-            }
-
+            found.Add((placed.Name, placed.Stores), call with { First = first });
             return placed;
 
             (int Operand, int Stride) Factor(int operand)
@@ -166,7 +157,7 @@ internal static class LibraryProducts
                     kernels.Add(round);
                 }
 
-                operands.Add(new KernelOperand(operand == 0 ? "left" : "right", place, Access.Matrix(1, StorageFormat.BFloat16), IsWritten: false));
+                operands.Add(new KernelOperand(operand == 0 ? "left" : "right", place, OfAxes(product, StorageFormat.BFloat16), IsWritten: false));
                 return (operands.Count - 1, stride);
             }
         }
@@ -178,6 +169,9 @@ internal static class LibraryProducts
             return buffer;
         }
     }
+
+    /// <summary>How an operand that is there for the call alone is said to lie: the call knows its rows, and nothing else is to take it for an operand of the epilogue.</summary>
+    private static Access OfAxes(MatMulKernel product, StorageFormat format) => new(format, [.. product.Axes.Select(_ => RowExtent.Literal(1))], 1);
 
     /// <summary>Whether the library knows such a product: literally many rows, and factors that lie still, row after row, in formats that it multiplies.</summary>
     private static bool Suits(MatMulKernel product, CudaPrecision precision)
