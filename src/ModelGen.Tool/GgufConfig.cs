@@ -112,6 +112,11 @@ internal static class GgufConfig
                 Gemma4(file, values);
             }
 
+            if (architecture == "gemma3n")
+            {
+                Gemma3nDeclaration.Read(file, values);
+            }
+
             if (architecture == "lfm2")
             {
                 Mixers(file, architecture, values, "conv", "full_attention");
@@ -130,6 +135,10 @@ internal static class GgufConfig
             if (architecture != "gemma4")
             {
                 Integer("attention.key_length", "head_dim");
+            }
+
+            if (architecture is not ("gemma3n" or "gemma4"))
+            {
                 Integer("feed_forward_length", "intermediate_size");
             }
 

@@ -77,6 +77,26 @@ internal sealed class ModelConfig(JsonObject values, string origin)
         return text.ToString();
     }
 
+    /// <summary>The configuration of the language model where there are encoders of pictures or sound beside it (<c>text_config</c>), with what it does not say itself from around it; itself where there are none.</summary>
+    public ModelConfig OfText()
+    {
+        if (Part("text_config") is not { } text || text.Text("model_type") is null)
+        {
+            return this;
+        }
+
+        var merged = (JsonObject)text.Values.DeepClone();
+        foreach ((string name, JsonNode? value) in values)
+        {
+            if (value is not (null or JsonObject) && !merged.ContainsKey(name))
+            {
+                merged[name] = value.DeepClone();
+            }
+        }
+
+        return new ModelConfig(merged, $"{origin}, text_config");
+    }
+
     /// <summary>A list of numbers, as many as are asked for; null if there is nothing.</summary>
     public double[]? Reals(string name, int count) => Find(name) is not { } node ? null
         : node is JsonArray list && list.Count == count ? [.. list.Select(number => number is null ? throw Problem(name, "numbers", "none") : Number(number, name, "numbers"))] : throw Problem(name, $"a list of {count} numbers", node.GetValueKind().ToString());

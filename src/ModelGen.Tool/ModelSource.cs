@@ -143,7 +143,7 @@ internal sealed class ModelSource : IDisposable
             default:
                 string beside = Path.Combine(Path.GetDirectoryName(Path.GetFullPath(weights.Path))!, "config.json");
                 return weights.Metadata.TryGetValue(ConfigKey, out string? recorded) ? ModelConfig.Parse(recorded, $"{weights.Path}, metadata {ConfigKey}")
-                    : File.Exists(beside) ? ModelConfig.Read(beside)
+                    : File.Exists(beside) ? ModelConfig.Read(beside).OfText()
                     : null;
         }
     }

@@ -225,6 +225,7 @@ public sealed class LlamaCppTests : IDisposable
     [InlineData("phi3", """ "num_key_value_heads": 2, "rms_norm_eps": 1e-5, "tie_word_embeddings": false, "original_max_position_embeddings": 32, "rope_scaling": { "type": "longrope", "short_factor": [1.0, 1.02, 1.1, 1.2, 1.3, 1.4, 1.5, 1.6], "long_factor": [1.05, 1.3, 2.1, 3.5, 5.9, 8.2, 12.1, 17.3] } """)]
     [InlineData("phi3", """ "num_key_value_heads": 6, "partial_rotary_factor": 0.75, "rms_norm_eps": 1e-5, "tie_word_embeddings": true, "original_max_position_embeddings": 1024, "rope_scaling": { "type": "su", "attention_factor": 1.25, "short_factor": [1.0, 1.02, 1.1, 1.2, 1.3, 2.4], "long_factor": [1.05, 1.3, 2.1, 3.5, 5.9, 8.2] } """)]
     [InlineData("minicpm", """ "num_key_value_heads": 2, "rms_norm_eps": 1e-5, "tie_word_embeddings": true, "scale_emb": 12, "scale_depth": 1.4, "dim_model_base": 32, "rope_scaling": { "rope_type": "longrope", "original_max_position_embeddings": 64, "short_factor": [1.0, 1.02, 1.1, 1.2, 1.3, 1.4, 1.5, 1.6], "long_factor": [1.05, 1.3, 2.1, 3.5, 5.9, 8.2, 12.1, 17.3] } """)]
+    [InlineData("gemma3n_text", """ "head_dim": 16, "num_key_value_heads": 2, "sliding_window": 20, "num_kv_shared_layers": 5, "hidden_size_per_layer_input": 256, "vocab_size_per_layer_input": 512, "laurel_rank": 64, "altup_num_inputs": 4, "altup_active_idx": 0, "altup_correct_scale": true, "final_logit_softcapping": 30.0, "rms_norm_eps": 1e-6, "rope_theta": 1000000.0, "rope_local_base_freq": 10000.0, "tie_word_embeddings": true """)]
     [InlineData("phi", """ "partial_rotary_factor": 0.5, "hidden_act": "gelu_new", "layer_norm_eps": 1e-5, "tie_word_embeddings": false """)]
     [InlineData("phi", """ "partial_rotary_factor": 0.25, "rope_theta": 20000.0, "hidden_act": "gelu_new", "layer_norm_eps": 1e-6, "num_key_value_heads": 3, "tie_word_embeddings": false """)]
     [InlineData("stablelm", """ "partial_rotary_factor": 0.25, "use_qkv_bias": true, "layer_norm_eps": 1e-5, "tie_word_embeddings": false """)]
@@ -234,6 +235,7 @@ public sealed class LlamaCppTests : IDisposable
     [InlineData("nemotron", """ "num_key_value_heads": 2, "partial_rotary_factor": 0.5, "hidden_act": "relu2", "norm_eps": 1e-5, "tie_word_embeddings": false """)]
     [InlineData("mpt", """ "no_bias": true, "tie_word_embeddings": true, "attn_config": { "alibi": true, "alibi_bias_max": 8, "clip_qkv": null, "qk_ln": false, "softmax_scale": null } """)]
     [InlineData("bloom", """ "layer_norm_epsilon": 1e-5, "tie_word_embeddings": true, "apply_residual_connection_post_layernorm": false """)]
+    [InlineData("gpt2", """ "activation_function": "gelu_new", "layer_norm_epsilon": 1e-5, "tie_word_embeddings": true """)]
     [InlineData("olmo2", """ "num_key_value_heads": 6, "rope_theta": 500000.0, "rms_norm_eps": 1e-6, "tie_word_embeddings": false """)]
     [InlineData("smollm3", """ "num_key_value_heads": 2, "rope_theta": 5000000.0, "rms_norm_eps": 1e-6, "no_rope_layers": [1, 1, 1, 0], "tie_word_embeddings": true """)]
     [InlineData("qwen2_moe", """ "num_key_value_heads": 2, "rope_theta": 1000000.0, "rms_norm_eps": 1e-6, "num_experts": 6, "num_experts_per_tok": 2, "moe_intermediate_size": 64, "shared_expert_intermediate_size": 96, "norm_topk_prob": false, "tie_word_embeddings": false """)]
@@ -245,7 +247,7 @@ public sealed class LlamaCppTests : IDisposable
         string folder = Path.GetDirectoryName(_file.Path)!;
         var random = new Random(12);
         string model = RandomCheckpoint.Write(folder, type, options);
-        bool hasGelu = type.StartsWith("gemma", StringComparison.Ordinal) || type is "gpt_neox" or "phi" or "mpt" or "bloom";
+        bool hasGelu = type.StartsWith("gemma", StringComparison.Ordinal) || type is "gpt2" or "gpt_neox" or "phi" or "mpt" or "bloom";
         Assert.Equal("", ToolCommand.Run("convert", model, _file.Path, "--tokenizer", TestData.File("stories260K", "tok512.bin"), "--weights", "F32", "--json").Error);
         int[] tokens = [1, .. Enumerable.Range(0, 60).Select(_ => random.Next(3, RandomCheckpoint.Vocabulary))];
         float[][] expected = LlamaCpp.Logits(_file.Path, tokens);
@@ -289,6 +291,42 @@ public sealed class LlamaCppTests : IDisposable
             // ggml takes GELU from a table of 16-bit floats.
             Assert.InRange(largest, 0, (hasGelu ? 1e-3 : 1e-4) * range);
         }
+    }
+
+    // As those of Gemma 3 and 3n and of Qwen3.5 lie in public files, whose other encoders are left out.
+    [Theory]
+    [InlineData("model.language_model.", "model.", "model.vision_tower.encoder.weight")]
+    [InlineData("language_model.model.", "language_model.", "vision_tower.encoder.weight")]
+    public void A_language_model_beside_encoders_is_the_model_alone(string prefix, string head, string other)
+    {
+        string folder = Path.GetDirectoryName(_file.Path)!, model = RandomCheckpoint.Write(folder, "gemma3_text", """ "num_key_value_heads": 1, "head_dim": 32, "query_pre_attn_scalar": 32, "sliding_window": 20, "tie_word_embeddings": false """);
+        string around = Path.Combine(folder, "around");
+        Directory.CreateDirectory(around);
+        File.WriteAllText(Path.Combine(around, "config.json"), $$"""{ "model_type": "gemma3", "eos_token_id": [1, 106], "vision_config": { "hidden_size": 3 }, "text_config": {{File.ReadAllText(Path.Combine(folder, "config.json"))}} }""");
+        var writer = new SafetensorsWriter();
+        using (WeightFile plain = WeightFile.Open(model))
+        {
+            foreach (WeightTensor tensor in plain.Tensors)
+            {
+                float[] values = new float[tensor.Length];
+                plain.ReadFloats(tensor, 0, values);
+                string name = tensor.Name.StartsWith("model.", StringComparison.Ordinal) ? prefix + tensor.Name["model.".Length..] : (head == "model." ? "" : head) + tensor.Name;
+                writer.Add(name, [.. tensor.Shape.Select(static extent => (int)extent)], values);
+            }
+        }
+
+        writer.Add(other, [2], new float[] { 1, 2 });
+        writer.Save(Path.Combine(around, "model.safetensors"));
+        float[][] logits = [.. ((string[])[model, Path.Combine(around, "model.safetensors")]).Select(path =>
+        {
+            using ModelSource source = ModelSource.Open(path);
+            Assert.Equal(path == model ? [] : [1, 106], source.Config!.Integers("eos_token_id"));
+            IModelHost host = ModelHost.Of(ModelAssembly.Of(source.Declare(null)).Type);
+            host.Load(path);
+            using CausalSession session = host.CreateSession(new SessionOptions());
+            return session.Prefill([1, 5, 9, 30]).ToArray();
+        })];
+        Assert.Equal(logits[0], logits[1]);
     }
 
     // No reader of GGUF files computes it.

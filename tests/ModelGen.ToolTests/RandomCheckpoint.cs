@@ -23,13 +23,14 @@ internal static class RandomCheckpoint
         bool isDelta = type == "qwen3_5_text";
 
         // Of Gemma's layers, the sixth sees everything.
-        int layers = isGemma ? 7 : type == "gemma4_text" ? 6 : type is "gpt_oss" or "cohere2" or "smollm3" ? 4 : 3;
+        int layers = type == "gemma3n_text" ? 25 : isGemma ? 7 : type == "gemma4_text" ? 6 : type is "gpt_oss" or "cohere2" or "smollm3" ? 4 : 3;
 
         // As each calls them.
         string sizes = type switch
         {
             "mpt" => $""" "d_model": {Width}, "n_heads": {Heads}, "n_layers": {layers}, "expansion_ratio": 2, "max_seq_len": 128 """,
             "bloom" => $""" "hidden_size": {Width}, "n_head": {Heads}, "n_layer": {layers}, "seq_length": 128 """,
+            "gpt2" => $""" "n_embd": {Width}, "n_head": {Heads}, "n_layer": {layers}, "n_positions": 128 """,
             "gptj" => $""" "n_embd": {Width}, "n_head": {Heads}, "n_layer": {layers}, "n_inner": null, "n_positions": 128 """,
             _ => $""" "hidden_size": {Width}, "num_attention_heads": {Heads}, "num_hidden_layers": {layers}, "intermediate_size": {Hidden}, "max_position_embeddings": 128 """,
         };
@@ -40,7 +41,7 @@ internal static class RandomCheckpoint
         var random = new Random(11);
         var writer = new SafetensorsWriter();
         bool isStates = type is "mamba2" or "granitemoehybrid";
-        Add(type switch { "mamba2" => "backbone.embeddings.weight", "gpt_neox" => "gpt_neox.embed_in.weight", "mpt" or "gptj" => "transformer.wte.weight", "bloom" => "word_embeddings.weight", _ => "model.embed_tokens.weight" }, Vocabulary, Width);
+        Add(type switch { "mamba2" => "backbone.embeddings.weight", "gpt_neox" => "gpt_neox.embed_in.weight", "mpt" or "gptj" or "gpt2" => "transformer.wte.weight", "bloom" => "word_embeddings.weight", _ => "model.embed_tokens.weight" }, Vocabulary, Width);
         for (int layer = 0; layer < layers; layer++)
         {
             if (type == "lfm2")
@@ -52,6 +53,12 @@ internal static class RandomCheckpoint
             if (type == "gemma4_text")
             {
                 Gemma4(layer);
+                continue;
+            }
+
+            if (type == "gemma3n_text")
+            {
+                Gemma3n(layer);
                 continue;
             }
 
@@ -67,7 +74,7 @@ internal static class RandomCheckpoint
                 continue;
             }
 
-            if (type is "phi" or "mpt" or "bloom" or "gptj")
+            if (type is "phi" or "mpt" or "bloom" or "gptj" or "gpt2")
             {
                 Plain(layer);
                 continue;
@@ -212,6 +219,19 @@ internal static class RandomCheckpoint
             Add(block + "mlp.down_proj.weight", Width, Hidden);
         }
 
+        if (type == "gemma3n_text")
+        {
+            int each = Gemma3nDeclaration.PerLayerWidth(config);
+            Add("model.embed_tokens_per_layer.weight", Vocabulary, layers * each);
+            Add("model.per_layer_model_projection.weight", layers * each, Width);
+            Add("model.per_layer_projection_norm.weight", each);
+            for (int stream = 0; stream < Gemma3nDeclaration.Streams(config) - 1; stream++)
+            {
+                Add(FormattableString.Invariant($"model.altup_projections.{stream}.weight"), Width, Width);
+                Add(FormattableString.Invariant($"model.altup_unembed_projections.{stream}.weight"), Width, Width);
+            }
+        }
+
         if (type == "gemma4_text")
         {
             int all = layers * Gemma4Declaration.PerLayerWidth(config);
@@ -220,15 +240,20 @@ internal static class RandomCheckpoint
             Add("model.per_layer_projection_norm.weight", all / layers);
         }
 
-        Add(type switch { "lfm2" => "model.embedding_norm.weight", "mamba2" => "backbone.norm_f.weight", "gpt_neox" => "gpt_neox.final_layer_norm.weight", "phi" => "model.final_layernorm.weight", "mpt" => "transformer.norm_f.weight", "bloom" => "ln_f.weight", "gptj" => "transformer.ln_f.weight", _ => "model.norm.weight" }, Width);
+        Add(type switch { "lfm2" => "model.embedding_norm.weight", "mamba2" => "backbone.norm_f.weight", "gpt_neox" => "gpt_neox.final_layer_norm.weight", "phi" => "model.final_layernorm.weight", "mpt" => "transformer.norm_f.weight", "bloom" => "ln_f.weight", "gptj" or "gpt2" => "transformer.ln_f.weight", _ => "model.norm.weight" }, Width);
         if (type == "gpt_neox")
         {
             Add("gpt_neox.final_layer_norm.bias", Width);
         }
 
-        if (type switch { "phi" => "model.final_layernorm", "bloom" => "ln_f", "gptj" => "transformer.ln_f", "stablelm" or "nemotron" => "model.norm", _ => null } is { } last)
+        if (type switch { "phi" => "model.final_layernorm", "bloom" => "ln_f", "gptj" or "gpt2" => "transformer.ln_f", "stablelm" or "nemotron" => "model.norm", _ => null } is { } last)
         {
             Add(last + ".bias", Width);
+        }
+
+        if (type == "gpt2")
+        {
+            Add("transformer.wpe.weight", 128, Width);
         }
 
         if (type == "bloom")
@@ -249,6 +274,37 @@ internal static class RandomCheckpoint
         string model = Path.Combine(folder, "model.safetensors");
         writer.Save(model);
         return model;
+
+        void Gemma3n(int layer)
+        {
+            string block = FormattableString.Invariant($"model.layers.{layer}.");
+            int hidden = Gemma3nDeclaration.FeedForwards(config)[layer], streams = Gemma3nDeclaration.Streams(config), rank = Gemma3nDeclaration.LaurelRank(config), perLayer = Gemma3nDeclaration.PerLayerWidth(config);
+            foreach (string norm in (string[])["input_layernorm", "post_attention_layernorm", "pre_feedforward_layernorm", "post_feedforward_layernorm", "post_per_layer_input_norm", "altup.router_norm", "laurel.post_laurel_norm", "altup.correct_output_scale"])
+            {
+                Add(norm.EndsWith("scale", StringComparison.Ordinal) ? block + norm : $"{block}{norm}.weight", Width);
+            }
+
+            Add(block + "self_attn.q_norm.weight", headWidth);
+            Add(block + "self_attn.q_proj.weight", Heads * headWidth, Width);
+            if (layer < layers - Gemma3nDeclaration.SharedLayers(config))
+            {
+                Add(block + "self_attn.k_proj.weight", keys, Width);
+                Add(block + "self_attn.v_proj.weight", keys, Width);
+                Add(block + "self_attn.k_norm.weight", headWidth);
+            }
+
+            Add(block + "self_attn.o_proj.weight", Width, Heads * headWidth);
+            Add(block + "mlp.gate_proj.weight", hidden, Width);
+            Add(block + "mlp.up_proj.weight", hidden, Width);
+            Add(block + "mlp.down_proj.weight", Width, hidden);
+            Add(block + "per_layer_input_gate.weight", perLayer, Width);
+            Add(block + "per_layer_projection.weight", Width, perLayer);
+            Add(block + "altup.modality_router.weight", streams, Width);
+            Add(block + "altup.prediction_coefs.weight", streams * streams, streams);
+            Add(block + "altup.correction_coefs.weight", streams, streams);
+            Add(block + "laurel.linear_left.weight", rank, Width);
+            Add(block + "laurel.linear_right.weight", Width, rank);
+        }
 
         void Gemma4(int layer)
         {
@@ -366,6 +422,9 @@ internal static class RandomCheckpoint
             {
                 "phi" => ("model.layers.", (string[])["input_layernorm+"], ((string, int, int)[])[("self_attn.q_proj+", Width, Width), ("self_attn.k_proj+", keys, Width), ("self_attn.v_proj+", keys, Width), ("self_attn.dense+", Width, Width), ("mlp.fc1+", hidden, Width), ("mlp.fc2+", Width, hidden)]),
                 "gptj" => ("transformer.h.", ["ln_1+"], [("attn.q_proj", Width, Width), ("attn.k_proj", Width, Width), ("attn.v_proj", Width, Width), ("attn.out_proj", Width, Width), ("mlp.fc_in+", hidden, Width), ("mlp.fc_out+", Width, hidden)]),
+
+                // Conv1D: inputs by outputs.
+                "gpt2" => ("transformer.h.", ["ln_1+", "ln_2+"], [("attn.c_attn+", Width, 3 * Width), ("attn.c_proj+", Width, Width), ("mlp.c_fc+", Width, hidden), ("mlp.c_proj+", hidden, Width)]),
                 "mpt" => ("transformer.blocks.", ["norm_1", "norm_2"], [("attn.Wqkv", 3 * Width, Width), ("attn.out_proj", Width, Width), ("ffn.up_proj", hidden, Width), ("ffn.down_proj", Width, hidden)]),
                 _ => ("h.", ["input_layernorm+", "post_attention_layernorm+"], [("self_attention.query_key_value+", 3 * Width, Width), ("self_attention.dense+", Width, Width), ("mlp.dense_h_to_4h+", hidden, Width), ("mlp.dense_4h_to_h+", Width, hidden)]),
             };
@@ -375,7 +434,7 @@ internal static class RandomCheckpoint
                 Add(whole + ".weight", columns > 0 ? [rows, columns] : [rows]);
                 if (name.EndsWith('+'))
                 {
-                    Add(whole + ".bias", rows);
+                    Add(whole + ".bias", type == "gpt2" && columns > 0 ? columns : rows);
                 }
             }
         }
@@ -437,10 +496,10 @@ internal static class RandomCheckpoint
 
         void Add(string name, params int[] shape)
         {
-            bool isNorm = name.Contains("norm", StringComparison.Ordinal) || name.Contains("ln_", StringComparison.Ordinal) || name.EndsWith("layer_scalar", StringComparison.Ordinal);
+            bool isNorm = name.Contains("norm", StringComparison.Ordinal) || name.Contains("ln_", StringComparison.Ordinal) || name.EndsWith("layer_scalar", StringComparison.Ordinal) || name.EndsWith("correct_output_scale", StringComparison.Ordinal);
             double scale = isNorm ? 0.3 : 1 / Math.Sqrt(shape[^1]);
             float[] values = [.. Enumerable.Range(0, shape.Aggregate(static (a, b) => a * b)).Select(_ => (float)((isNorm && !isGemma && type != "nemotron" && !name.EndsWith(".bias", StringComparison.Ordinal) && !(isDelta && !name.Contains("linear_attn", StringComparison.Ordinal)) ? 1 : 0) + (scale * ((random.NextDouble() * 2) - 1) * 1.7)))];
-            if (type == "gemma4_text" && (name.EndsWith("q_norm.weight", StringComparison.Ordinal) || name.EndsWith("k_norm.weight", StringComparison.Ordinal)))
+            if (type is "gemma3n_text" or "gemma4_text" && (name.EndsWith("q_norm.weight", StringComparison.Ordinal) || name.EndsWith("k_norm.weight", StringComparison.Ordinal)))
             {
                 // Scores that nothing else scales: as large as those of other models, which do not turn what rounding leaves into other tokens.
                 values = [.. values.Select(value => value / MathF.Sqrt(MathF.Sqrt(shape[0])))];

@@ -67,6 +67,24 @@ public class DecoderAttribute : Attribute
     public bool LayerScale { get; set; }
 
     /// <summary>
+    /// The residual streams, 1 to 16, as in Gemma 3n: a block is computed of the first of them, and what learned coefficients make of its change corrects all (<c>altup</c>). With <see cref="PerLayerWidth"/>, what a layer knows of a token is added to all but the first. Default: 1.
+    /// </summary>
+    /// <remarks>Baykal et al., "Alternating Updates for Efficient Transformers" (2023).</remarks>
+    public int Streams { get; set; } = 1;
+
+    /// <summary>
+    /// The rank of a product of two matrices beside attention (<c>laurel</c>), whose normalized result is added to its input and the sum to attention's, 1/√2 times. 0 stands for none, which is the default.
+    /// </summary>
+    /// <remarks>Menghani et al., "LAuReL: Learned Augmented Residual Layer" (2024).</remarks>
+    public int LaurelRank { get; set; }
+
+    /// <summary>
+    /// The share of each layer's gates that is set to 0 before their activation, 0 to 0.9999, from the first layer again where there are more layers: of a gate, what lies above the quantile of a normal distribution with the mean and the deviation of its columns, less that quantile, is kept.
+    /// Default: none.
+    /// </summary>
+    public double[] LayerSparsity { get; set; } = [];
+
+    /// <summary>
     /// How the matrices of weights lie in memory while the model runs, tables of embeddings and experts' matrices included; norms and biases are always single precision, and so are matrices whose rows are no whole blocks and, in formats of blocks, experts whose rows are no multiple of 16. Files of any format load into any
     /// of these: blocks of the same format are taken as they are, others are converted. Training changes <see cref="WeightFormat.F32"/> and <see cref="WeightFormat.BF16"/> (from a master copy of its own), and with <see cref="LoraAttribute"/> leaves any as it is. On a CUDA device <see cref="WeightFormat.F16"/>, <see cref="WeightFormat.BF16"/>, <see cref="WeightFormat.Q8_0"/> and <see cref="WeightFormat.Q4_0"/> stay packed, and the others, and experts' matrices, are widened to single precision when they are copied there. Default: <see cref="WeightFormat.F32"/>.
     /// </summary>

@@ -10,12 +10,15 @@ internal static class ExpertsView
     private const string Marker = ".experts.";
 
     /// <summary>The file, or a view of it that is to be closed instead. Matrices that are not alike, or whose numbers are not 0, 1, 2, …, stay what they are.</summary>
-    public static WeightFile Of(WeightFile file)
+    public static WeightFile Of(WeightFile file) => Of(file, Marker);
+
+    /// <summary>As the other, of whatever matrices have a number behind <paramref name="marker"/>.</summary>
+    public static WeightFile Of(WeightFile file, string marker)
     {
         var stacks = new Dictionary<string, Dictionary<int, WeightTensor>>(StringComparer.Ordinal);
         foreach (WeightTensor tensor in file.Tensors)
         {
-            if (Split(tensor.Name) is ({ } name, int number))
+            if (Split(tensor.Name, marker) is ({ } name, int number))
             {
                 if (!stacks.TryGetValue(name, out Dictionary<int, WeightTensor>? parts))
                 {
@@ -41,7 +44,7 @@ internal static class ExpertsView
 
         return RearrangedFile.Of(file, tensor =>
         {
-            if (Split(tensor.Name) is not ({ } name, int number) || !stacks.TryGetValue(name, out Dictionary<int, WeightTensor>? parts))
+            if (Split(tensor.Name, marker) is not ({ } name, int number) || !stacks.TryGetValue(name, out Dictionary<int, WeightTensor>? parts))
             {
                 return null;
             }
@@ -64,10 +67,10 @@ internal static class ExpertsView
     }
 
     /// <summary>A name without the number of its expert, and the number; nothing for what has none.</summary>
-    private static (string? Name, int Number) Split(string name)
+    private static (string? Name, int Number) Split(string name, string marker)
     {
-        int marker = name.IndexOf(Marker, StringComparison.Ordinal);
-        int digits = marker + Marker.Length, end = marker < 0 ? -1 : name.IndexOf('.', digits);
+        int found = name.IndexOf(marker, StringComparison.Ordinal);
+        int digits = found + marker.Length, end = found < 0 ? -1 : name.IndexOf('.', digits);
         return end > digits && end - digits < 6 && int.TryParse(name.AsSpan(digits, end - digits), NumberStyles.None, CultureInfo.InvariantCulture, out int number) && (number == 0 || name[digits] != '0') && (number > 0 || end - digits == 1)
             ? (string.Concat(name.AsSpan(0, digits), name.AsSpan(end + 1)), number)
             : (null, 0);

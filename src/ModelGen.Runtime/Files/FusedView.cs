@@ -127,6 +127,17 @@ internal static class FusedView
             return Cut(tensor, [.. s_queryKeyValue.Map(name => $"{mixer}.attn.{name}{part}")], [asked, keys, keys]);
         }
 
+        // Gemma 3n's: a matrix for each stream but the first. Its table of tokens may have rows that the one of layers has not, of pictures and sound.
+        if (tensor.Shape is [> 0 and <= 64 and var streams, _, _] && (Prefix(tensor.Name, ".altup_projections.weight") ?? Prefix(tensor.Name, ".altup_unembed_projections.weight")) is not null)
+        {
+            return [.. Enumerable.Range(0, (int)streams).Map(i => Rows.Of(FormattableString.Invariant($"{tensor.Name[..^"weight".Length]}{i}.weight"), tensor.Shape.RemoveAt(0), tensor, i * tensor.Shape[1]))];
+        }
+
+        if (Prefix(tensor.Name, "embed_tokens.weight") is { } tables && tensor.Shape is [var tokens, _] && file.Find(tables + "embed_tokens_per_layer.weight") is { Shape: [> 0 and var known, _] } && known < tokens)
+        {
+            return [Rows.Of(tensor.Name, tensor.Shape.SetItem(0, known), tensor)];
+        }
+
         if (Behind(tensor, ".mlp.gate_up_proj") is ({ } network, { } of) && tensor.Shape[0] % 2 == 0)
         {
             return Cut(tensor, [$"{network}.mlp.gate_proj{of}", $"{network}.mlp.up_proj{of}"], [tensor.Shape[0] / 2, tensor.Shape[0] / 2]);

@@ -29,7 +29,7 @@ public sealed partial class GgufWriter
 
     /// <summary>Adds all weights of a model under GGUF's names, with the shapes and the order of rows that GGUF files have.</summary>
     /// <param name="weights">The weights under Hugging Face's names; the file must be open when this one is saved.</param>
-    /// <param name="architecture">GGUF's name for the kind of model: <c>llama</c>, <c>gpt2</c>, <c>qwen2</c>, <c>qwen2moe</c>, <c>qwen3</c>, <c>olmo2</c>, <c>smollm3</c>, <c>minicpm</c>, <c>phi2</c>, <c>phi3</c>, <c>stablelm</c>, <c>command-r</c>, <c>cohere2</c>, <c>nemotron</c>, <c>mpt</c>, <c>bloom</c>, <c>gptneox</c>, <c>qwen3moe</c>, <c>qwen35</c>, <c>gemma</c>, <c>gemma2</c>, <c>gemma3</c>, <c>gemma4</c>, <c>gpt-oss</c>, <c>lfm2</c>, <c>mamba2</c>, <c>granitehybrid</c>, <c>modern-bert</c>, <c>nomic-bert</c> or <c>bert</c> (whose pooler and heads are left out).</param>
+    /// <param name="architecture">GGUF's name for the kind of model: <c>llama</c>, <c>gpt2</c>, <c>qwen2</c>, <c>qwen2moe</c>, <c>qwen3</c>, <c>olmo2</c>, <c>smollm3</c>, <c>minicpm</c>, <c>phi2</c>, <c>phi3</c>, <c>stablelm</c>, <c>command-r</c>, <c>cohere2</c>, <c>nemotron</c>, <c>mpt</c>, <c>bloom</c>, <c>gptneox</c>, <c>qwen3moe</c>, <c>qwen35</c>, <c>gemma</c>, <c>gemma2</c>, <c>gemma3</c>, <c>gemma3n</c>, <c>gemma4</c>, <c>gpt-oss</c>, <c>lfm2</c>, <c>mamba2</c>, <c>granitehybrid</c>, <c>modern-bert</c>, <c>nomic-bert</c> or <c>bert</c> (whose pooler and heads are left out).</param>
     /// <param name="headWidth">The channels of a head of queries and keys, which tell the order of their rows.</param>
     /// <param name="typeOf">How each tensor is stored.</param>
     /// <exception cref="NotSupportedException">The architecture's names are not known.</exception>
@@ -59,6 +59,7 @@ public sealed partial class GgufWriter
 
         // Closing a view would close the file, which is the caller's.
         weights = FusedView.Split(FusedView.Joined(weights, names.Joins), names.Splits);
+        weights = names.Stacks.Fold(weights, ExpertsView.Of);
         weights = FirstPosition == 0 ? weights : RearrangedFile.Of(weights, tensor =>
             tensor.Name.EndsWith("embeddings.position_embeddings.weight", StringComparison.Ordinal) && tensor.Shape is [> 0 and var positions, _] && positions > FirstPosition
                 ? [RearrangedFile.Rows.Of(tensor.Name, tensor.Shape.SetItem(0, positions - FirstPosition), tensor, FirstPosition)] : null);

@@ -303,6 +303,22 @@ internal sealed class HuggingFaceNames
         ("blk.#.layer_output_scale.weight", "model.layers.#.layer_scalar"),
     ];
 
+    // One tensor for all streams but the first, where checkpoints have a matrix for each.
+    private static readonly (string Gguf, string HuggingFace)[] s_gemma3n =
+    [
+        .. s_gemma4.Filter(static pair => pair.Gguf != "blk.#.layer_output_scale.weight"),
+        ("altup_proj", "model.altup_projections"),
+        ("altup_unembd_proj", "model.altup_unembed_projections"),
+        ("blk.#.altup_correct_coef", "model.layers.#.altup.correction_coefs"),
+        ("blk.#.altup_correct_scale.weight", "model.layers.#.altup.correct_output_scale"),
+        ("blk.#.altup_predict_coef", "model.layers.#.altup.prediction_coefs"),
+        ("blk.#.altup_router", "model.layers.#.altup.modality_router"),
+        ("blk.#.altup_router_norm", "model.layers.#.altup.router_norm"),
+        ("blk.#.laurel_l", "model.layers.#.laurel.linear_left"),
+        ("blk.#.laurel_r", "model.layers.#.laurel.linear_right"),
+        ("blk.#.laurel_post_norm", "model.layers.#.laurel.post_laurel_norm"),
+    ];
+
     private static readonly (string Gguf, string HuggingFace)[] s_gptOss =
     [
         ("blk.#.post_attention_norm", "model.layers.#.post_attention_layernorm"),
@@ -358,6 +374,7 @@ internal sealed class HuggingFaceNames
         ["mamba2"] = new(s_mamba2, StateSpaceChange) { Others = [.. s_stateSpace, ("token_embd", "model.embed_tokens"), ("output_norm", "model.norm"), ("blk.#.attn_norm", "model.layers.#.input_layernorm")] },
         ["granitehybrid"] = new([.. s_llama, .. s_preNorm, .. s_experts, .. s_stateSpace], StateSpaceChange),
         ["gemma4"] = new([.. s_llama, .. s_sandwich, .. s_gemma4], static _ => TensorChange.None),
+        ["gemma3n"] = new([.. s_llama, .. s_sandwich, .. s_gemma3n], static _ => TensorChange.None) { Stacks = [".altup_projections.", ".altup_unembed_projections."] },
         ["gpt-oss"] = new([.. s_llama, .. s_gptOss, .. s_experts], static _ => TensorChange.None) { Others = [("blk.#.ffn_gate_inp", "model.layers.#.mlp.router")] },
         ["gpt2"] = new(s_gpt2, static stem => stem is "blk.#.attn_qkv" or "blk.#.attn_output" or "blk.#.ffn_up" or "blk.#.ffn_down" ? TensorChange.Transposed : TensorChange.None),
         ["bert"] = new(s_bert, static _ => TensorChange.None)
@@ -400,6 +417,9 @@ internal sealed class HuggingFaceNames
 
     /// <summary>What is several tensors in GGUF files and one in checkpoints, as many rows of each.</summary>
     public IReadOnlyList<(string Name, string[] Parts)> Splits { get; private init; } = [];
+
+    /// <summary>What stands before the numbers of matrices that are one tensor in GGUF files and one each in checkpoints.</summary>
+    public IReadOnlyList<string> Stacks { get; private init; } = [];
 
     /// <summary>Other names in checkpoints of what a GGUF file calls so.</summary>
     private (string Gguf, string HuggingFace)[] Others

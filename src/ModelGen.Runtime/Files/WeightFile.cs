@@ -80,9 +80,9 @@ public abstract class WeightFile : IDisposable
             WeightFileFormat.Gguf when FileReaders.Gguf => GgufFile.Open(path).WithHuggingFaceNames(),
             WeightFileFormat.Llama2c when FileReaders.Llama2c => Llama2cFile.Open(path),
             WeightFileFormat.Llmc when FileReaders.Llmc => LlmcFile.Open(path),
-            WeightFileFormat.PyTorch when FileReaders.PyTorch => ExpertsView.Of(FusedView.Of(OpenArchive(path, PyTorchFile.Of))),
+            WeightFileFormat.PyTorch when FileReaders.PyTorch => ExpertsView.Of(FusedView.Of(TextPart.Of(OpenArchive(path, PyTorchFile.Of)))),
             WeightFileFormat.NumPy when FileReaders.NumPy => ExpertsView.Of(FusedView.Of(OpenArchive(path, NumPyArchive.Of))),
-            WeightFileFormat.Safetensors when FileReaders.Safetensors => ExpertsView.Of(FusedView.Of(IsIndex(path) ? SafetensorsIndex.Open(path) : SafetensorsFile.Open(path))),
+            WeightFileFormat.Safetensors when FileReaders.Safetensors => ExpertsView.Of(FusedView.Of(TextPart.Of(IsIndex(path) ? SafetensorsIndex.Open(path) : SafetensorsFile.Open(path)))),
             _ => throw new ModelFileException(path, "format", "one that the program was built to read (ModelGenWeightFiles)", NameOf(format)),
         };
     }

@@ -42,6 +42,9 @@ internal sealed partial class Decoder
         .. options.LayerFeedForward.Count > 0 ? [FileOption.Of("LayerFeedForward", options.LayerFeedForward) with { Absent = "" }] : Array.Empty<FileOption>(),
         .. options.SharedKeyValueLayers > 0 ? [FileOption.Of("SharedKeyValueLayers", options.SharedKeyValueLayers) with { Absent = "0" }] : Array.Empty<FileOption>(),
         .. options.PerLayerWidth > 0 ? [FileOption.Of("PerLayerWidth", options.PerLayerWidth) with { Absent = "0" }] : Array.Empty<FileOption>(),
+        .. options.Streams > 1 ? [FileOption.Of("Streams", options.Streams) with { Absent = "1" }] : Array.Empty<FileOption>(),
+        .. options.LaurelRank > 0 ? [FileOption.Of("LaurelRank", options.LaurelRank) with { Absent = "0" }] : Array.Empty<FileOption>(),
+        .. options.LayerSparsity.Any(share => share > 0) ? [FileOption.Of("LayerSparsity", options.LayerSparsity) with { Absent = "" }] : Array.Empty<FileOption>(),
         .. options.Mixing.Files,
         .. options.Experts > 0
             ?

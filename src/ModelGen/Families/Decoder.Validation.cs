@@ -11,6 +11,9 @@ namespace ModelGen.Compiler.Families;
 /// <content>Which declarations make sense.</content>
 internal sealed partial class Decoder
 {
+    // Each is predicted from each.
+    private const int MostStreams = 16;
+
     // A worker counts what each of them gets on its stack.
     private const int MostExperts = 1024;
 
@@ -43,7 +46,7 @@ internal sealed partial class Decoder
 
         bool mixersHold = options.Mixing.Validate(spec, checks, options.Layers, layersHold, report);
         bool expertsHold = ValidateExperts(spec, checks, options, report);
-        bool listsHold = ValidateLayerSizes(spec, checks, options, layersHold, report);
+        bool listsHold = ValidateLayerSizes(spec, checks, options, layersHold, report) & checks.OptionalSize("Streams") && checks.AtMost("Streams", "Streams", options.Streams, MostStreams);
         ValidateGates(spec, checks, options, report);
         checks.OptionalPositive("NormEpsilon");
         bool scaleHolds = checks.OptionalPositiveOrZero("AttentionScale");
@@ -144,6 +147,30 @@ internal sealed partial class Decoder
         if (spec.Has("GlobalRotaryFraction") && options.Rotary.Layout == RotaryLayout.Interleaved)
         {
             report(new SpecProblem(DiagnosticIds.UnsupportedCombination, "GlobalRotaryFraction", ["GlobalRotaryFraction", "RotaryLayout.Interleaved", "pairs that stand still are columns half a head apart"]));
+        }
+
+        if (checks.OptionalSize("LaurelRank", minimum: 0) && options.LaurelRank > 0 && (options.Form != BlockForm.Sequential || options.NormPlacement == NormPlacement.After))
+        {
+            report(new SpecProblem(DiagnosticIds.UnsupportedCombination, spec.Has("LaurelRank") ? "LaurelRank" : options.Form != BlockForm.Sequential ? "Form" : "NormPlacement",
+                ["LaurelRank", options.Form != BlockForm.Sequential ? $"BlockForm.{options.Form}" : "NormPlacement.After", "what stands beside attention reads what is normalized before it"]));
+        }
+
+        if (spec.Has("LayerSparsity") && (!options.GatedFeedForward || options.Experts > 0))
+        {
+            report(new SpecProblem(DiagnosticIds.UnsupportedCombination, "LayerSparsity", ["LayerSparsity", options.Experts > 0 ? "Experts" : "GatedFeedForward = false", "only the gate of one network is left out in parts"]));
+        }
+
+        if (spec.Has("LayerSparsity") && options.LayerSparsity.Count == 0)
+        {
+            report(new SpecProblem(DiagnosticIds.OutOfRange, "LayerSparsity", ["LayerSparsity", "a list of shares", "an empty list"]));
+        }
+
+        for (int i = 0; i < options.LayerSparsity.Count; i++)
+        {
+            if (options.LayerSparsity[i] is not (>= 0 and <= 0.9999))
+            {
+                report(new SpecProblem(DiagnosticIds.OutOfRange, "LayerSparsity", [$"LayerSparsity[{i}]", "0 to 0.9999", options.LayerSparsity[i].ToString("R", System.Globalization.CultureInfo.InvariantCulture)]) { Element = i });
+            }
         }
 
         if (options.PerLayerWidth > 0 && options.Form != BlockForm.Sequential)

@@ -8,19 +8,19 @@ namespace ModelGen.Compiler.Families;
 /// <content>Feed-forward networks, and mixtures of them.</content>
 internal sealed partial class DecoderBuilder
 {
-    private Value Transform(int layer, Value x) => options.Experts > 0 ? Experts(x, options.FeedForwardOf(layer)) : FeedForward("mlp", x, options.FeedForwardOf(layer));
+    private Value Transform(int layer, Value x) => options.Experts > 0 ? Experts(x, options.FeedForwardOf(layer)) : FeedForward("mlp", x, options.FeedForwardOf(layer), options.SparsityOf(layer));
 
     /// <summary>A gated feed-forward network (Shazeer 2020), down(activation(gate(x)) ⊙ up(x)), or a plain one, down(activation(up(x))).</summary>
-    private Value FeedForward(string name, Value x, int hiddenWidth)
+    private Value FeedForward(string name, Value x, int hiddenWidth, double sparsity = 0)
     {
         using (_b.Scope(name))
         {
-            return Hidden(projection => _b.Linear(projection, x, hiddenWidth, options.FeedForwardBias, _normal), hidden => _b.Linear("down_proj", hidden, options.Width, options.FeedForwardBias, _residual));
+            return Hidden(projection => _b.Linear(projection, x, hiddenWidth, options.FeedForwardBias, _normal), hidden => _b.Linear("down_proj", hidden, options.Width, options.FeedForwardBias, _residual), sparsity);
         }
     }
 
-    /// <summary>The hidden units, of a gate and of what it lets through where there is one: they may be clamped, the gate from above alone, and a number added to the latter (gpt-oss).</summary>
-    private Value Hidden(Func<string, Value> project, Func<Value, Value> down)
+    /// <summary>The hidden units, of a gate and of what it lets through where there is one: they may be clamped, the gate from above alone, and a number added to the latter (gpt-oss); and most of a gate may be left out.</summary>
+    private Value Hidden(Func<string, Value> project, Func<Value, Value> down, double sparsity = 0)
     {
         if (!options.GatedFeedForward)
         {
@@ -29,7 +29,8 @@ internal sealed partial class DecoderBuilder
 
         double limit = options.GateLimit;
         Value Limited(string name, double low) => limit > 0 ? _b.Add(new Clamp(low, limit), name + ".clamped", project(name)) : project(name);
-        Value act = _b.Activate("act", Limited("gate_proj", double.NegativeInfinity), options.Activation), up = Limited("up_proj", -limit);
+        Value gate = Limited("gate_proj", double.NegativeInfinity);
+        Value act = _b.Activate("act", sparsity > 0 ? Sparse("gate_proj", gate, sparsity) : gate, options.Activation), up = Limited("up_proj", -limit);
         return down(_b.Add(new Multiply(), "hidden", act, options.UpOffset.Equals(0) ? up : _b.Add(new Affine(1, options.UpOffset), "up", up)));
     }
 

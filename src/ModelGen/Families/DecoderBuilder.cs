@@ -42,18 +42,19 @@ internal sealed partial class DecoderBuilder(DecoderOptions options, bool isTrai
             table = _b.Parameter("embed_tokens.weight", Shape.Of(options.Vocabulary, options.Width), _normal);
             x = Embed(tokens, table);
             _perLayer = options.PerLayerWidth > 0 ? PerLayer(tokens, x) : null;
+            Value[] streams = Open(x);
             for (int layer = 0; layer < options.Layers; layer++)
             {
-                HiddenState(layer, x);
+                HiddenState(layer, streams[0]);
                 using (_b.Scope($"layers.{layer}"))
                 {
                     _b.Recomputed = options.Recompute == Recomputation.Blocks ? new Recomputed(_b.Qualify(""), 0) : default;
-                    x = Block(layer, x);
+                    streams = options.Streams > 1 ? Alternate(layer, streams) : [Output(layer, BlockBody(layer, streams[0]))];
                 }
             }
 
             _b.Recomputed = default;
-            x = Norm("norm", x);
+            x = Norm("norm", Close(streams));
             HiddenState(options.Layers, x);
         }
 
@@ -102,16 +103,17 @@ internal sealed partial class DecoderBuilder(DecoderOptions options, bool isTrai
     /// <summary>What a layer knows of its token, let through by its own output; and the whole by a learned factor.</summary>
     private Value Output(int layer, Value x)
     {
-        if (_perLayer is { } all)
-        {
-            int width = options.PerLayerWidth;
-            Value own = _b.Add(new SliceColumns(layer * width, width), "per_layer_input", _b.Add(new Reshape(Shape.Of(x.Shape[0], x.Shape[1], options.Layers * width)), "per_layer_inputs", all));
-            Value gate = _b.Activate("per_layer_input_gate.act", _b.Linear("per_layer_input_gate", x, width, bias: false, _normal), options.Activation);
-            Value answer = _b.Linear("per_layer_projection", _b.Add(new Multiply(), "per_layer_input.gated", gate, own), options.Width, bias: false, _residual);
-            x = Residual("per_layer_input", x, Norm("post_per_layer_input_norm", answer));
-        }
-
+        x = _perLayer is null ? x : Residual("per_layer_input", x, PerLayerAnswer(layer, x));
         return options.LayerScale ? _b.Add(new Multiply(), "scaled", x, _b.Parameter("layer_scalar", Shape.Of(1), Initializer.Ones)) : x;
+    }
+
+    /// <summary>What a layer knows of its token, let through by a vector.</summary>
+    private Value PerLayerAnswer(int layer, Value x)
+    {
+        int width = options.PerLayerWidth;
+        Value own = _b.Add(new SliceColumns(layer * width, width), "per_layer_input", _b.Add(new Reshape(Shape.Of(x.Shape[0], x.Shape[1], options.Layers * width)), "per_layer_inputs", _perLayer!.Value));
+        Value gate = _b.Activate("per_layer_input_gate.act", _b.Linear("per_layer_input_gate", x, width, bias: false, _normal), options.Activation);
+        return Norm("post_per_layer_input_norm", _b.Linear("per_layer_projection", _b.Add(new Multiply(), "per_layer_input.gated", gate, own), options.Width, bias: false, _residual));
     }
 
     /// <summary>The logits: scaled, and squeezed into ±cap (Gemma Team 2024, section 2).</summary>
@@ -133,25 +135,28 @@ internal sealed partial class DecoderBuilder(DecoderOptions options, bool isTrai
         return Times("logits", _b.Add(new Tanh(), "logits.tanh", Times("logits.scaled", logits, options.LogitScale / cap)), cap);
     }
 
-    private Value Block(int layer, Value x)
+    private Value BlockBody(int layer, Value x)
     {
         NormPlacement placement = options.NormPlacement;
         if (options.Form != BlockForm.Sequential)
         {
             Value normed = Norm("input_layernorm", x);
             Value fed = Transform(layer, options.Form == BlockForm.Parallel ? normed : Norm("post_attention_layernorm", x));
-            return Output(layer, Residual("mlp", Residual("self_attn", x, Mix(layer, normed)), fed));
+            return Residual("mlp", Residual("self_attn", x, Mix(layer, normed)), fed);
         }
 
-        Value mixed = Mix(layer, placement == NormPlacement.After ? x : Norm("input_layernorm", x));
+        Value input = placement == NormPlacement.After ? x : Norm("input_layernorm", x);
+        Value? augmented = options.LaurelRank > 0 ? Laurel(input) : null;
+        Value mixed = Mix(layer, input);
         x = Residual("self_attn", x, placement == NormPlacement.Before ? mixed : Norm("post_attention_layernorm", mixed));
+        x = augmented is { } laurel ? Times("laurel.residual", _b.Add(new Add(), "laurel.sum", x, laurel), Math.Sqrt(0.5)) : x;
         if (options.FeedForward == 0)
         {
-            return Output(layer, x);
+            return x;
         }
 
         Value output = Transform(layer, placement == NormPlacement.After ? x : Norm(placement == NormPlacement.Both ? "pre_feedforward_layernorm" : "post_attention_layernorm", x));
-        return Output(layer, Residual("mlp", x, placement == NormPlacement.Before ? output : Norm("post_feedforward_layernorm", output)));
+        return Residual("mlp", x, placement == NormPlacement.Before ? output : Norm("post_feedforward_layernorm", output));
     }
 
     private Value Residual(string name, Value x, Value branch)

@@ -32,6 +32,15 @@ internal sealed record DecoderOptions(int Layers, int Width, int Heads, int Voca
 
     public bool LayerScale { get; private init; }
 
+    /// <summary>The residual streams; a block computes the first of them.</summary>
+    public int Streams { get; private init; } = 1;
+
+    /// <summary>The rank of the product beside attention; 0 for none.</summary>
+    public int LaurelRank { get; private init; }
+
+    /// <summary>The share of each layer's gates that is left out, from the first layer again where there are more; empty for none.</summary>
+    public EquatableArray<double> LayerSparsity { get; private init; } = [];
+
     /// <summary>What a gate is at the most, and what it lets through in either direction; 0 for anything.</summary>
     public double GateLimit { get; private init; }
 
@@ -126,6 +135,8 @@ internal sealed record DecoderOptions(int Layers, int Width, int Heads, int Voca
 
     public int KeyValueHeadsOf(int layer) => LayerKeyValueHeads.Count == 0 ? KeyValueHeads : LayerKeyValueHeads[layer % LayerKeyValueHeads.Count];
 
+    public double SparsityOf(int layer) => LayerSparsity.Count == 0 ? 0 : LayerSparsity[layer % LayerSparsity.Count];
+
     public int FeedForwardOf(int layer) => LayerFeedForward.Count == 0 ? FeedForward : LayerFeedForward[layer % LayerFeedForward.Count];
 
     /// <summary>The widths of heads that there are, the first layer's first.</summary>
@@ -181,6 +192,9 @@ internal sealed record DecoderOptions(int Layers, int Width, int Heads, int Voca
             AttentionSinks = spec.Flag("AttentionSinks", preset.AttentionSinks),
             PerLayerWidth = spec.Int("PerLayerWidth", 0),
             LayerScale = spec.Flag("LayerScale", preset.LayerScale),
+            Streams = spec.Int("Streams", preset.Streams),
+            LaurelRank = spec.Int("LaurelRank", preset.LaurelRank),
+            LayerSparsity = spec.Reals("LayerSparsity"),
             GateLimit = spec.Real("GateLimit", preset.GateLimit),
             UpOffset = spec.Real("UpOffset", preset.UpOffset),
             RouterBias = spec.Flag("RouterBias", preset.RouterBias),

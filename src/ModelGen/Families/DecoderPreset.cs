@@ -28,6 +28,11 @@ internal sealed record DecoderPreset(string Name)
             NormEpsilon = 1e-6, RotaryBase = 1e6, WindowRotaryBase = 10_000, GlobalRotaryFraction = 0.25, QueryKeyNorm = QueryKeyNorm.Head, ValueNorm = true, AttentionScale = 1, NormPlacement = NormPlacement.Both,
             Activation = Activation.GeluTanh, LayerScale = true, TieEmbeddings = true, ScaleEmbeddings = true,
         },
+        new("Gemma3n")
+        {
+            NormEpsilon = 1e-6, RotaryBase = 1e6, WindowRotaryBase = 10_000, QueryKeyNorm = QueryKeyNorm.Head, ValueNorm = true, AttentionScale = 1, NormPlacement = NormPlacement.Both, Activation = Activation.GeluTanh, TieEmbeddings = true,
+            ScaleEmbeddings = true, Streams = 4, LaurelRank = 64,
+        },
         new("Phi") { Norm = Normalization.Layer, Form = BlockForm.Parallel, Activation = Activation.GeluTanh, GatedFeedForward = false, Bias = true, HeadBias = true },
     ];
 
@@ -50,6 +55,10 @@ internal sealed record DecoderPreset(string Name)
     public bool LayerScale { get; init; }
 
     public bool RouterBias { get; init; }
+
+    public int Streams { get; init; } = 1;
+
+    public int LaurelRank { get; init; }
 
     /// <summary>0 for none.</summary>
     public double GateLimit { get; init; }

@@ -12,9 +12,6 @@ namespace ModelGen.Compiler.Families;
 /// <summary>What a declaration says of rotary positions: how fast each pair of a head's columns turns, and which columns are a pair.</summary>
 internal sealed record RotaryOptions(double Base, double Fraction, RotaryLayout Layout)
 {
-    // ln 2.
-    private const double LogTwo = 0.69314718055994531;
-
     private const double TwoPi = 6.2831853071795862;
 
     private static readonly string[] Names = ["RotaryBase", "WindowRotaryBase", "RotaryFraction", "GlobalRotaryFraction", "RotaryLayout", "RotaryPattern", "RotaryScaling"];
@@ -87,8 +84,8 @@ internal sealed record RotaryOptions(double Base, double Fraction, RotaryLayout 
     /// <summary>What cosines and sines are multiplied by: of YaRN, 0.1·ln(factor) + 1 (Peng et al. 2023, equation 22), of LongRoPE √(1 + ln(factor) / ln(first context)), unless it is given.</summary>
     private double AttentionFactor => Scaling is not (RotaryScaling.Yarn or RotaryScaling.LongRope) ? 1
         : GivenAttentionFactor > 0 ? GivenAttentionFactor
-        : Scaling == RotaryScaling.Yarn ? (0.1 * Log(Factor)) + 1
-        : Math.Sqrt(1 + (Log(Factor) / Log(OriginalContext)));
+        : Scaling == RotaryScaling.Yarn ? (0.1 * PortableMath.Log(Factor)) + 1
+        : Math.Sqrt(1 + (PortableMath.Log(Factor) / PortableMath.Log(OriginalContext)));
 
     public IEnumerable<FileOption> Files
     {
@@ -196,8 +193,8 @@ internal sealed record RotaryOptions(double Base, double Fraction, RotaryLayout 
     /// <summary>base^(−2i/<paramref name="rotated"/>) of pair i.</summary>
     private static EquatableArray<double> Powers(double of, int rotated)
     {
-        double log = Log(of);
-        return new([.. Enumerable.Range(0, rotated / 2).Select(i => Exp(-log * (2.0 * i / rotated)))]);
+        double log = PortableMath.Log(of);
+        return new([.. Enumerable.Range(0, rotated / 2).Select(i => PortableMath.Exp(-log * (2.0 * i / rotated)))]);
     }
 
     /// <summary>A frequency as it was, in the part <paramref name="kept"/>, and divided by the factor in the rest.</summary>
@@ -213,7 +210,7 @@ internal sealed record RotaryOptions(double Base, double Fraction, RotaryLayout 
     /// <summary>0 for pairs before that which turns BetaFast times over the first context, 1 behind that which turns BetaSlow times, a ramp in between (Peng et al. 2023, section 3.2).</summary>
     private double Ramp(int pair, int rotated)
     {
-        double Pair(double turns) => rotated * Log(OriginalContext / (turns * TwoPi)) / (2 * Log(Base));
+        double Pair(double turns) => rotated * PortableMath.Log(OriginalContext / (turns * TwoPi)) / (2 * PortableMath.Log(Base));
         double low = Math.Max(0, Math.Floor(Pair(BetaFast))), high = Math.Min(rotated - 1, Math.Ceiling(Pair(BetaSlow)));
         high = high.Equals(low) ? low + 0.001 : high;
         return Math.Max(0, Math.Min(1, (pair - low) / (high - low)));
@@ -315,50 +312,6 @@ internal sealed record RotaryOptions(double Base, double Fraction, RotaryLayout 
         }
 
         return holds;
-    }
-
-    // Of correctly rounded operations alone, so that what is emitted is the same on every machine.
-
-    /// <summary>ln x for x from 1e-15 to 1e15: of x/2ᵏ in √½ … √2 by the series of the inverse hyperbolic tangent, and k·ln 2.</summary>
-    private static double Log(double x)
-    {
-        int halvings = 0;
-        while (x > 1.4142135623730951)
-        {
-            x /= 2;
-            halvings++;
-        }
-
-        while (x < 0.70710678118654757)
-        {
-            x *= 2;
-            halvings--;
-        }
-
-        double t = (x - 1) / (x + 1), square = t * t, sum = 0;
-        for (int k = 41; k >= 1; k -= 2)
-        {
-            sum = (1.0 / k) + (square * sum);
-        }
-
-        return (halvings * LogTwo) + (2 * t * sum);
-    }
-
-    /// <summary>eˣ for x from −40 to 0: the power series at x/64, squared six times.</summary>
-    private static double Exp(double x)
-    {
-        double part = x / 64, sum = 1;
-        for (int k = 18; k >= 1; k--)
-        {
-            sum = 1 + (part / k * sum);
-        }
-
-        for (int i = 0; i < 6; i++)
-        {
-            sum *= sum;
-        }
-
-        return sum;
     }
 }
 

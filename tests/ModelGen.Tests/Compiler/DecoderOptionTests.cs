@@ -33,6 +33,10 @@ public sealed class DecoderOptionTests
         { "GateLimit", 7.0 },
         { "UpOffset", 1.0 },
         { "PerLayerWidth", 4L },
+        { "EmbeddingNorm", 1L },
+        { "Streams", 2L },
+        { "LaurelRank", 3L },
+        { "LayerSparsity", new[] { 0.5, 0 } },
         { "LayerHeadWidths", new[] { 4, 6 } },
         { "LayerKeyValueHeads", new[] { 1, 2 } },
         { "LayerFeedForward", new[] { 9, 11 } },
@@ -76,7 +80,7 @@ public sealed class DecoderOptionTests
     public void Files_of_another_declaration_are_noticed_both_ways(string name, object value)
     {
         DeclaredArgument[] windows = [DeclaredArgument.Of("Attention", 1L), DeclaredArgument.Of("LayerWindows", [3, 0])];
-        DeclaredArgument[] other = [value switch { long integer => DeclaredArgument.Of(name, integer), double real => DeclaredArgument.Of(name, real), _ => DeclaredArgument.Of(name, (int[])value) }];
+        DeclaredArgument[] other = [value switch { long integer => DeclaredArgument.Of(name, integer), double real => DeclaredArgument.Of(name, real), double[] reals => DeclaredArgument.OfReals(name, reals), _ => DeclaredArgument.Of(name, (int[])value) }];
         IReadOnlyList<FileOption> plain = Options("Decoder", windows), changed = Options("Decoder", [.. windows, .. other, .. name == "Experts" ? [DeclaredArgument.Of("ActiveExperts", 2L)] : name == "RotaryScaling" ? [DeclaredArgument.Of("RotaryFactor", 4.0)] : Array.Empty<DeclaredArgument>()]);
         Assert.True(IsRefused(plain, changed), $"A plain declaration takes files with {name}.");
         Assert.True(IsRefused(changed, plain), $"A declaration with {name} takes plain files.");

@@ -13,7 +13,7 @@ internal static class Families
 
     public static TheoryData<string> Names => [.. All.Keys];
 
-    public static TheoryData<string> LanguageModels => [.. All.Where(p => p.Value.Family is "Gpt" or "RecurrentLm" or "Decoder" or "Gemma" or "Llama" or "Lfm2" or "Qwen" or "Granite" or "Mamba2" or "GptOss" or "Gemma4").Select(p => p.Key)];
+    public static TheoryData<string> LanguageModels => [.. All.Where(p => p.Value.Family is "Gpt" or "RecurrentLm" or "Decoder" or "Gemma" or "Llama" or "Lfm2" or "Qwen" or "Granite" or "Mamba2" or "GptOss" or "Gemma3n" or "Gemma4").Select(p => p.Key)];
 
     /// <summary>The forward graph, with the adapters that are declared.</summary>
     public static ModelGraph Build(string name, BuildMode mode)
@@ -129,6 +129,9 @@ internal static class Families
         DeclaredArgument[] mixed = [.. decoder.Where(a => a.Name is not ("HeadWidth" or "KeyValueHeads" or "Layers")), I("Attention", 1)];
         yield return ("gpt-oss", Spec("GptOss", 2, 9, [.. decoder, I("Experts", 5), I("ActiveExperts", 2), I("Attention", 1), DeclaredArgument.Of("LayerWindows", [3, 0]), R("GateLimit", 0.3), I("MaxBatch", 3)]));
         yield return ("decoder with sinks", Spec("Decoder", 3, 5, [.. decoder, I("AttentionSinks", 1), I("AttentionOutputGate", 1), R("GateLimit", 0.2), R("UpOffset", 0.5), R("Dropout", 0.25), I("Recompute", 1)]));
+        yield return ("gemma 3n", Spec("Gemma3n", 2, 9, [.. mixed, I("Layers", 3), I("HeadWidth", 6), DeclaredArgument.Of("LayerWindows", [3, 0, 3]), I("SharedKeyValueLayers", 1), I("PerLayerWidth", 5), I("LaurelRank", 3), I("Streams", 3),
+            DeclaredArgument.OfReals("LayerSparsity", [0.7, 0]), R("NormEpsilon", 0.05), R("LogitSoftCap", 2), I("MaxBatch", 3)]));
+        yield return ("gemma 3n with dropout", Spec("Gemma3n", 3, 5, [.. mixed, I("Layers", 2), I("HeadWidth", 6), DeclaredArgument.Of("LayerWindows", [3, 0]), I("LaurelRank", 0), I("Streams", 2), R("NormEpsilon", 0.05), R("Dropout", 0.25), I("Recompute", 1)]));
         yield return ("gemma 4", Spec("Gemma4", 2, 9, [.. mixed, I("Layers", 5), DeclaredArgument.Of("LayerWindows", [3, 3, 0, 3, 0]), DeclaredArgument.Of("LayerHeadWidths", [6, 6, 10, 6, 10]), DeclaredArgument.Of("LayerKeyValueHeads", [2, 2, 1, 2, 1]),
             DeclaredArgument.Of("LayerFeedForward", [17, 17, 17, 13, 13]), I("SharedKeyValueLayers", 2), I("PerLayerWidth", 5), R("LogitSoftCap", 2), I("MaxBatch", 3)]));
         yield return ("gemma 4 with dropout", Spec("Gemma4", 3, 5, [.. mixed, I("Layers", 3), I("HeadWidth", 6), DeclaredArgument.Of("LayerWindows", [3, 0, 3]), I("SharedKeyValueLayers", 1), I("PerLayerWidth", 3), R("Dropout", 0.25), I("Recompute", 1)]));

@@ -118,6 +118,7 @@ public sealed class RandomFamilyTests
             Of("AttentionSinks", random.Next(2)), Of("ValueNorm", random.Next(2)), Of("LayerScale", random.Next(2)), Of("FeedForwardBias", random.Next(2)), Of("PerLayerWidth", random.Next(2) * (2 + Size(random, 6))),
             .. random.Next(2) == 0 ? [DeclaredArgument.Of("GateLimit", 0.3), DeclaredArgument.Of("UpOffset", 0.5)] : Array.Empty<DeclaredArgument>(),
             .. interleaved == 0 ? [DeclaredArgument.Of("GlobalRotaryFraction", 0.5)] : Array.Empty<DeclaredArgument>(),
+            Of("LaurelRank", random.Next(2) * Size(random, 5)), Of("EmbeddingNorm", random.Next(2)),
         ]);
     }
 

@@ -522,6 +522,11 @@ public partial class GptOssDecoder;
 [Trainable(BatchSize = 2, SequenceLength = 17)]
 public partial class Gemma4Decoder;
 
+[Gemma3n(Layers = 5, DModel = 32, Heads = 4, KeyValueHeads = 2, FeedForward = 40, Vocab = 41, Context = 300, Attention = AttentionPattern.Window, LayerWindows = new[] { 5, 5, 0 }, SharedKeyValueLayers = 2, PerLayerWidth = 6, Streams = 3,
+    LaurelRank = 7, LayerSparsity = new[] { 0.8, 0, 0.3 }, LogitSoftCap = 3, NormEpsilon = 0.02, MaxBatch = 3)]
+[Trainable(BatchSize = 2, SequenceLength = 17)]
+public partial class Gemma3nDecoder;
+
 [Decoder(Layers = 2, DModel = 30, Heads = 3, FeedForward = 44, Vocab = 43, Context = 30, AttentionSinks = true, AttentionSoftCap = 0.7, GateLimit = 0.3, UpOffset = 0.5, SharedKeyValueLayers = 1, LayerScale = true, PerLayerWidth = 4,
     FeedForwardBias = true, NormEpsilon = 0.02, TieEmbeddings = true, Recompute = Recomputation.Blocks, AttentionWeights = true, MaxBatch = 2)]
 [Trainable(BatchSize = 3, SequenceLength = 9)]

@@ -153,6 +153,15 @@ public sealed class DecoderTests
     public void Cohere_training() => Parity.Training<CohereDecoder>("decoder-cohere");
 
     [Fact]
+    public void Gemma3n_logits() => Parity.Logits<Gemma3nDecoder>("decoder-gemma3n");
+
+    [Fact]
+    public void Gemma3n_gradients() => Parity.Gradients<Gemma3nDecoder>("decoder-gemma3n", Gemma3nDecoder.Parameters);
+
+    [Fact]
+    public void Gemma3n_training() => Parity.Training<Gemma3nDecoder>("decoder-gemma3n");
+
+    [Fact]
     public void Mixtral_logits() => Parity.Logits<MixtralDecoder>("decoder-mixtral");
 
     [Fact]
