@@ -288,8 +288,8 @@ public sealed class LlamaCppTests : IDisposable
             TestContext.Current.TestOutputHelper?.WriteLine(FormattableString.Invariant($"{type}, {Path.GetExtension(path)}: largest difference of logits {largest:G3}, whose range is {range:G3}"));
             Assert.InRange(range, 1, 1000);
 
-            // ggml takes GELU from a table of 16-bit floats.
-            Assert.InRange(largest, 0, (hasGelu ? 1e-3 : 1e-4) * range);
+            // ggml takes GELU from a table of 16-bit floats, and llama.cpp the deviation of gates by one column less.
+            Assert.InRange(largest, 0, (type == "gemma3n_text" ? 3e-3 : hasGelu ? 1e-3 : 1e-4) * range);
         }
     }
 

@@ -12,6 +12,9 @@ internal static class RandomCheckpoint
     private const int Heads = 6;
     private const int Hidden = 160;
 
+    // So many that it makes little difference whether a deviation is that of all columns or of one less.
+    private const int WideHidden = 2048;
+
     /// <summary>Writes a checkpoint and its configuration.</summary>
     /// <param name="folder">Where to.</param>
     /// <param name="type">The kind of model.</param>
@@ -32,7 +35,7 @@ internal static class RandomCheckpoint
             "bloom" => $""" "hidden_size": {Width}, "n_head": {Heads}, "n_layer": {layers}, "seq_length": 128 """,
             "gpt2" => $""" "n_embd": {Width}, "n_head": {Heads}, "n_layer": {layers}, "n_positions": 128 """,
             "gptj" => $""" "n_embd": {Width}, "n_head": {Heads}, "n_layer": {layers}, "n_inner": null, "n_positions": 128 """,
-            _ => $""" "hidden_size": {Width}, "num_attention_heads": {Heads}, "num_hidden_layers": {layers}, "intermediate_size": {Hidden}, "max_position_embeddings": 128 """,
+            _ => $""" "hidden_size": {Width}, "num_attention_heads": {Heads}, "num_hidden_layers": {layers}, "intermediate_size": {(type == "gemma3n_text" ? WideHidden : Hidden)}, "max_position_embeddings": 128 """,
         };
         File.WriteAllText(Path.Combine(folder, "config.json"), $$"""{ "model_type": "{{type}}", {{sizes}}, "vocab_size": {{Vocabulary}}, {{options}} }""");
         ModelConfig config = ModelConfig.Read(Path.Combine(folder, "config.json"));
