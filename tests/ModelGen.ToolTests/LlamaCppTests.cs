@@ -263,8 +263,11 @@ public sealed class LlamaCppTests : IDisposable
                 host.Save(saved);
                 Assert.Equal("", ToolCommand.Run("convert", saved, again, "--json").Error);
                 using GgufFile first = GgufFile.Open(_file.Path), second = GgufFile.Open(again);
-                Assert.Equal(first.Tensors.Select(static tensor => tensor.Name).Order(StringComparer.Ordinal), second.Tensors.Select(static tensor => tensor.Name).Order(StringComparer.Ordinal));
-                foreach (GgufTensor tensor in first.Tensors)
+
+                // But for keys and values that nothing is computed with.
+                GgufTensor[] used = [.. first.Tensors.Where(tensor => type != "gemma3n_text" || tensor.Name.Split('.') is not ["blk", var layer, "attn_k" or "attn_v" or "attn_k_norm", _] || int.Parse(layer, System.Globalization.CultureInfo.InvariantCulture) < 20)];
+                Assert.Equal(used.Select(static tensor => tensor.Name).Order(StringComparer.Ordinal), second.Tensors.Select(static tensor => tensor.Name).Order(StringComparer.Ordinal));
+                foreach (GgufTensor tensor in used)
                 {
                     float[] expectedValues = new float[tensor.Length], values = new float[tensor.Length];
                     first.ReadFloats(tensor, 0, expectedValues);

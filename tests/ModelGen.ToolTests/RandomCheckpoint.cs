@@ -289,13 +289,11 @@ internal static class RandomCheckpoint
 
             Add(block + "self_attn.q_norm.weight", headWidth);
             Add(block + "self_attn.q_proj.weight", Heads * headWidth, Width);
-            if (layer < layers - Gemma3nDeclaration.SharedLayers(config))
-            {
-                Add(block + "self_attn.k_proj.weight", keys, Width);
-                Add(block + "self_attn.v_proj.weight", keys, Width);
-                Add(block + "self_attn.k_norm.weight", headWidth);
-            }
 
+            // Layers that take those of earlier ones have them too in public files, and nothing is computed with them.
+            Add(block + "self_attn.k_proj.weight", keys, Width);
+            Add(block + "self_attn.v_proj.weight", keys, Width);
+            Add(block + "self_attn.k_norm.weight", headWidth);
             Add(block + "self_attn.o_proj.weight", Width, Heads * headWidth);
             Add(block + "mlp.gate_proj.weight", hidden, Width);
             Add(block + "mlp.up_proj.weight", hidden, Width);

@@ -79,10 +79,16 @@ internal sealed partial class Decoder
         Buffers =
         [
             ("model.layers.#.self_attn.rotary_emb.inv_freq", 1),
+            .. SharedKeys(options),
             .. IsGptJ(options) ? [("transformer.h.#.attn.bias", 4), ("transformer.h.#.attn.masked_bias", 0)] : Array.Empty<(string, int)>(),
             .. IsNeoX(options) ? [("gpt_neox.layers.#.attention.rotary_emb.inv_freq", 1), ("gpt_neox.layers.#.attention.bias", 4), ("gpt_neox.layers.#.attention.masked_bias", 0)] : Array.Empty<(string, int)>(),
         ],
     };
+
+    /// <summary>What files of Gemma 3n hold of keys and values in layers that take those of earlier ones, and nothing is computed with.</summary>
+    private static IEnumerable<(string Pattern, int Rank)> SharedKeys(DecoderOptions options)
+        => Enumerable.Range(0, Math.Max(0, options.Layers)).Where(layer => layer >= options.Layers - options.SharedKeyValueLayers)
+            .SelectMany(layer => new[] { ("k_proj.weight", 2), ("v_proj.weight", 2), ("k_norm.weight", 1) }.Select(tensor => ($"model.layers.{layer}.self_attn.{tensor.Item1}", tensor.Item2)));
 
     /// <summary>What Mixtral's files call experts.</summary>
     private static IEnumerable<(string Name, string Parameter)> ExpertNames(DecoderOptions options)
