@@ -47,7 +47,7 @@ internal sealed class RearrangedFile : WeightFile
     public override void ReadFloats(WeightTensor tensor, long start, Span<float> destination)
     {
         CheckOwn(tensor);
-        switch (tensor)
+        switch (Own(tensor))
         {
             case Computed computed:
                 CheckRange(tensor, start, destination.Length);
@@ -78,7 +78,7 @@ internal sealed class RearrangedFile : WeightFile
     internal override bool TryReadRows(WeightTensor tensor, GgmlType type, long row, int count, Span<byte> destination)
     {
         CheckOwn(tensor);
-        switch (tensor)
+        switch (Own(tensor))
         {
             case Computed:
                 return false;
@@ -119,10 +119,13 @@ internal sealed class RearrangedFile : WeightFile
     internal override bool TryReadBytes(WeightTensor tensor, long start, Span<byte> destination)
     {
         CheckOwn(tensor);
-        return tensor is not (Computed or Rows) && _file.TryReadBytes(tensor, start, destination);
+        return Own(tensor) is null && _file.TryReadBytes(tensor, start, destination);
     }
 
     private protected override void Close() => _file.Dispose();
+
+    /// <summary>The tensor, if it is of this view; null for what the file has as it is, which may be of a view itself.</summary>
+    private WeightTensor? Own(WeightTensor tensor) => ReferenceEquals(_file.Find(tensor.Name), tensor) ? null : tensor;
 
     /// <summary>A tensor whose rows are rows of others, which are as wide.</summary>
     /// <param name="Name">The name.</param>
