@@ -41,7 +41,7 @@ internal sealed class GivenEquations
         return true;
     }
 
-    // Layers' numbers as distances: that of layers.2.mlp in layers.3 is what layers.1.mlp is in layers.2.
+    // Layers' numbers as distances: that of layers.2.norm in layers.3 is what layers.1.norm is in layers.2.
     private static string Relative(string equation, string layers, int number)
     {
         if (layers.Length == 0)

@@ -214,12 +214,12 @@ internal sealed class ModelSurface
                 "<summary>Saves the low-rank adapters alone, as a safetensors file under PEFT's names; where it is called <c>adapter_model.safetensors</c>, with <c>adapter_config.json</c> beside it.</summary>",
                 "<param name=\"path\">The file.</param>");
             yield return Public("void SaveAdapters(string path, string original)", "_weights.SaveAdapters(path, original)",
-                "<summary>Saves the low-rank adapters alone, as a GGUF file that llama.cpp reads beside the model's.</summary>",
+                "<summary>Saves the low-rank adapters alone, as a GGUF file that other programs read beside the model's.</summary>",
                 "<param name=\"path\">The file.</param>",
                 "<param name=\"original\">The model's GGUF file.</param>",
                 "<exception cref=\"global::ModelGen.ModelFileException\">The model's file is damaged or of an unknown architecture, or adapted weights have no place in such a file.</exception>");
             yield return Public("void LoadAdapters(string path)", "_weights.LoadAdapters(path)",
-                "<summary>Loads low-rank adapters, from a file of <see cref=\"SaveAdapters(string)\"/>, of PEFT or, as GGUF, of llama.cpp. If the file does not fit, nothing has changed.</summary>",
+                "<summary>Loads low-rank adapters, from a file of <see cref=\"SaveAdapters(string)\"/>, of PEFT or a GGUF file of adapters. If the file does not fit, nothing has changed.</summary>",
                 "<param name=\"path\">The file.</param>",
                 "<exception cref=\"global::ModelGen.ModelFileException\">The file is damaged, or is of another model or of other adapters.</exception>");
             yield return Public("void MergeAdapters()", "_weights.MergeAdapters()",
