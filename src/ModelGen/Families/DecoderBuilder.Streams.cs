@@ -47,7 +47,7 @@ internal sealed partial class DecoderBuilder
     {
         int count = streams.Length;
         Value[] predicted = new Value[count], corrected = new Value[count];
-        Value norm, router, scale;
+        Value norm, router;
         using (_b.Scope("altup"))
         {
             norm = _b.Parameter("router_norm.weight", Shape.Of(options.Width), Initializer.Ones);
@@ -74,13 +74,12 @@ internal sealed partial class DecoderBuilder
             {
                 corrected[j] = _b.Add(new Add(), $"corrected.{j}", predicted[j], _b.Add(new Multiply(), $"correction.{j}", innovation, _b.Add(new SliceColumns(j, 1), $"correction.{j}.part", coefficients)));
             }
-
-            scale = _b.Parameter("correct_output_scale", Shape.Of(options.Width), Initializer.Ones);
         }
 
         if (_perLayer is not null)
         {
             // What a layer knows of its token, let through by the first stream, is added to the others.
+            Value scale = _b.Parameter("altup.correct_output_scale", Shape.Of(options.Width), Initializer.Ones);
             Value answer = PerLayerAnswer(layer, _b.Add(new Multiply(), "altup.scaled", corrected[0], scale));
             for (int j = 1; j < count; j++)
             {
