@@ -151,7 +151,7 @@ internal sealed class RandomGraphs
                 return x.Shape.Rank < 2 ? null : Softmax(x);
             case 13:
                 return x.Shape.Rank < 2 ? null : _random.Next(2) == 0 ? _b.Add(new RmsNorm(0.1, _random.Next(2) == 0), Name("norm"), x, Leaf(Shape.Of(x.Shape[-1])))
-                    : _b.Add(new LayerNorm(0.1), Name("norm"), x, Leaf(Shape.Of(x.Shape[-1])), Leaf(Shape.Of(x.Shape[-1])));
+                    : _b.Add(new LayerNorm(0.1, _random.Next(2) == 0), Name("norm"), x, Leaf(Shape.Of(x.Shape[-1])), Leaf(Shape.Of(x.Shape[-1])));
             case 14 or 15 or 16:
                 return x.Shape.Rank < 2 ? null : Linear(x);
             case 17:

@@ -314,7 +314,7 @@ internal sealed class ReferenceInterpreter
                 return [Columns(inputs[0], inputs[0].Columns, (row, column) => inputs[0][row, column] * Weight(column)
                     / Math.Sqrt((Enumerable.Range(0, inputs[0].Columns).Sum(c => inputs[0][row, c] * inputs[0][row, c]) / inputs[0].Columns) + norm.Epsilon))];
             case LayerNorm norm:
-                return [Normalize(norm.Epsilon, inputs)];
+                return [Normalize(norm.Epsilon, norm.WeightIsOffset ? [inputs[0], new Tensor(inputs[1].Dims, [.. inputs[1].Data.Select(weight => weight + 1)]), .. inputs.Skip(2)] : inputs)];
             case global::ModelGen.Compiler.Ops.Softmax:
                 return [Columns(inputs[0], inputs[0].Columns, (row, column) => 1 / Enumerable.Range(0, inputs[0].Columns).Sum(c => Math.Exp(inputs[0][row, c] - inputs[0][row, column])))];
             case CrossEntropy cross:
