@@ -95,7 +95,7 @@ public sealed class GgufAdapterTests : IDisposable
     [InlineData("embedding", "token_embd.weight.lora_a")]
     [InlineData("stack", "a factor of a linear layer of llama")]
     [InlineData("width", "the width of a head")]
-    [InlineData("rows", "rows of heads of 8")]
+    [InlineData("rows", "[63, 64]")]
     public void What_is_wrong_is_named(string what, string message)
     {
         var writer = new GgufWriter();
@@ -145,7 +145,7 @@ public sealed class GgufAdapterTests : IDisposable
             ToolCommand.Json("convert", _data, model);
             using AdapterFile adapter = AdapterFile.Open(Beside("a.gguf"));
             adapter.HeadWidth = what == "rows" ? 8 : 0;
-            Assert.Contains(what == "rows" ? "[63, 3]" : message, Assert.Throws<ModelFileException>(() => what == "rows" ? Rows(adapter) : adapter.MergeInto(WeightFile.Open(model))).Message, StringComparison.Ordinal);
+            Assert.Contains(message, Assert.Throws<ModelFileException>(() => what == "rows" ? Rows(adapter) : adapter.MergeInto(WeightFile.Open(model))).Message, StringComparison.Ordinal);
             return;
         }
 

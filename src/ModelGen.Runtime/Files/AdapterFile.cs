@@ -23,7 +23,7 @@ public sealed class AdapterFile : IDisposable
         var problems = new List<ModelFileProblem>();
         foreach (WeightTensor tensor in file.Tensors)
         {
-            string field = $"tensor {Quoted.Text(tensor.Name)}";
+            string field = $"tensor {Quoted.Text(AdapterView.NameInFile(tensor))}";
             string found = $"{tensor.TypeName} {Quoted.List(tensor.Shape.AsSpan())}";
             bool isFirst = tensor.Name.EndsWith(FirstFactor, StringComparison.Ordinal);
             if (!isFirst && !tensor.Name.EndsWith(SecondFactor, StringComparison.Ordinal))

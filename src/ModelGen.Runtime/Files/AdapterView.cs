@@ -98,6 +98,9 @@ internal sealed class AdapterView : WeightFile
     /// <summary>Whether a file says that it is one of adapters.</summary>
     public static bool IsOne(GgufFile file) => file.Values.GetValueOrDefault(TypeKey)?.AsText() == "adapter";
 
+    /// <summary>The name that a factor has where it lies.</summary>
+    public static string NameInFile(WeightTensor tensor) => tensor is Factor factor ? factor.Source.Name : tensor.Name;
+
     /// <summary>The file under other names, whose it then is to close.</summary>
     /// <exception cref="ModelFileException">It has tensors that are no factors of linear layers, or its adapters are of another kind.</exception>
     public static AdapterView Of(GgufFile file)
