@@ -557,7 +557,9 @@ internal static class GgufExport
         }
 
         Encoder(source, config, writer, "bert", config.Real("layer_norm_eps") ?? 1e-12, EncoderDeclaration.Positions(config), isDistilled ? ["dim", "n_layers", "hidden_dim", "n_heads"] : ["hidden_size", "num_hidden_layers", "intermediate_size", "num_attention_heads"]);
-        writer.Set("tokenizer.ggml.token_type_count", (uint)(isDistilled ? 0 : config.Integer("type_vocab_size") ?? 2));
+
+        // Readers of such files refuse a count of 0, and need no table for 1.
+        writer.Set("tokenizer.ggml.token_type_count", (uint)Math.Max(1, isDistilled ? 0 : config.Integer("type_vocab_size") ?? 2));
         return 0;
     }
 
