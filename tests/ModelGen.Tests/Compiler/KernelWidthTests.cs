@@ -1,3 +1,4 @@
+using System.Collections.Concurrent;
 using System.Globalization;
 using ModelGen.Runtime;
 using ModelGen.Tests.Infrastructure;
@@ -35,24 +36,29 @@ public sealed class KernelWidthTests
     private static void Check()
     {
         Assert.Equal(Environment.GetEnvironmentVariable(ExpectedBits), Simd.VectorBits.ToString(CultureInfo.InvariantCulture));
-        var failures = new List<string>();
-        foreach (bool backward in new[] { false, true })
-        {
-            foreach (string name in (backward ? KernelCases.Backward : KernelCases.Forward).Keys)
+        var failures = new ConcurrentQueue<string>();
+        (string Name, bool Backward)[] cases = [.. KernelCases.Forward.Keys.Select(name => (name, false)), .. KernelCases.Backward.Keys.Select(name => (name, true))];
+        // Each thread begins at a share of its own: cases are compiled many together, so that neighbours wait for the same compilation.
+        Parallel.ForEach(
+            cases,
+            new ParallelOptions { MaxDegreeOfParallelism = Environment.ProcessorCount },
+            c =>
             {
-                // The last line says which case it was when the process is ended by a fault.
-                Console.WriteLine($"{(backward ? "backward" : "forward")} {name}");
+                // When the process is ended by a fault, the cases that have begun and not ended are among the last lines.
+                string title = $"{(c.Backward ? "backward" : "forward")} {c.Name}";
+                Console.WriteLine("begins: " + title);
                 try
                 {
-                    KernelCheck.Run(name, backward, BufferPlacement.Guarded);
+                    KernelCheck.Run(c.Name, c.Backward, BufferPlacement.Guarded);
                 }
                 catch (Exception e)
                 {
-                    failures.Add($"{(backward ? "backward" : "forward")} {name}: {e.Message}");
+                    failures.Enqueue($"{title}: {e.Message}");
                 }
-            }
-        }
 
-        Assert.True(failures.Count == 0, string.Join('\n', failures));
+                Console.WriteLine("ends: " + title);
+            });
+
+        Assert.True(failures.IsEmpty, string.Join('\n', failures));
     }
 }
