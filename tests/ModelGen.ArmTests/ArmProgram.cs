@@ -5,9 +5,9 @@ namespace ModelGen.ArmTests;
 /// <summary>A leaf assembly as an arm64 program: compiled by NativeAOT's compiler, whose code generator is that of the JIT, and linked with a C main.</summary>
 internal sealed class ArmProgram
 {
-    // What C libraries have. Everything else that the object asks for is the managed runtime, which is not there.
+    // What main and C libraries have. Everything else that the object asks for is the managed runtime, which is not there.
     private static readonly HashSet<string> Provided =
-        ["leaf_run", "RhpReversePInvoke", "RhpReversePInvokeReturn", "RhpPInvoke", "RhpPInvokeReturn", "memmove", "memset", "memcpy", "memcmp", "ceil", "ceilf", "floor", "floorf", "fmod", "fmodf", "sqrt", "sqrtf", "exp", "log", "pow", "cos", "sin", "tan"];
+        ["leaf_run", "g_cpuFeatures", "RhpReversePInvoke", "RhpReversePInvokeReturn", "RhpPInvoke", "RhpPInvokeReturn", "memmove", "memset", "memcpy", "memcmp", "ceil", "ceilf", "floor", "floorf", "fmod", "fmodf", "sqrt", "sqrtf", "exp", "log", "pow", "cos", "sin", "tan"];
 
     private readonly TemporaryFolder _folder;
 

@@ -18,7 +18,7 @@ internal sealed partial class LeafAssembly
     public const string Name = "leaf";
 
     // Threads, memory and files stay behind.
-    private static readonly string[] RuntimeSources = ["Numerics/*.cs", "Kernels/*.cs", "Models/PlanContext.cs", "Declarations/WeightFormat.cs", "Weights/BlockRows.cs", "Weights/SuperBlocks.cs", "Files/GgmlBlocks.cs", "Files/GgmlType.cs"];
+    private static readonly string[] RuntimeSources = ["Numerics/*.cs", "Kernels/*.cs", "Models/PlanContext.cs", "Declarations/WeightFormat.cs", "Weights/BlockRows.cs", "Weights/BlockGroups.cs", "Weights/SuperBlocks.cs", "Files/GgmlBlocks.cs", "Files/GgmlType.cs"];
 
     private readonly string[] _emitted;
     private readonly string[] _plans;
@@ -82,19 +82,51 @@ internal sealed partial class LeafAssembly
     /// <returns>The memory afterwards.</returns>
     public unsafe byte[] RunHere(byte[] image)
     {
-        // Collectible, so that it does not stay in the test process.
-        AssemblyLoadContext context = new(Name, isCollectible: true);
-        MethodInfo run = context.LoadFromAssemblyPath(File).GetType("ModelGen.Leaf.Interpreter")!.GetMethod("Run")!;
         byte* memory = (byte*)NativeMemory.AlignedAlloc((nuint)image.Length, 64);
         try
         {
             image.CopyTo(new Span<byte>(memory, image.Length));
-            run.Invoke(null, [Pointer.Box(memory, typeof(byte*))]);
+            Call("Run", Pointer.Box(memory, typeof(byte*)));
             return new ReadOnlySpan<byte>(memory, image.Length).ToArray();
         }
         finally
         {
             NativeMemory.AlignedFree(memory);
+        }
+    }
+
+    /// <summary>Rounds weights to blocks as a file of a format has them.</summary>
+    /// <param name="format">The number of the format.</param>
+    /// <param name="values">The weights, whole blocks.</param>
+    public unsafe byte[] Store(int format, float[] values)
+    {
+        byte[] blocks = new byte[Bytes(format, values.Length).File];
+        fixed (float* from = values)
+        fixed (byte* to = blocks)
+        {
+            Call("Store", format, Pointer.Box(from, typeof(float*)), values.Length, Pointer.Box(to, typeof(byte*)));
+        }
+
+        return blocks;
+    }
+
+    /// <summary>The bytes of so many weights in a file, of 16 such rows in memory, and of an input's row.</summary>
+    public (int File, int Group, int Input) Bytes(int format, int columns)
+    {
+        int[] bytes = (int[])Call("Bytes", format, columns)!;
+        return (bytes[0], bytes[1], bytes[2]);
+    }
+
+    // In a context of its own, which is collected: it does not stay in the test process.
+    private object? Call(string method, params object[] arguments)
+    {
+        AssemblyLoadContext context = new(Name, isCollectible: true);
+        try
+        {
+            return context.LoadFromAssemblyPath(File).GetType("ModelGen.Leaf.Interpreter")!.GetMethod(method)!.Invoke(null, arguments);
+        }
+        finally
+        {
             context.Unload();
         }
     }

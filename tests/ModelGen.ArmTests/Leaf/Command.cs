@@ -14,6 +14,15 @@ internal enum CommandKind
 
     /// <summary>Writes the name of the instruction set that kernels take, a character to each of <see cref="Command.Length"/> 32-bit integers.</summary>
     PathName,
+
+    /// <summary>
+    /// Multiplies <see cref="Command.Position"/> rows of <see cref="Command.Count"/> floats with 16 rows of quantized weights, which lie as a file of the format
+    /// <see cref="Command.Which"/> has them, <see cref="Command.Length"/> bytes each: packs these, rounds those, and multiplies row by row, all together and unpacked.
+    /// </summary>
+    Product,
+
+    /// <summary>Stores <see cref="Command.Count"/> floats as a row of a cache, of 16-bit floats or of blocks (<see cref="Command.Which"/> is 0 or 1), and reads it.</summary>
+    CacheRow,
 }
 
 /// <summary>The functions of the runtime's <c>VectorMath</c>.</summary>

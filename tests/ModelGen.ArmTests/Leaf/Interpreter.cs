@@ -35,6 +35,12 @@ public static unsafe class Interpreter
                 case CommandKind.PathName:
                     Write(Simd.PathName, (int*)(image + command->To), command->Length);
                     break;
+                case CommandKind.Product:
+                    Multiply(image, command);
+                    break;
+                case CommandKind.CacheRow:
+                    KeepRow(image, command);
+                    break;
             }
         }
     }
@@ -77,6 +83,84 @@ public static unsafe class Interpreter
                 _ => VectorMath.Erf(v),
             };
             Vector128.Store(f, y + i);
+        }
+    }
+
+    /// <summary>Rounds rows of weights to blocks, as a file of a format has them. It is called where the image is made.</summary>
+    public static void Store(int format, float* values, int count, byte* target)
+    {
+        GgmlType type = BlockRows.TypeOf((WeightFormat)format);
+        (int elements, int bytes) = GgmlBlocks.Size(type);
+        GgmlBlocks.Write(type, new ReadOnlySpan<float>(values, count), new Span<byte>(target, count / elements * bytes));
+    }
+
+    /// <summary>The bytes of that many weights in a file, of 16 rows of that many columns in memory, and of an input's row.</summary>
+    public static int[] Bytes(int format, int columns)
+    {
+        (int elements, int bytes) = GgmlBlocks.Size(BlockRows.TypeOf((WeightFormat)format));
+        return [columns / elements * bytes, (int)BlockRows.GroupBytes((WeightFormat)format, columns), BlockRows.InputBytes(columns)];
+    }
+
+    private static void Multiply(byte* image, Command* command)
+    {
+        switch ((WeightFormat)command->Which)
+        {
+            case WeightFormat.Q8_0: Multiply<Q8_0>(image, command); break;
+            case WeightFormat.Q4_0: Multiply<Q4_0>(image, command); break;
+            case WeightFormat.Q4_1: Multiply<Q4_1>(image, command); break;
+            case WeightFormat.Q5_0: Multiply<Q5_0>(image, command); break;
+            case WeightFormat.Q5_1: Multiply<Q5_1>(image, command); break;
+            case WeightFormat.IQ4_NL: Multiply<IQ4_NL>(image, command); break;
+            case WeightFormat.MXFP4: Multiply<MXFP4>(image, command); break;
+            case WeightFormat.Q4_K: Multiply<Q4_K>(image, command); break;
+            case WeightFormat.Q5_K: Multiply<Q5_K>(image, command); break;
+            case WeightFormat.Q6_K: Multiply<Q6_K>(image, command); break;
+        }
+    }
+
+    private static void Multiply<TFormat>(byte* image, Command* command)
+        where TFormat : struct, IBlockFormat
+    {
+        const int Group = BlockRows.GroupRows;
+        int rows = command->Position, columns = command->Count, blocks = columns / BlockRows.BlockColumns, inputBytes = BlockRows.InputBytes(columns);
+        byte* group = image + command->Weights, input = image + command->State, unpacked = image + command->Scratch;
+        for (int row = 0; row < Group; row++)
+        {
+            BlockRows.Put((WeightFormat)command->Which, new ReadOnlySpan<byte>(image + command->From + (row * command->Length), (int)command->Length), group, row);
+        }
+
+        // At once, which a processor does for some formats only.
+        BlockGroups.TryPut((WeightFormat)command->Which, image + command->From, (int)command->Length, image + command->Gradients);
+
+        float* sums = (float*)(image + command->To);
+        for (int row = 0; row < rows; row++)
+        {
+            BlockRows.Quantize((float*)(image + command->Arena) + (row * columns), columns, input + (row * inputBytes));
+            BlockTile.Multiply<F128, TFormat>(input + (row * inputBytes), group, blocks, sums + (row * Group));
+        }
+
+        sums += rows * Group;
+        BlockTile.Unpack<TFormat>(group, blocks, unpacked);
+        BlockTile.MultiplyUnpacked<F128, TFormat>(input, rows, unpacked, blocks, sums);
+        if (TFormat.ScaleBytes > 0)
+        {
+            BlockTile.Multiply<F128, TFormat>(input, rows, group, blocks, sums + (rows * Group));
+        }
+    }
+
+    private static void KeepRow(byte* image, Command* command)
+    {
+        float* values = (float*)(image + command->From), read = (float*)(image + command->Arena);
+        byte* row = image + command->To;
+        if (command->Which == 0)
+        {
+            CacheRows.StoreF16(values, command->Count, row);
+            CacheRows.LoadF16<F128>(row, 0, command->Count, 1, 0, command->Count, read, 0);
+        }
+        else
+        {
+            CacheRows.StoreQ8_0(values, command->Count, row);
+            CacheRows.LoadQ8_0<F128>(row, 0, command->Count, 1, 0, command->Count, read, 0);
         }
     }
 }

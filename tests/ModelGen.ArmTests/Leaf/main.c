@@ -1,6 +1,7 @@
 // Loads an image, has the managed code run its commands, and writes the memory back.
 #include <stdio.h>
 #include <stdlib.h>
+#include <sys/auxv.h>
 
 void leaf_run(unsigned char *image);
 
@@ -9,6 +10,11 @@ void RhpReversePInvoke(void *frame) { (void)frame; }
 void RhpReversePInvokeReturn(void *frame) { (void)frame; }
 void RhpPInvoke(void *frame) { (void)frame; }
 void RhpPInvokeReturn(void *frame) { (void)frame; }
+
+// What compiled code asks before it takes an instruction that not every processor has: of those, products of bytes (sdot) is what kernels ask for.
+#define FEATURE_DOT_PRODUCT 4
+#define HWCAP_DOT_PRODUCT (1 << 20)
+int g_cpuFeatures;
 
 static void fail(const char *what, const char *path)
 {
@@ -27,6 +33,7 @@ int main(int argc, char **argv)
     if (!image || fread(image, 1, size, in) != size) fail("cannot be loaded", argv[1]);
     fclose(in);
 
+    g_cpuFeatures = getauxval(AT_HWCAP) & HWCAP_DOT_PRODUCT ? FEATURE_DOT_PRODUCT : 0;
     leaf_run(image);
 
     FILE *out = fopen(argv[2], "wb");
