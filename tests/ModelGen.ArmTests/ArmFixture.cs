@@ -28,6 +28,18 @@ public sealed class ArmFixture : IDisposable
             DeclaredArgument.Of("Layers", 2), DeclaredArgument.Of("DModel", 60), DeclaredArgument.Of("Heads", 5), DeclaredArgument.Of("Context", 23), DeclaredArgument.Of("Dropout", 0.1)),
         new("RaggedLstm", "RecurrentLm", batch: 3, sequence: 7, vocabulary: 31, accumulates: false,
             DeclaredArgument.Of("Cell", 1), DeclaredArgument.Of("Layers", 2), DeclaredArgument.Of("Hidden", 19), DeclaredArgument.Of("Embedding", 13)),
+        new("RaggedQwen", "Qwen", batch: 2, sequence: 19, vocabulary: 53, accumulates: true,
+            [.. Decoder, DeclaredArgument.Of("Mixers", [2, 0]), DeclaredArgument.Of("LinearKeyHeads", 2), DeclaredArgument.Of("LinearKeyWidth", 19), DeclaredArgument.Of("LinearValueHeads", 4), DeclaredArgument.Of("LinearValueWidth", 21), DeclaredArgument.Of("ConvolutionTaps", 4), DeclaredArgument.Of("AttentionOutputGate", 1), DeclaredArgument.Of("RotaryFraction", 0.4)]),
+        new("RaggedGptOss", "GptOss", batch: 2, sequence: 19, vocabulary: 53, accumulates: false,
+            [.. Decoder, DeclaredArgument.Of("Experts", 5), DeclaredArgument.Of("ActiveExperts", 2), DeclaredArgument.Of("Attention", 1), DeclaredArgument.Of("LayerWindows", [7, 0]), DeclaredArgument.Of("GateLimit", 0.3)]),
+        new("RaggedGranite", "Granite", batch: 2, sequence: 19, vocabulary: 53, accumulates: false,
+            [.. Decoder, DeclaredArgument.Of("Mixers", [3, 0]), DeclaredArgument.Of("StateHeads", 4), DeclaredArgument.Of("StateSize", 19), DeclaredArgument.Of("StateHeadWidth", 9), DeclaredArgument.Of("StateGroups", 2), DeclaredArgument.Of("ConvolutionTaps", 4)]),
+    ];
+
+    private static DeclaredArgument[] Decoder =>
+    [
+        DeclaredArgument.Of("Layers", 2), DeclaredArgument.Of("DModel", 36), DeclaredArgument.Of("Heads", 4), DeclaredArgument.Of("KeyValueHeads", 2),
+        DeclaredArgument.Of("HeadWidth", 20), DeclaredArgument.Of("FeedForward", 45), DeclaredArgument.Of("Context", 23),
     ];
 
     internal LeafAssembly Assembly => _assembly.Value;

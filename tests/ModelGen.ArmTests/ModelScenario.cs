@@ -107,7 +107,13 @@ internal sealed class ModelScenario
             long kept = image.Keep(gradients, _plans.Layout.WeightElements);
             foreach ((Parameter parameter, long offset) in _plans.Layout.Parameters)
             {
-                double[] gradient = expected.Gradients[parameter.ParameterName].Data;
+                if (!expected.Gradients.TryGetValue(parameter.ParameterName, out Tensor? found))
+                {
+                    // A table, of angles for instance, is not trained.
+                    continue;
+                }
+
+                double[] gradient = found.Data;
                 if (_accumulates && sums.TryGetValue(parameter.ParameterName, out double[]? sum))
                 {
                     gradient = [.. gradient.Zip(sum, (a, b) => a + b)];

@@ -34,6 +34,14 @@ public sealed partial class TileTests(ArmFixture fixture)
         Assert.Contains(tiles, tile => tile.InnermostLoops().Any(loop => Accumulators(loop) >= 12));
     }
 
+    [ArmFact]
+    public void Products_of_quantized_weights_multiply_bytes()
+    {
+        MachineMethod[] products = [.. fixture.Program.Disassemble().Where(method => BlockSymbol().IsMatch(method.Symbol))];
+        Assert.True(products.Length > 10, $"There are {products.Length} products of quantized weights.");
+        Assert.All(products, product => Assert.True(product.Instructions.Any(i => i.Name == "sdot") && product.Instructions.Any(i => i.Name == "smull"), $"{product.Symbol} has not both ways to multiply bytes."));
+    }
+
     private static string Text(MachineMethod tile, Instruction[] loop) => $"{tile.Name}:\n{string.Join('\n', loop)}";
 
     /// <summary>The registers that a loop sums in.</summary>
@@ -45,6 +53,9 @@ public sealed partial class TileTests(ArmFixture fixture)
 
     [GeneratedRegex(@"^(ldr|ldur|ldp|str|stur|stp) q.*\[(sp|x29)\b")]
     private static partial Regex VectorOnStack();
+
+    [GeneratedRegex(@"BlockTile__(Row128|UnpackedRow128)")]
+    private static partial Regex BlockSymbol();
 
     [GeneratedRegex(@"RegisterTile__Run")]
     private static partial Regex TileSymbol();
