@@ -171,6 +171,12 @@ internal sealed class HuggingFaceView : WeightFile
         return (_file, ((Renamed)tensor).Source);
     }
 
+    internal override void AddSources(WeightTensor tensor, HashSet<WeightTensor> sources)
+    {
+        CheckOwn(tensor);
+        sources.Add(((Renamed)tensor).Source);
+    }
+
     private protected override void Close() => _file.Dispose();
 
     private int HeadWidth(string architecture)

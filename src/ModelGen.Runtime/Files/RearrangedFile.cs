@@ -116,6 +116,27 @@ internal sealed class RearrangedFile : WeightFile
         return tensor is Computed or Rows ? null : _file.Original(tensor);
     }
 
+    internal override void AddSources(WeightTensor tensor, HashSet<WeightTensor> sources)
+    {
+        CheckOwn(tensor);
+        switch (Own(tensor))
+        {
+            case null:
+                _file.AddSources(tensor, sources);
+                break;
+
+            case Rows rows:
+                for (long row = 0, end = rows.Length / Math.Max(1, rows.Columns); row < end;)
+                {
+                    (WeightTensor source, _, long together) = rows.At(row);
+                    _file.AddSources(source, sources);
+                    row += together;
+                }
+
+                break;
+        }
+    }
+
     internal override bool TryReadBytes(WeightTensor tensor, long start, Span<byte> destination)
     {
         CheckOwn(tensor);

@@ -167,6 +167,13 @@ public abstract class WeightFile : IDisposable
     /// <param name="tensor">A tensor of this file.</param>
     internal virtual (GgufFile File, GgufTensor Tensor)? Original(WeightTensor tensor) => null;
 
+    /// <summary>Adds the tensors of a GGUF file that a tensor's elements lie in, whatever became of them.</summary>
+    /// <param name="tensor">A tensor of this file.</param>
+    /// <param name="sources">Where they go.</param>
+    internal virtual void AddSources(WeightTensor tensor, HashSet<WeightTensor> sources)
+    {
+    }
+
     /// <summary>Reads bytes of a tensor as they are stored, if the file stores them one behind the other.</summary>
     /// <param name="tensor">A tensor of this file.</param>
     /// <param name="start">The first byte.</param>

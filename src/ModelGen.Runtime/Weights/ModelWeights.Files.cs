@@ -3,7 +3,7 @@ namespace ModelGen.Runtime;
 public sealed unsafe partial class ModelWeights
 {
     /// <summary>
-    /// Loads weights from a safetensors file, by parameter name; F16, BF16 and F64 elements are converted. The file must be of the
+    /// Loads weights from a file (safetensors, GGUF, PyTorch and others), by parameter name; F16, BF16 and F64 elements are converted. The file must be of the
     /// model: every parameter in its shape, nothing else but known buffers and a checkpoint's own, and no other declaration.
     /// </summary>
     /// <param name="table">The parameters.</param>
@@ -112,9 +112,26 @@ public sealed unsafe partial class ModelWeights
 
         var view = new ParameterView(path, parameters, Pointer);
         writer.Add(view, architecture, (int)Math.Min(int.MaxValue, HuggingFaceView.HeadWidth(file, architecture)), TypeOf);
+
+        // What is the table of tokens again, as the head of a model that ties them may be, is written as this model has it.
+        foreach ((WeightTensor copy, int parameter) in map.Copies())
+        {
+            if (renamed.Original(copy) is (_, { } source) && !writer.Has(source.Name) && view.Find(Table.Parameters[parameter].Name) is { } tensor)
+            {
+                writer.Add(source.Name, tensor.Shape.AsSpan(), TypeOf(tensor), (start, destination) => view.ReadFloats(tensor, start, destination), [], (row, destination) => view.TryReadRows(tensor, TypeOf(tensor), row, 1, destination));
+            }
+        }
+
+        // What parameters were read from is not copied: a matrix that the file has as one and its kind as several would be that of before.
+        var read = new HashSet<WeightTensor>(ReferenceEqualityComparer.Instance);
+        foreach (WeightTensor tensor in map.Tensors)
+        {
+            renamed.AddSources(tensor, read);
+        }
+
         foreach (GgufTensor tensor in file.Tensors)
         {
-            if (!writer.Has(tensor.Name))
+            if (!writer.Has(tensor.Name) && !read.Contains(tensor))
             {
                 writer.Add(file, tensor);
             }

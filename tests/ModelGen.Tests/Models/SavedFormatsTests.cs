@@ -11,6 +11,8 @@ public sealed unsafe class SavedFormatsTests : IDisposable
     private readonly TemporaryFile _saved = new("saved.gguf");
     private readonly TemporaryFile _again = new("again.gguf");
 
+    private delegate Span<float> Values(string name);
+
     public void Dispose()
     {
         _original.Dispose();
@@ -130,6 +132,72 @@ public sealed unsafe class SavedFormatsTests : IDisposable
         Assert.Contains("general.architecture", exception.Message, StringComparison.Ordinal);
         File.WriteAllText(_saved.Path, "no file");
         Assert.Throws<ModelFileException>(() => Q8Decoder.Create().Save(_again.Path, _saved.Path));
+    }
+
+    // Readers of such files take the one matrix where there is one, and the head where there is one: either would be what the model was before.
+    [Fact]
+    public void What_a_model_holds_in_another_form_is_not_copied_as_it_was()
+    {
+        using var floats = new TemporaryFile("floats.safetensors");
+        PhiDecoder.Create(seed: 3).Save(floats.Path);
+        using (WeightFile file = FusedView.Joined(WeightFile.Open(floats.Path), [(".self_attn.qkv_proj", [".self_attn.q_proj", ".self_attn.k_proj", ".self_attn.v_proj"])]))
+        {
+            WriteFloats(file, "phi2", static (_, _) => { });
+        }
+
+        PhiDecoder fused = PhiDecoder.Load(_original.Path);
+        Double(PhiDecoder.Parameters, fused.Parameter);
+        fused.Save(_saved.Path, _original.Path);
+        PhiDecoder apart = PhiDecoder.Load(_saved.Path);
+        Assert.All(PhiDecoder.Parameters, parameter => Assert.Equal(fused.Parameter(parameter.Name).ToArray(), apart.Parameter(parameter.Name).ToArray()));
+        using (GgufFile before = GgufFile.Open(_original.Path), after = GgufFile.Open(_saved.Path))
+        {
+            Assert.NotNull(before.Find("blk.1.attn_qkv.weight"));
+            Assert.Null(after.Find("blk.1.attn_qkv.weight"));
+            Assert.NotNull(after.Find("blk.1.attn_q.weight"));
+            Assert.NotNull(after.Find("other"));
+        }
+
+        TrainedFloats.Create(seed: 3).Save(floats.Path);
+        using (WeightFile file = WeightFile.Open(floats.Path))
+        {
+            WeightTensor table = file.Find("model.embed_tokens.weight")!;
+            WriteFloats(file, "llama", (writer, type) => writer.Add("output.weight", table.Shape.AsSpan(), type, (start, destination) => file.ReadFloats(table, start, destination)));
+        }
+
+        TrainedFloats tied = TrainedFloats.Load(_original.Path);
+        Double(TrainedFloats.Parameters, tied.Parameter);
+        tied.Save(_saved.Path, _original.Path);
+        TrainedFloats again = TrainedFloats.Load(_saved.Path);
+        Assert.Equal(tied.Parameter("model.embed_tokens.weight").ToArray(), again.Parameter("model.embed_tokens.weight").ToArray());
+        using (GgufFile after = GgufFile.Open(_saved.Path))
+        {
+            float[] head = new float[101 * 96];
+            after.ReadFloats(after.Find("output.weight")!, 0, head);
+            Assert.Equal(tied.Parameter("model.embed_tokens.weight").ToArray(), head);
+        }
+
+        void WriteFloats(WeightFile file, string architecture, Action<GgufWriter, GgmlType> more)
+        {
+            var writer = new GgufWriter();
+            writer.Set("general.architecture", architecture);
+            writer.Set(architecture + ".attention.key_length", architecture == "llama" ? 16u : 12u);
+            writer.Add(file, architecture, architecture == "llama" ? 16 : 12, static _ => GgmlType.F32);
+            writer.Add("other", [3], GgmlType.F32, static (_, values) => values.Fill(1));
+            more(writer, GgmlType.F32);
+            writer.Save(_original.Path);
+        }
+
+        static void Double(IReadOnlyList<ParameterInfo> parameters, Values of)
+        {
+            foreach (ParameterInfo parameter in parameters)
+            {
+                foreach (ref float value in of(parameter.Name))
+                {
+                    value *= 2;
+                }
+            }
+        }
     }
 
     // Also in types that are read and not made.
