@@ -178,16 +178,7 @@ internal sealed unsafe class ParameterView : WeightFile
     private sealed record Held(ParameterInfo Parameter)
         : WeightTensor(Parameter.Name, [.. Parameter.ShapeInFile.AsSpan().ToArray().Map(static extent => (long)extent)], BlockRows.Bytes(Parameter.Format, Parameter.Shape.AsSpan()))
     {
-        public override string TypeName => BlockRows.TypeOf(Parameter.Format) switch
-        {
-            GgmlType.F32 => "F32",
-            GgmlType.F16 => "F16",
-            GgmlType.BF16 => "BF16",
-            GgmlType.Q8_0 => "Q8_0",
-            GgmlType.Q4_0 => "Q4_0",
-            GgmlType.Q4_K => "Q4_K",
-            _ => "Q6_K",
-        };
+        public override string TypeName => BlockRows.TypeOf(Parameter.Format).ToString();
 
         public override long Length => Parameter.Length;
 
