@@ -46,10 +46,11 @@ internal static class WeightFormats
             }
         }
 
+        ILookup<string, string> otherNames = aliases.ToLookup(alias => alias.Parameter, alias => alias.Name);
         foreach (Parameter parameter in graphs.SelectMany(g => g.NodesOf<Parameter>()).Select(n => (Parameter)n.Op))
         {
             if (parameter is { IsTable: false, Adapts: null, Shape.Rank: 2 or 3 } && !parameter.ParameterName.EndsWith(".bias", StringComparison.Ordinal) && !others.Contains(parameter.ParameterName)
-                && FormatOf(Declared(spec, parameter.ParameterName, aliases), parameter.Shape.Columns) is { } format && BeginGroups(parameter.Shape, format))
+                && FormatOf(Declared(spec, parameter.ParameterName, otherNames[parameter.ParameterName]), parameter.Shape.Columns) is { } format && BeginGroups(parameter.Shape, format))
             {
                 formats[parameter.ParameterName] = format;
             }
@@ -108,11 +109,11 @@ internal static class WeightFormats
         return name.Length - last.Length >= at && name.EndsWith(last, StringComparison.Ordinal);
     }
 
-    private static WeightFormat Declared(ModelSpec spec, string name, IReadOnlyList<(string Name, string Parameter)> aliases)
+    private static WeightFormat Declared(ModelSpec spec, string name, IEnumerable<string> otherNames)
     {
         foreach (string text in spec.WeightsOf)
         {
-            if (Rule(text) is { } rule && (Fits(name, rule.Pattern) || aliases.Any(alias => alias.Parameter == name && Fits(alias.Name, rule.Pattern))))
+            if (Rule(text) is { } rule && (Fits(name, rule.Pattern) || otherNames.Any(other => Fits(other, rule.Pattern))))
             {
                 return rule.Format;
             }
