@@ -35,12 +35,12 @@ public interface IEncoderDecoderModel<TSelf>
     /// <param name="seed">The same seed gives the same weights, on every machine.</param>
     static abstract TSelf Create(int seed = 0);
 
-    /// <summary>Loads a model's weights from a safetensors file, by parameter name.</summary>
+    /// <summary>Loads a model's weights from a file (safetensors, GGUF, PyTorch and others), by parameter name.</summary>
     /// <param name="path">The file.</param>
     /// <exception cref="ModelFileException">The file is damaged, or is of another model.</exception>
     static abstract TSelf Load(string path);
 
-    /// <summary>Loads a model's weights from a safetensors file that may differ from the model's own in what the options say.</summary>
+    /// <summary>Loads a model's weights from a file (safetensors, GGUF, PyTorch and others) that may differ from the model's own in what the options say.</summary>
     /// <param name="path">The file.</param>
     /// <param name="options">In what the file may differ; null for the defaults.</param>
     /// <exception cref="ModelFileException">The file is damaged, or is of another model.</exception>

@@ -1,3 +1,4 @@
+using System.Collections.Generic;
 using System.Globalization;
 using ModelGen.Compiler.Kernels;
 
@@ -9,6 +10,10 @@ internal sealed record Clamp(double Low, double High) : UnaryOperator
     public override string Mnemonic => "clamp";
 
     public override string Attributes => string.Format(CultureInfo.InvariantCulture, "{0:R}..{1:R}", Low, High);
+
+    public override IReadOnlyList<string> Constants => [Text(Low), Text(High)];
+
+    private static string Text(double bound) => double.IsInfinity(bound) ? bound < 0 ? "-∞" : "∞" : bound.ToString("G6", CultureInfo.InvariantCulture);
 
     public override Expr Express(Expr x)
     {

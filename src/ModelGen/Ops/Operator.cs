@@ -27,6 +27,9 @@ internal abstract record Operator
     /// <summary>The operation in the mathematical notation of its inputs' names; null where it is written as a function of them.</summary>
     public virtual string? Spell(IReadOnlyList<string> inputs) => null;
 
+    /// <summary>The numbers that are written behind the inputs where the operation is written as a function of them.</summary>
+    public virtual IReadOnlyList<string> Constants => [];
+
     /// <summary>The shape rule: the types of the results for inputs of these types.</summary>
     public abstract IReadOnlyList<TensorType> Infer(IReadOnlyList<TensorType> inputs);
 

@@ -78,12 +78,12 @@ namespace Example
     /// <param name="seed">The same seed gives the same weights, on every machine.</param>
     public static TinyGpt Create(int seed = 0) => new(global::ModelGen.Runtime.ModelWeights.Create(global::ModelGen.Generated.Example_TinyGpt_Code.Layout.Table, seed));
 
-    /// <summary>Loads the weights from a safetensors file, by parameter name.</summary>
+    /// <summary>Loads the weights from a file (safetensors, GGUF, PyTorch and others), by parameter name.</summary>
     /// <param name="path">The file.</param>
     /// <exception cref="global::ModelGen.ModelFileException">The file is damaged, or is of another model.</exception>
     public static TinyGpt Load(string path) => Load(path, null);
 
-    /// <summary>Loads the weights from a safetensors file that may differ from the model's own in what the options say.</summary>
+    /// <summary>Loads the weights from a file (safetensors, GGUF, PyTorch and others) that may differ from the model's own in what the options say.</summary>
     /// <param name="path">The file.</param>
     /// <param name="options">In what the file may differ; null for the defaults.</param>
     /// <exception cref="global::ModelGen.ModelFileException">The file is damaged, or is of another model.</exception>

@@ -97,7 +97,7 @@ internal sealed class KernelEquation
             TermKind.Sum => $"({string.Join(" + ", inputs)})",
             TermKind.Product => Product((MatMulKernel)_kernel, inputs),
             TermKind.Operator when term.Operator!.Spell(inputs) is { } spelled => spelled,
-            TermKind.Operator => $"{term.Operator!.Mnemonic}({string.Join(", ", inputs.Select(Bare))})",
+            TermKind.Operator => $"{term.Operator!.Mnemonic}({string.Join(", ", inputs.Select(Bare).Concat(term.Operator.Constants))})",
             _ => $"{term.Mnemonic}({string.Join(", ", inputs.Select(Bare))})",
         };
     }

@@ -192,11 +192,11 @@ internal sealed class ModelSurface
             "<summary>Creates a model with random weights.</summary>",
             "<param name=\"seed\">The same seed gives the same weights, on every machine.</param>");
         yield return Public($"static {_spec.Type.Reference} Load(string path)", "Load(path, null)",
-            "<summary>Loads the weights from a safetensors file, by parameter name.</summary>",
+            "<summary>Loads the weights from a file (safetensors, GGUF, PyTorch and others), by parameter name.</summary>",
             "<param name=\"path\">The file.</param>",
             "<exception cref=\"global::ModelGen.ModelFileException\">The file is damaged, or is of another model.</exception>");
         yield return Public($"static {_spec.Type.Reference} Load(string path, global::ModelGen.LoadOptions? options)", $"new({Runtime}ModelWeights.Load({_code}.Layout.Table, path, options))",
-            "<summary>Loads the weights from a safetensors file that may differ from the model's own in what the options say.</summary>",
+            "<summary>Loads the weights from a file (safetensors, GGUF, PyTorch and others) that may differ from the model's own in what the options say.</summary>",
             "<param name=\"path\">The file.</param>",
             "<param name=\"options\">In what the file may differ; null for the defaults.</param>",
             "<exception cref=\"global::ModelGen.ModelFileException\">The file is damaged, or is of another model.</exception>");
