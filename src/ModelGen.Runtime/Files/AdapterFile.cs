@@ -1,3 +1,4 @@
+using System.Globalization;
 using System.Numerics;
 using ModelGen.Runtime;
 
@@ -91,7 +92,7 @@ public sealed class AdapterFile : IDisposable
     /// <param name="architecture">GGUF's name for the kind of the model that is adapted, as <see cref="GgufWriter.Add(WeightFile, string, int, Func{WeightTensor, GgmlType})"/> takes it.</param>
     /// <param name="headWidth">The channels of a head of queries and keys, which tell the order of their rows.</param>
     /// <exception cref="NotSupportedException">The architecture's names are not known.</exception>
-    /// <exception cref="InvalidOperationException">The adapters have several ranks and a scale that does not go by the rank, which such a file cannot say.</exception>
+    /// <exception cref="InvalidOperationException">The adapters have several ranks and a scale that does not go by the rank, or an alpha that is not positive, which such a file cannot say.</exception>
     /// <exception cref="ModelFileException">Adapted weights have no place in such a file, as parts of a matrix have that it holds as one; all are listed.</exception>
     /// <exception cref="IOException">The file cannot be written; an existing one is untouched.</exception>
     public void SaveGguf(string path, string architecture, int headWidth)
@@ -103,8 +104,15 @@ public sealed class AdapterFile : IDisposable
             throw new InvalidOperationException("The adapters have several ranks, and no one number that a GGUF file could say of their scales.");
         }
 
+        // 0 there stands for the rank.
+        double alpha = Rank == 0 ? _alpha!.Value : Alpha(Rank);
+        if ((float)alpha is not (> 0 and <= float.MaxValue))
+        {
+            throw new InvalidOperationException(string.Create(CultureInfo.InvariantCulture, $"The adapters are scaled with {alpha} times the rank's inverse, and a GGUF file has positive numbers of single precision for it."));
+        }
+
         HeadWidth = headWidth;
-        AdapterView.Save(path, _file, _pairs, architecture, headWidth, Rank == 0 ? _alpha!.Value : Alpha(Rank));
+        AdapterView.Save(path, _file, _pairs, architecture, headWidth, alpha);
     }
 
     /// <summary>Opens a file.</summary>
