@@ -13,7 +13,7 @@ internal static class ConvertCommand
         Argument<string> output = new("OUT") { Description = "The file to write: .gguf, .safetensors or .bin (llama2.c)." };
         Option<string?> weights = new("--weights") { Description = "How matrices are stored: F32, F16 or BF16; in GGUF also Q8_0, Q4_0, Q4_1, Q5_0, Q5_1, IQ4_NL, MXFP4, Q4_K, Q5_K, Q6_K. Blocks that the input has in this type are copied. [default: each tensor as the input stores it]", HelpName = "TYPE" };
         Option<string?> tokenizer = new("--tokenizer") { Description = "A tokenizer to put into a GGUF file, where the input has none: tokenizer.json, tok512.bin, or a GGUF file.", HelpName = "FILE" };
-        Option<string?> merge = new("--merge") { Description = "Low-rank adapters to merge into the weights: a file of PEFT's or of SaveAdapters, or PEFT's folder.", HelpName = "FILE" };
+        Option<string?> merge = new("--merge") { Description = "Low-rank adapters to merge into the weights: a file of PEFT's, of llama.cpp's (GGUF) or of SaveAdapters, or PEFT's folder.", HelpName = "FILE" };
         Option<string?> adapted = new("--base") { Description = "The input is low-rank adapters of this model: write them as a GGUF file that llama.cpp reads beside it.", HelpName = "MODEL" };
         Option<bool> json = new("--json") { Description = "Print one line of JSON." };
         var command = new Command("convert", "Write a model's file in another format, which the extension tells.") { input, output, weights, tokenizer, merge, adapted, json };
@@ -87,9 +87,8 @@ internal static class ConvertCommand
 
     public static GgmlType Type(string name)
     {
-        GgmlType[] writable = [GgmlType.F32, GgmlType.F16, GgmlType.BF16, GgmlType.Q8_0, GgmlType.Q4_0, GgmlType.Q4_1, GgmlType.Q5_0, GgmlType.Q5_1, GgmlType.IQ4_NL, GgmlType.MXFP4, GgmlType.Q4_K, GgmlType.Q5_K, GgmlType.Q6_K];
-        int index = Array.FindIndex(writable, type => string.Equals(type.ToString(), name, StringComparison.OrdinalIgnoreCase));
-        return index >= 0 ? writable[index] : throw new UsageException($"--weights: expected one of {string.Join(", ", writable)}, found {name}.");
+        int index = Array.FindIndex(GgufExport.Written, type => string.Equals(type.ToString(), name, StringComparison.OrdinalIgnoreCase));
+        return index >= 0 ? GgufExport.Written[index] : throw new UsageException($"--weights: expected one of {string.Join(", ", GgufExport.Written)}, found {name}.");
     }
 
     private static void Require(bool holds, string message)

@@ -50,7 +50,12 @@ internal sealed record EmbeddingRecipe(Pooling Pooling, bool Normalizes, int? Mo
         JsonArray? modules = null;
         try
         {
-            modules = file.Length <= LargestFile ? JsonNode.Parse(File.ReadAllText(path)) as JsonArray : null;
+            if (file.Length <= LargestFile)
+            {
+                string text = File.ReadAllText(path);
+                JsonText.RequireUnicode(text, path);
+                modules = JsonNode.Parse(text) as JsonArray;
+            }
         }
         catch (JsonException)
         {

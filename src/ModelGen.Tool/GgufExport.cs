@@ -7,6 +7,9 @@ internal static class GgufExport
     private const string ShortFactors = "rope_factors_short.weight";
     private const string LongFactors = "rope_factors_long.weight";
 
+    /// <summary>The types that numbers can be written in; others are copied.</summary>
+    public static readonly GgmlType[] Written = [GgmlType.F32, GgmlType.F16, GgmlType.BF16, GgmlType.Q8_0, GgmlType.Q4_0, GgmlType.Q4_1, GgmlType.Q5_0, GgmlType.Q5_1, GgmlType.IQ4_NL, GgmlType.MXFP4, GgmlType.Q4_K, GgmlType.Q5_K, GgmlType.Q6_K];
+
     /// <summary>Writes a model's file.</summary>
     /// <param name="source">The model.</param>
     /// <param name="output">The file.</param>
@@ -31,7 +34,14 @@ internal static class GgufExport
     public static void SaveAdapters(string adapter, ModelSource source, string output)
     {
         using AdapterFile file = AdapterFile.Open(adapter);
-        file.SaveGguf(output, Architecture(ConfigOf(source)), HeadWidth(ConfigOf(source)));
+        try
+        {
+            file.SaveGguf(output, Architecture(ConfigOf(source)), HeadWidth(ConfigOf(source)));
+        }
+        catch (InvalidOperationException exception)
+        {
+            throw new ToolException($"{adapter}: {exception.Message}", exception);
+        }
     }
 
     /// <summary>GGUF's name for the kind of a model.</summary>
@@ -162,11 +172,9 @@ internal static class GgufExport
             return stored == GgmlType.F64 ? GgmlType.F32 : stored;
         }
 
-        // What is computed from blocks that are not made here is written larger: MXFP4's numbers are 16-bit floats too.
-        return TypeOf(tensor, IsWritten(stored) ? stored : stored == GgmlType.MXFP4 ? GgmlType.BF16 : GgmlType.Q8_0);
+        // What is computed from blocks that are not made here is written larger.
+        return TypeOf(tensor, Written.Contains(stored) ? stored : GgmlType.Q8_0);
     }
-
-    private static bool IsWritten(GgmlType type) => type is GgmlType.F32 or GgmlType.F16 or GgmlType.BF16 or GgmlType.Q8_0 or GgmlType.Q4_0 or GgmlType.Q4_1 or GgmlType.Q5_0 or GgmlType.Q5_1 or GgmlType.Q4_K or GgmlType.Q6_K;
 
     // Vectors are small and sensitive, as are tables of positions; rows that are no whole number of blocks cannot be cut into them.
     private static GgmlType TypeOf(WeightTensor tensor, GgmlType type)

@@ -25,7 +25,9 @@ internal static class ImportCommand
     private static void Run(string path, string? name, string? folder, int? context)
     {
         using ModelSource source = ModelSource.Open(path);
-        ModelCode code = source.Declare(context);
+
+        // As generate runs it: a file of blocks would be several times as large as floats.
+        ModelCode code = source.DeclareAsStored(context);
         string typeName = name ?? NameOf(path);
         if (!SyntaxFacts.IsValidIdentifier(typeName) || SyntaxFacts.GetKeywordKind(typeName) != SyntaxKind.None)
         {
@@ -36,6 +38,11 @@ internal static class ImportCommand
         {
             Console.Out.Write(code.SourceText(typeName));
             return;
+        }
+
+        if (ModelCode.AttributeType(code.Attribute) is not { } attribute || !(attribute.IsAssignableTo(typeof(DecoderAttribute)) || attribute == typeof(GptAttribute) || attribute == typeof(RecurrentLmAttribute) || attribute == typeof(NnlmAttribute)))
+        {
+            throw new UsageException($"--project: expected a model that continues texts, found [{code.Attribute}]: without the option its class is printed.");
         }
 
         if (Directory.Exists(folder) && Directory.EnumerateFileSystemEntries(folder).Any())
@@ -63,6 +70,7 @@ internal static class ImportCommand
     private static string Program(string typeName, string weights, string? tokenizer) =>
         $$"""
         using System;
+        using System.Linq;
         using ModelGen;
 
         // The weights and the tokenizer: here they lie where they were imported from.
@@ -82,7 +90,7 @@ internal static class ImportCommand
         for (int i = 0; i < 200 && session.Position < {{typeName}}.ContextLength; i++)
         {
             int token = sampler.Sample(logits);
-            if (token == tokenizer.Vocabulary.EndToken)
+            if (tokenizer.EndTokens.Contains(token))
                 break;
             Console.Out.Write(characters.AsSpan(0, decoder.Append(token, characters)));
             logits = session.Decode(token);

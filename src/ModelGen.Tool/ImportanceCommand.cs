@@ -2,6 +2,7 @@ using System.CommandLine;
 using System.Globalization;
 using System.Text;
 using System.Text.Json.Nodes;
+using ModelGen.Runtime;
 
 namespace ModelGen.Tool;
 
@@ -151,10 +152,9 @@ internal static class ImportanceCommand
     }
 
     // The sums are those of the chunks' means; what no token was sent to counts alike.
-    private static void SaveLegacy(SortedDictionary<string, Sums> found, string path, string text, int chunks)
+    private static void SaveLegacy(SortedDictionary<string, Sums> found, string path, string text, int chunks) => AtomicFile.Write(path, stream =>
     {
-        using var stream = new FileStream(path, FileMode.Create, FileAccess.Write);
-        using var writer = new BinaryWriter(stream, Encoding.UTF8);
+        using var writer = new BinaryWriter(stream, Encoding.UTF8, leaveOpen: true);
         writer.Write(found.Count);
         foreach ((string name, Sums sums) in found)
         {
@@ -178,7 +178,7 @@ internal static class ImportanceCommand
             writer.Write(bytes.Length);
             writer.Write(bytes);
         }
-    }
+    });
 
     /// <summary>Sums of squares.</summary>
     /// <param name="Columns">Of each column, of each matrix behind each other's.</param>

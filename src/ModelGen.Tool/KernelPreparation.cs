@@ -36,9 +36,9 @@ internal static class KernelPreparation
                 count++;
             }
         }
-        catch (Exception exception) when (exception is ReflectionTypeLoadException or TypeLoadException or InvalidProgramException or ArgumentException)
+        catch (Exception exception) when (exception is not OutOfMemoryException)
         {
-            // Whoever calls what cannot be compiled is told.
+            // Whoever calls what cannot be compiled is told; on a thread of its own it would end the program.
         }
 
         return count;

@@ -41,7 +41,9 @@ internal sealed class ModelConfig(JsonObject values, string origin)
     {
         try
         {
-            var values = JsonNode.Parse(WithNumbers(json), documentOptions: new JsonDocumentOptions { AllowTrailingCommas = true, CommentHandling = JsonCommentHandling.Skip, AllowDuplicateProperties = false }) as JsonObject;
+            json = WithNumbers(json);
+            JsonText.RequireUnicode(json, origin);
+            var values = JsonNode.Parse(json, documentOptions: new JsonDocumentOptions { AllowTrailingCommas = true, CommentHandling = JsonCommentHandling.Skip, AllowDuplicateProperties = false }) as JsonObject;
             return values is not null ? new ModelConfig(values, origin) : throw new ToolException($"{origin}: expected a JSON object.");
         }
         catch (JsonException exception)
@@ -124,7 +126,9 @@ internal sealed class ModelConfig(JsonObject values, string origin)
             : list.Count > 64 ? throw Problem(name, "at most 64 integers", $"{list.Count}")
             : [.. list.Select(node => node is not null && Number(node, name, "integers") is double value && value == Math.Floor(value) && Math.Abs(value) < int.MaxValue ? (int)value : throw Problem(name, "integers", $"{node}"))];
 
-    public int Required(string name) => Integer(name) ?? throw Problem(name, "an integer", "nothing");
+    /// <summary>A size, which there must be.</summary>
+    public int Required(string name) => Integer(name) is not { } value ? throw Problem(name, "an integer", "nothing")
+        : value >= 0 ? value : throw Problem(name, "0 or more", value.ToString(CultureInfo.InvariantCulture));
 
     /// <summary>A part that is an object itself; null if there is none.</summary>
     public ModelConfig? Part(string name) => Find(name) is JsonObject part ? new ModelConfig(part, $"{origin}, {name}") : null;

@@ -10,7 +10,7 @@ internal sealed class ModelFlags
     private readonly Option<int> _threads = new("--threads") { Description = "The most threads; 0 for one per processor.", HelpName = "N", DefaultValueFactory = static _ => 0 };
     private readonly Option<int?> _context = new("--context") { Description = $"The longest sequence, prompt included. [default: the model's, at most {DeclaredContext.Default}]", HelpName = "N" };
 
-    private readonly Option<string?> _adapter = new("--adapter") { Description = "Low-rank adapters of the model: a file of PEFT's or of SaveAdapters, or PEFT's folder. The weights stay as they are.", HelpName = "FILE" };
+    private readonly Option<string?> _adapter = new("--adapter") { Description = "Low-rank adapters of the model: a file of PEFT's, of llama.cpp's (GGUF) or of SaveAdapters, or PEFT's folder. The weights stay as they are.", HelpName = "FILE" };
 
     /// <param name="command">Takes the options.</param>
     /// <param name="hasAdapter">Whether adapters can be put onto the model.</param>

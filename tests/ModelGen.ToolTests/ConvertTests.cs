@@ -77,6 +77,29 @@ public sealed class ConvertTests : IDisposable
     }
 
     // Whatever an architecture does to rows, matrices and norms between the two formats: there and back, every bit is what it was.
+    // Blocks of four-bit floats are made of the floats that they stand for without loss, whatever power of two they had.
+    [Fact]
+    public void Experts_in_blocks_stay_in_blocks()
+    {
+        string model = RandomCheckpoint.Write(Folder, "gpt_oss", """ "stored": "blocks", "head_dim": 32, "num_key_value_heads": 2, "sliding_window": 20, "num_local_experts": 6, "num_experts_per_tok": 2, "rms_norm_eps": 1e-5, "swiglu_limit": 7.0, "rope_theta": 150000.0, "tie_word_embeddings": false """);
+        string output = Path.Combine(Folder, "blocks.gguf");
+        Assert.Equal("", ToolCommand.Run("convert", model, output).Error);
+        using (GgufFile file = GgufFile.Open(output))
+        {
+            Assert.All(file.Tensors, static tensor => Assert.Equal(tensor.Name.Contains("_exps.weight", StringComparison.Ordinal), tensor.Type == GgmlType.MXFP4));
+            Assert.Contains(file.Tensors, static tensor => tensor.Type == GgmlType.MXFP4);
+        }
+
+        using WeightFile before = WeightFile.Open(model), after = WeightFile.Open(output);
+        foreach (WeightTensor tensor in before.Tensors.Where(static tensor => tensor.TypeName == "MXFP4"))
+        {
+            float[] expected = new float[tensor.Length], found = new float[tensor.Length];
+            before.ReadFloats(tensor, 0, expected);
+            after.ReadFloats(after.Find(tensor.Name)!, 0, found);
+            Assert.Equal(expected, found);
+        }
+    }
+
     [Theory]
     [InlineData("llama", "\"num_key_value_heads\": 2", "Q8_0")]
     [InlineData("llama", "\"num_key_value_heads\": 2", "Q4_0")]

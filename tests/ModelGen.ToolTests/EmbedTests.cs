@@ -214,6 +214,7 @@ public sealed class EmbedTests : IDisposable
         writer.Save(model);
         string declared = ToolCommand.Run("import", model).Output;
         Assert.Contains("[ModernBert(Layers = 4, DModel = 48, Heads = 4, Vocab = 520, FeedForward = 40, Attention = AttentionPattern.Window, LayerWindows = new[] { 0, 5, 5 }, WindowRotaryBase = 5000, Context = 64)]", declared, StringComparison.Ordinal);
+        Assert.Contains("a model that continues texts", ToolCommand.Run("import", model, "--project", Path.Combine(_folder, "program")).Error, StringComparison.Ordinal);
         JsonElement found = ToolCommand.Json("embed", model, "--tokenizer", TestData.File("stories260K", "tok512.bin"), "--text", "Tom had a dog.", "--text", "Tom had a cat.", "--text", "The sun");
         Assert.Equal(48, found.GetProperty("embeddings")[2].GetArrayLength());
         Assert.InRange(found.GetProperty("cosines")[0][1].GetDouble(), 0.3, 0.9999);

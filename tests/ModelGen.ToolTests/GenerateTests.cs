@@ -154,6 +154,10 @@ public sealed class GenerateTests : IDisposable
         Assert.Equal(2, ToolCommand.Run("import", data, "--name", "class").Code);
         Assert.Equal(2, ToolCommand.Run("import", data, "--name", "x; }").Code);
 
+        // Weights stay as a file stores them.
+        Assert.Equal(0, ToolCommand.Run("convert", data, Beside("blocks.gguf"), "--weights", "Q8_0").Code);
+        Assert.Contains("Weights = WeightFormat.Q8_0", ToolCommand.Run("import", Beside("blocks.gguf")).Output, StringComparison.Ordinal);
+
         // The tokenizer of a checkpoint lies beside it.
         string gpt2 = Path.GetDirectoryName(TestData.File("tiny-random-gpt2", "model.safetensors"))!;
         File.Copy(Path.Combine(gpt2, "model.safetensors"), Beside("model.safetensors"));
@@ -172,7 +176,7 @@ public sealed class GenerateTests : IDisposable
         foreach ((string from, string to, string part) in ((string, string, string)[])
         [
             ("\"n_head\": 4", "\"n_head\": 0", "Heads"),
-            ("\"n_head\": 4", "\"n_head\": -1", "Heads"),
+            ("\"n_head\": 4", "\"n_head\": -1", "n_head: expected 0 or more"),
             ("\"n_head\": 4", "\"n_head\": 5", "Heads"),
             ("\"n_head\": 4", "\"n_head\": 1e99", "n_head"),
             ("\"n_embd\": 32", "\"n_embd\": 2147483646", "MG"),
