@@ -202,23 +202,10 @@ public sealed partial class GgufWriter
                 };
 
             case TensorChange.HeadsOfThree:
-                return (start, destination) => ReadRows(weights, tensor, start, destination, row => ThirdOfHead(row, tensor.Shape[0], headWidth));
+                return (start, destination) => weights.ReadFloats(tensor, start, destination, row => ThirdOfHead(row, tensor.Shape[0], headWidth));
 
             default:
-                return (start, destination) => ReadRows(weights, tensor, start, destination, row => RotaryRows.ToHalves(row, headWidth));
-        }
-    }
-
-    internal static void ReadRows(WeightFile weights, WeightTensor tensor, long start, Span<float> destination, Func<long, long> rowAt)
-    {
-        long columns = tensor.Length / tensor.Shape[0];
-        while (!destination.IsEmpty)
-        {
-            (long row, long column) = Math.DivRem(start, columns);
-            int count = (int)Math.Min(columns - column, destination.Length);
-            weights.ReadFloats(tensor, (rowAt(row) * columns) + column, destination[..count]);
-            destination = destination[count..];
-            start += count;
+                return (start, destination) => weights.ReadFloats(tensor, start, destination, row => RotaryRows.ToHalves(row, headWidth));
         }
     }
 }

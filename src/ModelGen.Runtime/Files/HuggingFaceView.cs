@@ -118,16 +118,7 @@ internal sealed class HuggingFaceView : WeightFile
                 ReadTransposed(own, start, destination);
                 break;
             default:
-                long columns = own.Shape.Length > 1 ? own.Length / own.Shape[0] : 1;
-                while (!destination.IsEmpty)
-                {
-                    long column = start % columns;
-                    int count = (int)Math.Min(columns - column, destination.Length);
-                    _file.ReadFloats(own.Source, (RotaryRows.ToNeighbours(start / columns, _headWidth) * columns) + column, destination[..count]);
-                    destination = destination[count..];
-                    start += count;
-                }
-
+                _file.ReadFloats(own.Source, start, destination, row => RotaryRows.ToNeighbours(row, _headWidth));
                 break;
         }
     }

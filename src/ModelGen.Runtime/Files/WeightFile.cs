@@ -146,6 +146,24 @@ public abstract class WeightFile : IDisposable
     /// <exception cref="ObjectDisposedException">The file was closed.</exception>
     public abstract void ReadFloats(WeightTensor tensor, long start, Span<float> destination);
 
+    /// <summary>Reads elements of a tensor as if its rows were in another order.</summary>
+    /// <param name="tensor">A tensor of this file.</param>
+    /// <param name="start">The first element, in that order.</param>
+    /// <param name="destination">Where the elements go.</param>
+    /// <param name="rowAt">Where a row lies.</param>
+    internal void ReadFloats(WeightTensor tensor, long start, Span<float> destination, Func<long, long> rowAt)
+    {
+        long columns = tensor.Length / Math.Max(1, tensor.Shape[0]);
+        while (!destination.IsEmpty)
+        {
+            (long row, long column) = Math.DivRem(start, columns);
+            int count = (int)Math.Min(columns - column, destination.Length);
+            ReadFloats(tensor, (rowAt(row) * columns) + column, destination[..count]);
+            destination = destination[count..];
+            start += count;
+        }
+    }
+
     /// <summary>Reads rows of a tensor as they are stored, if they are stored in the type that is asked for.</summary>
     /// <param name="tensor">A tensor of this file.</param>
     /// <param name="type">The type.</param>
