@@ -134,7 +134,7 @@ internal sealed class AdapterView : WeightFile
             throw new ModelFileException(Path, $"tensor {Quoted.Text(factor.Source.Name)}", HeadWidth > 0 ? FormattableString.Invariant($"rows of heads of {HeadWidth}") : "the width of a head of the model that it adapts, which tells the order of its rows", Quoted.List(factor.Shape.AsSpan()));
         }
 
-        _file.ReadFloats(factor.Source, start, destination, row => RotaryRows.ToNeighbours(row, (int)HeadWidth));
+        _file.ReadReordered(factor.Source, start, destination, row => RotaryRows.ToNeighbours(row, (int)HeadWidth));
     }
 
     /// <summary>Writes factors as such a file.</summary>
@@ -182,7 +182,7 @@ internal sealed class AdapterView : WeightFile
             }
 
             writer.Add(name + FirstEnd, first.Shape.AsSpan(), GgmlType.F32, (start, destination) => factors.ReadFloats(first, start, destination));
-            writer.Add(name + SecondEnd, second.Shape.AsSpan(), GgmlType.F32, isOfHeads ? (start, destination) => factors.ReadFloats(second, start, destination, row => RotaryRows.ToHalves(row, (int)headWidth)) : (start, destination) => factors.ReadFloats(second, start, destination));
+            writer.Add(name + SecondEnd, second.Shape.AsSpan(), GgmlType.F32, isOfHeads ? (start, destination) => factors.ReadReordered(second, start, destination, row => RotaryRows.ToHalves(row, (int)headWidth)) : (start, destination) => factors.ReadFloats(second, start, destination));
         }
 
         if (problems.Count > 0)

@@ -202,10 +202,10 @@ public sealed partial class GgufWriter
                 };
 
             case TensorChange.HeadsOfThree:
-                return (start, destination) => weights.ReadFloats(tensor, start, destination, row => ThirdOfHead(row, tensor.Shape[0], headWidth));
+                return (start, destination) => weights.ReadReordered(tensor, start, destination, row => ThirdOfHead(row, tensor.Shape[0], headWidth));
 
             default:
-                return (start, destination) => weights.ReadFloats(tensor, start, destination, row => RotaryRows.ToHalves(row, headWidth));
+                return (start, destination) => weights.ReadReordered(tensor, start, destination, row => RotaryRows.ToHalves(row, headWidth));
         }
     }
 }

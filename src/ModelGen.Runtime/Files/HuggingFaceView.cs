@@ -118,7 +118,7 @@ internal sealed class HuggingFaceView : WeightFile
                 ReadTransposed(own, start, destination);
                 break;
             default:
-                _file.ReadFloats(own.Source, start, destination, row => RotaryRows.ToNeighbours(row, _headWidth));
+                _file.ReadReordered(own.Source, start, destination, row => RotaryRows.ToNeighbours(row, _headWidth));
                 break;
         }
     }

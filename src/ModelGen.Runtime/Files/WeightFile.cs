@@ -151,7 +151,7 @@ public abstract class WeightFile : IDisposable
     /// <param name="start">The first element, in that order.</param>
     /// <param name="destination">Where the elements go.</param>
     /// <param name="rowAt">Where a row lies.</param>
-    internal void ReadFloats(WeightTensor tensor, long start, Span<float> destination, Func<long, long> rowAt)
+    internal void ReadReordered(WeightTensor tensor, long start, Span<float> destination, Func<long, long> rowAt)
     {
         long columns = tensor.Length / Math.Max(1, tensor.Shape[0]);
         while (!destination.IsEmpty)

@@ -160,6 +160,7 @@ public sealed unsafe partial class ModelWeights
     /// </summary>
     /// <param name="path">The file, written beside an existing one and renamed.</param>
     /// <exception cref="IOException">The file cannot be written; an existing one is untouched.</exception>
+    /// <exception cref="NotSupportedException">The name ends in <c>.gguf</c>, and the program was built without such files (<c>ModelGenWeightFiles</c>).</exception>
     /// <exception cref="InvalidOperationException">The model has no adapters, or a trainer steps meanwhile, on another thread; an existing file is untouched.</exception>
     /// <exception cref="ObjectDisposedException">The weights were disposed.</exception>
     public void SaveMerged(string path)
@@ -185,6 +186,7 @@ public sealed unsafe partial class ModelWeights
             return;
         }
 
+        ThrowIfLeftOut(path);
         long version = Version();
         float* block = Pointer;
         var writer = new SafetensorsWriter { BeforeReplacing = () => ThrowIfChanged(version) };

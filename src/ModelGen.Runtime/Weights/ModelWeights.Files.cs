@@ -57,6 +57,7 @@ public sealed unsafe partial class ModelWeights
     /// </summary>
     /// <param name="path">The file.</param>
     /// <exception cref="IOException">The file cannot be written; an existing one is untouched.</exception>
+    /// <exception cref="NotSupportedException">The name ends in <c>.gguf</c>, and the program was built without such files (<c>ModelGenWeightFiles</c>).</exception>
     /// <exception cref="InvalidOperationException">A trainer steps meanwhile, on another thread; an existing file is untouched.</exception>
     /// <exception cref="ObjectDisposedException">The weights were disposed.</exception>
     public void Save(string path)
@@ -68,6 +69,7 @@ public sealed unsafe partial class ModelWeights
             return;
         }
 
+        ThrowIfLeftOut(path);
         long version = Version();
         var writer = new SafetensorsWriter { BeforeReplacing = () => ThrowIfChanged(version) };
         FileMetadata.Add(writer, Table);
@@ -146,6 +148,15 @@ public sealed unsafe partial class ModelWeights
             : throw new ModelFileException(file.Path, "metadata 'general.architecture'", "one whose names are known", Quoted.Text(file.Values.GetValueOrDefault("general.architecture")?.AsText() ?? ""));
 
     private static bool IsGguf(string path) => FileReaders.Gguf && path.EndsWith(".gguf", StringComparison.OrdinalIgnoreCase);
+
+    // Not one of another format under such a name.
+    private static void ThrowIfLeftOut(string path)
+    {
+        if (!FileReaders.Gguf && path.EndsWith(".gguf", StringComparison.OrdinalIgnoreCase))
+        {
+            throw new NotSupportedException($"{path}: the program was built without GGUF files (ModelGenWeightFiles).");
+        }
+    }
 
     private static GgmlType TypeOf(WeightTensor tensor) => BlockRows.TypeOf(ParameterView.FormatOf(tensor));
 

@@ -200,6 +200,22 @@ public sealed unsafe class SavedFormatsTests : IDisposable
         }
     }
 
+    [Fact]
+    public void A_program_without_such_files_writes_none_of_another_format()
+    {
+        AppContext.SetSwitch("ModelGen.Files.Gguf", false);
+        try
+        {
+            Assert.Throws<NotSupportedException>(() => Q8Decoder.Create().Save(_saved.Path));
+            Assert.Throws<NotSupportedException>(() => LoraOverQ8.Create().SaveMerged(_saved.Path));
+            Assert.False(File.Exists(_saved.Path));
+        }
+        finally
+        {
+            AppContext.SetSwitch("ModelGen.Files.Gguf", true);
+        }
+    }
+
     // Also in types that are read and not made.
     [Fact]
     public void Blocks_of_every_type_are_copied()
