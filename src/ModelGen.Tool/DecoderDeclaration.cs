@@ -245,10 +245,10 @@ internal static class DecoderDeclaration
         => config.Real("rope_local_base_freq") ?? config.Part("rope_parameters")?.Part("sliding_attention")?.Real("rope_theta") ?? 10000;
 
     /// <summary>The part that so many of a head's channels are, of which the same number comes again.</summary>
-    public static double Fraction(int turned, int headWidth)
+    public static double Fraction(long turned, long headWidth)
     {
         double fraction = turned / (double)Math.Max(1, headWidth);
-        return (int)(headWidth * fraction) < turned ? Math.BitIncrement(fraction) : fraction;
+        return Math.Floor(headWidth * fraction) < turned ? Math.BitIncrement(fraction) : fraction;
     }
 
     /// <summary>What layers' outputs are multiplied by in MiniCPM: its depth's factor over the root of the layers.</summary>

@@ -212,7 +212,7 @@ internal static class GgufConfig
 
             if (architecture is "gptneox" or "phi3" or "phi2" or "stablelm" or "nemotron" && Number("rope.dimension_count") is { } turned && Number("embedding_length") is { } all && Number("attention.head_count") is { } parts and > 0 && all >= parts)
             {
-                values["partial_rotary_factor"] = (double)turned / Math.Max(1, Number("attention.key_length") ?? (all / parts));
+                values["partial_rotary_factor"] = DecoderDeclaration.Fraction(turned, Number("attention.key_length") ?? (all / parts));
             }
 
             if (architecture == "gptneox")
@@ -305,7 +305,7 @@ internal static class GgufConfig
 
             if (Number("rope.dimension_count") is { } turned && Number("attention.key_length") is { } channels and > 0)
             {
-                values["partial_rotary_factor"] = (double)turned / channels;
+                values["partial_rotary_factor"] = DecoderDeclaration.Fraction(turned, channels);
             }
         }
 

@@ -76,7 +76,22 @@ public sealed class ConvertTests : IDisposable
         static string Sorted(string declaration) => string.Join(", ", declaration[(declaration.IndexOf('(', StringComparison.Ordinal) + 1)..^2].Split(", ").Order(StringComparer.Ordinal));
     }
 
-    // Whatever an architecture does to rows, matrices and norms between the two formats: there and back, every bit is what it was.
+    // 30/44 of 44, as floats of 64 bits, is less than 30.
+    [Fact]
+    public void As_many_channels_are_turned_as_a_file_says()
+    {
+        string model = RandomCheckpoint.Write(Folder, "stablelm", """ "num_key_value_heads": 2, "head_dim": 44, "partial_rotary_factor": 0.6818181818181819, "use_qkv_bias": false """);
+        Convert(model, Beside("a.gguf"));
+        using (GgufFile file = GgufFile.Open(Beside("a.gguf")))
+        {
+            Assert.Equal(30, file.Values["stablelm.rope.dimension_count"].AsInteger());
+        }
+
+        using ModelSource source = ModelSource.Open(Beside("a.gguf"));
+        double fraction = double.Parse(source.Declare(null).Arguments.Single(static argument => argument.Name == "RotaryFraction").Value, System.Globalization.CultureInfo.InvariantCulture);
+        Assert.Equal(30, (int)(44 * fraction));
+    }
+
     // Blocks of four-bit floats are made of the floats that they stand for without loss, whatever power of two they had.
     [Fact]
     public void Experts_in_blocks_stay_in_blocks()
@@ -100,6 +115,7 @@ public sealed class ConvertTests : IDisposable
         }
     }
 
+    // Whatever an architecture does to rows, matrices and norms between the two formats: there and back, every bit is what it was.
     [Theory]
     [InlineData("llama", "\"num_key_value_heads\": 2", "Q8_0")]
     [InlineData("llama", "\"num_key_value_heads\": 2", "Q4_0")]
