@@ -94,6 +94,12 @@ internal sealed unsafe class NumPyArchive : WeightFile
         ReadCompressed(own, size, from, destination);
     }
 
+    internal override bool IsReadInOrder(WeightTensor tensor)
+    {
+        CheckOwn(tensor);
+        return ((NumPyArray)tensor).Member.IsCompressed;
+    }
+
     private protected override void Close()
     {
         lock (_inflating)

@@ -48,7 +48,7 @@ internal static unsafe class ParameterFiles
         int[] firsts = new int[table.Parameters.Count + 1];
         for (int index = 0; index < table.Parameters.Count; index++)
         {
-            firsts[index + 1] = firsts[index] + (map.Has(index) ? PiecesOf(table.Parameters[index]) : 0);
+            firsts[index + 1] = firsts[index] + (!map.Has(index) ? 0 : file.IsReadInOrder(map[index]) ? 1 : PiecesOf(table.Parameters[index]));
         }
 
         // Widening weights takes a processor longer than reading them does.
@@ -75,24 +75,31 @@ internal static unsafe class ParameterFiles
                 index++;
             }
 
+            // What is not cut into its pieces has all of them.
             ParameterInfo parameter = table.Parameters[index];
-            WeightTensor tensor = map[index];
-            float* target = block + parameter.Offset;
-            int within = piece - firsts[index];
-            if (parameter.Format != WeightFormat.F32)
+            int within = piece - firsts[index], end = firsts[index + 1] - firsts[index] == 1 ? PiecesOf(parameter) : within + 1;
+            for (; within < end; within++)
             {
-                long rows = parameter.TransposedInFile ? parameter.Rows : RowsOfPiece(parameter), first = within * rows;
-                PackedFiles.Read(file, tensor, parameter, (byte*)target, first, Math.Min(rows, parameter.Rows - first));
+                ReadPiece(file, map[index], parameter, block + parameter.Offset, within);
             }
-            else if (parameter.TransposedInFile)
-            {
-                ReadTransposed(file, tensor, target, parameter.Shape[1], parameter.Shape[0]);
-            }
-            else
-            {
-                long start = (long)within * Strip;
-                file.ReadFloats(tensor, start, new Span<float>(target + start, (int)Math.Min(Strip, parameter.Length - start)));
-            }
+        }
+    }
+
+    private static void ReadPiece(WeightFile file, WeightTensor tensor, ParameterInfo parameter, float* target, int piece)
+    {
+        if (parameter.Format != WeightFormat.F32)
+        {
+            long rows = parameter.TransposedInFile ? parameter.Rows : RowsOfPiece(parameter), first = piece * rows;
+            PackedFiles.Read(file, tensor, parameter, (byte*)target, first, Math.Min(rows, parameter.Rows - first));
+        }
+        else if (parameter.TransposedInFile)
+        {
+            ReadTransposed(file, tensor, target, parameter.Shape[1], parameter.Shape[0]);
+        }
+        else
+        {
+            long start = (long)piece * Strip;
+            file.ReadFloats(tensor, start, new Span<float>(target + start, (int)Math.Min(Strip, parameter.Length - start)));
         }
     }
 

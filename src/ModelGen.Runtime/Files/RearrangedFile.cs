@@ -116,6 +116,17 @@ internal sealed class RearrangedFile : WeightFile
         return tensor is Computed or Rows ? null : _file.Original(tensor);
     }
 
+    internal override bool IsReadInOrder(WeightTensor tensor)
+    {
+        CheckOwn(tensor);
+        return Own(tensor) switch
+        {
+            null => _file.IsReadInOrder(tensor),
+            Rows rows => _file.IsReadInOrder(rows.Like),
+            _ => false,
+        };
+    }
+
     internal override void AddSources(WeightTensor tensor, HashSet<WeightTensor> sources)
     {
         CheckOwn(tensor);

@@ -146,6 +146,10 @@ public abstract class WeightFile : IDisposable
     /// <exception cref="ObjectDisposedException">The file was closed.</exception>
     public abstract void ReadFloats(WeightTensor tensor, long start, Span<float> destination);
 
+    /// <summary>Whether what lies before an element is read to come to it, as where it is compressed: pieces of such a tensor are to be read one after the other.</summary>
+    /// <param name="tensor">A tensor of this file.</param>
+    internal virtual bool IsReadInOrder(WeightTensor tensor) => false;
+
     /// <summary>Reads elements of a tensor as if its rows were in another order.</summary>
     /// <param name="tensor">A tensor of this file.</param>
     /// <param name="start">The first element, in that order.</param>

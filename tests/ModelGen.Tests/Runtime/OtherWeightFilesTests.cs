@@ -2,6 +2,7 @@ using System.Buffers.Binary;
 using System.Globalization;
 using System.IO.Compression;
 using System.Text;
+using ModelGen.Runtime;
 using ModelGen.Tests.Infrastructure;
 
 namespace ModelGen.Tests.Runtime;
@@ -346,5 +347,68 @@ public sealed class OtherWeightFilesTests : IDisposable
             using Stream stream = archive.CreateEntry(name, CompressionLevel.NoCompression).Open();
             stream.Write(bytes);
         }
+    }
+
+    // Whoever asks for an earlier element has all before it inflated again: several threads with pieces of one array would do that over and over.
+    [Fact]
+    public unsafe void Compressed_arrays_are_read_from_their_beginning_to_their_end_once()
+    {
+        const int Length = 5_000_011;
+        byte[] header = Encoding.ASCII.GetBytes($"{{'descr': '<f4', 'fortran_order': False, 'shape': ({Length},), }}".PadRight(117) + "\n");
+        float[] numbers = [.. Enumerable.Range(0, Length).Select(static i => (float)(i / 1000))];
+        using (var zip = new ZipArchive(File.Create(_file.Path), ZipArchiveMode.Create))
+        using (Stream member = zip.CreateEntry("big.npy", CompressionLevel.Fastest).Open())
+        {
+            member.Write([0x93, .. "NUMPY"u8, 1, 0, (byte)header.Length, 0, .. header]);
+            member.Write(System.Runtime.InteropServices.MemoryMarshal.AsBytes(numbers.AsSpan()));
+        }
+
+        var table = new ParameterTable("Big", new ParameterInfo("big", [Length], 0, TransposedInFile: false, ParameterInitializerKind.Zeros, 0, WeightDecay: false));
+        using var file = new Recorded(WeightFile.Open(_file.Path));
+        float[] read = new float[table.TotalLength];
+        fixed (float* block = read)
+        {
+            ParameterFiles.Read(file, table, TensorMap.Find(file, table, null), block);
+        }
+
+        Assert.Equal(numbers, read[..Length]);
+        Assert.True(file.Reads.Count > 1);
+        Assert.Equal(file.Reads.Order(), file.Reads);
+        Assert.Single(file.Threads);
+    }
+
+    /// <summary>A file that notes what is read of it.</summary>
+    private sealed class Recorded(WeightFile file) : WeightFile
+    {
+        private readonly Lock _sync = new();
+
+        public List<long> Reads { get; } = [];
+
+        public HashSet<int> Threads { get; } = [];
+
+        public override string Path => file.Path;
+
+        public override WeightFileFormat Format => file.Format;
+
+        public override IReadOnlyList<WeightTensor> Tensors => file.Tensors;
+
+        public override IReadOnlyDictionary<string, string> Metadata => file.Metadata;
+
+        public override WeightTensor? Find(string name) => file.Find(name);
+
+        public override void ReadFloats(WeightTensor tensor, long start, Span<float> destination)
+        {
+            lock (_sync)
+            {
+                Reads.Add(start);
+                Threads.Add(Environment.CurrentManagedThreadId);
+            }
+
+            file.ReadFloats(tensor, start, destination);
+        }
+
+        internal override bool IsReadInOrder(WeightTensor tensor) => file.IsReadInOrder(tensor);
+
+        private protected override void Close() => file.Dispose();
     }
 }
