@@ -69,7 +69,8 @@ internal sealed class KernelLibrary(DeclaredNames names)
             KernelOperand[] own = [.. kernel.Operands.Where(o => !other.Operands.Any(p => p.Name == o.Name && p.IsWritten == o.IsWritten))];
             foreach (bool isWritten in new[] { false, true })
             {
-                string[] roles = [.. own.Where(o => o.IsWritten == isWritten).Select(o => o.Name)];
+                // A number tells no reader anything.
+                string[] roles = [.. own.Where(o => o.IsWritten == isWritten && !char.IsDigit(o.Name[o.Name.Length - 1])).Select(o => o.Name)];
                 for (int count = 1; count <= Math.Min(roles.Length, 2); count++)
                 {
                     yield return $"{plain}_{string.Join("_", roles.Take(count))}";
