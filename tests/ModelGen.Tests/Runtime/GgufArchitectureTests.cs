@@ -66,6 +66,21 @@ public sealed class GgufArchitectureTests : IDisposable
         Assert.InRange(written, Rounds, int.MaxValue);
     }
 
+    [Fact]
+    public void Heads_without_rows_are_read()
+    {
+        var writer = new GgufWriter();
+        writer.Set("general.architecture", "llama");
+        writer.Set("llama.attention.key_length", (uint)HeadWidth);
+        writer.Add("blk.0.attn_q.weight", [0, 32], GgmlType.F32, static (_, _) => { });
+        writer.Save(_file.Path);
+        using WeightFile file = WeightFile.Open(_file.Path);
+        WeightTensor tensor = Assert.Single(file.Tensors);
+        Assert.Equal("model.layers.0.self_attn.q_proj.weight", tensor.Name);
+        file.ReadFloats(tensor, 0, []);
+        Assert.Equal(0, tensor.Length);
+    }
+
     private string Write(Random random, out bool isOdd)
     {
         bool odd = isOdd = random.Next(3) == 0;
