@@ -218,6 +218,13 @@ internal sealed class PtxWarpgroupProduct
         (string Stage, string Parity) ring = Ring();
         string list = "{" + string.Join(", ", sums) + "}", shape = FormattableString.Invariant($"m64n{_plan.Columns}k{WarpgroupTiles.MmaDepth}");
         string turns = (WarpgroupTiles.IsAlong(_kernel.Form, 0) ? "0, " : "1, ") + (WarpgroupTiles.IsAlong(_kernel.Form, 1) ? "0" : "1");
+
+        // Of sums that nothing has written before the loop the assembler defines the registers within it, and has one product wait for the other.
+        foreach (string sum in sums)
+        {
+            _w.Set(sum, "mov.f32", PtxWriter.Float(0));
+        }
+
         _w.For(begin, end, "1", turn =>
         {
             string full = _w.Op("mad.lo.s32", ring.Stage, "16", barriers), further = _w.Op("cvt.u64.u32", _w.Op("mul.lo.s32", ring.Stage, PtxWriter.Int(_plan.StageBytes / 16)));
@@ -227,7 +234,7 @@ internal sealed class PtxWarpgroupProduct
             for (int step = 0; step < WarpgroupTiles.Depth / WarpgroupTiles.MmaDepth; step++)
             {
                 string first = step == 0 ? a : _w.Op("add.s64", a, PtxWriter.Int(step * leftStep / 16)), second = step == 0 ? b : _w.Op("add.s64", b, PtxWriter.Int(step * rightStep / 16));
-                _w.Line($"wgmma.mma_async.sync.aligned.{shape}.f32.bf16.bf16 {list}, {first}, {second}, {(step == 0 ? adds : always)}, 1, 1, {turns};");
+                _w.Line($"wgmma.mma_async.sync.aligned.{shape}.f32.bf16.bf16 {list}, {first}, {second}, {always}, 1, 1, {turns};");
             }
 
             _w.Line("wgmma.commit_group.sync.aligned;");
