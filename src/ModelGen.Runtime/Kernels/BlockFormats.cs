@@ -21,9 +21,6 @@ public unsafe interface IBlockFormat
     /// <summary>The bytes of 16 rows' scales in a block of 32 columns, and of their minima behind them, where those do not lie in blocks of 256.</summary>
     static abstract int ScaleBytes { get; }
 
-    /// <summary>Whether a block's numbers lie behind its scales, and not those of all blocks behind the scales of all.</summary>
-    static abstract bool IsInterleaved { get; }
-
     /// <summary>Whether scales are upper halves of floats, and not binary16.</summary>
     static abstract bool HasUpperHalves { get; }
 
@@ -90,13 +87,6 @@ public readonly unsafe struct Q8_0 : IBlockFormat
     {
         [MethodImpl(MethodImplOptions.AggressiveInlining)]
         get => 32;
-    }
-
-    /// <inheritdoc/>
-    public static bool IsInterleaved
-    {
-        [MethodImpl(MethodImplOptions.AggressiveInlining)]
-        get => false;
     }
 
     /// <inheritdoc/>
@@ -201,13 +191,6 @@ public readonly unsafe struct Q4_0 : IBlockFormat
     }
 
     /// <inheritdoc/>
-    public static bool IsInterleaved
-    {
-        [MethodImpl(MethodImplOptions.AggressiveInlining)]
-        get => false;
-    }
-
-    /// <inheritdoc/>
     public static bool HasUpperHalves
     {
         [MethodImpl(MethodImplOptions.AggressiveInlining)]
@@ -267,7 +250,6 @@ public readonly unsafe struct Q4_0 : IBlockFormat
             : BlockTile.Dot(sums, weights.AsSByte(), input);
 }
 
-
 /// <summary>Numbers of 4 bits from a minimum on: <see cref="WeightFormat.Q4_1"/>.</summary>
 [EditorBrowsable(EditorBrowsableState.Never)]
 public readonly unsafe struct Q4_1 : IBlockFormat
@@ -298,13 +280,6 @@ public readonly unsafe struct Q4_1 : IBlockFormat
     {
         [MethodImpl(MethodImplOptions.AggressiveInlining)]
         get => 64;
-    }
-
-    /// <inheritdoc/>
-    public static bool IsInterleaved
-    {
-        [MethodImpl(MethodImplOptions.AggressiveInlining)]
-        get => true;
     }
 
     /// <inheritdoc/>
@@ -379,13 +354,6 @@ public readonly unsafe struct Q5_0 : IBlockFormat
     {
         [MethodImpl(MethodImplOptions.AggressiveInlining)]
         get => 32;
-    }
-
-    /// <inheritdoc/>
-    public static bool IsInterleaved
-    {
-        [MethodImpl(MethodImplOptions.AggressiveInlining)]
-        get => true;
     }
 
     /// <inheritdoc/>
@@ -476,13 +444,6 @@ public readonly unsafe struct Q5_1 : IBlockFormat
     }
 
     /// <inheritdoc/>
-    public static bool IsInterleaved
-    {
-        [MethodImpl(MethodImplOptions.AggressiveInlining)]
-        get => true;
-    }
-
-    /// <inheritdoc/>
     public static bool HasUpperHalves
     {
         [MethodImpl(MethodImplOptions.AggressiveInlining)]
@@ -531,6 +492,13 @@ public readonly unsafe struct IQ4_NL : IBlockFormat
     // −127, −104, −83, −65, −49, −35, −22, −10, 1, 13, 25, 38, 53, 69, 89 and 113, each more by 128, as numbers of 8 bits are: the first in the lowest byte.
     private const ulong Lower = 0x766A5D4F3F2D1801, Upper = 0xF1D9C5B5A6998D81;
 
+    /// <summary>The table, for each 16 bytes.</summary>
+    internal static Vector512<byte> Table512
+    {
+        [MethodImpl(MethodImplOptions.AggressiveInlining)]
+        get => Vector512.Create(Lower, Upper, Lower, Upper, Lower, Upper, Lower, Upper).AsByte();
+    }
+
     /// <inheritdoc/>
     public static int Offset
     {
@@ -560,13 +528,6 @@ public readonly unsafe struct IQ4_NL : IBlockFormat
     }
 
     /// <inheritdoc/>
-    public static bool IsInterleaved
-    {
-        [MethodImpl(MethodImplOptions.AggressiveInlining)]
-        get => true;
-    }
-
-    /// <inheritdoc/>
     public static bool HasUpperHalves
     {
         [MethodImpl(MethodImplOptions.AggressiveInlining)]
@@ -589,7 +550,7 @@ public readonly unsafe struct IQ4_NL : IBlockFormat
 
     /// <inheritdoc/>
     [MethodImpl(MethodImplOptions.AggressiveInlining)]
-    public static Vector512<byte> LoadAll(byte* block, int step) => BlockTile.LookUp(Vector512.Create(Lower, Upper, Lower, Upper, Lower, Upper, Lower, Upper).AsByte(), Q4_0.LoadAll(block, step));
+    public static Vector512<byte> LoadAll(byte* block, int step) => BlockTile.LookUp(Table512, Q4_0.LoadAll(block, step));
 
     /// <inheritdoc/>
     [MethodImpl(MethodImplOptions.AggressiveInlining)]
@@ -641,13 +602,6 @@ public readonly unsafe struct MXFP4 : IBlockFormat
     {
         [MethodImpl(MethodImplOptions.AggressiveInlining)]
         get => 32;
-    }
-
-    /// <inheritdoc/>
-    public static bool IsInterleaved
-    {
-        [MethodImpl(MethodImplOptions.AggressiveInlining)]
-        get => true;
     }
 
     /// <inheritdoc/>

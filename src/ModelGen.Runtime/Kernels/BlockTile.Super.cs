@@ -22,9 +22,6 @@ public readonly unsafe struct Q4_K : IBlockFormat
     public static int ScaleBytes => 0;
 
     /// <inheritdoc/>
-    public static bool IsInterleaved => true;
-
-    /// <inheritdoc/>
     public static bool HasUpperHalves => false;
 
     /// <inheritdoc/>
@@ -71,9 +68,6 @@ public readonly unsafe struct Q5_K : IBlockFormat
     public static int ScaleBytes => 0;
 
     /// <inheritdoc/>
-    public static bool IsInterleaved => true;
-
-    /// <inheritdoc/>
     public static bool HasUpperHalves => false;
 
     /// <inheritdoc/>
@@ -118,9 +112,6 @@ public readonly unsafe struct Q6_K : IBlockFormat
 
     /// <inheritdoc/>
     public static int ScaleBytes => 0;
-
-    /// <inheritdoc/>
-    public static bool IsInterleaved => true;
 
     /// <inheritdoc/>
     public static bool HasUpperHalves => false;
@@ -183,7 +174,7 @@ public static unsafe partial class BlockTile
     private static void UnpackFlat<TFormat>(byte* group, int blocks, byte* target)
         where TFormat : struct, IBlockFormat
     {
-        byte* numbers = group + (TFormat.IsInterleaved ? TFormat.ScaleBytes : BlockRows.NumbersAt(blocks, TFormat.ScaleBytes));
+        byte* numbers = group + BlockRows.ScaleLine;
         for (int block = 0; block < blocks; block++)
         {
             UnpackNumbers<TFormat>(numbers, target);
@@ -193,8 +184,7 @@ public static unsafe partial class BlockTile
                 Scales128<TFormat>(group + (2 * i)).Store(factors + i);
             }
 
-            group += TFormat.IsInterleaved ? TFormat.ScaleBytes + TFormat.Bytes : TFormat.ScaleBytes;
-            numbers += TFormat.IsInterleaved ? TFormat.ScaleBytes + TFormat.Bytes : TFormat.Bytes;
+            Next<TFormat>(block, ref group, ref numbers);
             target += UnpackedBytes;
         }
     }
@@ -459,7 +449,7 @@ public static unsafe partial class BlockTile
                     Sums256<Q4_K> sa0 = default, sa1 = default, sb0 = default, sb1 = default;
                     for (int k = step; k < step + Sums256<Q4_K>.Steps; k++)
                     {
-                        Sse.Prefetch0(words + (64 * k) + Ahead);
+                        Sse.Prefetch1(words + (64 * k) + Ahead);
                         Vector256<byte> v0 = Vector256.Load(words + (64 * k)), v1 = Vector256.Load(words + (64 * k) + 32);
                         Vector256<byte> a = v0 & fifteen, b = v1 & fifteen, c = (v0.AsUInt16() >>> 4).AsByte() & fifteen, d = (v1.AsUInt16() >>> 4).AsByte() & fifteen;
                         Vector256<sbyte> x = Four256(input + (4 * k));
@@ -524,11 +514,11 @@ public static unsafe partial class BlockTile
                         Vector256<ushort> high = Vector256.Load(line + 256).AsUInt16();
                         if (side == 0)
                         {
-                            Sse.Prefetch0(line + Ahead);
-                            Sse.Prefetch0(line + 64 + Ahead);
-                            Sse.Prefetch0(line + 128 + Ahead);
-                            Sse.Prefetch0(line + 192 + Ahead);
-                            Sse.Prefetch0(line + 256 + Ahead);
+                            Sse.Prefetch1(line + Ahead);
+                            Sse.Prefetch1(line + 64 + Ahead);
+                            Sse.Prefetch1(line + 128 + Ahead);
+                            Sse.Prefetch1(line + 192 + Ahead);
+                            Sse.Prefetch1(line + 256 + Ahead);
                         }
 
                         p0.Add(ref i0, Fives(line, false, high << 4), Four256(four));
@@ -631,7 +621,7 @@ public static unsafe partial class BlockTile
                     byte* low = words + (192 * k) + (64 * (quarter % 2)), high = words + (192 * k) + 128;
                     if (quarter < 3)
                     {
-                        Sse.Prefetch0(words + (192 * k) + (64 * quarter) + Ahead);
+                        Sse.Prefetch1(words + (192 * k) + (64 * quarter) + Ahead);
                     }
 
                     Vector256<sbyte> x = Four256(input + (4 * k));

@@ -84,6 +84,7 @@ public static unsafe partial class BlockTile
         Vector512<float> s = Vector512<float>.Zero;
         for (int block = 0; block < blocks; block++)
         {
+            Sse.Prefetch1(halves + Ahead);
             Vector512<int> i = Start512<TFormat>((byte*)(pairs + block), 0);
             Sums512<TFormat> p = default;
             Step512<TFormat>(input, numbers, 0, ref p, ref i);
@@ -101,8 +102,7 @@ public static unsafe partial class BlockTile
             }
 
             input += BlockRows.BlockColumns;
-            halves += TFormat.IsInterleaved ? TFormat.ScaleBytes + TFormat.Bytes : TFormat.ScaleBytes;
-            numbers += TFormat.IsInterleaved ? TFormat.ScaleBytes + TFormat.Bytes : TFormat.Bytes;
+            Next<TFormat>(block, ref halves, ref numbers);
         }
 
         s.Store(sums);
@@ -118,6 +118,38 @@ public static unsafe partial class BlockTile
         {
             p.End(ref i);
         }
+    }
+
+    // Numbers that are more by 128, as their upper and their lower four bits, each from a table: sums of 16 bits hold a block's products of either, where they hold two of whole numbers.
+    [MethodImpl(MethodImplOptions.AggressiveOptimization)]
+    private static void IQ4NLRow512(byte* input, byte* halves, byte* numbers, int blocks, float* sums)
+    {
+        float* scales = (float*)(input + (blocks * BlockRows.BlockColumns));
+        int* pairs = (int*)(scales + (2 * blocks));
+        Vector512<byte> fifteen = Vector512.Create((byte)15), low = IQ4_NL.Table512 & fifteen, high = (IQ4_NL.Table512.AsUInt16() >>> 4).AsByte() & fifteen;
+        Vector512<short> sixteens = Vector512.Create((short)16);
+        Vector512<float> s = Vector512<float>.Zero;
+        for (int block = 0; block < blocks; block++)
+        {
+            Sse.Prefetch1(halves + Ahead);
+            Vector512<short> lower = Vector512<short>.Zero, upper = lower;
+            for (int step = 0; step < 4; step++)
+            {
+                Sse.Prefetch1(numbers + (64 * step) + Ahead);
+                Vector512<byte> v = Vector512.Load(numbers + (64 * step)), v0 = v & fifteen, v1 = (v.AsUInt16() >>> 4).AsByte() & fifteen;
+                Vector512<sbyte> x0 = Four512(input + (4 * step)), x1 = Four512(input + 16 + (4 * step));
+                lower += Avx512BW.MultiplyAddAdjacent(Avx512BW.Shuffle(low, v0), x0) + Avx512BW.MultiplyAddAdjacent(Avx512BW.Shuffle(low, v1), x1);
+                upper += Avx512BW.MultiplyAddAdjacent(Avx512BW.Shuffle(high, v0), x0) + Avx512BW.MultiplyAddAdjacent(Avx512BW.Shuffle(high, v1), x1);
+            }
+
+            Vector512<int> i = Avx512BW.MultiplyAddAdjacent(Vector512.Create(pairs[block]).AsInt16(), Vector512.Create((short)128));
+            i += Avx512BW.MultiplyAddAdjacent(lower, Vector512<short>.One) + Avx512BW.MultiplyAddAdjacent(upper, sixteens);
+            s = MultiplyAdd(Vector512.ConvertToSingle(i), Scales512<IQ4_NL>(halves) * Vector512.Create(scales[block]), s);
+            input += BlockRows.BlockColumns;
+            Next<IQ4_NL>(block, ref halves, ref numbers);
+        }
+
+        s.Store(sums);
     }
 
     [MethodImpl(MethodImplOptions.AggressiveOptimization)]
@@ -139,7 +171,7 @@ public static unsafe partial class BlockTile
                     Sums512<Q4_K> sa = default, sb = default;
                     for (int k = step; k < step + Q4_K.PairSteps; k++)
                     {
-                        Sse.Prefetch0(words + (64 * k) + Ahead);
+                        Sse.Prefetch1(words + (64 * k) + Ahead);
                         Vector512<byte> v = Vector512.Load(words + (64 * k)), v0 = v & fifteen, v1 = (v.AsUInt16() >>> 4).AsByte() & fifteen;
                         sa.Add(ref a, v0, Four512(input + (4 * k)));
                         sb.Add(ref b, v1, Four512(input + 32 + (4 * k)));
@@ -184,11 +216,11 @@ public static unsafe partial class BlockTile
                 for (int k = step; k < step + Q5_K.PairSteps; k++)
                 {
                     byte* line = words + (SuperBlocks.FifthsStep * k), four = input + (4 * k);
-                    Sse.Prefetch0(line + Ahead);
-                    Sse.Prefetch0(line + 64 + Ahead);
-                    Sse.Prefetch0(line + 128 + Ahead);
-                    Sse.Prefetch0(line + 192 + Ahead);
-                    Sse.Prefetch0(line + 256 + Ahead);
+                    Sse.Prefetch1(line + Ahead);
+                    Sse.Prefetch1(line + 64 + Ahead);
+                    Sse.Prefetch1(line + 128 + Ahead);
+                    Sse.Prefetch1(line + 192 + Ahead);
+                    Sse.Prefetch1(line + 256 + Ahead);
                     Vector512<ushort> high = Vector512.Load(line + 256).AsUInt16();
                     p0.Add(ref i0, Fives512(line, false, high << 4), Four512(four));
                     p1.Add(ref i1, Fives512(line, true, high << 3), Four512(four + 32));
@@ -287,9 +319,9 @@ public static unsafe partial class BlockTile
         Sums512<Q6_K> pa = default, pb = default, pc = default, pd = default;
         for (int step = 0; step < 2; step++)
         {
-            Sse.Prefetch0(words + Ahead);
-            Sse.Prefetch0(words + 64 + Ahead);
-            Sse.Prefetch0(words + 128 + Ahead);
+            Sse.Prefetch1(words + Ahead);
+            Sse.Prefetch1(words + 64 + Ahead);
+            Sse.Prefetch1(words + 128 + Ahead);
             Vector512<byte> v0 = Vector512.Load(words), v1 = Vector512.Load(words + 64);
             Vector512<ushort> h = Vector512.Load(words + 128).AsUInt16();
             pa.Add(ref a, (v0 & fifteen) | ((h << 4).AsByte() & sixteens), Four512(input));

@@ -17,7 +17,7 @@ public static unsafe partial class BlockTile
     /// <summary>Rows of an input that meet a group together.</summary>
     public const int Rows = 4;
 
-    // Weights that are asked for ahead, in bytes: streams of one core end at each page, the next of which is not looked for before it is met.
+    // Weights that are asked for ahead, in bytes, into the second-level cache, where they drive no input out: streams of one core end at each page, the next of which is not looked for before it is met.
     private const int Ahead = 8192;
 
     /// <summary>The products of some rows of an input with the 16 rows of a group.</summary>
@@ -34,7 +34,7 @@ public static unsafe partial class BlockTile
         where TFormat : struct, IBlockFormat
     {
         int step = BlockRows.InputBytes(blocks * BlockRows.BlockColumns);
-        byte* numbers = group + (TFormat.IsInterleaved ? TFormat.ScaleBytes : BlockRows.NumbersAt(blocks, TFormat.ScaleBytes));
+        byte* numbers = group + BlockRows.ScaleLine;
         int row = 0;
         if (TVector.Lanes == 4 || !Avx2.IsSupported)
         {
@@ -76,8 +76,12 @@ public static unsafe partial class BlockTile
             return;
         }
 
-        byte* numbers = group + (TFormat.IsInterleaved ? TFormat.ScaleBytes : BlockRows.NumbersAt(blocks, TFormat.ScaleBytes));
-        if (IsWide<TVector>())
+        byte* numbers = group + BlockRows.ScaleLine;
+        if (IsWide<TVector>() && typeof(TFormat) == typeof(IQ4_NL))
+        {
+            IQ4NLRow512(input, group, numbers, blocks, sums);
+        }
+        else if (IsWide<TVector>())
         {
             Row512<TFormat>(input, group, numbers, blocks, sums);
         }
@@ -206,6 +210,7 @@ public static unsafe partial class BlockTile
         Vector256<float> s0 = Vector256<float>.Zero, s1 = s0;
         for (int block = 0; block < blocks; block++)
         {
+            Sse.Prefetch1(halves + Ahead);
             Vector256<int> i0 = Start256<TFormat>((byte*)(pairs + block), 0), i1 = i0;
             Sums256<TFormat> p0 = default, p1 = default;
             Step256<TFormat>(input, numbers, 0, ref p0, ref p1, ref i0, ref i1);
@@ -227,26 +232,39 @@ public static unsafe partial class BlockTile
             }
 
             input += BlockRows.BlockColumns;
-            halves += TFormat.IsInterleaved ? TFormat.ScaleBytes + TFormat.Bytes : TFormat.ScaleBytes;
-            numbers += TFormat.IsInterleaved ? TFormat.ScaleBytes + TFormat.Bytes : TFormat.Bytes;
+            Next<TFormat>(block, ref halves, ref numbers);
         }
 
         s0.Store(sums);
         s1.Store(sums + 8);
     }
 
-    // A line of a block that is met later, its scales with it where they lie before its numbers.
+    // From a block's scales and numbers to the next one's: behind a line of scales lie the numbers of the block, or of the two blocks, whose scales it has.
+    [MethodImpl(MethodImplOptions.AggressiveInlining)]
+    private static void Next<TFormat>(nint block, ref byte* scales, ref byte* numbers)
+        where TFormat : struct, IBlockFormat
+    {
+        if (TFormat.ScaleBytes == BlockRows.ScaleLine)
+        {
+            scales += BlockRows.ScaleLine + TFormat.Bytes;
+            numbers += BlockRows.ScaleLine + TFormat.Bytes;
+        }
+        else
+        {
+            nint isSecond = block & 1;
+            scales += TFormat.ScaleBytes + (isSecond * 2 * TFormat.Bytes);
+            numbers += TFormat.Bytes + (isSecond * BlockRows.ScaleLine);
+        }
+    }
+
+    // A line of a block that is met later.
     [MethodImpl(MethodImplOptions.AggressiveInlining)]
     private static void PrefetchStep<TFormat>(byte* numbers, int step)
         where TFormat : struct, IBlockFormat
     {
-        if (TFormat.IsInterleaved && 64 * step < TFormat.ScaleBytes + TFormat.Bytes)
+        if (64 * step < TFormat.Bytes)
         {
-            Sse.Prefetch0(numbers - TFormat.ScaleBytes + (64 * step) + Ahead);
-        }
-        else if (64 * step < TFormat.Bytes)
-        {
-            Sse.Prefetch0(numbers + (64 * step) + Ahead);
+            Sse.Prefetch1(numbers + (64 * step) + Ahead);
         }
     }
 
@@ -254,10 +272,10 @@ public static unsafe partial class BlockTile
     [MethodImpl(MethodImplOptions.AggressiveInlining)]
     private static void PrefetchHeader(byte* group, int part)
     {
-        Sse.Prefetch0(group + (32 * part) + Ahead);
+        Sse.Prefetch1(group + (32 * part) + Ahead);
         if (part == 6)
         {
-            Sse.Prefetch0(group + 256 + Ahead);
+            Sse.Prefetch1(group + 256 + Ahead);
         }
     }
 
@@ -355,8 +373,7 @@ public static unsafe partial class BlockTile
                 s31 = MultiplyAdd(h1, d, s31);
             }
 
-            halves += TFormat.IsInterleaved ? TFormat.ScaleBytes + TFormat.Bytes : TFormat.ScaleBytes;
-            numbers += TFormat.IsInterleaved ? TFormat.ScaleBytes + TFormat.Bytes : TFormat.Bytes;
+            Next<TFormat>(block, ref halves, ref numbers);
         }
 
         s00.Store(sums);
@@ -408,8 +425,7 @@ public static unsafe partial class BlockTile
             }
 
             input += BlockRows.BlockColumns;
-            halves += TFormat.IsInterleaved ? TFormat.ScaleBytes + TFormat.Bytes : TFormat.ScaleBytes;
-            numbers += TFormat.IsInterleaved ? TFormat.ScaleBytes + TFormat.Bytes : TFormat.Bytes;
+            Next<TFormat>(block, ref halves, ref numbers);
         }
 
         s0.Store(sums);

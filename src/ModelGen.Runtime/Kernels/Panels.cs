@@ -12,7 +12,7 @@ namespace ModelGen.Runtime;
 [EditorBrowsable(EditorBrowsableState.Never)]
 public static unsafe partial class Panels
 {
-    /// <summary>Asks for weights that are read once, some way ahead: a processor's own streams end at each page.</summary>
+    /// <summary>Asks for weights that are read once, some way ahead, into the second-level cache: a processor's own streams end at each page, and what comes early would drive the input from the first level.</summary>
     /// <param name="p">What is read now.</param>
     /// <param name="bytes">How far ahead.</param>
     [MethodImpl(MethodImplOptions.AggressiveInlining)]
@@ -20,7 +20,7 @@ public static unsafe partial class Panels
     {
         if (Sse.IsSupported)
         {
-            Sse.Prefetch0((byte*)p + bytes);
+            Sse.Prefetch1((byte*)p + bytes);
         }
     }
 

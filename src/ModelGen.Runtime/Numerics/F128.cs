@@ -59,6 +59,18 @@ public readonly unsafe struct F128(Vector128<float> value) : IVector<F128>
 
     /// <inheritdoc/>
     [MethodImpl(MethodImplOptions.AggressiveInlining)]
+    public static F128 LoadSmallF16(ushort* p) => new(Halves.LoadSmallF16128(p));
+
+    /// <inheritdoc/>
+    public static F128 LoadSmallF16Tail(ushort* p, int count)
+    {
+        ushort* all = stackalloc ushort[4];
+        Halves.CopyTail(p, count, all, 4);
+        return LoadSmallF16(all);
+    }
+
+    /// <inheritdoc/>
+    [MethodImpl(MethodImplOptions.AggressiveInlining)]
     public static F128 LoadBF16(ushort* p) => new(Halves.LoadBF16128(p));
 
     /// <inheritdoc/>

@@ -59,6 +59,18 @@ public readonly unsafe struct F256(Vector256<float> value) : IVector<F256>
 
     /// <inheritdoc/>
     [MethodImpl(MethodImplOptions.AggressiveInlining)]
+    public static F256 LoadSmallF16(ushort* p) => new(Halves.LoadSmallF16256(p));
+
+    /// <inheritdoc/>
+    public static F256 LoadSmallF16Tail(ushort* p, int count)
+    {
+        ushort* all = stackalloc ushort[8];
+        Halves.CopyTail(p, count, all, 8);
+        return LoadSmallF16(all);
+    }
+
+    /// <inheritdoc/>
+    [MethodImpl(MethodImplOptions.AggressiveInlining)]
     public static F256 LoadBF16(ushort* p) => new(Halves.LoadBF16256(p));
 
     /// <inheritdoc/>

@@ -59,6 +59,18 @@ public readonly unsafe struct F512(Vector512<float> value) : IVector<F512>
 
     /// <inheritdoc/>
     [MethodImpl(MethodImplOptions.AggressiveInlining)]
+    public static F512 LoadSmallF16(ushort* p) => new(Halves.LoadSmallF16512(p));
+
+    /// <inheritdoc/>
+    public static F512 LoadSmallF16Tail(ushort* p, int count)
+    {
+        ushort* all = stackalloc ushort[16];
+        Halves.CopyTail(p, count, all, 16);
+        return LoadSmallF16(all);
+    }
+
+    /// <inheritdoc/>
+    [MethodImpl(MethodImplOptions.AggressiveInlining)]
     public static F512 LoadBF16(ushort* p) => new(Halves.LoadBF16512(p));
 
     /// <inheritdoc/>

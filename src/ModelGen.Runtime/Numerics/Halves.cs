@@ -17,17 +17,27 @@ internal static unsafe class Halves
     public const uint Bits = 0x8FFFE000;
 
     [MethodImpl(MethodImplOptions.AggressiveInlining)]
-    public static Vector512<float> LoadF16512(ushort* p)
+    public static Vector512<float> LoadF16512(ushort* p) => LoadSmallF16512(p) * Bias;
+
+    [MethodImpl(MethodImplOptions.AggressiveInlining)]
+    public static Vector256<float> LoadF16256(ushort* p) => LoadSmallF16256(p) * Bias;
+
+    [MethodImpl(MethodImplOptions.AggressiveInlining)]
+    public static Vector128<float> LoadF16128(ushort* p) => LoadSmallF16128(p) * Bias;
+
+    // Without the product.
+    [MethodImpl(MethodImplOptions.AggressiveInlining)]
+    public static Vector512<float> LoadSmallF16512(ushort* p)
     {
         Vector512<int> wide = Avx512F.IsSupported ? Avx512F.ConvertToVector512Int32(Vector256.Load((short*)p)) : Vector512.Create(Widened256(p), Widened256(p + 8)).AsInt32();
-        return ((wide << 13).AsUInt32() & Vector512.Create(Bits)).AsSingle() * Bias;
+        return ((wide << 13).AsUInt32() & Vector512.Create(Bits)).AsSingle();
     }
 
     [MethodImpl(MethodImplOptions.AggressiveInlining)]
-    public static Vector256<float> LoadF16256(ushort* p) => ((Widened256(p) << 13).AsUInt32() & Vector256.Create(Bits)).AsSingle() * Bias;
+    public static Vector256<float> LoadSmallF16256(ushort* p) => ((Widened256(p) << 13).AsUInt32() & Vector256.Create(Bits)).AsSingle();
 
     [MethodImpl(MethodImplOptions.AggressiveInlining)]
-    public static Vector128<float> LoadF16128(ushort* p) => ((Widened128(p) << 13).AsUInt32() & Vector128.Create(Bits)).AsSingle() * Bias;
+    public static Vector128<float> LoadSmallF16128(ushort* p) => ((Widened128(p) << 13).AsUInt32() & Vector128.Create(Bits)).AsSingle();
 
     [MethodImpl(MethodImplOptions.AggressiveInlining)]
     public static Vector512<float> LoadBF16512(ushort* p)

@@ -37,11 +37,17 @@ public unsafe interface IVector<TSelf>
     /// <summary>16-bit floats of IEEE 754 from <paramref name="p"/> on; the largest exponent, which stands for no number, is read as if it were one more.</summary>
     static abstract TSelf LoadF16(ushort* p);
 
+    /// <summary>As <see cref="LoadF16"/>, each times 2^−112: what a product multiplies with an input that makes up for it has one multiplication less.</summary>
+    static abstract TSelf LoadSmallF16(ushort* p);
+
     /// <summary>Upper halves of 32-bit floats from <paramref name="p"/> on.</summary>
     static abstract TSelf LoadBF16(ushort* p);
 
     /// <summary>As <see cref="LoadF16"/>, the first <paramref name="count"/> numbers, and zeros; nothing beyond them is read.</summary>
     static abstract TSelf LoadF16Tail(ushort* p, int count);
+
+    /// <summary>As <see cref="LoadSmallF16"/>, the first <paramref name="count"/> numbers, and zeros; nothing beyond them is read.</summary>
+    static abstract TSelf LoadSmallF16Tail(ushort* p, int count);
 
     /// <summary>As <see cref="LoadBF16"/>, the first <paramref name="count"/> numbers, and zeros; nothing beyond them is read.</summary>
     static abstract TSelf LoadBF16Tail(ushort* p, int count);

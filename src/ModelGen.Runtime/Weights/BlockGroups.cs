@@ -9,7 +9,6 @@ namespace ModelGen.Runtime;
 internal static unsafe class BlockGroups
 {
     private const int Rows = BlockRows.GroupRows;
-    private const int ScaleBytes = Rows * sizeof(ushort);
     private const uint Signs = 0x80808080;
 
     /// <summary>Puts a group's rows, as a file holds them.</summary>
@@ -29,7 +28,7 @@ internal static unsafe class BlockGroups
         int numbers = format == WeightFormat.Q8_0 ? 32 : 16, size = sizeof(ushort) + numbers, blocks = rowBytes / size;
         var flip = Vector128.Create(format == WeightFormat.Q8_0 ? Signs : 0);
         ushort* scales = (ushort*)group;
-        uint* target = (uint*)(group + ((((long)blocks * ScaleBytes) + 63) / 64 * 64));
+        uint* target = (uint*)(group + BlockRows.ScaleLine);
         int special = 0;
         for (int block = 0; block < blocks; block++)
         {
@@ -54,7 +53,10 @@ internal static unsafe class BlockGroups
                 target += 4 * Rows;
             }
 
-            scales += Rows;
+            // Two blocks have a line of scales, and then their numbers.
+            bool isSecond = block % 2 != 0;
+            scales += isSecond ? Rows + (numbers * Rows) : Rows;
+            target += isSecond ? Rows : 0;
             rows += size;
         }
 

@@ -10,8 +10,9 @@ namespace ModelGen.Runtime;
 /// which meet the same four of an input, and a sum of each row is a lane. No bit more than in a file is kept, but for rows that fill the last group up.
 /// </summary>
 /// <remarks>
-/// A group of 16 rows is, for each block of 32 columns, the 16 scales (binary16; the upper half of a float of <see cref="WeightFormat.MXFP4"/>) and, where there are any, 16 minima of the other sign; then, behind each block's
-/// scales or, of <see cref="WeightFormat.Q8_0"/> and <see cref="WeightFormat.Q4_0"/>, behind those of all blocks at the next multiple of 64 bytes, the 16 rows' numbers: of <see cref="WeightFormat.Q8_0"/> eight times four bytes of each row, each number more by 128; of the others four times four bytes of each row, each
+/// A group of 16 rows is, for each two blocks of 32 columns, a line of 64 bytes with the 16 scales of the one and of the other (binary16; the upper half of a float of <see cref="WeightFormat.MXFP4"/>), and behind it the numbers of both;
+/// where there are minima, for each block its 16 scales, its 16 minima of the other sign, and its numbers. So memory is read in order, and numbers begin at lines. The 16 rows' numbers of a block are, of <see cref="WeightFormat.Q8_0"/>,
+/// eight times four bytes of each row, each number more by 128; of the others four times four bytes of each row, each
 /// holding the number of its column in its lower half and that of 16 columns further on in its upper one, as in a file; of numbers of 5 bits four bytes more of each row with the fifth ones, of which a byte holds
 /// those of every fourth column. The formats of blocks of 256 columns are described at <see cref="SuperBlocks"/>.
 /// </remarks>
@@ -23,6 +24,9 @@ public static unsafe class BlockRows
 
     /// <summary>Columns of a block.</summary>
     public const int BlockColumns = 32;
+
+    /// <summary>The bytes of the scales, and minima, that numbers follow: of one block or of two.</summary>
+    public const int ScaleLine = 64;
 
     private const uint Signs = 0x80808080;
 
@@ -83,11 +87,6 @@ public static unsafe class BlockRows
         _ => throw new ArgumentOutOfRangeException(nameof(format), format, "The format is not known."),
     };
 
-    /// <summary>Where the numbers of a group begin, behind its scales.</summary>
-    /// <param name="blocks">The blocks of a row.</param>
-    /// <param name="scaleBytes">The bytes of 16 rows' scales in a block.</param>
-    public static long NumbersAt(int blocks, int scaleBytes) => (((long)blocks * scaleBytes) + 63) / 64 * 64;
-
     /// <summary>Puts a row's blocks, as a file holds them, into its group.</summary>
     /// <param name="format">The format.</param>
     /// <param name="source">The blocks of the row.</param>
@@ -102,14 +101,13 @@ public static unsafe class BlockRows
         }
 
         int size = BlockBytes(format), blocks = source.Length / size, scaleBytes = ScaleBytes(format);
-        (int scaleStep, int numberStep) = Steps(format);
-        byte* target = group + NumbersOf(format, blocks) + (4 * row);
         uint flip = format == WeightFormat.Q8_0 ? Signs : 0;
         bool areNumbers = true;
         for (int block = 0; block < blocks; block++)
         {
             ReadOnlySpan<byte> from = source.Slice(block * size, size);
-            ushort* scales = (ushort*)(group + (block * scaleStep)) + row;
+            ushort* scales = (ushort*)(group + ScalesOf(format, block)) + row;
+            byte* target = group + NumbersOf(format, block) + (4 * row);
             if (format == WeightFormat.MXFP4)
             {
                 areNumbers &= from[0] != 255;
@@ -140,8 +138,6 @@ public static unsafe class BlockRows
             {
                 *(uint*)(target + (i * 4 * GroupRows)) = words[i] ^ flip;
             }
-
-            target += numberStep;
         }
 
         return areNumbers;
@@ -163,16 +159,15 @@ public static unsafe class BlockRows
         int size = BlockBytes(format), blocks = destination.Length / size;
         for (int block = 0; block < blocks; block++)
         {
-            GetBlock(format, group, row, blocks, block, destination.Slice(block * size, size));
+            GetBlock(format, group, row, block, destination.Slice(block * size, size));
         }
     }
 
-    private static void GetBlock(WeightFormat format, byte* group, int row, int blocks, int block, Span<byte> to)
+    private static void GetBlock(WeightFormat format, byte* group, int row, int block, Span<byte> to)
     {
         int scaleBytes = ScaleBytes(format);
-        (int scaleStep, int numberStep) = Steps(format);
-        ushort* scales = (ushort*)(group + (block * scaleStep)) + row;
-        byte* source = group + NumbersOf(format, blocks) + ((long)block * numberStep) + (4 * row);
+        ushort* scales = (ushort*)(group + ScalesOf(format, block)) + row;
+        byte* source = group + NumbersOf(format, block) + (4 * row);
         if (format == WeightFormat.MXFP4)
         {
             to[0] = (byte)(*scales < 0x80 ? *scales >> 6 : (*scales >> 7) + 1);
@@ -203,17 +198,15 @@ public static unsafe class BlockRows
         }
     }
 
-    /// <summary>Whether a block's numbers lie behind its scales.</summary>
-    private static bool IsInterleaved(WeightFormat format) => format is not (WeightFormat.Q8_0 or WeightFormat.Q4_0);
-
-    /// <summary>The bytes from a block's scales to the next one's, and from its numbers to the next one's.</summary>
-    private static (int Scales, int Numbers) Steps(WeightFormat format)
+    /// <summary>Where the 16 rows' scales of a block are in a group.</summary>
+    private static long ScalesOf(WeightFormat format, int block)
     {
-        (int scales, int numbers) = (ScaleBytes(format), GroupRows * NumberBytes(format));
-        return IsInterleaved(format) ? (scales + numbers, scales + numbers) : (scales, numbers);
+        int each = ScaleLine / ScaleBytes(format);
+        return ((long)(block / each) * (ScaleLine + (each * GroupRows * NumberBytes(format)))) + (block % each * ScaleBytes(format));
     }
 
-    private static long NumbersOf(WeightFormat format, int blocks) => IsInterleaved(format) ? ScaleBytes(format) : NumbersAt(blocks, ScaleBytes(format));
+    /// <summary>Where the 16 rows' numbers of a block are in a group.</summary>
+    private static long NumbersOf(WeightFormat format, int block) => ((block / (ScaleLine / ScaleBytes(format))) + 1L) * ScaleLine + ((long)block * GroupRows * NumberBytes(format));
 
     /// <summary>The bytes of 16 rows' scales and minima in a block of 32 columns.</summary>
     private static int ScaleBytes(WeightFormat format) => (format is WeightFormat.Q4_1 or WeightFormat.Q5_1 ? 2 : 1) * GroupRows * sizeof(ushort);
@@ -282,7 +275,7 @@ public static unsafe class BlockRows
             return;
         }
 
-        int size = BlockBytes(format), blocks = columns / BlockColumns;
+        int size = BlockBytes(format);
         byte* group = matrix + (row / GroupRows * GroupBytes(format, columns));
         int within = (int)(row % GroupRows);
         if (SuperBlocks.Has(format))
@@ -305,7 +298,7 @@ public static unsafe class BlockRows
             byte* stored = stackalloc byte[size];
             for (int block = begin; block < begin + (count / BlockColumns); block++)
             {
-                GetBlock(format, group, within, blocks, block, new Span<byte>(stored, size));
+                GetBlock(format, group, within, block, new Span<byte>(stored, size));
                 GgmlBlocks.Read(TypeOf(format), stored, 0, new Span<float>(target, BlockColumns));
                 target += BlockColumns;
             }
@@ -314,10 +307,10 @@ public static unsafe class BlockRows
         }
 
         int numbers = NumberBytes(format);
-        byte* source = group + NumbersAt(blocks, ScaleBytes(format)) + ((long)begin * GroupRows * numbers) + (4 * within);
         for (int block = begin; block < begin + (count / BlockColumns); block++)
         {
-            Vector128<float> scale = Vector128.Create(GgmlBlocks.HalfAt(group + (2 * ((block * GroupRows) + within))));
+            byte* source = group + NumbersOf(format, block) + (4 * within);
+            Vector128<float> scale = Vector128.Create(GgmlBlocks.HalfAt(group + ScalesOf(format, block) + (2 * within)));
             for (int i = 0; i < numbers; i += 4)
             {
                 uint word = *(uint*)(source + (i * GroupRows));
@@ -332,7 +325,6 @@ public static unsafe class BlockRows
                 }
             }
 
-            source += GroupRows * numbers;
             target += BlockColumns;
         }
     }

@@ -168,14 +168,14 @@ internal static class PtxMatMul
         string word = hasHalves ? w.Op("and.b32", part, "3") : part;
         string first = hasHalves ? w.Op("mad.lo.s32", warp, "2", w.Op("shr.u32", lane, "4")) : warp;
         string within = w.Op("mad.lo.s32", word, PtxWriter.Int(Rows * 4), w.Op("mul.lo.s32", four, "16"));
-        string numbers = w.Op("add.s64", begin, w.Op("cvt.s64.s32", w.Op("add.s32", within, PtxWriter.Int(packed.NumbersAt))));
+        string numbers = w.Op("add.s64", begin, w.Op("cvt.s64.s32", within));
         string scales = w.Op("add.s64", begin, w.Op("mul.wide.s32", four, "8"));
         string input = w.Op("add.s64", left, w.Op("mul.wide.s32", word, "16"));
         string[] sums = [.. Enumerable.Range(0, Each4).Select(_ => w.Op("mov.f32", PtxWriter.Float(0)))];
         w.For(first, PtxWriter.Int(blocks), PtxWriter.Int(DotProducts.Warps * blocksOfWarp), block =>
         {
-            string[] each = Words(w, w.Op("add.s64", numbers, w.Op("mul.wide.s32", block, PtxWriter.Int(packed.NumberBytes))), Each4);
-            string[] scale = [.. Words(w, w.Op("add.s64", scales, w.Op("mul.wide.s32", block, PtxWriter.Int(Rows * 2))), 2).SelectMany(packed.Halves)];
+            string[] each = Words(w, w.Op("add.s64", numbers, w.Op("cvt.s64.s32", packed.NumbersOf(block))), Each4);
+            string[] scale = [.. Words(w, w.Op("add.s64", scales, w.Op("cvt.s64.s32", packed.ScalesOf(block))), 2).SelectMany(packed.Halves)];
             string at = w.Op("add.s64", input, w.Op("mul.wide.s32", block, PtxWriter.Int(StorageFormat.BlockColumns * 4)));
             string[] values = Numbers(w, at, 4, plan.LeftVector), others = hasHalves ? Numbers(w, w.Op("add.s64", at, "64"), 4, plan.LeftVector) : [];
             for (int r = 0; r < Each4; r++)

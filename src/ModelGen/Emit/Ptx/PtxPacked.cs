@@ -7,7 +7,7 @@ namespace ModelGen.Compiler.Emit.Ptx;
 
 /// <summary>
 /// An operand whose elements lie packed in memory, as <see cref="StorageFormat"/> says: they become numbers of single precision in registers. Of halves two come with a word. Of quantized
-/// blocks a word has four neighbouring elements, or eight, half a block apart; the words of the 16 rows of a group lie beside each other, and ahead of all numbers of a group the scales of its blocks.
+/// blocks a word has four neighbouring elements, or eight, half a block apart; the words of the 16 rows of a group lie beside each other, and ahead of the numbers of each two blocks a line with their scales.
 /// </summary>
 /// <param name="w">Where instructions go.</param>
 /// <param name="k">The kernel.</param>
@@ -17,6 +17,7 @@ internal sealed class PtxPacked(PtxWriter w, PtxKernel k, int operand)
     private const int Row = StorageFormat.GroupRows;
     private const int Block = StorageFormat.BlockColumns;
     private const int WordBytes = 4;
+    private const int ScaleLine = 64;
 
     // A word of 2^23 with a byte in its lowest bits is the number 2^23 and that byte.
     private const int Magic = 0x4B000000;
@@ -43,8 +44,12 @@ internal sealed class PtxPacked(PtxWriter w, PtxKernel k, int operand)
     /// <summary>Bytes of a block's numbers in a group.</summary>
     public int NumberBytes => Row * Block / (IsFourBits ? 2 : 1);
 
-    /// <summary>Where the numbers of a group begin.</summary>
-    public int NumbersAt => ((Stride / Block * Row * 2) + 63) / 64 * 64;
+    /// <summary>Where the 16 rows' scales of a block are in a group.</summary>
+    public string ScalesOf(string block) => _w.Op("mad.lo.s32", _w.Op("and.b32", block, PtxWriter.Int(-2)), PtxWriter.Int(NumberBytes), _w.Op("shl.b32", block, "5"));
+
+    /// <summary>Where the 16 rows' numbers of a block are in a group.</summary>
+    public string NumbersOf(string block)
+        => _w.Op("add.s32", _w.Op("mad.lo.s32", block, PtxWriter.Int(NumberBytes), PtxWriter.Int(ScaleLine)), _w.Op("mul.lo.s32", _w.Op("shr.u32", block, "1"), PtxWriter.Int(ScaleLine)));
 
     /// <summary>What bytes are more than the numbers that they stand for.</summary>
     private int Excess => IsFourBits ? 8 : 128;
@@ -81,11 +86,9 @@ internal sealed class PtxPacked(PtxWriter w, PtxKernel k, int operand)
         string group = Group(_w.Op("shr.u32", row, "4")), within = _w.Op("and.b32", row, "15"), block = _w.Op("shr.u32", column, "5");
 
         // Words of eight bits: a step of 64 bytes for four columns. Of four bits: for four of the first half of a block.
-        string word = IsFourBits
-            ? _w.Op("mad.lo.s32", block, PtxWriter.Int(NumberBytes), _w.Op("mul.lo.s32", _w.Op("and.b32", _w.Op("shr.u32", column, "2"), "3"), PtxWriter.Int(Row * WordBytes)))
-            : _w.Op("mul.lo.s32", _w.Op("shr.u32", column, "2"), PtxWriter.Int(Row * WordBytes));
-        word = _w.Op("mad.lo.s32", within, PtxWriter.Int(WordBytes), _w.Op("add.s32", word, PtxWriter.Int(NumbersAt)));
-        string scale = _w.Op("shl.b32", _w.Op("mad.lo.s32", block, PtxWriter.Int(Row), within), "1");
+        string step = _w.Op("and.b32", _w.Op("shr.u32", column, "2"), IsFourBits ? "3" : "7");
+        string word = _w.Op("mad.lo.s32", within, PtxWriter.Int(WordBytes), _w.Op("mad.lo.s32", step, PtxWriter.Int(Row * WordBytes), NumbersOf(block)));
+        string scale = _w.Op("mad.lo.s32", within, "2", ScalesOf(block));
         return (_w.Op("add.s64", group, _w.Op("cvt.s64.s32", word)), _w.Op("add.s64", group, _w.Op("cvt.s64.s32", scale)));
     }
 
