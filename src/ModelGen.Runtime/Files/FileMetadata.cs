@@ -51,8 +51,19 @@ internal static class FileMetadata
         }
     }
 
-    private static IEnumerable<(string Key, string Value)> Entries(ParameterTable table, bool withAdapters)
-        => [(Model, table.ModelName), .. table.Declaration.Filter(option => withAdapters || !option.Name.StartsWith(AdapterOptions.Prefix, StringComparison.Ordinal)).Map(static option => (KeyOf(option), option.Value))];
+    private static List<(string Key, string Value)> Entries(ParameterTable table, bool withAdapters)
+    {
+        List<(string Key, string Value)> entries = [(Model, table.ModelName)];
+        foreach (DeclaredOption option in table.Declaration)
+        {
+            if (withAdapters || !option.Name.StartsWith(AdapterOptions.Prefix, StringComparison.Ordinal))
+            {
+                entries.Add((KeyOf(option), option.Value));
+            }
+        }
+
+        return entries;
+    }
 
     /// <summary>
     /// Where the recorded declaration differs from another one, but for limits. A file without one, or without an option (an earlier version wrote it),

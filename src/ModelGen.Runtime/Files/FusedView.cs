@@ -28,8 +28,8 @@ internal static class FusedView
     public static WeightFile ByHeads(WeightFile file, long headWidth) => headWidth <= 0 ? file : RearrangedFile.Of(file, tensor =>
         ((string[])[".attention", ".self_attention"]).FirstOf(name => Behind(tensor, name + ".query_key_value").Prefix is not null) is { } attention && Behind(tensor, attention + ".query_key_value") is ({ } prefix, { } kind)
             && tensor.IsFloat && tensor.Shape.Length is 1 or 2 && tensor.Length > 0 && tensor.Shape[0] % (3 * headWidth) == 0
-            ? [.. s_queryKeyValue.Map((name, which) => new Rows($"{prefix}{attention}.{name}{kind}", tensor.Shape.SetItem(0, tensor.Shape[0] / 3), tensor,
-                row => (tensor, (((3 * (row / headWidth)) + which) * headWidth) + (row % headWidth), headWidth - (row % headWidth))))]
+            ? s_queryKeyValue.Map((name, which) => new Rows($"{prefix}{attention}.{name}{kind}", tensor.Shape.SetItem(0, tensor.Shape[0] / 3), tensor,
+                row => (tensor, (((3 * (row / headWidth)) + which) * headWidth) + (row % headWidth), headWidth - (row % headWidth))))
             : null);
 
     /// <summary>The other way around: a file whose projections are one matrix where a format wants them so, one behind the other.</summary>
@@ -43,7 +43,7 @@ internal static class FusedView
             {
                 if (Behind(tensor, parts[i]) is ({ } prefix, { } kind))
                 {
-                    WeightTensor[] all = [.. parts.Map(part => file.Find(prefix + part + kind)).Filter(static part => part is not null)!];
+                    WeightTensor[] all = parts.Map(part => file.Find(prefix + part + kind)).Filter(static part => part is not null)!;
                     return all.Length < parts.Length || all.Has(part => !part.IsFloat || part.Shape.Length != tensor.Shape.Length || part.Shape.Length is not (1 or 2) || part.Length == 0 || (part.Shape.Length == 2 && part.Shape[1] != tensor.Shape[1])) ? null
                         : i > 0 ? []
                         : [new Rows(prefix + name + kind, tensor.Shape.SetItem(0, all.Fold(0L, static (sum, part) => sum + part.Shape[0])), tensor, row =>
@@ -73,7 +73,7 @@ internal static class FusedView
             if (Behind(tensor, name) is ({ } prefix, { } kind) && tensor.Length > 0 && tensor.Shape[0] % parts.Length == 0)
             {
                 long rows = tensor.Shape[0] / parts.Length;
-                return Cut(tensor, [.. parts.Map(part => prefix + part + kind)], [.. parts.Map(_ => rows)]);
+                return Cut(tensor, parts.Map(part => prefix + part + kind), rows);
             }
         }
 
@@ -99,14 +99,14 @@ internal static class FusedView
         {
             // As many queries as what they attend to has columns, and keys and values alike.
             long keys = (tensor.Shape[0] - queries) / 2;
-            return Cut(tensor, [.. s_queryKeyValue.Map(name => $"{attention}.self_attn.{name}{kind}")], [queries, keys, keys]);
+            return Cut(tensor, s_queryKeyValue.Map(name => $"{attention}.self_attn.{name}{kind}"), queries, keys, keys);
         }
 
         // An encoder's, of which models have the gate and what it lets through as one.
         if (Behind(tensor, ".attention.self.qkv") is ({ } encoder, { } projections) && tensor.Shape[0] % 3 == 0)
         {
             long rows = tensor.Shape[0] / 3;
-            return Cut(tensor, [.. s_selfAttention.Map(name => $"{encoder}.attention.self.{name}{projections}")], [rows, rows, rows]);
+            return Cut(tensor, s_selfAttention.Map(name => $"{encoder}.attention.self.{name}{projections}"), rows);
         }
 
         if (Behind(tensor, ".intermediate.gate") is ({ } gated, { } end) && file.Find($"{gated}.intermediate.up{end}") is { IsFloat: true } other && other.Shape.AsSpan().SequenceEqual(tensor.Shape.AsSpan()))
@@ -124,13 +124,19 @@ internal static class FusedView
         if (Behind(tensor, ".attn.Wqkv") is ({ } mixer, { } part) && file.Find(mixer + ".attn.out_proj.weight") is { Shape: [_, > 0 and long asked] } && tensor.Shape[0] > asked && (tensor.Shape[0] - asked) % 2 == 0)
         {
             long keys = (tensor.Shape[0] - asked) / 2;
-            return Cut(tensor, [.. s_queryKeyValue.Map(name => $"{mixer}.attn.{name}{part}")], [asked, keys, keys]);
+            return Cut(tensor, s_queryKeyValue.Map(name => $"{mixer}.attn.{name}{part}"), asked, keys, keys);
         }
 
         // Gemma 3n's: a matrix for each stream but the first. Its table of tokens may have rows that the one of layers has not, of pictures and sound.
         if (tensor.Shape is [> 0 and <= 64 and var streams, _, _] && (Prefix(tensor.Name, ".altup_projections.weight") ?? Prefix(tensor.Name, ".altup_unembed_projections.weight")) is not null)
         {
-            return [.. Enumerable.Range(0, (int)streams).Map(i => Rows.Of(FormattableString.Invariant($"{tensor.Name[..^"weight".Length]}{i}.weight"), tensor.Shape.RemoveAt(0), tensor, i * tensor.Shape[1]))];
+            var matrices = new Rows[streams];
+            for (int i = 0; i < matrices.Length; i++)
+            {
+                matrices[i] = Rows.Of(FormattableString.Invariant($"{tensor.Name[..^"weight".Length]}{i}.weight"), tensor.Shape.RemoveAt(0), tensor, i * tensor.Shape[1]);
+            }
+
+            return matrices;
         }
 
         if (Prefix(tensor.Name, "embed_tokens.weight") is { } tables && tensor.Shape is [var tokens, _] && file.Find(tables + "embed_tokens_per_layer.weight") is { Shape: [> 0 and var known, _] } && known < tokens)
@@ -140,12 +146,12 @@ internal static class FusedView
 
         if (Behind(tensor, ".mlp.gate_up_proj") is ({ } network, { } of) && tensor.Shape[0] % 2 == 0)
         {
-            return Cut(tensor, [$"{network}.mlp.gate_proj{of}", $"{network}.mlp.up_proj{of}"], [tensor.Shape[0] / 2, tensor.Shape[0] / 2]);
+            return Cut(tensor, [$"{network}.mlp.gate_proj{of}", $"{network}.mlp.up_proj{of}"], tensor.Shape[0] / 2);
         }
 
         if (Prefix(tensor.Name, ".shared_mlp.input_linear.weight") is { } shared && tensor.Shape is [var both, _] && both % 2 == 0)
         {
-            return Cut(tensor, [SharedName(file, shared, "gate_proj"), SharedName(file, shared, "up_proj")], [both / 2, both / 2]);
+            return Cut(tensor, [SharedName(file, shared, "gate_proj"), SharedName(file, shared, "up_proj")], both / 2);
         }
 
         if (Prefix(tensor.Name, ".shared_mlp.output_linear.weight") is { } output)
@@ -171,21 +177,26 @@ internal static class FusedView
     public static IReadOnlyList<WeightTensor> Halves(WeightTensor tensor, string prefix)
     {
         long hidden = tensor.Shape[1] / 2;
-        return [.. ((string[])["gate_proj", "up_proj"]).Map((name, which) => new Rows($"{prefix}{name}.weight", tensor.Shape.SetItem(1, hidden), tensor,
-            row => (tensor, (((2 * (row / hidden)) + which) * hidden) + (row % hidden), hidden - (row % hidden))))];
+        return ((string[])["gate_proj", "up_proj"]).Map((name, which) => new Rows($"{prefix}{name}.weight", tensor.Shape.SetItem(1, hidden), tensor,
+            row => (tensor, (((2 * (row / hidden)) + which) * hidden) + (row % hidden), hidden - (row % hidden))));
     }
 
     private static string SharedName(WeightFile file, string layer, string name)
         => file.Find(layer + ".block_sparse_moe.router.layer.weight") is null ? $"{layer}.mlp.{name}.weight" : $"{layer}.mlp.shared_expert.{name}.weight";
 
-    private static List<WeightTensor> Cut(WeightTensor tensor, string[] names, long[] rows)
+    /// <summary>Parts, one behind the other.</summary>
+    /// <param name="tensor">What is cut.</param>
+    /// <param name="names">The names of the parts.</param>
+    /// <param name="rows">The rows of each; of the last ones there may be fewer numbers, which then are the last number.</param>
+    private static List<WeightTensor> Cut(WeightTensor tensor, string[] names, params ReadOnlySpan<long> rows)
     {
         var parts = new List<WeightTensor>();
         long first = 0;
         for (int i = 0; i < names.Length; i++)
         {
-            parts.Add(Rows.Of(names[i], tensor.Shape.SetItem(0, rows[i]), tensor, first));
-            first += rows[i];
+            long count = rows[Math.Min(i, rows.Length - 1)];
+            parts.Add(Rows.Of(names[i], tensor.Shape.SetItem(0, count), tensor, first));
+            first += count;
         }
 
         return parts;

@@ -62,7 +62,7 @@ public sealed unsafe class GgufFile : WeightFile
 
     /// <summary>The metadata as text, of arrays how many values they have.</summary>
     public override IReadOnlyDictionary<string, string> Metadata
-        => _texts ??= Values.ToTable(static value => value.Key, static value => value.Value.ToString()).AsReadOnly();
+        => _texts ??= TextsOf(Values);
 
     /// <summary>Opens a file and checks its header.</summary>
     /// <param name="path">The file.</param>
@@ -136,4 +136,15 @@ public sealed unsafe class GgufFile : WeightFile
     }
 
     private protected override void Close() => _file.Dispose();
+
+    private static ReadOnlyDictionary<string, string> TextsOf(IReadOnlyDictionary<string, GgufValue> values)
+    {
+        var texts = new Dictionary<string, string>(values.Count, StringComparer.Ordinal);
+        foreach ((string key, GgufValue value) in values)
+        {
+            texts.Add(key, value.ToString());
+        }
+
+        return texts.AsReadOnly();
+    }
 }

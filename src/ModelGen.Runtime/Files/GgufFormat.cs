@@ -307,7 +307,7 @@ internal static class GgufFormat
                 _byName[placed.Name] = placed;
             }
 
-            GgufTensor[] ordered = [.. _tensors.Filter(static tensor => tensor.ByteLength > 0)];
+            GgufTensor[] ordered = _tensors.Filter(static tensor => tensor.ByteLength > 0);
             Array.Sort(ordered, static (a, b) => a.Offset.CompareTo(b.Offset));
             for (int i = 1; i < ordered.Length; i++)
             {

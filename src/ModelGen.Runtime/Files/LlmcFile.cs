@@ -82,7 +82,12 @@ internal sealed class LlmcFile : IndexedFile
             ("ln_1.weight", 1, width), ("ln_1.bias", 1, width), ("attn.c_attn.weight", 3L * width, width), ("attn.c_attn.bias", 1, 3L * width), ("attn.c_proj.weight", width, width), ("attn.c_proj.bias", 1, width),
             ("ln_2.weight", 1, width), ("ln_2.bias", 1, width), ("mlp.c_fc.weight", 4L * width, width), ("mlp.c_fc.bias", 1, 4L * width), ("mlp.c_proj.weight", width, 4L * width), ("mlp.c_proj.bias", 1, width),
         ];
-        Int128 elements = ((Int128)width * ((long)padded + context + 2)) + (layers * kinds.Fold(Int128.Zero, static (sum, kind) => sum + ((Int128)kind.Rows * kind.Columns)));
+        Int128 elements = (Int128)width * ((long)padded + context + 2);
+        foreach ((_, long rows, long columns) in kinds)
+        {
+            elements += layers * ((Int128)rows * columns);
+        }
+
         if (elements * size != file.Length - HeaderLength)
         {
             throw new ModelFileException(file.Path, "length", Invariant($"{HeaderLength + (elements * size)} bytes for {string.Join(", ", s_fields.Map((field, i) => Invariant($"{field} {header[i]}")))}"), Invariant($"{file.Length}: the file is truncated or damaged"));

@@ -33,20 +33,20 @@ internal static class MicroscaledExperts
         switch (tensor.Name[prefix.Length..])
         {
             case "gate_up_proj_blocks" when Blocks(file, tensor, prefix + "gate_up_proj_scales") is { } scales && tensor.Shape[1] % 2 == 0:
-                return [.. s_gateUp.Map((name, which) => Unpacked(file, $"{prefix}{name}.weight", tensor, scales, tensor.Shape[1] / 2, row => (2 * row) + which))];
+                return s_gateUp.Map((name, which) => Unpacked(file, $"{prefix}{name}.weight", tensor, scales, tensor.Shape[1] / 2, row => (2 * row) + which));
             case "down_proj_blocks" when Blocks(file, tensor, prefix + "down_proj_scales") is { } scales:
                 return [Unpacked(file, prefix + "down_proj.weight", tensor, scales, tensor.Shape[1], static row => row)];
             case "gate_up_proj_scales" when file.Find(prefix + "gate_up_proj_blocks") is { } blocks && blocks.Shape.Length == 4 && blocks.Shape[1] % 2 == 0 && ReferenceEquals(Blocks(file, blocks, tensor.Name), tensor):
             case "down_proj_scales" when file.Find(prefix + "down_proj_blocks") is { } others && ReferenceEquals(Blocks(file, others, tensor.Name), tensor):
                 return [];
             case "gate_up_proj_bias" when tensor is { IsFloat: true, Shape: [_, var both] } && both % 2 == 0:
-                return [.. s_gateUp.Map((name, which) => Every(file, $"{prefix}{name}.bias", tensor, which))];
+                return s_gateUp.Map((name, which) => Every(file, $"{prefix}{name}.bias", tensor, which));
             case "down_proj_bias" when tensor is { IsFloat: true, Shape.Length: 2 }:
                 return [Rows.Of(prefix + "down_proj.bias", tensor.Shape, tensor)];
             case "gate_up_proj" when tensor is { IsFloat: true, Shape.Length: 3 }:
                 bool isTransposed = file.Find(prefix + "gate_up_proj_bias") is not null;
                 return tensor.Shape[isTransposed ? 2 : 1] % 2 != 0 || (isTransposed && !CanBeTurned(tensor)) ? null
-                    : isTransposed ? [.. s_gateUp.Map((name, which) => Turned(file, $"{prefix}{name}.weight", tensor, 2, which))]
+                    : isTransposed ? s_gateUp.Map((name, which) => Turned(file, $"{prefix}{name}.weight", tensor, 2, which))
                     : FusedView.Halves(tensor, prefix);
             case "down_proj" when tensor is { IsFloat: true, Shape.Length: 3 }:
                 bool isTurned = file.Find(prefix + "down_proj_bias") is not null;

@@ -189,10 +189,13 @@ internal sealed unsafe class NumPyArchive : WeightFile
 /// <summary>The header of a NumPy array: magic, version, length, and a Python dictionary of <c>descr</c>, <c>fortran_order</c> and <c>shape</c> (NEP 1).</summary>
 internal static class NumPyHeader
 {
-    private static readonly (string Name, SafetensorsType Type)[] s_types =
+    private static readonly string[] s_names = ["<f4", "<f8", "<f2", "|b1", "|u1", "|i1", "<i2", "<u2", "<i4", "<u4", "<i8", "<u8"];
+
+    // In the same order.
+    private static readonly SafetensorsType[] s_types =
     [
-        ("<f4", SafetensorsType.F32), ("<f8", SafetensorsType.F64), ("<f2", SafetensorsType.F16), ("|b1", SafetensorsType.Bool), ("|u1", SafetensorsType.U8), ("|i1", SafetensorsType.I8),
-        ("<i2", SafetensorsType.I16), ("<u2", SafetensorsType.U16), ("<i4", SafetensorsType.I32), ("<u4", SafetensorsType.U32), ("<i8", SafetensorsType.I64), ("<u8", SafetensorsType.U64),
+        SafetensorsType.F32, SafetensorsType.F64, SafetensorsType.F16, SafetensorsType.Bool, SafetensorsType.U8, SafetensorsType.I8,
+        SafetensorsType.I16, SafetensorsType.U16, SafetensorsType.I32, SafetensorsType.U32, SafetensorsType.I64, SafetensorsType.U64,
     ];
 
     public static NumPyArray Read(string path, ZipMember member, ReadOnlySpan<byte> head, string name)
@@ -213,10 +216,10 @@ internal static class NumPyHeader
         ReadOnlySpan<byte> text = head.Slice(prefix, (int)length);
         var reader = new Reader(path, field, Encoding.Latin1.GetString(text));
         (string descr, bool isFortran, long[] shape) = reader.Read();
-        int index = Array.FindIndex(s_types, type => type.Name == descr);
+        int index = Array.IndexOf(s_names, descr);
         if (index < 0)
         {
-            throw new ModelFileException(path, $"{field}, descr", $"one of {string.Join(", ", s_types.Map(static type => type.Name))}", Quoted.Text(descr));
+            throw new ModelFileException(path, $"{field}, descr", $"one of {string.Join(", ", s_names)}", Quoted.Text(descr));
         }
 
         if (isFortran && shape.CountOf(static extent => extent > 1) > 1)
@@ -224,7 +227,7 @@ internal static class NumPyHeader
             throw new ModelFileException(path, $"{field}, fortran_order", "False", "True");
         }
 
-        Int128 bytes = SafetensorsFormat.SizeOf(s_types[index].Type);
+        Int128 bytes = SafetensorsFormat.SizeOf(s_types[index]);
         foreach (long extent in shape)
         {
             bytes *= extent;
@@ -236,7 +239,7 @@ internal static class NumPyHeader
 
         int start = prefix + (int)length;
         return bytes == member.Length - start
-            ? new NumPyArray(name, s_types[index].Type, [.. shape], member, start)
+            ? new NumPyArray(name, s_types[index], [.. shape], member, start)
             : throw new ModelFileException(path, $"{field}, shape", FormattableString.Invariant($"extents of {member.Length - start} bytes"), Quoted.List(shape));
     }
 

@@ -26,18 +26,22 @@ internal sealed class PickleReader
     private const int WeightOfDictionary = 3;
     private const int FreeObjects = 64;
 
-    private static readonly (string Name, SafetensorsType Type)[] s_storages =
+    private static readonly string[] s_types =
     [
-        ("torch FloatStorage", SafetensorsType.F32), ("torch DoubleStorage", SafetensorsType.F64), ("torch HalfStorage", SafetensorsType.F16), ("torch BFloat16Storage", SafetensorsType.BF16),
-        ("torch LongStorage", SafetensorsType.I64), ("torch IntStorage", SafetensorsType.I32), ("torch ShortStorage", SafetensorsType.I16), ("torch CharStorage", SafetensorsType.I8),
-        ("torch ByteStorage", SafetensorsType.U8), ("torch BoolStorage", SafetensorsType.Bool),
+        "torch float32", "torch float64", "torch float16", "torch bfloat16", "torch int64", "torch int32", "torch int16", "torch int8", "torch uint8", "torch bool",
+        "torch float8_e4m3fn", "torch float8_e5m2", "torch uint16", "torch uint32", "torch uint64",
     ];
 
-    private static readonly (string Name, SafetensorsType Type)[] s_types =
+    // In the same order, of the first ten types.
+    private static readonly string[] s_storages =
     [
-        ("torch float32", SafetensorsType.F32), ("torch float64", SafetensorsType.F64), ("torch float16", SafetensorsType.F16), ("torch bfloat16", SafetensorsType.BF16), ("torch int64", SafetensorsType.I64),
-        ("torch int32", SafetensorsType.I32), ("torch int16", SafetensorsType.I16), ("torch int8", SafetensorsType.I8), ("torch uint8", SafetensorsType.U8), ("torch bool", SafetensorsType.Bool),
-        ("torch float8_e4m3fn", SafetensorsType.F8E4M3), ("torch float8_e5m2", SafetensorsType.F8E5M2), ("torch uint16", SafetensorsType.U16), ("torch uint32", SafetensorsType.U32), ("torch uint64", SafetensorsType.U64),
+        "torch FloatStorage", "torch DoubleStorage", "torch HalfStorage", "torch BFloat16Storage", "torch LongStorage", "torch IntStorage", "torch ShortStorage", "torch CharStorage", "torch ByteStorage", "torch BoolStorage",
+    ];
+
+    private static readonly SafetensorsType[] s_elements =
+    [
+        SafetensorsType.F32, SafetensorsType.F64, SafetensorsType.F16, SafetensorsType.BF16, SafetensorsType.I64, SafetensorsType.I32, SafetensorsType.I16, SafetensorsType.I8, SafetensorsType.U8, SafetensorsType.Bool,
+        SafetensorsType.F8E4M3, SafetensorsType.F8E5M2, SafetensorsType.U16, SafetensorsType.U32, SafetensorsType.U64,
     ];
 
     private static readonly string[] s_calls = ["collections OrderedDict", "torch._utils _rebuild_tensor_v2", "torch._utils _rebuild_tensor_v3", "torch._utils _rebuild_parameter", "torch Size"];
@@ -45,7 +49,7 @@ internal sealed class PickleReader
     // Under which a checkpoint of training keeps the model.
     private static readonly string[] s_models = ["state_dict", "model_state_dict", "model"];
 
-    private static readonly object[] s_bytes = new byte[256].Map(static (_, value) => (object)(long)value);
+    private static readonly object[] s_bytes = Bytes();
     private static readonly object s_true = true;
     private static readonly object s_false = false;
 
@@ -337,7 +341,7 @@ internal sealed class PickleReader
 
     /// <summary>One of the names that tensors are built from.</summary>
     private PickledName Named(string name)
-        => s_calls.Contains(name) || Array.Exists(s_storages, storage => storage.Name == name) || Array.Exists(s_types, type => type.Name == name) || name is "torch.storage UntypedStorage" or "torch UntypedStorage"
+        => s_calls.Contains(name) || s_storages.Contains(name) || s_types.Contains(name) || name is "torch.storage UntypedStorage" or "torch UntypedStorage"
             ? new PickledName(name)
             : throw Wrong("global", "what tensors are built from", Quoted.Text(name));
 
@@ -345,10 +349,10 @@ internal sealed class PickleReader
     {
         if (id is object?[] and ["storage", PickledName name, string key, string, long count] && count >= 0)
         {
-            int index = Array.FindIndex(s_storages, storage => storage.Name == name.Name);
+            int index = Array.IndexOf(s_storages, name.Name);
             if (index >= 0 || name.Name.EndsWith("UntypedStorage", StringComparison.Ordinal))
             {
-                return new PickledStorage(key, index >= 0 ? s_storages[index].Type : null, count);
+                return new PickledStorage(key, index >= 0 ? s_elements[index] : null, count);
             }
         }
 
@@ -370,8 +374,8 @@ internal sealed class PickleReader
                 case "torch._utils _rebuild_tensor_v2" when given is [PickledStorage { Type: { } type } storage, long offset, object?[] shape, object?[] strides, ..]:
                     return Tensor(storage, type, offset, shape, strides);
                 case "torch._utils _rebuild_tensor_v3" when given is [PickledStorage storage, long offset, object?[] shape, object?[] strides, _, _, PickledName dtype, ..]:
-                    int index = Array.FindIndex(s_types, type => type.Name == dtype.Name);
-                    return index >= 0 ? Tensor(storage, s_types[index].Type, offset, shape, strides) : throw Wrong("tensor", "a type of elements", Quoted.Text(dtype.Name));
+                    int index = Array.IndexOf(s_types, dtype.Name);
+                    return index >= 0 ? Tensor(storage, s_elements[index], offset, shape, strides) : throw Wrong("tensor", "a type of elements", Quoted.Text(dtype.Name));
             }
         }
 
@@ -442,6 +446,18 @@ internal sealed class PickleReader
         Dictionary<string, object?> => "a dictionary",
         _ => "a list",
     };
+
+    // What a byte stands for is made once, however many there are.
+    private static object[] Bytes()
+    {
+        var values = new object[256];
+        for (int i = 0; i < values.Length; i++)
+        {
+            values[i] = (long)i;
+        }
+
+        return values;
+    }
 
     private static string Invariant(FormattableString text) => FormattableString.Invariant(text);
 

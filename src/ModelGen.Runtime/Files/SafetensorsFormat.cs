@@ -27,15 +27,13 @@ internal static class SafetensorsFormat
     public const int MaximumNameBytes = 2048;
 
     // In the order of the enumeration.
-    private static readonly (string Name, int Size)[] s_types =
-    [
-        ("BOOL", 1), ("U8", 1), ("I8", 1), ("F8_E5M2", 1), ("F8_E4M3", 1), ("I16", 2), ("U16", 2), ("F16", 2), ("BF16", 2),
-        ("I32", 4), ("U32", 4), ("F32", 4), ("F64", 8), ("I64", 8), ("U64", 8),
-    ];
+    private static readonly string[] s_names = ["BOOL", "U8", "I8", "F8_E5M2", "F8_E4M3", "I16", "U16", "F16", "BF16", "I32", "U32", "F32", "F64", "I64", "U64"];
 
-    public static int SizeOf(SafetensorsType type) => s_types[(int)type].Size;
+    private static ReadOnlySpan<byte> Sizes => [1, 1, 1, 1, 1, 2, 2, 2, 2, 4, 4, 4, 8, 8, 8];
 
-    public static string NameOf(SafetensorsType type) => s_types[(int)type].Name;
+    public static int SizeOf(SafetensorsType type) => Sizes[(int)type];
+
+    public static string NameOf(SafetensorsType type) => s_names[(int)type];
 
     /// <summary>The length of the header, checked against the file's.</summary>
     public static int HeaderLength(string path, ReadOnlySpan<byte> prefix, long fileLength)
@@ -272,16 +270,16 @@ internal static class SafetensorsFormat
         private SafetensorsType ReadType(string name)
         {
             Expect(JsonToken.String, name, ", dtype", "a string");
-            for (int index = 0; index < s_types.Length; index++)
+            for (int index = 0; index < s_names.Length; index++)
             {
-                if (_reader.Is(s_types[index].Name))
+                if (_reader.Is(s_names[index]))
                 {
                     return (SafetensorsType)index;
                 }
             }
 
             throw new ModelFileException(
-                _path, $"{FieldOf(name)}, dtype", $"one of {string.Join(", ", s_types.Map(static entry => entry.Name))}", Quoted.Utf8(_reader.Value));
+                _path, $"{FieldOf(name)}, dtype", $"one of {string.Join(", ", s_names)}", Quoted.Utf8(_reader.Value));
         }
 
         /// <summary>Reads a list that has at most as many elements as the destination.</summary>

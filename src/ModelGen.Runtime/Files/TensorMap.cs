@@ -144,8 +144,12 @@ internal sealed class TensorMap
     public List<WeightTensor> Unexpected()
     {
         var known = new HashSet<WeightTensor>(Tensors, ReferenceEqualityComparer.Instance);
-        known.UnionWith(Copies().Map(static pair => pair.Copy));
-        (string Pattern, int Rank)[] buffers = _table.Buffers.Map(buffer => (_spelling.Of(buffer.Pattern), buffer.Rank));
+        foreach ((WeightTensor copy, _) in Copies())
+        {
+            known.Add(copy);
+        }
+
+        string[] buffers = _table.Buffers.Map(buffer => _spelling.Of(buffer.Pattern));
         var unexpected = new List<WeightTensor>();
         foreach (WeightTensor tensor in _file.Tensors)
         {
@@ -160,11 +164,11 @@ internal sealed class TensorMap
         return unexpected;
     }
 
-    private static bool IsBuffer(WeightTensor tensor, (string Pattern, int Rank)[] buffers)
+    private bool IsBuffer(WeightTensor tensor, string[] patterns)
     {
-        foreach ((string pattern, int rank) in buffers)
+        for (int i = 0; i < patterns.Length; i++)
         {
-            if (rank == tensor.Shape.Length && Matches(tensor.Name, pattern))
+            if (_table.Buffers[i].Rank == tensor.Shape.Length && Matches(tensor.Name, patterns[i]))
             {
                 return true;
             }

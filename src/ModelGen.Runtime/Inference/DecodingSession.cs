@@ -38,13 +38,22 @@ public abstract class DecodingSession : ModelSession, ISequenceDecoder
         _rows = new int[Batch];
         _staged = new int[Batch];
 
-        static RowNumber[] NumbersOf(EntryLayout entry) => entry.Inputs.AsSpan(1).ToArray().Map(input => input.Name switch
+        static RowNumber[] NumbersOf(EntryLayout entry)
         {
-            "sequences" => RowNumber.Sequence,
-            "positions" => RowNumber.Position,
-            "sourceLengths" => RowNumber.SourceLength,
-            _ => throw new ArgumentException($"The layout is invalid: {entry.Name} takes {input.Name}."),
-        });
+            var numbers = new RowNumber[entry.Inputs.Length - 1];
+            for (int i = 0; i < numbers.Length; i++)
+            {
+                numbers[i] = entry.Inputs[i + 1].Name switch
+                {
+                    "sequences" => RowNumber.Sequence,
+                    "positions" => RowNumber.Position,
+                    "sourceLengths" => RowNumber.SourceLength,
+                    string name => throw new ArgumentException($"The layout is invalid: {entry.Name} takes {name}."),
+                };
+            }
+
+            return numbers;
+        }
     }
 
     /// <summary>What a plan may ask of each sequence beside its token.</summary>

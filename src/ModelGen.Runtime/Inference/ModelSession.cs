@@ -54,7 +54,7 @@ public abstract unsafe partial class ModelSession : IDisposable
             PlanLayout = layout;
             _arena = _cuda?.Staging ?? new NativeBlock(layout.ArenaBytes);
             _state = new NativeBlock(_cuda is null ? checked(layout.StateBytes * Batch) : 0);
-            _outputs = [.. layout.Entries.Map(entry => new float[]?[entry.Outputs.Length])];
+            _outputs = layout.Entries.Map(static entry => new float[]?[entry.Outputs.Length]);
             for (int i = 0; i < layout.Entries.Length; i++)
             {
                 for (int o = 0; o < _outputs[i].Length; o++)
@@ -64,7 +64,7 @@ public abstract unsafe partial class ModelSession : IDisposable
                 }
             }
 
-            _tasks = [.. layout.Entries.Map((_, index) => new EntryTask(this, index))];
+            _tasks = layout.Entries.Map((_, index) => new EntryTask(this, index));
             _team = new WorkerTeam(threads, layout.ScratchBytes, _guard);
         }
         catch

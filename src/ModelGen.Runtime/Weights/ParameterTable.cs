@@ -31,8 +31,8 @@ public sealed class ParameterTable
         ArgumentException.ThrowIfNullOrEmpty(modelName);
         ArgumentNullException.ThrowIfNull(parameters);
         ModelName = modelName;
-        _parameters = [.. parameters.Filter(static parameter => !parameter.IsTable)];
-        Tables = [.. parameters.Filter(static parameter => parameter.IsTable)];
+        _parameters = parameters.Filter(static parameter => !parameter.IsTable);
+        Tables = parameters.Filter(static parameter => parameter.IsTable);
         _indexByName = new Dictionary<string, int>(_parameters.Length, StringComparer.Ordinal);
         Parameters = Array.AsReadOnly(_parameters);
 
