@@ -25,7 +25,14 @@ internal enum CudaDrawingKind
 
 /// <summary>A step of a chain as it lies in a device's memory.</summary>
 [StructLayout(LayoutKind.Sequential)]
-internal readonly record struct CudaDrawingStep(CudaDrawingKind Kind, int Count, double Number);
+internal readonly struct CudaDrawingStep(CudaDrawingKind kind, int count, double number)
+{
+    public CudaDrawingKind Kind { get; } = kind;
+
+    public int Count { get; } = count;
+
+    public double Number { get; } = number;
+}
 
 /// <summary>A chain of steps that a device does, each of which keeps the likeliest of what is left, so that what is left is told by the last one that is.</summary>
 internal sealed class CudaChain(CudaDrawingStep[] steps, bool drawsAlways)

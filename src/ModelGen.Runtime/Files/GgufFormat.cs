@@ -7,7 +7,16 @@ using System.Text;
 namespace ModelGen.Runtime;
 
 /// <summary>What a GGUF file's header holds.</summary>
-internal sealed record GgufHeader(int Version, List<GgufTensor> Tensors, Dictionary<string, GgufTensor> ByName, Dictionary<string, GgufValue> Values);
+internal sealed class GgufHeader(int version, List<GgufTensor> tensors, Dictionary<string, GgufTensor> byName, Dictionary<string, GgufValue> values)
+{
+    public int Version { get; } = version;
+
+    public List<GgufTensor> Tensors { get; } = tensors;
+
+    public Dictionary<string, GgufTensor> ByName { get; } = byName;
+
+    public Dictionary<string, GgufValue> Values { get; } = values;
+}
 
 /// <summary>
 /// The GGUF header: the magic and the version; the numbers of tensors and of metadata entries; the entries, each a key, a type and a value; of each tensor the

@@ -239,7 +239,7 @@ internal static class NumPyHeader
 
         int start = prefix + (int)length;
         return bytes == member.Length - start
-            ? new NumPyArray(name, s_types[index], [.. shape], member, start)
+            ? new NumPyArray(name, s_types[index], [.. shape.AsSpan()], member, start)
             : throw new ModelFileException(path, $"{field}, shape", FormattableString.Invariant($"extents of {member.Length - start} bytes"), Quoted.List(shape));
     }
 

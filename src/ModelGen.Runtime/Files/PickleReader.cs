@@ -5,13 +5,31 @@ using System.Text;
 namespace ModelGen.Runtime;
 
 /// <summary>A storage of a PyTorch file: a piece of memory that tensors are views of.</summary>
-/// <param name="Key">The number of its member in the archive.</param>
-/// <param name="Type">The element type; null where each tensor says it.</param>
-/// <param name="Count">The elements, or the bytes where there is no type.</param>
-internal sealed record PickledStorage(string Key, SafetensorsType? Type, long Count);
+/// <param name="key">The number of its member in the archive.</param>
+/// <param name="type">The element type; null where each tensor says it.</param>
+/// <param name="count">The elements, or the bytes where there is no type.</param>
+internal sealed class PickledStorage(string key, SafetensorsType? type, long count)
+{
+    public string Key { get; } = key;
+
+    public SafetensorsType? Type { get; } = type;
+
+    public long Count { get; } = count;
+}
 
 /// <summary>A tensor of a PyTorch file: a view of a storage.</summary>
-internal sealed record PickledTensor(PickledStorage Storage, SafetensorsType Type, long Offset, long[] Shape, long[] Strides);
+internal sealed class PickledTensor(PickledStorage storage, SafetensorsType type, long offset, long[] shape, long[] strides)
+{
+    public PickledStorage Storage { get; } = storage;
+
+    public SafetensorsType Type { get; } = type;
+
+    public long Offset { get; } = offset;
+
+    public long[] Shape { get; } = shape;
+
+    public long[] Strides { get; } = strides;
+}
 
 /// <summary>
 /// Reads a pickled state dictionary. Pickles are programs for a machine with a stack, which in Python may call anything: here there is no function to call. The few names that tensors are built from are known, all
@@ -463,5 +481,8 @@ internal sealed class PickleReader
 
     private ModelFileException Wrong(string field, string expected, string found) => new(_path, "data.pkl, " + field, expected, found);
 
-    private sealed record PickledName(string Name);
+    private sealed class PickledName(string name)
+    {
+        public string Name { get; } = name;
+    }
 }

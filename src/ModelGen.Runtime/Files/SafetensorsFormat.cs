@@ -381,7 +381,14 @@ internal static class SafetensorsFormat
 }
 
 /// <summary>What a header says.</summary>
-/// <param name="Tensors">The tensors, in the order of the header.</param>
-/// <param name="ByName">The same by their names.</param>
-/// <param name="Metadata">The metadata.</param>
-internal sealed record SafetensorsHeader(List<SafetensorsTensor> Tensors, Dictionary<string, SafetensorsTensor> ByName, Dictionary<string, string> Metadata);
+/// <param name="tensors">The tensors, in the order of the header.</param>
+/// <param name="byName">The same by their names.</param>
+/// <param name="metadata">The metadata.</param>
+internal sealed class SafetensorsHeader(List<SafetensorsTensor> tensors, Dictionary<string, SafetensorsTensor> byName, Dictionary<string, string> metadata)
+{
+    public List<SafetensorsTensor> Tensors { get; } = tensors;
+
+    public Dictionary<string, SafetensorsTensor> ByName { get; } = byName;
+
+    public Dictionary<string, string> Metadata { get; } = metadata;
+}

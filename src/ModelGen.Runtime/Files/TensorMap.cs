@@ -85,7 +85,7 @@ internal sealed class TensorMap
                 {
                     best = map;
                 }
-                else if (map.IsComplete && best._spelling != new Spelling("", "") && !map.HasTensorsOf(best))
+                else if (map.IsComplete && best._spelling is not { Front: "", LeftOut: "" } && !map.HasTensorsOf(best))
                 {
                     throw new ModelFileException(
                         file.Path,
@@ -294,8 +294,12 @@ internal sealed class TensorMap
     private string NameOf(int parameter) => _spelling.Of(_table.Parameters[parameter].Name);
 
     /// <summary>How a file spells the parameters' names: what stands in front of them, and which of their own prefixes it leaves out.</summary>
-    private sealed record Spelling(string Front, string LeftOut)
+    private sealed class Spelling(string front, string leftOut)
     {
+        public string Front { get; } = front;
+
+        public string LeftOut { get; } = leftOut;
+
         public string Of(string name) => Front + (name.StartsWith(LeftOut, StringComparison.Ordinal) ? name[LeftOut.Length..] : name);
 
         /// <summary>Whether all parameters keep names of their own.</summary>

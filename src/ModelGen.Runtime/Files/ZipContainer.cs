@@ -4,12 +4,23 @@ using System.Text;
 namespace ModelGen.Runtime;
 
 /// <summary>A file in a ZIP archive: where its bytes lie, and whether they are compressed.</summary>
-/// <param name="Name">Its name, folders included.</param>
-/// <param name="Offset">Where its bytes begin in the archive.</param>
-/// <param name="StoredLength">How many bytes the archive has of it.</param>
-/// <param name="Length">Its length.</param>
-/// <param name="IsCompressed">Whether its bytes are deflated; otherwise they are as they are.</param>
-internal sealed record ZipMember(string Name, long Offset, long StoredLength, long Length, bool IsCompressed);
+/// <param name="name">Its name, folders included.</param>
+/// <param name="offset">Where its bytes begin in the archive.</param>
+/// <param name="storedLength">How many bytes the archive has of it.</param>
+/// <param name="length">Its length.</param>
+/// <param name="isCompressed">Whether its bytes are deflated; otherwise they are as they are.</param>
+internal sealed class ZipMember(string name, long offset, long storedLength, long length, bool isCompressed)
+{
+    public string Name { get; } = name;
+
+    public long Offset { get; } = offset;
+
+    public long StoredLength { get; } = storedLength;
+
+    public long Length { get; } = length;
+
+    public bool IsCompressed { get; } = isCompressed;
+}
 
 /// <summary>
 /// The directory of a ZIP archive that is mapped into memory, so that what is stored as it is can be read in place. Everything that it says is checked against the archive's length: members lie inside, and none on another.
