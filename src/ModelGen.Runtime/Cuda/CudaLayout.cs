@@ -142,6 +142,32 @@ public class CudaLayout
     /// <remarks>Virtual, so that NativeAOT leaves all of it out of a program whose models have no such layout.</remarks>
     internal virtual Func<CudaContext, CudaLayout, CudaExecution> ForSession(ModelWeights weights, ProgramLayout layout, int batch)
         => (context, cuda) => new CudaExecution(context, weights, layout, cuda, batch, moves: batch > 1);
+
+    /// <summary>How a trainer is made on a device.</summary>
+    /// <param name="weights">The model's weights.</param>
+    /// <param name="layout">The trainer's entry points.</param>
+    /// <param name="trainedLength">The parameters that have gradients, in floats.</param>
+    /// <param name="slots">The optimizer's slots that lie on the device.</param>
+    /// <param name="created">What is to be done with it; where that fails, all of it is gone.</param>
+    /// <remarks>Virtual, as <see cref="ForSession"/>.</remarks>
+    internal virtual Func<CudaContext, CudaLayout, CudaExecution> ForTrainer(ModelWeights weights, ProgramLayout layout, long trainedLength, int slots, Action<CudaTraining> created)
+        => (context, cuda) =>
+        {
+            var execution = new CudaExecution(context, weights, layout, cuda, states: 2, moves: false);
+            IDisposable whole = execution;
+            try
+            {
+                var training = new CudaTraining(execution, layout.ModelName, trainedLength, slots);
+                whole = training;
+                created(training);
+                return execution;
+            }
+            catch
+            {
+                whole.Dispose();
+                throw;
+            }
+        };
 }
 
 /// <summary>What a kernel is given: an address in the device's memory, or an integer.</summary>

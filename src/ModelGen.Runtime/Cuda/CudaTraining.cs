@@ -41,6 +41,18 @@ internal sealed unsafe class CudaTraining : IDisposable
     /// <summary>A slot's address; of one that there is none of, that of the gradients, which kernels that ask for no slot do not look at.</summary>
     public ulong SlotOf(int slot) => slot < Slots ? _slots!.Address + (ulong)(slot * TrainedLength * sizeof(float)) : Gradients;
 
+    /// <summary>What updates the weights there.</summary>
+    /// <inheritdoc cref="CudaUpdate(CudaTraining, string, ReadOnlySpan{CudaChunk}, int)"/>
+    /// <remarks>A method of what only exists on a device, so that NativeAOT leaves all of it out of a program whose models have no layout for one. The next is such a method too.</remarks>
+    public CudaUpdate CreateUpdate(string kernel, ReadOnlySpan<CudaChunk> chunks, int sets) => new(this, kernel, chunks, sets);
+
+    /// <summary>Meets the processes that train together with this one.</summary>
+    /// <param name="parallel">Who they are.</param>
+    /// <param name="description">What must be the same everywhere, beside the weights.</param>
+    /// <param name="weights">The weights.</param>
+    public RankGroup Meet(DataParallel parallel, List<KeyValuePair<string, string>> description, ModelWeights weights)
+        => new(parallel, Execution, [.. description, new("the digest of the weights", RankGroup.DigestOf(weights.Pointer, weights.Length))]);
+
     /// <summary>Copies all gradients from the device.</summary>
     public void FetchGradients(float* to) => Fetch(to, Gradients, TrainedLength * sizeof(float), "copying gradients from the device");
 

@@ -50,7 +50,7 @@ public abstract class Optimizer
         init
         {
             ArgumentNullException.ThrowIfNull(value, nameof(Groups));
-            field = value.All(static group => group is not null) ? value : throw new ArgumentException("Expected groups, found a null among them.", nameof(Groups));
+            field = !value.Has(static group => group is null) ? value : throw new ArgumentException("Expected groups, found a null among them.", nameof(Groups));
         }
     } = [];
 

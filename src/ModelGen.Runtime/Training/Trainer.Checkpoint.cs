@@ -133,9 +133,7 @@ public abstract unsafe partial class Trainer
         CheckState(file, StateTensor);
         CheckState(file, EvaluationStateTensor);
         CheckNumbers(file, weights, slots);
-        Dictionary<string, string> metadata = file.Metadata
-            .Where(static pair => pair.Key.StartsWith(CallerPrefix, StringComparison.Ordinal))
-            .ToDictionary(static pair => pair.Key[CallerPrefix.Length..], static pair => pair.Value, StringComparer.Ordinal);
+        Dictionary<string, string> metadata = MetadataBehind(file, CallerPrefix);
         check?.Invoke(step, metadata);
         IReadOnlyList<ChangedSetting> changed = FindChangedSettings(file);
 
@@ -176,7 +174,7 @@ public abstract unsafe partial class Trainer
         Volatile.Write(ref _changedSettings, changed);
         _seed = seed;
         entrySteps.CopyTo(_entrySteps, 0);
-        foreach (Update update in _updates.OfType<Update>())
+        foreach (Update update in Steps())
         {
             update.LearningRate = float.NaN;
         }
@@ -184,7 +182,7 @@ public abstract unsafe partial class Trainer
         if (_masters is not null)
         {
             _weights.BeginChange();
-            foreach (Update update in _updates.OfType<Update>())
+            foreach (Update update in Steps())
             {
                 update.RoundAgain();
             }
@@ -267,7 +265,9 @@ public abstract unsafe partial class Trainer
     }
 
     /// <summary>The updates of a program with several steps, each of which counts its own for the schedule and the optimizer.</summary>
-    private IEnumerable<Update> StepsOfSeveral() => _updates.Count(static update => update is not null) > 1 ? _updates.OfType<Update>() : [];
+    private Update[] StepsOfSeveral() => Steps() is { Length: > 1 } steps ? steps : [];
+
+    private Update[] Steps() => _updates.Filter(static update => update is not null)!;
 
     private string NameOf(Update update) => _layout.Entries[update.Entry].Name;
 
@@ -275,7 +275,7 @@ public abstract unsafe partial class Trainer
     private long[] EntrySteps(SafetensorsFile file, long step)
     {
         long[] steps = new long[_entrySteps.Length];
-        foreach (Update update in _updates.OfType<Update>())
+        foreach (Update update in Steps())
         {
             steps[update.Entry] = step;
         }
@@ -297,9 +297,7 @@ public abstract unsafe partial class Trainer
 
     private ReadOnlyCollection<ChangedSetting> FindChangedSettings(SafetensorsFile file)
     {
-        var before = file.Metadata
-            .Where(static pair => pair.Key.StartsWith(SettingPrefix, StringComparison.Ordinal))
-            .ToDictionary(static pair => pair.Key[SettingPrefix.Length..], static pair => pair.Value, StringComparer.Ordinal);
+        Dictionary<string, string> before = MetadataBehind(file, SettingPrefix);
         var changed = new List<ChangedSetting>();
         if (before.Count > 0)
         {
@@ -312,14 +310,31 @@ public abstract unsafe partial class Trainer
                 }
             }
 
-            foreach ((string name, string value) in before.OrderBy(static pair => pair.Key, StringComparer.Ordinal).Take(UnknownSettingLimit))
+            string[] unknown = [.. before.Keys];
+            Array.Sort(unknown, StringComparer.Ordinal);
+            foreach (string name in unknown.Leading(UnknownSettingLimit))
             {
-                changed.Add(new ChangedSetting(Quoted.Printable(name, SettingLength), Quoted.Printable(value, SettingLength), null));
+                changed.Add(new ChangedSetting(Quoted.Printable(name, SettingLength), Quoted.Printable(before[name], SettingLength), null));
             }
         }
 
         changed.AddRange(FileMetadata.ChangedLimits(file, _weights.Table.Declaration));
         return changed.AsReadOnly();
+    }
+
+    /// <summary>The metadata whose keys begin so, without their beginning.</summary>
+    private static Dictionary<string, string> MetadataBehind(SafetensorsFile file, string prefix)
+    {
+        var found = new Dictionary<string, string>(StringComparer.Ordinal);
+        foreach ((string key, string value) in file.Metadata)
+        {
+            if (key.StartsWith(prefix, StringComparison.Ordinal))
+            {
+                found.Add(key[prefix.Length..], value);
+            }
+        }
+
+        return found;
     }
 
     private string OptimizerDescription()
@@ -360,7 +375,7 @@ public abstract unsafe partial class Trainer
         }
 
         List<WeightTensor> unexpected =
-            [.. file.Tensors.Where(tensor => !known.Contains(tensor) && tensor.Name is not (StateTensor or EvaluationStateTensor))];
+            [.. file.Tensors.Filter(tensor => !known.Contains(tensor) && tensor.Name is not (StateTensor or EvaluationStateTensor))];
         foreach (TensorMap slot in slots)
         {
             check.Parameters(slot, unexpected, ignoreUnexpected: true);

@@ -40,7 +40,7 @@ public abstract unsafe partial class Trainer
             _trainer = trainer;
             Entry = entry;
             OptimizerGroup[] groups = [.. trainer.Optimizer.Groups];
-            _groups = [new GroupUpdate(null, trainer.Optimizer.CreateUpdate(null)), .. groups.Select(group => new GroupUpdate(group, trainer.Optimizer.CreateUpdate(group.WeightDecay)))];
+            _groups = [new GroupUpdate(null, trainer.Optimizer.CreateUpdate(null)), .. groups.Map(group => new GroupUpdate(group, trainer.Optimizer.CreateUpdate(group.WeightDecay)))];
             _slotLength = trainer.Trained.TotalLength;
             _shared = _slotLength >= LeastShared;
             var chunks = new List<Chunk>();
@@ -64,7 +64,13 @@ public abstract unsafe partial class Trainer
             _partialSums = new double[_chunks.Length];
             if (device is not null && trainer.Optimizer.DeviceKernel is { } kernel)
             {
-                _device = new CudaUpdate(device, kernel, [.. _chunks.Select(c => new CudaChunk(c.Offset, c.Length, SetOf(c.Group, c.WeightDecay)))], 2 * _groups.Length);
+                var places = new CudaChunk[_chunks.Length];
+                for (int i = 0; i < places.Length; i++)
+                {
+                    places[i] = new CudaChunk(_chunks[i].Offset, _chunks[i].Length, SetOf(_chunks[i].Group, _chunks[i].WeightDecay));
+                }
+
+                _device = device.CreateUpdate(kernel, places, 2 * _groups.Length);
             }
         }
 

@@ -85,9 +85,9 @@ public abstract unsafe partial class Trainer : IDisposable
         _slotCount = optimizer.Slots.Count;
         foreach (OptimizerGroup group in optimizer.Groups)
         {
-            if (!Trained.Parameters.Any(group.Contains))
+            if (!Trained.Parameters.Has(group.Contains))
             {
-                throw new ArgumentException($"No trained parameter of {layout.ModelName} has a name that begins with {string.Join(" or ", group.Names.Select(name => $"'{name}'"))}.", nameof(optimizer));
+                throw new ArgumentException($"No trained parameter of {layout.ModelName} has a name that begins with {string.Join(" or ", group.Names.Map(static name => $"'{name}'"))}.", nameof(optimizer));
             }
         }
 
@@ -97,22 +97,11 @@ public abstract unsafe partial class Trainer : IDisposable
         CudaExecution.Choose(
             options.Device,
             layout,
-            (context, cuda) =>
+            layout.Cuda?.ForTrainer(weights, layout, Trained.TotalLength, optimizer.DeviceKernel is null ? 0 : optimizer.Slots.Count, training =>
             {
-                var execution = new CudaExecution(context, weights, layout, cuda, states: 2, moves: false);
-                try
-                {
-                    device = new CudaTraining(execution, layout.ModelName, Trained.TotalLength, optimizer.DeviceKernel is null ? 0 : optimizer.Slots.Count);
-                    updates = CreateUpdates(device);
-                    return execution;
-                }
-                catch
-                {
-                    (device as IDisposable ?? execution).Dispose();
-                    device = null;
-                    throw;
-                }
-            },
+                updates = CreateUpdates(training);
+                device = training;
+            }),
             out DeviceInUse inUse);
         Device = inUse;
         _cuda = device;
@@ -131,9 +120,9 @@ public abstract unsafe partial class Trainer : IDisposable
             _masters = CreateMasters();
             _state = new NativeBlock(layout.StateBytes);
             _evaluationState = new NativeBlock(layout.StateBytes);
-            _tasks = [.. layout.Entries.Select((_, index) => new EntryTask(this, index))];
+            _tasks = layout.Entries.Map((_, index) => new EntryTask(this, index));
             _entrySteps = new long[layout.Entries.Length];
-            _ignorable = [.. layout.Entries.Select(entry => Array.Find(entry.Inputs, input => input.MayBeIgnored))];
+            _ignorable = layout.Entries.Map(static entry => Array.Find(entry.Inputs, static input => input.MayBeIgnored));
             _lastUpdate = Array.Find(_updates, update => update is not null) ?? throw new ArgumentException($"The layout of {layout.ModelName} is invalid: nothing in it is a step.");
             (_firstMicro, _micros) = (0, AccumulationSteps);
             if (options.DataParallel is { } parallel)
@@ -301,11 +290,14 @@ public abstract unsafe partial class Trainer : IDisposable
             new("the sequence length", SequenceLength.ToString(CultureInfo.InvariantCulture)),
             new("the precision and order of its kernels", _cuda.Execution.ModuleDigest),
             new("the optimizer", Optimizer.Name),
-            .. TrainingSettings().Select(static setting => new KeyValuePair<string, string>("the setting " + setting.Key, setting.Value)),
             new("the seed", options.Seed.ToString(CultureInfo.InvariantCulture)),
-            new("the digest of the weights", RankGroup.DigestOf(_weights.Pointer, _weights.Length)),
         ];
-        return new RankGroup(parallel, _cuda.Execution, description);
+        foreach ((string name, string value) in TrainingSettings())
+        {
+            description.Add(new("the setting " + name, value));
+        }
+
+        return _cuda.Meet(parallel, description, _weights);
     }
 
     /// <summary>The parameter of the master copy that a parameter is rounded from; null for one that is trained where it lies, or not at all.</summary>
@@ -314,7 +306,7 @@ public abstract unsafe partial class Trainer : IDisposable
     /// <summary>The master copy as weights are now; null where none is needed.</summary>
     private NativeBlock? CreateMasters()
     {
-        if (!_weights.Table.Parameters.Any(parameter => MasterOf(parameter) is not null))
+        if (!_weights.Table.Parameters.Has(parameter => MasterOf(parameter) is not null))
         {
             return null;
         }
