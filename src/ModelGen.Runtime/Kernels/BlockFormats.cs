@@ -54,7 +54,43 @@ public unsafe interface IBlockFormat
     static abstract Vector256<int> Dot(Vector256<int> sums, Vector256<byte> weights, Vector256<sbyte> input);
 
     /// <inheritdoc cref="Dot(Vector256{int}, Vector256{byte}, Vector256{sbyte})"/>
-    static abstract Vector128<int> Dot(Vector128<int> sums, Vector128<byte> weights, Vector128<sbyte> input);
+    /// <typeparam name="TArm">How bytes are multiplied where the processor is an Arm.</typeparam>
+    static abstract Vector128<int> Dot<TArm>(Vector128<int> sums, Vector128<byte> weights, Vector128<sbyte> input)
+        where TArm : struct, IArmBytes;
+}
+
+/// <summary>
+/// Whether an Arm processor has instructions that sum up products of four bytes. Compiled code that is for all of them asks while it runs: it asks a row's kernel once, and not each product of it.
+/// </summary>
+[EditorBrowsable(EditorBrowsableState.Never)]
+public interface IArmBytes
+{
+    /// <summary>Whether it has.</summary>
+    static abstract bool HasDotProduct { get; }
+}
+
+/// <summary>It has: <c>sdot</c>.</summary>
+[EditorBrowsable(EditorBrowsableState.Never)]
+public readonly struct ArmDotProduct : IArmBytes
+{
+    /// <inheritdoc/>
+    public static bool HasDotProduct
+    {
+        [MethodImpl(MethodImplOptions.AggressiveInlining)]
+        get => true;
+    }
+}
+
+/// <summary>It has not, or is no Arm.</summary>
+[EditorBrowsable(EditorBrowsableState.Never)]
+public readonly struct ArmWidening : IArmBytes
+{
+    /// <inheritdoc/>
+    public static bool HasDotProduct
+    {
+        [MethodImpl(MethodImplOptions.AggressiveInlining)]
+        get => false;
+    }
 }
 
 /// <summary>Numbers of 8 bits: <see cref="WeightFormat.Q8_0"/>.</summary>
@@ -140,7 +176,8 @@ public readonly unsafe struct Q8_0 : IBlockFormat
 
     /// <inheritdoc/>
     [MethodImpl(MethodImplOptions.AggressiveInlining)]
-    public static Vector128<int> Dot(Vector128<int> sums, Vector128<byte> weights, Vector128<sbyte> input)
+    public static Vector128<int> Dot<TArm>(Vector128<int> sums, Vector128<byte> weights, Vector128<sbyte> input)
+        where TArm : struct, IArmBytes
     {
         if (AvxVnni.IsSupported)
         {
@@ -154,7 +191,7 @@ public readonly unsafe struct Q8_0 : IBlockFormat
             return sums + Sse2.MultiplyAddAdjacent(pairs, Vector128<short>.One);
         }
 
-        return BlockTile.Dot(sums, signed, input);
+        return BlockTile.Dot<TArm>(sums, signed, input);
     }
 }
 
@@ -244,10 +281,11 @@ public readonly unsafe struct Q4_0 : IBlockFormat
 
     /// <inheritdoc/>
     [MethodImpl(MethodImplOptions.AggressiveInlining)]
-    public static Vector128<int> Dot(Vector128<int> sums, Vector128<byte> weights, Vector128<sbyte> input)
+    public static Vector128<int> Dot<TArm>(Vector128<int> sums, Vector128<byte> weights, Vector128<sbyte> input)
+        where TArm : struct, IArmBytes
         => AvxVnni.IsSupported ? AvxVnni.MultiplyWideningAndAdd(sums, weights, input)
             : Ssse3.IsSupported ? sums + Sse2.MultiplyAddAdjacent(Ssse3.MultiplyAddAdjacent(weights, input), Vector128<short>.One)
-            : BlockTile.Dot(sums, weights.AsSByte(), input);
+            : BlockTile.Dot<TArm>(sums, weights.AsSByte(), input);
 }
 
 /// <summary>Numbers of 4 bits from a minimum on: <see cref="WeightFormat.Q4_1"/>.</summary>
@@ -321,7 +359,9 @@ public readonly unsafe struct Q4_1 : IBlockFormat
 
     /// <inheritdoc/>
     [MethodImpl(MethodImplOptions.AggressiveInlining)]
-    public static Vector128<int> Dot(Vector128<int> sums, Vector128<byte> weights, Vector128<sbyte> input) => Q4_0.Dot(sums, weights, input);
+    public static Vector128<int> Dot<TArm>(Vector128<int> sums, Vector128<byte> weights, Vector128<sbyte> input)
+        where TArm : struct, IArmBytes
+        => Q4_0.Dot<TArm>(sums, weights, input);
 }
 
 /// <summary>Numbers of 5 bits: <see cref="WeightFormat.Q5_0"/>.</summary>
@@ -408,7 +448,9 @@ public readonly unsafe struct Q5_0 : IBlockFormat
 
     /// <inheritdoc/>
     [MethodImpl(MethodImplOptions.AggressiveInlining)]
-    public static Vector128<int> Dot(Vector128<int> sums, Vector128<byte> weights, Vector128<sbyte> input) => Q4_0.Dot(sums, weights, input);
+    public static Vector128<int> Dot<TArm>(Vector128<int> sums, Vector128<byte> weights, Vector128<sbyte> input)
+        where TArm : struct, IArmBytes
+        => Q4_0.Dot<TArm>(sums, weights, input);
 }
 
 /// <summary>Numbers of 5 bits from a minimum on: <see cref="WeightFormat.Q5_1"/>.</summary>
@@ -482,7 +524,9 @@ public readonly unsafe struct Q5_1 : IBlockFormat
 
     /// <inheritdoc/>
     [MethodImpl(MethodImplOptions.AggressiveInlining)]
-    public static Vector128<int> Dot(Vector128<int> sums, Vector128<byte> weights, Vector128<sbyte> input) => Q4_0.Dot(sums, weights, input);
+    public static Vector128<int> Dot<TArm>(Vector128<int> sums, Vector128<byte> weights, Vector128<sbyte> input)
+        where TArm : struct, IArmBytes
+        => Q4_0.Dot<TArm>(sums, weights, input);
 }
 
 /// <summary>Numbers of a table of 16: <see cref="WeightFormat.IQ4_NL"/>.</summary>
@@ -566,7 +610,9 @@ public readonly unsafe struct IQ4_NL : IBlockFormat
 
     /// <inheritdoc/>
     [MethodImpl(MethodImplOptions.AggressiveInlining)]
-    public static Vector128<int> Dot(Vector128<int> sums, Vector128<byte> weights, Vector128<sbyte> input) => Q8_0.Dot(sums, weights, input);
+    public static Vector128<int> Dot<TArm>(Vector128<int> sums, Vector128<byte> weights, Vector128<sbyte> input)
+        where TArm : struct, IArmBytes
+        => Q8_0.Dot<TArm>(sums, weights, input);
 }
 
 /// <summary>Floats of 4 bits, as whole numbers of halves: <see cref="WeightFormat.MXFP4"/>.</summary>
@@ -644,5 +690,7 @@ public readonly unsafe struct MXFP4 : IBlockFormat
 
     /// <inheritdoc/>
     [MethodImpl(MethodImplOptions.AggressiveInlining)]
-    public static Vector128<int> Dot(Vector128<int> sums, Vector128<byte> weights, Vector128<sbyte> input) => Q4_0.Dot(sums, weights, input);
+    public static Vector128<int> Dot<TArm>(Vector128<int> sums, Vector128<byte> weights, Vector128<sbyte> input)
+        where TArm : struct, IArmBytes
+        => Q4_0.Dot<TArm>(sums, weights, input);
 }

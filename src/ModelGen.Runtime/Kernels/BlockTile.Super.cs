@@ -1,6 +1,7 @@
 using System.ComponentModel;
 using System.Runtime.CompilerServices;
 using System.Runtime.Intrinsics;
+using System.Runtime.Intrinsics.Arm;
 using System.Runtime.Intrinsics.X86;
 
 namespace ModelGen.Runtime;
@@ -48,7 +49,9 @@ public readonly unsafe struct Q4_K : IBlockFormat
 
     /// <inheritdoc/>
     [MethodImpl(MethodImplOptions.AggressiveInlining)]
-    public static Vector128<int> Dot(Vector128<int> sums, Vector128<byte> weights, Vector128<sbyte> input) => Q4_0.Dot(sums, weights, input);
+    public static Vector128<int> Dot<TArm>(Vector128<int> sums, Vector128<byte> weights, Vector128<sbyte> input)
+        where TArm : struct, IArmBytes
+        => Q4_0.Dot<TArm>(sums, weights, input);
 }
 
 /// <summary>Numbers of 5 bits, an eighth of 256 with a scale and a minimum: <see cref="WeightFormat.Q5_K"/>.</summary>
@@ -94,7 +97,9 @@ public readonly unsafe struct Q5_K : IBlockFormat
 
     /// <inheritdoc/>
     [MethodImpl(MethodImplOptions.AggressiveInlining)]
-    public static Vector128<int> Dot(Vector128<int> sums, Vector128<byte> weights, Vector128<sbyte> input) => Q4_0.Dot(sums, weights, input);
+    public static Vector128<int> Dot<TArm>(Vector128<int> sums, Vector128<byte> weights, Vector128<sbyte> input)
+        where TArm : struct, IArmBytes
+        => Q4_0.Dot<TArm>(sums, weights, input);
 }
 
 /// <summary>Numbers of 6 bits, a sixteenth of 256 with a scale: <see cref="WeightFormat.Q6_K"/>.</summary>
@@ -141,7 +146,9 @@ public readonly unsafe struct Q6_K : IBlockFormat
 
     /// <inheritdoc/>
     [MethodImpl(MethodImplOptions.AggressiveInlining)]
-    public static Vector128<int> Dot(Vector128<int> sums, Vector128<byte> weights, Vector128<sbyte> input) => Q4_0.Dot(sums, weights, input);
+    public static Vector128<int> Dot<TArm>(Vector128<int> sums, Vector128<byte> weights, Vector128<sbyte> input)
+        where TArm : struct, IArmBytes
+        => Q4_0.Dot<TArm>(sums, weights, input);
 }
 
 // Blocks of 256, and several rows with what is dear to unpack. A single row meets blocks as they lie; several meet what was unpacked of a group: a byte for each number, and the scales as floats.
@@ -751,9 +758,23 @@ public static unsafe partial class BlockTile
     }
 
     // Adds the products of some of the blocks.
-    [MethodImpl(MethodImplOptions.AggressiveOptimization)]
     private static void UnpackedRow128<TFormat>(byte* input, byte* group, int blocks, float* sums, int first, int count)
         where TFormat : struct, IBlockFormat
+    {
+        if (Dp.IsSupported)
+        {
+            UnpackedRow128<TFormat, ArmDotProduct>(input, group, blocks, sums, first, count);
+        }
+        else
+        {
+            UnpackedRow128<TFormat, ArmWidening>(input, group, blocks, sums, first, count);
+        }
+    }
+
+    [MethodImpl(MethodImplOptions.AggressiveOptimization)]
+    private static void UnpackedRow128<TFormat, TArm>(byte* input, byte* group, int blocks, float* sums, int first, int count)
+        where TFormat : struct, IBlockFormat
+        where TArm : struct, IArmBytes
     {
         float* scales = (float*)(input + (blocks * BlockRows.BlockColumns));
         float* less = scales + blocks;
@@ -769,10 +790,10 @@ public static unsafe partial class BlockTile
                 for (int step = part * TFormat.ScaleColumns / 4; step < (part + 1) * TFormat.ScaleColumns / 4; step++)
                 {
                     Vector128<sbyte> x = Vector128.Create(*(int*)(input + (block * BlockRows.BlockColumns) + (4 * step))).AsSByte();
-                    i0 = TFormat.Dot(i0, Vector128.Load(group + (64 * step)), x);
-                    i1 = TFormat.Dot(i1, Vector128.Load(group + (64 * step) + 16), x);
-                    i2 = TFormat.Dot(i2, Vector128.Load(group + (64 * step) + 32), x);
-                    i3 = TFormat.Dot(i3, Vector128.Load(group + (64 * step) + 48), x);
+                    i0 = TFormat.Dot<TArm>(i0, Vector128.Load(group + (64 * step)), x);
+                    i1 = TFormat.Dot<TArm>(i1, Vector128.Load(group + (64 * step) + 16), x);
+                    i2 = TFormat.Dot<TArm>(i2, Vector128.Load(group + (64 * step) + 32), x);
+                    i3 = TFormat.Dot<TArm>(i3, Vector128.Load(group + (64 * step) + 48), x);
                 }
 
                 float* f = factors + (16 * part);

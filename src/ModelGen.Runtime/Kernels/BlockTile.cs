@@ -97,9 +97,10 @@ public static unsafe partial class BlockTile
 
     /// <summary>As the formats', of signed numbers, where there are no instructions of x86.</summary>
     [MethodImpl(MethodImplOptions.AggressiveInlining)]
-    internal static Vector128<int> Dot(Vector128<int> sums, Vector128<sbyte> weights, Vector128<sbyte> input)
+    internal static Vector128<int> Dot<TArm>(Vector128<int> sums, Vector128<sbyte> weights, Vector128<sbyte> input)
+        where TArm : struct, IArmBytes
     {
-        if (Dp.IsSupported)
+        if (TArm.HasDotProduct)
         {
             return Dp.DotProduct(sums, weights, input);
         }
@@ -391,9 +392,24 @@ public static unsafe partial class BlockTile
         where TFormat : struct, IBlockFormat
         => TFormat.HasUpperHalves ? Halves.LoadBF16128((ushort*)halves) : Halves.LoadF16128((ushort*)halves);
 
-    [MethodImpl(MethodImplOptions.AggressiveOptimization)]
+    [MethodImpl(MethodImplOptions.AggressiveInlining)]
     private static void Row128<TFormat>(byte* input, byte* halves, byte* numbers, int blocks, float* sums)
         where TFormat : struct, IBlockFormat
+    {
+        if (Dp.IsSupported)
+        {
+            Row128<TFormat, ArmDotProduct>(input, halves, numbers, blocks, sums);
+        }
+        else
+        {
+            Row128<TFormat, ArmWidening>(input, halves, numbers, blocks, sums);
+        }
+    }
+
+    [MethodImpl(MethodImplOptions.AggressiveOptimization)]
+    private static void Row128<TFormat, TArm>(byte* input, byte* halves, byte* numbers, int blocks, float* sums)
+        where TFormat : struct, IBlockFormat
+        where TArm : struct, IArmBytes
     {
         float* scales = (float*)(input + (blocks * BlockRows.BlockColumns)), less = scales + blocks;
         int* pairs = (int*)(less + blocks);
@@ -404,10 +420,10 @@ public static unsafe partial class BlockTile
             for (int step = 0; step < 8; step++)
             {
                 Vector128<sbyte> x = Vector128.Create(*(int*)(input + (4 * step))).AsSByte();
-                i0 = TFormat.Dot(i0, TFormat.LoadQuarter(numbers, step, 0), x);
-                i1 = TFormat.Dot(i1, TFormat.LoadQuarter(numbers, step, 1), x);
-                i2 = TFormat.Dot(i2, TFormat.LoadQuarter(numbers, step, 2), x);
-                i3 = TFormat.Dot(i3, TFormat.LoadQuarter(numbers, step, 3), x);
+                i0 = TFormat.Dot<TArm>(i0, TFormat.LoadQuarter(numbers, step, 0), x);
+                i1 = TFormat.Dot<TArm>(i1, TFormat.LoadQuarter(numbers, step, 1), x);
+                i2 = TFormat.Dot<TArm>(i2, TFormat.LoadQuarter(numbers, step, 2), x);
+                i3 = TFormat.Dot<TArm>(i3, TFormat.LoadQuarter(numbers, step, 3), x);
             }
 
             Vector128<float> scale = Vector128.Create(scales[block]);
