@@ -1,5 +1,6 @@
 using System.Collections.Immutable;
 using System.Collections.ObjectModel;
+using System.Runtime.InteropServices;
 using ModelGen.Runtime;
 
 namespace ModelGen;
@@ -102,7 +103,23 @@ public sealed unsafe class GgufFile : WeightFile
             throw new ModelFileException(Path, $"tensor {Quoted.Text(tensor.Name)}, type", "a type of floats", tensor.TypeName);
         }
 
-        GgmlBlocks.Read(own.Type, _file.Address(own.Offset, own.ByteLength), start, destination);
+        if (own.Type == GgmlType.F32)
+        {
+            _file.Copy(own.Offset + (start * sizeof(float)), MemoryMarshal.AsBytes(destination));
+            return;
+        }
+
+        (int elements, int bytes) = GgmlBlocks.Size(own.Type);
+        int room = (int)Math.Min(MappedFile.StripBytes / bytes, (destination.Length / elements) + 2L);
+        byte* strip = stackalloc byte[room * bytes];
+        while (!destination.IsEmpty)
+        {
+            int within = (int)(start % elements), count = Math.Min(destination.Length, (room * elements) - within);
+            _file.Copy(own.Offset + (start / elements * bytes), new Span<byte>(strip, (within + count + elements - 1) / elements * bytes));
+            GgmlBlocks.Read(own.Type, strip, within, destination[..count]);
+            destination = destination[count..];
+            start += count;
+        }
     }
 
     /// <summary>Reads blocks as they are stored.</summary>
@@ -121,7 +138,7 @@ public sealed unsafe class GgufFile : WeightFile
             throw new ArgumentOutOfRangeException(nameof(startByte), startByte, FormattableString.Invariant($"{destination.Length} bytes from {startByte} on are not inside the tensor's {tensor.ByteLength}."));
         }
 
-        _file.Span(tensor.Offset + startByte, destination.Length).CopyTo(destination);
+        _file.Copy(tensor.Offset + startByte, destination);
     }
 
     internal override bool TryReadRows(WeightTensor tensor, GgmlType type, long row, int count, Span<byte> destination)

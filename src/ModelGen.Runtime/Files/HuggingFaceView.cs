@@ -137,8 +137,26 @@ internal sealed class HuggingFaceView : WeightFile
             return false;
         }
 
-        int rowBytes = destination.Length / count;
-        for (int i = 0; i < count; i++)
+        // Of a head at a time, whose rows lie together in another order; of a part of one, row by row.
+        int rowBytes = destination.Length / count, done = 0;
+        if (row % _headWidth == 0 && count >= _headWidth)
+        {
+            byte[] head = GC.AllocateUninitializedArray<byte>(_headWidth * rowBytes);
+            for (; done <= count - _headWidth; done += _headWidth)
+            {
+                if (!_file.TryReadRows(own.Source, type, row + done, _headWidth, head))
+                {
+                    return false;
+                }
+
+                for (int i = 0; i < _headWidth; i++)
+                {
+                    head.AsSpan((int)RotaryRows.ToNeighbours(i, _headWidth) * rowBytes, rowBytes).CopyTo(destination[((done + i) * rowBytes)..]);
+                }
+            }
+        }
+
+        for (int i = done; i < count; i++)
         {
             if (!_file.TryReadRows(own.Source, type, RotaryRows.ToNeighbours(row + i, _headWidth), 1, destination.Slice(i * rowBytes, rowBytes)))
             {

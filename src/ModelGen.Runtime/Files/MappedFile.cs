@@ -3,9 +3,16 @@ using Microsoft.Win32.SafeHandles;
 
 namespace ModelGen.Runtime;
 
-/// <summary>A file's bytes, mapped into memory to be read. The file must not be truncated by others while it is open.</summary>
+/// <summary>
+/// A file's bytes, mapped into memory to be read, and read by the system's calls where they are copied anyway. The file must not be truncated by others while it is open: what is copied is
+/// then missed, with an exception, but a system ends the process that touches a mapping which is no longer there.
+/// </summary>
 internal sealed unsafe class MappedFile : IDisposable
 {
+    /// <summary>What is converted lies on the stack meanwhile, so much at a time.</summary>
+    public const int StripBytes = 1 << 14;
+
+    private readonly SafeFileHandle _source;
     private readonly MemoryMappedFile _file;
     private readonly MemoryMappedViewAccessor _view;
     private readonly SafeMemoryMappedViewHandle _handle;
@@ -15,6 +22,7 @@ internal sealed unsafe class MappedFile : IDisposable
     private MappedFile(string path, SafeFileHandle file)
     {
         Path = path;
+        _source = file;
         Length = RandomAccess.GetLength(file);
         _file = MemoryMappedFile.CreateFromFile(file, mapName: null, capacity: 0, MemoryMappedFileAccess.Read, HandleInheritability.None, leaveOpen: true);
         try
@@ -51,8 +59,16 @@ internal sealed unsafe class MappedFile : IDisposable
             throw new PlatformNotSupportedException("Weight files are little-endian, and this processor is not.");
         }
 
-        using SafeFileHandle file = InputFile.OpenHandle(path, FileShare.Read | FileShare.Delete);
-        return new MappedFile(path, file);
+        SafeFileHandle file = InputFile.OpenHandle(path, FileShare.Read | FileShare.Delete);
+        try
+        {
+            return new MappedFile(path, file);
+        }
+        catch
+        {
+            file.Dispose();
+            throw;
+        }
     }
 
     /// <summary>Bytes of the file. Whoever uses them must hold a <see cref="Read"/>.</summary>
@@ -67,12 +83,34 @@ internal sealed unsafe class MappedFile : IDisposable
             ? _start + offset
             : throw new ArgumentOutOfRangeException(nameof(offset), offset, FormattableString.Invariant($"{length} bytes from {offset} on are not inside the file's {Length}."));
 
+    /// <summary>Copies bytes of the file. They are read, not taken from the mapping, whose pages would have to be entered one by one first.</summary>
+    /// <param name="offset">The first byte.</param>
+    /// <param name="destination">Where they go.</param>
+    /// <exception cref="ArgumentOutOfRangeException">They are not inside the file.</exception>
+    /// <exception cref="ModelFileException">The file has become shorter since it was opened.</exception>
+    /// <exception cref="IOException">The file cannot be read.</exception>
+    public void Copy(long offset, Span<byte> destination)
+    {
+        _ = Address(offset, destination.Length);
+        while (!destination.IsEmpty)
+        {
+            int read = RandomAccess.Read(_source, destination, offset);
+            if (read <= 0)
+            {
+                throw new ModelFileException(Path, "length", FormattableString.Invariant($"the {Length} bytes that it had when it was opened"), FormattableString.Invariant($"its end at {offset}: it was truncated meanwhile"));
+            }
+
+            destination = destination[read..];
+            offset += read;
+        }
+    }
+
     /// <summary>Keeps the mapping until the end of a read, whoever closes the file meanwhile.</summary>
     /// <exception cref="ObjectDisposedException">The file was closed.</exception>
     public Reading Read()
     {
         ObjectDisposedException.ThrowIf(Volatile.Read(ref _disposed) != 0, this);
-        return new Reading(_handle);
+        return new Reading(_handle, _source);
     }
 
     /// <summary>Closes the file. Reads of other threads that have begun end undisturbed.</summary>
@@ -83,6 +121,7 @@ internal sealed unsafe class MappedFile : IDisposable
             _handle.ReleasePointer();
             _view.Dispose();
             _file.Dispose();
+            _source.Dispose();
         }
     }
 
@@ -90,14 +129,29 @@ internal sealed unsafe class MappedFile : IDisposable
     internal readonly ref struct Reading
     {
         private readonly SafeMemoryMappedViewHandle _handle;
+        private readonly SafeFileHandle _source;
 
-        public Reading(SafeMemoryMappedViewHandle handle)
+        public Reading(SafeMemoryMappedViewHandle handle, SafeFileHandle source)
         {
             bool added = false;
             handle.DangerousAddRef(ref added);
-            _handle = handle;
+            try
+            {
+                source.DangerousAddRef(ref added);
+            }
+            catch
+            {
+                handle.DangerousRelease();
+                throw;
+            }
+
+            (_handle, _source) = (handle, source);
         }
 
-        public void Dispose() => _handle.DangerousRelease();
+        public void Dispose()
+        {
+            _source.DangerousRelease();
+            _handle.DangerousRelease();
+        }
     }
 }

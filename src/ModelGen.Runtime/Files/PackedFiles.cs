@@ -51,8 +51,9 @@ internal static unsafe class PackedFiles
     /// <param name="target">Where it lies.</param>
     /// <param name="first">The first row, which begins a group; of a matrix that the file holds the transpose of, 0.</param>
     /// <param name="count">The rows: whole groups, or up to the last; of such a matrix, all.</param>
+    /// <param name="buffers">Where rows lie meanwhile.</param>
     /// <exception cref="ModelFileException">A block's scale is no number.</exception>
-    public static void Read(WeightFile file, WeightTensor tensor, ParameterInfo parameter, byte* target, long first, long count)
+    public static void Read(WeightFile file, WeightTensor tensor, ParameterInfo parameter, byte* target, long first, long count, RowBuffers buffers)
     {
         int columns = parameter.Columns;
         if (parameter.TransposedInFile)
@@ -78,34 +79,77 @@ internal static unsafe class PackedFiles
             return;
         }
 
-        byte[] stored = new byte[rowBytes * BlockRows.GroupRows];
-        for (long row = first; row < first + count; row += BlockRows.GroupRows)
+        byte[] stored = buffers.Take(checked((int)(count * rowBytes)));
+        if (file.TryReadRows(tensor, type, first, (int)count, stored.AsSpan(0, (int)count * rowBytes)))
         {
-            int rows = (int)Math.Min(BlockRows.GroupRows, first + count - row);
-            if (!file.TryReadRows(tensor, type, row, rows, stored.AsSpan(0, rows * rowBytes)))
-            {
-                FillRows(parameter, target, row, first + count, Floats);
-                return;
-            }
+            Lay();
+        }
+        else
+        {
+            FillRows(parameter, target, first, first + count, Floats);
+        }
 
+        buffers.Return(stored);
+
+        void Lay()
+        {
             fixed (byte* from = stored)
             {
-                if (rows == BlockRows.GroupRows && BlockGroups.TryPut(parameter.Format, from, rowBytes, target + (row / BlockRows.GroupRows * BlockRows.GroupBytes(parameter.Format, columns))))
+                for (int row = 0; row < count; row += BlockRows.GroupRows)
                 {
-                    continue;
-                }
-            }
+                    byte* group = target + ((first + row) / BlockRows.GroupRows * BlockRows.GroupBytes(parameter.Format, columns));
+                    if (row <= count - BlockRows.GroupRows && BlockGroups.TryPut(parameter.Format, from + ((long)row * rowBytes), rowBytes, group))
+                    {
+                        continue;
+                    }
 
-            for (int i = 0; i < rows; i++)
-            {
-                if (!Put(parameter.Format, target, row + i, columns, stored.AsSpan(i * rowBytes, rowBytes)))
-                {
-                    throw new ModelFileException(file.Path, $"tensor {Quoted.Text(tensor.Name)}, row {row + i}", $"scales that are numbers, in blocks of {type}", "one that is none");
+                    for (int i = row; i < Math.Min(count, row + BlockRows.GroupRows); i++)
+                    {
+                        if (!BlockRows.Put(parameter.Format, stored.AsSpan(i * rowBytes, rowBytes), group, i - row))
+                        {
+                            throw new ModelFileException(file.Path, $"tensor {Quoted.Text(tensor.Name)}, row {first + i}", $"scales that are numbers, in blocks of {type}", "one that is none");
+                        }
+                    }
                 }
             }
         }
 
         void Floats(long row, Span<float> values) => file.ReadFloats(tensor, row * columns, values);
+    }
+
+    /// <summary>Memory that rows lie in between the file and their place, for each thread that loads: new arrays of that size would be cleared, and their pages made, every time.</summary>
+    public sealed class RowBuffers
+    {
+        private readonly Lock _lock = new();
+        private readonly List<byte[]> _free = [];
+
+        /// <summary>An array of at least a length, with anything in it.</summary>
+        public byte[] Take(int length)
+        {
+            lock (_lock)
+            {
+                if (_free.Count > 0)
+                {
+                    byte[] buffer = _free[^1];
+                    _free.RemoveAt(_free.Count - 1);
+                    if (buffer.Length >= length)
+                    {
+                        return buffer;
+                    }
+                }
+            }
+
+            return GC.AllocateUninitializedArray<byte>(length);
+        }
+
+        /// <summary>Takes an array back.</summary>
+        public void Return(byte[] buffer)
+        {
+            lock (_lock)
+            {
+                _free.Add(buffer);
+            }
+        }
     }
 
     /// <summary>Converts a parameter's rows to its format.</summary>

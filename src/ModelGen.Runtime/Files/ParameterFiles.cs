@@ -51,6 +51,8 @@ internal static unsafe class ParameterFiles
             firsts[index + 1] = firsts[index] + (!map.Has(index) ? 0 : file.IsReadInOrder(map[index]) ? 1 : PiecesOf(table.Parameters[index]));
         }
 
+        var buffers = new PackedFiles.RowBuffers();
+
         // Widening weights takes a processor longer than reading them does.
         if (table.TotalLength < ParallelLength)
         {
@@ -80,17 +82,17 @@ internal static unsafe class ParameterFiles
             int within = piece - firsts[index], end = firsts[index + 1] - firsts[index] == 1 ? PiecesOf(parameter) : within + 1;
             for (; within < end; within++)
             {
-                ReadPiece(file, map[index], parameter, block + parameter.Offset, within);
+                ReadPiece(file, map[index], parameter, block + parameter.Offset, within, buffers);
             }
         }
     }
 
-    private static void ReadPiece(WeightFile file, WeightTensor tensor, ParameterInfo parameter, float* target, int piece)
+    private static void ReadPiece(WeightFile file, WeightTensor tensor, ParameterInfo parameter, float* target, int piece, PackedFiles.RowBuffers buffers)
     {
         if (parameter.Format != WeightFormat.F32)
         {
             long rows = parameter.TransposedInFile ? parameter.Rows : RowsOfPiece(parameter), first = piece * rows;
-            PackedFiles.Read(file, tensor, parameter, (byte*)target, first, Math.Min(rows, parameter.Rows - first));
+            PackedFiles.Read(file, tensor, parameter, (byte*)target, first, Math.Min(rows, parameter.Rows - first), buffers);
         }
         else if (parameter.TransposedInFile)
         {

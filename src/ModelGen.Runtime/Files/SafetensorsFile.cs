@@ -75,10 +75,30 @@ public sealed unsafe class SafetensorsFile : WeightFile
     public override void ReadFloats(WeightTensor tensor, long start, Span<float> destination)
     {
         using MappedFile.Reading reading = _file.Read();
-        byte* source = Locate(tensor, start, destination.Length, out SafetensorsType type);
-        if (!Elements.TryReadFloats(source, type, destination))
+        CheckOwn(tensor);
+        CheckRange(tensor, start, destination.Length);
+        var own = (SafetensorsTensor)tensor;
+        int size = SafetensorsFormat.SizeOf(own.Type);
+        if (own.Type == SafetensorsType.F32)
+        {
+            ReadBytes(own, start * size, MemoryMarshal.AsBytes(destination));
+            return;
+        }
+
+        if (!own.IsFloat)
         {
             throw WrongType(tensor, "F32, F16, BF16, F64, F8_E4M3 or F8_E5M2");
+        }
+
+        int room = Math.Min(MappedFile.StripBytes / size, destination.Length);
+        byte* strip = stackalloc byte[room * size];
+        while (!destination.IsEmpty)
+        {
+            int count = Math.Min(destination.Length, room);
+            ReadBytes(own, start * size, new Span<byte>(strip, count * size));
+            Elements.TryReadFloats(strip, own.Type, destination[..count]);
+            destination = destination[count..];
+            start += count;
         }
     }
 
@@ -126,7 +146,18 @@ public sealed unsafe class SafetensorsFile : WeightFile
             throw new ArgumentOutOfRangeException(nameof(startByte), startByte, FormattableString.Invariant($"{destination.Length} bytes from {startByte} on are not inside the tensor's {tensor.ByteLength}."));
         }
 
-        _file.Span(_dataStart + tensor.Offset + startByte, destination.Length).CopyTo(destination);
+        _file.Copy(_dataStart + tensor.Offset + startByte, destination);
+    }
+
+    internal override bool TryReadRows(WeightTensor tensor, GgmlType type, long row, int count, Span<byte> destination)
+    {
+        if (tensor is not SafetensorsTensor own || (own.Type, type) is not ((SafetensorsType.F32, GgmlType.F32) or (SafetensorsType.F16, GgmlType.F16) or (SafetensorsType.BF16, GgmlType.BF16)))
+        {
+            return false;
+        }
+
+        ReadBytes(own, row * (destination.Length / count), destination);
+        return true;
     }
 
     internal override bool TryReadBytes(WeightTensor tensor, long start, Span<byte> destination)

@@ -81,6 +81,12 @@ internal sealed class SafetensorsIndex : WeightFile
         _byName[tensor.Name].Shard.ReadFloats(tensor, start, destination);
     }
 
+    internal override bool TryReadRows(WeightTensor tensor, GgmlType type, long row, int count, Span<byte> destination)
+    {
+        CheckOwn(tensor);
+        return _byName[tensor.Name].Shard.TryReadRows(tensor, type, row, count, destination);
+    }
+
     internal override bool TryReadBytes(WeightTensor tensor, long start, Span<byte> destination)
     {
         CheckOwn(tensor);

@@ -1,3 +1,4 @@
+using System.Runtime.InteropServices;
 using ModelGen.Runtime;
 using ModelGen.Tests.Infrastructure;
 
@@ -30,6 +31,37 @@ public sealed unsafe class BlockGroupsTests
             }
 
             Assert.Equal(new Span<byte>(single.Pointer, groupBytes).ToArray(), new Span<byte>(together.Pointer, groupBytes).ToArray());
+        }
+    }
+
+    // Whole cache lines are written in another way than what begins inside one.
+    [Theory]
+    [InlineData(WeightFormat.Q8_0)]
+    [InlineData(WeightFormat.Q4_0)]
+    public void WhereAGroupBeginsDoesNotMatter(WeightFormat format)
+    {
+        const int Blocks = 5;
+        int rowBytes = Blocks * BlockRows.BlockBytes(format), groupBytes = (int)BlockRows.GroupBytes(format, 32 * Blocks);
+        byte[] rows = Rows(new Random(12), Blocks, BlockRows.BlockBytes(format));
+        byte* memory = (byte*)NativeMemory.AlignedAlloc((nuint)groupBytes + 64, 64);
+        try
+        {
+            fixed (byte* from = rows)
+            {
+                byte[]? first = null;
+                foreach (int offset in new[] { 0, 4, 16, 60, 64 })
+                {
+                    NativeMemory.Clear(memory, (nuint)groupBytes + 64);
+                    Assert.True(BlockGroups.TryPut(format, from, rowBytes, memory + offset));
+                    first ??= new Span<byte>(memory, groupBytes).ToArray();
+                    Assert.Equal(first, new Span<byte>(memory + offset, groupBytes).ToArray());
+                    Assert.True(new Span<byte>(memory, offset).IndexOfAnyExcept((byte)0) < 0 && new Span<byte>(memory + offset + groupBytes, 64 - offset).IndexOfAnyExcept((byte)0) < 0);
+                }
+            }
+        }
+        finally
+        {
+            NativeMemory.AlignedFree(memory);
         }
     }
 

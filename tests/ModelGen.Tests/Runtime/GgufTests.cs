@@ -145,6 +145,77 @@ public sealed class GgufTests : IDisposable
         Assert.Equal(rows[5..11], read[..6]);
     }
 
+    // Heads at once, parts of them, and what begins inside one.
+    [Fact]
+    public void Stored_rows_of_heads_are_turned_whatever_is_asked_for()
+    {
+        const int Heads = 3, Width = 4, RowBytes = 34;
+        var random = new Random(5);
+        var writer = new SafetensorsWriter();
+        writer.Add("model.layers.0.self_attn.q_proj.weight", [Heads * Width, 32], Enumerable.Range(0, Heads * Width * 32).Select(_ => random.NextSingle() - 0.5f).ToArray());
+        writer.Save(_file.Path);
+        using (SafetensorsFile source = SafetensorsFile.Open(_file.Path))
+        {
+            var gguf = new GgufWriter();
+            gguf.Set("general.architecture", "llama");
+            gguf.Set("llama.embedding_length", (uint)(Heads * Width));
+            gguf.Set("llama.attention.head_count", (uint)Heads);
+            gguf.Add(source, "llama", Width, _ => GgmlType.Q8_0);
+            gguf.Save(_other.Path);
+        }
+
+        byte[] stored = new byte[Heads * Width * RowBytes];
+        using (GgufFile raw = GgufFile.Open(_other.Path))
+        {
+            raw.ReadBytes(raw.Find("blk.0.attn_q.weight")!, 0, stored);
+        }
+
+        // Hugging Face pairs 0 with 2, GGUF neighbours.
+        byte[] turned = [.. Enumerable.Range(0, Heads * Width).SelectMany(row => stored.AsSpan(((row / Width * Width) + new[] { 0, 2, 1, 3 }[row % Width]) * RowBytes, RowBytes).ToArray())];
+        using WeightFile file = WeightFile.Open(_other.Path);
+        WeightTensor tensor = file.Find("model.layers.0.self_attn.q_proj.weight")!;
+        for (int row = 0; row < Heads * Width; row++)
+        {
+            for (int count = 1; count <= (Heads * Width) - row; count++)
+            {
+                byte[] read = new byte[count * RowBytes];
+                Assert.True(file.TryReadRows(tensor, GgmlType.Q8_0, row, count, read));
+                Assert.Equal(turned[(row * RowBytes)..((row + count) * RowBytes)], read);
+            }
+        }
+
+        Assert.False(file.TryReadRows(tensor, GgmlType.F16, 0, 1, new byte[64]));
+    }
+
+    // What is converted is read strip by strip, from inside a block and to inside another.
+    [Theory]
+    [InlineData(GgmlType.F16)]
+    [InlineData(GgmlType.Q8_0)]
+    [InlineData(GgmlType.Q6_K)]
+    public void Any_range_of_elements_is_read(GgmlType type)
+    {
+        const int Rows = 37, Columns = 1024;
+        var random = new Random(6);
+        var writer = new GgufWriter();
+        float[] values = [.. Enumerable.Range(0, Rows * Columns).Select(_ => random.NextSingle() - 0.5f)];
+        writer.Add("a", [Rows, Columns], type, (start, destination) => values.AsSpan((int)start, destination.Length).CopyTo(destination));
+        writer.Save(_other.Path);
+        using GgufFile file = GgufFile.Open(_other.Path);
+        GgufTensor tensor = file.Find("a")!;
+        float[] all = new float[Rows * Columns];
+        for (int row = 0; row < Rows; row++)
+        {
+            file.ReadFloats(tensor, row * Columns, all.AsSpan(row * Columns, Columns));
+        }
+
+        foreach ((int start, int count) in new[] { (0, Rows * Columns), (1, (Rows * Columns) - 1), (255, 20_000), (8191, 2), (300, 0), ((Rows * Columns) - 1, 1), (17, 30_001) })
+        {
+            float[] read = new float[count];
+            file.ReadFloats(tensor, start, read);
+            Assert.Equal(all[start..(start + count)], read);
+        }
+    }
+
     [Fact]
     public void What_a_format_has_no_place_for_is_listed_at_once()
     {

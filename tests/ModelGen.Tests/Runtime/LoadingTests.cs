@@ -1,5 +1,6 @@
 using System.Globalization;
 using ModelGen.Runtime;
+using ModelGen.Tests.Infrastructure;
 
 namespace ModelGen.Tests.Runtime;
 
@@ -56,6 +57,48 @@ public sealed unsafe class LoadingTests
 
         GC.KeepAlive(block);
         Assert.Contains(" hg ", flags + " ", StringComparison.Ordinal);
+    }
+
+    [Theory]
+    [InlineData("model.gguf", GgmlType.F32)]
+    [InlineData("model.gguf", GgmlType.F16)]
+    [InlineData("model.gguf", GgmlType.Q8_0)]
+    [InlineData("model.safetensors", GgmlType.F32)]
+    [InlineData("model.safetensors", GgmlType.F16)]
+    public void A_file_that_is_truncated_while_it_is_open_is_an_error_and_not_the_end_of_the_process(string name, GgmlType type)
+    {
+        Assert.SkipWhen(OperatingSystem.IsWindows(), "A mapped file cannot be truncated.");
+        const int Rows = 64, Columns = 1024;
+        using var path = new TemporaryFile(name);
+        if (name.EndsWith(".gguf", StringComparison.Ordinal))
+        {
+            var writer = new GgufWriter();
+            writer.Add("a", [Rows, Columns], type, static (_, destination) => destination.Clear());
+            writer.Save(path.Path);
+        }
+        else
+        {
+            var writer = new SafetensorsWriter();
+            writer.Add("a", [Rows, Columns], type == GgmlType.F32 ? SafetensorsType.F32 : SafetensorsType.F16, Rows * Columns, stream => stream.Write(new byte[Rows * Columns * (type == GgmlType.F32 ? 4 : 2)]));
+            writer.Save(path.Path);
+        }
+
+        using WeightFile file = name.EndsWith(".gguf", StringComparison.Ordinal) ? GgufFile.Open(path.Path) : SafetensorsFile.Open(path.Path);
+        WeightTensor tensor = file.Find("a")!;
+        (int elements, int bytes) = GgmlBlocks.Size(type);
+        byte[] rows = new byte[Rows * (Columns / elements * bytes)];
+        float[] floats = new float[Rows * Columns];
+        Assert.True(file.TryReadRows(tensor, type, 0, Rows, rows));
+        using (var shorter = new FileStream(path.Path, FileMode.Open, FileAccess.Write, FileShare.ReadWrite))
+        {
+            shorter.SetLength(shorter.Length - 1000);
+        }
+
+        Assert.Equal("length", Assert.Single(Assert.Throws<ModelFileException>(() => file.TryReadRows(tensor, type, 0, Rows, rows)).Problems).Field);
+        Assert.Equal("length", Assert.Single(Assert.Throws<ModelFileException>(() => file.ReadFloats(tensor, 0, floats)).Problems).Field);
+
+        // What is still there is read.
+        file.ReadFloats(tensor, 0, floats.AsSpan(0, 100));
     }
 
     [Fact]

@@ -99,6 +99,36 @@ public sealed class SafetensorsTests : IDisposable
         }
     }
 
+    [Theory]
+    [InlineData(SafetensorsType.F32, GgmlType.F32)]
+    [InlineData(SafetensorsType.F16, GgmlType.F16)]
+    [InlineData(SafetensorsType.BF16, GgmlType.BF16)]
+    public void Rows_are_read_as_they_are_stored(SafetensorsType type, GgmlType same)
+    {
+        const int Rows = 90, Columns = 300;
+        int size = SafetensorsFormat.SizeOf(type);
+        byte[] stored = new byte[Rows * Columns * size];
+        new Random(8).NextBytes(stored);
+        var writer = new SafetensorsWriter();
+        writer.Add("a", [Rows, Columns], type, Rows * Columns, stream => stream.Write(stored));
+        writer.Save(_file.Path);
+        using SafetensorsFile file = SafetensorsFile.Open(_file.Path);
+        byte[] read = new byte[7 * Columns * size];
+        Assert.True(file.TryReadRows(file.Get("a"), same, 5, 7, read));
+        Assert.Equal(stored[(5 * Columns * size)..(12 * Columns * size)], read);
+        Assert.False(file.TryReadRows(file.Get("a"), GgmlType.Q8_0, 5, 7, read));
+
+        // Strip by strip, and each alone.
+        float[] all = new float[(Rows * Columns) - 1];
+        file.ReadFloats(file.Get("a"), 1, all);
+        foreach (int index in new[] { 0, 8190, 8191, 8192, 16383, all.Length - 1 })
+        {
+            float[] one = new float[1];
+            file.ReadFloats(file.Get("a"), 1 + index, one);
+            Assert.Equal(BitConverter.SingleToInt32Bits(one[0]), BitConverter.SingleToInt32Bits(all[index]));
+        }
+    }
+
     public static TheoryData<string, string, string> HostileHeaders => new()
     {
         { "no object", "[1]", "header" },
