@@ -149,7 +149,7 @@ public sealed class GgufTests : IDisposable
     [Fact]
     public void Stored_rows_of_heads_are_turned_whatever_is_asked_for()
     {
-        const int Heads = 3, Width = 4, RowBytes = 34;
+        const int Heads = 3, Width = 6, RowBytes = 34;
         var random = new Random(5);
         var writer = new SafetensorsWriter();
         writer.Add("model.layers.0.self_attn.q_proj.weight", [Heads * Width, 32], Enumerable.Range(0, Heads * Width * 32).Select(_ => random.NextSingle() - 0.5f).ToArray());
@@ -170,8 +170,8 @@ public sealed class GgufTests : IDisposable
             raw.ReadBytes(raw.Find("blk.0.attn_q.weight")!, 0, stored);
         }
 
-        // Hugging Face pairs 0 with 2, GGUF neighbours.
-        byte[] turned = [.. Enumerable.Range(0, Heads * Width).SelectMany(row => stored.AsSpan(((row / Width * Width) + new[] { 0, 2, 1, 3 }[row % Width]) * RowBytes, RowBytes).ToArray())];
+        // Hugging Face pairs 0 with 3, GGUF neighbours: six channels, since the two orders of four are each other's inverse and the same.
+        byte[] turned = [.. Enumerable.Range(0, Heads * Width).SelectMany(row => stored.AsSpan(((row / Width * Width) + new[] { 0, 2, 4, 1, 3, 5 }[row % Width]) * RowBytes, RowBytes).ToArray())];
         using WeightFile file = WeightFile.Open(_other.Path);
         WeightTensor tensor = file.Find("model.layers.0.self_attn.q_proj.weight")!;
         for (int row = 0; row < Heads * Width; row++)
