@@ -85,10 +85,13 @@ internal static class ConvertCommand
         }
     }
 
-    public static GgmlType Type(string name)
+    /// <summary>A type by its name.</summary>
+    /// <param name="name">The name.</param>
+    /// <param name="option">What it was given as, for messages.</param>
+    public static GgmlType Type(string name, string option = "--weights")
     {
         int index = Array.FindIndex(GgufExport.Written, type => string.Equals(type.ToString(), name, StringComparison.OrdinalIgnoreCase));
-        return index >= 0 ? GgufExport.Written[index] : throw new UsageException($"--weights: expected one of {string.Join(", ", GgufExport.Written)}, found {name}.");
+        return index >= 0 ? GgufExport.Written[index] : throw new UsageException($"{option}: expected one of {string.Join(", ", GgufExport.Written)}, found {name}.");
     }
 
     private static void Require(bool holds, string message)

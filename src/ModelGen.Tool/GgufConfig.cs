@@ -45,7 +45,42 @@ internal static class GgufConfig
         }
 
         var values = new JsonObject { ["model_type"] = architecture };
-        if (architecture == "gpt2")
+        switch (architecture)
+        {
+            case "gpt2":
+                Gpt2();
+                break;
+            case "bert":
+                Bert();
+                break;
+            case "nomic-bert":
+                NomicBert();
+                break;
+            case "modern-bert":
+                ModernBert();
+                break;
+            default:
+                Decoder();
+                break;
+        }
+
+        // The table of token embeddings says it in every file, the metadata in some.
+        if (file.Find("token_embd.weight") is { Shape.Length: 2 } table)
+        {
+            values["vocab_size"] = table.Shape[0];
+        }
+
+        Integer("tokenizer.ggml.bos_token_id", "bos_token_id", isOfArchitecture: false);
+        Integer("tokenizer.ggml.eos_token_id", "eos_token_id", isOfArchitecture: false);
+        values["tie_word_embeddings"] = file.Find("output.weight") is null;
+        if (architecture != "gemma4" && RotaryScaling(file, architecture) is { } scaling)
+        {
+            values["rope_scaling"] = scaling;
+        }
+
+        return new ModelConfig(values, file.Path);
+
+        void Gpt2()
         {
             Integer("embedding_length", "n_embd");
             Integer("block_count", "n_layer");
@@ -54,7 +89,8 @@ internal static class GgufConfig
             Integer("feed_forward_length", "n_inner");
             Real("attention.layer_norm_epsilon", "layer_norm_epsilon");
         }
-        else if (architecture == "bert")
+
+        void Bert()
         {
             Integer("embedding_length", "hidden_size");
             Integer("block_count", "num_hidden_layers");
@@ -71,7 +107,8 @@ internal static class GgufConfig
                 values["type_vocab_size"] = 0;
             }
         }
-        else if (architecture == "nomic-bert")
+
+        void NomicBert()
         {
             values["model_type"] = "nomic_bert";
             Integer("embedding_length", "n_embd");
@@ -83,7 +120,8 @@ internal static class GgufConfig
             Real("rope.freq_base", "rotary_emb_base");
             values["type_vocab_size"] = file.Find("token_types.weight") is { Shape: [var types, _] } ? types : 0;
         }
-        else if (architecture == "modern-bert")
+
+        void ModernBert()
         {
             values["model_type"] = "modernbert";
             Integer("embedding_length", "hidden_size");
@@ -102,7 +140,8 @@ internal static class GgufConfig
                 values["global_attn_every_n_layers"] = 1;
             }
         }
-        else
+
+        void Decoder()
         {
             Integer("embedding_length", "hidden_size");
             Integer("block_count", "num_hidden_layers");
@@ -171,37 +210,12 @@ internal static class GgufConfig
 
             if (architecture == "minicpm")
             {
-                // Older files have the factors of the one model that there was.
-                values["scale_emb"] = 12;
-                values["residual_multiplier"] = 1.4 / Math.Sqrt(Math.Max(1, Number("block_count") ?? 1));
-                values["dim_model_base"] = 256;
-                Real("embedding_scale", "scale_emb");
-                Real("residual_scale", "residual_multiplier");
-                if (file.Values.GetValueOrDefault("minicpm.logit_scale")?.AsReal() is > 0 and double divisor && Number("embedding_length") is { } columns)
-                {
-                    values["dim_model_base"] = columns / divisor;
-                }
+                MiniCpm();
             }
 
             if (LayerNormDeclaration.Knows(architecture))
             {
-                Real("attention.layer_norm_epsilon", "layer_norm_eps");
-                Real("logit_scale", "logit_scale");
-                Real("attention.max_alibi_bias", "max_alibi_bias");
-                if (file.Values.GetValueOrDefault(architecture + ".attention.clamp_kqv")?.AsReal() is double clamp and not 0)
-                {
-                    throw new ToolException($"{file.Path}: metadata '{architecture}.attention.clamp_kqv': expected 0, found {clamp.ToString(System.Globalization.CultureInfo.InvariantCulture)}.");
-                }
-
-                if (architecture is "mpt" or "bloom" or "phi2")
-                {
-                    values["hidden_act"] = "gelu_new";
-                }
-
-                if (architecture == "stablelm")
-                {
-                    values["use_parallel_residual"] = file.Find("blk.0.ffn_norm.weight") is null;
-                }
+                LayerNorms();
             }
 
             if (architecture is "gemma2" or "gemma3")
@@ -226,38 +240,62 @@ internal static class GgufConfig
             Real("rope.freq_base", "rope_theta");
             if (architecture is "gemma2" or "gemma3")
             {
-                if (architecture == "gemma3")
-                {
-                    Real("rope.freq_base_swa", "rope_local_base_freq");
-                }
-
-                // No entry says it: the largest models divide scores by another width than their heads', and are known by the number of their layers.
-                if (Number("block_count") == LargestGemma(architecture) && Number("embedding_length") is { } width && Number("attention.head_count") is { } heads and > 0)
-                {
-                    values["query_pre_attn_scalar"] = width / heads;
-                }
-                else if (Number("attention.key_length") is { } headWidth)
-                {
-                    values["query_pre_attn_scalar"] = headWidth;
-                }
+                GemmaScores();
             }
         }
 
-        // The table of token embeddings says it in every file, the metadata in some.
-        if (file.Find("token_embd.weight") is { Shape.Length: 2 } table)
+        void MiniCpm()
         {
-            values["vocab_size"] = table.Shape[0];
+            // Older files have the factors of the one model that there was.
+            values["scale_emb"] = 12;
+            values["residual_multiplier"] = 1.4 / Math.Sqrt(Math.Max(1, Number("block_count") ?? 1));
+            values["dim_model_base"] = 256;
+            Real("embedding_scale", "scale_emb");
+            Real("residual_scale", "residual_multiplier");
+            if (file.Values.GetValueOrDefault("minicpm.logit_scale")?.AsReal() is > 0 and double divisor && Number("embedding_length") is { } columns)
+            {
+                values["dim_model_base"] = columns / divisor;
+            }
         }
 
-        Integer("tokenizer.ggml.bos_token_id", "bos_token_id", isOfArchitecture: false);
-        Integer("tokenizer.ggml.eos_token_id", "eos_token_id", isOfArchitecture: false);
-        values["tie_word_embeddings"] = file.Find("output.weight") is null;
-        if (architecture != "gemma4" && RotaryScaling(file, architecture) is { } scaling)
+        void LayerNorms()
         {
-            values["rope_scaling"] = scaling;
+            Real("attention.layer_norm_epsilon", "layer_norm_eps");
+            Real("logit_scale", "logit_scale");
+            Real("attention.max_alibi_bias", "max_alibi_bias");
+            if (file.Values.GetValueOrDefault(architecture + ".attention.clamp_kqv")?.AsReal() is double clamp and not 0)
+            {
+                throw new ToolException($"{file.Path}: metadata '{architecture}.attention.clamp_kqv': expected 0, found {clamp.ToString(System.Globalization.CultureInfo.InvariantCulture)}.");
+            }
+
+            if (architecture is "mpt" or "bloom" or "phi2")
+            {
+                values["hidden_act"] = "gelu_new";
+            }
+
+            if (architecture == "stablelm")
+            {
+                values["use_parallel_residual"] = file.Find("blk.0.ffn_norm.weight") is null;
+            }
         }
 
-        return new ModelConfig(values, file.Path);
+        void GemmaScores()
+        {
+            if (architecture == "gemma3")
+            {
+                Real("rope.freq_base_swa", "rope_local_base_freq");
+            }
+
+            // No entry says it: the largest models divide scores by another width than their heads', and are known by the number of their layers.
+            if (Number("block_count") == LargestGemma(architecture) && Number("embedding_length") is { } width && Number("attention.head_count") is { } heads and > 0)
+            {
+                values["query_pre_attn_scalar"] = width / heads;
+            }
+            else if (Number("attention.key_length") is { } headWidth)
+            {
+                values["query_pre_attn_scalar"] = headWidth;
+            }
+        }
 
         void StateSpaces()
         {

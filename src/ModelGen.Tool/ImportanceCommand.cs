@@ -70,7 +70,7 @@ internal static class ImportanceCommand
         count = whole;
         if (whole == 0)
         {
-            throw new ToolException($"The text has {tokens.Length} tokens: expected a chunk of {chunk} at least.");
+            throw new ToolException($"The text has {tokens.Length} tokens: expected a chunk of {chunk} at least (--chunk).");
         }
 
         IReadOnlyDictionary<string, string> names = GgufExport.Names(model.Source);

@@ -137,11 +137,13 @@ internal sealed class ModelConfig(JsonObject values, string origin)
 
     private JsonNode? Find(string name) => values.TryGetPropertyValue(name, out JsonNode? node) ? node : null;
 
-    // By its text, since a value that was put there by code is a number of one type only.
+    // By its text where it is none of these, since a value that was put there by code is a number of one type only. A GGUF file may have what is no number, which JSON has no text for.
     private double Number(JsonNode node, string name, string expected)
-        => node.GetValueKind() == JsonValueKind.Number && double.TryParse(node.ToJsonString(), NumberStyles.Float, CultureInfo.InvariantCulture, out double value)
-            ? value
-            : throw Problem(name, expected, node.GetValueKind().ToString());
+    {
+        double value = double.NaN;
+        bool isOne = node.GetValueKind() == JsonValueKind.Number && ((node is JsonValue held && held.TryGetValue(out value)) || double.TryParse(node.ToJsonString(), NumberStyles.Float, CultureInfo.InvariantCulture, out value));
+        return isOne && !double.IsNaN(value) ? value : throw Problem(name, expected, isOne ? "NaN" : node.GetValueKind().ToString());
+    }
 
     private T Value<T>(JsonNode node, string name, string expected)
         => node is JsonValue value && value.TryGetValue(out T? found) ? found : throw Problem(name, expected, node.GetValueKind().ToString());

@@ -39,7 +39,7 @@ internal static class QuantizeCommand
             using ModelSource source = ModelSource.Open(result.GetValue(input)!);
             string? path = result.GetValue(tokenizer);
             ImportanceMatrix? importance = result.GetValue(imatrix) is { } matrix ? ImportanceMatrix.Read(matrix) : null;
-            GgufExport.Save(source, target, ConvertCommand.Type(result.GetValue(type)!), source.Gguf is not null && path is null ? null : Tokenizers.Find(source, path), importance);
+            GgufExport.Save(source, target, ConvertCommand.Type(result.GetValue(type)!, "TYPE"), source.Gguf is not null && path is null ? null : Tokenizers.Find(source, path), importance);
             bool isJson = result.GetValue(json);
             (PerplexityCommand.Figures, PerplexityCommand.Figures)? perplexity = read is null ? null : (Measure(result.GetValue(input)!), Measure(target));
             Report(source, target, importance, perplexity, isJson);

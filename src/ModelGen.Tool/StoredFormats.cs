@@ -1,7 +1,10 @@
+using System.IO.Enumeration;
+using System.Text.RegularExpressions;
+
 namespace ModelGen.Tool;
 
 /// <summary>How the matrices of a file are stored, as the declaration of a model whose weights lie in memory in the same way.</summary>
-internal static class StoredFormats
+internal static partial class StoredFormats
 {
     // Of a file's tensors that are stored otherwise than most, so many are told apart.
     private const int MostRules = 4096;
@@ -24,13 +27,24 @@ internal static class StoredFormats
             return code;
         }
 
+        ILookup<string, WeightFormat> formats = matrices.ToLookup(static matrix => Number().Replace(matrix.Tensor.Name, ".*."), static matrix => matrix.Format);
         WeightFormat most = matrices.GroupBy(static matrix => matrix.Format).MaxBy(static group => group.Sum(static matrix => matrix.Tensor.Length))!.Key;
 
         // Names become code: those of none but the usual characters do.
-        string[] rules = [.. matrices.Where(matrix => matrix.Format != most && IsPlain(matrix.Tensor.Name)).Take(MostRules).Select(static matrix => $"\"*{matrix.Tensor.Name}: {matrix.Format}\"")];
+        string[] rules = [.. matrices.Where(matrix => matrix.Format != most && IsPlain(matrix.Tensor.Name)).Select(matrix => (Pattern: PatternOf(matrix.Tensor.Name, matrix.Format), matrix.Format)).Distinct().Take(MostRules).Select(static rule => $"\"*{rule.Pattern}: {rule.Format}\"")];
         code = most == WeightFormat.F32 ? code : code.With(nameof(DecoderAttribute.Weights), $"{nameof(WeightFormat)}.{most}");
         return rules.Length == 0 ? code : code.With(nameof(DecoderAttribute.WeightsOf), $"new[] {{ {string.Join(", ", rules)} }}");
+
+        // Of all layers where they have one format; but for no matrix of another one that such a rule would be of too.
+        string PatternOf(string name, WeightFormat format)
+        {
+            string pattern = Number().Replace(name, ".*.");
+            return formats.All(others => !FileSystemName.MatchesSimpleExpression("*" + pattern, others.Key, ignoreCase: false) || others.All(other => other == format)) ? pattern : name;
+        }
     }
+
+    [GeneratedRegex(@"\.[0-9]+\.")]
+    private static partial Regex Number();
 
     /// <summary>The formats of a declaration's matrices, that of most first: <c>Q4_K+Q6_K</c>.</summary>
     public static string Describe(ModelCode code)

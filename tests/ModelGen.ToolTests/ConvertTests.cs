@@ -76,6 +76,38 @@ public sealed class ConvertTests : IDisposable
         static string Sorted(string declaration) => string.Join(", ", declaration[(declaration.IndexOf('(', StringComparison.Ordinal) + 1)..^2].Split(", ").Order(StringComparer.Ordinal));
     }
 
+    [Fact]
+    public void What_is_no_number_is_named()
+    {
+        Convert(RandomCheckpoint.Write(Folder, "llama", "\"num_key_value_heads\": 2"), Beside("a.gguf"));
+        using (GgufFile file = GgufFile.Open(Beside("a.gguf")))
+        {
+            var writer = new GgufWriter();
+            foreach ((string key, GgufValue value) in file.Values)
+            {
+                if (key == "llama.attention.layer_norm_rms_epsilon")
+                {
+                    writer.Set(key, float.NaN);
+                }
+                else
+                {
+                    writer.Set(key, value);
+                }
+            }
+
+            foreach (GgufTensor tensor in file.Tensors)
+            {
+                writer.Add(file, tensor);
+            }
+
+            writer.Save(Beside("b.gguf"));
+        }
+
+        ToolCommand.Result refused = ToolCommand.Run("import", Beside("b.gguf"));
+        Assert.Equal(1, refused.Code);
+        Assert.Contains("rms_norm_eps: expected a number, found NaN", refused.Error, StringComparison.Ordinal);
+    }
+
     // 30/44 of 44, as floats of 64 bits, is less than 30.
     [Fact]
     public void As_many_channels_are_turned_as_a_file_says()

@@ -156,7 +156,7 @@ public sealed class GenerateTests : IDisposable
 
         // Weights stay as a file stores them.
         Assert.Equal(0, ToolCommand.Run("convert", data, Beside("blocks.gguf"), "--weights", "Q8_0").Code);
-        Assert.Contains("Weights = WeightFormat.Q8_0", ToolCommand.Run("import", Beside("blocks.gguf")).Output, StringComparison.Ordinal);
+        Assert.Contains("Weights = WeightFormat.Q8_0, WeightsOf = new[] { \"*model.layers.*.mlp.down_proj.weight: F16\" }", ToolCommand.Run("import", Beside("blocks.gguf")).Output, StringComparison.Ordinal);
 
         // The tokenizer of a checkpoint lies beside it.
         string gpt2 = Path.GetDirectoryName(TestData.File("tiny-random-gpt2", "model.safetensors"))!;

@@ -76,7 +76,9 @@ public sealed class MeasureTests : IDisposable
         ToolCommand.Result shown = ToolCommand.Run("quantize", data, Beside("x.gguf"), "Q8_0");
         Assert.Equal(0, shown.Code);
         Assert.Contains("model.layers.0.mlp.up_proj.weight", shown.Output, StringComparison.Ordinal);
-        Assert.Equal(2, ToolCommand.Run("quantize", data, Beside("x.gguf"), "Q3").Code);
+        ToolCommand.Result refused = ToolCommand.Run("quantize", data, Beside("x.gguf"), "Q3");
+        Assert.Equal(2, refused.Code);
+        Assert.StartsWith("error: TYPE: expected one of F32,", refused.Error, StringComparison.Ordinal);
         Assert.Equal(2, ToolCommand.Run("quantize", data, Beside("x.bin"), "Q8_0").Code);
     }
 
