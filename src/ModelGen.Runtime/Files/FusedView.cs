@@ -44,7 +44,7 @@ internal static class FusedView
                 if (Behind(tensor, parts[i]) is ({ } prefix, { } kind))
                 {
                     WeightTensor[] all = parts.Map(part => file.Find(prefix + part + kind)).Filter(static part => part is not null)!;
-                    return all.Length < parts.Length || all.Has(part => !part.IsFloat || part.Shape.Length != tensor.Shape.Length || part.Shape.Length is not (1 or 2) || part.Length == 0 || (part.Shape.Length == 2 && part.Shape[1] != tensor.Shape[1])) ? null
+                    return all.Length < parts.Length || file.Find(prefix + name + kind) is not null || all.Has(part => !part.IsFloat || part.Shape.Length != tensor.Shape.Length || part.Shape.Length is not (1 or 2) || part.Length == 0 || (part.Shape.Length == 2 && part.Shape[1] != tensor.Shape[1])) ? null
                         : i > 0 ? []
                         : [new Rows(prefix + name + kind, tensor.Shape.SetItem(0, all.Fold(0L, static (sum, part) => sum + part.Shape[0])), tensor, row =>
                         {
@@ -109,13 +109,13 @@ internal static class FusedView
             return Cut(tensor, s_selfAttention.Map(name => $"{encoder}.attention.self.{name}{projections}"), rows);
         }
 
-        if (Behind(tensor, ".intermediate.gate") is ({ } gated, { } end) && file.Find($"{gated}.intermediate.up{end}") is { IsFloat: true } other && other.Shape.AsSpan().SequenceEqual(tensor.Shape.AsSpan()))
+        if (Behind(tensor, ".intermediate.gate") is ({ } gated, { } end) && file.Find($"{gated}.intermediate.up{end}") is { IsFloat: true } other && other.Shape.AsSpan().SequenceEqual(tensor.Shape.AsSpan()) && file.Find($"{gated}.intermediate.dense{end}") is null)
         {
             long rows = tensor.Shape[0];
             return [new Rows($"{gated}.intermediate.dense{end}", tensor.Shape.SetItem(0, checked(2 * rows)), tensor, row => row < rows ? (tensor, row, rows - row) : (other, row - rows, (2 * rows) - row))];
         }
 
-        if (Behind(tensor, ".intermediate.up") is ({ } let, { } kindOf) && file.Find($"{let}.intermediate.gate{kindOf}") is { IsFloat: true } gate && gate.Shape.AsSpan().SequenceEqual(tensor.Shape.AsSpan()))
+        if (Behind(tensor, ".intermediate.up") is ({ } let, { } kindOf) && file.Find($"{let}.intermediate.gate{kindOf}") is { IsFloat: true } gate && gate.Shape.AsSpan().SequenceEqual(tensor.Shape.AsSpan()) && file.Find($"{let}.intermediate.dense{kindOf}") is null)
         {
             return [];
         }

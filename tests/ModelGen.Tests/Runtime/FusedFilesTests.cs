@@ -34,6 +34,22 @@ public sealed class FusedFilesTests : IDisposable
         Assert.Null(joined.Find("model.layers.0.self_attn.q_proj.weight"));
     }
 
+    // What would be joined is there already: none of the three is passed over.
+    [Fact]
+    public void What_is_there_joined_and_in_parts_stays_both()
+    {
+        string[] names = ["bert.encoder.layer.0.intermediate.dense.weight", "bert.encoder.layer.0.intermediate.gate.weight", "bert.encoder.layer.0.intermediate.up.weight"];
+        foreach (string name in names)
+        {
+            Add(name, 4, 3);
+        }
+
+        using WeightFile file = Open();
+        Assert.Equal(names, file.Tensors.Select(static tensor => tensor.Name).Order(StringComparer.Ordinal));
+        using WeightFile joined = FusedView.Joined(file, [(".intermediate.dense", [".intermediate.gate", ".intermediate.up"])]);
+        Assert.Equal(names, joined.Tensors.Select(static tensor => tensor.Name).Order(StringComparer.Ordinal));
+    }
+
     // Black et al. 2022: of each head, the rows of its query, of its key and of its value.
     [Fact]
     public void Heads_with_all_three_beside_each_other()
