@@ -72,7 +72,11 @@ public sealed class BeamSearch
         _sources = options.Alignment || options.CoveragePenalty > 0 ? decoder.AlignmentLength : 0;
         _inputs = new DecodingInputs(decoder, _beams, _length);
         _rules = new TokenRules(options, decoder);
-        _penalties = [.. Enumerable.Range(0, _length + 1).Select(options.Penalty)];
+        _penalties = new double[_length + 1];
+        for (int i = 0; i < _penalties.Length; i++)
+        {
+            _penalties[i] = options.Penalty(i);
+        }
 
         int rows = decoder.Batch, hypotheses = Capacity * _beams;
         _lines = new Lines(hypotheses, _length, options.Alignment ? _sources : 0);

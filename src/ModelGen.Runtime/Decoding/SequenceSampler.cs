@@ -53,7 +53,12 @@ public sealed class SequenceSampler
 
         _sampler = new Sampler(sampling, decoder.VocabularySize);
         int rows = decoder.Batch, sources = options.Alignment ? decoder.AlignmentLength : 0;
-        _random = [.. Enumerable.Range(0, rows).Select(row => new CounterRandom(sampling.Seed, (ulong)row))];
+        _random = new CounterRandom[rows];
+        for (int row = 0; row < rows; row++)
+        {
+            _random[row] = new CounterRandom(sampling.Seed, (ulong)row);
+        }
+
         _lines = new Lines(rows, length, sources);
         _next = new int[rows];
         _from = new int[rows];

@@ -4,7 +4,7 @@ namespace ModelGen.Runtime;
 internal sealed class TokenRules(DecodingOptions options, ISequenceDecoder decoder)
 {
     private readonly int[] _endTokens = [.. options.EndTokens];
-    private readonly int[][] _suppressed = [.. options.Suppressed.Select(sequence => sequence.ToArray())];
+    private readonly int[][] _suppressed = options.Suppressed.Map(static sequence => (int[])[.. sequence]);
     private readonly float[] _logits = new float[decoder.VocabularySize];
 
     public bool Ends(int token) => Array.IndexOf(_endTokens, token) >= 0;

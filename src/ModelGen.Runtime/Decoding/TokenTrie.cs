@@ -49,8 +49,13 @@ public sealed class TokenTrie : ITokenConstraint
             _first[node + 1] = _first[node] + nodes[node].Count;
         }
 
-        _tokens = [.. nodes.SelectMany(children => children.Keys)];
-        _nodes = [.. nodes.SelectMany(children => children.Values)];
+        _tokens = new int[_first[^1]];
+        _nodes = new int[_tokens.Length];
+        for (int node = 0; node < nodes.Count; node++)
+        {
+            nodes[node].Keys.CopyTo(_tokens, _first[node]);
+            nodes[node].Values.CopyTo(_nodes, _first[node]);
+        }
     }
 
     /// <summary>Whether tokens are the beginning of an allowed output (or one).</summary>

@@ -60,10 +60,37 @@ public sealed class AdapterFile : IDisposable
     }
 
     /// <summary>The weights that are adapted, by the names of their linear layers as PEFT has them: <c>model.layers.0.self_attn.q_proj</c>.</summary>
-    public IReadOnlyList<string> Modules => [.. _pairs.Select(static pair => pair.Module)];
+    public IReadOnlyList<string> Modules
+    {
+        get
+        {
+            string[] modules = new string[_pairs.Count];
+            for (int i = 0; i < modules.Length; i++)
+            {
+                modules[i] = _pairs[i].Module;
+            }
+
+            return modules;
+        }
+    }
 
     /// <summary>The rank of all adapters; 0 if they have several.</summary>
-    public int Rank => _pairs.TrueForAll(pair => pair.First.Shape[0] == _pairs[0].First.Shape[0]) ? checked((int)_pairs[0].First.Shape[0]) : 0;
+    public int Rank
+    {
+        get
+        {
+            long rank = _pairs[0].First.Shape[0];
+            foreach ((_, WeightTensor first, _) in _pairs)
+            {
+                if (first.Shape[0] != rank)
+                {
+                    return 0;
+                }
+            }
+
+            return checked((int)rank);
+        }
+    }
 
     /// <summary>What an adapter of a rank is scaled with, times that rank (<see cref="LoraAttribute.Alpha"/>).</summary>
     /// <param name="rank">The rank.</param>

@@ -1,15 +1,20 @@
 using System.Diagnostics;
 using System.Globalization;
+using System.Runtime.InteropServices;
+using System.Runtime.Versioning;
 
 namespace ModelGen.Runtime;
 
 /// <summary>
 /// Writes a file so that at any moment, whenever the process may die, its path names either the whole old file or the whole new one.
 /// </summary>
-internal static class AtomicFile
+internal static partial class AtomicFile
 {
     private static readonly TimeSpan s_staleAge = TimeSpan.FromMinutes(10);
     private static int s_counter;
+
+    // ESRCH of Linux, macOS and the BSDs.
+    private const int NoSuchProcess = 3;
 
     /// <summary>Writes to a temporary file in the same directory, forces it to the disk, and renames it over the old one.</summary>
     /// <param name="path">The file to create or replace. A symbolic link stays: what it points to is replaced.</param>
@@ -104,6 +109,12 @@ internal static class AtomicFile
     {
         try
         {
+            if (!OperatingSystem.IsWindows())
+            {
+                // Signal 0 is none: it only asks. A published program is 75 kB smaller than by the class below.
+                return Signal(process, 0) == 0 || Marshal.GetLastPInvokeError() != NoSuchProcess;
+            }
+
             using var running = Process.GetProcessById(process);
             return true;
         }
@@ -111,12 +122,16 @@ internal static class AtomicFile
         {
             return false;
         }
-        catch (Exception exception) when (exception is InvalidOperationException or PlatformNotSupportedException)
+        catch (Exception exception) when (exception is InvalidOperationException or PlatformNotSupportedException or DllNotFoundException or EntryPointNotFoundException)
         {
             // When in doubt, the file stays.
             return true;
         }
     }
+
+    [UnsupportedOSPlatform("windows")]
+    [LibraryImport("libc", EntryPoint = "kill", SetLastError = true)]
+    private static partial int Signal(int process, int signal);
 
     private static void TryDelete(string path)
     {

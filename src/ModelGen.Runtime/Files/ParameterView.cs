@@ -1,4 +1,4 @@
-using System.Collections.Immutable;
+using System.Collections.ObjectModel;
 
 namespace ModelGen.Runtime;
 
@@ -38,7 +38,7 @@ internal sealed unsafe class ParameterView : WeightFile
 
     public override IReadOnlyList<WeightTensor> Tensors { get; }
 
-    public override IReadOnlyDictionary<string, string> Metadata => ImmutableDictionary<string, string>.Empty;
+    public override IReadOnlyDictionary<string, string> Metadata => ReadOnlyDictionary<string, string>.Empty;
 
     public override WeightTensor? Find(string name) => _byName.GetValueOrDefault(name);
 
@@ -176,7 +176,7 @@ internal sealed unsafe class ParameterView : WeightFile
     }
 
     private sealed record Held(ParameterInfo Parameter)
-        : WeightTensor(Parameter.Name, [.. Parameter.ShapeInFile.AsSpan().ToArray().Map(static extent => (long)extent)], BlockRows.Bytes(Parameter.Format, Parameter.Shape.AsSpan()))
+        : WeightTensor(Parameter.Name, [.. Parameter.ShapeInFile.AsSpan().ToArray().Map(static extent => (long)extent).AsSpan()], BlockRows.Bytes(Parameter.Format, Parameter.Shape.AsSpan()))
     {
         public override string TypeName => BlockRows.TypeOf(Parameter.Format).ToString();
 

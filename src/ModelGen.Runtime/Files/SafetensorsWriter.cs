@@ -151,7 +151,12 @@ public sealed class SafetensorsWriter
     private void Write(Stream stream)
     {
         // Larger elements first: then every tensor is aligned to its element size.
-        List<Entry> ordered = [.. _entries.OrderByDescending(static entry => SafetensorsFormat.SizeOf(entry.Type))];
+        var ordered = new List<Entry>(_entries.Count);
+        foreach (int size in (ReadOnlySpan<int>)[8, 4, 2, 1])
+        {
+            ordered.AddRange(_entries.Filter(entry => SafetensorsFormat.SizeOf(entry.Type) == size));
+        }
+
         ReadOnlySpan<byte> header = Header(ordered);
         int padding = (DataAlignment - ((SafetensorsFormat.PrefixLength + header.Length) % DataAlignment)) % DataAlignment;
         Span<byte> prefix = stackalloc byte[SafetensorsFormat.PrefixLength];

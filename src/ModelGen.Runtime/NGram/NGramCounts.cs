@@ -28,7 +28,12 @@ public sealed class NGramCounts
         }
 
         _options = options;
-        _levels = [.. Enumerable.Range(0, options.Order).Select(_ => new Level())];
+        _levels = new Level[options.Order];
+        for (int k = 0; k < _levels.Length; k++)
+        {
+            _levels[k] = new Level();
+        }
+
         for (int token = 0; token < options.VocabularySize; token++)
         {
             _levels[0].Nodes.Add(new Node(parent: 0, token, suffix: 0));
@@ -122,8 +127,14 @@ public sealed class NGramCounts
     private (NGramLevel Level, int[] Places) Sort(int k, int[] contexts)
     {
         List<Node> nodes = _levels[k].Nodes;
-        ulong[] keys = [.. nodes.Select(node => ((ulong)(k == 0 ? 0 : contexts[node.Parent]) << 32) | (uint)node.Token)];
-        int[] sorted = [.. Enumerable.Range(0, nodes.Count)], places = new int[nodes.Count];
+        ulong[] keys = new ulong[nodes.Count];
+        int[] sorted = new int[nodes.Count], places = new int[nodes.Count];
+        for (int i = 0; i < keys.Length; i++)
+        {
+            keys[i] = ((ulong)(k == 0 ? 0 : contexts[nodes[i].Parent]) << 32) | (uint)nodes[i].Token;
+            sorted[i] = i;
+        }
+
         Array.Sort(keys, sorted);
         var level = new NGramLevel(new int[nodes.Count], new int[(k == 0 ? 1 : contexts.Length) + 1], new float[nodes.Count], new float[k < _levels.Length - 1 ? nodes.Count : 0]);
         for (int i = 0; i < sorted.Length; i++)

@@ -36,7 +36,7 @@ public sealed class NGramModel
     public int VocabularySize => Options.VocabularySize;
 
     /// <summary>The number of n-grams of all orders that were seen, the vocabulary's tokens among them.</summary>
-    public long NGramCount => _levels.Sum(level => (long)level.Tokens.Length);
+    public long NGramCount => _levels.Fold(0L, static (sum, level) => sum + level.Tokens.Length);
 
     /// <summary>Makes a model of one text.</summary>
     /// <param name="text">The text's tokens.</param>

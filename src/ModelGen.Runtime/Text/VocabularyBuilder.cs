@@ -65,7 +65,8 @@ public sealed class VocabularyBuilder
         ArgumentOutOfRangeException.ThrowIfNegative(minimumCount);
         ArgumentOutOfRangeException.ThrowIfNegative(maximumSize);
         specials ??= Vocabulary.StandardSpecials;
-        if (specials.Any(string.IsNullOrEmpty) || specials.Distinct(StringComparer.Ordinal).Count() != specials.Count)
+        var special = new HashSet<string>(specials, StringComparer.Ordinal);
+        if (specials.Has(string.IsNullOrEmpty) || special.Count != specials.Count)
         {
             throw new ArgumentException("Special tokens must not be empty, nor be there twice.", nameof(specials));
         }
@@ -76,16 +77,29 @@ public sealed class VocabularyBuilder
         }
 
         // A text may have what looks like a special token: it is none.
-        IEnumerable<KeyValuePair<string, long>> ordinary = _counts.Where(pair => pair.Value >= minimumCount && !specials.Contains(pair.Key, StringComparer.Ordinal))
-            .OrderByDescending(pair => pair.Value).ThenBy(pair => pair.Key, Comparer<string>.Create(CompareCodePoints));
-        if (maximumSize > 0)
+        var kept = new List<string>();
+        foreach ((string token, long count) in _counts)
         {
-            ordinary = ordinary.Take(maximumSize - specials.Count);
+            if (count >= minimumCount && !special.Contains(token))
+            {
+                kept.Add(token);
+            }
         }
 
-        KeyValuePair<string, long>[] kept = [.. ordinary];
-        ArgumentOutOfRangeException.ThrowIfZero(specials.Count + kept.Length, nameof(maximumSize));
-        return new Vocabulary([.. specials, .. kept.Select(pair => pair.Key)], [.. specials.Select(_ => 0L), .. kept.Select(pair => pair.Value)], specials.Count);
+        kept.Sort((a, b) => _counts[b].CompareTo(_counts[a]) is not 0 and int order ? order : CompareCodePoints(a, b));
+        if (maximumSize > 0 && kept.Count > maximumSize - specials.Count)
+        {
+            kept.RemoveRange(maximumSize - specials.Count, kept.Count - (maximumSize - specials.Count));
+        }
+
+        ArgumentOutOfRangeException.ThrowIfZero(specials.Count + kept.Count, nameof(maximumSize));
+        long[] counts = new long[specials.Count + kept.Count];
+        for (int i = 0; i < kept.Count; i++)
+        {
+            counts[specials.Count + i] = _counts[kept[i]];
+        }
+
+        return new Vocabulary([.. specials, .. kept], counts, specials.Count);
     }
 
     /// <summary>Compares texts by code points. UTF-16 writes those above U+FFFF with surrogates, which are no letters by themselves but stand before U+E000.</summary>

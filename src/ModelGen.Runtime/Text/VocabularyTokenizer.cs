@@ -9,7 +9,7 @@ namespace ModelGen;
 /// </remarks>
 public sealed class VocabularyTokenizer : ITokenizer
 {
-    private static readonly string[] s_bytes = [.. Enumerable.Range(0, 256).Select(b => FormattableString.Invariant($"<0x{b:X2}>"))];
+    private static readonly string[] s_bytes = Bytes();
     private readonly byte[][] _bytes;
 
     /// <summary>Makes a tokenizer.</summary>
@@ -29,8 +29,23 @@ public sealed class VocabularyTokenizer : ITokenizer
         Unit = unit;
         Normalizer = normalizer ?? TextNormalizer.None;
         string end = IsOfWords ? " " : "";
-        _bytes = [.. Enumerable.Range(0, vocabulary.Count).Select(id => unit == TextUnit.Byte && id >= vocabulary.SpecialCount && Array.IndexOf(s_bytes, vocabulary[id]) is >= 0 and int value ? [(byte)value] : Encoding.UTF8.GetBytes(vocabulary[id] + end))];
-        MaximumTokenBytes = _bytes.Max(bytes => bytes.Length);
+        _bytes = new byte[vocabulary.Count][];
+        for (int id = 0; id < _bytes.Length; id++)
+        {
+            _bytes[id] = unit == TextUnit.Byte && id >= vocabulary.SpecialCount && Array.IndexOf(s_bytes, vocabulary[id]) is >= 0 and int value ? [(byte)value] : Encoding.UTF8.GetBytes(vocabulary[id] + end);
+            MaximumTokenBytes = Math.Max(MaximumTokenBytes, _bytes[id].Length);
+        }
+    }
+
+    private static string[] Bytes()
+    {
+        var names = new string[256];
+        for (int value = 0; value < names.Length; value++)
+        {
+            names[value] = FormattableString.Invariant($"<0x{value:X2}>");
+        }
+
+        return names;
     }
 
     /// <summary>The tokens.</summary>

@@ -39,7 +39,7 @@ public abstract unsafe partial class Trainer
         {
             _trainer = trainer;
             Entry = entry;
-            OptimizerGroup[] groups = [.. trainer.Optimizer.Groups];
+            OptimizerGroup[] groups = trainer.Optimizer.Groups.Map(static group => group);
             _groups = [new GroupUpdate(null, trainer.Optimizer.CreateUpdate(null)), .. groups.Map(group => new GroupUpdate(group, trainer.Optimizer.CreateUpdate(group.WeightDecay)))];
             _slotLength = trainer.Trained.TotalLength;
             _shared = _slotLength >= LeastShared;

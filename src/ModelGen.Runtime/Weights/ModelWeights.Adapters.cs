@@ -60,7 +60,12 @@ public sealed unsafe partial class ModelWeights
         }
 
         var view = new ParameterView(path, Table.AdapterTable.Parameters, Pointer);
-        (string, WeightTensor, WeightTensor)[] pairs = [.. Table.Parameters.Filter(IsAdapted).Map(weight => (Module(weight), view.Find(NameOf(weight, FirstFactor))!, view.Find(NameOf(weight, SecondFactor))!))];
+        var pairs = new List<(string, WeightTensor, WeightTensor)>();
+        foreach (ParameterInfo weight in Table.Parameters.Filter(IsAdapted))
+        {
+            pairs.Add((Module(weight), view.Find(NameOf(weight, FirstFactor))!, view.Find(NameOf(weight, SecondFactor))!));
+        }
+
         AdapterView.Save(path, view, pairs, architecture, HeadWidth(Table), options.Alpha, () => ThrowIfChanged(version));
         GC.KeepAlive(this);
     }
