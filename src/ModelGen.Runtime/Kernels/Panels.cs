@@ -12,7 +12,7 @@ namespace ModelGen.Runtime;
 [EditorBrowsable(EditorBrowsableState.Never)]
 public static unsafe partial class Panels
 {
-    /// <summary>Asks for weights that are read once, some way ahead, into the second-level cache: a processor's own streams end at each page, and what comes early would drive the input from the first level.</summary>
+    /// <summary>Asks for weights that are read once, some way ahead: a processor's own streams end at each page. What is more than a few lines away goes to the second-level cache: it would drive the input from the first.</summary>
     /// <param name="p">What is read now.</param>
     /// <param name="bytes">How far ahead.</param>
     [MethodImpl(MethodImplOptions.AggressiveInlining)]
@@ -20,7 +20,14 @@ public static unsafe partial class Panels
     {
         if (Sse.IsSupported)
         {
-            Sse.Prefetch1((byte*)p + bytes);
+            if (bytes > 512)
+            {
+                Sse.Prefetch1((byte*)p + bytes);
+            }
+            else
+            {
+                Sse.Prefetch0((byte*)p + bytes);
+            }
         }
     }
 

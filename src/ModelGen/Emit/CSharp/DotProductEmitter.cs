@@ -18,7 +18,7 @@ internal static class DotProductEmitter
     private const int MostLanes = 16;
 
     /// <summary>How far ahead each of the streams of halves is asked for, in bytes, and each of floats: the distances that gave most.</summary>
-    private const int AheadBytes = 3072, AheadBytesOfFloats = 1536;
+    private const int AheadBytes = 384, AheadBytesOfFloats = 1536;
 
     // Halves are read 2^112 times too small. The input makes up for 2^64 of that, once for four rows, and their sums for what is left: products are 2^48 times too small between, and
     // lose nothing of those above 2^-78. An input of 2^64 is taken for infinite.
