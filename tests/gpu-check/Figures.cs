@@ -147,8 +147,9 @@ internal static class Figures
                 throw new TimeoutException(FormattableString.Invariant($"it did not end within {limit.TotalSeconds} s"));
             }
 
-            using JsonDocument json = JsonDocument.Parse(output.Result);
-            value = json.RootElement.GetProperty("figures")[0].GetProperty("value").GetDouble();
+            using JsonDocument json = JsonDocument.Parse(output.Result.Split('\n')[1]);
+            Row row = Row.Read(json.RootElement);
+            value = row.Failure is null ? row.Value : throw new InvalidOperationException(row.Failure);
         }
 
         return value;

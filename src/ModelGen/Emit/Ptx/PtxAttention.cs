@@ -9,8 +9,8 @@ using ModelGen.Compiler.Targets.Cuda;
 namespace ModelGen.Compiler.Emit.Ptx;
 
 /// <summary>
-/// Attention in single precision, streamed: a warp for each head of each query, whose lanes have the head's columns, and in the gradient also
-/// one for each head of each key. Sums run over keys and queries in their order, so that no result depends on which warp is quicker.
+/// Attention in single precision, streamed: a warp for each head of each query, or a block where queries are few, and in the gradient also a warp for each head of each key. Lanes have a head's columns.
+/// Which lanes have which keys and queries, and in which order, depends on their numbers alone, so that no result depends on which warp is quicker.
 /// </summary>
 internal sealed partial class PtxAttention
 {
@@ -25,7 +25,10 @@ internal sealed partial class PtxAttention
     private readonly RowExtent _keys;
     private readonly int _caches;
     private readonly int _cacheStride;
-    private readonly string _lane;
+    private string _lane;
+
+    // Lanes that have a head's columns between them.
+    private int _width = Warp;
 
     // Of keys that an input names the caches of, the bytes to the first element of a sequence's.
     private string? _cache;
@@ -42,7 +45,10 @@ internal sealed partial class PtxAttention
 
     private KeyRange Range => _op.Range;
 
-    private int Parts => (_op.HeadDim + Warp - 1) / Warp;
+    private int Parts => (_op.HeadDim + _width - 1) / _width;
+
+    /// <summary>Has so many lanes a head's columns, and the other groups of a warp other keys.</summary>
+    private void Group(int lanes) => (_width, _lane) = (lanes, lanes == Warp ? _lane : _w.Once("and.b32", _w.Special("%tid.x"), PtxWriter.Int(lanes - 1)));
 
     public static PtxEntry Emit(AttentionKernel kernel, TensorAttention? plan, IReadOnlyList<Dim> counts)
     {
@@ -52,8 +58,11 @@ internal sealed partial class PtxAttention
             return a.Tiles("TensorAttention", "attention, streamed, on tensor cores", plan, plan.BlocksOf(kernel.Queries, kernel.Batch, kernel.Op.Heads), () => a.ForwardTiles(plan, kernel.Batch, kernel.HasLogSumExp));
         }
 
-        a.Forward(kernel.Batch, kernel.HasLogSumExp);
-        return a.Entry("Attention", "attention, streamed", kernel.Batch * kernel.Queries * RowExtent.Literal(kernel.Op.Heads));
+        var forward = AttentionForward.Of(kernel);
+        a.Group(forward.Lanes);
+        a.Forward(forward, kernel.Batch, kernel.HasLogSumExp);
+        RowExtent rows = kernel.Batch * kernel.Queries * RowExtent.Literal(kernel.Op.Heads);
+        return forward.Warps == 1 ? a.Entry("Attention", "attention, streamed", rows) : a.Entry("Attention", "attention, streamed, a block for each query's head", (Math.Max(1, rows.Maximum), 1), PtxEmitter.Threads);
     }
 
     public static PtxEntry Emit(AttentionWeightsKernel kernel, IReadOnlyList<Dim> counts)
@@ -109,34 +118,146 @@ internal sealed partial class PtxAttention
         return index;
     }
 
-    private void Forward(RowExtent batch, bool hasLogSumExp)
+    /// <summary>
+    /// The groups of a warp's lanes each have keys of their own, several at a turn, and at last put together what they have; of single queries all groups of a block have keys of one query, as
+    /// there are few of them for a device, and the warps' parts meet in shared memory. Which group has which keys depends on their numbers alone.
+    /// </summary>
+    private void Forward(AttentionForward plan, RowExtent batch, bool hasLogSumExp)
     {
-        string index = WarpIndex(batch * _queries * RowExtent.Literal(_op.Heads));
+        string thread = _w.Special("%tid.x"), warp = _w.Op("shr.u32", thread, "5"), index;
+        if (plan.Warps == 1)
+        {
+            index = WarpIndex(batch * _queries * RowExtent.Literal(_op.Heads));
+        }
+        else
+        {
+            index = _w.Special("%ctaid.x");
+            _w.Line($"@{_w.Op("setp.ge.s32", index, _k.Extent(batch * _queries * RowExtent.Literal(_op.Heads)))} bra {PtxWriter.Exit};");
+        }
+
+        int groups = Warp / _width * plan.Warps;
+        string group = plan.Warps == 1 ? _w.Op("and.b32", thread, PtxWriter.Int(Warp - 1)) : thread;
+        group = _w.Op("shr.u32", group, PtxWriter.Int(_width == 8 ? 3 : _width == 16 ? 4 : 5));
         string head = _w.Op("rem.s32", index, PtxWriter.Int(_op.Heads)), row = _w.Op("div.s32", index, PtxWriter.Int(_op.Heads));
         string sequence = _w.Op("div.s32", row, _k.Extent(_queries)), query = _w.Op("rem.s32", row, _k.Extent(_queries));
         string[] q = Lanes(0, QueryOffset(0, row, head));
-        string maximum = Variable(double.NegativeInfinity), sum = Variable(0);
+
+        // The least number stands for what is not seen: unlike infinity, it has a difference from itself.
+        string least = PtxWriter.Float(-float.MaxValue), maximum = _w.Op("mov.f32", least), sum = Variable(0);
         string[] output = [.. Enumerable.Range(0, Parts).Select(_ => Variable(0))];
-        EachKey(sequence, query, head, q, (score, memory, _, _) =>
+        (string low, string high, string position) = Seen(sequence, query);
+        string first = FirstRow(sequence), last = _w.Op("sub.s32", high, "1");
+        _cache = _caches > 0 ? first : null;
+        _w.For(low, high, PtxWriter.Int(groups * plan.Keys), turn =>
         {
-            string larger = _w.Op("max.NaN.f32", maximum, score);
-            string old = PtxFunctions.Exp(_w, _w.Op("sub.rn.f32", maximum, larger)), p = PtxFunctions.Exp(_w, _w.Op("sub.rn.f32", score, larger));
-            _w.Set(sum, "fma.rn.f32", sum, old, p);
-            string[] v = KeyLanes(2, memory, KeyHead(head), _cache);
-            for (int i = 0; i < Parts; i++)
+            string[] isSeen = new string[plan.Keys], scores = new string[plan.Keys];
+            string[][] values = new string[plan.Keys][];
+            string begin = _w.Op("add.s32", turn, group), larger = maximum;
+            (string Key, string[] Columns)[] keys = [.. Enumerable.Range(0, plan.Keys).Select(i =>
             {
-                _w.Set(output[i], "fma.rn.f32", p, v[i], _w.Op("mul.rn.f32", output[i], old));
+                // Lanes go through the turns together: what lies behind the last key is read as the last one, and not seen.
+                string number = i == 0 ? begin : _w.Op("add.s32", begin, PtxWriter.Int(i * groups)), key = _w.Op("min.s32", number, last);
+                string isKey = _w.Op("setp.lt.s32", number, high);
+                isSeen[i] = PatternShows(key, position) is { } shown ? _w.Op("and.pred", isKey, shown) : isKey;
+                string place = Range.IsRing ? PtxGathers.RingRow(_w, key, _keys.Maximum, Range.Kept) : key, memory = _caches > 0 ? place : _k.Sum(first, place)!;
+                string[] columns = KeyLanes(1, memory, KeyHead(head), _cache);
+                values[i] = KeyLanes(2, memory, KeyHead(head), _cache);
+                return (key, columns);
+            })];
+            for (int i = 0; i < plan.Keys; i++)
+            {
+                scores[i] = _w.Op("selp.f32", Score(q, keys[i].Columns, head, keys[i].Key, position), least, isSeen[i]);
+                larger = _w.Op("max.NaN.f32", larger, scores[i]);
+            }
+
+            string old = PtxFunctions.Exp(_w, _w.Op("sub.rn.f32", maximum, larger));
+            _w.Set(sum, "mul.rn.f32", sum, old);
+            foreach (string part in output)
+            {
+                _w.Set(part, "mul.rn.f32", part, old);
+            }
+
+            for (int i = 0; i < plan.Keys; i++)
+            {
+                string p = _w.Op("selp.f32", PtxFunctions.Exp(_w, _w.Op("sub.rn.f32", scores[i], larger)), PtxWriter.Float(0), isSeen[i]);
+                _w.Set(sum, "add.rn.f32", sum, p);
+                for (int part = 0; part < Parts; part++)
+                {
+                    _w.Set(output[part], "fma.rn.f32", p, values[i][part], output[part]);
+                }
             }
 
             _w.Set(maximum, "mov.f32", larger);
         });
-        string some = _w.Op("setp.gt.f32", sum, PtxWriter.Float(0));
-        string scale = _w.Op("selp.f32", _w.Op("rcp.rn.f32", sum), PtxWriter.Float(0), some);
-        StoreLanes(3, QueryOffset(3, row, head), [.. output.Select(o => _w.Op("mul.rn.f32", o, scale))]);
-        if (hasLogSumExp)
+
+        // The groups of a warp.
+        int[] distances = [.. Enumerable.Range(0, 6).Select(i => 1 << i).Where(d => d >= _width && d < Warp)];
+        string largest = _k.Lanes(maximum, distances, ReductionKind.Maximum);
+        string scaled = PtxFunctions.Exp(_w, _w.Op("sub.rn.f32", maximum, largest)), total = _k.Lanes(_w.Op("mul.rn.f32", sum, scaled), distances);
+        output = [.. output.Select(part => _k.Lanes(_w.Op("mul.rn.f32", part, scaled), distances))];
+        string isFirstGroup = _w.Op("setp.lt.s32", _w.Op("and.b32", thread, PtxWriter.Int(Warp - 1)), PtxWriter.Int(_width)), isFirst = _w.Op("setp.eq.s32", _w.Op("and.b32", thread, PtxWriter.Int(Warp - 1)), "0");
+        if (plan.Warps == 1)
         {
-            string value = _w.Op("selp.f32", _w.Op("add.rn.f32", maximum, PtxFunctions.Log(_w, sum)), PtxWriter.Float(0), some);
-            _w.If(_w.Op("setp.eq.s32", _lane, "0"), () => _k.Store(4, Element(4, row, head), value, StoreMode.Replace));
+            (string scale, string some) = Scale(total);
+            _w.If(isFirstGroup, () => StoreLanes(3, QueryOffset(3, row, head), [.. output.Select(part => _w.Op("mul.rn.f32", part, scale))]));
+            LogSumExp(isFirst, largest, total, some);
+            return;
+        }
+
+        // The warps of a block: of each its sums, one column behind the other, its maximum and its sum.
+        int pitch = _op.HeadDim + 2;
+        string parts = _w.Shared("parts", plan.Warps * pitch), own = _w.Op("mad.lo.s32", warp, PtxWriter.Int(4 * pitch), parts);
+        _w.If(isFirstGroup, () =>
+        {
+            for (int part = 0; part < Parts; part++)
+            {
+                string value = output[part];
+                InLane(part, column => _w.Line($"st.shared.f32 [{_w.Op("mad.lo.s32", column, "4", own)}], {value};"));
+            }
+        });
+        _w.If(isFirst, () =>
+        {
+            _w.Line(FormattableString.Invariant($"st.shared.f32 [{own}+{4 * _op.HeadDim}], {largest};"));
+            _w.Line(FormattableString.Invariant($"st.shared.f32 [{own}+{4 * (_op.HeadDim + 1)}], {total};"));
+        });
+        _w.Barrier();
+        string OfWarp(int of, int word) => _w.Op("ld.shared.f32", FormattableString.Invariant($"[{parts}+{4 * ((of * pitch) + word)}]"));
+        string[] maxima = [.. Enumerable.Range(0, plan.Warps).Select(i => OfWarp(i, _op.HeadDim))];
+        string most = maxima.Aggregate((a, b) => _w.Op("max.NaN.f32", a, b));
+        string[] weights = [.. maxima.Select(m => PtxFunctions.Exp(_w, _w.Op("sub.rn.f32", m, most)))];
+        string all = Variable(0);
+        for (int i = 0; i < plan.Warps; i++)
+        {
+            _w.Set(all, "fma.rn.f32", OfWarp(i, _op.HeadDim + 1), weights[i], all);
+        }
+
+        (string share, string any) = Scale(all);
+        string to = QueryOffset(3, row, head);
+        _w.For(thread, PtxWriter.Int(_op.HeadDim), PtxWriter.Int(PtxEmitter.Threads), column =>
+        {
+            string at = _w.Op("mad.lo.s32", column, "4", parts), value = Variable(0);
+            for (int i = 0; i < plan.Warps; i++)
+            {
+                _w.Set(value, "fma.rn.f32", _w.Op("ld.shared.f32", FormattableString.Invariant($"[{at}+{4 * i * pitch}]")), weights[i], value);
+            }
+
+            _k.Store(3, _w.Op("add.s32", to, column), _w.Op("mul.rn.f32", value, share), StoreMode.Replace);
+        });
+        LogSumExp(_w.Op("setp.eq.s32", thread, "0"), most, all, any);
+
+        (string Scale, string Some) Scale(string of)
+        {
+            string some = _w.Op("setp.gt.f32", of, PtxWriter.Float(0));
+            return (_w.Op("selp.f32", _w.Op("rcp.rn.f32", of), PtxWriter.Float(0), some), some);
+        }
+
+        void LogSumExp(string isMine, string top, string of, string some)
+        {
+            if (hasLogSumExp)
+            {
+                string value = _w.Op("selp.f32", _w.Op("add.rn.f32", top, PtxFunctions.Log(_w, of)), PtxWriter.Float(0), some);
+                _w.If(isMine, () => _k.Store(4, Element(4, row, head), value, StoreMode.Replace));
+            }
         }
     }
 
@@ -388,7 +509,7 @@ internal sealed partial class PtxAttention
             sum = PtxFunctions.Fma(_w, a[i], b[i], sum);
         }
 
-        return _k.AllLanes(sum);
+        return _k.Lanes(sum, [.. new[] { 16, 8, 4, 2, 1 }.Where(distance => distance < _width)]);
     }
 
     private string QueryOffset(int operand, string row, string head)
@@ -401,7 +522,7 @@ internal sealed partial class PtxAttention
 
     private int Index(string name) => _kernel.Operands.ToList().FindIndex(o => o.Name == name);
 
-    /// <summary>A head's columns, this lane's of each 32; zeros behind the last.</summary>
+    /// <summary>A head's columns, this lane's of each 32, or of as many as have them; zeros behind the last.</summary>
     private string[] Lanes(int operand, string offset, string? far = null) => [.. Enumerable.Range(0, Parts).Select(part =>
     {
         string value = Variable(0);
@@ -456,8 +577,8 @@ internal sealed partial class PtxAttention
 
     private void InLane(int part, Action<string> body)
     {
-        string column = part == 0 ? _lane : _w.Op("add.s32", _lane, PtxWriter.Int(part * Warp));
-        if ((part + 1) * Warp <= _op.HeadDim)
+        string column = part == 0 ? _lane : _w.Op("add.s32", _lane, PtxWriter.Int(part * _width));
+        if ((part + 1) * _width <= _op.HeadDim)
         {
             body(column);
         }

@@ -23,6 +23,9 @@ internal static class PtxMatMul
     // A word more than a tile's side, so that a column of it lies in as many banks as a row.
     private const int Pitch = Tile + 1;
 
+    // What a lane of a dot product reads of the weights before it uses any of it.
+    private const int Unrolled = 8;
+
     public static PtxEntry Emit(MatMulKernel kernel, CudaProductPlan plan, IReadOnlyList<Dim> counts)
     {
         var w = new PtxWriter();
@@ -36,8 +39,8 @@ internal static class PtxMatMul
             case DotProducts dots when !dots.Format.IsPlain:
                 HalfDots(w, k, kernel, Dotted.Of(w, k, kernel), dots);
                 return new PtxEntry($"Dot_{stem}_{dots.Format}", $"{comment}, which lies in {dots.Format}.", w, plan.Blocks(kernel), DotProducts.Warps * Warp);
-            case DotProducts:
-                Dots(w, k, kernel, Dotted.Of(w, k, kernel));
+            case DotProducts dots:
+                Dots(w, k, kernel, Dotted.Of(w, k, kernel), dots);
                 return new PtxEntry($"Dot_{stem}", comment + ".", w, plan.Blocks(kernel), DotProducts.Warps * Warp);
             case TensorTiles tensor:
                 PtxTensorProduct.Emit(w, k, kernel, tensor, (row, column, sum) => Epilogue(w, k, kernel, row, column, sum));
@@ -71,7 +74,7 @@ internal static class PtxMatMul
         }
         else
         {
-            Dots(w, k, kernel, dotted);
+            Dots(w, k, kernel, dotted, plan);
         }
 
         string lies = format.IsPlain ? "" : $", which lies in {format}", stem = $"ExpertDot_{PtxEmitter.Text(kernel.Rows)}x{kernel.Depth}x{kernel.Columns}{(format.IsPlain ? "" : "_" + format)}";
@@ -98,7 +101,7 @@ internal static class PtxMatMul
         public static Dotted Of(PtxWriter w, PtxKernel k, MatMulKernel kernel) => new(kernel.Rows, kernel.Columns, kernel.Depth, (row, column, total) => Epilogue(w, k, kernel, row, column, total));
     }
 
-    private static void Dots(PtxWriter w, PtxKernel k, Kernel kernel, Dotted dotted)
+    private static void Dots(PtxWriter w, PtxKernel k, Kernel kernel, Dotted dotted, DotProducts plan)
     {
         string thread = w.Special("%tid.x"), lane = w.Op("and.b32", thread, "31");
         string row = w.Special("%ctaid.y"), column = w.Op("mad.lo.s32", w.Special("%ctaid.x"), PtxWriter.Int(DotProducts.Warps), w.Op("shr.u32", thread, "5"));
@@ -107,15 +110,70 @@ internal static class PtxMatMul
         string left = k.Address(0, w.Op("mul.lo.s32", row, PtxWriter.Int(kernel.Operands[0].Access.RowStride)));
         int stride = kernel.Operands[1].Access.RowStride;
         string right = dotted.FirstOf is { } firstOf ? w.Op("add.s64", k.Base(1), k.Far(w.Op("add.s32", firstOf(row), column), stride)) : k.Address(1, w.Op("mul.lo.s32", column, PtxWriter.Int(stride)));
-        string sum = w.Register('f');
-        w.Set(sum, "mov.f32", PtxWriter.Float(0));
-        w.For(lane, PtxWriter.Int(dotted.Depth), PtxWriter.Int(Warp), d =>
-        {
-            string bytes = w.Op("mul.wide.s32", d, "4");
-            w.Set(sum, "fma.rn.f32", w.Op("ld.global.f32", $"[{w.Op("add.s64", left, bytes)}]"), w.Op("ld.global.f32", $"[{w.Op("add.s64", right, bytes)}]"), sum);
-        });
-        string total = k.AllLanes(sum);
+        string total = Dot(w, k, left, right, lane, dotted.Depth, Math.Min(plan.LeftVector, plan.RightVector), Math.Min(plan.LeftVector, plan.RightVector), 4, (at, each) => Numbers(w, at, each, each));
         w.If(w.Op("setp.eq.s32", lane, "0"), () => dotted.Finish(row, column, total));
+    }
+
+    /// <summary>
+    /// A warp's dot product of a row of single precision with a row of weights. A lane takes neighbouring numbers, as many as one access moves; what it reads of the weights in a turn is asked for
+    /// before any of it is used, so that a row of some kilobytes takes about as long as one access does.
+    /// </summary>
+    /// <param name="w">Where instructions go.</param>
+    /// <param name="k">The kernel.</param>
+    /// <param name="left">The address of the row.</param>
+    /// <param name="right">The address of the row of weights.</param>
+    /// <param name="lane">The lane.</param>
+    /// <param name="depth">The numbers of a row, a multiple of <paramref name="each"/>.</param>
+    /// <param name="each">The numbers that a lane takes at once.</param>
+    /// <param name="leftVector">The numbers of the row that one access moves.</param>
+    /// <param name="bytes">Bytes of a weight.</param>
+    /// <param name="weights">Loads a lane's weights.</param>
+    /// <returns>The sum, in every lane.</returns>
+    private static string Dot(PtxWriter w, PtxKernel k, string left, string right, string lane, int depth, int each, int leftVector, int bytes, Func<string, int, string[]> weights)
+    {
+        int step = Warp * each, whole = depth / step, turns = whole / Unrolled, rest = depth % step;
+        string leftAt = w.Op("add.s64", left, w.Op("mul.wide.s32", lane, PtxWriter.Int(4 * each))), rightAt = w.Op("add.s64", right, w.Op("mul.wide.s32", lane, PtxWriter.Int(bytes * each)));
+
+        // Several sums, so that no product waits for the one before.
+        string[] sums = [.. Enumerable.Range(0, Math.Min(each, 4)).Select(_ => w.Op("mov.f32", PtxWriter.Float(0)))];
+        if (turns > 1)
+        {
+            w.For("0", PtxWriter.Int(turns), "1", _ =>
+            {
+                Steps(0, Unrolled);
+                w.Set(leftAt, "add.s64", leftAt, PtxWriter.Int(4L * Unrolled * step));
+                w.Set(rightAt, "add.s64", rightAt, PtxWriter.Int((long)bytes * Unrolled * step));
+            });
+        }
+
+        int done = turns > 1 ? turns * Unrolled : 0;
+        for (int first = 0; done + first < whole; first += Unrolled)
+        {
+            Steps(first, Math.Min(Unrolled, whole - done - first));
+        }
+
+        if (rest > 0)
+        {
+            w.If(w.Op("setp.lt.s32", lane, PtxWriter.Int(rest / each)), () => Steps(whole - done, 1));
+        }
+
+        return k.AllLanes(sums.Aggregate((a, b) => w.Op("add.rn.f32", a, b)));
+
+        void Steps(int first, int count)
+        {
+            string[][] read = [.. Enumerable.Range(first, count).Select(i => weights(Further(rightAt, (long)bytes * step * i), each))];
+            for (int i = 0; i < count; i++)
+            {
+                string[] values = Numbers(w, Further(leftAt, 4L * step * (first + i)), each, leftVector);
+                for (int n = 0; n < each; n++)
+                {
+                    string sum = sums[n % sums.Length];
+                    w.Set(sum, "fma.rn.f32", values[n], read[i][n], sum);
+                }
+            }
+        }
+
+        string Further(string address, long distance) => distance == 0 ? address : w.Op("add.s64", address, PtxWriter.Int(distance));
     }
 
     /// <summary>Dot products with rows of 16-bit numbers: lanes take as many neighbouring ones as one access moves.</summary>
@@ -133,19 +191,7 @@ internal static class PtxMatMul
         var packed = new PtxPacked(w, k, 1);
         string left = k.Address(0, w.Op("mul.lo.s32", row, PtxWriter.Int(kernel.Operands[0].Access.RowStride)));
         string right = w.Op("add.s64", k.Base(1), w.Op("mul.lo.s64", w.Op("cvt.s64.s32", dotted.FirstOf is { } firstOf ? w.Op("add.s32", firstOf(row), column) : column), PtxWriter.Int(2L * stride)));
-        string sum = w.Register('f');
-        w.Set(sum, "mov.f32", PtxWriter.Float(0));
-        w.For(w.Op("mul.lo.s32", lane, PtxWriter.Int(each)), PtxWriter.Int(dotted.Depth), PtxWriter.Int(Warp * each), d =>
-        {
-            string at = w.Op("add.s64", right, w.Op("mul.wide.s32", d, "2"));
-            string[] weights = each == 1 ? [packed.Low(w.Op("ld.global.u16", $"[{at}]"))] : [.. Words(w, at, each / 2).SelectMany(packed.Both)];
-            string[] values = Numbers(w, w.Op("add.s64", left, w.Op("mul.wide.s32", d, "4")), each, plan.LeftVector);
-            for (int i = 0; i < each; i++)
-            {
-                w.Set(sum, "fma.rn.f32", values[i], weights[i], sum);
-            }
-        });
-        string total = k.AllLanes(sum);
+        string total = Dot(w, k, left, right, lane, dotted.Depth, each, plan.LeftVector, 2, (at, count) => count == 1 ? [packed.Low(w.Op("ld.global.u16", $"[{at}]"))] : [.. Words(w, at, count / 2).SelectMany(packed.Both)]);
         w.If(w.Op("setp.eq.s32", lane, "0"), () => dotted.Finish(row, column, total));
     }
 

@@ -14,6 +14,10 @@ internal static class PtxRows
     /// <summary>From so many columns on a row is a block's.</summary>
     private const int WideRow = 1024;
 
+    /// <summary>Of so few rows, which leave the device idle, already from so many columns on.</summary>
+    private const int FewRows = 64;
+    private const int WideOfFew = 128;
+
     public static PtxEntry Emit(RowKernel kernel, IReadOnlyList<Dim> counts)
     {
         var w = new PtxWriter();
@@ -26,7 +30,7 @@ internal static class PtxRows
             return new PtxEntry($"Map_{PtxEmitter.Text(kernel.Rows)}x{kernel.Columns}", comment, w, PtxEmitter.BlocksFor((long)kernel.Rows.Maximum * kernel.Columns), PtxEmitter.Threads);
         }
 
-        bool wide = kernel.Columns >= WideRow;
+        bool wide = kernel.Columns >= WideRow || (kernel.Columns >= WideOfFew && kernel.Rows is { IsDynamic: false, Maximum: <= FewRows });
         Rows(w, k, kernel, wide ? PtxEmitter.Threads : Warp);
         int rows = kernel.Rows.Maximum;
         return new PtxEntry($"Rows_{PtxEmitter.Text(kernel.Rows)}x{kernel.Columns}", comment, w, wide ? (Math.Max(1, rows), 1) : PtxEmitter.BlocksFor((long)rows * Warp), PtxEmitter.Threads);
