@@ -44,7 +44,7 @@ public sealed class PtxAttentionForwardTests
         }
     }
 
-    /// <summary>What a key more costs a single query, counted in thread instructions; a warp that goes from key to key takes some 2,700.</summary>
+    /// <summary>What a key more costs a single query, counted in thread instructions; a warp that goes from key to key takes about twice as many.</summary>
     [Fact]
     public void A_key_takes_few_instructions()
     {
