@@ -28,7 +28,8 @@ public sealed class PtxAttentionForwardTests
         {
             foreach (ScoreBias? bias in new ScoreBias?[] { null, new AlibiBias() })
             {
-                if (range.IsCausal && queries != keys)
+                // Of wide heads one range shows as much as all.
+                if ((range.IsCausal && queries != keys) || (headDim > 128 && (range != KeyRange.All || bias is not null)))
                 {
                     continue;
                 }
