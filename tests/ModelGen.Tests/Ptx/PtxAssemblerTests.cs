@@ -20,8 +20,8 @@ namespace ModelGen.Tests.Ptx;
 /// </summary>
 public sealed class PtxAssemblerTests
 {
-    // The assembler puts a few words of some functions aside where it calls them with many arguments.
-    private const int MostSpilled = 64;
+    // Functions that are called put a few words of their caller's aside.
+    private const int MostSpilled = 128;
 
     private static readonly string? s_assembler = Find();
 
@@ -85,7 +85,13 @@ public sealed class PtxAssemblerTests
         Assert.Equal("", Problems(text, "sm_90a"));
         Assert.Contains("C7515", Problems(Regex.Replace(text, @"\tmov\.f32 %f\d+, 0f00000000;\n", ""), "sm_90a"), StringComparison.Ordinal);
         Assert.Contains("error", Problems(text.Replace(".reg .f32", ".reg .f16", StringComparison.Ordinal), "sm_90a"), StringComparison.Ordinal);
-        Assert.Contains("spill", Problems(Regex.Replace(text, @"\.maxntid (\d+), 1, 1", ".maxntid $1, 1, 1\n.minnctapersm 2"), "sm_90a"), StringComparison.Ordinal);
+        Assert.Contains("Register allocation failed", Problems(Crowded(text, 2), "sm_90a"), StringComparison.Ordinal);
+        string warps = PtxFunction.Compile(graph, products: kernel => Assert.IsType<TensorTiles>(CudaProductPlan.Of(kernel, Rounding.BF16)) with { Tile = TensorTile.For(Rounding.BF16)[0] }).Module;
+        Assert.Equal("", Problems(warps, "sm_80"));
+        Assert.Contains("spill", Problems(Crowded(warps, 5), "sm_80"), StringComparison.Ordinal);
+
+        // So many blocks on a processor leave each thread fewer registers.
+        static string Crowded(string module, int blocks) => Regex.Replace(module, @"\.maxntid (\d+), 1, 1", FormattableString.Invariant($".maxntid $1, 1, 1\n.minnctapersm {blocks}"));
     }
 
     private static void Check(CudaModule module, params string[] processors)
