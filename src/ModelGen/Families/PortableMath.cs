@@ -6,9 +6,14 @@ internal static class PortableMath
     // ln 2.
     private const double LogTwo = 0.69314718055994531;
 
-    /// <summary>ln x for x from 1e-15 to 1e15: of x/2ᵏ in √½ … √2 by the series of the inverse hyperbolic tangent, and k·ln 2.</summary>
+    /// <summary>ln x for x from 1e-15 to 1e15: of x/2ᵏ in √½ … √2 by the series of the inverse hyperbolic tangent, and k·ln 2. NaN for what has none, as wrong declarations may ask for.</summary>
     public static double Log(double x)
     {
+        if (!(x > 0 && x <= double.MaxValue))
+        {
+            return double.NaN;
+        }
+
         int halvings = 0;
         while (x > 1.4142135623730951)
         {

@@ -92,4 +92,25 @@ public sealed class DecoderOptionTests
 
     private static IReadOnlyList<FileOption> Options(string family, params DeclaredArgument[] further)
         => FamilyRegistry.Get(family).Describe(new ModelSpec(new TypeIdentity("Tests", [], "Model", "public", "Tests.Model"), family, [.. Small, .. further], null, null)).Files.Options;
+
+    // What is being typed is compiled too, for its public members: with logarithms that were looked for without an end, an editor stood still.
+    [Theory]
+    [InlineData(3L, 0L, 1.0)]
+    [InlineData(4L, 0L, 1.0)]
+    [InlineData(4L, -3L, 2.0)]
+    [InlineData(4L, 8L, double.PositiveInfinity)]
+    [InlineData(3L, 8L, -1.0)]
+    [InlineData(3L, 8L, 0.0)]
+    [InlineData(4L, 8L, double.NaN)]
+    public async Task Wrong_scales_of_rotary_positions_have_a_surface(long scaling, long original, double factor)
+    {
+        var spec = new ModelSpec(new TypeIdentity("Tests", [], "Model", "public", "Tests.Model"), "Decoder",
+            [.. Small, DeclaredArgument.Of("RotaryScaling", scaling), DeclaredArgument.Of("RotaryOriginalContext", original), DeclaredArgument.Of("RotaryFactor", factor)], null, null);
+        CompiledModel surface = await Task.Run(() => ModelCompiler.CompileSurface(spec, "wrong", CancellationToken.None), TestContext.Current.CancellationToken).WaitAsync(TimeSpan.FromMinutes(1), TestContext.Current.CancellationToken);
+        Assert.Single(surface.Files);
+    }
+
+    [Fact]
+    public void What_has_no_logarithm_has_none()
+        => Assert.All([0, -1, double.NaN, double.PositiveInfinity, double.NegativeInfinity], static x => Assert.True(double.IsNaN(PortableMath.Log(x))));
 }
