@@ -20,7 +20,18 @@ internal static unsafe class BlockGroups
     [MethodImpl(MethodImplOptions.AggressiveOptimization)]
     public static bool TryPut(WeightFormat format, byte* rows, int rowBytes, byte* group)
     {
-        if (!(Sse2.IsSupported || AdvSimd.Arm64.IsSupported) || format is not (WeightFormat.Q8_0 or WeightFormat.Q4_0))
+        if (!(Sse2.IsSupported || AdvSimd.Arm64.IsSupported))
+        {
+            return false;
+        }
+
+        bool isWide = Avx512F.IsSupported && (nuint)group % 64 == 0;
+        if (SuperBlocks.Has(format))
+        {
+            return PutSuperBlocks(format, rows, rowBytes, group, isWide);
+        }
+
+        if (format is not (WeightFormat.Q8_0 or WeightFormat.Q4_0))
         {
             return false;
         }
@@ -30,7 +41,6 @@ internal static unsafe class BlockGroups
         ushort* scales = (ushort*)group;
         uint* target = (uint*)(group + BlockRows.ScaleLine);
         int special = 0;
-        bool isWide = Avx512F.IsSupported && (nuint)group % 64 == 0;
         for (int block = 0; block < blocks; block++)
         {
             for (int row = 0; row < Rows; row++)
@@ -44,20 +54,7 @@ internal static unsafe class BlockGroups
 
             for (int at = 0; at < numbers; at += 16)
             {
-                byte* source = rows + sizeof(ushort) + at;
-                if (Avx512F.IsSupported && isWide)
-                {
-                    TurnAll(source, rowBytes, flip, target);
-                    target += 4 * Rows;
-                    continue;
-                }
-
-                for (int row = 0; row < Rows; row += 4)
-                {
-                    Turn(source, rowBytes, flip, target + row);
-                    source += 4L * rowBytes;
-                }
-
+                Turn(rows + sizeof(ushort) + at, rowBytes, flip, target, Rows, isWide);
                 target += 4 * Rows;
             }
 
@@ -68,42 +65,175 @@ internal static unsafe class BlockGroups
             rows += size;
         }
 
-        if (Avx512F.IsSupported && isWide)
-        {
-            // What was written past the caches is there before whatever tells other threads of it.
-            Sse.StoreFence();
-        }
-
+        Fence(isWide);
         return (special & 0x8000) == 0;
     }
 
-    // Four words of each of four rows: to where the first words of all rows are, and so on.
+    // Scales and minima of a block, then its numbers, as SuperBlocks says.
+    [MethodImpl(MethodImplOptions.AggressiveOptimization)]
+    private static bool PutSuperBlocks(WeightFormat format, byte* rows, int rowBytes, byte* group, bool isWide)
+    {
+        int size = BlockRows.BlockBytes(format), bytes = SuperBlocks.Bytes(format);
+        bool areNumbers = true;
+        for (int at = 0; at < rowBytes; at += size)
+        {
+            if (Avx512F.IsSupported && isWide)
+            {
+                areNumbers &= format == WeightFormat.Q6_K ? PutScales(rows, rowBytes, group) : PutScalesAndMinima(rows, rowBytes, group);
+            }
+            else
+            {
+                for (int row = 0; row < Rows; row++)
+                {
+                    areNumbers &= SuperBlocks.PutHeader(format, new ReadOnlySpan<byte>(rows + ((long)row * rowBytes), size), group, row);
+                }
+            }
+
+            uint* numbers = (uint*)(group + SuperBlocks.HeaderBytes);
+            if (format == WeightFormat.Q6_K)
+            {
+                // Of each half and four columns a line of lower bits for two quarters, one for the others, and one of upper bits.
+                for (int part = 0; part < 4; part++)
+                {
+                    int half = part / 2, columns = part % 2 * 16;
+                    uint* target = numbers + (((8 * half) + (columns / 4)) * 3 * Rows);
+                    Turn(rows + (64 * half) + columns, rowBytes, default, target, 3 * Rows, isWide);
+                    Turn(rows + (64 * half) + 32 + columns, rowBytes, default, target + Rows, 3 * Rows, isWide);
+                    Turn(rows + 128 + (32 * half) + columns, rowBytes, default, target + (2 * Rows), 3 * Rows, isWide);
+                }
+            }
+            else if (format == WeightFormat.Q4_K)
+            {
+                for (int byteAt = 0; byteAt < 128; byteAt += 16)
+                {
+                    Turn(rows + 16 + byteAt, rowBytes, default, numbers + (byteAt * 4), Rows, isWide);
+                }
+            }
+            else
+            {
+                // Words eight by eight over the steps of a product, the fifth bits behind the others.
+                const int Step = SuperBlocks.FifthsStep / sizeof(uint);
+                for (int byteAt = 0; byteAt < 128; byteAt += 16)
+                {
+                    Turn(rows + 48 + byteAt, rowBytes, default, numbers + (byteAt % 32 / 4 * Step) + (byteAt / 32 * Rows), Step, isWide);
+                }
+
+                for (int byteAt = 0; byteAt < 32; byteAt += 16)
+                {
+                    Turn(rows + 16 + byteAt, rowBytes, default, (uint*)(group + SuperBlocks.FifthsAt) + (byteAt / 4 * Step), Step, isWide);
+                }
+            }
+
+            rows += size;
+            group += bytes;
+        }
+
+        Fence(isWide);
+        return areNumbers;
+    }
+
+    // Of a block of Q4_K or Q5_K in 16 rows: what multiplies scales and minima, then the scales and the minima of the eighths, which lie in twelve bytes of a row.
     [MethodImpl(MethodImplOptions.AggressiveInlining)]
-    private static void Turn(byte* source, long rowBytes, Vector128<uint> flip, uint* target)
+    private static bool PutScalesAndMinima(byte* rows, long rowBytes, byte* group)
+    {
+        Transpose(rows, rowBytes, default, out Vector512<uint> factors, out Vector512<uint> first, out Vector512<uint> second, out Vector512<uint> third);
+        Avx512F.ConvertToVector256UInt16(factors).Store((ushort*)group);
+        Avx512F.ConvertToVector256UInt16(factors >>> 16).Store((ushort*)group + Rows);
+        Vector512<uint> sixes = Vector512.Create(0x3F3F3F3Fu), fours = Vector512.Create(0x0F0F0F0Fu), twos = Vector512.Create(0x30303030u);
+        PutBytes(first & sixes, group + SuperBlocks.ScalesAt);
+        PutBytes((third & fours) | ((first >>> 2) & twos), group + SuperBlocks.ScalesAt + (4 * Rows));
+        PutBytes(second & sixes, group + SuperBlocks.MinimaAt);
+        PutBytes(((third >>> 4) & fours) | ((second >>> 2) & twos), group + SuperBlocks.MinimaAt + (4 * Rows));
+
+        // All bits of an exponent, from which one more carries.
+        return (((factors & Vector512.Create(0x7C007C00u)) + Vector512.Create(0x04000400u)) & Vector512.Create(0x80008000u)) == Vector512<uint>.Zero;
+    }
+
+    // Of a block of Q6_K in 16 rows: what multiplies the scales, and the scales of the sixteenths.
+    [MethodImpl(MethodImplOptions.AggressiveInlining)]
+    private static bool PutScales(byte* rows, long rowBytes, byte* group)
+    {
+        int special = 0;
+        for (int row = 0; row < Rows; row++)
+        {
+            ushort factor = *(ushort*)(rows + (row * rowBytes) + 208);
+            ((ushort*)group)[row] = factor;
+            special |= (factor & 0x7C00) + 0x0400;
+        }
+
+        Transpose(rows + 192, rowBytes, default, out Vector512<uint> a, out Vector512<uint> b, out Vector512<uint> c, out Vector512<uint> d);
+        PutBytes(a, group + SuperBlocks.ScalesAt);
+        PutBytes(b, group + SuperBlocks.ScalesAt + (4 * Rows));
+        PutBytes(c, group + SuperBlocks.ScalesAt + (8 * Rows));
+        PutBytes(d, group + SuperBlocks.ScalesAt + (12 * Rows));
+        return (special & 0x8000) == 0;
+    }
+
+    // The first bytes of 16 words, the second ones, and so on.
+    [MethodImpl(MethodImplOptions.AggressiveInlining)]
+    private static void PutBytes(Vector512<uint> words, byte* target)
+    {
+        Avx512F.ConvertToVector128Byte(words).Store(target);
+        Avx512F.ConvertToVector128Byte(words >>> 8).Store(target + Rows);
+        Avx512F.ConvertToVector128Byte(words >>> 16).Store(target + (2 * Rows));
+        Avx512F.ConvertToVector128Byte(words >>> 24).Store(target + (3 * Rows));
+    }
+
+    // What was written past the caches is there before whatever tells other threads of it.
+    [MethodImpl(MethodImplOptions.AggressiveInlining)]
+    private static void Fence(bool isWide)
+    {
+        if (Avx512F.IsSupported && isWide)
+        {
+            Sse.StoreFence();
+        }
+    }
+
+    // Four words of each of 16 rows: a line of the first ones, a step further on one of the second ones, and so on. Whole lines go past the caches, which weights do not fit: a line that is written so need not be read before.
+    [MethodImpl(MethodImplOptions.AggressiveInlining)]
+    private static void Turn(byte* source, long rowBytes, Vector128<uint> flip, uint* target, int step, bool isWide)
+    {
+        if (Avx512F.IsSupported && isWide)
+        {
+            Transpose(source, rowBytes, flip, out Vector512<uint> a, out Vector512<uint> b, out Vector512<uint> c, out Vector512<uint> d);
+            Avx512F.StoreAlignedNonTemporal(target, a);
+            Avx512F.StoreAlignedNonTemporal(target + step, b);
+            Avx512F.StoreAlignedNonTemporal(target + (2 * step), c);
+            Avx512F.StoreAlignedNonTemporal(target + (3 * step), d);
+            return;
+        }
+
+        for (int row = 0; row < Rows; row += 4)
+        {
+            TurnFour(source + (row * rowBytes), rowBytes, flip, target + row, step);
+        }
+    }
+
+    // The same of four rows.
+    [MethodImpl(MethodImplOptions.AggressiveInlining)]
+    private static void TurnFour(byte* source, long rowBytes, Vector128<uint> flip, uint* target, int step)
     {
         Vector128<uint> a = Vector128.Load((uint*)source) ^ flip, b = Vector128.Load((uint*)(source + rowBytes)) ^ flip;
         Vector128<uint> c = Vector128.Load((uint*)(source + (2 * rowBytes))) ^ flip, d = Vector128.Load((uint*)(source + (3 * rowBytes))) ^ flip;
         Vector128<uint> ac = Low(a, c), bd = Low(b, d);
         Low(ac, bd).Store(target);
-        High(ac, bd).Store(target + Rows);
+        High(ac, bd).Store(target + step);
         (ac, bd) = (High(a, c), High(b, d));
-        Low(ac, bd).Store(target + (2 * Rows));
-        High(ac, bd).Store(target + (3 * Rows));
+        Low(ac, bd).Store(target + (2 * step));
+        High(ac, bd).Store(target + (3 * step));
     }
 
-    // Four words of each of 16 rows, whole lines of which go past the caches: weights do not fit them, and a line that is written so need not be read before.
+    // The first words of 16 rows, their second ones, and so on.
     [MethodImpl(MethodImplOptions.AggressiveInlining)]
-    private static void TurnAll(byte* source, long rowBytes, Vector128<uint> flip, uint* target)
+    private static void Transpose(byte* source, long rowBytes, Vector128<uint> flip, out Vector512<uint> first, out Vector512<uint> second, out Vector512<uint> third, out Vector512<uint> fourth)
     {
         Vector512<uint> flips = Vector512.Create(Vector256.Create(flip, flip), Vector256.Create(flip, flip));
         Vector512<uint> a = FourRows(source, rowBytes) ^ flips, b = FourRows(source + rowBytes, rowBytes) ^ flips;
         Vector512<uint> c = FourRows(source + (2 * rowBytes), rowBytes) ^ flips, d = FourRows(source + (3 * rowBytes), rowBytes) ^ flips;
         Vector512<uint> ac = Avx512F.UnpackLow(a, c), bd = Avx512F.UnpackLow(b, d);
-        Avx512F.StoreAlignedNonTemporal(target, Avx512F.UnpackLow(ac, bd));
-        Avx512F.StoreAlignedNonTemporal(target + Rows, Avx512F.UnpackHigh(ac, bd));
+        (first, second) = (Avx512F.UnpackLow(ac, bd), Avx512F.UnpackHigh(ac, bd));
         (ac, bd) = (Avx512F.UnpackHigh(a, c), Avx512F.UnpackHigh(b, d));
-        Avx512F.StoreAlignedNonTemporal(target + (2 * Rows), Avx512F.UnpackLow(ac, bd));
-        Avx512F.StoreAlignedNonTemporal(target + (3 * Rows), Avx512F.UnpackHigh(ac, bd));
+        (third, fourth) = (Avx512F.UnpackLow(ac, bd), Avx512F.UnpackHigh(ac, bd));
     }
 
     // Four words of a row, of that four further on, and so on.

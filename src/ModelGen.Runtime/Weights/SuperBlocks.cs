@@ -27,7 +27,8 @@ internal static unsafe class SuperBlocks
     /// <summary>The bytes of four columns of each eighth of <see cref="WeightFormat.Q5_K"/>: four lines of two eighths each, and one of the fifth bits of all.</summary>
     public const int FifthsStep = 320;
 
-    private const int FifthsAt = HeaderBytes + 256;
+    /// <summary>Where the fifth bits of <see cref="WeightFormat.Q5_K"/> begin.</summary>
+    public const int FifthsAt = HeaderBytes + 256;
 
     private const int Rows = BlockRows.GroupRows;
 
@@ -43,40 +44,51 @@ internal static unsafe class SuperBlocks
         for (int at = 0; at < source.Length; at += size)
         {
             ReadOnlySpan<byte> block = source.Slice(at, size);
-            byte* scales = group + ScalesAt + row, minima = group + MinimaAt + row;
-            if (format != WeightFormat.Q6_K)
+            areNumbers &= PutHeader(format, block, group, row);
+            if (format == WeightFormat.Q6_K)
             {
-                ushort scale = BinaryPrimitives.ReadUInt16LittleEndian(block), minimum = BinaryPrimitives.ReadUInt16LittleEndian(block[2..]);
-                areNumbers &= IsNumber(scale) && IsNumber(minimum);
-                (((ushort*)group)[row], ((ushort*)group)[Rows + row]) = (scale, minimum);
-                for (int i = 0; i < 8; i++)
-                {
-                    (scales[i * Rows], minima[i * Rows]) = Sixes(block.Slice(4, 12), i);
-                }
-
+                PutSixths(block, group + HeaderBytes, row);
+            }
+            else
+            {
                 PutWords(block[^128..], group + HeaderBytes, row, format == WeightFormat.Q5_K);
                 if (format == WeightFormat.Q5_K)
                 {
                     PutWords(block.Slice(16, 32), group + FifthsAt, row, isSpread: true);
                 }
             }
-            else
-            {
-                ushort scale = BinaryPrimitives.ReadUInt16LittleEndian(block[208..]);
-                areNumbers &= IsNumber(scale);
-                ((ushort*)group)[row] = scale;
-                for (int i = 0; i < 16; i++)
-                {
-                    scales[i * Rows] = block[192 + i];
-                }
-
-                PutSixths(block, group + HeaderBytes, row);
-            }
 
             group += Bytes(format);
         }
 
         return areNumbers;
+    }
+
+    /// <summary>Puts what stands before the numbers of a row's block: scales and minima.</summary>
+    /// <returns>Whether the scales are numbers.</returns>
+    public static bool PutHeader(WeightFormat format, ReadOnlySpan<byte> block, byte* group, int row)
+    {
+        byte* scales = group + ScalesAt + row, minima = group + MinimaAt + row;
+        if (format == WeightFormat.Q6_K)
+        {
+            ushort only = BinaryPrimitives.ReadUInt16LittleEndian(block[208..]);
+            ((ushort*)group)[row] = only;
+            for (int i = 0; i < 16; i++)
+            {
+                scales[i * Rows] = block[192 + i];
+            }
+
+            return IsNumber(only);
+        }
+
+        ushort scale = BinaryPrimitives.ReadUInt16LittleEndian(block), minimum = BinaryPrimitives.ReadUInt16LittleEndian(block[2..]);
+        (((ushort*)group)[row], ((ushort*)group)[Rows + row]) = (scale, minimum);
+        for (int i = 0; i < 8; i++)
+        {
+            (scales[i * Rows], minima[i * Rows]) = Sixes(block.Slice(4, 12), i);
+        }
+
+        return IsNumber(scale) && IsNumber(minimum);
     }
 
     public static void Get(WeightFormat format, byte* group, int row, Span<byte> destination)

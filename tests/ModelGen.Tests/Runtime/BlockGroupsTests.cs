@@ -10,13 +10,16 @@ public sealed unsafe class BlockGroupsTests
     [Theory]
     [InlineData(WeightFormat.Q8_0)]
     [InlineData(WeightFormat.Q4_0)]
+    [InlineData(WeightFormat.Q4_K)]
+    [InlineData(WeightFormat.Q5_K)]
+    [InlineData(WeightFormat.Q6_K)]
     public void AGroupIsWhatItsRowsAreOneByOne(WeightFormat format)
     {
         var random = new Random(11);
         foreach (int blocks in new[] { 1, 2, 3, 5, 32 })
         {
-            int rowBytes = blocks * BlockRows.BlockBytes(format), groupBytes = (int)BlockRows.GroupBytes(format, 32 * blocks);
-            byte[] rows = Rows(random, blocks, BlockRows.BlockBytes(format));
+            int rowBytes = blocks * BlockRows.BlockBytes(format), groupBytes = (int)BlockRows.GroupBytes(format, BlockRows.ColumnsOf(format) * blocks);
+            byte[] rows = Rows(random, blocks, format);
             using var together = new GuardedBuffer(groupBytes / 4);
             using var single = new GuardedBuffer(groupBytes / 4);
             using var stored = new GuardedBuffer((rows.Length + 3) / 4);
@@ -38,11 +41,14 @@ public sealed unsafe class BlockGroupsTests
     [Theory]
     [InlineData(WeightFormat.Q8_0)]
     [InlineData(WeightFormat.Q4_0)]
+    [InlineData(WeightFormat.Q4_K)]
+    [InlineData(WeightFormat.Q5_K)]
+    [InlineData(WeightFormat.Q6_K)]
     public void WhereAGroupBeginsDoesNotMatter(WeightFormat format)
     {
         const int Blocks = 5;
-        int rowBytes = Blocks * BlockRows.BlockBytes(format), groupBytes = (int)BlockRows.GroupBytes(format, 32 * Blocks);
-        byte[] rows = Rows(new Random(12), Blocks, BlockRows.BlockBytes(format));
+        int rowBytes = Blocks * BlockRows.BlockBytes(format), groupBytes = (int)BlockRows.GroupBytes(format, BlockRows.ColumnsOf(format) * Blocks);
+        byte[] rows = Rows(new Random(12), Blocks, format);
         byte* memory = (byte*)NativeMemory.AlignedAlloc((nuint)groupBytes + 64, 64);
         try
         {
@@ -66,33 +72,56 @@ public sealed unsafe class BlockGroupsTests
     }
 
     [Theory]
-    [InlineData(0x7C00)]
-    [InlineData(0xFC00)]
-    [InlineData(0x7E01)]
-    public void AScaleThatIsNoNumberIsLeftToSingleRows(int scale)
+    [InlineData(WeightFormat.Q8_0, 0x7C00)]
+    [InlineData(WeightFormat.Q8_0, 0xFC00)]
+    [InlineData(WeightFormat.Q8_0, 0x7E01)]
+    [InlineData(WeightFormat.Q4_K, 0x7C00)]
+    [InlineData(WeightFormat.Q4_K, 0xFE01)]
+    [InlineData(WeightFormat.Q5_K, 0xFC00)]
+    [InlineData(WeightFormat.Q6_K, 0xFC00)]
+    [InlineData(WeightFormat.Q6_K, 0x7C01)]
+    public void AScaleThatIsNoNumberIsLeftToSingleRows(WeightFormat format, int scale)
     {
         const int Blocks = 3;
-        int size = BlockRows.BlockBytes(WeightFormat.Q8_0);
-        byte* group = stackalloc byte[(int)BlockRows.GroupBytes(WeightFormat.Q8_0, 32 * Blocks)];
-        foreach (int at in new[] { 0, 7, (16 * Blocks) - 1 })
+        int size = BlockRows.BlockBytes(format), groupBytes = (int)BlockRows.GroupBytes(format, BlockRows.ColumnsOf(format) * Blocks);
+        byte* memory = (byte*)NativeMemory.AlignedAlloc((nuint)groupBytes + 64, 64);
+        try
         {
-            byte[] rows = Rows(new Random(3), Blocks, size);
-            BitConverter.TryWriteBytes(rows.AsSpan(at * size), (ushort)scale);
-            fixed (byte* from = rows)
+            foreach (int at in new[] { 0, 7, (16 * Blocks) - 1 })
             {
-                Assert.False(BlockGroups.TryPut(WeightFormat.Q8_0, from, Blocks * size, group));
+                foreach (int place in ScalesOf(format))
+                {
+                    byte[] rows = Rows(new Random(3), Blocks, format);
+                    BitConverter.TryWriteBytes(rows.AsSpan((at * size) + place), (ushort)scale);
+                    fixed (byte* from = rows)
+                    {
+                        Assert.False(BlockGroups.TryPut(format, from, Blocks * size, memory));
+                        Assert.False(BlockGroups.TryPut(format, from, Blocks * size, memory + 16));
+                    }
+                }
             }
+        }
+        finally
+        {
+            NativeMemory.AlignedFree(memory);
         }
     }
 
+    // Where a block has numbers of binary16.
+    private static int[] ScalesOf(WeightFormat format) => format switch { WeightFormat.Q6_K => [208], WeightFormat.Q4_K or WeightFormat.Q5_K => [0, 2], _ => [0] };
+
     // The largest finite scale, of either sign, is one too.
-    private static byte[] Rows(Random random, int blocks, int size)
+    private static byte[] Rows(Random random, int blocks, WeightFormat format)
     {
+        int size = BlockRows.BlockBytes(format);
         byte[] rows = new byte[BlockRows.GroupRows * blocks * size];
         random.NextBytes(rows);
         for (int block = 0; block < BlockRows.GroupRows * blocks; block++)
         {
-            BitConverter.TryWriteBytes(rows.AsSpan(block * size), block % 5 == 0 ? (ushort)(block % 2 == 0 ? 0x7BFF : 0xFBFF) : (ushort)random.Next(0x7C00));
+            foreach (int place in ScalesOf(format))
+            {
+                BitConverter.TryWriteBytes(rows.AsSpan((block * size) + place), block % 5 == 0 ? (ushort)(block % 2 == 0 ? 0x7BFF : 0xFBFF) : (ushort)random.Next(0x7C00));
+            }
         }
 
         return rows;
