@@ -9,8 +9,9 @@ namespace ModelGen.Runtime;
 [EditorBrowsable(EditorBrowsableState.Never)]
 public unsafe interface IBlockFormat
 {
-    /// <summary>By how much the numbers that <see cref="Dot(Vector256{int}, Vector256{byte}, Vector256{sbyte})"/> takes are more than those that they stand for.</summary>
-    static abstract int Offset { get; }
+    /// <summary>By how much the numbers that <see cref="Dot{TBytes}(Vector256{int}, Vector256{byte}, Vector256{sbyte})"/> takes are more than those that they stand for.</summary>
+    static abstract int Offset<TBytes>()
+        where TBytes : struct, IByteProducts;
 
     /// <summary>The bytes of 16 rows' numbers in a block.</summary>
     static abstract int Bytes { get; }
@@ -51,27 +52,28 @@ public unsafe interface IBlockFormat
     /// <param name="sums">A sum of each row.</param>
     /// <param name="weights">Numbers of weights.</param>
     /// <param name="input">Four numbers of the input, for each row.</param>
-    static abstract Vector256<int> Dot(Vector256<int> sums, Vector256<byte> weights, Vector256<sbyte> input);
+    static abstract Vector256<int> Dot<TBytes>(Vector256<int> sums, Vector256<byte> weights, Vector256<sbyte> input)
+        where TBytes : struct, IByteProducts;
 
-    /// <inheritdoc cref="Dot(Vector256{int}, Vector256{byte}, Vector256{sbyte})"/>
-    /// <typeparam name="TArm">How bytes are multiplied where the processor is an Arm.</typeparam>
-    static abstract Vector128<int> Dot<TArm>(Vector128<int> sums, Vector128<byte> weights, Vector128<sbyte> input)
-        where TArm : struct, IArmBytes;
+    /// <inheritdoc cref="Dot{TBytes}(Vector256{int}, Vector256{byte}, Vector256{sbyte})"/>
+    static abstract Vector128<int> Dot<TBytes>(Vector128<int> sums, Vector128<byte> weights, Vector128<sbyte> input)
+        where TBytes : struct, IByteProducts;
 }
 
 /// <summary>
-/// Whether an Arm processor has instructions that sum up products of four bytes. Compiled code that is for all of them asks while it runs: it asks a row's kernel once, and not each product of it.
+/// Whether the processor has an instruction that sums up products of four bytes. Compiled code that is for other processors too asks while it runs: it asks a row's kernel once, and not at each
+/// product of it.
 /// </summary>
 [EditorBrowsable(EditorBrowsableState.Never)]
-public interface IArmBytes
+public interface IByteProducts
 {
     /// <summary>Whether it has.</summary>
     static abstract bool HasDotProduct { get; }
 }
 
-/// <summary>It has: <c>sdot</c>.</summary>
+/// <summary>It has: AVX-VNNI, or <c>sdot</c> of Arm.</summary>
 [EditorBrowsable(EditorBrowsableState.Never)]
-public readonly struct ArmDotProduct : IArmBytes
+public readonly struct ByteDotProduct : IByteProducts
 {
     /// <inheritdoc/>
     public static bool HasDotProduct
@@ -81,9 +83,9 @@ public readonly struct ArmDotProduct : IArmBytes
     }
 }
 
-/// <summary>It has not, or is no Arm.</summary>
+/// <summary>It has not.</summary>
 [EditorBrowsable(EditorBrowsableState.Never)]
-public readonly struct ArmWidening : IArmBytes
+public readonly struct BytePairs : IByteProducts
 {
     /// <inheritdoc/>
     public static bool HasDotProduct
@@ -98,11 +100,10 @@ public readonly struct ArmWidening : IArmBytes
 public readonly unsafe struct Q8_0 : IBlockFormat
 {
     /// <inheritdoc/>
-    public static int Offset
-    {
-        [MethodImpl(MethodImplOptions.AggressiveInlining)]
-        get => AvxVnni.IsSupported ? 128 : 0;
-    }
+    [MethodImpl(MethodImplOptions.AggressiveInlining)]
+    public static int Offset<TBytes>()
+        where TBytes : struct, IByteProducts
+        => TBytes.HasDotProduct && X86Base.IsSupported ? 128 : 0;
 
     /// <inheritdoc/>
     public static int Bytes
@@ -161,9 +162,10 @@ public readonly unsafe struct Q8_0 : IBlockFormat
 
     /// <inheritdoc/>
     [MethodImpl(MethodImplOptions.AggressiveInlining)]
-    public static Vector256<int> Dot(Vector256<int> sums, Vector256<byte> weights, Vector256<sbyte> input)
+    public static Vector256<int> Dot<TBytes>(Vector256<int> sums, Vector256<byte> weights, Vector256<sbyte> input)
+        where TBytes : struct, IByteProducts
     {
-        if (AvxVnni.IsSupported)
+        if (TBytes.HasDotProduct && X86Base.IsSupported)
         {
             return AvxVnni.MultiplyWideningAndAdd(sums, weights, input);
         }
@@ -176,10 +178,10 @@ public readonly unsafe struct Q8_0 : IBlockFormat
 
     /// <inheritdoc/>
     [MethodImpl(MethodImplOptions.AggressiveInlining)]
-    public static Vector128<int> Dot<TArm>(Vector128<int> sums, Vector128<byte> weights, Vector128<sbyte> input)
-        where TArm : struct, IArmBytes
+    public static Vector128<int> Dot<TBytes>(Vector128<int> sums, Vector128<byte> weights, Vector128<sbyte> input)
+        where TBytes : struct, IByteProducts
     {
-        if (AvxVnni.IsSupported)
+        if (TBytes.HasDotProduct && X86Base.IsSupported)
         {
             return AvxVnni.MultiplyWideningAndAdd(sums, weights, input);
         }
@@ -191,7 +193,7 @@ public readonly unsafe struct Q8_0 : IBlockFormat
             return sums + Sse2.MultiplyAddAdjacent(pairs, Vector128<short>.One);
         }
 
-        return BlockTile.Dot<TArm>(sums, signed, input);
+        return BlockTile.Dot<TBytes>(sums, signed, input);
     }
 }
 
@@ -200,11 +202,10 @@ public readonly unsafe struct Q8_0 : IBlockFormat
 public readonly unsafe struct Q4_0 : IBlockFormat
 {
     /// <inheritdoc/>
-    public static int Offset
-    {
-        [MethodImpl(MethodImplOptions.AggressiveInlining)]
-        get => 8;
-    }
+    [MethodImpl(MethodImplOptions.AggressiveInlining)]
+    public static int Offset<TBytes>()
+        where TBytes : struct, IByteProducts
+        => 8;
 
     /// <inheritdoc/>
     public static int Bytes
@@ -275,17 +276,18 @@ public readonly unsafe struct Q4_0 : IBlockFormat
 
     /// <inheritdoc/>
     [MethodImpl(MethodImplOptions.AggressiveInlining)]
-    public static Vector256<int> Dot(Vector256<int> sums, Vector256<byte> weights, Vector256<sbyte> input)
-        => AvxVnni.IsSupported ? AvxVnni.MultiplyWideningAndAdd(sums, weights, input)
+    public static Vector256<int> Dot<TBytes>(Vector256<int> sums, Vector256<byte> weights, Vector256<sbyte> input)
+        where TBytes : struct, IByteProducts
+        => TBytes.HasDotProduct && X86Base.IsSupported ? AvxVnni.MultiplyWideningAndAdd(sums, weights, input)
             : sums + Avx2.MultiplyAddAdjacent(Avx2.MultiplyAddAdjacent(weights, input), Vector256<short>.One);
 
     /// <inheritdoc/>
     [MethodImpl(MethodImplOptions.AggressiveInlining)]
-    public static Vector128<int> Dot<TArm>(Vector128<int> sums, Vector128<byte> weights, Vector128<sbyte> input)
-        where TArm : struct, IArmBytes
-        => AvxVnni.IsSupported ? AvxVnni.MultiplyWideningAndAdd(sums, weights, input)
+    public static Vector128<int> Dot<TBytes>(Vector128<int> sums, Vector128<byte> weights, Vector128<sbyte> input)
+        where TBytes : struct, IByteProducts
+        => TBytes.HasDotProduct && X86Base.IsSupported ? AvxVnni.MultiplyWideningAndAdd(sums, weights, input)
             : Ssse3.IsSupported ? sums + Sse2.MultiplyAddAdjacent(Ssse3.MultiplyAddAdjacent(weights, input), Vector128<short>.One)
-            : BlockTile.Dot<TArm>(sums, weights.AsSByte(), input);
+            : BlockTile.Dot<TBytes>(sums, weights.AsSByte(), input);
 }
 
 /// <summary>Numbers of 4 bits from a minimum on: <see cref="WeightFormat.Q4_1"/>.</summary>
@@ -293,11 +295,10 @@ public readonly unsafe struct Q4_0 : IBlockFormat
 public readonly unsafe struct Q4_1 : IBlockFormat
 {
     /// <inheritdoc/>
-    public static int Offset
-    {
-        [MethodImpl(MethodImplOptions.AggressiveInlining)]
-        get => 0;
-    }
+    [MethodImpl(MethodImplOptions.AggressiveInlining)]
+    public static int Offset<TBytes>()
+        where TBytes : struct, IByteProducts
+        => 0;
 
     /// <inheritdoc/>
     public static int Bytes
@@ -355,13 +356,15 @@ public readonly unsafe struct Q4_1 : IBlockFormat
 
     /// <inheritdoc/>
     [MethodImpl(MethodImplOptions.AggressiveInlining)]
-    public static Vector256<int> Dot(Vector256<int> sums, Vector256<byte> weights, Vector256<sbyte> input) => Q4_0.Dot(sums, weights, input);
+    public static Vector256<int> Dot<TBytes>(Vector256<int> sums, Vector256<byte> weights, Vector256<sbyte> input)
+        where TBytes : struct, IByteProducts
+        => Q4_0.Dot<TBytes>(sums, weights, input);
 
     /// <inheritdoc/>
     [MethodImpl(MethodImplOptions.AggressiveInlining)]
-    public static Vector128<int> Dot<TArm>(Vector128<int> sums, Vector128<byte> weights, Vector128<sbyte> input)
-        where TArm : struct, IArmBytes
-        => Q4_0.Dot<TArm>(sums, weights, input);
+    public static Vector128<int> Dot<TBytes>(Vector128<int> sums, Vector128<byte> weights, Vector128<sbyte> input)
+        where TBytes : struct, IByteProducts
+        => Q4_0.Dot<TBytes>(sums, weights, input);
 }
 
 /// <summary>Numbers of 5 bits: <see cref="WeightFormat.Q5_0"/>.</summary>
@@ -369,11 +372,10 @@ public readonly unsafe struct Q4_1 : IBlockFormat
 public readonly unsafe struct Q5_0 : IBlockFormat
 {
     /// <inheritdoc/>
-    public static int Offset
-    {
-        [MethodImpl(MethodImplOptions.AggressiveInlining)]
-        get => 16;
-    }
+    [MethodImpl(MethodImplOptions.AggressiveInlining)]
+    public static int Offset<TBytes>()
+        where TBytes : struct, IByteProducts
+        => 16;
 
     /// <inheritdoc/>
     public static int Bytes
@@ -444,13 +446,15 @@ public readonly unsafe struct Q5_0 : IBlockFormat
 
     /// <inheritdoc/>
     [MethodImpl(MethodImplOptions.AggressiveInlining)]
-    public static Vector256<int> Dot(Vector256<int> sums, Vector256<byte> weights, Vector256<sbyte> input) => Q4_0.Dot(sums, weights, input);
+    public static Vector256<int> Dot<TBytes>(Vector256<int> sums, Vector256<byte> weights, Vector256<sbyte> input)
+        where TBytes : struct, IByteProducts
+        => Q4_0.Dot<TBytes>(sums, weights, input);
 
     /// <inheritdoc/>
     [MethodImpl(MethodImplOptions.AggressiveInlining)]
-    public static Vector128<int> Dot<TArm>(Vector128<int> sums, Vector128<byte> weights, Vector128<sbyte> input)
-        where TArm : struct, IArmBytes
-        => Q4_0.Dot<TArm>(sums, weights, input);
+    public static Vector128<int> Dot<TBytes>(Vector128<int> sums, Vector128<byte> weights, Vector128<sbyte> input)
+        where TBytes : struct, IByteProducts
+        => Q4_0.Dot<TBytes>(sums, weights, input);
 }
 
 /// <summary>Numbers of 5 bits from a minimum on: <see cref="WeightFormat.Q5_1"/>.</summary>
@@ -458,11 +462,10 @@ public readonly unsafe struct Q5_0 : IBlockFormat
 public readonly unsafe struct Q5_1 : IBlockFormat
 {
     /// <inheritdoc/>
-    public static int Offset
-    {
-        [MethodImpl(MethodImplOptions.AggressiveInlining)]
-        get => 0;
-    }
+    [MethodImpl(MethodImplOptions.AggressiveInlining)]
+    public static int Offset<TBytes>()
+        where TBytes : struct, IByteProducts
+        => 0;
 
     /// <inheritdoc/>
     public static int Bytes
@@ -520,13 +523,15 @@ public readonly unsafe struct Q5_1 : IBlockFormat
 
     /// <inheritdoc/>
     [MethodImpl(MethodImplOptions.AggressiveInlining)]
-    public static Vector256<int> Dot(Vector256<int> sums, Vector256<byte> weights, Vector256<sbyte> input) => Q4_0.Dot(sums, weights, input);
+    public static Vector256<int> Dot<TBytes>(Vector256<int> sums, Vector256<byte> weights, Vector256<sbyte> input)
+        where TBytes : struct, IByteProducts
+        => Q4_0.Dot<TBytes>(sums, weights, input);
 
     /// <inheritdoc/>
     [MethodImpl(MethodImplOptions.AggressiveInlining)]
-    public static Vector128<int> Dot<TArm>(Vector128<int> sums, Vector128<byte> weights, Vector128<sbyte> input)
-        where TArm : struct, IArmBytes
-        => Q4_0.Dot<TArm>(sums, weights, input);
+    public static Vector128<int> Dot<TBytes>(Vector128<int> sums, Vector128<byte> weights, Vector128<sbyte> input)
+        where TBytes : struct, IByteProducts
+        => Q4_0.Dot<TBytes>(sums, weights, input);
 }
 
 /// <summary>Numbers of a table of 16: <see cref="WeightFormat.IQ4_NL"/>.</summary>
@@ -544,11 +549,10 @@ public readonly unsafe struct IQ4_NL : IBlockFormat
     }
 
     /// <inheritdoc/>
-    public static int Offset
-    {
-        [MethodImpl(MethodImplOptions.AggressiveInlining)]
-        get => Q8_0.Offset;
-    }
+    [MethodImpl(MethodImplOptions.AggressiveInlining)]
+    public static int Offset<TBytes>()
+        where TBytes : struct, IByteProducts
+        => Q8_0.Offset<TBytes>();
 
     /// <inheritdoc/>
     public static int Bytes
@@ -606,13 +610,15 @@ public readonly unsafe struct IQ4_NL : IBlockFormat
 
     /// <inheritdoc/>
     [MethodImpl(MethodImplOptions.AggressiveInlining)]
-    public static Vector256<int> Dot(Vector256<int> sums, Vector256<byte> weights, Vector256<sbyte> input) => Q8_0.Dot(sums, weights, input);
+    public static Vector256<int> Dot<TBytes>(Vector256<int> sums, Vector256<byte> weights, Vector256<sbyte> input)
+        where TBytes : struct, IByteProducts
+        => Q8_0.Dot<TBytes>(sums, weights, input);
 
     /// <inheritdoc/>
     [MethodImpl(MethodImplOptions.AggressiveInlining)]
-    public static Vector128<int> Dot<TArm>(Vector128<int> sums, Vector128<byte> weights, Vector128<sbyte> input)
-        where TArm : struct, IArmBytes
-        => Q8_0.Dot<TArm>(sums, weights, input);
+    public static Vector128<int> Dot<TBytes>(Vector128<int> sums, Vector128<byte> weights, Vector128<sbyte> input)
+        where TBytes : struct, IByteProducts
+        => Q8_0.Dot<TBytes>(sums, weights, input);
 }
 
 /// <summary>Floats of 4 bits, as whole numbers of halves: <see cref="WeightFormat.MXFP4"/>.</summary>
@@ -623,11 +629,10 @@ public readonly unsafe struct MXFP4 : IBlockFormat
     private const ulong Lower = 0x181412100F0E0D0C, Upper = 0x00040608090A0B0C;
 
     /// <inheritdoc/>
-    public static int Offset
-    {
-        [MethodImpl(MethodImplOptions.AggressiveInlining)]
-        get => 12;
-    }
+    [MethodImpl(MethodImplOptions.AggressiveInlining)]
+    public static int Offset<TBytes>()
+        where TBytes : struct, IByteProducts
+        => 12;
 
     /// <inheritdoc/>
     public static int Bytes
@@ -686,11 +691,13 @@ public readonly unsafe struct MXFP4 : IBlockFormat
 
     /// <inheritdoc/>
     [MethodImpl(MethodImplOptions.AggressiveInlining)]
-    public static Vector256<int> Dot(Vector256<int> sums, Vector256<byte> weights, Vector256<sbyte> input) => Q4_0.Dot(sums, weights, input);
+    public static Vector256<int> Dot<TBytes>(Vector256<int> sums, Vector256<byte> weights, Vector256<sbyte> input)
+        where TBytes : struct, IByteProducts
+        => Q4_0.Dot<TBytes>(sums, weights, input);
 
     /// <inheritdoc/>
     [MethodImpl(MethodImplOptions.AggressiveInlining)]
-    public static Vector128<int> Dot<TArm>(Vector128<int> sums, Vector128<byte> weights, Vector128<sbyte> input)
-        where TArm : struct, IArmBytes
-        => Q4_0.Dot<TArm>(sums, weights, input);
+    public static Vector128<int> Dot<TBytes>(Vector128<int> sums, Vector128<byte> weights, Vector128<sbyte> input)
+        where TBytes : struct, IByteProducts
+        => Q4_0.Dot<TBytes>(sums, weights, input);
 }

@@ -1,7 +1,6 @@
 using System.ComponentModel;
 using System.Runtime.CompilerServices;
 using System.Runtime.Intrinsics;
-using System.Runtime.Intrinsics.Arm;
 using System.Runtime.Intrinsics.X86;
 
 namespace ModelGen.Runtime;
@@ -11,7 +10,10 @@ namespace ModelGen.Runtime;
 public readonly unsafe struct Q4_K : IBlockFormat
 {
     /// <inheritdoc/>
-    public static int Offset => 0;
+    [MethodImpl(MethodImplOptions.AggressiveInlining)]
+    public static int Offset<TBytes>()
+        where TBytes : struct, IByteProducts
+        => 0;
 
     /// <inheritdoc/>
     public static int Bytes => 2048;
@@ -45,13 +47,15 @@ public readonly unsafe struct Q4_K : IBlockFormat
 
     /// <inheritdoc/>
     [MethodImpl(MethodImplOptions.AggressiveInlining)]
-    public static Vector256<int> Dot(Vector256<int> sums, Vector256<byte> weights, Vector256<sbyte> input) => Q4_0.Dot(sums, weights, input);
+    public static Vector256<int> Dot<TBytes>(Vector256<int> sums, Vector256<byte> weights, Vector256<sbyte> input)
+        where TBytes : struct, IByteProducts
+        => Q4_0.Dot<TBytes>(sums, weights, input);
 
     /// <inheritdoc/>
     [MethodImpl(MethodImplOptions.AggressiveInlining)]
-    public static Vector128<int> Dot<TArm>(Vector128<int> sums, Vector128<byte> weights, Vector128<sbyte> input)
-        where TArm : struct, IArmBytes
-        => Q4_0.Dot<TArm>(sums, weights, input);
+    public static Vector128<int> Dot<TBytes>(Vector128<int> sums, Vector128<byte> weights, Vector128<sbyte> input)
+        where TBytes : struct, IByteProducts
+        => Q4_0.Dot<TBytes>(sums, weights, input);
 }
 
 /// <summary>Numbers of 5 bits, an eighth of 256 with a scale and a minimum: <see cref="WeightFormat.Q5_K"/>.</summary>
@@ -59,7 +63,10 @@ public readonly unsafe struct Q4_K : IBlockFormat
 public readonly unsafe struct Q5_K : IBlockFormat
 {
     /// <inheritdoc/>
-    public static int Offset => 0;
+    [MethodImpl(MethodImplOptions.AggressiveInlining)]
+    public static int Offset<TBytes>()
+        where TBytes : struct, IByteProducts
+        => 0;
 
     /// <inheritdoc/>
     public static int Bytes => 2560;
@@ -93,13 +100,15 @@ public readonly unsafe struct Q5_K : IBlockFormat
 
     /// <inheritdoc/>
     [MethodImpl(MethodImplOptions.AggressiveInlining)]
-    public static Vector256<int> Dot(Vector256<int> sums, Vector256<byte> weights, Vector256<sbyte> input) => Q4_0.Dot(sums, weights, input);
+    public static Vector256<int> Dot<TBytes>(Vector256<int> sums, Vector256<byte> weights, Vector256<sbyte> input)
+        where TBytes : struct, IByteProducts
+        => Q4_0.Dot<TBytes>(sums, weights, input);
 
     /// <inheritdoc/>
     [MethodImpl(MethodImplOptions.AggressiveInlining)]
-    public static Vector128<int> Dot<TArm>(Vector128<int> sums, Vector128<byte> weights, Vector128<sbyte> input)
-        where TArm : struct, IArmBytes
-        => Q4_0.Dot<TArm>(sums, weights, input);
+    public static Vector128<int> Dot<TBytes>(Vector128<int> sums, Vector128<byte> weights, Vector128<sbyte> input)
+        where TBytes : struct, IByteProducts
+        => Q4_0.Dot<TBytes>(sums, weights, input);
 }
 
 /// <summary>Numbers of 6 bits, a sixteenth of 256 with a scale: <see cref="WeightFormat.Q6_K"/>.</summary>
@@ -107,7 +116,10 @@ public readonly unsafe struct Q5_K : IBlockFormat
 public readonly unsafe struct Q6_K : IBlockFormat
 {
     /// <inheritdoc/>
-    public static int Offset => 32;
+    [MethodImpl(MethodImplOptions.AggressiveInlining)]
+    public static int Offset<TBytes>()
+        where TBytes : struct, IByteProducts
+        => 32;
 
     /// <inheritdoc/>
     public static int Bytes => 3072;
@@ -142,13 +154,15 @@ public readonly unsafe struct Q6_K : IBlockFormat
 
     /// <inheritdoc/>
     [MethodImpl(MethodImplOptions.AggressiveInlining)]
-    public static Vector256<int> Dot(Vector256<int> sums, Vector256<byte> weights, Vector256<sbyte> input) => Q4_0.Dot(sums, weights, input);
+    public static Vector256<int> Dot<TBytes>(Vector256<int> sums, Vector256<byte> weights, Vector256<sbyte> input)
+        where TBytes : struct, IByteProducts
+        => Q4_0.Dot<TBytes>(sums, weights, input);
 
     /// <inheritdoc/>
     [MethodImpl(MethodImplOptions.AggressiveInlining)]
-    public static Vector128<int> Dot<TArm>(Vector128<int> sums, Vector128<byte> weights, Vector128<sbyte> input)
-        where TArm : struct, IArmBytes
-        => Q4_0.Dot<TArm>(sums, weights, input);
+    public static Vector128<int> Dot<TBytes>(Vector128<int> sums, Vector128<byte> weights, Vector128<sbyte> input)
+        where TBytes : struct, IByteProducts
+        => Q4_0.Dot<TBytes>(sums, weights, input);
 }
 
 // Blocks of 256, and several rows with what is dear to unpack. A single row meets blocks as they lie; several meet what was unpacked of a group: a byte for each number, and the scales as floats.
@@ -320,13 +334,28 @@ public static unsafe partial class BlockTile
         where TVector : struct, IVector<TVector>
         where TFormat : struct, IBlockFormat
     {
+        if (HasDotProduct)
+        {
+            MultiplyUnpacked<TVector, TFormat, ByteDotProduct>(input, rows, group, blocks, sums);
+        }
+        else
+        {
+            MultiplyUnpacked<TVector, TFormat, BytePairs>(input, rows, group, blocks, sums);
+        }
+    }
+
+    private static void MultiplyUnpacked<TVector, TFormat, TBytes>(byte* input, int rows, byte* group, int blocks, float* sums)
+        where TVector : struct, IVector<TVector>
+        where TFormat : struct, IBlockFormat
+        where TBytes : struct, IByteProducts
+    {
         int step = BlockRows.InputBytes(blocks * BlockRows.BlockColumns);
         int row = 0;
         if (TVector.Lanes > 4 && Avx2.IsSupported)
         {
             for (; row <= rows - Rows; row += Rows)
             {
-                UnpackedRows256<TFormat>(input, step, group, blocks, sums);
+                UnpackedRows256<TFormat, TBytes>(input, step, group, blocks, sums);
                 input += Rows * step;
                 sums += Rows * BlockRows.GroupRows;
             }
@@ -334,15 +363,16 @@ public static unsafe partial class BlockTile
 
         for (; row < rows; row++)
         {
-            UnpackedRow128<TFormat>(input, group, blocks, sums);
+            UnpackedRow128<TFormat, TBytes>(input, group, blocks, sums);
             input += step;
             sums += BlockRows.GroupRows;
         }
     }
 
-    private static void SuperRow<TVector, TFormat>(byte* input, byte* group, int blocks, float* sums)
+    private static void SuperRow<TVector, TFormat, TBytes>(byte* input, byte* group, int blocks, float* sums)
         where TVector : struct, IVector<TVector>
         where TFormat : struct, IBlockFormat
+        where TBytes : struct, IByteProducts
     {
         if (IsWide<TVector>())
         {
@@ -371,16 +401,16 @@ public static unsafe partial class BlockTile
             {
                 if (typeof(TFormat) == typeof(Q5_K))
                 {
-                    Q5KRow256(input, group, blocks, sums);
+                    Q5KRow256<TBytes>(input, group, blocks, sums);
                 }
                 else
                 {
-                    Q4KRow256(input, group, blocks, sums);
+                    Q4KRow256<TBytes>(input, group, blocks, sums);
                 }
             }
             else
             {
-                Q6KRow256(input, group, blocks, sums);
+                Q6KRow256<TBytes>(input, group, blocks, sums);
             }
 
             return;
@@ -392,7 +422,7 @@ public static unsafe partial class BlockTile
         for (int first = 0; first < blocks; first += SuperParts)
         {
             Unpack<TFormat>(group, SuperParts, unpacked);
-            UnpackedRow128<TFormat>(input, unpacked, blocks, sums, first, SuperParts);
+            UnpackedRow128<TFormat, TBytes>(input, unpacked, blocks, sums, first, SuperParts);
             group += SuperBlocks.HeaderBytes + TFormat.Bytes;
         }
     }
@@ -437,7 +467,8 @@ public static unsafe partial class BlockTile
     private static Vector256<float> SignedBytes256(byte* p) => Vector256.ConvertToSingle(Avx2.ConvertToVector256Int32((sbyte*)p));
 
     [MethodImpl(MethodImplOptions.AggressiveOptimization)]
-    private static void Q4KRow256(byte* input, byte* group, int blocks, float* sums)
+    private static void Q4KRow256<TBytes>(byte* input, byte* group, int blocks, float* sums)
+        where TBytes : struct, IByteProducts
     {
         float* scales = (float*)(input + (blocks * BlockRows.BlockColumns));
         float* starts = scales + blocks;
@@ -451,10 +482,10 @@ public static unsafe partial class BlockTile
             {
                 Vector256<int> a0 = Vector256<int>.Zero, a1 = a0, b0 = a0, b1 = a0;
                 PrefetchHeader(group, part);
-                for (int step = 0; step < 8; step += Sums256<Q4_K>.Steps)
+                for (int step = 0; step < 8; step += Sums256<Q4_K, TBytes>.Steps)
                 {
-                    Sums256<Q4_K> sa0 = default, sa1 = default, sb0 = default, sb1 = default;
-                    for (int k = step; k < step + Sums256<Q4_K>.Steps; k++)
+                    Sums256<Q4_K, TBytes> sa0 = default, sa1 = default, sb0 = default, sb1 = default;
+                    for (int k = step; k < step + Sums256<Q4_K, TBytes>.Steps; k++)
                     {
                         Sse.Prefetch1(words + (64 * k) + Ahead);
                         Vector256<byte> v0 = Vector256.Load(words + (64 * k)), v1 = Vector256.Load(words + (64 * k) + 32);
@@ -500,7 +531,8 @@ public static unsafe partial class BlockTile
 
     // A half of the rows at a time: of four columns of all eighths, five lines.
     [MethodImpl(MethodImplOptions.AggressiveOptimization)]
-    private static void Q5KRow256(byte* input, byte* group, int blocks, float* sums)
+    private static void Q5KRow256<TBytes>(byte* input, byte* group, int blocks, float* sums)
+        where TBytes : struct, IByteProducts
     {
         float* scales = (float*)(input + (blocks * BlockRows.BlockColumns)), less = scales + blocks;
         for (int side = 0; side < 2; side++)
@@ -512,10 +544,10 @@ public static unsafe partial class BlockTile
                 Vector256<float> d = Scales256(block + (16 * side)), m = Scales256(block + 32 + (16 * side));
                 byte* parts = block + SuperBlocks.ScalesAt + (8 * side), words = block + SuperBlocks.HeaderBytes + (32 * side);
                 Vector256<int> i0 = Vector256<int>.Zero, i1 = i0, i2 = i0, i3 = i0, i4 = i0, i5 = i0, i6 = i0, i7 = i0;
-                for (int step = 0; step < 8; step += Sums256<Q5_K>.Steps)
+                for (int step = 0; step < 8; step += Sums256<Q5_K, TBytes>.Steps)
                 {
-                    Sums256<Q5_K> p0 = default, p1 = default, p2 = default, p3 = default, p4 = default, p5 = default, p6 = default, p7 = default;
-                    for (int k = step; k < step + Sums256<Q5_K>.Steps; k++)
+                    Sums256<Q5_K, TBytes> p0 = default, p1 = default, p2 = default, p3 = default, p4 = default, p5 = default, p6 = default, p7 = default;
+                    for (int k = step; k < step + Sums256<Q5_K, TBytes>.Steps; k++)
                     {
                         byte* line = words + (SuperBlocks.FifthsStep * k), four = x + (4 * k);
                         Vector256<ushort> high = Vector256.Load(line + 256).AsUInt16();
@@ -581,7 +613,8 @@ public static unsafe partial class BlockTile
     }
 
     [MethodImpl(MethodImplOptions.AggressiveOptimization)]
-    private static void Q6KRow256(byte* input, byte* group, int blocks, float* sums)
+    private static void Q6KRow256<TBytes>(byte* input, byte* group, int blocks, float* sums)
+        where TBytes : struct, IByteProducts
     {
         float* scales = (float*)(input + (blocks * BlockRows.BlockColumns));
         int* starts = (int*)(scales + (2 * blocks));
@@ -595,10 +628,10 @@ public static unsafe partial class BlockTile
                 // Lower halves of bytes, and their upper halves, two blocks each.
                 PrefetchHeader(group, 4 * half);
                 PrefetchHeader(group, (4 * half) + 2);
-                Q6KPart(0, words, input, parts, scales, starts, d0, d1, ref s0, ref s1);
-                Q6KPart(1, words, input + 32, parts + 32, scales + 1, starts + 1, d0, d1, ref s0, ref s1);
-                Q6KPart(2, words, input + 64, parts + 64, scales + 2, starts + 2, d0, d1, ref s0, ref s1);
-                Q6KPart(3, words, input + 96, parts + 96, scales + 3, starts + 3, d0, d1, ref s0, ref s1);
+                Q6KPart<TBytes>(0, words, input, parts, scales, starts, d0, d1, ref s0, ref s1);
+                Q6KPart<TBytes>(1, words, input + 32, parts + 32, scales + 1, starts + 1, d0, d1, ref s0, ref s1);
+                Q6KPart<TBytes>(2, words, input + 64, parts + 64, scales + 2, starts + 2, d0, d1, ref s0, ref s1);
+                Q6KPart<TBytes>(3, words, input + 96, parts + 96, scales + 3, starts + 3, d0, d1, ref s0, ref s1);
                 words += 1536;
                 input += 128;
                 parts += 128;
@@ -614,15 +647,16 @@ public static unsafe partial class BlockTile
     }
 
     [MethodImpl(MethodImplOptions.AggressiveInlining)]
-    private static void Q6KPart(int quarter, byte* words, byte* input, byte* parts, float* scales, int* starts, Vector256<float> d0, Vector256<float> d1, ref Vector256<float> s0, ref Vector256<float> s1)
+    private static void Q6KPart<TBytes>(int quarter, byte* words, byte* input, byte* parts, float* scales, int* starts, Vector256<float> d0, Vector256<float> d1, ref Vector256<float> s0, ref Vector256<float> s1)
+        where TBytes : struct, IByteProducts
     {
         Vector256<float> scale = Vector256.Create(*scales);
         for (int side = 0; side < 2; side++)
         {
-            Vector256<int> i0 = Start256<Q6_K>((byte*)starts, side), i1 = i0;
+            Vector256<int> i0 = Start256<Q6_K, TBytes>((byte*)starts, side), i1 = i0;
             for (int step = 4 * side; step < (4 * side) + 4; step += 2)
             {
-                Sums256<Q6_K> p0 = default, p1 = default;
+                Sums256<Q6_K, TBytes> p0 = default, p1 = default;
                 for (int k = step; k < step + 2; k++)
                 {
                     byte* low = words + (192 * k) + (64 * (quarter % 2)), high = words + (192 * k) + 128;
@@ -655,8 +689,9 @@ public static unsafe partial class BlockTile
     }
 
     [MethodImpl(MethodImplOptions.AggressiveOptimization)]
-    private static void UnpackedRows256<TFormat>(byte* input, int inputStep, byte* group, int blocks, float* sums)
+    private static void UnpackedRows256<TFormat, TBytes>(byte* input, int inputStep, byte* group, int blocks, float* sums)
         where TFormat : struct, IBlockFormat
+        where TBytes : struct, IByteProducts
     {
         nint at = blocks * BlockRows.BlockColumns;
         nint less = at + (blocks * sizeof(float)), starts = less + (blocks * sizeof(float));
@@ -669,13 +704,13 @@ public static unsafe partial class BlockTile
             for (int part = 0; part < 32 / TFormat.ScaleColumns; part++)
             {
                 nint start = starts + (block * 4);
-                Vector256<int> i00 = Start256<TFormat>(x0 + start, part), i10 = Start256<TFormat>(x1 + start, part), i20 = Start256<TFormat>(x2 + start, part), i30 = Start256<TFormat>(x3 + start, part);
+                Vector256<int> i00 = Start256<TFormat, TBytes>(x0 + start, part), i10 = Start256<TFormat, TBytes>(x1 + start, part), i20 = Start256<TFormat, TBytes>(x2 + start, part), i30 = Start256<TFormat, TBytes>(x3 + start, part);
                 Vector256<int> i01 = i00, i11 = i10, i21 = i20, i31 = i30;
                 nint column = (block * BlockRows.BlockColumns) + (part * TFormat.ScaleColumns);
-                int each = Sums256<TFormat>.Steps;
+                int each = Sums256<TFormat, TBytes>.Steps;
                 for (int step = part * TFormat.ScaleColumns / 4; step < (part + 1) * TFormat.ScaleColumns / 4; step += each)
                 {
-                    Sums256<TFormat> p00 = default, p01 = default, p10 = default, p11 = default, p20 = default, p21 = default, p30 = default, p31 = default;
+                    Sums256<TFormat, TBytes> p00 = default, p01 = default, p10 = default, p11 = default, p20 = default, p21 = default, p30 = default, p31 = default;
                     for (int k = step; k < step + each; k++)
                     {
                         Vector256<byte> w0 = Vector256.Load(group + (64 * k)), w1 = Vector256.Load(group + (64 * k) + 32);
@@ -750,31 +785,19 @@ public static unsafe partial class BlockTile
         s31.Store(sums + 56);
     }
 
-    private static void UnpackedRow128<TFormat>(byte* input, byte* group, int blocks, float* sums)
+    private static void UnpackedRow128<TFormat, TBytes>(byte* input, byte* group, int blocks, float* sums)
         where TFormat : struct, IBlockFormat
+        where TBytes : struct, IByteProducts
     {
         new Span<float>(sums, BlockRows.GroupRows).Clear();
-        UnpackedRow128<TFormat>(input, group, blocks, sums, 0, blocks);
+        UnpackedRow128<TFormat, TBytes>(input, group, blocks, sums, 0, blocks);
     }
 
     // Adds the products of some of the blocks.
-    private static void UnpackedRow128<TFormat>(byte* input, byte* group, int blocks, float* sums, int first, int count)
-        where TFormat : struct, IBlockFormat
-    {
-        if (Dp.IsSupported)
-        {
-            UnpackedRow128<TFormat, ArmDotProduct>(input, group, blocks, sums, first, count);
-        }
-        else
-        {
-            UnpackedRow128<TFormat, ArmWidening>(input, group, blocks, sums, first, count);
-        }
-    }
-
     [MethodImpl(MethodImplOptions.AggressiveOptimization)]
-    private static void UnpackedRow128<TFormat, TArm>(byte* input, byte* group, int blocks, float* sums, int first, int count)
+    private static void UnpackedRow128<TFormat, TBytes>(byte* input, byte* group, int blocks, float* sums, int first, int count)
         where TFormat : struct, IBlockFormat
-        where TArm : struct, IArmBytes
+        where TBytes : struct, IByteProducts
     {
         float* scales = (float*)(input + (blocks * BlockRows.BlockColumns));
         float* less = scales + blocks;
@@ -786,14 +809,14 @@ public static unsafe partial class BlockTile
             Vector128<float> scale = Vector128.Create(scales[block]);
             for (int part = 0; part < 32 / TFormat.ScaleColumns; part++)
             {
-                Vector128<int> i0 = Start128<TFormat>((byte*)(pairs + block), part), i1 = i0, i2 = i0, i3 = i0;
+                Vector128<int> i0 = Start128<TFormat, TBytes>((byte*)(pairs + block), part), i1 = i0, i2 = i0, i3 = i0;
                 for (int step = part * TFormat.ScaleColumns / 4; step < (part + 1) * TFormat.ScaleColumns / 4; step++)
                 {
                     Vector128<sbyte> x = Vector128.Create(*(int*)(input + (block * BlockRows.BlockColumns) + (4 * step))).AsSByte();
-                    i0 = TFormat.Dot<TArm>(i0, Vector128.Load(group + (64 * step)), x);
-                    i1 = TFormat.Dot<TArm>(i1, Vector128.Load(group + (64 * step) + 16), x);
-                    i2 = TFormat.Dot<TArm>(i2, Vector128.Load(group + (64 * step) + 32), x);
-                    i3 = TFormat.Dot<TArm>(i3, Vector128.Load(group + (64 * step) + 48), x);
+                    i0 = TFormat.Dot<TBytes>(i0, Vector128.Load(group + (64 * step)), x);
+                    i1 = TFormat.Dot<TBytes>(i1, Vector128.Load(group + (64 * step) + 16), x);
+                    i2 = TFormat.Dot<TBytes>(i2, Vector128.Load(group + (64 * step) + 32), x);
+                    i3 = TFormat.Dot<TBytes>(i3, Vector128.Load(group + (64 * step) + 48), x);
                 }
 
                 float* f = factors + (16 * part);

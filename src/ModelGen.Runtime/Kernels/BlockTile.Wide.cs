@@ -33,12 +33,12 @@ public static unsafe partial class BlockTile
     private static Vector512<int> Start512<TFormat>(byte* pair, int part)
         where TFormat : struct, IBlockFormat
     {
-        if (TFormat.Offset == 0)
+        if (TFormat.Offset<BytePairs>() == 0)
         {
             return Vector512<int>.Zero;
         }
 
-        Vector512<short> offsets = TFormat.ScaleColumns == 32 ? Vector512.Create((short)TFormat.Offset) : Vector512.Create(TFormat.Offset << (16 * part)).AsInt16();
+        Vector512<short> offsets = TFormat.ScaleColumns == 32 ? Vector512.Create((short)TFormat.Offset<BytePairs>()) : Vector512.Create(TFormat.Offset<BytePairs>() << (16 * part)).AsInt16();
         return Avx512BW.MultiplyAddAdjacent(Vector512.Create(*(int*)pair).AsInt16(), offsets);
     }
 

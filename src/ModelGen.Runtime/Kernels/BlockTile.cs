@@ -20,6 +20,13 @@ public static unsafe partial class BlockTile
     // Weights that are asked for ahead, in bytes, into the second-level cache, where they drive no input out: streams of one core end at each page, the next of which is not looked for before it is met.
     private const int Ahead = 8192;
 
+    // Known to the JIT; what is compiled ahead for several processors asks for it.
+    private static bool HasDotProduct
+    {
+        [MethodImpl(MethodImplOptions.AggressiveInlining)]
+        get => AvxVnni.IsSupported || Dp.IsSupported;
+    }
+
     /// <summary>The products of some rows of an input with the 16 rows of a group.</summary>
     /// <typeparam name="TVector">The kernel's vector, which says how wide others may be.</typeparam>
     /// <typeparam name="TFormat">The format of the weights.</typeparam>
@@ -33,6 +40,22 @@ public static unsafe partial class BlockTile
         where TVector : struct, IVector<TVector>
         where TFormat : struct, IBlockFormat
     {
+        if (HasDotProduct)
+        {
+            Multiply<TVector, TFormat, ByteDotProduct>(input, rows, group, blocks, sums);
+        }
+        else
+        {
+            Multiply<TVector, TFormat, BytePairs>(input, rows, group, blocks, sums);
+        }
+    }
+
+    [MethodImpl(MethodImplOptions.AggressiveInlining)]
+    private static void Multiply<TVector, TFormat, TBytes>(byte* input, int rows, byte* group, int blocks, float* sums)
+        where TVector : struct, IVector<TVector>
+        where TFormat : struct, IBlockFormat
+        where TBytes : struct, IByteProducts
+    {
         int step = BlockRows.InputBytes(blocks * BlockRows.BlockColumns);
         byte* numbers = group + BlockRows.ScaleLine;
         int row = 0;
@@ -40,7 +63,7 @@ public static unsafe partial class BlockTile
         {
             for (; row < rows; row++)
             {
-                Row128<TFormat>(input, group, numbers, blocks, sums);
+                Row128<TFormat, TBytes>(input, group, numbers, blocks, sums);
                 input += step;
                 sums += BlockRows.GroupRows;
             }
@@ -50,14 +73,14 @@ public static unsafe partial class BlockTile
 
         for (; row <= rows - Rows; row += Rows)
         {
-            Rows256<TFormat>(input, step, group, numbers, blocks, sums);
+            Rows256<TFormat, TBytes>(input, step, group, numbers, blocks, sums);
             input += Rows * step;
             sums += Rows * BlockRows.GroupRows;
         }
 
         for (; row < rows; row++)
         {
-            Row256<TFormat>(input, group, numbers, blocks, sums);
+            Row256<TFormat, TBytes>(input, group, numbers, blocks, sums);
             input += step;
             sums += BlockRows.GroupRows;
         }
@@ -70,9 +93,25 @@ public static unsafe partial class BlockTile
         where TVector : struct, IVector<TVector>
         where TFormat : struct, IBlockFormat
     {
+        if (HasDotProduct)
+        {
+            Multiply<TVector, TFormat, ByteDotProduct>(input, group, blocks, sums);
+        }
+        else
+        {
+            Multiply<TVector, TFormat, BytePairs>(input, group, blocks, sums);
+        }
+    }
+
+    [MethodImpl(MethodImplOptions.AggressiveInlining)]
+    private static void Multiply<TVector, TFormat, TBytes>(byte* input, byte* group, int blocks, float* sums)
+        where TVector : struct, IVector<TVector>
+        where TFormat : struct, IBlockFormat
+        where TBytes : struct, IByteProducts
+    {
         if (TFormat.ScaleBytes == 0)
         {
-            SuperRow<TVector, TFormat>(input, group, blocks, sums);
+            SuperRow<TVector, TFormat, TBytes>(input, group, blocks, sums);
             return;
         }
 
@@ -87,20 +126,20 @@ public static unsafe partial class BlockTile
         }
         else if (TVector.Lanes == 4 || !Avx2.IsSupported)
         {
-            Row128<TFormat>(input, group, numbers, blocks, sums);
+            Row128<TFormat, TBytes>(input, group, numbers, blocks, sums);
         }
         else
         {
-            Row256<TFormat>(input, group, numbers, blocks, sums);
+            Row256<TFormat, TBytes>(input, group, numbers, blocks, sums);
         }
     }
 
     /// <summary>As the formats', of signed numbers, where there are no instructions of x86.</summary>
     [MethodImpl(MethodImplOptions.AggressiveInlining)]
-    internal static Vector128<int> Dot<TArm>(Vector128<int> sums, Vector128<sbyte> weights, Vector128<sbyte> input)
-        where TArm : struct, IArmBytes
+    internal static Vector128<int> Dot<TBytes>(Vector128<int> sums, Vector128<sbyte> weights, Vector128<sbyte> input)
+        where TBytes : struct, IByteProducts
     {
-        if (TArm.HasDotProduct)
+        if (TBytes.HasDotProduct)
         {
             return Dp.DotProduct(sums, weights, input);
         }
@@ -142,29 +181,32 @@ public static unsafe partial class BlockTile
 
     // What a sum of products begins with, which numbers that are more by an offset add: the offset times what the input notes of a block, or of a half of it.
     [MethodImpl(MethodImplOptions.AggressiveInlining)]
-    private static Vector256<int> Start256<TFormat>(byte* pair, int part)
+    private static Vector256<int> Start256<TFormat, TBytes>(byte* pair, int part)
         where TFormat : struct, IBlockFormat
+        where TBytes : struct, IByteProducts
     {
-        if (TFormat.Offset == 0)
+        if (TFormat.Offset<TBytes>() == 0)
         {
             return Vector256<int>.Zero;
         }
 
-        Vector256<short> offsets = TFormat.ScaleColumns == 32 ? Vector256.Create((short)TFormat.Offset) : Vector256.Create(TFormat.Offset << (16 * part)).AsInt16();
+        Vector256<short> offsets = TFormat.ScaleColumns == 32 ? Vector256.Create((short)TFormat.Offset<TBytes>()) : Vector256.Create(TFormat.Offset<TBytes>() << (16 * part)).AsInt16();
         return Avx2.MultiplyAddAdjacent(Vector256.Create(*(int*)pair).AsInt16(), offsets);
     }
 
     [MethodImpl(MethodImplOptions.AggressiveInlining)]
-    private static Vector128<int> Start128<TFormat>(byte* pair, int part)
+    private static Vector128<int> Start128<TFormat, TBytes>(byte* pair, int part)
         where TFormat : struct, IBlockFormat
-        => TFormat.Offset == 0 ? Vector128<int>.Zero : Vector128.Create(TFormat.Offset * (TFormat.ScaleColumns == 32 ? ((short*)pair)[0] + ((short*)pair)[1] : ((short*)pair)[part]));
+        where TBytes : struct, IByteProducts
+        => TFormat.Offset<TBytes>() == 0 ? Vector128<int>.Zero : Vector128.Create(TFormat.Offset<TBytes>() * (TFormat.ScaleColumns == 32 ? ((short*)pair)[0] + ((short*)pair)[1] : ((short*)pair)[part]));
 
     [MethodImpl(MethodImplOptions.AggressiveInlining)]
     private static Vector256<float> MultiplyAdd(Vector256<float> a, Vector256<float> b, Vector256<float> c) => F256.MultiplyAdd(new F256(a), new F256(b), new F256(c)).Value;
 
     // Sums of products of eight rows. Without an instruction that sums up four, those of some steps are sums of 16 bits first.
-    private struct Sums256<TFormat>
+    private struct Sums256<TFormat, TBytes>
         where TFormat : struct, IBlockFormat
+        where TBytes : struct, IByteProducts
     {
         private Vector256<short> _pairs;
 
@@ -172,7 +214,7 @@ public static unsafe partial class BlockTile
         public static int Steps
         {
             [MethodImpl(MethodImplOptions.AggressiveInlining)]
-            get => AvxVnni.IsSupported ? 1 : TFormat.PairSteps;
+            get => TBytes.HasDotProduct ? 1 : TFormat.PairSteps;
         }
 
         [MethodImpl(MethodImplOptions.AggressiveInlining)]
@@ -180,7 +222,7 @@ public static unsafe partial class BlockTile
         {
             if (Steps == 1)
             {
-                sums = TFormat.Dot(sums, weights, input);
+                sums = TFormat.Dot<TBytes>(sums, weights, input);
             }
             else
             {
@@ -203,8 +245,9 @@ public static unsafe partial class BlockTile
     private static Vector256<sbyte> Four256(byte* input) => Vector256.Create(*(int*)input).AsSByte();
 
     [MethodImpl(MethodImplOptions.AggressiveOptimization)]
-    private static void Row256<TFormat>(byte* input, byte* halves, byte* numbers, int blocks, float* sums)
+    private static void Row256<TFormat, TBytes>(byte* input, byte* halves, byte* numbers, int blocks, float* sums)
         where TFormat : struct, IBlockFormat
+        where TBytes : struct, IByteProducts
     {
         float* scales = (float*)(input + (blocks * BlockRows.BlockColumns)), less = scales + blocks;
         int* pairs = (int*)(less + blocks);
@@ -212,16 +255,16 @@ public static unsafe partial class BlockTile
         for (int block = 0; block < blocks; block++)
         {
             Sse.Prefetch1(halves + Ahead);
-            Vector256<int> i0 = Start256<TFormat>((byte*)(pairs + block), 0), i1 = i0;
-            Sums256<TFormat> p0 = default, p1 = default;
-            Step256<TFormat>(input, numbers, 0, ref p0, ref p1, ref i0, ref i1);
-            Step256<TFormat>(input, numbers, 1, ref p0, ref p1, ref i0, ref i1);
-            Step256<TFormat>(input, numbers, 2, ref p0, ref p1, ref i0, ref i1);
-            Step256<TFormat>(input, numbers, 3, ref p0, ref p1, ref i0, ref i1);
-            Step256<TFormat>(input, numbers, 4, ref p0, ref p1, ref i0, ref i1);
-            Step256<TFormat>(input, numbers, 5, ref p0, ref p1, ref i0, ref i1);
-            Step256<TFormat>(input, numbers, 6, ref p0, ref p1, ref i0, ref i1);
-            Step256<TFormat>(input, numbers, 7, ref p0, ref p1, ref i0, ref i1);
+            Vector256<int> i0 = Start256<TFormat, TBytes>((byte*)(pairs + block), 0), i1 = i0;
+            Sums256<TFormat, TBytes> p0 = default, p1 = default;
+            Step256<TFormat, TBytes>(input, numbers, 0, ref p0, ref p1, ref i0, ref i1);
+            Step256<TFormat, TBytes>(input, numbers, 1, ref p0, ref p1, ref i0, ref i1);
+            Step256<TFormat, TBytes>(input, numbers, 2, ref p0, ref p1, ref i0, ref i1);
+            Step256<TFormat, TBytes>(input, numbers, 3, ref p0, ref p1, ref i0, ref i1);
+            Step256<TFormat, TBytes>(input, numbers, 4, ref p0, ref p1, ref i0, ref i1);
+            Step256<TFormat, TBytes>(input, numbers, 5, ref p0, ref p1, ref i0, ref i1);
+            Step256<TFormat, TBytes>(input, numbers, 6, ref p0, ref p1, ref i0, ref i1);
+            Step256<TFormat, TBytes>(input, numbers, 7, ref p0, ref p1, ref i0, ref i1);
             Vector256<float> scale = Vector256.Create(scales[block]);
             s0 = MultiplyAdd(Vector256.ConvertToSingle(i0), Scales256<TFormat>(halves) * scale, s0);
             s1 = MultiplyAdd(Vector256.ConvertToSingle(i1), Scales256<TFormat>(halves + 16) * scale, s1);
@@ -281,15 +324,16 @@ public static unsafe partial class BlockTile
     }
 
     [MethodImpl(MethodImplOptions.AggressiveInlining)]
-    private static void Step256<TFormat>(byte* input, byte* numbers, int step, ref Sums256<TFormat> p0, ref Sums256<TFormat> p1, ref Vector256<int> i0, ref Vector256<int> i1)
+    private static void Step256<TFormat, TBytes>(byte* input, byte* numbers, int step, ref Sums256<TFormat, TBytes> p0, ref Sums256<TFormat, TBytes> p1, ref Vector256<int> i0, ref Vector256<int> i1)
         where TFormat : struct, IBlockFormat
+        where TBytes : struct, IByteProducts
     {
         Vector256<sbyte> x = Four256(input + (4 * step));
         PrefetchStep<TFormat>(numbers, step);
 
         p0.Add(ref i0, TFormat.Load(numbers, step, 0), x);
         p1.Add(ref i1, TFormat.Load(numbers, step, 1), x);
-        if ((step + 1) % Sums256<TFormat>.Steps == 0)
+        if ((step + 1) % Sums256<TFormat, TBytes>.Steps == 0)
         {
             p0.End(ref i0);
             p1.End(ref i1);
@@ -297,8 +341,9 @@ public static unsafe partial class BlockTile
     }
 
     [MethodImpl(MethodImplOptions.AggressiveOptimization)]
-    private static void Rows256<TFormat>(byte* input, int inputStep, byte* halves, byte* numbers, int blocks, float* sums)
+    private static void Rows256<TFormat, TBytes>(byte* input, int inputStep, byte* halves, byte* numbers, int blocks, float* sums)
         where TFormat : struct, IBlockFormat
+        where TBytes : struct, IByteProducts
     {
         nint at = blocks * BlockRows.BlockColumns;
         nint less = at + (blocks * sizeof(float)), starts = less + (blocks * sizeof(float));
@@ -307,13 +352,13 @@ public static unsafe partial class BlockTile
         for (nint block = 0; block < blocks; block++)
         {
             nint start = starts + (block * 4);
-            Vector256<int> i00 = Start256<TFormat>(x0 + start, 0), i01 = i00, i10 = Start256<TFormat>(x1 + start, 0), i11 = i10;
-            Vector256<int> i20 = Start256<TFormat>(x2 + start, 0), i21 = i20, i30 = Start256<TFormat>(x3 + start, 0), i31 = i30;
+            Vector256<int> i00 = Start256<TFormat, TBytes>(x0 + start, 0), i01 = i00, i10 = Start256<TFormat, TBytes>(x1 + start, 0), i11 = i10;
+            Vector256<int> i20 = Start256<TFormat, TBytes>(x2 + start, 0), i21 = i20, i30 = Start256<TFormat, TBytes>(x3 + start, 0), i31 = i30;
             nint column = block * BlockRows.BlockColumns;
-            for (int step = 0; step < 8; step += Sums256<TFormat>.Steps)
+            for (int step = 0; step < 8; step += Sums256<TFormat, TBytes>.Steps)
             {
-                Sums256<TFormat> p00 = default, p01 = default, p10 = default, p11 = default, p20 = default, p21 = default, p30 = default, p31 = default;
-                for (int k = step; k < step + Sums256<TFormat>.Steps; k++)
+                Sums256<TFormat, TBytes> p00 = default, p01 = default, p10 = default, p11 = default, p20 = default, p21 = default, p30 = default, p31 = default;
+                for (int k = step; k < step + Sums256<TFormat, TBytes>.Steps; k++)
                 {
                     Vector256<byte> w0 = TFormat.Load(numbers, k, 0), w1 = TFormat.Load(numbers, k, 1);
                     Vector256<sbyte> x = Four256(x0 + column);
@@ -392,38 +437,24 @@ public static unsafe partial class BlockTile
         where TFormat : struct, IBlockFormat
         => TFormat.HasUpperHalves ? Halves.LoadBF16128((ushort*)halves) : Halves.LoadF16128((ushort*)halves);
 
-    [MethodImpl(MethodImplOptions.AggressiveInlining)]
-    private static void Row128<TFormat>(byte* input, byte* halves, byte* numbers, int blocks, float* sums)
-        where TFormat : struct, IBlockFormat
-    {
-        if (Dp.IsSupported)
-        {
-            Row128<TFormat, ArmDotProduct>(input, halves, numbers, blocks, sums);
-        }
-        else
-        {
-            Row128<TFormat, ArmWidening>(input, halves, numbers, blocks, sums);
-        }
-    }
-
     [MethodImpl(MethodImplOptions.AggressiveOptimization)]
-    private static void Row128<TFormat, TArm>(byte* input, byte* halves, byte* numbers, int blocks, float* sums)
+    private static void Row128<TFormat, TBytes>(byte* input, byte* halves, byte* numbers, int blocks, float* sums)
         where TFormat : struct, IBlockFormat
-        where TArm : struct, IArmBytes
+        where TBytes : struct, IByteProducts
     {
         float* scales = (float*)(input + (blocks * BlockRows.BlockColumns)), less = scales + blocks;
         int* pairs = (int*)(less + blocks);
         Vector128<float> s0 = Vector128<float>.Zero, s1 = s0, s2 = s0, s3 = s0;
         for (int block = 0; block < blocks; block++)
         {
-            Vector128<int> i0 = Start128<TFormat>((byte*)(pairs + block), 0), i1 = i0, i2 = i0, i3 = i0;
+            Vector128<int> i0 = Start128<TFormat, TBytes>((byte*)(pairs + block), 0), i1 = i0, i2 = i0, i3 = i0;
             for (int step = 0; step < 8; step++)
             {
                 Vector128<sbyte> x = Vector128.Create(*(int*)(input + (4 * step))).AsSByte();
-                i0 = TFormat.Dot<TArm>(i0, TFormat.LoadQuarter(numbers, step, 0), x);
-                i1 = TFormat.Dot<TArm>(i1, TFormat.LoadQuarter(numbers, step, 1), x);
-                i2 = TFormat.Dot<TArm>(i2, TFormat.LoadQuarter(numbers, step, 2), x);
-                i3 = TFormat.Dot<TArm>(i3, TFormat.LoadQuarter(numbers, step, 3), x);
+                i0 = TFormat.Dot<TBytes>(i0, TFormat.LoadQuarter(numbers, step, 0), x);
+                i1 = TFormat.Dot<TBytes>(i1, TFormat.LoadQuarter(numbers, step, 1), x);
+                i2 = TFormat.Dot<TBytes>(i2, TFormat.LoadQuarter(numbers, step, 2), x);
+                i3 = TFormat.Dot<TBytes>(i3, TFormat.LoadQuarter(numbers, step, 3), x);
             }
 
             Vector128<float> scale = Vector128.Create(scales[block]);
