@@ -4,6 +4,7 @@ using ModelGen.Tests.Text;
 
 namespace ModelGen.Tests.Data;
 
+[Collection(SerialCollection.Name)]
 public sealed class SequenceDataTests
 {
     [Fact]

@@ -6,6 +6,7 @@ using ModelGen.Tests.Text;
 namespace ModelGen.Tests.Models;
 
 /// <summary>Low-rank adapters: against PyTorch, frozen in memory, and in files of their own.</summary>
+[Collection(SerialCollection.Name)]
 public sealed class LoraTests
 {
     private static readonly int[] Inputs = [.. Enumerable.Range(0, 2 * 17).Select(i => ((i * 7) + (i / 5)) % 53)];

@@ -5,6 +5,7 @@ using ModelGen.Tests.Runtime;
 namespace ModelGen.Tests.Models;
 
 /// <summary>Weights that are trained as bfloat16, with a master copy in single precision (Micikevicius et al. 2018).</summary>
+[Collection(SerialCollection.Name)]
 public sealed unsafe class MasterWeightTests
 {
     private static readonly int[] Inputs = [.. Enumerable.Range(0, 2 * 17).Select(i => ((i * 7) + (i / 5)) % 101)];

@@ -4,6 +4,7 @@ using ModelGen.Tests.Runtime;
 namespace ModelGen.Tests.Models;
 
 /// <summary>Adapters that are trained over frozen weights in other formats (Dettmers et al. 2023): gradients are those over the floats that the weights stand for.</summary>
+[Collection(SerialCollection.Name)]
 public sealed class QuantizedLoraTests
 {
     private static readonly int[] Inputs = [.. Enumerable.Range(0, 2 * 17).Select(i => ((i * 7) + (i / 5)) % 101)];

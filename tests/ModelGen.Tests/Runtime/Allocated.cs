@@ -1,4 +1,5 @@
 using System.Diagnostics;
+using ModelGen.Tests.Infrastructure;
 
 namespace ModelGen.Tests.Runtime;
 
@@ -11,6 +12,8 @@ internal static class Allocated
     /// </summary>
     public static long Least(Action action, double seconds = 10)
     {
+        // Tests that run at the same time allocate too.
+        Assert.Equal(SerialCollection.Name, TestContext.Current.TestCollection?.TestCollectionDisplayName ?? SerialCollection.Name);
         for (int warmUp = 0; warmUp < 30; warmUp++)
         {
             action();

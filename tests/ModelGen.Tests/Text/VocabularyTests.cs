@@ -4,6 +4,7 @@ using ModelGen.Tests.Infrastructure;
 
 namespace ModelGen.Tests.Text;
 
+[Collection(SerialCollection.Name)]
 public sealed class VocabularyTests
 {
     [Fact]
