@@ -5,8 +5,6 @@ public sealed class KernelTests
 {
     public static TheoryData<string> Forward => [.. KernelCases.Forward.Keys];
 
-    public static TheoryData<string> Backward => [.. KernelCases.Backward.Keys];
-
     [Theory]
     [MemberData(nameof(Forward))]
     public void Emitted_code_computes_what_the_graph_means(string name)
@@ -14,6 +12,12 @@ public sealed class KernelTests
         KernelCheck.Run(name, backward: false, BufferPlacement.RedZones);
         KernelCheck.Run(name, backward: false, BufferPlacement.Planned);
     }
+}
+
+/// <summary>As <see cref="KernelTests"/>, the gradients: a class of their own, so that both run at the same time.</summary>
+public sealed class KernelGradientTests
+{
+    public static TheoryData<string> Backward => [.. KernelCases.Backward.Keys];
 
     [Theory]
     [MemberData(nameof(Backward))]
