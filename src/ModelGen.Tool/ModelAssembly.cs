@@ -12,6 +12,9 @@ namespace ModelGen.Tool;
 /// <summary>The compiled model of a declaration: from the cache, or compiled into it.</summary>
 internal sealed class ModelAssembly
 {
+    // A process loads an assembly's name once, from wherever that was: the cache may be another one by the next time, or there may be none.
+    private static readonly Dictionary<string, Type> s_loaded = [];
+
     private ModelAssembly(ModelCode code, Type type, bool wasCached, TimeSpan time)
     {
         Code = code;
@@ -43,30 +46,45 @@ internal sealed class ModelAssembly
     {
         long start = Stopwatch.GetTimestamp();
         string source = code.SourceText();
-        string name = "Model_" + Key(source);
+        string name = NameOf(source);
+        lock (s_loaded)
+        {
+            bool wasCached = true;
+            if (!s_loaded.TryGetValue(name, out Type? type))
+            {
+                (type, wasCached) = Find(source, name, code);
+                s_loaded.Add(name, type);
+            }
+
+            return new ModelAssembly(code, type, wasCached, Stopwatch.GetElapsedTime(start));
+        }
+    }
+
+    private static (Type Type, bool WasCached) Find(string source, string name, ModelCode code)
+    {
         string path = Path.Combine(CacheFolder, name + ".dll");
         bool hasCache = !MayBeWrittenByOthers(CacheFolder);
         if (hasCache && Load(path) is { } cached)
         {
-            return new ModelAssembly(code, cached, wasCached: true, Stopwatch.GetElapsedTime(start));
+            return (cached, true);
         }
 
         byte[] image = Compile(source, name, code);
         bool isKept = hasCache && Keep(path, image) && !MayBeWrittenByOthers(CacheFolder);
         Type compiled = (isKept ? Load(path) : null) ?? TypeOf(AssemblyLoadContext.Default.LoadFromStream(new MemoryStream(image)))
             ?? throw new InvalidOperationException($"The compiled assembly has no class {ModelCode.TypeName}.");
-        return new ModelAssembly(code, compiled, wasCached: false, Stopwatch.GetElapsedTime(start));
+        return (compiled, false);
     }
 
     // In a method of its own: what is in the cache is run without the C# compiler's assemblies.
     [MethodImpl(MethodImplOptions.NoInlining)]
     private static byte[] Compile(string source, string name, ModelCode code) => InMemoryCompiler.Compile(source, name, code);
 
-    /// <summary>What the compiled model depends on: the declaration, the compiler of models and the runtime that it is compiled against.</summary>
-    private static string Key(string source)
+    /// <summary>An assembly's name, which says what the compiled model depends on: the declaration, the compiler of models and the runtime that it is compiled against.</summary>
+    internal static string NameOf(string source)
     {
         string text = string.Join('\n', source, Version(typeof(ModelGenerator).Assembly), Version(typeof(CausalSession).Assembly), Environment.Version);
-        return Convert.ToHexStringLower(SHA256.HashData(Encoding.UTF8.GetBytes(text)))[..32];
+        return "Model_" + Convert.ToHexStringLower(SHA256.HashData(Encoding.UTF8.GetBytes(text)))[..32];
     }
 
     private static Guid Version(Assembly assembly) => assembly.ManifestModule.ModuleVersionId;

@@ -47,6 +47,40 @@ public sealed class GenerateTests : IDisposable
     }
 
     [Fact]
+    public void A_model_is_loaded_once_whatever_becomes_of_the_cache()
+    {
+        string? cache = Environment.GetEnvironmentVariable("MODELGEN_CACHE");
+        string data = TestData.File("stories260K", "stories260K.bin");
+        ModelCode code;
+        using (ModelSource source = ModelSource.Open(data))
+        {
+            // A context that no other test asks for, so that this one loads it first.
+            code = source.DeclareAsStored(37);
+        }
+
+        // What another program compiled under the same name, against more of the framework perhaps, is the same model in another image.
+        string name = ModelAssembly.NameOf(code.SourceText());
+        Directory.CreateDirectory(Beside("first"));
+        File.WriteAllBytes(Path.Combine(Beside("first"), name + ".dll"), InMemoryCompiler.Compile(code.SourceText() + "internal sealed class Another;", name, code));
+        File.WriteAllText(Beside("file"), "");
+        try
+        {
+            // That one, a cache that is new, and one that cannot be.
+            foreach (string folder in (string[])["first", "second", Path.Combine("file", "none")])
+            {
+                Environment.SetEnvironmentVariable("MODELGEN_CACHE", Beside(folder));
+                using LoadedModel model = LoadedModel.Of(data, TestData.File("stories260K", "tok512.bin"), 37, new SessionOptions { Threads = 1 });
+                Assert.Equal(37, model.Session.ContextLength);
+                Assert.NotNull(model.Assembly.Type.Assembly.GetType("Another"));
+            }
+        }
+        finally
+        {
+            Environment.SetEnvironmentVariable("MODELGEN_CACHE", cache);
+        }
+    }
+
+    [Fact]
     public void A_prompt_is_continued()
     {
         string data = TestData.File("stories260K", "stories260K.bin");

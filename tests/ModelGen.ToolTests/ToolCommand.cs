@@ -1,3 +1,4 @@
+using System.Runtime.CompilerServices;
 using System.Text.Json;
 using ModelGen.Tool;
 
@@ -13,13 +14,18 @@ internal static class ToolCommand
     // A cache of the tests' own: whether something was compiled is theirs to say.
     private static readonly string s_cache = Directory.CreateTempSubdirectory("modelgen-cache").FullName;
 
-    static ToolCommand() => AppDomain.CurrentDomain.ProcessExit += static (_, _) => Directory.Delete(s_cache, recursive: true);
+    // Set before any test runs: some load models without the command line.
+    [ModuleInitializer]
+    internal static void SetCache()
+    {
+        Environment.SetEnvironmentVariable("MODELGEN_CACHE", s_cache);
+        AppDomain.CurrentDomain.ProcessExit += static (_, _) => Directory.Delete(s_cache, recursive: true);
+    }
 
     public static Result Run(params string[] arguments)
     {
         lock (s_lock)
         {
-            Environment.SetEnvironmentVariable("MODELGEN_CACHE", s_cache);
             (TextWriter output, TextWriter error) = (Console.Out, Console.Error);
             using var printed = new StringWriter();
             using var complained = new StringWriter();
