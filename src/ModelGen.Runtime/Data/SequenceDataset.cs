@@ -4,7 +4,7 @@ using ModelGen.Runtime;
 namespace ModelGen;
 
 /// <summary>
-/// Sequences of token ids, such as sentences, to make batches of: in memory, or in a memory-mapped file that may be larger than memory (<see cref="SequenceFileWriter"/>). Reading is safe from several threads and allocates nothing.
+/// Sequences of token ids, such as sentences, to make batches of: in memory, or in a file that may be larger than memory (<see cref="SequenceFileWriter"/>). Reading is safe from several threads and allocates nothing.
 /// </summary>
 /// <remarks>A part made by <see cref="Split"/> shares the storage: dispose only the whole, after its parts are done.</remarks>
 public sealed class SequenceDataset : IDisposable
@@ -58,7 +58,7 @@ public sealed class SequenceDataset : IDisposable
         return ends.Count > 0 ? new SequenceDataset(TokenDataset.FromTokens(tokens.ToArray()), [.. ends], ends.Count, null) : throw new ArgumentException("There are no sequences.", nameof(sequences));
     }
 
-    /// <summary>Memory-maps what a <see cref="SequenceFileWriter"/> wrote. The tokens stay in the file, and eight bytes for each sequence are read.</summary>
+    /// <summary>Opens what a <see cref="SequenceFileWriter"/> wrote. The tokens stay in the file, and eight bytes for each sequence are read.</summary>
     /// <param name="path">The file of tokens; that of the sequences' ends lies beside it.</param>
     /// <exception cref="FileNotFoundException">There is no such file.</exception>
     /// <exception cref="ModelFileException">The ends are not those of the tokens, or a file is a directory, a pipe or a device, or may not be read.</exception>

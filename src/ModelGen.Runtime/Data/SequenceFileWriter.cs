@@ -3,7 +3,7 @@ using System.Buffers.Binary;
 namespace ModelGen;
 
 /// <summary>
-/// Writes sequences of tokens one by one to a file that <see cref="SequenceDataset.FromFile"/> maps: a text that is larger than memory is read line by line, encoded and written. The file holds the tokens, four bytes each (it is a
+/// Writes sequences of tokens one by one to a file that <see cref="SequenceDataset.FromFile"/> opens: a text that is larger than memory is read line by line, encoded and written. The file holds the tokens, four bytes each (it is a
 /// <see cref="TokenDataset"/>, too); a second one beside it where each sequence ends.
 /// </summary>
 public sealed class SequenceFileWriter : IDisposable

@@ -1,5 +1,6 @@
-using System.IO.MemoryMappedFiles;
+using System.Buffers.Binary;
 using System.Runtime.InteropServices;
+using Microsoft.Win32.SafeHandles;
 using ModelGen.Runtime;
 
 namespace ModelGen;
@@ -18,7 +19,7 @@ public enum TokenStorage
 }
 
 /// <summary>
-/// A sequence of token ids to train on or to evaluate, in memory or in a memory-mapped file. Reading is safe from several
+/// A sequence of token ids to train on or to evaluate, in memory or in a file, which may be larger. Reading is safe from several
 /// threads and allocates nothing.
 /// </summary>
 /// <remarks>A part made by <see cref="Slice"/> or <see cref="Split"/> shares the storage: dispose only the whole, after its parts are done.</remarks>
@@ -50,7 +51,7 @@ public abstract class TokenDataset : IDisposable
         return new IntMemoryDataset(tokens);
     }
 
-    /// <summary>Memory-maps a token file, which must not be truncated by others while it is open.</summary>
+    /// <summary>Opens a token file, of which what is asked for is read.</summary>
     /// <param name="path">The file.</param>
     /// <param name="storage">How a token is stored.</param>
     /// <param name="offset">How many bytes to skip at the start.</param>
@@ -70,22 +71,20 @@ public abstract class TokenDataset : IDisposable
             TokenStorage.Int32 => 4,
             _ => throw new ArgumentOutOfRangeException(nameof(storage), storage, "Expected UInt8, UInt16 or Int32."),
         };
-        using FileStream stream = InputFile.TryOpen(path, FileShare.Read)
+        FileStream stream = InputFile.TryOpen(path, FileShare.Read)
             ?? throw new InvalidDataException($"{path}: expected at least one token after byte {offset}, found an empty file, a pipe or a device.");
-        long bytes = stream.Length - offset;
-        if (bytes <= 0)
-            throw new InvalidDataException($"{path}: expected at least one token after byte {offset}, found a file of {stream.Length} bytes.");
-        if (bytes % size != 0)
-            throw new InvalidDataException($"{path}: expected a whole number of {size}-byte tokens after byte {offset}, found {bytes} bytes.");
-        var file = MemoryMappedFile.CreateFromFile(
-            stream, mapName: null, capacity: 0, MemoryMappedFileAccess.Read, HandleInheritability.None, leaveOpen: true);
         try
         {
-            return new MappedDataset(path, file, offset, bytes / size, size);
+            long bytes = stream.Length - offset;
+            if (bytes <= 0)
+                throw new InvalidDataException($"{path}: expected at least one token after byte {offset}, found a file of {stream.Length} bytes.");
+            if (bytes % size != 0)
+                throw new InvalidDataException($"{path}: expected a whole number of {size}-byte tokens after byte {offset}, found {bytes} bytes.");
+            return new FileDataset(path, stream, offset, bytes / size, size);
         }
         catch
         {
-            file.Dispose();
+            stream.Dispose();
             throw;
         }
     }
@@ -94,7 +93,7 @@ public abstract class TokenDataset : IDisposable
     /// <param name="start">The index of the first one.</param>
     /// <param name="destination">Receives the ids.</param>
     /// <exception cref="ArgumentOutOfRangeException">The range is not inside the data.</exception>
-    /// <exception cref="InvalidDataException">A file holds a negative id.</exception>
+    /// <exception cref="InvalidDataException">A file holds a negative id, or others have truncated it meanwhile.</exception>
     /// <exception cref="ObjectDisposedException">The file was closed.</exception>
     public void CopyTo(long start, Span<int> destination)
     {
@@ -188,59 +187,60 @@ public abstract class TokenDataset : IDisposable
         private protected override void Read(long start, Span<int> destination) => whole.CopyTo(offset + start, destination);
     }
 
-    private sealed class MappedDataset : TokenDataset
+    private sealed class FileDataset(string path, FileStream stream, long offset, long length, int size) : TokenDataset(length)
     {
-        private readonly string _path;
-        private readonly MemoryMappedFile _file;
-        private readonly MemoryMappedViewAccessor _view;
-        private readonly int _size;
-
-        public MappedDataset(string path, MemoryMappedFile file, long offset, long length, int size)
-            : base(length)
-        {
-            _path = path;
-            _file = file;
-            _size = size;
-            _view = file.CreateViewAccessor(offset, length * size, MemoryMappedFileAccess.Read);
-        }
+        private readonly SafeFileHandle _file = stream.SafeFileHandle;
 
         private protected override void Read(long start, Span<int> destination)
         {
-            // ReadSpan checks the range and keeps the mapping alive while it copies.
-            ulong position = (ulong)(_view.PointerOffset + start * _size);
-            SafeBuffer source = _view.SafeMemoryMappedViewHandle;
-            if (_size == 4)
+            ObjectDisposedException.ThrowIf(_file.IsClosed, this);
+            long at = offset + start * size;
+            if (size == 4)
             {
-                source.ReadSpan(position, destination);
+                // A span of bytes has fewer than 2^31.
+                for (int done = 0, count; done < destination.Length; done += count)
+                {
+                    count = Math.Min(destination.Length - done, 1 << 28);
+                    ReadBytes(at + (long)done * size, MemoryMarshal.AsBytes(destination.Slice(done, count)));
+                }
                 for (int i = 0; i < destination.Length; i++)
                 {
                     if (!BitConverter.IsLittleEndian)
-                        destination[i] = System.Buffers.Binary.BinaryPrimitives.ReverseEndianness(destination[i]);
+                        destination[i] = BinaryPrimitives.ReverseEndianness(destination[i]);
                     if (destination[i] < 0)
-                        throw new InvalidDataException($"{_path}: token {start + i}: expected an id of 0 or more, found {destination[i]}.");
+                        throw new InvalidDataException($"{path}: token {start + i}: expected an id of 0 or more, found {destination[i]}.");
                 }
                 return;
             }
-            Span<byte> buffer = stackalloc byte[1024];
+            Span<byte> buffer = stackalloc byte[4096];
             while (!destination.IsEmpty)
             {
-                int count = Math.Min(destination.Length, buffer.Length / _size);
-                Span<byte> chunk = buffer[..(count * _size)];
-                source.ReadSpan(position, chunk);
+                int count = Math.Min(destination.Length, buffer.Length / size);
+                Span<byte> chunk = buffer[..(count * size)];
+                ReadBytes(at, chunk);
                 for (int i = 0; i < count; i++)
-                    destination[i] = _size == 1 ? chunk[i] : chunk[2 * i] | (chunk[2 * i + 1] << 8);
-                position += (ulong)chunk.Length;
+                    destination[i] = size == 1 ? chunk[i] : chunk[2 * i] | (chunk[2 * i + 1] << 8);
+                at += chunk.Length;
                 destination = destination[count..];
+            }
+        }
+
+        private void ReadBytes(long at, Span<byte> bytes)
+        {
+            while (!bytes.IsEmpty)
+            {
+                int read = RandomAccess.Read(_file, bytes, at);
+                if (read <= 0)
+                    throw new InvalidDataException($"{path}: expected the {offset + Length * size} bytes that it had when it was opened, found its end at {at}: it was truncated meanwhile.");
+                bytes = bytes[read..];
+                at += read;
             }
         }
 
         private protected override void Dispose(bool disposing)
         {
             if (disposing)
-            {
-                _view.Dispose();
-                _file.Dispose();
-            }
+                stream.Dispose();
         }
     }
 }

@@ -53,6 +53,39 @@ internal static unsafe class Elements
         }
     }
 
+    /// <summary>Reads elements of a file that follow each other, converted to 32-bit floats.</summary>
+    /// <param name="file">The file.</param>
+    /// <param name="offset">Where the first one is.</param>
+    /// <param name="type">The type of the elements, one of floats.</param>
+    /// <param name="destination">Where they go; its length says how many.</param>
+    public static void ReadFloats(FileBytes file, long offset, SafetensorsType type, Span<float> destination)
+    {
+        if (type == SafetensorsType.F32)
+        {
+            // A span of bytes has fewer than 2^31.
+            while (!destination.IsEmpty)
+            {
+                int count = Math.Min(destination.Length, 1 << 28);
+                file.Copy(offset, System.Runtime.InteropServices.MemoryMarshal.AsBytes(destination[..count]));
+                destination = destination[count..];
+                offset += (long)count * sizeof(float);
+            }
+
+            return;
+        }
+
+        int size = SafetensorsFormat.SizeOf(type), room = Math.Min(FileBytes.StripBytes / size, destination.Length);
+        byte* strip = stackalloc byte[room * size];
+        while (!destination.IsEmpty)
+        {
+            int count = Math.Min(destination.Length, room);
+            file.Copy(offset, new Span<byte>(strip, count * size));
+            TryReadFloats(strip, type, destination[..count]);
+            destination = destination[count..];
+            offset += (long)count * size;
+        }
+    }
+
     /// <summary>An element of whatever alignment.</summary>
     public static T Load<T>(byte* source, int index)
         where T : unmanaged

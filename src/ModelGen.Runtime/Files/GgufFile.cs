@@ -1,6 +1,5 @@
 using System.Collections.Immutable;
 using System.Collections.ObjectModel;
-using System.Runtime.InteropServices;
 using ModelGen.Runtime;
 
 namespace ModelGen;
@@ -25,16 +24,16 @@ public sealed record GgufTensor(string Name, GgmlType Type, ImmutableArray<long>
 }
 
 /// <summary>
-/// A GGUF file of version 2 or 3, mapped into memory, with its tensors as the file names and stores them. Opening it checks everything that the header says
+/// A GGUF file of version 2 or 3, with its tensors as the file names and stores them. Opening it checks everything that the header says
 /// against the file. <see cref="WeightFile.Open"/> gives the same weights under Hugging Face's names.
 /// </summary>
 public sealed unsafe class GgufFile : WeightFile
 {
-    private readonly MappedFile _file;
+    private readonly FileBytes _file;
     private readonly Dictionary<string, GgufTensor> _byName;
     private ReadOnlyDictionary<string, string>? _texts;
 
-    private GgufFile(MappedFile file, GgufHeader header)
+    private GgufFile(FileBytes file, GgufHeader header)
     {
         _file = file;
         _byName = header.ByName;
@@ -71,10 +70,10 @@ public sealed unsafe class GgufFile : WeightFile
     /// <exception cref="IOException">The file cannot be read.</exception>
     public static new GgufFile Open(string path)
     {
-        MappedFile file = MappedFile.Open(path);
+        FileBytes file = FileBytes.Open(path);
         try
         {
-            using MappedFile.Reading reading = file.Read();
+            using FileBytes.Reading reading = file.Read();
             return new GgufFile(file, GgufFormat.Parse(file));
         }
         catch
@@ -94,7 +93,7 @@ public sealed unsafe class GgufFile : WeightFile
     /// <inheritdoc/>
     public override void ReadFloats(WeightTensor tensor, long start, Span<float> destination)
     {
-        using MappedFile.Reading reading = _file.Read();
+        using FileBytes.Reading reading = _file.Read();
         CheckOwn(tensor);
         CheckRange(tensor, start, destination.Length);
         var own = (GgufTensor)tensor;
@@ -105,12 +104,12 @@ public sealed unsafe class GgufFile : WeightFile
 
         if (own.Type == GgmlType.F32)
         {
-            _file.Copy(own.Offset + (start * sizeof(float)), MemoryMarshal.AsBytes(destination));
+            Elements.ReadFloats(_file, own.Offset + (start * sizeof(float)), SafetensorsType.F32, destination);
             return;
         }
 
         (int elements, int bytes) = GgmlBlocks.Size(own.Type);
-        int room = (int)Math.Min(MappedFile.StripBytes / bytes, (destination.Length / elements) + 2L);
+        int room = (int)Math.Min(FileBytes.StripBytes / bytes, (destination.Length / elements) + 2L);
         byte* strip = stackalloc byte[room * bytes];
         while (!destination.IsEmpty)
         {
@@ -131,7 +130,7 @@ public sealed unsafe class GgufFile : WeightFile
     /// <exception cref="ObjectDisposedException">The file was closed.</exception>
     public void ReadBytes(GgufTensor tensor, long startByte, Span<byte> destination)
     {
-        using MappedFile.Reading reading = _file.Read();
+        using FileBytes.Reading reading = _file.Read();
         CheckOwn(tensor);
         if (startByte < 0 || startByte > tensor.ByteLength - destination.Length)
         {

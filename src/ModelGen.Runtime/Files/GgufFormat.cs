@@ -1,7 +1,7 @@
 using System.Collections.Immutable;
 using System.Globalization;
 using System.Numerics;
-using System.Runtime.CompilerServices;
+using System.Runtime.InteropServices;
 using System.Text;
 
 namespace ModelGen.Runtime;
@@ -51,15 +51,16 @@ internal static class GgufFormat
         _ => 0,
     };
 
-    public static GgufHeader Parse(MappedFile file) => new Parser(file).Parse();
+    public static GgufHeader Parse(FileBytes file) => new Parser(file).Parse();
 
-    private ref struct Parser(MappedFile file)
+    private ref struct Parser(FileBytes file)
     {
         // A string's length and, of an entry, its type and one byte; of a tensor the name's length, its rank, its type and its place.
         private const int LeastValueBytes = 8 + 4 + 1;
         private const int LeastTensorBytes = 8 + 4 + 4 + 8;
 
-        private readonly MappedFile _file = file;
+        private readonly FileBytes _file = file;
+        private readonly FileWindow _window = new(file, 0, file.Length);
         private readonly List<GgufTensor> _tensors = [];
         private readonly Dictionary<string, GgufTensor> _byName = new(StringComparer.Ordinal);
         private readonly Dictionary<string, GgufValue> _values = new(StringComparer.Ordinal);
@@ -67,7 +68,7 @@ internal static class GgufFormat
 
         public GgufHeader Parse()
         {
-            if (_file.Length < GgufFile.Magic.Length || !_file.Span(0, GgufFile.Magic.Length).SequenceEqual(GgufFile.Magic))
+            if (_file.Length < GgufFile.Magic.Length || !_window.At(0, GgufFile.Magic.Length).SequenceEqual(GgufFile.Magic))
             {
                 throw Problem("magic", "GGUF", "something else: this is no GGUF file");
             }
@@ -107,7 +108,7 @@ internal static class GgufFormat
                 throw Problem(field, Invariant($"{sizeof(T)} bytes at {_at}"), Invariant($"the end of the file at {_file.Length}: it is truncated"));
             }
 
-            T value = Unsafe.ReadUnaligned<T>(_file.Address(_at, sizeof(T)));
+            T value = MemoryMarshal.Read<T>(_window.At(_at, sizeof(T)));
             _at += sizeof(T);
             return value;
         }
@@ -130,9 +131,9 @@ internal static class GgufFormat
         }
 
         /// <summary>Passes over a string and gives where it lies. A vocabulary has many: which one it is, is spelled only when it is wrong.</summary>
-        private unsafe (long Offset, int Length) Text(string field, long number = -1)
+        private (long Offset, int Length) Text(string field, long number = -1)
         {
-            ulong length = _file.Length - _at >= sizeof(ulong) ? Unsafe.ReadUnaligned<ulong>(_file.Address(_at, sizeof(ulong))) : Read<ulong>(Field());
+            ulong length = _file.Length - _at >= sizeof(ulong) ? MemoryMarshal.Read<ulong>(_window.At(_at, sizeof(ulong))) : Read<ulong>(Field());
             _at += sizeof(ulong);
             if (length > (ulong)(_file.Length - _at) || length > int.MaxValue)
             {
@@ -149,7 +150,7 @@ internal static class GgufFormat
         private string Name(string field)
         {
             (long offset, int length) = Text(field);
-            ReadOnlySpan<byte> bytes = _file.Span(offset, Math.Min(length, MaximumNameBytes));
+            ReadOnlySpan<byte> bytes = _window.At(offset, Math.Min(length, MaximumNameBytes));
             if (length is 0 or > MaximumNameBytes)
             {
                 throw Problem(field, Invariant($"1 to {MaximumNameBytes} bytes"), Invariant($"{length}"));
@@ -206,14 +207,27 @@ internal static class GgufFormat
                 _at += count * size;
             }
 
-            if (valueType == GgufValueType.Bool && _file.Span(start, (int)count).ContainsAnyExceptInRange((byte)0, (byte)1))
+            if (valueType == GgufValueType.Bool)
             {
-                throw Problem(field, "truth values of 0 or 1", "others");
+                CheckFlags(field, start, _at);
             }
 
-            if (!_values.TryAdd(key, new GgufValue(_file, valueType, isArray, count, start, _at - start)))
+            if (!_values.TryAdd(key, new GgufValue(_file, key, valueType, isArray, count, start, _at - start)))
             {
                 throw Problem(field, "one entry", "more than one with this key");
+            }
+        }
+
+        private readonly void CheckFlags(string field, long start, long end)
+        {
+            int count;
+            for (long at = start; at < end; at += count)
+            {
+                count = (int)Math.Min(_window.Room, end - at);
+                if (_window.At(at, count).ContainsAnyExceptInRange((byte)0, (byte)1))
+                {
+                    throw Problem(field, "truth values of 0 or 1", "others");
+                }
             }
         }
 

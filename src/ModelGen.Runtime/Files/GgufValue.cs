@@ -1,5 +1,5 @@
+using System.Buffers.Binary;
 using System.Globalization;
-using System.Runtime.CompilerServices;
 using System.Text;
 using ModelGen.Runtime;
 
@@ -48,19 +48,18 @@ public enum GgufValueType
     Float64 = 12,
 }
 
-/// <summary>A value of a GGUF file's metadata, read from the file when it is asked for: a vocabulary costs nothing until then.</summary>
-public sealed unsafe class GgufValue
+/// <summary>A value of a GGUF file's metadata, read from the file when it is asked for: a vocabulary costs nothing until then. A file that others have changed or truncated meanwhile gives other values, or a <see cref="ModelFileException"/>.</summary>
+public sealed class GgufValue
 {
-    // Bytes written at a time.
-    private const int CopyStrip = 1 << 20;
-
-    private readonly MappedFile _file;
+    private readonly FileBytes _file;
+    private readonly string _key;
     private readonly long _offset;
     private readonly long _byteLength;
 
-    internal GgufValue(MappedFile file, GgufValueType type, bool isArray, long count, long offset, long byteLength)
+    internal GgufValue(FileBytes file, string key, GgufValueType type, bool isArray, long count, long offset, long byteLength)
     {
         _file = file;
+        _key = key;
         ElementType = type;
         IsArray = isArray;
         Count = count;
@@ -106,8 +105,7 @@ public sealed unsafe class GgufValue
             return null;
         }
 
-        using MappedFile.Reading reading = _file.Read();
-        return _file.Span(_offset, 1)[0] != 0;
+        return Flags()[0];
     }
 
     /// <summary>The truth values, of an array or one.</summary>
@@ -116,12 +114,12 @@ public sealed unsafe class GgufValue
     public bool[] Flags()
     {
         Require(ElementType == GgufValueType.Bool, "truth values");
-        using MappedFile.Reading reading = _file.Read();
+        using FileBytes.Reading reading = _file.Read();
         bool[] flags = new bool[checked((int)Count)];
-        byte* source = _file.Address(_offset, _byteLength);
+        FileWindow bytes = Bytes();
         for (int i = 0; i < flags.Length; i++)
         {
-            flags[i] = source[i] != 0;
+            flags[i] = bytes.At(_offset + i, 1)[0] != 0;
         }
 
         return flags;
@@ -137,14 +135,13 @@ public sealed unsafe class GgufValue
     public string[] Texts()
     {
         Require(ElementType == GgufValueType.String, "texts");
-        using MappedFile.Reading reading = _file.Read();
+        using FileBytes.Reading reading = _file.Read();
         string[] texts = new string[checked((int)Count)];
+        FileWindow bytes = Bytes();
         long at = _offset;
         for (int i = 0; i < texts.Length; i++)
         {
-            int length = (int)Unsafe.ReadUnaligned<long>(_file.Address(at, sizeof(long)));
-            texts[i] = Encoding.UTF8.GetString(_file.Span(at + sizeof(long), length));
-            at += sizeof(long) + length;
+            texts[i] = Encoding.UTF8.GetString(Text(bytes, ref at));
         }
 
         return texts;
@@ -156,14 +153,13 @@ public sealed unsafe class GgufValue
     public byte[][] TextBytes()
     {
         Require(ElementType == GgufValueType.String, "texts");
-        using MappedFile.Reading reading = _file.Read();
+        using FileBytes.Reading reading = _file.Read();
         byte[][] texts = new byte[checked((int)Count)][];
+        FileWindow bytes = Bytes();
         long at = _offset;
         for (int i = 0; i < texts.Length; i++)
         {
-            int length = (int)Unsafe.ReadUnaligned<long>(_file.Address(at, sizeof(long)));
-            texts[i] = _file.Span(at + sizeof(long), length).ToArray();
-            at += sizeof(long) + length;
+            texts[i] = Text(bytes, ref at).ToArray();
         }
 
         return texts;
@@ -175,21 +171,22 @@ public sealed unsafe class GgufValue
     public long[] Integers()
     {
         Require(IsInteger, "integers");
-        using MappedFile.Reading reading = _file.Read();
+        using FileBytes.Reading reading = _file.Read();
         long[] integers = new long[checked((int)Count)];
         int size = GgufFormat.SizeOf(ElementType);
-        byte* source = _file.Address(_offset, _byteLength);
-        for (int i = 0; i < integers.Length; i++, source += size)
+        FileWindow bytes = Bytes();
+        for (int i = 0; i < integers.Length; i++)
         {
+            ReadOnlySpan<byte> source = bytes.At(_offset + ((long)i * size), size);
             integers[i] = ElementType switch
             {
-                GgufValueType.UInt8 => *source,
-                GgufValueType.Int8 => (sbyte)*source,
-                GgufValueType.UInt16 => Unsafe.ReadUnaligned<ushort>(source),
-                GgufValueType.Int16 => Unsafe.ReadUnaligned<short>(source),
-                GgufValueType.UInt32 => Unsafe.ReadUnaligned<uint>(source),
-                GgufValueType.Int32 => Unsafe.ReadUnaligned<int>(source),
-                _ => Unsafe.ReadUnaligned<long>(source),
+                GgufValueType.UInt8 => source[0],
+                GgufValueType.Int8 => (sbyte)source[0],
+                GgufValueType.UInt16 => BinaryPrimitives.ReadUInt16LittleEndian(source),
+                GgufValueType.Int16 => BinaryPrimitives.ReadInt16LittleEndian(source),
+                GgufValueType.UInt32 => BinaryPrimitives.ReadUInt32LittleEndian(source),
+                GgufValueType.Int32 => BinaryPrimitives.ReadInt32LittleEndian(source),
+                _ => BinaryPrimitives.ReadInt64LittleEndian(source),
             };
         }
 
@@ -202,13 +199,14 @@ public sealed unsafe class GgufValue
     public double[] Reals()
     {
         Require(ElementType is GgufValueType.Float32 or GgufValueType.Float64, "floats");
-        using MappedFile.Reading reading = _file.Read();
+        using FileBytes.Reading reading = _file.Read();
         double[] reals = new double[checked((int)Count)];
         int size = GgufFormat.SizeOf(ElementType);
-        byte* source = _file.Address(_offset, _byteLength);
-        for (int i = 0; i < reals.Length; i++, source += size)
+        FileWindow bytes = Bytes();
+        for (int i = 0; i < reals.Length; i++)
         {
-            reals[i] = ElementType == GgufValueType.Float32 ? Unsafe.ReadUnaligned<float>(source) : Unsafe.ReadUnaligned<double>(source);
+            ReadOnlySpan<byte> source = bytes.At(_offset + ((long)i * size), size);
+            reals[i] = ElementType == GgufValueType.Float32 ? BinaryPrimitives.ReadSingleLittleEndian(source) : BinaryPrimitives.ReadDoubleLittleEndian(source);
         }
 
         return reals;
@@ -236,11 +234,29 @@ public sealed unsafe class GgufValue
     /// <summary>Writes the value's bytes, without what says its type and its count.</summary>
     internal void CopyTo(Stream stream)
     {
-        using MappedFile.Reading reading = _file.Read();
-        for (long done = 0; done < _byteLength; done += CopyStrip)
+        using FileBytes.Reading reading = _file.Read();
+        FileWindow bytes = Bytes();
+        for (long done = 0; done < _byteLength; done += bytes.Room)
         {
-            stream.Write(_file.Span(_offset + done, (int)Math.Min(CopyStrip, _byteLength - done)));
+            stream.Write(bytes.At(_offset + done, (int)Math.Min(bytes.Room, _byteLength - done)));
         }
+    }
+
+    private FileWindow Bytes() => new(_file, _offset, _offset + _byteLength);
+
+    // The lengths were checked when the file was opened; others may have changed them since.
+    private ReadOnlySpan<byte> Text(FileWindow bytes, ref long at)
+    {
+        long left = _offset + _byteLength - at - sizeof(long);
+        ulong length = left >= 0 ? BinaryPrimitives.ReadUInt64LittleEndian(bytes.At(at, sizeof(long))) : 0;
+        if (left < 0 || length > (ulong)left || length > int.MaxValue)
+        {
+            throw new ModelFileException(_file.Path, $"metadata {Quoted.Text(_key)}, length", FormattableString.Invariant($"at most the {Math.Max(left, 0)} bytes that follow, as when the file was opened"), left < 0 ? "no more of the value" : FormattableString.Invariant($"{length}: the file was changed meanwhile"));
+        }
+
+        ReadOnlySpan<byte> text = bytes.At(at + sizeof(long), (int)length);
+        at += sizeof(long) + (int)length;
+        return text;
     }
 
     private void Require(bool holds, string expected)

@@ -14,6 +14,9 @@ public delegate void TensorReader(long start, Span<float> destination);
 /// </summary>
 public sealed partial class GgufWriter
 {
+    /// <summary>The key of the number for what a file's tensors are stored as.</summary>
+    internal const string FileTypeKey = "general.file_type";
+
     // Elements converted at a time, whole blocks of every type.
     private const int Strip = 1 << 16;
 
@@ -102,6 +105,14 @@ public sealed partial class GgufWriter
             _sizes.Add(key, (uint)size);
         }
     }
+
+    /// <summary>
+    /// Adds <c>general.file_type</c>, llama.cpp's number for what most elements of a model's matrices are stored as, which is settled when the file is saved: of its layers, since the tables of tokens are often stored otherwise.
+    /// Where blocks of 256 are mixed with larger ones, as in <c>Q4_K_M</c>, it is the number of such a mixture.
+    /// </summary>
+    /// <param name="original">Another file, open when this one is saved, whose number it is if every matrix is stored as it is there; null for none.</param>
+    /// <exception cref="ArgumentException">The key is taken.</exception>
+    public void SetFileType(GgufFile? original = null) => Set(FileTypeKey, GgufValueType.UInt32, stream => Write(stream, FileType(original)));
 
     /// <summary>Adds a tensor.</summary>
     /// <param name="name">The tensor's name.</param>
@@ -235,6 +246,47 @@ public sealed partial class GgufWriter
     }
 
     private static long Padded(long length) => (length + GgufFormat.DefaultAlignment - 1) / GgufFormat.DefaultAlignment * GgufFormat.DefaultAlignment;
+
+    // llama.cpp's enumeration of what most tensors of a file are (llama_ftype); of mixtures that go by the same type, the one that larger blocks beside it tell.
+    private static uint FileType(GgmlType type, bool isMixed) => type switch
+    {
+        GgmlType.F16 => 1,
+        GgmlType.Q4_0 => 2,
+        GgmlType.Q4_1 => 3,
+        GgmlType.Q8_0 => 7,
+        GgmlType.Q5_0 => 8,
+        GgmlType.Q5_1 => 9,
+        GgmlType.Q2_K => 10,
+        GgmlType.Q3_K => isMixed ? 12u : 11u,
+        GgmlType.Q4_K => isMixed ? 15u : 14u,
+        GgmlType.Q5_K => isMixed ? 17u : 16u,
+        GgmlType.Q6_K => 18,
+        GgmlType.IQ4_NL => 25,
+        GgmlType.BF16 => 32,
+        GgmlType.MXFP4 => 38,
+        _ => 0,
+    };
+
+    private uint FileType(GgufFile? original)
+    {
+        List<Entry> matrices = _tensors.FindAll(static entry => entry.Shape.Length > 1 && GgmlBlocks.IsFloat(entry.Type));
+        if (original?.Values.GetValueOrDefault(FileTypeKey)?.AsInteger() is >= 0 and <= uint.MaxValue and long said && matrices.TrueForAll(entry => original.Find(entry.Name)?.Type == entry.Type))
+        {
+            return (uint)said;
+        }
+
+        List<Entry> layers = matrices.FindAll(static entry => entry.Name.Contains("blk.", StringComparison.Ordinal));
+        layers = layers.Count > 0 ? layers : matrices;
+        GgmlType most = GgmlType.F32;
+        long mostLength = 0;
+        foreach (Entry entry in layers)
+        {
+            long length = layers.Fold(0L, (sum, other) => other.Type == entry.Type ? sum + other.Length : sum);
+            (most, mostLength) = length > mostLength ? (entry.Type, length) : (most, mostLength);
+        }
+
+        return FileType(most, layers.Has(entry => entry.Type is GgmlType.Q4_K or GgmlType.Q5_K or GgmlType.Q6_K && entry.Type > most));
+    }
 
     private void Set(string key, GgufValueType type, Action<Stream> write) => AddKey(key, stream =>
     {

@@ -21,17 +21,16 @@ internal sealed record PlacedTensor(string Name, SafetensorsType Type, Immutable
 }
 
 /// <summary>A file of tensors whose places were read, and checked, when it was opened.</summary>
-internal abstract unsafe class IndexedFile : WeightFile
+internal abstract class IndexedFile : WeightFile
 {
-    // Elements that are gathered at a time.
-    private const int Run = 256;
-
-    private readonly MappedFile _file;
+    private readonly FileBytes _file;
+    private readonly StridedElements _strided;
     private readonly Dictionary<string, PlacedTensor> _byName = new(StringComparer.Ordinal);
 
-    protected IndexedFile(MappedFile file, IReadOnlyList<PlacedTensor> tensors, IReadOnlyDictionary<string, string> metadata)
+    protected IndexedFile(FileBytes file, IReadOnlyList<PlacedTensor> tensors, IReadOnlyDictionary<string, string> metadata)
     {
         _file = file;
+        _strided = new StridedElements(file);
         Tensors = tensors;
         Metadata = metadata;
         foreach (PlacedTensor tensor in tensors)
@@ -53,7 +52,7 @@ internal abstract unsafe class IndexedFile : WeightFile
 
     public override void ReadFloats(WeightTensor tensor, long start, Span<float> destination)
     {
-        using MappedFile.Reading reading = _file.Read();
+        using FileBytes.Reading reading = _file.Read();
         CheckOwn(tensor);
         CheckRange(tensor, start, destination.Length);
         var own = (PlacedTensor)tensor;
@@ -62,67 +61,13 @@ internal abstract unsafe class IndexedFile : WeightFile
             throw new ModelFileException(Path, $"tensor {Quoted.Text(own.Name)}, type", "floating-point numbers", own.TypeName);
         }
 
-        int size = SafetensorsFormat.SizeOf(own.Type);
         if (own.Strides.IsEmpty)
         {
-            Elements.TryReadFloats(_file.Address(own.Offset + (start * size), (long)destination.Length * size), own.Type, destination);
+            Elements.ReadFloats(_file, own.Offset + (start * SafetensorsFormat.SizeOf(own.Type)), own.Type, destination);
             return;
         }
 
-        ReadStrided(own, size, start, destination);
-    }
-
-    // Elements of one run along the last extent are gathered, then converted together.
-    private void ReadStrided(PlacedTensor tensor, int size, long start, Span<float> destination)
-    {
-        if (destination.IsEmpty)
-        {
-            return;
-        }
-
-        int last = tensor.Shape.Length - 1;
-        long reach = 1, stride = tensor.Strides[last] * size;
-        for (int d = 0; d <= last; d++)
-        {
-            reach += (tensor.Shape[d] - 1) * tensor.Strides[d];
-        }
-
-        byte* from = _file.Address(tensor.Offset, reach * size);
-        byte* gathered = stackalloc byte[Run * sizeof(double)];
-        while (!destination.IsEmpty)
-        {
-            long rest = start, at = 0;
-            for (int d = last; d >= 0; d--)
-            {
-                at += rest % tensor.Shape[d] * tensor.Strides[d];
-                rest /= tensor.Shape[d];
-            }
-
-            int count = (int)Math.Min(Math.Min(Run, destination.Length), tensor.Shape[last] - (start % tensor.Shape[last]));
-            byte* source = from + (at * size);
-            for (int i = 0; i < count; i++, source += stride)
-            {
-                switch (size)
-                {
-                    case 1:
-                        gathered[i] = *source;
-                        break;
-                    case 2:
-                        ((ushort*)gathered)[i] = Elements.Load<ushort>(source, 0);
-                        break;
-                    case 4:
-                        ((uint*)gathered)[i] = Elements.Load<uint>(source, 0);
-                        break;
-                    default:
-                        ((ulong*)gathered)[i] = Elements.Load<ulong>(source, 0);
-                        break;
-                }
-            }
-
-            Elements.TryReadFloats(gathered, tensor.Type, destination[..count]);
-            destination = destination[count..];
-            start += count;
-        }
+        _strided.Read(own, start, destination);
     }
 
     /// <summary>The elements of a shape; null where it has a negative extent, or more elements than 2⁶⁰.</summary>
@@ -141,5 +86,9 @@ internal abstract unsafe class IndexedFile : WeightFile
         return (long)count;
     }
 
-    private protected override void Close() => _file.Dispose();
+    private protected override void Close()
+    {
+        _strided.Clear();
+        _file.Dispose();
+    }
 }

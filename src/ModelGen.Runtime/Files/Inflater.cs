@@ -1,11 +1,12 @@
 namespace ModelGen.Runtime;
 
 /// <summary>
-/// Inflates bytes in memory (RFC 1951), as many at a time as are asked for. A reader of its own, since the framework's brings a native library that deflates, too, into every program that
+/// Inflates bytes (RFC 1951), as many at a time as are asked for. A reader of its own, since the framework's brings a native library that deflates, too, into every program that
 /// may meet a compressed archive.
 /// </summary>
-internal sealed unsafe class Inflater(byte* input, long length)
+internal sealed class Inflater(Inflater.IInput input)
 {
+    private const int InputBytes = 1 << 14;
     private const int WindowBytes = 1 << 15;
     private const int LongestCode = 15;
     private const int EndOfBlock = 256;
@@ -21,8 +22,9 @@ internal sealed unsafe class Inflater(byte* input, long length)
 
     private readonly byte[] _window = new byte[WindowBytes];
     private readonly Codes _literals = new(), _distances = new();
-    private byte* _next = input;
-    private long _left = length;
+    private readonly byte[] _input = new byte[InputBytes];
+    private int _next, _end;
+    private bool _isInputAtEnd;
     private ulong _bits;
     private int _count;
 
@@ -36,6 +38,13 @@ internal sealed unsafe class Inflater(byte* input, long length)
     // Of a stored block, the bytes that are left; of the match that is being copied, those that are.
     private int _rest;
     private int _distance;
+
+    /// <summary>Where the deflated bytes come from.</summary>
+    public interface IInput
+    {
+        /// <summary>Gives the next bytes, one or more; none where there are no more.</summary>
+        int Read(Span<byte> destination);
+    }
 
     private enum Block
     {
@@ -246,10 +255,16 @@ internal sealed unsafe class Inflater(byte* input, long length)
     {
         while (_count <= 56)
         {
-            if (_left > 0)
+            if (_next == _end && !_isInputAtEnd)
             {
-                _bits |= (ulong)*_next++ << _count;
-                _left--;
+                _next = 0;
+                _end = input.Read(_input);
+                _isInputAtEnd = _end == 0;
+            }
+
+            if (_next < _end)
+            {
+                _bits |= (ulong)_input[_next++] << _count;
             }
             else
             {

@@ -53,10 +53,10 @@ public sealed class Llama2cFile : WeightFile
 
     private static readonly string[] s_fields = ["dim", "hidden_dim", "n_layers", "n_heads", "n_kv_heads", "vocab_size", "seq_len"];
 
-    private readonly MappedFile _file;
+    private readonly FileBytes _file;
     private readonly Dictionary<string, Llama2cTensor> _byName;
 
-    private Llama2cFile(MappedFile file)
+    private Llama2cFile(FileBytes file)
     {
         _file = file;
         Header = ReadHeader(file);
@@ -93,10 +93,10 @@ public sealed class Llama2cFile : WeightFile
     /// <exception cref="IOException">The file cannot be read.</exception>
     public static new Llama2cFile Open(string path)
     {
-        MappedFile file = MappedFile.Open(path);
+        FileBytes file = FileBytes.Open(path);
         try
         {
-            using MappedFile.Reading reading = file.Read();
+            using FileBytes.Reading reading = file.Read();
             return new Llama2cFile(file);
         }
         catch
@@ -163,7 +163,7 @@ public sealed class Llama2cFile : WeightFile
     /// <inheritdoc/>
     public override void ReadFloats(WeightTensor tensor, long start, Span<float> destination)
     {
-        using MappedFile.Reading reading = _file.Read();
+        using FileBytes.Reading reading = _file.Read();
         CheckOwn(tensor);
         CheckRange(tensor, start, destination.Length);
         var own = (Llama2cTensor)tensor;
@@ -209,15 +209,15 @@ public sealed class Llama2cFile : WeightFile
     private static int[] Values(Llama2cHeader header)
         => [header.Width, header.FeedForward, header.Layers, header.Heads, header.KeyValueHeads, header.TiedHead ? header.Vocabulary : -header.Vocabulary, header.Context];
 
-    private static Llama2cHeader ReadHeader(MappedFile file)
+    private static Llama2cHeader ReadHeader(FileBytes file)
     {
         if (file.Length < HeaderLength)
         {
             throw new ModelFileException(file.Path, "header", Invariant($"{HeaderLength} bytes"), Invariant($"a file of {file.Length} bytes"));
         }
 
-        // Copied, since a mapped file may change.
-        int[] values = MemoryMarshal.Cast<byte, int>(file.Span(0, HeaderLength)).ToArray();
+        int[] values = new int[HeaderLength / sizeof(int)];
+        file.Copy(0, MemoryMarshal.AsBytes(values.AsSpan()));
         if (values[0] == LaterMagic)
         {
             throw new ModelFileException(file.Path, "version", "the first format of llama2.c (export.py --version 0)", Invariant($"version {values[1]}"));
@@ -355,15 +355,5 @@ public sealed class Llama2cFile : WeightFile
         }
     }
 
-    private void Copy(long offset, long start, Span<float> destination)
-    {
-        // A span of bytes has fewer than 2^31.
-        while (!destination.IsEmpty)
-        {
-            int count = Math.Min(destination.Length, 1 << 28);
-            _file.Span(offset + (start * sizeof(float)), count * sizeof(float)).CopyTo(MemoryMarshal.AsBytes(destination[..count]));
-            destination = destination[count..];
-            start += count;
-        }
-    }
+    private void Copy(long offset, long start, Span<float> destination) => Elements.ReadFloats(_file, offset + (start * sizeof(float)), SafetensorsType.F32, destination);
 }

@@ -19,7 +19,7 @@ internal sealed class LlmcFile : IndexedFile
 
     private static readonly string[] s_fields = ["magic", "version", "maxT", "V", "L", "NH", "C", "Vp"];
 
-    private LlmcFile(MappedFile file, List<PlacedTensor> tensors, Dictionary<string, string> metadata)
+    private LlmcFile(FileBytes file, List<PlacedTensor> tensors, Dictionary<string, string> metadata)
         : base(file, tensors.AsReadOnly(), metadata)
     {
     }
@@ -28,10 +28,10 @@ internal sealed class LlmcFile : IndexedFile
 
     public static new LlmcFile Open(string path)
     {
-        MappedFile file = MappedFile.Open(path);
+        FileBytes file = FileBytes.Open(path);
         try
         {
-            using MappedFile.Reading reading = file.Read();
+            using FileBytes.Reading reading = file.Read();
             return Read(file);
         }
         catch
@@ -41,15 +41,15 @@ internal sealed class LlmcFile : IndexedFile
         }
     }
 
-    private static LlmcFile Read(MappedFile file)
+    private static LlmcFile Read(FileBytes file)
     {
         if (file.Length < HeaderLength)
         {
             throw new ModelFileException(file.Path, "header", Invariant($"{HeaderLength} bytes"), Invariant($"a file of {file.Length}"));
         }
 
-        // Copied, since a mapped file may change.
-        int[] header = MemoryMarshal.Cast<byte, int>(file.Span(0, s_fields.Length * sizeof(int))).ToArray();
+        int[] header = new int[s_fields.Length];
+        file.Copy(0, MemoryMarshal.AsBytes(header.AsSpan()));
         if (header[1] is not (SingleVersion or HalfVersion))
         {
             throw new ModelFileException(file.Path, "version", "3 (32-bit floats) or 5 (bfloat16)", Invariant($"{header[1]}"));

@@ -29,11 +29,11 @@ internal sealed unsafe class NumPyArchive : WeightFile
     private const int LongestHeader = 1 << 16;
     private const int PrefixLength = 12;
 
-    private readonly MappedFile _file;
+    private readonly FileBytes _file;
     private readonly Dictionary<string, NumPyArray> _byName = new(StringComparer.Ordinal);
     private readonly Dictionary<string, Inflating> _inflating = new(StringComparer.Ordinal);
 
-    private NumPyArchive(MappedFile file, List<ZipMember> members)
+    private NumPyArchive(FileBytes file, List<ZipMember> members)
     {
         _file = file;
         var arrays = new List<NumPyArray>(members.Count);
@@ -67,14 +67,14 @@ internal sealed unsafe class NumPyArchive : WeightFile
 
     public override IReadOnlyDictionary<string, string> Metadata { get; } = System.Collections.ObjectModel.ReadOnlyDictionary<string, string>.Empty;
 
-    /// <summary>Takes a mapped archive, whose it then is to close.</summary>
-    public static NumPyArchive Of(MappedFile file, List<ZipMember> members) => new(file, members);
+    /// <summary>Takes an archive, whose it then is to close.</summary>
+    public static NumPyArchive Of(FileBytes file, List<ZipMember> members) => new(file, members);
 
     public override WeightTensor? Find(string name) => _byName.GetValueOrDefault(name);
 
     public override void ReadFloats(WeightTensor tensor, long start, Span<float> destination)
     {
-        using MappedFile.Reading reading = _file.Read();
+        using FileBytes.Reading reading = _file.Read();
         CheckOwn(tensor);
         CheckRange(tensor, start, destination.Length);
         var own = (NumPyArray)tensor;
@@ -87,7 +87,7 @@ internal sealed unsafe class NumPyArchive : WeightFile
         long from = own.Start + (start * size);
         if (!own.Member.IsCompressed)
         {
-            Elements.TryReadFloats(_file.Address(own.Member.Offset + from, (long)destination.Length * size), own.Type, destination);
+            Elements.ReadFloats(_file, own.Member.Offset + from, own.Type, destination);
             return;
         }
 
@@ -138,9 +138,9 @@ internal sealed unsafe class NumPyArchive : WeightFile
     }
 
     /// <summary>The bytes of a member, in order.</summary>
-    private sealed class Inflating(MappedFile file, ZipMember member)
+    private sealed class Inflating(FileBytes file, ZipMember member)
     {
-        private readonly Inflater? _inflater = member.IsCompressed ? new Inflater(file.Address(member.Offset, member.StoredLength), member.StoredLength) : null;
+        private readonly Inflater? _inflater = member.IsCompressed ? new Inflater(new FileInput(file, member.Offset, member.StoredLength)) : null;
 
         public long Position { get; private set; }
 
@@ -151,7 +151,7 @@ internal sealed unsafe class NumPyArchive : WeightFile
             if (_inflater is null)
             {
                 count = (int)Math.Min(destination.Length, member.StoredLength - Position);
-                file.Span(member.Offset + Position, count).CopyTo(destination);
+                file.Copy(member.Offset + Position, destination[..count]);
             }
             else
             {
@@ -183,6 +183,20 @@ internal sealed unsafe class NumPyArchive : WeightFile
 
             return true;
         }
+    }
+}
+
+/// <summary>Deflated bytes of a file.</summary>
+internal sealed class FileInput(FileBytes file, long offset, long length) : Inflater.IInput
+{
+    private long _read;
+
+    public int Read(Span<byte> destination)
+    {
+        int count = (int)Math.Min(destination.Length, length - _read);
+        file.Copy(offset + _read, destination[..count]);
+        _read += count;
+        return count;
     }
 }
 

@@ -11,7 +11,7 @@ internal sealed class PyTorchFile : IndexedFile
     // A pickle of the number 0x1950A86A20F9469CFC6C.
     private static ReadOnlySpan<byte> OldMagic => [0x80, 2, 0x8A, 10, 0x6C, 0xFC, 0x9C, 0x46, 0xF9, 0x20, 0x6A, 0xA8, 0x50, 0x19];
 
-    private PyTorchFile(MappedFile file, List<PlacedTensor> tensors)
+    private PyTorchFile(FileBytes file, List<PlacedTensor> tensors)
         : base(file, tensors.AsReadOnly(), ReadOnlyDictionary<string, string>.Empty)
     {
     }
@@ -24,8 +24,8 @@ internal sealed class PyTorchFile : IndexedFile
     /// <summary>Whether a file begins as PyTorch's did before 1.6.</summary>
     public static bool LooksOld(ReadOnlySpan<byte> head) => head.StartsWith(OldMagic);
 
-    /// <summary>Takes a mapped archive, whose it then is to close.</summary>
-    public static PyTorchFile Of(MappedFile file, List<ZipMember> members)
+    /// <summary>Takes an archive, whose it then is to close.</summary>
+    public static PyTorchFile Of(FileBytes file, List<ZipMember> members)
     {
         ZipMember pickle = members.Find(IsPickle)!;
         string folder = pickle.Name[..(pickle.Name.Length - PickleName.Length + 1)];
@@ -38,7 +38,7 @@ internal sealed class PyTorchFile : IndexedFile
             }
         }
 
-        if (byName.TryGetValue(folder + "byteorder", out ZipMember? order) && !(order.StoredLength == 6 && file.Span(order.Offset, 6).SequenceEqual("little"u8)))
+        if (byName.TryGetValue(folder + "byteorder", out ZipMember? order) && !(order.StoredLength == 6 && file.Bytes(order.Offset, 6).AsSpan().SequenceEqual("little"u8)))
         {
             throw new ModelFileException(file.Path, "byteorder", "little", "another");
         }
@@ -49,7 +49,7 @@ internal sealed class PyTorchFile : IndexedFile
         }
 
         var tensors = new List<PlacedTensor>();
-        foreach ((string name, PickledTensor tensor) in PickleReader.ReadTensors(file.Path, file.Span(pickle.Offset, (int)pickle.Length)))
+        foreach ((string name, PickledTensor tensor) in PickleReader.ReadTensors(file.Path, file.Bytes(pickle.Offset, (int)pickle.Length)))
         {
             tensors.Add(Place(file, byName.GetValueOrDefault($"{folder}data/{tensor.Storage.Key}"), name, tensor));
         }
@@ -59,7 +59,7 @@ internal sealed class PyTorchFile : IndexedFile
 
     private static bool IsPickle(ZipMember member) => member.Name.EndsWith(PickleName, StringComparison.Ordinal) && member.Name.IndexOf('/', StringComparison.Ordinal) == member.Name.Length - PickleName.Length;
 
-    private static PlacedTensor Place(MappedFile file, ZipMember? member, string name, PickledTensor tensor)
+    private static PlacedTensor Place(FileBytes file, ZipMember? member, string name, PickledTensor tensor)
     {
         string field = $"tensor {Quoted.Text(name)}";
         if (member is null || member.IsCompressed)

@@ -1,24 +1,26 @@
-using System.Runtime.InteropServices;
 using ModelGen.Runtime;
 
 namespace ModelGen;
 
 /// <summary>
-/// A safetensors file, mapped into memory. Opening it checks the whole header against the file; the elements are read on demand. The
-/// file must not be truncated by others while it is open (files that this library writes are replaced, never truncated).
+/// A safetensors file. Opening it checks the whole header against the file; the elements are read on demand. A read of what others have truncated meanwhile throws
+/// (files that this library writes are replaced, never truncated).
 /// </summary>
 public sealed unsafe class SafetensorsFile : WeightFile
 {
-    private readonly MappedFile _file;
+    private readonly FileBytes _file;
     private readonly long _dataStart;
     private readonly SafetensorsHeader _header;
 
-    private SafetensorsFile(MappedFile file)
+    private SafetensorsFile(FileBytes file)
     {
         _file = file;
-        int headerLength = SafetensorsFormat.HeaderLength(file.Path, file.Span(0, (int)Math.Min(file.Length, SafetensorsFormat.PrefixLength)), file.Length);
+        Span<byte> prefix = stackalloc byte[SafetensorsFormat.PrefixLength];
+        prefix = prefix[..(int)Math.Min(file.Length, prefix.Length)];
+        file.Copy(0, prefix);
+        int headerLength = SafetensorsFormat.HeaderLength(file.Path, prefix, file.Length);
         _dataStart = SafetensorsFormat.PrefixLength + headerLength;
-        _header = SafetensorsFormat.Parse(file.Path, file.Span(SafetensorsFormat.PrefixLength, headerLength), file.Length - _dataStart);
+        _header = SafetensorsFormat.Parse(file.Path, file.Bytes(SafetensorsFormat.PrefixLength, headerLength), file.Length - _dataStart);
         Tensors = _header.Tensors.AsReadOnly();
         Metadata = _header.Metadata.AsReadOnly();
     }
@@ -41,7 +43,7 @@ public sealed unsafe class SafetensorsFile : WeightFile
     /// <exception cref="IOException">The file cannot be read.</exception>
     public static new SafetensorsFile Open(string path)
     {
-        MappedFile file = MappedFile.Open(path);
+        FileBytes file = FileBytes.Open(path);
         try
         {
             return new SafetensorsFile(file);
@@ -74,32 +76,16 @@ public sealed unsafe class SafetensorsFile : WeightFile
     /// <exception cref="ObjectDisposedException">The file was closed.</exception>
     public override void ReadFloats(WeightTensor tensor, long start, Span<float> destination)
     {
-        using MappedFile.Reading reading = _file.Read();
+        using FileBytes.Reading reading = _file.Read();
         CheckOwn(tensor);
         CheckRange(tensor, start, destination.Length);
         var own = (SafetensorsTensor)tensor;
-        int size = SafetensorsFormat.SizeOf(own.Type);
-        if (own.Type == SafetensorsType.F32)
-        {
-            ReadBytes(own, start * size, MemoryMarshal.AsBytes(destination));
-            return;
-        }
-
         if (!own.IsFloat)
         {
             throw WrongType(tensor, "F32, F16, BF16, F64, F8_E4M3 or F8_E5M2");
         }
 
-        int room = Math.Min(MappedFile.StripBytes / size, destination.Length);
-        byte* strip = stackalloc byte[room * size];
-        while (!destination.IsEmpty)
-        {
-            int count = Math.Min(destination.Length, room);
-            ReadBytes(own, start * size, new Span<byte>(strip, count * size));
-            Elements.TryReadFloats(strip, own.Type, destination[..count]);
-            destination = destination[count..];
-            start += count;
-        }
+        Elements.ReadFloats(_file, _dataStart + own.Offset + (start * SafetensorsFormat.SizeOf(own.Type)), own.Type, destination);
     }
 
     /// <summary>Reads integer elements, widened to 64 bits.</summary>
@@ -112,21 +98,36 @@ public sealed unsafe class SafetensorsFile : WeightFile
     /// <exception cref="ObjectDisposedException">The file was closed.</exception>
     public void ReadIntegers(SafetensorsTensor tensor, long start, Span<long> destination)
     {
-        using MappedFile.Reading reading = _file.Read();
-        byte* source = Locate(tensor, start, destination.Length, out _);
-        for (int i = 0; i < destination.Length; i++)
+        using FileBytes.Reading reading = _file.Read();
+        CheckOwn(tensor);
+        CheckRange(tensor, start, destination.Length);
+        if (Elements.IsFloat(tensor.Type) || tensor.Type == SafetensorsType.U64)
         {
-            destination[i] = tensor.Type switch
+            throw WrongType(tensor, "BOOL, U8, I8, I16, U16, I32, U32 or I64");
+        }
+
+        int size = SafetensorsFormat.SizeOf(tensor.Type), room = Math.Min(FileBytes.StripBytes / size, destination.Length);
+        byte* strip = stackalloc byte[room * size];
+        while (!destination.IsEmpty)
+        {
+            int count = Math.Min(destination.Length, room);
+            ReadBytes(tensor, start * size, new Span<byte>(strip, count * size));
+            for (int i = 0; i < count; i++)
             {
-                SafetensorsType.Bool or SafetensorsType.U8 => source[i],
-                SafetensorsType.I8 => (sbyte)source[i],
-                SafetensorsType.I16 => Elements.Load<short>(source, i),
-                SafetensorsType.U16 => Elements.Load<ushort>(source, i),
-                SafetensorsType.I32 => Elements.Load<int>(source, i),
-                SafetensorsType.U32 => Elements.Load<uint>(source, i),
-                SafetensorsType.I64 => Elements.Load<long>(source, i),
-                _ => throw WrongType(tensor, "BOOL, U8, I8, I16, U16, I32, U32 or I64"),
-            };
+                destination[i] = tensor.Type switch
+                {
+                    SafetensorsType.Bool or SafetensorsType.U8 => strip[i],
+                    SafetensorsType.I8 => (sbyte)strip[i],
+                    SafetensorsType.I16 => Elements.Load<short>(strip, i),
+                    SafetensorsType.U16 => Elements.Load<ushort>(strip, i),
+                    SafetensorsType.I32 => Elements.Load<int>(strip, i),
+                    SafetensorsType.U32 => Elements.Load<uint>(strip, i),
+                    _ => Elements.Load<long>(strip, i),
+                };
+            }
+
+            destination = destination[count..];
+            start += count;
         }
     }
 
@@ -139,7 +140,7 @@ public sealed unsafe class SafetensorsFile : WeightFile
     /// <exception cref="ObjectDisposedException">The file was closed.</exception>
     public void ReadBytes(SafetensorsTensor tensor, long startByte, Span<byte> destination)
     {
-        using MappedFile.Reading reading = _file.Read();
+        using FileBytes.Reading reading = _file.Read();
         CheckOwn(tensor);
         if (startByte < 0 || startByte > tensor.ByteLength - destination.Length)
         {
@@ -167,16 +168,6 @@ public sealed unsafe class SafetensorsFile : WeightFile
     }
 
     private protected override void Close() => _file.Dispose();
-
-    private byte* Locate(WeightTensor tensor, long start, int count, out SafetensorsType type)
-    {
-        CheckOwn(tensor);
-        CheckRange(tensor, start, count);
-        var own = (SafetensorsTensor)tensor;
-        type = own.Type;
-        int size = SafetensorsFormat.SizeOf(type);
-        return _file.Address(_dataStart + own.Offset + (start * size), (long)count * size);
-    }
 
     private ModelFileException WrongType(WeightTensor tensor, string expected)
         => new(Path, $"tensor {Quoted.Text(tensor.Name)}, dtype", expected, tensor.TypeName);

@@ -112,14 +112,14 @@ internal sealed class SafetensorsIndex : WeightFile
 
     private static List<(string Tensor, string File)> ReadMap(string path)
     {
-        using MappedFile file = MappedFile.Open(path);
-        using MappedFile.Reading reading = file.Read();
+        using FileBytes file = FileBytes.Open(path);
+        using FileBytes.Reading reading = file.Read();
         if (file.Length > SafetensorsFormat.MaximumHeaderLength)
         {
             throw new ModelFileException(path, "length", FormattableString.Invariant($"at most {SafetensorsFormat.MaximumHeaderLength} bytes"), FormattableString.Invariant($"{file.Length}"));
         }
 
-        ReadOnlySpan<byte> text = file.Span(0, (int)file.Length);
+        byte[] text = file.Bytes(0, (int)file.Length);
         if (!Utf8.IsValid(text))
         {
             throw new ModelFileException(path, "file", "UTF-8 text", "bytes that are not");

@@ -12,7 +12,7 @@ namespace ModelGen;
 /// </summary>
 public sealed class SafetensorsWriter
 {
-    // The elements start at a multiple of this many bytes, so that a mapped file can be used in place.
+    // The elements start at a multiple of this many bytes, so that whoever maps the file can use them in place.
     private const int DataAlignment = 64;
 
     // Elements converted at a time.

@@ -44,8 +44,8 @@ public abstract record WeightTensor(string Name, ImmutableArray<long> Shape, lon
 }
 
 /// <summary>
-/// A file of named weights, mapped into memory. Opening it checks everything that its header says against the file; the elements are read on
-/// demand, widened to 32-bit floats.
+/// A file of named weights. Opening it checks everything that its header says against the file; the elements are read on
+/// demand, widened to 32-bit floats. A read of what others have truncated meanwhile throws a <see cref="ModelFileException"/>; no file is mapped into memory, where it would end the process.
 /// </summary>
 public abstract class WeightFile : IDisposable
 {
@@ -104,8 +104,8 @@ public abstract class WeightFile : IDisposable
 
         if ((FileReaders.PyTorch || FileReaders.NumPy) && head.StartsWith(ZipContainer.Magic))
         {
-            using MappedFile file = MappedFile.Open(path);
-            using MappedFile.Reading reading = file.Read();
+            using FileBytes file = FileBytes.Open(path);
+            using FileBytes.Reading reading = file.Read();
             return PyTorchFile.IsOne(ZipContainer.Read(file)) ? WeightFileFormat.PyTorch : WeightFileFormat.NumPy;
         }
 
@@ -241,12 +241,12 @@ public abstract class WeightFile : IDisposable
         _ => "safetensors, or none that is known",
     };
 
-    private static WeightFile OpenArchive(string path, Func<MappedFile, List<ZipMember>, WeightFile> open)
+    private static WeightFile OpenArchive(string path, Func<FileBytes, List<ZipMember>, WeightFile> open)
     {
-        MappedFile file = MappedFile.Open(path);
+        FileBytes file = FileBytes.Open(path);
         try
         {
-            using MappedFile.Reading reading = file.Read();
+            using FileBytes.Reading reading = file.Read();
             return open(file, ZipContainer.Read(file));
         }
         catch

@@ -23,7 +23,7 @@ internal sealed class ZipMember(string name, long offset, long storedLength, lon
 }
 
 /// <summary>
-/// The directory of a ZIP archive that is mapped into memory, so that what is stored as it is can be read in place. Everything that it says is checked against the archive's length: members lie inside, and none on another.
+/// The directory of a ZIP archive, so that what is stored as it is can be read in place. Everything that it says is checked against the archive's length: members lie inside, and none on another.
 /// </summary>
 internal static class ZipContainer
 {
@@ -49,7 +49,7 @@ internal static class ZipContainer
 
     /// <summary>The members, in the order of the directory. The caller keeps the file open meanwhile.</summary>
     /// <exception cref="ModelFileException">The archive is damaged, or has what is not read: encryption, several disks, other compression.</exception>
-    public static List<ZipMember> Read(MappedFile file)
+    public static List<ZipMember> Read(FileBytes file)
     {
         (long start, long length, long count) = FindDirectory(file);
         if (count > length / EntryLength || count > SafetensorsFormat.MaximumTensors)
@@ -59,9 +59,10 @@ internal static class ZipContainer
 
         var members = new List<ZipMember>((int)count);
         long at = start, end = start + length;
+        var directory = new FileWindow(file, start, end);
         for (long i = 0; i < count; i++)
         {
-            members.Add(ReadEntry(file, ref at, end, start));
+            members.Add(ReadEntry(file, directory, ref at, end, start));
         }
 
         ZipMember[] ordered = [.. members];
@@ -77,13 +78,13 @@ internal static class ZipContainer
         return members;
     }
 
-    private static (long Start, long Length, long Count) FindDirectory(MappedFile file)
+    private static (long Start, long Length, long Count) FindDirectory(FileBytes file)
     {
         int tail = (int)Math.Min(file.Length, EndLength + LongestComment);
-        ReadOnlySpan<byte> bytes = file.Span(file.Length - tail, tail);
+        byte[] bytes = file.Bytes(file.Length - tail, tail);
         for (int i = tail - EndLength; i >= 0; i--)
         {
-            ReadOnlySpan<byte> record = bytes[i..];
+            ReadOnlySpan<byte> record = bytes.AsSpan(i);
             if (UInt32(record, 0) != EndSignature || i + EndLength + UInt16(record, 20) != tail)
             {
                 continue;
@@ -104,32 +105,29 @@ internal static class ZipContainer
         throw Wrong(file, "directory", "the end of a ZIP archive", "none: the file is truncated or damaged");
     }
 
-    private static (long Start, long Length, long Count, long End) FindLargeDirectory(MappedFile file, long end)
+    private static (long Start, long Length, long Count, long End) FindLargeDirectory(FileBytes file, long end)
     {
-        long locator = end - LargeLocatorLength;
-        if (locator < 0 || UInt32(file.Span(locator, LargeLocatorLength), 0) != LargeLocatorSignature)
+        byte[]? locator = end >= LargeLocatorLength ? file.Bytes(end - LargeLocatorLength, LargeLocatorLength) : null;
+        if (locator is null || UInt32(locator, 0) != LargeLocatorSignature)
         {
             throw Wrong(file, "directory", "where a ZIP64 archive's is", "nothing of it");
         }
 
-        long at = Int64(file.Span(locator, LargeLocatorLength), 8);
-        if (at < 0 || at > locator - LargeEndLength || UInt32(file.Span(at, LargeEndLength), 0) != LargeEndSignature)
-        {
-            throw Wrong(file, "directory", "the end of a ZIP64 archive", Invariant($"none at {at}"));
-        }
-
-        ReadOnlySpan<byte> record = file.Span(at, LargeEndLength);
-        return (Int64(record, 48), Int64(record, 40), Int64(record, 32), at);
+        long at = Int64(locator, 8);
+        byte[]? record = at >= 0 && at <= end - LargeLocatorLength - LargeEndLength ? file.Bytes(at, LargeEndLength) : null;
+        return record is not null && UInt32(record, 0) == LargeEndSignature
+            ? (Int64(record, 48), Int64(record, 40), Int64(record, 32), at)
+            : throw Wrong(file, "directory", "the end of a ZIP64 archive", Invariant($"none at {at}"));
     }
 
-    private static ZipMember ReadEntry(MappedFile file, ref long at, long end, long limit)
+    private static ZipMember ReadEntry(FileBytes file, FileWindow directory, ref long at, long end, long limit)
     {
-        if (at > end - EntryLength || UInt32(file.Span(at, EntryLength), 0) != EntrySignature)
+        ReadOnlySpan<byte> entry = at <= end - EntryLength ? directory.At(at, EntryLength) : default;
+        if (entry.IsEmpty || UInt32(entry, 0) != EntrySignature)
         {
             throw Wrong(file, "directory", Invariant($"an entry at {at}"), "none: the file is truncated or damaged");
         }
 
-        ReadOnlySpan<byte> entry = file.Span(at, EntryLength);
         int flags = UInt16(entry, 8), method = UInt16(entry, 10), nameLength = UInt16(entry, 28), extraLength = UInt16(entry, 30), commentLength = UInt16(entry, 32);
         long stored = UInt32(entry, 20), length = UInt32(entry, 24), local = UInt32(entry, 42);
         if (at + EntryLength + nameLength + extraLength + commentLength > end)
@@ -137,21 +135,27 @@ internal static class ZipContainer
             throw Wrong(file, "directory", Invariant($"an entry within {end}"), Invariant($"one at {at} that goes on beyond it"));
         }
 
-        string name = Encoding.UTF8.GetString(file.Span(at + EntryLength, nameLength));
+        string name = Encoding.UTF8.GetString(directory.At(at + EntryLength, nameLength));
         string field = $"member {Quoted.Text(name)}";
-        ReadLarge(file, field, file.Span(at + EntryLength + nameLength, extraLength), ref length, ref stored, ref local);
+        ReadLarge(file, field, directory.At(at + EntryLength + nameLength, extraLength), ref length, ref stored, ref local);
         at += EntryLength + nameLength + extraLength + commentLength;
         if ((flags & 1) != 0 || method is not (0 or 8))
         {
             throw Wrong(file, field, "stored or deflated, and not encrypted", (flags & 1) != 0 ? "an encrypted one" : Invariant($"compression method {method}"));
         }
 
-        if (local < 0 || local > limit - LocalLength || UInt32(file.Span(local, LocalLength), 0) != LocalSignature)
+        Span<byte> header = stackalloc byte[LocalLength];
+        bool isInside = local >= 0 && local <= limit - LocalLength;
+        if (isInside)
+        {
+            file.Copy(local, header);
+        }
+
+        if (!isInside || UInt32(header, 0) != LocalSignature)
         {
             throw Wrong(file, field, Invariant($"a header before {limit}"), Invariant($"none at {local}"));
         }
 
-        ReadOnlySpan<byte> header = file.Span(local, LocalLength);
         long offset = local + LocalLength + UInt16(header, 26) + UInt16(header, 28);
         if (stored < 0 || length < 0 || offset > limit - stored)
         {
@@ -167,7 +171,7 @@ internal static class ZipContainer
     }
 
     // Values that do not fit into 32 bits stand in the extra field 1, in this order.
-    private static void ReadLarge(MappedFile file, string field, ReadOnlySpan<byte> extra, ref long length, ref long stored, ref long local)
+    private static void ReadLarge(FileBytes file, string field, ReadOnlySpan<byte> extra, ref long length, ref long stored, ref long local)
     {
         if (length != Elsewhere && stored != Elsewhere && local != Elsewhere)
         {
@@ -219,5 +223,5 @@ internal static class ZipContainer
 
     private static string Invariant(FormattableString text) => FormattableString.Invariant(text);
 
-    private static ModelFileException Wrong(MappedFile file, string field, string expected, string found) => new(file.Path, field, expected, found);
+    private static ModelFileException Wrong(FileBytes file, string field, string expected, string found) => new(file.Path, field, expected, found);
 }

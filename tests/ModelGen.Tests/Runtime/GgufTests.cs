@@ -58,6 +58,65 @@ public sealed class GgufTests : IDisposable
         Assert.Throws<ArgumentException>(() => file.ReadFloats(matrix with { Name = "other" }, 0, read));
     }
 
+    // llama.cpp's numbers (llama_ftype). Vectors, and the tables of tokens beside layers, do not count.
+    [Theory]
+    [InlineData(0, GgmlType.F32)]
+    [InlineData(1, GgmlType.F16)]
+    [InlineData(2, GgmlType.Q4_0, GgmlType.Q4_0, GgmlType.Q8_0)]
+    [InlineData(3, GgmlType.Q4_1)]
+    [InlineData(7, GgmlType.Q8_0, GgmlType.F16)]
+    [InlineData(8, GgmlType.Q5_0)]
+    [InlineData(9, GgmlType.Q5_1)]
+    [InlineData(14, GgmlType.Q4_K, GgmlType.Q4_K, GgmlType.F32)]
+    [InlineData(15, GgmlType.Q6_K, GgmlType.Q4_K, GgmlType.Q4_K)]
+    [InlineData(16, GgmlType.Q5_K)]
+    [InlineData(17, GgmlType.Q5_K, GgmlType.Q5_K, GgmlType.Q6_K)]
+    [InlineData(18, GgmlType.Q6_K, GgmlType.Q4_K, GgmlType.Q6_K)]
+    [InlineData(25, GgmlType.IQ4_NL)]
+    [InlineData(32, GgmlType.BF16)]
+    [InlineData(38, GgmlType.MXFP4)]
+    public void A_file_says_what_most_of_it_is_stored_as(long expected, params GgmlType[] types)
+    {
+        Write(_file.Path, types, null);
+        using GgufFile file = GgufFile.Open(_file.Path);
+        Assert.Equal(expected, file.Values["general.file_type"].AsInteger());
+
+        // As it was where nothing is stored otherwise, even by a number that nobody here knows; and what it is where anything is.
+        var renamed = new GgufWriter();
+        renamed.Set("general.file_type", 4711u);
+        foreach (GgufTensor tensor in file.Tensors)
+        {
+            renamed.Add(file, tensor);
+        }
+
+        renamed.Save(_other.Path);
+        using GgufFile original = GgufFile.Open(_other.Path);
+        Write(_file.Path, types, original);
+        using (GgufFile same = GgufFile.Open(_file.Path))
+        {
+            Assert.Equal(4711, same.Values["general.file_type"].AsInteger());
+        }
+
+        GgmlType other = types[0] == GgmlType.Q8_0 ? GgmlType.F16 : GgmlType.Q8_0;
+        Write(_file.Path, [.. types.Select(_ => other)], original);
+        using GgufFile changed = GgufFile.Open(_file.Path);
+        Assert.Equal(other == GgmlType.Q8_0 ? 7 : 1, changed.Values["general.file_type"].AsInteger());
+
+        static void Write(string path, GgmlType[] types, GgufFile? original)
+        {
+            var writer = new GgufWriter();
+            writer.SetFileType(original);
+            writer.Add("token_embd.weight", [64, 256], types[0] == GgmlType.F32 ? GgmlType.F32 : GgmlType.F16, static (_, values) => values.Clear());
+            for (int i = 0; i < types.Length; i++)
+            {
+                writer.Add($"blk.{i}.ffn_up.weight", [i == 0 ? 3 : 2, 256], types[i], static (_, values) => values.Clear());
+                writer.Add($"blk.{i}.ffn_norm.weight", [256], GgmlType.F32, static (_, values) => values.Clear());
+            }
+
+            writer.Save(path);
+        }
+    }
+
     // Half a step; with an even number of levels about zero, one end lacks the last.
     [Theory]
     [InlineData(GgmlType.Q8_0, 0.005)]

@@ -67,7 +67,7 @@ public sealed unsafe class LoadingTests
     [InlineData("model.safetensors", GgmlType.F16)]
     public void A_file_that_is_truncated_while_it_is_open_is_an_error_and_not_the_end_of_the_process(string name, GgmlType type)
     {
-        Assert.SkipWhen(OperatingSystem.IsWindows(), "A mapped file cannot be truncated.");
+        Assert.SkipWhen(OperatingSystem.IsWindows(), "Windows does not let others truncate a file that is read.");
         const int Rows = 64, Columns = 1024;
         using var path = new TemporaryFile(name);
         if (name.EndsWith(".gguf", StringComparison.Ordinal))
