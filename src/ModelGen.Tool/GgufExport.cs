@@ -75,7 +75,7 @@ internal static class GgufExport
         string architecture = Architecture(config);
         var writer = new GgufWriter { FirstPosition = EncoderDeclaration.FirstPosition(config) };
         writer.Set("general.architecture", architecture);
-        writer.Set("general.file_type", FileType(source, type));
+        writer.SetFileType(source.Gguf);
         writer.Set("general.quantization_version", 2u);
         int headWidth;
         if (source.Gguf is { } file)
@@ -623,28 +623,4 @@ internal static class GgufExport
         writer.Set(architecture + ".attention.causal", false);
         writer.Set(architecture + ".pooling_type", EmbeddingRecipe.Of(source).Pooling == Pooling.FirstToken ? 2u : 1u);
     }
-
-    // As stored, a file of another kind is what most of its elements are.
-    private static uint FileType(ModelSource source, GgmlType? type)
-        => type is { } chosen ? FileType(chosen)
-            : source.Gguf?.Values.GetValueOrDefault("general.file_type")?.AsInteger() is >= 0 and <= uint.MaxValue and long said ? (uint)said
-            : FileType(source.Weights.Tensors.Where(static tensor => tensor.Shape.Length > 1).GroupBy(tensor => StoredType(source, tensor)).MaxBy(static group => group.Sum(static tensor => tensor.Length))?.Key ?? GgmlType.F32);
-
-    // llama.cpp's numbers for what most tensors of a file are.
-    private static uint FileType(GgmlType type) => type switch
-    {
-        GgmlType.F32 => 0,
-        GgmlType.F16 => 1,
-        GgmlType.Q4_0 => 2,
-        GgmlType.Q4_1 => 3,
-        GgmlType.Q8_0 => 7,
-        GgmlType.Q5_0 => 8,
-        GgmlType.Q5_1 => 9,
-        GgmlType.Q4_K => 14,
-        GgmlType.Q5_K => 16,
-        GgmlType.Q6_K => 18,
-        GgmlType.IQ4_NL => 25,
-        GgmlType.MXFP4 => 38,
-        _ => 32,
-    };
 }

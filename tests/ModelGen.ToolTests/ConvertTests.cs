@@ -41,6 +41,9 @@ public sealed class ConvertTests : IDisposable
         }
 
         Convert(Beside("b.gguf"), Beside("c.gguf"), "--weights", "F16");
+        Convert(Beside("c.gguf"), Beside("e.gguf"), "--weights", "Q8_0");
+        Convert(Beside("e.gguf"), Beside("f.gguf"));
+        Assert.Equal([0, 0, 1, 7, 7], ((string[])["a.gguf", "b.gguf", "c.gguf", "e.gguf", "f.gguf"]).Select(FileType));
         using GgufFile before = GgufFile.Open(Beside("b.gguf"));
         using (GgufFile after = GgufFile.Open(Beside("c.gguf")))
         {
@@ -65,6 +68,12 @@ public sealed class ConvertTests : IDisposable
         Assert.Contains("RotaryBase = 500000", declared, StringComparison.Ordinal);
         Convert(Beside("c.gguf"), Beside("c.safetensors"));
         Assert.All(["a.gguf", "c.gguf", "c.safetensors"], name => Assert.Equal(Sorted(declared), Sorted(Declared(Beside(name)))));
+
+        long FileType(string name)
+        {
+            using GgufFile file = GgufFile.Open(Beside(name));
+            return file.Values["general.file_type"].AsInteger()!.Value;
+        }
 
         static float[] Floats(GgufFile file, string name)
         {

@@ -106,7 +106,11 @@ public sealed unsafe partial class ModelWeights
         var writer = new GgufWriter { BeforeReplacing = () => ThrowIfChanged(version) };
         foreach ((string key, GgufValue value) in file.Values)
         {
-            if (key != GgufFormat.AlignmentKey && !key.StartsWith("split.", StringComparison.Ordinal) && !key.StartsWith("quantize.", StringComparison.Ordinal))
+            if (key == GgufWriter.FileTypeKey)
+            {
+                writer.SetFileType(file);
+            }
+            else if (key != GgufFormat.AlignmentKey && !key.StartsWith("split.", StringComparison.Ordinal) && !key.StartsWith("quantize.", StringComparison.Ordinal))
             {
                 writer.Set(key, value);
             }

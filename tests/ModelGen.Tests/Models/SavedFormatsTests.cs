@@ -41,6 +41,39 @@ public sealed unsafe class SavedFormatsTests : IDisposable
         Saved<Q4KMixture>("qwen3moe", 64);
     }
 
+    // Of llama.cpp's numbers: 0 for floats, and what most of a model's layers are.
+    [Fact]
+    public void A_file_saved_in_other_formats_says_so()
+    {
+        using var floats = new TemporaryFile("floats.safetensors");
+        Q8Decoder.Create(seed: 3).Save(floats.Path);
+        using (WeightFile file = WeightFile.Open(floats.Path))
+        {
+            var writer = new GgufWriter();
+            writer.Set("general.architecture", "llama");
+            writer.SetFileType();
+            writer.Set("llama.attention.key_length", 16u);
+            writer.Add(file, "llama", 16, static _ => GgmlType.F32);
+            writer.Save(_original.Path);
+        }
+
+        Assert.Equal(0, Said(_original.Path));
+        F16Decoder.Load(_original.Path).Save(_saved.Path, _original.Path);
+        Assert.Equal(1, Said(_saved.Path));
+        Q8Decoder.Load(_original.Path).Save(_saved.Path, _original.Path);
+        Assert.Equal(7, Said(_saved.Path));
+        Q4Decoder.Load(_saved.Path).Save(_again.Path, _saved.Path);
+        Assert.Equal(2, Said(_again.Path));
+        Q8Decoder.Load(_saved.Path).Save(_again.Path, _saved.Path);
+        Assert.Equal(7, Said(_again.Path));
+
+        static long? Said(string path)
+        {
+            using GgufFile file = GgufFile.Open(path);
+            return file.Values["general.file_type"].AsInteger();
+        }
+    }
+
     [Fact]
     public void Merged_adapters_are_rounded_to_the_formats_in_memory()
     {
