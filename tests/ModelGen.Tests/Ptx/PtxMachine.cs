@@ -1,5 +1,8 @@
 using System.Numerics;
+using System.Runtime.CompilerServices;
 using System.Runtime.InteropServices;
+using System.Runtime.Intrinsics;
+using System.Runtime.Intrinsics.X86;
 
 namespace ModelGen.Tests.Ptx;
 
@@ -441,8 +444,123 @@ internal sealed unsafe partial class PtxMachine
         }
     }
 
+    /// <summary>What most instructions do, for eight lanes at once: the numbers are those of <see cref="Compute"/>, lane by lane. False, and nothing is done, for the others.</summary>
+    private bool TryComputeTogether(PtxInstruction instruction, uint active)
+    {
+        PtxOpcode opcode = instruction.Opcode;
+        int result = instruction.Result.Index;
+        if (instruction.Result.Kind == RegisterKind.Pred)
+        {
+            uint holds = 0;
+            for (int lane = 0; lane < Lanes; lane += 8)
+            {
+                Vector256<uint> each;
+                switch (opcode)
+                {
+                    case PtxOpcode.LessF: each = Vector256.LessThan(F(instruction.A, lane), F(instruction.B, lane)).AsUInt32(); break;
+                    case PtxOpcode.GreaterF: each = Vector256.GreaterThan(F(instruction.A, lane), F(instruction.B, lane)).AsUInt32(); break;
+                    case PtxOpcode.GreaterOrEqualF: each = Vector256.GreaterThanOrEqual(F(instruction.A, lane), F(instruction.B, lane)).AsUInt32(); break;
+                    case PtxOpcode.LessS: each = Vector256.LessThan(I(instruction.A, lane), I(instruction.B, lane)).AsUInt32(); break;
+                    case PtxOpcode.LessOrEqualS: each = Vector256.LessThanOrEqual(I(instruction.A, lane), I(instruction.B, lane)).AsUInt32(); break;
+                    case PtxOpcode.EqualS: each = Vector256.Equals(I(instruction.A, lane), I(instruction.B, lane)).AsUInt32(); break;
+                    case PtxOpcode.NotEqualS: each = ~Vector256.Equals(I(instruction.A, lane), I(instruction.B, lane)).AsUInt32(); break;
+                    case PtxOpcode.GreaterS: each = Vector256.GreaterThan(I(instruction.A, lane), I(instruction.B, lane)).AsUInt32(); break;
+                    case PtxOpcode.GreaterOrEqualS: each = Vector256.GreaterThanOrEqual(I(instruction.A, lane), I(instruction.B, lane)).AsUInt32(); break;
+                    case PtxOpcode.LessU: each = Vector256.LessThan(W(instruction.A, lane), W(instruction.B, lane)); break;
+                    case PtxOpcode.GreaterOrEqualU: each = Vector256.GreaterThanOrEqual(W(instruction.A, lane), W(instruction.B, lane)); break;
+                    default: return false;
+                }
+
+                holds |= each.ExtractMostSignificantBits() << lane;
+            }
+
+            _p[result] = (_p[result] & ~active) | (holds & active);
+            return true;
+        }
+
+        if (instruction.Result.Kind == RegisterKind.B64)
+        {
+            if (opcode is not (PtxOpcode.AddL or PtxOpcode.Move64 or PtxOpcode.SameAddress))
+            {
+                return false;
+            }
+
+            for (int lane = 0; lane < Lanes; lane += 4)
+            {
+                Vector256<ulong> value = Load(_d, instruction.A.Index, lane);
+                value = opcode == PtxOpcode.AddL ? value + Load(_d, instruction.B.Index, lane) : value;
+                Vector256<ulong> bits = Vector256.Create(1UL, 2UL, 4UL, 8UL), chosen = Vector256.Equals(Vector256.Create((ulong)(active >> lane)) & bits, bits);
+                Vector256.ConditionalSelect(chosen, value, Load(_d, result, lane)).CopyTo(_d, (result * Lanes) + lane);
+            }
+
+            return true;
+        }
+
+        uint[] file = FileOf(instruction.Result.Kind);
+        for (int lane = 0; lane < Lanes; lane += 8)
+        {
+            Vector256<uint> value;
+            switch (opcode)
+            {
+                case PtxOpcode.Move32: value = W(instruction.A, lane); break;
+                case PtxOpcode.AddF: value = (F(instruction.A, lane) + F(instruction.B, lane)).AsUInt32(); break;
+                case PtxOpcode.SubtractF: value = (F(instruction.A, lane) - F(instruction.B, lane)).AsUInt32(); break;
+                case PtxOpcode.MultiplyF: value = (F(instruction.A, lane) * F(instruction.B, lane)).AsUInt32(); break;
+                case PtxOpcode.DivideF: value = (F(instruction.A, lane) / F(instruction.B, lane)).AsUInt32(); break;
+                case PtxOpcode.FusedF: value = Vector256.FusedMultiplyAdd(F(instruction.A, lane), F(instruction.B, lane), F(instruction.C, lane)).AsUInt32(); break;
+                case PtxOpcode.NegateF: value = W(instruction.A, lane) ^ Vector256.Create(0x80000000u); break;
+                case PtxOpcode.AbsoluteF: value = W(instruction.A, lane) & Vector256.Create(0x7FFFFFFFu); break;
+                case PtxOpcode.SelectF or PtxOpcode.SelectI: value = Vector256.ConditionalSelect(Lanes8(_p[instruction.C.Index], lane), W(instruction.A, lane), W(instruction.B, lane)); break;
+                case PtxOpcode.AddI: value = W(instruction.A, lane) + W(instruction.B, lane); break;
+                case PtxOpcode.SubtractI: value = W(instruction.A, lane) - W(instruction.B, lane); break;
+                case PtxOpcode.MultiplyI: value = W(instruction.A, lane) * W(instruction.B, lane); break;
+                case PtxOpcode.MultiplyAddI: value = (W(instruction.A, lane) * W(instruction.B, lane)) + W(instruction.C, lane); break;
+                case PtxOpcode.MaximumS: value = Vector256.Max(I(instruction.A, lane), I(instruction.B, lane)).AsUInt32(); break;
+                case PtxOpcode.MinimumS: value = Vector256.Min(I(instruction.A, lane), I(instruction.B, lane)).AsUInt32(); break;
+                case PtxOpcode.MaximumF: value = Vector256.Max(F(instruction.A, lane), F(instruction.B, lane)).AsUInt32(); break;
+                case PtxOpcode.MinimumF: value = Vector256.Min(F(instruction.A, lane), F(instruction.B, lane)).AsUInt32(); break;
+                case PtxOpcode.MinimumU: value = Vector256.Min(W(instruction.A, lane), W(instruction.B, lane)); break;
+                case PtxOpcode.AndI: value = W(instruction.A, lane) & W(instruction.B, lane); break;
+                case PtxOpcode.OrI: value = W(instruction.A, lane) | W(instruction.B, lane); break;
+                case PtxOpcode.XorI: value = W(instruction.A, lane) ^ W(instruction.B, lane); break;
+                case PtxOpcode.ShiftLeft: value = Avx2.ShiftLeftLogicalVariable(W(instruction.A, lane), W(instruction.B, lane)); break;
+                case PtxOpcode.ShiftRightU: value = Avx2.ShiftRightLogicalVariable(W(instruction.A, lane), W(instruction.B, lane)); break;
+                case PtxOpcode.FloatOfSigned: value = Vector256.ConvertToSingle(I(instruction.A, lane)).AsUInt32(); break;
+                default: return false;
+            }
+
+            value = active == uint.MaxValue ? value : Vector256.ConditionalSelect(Lanes8(active, lane), value, Load(file, result, lane));
+            value.CopyTo(file, (result * Lanes) + lane);
+        }
+
+        return true;
+
+        Vector256<uint> W(PtxRegister register, int lane) => Load(FileOf(register.Kind), register.Index, lane);
+        Vector256<int> I(PtxRegister register, int lane) => W(register, lane).AsInt32();
+        Vector256<float> F(PtxRegister register, int lane) => W(register, lane).AsSingle();
+    }
+
+    [MethodImpl(MethodImplOptions.AggressiveInlining)]
+    private uint[] FileOf(RegisterKind kind) => kind switch { RegisterKind.F32 => _f, RegisterKind.B16 => _h, _ => _r };
+
+    [MethodImpl(MethodImplOptions.AggressiveInlining)]
+    private static Vector256<T> Load<T>(T[] file, int index, int lane) => Vector256.Create<T>(file.AsSpan((index * Lanes) + lane));
+
+    /// <summary>Eight lanes of a mask, all bits of each set or none.</summary>
+    [MethodImpl(MethodImplOptions.AggressiveInlining)]
+    private static Vector256<uint> Lanes8(uint mask, int lane)
+    {
+        Vector256<uint> bits = Vector256.Create(1u, 2u, 4u, 8u, 16u, 32u, 64u, 128u);
+        return Vector256.Equals(Vector256.Create(mask >> lane) & bits, bits);
+    }
+
     private void Compute(PtxInstruction instruction, uint active)
     {
+        if (active == 0 || (Avx2.IsSupported && TryComputeTogether(instruction, active)))
+        {
+            return;
+        }
+
         PtxRegister result = instruction.Result, a = instruction.A, b = instruction.B, c = instruction.C;
         uint[] fileA = a.Kind == RegisterKind.F32 ? _f : a.Kind == RegisterKind.B16 ? _h : _r, fileB = b.Kind == RegisterKind.F32 ? _f : _r, fileC = c.Kind == RegisterKind.F32 ? _f : _r;
         int indexA = a.Index * Lanes, indexB = b.Index * Lanes, indexC = c.Index * Lanes;
