@@ -81,6 +81,7 @@ internal static partial class AtomicFile
             {
                 ReadOnlySpan<char> rest = Path.GetFileName(candidate.AsSpan());
                 if (rest.StartsWith(name + ".", StringComparison.Ordinal)
+                    && rest.Length > name.Length + ".tmp".Length
                     && ProcessOf(rest[(name.Length + 1)..^".tmp".Length]) is { } process
                     && DateTime.UtcNow - File.GetLastWriteTimeUtc(candidate) > s_staleAge
                     && !IsRunning(process))

@@ -68,10 +68,11 @@ public sealed class AtomicFileTests : IDisposable
         string young = Leave("model.safetensors.2147483646-2.tmp", old: false);
         string running = Leave(string.Create(CultureInfo.InvariantCulture, $"model.safetensors.{Environment.ProcessId}-0.tmp"), old: true);
         string foreign = Leave("model.safetensors.backup.tmp", old: true);
+        string plain = Leave("model.safetensors.tmp", old: true);
         string other = Leave("other.2147483646-1.tmp", old: true);
         AtomicFile.Write(_file.Path, static stream => stream.Write("new"u8));
         Assert.False(File.Exists(stale));
-        Assert.All([young, running, foreign, other], path => Assert.True(File.Exists(path), path));
+        Assert.All([young, running, foreign, plain, other], path => Assert.True(File.Exists(path), path));
 
         string Leave(string name, bool old)
         {
