@@ -105,7 +105,6 @@ public sealed class LossEvaluator
             throw new ArgumentException(
                 $"Expected a trainer of {BatchSize} × {SequenceLength} tokens, found {trainer.BatchSize} × {trainer.SequenceLength}.", nameof(trainer));
         }
-        trainer.ResetEvaluationState();
         double sum = 0;
         long count = 0;
         for (long batch = 0; batch < _batches; batch++)
@@ -115,6 +114,9 @@ public sealed class LossEvaluator
                 loss = double.NaN;
                 return false;
             }
+            // Windows that are independent continue nothing.
+            if (batch == 0 || !CarryState)
+                trainer.ResetEvaluationState();
             int counted = Load(batch);
             sum += trainer.Evaluate(_inputs, _targets) * (double)counted;
             count += counted;

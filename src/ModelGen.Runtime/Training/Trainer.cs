@@ -6,8 +6,8 @@ namespace ModelGen;
 
 /// <summary>
 /// The training of a model: its gradients, the optimizer's slots, the training arena and the threads. It updates the model's weights
-/// in place. What a recurrence carries goes on from step to step, as if each continued the text of the one before, until
-/// <see cref="ResetState"/>. A step allocates nothing, and its results do not depend on the number of threads, to the bit. A trainer may
+/// in place. What a recurrence carries goes on from step to step, and from micro-batch to micro-batch, as if each continued the text of the
+/// one before, until <see cref="ResetState"/>. A step allocates nothing, and its results do not depend on the number of threads, to the bit. A trainer may
 /// be used by one thread at a time: a call that comes while another one runs is refused and changes nothing. While it steps, nothing else
 /// may use the model's weights: saving them then throws, and what a session or another trainer computes is of some weights before the step
 /// and some after it.
@@ -158,6 +158,9 @@ public abstract unsafe partial class Trainer : IDisposable
     /// <summary>The number of micro-batches whose gradients are averaged in one step.</summary>
     public int AccumulationSteps { get; }
 
+    /// <summary>Whether the micro-batches of a step behind its first begin with zero states, since their rows continue nothing.</summary>
+    internal bool BeginsMicroBatchesAnew { get; set; }
+
     /// <summary>Where the trainer runs.</summary>
     public DeviceInUse Device { get; }
 
@@ -202,8 +205,7 @@ public abstract unsafe partial class Trainer : IDisposable
     public void ResetState()
     {
         using RunGuard.Section call = Enter(nameof(ResetState));
-        _state.Clear();
-        _cuda?.Execution.ClearState(TrainingState);
+        ClearState();
     }
 
     /// <summary>
@@ -364,6 +366,13 @@ public abstract unsafe partial class Trainer : IDisposable
         _cuda?.Dispose();
     }
 
+    /// <summary>Zeroes the training state, inside of a call's section.</summary>
+    private void ClearState()
+    {
+        _state.Clear();
+        _cuda?.Execution.ClearState(TrainingState);
+    }
+
     /// <summary>Before the first micro-batch of a step.</summary>
     private void BeginStep(int entry)
     {
@@ -411,6 +420,11 @@ public abstract unsafe partial class Trainer : IDisposable
     /// <returns>Its mean loss.</returns>
     private float RunStep(int entry, int micro)
     {
+        if (micro > 0 && BeginsMicroBatchesAnew)
+        {
+            ClearState();
+        }
+
         _context = new PlanContext
         {
             Count = Positions,

@@ -177,7 +177,18 @@ public sealed partial class TrainingLoop
             if (anew && micro == 0)
                 _trainer.ResetState();
         }
-        float loss = _trainer.Step(_inputs, _targets);
+
+        // Shuffled windows continue nothing, whichever micro-batch they are in.
+        _trainer.BeginsMicroBatchesAnew = _loader.Order == BatchOrder.Shuffled;
+        float loss;
+        try
+        {
+            loss = _trainer.Step(_inputs, _targets);
+        }
+        finally
+        {
+            _trainer.BeginsMicroBatchesAnew = false;
+        }
 
         _ticks += Stopwatch.GetTimestamp() - start;
         if (measure)

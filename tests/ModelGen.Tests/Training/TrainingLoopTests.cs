@@ -334,6 +334,44 @@ public class TrainingLoopTests
     }
 
     [Fact]
+    public void MicroBatchesOfShuffledWindowsBeginAnew()
+    {
+        using BigramTrainer accumulating = NewTrainer(accumulation: 3);
+        TrainingLoop loop = NewLoop(accumulating, BatchOrder.Shuffled, new TrainingLoopOptions { Steps = 10 });
+        loop.Run();
+        Assert.Equal(30, accumulating.FreshSteps);
+
+        // Only the loop knows that they are independent: a caller's own steps go on, as they are said to.
+        accumulating.ResetState();
+        int[] inputs = new int[3 * Batch * Length];
+        accumulating.Step(inputs, inputs);
+        Assert.Equal(31, accumulating.FreshSteps);
+    }
+
+    [Fact]
+    public void EvaluationsOfIndependentWindowsBeginAnew()
+    {
+        using BigramTrainer trainer = NewTrainer();
+        var evaluator = new LossEvaluator(Training(), Batch, Length);
+        Assert.True(evaluator.Batches > 3);
+        double sum = 0, count = 0, carried = 0;
+        foreach (bool carries in (bool[])[false, true])
+        {
+            trainer.ResetEvaluationState();
+            for (long batch = 0; batch < evaluator.Batches; batch++)
+            {
+                int counted = evaluator.Load(batch);
+                if (!carries)
+                    trainer.ResetEvaluationState();
+                double loss = counted * (double)trainer.Evaluate(evaluator.LoadedInputs, evaluator.LoadedTargets);
+                (sum, count, carried) = carries ? (sum, count, carried + loss) : (sum + loss, count + counted, carried);
+            }
+        }
+        Assert.NotEqual(sum, carried);
+        Assert.Equal(sum / count, evaluator.Evaluate(trainer));
+    }
+
+    [Fact]
     public void EvaluationsLeaveTheTrainingStateAlone()
     {
         static float[] Losses(long evaluateEvery)
