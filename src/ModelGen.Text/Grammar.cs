@@ -18,7 +18,7 @@ public sealed class Grammar
     /// Reads a grammar in GBNF, llama.cpp's notation: <c>root ::= "yes" | [a-z]+ ("," item){0,3}</c>. Rules have names of letters, digits, - and _; there are texts, classes of characters, the point, brackets, <c>* + ? {m,n}</c> and comments behind #.
     /// </summary>
     /// <param name="gbnf">The grammar, with a rule <c>root</c>.</param>
-    /// <exception cref="GrammarException">It is none that is understood here; a rule begins with itself, or there are too many symbols.</exception>
+    /// <exception cref="GrammarException">It is none that is understood here; a rule begins with itself, or has no text that comes to an end; or there are too many symbols.</exception>
     public static Grammar Parse(string gbnf)
     {
         ArgumentNullException.ThrowIfNull(gbnf);

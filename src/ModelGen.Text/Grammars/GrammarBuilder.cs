@@ -197,7 +197,7 @@ internal sealed class GrammarBuilder
     }
 
     /// <summary>The grammar that begins with a rule.</summary>
-    /// <exception cref="GrammarException">A rule is not defined, begins with itself, or can have no end.</exception>
+    /// <exception cref="GrammarException">A rule is not defined, begins with itself, or has no text that comes to an end.</exception>
     public GrammarRules Build(string root)
     {
         foreach (KeyValuePair<string, (int Rule, int At)> name in _names)
@@ -215,6 +215,7 @@ internal sealed class GrammarBuilder
 
         List<List<List<int>>> rules = _rules.ConvertAll(static rule => rule!);
         CheckRecursion(rules);
+        CheckEnds(rules, start.Rule);
         var symbols = new List<int>();
         int[][] starts = new int[rules.Count][];
         for (int rule = 0; rule < rules.Count; rule++)
@@ -256,21 +257,88 @@ internal sealed class GrammarBuilder
         }
     }
 
+    // A rule that every one of whose texts goes on within another is a trap: no text that enters it comes to an end.
+    private void CheckEnds(List<List<List<int>>> rules, int root)
+    {
+        bool[] hasEnd = Derive(rules, withBytes: true);
+        bool[] isReached = new bool[rules.Count];
+        var open = new Stack<int>();
+        open.Push(root);
+        while (open.Count > 0)
+        {
+            int rule = open.Pop();
+            if (isReached[rule])
+            {
+                continue;
+            }
+
+            isReached[rule] = true;
+            if (!hasEnd[rule])
+            {
+                KeyValuePair<string, (int Rule, int At)> named = _names.FirstOrDefault(entry => entry.Value.Rule == rule);
+                throw named.Key is not null
+                    ? GrammarException.At(PlaceOf(named.Value.At), $"the rule '{named.Key}' has no text: each goes on without end, or needs a character of an empty class.")
+                    : new GrammarException("A part of the grammar has no text: each goes on without end, or needs a character of an empty class.");
+            }
+
+            foreach (int symbol in rules[rule].SelectMany(static sequence => sequence).Where(static symbol => symbol < 0))
+            {
+                open.Push(-2 - symbol);
+            }
+        }
+    }
+
+    // The rules that have a text: of no bytes, or of any number of them. In time that is linear in the symbols, since a grammar may be anybody's.
+    private static bool[] Derive(List<List<List<int>>> rules, bool withBytes)
+    {
+        bool[] derives = new bool[rules.Count];
+        int[][] missing = new int[rules.Count][];
+        var readers = new List<(int Rule, int Sequence)>?[rules.Count];
+        var found = new Stack<int>();
+        for (int rule = 0; rule < rules.Count; rule++)
+        {
+            missing[rule] = new int[rules[rule].Count];
+            for (int i = 0; i < missing[rule].Length; i++)
+            {
+                foreach (int symbol in rules[rule][i])
+                {
+                    if (symbol < 0)
+                    {
+                        (readers[-2 - symbol] ??= []).Add((rule, i));
+                    }
+
+                    missing[rule][i] += symbol < 0 || !withBytes ? 1 : 0;
+                }
+
+                Settle(rule, i);
+            }
+        }
+
+        while (found.Count > 0)
+        {
+            foreach ((int rule, int sequence) in readers[found.Pop()] ?? [])
+            {
+                missing[rule][sequence]--;
+                Settle(rule, sequence);
+            }
+        }
+
+        return derives;
+
+        void Settle(int rule, int sequence)
+        {
+            if (missing[rule][sequence] == 0 && !derives[rule])
+            {
+                derives[rule] = true;
+                found.Push(rule);
+            }
+        }
+    }
+
     // A rule that begins with itself would be entered without end.
     private void CheckRecursion(List<List<List<int>>> rules)
     {
-        bool[] mayBeEmpty = new bool[rules.Count];
-        for (bool changed = true; changed;)
-        {
-            changed = false;
-            for (int rule = 0; rule < rules.Count; rule++)
-            {
-                if (!mayBeEmpty[rule] && rules[rule].Exists(sequence => sequence.TrueForAll(symbol => symbol <= -2 && mayBeEmpty[-2 - symbol])))
-                {
-                    mayBeEmpty[rule] = changed = true;
-                }
-            }
-        }
+        bool[] mayBeEmpty = Derive(rules, withBytes: false);
 
         // 1: being looked at, 2: done.
         byte[] state = new byte[rules.Count];

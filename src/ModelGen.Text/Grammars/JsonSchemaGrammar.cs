@@ -17,6 +17,11 @@ internal sealed partial class JsonSchemaGrammar
 
     private static readonly HashSet<string> s_annotations = ["title", "description", "default", "examples", "$schema", "$id", "$comment", "$defs", "definitions", "deprecated", "readOnly", "writeOnly"];
 
+    private static readonly string[] s_ofObjects = ["type", "properties", "required", "additionalProperties"];
+    private static readonly string[] s_ofLists = ["type", "items", "prefixItems", "minItems", "maxItems"];
+    private static readonly string[] s_ofTexts = ["type", "minLength", "maxLength"];
+    private static readonly string[] s_ofOthers = ["type"];
+
     private static readonly char[] s_slash = ['/'];
 
     private static readonly SchemaJson s_any = SchemaJson.Parse("{}");
@@ -102,13 +107,13 @@ internal sealed partial class JsonSchemaGrammar
         if (schema.Find("const") is { } constant)
         {
             Require(keys, path, "const", "type");
-            return Rule([[.. _builder.Text(constant.Compact())]]);
+            return OneOf(schema, [constant], path);
         }
 
         if (schema.Find("enum") is { } values)
         {
             Require(keys, path, "enum", "type");
-            return Rule([.. Array(values, path + "/enum").Select(value => _builder.Text(value.Raw).ToList())]);
+            return OneOf(schema, Array(values, path + "/enum"), path);
         }
 
         foreach (string name in new[] { "anyOf", "oneOf" })
@@ -129,54 +134,67 @@ internal sealed partial class JsonSchemaGrammar
         if (schema.Find("type") is not { } type)
         {
             return keys.Length == 0 ? Anything()
-                : schema.Find("properties") is not null ? Object(schema, keys, path, depth)
-                : schema.Find("items") is not null || schema.Find("prefixItems") is not null ? List(schema, keys, path, depth)
+                : schema.Find("properties") is not null ? Untyped("object")
+                : schema.Find("items") is not null || schema.Find("prefixItems") is not null ? Untyped("array")
                 : throw Wrong(path, $"expected a type; {string.Join(", ", keys)} alone are not known here.");
         }
 
-        return type.Kind == SchemaJsonKind.Array
-            ? Rule([.. Array(type, path + "/type").Select(one => new List<int> { Typed(schema, TextOf(one, path + "/type"), keys, path, depth, isOneOfSeveral: true) })])
-            : Typed(schema, TextOf(type, path + "/type"), keys, path, depth, isOneOfSeveral: false);
+        // What is asked of one of several types is asked of no other, but nothing may be asked that none of them keeps.
+        string[] types = Types(type, path);
+        Require(keys, path, [.. types.SelectMany(KeywordsOf).Distinct()]);
+        int[] symbols = [.. types.Select(one => Typed(schema, one, [.. keys.Where(key => KeywordsOf(one).Contains(key))], path, depth))];
+        return symbols.Length == 1 ? symbols[0] : Rule([.. symbols.Select(static symbol => new List<int> { symbol })]);
+
+        int Untyped(string meant)
+        {
+            Require(keys, path, KeywordsOf(meant));
+            return Typed(schema, meant, keys, path, depth);
+        }
     }
 
-    private int Typed(SchemaJson schema, string type, string[] keys, string path, int depth, bool isOneOfSeveral)
+    private static string[] KeywordsOf(string type) => type switch
+    {
+        "object" => s_ofObjects,
+        "array" => s_ofLists,
+        "string" => s_ofTexts,
+        _ => s_ofOthers,
+    };
+
+    private string[] Types(SchemaJson type, string path) => type.Kind == SchemaJsonKind.Array ? [.. Array(type, path + "/type").Select(one => TextOf(one, path + "/type"))] : [TextOf(type, path + "/type")];
+
+    // Of some values those that are of the schema's types, if it names any.
+    private int OneOf(SchemaJson schema, IReadOnlyList<SchemaJson> values, string path)
+    {
+        string[]? types = schema.Find("type") is { } type ? Types(type, path) : null;
+        List<List<int>> texts = [.. values.Where(value => types is null || types.Any(value.Is)).Select(value => _builder.Text(value.Compact()).ToList())];
+        return texts.Count > 0 ? Rule(texts) : throw Wrong(path, types is null ? "expected at least one value to choose from." : $"no value is of the type {string.Join(", ", types.Select(static one => Short(one, 40)))}.");
+    }
+
+    private int Typed(SchemaJson schema, string type, string[] keys, string path, int depth)
     {
         switch (type)
         {
             case "object":
-                return Object(schema, isOneOfSeveral ? [] : keys, path, depth);
+                return Object(schema, path, depth);
             case "array":
-                return List(schema, isOneOfSeveral ? [] : keys, path, depth);
+                return List(schema, keys, path, depth);
             case "string":
-                Check("type", "minLength", "maxLength");
                 (int least, int most) = Range(schema, "minLength", "maxLength", path);
                 return Rule([[.. _builder.Text("\""), .. _builder.Repeat([GrammarBuilder.Reference(_character)], least, most), .. _builder.Text("\"")]]);
             case "integer":
-                Check("type");
                 return Rule([[.. Integer()]]);
             case "number":
-                Check("type");
                 int digit = _builder.Characters([('0', '9')], isNegated: false);
                 List<int> fraction = _builder.Repeat([GrammarBuilder.Reference(_builder.Add([[.. _builder.Text("."), .. _builder.Repeat([digit], 1, 16)]]))], 0, 1);
                 int sign = _builder.Add([[], [.. _builder.Text("+")], [.. _builder.Text("-")]]);
                 List<int> exponent = _builder.Repeat([GrammarBuilder.Reference(_builder.Add([[_builder.Characters([('e', 'e'), ('E', 'E')], isNegated: false), GrammarBuilder.Reference(sign), .. _builder.Repeat([digit], 1, 2)]]))], 0, 1);
                 return Rule([[.. Integer(), .. fraction, .. exponent]]);
             case "boolean":
-                Check("type");
                 return Rule([[.. _builder.Text("true")], [.. _builder.Text("false")]]);
             case "null":
-                Check("type");
                 return Rule([[.. _builder.Text("null")]]);
             default:
                 throw Wrong(path, $"the type '{Short(type, 40)}' is not known.");
-        }
-
-        void Check(params string[] known)
-        {
-            if (!isOneOfSeveral)
-            {
-                Require(keys, path, known);
-            }
         }
     }
 
@@ -187,10 +205,14 @@ internal sealed partial class JsonSchemaGrammar
         return [.. _builder.Repeat([.. _builder.Text("-")], 0, 1), GrammarBuilder.Reference(number)];
     }
 
-    private int Object(SchemaJson schema, string[] keys, string path, int depth)
+    private int Object(SchemaJson schema, string path, int depth)
     {
-        Require(keys, path, "type", "properties", "required", "additionalProperties");
         IReadOnlyList<(string Name, SchemaJson Value)> members = schema.Find("properties") is { } properties ? properties.Kind == SchemaJsonKind.Object ? properties.Members : throw Wrong(path + "/properties", "expected an object.") : [];
+        if (members.GroupBy(static member => member.Name).FirstOrDefault(static same => same.Count() > 1) is { } repeated)
+        {
+            throw Wrong(path + "/properties", $"'{Short(repeated.Key, 40)}' is there twice.");
+        }
+
         HashSet<string> required = schema.Find("required") is { } names ? [.. Array(names, path + "/required").Select(name => TextOf(name, path + "/required"))] : [];
         if (required.FirstOrDefault(name => !members.Any(member => member.Name == name)) is { } missing)
         {
@@ -229,7 +251,6 @@ internal sealed partial class JsonSchemaGrammar
 
     private int List(SchemaJson schema, string[] keys, string path, int depth)
     {
-        Require(keys, path, "type", "items", "prefixItems", "minItems", "maxItems");
         (int least, int most) = Range(schema, "minItems", "maxItems", path);
         int space = GrammarBuilder.Reference(_space);
         if (schema.Find("prefixItems") is { } prefix)
@@ -283,7 +304,7 @@ internal sealed partial class JsonSchemaGrammar
             [.. _builder.Text("{"), space, .. Separated([Text(), .. Colon(), any], 0, -1), .. _builder.Text("}")],
             [.. _builder.Text("["), space, .. Separated([any], 0, -1), .. _builder.Text("]")],
             [Text()],
-            [Typed(s_any, "number", [], "#", 0, isOneOfSeveral: true)],
+            [Typed(s_any, "number", [], "#", 0)],
             [.. _builder.Text("true")],
             [.. _builder.Text("false")],
             [.. _builder.Text("null")],

@@ -86,6 +86,19 @@ internal sealed class SchemaJson
         return null;
     }
 
+    /// <summary>Whether the value is of a schema's type. A number without a fraction is an integer, however it is written.</summary>
+    public bool Is(string type) => type switch
+    {
+        "object" => Kind == SchemaJsonKind.Object,
+        "array" => Kind == SchemaJsonKind.Array,
+        "string" => Kind == SchemaJsonKind.String,
+        "number" => Kind == SchemaJsonKind.Number,
+        "integer" => Kind == SchemaJsonKind.Number && double.TryParse(Raw, NumberStyles.Float, CultureInfo.InvariantCulture, out double number) && Math.Floor(number).Equals(number),
+        "boolean" => Kind is SchemaJsonKind.True or SchemaJsonKind.False,
+        "null" => Kind == SchemaJsonKind.Null,
+        _ => false,
+    };
+
     /// <summary>A text as JSON writes it.</summary>
     public static string Quoted(string text)
     {
