@@ -38,7 +38,7 @@ public sealed class ChatPrompt
 /// (<c>trim_blocks</c>, <c>lstrip_blocks</c>, break and continue), in the part of Jinja that such templates use; inheritance, imports and whatever changes a value are refused.
 /// </summary>
 /// <remarks>
-/// A template comes from a file that nobody has looked at. It computes at most 2,000,000 parts, makes texts of at most 16 million characters, writes at most 4 million, nests at most 100 deep when it is read and 250
+/// A template comes from a file that nobody has looked at. It computes at most 2,000,000 parts (64 characters of a text that is searched or compared are one), makes texts of at most 16 million characters, writes at most 4 million, nests at most 100 deep when it is read and 250
 /// when it runs; it reaches nothing but the messages and the variables it is given, and the date.
 /// </remarks>
 public sealed class ChatTemplate

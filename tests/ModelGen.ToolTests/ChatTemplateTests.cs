@@ -102,6 +102,7 @@ public sealed class ChatTemplateTests
     [InlineData("{{ 9223372036854775807 + 1 }}", "64 bits")]
     [InlineData("{{ 10 ** 1000 }}", "64 bits")]
     [InlineData("{{ 1 // 0 }}", "zero")]
+    [InlineData("{{ raise_exception(9223372036854775806 % 9223372036854775807 ~ ' ' ~ -7 % 3 ~ ' ' ~ 7 % -3 ~ ' ' ~ -6 % 3) }}", "9223372036854775806 2 -2 0")]
     [InlineData("{{ messages.append(1) }}", "function")]
     [InlineData("{{ ''.__class__.__mro__ }}", "undefined")]
     [InlineData("{{ messages.__class__ }}", null)]
@@ -128,6 +129,53 @@ public sealed class ChatTemplateTests
         }
 
         Assert.Contains(part, Assert.Throws<ChatTemplateException>(() => Render(source)).Message, StringComparison.Ordinal);
+    }
+
+    // What makes no text takes time all the same: without a price for what is looked at, each of these would run for hours.
+    [Theory]
+    [InlineData("t.isdigit()")]
+    [InlineData("t.isspace()")]
+    [InlineData("t.find('x')")]
+    [InlineData("t.count('xy')")]
+    [InlineData("t.strip(' ')")]
+    [InlineData("t.strip('0123456789abcdef')")]
+    [InlineData("t.split('xy')")]
+    [InlineData("t.endswith(t)")]
+    [InlineData("t | wordcount")]
+    [InlineData("t | int")]
+    [InlineData("t | trim")]
+    [InlineData("t | replace('', '')")]
+    [InlineData("t | reverse")]
+    [InlineData("t | list")]
+    [InlineData("t is upper")]
+    [InlineData("t in u")]
+    [InlineData("u == v")]
+    [InlineData("u < v")]
+    [InlineData("[u, v] | sort")]
+    [InlineData("{t: 1}")]
+    [InlineData("m[t]")]
+    [InlineData("m.get(t)")]
+    [InlineData("t in m")]
+    [InlineData("m == n")]
+    [InlineData("dict(k)")]
+    [InlineData("k | dictsort")]
+    [InlineData("k | length", false)]
+    [InlineData("t[0]", false)]
+    public void What_is_looked_at_counts(string expression, bool isDear = true)
+    {
+        string source = "{% set t = '0123456789abcdef' * 150000 %}{% set u = t ~ 'x' %}{% set v = t ~ 'y' %}{% set m = {u: 1} %}{% set n = {u: 2} %}"
+            + "{% set k = {" + string.Join(", ", Enumerable.Range(0, 4000).Select(static i => FormattableString.Invariant($"{i}: 0"))) + "} %}"
+            + "{% for i in range(150000) %}{% set x = " + expression + " %}{% endfor %}done";
+        using var late = new CancellationTokenSource(TimeSpan.FromSeconds(60));
+        string Render() => ChatTemplate.Parse(source).Render([], cancellation: late.Token).Text;
+        if (isDear)
+        {
+            Assert.Contains("more than", Assert.Throws<ChatTemplateException>(Render).Message, StringComparison.Ordinal);
+        }
+        else
+        {
+            Assert.Equal("done", Render());
+        }
     }
 
     [Fact]

@@ -11,13 +11,19 @@ internal static class JinjaFunctions
     public static Dictionary<string, object?> Globals() => new(StringComparer.Ordinal)
     {
         ["range"] = new JinjaFunction(Range),
-        ["namespace"] = new JinjaFunction((_, arguments, named) => Mapping(arguments, named, isNamespace: true)),
-        ["dict"] = new JinjaFunction((_, arguments, named) => Mapping(arguments, named, isNamespace: false)),
+        ["namespace"] = new JinjaFunction((run, arguments, named) => Mapping(run, arguments, named, isNamespace: true)),
+        ["dict"] = new JinjaFunction((run, arguments, named) => Mapping(run, arguments, named, isNamespace: false)),
         ["raise_exception"] = new JinjaFunction((run, arguments, _) => throw new JinjaException("The template refuses the messages: " + JinjaValues.Text(run, arguments.Count > 0 ? arguments[0] : null).Value)),
         ["strftime_now"] = new JinjaFunction((run, arguments, _) => run.New(JinjaText.Own(JinjaMethods.Time(run.Now, Required(arguments, 0, "strftime_now"))))),
     };
 
-    public static bool Test(JinjaRun run, string name, object? value, IReadOnlyList<object?> arguments) => name switch
+    public static bool Test(JinjaRun run, string name, object? value, IReadOnlyList<object?> arguments)
+    {
+        run.Look(value);
+        return Holds(run, name, value, arguments);
+    }
+
+    private static bool Holds(JinjaRun run, string name, object? value, IReadOnlyList<object?> arguments) => name switch
     {
         "defined" => value is not JinjaUndefined,
         "undefined" => value is JinjaUndefined,
@@ -51,6 +57,7 @@ internal static class JinjaFunctions
 
     public static object? Filter(JinjaRun run, string name, object? value, IReadOnlyList<object?> arguments, IReadOnlyDictionary<string, object?> named)
     {
+        run.Look(value);
         switch (name)
         {
             case "trim":
@@ -98,9 +105,8 @@ internal static class JinjaFunctions
             case "list":
                 return (List<object?>)[.. run.Items(value)];
             case "reverse":
-                return value is JinjaText forward
-                    ? run.New(JinjaText.Concat([JinjaText.Empty, .. Enumerable.Range(0, forward.Length).Select(i => forward.Slice(forward.Length - 1 - i, 1))]))
-                    : Enumerable.Reverse(run.Items(value)).ToList();
+                List<object?> reversed = [.. Enumerable.Reverse(run.Items(value))];
+                return value is JinjaText ? run.New(JinjaText.Concat([JinjaText.Empty, .. reversed.Cast<JinjaText>()])) : reversed;
             case "join":
                 IEnumerable<object?> joined = run.Items(value);
                 joined = Get(1, "attribute") is { } attribute ? joined.Select(item => JinjaOperators.Member(item, attribute, isName: false)) : joined;
@@ -110,13 +116,15 @@ internal static class JinjaFunctions
             case "items":
                 return value is JinjaUndefined ? new List<object?>() : value is JinjaMapping pairs ? run.Call(JinjaMethods.Find(pairs, "items"), [], named) : throw Wrong("a mapping");
             case "dictsort":
+                run.Items(value);
                 return (value as JinjaMapping ?? throw Wrong("a mapping")).Entries.OrderBy(static entry => entry.Key.ToString(), StringComparer.OrdinalIgnoreCase).Select(static entry => (object?)new JinjaTuple([entry.Key, entry.Value])).ToList();
             case "tojson":
                 return ToJson();
             case "indent":
                 return Indented();
             case "wordcount":
-                return (long)Text().Value.Split((char[]?)null, StringSplitOptions.RemoveEmptyEntries).Length;
+                string words = Text().Value;
+                return (long)Enumerable.Range(0, words.Length).Count(i => !char.IsWhiteSpace(words[i]) && (i == 0 || char.IsWhiteSpace(words[i - 1])));
             case "map":
                 if (named.TryGetValue("attribute", out object? member))
                 {
@@ -227,7 +235,11 @@ internal static class JinjaFunctions
             bool isReversed = JinjaValues.IsTrue(Get(0, "reverse"));
             Comparer<object?> order = Comparer<object?>.Create((one, other) => JinjaOperators.Order(run, Folded(one), Folded(other)));
 
-            object? Folded(object? item) => item is JinjaText text && !respectsCase ? JinjaText.Own(text.Value.ToLowerInvariant()) : item;
+            object? Folded(object? item)
+            {
+                run.Look(item);
+                return item is JinjaText text && !respectsCase ? JinjaText.Own(text.Value.ToLowerInvariant()) : item;
+            }
 
             IEnumerable<object?> sorted = isReversed
                 ? Enumerable.Reverse(items).OrderBy(Key, order).Reverse()
@@ -288,11 +300,12 @@ internal static class JinjaFunctions
         return items;
     }
 
-    private static JinjaMapping Mapping(IReadOnlyList<object?> arguments, IReadOnlyDictionary<string, object?> named, bool isNamespace)
+    private static JinjaMapping Mapping(JinjaRun run, IReadOnlyList<object?> arguments, IReadOnlyDictionary<string, object?> named, bool isNamespace)
     {
         var mapping = new JinjaMapping(isNamespace);
         foreach (object? argument in arguments)
         {
+            run.Step(argument is JinjaMapping { Count: var count } ? count : 0);
             foreach ((object key, object? value) in (argument as JinjaMapping ?? throw new JinjaException($"Expected a mapping, found {JinjaValues.TypeName(argument)}.")).Entries)
             {
                 mapping[key] = value;

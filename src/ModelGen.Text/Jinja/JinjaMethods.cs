@@ -7,7 +7,11 @@ internal static class JinjaMethods
 {
     public static JinjaFunction? Find(object? target, string name) => target switch
     {
-        JinjaText text => OfText(text, name),
+        JinjaText text when OfText(text, name) is { } method => (run, arguments, named) =>
+        {
+            run.Look(text);
+            return method(run, arguments, named);
+        },
         JinjaMapping mapping => OfMapping(mapping, name),
         List<object?> list => OfList(list, name),
         _ => null,
@@ -41,6 +45,8 @@ internal static class JinjaMethods
         if (part.Length == 0)
         {
             // Between all characters, and around them.
+            run.Step(text.Length);
+            run.CheckLength(((long)text.Length + 1) * (other.Length + 1));
             for (int i = 0; i <= text.Length; i++)
             {
                 if (count < 0 || done++ < count)
@@ -54,8 +60,6 @@ internal static class JinjaMethods
                 }
             }
 
-            run.Step(text.Length);
-            run.CheckLength(((long)text.Length + 1) * (other.Length + 1));
             return run.New(JinjaText.Concat(parts));
         }
 
@@ -103,7 +107,11 @@ internal static class JinjaMethods
         "items" => (run, _, _) => Counted(run, mapping).Entries.Select(static entry => (object?)new JinjaTuple([entry.Key, entry.Value])).ToList(),
         "keys" => (run, _, _) => Counted(run, mapping).Entries.Select(static entry => (object?)entry.Key).ToList(),
         "values" => (run, _, _) => Counted(run, mapping).Entries.Select(static entry => entry.Value).ToList(),
-        "get" => (_, arguments, named) => arguments.Count > 0 && mapping.TryGet(JinjaRun.Key(arguments[0]), out object? value) ? value : arguments.Count > 1 ? arguments[1] : named.GetValueOrDefault("default"),
+        "get" => (run, arguments, named) =>
+        {
+            run.Look(arguments.Count > 0 ? arguments[0] : null);
+            return arguments.Count > 0 && mapping.TryGet(JinjaRun.Key(arguments[0]), out object? value) ? value : arguments.Count > 1 ? arguments[1] : named.GetValueOrDefault("default");
+        },
         _ => null,
     };
 

@@ -37,7 +37,7 @@ internal static class JinjaOperators
                 case "*": return checked(x * y);
                 case "/": return y != 0 ? (double)x / y : throw DividedByZero();
                 case "//": return y != 0 ? (x == long.MinValue && y == -1 ? throw new OverflowException() : (x / y) - ((x % y != 0) && (x < 0 != y < 0) ? 1 : 0)) : throw DividedByZero();
-                case "%": return y is 0 ? throw DividedByZero() : y is -1 or 1 ? 0L : ((x % y) + y) % y;
+                case "%": return y is 0 ? throw DividedByZero() : y is -1 or 1 ? 0L : x % y is not 0 and long rest && rest < 0 != y < 0 ? rest + y : x % y;
                 case "**" when y >= 0: return Power(x, y);
                 case "**": return Math.Pow(x, y);
             }
@@ -75,6 +75,7 @@ internal static class JinjaOperators
     public static int Order(JinjaRun run, object? left, object? right)
     {
         run.Step();
+        run.Look(left);
         return (left, right) switch
         {
             (JinjaText a, JinjaText b) => string.CompareOrdinal(a.Value, b.Value),
@@ -95,6 +96,7 @@ internal static class JinjaOperators
             case List<object?> list:
                 return list.Exists(item => JinjaValues.AreEqual(run, item, value));
             case JinjaMapping mapping:
+                run.Look(value);
                 return value is not null && mapping.TryGet(JinjaRun.Key(value), out _);
             case JinjaUndefined:
                 return false;

@@ -8,6 +8,9 @@ internal sealed class JinjaRun
     private const long LargestSteps = 2_000_000;
     private const long LargestCharacters = 16 << 20;
     private const int LargestOutput = 4 << 20;
+
+    // What is looked at takes time too, though nothing is made of it.
+    private const int CharactersOfStep = 64;
     private const int LargestDepth = 250;
 
     private readonly List<Dictionary<string, object?>> _scopes = [];
@@ -53,6 +56,15 @@ internal sealed class JinjaRun
         if ((_steps & 0xFFF) < count)
         {
             _cancellation.ThrowIfCancellationRequested();
+        }
+    }
+
+    /// <summary>Counts what is looked at from one end to the other, if it is a text.</summary>
+    public void Look(object? value)
+    {
+        if (value is JinjaText text)
+        {
+            Step(text.Length / CharactersOfStep);
         }
     }
 
@@ -307,7 +319,9 @@ internal sealed class JinjaRun
     /// <summary>What a loop goes over: items of a list, keys of a mapping, characters of a text, nothing of what is undefined.</summary>
     public List<object?> Items(object? value, int line = 0)
     {
-        List<object?> items = value switch
+        // Before anything is made of it.
+        Step(value switch { List<object?> list => list.Count, JinjaMapping mapping => mapping.Count, JinjaText text => text.Length, _ => 0 });
+        return value switch
         {
             List<object?> list => list,
             JinjaMapping mapping => [.. mapping.Entries.Select(static entry => entry.Key)],
@@ -315,8 +329,6 @@ internal sealed class JinjaRun
             JinjaUndefined => [],
             _ => throw new JinjaException($"Expected something to go over, found {JinjaValues.TypeName(value)}.", line),
         };
-        Step(items.Count);
-        return items;
     }
 
     private void Set(SetStatement set)
@@ -374,8 +386,8 @@ internal sealed class JinjaRun
             case LiteralExpression literal:
                 return literal.Value;
 
-            case NameExpression name:
-                return Variable(name.Name);
+            case NameExpression variable:
+                return Variable(variable.Name);
 
             case ListExpression list:
                 return list.IsTuple ? new JinjaTuple(list.Items.Select(Evaluate)) : list.Items.Select(Evaluate).ToList();
@@ -384,7 +396,9 @@ internal sealed class JinjaRun
                 var made = new JinjaMapping();
                 foreach ((JinjaExpression key, JinjaExpression value) in mapping.Items)
                 {
-                    made[Key(Evaluate(key))] = Evaluate(value);
+                    object name = Key(Evaluate(key));
+                    Look(name);
+                    made[name] = Evaluate(value);
                 }
 
                 return made;
@@ -422,7 +436,9 @@ internal sealed class JinjaRun
                 return JinjaValues.IsTrue(Evaluate(choice.Condition)) ? Evaluate(choice.Then) : choice.Else is null ? new JinjaUndefined("the other case") : Evaluate(choice.Else);
 
             case MemberExpression member:
-                return JinjaOperators.Member(Evaluate(member.Target), Evaluate(member.Key), member.IsName);
+                object? target = Evaluate(member.Target), at = Evaluate(member.Key);
+                Look(at);
+                return JinjaOperators.Member(target, at, member.IsName);
 
             case SliceExpression slice:
                 return JinjaOperators.Slice(this, Evaluate(slice.Target), Optional(slice.Start), Optional(slice.End), Optional(slice.Step));

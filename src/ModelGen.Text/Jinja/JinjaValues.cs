@@ -92,6 +92,7 @@ internal static class JinjaValues
         // Values may lie as deep in each other as a template's steps allow.
         RuntimeHelpers.EnsureSufficientExecutionStack();
         run.Step();
+        run.Look(left);
         if (Number(left) is { } a && Number(right) is { } b)
         {
             return left is double || right is double ? a == b : Integer(left) == Integer(right);
@@ -100,10 +101,16 @@ internal static class JinjaValues
         return (left, right) switch
         {
             (List<object?> one, List<object?> other) => one.Count == other.Count && one.Zip(other).All(pair => AreEqual(run, pair.First, pair.Second)),
-            (JinjaMapping one, JinjaMapping other) => one.Count == other.Count && one.Entries.All(entry => other.TryGet(entry.Key, out object? value) && AreEqual(run, entry.Value, value)),
+            (JinjaMapping one, JinjaMapping other) => one.Count == other.Count && one.Entries.All(entry => Looked(entry.Key) && other.TryGet(entry.Key, out object? value) && AreEqual(run, entry.Value, value)),
             (JinjaUndefined, JinjaUndefined) => true,
             _ => Equals(left, right),
         };
+
+        bool Looked(object key)
+        {
+            run.Look(key);
+            return true;
+        }
     }
 
     /// <summary>Truth values count as 0 and 1.</summary>
