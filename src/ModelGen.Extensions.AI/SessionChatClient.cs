@@ -234,7 +234,19 @@ public sealed class SessionChatClient : IChatClient
         return new FunctionCallContent(
             Guid.NewGuid().ToString("N")[..9],
             call.Name,
-            arguments.RootElement.ValueKind == JsonValueKind.Object ? arguments.RootElement.EnumerateObject().ToDictionary(static member => member.Name, static member => (object?)member.Value.Clone(), StringComparer.Ordinal) : null);
+            arguments.RootElement.ValueKind == JsonValueKind.Object ? Members(arguments.RootElement, static value => value.Clone()) : null);
+    }
+
+    // Of members of one name the last counts, as JSON's readers have it: a model may write one twice.
+    private static Dictionary<string, object?> Members(JsonElement element, Func<JsonElement, object?> read)
+    {
+        var members = new Dictionary<string, object?>(StringComparer.Ordinal);
+        foreach (JsonProperty member in element.EnumerateObject())
+        {
+            members[member.Name] = read(member.Value);
+        }
+
+        return members;
     }
 
     private static object? Tool(AITool tool)
@@ -251,16 +263,18 @@ public sealed class SessionChatClient : IChatClient
     // What templates may look at, of what callers put into messages.
     private static object? Value(object? value) => value switch
     {
-        null or string or bool or int or long or double => value,
-        float real => (double)real,
+        null or string or bool or int or long => value,
+
+        // JSON has no other numbers than finite ones.
+        double or float or decimal when Convert.ToDouble(value, CultureInfo.InvariantCulture) is var real => double.IsFinite(real) ? real : real.ToString(CultureInfo.InvariantCulture),
         JsonElement element => element.ValueKind switch
         {
             JsonValueKind.String => element.GetString(),
-            JsonValueKind.Number => element.TryGetInt64(out long integer) ? (object)integer : element.GetDouble(),
+            JsonValueKind.Number => element.TryGetInt64(out long integer) ? integer : Value(element.GetDouble()),
             JsonValueKind.True => true,
             JsonValueKind.False => false,
             JsonValueKind.Array => element.EnumerateArray().Select(static item => Value(item)).ToArray(),
-            JsonValueKind.Object => element.EnumerateObject().ToDictionary(static member => member.Name, static member => Value(member.Value)),
+            JsonValueKind.Object => Members(element, static value => Value(value)),
             _ => null,
         },
         IEnumerable<KeyValuePair<string, object?>> members => members.ToDictionary(static member => member.Key, static member => Value(member.Value)),

@@ -47,14 +47,22 @@ internal sealed class ByteLevelTokenizer : TextTokenizer
         _userDefined = new NameMatcher(SpecialTokens.Where(token => vocabulary.Kinds[token.Value] == TokenKind.UserDefined));
         _words = new WordPattern(WordPatterns.Of(vocabulary.Pattern));
         _wholeWords = WordPatterns.TakesWholeWords(vocabulary.Pattern) ? ids : null;
-        _library = Library.BpeTokenizer.Create(new Library.BpeOptions(ids)
+        try
         {
-            Merges = vocabulary.Merges,
-            ByteLevel = true,
+            _library = Library.BpeTokenizer.Create(new Library.BpeOptions(ids)
+            {
+                Merges = vocabulary.Merges,
+                ByteLevel = true,
 
-            // Where words may be tokens at once, they are cut before.
-            PreTokenizer = _wholeWords is null ? _words : new OneWord(),
-        });
+                // Where words may be tokens at once, they are cut before.
+                PreTokenizer = _wholeWords is null ? _words : new OneWord(),
+            });
+        }
+        catch (InvalidOperationException exception)
+        {
+            // Of a merge, what is merged or what becomes of it is no token.
+            throw new ArgumentException("The merges are not of tokens: " + exception.Message, nameof(vocabulary), exception);
+        }
     }
 
     private protected override IReadOnlyList<int> EncodeText(string text)

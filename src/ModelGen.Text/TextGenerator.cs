@@ -11,6 +11,7 @@ public sealed class TextGenerator
 {
     private readonly CausalSession _session;
     private readonly List<int> _held = [];
+    private int _texts;
 
     /// <summary>Makes a generator.</summary>
     /// <param name="session">The session, of one sequence; it is reset.</param>
@@ -53,9 +54,10 @@ public sealed class TextGenerator
     /// <param name="prompt">The prompt's tokens, one at least.</param>
     /// <param name="options">How; null for the defaults.</param>
     /// <param name="cancellation">Ends it between two tokens.</param>
-    /// <returns>Parts of the text, none of which ends within a character. The computation is done as they are asked for.</returns>
+    /// <returns>Parts of the text, none of which ends within a character. The computation is done as they are asked for, and anew each time that they are.</returns>
     /// <exception cref="ArgumentException">The prompt is empty or longer than the context, or the options do not suit the model.</exception>
     /// <exception cref="ArgumentOutOfRangeException">A token of the prompt is outside the model's vocabulary.</exception>
+    /// <exception cref="InvalidOperationException">More of a text is asked for after another one was begun.</exception>
     public IEnumerable<string> Generate(IReadOnlyList<int> prompt, TextGenerationOptions? options = null, CancellationToken cancellation = default)
     {
         ArgumentNullException.ThrowIfNull(prompt);
@@ -79,13 +81,15 @@ public sealed class TextGenerator
         }
 
         var sampler = new Sampler(options.Sampling, _session.VocabularySize) { Constraint = options.Constraint };
-        sampler.Reset();
         return Run(prompt, options, sampler, cancellation);
     }
 
     private IEnumerable<string> Run(IReadOnlyList<int> prompt, TextGenerationOptions options, Sampler sampler, CancellationToken cancellation)
     {
         cancellation.ThrowIfCancellationRequested();
+        int text = ++_texts;
+        sampler.Reset();
+        sampler.Position = 0;
         End = TextEnd.None;
         PromptTokens = prompt.Count;
         DecodeTime = TimeSpan.Zero;
@@ -136,6 +140,10 @@ public sealed class TextGenerator
             if (shown.Length > 0)
             {
                 yield return shown;
+                if (text != _texts)
+                {
+                    throw new InvalidOperationException("Another text was begun since, and the session holds that one: ask for all of a text before the next.");
+                }
             }
         }
 

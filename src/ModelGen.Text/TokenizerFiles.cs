@@ -1,6 +1,7 @@
 using System.Globalization;
 using System.Text;
 using System.Text.Json;
+using ModelGen.Runtime;
 
 namespace ModelGen;
 
@@ -171,21 +172,7 @@ public static class TokenizerFiles
             throw new NotSupportedException($"A tokenizer.json is written of a byte-level vocabulary alone, and not of {vocabulary.Kind}.");
         }
 
-        string temporary = path + ".tmp";
-        try
-        {
-            using (FileStream stream = File.Create(temporary))
-            {
-                TokenizerJson.Write(stream, vocabulary);
-            }
-
-            File.Move(temporary, path, overwrite: true);
-        }
-        catch
-        {
-            File.Delete(temporary);
-            throw;
-        }
+        AtomicFile.Write(path, stream => TokenizerJson.Write(stream, vocabulary));
     }
 
     /// <summary>Adds a vocabulary to a GGUF file's metadata.</summary>

@@ -25,7 +25,7 @@ internal static class TokenizerJson
             foreach (JsonElement piece in model.GetProperty("vocab").EnumerateArray())
             {
                 float score = piece.GetArrayLength() == 2 ? piece[1].GetSingle() : throw Problem("model, vocab", "pairs of a token and its score", FormattableString.Invariant($"{piece.GetArrayLength()} in one"));
-                Add(scores.Count, piece[0].GetString()!, TokenKind.Normal);
+                Add(scores.Count, Text(piece[0], "model, vocab"), TokenKind.Normal);
                 scores.Add(float.IsFinite(score) ? score : throw Problem("model, vocab", "finite scores", FormattableString.Invariant($"{score} of the token {scores.Count}")));
             }
         }
@@ -43,7 +43,7 @@ internal static class TokenizerJson
             {
                 bool isSpecial = token.TryGetProperty("special", out JsonElement special) && special.ValueKind == JsonValueKind.True;
                 byId.Remove(token.GetProperty("id").GetInt32());
-                Add(token.GetProperty("id").GetInt32(), token.GetProperty("content").GetString()!, isSpecial ? TokenKind.Control : TokenKind.UserDefined);
+                Add(token.GetProperty("id").GetInt32(), Text(token.GetProperty("content"), "added_tokens, content"), isSpecial ? TokenKind.Control : TokenKind.UserDefined);
             }
         }
 
@@ -74,7 +74,7 @@ internal static class TokenizerJson
         List<string> merges = [];
         foreach (JsonElement merge in model.GetProperty("merges").EnumerateArray())
         {
-            merges.Add(merge.ValueKind == JsonValueKind.Array ? merge.GetArrayLength() != 2 ? throw Problem("model, merges", "pairs of tokens", $"{merge.GetArrayLength()} in one") : $"{merge[0].GetString()} {merge[1].GetString()}" : merge.GetString()!);
+            merges.Add(merge.ValueKind == JsonValueKind.Array ? merge.GetArrayLength() != 2 ? throw Problem("model, merges", "pairs of tokens", $"{merge.GetArrayLength()} in one") : $"{Text(merge[0], "model, merges")} {Text(merge[1], "model, merges")}" : Text(merge, "model, merges"));
         }
 
         int? Find(params string[] names) => names.Select(name => (int?)Array.IndexOf(tokens, name)).FirstOrDefault(static id => id >= 0);
@@ -143,6 +143,8 @@ internal static class TokenizerJson
                 throw Problem("model, vocab", FormattableString.Invariant($"ids from 0 to below {LargestVocabulary}, each once"), FormattableString.Invariant($"{id}"));
             }
         }
+
+        string Text(JsonElement element, string field) => element.ValueKind == JsonValueKind.String ? element.GetString()! : throw Problem(field, "texts", element.ValueKind.ToString());
 
         ModelFileException Problem(string field, string expected, string found) => new(path, field, expected, found);
     }

@@ -68,7 +68,7 @@ public sealed class ToolCallReader(ToolCallSyntax syntax)
         _text.Append(part);
         var shown = new StringBuilder();
         var calls = new List<ToolCall>();
-        while (_isInCall ? ReadCalls(calls) : ReadText(shown))
+        while (_isInCall ? ReadCalls(calls, shown) : ReadText(shown))
         {
         }
 
@@ -136,9 +136,10 @@ public sealed class ToolCallReader(ToolCallSyntax syntax)
         return false;
     }
 
-    // Gives whether the call, or the list of them, is whole.
-    private bool ReadCalls(List<ToolCall> calls)
+    // Gives whether there is more to read: the call, or the list of them, is whole, or it is none.
+    private bool ReadCalls(List<ToolCall> calls, StringBuilder shown)
     {
+        int before = calls.Count;
         byte[] bytes = Encoding.UTF8.GetBytes(_text.ToString());
         var reader = new Utf8JsonReader(bytes, isFinalBlock: false, default);
         try
@@ -166,11 +167,12 @@ public sealed class ToolCallReader(ToolCallSyntax syntax)
         }
         catch (Exception exception) when (exception is JsonException or InvalidOperationException or KeyNotFoundException)
         {
-            // No call after all: a model that nothing held to the syntax has written something else.
-            _text.Insert(0, syntax.Begin);
+            // No call after all: a model that nothing held to the syntax has written something else. The mark is text, and calls may follow.
+            calls.RemoveRange(before, calls.Count - before);
+            shown.Append(syntax.Begin);
             _isInCall = false;
             _isBegun = true;
-            return false;
+            return true;
         }
 
         _isInCall = syntax.Begin.Length == 0 && _text.Length > 0 && _text[0] == '{';

@@ -60,6 +60,30 @@ public sealed class ChatTests : IDisposable
     }
 
     [Fact]
+    public void Texts_begin_anew_each_time_and_never_in_the_midst_of_another()
+    {
+        using LoadedModel model = Load(TestData.File("stories260K", "stories260K.bin"));
+        var generator = new TextGenerator(model.Session, model.Tokenizer!);
+        var options = new TextGenerationOptions
+        {
+            MaxTokens = 30,
+            Sampling = new SamplingOptions { Chain = [SamplingStep.Penalties(last: 64, repetition: 1.5f), SamplingStep.Temperature(1)], Seed = 3 },
+            Constraint = Grammar.Parse("root ::= [a-z ]{20}").CreateConstraint(model.Tokenizer!),
+        };
+        IEnumerable<string> text = generator.Generate([1], options);
+        string first = string.Concat(text);
+        Assert.NotEqual("", first);
+        Assert.Equal(first, string.Concat(text));
+
+        // One that is left for another does not go on in the other's session.
+        using IEnumerator<string> left = text.GetEnumerator();
+        Assert.True(left.MoveNext());
+        Assert.Equal(first, string.Concat(generator.Generate([1], options)));
+        Assert.Throws<InvalidOperationException>(() => left.MoveNext());
+        Assert.Equal(first, string.Concat(text));
+    }
+
+    [Fact]
     public void Generation_is_cancelled_between_tokens_and_wrong_prompts_are_refused()
     {
         using LoadedModel model = Load(TestData.File("stories260K", "stories260K.bin"));

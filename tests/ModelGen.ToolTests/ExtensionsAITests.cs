@@ -65,6 +65,12 @@ public sealed class ExtensionsAITests
         List<ChatMessage> messages = [new(ChatRole.User, "?"), new(ChatRole.Assistant, [new FunctionCallContent("1", "weather", new Dictionary<string, object?> { ["city"] = "Oslo" })]), new(ChatRole.Tool, [new FunctionResultContent("1", new[] { 1, 2 })])];
         ChatTemplateException exception = await Assert.ThrowsAsync<ChatTemplateException>(() => client.GetResponseAsync(messages, new ChatOptions { Tools = [weather] }, TestContext.Current.CancellationToken));
         Assert.Contains("""seen: weather[{"role": "user", "content": "?"}, {"role": "assistant", "content": null, "tool_calls": [{"type": "function", "id": "1", "function": {"name": "weather", "arguments": {"city": "Oslo"}}}]}, {"role": "tool", "content": "[1,2]", "tool_call_id": "1"}]""", exception.Message, StringComparison.Ordinal);
+
+        // Whatever a tool gives: of a member that is there twice the last, and numbers as JSON has them.
+        using System.Text.Json.JsonDocument twice = System.Text.Json.JsonDocument.Parse("""{ "a": 1, "a": 2, "b": 1e999 }""");
+        messages[^1] = new(ChatRole.Tool, [new FunctionResultContent("1", new Dictionary<string, object?> { ["price"] = 12.5m, ["ratio"] = float.NaN, ["raw"] = twice.RootElement })]);
+        exception = await Assert.ThrowsAsync<ChatTemplateException>(() => client.GetResponseAsync(messages, new ChatOptions { Tools = [weather] }, TestContext.Current.CancellationToken));
+        Assert.Contains("""{\"price\":12.5,\"ratio\":\"NaN\",\"raw\":{\"a\":2,\"b\":\"Infinity\"}}""", exception.Message, StringComparison.Ordinal);
     }
 
     [Fact]

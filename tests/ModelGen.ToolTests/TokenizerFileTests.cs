@@ -1,5 +1,6 @@
 using System.Buffers.Binary;
 using System.Text;
+using System.Text.Json.Nodes;
 using ModelGen.Tests.Infrastructure;
 
 namespace ModelGen.ToolTests;
@@ -209,6 +210,101 @@ public sealed class TokenizerFileTests : IDisposable
     [InlineData("{ \"model\": { \"type\": \"BPE\", \"vocab\": { \"a\": 0 }, \"merges\": [ [ \"a\" ] ] }, \"pre_tokenizer\": { \"type\": \"ByteLevel\" } }")]
     [InlineData("{ \"model\": ")]
     public void Nothing_of_tokenizer_json_is_trusted(string json) => Try(Encoding.UTF8.GetBytes(json), mayBeRead: false);
+
+    [Fact]
+    public void No_value_of_tokenizer_json_is_taken_for_what_it_is_not()
+    {
+        static string Quoted(string value) => System.Text.Json.JsonSerializer.Serialize(value);
+        string letters = string.Join(", ", TextTokenizer.Load(TestData.File("tokenizers", "ggml-vocab-gpt-2.gguf")).Vocabulary.Tokens.Take(256).Select(static (token, id) => $"{Quoted(token)}: {id}"));
+        string[] documents =
+        [
+            $$"""
+            { "added_tokens": [ { "id": 258, "content": "<s>", "special": true }, { "id": 259, "content": "--", "special": false } ], "normalizer": { "type": "Sequence", "normalizers": [ { "type": "NFC" } ] },
+              "pre_tokenizer": { "type": "Sequence", "pretokenizers": [ { "type": "Digits", "individual_digits": true }, { "type": "ByteLevel", "add_prefix_space": false } ] },
+              "post_processor": { "type": "TemplateProcessing", "single": [ { "SpecialToken": { "id": "<s>", "type_id": 0 } }, { "Sequence": { "id": "A", "type_id": 0 } } ] },
+              "model": { "type": "BPE", "ignore_merges": false, "vocab": { {{letters}}, "ab": 256, "abc": 257 }, "merges": [ "a b", [ "ab", "c" ] ] } }
+            """,
+            """
+            { "added_tokens": [ { "id": 0, "content": "<unk>", "special": true } ], "normalizer": { "type": "Sequence", "normalizers": [ { "type": "Precompiled", "precompiled_charsmap": "" }, { "type": "Replace", "pattern": { "Regex": " {2,}" }, "content": " " } ] },
+              "pre_tokenizer": { "type": "Metaspace", "replacement": "▁", "prepend_scheme": "always" }, "post_processor": { "type": "RobertaProcessing", "cls": [ "<unk>", 0 ], "sep": [ "<unk>", 0 ] },
+              "model": { "type": "Unigram", "unk_id": 0, "byte_fallback": false, "vocab": [ [ "<unk>", 0 ], [ "▁", -1.5 ], [ "a", -2 ], [ "<0x41>", -3 ] ] } }
+            """,
+            """
+            { "added_tokens": [ { "id": 1, "content": "[CLS]", "special": true } ], "normalizer": { "type": "BertNormalizer", "lowercase": true }, "pre_tokenizer": { "type": "BertPreTokenizer" },
+              "model": { "type": "WordPiece", "unk_token": "[UNK]", "vocab": { "[UNK]": 0, "[CLS]": 1, "[SEP]": 2, "a": 3, "##b": 4 } } }
+            """,
+        ];
+        string[] odd = ["null", "-1", "3", "1e99", "\"\"", "\"x y\"", "true", "[]", "[null]", "[[]]", "{}"];
+        int refused = 0;
+        foreach (string document in documents)
+        {
+            File.WriteAllText(_file.Path, document);
+            TextTokenizer.Load(_file.Path);
+            int places = Places(JsonNode.Parse(document)).Count();
+            for (int place = 0; place < places; place++)
+            {
+                foreach (string value in odd)
+                {
+                    JsonNode changed = JsonNode.Parse(document)!;
+                    Places(changed).ElementAt(place)(JsonNode.Parse(value));
+                    File.WriteAllText(_file.Path, changed.ToJsonString());
+                    try
+                    {
+                        Encode(TextTokenizer.Load(_file.Path));
+                    }
+                    catch (Exception exception) when (exception is ModelFileException or NotSupportedException)
+                    {
+                        refused++;
+                    }
+                    catch (Exception exception)
+                    {
+                        Assert.Fail($"{exception}\n{changed["model"]?["type"]}: {changed.ToJsonString()[..Math.Min(400, changed.ToJsonString().Length)]}");
+                    }
+                }
+            }
+        }
+
+        Assert.True(refused > 300, $"{refused}");
+
+        // A vocabulary may lack what a text needs.
+        static void Encode(TextTokenizer tokenizer)
+        {
+            try
+            {
+                tokenizer.Encode("abc ab 12");
+            }
+            catch (ArgumentException)
+            {
+            }
+        }
+
+        // What sets each value of a document to another one; of the letters, which are alike, one.
+        static IEnumerable<Action<JsonNode?>> Places(JsonNode? node) => node switch
+        {
+            JsonObject members => members.Select(static member => member.Key).Where(static key => key.Length > 1 || key == "a").ToArray()
+                .SelectMany(key => Places(members[key]).Prepend(value => members[key] = value)),
+            JsonArray items => Enumerable.Range(0, items.Count).SelectMany(i => Places(items[i]).Prepend(value => items[i] = value)),
+            _ => [],
+        };
+    }
+
+    [Fact]
+    public void What_lies_beside_a_file_that_is_saved_stays()
+    {
+        string beside = _file.Path + ".tmp";
+        File.WriteAllText(beside, "somebody's");
+        try
+        {
+            TokenizerVocabulary vocabulary = ByteLevelTrainer.Train(["ab ab ab"], new ByteLevelTrainingOptions { VocabularySize = 260 });
+            TokenizerFiles.Save(_file.Path, vocabulary);
+            Assert.Equal(vocabulary.Tokens, TextTokenizer.Load(_file.Path).Vocabulary.Tokens);
+            Assert.Equal("somebody's", File.ReadAllText(beside));
+        }
+        finally
+        {
+            File.Delete(beside);
+        }
+    }
 
     [Fact]
     public void Deep_nesting_is_refused() => Try(Encoding.UTF8.GetBytes("{ \"a\": " + new string('[', 100_000)), mayBeRead: false);

@@ -33,6 +33,8 @@ public sealed class ToolCallTests
             (ToolCallSyntax.Hermes, "x<tool_call>{\"name\": \"cut", "x<tool_call>{\"name\": \"cut", []),
             (ToolCallSyntax.Hermes, "x<tool_call>no call", "x<tool_call>no call", []),
             (ToolCallSyntax.Mistral, "[TOOL_CALLS][{\"name\": \"weather\", \"arguments\": {\"city\": \"漢😀\"}}, {\"name\": \"now\", \"arguments\": {}}]", "", [new("weather", "{\"city\": \"漢😀\"}"), new("now", "{}")]),
+            (ToolCallSyntax.Hermes, "x<tool_call>no call <tool_call>[{\"name\":\"now\"},3]</tool_call> <tool_call>{\"name\":\"now\"}</tool_call>", "x<tool_call>no call <tool_call>[{\"name\":\"now\"},3]</tool_call> ", [new("now", "{}")]),
+            (ToolCallSyntax.Llama3, "{\"a\": 1} and more", "{\"a\": 1} and more", []),
             (ToolCallSyntax.Mistral, "[TOOL] [TOOL_CALL", "[TOOL] [TOOL_CALL", []),
             (ToolCallSyntax.Llama3, " {\"name\": \"weather\", \"parameters\": {\"city\": \"Oslo\", \"days\": 2}}", "", [new("weather", "{\"city\": \"Oslo\", \"days\": 2}")]),
             (ToolCallSyntax.Llama3, "It is {\"name\": 1}.", "It is {\"name\": 1}.", []),
