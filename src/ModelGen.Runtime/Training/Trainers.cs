@@ -36,19 +36,7 @@ public abstract class TokenTrainer : Trainer
     /// <exception cref="InvalidOperationException">Another thread is using the trainer. Nothing has changed.</exception>
     /// <exception cref="ObjectDisposedException">The trainer was disposed.</exception>
     public float Step(ReadOnlySpan<int> inputs, ReadOnlySpan<int> targets)
-    {
-        using TrainerCall call = Begin(_step);
-        call.Check(0, inputs, nameof(inputs));
-        call.Check(1, targets, nameof(targets));
-        while (call.Next())
-        {
-            call.Stage(0, inputs);
-            call.Stage(1, targets);
-            call.Run();
-        }
-
-        return call.Loss;
-    }
+        => Run(_step, inputs, targets);
 
     /// <summary>The loss without training. The state of a recurrence is carried from one evaluation to the next, apart from that of training.</summary>
     /// <param name="inputs">Token ids: any number of sequences of the sequence length, row-major. The last micro-batch may be short of sequences: what it lacks does not count.</param>
@@ -59,8 +47,11 @@ public abstract class TokenTrainer : Trainer
     /// <exception cref="InvalidOperationException">Another thread is using the trainer.</exception>
     /// <exception cref="ObjectDisposedException">The trainer was disposed.</exception>
     public float Evaluate(ReadOnlySpan<int> inputs, ReadOnlySpan<int> targets)
+        => Run(_evaluate, inputs, targets);
+
+    private float Run(int entry, ReadOnlySpan<int> inputs, ReadOnlySpan<int> targets)
     {
-        using TrainerCall call = Begin(_evaluate);
+        using TrainerCall call = Begin(entry);
         call.Check(0, inputs, nameof(inputs));
         call.Check(1, targets, nameof(targets));
         while (call.Next())
@@ -109,19 +100,7 @@ public abstract class ClassifierTrainer : Trainer
     /// <exception cref="InvalidOperationException">Another thread is using the trainer. Nothing has changed.</exception>
     /// <exception cref="ObjectDisposedException">The trainer was disposed.</exception>
     public float Step(ReadOnlySpan<float> inputs, ReadOnlySpan<int> targets)
-    {
-        using TrainerCall call = Begin(_step);
-        call.Check(0, inputs, nameof(inputs));
-        call.Check(1, targets, nameof(targets));
-        while (call.Next())
-        {
-            call.Stage(0, inputs);
-            call.Stage(1, targets);
-            call.Run();
-        }
-
-        return call.Loss;
-    }
+        => Run(_step, inputs, targets);
 
     /// <summary>The loss without training.</summary>
     /// <param name="inputs">Any number of examples × inputs, row-major.</param>
@@ -132,8 +111,11 @@ public abstract class ClassifierTrainer : Trainer
     /// <exception cref="InvalidOperationException">Another thread is using the trainer.</exception>
     /// <exception cref="ObjectDisposedException">The trainer was disposed.</exception>
     public float Evaluate(ReadOnlySpan<float> inputs, ReadOnlySpan<int> targets)
+        => Run(_evaluate, inputs, targets);
+
+    private float Run(int entry, ReadOnlySpan<float> inputs, ReadOnlySpan<int> targets)
     {
-        using TrainerCall call = Begin(_evaluate);
+        using TrainerCall call = Begin(entry);
         call.Check(0, inputs, nameof(inputs));
         call.Check(1, targets, nameof(targets));
         while (call.Next())
@@ -181,19 +163,7 @@ public abstract class RegressionTrainer : Trainer
     /// <exception cref="InvalidOperationException">Another thread is using the trainer. Nothing has changed.</exception>
     /// <exception cref="ObjectDisposedException">The trainer was disposed.</exception>
     public float Step(ReadOnlySpan<float> inputs, ReadOnlySpan<float> targets)
-    {
-        using TrainerCall call = Begin(_step);
-        call.Check(0, inputs, nameof(inputs));
-        call.Check(1, targets, nameof(targets));
-        while (call.Next())
-        {
-            call.Stage(0, inputs);
-            call.Stage(1, targets);
-            call.Run();
-        }
-
-        return call.Loss;
-    }
+        => Run(_step, inputs, targets);
 
     /// <summary>The loss without training.</summary>
     /// <param name="inputs">Any number of examples × inputs, row-major.</param>
@@ -203,8 +173,11 @@ public abstract class RegressionTrainer : Trainer
     /// <exception cref="InvalidOperationException">Another thread is using the trainer.</exception>
     /// <exception cref="ObjectDisposedException">The trainer was disposed.</exception>
     public float Evaluate(ReadOnlySpan<float> inputs, ReadOnlySpan<float> targets)
+        => Run(_evaluate, inputs, targets);
+
+    private float Run(int entry, ReadOnlySpan<float> inputs, ReadOnlySpan<float> targets)
     {
-        using TrainerCall call = Begin(_evaluate);
+        using TrainerCall call = Begin(entry);
         call.Check(0, inputs, nameof(inputs));
         call.Check(1, targets, nameof(targets));
         while (call.Next())
