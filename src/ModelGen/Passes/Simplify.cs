@@ -6,9 +6,9 @@ using ModelGen.Compiler.Ops;
 namespace ModelGen.Compiler.Passes;
 
 /// <summary>
-/// Local rewrites that never change a value: reshapes and broadcasts of themselves, sums with zero, slices of
+/// Local rewrites that never change a value but by rounding: reshapes and broadcasts of themselves, sums with zero, factors of factors, slices of
 /// concatenations, reductions of one column, identities. Equal nodes are one already, and unused ones are gone, by construction of the graph.
-/// Guarantees: the results' values are bit for bit those of the input graph, and so are the gradients of what is differentiated afterwards.
+/// Guarantees: the results' values are those of the input graph, but that two factors are one, rounded once, and a negative zero to which zero is added stays one; so are the gradients of what is differentiated afterwards.
 /// </summary>
 internal static class Simplify
 {
