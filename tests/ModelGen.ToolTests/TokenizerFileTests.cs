@@ -230,8 +230,8 @@ public sealed class TokenizerFileTests : IDisposable
               "model": { "type": "Unigram", "unk_id": 0, "byte_fallback": false, "vocab": [ [ "<unk>", 0 ], [ "▁", -1.5 ], [ "a", -2 ], [ "<0x41>", -3 ] ] } }
             """,
             """
-            { "added_tokens": [ { "id": 1, "content": "[CLS]", "special": true } ], "normalizer": { "type": "BertNormalizer", "lowercase": true }, "pre_tokenizer": { "type": "BertPreTokenizer" },
-              "model": { "type": "WordPiece", "unk_token": "[UNK]", "vocab": { "[UNK]": 0, "[CLS]": 1, "[SEP]": 2, "a": 3, "##b": 4 } } }
+            { "added_tokens": [ { "id": 2, "content": "[CLS]", "special": true } ], "normalizer": { "type": "BertNormalizer", "lowercase": true }, "pre_tokenizer": { "type": "BertPreTokenizer" },
+              "model": { "type": "WordPiece", "unk_token": "[UNK]", "vocab": { "[PAD]": 0, "[UNK]": 1, "[CLS]": 2, "[SEP]": 3, "a": 4, "##b": 5 } } }
             """,
         ];
         string[] odd = ["null", "-1", "3", "1e99", "\"\"", "\"x y\"", "true", "[]", "[null]", "[[]]", "{}"];
