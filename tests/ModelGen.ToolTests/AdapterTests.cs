@@ -90,6 +90,59 @@ public sealed class AdapterTests : IDisposable
         Assert.Equal(7, changed);
     }
 
+    /// <summary>0 stands for the rank in llama.cpp's files of adapters, and scales by 0 in PEFT's.</summary>
+    [Fact]
+    public void An_alpha_of_zero_is_what_its_file_means_by_it()
+    {
+        string data = TestData.File("stories260K", "stories260K.bin");
+        string path = Write(data, static name => name.Contains("layers.1.mlp", StringComparison.Ordinal));
+        using (AdapterFile adapter = AdapterFile.Open(path))
+        {
+            adapter.SaveGguf(Beside("two.gguf"), "llama", 8);
+        }
+
+        File.WriteAllText(Beside("adapter_config.json"), $"{{\"peft_type\": \"LORA\", \"r\": {Rank}, \"lora_alpha\": 0}}");
+        using (AdapterFile adapter = AdapterFile.Open(path))
+        {
+            Assert.Equal(0, adapter.Alpha(Rank));
+            using WeightFile plain = WeightFile.Open(data);
+            using WeightFile merged = adapter.MergeInto(WeightFile.Open(data));
+            Assert.All(plain.Tensors, tensor => Assert.Equal(Floats(plain, tensor.Name), Floats(merged, tensor.Name)));
+
+            // Such a file would be of other weights.
+            File.WriteAllText(Beside("out.gguf"), "old");
+            Assert.Contains("positive", Assert.Throws<InvalidOperationException>(() => adapter.SaveGguf(Beside("out.gguf"), "llama", 8)).Message, StringComparison.Ordinal);
+            Assert.Equal("old", File.ReadAllText(Beside("out.gguf")));
+        }
+
+        using (GgufFile two = GgufFile.Open(Beside("two.gguf")))
+        {
+            Assert.Equal(2 * Rank, two.Values["adapter.lora.alpha"].AsReal());
+            var writer = new GgufWriter();
+            foreach ((string key, GgufValue value) in two.Values)
+            {
+                if (key == "adapter.lora.alpha")
+                {
+                    writer.Set(key, 0f);
+                }
+                else
+                {
+                    writer.Set(key, value);
+                }
+            }
+
+            foreach (GgufTensor tensor in two.Tensors)
+            {
+                writer.Add(two, tensor);
+            }
+
+            writer.Save(Beside("zero.gguf"));
+        }
+
+        using AdapterFile zero = AdapterFile.Open(Beside("zero.gguf"));
+        Assert.Equal(Rank, zero.Alpha(Rank));
+    }
+
     [Fact]
     public void Adapters_of_another_model_are_refused()
     {

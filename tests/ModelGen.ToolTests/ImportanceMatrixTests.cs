@@ -22,7 +22,16 @@ public sealed class ImportanceMatrixTests : IDisposable
         string text = File.ReadAllText(TestData.File("stories260K", "expected_greedy_200.txt"));
         File.WriteAllText(Beside("text.txt"), text);
         JsonElement made = ToolCommand.Json("imatrix", data, "--tokenizer", vocabulary, "--text", Beside("text.txt"), "--chunk", $"{Chunk}", "-o", Beside("m.gguf"));
-        ToolCommand.Json("imatrix", data, "--tokenizer", vocabulary, "--text", Beside("text.txt"), "--chunk", $"{Chunk}", "-o", Beside("m.dat"), "--threads", "2");
+
+        // Beside an older file, and renamed: whoever reads the older one meanwhile reads all of it.
+        File.WriteAllText(Beside("m.dat"), "the older one");
+        using (StreamReader? older = OlderFile.Open(Beside("m.dat")))
+        {
+            ToolCommand.Json("imatrix", data, "--tokenizer", vocabulary, "--text", Beside("text.txt"), "--chunk", $"{Chunk}", "-o", Beside("m.dat"), "--threads", "2");
+            Assert.Equal("the older one", older?.ReadToEnd() ?? "the older one");
+        }
+
+        Assert.Equal(["m.dat", "m.gguf", "text.txt"], Directory.GetFiles(_folder).Select(Path.GetFileName).Order(StringComparer.Ordinal));
         TextTokenizer tokenizer = TextTokenizer.Load(vocabulary);
         int[] tokens = tokenizer.EncodePrompt(text);
         int chunks = tokens.Length / Chunk;
