@@ -48,6 +48,35 @@ public sealed class PackageContentTests(PackageFeed feed)
         Assert.Equal("README.md", (string)root.Descendants(ns + "readme").Single());
     }
 
+    public static TheoryData<string> PackagesBeside => [.. Directory.GetFiles(Path.Combine(Repository.Root, "src"), "*.csproj", SearchOption.AllDirectories)
+        .Where(static path => XDocument.Load(path).Descendants("IsPackable").Any(static element => (string)element == "true"))
+        .Select(static path => Path.GetFileNameWithoutExtension(path)).Where(static name => name != "ModelGen.Runtime").Order(StringComparer.Ordinal)];
+
+    [Fact]
+    public void ThesePackagesAreBesideTheCore()
+        => Assert.Equal(["ModelGen.Extensions.AI", "ModelGen.Plots", "ModelGen.TensorBoard", "ModelGen.Text", "ModelGen.Tool"], PackagesBeside.Select(static row => row.Data));
+
+    /// <summary>The page of a package without a readme says nothing of how it is used.</summary>
+    [Theory]
+    [MemberData(nameof(PackagesBeside))]
+    public void PackagesBesideTheCoreSayWhatTheyAreFor(string name)
+    {
+        string folder = feed.NewFolder();
+        feed.Pack(folder, name);
+        using ZipArchive package = ZipFile.OpenRead(Path.Combine(folder, $"{name}.{feed.Version}.nupkg"));
+        using Stream stream = package.GetEntry($"{name}.nuspec")!.Open();
+        XElement root = XDocument.Load(stream).Root!;
+        XNamespace ns = root.Name.Namespace;
+        Assert.Equal("MIT", (string)root.Descendants(ns + "license").Single());
+        Assert.Equal("README.md", (string)root.Descendants(ns + "readme").Single());
+        using var reader = new StreamReader(package.Entries.Single(static entry => entry.FullName == "README.md").Open());
+        string readme = reader.ReadToEnd();
+        Assert.Equal(File.ReadAllText(Path.Combine(Repository.Root, "src", name, "README.md")), readme);
+        Assert.StartsWith(name == "ModelGen.Tool" ? "# modelgen" : $"# {name}", readme, StringComparison.Ordinal);
+        Assert.Contains("```", readme, StringComparison.Ordinal);
+        Assert.Single(package.Entries, static entry => entry.FullName.EndsWith(".md", StringComparison.Ordinal));
+    }
+
     [Fact]
     public void PublicTypesAreDocumented()
     {

@@ -31,9 +31,9 @@ public sealed class PackageFeed : IDisposable
     public void Dispose() => _folder.Dispose();
 
     /// <summary>Packs as <c>dotnet pack -c Release</c> does, into <paramref name="folder"/>.</summary>
-    internal void Pack(string folder)
+    internal void Pack(string folder, string project = "ModelGen.Runtime")
         => Command.Dotnet(
-            Repository.Root, "pack", Path.Combine("src", "ModelGen.Runtime"), "-c", "Release", "-o", folder, $"-p:PackageVersion={Version}").Succeeded();
+            Repository.Root, "pack", Path.Combine("src", project), "-c", "Release", "-o", folder, $"-p:PackageVersion={Version}").Succeeded();
 
     internal string NewFolder() => Directory.CreateDirectory(_folder.Combine(string.Create(CultureInfo.InvariantCulture, $"folder{Interlocked.Increment(ref _projects)}"))).FullName;
 
