@@ -17,12 +17,13 @@ internal static class ConfigDeclaration
         "bert" or "roberta" or "xlm-roberta" or "camembert" => EncoderDeclaration.Bert(config, weights),
         "distilbert" => EncoderDeclaration.DistilBert(config, weights),
         "nomic_bert" => EncoderDeclaration.NomicBert(config, weights),
+        "new" => EncoderDeclaration.Gte(config, weights),
         "modernbert" => EncoderDeclaration.ModernBert(config, weights),
         "gemma4_text" or "gemma4" => Gemma4Declaration.Of(config, weights),
         "gemma3n_text" or "gemma3n" => Gemma3nDeclaration.Of(config, weights),
         "gpt_oss" or "gpt-oss" => GptOssDeclaration.Of(config, weights),
         string other when LayerNormDeclaration.Knows(other) => LayerNormDeclaration.Of(config, weights),
-        string other => throw new ToolException($"{config.Origin}: model_type: expected bert, roberta, xlm-roberta, distilbert, nomic_bert, modernbert, gpt2, gpt_neox, gptj, llama, mistral, mixtral, minicpm, phi, phi3, smollm3, olmo2, olmoe, granite, granitemoe, qwen2, qwen2_moe, qwen3, qwen3_moe, qwen3_5_text, stablelm, cohere, cohere2, nemotron, mpt, bloom, gemma, gemma2, gemma3_text, gemma3n_text, gemma4_text, gpt_oss, lfm2, mamba2 or granitemoehybrid, found {other}."),
+        string other => throw new ToolException($"{config.Origin}: model_type: expected bert, roberta, xlm-roberta, distilbert, nomic_bert, new (gte's), modernbert, gpt2, gpt_neox, gptj, llama, mistral, mixtral, minicpm, phi, phi3, smollm3, olmo2, olmoe, granite, granitemoe, qwen2, qwen2_moe, qwen3, qwen3_moe, qwen3_5_text, stablelm, cohere, cohere2, nemotron, mpt, bloom, gemma, gemma2, gemma3_text, gemma3n_text, gemma4_text, gpt_oss, lfm2, mamba2 or granitemoehybrid, found {other}."),
     };
 
     private static ModelCode Gpt2(ModelConfig config, WeightFile weights)

@@ -16,7 +16,7 @@ internal static class EmbedCommand
         Option<string?> pooling = new("--pooling") { Description = "mean or cls, where the model's files do not say it rightly.", HelpName = "KIND" };
         Option<bool?> normalize = new("--normalize") { Description = "true or false: whether embeddings are divided by their norm. [default: as the model's files say]", HelpName = "BOOL" };
         Option<bool> json = new("--json") { Description = "Print one line of JSON and nothing else." };
-        var command = new Command("embed", "Compute the embeddings of texts with an encoder (BERT, MiniLM, BGE, E5, RoBERTa, DistilBERT, nomic-embed, ModernBERT), and the cosine of the angle between each two of them.") { text, textFile, pooling, normalize, json };
+        var command = new Command("embed", "Compute the embeddings of texts with an encoder (BERT, MiniLM, BGE, E5, RoBERTa, DistilBERT, nomic-embed, jina-embeddings-v2, gte, ModernBERT), and the cosine of the angle between each two of them.") { text, textFile, pooling, normalize, json };
         model.AddTo(command, hasAdapter: false);
         command.SetAction(result =>
         {

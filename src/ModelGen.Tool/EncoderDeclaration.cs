@@ -8,9 +8,9 @@ internal static class EncoderDeclaration
     public static ModelCode Bert(ModelConfig config, WeightFile weights)
     {
         string positions = config.Text("position_embedding_type") ?? "absolute";
-        if (positions != "absolute")
+        if (positions is not ("absolute" or "alibi"))
         {
-            throw config.Problem("position_embedding_type", "absolute", positions);
+            throw config.Problem("position_embedding_type", "absolute or alibi", positions);
         }
 
         int width = config.Required("hidden_size"), first = FirstPosition(config);
@@ -33,8 +33,104 @@ internal static class EncoderDeclaration
             arguments.Add(("Segments", Text(segments)));
         }
 
+        if (positions == "alibi")
+        {
+            arguments.Add(("Positions", "PositionEncoding.Alibi"));
+        }
+
+        // jina-bert-v2's (Günther et al. 2023), whose activation is that of the gate.
+        string network = config.Text("feed_forward_type") ?? "original";
+        if (network is not ("original" or "geglu" or "reglu"))
+        {
+            throw config.Problem("feed_forward_type", "original, geglu or reglu", network);
+        }
+
+        if (network != "original")
+        {
+            Gated(arguments);
+            if (network == "reglu")
+            {
+                arguments.Add(("Activation", "Activation.Relu"));
+            }
+
+            Epsilon(config, arguments, "layer_norm_eps", 1e-12);
+            return WithHead(new ModelCode("Bert", arguments), weights);
+        }
+
         Common(config, arguments, "hidden_act", "layer_norm_eps", 1e-12);
         return WithHead(new ModelCode("Bert", arguments), weights);
+    }
+
+    /// <summary>gte's encoders (Zhang et al., "mGTE", 2024, <c>model_type: new</c>): BERT with rotary positions and gated units.</summary>
+    public static ModelCode Gte(ModelConfig config, WeightFile weights)
+    {
+        foreach (string option in (string[])["logn_attention_scale", "logn_attention_clip1"])
+        {
+            if (config.Flag(option) == true)
+            {
+                throw config.Problem(option, "false", "true");
+            }
+        }
+
+        if ((config.Text("layer_norm_type") ?? "layer_norm") is not "layer_norm" and string norm)
+        {
+            throw config.Problem("layer_norm_type", "layer_norm", norm);
+        }
+
+        string positions = config.Text("position_embedding_type") ?? "rope";
+        if (positions is not ("absolute" or "rope"))
+        {
+            throw config.Problem("position_embedding_type", "absolute or rope", positions);
+        }
+
+        int width = config.Required("hidden_size"), heads = config.Required("num_attention_heads"), context = config.Required("max_position_embeddings");
+        var arguments = new List<(string, string)>
+        {
+            ("Layers", Text(config.Required("num_hidden_layers"))),
+            ("DModel", Text(width)),
+            ("Heads", Text(heads)),
+            ("Vocab", Text(config.Required("vocab_size"))),
+            ("Context", Text(context)),
+            ("FeedForward", Text(config.Integer("intermediate_size") ?? checked(4 * width))),
+        };
+        if (positions == "rope")
+        {
+            arguments.Add(("Positions", "PositionEncoding.Rotary"));
+            arguments.Add(("RotaryBase", ConfigDeclaration.Text(config.Real("rope_theta") ?? 10_000)));
+            if (config.Part("rope_scaling") is { } scaling)
+            {
+                Scale(scaling);
+            }
+        }
+
+        Gated(arguments);
+        int segments = config.Integer("type_vocab_size") ?? 1;
+        if (segments != 2)
+        {
+            arguments.Add(("Segments", Text(segments)));
+        }
+
+        Common(config, arguments, "hidden_act", "layer_norm_eps", 1e-12);
+        return WithHead(new ModelCode("Bert", arguments), weights);
+
+        // Pair i turns by (base·s)^(-2i/w) / s^(2/w), whatever the length of a text: of what LongRoPE divides angles by, s^(2(i + 1)/w).
+        void Scale(ModelConfig scaling)
+        {
+            string type = scaling.Text("type") ?? scaling.Text("rope_type") ?? "";
+            double factor = scaling.Real("factor") ?? double.NaN;
+            if (type != "ntk" || scaling.Real("mixed_b") is not null || factor is not (>= 1 and <= 1e6))
+            {
+                throw config.Problem("rope_scaling", "ntk with a factor of 1 or more, without mixed_b", $"{type}, {ConfigDeclaration.Text(factor)}");
+            }
+
+            int headWidth = width / Math.Max(1, heads);
+            string factors = $"new double[] {{ {string.Join(", ", Enumerable.Range(0, Math.Max(1, headWidth / 2)).Select(i => ConfigDeclaration.Text(Math.Pow(factor, 2.0 * (i + 1) / headWidth))))} }}";
+            arguments.Add(("RotaryScaling", "RotaryScaling.LongRope"));
+            arguments.Add(("RotaryOriginalContext", Text(Math.Max(2, context))));
+            arguments.Add(("RotaryAttentionFactor", "1"));
+            arguments.Add(("RotaryShortFactors", factors));
+            arguments.Add(("RotaryLongFactors", factors));
+        }
     }
 
     /// <summary>The row of the table of positions that a first token has: RoBERTa counts from the padding's id on, which itself is for padding.</summary>
@@ -187,6 +283,13 @@ internal static class EncoderDeclaration
         return Has(Pooler) ? code : code.With("Pooler", "false");
     }
 
+    // A gate and what it lets through have no bias, where other projections have.
+    private static void Gated(List<(string, string)> arguments)
+    {
+        arguments.Add(("GatedFeedForward", "true"));
+        arguments.Add(("FeedForwardInputBias", "false"));
+    }
+
     private static void Common(ModelConfig config, List<(string, string)> arguments, string activation, string epsilon, double usual)
     {
         string declared = ConfigDeclaration.Activation(config, activation, "gelu");
@@ -195,6 +298,11 @@ internal static class EncoderDeclaration
             arguments.Add(("Activation", declared));
         }
 
+        Epsilon(config, arguments, epsilon, usual);
+    }
+
+    private static void Epsilon(ModelConfig config, List<(string, string)> arguments, string epsilon, double usual)
+    {
         if (config.Real(epsilon) is { } value && value != usual)
         {
             arguments.Add(("LayerNormEpsilon", ConfigDeclaration.Text(value)));

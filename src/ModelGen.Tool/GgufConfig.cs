@@ -53,6 +53,12 @@ internal static class GgufConfig
             case "bert":
                 Bert();
                 break;
+            case "jina-bert-v2":
+                values["model_type"] = "bert";
+                values["position_embedding_type"] = "alibi";
+                values["feed_forward_type"] = "geglu";
+                Bert();
+                break;
             case "nomic-bert":
                 NomicBert();
                 break;

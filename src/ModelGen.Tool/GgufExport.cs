@@ -65,6 +65,7 @@ internal static class GgufExport
         "gpt_oss" => "gpt-oss",
         "roberta" or "xlm-roberta" or "camembert" or "distilbert" => "bert",
         "nomic_bert" => "nomic-bert",
+        "bert" when config.Text("position_embedding_type") == "alibi" => "jina-bert-v2",
         "modernbert" => "modern-bert",
         string other => other,
     };
@@ -96,6 +97,7 @@ internal static class GgufExport
             {
                 "gpt2" => Gpt2(config, writer),
                 "bert" => Bert(source, config, writer),
+                "jina-bert-v2" => JinaBert(source, config, writer),
                 "nomic-bert" => NomicBert(source, config, writer),
                 "modern-bert" => ModernBert(source, config, writer),
                 "gemma3n" => Gemma3nDeclaration.Write(config, writer),
@@ -194,7 +196,7 @@ internal static class GgufExport
 
     /// <summary>The channels of a head; 0 where a kind of model has none that an order of rows goes by.</summary>
     public static int HeadWidth(ModelConfig config)
-        => config.ModelType is "gpt2" or "mamba2" || Architecture(config) is "bert" or "nomic-bert" or "modern-bert" ? 0 : config.ModelType is "gemma4" or "gemma4_text" ? Gemma4Declaration.HeadWidth(config, isGlobal: true) : config.Integer("head_dim") ?? (DecoderDeclaration.IsGatedDelta(config) ? 256 : config.Required("hidden_size") / Math.Max(1, config.Required("num_attention_heads")));
+        => config.ModelType is "gpt2" or "mamba2" || Architecture(config) is "bert" or "jina-bert-v2" or "nomic-bert" or "modern-bert" ? 0 : config.ModelType is "gemma4" or "gemma4_text" ? Gemma4Declaration.HeadWidth(config, isGlobal: true) : config.Integer("head_dim") ?? (DecoderDeclaration.IsGatedDelta(config) ? 256 : config.Required("hidden_size") / Math.Max(1, config.Required("num_attention_heads")));
 
     private static int Llama(ModelConfig config, WeightFile weights, GgufWriter writer, string architecture)
     {
@@ -568,6 +570,18 @@ internal static class GgufExport
 
         // Readers of such files refuse a count of 0, and need no table for 1.
         writer.Set("tokenizer.ggml.token_type_count", (uint)Math.Max(1, isDistilled ? 0 : config.Integer("type_vocab_size") ?? 2));
+        return 0;
+    }
+
+    private static int JinaBert(ModelSource source, ModelConfig config, GgufWriter writer)
+    {
+        if ((config.Text("feed_forward_type") ?? "original") is not "geglu" and string network)
+        {
+            throw config.Problem("feed_forward_type", "geglu, which is what readers of GGUF files of jina-bert-v2 compute with", network);
+        }
+
+        Encoder(source, config, writer, "jina-bert-v2", config.Real("layer_norm_eps") ?? 1e-12, config.Required("max_position_embeddings"), ["hidden_size", "num_hidden_layers", "intermediate_size", "num_attention_heads"]);
+        writer.Set("tokenizer.ggml.token_type_count", (uint)Math.Max(1, config.Integer("type_vocab_size") ?? 2));
         return 0;
     }
 

@@ -23,6 +23,7 @@ public sealed class EncoderFileTests : IDisposable
     [InlineData("xlm-roberta", $$""" {{Bert}}, "max_position_embeddings": 72, "type_vocab_size": 1, "pad_token_id": 1, "layer_norm_eps": 1e-5 """, "cls")]
     [InlineData("distilbert", """ "dim": 48, "n_heads": 4, "n_layers": 4, "hidden_dim": 88, "vocab_size": 512, "max_position_embeddings": 70, "activation": "gelu", "sinusoidal_pos_embds": false """, "mean")]
     [InlineData("nomic_bert", """ "n_embd": 48, "n_head": 4, "n_layer": 4, "n_inner": 88, "vocab_size": 512, "n_positions": 70, "activation_function": "swiglu", "rotary_emb_base": 1000, "rotary_emb_fraction": 1.0, "qkv_proj_bias": false, "mlp_fc1_bias": false, "prenorm": false, "use_rms_norm": null, "type_vocab_size": 2, "layer_norm_epsilon": 1e-12 """, "mean")]
+    [InlineData("bert", $$""" {{Bert}}, "max_position_embeddings": 70, "type_vocab_size": 2, "position_embedding_type": "alibi", "feed_forward_type": "geglu", "layer_norm_eps": 1e-12 """, "mean")]
     [InlineData("modernbert", $$""" {{Bert}}, "max_position_embeddings": 70, "global_attn_every_n_layers": 3, "local_attention": 8, "global_rope_theta": 160000.0, "local_rope_theta": 5000.0, "norm_eps": 1e-5, "hidden_activation": "gelu" """, "mean")]
     [InlineData("modernbert", $$""" {{Bert}}, "max_position_embeddings": 70, "global_attn_every_n_layers": 2, "local_attention": 128, "norm_eps": 1e-5 """, "cls")]
     public void Random_encoders_give_llama_cpps_vectors(string type, string config, string pooling)
@@ -62,6 +63,49 @@ public sealed class EncoderFileTests : IDisposable
         }
     }
 
+    // Older files have the gate and what it lets through as two matrices; gte's configuration says how angles are scaled.
+    [Fact]
+    public void Gates_are_read_as_each_file_has_them()
+    {
+        int[] tokens = [1, 40, 41, 42, 99, 7];
+        string model = Write("bert", $$""" {{Bert}}, "max_position_embeddings": 70, "type_vocab_size": 2, "position_embedding_type": "alibi", "feed_forward_type": "geglu" """, "mean", "");
+        string gguf = Path.Combine(_folder, "m.gguf"), older = Path.Combine(_folder, "older.gguf");
+        Assert.Equal("", ToolCommand.Run("convert", model, gguf, "--tokenizer", TestData.File("stories260K", "tok512.bin")).Error);
+        using (GgufFile file = GgufFile.Open(gguf))
+        {
+            Assert.Equal("jina-bert-v2", file.Metadata["general.architecture"]);
+            var writer = new GgufWriter();
+            foreach ((string key, GgufValue value) in file.Values)
+            {
+                writer.Set(key, value);
+            }
+
+            foreach (GgufTensor tensor in file.Tensors)
+            {
+                if (!tensor.Name.Contains("ffn_up", StringComparison.Ordinal))
+                {
+                    writer.Add(file, tensor);
+                    continue;
+                }
+
+                Assert.Equal([2L * Hidden, Width], tensor.Shape);
+                writer.Add(tensor.Name.Replace("ffn_up", "ffn_gate", StringComparison.Ordinal), [Hidden, Width], GgmlType.F32, (start, destination) => file.ReadFloats(tensor, start, destination));
+                writer.Add(tensor.Name, [Hidden, Width], GgmlType.F32, (start, destination) => file.ReadFloats(tensor, start + ((long)Hidden * Width), destination));
+            }
+
+            writer.Save(older);
+        }
+
+        Assert.Equal(Embed(gguf, tokens), Embed(older, tokens));
+        string declared = ToolCommand.Run("import", gguf).Output;
+        Assert.All(["Positions = PositionEncoding.Alibi", "GatedFeedForward = true", "FeedForwardInputBias = false"], option => Assert.Contains(option, declared, StringComparison.Ordinal));
+        string config = Path.Combine(_folder, "config.json");
+        File.WriteAllText(config, $$"""{ "model_type": "new", {{Bert}}, "max_position_embeddings": 70, "type_vocab_size": 1, "rope_theta": 20000, "rope_scaling": { "type": "ntk", "factor": 8.0 } }""");
+        declared = ToolCommand.Run("import", model).Output;
+        Assert.All(["RotaryBase = 20000", "Segments = 1", "RotaryScaling = RotaryScaling.LongRope", "RotaryAttentionFactor = 1", "RotaryOriginalContext = 70"], option => Assert.Contains(option, declared, StringComparison.Ordinal));
+        Assert.Matches("RotaryShortFactors = new double\\[\\] \\{ 1\\.41421356\\d*, 2(\\.0000\\d*)?, 2\\.8284271\\d*, (4|3\\.9999\\d*|4\\.0000\\d*), 5\\.65685\\d*, (8|7\\.9999\\d*) \\}", declared);
+    }
+
     // With the heads that checkpoints for other uses have, and without the prefix that sentence-transformers leaves out.
     [Fact]
     public void Heads_and_prefixes_make_no_difference()
@@ -83,6 +127,11 @@ public sealed class EncoderFileTests : IDisposable
     [InlineData("nomic_bert", """ "n_embd": 48, "n_head": 4, "n_layer": 4, "n_inner": 88, "vocab_size": 512, "n_positions": 70, "activation_function": "gelu" """, "activation_function")]
     [InlineData("nomic_bert", """ "n_embd": 48, "n_head": 4, "n_layer": 4, "n_inner": 88, "vocab_size": 512, "n_positions": 70, "prenorm": true """, "prenorm")]
     [InlineData("distilbert", """ "dim": 48, "n_heads": 4, "n_layers": 4, "vocab_size": 512, "max_position_embeddings": 70 """, "hidden_dim")]
+    [InlineData("bert", $$""" {{Bert}}, "max_position_embeddings": 70, "position_embedding_type": "relative_key" """, "position_embedding_type")]
+    [InlineData("bert", $$""" {{Bert}}, "max_position_embeddings": 70, "feed_forward_type": "sparse" """, "feed_forward_type")]
+    [InlineData("new", $$""" {{Bert}}, "max_position_embeddings": 70, "layer_norm_type": "rms_norm" """, "layer_norm_type")]
+    [InlineData("new", $$""" {{Bert}}, "max_position_embeddings": 70, "logn_attention_scale": true """, "logn_attention_scale")]
+    [InlineData("new", $$""" {{Bert}}, "max_position_embeddings": 70, "rope_scaling": { "type": "yarn", "factor": 2.0 } """, "rope_scaling")]
     public void What_is_not_computed_is_refused(string type, string config, string message)
     {
         ToolCommand.Result result = ToolCommand.Run("embed", Write(type, config, "mean", ""), "--tokenizer", TestData.File("stories260K", "tok512.bin"), "--text", "a");
@@ -110,6 +159,9 @@ public sealed class EncoderFileTests : IDisposable
         {
             case "modernbert":
                 Modern();
+                break;
+            case "bert" when config.Contains("alibi", StringComparison.Ordinal):
+                Jina();
                 break;
             case "nomic_bert":
                 Nomic();
@@ -192,6 +244,26 @@ public sealed class EncoderFileTests : IDisposable
                 Add(block + "mlp.fc12.weight", Hidden, Width);
                 Add(block + "mlp.fc2.weight", Width, Hidden);
                 Norm(block + "norm2");
+            }
+        }
+
+        void Jina()
+        {
+            Add("embeddings.word_embeddings.weight", Vocabulary, Width);
+            Add("embeddings.token_type_embeddings.weight", 2, Width);
+            Norm("embeddings.LayerNorm");
+            for (int layer = 0; layer < Layers; layer++)
+            {
+                string block = $"encoder.layer.{layer}.";
+                foreach (string name in (string[])["self.query", "self.key", "self.value", "output.dense"])
+                {
+                    Linear($"{block}attention.{name}", Width, Width);
+                }
+
+                Norm(block + "attention.output.LayerNorm");
+                Add(block + "mlp.gated_layers.weight", 2 * Hidden, Width);
+                Linear(block + "mlp.wo", Width, Hidden);
+                Norm(block + "mlp.layernorm");
             }
         }
 

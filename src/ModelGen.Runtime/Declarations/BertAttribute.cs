@@ -157,6 +157,11 @@ public class BertAttribute : Attribute
     /// <summary>Whether the projections of attention and of the feed-forward network have biases. Default: true; false in <see cref="ModernBertAttribute"/>.</summary>
     public bool Bias { get; set; } = true;
 
+    /// <summary>
+    /// Whether the first layer of the feed-forward network has a bias, which the gates of jina-bert-v2 and gte have not, whose other projections have. Default: <see cref="Bias"/>.
+    /// </summary>
+    public bool FeedForwardInputBias { get; set; } = true;
+
     /// <summary>Whether norms have biases. Default: true; false in <see cref="ModernBertAttribute"/>.</summary>
     public bool NormBias { get; set; } = true;
 

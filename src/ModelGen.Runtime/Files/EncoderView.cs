@@ -2,7 +2,7 @@ using static ModelGen.Runtime.RearrangedFile;
 
 namespace ModelGen.Runtime;
 
-/// <summary>Checkpoints of encoders that compute what BERT does, under BERT's names: RoBERTa's, DistilBERT's and nomic-bert's.</summary>
+/// <summary>Checkpoints of encoders that compute what BERT does, under BERT's names: RoBERTa's, DistilBERT's, nomic-bert's, jina-bert-v2's and gte's.</summary>
 internal static class EncoderView
 {
     private const string Scope = "bert.";
@@ -31,6 +31,30 @@ internal static class EncoderView
         ("norm2", "output.LayerNorm"),
     ];
 
+    private static readonly (string Name, string Bert)[] s_jina =
+    [
+        ("mlp.gated_layers", "intermediate.dense"),
+        ("mlp.wo", "output.dense"),
+        ("mlp.layernorm", "output.LayerNorm"),
+    ];
+
+    private static readonly (string Name, string Bert)[] s_gte =
+    [
+        ("attention.qkv_proj", "attention.self.qkv"),
+        ("attention.o_proj", "attention.output.dense"),
+        ("attn_ln", "attention.output.LayerNorm"),
+        ("mlp.up_gate_proj", "intermediate.up_gate"),
+        ("mlp.down_proj", "output.dense"),
+        ("mlp_ln", "output.LayerNorm"),
+    ];
+
+    private static readonly (string Name, string Bert)[] s_gteHead =
+    [
+        ("lm_head.dense", "cls.predictions.transform.dense"),
+        ("lm_head.norm", "cls.predictions.transform.LayerNorm"),
+        ("lm_head.decoder", "cls.predictions.decoder"),
+    ];
+
     private static readonly (string Name, string Bert)[] s_distilledHead =
     [
         ("vocab_transform", "cls.predictions.transform.dense"),
@@ -54,6 +78,8 @@ internal static class EncoderView
     {
         Func<string, string?>? rename = file.Tensors.FirstOf(static tensor => tensor.Name.EndsWith("transformer.layer.0.attention.q_lin.weight", StringComparison.Ordinal)) is not null ? Distilled
             : file.Tensors.FirstOf(static tensor => tensor.Name.EndsWith("encoder.layers.0.attn.Wqkv.weight", StringComparison.Ordinal)) is not null ? Nomic
+            : file.Tensors.FirstOf(static tensor => tensor.Name.EndsWith("encoder.layer.0.mlp.gated_layers.weight", StringComparison.Ordinal)) is not null ? Jina
+            : file.Tensors.FirstOf(static tensor => tensor.Name.EndsWith("encoder.layer.0.mlp.up_gate_proj.weight", StringComparison.Ordinal)) is not null ? Gte
             : file.Tensors.FirstOf(static tensor => tensor.Name.StartsWith("roberta.embeddings.", StringComparison.Ordinal)) is not null ? Roberta
             : null;
         return rename is null ? file : RearrangedFile.Of(file, tensor => rename(tensor.Name) is { } name && name != tensor.Name ? [Rows.Of(name, tensor.Shape, tensor)] : null);
@@ -73,6 +99,14 @@ internal static class EncoderView
         return inner.StartsWith("embeddings.", StringComparison.Ordinal) ? Scope + inner
             : inner is "emb_ln.weight" or "emb_ln.bias" ? $"{Scope}embeddings.LayerNorm{inner["emb_ln".Length..]}"
             : Block(inner, "encoder.layers.", s_nomic);
+    }
+
+    private static string? Jina(string name) => Block(Without(name, Scope), "encoder.layer.", s_jina);
+
+    private static string? Gte(string name)
+    {
+        string inner = Without(name, "new.");
+        return inner.StartsWith("embeddings.", StringComparison.Ordinal) || inner.StartsWith("pooler.", StringComparison.Ordinal) ? Scope + inner : Block(inner, "encoder.layer.", s_gte) ?? Behind(name, s_gteHead);
     }
 
     private static string Without(string name, string scope) => name.StartsWith(scope, StringComparison.Ordinal) ? name[scope.Length..] : name;

@@ -120,6 +120,25 @@ internal static class FusedView
             return [];
         }
 
+        // jina-bert-v2's in older GGUF files, which call what a gate lets through as they do a network's first layer.
+        if (Behind(tensor, ".intermediate.gate") is ({ } network, { } ofGate) && file.Find($"{network}.intermediate.dense{ofGate}") is { IsFloat: true } through && through.Shape.AsSpan().SequenceEqual(tensor.Shape.AsSpan()))
+        {
+            long rows = tensor.Shape[0];
+            return [new Rows(through.Name, tensor.Shape.SetItem(0, checked(2 * rows)), tensor, row => row < rows ? (tensor, row, rows - row) : (through, row - rows, (2 * rows) - row))];
+        }
+
+        if (Behind(tensor, ".intermediate.dense") is ({ } gatedBy, { } ofDense) && file.Find($"{gatedBy}.intermediate.gate{ofDense}") is { IsFloat: true } before && before.Shape.AsSpan().SequenceEqual(tensor.Shape.AsSpan()))
+        {
+            return [];
+        }
+
+        // gte's, whose gate is below what it lets through.
+        if (Behind(tensor, ".intermediate.up_gate") is ({ } turned, { } ofBoth) && tensor.Shape[0] % 2 == 0)
+        {
+            long rows = tensor.Shape[0] / 2;
+            return [new Rows($"{turned}.intermediate.dense{ofBoth}", tensor.Shape, tensor, row => row < rows ? (tensor, row + rows, rows - row) : (tensor, row - rows, (2 * rows) - row))];
+        }
+
         // MPT's, in the same order.
         if (Behind(tensor, ".attn.Wqkv") is ({ } mixer, { } part) && file.Find(mixer + ".attn.out_proj.weight") is { Shape: [_, > 0 and long asked] } && tensor.Shape[0] > asked && (tensor.Shape[0] - asked) % 2 == 0)
         {
@@ -144,9 +163,9 @@ internal static class FusedView
             return [Rows.Of(tensor.Name, tensor.Shape.SetItem(0, known), tensor)];
         }
 
-        if (Behind(tensor, ".mlp.gate_up_proj") is ({ } network, { } of) && tensor.Shape[0] % 2 == 0)
+        if (Behind(tensor, ".mlp.gate_up_proj") is ({ } feedForward, { } of) && tensor.Shape[0] % 2 == 0)
         {
-            return Cut(tensor, [$"{network}.mlp.gate_proj{of}", $"{network}.mlp.up_proj{of}"], tensor.Shape[0] / 2);
+            return Cut(tensor, [$"{feedForward}.mlp.gate_proj{of}", $"{feedForward}.mlp.up_proj{of}"], tensor.Shape[0] / 2);
         }
 
         if (Prefix(tensor.Name, ".shared_mlp.input_linear.weight") is { } shared && tensor.Shape is [var both, _] && both % 2 == 0)

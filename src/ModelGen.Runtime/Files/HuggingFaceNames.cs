@@ -241,6 +241,8 @@ internal sealed class HuggingFaceNames
         blk.#.ffn_up bert.encoder.layer.#.intermediate.dense
         """u8;
 
+    private static ReadOnlySpan<byte> BertGate => "blk.#.ffn_gate bert.encoder.layer.#.intermediate.gate"u8;
+
     // Projections of one input are one matrix, and a gate and what it lets through are two.
     private static ReadOnlySpan<byte> NomicBert => """
         blk.#.attn_qkv bert.encoder.layer.#.attention.self.qkv
@@ -457,6 +459,9 @@ internal sealed class HuggingFaceNames
                 // A GGUF file of an encoder is one for embeddings: it has neither a pooler nor heads.
                 return new HuggingFaceNames(architecture) { Prefix = "bert.", LeftOut = ["bert.pooler.", "bert.embeddings.position_ids", "bert.embeddings.token_type_ids", "bert.cls."] }
                     .And(Bert).And(BertProjections);
+            case "jina-bert-v2":
+                return new HuggingFaceNames(architecture) { Prefix = "bert.", LeftOut = ["bert.pooler.", "bert.embeddings.position_ids", "bert.embeddings.token_type_ids", "bert.cls."] }
+                    .And(Bert).And(BertProjections).And(BertGate);
             case "nomic-bert":
                 return new HuggingFaceNames(architecture)
                 {

@@ -131,6 +131,7 @@ internal sealed class Bert(EncoderPreset preset) : IFamily
         .. Unusual("PreNorm", options.PreNorm, false),
         .. Unusual("GatedFeedForward", options.GatedFeedForward, false),
         .. Unusual("Bias", options.Bias, true),
+        .. Unusual("FeedForwardInputBias", options.FeedForwardInputBias, options.Bias),
         .. Unusual("NormBias", options.NormBias, true),
         .. options.Attention.Files,
         .. options.Attention.Positions == PositionEncoding.Rotary ? options.Rotary.Files : [],
@@ -328,10 +329,10 @@ internal sealed class Bert(EncoderPreset preset) : IFamily
             int hidden = (int)_options.FeedForward;
             if (!_options.GatedFeedForward)
             {
-                return _b.Activate(_names.FeedForwardInput.Scope + ".act", _b.Linear(_names.FeedForwardInput.Name, x, hidden, _options.Bias, Normal), _options.Activation);
+                return _b.Activate(_names.FeedForwardInput.Scope + ".act", _b.Linear(_names.FeedForwardInput.Name, x, hidden, _options.FeedForwardInputBias, Normal), _options.Activation);
             }
 
-            Value both = _b.Linear(_names.FeedForwardInput.Name, x, 2 * hidden, _options.Bias, Normal);
+            Value both = _b.Linear(_names.FeedForwardInput.Name, x, 2 * hidden, _options.FeedForwardInputBias, Normal);
             Value Half(string name, int index) => _b.Add(new SliceColumns(index * hidden, hidden), $"{_names.FeedForwardInput.Scope}.{name}", both);
             return _b.Add(new Multiply(), _names.FeedForwardInput.Scope + ".hidden", _b.Activate(_names.FeedForwardInput.Scope + ".act", Half("input", 0), _options.Activation), Half("gate", 1));
         }
@@ -422,6 +423,9 @@ internal sealed record BertOptions(int Layers, int Width, int Heads, int Vocabul
     /// <summary>Whether the projections of attention and of the feed-forward network have biases.</summary>
     public bool Bias { get; private init; }
 
+    /// <summary>Whether the first layer of the feed-forward network has one.</summary>
+    public bool FeedForwardInputBias { get; private init; }
+
     public bool NormBias { get; private init; }
 
     /// <summary>What a sequence's class is read from; <see cref="Pooling.None"/> for the pooler's output.</summary>
@@ -467,6 +471,7 @@ internal sealed record BertOptions(int Layers, int Width, int Heads, int Vocabul
             PreNorm = spec.Flag("PreNorm", preset.PreNorm),
             GatedFeedForward = spec.Flag("GatedFeedForward", preset.GatedFeedForward),
             Bias = spec.Flag("Bias", preset.Bias),
+            FeedForwardInputBias = spec.Flag("FeedForwardInputBias", spec.Flag("Bias", preset.Bias)),
             NormBias = spec.Flag("NormBias", preset.Bias),
             ClassifierPooling = spec.Choice("ClassifierPooling", preset.HasPooler ? Pooling.None : Pooling.FirstToken),
             FeedForward = spec.Size("FeedForward", 0) is not 0 and int given ? given : 4L * width,

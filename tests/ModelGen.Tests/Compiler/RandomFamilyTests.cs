@@ -202,7 +202,7 @@ public sealed class RandomFamilyTests
         [
             Of("Layers", 1 + random.Next(2)), Of("DModel", heads * (isModern ? 2 * (1 + random.Next(15)) : 1 + random.Next(30))), Of("Heads", heads), Of("FeedForward", Size(random, 8)), Of("Vocab", 2 + Size(random, 9)),
             Of("Context", sequence + random.Next(9)), Of("Segments", random.Next(4)), Of("Head", head), .. head == 1 ? new[] { Of("NextSentence", isModern ? 0 : random.Next(2)) } : [Of("Classes", 2 + random.Next(9))],
-            Of("PreNorm", random.Next(2)), Of("GatedFeedForward", random.Next(2)), Of("Bias", random.Next(2)), Of("NormBias", random.Next(2)), .. head == 2 ? new[] { Of("ClassifierPooling", (isModern ? 1 : 0) + random.Next(2)) } : [],
+            Of("PreNorm", random.Next(2)), Of("GatedFeedForward", random.Next(2)), Of("Bias", random.Next(2)), .. random.Next(2) == 0 ? [] : new[] { Of("FeedForwardInputBias", random.Next(2)) }, Of("NormBias", random.Next(2)), .. head == 2 ? new[] { Of("ClassifierPooling", (isModern ? 1 : 0) + random.Next(2)) } : [],
             .. isModern && random.Next(2) == 0 ? [] : Attention(random, directions: 2, tables: 1),
         ]);
     }

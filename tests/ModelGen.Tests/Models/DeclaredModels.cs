@@ -208,6 +208,21 @@ public partial class SequenceModernBert;
 [Trainable(BatchSize = 3, SequenceLength = 17)]
 public partial class PreNormBert;
 
+[Bert(Layers = 2, DModel = 30, Heads = 5, FeedForward = 35, Vocab = 53, Context = 23, Head = BertHead.MaskedLm, Positions = PositionEncoding.Rotary, RotaryBase = 1000, GatedFeedForward = true, Bias = false, Activation = Activation.Silu,
+    Embeddings = Pooling.Mean, Normalize = true, MaxBatch = 3)]
+[Trainable(BatchSize = 3, SequenceLength = 17)]
+public partial class NomicBert;
+
+[Bert(Layers = 2, DModel = 30, Heads = 5, FeedForward = 35, Vocab = 53, Context = 23, Head = BertHead.SequenceClassifier, Classes = 4, Positions = PositionEncoding.Alibi, GatedFeedForward = true, FeedForwardInputBias = false, MaxBatch = 5)]
+[Trainable(BatchSize = 5, SequenceLength = 17)]
+public partial class JinaBert;
+
+// NTK scaling by 8 of heads of 6 columns: 8^(1/3), 8^(2/3) and 8.
+[Bert(Layers = 2, DModel = 30, Heads = 5, FeedForward = 35, Vocab = 53, Context = 23, Head = BertHead.TokenClassifier, Classes = 7, Positions = PositionEncoding.Rotary, RotaryBase = 20000, RotaryScaling = RotaryScaling.LongRope,
+    RotaryOriginalContext = 23, RotaryAttentionFactor = 1, RotaryShortFactors = new double[] { 2, 4, 8 }, RotaryLongFactors = new double[] { 2, 4, 8 }, GatedFeedForward = true, FeedForwardInputBias = false, Segments = 0, MaxBatch = 3)]
+[Trainable(BatchSize = 3, SequenceLength = 17)]
+public partial class GteBert;
+
 [Nnlm(Window = 3, Embedding = 7, Hidden = 13, Vocab = 29)]
 [Trainable(BatchSize = 11)]
 public partial class DirectNnlm;

@@ -210,6 +210,65 @@ public sealed class EncoderTests
             PreNormBert.Parameters);
     }
 
+    /// <summary>Rotary positions, gated units and no biases, from a file with nomic-bert's names and layout.</summary>
+    [Fact]
+    public void Masked_nomic_bert()
+    {
+        var fixture = new Fixture("bert-nomic");
+        using NomicBert.Session session = NomicBert.Load(fixture.Path).CreateSession(new SessionOptions { Threads = 2 });
+        (float[] logits, float[] embeddings) = (new float[3 * Time * 53], new float[3 * 30]);
+        session.Predict(3, Time, fixture.Ints("tokens"), fixture.Ints("segments"), fixture.Ints("lengths"), logits);
+        fixture.Near("logits", Masked(logits, fixture.Ints("lengths"), 53));
+        session.Embed(3, Time, fixture.Ints("tokens"), fixture.Ints("segments"), fixture.Ints("lengths"), embeddings);
+        fixture.Near("embeddings", embeddings);
+        fixture.CheckTraining(
+            optimizer =>
+            {
+                NomicBert trained = NomicBert.Load(fixture.Path);
+                NomicBert.Trainer trainer = trained.CreateTrainer(optimizer, new TrainerOptions { Threads = 2 });
+                return (trainer, i => trainer.Step(fixture.Ints("tokens", i), fixture.Ints("segments", i), fixture.Ints("lengths", i), fixture.Ints("targets", i)), trained.Save);
+            },
+            NomicBert.Parameters);
+    }
+
+    /// <summary>Linear biases by distance, and gates without biases where other projections have them, from a file with jina-bert-v2's names.</summary>
+    [Fact]
+    public void Sequence_classifier_of_a_jina_bert()
+    {
+        var fixture = new Fixture("bert-jina");
+        using JinaBert.Session session = JinaBert.Load(fixture.Path).CreateSession();
+        float[] logits = new float[5 * 4];
+        session.Predict(5, Time, fixture.Ints("tokens"), fixture.Ints("segments"), fixture.Ints("lengths"), logits);
+        fixture.Near("logits", logits);
+        fixture.CheckTraining(
+            optimizer =>
+            {
+                JinaBert trained = JinaBert.Load(fixture.Path);
+                JinaBert.Trainer trainer = trained.CreateTrainer(optimizer, new TrainerOptions { Threads = 2 });
+                return (trainer, i => trainer.Step(fixture.Ints("tokens", i), fixture.Ints("segments", i), fixture.Ints("lengths", i), fixture.Ints("targets", i)), trained.Save);
+            },
+            JinaBert.Parameters);
+    }
+
+    /// <summary>Rotary positions with NTK scaling and gates below what they let through, from a file with gte's names.</summary>
+    [Fact]
+    public void Token_classifier_of_a_gte()
+    {
+        var fixture = new Fixture("bert-gte");
+        using GteBert.Session session = GteBert.Load(fixture.Path).CreateSession(new SessionOptions { Threads = 2 });
+        float[] logits = new float[3 * Time * 7];
+        session.Predict(3, Time, fixture.Ints("tokens"), fixture.Ints("lengths"), logits);
+        fixture.Near("logits", Masked(logits, fixture.Ints("lengths"), 7));
+        fixture.CheckTraining(
+            optimizer =>
+            {
+                GteBert trained = GteBert.Load(fixture.Path);
+                GteBert.Trainer trainer = trained.CreateTrainer(optimizer, new TrainerOptions { Threads = 2 });
+                return (trainer, i => trainer.Step(fixture.Ints("tokens", i), fixture.Ints("lengths", i), fixture.Ints("targets", i)), trained.Save);
+            },
+            GteBert.Parameters);
+    }
+
     [Fact]
     public void Nnlm_with_direct_connections()
     {
