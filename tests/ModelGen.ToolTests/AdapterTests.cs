@@ -117,7 +117,7 @@ public sealed class AdapterTests : IDisposable
 
         using (GgufFile two = GgufFile.Open(Beside("two.gguf")))
         {
-            Assert.Equal(2 * Rank, two.Values["adapter.lora.alpha"].AsReal());
+            Assert.Equal(2.0 * Rank, two.Values["adapter.lora.alpha"].AsReal());
             var writer = new GgufWriter();
             foreach ((string key, GgufValue value) in two.Values)
             {

@@ -26,17 +26,16 @@ internal static unsafe class BlockGroups
         }
 
         bool isWide = Avx512F.IsSupported && (nuint)group % 64 == 0;
-        if (SuperBlocks.Has(format))
-        {
-            return PutSuperBlocks(format, rows, rowBytes, group, isWide);
-        }
+        return SuperBlocks.Has(format) ? PutSuperBlocks(format, rows, rowBytes, group, isWide) : BlockRows.Has(format) && PutBlocks(format, rows, rowBytes, group, isWide);
+    }
 
-        if (format is not (WeightFormat.Q8_0 or WeightFormat.Q4_0))
-        {
-            return false;
-        }
-
-        int numbers = format == WeightFormat.Q8_0 ? 32 : 16, size = sizeof(ushort) + numbers, blocks = rowBytes / size;
+    // Of each block, or of each two, a line of scales and minima, and then their numbers, as BlockRows says.
+    [MethodImpl(MethodImplOptions.AggressiveOptimization)]
+    private static bool PutBlocks(WeightFormat format, byte* rows, int rowBytes, byte* group, bool isWide)
+    {
+        bool isPower = format == WeightFormat.MXFP4, hasMinima = format is WeightFormat.Q4_1 or WeightFormat.Q5_1, hasFifths = BlockRows.HasFifths(format);
+        int numbers = format == WeightFormat.Q8_0 ? 32 : 16, header = isPower ? 1 : hasMinima ? 2 * sizeof(ushort) : sizeof(ushort), first = header + (hasFifths ? sizeof(uint) : 0);
+        int size = first + numbers, blocks = rowBytes / size, words = BlockRows.NumberBytes(format) / sizeof(uint) * Rows;
         var flip = Vector128.Create(format == WeightFormat.Q8_0 ? Signs : 0);
         ushort* scales = (ushort*)group;
         uint* target = (uint*)(group + BlockRows.ScaleLine);
@@ -45,28 +44,73 @@ internal static unsafe class BlockGroups
         {
             for (int row = 0; row < Rows; row++)
             {
-                ushort scale = *(ushort*)(rows + ((long)row * rowBytes));
-                scales[row] = scale;
+                byte* from = rows + ((long)row * rowBytes);
+                if (isPower)
+                {
+                    scales[row] = BlockRows.HalfPower(*from);
+                    special |= (*from + 1) << 7;
+                    continue;
+                }
 
                 // What is no finite number has all bits of the exponent, from which one more carries.
+                ushort scale = *(ushort*)from;
+                scales[row] = scale;
                 special |= (scale & 0x7C00) + 0x0400;
+                if (hasMinima)
+                {
+                    ushort minimum = *(ushort*)(from + sizeof(ushort));
+                    scales[Rows + row] = (ushort)(minimum ^ 0x8000);
+                    special |= (minimum & 0x7C00) + 0x0400;
+                }
             }
 
             for (int at = 0; at < numbers; at += 16)
             {
-                Turn(rows + sizeof(ushort) + at, rowBytes, flip, target, Rows, isWide);
-                target += 4 * Rows;
+                Turn(rows + first + at, rowBytes, flip, target + (at * Rows / sizeof(uint)), Rows, isWide);
             }
 
-            // Two blocks have a line of scales, and then their numbers.
-            bool isSecond = block % 2 != 0;
-            scales += isSecond ? Rows + (numbers * Rows) : Rows;
-            target += isSecond ? Rows : 0;
+            if (hasFifths)
+            {
+                PutFifths(rows + header, rowBytes, target + (4 * Rows));
+            }
+
+            target += words;
+            if (hasMinima || block % 2 != 0)
+            {
+                scales = (ushort*)target;
+                target += BlockRows.ScaleLine / sizeof(uint);
+            }
+            else
+            {
+                scales += Rows;
+            }
+
             rows += size;
         }
 
         Fence(isWide);
         return (special & 0x8000) == 0;
+    }
+
+    // The fifth bits of 16 rows, a word of each, by their columns.
+    [MethodImpl(MethodImplOptions.AggressiveInlining)]
+    private static void PutFifths(byte* source, long rowBytes, uint* target)
+    {
+        for (int row = 0; row < Rows; row += 4)
+        {
+            byte* from = source + (row * rowBytes);
+            var bits = Vector128.Create(*(uint*)from, *(uint*)(from + rowBytes), *(uint*)(from + (2 * rowBytes)), *(uint*)(from + (3 * rowBytes)));
+            Vector128<uint> columns = default;
+            for (int column = 0; column < 4; column++)
+            {
+                Vector128<uint> every = (bits >>> column) & Vector128.Create(0x11111111u);
+                every = (every | (every >>> 3)) & Vector128.Create(0x03030303u);
+                every = (every | (every >>> 6)) & Vector128.Create(0x000F000Fu);
+                columns |= ((every | (every >>> 12)) & Vector128.Create(0xFFu)) << (8 * column);
+            }
+
+            columns.Store(target + row);
+        }
     }
 
     // Scales and minima of a block, then its numbers, as SuperBlocks says.

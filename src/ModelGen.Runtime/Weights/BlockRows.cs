@@ -212,14 +212,14 @@ public static unsafe class BlockRows
     private static int ScaleBytes(WeightFormat format) => (format is WeightFormat.Q4_1 or WeightFormat.Q5_1 ? 2 : 1) * GroupRows * sizeof(ushort);
 
     /// <summary>The bytes of a row's numbers in a block of 32 columns.</summary>
-    private static int NumberBytes(WeightFormat format) => format == WeightFormat.Q8_0 ? 32 : HasFifths(format) ? 20 : 16;
+    internal static int NumberBytes(WeightFormat format) => format == WeightFormat.Q8_0 ? 32 : HasFifths(format) ? 20 : 16;
 
-    private static bool HasFifths(WeightFormat format) => format is WeightFormat.Q5_0 or WeightFormat.Q5_1;
+    internal static bool HasFifths(WeightFormat format) => format is WeightFormat.Q5_0 or WeightFormat.Q5_1;
 
     private static bool IsNumber(ushort half) => (half & 0x7C00) != 0x7C00;
 
     // Half of 2^(exponent − 127), as the upper half of a float: numbers are twice the floats of 4 bits. The least two are below the least normal float.
-    private static ushort HalfPower(byte exponent) => (ushort)(exponent < 2 ? 0x20 << exponent : (exponent - 1) << 7);
+    internal static ushort HalfPower(byte exponent) => (ushort)(exponent < 2 ? 0x20 << exponent : (exponent - 1) << 7);
 
     // From a bit for each of 32 columns to bytes that hold those of every fourth.
     private static uint FifthsByColumn(uint bits)

@@ -129,7 +129,7 @@ public static unsafe class Interpreter
             BlockRows.Put((WeightFormat)command->Which, new ReadOnlySpan<byte>(image + command->From + (row * command->Length), (int)command->Length), group, row);
         }
 
-        // At once, which a processor does for some formats only.
+        // At once.
         BlockGroups.TryPut((WeightFormat)command->Which, image + command->From, (int)command->Length, image + command->Gradients);
 
         float* sums = (float*)(image + command->To);

@@ -10,6 +10,11 @@ public sealed unsafe class BlockGroupsTests
     [Theory]
     [InlineData(WeightFormat.Q8_0)]
     [InlineData(WeightFormat.Q4_0)]
+    [InlineData(WeightFormat.Q4_1)]
+    [InlineData(WeightFormat.Q5_0)]
+    [InlineData(WeightFormat.Q5_1)]
+    [InlineData(WeightFormat.IQ4_NL)]
+    [InlineData(WeightFormat.MXFP4)]
     [InlineData(WeightFormat.Q4_K)]
     [InlineData(WeightFormat.Q5_K)]
     [InlineData(WeightFormat.Q6_K)]
@@ -41,6 +46,11 @@ public sealed unsafe class BlockGroupsTests
     [Theory]
     [InlineData(WeightFormat.Q8_0)]
     [InlineData(WeightFormat.Q4_0)]
+    [InlineData(WeightFormat.Q4_1)]
+    [InlineData(WeightFormat.Q5_0)]
+    [InlineData(WeightFormat.Q5_1)]
+    [InlineData(WeightFormat.IQ4_NL)]
+    [InlineData(WeightFormat.MXFP4)]
     [InlineData(WeightFormat.Q4_K)]
     [InlineData(WeightFormat.Q5_K)]
     [InlineData(WeightFormat.Q6_K)]
@@ -75,6 +85,12 @@ public sealed unsafe class BlockGroupsTests
     [InlineData(WeightFormat.Q8_0, 0x7C00)]
     [InlineData(WeightFormat.Q8_0, 0xFC00)]
     [InlineData(WeightFormat.Q8_0, 0x7E01)]
+    [InlineData(WeightFormat.Q4_1, 0x7C00)]
+    [InlineData(WeightFormat.Q4_1, 0xFE01)]
+    [InlineData(WeightFormat.Q5_0, 0xFC00)]
+    [InlineData(WeightFormat.Q5_1, 0x7E01)]
+    [InlineData(WeightFormat.IQ4_NL, 0x7C01)]
+    [InlineData(WeightFormat.MXFP4, 0x55FF)]
     [InlineData(WeightFormat.Q4_K, 0x7C00)]
     [InlineData(WeightFormat.Q4_K, 0xFE01)]
     [InlineData(WeightFormat.Q5_K, 0xFC00)]
@@ -108,9 +124,9 @@ public sealed unsafe class BlockGroupsTests
     }
 
     // Where a block has numbers of binary16.
-    private static int[] ScalesOf(WeightFormat format) => format switch { WeightFormat.Q6_K => [208], WeightFormat.Q4_K or WeightFormat.Q5_K => [0, 2], _ => [0] };
+    private static int[] ScalesOf(WeightFormat format) => format switch { WeightFormat.Q6_K => [208], WeightFormat.Q4_K or WeightFormat.Q5_K or WeightFormat.Q4_1 or WeightFormat.Q5_1 => [0, 2], _ => [0] };
 
-    // The largest finite scale, of either sign, is one too.
+    // The largest finite scale, of either sign, is one too; of a power of two, any exponent but the last.
     private static byte[] Rows(Random random, int blocks, WeightFormat format)
     {
         int size = BlockRows.BlockBytes(format);
@@ -120,6 +136,12 @@ public sealed unsafe class BlockGroupsTests
         {
             foreach (int place in ScalesOf(format))
             {
+                if (format == WeightFormat.MXFP4)
+                {
+                    rows[(block * size) + place] = (byte)(block < 3 ? block : block % 5 == 0 ? 254 : random.Next(255));
+                    continue;
+                }
+
                 BitConverter.TryWriteBytes(rows.AsSpan((block * size) + place), block % 5 == 0 ? (ushort)(block % 2 == 0 ? 0x7BFF : 0xFBFF) : (ushort)random.Next(0x7C00));
             }
         }
