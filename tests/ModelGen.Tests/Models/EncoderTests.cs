@@ -498,9 +498,12 @@ public sealed class EncoderTests
                 }
             }
 
+            // The fixture's file may have the names of another layout.
+            using TemporaryFile first = new(), file = new();
             (Trainer second, Func<int, float> next, Action<string> save) = create(new AdamW { LearningRate = 1e-3f, WeightDecay = 0.1f, GradientClip = 1 });
             using (second)
             {
+                save(first.Path);
                 float[] losses = Reference.Floats("losses"), norms = Reference.Floats("norms");
                 for (int i = 0; i < Steps; i++)
                 {
@@ -509,10 +512,9 @@ public sealed class EncoderTests
                 }
             }
 
-            using TemporaryFile file = new();
             save(file.Path);
-            ReferenceFile initial = ReferenceFile.OfFixture(name), updated = new(file.Path);
-            Assert.Equal(initial.Names.Order(StringComparer.Ordinal), updated.Names.Order(StringComparer.Ordinal));
+            ReferenceFile initial = new(first.Path), updated = new(file.Path);
+            Assert.Equal(Reference.Names.Where(static n => n.StartsWith("final.", StringComparison.Ordinal)).Select(static n => n["final.".Length..]).Order(StringComparer.Ordinal), updated.Names.Order(StringComparer.Ordinal));
             foreach (string parameter in initial.Names.Where(n => !IsRounding(n)))
             {
                 float[] before = initial.Floats(parameter), after = updated.Floats(parameter), final = Reference.Floats("final." + parameter);
