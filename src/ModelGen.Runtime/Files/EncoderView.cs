@@ -101,7 +101,12 @@ internal static class EncoderView
             : Block(inner, "encoder.layers.", s_nomic);
     }
 
-    private static string? Jina(string name) => Block(Without(name, Scope), "encoder.layer.", s_jina);
+    // All under one scope, which a file has for all of an encoder or for nothing.
+    private static string? Jina(string name)
+    {
+        string inner = Without(name, Scope);
+        return Block(inner, "encoder.layer.", s_jina) ?? (((string[])["embeddings.", "encoder.", "pooler."]).Has(part => inner.StartsWith(part, StringComparison.Ordinal)) ? Scope + inner : null);
+    }
 
     private static string? Gte(string name)
     {

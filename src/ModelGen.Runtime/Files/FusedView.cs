@@ -121,13 +121,13 @@ internal static class FusedView
         }
 
         // jina-bert-v2's in older GGUF files, which call what a gate lets through as they do a network's first layer.
-        if (Behind(tensor, ".intermediate.gate") is ({ } network, { } ofGate) && file.Find($"{network}.intermediate.dense{ofGate}") is { IsFloat: true } through && through.Shape.AsSpan().SequenceEqual(tensor.Shape.AsSpan()) && file.Find($"{network}.intermediate.up{ofGate}") is null)
+        if (Behind(tensor, ".intermediate.dense") is ({ } network, { } ofDense) && file.Find($"{network}.intermediate.gate{ofDense}") is { IsFloat: true } before && before.Shape.AsSpan().SequenceEqual(tensor.Shape.AsSpan()) && file.Find($"{network}.intermediate.up{ofDense}") is null)
         {
             long rows = tensor.Shape[0];
-            return [new Rows(through.Name, tensor.Shape.SetItem(0, checked(2 * rows)), tensor, row => row < rows ? (tensor, row, rows - row) : (through, row - rows, (2 * rows) - row))];
+            return [new Rows(tensor.Name, tensor.Shape.SetItem(0, checked(2 * rows)), tensor, row => row < rows ? (before, row, rows - row) : (tensor, row - rows, (2 * rows) - row))];
         }
 
-        if (Behind(tensor, ".intermediate.dense") is ({ } gatedBy, { } ofDense) && file.Find($"{gatedBy}.intermediate.gate{ofDense}") is { IsFloat: true } before && before.Shape.AsSpan().SequenceEqual(tensor.Shape.AsSpan()) && file.Find($"{gatedBy}.intermediate.up{ofDense}") is null)
+        if (Behind(tensor, ".intermediate.gate") is ({ } gatedBy, { } ofGate) && file.Find($"{gatedBy}.intermediate.dense{ofGate}") is { IsFloat: true } through && through.Shape.AsSpan().SequenceEqual(tensor.Shape.AsSpan()) && file.Find($"{gatedBy}.intermediate.up{ofGate}") is null)
         {
             return [];
         }
