@@ -14,6 +14,9 @@ internal sealed class WordPieceTokenizer : TextTokenizer
     // What GGUF files write before a piece that begins a word, U+2581.
     private const char WordStart = '▁';
 
+    // What the library fills up with and finds in no text: a name of its own, lest it be a word's.
+    private const string Padding = "[PAD]";
+
     private readonly BertTokenizer _library = new();
 
     public WordPieceTokenizer(TokenizerVocabulary vocabulary)
@@ -37,11 +40,16 @@ internal sealed class WordPieceTokenizer : TextTokenizer
             lines.Append(IsName(token) ? token : token.StartsWith(WordStart) ? token[1..] : "##" + token).Append('\n');
         }
 
+        if (!seen.Contains(Padding))
+        {
+            lines.Append(Padding).Append('\n');
+        }
+
         string Name(int? id, string role) => id is { } token ? vocabulary.Tokens[token] : throw new ArgumentException($"The vocabulary has no token for {role}.", nameof(vocabulary));
         try
         {
             using var reader = new StringReader(lines.ToString());
-            _library.LoadVocabulary(reader, vocabulary.Lowercases, Name(vocabulary.UnknownToken, "what has none"), Name(vocabulary.BeginningToken, "the beginning"), Name(vocabulary.EndToken, "the end"), vocabulary.Tokens[0]);
+            _library.LoadVocabulary(reader, vocabulary.Lowercases, Name(vocabulary.UnknownToken, "what has none"), Name(vocabulary.BeginningToken, "the beginning"), Name(vocabulary.EndToken, "the end"), Padding);
         }
         catch (Exception exception) when (exception is InvalidOperationException or KeyNotFoundException or ArgumentException)
         {

@@ -46,7 +46,9 @@ internal static class CommandLine
         ParseResult parsed = root.Parse(arguments);
         if (parsed.Errors.Count > 0)
         {
-            Console.Error.WriteLine($"error: {OneLine(parsed.Errors[0].Message)} (--help explains the options)");
+            // Of a word that is no command the parser says first that there is no command.
+            string message = parsed.CommandResult.Command == root && parsed.UnmatchedTokens is [var unknown, ..] ? $"there is no command '{unknown}'." : parsed.Errors[0].Message;
+            Console.Error.WriteLine($"error: {OneLine(message)} (--help explains the options)");
             return ExitCode.Usage;
         }
 

@@ -150,6 +150,8 @@ public sealed class GenerateTests : IDisposable
         Wrong(2, "tokenizer", "generate", data, "--prompt", "x");
         Wrong(2, "--context", "generate", data, "--context", "100000");
         Wrong(2, "--tokens", "generate", data, "--tokens", "many");
+        Wrong(2, "'genrate'", "genrate", data);
+        Wrong(2, "command");
         Wrong(2, "temperature", "generate", data, "--temperature", "-1");
         Wrong(2, "", "unheard");
         var hostile = new GgufWriter();

@@ -89,6 +89,10 @@ public sealed class TokenizerFileTests : IDisposable
             Assert.Equal(tokenizer.EncodePrompt(one), again.EncodePrompt(one));
         });
 
+        // Whatever comes first.
+        File.WriteAllText(_file.Path, """{ "added_tokens": [], "normalizer": null, "pre_tokenizer": { "type": "BertPreTokenizer" }, "model": { "type": "WordPiece", "vocab": { "[UNK]": 0, "[CLS]": 1, "[SEP]": 2, "ab": 3, "##c": 4 } } }""");
+        Assert.Equal([1, 3, 4, 0, 2], TextTokenizer.Load(_file.Path).EncodePrompt("abc x"));
+
         // Without what they need.
         Assert.Throws<ArgumentException>(() => TextTokenizer.Create(vocabulary with { UnknownToken = null }));
         Assert.Throws<ArgumentException>(() => TextTokenizer.Create(vocabulary with { Tokens = [.. vocabulary.Tokens.Take(30521), "a\nb"] }));

@@ -59,7 +59,7 @@ public sealed class SpeculativeGenerator
     /// <summary>How many passes of the model there were behind prompts.</summary>
     public long Passes { get; private set; }
 
-    /// <summary>Starts over with a prompt.</summary>
+    /// <summary>Starts over with a prompt. The sampler goes on as it is: what its steps and its constraint remember of an earlier text is forgotten by <see cref="Sampler.Reset"/>.</summary>
     /// <param name="prompt">The tokens to continue, at least one. Of a prompt longer than the context, the last tokens that fit are used.</param>
     /// <exception cref="ArgumentException">The prompt is empty.</exception>
     /// <exception cref="ArgumentOutOfRangeException">A token that is used is outside the vocabulary.</exception>

@@ -7,11 +7,7 @@ internal static class JinjaMethods
 {
     public static JinjaFunction? Find(object? target, string name) => target switch
     {
-        JinjaText text when OfText(text, name) is { } method => (run, arguments, named) =>
-        {
-            run.Look(text);
-            return method(run, arguments, named);
-        },
+        JinjaText text => OfText(text, name) is { } method ? Looking(text, method) : null,
         JinjaMapping mapping => OfMapping(mapping, name),
         List<object?> list => OfList(list, name),
         _ => null,
@@ -102,16 +98,25 @@ internal static class JinjaMethods
         _ => null,
     };
 
+    // A method of a text looks at all of it.
+    private static JinjaFunction Looking(JinjaText text, JinjaFunction method) => (run, arguments, named) =>
+    {
+        run.Look(text);
+        return method(run, arguments, named);
+    };
+
+    private static object? Entry(JinjaRun run, JinjaMapping mapping, IReadOnlyList<object?> arguments, IReadOnlyDictionary<string, object?> named)
+    {
+        run.Look(arguments.Count > 0 ? arguments[0] : null);
+        return arguments.Count > 0 && mapping.TryGet(JinjaRun.Key(arguments[0]), out object? value) ? value : arguments.Count > 1 ? arguments[1] : named.GetValueOrDefault("default");
+    }
+
     private static JinjaFunction? OfMapping(JinjaMapping mapping, string name) => name switch
     {
         "items" => (run, _, _) => Counted(run, mapping).Entries.Select(static entry => (object?)new JinjaTuple([entry.Key, entry.Value])).ToList(),
         "keys" => (run, _, _) => Counted(run, mapping).Entries.Select(static entry => (object?)entry.Key).ToList(),
         "values" => (run, _, _) => Counted(run, mapping).Entries.Select(static entry => entry.Value).ToList(),
-        "get" => (run, arguments, named) =>
-        {
-            run.Look(arguments.Count > 0 ? arguments[0] : null);
-            return arguments.Count > 0 && mapping.TryGet(JinjaRun.Key(arguments[0]), out object? value) ? value : arguments.Count > 1 ? arguments[1] : named.GetValueOrDefault("default");
-        },
+        "get" => (run, arguments, named) => Entry(run, mapping, arguments, named),
         _ => null,
     };
 
