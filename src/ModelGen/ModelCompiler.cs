@@ -216,7 +216,7 @@ internal static class ModelCompiler
     /// <summary>What a device does for a graph, with every buffer in its place; the entries that it launches go into a module.</summary>
     public static CudaPlan LowerForDevice(CudaModule module, string name, ModelGraph graph, ModelLayout layout, Stages stages)
     {
-        KernelProgram kernels = Kernels(graph, layout, stages);
+        KernelProgram kernels = stages.Rewrite(Kernels(graph, layout, stages), (nameof(ChunkRows), p => ChunkRows.Run(p, module.RowBlocks)));
         if (module.StoresRounded)
         {
             kernels = stages.Rewrite(kernels, (nameof(StoredOperands), p => StoredOperands.Run(p, module.Products, module.Attention, layout.Copies)));
@@ -240,7 +240,7 @@ internal static class ModelCompiler
     /// <summary>What the processor does for kernels.</summary>
     public static CpuProgram Target(KernelProgram kernels, CacheSizes caches, Stages stages)
     {
-        KernelProgram chunked = stages.Rewrite(kernels, (nameof(ChunkRows), p => ChunkRows.Run(p, caches)));
+        KernelProgram chunked = stages.Rewrite(kernels, (nameof(ChunkRows), p => ChunkRows.Run(p, RowBlocks.OfProcessor(caches))));
         PackedProgram packed = stages.Run(nameof(PackInvariants), () => PackInvariants.Run(chunked));
         return stages.Run(nameof(CpuTarget), () => CpuTarget.Plan(packed, caches));
     }

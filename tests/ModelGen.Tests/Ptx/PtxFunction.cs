@@ -5,6 +5,7 @@ using ModelGen.Compiler.Graph;
 using ModelGen.Compiler.Kernels;
 using ModelGen.Compiler.Ops;
 using ModelGen.Compiler.Passes;
+using ModelGen.Compiler.Targets;
 using ModelGen.Compiler.Targets.Cuda;
 using ModelGen.Runtime;
 using ModelGen.Tests.Compiler;
@@ -53,10 +54,11 @@ internal sealed unsafe class PtxFunction
     /// <param name="formats">How parameters lie in memory that are not single precision.</param>
     /// <param name="warpgroups">Which products are by groups of four warps, on a device that has these.</param>
     /// <param name="attention">What a device does for attention; null for what it does by itself.</param>
-    public static PtxFunction Compile(ModelGraph graph, Func<string, string>? edit = null, Func<MatMulKernel, CudaProductPlan>? products = null, global::ModelGen.Compiler.CudaPrecision precision = default, global::ModelGen.Compiler.CudaRounding rounding = default, IReadOnlyDictionary<string, StorageFormat>? formats = null, Func<MatMulKernel, WarpgroupTiles?>? warpgroups = null, Func<Kernel, TensorAttention?>? attention = null)
+    /// <param name="blocks">Which matrices are computed some rows at a time; null for those that are by themselves.</param>
+    public static PtxFunction Compile(ModelGraph graph, Func<string, string>? edit = null, Func<MatMulKernel, CudaProductPlan>? products = null, global::ModelGen.Compiler.CudaPrecision precision = default, global::ModelGen.Compiler.CudaRounding rounding = default, IReadOnlyDictionary<string, StorageFormat>? formats = null, Func<MatMulKernel, WarpgroupTiles?>? warpgroups = null, Func<Kernel, TensorAttention?>? attention = null, RowBlocks? blocks = null)
     {
         ModelLayout layout = ModelLayout.Of([graph], formats: formats);
-        KernelProgram program = ModelCompiler.Kernels(graph, layout, default);
+        KernelProgram program = InBlocks(ModelCompiler.Kernels(graph, layout, default), blocks);
         var module = products is null ? new CudaModule(precision) { Rounding = rounding } : new CudaModule { Products = products, Rounding = rounding };
         module = attention is null ? module : new CudaModule(precision) { Attention = attention, Rounding = rounding };
         if (warpgroups is not null)
@@ -325,10 +327,11 @@ internal sealed unsafe class PtxFunction
     /// <param name="stores">Whether what products alone read is stored so.</param>
     /// <param name="cache">How caches lie in memory.</param>
     /// <param name="edit">What is changed of the module before it is read.</param>
-    public static PtxFunction CompileStored(ModelGraph graph, global::ModelGen.Compiler.CudaPrecision precision = default, bool stores = false, global::ModelGen.Compiler.CacheFormat cache = default, Func<string, string>? edit = null)
+    /// <param name="blocks">Which matrices are computed some rows at a time; null for those that are by themselves.</param>
+    public static PtxFunction CompileStored(ModelGraph graph, global::ModelGen.Compiler.CudaPrecision precision = default, bool stores = false, global::ModelGen.Compiler.CacheFormat cache = default, Func<string, string>? edit = null, RowBlocks? blocks = null)
     {
         ModelLayout layout = ModelLayout.Of([graph], stateFormats: CacheFormats.Of([graph], cache));
-        KernelProgram program = ModelCompiler.Kernels(graph, layout, default);
+        KernelProgram program = InBlocks(ModelCompiler.Kernels(graph, layout, default), blocks);
         var module = new CudaModule(precision);
         if (stores)
         {
@@ -338,6 +341,8 @@ internal sealed unsafe class PtxFunction
         CudaProgram device = module.Add(program);
         return new PtxFunction(graph, layout, device.Program, device, edit is null ? module.Text : edit(module.Text)) { Copies = layout.Copies.All };
     }
+
+    private static KernelProgram InBlocks(KernelProgram program, RowBlocks? blocks) => default(Stages).Rewrite(program, (nameof(ChunkRows), p => ChunkRows.Run(p, blocks ?? RowBlocks.OfDevice)));
 
     /// <summary>A piece of memory for each buffer, whose contents are not numbers at first.</summary>
     private sealed class Memory : IDisposable

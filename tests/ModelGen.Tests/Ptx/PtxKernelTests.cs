@@ -107,9 +107,9 @@ public sealed class PtxKernelTests
         Assert.InRange(function.Executed, 1, 30L * ((256L * blocks * (rows + (8 * windows * parts))) + ((tableRows + 1) * columns)));
     }
 
-    internal static void Check(KernelCase c)
+    internal static void Check(KernelCase c, PtxFunction? compiled = null)
     {
-        PtxFunction function = PtxFunction.CompileStored(c.Graph, cache: c.Run.Cache);
+        PtxFunction function = compiled ?? PtxFunction.CompileStored(c.Graph, cache: c.Run.Cache);
         RunResults expected = ReferenceInterpreter.Run(c.Graph, c.Run), actual = function.Run(c.Run);
         KernelCheck.Near(expected, actual, c.Tolerance, c.Name);
         GradientCheck.Same(actual, function.Run(c.Run), 0, $"{c.Name}, once more");

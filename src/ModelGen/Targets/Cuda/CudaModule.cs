@@ -36,6 +36,9 @@ internal sealed class CudaModule(CudaPrecision precision = CudaPrecision.F32, Cu
     /// <summary>Which kernels are launched together.</summary>
     public CudaLaunches Launches { get; init; } = CudaLaunches.Separate;
 
+    /// <summary>Which matrices are computed some rows at a time.</summary>
+    public RowBlocks RowBlocks { get; init; } = RowBlocks.OfDevice;
+
     /// <summary>How factors are rounded to bfloat16.</summary>
     public CudaRounding Rounding { get; init; }
 
