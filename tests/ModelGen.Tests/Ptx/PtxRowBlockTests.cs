@@ -51,7 +51,7 @@ public sealed class PtxRowBlockTests
         }
     }
 
-    /// <summary>In bfloat16 factors are the same bits, which sums over rows add in another order; the gradient of the logits is stored in bfloat16.</summary>
+    /// <summary>In bfloat16 factors are the same bits, which sums over rows add in another order; the gradient of the logits is stored in bfloat16 where products alone read it, and not the sum that is a bias's.</summary>
     [Theory]
     [MemberData(nameof(Heads))]
     public void A_head_in_bfloat16_stores_the_gradient_of_its_logits_so(string head)
@@ -63,7 +63,7 @@ public sealed class PtxRowBlockTests
         NothingIsWhole(function, Rows, [32, 32, 6]);
         PlanBuffer[] stored = [.. function.Device.Program.Kernels.OfType<MatMulKernel>().Where(k => k.Form == MatMulForm.TN && k.Rows.Maximum == Vocabulary).Select(k => k.Operands[0].View.Buffer)];
         Assert.Equal(3, stored.Distinct().Count());
-        Assert.All(stored, buffer => Assert.Equal(StorageFormat.BFloat16, buffer.Format));
+        Assert.All(stored, buffer => Assert.Equal(head.StartsWith("bias", StringComparison.Ordinal) ? StorageFormat.Float32 : StorageFormat.BFloat16, buffer.Format));
         RunResults actual = function.Run(run);
         GradientCheck.Same(PtxFunction.CompileStored(graph, Rounding.BF16, stores: true).Run(run), actual, 2e-5, head);
         GradientCheck.Same(actual, function.Run(run), 0, $"{head}, once more");
@@ -103,8 +103,6 @@ public sealed class PtxRowBlockTests
     [InlineData("gpt")]
     [InlineData("gpt untied without bias")]
     [InlineData("gpt with dropout")]
-    [InlineData("mlp cross-entropy")]
-    [InlineData("mlp squared error")]
     [InlineData("bert masked")]
     [InlineData("nnlm")]
     [InlineData("word autoencoder")]
@@ -114,7 +112,6 @@ public sealed class PtxRowBlockTests
     [InlineData("llama with multipliers")]
     [InlineData("mixture of experts")]
     [InlineData("lfm2")]
-    [InlineData("lstm with adapters")]
     public void Steps_in_blocks_are_the_steps(string name)
     {
         KernelCase c = KernelCases.Backward[name];
