@@ -11,9 +11,35 @@ namespace ModelGen.Compiler.Kernels;
 internal sealed class AttentionKernel(string name, IReadOnlyList<KernelOperand> operands, Attention op, RowExtent batch, RowExtent queries, RowExtent keys, bool hasLogSumExp, long flops, long bytes)
     : Kernel(name, operands, flops, bytes)
 {
+    /// <summary>
+    /// The name of an operand that a target may add: a single query's own key, which is read there and not in the cache, whose row of the query's position may be written meanwhile. The operand behind it
+    /// (<see cref="NewestValues"/>) is the value.
+    /// </summary>
+    public const string NewestKeys = "newestKeys";
+
+    /// <inheritdoc cref="NewestKeys"/>
+    public const string NewestValues = "newestValues";
+
     public Attention Op { get; } = op;
 
     public KeyRange Range => Op.Range;
+
+    /// <summary>Whether the newest key and value are operands.</summary>
+    public bool HasNewest
+    {
+        get
+        {
+            foreach (KernelOperand operand in Operands)
+            {
+                if (operand.Name == NewestKeys)
+                {
+                    return true;
+                }
+            }
+
+            return false;
+        }
+    }
 
     /// <summary>Sequences.</summary>
     public RowExtent Batch { get; } = batch;

@@ -64,6 +64,7 @@ internal sealed record Footprint(View View, IReadOnlyList<(RowExtent Stride, Row
                 1 or 2 when k.Caches > 0 => [(RowExtent.Literal(k.CacheStride), RowExtent.Literal(k.Caches)), .. Matrix(RowExtent.Literal(k.MaximumKeys), k.Op.KeyValueHeads * k.Op.HeadDim)],
                 1 or 2 => Matrix(k.Batch * k.Keys, k.Op.KeyValueHeads * k.Op.HeadDim),
                 4 when k.HasLogSumExp => Matrix(k.Batch * k.Queries, k.Op.Heads),
+                _ when o.Name is AttentionKernel.NewestKeys or AttentionKernel.NewestValues => Matrix(RowExtent.Literal(1), k.Op.KeyValueHeads * k.Op.HeadDim),
                 _ => Matrix(k.Batch, 1),
             },
             AttentionWeightsKernel k => operand switch

@@ -9,6 +9,9 @@ internal enum MemorySpace
     Gradients,
     State,
     Arena,
+
+    /// <summary>What each block of a device's threads has for itself: shared memory.</summary>
+    Block,
 }
 
 /// <summary>A contiguous piece of memory: some elements, stored in one format.</summary>

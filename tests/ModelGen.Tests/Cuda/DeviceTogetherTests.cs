@@ -106,6 +106,79 @@ public sealed class DeviceTogetherTests
         Assert.True(3 * superfluous.Count < 2 * meetings, $"{superfluous.Count} of {meetings} were not found: {string.Join(", ", superfluous)}");
     }
 
+    /// <summary>
+    /// Threads of a block wait where a row is that each block has for itself, or where memory is used again: waits that are left out of the launch are found, as far as other threads read there. So is attention that reads the newest key in the cache, where
+    /// another block writes it meanwhile.
+    /// </summary>
+    [Fact]
+    public void Waits_for_rows_of_blocks_that_are_left_out_are_found()
+    {
+        int waits = 1, found = 0;
+        for (int left = 0; left < waits; left++)
+        {
+            string? fault = Edited(module =>
+            {
+                int entry = module.IndexOf(".entry Together_Decode(", StringComparison.Ordinal), end = module.IndexOf("\n}\n", entry, StringComparison.Ordinal);
+                MatchCollection all = Regex.Matches(module[entry..end], @"\tbar\.sync 0;\n(?=\n)");
+                waits = all.Count;
+                return module.Remove(entry + all[left].Index, all[left].Length);
+            });
+            found += fault is null ? 0 : 1;
+            Assert.Contains("in shared memory", fault ?? "in shared memory", StringComparison.Ordinal);
+        }
+
+        Assert.InRange(waits, 5, 6);
+        Assert.True(found >= 4, $"{found} of {waits}");
+        Assert.Contains("what another", Edited(module => Regex.Replace(module, @"@!%p\d+ (ld\.global\.f32)", "$1")), StringComparison.Ordinal);
+
+        static string? Edited(Func<string, string> edit)
+        {
+            string? before = null, after = null;
+            using var driver = new StandInDriver { Edit = Changed, Processors = 3, BlocksOfProcessor = 1 };
+            Exception? exception = Record.Exception(() =>
+            {
+                using DeviceGpt.Session session = DeviceGpt.Create(seed: 3).CreateSession(Session(driver));
+                session.Prefill(Ids(3, 17));
+                session.Decode(1);
+            });
+            Assert.NotEqual(before, after);
+            return exception is null ? null : driver.Fault;
+
+            string Changed(string module)
+            {
+                string changed = module.Contains("Together_Decode", StringComparison.Ordinal) ? edit(module) : module;
+                (before, after) = changed == module ? (before, after) : (module, changed);
+                return changed;
+            }
+        }
+    }
+
+    /// <summary>How often all blocks meet in a decoded token.</summary>
+    [Theory]
+    [InlineData("gpt2", 111, 60)]
+    [InlineData("llama", 226, 98)]
+    [InlineData("delta", 448, 283)]
+    [InlineData("lstm", 8, 2)]
+    public void Blocks_meet_so_often_in_a_token(string model, int kernels, int meetings)
+    {
+        (string Family, DeclaredArgument[] Arguments) declared = model switch
+        {
+            "gpt2" => ("Gpt", [I("Layers", 12), I("DModel", 768), I("Heads", 12), I("Vocab", 50257), I("Context", 1024)]),
+            "llama" => ("Llama", [I("Layers", 16), I("DModel", 2048), I("Heads", 32), I("KeyValueHeads", 8), I("FeedForward", 8192), I("Vocab", 32000), I("Context", 2048)]),
+            "delta" => ("Qwen", [I("Layers", 24), I("DModel", 1024), I("Heads", 8), I("KeyValueHeads", 2), I("HeadWidth", 256), I("FeedForward", 3584), I("Vocab", 32000), I("Context", 2048), DeclaredArgument.Of("Mixers", [2, 2, 2, 0]), I("LinearKeyHeads", 16), I("LinearValueHeads", 16), I("LinearKeyWidth", 128), I("ConvolutionTaps", 4), I("AttentionOutputGate", 1), I("TieEmbeddings", 1)]),
+            _ => ("RecurrentLm", [I("Cell", 1), I("Layers", 2), I("Embedding", 512), I("Hidden", 512), I("Vocab", 10000)]),
+        };
+        CudaTogether decode = StepsOf(Compile(declared.Family, null, CudaLaunches.Automatic, declared.Arguments), "Decode").OfType<CudaTogether>().First();
+        Assert.Equal((kernels, meetings), (CudaProgram.LaunchesOf(decode.Steps).Count(), decode.Steps.OfType<CudaMeeting>().Count()));
+        Assert.True(decode.SharedBytes <= 48 * 1024);
+
+        // Each block computes for itself what is small, and nothing that others than its own threads read.
+        Assert.All(CudaProgram.LaunchesOf(decode.Steps), launch => Assert.Equal(launch.IsEverywhere, launch.Kernel.Operands.Any(o => o.IsWritten && o.View.Buffer.Space == MemorySpace.Block)));
+        Assert.All(CudaProgram.LaunchesOf(decode.Steps).Where(launch => launch.IsEverywhere), launch => Assert.InRange(launch.Blocks.X * launch.Blocks.Y, 1, BlockRows.MostBlocks));
+
+        static DeclaredArgument I(string name, long value) => DeclaredArgument.Of(name, value);
+    }
+
     /// <summary>Kernels that have nothing to do with each other do not wait for each other; memory that two buffers share is one.</summary>
     [Fact]
     public void Blocks_meet_only_where_they_must()
@@ -117,9 +190,9 @@ public sealed class DeviceTogetherTests
             return new(new RowKernel("map", [Operand(from, false), Operand(to, true)], [RowExtent.Literal(1)], 10, [], 0, 0), "Map", ["p0", "p1"], (1, 1), 256);
         }
 
-        string Of(params CudaStep[] steps) => string.Join(" ", CudaMeetings.Insert(steps).Select(step => step switch { CudaMeeting => "meet", CudaLoop loop => $"({Names(loop.Body)})", _ => Name(step) }));
+        string Of(params CudaStep[] steps) => string.Join(" ", CudaMeetings.Insert(steps).Select(step => step switch { CudaMeeting => "meet", CudaBarrier => "wait", CudaLoop loop => $"({Names(loop.Body)})", _ => Name(step) }));
         static string Names(IEnumerable<CudaStep> steps) => string.Join(" ", steps.Select(step => step is CudaMeeting ? "meet" : Name(step)));
-        static string Name(CudaStep step) => string.Concat(((CudaLaunch)step).Kernel.Operands.Select(o => o.View.Buffer.Name[1..]));
+        static string Name(CudaStep step) => string.Concat(((CudaLaunch)step).Kernel.Operands.Select(o => o.View.Buffer.Name[^1..]));
         Assert.Equal("01 02", Of(Map(0, 1), Map(0, 2)));
         Assert.Equal("01 meet 12", Of(Map(0, 1), Map(1, 2)));
         Assert.Equal("01 meet 20", Of(Map(0, 1), Map(2, 0)));
@@ -127,6 +200,21 @@ public sealed class DeviceTogetherTests
         Assert.Equal("01 02 meet 13 20", Of(Map(0, 1), Map(0, 2), Map(1, 3), Map(2, 0)));
         Assert.Equal("03 meet 41", Of(Map(0, 3), Map(4, 1)));
         Assert.Equal("01 meet (02 meet) 23", Of(Map(0, 1), new CudaLoop(new LoopKernel("loop", RowExtent.Literal(3), false, []), [Map(0, 2)]), Map(2, 3)));
+
+        // Columns of one buffer that are apart; what each block has for itself; and the blocks that each kernel begins with.
+        PlanBuffer parted = new("p", MemorySpace.Arena, StorageFormat.Float32, 20) { Offset = 400 }, own = new("o", MemorySpace.Block, StorageFormat.Float32, 10) { Offset = 0 };
+        CudaLaunch Row(PlanBuffer from, int first, PlanBuffer to, int behind)
+        {
+            static KernelOperand Of(PlanBuffer buffer, int offset, bool isWritten) => new(buffer.Name, new View(buffer, offset), new Access(StorageFormat.Float32, [RowExtent.Literal(0)], 1), isWritten);
+            return new(new RowKernel("row", [Of(from, first, false), Of(to, behind, true)], [RowExtent.Literal(1)], 10, [], 0, 0), "Row", ["p0", "p1"], (2, 1), 256) { IsEverywhere = to.Space == MemorySpace.Block };
+        }
+
+        Assert.Equal("0p 1p", Of(Row(buffers[0], 0, parted, 0), Row(buffers[1], 0, parted, 10)));
+        Assert.Equal("0p meet 1p", Of(Row(buffers[0], 0, parted, 0), Row(buffers[1], 0, parted, 9)));
+        Assert.Equal("0p p1", Of(Row(buffers[0], 0, parted, 10), Row(parted, 0, buffers[1], 0)));
+        Assert.Equal("0o wait o1 wait 0o", Of(Row(buffers[0], 0, own, 0), Row(own, 0, buffers[1], 0), Row(buffers[0], 0, own, 0)));
+        Assert.Equal("0o wait o0 meet 0o", Of(Row(buffers[0], 0, own, 0), Row(own, 0, buffers[0], 0), Row(buffers[0], 0, own, 0)));
+        Assert.Equal([0, 0, 2], CudaMeetings.Insert([Row(buffers[2], 0, own, 0), Row(buffers[0], 0, parted, 0), Row(buffers[1], 0, parted, 10)]).OfType<CudaLaunch>().Select(launch => launch.First));
     }
 
     [Fact]
@@ -207,6 +295,6 @@ public sealed class DeviceTogetherTests
     private static CompiledPlans Compile(string family, TrainingSpec training, CudaLaunches launches)
         => Compile(family, training, launches, [DeclaredArgument.Of("Sizes", [5, 7, 3])]);
 
-    private static CompiledPlans Compile(string family, TrainingSpec training, CudaLaunches launches, DeclaredArgument[] arguments)
+    private static CompiledPlans Compile(string family, TrainingSpec? training, CudaLaunches launches, DeclaredArgument[] arguments)
         => ModelCompiler.Plan(new ModelSpec(new TypeIdentity("Example", [], "Example", "public", "Example.Example"), family, new(arguments), training, null) { HasCuda = true, CudaLaunches = (global::ModelGen.Compiler.CudaLaunches)(int)launches }, CacheSizes.Default, default);
 }

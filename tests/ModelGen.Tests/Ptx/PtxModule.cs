@@ -635,6 +635,7 @@ internal sealed class PtxEntryPoint
         ["cvt.rn.bf16x2.f32"] = (PtxOpcode.PackBf16, "rff", 70, 80),
         ["ld.shared.f32"] = (PtxOpcode.LoadShared, "fS", 10, 10),
         ["ld.shared.v2.f32"] = (PtxOpcode.LoadShared, "2S", 10, 10),
+        ["ld.shared.v4.f32"] = (PtxOpcode.LoadShared, "4S", 10, 10),
         ["ld.shared.u32"] = (PtxOpcode.LoadShared, "rS", 10, 10),
         ["st.shared.u32"] = (PtxOpcode.StoreShared, "Sr", 10, 10),
         ["st.shared.f32"] = (PtxOpcode.StoreShared, "Sf", 10, 10),

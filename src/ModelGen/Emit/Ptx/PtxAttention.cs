@@ -148,6 +148,8 @@ internal sealed partial class PtxAttention
         (string low, string high, string position) = Seen(sequence, query);
         string first = FirstRow(sequence), last = _w.Op("sub.s32", high, "1");
         _cache = _caches > 0 ? first : null;
+        int newest = Index(AttentionKernel.NewestKeys);
+        string newestAt = newest < 0 ? "" : _w.Op("mul.lo.s32", KeyHead(head), PtxWriter.Int(_op.HeadDim));
         _w.For(low, high, PtxWriter.Int(groups * plan.Keys), turn =>
         {
             string[] isSeen = new string[plan.Keys], scores = new string[plan.Keys];
@@ -160,6 +162,13 @@ internal sealed partial class PtxAttention
                 string isKey = _w.Op("setp.lt.s32", number, high);
                 isSeen[i] = PatternShows(key, position) is { } shown ? _w.Op("and.pred", isKey, shown) : isKey;
                 string place = Range.IsRing ? PtxGathers.RingRow(_w, key, _keys.Maximum, Range.Kept) : key, memory = _caches > 0 ? place : _k.Sum(first, place)!;
+                if (newest >= 0)
+                {
+                    string isNewest = _w.Op("setp.eq.s32", key, position);
+                    values[i] = NewestLanes(2, newest + 1, isNewest, KeyOffset(2, memory, KeyHead(head)), newestAt);
+                    return (key, NewestLanes(1, newest, isNewest, KeyOffset(1, memory, KeyHead(head)), newestAt));
+                }
+
                 string[] columns = KeyLanes(1, memory, KeyHead(head), _cache);
                 values[i] = KeyLanes(2, memory, KeyHead(head), _cache);
                 return (key, columns);
@@ -526,7 +535,19 @@ internal sealed partial class PtxAttention
     private string[] Lanes(int operand, string offset, string? far = null) => [.. Enumerable.Range(0, Parts).Select(part =>
     {
         string value = Variable(0);
-        InLane(part, column => _w.Set(value, "ld.global.f32", $"[{_k.Address(operand, far, _w.Op("add.s32", offset, column))}]"));
+        InLane(part, column => _w.Set(value, $"ld.{_k.SpaceOf(operand)}.f32", $"[{_k.Address(operand, far, _w.Op("add.s32", offset, column))}]"));
+        return value;
+    })];
+
+    /// <summary>The same of a key or a value that is the newest one, and read where it was computed, or an older one, which the cache has.</summary>
+    private string[] NewestLanes(int cache, int newest, string isNewest, string offset, string newestAt) => [.. Enumerable.Range(0, Parts).Select(part =>
+    {
+        string value = Variable(0);
+        InLane(part, column =>
+        {
+            _w.Line($"@!{isNewest} ld.global.f32 {value}, [{_k.Address(cache, _w.Op("add.s32", offset, column))}];");
+            _w.Line($"@{isNewest} ld.{_k.SpaceOf(newest)}.f32 {value}, [{_k.Address(newest, _w.Op("add.s32", newestAt, column))}];");
+        });
         return value;
     })];
 

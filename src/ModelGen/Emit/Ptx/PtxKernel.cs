@@ -78,9 +78,20 @@ internal sealed class PtxKernel(PtxWriter writer, Kernel kernel, IReadOnlyList<D
         W.Ahead($"@{other} bra {PtxWriter.Exit};");
     }
 
+    /// <summary>Whether an operand lies in the memory that a block has for itself, whose addresses have 32 bits.</summary>
+    public bool IsOfBlock(int operand) => kernel.Operands[operand].View.Buffer.Space == MemorySpace.Block;
+
+    /// <summary>The state space of an operand, as loads and stores name it.</summary>
+    public string SpaceOf(int operand) => IsOfBlock(operand) ? "shared" : "global";
+
     /// <summary>The address of an operand's first element in this run and step.</summary>
     public string Base(int operand)
     {
+        if (IsOfBlock(operand))
+        {
+            return W.Parameter(".u32", FormattableString.Invariant($"p{operand}"));
+        }
+
         if (!_bases.TryGetValue(operand, out string? address))
         {
             View view = kernel.Operands[operand].View;
@@ -115,6 +126,12 @@ internal sealed class PtxKernel(PtxWriter writer, Kernel kernel, IReadOnlyList<D
     /// <summary>The address of an element so many further on than the one <paramref name="far"/> bytes behind the first.</summary>
     public string Address(int operand, string? far, string? element)
     {
+        if (IsOfBlock(operand))
+        {
+            return far is not null ? throw new GraphException($"{kernel.Operands[operand].View.Buffer.Name} of a block has no rows far away")
+                : element is null or "0" ? Base(operand) : W.Op("mad.lo.s32", element, PtxWriter.Int(PlanBuffer.WordBytes), Base(operand));
+        }
+
         string first = far is null ? Base(operand) : W.Op("add.s64", Base(operand), far);
         int bytes = kernel.Operands[operand].Access.Format is { BlockElements: 1 } format ? format.BlockBytes : throw new GraphException($"elements of {kernel.Operands[operand].Access.Format} have no address");
         return element is null or "0" ? first : W.Op("add.s64", first, W.Op("mul.wide.s32", element, PtxWriter.Int(bytes)));
@@ -170,13 +187,13 @@ internal sealed class PtxKernel(PtxWriter writer, Kernel kernel, IReadOnlyList<D
 
     public string Load(int operand, string? element) => Load(operand, null, element);
 
-    public string Load(int operand, string? far, string? element) => !kernel.Operands[operand].Access.Format.IsPlain ? throw new GraphException($"{kernel.Name} reads {kernel.Operands[operand].Access.Format} as words") : W.Op(kernel.Operands[operand].Access.Element == ElementType.Int32 ? "ld.global.u32" : "ld.global.f32", $"[{Address(operand, far, element)}]");
+    public string Load(int operand, string? far, string? element) => !kernel.Operands[operand].Access.Format.IsPlain ? throw new GraphException($"{kernel.Name} reads {kernel.Operands[operand].Access.Format} as words") : W.Op($"ld.{SpaceOf(operand)}.{(kernel.Operands[operand].Access.Element == ElementType.Int32 ? "u32" : "f32")}", $"[{Address(operand, far, element)}]");
 
     public void Store(int operand, string? element, string value, StoreMode mode) => Store(operand, null, element, value, mode);
 
     public void Store(int operand, string? far, string? element, string value, StoreMode mode)
     {
-        string address = Address(operand, far, element);
+        string address = Address(operand, far, element), space = SpaceOf(operand);
         StorageFormat format = kernel.Operands[operand].Access.Format;
         if (!format.IsPlain)
         {
@@ -188,17 +205,17 @@ internal sealed class PtxKernel(PtxWriter writer, Kernel kernel, IReadOnlyList<D
         switch (mode)
         {
             case StoreMode.Replace:
-                W.Line($"st.global.f32 [{address}], {value};");
+                W.Line($"st.{space}.f32 [{address}], {value};");
                 break;
             case StoreMode.Add:
-                W.Line($"st.global.f32 [{address}], {W.Op("add.rn.f32", W.Op("ld.global.f32", $"[{address}]"), value)};");
+                W.Line($"st.{space}.f32 [{address}], {W.Op("add.rn.f32", W.Op($"ld.{space}.f32", $"[{address}]"), value)};");
                 break;
             default:
                 // What is not to be added to is not read either: it may hold anything.
                 string sum = W.Register('f');
                 W.Set(sum, "mov.f32", value);
-                W.If(Accumulates, () => W.Set(sum, "add.rn.f32", W.Op("ld.global.f32", $"[{address}]"), value));
-                W.Line($"st.global.f32 [{address}], {sum};");
+                W.If(Accumulates, () => W.Set(sum, "add.rn.f32", W.Op($"ld.{space}.f32", $"[{address}]"), value));
+                W.Line($"st.{space}.f32 [{address}], {sum};");
                 break;
         }
     }

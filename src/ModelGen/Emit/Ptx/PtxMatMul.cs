@@ -114,6 +114,10 @@ internal static class PtxMatMul
         w.If(w.Op("setp.eq.s32", lane, "0"), () => dotted.Finish(row, column, total));
     }
 
+    /// <summary>An address in the row so many bytes, times an index, further on.</summary>
+    private static string Along(PtxWriter w, PtxKernel k, string address, string index, int bytes)
+        => k.IsOfBlock(0) ? w.Op("mad.lo.s32", index, PtxWriter.Int(bytes), address) : w.Op("add.s64", address, w.Op("mul.wide.s32", index, PtxWriter.Int(bytes)));
+
     /// <summary>
     /// A warp's dot product of a row of single precision with a row of weights. A lane takes neighbouring numbers, as many as one access moves; what it reads of the weights in a turn is asked for
     /// before any of it is used, so that a row of some kilobytes takes about as long as one access does.
@@ -132,7 +136,7 @@ internal static class PtxMatMul
     private static string Dot(PtxWriter w, PtxKernel k, string left, string right, string lane, int depth, int each, int leftVector, int bytes, Func<string, int, string[]> weights)
     {
         int step = Warp * each, whole = depth / step, turns = whole / Unrolled, rest = depth % step;
-        string leftAt = w.Op("add.s64", left, w.Op("mul.wide.s32", lane, PtxWriter.Int(4 * each))), rightAt = w.Op("add.s64", right, w.Op("mul.wide.s32", lane, PtxWriter.Int(bytes * each)));
+        string leftAt = Along(w, k, left, lane, 4 * each), add = k.IsOfBlock(0) ? "add.s32" : "add.s64", rightAt = w.Op("add.s64", right, w.Op("mul.wide.s32", lane, PtxWriter.Int(bytes * each)));
 
         // Several sums, so that no product waits for the one before.
         string[] sums = [.. Enumerable.Range(0, Math.Min(each, 4)).Select(_ => w.Op("mov.f32", PtxWriter.Float(0)))];
@@ -141,7 +145,7 @@ internal static class PtxMatMul
             w.For("0", PtxWriter.Int(turns), "1", _ =>
             {
                 Steps(0, Unrolled);
-                w.Set(leftAt, "add.s64", leftAt, PtxWriter.Int(4L * Unrolled * step));
+                w.Set(leftAt, add, leftAt, PtxWriter.Int(4L * Unrolled * step));
                 w.Set(rightAt, "add.s64", rightAt, PtxWriter.Int((long)bytes * Unrolled * step));
             });
         }
@@ -161,10 +165,10 @@ internal static class PtxMatMul
 
         void Steps(int first, int count)
         {
-            string[][] read = [.. Enumerable.Range(first, count).Select(i => weights(Further(rightAt, (long)bytes * step * i), each))];
+            string[][] read = [.. Enumerable.Range(first, count).Select(i => weights(Further("add.s64", rightAt, (long)bytes * step * i), each))];
             for (int i = 0; i < count; i++)
             {
-                string[] values = Numbers(w, Further(leftAt, 4L * step * (first + i)), each, leftVector);
+                string[] values = Numbers(w, Further(add, leftAt, 4L * step * (first + i)), each, leftVector, k.SpaceOf(0));
                 for (int n = 0; n < each; n++)
                 {
                     string sum = sums[n % sums.Length];
@@ -173,7 +177,7 @@ internal static class PtxMatMul
             }
         }
 
-        string Further(string address, long distance) => distance == 0 ? address : w.Op("add.s64", address, PtxWriter.Int(distance));
+        string Further(string instruction, string address, long distance) => distance == 0 ? address : w.Op(instruction, address, PtxWriter.Int(distance));
     }
 
     /// <summary>Dot products with rows of 16-bit numbers: lanes take as many neighbouring ones as one access moves.</summary>
@@ -216,14 +220,14 @@ internal static class PtxMatMul
         string within = w.Op("mad.lo.s32", word, PtxWriter.Int(Rows * 4), w.Op("mul.lo.s32", four, "16"));
         string numbers = w.Op("add.s64", begin, w.Op("cvt.s64.s32", within));
         string scales = w.Op("add.s64", begin, w.Op("mul.wide.s32", four, "8"));
-        string input = w.Op("add.s64", left, w.Op("mul.wide.s32", word, "16"));
+        string input = Along(w, k, left, word, 16);
         string[] sums = [.. Enumerable.Range(0, Each4).Select(_ => w.Op("mov.f32", PtxWriter.Float(0)))];
         w.For(first, PtxWriter.Int(blocks), PtxWriter.Int(DotProducts.Warps * blocksOfWarp), block =>
         {
             string[] each = Words(w, w.Op("add.s64", numbers, w.Op("cvt.s64.s32", packed.NumbersOf(block))), Each4);
             string[] scale = [.. Words(w, w.Op("add.s64", scales, w.Op("cvt.s64.s32", packed.ScalesOf(block))), 2).SelectMany(packed.Halves)];
-            string at = w.Op("add.s64", input, w.Op("mul.wide.s32", block, PtxWriter.Int(StorageFormat.BlockColumns * 4)));
-            string[] values = Numbers(w, at, 4, plan.LeftVector), others = hasHalves ? Numbers(w, w.Op("add.s64", at, "64"), 4, plan.LeftVector) : [];
+            string at = Along(w, k, input, block, StorageFormat.BlockColumns * 4);
+            string[] values = Numbers(w, at, 4, plan.LeftVector, k.SpaceOf(0)), others = hasHalves ? Numbers(w, w.Op(k.IsOfBlock(0) ? "add.s32" : "add.s64", at, "64"), 4, plan.LeftVector, k.SpaceOf(0)) : [];
             for (int r = 0; r < Each4; r++)
             {
                 string[] weights = packed.Bytes(each[r]), upper = hasHalves ? packed.Bytes(w.Op("shr.u32", each[r], "4")) : [];
@@ -274,14 +278,14 @@ internal static class PtxMatMul
     }
 
     /// <summary>Numbers that follow each other, as many to an access as may be.</summary>
-    private static string[] Numbers(PtxWriter w, string address, int count, int vector)
+    private static string[] Numbers(PtxWriter w, string address, int count, int vector, string space = "global")
     {
         string[] numbers = [.. Enumerable.Range(0, count).Select(_ => w.Register('f'))];
         int each = Math.Min(vector, count);
         for (int i = 0; i < count; i += each)
         {
             string from = FormattableString.Invariant($"[{address}+{4 * i}]");
-            w.Line(each == 1 ? $"ld.global.f32 {numbers[i]}, {from};" : $"ld.global.v{PtxWriter.Int(each)}.f32 {{{string.Join(", ", numbers.Skip(i).Take(each))}}}, {from};");
+            w.Line(each == 1 ? $"ld.{space}.f32 {numbers[i]}, {from};" : $"ld.{space}.v{PtxWriter.Int(each)}.f32 {{{string.Join(", ", numbers.Skip(i).Take(each))}}}, {from};");
         }
 
         return numbers;

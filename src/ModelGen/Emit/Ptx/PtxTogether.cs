@@ -97,11 +97,11 @@ internal static class PtxTogether
                         W.Remark($"{loop.Loop.Name}: {(loop.Loop.Reverse ? "backwards " : "")}over {loop.Loop.Steps} steps");
                         W.For("0", count, "1", t => Steps(loop.Body, loop.Loop.Reverse ? W.Op("sub.s32", last, t) : t));
                         break;
+                    case CudaBarrier:
+                        W.Barrier();
+                        break;
                     case CudaMeeting:
-                        if (i + 1 < steps.Count && steps[i + 1] is CudaLaunch next)
-                        {
-                            AskFor(next);
-                        }
+                        AskFor(steps.Skip(i + 1).TakeWhile(next => next is not (CudaMeeting or CudaLoop)).OfType<CudaLaunch>());
 
                         W.Set(_goal, "add.s32", _goal, _blocks);
                         W.Call(nameof(Meet), [("b64", _counter), ("b32", _goal)]);
@@ -116,8 +116,8 @@ internal static class PtxTogether
         private void Kernel(CudaLaunch launch, string? step)
         {
             (int x, int y) = launch.Blocks;
-            W.Remark($"{launch.Kernel.Name}: {launch.Entry}, {x}{(y == 1 ? "" : FormattableString.Invariant($" x {y}"))} blocks");
-            W.For(_block, PtxWriter.Int((long)x * y), _blocks, block =>
+            W.Remark($"{launch.Kernel.Name}: {launch.Entry}, {x}{(y == 1 ? "" : FormattableString.Invariant($" x {y}"))} blocks{(launch.IsEverywhere ? ", by each block for itself" : "")}");
+            W.For(launch.IsEverywhere ? "0" : FirstOf(launch), PtxWriter.Int((long)x * y), launch.IsEverywhere ? "1" : _blocks, block =>
             {
                 var arguments = new List<(string Type, string Value)>();
                 foreach (string parameter in launch.Parameters)
@@ -128,6 +128,7 @@ internal static class PtxTogether
                         "step" => ("b32", step ?? throw new GraphException($"{launch.Kernel.Name} asks for the step of no loop")),
                         PtxWriter.BlockX => ("b32", y == 1 ? block : W.Op("rem.s32", block, PtxWriter.Int(x))),
                         PtxWriter.BlockY => ("b32", y == 1 ? "0" : W.Op("div.s32", block, PtxWriter.Int(x))),
+                        _ when launch.OperandOf(parameter).View is { Buffer.Space: MemorySpace.Block } own => ("b32", W.Op("add.s32", W.Once("mov.u32", Scratch), PtxWriter.Int(own.Buffer.WordOf(own.Offset) * PlanBuffer.WordBytes))),
                         _ => ("b64", AddressOf(launch.OperandOf(parameter).View)),
                     });
                 }
@@ -141,27 +142,42 @@ internal static class PtxTogether
             });
         }
 
+        /// <summary>The first of a kernel's blocks that this one takes: where earlier kernels have begun with other blocks, it is those that have no work yet that come first.</summary>
+        private string FirstOf(CudaLaunch launch)
+        {
+            if (launch.First == 0)
+            {
+                return _block;
+            }
+
+            string behind = W.Op("sub.s32", _block, W.Op("rem.s32", PtxWriter.Int(launch.First), _blocks));
+            return W.Op("add.s32", behind, W.Op("selp.b32", _blocks, "0", W.Op("setp.lt.s32", behind, "0")));
+        }
+
         private string AddressOf(View view)
         {
             long bytes = view.Buffer.WordOf(view.Offset) * PlanBuffer.WordBytes;
             return bytes == 0 ? _spaces[view.Buffer.Space] : W.Op("add.s64", _spaces[view.Buffer.Space], PtxWriter.Int(bytes));
         }
 
-        /// <summary>Asks for the next kernel's weights, so that they come while blocks wait for each other.</summary>
-        private void AskFor(CudaLaunch next)
+        /// <summary>Asks for the weights of the kernels up to the next meeting, so that they come while blocks wait for each other.</summary>
+        private void AskFor(IEnumerable<CudaLaunch> next)
         {
-            for (int operand = 0; next.Kernel is MatMulKernel && operand < next.Kernel.Operands.Count; operand++)
+            long left = MostAhead;
+            foreach ((CudaLaunch launch, int operand) in next.Where(launch => launch.Kernel is MatMulKernel).SelectMany(launch => launch.Kernel.Operands.Select((_, operand) => (launch, operand))))
             {
-                View view = next.Kernel.Operands[operand].View;
-                long bytes = view.Buffer.Format.Bytes(PtxEmitter.Reach(next.Kernel, operand) + 1);
-                if (view.Buffer.Space != MemorySpace.Weights || bytes < LeastAhead)
+                View view = launch.Kernel.Operands[operand].View;
+                long bytes = view.Buffer.Format.Bytes(PtxEmitter.Reach(launch.Kernel, operand) + 1);
+                if (view.Buffer.Space != MemorySpace.Weights || bytes < LeastAhead || left < Line)
                 {
                     continue;
                 }
 
+                bytes = Math.Min(bytes, left);
+                left -= bytes;
                 string first = W.Once("mad.lo.s32", _block, PtxWriter.Int(PtxEmitter.Threads), W.Special("%tid.x")), threads = W.Once("mul.lo.s32", _blocks, PtxWriter.Int(PtxEmitter.Threads));
                 string address = W.Op("cvta.to.global.u64", AddressOf(view));
-                W.For(first, PtxWriter.Int((Math.Min(bytes, MostAhead) + Line - 1) / Line), threads, line => W.Line($"prefetch.global.L2 [{W.Op("add.s64", address, W.Op("mul.wide.s32", line, PtxWriter.Int(Line)))}];"));
+                W.For(first, PtxWriter.Int((bytes + Line - 1) / Line), threads, line => W.Line($"prefetch.global.L2 [{W.Op("add.s64", address, W.Op("mul.wide.s32", line, PtxWriter.Int(Line)))}];"));
             }
         }
     }

@@ -82,7 +82,21 @@ internal sealed class CudaModule(CudaPrecision precision = CudaPrecision.F32, Cu
         program = LibraryProducts.Run(program, precision, kernel => RoundsAlike && LibraryProducts.IsLarge(kernel, products, Launches), out IReadOnlyDictionary<(string Name, IReadOnlyList<Store> Stores), LibraryProduct> calls, out IReadOnlyCollection<Kernel> rounding);
         program = PackFactors.Run(program, Warpgroups, out IReadOnlyDictionary<Kernel, WarpgroupProduct> large);
         program = AttentionMeans.Run(program, Attention, out IReadOnlyDictionary<Kernel, TensorAttention> gradients);
-        return new CudaProgram(program, [.. CudaGrouping.Of(Steps(program.Kernels), Launches, name).Select(step => Named(step, Part.Entry))]);
+        CudaStep[] steps = [.. CudaGrouping.Of(Steps(program.Kernels), Launches, name).Select(step => step is CudaTogether together ? WithFewerMeetings(together) : step)];
+        return new CudaProgram(program, [.. steps.Select(step => Named(step, Part.Entry))]);
+
+        // Kernels that run together have other operands where that spares meetings.
+        CudaTogether WithFewerMeetings(CudaTogether together)
+        {
+            foreach (Func<KernelProgram, CudaTogether, Func<Kernel, CudaLaunch>, IDictionary<Kernel, Kernel>, CudaTogether> pass in new[] { NewestKeys.Run, BlockRows.Run })
+            {
+                var replaced = new Dictionary<Kernel, Kernel>();
+                together = pass(program, together, kernel => Launch(kernel, PtxEmitter.Emit(kernel, Plan(kernel), program.Counts).Single()), replaced);
+                program = replaced.Count == 0 ? program : program with { Kernels = [.. program.Kernels.Select(kernel => replaced.TryGetValue(kernel, out Kernel? other) ? other : kernel)] };
+            }
+
+            return together;
+        }
 
         List<CudaStep> Steps(IReadOnlyList<Kernel> kernels)
         {
@@ -160,7 +174,7 @@ internal sealed class CudaModule(CudaPrecision precision = CudaPrecision.F32, Cu
             // Threads of the grid's first dimension are numbered; of a grid that is higher than a device's may be, all blocks are.
             (int x, int y) = entry.Blocks;
             return (long)x * entry.Threads <= int.MaxValue && (y <= MostRows || (long)x * y <= int.MaxValue)
-                ? new CudaLaunch(kernel, entry.Stem, [], entry.Blocks, entry.Threads) { Code = entry, Shares = entry.Writer.SharedBytes > 0, SharedBytes = entry.Writer.DynamicBytes }
+                ? new CudaLaunch(kernel, entry.Stem, [], entry.Blocks, entry.Threads) { Code = entry, Plan = kernel is MatMulKernel or AttentionKernel ? Plan(kernel) : null, ScratchBytes = entry.Writer.SharedBytes, SharedBytes = entry.Writer.DynamicBytes }
                 : throw new DeviceLimitException(FormattableString.Invariant($"{kernel.Name} has {x} x {y} blocks of {entry.Threads} threads, and a device's threads count to {int.MaxValue}"));
         }
     }
@@ -201,6 +215,7 @@ internal sealed class CudaModule(CudaPrecision precision = CudaPrecision.F32, Cu
             case CudaTogether together:
                 together = together with { Entry = Unused("Together_" + together.Entry), Steps = [.. together.Steps.Select(s => Named(s, Part.Function))] };
                 _entries.Add(together.Entry);
+                _scratch = Math.Max(_scratch, together.SharedBytes);
                 return together;
             case CudaChoice choice:
                 CudaLibraryCall? call = choice.Library is { Epilogue: { } epilogue } ? choice.Library with { Epilogue = Named(epilogue, Part.Entry) } : choice.Library;

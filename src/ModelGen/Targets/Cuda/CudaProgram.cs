@@ -23,8 +23,20 @@ internal sealed record CudaLaunch(Kernel Kernel, string Entry, IReadOnlyList<str
     /// <summary>Its instructions, until they are in a module under its name.</summary>
     public PtxEntry? Code { get; init; }
 
+    /// <summary>What the device does for the kernel where there is a choice.</summary>
+    public CudaKernelPlan? Plan { get; init; }
+
+    /// <summary>Bytes that the threads of a block share, of those that need no asking.</summary>
+    public int ScratchBytes { get; init; }
+
     /// <summary>Whether its blocks have memory that their threads share.</summary>
-    public bool Shares { get; init; }
+    public bool Shares => ScratchBytes > 0;
+
+    /// <summary>Of blocks that stay, whether each computes all of it for itself.</summary>
+    public bool IsEverywhere { get; init; }
+
+    /// <summary>Of blocks that stay, the one that takes the kernel's first block, counted around: those ahead of it have work already.</summary>
+    public int First { get; init; }
 
     /// <summary>Bytes of such memory that the launch asks for, beside what the entry declares.</summary>
     public int SharedBytes { get; init; }
@@ -33,7 +45,10 @@ internal sealed record CudaLaunch(Kernel Kernel, string Entry, IReadOnlyList<str
     public static bool IsOperand(string parameter) => parameter[0] == 'p';
 
     /// <summary>The operand whose address a parameter is.</summary>
-    public KernelOperand OperandOf(string parameter) => Kernel.Operands[int.Parse(parameter.Substring(1), CultureInfo.InvariantCulture)];
+    public KernelOperand OperandOf(string parameter) => Kernel.Operands[IndexOf(parameter)];
+
+    /// <summary>The index of that operand.</summary>
+    public static int IndexOf(string parameter) => int.Parse(parameter.Substring(1), CultureInfo.InvariantCulture);
 }
 
 /// <summary>Steps for each step of a loop, whose number every launch gets.</summary>
@@ -60,6 +75,9 @@ internal sealed record CudaForLibrary(CudaLaunch Launch) : CudaStep;
 /// <summary>Blocks that stay meet: what all of them have written is seen by all of them behind it.</summary>
 internal sealed record CudaMeeting : CudaStep;
 
+/// <summary>Of blocks that stay, the threads of each wait for one another: what some have written to the block's own memory is seen by all behind it.</summary>
+internal sealed record CudaBarrier : CudaStep;
+
 /// <summary>Steps that have one launch between them, of blocks that stay and meet between kernels of which one needs the other's results.</summary>
 /// <param name="Entry">The entry's name.</param>
 /// <param name="Steps">Launches, which are calls here, loops of them, and, once buffers have their places, the meetings in between.</param>
@@ -67,7 +85,10 @@ internal sealed record CudaMeeting : CudaStep;
 internal sealed record CudaTogether(string Entry, IReadOnlyList<CudaStep> Steps, int Number) : CudaStep
 {
     /// <summary>The most blocks that any of its kernels has work for.</summary>
-    public int Blocks => CudaProgram.LaunchesOf(Steps).Max(launch => checked(launch.Blocks.X * launch.Blocks.Y));
+    public int Blocks => CudaProgram.LaunchesOf(Steps).Max(launch => launch.IsEverywhere ? 1 : checked(launch.Blocks.X * launch.Blocks.Y));
+
+    /// <summary>Bytes that the threads of a block share, with the rows that each block has for itself.</summary>
+    public int SharedBytes { get; init; }
 
     /// <summary>Of those at most so many on each of the device's processors, if it holds as many at once.</summary>
     public int BlocksOfProcessor => CudaGrouping.BlocksOfProcessor;
