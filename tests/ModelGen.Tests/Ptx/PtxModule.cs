@@ -156,7 +156,7 @@ internal sealed class PtxEntryPoint
         var entries = new Dictionary<string, PtxEntryPoint>();
         var functions = new Dictionary<string, PtxEntryPoint>();
         MatchCollection shared = Regex.Matches(text[..Regex.Match(text, @"\.entry\b|\.func\b").Index], @"^(\.extern\s+)?\.shared\s.*$", RegexOptions.Multiline);
-        foreach (Match match in Regex.Matches(text, @"^(?:(\.visible)\s+\.entry|\.func)\s+([^\s(]+)\s*\(([^)]*)\)\s*(?:\.maxntid\s+(\d+),\s*1,\s*1\s*)?\{(.*?)\n\}", RegexOptions.Multiline | RegexOptions.Singleline))
+        foreach (Match match in Regex.Matches(text, @"^(?:(\.visible)\s+\.entry|\.func)\s+([^\s(]+)\s*\(([^)]*)\)\s*(?:\.maxntid\s+(\d+),\s*1,\s*1\s*)?(?:\.minnctapersm\s+\d+\s*)?\{(.*?)\n\}", RegexOptions.Multiline | RegexOptions.Singleline))
         {
             bool isFunction = !match.Groups[1].Success;
             if (isFunction == match.Groups[4].Success)

@@ -149,7 +149,7 @@ internal sealed partial class PtxAttention
         string first = FirstRow(sequence), last = _w.Op("sub.s32", high, "1");
         _cache = _caches > 0 ? first : null;
         int newest = Index(AttentionKernel.NewestKeys);
-        string newestAt = newest < 0 ? "" : _w.Op("mul.lo.s32", KeyHead(head), PtxWriter.Int(_op.HeadDim));
+        string[] newestAt = newest < 0 ? [] : [.. Enumerable.Range(newest, 2).Select(operand => _k.Address(operand, _w.Op("mul.lo.s32", KeyHead(head), PtxWriter.Int(_op.HeadDim))))];
         _w.For(low, high, PtxWriter.Int(groups * plan.Keys), turn =>
         {
             string[] isSeen = new string[plan.Keys], scores = new string[plan.Keys];
@@ -165,8 +165,10 @@ internal sealed partial class PtxAttention
                 if (newest >= 0)
                 {
                     string isNewest = _w.Op("setp.eq.s32", key, position);
-                    values[i] = NewestLanes(2, newest + 1, isNewest, KeyOffset(2, memory, KeyHead(head)), newestAt);
-                    return (key, NewestLanes(1, newest, isNewest, KeyOffset(1, memory, KeyHead(head)), newestAt));
+                    string[] Either(int operand) => LanesAt(_w.Op("selp.b64", newestAt[operand - 1], _k.Address(operand, KeyOffset(operand, memory, KeyHead(head))), isNewest));
+                    string[] newestOrOld = Either(1);
+                    values[i] = Either(2);
+                    return (key, newestOrOld);
                 }
 
                 string[] columns = KeyLanes(1, memory, KeyHead(head), _cache);
@@ -539,17 +541,17 @@ internal sealed partial class PtxAttention
         return value;
     })];
 
-    /// <summary>The same of a key or a value that is the newest one, and read where it was computed, or an older one, which the cache has.</summary>
-    private string[] NewestLanes(int cache, int newest, string isNewest, string offset, string newestAt) => [.. Enumerable.Range(0, Parts).Select(part =>
+    /// <summary>The same of a row that begins at an address, in single precision.</summary>
+    private string[] LanesAt(string address)
     {
-        string value = Variable(0);
-        InLane(part, column =>
+        string own = _w.Op("add.s64", address, _w.Once("mul.wide.s32", _lane, PtxWriter.Int(PlanBuffer.WordBytes)));
+        return [.. Enumerable.Range(0, Parts).Select(part =>
         {
-            _w.Line($"@!{isNewest} ld.global.f32 {value}, [{_k.Address(cache, _w.Op("add.s32", offset, column))}];");
-            _w.Line($"@{isNewest} ld.{_k.SpaceOf(newest)}.f32 {value}, [{_k.Address(newest, _w.Op("add.s32", newestAt, column))}];");
-        });
-        return value;
-    })];
+            string value = Variable(0);
+            InLane(part, _ => _w.Set(value, "ld.global.f32", FormattableString.Invariant($"[{own}+{PlanBuffer.WordBytes * part * _width}]")));
+            return value;
+        })];
+    }
 
     /// <summary>A key's or a value's columns in a head, as <see cref="Lanes"/>; of caches that are rounded, widened.</summary>
     private string[] KeyLanes(int operand, string row, string keyHead, string? far)

@@ -97,6 +97,8 @@ internal static class PtxTogether
                         W.Remark($"{loop.Loop.Name}: {(loop.Loop.Reverse ? "backwards " : "")}over {loop.Loop.Steps} steps");
                         W.For("0", count, "1", t => Steps(loop.Body, loop.Loop.Reverse ? W.Op("sub.s32", last, t) : t));
                         break;
+                    case CudaBarrier when i > 0 && steps[i - 1] is CudaLaunch { IsEverywhere: true, Shares: true }:
+                        break;
                     case CudaBarrier:
                         W.Barrier();
                         break;
@@ -117,29 +119,43 @@ internal static class PtxTogether
         {
             (int x, int y) = launch.Blocks;
             W.Remark($"{launch.Kernel.Name}: {launch.Entry}, {x}{(y == 1 ? "" : FormattableString.Invariant($" x {y}"))} blocks{(launch.IsEverywhere ? ", by each block for itself" : "")}");
-            W.For(launch.IsEverywhere ? "0" : FirstOf(launch), PtxWriter.Int((long)x * y), launch.IsEverywhere ? "1" : _blocks, block =>
+            if (launch.IsEverywhere)
             {
-                var arguments = new List<(string Type, string Value)>();
-                foreach (string parameter in launch.Parameters)
+                // Few blocks, one after the other as they stand: of loops that turn once an assembler keeps what it needs for all of them.
+                for (int block = 0; block < x * y; block++)
                 {
-                    arguments.Add(parameter switch
-                    {
-                        "run" => ("b64", _run),
-                        "step" => ("b32", step ?? throw new GraphException($"{launch.Kernel.Name} asks for the step of no loop")),
-                        PtxWriter.BlockX => ("b32", y == 1 ? block : W.Op("rem.s32", block, PtxWriter.Int(x))),
-                        PtxWriter.BlockY => ("b32", y == 1 ? "0" : W.Op("div.s32", block, PtxWriter.Int(x))),
-                        _ when launch.OperandOf(parameter).View is { Buffer.Space: MemorySpace.Block } own => ("b32", W.Op("add.s32", W.Once("mov.u32", Scratch), PtxWriter.Int(own.Buffer.WordOf(own.Offset) * PlanBuffer.WordBytes))),
-                        _ => ("b64", AddressOf(launch.OperandOf(parameter).View)),
-                    });
+                    int own = block;
+                    Call(launch, step, () => PtxWriter.Int(own % x), () => PtxWriter.Int(own / x));
                 }
 
-                W.Call(launch.Entry, arguments);
-                if (launch.Shares)
+                return;
+            }
+
+            W.For(FirstOf(launch), PtxWriter.Int((long)x * y), _blocks, block => Call(launch, step, () => y == 1 ? block : W.Op("rem.s32", block, PtxWriter.Int(x)), () => y == 1 ? "0" : W.Op("div.s32", block, PtxWriter.Int(x))));
+        }
+
+        private void Call(CudaLaunch launch, string? step, Func<string> x, Func<string> y)
+        {
+            var arguments = new List<(string Type, string Value)>();
+            foreach (string parameter in launch.Parameters)
+            {
+                arguments.Add(parameter switch
                 {
-                    // The next block's memory is this one's.
-                    W.Barrier();
-                }
-            });
+                    "run" => ("b64", _run),
+                    "step" => ("b32", step ?? throw new GraphException($"{launch.Kernel.Name} asks for the step of no loop")),
+                    PtxWriter.BlockX => ("b32", x()),
+                    PtxWriter.BlockY => ("b32", y()),
+                    _ when launch.OperandOf(parameter).View is { Buffer.Space: MemorySpace.Block } own => ("b32", W.Op("add.s32", W.Once("mov.u32", Scratch), PtxWriter.Int(own.Buffer.WordOf(own.Offset) * PlanBuffer.WordBytes))),
+                    _ => ("b64", AddressOf(launch.OperandOf(parameter).View)),
+                });
+            }
+
+            W.Call(launch.Entry, arguments);
+            if (launch.Shares)
+            {
+                // The next block's memory is this one's.
+                W.Barrier();
+            }
         }
 
         /// <summary>The first of a kernel's blocks that this one takes: where earlier kernels have begun with other blocks, it is those that have no work yet that come first.</summary>

@@ -176,7 +176,8 @@ internal sealed class PtxWriter
     /// <param name="comment">What it computes.</param>
     /// <param name="threads">The threads of a block.</param>
     /// <param name="width">The blocks in a row of its grid where all of them are numbered along the first dimension; otherwise 0.</param>
-    public string Entry(string name, string comment, int threads, int width = 0)
+    /// <param name="blocksOfProcessor">The blocks that a processor's registers must have room for; 0 where nothing is asked.</param>
+    public string Entry(string name, string comment, int threads, int width = 0, int blocksOfProcessor = 0)
     {
         string code = _prologue.ToString() + _ahead + _body;
         if (width > 0)
@@ -185,7 +186,7 @@ internal sealed class PtxWriter
         }
 
         string shared = string.Concat(_shared.Select(s => FormattableString.Invariant($"\t.shared .align {Alignment} .b8 {s.Name}[{s.Bytes}];\n")));
-        return Text(".visible .entry ", name, comment, _parameters, FormattableString.Invariant($".maxntid {threads}, 1, 1\n"), shared + code);
+        return Text(".visible .entry ", name, comment, _parameters, FormattableString.Invariant($".maxntid {threads}, 1, 1\n{(blocksOfProcessor == 0 ? "" : FormattableString.Invariant($".minnctapersm {blocksOfProcessor}\n"))}"), shared + code);
     }
 
     /// <summary>The same as a function, which is told in the place of the grid's dimensions which block it is called for, and whose memory is a part of a block's.</summary>

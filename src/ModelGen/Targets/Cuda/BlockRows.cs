@@ -125,7 +125,7 @@ internal static class BlockRows
                 RowKernel or ColumnSumKernel => true,
                 MatMulKernel => operand != 1 && launches[when]!.Plan is DotProducts,
                 ExpertProductKernel => operand == 0,
-                AttentionKernel => launches[when]!.Plan is null && (operand == 0 || kernel.Operands[operand].Name is AttentionKernel.NewestKeys or AttentionKernel.NewestValues),
+                AttentionKernel => launches[when]!.Plan is null && operand == 0,
                 _ => false,
             };
         }

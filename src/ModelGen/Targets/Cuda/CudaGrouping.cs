@@ -29,6 +29,9 @@ internal static class CudaGrouping
     /// </summary>
     public const int BlocksOfProcessor = 4;
 
+    /// <summary>Of which registers must leave room for so many: an assembler that has hundreds of calls before it would rather keep addresses for all of them.</summary>
+    public const int LeastBlocksOfProcessor = 2;
+
     /// <summary>Puts steps that follow each other together where that pays.</summary>
     /// <param name="steps">A program's steps, each kernel a launch.</param>
     /// <param name="launches">What the declaration asks for.</param>

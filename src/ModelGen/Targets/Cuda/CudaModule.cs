@@ -199,7 +199,7 @@ internal sealed class CudaModule(CudaPrecision precision = CudaPrecision.F32, Cu
         foreach (CudaTogether together in program.Steps.OfType<CudaTogether>())
         {
             int kernels = CudaProgram.LaunchesOf(together.Steps).Count();
-            _together.Append('\n').Append(PtxTogether.Emit(together, program.Program.Counts).Entry(together.Entry, FormattableString.Invariant($"{kernels} kernels, one after the other."), together.Threads));
+            _together.Append('\n').Append(PtxTogether.Emit(together, program.Program.Counts).Entry(together.Entry, FormattableString.Invariant($"{kernels} kernels, one after the other."), together.Threads, blocksOfProcessor: CudaGrouping.LeastBlocksOfProcessor));
         }
 
         return program;
