@@ -118,8 +118,8 @@ public sealed class DeviceTogetherTests
         {
             string? fault = Edited(module =>
             {
-                int entry = module.IndexOf(".entry Together_Decode(", StringComparison.Ordinal), end = module.IndexOf("\n}\n", entry, StringComparison.Ordinal);
-                MatchCollection all = Regex.Matches(module[entry..end], @"\tbar\.sync 0;\n(?=\n)");
+                int entry = module.IndexOf(".entry Together_Decode(", StringComparison.Ordinal), end = module.IndexOf("\n}", entry, StringComparison.Ordinal);
+                MatchCollection all = Regex.Matches(module[entry..end], @"\tbar\.sync 0;\n(?=\n|\t//)");
                 waits = all.Count;
                 return module.Remove(entry + all[left].Index, all[left].Length);
             });
@@ -156,9 +156,9 @@ public sealed class DeviceTogetherTests
     /// <summary>How often all blocks meet in a decoded token.</summary>
     [Theory]
     [InlineData("gpt2", 111, 60)]
-    [InlineData("llama", 226, 98)]
-    [InlineData("delta", 448, 283)]
-    [InlineData("lstm", 8, 2)]
+    [InlineData("llama", 227, 98)]
+    [InlineData("delta", 519, 283)]
+    [InlineData("lstm", 12, 4)]
     public void Blocks_meet_so_often_in_a_token(string model, int kernels, int meetings)
     {
         (string Family, DeclaredArgument[] Arguments) declared = model switch
@@ -174,7 +174,7 @@ public sealed class DeviceTogetherTests
 
         // Each block computes for itself what is small, and nothing that others than its own threads read.
         Assert.All(CudaProgram.LaunchesOf(decode.Steps), launch => Assert.Equal(launch.IsEverywhere, launch.Kernel.Operands.Any(o => o.IsWritten && o.View.Buffer.Space == MemorySpace.Block)));
-        Assert.All(CudaProgram.LaunchesOf(decode.Steps).Where(launch => launch.IsEverywhere), launch => Assert.InRange(launch.Blocks.X * launch.Blocks.Y, 1, BlockRows.MostBlocks));
+        Assert.All(CudaProgram.LaunchesOf(decode.Steps).Where(launch => launch.IsEverywhere), launch => Assert.InRange(launch.Blocks.X * launch.Blocks.Y, 1, RowsOfBlocks.MostBlocks));
 
         static DeclaredArgument I(string name, long value) => DeclaredArgument.Of(name, value);
     }

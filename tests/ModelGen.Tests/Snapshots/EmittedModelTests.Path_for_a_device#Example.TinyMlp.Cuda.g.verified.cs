@@ -89,6 +89,7 @@ internal static class CudaInference
   .visible .entry Together_Predict(
   )
   .maxntid 256, 1, 1
+  .minnctapersm 2
   {
 
 
@@ -101,7 +102,7 @@ internal static class CudaTraining
 {
   public static readonly CudaLayout Layout = new()
   {
-    ArenaBytes = 640,
+    ArenaBytes = 576,
     Module = static () => Module,
     Kernels =
     [
@@ -130,7 +131,7 @@ internal static class CudaTraining
     }
   }
 
-  // Step: 10 kernels, in one launch, 640 bytes of arena.
+  // Step: 10 kernels, in one launch, 576 bytes of arena.
   private static class StepPlan
   {
     public static void Launch(CudaLauncher cuda)
@@ -183,7 +184,7 @@ internal static class CudaTraining
   .address_size 64
 
   // What the threads of a block share in one function after the other.
-  .shared .align 16 .b8 scratch[16384];
+  .shared .align 16 .b8 scratch[16388];
 
   // All threads of all blocks meet: what was written before is seen behind it.
   .func Meet(
@@ -267,6 +268,7 @@ internal static class CudaTraining
   .visible .entry Together_Step(
   )
   .maxntid 256, 1, 1
+  .minnctapersm 2
   {
 
 
@@ -284,6 +286,7 @@ internal static class CudaTraining
   .visible .entry Together_Evaluate(
   )
   .maxntid 256, 1, 1
+  .minnctapersm 2
   {
 
 

@@ -88,7 +88,7 @@ internal sealed class CudaModule(CudaPrecision precision = CudaPrecision.F32, Cu
         // Kernels that run together have other operands where that spares meetings.
         CudaTogether WithFewerMeetings(CudaTogether together)
         {
-            foreach (Func<KernelProgram, CudaTogether, Func<Kernel, CudaLaunch>, IDictionary<Kernel, Kernel>, CudaTogether> pass in new[] { NewestKeys.Run, BlockRows.Run })
+            foreach (Func<KernelProgram, CudaTogether, Func<Kernel, CudaLaunch>, IDictionary<Kernel, Kernel>, CudaTogether> pass in new[] { NewestKeys.Run, RowsOfBlocks.Run })
             {
                 var replaced = new Dictionary<Kernel, Kernel>();
                 together = pass(program, together, kernel => Launch(kernel, PtxEmitter.Emit(kernel, Plan(kernel), program.Counts).Single()), replaced);

@@ -9,7 +9,7 @@ namespace ModelGen.Compiler.Targets.Cuda;
 /// Small rows that every block of those that stay computes for itself, into shared memory, in the place of one block that computes them for all and a meeting behind it: norms between the products of a decoded
 /// token, its embedding. Each block runs the kernel that would be launched, so that all have the same bits, and kernels that read the row read the block's own.
 /// </summary>
-internal static class BlockRows
+internal static class RowsOfBlocks
 {
     /// <summary>
     /// A kernel of more blocks of threads is not computed by each for itself: these would come one after the other, each in about the third of the time that a meeting takes with the one block that it is for.
