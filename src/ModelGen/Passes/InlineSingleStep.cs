@@ -17,12 +17,16 @@ internal static class InlineSingleStep
 
     private static Value[] Inline(GraphBuilder builder, Node node, Scan scan, IReadOnlyList<Value> inputs)
     {
+        // Each operation of a step is one of its own, as it is in a loop: the recurrence that was written as this scan is none of them.
+        Origin? recurrence = builder.Within;
         var map = ValueMap.For(scan.Body);
         foreach (Node inner in scan.Body.Nodes)
         {
+            builder.Within = inner.Op is BodyInput ? recurrence : inner.Within;
             map.Set(inner, inner.Op is BodyInput leaf ? [Leaf(leaf)] : builder.AddMany(inner.Op, inner.Name, map.Of(inner.Inputs)));
         }
 
+        builder.Within = recurrence;
         Value[] outputs = scan.Body.Outputs.Select(o => map[o.Value]).ToArray();
         var all = new Value[node.Outputs.Count];
         for (int i = 0; i < scan.Carries; i++)

@@ -1,6 +1,7 @@
 using ModelGen.Compiler;
 using ModelGen.Compiler.Emit.CSharp;
 using ModelGen.Compiler.Graph;
+using ModelGen.Compiler.Kernels;
 using ModelGen.Compiler.Ops;
 using ModelGen.Compiler.Targets.Cpu;
 
@@ -17,6 +18,26 @@ public sealed class KernelEquationTests
         var names = new DeclaredNames(plans.Layout.Parameters.Select(p => p.Parameter.ParameterName));
         string[] problems = [.. plans.Entries.SelectMany(e => EquationCheck.Problems(e.Plan.Cpu, names).Select(p => $"{e.Entry.Name}: {p}"))];
         Assert.True(problems.Length == 0, string.Join("\n", problems));
+    }
+
+    /// <summary>
+    /// An operation that several kernels of a plan compute parts of is not what each of them is said to compute: where two say it of one value of the declaration, they compute the same part.
+    /// </summary>
+    [Theory]
+    [MemberData(nameof(Families.Names), MemberType = typeof(Families))]
+    public void Kernels_that_compute_different_parts_of_an_operation_say_different_things(string family)
+    {
+        CompiledPlans plans = ModelCompiler.Plan(Families.All[family], CacheSizes.Default, default);
+        foreach (CompiledEntry entry in plans.Entries)
+        {
+            var said = from kernel in entry.Plan.Cpu.Program.Kernels.SelectMany(Flat)
+                       from term in kernel.Derivation.Terms.Where(t => t.Kind == TermKind.Function && t.Stored.Count > 0)
+                       from origin in kernel.Derivation.Origins.Where(o => !o.IsGradient && o.Mnemonic == term.Mnemonic)
+                       group term.Name by (origin.Mnemonic, origin.Name);
+            Assert.All(said, parts => Assert.True(parts.Distinct().Count() == 1, $"{entry.Entry.Name}: {parts.Key} is said to be what computes {string.Join(", ", parts.Distinct())}"));
+        }
+
+        static IEnumerable<Kernel> Flat(Kernel kernel) => kernel is LoopKernel loop ? loop.Body.SelectMany(Flat) : [kernel];
     }
 
     /// <summary>What no family happens to have: views of views, reductions of everything, parameters that several operations share.</summary>

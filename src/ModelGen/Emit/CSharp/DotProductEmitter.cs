@@ -24,7 +24,7 @@ internal static class DotProductEmitter
     // lose nothing of those above 2^-78. An input of 2^64 is taken for infinite.
     private const string InputFactor = "V.Create(1.8446744E+19f)", SumFactor = "V.Create(2.8147498E+14f)";
 
-    public static void Emit(KernelCode code, MatMulKernel kernel, ColumnPieces pieces)
+    public static void Emit(KernelCode code, MatMulKernel kernel, ColumnPieces pieces, int mostRows)
     {
         // A row shorter than a vector is read in narrower ones.
         var shapes = Spelling.All.Select(width => (width.Bits, Vector: width.FilledBy(kernel.Depth))).GroupBy(p => Shape.Of(p.Vector.Lanes, kernel.Depth)).ToArray();
@@ -32,11 +32,56 @@ internal static class DotProductEmitter
         {
             (int Bits, Spelling Vector)[] widths = [.. shape];
             code.Generic(shapes.Length == 1 ? "Each" : CodeWriter.Number(widths[0].Bits), code.Parameters, widths.Select(p => (p.Bits, p.Vector.Bits)),
-                (w, name) => Emit(w, code, name, kernel, shape.Key, pieces));
+                (w, name) => Emit(w, code, name, kernel, shape.Key, pieces, mostRows));
         }
     }
 
-    private static void Emit(CodeWriter w, KernelCode code, Func<string, string> name, MatMulKernel kernel, Shape shape, ColumnPieces pieces)
+    /// <summary>Adds what multiplies few rows to a product that may have many.</summary>
+    /// <returns>Prints the choice at the beginning of a method, given the function from suffixes to names and the lanes of the vectors that the method is for.</returns>
+    public static Action<CodeWriter, Func<string, string>, IReadOnlyList<int>> EmitFew(KernelCode code, MatMulKernel kernel, ProductPlan plan)
+    {
+        var counts = RegisterTile.Products.Select((tile, i) => (tile.Lanes, Most: plan.FewRows![i], Shape: Shape.Of(tile.Lanes, kernel.Depth))).ToArray();
+        var shapes = counts.Where(c => c.Most > 0).GroupBy(c => c.Shape).ToArray();
+        string Suffix(Shape shape) => shapes.Length == 1 ? "FewRows" : $"FewRows{CodeWriter.Number(32 * shapes.First(s => s.Key == shape).First().Lanes)}";
+        foreach (var shape in shapes)
+        {
+            code.Generic(Suffix(shape.Key), code.ParametersWithoutWorkspace, [], (w, name) => Emit(w, code, name, kernel, shape.Key, plan.DotPieces!, plan.MostDotRows));
+        }
+
+        return (w, name, lanes) =>
+        {
+            var own = counts.Where(c => lanes.Contains(c.Lanes)).ToArray();
+            if (own.All(c => c.Most == 0))
+            {
+                return;
+            }
+
+            string most = own.Select(c => c.Most).Distinct().Count() == 1 ? CodeWriter.Number(own[0].Most) : $"Simd.Of<V>({string.Join(", ", Spelling.All.Select(s => CodeWriter.Number(counts.First(c => c.Lanes == s.Lanes).Most)))})";
+            w.Line($"// Of few rows, each meets the weights where they lie: {kernel.Operands[1].Name} is worth neither packing nor unpacking for them.");
+            w.Open($"if ({Text.RowCount(kernel.Rows)} <= {most})");
+            var called = own.Where(c => c.Most > 0).GroupBy(c => Suffix(c.Shape)).ToArray();
+            for (int i = 0; i < called.Length; i++)
+            {
+                if (called.Length > 1)
+                {
+                    string condition = string.Join(" || ", called[i].Select(c => $"typeof(V) == typeof(F{CodeWriter.Number(32 * c.Lanes)})"));
+                    w.Open(i == 0 ? $"if ({condition})" : i < called.Length - 1 ? $"else if ({condition})" : "else");
+                }
+
+                w.Line($"{name(called[i].Key)}({code.PassedWithoutWorkspace});");
+                if (called.Length > 1)
+                {
+                    w.Close();
+                }
+            }
+
+            w.Line("return;");
+            w.Close();
+            w.Line();
+        };
+    }
+
+    private static void Emit(CodeWriter w, KernelCode code, Func<string, string> name, MatMulKernel kernel, Shape shape, ColumnPieces pieces, int mostRows)
     {
         KernelOperand weight = kernel.Operands[1];
         string stride = CodeWriter.Number(weight.Access.RowStride);
@@ -46,10 +91,11 @@ internal static class DotProductEmitter
         string suffix = (format.IsPlain ? "" : $"_{format}") + (fetches ? "_Ahead" : "");
         string four = code.Share($"FourDots{kernel.Depth}{suffix}", called => FourDots(called, shape, kernel.Depth, format, fetches));
         string dot = code.Share($"Dot{kernel.Depth}{suffix}", called => Dot(called, shape, kernel.Depth, format));
-        string dots = code.Share($"Dots{(several ? "OfRows" : "")}{kernel.Depth}{suffix}", called => Dots(called, four, dot, shape.WithFour.IsLooped, kernel.Depth, weight.Access.RowStride, several ? kernel.Operands[0].Access.RowStride : 0, format));
+        string? pair = several ? code.Share($"FourDotsOfTwo{kernel.Depth}{suffix}", called => FourDots(called, shape, kernel.Depth, format, fetches, ofTwo: true)) : null;
+        string dots = code.Share($"Dots{(several ? "OfRows" : "")}{kernel.Depth}{suffix}", called => Dots(called, four, pair, dot, shape.WithFour.IsLooped, kernel.Depth, weight.Access.RowStride, several ? kernel.Operands[0].Access.RowStride : 0, format));
         const int Grain = ColumnPieces.Unit;
         int block = pieces.Most * Grain;
-        w.Line($"float* sums = stackalloc float[{block * kernel.Rows.Maximum}];");
+        w.Line($"float* sums = stackalloc float[{block * mostRows}];");
         if (kernel.IsHelped() || code.IsOfPiece)
         {
             if (!code.IsOfPiece)
@@ -91,7 +137,8 @@ internal static class DotProductEmitter
     // side would be one. What does not make quarters is read row by row. Where several rows meet them, inputs lie a stride apart.
     // A loop over the row is there once: of four, the last would be beyond what a compiler cares to inline. Rows that are spelled out are
     // so four times, which leaves the common one in registers.
-    private static string Dots(string name, string four, string dot, bool isLooped, int depth, int stride, int inputStride, StorageFormat format)
+    // Vectors of 512 bits have registers enough for two inputs, which share what is read and unpacked of a weight; an odd one out is its own second.
+    private static string Dots(string name, string four, string? pair, string dot, bool isLooped, int depth, int stride, int inputStride, StorageFormat format)
     {
         bool several = inputStride > 0;
         var w = new CodeWriter();
@@ -100,15 +147,36 @@ internal static class DotProductEmitter
             : $"// The dot products of a row of {depth} elements with others, in quarters: memory gives more to four streams than to one.");
         w.Line("[@MethodImpl(AggressiveOptimization)]");
         w.OpenMethod($"private static void {name}(float* x, {Pointed(format)}* w, float* sums, int rows{(several ? ", int inputs, int apartSums" : "")})");
-        if (isLooped)
+        if (isLooped || several)
         {
-            w.Line($"float* parts = stackalloc float[{4 * MostLanes}];");
+            w.Line($"float* parts = stackalloc float[{(several ? 8 : 4) * MostLanes}];");
         }
 
         w.Line("int quarter = rows / 16 * 4;");
         w.Line($"long apart = (long)quarter * {stride};");
         w.Open("for (int n = 0; n < quarter; n += 4)");
         (string input, string result) = several ? ("input", "result") : ("x", "sums");
+        if (several)
+        {
+            w.Open($"if (typeof(V) == typeof(F{CodeWriter.Number(32 * FewRows.PairedLanes)}))");
+            w.Open("for (int i = 0; i < inputs; i += 2)");
+            w.Line("int second = Math.Min(i + 1, inputs - 1);");
+            w.Line($"float* one = x + (long)i * {inputStride}, other = x + (long)second * {inputStride};");
+            w.Open("for (int part = 0; part < 4; part++)");
+            w.Line($"V.Store({pair}(one, other, w + (long)part * {stride}, apart, out V ofOther), parts + part * V.Lanes);");
+            w.Line("V.Store(ofOther, parts + (4 + part) * V.Lanes);");
+            w.Close();
+            w.Line();
+            w.Line("V.StoreSums(V.Load(parts), V.Load(parts + V.Lanes), V.Load(parts + 2 * V.Lanes), V.Load(parts + 3 * V.Lanes), sums + i * apartSums + n, quarter);");
+            w.Line("V.StoreSums(V.Load(parts + 4 * V.Lanes), V.Load(parts + 5 * V.Lanes), V.Load(parts + 6 * V.Lanes), V.Load(parts + 7 * V.Lanes), sums + second * apartSums + n, quarter);");
+            w.Close();
+            w.Line();
+            w.Line($"w += {4L * stride};");
+            w.Line("continue;");
+            w.Close();
+            w.Line();
+        }
+
         OpenInputs();
         if (isLooped)
         {
@@ -164,14 +232,19 @@ internal static class DotProductEmitter
     }
 
     // The dot products of a row with four others, but for the sums of 128-bit parts.
-    private static string FourDots(string name, Shape shape, int depth, StorageFormat format, bool fetches)
+    private static string FourDots(string name, Shape shape, int depth, StorageFormat format, bool fetches, bool ofTwo = false)
     {
         var w = new CodeWriter();
-        w.Line($"// The products of {depth} elements of a row and of four others, summed up to one vector of partial sums.");
+        w.Line($"// The products of {depth} elements of {(ofTwo ? "each of two rows" : "a row")} and of four others, summed up to one vector of partial sums.");
         w.Line("[@MethodImpl(AggressiveInlining)]");
-        w.OpenMethod($"private static V {name}(float* x, {Pointed(format)}* w, long apart)");
+        w.OpenMethod($"private static V {name}(float* x, {(ofTwo ? "float* y, " : "")}{Pointed(format)}* w, long apart{(ofTwo ? ", out V second" : "")})");
         w.Line($"{Pointed(format)}* w1 = w + apart, w2 = w1 + apart, w3 = w2 + apart;");
-        string[] sums = Products(w, shape.Of(4), depth, ["w", "w1", "w2", "w3"], format, fetches);
+        string[] sums = Products(w, shape.Of(4), depth, ["w", "w1", "w2", "w3"], format, fetches, ofTwo);
+        if (ofTwo)
+        {
+            w.Line($"second = V.PartialSums({string.Join(", ", sums.Select(OfSecond))}){(IsSmall(format) ? $" * {SumFactor}" : "")};");
+        }
+
         w.Line($"return V.PartialSums({string.Join(", ", sums)}){(IsSmall(format) ? $" * {SumFactor}" : "")};");
         w.Close();
         return w.ToString();
@@ -191,9 +264,10 @@ internal static class DotProductEmitter
     }
 
     // Products of a row x and others, as sums of few vectors for each: expressions of their totals.
-    private static string[] Products(CodeWriter w, Steps steps, int depth, string[] others, StorageFormat format, bool fetches = false)
+    // Sums of a second row that meets the same others are called e as those of the first are called d.
+    private static string[] Products(CodeWriter w, Steps steps, int depth, string[] others, StorageFormat format, bool fetches = false, bool ofTwo = false)
     {
-        int step = 0;
+        int step = 0, weights = 0;
         int ways = steps.Ways;
         string Sum(int way, int other) => $"d{way}{(others.Length == 1 ? "" : $"_{other}")}";
         string At(int vectors) => vectors switch { 0 => "0", 1 => "V.Lanes", _ => $"{vectors} * V.Lanes" };
@@ -248,7 +322,7 @@ internal static class DotProductEmitter
             string Read(string row)
             {
                 string pointer = at == "0" ? row : $"{row} + {at}";
-                if (!format.IsPlain && row != "x")
+                if (!format.IsPlain && row is not ("x" or "y"))
                 {
                     string load = IsSmall(format) ? "V.LoadSmallF16" : $"V.Load{format}";
                     return tail is null ? $"{load}({pointer})" : $"{load}Tail({pointer}, {tail})";
@@ -257,20 +331,41 @@ internal static class DotProductEmitter
                 return tail is null ? Spelling.Generic.Load(pointer) : Spelling.Generic.LoadTail(pointer, tail);
             }
 
-            string x = IsSmall(format) ? $"({Read("x")} * {InputFactor})" : Read("x");
+            string Input(string row) => IsSmall(format) ? $"({Read(row)} * {InputFactor})" : Read(row);
+            string x = Input("x"), y = "";
             if (others.Length > 1)
             {
                 w.Line($"V x{step} = {x};");
                 x = $"x{step}";
+                if (ofTwo)
+                {
+                    w.Line($"V y{step} = {Input("y")};");
+                    y = $"y{step}";
+                }
+
                 step++;
             }
 
             for (int o = 0; o < others.Length; o++)
             {
+                if (ofTwo)
+                {
+                    string weight = $"v{weights++}";
+                    w.Line($"V {weight} = {Read(others[o])};");
+                    foreach ((string own, string sum) in new[] { (x, Sum(way, o)), (y, OfSecond(Sum(way, o))) })
+                    {
+                        w.Line(isFirst ? $"V {sum} = {own} * {weight};" : $"{sum} = {Spelling.Generic.MultiplyAdd(own, weight, sum)};");
+                    }
+
+                    continue;
+                }
+
                 w.Line(isFirst ? $"V {Sum(way, o)} = {x} * {Read(others[o])};" : $"{Sum(way, o)} = {Spelling.Generic.MultiplyAdd(x, Read(others[o]), Sum(way, o))};");
             }
         }
     }
+
+    private static string OfSecond(string sums) => sums.Replace('d', 'e');
 
     private static bool IsSmall(StorageFormat format) => format == StorageFormat.Float16;
 

@@ -133,9 +133,15 @@ internal sealed class KernelCode(string baseName, string summary, Kernel kernel,
     /// <summary>Whether it computes columns that its caller took, <c>first</c> to <c>last</c> in units of <see cref="Targets.Cpu.ColumnPieces"/>.</summary>
     public bool IsOfPiece { get; init; }
 
-    public string Parameters => Join(Pointers, Workspace is null ? "" : "float* " + Workspace, string.Join(", ", Arguments.Declarations(Extra)), IsOfPiece ? "int first, int last" : "", "Worker worker");
+    public string Parameters => ParametersBehind(Workspace is null ? "" : "float* " + Workspace);
 
-    public string Passed => Join(PointerNames, Workspace ?? "", string.Join(", ", Arguments.Names(Extra)), IsOfPiece ? "first, last" : "", "worker");
+    public string Passed => PassedBehind(Workspace ?? "");
+
+    /// <summary>The parameters of a method that needs no workspace.</summary>
+    public string ParametersWithoutWorkspace => ParametersBehind("");
+
+    /// <summary>What a method is passed that needs no workspace.</summary>
+    public string PassedWithoutWorkspace => PassedBehind("");
 
     /// <summary>Gives the kernel one method that computes with no vectors.</summary>
     public void Plain(Action<CodeWriter> body) => _methods.Add(new Method("", Parameters, (w, _) => body(w)));
@@ -258,6 +264,10 @@ internal sealed class KernelCode(string baseName, string summary, Kernel kernel,
 
         string Call(Entry entry) => $"{(entry.Vector is null or "V" ? "" : $"{PlanEmitter.KernelClass}<{entry.Vector}>.")}{name}_{entry.Suffix}({Passed});";
     }
+
+    private string ParametersBehind(string workspace) => Join(Pointers, workspace, string.Join(", ", Arguments.Declarations(Extra)), IsOfPiece ? "int first, int last" : "", "Worker worker");
+
+    private string PassedBehind(string workspace) => Join(PointerNames, workspace, string.Join(", ", Arguments.Names(Extra)), IsOfPiece ? "first, last" : "", "worker");
 
     private bool IsEntry(Method method) => _entries.Values.Any(e => e.Suffix == method.Suffix);
 

@@ -38,14 +38,19 @@ internal static class MatMulEmitter
         };
         if (plan.IsDotProducts)
         {
-            DotProductEmitter.Emit(code, kernel, plan.ColumnPieces!);
+            DotProductEmitter.Emit(code, kernel, plan.DotPieces!, plan.MostDotRows);
         }
         else
         {
+            Action<CodeWriter, Func<string, string>, IReadOnlyList<int>>? few = plan.FewRows is null ? null : DotProductEmitter.EmitFew(code, kernel, plan);
             foreach (IReadOnlyList<MatMulBlocking> widths in plan.Algorithms)
             {
                 string suffix = plan.Algorithms.Count == 1 ? "Each" : CodeWriter.Number(32 * widths[0].Lanes);
-                code.Generic(suffix, code.Parameters, widths.Select(b => (32 * b.Lanes, 32 * b.Lanes)), (w, name) => MatMulProduct.Of(name, kernel, plan, widths).Emit(w));
+                code.Generic(suffix, code.Parameters, widths.Select(b => (32 * b.Lanes, 32 * b.Lanes)), (w, name) =>
+                {
+                    few?.Invoke(w, name, [.. widths.Select(b => b.Lanes)]);
+                    MatMulProduct.Of(name, kernel, plan, widths).Emit(w);
+                });
             }
         }
 

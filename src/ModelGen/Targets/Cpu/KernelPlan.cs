@@ -62,14 +62,17 @@ internal sealed class ProductPlan : KernelPlan
     /// <param name="caches">What blocks are sized for.</param>
     /// <param name="reader">The product that alone reads the result, if it might be stored in that one's panels.</param>
     /// <param name="writer">The product whose result the left operand is, if that might be stored in this one's panels.</param>
-    public ProductPlan(MatMulKernel kernel, View? rightPanels, CacheSizes caches, MatMulKernel? reader = null, MatMulKernel? writer = null)
+    /// <param name="fewRows">Up to how many rows it is one of dot products, for each of <see cref="RegisterTile.Products"/>; null for none (<see cref="Cpu.FewRows"/>).</param>
+    public ProductPlan(MatMulKernel kernel, View? rightPanels, CacheSizes caches, MatMulKernel? reader = null, MatMulKernel? writer = null, int[]? fewRows = null)
     {
         RightPanels = rightPanels;
-        IsDotProducts = AreDotProducts(kernel);
-        if (IsDotProducts)
+        IsDotProducts = AreDotProducts(kernel) || AreAllFew(kernel, fewRows);
+        FewRows = IsDotProducts ? null : fewRows;
+        MostDotRows = IsDotProducts ? kernel.Rows.Maximum : fewRows?.Max() ?? 0;
+        if (MostDotRows > 0)
         {
-            int block = Math.Min(Math.Min(DotProductBlock, Math.Max(1, MostSums / kernel.Rows.Maximum / ColumnPieces.Unit) * ColumnPieces.Unit), (kernel.Columns + ColumnPieces.Unit - 1) / ColumnPieces.Unit * ColumnPieces.Unit);
-            ColumnPieces = new ColumnPieces(kernel.Columns, Math.Min(block, LeastTogether) / ColumnPieces.Unit, block / ColumnPieces.Unit);
+            int block = Math.Min(Math.Min(DotProductBlock, Math.Max(1, MostSums / MostDotRows / ColumnPieces.Unit) * ColumnPieces.Unit), (kernel.Columns + ColumnPieces.Unit - 1) / ColumnPieces.Unit * ColumnPieces.Unit);
+            DotPieces = new ColumnPieces(kernel.Columns, Math.Min(block, LeastTogether) / ColumnPieces.Unit, block / ColumnPieces.Unit);
         }
 
         _blockings = IsDotProducts ? [] : RegisterTile.Products.ToDictionary(t => t.Lanes, Blocked);
@@ -80,8 +83,8 @@ internal sealed class ProductPlan : KernelPlan
         MatMulBlocking Blocked(RegisterTile tile)
         {
             MatMulBlocking own = MatMulBlocking.Of(kernel, rightPanels is not null, tile, caches);
-            bool stores = reader is not null && !AreDotProducts(reader) && MatMulBlocking.MayPass(own, MatMulBlocking.Of(reader, isRightPacked: false, tile, caches), kernel);
-            bool reads = writer is not null && !AreDotProducts(writer) && MatMulBlocking.MayPass(MatMulBlocking.Of(writer, isRightPacked: false, tile, caches), own, kernel);
+            bool stores = reader is not null && MatMulBlocking.MayPass(own, MatMulBlocking.Of(reader, isRightPacked: false, tile, caches), kernel);
+            bool reads = writer is not null && MatMulBlocking.MayPass(MatMulBlocking.Of(writer, isRightPacked: false, tile, caches), own, kernel);
             return own.Passing(kernel, tile, caches, stores, reads);
         }
     }
@@ -92,6 +95,15 @@ internal sealed class ProductPlan : KernelPlan
     /// <summary>Whether outputs are dot products of the left operand's few rows, read where they lie, with rows of the right operand.</summary>
     public bool IsDotProducts { get; }
 
+    /// <summary>Up to how many rows outputs are dot products, for each of <see cref="RegisterTile.Products"/>, where a run may bring more; null for none.</summary>
+    public IReadOnlyList<int>? FewRows { get; }
+
+    /// <summary>The most rows that are multiplied by dot products.</summary>
+    public int MostDotRows { get; }
+
+    /// <summary>How workers take the columns of dot products; null where there are none.</summary>
+    public ColumnPieces? DotPieces { get; }
+
     /// <inheritdoc/>
     public override PlanBuffer? Workspace { get; }
 
@@ -99,7 +111,7 @@ internal sealed class ProductPlan : KernelPlan
     public IReadOnlyList<KernelOperand> FetchedOperands { get; }
 
     /// <inheritdoc/>
-    public override string Signature => (RightPanels is null ? "" : " packed") + (Workspace is null ? "" : " workspace")
+    public override string Signature => (FewRows is null ? "" : " few " + string.Join(",", FewRows)) + (RightPanels is null ? "" : " packed") + (Workspace is null ? "" : " workspace")
         + string.Concat(_blockings.Values.Where(b => b.StoresPanels).Select(b => $" stores panels of {b.Lanes}"))
         + string.Concat(_blockings.Values.Where(b => b.ReadsPanels).Select(b => $" reads panels of {b.Lanes}"));
 
@@ -113,13 +125,16 @@ internal sealed class ProductPlan : KernelPlan
     private const int LeastTogether = 64;
 
     /// <inheritdoc/>
-    public override ColumnPieces? ColumnPieces { get; }
+    public override ColumnPieces? ColumnPieces => IsDotProducts ? DotPieces : null;
 
     /// <inheritdoc/>
     public override bool StandsAlone => _blockings.Values.Any(b => b.NeedsOrder);
 
     /// <summary>Whether a product is one of dot products: that of a single row is, and so are those whose rows sum like single ones.</summary>
     public static bool AreDotProducts(MatMulKernel kernel) => kernel.Form == MatMulForm.NT && (kernel.RowByRow || kernel.Rows == RowExtent.Literal(1));
+
+    /// <summary>Whether a run cannot bring more rows than are few, whatever the vector width.</summary>
+    public static bool AreAllFew(MatMulKernel kernel, int[]? fewRows) => fewRows is not null && fewRows.Min() >= kernel.Rows.Maximum;
 
     /// <summary>How the product is cut, at vectors of <paramref name="lanes"/> elements; there is no such thing for dot products.</summary>
     public MatMulBlocking Blocking(int lanes) => _blockings[lanes];
