@@ -169,3 +169,26 @@ public partial class BertBase;
 /// <summary>The sizes of all-MiniLM-L6-v2.</summary>
 [Bert(Layers = 6, DModel = 384, Heads = 12, FeedForward = 1536, Vocab = 30522, Context = 512, Pooler = false)]
 public partial class MiniLm;
+
+// Two of the sixteen layers of Llama 3.2 1B and an eighth of its vocabulary, in each format that its weights may have.
+
+[Llama(Layers = 2, DModel = 2048, Heads = 32, KeyValueHeads = 8, FeedForward = 8192, Vocab = 16032, Context = 128, TieEmbeddings = true, Weights = WeightFormat.F32)]
+public partial class LlamaLayersF32;
+
+[Llama(Layers = 2, DModel = 2048, Heads = 32, KeyValueHeads = 8, FeedForward = 8192, Vocab = 16032, Context = 128, TieEmbeddings = true, Weights = WeightFormat.F16)]
+public partial class LlamaLayersF16;
+
+[Llama(Layers = 2, DModel = 2048, Heads = 32, KeyValueHeads = 8, FeedForward = 8192, Vocab = 16032, Context = 128, TieEmbeddings = true, Weights = WeightFormat.BF16)]
+public partial class LlamaLayersBF16;
+
+[Llama(Layers = 2, DModel = 2048, Heads = 32, KeyValueHeads = 8, FeedForward = 8192, Vocab = 16032, Context = 128, TieEmbeddings = true, Weights = WeightFormat.Q8_0)]
+public partial class LlamaLayersQ80;
+
+[Llama(Layers = 2, DModel = 2048, Heads = 32, KeyValueHeads = 8, FeedForward = 8192, Vocab = 16032, Context = 128, TieEmbeddings = true, Weights = WeightFormat.Q4_0)]
+public partial class LlamaLayersQ40;
+
+[Llama(Layers = 2, DModel = 2048, Heads = 32, KeyValueHeads = 8, FeedForward = 8192, Vocab = 16032, Context = 128, TieEmbeddings = true, Weights = WeightFormat.Q4_K)]
+public partial class LlamaLayersQ4K;
+
+[Llama(Layers = 2, DModel = 2048, Heads = 32, KeyValueHeads = 8, FeedForward = 8192, Vocab = 16032, Context = 128, TieEmbeddings = true, Weights = WeightFormat.Q6_K)]
+public partial class LlamaLayersQ6K;

@@ -17,6 +17,7 @@ internal sealed record Row(string Name, string Description, Func<MeasureSettings
         new("adamw", "AdamW over 124M parameters", UpdateRow.Measure),
         new("decode-gpt2", "GPT-2 124M, one token at a time", InferenceRows.Decode),
         new("prefill-gpt2", "GPT-2 124M, a prompt of 256 tokens", InferenceRows.Prefill),
+        new("short-prompt", "an eighth of Llama 3.2 1B in each format of weights, prompts of 1 to 64 tokens, and one token decoded", ShortPromptRow.Measure),
         new("encoder", "BERT-base and all-MiniLM-L6-v2's shape, the hidden states of a sentence of 128 tokens", EncoderRow.Measure),
         new("lstm-step", "2-layer LSTM language model training step, B 32 × T 35", StepRows.WordLstm),
         new("lstm-cell", "one LSTM cell's decoding step, one thread", InferenceRows.LstmCell),

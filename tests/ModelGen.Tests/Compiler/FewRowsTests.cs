@@ -14,7 +14,7 @@ public sealed class FewRowsTests
     private const int MostRows = 64;
 
     // Rows that are long and short, that fill no vector and vectors of some widths alone; columns that make no quarters and no whole pieces.
-    private static readonly (int Depth, int Columns)[] Sizes = [(192, 160), (700, 97), (16, 40), (129, 17), (64, 1100)];
+    private static readonly (int Depth, int Columns)[] Sizes = [(192, 400), (700, 97), (16, 4100), (129, 514), (64, 1100)];
 
     public static TheoryData<string> Formats => ["F32", "F16", "BF16"];
 
@@ -39,7 +39,8 @@ public sealed class FewRowsTests
         Assert.All(half, n => Assert.InRange(n, 1, MostRows - 1));
         Assert.True(Plan(Product(Dim.Time(half.Min()), 2048, 512), "F16").IsDotProducts);
         Assert.False(Plan(Product(Dim.Time(half.Max() + 1), 2048, 512), "F16").IsDotProducts);
-        Assert.Null(Plan(Product(Dim.Time(MostRows), 15, 512), "F32").FewRows);
+        Assert.Null(Plan(Product(Dim.Time(MostRows), 15, 8000), "F32").FewRows);
+        Assert.Null(Plan(Product(Dim.Time(MostRows), 64, 512), "F32").FewRows);
         Assert.Null(Plan(Product(MostRows, 2048, 512), "F32").FewRows);
     }
 
@@ -48,8 +49,8 @@ public sealed class FewRowsTests
     public void Products_that_pass_panels_change_over_together()
     {
         var b = new GraphBuilder();
-        Value x = b.Add(new Input("x", TensorType.Float(Shape.Of(Dim.Time(128), 64)), 0), "x");
-        Value hidden = b.Add(new Tanh(), "hidden", b.Add(new MatMul(MatMulForm.NT), "in", x, OperatorCases.Parameter(b, "w", 768, 64)));
+        Value x = b.Add(new Input("x", TensorType.Float(Shape.Of(Dim.Time(128), 128)), 0), "x");
+        Value hidden = b.Add(new Tanh(), "hidden", b.Add(new MatMul(MatMulForm.NT), "in", x, OperatorCases.Parameter(b, "w", 768, 128)));
         b.Output("y", b.Add(new MatMul(MatMulForm.NT), "out", hidden, OperatorCases.Parameter(b, "v", 384, 768)));
         ModelGraph graph = KernelCases.Prepare(b.Build());
         ProductPlan[] plans = Plans(graph, []);

@@ -510,6 +510,10 @@ public partial class OlmoeDecoder;
 [Trainable(BatchSize = 2, SequenceLength = 11)]
 public partial class DeltaDecoder;
 
+[Qwen(Layers = 2, DModel = 128, Heads = 4, KeyValueHeads = 2, HeadWidth = 32, FeedForward = 512, Vocab = 43, Context = 60, Mixers = new[] { TokenMixer.GatedDelta, TokenMixer.Attention }, LinearKeyHeads = 2,
+    LinearValueHeads = 4, LinearKeyWidth = 32, LinearValueWidth = 32, ConvolutionTaps = 4, TieEmbeddings = true, MaxBatch = 2, Weights = WeightFormat.F16)]
+public partial class WideDelta;
+
 [Lfm2(Layers = 3, DModel = 32, Heads = 4, KeyValueHeads = 2, FeedForward = 44, Vocab = 43, Context = 30, Mixers = new[] { TokenMixer.ShortConvolution, TokenMixer.Attention }, MaxBatch = 3)]
 [Trainable(BatchSize = 2, SequenceLength = 17)]
 public partial class Lfm2Decoder;

@@ -58,14 +58,13 @@ unsafe partial class Kernels<V>
       LinearBiasSoftplus_1x8x2(a + A.layers0_input_layernorm, w + W.layers0_linear_attn_in_proj_a_weight, w + W.layers0_linear_attn_dt_bias, a + A.layers0_linear_attn_pace, worker);
       // linear_attn.delta.decay = exp(-(linear_attn.pace * exp(linear_attn.A_log)))  [2]
       ExpMultiplyAffineLinearRecurrence_1x2(a + A.layers0_linear_attn_pace, w + W.layers0_linear_attn_A_log, a + A.layers0_linear_attn_delta_decay, worker);
-      // linear_attn.delta.known = linear_recurrence(linear_attn.delta.state, linear_attn.delta.decay, linear_attn.k.unit)  [2, 3]
+      // linear_attn.delta.known = sum over rows of ((linear_attn.delta.state * linear_attn.delta.decay) * linear_attn.k.unit)  [2, 3]
       ColumnSum_6x3_2(s + S.layers0_linear_attn_delta_state, a + A.layers0_linear_attn_delta_decay, a + A.layers0_linear_attn_k_unit, a + A.layers0_linear_attn_delta_known, worker);
-      // linear_attn.delta.correction = linear_recurrence(steps: linear_attn.qkv[12..15], linear_attn.delta.known, linear_attn.beta)  [2, 3]
+      // linear_attn.delta.correction = ((steps: linear_attn.qkv[12..15]) - linear_attn.delta.known) * linear_attn.beta  [2, 3]
       SubtractMultiply_2x3(a + A.layers0_linear_attn_qkv + 12, a + A.layers0_linear_attn_delta_known, a + A.layers0_linear_attn_beta, a + A.layers0_linear_attn_delta_correction, worker);
-      // linear_attn.delta.state.next = linear_recurrence(linear_attn.delta.state, linear_attn.delta.decay, linear_attn.k.unit,
-      //     linear_attn.delta.correction)  [6, 3]
+      // linear_attn.delta.state.next = (linear_attn.delta.state * linear_attn.delta.decay) + (linear_attn.k.unit * linear_attn.delta.correction)  [6, 3]
       MultiplyAdd_6x3(s + S.layers0_linear_attn_delta_state, a + A.layers0_linear_attn_delta_decay, a + A.layers0_linear_attn_k_unit, a + A.layers0_linear_attn_delta_correction, a + A.layers0_linear_attn_delta_state_next, worker);
-      // linear_attn.delta.read = linear_recurrence(linear_attn.delta.state.next, linear_attn.q.scaled)  [2, 3]
+      // linear_attn.delta.read = sum over rows of (linear_attn.delta.state.next * linear_attn.q.scaled)  [2, 3]
       ColumnSum_6x3_2_next_value(a + A.layers0_linear_attn_delta_state_next, a + A.layers0_linear_attn_q_scaled, a + A.layers0_linear_attn_delta_read, worker);
       // linear_attn.norm = rms_norm(linear_attn.delta.read, linear_attn.norm.weight)  [2, 3]
       RmsNorm_2x3(a + A.layers0_linear_attn_delta_read, w + W.layers0_linear_attn_norm_weight, a + A.layers0_linear_attn_norm, worker);

@@ -27,6 +27,9 @@ internal static class FewRows
     /// <summary>The lanes of vectors of which there are registers enough for two rows that meet the same weights.</summary>
     public const int PairedLanes = 16;
 
+    // Smaller weights are packed in some microseconds, for which a second way through the kernel is not worth its text.
+    private const long LeastWeights = 1 << 16;
+
     /// <summary>The most rows that are looked at.</summary>
     private const int Limit = 32;
 
@@ -71,9 +74,9 @@ internal static class FewRows
 
     private static IEnumerable<Kernel> Each(Kernel kernel) => kernel is LoopKernel loop ? loop.Body.SelectMany(Each) : [kernel];
 
-    /// <summary>Whether rows that a run brings along meet weights that lie in rows as well, which fill a vector of any width.</summary>
+    /// <summary>Whether rows that a run brings along meet many weights that lie in rows as well, which fill a vector of any width.</summary>
     private static bool MayBeDots(MatMulKernel kernel)
-        => kernel is { Form: MatMulForm.NT, RowByRow: false, Rows.IsDynamic: true } && kernel.Depth >= RegisterTile.Products[0].Lanes && kernel.Operands[0].Access is { RowStride: > 0, Format.IsPlain: true }
+        => kernel is { Form: MatMulForm.NT, RowByRow: false, Rows.IsDynamic: true } && kernel.Depth >= RegisterTile.Products[0].Lanes && (long)kernel.Columns * kernel.Depth >= LeastWeights && kernel.Operands[0].Access is { RowStride: > 0, Format.IsPlain: true }
             && !kernel.Operands[1].Access.Format.IsInGroups;
 
     private static int Most(MatMulKernel kernel, RegisterTile tile, CacheSizes caches)
