@@ -120,9 +120,21 @@ internal static class BlockProductEmitter
         else
         {
             w.Line($"int column = group * {Group};");
+            bool hasFew = plan.IsUnpacked && kernel.Rows.IsDynamic;
+            if (hasFew)
+            {
+                w.Open($"if ({rows} > {BlockProductPlan.FewRows})");
+            }
+
             if (plan.IsUnpacked)
             {
                 w.Line($"BlockTile.Unpack<{format}>({weight.Name} + group * {groupBytes}L, {blocks}, unpacked);");
+            }
+
+            if (hasFew)
+            {
+                w.Close();
+                w.Line();
             }
 
             if (isRagged)
@@ -133,8 +145,24 @@ internal static class BlockProductEmitter
             int mostRows = Math.Min(MostRows, kernel.Rows.Maximum);
             w.Open($"for (int row = 0; row < {rows}; row += {mostRows})");
             w.Line($"int height = Math.Min({mostRows}, {rows} - row);");
+            if (hasFew)
+            {
+                w.Open($"if ({rows} <= {BlockProductPlan.FewRows})");
+                w.Open("for (int r = 0; r < height; r++)");
+                w.Line($"BlockTile.Multiply<V, {format}>(x + (long)(row + r) * {plan.InputBytes}, {weight.Name} + group * {groupBytes}L, {blocks}, sums + r * {Group});");
+                w.Close();
+                w.Close();
+                w.Open("else");
+            }
+
             w.Line(plan.IsUnpacked ? $"BlockTile.MultiplyUnpacked<V, {format}>(x + (long)row * {plan.InputBytes}, height, unpacked, {blocks}, sums);"
                 : $"BlockTile.Multiply<V, {format}>(x + (long)row * {plan.InputBytes}, height, {weight.Name} + group * {groupBytes}L, {blocks}, sums);");
+            if (hasFew)
+            {
+                w.Close();
+                w.Line();
+            }
+
             if (isRagged)
             {
                 // Rows of a narrower tile would lie closer to each other.

@@ -26,6 +26,9 @@ internal sealed class BlockProductPlan : KernelPlan
     /// <summary>The most groups of one call of the epilogue, where there is one row.</summary>
     private const int MostGroups = 64;
 
+    /// <summary>Up to how many rows a group that would be unpacked for more is read as it lies, once for each: unpacking it takes as long as another one or two.</summary>
+    public const int FewRows = 2;
+
     /// <summary>The fewest groups that a worker takes together.</summary>
     private const int LeastGroups = 4;
 
