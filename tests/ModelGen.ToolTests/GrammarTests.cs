@@ -150,6 +150,7 @@ public sealed class GrammarTests : IDisposable
     [InlineData("{\"type\":\"array\",\"prefixItems\":[{\"type\":\"integer\"},{\"type\":\"string\"}]}", new[] { "[1,\"a\"]" }, new[] { "[1]", "[\"a\",1]" })]
     [InlineData("{\"type\":\"object\",\"additionalProperties\":{\"type\":\"integer\"}}", new[] { "{}", "{\"x\":1,\"y\": 2}" }, new[] { "{\"x\":\"y\"}" })]
     [InlineData("{\"type\":[\"string\",\"array\",\"null\"],\"minLength\":2,\"maxItems\":1,\"items\":{\"type\":\"integer\"}}", new[] { "\"ab\"", "[]", "[1]", "null" }, new[] { "\"a\"", "[1,2]", "[\"a\"]", "1" })]
+    [InlineData("{\"type\":[\"string\",\"null\"],\"format\":\"date-time\"}", new[] { "\"2026-01-01\"", "null" }, new[] { "1" })]
     [InlineData("{\"type\":[\"integer\",\"object\"],\"enum\":[\"a\",2.0,3.5,null,{ \"k\" : [1, 2] }]}", new[] { "2.0", "{\"k\":[1,2]}" }, new[] { "\"a\"", "3.5", "null" })]
     [InlineData("{\"type\":\"object\",\"properties\":{\"next\":{\"$ref\":\"#\"}}}", new[] { "{}", "{\"next\":{\"next\":{}}}" }, new[] { "{\"next\":1}" })]
     public void Schemas_let_pass_what_they_should(string schema, string[] right, string[] wrong)

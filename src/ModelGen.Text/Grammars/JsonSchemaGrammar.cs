@@ -15,7 +15,8 @@ internal sealed partial class JsonSchemaGrammar
     private const int LargestDepth = 64;
     private const int LargestCount = 2000;
 
-    private static readonly HashSet<string> s_annotations = ["title", "description", "default", "examples", "$schema", "$id", "$comment", "$defs", "definitions", "deprecated", "readOnly", "writeOnly"];
+    // What asks for nothing: "format" too, which by the standard's default vocabulary says what a text means and forbids none (JSON Schema 2020-12, Validation, section 7.2.1).
+    private static readonly HashSet<string> s_annotations = ["format", "title", "description", "default", "examples", "$schema", "$id", "$comment", "$defs", "definitions", "deprecated", "readOnly", "writeOnly"];
 
     private static readonly string[] s_ofObjects = ["type", "properties", "required", "additionalProperties"];
     private static readonly string[] s_ofLists = ["type", "items", "prefixItems", "minItems", "maxItems"];
