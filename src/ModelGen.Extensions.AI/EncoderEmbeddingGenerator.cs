@@ -19,8 +19,7 @@ public sealed class EncoderEmbeddingGenerator : IEmbeddingGenerator<string, Embe
     private readonly Func<string, int[]> _encode;
     private readonly SequenceEmbedder _embed;
     private readonly int _width;
-    private readonly IDisposable? _owned;
-    private readonly SemaphoreSlim _turn = new(1, 1);
+    private readonly SessionTurns _turns;
     private readonly EmbeddingGeneratorMetadata _metadata;
 
     /// <summary>Makes a generator.</summary>
@@ -38,7 +37,7 @@ public sealed class EncoderEmbeddingGenerator : IEmbeddingGenerator<string, Embe
         _encode = encode;
         _embed = embed;
         _width = width;
-        _owned = owned;
+        _turns = new SessionTurns(this, owned);
         _metadata = new EmbeddingGeneratorMetadata("modelgen", defaultModelId: modelName, defaultModelDimensions: width);
     }
 
@@ -52,14 +51,14 @@ public sealed class EncoderEmbeddingGenerator : IEmbeddingGenerator<string, Embe
             throw new NotSupportedException(FormattableString.Invariant($"Embeddings have {_width} numbers, but {dimensions} are asked for."));
         }
 
-        await _turn.WaitAsync(cancellationToken).ConfigureAwait(false);
+        await _turns.EnterAsync(cancellationToken).ConfigureAwait(false);
         try
         {
             return await Task.Run(() => Generate(values, options, cancellationToken), cancellationToken).ConfigureAwait(false);
         }
         finally
         {
-            _turn.Release();
+            _turns.Leave();
         }
     }
 
@@ -71,11 +70,7 @@ public sealed class EncoderEmbeddingGenerator : IEmbeddingGenerator<string, Embe
     }
 
     /// <inheritdoc/>
-    public void Dispose()
-    {
-        _turn.Dispose();
-        _owned?.Dispose();
-    }
+    public void Dispose() => _turns.Dispose();
 
     private GeneratedEmbeddings<Embedding<float>> Generate(IEnumerable<string> values, EmbeddingGenerationOptions? options, CancellationToken cancellation)
     {

@@ -14,8 +14,7 @@ public sealed class SessionChatClient : IChatClient
 {
     private readonly TextGenerator _generator;
     private readonly ChatTemplate _template;
-    private readonly IDisposable? _owned;
-    private readonly SemaphoreSlim _turn = new(1, 1);
+    private readonly SessionTurns _turns;
     private readonly ChatClientMetadata _metadata;
     private (string Key, TokenConstraint Constraint)? _lastTools;
 
@@ -23,14 +22,14 @@ public sealed class SessionChatClient : IChatClient
     /// <param name="generator">The model's session and tokenizer; nobody else's to use meanwhile.</param>
     /// <param name="template">The model's template.</param>
     /// <param name="modelName">What the model is called; null for nothing.</param>
-    /// <param name="owned">What is disposed with the client, such as the session; null for nothing.</param>
+    /// <param name="owned">What is disposed with the client, at the end of an answer that is under way, such as the session; null for nothing.</param>
     public SessionChatClient(TextGenerator generator, ChatTemplate template, string? modelName = null, IDisposable? owned = null)
     {
         ArgumentNullException.ThrowIfNull(generator);
         ArgumentNullException.ThrowIfNull(template);
         _generator = generator;
         _template = template;
-        _owned = owned;
+        _turns = new SessionTurns(this, owned);
         _metadata = new ChatClientMetadata("modelgen", defaultModelId: modelName);
     }
 
@@ -53,6 +52,7 @@ public sealed class SessionChatClient : IChatClient
     }
 
     /// <inheritdoc/>
+    /// <exception cref="ObjectDisposedException">The client was disposed.</exception>
     /// <exception cref="NotSupportedException">A message has content that is no text and no tool call, or the options ask for what this client does not do.</exception>
     /// <exception cref="ChatTemplateException">The template refuses the messages.</exception>
     /// <exception cref="GrammarException">The schema of the response format, or of a tool's parameters, asks for what would not be kept.</exception>
@@ -66,7 +66,7 @@ public sealed class SessionChatClient : IChatClient
         var variables = new Dictionary<string, object?>(StringComparer.Ordinal);
         ToolCallReader? calls = null;
         string id = Guid.NewGuid().ToString("N");
-        await _turn.WaitAsync(cancellationToken).ConfigureAwait(false);
+        await _turns.EnterAsync(cancellationToken).ConfigureAwait(false);
         try
         {
             if (options?.Tools is { Count: > 0 } tools && options.ToolMode is not NoneChatToolMode)
@@ -117,7 +117,7 @@ public sealed class SessionChatClient : IChatClient
         }
         finally
         {
-            _turn.Release();
+            _turns.Leave();
         }
 
         ChatResponseUpdate Update(AIContent content) => new(ChatRole.Assistant, [content]) { ResponseId = id, MessageId = id, ModelId = options?.ModelId ?? _metadata.DefaultModelId, CreatedAt = DateTimeOffset.UtcNow };
@@ -136,11 +136,7 @@ public sealed class SessionChatClient : IChatClient
     }
 
     /// <inheritdoc/>
-    public void Dispose()
-    {
-        _turn.Dispose();
-        _owned?.Dispose();
-    }
+    public void Dispose() => _turns.Dispose();
 
     private static List<ChatTurn> Turns(IEnumerable<ChatMessage> messages, ChatOptions? options)
     {

@@ -56,7 +56,7 @@ internal static class CommandLine
         {
             return parsed.Invoke(new InvocationConfiguration { EnableDefaultExceptionHandler = false });
         }
-        catch (Exception exception) when (exception is ToolException or IOException or InvalidDataException or UnauthorizedAccessException or NotSupportedException or ArgumentException or OutOfMemoryException)
+        catch (Exception exception) when (exception is ToolException or IOException or InvalidDataException or UnauthorizedAccessException or NotSupportedException or ArgumentException or InvalidOperationException or OutOfMemoryException)
         {
             Console.Error.WriteLine($"error: {OneLine(exception.Message)}");
             return exception is UsageException ? ExitCode.Usage : ExitCode.Failure;

@@ -209,6 +209,10 @@ public sealed class ChatTests : IDisposable
             Assert.Single(result.Error.TrimEnd().Split('\n'));
         }
 
+        ToolCommand.Result none = ToolCommand.Run(["generate", data, "--tokenizer", TestData.File("stories260K", "tok512.bin"), "--tokens", "1", .. Enumerable.Range(0, 512).SelectMany(static id => (string[])["--logit-bias", $"{id}=-inf"])]);
+        Assert.Equal(1, none.Code);
+        Assert.Contains("excluded", Assert.Single(none.Error.TrimEnd().Split('\n')), StringComparison.Ordinal);
+
         int[] Ids(params string[] options)
             => [.. ToolCommand.Json(["generate", data, "--tokenizer", TestData.File("stories260K", "tok512.bin"), .. options.Contains("--tokens") ? options : [.. options, "--tokens", "10"]]).GetProperty("ids").EnumerateArray().Select(static id => id.GetInt32())];
     }

@@ -56,6 +56,62 @@ public sealed class ExtensionsAITests
     }
 
     [Fact]
+    public async Task What_is_owned_outlasts_the_call_that_uses_it()
+    {
+        CancellationToken cancellation = TestContext.Current.CancellationToken;
+        using LoadedModel model = Load();
+        var session = new Owned();
+        var client = new SessionChatClient(new TextGenerator(model.Session, model.Tokenizer!), ChatTemplate.Parse("{{ messages[0].content }}"), owned: session) { Defaults = s_greedy };
+        List<ChatMessage> messages = [new(ChatRole.User, "Once upon a time")];
+        int parts = 0;
+        Task<ChatResponse>? late = null;
+        await foreach (ChatResponseUpdate update in client.GetStreamingResponseAsync(messages, cancellationToken: cancellation))
+        {
+            if (parts++ == 0)
+            {
+                late = client.GetResponseAsync(messages, cancellationToken: cancellation);
+                client.Dispose();
+            }
+
+            Assert.False(session.IsDisposed);
+        }
+
+        Assert.True(parts > 10);
+        await Assert.ThrowsAsync<ObjectDisposedException>(() => late!);
+        Assert.True(session.IsDisposed);
+        await Assert.ThrowsAsync<ObjectDisposedException>(() => client.GetResponseAsync(messages, cancellationToken: cancellation));
+
+        var encoder = new Owned();
+        using var begun = new SemaphoreSlim(0);
+        using var goOn = new SemaphoreSlim(0);
+        var generator = new EncoderEmbeddingGenerator(
+            static text => [1],
+            (tokens, embedding) =>
+            {
+                begun.Release();
+                goOn.Wait(cancellation);
+                embedding.Fill(encoder.IsDisposed ? 0 : 1);
+            },
+            3,
+            owned: encoder);
+        Task<GeneratedEmbeddings<Embedding<float>>> embeddings = generator.GenerateAsync(["a"], cancellationToken: cancellation);
+        await begun.WaitAsync(cancellation);
+        generator.Dispose();
+        goOn.Release();
+        GeneratedEmbeddings<Embedding<float>> made = await embeddings;
+        Assert.All(made[0].Vector.ToArray(), static number => Assert.Equal(1, number));
+        Assert.True(encoder.IsDisposed);
+        await Assert.ThrowsAsync<ObjectDisposedException>(() => generator.GenerateAsync(["a"], cancellationToken: cancellation));
+    }
+
+    private sealed class Owned : IDisposable
+    {
+        public bool IsDisposed { get; private set; }
+
+        public void Dispose() => IsDisposed = true;
+    }
+
+    [Fact]
     public async Task Tools_and_their_results_reach_the_template()
     {
         using LoadedModel model = Load();
