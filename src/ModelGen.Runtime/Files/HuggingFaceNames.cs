@@ -455,13 +455,10 @@ internal sealed class HuggingFaceNames
                 return Llama(architecture).And(GptOss).And(Experts).Or(GptOssRouter);
             case "gpt2":
                 return new HuggingFaceNames(architecture, Changes.Transposed).And(Gpt2);
-            case "bert":
+            case "bert" or "jina-bert-v2":
                 // A GGUF file of an encoder is one for embeddings: it has neither a pooler nor heads.
                 return new HuggingFaceNames(architecture) { Prefix = "bert.", LeftOut = ["bert.pooler.", "bert.embeddings.position_ids", "bert.embeddings.token_type_ids", "bert.cls."] }
-                    .And(Bert).And(BertProjections);
-            case "jina-bert-v2":
-                return new HuggingFaceNames(architecture) { Prefix = "bert.", LeftOut = ["bert.pooler.", "bert.embeddings.position_ids", "bert.embeddings.token_type_ids", "bert.cls."] }
-                    .And(Bert).And(BertProjections).And(BertGate);
+                    .And(Bert).And(BertProjections).And(architecture == "bert" ? default : BertGate);
             case "nomic-bert":
                 return new HuggingFaceNames(architecture)
                 {

@@ -21,6 +21,9 @@ internal abstract class Kernel(string name, IReadOnlyList<KernelOperand> operand
 
     public long Bytes { get; } = bytes;
 
+    /// <summary>The kernel itself; of a loop those that it runs, of loops inside of it too.</summary>
+    public virtual IEnumerable<Kernel> Leaves => [this];
+
     /// <summary>The same kernel with operands that lie elsewhere, or are stored otherwise.</summary>
     public Kernel WithOperands(IReadOnlyList<KernelOperand> operands)
     {

@@ -16,4 +16,7 @@ internal sealed class LoopKernel(string name, RowExtent steps, bool reverse, IRe
 
     /// <summary>Rows of a step where the loop runs over blocks of rows, which sums over rows are added up over; 0 where it runs over time.</summary>
     public int BlockRows { get; init; }
+
+    /// <inheritdoc/>
+    public override IEnumerable<Kernel> Leaves => Body.SelectMany(k => k.Leaves);
 }

@@ -128,14 +128,12 @@ internal sealed record CpuSchedule(IReadOnlyList<IReadOnlyList<ScheduleStep>> Pa
                 phases.Add([.. phase.Steps(), Meeting]);
                 if (phase.IsDivided)
                 {
-                    _joined.UnionWith(phase.Kernels.Skip(1).SelectMany(Flat));
+                    _joined.UnionWith(phase.Kernels.Skip(1).SelectMany(k => k.Leaves));
                 }
             }
 
             phase = new Phase(loop, planOf);
         }
-
-        static IEnumerable<Kernel> Flat(Kernel kernel) => kernel is LoopKernel loop ? loop.Body.SelectMany(Flat) : [kernel];
     }
 
     /// <summary>What runs between two meetings.</summary>

@@ -40,7 +40,7 @@ internal static class FewRows
     /// <param name="caches">What blocks are sized for.</param>
     public static IReadOnlyDictionary<MatMulKernel, int[]> Find(KernelProgram program, IReadOnlyDictionary<Kernel, View> panels, IReadOnlyDictionary<MatMulKernel, MatMulKernel> readers, CacheSizes caches)
     {
-        Dictionary<MatMulKernel, int[]> most = program.Kernels.SelectMany(Each).OfType<MatMulKernel>().Where(k => MayBeDots(k) && !panels.ContainsKey(k))
+        Dictionary<MatMulKernel, int[]> most = program.Kernels.SelectMany(k => k.Leaves).OfType<MatMulKernel>().Where(k => MayBeDots(k) && !panels.ContainsKey(k))
             .ToDictionary(k => k, k => RegisterTile.Products.Select(t => Most(k, t, caches)).ToArray());
         bool changes = true;
         while (changes)
@@ -71,8 +71,6 @@ internal static class FewRows
             return true;
         }
     }
-
-    private static IEnumerable<Kernel> Each(Kernel kernel) => kernel is LoopKernel loop ? loop.Body.SelectMany(Each) : [kernel];
 
     /// <summary>Whether rows that a run brings along meet many weights that lie in rows as well, which fill a vector of any width.</summary>
     private static bool MayBeDots(MatMulKernel kernel)

@@ -14,7 +14,7 @@ internal static class PassedPanels
     /// <summary>For each product whose result may be stored so, the one that reads it.</summary>
     public static IReadOnlyDictionary<MatMulKernel, MatMulKernel> Find(KernelProgram program)
     {
-        ILookup<PlanBuffer, (Kernel Kernel, KernelOperand Operand)> uses = program.Kernels.SelectMany(Each)
+        ILookup<PlanBuffer, (Kernel Kernel, KernelOperand Operand)> uses = program.Kernels.SelectMany(k => k.Leaves)
             .SelectMany(k => k.Operands.Select(o => (Kernel: k, Operand: o))).ToLookup(u => u.Operand.View.Buffer);
         var outside = new HashSet<PlanBuffer>(program.Inputs.Values.Concat(program.Outputs.Values).Select(v => v.Buffer));
         var readers = new Dictionary<MatMulKernel, MatMulKernel>();
@@ -34,8 +34,6 @@ internal static class PassedPanels
 
         return readers;
     }
-
-    private static IEnumerable<Kernel> Each(Kernel kernel) => kernel is LoopKernel loop ? loop.Body.SelectMany(Each) : [kernel];
 
     private static bool IsWhole(MatMulKernel reader, MatMulKernel writer, KernelOperand result)
         => reader.Rows == writer.Rows && reader.Depth == writer.Columns && result.View == new View(result.View.Buffer, 0) && reader.Operands[0].View == result.View

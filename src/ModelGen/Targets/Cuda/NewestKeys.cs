@@ -19,7 +19,7 @@ internal static class NewestKeys
     public static CudaTogether Run(KernelProgram program, CudaTogether together, Func<Kernel, CudaLaunch> emit, IDictionary<Kernel, Kernel> replaced)
     {
         var writers = new Dictionary<PlanBuffer, int>();
-        foreach (KernelOperand operand in program.Kernels.SelectMany(Inner).SelectMany(kernel => kernel.Operands).Where(o => o.IsWritten))
+        foreach (KernelOperand operand in program.Kernels.SelectMany(kernel => kernel.Leaves).SelectMany(kernel => kernel.Operands).Where(o => o.IsWritten))
         {
             writers[operand.View.Buffer] = (writers.TryGetValue(operand.View.Buffer, out int others) ? others : 0) + 1;
         }
@@ -82,6 +82,4 @@ internal static class NewestKeys
     private static bool IsSingle(AttentionKernel attention)
         => attention is { Caches: 0, HasNewest: false, Range: { IsCached: true, IsRing: false, HasPositions: false, HasKeyLengths: false, HasQueryLengths: false, HasSequences: false } }
             && attention.Queries == RowExtent.Literal(1) && attention.Batch == RowExtent.Literal(1);
-
-    private static IEnumerable<Kernel> Inner(Kernel kernel) => kernel is LoopKernel loop ? loop.Body.SelectMany(Inner) : [kernel];
 }

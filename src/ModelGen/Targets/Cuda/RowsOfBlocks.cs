@@ -43,7 +43,7 @@ internal static class RowsOfBlocks
         }
 
         var uses = new Dictionary<PlanBuffer, List<(Kernel Kernel, int Operand)>>();
-        foreach (Kernel kernel in program.Kernels.SelectMany(Inner))
+        foreach (Kernel kernel in program.Kernels.SelectMany(k => k.Leaves))
         {
             for (int operand = 0; operand < kernel.Operands.Count; operand++)
             {
@@ -159,8 +159,6 @@ internal static class RowsOfBlocks
         };
         return stores && (long)launch.Blocks.X * launch.Blocks.Y <= MostBlocks && Enumerable.Range(0, launch.Kernel.Operands.Count).Where(o => !launch.Kernel.Operands[o].IsWritten && !(launch.Kernel is EmbeddingKernel && o == 0)).Sum(o => PlanBuffer.WordBytes * Footprint.Of(launch.Kernel, o).Elements) <= MostRead;
     }
-
-    private static IEnumerable<Kernel> Inner(Kernel kernel) => kernel is LoopKernel loop ? loop.Body.SelectMany(Inner) : [kernel];
 
     private static int Aligned(int bytes) => (bytes + Alignment - 1) / Alignment * Alignment;
 }
