@@ -71,7 +71,7 @@ internal static class DeclarationReader
         };
 
         var problems = new List<SpecProblem>();
-        bool canExtend = TypeChecks.Check(type, attribute, cancellation, problems.Add);
+        bool canExtend = TypeChecks.Check(type, attribute, compilation, cancellation, problems.Add);
         canExtend &= CheckCompilation(type, attribute, compilation, problems);
         CheckFamilies(type, attributes, problems);
         cancellation.ThrowIfCancellationRequested();

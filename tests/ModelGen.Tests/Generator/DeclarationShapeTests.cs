@@ -33,6 +33,10 @@ public sealed class DeclarationShapeTests
     [InlineData("ModelGen.Inside", $"namespace ModelGen; {Model} public partial class Inside;")]
     [InlineData("A.Outer-1+Model", $"namespace A; public partial class Outer<T> {{ {GeneratorHarness.Tiny} [Trainable(BatchSize = 2, SequenceLength = 3)] public partial class Model; }}")]
     [InlineData("Mine.ModelGen.System.Model", $"namespace Mine.ModelGen.System; {Model} public partial class Model;")]
+    [InlineData("Model", $"public abstract class Base {{ protected Base(int x = 0) => X = x; public int X {{ get; }} }} {Model} public partial class Model : Base;")]
+    [InlineData("Model", $"public class Base {{ internal Base(params int[] x) => X = x.Length; public int X {{ get; }} }} {Model} public partial class Model : Base;")]
+    [InlineData("Model", $"public class Base<T>; {Model} public partial class Model : Base<int>;")]
+    [InlineData("Outer+Model", $"public partial class Outer {{ private Outer() {{ }} {Model} public partial class Model : Outer; public static object Make() => new Outer(); }}")]
     public async Task Emitted_files_are_named_after_the_class_and_compile(string hintName, string declaration)
     {
         GeneratorRun run = GeneratorHarness.Run("using ModelGen;\n" + declaration);

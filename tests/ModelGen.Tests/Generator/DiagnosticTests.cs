@@ -93,6 +93,13 @@ public sealed class DiagnosticTests
     [InlineData($"{Tiny} file partial class {{|MG0003:Model|}};", "visible in one file only")]
     [InlineData($"file partial class Outer {{ {Tiny} public partial class {{|MG0003:Model|}}; }}", "visible in one file only")]
     [InlineData($"{Tiny} public partial class {{|MG0003:Model|}}(int x) {{ public int X => x; }}", "declared with a primary constructor")]
+    [InlineData($"{Tiny} public partial class {{|MG0003:Model|}} {{ public required int X {{ get; set; }} }}", "not complete without 'X', a required member")]
+    [InlineData($"public class Base {{ public required int X; }} public class Middle : Base; {Tiny} public partial class {{|MG0003:Model|}} : Middle;", "not complete without 'X', a required member")]
+    [InlineData($"public class Base {{ protected Base(int x) => X = x; public int X {{ get; }} }} {Tiny} public partial class {{|MG0003,CS7036:Model|}} : Base;", "derived from 'Base', whose constructors all take arguments or are out of its reach")]
+    [InlineData($"public class Base(int x) {{ public int X => x; }} {Tiny} public partial class {{|MG0003,CS7036:Model|}} : Base;", "derived from 'Base', whose constructors all take arguments or are out of its reach")]
+    [InlineData($"public class Base {{ private Base() {{ }} public static object Make() => new Base(); }} {Tiny} public partial class {{|MG0003,CS0122:Model|}} : Base;", "derived from 'Base', whose constructors all take arguments or are out of its reach")]
+    [InlineData($"{Tiny} public partial class Base; {Tiny} public partial class {{|MG0003,CS1729:Model|}} : Base;", "derived from 'Base', which is a model itself")]
+    [InlineData($"{Tiny} public partial class Base; public class {{|CS1729:Middle|}} : Base; {Tiny} public partial class {{|MG0003:Model|}} : Middle;", "derived from 'Base', which is a model itself")]
     [InlineData($"[{{|CS0592:Gpt|}}(Layers = 1, DModel = 8, Heads = 2, Vocab = 11, Context = 6)] public partial struct {{|MG0003:Model|}};", "not a class")]
     [InlineData($"[{{|CS0592:Gpt|}}(Layers = 1, DModel = 8, Heads = 2, Vocab = 11, Context = 6)] public partial interface {{|MG0003:Model|}};", "not a class")]
     public async Task Other_kinds_of_types_cannot_be_models(string declaration, string kind)
