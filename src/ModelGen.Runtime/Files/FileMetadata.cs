@@ -51,6 +51,22 @@ internal static class FileMetadata
         }
     }
 
+    /// <summary>A model's name and its declaration.</summary>
+    /// <param name="table">The model's parameters.</param>
+    public static Dictionary<string, string> Of(ParameterTable table)
+    {
+        var metadata = new Dictionary<string, string>(StringComparer.Ordinal);
+        foreach ((string key, string value) in Entries(table, withAdapters: true))
+        {
+            metadata.Add(key, value);
+        }
+
+        return metadata;
+    }
+
+    /// <summary>Whether a key is of a model's declaration.</summary>
+    public static bool IsOfDeclaration(string key) => key.StartsWith(DeclarationPrefix, StringComparison.Ordinal) || key.StartsWith(TrainingPrefix, StringComparison.Ordinal);
+
     private static List<(string Key, string Value)> Entries(ParameterTable table, bool withAdapters)
     {
         List<(string Key, string Value)> entries = [(Model, table.ModelName)];
@@ -69,17 +85,20 @@ internal static class FileMetadata
     /// Where the recorded declaration differs from another one, but for limits. A file without one, or without an option (an earlier version wrote it),
     /// does not differ in it, unless the option says what its absence stands for.
     /// </summary>
-    public static IEnumerable<(string Name, string Expected, string Found)> Differences(WeightFile file, IReadOnlyList<DeclaredOption> declaration, bool training)
+    /// <param name="metadata">The file's metadata.</param>
+    /// <param name="declaration">The other declaration.</param>
+    /// <param name="training">Whether options that training alone computes with count.</param>
+    public static IEnumerable<(string Name, string Expected, string Found)> Differences(IReadOnlyDictionary<string, string> metadata, IReadOnlyList<DeclaredOption> declaration, bool training)
     {
         if (declaration.Count == 0)
         {
             yield break;
         }
 
-        bool isRecorded = file.Metadata.ContainsKey(DeclarationPrefix + Family);
+        bool isRecorded = metadata.ContainsKey(DeclarationPrefix + Family);
         foreach (DeclaredOption option in declaration)
         {
-            string? found = file.Metadata.TryGetValue(KeyOf(option), out string? recorded) ? recorded : isRecorded ? option.Absent : null;
+            string? found = metadata.TryGetValue(KeyOf(option), out string? recorded) ? recorded : isRecorded ? option.Absent : null;
             if ((training || !option.TrainingOnly) && !option.IsLimit && found is not null && !IsSame(found, option.Value))
             {
                 yield return (option.Name, option.Value, Quoted.Text(found));
@@ -93,7 +112,7 @@ internal static class FileMetadata
 
         // An option that this declaration does not know: of another family, or of a later version.
         int unknown = 0;
-        foreach ((string key, string value) in file.Metadata)
+        foreach ((string key, string value) in metadata)
         {
             if (key.StartsWith(DeclarationPrefix, StringComparison.Ordinal) && !declaration.Has(option => !option.TrainingOnly && key.AsSpan(DeclarationPrefix.Length).SequenceEqual(option.Name)))
             {

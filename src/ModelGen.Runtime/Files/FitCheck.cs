@@ -25,7 +25,7 @@ internal sealed class FitCheck(WeightFile file, ParameterTable table, bool train
     public void Declaration()
     {
         int before = _problems.Count;
-        foreach ((string name, string expected, string found) in FileMetadata.Differences(file, table.Declaration, training))
+        foreach ((string name, string expected, string found) in FileMetadata.Differences(file.Metadata, table.Declaration, training))
         {
             Add($"declaration, {Quoted.Printable(name, 100)}", expected, found);
         }

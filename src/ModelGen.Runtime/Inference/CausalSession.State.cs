@@ -36,7 +36,7 @@ public abstract partial class CausalSession
     /// <summary>Lets a sequence go on from a state that was captured of one of the same model, by this session or another one, on any device. What it was before is forgotten.</summary>
     /// <param name="state">The state.</param>
     /// <param name="row">The number of the sequence, 0 to below <see cref="ModelSession.Batch"/>.</param>
-    /// <exception cref="ArgumentException">The state is another model's. The session is unchanged.</exception>
+    /// <exception cref="ArgumentException">The state is another model's, or one's of this name that was declared otherwise. The session is unchanged.</exception>
     /// <exception cref="ArgumentOutOfRangeException">There is no such sequence. The session is unchanged.</exception>
     /// <exception cref="InvalidOperationException">Another thread is using the session. The session is unchanged.</exception>
     /// <exception cref="ObjectDisposedException">The session was disposed.</exception>

@@ -57,14 +57,14 @@ public abstract unsafe partial class ModelSession
             Pack(row, packed, _positions[row], isRestored: false);
         }
 
-        return new SessionState(PlanLayout.ModelName, _positions[row], bytes);
+        return new SessionState(PlanLayout.ModelName, FileMetadata.Of(_weights.Table), _positions[row], bytes);
     }
 
     /// <summary>Lets a sequence go on from a state, inside of a call's section.</summary>
     private protected void RestoreState(SessionState state, int row)
     {
         CheckRow(row);
-        state.CheckFit(PlanLayout, nameof(state));
+        state.CheckFit(PlanLayout, _weights.Table.Declaration, nameof(state));
         Clear(row);
         fixed (byte* packed = state.Bytes)
         {

@@ -14,9 +14,13 @@ public sealed class SessionState
 
     private readonly string _model;
 
-    internal SessionState(string model, int position, byte[] bytes)
+    // What a file says of the model's declaration; where an earlier version wrote it, nothing.
+    private readonly IReadOnlyDictionary<string, string> _metadata;
+
+    internal SessionState(string model, IReadOnlyDictionary<string, string> metadata, int position, byte[] bytes)
     {
         _model = model;
+        _metadata = metadata;
         Position = position;
         Bytes = bytes;
     }
@@ -51,7 +55,7 @@ public sealed class SessionState
 
         byte[] bytes = new byte[tensor.ByteLength];
         file.ReadBytes(tensor, 0, bytes);
-        return new SessionState(model, steps, bytes);
+        return new SessionState(model, file.Metadata, steps, bytes);
     }
 
     /// <summary>Writes the state to a file, beside an existing one and renamed.</summary>
@@ -60,14 +64,22 @@ public sealed class SessionState
     public void Save(string path)
     {
         var writer = new SafetensorsWriter();
+        foreach ((string key, string value) in _metadata)
+        {
+            if (FileMetadata.IsOfDeclaration(key))
+            {
+                writer.Metadata[key] = value;
+            }
+        }
+
         writer.Metadata[Prefix + "model"] = _model;
         writer.Metadata[Prefix + "position"] = Position.ToString(CultureInfo.InvariantCulture);
         writer.Add(StateName, [Bytes.Length], Bytes);
         writer.Save(path);
     }
 
-    /// <summary>Requires that this is a state of a model whose sessions have states of this layout.</summary>
-    internal void CheckFit(ProgramLayout layout, string parameter)
+    /// <summary>Requires that this is a state of a model of this declaration, whose sessions have states of this layout.</summary>
+    internal void CheckFit(ProgramLayout layout, IReadOnlyList<DeclaredOption> declaration, string parameter)
     {
         int limit = layout.ContextLength > 0 ? layout.ContextLength : layout.PositionLimit;
         long length = layout.PackedStateBytes(Position);
@@ -76,6 +88,12 @@ public sealed class SessionState
             throw new ArgumentException(
                 FormattableString.Invariant($"Expected a state of {layout.ModelName} with {length} bytes at step {Position}{(limit > 0 ? FormattableString.Invariant($" of {limit}") : "")}, found one of {Quoted.Printable(_model, 100)} with {Bytes.LongLength}."),
                 parameter);
+        }
+
+        // As many bytes may be the keys of other heads, or of other positions.
+        foreach ((string name, string expected, string found) in FileMetadata.Differences(_metadata, declaration, training: false))
+        {
+            throw new ArgumentException($"The state is of a {layout.ModelName} that was declared otherwise: {Quoted.Printable(name, 100)}, expected {expected}, found {found}.", parameter);
         }
     }
 }

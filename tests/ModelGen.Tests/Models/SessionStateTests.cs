@@ -192,6 +192,39 @@ public sealed class SessionStateTests
         Assert.Equal(3, session.Position);
     }
 
+    /// <summary>A class of the same name with states of the same size: of another build of the program, say.</summary>
+    [Fact]
+    public void States_of_the_same_name_and_size_are_refused_where_the_declaration_is_another()
+    {
+        using var file = new TemporaryFile("state.safetensors");
+        using CausalSession session = States.Twin.Create(seed: 1).CreateSession();
+        session.Prefill([1, 2, 3]);
+        SessionState state = session.Capture();
+        state.Save(file.Path);
+        SessionState.Load(file.Path).Save(file.Path);
+        using CausalSession heads = OtherHeads.Twin.Create(seed: 1).CreateSession(), positions = OtherPositions.Twin.Create(seed: 1).CreateSession(), longer = Longer.Twin.Create(seed: 1).CreateSession();
+        foreach (SessionState each in new[] { state, SessionState.Load(file.Path) })
+        {
+            Assert.Equal("The state is of a Twin that was declared otherwise: Heads, expected 4, found '2'. (Parameter 'state')", Assert.Throws<ArgumentException>(() => heads.Restore(each)).Message);
+            Assert.Equal("The state is of a Twin that was declared otherwise: Positions, expected None, found 'Alibi'. (Parameter 'state')", Assert.Throws<ArgumentException>(() => positions.Restore(each)).Message);
+            Assert.Equal(0, heads.Position + positions.Position);
+
+            // How long sequences may be is no other model.
+            longer.Restore(each);
+            Assert.Equal(3, longer.Position);
+        }
+
+        // Files of earlier versions say nothing of the declaration.
+        var writer = new SafetensorsWriter();
+        writer.Metadata["modelgen.session.model"] = "Twin";
+        writer.Metadata["modelgen.session.position"] = "3";
+        writer.Add("state", [(int)state.ByteLength], state.Bytes);
+        writer.Save(file.Path);
+        session.Reset();
+        session.Restore(SessionState.Load(file.Path));
+        Assert.Equal(state.Bytes, session.Capture().Bytes);
+    }
+
     [Fact]
     public void A_pass_of_several_tokens_gives_what_each_gives()
     {
@@ -313,4 +346,29 @@ public sealed class SessionStateTests
             return text.Length % (drafts.Length + 1);
         }
     }
+}
+
+/// <summary>A model, and below others of its name.</summary>
+public static partial class States
+{
+    [Gpt(Layers = 1, DModel = 8, Heads = 2, Vocab = 11, Context = 16, Positions = PositionEncoding.Alibi)]
+    public partial class Twin;
+}
+
+public static partial class OtherHeads
+{
+    [Gpt(Layers = 1, DModel = 8, Heads = 4, Vocab = 11, Context = 16, Positions = PositionEncoding.Alibi)]
+    public partial class Twin;
+}
+
+public static partial class OtherPositions
+{
+    [Gpt(Layers = 1, DModel = 8, Heads = 2, Vocab = 11, Context = 16, Positions = PositionEncoding.None)]
+    public partial class Twin;
+}
+
+public static partial class Longer
+{
+    [Gpt(Layers = 1, DModel = 8, Heads = 2, Vocab = 11, Context = 24, Positions = PositionEncoding.Alibi)]
+    public partial class Twin;
 }
