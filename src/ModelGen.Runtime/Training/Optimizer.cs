@@ -57,7 +57,7 @@ public abstract class Optimizer
     /// <summary>The optimizer's name, as checkpoints record it.</summary>
     public abstract string Name { get; }
 
-    /// <summary>The names of what the optimizer remembers for each weight, as checkpoints record them: one slot each, 0 at first.</summary>
+    /// <summary>The names of what the optimizer remembers for each weight, as checkpoints record them: one slot each, 0 at first. No two are the same.</summary>
     public abstract IReadOnlyList<string> Slots { get; }
 
     /// <summary>

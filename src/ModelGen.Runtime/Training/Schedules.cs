@@ -8,7 +8,7 @@ public interface ILearningRateSchedule
 {
     /// <summary>What the optimizer's learning rate is multiplied with.</summary>
     /// <param name="step">The number of steps done before: 0 at the first.</param>
-    /// <returns>A finite factor of 0 or more: a step with any other throws an <see cref="InvalidOperationException"/>, and changes nothing.</returns>
+    /// <returns>A finite factor of 0 or more, which leaves the learning rate finite: a step with any other throws an <see cref="InvalidOperationException"/>, and changes nothing.</returns>
     double Factor(long step);
 }
 

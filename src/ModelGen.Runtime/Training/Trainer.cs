@@ -54,6 +54,7 @@ public abstract unsafe partial class Trainer : IDisposable
     /// <param name="layout">The memory and sizes of the model's plans.</param>
     /// <param name="optimizer">The optimizer.</param>
     /// <param name="options">The trainer's options; null for the defaults.</param>
+    /// <exception cref="ArgumentException">A group of the optimizer fits no parameter, or its slots have no names that tell them apart.</exception>
     /// <exception cref="ArgumentOutOfRangeException">An option is outside its range.</exception>
     [EditorBrowsable(EditorBrowsableState.Never)]
     protected Trainer(ModelWeights weights, ProgramLayout layout, Optimizer optimizer, TrainerOptions? options)
@@ -82,7 +83,7 @@ public abstract unsafe partial class Trainer : IDisposable
         _rounding = options.Rounding;
         Optimizer = optimizer;
         AccumulationSteps = options.AccumulationSteps;
-        _slotCount = optimizer.Slots.Count;
+        _slotCount = CountSlots(optimizer);
         foreach (OptimizerGroup group in optimizer.Groups)
         {
             if (!Trained.Parameters.Has(group.Contains))
@@ -327,6 +328,25 @@ public abstract unsafe partial class Trainer : IDisposable
         }
 
         return masters;
+    }
+
+    /// <summary>The number of an optimizer's slots, whose names must tell them apart in a checkpoint: better said now than when hours of training are to be saved.</summary>
+    private static int CountSlots(Optimizer optimizer)
+    {
+        IReadOnlyList<string> slots = optimizer.Slots ?? throw new ArgumentException($"The Slots of the optimizer {optimizer.Name} are null; expected a list, which may be empty.", nameof(optimizer));
+        for (int slot = 0; slot < slots.Count; slot++)
+        {
+            string name = slots[slot] ?? throw new ArgumentException(FormattableString.Invariant($"Slot {slot} of the optimizer {optimizer.Name} has no name: it is null."), nameof(optimizer));
+            for (int other = 0; other < slot; other++)
+            {
+                if (slots[other] == name)
+                {
+                    throw new ArgumentException(FormattableString.Invariant($"The slots {other} and {slot} of the optimizer {optimizer.Name} are both called '{name}'; expected a name of its own for each."), nameof(optimizer));
+                }
+            }
+        }
+
+        return slots.Count;
     }
 
     /// <summary>What ends the steps of each entry point that is one.</summary>
@@ -591,9 +611,13 @@ public abstract unsafe partial class Trainer : IDisposable
         }
 
         double factor = schedule.Factor(_entrySteps[entry]);
-        return factor >= 0 && double.IsFinite(factor)
-            ? (float)(rate * factor)
-            : throw new InvalidOperationException(FormattableString.Invariant($"The schedule {schedule} is {factor} at step {_entrySteps[entry]}, expected a finite factor of 0 or more."));
+        if (!(factor >= 0 && double.IsFinite(factor)))
+        {
+            throw new InvalidOperationException(FormattableString.Invariant($"The schedule {schedule} is {factor} at step {_entrySteps[entry]}, expected a finite factor of 0 or more."));
+        }
+
+        float scaled = (float)(rate * factor);
+        return float.IsFinite(scaled) ? scaled : throw new InvalidOperationException(FormattableString.Invariant($"The schedule {schedule} is {factor} at step {_entrySteps[entry]}, which makes the learning rate of {rate} more than a float holds."));
     }
 
     /// <summary>

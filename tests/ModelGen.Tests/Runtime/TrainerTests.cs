@@ -146,6 +146,42 @@ public sealed class TrainerTests
         }
     }
 
+    /// <summary>Whether the factor is no number to train by or what it makes of a rate is none: of the optimizer's, or of a group's alone.</summary>
+    [Theory]
+    [InlineData(double.NaN, 0.1f, null, "expected a finite factor of 0 or more")]
+    [InlineData(-1.0, 0.1f, null, "expected a finite factor of 0 or more")]
+    [InlineData(double.PositiveInfinity, 0.1f, null, "expected a finite factor of 0 or more")]
+    [InlineData(double.PositiveInfinity, 0f, null, "expected a finite factor of 0 or more")]
+    [InlineData(1e300, 0.1f, null, "which makes the learning rate of 0.1 more than a float holds")]
+    [InlineData(4.0, float.MaxValue, null, "more than a float holds")]
+    [InlineData(4.0, 0.1f, float.MaxValue, "more than a float holds")]
+    public void A_schedule_that_gives_no_learning_rate_is_refused_and_changes_nothing(double factor, float rate, float? groups, string expected)
+    {
+        using ModelWeights weights = ModelWeights.Create(FakeModels.Table(), seed: 4);
+        using var trainer = new FakeTrainer(weights, new Sgd { LearningRate = rate, Schedule = new Given(factor), Groups = groups is null ? [] : [new OptimizerGroup("") { LearningRate = groups }] });
+        uint[] before = Bits(weights);
+        Assert.Contains(expected, Assert.Throws<InvalidOperationException>(() => trainer.Step(FakeModels.Tokens(6, 1), FakeModels.Tokens(6, 1))).Message, StringComparison.Ordinal);
+        Assert.Equal(before, Bits(weights));
+        Assert.Equal(0, trainer.StepCount);
+    }
+
+    /// <summary>Said when the trainer is made, and not when its first checkpoint is to be saved.</summary>
+    [Fact]
+    public void An_optimizers_slots_have_names_of_their_own()
+    {
+        using ModelWeights weights = ModelWeights.Create(FakeModels.Table(), seed: 4);
+        Assert.Contains("are null", Refused(null!), StringComparison.Ordinal);
+        Assert.Contains("Slot 1 of the optimizer Named has no name", Refused(["a", null!]), StringComparison.Ordinal);
+        Assert.Contains("The slots 0 and 2 of the optimizer Named are both called 'a'", Refused(["a", "b", "a"]), StringComparison.Ordinal);
+        using var trainer = new FakeTrainer(weights, new Named(["a", "A", "a.b", ""]));
+        using var file = new TemporaryFile("slots.safetensors");
+        trainer.Step(FakeModels.Tokens(6, 1), FakeModels.Tokens(6, 1));
+        trainer.SaveCheckpoint(file.Path);
+        trainer.LoadCheckpoint(file.Path);
+
+        string Refused(string[] names) => Assert.Throws<ArgumentException>("optimizer", () => new FakeTrainer(weights, new Named(names))).Message;
+    }
+
     [Fact]
     public void Evaluation_carries_its_own_state_and_changes_nothing()
     {
@@ -624,5 +660,25 @@ public sealed class TrainerTests
 
         change(changed);
         changed.Save(target);
+    }
+
+    private sealed class Given(double factor) : ILearningRateSchedule
+    {
+        public double Factor(long step) => factor;
+    }
+
+    private sealed class Named(string[] names) : Optimizer(1e-3f)
+    {
+        public override string Name => nameof(Named);
+
+        public override IReadOnlyList<string> Slots => names;
+
+        public override void Update(in OptimizerRange range)
+        {
+            for (int slot = 0; slot < names.Length; slot++)
+            {
+                range.Slot(slot).Fill(slot);
+            }
+        }
     }
 }
