@@ -5,7 +5,7 @@ namespace ModelGen;
 /// threads at once.
 /// </summary>
 /// <remarks>
-/// An epoch has as many batches as fit; the few sequences that are left over are others in every epoch. Bucketing by length: the sequences of so many batches, as the random order gives them, are sorted by length and cut into
+/// An epoch has as many batches as fit; the few sequences that are left over are others in every epoch, and the last ones in the order of the data. Bucketing by length: the sequences of so many batches, as the random order gives them, are sorted by length and cut into
 /// batches, which come in random order. Batches of pairs (sources and targets) are made of two sets with the same numbers: see <see cref="SequenceDataset.CopyPadded"/> and <see cref="SequenceDataset.CopyShifted"/>.
 /// </remarks>
 public sealed class SequenceBatchLoader

@@ -65,7 +65,13 @@ public sealed class SequenceFileWriter : IDisposable
     /// <summary>Writes what is left and closes the files.</summary>
     public void Dispose()
     {
-        _tokens.Dispose();
-        _ends.Dispose();
+        try
+        {
+            _tokens.Dispose();
+        }
+        finally
+        {
+            _ends.Dispose();
+        }
     }
 }
