@@ -465,7 +465,7 @@ internal sealed class JinjaRun
         var filter = (FilterExpression)expression;
         object? operand = filter.Operand is FilterExpression inner && IsOfStatement(inner) ? Filtered(inner, value) : value;
         (List<object?> arguments, Dictionary<string, object?> named) = Arguments(filter.Arguments);
-        return JinjaFunctions.Filter(this, filter.Name, operand, arguments, named);
+        return JinjaFilter.Apply(this, filter.Name, operand, arguments, named);
     }
 
     private static bool IsOfStatement(FilterExpression filter) => filter.Operand is null || (filter.Operand is FilterExpression inner && IsOfStatement(inner));
