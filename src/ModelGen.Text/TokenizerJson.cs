@@ -269,6 +269,18 @@ internal static class TokenizerJson
         writer.WriteString("version", "1.0");
         writer.WriteNull("truncation");
         writer.WriteNull("padding");
+        WriteAddedTokens(writer, vocabulary);
+        WriteNormalizer(writer, vocabulary);
+        WritePreTokenizer(writer, vocabulary.Pattern);
+        WritePostProcessor(writer, vocabulary);
+        writer.WritePropertyName("decoder");
+        WriteByteLevel(writer, splits: true);
+        WriteModel(writer, vocabulary);
+        writer.WriteEndObject();
+    }
+
+    private static void WriteAddedTokens(Utf8JsonWriter writer, TokenizerVocabulary vocabulary)
+    {
         writer.WriteStartArray("added_tokens");
         for (int id = 0; id < vocabulary.Tokens.Count; id++)
         {
@@ -288,58 +300,120 @@ internal static class TokenizerJson
         }
 
         writer.WriteEndArray();
-        if (vocabulary.Composes)
-        {
-            writer.WriteStartObject("normalizer");
-            writer.WriteString("type", "NFC");
-            writer.WriteEndObject();
-        }
-        else
+    }
+
+    private static void WriteNormalizer(Utf8JsonWriter writer, TokenizerVocabulary vocabulary)
+    {
+        if (!vocabulary.Composes)
         {
             writer.WriteNull("normalizer");
+            return;
         }
 
-        Words(writer, vocabulary.Pattern);
-        (string? first, string? last) = (Name(vocabulary.AddsBeginning, vocabulary.BeginningToken), Name(vocabulary.AddsEnd, vocabulary.EndToken));
-        if (first is null && last is null)
+        writer.WriteStartObject("normalizer");
+        writer.WriteString("type", "NFC");
+        writer.WriteEndObject();
+    }
+
+    // What cuts a text into words: a pattern or digits before the bytes, or GPT-2's pattern, which the bytes bring along.
+    private static void WritePreTokenizer(Utf8JsonWriter writer, string pattern)
+    {
+        string? text = WordPatterns.TextOf(pattern);
+        writer.WritePropertyName("pre_tokenizer");
+        if (text is null && !WordPatterns.HasSingleDigits(pattern))
         {
-            Bytes("post_processor", words: true);
+            WriteByteLevel(writer, splits: true);
+            return;
+        }
+
+        writer.WriteStartObject();
+        writer.WriteString("type", "Sequence");
+        writer.WriteStartArray("pretokenizers");
+        writer.WriteStartObject();
+        writer.WriteString("type", text is null ? "Digits" : "Split");
+        if (text is null)
+        {
+            writer.WriteBoolean("individual_digits", true);
         }
         else
         {
-            writer.WriteStartObject("post_processor");
-            writer.WriteString("type", "TemplateProcessing");
-            writer.WriteStartArray("single");
-            Special(first);
+            writer.WriteStartObject("pattern");
+            writer.WriteString("Regex", text);
+            writer.WriteEndObject();
+            writer.WriteString("behavior", "Isolated");
+            writer.WriteBoolean("invert", false);
+        }
+
+        writer.WriteEndObject();
+        WriteByteLevel(writer, splits: text is null);
+        writer.WriteEndArray();
+        writer.WriteEndObject();
+    }
+
+    // The tokens that are put before and behind a text.
+    private static void WritePostProcessor(Utf8JsonWriter writer, TokenizerVocabulary vocabulary)
+    {
+        string? first = vocabulary is { AddsBeginning: true, BeginningToken: { } beginning } ? vocabulary.Tokens[beginning] : null;
+        string? last = vocabulary is { AddsEnd: true, EndToken: { } end } ? vocabulary.Tokens[end] : null;
+        writer.WritePropertyName("post_processor");
+        if (first is null && last is null)
+        {
+            WriteByteLevel(writer, splits: true);
+            return;
+        }
+
+        writer.WriteStartObject();
+        writer.WriteString("type", "TemplateProcessing");
+        writer.WriteStartArray("single");
+        WriteTemplatePiece(writer, "SpecialToken", first);
+        WriteTemplatePiece(writer, "Sequence", "A");
+        WriteTemplatePiece(writer, "SpecialToken", last);
+        writer.WriteEndArray();
+        writer.WriteStartArray("pair");
+        writer.WriteEndArray();
+        writer.WriteStartObject("special_tokens");
+        foreach (string name in new[] { first, last }.OfType<string>().Distinct())
+        {
+            writer.WriteStartObject(name);
+            writer.WriteString("id", name);
+            writer.WriteStartArray("ids");
+            writer.WriteNumberValue((name == first ? vocabulary.BeginningToken : vocabulary.EndToken)!.Value);
+            writer.WriteEndArray();
+            writer.WriteStartArray("tokens");
+            writer.WriteStringValue(name);
+            writer.WriteEndArray();
+            writer.WriteEndObject();
+        }
+
+        writer.WriteEndObject();
+        writer.WriteEndObject();
+    }
+
+    private static void WriteTemplatePiece(Utf8JsonWriter writer, string kind, string? id)
+    {
+        if (id is not null)
+        {
             writer.WriteStartObject();
-            writer.WriteStartObject("Sequence");
-            writer.WriteString("id", "A");
+            writer.WriteStartObject(kind);
+            writer.WriteString("id", id);
             writer.WriteNumber("type_id", 0);
             writer.WriteEndObject();
             writer.WriteEndObject();
-            Special(last);
-            writer.WriteEndArray();
-            writer.WriteStartArray("pair");
-            writer.WriteEndArray();
-            writer.WriteStartObject("special_tokens");
-            foreach (string name in new[] { first, last }.OfType<string>().Distinct())
-            {
-                writer.WriteStartObject(name);
-                writer.WriteString("id", name);
-                writer.WriteStartArray("ids");
-                writer.WriteNumberValue((name == first ? vocabulary.BeginningToken : vocabulary.EndToken)!.Value);
-                writer.WriteEndArray();
-                writer.WriteStartArray("tokens");
-                writer.WriteStringValue(name);
-                writer.WriteEndArray();
-                writer.WriteEndObject();
-            }
-
-            writer.WriteEndObject();
-            writer.WriteEndObject();
         }
+    }
 
-        Bytes("decoder", words: true);
+    private static void WriteByteLevel(Utf8JsonWriter writer, bool splits)
+    {
+        writer.WriteStartObject();
+        writer.WriteString("type", "ByteLevel");
+        writer.WriteBoolean("add_prefix_space", false);
+        writer.WriteBoolean("trim_offsets", true);
+        writer.WriteBoolean("use_regex", splits);
+        writer.WriteEndObject();
+    }
+
+    private static void WriteModel(Utf8JsonWriter writer, TokenizerVocabulary vocabulary)
+    {
         writer.WriteStartObject("model");
         writer.WriteString("type", "BPE");
         foreach (string none in (string[])["dropout", "unk_token", "continuing_subword_prefix", "end_of_word_suffix"])
@@ -368,74 +442,6 @@ internal static class TokenizerJson
 
         writer.WriteEndArray();
         writer.WriteEndObject();
-        writer.WriteEndObject();
-
-        string? Name(bool isAdded, int? id) => isAdded && id is { } token ? vocabulary.Tokens[token] : null;
-
-        void Bytes(string? name, bool words)
-        {
-            if (name is null)
-            {
-                writer.WriteStartObject();
-            }
-            else
-            {
-                writer.WriteStartObject(name);
-            }
-
-            writer.WriteString("type", "ByteLevel");
-            writer.WriteBoolean("add_prefix_space", false);
-            writer.WriteBoolean("trim_offsets", true);
-            writer.WriteBoolean("use_regex", words);
-            writer.WriteEndObject();
-        }
-
-        void Special(string? name)
-        {
-            if (name is not null)
-            {
-                writer.WriteStartObject();
-                writer.WriteStartObject("SpecialToken");
-                writer.WriteString("id", name);
-                writer.WriteNumber("type_id", 0);
-                writer.WriteEndObject();
-                writer.WriteEndObject();
-            }
-        }
-
-        void Words(Utf8JsonWriter writer, string pattern)
-        {
-            string? text = WordPatterns.TextOf(pattern);
-            bool hasSingleDigits = WordPatterns.HasSingleDigits(pattern);
-            if (text is null && !hasSingleDigits)
-            {
-                Bytes("pre_tokenizer", words: true);
-                return;
-            }
-
-            writer.WriteStartObject("pre_tokenizer");
-            writer.WriteString("type", "Sequence");
-            writer.WriteStartArray("pretokenizers");
-            writer.WriteStartObject();
-            writer.WriteString("type", text is null ? "Digits" : "Split");
-            if (text is null)
-            {
-                writer.WriteBoolean("individual_digits", true);
-            }
-            else
-            {
-                writer.WriteStartObject("pattern");
-                writer.WriteString("Regex", text);
-                writer.WriteEndObject();
-                writer.WriteString("behavior", "Isolated");
-                writer.WriteBoolean("invert", false);
-            }
-
-            writer.WriteEndObject();
-            Bytes(null, words: text is null);
-            writer.WriteEndArray();
-            writer.WriteEndObject();
-        }
     }
 
     private static bool HasByteLevel(JsonElement root)
