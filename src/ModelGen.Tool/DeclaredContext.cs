@@ -18,13 +18,25 @@ internal static class DeclaredContext
         }
 
         int wanted = context ?? Math.Min(declared, Default);
-        if (wanted > declared)
+        if (wanted < 1)
         {
-            throw new UsageException($"--context: expected at most {declared}, which the model was made for, found {wanted}.");
+            throw new UsageException($"--context: expected 1 or more, found {wanted}.");
+        }
+
+        if (wanted > Longest(code, declared))
+        {
+            throw new UsageException($"--context: expected at most {Longest(code, declared)}, which the model was made for, found {wanted}.");
         }
 
         // A table of positions is a parameter: its rows are the context.
         bool isTable = code.Attribute is "Gpt" or "Bert" && !code.Arguments.Any(static argument => argument.Name == "Positions" && !argument.Value.EndsWith(".Learned", StringComparison.Ordinal));
         return isTable ? code : code.With("Context", wanted.ToString(CultureInfo.InvariantCulture));
+    }
+
+    // Positions that are stretched by what is declared go beyond what a configuration names, by their factor.
+    private static long Longest(ModelCode code, int declared)
+    {
+        string? Of(string name) => code.Arguments.FirstOrDefault(argument => argument.Name == name).Value;
+        return Of("RotaryScaling") == "RotaryScaling.Dynamic" && double.TryParse(Of("RotaryFactor"), CultureInfo.InvariantCulture, out double factor) ? (long)Math.Min(int.MaxValue, declared * Math.Max(1, factor)) : declared;
     }
 }

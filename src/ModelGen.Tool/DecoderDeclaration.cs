@@ -364,12 +364,19 @@ internal static class DecoderDeclaration
             "linear" => "RotaryScaling.Linear",
             "llama3" => "RotaryScaling.Llama3",
             "yarn" => "RotaryScaling.Yarn",
-            string other => throw config.Problem("rope_scaling", "linear, llama3, yarn or longrope", other),
+            "dynamic" => "RotaryScaling.Dynamic",
+            string other => throw config.Problem("rope_scaling", "linear, llama3, yarn, longrope or dynamic", other),
         }));
         Real("factor", "RotaryFactor");
         if (scaling.Type is "llama3" or "yarn")
         {
             arguments.Add(("RotaryOriginalContext", ConfigDeclaration.Text(options.Integer("original_max_position_embeddings") ?? config.Required("max_position_embeddings"))));
+        }
+
+        if (scaling.Type == "dynamic")
+        {
+            // That of the configuration is the first context, which longer texts are measured by.
+            arguments.Add(("RotaryOriginalContext", ConfigDeclaration.Text(config.Required("max_position_embeddings"))));
         }
 
         if (scaling.Type == "llama3")

@@ -401,8 +401,12 @@ internal static class GgufExport
 
                 break;
 
+            case "dynamic":
+                // Up to the context that the file names nothing is scaled.
+                break;
+
             default:
-                throw config.Problem("rope_scaling", "linear, llama3, yarn or longrope, which alone are written", scaling.Type);
+                throw config.Problem("rope_scaling", "linear, llama3, yarn, longrope or dynamic, which alone are written", scaling.Type);
         }
     }
 

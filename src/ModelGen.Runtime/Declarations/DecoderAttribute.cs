@@ -321,7 +321,7 @@ public class DecoderAttribute : Attribute
     /// <summary>With a <see cref="RotaryScaling"/>, the factor: 1 or more. With <see cref="RotaryScaling.LongRope"/> only <see cref="RotaryAttentionFactor"/> follows from it. Default: 1.</summary>
     public double RotaryFactor { get; set; } = 1;
 
-    /// <summary>With <see cref="RotaryScaling.Llama3"/>, <see cref="RotaryScaling.Yarn"/> and <see cref="RotaryScaling.LongRope"/>, the positions that the model was first trained on. Required there, 1 or more; 2 or more with the last.</summary>
+    /// <summary>With <see cref="RotaryScaling.Llama3"/>, <see cref="RotaryScaling.Yarn"/>, <see cref="RotaryScaling.LongRope"/> and <see cref="RotaryScaling.Dynamic"/>, the positions that the model was first trained on. Required there, 1 or more; 2 or more with LongRoPE.</summary>
     public int RotaryOriginalContext { get; set; }
 
     /// <summary>With <see cref="RotaryScaling.Llama3"/>, how many times a pair turns over the first context at the most to be divided by the whole factor. Default: 1.</summary>

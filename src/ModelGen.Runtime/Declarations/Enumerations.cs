@@ -174,6 +174,12 @@ public enum RotaryScaling
     /// Beyond 2 Million Tokens", 2024).
     /// </summary>
     LongRope,
+
+    /// <summary>
+    /// The base grows with the positions n that there are beyond the first context c: by (factor·n/c − (factor − 1))^(r/(r − 2)) for r turned columns, and not at all up to it, as Hugging Face's <c>dynamic</c> has it. n is what is declared (<c>Context</c>),
+    /// for short texts too, since keys that were turned once stay in the cache.
+    /// </summary>
+    Dynamic,
 }
 
 /// <summary>How the norms of a decoder normalize.</summary>

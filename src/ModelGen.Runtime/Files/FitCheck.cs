@@ -38,7 +38,8 @@ internal sealed class FitCheck(WeightFile file, ParameterTable table, bool train
     /// <param name="unexpected">What is not the model's.</param>
     /// <param name="ignoreUnexpected">Whether that is passed over.</param>
     /// <param name="mayBeMissing">What the names of parameters begin with that need not be there; null for nothing.</param>
-    public void Parameters(TensorMap map, IReadOnlyList<WeightTensor> unexpected, bool ignoreUnexpected, IReadOnlyList<string>? mayBeMissing = null)
+    /// <param name="ignore">Patterns of the names of copies that need not be any; null for none.</param>
+    public void Parameters(TensorMap map, IReadOnlyList<WeightTensor> unexpected, bool ignoreUnexpected, IReadOnlyList<string>? mayBeMissing = null, IReadOnlyList<string>? ignore = null)
     {
         int before = _problems.Count;
         map.Check(_problems, new NearestName(unexpected), mayBeMissing ?? []);
@@ -50,7 +51,7 @@ internal sealed class FitCheck(WeightFile file, ParameterTable table, bool train
         Unexpected(unexpected);
         if (_problems.Count == before)
         {
-            Copies(map);
+            Copies(map, ignore ?? []);
         }
     }
 
@@ -81,9 +82,9 @@ internal sealed class FitCheck(WeightFile file, ParameterTable table, bool train
         string advice = (_hasDeclaration, _hasUnexpected) switch
         {
             _ when training => "",
-            (true, true) => "LoadOptions.IgnoreDeclaration and IgnoreUnexpected load it nevertheless.",
+            (true, true) => "LoadOptions.IgnoreDeclaration and IgnoreUnexpected (or Ignore, by name) load it nevertheless.",
             (true, false) => "LoadOptions.IgnoreDeclaration loads it nevertheless.",
-            (false, true) => "LoadOptions.IgnoreUnexpected passes over tensors that the model does not have.",
+            (false, true) => "LoadOptions.IgnoreUnexpected passes over tensors that the model does not have, Ignore over those of some names.",
             _ => "",
         };
         string summary = string.Create(CultureInfo.InvariantCulture, $"the file does not fit {table.ModelName}{(_problems.Count > 1 ? $", in {_problems.Count} respects" : "")}");
@@ -91,10 +92,15 @@ internal sealed class FitCheck(WeightFile file, ParameterTable table, bool train
     }
 
     // A head that is tied in the declaration must be so in the file, or the model would compute something else.
-    private void Copies(TensorMap map)
+    private void Copies(TensorMap map, IReadOnlyList<string> ignore)
     {
         foreach ((WeightTensor copy, int parameter) in map.Copies())
         {
+            if (NamePattern.IsOneOf(copy.Name, ignore))
+            {
+                continue;
+            }
+
             WeightTensor original = map[parameter];
             string field = $"tensor {Quoted.Text(copy.Name)}";
             string expected = $"a copy of {Quoted.Text(original.Name)}, which {table.ModelName} has in its place";

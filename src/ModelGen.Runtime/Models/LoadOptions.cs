@@ -6,11 +6,33 @@ namespace ModelGen;
 /// </summary>
 public sealed record LoadOptions
 {
+    private readonly IReadOnlyList<string> _ignore = [];
+
     /// <summary>
     /// Whether tensors that the model does not have are passed over: further layers, biases, a head of its own. What the model computes
     /// is then not what the file's model did. Known buffers, such as a causal mask, are passed over in any case. Default: false.
     /// </summary>
     public bool IgnoreUnexpected { get; init; }
+
+    /// <summary>
+    /// The names of tensors that are passed over where they are no parameters of the model, as the file spells them; <c>*</c> stands for any number of any characters:
+    /// <c>*.attn.bias</c>, <c>vision_tower.*</c>. Everything else that the model does not have is refused as ever. Default: none.
+    /// </summary>
+    /// <exception cref="ArgumentNullException">The list, or a pattern in it, is null.</exception>
+    public IReadOnlyList<string> Ignore
+    {
+        get => _ignore;
+        init
+        {
+            ArgumentNullException.ThrowIfNull(value, nameof(Ignore));
+            foreach (string pattern in value)
+            {
+                ArgumentNullException.ThrowIfNull(pattern, nameof(Ignore));
+            }
+
+            _ignore = [.. value];
+        }
+    }
 
     /// <summary>
     /// Whether weights are loaded though the file says that they are of a declaration that computes something else with them: another

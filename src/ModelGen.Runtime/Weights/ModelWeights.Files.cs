@@ -29,8 +29,8 @@ public sealed unsafe partial class ModelWeights
 
         TensorMap map = TensorMap.Find(file, table, options.NamePrefix);
         List<WeightTensor> unexpected = map.Unexpected();
-        unexpected.RemoveAll(tensor => FileMetadata.IsOfTraining(file, tensor));
-        check.Parameters(map, unexpected, options.IgnoreUnexpected, [.. options.MayBeMissing, .. MissingAdapters(table, map)]);
+        unexpected.RemoveAll(tensor => FileMetadata.IsOfTraining(file, tensor) || NamePattern.IsOneOf(tensor.Name, options.Ignore));
+        check.Parameters(map, unexpected, options.IgnoreUnexpected, [.. options.MayBeMissing, .. MissingAdapters(table, map)], options.Ignore);
         check.ThrowIfAny();
 
         var weights = new ModelWeights(table);

@@ -111,6 +111,7 @@ internal enum RotaryScaling
     Llama3,
     Yarn,
     LongRope,
+    Dynamic,
 }
 
 internal enum Normalization

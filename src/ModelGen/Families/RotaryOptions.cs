@@ -18,8 +18,8 @@ internal sealed record RotaryOptions(double Base, double Fraction, RotaryLayout 
 
     private static readonly (string Name, string Scalings, Func<RotaryScaling, bool> Holds)[] Scales =
     [
-        ("RotaryFactor", "RotaryScaling.Linear, Llama3, Yarn and LongRope have a factor", scaling => scaling != RotaryScaling.None),
-        ("RotaryOriginalContext", "RotaryScaling.Llama3, Yarn and LongRope know the first context", scaling => scaling is RotaryScaling.Llama3 or RotaryScaling.Yarn or RotaryScaling.LongRope),
+        ("RotaryFactor", "RotaryScaling.Linear, Llama3, Yarn, LongRope and Dynamic have a factor", scaling => scaling != RotaryScaling.None),
+        ("RotaryOriginalContext", "RotaryScaling.Llama3, Yarn, LongRope and Dynamic know the first context", KnowsOriginalContext),
         ("RotaryShortFactors", "RotaryScaling.LongRope has a factor for each pair", scaling => scaling == RotaryScaling.LongRope),
         ("RotaryLongFactors", "RotaryScaling.LongRope has a factor for each pair", scaling => scaling == RotaryScaling.LongRope),
         ("RotaryLowFrequencyFactor", "RotaryScaling.Llama3 has low and high frequencies", scaling => scaling == RotaryScaling.Llama3),
@@ -119,7 +119,7 @@ internal sealed record RotaryOptions(double Base, double Fraction, RotaryLayout 
                 yield return FileOption.Of("RotaryFactor", Factor);
             }
 
-            if (Scaling is RotaryScaling.Llama3 or RotaryScaling.Yarn or RotaryScaling.LongRope)
+            if (KnowsOriginalContext(Scaling))
             {
                 yield return FileOption.Of("RotaryOriginalContext", OriginalContext);
             }
@@ -158,7 +158,7 @@ internal sealed record RotaryOptions(double Base, double Fraction, RotaryLayout 
         int rotated = Rotated(headWidth);
         bool own = ofWindow && !(WindowBase.Equals(Base) && GlobalFraction.Equals(1));
         string name = (own ? "rotary.window" : "rotary") + (isUsual ? "" : $".{headWidth}");
-        Initializer angles = own ? Initializer.Rotary(Powers(WindowBase, rotated), 1) : Initializer.Rotary(Frequencies(rotated, rows), AttentionFactor);
+        Initializer angles = own ? Initializer.Rotary(Powers(PortableMath.Log(WindowBase), rotated), 1) : Initializer.Rotary(Frequencies(rotated, rows), AttentionFactor);
         return b.Add(new Parameter(name, Shape.Of(rows, rotated), angles, false, false) { IsTable = true }, name);
     }
 
@@ -175,11 +175,11 @@ internal sealed record RotaryOptions(double Base, double Fraction, RotaryLayout 
         return positions == PositionEncoding.Rotary ? new RotaryAngles(this, headWidth, Of(ofWindow: false), Of(ofWindow: true)) : null;
     }
 
-    /// <summary>The radians from one position to the next, scaled. LongRoPE's list is that of the positions that there are, whatever a text's length: a table has one row for each of them.</summary>
+    /// <summary>The radians from one position to the next, scaled. LongRoPE's list and the stretched base are those of the positions that there are, whatever a text's length: a table has one row for each of them.</summary>
     public EquatableArray<double> Frequencies(int rotated, int positions)
     {
         int turning = (int)(rotated / 2 * GlobalFraction);
-        EquatableArray<double> usual = new([.. Powers(Base, rotated).Select((f, i) => i < turning ? f : 0)]);
+        EquatableArray<double> usual = new([.. Powers(PortableMath.Log(Base) + Stretch(rotated, positions), rotated).Select((f, i) => i < turning ? f : 0)]);
         return Scaling switch
         {
             RotaryScaling.Linear => new([.. usual.Select(f => f / Factor)]),
@@ -190,12 +190,16 @@ internal sealed record RotaryOptions(double Base, double Fraction, RotaryLayout 
         };
     }
 
-    /// <summary>base^(−2i/<paramref name="rotated"/>) of pair i.</summary>
-    private static EquatableArray<double> Powers(double of, int rotated)
-    {
-        double log = PortableMath.Log(of);
-        return new([.. Enumerable.Range(0, rotated / 2).Select(i => PortableMath.Exp(-log * (2.0 * i / rotated)))]);
-    }
+    /// <summary>base^(−2i/<paramref name="rotated"/>) of pair i, by the base's logarithm.</summary>
+    private static EquatableArray<double> Powers(double log, int rotated) => new([.. Enumerable.Range(0, rotated / 2).Select(i => PortableMath.Exp(-log * (2.0 * i / rotated)))]);
+
+    /// <summary>
+    /// What is added to the base's logarithm where there are more positions than the first context: r/(r − 2)·ln(factor·positions/context − (factor − 1)), which is 0 at the first context. A single pair turns by 1 whatever the base.
+    /// </summary>
+    private double Stretch(int rotated, int positions)
+        => Scaling != RotaryScaling.Dynamic || rotated <= 2 || positions <= OriginalContext ? 0 : rotated / (rotated - 2.0) * PortableMath.Log((Factor * positions / OriginalContext) - (Factor - 1));
+
+    private static bool KnowsOriginalContext(RotaryScaling scaling) => scaling is RotaryScaling.Llama3 or RotaryScaling.Yarn or RotaryScaling.LongRope or RotaryScaling.Dynamic;
 
     /// <summary>A frequency as it was, in the part <paramref name="kept"/>, and divided by the factor in the rest.</summary>
     private double Blend(double frequency, double kept) => (frequency * kept) + (frequency / Factor * (1 - kept));
@@ -249,7 +253,7 @@ internal sealed record RotaryOptions(double Base, double Fraction, RotaryLayout 
             & checks.OptionalReal("RotaryFraction", Fraction is > 0 and <= 1, "greater than 0 and at most 1")
             & checks.OptionalReal("GlobalRotaryFraction", GlobalFraction is > 0 and <= 1, "greater than 0 and at most 1")
             & checks.OptionalReal("RotaryFactor", Factor is >= 1 and <= 1e6, "at least 1 and at most 1e6")
-            & (Scaling is not (RotaryScaling.Llama3 or RotaryScaling.Yarn or RotaryScaling.LongRope) || checks.RequireSize("RotaryOriginalContext", minimum: Scaling == RotaryScaling.LongRope ? 2 : 1))
+            & (!KnowsOriginalContext(Scaling) || checks.RequireSize("RotaryOriginalContext", minimum: Scaling == RotaryScaling.LongRope ? 2 : 1))
             & checks.OptionalReal("RotaryLowFrequencyFactor", LowFrequencyFactor is > 0 and <= 1e6, "greater than 0 and at most 1e6")
             & checks.OptionalReal("RotaryHighFrequencyFactor", HighFrequencyFactor > LowFrequencyFactor && HighFrequencyFactor <= 1e6, "greater than RotaryLowFrequencyFactor and at most 1e6")
             & checks.OptionalReal("RotaryBetaSlow", BetaSlow is > 0 and <= 1e6, "greater than 0 and at most 1e6")

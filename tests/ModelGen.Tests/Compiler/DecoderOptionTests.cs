@@ -102,6 +102,9 @@ public sealed class DecoderOptionTests
     [InlineData(3L, 8L, -1.0)]
     [InlineData(3L, 8L, 0.0)]
     [InlineData(4L, 8L, double.NaN)]
+    [InlineData(5L, 0L, 2.0)]
+    [InlineData(5L, -3L, -2.0)]
+    [InlineData(5L, 1L, double.PositiveInfinity)]
     public async Task Wrong_scales_of_rotary_positions_have_a_surface(long scaling, long original, double factor)
     {
         var spec = new ModelSpec(new TypeIdentity("Tests", [], "Model", "public", "Tests.Model"), "Decoder",

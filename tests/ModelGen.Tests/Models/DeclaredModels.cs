@@ -457,6 +457,11 @@ public partial class LongRopeDecoder;
 [Trainable(BatchSize = 2, SequenceLength = 17)]
 public partial class ShortRopeDecoder;
 
+[Llama(Layers = 2, DModel = 36, Heads = 3, KeyValueHeads = 1, FeedForward = 44, Vocab = 43, Context = 30, HeadWidth = 16, RotaryFraction = 0.75, RotaryScaling = RotaryScaling.Dynamic, RotaryOriginalContext = 16,
+    RotaryFactor = 2.5, RotaryBase = 100)]
+[Trainable(BatchSize = 2, SequenceLength = 17)]
+public partial class DynamicRopeDecoder;
+
 [Decoder(Layers = 2, DModel = 36, Heads = 6, FeedForward = 50, Vocab = 43, Context = 30, Norm = Normalization.Layer, EmbeddingNorm = true, Positions = PositionEncoding.Alibi, GatedFeedForward = false, Activation = Activation.GeluTanh,
     OutputBias = true, FeedForwardBias = true, TieEmbeddings = true, MaxBatch = 2)]
 [Trainable(BatchSize = 2, SequenceLength = 17)]

@@ -117,6 +117,15 @@ public sealed class DecoderTests
     public void LongRoPE_within_the_first_context_training() => Parity.Training<ShortRopeDecoder>("decoder-longrope-short");
 
     [Fact]
+    public void A_base_stretched_by_the_context_logits() => Parity.Logits<DynamicRopeDecoder>("decoder-dynamic");
+
+    [Fact]
+    public void A_base_stretched_by_the_context_gradients() => Parity.Gradients<DynamicRopeDecoder>("decoder-dynamic", DynamicRopeDecoder.Parameters);
+
+    [Fact]
+    public void A_base_stretched_by_the_context_training() => Parity.Training<DynamicRopeDecoder>("decoder-dynamic");
+
+    [Fact]
     public void Bloom_logits() => Parity.Logits<BloomDecoder>("decoder-bloom");
 
     [Fact]

@@ -124,6 +124,41 @@ public sealed class FileNamesTests : IDisposable
     }
 
     [Fact]
+    public void Tensors_of_names_that_are_ignored_are_passed_over_and_no_others()
+    {
+        Save(static name => name, static writer =>
+        {
+            writer.Add("base.h.2.bias", [3], new float[3]);
+            writer.Add("base.h.0.attn.bias", [4], new float[4]);
+            writer.Add("vision.0.weight", [2], new float[2]);
+        });
+        ModelFileException refused = Assert.Throws<ModelFileException>(() => ModelWeights.Load(Table, _file.Path, new LoadOptions { Ignore = ["*.attn.bias", "vision.*"] }));
+        Assert.Equal(["tensor 'base.h.2.bias'"], refused.Problems.Select(static problem => problem.Field));
+        Loads(new LoadOptions { Ignore = ["*.attn.bias", "vision.*", "base.*.2.*"] });
+
+        // A parameter stays one, whatever fits its name; and one that is not there is still asked for.
+        Loads(new LoadOptions { Ignore = ["*"] });
+        Save(static name => name == "tail.bias" ? "tail.x" : name);
+        Assert.Equal("tensor 'tail.bias'", Assert.Throws<ModelFileException>(() => ModelWeights.Load(Table, _file.Path, new LoadOptions { Ignore = ["tail.*"] })).Field);
+    }
+
+    [Theory]
+    [InlineData("a.b", "a.b", true)]
+    [InlineData("a.b", "a.c", false)]
+    [InlineData("a.b", "", false)]
+    [InlineData("", "*", true)]
+    [InlineData("a.b", "**", true)]
+    [InlineData("h.0.attn.bias", "*.attn.bias", true)]
+    [InlineData("h.0.attn.bias", "*.attn.", false)]
+    [InlineData("h.0.attn.bias", "h.*.bias", true)]
+    [InlineData("aba", "ab*ba", false)]
+    [InlineData("abba", "ab*ba", true)]
+    [InlineData("a.x.y.z", "a*x*y*z", true)]
+    [InlineData("a.y.x.z", "a*x*y*z", false)]
+    [InlineData("A.b", "a.*", false)]
+    public void A_star_stands_for_anything(string name, string pattern, bool fits) => Assert.Equal(fits, NamePattern.Fits(name, pattern));
+
+    [Fact]
     public void A_second_name_must_be_a_copy_or_the_file_is_of_another_model()
     {
         float[] other = Values("base.table");
@@ -133,6 +168,8 @@ public sealed class FileNamesTests : IDisposable
         Assert.Equal("tensor 'head.weight'", refused.Field);
         Assert.Contains("at 7", refused.Found, StringComparison.Ordinal);
         Loads(new LoadOptions { IgnoreUnexpected = true });
+        Loads(new LoadOptions { Ignore = ["head.*"] });
+        Assert.Throws<ModelFileException>(() => ModelWeights.Load(Table, _file.Path, new LoadOptions { Ignore = ["tail.*"] }));
 
         Save(static name => name, static writer => writer.Add("head.weight", [3, 5], Values("base.table")));
         Assert.Equal("F32 [3, 5]", Assert.Throws<ModelFileException>(() => ModelWeights.Load(Table, _file.Path)).Found);

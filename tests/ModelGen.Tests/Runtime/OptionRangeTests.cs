@@ -80,6 +80,8 @@ public sealed class OptionRangeTests
         Assert.Equal("Groups", Assert.Throws<ArgumentNullException>(() => new AdamW { Groups = null! }).ParamName);
         Assert.Equal("Groups", Assert.Throws<ArgumentException>(() => new Sgd { Groups = [null!] }).ParamName);
         Assert.Equal("EndTokens", Assert.Throws<ArgumentNullException>(() => Sampler(new DecodingOptions { EndTokens = null! })).ParamName);
+        Assert.Equal("Ignore", Assert.Throws<ArgumentNullException>(() => new LoadOptions { Ignore = null! }).ParamName);
+        Assert.Equal("Ignore", Assert.Throws<ArgumentNullException>(() => new LoadOptions { Ignore = [null!] }).ParamName);
         Assert.Equal("Suppressed", Assert.Throws<ArgumentNullException>(() => Sampler(new DecodingOptions { Suppressed = null! })).ParamName);
     }
 
