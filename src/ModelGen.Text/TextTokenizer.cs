@@ -94,7 +94,7 @@ public abstract class TextTokenizer : ITokenizer
         };
     }
 
-    /// <summary>Reads the tokenizer of a file: a GGUF file's metadata, Hugging Face's <c>tokenizer.json</c>, SentencePiece's <c>tokenizer.model</c>, a llama2.c vocabulary (<c>tokenizer.bin</c>), or BERT's <c>vocab.txt</c>.</summary>
+    /// <summary>Reads the tokenizer of a file: a GGUF file's metadata, Hugging Face's <c>tokenizer.json</c>, SentencePiece's <c>tokenizer.model</c>, a llama2.c vocabulary (<c>tokenizer.bin</c>), BERT's <c>vocab.txt</c>, GPT-2's tokens and merges, or tiktoken's ranks: what <see cref="TokenizerFiles.Read(string)"/> reads.</summary>
     /// <param name="path">The file.</param>
     /// <exception cref="ModelFileException">The file is damaged, or of a kind that is not known.</exception>
     /// <exception cref="NotSupportedException">The file's tokenizer works in a way that is not known here.</exception>

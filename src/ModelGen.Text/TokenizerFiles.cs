@@ -14,7 +14,8 @@ public static class TokenizerFiles
     // Far more than any vocabulary in use.
     private const int LargestVocabulary = 1 << 22;
 
-    /// <summary>Reads a vocabulary: from a GGUF file's metadata, from Hugging Face's <c>tokenizer.json</c>, from SentencePiece's <c>tokenizer.model</c>, from a llama2.c vocabulary (<c>tokenizer.bin</c>), or from BERT's <c>vocab.txt</c>.</summary>
+    /// <summary>Reads a vocabulary: from a GGUF file's metadata, from Hugging Face's <c>tokenizer.json</c>, from SentencePiece's <c>tokenizer.model</c>, from a llama2.c vocabulary (<c>tokenizer.bin</c>),
+    /// from BERT's <c>vocab.txt</c>, from GPT-2's tokens and merges, whichever of both is named (<c>vocab.json</c> and <c>merges.txt</c>, <c>encoder.json</c> and <c>vocab.bpe</c>), or from tiktoken's ranks, where their number says of which vocabulary they are.</summary>
     /// <param name="path">The file.</param>
     /// <exception cref="ModelFileException">The file is damaged, or of a kind that is not known.</exception>
     /// <exception cref="NotSupportedException">The file's tokenizer works in a way that is not known here.</exception>
@@ -28,17 +29,36 @@ public static class TokenizerFiles
             return Read(file) ?? throw new ModelFileException(path, "metadata 'tokenizer.ggml.model'", "a tokenizer", "none");
         }
 
-        long length = new FileInfo(path).Length;
-        if (length > LargestFile)
-        {
-            throw new ModelFileException(path, "length", FormattableString.Invariant($"at most {LargestFile} bytes"), FormattableString.Invariant($"{length}"));
-        }
-
-        byte[] bytes = File.ReadAllBytes(path);
+        path = ByteLevelFiles.IsMerges(path) ? ByteLevelFiles.TokensBeside(path) : path;
+        byte[] bytes = Bytes(path);
         return bytes.AsSpan().TrimStart(" \t\r\n\uFEFF"u8) is [(byte)'{', ..] ? ReadJson(path, bytes)
+            : ByteLevelFiles.LooksLikeRanks(bytes) ? ByteLevelFiles.OfRanks(path, bytes)
             : path.EndsWith(".model", StringComparison.OrdinalIgnoreCase) ? SentencePieceModel.Read(path, bytes)
             : path.EndsWith(".txt", StringComparison.OrdinalIgnoreCase) ? ReadWordPieces(path, bytes)
             : ReadLlama2c(path, bytes);
+    }
+
+    /// <summary>Reads a vocabulary from tiktoken's ranks: lines of a token's bytes in base 64 and its rank.</summary>
+    /// <param name="path">The file.</param>
+    /// <param name="pattern">What finds words, by GGUF's name: <c>gpt-2</c>, <c>dbrx</c> (cl100k's), <c>gpt-4o</c> (o200k's), <c>llama-bpe</c>, <c>qwen2</c>, ….</param>
+    /// <param name="specialTokens">The names of special tokens and their ids; null for none.</param>
+    /// <exception cref="ModelFileException">The file is damaged, or an id of a special token is taken.</exception>
+    /// <exception cref="NotSupportedException">The pattern is not known here.</exception>
+    /// <exception cref="IOException">The file cannot be read.</exception>
+    public static TokenizerVocabulary ReadTiktoken(string path, string pattern, IReadOnlyDictionary<string, int>? specialTokens = null)
+    {
+        ArgumentException.ThrowIfNullOrEmpty(path);
+        ArgumentException.ThrowIfNullOrEmpty(pattern);
+        _ = WordPatterns.Of(pattern);
+        return ByteLevelFiles.OfRanks(path, Bytes(path), pattern, specialTokens?.Select(static token => (token.Key, token.Value)) ?? []);
+    }
+
+    /// <summary>All bytes of a file that is no larger than vocabularies are.</summary>
+    internal static byte[] Bytes(string path)
+    {
+        long length = new FileInfo(path).Length;
+        return length <= LargestFile ? File.ReadAllBytes(path)
+            : throw new ModelFileException(path, "length", FormattableString.Invariant($"at most {LargestFile} bytes"), FormattableString.Invariant($"{length}"));
     }
 
     /// <summary>The vocabulary in a GGUF file's metadata; null if there is none.</summary>
@@ -55,13 +75,16 @@ public static class TokenizerFiles
 
         TokenizerKind kind = model switch
         {
-            "llama" => TokenizerKind.SentencePiece,
+            "llama" or "gemma4" => TokenizerKind.SentencePiece,
             "gpt2" => TokenizerKind.ByteLevel,
             "bert" => TokenizerKind.WordPiece,
             "t5" => TokenizerKind.Unigram,
-            _ => throw new NotSupportedException($"{file.Path}: the tokenizer '{(model.Length > 40 ? model[..40] : model)}' is not known here: llama (SentencePiece), t5 (Unigram), gpt2 (byte level) and bert (WordPiece) are."),
+            _ => throw new NotSupportedException($"{file.Path}: the tokenizer '{(model.Length > 40 ? model[..40] : model)}' is not known here: llama and gemma4 (SentencePiece), t5 (Unigram), gpt2 (byte level) and bert (WordPiece) are."),
         };
         bool isScored = kind is TokenizerKind.SentencePiece or TokenizerKind.Unigram;
+
+        // Gemma 4's pieces have merges in the place of scores.
+        bool isMerged = model is "gpt2" or "gemma4";
         if (Find("tokens") is not { IsArray: true, ElementType: GgufValueType.String } tokens || tokens.Count is 0 or > LargestVocabulary)
         {
             throw Problem("tokens", FormattableString.Invariant($"1 to {LargestVocabulary} texts"), Find("tokens")?.ToString() ?? "nothing");
@@ -95,12 +118,12 @@ public static class TokenizerFiles
                     : throw Problem("precompiled_charsmap", "bytes", map.ToString());
             }
 
-            if (Find("scores") is not { IsArray: true, ElementType: GgufValueType.Float32 } found || found.Count != count)
+            if (!isMerged)
             {
-                throw Problem("scores", FormattableString.Invariant($"{count} floats"), Find("scores")?.ToString() ?? "nothing");
+                scores = Find("scores") is { IsArray: true, ElementType: GgufValueType.Float32 } found && found.Count == count ? [.. found.Reals().Select(static score => (float)score)]
+                    : throw Problem("scores", FormattableString.Invariant($"{count} floats"), Find("scores")?.ToString() ?? "nothing");
             }
 
-            scores = [.. found.Reals().Select(static score => (float)score)];
             if (Array.FindIndex(scores, static score => !float.IsFinite(score)) is >= 0 and int id)
             {
                 throw Problem("scores", "finite numbers", FormattableString.Invariant($"{scores[id]} of the token {id}"));
@@ -108,7 +131,7 @@ public static class TokenizerFiles
         }
 
         string[] merges = [];
-        if (kind == TokenizerKind.ByteLevel)
+        if (isMerged)
         {
             if (Find("merges") is not { IsArray: true, ElementType: GgufValueType.String } found || found.Count > LargestVocabulary)
             {
@@ -116,6 +139,12 @@ public static class TokenizerFiles
             }
 
             merges = found.Texts();
+        }
+
+        if (isScored && isMerged)
+        {
+            scores = TokenizerJson.Scores(texts, merges);
+            merges = [];
         }
 
         string pattern = Find("pre")?.AsText() ?? "gpt-2";
@@ -134,7 +163,7 @@ public static class TokenizerFiles
             TurnEndTokens = [.. new[] { Id("eot_token_id"), Id("eom_token_id") }.OfType<int>()],
             AddsBeginning = Find("add_bos_token")?.AsFlag() ?? (kind == TokenizerKind.SentencePiece || isPieces || WordPatterns.TakesWholeWords(pattern)),
             AddsEnd = Find("add_eos_token")?.AsFlag() ?? (isPieces || kind == TokenizerKind.Unigram),
-            AddsSpace = isScored && (Find("add_space_prefix")?.AsFlag() ?? true),
+            AddsSpace = isScored && (Find("add_space_prefix")?.AsFlag() ?? !isMerged),
             RemovesExtraSpaces = isScored && Find("remove_extra_whitespaces")?.AsFlag() == true,
             CharacterMap = characterMap,
         };
@@ -323,7 +352,7 @@ public static class TokenizerFiles
         try
         {
             using JsonDocument document = JsonDocument.Parse(bytes, new JsonDocumentOptions { MaxDepth = 32 });
-            return TokenizerJson.Read(path, document.RootElement);
+            return ByteLevelFiles.IsVocabulary(document.RootElement) ? ByteLevelFiles.OfMerges(path, document.RootElement) : TokenizerJson.Read(path, document.RootElement);
         }
         catch (JsonException exception)
         {

@@ -103,13 +103,6 @@ internal static class TokenizerJson
             throw new NotSupportedException($"{path}: the tokenizer works neither on bytes (ByteLevel) nor with bytes to fall back on (byte_fallback).");
         }
 
-        // Merges are in the order of the scores that they were made from, the highest first.
-        var rank = new Dictionary<string, int>(StringComparer.Ordinal);
-        for (int i = 0; i < merges.Count; i++)
-        {
-            rank.TryAdd(merges[i].Replace(" ", "", StringComparison.Ordinal), i);
-        }
-
         for (int id = 0; id < count; id++)
         {
             kinds[id] = kinds[id] == TokenKind.Normal && tokens[id].Length == 6 && tokens[id].StartsWith("<0x", StringComparison.Ordinal) ? TokenKind.Byte : kinds[id];
@@ -126,7 +119,7 @@ internal static class TokenizerJson
             Kind = TokenizerKind.SentencePiece,
             Tokens = tokens,
             Kinds = kinds,
-            Scores = [.. tokens.Select(token => rank.TryGetValue(token, out int place) ? -1f - place : -1e9f)],
+            Scores = Scores(tokens, merges),
             BeginningToken = Find("<s>", "<bos>"),
             EndToken = Find("</s>", "<eos>"),
             UnknownToken = unknown,
@@ -147,6 +140,18 @@ internal static class TokenizerJson
         string Text(JsonElement element, string field) => element.ValueKind == JsonValueKind.String ? element.GetString()! : throw Problem(field, "texts", element.ValueKind.ToString());
 
         ModelFileException Problem(string field, string expected, string found) => new(path, field, expected, found);
+    }
+
+    /// <summary>Scores of pieces by the merges that they are made by, which are in the order of the scores that they were made from, the highest first.</summary>
+    public static float[] Scores(IEnumerable<string> tokens, IReadOnlyList<string> merges)
+    {
+        var rank = new Dictionary<string, int>(StringComparer.Ordinal);
+        for (int i = 0; i < merges.Count; i++)
+        {
+            rank.TryAdd(merges[i].Replace(" ", "", StringComparison.Ordinal), i);
+        }
+
+        return [.. tokens.Select(token => rank.TryGetValue(token, out int place) ? -1f - place : -1e9f)];
     }
 
     // What changes characters otherwise would give other tokens than the model was trained with.

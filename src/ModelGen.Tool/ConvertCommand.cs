@@ -12,7 +12,7 @@ internal static class ConvertCommand
         Argument<string> input = new("IN") { Description = "A GGUF, safetensors or llama2.c file." };
         Argument<string> output = new("OUT") { Description = "The file to write: .gguf, .safetensors or .bin (llama2.c)." };
         Option<string?> weights = new("--weights") { Description = "How matrices are stored: F32, F16 or BF16; in GGUF also Q8_0, Q4_0, Q4_1, Q5_0, Q5_1, IQ4_NL, MXFP4, Q4_K, Q5_K, Q6_K. Blocks that the input has in this type are copied. [default: each tensor as the input stores it]", HelpName = "TYPE" };
-        Option<string?> tokenizer = new("--tokenizer") { Description = "A tokenizer to put into a GGUF file, where the input has none: tokenizer.json, tok512.bin, or a GGUF file.", HelpName = "FILE" };
+        Option<string?> tokenizer = new("--tokenizer") { Description = "A tokenizer to put into a GGUF file, where the input has none: tokenizer.json, tokenizer.model, vocab.txt, vocab.json with merges.txt, tiktoken's ranks, tok512.bin, or a GGUF file.", HelpName = "FILE" };
         Option<string?> merge = new("--merge") { Description = "Low-rank adapters to merge into the weights: a file of PEFT's, of llama.cpp's (GGUF) or of SaveAdapters, or PEFT's folder.", HelpName = "FILE" };
         Option<string?> adapted = new("--base") { Description = "The input is low-rank adapters of this model: write them as a GGUF file that llama.cpp reads beside it.", HelpName = "MODEL" };
         Option<bool> json = new("--json") { Description = "Print one line of JSON." };

@@ -6,7 +6,7 @@ namespace ModelGen.Tool;
 internal sealed class ModelFlags
 {
     private readonly Argument<string> _file = new("FILE") { Description = "A GGUF, safetensors or llama2.c file, or a folder with model.safetensors and config.json." };
-    private readonly Option<string?> _tokenizer = new("--tokenizer") { Description = "The tokenizer, where the model's file has none: tokenizer.json, tok512.bin, or a GGUF file.", HelpName = "FILE" };
+    private readonly Option<string?> _tokenizer = new("--tokenizer") { Description = "The tokenizer, where the model's file has none: tokenizer.json, tokenizer.model, vocab.txt, vocab.json with merges.txt, tiktoken's ranks, tok512.bin, or a GGUF file.", HelpName = "FILE" };
     private readonly Option<int> _threads = new("--threads") { Description = "The most threads; 0 for one per processor.", HelpName = "N", DefaultValueFactory = static _ => 0 };
     private readonly Option<int?> _context = new("--context") { Description = $"The longest sequence, prompt included. [default: the model's, at most {DeclaredContext.Default}]", HelpName = "N" };
 

@@ -9,7 +9,7 @@ internal static class TokenizeCommand
 {
     public static Command Create()
     {
-        Argument<string> file = new("FILE") { Description = "A GGUF file, tokenizer.json, or a llama2.c vocabulary (tok512.bin)." };
+        Argument<string> file = new("FILE") { Description = "A GGUF file, tokenizer.json, tokenizer.model, vocab.txt, vocab.json with merges.txt beside it, tiktoken's ranks, or a llama2.c vocabulary (tok512.bin)." };
         Argument<string> text = new("TEXT") { Description = "The text; - for standard input.", Arity = ArgumentArity.ZeroOrOne, DefaultValueFactory = static _ => "-" };
         Option<bool> special = new("--special") { Description = "Names of special tokens in the text stand for them." };
         Option<bool> json = new("--json") { Description = "Print one line of JSON." };

@@ -3,7 +3,7 @@ namespace ModelGen.Tool;
 /// <summary>Finds a model's tokenizer.</summary>
 internal static class Tokenizers
 {
-    /// <summary>The vocabulary of a file that was named, in the model's file, or in a tokenizer.json (of BERT, a vocab.txt) beside it; null if there is none.</summary>
+    /// <summary>The vocabulary of a file that was named, in the model's file, or beside it: tokenizer.json, tokenizer.model, vocab.json with merges.txt, of BERT vocab.txt; null if there is none.</summary>
     public static TokenizerVocabulary? Find(ModelSource source, string? path)
     {
         if (path is not null)
@@ -16,7 +16,7 @@ internal static class Tokenizers
             : null;
     }
 
-    /// <summary>The file that has the model's tokenizer: its own, or a tokenizer.json beside it; null if there is none.</summary>
+    /// <summary>The file that has the model's tokenizer: its own, or one beside it; null if there is none.</summary>
     public static string? PathOf(ModelSource source)
     {
         if (source.Gguf is { } gguf)
@@ -25,7 +25,7 @@ internal static class Tokenizers
         }
 
         string folder = Path.GetDirectoryName(Path.GetFullPath(source.Weights.Path))!;
-        string[] names = source.Config?.Text("model_type") == "bert" ? ["tokenizer.json", "vocab.txt"] : ["tokenizer.json"];
+        string[] names = ["tokenizer.json", "tokenizer.model", .. File.Exists(Path.Combine(folder, "merges.txt")) ? ["vocab.json"] : Array.Empty<string>(), .. source.Config?.Text("model_type") == "bert" ? ["vocab.txt"] : Array.Empty<string>()];
         return source.Weights.Format != WeightFileFormat.Safetensors ? null : names.Select(name => Path.Combine(folder, name)).FirstOrDefault(File.Exists);
     }
 }

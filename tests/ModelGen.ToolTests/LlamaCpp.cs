@@ -97,12 +97,15 @@ internal static unsafe class LlamaCpp
     }
 
     /// <summary>llama.cpp's tokens of a text.</summary>
-    public static int[] Tokenize(string path, string text, bool special = false)
+    public static int[] Tokenize(string path, string text, bool special = false) => Tokenize(path, [text], special)[0];
+
+    /// <summary>llama.cpp's tokens of texts.</summary>
+    public static int[][] Tokenize(string path, string[] texts, bool special = false)
     {
         Require();
         var parameters = new ModelParams(path) { VocabOnly = true };
         using LLamaWeights weights = LLamaWeights.LoadFromFile(parameters);
-        return [.. weights.Tokenize(text, true, special, System.Text.Encoding.UTF8).Select(static token => (int)token)];
+        return [.. texts.Select(text => weights.Tokenize(text, true, special, System.Text.Encoding.UTF8).Select(static token => (int)token).ToArray())];
     }
 
     /// <summary>Blocks as ggml makes them from floats, rows of 256.</summary>
