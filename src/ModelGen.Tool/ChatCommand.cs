@@ -38,6 +38,8 @@ internal static class ChatCommand
             var options = new TextGenerationOptions { MaxTokens = count, Sampling = sampling.Read(result), Stops = result.GetValue(stops) ?? [] };
             Grammar? rules = grammar.Read(result);
             using LoadedModel loaded = model.Load(result);
+            // Tokens that it names may be none of the model's.
+            _ = UsageException.Of(() => new Sampler(options.Sampling, loaded.Host.VocabularySize));
             if (rules is not null && loaded.Tokenizer is { } tokenizer)
             {
                 options = options with { Constraint = rules.CreateConstraint(tokenizer) };

@@ -1,4 +1,5 @@
 using System.CommandLine;
+using System.CommandLine.Parsing;
 using System.Globalization;
 using System.Text;
 
@@ -47,7 +48,7 @@ internal static class CommandLine
         if (parsed.Errors.Count > 0)
         {
             // Of a word that is no command the parser says first that there is no command.
-            string message = parsed.CommandResult.Command == root && parsed.UnmatchedTokens is [var unknown, ..] ? $"there is no command '{unknown}'." : parsed.Errors[0].Message;
+            string message = parsed.CommandResult.Command == root && parsed.UnmatchedTokens is [var unknown, ..] ? $"there is no command '{unknown}'." : Plain(parsed.Errors[0]);
             Console.Error.WriteLine($"error: {OneLine(message)} (--help explains the options)");
             return ExitCode.Usage;
         }
@@ -58,9 +59,40 @@ internal static class CommandLine
         }
         catch (Exception exception) when (exception is ToolException or IOException or InvalidDataException or UnauthorizedAccessException or NotSupportedException or ArgumentException or InvalidOperationException or OutOfMemoryException)
         {
-            Console.Error.WriteLine($"error: {OneLine(exception.Message)}");
+            Console.Error.WriteLine($"error: {OneLine(Plain(exception))}");
             return exception is UsageException ? ExitCode.Usage : ExitCode.Failure;
         }
+    }
+
+    /// <summary>An exception's message without what .NET says of parameters, whose names are none of an option's.</summary>
+    public static string Plain(Exception exception)
+    {
+        if (exception is not ArgumentException { ParamName: { } name })
+        {
+            return exception.Message;
+        }
+
+        string message = exception.Message;
+        int end = message.IndexOf($" (Parameter '{name}')", StringComparison.Ordinal);
+        message = (end < 0 ? message : message[..end]).Trim();
+        return exception is ArgumentOutOfRangeException { ActualValue: { } value } ? string.Create(CultureInfo.InvariantCulture, $"{message.TrimEnd('.')}, but it is {value}.") : message;
+    }
+
+    // The parser speaks of types of .NET.
+    private static string Plain(ParseError error)
+    {
+        if (error.SymbolResult is not OptionResult { Tokens: [.., var token] } option || !error.Message.Contains(" as expected type ", StringComparison.Ordinal))
+        {
+            return error.Message;
+        }
+
+        Type type = Nullable.GetUnderlyingType(option.Option.ValueType) ?? option.Option.ValueType;
+        string expected = type == typeof(float) || type == typeof(double) ? "a number"
+            : type == typeof(bool) ? "true or false"
+            : type == typeof(ulong) ? "a whole number, 0 or more"
+            : type == typeof(int) ? $"a whole number, at most {int.MaxValue.ToString(CultureInfo.InvariantCulture)}"
+            : "another value";
+        return $"{option.Option.Name}: expected {expected}, found '{token.Value}'.";
     }
 
     /// <summary>A message as it is shown. Messages repeat what files say, which may be long and is for no terminal to obey: this is where it is made harmless.</summary>

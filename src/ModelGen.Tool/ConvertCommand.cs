@@ -10,13 +10,14 @@ internal static class ConvertCommand
     public static Command Create()
     {
         Argument<string> input = new("IN") { Description = "A GGUF, safetensors or llama2.c file." };
-        Argument<string> output = new("OUT") { Description = "The file to write: .gguf, .safetensors or .bin (llama2.c)." };
-        Option<string?> weights = new("--weights") { Description = "How matrices are stored: F32, F16 or BF16; in GGUF also Q8_0, Q4_0, Q4_1, Q5_0, Q5_1, IQ4_NL, MXFP4, Q4_K, Q5_K, Q6_K. Blocks that the input has in this type are copied. [default: each tensor as the input stores it]", HelpName = "TYPE" };
+        Argument<string> output = new("OUT") { Description = "The file to write: .gguf, .safetensors, .safetensors.index.json (and the files that it names), .pt (PyTorch), .npz (NumPy) or .bin (llama2.c, or llm.c of a GPT-2)." };
+        Option<string?> weights = new("--weights") { Description = "How matrices are stored: F32, F16 or BF16 (not all have all); in safetensors also F8_E4M3 and F8_E5M2; in GGUF also Q8_0, Q4_0, Q4_1, Q5_0, Q5_1, IQ4_NL, MXFP4, Q4_K, Q5_K, Q6_K. Blocks that the input has in this type are copied. [default: each tensor as the input stores it]", HelpName = "TYPE" };
         Option<string?> tokenizer = new("--tokenizer") { Description = "A tokenizer to put into a GGUF file, where the input has none: tokenizer.json, tokenizer.model, vocab.txt, vocab.json with merges.txt, tiktoken's ranks, tok512.bin, or a GGUF file.", HelpName = "FILE" };
         Option<string?> merge = new("--merge") { Description = "Low-rank adapters to merge into the weights: a file of PEFT's, of llama.cpp's (GGUF) or of SaveAdapters, or PEFT's folder.", HelpName = "FILE" };
         Option<string?> adapted = new("--base") { Description = "The input is low-rank adapters of this model: write them as a GGUF file that llama.cpp reads beside it.", HelpName = "MODEL" };
+        Option<string> shard = new("--shard-size") { Description = "Of a .safetensors.index.json, the most bytes of tensors in a file: 500M, 5G.", HelpName = "SIZE", DefaultValueFactory = static _ => "5G" };
         Option<bool> json = new("--json") { Description = "Print one line of JSON." };
-        var command = new Command("convert", "Write a model's file in another format, which the extension tells.") { input, output, weights, tokenizer, merge, adapted, json };
+        var command = new Command("convert", "Write a model's file in another format, which the extension tells.") { input, output, weights, tokenizer, merge, adapted, shard, json };
         command.SetAction(result =>
         {
             if (result.GetValue(adapted) is { } model)
@@ -30,58 +31,108 @@ internal static class ConvertCommand
                 return ExitCode.Success;
             }
 
-            Run(result.GetValue(input)!, result.GetValue(output)!, result.GetValue(weights), result.GetValue(tokenizer), result.GetValue(merge), result.GetValue(json));
+            Run(result.GetValue(input)!, result.GetValue(output)!, result.GetValue(weights), result.GetValue(tokenizer), result.GetValue(merge), Size(result.GetValue(shard)!), result.GetValue(json));
             return ExitCode.Success;
         });
         return command;
     }
 
-    private static void Run(string input, string output, string? weights, string? tokenizerPath, string? adapter, bool json)
+    private static void Run(string input, string output, string? weights, string? tokenizerPath, string? adapter, long shardSize, bool json)
     {
-        GgmlType? type = weights is null ? null : Type(weights);
+        string extension = output.EndsWith(SafetensorsExport.IndexExtension, StringComparison.OrdinalIgnoreCase) ? SafetensorsExport.IndexExtension : Path.GetExtension(output).ToLowerInvariant();
         using ModelSource source = ModelSource.Open(input, adapter);
-        switch (Path.GetExtension(output).ToLowerInvariant())
+        Require(tokenizerPath is null || extension == ".gguf", "--tokenizer: expected a .gguf file to write, which alone can hold one.");
+        switch (extension)
         {
             case ".gguf":
                 // A GGUF file's own vocabulary goes along as it is.
+                GgmlType? type = weights is null ? null : Type(weights);
                 GgufExport.Save(source, output, type, source.Gguf is not null && tokenizerPath is null ? null : Tokenizers.Find(source, tokenizerPath));
                 break;
 
             case ".safetensors":
-                Require(tokenizerPath is null, "--tokenizer: expected a .gguf file to write, which alone can hold one.");
-                SaveSafetensors(source, output, type switch
-                {
-                    null => null,
-                    GgmlType.F32 => SafetensorsType.F32,
-                    GgmlType.F16 => SafetensorsType.F16,
-                    GgmlType.BF16 => SafetensorsType.BF16,
-                    _ => throw new UsageException($"--weights: expected F32, F16 or BF16 for a safetensors file, found {type}."),
-                });
+                SafetensorsExport.Save(source, output, SafetensorsExport.Type(weights));
+                break;
+
+            case SafetensorsExport.IndexExtension:
+                SafetensorsExport.SaveShards(source, output, SafetensorsExport.Type(weights), shardSize);
+                break;
+
+            case ".npz":
+                StoredElement? element = Element(weights, "a NumPy file");
+                Require(element != StoredElement.BF16, "--weights: expected F32 or F16 for a NumPy file, found BF16.");
+                ArchiveExport.SaveNumPy(source.WithCheckpointTensors(), output, element);
+                SaveConfig(source, output);
+                break;
+
+            case ".pt" or ".pth":
+                ArchiveExport.SavePyTorch(source.WithCheckpointTensors(), output, Element(weights, "a PyTorch file"));
+                SaveConfig(source, output);
+                break;
+
+            case ".bin" when LlmcExport.Holds(source):
+                LlmcExport.Save(source, output, Element(weights, "a llm.c file"));
                 break;
 
             case ".bin":
-                Require(tokenizerPath is null, "--tokenizer: expected a .gguf file to write, which alone can hold one.");
-                Require(type is null or GgmlType.F32, $"--weights: expected F32 for a llama2.c file, found {type}.");
+                Require(Element(weights, "a llama2.c file") is null or StoredElement.F32, $"--weights: expected F32 for a llama2.c file, found {weights}.");
                 Llama2cFile.Save(output, Llama2cExport.Header(source), source.Weights);
                 break;
 
             default:
-                throw new UsageException($"{output}: expected a name that ends in .gguf, .safetensors or .bin.");
+                throw new UsageException($"{output}: expected a name that ends in .gguf, .safetensors, .safetensors.index.json, .pt, .npz or .bin.");
         }
 
-        Report(output, source.Weights.Tensors.Count, json, type?.ToString() ?? "as stored");
+        Report(output, source.Weights.Tensors.Count, json, weights?.ToUpperInvariant() ?? "as stored");
+    }
+
+    private static StoredElement? Element(string? weights, string file)
+        => weights is null ? null : Enum.TryParse(weights, ignoreCase: true, out StoredElement type) && Enum.IsDefined(type) && !char.IsAsciiDigit(weights[0]) ? type
+            : throw new UsageException($"--weights: expected F32, F16 or BF16 for {file}, found {weights}.");
+
+    // Such files have no place for it. One that is there already says it.
+    private static void SaveConfig(ModelSource source, string output)
+    {
+        string path = Path.Combine(Path.GetDirectoryName(Path.GetFullPath(output))!, "config.json");
+        if (source.Config is { } config && !File.Exists(path))
+        {
+            File.WriteAllText(path, config.Values.ToJsonString(new System.Text.Json.JsonSerializerOptions { WriteIndented = true }) + "\n");
+        }
+    }
+
+    private static long Size(string text)
+    {
+        int shift = text.Length == 0 ? 0 : char.ToUpperInvariant(text[^1]) switch { 'K' => 10, 'M' => 20, 'G' => 30, _ => 0 };
+        return long.TryParse(shift > 0 ? text.AsSpan(0, text.Length - 1) : text, NumberStyles.None, CultureInfo.InvariantCulture, out long size) && size is > 0 and < 1L << 32 ? size << shift
+            : throw new UsageException($"--shard-size: expected a number of bytes, with K, M or G behind it for more, found '{text}'.");
     }
 
     private static void Report(string output, int? tensors, bool json, string? weights)
     {
         long bytes = new FileInfo(output).Length;
+
+        // Not always what was asked for: rows may be no whole blocks.
+        (string Type, int Count)[] types = [];
+        if (tensors is not null)
+        {
+            using WeightFile written = WeightFile.Open(output);
+            types = [.. written.Tensors.GroupBy(static tensor => tensor.TypeName).Select(static group => (group.Key, group.Count())).OrderByDescending(static type => type.Item2)];
+        }
+
         if (json)
         {
-            Console.Out.WriteLine(new JsonObject { ["file"] = output, ["bytes"] = bytes, ["tensors"] = tensors, ["weights"] = weights }.ToJsonString());
+            var line = new JsonObject { ["file"] = output, ["bytes"] = bytes, ["tensors"] = tensors, ["weights"] = weights };
+            if (tensors is not null)
+            {
+                line["types"] = new JsonObject(types.Select(static type => KeyValuePair.Create(type.Type, (JsonNode?)type.Count)));
+            }
+
+            Console.Out.WriteLine(line.ToJsonString(JsonText.Options));
         }
         else
         {
-            Console.Out.WriteLine(string.Create(CultureInfo.InvariantCulture, $"{output}: {(tensors is null ? "" : $"{tensors} tensors, ")}{bytes:N0} bytes"));
+            string stored = string.Join(", ", types.Select(static type => string.Create(CultureInfo.InvariantCulture, $"{type.Count} {type.Type}")));
+            Console.Out.WriteLine(string.Create(CultureInfo.InvariantCulture, $"{output}: {(tensors is null ? "" : $"{tensors} tensors ({stored}), ")}{bytes:N0} bytes"));
         }
     }
 
@@ -100,36 +151,5 @@ internal static class ConvertCommand
         {
             throw new UsageException(message);
         }
-    }
-
-    private static void SaveSafetensors(ModelSource source, string output, SafetensorsType? type)
-    {
-        var writer = new SafetensorsWriter();
-        foreach ((string key, string value) in source.Weights.Metadata)
-        {
-            if (source.Weights.Format is not (WeightFileFormat.Llama2c or WeightFileFormat.Llmc))
-            {
-                writer.Metadata[key] = value;
-            }
-        }
-
-        writer.Metadata["format"] = "pt";
-        if (source.Config is { } config)
-        {
-            writer.Metadata[ModelSource.ConfigKey] = config.Values.ToJsonString();
-        }
-
-        // Closing what is joined would close the source's file, which is the source's to close.
-        WeightFile weights = source.WithCheckpointTensors();
-        foreach (WeightTensor tensor in weights.Tensors)
-        {
-            int[] shape = [.. tensor.Shape.Select(extent => extent <= int.MaxValue ? (int)extent : throw new ToolException($"The tensor {tensor.Name} has an extent of {extent}, which is not written."))];
-
-            // Such a file has no blocks: what they stand for is written.
-            SafetensorsType stored = tensor.TypeName switch { nameof(GgmlType.F16) => SafetensorsType.F16, nameof(GgmlType.BF16) => SafetensorsType.BF16, _ => SafetensorsType.F32 };
-            writer.Add(tensor.Name, shape, type is null ? stored : tensor.Shape.Length > 1 ? type.Value : SafetensorsType.F32, (start, destination) => weights.ReadFloats(tensor, start, destination));
-        }
-
-        writer.Save(output);
     }
 }

@@ -64,13 +64,13 @@ internal static class GenerateCommand
 
         if (start.FirstOrDefault(id => id >= model.VocabularySize, -1) is >= 0 and int outside)
         {
-            throw new ToolException($"The prompt has the token {outside}, but the model has {model.VocabularySize}.");
+            throw new UsageException($"{(promptIds is null ? "--tokenizer" : "--prompt-ids")}: expected token ids below {model.VocabularySize}, which the model has, found {outside}.");
         }
 
         int room = model.ContextLength > 0 ? model.ContextLength - start.Length : int.MaxValue;
         if (room < 0)
         {
-            throw new ToolException($"The prompt has {start.Length} tokens, but the context holds {model.ContextLength}.");
+            throw new UsageException($"{(promptIds is null ? "--prompt" : "--prompt-ids")}: expected at most {model.ContextLength} tokens, which the context holds, found {start.Length}.");
         }
 
         // Continuing from the first token alone, the space that this kind of tokenizer puts before a text is none of the model's.
@@ -81,7 +81,7 @@ internal static class GenerateCommand
         }
 
         TokenConstraint? constraint = grammar?.CreateConstraint(tokenizer ?? throw new UsageException($"--grammar: {source.Weights.Path} has no tokenizer: expected --tokenizer FILE."));
-        var sampler = new Sampler(sampling, model.VocabularySize) { Constraint = constraint };
+        Sampler sampler = UsageException.Of(() => new Sampler(sampling, model.VocabularySize) { Constraint = constraint });
         var ids = new List<int>(Math.Min(tokens, 1 << 16));
         long prefillStart = Stopwatch.GetTimestamp();
         ReadOnlySpan<float> logits = session.Prefill(start);

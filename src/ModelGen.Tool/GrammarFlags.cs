@@ -32,7 +32,12 @@ internal sealed class GrammarFlags
         }
 
         var file = new FileInfo(path);
-        if (!file.Exists || file.Length > LargestFile)
+        if (!file.Exists)
+        {
+            throw new ToolException($"{path}: there is no such file.");
+        }
+
+        if (file.Length > LargestFile)
         {
             throw new ToolException($"{path}: expected a file of at most {LargestFile >> 20} MB.");
         }

@@ -131,6 +131,12 @@ internal static class InspectCommand
     private static void Print(ModelSource source, WeightFile file, GgufFile? gguf, string? declaration, string? unknown, List<(string Name, string Meaning, long Value)> costs)
     {
         IAnsiConsole console = AnsiConsole.Create(new AnsiConsoleSettings());
+        if (Console.IsOutputRedirected)
+        {
+            // A file has no width that names were to be cut at.
+            console.Profile.Width = 1 << 12;
+        }
+
         Line(string.Create(CultureInfo.InvariantCulture, $"{source.Weights.Path}: {FormatOf(source, gguf)}, {new FileInfo(source.Weights.Path).Length:N0} bytes, {file.Tensors.Sum(static tensor => tensor.Length):N0} elements in {file.Tensors.Count} tensors"));
         if (file.Metadata.Count > 0)
         {

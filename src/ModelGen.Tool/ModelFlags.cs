@@ -5,6 +5,9 @@ namespace ModelGen.Tool;
 /// <summary>The options of a command line that say what model is run, and how.</summary>
 internal sealed class ModelFlags
 {
+    // What sessions take.
+    private const int MostThreads = 1024;
+
     private readonly Argument<string> _file = new("FILE") { Description = "A GGUF, safetensors or llama2.c file, or a folder with model.safetensors and config.json." };
     private readonly Option<string?> _tokenizer = new("--tokenizer") { Description = "The tokenizer, where the model's file has none: tokenizer.json, tokenizer.model, vocab.txt, vocab.json with merges.txt, tiktoken's ranks, tok512.bin, or a GGUF file.", HelpName = "FILE" };
     private readonly Option<int> _threads = new("--threads") { Description = "The most threads; 0 for one per processor.", HelpName = "N", DefaultValueFactory = static _ => 0 };
@@ -37,5 +40,6 @@ internal sealed class ModelFlags
     public EncoderModel LoadEncoder(ParseResult result, Func<EmbeddingRecipe, EmbeddingRecipe> change)
         => EncoderModel.Of(result.GetValue(_file)!, result.GetValue(_tokenizer), result.GetValue(_context), Session(result), change);
 
-    private SessionOptions Session(ParseResult result) => UsageException.Of(() => new SessionOptions { Threads = result.GetValue(_threads) });
+    private SessionOptions Session(ParseResult result) => result.GetValue(_threads) is >= 0 and <= MostThreads and int threads ? new SessionOptions { Threads = threads }
+        : throw new UsageException($"--threads: expected 0 to {MostThreads}, found {result.GetValue(_threads)}.");
 }

@@ -75,6 +75,11 @@ internal sealed class ModelSource : IDisposable
     /// <param name="context">The longest sequence; null for the model's, or 4,096 where that is less.</param>
     public ModelCode Declare(int? context)
     {
+        if (Weights.Tensors.Count == 0)
+        {
+            throw new ToolException($"{Weights.Path}: the file has no weights, as files of a vocabulary alone.");
+        }
+
         Dictionary<string, string> recorded = Weights.Metadata
             .Where(static entry => entry.Key.StartsWith(DeclarationPrefix, StringComparison.Ordinal))
             .ToDictionary(static entry => entry.Key[DeclarationPrefix.Length..], static entry => entry.Value, StringComparer.Ordinal);

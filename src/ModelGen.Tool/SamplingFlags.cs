@@ -42,12 +42,12 @@ internal sealed class SamplingFlags
         var chain = new List<SamplingStep>();
         if (result.GetValue(_bias) is { Length: > 0 } biases)
         {
-            chain.Add(SamplingStep.LogitBias(biases.Select(Bias)));
+            chain.Add(UsageException.Of(() => SamplingStep.LogitBias(biases.Select(Bias)), _bias.Name));
         }
 
         if (repetition is not null || frequency is not null || presence is not null)
         {
-            chain.Add(SamplingStep.Penalties(result.GetValue(_last), repetition ?? 1, frequency ?? 0, presence ?? 0));
+            chain.Add(UsageException.Of(() => SamplingStep.Penalties(result.GetValue(_last), repetition ?? 1, frequency ?? 0, presence ?? 0), "--repeat-last, --repeat-penalty, --frequency-penalty, --presence-penalty"));
         }
 
         Add(_dry, static x => SamplingStep.DontRepeat(x));
@@ -65,28 +65,30 @@ internal sealed class SamplingFlags
             if (result.GetValue(_xtc) is { } xtc)
             {
                 (float probability, float threshold) = Pair("--xtc", xtc);
-                chain.Add(SamplingStep.ExcludeTopChoices(probability, threshold));
+                chain.Add(UsageException.Of(() => SamplingStep.ExcludeTopChoices(probability, threshold), _xtc.Name));
             }
         }
 
         float? range = result.GetValue(_dynamic);
         if (chain.Count == 0 && range is null && !isMirostat)
         {
-            return new SamplingOptions { Temperature = temperature, TopK = result.GetValue(_topK), TopP = result.GetValue(_topP), Seed = seed };
+            SamplingOptions options = UsageException.Of(() => new SamplingOptions { Temperature = temperature, Seed = seed }, _temperature.Name);
+            options = UsageException.Of(() => options with { TopK = result.GetValue(_topK) }, _topK.Name);
+            return UsageException.Of(() => options with { TopP = result.GetValue(_topP) }, _topP.Name);
         }
 
         // Top-k before, top-p behind what comes between them in other programs; the temperature last.
         if (!isMirostat)
         {
-            chain.Insert(first, SamplingStep.TopK(result.GetValue(_topK)));
-            chain.Insert(first + 1, SamplingStep.TopP(result.GetValue(_topP)));
+            chain.Insert(first, UsageException.Of(() => SamplingStep.TopK(result.GetValue(_topK)), _topK.Name));
+            chain.Insert(first + 1, UsageException.Of(() => SamplingStep.TopP(result.GetValue(_topP)), _topP.Name));
         }
 
-        chain.Add(range is { } around ? SamplingStep.DynamicTemperature(Math.Max(0, temperature - around), temperature + around) : SamplingStep.Temperature(temperature));
+        chain.Add(range is { } around ? UsageException.Of(() => SamplingStep.DynamicTemperature(Math.Max(0, temperature - around), temperature + around), _dynamic.Name) : UsageException.Of(() => SamplingStep.Temperature(temperature), _temperature.Name));
         if (result.GetValue(_mirostat) is { } mirostat)
         {
             (float surprise, float rate) = Pair("--mirostat", mirostat);
-            chain.Add(SamplingStep.Mirostat(surprise, rate));
+            chain.Add(UsageException.Of(() => SamplingStep.Mirostat(surprise, rate), _mirostat.Name));
         }
 
         return new SamplingOptions { Chain = chain, Seed = seed };
@@ -95,7 +97,7 @@ internal sealed class SamplingFlags
         {
             if (result.GetValue(option) is { } value)
             {
-                chain.Add(step(value));
+                chain.Add(UsageException.Of(() => step(value), option.Name));
             }
         }
     });

@@ -29,7 +29,7 @@ internal static class TrainTokenizerCommand
             }
             catch (Exception exception) when (exception is ArgumentException or NotSupportedException)
             {
-                throw new UsageException(exception.Message, exception);
+                throw new UsageException(CommandLine.Plain(exception), exception);
             }
 
             Run(trainer, result.GetValue(output)!, result.GetValue(texts)!, result.GetValue(json));

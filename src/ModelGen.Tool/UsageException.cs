@@ -4,7 +4,9 @@ namespace ModelGen.Tool;
 internal sealed class UsageException(string message, Exception? innerException = null) : ToolException(message, innerException)
 {
     /// <summary>Makes options, which check themselves.</summary>
-    public static T Of<T>(Func<T> make)
+    /// <param name="make">What makes them.</param>
+    /// <param name="option">What they are called on the command line; empty where the message says it.</param>
+    public static T Of<T>(Func<T> make, string option = "")
     {
         try
         {
@@ -12,7 +14,7 @@ internal sealed class UsageException(string message, Exception? innerException =
         }
         catch (ArgumentException exception)
         {
-            throw new UsageException(exception.Message, exception);
+            throw new UsageException((option.Length > 0 ? option + ": " : "") + CommandLine.Plain(exception), exception);
         }
     }
 }

@@ -1,3 +1,4 @@
+using System.Text.Json;
 using ModelGen.Tests.Infrastructure;
 using ModelGen.Tool;
 
@@ -12,6 +13,102 @@ public sealed class ConvertTests : IDisposable
     private readonly TemporaryFile _folder = new("out");
 
     public void Dispose() => _folder.Dispose();
+
+    // Archives of tensors, several files with an index, 8-bit floats: each is read again, and says the same.
+    [Theory]
+    [InlineData("m.npz", null, 0)]
+    [InlineData("m.npz", "F16", 2e-3)]
+    [InlineData("m.pt", null, 0)]
+    [InlineData("m.pth", "F16", 2e-3)]
+    [InlineData("m.pt", "BF16", 2e-2)]
+    [InlineData("m.safetensors.index.json", null, 0)]
+    [InlineData("m.safetensors.index.json", "BF16", 2e-2)]
+    [InlineData("m.safetensors", "F8_E4M3", 0.1)]
+    [InlineData("m.safetensors", "F8_E5M2", 0.2)]
+    public void Every_format_that_is_read_is_written(string name, string? weights, double tolerance)
+    {
+        string source = TestData.File("stories260K", "stories260K.bin");
+        string[] options = [.. weights is null ? Array.Empty<string>() : ["--weights", weights], .. name.EndsWith("json", StringComparison.Ordinal) ? ["--shard-size", "200K"] : Array.Empty<string>()];
+        JsonElement said = ToolCommand.Json(["convert", source, Beside(name), .. options]);
+        Assert.Equal(47, said.GetProperty("tensors").GetInt32());
+        using (WeightFile expected = WeightFile.Open(source))
+        using (WeightFile found = WeightFile.Open(Beside(name)))
+        {
+            Assert.Equal(expected.Tensors.Select(static tensor => tensor.Name).Order(StringComparer.Ordinal), found.Tensors.Select(static tensor => tensor.Name).Order(StringComparer.Ordinal));
+            foreach (WeightTensor tensor in expected.Tensors)
+            {
+                WeightTensor other = found.Find(tensor.Name)!;
+                Assert.Equal(tensor.Shape, other.Shape);
+                Assert.Equal(tensor.Shape.Length > 1 && weights is not null ? weights : "F32", other.TypeName);
+                (float[] before, float[] after) = (Values(expected, tensor), Values(found, other));
+                double error = Math.Sqrt(before.Zip(after, static (a, b) => Math.Pow((double)a - b, 2)).Sum() / before.Sum(static a => (double)a * a));
+                Assert.True(error <= tolerance, $"{tensor.Name}: {error}");
+                Assert.True(tolerance == 0 || tensor.Shape.Length == 1 || error > 0, tensor.Name);
+            }
+        }
+
+        // The model is known again: by the configuration in the file, or beside it.
+        JsonElement line = ToolCommand.Json("generate", Beside(name), "--prompt-ids", "1", "--tokens", "20", "--temperature", "0");
+        Assert.Equal(20, line.GetProperty("ids").GetArrayLength());
+        if (tolerance == 0)
+        {
+            Assert.Equal([403, 407, 261, 378, 432, 383, 286, 261, 376, 298], line.GetProperty("ids").EnumerateArray().Take(10).Select(static id => id.GetInt32()));
+        }
+
+        if (name.EndsWith("json", StringComparison.Ordinal))
+        {
+            Assert.True(Directory.GetFiles(Folder, "m-*-of-*.safetensors").Length > 2);
+        }
+
+        static float[] Values(WeightFile file, WeightTensor tensor)
+        {
+            float[] values = new float[tensor.Length];
+            file.ReadFloats(tensor, 0, values);
+            return values;
+        }
+    }
+
+    [Theory]
+    [InlineData(null, 0)]
+    [InlineData("BF16", 5e-3)]
+    public void Gpt2_is_written_as_llmc_has_it(string? weights, double tolerance)
+    {
+        string source = TestData.File("tiny-random-gpt2", "model.safetensors");
+        Assert.Equal(0, ToolCommand.Run(["convert", source, Beside("gpt2.bin"), .. weights is null ? Array.Empty<string>() : ["--weights", weights], "--json"]).Code);
+        using WeightFile expected = WeightFile.Open(source);
+        using WeightFile found = WeightFile.Open(Beside("gpt2.bin"));
+        Assert.Equal(WeightFileFormat.Llmc, found.Format);
+
+        // Rows of the vocabulary come in groups of 128.
+        Assert.Equal("1024", found.Metadata["Vp"]);
+        Assert.Equal(expected.Tensors.Count, found.Tensors.Count);
+        foreach (WeightTensor tensor in expected.Tensors)
+        {
+            float[] before = new float[tensor.Length], after = new float[tensor.Length];
+            expected.ReadFloats(tensor, 0, before);
+            found.ReadFloats(found.Find(tensor.Name)!, 0, after);
+            Assert.All(before.Zip(after), pair => Assert.True(Math.Abs(pair.First - pair.Second) <= tolerance * Math.Abs(pair.First), tensor.Name));
+        }
+
+        Assert.Equal(2, ToolCommand.Run("convert", source, Beside("gpt2.bin"), "--weights", "F16").Code);
+    }
+
+    // Beyond the configuration's context the base is another one, and up to it nothing is.
+    [Fact]
+    public void Dynamic_positions_go_beyond_the_context_of_a_configuration()
+    {
+        string model = RandomCheckpoint.Write(Folder, "llama", """ "rms_norm_eps": 1e-5, "rope_scaling": { "rope_type": "dynamic", "factor": 2.0 } """);
+        string declared = ToolCommand.Json("inspect", model, "--no-cost", "--context", "256").GetProperty("declaration").GetString()!;
+        Assert.All(["RotaryScaling = RotaryScaling.Dynamic", "RotaryFactor = 2", "RotaryOriginalContext = 128", "Context = 256"], option => Assert.Contains(option, declared, StringComparison.Ordinal));
+        ToolCommand.Result refused = ToolCommand.Run("inspect", model, "--no-cost", "--context", "257");
+        Assert.Equal(2, refused.Code);
+        Assert.Contains("at most 256", refused.Error, StringComparison.Ordinal);
+        string[] generate = ["--prompt-ids", "1,5,9,300", "--tokens", "12", "--temperature", "0", "--ignore-eos"];
+        int[] Ids(string file, params string[] options) => [.. ToolCommand.Json(["generate", file, .. generate, .. options]).GetProperty("ids").EnumerateArray().Select(static id => id.GetInt32())];
+        Convert(model, Beside("dynamic.gguf"));
+        Assert.Equal(Ids(model), Ids(Beside("dynamic.gguf")));
+        Assert.NotEqual(Ids(model), Ids(model, "--context", "256"));
+    }
 
     [Fact]
     public void A_gguf_file_loses_nothing_by_another_conversion()

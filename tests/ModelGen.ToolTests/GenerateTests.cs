@@ -145,7 +145,7 @@ public sealed class GenerateTests : IDisposable
         Wrong(1, "length", "generate", Beside("cut.bin"), "--tokens", "1");
         Wrong(1, "header", "inspect", Beside("no.safetensors"));
         Wrong(1, "no such file", "generate", Beside("none.gguf"));
-        Wrong(2, ".gguf, .safetensors or .bin", "convert", data, Beside("m.txt"));
+        Wrong(2, ".gguf, .safetensors,", "convert", data, Beside("m.txt"));
         Wrong(2, "--weights", "convert", data, Beside("m.gguf"), "--weights", "Q9");
         Wrong(2, "tokenizer", "generate", data, "--prompt", "x");
         Wrong(2, "--context", "generate", data, "--context", "100000");
@@ -153,6 +153,18 @@ public sealed class GenerateTests : IDisposable
         Wrong(2, "'genrate'", "genrate", data);
         Wrong(2, "command");
         Wrong(2, "temperature", "generate", data, "--temperature", "-1");
+        Wrong(2, "--temperature: expected a number, found 'x'", "generate", data, "--temperature", "x");
+        Wrong(2, "--seed: expected a whole number", "generate", data, "--seed", "-1");
+        Wrong(2, "--context: expected a whole number", "generate", data, "--context", "9999999999");
+        Wrong(2, "--context: expected 1 or more, found 0", "generate", data, "--context", "0");
+        Wrong(2, "--threads: expected 0 to 1024, found -2", "generate", data, "--threads", "-2");
+        Wrong(2, "--top-p", "generate", data, "--top-p", "2");
+        Wrong(2, "--typical", "generate", data, "--typical", "2");
+        Wrong(2, "--xtc", "generate", data, "--xtc", "2,0.1");
+        Wrong(2, "9999", "generate", data, "--logit-bias", "9999=1", "--prompt-ids", "1");
+        Wrong(2, "--prompt-ids: expected token ids below 512", "generate", data, "--prompt-ids", "512");
+        Wrong(1, "no such file", "generate", data, "--grammar", Beside("none.gbnf"));
+        Wrong(1, "no weights", "generate", TestData.File("tokenizers", "ggml-vocab-llama-spm.gguf"));
         Wrong(2, "", "unheard");
         var hostile = new GgufWriter();
         hostile.Set("general.architecture", "\u001b]0;title\u0007\u202Ex" + new string('y', 5000));
@@ -169,6 +181,8 @@ public sealed class GenerateTests : IDisposable
             Assert.Equal(code, result.Code);
             Assert.StartsWith("error: ", result.Error, StringComparison.Ordinal);
             Assert.Single(result.Error.TrimEnd().Split('\n'));
+            Assert.DoesNotContain("(Parameter", result.Error, StringComparison.Ordinal);
+            Assert.DoesNotContain("System.", result.Error, StringComparison.Ordinal);
             Assert.Contains(part, result.Error, StringComparison.Ordinal);
         }
     }

@@ -53,6 +53,16 @@ internal static unsafe class Elements
         }
     }
 
+    /// <summary>Floats as 8-bit floats, F8_E4M3 or F8_E5M2: the nearest one, of two equally near ones the even one; magnitudes beyond the largest number become that.</summary>
+    public static void ToEightBits(SafetensorsType type, ReadOnlySpan<float> values, Span<byte> destination)
+    {
+        (int fraction, int bias, int largest) = type == SafetensorsType.F8E4M3 ? (3, 7, 0x7E) : (2, 15, 0x7B);
+        for (int i = 0; i < values.Length; i++)
+        {
+            destination[i] = ToEightBits(values[i], fraction, bias, largest);
+        }
+    }
+
     /// <summary>Reads elements of a file that follow each other, converted to 32-bit floats.</summary>
     /// <param name="file">The file.</param>
     /// <param name="offset">Where the first one is.</param>
@@ -90,6 +100,26 @@ internal static unsafe class Elements
     public static T Load<T>(byte* source, int index)
         where T : unmanaged
         => Unsafe.ReadUnaligned<T>(source + ((long)index * sizeof(T)));
+
+    private static byte ToEightBits(float value, int fraction, int bias, int largest)
+    {
+        byte sign = (byte)(BitConverter.SingleToUInt32Bits(value) >> 24 & 0x80);
+        if (float.IsNaN(value))
+        {
+            return (byte)(sign | 0x7F);
+        }
+
+        double magnitude = Math.Abs((double)value);
+        if (double.IsInfinity(magnitude))
+        {
+            return (byte)(sign | largest);
+        }
+
+        // In steps of the last bit, of which there are as many for each power of two; numbers below the least power have its.
+        int exponent = Math.Max(magnitude == 0 ? 1 - bias : Math.ILogB(magnitude), 1 - bias);
+        double steps = Math.Round(Math.ScaleB(magnitude, fraction - exponent), MidpointRounding.ToEven);
+        return (byte)(sign | (int)Math.Min(largest, ((exponent + bias - 1) << fraction) + steps));
+    }
 
     /// <summary>
     /// An 8-bit float of 4 exponent bits with a bias of 7 and 3 fraction bits, without infinities (Micikevicius et al., "FP8 Formats for Deep Learning", 2022, table 1): only all ones is no number.

@@ -10,7 +10,7 @@ namespace ModelGen;
 public delegate void TensorReader(long start, Span<float> destination);
 
 /// <summary>
-/// Writes a GGUF file of version 3: gather metadata and tensors, then save. The file is written beside an existing one, forced to the disk and renamed.
+/// Writes a GGUF file: gather metadata and tensors, then save. The file is written beside an existing one, forced to the disk and renamed.
 /// </summary>
 public sealed partial class GgufWriter
 {
@@ -19,6 +19,8 @@ public sealed partial class GgufWriter
 
     // Elements converted at a time, whole blocks of every type.
     private const int Strip = 1 << 16;
+
+    private readonly int _version = 3;
 
     private readonly List<(string Key, Action<Stream> Write)> _values = [];
     private readonly List<Entry> _tensors = [];
@@ -30,6 +32,14 @@ public sealed partial class GgufWriter
 
     /// <summary>Gives a row of a tensor as another file stores it.</summary>
     internal delegate bool StoredReader(long row, Span<byte> destination);
+
+    /// <summary>The version of the format, 2 or 3, which differ in nothing else for files in this order of bytes. Default: 3.</summary>
+    /// <exception cref="ArgumentOutOfRangeException">It is another one.</exception>
+    public int Version
+    {
+        get => _version;
+        init => _version = value is 2 or 3 ? value : throw new ArgumentOutOfRangeException(nameof(Version), value, "The version must be 2 or 3.");
+    }
 
     /// <summary>Called when everything is written and nothing is replaced yet: throwing leaves an existing file as it is.</summary>
     internal Action? BeforeReplacing { get; init; }
@@ -324,7 +334,7 @@ public sealed partial class GgufWriter
     private void Write(Stream stream)
     {
         stream.Write(GgufFile.Magic);
-        Write(stream, 3u);
+        Write(stream, (uint)_version);
         Write(stream, (ulong)_tensors.Count);
         Write(stream, (ulong)_values.Count);
         foreach ((string key, Action<Stream> write) in _values)

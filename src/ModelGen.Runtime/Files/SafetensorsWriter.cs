@@ -51,7 +51,7 @@ public sealed class SafetensorsWriter
     /// <summary>Adds a tensor of floats whose elements are given while the file is saved.</summary>
     /// <param name="name">The tensor's name.</param>
     /// <param name="shape">The extents, row-major; none for a scalar.</param>
-    /// <param name="type">How elements are stored: F32, F16 or BF16.</param>
+    /// <param name="type">How elements are stored: F32, F16 or BF16, or F8_E4M3 or F8_E5M2, in which magnitudes beyond the largest number (448 and 57,344) become that.</param>
     /// <param name="read">Gives the elements.</param>
     /// <exception cref="ArgumentException">
     /// The name is empty, taken, no valid Unicode or too long (2048 bytes of JSON); an extent is negative; there are more than 64 extents, or they make 2^63 bytes or more.
@@ -60,11 +60,12 @@ public sealed class SafetensorsWriter
     public void Add(string name, ReadOnlySpan<int> shape, SafetensorsType type, TensorReader read)
     {
         ArgumentNullException.ThrowIfNull(read);
-        GgmlType stored = type switch
+        GgmlType? stored = type switch
         {
             SafetensorsType.F32 => GgmlType.F32,
             SafetensorsType.F16 => GgmlType.F16,
             SafetensorsType.BF16 => GgmlType.BF16,
+            SafetensorsType.F8E4M3 or SafetensorsType.F8E5M2 => null,
             _ => throw new NotSupportedException($"Floats are not written as {type}."),
         };
         long length = 1;
@@ -83,7 +84,15 @@ public sealed class SafetensorsWriter
             {
                 int count = (int)Math.Min(Strip, length - start);
                 read(start, values.AsSpan(0, count));
-                GgmlBlocks.Write(stored, values.AsSpan(0, count), bytes.AsSpan(0, count * size));
+                if (stored is { } format)
+                {
+                    GgmlBlocks.Write(format, values.AsSpan(0, count), bytes.AsSpan(0, count * size));
+                }
+                else
+                {
+                    Elements.ToEightBits(type, values.AsSpan(0, count), bytes.AsSpan(0, count));
+                }
+
                 stream.Write(bytes.AsSpan(0, count * size));
             }
         });

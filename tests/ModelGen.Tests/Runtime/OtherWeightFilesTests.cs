@@ -315,6 +315,45 @@ public sealed class OtherWeightFilesTests : IDisposable
         Assert.Equal(e5m2.Select(e => e.Value), Read(file, "b"));
     }
 
+    [Theory]
+    [InlineData(SafetensorsType.F8E4M3, 448)]
+    [InlineData(SafetensorsType.F8E5M2, 57344)]
+    public void Eight_bit_floats_are_written_as_the_nearest(SafetensorsType type, float largest)
+    {
+        // All numbers of the type, by the reader that is tested against the definition.
+        string header = $"{{\"a\":{{\"dtype\":\"{(type == SafetensorsType.F8E4M3 ? "F8_E4M3" : "F8_E5M2")}\",\"shape\":[128],\"data_offsets\":[0,128]}}}}";
+        File.WriteAllBytes(_file.Path, [.. BitConverter.GetBytes((long)header.Length), .. Encoding.UTF8.GetBytes(header), .. Enumerable.Range(0, 128).Select(static bits => (byte)bits)]);
+        float[] all;
+        using (WeightFile file = WeightFile.Open(_file.Path))
+        {
+            all = [.. Read(file, "a").Where(float.IsFinite)];
+        }
+
+        Assert.Equal(largest, all[^1]);
+        var random = new Random(5);
+        float[] values =
+        [
+            .. all, .. all.Zip(all.Skip(1), static (low, high) => (low + high) / 2), .. all.Select(static value => MathF.BitIncrement(value)), .. all.Select(static value => -value), 1e30f, float.PositiveInfinity, -1e-30f,
+            .. Enumerable.Range(0, 3000).Select(_ => (float)((random.NextDouble() - 0.5) * Math.Pow(2, random.Next(-20, 18)))),
+        ];
+        var writer = new SafetensorsWriter();
+        writer.Add("a", [values.Length], type, (start, destination) => values.AsSpan((int)start, destination.Length).CopyTo(destination));
+        writer.Add("nan", [1], type, static (_, destination) => destination.Fill(float.NaN));
+        writer.Save(_file.Path);
+        using WeightFile written = WeightFile.Open(_file.Path);
+        float[] found = Read(written, "a");
+        for (int i = 0; i < values.Length; i++)
+        {
+            // The nearest, and of two the one whose bits are even.
+            float expected = Enumerable.Range(0, all.Length).OrderBy(bits => Math.Abs((double)all[bits] - Math.Abs((double)values[i]))).ThenBy(static bits => bits & 1).Select(bits => all[bits]).First();
+            expected = float.IsInfinity(values[i]) ? largest : expected;
+            Assert.Equal(MathF.CopySign(expected, values[i]), found[i]);
+            Assert.Equal(float.IsNegative(values[i]), float.IsNegative(found[i]));
+        }
+
+        Assert.True(float.IsNaN(Read(written, "nan")[0]));
+    }
+
     private static float[] Numbers(int k, int count) => [.. Enumerable.Range(0, count).Select(i => ((((i * 37) + (k * 11)) % 64) - 32) / 16f)];
 
     private static float[] Read(WeightFile file, string name)
