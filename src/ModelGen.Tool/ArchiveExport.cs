@@ -2,6 +2,7 @@ using System.Buffers.Binary;
 using System.Globalization;
 using System.IO.Compression;
 using System.Text;
+using ModelGen.Runtime;
 
 namespace ModelGen.Tool;
 

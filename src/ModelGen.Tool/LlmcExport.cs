@@ -1,5 +1,6 @@
 using System.Buffers.Binary;
 using System.Globalization;
+using ModelGen.Runtime;
 
 namespace ModelGen.Tool;
 

@@ -65,45 +65,37 @@ public sealed class WordPatternTests : IDisposable
         Assert.Equal("", failures.ToString());
     }
 
-    // With a vocabulary of whole words, of which a token is a word.
+    // Every part of the text is a token, and what begins first is merged first: a word becomes one token. No two neighbours occur twice.
     [Theory]
-    [InlineData("gpt-4o", "HelloWorld ÉcoleÉcole don'T 1234/\n", "Hello|World| École|École| don'T| |123|4|/\n")]
-    [InlineData("tekken", "HelloWorld ÉcoleÉcole don'T 1234/\n", "Hello|World| École|École| don|'T| |1|2|3|4|/\n")]
-    [InlineData("qwen35", "e\u0301a. \u0301x 12", "e\u0301a|.| \u0301x| |1|2")]
+    [InlineData("gpt-4o", "AbcDef ÉgÈh'T 1234567/\n", "Abc|Def| Ég|Èh'T| |123|456|7|/\n")]
+    [InlineData("tekken", "AbcDef ÉgÈh'T 12/\n", "Abc|Def| Ég|Èh|'T| |1|2|/\n")]
+    [InlineData("qwen35", "e\u0301a. \u0300x 12", "e\u0301a|.| \u0300x| |1|2")]
     [InlineData("qwen2", "e\u0301a. 12", "e|\u0301a|.| |1|2")]
     [InlineData("lfm2", "I'm 12345  ok", "I|'m| |123|45| | ok")]
+    [InlineData("bloom", "ab cd. ef,g", "ab| cd|.| ef|,|g")]
     public void Texts_are_cut_as_the_pattern_says(string pattern, string text, string words)
     {
-        // Every pair of a word's parts is merged, from the left.
         string[] letters = [.. TextTokenizer.Load(TestData.File("tokenizers", "ggml-vocab-gpt-2.gguf")).Vocabulary.Tokens.Take(256)];
+
+        // Tokens of GPT-2 by their byte: printable ones first, in its order.
+        byte[] bytes = [.. Enumerable.Range(0, 256).Where(IsPrintable).Concat(Enumerable.Range(0, 256).Where(static value => !IsPrintable(value))).Select(static value => (byte)value)];
+        string spelled = string.Concat(Encoding.UTF8.GetBytes(text).Select(value => letters[Array.IndexOf(bytes, value)]));
         var tokens = new List<string>(letters);
         var merges = new List<string>();
-        for (int length = 2; length <= 12; length++)
+        for (int start = 0; start < spelled.Length; start++)
         {
-            foreach (string spelled in words.Split('|').Concat([text]).SelectMany(word => Enumerable.Range(0, Spelled(word).Length).Where(start => start + length <= Spelled(word).Length).Select(start => Spelled(word).Substring(start, length))).Distinct())
+            for (int length = 2; start + length <= spelled.Length; length++)
             {
-                tokens.Add(spelled);
-                merges.Add($"{spelled[..^1]} {spelled[^1..]}");
+                string token = spelled.Substring(start, length);
+                tokens.Add(token);
+                merges.Add($"{token[..^1]} {token[^1..]}");
             }
         }
 
         TextTokenizer tokenizer = TextTokenizer.Create(new TokenizerVocabulary { Kind = TokenizerKind.ByteLevel, Tokens = tokens, Kinds = [.. tokens.Select(static _ => TokenKind.Normal)], Merges = merges, Pattern = pattern });
         Assert.Equal(words, string.Join('|', tokenizer.Encode(text).Select(id => tokenizer.Decode([id]))));
 
-        string Spelled(string word) => string.Concat(Encoding.UTF8.GetBytes(word).Select(value => Array.Find(letters, letter => tokenByte(letter) == value)));
-
-        byte tokenByte(string letter)
-        {
-            // Printable bytes are spelled as themselves, the others from U+0100 on in their order.
-            int value = letter[0];
-            if (value < 0x100)
-            {
-                return (byte)value;
-            }
-
-            int number = value - 0x100;
-            return (byte)Enumerable.Range(0, 256).Where(static one => one is not ((>= '!' and <= '~') or (>= 0xA1 and <= 0xAC) or (>= 0xAE and <= 0xFF))).ElementAt(number);
-        }
+        static bool IsPrintable(int value) => value is (>= '!' and <= '~') or (>= 0xA1 and <= 0xAC) or (>= 0xAE and <= 0xFF);
     }
 
     // Gemma 4's files have merges where others have scores.
