@@ -109,7 +109,7 @@ internal static class ConvertCommand
 
     private static void Report(string output, int? tensors, bool json, string? weights)
     {
-        long bytes = new FileInfo(output).Length;
+        long bytes = new FileInfo(output).Length + (output.EndsWith(SafetensorsExport.IndexExtension, StringComparison.OrdinalIgnoreCase) ? SafetensorsExport.ShardBytes(output) : 0);
 
         // Not always what was asked for: rows may be no whole blocks.
         (string Type, int Count)[] types = [];

@@ -85,6 +85,13 @@ internal static class SafetensorsExport
         AtomicFile.Write(output, stream => JsonSerializer.Serialize(stream, index, new JsonSerializerOptions { WriteIndented = true, Encoder = JsonText.Options.Encoder }));
     }
 
+    /// <summary>The bytes of the files that an index names.</summary>
+    public static long ShardBytes(string index)
+    {
+        string folder = Path.GetDirectoryName(Path.GetFullPath(index))!;
+        return JsonNode.Parse(File.ReadAllText(index))!["weight_map"]!.AsObject().Select(static entry => entry.Value!.GetValue<string>()).Distinct(StringComparer.Ordinal).Sum(name => new FileInfo(Path.Combine(folder, name)).Length);
+    }
+
     private static SafetensorsWriter Writer(ModelSource source)
     {
         var writer = new SafetensorsWriter();
