@@ -123,7 +123,8 @@ public sealed class AnyFileFuzzTests : IDisposable
                     {
                         Encode(vocabulary);
                     }
-                });
+                }
+                );
 
             case "safetensors":
                 Small().Save(At("m.safetensors"));
@@ -207,7 +208,8 @@ public sealed class AnyFileFuzzTests : IDisposable
                 {
                     using ModelSource source = ModelSource.Open(At("model.safetensors"));
                     _ = source.DeclareAsStored(null).Shown;
-                });
+                }
+                );
         }
     }
 
