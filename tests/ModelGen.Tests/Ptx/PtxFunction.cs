@@ -276,6 +276,7 @@ internal sealed unsafe class PtxFunction
             {
                 "run" => BitConverter.GetBytes(record),
                 "step" => BitConverter.GetBytes(step),
+                "draw" => BitConverter.GetBytes(launch.Draw),
                 _ => BitConverter.GetBytes(Address(launch.Kernel.Operands[int.Parse(name.AsSpan(1), System.Globalization.CultureInfo.InvariantCulture)].View)),
             });
         }

@@ -83,6 +83,25 @@ public sealed class PtxProductTests
         Assert.IsType<RegisterTiles>(CudaProductPlan.Of(kernel, Rounding.F32));
     }
 
+    /// <summary>Products of equal factors, as of layers, that share one entry draw for themselves, each the same in every run.</summary>
+    [Fact]
+    public void Products_of_one_entry_draw_for_themselves()
+    {
+        ModelGraph graph = KernelCases.Prepare(OperatorCases.Case("two layers", b =>
+        {
+            Value x = OperatorCases.Parameter(b, "x", 35, 44);
+            return [.. new[] { "a", "b" }.Select(name => b.Add(new MatMul(MatMulForm.NT), name + ".product", x, OperatorCases.Parameter(b, name, 23, 44)))];
+        }).Graph);
+        RunArguments run = CaseData.Random(graph, 5);
+        run.Parameters["a"].Data.CopyTo(run.Parameters["b"].Data, 0);
+        PtxFunction nearest = PtxFunction.Compile(graph, precision: Rounding.BF16), drawn = PtxFunction.Compile(graph, precision: Rounding.BF16, rounding: RoundingMode.Stochastic);
+        Assert.Single(drawn.Device.Launches.Select(launch => launch.Entry).Distinct());
+        RunResults expected = nearest.Run(run), actual = drawn.Run(run);
+        Assert.Equal(expected.Outputs.Values.First().Data, expected.Outputs.Values.Last().Data);
+        Assert.NotEqual(actual.Outputs.Values.First().Data, actual.Outputs.Values.Last().Data);
+        GradientCheck.Same(actual, drawn.Run(run), 0, "once more");
+    }
+
     /// <summary>
     /// Rounding that is drawn: a factor times the unit matrix is what it was rounded to. That is one of the two numbers around, what has eight bits stays, the mean over seeds is the number itself, and every block that reads a number rounds it the same.
     /// </summary>

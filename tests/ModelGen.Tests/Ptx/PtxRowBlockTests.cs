@@ -1,3 +1,4 @@
+using System.Text.RegularExpressions;
 using ModelGen.Compiler;
 using ModelGen.Compiler.Graph;
 using ModelGen.Compiler.Kernels;
@@ -6,6 +7,7 @@ using ModelGen.Compiler.Targets;
 using ModelGen.Compiler.Targets.Cpu;
 using ModelGen.Compiler.Targets.Cuda;
 using ModelGen.Tests.Compiler;
+using Drawing = ModelGen.Compiler.CudaRounding;
 using Products = ModelGen.Compiler.CudaProducts;
 using Rounding = ModelGen.Compiler.CudaPrecision;
 
@@ -84,6 +86,31 @@ public sealed class PtxRowBlockTests
         Assert.Single(function.Device.Program.Kernels.OfType<CudaPackKernel>(), pack => pack.Operands[0].View.Buffer.Name == "table");
         Assert.Equal(3 * 2, function.Device.Program.Kernels.OfType<CudaPackKernel>().Count(pack => pack.Operands[0].View.Buffer.Name != "table"));
         GradientCheck.Same(PtxFunction.Compile(graph, precision: Rounding.BF16, warpgroups: warpgroups).Run(run), function.Run(run), 2e-5, head);
+    }
+
+    /// <summary>
+    /// Where rounding is drawn, blocks of equal rows draw for themselves, although they share their kernels' entries: rounded to the nearest both have the same gradient, drawn they have not, and without the number that
+    /// each launch is given they have again.
+    /// </summary>
+    [Theory]
+    [InlineData(false)]
+    [InlineData(true)]
+    public void Blocks_draw_for_themselves(bool byGroupsOfWarps)
+    {
+        const int Rows = 64, Block = 32;
+        ModelGraph graph = Head("untied", Rows);
+        RunArguments run = Run(graph, Rows) with { Seed = 3 };
+        double[] x = run.Parameters["x"].Data, targets = run.Inputs["targets"].Data;
+        Array.Copy(x, 0, x, Block * Inputs, Block * Inputs);
+        Array.Copy(targets, Block, targets, 0, Block);
+        Func<MatMulKernel, WarpgroupTiles?>? warpgroups = byGroupsOfWarps ? kernel => WarpgroupTiles.Choose(kernel, Rounding.BF16, Products.Warpgroups) : null;
+        foreach ((Drawing rounding, bool isGiven, bool isSame) in new[] { (Drawing.Nearest, true, true), (Drawing.Stochastic, true, false), (Drawing.Stochastic, false, true) })
+        {
+            PtxFunction function = PtxFunction.Compile(graph, module => isGiven ? module : Regex.Replace(module, @"ld\.param\.u32 (%r\d+), \[draw\];", "mov.u32 $1, 7;"), precision: Rounding.BF16, rounding: rounding, warpgroups: warpgroups, blocks: Blocks(Block));
+            Assert.Equal([Block, Block], RowsOf(function));
+            double[] gradient = function.Run(run).Gradients["x"].Data;
+            Assert.Equal(isSame, gradient.AsSpan(0, Block * Inputs).SequenceEqual(gradient.AsSpan(Block * Inputs)));
+        }
     }
 
     /// <summary>A library computes the products of each block, where it is there.</summary>

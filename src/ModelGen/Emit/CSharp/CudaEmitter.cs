@@ -392,7 +392,7 @@ internal sealed class CudaEmitter(DeclaredNames names, OffsetTable weights)
                 return variable ?? throw new GraphException($"{launch.Kernel.Name} asks for the step of no loop");
             }
 
-            return Address(launch.OperandOf(parameter));
+            return parameter == "draw" ? CodeWriter.Number(launch.Draw) : Address(launch.OperandOf(parameter));
         }
 
         private string Address(KernelOperand operand)

@@ -25,7 +25,7 @@ internal static class RunRecord
 
 /// <summary>
 /// What the entries of all kernel classes share: operands' addresses, counts, expressions. An entry gets the address of the run's record,
-/// the step of the loop around it, and of each operand the address of its first element at position, step and count zero.
+/// the step of the loop around it, the number of a kernel that draws, and of each operand the address of its first element at position, step and count zero.
 /// </summary>
 /// <param name="writer">Where instructions go.</param>
 /// <param name="kernel">The kernel.</param>
@@ -42,6 +42,10 @@ internal sealed class PtxKernel(PtxWriter writer, Kernel kernel, IReadOnlyList<D
     public string Position => Loaded("u32", RunRecord.Position);
 
     public string Seed => Loaded("u64", RunRecord.Seed);
+
+    /// <summary>What tells this kernel's draws from those of others, in registers or as literals: its own number, and in a loop whose steps read other places the step.</summary>
+    public IEnumerable<string> Draws
+        => kernel.Operands.Any(operand => operand.View.StepStride != 0) ? [W.Parameter(".u32", "draw"), W.Parameter(".u32", "step")] : [W.Parameter(".u32", "draw")];
 
     /// <summary>Whether gradients are added to those there are.</summary>
     public string Accumulates => W.Once("setp.ne.s32", Loaded("u32", RunRecord.Accumulate), "0");

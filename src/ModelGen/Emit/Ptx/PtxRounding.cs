@@ -1,13 +1,17 @@
+using System.Linq;
+
 namespace ModelGen.Compiler.Emit.Ptx;
 
 /// <summary>Rounding to bfloat16 that is drawn: up or down, to the nearer number more often, so that it is right on average.</summary>
 internal static class PtxRounding
 {
-    /// <summary>What tells one operand's draws, and one run's, from another's.</summary>
-    public static string Seed(PtxWriter w, string seed, int operand)
+    /// <summary>What tells one operand's draws, and one kernel's and one run's, from another's: kernels of one text, as of layers and of blocks of rows, differ in what they are given.</summary>
+    public static string Seed(PtxKernel k, int operand)
     {
-        string low = w.Once("cvt.u32.u64", seed), high = w.Once("cvt.u32.u64", w.Once("shr.u64", seed, "32"));
-        return Mixed(w, w.Op("add.s32", Mixed(w, w.Op("add.s32", low, PtxWriter.Int(operand))), high));
+        PtxWriter w = k.W;
+        string low = w.Once("cvt.u32.u64", k.Seed), high = w.Once("cvt.u32.u64", w.Once("shr.u64", k.Seed, "32"));
+        string seed = Mixed(w, w.Op("add.s32", Mixed(w, w.Op("add.s32", low, PtxWriter.Int(operand))), high));
+        return k.Draws.Aggregate(seed, (mixed, number) => Mixed(w, w.Op("add.s32", mixed, number)));
     }
 
     /// <summary>Two numbers as bfloat16 in a word, each carried to the next one as often as the bits that are cut off say: 16 bits of a draw are added to them.</summary>

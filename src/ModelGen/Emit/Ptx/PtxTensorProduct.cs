@@ -310,7 +310,7 @@ internal sealed class PtxTensorProduct
             if (product._isStochastic)
             {
                 _index = _w.Op("mov.u32", element);
-                _seed = PtxRounding.Seed(_w, product._k.Seed, operand + 1);
+                _seed = PtxRounding.Seed(product._k, operand + 1);
             }
 
             string chunk = _w.Op("shr.u32", column, PtxWriter.Int(Log2(product.ChunkElements)));

@@ -142,6 +142,7 @@ internal static class PtxTogether
                 arguments.Add(parameter switch
                 {
                     "run" => ("b64", _run),
+                    "draw" => ("b32", PtxWriter.Int(launch.Draw)),
                     "step" => ("b32", step ?? throw new GraphException($"{launch.Kernel.Name} asks for the step of no loop")),
                     PtxWriter.BlockX => ("b32", x()),
                     PtxWriter.BlockY => ("b32", y()),

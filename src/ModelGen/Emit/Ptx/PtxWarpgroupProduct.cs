@@ -385,7 +385,7 @@ internal static class PtxPack
                 w.Line(FormattableString.Invariant($"@{IsThere(i)} ld.global.{to}, [{source}+{i * format.BlockBytes}];"));
             }
 
-            string? seed = rounding == CudaRounding.Stochastic ? PtxRounding.Seed(w, k.Seed, operand: 3) : null, draw = seed is null ? null : w.Op("xor.b32", element, seed);
+            string? seed = rounding == CudaRounding.Stochastic ? PtxRounding.Seed(k, operand: 3) : null, draw = seed is null ? null : w.Op("xor.b32", element, seed);
             for (int i = 0; i < rounded.Length; i++)
             {
                 (string low, string high) = (numbers[2 * i], numbers[(2 * i) + 1]);

@@ -29,6 +29,7 @@ internal sealed class CudaModule(CudaPrecision precision = CudaPrecision.F32, Cu
     private readonly List<string> _warpgroupEntries = [];
     private readonly Dictionary<string, int> _sharedBytes = [];
     private int _scratch;
+    private int _draws;
 
     /// <summary>The most blocks of a grid's second dimension; the first has as many as there are integers. Grids that are higher have all blocks in the first.</summary>
     public int MostRows { get; init; } = 65_535;
@@ -230,7 +231,7 @@ internal sealed class CudaModule(CudaPrecision precision = CudaPrecision.F32, Cu
     private CudaLaunch Named(CudaLaunch launch, Part part)
     {
         (string name, IReadOnlyList<string> parameters) = Named(launch.Code!, part);
-        return launch with { Entry = name, Parameters = parameters, Code = null, Blocks = Folds(launch.Code!, part) ? (launch.Blocks.X * launch.Blocks.Y, 1) : launch.Blocks };
+        return launch with { Entry = name, Parameters = parameters, Code = null, Draw = parameters.Contains("draw") ? ++_draws : 0, Blocks = Folds(launch.Code!, part) ? (launch.Blocks.X * launch.Blocks.Y, 1) : launch.Blocks };
     }
 
     private (string Name, IReadOnlyList<string> Parameters) Named(PtxEntry entry, Part part)

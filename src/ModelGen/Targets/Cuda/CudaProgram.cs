@@ -12,7 +12,7 @@ internal abstract record CudaStep;
 /// <summary>An entry is launched with the addresses of a kernel's operands, or a function called by blocks that stay.</summary>
 /// <param name="Kernel">The kernel, or a part of it.</param>
 /// <param name="Entry">The entry's name, or the function's.</param>
-/// <param name="Parameters">What the entry is given, by name and in order: <c>run</c>, <c>step</c>, and <c>p0</c>, <c>p1</c>, … for operands.</param>
+/// <param name="Parameters">What the entry is given, by name and in order: <c>run</c>, <c>step</c>, <c>draw</c>, and <c>p0</c>, <c>p1</c>, … for operands.</param>
 /// <param name="Blocks">Blocks of threads.</param>
 /// <param name="Threads">Threads of a block.</param>
 internal sealed record CudaLaunch(Kernel Kernel, string Entry, IReadOnlyList<string> Parameters, (int X, int Y) Blocks, int Threads) : CudaStep
@@ -37,6 +37,9 @@ internal sealed record CudaLaunch(Kernel Kernel, string Entry, IReadOnlyList<str
 
     /// <summary>Of blocks that stay, the one that takes the kernel's first block, counted around: those ahead of it have work already.</summary>
     public int First { get; init; }
+
+    /// <summary>Of kernels whose rounding is drawn, the number that tells this one's draws from those of all others of the module, which may be the same entry's.</summary>
+    public int Draw { get; init; }
 
     /// <summary>Bytes of such memory that the launch asks for, beside what the entry declares.</summary>
     public int SharedBytes { get; init; }
