@@ -9,8 +9,11 @@ using ModelGen.Compiler.Targets.Cuda;
 using ModelGen.Runtime;
 using ModelGen.Tests.Compiler;
 using ModelGen.Tests.Infrastructure;
+using CacheFormat = ModelGen.Compiler.CacheFormat;
+using Drawing = ModelGen.Compiler.CudaRounding;
 using Launching = ModelGen.Compiler.CudaLaunches;
 using Rounding = ModelGen.Compiler.CudaPrecision;
+using WeightFormat = ModelGen.Compiler.WeightFormat;
 
 namespace ModelGen.Tests.Ptx;
 
@@ -25,28 +28,54 @@ public sealed class PtxAssemblerTests
 
     private static readonly string? s_assembler = Find();
 
-    public static TheoryData<string, string> Modules()
-    {
-        var data = new TheoryData<string, string>();
-        foreach (string family in Families.All.GroupBy(declared => declared.Value.Family).Select(declared => declared.First().Key))
-        {
-            data.Add(family, nameof(Rounding.F32));
-            data.Add(family, nameof(Rounding.BF16));
-        }
+    private const string Drawn = "BF16, drawn";
 
-        return data;
-    }
-
+    /// <summary>In single precision and in bfloat16 every declaration that kernels are tested with; in tf32, and with rounding that is drawn, one of each family.</summary>
     [Theory]
-    [MemberData(nameof(Modules))]
-    public void Modules_of_families_are_assembled(string family, string precision)
+    [InlineData(nameof(Rounding.F32))]
+    [InlineData(nameof(Rounding.TF32))]
+    [InlineData(nameof(Rounding.BF16))]
+    [InlineData(Drawn)]
+    public void Modules_of_families_are_assembled(string precision)
     {
         Require();
-        ModelSpec spec = Families.All[family] with { HasCuda = true, CudaPrecision = Enum.Parse<Rounding>(precision), CudaLaunches = precision == nameof(Rounding.F32) ? Launching.Together : Launching.Automatic, CudaProducts = ModelGen.Compiler.CudaProducts.Warpgroups };
-        foreach (CudaModule module in ModelCompiler.Plan(spec, CacheSizes.Default, default).Entries.Select(entry => entry.Cuda!.Module).Distinct())
+        Rounding rounding = precision == Drawn ? Rounding.BF16 : Enum.Parse<Rounding>(precision);
+        bool isOfEach = precision is Drawn or nameof(Rounding.TF32);
+        Assemble(Families.All.Where(declared => !isOfEach || Families.All.First(other => other.Value.Family == declared.Value.Family).Key == declared.Key).SelectMany(declared => ModulesOf(declared.Value with
         {
-            Check(module, "sm_80");
+            HasCuda = true,
+            CudaPrecision = rounding,
+            CudaRounding = precision == Drawn ? Drawing.Stochastic : Drawing.Nearest,
+            CudaLaunches = rounding == Rounding.TF32 ? Launching.Separate : rounding == Rounding.F32 ? Launching.Together : Launching.Automatic,
+            CudaProducts = ModelGen.Compiler.CudaProducts.Warpgroups,
+        }).Select(module => ($"{declared.Key}, {precision}", module))));
+    }
+
+    /// <summary>Weights that stay packed in every format that devices have kernels for, and caches that are rounded: of one sequence and of several, decoded by one launch and by many; experts' too.</summary>
+    [Fact]
+    public void Modules_of_packed_weights_and_caches_are_assembled()
+    {
+        Require();
+        DeclaredArgument I(string name, long value) => DeclaredArgument.Of(name, value);
+        DeclaredArgument[] sizes = [I("Layers", 2), I("DModel", 64), I("Heads", 2), I("KeyValueHeads", 1), I("FeedForward", 96), I("Vocab", 53), I("Context", 24), I("MaxBatch", 3)];
+        var modules = new List<(string, CudaModule)>();
+        foreach (WeightFormat format in new[] { WeightFormat.F16, WeightFormat.BF16, WeightFormat.Q8_0, WeightFormat.Q4_0, WeightFormat.Q6_K })
+        {
+            foreach (CacheFormat cache in Enum.GetValues<CacheFormat>())
+            {
+                foreach (Rounding precision in Enum.GetValues<Rounding>())
+                {
+                    DeclaredArgument[] experts = cache == CacheFormat.F32 ? [I("Experts", 4), I("ActiveExperts", 2)] : [];
+                    ModelSpec spec = Families.Spec("Decoder", 2, 9, [.. sizes, .. experts, I("Weights", (long)format), I("KeyValueCache", (long)cache)]) with
+                    {
+                        HasCuda = true, CudaPrecision = precision, Training = null, CudaLaunches = cache == CacheFormat.Q8_0 ? Launching.Separate : Launching.Automatic,
+                    };
+                    modules.AddRange(ModulesOf(spec).Select(module => ($"{format}, {cache}, {precision}", module)));
+                }
+            }
         }
+
+        Assemble(modules);
     }
 
     /// <summary>GPT-2 as it is measured: products by groups of warps with all tiles, attention on tensor cores, decoding in one launch.</summary>
@@ -60,10 +89,7 @@ public sealed class PtxAssemblerTests
         Require();
         DeclaredArgument I(string name, long value) => DeclaredArgument.Of(name, value);
         ModelSpec spec = Families.Spec("Gpt", batch, length, I("Layers", 2), I("DModel", 768), I("Heads", 12), I("Vocab", 50_257), I("Context", 1024)) with { HasCuda = true, CudaPrecision = Enum.Parse<Rounding>(precision) };
-        foreach (CudaModule module in ModelCompiler.Plan(spec, CacheSizes.Default, default).Entries.Select(entry => entry.Cuda!.Module).Distinct())
-        {
-            Check(module, "sm_80", "sm_90");
-        }
+        Assemble(ModulesOf(spec).Select(module => ("gpt-2", module)), "sm_80", "sm_90");
     }
 
     /// <summary>The runtime's own: optimizers, and what chooses tokens.</summary>
@@ -94,13 +120,20 @@ public sealed class PtxAssemblerTests
         static string Crowded(string module, int blocks) => Regex.Replace(module, @"\.maxntid (\d+), 1, 1", FormattableString.Invariant($".maxntid $1, 1, 1\n.minnctapersm {blocks}"));
     }
 
-    private static void Check(CudaModule module, params string[] processors)
+    private static IEnumerable<CudaModule> ModulesOf(ModelSpec spec) => ModelCompiler.Plan(spec, CacheSizes.Default, default).Entries.Select(entry => entry.Cuda!.Module).Distinct();
+
+    /// <summary>Modules are taken, each text once; what is said of one begins with its name.</summary>
+    private static void Assemble(IEnumerable<(string Name, CudaModule Module)> modules, params string[] processors)
     {
-        Assert.Equal("", Problems(module.Text, processors));
-        if (module.WarpgroupText.Length > 0)
-        {
-            Assert.Equal("", Problems(module.WarpgroupText, "sm_90a"));
-        }
+        (string Name, string Text, string[] Processors)[] texts =
+        [
+            .. modules.SelectMany(m => new[] { (m.Name, m.Module.Text, processors.Length == 0 ? ["sm_80"] : processors), (m.Name, m.Module.WarpgroupText, ["sm_90a"]) })
+                .Where(m => m.Item2.Length > 0).DistinctBy(m => m.Item2),
+        ];
+        Assert.NotEmpty(texts);
+        var problems = new string[texts.Length];
+        Parallel.For(0, texts.Length, i => problems[i] = Problems(texts[i].Text, texts[i].Processors) is { Length: > 0 } said ? $"{texts[i].Name}: {said}" : "");
+        Assert.Equal("", string.Join('\n', problems.Where(problem => problem.Length > 0)));
     }
 
     /// <summary>What the assembler has against a module: errors, warnings, what is spilled, and what it says of speed.</summary>
