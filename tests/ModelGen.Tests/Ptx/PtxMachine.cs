@@ -810,12 +810,30 @@ internal sealed unsafe partial class PtxMachine
         bool load = instruction.Opcode == PtxOpcode.LoadShared;
         PtxRegister address = load ? instruction.A : instruction.Result;
         PtxRegister[] values = instruction.Moved;
-        CountConflicts(address, instruction.Offset, active, 4 * values.Length);
+        bool isLong = values[0].Kind == RegisterKind.B64;
+        int bytes = isLong ? 8 : 4 * values.Length;
+        CountConflicts(address, instruction.Offset, active, bytes);
         for (uint lanes = active; lanes != 0; lanes &= lanes - 1)
         {
             int lane = BitOperations.TrailingZeroCount(lanes);
             long at = _r[(address.Index * Lanes) + lane] + (long)instruction.Offset;
-            Reach(entry, instruction, shared, at, 4 * values.Length, first with { Thread = first.Thread + lane }, !load);
+            Reach(entry, instruction, shared, at, bytes, first with { Thread = first.Thread + lane }, !load);
+            if (isLong)
+            {
+                ref ulong value = ref _d[(values[0].Index * Lanes) + lane];
+                if (load)
+                {
+                    value = shared.Words[at / 4] | ((ulong)shared.Words[(at / 4) + 1] << 32);
+                }
+                else
+                {
+                    (shared.Words[at / 4], shared.Words[(at / 4) + 1]) = ((uint)value, (uint)(value >> 32));
+                    (shared.Written[at / 4], shared.Written[(at / 4) + 1]) = (true, true);
+                }
+
+                continue;
+            }
+
             for (int i = 0; i < values.Length; i++)
             {
                 uint[] file = values[i].Kind == RegisterKind.F32 ? _f : _r;

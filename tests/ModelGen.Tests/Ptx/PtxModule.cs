@@ -638,6 +638,8 @@ internal sealed class PtxEntryPoint
         ["ld.shared.v4.f32"] = (PtxOpcode.LoadShared, "4S", 10, 10),
         ["ld.shared.u32"] = (PtxOpcode.LoadShared, "rS", 10, 10),
         ["st.shared.u32"] = (PtxOpcode.StoreShared, "Sr", 10, 10),
+        ["ld.volatile.shared.u64"] = (PtxOpcode.LoadShared, "dS", 10, 10),
+        ["st.shared.u64"] = (PtxOpcode.StoreShared, "Sd", 10, 10),
         ["st.shared.f32"] = (PtxOpcode.StoreShared, "Sf", 10, 10),
         ["cvta.to.global.u64"] = (PtxOpcode.SameAddress, "dd", 20, 20),
         ["add.rn.f32"] = (PtxOpcode.AddF, "fff", 10, 10),

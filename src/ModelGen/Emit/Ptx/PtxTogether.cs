@@ -22,6 +22,10 @@ internal static class PtxTogether
     private const long LeastAhead = 2048;
     private const long MostAhead = 8L << 20;
 
+    // Of launches with so many meetings blocks look up behind each where weights, gradients, states and arena lie. An assembler that saw these to be the same all along would keep the places of buffers, which layers share,
+    // from the first layer to the last: more than there are registers.
+    private const int LeastLookedUp = 16;
+
     /// <summary>
     /// The function in which all threads of all blocks meet: each block adds one to a counter and waits until as many have come as its goal says. Release
     /// and acquire order what lies before and behind; the counter only grows, from the zero that the run's record brings along.
@@ -67,6 +71,7 @@ internal static class PtxTogether
         private readonly string _blocks;
         private readonly string _counter;
         private readonly string _goal;
+        private string? _places;
 
         public Plan(CudaTogether together, IReadOnlyList<Dim> counts)
         {
@@ -77,6 +82,11 @@ internal static class PtxTogether
                 _spaces.Add(space, W.Parameter(".u64", space.ToString().ToLowerInvariant()));
             }
 
+            if (MeetingsOf(together.Steps) >= LeastLookedUp)
+            {
+                Keep();
+            }
+
             (_block, _blocks) = (W.Special("%ctaid.x"), W.Special("%nctaid.x"));
             _counter = W.Once("add.s64", _run, PtxWriter.Int(RunRecord.Meetings + (4L * together.Number)));
             _goal = W.Register('r');
@@ -85,6 +95,35 @@ internal static class PtxTogether
         }
 
         public PtxWriter W { get; } = new();
+
+        private static int MeetingsOf(IReadOnlyList<CudaStep> steps) => steps.Sum(step => step is CudaLoop loop ? MeetingsOf(loop.Body) : step is CudaMeeting ? 1 : 0);
+
+        /// <summary>Writes down where memory lies, for <see cref="LookUp"/>.</summary>
+        private void Keep()
+        {
+            _places = W.Shared("places", 2 * _spaces.Count);
+            W.If(W.Op("setp.eq.s32", W.Special("%tid.x"), "0"), () =>
+            {
+                foreach ((string address, int i) in _spaces.Values.Select((address, i) => (address, i)))
+                {
+                    W.Line(FormattableString.Invariant($"st.shared.u64 [{_places}+{8 * i}], {address};"));
+                }
+            });
+            foreach (MemorySpace space in _spaces.Keys.ToList())
+            {
+                _spaces[space] = W.Op("mov.u64", _spaces[space]);
+            }
+
+            W.Barrier();
+        }
+
+        private void LookUp()
+        {
+            foreach ((string address, int i) in _spaces.Values.Select((address, i) => (address, i)))
+            {
+                W.Set(address, "ld.volatile.shared.u64", FormattableString.Invariant($"[{_places}+{8 * i}]"));
+            }
+        }
 
         private void Steps(IReadOnlyList<CudaStep> steps, string? step)
         {
@@ -107,6 +146,11 @@ internal static class PtxTogether
 
                         W.Set(_goal, "add.s32", _goal, _blocks);
                         W.Call(nameof(Meet), [("b64", _counter), ("b32", _goal)]);
+                        if (_places is not null)
+                        {
+                            LookUp();
+                        }
+
                         break;
                     default:
                         Kernel((CudaLaunch)steps[i], step);

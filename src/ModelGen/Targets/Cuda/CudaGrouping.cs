@@ -32,6 +32,9 @@ internal static class CudaGrouping
     /// <summary>Of which registers must leave room for so many: an assembler that has hundreds of calls before it would rather keep addresses for all of them.</summary>
     public const int LeastBlocksOfProcessor = 2;
 
+    /// <summary>The most memory that the threads of a block share in kernels of such a launch: what needs no asking, less where the launch keeps the places of weights, gradients, states and arena.</summary>
+    public const int MostShared = TensorTile.SharedBytes - 32;
+
     /// <summary>Puts steps that follow each other together where that pays.</summary>
     /// <param name="steps">A program's steps, each kernel a launch.</param>
     /// <param name="launches">What the declaration asks for.</param>

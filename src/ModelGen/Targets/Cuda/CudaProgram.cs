@@ -17,8 +17,8 @@ internal abstract record CudaStep;
 /// <param name="Threads">Threads of a block.</param>
 internal sealed record CudaLaunch(Kernel Kernel, string Entry, IReadOnlyList<string> Parameters, (int X, int Y) Blocks, int Threads) : CudaStep
 {
-    /// <summary>Whether blocks that stay may run it: all kernels of such a launch have blocks of one size.</summary>
-    public bool CanStay => Threads == PtxEmitter.Threads;
+    /// <summary>Whether blocks that stay may run it: all kernels of such a launch have blocks of one size, and share memory that leaves room for what the launch keeps there.</summary>
+    public bool CanStay => Threads == PtxEmitter.Threads && ScratchBytes <= CudaGrouping.MostShared;
 
     /// <summary>Its instructions, until they are in a module under its name.</summary>
     public PtxEntry? Code { get; init; }

@@ -19,9 +19,6 @@ internal static class RowsOfBlocks
     /// <summary>Nor is one that reads more: of some hundred blocks, all at once, the second-level cache has that many bytes in about the time of a meeting.</summary>
     public const long MostRead = 32 << 10;
 
-    /// <summary>Shared memory that a block has without asking.</summary>
-    private const int SharedBytes = 48 * 1024;
-
     private const int Alignment = 16;
 
     /// <summary>Puts rows into each block's own memory where that pays.</summary>
@@ -93,7 +90,7 @@ internal static class RowsOfBlocks
             foreach (KernelOperand operand in launch.Kernel.Operands.Where(o => o.IsWritten))
             {
                 PlanBuffer buffer = operand.View.Buffer;
-                bool suits = buffer.Space == MemorySpace.Arena && buffer.Format == StorageFormat.Float32 && buffer.Bytes <= SharedBytes - first && !outside.Contains(buffer) && found.All(f => f.Buffer != buffer)
+                bool suits = buffer.Space == MemorySpace.Arena && buffer.Format == StorageFormat.Float32 && buffer.Bytes <= CudaGrouping.MostShared - first && !outside.Contains(buffer) && found.All(f => f.Buffer != buffer)
                     && uses[buffer].All(use => use.Kernel == launch.Kernel ? use.Kernel.Operands[use.Operand].IsWritten : Reads(use.Kernel, use.Operand))
                     && uses[buffer].All(use => use.Kernel.Operands[use.Operand].View is { PositionStride: 0, LastStride: 0, StepStride: 0 });
                 if (!suits)
@@ -103,7 +100,7 @@ internal static class RowsOfBlocks
 
                 int last = uses[buffer].Max(use => at[use.Kernel]);
                 int offset = Offset(buffer, index, last, found);
-                if (last == index || offset + buffer.Bytes > SharedBytes)
+                if (last == index || offset + buffer.Bytes > CudaGrouping.MostShared)
                 {
                     return false;
                 }
