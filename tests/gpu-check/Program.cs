@@ -128,6 +128,7 @@ static void Rows(int first, double seconds)
     Checks.Run(report, Device.Cuda(0));
     LongChecks.Run(report, Device.Cuda(0));
 #if MEASURED
+    LargeChecks.Run(report, Device.Cuda(0));
     Figures.Run(report);
 #endif
 }
