@@ -2,7 +2,7 @@ namespace ModelGen.PackageTests;
 
 /// <summary>
 /// A fresh project outside the tree declares a model for CUDA devices. Without a driver it says why it runs on the processor; with a library in the driver's
-/// place it finds that, under the JIT and published with NativeAOT, and its calls allocate nothing. So with a library in cuBLASLt's place, whose products are right.
+/// place it finds that, under the JIT and published with NativeAOT, and its calls allocate nothing; drivers that are too old, devices that do not fit, have too little memory or are lost are exceptions. So with a library in cuBLASLt's place, whose products are right.
 /// </summary>
 [Collection(PackageCollection.Name)]
 public sealed class DeviceTests(PackageFeed feed)
@@ -34,6 +34,22 @@ public sealed class DeviceTests(PackageFeed feed)
         Assert.Contains("allocated 0", with.Lines);
         Assert.Contains("steps 13", with.Lines);
         Assert.Contains("seventh There is no CUDA device 7: the driver knows of 1, from 0 on.", with.Lines);
+
+        // What is wrong with a driver or a device is said, by the error's name where the driver has one, the processor takes its place where it may, and nothing is left behind.
+        foreach ((string setting, string value, string said, bool falls) in new[]
+        {
+            ("STANDIN_VERSION", "11020", "CUDA 11.2, and 11.4 or later is needed", true),
+            ("STANDIN_DEVICES", "0", "knows of no device", true),
+            ("STANDIN_CAPABILITY", "7", "compute capability 7.0, and 8.0 or later is needed", true),
+            ("STANDIN_BYTES", "600", "fails CUDA_ERROR_OUT_OF_MEMORY: ", true),
+            ("STANDIN_LOST_AT", "5", "fails CUDA_ERROR_LAUNCH_FAILED: ", false),
+        })
+        {
+            CommandResult failed = Run("fails", ("LD_LIBRARY_PATH", driver), (setting, value));
+            Assert.Contains(failed.Lines, line => line.StartsWith("fails ", StringComparison.Ordinal) && line.Contains(said, StringComparison.Ordinal));
+            Assert.Contains(failed.Lines, line => line.StartsWith(falls ? "auto CPU (" : "auto Stand-in library", StringComparison.Ordinal));
+            Assert.Contains("left 0", failed.Lines);
+        }
 
         if (!File.Exists("/usr/lib/x86_64-linux-gnu/libcuda.so.1"))
         {

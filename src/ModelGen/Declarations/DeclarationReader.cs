@@ -209,7 +209,7 @@ internal static class DeclarationReader
     /// <summary>Checks that what the weights' format asks for is there to be had.</summary>
     private static void CheckWeights(ModelSpec spec, List<SpecProblem> problems)
     {
-        const string Trained = "weights are trained in single precision or bfloat16", OnDevice = "a device trains single precision, of which CudaPrecision.BF16 rounds what is multiplied";
+        const string Trained = "weights are trained in single precision or bfloat16", OnDevice = "a device trains single precision: leave it out and write [Cuda(Precision = CudaPrecision.BF16)], where products multiply copies in bfloat16 of master weights in single precision";
         bool isTrained = spec.Training is not null && spec.Lora is null;
         for (int i = 0; i < spec.WeightsOf.Count; i++)
         {

@@ -16,6 +16,28 @@ if (args.Length == 0)
     return;
 }
 
+if (args[0] == "fails")
+{
+    // What the environment says is wrong with the library in the driver's place; whatever fails, nothing is left behind.
+    try
+    {
+        using DeviceNet.Trainer failing = model.CreateTrainer(new AdamW { GradientClip = 1 }, new TrainerOptions { Device = Device.Cuda(0) });
+        using DeviceNet.Session session = model.CreateSession(new SessionOptions { Device = Device.Cuda(0) });
+        for (int i = 0; i < 4; i++)
+        {
+            failing.Step(new float[20], [0, 1, 2, 0]);
+            session.Predict(new float[5], new float[3]);
+        }
+    }
+    catch (CudaException exception)
+    {
+        Console.WriteLine($"fails {exception.ErrorName}: {exception.Message}");
+    }
+
+    Console.WriteLine($"left {Live()}");
+    return;
+}
+
 using DeviceNet.Trainer trainer = model.CreateTrainer(new AdamW { GradientClip = 1 }, new TrainerOptions { Device = Device.Cuda(0) });
 using DeviceNet.Session there = model.CreateSession(new SessionOptions { Device = Device.Cuda(0) });
 LibraryNet network = LibraryNet.Create(seed: 1);
@@ -75,6 +97,9 @@ static double FirstLayer(LibraryNet network, float[] rows)
 
     return sum;
 }
+
+[DllImport("libcuda.so.1", EntryPoint = "standin_live")]
+static extern int Live();
 
 [DllImport("libcublasLt.so.12", EntryPoint = "standin_blas_first_sum")]
 static extern double FirstSum();

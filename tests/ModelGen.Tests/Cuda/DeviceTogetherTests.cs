@@ -179,6 +179,31 @@ public sealed class DeviceTogetherTests
         static DeclaredArgument I(string name, long value) => DeclaredArgument.Of(name, value);
     }
 
+    /// <summary>Ahead of each meeting the weights are asked for that the products behind it read, and no others; behind each, where memory lies is looked up, so that an assembler keeps nothing of one layer for the others.</summary>
+    [Theory]
+    [InlineData("Gpt", 60)]
+    [InlineData("Llama", 98)]
+    public void Weights_are_asked_for_ahead_of_each_meeting(string family, int meetings)
+    {
+        DeclaredArgument[] arguments = family == "Gpt"
+            ? [I("Layers", 12), I("DModel", 768), I("Heads", 12), I("Vocab", 50257), I("Context", 1024)]
+            : [I("Layers", 16), I("DModel", 2048), I("Heads", 32), I("KeyValueHeads", 8), I("FeedForward", 8192), I("Vocab", 32000), I("Context", 2048)];
+        CompiledPlans plans = Compile(family, null, CudaLaunches.Automatic, arguments);
+        string module = plans.Entries.Single(e => e.Entry.Name == "Decode").Cuda!.Module.Text, text = module[module.IndexOf(".entry Together_Decode", StringComparison.Ordinal)..];
+        string[] parts = text[..text.IndexOf("\n}\n", StringComparison.Ordinal)].Split("call.uni Meet, (q0, q1);\n");
+        Assert.Equal(meetings, parts.Length - 1);
+        int lookedUp = Regex.Count(parts[1], @"\tld\.volatile\.shared\.u64 ");
+        Assert.InRange(lookedUp, 2, 4);
+        for (int i = 1; i < parts.Length; i++)
+        {
+            MatchCollection products = Regex.Matches(parts[i], "call.uni Dot_1x");
+            Assert.Equal(products.Count, Regex.Count(parts[i - 1], @"\tprefetch\.global\.L2 "));
+            Assert.Equal(lookedUp, Regex.Count(parts[i], @"\tld\.volatile\.shared\.u64 "));
+        }
+
+        static DeclaredArgument I(string name, long value) => DeclaredArgument.Of(name, value);
+    }
+
     /// <summary>Kernels that have nothing to do with each other do not wait for each other; memory that two buffers share is one.</summary>
     [Fact]
     public void Blocks_meet_only_where_they_must()
