@@ -179,7 +179,7 @@ public sealed class DeviceTogetherTests
         static DeclaredArgument I(string name, long value) => DeclaredArgument.Of(name, value);
     }
 
-    /// <summary>Ahead of each meeting the weights are asked for that the products behind it read, and no others; behind each, where memory lies is looked up, so that an assembler keeps nothing of one layer for the others.</summary>
+    /// <summary>Ahead of each meeting weights are asked for that the products behind it read, 8 MB at the most, and no others; behind each, where memory lies is looked up, so that an assembler keeps nothing of one layer for the others.</summary>
     [Theory]
     [InlineData("Gpt", 60)]
     [InlineData("Llama", 98)]
@@ -196,8 +196,9 @@ public sealed class DeviceTogetherTests
         Assert.InRange(lookedUp, 2, 4);
         for (int i = 1; i < parts.Length; i++)
         {
-            MatchCollection products = Regex.Matches(parts[i], "call.uni Dot_1x");
-            Assert.Equal(products.Count, Regex.Count(parts[i - 1], @"\tprefetch\.global\.L2 "));
+            IEnumerable<string> asked = Regex.Matches(parts[i - 1], @"add\.s64 %rd\d+, %rd\d+, (\d+);\n\tcvta\.").Select(match => match.Groups[1].Value);
+            Assert.Equal(parts[i].Contains("call.uni Dot_1x", StringComparison.Ordinal), parts[i - 1].Contains("\tprefetch.global.L2 ", StringComparison.Ordinal));
+            Assert.All(asked, offset => Assert.Matches($@"add\.s64 %rd\d+, %rd\d+, {offset};", parts[i]));
             Assert.Equal(lookedUp, Regex.Count(parts[i], @"\tld\.volatile\.shared\.u64 "));
         }
 

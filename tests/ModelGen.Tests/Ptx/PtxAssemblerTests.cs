@@ -69,7 +69,10 @@ public sealed class PtxAssemblerTests
                     DeclaredArgument[] experts = cache == CacheFormat.F32 ? [I("Experts", 4), I("ActiveExperts", 2)] : [];
                     ModelSpec spec = Families.Spec("Decoder", 2, 9, [.. sizes, .. experts, I("Weights", (long)format), I("KeyValueCache", (long)cache)]) with
                     {
-                        HasCuda = true, CudaPrecision = precision, Training = null, CudaLaunches = cache == CacheFormat.Q8_0 ? Launching.Separate : Launching.Automatic,
+                        HasCuda = true,
+                        CudaPrecision = precision,
+                        Training = null,
+                        CudaLaunches = cache == CacheFormat.Q8_0 ? Launching.Separate : Launching.Automatic,
                     };
                     modules.AddRange(ModulesOf(spec).Select(module => ($"{format}, {cache}, {precision}", module)));
                 }
