@@ -18,7 +18,7 @@ namespace ModelGen.Tests.Generator;
 public sealed partial class DocumentedCodeTests
 {
     private const string Usings = """
-        using System; using System.Collections.Generic; using System.IO; using System.Linq; using System.Net; using System.Threading.Tasks;
+        using System; using System.Collections.Generic; using System.Globalization; using System.IO; using System.Linq; using System.Net; using System.Threading.Tasks;
         using ModelGen; using ModelGen.Plots; using ModelGen.Runtime; using ModelGen.TensorBoard;
 
         """;
@@ -102,6 +102,13 @@ public sealed partial class DocumentedCodeTests
             new() { Excuse = "clients are compiled where their package is: ModelGen.ToolTests" },
             new("TextTokenizer tokenizer;"),
             new() { Excuse = "reads files beside it" },
+        ],
+        ["docs/training.md"] =
+        [
+            new("int[] inputs, targets, heldOut, follows;"),
+            new(),
+            new(),
+            new("TinyGpt.Trainer trainer; System.Threading.CancellationTokenSource cancellation;"),
         ],
         ["docs/weight-files.md"] = [new(), new(), new("TinyGpt model;")],
         ["src/ModelGen.Extensions.AI/README.md"] = [new() { Excuse = "clients are compiled where their package is: ModelGen.ToolTests" }],
