@@ -44,9 +44,9 @@ internal sealed class ListedKeysEmitter
     {
         KeyRange range = _op.Range;
         string count = Text.RowCount(kernel.Queries);
-        AttentionEmitter.Scratch(_w, schemes, AttentionPlan.Scores);
+        AttentionText.Scratch(_w, schemes, AttentionPlan.Scores);
         DeclareLists(schemes);
-        ScoreBiasText bias = AttentionEmitter.BiasOf(_op, kernel);
+        ScoreBiasText bias = AttentionText.BiasOf(_op, kernel);
         bias.Declare(_w);
         Text.Range(_w, kernel.IsSerial(), Text.RowCount(kernel.Batch * kernel.Queries * RowExtent.Literal(_op.Heads)), 1);
         _w.Line("int last = -1, n = 0, query = 0;");
@@ -59,7 +59,7 @@ internal sealed class ListedKeysEmitter
         List(kernel.Keys, $"row - (sequence * {count})");
         _w.Close();
         _w.Line();
-        string cache = range.HasSequences ? $"{AttentionEmitter.CacheAt(kernel)}" : kernel.Batch == RowExtent.Literal(1) ? "0" : $"(long)sequence * {Text.RowCount(kernel.Keys)} * ";
+        string cache = range.HasSequences ? $"{AttentionText.CacheAt(kernel)}" : kernel.Batch == RowExtent.Literal(1) ? "0" : $"(long)sequence * {Text.RowCount(kernel.Keys)} * ";
         string Keys(string name, int operand) => range.HasSequences ? $"{name} + {cache} + {KeyHead()}" : cache == "0" ? $"{name} + {KeyHead()}" : $"{name} + {cache}{Stride(operand)} + {KeyHead()}";
         _w.Line($"float* keys = {Keys("k", 1)}, values = {Keys("v", 2)};");
         _w.Line($"float* given = q + (long)row * {Stride(0)} + head * {_d}, result = output + (long)row * {Stride(3)} + head * {_d};");
@@ -89,9 +89,9 @@ internal sealed class ListedKeysEmitter
     private void Backward(AttentionGradientKernel kernel, IReadOnlyList<AttentionScheme> schemes)
     {
         int group = _op.Heads / _op.KeyValueHeads;
-        AttentionEmitter.Scratch(_w, schemes, AttentionPlan.Probabilities, AttentionPlan.Cotangents);
+        AttentionText.Scratch(_w, schemes, AttentionPlan.Probabilities, AttentionPlan.Cotangents);
         DeclareLists(schemes);
-        ScoreBiasText bias = AttentionEmitter.BiasOf(_op, kernel);
+        ScoreBiasText bias = AttentionText.BiasOf(_op, kernel);
         bias.Declare(_w);
         Text.OpenUnits(_w, kernel, CodeWriter.Number(kernel.Batch * _op.KeyValueHeads), "task");
         _w.Line($"int sequence = task / {_op.KeyValueHeads}, keyHead = task % {_op.KeyValueHeads}, n = 0;");
@@ -126,7 +126,7 @@ internal sealed class ListedKeysEmitter
         Products("given", "keys", 1, "probabilities");
         bias.AddListed(_w, "probabilities", "query");
         Products("cotangent", "values", 2, "cotangents");
-        _w.Line($"{AttentionEmitter.Backwards(_op)}(probabilities, cotangents, n, n, logsumexp[row * {Stride(4)} + head], V.Sum(total), {AttentionEmitter.Factors(_op)});");
+        _w.Line($"{AttentionText.Backwards(_op)}(probabilities, cotangents, n, n, logsumexp[row * {Stride(4)} + head], V.Sum(total), {AttentionText.Factors(_op)});");
         if (bias.IsLearned)
         {
             bias.SumListed(_w, "cotangents", "query");
@@ -151,9 +151,9 @@ internal sealed class ListedKeysEmitter
     private void Weights(AttentionWeightsKernel kernel, IReadOnlyList<AttentionScheme> schemes)
     {
         string count = Text.RowCount(kernel.Queries);
-        AttentionEmitter.Scratch(_w, schemes, AttentionPlan.Scores);
+        AttentionText.Scratch(_w, schemes, AttentionPlan.Scores);
         DeclareLists(schemes);
-        ScoreBiasText bias = AttentionEmitter.BiasOf(_op, kernel);
+        ScoreBiasText bias = AttentionText.BiasOf(_op, kernel);
         bias.Declare(_w);
         Text.OpenUnits(_w, kernel, Text.RowCount(kernel.Batch * RowExtent.Literal(_op.Heads)), "task");
         _w.Line($"int sequence = task / {_op.Heads}, head = task % {_op.Heads}, n = 0;");
@@ -167,7 +167,7 @@ internal sealed class ListedKeysEmitter
         Products("given", "keys", 1, "scores");
         bias.AddListed(_w, "scores", "query");
         Cap();
-        _w.Line($"AttentionTiles.Probabilities<V>(scores, n, {CodeWriter.Literal(_op.Scale)}, logsumexp[row * {Stride(2)} + head], scores, n{AttentionEmitter.Sinks(_op)});");
+        _w.Line($"AttentionTiles.Probabilities<V>(scores, n, {CodeWriter.Literal(_op.Scale)}, logsumexp[row * {Stride(2)} + head], scores, n{AttentionText.Sinks(_op)});");
         _w.Open("for (int j = 0; j < n; j++)");
         _w.Line("target[listed[j]] = scores[j];");
         _w.Close();
@@ -179,13 +179,13 @@ internal sealed class ListedKeysEmitter
     {
         if (_op.SoftCap > 0)
         {
-            _w.Line(AttentionEmitter.Capped(_op, "scores", "n"));
+            _w.Line(AttentionText.Capped(_op, "scores", "n"));
         }
     }
 
     private void DeclareLists(IReadOnlyList<AttentionScheme> schemes)
     {
-        string At(string part) => AttentionEmitter.Constant(_w, schemes, part + "At", s => s.Scratch.OffsetOf(part));
+        string At(string part) => AttentionText.Constant(_w, schemes, part + "At", s => s.Scratch.OffsetOf(part));
         _w.Line($"int* listed = (int*)((float*)worker.Scratch + {At(AttentionPlan.Listed)});");
         if (_op.Range.IsRing)
         {

@@ -59,7 +59,7 @@ internal sealed class NarrowHeadsEmitter
 
     private void Emit()
     {
-        bool several = AttentionEmitter.HasSequences(_kernel);
+        bool several = AttentionText.HasSequences(_kernel);
         _w.Line("float* scores = (float*)worker.Scratch;");
         if (_kernel.HasLogSumExp)
         {
@@ -77,7 +77,7 @@ internal sealed class NarrowHeadsEmitter
         if (several)
         {
             _w.Line($"float* query = q + (long)sequence * {Stride(0)};");
-            string Rows(int operand) => _kernel.Range.HasSequences ? AttentionEmitter.CacheAt(_kernel) : _kernel.Keys.IsDynamic ? $"(long)sequence * {Text.RowCount(_kernel.Keys)} * {Stride(operand)}" : $"(long)sequence * {(long)_kernel.MaximumKeys * Stride(operand)}";
+            string Rows(int operand) => _kernel.Range.HasSequences ? AttentionText.CacheAt(_kernel) : _kernel.Keys.IsDynamic ? $"(long)sequence * {Text.RowCount(_kernel.Keys)} * {Stride(operand)}" : $"(long)sequence * {(long)_kernel.MaximumKeys * Stride(operand)}";
             _w.Line($"float* keyRows = k + {Rows(1)};");
             _w.Line($"float* valueRows = v + {Rows(2)};");
             _w.Line($"float* result = output + (long)sequence * {Stride(3)};");
