@@ -26,95 +26,78 @@ internal static class MemoryPlanner
     public static long Plan(IPlacedProgram target)
     {
         KernelProgram program = target.Program;
-        var lives = new Dictionary<PlanBuffer, Life>();
-        var inPlace = new List<(PlanBuffer Read, PlanBuffer Written, int At)>();
-        var uses = new Dictionary<(PlanBuffer Buffer, int At), int>();
-        int position = 0;
-        foreach (View view in program.Inputs.Values)
+        Lifetimes lifetimes = Lifetimes.Of(target);
+        Dictionary<PlanBuffer, PlanBuffer> owners = ShareInPlace(lifetimes);
+        var fixedBuffers = program.Inputs.Values.Concat(program.Outputs.Values).Select(v => v.Buffer).Where(b => b.Space == MemorySpace.Arena).Select(b => OwnerOf(b, owners)).Distinct().ToList();
+        long total = PlaceFirst(fixedBuffers, lifetimes);
+        total = Math.Max(total, PlaceFree(fixedBuffers, lifetimes.Buffers.Except(owners.Keys).Except(fixedBuffers), lifetimes));
+        foreach (PlanBuffer buffer in owners.Keys)
         {
-            Touch(view.Buffer, 0);
+            buffer.Offset = OwnerOf(buffer, owners).Offset;
         }
 
-        foreach (Kernel kernel in program.Kernels)
+        return total;
+    }
+
+    // Pairs that share memory become one buffer for the placement: a result lies where the operand does that dies with it.
+    private static Dictionary<PlanBuffer, PlanBuffer> ShareInPlace(Lifetimes lifetimes)
+    {
+        var owners = new Dictionary<PlanBuffer, PlanBuffer>();
+        foreach ((PlanBuffer read, PlanBuffer written, int when) in lifetimes.InPlace)
         {
-            Visit(kernel);
-        }
-
-        foreach (View view in program.Outputs.Values)
-        {
-            Touch(view.Buffer, position + 1);
-        }
-
-        // Others that run meanwhile might read what is overwritten, or write beside the result.
-        bool IsUsedOnce(PlanBuffer buffer, int when) => uses[(buffer, when)] == 1;
-
-        // A buffer that crosses the border of a loop is alive during all of it.
-        int at = 1;
-        foreach (Kernel kernel in program.Kernels)
-        {
-            int length = Length(kernel);
-            if (kernel is LoopKernel)
-            {
-                int end = at + length - 1;
-                foreach (Life life in lives.Values)
-                {
-                    bool inside = life.First >= at && life.Last <= end;
-                    bool touches = life.First <= end && life.Last >= at;
-                    if (touches && !inside)
-                    {
-                        life.First = Math.Min(life.First, at);
-                        life.Last = Math.Max(life.Last, end);
-                    }
-                }
-            }
-
-            at += length;
-        }
-
-        // Pairs that share memory become one buffer for the placement.
-        var owner = new Dictionary<PlanBuffer, PlanBuffer>();
-        PlanBuffer Owner(PlanBuffer buffer)
-        {
-            while (owner.TryGetValue(buffer, out PlanBuffer? next))
-            {
-                buffer = next;
-            }
-
-            return buffer;
-        }
-
-        foreach ((PlanBuffer read, PlanBuffer written, int when) in inPlace)
-        {
-            if (!lives.ContainsKey(read) || !lives.ContainsKey(written) || !IsUsedOnce(read, when) || !IsUsedOnce(written, when))
+            // Others that run meanwhile might read what is overwritten, or write beside the result.
+            if (!lifetimes.Has(read) || !lifetimes.Has(written) || !lifetimes.IsUsedOnce(read, when) || !lifetimes.IsUsedOnce(written, when))
             {
                 continue;
             }
 
-            PlanBuffer a = Owner(read);
-            PlanBuffer b = Owner(written);
-            if (a != b && a.Bytes == b.Bytes && lives[a].Last == when && lives[b].First == when && lives[written].First == when && lives[read].Last == when)
+            PlanBuffer a = OwnerOf(read, owners);
+            PlanBuffer b = OwnerOf(written, owners);
+            if (a != b && a.Bytes == b.Bytes && lifetimes[a].Last == when && lifetimes[b].First == when && lifetimes[written].First == when && lifetimes[read].Last == when)
             {
-                owner.Add(b, a);
-                lives[a].Last = lives[b].Last;
+                owners.Add(b, a);
+                lifetimes[a].Last = lifetimes[b].Last;
             }
         }
 
+        return owners;
+    }
+
+    private static PlanBuffer OwnerOf(PlanBuffer buffer, Dictionary<PlanBuffer, PlanBuffer> owners)
+    {
+        while (owners.TryGetValue(buffer, out PlanBuffer? next))
+        {
+            buffer = next;
+        }
+
+        return buffer;
+    }
+
+    // What callers write and read is alive always, and lies one behind the other.
+    private static long PlaceFirst(IEnumerable<PlanBuffer> buffers, Lifetimes lifetimes)
+    {
         long total = 0;
-        var placed = new List<PlanBuffer>();
-        foreach (PlanBuffer buffer in program.Inputs.Values.Concat(program.Outputs.Values).Select(v => v.Buffer).Where(b => b.Space == MemorySpace.Arena).Select(Owner).Distinct())
+        foreach (PlanBuffer buffer in buffers)
         {
             buffer.Offset = total;
             total += Align(buffer.Bytes);
-            lives[buffer].First = 0;
-            lives[buffer].Last = int.MaxValue;
-            placed.Add(buffer);
+            lifetimes[buffer].First = 0;
+            lifetimes[buffer].Last = int.MaxValue;
         }
 
+        return total;
+    }
+
+    // Largest first, each at the lowest offset that is free for its whole life.
+    private static long PlaceFree(IEnumerable<PlanBuffer> placed, IEnumerable<PlanBuffer> buffers, Lifetimes lifetimes)
+    {
+        long total = 0;
+
         // Those that have a place, lowest first.
-        var taken = placed.Select(b => (Buffer: b, lives[b].First, lives[b].Last)).OrderBy(t => t.Buffer.Offset).ToList();
-        foreach (PlanBuffer buffer in lives.Keys.Except(owner.Keys).Except(placed).OrderByDescending(b => b.Bytes).ThenBy(b => lives[b].First).ThenBy(b => b.Name, StringComparer.Ordinal))
+        var taken = placed.Select(b => (Buffer: b, lifetimes[b].First, lifetimes[b].Last)).OrderBy(t => t.Buffer.Offset).ToList();
+        foreach (PlanBuffer buffer in buffers.OrderByDescending(b => b.Bytes).ThenBy(b => lifetimes[b].First).ThenBy(b => b.Name, StringComparer.Ordinal))
         {
-            Life life = lives[buffer];
+            Life life = lifetimes[buffer];
             long size = Align(buffer.Bytes);
             long offset = 0;
             int next = 0;
@@ -142,14 +125,62 @@ internal static class MemoryPlanner
             total = Math.Max(total, offset + size);
         }
 
-        foreach (PlanBuffer buffer in owner.Keys)
+        return total;
+    }
+
+    // From the first moment at which a buffer is used to the last.
+    private sealed class Life
+    {
+        public int First { get; set; }
+
+        public int Last { get; set; }
+    }
+
+    /// <summary>When each of the arena's buffers is alive, in moments of a program's schedule.</summary>
+    private sealed class Lifetimes
+    {
+        private readonly IPlacedProgram _target;
+        private readonly Dictionary<PlanBuffer, Life> _lives = [];
+        private readonly Dictionary<(PlanBuffer Buffer, int At), int> _uses = [];
+        private int _position;
+
+        private Lifetimes(IPlacedProgram target) => _target = target;
+
+        public IEnumerable<PlanBuffer> Buffers => _lives.Keys;
+
+        /// <summary>Operands and results that a kernel lets share memory, and when it runs.</summary>
+        public List<(PlanBuffer Read, PlanBuffer Written, int At)> InPlace { get; } = [];
+
+        public Life this[PlanBuffer buffer] => _lives[buffer];
+
+        public bool Has(PlanBuffer buffer) => _lives.ContainsKey(buffer);
+
+        public bool IsUsedOnce(PlanBuffer buffer, int when) => _uses[(buffer, when)] == 1;
+
+        public static Lifetimes Of(IPlacedProgram target)
         {
-            buffer.Offset = Owner(buffer).Offset;
+            var lifetimes = new Lifetimes(target);
+            KernelProgram program = target.Program;
+            foreach (View view in program.Inputs.Values)
+            {
+                lifetimes.Touch(view.Buffer, 0);
+            }
+
+            foreach (Kernel kernel in program.Kernels)
+            {
+                lifetimes.Visit(kernel);
+            }
+
+            foreach (View view in program.Outputs.Values)
+            {
+                lifetimes.Touch(view.Buffer, lifetimes._position + 1);
+            }
+
+            lifetimes.ExtendOverLoops(program.Kernels);
+            return lifetimes;
         }
 
-        return total;
-
-        void Visit(Kernel kernel)
+        private void Visit(Kernel kernel)
         {
             if (kernel is LoopKernel loop)
             {
@@ -161,11 +192,11 @@ internal static class MemoryPlanner
                 return;
             }
 
-            position += target.RunsBesideEarlier(kernel) ? 0 : 1;
-            foreach (PlanBuffer buffer in target.BuffersOf(kernel))
+            _position += Length(kernel);
+            foreach (PlanBuffer buffer in _target.BuffersOf(kernel))
             {
-                Touch(buffer, position);
-                uses[(buffer, position)] = (uses.TryGetValue((buffer, position), out int others) ? others : 0) + 1;
+                Touch(buffer, _position);
+                _uses[(buffer, _position)] = (_uses.TryGetValue((buffer, _position), out int others) ? others : 0) + 1;
             }
 
             foreach ((int read, int written) in kernel.InPlaceCandidates)
@@ -177,33 +208,53 @@ internal static class MemoryPlanner
                 bool readOnce = kernel.Operands.Count(o => o.View.Buffer == source.Buffer) == 1 && kernel.Operands.Count(o => o.View.Buffer == result.Buffer) == 1;
                 if (readOnce && source with { Buffer = result.Buffer } == result && source.Offset == 0)
                 {
-                    inPlace.Add((source.Buffer, result.Buffer, position));
+                    InPlace.Add((source.Buffer, result.Buffer, _position));
                 }
             }
         }
 
-        void Touch(PlanBuffer buffer, int when)
+        private void Touch(PlanBuffer buffer, int when)
         {
             if (buffer.Space != MemorySpace.Arena)
             {
                 return;
             }
 
-            if (!lives.TryGetValue(buffer, out Life? life))
+            if (!_lives.TryGetValue(buffer, out Life? life))
             {
-                lives.Add(buffer, life = new Life { First = when });
+                _lives.Add(buffer, life = new Life { First = when });
             }
 
             life.Last = when;
         }
 
-        int Length(Kernel kernel) => kernel is LoopKernel loop ? loop.Body.Sum(Length) : target.RunsBesideEarlier(kernel) ? 0 : 1;
-    }
+        // A buffer that crosses the border of a loop is alive during all of it.
+        private void ExtendOverLoops(IEnumerable<Kernel> kernels)
+        {
+            int at = 1;
+            foreach (Kernel kernel in kernels)
+            {
+                int length = Length(kernel);
+                if (kernel is LoopKernel)
+                {
+                    int end = at + length - 1;
+                    foreach (Life life in _lives.Values)
+                    {
+                        bool inside = life.First >= at && life.Last <= end;
+                        bool touches = life.First <= end && life.Last >= at;
+                        if (touches && !inside)
+                        {
+                            life.First = Math.Min(life.First, at);
+                            life.Last = Math.Max(life.Last, end);
+                        }
+                    }
+                }
 
-    private sealed class Life
-    {
-        public int First { get; set; }
+                at += length;
+            }
+        }
 
-        public int Last { get; set; }
+        // The moments that a kernel takes: none of its own where it runs beside the one before it.
+        private int Length(Kernel kernel) => kernel is LoopKernel loop ? loop.Body.Sum(Length) : _target.RunsBesideEarlier(kernel) ? 0 : 1;
     }
 }
