@@ -383,22 +383,16 @@ internal sealed unsafe class CudaExecution : IDisposable
         }
     }
 
-    /// <summary>Zeroes the states of one sequence.</summary>
-    public void ClearState(int row)
-    {
-        Context.Use();
-        Context.Driver.Clear(StateOf(row), Layout.StateBytes, Stream, "zeroing states");
-        Context.Driver.Synchronize(Stream, "zeroing states");
-    }
+    /// <summary>Has the states of one sequence zeroed ahead of the next run; nobody waits for it.</summary>
+    public void ClearState(int row) => ClearState(row, 0, Layout.StateBytes);
 
-    /// <summary>Zeroes a part of the states of one sequence.</summary>
+    /// <summary>The same of a part of the states.</summary>
     public void ClearState(int row, long offset, long bytes)
     {
         if (bytes > 0)
         {
             Context.Use();
             Context.Driver.Clear(StateOf(row) + (ulong)offset, bytes, Stream, "zeroing states");
-            Context.Driver.Synchronize(Stream, "zeroing states");
         }
     }
 

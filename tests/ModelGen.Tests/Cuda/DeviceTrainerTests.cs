@@ -158,6 +158,33 @@ public sealed class DeviceTrainerTests
         Assert.NotEqual(0, trainer.Gradient(DeviceLstm.Parameters[0].Name).ToArray().Max(Math.Abs));
     }
 
+    /// <summary>A text that begins has its states zeroed in the stream of its step, and nobody waits; of a model without states nothing is asked for.</summary>
+    [Fact]
+    public void States_are_zeroed_without_waiting()
+    {
+        using var driver = new StandInDriver();
+        using (DeviceLstm.Trainer here = DeviceLstm.Create(seed: 3).CreateTrainer(Optimizer, new TrainerOptions { Seed = 5 }), there = DeviceLstm.Create(seed: 3).CreateTrainer(Optimizer, new TrainerOptions { Seed = 5, Device = DeviceOf(driver) }))
+        using (DeviceGpt.Trainer without = DeviceGpt.Create(seed: 3).CreateTrainer(Optimizer, new TrainerOptions { Device = DeviceOf(driver) }))
+        {
+            for (int i = 0; i < 3; i++)
+            {
+                Near(driver, [here.Step(Ids(12, 13, i), Ids(12, 13, i + 4))], [there.Step(Ids(12, 13, i), Ids(12, 13, i + 4))], LossTolerance);
+                if (i == 1)
+                {
+                    driver.Calls.Clear();
+                    here.ResetState();
+                    there.ResetState();
+                    without.ResetState();
+                    Assert.Equal([new KeyValuePair<string, int>("cuMemsetD32Async", 1)], driver.Calls);
+                }
+            }
+
+            there.ResetState();
+        }
+
+        Empty(driver);
+    }
+
     /// <summary>Weights are one set, wherever they are used and changed.</summary>
     [Fact]
     public void What_a_device_has_learned_is_seen_everywhere()
