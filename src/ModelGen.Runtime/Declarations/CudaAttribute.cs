@@ -73,8 +73,8 @@ public enum CudaRounding
     Nearest,
 
     /// <summary>
-    /// To one of the two numbers around, to the nearer one more often, so that the rounded number is right on average (Gupta et al., "Deep learning with limited numerical precision", 2015). What decides is drawn by the run's seed and the
-    /// number's place, so that a number is rounded the same wherever a product reads it, and a step the same whenever it is done again.
+    /// To one of the two numbers around, to the nearer one more often, so that the rounded number is right on average (Gupta et al., "Deep learning with limited numerical precision", 2015). What decides is drawn by the run's seed, the
+    /// product and the number's place, so that a product rounds a number the same wherever it reads it, layers draw for themselves, and a step is the same whenever it is done again.
     /// </summary>
     Stochastic,
 }
