@@ -11,11 +11,14 @@ namespace ModelGen.Tests.Ptx;
 /// <summary>What is emitted for a device, for every operator and every family's step, forwards and backwards, against the reference interpreter.</summary>
 public sealed class PtxKernelTests
 {
+    /// <summary>What an operator in single precision on a device may be away from double precision, of the largest element where that is above one.</summary>
+    internal const double Exact = 1e-5;
+
     public static TheoryData<string> Forward => [.. KernelCases.Forward.Keys];
 
     [Theory]
     [MemberData(nameof(Forward))]
-    public void A_device_computes_what_the_graph_means(string name) => Check(KernelCases.Forward[name]);
+    public void A_device_computes_what_the_graph_means(string name) => Check(KernelCases.Forward[name] with { Tolerance = Exact });
 
     /// <summary>Every barrier is there for something, and the machine says so where one is missing.</summary>
     [Theory]
@@ -132,5 +135,10 @@ public sealed class PtxGradientTests
 
     [Theory]
     [MemberData(nameof(Backward))]
-    public void A_devices_gradients_are_those_of_the_graph(string name) => PtxKernelTests.Check(KernelCases.Backward[name]);
+    public void A_devices_gradients_are_those_of_the_graph(string name)
+    {
+        // Whole steps of random weights make more of what each kernel rounds.
+        KernelCase c = KernelCases.Backward[name];
+        PtxKernelTests.Check(Families.All.ContainsKey(name) ? c : c with { Tolerance = PtxKernelTests.Exact });
+    }
 }
