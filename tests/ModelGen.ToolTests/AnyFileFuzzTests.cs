@@ -136,9 +136,13 @@ public sealed class AnyFileFuzzTests : IDisposable
                 return (At("m.safetensors.index.json"), Weights);
 
             case "llama2c":
-                Llama2cFile.Save(At("m.bin"), new Llama2cHeader(8, 12, 1, 2, 1, 11, 6, true), Random(At("l.safetensors"), ("model.embed_tokens.weight", [11, 8]), ("model.norm.weight", [8]), ("model.layers.0.input_layernorm.weight", [8]), ("model.layers.0.post_attention_layernorm.weight", [8]),
+                using (WeightFile llama = Random(At("l.safetensors"), ("model.embed_tokens.weight", [11, 8]), ("model.norm.weight", [8]), ("model.layers.0.input_layernorm.weight", [8]), ("model.layers.0.post_attention_layernorm.weight", [8]),
                     ("model.layers.0.self_attn.q_proj.weight", [8, 8]), ("model.layers.0.self_attn.k_proj.weight", [4, 8]), ("model.layers.0.self_attn.v_proj.weight", [4, 8]), ("model.layers.0.self_attn.o_proj.weight", [8, 8]),
-                    ("model.layers.0.mlp.gate_proj.weight", [12, 8]), ("model.layers.0.mlp.down_proj.weight", [8, 12]), ("model.layers.0.mlp.up_proj.weight", [12, 8])));
+                    ("model.layers.0.mlp.gate_proj.weight", [12, 8]), ("model.layers.0.mlp.down_proj.weight", [8, 12]), ("model.layers.0.mlp.up_proj.weight", [12, 8])))
+                {
+                    Llama2cFile.Save(At("m.bin"), new Llama2cHeader(8, 12, 1, 2, 1, 11, 6, true), llama);
+                }
+
                 return (At("m.bin"), Weights);
 
             case "llmc" or "npz" or "pt":

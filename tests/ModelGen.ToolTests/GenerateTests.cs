@@ -127,7 +127,24 @@ public sealed class GenerateTests : IDisposable
         Assert.Contains(line.GetProperty("tensors").EnumerateArray(), static tensor => tensor.GetProperty("name").GetString() == "blk.0.ffn_down.weight" && tensor.GetProperty("type").GetString() == "F16");
         Assert.Equal("64", line.GetProperty("metadata").GetProperty("llama.embedding_length").GetString());
         Assert.StartsWith("[Decoder(Layers = 5, DModel = 64, Heads = 8, KeyValueHeads = 4", line.GetProperty("declaration").GetString(), StringComparison.Ordinal);
-        Assert.Equal(260_032, line.GetProperty("cost").GetProperty("ParameterCount").GetInt64());
+        JsonElement cost = line.GetProperty("cost");
+        long Cost(string name) => cost.GetProperty(name).GetInt64();
+        Assert.Equal(260_032, Cost("ParameterCount"));
+        Assert.Equal(512, Cost("VocabularySize"));
+        Assert.Equal(512, Cost("ContextLength"));
+
+        // Keys and values of 4 heads of 8, in 5 layers, single precision; for all 512 tokens.
+        Assert.Equal(2 * 4 * 8 * 5 * sizeof(float), Cost("KvBytesPerToken"));
+        Assert.Equal(512 * Cost("KvBytesPerToken"), Cost("SessionStateBytes"));
+
+        // What the file has of weights, and what aligns them.
+        long stored = line.GetProperty("tensors").EnumerateArray().Sum(static tensor => tensor.GetProperty("bytes").GetInt64());
+        Assert.InRange(Cost("WeightBytes"), stored, stored + (stored / 20));
+
+        // Two operations for each number of the matrices, the head's among them, and for the scores of half of the context and what they weigh; little beside.
+        long products = 2 * ((5 * ((64 * 64 * 2) + (2 * 32 * 64) + (3 * 172 * 64))) + (512 * 64)), attention = 5 * 2 * 2 * 64 * 256;
+        Assert.InRange(Cost("FlopsPerToken"), products + attention, (products + attention) * 1.05);
+        Assert.True(Cost("InferenceArenaBytes") > 0 && Cost("WorkerScratchBytes") > 0);
         ToolCommand.Result shown = ToolCommand.Run("inspect", gguf, "--no-cost");
         Assert.Equal(0, shown.Code);
         Assert.Contains("declared as [Decoder(", shown.Output, StringComparison.Ordinal);

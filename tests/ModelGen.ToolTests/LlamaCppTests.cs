@@ -296,6 +296,72 @@ public sealed class LlamaCppTests : IDisposable
         }
     }
 
+    // Blocks of 256 need rows of as many. llama.cpp rounds activations to 8 bits in blocks of 256, of one scale each, where kernels here have one for 32.
+    [Theory]
+    [InlineData("Q4_K")]
+    [InlineData("Q5_K")]
+    [InlineData("Q6_K")]
+    [InlineData("Q8_0")]
+    public void A_wider_model_in_blocks_of_256_gives_llama_cpps_logits_and_perplexity(string weights)
+    {
+        LlamaCpp.Require();
+        const int Width = 256, Hidden = 512, Vocabulary = 512, Layers = 2;
+        string folder = Path.GetDirectoryName(_file.Path)!, model = Path.Combine(folder, "model.safetensors");
+        File.WriteAllText(Path.Combine(folder, "config.json"), $$"""{ "model_type": "llama", "hidden_size": {{Width}}, "intermediate_size": {{Hidden}}, "num_hidden_layers": {{Layers}}, "num_attention_heads": 4, "num_key_value_heads": 2, "vocab_size": {{Vocabulary}}, "max_position_embeddings": 128, "rms_norm_eps": 1e-5, "tie_word_embeddings": true }""");
+        var random = new Random(21);
+        var writer = new SafetensorsWriter();
+        void Add(string name, double scale, params int[] shape) => writer.Add(name, shape, Enumerable.Range(0, shape.Aggregate(1, static (product, extent) => product * extent))
+            .Select(_ => (float)(shape.Length == 1 ? 1 + (0.2 * (random.NextDouble() - 0.5)) : scale * Math.Sqrt(-2 * Math.Log(1 - random.NextDouble())) * Math.Cos(2 * Math.PI * random.NextDouble()))).ToArray());
+        Add("model.embed_tokens.weight", 0.1, Vocabulary, Width);
+        Add("model.norm.weight", 1, Width);
+        for (int layer = 0; layer < Layers; layer++)
+        {
+            string block = FormattableString.Invariant($"model.layers.{layer}.");
+            Add(block + "input_layernorm.weight", 1, Width);
+            Add(block + "post_attention_layernorm.weight", 1, Width);
+            Add(block + "self_attn.q_proj.weight", 0.06, Width, Width);
+            Add(block + "self_attn.k_proj.weight", 0.06, Width / 2, Width);
+            Add(block + "self_attn.v_proj.weight", 0.06, Width / 2, Width);
+            Add(block + "self_attn.o_proj.weight", 0.06, Width, Width);
+            Add(block + "mlp.gate_proj.weight", 0.06, Hidden, Width);
+            Add(block + "mlp.up_proj.weight", 0.06, Hidden, Width);
+            Add(block + "mlp.down_proj.weight", 0.04, Width, Hidden);
+        }
+
+        writer.Save(model);
+        Assert.Equal("", ToolCommand.Run("convert", model, _file.Path, "--tokenizer", TestData.File("stories260K", "tok512.bin"), "--weights", weights, "--json").Error);
+        using (GgufFile file = GgufFile.Open(_file.Path))
+        {
+            Assert.All(file.Tensors.Where(static tensor => tensor.Shape.Length == 2), tensor => Assert.Equal(weights, tensor.TypeName));
+        }
+
+        int[] tokens = [1, .. Enumerable.Range(0, 60).Select(_ => random.Next(3, Vocabulary))];
+        float[][] expected = LlamaCpp.Logits(_file.Path, tokens);
+        using ModelSource source = ModelSource.Open(_file.Path);
+        IModelHost host = ModelHost.Of(ModelAssembly.Of(source.DeclareAsStored(null)).Type);
+        host.Load(_file.Path);
+        using CausalSession session = host.CreateSession(new SessionOptions());
+        (double squares, double size) = (0, 0);
+        for (int i = 0; i < tokens.Length; i++)
+        {
+            ReadOnlySpan<float> found = session.Decode(tokens[i]);
+            for (int token = 0; token < found.Length; token++)
+            {
+                squares += Math.Pow(found[token] - expected[i][token], 2);
+                size += Math.Pow(expected[i][token], 2);
+            }
+        }
+
+        // Of the same text, in chunks of which the second half counts.
+        string text = Path.Combine(folder, "text.txt");
+        File.WriteAllText(text, File.ReadAllText(TestData.File("text", "tinyshakespeare.txt"))[..6000]);
+        double perplexity = ToolCommand.Json("perplexity", _file.Path, "--text", text, "--chunk", "64").GetProperty("perplexity").GetDouble();
+        double theirs = LlamaCpp.Perplexity(_file.Path, TextTokenizer.Load(_file.Path).EncodePrompt(File.ReadAllText(text)), 64);
+        TestContext.Current.TestOutputHelper?.WriteLine(FormattableString.Invariant($"{weights}: error of logits {Math.Sqrt(squares / size):G3} of their size, perplexity {perplexity:G7}, llama.cpp's {theirs:G7} ({(perplexity / theirs) - 1:P3})"));
+        Assert.InRange(Math.Sqrt(squares / size), 0, 0.03);
+        Assert.InRange(perplexity / theirs, 0.999, 1.001);
+    }
+
     // As those of Gemma 3 and 3n and of Qwen3.5 lie in public files, whose other encoders are left out.
     [Theory]
     [InlineData("model.language_model.", "model.", "model.vision_tower.encoder.weight")]
