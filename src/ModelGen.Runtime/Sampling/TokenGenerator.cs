@@ -17,6 +17,9 @@ public sealed class TokenGenerator
     private (int Token, CudaChain? Chain, bool IsNumberUsed, CounterRandom Random, long Run)? _next;
     private bool _started;
 
+    // Drawn, and known to the sampler, but not fed yet, since the session refused it; −1 where there is none.
+    private int _drawn = -1;
+
     /// <summary>Makes a generator.</summary>
     /// <param name="session">The session; the generator resets it.</param>
     /// <param name="sampler">Chooses the tokens.</param>
@@ -58,7 +61,7 @@ public sealed class TokenGenerator
             _held = prompt.Length;
         }
         _started = false;
-        _next = null;
+        (_next, _drawn) = (null, -1);
         _session.Reset();
         _session.Prefill(prompt).CopyTo(_logits);
         _started = true;
@@ -67,7 +70,7 @@ public sealed class TokenGenerator
     /// <summary>Chooses the next token and feeds it to the model.</summary>
     /// <returns>The token id.</returns>
     /// <exception cref="InvalidOperationException">
-    /// The last <see cref="Start"/> did not succeed or there was none, or another thread is using the generator or its session.
+    /// The last <see cref="Start"/> did not succeed or there was none, or another thread is using the generator or its session: the next call then gives the token that this one would have given.
     /// </exception>
     /// <exception cref="ArgumentException">The model's logits are not numbers to choose by: one is NaN or positive infinity, or all are negative infinity.</exception>
     /// <exception cref="ObjectDisposedException">The session was disposed.</exception>
@@ -76,28 +79,27 @@ public sealed class TokenGenerator
         using RunGuard.Section call = _guard.Enter(nameof(Next), this);
         if (!_started)
             throw new InvalidOperationException("Start must be called before Next.");
-        int token = Choose();
-        if (_history.Length == 0)
+        int token = _drawn >= 0 ? _drawn : Choose();
+        _drawn = token;
+        if (_held < _history.Length || _history.Length == 0)
         {
+            // A call that is refused leaves the history as the session has it, and the next one goes on with the same token.
             Feed(token);
-            return token;
-        }
-        if (_held < _history.Length)
-        {
-            // A call that is refused leaves the history as the session has it.
-            Feed(token);
-            _history[_held++] = token;
+            if (_history.Length > 0)
+                _history[_held++] = token;
+            _drawn = -1;
             return token;
         }
 
         // Keep the newest half, the new token included.
         int kept = Math.Max(1, _history.Length / 2);
+        _session.Reset();
+        _drawn = -1;
         _history.AsSpan(_history.Length - (kept - 1)).CopyTo(_history);
         _history[kept - 1] = token;
         _held = kept;
         _started = false;
         _next = null;
-        _session.Reset();
         _session.Prefill(_history.AsSpan(0, kept)).CopyTo(_logits);
         _started = true;
         return token;

@@ -67,16 +67,18 @@ public class TokenGeneratorTests
         Assert.Equal("session", refused.ParamName);
     }
 
-    /// <summary>Greedy, what it goes on with is what it would have gone on with.</summary>
+    /// <summary>What it goes on with is what it would have gone on with: of what was drawn, too, and of steps that remember the text.</summary>
     [Theory]
-    [InlineData(1)]
-    [InlineData(6)]
-    public void ACallThatFailsIsNotPartOfTheHistory(int before)
+    [InlineData(1, false)]
+    [InlineData(6, false)]
+    [InlineData(1, true)]
+    [InlineData(6, true)]
+    public void ACallThatFailsIsNotPartOfTheHistory(int before, bool draws)
     {
         using SumSession session = SumSession.Create(8);
         using SumSession undisturbed = SumSession.Create(8);
-        var generator = new TokenGenerator(session, Greedy());
-        var expected = new TokenGenerator(undisturbed, Greedy());
+        var generator = new TokenGenerator(session, draws ? Drawing() : Greedy());
+        var expected = new TokenGenerator(undisturbed, draws ? Drawing() : Greedy());
         generator.Start([3, 4]);
         expected.Start([3, 4]);
         for (int i = 0; i < before; i++)
@@ -92,6 +94,83 @@ public class TokenGeneratorTests
         }
         for (int i = 0; i < 20; i++)
             Assert.Equal(expected.Next(), generator.Next());
+    }
+
+    /// <summary>As above, of a session that another thread looks into now and then, beyond the end of its context.</summary>
+    [Fact]
+    public async Task ARefusedCallLosesNothing()
+    {
+        using SumSession session = SumSession.Create(8);
+        using SumSession undisturbed = SumSession.Create(8);
+        var generator = new TokenGenerator(session, Drawing());
+        var expected = new TokenGenerator(undisturbed, Drawing());
+        generator.Start([3, 4]);
+        expected.Start([3, 4]);
+        using var ready = new ManualResetEventSlim();
+        bool done = false;
+        Task looking = Task.Run(() =>
+        {
+            while (!Volatile.Read(ref done))
+            {
+                try
+                {
+                    session.Capture();
+                }
+                catch (InvalidOperationException)
+                {
+                    // The generator is in it.
+                }
+
+                ready.Set();
+            }
+        });
+        ready.Wait(TestContext.Current.CancellationToken);
+        int refused = 0;
+        for (int i = 0; i < 100_000 && (i < 2000 || refused < 5); i++)
+        {
+            int next = -1;
+            while (next < 0)
+            {
+                try
+                {
+                    next = generator.Next();
+                }
+                catch (InvalidOperationException exception) when (exception.Message.StartsWith("Start ", StringComparison.Ordinal))
+                {
+                    // Refused when a full context had been emptied: it starts over, with the draw behind it.
+                    expected.Next();
+                    expected.Start([3, 4]);
+                    while (!Starts(generator))
+                    {
+                    }
+
+                    break;
+                }
+                catch (InvalidOperationException)
+                {
+                    refused++;
+                }
+            }
+
+            if (next >= 0)
+                Assert.Equal(expected.Next(), next);
+        }
+
+        Volatile.Write(ref done, true);
+        await looking;
+
+        static bool Starts(TokenGenerator generator)
+        {
+            try
+            {
+                generator.Start([3, 4]);
+                return true;
+            }
+            catch (InvalidOperationException)
+            {
+                return false;
+            }
+        }
     }
 
     [Fact]
@@ -111,6 +190,8 @@ public class TokenGeneratorTests
         }
         Assert.Equal(0, GC.GetAllocatedBytesForCurrentThread() - before);
     }
+
+    private static Sampler Drawing() => new(new SamplingOptions { Chain = [SamplingStep.Penalties(last: 8, repetition: 1.5f), SamplingStep.Temperature(3f)], Seed = 3 }, Vocabulary);
 
     private static Sampler Greedy() => new(new SamplingOptions { Temperature = 0 }, Vocabulary);
 
