@@ -102,10 +102,11 @@ internal static class TypeChecks
         }
     }
 
-    /// <summary>Whether the emitted constructor, which gives its base class nothing, finds a constructor there. What the base class is may be an error of its own.</summary>
+    /// <summary>Whether the emitted constructor, which gives its base class nothing, finds a constructor there. What the base class is may be an error of its own, and one in parts may have the constructor from another generator, whose files no generator sees.</summary>
     private static bool CanConstructBase(INamedTypeSymbol type, Compilation compilation)
         => type.BaseType is not { TypeKind: TypeKind.Class } ancestor
-            || ancestor.InstanceConstructors.Any(constructor => constructor.Parameters.All(parameter => parameter.IsOptional || parameter.IsParams) && compilation.IsSymbolAccessibleWithin(constructor, type));
+            || ancestor.InstanceConstructors.Any(constructor => constructor.Parameters.All(parameter => parameter.IsOptional || parameter.IsParams) && compilation.IsSymbolAccessibleWithin(constructor, type))
+            || ancestor.DeclaringSyntaxReferences.Any(part => IsPartial(part.GetSyntax()));
 
     /// <summary>A member that whoever constructs the class must set, which <c>Create</c> and <c>Load</c> could not.</summary>
     private static ISymbol? RequiredMember(INamedTypeSymbol type)

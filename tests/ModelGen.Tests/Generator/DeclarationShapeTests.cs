@@ -48,6 +48,11 @@ public sealed class DeclarationShapeTests
         Assert.Empty(diagnostics);
     }
 
+    /// <summary>No generator sees what another one writes.</summary>
+    [Fact]
+    public void A_base_class_in_parts_may_have_its_constructor_from_another_generator()
+        => Assert.Contains("Model.g.cs", GeneratorHarness.Run($"using ModelGen; public partial class Base {{ protected Base(int x) => X = x; public int X {{ get; }} }} {Model} public partial class Model : Base;").Files.Keys);
+
     [Fact]
     public void Names_that_differ_in_case_only_get_files_of_their_own()
     {
