@@ -70,16 +70,23 @@ internal sealed unsafe class GraphFunction
     /// <param name="formats">Parameters that are not stored in single precision.</param>
     /// <param name="states">What the rows of each graph's caches are rounded to.</param>
     public static GraphFunction[] Compile(IReadOnlyList<ModelGraph> graphs, BufferPlacement placement, CacheSizes? caches = null, IReadOnlyDictionary<string, StorageFormat>? formats = null, IReadOnlyList<ModelGen.Compiler.CacheFormat>? states = null)
+        => Compile(graphs, [placement], caches, formats, states)[placement];
+
+    /// <summary>As above, with each of several placements: plans differ in their offsets, and call the same kernels.</summary>
+    public static Dictionary<BufferPlacement, GraphFunction[]> Compile(IReadOnlyList<ModelGraph> graphs, IReadOnlyList<BufferPlacement> placements, CacheSizes? caches = null, IReadOnlyDictionary<string, StorageFormat>? formats = null, IReadOnlyList<ModelGen.Compiler.CacheFormat>? states = null)
     {
         // As emitted models do, kernels of one text are shared, over all graphs.
         var emitter = new PlanEmitter([]);
-        Draft[] drafts = [.. graphs.Select((g, i) => Draft.Of(g, placement, caches, formats, states is null ? default : states[i]))];
+        var drafts = placements.ToDictionary(placement => placement, placement => graphs.Select((g, i) => Draft.Of(g, placement, caches, formats, states is null ? default : states[i])).ToArray());
         var files = new List<(string Name, string Text)>();
-        for (int i = 0; i < drafts.Length; i++)
+        foreach (BufferPlacement placement in placements)
         {
-            var plan = new CodeWriter();
-            emitter.Emit(plan, "", Name(i), "a graph under test", drafts[i].Program);
-            files.Add((Name(i) + ".cs", plan.ToString()));
+            for (int i = 0; i < graphs.Count; i++)
+            {
+                var plan = new CodeWriter();
+                emitter.Emit(plan, "", Name(i, placement), "a graph under test", drafts[placement][i].Program);
+                files.Add((Name(i, placement) + ".cs", plan.ToString()));
+            }
         }
 
         var text = new CodeWriter();
@@ -98,10 +105,12 @@ internal sealed unsafe class GraphFunction
         emitter.Weights(text);
         files.Add(("GraphFunctions.cs", text.ToString()));
         Assembly assembly = Load(files);
-        return [.. drafts.Select((draft, i) => new GraphFunction(
-            graphs[i], draft, assembly.GetType(PlanEmitter.PlanClass(Name(i)))!.GetMethod("Run", BindingFlags.Static | BindingFlags.Public)!.CreateDelegate<PlanMethod>()))];
+        return drafts.ToDictionary(
+            placed => placed.Key,
+            placed => placed.Value.Select((draft, i) => new GraphFunction(
+                graphs[i], draft, assembly.GetType(PlanEmitter.PlanClass(Name(i, placed.Key)))!.GetMethod("Run", BindingFlags.Static | BindingFlags.Public)!.CreateDelegate<PlanMethod>())).ToArray());
 
-        static string Name(int index) => "Graph" + index.ToString(CultureInfo.InvariantCulture);
+        static string Name(int index, BufferPlacement placement) => "Graph" + index.ToString(CultureInfo.InvariantCulture) + placement;
     }
 
     /// <summary>

@@ -207,61 +207,27 @@ internal static class KernelCheck
     /// <summary>Cases of one compilation.</summary>
     private const int Batch = 64;
 
-    private static readonly Dictionary<(string, bool, BufferPlacement), Lazy<GraphFunction>> Functions = [];
+    // What one process runs is compiled together: kernels are the same wherever buffers lie.
+    private static readonly BufferPlacement[][] Together = [[BufferPlacement.RedZones, BufferPlacement.Planned], [BufferPlacement.Guarded]];
 
-    public static GraphFunction Function(string name, bool backward, BufferPlacement placement)
-    {
-        lock (Functions)
-        {
-            if (Functions.Count == 0)
-            {
-                foreach (bool direction in new[] { false, true })
-                {
-                    foreach (BufferPlacement place in Enum.GetValues<BufferPlacement>())
-                    {
-                        foreach (KernelCase[] batch in (direction ? KernelCases.Backward : KernelCases.Forward).Values.Chunk(Batch))
-                        {
-                            var compiled = new Lazy<GraphFunction[]?>(() => CompileTogether(batch, place));
-                            for (int i = 0; i < batch.Length; i++)
-                            {
-                                int index = i;
-                                Functions.Add(
-                                    (batch[i].Name, direction, place),
-                                    new Lazy<GraphFunction>(() => compiled.Value is { } all ? all[index] : GraphFunction.Compile([batch[index].Graph], place, states: [batch[index].Run.Cache])[0]));
-                            }
-                        }
-                    }
-                }
-            }
-        }
+    private static readonly Lazy<Dictionary<(string, bool, BufferPlacement), Lazy<GraphFunction>>> Functions = new(AllFunctions);
 
-        return Functions[(name, backward, placement)].Value;
-    }
-
-    /// <summary>The functions of a batch, or null where one of them does not compile, which its own test then says.</summary>
-    private static GraphFunction[]? CompileTogether(KernelCase[] batch, BufferPlacement placement)
-    {
-        try
-        {
-            return GraphFunction.Compile([.. batch.Select(c => c.Graph)], placement, states: [.. batch.Select(c => c.Run.Cache)]);
-        }
-        catch (Exception e) when (e is GraphException or InvalidOperationException)
-        {
-            return null;
-        }
-    }
-
-    public static void Run(string name, bool backward, BufferPlacement placement)
+    public static void Run(string name, bool backward, params BufferPlacement[] placements)
     {
         KernelCase c = (backward ? KernelCases.Backward : KernelCases.Forward)[name];
-        Compare(c, Function(name, backward, placement));
+        RunResults expected = ReferenceInterpreter.Run(c.Graph, c.Run);
+        foreach (BufferPlacement placement in placements)
+        {
+            Compare(c, Functions.Value[(name, backward, placement)].Value, expected);
+        }
     }
 
     /// <summary>Runs a function on one thread, against the interpreter, and on several, which must change nothing.</summary>
-    public static void Compare(KernelCase c, GraphFunction function)
+    public static void Compare(KernelCase c, GraphFunction function) => Compare(c, function, ReferenceInterpreter.Run(c.Graph, c.Run));
+
+    private static void Compare(KernelCase c, GraphFunction function, RunResults expected)
     {
         string name = c.Name;
-        RunResults expected = ReferenceInterpreter.Run(c.Graph, c.Run);
         RunResults actual = function.Run(c.Run);
         Near(expected, actual, c.Tolerance, name);
         for (int threads = 2; threads <= 3; threads++)
@@ -272,6 +238,45 @@ internal static class KernelCheck
         if (expected.Gradients.Count > 0)
         {
             Near(expected.Gradients.ToDictionary(g => g.Key, g => Twice(g.Value)), function.Run(c.Run, 2, accumulateInto: actual.Gradients).Gradients, c.Tolerance, name + ", accumulated");
+        }
+    }
+
+    private static Dictionary<(string, bool, BufferPlacement), Lazy<GraphFunction>> AllFunctions()
+    {
+        var functions = new Dictionary<(string, bool, BufferPlacement), Lazy<GraphFunction>>();
+        foreach (bool backward in new[] { false, true })
+        {
+            foreach (KernelCase[] batch in (backward ? KernelCases.Backward : KernelCases.Forward).Values.Chunk(Batch))
+            {
+                foreach (BufferPlacement[] placements in Together)
+                {
+                    var compiled = new Lazy<Dictionary<BufferPlacement, GraphFunction[]>?>(() => CompileTogether(batch, placements));
+                    foreach ((int index, KernelCase c) in batch.Index())
+                    {
+                        foreach (BufferPlacement placement in placements)
+                        {
+                            functions.Add(
+                                (c.Name, backward, placement),
+                                new Lazy<GraphFunction>(() => compiled.Value is { } all ? all[placement][index] : GraphFunction.Compile([c.Graph], placement, states: [c.Run.Cache])[0]));
+                        }
+                    }
+                }
+            }
+        }
+
+        return functions;
+    }
+
+    /// <summary>The functions of a batch, or null where one of them does not compile, which its own test then says.</summary>
+    private static Dictionary<BufferPlacement, GraphFunction[]>? CompileTogether(KernelCase[] batch, BufferPlacement[] placements)
+    {
+        try
+        {
+            return GraphFunction.Compile([.. batch.Select(c => c.Graph)], placements, states: [.. batch.Select(c => c.Run.Cache)]);
+        }
+        catch (Exception e) when (e is GraphException or InvalidOperationException)
+        {
+            return null;
         }
     }
 

@@ -8,10 +8,7 @@ public sealed class KernelTests
     [Theory]
     [MemberData(nameof(Forward))]
     public void Emitted_code_computes_what_the_graph_means(string name)
-    {
-        KernelCheck.Run(name, backward: false, BufferPlacement.RedZones);
-        KernelCheck.Run(name, backward: false, BufferPlacement.Planned);
-    }
+        => KernelCheck.Run(name, backward: false, BufferPlacement.RedZones, BufferPlacement.Planned);
 }
 
 /// <summary>As <see cref="KernelTests"/>, the gradients: a class of their own, so that both run at the same time.</summary>
@@ -22,8 +19,5 @@ public sealed class KernelGradientTests
     [Theory]
     [MemberData(nameof(Backward))]
     public void Emitted_gradients_are_those_of_the_graph(string name)
-    {
-        KernelCheck.Run(name, backward: true, BufferPlacement.RedZones);
-        KernelCheck.Run(name, backward: true, BufferPlacement.Planned);
-    }
+        => KernelCheck.Run(name, backward: true, BufferPlacement.RedZones, BufferPlacement.Planned);
 }

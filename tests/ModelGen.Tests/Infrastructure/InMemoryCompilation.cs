@@ -14,6 +14,14 @@ public static class InMemoryCompilation
 {
     private static readonly Lazy<ImmutableArray<MetadataReference>> PlatformAndRuntime = new(FindReferences);
 
+    // The compiler shares what it has read of references among compilations as long as one of them is there.
+    private static readonly Lazy<CSharpCompilation> Reader = new(static () =>
+    {
+        var reader = CSharpCompilation.Create("Reader", [], References, Options);
+        _ = reader.GetSpecialType(SpecialType.System_Object);
+        return reader;
+    });
+
     /// <summary>The framework this test runs on and the ModelGen runtime assembly.</summary>
     public static ImmutableArray<MetadataReference> References => PlatformAndRuntime.Value;
 
@@ -27,11 +35,9 @@ public static class InMemoryCompilation
         nullableContextOptions: NullableContextOptions.Enable);
 
     public static CSharpCompilation Create(string assemblyName, params IEnumerable<(string Name, string Text)> files)
-        => CSharpCompilation.Create(
-            assemblyName,
-            files.Select(file => CSharpSyntaxTree.ParseText(SourceText.From(file.Text, Encoding.UTF8), ParseOptions, file.Name)),
-            References,
-            Options);
+        => Reader.Value
+            .WithAssemblyName(assemblyName)
+            .AddSyntaxTrees(files.Select(file => CSharpSyntaxTree.ParseText(SourceText.From(file.Text, Encoding.UTF8), ParseOptions, file.Name)));
 
     /// <summary>Compiles one file and loads the assembly.</summary>
     /// <exception cref="InvalidOperationException">The text does not compile, or only with warnings; the message quotes each line.</exception>
