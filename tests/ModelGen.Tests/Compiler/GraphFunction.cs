@@ -36,9 +36,12 @@ internal enum BufferPlacement
 /// </summary>
 internal sealed unsafe class GraphFunction
 {
-    /// <summary>Names a folder in which compiled code is kept from one process to the next.</summary>
-    public const string CacheVariable = "MODELGEN_TEST_KERNELS";
+    /// <summary>Names the folder in which a process that a test starts finds what has been compiled.</summary>
+    public const string FolderVariable = "MODELGEN_TEST_KERNELS";
 
+    private static readonly Lazy<string> KeptIn = new(MakeFolder);
+
+    private const string AssemblyName = "GraphFunctions";
     private const uint Poison = 0x7FC0_5EED;
     private const int RedZone = 64;
 
@@ -61,6 +64,9 @@ internal sealed unsafe class GraphFunction
 
     private delegate void PlanMethod(in PlanContext context, Worker worker);
 
+    /// <summary>The folder of compiled code that is kept, for <see cref="FolderVariable"/>.</summary>
+    public static string Folder => Environment.GetEnvironmentVariable(FolderVariable) is { Length: > 0 } given ? given : KeptIn.Value;
+
     public KernelProgram Program => _cpu.Program;
 
     /// <summary>Compiles some graphs together, since starting the C# compiler costs more than one graph's text.</summary>
@@ -72,8 +78,8 @@ internal sealed unsafe class GraphFunction
     public static GraphFunction[] Compile(IReadOnlyList<ModelGraph> graphs, BufferPlacement placement, CacheSizes? caches = null, IReadOnlyDictionary<string, StorageFormat>? formats = null, IReadOnlyList<ModelGen.Compiler.CacheFormat>? states = null)
         => Compile(graphs, [placement], caches, formats, states)[placement];
 
-    /// <summary>As above, with each of several placements: plans differ in their offsets, and call the same kernels.</summary>
-    public static Dictionary<BufferPlacement, GraphFunction[]> Compile(IReadOnlyList<ModelGraph> graphs, IReadOnlyList<BufferPlacement> placements, CacheSizes? caches = null, IReadOnlyDictionary<string, StorageFormat>? formats = null, IReadOnlyList<ModelGen.Compiler.CacheFormat>? states = null)
+    /// <summary>As above, with each of several placements: plans differ in their offsets, and call the same kernels. Code that is kept is compiled once for this process and those that its tests start.</summary>
+    public static Dictionary<BufferPlacement, GraphFunction[]> Compile(IReadOnlyList<ModelGraph> graphs, IReadOnlyList<BufferPlacement> placements, CacheSizes? caches = null, IReadOnlyDictionary<string, StorageFormat>? formats = null, IReadOnlyList<ModelGen.Compiler.CacheFormat>? states = null, bool isKept = false)
     {
         // As emitted models do, kernels of one text are shared, over all graphs.
         var emitter = new PlanEmitter([]);
@@ -104,7 +110,7 @@ internal sealed unsafe class GraphFunction
         text.Close();
         emitter.Weights(text);
         files.Add(("GraphFunctions.cs", text.ToString()));
-        Assembly assembly = Load(files);
+        Assembly assembly = InMemoryCompilation.LoadImage(isKept ? Kept(files) : InMemoryCompilation.Compile(files, AssemblyName), AssemblyName);
         return drafts.ToDictionary(
             placed => placed.Key,
             placed => placed.Value.Select((draft, i) => new GraphFunction(
@@ -113,32 +119,26 @@ internal sealed unsafe class GraphFunction
         static string Name(int index, BufferPlacement placement) => "Graph" + index.ToString(CultureInfo.InvariantCulture) + placement;
     }
 
-    /// <summary>
-    /// Compiles and loads the files, or loads what was compiled from the same text before: processes that a test starts find
-    /// it in the folder that the variable names.
-    /// </summary>
-    private static Assembly Load(IReadOnlyList<(string Name, string Text)> files)
+    // What was compiled from this text before, by this process, the one that started it or an earlier one that it started.
+    private static byte[] Kept(IReadOnlyList<(string Name, string Text)> files)
     {
-        if (Environment.GetEnvironmentVariable(CacheVariable) is not { Length: > 0 } folder)
+        string path = Path.Combine(Folder, Convert.ToHexString(SHA256.HashData(Encoding.UTF8.GetBytes(string.Concat(files.Select(f => f.Text))))) + ".dll");
+        if (File.Exists(path))
         {
-            return InMemoryCompilation.Load(files, "GraphFunctions");
+            return File.ReadAllBytes(path);
         }
 
-        string path = Path.Combine(folder, Convert.ToHexString(SHA256.HashData(Encoding.UTF8.GetBytes(string.Concat(files.Select(f => f.Text))))) + ".dll");
-        if (!File.Exists(path))
-        {
-            using var image = new MemoryStream();
-            Microsoft.CodeAnalysis.Emit.EmitResult result = InMemoryCompilation.Create("GraphFunctions", files).Emit(image);
-            if (!result.Success)
-            {
-                throw new InvalidOperationException(InMemoryCompilation.Describe(result.Diagnostics.Where(d => d.Severity == Microsoft.CodeAnalysis.DiagnosticSeverity.Error)));
-            }
+        byte[] image = InMemoryCompilation.Compile(files, AssemblyName);
+        File.WriteAllBytes(path + ".part", image);
+        File.Move(path + ".part", path);
+        return image;
+    }
 
-            File.WriteAllBytes(path + ".part", image.ToArray());
-            File.Move(path + ".part", path);
-        }
-
-        return new AssemblyLoadContext("GraphFunctions", isCollectible: true).LoadFromStream(new MemoryStream(File.ReadAllBytes(path)));
+    private static string MakeFolder()
+    {
+        string folder = Directory.CreateTempSubdirectory("modelgen-kernels-").FullName;
+        AppDomain.CurrentDomain.ProcessExit += (_, _) => Directory.Delete(folder, recursive: true);
+        return folder;
     }
 
     /// <summary>

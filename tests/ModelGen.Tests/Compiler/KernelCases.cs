@@ -207,8 +207,8 @@ internal static class KernelCheck
     /// <summary>Cases of one compilation.</summary>
     private const int Batch = 64;
 
-    // What one process runs is compiled together: kernels are the same wherever buffers lie.
-    private static readonly BufferPlacement[][] Together = [[BufferPlacement.RedZones, BufferPlacement.Planned], [BufferPlacement.Guarded]];
+    // All are compiled together: kernels are the same wherever buffers lie.
+    private static readonly BufferPlacement[] Placements = Enum.GetValues<BufferPlacement>();
 
     private static readonly Lazy<Dictionary<(string, bool, BufferPlacement), Lazy<GraphFunction>>> Functions = new(AllFunctions);
 
@@ -248,17 +248,14 @@ internal static class KernelCheck
         {
             foreach (KernelCase[] batch in (backward ? KernelCases.Backward : KernelCases.Forward).Values.Chunk(Batch))
             {
-                foreach (BufferPlacement[] placements in Together)
+                var compiled = new Lazy<Dictionary<BufferPlacement, GraphFunction[]>?>(() => CompileTogether(batch));
+                foreach ((int index, KernelCase c) in batch.Index())
                 {
-                    var compiled = new Lazy<Dictionary<BufferPlacement, GraphFunction[]>?>(() => CompileTogether(batch, placements));
-                    foreach ((int index, KernelCase c) in batch.Index())
+                    foreach (BufferPlacement placement in Placements)
                     {
-                        foreach (BufferPlacement placement in placements)
-                        {
-                            functions.Add(
-                                (c.Name, backward, placement),
-                                new Lazy<GraphFunction>(() => compiled.Value is { } all ? all[placement][index] : GraphFunction.Compile([c.Graph], placement, states: [c.Run.Cache])[0]));
-                        }
+                        functions.Add(
+                            (c.Name, backward, placement),
+                            new Lazy<GraphFunction>(() => compiled.Value is { } all ? all[placement][index] : GraphFunction.Compile([c.Graph], placement, states: [c.Run.Cache])[0]));
                     }
                 }
             }
@@ -268,11 +265,11 @@ internal static class KernelCheck
     }
 
     /// <summary>The functions of a batch, or null where one of them does not compile, which its own test then says.</summary>
-    private static Dictionary<BufferPlacement, GraphFunction[]>? CompileTogether(KernelCase[] batch, BufferPlacement[] placements)
+    private static Dictionary<BufferPlacement, GraphFunction[]>? CompileTogether(KernelCase[] batch)
     {
         try
         {
-            return GraphFunction.Compile([.. batch.Select(c => c.Graph)], placements, states: [.. batch.Select(c => c.Run.Cache)]);
+            return GraphFunction.Compile([.. batch.Select(c => c.Graph)], Placements, states: [.. batch.Select(c => c.Run.Cache)], isKept: true);
         }
         catch (Exception e) when (e is GraphException or InvalidOperationException)
         {

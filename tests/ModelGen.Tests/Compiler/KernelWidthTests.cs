@@ -12,8 +12,6 @@ namespace ModelGen.Tests.Compiler;
 [Collection(SerialCollection.Name)]
 public sealed class KernelWidthTests
 {
-    private static readonly Lazy<string> Folder = new(() => Directory.CreateTempSubdirectory("modelgen-kernels-").FullName);
-
     private const string ExpectedBits = "MODELGEN_TEST_EXPECTED_BITS";
 
     [Theory]
@@ -30,8 +28,8 @@ public sealed class KernelWidthTests
     public void Emitted_code_is_right_without_vector_instructions() => Run(("DOTNET_EnableHWIntrinsic", "0"), (ExpectedBits, "128"));
 
     private static void Run(params (string Name, string Value)[] environment)
-        // Kernels are compiled once for all; code that learns how it runs would only take longer.
-        => ChildProcess.RunCheck(Check, [.. environment, (GraphFunction.CacheVariable, Folder.Value), ("DOTNET_TieredPGO", "0")]);
+        // Kernels are compiled once for all, and for KernelTests; code that learns how it runs would only take longer.
+        => ChildProcess.RunCheck(Check, [.. environment, (GraphFunction.FolderVariable, GraphFunction.Folder), ("DOTNET_TieredPGO", "0")]);
 
     [Check]
     private static void Check()

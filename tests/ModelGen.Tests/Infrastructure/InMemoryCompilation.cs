@@ -45,22 +45,20 @@ public static class InMemoryCompilation
 
     /// <summary>Compiles some files together and loads the assembly into a context of its own, which is collected when nothing refers to it.</summary>
     /// <exception cref="InvalidOperationException">The text does not compile, or only with warnings; the message quotes each line.</exception>
-    public static Assembly Load(IEnumerable<(string Name, string Text)> files, string assemblyName = "Emitted")
+    public static Assembly Load(IEnumerable<(string Name, string Text)> files, string assemblyName = "Emitted") => LoadImage(Compile(files, assemblyName), assemblyName);
+
+    /// <summary>Compiles some files together to an assembly's bytes.</summary>
+    /// <exception cref="InvalidOperationException">The text does not compile, or only with warnings; the message quotes each line.</exception>
+    public static byte[] Compile(IEnumerable<(string Name, string Text)> files, string assemblyName)
     {
         using MemoryStream image = new();
         Microsoft.CodeAnalysis.Emit.EmitResult result = Create(assemblyName, files).Emit(image);
         List<Diagnostic> problems = [.. result.Diagnostics.Where(d => d.Severity is DiagnosticSeverity.Warning or DiagnosticSeverity.Error)];
-        if (problems.Count > 0)
-        {
-            throw new InvalidOperationException(Describe(problems));
-        }
-
-        image.Position = 0;
-
-        // Collectible, so that thousands of generated kernels do not stay in the test process.
-        AssemblyLoadContext context = new(assemblyName, isCollectible: true);
-        return context.LoadFromStream(image);
+        return problems.Count == 0 ? image.ToArray() : throw new InvalidOperationException(Describe(problems));
     }
+
+    /// <summary>Loads an assembly's bytes into a context of their own: collectible, so that thousands of generated kernels do not stay in the test process.</summary>
+    public static Assembly LoadImage(byte[] image, string assemblyName) => new AssemblyLoadContext(assemblyName, isCollectible: true).LoadFromStream(new MemoryStream(image));
 
     /// <summary>Each diagnostic with the source line it points at.</summary>
     public static string Describe(IEnumerable<Diagnostic> diagnostics)
