@@ -87,7 +87,7 @@ internal enum PtxOpcode
 }
 
 /// <summary>An entry of a module, read and checked as an assembler would.</summary>
-internal sealed class PtxEntryPoint
+internal sealed partial class PtxEntryPoint
 {
     private readonly Dictionary<string, (RegisterKind Kind, int Index)> _registers = [];
     private readonly Dictionary<string, int> _labels = [];
@@ -269,9 +269,26 @@ internal sealed class PtxEntryPoint
         }
     }
 
+    [GeneratedRegex(@"^(?:@(!?)(%\w+)\s+)?([a-z][\w.:]*)\s*(.*);$", RegexOptions.IgnoreCase | RegexOptions.CultureInvariant)]
+    private static partial Regex InstructionPattern { get; }
+
+    [GeneratedRegex(@"\{[^}]*\}|[^,{}]+")]
+    private static partial Regex OperandPattern { get; }
+
+    [GeneratedRegex(@"^\[(%\w+)(?:\+(\d+))?\]$")]
+    private static partial Regex AddressPattern { get; }
+
+    [GeneratedRegex(@"^(\w+?)(?:\+(\d+))?$")]
+    private static partial Regex PlacePattern { get; }
+
     private void ReadLine(string line, int isa, int processor)
     {
-        if (Regex.Match(line, @"^(\w+):$") is { Success: true } label)
+        // Nearly all lines are instructions, and no declaration, label or call is like one.
+        if (line[^1] == ';' && line[0] != '.' && !line.StartsWith("call.uni", StringComparison.Ordinal))
+        {
+            Code.Add(ReadInstruction(line, isa, processor));
+        }
+        else if (Regex.Match(line, @"^(\w+):$") is { Success: true } label)
         {
             if (!_labels.TryAdd(label.Groups[1].Value, Code.Count))
             {
@@ -348,14 +365,14 @@ internal sealed class PtxEntryPoint
 
     private PtxInstruction ReadInstruction(string line, int isa, int processor)
     {
-        Match match = Regex.Match(line, @"^(?:@(!?)(%\w+)\s+)?([a-z][\w.:]*)\s*(.*);$", RegexOptions.IgnoreCase);
+        Match match = InstructionPattern.Match(line);
         if (!match.Success)
         {
             throw new PtxException($"{Name}: cannot be read: {line}");
         }
 
         string name = match.Groups[3].Value;
-        string[] operands = match.Groups[4].Value.Length == 0 ? [] : [.. Regex.Matches(match.Groups[4].Value, @"\{[^}]*\}|[^,{}]+").Select(o => o.Value.Trim()).Where(o => o.Length > 0)];
+        string[] operands = match.Groups[4].Value.Length == 0 ? [] : [.. OperandPattern.Matches(match.Groups[4].Value).Select(o => o.Value.Trim()).Where(o => o.Length > 0)];
         // A word and its halves: which of both is taken apart is said by the braces alone.
         string key = name == "mov.b32" && operands.Length == 2 && operands[0][0] == '{' ? "mov.b32 {}" : name == "mov.b32" && operands.Length == 2 && operands[1][0] == '{' ? "mov.b32 ,{}" : name;
         if (!Table.TryGetValue(key, out (PtxOpcode Opcode, string Signature, int Isa, int Processor) known))
@@ -430,7 +447,7 @@ internal sealed class PtxEntryPoint
 
                     break;
                 case 'G' or 'S':
-                    Match address = Regex.Match(operands[i], @"^\[(%\w+)(?:\+(\d+))?\]$");
+                    Match address = AddressPattern.Match(operands[i]);
                     if (!address.Success)
                     {
                         throw new PtxException($"{Name}: no address: {line}");
@@ -571,7 +588,7 @@ internal sealed class PtxEntryPoint
         {
             value = text.Length == 18 ? ulong.Parse(text.AsSpan(2), NumberStyles.HexNumber, CultureInfo.InvariantCulture) : throw new PtxException($"{Name}: {text} is no number of double precision: {line}");
         }
-        else if (Regex.Match(text, @"^(\w+?)(?:\+(\d+))?$") is { Success: true } named && SharedOffsets.TryGetValue(named.Groups[1].Value, out int place) && kind == 'r')
+        else if (PlacePattern.Match(text) is { Success: true } named && SharedOffsets.TryGetValue(named.Groups[1].Value, out int place) && kind == 'r')
         {
             value = (ulong)place + (named.Groups[2].Success ? ulong.Parse(named.Groups[2].Value, CultureInfo.InvariantCulture) : 0);
         }
