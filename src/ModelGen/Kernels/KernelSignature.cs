@@ -59,7 +59,8 @@ internal static class KernelSignature
                 text.Append('|').Append(k.Sizes).Append(' ').Append(k.Batch).Append('x').Append(k.Steps).Append(k.IsCorrected).Append(k.HasState);
                 break;
             case AppendRowsKernel k:
-                text.Append('|').Append(k.Batch).Append('x').Append(k.Rows).Append('x').Append(k.Columns).Append(" to ").Append(k.StateRows).Append(k.IsRing).Append(k.Kept);
+                text.Append('|').Append(k.Batch).Append('x').Append(k.Rows).Append('x').Append(k.Columns).Append(" to ").Append(k.StateRows).Append(k.IsRing).Append(k.Kept)
+                    .Append(k.Has("positions") ? " at positions" : "").Append(k.Has("lengths") ? " of lengths" : "");
                 break;
             case EmbeddingKernel k:
                 text.Append('|').Append(k.Rows).Append('x').Append(k.Columns);

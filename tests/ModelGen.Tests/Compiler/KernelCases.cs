@@ -248,14 +248,13 @@ internal static class KernelCheck
         {
             foreach (KernelCase[] batch in (backward ? KernelCases.Backward : KernelCases.Forward).Values.Chunk(Batch))
             {
-                var compiled = new Lazy<Dictionary<BufferPlacement, GraphFunction[]>?>(() => CompileTogether(batch));
+                var compiled = new Lazy<Dictionary<BufferPlacement, GraphFunction[]>>(() =>
+                    GraphFunction.Compile([.. batch.Select(c => c.Graph)], Placements, states: [.. batch.Select(c => c.Run.Cache)], isKept: true));
                 foreach ((int index, KernelCase c) in batch.Index())
                 {
                     foreach (BufferPlacement placement in Placements)
                     {
-                        functions.Add(
-                            (c.Name, backward, placement),
-                            new Lazy<GraphFunction>(() => compiled.Value is { } all ? all[placement][index] : GraphFunction.Compile([c.Graph], placement, states: [c.Run.Cache])[0]));
+                        functions.Add((c.Name, backward, placement), new Lazy<GraphFunction>(() => OneOf(compiled, index, c, placement)));
                     }
                 }
             }
@@ -264,16 +263,17 @@ internal static class KernelCheck
         return functions;
     }
 
-    /// <summary>The functions of a batch, or null where one of them does not compile, which its own test then says.</summary>
-    private static Dictionary<BufferPlacement, GraphFunction[]>? CompileTogether(KernelCase[] batch)
+    // Where a batch does not compile, the test of the case that does not says so by itself; what compiles alone must compile with others too.
+    private static GraphFunction OneOf(Lazy<Dictionary<BufferPlacement, GraphFunction[]>> batch, int index, KernelCase c, BufferPlacement placement)
     {
         try
         {
-            return GraphFunction.Compile([.. batch.Select(c => c.Graph)], Placements, states: [.. batch.Select(c => c.Run.Cache)], isKept: true);
+            return batch.Value[placement][index];
         }
         catch (Exception e) when (e is GraphException or InvalidOperationException)
         {
-            return null;
+            GraphFunction.Compile([c.Graph], placement, states: [c.Run.Cache]);
+            throw new InvalidOperationException($"It compiles alone, and not among others: {e.Message}");
         }
     }
 

@@ -158,6 +158,11 @@ public sealed class RandomGraphTests
                 }
             }
 
+            if (functions.All(function => function is not null))
+            {
+                report(0, "Graphs compile alone, and not together: " + e.Message);
+            }
+
             return functions;
         }
     }

@@ -101,9 +101,14 @@ internal sealed class KernelLibrary(DeclaredNames names)
 
         string value = names.Identifier(kernel.Operands.First(o => o.IsWritten).View.Buffer.Name);
         yield return $"{plain}_{value}";
-        for (char c = 'B'; ; c++)
+        for (char c = 'B'; c <= 'Z'; c++)
         {
             yield return $"{plain}_{value}{c}";
+        }
+
+        for (int i = 1; ; i++)
+        {
+            yield return $"{plain}_{value}Z{CodeWriter.Number(i)}";
         }
     }
 }
