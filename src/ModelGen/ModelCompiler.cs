@@ -240,7 +240,7 @@ internal static class ModelCompiler
     /// <summary>What the processor does for kernels.</summary>
     public static CpuProgram Target(KernelProgram kernels, CacheSizes caches, Stages stages)
     {
-        KernelProgram chunked = stages.Rewrite(kernels, (nameof(ChunkRows), p => ChunkRows.Run(p, RowBlocks.OfProcessor(caches))));
+        KernelProgram chunked = stages.Rewrite(kernels, (nameof(ChunkRows), p => ChunkRows.Run(p, RowBlocks.OfProcessor(caches))), (nameof(StatesInPlace), StatesInPlace.Run));
         PackedProgram packed = stages.Run(nameof(PackInvariants), () => PackInvariants.Run(chunked));
         return stages.Run(nameof(CpuTarget), () => CpuTarget.Plan(packed, caches));
     }

@@ -61,7 +61,7 @@ internal static class KernelVerifier
                 Require(operand.View.StepStride == 0 || loop is not null, kernel, $"{operand.Name} moves with the steps of no loop");
                 for (int j = 0; j < i; j++)
                 {
-                    Require(!(operand.IsWritten || kernel.Operands[j].IsWritten) || operand.View.Buffer.Space == MemorySpace.Gradients || touched[i].IsApartFrom(touched[j]), kernel, $"{operand.Name} and {kernel.Operands[j].Name} overlap, and one of them is written");
+                    Require(!(operand.IsWritten || kernel.Operands[j].IsWritten) || operand.View.Buffer.Space == MemorySpace.Gradients || touched[i].IsApartFrom(touched[j]) || IsReplaced(kernel, i, j), kernel, $"{operand.Name} and {kernel.Operands[j].Name} overlap, and one of them is written");
                 }
 
                 if (!operand.IsWritten && operand.View.Buffer.Space == MemorySpace.Arena && !given.Contains(operand.View.Buffer))
@@ -127,6 +127,11 @@ internal static class KernelVerifier
             }
         }
     }
+
+    /// <summary>Whether a state's next element is stored where the one that it is computed from has been read for the last time.</summary>
+    private static bool IsReplaced(Kernel kernel, int first, int second)
+        => kernel.Operands[first].View is { Buffer.Space: MemorySpace.State } view && view == kernel.Operands[second].View
+            && kernel.InPlaceCandidates.Any(p => (p.Read == first && p.Written == second) || (p.Read == second && p.Written == first));
 
     /// <summary>How a kernel's stores through an operand meet what is there.</summary>
     private static StoreMode ModeOf(Kernel kernel, int operand) => kernel switch

@@ -10,6 +10,8 @@ internal static class EquationCheck
 {
     private static readonly Regex LonelyOperation = new(@"\b(add|subtract|multiply|divide|matmul)\([^(),]*\)");
 
+    private static readonly Regex Old = new(@"\(old: ([^()\[\]]+)(\[[^\]]*\])?\)");
+
     /// <summary>What is wrong with the equations of a plan's kernels.</summary>
     public static IEnumerable<string> Problems(CpuProgram program, DeclaredNames names)
     {
@@ -48,6 +50,22 @@ internal static class EquationCheck
             yield return $"{same.Key} is what {same.Count()} buffers are called";
         }
 
+        // What a state held before is said to be that where the kernel overwrites it, and nowhere else.
+        var overwritten = new HashSet<string>(kernel.Operands.Where(o => o.View.Buffer.Space == MemorySpace.State).GroupBy(o => NameOf(o.View.Buffer, names)).Where(g => g.Any(o => o.IsWritten) && g.Any(o => !o.IsWritten)).Select(g => g.Key));
+        var old = new HashSet<string>(Old.Matches(text).Select(m => m.Groups[1].Value));
+        if (!old.SetEquals(overwritten))
+        {
+            yield return $"{string.Join(", ", old)} is said to be what was there before, of {string.Join(", ", overwritten)}";
+        }
+
+        foreach (KernelOperand operand in kernel.Derivation.Terms.SelectMany(t => t.Inputs).Where(i => i.Operand >= 0).Select(i => kernel.Operands[i.Operand]).Where(o => o.IsWritten && overwritten.Contains(NameOf(o.View.Buffer, names))))
+        {
+            if (!Names(Old.Replace(read, ""), NameOf(operand.View.Buffer, names)))
+            {
+                yield return $"what {NameOf(operand.View.Buffer, names)} is overwritten with is read, and said to be what was there before";
+            }
+        }
+
         // A value is what one equation says, and stands in no equation before that one; what is added to is read and written.
         var known = new HashSet<string>();
         for (int i = 0; i < equations.Length; i++)
@@ -64,7 +82,7 @@ internal static class EquationCheck
                     yield return $"{result} is computed twice";
                 }
 
-                if (equations.Take(i + 1).Any(e => Names(e[1], result, wholly: true)))
+                if (equations.Take(i + 1).Any(e => Names(Old.Replace(e[1], ""), result, wholly: true)))
                 {
                     yield return $"{result} is read before it is computed, as another value";
                 }

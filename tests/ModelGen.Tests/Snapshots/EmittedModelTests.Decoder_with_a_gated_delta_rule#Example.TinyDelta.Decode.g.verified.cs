@@ -10,7 +10,7 @@ using global::ModelGen.Runtime;
 using A = global::ModelGen.Generated.Example_TinyDelta_Code.DecodeArena;
 using S = global::ModelGen.Generated.Example_TinyDelta_Code.DecodeStates;
 
-// Decode: 25 kernels, 960 bytes of arena. Every worker runs it.
+// Decode: 24 kernels, 960 bytes of arena. Every worker runs it.
 internal static class DecodePlan
 {
   public static void Run(in PlanContext context, Worker worker)
@@ -62,10 +62,10 @@ unsafe partial class Kernels<V>
       ColumnSum_6x3_2(s + S.layers0_linear_attn_delta_state, a + A.layers0_linear_attn_delta_decay, a + A.layers0_linear_attn_k_unit, a + A.layers0_linear_attn_delta_known, worker);
       // linear_attn.delta.correction = ((steps: linear_attn.qkv[12..15]) - linear_attn.delta.known) * linear_attn.beta  [2, 3]
       SubtractMultiply_2x3(a + A.layers0_linear_attn_qkv + 12, a + A.layers0_linear_attn_delta_known, a + A.layers0_linear_attn_beta, a + A.layers0_linear_attn_delta_correction, worker);
-      // linear_attn.delta.state.next = (linear_attn.delta.state * linear_attn.delta.decay) + (linear_attn.k.unit * linear_attn.delta.correction)  [6, 3]
-      MultiplyAdd_6x3(s + S.layers0_linear_attn_delta_state, a + A.layers0_linear_attn_delta_decay, a + A.layers0_linear_attn_k_unit, a + A.layers0_linear_attn_delta_correction, a + A.layers0_linear_attn_delta_state_next, worker);
-      // linear_attn.delta.read = sum over rows of (linear_attn.delta.state.next * linear_attn.q.scaled)  [2, 3]
-      ColumnSum_6x3_2_next_value(a + A.layers0_linear_attn_delta_state_next, a + A.layers0_linear_attn_q_scaled, a + A.layers0_linear_attn_delta_read, worker);
+      // linear_attn.delta.state = ((old: linear_attn.delta.state) * linear_attn.delta.decay) + (linear_attn.k.unit * linear_attn.delta.correction)  [6, 3]
+      MultiplyAdd_6x3(s + S.layers0_linear_attn_delta_state, a + A.layers0_linear_attn_delta_decay, a + A.layers0_linear_attn_k_unit, a + A.layers0_linear_attn_delta_correction, s + S.layers0_linear_attn_delta_state, worker);
+      // linear_attn.delta.read = sum over rows of (linear_attn.delta.state * linear_attn.q.scaled)  [2, 3]
+      ColumnSum_6x3_2_next_value(s + S.layers0_linear_attn_delta_state, a + A.layers0_linear_attn_q_scaled, a + A.layers0_linear_attn_delta_read, worker);
       // linear_attn.norm = rms_norm(linear_attn.delta.read, linear_attn.norm.weight)  [2, 3]
       RmsNorm_2x3(a + A.layers0_linear_attn_delta_read, w + W.layers0_linear_attn_norm_weight, a + A.layers0_linear_attn_norm, worker);
       // linear_attn.gated = linear_attn.norm * silu(matmul(input_layernorm, linear_attn.in_proj_z.weight))  [6]
@@ -91,8 +91,6 @@ unsafe partial class Kernels<V>
       // ---- layers.0 ----
       // linear_attn.conv1d.all.state = linear_attn.conv1d.all[1..3]  [2, 18]
       Copy_2x18(a + A.layers0_linear_attn_conv1d_all + 18, s + S.layers0_linear_attn_conv1d_all_state, worker);
-      // linear_attn.delta.state = linear_attn.delta.state.next  [6, 3]
-      Copy_6x3(a + A.layers0_linear_attn_delta_state_next, s + S.layers0_linear_attn_delta_state, worker);
     }
 
     worker.Barrier();
@@ -104,20 +102,19 @@ internal static class DecodeArena
 {
   public const long
     tokens = 0, lm_head = 16,
-    embeddings = 144, norm = 160,
-    layers0_input_layernorm = 128, layers0_post_attention_layernorm = 144,
+    embeddings = 128, norm = 112,
+    layers0_input_layernorm = 144, layers0_post_attention_layernorm = 128,
     layers0_linear_attn_conv1d_all = 32,
-    layers0_linear_attn_qkv = 96, layers0_linear_attn_beta = 208, layers0_linear_attn_pace = 224, layers0_linear_attn_norm = 176,
-    layers0_linear_attn_gated = 176,
+    layers0_linear_attn_qkv = 96, layers0_linear_attn_beta = 208, layers0_linear_attn_pace = 224, layers0_linear_attn_norm = 96,
+    layers0_linear_attn_gated = 96,
     layers0_linear_attn_q_scaled = 160,
     layers0_linear_attn_k_unit = 176,
     layers0_linear_attn_delta_decay = 224, layers0_linear_attn_delta_known = 192, layers0_linear_attn_delta_correction = 192,
-    layers0_linear_attn_delta_read = 176,
-    layers0_linear_attn_delta_state_next = 96,
-    layers0_self_attn_residual = 160,
-    layers0_post_attention_layernorm_squared = 144,
-    layers0_mlp_act = 128, layers0_mlp_hidden = 128, layers0_mlp_residual = 144,
-    norm_squared = 160;
+    layers0_linear_attn_delta_read = 96,
+    layers0_self_attn_residual = 112,
+    layers0_post_attention_layernorm_squared = 128,
+    layers0_mlp_act = 96, layers0_mlp_hidden = 96, layers0_mlp_residual = 128,
+    norm_squared = 112;
 }
 
 // Where states begin in what outlives a run, in floats.

@@ -10,7 +10,7 @@ using global::ModelGen.Runtime;
 using A = global::ModelGen.Generated.Example_TinySeq2Seq_Code.DecodeArena;
 using S = global::ModelGen.Generated.Example_TinySeq2Seq_Code.DecodeStates;
 
-// Decode: 10 kernels, 384 bytes of arena. Every worker runs it.
+// Decode: 9 kernels, 320 bytes of arena. Every worker runs it.
 internal static class DecodePlan
 {
   public static void Run(in PlanContext context, Worker worker)
@@ -42,21 +42,19 @@ unsafe partial class Kernels<V>
       LinearAdd_1x5x15(s + S.decoder_rnn_h_l0, w + W.decoder_rnn_weight_hh_l0, w + W.decoder_rnn_bias_hh_l0, a + A.decoder_rnn_l0_hidden_gates, worker);
       // decoder.rnn.l0.n = tanh((n: decoder.rnn.l0.input_gates[10..15]) + (sigmoid((r: decoder.rnn.l0.input_gates[0..5]) +
       //     (r: decoder.rnn.l0.hidden_gates[0..5])) * (n: decoder.rnn.l0.hidden_gates[10..15])))
-      // decoder.rnn.l0.h = decoder.rnn.l0.n + (sigmoid((z: decoder.rnn.l0.input_gates[5..10]) +
-      //     (z: decoder.rnn.l0.hidden_gates[5..10])) * (decoder.rnn.h_l0 - decoder.rnn.l0.n))  [5]
-      AddSigmoidMultiplySubtract_1x5(a + A.decoder_rnn_l0_input_gates + 10, a + A.decoder_rnn_l0_input_gates, a + A.decoder_rnn_l0_hidden_gates, a + A.decoder_rnn_l0_hidden_gates + 10, a + A.decoder_rnn_l0_input_gates + 5, a + A.decoder_rnn_l0_hidden_gates + 5, s + S.decoder_rnn_h_l0, a + A.decoder_rnn_l0_h, worker);
-      // attention = attention(decoder.rnn.l0.h, encoder.outputs, encoder.outputs, sourceLengths)  [1, 1, 5]
-      Attention_1x1_1x5(a + A.decoder_rnn_l0_h, s + S.encoder_outputs, s + S.encoder_outputs, a + A.attention, (int*)(a + A.sourceLengths), worker);
+      // decoder.rnn.h_l0 = decoder.rnn.l0.n + (sigmoid((z: decoder.rnn.l0.input_gates[5..10]) +
+      //     (z: decoder.rnn.l0.hidden_gates[5..10])) * ((old: decoder.rnn.h_l0) - decoder.rnn.l0.n))  [5]
+      AddSigmoidMultiplySubtract_1x5(a + A.decoder_rnn_l0_input_gates + 10, a + A.decoder_rnn_l0_input_gates, a + A.decoder_rnn_l0_hidden_gates, a + A.decoder_rnn_l0_hidden_gates + 10, a + A.decoder_rnn_l0_input_gates + 5, a + A.decoder_rnn_l0_hidden_gates + 5, s + S.decoder_rnn_h_l0, s + S.decoder_rnn_h_l0, worker);
+      // attention = attention(decoder.rnn.h_l0, encoder.outputs, encoder.outputs, sourceLengths)  [1, 1, 5]
+      Attention_1x1_1x5(s + S.decoder_rnn_h_l0, s + S.encoder_outputs, s + S.encoder_outputs, a + A.attention, (int*)(a + A.sourceLengths), worker);
       // attention.seen[0..5] = attention  [5]
       Copy_1x5(a + A.attention, a + A.attention_seen, worker);
-      // attention.seen[5..10] = decoder.rnn.l0.h  [5]
-      Copy_1x5(a + A.decoder_rnn_l0_h, a + A.attention_seen + 5, worker);
+      // attention.seen[5..10] = decoder.rnn.h_l0  [5]
+      Copy_1x5(s + S.decoder_rnn_h_l0, a + A.attention_seen + 5, worker);
       // attention.combined = tanh(matmul(attention.seen, attention.combine.weight) + attention.combine.bias)  [5]
       LinearBiasTanh_1x10x5(a + A.attention_seen, w + W.attention_combine_weight, w + W.attention_combine_bias, a + A.attention_combined, worker);
       // head = matmul(attention.combined, head.weight) + head.bias  [6]
       LinearBias_1x5x6(a + A.attention_combined, w + W.head_weight, w + W.head_bias, a + A.head, worker);
-      // decoder.rnn.h_l0 = decoder.rnn.l0.h  [5]
-      Copy_1x5(a + A.decoder_rnn_l0_h, s + S.decoder_rnn_h_l0, worker);
     }
 
     worker.Barrier();
@@ -69,7 +67,7 @@ internal static class DecodeArena
   public const long
     tokens = 16, attention = 64, sourceLengths = 0, head = 32,
     decoder_embedding = 64,
-    decoder_rnn_l0_input_gates = 48, decoder_rnn_l0_hidden_gates = 64, decoder_rnn_l0_h = 80,
+    decoder_rnn_l0_input_gates = 48, decoder_rnn_l0_hidden_gates = 64,
     attention_seen = 48, attention_combined = 64;
 }
 

@@ -10,7 +10,7 @@ using global::ModelGen.Runtime;
 using A = global::ModelGen.Generated.Example_TinyLstm_Code.DecodeArena;
 using S = global::ModelGen.Generated.Example_TinyLstm_Code.DecodeStates;
 
-// Decode: 7 kernels, 384 bytes of arena. Every worker runs it.
+// Decode: 5 kernels, 320 bytes of arena. Every worker runs it.
 internal static class DecodePlan
 {
   public static void Run(in PlanContext context, Worker worker)
@@ -40,15 +40,11 @@ unsafe partial class Kernels<V>
       LinearAdd_1x3x20(a + A.embedding, w + W.weight_ih_l0, w + W.bias_ih_l0, a + A.l0_input_gates, worker);
       // l0.gates = l0.input_gates + (matmul(h_l0, weight_hh_l0) + bias_hh_l0)  [20]
       LinearAdd_1x5x20(s + S.h_l0, w + W.weight_hh_l0, a + A.l0_input_gates, w + W.bias_hh_l0, a + A.l0_gates, worker);
-      // l0.c = (sigmoid(f: l0.gates[5..10]) * c_l0) + (sigmoid(i: l0.gates[0..5]) * tanh(g: l0.gates[10..15]))
-      // l0.h = sigmoid(o: l0.gates[15..20]) * tanh(l0.c)  [5]
-      SigmoidMultiplyTanhAdd_1x5(a + A.l0_gates + 5, s + S.c_l0, a + A.l0_gates, a + A.l0_gates + 10, a + A.l0_gates + 15, a + A.l0_c, a + A.l0_h, worker);
-      // decoder = matmul(l0.h, decoder.weight) + decoder.bias  [7]
-      LinearBias_1x5x7(a + A.l0_h, w + W.decoder_weight, w + W.decoder_bias, a + A.decoder, worker);
-      // h_l0 = l0.h  [5]
-      Copy_1x5(a + A.l0_h, s + S.h_l0, worker);
-      // c_l0 = l0.c  [5]
-      Copy_1x5(a + A.l0_c, s + S.c_l0, worker);
+      // c_l0 = (sigmoid(f: l0.gates[5..10]) * (old: c_l0)) + (sigmoid(i: l0.gates[0..5]) * tanh(g: l0.gates[10..15]))
+      // h_l0 = sigmoid(o: l0.gates[15..20]) * tanh(c_l0)  [5]
+      SigmoidMultiplyTanhAdd_1x5(a + A.l0_gates + 5, s + S.c_l0, a + A.l0_gates, a + A.l0_gates + 10, a + A.l0_gates + 15, s + S.c_l0, s + S.h_l0, worker);
+      // decoder = matmul(h_l0, decoder.weight) + decoder.bias  [7]
+      LinearBias_1x5x7(s + S.h_l0, w + W.decoder_weight, w + W.decoder_bias, a + A.decoder, worker);
     }
 
     worker.Barrier();
@@ -60,7 +56,7 @@ internal static class DecodeArena
 {
   public const long
     tokens = 0, embedding = 64, decoder = 16,
-    l0_input_gates = 32, l0_gates = 32, l0_c = 64, l0_h = 80;
+    l0_input_gates = 32, l0_gates = 32;
 }
 
 // Where states begin in what outlives a run, in floats.

@@ -10,7 +10,7 @@ using global::ModelGen.Runtime;
 using A = global::ModelGen.Generated.Example_TinyRegressor_Code.NextArena;
 using S = global::ModelGen.Generated.Example_TinyRegressor_Code.NextStates;
 
-// Next: 6 kernels, 384 bytes of arena. Every worker runs it.
+// Next: 4 kernels, 256 bytes of arena. Every worker runs it.
 internal static class NextPlan
 {
   public static void Run(in PlanContext context, Worker worker)
@@ -38,15 +38,11 @@ unsafe partial class Kernels<V>
       LinearAdd_1x1x32(a + A.inputs, w + W.weight_ih_l0, w + W.bias_ih_l0, a + A.l0_input_gates, worker);
       // l0.gates = l0.input_gates + (matmul(h_l0, weight_hh_l0) + bias_hh_l0)  [32]
       LinearAdd_1x8x32(s + S.h_l0, w + W.weight_hh_l0, a + A.l0_input_gates, w + W.bias_hh_l0, a + A.l0_gates, worker);
-      // l0.c = (sigmoid(f: l0.gates[8..16]) * c_l0) + (sigmoid(i: l0.gates[0..8]) * tanh(g: l0.gates[16..24]))
-      // l0.h = sigmoid(o: l0.gates[24..32]) * tanh(l0.c)  [8]
-      SigmoidMultiplyTanhAdd_1x8(a + A.l0_gates + 8, s + S.c_l0, a + A.l0_gates, a + A.l0_gates + 16, a + A.l0_gates + 24, a + A.l0_c, a + A.l0_h, worker);
-      // head = matmul(l0.h, head.weight) + head.bias
-      LinearBias_1x8x1(a + A.l0_h, w + W.head_weight, w + W.head_bias, a + A.head, worker);
-      // h_l0 = l0.h  [8]
-      Copy_1x8(a + A.l0_h, s + S.h_l0, worker);
-      // c_l0 = l0.c  [8]
-      Copy_1x8(a + A.l0_c, s + S.c_l0, worker);
+      // c_l0 = (sigmoid(f: l0.gates[8..16]) * (old: c_l0)) + (sigmoid(i: l0.gates[0..8]) * tanh(g: l0.gates[16..24]))
+      // h_l0 = sigmoid(o: l0.gates[24..32]) * tanh(c_l0)  [8]
+      SigmoidMultiplyTanhAdd_1x8(a + A.l0_gates + 8, s + S.c_l0, a + A.l0_gates, a + A.l0_gates + 16, a + A.l0_gates + 24, s + S.c_l0, s + S.h_l0, worker);
+      // head = matmul(h_l0, head.weight) + head.bias
+      LinearBias_1x8x1(s + S.h_l0, w + W.head_weight, w + W.head_bias, a + A.head, worker);
     }
 
     worker.Barrier();
@@ -58,7 +54,7 @@ internal static class NextArena
 {
   public const long
     inputs = 0, head = 16,
-    l0_input_gates = 32, l0_gates = 32, l0_c = 64, l0_h = 80;
+    l0_input_gates = 32, l0_gates = 32;
 }
 
 // Where states begin in what outlives a run, in floats.

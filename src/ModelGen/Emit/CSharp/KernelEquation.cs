@@ -12,7 +12,7 @@ namespace ModelGen.Compiler.Emit.CSharp;
 /// What a kernel computes, as equations over the buffers, parameters and states that it reads and writes:
 /// <c>ln_1 = layer_norm(embeddings, ln_1.weight, ln_1.bias)  [256, 768]</c>. A gradient is spelled <c>d x</c>, the backward pass of an operation f as
 /// <c>f'</c>, what is added to what is there <c>+=</c>. Of what is read in part it is said which: rows <c>[8..16]</c>, columns <c>[.., 8..16]</c>, or the row
-/// of the step <c>[t]</c>, of the sequence's position, or of the last time step.
+/// of the step <c>[t]</c>, of the sequence's position, or of the last time step. What a state held before the kernel overwrites it is <c>(old: c)</c>.
 /// </summary>
 internal sealed class KernelEquation
 {
@@ -147,6 +147,11 @@ internal sealed class KernelEquation
         PlanBuffer buffer = _kernel.Operands[input.Operand].View.Buffer;
         string name = Name(input.Operand), own = NameOf(buffer);
         (_, int columns) = Extent(input.Operand);
+        if (buffer.Space == MemorySpace.State && !_kernel.Operands[input.Operand].IsWritten && _kernel.Operands.Any(o => o.IsWritten && o.View.Buffer == buffer))
+        {
+            return $"(old: {name})";
+        }
+
         return input.Label is { } label && buffer.Space == MemorySpace.Arena && columns > 1 && columns < buffer.Columns && own != label && !own.EndsWith("." + label, StringComparison.Ordinal) ? $"({label}: {name})" : name;
     }
 
