@@ -519,6 +519,16 @@ public partial class DeltaDecoder;
     LinearValueHeads = 4, LinearKeyWidth = 32, LinearValueWidth = 32, ConvolutionTaps = 4, TieEmbeddings = true, MaxBatch = 2, Weights = WeightFormat.F16)]
 public partial class WideDelta;
 
+[Granite(Layers = 2, DModel = 128, Heads = 4, KeyValueHeads = 2, FeedForward = 512, Vocab = 43, Context = 60, Mixers = new[] { TokenMixer.StateSpace, TokenMixer.Attention }, StateHeads = 8, StateSize = 32, StateHeadWidth = 32, MaxBatch = 2,
+    Weights = WeightFormat.BF16)]
+public partial class WideSpace;
+
+[Lfm2(Layers = 2, DModel = 128, Heads = 4, KeyValueHeads = 2, FeedForward = 512, Vocab = 43, Context = 60, Mixers = new[] { TokenMixer.ShortConvolution, TokenMixer.Attention }, MaxBatch = 2, Weights = WeightFormat.F16)]
+public partial class WideConvolution;
+
+[Gemma(Layers = 3, DModel = 128, Heads = 4, KeyValueHeads = 2, HeadWidth = 32, FeedForward = 512, Vocab = 43, Context = 60, Attention = AttentionPattern.Window, LayerWindows = new[] { 5, 0, 9 }, MaxBatch = 2, Drafts = 9)]
+public partial class WideWindow;
+
 [Lfm2(Layers = 3, DModel = 32, Heads = 4, KeyValueHeads = 2, FeedForward = 44, Vocab = 43, Context = 30, Mixers = new[] { TokenMixer.ShortConvolution, TokenMixer.Attention }, MaxBatch = 3)]
 [Trainable(BatchSize = 2, SequenceLength = 17)]
 public partial class Lfm2Decoder;
