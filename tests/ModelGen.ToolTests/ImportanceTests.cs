@@ -4,7 +4,7 @@ using ModelGen.Tests.Infrastructure;
 
 namespace ModelGen.ToolTests;
 
-/// <summary>Quantizing by an importance matrix: with the bytes that ggml writes, and less lost where it counts.</summary>
+/// <summary>Quantizing with and without an importance matrix: with the bytes that ggml writes, and less lost where it counts.</summary>
 [Collection(ToolCommand.Collection)]
 public sealed class ImportanceTests : IDisposable
 {
@@ -22,15 +22,23 @@ public sealed class ImportanceTests : IDisposable
     [InlineData(GgmlType.Q5_1, 24, 32)]
     [InlineData(GgmlType.Q8_0, 34, 32)]
     [InlineData(GgmlType.Q4_K, 144, 256)]
+    [InlineData(GgmlType.Q5_K, 176, 256)]
     [InlineData(GgmlType.Q6_K, 210, 256)]
+    [InlineData(GgmlType.IQ4_NL, 18, 32)]
     public void Blocks_are_those_of_ggml(GgmlType type, int blockBytes, int blockElements)
     {
         LlamaCpp.Require();
-        (float[] values, float[] importance) = Random(7);
-        byte[] expected = LlamaCpp.Quantize(type, values, Columns / blockElements * blockBytes, importance, Columns);
-        byte[] found = Written(type, values, importance);
-        int different = Enumerable.Range(0, expected.Length / blockBytes).Count(block => !expected.AsSpan(block * blockBytes, blockBytes).SequenceEqual(found.AsSpan(block * blockBytes, blockBytes)));
-        Assert.True(different == 0, $"{different} of {expected.Length / blockBytes} blocks differ");
+        foreach (bool isWeighted in (bool[])[false, true])
+        {
+            for (int seed = 0; seed < 4; seed++)
+            {
+                (float[] values, float[] importance) = Random(seed);
+                byte[] expected = LlamaCpp.Quantize(type, values, Columns / blockElements * blockBytes, isWeighted ? importance : null, Columns);
+                byte[] found = Written(type, values, isWeighted ? importance : null);
+                int different = Enumerable.Range(0, expected.Length / blockBytes).Count(block => !expected.AsSpan(block * blockBytes, blockBytes).SequenceEqual(found.AsSpan(block * blockBytes, blockBytes)));
+                Assert.True(different == 0, $"{different} of {expected.Length / blockBytes} blocks differ, {(isWeighted ? "with" : "without")} importance");
+            }
+        }
     }
 
     [Theory]
@@ -39,7 +47,9 @@ public sealed class ImportanceTests : IDisposable
     [InlineData(GgmlType.Q5_0)]
     [InlineData(GgmlType.Q5_1)]
     [InlineData(GgmlType.Q4_K)]
+    [InlineData(GgmlType.Q5_K)]
     [InlineData(GgmlType.Q6_K)]
+    [InlineData(GgmlType.IQ4_NL)]
     public void Less_is_lost_where_it_counts(GgmlType type)
     {
         (float[] values, float[] importance) = Random(8);
@@ -153,13 +163,24 @@ public sealed class ImportanceTests : IDisposable
 
     private static (float[] Values, float[] Importance) Random(int seed)
     {
-        // One row of zeros, rows of one sign, of many sizes, with some elements far out.
+        // A row of zeros, rows of one sign, of negative zeros and few numbers, of parts that are zero and of numbers so small that they count as that; of many sizes and, in every other set, of the normal distribution; some elements far out.
         var random = new Random(seed);
         float[] values = [.. Enumerable.Range(0, Rows * Columns).Select(i =>
         {
             int row = i / Columns;
-            double value = (random.NextDouble() + random.NextDouble() - 1) * Math.Pow(10, (row % 5) - 3) * (i % 37 == 0 ? 6 : 1);
-            return row == 0 ? 0 : (float)(row % 7 == 3 ? Math.Abs(value) : value);
+            double plain = random.NextDouble() + random.NextDouble() - 1;
+            double normal = Math.Sqrt(-2 * Math.Log(1 - random.NextDouble())) * Math.Cos(2 * Math.PI * random.NextDouble());
+            double value = (seed % 2 == 0 ? plain : normal) * Math.Pow(10, (row % 5) - 3) * (i % 37 == 0 ? 6 : 1);
+            return row switch
+            {
+                0 => 0,
+                3 or 10 or 17 => (float)Math.Abs(value),
+                4 or 15 => (float)-Math.Abs(value),
+                5 or 18 => (float)Math.Round(value * 4),
+                6 => i / 32 % 3 == 0 ? 0 : (float)value,
+                7 => (float)(1e-17 * value),
+                _ => (float)value,
+            };
         })];
         float[] importance = [.. Enumerable.Range(0, Columns).Select(i => i % 61 == 0 ? 0 : (float)Math.Exp(6 * random.NextDouble() - 3))];
         return (values, importance);

@@ -14,7 +14,7 @@ internal static unsafe class GgmlBlocks
     public const int LargestBlock = 256;
 
     // What the 4 bits of IQ4_NL and of MXFP4 (twice an E2M1 float) stand for.
-    private static ReadOnlySpan<sbyte> NonLinear => [-127, -104, -83, -65, -49, -35, -22, -10, 1, 13, 25, 38, 53, 69, 89, 113];
+    internal static ReadOnlySpan<sbyte> NonLinear => [-127, -104, -83, -65, -49, -35, -22, -10, 1, 13, 25, 38, 53, 69, 89, 113];
 
     private static ReadOnlySpan<sbyte> MicroFloats => [0, 1, 2, 3, 4, 6, 8, 12, 0, -1, -2, -3, -4, -6, -8, -12];
 
@@ -380,16 +380,10 @@ internal static unsafe class GgmlBlocks
 
                 break;
             case GgmlType.Q4_K:
-                WriteQ4Or5(values, [], block[16..], block);
-                break;
             case GgmlType.Q5_K:
-                WriteQ4Or5(values, block.Slice(16, 32), block[48..], block);
-                break;
             case GgmlType.Q6_K:
-                WriteQ6(values, block);
-                break;
             case GgmlType.IQ4_NL:
-                WriteNonLinear(values, block);
+                WeightedBlocks.Write(type, values, importance: [], block);
                 break;
             case GgmlType.MXFP4:
                 WriteMicroFloats(values, block);
@@ -405,7 +399,8 @@ internal static unsafe class GgmlBlocks
                 (float least, float most) = (float.MaxValue, -float.MaxValue);
                 foreach (float value in values)
                 {
-                    (least, most) = (Math.Min(least, value), Math.Max(most, value));
+                    // Of two zeros the first, which Min does not leave.
+                    (least, most) = (value < least ? value : least, value > most ? value : most);
                 }
 
                 float step = (most - least) / (levels - 1);
@@ -413,89 +408,6 @@ internal static unsafe class GgmlBlocks
                 Pack(values, Inverse(step, block), least, 0.5f, levels, block[4..]);
                 break;
         }
-    }
-
-    // From each eighth's least element (or zero) to its largest, in steps of a scale of 6 bits; ggml looks further for the least error.
-    private static void WriteQ4Or5(ReadOnlySpan<float> values, Span<byte> fifths, Span<byte> quarters, Span<byte> block)
-    {
-        int most = fifths.IsEmpty ? 15 : 31;
-        Span<float> steps = stackalloc float[8], minima = stackalloc float[8];
-        (float largestStep, float largestMinimum) = (0, 0);
-        for (int part = 0; part < 8; part++)
-        {
-            (float least, float greatest) = (0, float.MinValue);
-            foreach (float value in values.Slice(32 * part, 32))
-            {
-                (least, greatest) = (Math.Min(least, value), Math.Max(greatest, value));
-            }
-
-            (steps[part], minima[part]) = (Math.Max(0, greatest - least) / most, -least);
-            (largestStep, largestMinimum) = (Math.Max(largestStep, steps[part]), Math.Max(largestMinimum, minima[part]));
-        }
-
-        block.Clear();
-        BitConverter.TryWriteBytes(block, (Half)(largestStep / 63));
-        BitConverter.TryWriteBytes(block[2..], (Half)(largestMinimum / 63));
-        float scale = (float)(Half)(largestStep / 63), minimum = (float)(Half)(largestMinimum / 63);
-        for (int part = 0; part < 8; part++)
-        {
-            int sixScale = scale > 0 ? Math.Clamp((int)MathF.Round(steps[part] / scale), 0, 63) : 0;
-            int sixMinimum = minimum > 0 ? Math.Clamp((int)MathF.Round(minima[part] / minimum), 0, 63) : 0;
-            SuperBlocks.PutSixes(block.Slice(4, 12), part, sixScale, sixMinimum);
-            float step = scale * sixScale, less = minimum * sixMinimum;
-            for (int i = 0; i < 32; i++)
-            {
-                int level = step > 0 ? Math.Clamp((int)MathF.Round((values[(32 * part) + i] + less) / step), 0, most) : 0;
-                quarters[(32 * (part / 2)) + i] |= (byte)((level & 15) << (4 * (part % 2)));
-                if (level > 15)
-                {
-                    fifths[i] |= (byte)(1 << part);
-                }
-            }
-        }
-    }
-
-    // Each sixteenth's element farthest from zero becomes −32 of a scale of 8 bits; ggml looks further for the least error.
-    private static void WriteQ6(ReadOnlySpan<float> values, Span<byte> block)
-    {
-        Span<float> steps = stackalloc float[16];
-        for (int part = 0; part < 16; part++)
-        {
-            steps[part] = Extreme(values.Slice(16 * part, 16)) / -32;
-        }
-
-        block.Clear();
-        var stored = (Half)(Extreme(steps) / -128);
-        BitConverter.TryWriteBytes(block[208..], stored);
-        float scale = (float)stored;
-        for (int part = 0; part < 16; part++)
-        {
-            int eight = scale != 0 ? Math.Clamp((int)MathF.Round(steps[part] / scale), -128, 127) : 0;
-            block[192 + part] = (byte)(sbyte)eight;
-            float step = scale * eight;
-            int half = part / 8, quarter = part % 8 / 2;
-            for (int i = 0; i < 16; i++)
-            {
-                int level = step != 0 ? Math.Clamp((int)MathF.Round(values[(16 * part) + i] / step), -32, 31) + 32 : 32;
-                block[(64 * half) + (32 * (quarter % 2)) + (16 * (part % 2)) + i] |= (byte)((level & 15) << (4 * (quarter / 2)));
-                block[128 + (32 * half) + (16 * (part % 2)) + i] |= (byte)(level >> 4 << (2 * quarter));
-            }
-        }
-    }
-
-    // The element farthest from zero becomes −127; then the scale that loses least with the numbers chosen so, larger elements counting for more. ggml looks further.
-    private static void WriteNonLinear(ReadOnlySpan<float> values, Span<byte> block)
-    {
-        float scale = Extreme(values) / -127, by = scale != 0 ? 1 / scale : 0;
-        (double products, double squares) = (0, 0);
-        foreach (float value in values)
-        {
-            (double number, double weight) = (NonLinear[Nearest(NonLinear, value * by)], (double)value * value);
-            products += weight * number * value;
-            squares += weight * number * number;
-        }
-
-        PackNearest(values, Inverse(squares > 0 ? (float)(products / squares) : 0, block), NonLinear, block[2..]);
     }
 
     // OCP Microscaling Formats (MX) 1.0: a power of two, by which the largest element has the largest exponent of a float of 4 bits, 2.
@@ -534,7 +446,7 @@ internal static unsafe class GgmlBlocks
     }
 
     /// <summary>The element farthest from zero, with its sign; the first among equals.</summary>
-    private static float Extreme(ReadOnlySpan<float> values)
+    internal static float Extreme(ReadOnlySpan<float> values)
     {
         float extreme = 0;
         foreach (float value in values)

@@ -127,7 +127,7 @@ public sealed partial class GgufWriter
     /// <summary>Adds a tensor.</summary>
     /// <param name="name">The tensor's name.</param>
     /// <param name="shape">The extents, row-major; at most four. The last must be a multiple of the type's block.</param>
-    /// <param name="type">How elements are stored: F32, F16, BF16, Q8_0, Q4_0, Q4_1, Q5_0, Q5_1, IQ4_NL, MXFP4, Q4_K, Q5_K or Q6_K; IQ4_NL and the last three with simpler scales than llama.cpp's.</param>
+    /// <param name="type">How elements are stored: F32, F16, BF16, Q8_0, Q4_0, Q4_1, Q5_0, Q5_1, IQ4_NL, MXFP4, Q4_K, Q5_K or Q6_K, in the blocks that llama.cpp makes of floats.</param>
     /// <param name="read">Gives the elements while the file is saved.</param>
     /// <exception cref="ArgumentException">The name is empty, taken or too long; there are more than four extents; or an extent is negative or does not suit the type.</exception>
     /// <exception cref="NotSupportedException">Tensors are not written in this type.</exception>
