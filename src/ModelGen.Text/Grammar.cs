@@ -27,7 +27,7 @@ public sealed class Grammar
 
     /// <summary>
     /// The JSON texts that a schema lets pass, or part of them: members come in the order of the schema, and none that it does not name. Known are <c>type</c>, <c>properties</c>, <c>required</c>, <c>additionalProperties</c>, <c>items</c>,
-    /// <c>prefixItems</c>, <c>minItems</c>, <c>maxItems</c>, <c>minLength</c>, <c>maxLength</c>, <c>enum</c>, <c>const</c>, <c>anyOf</c>, <c>oneOf</c> (as <c>anyOf</c>: what several let pass is let pass), and <c>$ref</c> within the schema; other keywords are refused, since what they ask for would not be kept.
+    /// <c>prefixItems</c>, <c>minItems</c>, <c>maxItems</c>, <c>minLength</c>, <c>maxLength</c>, <c>minimum</c>, <c>maximum</c>, <c>exclusiveMinimum</c>, <c>exclusiveMaximum</c>, <c>enum</c>, <c>const</c>, <c>anyOf</c>, <c>oneOf</c> (as <c>anyOf</c>: what several let pass is let pass), and <c>$ref</c> within the schema; other keywords are refused, since what they ask for would not be kept.
     /// </summary>
     /// <param name="schema">The schema, as JSON.</param>
     /// <exception cref="GrammarException">It is no schema that is understood here; the message says where.</exception>

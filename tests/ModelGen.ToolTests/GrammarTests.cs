@@ -1,3 +1,4 @@
+using System.Globalization;
 using System.Text;
 using System.Text.Json;
 using ModelGen.Tests.Generator;
@@ -153,11 +154,67 @@ public sealed class GrammarTests : IDisposable
     [InlineData("{\"type\":[\"string\",\"null\"],\"format\":\"date-time\"}", new[] { "\"2026-01-01\"", "null" }, new[] { "1" })]
     [InlineData("{\"type\":[\"integer\",\"object\"],\"enum\":[\"a\",2.0,3.5,null,{ \"k\" : [1, 2] }]}", new[] { "2.0", "{\"k\":[1,2]}" }, new[] { "\"a\"", "3.5", "null" })]
     [InlineData("{\"type\":\"object\",\"properties\":{\"next\":{\"$ref\":\"#\"}}}", new[] { "{}", "{\"next\":{\"next\":{}}}" }, new[] { "{\"next\":1}" })]
+    [InlineData("{\"type\":\"integer\",\"minimum\":0,\"maximum\":9223372036854775807}", new[] { "0", "7", "9999999999999999" }, new[] { "-1", "-0", "00", "1.0" })]
+    [InlineData("{\"type\":[\"integer\",\"null\"],\"minimum\":3}", new[] { "3", "10", "null" }, new[] { "2", "-3" })]
+    [InlineData("{\"type\":\"number\",\"minimum\":0,\"maximum\":1}", new[] { "0", "0.0", "0.5", "1", "1.00" }, new[] { "1.01", "-0.1", "2", "1e0" })]
+    [InlineData("{\"type\":\"number\",\"exclusiveMinimum\":0,\"minimum\":-5,\"exclusiveMaximum\":1.5}", new[] { "0.01", "1", "1.49999" }, new[] { "0", "0.00", "1.5", "1.50", "-1" })]
     public void Schemas_let_pass_what_they_should(string schema, string[] right, string[] wrong)
     {
         Grammar grammar = Grammar.FromJsonSchema(schema);
         Assert.All(right, text => Assert.True(grammar.Matches(Encoding.UTF8.GetBytes(text)), text));
         Assert.All(wrong, text => Assert.False(grammar.Matches(Encoding.UTF8.GetBytes(text)), text));
+    }
+
+    [Fact]
+    public void Numbers_between_bounds_pass_and_no_others()
+    {
+        var random = new Random(12);
+        int within = 0, outside = 0;
+        for (int round = 0; round < 300; round++)
+        {
+            bool isInteger = round % 2 == 0;
+            decimal scale = (decimal)Math.Pow(10, random.Next(0, 4)), divisor = (decimal)Math.Pow(10, isInteger && round % 4 == 0 ? 0 : random.Next(0, 4));
+            decimal Some() => Math.Floor(((decimal)random.NextDouble() - 0.5m) * 2 * scale * divisor) / divisor;
+            decimal first = Some(), second = Some();
+            (decimal least, decimal most) = (Math.Min(first, second), Math.Max(first, second));
+            (bool hasLeast, bool hasMost, bool isLeastOutside, bool isMostOutside) = (random.Next(5) > 0, random.Next(5) > 0, random.Next(2) > 0, random.Next(2) > 0);
+            string schema = $$"""{"type":"{{(isInteger ? "integer" : "number")}}"{{(hasLeast ? FormattableString.Invariant($",\"{(isLeastOutside ? "exclusiveMinimum" : "minimum")}\":{least}") : "")}}{{(hasMost ? FormattableString.Invariant($",\"{(isMostOutside ? "exclusiveMaximum" : "maximum")}\":{most}") : "")}}}""";
+            bool IsWithin(decimal value) => (!hasLeast || (isLeastOutside ? value > least : value >= least)) && (!hasMost || (isMostOutside ? value < most : value <= most));
+            decimal[] candidates = [least, most, 0, .. Enumerable.Range(0, 60).Select(i => Some() * (i % 3 == 0 ? 10 : 1)), .. Enumerable.Range(-12, 25).SelectMany(i => new[] { least + (i / divisor), most + (i / divisor), most + (i / (divisor * 10)), least + (i / (divisor * 100)) })];
+            if (isInteger)
+            {
+                candidates = [.. candidates.Select(Math.Floor)];
+            }
+
+            Grammar grammar;
+            try
+            {
+                grammar = Grammar.FromJsonSchema(schema);
+            }
+            catch (GrammarException)
+            {
+                Assert.DoesNotContain(candidates, IsWithin);
+                continue;
+            }
+
+            foreach (decimal candidate in candidates)
+            {
+                string text = candidate.ToString(CultureInfo.InvariantCulture);
+                bool isWithin = IsWithin(candidate);
+                Assert.True(grammar.Matches(Encoding.UTF8.GetBytes(text)) == isWithin, $"{text} of {schema}");
+                if (!isInteger)
+                {
+                    string longer = text.Contains('.', StringComparison.Ordinal) ? text + "00" : text + ".0";
+                    Assert.True(grammar.Matches(Encoding.UTF8.GetBytes(longer)) == isWithin, $"{longer} of {schema}");
+                }
+
+                within += isWithin ? 1 : 0;
+                outside += isWithin ? 0 : 1;
+            }
+        }
+
+        Assert.InRange(within, 5000, int.MaxValue);
+        Assert.InRange(outside, 5000, int.MaxValue);
     }
 
     [Theory]
@@ -166,7 +223,16 @@ public sealed class GrammarTests : IDisposable
     [InlineData("{\"type\":\"colour\"}")]
     [InlineData("{\"type\":3}")]
     [InlineData("{\"type\":\"string\",\"pattern\":\"a\"}")]
-    [InlineData("{\"type\":\"integer\",\"minimum\":3}")]
+    [InlineData("{\"type\":\"integer\",\"multipleOf\":3}")]
+    [InlineData("{\"type\":\"integer\",\"minimum\":\"3\"}")]
+    [InlineData("{\"type\":\"integer\",\"minimum\":3,\"maximum\":2}")]
+    [InlineData("{\"type\":\"integer\",\"exclusiveMinimum\":1,\"exclusiveMaximum\":2}")]
+    [InlineData("{\"type\":\"integer\",\"minimum\":1e16}")]
+    [InlineData("{\"type\":\"number\",\"minimum\":-0.25,\"exclusiveMaximum\":-0.25}")]
+    [InlineData("{\"type\":\"number\",\"minimum\":1e-40}")]
+    [InlineData("{\"type\":\"number\",\"exclusiveMinimum\":true}")]
+    [InlineData("{\"type\":\"string\",\"minimum\":3}")]
+    [InlineData("{\"minimum\":3}")]
     [InlineData("{\"type\":\"array\",\"uniqueItems\":true}")]
     [InlineData("{\"type\":\"object\",\"required\":[\"x\"]}")]
     [InlineData("{\"$ref\":\"#/$defs/none\"}")]
@@ -175,7 +241,7 @@ public sealed class GrammarTests : IDisposable
     [InlineData("{\"type\":\"object\",\"properties\":{\"next\":{\"$ref\":\"#\"}},\"required\":[\"next\"]}")]
     [InlineData("{\"type\":\"object\",\"properties\":{\"x\":{},\"x\":{}}}")]
     [InlineData("{\"type\":[\"string\",\"null\"],\"pattern\":\"a\"}")]
-    [InlineData("{\"type\":[\"integer\",\"null\"],\"minimum\":3}")]
+    [InlineData("{\"type\":[\"string\",\"null\"],\"minimum\":3}")]
     [InlineData("{\"type\":[\"object\",\"null\"],\"minProperties\":1}")]
     [InlineData("{\"type\":[\"array\",\"null\"],\"prefixItems\":[{}],\"minItems\":2}")]
     [InlineData("{\"type\":[\"string\"],\"enum\":[1,null]}")]

@@ -21,6 +21,7 @@ internal sealed partial class JsonSchemaGrammar
     private static readonly string[] s_ofObjects = ["type", "properties", "required", "additionalProperties"];
     private static readonly string[] s_ofLists = ["type", "items", "prefixItems", "minItems", "maxItems"];
     private static readonly string[] s_ofTexts = ["type", "minLength", "maxLength"];
+    private static readonly string[] s_ofNumbers = ["type", "minimum", "maximum", "exclusiveMinimum", "exclusiveMaximum"];
     private static readonly string[] s_ofOthers = ["type"];
 
     private static readonly char[] s_slash = ['/'];
@@ -158,6 +159,7 @@ internal sealed partial class JsonSchemaGrammar
         "object" => s_ofObjects,
         "array" => s_ofLists,
         "string" => s_ofTexts,
+        "integer" or "number" => s_ofNumbers,
         _ => s_ofOthers,
     };
 
@@ -183,13 +185,8 @@ internal sealed partial class JsonSchemaGrammar
                 (int least, int most) = Range(schema, "minLength", "maxLength", path);
                 return Rule([[.. _builder.Text("\""), .. _builder.Repeat([GrammarBuilder.Reference(_character)], least, most), .. _builder.Text("\"")]]);
             case "integer":
-                return Rule([[.. Integer()]]);
             case "number":
-                int digit = _builder.Characters([('0', '9')], isNegated: false);
-                List<int> fraction = _builder.Repeat([GrammarBuilder.Reference(_builder.Add([[.. _builder.Text("."), .. _builder.Repeat([digit], 1, 16)]]))], 0, 1);
-                int sign = _builder.Add([[], [.. _builder.Text("+")], [.. _builder.Text("-")]]);
-                List<int> exponent = _builder.Repeat([GrammarBuilder.Reference(_builder.Add([[_builder.Characters([('e', 'e'), ('E', 'E')], isNegated: false), GrammarBuilder.Reference(sign), .. _builder.Repeat([digit], 1, 2)]]))], 0, 1);
-                return Rule([[.. Integer(), .. fraction, .. exponent]]);
+                return Number(schema, type == "integer", path);
             case "boolean":
                 return Rule([[.. _builder.Text("true")], [.. _builder.Text("false")]]);
             case "null":
@@ -197,13 +194,6 @@ internal sealed partial class JsonSchemaGrammar
             default:
                 throw Wrong(path, $"the type '{Short(type, 40)}' is not known.");
         }
-    }
-
-    private IEnumerable<int> Integer()
-    {
-        int digit = _builder.Characters([('0', '9')], isNegated: false);
-        int number = _builder.Add([[.. _builder.Text("0")], [_builder.Characters([('1', '9')], isNegated: false), .. _builder.Repeat([digit], 0, 15)]]);
-        return [.. _builder.Repeat([.. _builder.Text("-")], 0, 1), GrammarBuilder.Reference(number)];
     }
 
     private int Object(SchemaJson schema, string path, int depth)
