@@ -18,7 +18,7 @@ internal sealed partial class LeafAssembly
     public const string Name = "leaf";
 
     // Threads, memory and files stay behind.
-    private static readonly string[] RuntimeSources = ["Numerics/*.cs", "Kernels/*.cs", "Models/PlanContext.cs", "Declarations/WeightFormat.cs", "Weights/BlockRows.cs", "Weights/BlockGroups.cs", "Weights/SuperBlocks.cs", "Files/GgmlBlocks.cs", "Files/GgmlType.cs"];
+    private static readonly string[] RuntimeSources = ["Numerics/*.cs", "Kernels/*.cs", "Models/PlanContext.cs", "Declarations/WeightFormat.cs", "Weights/BlockRows.cs", "Weights/BlockGroups.cs", "Weights/SuperBlocks.cs", "Files/GgmlBlocks.cs", "Files/GgmlType.cs", "Files/WeightedBlocks.cs"];
 
     private readonly string[] _emitted;
     private readonly string[] _plans;

@@ -225,7 +225,8 @@ internal static class KernelCheck
     /// <summary>Runs a function on one thread, against the interpreter, and on several, which must change nothing.</summary>
     public static void Compare(KernelCase c, GraphFunction function) => Compare(c, function, ReferenceInterpreter.Run(c.Graph, c.Run));
 
-    private static void Compare(KernelCase c, GraphFunction function, RunResults expected)
+    /// <summary>Runs a function on one thread, against what is expected, and on several, which must change nothing.</summary>
+    public static void Compare(KernelCase c, GraphFunction function, RunResults expected)
     {
         string name = c.Name;
         RunResults actual = function.Run(c.Run);

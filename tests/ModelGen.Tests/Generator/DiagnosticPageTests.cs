@@ -43,9 +43,13 @@ public sealed partial class DiagnosticPageTests
             return;
         }
 
-        Assert.Equal(2, blocks.Length);
+        // The first is wrong, and whatever a page says instead is right.
+        Assert.InRange(blocks.Length, 2, int.MaxValue);
         Assert.Equal([id], await FindAsync(blocks[0]));
-        Assert.Empty(await FindAsync(blocks[1]));
+        foreach (string right in blocks[1..])
+        {
+            Assert.Empty(await FindAsync(right));
+        }
 
         static async Task<IEnumerable<string>> FindAsync(string code)
         {
