@@ -243,7 +243,7 @@ internal static class WeightedBlocks
             }
 
             (float product, float square) = Fit(values, weights, 1 / (-extreme / NonLinear[0]), places);
-            scale = product / square;
+            scale = square > 0 ? product / square : 0;
             float best = scale * product;
             for (int step = -Tries; step <= Tries; step++)
             {

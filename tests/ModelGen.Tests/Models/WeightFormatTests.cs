@@ -137,10 +137,9 @@ public sealed unsafe class WeightFormatTests : IDisposable
         Saved<Q41Decoder>();
         Saved<Q50Decoder>();
         Saved<Q51Decoder>();
-        Saved<IQ4NLDecoder>();
         Saved<MXFP4Decoder>();
 
-        // What K-quants stand for is quantized to something near.
+        // What K-quants and IQ4_NL stand for is quantized to something near, as llama.cpp's are: their scales are searched for.
         void Saved<TModel>()
             where TModel : ICausalLanguageModel<TModel>
         {
